@@ -1,0 +1,176 @@
+//! The baseline: what a `$migrated` event says, and from which every later
+//! replay of the process starts.
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+
+use crate::error::{Error, ErrorKind};
+use crate::event::{Event, MIGRATED};
+use crate::fingerprint::Fingerprint;
+use crate::id::{RunId, StreamId, WorkflowId};
+
+/// The layout of the payload of a `$migrated` event that this crate writes.
+pub(crate) const SCHEMA_VERSION: u32 = 1;
+
+/// One migration that a process went through: the version it led to, and the
+/// fingerprint of the code that converted.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Hop {
+    /// The version that this hop led to.
+    pub to: String,
+    /// The fingerprint of the conversion's code.
+    pub code: Fingerprint,
+}
+
+/// The content of a `$migrated` event: from where, to where, by which code, in
+/// which run, and the converted state.
+///
+/// No event before it is ever read again to know the state of the process.
+#[derive(Clone, Serialize, Deserialize)]
+pub struct Baseline {
+    /// The workflow's name.
+    pub workflow: String,
+    /// The version the process stood at.
+    pub from: String,
+    /// The version the process stands at from here on.
+    pub to: String,
+    /// The hops in order; the last leads to `to`.
+    pub route: Vec<Hop>,
+    /// The run that did it.
+    pub run: RunId,
+    /// The `STATE_SCHEMA_VERSION` of the workflow version `to`.
+    pub state_schema_version: u32,
+    /// The converted state, raw JSON.
+    pub state: Box<RawValue>,
+}
+
+/// What a replay needs of a baseline, borrowed from the event.
+#[derive(Deserialize)]
+struct StateOf<'a> {
+    #[serde(borrow)]
+    state: &'a RawValue,
+}
+
+impl Baseline {
+    /// Reads the payload of a `$migrated` event.
+    ///
+    /// # Errors
+    /// The event is of another type, of a newer layout, or not readable.
+    pub fn from_event(event: &Event) -> Result<Self, Error> {
+        if event.event_type != MIGRATED {
+            return Err(Error::invalid(format!(
+                "event {} of stream {} is no `{MIGRATED}` event but of type {:?}",
+                event.sequence, event.stream_id, event.event_type
+            )));
+        }
+        parse(event.schema_version, &event.payload)
+            .map_err(|problem| problem.at(&event.stream_id, event.sequence))
+    }
+
+    /// Where the process stood before.
+    #[must_use]
+    pub fn source(&self) -> WorkflowId {
+        WorkflowId::new(self.workflow.clone(), self.from.clone())
+    }
+
+    /// Where the process stands after.
+    #[must_use]
+    pub fn target(&self) -> WorkflowId {
+        WorkflowId::new(self.workflow.clone(), self.to.clone())
+    }
+
+    #[cfg_attr(not(feature = "tokio"), allow(dead_code))]
+    pub(crate) fn to_payload(&self) -> Result<Bytes, serde_json::Error> {
+        serde_json::to_vec(self).map(Bytes::from)
+    }
+}
+
+/// What is wrong with a baseline, before it is known where it stands.
+#[derive(Debug)]
+pub(crate) enum BadBaseline {
+    Newer(u32),
+    Unreadable(serde_json::Error),
+}
+
+impl BadBaseline {
+    pub(crate) fn at(self, stream: &StreamId, sequence: u64) -> Error {
+        match self {
+            Self::Newer(version) => Error::new(
+                ErrorKind::NewerFormat,
+                format!(
+                    "the `{MIGRATED}` event {sequence} of stream {stream} has layout {version}, and this version of the crate reads up to {SCHEMA_VERSION}; upgrade state-migration"
+                ),
+            ),
+            Self::Unreadable(error) => Error::corrupt(format!(
+                "the `{MIGRATED}` event {sequence} of stream {stream} cannot be read"
+            ))
+            .with_source(error),
+        }
+    }
+}
+
+fn known(schema_version: u32) -> Result<(), BadBaseline> {
+    if schema_version > SCHEMA_VERSION {
+        Err(BadBaseline::Newer(schema_version))
+    } else {
+        Ok(())
+    }
+}
+
+/// The whole of a baseline.
+pub(crate) fn parse(schema_version: u32, payload: &[u8]) -> Result<Baseline, BadBaseline> {
+    known(schema_version)?;
+    serde_json::from_slice(payload).map_err(BadBaseline::Unreadable)
+}
+
+/// The state in a baseline, as raw JSON.
+pub(crate) fn state_of(schema_version: u32, payload: &[u8]) -> Result<&str, BadBaseline> {
+    known(schema_version)?;
+    let part: StateOf<'_> = serde_json::from_slice(payload).map_err(BadBaseline::Unreadable)?;
+    Ok(part.state.get())
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    fn baseline() -> Baseline {
+        Baseline {
+            workflow: "loan".into(),
+            from: "2011".into(),
+            to: "2013".into(),
+            route: vec![
+                Hop {
+                    to: "2012".into(),
+                    code: Fingerprint::new(1),
+                },
+                Hop {
+                    to: "2013".into(),
+                    code: Fingerprint::new(0xabc),
+                },
+            ],
+            run: RunId::from_uuid(uuid::Uuid::from_u128(7)),
+            state_schema_version: 3,
+            state: RawValue::from_string("{\"open\":true}".into()).unwrap(),
+        }
+    }
+
+    #[test]
+    fn the_layout_on_disk_is_this() {
+        assert_eq!(
+            String::from_utf8(baseline().to_payload().unwrap().to_vec()).unwrap(),
+            r#"{"workflow":"loan","from":"2011","to":"2013","route":[{"to":"2012","code":"0000000000000001"},{"to":"2013","code":"0000000000000abc"}],"run":"00000000-0000-0000-0000-000000000007","state_schema_version":3,"state":{"open":true}}"#
+        );
+    }
+
+    #[test]
+    fn a_baseline_is_read_as_it_was_written_and_a_newer_one_is_refused() {
+        let payload = baseline().to_payload().unwrap();
+        assert_eq!(parse(1, &payload).unwrap().route, baseline().route);
+        assert_eq!(state_of(1, &payload).unwrap(), "{\"open\":true}");
+        assert!(matches!(state_of(2, &payload), Err(BadBaseline::Newer(2))));
+        assert!(matches!(parse(1, b"{}"), Err(BadBaseline::Unreadable(_))));
+    }
+}

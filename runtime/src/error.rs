@@ -1,0 +1,117 @@
+//! The error of stores and processes.
+
+use std::fmt;
+
+use crate::id::{InvalidId, WorkflowId};
+use crate::workflow::BoxError;
+
+/// What the caller should do about an [`Error`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ErrorKind {
+    /// Somebody else wrote first. Load again and decide again.
+    Conflict,
+    /// The process has moved to a newer version of its workflow; nothing was
+    /// written. Route the work to code of version `to`.
+    Migrated {
+        /// Where the process stands now.
+        to: WorkflowId,
+    },
+    /// The process stands at another version than the code, and was not
+    /// migrated away from the code's version. Migrate it first, or use the
+    /// code of `stands_at`.
+    WrongVersion {
+        /// Where the process stands.
+        stands_at: WorkflowId,
+    },
+    /// The storage did not answer. Try again later.
+    Unavailable,
+    /// Another writer has taken the database over. Stop using this handle.
+    Fenced,
+    /// A stored record cannot be read. The message names it; nothing was changed.
+    Corrupt,
+    /// The data was written by a newer version of this crate. Use that one.
+    NewerFormat,
+    /// The request cannot be right. Fix the caller.
+    Invalid,
+    /// The write may or may not have happened. Read before trying again.
+    OutcomeUnknown,
+    /// Code of the workflow failed: `apply`, `upcast`, (de)serialization or a conversion.
+    Workflow,
+}
+
+/// An error of a store or a process: what happened, and in
+/// [`kind`](Error::kind) what to do.
+#[derive(Debug)]
+pub struct Error {
+    kind: ErrorKind,
+    message: String,
+    source: Option<BoxError>,
+}
+
+impl Error {
+    /// An error without a cause of its own. For implementors of stores.
+    pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
+        Self {
+            kind,
+            message: message.into(),
+            source: None,
+        }
+    }
+
+    /// The same error with its cause.
+    #[must_use]
+    pub fn with_source(mut self, source: impl Into<BoxError>) -> Self {
+        self.source = Some(source.into());
+        self
+    }
+
+    /// What to do about it.
+    #[must_use]
+    pub fn kind(&self) -> &ErrorKind {
+        &self.kind
+    }
+
+    /// Whether somebody else wrote first, so that loading and deciding again may succeed.
+    #[must_use]
+    pub fn is_conflict(&self) -> bool {
+        self.kind == ErrorKind::Conflict
+    }
+
+    pub(crate) fn corrupt(message: impl Into<String>) -> Self {
+        Self::new(ErrorKind::Corrupt, message)
+    }
+
+    pub(crate) fn invalid(message: impl Into<String>) -> Self {
+        Self::new(ErrorKind::Invalid, message)
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)?;
+        let mut source = self
+            .source
+            .as_ref()
+            .map(|s| s.as_ref() as &dyn std::error::Error);
+        while let Some(cause) = source {
+            write!(f, ": {cause}")?;
+            source = cause.source();
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for Error {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        // The text of the causes is in `Display` already, so that a report of
+        // one line is complete; the values are here for code that looks.
+        self.source.as_ref().map(|s| s.as_ref() as _)
+    }
+}
+
+impl From<InvalidId> for Error {
+    fn from(error: InvalidId) -> Self {
+        Self::new(ErrorKind::Invalid, error.to_string())
+    }
+}

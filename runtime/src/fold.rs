@@ -1,0 +1,125 @@
+//! Folding: from stored events to a state.
+
+use std::any::Any;
+
+use serde::de::DeserializeOwned;
+
+use crate::baseline::{self, BadBaseline};
+use crate::event::{MIGRATED, is_reserved};
+use crate::workflow::{BoxError, Workflow};
+
+/// What a fold reads of an event.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct EventView<'a> {
+    pub(crate) event_type: &'a str,
+    pub(crate) schema_version: u32,
+    pub(crate) payload: &'a [u8],
+}
+
+/// Why an event could not be folded.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum FoldError {
+    #[error(
+        "`upcast` refused an event of type {event_type:?}, schema version {schema_version}: {error}"
+    )]
+    Upcast {
+        event_type: String,
+        schema_version: u32,
+        error: BoxError,
+    },
+    #[error(
+        "an event of type {event_type:?}, schema version {schema_version}, cannot be decoded: {error}"
+    )]
+    Decode {
+        event_type: String,
+        schema_version: u32,
+        error: serde_json::Error,
+    },
+    #[error("the state in the baseline or snapshot cannot be decoded: {0}")]
+    State(serde_json::Error),
+    #[error(
+        "the event type {0:?} is reserved, and this version of the crate does not know it; upgrade state-migration"
+    )]
+    UnknownReserved(String),
+    #[error("the baseline cannot be read")]
+    Baseline(BadBaseline),
+}
+
+/// A state of a workflow whose type is not known here.
+pub(crate) type AnyState = Box<dyn Any + Send>;
+
+/// A fold of a workflow whose type is not known here.
+pub(crate) trait Fold: Send {
+    /// Folds one event; a `$migrated` event replaces the state by its baseline.
+    fn apply(&mut self, event: EventView<'_>) -> Result<(), FoldError>;
+
+    /// The state that the events add up to.
+    fn finish(self: Box<Self>) -> AnyState;
+}
+
+/// The fold of workflow `W`.
+pub(crate) struct Folding<W: Workflow> {
+    state: W::State,
+}
+
+impl<W: Workflow> Folding<W>
+where
+    W::State: DeserializeOwned,
+{
+    pub(crate) fn new() -> Self {
+        Self {
+            state: W::State::default(),
+        }
+    }
+
+    /// Starts from a stored state, raw JSON.
+    pub(crate) fn restore(&mut self, state: &[u8]) -> Result<(), FoldError> {
+        self.state = serde_json::from_slice(state).map_err(FoldError::State)?;
+        Ok(())
+    }
+
+    /// Folds one event.
+    pub(crate) fn fold(&mut self, event: EventView<'_>) -> Result<(), FoldError> {
+        if is_reserved(event.event_type) {
+            if event.event_type != MIGRATED {
+                return Err(FoldError::UnknownReserved(event.event_type.to_owned()));
+            }
+            let state = baseline::state_of(event.schema_version, event.payload)
+                .map_err(FoldError::Baseline)?;
+            return self.restore(state.as_bytes());
+        }
+        let payload =
+            W::upcast(event.event_type, event.schema_version, event.payload).map_err(|error| {
+                FoldError::Upcast {
+                    event_type: event.event_type.to_owned(),
+                    schema_version: event.schema_version,
+                    error,
+                }
+            })?;
+        let decoded: W::Event =
+            serde_json::from_slice(&payload).map_err(|error| FoldError::Decode {
+                event_type: event.event_type.to_owned(),
+                schema_version: event.schema_version,
+                error,
+            })?;
+        self.state = W::apply(std::mem::take(&mut self.state), &decoded);
+        Ok(())
+    }
+
+    pub(crate) fn into_state(self) -> W::State {
+        self.state
+    }
+}
+
+impl<W: Workflow> Fold for Folding<W>
+where
+    W::State: DeserializeOwned,
+{
+    fn apply(&mut self, event: EventView<'_>) -> Result<(), FoldError> {
+        self.fold(event)
+    }
+
+    fn finish(self: Box<Self>) -> AnyState {
+        Box::new(self.into_state())
+    }
+}

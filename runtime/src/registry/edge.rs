@@ -1,0 +1,198 @@
+//! One migration in a registry, with its types erased.
+
+use std::any::{Any, TypeId};
+use std::fmt;
+use std::sync::Arc;
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::fingerprint::Fingerprint;
+use crate::fold::{AnyState, Fold, Folding};
+use crate::id::WorkflowId;
+use crate::migration::{ConversionError, SourceLocation, StateMigration};
+use crate::workflow::Workflow;
+
+/// A type, by identity and by name.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct TypeRef {
+    pub(crate) id: TypeId,
+    pub(crate) name: &'static str,
+}
+
+impl TypeRef {
+    fn of<T: 'static>() -> Self {
+        Self {
+            id: TypeId::of::<T>(),
+            name: std::any::type_name::<T>(),
+        }
+    }
+}
+
+/// What the runner needs of a migration.
+pub(crate) trait Step: Send + Sync {
+    /// A fold of the source version.
+    fn fold(&self) -> Box<dyn Fold>;
+    /// Converts a state of the source version into one of the target version.
+    fn convert(&self, state: AnyState) -> Result<AnyState, ConversionError>;
+    /// Serializes a state of the target version.
+    fn encode(&self, state: &AnyState) -> Result<String, serde_json::Error>;
+    /// Whether a process in this state of the target version is over.
+    fn is_finished(&self, state: &AnyState) -> bool;
+}
+
+struct Typed<M>(M);
+
+impl<M: StateMigration> Step for Typed<M>
+where
+    <M::FromWorkflow as Workflow>::State: DeserializeOwned,
+    <M::ToWorkflow as Workflow>::State: Serialize,
+{
+    fn fold(&self) -> Box<dyn Fold> {
+        Box::new(Folding::<M::FromWorkflow>::new())
+    }
+
+    fn convert(&self, state: AnyState) -> Result<AnyState, ConversionError> {
+        // Validation joins hops only where the types are the same.
+        match state.downcast::<<M::FromWorkflow as Workflow>::State>() {
+            Ok(state) => self.0.migrate(*state).map(|new| Box::new(new) as AnyState),
+            Err(_) => Err(ConversionError::new(
+                "a bug in state-migration: a hop was given a state of another type",
+            )),
+        }
+    }
+
+    fn encode(&self, state: &AnyState) -> Result<String, serde_json::Error> {
+        match downcast::<M>(state) {
+            Some(state) => serde_json::to_string(state),
+            None => Err(serde::ser::Error::custom(
+                "a bug in state-migration: a hop was given a state of another type",
+            )),
+        }
+    }
+
+    fn is_finished(&self, state: &AnyState) -> bool {
+        downcast::<M>(state).is_some_and(<M::ToWorkflow as Workflow>::is_finished)
+    }
+}
+
+fn downcast<M: StateMigration>(state: &AnyState) -> Option<&<M::ToWorkflow as Workflow>::State> {
+    (state.as_ref() as &dyn Any).downcast_ref()
+}
+
+/// A migration in a [`MigrationRegistry`](crate::MigrationRegistry): one edge
+/// between two versions of a workflow.
+#[derive(Clone)]
+pub struct Migration {
+    source: WorkflowId,
+    target: WorkflowId,
+    fingerprint: Fingerprint,
+    defined_at: Option<SourceLocation>,
+    target_schema_version: u32,
+    pub(crate) source_type: WorkflowId,
+    pub(crate) target_type: WorkflowId,
+    pub(crate) same_workflow_type: bool,
+    pub(crate) source_state: TypeRef,
+    pub(crate) target_state: TypeRef,
+    pub(crate) step: Arc<dyn Step>,
+}
+
+impl Migration {
+    #[doc(hidden)]
+    pub fn of<M: StateMigration>(migration: M) -> Self
+    where
+        <M::FromWorkflow as Workflow>::State: DeserializeOwned,
+        <M::ToWorkflow as Workflow>::State: Serialize,
+    {
+        Self {
+            source: migration.source_workflow_id().clone(),
+            target: migration.target_workflow_id().clone(),
+            fingerprint: migration.fingerprint(),
+            defined_at: migration.defined_at(),
+            target_schema_version: M::ToWorkflow::STATE_SCHEMA_VERSION,
+            source_type: WorkflowId::of::<M::FromWorkflow>(),
+            target_type: WorkflowId::of::<M::ToWorkflow>(),
+            same_workflow_type: TypeId::of::<M::FromWorkflow>() == TypeId::of::<M::ToWorkflow>(),
+            source_state: TypeRef::of::<<M::FromWorkflow as Workflow>::State>(),
+            target_state: TypeRef::of::<<M::ToWorkflow as Workflow>::State>(),
+            step: Arc::new(Typed(migration)),
+        }
+    }
+
+    /// The version that processes stand at.
+    #[must_use]
+    pub fn source(&self) -> &WorkflowId {
+        &self.source
+    }
+
+    /// The version that they go on under.
+    #[must_use]
+    pub fn target(&self) -> &WorkflowId {
+        &self.target
+    }
+
+    /// The fingerprint of the conversion's code.
+    #[must_use]
+    pub fn fingerprint(&self) -> Fingerprint {
+        self.fingerprint
+    }
+
+    /// Where the conversion is written, if that is known.
+    #[must_use]
+    pub fn defined_at(&self) -> Option<SourceLocation> {
+        self.defined_at
+    }
+
+    /// The `STATE_SCHEMA_VERSION` of the target version.
+    #[must_use]
+    pub fn target_schema_version(&self) -> u32 {
+        self.target_schema_version
+    }
+
+    /// As in [`MigrationRegistry::expect`](crate::MigrationRegistry::expect): `order@v1->v2`.
+    #[must_use]
+    pub fn short_name(&self) -> String {
+        format!("{}->{}", self.source, self.target.version())
+    }
+}
+
+impl fmt::Display for Migration {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.short_name())?;
+        if let Some(at) = self.defined_at {
+            write!(f, " by {at}")?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Debug for Migration {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Migration")
+            .field("source", &self.source)
+            .field("target", &self.target)
+            .field("fingerprint", &self.fingerprint)
+            .field("defined_at", &self.defined_at)
+            .finish_non_exhaustive()
+    }
+}
+
+/// What an annotated function leaves for the linker.
+#[doc(hidden)]
+pub struct Registration {
+    migration: fn() -> Migration,
+}
+
+impl Registration {
+    #[doc(hidden)]
+    #[must_use]
+    pub const fn new(migration: fn() -> Migration) -> Self {
+        Self { migration }
+    }
+
+    pub(crate) fn migration(&self) -> Migration {
+        (self.migration)()
+    }
+}
+
+inventory::collect!(Registration);
