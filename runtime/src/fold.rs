@@ -5,7 +5,10 @@ use std::any::Any;
 use serde::de::DeserializeOwned;
 
 use crate::baseline::{self, BadBaseline};
-use crate::event::{MIGRATED, is_reserved};
+use crate::error::{Error, ErrorKind};
+use crate::event::{Event, MIGRATED, is_reserved};
+use crate::id::StreamId;
+use crate::store::ChunkEvent;
 use crate::workflow::{BoxError, Workflow};
 
 /// What a fold reads of an event.
@@ -14,6 +17,26 @@ pub(crate) struct EventView<'a> {
     pub(crate) event_type: &'a str,
     pub(crate) schema_version: u32,
     pub(crate) payload: &'a [u8],
+}
+
+impl<'a> From<&'a Event> for EventView<'a> {
+    fn from(event: &'a Event) -> Self {
+        Self {
+            event_type: &event.event_type,
+            schema_version: event.schema_version,
+            payload: &event.payload,
+        }
+    }
+}
+
+impl<'a> From<&'a ChunkEvent> for EventView<'a> {
+    fn from(event: &'a ChunkEvent) -> Self {
+        Self {
+            event_type: &event.event_type,
+            schema_version: event.schema_version,
+            payload: &event.payload,
+        }
+    }
 }
 
 /// Why an event could not be folded.
@@ -45,6 +68,23 @@ pub(crate) enum FoldError {
     Baseline(BadBaseline),
 }
 
+impl FoldError {
+    /// The error for an event whose place is known.
+    pub(crate) fn at(self, stream: &StreamId, sequence: u64) -> Error {
+        match self {
+            Self::Baseline(bad) => bad.at(stream, sequence),
+            Self::UnknownReserved(_) => Error::new(
+                ErrorKind::NewerFormat,
+                format!("event {sequence} of stream {stream}: {self}"),
+            ),
+            other => Error::new(
+                ErrorKind::Workflow,
+                format!("event {sequence} of stream {stream}: {other}"),
+            ),
+        }
+    }
+}
+
 /// A state of a workflow whose type is not known here.
 pub(crate) type AnyState = Box<dyn Any + Send>;
 
@@ -52,6 +92,9 @@ pub(crate) type AnyState = Box<dyn Any + Send>;
 pub(crate) trait Fold: Send {
     /// Folds one event; a `$migrated` event replaces the state by its baseline.
     fn apply(&mut self, event: EventView<'_>) -> Result<(), FoldError>;
+
+    /// The same fold, to go on from here more than once.
+    fn fork(&self) -> Box<dyn Fold>;
 
     /// The state that the events add up to.
     fn finish(self: Box<Self>) -> AnyState;
@@ -117,6 +160,12 @@ where
 {
     fn apply(&mut self, event: EventView<'_>) -> Result<(), FoldError> {
         self.fold(event)
+    }
+
+    fn fork(&self) -> Box<dyn Fold> {
+        Box::new(Self {
+            state: self.state.clone(),
+        })
     }
 
     fn finish(self: Box<Self>) -> AnyState {

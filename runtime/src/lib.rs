@@ -5,14 +5,20 @@
 extern crate self as state_migration;
 
 mod baseline;
+mod check;
+#[cfg(feature = "tokio")]
+pub mod conformance;
 mod error;
 mod event;
 mod fingerprint;
 mod fold;
 mod id;
 mod migration;
+mod process;
 mod process_registry;
 mod registry;
+#[cfg(feature = "tokio")]
+mod runner;
 mod snapshot;
 mod store;
 mod time;
@@ -28,15 +34,25 @@ pub use id::{
     ProcessIdentity, RunId, StreamId, TenantId, WorkflowId,
 };
 pub use migration::{ConversionError, IdentityMigration, SourceLocation, StateMigration};
+pub use process::Process;
 pub use process_registry::{ProcessRegistry, RegistryKey};
 pub use registry::{
     Migration, MigrationRegistry, MigrationRegistryBuilder, Problem, RegistryError, Route, Standing,
 };
+#[cfg(feature = "tokio")]
+pub use runner::{
+    CommitForm, MigrationError, MigrationReport, MigrationRunner, MigrationWarning, Migrations,
+    SkippedBy, Stage, Visited,
+};
 pub use snapshot::{Snapshot, SnapshotStore};
 pub use store::{
-    Appended, Chunk, ChunkEvent, ChunkProblem, ChunkProcess, ChunkRequest, EventStore,
+    Appended, Chunk, ChunkEvent, ChunkProblem, ChunkProcess, ChunkRequest, ChunkScope, EventStore,
     ExpectedSequence, Head, StoreId, StreamRange, TransactionalStore,
 };
+#[cfg(feature = "tokio")]
+pub use store::{MemoryStore, NotDurable, RecordStore};
+#[cfg(feature = "slatedb")]
+pub use store::{SlateDbStore, SlateDbStoreBuilder};
 pub use time::Timestamp;
 pub use version::natural_cmp;
 pub use workflow::{BoxError, EventPayload, Workflow};
@@ -46,6 +62,6 @@ pub use state_migration_macros::state_migration;
 /// What generated code names. Not for use by hand.
 #[doc(hidden)]
 pub mod __private {
-    pub use crate::registry::Registration;
+    pub use crate::check::*;
     pub use inventory;
 }

@@ -23,7 +23,7 @@ use crate::workflow::Workflow;
 
 /// All migrations that a program knows, valid and sorted by name and version.
 ///
-/// ```
+/// ```standalone_crate
 /// # use serde::{Deserialize, Serialize};
 /// # use state_migration::{EventPayload, Workflow, WorkflowId};
 /// # #[derive(Serialize, Deserialize)] enum OrderEvent { Placed }
@@ -72,7 +72,7 @@ impl MigrationRegistry {
     /// A crate that is a dependency but never named in source is not linked,
     /// not even a package's own library from its `main.rs`. Name it:
     ///
-    /// ```ignore
+    /// ```text
     /// use my_domain as _;
     /// ```
     ///
@@ -92,6 +92,12 @@ impl MigrationRegistry {
     /// A registry of migrations that are named one by one.
     pub fn builder() -> MigrationRegistryBuilder {
         MigrationRegistryBuilder::default()
+    }
+
+    /// A registry of one migration.
+    #[cfg_attr(not(feature = "tokio"), allow(dead_code))]
+    pub(crate) fn of(migration: Migration) -> Result<Self, RegistryError> {
+        Self::new(vec![migration])
     }
 
     fn new(mut migrations: Vec<Migration>) -> Result<Self, RegistryError> {

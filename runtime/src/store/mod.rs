@@ -1,5 +1,18 @@
 //! Stores: where events are kept, and what a runner needs of it.
 
+pub(crate) mod fence;
+#[cfg(feature = "tokio")]
+mod key;
+#[cfg(feature = "tokio")]
+mod kv;
+#[cfg(feature = "tokio")]
+mod memory;
+#[cfg(feature = "tokio")]
+mod record;
+#[cfg(feature = "tokio")]
+mod records;
+#[cfg(feature = "slatedb")]
+mod slate;
 mod transactional;
 
 use std::sync::Arc;
@@ -7,8 +20,15 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use async_trait::async_trait;
 
+#[cfg(feature = "tokio")]
+pub use memory::MemoryStore;
+#[cfg(feature = "tokio")]
+pub use records::{NotDurable, RecordStore};
+#[cfg(feature = "slatedb")]
+pub use slate::{SlateDbStore, SlateDbStoreBuilder};
 pub use transactional::{
-    Chunk, ChunkEvent, ChunkProblem, ChunkProcess, ChunkRequest, StreamRange, TransactionalStore,
+    Chunk, ChunkEvent, ChunkProblem, ChunkProcess, ChunkRequest, ChunkScope, StreamRange,
+    TransactionalStore,
 };
 
 use crate::error::Error;
@@ -164,9 +184,9 @@ pub trait EventStore: Send + Sync {
         limit: usize,
     ) -> Result<Vec<StreamId>, Error>;
 
-    /// The store as one that commits events, snapshots and process registry in
-    /// one transaction, if it is one.
-    fn transactional(&self) -> Option<&dyn TransactionalStore> {
+    /// A handle on the store as one that commits events, snapshots and process
+    /// registry in one transaction, if it is one.
+    fn transactional(&self) -> Option<Arc<dyn TransactionalStore>> {
         None
     }
 }
@@ -210,7 +230,7 @@ macro_rules! forward {
             ) -> Result<Vec<StreamId>, Error> {
                 (**self).list_streams(prefix, after, limit).await
             }
-            fn transactional(&self) -> Option<&dyn TransactionalStore> {
+            fn transactional(&self) -> Option<Arc<dyn TransactionalStore>> {
                 (**self).transactional()
             }
         }

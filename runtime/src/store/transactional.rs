@@ -8,7 +8,7 @@ use bytestring::ByteString;
 use crate::error::Error;
 use crate::event::NewEvent;
 use crate::id::{StreamId, WorkflowId};
-use crate::store::{Head, StoreId};
+use crate::store::{EventStore, Head, StoreId};
 
 /// A contiguous part of the streams, in order of their ids.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -24,17 +24,31 @@ pub struct StreamRange {
 pub struct ChunkRequest {
     /// Only processes that stand at this version.
     pub standing_at: WorkflowId,
-    /// Only streams of this range.
-    pub range: StreamRange,
-    /// At most this many processes; at least 1.
-    pub max_processes: usize,
-    /// Stop when this many bytes of events have been read, but not before the
-    /// first process is complete. A process whose events alone are more is
-    /// returned as too large, without them.
+    /// Which of them.
+    pub scope: ChunkScope,
+    /// Stop when this many bytes of events have been read. A process whose
+    /// events alone are more is returned as too large, without them.
     pub max_bytes: usize,
-    /// For a chunk of one process: read its events only after this sequence
-    /// number. The events before were folded outside of the transaction.
-    pub events_after: Option<u64>,
+}
+
+/// Which processes a chunk is to read.
+#[derive(Debug, Clone)]
+pub enum ChunkScope {
+    /// The first ones of a range.
+    Range {
+        /// Only streams of this range.
+        range: StreamRange,
+        /// At most this many; at least 1.
+        max_processes: usize,
+    },
+    /// One process, with its events after a sequence number only: those up to
+    /// there were folded outside of the transaction.
+    One {
+        /// Its stream.
+        stream: StreamId,
+        /// The sequence number of the last event that was folded.
+        events_after: u64,
+    },
 }
 
 /// An event as a chunk reads it: what a fold needs, and no more.
@@ -58,7 +72,7 @@ pub struct ChunkProcess {
     /// Where the stream stands.
     pub head: Head,
     /// Its events from the baseline on (or after
-    /// [`events_after`](ChunkRequest::events_after)), in order.
+    /// [`events_after`](ChunkScope::One::events_after)), in order.
     pub events: Vec<ChunkEvent>,
     /// Why the process cannot be read, or that it is too large for a chunk.
     pub problem: Option<ChunkProblem>,
@@ -109,7 +123,7 @@ pub trait Chunk: Send {
 /// A user's own store that implements this gets all-or-nothing migrations; the
 /// runner knows stores only through this trait and the three others.
 #[async_trait]
-pub trait TransactionalStore: Send + Sync {
+pub trait TransactionalStore: EventStore {
     /// Which store this is. Every handle on it says the same.
     fn store_id(&self) -> StoreId;
 
@@ -129,6 +143,18 @@ pub trait TransactionalStore: Send + Sync {
         standing_at: &WorkflowId,
         parts: usize,
     ) -> Result<Vec<StreamRange>, Error>;
+
+    /// At most `limit` streams after `after` whose processes stand at a
+    /// version, sorted.
+    ///
+    /// # Errors
+    /// The store could not be read.
+    async fn streams_at(
+        &self,
+        version: &WorkflowId,
+        after: Option<&StreamId>,
+        limit: usize,
+    ) -> Result<Vec<StreamId>, Error>;
 
     /// Begins a chunk and reads it.
     ///

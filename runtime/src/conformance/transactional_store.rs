@@ -1,0 +1,581 @@
+//! The rules of stores that commit everything in one transaction.
+
+use super::{
+    Broken, Checked, Violation, events, holds, migrated, migrated_between, of, process, refused,
+    same, stream, tenant, v1, v2,
+};
+use crate::event::MIGRATED;
+use crate::id::{ConversationId, CorrelationId, ProcessIdentity, StreamId, TenantId, WorkflowId};
+use crate::process_registry::{ProcessRegistry, RegistryKey};
+use crate::snapshot::SnapshotStore;
+use crate::store::{
+    Chunk, ChunkProblem, ChunkProcess, ChunkRequest, ChunkScope, EventStore, ExpectedSequence,
+    Head, StreamRange, TransactionalStore,
+};
+
+/// Checks a store that commits everything in one transaction.
+///
+/// # Errors
+/// The first rule that it breaks.
+pub async fn transactional_store<S>(store: &S) -> Result<(), Violation>
+where
+    S: TransactionalStore + SnapshotStore + ProcessRegistry,
+{
+    of("every handle says the same id", ids(store))?;
+    of(
+        "the index leads to the processes at a version",
+        index(store).await,
+    )?;
+    of("ranges cover every process once", ranges(store).await)?;
+    of(
+        "a chunk reads processes from their baseline on",
+        reading(store).await,
+    )?;
+    of("a chunk keeps to its limits", limits(store).await)?;
+    of(
+        "a chunk commits all of a process or nothing",
+        all_or_nothing(store).await,
+    )?;
+    of(
+        "an append since the chunk was read makes its commit conflict",
+        conflicts(store).await,
+    )?;
+    of(
+        "a registry entry made since makes the commit conflict, or moves too",
+        late_entry(store).await,
+    )?;
+    of("notes are kept until they are dropped", notes(store).await)?;
+    of(
+        "a version is forgotten only when no process stands at it",
+        retiring(store).await,
+    )
+}
+
+fn ids<S: TransactionalStore + SnapshotStore + ProcessRegistry>(store: &S) -> Checked {
+    let id = TransactionalStore::store_id(store);
+    same(
+        "the id as snapshot store",
+        &SnapshotStore::store_id(store),
+        &Some(id),
+    )?;
+    same(
+        "the id as process registry",
+        &ProcessRegistry::store_id(store),
+        &Some(id),
+    )?;
+    let handle = EventStore::transactional(store).map(|handle| handle.store_id());
+    same("the id of its transactional handle", &handle, &Some(id))
+}
+
+/// A version that no other process of the store stands at.
+fn own_version(tenant: &TenantId) -> WorkflowId {
+    WorkflowId::new(format!("conformance-{tenant}"), "v1")
+}
+
+fn request(version: &WorkflowId, tenant: &TenantId, max_processes: usize) -> ChunkRequest {
+    ChunkRequest {
+        standing_at: version.clone(),
+        scope: ChunkScope::Range {
+            range: of_tenant(tenant),
+            max_processes,
+        },
+        max_bytes: 1 << 20,
+    }
+}
+
+/// The range of a tenant's processes.
+fn of_tenant(tenant: &TenantId) -> StreamRange {
+    // `.` sorts just before `/`, and `0` just after.
+    let bound = |end| StreamId::new(format!("process/{tenant}{end}")).ok();
+    StreamRange {
+        after: bound("."),
+        through: bound("0"),
+    }
+}
+
+fn one(version: WorkflowId, stream: &StreamId, events_after: u64) -> ChunkRequest {
+    ChunkRequest {
+        standing_at: version,
+        scope: ChunkScope::One {
+            stream: stream.clone(),
+            events_after,
+        },
+        max_bytes: 1 << 20,
+    }
+}
+
+async fn put(store: &impl EventStore, stream: &StreamId, version: &WorkflowId, n: u64) -> Checked {
+    store
+        .append(stream, ExpectedSequence::NoStream, events(version, n)?)
+        .await?;
+    Ok(())
+}
+
+async fn index<S: TransactionalStore>(store: &S) -> Checked {
+    let tenant = tenant();
+    let version = own_version(&tenant);
+    same(
+        "its versions",
+        &store.versions(version.name()).await?,
+        &vec![],
+    )?;
+    let mut wanted = Vec::new();
+    for name in ["c", "a", "b"] {
+        let stream = stream(&tenant, name)?;
+        put(store, &stream, &version, 1).await?;
+        wanted.push(stream);
+    }
+    wanted.sort();
+    same(
+        "its versions",
+        &store.versions(version.name()).await?,
+        &vec![version.clone()],
+    )?;
+    same(
+        "its streams",
+        &store.streams_at(&version, None, 10).await?,
+        &wanted,
+    )?;
+    same(
+        "the first two",
+        &store.streams_at(&version, None, 2).await?,
+        &wanted[..2].to_vec(),
+    )?;
+    let rest = store.streams_at(&version, Some(&wanted[0]), 10).await?;
+    same("those after the first", &rest, &wanted[1..].to_vec())
+}
+
+async fn ranges<S: TransactionalStore>(store: &S) -> Checked {
+    let tenant = tenant();
+    let version = own_version(&tenant);
+    let mut wanted = Vec::new();
+    for n in 0..50 {
+        let stream = stream(&tenant, &format!("{n:03}"))?;
+        put(store, &stream, &version, 1).await?;
+        wanted.push(stream);
+    }
+    for parts in [1, 2, 7, 1_000] {
+        let ranges = store.split(&version, parts).await?;
+        holds(
+            "there are more ranges than asked for",
+            !ranges.is_empty() && ranges.len() <= parts,
+        )?;
+        let mut found = Vec::new();
+        for range in ranges {
+            let mut after = range.after.clone();
+            loop {
+                let mut chunk = store
+                    .begin(ChunkRequest {
+                        standing_at: version.clone(),
+                        scope: ChunkScope::Range {
+                            range: StreamRange {
+                                after,
+                                through: range.through.clone(),
+                            },
+                            max_processes: 4,
+                        },
+                        max_bytes: 1 << 20,
+                    })
+                    .await?;
+                found.extend(chunk.take_processes().into_iter().map(|p| p.stream));
+                after = chunk.reached();
+                if after.is_none() {
+                    break;
+                }
+            }
+        }
+        same(&format!("what {parts} ranges cover"), &found, &wanted)?;
+    }
+    Ok(())
+}
+
+fn only(chunk: &mut Box<dyn Chunk>) -> Result<ChunkProcess, Broken> {
+    let mut processes = chunk.take_processes();
+    match (processes.pop(), processes.is_empty()) {
+        (Some(process), true) => Ok(process),
+        (found, _) => Err(Broken(format!(
+            "it holds not one process: {found:?} and {processes:?}"
+        ))),
+    }
+}
+
+async fn reading<S: TransactionalStore>(store: &S) -> Checked {
+    let tenant = tenant();
+    let stream = stream(&tenant, "p")?;
+    put(store, &stream, &v1(), 3).await?;
+    let mut chunk = store.begin(request(&v1(), &tenant, 10)).await?;
+    let process = only(&mut chunk)?;
+    let head = Head {
+        sequence: 3,
+        workflow_id: v1(),
+        baseline: None,
+        finished: false,
+    };
+    same("the head", &process.head, &head)?;
+    let sequences = |p: &ChunkProcess| p.events.iter().map(|e| e.sequence).collect::<Vec<_>>();
+    same("the events", &sequences(&process), &vec![1, 2, 3])?;
+    same(
+        "the payload of the second",
+        &&process.events[1].payload[..],
+        &&b"{\"n\":2}"[..],
+    )?;
+    same("the end", &chunk.reached(), &None)?;
+    drop(chunk);
+    store
+        .append(&stream, ExpectedSequence::Exact(3), vec![migrated()?])
+        .await?;
+    store
+        .append(&stream, ExpectedSequence::Exact(4), events(&v2(), 2)?)
+        .await?;
+    let mut old = store.begin(request(&v1(), &tenant, 10)).await?;
+    same(
+        "the number of processes at v1",
+        &old.take_processes().len(),
+        &0,
+    )?;
+    let process = only(&mut store.begin(request(&v2(), &tenant, 10)).await?)?;
+    same(
+        "the events from the baseline on",
+        &sequences(&process),
+        &vec![4, 5, 6],
+    )?;
+    same(
+        "the type of the first",
+        &&*process.events[0].event_type,
+        &MIGRATED,
+    )?;
+    let process = only(&mut store.begin(one(v2(), &stream, 5)).await?)?;
+    same("the events after 5", &sequences(&process), &vec![6])?;
+    let process = only(&mut store.begin(one(v2(), &stream, 6)).await?)?;
+    same("the events after 6", &sequences(&process), &vec![])?;
+    let mut elsewhere = store.begin(one(v1(), &stream, 0)).await?;
+    same(
+        "the number of processes at v1",
+        &elsewhere.take_processes().len(),
+        &0,
+    )
+}
+
+async fn limits<S: TransactionalStore>(store: &S) -> Checked {
+    let tenant = tenant();
+    let version = own_version(&tenant);
+    for (name, n) in [("a", 1), ("b", 200), ("c", 1)] {
+        put(store, &stream(&tenant, name)?, &version, n).await?;
+    }
+    let mut chunk = store.begin(request(&version, &tenant, 2)).await?;
+    same("the number of processes", &chunk.take_processes().len(), &2)?;
+    same(
+        "where it ends",
+        &chunk.reached(),
+        &Some(stream(&tenant, "b")?),
+    )?;
+    drop(chunk);
+    let small = ChunkRequest {
+        max_bytes: 1_000,
+        ..request(&version, &tenant, 10)
+    };
+    let mut after = None;
+    let mut problems = Vec::new();
+    loop {
+        let range = StreamRange {
+            after: after.clone(),
+            ..of_tenant(&tenant)
+        };
+        let scope = ChunkScope::Range {
+            range,
+            max_processes: 10,
+        };
+        let mut chunk = store
+            .begin(ChunkRequest {
+                scope,
+                ..small.clone()
+            })
+            .await?;
+        for process in chunk.take_processes() {
+            let readable = process.problem.is_none() != process.events.is_empty();
+            holds("a process has neither events nor a problem", readable)?;
+            problems.push(process.problem);
+        }
+        after = chunk.reached();
+        if after.is_none() {
+            break;
+        }
+    }
+    same(
+        "the problems",
+        &problems,
+        &vec![None, Some(ChunkProblem::TooLarge), None],
+    )
+}
+
+async fn all_or_nothing<S: TransactionalStore + ProcessRegistry>(store: &S) -> Checked {
+    let tenant = tenant();
+    let names = ["a", "b", "c"];
+    for name in names {
+        let stream = stream(&tenant, name)?;
+        put(store, &stream, &v1(), 2).await?;
+        let identity = ProcessIdentity::new(process(name)?, tenant.clone(), v1());
+        for key in keys(name)? {
+            store.register(&tenant, &key, &identity).await?;
+        }
+    }
+    // Dropped without a commit: nothing happens.
+    let mut chunk = store.begin(request(&v1(), &tenant, 10)).await?;
+    chunk.migrate(&stream(&tenant, "a")?, migrated()?, false)?;
+    drop(chunk);
+    same(
+        "what stands at v1",
+        &at(store, &tenant, &v1()).await?.len(),
+        &3,
+    )?;
+
+    let mut chunk = store.begin(request(&v1(), &tenant, 10)).await?;
+    for name in ["a", "c"] {
+        chunk.migrate(&stream(&tenant, name)?, migrated()?, false)?;
+    }
+    let foreign = stream(&tenant, "elsewhere")?;
+    refused(
+        "a migration of a process that the chunk does not hold",
+        chunk.migrate(&foreign, migrated()?, false),
+        |_| true,
+    )?;
+    chunk.commit().await?;
+    for name in names {
+        let (stream, moved) = (stream(&tenant, name)?, name != "b");
+        let head = if moved {
+            Head {
+                sequence: 3,
+                workflow_id: v2(),
+                baseline: Some(3),
+                finished: false,
+            }
+        } else {
+            Head {
+                sequence: 2,
+                workflow_id: v1(),
+                baseline: None,
+                finished: false,
+            }
+        };
+        same(
+            &format!("the head of {name}"),
+            &store.head(&stream).await?,
+            &Some(head.clone()),
+        )?;
+        let events = store.read_all(&stream, 0, 10).await?;
+        same(
+            &format!("the number of events of {name}"),
+            &(events.len() as u64),
+            &head.sequence,
+        )?;
+        for key in keys(name)? {
+            let entry = store
+                .lookup(&tenant, &key)
+                .await?
+                .map(|entry| entry.workflow_id);
+            same(
+                &format!("where the {key} leads"),
+                &entry,
+                &Some(head.workflow_id.clone()),
+            )?;
+        }
+    }
+    same(
+        "what stands at v1",
+        &at(store, &tenant, &v1()).await?,
+        &vec![stream(&tenant, "b")?],
+    )?;
+    same(
+        "what stands at v2",
+        &at(store, &tenant, &v2()).await?.len(),
+        &2,
+    )
+}
+
+fn keys(name: &str) -> Result<[RegistryKey; 3], Broken> {
+    let bad = |e: crate::id::InvalidId| Broken(e.to_string());
+    Ok([
+        RegistryKey::from_process(process(name)?),
+        RegistryKey::from_conversation(
+            ConversationId::new(format!("conversation {name}")).map_err(bad)?,
+        ),
+        RegistryKey::from_correlation(
+            CorrelationId::new(format!("correlation {name}")).map_err(bad)?,
+        ),
+    ])
+}
+
+async fn at<S: TransactionalStore>(
+    store: &S,
+    tenant: &TenantId,
+    version: &WorkflowId,
+) -> Result<Vec<StreamId>, Broken> {
+    let mut chunk = store.begin(request(version, tenant, 100)).await?;
+    Ok(chunk
+        .take_processes()
+        .into_iter()
+        .map(|p| p.stream)
+        .collect())
+}
+
+async fn conflicts<S: TransactionalStore>(store: &S) -> Checked {
+    let tenant = tenant();
+    let stream = stream(&tenant, "p")?;
+    put(store, &stream, &v1(), 2).await?;
+    let mut chunk = store.begin(request(&v1(), &tenant, 10)).await?;
+    chunk.migrate(&stream, migrated()?, false)?;
+    store
+        .append(&stream, ExpectedSequence::Exact(2), events(&v1(), 1)?)
+        .await?;
+    refused("the commit", chunk.commit().await, |e| e.is_conflict())?;
+    let head = Head {
+        sequence: 3,
+        workflow_id: v1(),
+        baseline: None,
+        finished: false,
+    };
+    same("the head", &store.head(&stream).await?, &Some(head))?;
+    same(
+        "the number of events",
+        &store.read_all(&stream, 0, 10).await?.len(),
+        &3,
+    )
+}
+
+async fn late_entry<S: TransactionalStore + ProcessRegistry>(store: &S) -> Checked {
+    let tenant = tenant();
+    let stream = stream(&tenant, "p")?;
+    put(store, &stream, &v1(), 1).await?;
+    let [key, ..] = keys("p")?;
+    let identity = ProcessIdentity::new(process("p")?, tenant.clone(), v1());
+    let mut chunk = store.begin(request(&v1(), &tenant, 10)).await?;
+    chunk.migrate(&stream, migrated()?, false)?;
+    store.register(&tenant, &key, &identity).await?;
+    let committed = chunk.commit().await;
+    let entry = store
+        .lookup(&tenant, &key)
+        .await?
+        .map(|entry| entry.workflow_id);
+    match committed {
+        Ok(()) => same(
+            "where the entry leads after the commit",
+            &entry,
+            &Some(v2()),
+        )?,
+        Err(error) if error.is_conflict() => {
+            same(
+                "where the entry leads after the conflict",
+                &entry,
+                &Some(v1()),
+            )?;
+            store
+                .append(&stream, ExpectedSequence::Exact(1), vec![migrated()?])
+                .await?;
+        }
+        Err(error) => return Err(error.into()),
+    }
+    refused(
+        "an entry of v1 for a process at v2",
+        store.register(&tenant, &key, &identity).await,
+        |e| matches!(e.kind(), crate::error::ErrorKind::Migrated { .. }),
+    )?;
+    let entry = store
+        .lookup(&tenant, &key)
+        .await?
+        .map(|entry| entry.workflow_id);
+    same("where the entry leads", &entry, &Some(v2()))
+}
+
+async fn notes<S: TransactionalStore>(store: &S) -> Checked {
+    let tenant = tenant();
+    let mut chunk_streams = Vec::new();
+    for name in ["a", "b", "c"] {
+        let stream = stream(&tenant, name)?;
+        put(store, &stream, &v1(), 1).await?;
+        chunk_streams.push(stream);
+    }
+    let mut chunk = store.begin(request(&v1(), &tenant, 10)).await?;
+    for (n, stream) in chunk_streams.iter().enumerate() {
+        chunk.migrate(stream, migrated()?, n != 1)?;
+    }
+    chunk.commit().await?;
+    let wanted = vec![chunk_streams[0].clone(), chunk_streams[2].clone()];
+    let before = StreamId::new(format!("process/{tenant}")).map_err(|e| Broken(e.to_string()))?;
+    same(
+        "the notes",
+        &store.remembered(Some(&before), 2).await?,
+        &wanted,
+    )?;
+    same(
+        "the first",
+        &store.remembered(Some(&before), 1).await?,
+        &wanted[..1].to_vec(),
+    )?;
+    store.forget(&wanted[..1]).await?;
+    same(
+        "what is left",
+        &store.remembered(Some(&before), 1).await?,
+        &wanted[1..].to_vec(),
+    )?;
+    store.forget(&wanted[1..]).await?;
+    let left = store.remembered(Some(&before), 10).await?;
+    holds(
+        "a note that was dropped is still there",
+        !left.iter().any(|s| wanted.contains(s)),
+    )
+}
+
+async fn retiring<S: TransactionalStore>(store: &S) -> Checked {
+    // The processes of this tenant alone stand at a version of their own, and
+    // leave it one by one.
+    let tenant = tenant();
+    let version = own_version(&tenant);
+    let stream_a = stream(&tenant, "a")?;
+    put(store, &stream_a, &version, 1).await?;
+    same(
+        "whether it is forgotten",
+        &store.retire(&version).await?,
+        &false,
+    )?;
+    same(
+        "its versions",
+        &store.versions(version.name()).await?,
+        &vec![version.clone()],
+    )?;
+    let newer = WorkflowId::new(version.name().to_owned(), "v2");
+    let mut chunk = store.begin(one(version.clone(), &stream_a, 1)).await?;
+    chunk.migrate(&stream_a, migrated_between(&version, &newer)?, false)?;
+    chunk.commit().await?;
+    let both = vec![version.clone(), newer.clone()];
+    same(
+        "its versions before",
+        &store.versions(version.name()).await?,
+        &both,
+    )?;
+    same(
+        "whether it is forgotten once empty",
+        &store.retire(&version).await?,
+        &true,
+    )?;
+    same(
+        "its versions after",
+        &store.versions(version.name()).await?,
+        &vec![newer.clone()],
+    )?;
+    same(
+        "whether it can be forgotten again",
+        &store.retire(&version).await?,
+        &true,
+    )?;
+    put(store, &stream(&tenant, "b")?, &version, 1).await?;
+    same(
+        "its versions once one is born there",
+        &store.versions(version.name()).await?,
+        &both,
+    )?;
+    same(
+        "whether the newer is forgotten",
+        &store.retire(&newer).await?,
+        &false,
+    )
+}

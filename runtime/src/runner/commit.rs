@@ -1,0 +1,75 @@
+//! Stage four: makes migrations durable.
+
+use crate::error::Error;
+use crate::id::StreamId;
+use crate::runner::convert::Converted;
+use crate::runner::report::{MigrationError, Stage};
+use crate::snapshot::{Snapshot, SnapshotStore};
+use crate::store::{Chunk, EventStore, ExpectedSequence};
+
+/// Commits the processes of a chunk, all or nothing; returns which they are
+/// when they are durable.
+pub(super) async fn chunk(
+    mut chunk: Box<dyn Chunk>,
+    converted: Vec<Converted>,
+    remember: bool,
+) -> Result<Vec<StreamId>, Error> {
+    let mut streams = Vec::with_capacity(converted.len());
+    for Converted { stream, event, .. } in converted {
+        let remember = remember && stream.process().is_some();
+        chunk.migrate(&stream, event, remember)?;
+        streams.push(stream);
+    }
+    if !streams.is_empty() {
+        chunk.commit().await?;
+    }
+    Ok(streams)
+}
+
+/// Commits one process by its event.
+pub(super) async fn event(events: &dyn EventStore, converted: &Converted) -> Result<(), Error> {
+    let expected = ExpectedSequence::Exact(converted.head.sequence);
+    events
+        .append(&converted.stream, expected, vec![converted.event.clone()])
+        .await
+        .map(drop)
+}
+
+/// Keeps the state of a process that was committed by its event.
+pub(super) async fn snapshot(
+    snapshots: &dyn SnapshotStore,
+    converted: Converted,
+    state_schema_version: u32,
+) -> Result<(), Error> {
+    snapshots
+        .save(&Snapshot {
+            stream_id: converted.stream,
+            sequence: converted.head.sequence + 1,
+            workflow_id: converted.event.workflow_id().clone(),
+            state_schema_version,
+            state: converted.state.into(),
+        })
+        .await
+}
+
+/// The failure of a process that could not be written.
+pub(super) fn failed(stream: &StreamId, error: &Error) -> MigrationError {
+    MigrationError {
+        stream_id: stream.clone(),
+        stage: Stage::Committing,
+        sequence: None,
+        message: error.to_string(),
+    }
+}
+
+/// The failure of a process that others write to all the time.
+pub(super) fn busy(stream: &StreamId, attempts: usize) -> MigrationError {
+    MigrationError {
+        stream_id: stream.clone(),
+        stage: Stage::Committing,
+        sequence: None,
+        message: format!(
+            "the process is busy: others wrote to it in each of {attempts} attempts; run again when it is quieter"
+        ),
+    }
+}

@@ -1,0 +1,89 @@
+//! Stage three: takes a state along its route and writes the `$migrated`
+//! event. User code runs here. Pure.
+
+use serde_json::value::RawValue;
+
+use crate::baseline::{Baseline, Hop};
+use crate::event::NewEvent;
+use crate::id::{RunId, StreamId};
+use crate::registry::{Migration, Route};
+use crate::runner::fold::{Folded, catch};
+use crate::runner::report::{MigrationError, Stage};
+use crate::store::Head;
+
+/// A process, converted: ready to be committed.
+pub(super) struct Converted {
+    pub(super) stream: StreamId,
+    /// Where its stream stood when it was read.
+    pub(super) head: Head,
+    /// The event that records the migration.
+    pub(super) event: NewEvent,
+    /// The new state, raw JSON.
+    pub(super) state: String,
+}
+
+/// Converts a folded state, hop by hop in memory.
+pub(super) fn process(
+    route: &Route,
+    run: RunId,
+    folded: Folded,
+) -> Result<Converted, MigrationError> {
+    let Folded {
+        stream,
+        head,
+        mut state,
+    } = folded;
+    let fail = |stage, hop: &Migration, message: String| MigrationError {
+        stream_id: stream.clone(),
+        stage,
+        sequence: None,
+        message: format!("{hop}: {message}"),
+    };
+    let mut last = &route.hops()[0];
+    for hop in route.hops() {
+        state = match catch(|| hop.step.convert(state)) {
+            Ok(Ok(state)) => state,
+            Ok(Err(refused)) => return Err(fail(Stage::Converting, hop, refused.to_string())),
+            Err(panic) => return Err(fail(Stage::Converting, hop, panic)),
+        };
+        last = hop;
+    }
+    let encoded = catch(|| (last.step.encode(&state), last.step.is_finished(&state)));
+    let (json, finished) = match encoded {
+        Ok((Ok(json), finished)) => (json, finished),
+        Ok((Err(error), _)) => return Err(fail(Stage::Encoding, last, error.to_string())),
+        Err(panic) => return Err(fail(Stage::Encoding, last, panic)),
+    };
+    // A state that panics when it is dropped fails only its own process.
+    if let Err(panic) = catch(|| drop(state)) {
+        return Err(fail(Stage::Converting, last, panic));
+    }
+    let payload = RawValue::from_string(json.clone()).and_then(|state| {
+        Baseline {
+            workflow: route.source().name().to_owned(),
+            from: route.source().version().to_owned(),
+            to: route.target().version().to_owned(),
+            route: route
+                .hops()
+                .iter()
+                .map(|hop| Hop {
+                    to: hop.target().version().to_owned(),
+                    code: hop.fingerprint(),
+                })
+                .collect(),
+            run,
+            state_schema_version: last.target_schema_version(),
+            state,
+        }
+        .to_payload()
+    });
+    match payload {
+        Ok(payload) => Ok(Converted {
+            event: NewEvent::migrated(route.target().clone(), payload, finished),
+            state: json,
+            stream,
+            head,
+        }),
+        Err(error) => Err(fail(Stage::Encoding, last, error.to_string())),
+    }
+}

@@ -1,0 +1,209 @@
+//! The form over separate handles: every stream is looked at, the `$migrated`
+//! event is appended at the expected head, and snapshot and process registry
+//! follow. What does not land there is a warning, and is set right by the next
+//! run; the event alone decides where a process stands.
+
+use futures_util::StreamExt;
+use futures_util::stream;
+
+use crate::error::Error;
+use crate::id::StreamId;
+use crate::process_registry::ProcessRegistry;
+use crate::registry::{Route, Standing};
+use crate::runner::one_transaction::{ATTEMPTS, listing_failed, no_route};
+use crate::runner::report::{CommitForm, MigrationError, MigrationReport, Stage, Visited};
+use crate::runner::{Run, commit, convert, fold, registry_update};
+use crate::snapshot::SnapshotStore;
+use crate::store::{EventStore, Head};
+
+/// How many streams are worked on at a time.
+const AT_A_TIME: usize = 16;
+
+const PAGE: usize = 256;
+
+struct Stores<'a> {
+    events: &'a dyn EventStore,
+    snapshots: &'a dyn SnapshotStore,
+    registry: Option<&'a dyn ProcessRegistry>,
+}
+
+/// What became of one stream.
+enum Outcome {
+    Empty,
+    OtherWorkflow,
+    AlreadyThere { repaired: bool },
+    Migrated,
+    Failed(MigrationError),
+}
+
+pub(super) async fn run(
+    run: &Run,
+    events: &dyn EventStore,
+    snapshots: &dyn SnapshotStore,
+    registry: Option<&dyn ProcessRegistry>,
+) -> MigrationReport {
+    let stores = &Stores {
+        events,
+        snapshots,
+        registry,
+    };
+    let mut report = MigrationReport::of(run.id, CommitForm::EventFirst, Visited::ByFullScan);
+    let mut after = None;
+    loop {
+        let page = match events.list_streams(None, after.as_ref(), PAGE).await {
+            Ok(page) => page,
+            Err(error) => {
+                report.fail(listing_failed(&error));
+                return report;
+            }
+        };
+        let mut outcomes = stream::iter(&page)
+            .map(|stream| async move { (stream, migrate(run, stores, stream).await) })
+            .buffered(AT_A_TIME);
+        while let Some((stream, (outcome, warnings))) = outcomes.next().await {
+            for warning in warnings {
+                report.warn(stream.clone(), warning);
+            }
+            match outcome {
+                Outcome::Empty => report.skip(|s| s.empty += 1),
+                Outcome::OtherWorkflow => report.skip(|s| s.other_workflow += 1),
+                Outcome::AlreadyThere { repaired } => {
+                    report.skip(|s| s.already_there += 1);
+                    report.repaired += usize::from(repaired);
+                }
+                Outcome::Migrated => report.migrated += 1,
+                Outcome::Failed(error) => report.fail(error),
+            }
+        }
+        if page.len() < PAGE {
+            return report;
+        }
+        after = page.last().cloned();
+    }
+}
+
+/// Does what is to be done about one stream; returns what is left to do as warnings.
+async fn migrate(run: &Run, stores: &Stores<'_>, stream: &StreamId) -> (Outcome, Vec<String>) {
+    let mut warnings = Vec::new();
+    for _ in 0..ATTEMPTS {
+        let head = match stores.events.head(stream).await {
+            Ok(Some(head)) => head,
+            Ok(None) => return (Outcome::Empty, warnings),
+            Err(error) => return (Outcome::Failed(unread(stream, &error)), warnings),
+        };
+        let route = match run.migrations.standing(&head.workflow_id) {
+            Standing::OtherWorkflow => return (Outcome::OtherWorkflow, warnings),
+            Standing::Newest => {
+                let repaired = tell(stores, stream, &head, &mut warnings).await;
+                return (Outcome::AlreadyThere { repaired }, warnings);
+            }
+            Standing::NoRoute => {
+                let error = no_route(stream.clone(), &head.workflow_id);
+                return (Outcome::Failed(error), warnings);
+            }
+            Standing::Behind(route) => route,
+        };
+        let converted = match read(run, stores, stream, head, &route).await {
+            Ok(converted) => converted,
+            Err(error) => return (Outcome::Failed(error), warnings),
+        };
+        match commit::event(stores.events, &converted).await {
+            Ok(()) => {}
+            // Somebody appended, or migrated it: look again.
+            Err(error) if moved_on(&error) => continue,
+            Err(error) => return (Outcome::Failed(commit::failed(stream, &error)), warnings),
+        }
+        let head = Head {
+            sequence: converted.head.sequence + 1,
+            workflow_id: route.target().clone(),
+            baseline: Some(converted.head.sequence + 1),
+            finished: converted.event.finishes(),
+        };
+        let schema = route.hops()[route.hops().len() - 1].target_schema_version();
+        if let Err(error) = commit::snapshot(stores.snapshots, converted, schema).await {
+            warnings.push(format!(
+                "migrated, but its snapshot could not be written, so it is loaded from the migration event: {error}"
+            ));
+        }
+        tell(stores, stream, &head, &mut warnings).await;
+        return (Outcome::Migrated, warnings);
+    }
+    (Outcome::Failed(commit::busy(stream, ATTEMPTS)), warnings)
+}
+
+fn moved_on(error: &Error) -> bool {
+    use crate::error::ErrorKind::{Conflict, Migrated, WrongVersion};
+    matches!(
+        error.kind(),
+        Conflict | Migrated { .. } | WrongVersion { .. }
+    )
+}
+
+/// Reads, folds and converts a process.
+async fn read(
+    run: &Run,
+    stores: &Stores<'_>,
+    stream: &StreamId,
+    head: Head,
+    route: &Route,
+) -> Result<convert::Converted, MigrationError> {
+    let mut fold = fold::start(route, stream)?;
+    let mut at = head.replay_after();
+    while at < head.sequence {
+        let page = stores
+            .events
+            .read_all(stream, at, PAGE)
+            .await
+            .map_err(|e| unread(stream, &e))?;
+        let before = at;
+        for event in &page {
+            if event.sequence != at + 1 || event.sequence > head.sequence {
+                break;
+            }
+            fold::apply(fold.as_mut(), stream, event.sequence, event.into())?;
+            at = event.sequence;
+        }
+        if at == before {
+            let missing = Error::corrupt(format!(
+                "event {} of stream {stream} is missing; restore it from a backup",
+                at + 1
+            ));
+            return Err(unread(stream, &missing));
+        }
+    }
+    let state = fold::finish(fold, stream)?;
+    let folded = fold::Folded {
+        stream: stream.clone(),
+        head,
+        state,
+    };
+    convert::process(route, run.id, folded)
+}
+
+/// Tells the process registry where the process stands. Returns whether it did not know.
+async fn tell(
+    stores: &Stores<'_>,
+    stream: &StreamId,
+    head: &Head,
+    warnings: &mut Vec<String>,
+) -> bool {
+    let Some(registry) = stores.registry else {
+        return false;
+    };
+    match registry_update::process(registry, stream, &head.workflow_id).await {
+        Ok(rewritten) => rewritten,
+        Err(error) => {
+            warnings.push(registry_update::warning(&error));
+            false
+        }
+    }
+}
+
+fn unread(stream: &StreamId, error: &Error) -> MigrationError {
+    MigrationError {
+        stream_id: stream.clone(),
+        stage: Stage::Reading,
+        sequence: None,
+        message: error.to_string(),
+    }
+}

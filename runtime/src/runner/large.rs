@@ -1,0 +1,143 @@
+//! A process whose events do not fit into a chunk: folded page by page outside
+//! of any transaction, then finished in one that reads only what came since.
+
+use crate::error::{Error, ErrorKind};
+use crate::fold::Fold;
+use crate::id::StreamId;
+use crate::runner::one_transaction::{ATTEMPTS, Work};
+use crate::runner::report::{MigrationError, Stage};
+use crate::runner::{commit, convert, fold, scan};
+use crate::store::ChunkScope;
+
+/// How many events are read at a time.
+const PAGE: usize = 512;
+
+/// A fold that has come to a place in a stream.
+struct Progress {
+    fold: Box<dyn Fold>,
+    at: u64,
+}
+
+/// Migrates one process; `false` when it no longer stands at the start of the route.
+pub(super) async fn process(work: &Work, stream: &StreamId) -> Result<bool, MigrationError> {
+    let mut progress: Option<(Option<u64>, Progress)> = None;
+    for _ in 0..ATTEMPTS {
+        let Some(head) = work
+            .store
+            .head(stream)
+            .await
+            .map_err(|e| unread(stream, &e))?
+        else {
+            return Ok(false);
+        };
+        if head.workflow_id != *work.route.source() {
+            return Ok(false);
+        }
+        // A migration in between starts the replay anew.
+        let here = match progress.take() {
+            Some((baseline, here)) if baseline == head.baseline => here,
+            _ => Progress {
+                fold: fold::start(&work.route, stream)?,
+                at: head.replay_after(),
+            },
+        };
+        let here = read_on(work, stream, here, head.sequence).await?;
+        let scope = ChunkScope::One {
+            stream: stream.clone(),
+            events_after: here.at,
+        };
+        let mut scanned = scan::chunk(&work.store, &work.route, scope)
+            .await
+            .map_err(|e| unread(stream, &e))?;
+        if let Some(error) = scanned.failed.pop() {
+            return Err(error);
+        }
+        let tail = scanned.processes.pop();
+        if let Some(tail) = tail.filter(|tail| tail.head.baseline == head.baseline) {
+            let fork = fold::fork(here.fold.as_ref(), stream)?;
+            let (route, run, id) = (work.route.clone(), work.run, stream.clone());
+            let converted = blocking(move || {
+                let mut fork = fork;
+                for event in &tail.events {
+                    fold::apply(fork.as_mut(), &id, event.sequence, event.into())?;
+                }
+                let state = fold::finish(fork, &id)?;
+                let folded = fold::Folded {
+                    stream: id,
+                    head: tail.head,
+                    state,
+                };
+                convert::process(&route, run, folded)
+            })
+            .await
+            .map_err(|e| unread(stream, &e))??;
+            match commit::chunk(scanned.chunk, vec![converted], work.remember).await {
+                Ok(_) => return Ok(true),
+                Err(error) if error.is_conflict() => {}
+                Err(error) => return Err(commit::failed(stream, &error)),
+            }
+        }
+        progress = Some((head.baseline, here));
+    }
+    Err(commit::busy(stream, ATTEMPTS))
+}
+
+/// Folds the events up to a sequence number.
+async fn read_on(
+    work: &Work,
+    stream: &StreamId,
+    mut here: Progress,
+    through: u64,
+) -> Result<Progress, MigrationError> {
+    while here.at < through {
+        let page = work
+            .store
+            .read_all(stream, here.at, PAGE)
+            .await
+            .map_err(|e| unread(stream, &e))?;
+        if page.is_empty() {
+            let error = Error::corrupt(format!(
+                "event {} of stream {stream} is missing; restore it from a backup",
+                here.at + 1
+            ));
+            return Err(unread(stream, &error));
+        }
+        here = blocking(move || {
+            for event in page.iter().filter(|event| event.sequence <= through) {
+                fold::apply(
+                    here.fold.as_mut(),
+                    &event.stream_id,
+                    event.sequence,
+                    event.into(),
+                )?;
+                here.at = event.sequence;
+            }
+            Ok(here)
+        })
+        .await
+        .map_err(|e| unread(stream, &e))??;
+    }
+    Ok(here)
+}
+
+fn unread(stream: &StreamId, error: &Error) -> MigrationError {
+    MigrationError {
+        stream_id: stream.clone(),
+        stage: Stage::Reading,
+        sequence: None,
+        message: error.to_string(),
+    }
+}
+
+/// Runs work that is heavy on the processor off the threads that serve I/O.
+pub(super) async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, Error> {
+    tokio::task::spawn_blocking(work).await.map_err(|error| {
+        Error::new(
+            ErrorKind::Unavailable,
+            "the runtime is shutting down; run again",
+        )
+        .with_source(error)
+    })
+}

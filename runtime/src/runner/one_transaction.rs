@@ -1,0 +1,420 @@
+//! The form with one store: chunks of processes, each read and committed in
+//! one serializable transaction, by several workers at once.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+
+use crate::error::Error;
+use crate::id::{RunId, StreamId, WorkflowId};
+use crate::process_registry::ProcessRegistry;
+use crate::registry::{Route, Standing};
+use crate::runner::report::{CommitForm, MigrationError, MigrationReport, Stage, Visited};
+use crate::runner::{Run, commit, convert, fold, large, registry_update, scan};
+use crate::store::{ChunkScope, StreamRange, TransactionalStore};
+
+/// How often one process is tried while others write to it.
+pub(super) const ATTEMPTS: usize = 16;
+
+/// Into how many ranges a version's processes are split, for each worker.
+const RANGES_PER_WORKER: usize = 8;
+
+/// How many chunks may wait to be reported.
+const WAITING: usize = 16;
+
+const PAGE: usize = 512;
+
+type Store = Arc<dyn TransactionalStore>;
+
+/// What a worker has done, durably.
+#[derive(Default)]
+struct Done {
+    migrated: Vec<StreamId>,
+    failed: Vec<MigrationError>,
+}
+
+/// What every worker needs.
+#[derive(Clone)]
+pub(super) struct Work {
+    pub(super) store: Store,
+    pub(super) route: Route,
+    pub(super) run: RunId,
+    /// Whether a process registry elsewhere is to be told.
+    pub(super) remember: bool,
+}
+
+pub(super) async fn run(
+    run: &Run,
+    store: Store,
+    elsewhere: Option<&dyn ProcessRegistry>,
+    full_count: bool,
+) -> MigrationReport {
+    let visited = if full_count {
+        Visited::ByFullScan
+    } else {
+        Visited::ByIndex
+    };
+    let mut report = MigrationReport::of(run.id, CommitForm::OneTransaction, visited);
+    if let Some(registry) = elsewhere {
+        repair(&store, registry, &mut report).await;
+    }
+    if full_count {
+        if let Err(error) = count_all(run, &store, &mut report).await {
+            report.fail(listing_failed(&error));
+            return report;
+        }
+    }
+    let plan = match plan(run, &store).await {
+        Ok(plan) => plan,
+        Err(error) => {
+            report.fail(listing_failed(&error));
+            return report;
+        }
+    };
+    for stray in &plan.strays {
+        if let Err(error) = report_strays(&store, stray, &mut report).await {
+            report.fail(listing_failed(&error));
+        }
+    }
+    for route in plan.routes {
+        let work = Work {
+            store: store.clone(),
+            route,
+            run: run.id,
+            remember: elsewhere.is_some(),
+        };
+        migrate_version(work, elsewhere, &mut report).await;
+    }
+    report
+}
+
+/// Where processes stand that something is to be done about.
+struct Plan {
+    routes: Vec<Route>,
+    strays: Vec<WorkflowId>,
+}
+
+async fn plan(run: &Run, store: &Store) -> Result<Plan, Error> {
+    let mut plan = Plan {
+        routes: Vec::new(),
+        strays: Vec::new(),
+    };
+    for name in run.migrations.names() {
+        for version in store.versions(name).await? {
+            match run.migrations.standing(&version) {
+                Standing::Behind(route) => plan.routes.push(route),
+                Standing::NoRoute => plan.strays.push(version),
+                Standing::Newest | Standing::OtherWorkflow => {}
+            }
+        }
+    }
+    Ok(plan)
+}
+
+/// Counts the streams that need nothing.
+async fn count_all(run: &Run, store: &Store, report: &mut MigrationReport) -> Result<(), Error> {
+    let mut after = None;
+    loop {
+        let page = store.list_streams(None, after.as_ref(), PAGE).await?;
+        for stream in &page {
+            match store.head(stream).await? {
+                None => report.skip(|s| s.empty += 1),
+                Some(head) => match run.migrations.standing(&head.workflow_id) {
+                    Standing::OtherWorkflow => report.skip(|s| s.other_workflow += 1),
+                    Standing::Newest => report.skip(|s| s.already_there += 1),
+                    // The index leads to these.
+                    Standing::Behind(_) | Standing::NoRoute => {}
+                },
+            }
+        }
+        if page.len() < PAGE {
+            return Ok(());
+        }
+        after = page.into_iter().next_back();
+    }
+}
+
+async fn report_strays(
+    store: &Store,
+    version: &WorkflowId,
+    report: &mut MigrationReport,
+) -> Result<(), Error> {
+    let mut after = None;
+    loop {
+        let page = store.streams_at(version, after.as_ref(), PAGE).await?;
+        for stream in &page {
+            report.fail(no_route(stream.clone(), version));
+        }
+        if page.len() < PAGE {
+            return Ok(());
+        }
+        after = page.into_iter().next_back();
+    }
+}
+
+pub(super) fn no_route(stream_id: StreamId, version: &WorkflowId) -> MigrationError {
+    MigrationError {
+        stream_id,
+        stage: Stage::Routing,
+        sequence: None,
+        message: format!(
+            "it stands at {version}, from which no migration leads, and that is not the newest version; link the migration from {version}, or use the program that knows this version"
+        ),
+    }
+}
+
+pub(super) fn listing_failed(error: &Error) -> MigrationError {
+    MigrationError {
+        stream_id: StreamId::literal("(list_streams)"),
+        stage: Stage::Planning,
+        sequence: None,
+        message: error.to_string(),
+    }
+}
+
+/// Sets right what earlier runs could not tell a process registry elsewhere.
+async fn repair(store: &Store, registry: &dyn ProcessRegistry, report: &mut MigrationReport) {
+    let mut after = None;
+    loop {
+        let page = match store.remembered(after.as_ref(), PAGE).await {
+            Ok(page) => page,
+            Err(error) => return report.fail(listing_failed(&error)),
+        };
+        let mut told = Vec::new();
+        for stream in &page {
+            let outcome = match store.head(stream).await {
+                Ok(Some(head)) => {
+                    registry_update::process(registry, stream, &head.workflow_id).await
+                }
+                Ok(None) => Ok(false),
+                Err(error) => Err(error),
+            };
+            match outcome {
+                Ok(_) => {
+                    report.repaired += 1;
+                    told.push(stream.clone());
+                }
+                Err(error) => report.warn(stream.clone(), registry_update::warning(&error)),
+            }
+        }
+        forget(store, &told, report).await;
+        if page.len() < PAGE {
+            return;
+        }
+        after = page.into_iter().next_back();
+    }
+}
+
+/// Drops the notes on processes whose registry entries are right. A note that
+/// stays is harmless: the next run looks, and finds nothing to do.
+async fn forget(store: &Store, told: &[StreamId], report: &mut MigrationReport) {
+    if let (Some(last), false) = (told.last(), told.is_empty()) {
+        if let Err(error) = store.forget(told).await {
+            report.warn(
+                last.clone(),
+                format!("a note that its process registry entry was to be rewritten could not be removed, which the next run does: {error}"),
+            );
+        }
+    }
+}
+
+/// Migrates all processes that stand at the start of a route.
+async fn migrate_version(
+    work: Work,
+    elsewhere: Option<&dyn ProcessRegistry>,
+    report: &mut MigrationReport,
+) {
+    let workers = std::thread::available_parallelism().map_or(2, |cores| cores.get() * 2);
+    let (store, source) = (work.store.clone(), work.route.source().clone());
+    let ranges = match store.split(&source, workers * RANGES_PER_WORKER).await {
+        Ok(ranges) => ranges,
+        Err(error) => return report.fail(listing_failed(&error)),
+    };
+    let errors_before = report.error_count;
+    let queue = Arc::new(Mutex::new(VecDeque::from(ranges)));
+    let (sender, mut done) = mpsc::channel(WAITING);
+    let mut tasks = JoinSet::new();
+    for _ in 0..workers {
+        let (work, queue, sender) = (work.clone(), queue.clone(), sender.clone());
+        tasks.spawn(async move {
+            loop {
+                let next = queue
+                    .lock()
+                    .unwrap_or_else(PoisonError::into_inner)
+                    .pop_front();
+                let Some(range) = next else { break };
+                migrate_range(&work, range, &sender).await;
+            }
+        });
+    }
+    drop(sender);
+    while let Some(Done { migrated, failed }) = done.recv().await {
+        report.migrated += migrated.len();
+        for error in failed {
+            report.fail(error);
+        }
+        if let Some(registry) = elsewhere {
+            tell(&store, registry, &migrated, work.route.target(), report).await;
+        }
+    }
+    while let Some(ended) = tasks.join_next().await {
+        if let Err(error) = ended {
+            report.fail(worker_failed(&format!("a worker ended early: {error}")));
+        }
+    }
+    if report.error_count == errors_before {
+        if let Err(error) = store.retire(&source).await {
+            // The next run asks again; nothing else depends on it.
+            report.warn(
+                StreamId::literal("(versions)"),
+                format!(
+                    "that no process stands at {source} any more could not be recorded: {error}"
+                ),
+            );
+        }
+    }
+}
+
+/// Tells a process registry elsewhere, and drops the notes to do so.
+async fn tell(
+    store: &Store,
+    registry: &dyn ProcessRegistry,
+    migrated: &[StreamId],
+    target: &WorkflowId,
+    report: &mut MigrationReport,
+) {
+    let mut told = Vec::new();
+    for stream in migrated.iter().filter(|stream| stream.process().is_some()) {
+        match registry_update::process(registry, stream, target).await {
+            Ok(_) => told.push(stream.clone()),
+            Err(error) => report.warn(stream.clone(), registry_update::warning(&error)),
+        }
+    }
+    forget(store, &told, report).await;
+}
+
+fn worker_failed(message: &str) -> MigrationError {
+    MigrationError {
+        stream_id: StreamId::literal("(worker)"),
+        stage: Stage::Committing,
+        sequence: None,
+        message: message.to_owned(),
+    }
+}
+
+/// Migrates a range, chunk by chunk.
+async fn migrate_range(work: &Work, mut range: StreamRange, sender: &mpsc::Sender<Done>) {
+    let mut size = scan::CHUNK_PROCESSES;
+    let mut conflicts = 0;
+    loop {
+        match migrate_chunk(work, scan::next_of(&range, size)).await {
+            Ok(Step { done, reached }) => {
+                let gone = sender.send(done).await.is_err();
+                conflicts = 0;
+                size = (size * 2).min(scan::CHUNK_PROCESSES);
+                match reached {
+                    Some(reached) if !gone => range.after = Some(reached),
+                    _ => return,
+                }
+            }
+            Err(Failed::Conflict { first }) if size == 1 && conflicts >= ATTEMPTS => {
+                let failed = vec![commit::busy(&first, ATTEMPTS)];
+                let done = Done {
+                    failed,
+                    ..Done::default()
+                };
+                if sender.send(done).await.is_err() {
+                    return;
+                }
+                conflicts = 0;
+                range.after = Some(first);
+            }
+            Err(Failed::Conflict { .. }) => {
+                if size == 1 {
+                    conflicts += 1;
+                    // Let the other writer finish; it has right of way.
+                    tokio::time::sleep(Duration::from_millis(1 << conflicts.min(6))).await;
+                }
+                size = (size / 2).max(1);
+            }
+            Err(Failed::Store(error)) => {
+                let after = range.after.as_ref().map_or("the start", StreamId::as_str);
+                let failed = vec![worker_failed(&format!(
+                    "the rest of the range after {after} was not looked at; run again: {error}"
+                ))];
+                // The receiver is gone only when the run itself is.
+                let _ = sender
+                    .send(Done {
+                        failed,
+                        ..Done::default()
+                    })
+                    .await;
+                return;
+            }
+        }
+    }
+}
+
+/// One chunk, done.
+struct Step {
+    done: Done,
+    reached: Option<StreamId>,
+}
+
+enum Failed {
+    /// Others wrote to a process of the chunk, of which this is the first.
+    Conflict {
+        first: StreamId,
+    },
+    Store(Error),
+}
+
+async fn migrate_chunk(work: &Work, scope: ChunkScope) -> Result<Step, Failed> {
+    let scanned = scan::chunk(&work.store, &work.route, scope)
+        .await
+        .map_err(Failed::Store)?;
+    let scan::ScannedChunk {
+        chunk,
+        processes,
+        too_large,
+        mut failed,
+        reached,
+    } = scanned;
+    let first = processes.first().map(|process| process.stream.clone());
+    let (route, run) = (work.route.clone(), work.run);
+    let outcomes = large::blocking(move || {
+        processes
+            .into_iter()
+            .map(|scanned| fold::process(&route, scanned))
+            .map(|folded| folded.and_then(|folded| convert::process(&route, run, folded)))
+            .collect::<Vec<_>>()
+    })
+    .await
+    .map_err(Failed::Store)?;
+    let mut converted = Vec::with_capacity(outcomes.len());
+    for outcome in outcomes {
+        match outcome {
+            Ok(process) => converted.push(process),
+            Err(error) => failed.push(error),
+        }
+    }
+    let mut migrated = match (commit::chunk(chunk, converted, work.remember).await, first) {
+        (Ok(migrated), _) => migrated,
+        (Err(error), Some(first)) if error.is_conflict() => return Err(Failed::Conflict { first }),
+        (Err(error), _) => return Err(Failed::Store(error)),
+    };
+    for stream in too_large {
+        match large::process(work, &stream).await {
+            Ok(true) => migrated.push(stream),
+            Ok(false) => {}
+            Err(error) => failed.push(error),
+        }
+    }
+    Ok(Step {
+        done: Done { migrated, failed },
+        reached,
+    })
+}

@@ -1,0 +1,386 @@
+//! Keys on disk, format 1.
+//!
+//! The first byte names the table. Ids are escaped: a zero byte becomes
+//! `00 FF`, and `00 01` ends the id. So ids keep their order, no id is a prefix
+//! of another, and none can leave its table, whatever bytes it holds.
+//!
+//! | table | key | holds |
+//! |---|---|---|
+//! | `e` | stream, sequence (8 bytes, big endian) | an event |
+//! | `h` | stream | the head of a stream |
+//! | `k` | stream, kind, registry key | that the registry has this key for the process |
+//! | `m` | name | facts about the store, its format first |
+//! | `p` | stream | a process registry elsewhere is still to be told |
+//! | `r` | tenant, kind, registry key | an entry of the process registry |
+//! | `s` | stream | a snapshot |
+//! | `v` | workflow name, version, stream | that a process stands at this version |
+//! | `w` | workflow name, version | that any process may stand at this version |
+
+use std::ops::Range;
+
+use crate::error::Error;
+use crate::id::{ConversationId, CorrelationId, ProcessId, StreamId, TenantId, WorkflowId};
+use crate::process_registry::RegistryKey;
+use crate::store::StreamRange;
+
+/// A half-open range of keys.
+pub(crate) type KeyRange = Range<Vec<u8>>;
+
+const EVENTS: u8 = b'e';
+const HEADS: u8 = b'h';
+const KEYS: u8 = b'k';
+const META: u8 = b'm';
+const REMEMBERED: u8 = b'p';
+const ENTRIES: u8 = b'r';
+const SNAPSHOTS: u8 = b's';
+const VERSIONS: u8 = b'v';
+const PRESENCE: u8 = b'w';
+
+/// A table whose rows are one a stream.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum PerStream {
+    Head,
+    Snapshot,
+    Remembered,
+}
+
+impl PerStream {
+    fn table(self) -> u8 {
+        match self {
+            Self::Head => HEADS,
+            Self::Snapshot => SNAPSHOTS,
+            Self::Remembered => REMEMBERED,
+        }
+    }
+
+    pub(crate) fn key(self, stream: &StreamId) -> Vec<u8> {
+        with_id(vec![self.table()], stream.as_str())
+    }
+
+    /// The rows of all streams whose ids start with `prefix`, after `after`.
+    pub(crate) fn range(self, prefix: &str, after: Option<&StreamId>) -> KeyRange {
+        let mut start = vec![self.table()];
+        escape(&mut start, prefix);
+        let end = after_prefix(start.clone());
+        if let Some(after) = after {
+            start = start.max(after_prefix(self.key(after)));
+        }
+        start..end
+    }
+
+    /// The rows from one stream to another, both included.
+    pub(crate) fn between(self, first: &StreamId, last: &StreamId) -> KeyRange {
+        self.key(first)..after_prefix(self.key(last))
+    }
+
+    /// The stream of a key.
+    pub(crate) fn stream(self, key: &[u8]) -> Result<StreamId, Error> {
+        read_whole(key, 1).and_then(|id| stream_id(key, id))
+    }
+}
+
+pub(crate) fn event(stream: &StreamId, sequence: u64) -> Vec<u8> {
+    let mut key = with_id(vec![EVENTS], stream.as_str());
+    key.extend_from_slice(&sequence.to_be_bytes());
+    key
+}
+
+/// What all keys of the events of a stream start with.
+pub(crate) fn event_prefix(stream: &StreamId) -> Vec<u8> {
+    with_id(vec![EVENTS], stream.as_str())
+}
+
+/// The events of a stream above a sequence number.
+pub(crate) fn events_after(stream: &StreamId, after: u64) -> KeyRange {
+    let end = after_prefix(event_prefix(stream));
+    match after.checked_add(1) {
+        Some(first) => event(stream, first)..end,
+        None => end.clone()..end,
+    }
+}
+
+/// The events from one stream to another, both included.
+pub(crate) fn events_between(first: &StreamId, last: &StreamId) -> KeyRange {
+    event_prefix(first)..after_prefix(event_prefix(last))
+}
+
+/// The sequence number of an event's key, if it belongs to the stream of `prefix`.
+pub(crate) fn sequence_in(key: &[u8], prefix: &[u8]) -> Option<u64> {
+    let rest: [u8; 8] = key.strip_prefix(prefix)?.try_into().ok()?;
+    Some(u64::from_be_bytes(rest))
+}
+
+pub(crate) fn meta(name: &str) -> Vec<u8> {
+    with_id(vec![META], name)
+}
+
+fn version_prefix(table: u8, id: &WorkflowId) -> Vec<u8> {
+    with_id(with_id(vec![table], id.name()), id.version())
+}
+
+/// That a process stands at a version.
+pub(crate) fn version(id: &WorkflowId, stream: &StreamId) -> Vec<u8> {
+    with_id(version_prefix(VERSIONS, id), stream.as_str())
+}
+
+/// All processes of a range of streams that stand at a version.
+pub(crate) fn versions(id: &WorkflowId, range: &StreamRange) -> KeyRange {
+    let all = version_prefix(VERSIONS, id);
+    let start = match &range.after {
+        Some(after) => after_prefix(version(id, after)),
+        None => all.clone(),
+    };
+    let end = match &range.through {
+        Some(through) => after_prefix(version(id, through)),
+        None => after_prefix(all),
+    };
+    // A range may end before it starts; then it is empty.
+    start..end
+}
+
+/// The stream of a key of [`version`].
+pub(crate) fn version_stream(key: &[u8], id: &WorkflowId) -> Result<StreamId, Error> {
+    let from = version_prefix(VERSIONS, id).len();
+    read_whole(key, from).and_then(|stream| stream_id(key, stream))
+}
+
+/// That any process may stand at a version.
+pub(crate) fn presence(id: &WorkflowId) -> Vec<u8> {
+    version_prefix(PRESENCE, id)
+}
+
+/// The presence of all versions of a workflow.
+pub(crate) fn presences(name: &str) -> KeyRange {
+    let start = with_id(vec![PRESENCE], name);
+    let end = after_prefix(start.clone());
+    start..end
+}
+
+/// The version of a key of [`presence`].
+pub(crate) fn presence_version(key: &[u8]) -> Result<WorkflowId, Error> {
+    let (name, rest) = read_id(key, 1)?;
+    let version = read_whole(key, key.len() - rest.len())?;
+    Ok(WorkflowId::new(name, version))
+}
+
+fn with_registry_key(key: Vec<u8>, registry_key: &RegistryKey) -> Vec<u8> {
+    let (kind, id) = match registry_key {
+        RegistryKey::Process(id) => (b'p', id.as_str()),
+        RegistryKey::Conversation(id) => (b'v', id.as_str()),
+        RegistryKey::Correlation(id) => (b'r', id.as_str()),
+    };
+    let mut key = key;
+    key.push(kind);
+    with_id(key, id)
+}
+
+/// An entry of the process registry.
+pub(crate) fn entry(tenant: &TenantId, key: &RegistryKey) -> Vec<u8> {
+    with_registry_key(with_id(vec![ENTRIES], tenant.as_str()), key)
+}
+
+fn keys_prefix(stream: &StreamId) -> Vec<u8> {
+    with_id(vec![KEYS], stream.as_str())
+}
+
+/// That the process registry has a key for the process of a stream.
+pub(crate) fn key_of(stream: &StreamId, key: &RegistryKey) -> Vec<u8> {
+    with_registry_key(keys_prefix(stream), key)
+}
+
+/// All registry keys of the processes from one stream to another, both included.
+pub(crate) fn keys_between(first: &StreamId, last: &StreamId) -> KeyRange {
+    keys_prefix(first)..after_prefix(keys_prefix(last))
+}
+
+/// The stream and the registry key of a key of [`key_of`].
+pub(crate) fn key_of_parts(key: &[u8]) -> Result<(StreamId, RegistryKey), Error> {
+    let (stream, rest) = read_id(key, 1)?;
+    let stream = stream_id(key, stream)?;
+    let kind = rest.first().copied();
+    let id = read_whole(key, key.len() - rest.len() + 1)?;
+    let bad = |_| bad_key(key);
+    let registry_key = match kind {
+        Some(b'p') => RegistryKey::Process(ProcessId::new(id).map_err(bad)?),
+        Some(b'v') => RegistryKey::Conversation(ConversationId::new(id).map_err(bad)?),
+        Some(b'r') => RegistryKey::Correlation(CorrelationId::new(id).map_err(bad)?),
+        _ => return Err(bad_key(key)),
+    };
+    Ok((stream, registry_key))
+}
+
+fn escape(key: &mut Vec<u8>, id: &str) {
+    for byte in id.bytes() {
+        key.push(byte);
+        if byte == 0 {
+            key.push(0xFF);
+        }
+    }
+}
+
+fn with_id(mut key: Vec<u8>, id: &str) -> Vec<u8> {
+    key.reserve(id.len() + 2);
+    escape(&mut key, id);
+    key.extend_from_slice(&[0, 1]);
+    key
+}
+
+/// The first key after all that start with `prefix`, which is not empty and
+/// holds a byte other than `FF`, as all prefixes here do.
+fn after_prefix(mut prefix: Vec<u8>) -> Vec<u8> {
+    while let Some(last) = prefix.last_mut() {
+        if *last < 0xFF {
+            *last += 1;
+            break;
+        }
+        prefix.pop();
+    }
+    prefix
+}
+
+/// Reads the id that starts at `from`; returns it and what follows.
+fn read_id(key: &[u8], from: usize) -> Result<(String, &[u8]), Error> {
+    let mut rest = key.get(from..).ok_or_else(|| bad_key(key))?;
+    let mut id = Vec::with_capacity(rest.len());
+    loop {
+        match rest {
+            [0, 0xFF, tail @ ..] => {
+                id.push(0);
+                rest = tail;
+            }
+            [0, 1, tail @ ..] => {
+                let id = String::from_utf8(id).map_err(|_| bad_key(key))?;
+                return Ok((id, tail));
+            }
+            [0, ..] | [] => return Err(bad_key(key)),
+            [byte, tail @ ..] => {
+                id.push(*byte);
+                rest = tail;
+            }
+        }
+    }
+}
+
+/// Reads the id that starts at `from` and ends the key.
+fn read_whole(key: &[u8], from: usize) -> Result<String, Error> {
+    match read_id(key, from)? {
+        (id, []) => Ok(id),
+        _ => Err(bad_key(key)),
+    }
+}
+
+fn stream_id(key: &[u8], id: String) -> Result<StreamId, Error> {
+    StreamId::new(id).map_err(|_| bad_key(key))
+}
+
+fn bad_key(key: &[u8]) -> Error {
+    Error::corrupt(format!(
+        "the store holds a key that this crate did not write: \"{}\"; restore it from a backup, or remove the row if something else wrote it",
+        key.escape_ascii()
+    ))
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn stream(id: &str) -> StreamId {
+        StreamId::new(id).unwrap()
+    }
+
+    #[test]
+    fn the_keys_on_disk_are_these() {
+        let s = stream("process/t/p");
+        let order = WorkflowId::from_static("order", "v1");
+        let tenant = TenantId::new("t").unwrap();
+        let process = RegistryKey::Process(ProcessId::new("p").unwrap());
+        let reply = RegistryKey::Correlation(CorrelationId::new("c").unwrap());
+        let conversation = RegistryKey::Conversation(ConversationId::new("c").unwrap());
+        assert_eq!(event(&s, 258), b"eprocess/t/p\0\x01\0\0\0\0\0\0\x01\x02");
+        assert_eq!(PerStream::Head.key(&s), b"hprocess/t/p\0\x01");
+        assert_eq!(PerStream::Snapshot.key(&s), b"sprocess/t/p\0\x01");
+        assert_eq!(PerStream::Remembered.key(&s), b"pprocess/t/p\0\x01");
+        assert_eq!(meta("format"), b"mformat\0\x01");
+        assert_eq!(
+            version(&order, &s),
+            b"vorder\0\x01v1\0\x01process/t/p\0\x01"
+        );
+        assert_eq!(presence(&order), b"worder\0\x01v1\0\x01");
+        assert_eq!(entry(&tenant, &process), b"rt\0\x01pp\0\x01");
+        assert_eq!(entry(&tenant, &reply), b"rt\0\x01rc\0\x01");
+        assert_eq!(entry(&tenant, &conversation), b"rt\0\x01vc\0\x01");
+        assert_eq!(key_of(&s, &reply), b"kprocess/t/p\0\x01rc\0\x01");
+    }
+
+    #[test]
+    fn ranges_hold_what_they_name_and_nothing_else() {
+        let (a, ab, b) = (stream("a"), stream("ab"), stream("b"));
+        let heads = PerStream::Head;
+        let in_range = |range: &KeyRange, key: &Vec<u8>| range.contains(key);
+        let all = heads.range("", None);
+        assert!([&a, &ab, &b].iter().all(|s| in_range(&all, &heads.key(s))));
+        let with_a = heads.range("a", None);
+        assert!(in_range(&with_a, &heads.key(&a)) && in_range(&with_a, &heads.key(&ab)));
+        assert!(!in_range(&with_a, &heads.key(&b)));
+        let after_a = heads.range("", Some(&a));
+        assert!(!in_range(&after_a, &heads.key(&a)) && in_range(&after_a, &heads.key(&ab)));
+        let of_a = events_after(&a, 3);
+        assert!(!in_range(&of_a, &event(&a, 3)) && in_range(&of_a, &event(&a, 4)));
+        assert!(!in_range(&of_a, &event(&ab, 1)));
+        assert!(events_after(&a, u64::MAX).is_empty());
+        let v1 = WorkflowId::from_static("w", "1");
+        let v10 = WorkflowId::from_static("w", "10");
+        let part = StreamRange {
+            after: Some(a.clone()),
+            through: Some(ab.clone()),
+        };
+        let range = versions(&v1, &part);
+        assert!(in_range(&range, &version(&v1, &ab)));
+        assert!(!in_range(&range, &version(&v1, &a)) && !in_range(&range, &version(&v1, &b)));
+        assert!(!in_range(
+            &versions(&v1, &StreamRange::default()),
+            &version(&v10, &a)
+        ));
+        assert!(
+            presences("w").contains(&presence(&v10)) && !presences("wx").contains(&presence(&v10))
+        );
+    }
+
+    #[test]
+    fn a_key_that_is_cut_or_foreign_is_an_error() {
+        for key in [
+            &b"h"[..],
+            b"habc",
+            b"habc\0",
+            b"habc\0\x02",
+            b"habc\0\x01x",
+            b"h\xFF\0\x01",
+        ] {
+            assert!(PerStream::Head.stream(key).is_err(), "{key:?}");
+        }
+        assert!(key_of_parts(b"ka\0\x01").is_err());
+        assert!(key_of_parts(b"ka\0\x01qb\0\x01").is_err());
+    }
+
+    proptest! {
+        #[test]
+        fn escaping_keeps_order_and_keeps_ids_apart(a in any::<String>(), b in any::<String>()) {
+            let (x, y) = (with_id(vec![b'x'], &a), with_id(vec![b'x'], &b));
+            prop_assert_eq!(a.as_bytes().cmp(b.as_bytes()), x.cmp(&y));
+            if a != b {
+                prop_assert!(!x.starts_with(&y) && !y.starts_with(&x));
+            }
+            prop_assert_eq!(read_whole(&x, 1).unwrap(), a);
+        }
+
+        #[test]
+        fn reading_any_bytes_as_a_key_never_panics(key in proptest::collection::vec(any::<u8>(), 0..40)) {
+            let _ = PerStream::Head.stream(&key);
+            let _ = key_of_parts(&key);
+            let _ = presence_version(&key);
+            let _ = version_stream(&key, &WorkflowId::from_static("a", "1"));
+        }
+    }
+}

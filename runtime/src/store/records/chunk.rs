@@ -1,0 +1,271 @@
+//! A chunk: some processes, read and committed in one transaction.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+
+use crate::error::{Error, ErrorKind};
+use crate::event::NewEvent;
+use crate::id::{StreamId, WorkflowId};
+use crate::store::key::{self, KeyRange, PerStream};
+use crate::store::kv::{Kv, KvScan, KvTxn};
+use crate::store::records::events::mark_present;
+use crate::store::records::{entries, put_migration};
+use crate::store::{Chunk, ChunkEvent, ChunkProblem, ChunkProcess, Head, record};
+
+/// How many rows a cursor steps over before it seeks instead.
+const STEPS_BEFORE_SEEK: usize = 16;
+
+/// Reads the rows of some keys out of an ordered scan.
+struct Cursor<S> {
+    rows: S,
+    peeked: Option<(Bytes, Bytes)>,
+    done: bool,
+}
+
+impl<S: KvScan> Cursor<S> {
+    async fn new<T: KvTxn<Scan = S>>(txn: &T, range: KeyRange) -> Result<Self, Error> {
+        Ok(Self {
+            rows: txn.scan(range).await?,
+            peeked: None,
+            done: false,
+        })
+    }
+
+    /// The next row, which stays the next one until it is taken.
+    async fn peek(&mut self) -> Result<Option<&(Bytes, Bytes)>, Error> {
+        if self.peeked.is_none() && !self.done {
+            self.peeked = self.rows.next().await?;
+            self.done = self.peeked.is_none();
+        }
+        Ok(self.peeked.as_ref())
+    }
+
+    fn take(&mut self) -> Option<(Bytes, Bytes)> {
+        self.peeked.take()
+    }
+
+    /// Goes on to the first row with a key of at least `key`.
+    async fn advance_to(&mut self, key: &[u8]) -> Result<(), Error> {
+        for _ in 0..STEPS_BEFORE_SEEK {
+            match self.peek().await? {
+                Some((at, _)) if at[..] < *key => self.peeked = None,
+                _ => return Ok(()),
+            }
+        }
+        self.rows.seek(key).await?;
+        self.peeked = None;
+        Ok(())
+    }
+}
+
+/// What [`RecordChunk::read`] is to read of the processes it is given.
+pub(super) struct Wanted {
+    pub(super) standing_at: WorkflowId,
+    /// Sorted.
+    pub(super) streams: Vec<StreamId>,
+    /// Whether more streams follow these in the range.
+    pub(super) more: bool,
+    pub(super) max_bytes: usize,
+    pub(super) events_after: Option<u64>,
+}
+
+pub(super) struct RecordChunk<K: Kv> {
+    kv: K,
+    txn: K::Txn,
+    processes: Vec<ChunkProcess>,
+    heads: BTreeMap<StreamId, Head>,
+    reached: Option<StreamId>,
+    migrated: BTreeMap<StreamId, (NewEvent, bool)>,
+}
+
+impl<K: Kv> RecordChunk<K> {
+    /// Reads the heads and the events of the wanted processes.
+    pub(super) async fn read(kv: K, wanted: Wanted) -> Result<Self, Error> {
+        let txn = kv.begin()?;
+        let mut chunk = Self {
+            kv,
+            txn,
+            processes: Vec::with_capacity(wanted.streams.len()),
+            heads: BTreeMap::new(),
+            reached: None,
+            migrated: BTreeMap::new(),
+        };
+        let (Some(first), Some(last)) = (wanted.streams.first(), wanted.streams.last()) else {
+            return Ok(chunk);
+        };
+        let mut heads = Cursor::new(&chunk.txn, PerStream::Head.between(first, last)).await?;
+        let mut events = Cursor::new(&chunk.txn, key::events_between(first, last)).await?;
+        let mut bytes = 0;
+        for stream in &wanted.streams {
+            if bytes >= wanted.max_bytes {
+                break;
+            }
+            chunk.reached = Some(stream.clone());
+            let Some(head) = read_head(&mut heads, stream).await? else {
+                // The index is read before the transaction begins; it is the
+                // head that says where a process stands.
+                continue;
+            };
+            let head = match head {
+                Ok(head) if head.workflow_id == wanted.standing_at => head,
+                Ok(_) => continue,
+                Err(problem) => {
+                    chunk.processes.push(ChunkProcess {
+                        stream: stream.clone(),
+                        head: unreadable_head(&wanted.standing_at),
+                        events: Vec::new(),
+                        problem: Some(problem),
+                    });
+                    continue;
+                }
+            };
+            let after = wanted.events_after.unwrap_or(head.replay_after());
+            let read = read_events(&mut events, stream, &head, after, wanted.max_bytes).await?;
+            let (read, problem) = match read {
+                Ok((read, size)) => {
+                    bytes += size;
+                    (read, None)
+                }
+                Err(problem) => (Vec::new(), Some(problem)),
+            };
+            chunk.heads.insert(stream.clone(), head.clone());
+            chunk.processes.push(ChunkProcess {
+                stream: stream.clone(),
+                head,
+                events: read,
+                problem,
+            });
+        }
+        if !wanted.more && chunk.reached.as_ref() == Some(last) {
+            chunk.reached = None;
+        }
+        Ok(chunk)
+    }
+}
+
+/// Stands in for a head that cannot be read; such a process is never written.
+fn unreadable_head(standing_at: &WorkflowId) -> Head {
+    Head {
+        sequence: 0,
+        workflow_id: standing_at.clone(),
+        baseline: None,
+        finished: false,
+    }
+}
+
+async fn read_head<S: KvScan>(
+    heads: &mut Cursor<S>,
+    stream: &StreamId,
+) -> Result<Option<Result<Head, ChunkProblem>>, Error> {
+    let wanted = PerStream::Head.key(stream);
+    heads.advance_to(&wanted).await?;
+    match heads.peek().await? {
+        Some((at, _)) if at[..] == wanted[..] => {}
+        _ => return Ok(None),
+    }
+    let row = heads.take().map(|(_, row)| row).unwrap_or_default();
+    let head = record::read_head(row);
+    Ok(Some(head.map_err(|bad| {
+        ChunkProblem::Corrupt(
+            bad.of(format_args!("the head of stream {stream}"))
+                .to_string(),
+        )
+    })))
+}
+
+/// The events of a stream above `after`, and how many bytes they are.
+///
+/// The head is the second source that says how many there must be, so that a
+/// scan that ends early is noticed and never taken for a shorter stream.
+async fn read_events<S: KvScan>(
+    rows: &mut Cursor<S>,
+    stream: &StreamId,
+    head: &Head,
+    after: u64,
+    max_bytes: usize,
+) -> Result<Result<(Vec<ChunkEvent>, usize), ChunkProblem>, Error> {
+    let corrupt = |error: Error| Ok(Err(ChunkProblem::Corrupt(error.to_string())));
+    let prefix = key::event_prefix(stream);
+    if after < head.sequence {
+        rows.advance_to(&key::event(stream, after + 1)).await?;
+    }
+    let mut events = Vec::new();
+    let mut bytes = 0;
+    for expected in after + 1..=head.sequence {
+        match rows.peek().await? {
+            Some((at, _)) if key::sequence_in(at, &prefix) == Some(expected) => {}
+            _ => return corrupt(super::events::missing_event(stream, expected)),
+        }
+        let row = rows.take().map(|(_, row)| row).unwrap_or_default();
+        bytes += row.len();
+        if bytes > max_bytes {
+            return Ok(Err(ChunkProblem::TooLarge));
+        }
+        match record::read_chunk_event(row, expected) {
+            Ok(event) => events.push(event),
+            Err(bad) => {
+                return corrupt(bad.of(format_args!("event {expected} of stream {stream}")));
+            }
+        }
+    }
+    Ok(Ok((events, bytes)))
+}
+
+#[async_trait]
+impl<K: Kv> Chunk for RecordChunk<K> {
+    fn take_processes(&mut self) -> Vec<ChunkProcess> {
+        std::mem::take(&mut self.processes)
+    }
+
+    fn reached(&self) -> Option<StreamId> {
+        self.reached.clone()
+    }
+
+    fn migrate(&mut self, stream: &StreamId, event: NewEvent, remember: bool) -> Result<(), Error> {
+        if !self.heads.contains_key(stream) {
+            return Err(Error::new(
+                ErrorKind::Invalid,
+                format!("the process {stream} is not one of this chunk"),
+            ));
+        }
+        self.migrated.insert(stream.clone(), (event, remember));
+        Ok(())
+    }
+
+    async fn commit(mut self: Box<Self>) -> Result<(), Error> {
+        let (Some(first), Some(last)) = (
+            self.migrated.keys().next(),
+            self.migrated.keys().next_back(),
+        ) else {
+            return Ok(());
+        };
+        let mut registry_keys: BTreeMap<StreamId, Vec<_>> = BTreeMap::new();
+        for (stream, registry_key) in entries::keys_of(&self.txn, first, last).await? {
+            registry_keys.entry(stream).or_default().push(registry_key);
+        }
+        let targets: BTreeSet<WorkflowId> = self
+            .migrated
+            .values()
+            .map(|(event, _)| event.workflow_id().clone())
+            .collect();
+        for target in &targets {
+            mark_present(&mut self.txn, target).await?;
+        }
+        for (stream, (event, remember)) in &self.migrated {
+            let Some(head) = self.heads.get(stream) else {
+                continue;
+            };
+            let keys = registry_keys.get(stream).map_or(&[][..], Vec::as_slice);
+            put_migration(&mut self.txn, stream, head, event, keys)?;
+            if *remember {
+                self.txn
+                    .put(PerStream::Remembered.key(stream), record::mark())?;
+            }
+        }
+        let Self { kv, txn, .. } = *self;
+        txn.commit().await?;
+        kv.flush().await
+    }
+}

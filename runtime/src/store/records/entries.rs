@@ -1,0 +1,136 @@
+//! The process registry: entries, and the index from a process to its keys.
+
+use async_trait::async_trait;
+
+use crate::error::Error;
+use crate::id::{ProcessId, ProcessIdentity, StreamId, TenantId};
+use crate::process_registry::{ProcessRegistry, RegistryKey};
+use crate::store::kv::{Kv, KvScan, KvTxn};
+use crate::store::records::{NotDurable, RecordStore, read_head};
+use crate::store::{StoreId, fence, key, record};
+
+/// The registry keys of the processes from one stream to another, in order of the streams.
+pub(super) async fn keys_of<T: KvTxn>(
+    txn: &T,
+    first: &StreamId,
+    last: &StreamId,
+) -> Result<Vec<(StreamId, RegistryKey)>, Error> {
+    let mut rows = txn.scan(key::keys_between(first, last)).await?;
+    let mut keys = Vec::new();
+    while let Some((row_key, _)) = rows.next().await? {
+        keys.push(key::key_of_parts(&row_key)?);
+    }
+    Ok(keys)
+}
+
+async fn read_entry<T: KvTxn>(
+    txn: &T,
+    tenant: &TenantId,
+    registry_key: &RegistryKey,
+) -> Result<Option<ProcessIdentity>, Error> {
+    txn.get(&key::entry(tenant, registry_key))
+        .await?
+        .map(|row| {
+            record::read_entry(row).map_err(|bad| {
+                bad.of(format_args!(
+                    "the registry entry of tenant {tenant} under {registry_key}"
+                ))
+            })
+        })
+        .transpose()
+}
+
+impl<K: Kv> RecordStore<K> {
+    /// Registers like [`ProcessRegistry::register`], but returns before the
+    /// entry is durable. For imports, where one flush serves many writes.
+    ///
+    /// # Errors
+    /// As of [`ProcessRegistry::register`].
+    pub async fn register_unflushed(
+        &self,
+        tenant: &TenantId,
+        registry_key: &RegistryKey,
+        identity: &ProcessIdentity,
+    ) -> Result<NotDurable<()>, Error> {
+        if identity.tenant_id != *tenant {
+            return Err(Error::invalid(format!(
+                "the process {} belongs to tenant {} and cannot be registered for tenant {tenant}",
+                identity.stream_id(),
+                identity.tenant_id
+            )));
+        }
+        let stream = identity.stream_id();
+        self.transact(
+            "a registry entry for",
+            stream.as_str(),
+            |mut txn| async move {
+                if let Some(head) = read_head(&txn, stream).await? {
+                    fence::check(stream, &identity.workflow_id, &head.workflow_id)?;
+                }
+                if let Some(old) = read_entry(&txn, tenant, registry_key).await? {
+                    if old.stream_id() != stream {
+                        txn.delete(key::key_of(old.stream_id(), registry_key))?;
+                    }
+                }
+                txn.put(
+                    key::entry(tenant, registry_key),
+                    record::write_entry(tenant, &identity.process_id, &identity.workflow_id)?,
+                )?;
+                txn.put(key::key_of(stream, registry_key), record::mark())?;
+                Ok((txn, ()))
+            },
+        )
+        .await?;
+        Ok(self.not_durable(()))
+    }
+}
+
+#[async_trait]
+impl<K: Kv> ProcessRegistry for RecordStore<K> {
+    async fn register(
+        &self,
+        tenant: &TenantId,
+        key: &RegistryKey,
+        identity: &ProcessIdentity,
+    ) -> Result<(), Error> {
+        self.register_unflushed(tenant, key, identity)
+            .await?
+            .durable()
+            .await
+    }
+
+    async fn lookup(
+        &self,
+        tenant: &TenantId,
+        key: &RegistryKey,
+    ) -> Result<Option<ProcessIdentity>, Error> {
+        read_entry(&self.kv().view()?, tenant, key).await
+    }
+
+    async fn remove(&self, tenant: &TenantId, registry_key: &RegistryKey) -> Result<(), Error> {
+        let what = "the removal of a registry entry of tenant";
+        self.transact(what, tenant.as_str(), |mut txn| async move {
+            if let Some(old) = read_entry(&txn, tenant, registry_key).await? {
+                txn.delete(key::entry(tenant, registry_key))?;
+                txn.delete(key::key_of(old.stream_id(), registry_key))?;
+            }
+            Ok((txn, ()))
+        })
+        .await?;
+        self.flush().await
+    }
+
+    async fn keys_of(
+        &self,
+        tenant: &TenantId,
+        process: &ProcessId,
+    ) -> Result<Vec<RegistryKey>, Error> {
+        let stream = StreamId::for_process(tenant, process);
+        let keys = keys_of(&self.kv().view()?, &stream, &stream).await?;
+        Ok(keys.into_iter().map(|(_, key)| key).collect())
+    }
+
+    fn store_id(&self) -> Option<StoreId> {
+        Some(self.kv().store_id())
+    }
+}

@@ -1,0 +1,253 @@
+//! Events and heads.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+
+use crate::baseline;
+use crate::error::{Error, ErrorKind};
+use crate::event::{Event, MIGRATED, NewEvent, is_reserved};
+use crate::id::StreamId;
+use crate::store::key::{self, PerStream};
+use crate::store::kv::{Kv, KvScan, KvTxn};
+use crate::store::records::{NotDurable, RecordStore, next_sequence, read_head};
+use crate::store::{
+    Appended, EventStore, ExpectedSequence, Head, TransactionalStore, fence, record,
+};
+use crate::time::Timestamp;
+
+impl<K: Kv> RecordStore<K> {
+    /// Appends like [`EventStore::append`], but returns before the events are
+    /// durable. For imports, where one flush serves many appends.
+    ///
+    /// # Errors
+    /// As of [`EventStore::append`].
+    pub async fn append_unflushed(
+        &self,
+        stream: &StreamId,
+        expected: ExpectedSequence,
+        events: Vec<NewEvent>,
+    ) -> Result<NotDurable<Appended>, Error> {
+        check_events(stream, &events)?;
+        let events = &events;
+        let appended = self
+            .transact("an append to", stream.as_str(), |mut txn| async move {
+                let head = read_head(&txn, stream).await?;
+                check_expected(stream, expected, head.as_ref())?;
+                let appended = match (head, events.as_slice()) {
+                    (Some(head), [event]) if is_reserved(event.event_type()) => {
+                        migrate(&mut txn, stream, &head, event).await?
+                    }
+                    (head, events) => append(&mut txn, stream, head, events).await?,
+                };
+                Ok((txn, appended))
+            })
+            .await?;
+        Ok(self.not_durable(appended))
+    }
+}
+
+fn check_events(stream: &StreamId, events: &[NewEvent]) -> Result<(), Error> {
+    let [first, rest @ ..] = events else {
+        return Err(Error::invalid(format!(
+            "an append to {stream} has no events"
+        )));
+    };
+    if let Some(other) = rest.iter().find(|e| e.workflow_id() != first.workflow_id()) {
+        return Err(Error::invalid(format!(
+            "an append to {stream} mixes events of {} and {}",
+            first.workflow_id(),
+            other.workflow_id()
+        )));
+    }
+    let reserved = events.iter().find(|e| is_reserved(e.event_type()));
+    if reserved.is_some() && events.len() > 1 {
+        return Err(Error::invalid(format!(
+            "an append to {stream} holds a `{MIGRATED}` event among others"
+        )));
+    }
+    Ok(())
+}
+
+fn check_expected(
+    stream: &StreamId,
+    expected: ExpectedSequence,
+    head: Option<&Head>,
+) -> Result<(), Error> {
+    let last = head.map_or(0, |head| head.sequence);
+    if last == expected.last() {
+        return Ok(());
+    }
+    Err(Error::new(
+        ErrorKind::Conflict,
+        format!(
+            "stream {stream} ends at {last} and not at {}; load it again and decide again",
+            expected.last()
+        ),
+    ))
+}
+
+async fn append<T: KvTxn>(
+    txn: &mut T,
+    stream: &StreamId,
+    head: Option<Head>,
+    events: &[NewEvent],
+) -> Result<Appended, Error> {
+    let (Some(first), Some(last)) = (events.first(), events.last()) else {
+        return Err(Error::invalid("an append has no events"));
+    };
+    let code = first.workflow_id();
+    if let Some(head) = &head {
+        fence::check(stream, code, &head.workflow_id)?;
+    } else {
+        if is_reserved(first.event_type()) {
+            return Err(Error::invalid(format!(
+                "stream {stream} has no events, so nothing of it can be migrated"
+            )));
+        }
+        mark_present(txn, code).await?;
+        txn.put(key::version(code, stream), record::undecided())?;
+    }
+    let now = Timestamp::now();
+    let mut sequence = head.as_ref().map_or(0, |head| head.sequence);
+    for event in events {
+        sequence = next_sequence(stream, sequence)?;
+        txn.put(
+            key::event(stream, sequence),
+            record::write_event(event, now)?,
+        )?;
+    }
+    let new_head = Head {
+        sequence,
+        workflow_id: code.clone(),
+        baseline: head.and_then(|head| head.baseline),
+        finished: last.finishes(),
+    };
+    txn.put(PerStream::Head.key(stream), record::write_head(&new_head)?)?;
+    Ok(Appended {
+        last_sequence: sequence,
+    })
+}
+
+/// A `$migrated` event that comes through [`EventStore::append`]: the runner's
+/// form without a transaction over all stores.
+async fn migrate<K: KvTxn>(
+    txn: &mut K,
+    stream: &StreamId,
+    head: &Head,
+    event: &NewEvent,
+) -> Result<Appended, Error> {
+    if event.event_type() != MIGRATED {
+        return Err(Error::invalid(format!(
+            "the event type {:?} is reserved and unknown",
+            event.event_type()
+        )));
+    }
+    let baseline = baseline::parse(event.schema_version(), event.payload())
+        .map_err(|bad| bad.at(stream, head.sequence + 1))?;
+    if baseline.target() != *event.workflow_id() {
+        return Err(Error::invalid(format!(
+            "a `{MIGRATED}` event for {stream} says {} and carries {}",
+            baseline.target(),
+            event.workflow_id()
+        )));
+    }
+    fence::check(stream, &baseline.source(), &head.workflow_id)?;
+    mark_present(txn, event.workflow_id()).await?;
+    let registry_keys = super::entries::keys_of(txn, stream, stream).await?;
+    let registry_keys: Vec<_> = registry_keys.into_iter().map(|(_, key)| key).collect();
+    super::put_migration(txn, stream, head, event, &registry_keys)?;
+    Ok(Appended {
+        last_sequence: head.sequence + 1,
+    })
+}
+
+/// Says that processes may stand at a version. Read by every transaction that
+/// puts one there, so that a run that forgets the version conflicts with it.
+pub(super) async fn mark_present<T: KvTxn>(
+    txn: &mut T,
+    version: &crate::id::WorkflowId,
+) -> Result<(), Error> {
+    let key = key::presence(version);
+    if txn.get(&key).await?.is_none() {
+        txn.put(key, record::mark())?;
+    }
+    Ok(())
+}
+
+#[async_trait]
+impl<K: Kv> EventStore for RecordStore<K> {
+    async fn append(
+        &self,
+        stream: &StreamId,
+        expected: ExpectedSequence,
+        events: Vec<NewEvent>,
+    ) -> Result<Appended, Error> {
+        self.append_unflushed(stream, expected, events)
+            .await?
+            .durable()
+            .await
+    }
+
+    async fn read_all(
+        &self,
+        stream: &StreamId,
+        after: u64,
+        limit: usize,
+    ) -> Result<Vec<Event>, Error> {
+        let prefix = key::event_prefix(stream);
+        let mut rows = self
+            .kv()
+            .view()?
+            .scan(key::events_after(stream, after))
+            .await?;
+        let mut events = Vec::new();
+        while events.len() < limit {
+            let Some((row_key, row)) = rows.next().await? else {
+                break;
+            };
+            let expected = after + 1 + events.len() as u64;
+            let sequence = key::sequence_in(&row_key, &prefix);
+            if sequence != Some(expected) {
+                return Err(missing_event(stream, expected));
+            }
+            events.push(
+                record::read_event(row, stream, expected)
+                    .map_err(|bad| bad.of(format_args!("event {expected} of stream {stream}")))?,
+            );
+        }
+        Ok(events)
+    }
+
+    async fn head(&self, stream: &StreamId) -> Result<Option<Head>, Error> {
+        read_head(&self.kv().view()?, stream).await
+    }
+
+    async fn list_streams(
+        &self,
+        prefix: Option<&str>,
+        after: Option<&StreamId>,
+        limit: usize,
+    ) -> Result<Vec<StreamId>, Error> {
+        let range = PerStream::Head.range(prefix.unwrap_or_default(), after);
+        let mut rows = self.kv().view()?.scan(range).await?;
+        let mut streams = Vec::new();
+        while streams.len() < limit {
+            let Some((row_key, _)) = rows.next().await? else {
+                break;
+            };
+            streams.push(PerStream::Head.stream(&row_key)?);
+        }
+        Ok(streams)
+    }
+
+    fn transactional(&self) -> Option<Arc<dyn TransactionalStore>> {
+        Some(Arc::new(self.clone()))
+    }
+}
+
+pub(super) fn missing_event(stream: &StreamId, sequence: u64) -> Error {
+    Error::corrupt(format!(
+        "event {sequence} of stream {stream} is missing; nothing was changed, restore it from a backup"
+    ))
+}

@@ -1,0 +1,213 @@
+//! The store over a key-value engine: one algorithm for SlateDB and memory.
+//!
+//! Every write is one serializable transaction that reads the head of the
+//! stream first, so the check of the version and the write cannot come apart.
+
+mod chunk;
+mod entries;
+mod events;
+mod snapshots;
+mod transactional;
+
+use std::fmt;
+use std::future::Future;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+
+use crate::error::{Error, ErrorKind};
+use crate::event::NewEvent;
+use crate::id::StreamId;
+use crate::process_registry::RegistryKey;
+use crate::store::kv::{Kv, KvTxn};
+use crate::store::{Head, key, record};
+use crate::time::Timestamp;
+
+/// How often a write starts over because another transaction was faster.
+const ATTEMPTS: usize = 32;
+
+/// Events, snapshots and process registry in one key-value engine.
+///
+/// Use it as [`SlateDbStore`](crate::SlateDbStore) or
+/// [`MemoryStore`](crate::MemoryStore). Clones are handles on the same store.
+pub struct RecordStore<K> {
+    inner: Arc<Inner<K>>,
+}
+
+struct Inner<K> {
+    kv: K,
+}
+
+impl<K> Clone for RecordStore<K> {
+    fn clone(&self) -> Self {
+        Self {
+            inner: self.inner.clone(),
+        }
+    }
+}
+
+impl<K: Kv> fmt::Debug for RecordStore<K> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RecordStore")
+            .field("store_id", &self.inner.kv.store_id())
+            .finish_non_exhaustive()
+    }
+}
+
+/// The outcome of a write that is committed and visible, but not yet durable:
+/// a crash now may still undo it.
+///
+/// Writes become durable in the order in which they were made, so to make many
+/// durable wait for the last one only, or flush the store.
+#[must_use = "the write is not durable yet; call `durable`, or flush the store"]
+pub struct NotDurable<T> {
+    value: T,
+    until: Arc<dyn Flush>,
+}
+
+impl<T> NotDurable<T> {
+    /// The outcome, whether or not it lasts.
+    pub fn value(&self) -> &T {
+        &self.value
+    }
+
+    /// Waits until the write is durable.
+    ///
+    /// # Errors
+    /// The write may or may not last: [`ErrorKind::OutcomeUnknown`], or
+    /// [`ErrorKind::Fenced`] when another writer took the database over.
+    pub async fn durable(self) -> Result<T, Error> {
+        self.until.flush().await?;
+        Ok(self.value)
+    }
+}
+
+impl<T: fmt::Debug> fmt::Debug for NotDurable<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("NotDurable").field(&self.value).finish()
+    }
+}
+
+#[async_trait]
+trait Flush: Send + Sync {
+    async fn flush(&self) -> Result<(), Error>;
+}
+
+#[async_trait]
+impl<K: Kv> Flush for Inner<K> {
+    async fn flush(&self) -> Result<(), Error> {
+        self.kv.flush().await
+    }
+}
+
+impl<K: Kv> RecordStore<K> {
+    pub(crate) fn over(kv: K) -> Self {
+        Self {
+            inner: Arc::new(Inner { kv }),
+        }
+    }
+
+    pub(crate) fn kv(&self) -> &K {
+        &self.inner.kv
+    }
+
+    /// Returns when every write that has returned is durable.
+    ///
+    /// # Errors
+    /// The writes may or may not last.
+    pub async fn flush(&self) -> Result<(), Error> {
+        self.kv().flush().await
+    }
+
+    /// How many rows have been read through this handle and its clones: what
+    /// a run costs, whatever the machine.
+    #[must_use]
+    pub fn rows_read(&self) -> u64 {
+        self.kv().rows_read().get()
+    }
+
+    fn not_durable<T>(&self, value: T) -> NotDurable<T> {
+        NotDurable {
+            value,
+            until: self.inner.clone(),
+        }
+    }
+
+    /// Runs a transaction, again from its start when another one was faster.
+    async fn transact<T, F, Fut>(&self, what: &str, of: &str, attempt: F) -> Result<T, Error>
+    where
+        F: Fn(K::Txn) -> Fut,
+        Fut: Future<Output = Result<(K::Txn, T), Error>>,
+    {
+        for _ in 0..ATTEMPTS {
+            let (txn, value) = attempt(self.kv().begin()?).await?;
+            match txn.commit().await {
+                Ok(()) => return Ok(value),
+                Err(error) if error.is_conflict() => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Err(Error::new(
+            ErrorKind::Conflict,
+            format!("{what} {of} gave way to other writes {ATTEMPTS} times; try again later"),
+        ))
+    }
+}
+
+fn next_sequence(stream: &StreamId, last: u64) -> Result<u64, Error> {
+    last.checked_add(1).ok_or_else(|| {
+        Error::corrupt(format!(
+            "the sequence numbers of stream {stream} are used up"
+        ))
+    })
+}
+
+async fn read_head(txn: &impl KvTxn, stream: &StreamId) -> Result<Option<Head>, Error> {
+    txn.get(&key::PerStream::Head.key(stream))
+        .await?
+        .map(|row| decode_head(row, stream))
+        .transpose()
+}
+
+fn decode_head(row: Bytes, stream: &StreamId) -> Result<Head, Error> {
+    record::read_head(row).map_err(|bad| bad.of(format_args!("the head of stream {stream}")))
+}
+
+/// The rows that a migration of one process changes, but for the presence
+/// of its new version.
+fn put_migration<T: KvTxn>(
+    txn: &mut T,
+    stream: &StreamId,
+    head: &Head,
+    event: &NewEvent,
+    registry_keys: &[RegistryKey],
+) -> Result<(), Error> {
+    let sequence = next_sequence(stream, head.sequence)?;
+    let to = event.workflow_id();
+    txn.put(
+        key::event(stream, sequence),
+        record::write_event(event, Timestamp::now())?,
+    )?;
+    let new_head = Head {
+        sequence,
+        workflow_id: to.clone(),
+        baseline: Some(sequence),
+        finished: event.finishes(),
+    };
+    txn.put(
+        key::PerStream::Head.key(stream),
+        record::write_head(&new_head)?,
+    )?;
+    txn.delete(key::version(&head.workflow_id, stream))?;
+    txn.put(key::version(to, stream), record::undecided())?;
+    if let Some((tenant, process)) = stream.process() {
+        for registry_key in registry_keys {
+            txn.put(
+                key::entry(&tenant, registry_key),
+                record::write_entry(&tenant, &process, to)?,
+            )?;
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,215 @@
+//! What a runner needs: the index of versions, chunks, and notes to a process
+//! registry elsewhere.
+
+use async_trait::async_trait;
+
+use crate::error::Error;
+use crate::id::{StreamId, WorkflowId};
+use crate::store::key::{self, PerStream};
+use crate::store::kv::{Kv, KvScan, KvTxn};
+use crate::store::records::RecordStore;
+use crate::store::records::chunk::{RecordChunk, Wanted};
+use crate::store::{Chunk, ChunkRequest, ChunkScope, StoreId, StreamRange, TransactionalStore};
+
+/// How many streams `split` keeps while it looks for even ranges.
+const SAMPLES: usize = 1_024;
+
+impl<K: Kv> RecordStore<K> {
+    /// At most `limit` streams of a range whose processes stand at a version,
+    /// and whether more follow.
+    async fn standing_at(
+        &self,
+        version: &WorkflowId,
+        range: &StreamRange,
+        limit: usize,
+    ) -> Result<(Vec<StreamId>, bool), Error> {
+        let mut rows = self
+            .kv()
+            .view()?
+            .scan(key::versions(version, range))
+            .await?;
+        let mut streams = Vec::new();
+        while let Some((row_key, _)) = rows.next().await? {
+            if streams.len() == limit {
+                return Ok((streams, true));
+            }
+            streams.push(key::version_stream(&row_key, version)?);
+        }
+        Ok((streams, false))
+    }
+}
+
+#[async_trait]
+impl<K: Kv> TransactionalStore for RecordStore<K> {
+    fn store_id(&self) -> StoreId {
+        self.kv().store_id()
+    }
+
+    async fn versions(&self, name: &str) -> Result<Vec<WorkflowId>, Error> {
+        let mut rows = self.kv().view()?.scan(key::presences(name)).await?;
+        let mut versions = Vec::new();
+        while let Some((row_key, _)) = rows.next().await? {
+            versions.push(key::presence_version(&row_key)?);
+        }
+        versions.sort();
+        Ok(versions)
+    }
+
+    async fn split(
+        &self,
+        standing_at: &WorkflowId,
+        parts: usize,
+    ) -> Result<Vec<StreamRange>, Error> {
+        let all = key::versions(standing_at, &StreamRange::default());
+        let mut rows = self.kv().view()?.scan(all).await?;
+        // Every `stride`-th stream; when there are too many, every second of
+        // them goes and the stride doubles, so memory stays flat.
+        let mut samples: Vec<StreamId> = Vec::new();
+        let (mut stride, mut count) = (1_usize, 0_usize);
+        while let Some((row_key, _)) = rows.next().await? {
+            count += 1;
+            if count % stride != 0 {
+                continue;
+            }
+            samples.push(key::version_stream(&row_key, standing_at)?);
+            if samples.len() == SAMPLES {
+                let mut keep = false;
+                samples.retain(|_| {
+                    keep = !keep;
+                    !keep
+                });
+                stride *= 2;
+            }
+        }
+        Ok(cut(&samples, parts))
+    }
+
+    async fn streams_at(
+        &self,
+        version: &WorkflowId,
+        after: Option<&StreamId>,
+        limit: usize,
+    ) -> Result<Vec<StreamId>, Error> {
+        let range = StreamRange {
+            after: after.cloned(),
+            through: None,
+        };
+        Ok(self.standing_at(version, &range, limit).await?.0)
+    }
+
+    async fn begin(&self, request: ChunkRequest) -> Result<Box<dyn Chunk>, Error> {
+        let (streams, more, events_after) = match request.scope {
+            ChunkScope::Range {
+                range,
+                max_processes,
+            } => {
+                let (streams, more) = self
+                    .standing_at(&request.standing_at, &range, max_processes.max(1))
+                    .await?;
+                (streams, more, None)
+            }
+            ChunkScope::One {
+                stream,
+                events_after,
+            } => (vec![stream], false, Some(events_after)),
+        };
+        let wanted = Wanted {
+            standing_at: request.standing_at,
+            streams,
+            more,
+            max_bytes: request.max_bytes,
+            events_after,
+        };
+        Ok(Box::new(
+            RecordChunk::read(self.kv().clone(), wanted).await?,
+        ))
+    }
+
+    async fn retire(&self, version: &WorkflowId) -> Result<bool, Error> {
+        let what = version.to_string();
+        let empty = self
+            .transact("the retirement of", &what, |mut txn| async move {
+                let all = key::versions(version, &StreamRange::default());
+                let empty = txn.scan(all).await?.next().await?.is_none();
+                if empty {
+                    txn.delete(key::presence(version))?;
+                }
+                Ok((txn, empty))
+            })
+            .await?;
+        self.flush().await?;
+        Ok(empty)
+    }
+
+    async fn remembered(
+        &self,
+        after: Option<&StreamId>,
+        limit: usize,
+    ) -> Result<Vec<StreamId>, Error> {
+        let range = PerStream::Remembered.range("", after);
+        let mut rows = self.kv().view()?.scan(range).await?;
+        let mut streams = Vec::new();
+        while streams.len() < limit {
+            let Some((row_key, _)) = rows.next().await? else {
+                break;
+            };
+            streams.push(PerStream::Remembered.stream(&row_key)?);
+        }
+        Ok(streams)
+    }
+
+    async fn forget(&self, streams: &[StreamId]) -> Result<(), Error> {
+        let last = streams.last().map_or("", StreamId::as_str);
+        self.transact("the removal of notes up to", last, |mut txn| async move {
+            for stream in streams {
+                txn.delete(PerStream::Remembered.key(stream))?;
+            }
+            Ok((txn, ()))
+        })
+        .await?;
+        self.flush().await
+    }
+}
+
+/// Ranges of about the same number of samples, which together cover all streams.
+fn cut(samples: &[StreamId], parts: usize) -> Vec<StreamRange> {
+    let parts = parts.clamp(1, samples.len().max(1));
+    let mut ranges = Vec::with_capacity(parts);
+    let mut after = None;
+    for part in 1..parts {
+        let through = samples[part * samples.len() / parts - 1].clone();
+        ranges.push(StreamRange {
+            after: after.replace(through.clone()),
+            through: Some(through),
+        });
+    }
+    ranges.push(StreamRange {
+        after,
+        through: None,
+    });
+    ranges
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ranges_follow_each_other_and_cover_everything() {
+        let samples: Vec<_> = (10..30)
+            .map(|n| StreamId::new(format!("s{n}")).unwrap())
+            .collect();
+        for parts in [0, 1, 2, 3, 7, 20, 50] {
+            let ranges = cut(&samples, parts);
+            assert_eq!(ranges.len(), parts.clamp(1, 20));
+            assert_eq!(ranges[0].after, None);
+            assert_eq!(ranges[ranges.len() - 1].through, None);
+            for pair in ranges.windows(2) {
+                assert_eq!(pair[0].through, pair[1].after);
+                assert!(pair[0].after < pair[0].through);
+            }
+        }
+        assert_eq!(cut(&[], 4), [StreamRange::default()]);
+    }
+}

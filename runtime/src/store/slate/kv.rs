@@ -1,0 +1,288 @@
+//! SlateDB as a key-value engine.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use bytes::Bytes;
+use slatedb::config::ScanOptions;
+use slatedb::{CloseReason, Db, DbIterator, DbSnapshot, DbStatus, DbTransaction, IsolationLevel};
+use tokio::sync::watch;
+
+use crate::error::{Error, ErrorKind};
+use crate::store::StoreId;
+use crate::store::key::KeyRange;
+use crate::store::kv::{Kv, KvScan, KvTxn, RowCount, RowsRead};
+
+/// The engine of [`SlateDbStore`](crate::SlateDbStore).
+#[derive(Clone)]
+pub struct SlateDbKv {
+    db: Db,
+    id: StoreId,
+    rows_read: RowsRead,
+}
+
+impl SlateDbKv {
+    pub(super) fn new(db: Db) -> Self {
+        let id = id_of(&db);
+        Self {
+            db,
+            id,
+            rows_read: RowsRead::default(),
+        }
+    }
+
+    pub(super) fn db(&self) -> &Db {
+        &self.db
+    }
+}
+
+/// The id of a database, the same for every clone of its handle.
+///
+/// A handle has no identity that one could ask for, but all clones share the
+/// channel over which they publish their status.
+fn id_of(db: &Db) -> StoreId {
+    static KNOWN: Mutex<Vec<(watch::Receiver<DbStatus>, StoreId)>> = Mutex::new(Vec::new());
+    let status = db.subscribe();
+    let mut known = KNOWN.lock().unwrap_or_else(PoisonError::into_inner);
+    known.retain(|(channel, _)| channel.has_changed().is_ok());
+    if let Some((_, id)) = known
+        .iter()
+        .find(|(channel, _)| channel.same_channel(&status))
+    {
+        return *id;
+    }
+    let id = StoreId::unique();
+    known.push((status, id));
+    id
+}
+
+/// SlateDB's defaults fetch one block at a time, which is five times slower.
+fn scan_options() -> ScanOptions {
+    ScanOptions::default()
+        .with_read_ahead_bytes(1 << 20)
+        .with_max_fetch_tasks(2)
+}
+
+impl Kv for SlateDbKv {
+    type Txn = SlateDbTxn;
+
+    fn store_id(&self) -> StoreId {
+        self.id
+    }
+
+    fn begin(&self) -> Result<SlateDbTxn, Error> {
+        self.db
+            .begin(IsolationLevel::SerializableSnapshot)
+            .map(|txn| SlateDbTxn {
+                reads: Reads::Transaction(txn),
+                rows_read: self.rows_read.clone(),
+            })
+            .map_err(|e| error("a transaction could not be begun", e))
+    }
+
+    fn view(&self) -> Result<SlateDbTxn, Error> {
+        // Not a transaction: an open one makes SlateDB keep all later writes in memory.
+        self.db
+            .snapshot()
+            .map(|view| SlateDbTxn {
+                reads: Reads::View(view),
+                rows_read: self.rows_read.clone(),
+            })
+            .map_err(|e| error("the store could not be read", e))
+    }
+
+    fn rows_read(&self) -> &RowsRead {
+        &self.rows_read
+    }
+
+    async fn flush(&self) -> Result<(), Error> {
+        self.db
+            .flush()
+            .await
+            .map_err(|e| outcome_unknown("a write could not be made durable", e))
+    }
+}
+
+/// A transaction or a view of [`SlateDbKv`].
+pub struct SlateDbTxn {
+    reads: Reads,
+    rows_read: RowsRead,
+}
+
+enum Reads {
+    Transaction(DbTransaction),
+    View(Arc<DbSnapshot>),
+}
+
+impl SlateDbTxn {
+    fn writable(&self) -> Result<&DbTransaction, Error> {
+        match &self.reads {
+            Reads::Transaction(txn) => Ok(txn),
+            Reads::View(_) => Err(Error::invalid("a view cannot be written to")),
+        }
+    }
+}
+
+impl KvTxn for SlateDbTxn {
+    type Scan = SlateDbScan;
+
+    async fn get(&self, key: &[u8]) -> Result<Option<Bytes>, Error> {
+        self.rows_read.add(1);
+        match &self.reads {
+            Reads::Transaction(txn) => txn.get(key).await,
+            Reads::View(view) => view.get(key).await,
+        }
+        .map_err(|e| error("a record could not be read", e))
+    }
+
+    async fn scan(&self, range: KeyRange) -> Result<SlateDbScan, Error> {
+        if range.is_empty() {
+            return Ok(SlateDbScan {
+                rows: None,
+                end: range.end,
+                last: None,
+                under_way: false,
+                count: self.rows_read.count(),
+            });
+        }
+        let options = scan_options();
+        let rows = match &self.reads {
+            Reads::Transaction(txn) => txn.scan_with_options(range.clone(), &options).await,
+            Reads::View(view) => view.scan_with_options(range.clone(), &options).await,
+        }
+        .map_err(|e| error("a scan could not be started", e))?;
+        Ok(SlateDbScan {
+            rows: Some(rows),
+            end: range.end,
+            last: None,
+            under_way: false,
+            count: self.rows_read.count(),
+        })
+    }
+
+    fn put(&mut self, key: Vec<u8>, value: Vec<u8>) -> Result<(), Error> {
+        self.writable()?
+            .put(key, value)
+            .map_err(|e| error("a record could not be written", e))
+    }
+
+    fn delete(&mut self, key: Vec<u8>) -> Result<(), Error> {
+        self.writable()?
+            .delete(key)
+            .map_err(|e| error("a record could not be removed", e))
+    }
+
+    async fn commit(self) -> Result<(), Error> {
+        match self.reads {
+            Reads::Transaction(txn) => txn
+                .commit()
+                .await
+                .map(drop)
+                .map_err(|e| outcome_unknown("a transaction could not be committed", e)),
+            Reads::View(_) => Err(Error::invalid("a view cannot be committed")),
+        }
+    }
+}
+
+/// A scan of [`SlateDbKv`]: the one place that calls SlateDB's iterator.
+///
+/// A future of the iterator that is dropped half-way makes it end early without
+/// an error, so a scan that this happened to refuses to go on.
+pub struct SlateDbScan {
+    /// `None`: the range is empty.
+    rows: Option<DbIterator>,
+    end: Vec<u8>,
+    last: Option<Bytes>,
+    under_way: bool,
+    count: RowCount,
+}
+
+impl SlateDbScan {
+    fn start(&mut self) -> Result<(), Error> {
+        if std::mem::replace(&mut self.under_way, true) {
+            return Err(Error::new(
+                ErrorKind::Unavailable,
+                "a scan was interrupted half-way and cannot go on; start it again",
+            ));
+        }
+        Ok(())
+    }
+}
+
+impl KvScan for SlateDbScan {
+    async fn next(&mut self) -> Result<Option<(Bytes, Bytes)>, Error> {
+        self.start()?;
+        let Some(rows) = &mut self.rows else {
+            self.under_way = false;
+            return Ok(None);
+        };
+        let row = rows.next().await.map_err(|e| error("a scan failed", e))?;
+        if let Some(row) = &row {
+            if self.last.as_ref().is_some_and(|last| *last >= row.key) {
+                return Err(Error::corrupt(format!(
+                    "a scan returned the key \"{}\" out of order",
+                    row.key.escape_ascii()
+                )));
+            }
+            self.last = Some(row.key.clone());
+            self.count.one_more();
+        }
+        self.under_way = false;
+        Ok(row.map(|row| (row.key, row.value)))
+    }
+
+    async fn seek(&mut self, key: &[u8]) -> Result<(), Error> {
+        if *key >= self.end[..] {
+            self.rows = None;
+        }
+        self.start()?;
+        if let Some(rows) = &mut self.rows {
+            rows.seek(key)
+                .await
+                .map_err(|e| error("a seek failed", e))?;
+        }
+        self.under_way = false;
+        Ok(())
+    }
+}
+
+/// What to do about an error of SlateDB while reading.
+pub(super) fn error(what: &str, error: slatedb::Error) -> Error {
+    use slatedb::ErrorKind as Slate;
+    let (kind, way_out) = match error.kind() {
+        Slate::Transaction => (
+            ErrorKind::Conflict,
+            "another transaction was faster; load again and decide again",
+        ),
+        Slate::Closed(CloseReason::Fenced) => (
+            ErrorKind::Fenced,
+            "another process has opened the database and taken it over; stop using this handle",
+        ),
+        Slate::Closed(_) => (ErrorKind::Invalid, "the store is closed; open it again"),
+        Slate::Unavailable => (
+            ErrorKind::Unavailable,
+            "the object store did not answer; check it and try again",
+        ),
+        Slate::Data => (
+            ErrorKind::Corrupt,
+            "the database is damaged or was written by another version of SlateDB",
+        ),
+        Slate::Invalid => (ErrorKind::Invalid, "the database refused the request"),
+        _ => (ErrorKind::Unavailable, "SlateDB failed"),
+    };
+    Error::new(kind, format!("{what}: {way_out}")).with_source(error)
+}
+
+/// The same for a write, which may have happened although it failed.
+fn outcome_unknown(what: &str, slate: slatedb::Error) -> Error {
+    use slatedb::ErrorKind as Slate;
+    match slate.kind() {
+        Slate::Transaction
+        | Slate::Closed(CloseReason::Fenced | CloseReason::Clean)
+        | Slate::Invalid => error(what, slate),
+        _ => Error::new(
+            ErrorKind::OutcomeUnknown,
+            format!("{what}, and it is not known whether it was; read before trying again"),
+        )
+        .with_source(slate),
+    }
+}

@@ -1,0 +1,66 @@
+//! The SlateDB store.
+
+mod kv;
+mod open;
+
+use slatedb::Db;
+
+pub use kv::SlateDbKv;
+pub use open::SlateDbStoreBuilder;
+
+use crate::error::Error;
+use crate::store::records::RecordStore;
+
+/// A store in SlateDB: events, snapshots and process registry in one database,
+/// on the local disk or in an object store.
+///
+/// Clones are handles on the same store, and so are stores made
+/// [from](SlateDbStore::from_db) clones of one [`Db`].
+///
+/// SlateDB allows one writer: opening a database takes it over, and a handle
+/// opened before gets [`ErrorKind::Fenced`](crate::ErrorKind::Fenced) when it
+/// waits for a write to become durable. Until then its writes seem to succeed,
+/// which is why every write here waits unless its type says otherwise
+/// ([`NotDurable`](crate::NotDurable)).
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// use state_migration::{
+///     EventStore, ExpectedSequence, NewEvent, ProcessId, SlateDbStore, StreamId, TenantId,
+///     WorkflowId,
+/// };
+///
+/// # let folder = tempfile::tempdir()?;
+/// # let folder = folder.path();
+/// let store = SlateDbStore::open_local(folder).await?;
+/// let stream = StreamId::for_process(&TenantId::new("shop")?, &ProcessId::new("17")?);
+/// let placed = NewEvent::new(WorkflowId::new("order", "v1"), "OrderPlaced", 1, "{}")?;
+/// store.append(&stream, ExpectedSequence::NoStream, vec![placed]).await?;
+/// store.close().await?;
+///
+/// let store = SlateDbStore::open_local(folder).await?;
+/// assert_eq!(store.read(&stream, 0, 10).await?.len(), 1);
+/// # Ok(())
+/// # }
+/// ```
+pub type SlateDbStore = RecordStore<SlateDbKv>;
+
+impl SlateDbStore {
+    /// The database under the store. Write to it and you are on your own.
+    #[must_use]
+    pub fn db(&self) -> &Db {
+        self.kv().db()
+    }
+
+    /// Makes everything durable and closes the database for all handles.
+    ///
+    /// # Errors
+    /// What was not yet durable may be lost.
+    pub async fn close(&self) -> Result<(), Error> {
+        self.db()
+            .close()
+            .await
+            .map_err(|error| kv::error("the store could not be closed", error))
+    }
+}
