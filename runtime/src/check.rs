@@ -18,30 +18,38 @@ use crate::registry::{Migration, Registration};
 use crate::version::natural_cmp;
 use crate::workflow::{BoxError, Workflow};
 
-/// An annotated function.
+/// An annotated function, by way of its unit struct.
 pub trait Annotated: Send + Sync + 'static {
+    /// The argument `from`.
     type From;
+    /// The argument `to`.
     type To;
     /// The type of the parameter.
     type Takes;
     /// The type of the return value.
     type Gives;
 
+    /// The only value of the struct.
     const MIGRATION: Self;
+    /// The hash of the function's tokens.
     const FINGERPRINT: u64;
+    /// Where the function is written.
     const DEFINED_AT: SourceLocation;
 
+    /// Calls the function.
     fn call(state: Self::Takes) -> Returned<Self::Gives>;
 }
 
-/// A pair of workflows; a second implementation is a duplicate migration.
+/// A pair of workflows. A second implementation is a duplicate migration.
 pub trait MigratesTo<To> {}
 
+/// A parameter that is the state `S` of the `from` workflow.
 #[diagnostic::on_unimplemented(
     message = "the migration takes `{Self}`, but the state of its `from` workflow is `{S}`",
     label = "expected `{S}`"
 )]
 pub trait IsSourceState<S> {
+    /// The state as the parameter.
     fn from_source(state: S) -> Self;
 }
 
@@ -52,11 +60,16 @@ impl<S> IsSourceState<S> for S {
     }
 }
 
+/// A return value that holds the state `S` of the `to` workflow.
 #[diagnostic::on_unimplemented(
     message = "the migration returns `{Self}`, but the state of its `to` workflow is `{S}`",
     label = "expected `{S}` or `Result<{S}, E>`"
 )]
 pub trait IntoTargetState<S> {
+    /// The state, or why there is none.
+    ///
+    /// # Errors
+    /// The function returned one.
     fn into_target(self) -> Result<S, ConversionError>;
 }
 
@@ -67,15 +80,16 @@ impl<S> IntoTargetState<S> for S {
     }
 }
 
-// Not hidden from diagnostics: else a bad error type is reported as a bad state.
+// The compiler may recommend this one, or it reports a bad error as a bad state.
 impl<S, E: Reason> IntoTargetState<S> for Result<S, E> {
     fn into_target(self) -> Result<S, ConversionError> {
         self.map_err(|error| ConversionError::new(error.to_string()))
     }
 }
 
+/// An error that a report can show.
 #[diagnostic::on_unimplemented(
-    message = "`{Self}` cannot be the error of a migration, because it cannot be shown in a report",
+    message = "`{Self}` cannot be the error of a migration, because no report can show it",
     label = "implement `Display` for `{Self}`, or return a `String` as the error"
 )]
 pub trait Reason: Display {}
@@ -83,6 +97,7 @@ pub trait Reason: Display {}
 #[diagnostic::do_not_recommend]
 impl<E: Display> Reason for E {}
 
+/// A state that can be read from a store.
 #[diagnostic::on_unimplemented(
     message = "the state `{Self}` of the `from` workflow cannot be deserialized",
     label = "derive `serde::Deserialize` for `{Self}`"
@@ -92,6 +107,7 @@ pub trait ReadableState: DeserializeOwned {}
 #[diagnostic::do_not_recommend]
 impl<S: DeserializeOwned> ReadableState for S {}
 
+/// A state that can be written to a store.
 #[diagnostic::on_unimplemented(
     message = "the state `{Self}` of the `to` workflow cannot be serialized",
     label = "derive `serde::Serialize` for `{Self}`"
@@ -102,17 +118,21 @@ pub trait WritableState: Serialize {}
 impl<S: Serialize> WritableState for S {}
 
 /// What an annotated function returned.
+#[derive(Debug)]
 pub enum Returned<R> {
+    /// A value of which nothing is known yet.
     Value(R),
+    /// The error of a `Result`, with its sources.
     Error(ConversionError),
 }
 
-/// A value whose type decides how its error is kept.
+/// A return value whose type is to decide how an error is kept.
+#[derive(Debug)]
 pub struct Settle<R>(pub R);
 
 impl<S, E: Into<BoxError>> Settle<Result<S, E>> {
-    /// The error with its sources. Preferred to [`AsIs::settle`] where both fit,
-    /// as a type's own methods are.
+    /// Keeps an error with its sources. A method of the type's own goes before
+    /// the one of [`AsIs`], which is left for all other types.
     pub fn settle(self) -> Returned<Result<S, E>> {
         match self.0 {
             Ok(state) => Returned::Value(Ok(state)),
@@ -121,7 +141,9 @@ impl<S, E: Into<BoxError>> Settle<Result<S, E>> {
     }
 }
 
+/// The way of all return values but those with a proper error.
 pub trait AsIs<R> {
+    /// Leaves the value to [`IntoTargetState`].
     fn settle(self) -> Returned<R>;
 }
 
@@ -173,7 +195,7 @@ where
 /// it can have the place of a longer type in the source.
 pub type Inferred<T> = T;
 
-/// An annotated function whose types are right.
+/// What is left of an annotated function whose types are right.
 pub struct Link {
     /// What the linker is to keep.
     pub registration: Registration,
@@ -183,9 +205,9 @@ pub struct Link {
 
 /// Checks the types of an annotated function.
 ///
-/// `S` and `T` are inferred from `A` and `B`. They are parameters because a
-/// projection in the bounds of `P` and `R` would repeat the error of a
-/// workflow that is none.
+/// `S` and `T` follow from `A` and `B`. They are parameters all the same: with
+/// `A::State` in the bound of `P`, a type that is no workflow is two errors.
+#[must_use]
 pub const fn link<
     M: Annotated<From = A, To = B, Takes = P, Gives = R>,
     A: Workflow<State = S>,
@@ -239,7 +261,7 @@ const fn same(a: &str, b: &str) -> bool {
 }
 
 /// A message put together at compile time.
-#[derive(Clone, Copy)]
+#[derive(Debug, Clone, Copy)]
 pub struct Text {
     bytes: [u8; 512],
     len: usize,
@@ -272,10 +294,24 @@ impl Text {
         self.and(W::NAME).and("@").and(W::VERSION)
     }
 
+    /// The message.
+    #[must_use]
     pub const fn as_str(&self) -> &str {
         match std::str::from_utf8(self.bytes.split_at(self.len).0) {
             Ok(text) => text,
             Err(_) => "`to` is no later version of `from`",
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_does_not_fit_into_a_message_is_left_out_as_a_whole() {
+        let long = "ä".repeat(250);
+        let text = Text::new("a").and(&long).and(&long).and("b");
+        assert_eq!(text.as_str(), format!("a{long}b"));
     }
 }

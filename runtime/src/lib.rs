@@ -46,7 +46,7 @@ pub use runner::{
 };
 pub use snapshot::{Snapshot, SnapshotStore};
 pub use store::{
-    Appended, Chunk, ChunkEvent, ChunkProblem, ChunkProcess, ChunkRequest, ChunkScope, EventStore,
+    Appended, Chunk, ChunkEvent, ChunkProblem, ChunkProcess, ChunkRequest, EventStore,
     ExpectedSequence, Head, StoreId, StreamRange, TransactionalStore,
 };
 #[cfg(feature = "tokio")]
@@ -62,6 +62,11 @@ pub use state_migration_macros::state_migration;
 /// What generated code names. Not for use by hand.
 #[doc(hidden)]
 pub mod __private {
-    pub use crate::check::*;
+    pub use crate::check::{
+        Annotated, AsIs, Inferred, IntoTargetState, IsSourceState, Link, MigratesTo, ReadableState,
+        Reason, Returned, Settle, Text, WritableState, link,
+    };
+    pub use crate::registry::Registration;
     pub use inventory;
+    pub use state_migration_macros::followed_by;
 }

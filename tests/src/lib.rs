@@ -1,1 +1,6 @@
-//! placeholder
+//! What the integration tests share: workflows, stores that fail on demand,
+//! and byte-for-byte copies of stores.
+
+pub mod faulty;
+pub mod orders;
+pub mod stores;

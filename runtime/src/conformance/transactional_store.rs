@@ -9,8 +9,8 @@ use crate::id::{ConversationId, CorrelationId, ProcessIdentity, StreamId, Tenant
 use crate::process_registry::{ProcessRegistry, RegistryKey};
 use crate::snapshot::SnapshotStore;
 use crate::store::{
-    Chunk, ChunkProblem, ChunkProcess, ChunkRequest, ChunkScope, EventStore, ExpectedSequence,
-    Head, StreamRange, TransactionalStore,
+    Chunk, ChunkProblem, ChunkProcess, ChunkRequest, EventStore, ExpectedSequence, Head,
+    StreamRange, TransactionalStore,
 };
 
 /// Checks a store that commits everything in one transaction.
@@ -72,15 +72,21 @@ fn own_version(tenant: &TenantId) -> WorkflowId {
     WorkflowId::new(format!("conformance-{tenant}"), "v1")
 }
 
-fn request(version: &WorkflowId, tenant: &TenantId, max_processes: usize) -> ChunkRequest {
-    ChunkRequest {
-        standing_at: version.clone(),
-        scope: ChunkScope::Range {
-            range: of_tenant(tenant),
-            max_processes,
-        },
-        max_bytes: 1 << 20,
-    }
+/// Begins a chunk of a tenant's processes at a version.
+async fn begin<S: TransactionalStore>(
+    store: &S,
+    version: &WorkflowId,
+    tenant: &TenantId,
+) -> Result<Box<dyn Chunk>, Broken> {
+    let streams = store.streams_at(version, &of_tenant(tenant), 1_000).await?;
+    let max_bytes = 1 << 20;
+    Ok(store
+        .begin(ChunkRequest {
+            streams,
+            max_bytes,
+            events_after: None,
+        })
+        .await?)
 }
 
 /// The range of a tenant's processes.
@@ -93,14 +99,11 @@ fn of_tenant(tenant: &TenantId) -> StreamRange {
     }
 }
 
-fn one(version: WorkflowId, stream: &StreamId, events_after: u64) -> ChunkRequest {
+fn one(stream: &StreamId, events_after: u64) -> ChunkRequest {
     ChunkRequest {
-        standing_at: version,
-        scope: ChunkScope::One {
-            stream: stream.clone(),
-            events_after,
-        },
+        streams: vec![stream.clone()],
         max_bytes: 1 << 20,
+        events_after: Some(events_after),
     }
 }
 
@@ -120,7 +123,7 @@ async fn index<S: TransactionalStore>(store: &S) -> Checked {
         &vec![],
     )?;
     let mut wanted = Vec::new();
-    for name in ["c", "a", "b"] {
+    for name in ["c", "a", "b", "d"] {
         let stream = stream(&tenant, name)?;
         put(store, &stream, &version, 1).await?;
         wanted.push(stream);
@@ -131,62 +134,77 @@ async fn index<S: TransactionalStore>(store: &S) -> Checked {
         &store.versions(version.name()).await?,
         &vec![version.clone()],
     )?;
+    let all = StreamRange::default();
     same(
         "its streams",
-        &store.streams_at(&version, None, 10).await?,
+        &store.streams_at(&version, &all, 10).await?,
         &wanted,
     )?;
     same(
         "the first two",
-        &store.streams_at(&version, None, 2).await?,
+        &store.streams_at(&version, &all, 2).await?,
         &wanted[..2].to_vec(),
     )?;
-    let rest = store.streams_at(&version, Some(&wanted[0]), 10).await?;
-    same("those after the first", &rest, &wanted[1..].to_vec())
+    let part = |after: &StreamId, through: &StreamId| StreamRange {
+        after: Some(after.clone()),
+        through: Some(through.clone()),
+    };
+    let found = store
+        .streams_at(&version, &part(&wanted[0], &wanted[2]), 10)
+        .await?;
+    same(
+        "those after the first, through the third",
+        &found,
+        &wanted[1..=2].to_vec(),
+    )?;
+    let found = store
+        .streams_at(&version, &part(&wanted[2], &wanted[1]), 10)
+        .await?;
+    same(
+        "those of a range that ends before it starts",
+        &found,
+        &vec![],
+    )
 }
 
 async fn ranges<S: TransactionalStore>(store: &S) -> Checked {
     let tenant = tenant();
-    let version = own_version(&tenant);
+    let name = own_version(&tenant).name().to_owned();
+    let versions = [
+        WorkflowId::new(name.clone(), "v1"),
+        WorkflowId::new(name, "v2"),
+    ];
     let mut wanted = Vec::new();
     for n in 0..50 {
         let stream = stream(&tenant, &format!("{n:03}"))?;
-        put(store, &stream, &version, 1).await?;
+        put(store, &stream, &versions[n % 2], 1).await?;
         wanted.push(stream);
     }
     for parts in [1, 2, 7, 1_000] {
-        let ranges = store.split(&version, parts).await?;
+        let ranges = store.split(&versions, parts, 1).await?;
         holds(
             "there are more ranges than asked for",
             !ranges.is_empty() && ranges.len() <= parts,
         )?;
-        let mut found = Vec::new();
+        let (mut found, mut largest) = (Vec::new(), 0);
         for range in ranges {
-            let mut after = range.after.clone();
-            loop {
-                let mut chunk = store
-                    .begin(ChunkRequest {
-                        standing_at: version.clone(),
-                        scope: ChunkScope::Range {
-                            range: StreamRange {
-                                after,
-                                through: range.through.clone(),
-                            },
-                            max_processes: 4,
-                        },
-                        max_bytes: 1 << 20,
-                    })
-                    .await?;
-                found.extend(chunk.take_processes().into_iter().map(|p| p.stream));
-                after = chunk.reached();
-                if after.is_none() {
-                    break;
-                }
-            }
+            let mut here = store.streams_at(&versions[0], &range, 1_000).await?;
+            here.extend(store.streams_at(&versions[1], &range, 1_000).await?);
+            here.sort();
+            largest = largest.max(here.len());
+            found.extend(here);
         }
         same(&format!("what {parts} ranges cover"), &found, &wanted)?;
+        holds(
+            &format!("one of {parts} ranges holds {largest} of 50"),
+            largest <= 50 / parts.min(10) * 3,
+        )?;
     }
-    Ok(())
+    let ranges = store.split(&versions, 50, 25).await?;
+    holds(
+        "there are ranges of fewer processes than asked for",
+        ranges.len() <= 2,
+    )
 }
 
 fn only(chunk: &mut Box<dyn Chunk>) -> Result<ChunkProcess, Broken> {
@@ -203,15 +221,14 @@ async fn reading<S: TransactionalStore>(store: &S) -> Checked {
     let tenant = tenant();
     let stream = stream(&tenant, "p")?;
     put(store, &stream, &v1(), 3).await?;
-    let mut chunk = store.begin(request(&v1(), &tenant, 10)).await?;
-    let process = only(&mut chunk)?;
+    let process = only(&mut begin(store, &v1(), &tenant).await?)?;
     let head = Head {
         sequence: 3,
         workflow_id: v1(),
         baseline: None,
         finished: false,
     };
-    same("the head", &process.head, &head)?;
+    same("the head", &process.head, &Some(head))?;
     let sequences = |p: &ChunkProcess| p.events.iter().map(|e| e.sequence).collect::<Vec<_>>();
     same("the events", &sequences(&process), &vec![1, 2, 3])?;
     same(
@@ -219,21 +236,19 @@ async fn reading<S: TransactionalStore>(store: &S) -> Checked {
         &&process.events[1].payload[..],
         &&b"{\"n\":2}"[..],
     )?;
-    same("the end", &chunk.reached(), &None)?;
-    drop(chunk);
     store
         .append(&stream, ExpectedSequence::Exact(3), vec![migrated()?])
         .await?;
     store
         .append(&stream, ExpectedSequence::Exact(4), events(&v2(), 2)?)
         .await?;
-    let mut old = store.begin(request(&v1(), &tenant, 10)).await?;
+    let mut old = begin(store, &v1(), &tenant).await?;
     same(
         "the number of processes at v1",
         &old.take_processes().len(),
         &0,
     )?;
-    let process = only(&mut store.begin(request(&v2(), &tenant, 10)).await?)?;
+    let process = only(&mut begin(store, &v2(), &tenant).await?)?;
     same(
         "the events from the baseline on",
         &sequences(&process),
@@ -244,68 +259,61 @@ async fn reading<S: TransactionalStore>(store: &S) -> Checked {
         &&*process.events[0].event_type,
         &MIGRATED,
     )?;
-    let process = only(&mut store.begin(one(v2(), &stream, 5)).await?)?;
+    let process = only(&mut store.begin(one(&stream, 5)).await?)?;
     same("the events after 5", &sequences(&process), &vec![6])?;
-    let process = only(&mut store.begin(one(v2(), &stream, 6)).await?)?;
+    let process = only(&mut store.begin(one(&stream, 6)).await?)?;
     same("the events after 6", &sequences(&process), &vec![])?;
-    let mut elsewhere = store.begin(one(v1(), &stream, 0)).await?;
+    let nothing = super::stream(&tenant, "nothing")?;
+    let mut chunk = store.begin(one(&nothing, 0)).await?;
     same(
-        "the number of processes at v1",
-        &elsewhere.take_processes().len(),
+        "the number of processes without events",
+        &chunk.take_processes().len(),
         &0,
-    )
+    )?;
+    same("the number of streams it covers", &chunk.covered(), &1)
 }
 
 async fn limits<S: TransactionalStore>(store: &S) -> Checked {
     let tenant = tenant();
-    let version = own_version(&tenant);
-    for (name, n) in [("a", 1), ("b", 200), ("c", 1)] {
-        put(store, &stream(&tenant, name)?, &version, n).await?;
+    let mut streams = Vec::new();
+    for (name, n) in [
+        ("a", 1),
+        ("b", 200),
+        ("c", 1),
+        ("d", 40),
+        ("e", 40),
+        ("f", 40),
+    ] {
+        let stream = stream(&tenant, name)?;
+        put(store, &stream, &v1(), n).await?;
+        streams.push(stream);
     }
-    let mut chunk = store.begin(request(&version, &tenant, 2)).await?;
-    same("the number of processes", &chunk.take_processes().len(), &2)?;
-    same(
-        "where it ends",
-        &chunk.reached(),
-        &Some(stream(&tenant, "b")?),
-    )?;
-    drop(chunk);
-    let small = ChunkRequest {
-        max_bytes: 1_000,
-        ..request(&version, &tenant, 10)
-    };
-    let mut after = None;
-    let mut problems = Vec::new();
-    loop {
-        let range = StreamRange {
-            after: after.clone(),
-            ..of_tenant(&tenant)
+    let mut found = Vec::new();
+    let mut chunks = 0;
+    while !streams.is_empty() {
+        let request = ChunkRequest {
+            streams: streams.clone(),
+            max_bytes: 3_500,
+            events_after: None,
         };
-        let scope = ChunkScope::Range {
-            range,
-            max_processes: 10,
-        };
-        let mut chunk = store
-            .begin(ChunkRequest {
-                scope,
-                ..small.clone()
-            })
-            .await?;
+        let mut chunk = store.begin(request).await?;
         for process in chunk.take_processes() {
             let readable = process.problem.is_none() != process.events.is_empty();
             holds("a process has neither events nor a problem", readable)?;
-            problems.push(process.problem);
+            found.push((process.stream, process.problem));
         }
-        after = chunk.reached();
-        if after.is_none() {
-            break;
-        }
+        holds("a chunk covers nothing", chunk.covered() > 0)?;
+        streams.drain(..chunk.covered());
+        chunks += 1;
     }
-    same(
-        "the problems",
-        &problems,
-        &vec![None, Some(ChunkProblem::TooLarge), None],
-    )
+    let names = ["a", "b", "c", "d", "e", "f"];
+    let mut wanted = Vec::new();
+    for name in names {
+        let problem = (name == "b").then_some(ChunkProblem::TooLarge);
+        wanted.push((stream(&tenant, name)?, problem));
+    }
+    same("what the chunks hold", &found, &wanted)?;
+    holds("one chunk holds more bytes than it may", chunks > 1)
 }
 
 async fn all_or_nothing<S: TransactionalStore + ProcessRegistry>(store: &S) -> Checked {
@@ -320,7 +328,7 @@ async fn all_or_nothing<S: TransactionalStore + ProcessRegistry>(store: &S) -> C
         }
     }
     // Dropped without a commit: nothing happens.
-    let mut chunk = store.begin(request(&v1(), &tenant, 10)).await?;
+    let mut chunk = begin(store, &v1(), &tenant).await?;
     chunk.migrate(&stream(&tenant, "a")?, migrated()?, false)?;
     drop(chunk);
     same(
@@ -329,7 +337,7 @@ async fn all_or_nothing<S: TransactionalStore + ProcessRegistry>(store: &S) -> C
         &3,
     )?;
 
-    let mut chunk = store.begin(request(&v1(), &tenant, 10)).await?;
+    let mut chunk = begin(store, &v1(), &tenant).await?;
     for name in ["a", "c"] {
         chunk.migrate(&stream(&tenant, name)?, migrated()?, false)?;
     }
@@ -410,7 +418,7 @@ async fn at<S: TransactionalStore>(
     tenant: &TenantId,
     version: &WorkflowId,
 ) -> Result<Vec<StreamId>, Broken> {
-    let mut chunk = store.begin(request(version, tenant, 100)).await?;
+    let mut chunk = begin(store, version, tenant).await?;
     Ok(chunk
         .take_processes()
         .into_iter()
@@ -422,7 +430,7 @@ async fn conflicts<S: TransactionalStore>(store: &S) -> Checked {
     let tenant = tenant();
     let stream = stream(&tenant, "p")?;
     put(store, &stream, &v1(), 2).await?;
-    let mut chunk = store.begin(request(&v1(), &tenant, 10)).await?;
+    let mut chunk = begin(store, &v1(), &tenant).await?;
     chunk.migrate(&stream, migrated()?, false)?;
     store
         .append(&stream, ExpectedSequence::Exact(2), events(&v1(), 1)?)
@@ -448,7 +456,7 @@ async fn late_entry<S: TransactionalStore + ProcessRegistry>(store: &S) -> Check
     put(store, &stream, &v1(), 1).await?;
     let [key, ..] = keys("p")?;
     let identity = ProcessIdentity::new(process("p")?, tenant.clone(), v1());
-    let mut chunk = store.begin(request(&v1(), &tenant, 10)).await?;
+    let mut chunk = begin(store, &v1(), &tenant).await?;
     chunk.migrate(&stream, migrated()?, false)?;
     store.register(&tenant, &key, &identity).await?;
     let committed = chunk.commit().await;
@@ -494,7 +502,7 @@ async fn notes<S: TransactionalStore>(store: &S) -> Checked {
         put(store, &stream, &v1(), 1).await?;
         chunk_streams.push(stream);
     }
-    let mut chunk = store.begin(request(&v1(), &tenant, 10)).await?;
+    let mut chunk = begin(store, &v1(), &tenant).await?;
     for (n, stream) in chunk_streams.iter().enumerate() {
         chunk.migrate(stream, migrated()?, n != 1)?;
     }
@@ -543,7 +551,7 @@ async fn retiring<S: TransactionalStore>(store: &S) -> Checked {
         &vec![version.clone()],
     )?;
     let newer = WorkflowId::new(version.name().to_owned(), "v2");
-    let mut chunk = store.begin(one(version.clone(), &stream_a, 1)).await?;
+    let mut chunk = store.begin(one(&stream_a, 1)).await?;
     chunk.migrate(&stream_a, migrated_between(&version, &newer)?, false)?;
     chunk.commit().await?;
     let both = vec![version.clone(), newer.clone()];

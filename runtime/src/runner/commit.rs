@@ -1,11 +1,17 @@
 //! Stage four: makes migrations durable.
 
 use crate::error::Error;
-use crate::id::StreamId;
+use crate::id::{StreamId, WorkflowId};
 use crate::runner::convert::Converted;
 use crate::runner::report::{MigrationError, Stage};
 use crate::snapshot::{Snapshot, SnapshotStore};
 use crate::store::{Chunk, EventStore, ExpectedSequence};
+
+/// A process that was migrated, durably.
+pub(super) struct Moved {
+    pub(super) stream: StreamId,
+    pub(super) to: WorkflowId,
+}
 
 /// Commits the processes of a chunk, all or nothing; returns which they are
 /// when they are durable.
@@ -13,17 +19,18 @@ pub(super) async fn chunk(
     mut chunk: Box<dyn Chunk>,
     converted: Vec<Converted>,
     remember: bool,
-) -> Result<Vec<StreamId>, Error> {
-    let mut streams = Vec::with_capacity(converted.len());
+) -> Result<Vec<Moved>, Error> {
+    let mut moved = Vec::with_capacity(converted.len());
     for Converted { stream, event, .. } in converted {
         let remember = remember && stream.process().is_some();
+        let to = event.workflow_id().clone();
         chunk.migrate(&stream, event, remember)?;
-        streams.push(stream);
+        moved.push(Moved { stream, to });
     }
-    if !streams.is_empty() {
+    if !moved.is_empty() {
         chunk.commit().await?;
     }
-    Ok(streams)
+    Ok(moved)
 }
 
 /// Commits one process by its event.

@@ -4,10 +4,10 @@
 use crate::error::{Error, ErrorKind};
 use crate::fold::Fold;
 use crate::id::StreamId;
+use crate::runner::commit::Moved;
 use crate::runner::one_transaction::{ATTEMPTS, Work};
 use crate::runner::report::{MigrationError, Stage};
 use crate::runner::{commit, convert, fold, scan};
-use crate::store::ChunkScope;
 
 /// How many events are read at a time.
 const PAGE: usize = 512;
@@ -18,8 +18,11 @@ struct Progress {
     at: u64,
 }
 
-/// Migrates one process; `false` when it no longer stands at the start of the route.
-pub(super) async fn process(work: &Work, stream: &StreamId) -> Result<bool, MigrationError> {
+/// Migrates one process; `None` when it no longer stands at the start of a route.
+pub(super) async fn process(
+    work: &Work,
+    stream: &StreamId,
+) -> Result<Option<Moved>, MigrationError> {
     let mut progress: Option<(Option<u64>, Progress)> = None;
     for _ in 0..ATTEMPTS {
         let Some(head) = work
@@ -28,25 +31,21 @@ pub(super) async fn process(work: &Work, stream: &StreamId) -> Result<bool, Migr
             .await
             .map_err(|e| unread(stream, &e))?
         else {
-            return Ok(false);
+            return Ok(None);
         };
-        if head.workflow_id != *work.route.source() {
-            return Ok(false);
-        }
+        let Some(route) = work.routes.get(&head.workflow_id) else {
+            return Ok(None);
+        };
         // A migration in between starts the replay anew.
         let here = match progress.take() {
             Some((baseline, here)) if baseline == head.baseline => here,
             _ => Progress {
-                fold: fold::start(&work.route, stream)?,
+                fold: fold::start(route, stream)?,
                 at: head.replay_after(),
             },
         };
         let here = read_on(work, stream, here, head.sequence).await?;
-        let scope = ChunkScope::One {
-            stream: stream.clone(),
-            events_after: here.at,
-        };
-        let mut scanned = scan::chunk(&work.store, &work.route, scope)
+        let mut scanned = scan::chunk(&work.store, vec![stream.clone()], Some(here.at))
             .await
             .map_err(|e| unread(stream, &e))?;
         if let Some(error) = scanned.failed.pop() {
@@ -55,7 +54,7 @@ pub(super) async fn process(work: &Work, stream: &StreamId) -> Result<bool, Migr
         let tail = scanned.processes.pop();
         if let Some(tail) = tail.filter(|tail| tail.head.baseline == head.baseline) {
             let fork = fold::fork(here.fold.as_ref(), stream)?;
-            let (route, run, id) = (work.route.clone(), work.run, stream.clone());
+            let (route, run, id) = (route.clone(), work.run, stream.clone());
             let converted = blocking(move || {
                 let mut fork = fork;
                 for event in &tail.events {
@@ -72,7 +71,7 @@ pub(super) async fn process(work: &Work, stream: &StreamId) -> Result<bool, Migr
             .await
             .map_err(|e| unread(stream, &e))??;
             match commit::chunk(scanned.chunk, vec![converted], work.remember).await {
-                Ok(_) => return Ok(true),
+                Ok(mut moved) => return Ok(moved.pop()),
                 Err(error) if error.is_conflict() => {}
                 Err(error) => return Err(commit::failed(stream, &error)),
             }

@@ -1,7 +1,7 @@
 //! The form with one store: chunks of processes, each read and committed in
 //! one serializable transaction, by several workers at once.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -12,9 +12,10 @@ use crate::error::Error;
 use crate::id::{RunId, StreamId, WorkflowId};
 use crate::process_registry::ProcessRegistry;
 use crate::registry::{Route, Standing};
+use crate::runner::commit::Moved;
 use crate::runner::report::{CommitForm, MigrationError, MigrationReport, Stage, Visited};
 use crate::runner::{Run, commit, convert, fold, large, registry_update, scan};
-use crate::store::{ChunkScope, StreamRange, TransactionalStore};
+use crate::store::{StreamRange, TransactionalStore};
 
 /// How often one process is tried while others write to it.
 pub(super) const ATTEMPTS: usize = 16;
@@ -32,7 +33,7 @@ type Store = Arc<dyn TransactionalStore>;
 /// What a worker has done, durably.
 #[derive(Default)]
 struct Done {
-    migrated: Vec<StreamId>,
+    migrated: Vec<Moved>,
     failed: Vec<MigrationError>,
 }
 
@@ -40,7 +41,8 @@ struct Done {
 #[derive(Clone)]
 pub(super) struct Work {
     pub(super) store: Store,
-    pub(super) route: Route,
+    /// The routes, by where they start.
+    pub(super) routes: Arc<BTreeMap<WorkflowId, Route>>,
     pub(super) run: RunId,
     /// Whether a process registry elsewhere is to be told.
     pub(super) remember: bool,
@@ -61,11 +63,9 @@ pub(super) async fn run(
     if let Some(registry) = elsewhere {
         repair(&store, registry, &mut report).await;
     }
-    if full_count {
-        if let Err(error) = count_all(run, &store, &mut report).await {
-            report.fail(listing_failed(&error));
-            return report;
-        }
+    if full_count && let Err(error) = count_all(run, &store, &mut report).await {
+        report.fail(listing_failed(&error));
+        return report;
     }
     let plan = match plan(run, &store).await {
         Ok(plan) => plan,
@@ -79,33 +79,35 @@ pub(super) async fn run(
             report.fail(listing_failed(&error));
         }
     }
-    for route in plan.routes {
+    if !plan.routes.is_empty() {
         let work = Work {
-            store: store.clone(),
-            route,
+            store,
+            routes: Arc::new(plan.routes),
             run: run.id,
             remember: elsewhere.is_some(),
         };
-        migrate_version(work, elsewhere, &mut report).await;
+        migrate_all(&work, elsewhere, &mut report).await;
     }
     report
 }
 
 /// Where processes stand that something is to be done about.
 struct Plan {
-    routes: Vec<Route>,
+    routes: BTreeMap<WorkflowId, Route>,
     strays: Vec<WorkflowId>,
 }
 
 async fn plan(run: &Run, store: &Store) -> Result<Plan, Error> {
     let mut plan = Plan {
-        routes: Vec::new(),
+        routes: BTreeMap::new(),
         strays: Vec::new(),
     };
     for name in run.migrations.names() {
         for version in store.versions(name).await? {
             match run.migrations.standing(&version) {
-                Standing::Behind(route) => plan.routes.push(route),
+                Standing::Behind(route) => {
+                    plan.routes.insert(version, route);
+                }
                 Standing::NoRoute => plan.strays.push(version),
                 Standing::Newest | Standing::OtherWorkflow => {}
             }
@@ -144,7 +146,11 @@ async fn report_strays(
 ) -> Result<(), Error> {
     let mut after = None;
     loop {
-        let page = store.streams_at(version, after.as_ref(), PAGE).await?;
+        let rest = StreamRange {
+            after,
+            through: None,
+        };
+        let page = store.streams_at(version, &rest, PAGE).await?;
         for stream in &page {
             report.fail(no_route(stream.clone(), version));
         }
@@ -211,34 +217,38 @@ async fn repair(store: &Store, registry: &dyn ProcessRegistry, report: &mut Migr
 /// Drops the notes on processes whose registry entries are right. A note that
 /// stays is harmless: the next run looks, and finds nothing to do.
 async fn forget(store: &Store, told: &[StreamId], report: &mut MigrationReport) {
-    if let (Some(last), false) = (told.last(), told.is_empty()) {
-        if let Err(error) = store.forget(told).await {
-            report.warn(
+    if let Some(last) = told.last()
+        && let Err(error) = store.forget(told).await
+    {
+        report.warn(
                 last.clone(),
                 format!("a note that its process registry entry was to be rewritten could not be removed, which the next run does: {error}"),
             );
-        }
     }
 }
 
-/// Migrates all processes that stand at the start of a route.
-async fn migrate_version(
-    work: Work,
+/// Migrates all processes that stand at the start of a route, in one pass.
+async fn migrate_all(
+    work: &Work,
     elsewhere: Option<&dyn ProcessRegistry>,
     report: &mut MigrationReport,
 ) {
     let workers = std::thread::available_parallelism().map_or(2, |cores| cores.get() * 2);
-    let (store, source) = (work.store.clone(), work.route.source().clone());
-    let ranges = match store.split(&source, workers * RANGES_PER_WORKER).await {
+    let sources: Arc<[WorkflowId]> = work.routes.keys().cloned().collect();
+    let ranges = match work
+        .store
+        .split(&sources, workers * RANGES_PER_WORKER, scan::CHUNK_PROCESSES)
+        .await
+    {
         Ok(ranges) => ranges,
         Err(error) => return report.fail(listing_failed(&error)),
     };
-    let errors_before = report.error_count;
     let queue = Arc::new(Mutex::new(VecDeque::from(ranges)));
     let (sender, mut done) = mpsc::channel(WAITING);
     let mut tasks = JoinSet::new();
     for _ in 0..workers {
-        let (work, queue, sender) = (work.clone(), queue.clone(), sender.clone());
+        let (work, sources) = (work.clone(), sources.clone());
+        let (queue, sender) = (queue.clone(), sender.clone());
         tasks.spawn(async move {
             loop {
                 let next = queue
@@ -246,7 +256,8 @@ async fn migrate_version(
                     .unwrap_or_else(PoisonError::into_inner)
                     .pop_front();
                 let Some(range) = next else { break };
-                migrate_range(&work, range, &sender).await;
+                let due = scan::Due::new(work.store.clone(), &sources, range);
+                migrate_range(&work, due, &sender).await;
             }
         });
     }
@@ -257,7 +268,7 @@ async fn migrate_version(
             report.fail(error);
         }
         if let Some(registry) = elsewhere {
-            tell(&store, registry, &migrated, work.route.target(), report).await;
+            tell(&work.store, registry, &migrated, report).await;
         }
     }
     while let Some(ended) = tasks.join_next().await {
@@ -265,14 +276,12 @@ async fn migrate_version(
             report.fail(worker_failed(&format!("a worker ended early: {error}")));
         }
     }
-    if report.error_count == errors_before {
-        if let Err(error) = store.retire(&source).await {
+    for source in sources.iter() {
+        if let Err(error) = work.store.retire(source).await {
             // The next run asks again; nothing else depends on it.
             report.warn(
                 StreamId::literal("(versions)"),
-                format!(
-                    "that no process stands at {source} any more could not be recorded: {error}"
-                ),
+                format!("whether any process stands at {source} could not be recorded: {error}"),
             );
         }
     }
@@ -282,13 +291,15 @@ async fn migrate_version(
 async fn tell(
     store: &Store,
     registry: &dyn ProcessRegistry,
-    migrated: &[StreamId],
-    target: &WorkflowId,
+    migrated: &[Moved],
     report: &mut MigrationReport,
 ) {
     let mut told = Vec::new();
-    for stream in migrated.iter().filter(|stream| stream.process().is_some()) {
-        match registry_update::process(registry, stream, target).await {
+    for Moved { stream, to } in migrated {
+        if stream.process().is_none() {
+            continue;
+        }
+        match registry_update::process(registry, stream, to).await {
             Ok(_) => told.push(stream.clone()),
             Err(error) => report.warn(stream.clone(), registry_update::warning(&error)),
         }
@@ -306,21 +317,30 @@ fn worker_failed(message: &str) -> MigrationError {
 }
 
 /// Migrates a range, chunk by chunk.
-async fn migrate_range(work: &Work, mut range: StreamRange, sender: &mpsc::Sender<Done>) {
+async fn migrate_range(work: &Work, mut due: scan::Due, sender: &mpsc::Sender<Done>) {
     let mut size = scan::CHUNK_PROCESSES;
     let mut conflicts = 0;
     loop {
-        match migrate_chunk(work, scan::next_of(&range, size)).await {
-            Ok(Step { done, reached }) => {
-                let gone = sender.send(done).await.is_err();
+        let streams = match due.peek(size).await {
+            Ok(streams) => streams,
+            Err(error) => return give_up(None, &error, sender).await,
+        };
+        let Some(first) = streams.first().cloned() else {
+            return;
+        };
+        let alone = streams.len() == 1;
+        match migrate_chunk(work, streams).await {
+            Ok((done, covered)) => {
+                due.done(covered);
                 conflicts = 0;
                 size = (size * 2).min(scan::CHUNK_PROCESSES);
-                match reached {
-                    Some(reached) if !gone => range.after = Some(reached),
-                    _ => return,
+                if sender.send(done).await.is_err() {
+                    return;
                 }
             }
-            Err(Failed::Conflict { first }) if size == 1 && conflicts >= ATTEMPTS => {
+            Err(error) if error.is_conflict() && alone && conflicts >= ATTEMPTS => {
+                due.done(1);
+                conflicts = 0;
                 let failed = vec![commit::busy(&first, ATTEMPTS)];
                 let done = Done {
                     failed,
@@ -329,71 +349,58 @@ async fn migrate_range(work: &Work, mut range: StreamRange, sender: &mpsc::Sende
                 if sender.send(done).await.is_err() {
                     return;
                 }
-                conflicts = 0;
-                range.after = Some(first);
             }
-            Err(Failed::Conflict { .. }) => {
-                if size == 1 {
+            Err(error) if error.is_conflict() => {
+                if alone {
                     conflicts += 1;
                     // Let the other writer finish; it has right of way.
                     tokio::time::sleep(Duration::from_millis(1 << conflicts.min(6))).await;
                 }
                 size = (size / 2).max(1);
             }
-            Err(Failed::Store(error)) => {
-                let after = range.after.as_ref().map_or("the start", StreamId::as_str);
-                let failed = vec![worker_failed(&format!(
-                    "the rest of the range after {after} was not looked at; run again: {error}"
-                ))];
-                // The receiver is gone only when the run itself is.
-                let _ = sender
-                    .send(Done {
-                        failed,
-                        ..Done::default()
-                    })
-                    .await;
-                return;
-            }
+            Err(error) => return give_up(Some(&first), &error, sender).await,
         }
     }
 }
 
-/// One chunk, done.
-struct Step {
-    done: Done,
-    reached: Option<StreamId>,
+/// Reports that the rest of a range was not looked at.
+async fn give_up(from: Option<&StreamId>, error: &Error, sender: &mpsc::Sender<Done>) {
+    let from = from.map_or_else(String::new, |stream| format!(" from {stream} on"));
+    let failed = vec![worker_failed(&format!(
+        "a range of processes{from} was not looked at; run again: {error}"
+    ))];
+    // The receiver is gone only when the run itself is.
+    let _ = sender
+        .send(Done {
+            failed,
+            ..Done::default()
+        })
+        .await;
 }
 
-enum Failed {
-    /// Others wrote to a process of the chunk, of which this is the first.
-    Conflict {
-        first: StreamId,
-    },
-    Store(Error),
-}
-
-async fn migrate_chunk(work: &Work, scope: ChunkScope) -> Result<Step, Failed> {
-    let scanned = scan::chunk(&work.store, &work.route, scope)
-        .await
-        .map_err(Failed::Store)?;
+/// Migrates one chunk; returns how many of the streams it covers.
+async fn migrate_chunk(work: &Work, streams: Vec<StreamId>) -> Result<(Done, usize), Error> {
     let scan::ScannedChunk {
         chunk,
         processes,
         too_large,
         mut failed,
-        reached,
-    } = scanned;
-    let first = processes.first().map(|process| process.stream.clone());
-    let (route, run) = (work.route.clone(), work.run);
+        covered,
+    } = scan::chunk(&work.store, streams, None).await?;
+    let (routes, run) = (work.routes.clone(), work.run);
     let outcomes = large::blocking(move || {
         processes
             .into_iter()
-            .map(|scanned| fold::process(&route, scanned))
-            .map(|folded| folded.and_then(|folded| convert::process(&route, run, folded)))
+            .filter_map(|scanned| {
+                // The index is read before the transaction begins; the head
+                // says where the process stands.
+                let route = routes.get(&scanned.head.workflow_id)?;
+                let folded = fold::process(route, scanned);
+                Some(folded.and_then(|folded| convert::process(route, run, folded)))
+            })
             .collect::<Vec<_>>()
     })
-    .await
-    .map_err(Failed::Store)?;
+    .await?;
     let mut converted = Vec::with_capacity(outcomes.len());
     for outcome in outcomes {
         match outcome {
@@ -401,20 +408,13 @@ async fn migrate_chunk(work: &Work, scope: ChunkScope) -> Result<Step, Failed> {
             Err(error) => failed.push(error),
         }
     }
-    let mut migrated = match (commit::chunk(chunk, converted, work.remember).await, first) {
-        (Ok(migrated), _) => migrated,
-        (Err(error), Some(first)) if error.is_conflict() => return Err(Failed::Conflict { first }),
-        (Err(error), _) => return Err(Failed::Store(error)),
-    };
+    let mut migrated = commit::chunk(chunk, converted, work.remember).await?;
     for stream in too_large {
         match large::process(work, &stream).await {
-            Ok(true) => migrated.push(stream),
-            Ok(false) => {}
+            Ok(Some(moved)) => migrated.push(moved),
+            Ok(None) => {}
             Err(error) => failed.push(error),
         }
     }
-    Ok(Step {
-        done: Done { migrated, failed },
-        reached,
-    })
+    Ok((Done { migrated, failed }, covered))
 }

@@ -1,16 +1,16 @@
 //! Stage one: finds processes that are to be migrated, and reads them.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use crate::error::Error;
-use crate::id::StreamId;
-use crate::registry::Route;
+use crate::id::{StreamId, WorkflowId};
 use crate::runner::report::{MigrationError, Stage};
-use crate::store::{Chunk, ChunkEvent, ChunkProblem, ChunkRequest, ChunkScope, Head};
+use crate::store::{Chunk, ChunkEvent, ChunkProblem, ChunkRequest, Head};
 use crate::store::{StreamRange, TransactionalStore};
 
 /// The bytes of events that one chunk holds at most.
-pub(super) const CHUNK_BYTES: usize = 512 << 10;
+const CHUNK_BYTES: usize = 512 << 10;
 
 /// The processes that one chunk holds at most.
 pub(super) const CHUNK_PROCESSES: usize = 512;
@@ -30,54 +30,138 @@ pub(super) struct ScannedChunk {
     pub(super) too_large: Vec<StreamId>,
     /// Those that cannot be read.
     pub(super) failed: Vec<MigrationError>,
-    /// The next chunk starts after this stream; `None`: the range is done.
-    pub(super) reached: Option<StreamId>,
+    /// How many of the streams it covers.
+    pub(super) covered: usize,
 }
 
-/// Begins a chunk of the processes at the start of a route.
+/// Begins a chunk of processes; of one, with its events after a sequence
+/// number only.
 pub(super) async fn chunk(
     store: &Arc<dyn TransactionalStore>,
-    route: &Route,
-    scope: ChunkScope,
+    streams: Vec<StreamId>,
+    events_after: Option<u64>,
 ) -> Result<ScannedChunk, Error> {
-    let request = ChunkRequest {
-        standing_at: route.source().clone(),
-        scope,
-        max_bytes: CHUNK_BYTES,
-    };
-    let mut chunk = store.begin(request).await?;
-    let mut scanned = ScannedChunk {
-        reached: chunk.reached(),
-        processes: Vec::new(),
-        too_large: Vec::new(),
-        failed: Vec::new(),
-        chunk,
-    };
-    chunk = scanned.chunk;
+    let mut chunk = store
+        .begin(ChunkRequest {
+            streams,
+            max_bytes: CHUNK_BYTES,
+            events_after,
+        })
+        .await?;
+    let (mut processes, mut too_large, mut failed) = (Vec::new(), Vec::new(), Vec::new());
     for process in chunk.take_processes() {
-        match process.problem {
-            None => scanned.processes.push(Scanned {
+        match (process.problem, process.head) {
+            (None, Some(head)) => processes.push(Scanned {
                 stream: process.stream,
-                head: process.head,
+                head,
                 events: process.events,
             }),
-            Some(ChunkProblem::TooLarge) => scanned.too_large.push(process.stream),
-            Some(ChunkProblem::Corrupt(message)) => scanned.failed.push(MigrationError {
+            (Some(ChunkProblem::TooLarge), _) => too_large.push(process.stream),
+            (problem, _) => failed.push(MigrationError {
                 stream_id: process.stream,
                 stage: Stage::Reading,
                 sequence: None,
-                message,
+                message: match problem {
+                    Some(ChunkProblem::Corrupt(message)) => message,
+                    _ => "the store returned the process without saying where it stands".to_owned(),
+                },
             }),
         }
     }
-    scanned.chunk = chunk;
-    Ok(scanned)
+    Ok(ScannedChunk {
+        covered: chunk.covered(),
+        chunk,
+        processes,
+        too_large,
+        failed,
+    })
 }
 
-/// The next processes of a range.
-pub(super) fn next_of(range: &StreamRange, max_processes: usize) -> ChunkScope {
-    ChunkScope::Range {
-        range: range.clone(),
-        max_processes,
+/// The processes of a range that stand at any of some versions, in one order:
+/// a merge of the index, version by version, read page by page.
+pub(super) struct Due {
+    store: Arc<dyn TransactionalStore>,
+    through: Option<StreamId>,
+    versions: Vec<DueAt>,
+    /// Taken from the versions, and not yet done.
+    taken: VecDeque<StreamId>,
+}
+
+/// What is due at one version.
+struct DueAt {
+    version: WorkflowId,
+    page: VecDeque<StreamId>,
+    after: Option<StreamId>,
+    at_end: bool,
+}
+
+impl Due {
+    pub(super) fn new(
+        store: Arc<dyn TransactionalStore>,
+        versions: &[WorkflowId],
+        range: StreamRange,
+    ) -> Self {
+        let StreamRange { after, through } = range;
+        let versions = versions
+            .iter()
+            .map(|version| DueAt {
+                version: version.clone(),
+                page: VecDeque::new(),
+                after: after.clone(),
+                at_end: false,
+            })
+            .collect();
+        Self {
+            store,
+            through,
+            versions,
+            taken: VecDeque::new(),
+        }
+    }
+
+    /// The next streams, at most `limit`; none at the end. The same ones come
+    /// again until they are [`done`](Due::done).
+    pub(super) async fn peek(&mut self, limit: usize) -> Result<Vec<StreamId>, Error> {
+        while self.taken.len() < limit {
+            self.fill().await?;
+            let next = self
+                .versions
+                .iter_mut()
+                .filter(|due| !due.page.is_empty())
+                .min_by(|a, b| a.page.front().cmp(&b.page.front()));
+            let Some(stream) = next.and_then(|due| due.page.pop_front()) else {
+                break;
+            };
+            // A process that moved between two pages may stand in both.
+            if self.taken.back() != Some(&stream) {
+                self.taken.push_back(stream);
+            }
+        }
+        Ok(self.taken.iter().take(limit).cloned().collect())
+    }
+
+    /// The first streams are done.
+    pub(super) fn done(&mut self, count: usize) {
+        self.taken.drain(..count.min(self.taken.len()));
+    }
+
+    async fn fill(&mut self) -> Result<(), Error> {
+        for due in &mut self.versions {
+            if due.at_end || !due.page.is_empty() {
+                continue;
+            }
+            let rest = StreamRange {
+                after: due.after.clone(),
+                through: self.through.clone(),
+            };
+            let page = self
+                .store
+                .streams_at(&due.version, &rest, CHUNK_PROCESSES)
+                .await?;
+            due.at_end = page.len() < CHUNK_PROCESSES;
+            due.after = page.last().cloned().or(due.after.take());
+            due.page = page.into();
+        }
+        Ok(())
     }
 }

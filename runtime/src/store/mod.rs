@@ -27,8 +27,7 @@ pub use records::{NotDurable, RecordStore};
 #[cfg(feature = "slatedb")]
 pub use slate::{SlateDbStore, SlateDbStoreBuilder};
 pub use transactional::{
-    Chunk, ChunkEvent, ChunkProblem, ChunkProcess, ChunkRequest, ChunkScope, StreamRange,
-    TransactionalStore,
+    Chunk, ChunkEvent, ChunkProblem, ChunkProcess, ChunkRequest, StreamRange, TransactionalStore,
 };
 
 use crate::error::Error;

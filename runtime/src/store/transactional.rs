@@ -22,33 +22,15 @@ pub struct StreamRange {
 /// What one chunk is to read.
 #[derive(Debug, Clone)]
 pub struct ChunkRequest {
-    /// Only processes that stand at this version.
-    pub standing_at: WorkflowId,
-    /// Which of them.
-    pub scope: ChunkScope,
+    /// The streams of the processes, sorted, each once.
+    pub streams: Vec<StreamId>,
     /// Stop when this many bytes of events have been read. A process whose
     /// events alone are more is returned as too large, without them.
     pub max_bytes: usize,
-}
-
-/// Which processes a chunk is to read.
-#[derive(Debug, Clone)]
-pub enum ChunkScope {
-    /// The first ones of a range.
-    Range {
-        /// Only streams of this range.
-        range: StreamRange,
-        /// At most this many; at least 1.
-        max_processes: usize,
-    },
-    /// One process, with its events after a sequence number only: those up to
-    /// there were folded outside of the transaction.
-    One {
-        /// Its stream.
-        stream: StreamId,
-        /// The sequence number of the last event that was folded.
-        events_after: u64,
-    },
+    /// Read events after this sequence number only, instead of from the
+    /// baseline on: those up to there were folded outside of the transaction.
+    /// For a chunk of one process.
+    pub events_after: Option<u64>,
 }
 
 /// An event as a chunk reads it: what a fold needs, and no more.
@@ -69,10 +51,10 @@ pub struct ChunkEvent {
 pub struct ChunkProcess {
     /// Its stream.
     pub stream: StreamId,
-    /// Where the stream stands.
-    pub head: Head,
+    /// Where the stream stands; `None` when that cannot be read.
+    pub head: Option<Head>,
     /// Its events from the baseline on (or after
-    /// [`events_after`](ChunkScope::One::events_after)), in order.
+    /// [`events_after`](ChunkRequest::events_after)), in order.
     pub events: Vec<ChunkEvent>,
     /// Why the process cannot be read, or that it is too large for a chunk.
     pub problem: Option<ChunkProblem>,
@@ -92,12 +74,13 @@ pub enum ChunkProblem {
 /// instant, and it commits only if none of that has changed since.
 #[async_trait]
 pub trait Chunk: Send {
-    /// The processes, in order of their streams. Empty when the range holds none.
+    /// The processes, in order of their streams. Streams without events are
+    /// left out.
     fn take_processes(&mut self) -> Vec<ChunkProcess>;
 
-    /// The last stream that the chunk covers; the next chunk starts after it.
-    /// `None` when the chunk reaches the end of its range.
-    fn reached(&self) -> Option<StreamId>;
+    /// How many of the requested streams the chunk covers, from the first on;
+    /// at least one if any was requested. The rest is for the next chunk.
+    fn covered(&self) -> usize;
 
     /// Migrates a process of this chunk, when the chunk commits: appends
     /// `event` at the end of its stream, moves its head, its place in the
@@ -133,26 +116,28 @@ pub trait TransactionalStore: EventStore {
     /// The store could not be read.
     async fn versions(&self, name: &str) -> Result<Vec<WorkflowId>, Error>;
 
-    /// Splits the processes that stand at a version into at most `parts`
-    /// ranges of about the same size, which together cover every stream.
+    /// Splits the processes that stand at any of some versions into at most
+    /// `parts` ranges of about the same size, which together cover every
+    /// stream. Rather fewer ranges than ones of fewer than `at_least` processes.
     ///
     /// # Errors
     /// The store could not be read.
     async fn split(
         &self,
-        standing_at: &WorkflowId,
+        versions: &[WorkflowId],
         parts: usize,
+        at_least: usize,
     ) -> Result<Vec<StreamRange>, Error>;
 
-    /// At most `limit` streams after `after` whose processes stand at a
-    /// version, sorted.
+    /// At most `limit` streams of a range whose processes stand at a version,
+    /// sorted. Fewer than `limit` means the end.
     ///
     /// # Errors
     /// The store could not be read.
     async fn streams_at(
         &self,
         version: &WorkflowId,
-        after: Option<&StreamId>,
+        range: &StreamRange,
         limit: usize,
     ) -> Result<Vec<StreamId>, Error>;
 

@@ -12,7 +12,7 @@ use crate::store::key::{self, KeyRange, PerStream};
 use crate::store::kv::{Kv, KvScan, KvTxn};
 use crate::store::records::events::mark_present;
 use crate::store::records::{entries, put_migration};
-use crate::store::{Chunk, ChunkEvent, ChunkProblem, ChunkProcess, Head, record};
+use crate::store::{Chunk, ChunkEvent, ChunkProblem, ChunkProcess, ChunkRequest, Head, record};
 
 /// How many rows a cursor steps over before it seeks instead.
 const STEPS_BEFORE_SEEK: usize = 16;
@@ -60,69 +60,58 @@ impl<S: KvScan> Cursor<S> {
     }
 }
 
-/// What [`RecordChunk::read`] is to read of the processes it is given.
-pub(super) struct Wanted {
-    pub(super) standing_at: WorkflowId,
-    /// Sorted.
-    pub(super) streams: Vec<StreamId>,
-    /// Whether more streams follow these in the range.
-    pub(super) more: bool,
-    pub(super) max_bytes: usize,
-    pub(super) events_after: Option<u64>,
-}
-
 pub(super) struct RecordChunk<K: Kv> {
     kv: K,
     txn: K::Txn,
     processes: Vec<ChunkProcess>,
     heads: BTreeMap<StreamId, Head>,
-    reached: Option<StreamId>,
+    covered: usize,
     migrated: BTreeMap<StreamId, (NewEvent, bool)>,
 }
 
 impl<K: Kv> RecordChunk<K> {
-    /// Reads the heads and the events of the wanted processes.
-    pub(super) async fn read(kv: K, wanted: Wanted) -> Result<Self, Error> {
+    /// Reads the heads and the events of the requested processes.
+    pub(super) async fn read(kv: K, request: ChunkRequest) -> Result<Self, Error> {
         let txn = kv.begin()?;
         let mut chunk = Self {
             kv,
             txn,
-            processes: Vec::with_capacity(wanted.streams.len()),
+            processes: Vec::with_capacity(request.streams.len()),
             heads: BTreeMap::new(),
-            reached: None,
+            covered: 0,
             migrated: BTreeMap::new(),
         };
-        let (Some(first), Some(last)) = (wanted.streams.first(), wanted.streams.last()) else {
+        let (Some(first), Some(last)) = (request.streams.first(), request.streams.last()) else {
             return Ok(chunk);
         };
+        if !request.streams.is_sorted_by(|a, b| a < b) {
+            return Err(Error::invalid(
+                "the streams of a chunk are not sorted, or not each there once",
+            ));
+        }
         let mut heads = Cursor::new(&chunk.txn, PerStream::Head.between(first, last)).await?;
         let mut events = Cursor::new(&chunk.txn, key::events_between(first, last)).await?;
         let mut bytes = 0;
-        for stream in &wanted.streams {
-            if bytes >= wanted.max_bytes {
+        for stream in request.streams {
+            if bytes >= request.max_bytes && chunk.covered > 0 {
                 break;
             }
-            chunk.reached = Some(stream.clone());
-            let Some(head) = read_head(&mut heads, stream).await? else {
-                // The index is read before the transaction begins; it is the
-                // head that says where a process stands.
-                continue;
-            };
-            let head = match head {
-                Ok(head) if head.workflow_id == wanted.standing_at => head,
-                Ok(_) => continue,
-                Err(problem) => {
+            chunk.covered += 1;
+            let head = match read_head(&mut heads, &stream).await? {
+                None => continue,
+                Some(Ok(head)) => head,
+                Some(Err(problem)) => {
                     chunk.processes.push(ChunkProcess {
-                        stream: stream.clone(),
-                        head: unreadable_head(&wanted.standing_at),
+                        stream,
+                        head: None,
                         events: Vec::new(),
                         problem: Some(problem),
                     });
                     continue;
                 }
             };
-            let after = wanted.events_after.unwrap_or(head.replay_after());
-            let read = read_events(&mut events, stream, &head, after, wanted.max_bytes).await?;
+            let after = request.events_after.unwrap_or(head.replay_after());
+            let read = read_events(&mut events, &stream, &head, after, request.max_bytes).await?;
             let (read, problem) = match read {
                 Ok((read, size)) => {
                     bytes += size;
@@ -132,26 +121,13 @@ impl<K: Kv> RecordChunk<K> {
             };
             chunk.heads.insert(stream.clone(), head.clone());
             chunk.processes.push(ChunkProcess {
-                stream: stream.clone(),
-                head,
+                stream,
+                head: Some(head),
                 events: read,
                 problem,
             });
         }
-        if !wanted.more && chunk.reached.as_ref() == Some(last) {
-            chunk.reached = None;
-        }
         Ok(chunk)
-    }
-}
-
-/// Stands in for a head that cannot be read; such a process is never written.
-fn unreadable_head(standing_at: &WorkflowId) -> Head {
-    Head {
-        sequence: 0,
-        workflow_id: standing_at.clone(),
-        baseline: None,
-        finished: false,
     }
 }
 
@@ -219,8 +195,8 @@ impl<K: Kv> Chunk for RecordChunk<K> {
         std::mem::take(&mut self.processes)
     }
 
-    fn reached(&self) -> Option<StreamId> {
-        self.reached.clone()
+    fn covered(&self) -> usize {
+        self.covered
     }
 
     fn migrate(&mut self, stream: &StreamId, event: NewEvent, remember: bool) -> Result<(), Error> {

@@ -67,10 +67,10 @@ impl<K: Kv> RecordStore<K> {
                 if let Some(head) = read_head(&txn, stream).await? {
                     fence::check(stream, &identity.workflow_id, &head.workflow_id)?;
                 }
-                if let Some(old) = read_entry(&txn, tenant, registry_key).await? {
-                    if old.stream_id() != stream {
-                        txn.delete(key::key_of(old.stream_id(), registry_key))?;
-                    }
+                if let Some(old) = read_entry(&txn, tenant, registry_key).await?
+                    && old.stream_id() != stream
+                {
+                    txn.delete(key::key_of(old.stream_id(), registry_key))?;
                 }
                 txn.put(
                     key::entry(tenant, registry_key),

@@ -8,36 +8,11 @@ use crate::id::{StreamId, WorkflowId};
 use crate::store::key::{self, PerStream};
 use crate::store::kv::{Kv, KvScan, KvTxn};
 use crate::store::records::RecordStore;
-use crate::store::records::chunk::{RecordChunk, Wanted};
-use crate::store::{Chunk, ChunkRequest, ChunkScope, StoreId, StreamRange, TransactionalStore};
+use crate::store::records::chunk::RecordChunk;
+use crate::store::{Chunk, ChunkRequest, StoreId, StreamRange, TransactionalStore};
 
 /// How many streams `split` keeps while it looks for even ranges.
 const SAMPLES: usize = 1_024;
-
-impl<K: Kv> RecordStore<K> {
-    /// At most `limit` streams of a range whose processes stand at a version,
-    /// and whether more follow.
-    async fn standing_at(
-        &self,
-        version: &WorkflowId,
-        range: &StreamRange,
-        limit: usize,
-    ) -> Result<(Vec<StreamId>, bool), Error> {
-        let mut rows = self
-            .kv()
-            .view()?
-            .scan(key::versions(version, range))
-            .await?;
-        let mut streams = Vec::new();
-        while let Some((row_key, _)) = rows.next().await? {
-            if streams.len() == limit {
-                return Ok((streams, true));
-            }
-            streams.push(key::version_stream(&row_key, version)?);
-        }
-        Ok((streams, false))
-    }
-}
 
 #[async_trait]
 impl<K: Kv> TransactionalStore for RecordStore<K> {
@@ -57,71 +32,61 @@ impl<K: Kv> TransactionalStore for RecordStore<K> {
 
     async fn split(
         &self,
-        standing_at: &WorkflowId,
+        versions: &[WorkflowId],
         parts: usize,
+        at_least: usize,
     ) -> Result<Vec<StreamRange>, Error> {
-        let all = key::versions(standing_at, &StreamRange::default());
-        let mut rows = self.kv().view()?.scan(all).await?;
         // Every `stride`-th stream; when there are too many, every second of
         // them goes and the stride doubles, so memory stays flat.
         let mut samples: Vec<StreamId> = Vec::new();
         let (mut stride, mut count) = (1_usize, 0_usize);
-        while let Some((row_key, _)) = rows.next().await? {
-            count += 1;
-            if count % stride != 0 {
-                continue;
-            }
-            samples.push(key::version_stream(&row_key, standing_at)?);
-            if samples.len() == SAMPLES {
-                let mut keep = false;
-                samples.retain(|_| {
-                    keep = !keep;
-                    !keep
-                });
-                stride *= 2;
+        for version in versions {
+            let all = key::versions(version, &StreamRange::default());
+            let mut rows = self.kv().view()?.scan(all).await?;
+            while let Some((row_key, _)) = rows.next().await? {
+                count += 1;
+                if count % stride != 0 {
+                    continue;
+                }
+                samples.push(key::version_stream(&row_key, version)?);
+                if samples.len() == SAMPLES {
+                    let mut keep = false;
+                    samples.retain(|_| {
+                        keep = !keep;
+                        !keep
+                    });
+                    stride *= 2;
+                }
             }
         }
-        Ok(cut(&samples, parts))
+        samples.sort();
+        Ok(cut(&samples, parts.min(count / at_least.max(1))))
     }
 
     async fn streams_at(
         &self,
         version: &WorkflowId,
-        after: Option<&StreamId>,
+        range: &StreamRange,
         limit: usize,
     ) -> Result<Vec<StreamId>, Error> {
-        let range = StreamRange {
-            after: after.cloned(),
-            through: None,
-        };
-        Ok(self.standing_at(version, &range, limit).await?.0)
+        let mut rows = self
+            .kv()
+            .view()?
+            .scan(key::versions(version, range))
+            .await?;
+        let mut streams = Vec::new();
+        while streams.len() < limit {
+            let Some((row_key, _)) = rows.next().await? else {
+                break;
+            };
+            streams.push(key::version_stream(&row_key, version)?);
+        }
+        Ok(streams)
     }
 
     async fn begin(&self, request: ChunkRequest) -> Result<Box<dyn Chunk>, Error> {
-        let (streams, more, events_after) = match request.scope {
-            ChunkScope::Range {
-                range,
-                max_processes,
-            } => {
-                let (streams, more) = self
-                    .standing_at(&request.standing_at, &range, max_processes.max(1))
-                    .await?;
-                (streams, more, None)
-            }
-            ChunkScope::One {
-                stream,
-                events_after,
-            } => (vec![stream], false, Some(events_after)),
-        };
-        let wanted = Wanted {
-            standing_at: request.standing_at,
-            streams,
-            more,
-            max_bytes: request.max_bytes,
-            events_after,
-        };
         Ok(Box::new(
-            RecordChunk::read(self.kv().clone(), wanted).await?,
+            RecordChunk::read(self.kv().clone(), request).await?,
         ))
     }
 

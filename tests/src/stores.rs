@@ -1,0 +1,140 @@
+//! Stores to test with, and copies of all that is in them.
+
+use std::ops::Deref;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use state_migration::{Error, MemoryStore, SlateDbStore, StreamId};
+use tempfile::TempDir;
+
+/// A SlateDB store in a folder that goes with it.
+pub struct OnDisk {
+    store: SlateDbStore,
+    folder: TempDir,
+}
+
+impl OnDisk {
+    /// A fresh store.
+    ///
+    /// # Errors
+    /// The folder or the store cannot be made.
+    pub async fn new() -> Result<Self, Box<dyn std::error::Error>> {
+        let folder = tempfile::tempdir()?;
+        let store = SlateDbStore::open_local(folder.path()).await?;
+        Ok(Self { store, folder })
+    }
+
+    /// The folder of the store.
+    #[must_use]
+    pub fn folder(&self) -> &std::path::Path {
+        self.folder.path()
+    }
+
+    /// Closes the store and opens it again.
+    ///
+    /// # Errors
+    /// The store cannot be closed or opened.
+    pub async fn reopen(self) -> Result<Self, Error> {
+        self.store.close().await?;
+        let store = SlateDbStore::open_local(self.folder.path()).await?;
+        Ok(Self {
+            store,
+            folder: self.folder,
+        })
+    }
+}
+
+impl Deref for OnDisk {
+    type Target = SlateDbStore;
+    fn deref(&self) -> &SlateDbStore {
+        &self.store
+    }
+}
+
+/// Every key and value of a SlateDB store, by a full scan of the database.
+///
+/// # Errors
+/// The database cannot be read.
+pub async fn dump(store: &SlateDbStore) -> Result<Vec<(Bytes, Bytes)>, slatedb::Error> {
+    let mut rows = store.db().scan::<std::ops::RangeFull>(..).await?;
+    let mut all = Vec::new();
+    while let Some(row) = rows.next().await? {
+        all.push((row.key, row.value));
+    }
+    Ok(all)
+}
+
+/// The keys that differ between two dumps, readable.
+#[must_use]
+pub fn differences(before: &[(Bytes, Bytes)], after: &[(Bytes, Bytes)]) -> Vec<String> {
+    use std::collections::BTreeMap;
+    let (before, after): (BTreeMap<_, _>, BTreeMap<_, _>) = (
+        before.iter().cloned().collect(),
+        after.iter().cloned().collect(),
+    );
+    let changed = before
+        .iter()
+        .filter(|(key, value)| after.get(*key) != Some(value));
+    let added = after.iter().filter(|(key, _)| !before.contains_key(*key));
+    changed
+        .chain(added)
+        .map(|(key, _)| key.escape_ascii().to_string())
+        .collect()
+}
+
+/// A memory store.
+#[must_use]
+pub fn in_memory() -> MemoryStore {
+    MemoryStore::new()
+}
+
+/// A store with its rows laid bare: to see that nothing was written, and to damage it.
+#[async_trait]
+pub trait Rows {
+    /// Every key and value, in order.
+    ///
+    /// # Errors
+    /// The store cannot be read.
+    async fn rows(&self) -> Result<Vec<(Bytes, Bytes)>, slatedb::Error>;
+
+    /// Puts a row as it is, past all rules.
+    ///
+    /// # Errors
+    /// The store cannot be written.
+    async fn put_row(&self, key: Vec<u8>, value: Vec<u8>) -> Result<(), slatedb::Error>;
+}
+
+#[async_trait]
+impl Rows for MemoryStore {
+    async fn rows(&self) -> Result<Vec<(Bytes, Bytes)>, slatedb::Error> {
+        Ok(self.dump())
+    }
+    async fn put_row(&self, key: Vec<u8>, value: Vec<u8>) -> Result<(), slatedb::Error> {
+        self.put_raw(key, value);
+        Ok(())
+    }
+}
+
+#[async_trait]
+impl Rows for SlateDbStore {
+    async fn rows(&self) -> Result<Vec<(Bytes, Bytes)>, slatedb::Error> {
+        dump(self).await
+    }
+    async fn put_row(&self, key: Vec<u8>, value: Vec<u8>) -> Result<(), slatedb::Error> {
+        self.db().put(key, value).await?;
+        self.db().flush().await
+    }
+}
+
+/// The key of the head of a stream whose id holds no zero byte.
+#[must_use]
+pub fn head_key(stream: &StreamId) -> Vec<u8> {
+    [b"h", stream.as_str().as_bytes(), &[0, 1]].concat()
+}
+
+/// The key of an event of a stream whose id holds no zero byte.
+#[must_use]
+pub fn event_key(stream: &StreamId, sequence: u64) -> Vec<u8> {
+    let prefix = [b"e", stream.as_str().as_bytes(), &[0, 1]].concat();
+    [prefix, sequence.to_be_bytes().to_vec()].concat()
+}

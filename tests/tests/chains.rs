@@ -1,0 +1,276 @@
+//! Several migrations after each other, and again: the same states, and
+//! nothing changed that was done. The original re-folds with the wrong version
+//! on a second run, skips every process on a second release, and loses the
+//! migrated state with its snapshots.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
+
+use bytes::Bytes;
+use state_migration::{
+    Baseline, Event, EventStore, IdentityMigration, MIGRATED, MemoryStore, MigrationRegistry,
+    MigrationReport, MigrationRunner, Process, SnapshotStore, Workflow, WorkflowId,
+};
+use state_migration_tests::faulty::Faulty;
+use state_migration_tests::orders::{
+    OrderEvent, OrderV1, OrderV1ToV2Migration, OrderV2, OrderV3, StateV3, history, identity, load,
+    place, register,
+};
+use state_migration_tests::stores::{OnDisk, differences, dump};
+
+const ORDERS: u64 = 120;
+
+async fn fill<S: EventStore + SnapshotStore + Clone + 'static>(store: &S) {
+    for n in 0..ORDERS {
+        place(store, store, n).await.unwrap();
+    }
+}
+
+async fn migrate_all<S: EventStore + SnapshotStore + Clone>(store: &S) -> MigrationReport {
+    let linked = MigrationRegistry::linked().unwrap();
+    MigrationRunner::new(linked, store.clone(), store.clone())
+        .run()
+        .await
+}
+
+async fn append<W>(store: &(impl EventStore + SnapshotStore + Clone + 'static), n: u64)
+where
+    W: Workflow<Event = OrderEvent>,
+    W::State: serde::de::DeserializeOwned,
+{
+    let mut order = Process::<W>::open(identity::<W>(n), store.clone(), store.clone())
+        .await
+        .unwrap();
+    order.append(&[OrderEvent::Paid { euro: 2 }]).await.unwrap();
+}
+
+async fn states<S: EventStore + SnapshotStore + Clone + 'static>(store: &S) -> Vec<StateV3> {
+    let mut states = Vec::new();
+    for n in 0..ORDERS {
+        states.push(load::<OrderV3, _>(store, n).await.unwrap());
+    }
+    states
+}
+
+/// v1 → v2, some go on under v2, v2 → v3.
+async fn in_steps<S: EventStore + SnapshotStore + Clone + 'static>(store: &S) {
+    fill(store).await;
+    let report = MigrationRunner::new(OrderV1ToV2Migration, store.clone(), store.clone())
+        .run()
+        .await;
+    assert_eq!((report.migrated, report.error_count), (120, 0), "{report}");
+    for n in (0..ORDERS).step_by(3) {
+        append::<OrderV2>(store, n).await;
+    }
+    let report = migrate_all(store).await;
+    assert_eq!((report.migrated, report.error_count), (120, 0), "{report}");
+}
+
+/// The same events, all under v1, then v1 → v3 in one run.
+async fn in_one_run<S: EventStore + SnapshotStore + Clone + 'static>(store: &S) {
+    fill(store).await;
+    for n in (0..ORDERS).step_by(3) {
+        append::<OrderV1>(store, n).await;
+    }
+    let report = migrate_all(store).await;
+    assert_eq!((report.migrated, report.error_count), (120, 0), "{report}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn in_steps_and_in_one_run_give_the_same_states() {
+    let (steps, one) = (OnDisk::new().await.unwrap(), OnDisk::new().await.unwrap());
+    in_steps(&steps.clone()).await;
+    in_one_run(&one.clone()).await;
+    let expected = states(&one.clone()).await;
+    assert_eq!(states(&steps.clone()).await, expected);
+    assert_eq!(expected[3].open, 400 - 3 * 100 - 200);
+    let (steps, one) = (MemoryStore::new(), MemoryStore::new());
+    in_steps(&steps).await;
+    in_one_run(&one).await;
+    assert_eq!(states(&steps).await, expected);
+    assert_eq!(states(&one).await, expected);
+    let (steps, one) = (
+        Faulty::over(MemoryStore::new()),
+        Faulty::over(MemoryStore::new()),
+    );
+    in_steps(&steps).await;
+    in_one_run(&one).await;
+    assert_eq!(states(&steps).await, expected);
+    assert_eq!(states(&one).await, expected);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_route_of_two_hops_is_one_event_that_names_both() {
+    let (steps, one) = (MemoryStore::new(), MemoryStore::new());
+    in_steps(&steps).await;
+    in_one_run(&one).await;
+    let migrations = |events: Vec<Event>| -> Vec<Baseline> {
+        let migrated = events.iter().filter(|e| e.event_type == MIGRATED);
+        migrated.map(|e| Baseline::from_event(e).unwrap()).collect()
+    };
+    let linked = MigrationRegistry::linked().unwrap();
+    let codes: Vec<_> = linked
+        .migrations()
+        .iter()
+        .map(|m| m.fingerprint())
+        .collect();
+    for n in 0..ORDERS {
+        let stream = identity::<OrderV3>(n).stream_id().clone();
+        let single = migrations(one.read_all(&stream, 0, 1_000).await.unwrap());
+        assert_eq!(single.len(), 1);
+        assert_eq!((&*single[0].from, &*single[0].to), ("v1", "v3"));
+        let route: Vec<_> = single[0]
+            .route
+            .iter()
+            .map(|hop| (&*hop.to, hop.code))
+            .collect();
+        assert_eq!(route, [("v2", codes[0]), ("v3", codes[1])]);
+        assert_eq!(single[0].state_schema_version, 3);
+        let double = migrations(steps.read_all(&stream, 0, 1_000).await.unwrap());
+        let ends: Vec<_> = double.iter().map(|b| (&*b.from, &*b.to)).collect();
+        assert_eq!(ends, [("v1", "v2"), ("v2", "v3")]);
+        assert_ne!(double[0].run, double[1].run);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn running_again_changes_nothing_also_after_the_processes_went_on() {
+    let disk = OnDisk::new().await.unwrap();
+    in_steps(&disk.clone()).await;
+    for n in 0..ORDERS {
+        register_at_v3(&disk, n).await;
+    }
+    for n in (0..ORDERS).step_by(4) {
+        append::<OrderV3>(&disk.clone(), n).await;
+        let order = Process::<OrderV3>::open(identity::<OrderV3>(n), disk.clone(), disk.clone())
+            .await
+            .unwrap();
+        order.take_snapshot().await.unwrap();
+    }
+    let before = dump(&disk).await.unwrap();
+    let known = states(&disk.clone()).await;
+    for _ in 0..2 {
+        for report in [
+            migrate_all(&disk.clone()).await,
+            MigrationRunner::new(OrderV1ToV2Migration, disk.clone(), disk.clone())
+                .run()
+                .await,
+        ] {
+            // To the runner of v1 → v2 alone, v3 is a version from which no
+            // migration leads.
+            assert_eq!(report.migrated, 0, "{report}");
+        }
+        let after = dump(&disk).await.unwrap();
+        assert_eq!(differences(&before, &after), Vec::<String>::new());
+    }
+    assert_eq!(states(&disk.clone()).await, known);
+
+    // The same over handles without transactions.
+    let memory = MemoryStore::new();
+    let own = Faulty::over(memory.clone());
+    in_steps(&own).await;
+    append::<OrderV3>(&own, 0).await;
+    let before = memory.dump();
+    assert_eq!(migrate_all(&own).await.migrated, 0);
+    assert_eq!(differences(&before, &memory.dump()), Vec::<String>::new());
+}
+
+async fn register_at_v3(disk: &OnDisk, n: u64) {
+    use state_migration::ProcessRegistry;
+    for key in state_migration_tests::orders::keys(n) {
+        let identity = identity::<OrderV3>(n);
+        disk.register(&identity.tenant_id, &key, &identity)
+            .await
+            .unwrap();
+    }
+}
+
+/// Orders under v4 share their state with v3.
+struct OrderV4;
+
+impl Workflow for OrderV4 {
+    const NAME: &'static str = "order";
+    const VERSION: &'static str = "v4";
+    const STATE_SCHEMA_VERSION: u32 = 3;
+    type State = StateV3;
+    type Event = OrderEvent;
+    fn apply(state: StateV3, event: &OrderEvent) -> StateV3 {
+        OrderV3::apply(state, event)
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_event_before_a_migration_is_ever_read_again() {
+    let disk = OnDisk::new().await.unwrap();
+    in_steps(&disk.clone()).await;
+    for n in 0..ORDERS {
+        register_at_v3(&disk, n).await;
+    }
+    let known = states(&disk.clone()).await;
+    assert_eq!(disk.delete_all_snapshots().await.unwrap(), 0);
+
+    let mut overwritten = 0;
+    for n in 0..ORDERS {
+        let stream = identity::<OrderV3>(n).stream_id().clone();
+        let baseline = disk.head(&stream).await.unwrap().unwrap().baseline.unwrap();
+        let prefix = [b"e", stream.as_str().as_bytes(), b"\0\x01"].concat();
+        for sequence in 1..baseline {
+            let key = [&prefix[..], &sequence.to_be_bytes()].concat();
+            assert!(
+                disk.db().get(&key).await.unwrap().is_some(),
+                "event {sequence} of {stream}"
+            );
+            disk.db()
+                .put(&key, Bytes::from_static(b"garbage"))
+                .await
+                .unwrap();
+            overwritten += 1;
+        }
+    }
+    let placed: usize = (0..ORDERS).map(|n| history(n).len()).sum();
+    let appended = ORDERS as usize / 3;
+    assert_eq!(overwritten, placed + appended + ORDERS as usize);
+    let disk = disk.reopen().await.unwrap();
+
+    assert_eq!(states(&disk.clone()).await, known);
+    for n in 0..ORDERS {
+        append::<OrderV3>(&disk.clone(), n).await;
+    }
+    let to_v4 =
+        IdentityMigration::<OrderV4>::new(WorkflowId::of::<OrderV3>(), WorkflowId::of::<OrderV4>());
+    let report = MigrationRunner::new(to_v4, disk.clone(), disk.clone())
+        .run()
+        .await;
+    assert_eq!((report.migrated, report.error_count), (120, 0), "{report}");
+    for (n, state) in (0..ORDERS).zip(known) {
+        let expected = OrderV3::apply(state, &OrderEvent::Paid { euro: 2 });
+        assert_eq!(
+            load::<OrderV4, _>(&disk.clone(), n).await.unwrap(),
+            expected
+        );
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn snapshots_are_a_cache_that_may_go_at_any_time() {
+    let disk = OnDisk::new().await.unwrap();
+    fill(&disk.clone()).await;
+    for n in 0..ORDERS {
+        register(&*disk, n).await.unwrap();
+        let order = Process::<OrderV1>::open(identity::<OrderV1>(n), disk.clone(), disk.clone())
+            .await
+            .unwrap();
+        order.take_snapshot().await.unwrap();
+    }
+    assert_eq!(migrate_all(&disk.clone()).await.migrated, 120);
+    let with_old_snapshots = states(&disk.clone()).await;
+    for n in 0..ORDERS {
+        let order = Process::<OrderV3>::open(identity::<OrderV3>(n), disk.clone(), disk.clone())
+            .await
+            .unwrap();
+        order.take_snapshot().await.unwrap();
+    }
+    let with_new_snapshots = states(&disk.clone()).await;
+    assert_eq!(disk.delete_all_snapshots().await.unwrap(), 120);
+    let without = states(&disk.clone()).await;
+    assert_eq!(with_old_snapshots, without);
+    assert_eq!(with_new_snapshots, without);
+}
