@@ -1,7 +1,79 @@
-//! placeholder
-use proc_macro::TokenStream;
-/// x
+//! The attribute [`macro@state_migration`]. Use it through the crate
+//! `state-migration`, which re-exports it and holds what it generates code for.
+
+mod args;
+mod check;
+mod expand;
+mod fallback;
+mod fingerprint;
+
+/// Makes a function the migration from one version of a workflow to the next.
+///
+/// The function stays as it is, and callable. Beside it the attribute defines a
+/// unit struct that implements `StateMigration`, and registers it, so that
+/// `MigrationRegistry::linked` finds it in the finished program. The struct is
+/// named after the function, in camel case plus `Migration`: `order_v1_to_v2`
+/// gives `OrderV1ToV2Migration`, with the visibility of the function.
+///
+/// A compiled example is in the docs of `state_migration::MigrationRegistry`.
+///
+/// # Accepted functions
+///
+/// With `OrderV1` and `OrderV2` for two versions of one workflow:
+///
+/// - `fn(<OrderV1 as Workflow>::State) -> <OrderV2 as Workflow>::State`, for a
+///   conversion that always succeeds;
+/// - `fn(<OrderV1 as Workflow>::State) -> Result<<OrderV2 as Workflow>::State, E>`,
+///   for one that can refuse a state. `E` is any `Display`: a `String`, a
+///   `&'static str`, an error type, whose sources are kept then.
+///
+/// It is a free function, `const` or not, without type parameters. It may be
+/// anywhere that a function may be, in a body too. Where a `#[cfg]` leaves it
+/// out, nothing is generated.
+///
+/// # Keys
+///
+/// | key     | value                                      |                    |
+/// |---------|--------------------------------------------|--------------------|
+/// | `from`  | the workflow that processes stand at       | required           |
+/// | `to`    | the workflow that they go on under         | required           |
+/// | `crate` | the path of `state_migration`, where it is re-exported | default: `::state_migration` |
+///
+/// # What the compiler refuses
+///
+/// Types that are not the states of the two workflows, a source state that
+/// cannot be deserialized, a target state that cannot be serialized, workflows
+/// with different `NAME`s, a `to` whose `VERSION` is not later than that of
+/// `from` (digits compare as numbers), and a second migration between the same
+/// two. One of the two workflows must be a type of the crate that the function
+/// is in.
+///
+/// # Pitfalls
+///
+/// A crate that is a dependency but never named in source is not linked, and
+/// its migrations are missing, without a word from the compiler. This holds
+/// for a package's own library and its `main.rs` too. Name the crate with
+/// `use my_domain as _;`, in the program and in each integration test that
+/// wants its migrations.
+///
+/// The fingerprint of a migration is a hash of the function's tokens, without
+/// docs. It does not see changes of the functions that it calls.
 #[proc_macro_attribute]
-pub fn state_migration(_a: TokenStream, i: TokenStream) -> TokenStream {
-    i
+pub fn state_migration(
+    args: proc_macro::TokenStream,
+    item: proc_macro::TokenStream,
+) -> proc_macro::TokenStream {
+    expand::expand(args.into(), item.into()).into()
+}
+
+/// Puts generated code behind the generated struct. The code comes as the
+/// arguments, so that in an `impl`, where neither may be, the struct is the one
+/// error. Not for use by hand.
+#[doc(hidden)]
+#[proc_macro_attribute]
+pub fn followed_by(
+    code: proc_macro::TokenStream,
+    item: proc_macro::TokenStream,
+) -> proc_macro::TokenStream {
+    item.into_iter().chain(code).collect()
 }

@@ -199,8 +199,24 @@ pub type Inferred<T> = T;
 pub struct Link {
     /// What the linker is to keep.
     pub registration: Registration,
+    refusal: Option<Text>,
+}
+
+impl Link {
+    /// Whether something is wrong with the two versions.
+    #[must_use]
+    pub const fn is_refused(&self) -> bool {
+        self.refusal.is_some()
+    }
+
     /// What is wrong with the two versions.
-    pub problem: Option<Text>,
+    #[must_use]
+    pub const fn refusal(&self) -> &str {
+        match &self.refusal {
+            Some(text) => text.as_str(),
+            None => "",
+        }
+    }
 }
 
 /// Checks the types of an annotated function.
@@ -219,11 +235,11 @@ pub const fn link<
 >() -> Link {
     Link {
         registration: Registration::new(|| Migration::of(M::MIGRATION)),
-        problem: problem::<A, B>(),
+        refusal: refusal::<A, B>(),
     }
 }
 
-const fn problem<A: Workflow, B: Workflow>() -> Option<Text> {
+const fn refusal<A: Workflow, B: Workflow>() -> Option<Text> {
     if !same(A::NAME, B::NAME) {
         let text = Text::new("`from` is ")
             .id::<A>()
@@ -261,8 +277,7 @@ const fn same(a: &str, b: &str) -> bool {
 }
 
 /// A message put together at compile time.
-#[derive(Debug, Clone, Copy)]
-pub struct Text {
+struct Text {
     bytes: [u8; 512],
     len: usize,
 }
@@ -294,9 +309,7 @@ impl Text {
         self.and(W::NAME).and("@").and(W::VERSION)
     }
 
-    /// The message.
-    #[must_use]
-    pub const fn as_str(&self) -> &str {
+    const fn as_str(&self) -> &str {
         match std::str::from_utf8(self.bytes.split_at(self.len).0) {
             Ok(text) => text,
             Err(_) => "`to` is no later version of `from`",

@@ -1,5 +1,42 @@
 //! Moves event-sourced processes that are in flight from one version of their
 //! workflow to the next.
+//!
+//! Annotate a conversion function with [`state_migration`](macro@state_migration);
+//! a [`MigrationRunner`] moves every process in the store along all functions
+//! that are linked into the program, and a [`Process`] goes on under the new
+//! version. See [`MigrationRunner`] for a whole example.
+//!
+//! # Words
+//!
+//! | word | meaning |
+//! |---|---|
+//! | *workflow* | a versioned state machine: a type that implements [`Workflow`] |
+//! | *process* | one instance of a workflow: one event stream |
+//! | *migration* | one edge, from a version of a workflow to the next: [`StateMigration`] |
+//! | *route* | the migrations from where a process stands to the newest version: [`Route`] |
+//! | *baseline* | the latest `$migrated` event, from which every replay starts: [`Baseline`] |
+//! | *head* | where a stream ends, and at which version its process stands: [`Head`] |
+//!
+//! # Stores
+//!
+//! [`SlateDbStore`] keeps everything in one SlateDB database, on the local disk
+//! or in an object store; [`MemoryStore`] is for tests. A store of your own
+//! implements [`EventStore`], [`SnapshotStore`] and [`ProcessRegistry`], and
+//! [`TransactionalStore`] if it can commit all of them at once; the
+//! [`conformance`] suite checks it.
+//!
+//! # Features
+//!
+//! | feature | default | what it adds |
+//! |---|---|---|
+//! | `slatedb` | yes | the SlateDB store; implies `tokio` |
+//! | `tokio` | with `slatedb` | the runner, the in-memory store, the conformance suite |
+//! | `aws`, `azure`, `gcp` | no | SlateDB on the object stores of these clouds |
+//!
+//! Without features the crate is traits, macro and registry.
+// The overview links to what features add.
+#![cfg_attr(not(feature = "slatedb"), allow(rustdoc::broken_intra_doc_links))]
+#![cfg_attr(not(feature = "tokio"), allow(dead_code))]
 
 // Lets the attribute's `::state_migration` paths work inside this crate.
 extern crate self as state_migration;
@@ -64,7 +101,7 @@ pub use state_migration_macros::state_migration;
 pub mod __private {
     pub use crate::check::{
         Annotated, AsIs, Inferred, IntoTargetState, IsSourceState, Link, MigratesTo, ReadableState,
-        Reason, Returned, Settle, Text, WritableState, link,
+        Reason, Returned, Settle, WritableState, link,
     };
     pub use crate::registry::Registration;
     pub use inventory;

@@ -152,7 +152,11 @@ impl Migration {
     /// As in [`MigrationRegistry::expect`](crate::MigrationRegistry::expect): `order@v1->v2`.
     #[must_use]
     pub fn short_name(&self) -> String {
-        format!("{}->{}", self.source, self.target.version())
+        if self.source.name() == self.target.name() {
+            format!("{}->{}", self.source, self.target.version())
+        } else {
+            format!("{}->{}", self.source, self.target)
+        }
     }
 }
 

@@ -7,32 +7,36 @@ use crate::registry::edge::Migration;
 use crate::registry::problem::Problem;
 
 /// All problems of migrations that are sorted by source and target.
+///
+/// A migration that is wrong by itself is left out of the rest, and so is all
+/// but the first of those that lead from one version: one mistake, one problem.
 pub(crate) fn problems(migrations: &[Migration]) -> Vec<Problem> {
     let mut problems: Vec<Problem> = migrations.iter().filter_map(ends).collect();
 
     let mut by_source: BTreeMap<&WorkflowId, Vec<&Migration>> = BTreeMap::new();
-    for migration in migrations {
+    for migration in migrations.iter().filter(|m| ends(m).is_none()) {
         by_source
             .entry(migration.source())
             .or_default()
             .push(migration);
     }
+    let mut forked: BTreeSet<&str> = BTreeSet::new();
     for (source, leading) in &by_source {
         if leading.len() > 1 {
-            problems.push(duplicate_or_fork(source, leading));
+            let problem = duplicate_or_fork(source, leading);
+            if matches!(problem, Problem::Fork { .. }) {
+                forked.insert(source.name());
+            }
+            problems.push(problem);
         }
     }
-
-    // Past this point each version is followed along its first migration only,
-    // so that a fork is one problem and not several.
     let next: BTreeMap<&WorkflowId, &Migration> = by_source
         .iter()
         .filter_map(|(source, leading)| Some((*source, *leading.first()?)))
-        .filter(|(source, migration)| *source != migration.target())
         .collect();
     let on_cycles = cycles(&next, &mut problems);
-    gaps(migrations, &next, &on_cycles, &mut problems);
-    joins(migrations, &by_source, &mut problems);
+    gaps(&next, &on_cycles, &forked, &mut problems);
+    joins(&by_source, &mut problems);
     problems
 }
 
@@ -111,9 +115,9 @@ fn cycles<'a>(
 
 /// Each workflow must end at one version.
 fn gaps(
-    migrations: &[Migration],
     next: &BTreeMap<&WorkflowId, &Migration>,
     on_cycles: &BTreeSet<&WorkflowId>,
+    forked: &BTreeSet<&str>,
     problems: &mut Vec<Problem>,
 ) {
     let mut ends: BTreeMap<&str, BTreeSet<&WorkflowId>> = BTreeMap::new();
@@ -130,12 +134,13 @@ fn gaps(
         }
     }
     for (name, ends) in ends {
-        if ends.len() > 1 {
+        // The ways of a fork end at different versions, which is not another problem.
+        if ends.len() > 1 && !forked.contains(name) {
             problems.push(Problem::Gap {
                 name: name.to_owned(),
                 ends: ends.iter().map(|id| id.version().to_owned()).collect(),
-                migrations: migrations
-                    .iter()
+                migrations: next
+                    .values()
                     .filter(|m| m.source().name() == name)
                     .map(ToString::to_string)
                     .collect(),
@@ -145,19 +150,17 @@ fn gaps(
 }
 
 /// Hops join only where the state types are the same.
-fn joins(
-    migrations: &[Migration],
-    by_source: &BTreeMap<&WorkflowId, Vec<&Migration>>,
-    problems: &mut Vec<Problem>,
-) {
-    for before in migrations {
+fn joins(by_source: &BTreeMap<&WorkflowId, Vec<&Migration>>, problems: &mut Vec<Problem>) {
+    for before in by_source.values().flatten() {
         for after in by_source.get(before.target()).into_iter().flatten() {
-            if before.target_state.id != after.source_state.id {
-                problems.push(Problem::StateMismatch {
-                    at: before.target().clone(),
-                    produces: (before.to_string(), before.target_state.name.to_owned()),
-                    takes: (after.to_string(), after.source_state.name.to_owned()),
-                });
+            let problem = Problem::StateMismatch {
+                at: before.target().clone(),
+                produces: (before.to_string(), before.target_state.name.to_owned()),
+                takes: (after.to_string(), after.source_state.name.to_owned()),
+            };
+            // A duplicate does not fit as the first one does not.
+            if before.target_state.id != after.source_state.id && !problems.contains(&problem) {
+                problems.push(problem);
             }
         }
     }

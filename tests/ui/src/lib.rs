@@ -1,1 +1,56 @@
-//! Nothing of its own: the cases are under `cases/`.
+//! What the cases under `cases/` share: an event, and workflows of a crate that
+//! is not theirs. Without SlateDB among its dependencies, because trybuild
+//! builds them again in a folder of its own.
+
+use serde::{Deserialize, Serialize};
+use state_migration::{EventPayload, Workflow};
+
+/// The event of all workflows here.
+#[derive(Debug, Serialize, Deserialize)]
+pub enum OrderEvent {
+    /// A customer ordered.
+    Placed,
+}
+
+impl EventPayload for OrderEvent {
+    fn event_type(&self) -> &'static str {
+        "OrderPlaced"
+    }
+}
+
+/// The state of both foreign workflows.
+#[derive(Debug, Default, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ForeignState {
+    /// In cents.
+    pub total: u64,
+}
+
+/// The first version of a workflow of another crate.
+#[derive(Debug)]
+pub struct ForeignV1;
+
+/// The second version of a workflow of another crate.
+#[derive(Debug)]
+pub struct ForeignV2;
+
+impl Workflow for ForeignV1 {
+    const NAME: &'static str = "foreign";
+    const VERSION: &'static str = "v1";
+    type State = ForeignState;
+    type Event = OrderEvent;
+
+    fn apply(state: ForeignState, _: &OrderEvent) -> ForeignState {
+        state
+    }
+}
+
+impl Workflow for ForeignV2 {
+    const NAME: &'static str = "foreign";
+    const VERSION: &'static str = "v2";
+    type State = ForeignState;
+    type Event = OrderEvent;
+
+    fn apply(state: ForeignState, _: &OrderEvent) -> ForeignState {
+        state
+    }
+}

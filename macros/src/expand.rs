@@ -1,0 +1,238 @@
+//! The generated code.
+//!
+//! Spans decide where the compiler shows a mistake, so tokens of the user's are
+//! passed on as they are, and the few generated tokens that an error can stand
+//! at get the span of what the user wrote.
+
+use proc_macro2::{Ident, Literal, Span, TokenStream};
+use quote::{ToTokens, format_ident, quote, quote_spanned};
+use syn::ext::IdentExt;
+
+use crate::args::Args;
+use crate::check::Function;
+use crate::fallback;
+use crate::fingerprint::fingerprint;
+
+/// The item as it is, with the migration or with the mistakes.
+pub(crate) fn expand(args: TokenStream, item: TokenStream) -> TokenStream {
+    match read(args, item.clone()) {
+        Ok((_, function)) if function.is_refused_by_rustc() => item,
+        Ok((args, function)) => {
+            let migration = migration(&args, &function, fingerprint(&item));
+            quote!(#item #migration)
+        }
+        Err(errors) => fallback::with_item(&errors, item),
+    }
+}
+
+/// Both inputs, or the mistakes in both.
+fn read(args: TokenStream, item: TokenStream) -> syn::Result<(Args, Function)> {
+    // With the context of the item, or rustc adds that an error at the
+    // attribute originates in a macro.
+    let first = item.clone().into_iter().next();
+    let attribute = first.map_or_else(Span::call_site, |token| {
+        Span::call_site().resolved_at(token.span())
+    });
+    match (Args::parse(args, attribute), Function::parse(item)) {
+        (Ok(args), Ok(function)) => Ok((args, function)),
+        (Err(mut args), Err(function)) => {
+            args.combine(function);
+            Err(args)
+        }
+        (Err(errors), _) | (_, Err(errors)) => Err(errors),
+    }
+}
+
+fn migration(args: &Args, function: &Function, fingerprint: u64) -> TokenStream {
+    let Args { from, to, krate } = args;
+    let Function {
+        visibility,
+        name,
+        takes,
+        gives,
+    } = function;
+    let migration = migration_name(name);
+    let plain_name = name.unraw().to_string();
+    let doc = format!("The migration by [`{plain_name}`], found at link time.");
+    let runtime = quote!(#krate::__private);
+    let fingerprint = Literal::u64_suffixed(fingerprint);
+    // `line!` gives the line of its own tokens.
+    let line = quote_spanned!(name.span()=> ::core::line!());
+    let from_type = associated("From", from);
+    let to_type = associated("To", to);
+    let takes_type = associated("Takes", takes);
+    let gives_type = associated("Gives", gives);
+    let source_state = stand_in(takes, &runtime);
+    let target_state = stand_in(gives, &runtime);
+    let pair = pair(from, to, &runtime);
+    let refusal = refusal(to);
+    let call = quote_spanned! {Span::mixed_site()=>
+        fn call(state: #takes) -> #runtime::Returned<#gives> {
+            #[allow(unused_imports)]
+            use #runtime::AsIs as _;
+            #runtime::Settle(#name(state)).settle()
+        }
+    };
+    let code = quote! {
+        #[allow(deprecated, non_local_definitions)]
+        const _: () = {
+            impl #runtime::Annotated for #migration {
+                #from_type
+                #to_type
+                #takes_type
+                #gives_type
+
+                const MIGRATION: Self = Self;
+                const FINGERPRINT: ::core::primitive::u64 = #fingerprint;
+                const DEFINED_AT: #krate::SourceLocation = #krate::SourceLocation {
+                    function: ::core::concat!(::core::module_path!(), "::", #plain_name),
+                    package: ::core::env!("CARGO_PKG_NAME"),
+                    file: ::core::file!(),
+                    line: #line,
+                };
+
+                #call
+            }
+
+            #pair
+
+            const __STATE_MIGRATION: #runtime::Link = #runtime::link::<
+                #migration, #from, #to, #source_state, #target_state, #takes, #gives,
+            >();
+
+            const _: () = if __STATE_MIGRATION.is_refused() {
+                #refusal
+            };
+
+            #runtime::inventory::submit! { __STATE_MIGRATION.registration }
+        };
+    };
+    quote! {
+        #[#runtime::followed_by(#code)]
+        #[doc = #doc]
+        #[derive(::core::clone::Clone, ::core::marker::Copy, ::core::fmt::Debug)]
+        #visibility struct #migration;
+    }
+}
+
+/// `order_v1_to_v2` gives `OrderV1ToV2Migration`.
+fn migration_name(function: &Ident) -> Ident {
+    let plain = function.unraw().to_string();
+    let mut camel = String::new();
+    for word in plain.split('_') {
+        let mut letters = word.chars();
+        camel.extend(letters.next().into_iter().flat_map(char::to_uppercase));
+        camel.push_str(letters.as_str());
+    }
+    format_ident!("{camel}Migration", span = function.span())
+}
+
+/// An associated type, which stands where its value is written: rustc points at
+/// the whole of it where a public function takes a private type.
+fn associated(name: &str, value: &impl ToTokens) -> TokenStream {
+    let (start, end) = ends(value);
+    let name = Ident::new(name, start);
+    let semicolon = quote_spanned!(end=> ;);
+    quote_spanned!(start=> type #name = #value #semicolon)
+}
+
+/// A type that is to be inferred, with the span of one that is written.
+fn stand_in(written: &impl ToTokens, runtime: &TokenStream) -> TokenStream {
+    at(written, quote!(#runtime::Inferred<_>))
+}
+
+/// Makes a second migration between the same two a conflict, shown at `to` of both.
+fn pair(from: &impl ToTokens, to: &impl ToTokens, runtime: &TokenStream) -> TokenStream {
+    let (start, _) = ends(to);
+    quote_spanned!(start=> impl #runtime::MigratesTo<#to> for #from {})
+}
+
+/// Refuses the two versions, at the one that should be the later.
+fn refusal(to: &impl ToTokens) -> TokenStream {
+    at(
+        to,
+        quote!(::core::panic!("{}", __STATE_MIGRATION.refusal())),
+    )
+}
+
+/// The tokens at the place of others.
+fn at(place: &impl ToTokens, tokens: TokenStream) -> TokenStream {
+    let (start, end) = ends(place);
+    let mut tokens: Vec<_> = tokens.into_iter().collect();
+    for token in &mut tokens {
+        token.set_span(start);
+    }
+    if let Some(last) = tokens.last_mut() {
+        last.set_span(end);
+    }
+    tokens.into_iter().collect()
+}
+
+/// The spans of the first and the last token.
+fn ends(tokens: &impl ToTokens) -> (Span, Span) {
+    let mut spans = tokens
+        .to_token_stream()
+        .into_iter()
+        .map(|token| token.span());
+    let first = spans.next().unwrap_or_else(Span::call_site);
+    (first, spans.last().unwrap_or(first))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ARGS: &str = "from = OrderV1, to = OrderV2";
+    const FUNCTION: &str =
+        "/// Docs.\n#[inline] pub(crate) const fn order_v1_to_v2(old: S1) -> S2 { S2(old.0) }";
+
+    #[track_caller]
+    fn tokens(code: &str) -> TokenStream {
+        match code.parse() {
+            Ok(tokens) => tokens,
+            Err(error) => unreachable!("{code}: {error}"),
+        }
+    }
+
+    #[track_caller]
+    fn expanded(args: &str, item: &str) -> String {
+        expand(tokens(args), tokens(item)).to_string()
+    }
+
+    #[test]
+    fn the_item_comes_out_as_it_went_in() {
+        let item = tokens(FUNCTION).to_string();
+        assert!(expanded(ARGS, FUNCTION).starts_with(&item));
+        assert!(expanded("", FUNCTION).ends_with(&item));
+
+        let no_function = "struct Order { total: u64 }";
+        assert!(expanded(ARGS, no_function).ends_with(&tokens(no_function).to_string()));
+        let no_syntax_of_syn = "fn order_v1_to_v2(old: S1) -> S2 { new syntax { } => }";
+        let item = tokens(no_syntax_of_syn).to_string();
+        assert!(expanded(ARGS, no_syntax_of_syn).starts_with(&item));
+    }
+
+    #[test]
+    fn the_crate_key_stands_for_every_path_of_the_runtime() {
+        assert!(expanded(ARGS, FUNCTION).contains(":: state_migration"));
+        let args = "crate = ::facade::runtime, from = OrderV1, to = OrderV2";
+        assert!(!expanded(args, FUNCTION).contains("state_migration"));
+        assert!(expanded(args, FUNCTION).contains(":: facade :: runtime :: __private"));
+    }
+
+    #[test]
+    fn the_struct_is_named_after_the_function() {
+        for (function, migration) in [
+            ("order_v1_to_v2", "OrderV1ToV2Migration"),
+            ("convert", "ConvertMigration"),
+            ("__order__v2", "OrderV2Migration"),
+            ("toISO20022", "ToISO20022Migration"),
+            ("ändern", "ÄndernMigration"),
+        ] {
+            let name = Ident::new(function, Span::call_site());
+            assert_eq!(migration_name(&name).to_string(), migration);
+        }
+        let raw = Ident::new_raw("move", Span::call_site());
+        assert_eq!(migration_name(&raw).to_string(), "MoveMigration");
+    }
+}

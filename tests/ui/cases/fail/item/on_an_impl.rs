@@ -1,0 +1,15 @@
+use state_migration::state_migration;
+
+struct StateV1;
+struct StateV2;
+
+struct Orders;
+
+#[state_migration(from = OrderV1, to = OrderV2)]
+impl Orders {
+    fn v1_to_v2(_: StateV1) -> StateV2 {
+        StateV2
+    }
+}
+
+fn main() {}

@@ -1,0 +1,220 @@
+//! Generated code is silent under lints stricter than its users', and does not
+//! see the names that surround it.
+
+#![deny(
+    warnings,
+    missing_docs,
+    missing_copy_implementations,
+    missing_debug_implementations,
+    single_use_lifetimes,
+    trivial_casts,
+    unreachable_pub,
+    unused_qualifications,
+    unused_results,
+    clippy::pedantic,
+    clippy::nursery,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::default_trait_access,
+    clippy::missing_inline_in_public_items,
+    clippy::pub_use
+)]
+#![forbid(unsafe_code)]
+
+use serde::{Deserialize, Serialize};
+use state_migration::{EventPayload, Fingerprint, StateMigration, Workflow, state_migration};
+
+#[derive(Serialize, Deserialize)]
+enum OrderEvent {
+    Placed,
+}
+
+impl EventPayload for OrderEvent {
+    fn event_type(&self) -> &'static str {
+        "OrderPlaced"
+    }
+}
+
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+struct StateV1 {
+    total: u64,
+}
+
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+struct StateV2 {
+    cents: u64,
+}
+
+struct OrderV1;
+struct OrderV2;
+struct OrderV3;
+
+impl Workflow for OrderV1 {
+    const NAME: &'static str = "order";
+    const VERSION: &'static str = "v1";
+    type State = StateV1;
+    type Event = OrderEvent;
+
+    fn apply(state: StateV1, _: &OrderEvent) -> StateV1 {
+        state
+    }
+}
+
+impl Workflow for OrderV2 {
+    const NAME: &'static str = "order";
+    const VERSION: &'static str = "v2";
+    type State = StateV2;
+    type Event = OrderEvent;
+
+    fn apply(state: StateV2, _: &OrderEvent) -> StateV2 {
+        state
+    }
+}
+
+impl Workflow for OrderV3 {
+    const NAME: &'static str = "order";
+    const VERSION: &'static str = "v3";
+    type State = ();
+    type Event = OrderEvent;
+
+    fn apply(_state: (), _: &OrderEvent) {}
+}
+
+/// Counts cents.
+#[state_migration(from = OrderV1, to = OrderV2)]
+#[must_use]
+const fn order_v1_to_v2(old: StateV1) -> StateV2 {
+    StateV2 {
+        cents: old.total * 100,
+    }
+}
+
+/// Forgets all.
+///
+/// # Errors
+/// There was something to forget.
+#[state_migration(from = OrderV2, to = OrderV3)]
+#[deprecated(note = "called by the registry only")]
+fn order_v2_to_v3(old: StateV2) -> Result<(), String> {
+    if old == StateV2::default() {
+        Ok(())
+    } else {
+        Err(format!("{} cents are left", old.cents))
+    }
+}
+
+/// Every name of the prelude and of the generated code means something else here.
+#[allow(
+    dead_code,
+    non_camel_case_types,
+    unused_macros,
+    clippy::redundant_pub_crate // says the opposite of `unreachable_pub`
+)]
+mod shadowed {
+    use super::{OrderEvent, StateV1, StateV2, Workflow, state_migration};
+
+    struct Result;
+    struct Option;
+    struct String;
+    struct Box;
+    struct Vec;
+    struct Some;
+    struct None;
+    struct Ok;
+    struct Err;
+    struct Returned;
+    struct Settle;
+    struct Link;
+    struct Inferred;
+    struct u64;
+    struct str;
+    trait Clone {}
+    trait Copy {}
+    trait Debug {}
+    trait Send {}
+    trait Sync {}
+    trait Sized {}
+    trait Fn {}
+    trait From {}
+    trait Into {}
+    trait Annotated {}
+    mod core {}
+    mod std {}
+    mod inventory {}
+    const fn link() {}
+    const fn settle() {}
+    macro_rules! panic {
+        () => {};
+    }
+    macro_rules! line {
+        () => {};
+    }
+    macro_rules! concat {
+        () => {};
+    }
+    macro_rules! submit {
+        () => {};
+    }
+
+    pub(super) struct CartV1;
+    pub(super) struct CartV2;
+
+    impl Workflow for CartV1 {
+        const NAME: &'static ::core::primitive::str = "cart";
+        const VERSION: &'static ::core::primitive::str = "v1";
+        type State = StateV1;
+        type Event = OrderEvent;
+
+        fn apply(state: StateV1, _: &OrderEvent) -> StateV1 {
+            state
+        }
+    }
+
+    impl Workflow for CartV2 {
+        const NAME: &'static ::core::primitive::str = "cart";
+        const VERSION: &'static ::core::primitive::str = "v2";
+        type State = StateV2;
+        type Event = OrderEvent;
+
+        fn apply(state: StateV2, _: &OrderEvent) -> StateV2 {
+            state
+        }
+    }
+
+    type Refusable<S> = ::core::result::Result<S, &'static ::core::primitive::str>;
+
+    // Has the name of the parameter in the generated code.
+    #[state_migration(from = CartV1, to = CartV2)]
+    pub(super) const fn state(old: StateV1) -> Refusable<StateV2> {
+        if old.total == 0 {
+            return Refusable::Err("there is nothing to move");
+        }
+        Refusable::Ok(StateV2 { cents: old.total })
+    }
+}
+
+#[test]
+fn strict_lints_and_shadowed_names_do_not_disturb_a_migration() {
+    let old = StateV1 { total: 7 };
+    assert_eq!(
+        OrderV1ToV2Migration.migrate(old).ok(),
+        Some(StateV2 { cents: 700 })
+    );
+    assert_eq!(
+        OrderV2ToV3Migration
+            .migrate(order_v1_to_v2(old))
+            .map_err(|refused| refused.to_string()),
+        Err("700 cents are left".to_owned())
+    );
+    assert_eq!(
+        shadowed::StateMigration
+            .migrate(StateV1::default())
+            .map_err(|refused| refused.to_string()),
+        shadowed::state(StateV1::default()).map_err(str::to_owned)
+    );
+    assert_ne!(
+        StateMigration::fingerprint(&OrderV1ToV2Migration),
+        Fingerprint::default()
+    );
+}
