@@ -103,7 +103,7 @@ impl BadBaseline {
                 ),
             ),
             Self::Unreadable(error) => Error::corrupt(format!(
-                "the `{MIGRATED}` event {sequence} of stream {stream} cannot be read"
+                "the `{MIGRATED}` event {sequence} of stream {stream} cannot be read; nothing was changed, restore it from a backup"
             ))
             .with_source(error),
         }

@@ -89,16 +89,21 @@ impl Error {
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.message)?;
+        let mut text = self.message.clone();
         let mut source = self
             .source
             .as_ref()
             .map(|s| s.as_ref() as &dyn std::error::Error);
         while let Some(cause) = source {
-            write!(f, ": {cause}")?;
+            // Some errors show their causes themselves.
+            let more = cause.to_string();
+            if !text.contains(&more) {
+                text.push_str(": ");
+                text.push_str(&more);
+            }
             source = cause.source();
         }
-        Ok(())
+        f.write_str(&text)
     }
 }
 

@@ -107,3 +107,8 @@ pub mod __private {
     pub use inventory;
     pub use state_migration_macros::followed_by;
 }
+
+/// The examples of the README, compiled and run.
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+struct Readme;

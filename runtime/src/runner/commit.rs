@@ -42,6 +42,19 @@ pub(super) async fn event(events: &dyn EventStore, converted: &Converted) -> Res
         .map(drop)
 }
 
+/// Whether the event of a process is in its stream, whatever the store answered.
+pub(super) async fn has_landed(
+    events: &dyn EventStore,
+    converted: &Converted,
+) -> Result<bool, Error> {
+    let next = events
+        .read_all(&converted.stream, converted.head.sequence, 1)
+        .await?;
+    Ok(next
+        .first()
+        .is_some_and(|event| event.event_id == converted.event.event_id()))
+}
+
 /// Keeps the state of a process that was committed by its event.
 pub(super) async fn snapshot(
     snapshots: &dyn SnapshotStore,

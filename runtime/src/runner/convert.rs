@@ -7,7 +7,7 @@ use crate::baseline::{Baseline, Hop};
 use crate::event::NewEvent;
 use crate::id::{RunId, StreamId};
 use crate::registry::{Migration, Route};
-use crate::runner::fold::{Folded, catch};
+use crate::runner::fold::{Folded, WAY_OUT, catch};
 use crate::runner::report::{MigrationError, Stage};
 use crate::store::Head;
 
@@ -37,22 +37,32 @@ pub(super) fn process(
         stream_id: stream.clone(),
         stage,
         sequence: None,
-        message: format!("{hop}: {message}"),
+        message: format!("{hop}: {message}{WAY_OUT}"),
     };
     let mut last = &route.hops()[0];
     for hop in route.hops() {
-        state = match catch(|| hop.step.convert(state)) {
+        // The text of a user's error is user code too.
+        let converted = catch(|| {
+            hop.step
+                .convert(state)
+                .map_err(|refused| refused.to_string())
+        });
+        state = match converted {
             Ok(Ok(state)) => state,
-            Ok(Err(refused)) => return Err(fail(Stage::Converting, hop, refused.to_string())),
-            Err(panic) => return Err(fail(Stage::Converting, hop, panic)),
+            Ok(Err(message)) | Err(message) => return Err(fail(Stage::Converting, hop, message)),
         };
         last = hop;
     }
-    let encoded = catch(|| (last.step.encode(&state), last.step.is_finished(&state)));
+    let encoded = catch(|| {
+        let json = last
+            .step
+            .encode(&state)
+            .map_err(|error| error.to_string())?;
+        Ok((json, last.step.is_finished(&state)))
+    });
     let (json, finished) = match encoded {
-        Ok((Ok(json), finished)) => (json, finished),
-        Ok((Err(error), _)) => return Err(fail(Stage::Encoding, last, error.to_string())),
-        Err(panic) => return Err(fail(Stage::Encoding, last, panic)),
+        Ok(Ok(encoded)) => encoded,
+        Ok(Err(message)) | Err(message) => return Err(fail(Stage::Encoding, last, message)),
     };
     // A state that panics when it is dropped fails only its own process.
     if let Err(panic) = catch(|| drop(state)) {

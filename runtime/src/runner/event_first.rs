@@ -11,8 +11,8 @@ use crate::id::StreamId;
 use crate::process_registry::ProcessRegistry;
 use crate::registry::{Route, Standing};
 use crate::runner::one_transaction::{ATTEMPTS, listing_failed, no_route};
-use crate::runner::report::{CommitForm, MigrationError, MigrationReport, Stage, Visited};
-use crate::runner::{Run, commit, convert, fold, registry_update};
+use crate::runner::report::{CommitForm, MigrationError, MigrationReport, Visited};
+use crate::runner::{Run, commit, convert, fold, registry_update, scan};
 use crate::snapshot::SnapshotStore;
 use crate::store::{EventStore, Head};
 
@@ -89,7 +89,7 @@ async fn migrate(run: &Run, stores: &Stores<'_>, stream: &StreamId) -> (Outcome,
         let head = match stores.events.head(stream).await {
             Ok(Some(head)) => head,
             Ok(None) => return (Outcome::Empty, warnings),
-            Err(error) => return (Outcome::Failed(unread(stream, &error)), warnings),
+            Err(error) => return (Outcome::Failed(scan::unread(stream, &error)), warnings),
         };
         let route = match run.migrations.standing(&head.workflow_id) {
             Standing::OtherWorkflow => return (Outcome::OtherWorkflow, warnings),
@@ -107,11 +107,14 @@ async fn migrate(run: &Run, stores: &Stores<'_>, stream: &StreamId) -> (Outcome,
             Ok(converted) => converted,
             Err(error) => return (Outcome::Failed(error), warnings),
         };
-        match commit::event(stores.events, &converted).await {
-            Ok(()) => {}
-            // Somebody appended, or migrated it: look again.
-            Err(error) if moved_on(&error) => continue,
-            Err(error) => return (Outcome::Failed(commit::failed(stream, &error)), warnings),
+        if let Err(error) = commit::event(stores.events, &converted).await {
+            // An answer may be lost after the write has happened.
+            match commit::has_landed(stores.events, &converted).await {
+                Ok(true) => {}
+                // Somebody appended, or migrated it: look again.
+                Ok(false) if moved_on(&error) => continue,
+                _ => return (Outcome::Failed(commit::failed(stream, &error)), warnings),
+            }
         }
         let head = Head {
             sequence: converted.head.sequence + 1,
@@ -154,7 +157,7 @@ async fn read(
             .events
             .read_all(stream, at, PAGE)
             .await
-            .map_err(|e| unread(stream, &e))?;
+            .map_err(|e| scan::unread(stream, &e))?;
         let before = at;
         for event in &page {
             if event.sequence != at + 1 || event.sequence > head.sequence {
@@ -168,7 +171,7 @@ async fn read(
                 "event {} of stream {stream} is missing; restore it from a backup",
                 at + 1
             ));
-            return Err(unread(stream, &missing));
+            return Err(scan::unread(stream, &missing));
         }
     }
     let state = fold::finish(fold, stream)?;
@@ -196,14 +199,5 @@ async fn tell(
             warnings.push(registry_update::warning(&error));
             false
         }
-    }
-}
-
-fn unread(stream: &StreamId, error: &Error) -> MigrationError {
-    MigrationError {
-        stream_id: stream.clone(),
-        stage: Stage::Reading,
-        sequence: None,
-        message: error.to_string(),
     }
 }

@@ -7,6 +7,9 @@ use crate::runner::report::{MigrationError, Stage};
 use crate::runner::scan::Scanned;
 use crate::store::Head;
 
+/// What follows a failure of user code in the report.
+pub(super) const WAY_OUT: &str = "; correct the code or the data and run again";
+
 /// A process, folded.
 pub(super) struct Folded {
     pub(super) stream: StreamId,
@@ -46,14 +49,14 @@ pub(super) fn apply(
     sequence: u64,
     event: EventView<'_>,
 ) -> Result<(), MigrationError> {
-    match catch(|| fold.apply(event)) {
+    // The text of a user's error is user code too.
+    let applied = catch(|| {
+        fold.apply(event)
+            .map_err(|error| error.at(stream, sequence).to_string())
+    });
+    match applied {
         Ok(Ok(())) => Ok(()),
-        Ok(Err(error)) => Err(failed(
-            stream,
-            Some(sequence),
-            error.at(stream, sequence).to_string(),
-        )),
-        Err(panic) => Err(failed(stream, Some(sequence), panic)),
+        Ok(Err(message)) | Err(message) => Err(failed(stream, Some(sequence), message)),
     }
 }
 
@@ -72,7 +75,7 @@ fn failed(stream: &StreamId, sequence: Option<u64>, message: String) -> Migratio
         stream_id: stream.clone(),
         stage: Stage::Folding,
         sequence,
-        message,
+        message: message + WAY_OUT,
     }
 }
 

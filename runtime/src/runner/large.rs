@@ -6,7 +6,7 @@ use crate::fold::Fold;
 use crate::id::StreamId;
 use crate::runner::commit::Moved;
 use crate::runner::one_transaction::{ATTEMPTS, Work};
-use crate::runner::report::{MigrationError, Stage};
+use crate::runner::report::MigrationError;
 use crate::runner::{commit, convert, fold, scan};
 
 /// How many events are read at a time.
@@ -29,7 +29,7 @@ pub(super) async fn process(
             .store
             .head(stream)
             .await
-            .map_err(|e| unread(stream, &e))?
+            .map_err(|e| scan::unread(stream, &e))?
         else {
             return Ok(None);
         };
@@ -47,7 +47,7 @@ pub(super) async fn process(
         let here = read_on(work, stream, here, head.sequence).await?;
         let mut scanned = scan::chunk(&work.store, vec![stream.clone()], Some(here.at))
             .await
-            .map_err(|e| unread(stream, &e))?;
+            .map_err(|e| scan::unread(stream, &e))?;
         if let Some(error) = scanned.failed.pop() {
             return Err(error);
         }
@@ -69,7 +69,7 @@ pub(super) async fn process(
                 convert::process(&route, run, folded)
             })
             .await
-            .map_err(|e| unread(stream, &e))??;
+            .map_err(|e| scan::unread(stream, &e))??;
             match commit::chunk(scanned.chunk, vec![converted], work.remember).await {
                 Ok(mut moved) => return Ok(moved.pop()),
                 Err(error) if error.is_conflict() => {}
@@ -93,13 +93,13 @@ async fn read_on(
             .store
             .read_all(stream, here.at, PAGE)
             .await
-            .map_err(|e| unread(stream, &e))?;
+            .map_err(|e| scan::unread(stream, &e))?;
         if page.is_empty() {
             let error = Error::corrupt(format!(
                 "event {} of stream {stream} is missing; restore it from a backup",
                 here.at + 1
             ));
-            return Err(unread(stream, &error));
+            return Err(scan::unread(stream, &error));
         }
         here = blocking(move || {
             for event in page.iter().filter(|event| event.sequence <= through) {
@@ -114,18 +114,9 @@ async fn read_on(
             Ok(here)
         })
         .await
-        .map_err(|e| unread(stream, &e))??;
+        .map_err(|e| scan::unread(stream, &e))??;
     }
     Ok(here)
-}
-
-fn unread(stream: &StreamId, error: &Error) -> MigrationError {
-    MigrationError {
-        stream_id: stream.clone(),
-        stage: Stage::Reading,
-        sequence: None,
-        message: error.to_string(),
-    }
 }
 
 /// Runs work that is heavy on the processor off the threads that serve I/O.

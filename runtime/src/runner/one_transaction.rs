@@ -8,12 +8,12 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
-use crate::error::Error;
+use crate::error::{Error, ErrorKind};
 use crate::id::{RunId, StreamId, WorkflowId};
 use crate::process_registry::ProcessRegistry;
 use crate::registry::{Route, Standing};
 use crate::runner::commit::Moved;
-use crate::runner::report::{CommitForm, MigrationError, MigrationReport, Stage, Visited};
+use crate::runner::report::{CommitForm, KEPT, MigrationError, MigrationReport, Stage, Visited};
 use crate::runner::{Run, commit, convert, fold, large, registry_update, scan};
 use crate::store::{StreamRange, TransactionalStore};
 
@@ -63,9 +63,15 @@ pub(super) async fn run(
     if let Some(registry) = elsewhere {
         repair(&store, registry, &mut report).await;
     }
-    if full_count && let Err(error) = count_all(run, &store, &mut report).await {
-        report.fail(listing_failed(&error));
-        return report;
+    let mut unread = Vec::new();
+    if full_count {
+        match count_all(run, &store, &mut report).await {
+            Ok(found) => unread = found,
+            Err(error) => {
+                report.fail(listing_failed(&error));
+                return report;
+            }
+        }
     }
     let plan = match plan(run, &store).await {
         Ok(plan) => plan,
@@ -87,6 +93,12 @@ pub(super) async fn run(
             remember: elsewhere.is_some(),
         };
         migrate_all(&work, elsewhere, &mut report).await;
+    }
+    for error in unread {
+        // The index led to some of them.
+        if !report.errors.contains(&error) {
+            report.fail(error);
+        }
     }
     report
 }
@@ -116,15 +128,29 @@ async fn plan(run: &Run, store: &Store) -> Result<Plan, Error> {
     Ok(plan)
 }
 
-/// Counts the streams that need nothing.
-async fn count_all(run: &Run, store: &Store, report: &mut MigrationReport) -> Result<(), Error> {
+/// Counts the streams that need nothing; returns those that cannot be read, as
+/// far as a report keeps them.
+async fn count_all(
+    run: &Run,
+    store: &Store,
+    report: &mut MigrationReport,
+) -> Result<Vec<MigrationError>, Error> {
+    let mut unread = Vec::new();
     let mut after = None;
     loop {
         let page = store.list_streams(None, after.as_ref(), PAGE).await?;
         for stream in &page {
-            match store.head(stream).await? {
-                None => report.skip(|s| s.empty += 1),
-                Some(head) => match run.migrations.standing(&head.workflow_id) {
+            match store.head(stream).await {
+                Err(error) => match error.kind() {
+                    ErrorKind::Corrupt | ErrorKind::NewerFormat => {
+                        if unread.len() < KEPT {
+                            unread.push(scan::unread(stream, &error));
+                        }
+                    }
+                    _ => return Err(error),
+                },
+                Ok(None) => report.skip(|s| s.empty += 1),
+                Ok(Some(head)) => match run.migrations.standing(&head.workflow_id) {
                     Standing::OtherWorkflow => report.skip(|s| s.other_workflow += 1),
                     Standing::Newest => report.skip(|s| s.already_there += 1),
                     // The index leads to these.
@@ -133,7 +159,7 @@ async fn count_all(run: &Run, store: &Store, report: &mut MigrationReport) -> Re
             }
         }
         if page.len() < PAGE {
-            return Ok(());
+            return Ok(unread);
         }
         after = page.into_iter().next_back();
     }

@@ -5,7 +5,7 @@ use std::fmt;
 use crate::id::{RunId, StreamId};
 
 /// How many errors and how many warnings a report keeps; it counts all.
-const KEPT: usize = 1_000;
+pub(super) const KEPT: usize = 1_000;
 
 /// Which part of the work on a process failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

@@ -34,6 +34,16 @@ pub(super) struct ScannedChunk {
     pub(super) covered: usize,
 }
 
+/// The failure of a process that could not be read.
+pub(super) fn unread(stream: &StreamId, error: &Error) -> MigrationError {
+    MigrationError {
+        stream_id: stream.clone(),
+        stage: Stage::Reading,
+        sequence: None,
+        message: error.to_string(),
+    }
+}
+
 /// Begins a chunk of processes; of one, with its events after a sequence
 /// number only.
 pub(super) async fn chunk(

@@ -186,6 +186,12 @@ async fn read_events<S: KvScan>(
             }
         }
     }
+    if let Some((at, _)) = rows.peek().await?
+        && let Some(beyond) = key::sequence_in(at, &prefix)
+        && beyond > head.sequence
+    {
+        return corrupt(super::events::beyond_head(stream, beyond));
+    }
     Ok(Ok((events, bytes)))
 }
 

@@ -108,8 +108,9 @@ async fn append<T: KvTxn>(
         mark_present(txn, code).await?;
         txn.put(key::version(code, stream), record::undecided())?;
     }
-    let now = Timestamp::now();
     let mut sequence = head.as_ref().map_or(0, |head| head.sequence);
+    nothing_beyond(txn, stream, sequence).await?;
+    let now = Timestamp::now();
     for event in events {
         sequence = next_sequence(stream, sequence)?;
         txn.put(
@@ -153,6 +154,7 @@ async fn migrate<K: KvTxn>(
         )));
     }
     fence::check(stream, &baseline.source(), &head.workflow_id)?;
+    nothing_beyond(txn, stream, head.sequence).await?;
     mark_present(txn, event.workflow_id()).await?;
     let registry_keys = super::entries::keys_of(txn, stream, stream).await?;
     let registry_keys: Vec<_> = registry_keys.into_iter().map(|(_, key)| key).collect();
@@ -244,6 +246,21 @@ impl<K: Kv> EventStore for RecordStore<K> {
     fn transactional(&self) -> Option<Arc<dyn TransactionalStore>> {
         Some(Arc::new(self.clone()))
     }
+}
+
+/// Refuses to write over an event that a damaged head does not know of.
+async fn nothing_beyond<T: KvTxn>(txn: &T, stream: &StreamId, last: u64) -> Result<(), Error> {
+    let next = next_sequence(stream, last)?;
+    match txn.get(&key::event(stream, next)).await? {
+        None => Ok(()),
+        Some(_) => Err(beyond_head(stream, next)),
+    }
+}
+
+pub(super) fn beyond_head(stream: &StreamId, sequence: u64) -> Error {
+    Error::corrupt(format!(
+        "event {sequence} of stream {stream} is there, and its head does not know of it; nothing was changed, restore the head from a backup"
+    ))
 }
 
 pub(super) fn missing_event(stream: &StreamId, sequence: u64) -> Error {

@@ -2,6 +2,7 @@
 //! that opens a database must configure it alike.
 
 use std::io;
+use std::ops::RangeFull;
 use std::path::{Path as FolderPath, PathBuf};
 use std::sync::Arc;
 
@@ -12,12 +13,12 @@ use slatedb::db_cache::moka::{MokaCache, MokaCacheOptions};
 use slatedb::object_store::ObjectStore;
 use slatedb::object_store::local::LocalFileSystem;
 use slatedb::object_store::path::Path;
-use slatedb::{Db, DbBuilder, DbReader, DbReaderMode};
+use slatedb::{Db, DbBuilder, DbIterator, DbReader, DbReaderMode};
 
 use super::SlateDbStore;
 use super::kv::{SlateDbKv, error};
 use crate::error::{Error, ErrorKind};
-use crate::store::kv::{Kv, KvScan, KvTxn};
+use crate::store::kv::{Kv, KvTxn};
 use crate::store::{key, record};
 
 const FORMAT: &str = "format";
@@ -107,9 +108,8 @@ impl SlateDbStore {
         let format = kv.view()?.get(&key::meta(FORMAT)).await?;
         if check_format(format.as_ref())?.is_none() {
             let mut txn = kv.begin()?;
-            if txn.scan(vec![0]..vec![0xFF]).await?.next().await?.is_some() {
-                return Err(foreign());
-            }
+            let rows = kv.db().scan::<RangeFull>(..).await;
+            refuse_foreign(rows).await?;
             txn.put(key::meta(FORMAT), record::store_format())?;
             txn.commit().await?;
             kv.flush().await?;
@@ -177,10 +177,16 @@ impl SlateDbStoreBuilder {
     /// Reads what is there without writing and without shutting a writer out.
     async fn look_first(&self) -> Result<(), Error> {
         let admin = Admin::builder(self.path.clone(), self.object_store.clone()).build();
-        let manifest = admin
-            .read_manifest(None)
-            .await
-            .map_err(|e| error("its manifest could not be read", e))?;
+        let manifest = admin.read_manifest(None).await.map_err(|e| {
+            // A manifest that cannot be decoded is an internal error to SlateDB.
+            let damaged = matches!(e.kind(), slatedb::ErrorKind::Internal);
+            let error = error("its manifest could not be read", e);
+            if damaged {
+                damaged_manifest().with_source(error)
+            } else {
+                error
+            }
+        })?;
         if manifest.is_none() {
             return match &self.local {
                 Some(folder) => only_slatedb_folders(folder),
@@ -197,11 +203,10 @@ impl SlateDbStoreBuilder {
             .build()
             .await
             .map_err(|e| error("the database could not be read", e))?;
-        let format = reader.get(key::meta(FORMAT)).await;
+        let found = is_store(&reader).await;
         let closed = reader.close().await;
-        let format = format.map_err(|e| error("the format of the store could not be read", e))?;
-        closed.map_err(|e| error("the database could not be read", e))?;
-        check_format(format.as_ref()).map(drop)
+        found?;
+        closed.map_err(|e| error("the database could not be read", e))
     }
 }
 
@@ -219,6 +224,33 @@ fn check_format(format: Option<&bytes::Bytes>) -> Result<Option<()>, Error> {
         .transpose()
 }
 
+/// Whether a database may be opened as a store: it is one, or it is empty.
+async fn is_store(reader: &DbReader) -> Result<(), Error> {
+    let format = reader
+        .get(key::meta(FORMAT))
+        .await
+        .map_err(|e| error("the format of the store could not be read", e))?;
+    if check_format(format.as_ref())?.is_some() {
+        return Ok(());
+    }
+    refuse_foreign(reader.scan::<RangeFull>(..).await).await
+}
+
+/// Refuses a database that has no mark of a store and holds records all the same.
+async fn refuse_foreign(rows: Result<DbIterator, slatedb::Error>) -> Result<(), Error> {
+    let unread = |e| error("the database could not be read", e);
+    match rows.map_err(unread)?.next().await.map_err(unread)? {
+        Some(_) => Err(foreign()),
+        None => Ok(()),
+    }
+}
+
+fn damaged_manifest() -> Error {
+    Error::corrupt(
+        "its manifest could not be read: the database is damaged or was written by another version of SlateDB; restore the newest file under `manifest` from a backup",
+    )
+}
+
 fn foreign() -> Error {
     Error::invalid(
         "it is a database of something else: it holds records and not the mark of a store; name another place",
@@ -228,8 +260,9 @@ fn foreign() -> Error {
 /// A folder without a database may hold what an interrupted start left behind, and nothing else.
 fn only_slatedb_folders(folder: &FolderPath) -> Result<(), Error> {
     for entry in std::fs::read_dir(folder).map_err(|e| unusable(folder, e))? {
-        let name = entry.map_err(|e| unusable(folder, e))?.file_name();
-        if !SLATEDB_FOLDERS.iter().any(|known| name == *known) {
+        let entry = entry.map_err(|e| unusable(folder, e))?;
+        let name = entry.file_name();
+        if !entry.path().is_dir() || !SLATEDB_FOLDERS.iter().any(|known| name == *known) {
             return Err(Error::invalid(format!(
                 "the folder holds {:?} and no store; name an empty folder, a new one, or that of a store",
                 name.to_string_lossy()

@@ -1,0 +1,15 @@
+//! The program `loans`, run as a user runs it, over real stores on the disk.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod bad_log;
+mod bad_store;
+mod broken_log;
+mod conversions;
+mod goes_on;
+mod killed_import;
+mod program;
+mod readme;
+mod real_log;
+mod rejected;
+mod sample;

@@ -1,0 +1,111 @@
+//! Runs the program and reads what it says.
+
+use std::fs;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use flate2::Compression;
+use flate2::write::GzEncoder;
+use serde_json::Value;
+use state_migration_examples::sample;
+
+/// What a run of the program left behind.
+#[derive(Debug)]
+pub(crate) struct Run {
+    pub(crate) code: Option<i32>,
+    pub(crate) stdout: String,
+    pub(crate) stderr: String,
+}
+
+impl Run {
+    pub(crate) fn new(output: Output) -> Self {
+        Self {
+            code: output.status.code(),
+            stdout: String::from_utf8(output.stdout).unwrap(),
+            stderr: String::from_utf8(output.stderr).unwrap(),
+        }
+    }
+
+    /// The JSON object of the last line.
+    pub(crate) fn json(&self) -> Value {
+        let last = self.stdout.lines().last();
+        serde_json::from_str(last.unwrap_or_else(|| panic!("nothing on stdout: {self:?}"))).unwrap()
+    }
+}
+
+pub(crate) fn command() -> Command {
+    Command::new(env!("CARGO_BIN_EXE_loans"))
+}
+
+/// Runs the program without `--log`.
+pub(crate) fn run_on_sample(store: &Path) -> Run {
+    Run::new(
+        command()
+            .args(["--json", "--store"])
+            .arg(store)
+            .output()
+            .unwrap(),
+    )
+}
+
+pub(crate) fn run(log: &Path, store: &Path) -> Run {
+    Run::new(
+        command()
+            .args(["--json", "--log"])
+            .arg(log)
+            .arg("--store")
+            .arg(store)
+            .output()
+            .unwrap(),
+    )
+}
+
+/// The JSON object of a run in which everything went well.
+pub(crate) fn good(run: &Run) -> Value {
+    assert_eq!(run.code, Some(0), "{run:?}");
+    run.json()
+}
+
+/// The same result with what only a first run has set to what a second has.
+pub(crate) fn as_second(first: &Value) -> Value {
+    let mut second = first.clone();
+    second["imported"] = 0.into();
+    second["migrated"] = 0.into();
+    second
+}
+
+/// Invented applications as XES.
+pub(crate) fn invented(applications: u32) -> String {
+    let mut log = Vec::new();
+    sample::write_log(&mut log, applications).unwrap();
+    String::from_utf8(log).unwrap()
+}
+
+pub(crate) fn packed(log: &[u8]) -> Vec<u8> {
+    let mut packed = GzEncoder::new(Vec::new(), Compression::fast());
+    packed.write_all(log).unwrap();
+    packed.finish().unwrap()
+}
+
+pub(crate) fn write(folder: &Path, name: &str, contents: impl AsRef<[u8]>) -> PathBuf {
+    let path = folder.join(name);
+    fs::write(&path, contents).unwrap();
+    path
+}
+
+/// The real log, if the folder with it is known.
+pub(crate) fn real_log(test: &str) -> Option<PathBuf> {
+    match std::env::var_os("STATE_MIGRATION_DATA") {
+        Some(folder) => Some(PathBuf::from(folder).join("bpic2012.xes.gz")),
+        None => {
+            // Not by `eprintln!`, which is not shown of a test that passes.
+            writeln!(
+                std::io::stderr(),
+                "SKIPPED {test}: STATE_MIGRATION_DATA does not name the folder with bpic2012.xes.gz"
+            )
+            .unwrap();
+            None
+        }
+    }
+}

@@ -1,0 +1,39 @@
+//! What the README quotes is what the project holds.
+#![allow(clippy::unwrap_used, clippy::panic, missing_docs)]
+
+const README: &str = include_str!("../../README.md");
+
+/// The fenced blocks of a kind.
+fn blocks(kind: &str) -> Vec<&'static str> {
+    let fence = format!("```{kind}\n");
+    let blocks = README.split(&fence).skip(1);
+    blocks
+        .map(|rest| rest.split("```").next().unwrap())
+        .collect()
+}
+
+#[test]
+fn the_function_shown_first_is_that_of_the_whole_example() {
+    let (short, whole) = (blocks("rust,ignore"), blocks("rust,standalone_crate"));
+    assert_eq!((short.len(), whole.len()), (1, 1));
+    assert!(whole[0].contains(short[0]), "{}", short[0]);
+}
+
+#[test]
+fn the_compile_error_shown_is_a_golden_of_the_tests() {
+    let golden = include_str!("../../tests/ui/cases/fail/types/wrong_parameter.stderr");
+    let shown = blocks("text");
+    assert_eq!(shown.len(), 1);
+    assert!(shown[0].lines().count() > 3);
+    assert!(golden.starts_with(shown[0]), "{}", shown[0]);
+}
+
+#[test]
+fn the_two_commands_of_a_newcomer_are_on_the_first_screen() {
+    let first_screen: Vec<&str> = README.lines().take(60).collect();
+    for command in ["$ cargo run --bin loans", "$ cargo test --workspace"] {
+        assert!(first_screen.contains(&command), "{command}");
+    }
+    let ci = include_str!("../../.ci/run");
+    assert!(ci.contains("cargo test --workspace"));
+}
