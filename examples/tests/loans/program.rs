@@ -100,8 +100,9 @@ pub(crate) fn real_log(test: &str) -> Option<PathBuf> {
         Some(folder) => Some(PathBuf::from(folder).join("bpic2012.xes.gz")),
         None => {
             // Not by `eprintln!`, which is not shown of a test that passes.
+            let mut stderr = std::io::stderr();
             writeln!(
-                std::io::stderr(),
+                stderr,
                 "SKIPPED {test}: STATE_MIGRATION_DATA does not name the folder with bpic2012.xes.gz"
             )
             .unwrap();
