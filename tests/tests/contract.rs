@@ -371,3 +371,25 @@ async fn a_users_own_registry_has_the_processs_own_key_rewritten() {
         vec![Some(v2), Some(v1.clone()), Some(v1)]
     );
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_run_can_be_a_task_of_its_own() {
+    for one_store in [true, false] {
+        let (events, others) = (MemoryStore::new(), MemoryStore::new());
+        let snapshots = if one_store {
+            events.clone()
+        } else {
+            others.clone()
+        };
+        place(&events, &snapshots, 1).await.unwrap();
+        let runner = MigrationRunner::new(OrderV1ToV2Migration, events, snapshots);
+        let task = tokio::spawn(async move {
+            (
+                runner.run().await,
+                runner.run_and_update_registry(&others).await,
+            )
+        });
+        let (first, second) = task.await.unwrap();
+        assert_eq!((first.migrated, second.migrated), (1, 0));
+    }
+}

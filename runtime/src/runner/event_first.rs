@@ -57,8 +57,15 @@ pub(super) async fn run(
                 return report;
             }
         };
-        let mut outcomes = stream::iter(&page)
-            .map(|stream| async move { (stream, migrate(run, stores, stream).await) })
+        let at_end = page.len() < PAGE;
+        after = page.last().cloned();
+        // By value: futures that borrow from the page would keep a run from
+        // being a task of its own.
+        let mut outcomes = stream::iter(page)
+            .map(|stream| async move {
+                let outcome = migrate(run, stores, &stream).await;
+                (stream, outcome)
+            })
             .buffered(AT_A_TIME);
         while let Some((stream, (outcome, warnings))) = outcomes.next().await {
             for warning in warnings {
@@ -75,10 +82,9 @@ pub(super) async fn run(
                 Outcome::Failed(error) => report.fail(error),
             }
         }
-        if page.len() < PAGE {
+        if at_end {
             return report;
         }
-        after = page.last().cloned();
     }
 }
 
@@ -158,20 +164,9 @@ async fn read(
             .read_all(stream, at, PAGE)
             .await
             .map_err(|e| scan::unread(stream, &e))?;
-        let before = at;
-        for event in &page {
-            if event.sequence != at + 1 || event.sequence > head.sequence {
-                break;
-            }
+        for event in scan::follow(stream, &page, at, head.sequence)? {
             fold::apply(fold.as_mut(), stream, event.sequence, event.into())?;
             at = event.sequence;
-        }
-        if at == before {
-            let missing = Error::corrupt(format!(
-                "event {} of stream {stream} is missing; restore it from a backup",
-                at + 1
-            ));
-            return Err(scan::unread(stream, &missing));
         }
     }
     let state = fold::finish(fold, stream)?;

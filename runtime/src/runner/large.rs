@@ -94,21 +94,10 @@ async fn read_on(
             .read_all(stream, here.at, PAGE)
             .await
             .map_err(|e| scan::unread(stream, &e))?;
-        if page.is_empty() {
-            let error = Error::corrupt(format!(
-                "event {} of stream {stream} is missing; restore it from a backup",
-                here.at + 1
-            ));
-            return Err(scan::unread(stream, &error));
-        }
+        let id = stream.clone();
         here = blocking(move || {
-            for event in page.iter().filter(|event| event.sequence <= through) {
-                fold::apply(
-                    here.fold.as_mut(),
-                    &event.stream_id,
-                    event.sequence,
-                    event.into(),
-                )?;
+            for event in scan::follow(&id, &page, here.at, through)? {
+                fold::apply(here.fold.as_mut(), &id, event.sequence, event.into())?;
                 here.at = event.sequence;
             }
             Ok(here)

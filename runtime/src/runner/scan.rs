@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use crate::error::Error;
+use crate::event::Event;
 use crate::id::{StreamId, WorkflowId};
 use crate::runner::report::{MigrationError, Stage};
 use crate::store::{Chunk, ChunkEvent, ChunkProblem, ChunkRequest, Head};
@@ -42,6 +43,29 @@ pub(super) fn unread(stream: &StreamId, error: &Error) -> MigrationError {
         sequence: None,
         message: error.to_string(),
     }
+}
+
+/// The events of a page that follow each other after `at`, up to `through`; at
+/// least one.
+pub(super) fn follow<'a>(
+    stream: &StreamId,
+    page: &'a [Event],
+    at: u64,
+    through: u64,
+) -> Result<&'a [Event], MigrationError> {
+    let count = page
+        .iter()
+        .zip(at + 1..=through)
+        .take_while(|(event, expected)| event.sequence == *expected)
+        .count();
+    if count == 0 {
+        let missing = Error::corrupt(format!(
+            "event {} of stream {stream} is missing; nothing was changed, restore it from a backup",
+            at + 1
+        ));
+        return Err(unread(stream, &missing));
+    }
+    Ok(&page[..count])
 }
 
 /// Begins a chunk of processes; of one, with its events after a sequence

@@ -164,8 +164,8 @@ async fn read_events<S: KvScan>(
 ) -> Result<Result<(Vec<ChunkEvent>, usize), ChunkProblem>, Error> {
     let corrupt = |error: Error| Ok(Err(ChunkProblem::Corrupt(error.to_string())));
     let prefix = key::event_prefix(stream);
-    if after < head.sequence {
-        rows.advance_to(&key::event(stream, after + 1)).await?;
+    if let Some(first) = after.checked_add(1) {
+        rows.advance_to(&key::event(stream, first)).await?;
     }
     let mut events = Vec::new();
     let mut bytes = 0;

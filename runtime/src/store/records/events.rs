@@ -33,6 +33,13 @@ impl<K: Kv> RecordStore<K> {
         let appended = self
             .transact("an append to", stream.as_str(), |mut txn| async move {
                 let head = read_head(&txn, stream).await?;
+                // The fence comes first: code of an old version is to learn that
+                // the process moved, not only that somebody was faster.
+                if let (Some(head), Some(event)) = (&head, events.first())
+                    && !is_reserved(event.event_type())
+                {
+                    fence::check(stream, event.workflow_id(), &head.workflow_id)?;
+                }
                 check_expected(stream, expected, head.as_ref())?;
                 let appended = match (head, events.as_slice()) {
                     (Some(head), [event]) if is_reserved(event.event_type()) => {
@@ -97,9 +104,7 @@ async fn append<T: KvTxn>(
         return Err(Error::invalid("an append has no events"));
     };
     let code = first.workflow_id();
-    if let Some(head) = &head {
-        fence::check(stream, code, &head.workflow_id)?;
-    } else {
+    if head.is_none() {
         if is_reserved(first.event_type()) {
             return Err(Error::invalid(format!(
                 "stream {stream} has no events, so nothing of it can be migrated"
