@@ -93,6 +93,9 @@ pub(crate) trait Fold: Send {
     /// Folds one event; a `$migrated` event replaces the state by its baseline.
     fn apply(&mut self, event: EventView<'_>) -> Result<(), FoldError>;
 
+    /// Whether a process in the state so far is over.
+    fn is_finished(&self) -> bool;
+
     /// The same fold, to go on from here more than once.
     fn fork(&self) -> Box<dyn Fold>;
 
@@ -160,6 +163,10 @@ where
 {
     fn apply(&mut self, event: EventView<'_>) -> Result<(), FoldError> {
         self.fold(event)
+    }
+
+    fn is_finished(&self) -> bool {
+        W::is_finished(&self.state)
     }
 
     fn fork(&self) -> Box<dyn Fold> {

@@ -36,7 +36,7 @@
 //! Without features the crate is traits, macro and registry.
 // The overview links to what features add.
 #![cfg_attr(not(feature = "slatedb"), allow(rustdoc::broken_intra_doc_links))]
-#![cfg_attr(not(feature = "tokio"), allow(dead_code))]
+#![cfg_attr(not(feature = "slatedb"), allow(dead_code))]
 
 // Lets the attribute's `::state_migration` paths work inside this crate.
 extern crate self as state_migration;
@@ -56,6 +56,7 @@ mod process_registry;
 mod registry;
 #[cfg(feature = "tokio")]
 mod runner;
+mod selection;
 mod snapshot;
 mod store;
 mod time;
@@ -81,6 +82,7 @@ pub use runner::{
     CommitForm, MigrationError, MigrationReport, MigrationRunner, MigrationWarning, Migrations,
     SkippedBy, Stage, Visited,
 };
+pub use selection::Selection;
 pub use snapshot::{Snapshot, SnapshotStore};
 pub use store::{
     Appended, Chunk, ChunkEvent, ChunkProblem, ChunkProcess, ChunkRequest, EventStore,

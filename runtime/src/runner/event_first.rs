@@ -31,6 +31,8 @@ struct Stores<'a> {
 enum Outcome {
     Empty,
     OtherWorkflow,
+    NotSelected,
+    Finished,
     AlreadyThere { repaired: bool },
     Migrated,
     Failed(MigrationError),
@@ -48,9 +50,19 @@ pub(super) async fn run(
         registry,
     };
     let mut report = MigrationReport::of(run.id, CommitForm::EventFirst, Visited::ByFullScan);
+    let prefix = run.selection.list_prefix();
+    // The first so many are found by going through all in order.
+    let mut left = run.selection.limit();
+    let at_a_time = left.map_or(AT_A_TIME, |_| 1);
     let mut after = None;
+    if left == Some(0) {
+        return report;
+    }
     loop {
-        let page = match events.list_streams(None, after.as_ref(), PAGE).await {
+        let page = match events
+            .list_streams(prefix.as_deref(), after.as_ref(), PAGE)
+            .await
+        {
             Ok(page) => page,
             Err(error) => {
                 report.fail(listing_failed(&error));
@@ -66,7 +78,7 @@ pub(super) async fn run(
                 let outcome = migrate(run, stores, &stream).await;
                 (stream, outcome)
             })
-            .buffered(AT_A_TIME);
+            .buffered(at_a_time);
         while let Some((stream, (outcome, warnings))) = outcomes.next().await {
             for warning in warnings {
                 report.warn(stream.clone(), warning);
@@ -78,8 +90,19 @@ pub(super) async fn run(
                     report.skip(|s| s.already_there += 1);
                     report.repaired += usize::from(repaired);
                 }
-                Outcome::Migrated => report.migrated += 1,
-                Outcome::Failed(error) => report.fail(error),
+                Outcome::NotSelected => report.skip(|s| s.not_selected += 1),
+                Outcome::Finished => report.skip(|s| s.finished += 1),
+                Outcome::Migrated => {
+                    report.migrated += 1;
+                    left = left.map(|left| left.saturating_sub(1));
+                }
+                Outcome::Failed(error) => {
+                    report.fail(error);
+                    left = left.map(|left| left.saturating_sub(1));
+                }
+            }
+            if left == Some(0) {
+                return report;
             }
         }
         if at_end {
@@ -91,12 +114,18 @@ pub(super) async fn run(
 /// Does what is to be done about one stream; returns what is left to do as warnings.
 async fn migrate(run: &Run, stores: &Stores<'_>, stream: &StreamId) -> (Outcome, Vec<String>) {
     let mut warnings = Vec::new();
+    if !run.selection.selects(stream) {
+        return (Outcome::NotSelected, warnings);
+    }
     for _ in 0..ATTEMPTS {
         let head = match stores.events.head(stream).await {
             Ok(Some(head)) => head,
             Ok(None) => return (Outcome::Empty, warnings),
             Err(error) => return (Outcome::Failed(scan::unread(stream, &error)), warnings),
         };
+        if !run.selection.selects_workflow(head.workflow_id.name()) {
+            return (Outcome::NotSelected, warnings);
+        }
         let route = match run.migrations.standing(&head.workflow_id) {
             Standing::OtherWorkflow => return (Outcome::OtherWorkflow, warnings),
             Standing::Newest => {
@@ -110,7 +139,8 @@ async fn migrate(run: &Run, stores: &Stores<'_>, stream: &StreamId) -> (Outcome,
             Standing::Behind(route) => route,
         };
         let converted = match read(run, stores, stream, head, &route).await {
-            Ok(converted) => converted,
+            Ok(Some(converted)) => converted,
+            Ok(None) => return (Outcome::Finished, warnings),
             Err(error) => return (Outcome::Failed(error), warnings),
         };
         if let Err(error) = commit::event(stores.events, &converted).await {
@@ -148,14 +178,15 @@ fn moved_on(error: &Error) -> bool {
     )
 }
 
-/// Reads, folds and converts a process.
+/// Reads, folds and converts a process; `None` when it is over and the
+/// selection leaves such processes alone.
 async fn read(
     run: &Run,
     stores: &Stores<'_>,
     stream: &StreamId,
     head: Head,
     route: &Route,
-) -> Result<convert::Converted, MigrationError> {
+) -> Result<Option<convert::Converted>, MigrationError> {
     let mut fold = fold::start(route, stream)?;
     let mut at = head.replay_after();
     while at < head.sequence {
@@ -169,13 +200,16 @@ async fn read(
             at = event.sequence;
         }
     }
+    if !fold::is_selected(fold.as_ref(), stream, &run.selection)? {
+        return Ok(None);
+    }
     let state = fold::finish(fold, stream)?;
     let folded = fold::Folded {
         stream: stream.clone(),
         head,
         state,
     };
-    convert::process(route, run.id, folded)
+    convert::process(route, run.id, folded).map(Some)
 }
 
 /// Tells the process registry where the process stands. Returns whether it did not know.

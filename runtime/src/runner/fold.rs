@@ -5,6 +5,7 @@ use crate::id::StreamId;
 use crate::registry::Route;
 use crate::runner::report::{MigrationError, Stage};
 use crate::runner::scan::Scanned;
+use crate::selection::Selection;
 use crate::store::Head;
 
 /// What follows a failure of user code in the report.
@@ -17,8 +18,13 @@ pub(super) struct Folded {
     pub(super) state: AnyState,
 }
 
-/// Folds a process that was read.
-pub(super) fn process(route: &Route, scanned: Scanned) -> Result<Folded, MigrationError> {
+/// Folds a process that was read; `None` when it is over and the selection
+/// leaves such processes alone.
+pub(super) fn process(
+    route: &Route,
+    scanned: Scanned,
+    selection: &Selection,
+) -> Result<Option<Folded>, MigrationError> {
     let Scanned {
         stream,
         head,
@@ -28,12 +34,25 @@ pub(super) fn process(route: &Route, scanned: Scanned) -> Result<Folded, Migrati
     for event in &events {
         apply(fold.as_mut(), &stream, event.sequence, event.into())?;
     }
+    if !is_selected(fold.as_ref(), &stream, selection)? {
+        return Ok(None);
+    }
     let state = finish(fold, &stream)?;
-    Ok(Folded {
+    Ok(Some(Folded {
         stream,
         head,
         state,
-    })
+    }))
+}
+
+/// Whether a selection wants a process in the state that its fold has come to.
+pub(super) fn is_selected(
+    fold: &dyn Fold,
+    stream: &StreamId,
+    selection: &Selection,
+) -> Result<bool, MigrationError> {
+    catch(|| selection.selects_finished(fold.is_finished()))
+        .map_err(|panic| failed(stream, None, panic))
 }
 
 /// A fold of the version that a route starts from.

@@ -18,11 +18,17 @@ struct Progress {
     at: u64,
 }
 
-/// Migrates one process; `None` when it no longer stands at the start of a route.
-pub(super) async fn process(
-    work: &Work,
-    stream: &StreamId,
-) -> Result<Option<Moved>, MigrationError> {
+/// What became of a process.
+pub(super) enum Outcome {
+    Moved(Moved),
+    /// It is over, and the selection leaves such processes alone.
+    Finished,
+    /// It no longer stands at the start of a route.
+    Gone,
+}
+
+/// Migrates one process.
+pub(super) async fn process(work: &Work, stream: &StreamId) -> Result<Outcome, MigrationError> {
     let mut progress: Option<(Option<u64>, Progress)> = None;
     for _ in 0..ATTEMPTS {
         let Some(head) = work
@@ -31,10 +37,10 @@ pub(super) async fn process(
             .await
             .map_err(|e| scan::unread(stream, &e))?
         else {
-            return Ok(None);
+            return Ok(Outcome::Gone);
         };
         let Some(route) = work.routes.get(&head.workflow_id) else {
-            return Ok(None);
+            return Ok(Outcome::Gone);
         };
         // A migration in between starts the replay anew.
         let here = match progress.take() {
@@ -55,10 +61,14 @@ pub(super) async fn process(
         if let Some(tail) = tail.filter(|tail| tail.head.baseline == head.baseline) {
             let fork = fold::fork(here.fold.as_ref(), stream)?;
             let (route, run, id) = (route.clone(), work.run, stream.clone());
+            let selection = work.selection.clone();
             let converted = blocking(move || {
                 let mut fork = fork;
                 for event in &tail.events {
                     fold::apply(fork.as_mut(), &id, event.sequence, event.into())?;
+                }
+                if !fold::is_selected(fork.as_ref(), &id, &selection)? {
+                    return Ok(None);
                 }
                 let state = fold::finish(fork, &id)?;
                 let folded = fold::Folded {
@@ -66,12 +76,15 @@ pub(super) async fn process(
                     head: tail.head,
                     state,
                 };
-                convert::process(&route, run, folded)
+                convert::process(&route, run, folded).map(Some)
             })
             .await
             .map_err(|e| scan::unread(stream, &e))??;
+            let Some(converted) = converted else {
+                return Ok(Outcome::Finished);
+            };
             match commit::chunk(scanned.chunk, vec![converted], work.remember).await {
-                Ok(mut moved) => return Ok(moved.pop()),
+                Ok(mut moved) => return Ok(moved.pop().map_or(Outcome::Gone, Outcome::Moved)),
                 Err(error) if error.is_conflict() => {}
                 Err(error) => return Err(commit::failed(stream, &error)),
             }

@@ -35,6 +35,7 @@ use crate::id::{RunId, StreamId};
 use crate::migration::StateMigration;
 use crate::process_registry::ProcessRegistry;
 use crate::registry::{Migration, MigrationRegistry, RegistryError};
+use crate::selection::Selection;
 use crate::snapshot::SnapshotStore;
 use crate::store::{EventStore, TransactionalStore};
 use crate::workflow::Workflow;
@@ -133,6 +134,7 @@ pub struct MigrationRunner<M, ES, SS> {
     events: ES,
     snapshots: SS,
     full_count: bool,
+    selection: Arc<Selection>,
     migrations: PhantomData<fn() -> M>,
 }
 
@@ -141,6 +143,7 @@ impl<M, ES, SS> fmt::Debug for MigrationRunner<M, ES, SS> {
         f.debug_struct("MigrationRunner")
             .field("registry", &self.registry)
             .field("full_count", &self.full_count)
+            .field("selection", &self.selection)
             .finish_non_exhaustive()
     }
 }
@@ -154,6 +157,7 @@ impl<M: Migrations, ES, SS> MigrationRunner<M, ES, SS> {
             events: event_store,
             snapshots: snapshot_store,
             full_count: false,
+            selection: Arc::default(),
             migrations: PhantomData,
         }
     }
@@ -168,6 +172,13 @@ impl<M, ES, SS> MigrationRunner<M, ES, SS> {
     #[must_use]
     pub fn full_count(mut self, full_count: bool) -> Self {
         self.full_count = full_count;
+        self
+    }
+
+    /// Which processes the run is for. All of them, unless this is called.
+    #[must_use]
+    pub fn select(mut self, selection: Selection) -> Self {
+        self.selection = Arc::new(selection);
         self
     }
 }
@@ -210,6 +221,7 @@ impl<M, ES: EventStore, SS: SnapshotStore> MigrationRunner<M, ES, SS> {
         let run = Run {
             id: RunId::random(),
             migrations: Arc::new(migrations),
+            selection: self.selection.clone(),
         };
         match self.one_store() {
             Some(store) => {
@@ -232,4 +244,5 @@ impl<M, ES: EventStore, SS: SnapshotStore> MigrationRunner<M, ES, SS> {
 struct Run {
     id: RunId,
     migrations: Arc<MigrationRegistry>,
+    selection: Arc<Selection>,
 }

@@ -13,8 +13,11 @@ use crate::id::{RunId, StreamId, WorkflowId};
 use crate::process_registry::ProcessRegistry;
 use crate::registry::{Route, Standing};
 use crate::runner::commit::Moved;
-use crate::runner::report::{CommitForm, KEPT, MigrationError, MigrationReport, Stage, Visited};
+use crate::runner::report::{
+    CommitForm, KEPT, MigrationError, MigrationReport, SkippedBy, Stage, Visited,
+};
 use crate::runner::{Run, commit, convert, fold, large, registry_update, scan};
+use crate::selection::Selection;
 use crate::store::{StreamRange, TransactionalStore};
 
 /// How often one process is tried while others write to it.
@@ -35,6 +38,7 @@ type Store = Arc<dyn TransactionalStore>;
 struct Done {
     migrated: Vec<Moved>,
     failed: Vec<MigrationError>,
+    skipped: SkippedBy,
 }
 
 /// What every worker needs.
@@ -44,6 +48,7 @@ pub(super) struct Work {
     /// The routes, by where they start.
     pub(super) routes: Arc<BTreeMap<WorkflowId, Route>>,
     pub(super) run: RunId,
+    pub(super) selection: Arc<Selection>,
     /// Whether a process registry elsewhere is to be told.
     pub(super) remember: bool,
 }
@@ -61,7 +66,7 @@ pub(super) async fn run(
     };
     let mut report = MigrationReport::of(run.id, CommitForm::OneTransaction, visited);
     if let Some(registry) = elsewhere {
-        repair(&store, registry, &mut report).await;
+        repair(run, &store, registry, &mut report).await;
     }
     let mut unread = Vec::new();
     if full_count {
@@ -81,7 +86,7 @@ pub(super) async fn run(
         }
     };
     for stray in &plan.strays {
-        if let Err(error) = report_strays(&store, stray, &mut report).await {
+        if let Err(error) = report_strays(run, &store, stray, &mut report).await {
             report.fail(listing_failed(&error));
         }
     }
@@ -90,6 +95,7 @@ pub(super) async fn run(
             store,
             routes: Arc::new(plan.routes),
             run: run.id,
+            selection: run.selection.clone(),
             remember: elsewhere.is_some(),
         };
         migrate_all(&work, elsewhere, &mut report).await;
@@ -114,7 +120,8 @@ async fn plan(run: &Run, store: &Store) -> Result<Plan, Error> {
         routes: BTreeMap::new(),
         strays: Vec::new(),
     };
-    for name in run.migrations.names() {
+    let names = run.migrations.names();
+    for name in names.filter(|name| run.selection.selects_workflow(name)) {
         for version in store.versions(name).await? {
             match run.migrations.standing(&version) {
                 Standing::Behind(route) => {
@@ -140,6 +147,10 @@ async fn count_all(
     loop {
         let page = store.list_streams(None, after.as_ref(), PAGE).await?;
         for stream in &page {
+            if !run.selection.selects(stream) {
+                report.skip(|s| s.not_selected += 1);
+                continue;
+            }
             match store.head(stream).await {
                 Err(error) => match error.kind() {
                     ErrorKind::Corrupt | ErrorKind::NewerFormat => {
@@ -166,6 +177,7 @@ async fn count_all(
 }
 
 async fn report_strays(
+    run: &Run,
     store: &Store,
     version: &WorkflowId,
     report: &mut MigrationReport,
@@ -177,7 +189,7 @@ async fn report_strays(
             through: None,
         };
         let page = store.streams_at(version, &rest, PAGE).await?;
-        for stream in &page {
+        for stream in page.iter().filter(|stream| run.selection.selects(stream)) {
             report.fail(no_route(stream.clone(), version));
         }
         if page.len() < PAGE {
@@ -208,7 +220,12 @@ pub(super) fn listing_failed(error: &Error) -> MigrationError {
 }
 
 /// Sets right what earlier runs could not tell a process registry elsewhere.
-async fn repair(store: &Store, registry: &dyn ProcessRegistry, report: &mut MigrationReport) {
+async fn repair(
+    run: &Run,
+    store: &Store,
+    registry: &dyn ProcessRegistry,
+    report: &mut MigrationReport,
+) {
     let mut after = None;
     loop {
         let page = match store.remembered(after.as_ref(), PAGE).await {
@@ -216,7 +233,7 @@ async fn repair(store: &Store, registry: &dyn ProcessRegistry, report: &mut Migr
             Err(error) => return report.fail(listing_failed(&error)),
         };
         let mut told = Vec::new();
-        for stream in &page {
+        for stream in page.iter().filter(|stream| run.selection.selects(stream)) {
             let outcome = match store.head(stream).await {
                 Ok(Some(head)) => {
                     registry_update::process(registry, stream, &head.workflow_id).await
@@ -259,14 +276,18 @@ async fn migrate_all(
     elsewhere: Option<&dyn ProcessRegistry>,
     report: &mut MigrationReport,
 ) {
-    let workers = std::thread::available_parallelism().map_or(2, |cores| cores.get() * 2);
+    // The first so many are those of one worker that goes through all in order.
+    let workers = match work.selection.limit() {
+        Some(_) => 1,
+        None => std::thread::available_parallelism().map_or(2, |cores| cores.get() * 2),
+    };
     let sources: Arc<[WorkflowId]> = work.routes.keys().cloned().collect();
     let ranges = match work
         .store
         .split(&sources, workers * RANGES_PER_WORKER, scan::CHUNK_PROCESSES)
         .await
     {
-        Ok(ranges) => ranges,
+        Ok(ranges) => common(&ranges, &work.selection.ranges()),
         Err(error) => return report.fail(listing_failed(&error)),
     };
     let queue = Arc::new(Mutex::new(VecDeque::from(ranges)));
@@ -276,19 +297,27 @@ async fn migrate_all(
         let (work, sources) = (work.clone(), sources.clone());
         let (queue, sender) = (queue.clone(), sender.clone());
         tasks.spawn(async move {
+            let mut left = work.selection.limit();
             loop {
                 let next = queue
                     .lock()
                     .unwrap_or_else(PoisonError::into_inner)
                     .pop_front();
                 let Some(range) = next else { break };
-                let due = scan::Due::new(work.store.clone(), &sources, range);
-                migrate_range(&work, due, &sender).await;
+                let selection = work.selection.clone();
+                let due = scan::Due::new(work.store.clone(), &sources, range, selection);
+                migrate_range(&work, due, &mut left, &sender).await;
             }
         });
     }
     drop(sender);
-    while let Some(Done { migrated, failed }) = done.recv().await {
+    while let Some(done) = done.recv().await {
+        let Done {
+            migrated,
+            failed,
+            skipped,
+        } = done;
+        report.skip_all(&skipped);
         report.migrated += migrated.len();
         for error in failed {
             report.fail(error);
@@ -343,21 +372,41 @@ fn worker_failed(message: &str) -> MigrationError {
 }
 
 /// Migrates a range, chunk by chunk.
-async fn migrate_range(work: &Work, mut due: scan::Due, sender: &mpsc::Sender<Done>) {
+async fn migrate_range(
+    work: &Work,
+    mut due: scan::Due,
+    left: &mut Option<usize>,
+    sender: &mpsc::Sender<Done>,
+) {
     let mut size = scan::CHUNK_PROCESSES;
     let mut conflicts = 0;
     loop {
-        let streams = match due.peek(size).await {
+        let streams = match due.peek(size.min(left.unwrap_or(usize::MAX))).await {
             Ok(streams) => streams,
             Err(error) => return give_up(None, &error, sender).await,
         };
+        let skipped = SkippedBy {
+            not_selected: due.take_not_selected(),
+            ..SkippedBy::default()
+        };
         let Some(first) = streams.first().cloned() else {
+            // The receiver is gone only when the run itself is.
+            let _ = sender
+                .send(Done {
+                    skipped,
+                    ..Done::default()
+                })
+                .await;
             return;
         };
         let alone = streams.len() == 1;
         match migrate_chunk(work, streams).await {
-            Ok((done, covered)) => {
+            Ok((mut done, covered)) => {
                 due.done(covered);
+                done.skipped.not_selected += skipped.not_selected;
+                if let Some(left) = left {
+                    *left = left.saturating_sub(done.migrated.len() + done.failed.len());
+                }
                 conflicts = 0;
                 size = (size * 2).min(scan::CHUNK_PROCESSES);
                 if sender.send(done).await.is_err() {
@@ -367,16 +416,20 @@ async fn migrate_range(work: &Work, mut due: scan::Due, sender: &mpsc::Sender<Do
             Err(error) if error.is_conflict() && alone && conflicts >= ATTEMPTS => {
                 due.done(1);
                 conflicts = 0;
-                let failed = vec![commit::busy(&first, ATTEMPTS)];
                 let done = Done {
-                    failed,
+                    failed: vec![commit::busy(&first, ATTEMPTS)],
+                    skipped,
                     ..Done::default()
                 };
+                if let Some(left) = left {
+                    *left = left.saturating_sub(1);
+                }
                 if sender.send(done).await.is_err() {
                     return;
                 }
             }
             Err(error) if error.is_conflict() => {
+                due.give_back_not_selected(skipped.not_selected);
                 if alone {
                     conflicts += 1;
                     // Let the other writer finish; it has right of way.
@@ -413,34 +466,66 @@ async fn migrate_chunk(work: &Work, streams: Vec<StreamId>) -> Result<(Done, usi
         mut failed,
         covered,
     } = scan::chunk(&work.store, streams, None).await?;
-    let (routes, run) = (work.routes.clone(), work.run);
+    let inner = work.clone();
     let outcomes = large::blocking(move || {
         processes
             .into_iter()
             .filter_map(|scanned| {
                 // The index is read before the transaction begins; the head
                 // says where the process stands.
-                let route = routes.get(&scanned.head.workflow_id)?;
-                let folded = fold::process(route, scanned);
-                Some(folded.and_then(|folded| convert::process(route, run, folded)))
+                let route = inner.routes.get(&scanned.head.workflow_id)?;
+                let folded = fold::process(route, scanned, &inner.selection);
+                Some(folded.and_then(|folded| {
+                    folded
+                        .map(|folded| convert::process(route, inner.run, folded))
+                        .transpose()
+                }))
             })
             .collect::<Vec<_>>()
     })
     .await?;
+    let mut skipped = SkippedBy::default();
     let mut converted = Vec::with_capacity(outcomes.len());
     for outcome in outcomes {
         match outcome {
-            Ok(process) => converted.push(process),
+            Ok(Some(process)) => converted.push(process),
+            Ok(None) => skipped.finished += 1,
             Err(error) => failed.push(error),
         }
     }
     let mut migrated = commit::chunk(chunk, converted, work.remember).await?;
     for stream in too_large {
         match large::process(work, &stream).await {
-            Ok(Some(moved)) => migrated.push(moved),
-            Ok(None) => {}
+            Ok(large::Outcome::Moved(moved)) => migrated.push(moved),
+            Ok(large::Outcome::Finished) => skipped.finished += 1,
+            Ok(large::Outcome::Gone) => {}
             Err(error) => failed.push(error),
         }
     }
-    Ok((Done { migrated, failed }, covered))
+    let done = Done {
+        migrated,
+        failed,
+        skipped,
+    };
+    Ok((done, covered))
+}
+
+/// The parts of some ranges that lie in some others.
+fn common(ranges: &[StreamRange], others: &[StreamRange]) -> Vec<StreamRange> {
+    let mut parts = Vec::new();
+    for range in ranges {
+        for other in others {
+            let after = range.after.clone().max(other.after.clone());
+            // Nothing is the last of all here, and the first of all there.
+            let through = match (&range.through, &other.through) {
+                (Some(a), Some(b)) => Some(a.min(b).clone()),
+                (a, b) => a.clone().or(b.clone()),
+            };
+            let empty = matches!((&after, &through), (Some(a), Some(t)) if a >= t);
+            if !empty {
+                parts.push(StreamRange { after, through });
+            }
+        }
+    }
+    parts
 }

@@ -235,6 +235,10 @@ impl MigrationReport {
         self.skipped = self.skipped_by.total();
     }
 
+    pub(crate) fn skip_all(&mut self, skipped: &SkippedBy) {
+        self.skip(|s| s.add(skipped));
+    }
+
     pub(crate) fn fail(&mut self, error: MigrationError) {
         self.error_count += 1;
         if self.errors.len() < KEPT {

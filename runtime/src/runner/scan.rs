@@ -7,6 +7,7 @@ use crate::error::Error;
 use crate::event::Event;
 use crate::id::{StreamId, WorkflowId};
 use crate::runner::report::{MigrationError, Stage};
+use crate::selection::Selection;
 use crate::store::{Chunk, ChunkEvent, ChunkProblem, ChunkRequest, Head};
 use crate::store::{StreamRange, TransactionalStore};
 
@@ -119,6 +120,8 @@ pub(super) struct Due {
     versions: Vec<DueAt>,
     /// Taken from the versions, and not yet done.
     taken: VecDeque<StreamId>,
+    selection: Arc<Selection>,
+    not_selected: usize,
 }
 
 /// What is due at one version.
@@ -134,6 +137,7 @@ impl Due {
         store: Arc<dyn TransactionalStore>,
         versions: &[WorkflowId],
         range: StreamRange,
+        selection: Arc<Selection>,
     ) -> Self {
         let StreamRange { after, through } = range;
         let versions = versions
@@ -150,7 +154,19 @@ impl Due {
             through,
             versions,
             taken: VecDeque::new(),
+            selection,
+            not_selected: 0,
         }
+    }
+
+    /// How many streams were left out since this was last asked.
+    pub(super) fn take_not_selected(&mut self) -> usize {
+        std::mem::take(&mut self.not_selected)
+    }
+
+    /// Counts streams that were left out again: the chunk after them was not done.
+    pub(super) fn give_back_not_selected(&mut self, count: usize) {
+        self.not_selected += count;
     }
 
     /// The next streams, at most `limit`; none at the end. The same ones come
@@ -166,8 +182,10 @@ impl Due {
             let Some(stream) = next.and_then(|due| due.page.pop_front()) else {
                 break;
             };
-            // A process that moved between two pages may stand in both.
-            if self.taken.back() != Some(&stream) {
+            if !self.selection.selects(&stream) {
+                self.not_selected += 1;
+            } else if self.taken.back() != Some(&stream) {
+                // A process that moved between two pages may stand in both.
                 self.taken.push_back(stream);
             }
         }
