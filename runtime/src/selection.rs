@@ -136,6 +136,11 @@ impl Selection {
         self.first
     }
 
+    /// The parts of some ranges outside of which nothing is selected.
+    pub(crate) fn within(&self, ranges: &[StreamRange]) -> Vec<StreamRange> {
+        common(ranges, &self.ranges())
+    }
+
     /// What all selected streams start with, as far as one prefix tells.
     pub(crate) fn list_prefix(&self) -> Option<String> {
         match (&self.prefix, &self.tenants) {
@@ -150,7 +155,7 @@ impl Selection {
 
     /// Ranges of streams outside of which nothing is selected, in order and
     /// apart from each other; a run reads nothing else.
-    pub(crate) fn ranges(&self) -> Vec<StreamRange> {
+    fn ranges(&self) -> Vec<StreamRange> {
         if let Some(streams) = &self.streams {
             let (first, last) = (streams.first(), streams.last());
             return match (first, last) {
@@ -176,6 +181,26 @@ impl Selection {
         });
         apart(ranges.collect())
     }
+}
+
+/// The parts of some ranges that lie in some others.
+fn common(ranges: &[StreamRange], others: &[StreamRange]) -> Vec<StreamRange> {
+    let mut parts = Vec::new();
+    for range in ranges {
+        for other in others {
+            let after = range.after.clone().max(other.after.clone());
+            // Nothing is the last of all here, and the first of all there.
+            let through = match (&range.through, &other.through) {
+                (Some(a), Some(b)) => Some(a.min(b).clone()),
+                (a, b) => a.clone().or(b.clone()),
+            };
+            let empty = matches!((&after, &through), (Some(a), Some(t)) if a >= t);
+            if !empty {
+                parts.push(StreamRange { after, through });
+            }
+        }
+    }
+    parts
 }
 
 /// The same ranges in order, with those that overlap made one.

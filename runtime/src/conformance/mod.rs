@@ -18,6 +18,7 @@
 //! # }
 //! ```
 
+mod commit;
 mod event_store;
 mod process_registry;
 mod snapshot_store;

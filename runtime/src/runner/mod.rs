@@ -16,6 +16,7 @@ mod event_first;
 mod fold;
 mod large;
 mod one_transaction;
+mod plan;
 mod registry_update;
 mod report;
 mod scan;

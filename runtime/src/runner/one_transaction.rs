@@ -8,17 +8,17 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
-use crate::error::{Error, ErrorKind};
+use crate::error::Error;
 use crate::id::{RunId, StreamId, WorkflowId};
 use crate::process_registry::ProcessRegistry;
-use crate::registry::{Route, Standing};
+use crate::registry::Route;
 use crate::runner::commit::Moved;
 use crate::runner::report::{
-    CommitForm, KEPT, MigrationError, MigrationReport, SkippedBy, Stage, Visited,
+    CommitForm, MigrationError, MigrationReport, SkippedBy, Stage, Visited,
 };
-use crate::runner::{Run, commit, convert, fold, large, registry_update, scan};
+use crate::runner::{Run, commit, convert, fold, large, plan, registry_update, scan};
 use crate::selection::Selection;
-use crate::store::{StreamRange, TransactionalStore};
+use crate::store::TransactionalStore;
 
 /// How often one process is tried while others write to it.
 pub(super) const ATTEMPTS: usize = 16;
@@ -29,9 +29,7 @@ const RANGES_PER_WORKER: usize = 8;
 /// How many chunks may wait to be reported.
 const WAITING: usize = 16;
 
-const PAGE: usize = 512;
-
-type Store = Arc<dyn TransactionalStore>;
+pub(super) type Store = Arc<dyn TransactionalStore>;
 
 /// What a worker has done, durably.
 #[derive(Default)]
@@ -66,34 +64,34 @@ pub(super) async fn run(
     };
     let mut report = MigrationReport::of(run.id, CommitForm::OneTransaction, visited);
     if let Some(registry) = elsewhere {
-        repair(run, &store, registry, &mut report).await;
+        registry_update::repair(run, &store, registry, &mut report).await;
     }
     let mut unread = Vec::new();
     if full_count {
-        match count_all(run, &store, &mut report).await {
+        match plan::count_all(run, &store, &mut report).await {
             Ok(found) => unread = found,
             Err(error) => {
-                report.fail(listing_failed(&error));
+                report.fail(plan::listing_failed(&error));
                 return report;
             }
         }
     }
-    let plan = match plan(run, &store).await {
-        Ok(plan) => plan,
+    let due = match plan::plan(run, &store).await {
+        Ok(due) => due,
         Err(error) => {
-            report.fail(listing_failed(&error));
+            report.fail(plan::listing_failed(&error));
             return report;
         }
     };
-    for stray in &plan.strays {
-        if let Err(error) = report_strays(run, &store, stray, &mut report).await {
-            report.fail(listing_failed(&error));
+    for stray in &due.strays {
+        if let Err(error) = plan::report_strays(run, &store, stray, &mut report).await {
+            report.fail(plan::listing_failed(&error));
         }
     }
-    if !plan.routes.is_empty() {
+    if !due.routes.is_empty() {
         let work = Work {
             store,
-            routes: Arc::new(plan.routes),
+            routes: Arc::new(due.routes),
             run: run.id,
             selection: run.selection.clone(),
             remember: elsewhere.is_some(),
@@ -107,167 +105,6 @@ pub(super) async fn run(
         }
     }
     report
-}
-
-/// Where processes stand that something is to be done about.
-struct Plan {
-    routes: BTreeMap<WorkflowId, Route>,
-    strays: Vec<WorkflowId>,
-}
-
-async fn plan(run: &Run, store: &Store) -> Result<Plan, Error> {
-    let mut plan = Plan {
-        routes: BTreeMap::new(),
-        strays: Vec::new(),
-    };
-    let names = run.migrations.names();
-    for name in names.filter(|name| run.selection.selects_workflow(name)) {
-        for version in store.versions(name).await? {
-            match run.migrations.standing(&version) {
-                Standing::Behind(route) => {
-                    plan.routes.insert(version, route);
-                }
-                Standing::NoRoute => plan.strays.push(version),
-                Standing::Newest | Standing::OtherWorkflow => {}
-            }
-        }
-    }
-    Ok(plan)
-}
-
-/// Counts the streams that need nothing; returns those that cannot be read, as
-/// far as a report keeps them.
-async fn count_all(
-    run: &Run,
-    store: &Store,
-    report: &mut MigrationReport,
-) -> Result<Vec<MigrationError>, Error> {
-    let mut unread = Vec::new();
-    let mut after = None;
-    loop {
-        let page = store.list_streams(None, after.as_ref(), PAGE).await?;
-        for stream in &page {
-            if !run.selection.selects(stream) {
-                report.skip(|s| s.not_selected += 1);
-                continue;
-            }
-            match store.head(stream).await {
-                Err(error) => match error.kind() {
-                    ErrorKind::Corrupt | ErrorKind::NewerFormat => {
-                        if unread.len() < KEPT {
-                            unread.push(scan::unread(stream, &error));
-                        }
-                    }
-                    _ => return Err(error),
-                },
-                Ok(None) => report.skip(|s| s.empty += 1),
-                Ok(Some(head)) => match run.migrations.standing(&head.workflow_id) {
-                    Standing::OtherWorkflow => report.skip(|s| s.other_workflow += 1),
-                    Standing::Newest => report.skip(|s| s.already_there += 1),
-                    // The index leads to these.
-                    Standing::Behind(_) | Standing::NoRoute => {}
-                },
-            }
-        }
-        if page.len() < PAGE {
-            return Ok(unread);
-        }
-        after = page.into_iter().next_back();
-    }
-}
-
-async fn report_strays(
-    run: &Run,
-    store: &Store,
-    version: &WorkflowId,
-    report: &mut MigrationReport,
-) -> Result<(), Error> {
-    let mut after = None;
-    loop {
-        let rest = StreamRange {
-            after,
-            through: None,
-        };
-        let page = store.streams_at(version, &rest, PAGE).await?;
-        for stream in page.iter().filter(|stream| run.selection.selects(stream)) {
-            report.fail(no_route(stream.clone(), version));
-        }
-        if page.len() < PAGE {
-            return Ok(());
-        }
-        after = page.into_iter().next_back();
-    }
-}
-
-pub(super) fn no_route(stream_id: StreamId, version: &WorkflowId) -> MigrationError {
-    MigrationError {
-        stream_id,
-        stage: Stage::Routing,
-        sequence: None,
-        message: format!(
-            "it stands at {version}, from which no migration leads, and that is not the newest version; link the migration from {version}, or use the program that knows this version"
-        ),
-    }
-}
-
-pub(super) fn listing_failed(error: &Error) -> MigrationError {
-    MigrationError {
-        stream_id: StreamId::literal("(list_streams)"),
-        stage: Stage::Planning,
-        sequence: None,
-        message: error.to_string(),
-    }
-}
-
-/// Sets right what earlier runs could not tell a process registry elsewhere.
-async fn repair(
-    run: &Run,
-    store: &Store,
-    registry: &dyn ProcessRegistry,
-    report: &mut MigrationReport,
-) {
-    let mut after = None;
-    loop {
-        let page = match store.remembered(after.as_ref(), PAGE).await {
-            Ok(page) => page,
-            Err(error) => return report.fail(listing_failed(&error)),
-        };
-        let mut told = Vec::new();
-        for stream in page.iter().filter(|stream| run.selection.selects(stream)) {
-            let outcome = match store.head(stream).await {
-                Ok(Some(head)) => {
-                    registry_update::process(registry, stream, &head.workflow_id).await
-                }
-                Ok(None) => Ok(false),
-                Err(error) => Err(error),
-            };
-            match outcome {
-                Ok(_) => {
-                    report.repaired += 1;
-                    told.push(stream.clone());
-                }
-                Err(error) => report.warn(stream.clone(), registry_update::warning(&error)),
-            }
-        }
-        forget(store, &told, report).await;
-        if page.len() < PAGE {
-            return;
-        }
-        after = page.into_iter().next_back();
-    }
-}
-
-/// Drops the notes on processes whose registry entries are right. A note that
-/// stays is harmless: the next run looks, and finds nothing to do.
-async fn forget(store: &Store, told: &[StreamId], report: &mut MigrationReport) {
-    if let Some(last) = told.last()
-        && let Err(error) = store.forget(told).await
-    {
-        report.warn(
-                last.clone(),
-                format!("a note that its process registry entry was to be rewritten could not be removed, which the next run does: {error}"),
-            );
-    }
 }
 
 /// Migrates all processes that stand at the start of a route, in one pass.
@@ -287,8 +124,8 @@ async fn migrate_all(
         .split(&sources, workers * RANGES_PER_WORKER, scan::CHUNK_PROCESSES)
         .await
     {
-        Ok(ranges) => common(&ranges, &work.selection.ranges()),
-        Err(error) => return report.fail(listing_failed(&error)),
+        Ok(ranges) => work.selection.within(&ranges),
+        Err(error) => return report.fail(plan::listing_failed(&error)),
     };
     let queue = Arc::new(Mutex::new(VecDeque::from(ranges)));
     let (sender, mut done) = mpsc::channel(WAITING);
@@ -323,7 +160,7 @@ async fn migrate_all(
             report.fail(error);
         }
         if let Some(registry) = elsewhere {
-            tell(&work.store, registry, &migrated, report).await;
+            registry_update::tell(&work.store, registry, &migrated, report).await;
         }
     }
     while let Some(ended) = tasks.join_next().await {
@@ -340,26 +177,6 @@ async fn migrate_all(
             );
         }
     }
-}
-
-/// Tells a process registry elsewhere, and drops the notes to do so.
-async fn tell(
-    store: &Store,
-    registry: &dyn ProcessRegistry,
-    migrated: &[Moved],
-    report: &mut MigrationReport,
-) {
-    let mut told = Vec::new();
-    for Moved { stream, to } in migrated {
-        if stream.process().is_none() {
-            continue;
-        }
-        match registry_update::process(registry, stream, to).await {
-            Ok(_) => told.push(stream.clone()),
-            Err(error) => report.warn(stream.clone(), registry_update::warning(&error)),
-        }
-    }
-    forget(store, &told, report).await;
 }
 
 fn worker_failed(message: &str) -> MigrationError {
@@ -508,24 +325,4 @@ async fn migrate_chunk(work: &Work, streams: Vec<StreamId>) -> Result<(Done, usi
         skipped,
     };
     Ok((done, covered))
-}
-
-/// The parts of some ranges that lie in some others.
-fn common(ranges: &[StreamRange], others: &[StreamRange]) -> Vec<StreamRange> {
-    let mut parts = Vec::new();
-    for range in ranges {
-        for other in others {
-            let after = range.after.clone().max(other.after.clone());
-            // Nothing is the last of all here, and the first of all there.
-            let through = match (&range.through, &other.through) {
-                (Some(a), Some(b)) => Some(a.min(b).clone()),
-                (a, b) => a.clone().or(b.clone()),
-            };
-            let empty = matches!((&after, &through), (Some(a), Some(t)) if a >= t);
-            if !empty {
-                parts.push(StreamRange { after, through });
-            }
-        }
-    }
-    parts
 }

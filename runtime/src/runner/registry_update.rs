@@ -3,6 +3,12 @@
 use crate::error::Error;
 use crate::id::{ProcessIdentity, StreamId, WorkflowId};
 use crate::process_registry::{ProcessRegistry, RegistryKey};
+use crate::runner::commit::Moved;
+use crate::runner::one_transaction::Store;
+use crate::runner::report::MigrationReport;
+use crate::runner::{Run, plan};
+
+const PAGE: usize = 512;
 
 /// Rewrites the entries of a process that do not say `stands_at`. Returns
 /// whether there was anything to rewrite.
@@ -41,4 +47,73 @@ pub(super) fn warning(error: &Error) -> String {
     format!(
         "migrated, but its process registry entry could not be rewritten, which the next run repairs: {error}"
     )
+}
+
+/// Sets right what earlier runs could not tell a process registry elsewhere.
+pub(super) async fn repair(
+    run: &Run,
+    store: &Store,
+    registry: &dyn ProcessRegistry,
+    report: &mut MigrationReport,
+) {
+    let mut after = None;
+    loop {
+        let page = match store.remembered(after.as_ref(), PAGE).await {
+            Ok(page) => page,
+            Err(error) => return report.fail(plan::listing_failed(&error)),
+        };
+        let mut told = Vec::new();
+        for stream in page.iter().filter(|stream| run.selection.selects(stream)) {
+            let outcome = match store.head(stream).await {
+                Ok(Some(head)) => process(registry, stream, &head.workflow_id).await,
+                Ok(None) => Ok(false),
+                Err(error) => Err(error),
+            };
+            match outcome {
+                Ok(_) => {
+                    report.repaired += 1;
+                    told.push(stream.clone());
+                }
+                Err(error) => report.warn(stream.clone(), warning(&error)),
+            }
+        }
+        forget(store, &told, report).await;
+        if page.len() < PAGE {
+            return;
+        }
+        after = page.into_iter().next_back();
+    }
+}
+
+/// Drops the notes on processes whose registry entries are right. A note that
+/// stays is harmless: the next run looks, and finds nothing to do.
+async fn forget(store: &Store, told: &[StreamId], report: &mut MigrationReport) {
+    if let Some(last) = told.last()
+        && let Err(error) = store.forget(told).await
+    {
+        report.warn(
+                last.clone(),
+                format!("a note that its process registry entry was to be rewritten could not be removed, which the next run does: {error}"),
+            );
+    }
+}
+
+/// Tells a process registry elsewhere, and drops the notes to do so.
+pub(super) async fn tell(
+    store: &Store,
+    registry: &dyn ProcessRegistry,
+    migrated: &[Moved],
+    report: &mut MigrationReport,
+) {
+    let mut told = Vec::new();
+    for Moved { stream, to } in migrated {
+        if stream.process().is_none() {
+            continue;
+        }
+        match process(registry, stream, to).await {
+            Ok(_) => told.push(stream.clone()),
+            Err(error) => report.warn(stream.clone(), warning(&error)),
+        }
+    }
+    forget(store, &told, report).await;
 }
