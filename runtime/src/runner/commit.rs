@@ -13,6 +13,15 @@ pub(super) struct Moved {
     pub(super) to: WorkflowId,
 }
 
+impl Moved {
+    pub(super) fn of(converted: &Converted) -> Self {
+        Self {
+            stream: converted.stream.clone(),
+            to: converted.event.workflow_id().clone(),
+        }
+    }
+}
+
 /// Commits the processes of a chunk, all or nothing; returns which they are
 /// when they are durable.
 pub(super) async fn chunk(
@@ -20,12 +29,9 @@ pub(super) async fn chunk(
     converted: Vec<Converted>,
     remember: bool,
 ) -> Result<Vec<Moved>, Error> {
-    let mut moved = Vec::with_capacity(converted.len());
+    let moved: Vec<Moved> = converted.iter().map(Moved::of).collect();
     for Converted { stream, event, .. } in converted {
-        let remember = remember && stream.process().is_some();
-        let to = event.workflow_id().clone();
-        chunk.migrate(&stream, event, remember)?;
-        moved.push(Moved { stream, to });
+        chunk.migrate(&stream, event, remember && stream.process().is_some())?;
     }
     if !moved.is_empty() {
         chunk.commit().await?;

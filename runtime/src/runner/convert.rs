@@ -22,6 +22,22 @@ pub(super) struct Converted {
     pub(super) state: String,
 }
 
+/// Checks that user code did the same twice.
+pub(super) fn same(first: &Converted, second: &Converted) -> Result<(), MigrationError> {
+    // The head may have moved on between the two.
+    if first.head != second.head || first.state == second.state {
+        return Ok(());
+    }
+    Err(MigrationError {
+        stream_id: first.stream.clone(),
+        stage: Stage::Converting,
+        sequence: None,
+        message: format!(
+            "run twice, the code gives two different states for one process; it must not look at clocks, chance or the order of a `HashMap`{WAY_OUT}"
+        ),
+    })
+}
+
 /// Converts a folded state, hop by hop in memory.
 pub(super) fn process(
     route: &Route,

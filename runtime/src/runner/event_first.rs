@@ -51,6 +51,7 @@ pub(super) async fn run(
         registry,
     };
     let mut report = MigrationReport::of(run.id, CommitForm::EventFirst, Visited::ByFullScan);
+    report.dry_run = run.dry;
     let prefix = run.selection.list_prefix();
     // The first so many are found by going through all in order.
     let mut left = run.selection.limit();
@@ -144,6 +145,15 @@ async fn migrate(run: &Run, stores: &Stores<'_>, stream: &StreamId) -> (Outcome,
             Ok(None) => return (Outcome::Finished, warnings),
             Err(error) => return (Outcome::Failed(error), warnings),
         };
+        if run.dry {
+            let again = read(run, stores, stream, converted.head.clone(), &route).await;
+            let same = again
+                .and_then(|again| again.map_or(Ok(()), |again| convert::same(&converted, &again)));
+            return match same {
+                Ok(()) => (Outcome::Migrated, warnings),
+                Err(error) => (Outcome::Failed(error), warnings),
+            };
+        }
         if let Err(error) = commit::event(stores.events, &converted).await {
             // An answer may be lost after the write has happened.
             match commit::has_landed(stores.events, &converted).await {

@@ -5,6 +5,7 @@ use crate::error::{Error, ErrorKind};
 use crate::fold::Fold;
 use crate::id::StreamId;
 use crate::runner::commit::Moved;
+use crate::runner::convert::Converted;
 use crate::runner::one_transaction::{ATTEMPTS, Work};
 use crate::runner::report::MigrationError;
 use crate::runner::{commit, convert, fold, scan};
@@ -20,6 +21,8 @@ struct Progress {
 
 /// What became of a process.
 pub(super) enum Outcome {
+    /// It would be moved, if anything was to be written.
+    Ready(Box<Converted>),
     Moved(Moved),
     /// It is over, and the selection leaves such processes alone.
     Finished,
@@ -27,8 +30,19 @@ pub(super) enum Outcome {
     Gone,
 }
 
-/// Migrates one process.
+/// Migrates one process; where nothing is to be written, works on it twice.
 pub(super) async fn process(work: &Work, stream: &StreamId) -> Result<Outcome, MigrationError> {
+    let first = attempt(work, stream).await?;
+    let Outcome::Ready(first) = first else {
+        return Ok(first);
+    };
+    if let Outcome::Ready(second) = attempt(work, stream).await? {
+        convert::same(&first, &second)?;
+    }
+    Ok(Outcome::Moved(Moved::of(&first)))
+}
+
+async fn attempt(work: &Work, stream: &StreamId) -> Result<Outcome, MigrationError> {
     let mut progress: Option<(Option<u64>, Progress)> = None;
     for _ in 0..ATTEMPTS {
         let Some(head) = work
@@ -83,6 +97,9 @@ pub(super) async fn process(work: &Work, stream: &StreamId) -> Result<Outcome, M
             let Some(converted) = converted else {
                 return Ok(Outcome::Finished);
             };
+            if work.dry {
+                return Ok(Outcome::Ready(Box::new(converted)));
+            }
             match commit::chunk(scanned.chunk, vec![converted], work.remember).await {
                 Ok(mut moved) => return Ok(moved.pop().map_or(Outcome::Gone, Outcome::Moved)),
                 Err(error) if error.is_conflict() => {}

@@ -190,7 +190,7 @@ impl<M, ES: EventStore, SS: SnapshotStore> MigrationRunner<M, ES, SS> {
     /// Over separate handles this leaves process registries alone. Where one
     /// store holds the registry too, its entries move with their processes.
     pub async fn run(&self) -> MigrationReport {
-        self.start(None).await
+        self.start(None, false).await
     }
 
     /// Migrates like [`run`](Self::run), and rewrites the entries of the
@@ -202,10 +202,20 @@ impl<M, ES: EventStore, SS: SnapshotStore> MigrationRunner<M, ES, SS> {
     where
         R: ProcessRegistry,
     {
-        self.start(Some(registry)).await
+        self.start(Some(registry), false).await
     }
 
-    async fn start(&self, registry: Option<&dyn ProcessRegistry>) -> MigrationReport {
+    /// Does everything that [`run`](Self::run) does, but writes nothing: reads,
+    /// folds and converts every process that is selected, each twice, and
+    /// reports what a run would do. Code that gives two different states for
+    /// one process is a failure.
+    ///
+    /// It opens nothing and shuts no writer out.
+    pub async fn dry_run(&self) -> MigrationReport {
+        self.start(None, true).await
+    }
+
+    async fn start(&self, registry: Option<&dyn ProcessRegistry>, dry: bool) -> MigrationReport {
         let migrations = match &self.registry {
             Ok(migrations) => migrations.clone(),
             Err(error) => {
@@ -223,6 +233,7 @@ impl<M, ES: EventStore, SS: SnapshotStore> MigrationRunner<M, ES, SS> {
             id: RunId::random(),
             migrations: Arc::new(migrations),
             selection: self.selection.clone(),
+            dry,
         };
         match self.one_store() {
             Some(store) => {
@@ -246,4 +257,6 @@ struct Run {
     id: RunId,
     migrations: Arc<MigrationRegistry>,
     selection: Arc<Selection>,
+    /// Whether nothing is to be written.
+    dry: bool,
 }

@@ -49,6 +49,8 @@ pub(super) struct Work {
     pub(super) selection: Arc<Selection>,
     /// Whether a process registry elsewhere is to be told.
     pub(super) remember: bool,
+    /// Whether nothing is to be written.
+    pub(super) dry: bool,
 }
 
 pub(super) async fn run(
@@ -63,6 +65,7 @@ pub(super) async fn run(
         Visited::ByIndex
     };
     let mut report = MigrationReport::of(run.id, CommitForm::OneTransaction, visited);
+    report.dry_run = run.dry;
     if let Some(registry) = elsewhere {
         registry_update::repair(run, &store, registry, &mut report).await;
     }
@@ -95,6 +98,7 @@ pub(super) async fn run(
             run: run.id,
             selection: run.selection.clone(),
             remember: elsewhere.is_some(),
+            dry: run.dry,
         };
         migrate_all(&work, elsewhere, &mut report).await;
     }
@@ -167,6 +171,9 @@ async fn migrate_all(
         if let Err(error) = ended {
             report.fail(worker_failed(&format!("a worker ended early: {error}")));
         }
+    }
+    if work.dry {
+        return;
     }
     for source in sources.iter() {
         if let Err(error) = work.store.retire(source).await {
@@ -274,6 +281,17 @@ async fn give_up(from: Option<&StreamId>, error: &Error, sender: &mpsc::Sender<D
         .await;
 }
 
+fn fold_and_convert(
+    work: &Work,
+    route: &Route,
+    scanned: scan::Scanned,
+) -> Result<Option<convert::Converted>, MigrationError> {
+    match fold::process(route, scanned, &work.selection)? {
+        Some(folded) => convert::process(route, work.run, folded).map(Some),
+        None => Ok(None),
+    }
+}
+
 /// Migrates one chunk; returns how many of the streams it covers.
 async fn migrate_chunk(work: &Work, streams: Vec<StreamId>) -> Result<(Done, usize), Error> {
     let scan::ScannedChunk {
@@ -291,12 +309,16 @@ async fn migrate_chunk(work: &Work, streams: Vec<StreamId>) -> Result<(Done, usi
                 // The index is read before the transaction begins; the head
                 // says where the process stands.
                 let route = inner.routes.get(&scanned.head.workflow_id)?;
-                let folded = fold::process(route, scanned, &inner.selection);
-                Some(folded.and_then(|folded| {
-                    folded
-                        .map(|folded| convert::process(route, inner.run, folded))
-                        .transpose()
-                }))
+                let again = inner.dry.then(|| scanned.clone());
+                let converted = fold_and_convert(&inner, route, scanned);
+                let checked = match (&converted, again) {
+                    (Ok(Some(first)), Some(again)) => fold_and_convert(&inner, route, again)
+                        .and_then(|second| {
+                            second.map_or(Ok(()), |second| convert::same(first, &second))
+                        }),
+                    _ => Ok(()),
+                };
+                Some(checked.and(converted))
             })
             .collect::<Vec<_>>()
     })
@@ -310,12 +332,16 @@ async fn migrate_chunk(work: &Work, streams: Vec<StreamId>) -> Result<(Done, usi
             Err(error) => failed.push(error),
         }
     }
-    let mut migrated = commit::chunk(chunk, converted, work.remember).await?;
+    let mut migrated = if work.dry {
+        converted.iter().map(Moved::of).collect()
+    } else {
+        commit::chunk(chunk, converted, work.remember).await?
+    };
     for stream in too_large {
         match large::process(work, &stream).await {
             Ok(large::Outcome::Moved(moved)) => migrated.push(moved),
             Ok(large::Outcome::Finished) => skipped.finished += 1,
-            Ok(large::Outcome::Gone) => {}
+            Ok(large::Outcome::Gone | large::Outcome::Ready(_)) => {}
             Err(error) => failed.push(error),
         }
     }

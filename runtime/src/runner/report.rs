@@ -180,6 +180,8 @@ pub struct MigrationReport {
     pub warning_count: usize,
     /// Processes of earlier runs whose registry entries this run set right.
     pub repaired: usize,
+    /// Whether nothing was written: `migrated` counts what a run would migrate.
+    pub dry_run: bool,
     /// How the run committed; `None` when it did not get that far.
     pub form: Option<CommitForm>,
     /// How the run found the processes; `None` when it did not get that far.
@@ -219,6 +221,7 @@ impl MigrationReport {
         self.form = same(self.form, other.form);
         self.visited = same(self.visited, other.visited);
         self.run = same(self.run, other.run);
+        self.dry_run |= other.dry_run;
     }
 
     pub(crate) fn of(run: RunId, form: CommitForm, visited: Visited) -> Self {
@@ -257,7 +260,12 @@ impl MigrationReport {
 impl fmt::Display for MigrationReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         const SHOWN: usize = 10;
-        write!(f, "{} migrated, {} skipped", self.migrated, self.skipped)?;
+        let migrated = if self.dry_run {
+            "would be migrated"
+        } else {
+            "migrated"
+        };
+        write!(f, "{} {migrated}, {} skipped", self.migrated, self.skipped)?;
         let reasons: Vec<String> = self
             .skipped_by
             .parts()

@@ -18,6 +18,7 @@ const CHUNK_BYTES: usize = 512 << 10;
 pub(super) const CHUNK_PROCESSES: usize = 512;
 
 /// A process, read.
+#[derive(Clone)]
 pub(super) struct Scanned {
     pub(super) stream: StreamId,
     pub(super) head: Head,
