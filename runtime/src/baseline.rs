@@ -48,6 +48,7 @@ pub struct Baseline {
 /// What a replay needs of a baseline, borrowed from the event.
 #[derive(Deserialize)]
 struct StateOf<'a> {
+    state_schema_version: Option<u32>,
     #[serde(borrow)]
     state: &'a RawValue,
 }
@@ -91,6 +92,7 @@ impl Baseline {
 pub(crate) enum BadBaseline {
     Newer(u32),
     Unreadable(serde_json::Error),
+    OtherState { stored: u32, code: u32 },
 }
 
 impl BadBaseline {
@@ -100,6 +102,12 @@ impl BadBaseline {
                 ErrorKind::NewerFormat,
                 format!(
                     "the `{MIGRATED}` event {sequence} of stream {stream} has layout {version}, and this version of the crate reads up to {SCHEMA_VERSION}; upgrade state-migration"
+                ),
+            ),
+            Self::OtherState { stored, code } => Error::new(
+                ErrorKind::Workflow,
+                format!(
+                    "the `{MIGRATED}` event {sequence} of stream {stream} holds a state of schema version {stored}, and the code reads {code}; a new layout of the state needs a new `VERSION` of the workflow and a migration to it"
                 ),
             ),
             Self::Unreadable(error) => Error::corrupt(format!(
@@ -124,11 +132,18 @@ pub(crate) fn parse(schema_version: u32, payload: &[u8]) -> Result<Baseline, Bad
     serde_json::from_slice(payload).map_err(BadBaseline::Unreadable)
 }
 
-/// The state in a baseline, as raw JSON.
-pub(crate) fn state_of(schema_version: u32, payload: &[u8]) -> Result<&str, BadBaseline> {
+/// The state in a baseline, as raw JSON, if it is of the layout `code` reads.
+pub(crate) fn state_of(
+    schema_version: u32,
+    payload: &[u8],
+    code: u32,
+) -> Result<&str, BadBaseline> {
     known(schema_version)?;
     let part: StateOf<'_> = serde_json::from_slice(payload).map_err(BadBaseline::Unreadable)?;
-    Ok(part.state.get())
+    match part.state_schema_version {
+        Some(stored) if stored != code => Err(BadBaseline::OtherState { stored, code }),
+        _ => Ok(part.state.get()),
+    }
 }
 
 #[cfg(test)]
@@ -169,8 +184,15 @@ mod tests {
     fn a_baseline_is_read_as_it_was_written_and_a_newer_one_is_refused() {
         let payload = baseline().to_payload().unwrap();
         assert_eq!(parse(1, &payload).unwrap().route, baseline().route);
-        assert_eq!(state_of(1, &payload).unwrap(), "{\"open\":true}");
-        assert!(matches!(state_of(2, &payload), Err(BadBaseline::Newer(2))));
+        assert_eq!(state_of(1, &payload, 3).unwrap(), "{\"open\":true}");
+        assert!(matches!(
+            state_of(2, &payload, 3),
+            Err(BadBaseline::Newer(2))
+        ));
+        assert!(matches!(
+            state_of(1, &payload, 4),
+            Err(BadBaseline::OtherState { stored: 3, code: 4 })
+        ));
         assert!(matches!(parse(1, b"{}"), Err(BadBaseline::Unreadable(_))));
     }
 }

@@ -130,8 +130,9 @@ where
             if event.event_type != MIGRATED {
                 return Err(FoldError::UnknownReserved(event.event_type.to_owned()));
             }
-            let state = baseline::state_of(event.schema_version, event.payload)
-                .map_err(FoldError::Baseline)?;
+            let state =
+                baseline::state_of(event.schema_version, event.payload, W::STATE_SCHEMA_VERSION)
+                    .map_err(FoldError::Baseline)?;
             return self.restore(state.as_bytes());
         }
         let payload =

@@ -377,14 +377,27 @@ impl fmt::Display for WorkflowId {
 ///
 /// This is what a [`ProcessRegistry`](crate::ProcessRegistry) stores.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(from = "IdentityParts")]
 pub struct ProcessIdentity {
     stream_id: StreamId,
-    /// The process.
-    pub process_id: ProcessId,
-    /// Whose process it is.
-    pub tenant_id: TenantId,
+    process_id: ProcessId,
+    tenant_id: TenantId,
     /// The version of the workflow that the process stands at.
     pub workflow_id: WorkflowId,
+}
+
+/// What an identity is made of; a stream id that does not fit is not read.
+#[derive(Deserialize)]
+struct IdentityParts {
+    process_id: ProcessId,
+    tenant_id: TenantId,
+    workflow_id: WorkflowId,
+}
+
+impl From<IdentityParts> for ProcessIdentity {
+    fn from(parts: IdentityParts) -> Self {
+        Self::new(parts.process_id, parts.tenant_id, parts.workflow_id)
+    }
 }
 
 impl ProcessIdentity {
@@ -403,6 +416,18 @@ impl ProcessIdentity {
     #[must_use]
     pub fn of<W: Workflow>(tenant_id: TenantId, process_id: ProcessId) -> Self {
         Self::new(process_id, tenant_id, WorkflowId::of::<W>())
+    }
+
+    /// The process.
+    #[must_use]
+    pub fn process_id(&self) -> &ProcessId {
+        &self.process_id
+    }
+
+    /// Whose process it is.
+    #[must_use]
+    pub fn tenant_id(&self) -> &TenantId {
+        &self.tenant_id
     }
 
     /// The stream that holds the events of the process.

@@ -81,6 +81,29 @@ pub trait ProcessRegistry: Send + Sync {
         key: &RegistryKey,
     ) -> Result<Option<ProcessIdentity>, Error>;
 
+    /// Puts an entry in place of another one, if that is still there; returns
+    /// whether it was.
+    ///
+    /// By default this looks first and registers then, so an entry that is
+    /// changed between the two is overwritten. A registry that can compare and
+    /// write at once should.
+    ///
+    /// # Errors
+    /// As of [`register`](ProcessRegistry::register).
+    async fn replace(
+        &self,
+        tenant: &TenantId,
+        key: &RegistryKey,
+        expected: &ProcessIdentity,
+        identity: &ProcessIdentity,
+    ) -> Result<bool, Error> {
+        if self.lookup(tenant, key).await?.as_ref() != Some(expected) {
+            return Ok(false);
+        }
+        self.register(tenant, key, identity).await?;
+        Ok(true)
+    }
+
     /// Removes the entry under a key, if there is one.
     ///
     /// # Errors
@@ -129,6 +152,15 @@ macro_rules! forward {
                 key: &RegistryKey,
             ) -> Result<Option<ProcessIdentity>, Error> {
                 (**self).lookup(tenant, key).await
+            }
+            async fn replace(
+                &self,
+                tenant: &TenantId,
+                key: &RegistryKey,
+                expected: &ProcessIdentity,
+                identity: &ProcessIdentity,
+            ) -> Result<bool, Error> {
+                (**self).replace(tenant, key, expected, identity).await
             }
             async fn remove(&self, tenant: &TenantId, key: &RegistryKey) -> Result<(), Error> {
                 (**self).remove(tenant, key).await

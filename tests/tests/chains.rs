@@ -177,7 +177,7 @@ async fn register_at_v3(disk: &OnDisk, n: u64) {
     use state_migration::ProcessRegistry;
     for key in state_migration_tests::orders::keys(n) {
         let identity = identity::<OrderV3>(n);
-        disk.register(&identity.tenant_id, &key, &identity)
+        disk.register(identity.tenant_id(), &key, &identity)
             .await
             .unwrap();
     }

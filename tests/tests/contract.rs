@@ -393,3 +393,100 @@ async fn a_run_can_be_a_task_of_its_own() {
         assert_eq!((first.migrated, second.migrated), (1, 0));
     }
 }
+
+#[tokio::test]
+async fn a_full_count_sets_a_registry_elsewhere_right_after_a_run_without_it() {
+    let (store, registry) = (MemoryStore::new(), MemoryStore::new());
+    for n in 0..4 {
+        place(&store, &store, n).await.unwrap();
+        register(&registry, n).await.unwrap();
+    }
+    let runner = MigrationRunner::new(OrderV1ToV2Migration, store.clone(), store.clone());
+    assert_eq!(runner.run().await.migrated, 4);
+    assert_eq!(
+        entries(&registry, 3).await,
+        all_at(WorkflowId::of::<OrderV1>())
+    );
+    let counting = runner.full_count(true);
+    for repaired in [4, 0] {
+        let report = counting.run_and_update_registry(&registry).await;
+        assert_eq!(
+            (report.migrated, report.repaired),
+            (0, repaired),
+            "{report}"
+        );
+    }
+    assert_eq!(
+        entries(&registry, 3).await,
+        all_at(WorkflowId::of::<OrderV2>())
+    );
+}
+
+/// Gives a key to another process just after it was looked up.
+struct MovesKeys(MemoryStore);
+
+#[async_trait::async_trait]
+impl ProcessRegistry for MovesKeys {
+    async fn register(
+        &self,
+        tenant: &state_migration::TenantId,
+        key: &RegistryKey,
+        identity: &ProcessIdentity,
+    ) -> Result<(), Error> {
+        self.0.register(tenant, key, identity).await
+    }
+    async fn lookup(
+        &self,
+        tenant: &state_migration::TenantId,
+        key: &RegistryKey,
+    ) -> Result<Option<ProcessIdentity>, Error> {
+        let found = self.0.lookup(tenant, key).await?;
+        if matches!(key, RegistryKey::Correlation(_)) {
+            self.0
+                .register(tenant, key, &identity::<OrderV1>(9))
+                .await?;
+        }
+        Ok(found)
+    }
+    async fn replace(
+        &self,
+        tenant: &state_migration::TenantId,
+        key: &RegistryKey,
+        expected: &ProcessIdentity,
+        identity: &ProcessIdentity,
+    ) -> Result<bool, Error> {
+        self.0.replace(tenant, key, expected, identity).await
+    }
+    async fn remove(
+        &self,
+        tenant: &state_migration::TenantId,
+        key: &RegistryKey,
+    ) -> Result<(), Error> {
+        self.0.remove(tenant, key).await
+    }
+    async fn keys_of(
+        &self,
+        tenant: &state_migration::TenantId,
+        process: &state_migration::ProcessId,
+    ) -> Result<Vec<RegistryKey>, Error> {
+        self.0.keys_of(tenant, process).await
+    }
+}
+
+#[tokio::test]
+async fn a_key_that_moves_while_it_is_rewritten_stays_where_it_went() {
+    let store = MemoryStore::new();
+    let registry = MovesKeys(MemoryStore::new());
+    place(&store, &store, 1).await.unwrap();
+    register(&registry.0, 1).await.unwrap();
+    let runner = MigrationRunner::new(OrderV1ToV2Migration, store.clone(), store);
+    let report = runner.run_and_update_registry(&registry).await;
+    assert_eq!((report.migrated, report.warning_count), (1, 0), "{report}");
+    let [own, conversation, correlation] = keys(1);
+    for key in [own, conversation] {
+        let entry = registry.0.lookup(&tenant(), &key).await.unwrap().unwrap();
+        assert_eq!(entry, identity::<OrderV2>(1));
+    }
+    let entry = registry.0.lookup(&tenant(), &correlation).await.unwrap();
+    assert_eq!(entry, Some(identity::<OrderV1>(9)));
+}

@@ -41,7 +41,7 @@ async fn fill(store: &impl Store) {
             if n % 5 == 0 {
                 order.append(&[OrderEvent::Closed]).await.unwrap();
             }
-            let key = RegistryKey::Process(identity.process_id.clone());
+            let key = RegistryKey::Process(identity.process_id().clone());
             store.register(&tenant, &key, &identity).await.unwrap();
         }
     }

@@ -136,6 +136,9 @@ pub enum Problem {
         /// What it is in.
         within: String,
     },
+    /// Elements stand inside each other deeper than any log needs.
+    #[error("elements stand more than {0} deep inside each other; correct the log")]
+    TooDeep(usize),
     /// An event or a trace without anything in it.
     #[error("<{0}/> is empty; remove it from the log or give it its attributes")]
     Empty(&'static str),

@@ -12,6 +12,10 @@ use quick_xml::events::{BytesStart, Event};
 use super::LogSize;
 use super::error::{Fault, Place, Problem, shown};
 
+/// How deep elements may stand inside each other. Attributes of attributes are
+/// rare, and the parser runs out of stack on very deep ones.
+const DEEPEST: usize = 64;
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Element {
     Log,
@@ -100,6 +104,9 @@ impl Structure {
         match event {
             Event::Start(tag) => {
                 let element = self.enter(tag)?;
+                if self.open.len() == DEEPEST {
+                    return Err(Problem::TooDeep(DEEPEST));
+                }
                 self.open.push(element);
             }
             Event::Empty(tag) => match self.enter(tag)? {

@@ -385,6 +385,17 @@ fn events_that_cannot_be_used() {
         ),
         &format!("{third}: `concept:name` is there twice; remove one of the two from the log"),
     );
+    let deep = "<string key=\"a\" value=\"b\">".repeat(200_000);
+    let run = run(
+        &write(
+            bench.folder.path(),
+            "deep.xes",
+            with("<string key=\"concept:name\" value=\"O_SENT\"/>", &deep),
+        ),
+        &bench.store,
+    );
+    assert_eq!(run.code, Some(1), "{run:?}");
+    assert!(run.stderr.contains("more than 64 deep"), "{run:?}");
     bench.refuses(
         "again.xes",
         with("O_SENT", "A_SUBMITTED"),

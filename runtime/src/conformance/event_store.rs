@@ -369,6 +369,11 @@ async fn fence(store: &dyn EventStore) -> Checked {
     refused("an append of v1 to a process at v2", outcome, |e| {
         *e.kind() == ErrorKind::Migrated { to: v2() }
     })?;
+    // Code of the old version does not know of the migration, nor of its event.
+    let outcome = store.append(&stream, Exact(2), events(&v1(), 1)?).await;
+    refused("an append of v1 at its last event", outcome, |e| {
+        *e.kind() == ErrorKind::Migrated { to: v2() }
+    })?;
     same(
         "the number of events",
         &store.read_all(&stream, 0, 10).await?.len(),

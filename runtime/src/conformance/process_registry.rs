@@ -17,6 +17,10 @@ pub async fn process_registry(registry: &dyn ProcessRegistry) -> Result<(), Viol
         "keys of different kinds and tenants are apart",
         apart(registry).await,
     )?;
+    of(
+        "an entry is replaced only if it is the expected one",
+        replacing(registry).await,
+    )?;
     of("an entry can be removed", removal(registry).await)?;
     of(
         "the process's own key is among its keys",
@@ -85,6 +89,32 @@ async fn apart(registry: &dyn ProcessRegistry) -> Checked {
         same(&format!("the entry under the {key}"), &found, &Some(entry))?;
     }
     Ok(())
+}
+
+async fn replacing(registry: &dyn ProcessRegistry) -> Checked {
+    let tenant = tenant();
+    let [key, ..] = all_kinds("k")?;
+    let (old, other) = (identity(&tenant, "k")?, identity(&tenant, "other")?);
+    let mut new = old.clone();
+    new.workflow_id = v2();
+    let replaced = registry.replace(&tenant, &key, &old, &new).await?;
+    same("whether nothing was replaced", &replaced, &false)?;
+    registry.register(&tenant, &key, &other).await?;
+    let replaced = registry.replace(&tenant, &key, &old, &new).await?;
+    same("whether another entry was replaced", &replaced, &false)?;
+    same(
+        "the entry",
+        &registry.lookup(&tenant, &key).await?,
+        &Some(other),
+    )?;
+    registry.register(&tenant, &key, &old).await?;
+    let replaced = registry.replace(&tenant, &key, &old, &new).await?;
+    same("whether the expected one was replaced", &replaced, &true)?;
+    same(
+        "the entry",
+        &registry.lookup(&tenant, &key).await?,
+        &Some(new),
+    )
 }
 
 async fn removal(registry: &dyn ProcessRegistry) -> Checked {

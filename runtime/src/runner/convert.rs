@@ -7,7 +7,7 @@ use crate::baseline::{Baseline, Hop};
 use crate::event::NewEvent;
 use crate::id::{RunId, StreamId};
 use crate::registry::{Migration, Route};
-use crate::runner::fold::{Folded, WAY_OUT, catch};
+use crate::runner::fold::{Folded, Shielded, WAY_OUT, catch};
 use crate::runner::report::{MigrationError, Stage};
 use crate::store::Head;
 
@@ -57,33 +57,26 @@ pub(super) fn process(
     };
     let mut last = &route.hops()[0];
     for hop in route.hops() {
+        let Some(old) = state.take() else {
+            return Err(fail(Stage::Converting, hop, "it left no state".to_owned()));
+        };
         // The text of a user's error is user code too.
-        let converted = catch(|| {
-            hop.step
-                .convert(state)
-                .map_err(|refused| refused.to_string())
-        });
+        let converted = catch(|| hop.step.convert(old).map_err(|refused| refused.to_string()));
         state = match converted {
-            Ok(Ok(state)) => state,
+            Ok(Ok(state)) => Shielded::new(state),
             Ok(Err(message)) | Err(message) => return Err(fail(Stage::Converting, hop, message)),
         };
         last = hop;
     }
     let encoded = catch(|| {
-        let json = last
-            .step
-            .encode(&state)
-            .map_err(|error| error.to_string())?;
-        Ok((json, last.step.is_finished(&state)))
+        let state = state.get().ok_or("it left no state")?;
+        let json = last.step.encode(state).map_err(|error| error.to_string())?;
+        Ok((json, last.step.is_finished(state)))
     });
     let (json, finished) = match encoded {
         Ok(Ok(encoded)) => encoded,
         Ok(Err(message)) | Err(message) => return Err(fail(Stage::Encoding, last, message)),
     };
-    // A state that panics when it is dropped fails only its own process.
-    if let Err(panic) = catch(|| drop(state)) {
-        return Err(fail(Stage::Converting, last, panic));
-    }
     let payload = RawValue::from_string(json.clone()).and_then(|state| {
         Baseline {
             workflow: route.source().name().to_owned(),

@@ -207,18 +207,12 @@ async fn read(
             .await
             .map_err(|e| scan::unread(stream, &e))?;
         for event in scan::follow(stream, &page, at, head.sequence)? {
-            fold::apply(fold.as_mut(), stream, event.sequence, event.into())?;
+            fold::apply(&mut fold, stream, event.sequence, event.into())?;
             at = event.sequence;
         }
     }
-    if !fold::is_selected(fold.as_ref(), stream, &run.selection)? {
+    let Some(folded) = fold::finish(fold, stream.clone(), head, &run.selection)? else {
         return Ok(None);
-    }
-    let state = fold::finish(fold, stream)?;
-    let folded = fold::Folded {
-        stream: stream.clone(),
-        head,
-        state,
     };
     convert::process(route, run.id, folded).map(Some)
 }

@@ -11,11 +11,44 @@ use crate::store::Head;
 /// What follows a failure of user code in the report.
 pub(super) const WAY_OUT: &str = "; correct the code or the data and run again";
 
+/// Something of user code's, which may panic even when it is dropped: that is
+/// caught, since the process that it belongs to has failed already, or is done.
+pub(super) struct Shielded<T>(Option<T>);
+
+impl<T> Shielded<T> {
+    pub(super) fn new(value: T) -> Self {
+        Self(Some(value))
+    }
+
+    pub(super) fn get(&self) -> Option<&T> {
+        self.0.as_ref()
+    }
+
+    fn get_mut(&mut self) -> Option<&mut T> {
+        self.0.as_mut()
+    }
+
+    pub(super) fn take(mut self) -> Option<T> {
+        self.0.take()
+    }
+}
+
+impl<T> Drop for Shielded<T> {
+    fn drop(&mut self) {
+        let value = self.0.take();
+        // Nothing is left to tell anybody.
+        let _ = catch(|| drop(value));
+    }
+}
+
+/// A fold under way.
+pub(super) type Running = Shielded<Box<dyn Fold>>;
+
 /// A process, folded.
 pub(super) struct Folded {
     pub(super) stream: StreamId,
     pub(super) head: Head,
-    pub(super) state: AnyState,
+    pub(super) state: Shielded<AnyState>,
 }
 
 /// Folds a process that was read; `None` when it is over and the selection
@@ -32,42 +65,30 @@ pub(super) fn process(
     } = scanned;
     let mut fold = start(route, &stream)?;
     for event in &events {
-        apply(fold.as_mut(), &stream, event.sequence, event.into())?;
+        apply(&mut fold, &stream, event.sequence, event.into())?;
     }
-    if !is_selected(fold.as_ref(), &stream, selection)? {
-        return Ok(None);
-    }
-    let state = finish(fold, &stream)?;
-    Ok(Some(Folded {
-        stream,
-        head,
-        state,
-    }))
-}
-
-/// Whether a selection wants a process in the state that its fold has come to.
-pub(super) fn is_selected(
-    fold: &dyn Fold,
-    stream: &StreamId,
-    selection: &Selection,
-) -> Result<bool, MigrationError> {
-    catch(|| selection.selects_finished(fold.is_finished()))
-        .map_err(|panic| failed(stream, None, panic))
+    finish(fold, stream, head, selection)
 }
 
 /// A fold of the version that a route starts from.
-pub(super) fn start(route: &Route, stream: &StreamId) -> Result<Box<dyn Fold>, MigrationError> {
+pub(super) fn start(route: &Route, stream: &StreamId) -> Result<Running, MigrationError> {
     let step = &route.hops()[0].step;
-    catch(|| step.fold()).map_err(|panic| failed(stream, None, panic))
+    match catch(|| step.fold()) {
+        Ok(fold) => Ok(Shielded::new(fold)),
+        Err(panic) => Err(failed(stream, None, panic)),
+    }
 }
 
 /// Folds one event.
 pub(super) fn apply(
-    fold: &mut dyn Fold,
+    fold: &mut Running,
     stream: &StreamId,
     sequence: u64,
     event: EventView<'_>,
 ) -> Result<(), MigrationError> {
+    let Some(fold) = fold.get_mut() else {
+        return Ok(());
+    };
     // The text of a user's error is user code too.
     let applied = catch(|| {
         fold.apply(event)
@@ -79,14 +100,36 @@ pub(super) fn apply(
     }
 }
 
-/// The state that a fold has come to.
-pub(super) fn finish(fold: Box<dyn Fold>, stream: &StreamId) -> Result<AnyState, MigrationError> {
-    catch(|| fold.finish()).map_err(|panic| failed(stream, None, panic))
+/// The state that a fold has come to; `None` when the process is over and the
+/// selection leaves such processes alone.
+pub(super) fn finish(
+    fold: Running,
+    stream: StreamId,
+    head: Head,
+    selection: &Selection,
+) -> Result<Option<Folded>, MigrationError> {
+    let is_finished = fold.get().map(|fold| catch(|| fold.is_finished()));
+    match is_finished {
+        Some(Ok(finished)) if selection.selects_finished(finished) => {}
+        Some(Err(panic)) => return Err(failed(&stream, None, panic)),
+        _ => return Ok(None),
+    }
+    match catch(|| fold.take().map(|fold| fold.finish())) {
+        Ok(state) => Ok(state.map(|state| Folded {
+            stream,
+            head,
+            state: Shielded::new(state),
+        })),
+        Err(panic) => Err(failed(&stream, None, panic)),
+    }
 }
 
 /// A second fold that goes on from where this one is.
-pub(super) fn fork(fold: &dyn Fold, stream: &StreamId) -> Result<Box<dyn Fold>, MigrationError> {
-    catch(|| fold.fork()).map_err(|panic| failed(stream, None, panic))
+pub(super) fn fork(fold: &Running, stream: &StreamId) -> Result<Running, MigrationError> {
+    match catch(|| fold.get().map(|fold| fold.fork())) {
+        Ok(fork) => Ok(Shielded(fork)),
+        Err(panic) => Err(failed(stream, None, panic)),
+    }
 }
 
 fn failed(stream: &StreamId, sequence: Option<u64>, message: String) -> MigrationError {

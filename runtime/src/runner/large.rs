@@ -2,7 +2,6 @@
 //! of any transaction, then finished in one that reads only what came since.
 
 use crate::error::{Error, ErrorKind};
-use crate::fold::Fold;
 use crate::id::StreamId;
 use crate::runner::commit::Moved;
 use crate::runner::convert::Converted;
@@ -15,7 +14,7 @@ const PAGE: usize = 512;
 
 /// A fold that has come to a place in a stream.
 struct Progress {
-    fold: Box<dyn Fold>,
+    fold: fold::Running,
     at: u64,
 }
 
@@ -73,22 +72,16 @@ async fn attempt(work: &Work, stream: &StreamId) -> Result<Outcome, MigrationErr
         }
         let tail = scanned.processes.pop();
         if let Some(tail) = tail.filter(|tail| tail.head.baseline == head.baseline) {
-            let fork = fold::fork(here.fold.as_ref(), stream)?;
+            let fork = fold::fork(&here.fold, stream)?;
             let (route, run, id) = (route.clone(), work.run, stream.clone());
             let selection = work.selection.clone();
             let converted = blocking(move || {
                 let mut fork = fork;
                 for event in &tail.events {
-                    fold::apply(fork.as_mut(), &id, event.sequence, event.into())?;
+                    fold::apply(&mut fork, &id, event.sequence, event.into())?;
                 }
-                if !fold::is_selected(fork.as_ref(), &id, &selection)? {
+                let Some(folded) = fold::finish(fork, id, tail.head, &selection)? else {
                     return Ok(None);
-                }
-                let state = fold::finish(fork, &id)?;
-                let folded = fold::Folded {
-                    stream: id,
-                    head: tail.head,
-                    state,
                 };
                 convert::process(&route, run, folded).map(Some)
             })
@@ -127,7 +120,7 @@ async fn read_on(
         let id = stream.clone();
         here = blocking(move || {
             for event in scan::follow(&id, &page, here.at, through)? {
-                fold::apply(here.fold.as_mut(), &id, event.sequence, event.into())?;
+                fold::apply(&mut here.fold, &id, event.sequence, event.into())?;
                 here.at = event.sequence;
             }
             Ok(here)
@@ -143,10 +136,11 @@ pub(super) async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> T + Send + 'static,
 ) -> Result<T, Error> {
     tokio::task::spawn_blocking(work).await.map_err(|error| {
-        Error::new(
-            ErrorKind::Unavailable,
-            "the runtime is shutting down; run again",
-        )
-        .with_source(error)
+        let what = if error.is_panic() {
+            "a panic left user code by a way that is not guarded; report it as a bug of state-migration"
+        } else {
+            "the runtime is shutting down; run again"
+        };
+        Error::new(ErrorKind::Unavailable, what).with_source(error)
     })
 }

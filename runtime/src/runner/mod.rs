@@ -198,6 +198,10 @@ impl<M, ES: EventStore, SS: SnapshotStore> MigrationRunner<M, ES, SS> {
     ///
     /// When an entry cannot be rewritten the process stays migrated, the
     /// report holds a warning, and the next run repairs the entry.
+    ///
+    /// Over one store with the registry elsewhere, a run without that registry
+    /// leaves no note for it. [`full_count`](Self::full_count) then compares
+    /// every process that stands at its newest version with its entries.
     pub async fn run_and_update_registry<R>(&self, registry: &R) -> MigrationReport
     where
         R: ProcessRegistry,

@@ -71,7 +71,7 @@ pub(super) async fn run(
     }
     let mut unread = Vec::new();
     if full_count {
-        match plan::count_all(run, &store, &mut report).await {
+        match plan::count_all(run, &store, elsewhere, &mut report).await {
             Ok(found) => unread = found,
             Err(error) => {
                 report.fail(plan::listing_failed(&error));

@@ -5,10 +5,11 @@ use std::collections::BTreeMap;
 
 use crate::error::{Error, ErrorKind};
 use crate::id::{StreamId, WorkflowId};
+use crate::process_registry::ProcessRegistry;
 use crate::registry::{Route, Standing};
 use crate::runner::one_transaction::Store;
 use crate::runner::report::{KEPT, MigrationError, MigrationReport, Stage};
-use crate::runner::{Run, scan};
+use crate::runner::{Run, registry_update, scan};
 use crate::store::StreamRange;
 
 const PAGE: usize = 512;
@@ -39,11 +40,13 @@ pub(super) async fn plan(run: &Run, store: &Store) -> Result<Plan, Error> {
     Ok(plan)
 }
 
-/// Counts the streams that need nothing; returns those that cannot be read, as
+/// Counts the streams that need nothing, and sets right what a process registry
+/// elsewhere says of them; returns those that cannot be read, as
 /// far as a report keeps them.
 pub(super) async fn count_all(
     run: &Run,
     store: &Store,
+    elsewhere: Option<&dyn ProcessRegistry>,
     report: &mut MigrationReport,
 ) -> Result<Vec<MigrationError>, Error> {
     let mut unread = Vec::new();
@@ -67,7 +70,12 @@ pub(super) async fn count_all(
                 Ok(None) => report.skip(|s| s.empty += 1),
                 Ok(Some(head)) => match run.migrations.standing(&head.workflow_id) {
                     Standing::OtherWorkflow => report.skip(|s| s.other_workflow += 1),
-                    Standing::Newest => report.skip(|s| s.already_there += 1),
+                    Standing::Newest => {
+                        report.skip(|s| s.already_there += 1);
+                        if let Some(registry) = elsewhere {
+                            registry_update::compare(registry, stream, &head, report).await;
+                        }
+                    }
                     // The index leads to these.
                     Standing::Behind(_) | Standing::NoRoute => {}
                 },

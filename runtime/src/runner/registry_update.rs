@@ -7,6 +7,7 @@ use crate::runner::commit::Moved;
 use crate::runner::one_transaction::Store;
 use crate::runner::report::MigrationReport;
 use crate::runner::{Run, plan};
+use crate::store::Head;
 
 const PAGE: usize = 512;
 
@@ -22,7 +23,7 @@ pub(super) async fn process(
     };
     let mut rewritten = false;
     let identity = ProcessIdentity::new(process, tenant, stands_at.clone());
-    let (tenant, process) = (&identity.tenant_id, &identity.process_id);
+    let (tenant, process) = (identity.tenant_id(), identity.process_id());
     let own = RegistryKey::Process(process.clone());
     let mut keys = registry.keys_of(tenant, process).await?;
     if !keys.contains(&own) {
@@ -33,13 +34,26 @@ pub(super) async fn process(
             continue;
         };
         // A key may have been given to another process since.
-        let is_of_process = entry.process_id == *process && entry.tenant_id == *tenant;
+        let is_of_process = entry.process_id() == process && entry.tenant_id() == tenant;
         if is_of_process && entry != identity {
-            registry.register(tenant, &key, &identity).await?;
-            rewritten = true;
+            rewritten |= registry.replace(tenant, &key, &entry, &identity).await?;
         }
     }
     Ok(rewritten)
+}
+
+/// Sets right what a process registry elsewhere says of a process that needs
+/// nothing else.
+pub(super) async fn compare(
+    registry: &dyn ProcessRegistry,
+    stream: &StreamId,
+    head: &Head,
+    report: &mut MigrationReport,
+) {
+    match process(registry, stream, &head.workflow_id).await {
+        Ok(rewritten) => report.repaired += usize::from(rewritten),
+        Err(error) => report.warn(stream.clone(), warning(&error)),
+    }
 }
 
 /// What the report says about entries that could not be rewritten.
@@ -70,8 +84,8 @@ pub(super) async fn repair(
                 Err(error) => Err(error),
             };
             match outcome {
-                Ok(_) => {
-                    report.repaired += 1;
+                Ok(rewritten) => {
+                    report.repaired += usize::from(rewritten);
                     told.push(stream.clone());
                 }
                 Err(error) => report.warn(stream.clone(), warning(&error)),

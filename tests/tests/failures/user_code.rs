@@ -15,6 +15,7 @@ in_both_forms![
     what_failed_is_migrated_once_the_code_is_right,
     an_error_that_cannot_be_shown_is_one_processs_failure,
     a_failure_of_user_code_says_what_to_do,
+    a_state_that_panics_when_it_is_dropped_fails_at_most_its_own_process,
 ];
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -352,4 +353,72 @@ async fn a_failure_of_user_code_says_what_to_do(world: World) {
     for error in &report.errors {
         assert!(error.message.contains("run again"), "{error}");
     }
+}
+
+/// A state that cannot even be dropped.
+#[derive(Default, Clone, Serialize, Deserialize)]
+struct Sticky {
+    grams: u64,
+}
+
+impl Drop for Sticky {
+    fn drop(&mut self) {
+        // A second panic at a time would end the program.
+        if self.grams == 14 && !std::thread::panicking() {
+            panic!("14 does not let go");
+        }
+    }
+}
+
+struct StickyV1;
+
+impl Workflow for StickyV1 {
+    const NAME: &'static str = "parcel";
+    const VERSION: &'static str = "v1";
+    type State = Sticky;
+    type Event = ParcelEvent;
+    fn apply(mut state: Sticky, event: &ParcelEvent) -> Sticky {
+        if let ParcelEvent::Sent { grams } = event {
+            state.grams = *grams;
+        }
+        state
+    }
+}
+
+struct Unstick;
+
+impl StateMigration for Unstick {
+    type FromWorkflow = StickyV1;
+    type ToWorkflow = ParcelV2;
+    fn source_workflow_id(&self) -> &WorkflowId {
+        &V1
+    }
+    fn target_workflow_id(&self) -> &WorkflowId {
+        &V2
+    }
+    fn migrate(&self, old: Sticky) -> Result<Weighed, ConversionError> {
+        Ok(Weighed { grams: old.grams })
+    }
+}
+
+async fn a_state_that_panics_when_it_is_dropped_fails_at_most_its_own_process(world: World) {
+    for n in [0, 2, 4] {
+        put(&world, n, good(n)).await;
+    }
+    // Both are folded to what does not let go: one is converted, the other
+    // meets an event that cannot be read.
+    let stuck = r#"{"Sent":{"grams":14}}"#;
+    put(&world, 1, (1, stuck.into())).await;
+    let bad = r#"{"Sent":{}}"#;
+    let events = [stuck, bad].map(|payload| event::<ParcelV1>("ParcelSent", 1, payload));
+    world.append(&stream(3), events.to_vec()).await;
+    let report = world.runner(Unstick).run().await;
+    assert_eq!((report.migrated, report.error_count), (3, 2), "{report}");
+    let failed: Vec<_> = report
+        .errors
+        .iter()
+        .map(|e| (number(&e.stream_id), e.stage))
+        .collect();
+    assert!(failed.contains(&(1, Stage::Converting)), "{report}");
+    assert!(failed.contains(&(3, Stage::Folding)), "{report}");
 }

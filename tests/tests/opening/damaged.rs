@@ -100,3 +100,27 @@ async fn damaged_data_is_an_error_and_never_a_shorter_store() {
         assert!(is_there(&store, n).await);
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_store_that_lost_its_manifests_is_not_taken_for_an_empty_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(folder.path()).await.unwrap();
+    place(&store, 1).await;
+    store.close().await.unwrap();
+    let manifests = contents(&folder.path().join("manifest"));
+    for path in manifests.keys() {
+        fs::remove_file(path).unwrap();
+    }
+    let before = contents(folder.path());
+    let error = refused(folder.path()).await;
+    assert_eq!(*error.kind(), ErrorKind::Corrupt, "{error}");
+    assert!(
+        error.to_string().contains("there is no manifest"),
+        "{error}"
+    );
+    assert_eq!(contents(folder.path()), before);
+    for (path, bytes) in manifests {
+        fs::write(path, bytes.unwrap()).unwrap();
+    }
+    assert!(is_there(&open(folder.path()).await.unwrap(), 1).await);
+}

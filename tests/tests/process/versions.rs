@@ -19,6 +19,7 @@ over_both_stores![
     a_live_handle_of_the_old_version_learns_of_the_migration_by_reloading,
     a_process_goes_on_under_the_new_version,
     events_before_the_baseline_are_never_read,
+    a_state_of_another_schema_version_is_not_read_as_ones_own,
 ];
 
 async fn code_of_another_version_cannot_open_a_process(store: &impl Store) {
@@ -173,4 +174,37 @@ async fn events_before_the_baseline_are_never_read(store: &impl Store) {
     assert_eq!((order.state(), order.sequence()), (&expected, 6));
     order.append(&[Closed]).await.unwrap();
     assert!(state::<OrderV2>(store, 3).await.closed);
+}
+
+/// Version v2 with a newer layout of its state, and no migration to it.
+struct OrderV2Relaid;
+
+#[derive(Default, Clone, serde::Serialize, serde::Deserialize)]
+#[serde(default)]
+struct Relaid {
+    millis: u64,
+}
+
+impl state_migration::Workflow for OrderV2Relaid {
+    const NAME: &'static str = "order";
+    const VERSION: &'static str = "v2";
+    const STATE_SCHEMA_VERSION: u32 = 22;
+    type State = Relaid;
+    type Event = orders::OrderEvent;
+    fn apply(state: Relaid, _: &orders::OrderEvent) -> Relaid {
+        state
+    }
+}
+
+async fn a_state_of_another_schema_version_is_not_read_as_ones_own(store: &impl Store) {
+    orders::place(store, store, 1).await.unwrap();
+    migrate_to_v2(store, 1).await;
+    let error = try_open::<OrderV2Relaid>(store, 1).await.unwrap_err();
+    assert_eq!(*error.kind(), ErrorKind::Workflow);
+    assert_eq!(
+        error.to_string(),
+        "the `$migrated` event 3 of stream process/shop/000001 holds a state of schema version 2, \
+         and the code reads 22; a new layout of the state needs a new `VERSION` of the workflow \
+         and a migration to it"
+    );
 }

@@ -52,11 +52,24 @@ impl<K: Kv> RecordStore<K> {
         registry_key: &RegistryKey,
         identity: &ProcessIdentity,
     ) -> Result<NotDurable<()>, Error> {
-        if identity.tenant_id != *tenant {
+        self.put_entry(tenant, registry_key, None, identity).await?;
+        Ok(self.not_durable(()))
+    }
+
+    /// Puts an entry; in place of `expected` only, if that is given. Returns
+    /// whether it did.
+    async fn put_entry(
+        &self,
+        tenant: &TenantId,
+        registry_key: &RegistryKey,
+        expected: Option<&ProcessIdentity>,
+        identity: &ProcessIdentity,
+    ) -> Result<bool, Error> {
+        if identity.tenant_id() != tenant {
             return Err(Error::invalid(format!(
                 "the process {} belongs to tenant {} and cannot be registered for tenant {tenant}",
                 identity.stream_id(),
-                identity.tenant_id
+                identity.tenant_id()
             )));
         }
         let stream = identity.stream_id();
@@ -67,21 +80,22 @@ impl<K: Kv> RecordStore<K> {
                 if let Some(head) = read_head(&txn, stream).await? {
                     fence::check(stream, &identity.workflow_id, &head.workflow_id)?;
                 }
-                if let Some(old) = read_entry(&txn, tenant, registry_key).await?
-                    && old.stream_id() != stream
-                {
+                let old = read_entry(&txn, tenant, registry_key).await?;
+                if expected.is_some() && old.as_ref() != expected {
+                    return Ok((txn, false));
+                }
+                if let Some(old) = old.filter(|old| old.stream_id() != stream) {
                     txn.delete(key::key_of(old.stream_id(), registry_key))?;
                 }
                 txn.put(
                     key::entry(tenant, registry_key),
-                    record::write_entry(tenant, &identity.process_id, &identity.workflow_id)?,
+                    record::write_entry(tenant, identity.process_id(), &identity.workflow_id)?,
                 )?;
                 txn.put(key::key_of(stream, registry_key), record::mark())?;
-                Ok((txn, ()))
+                Ok((txn, true))
             },
         )
-        .await?;
-        Ok(self.not_durable(()))
+        .await
     }
 }
 
@@ -105,6 +119,20 @@ impl<K: Kv> ProcessRegistry for RecordStore<K> {
         key: &RegistryKey,
     ) -> Result<Option<ProcessIdentity>, Error> {
         read_entry(&self.kv().view()?, tenant, key).await
+    }
+
+    async fn replace(
+        &self,
+        tenant: &TenantId,
+        key: &RegistryKey,
+        expected: &ProcessIdentity,
+        identity: &ProcessIdentity,
+    ) -> Result<bool, Error> {
+        let replaced = self
+            .put_entry(tenant, key, Some(expected), identity)
+            .await?;
+        self.flush().await?;
+        Ok(replaced)
     }
 
     async fn remove(&self, tenant: &TenantId, registry_key: &RegistryKey) -> Result<(), Error> {

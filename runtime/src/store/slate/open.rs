@@ -262,10 +262,30 @@ fn only_slatedb_folders(folder: &FolderPath) -> Result<(), Error> {
     for entry in std::fs::read_dir(folder).map_err(|e| unusable(folder, e))? {
         let entry = entry.map_err(|e| unusable(folder, e))?;
         let name = entry.file_name();
+        if entry.path().is_dir() && SLATEDB_FOLDERS.iter().any(|known| name == *known) {
+            no_data(&entry.path())?;
+        }
         if !entry.path().is_dir() || !SLATEDB_FOLDERS.iter().any(|known| name == *known) {
             return Err(Error::invalid(format!(
                 "the folder holds {:?} and no store; name an empty folder, a new one, or that of a store",
                 name.to_string_lossy()
+            )));
+        }
+    }
+    Ok(())
+}
+
+/// A folder of a database without a manifest may hold half-written files, which
+/// have a `#` in their names, and nothing else.
+fn no_data(folder: &FolderPath) -> Result<(), Error> {
+    for entry in std::fs::read_dir(folder).map_err(|e| unusable(folder, e))? {
+        let path = entry.map_err(|e| unusable(folder, e))?.path();
+        if path.is_dir() {
+            no_data(&path)?;
+        } else if !path.to_string_lossy().contains('#') {
+            return Err(Error::corrupt(format!(
+                "there is no manifest, and yet there is {}; restore the folder from a backup, or name another one",
+                path.display()
             )));
         }
     }
