@@ -102,3 +102,21 @@ async fn applications_that_nobody_imported_are_not_mixed_with_a_log() {
     assert_eq!(streams, [stream]);
     store.close().await.unwrap();
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_store_of_a_newer_format_is_left_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    good(&run_on_sample(folder.path()));
+    let store = SlateDbStore::open_local(folder.path()).await.unwrap();
+    store.db().put(b"mformat\0\x01", [2]).await.unwrap();
+    store.close().await.unwrap();
+    let before = names(&folder.path().join("manifest"));
+    assert_eq!(
+        refused(&run_on_sample(folder.path())),
+        format!(
+            "error: the store {} cannot be opened: the store has format 2, and this version of the crate reads up to 1; upgrade state-migration",
+            folder.path().display()
+        )
+    );
+    assert_eq!(names(&folder.path().join("manifest")), before);
+}
