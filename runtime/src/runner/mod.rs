@@ -187,6 +187,8 @@ impl<M, ES, SS> MigrationRunner<M, ES, SS> {
 impl<M, ES: EventStore, SS: SnapshotStore> MigrationRunner<M, ES, SS> {
     /// Migrates every process that stands at a version with a route.
     ///
+    /// Refuses to start in a program that is built with `panic = "abort"`.
+    ///
     /// Over separate handles this leaves process registries alone. Where one
     /// store holds the registry too, its entries move with their processes.
     pub async fn run(&self) -> MigrationReport {
@@ -220,6 +222,11 @@ impl<M, ES: EventStore, SS: SnapshotStore> MigrationRunner<M, ES, SS> {
     }
 
     async fn start(&self, registry: Option<&dyn ProcessRegistry>, dry: bool) -> MigrationReport {
+        if let Some(refusal) = refusal(cfg!(panic = "abort")) {
+            let mut report = MigrationReport::default();
+            report.fail(refusal);
+            return report;
+        }
         let migrations = match &self.registry {
             Ok(migrations) => migrations.clone(),
             Err(error) => {
@@ -255,6 +262,16 @@ impl<M, ES: EventStore, SS: SnapshotStore> MigrationRunner<M, ES, SS> {
     }
 }
 
+/// Why a run cannot start in a program whose panics abort.
+fn refusal(panics_abort: bool) -> Option<MigrationError> {
+    panics_abort.then(|| MigrationError {
+        stream_id: StreamId::literal("(program)"),
+        stage: Stage::Planning,
+        sequence: None,
+        message: "the program is built with `panic = \"abort\"`, so that one process whose code panics would end it in the middle of a run; build it with `panic = \"unwind\"`".to_owned(),
+    })
+}
+
 /// One execution.
 #[derive(Debug, Clone)]
 struct Run {
@@ -263,4 +280,22 @@ struct Run {
     selection: Arc<Selection>,
     /// Whether nothing is to be written.
     dry: bool,
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_run_is_refused_where_a_panic_would_end_the_program() {
+        assert_eq!(refusal(false), None);
+        let refusal = refusal(true).unwrap();
+        assert_eq!(refusal.stream_id.as_str(), "(program)");
+        assert!(
+            refusal
+                .message
+                .ends_with("build it with `panic = \"unwind\"`")
+        );
+    }
 }
