@@ -66,13 +66,20 @@ async fn files_that_have_the_names_of_slatedbs_folders_are_something_else() {
 #[cfg(unix)]
 #[tokio::test(flavor = "multi_thread")]
 async fn a_folder_without_permission_is_refused() {
+    use std::io::Write as _;
     use std::os::unix::fs::PermissionsExt as _;
     let folder = tempfile::tempdir().unwrap();
     let locked = folder.path().join("locked");
     fs::create_dir(&locked).unwrap();
     fs::set_permissions(&locked, fs::Permissions::from_mode(0o000)).unwrap();
     if fs::read_dir(&locked).is_ok() {
-        eprintln!("skipped: this user may read any folder");
+        // Not by `eprintln!`, which is not shown of a test that passes.
+        let mut stderr = std::io::stderr();
+        writeln!(
+            stderr,
+            "SKIPPED a_folder_without_permission_is_refused: this user may read any folder"
+        )
+        .unwrap();
         return;
     }
     for path in [locked.clone(), locked.join("below")] {
