@@ -73,7 +73,7 @@ pub(super) async fn snapshot(
             sequence: converted.head.sequence + 1,
             workflow_id: converted.event.workflow_id().clone(),
             state_schema_version,
-            state: converted.state.into(),
+            state: String::from(Box::<str>::from(converted.state)).into(),
         })
         .await
 }

@@ -19,13 +19,13 @@ pub(super) struct Converted {
     /// The event that records the migration.
     pub(super) event: NewEvent,
     /// The new state, raw JSON.
-    pub(super) state: String,
+    pub(super) state: Box<RawValue>,
 }
 
 /// Checks that user code did the same twice.
 pub(super) fn same(first: &Converted, second: &Converted) -> Result<(), MigrationError> {
     // The head may have moved on between the two.
-    if first.head != second.head || first.state == second.state {
+    if first.head != second.head || first.state.get() == second.state.get() {
         return Ok(());
     }
     Err(MigrationError {
@@ -77,8 +77,8 @@ pub(super) fn process(
         Ok(Ok(encoded)) => encoded,
         Ok(Err(message)) | Err(message) => return Err(fail(Stage::Encoding, last, message)),
     };
-    let payload = RawValue::from_string(json.clone()).and_then(|state| {
-        Baseline {
+    let written = RawValue::from_string(json).and_then(|state| {
+        let baseline = Baseline {
             workflow: route.source().name().to_owned(),
             from: route.source().version().to_owned(),
             to: route.target().version().to_owned(),
@@ -93,13 +93,13 @@ pub(super) fn process(
             run,
             state_schema_version: last.target_schema_version(),
             state,
-        }
-        .to_payload()
+        };
+        Ok((baseline.to_payload()?, baseline.state))
     });
-    match payload {
-        Ok(payload) => Ok(Converted {
+    match written {
+        Ok((payload, state)) => Ok(Converted {
             event: NewEvent::migrated(route.target().clone(), payload, finished),
-            state: json,
+            state,
             stream,
             head,
         }),
