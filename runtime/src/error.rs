@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::id::{InvalidId, WorkflowId};
+use crate::id::{InvalidId, StreamId, WorkflowId};
 use crate::workflow::BoxError;
 
 /// What the caller should do about an [`Error`].
@@ -80,6 +80,13 @@ impl Error {
 
     pub(crate) fn corrupt(message: impl Into<String>) -> Self {
         Self::new(ErrorKind::Corrupt, message)
+    }
+
+    /// An event that the head of its stream says is there, and is not.
+    pub(crate) fn missing_event(stream: &StreamId, sequence: u64) -> Self {
+        Self::corrupt(format!(
+            "event {sequence} of stream {stream} is missing; nothing was changed, restore it from a backup"
+        ))
     }
 
     pub(crate) fn invalid(message: impl Into<String>) -> Self {

@@ -175,10 +175,7 @@ fn check_next(
     event: &Event,
 ) -> Result<(), Error> {
     if event.sequence != sequence + 1 {
-        return Err(Error::corrupt(format!(
-            "event {} of stream {stream} is missing; restore it from a backup",
-            sequence + 1
-        )));
+        return Err(Error::missing_event(stream, sequence + 1));
     }
     fence::check(stream, code, &event.workflow_id)
 }

@@ -82,12 +82,6 @@ pub fn differences(before: &[(Bytes, Bytes)], after: &[(Bytes, Bytes)]) -> Vec<S
         .collect()
 }
 
-/// A memory store.
-#[must_use]
-pub fn in_memory() -> MemoryStore {
-    MemoryStore::new()
-}
-
 /// A store with its rows laid bare: to see that nothing was written, and to damage it.
 #[async_trait]
 pub trait Rows {

@@ -1,9 +1,10 @@
 //! The rules of a chunk's commit.
 
+use super::process_registry::all_kinds;
 use super::transactional_store::{begin, put};
 use super::{Broken, Checked, events, migrated, process, refused, same, stream, tenant, v1, v2};
-use crate::id::{ConversationId, CorrelationId, ProcessIdentity, StreamId, TenantId, WorkflowId};
-use crate::process_registry::{ProcessRegistry, RegistryKey};
+use crate::id::{ProcessIdentity, StreamId, TenantId, WorkflowId};
+use crate::process_registry::ProcessRegistry;
 use crate::store::{ExpectedSequence, Head, TransactionalStore};
 
 pub(super) async fn all_or_nothing<S: TransactionalStore + ProcessRegistry>(store: &S) -> Checked {
@@ -13,7 +14,7 @@ pub(super) async fn all_or_nothing<S: TransactionalStore + ProcessRegistry>(stor
         let stream = stream(&tenant, name)?;
         put(store, &stream, &v1(), 2).await?;
         let identity = ProcessIdentity::new(process(name)?, tenant.clone(), v1());
-        for key in keys(name)? {
+        for key in all_kinds(name)? {
             store.register(&tenant, &key, &identity).await?;
         }
     }
@@ -66,7 +67,7 @@ pub(super) async fn all_or_nothing<S: TransactionalStore + ProcessRegistry>(stor
             &(events.len() as u64),
             &head.sequence,
         )?;
-        for key in keys(name)? {
+        for key in all_kinds(name)? {
             let entry = store
                 .lookup(&tenant, &key)
                 .await?
@@ -88,19 +89,6 @@ pub(super) async fn all_or_nothing<S: TransactionalStore + ProcessRegistry>(stor
         &at(store, &tenant, &v2()).await?.len(),
         &2,
     )
-}
-
-fn keys(name: &str) -> Result<[RegistryKey; 3], Broken> {
-    let bad = |e: crate::id::InvalidId| Broken(e.to_string());
-    Ok([
-        RegistryKey::from_process(process(name)?),
-        RegistryKey::from_conversation(
-            ConversationId::new(format!("conversation {name}")).map_err(bad)?,
-        ),
-        RegistryKey::from_correlation(
-            CorrelationId::new(format!("correlation {name}")).map_err(bad)?,
-        ),
-    ])
 }
 
 async fn at<S: TransactionalStore>(
@@ -144,7 +132,7 @@ pub(super) async fn late_entry<S: TransactionalStore + ProcessRegistry>(store: &
     let tenant = tenant();
     let stream = stream(&tenant, "p")?;
     put(store, &stream, &v1(), 1).await?;
-    let [key, ..] = keys("p")?;
+    let [key, ..] = all_kinds("p")?;
     let identity = ProcessIdentity::new(process("p")?, tenant.clone(), v1());
     let mut chunk = begin(store, &v1(), &tenant).await?;
     chunk.migrate(&stream, migrated()?, false)?;

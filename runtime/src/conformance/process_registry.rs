@@ -32,7 +32,8 @@ fn identity(tenant: &TenantId, id: &str) -> Result<ProcessIdentity, Broken> {
     Ok(ProcessIdentity::new(process(id)?, tenant.clone(), v1()))
 }
 
-fn all_kinds(id: &str) -> Result<[RegistryKey; 3], Broken> {
+/// A key of each kind, with the same id.
+pub(super) fn all_kinds(id: &str) -> Result<[RegistryKey; 3], Broken> {
     let bad = |e: crate::id::InvalidId| Broken(e.to_string());
     Ok([
         RegistryKey::from_process(ProcessId::new(id).map_err(bad)?),

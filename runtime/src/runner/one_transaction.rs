@@ -209,15 +209,11 @@ async fn migrate_range(
             Ok(streams) => streams,
             Err(error) => return give_up(None, &error, sender).await,
         };
-        let skipped = SkippedBy {
-            not_selected: due.take_not_selected(),
-            ..SkippedBy::default()
-        };
         let Some(first) = streams.first().cloned() else {
             // The receiver is gone only when the run itself is.
             let _ = sender
                 .send(Done {
-                    skipped,
+                    skipped: due.take_skipped(),
                     ..Done::default()
                 })
                 .await;
@@ -227,7 +223,7 @@ async fn migrate_range(
         match migrate_chunk(work, streams).await {
             Ok((mut done, covered)) => {
                 due.done(covered);
-                done.skipped.not_selected += skipped.not_selected;
+                done.skipped.add(&due.take_skipped());
                 if let Some(left) = left {
                     *left = left.saturating_sub(done.migrated.len() + done.failed.len());
                 }
@@ -242,7 +238,7 @@ async fn migrate_range(
                 conflicts = 0;
                 let done = Done {
                     failed: vec![commit::busy(&first, ATTEMPTS)],
-                    skipped,
+                    skipped: due.take_skipped(),
                     ..Done::default()
                 };
                 if let Some(left) = left {
@@ -253,7 +249,6 @@ async fn migrate_range(
                 }
             }
             Err(error) if error.is_conflict() => {
-                due.give_back_not_selected(skipped.not_selected);
                 if alone {
                     conflicts += 1;
                     // Let the other writer finish; it has right of way.

@@ -50,10 +50,19 @@ pub(super) async fn compare(
     head: &Head,
     report: &mut MigrationReport,
 ) {
-    match process(registry, stream, &head.workflow_id).await {
-        Ok(rewritten) => report.repaired += usize::from(rewritten),
-        Err(error) => report.warn(stream.clone(), warning(&error)),
-    }
+    let rewritten = process(registry, stream, &head.workflow_id).await;
+    report.repaired += usize::from(told(stream, rewritten, report) == Some(true));
+}
+
+/// Whether anything was rewritten; a failure becomes a warning.
+fn told(
+    stream: &StreamId,
+    rewritten: Result<bool, Error>,
+    report: &mut MigrationReport,
+) -> Option<bool> {
+    rewritten
+        .inspect_err(|error| report.warn(stream.clone(), warning(error)))
+        .ok()
 }
 
 /// What the report says about entries that could not be rewritten.
@@ -76,22 +85,19 @@ pub(super) async fn repair(
             Ok(page) => page,
             Err(error) => return report.fail(plan::listing_failed(&error)),
         };
-        let mut told = Vec::new();
+        let mut done = Vec::new();
         for stream in page.iter().filter(|stream| run.selection.selects(stream)) {
             let outcome = match store.head(stream).await {
                 Ok(Some(head)) => process(registry, stream, &head.workflow_id).await,
                 Ok(None) => Ok(false),
                 Err(error) => Err(error),
             };
-            match outcome {
-                Ok(rewritten) => {
-                    report.repaired += usize::from(rewritten);
-                    told.push(stream.clone());
-                }
-                Err(error) => report.warn(stream.clone(), warning(&error)),
+            if let Some(rewritten) = told(stream, outcome, report) {
+                report.repaired += usize::from(rewritten);
+                done.push(stream.clone());
             }
         }
-        forget(store, &told, report).await;
+        forget(store, &done, report).await;
         if page.len() < PAGE {
             return;
         }
@@ -119,15 +125,15 @@ pub(super) async fn tell(
     migrated: &[Moved],
     report: &mut MigrationReport,
 ) {
-    let mut told = Vec::new();
+    let mut done = Vec::new();
     for Moved { stream, to } in migrated {
         if stream.process().is_none() {
             continue;
         }
-        match process(registry, stream, to).await {
-            Ok(_) => told.push(stream.clone()),
-            Err(error) => report.warn(stream.clone(), warning(&error)),
+        let rewritten = process(registry, stream, to).await;
+        if told(stream, rewritten, report).is_some() {
+            done.push(stream.clone());
         }
     }
-    forget(store, &told, report).await;
+    forget(store, &done, report).await;
 }

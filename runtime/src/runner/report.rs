@@ -152,7 +152,7 @@ impl SkippedBy {
         self.parts().iter().map(|(count, _)| count).sum()
     }
 
-    fn add(&mut self, other: &Self) {
+    pub(super) fn add(&mut self, other: &Self) {
         self.empty += other.empty;
         self.other_workflow += other.other_workflow;
         self.already_there += other.already_there;

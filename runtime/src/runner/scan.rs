@@ -6,7 +6,7 @@ use std::sync::Arc;
 use crate::error::Error;
 use crate::event::Event;
 use crate::id::{StreamId, WorkflowId};
-use crate::runner::report::{MigrationError, Stage};
+use crate::runner::report::{MigrationError, SkippedBy, Stage};
 use crate::selection::Selection;
 use crate::store::{Chunk, ChunkEvent, ChunkProblem, ChunkRequest, Head};
 use crate::store::{StreamRange, TransactionalStore};
@@ -61,11 +61,7 @@ pub(super) fn follow<'a>(
         .take_while(|(event, expected)| event.sequence == *expected)
         .count();
     if count == 0 {
-        let missing = Error::corrupt(format!(
-            "event {} of stream {stream} is missing; nothing was changed, restore it from a backup",
-            at + 1
-        ));
-        return Err(unread(stream, &missing));
+        return Err(unread(stream, &Error::missing_event(stream, at + 1)));
     }
     Ok(&page[..count])
 }
@@ -160,14 +156,12 @@ impl Due {
         }
     }
 
-    /// How many streams were left out since this was last asked.
-    pub(super) fn take_not_selected(&mut self) -> usize {
-        std::mem::take(&mut self.not_selected)
-    }
-
-    /// Counts streams that were left out again: the chunk after them was not done.
-    pub(super) fn give_back_not_selected(&mut self, count: usize) {
-        self.not_selected += count;
+    /// The streams that were left out since this was last asked.
+    pub(super) fn take_skipped(&mut self) -> SkippedBy {
+        SkippedBy {
+            not_selected: std::mem::take(&mut self.not_selected),
+            ..SkippedBy::default()
+        }
     }
 
     /// The next streams, at most `limit`; none at the end. The same ones come

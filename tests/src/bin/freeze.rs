@@ -3,12 +3,11 @@
 
 use std::error::Error;
 
-use state_migration::{MigrationRunner, Process, SlateDbStore};
+use state_migration::{MemoryStore, MigrationRunner, Process, SlateDbStore};
 use state_migration_tests::faulty::{ALL, Faulty};
 use state_migration_tests::orders::{
     OrderEvent, OrderV1, OrderV1ToV2Migration, OrderV2, identity, place, register,
 };
-use state_migration_tests::stores::in_memory;
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
@@ -21,7 +20,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
         place(&store, &store, n).await?;
         register(&store, n).await?;
     }
-    let elsewhere = Faulty::over(in_memory());
+    let elsewhere = Faulty::over(MemoryStore::new());
     register(&elsewhere, 5).await?;
     elsewhere
         .faults

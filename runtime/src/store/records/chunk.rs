@@ -172,7 +172,7 @@ async fn read_events<S: KvScan>(
     for expected in after + 1..=head.sequence {
         match rows.peek().await? {
             Some((at, _)) if key::sequence_in(at, &prefix) == Some(expected) => {}
-            _ => return corrupt(super::events::missing_event(stream, expected)),
+            _ => return corrupt(Error::missing_event(stream, expected)),
         }
         let row = rows.take().map(|(_, row)| row).unwrap_or_default();
         bytes += row.len();

@@ -216,7 +216,7 @@ impl<K: Kv> EventStore for RecordStore<K> {
             let expected = after + 1 + events.len() as u64;
             let sequence = key::sequence_in(&row_key, &prefix);
             if sequence != Some(expected) {
-                return Err(missing_event(stream, expected));
+                return Err(Error::missing_event(stream, expected));
             }
             events.push(
                 record::read_event(row, stream, expected)
@@ -265,11 +265,5 @@ async fn nothing_beyond<T: KvTxn>(txn: &T, stream: &StreamId, last: u64) -> Resu
 pub(super) fn beyond_head(stream: &StreamId, sequence: u64) -> Error {
     Error::corrupt(format!(
         "event {sequence} of stream {stream} is there, and its head does not know of it; nothing was changed, restore the head from a backup"
-    ))
-}
-
-pub(super) fn missing_event(stream: &StreamId, sequence: u64) -> Error {
-    Error::corrupt(format!(
-        "event {sequence} of stream {stream} is missing; nothing was changed, restore it from a backup"
     ))
 }
