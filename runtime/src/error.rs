@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::id::{InvalidId, StreamId, WorkflowId};
+use crate::id::{InvalidId, RunId, StreamId, WorkflowId};
 use crate::workflow::BoxError;
 
 /// What the caller should do about an [`Error`].
@@ -28,6 +28,12 @@ pub enum ErrorKind {
     Unavailable,
     /// Another writer has taken the database over. Stop using this handle.
     Fenced,
+    /// A run holds the store, and is not known to be dead. Nothing was written.
+    /// Wait for it, or take the store over.
+    Claimed {
+        /// The run.
+        run: RunId,
+    },
     /// A stored record cannot be read. The message names it; nothing was changed.
     Corrupt,
     /// The data was written by a newer version of this crate. Use that one.

@@ -5,8 +5,9 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-/// A hash of a conversion function's tokens, without its docs and without
-/// where it stands. What the function calls is not part of it.
+/// Of a migration, a hash of the conversion function's tokens, without its docs
+/// and without where it stands; what the function calls is not part of it. Of a
+/// plan, a hash of all that it says.
 ///
 /// A migration written by hand has the fingerprint 0: nothing is known of its code.
 #[derive(
@@ -20,6 +21,15 @@ impl Fingerprint {
     #[must_use]
     pub const fn new(hash: u64) -> Self {
         Self(hash)
+    }
+
+    /// The hash of a text: FNV-1a, which is the same on every machine and in
+    /// every release.
+    #[cfg_attr(not(feature = "tokio"), allow(dead_code))]
+    pub(crate) fn of_bytes(text: &[u8]) -> Self {
+        Self(text.iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
+            (hash ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3)
+        }))
     }
 
     /// The number.

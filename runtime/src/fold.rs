@@ -58,6 +58,14 @@ pub(crate) enum FoldError {
         schema_version: u32,
         error: serde_json::Error,
     },
+    #[error(
+        "an event of type {event_type:?}, schema version {schema_version}, is of a type that the code does not know: {error}"
+    )]
+    UnknownType {
+        event_type: String,
+        schema_version: u32,
+        error: serde_json::Error,
+    },
     #[error("the state in the baseline or snapshot cannot be decoded: {0}")]
     State(serde_json::Error),
     #[error(
@@ -82,6 +90,44 @@ impl FoldError {
                 format!("event {sequence} of stream {stream}: {other}"),
             ),
         }
+    }
+}
+
+fn undecodable(event: EventView<'_>, payload: &[u8], error: serde_json::Error) -> FoldError {
+    let (event_type, schema_version) = (event.event_type.to_owned(), event.schema_version);
+    if names_unknown_variant(payload, &error.to_string()) {
+        FoldError::UnknownType {
+            event_type,
+            schema_version,
+            error,
+        }
+    } else {
+        FoldError::Decode {
+            event_type,
+            schema_version,
+            error,
+        }
+    }
+}
+
+/// Whether serde's error is about the variant that the payload as a whole is
+/// of, and not about one somewhere in it. serde has no type for that; the
+/// start of its text has been the same since 1.0.
+fn names_unknown_variant(payload: &[u8], error: &str) -> bool {
+    use serde_json::Value;
+    let variant = error
+        .strip_prefix("unknown variant `")
+        .and_then(|rest| rest.split_once('`'));
+    let Some((variant, _)) = variant else {
+        return false;
+    };
+    match serde_json::from_slice(payload) {
+        Ok(Value::String(whole)) => whole == variant,
+        Ok(Value::Object(fields)) => {
+            fields.contains_key(variant)
+                || fields.values().any(|value| value.as_str() == Some(variant))
+        }
+        _ => false,
     }
 }
 
@@ -143,12 +189,8 @@ where
                     error,
                 }
             })?;
-        let decoded: W::Event =
-            serde_json::from_slice(&payload).map_err(|error| FoldError::Decode {
-                event_type: event.event_type.to_owned(),
-                schema_version: event.schema_version,
-                error,
-            })?;
+        let decoded: W::Event = serde_json::from_slice(&payload)
+            .map_err(|error| undecodable(event, &payload, error))?;
         self.state = W::apply(std::mem::take(&mut self.state), &decoded);
         Ok(())
     }
@@ -178,5 +220,32 @@ where
 
     fn finish(self: Box<Self>) -> AnyState {
         Box::new(self.into_state())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::names_unknown_variant;
+
+    #[test]
+    fn an_unknown_event_type_is_told_from_an_unknown_value_in_an_event() {
+        let error = "unknown variant `Lost`, expected `Placed` at line 1 column 7";
+        for (payload, unknown) in [
+            (r#""Lost""#, true),
+            (r#"{"Lost":{"a":1}}"#, true),
+            (r#"{"type":"Lost","a":1}"#, true),
+            (r#"{"Placed":{"how":"Lost"}}"#, false),
+            (r#"["Lost"]"#, false),
+        ] {
+            assert_eq!(
+                names_unknown_variant(payload.as_bytes(), error),
+                unknown,
+                "{payload}"
+            );
+        }
+        assert!(!names_unknown_variant(
+            b"{\"Lost\":1}",
+            "missing field `Lost`"
+        ));
     }
 }

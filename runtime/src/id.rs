@@ -199,6 +199,13 @@ macro_rules! uuid_id {
             }
         }
 
+        impl FromStr for $name {
+            type Err = uuid::Error;
+            fn from_str(id: &str) -> Result<Self, uuid::Error> {
+                id.parse().map(Self)
+            }
+        }
+
         impl fmt::Display for $name {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 fmt::Display::fmt(&self.0, f)

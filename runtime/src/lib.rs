@@ -55,6 +55,8 @@ mod process;
 mod process_registry;
 mod registry;
 #[cfg(feature = "tokio")]
+mod run;
+#[cfg(feature = "tokio")]
 mod runner;
 mod selection;
 mod snapshot;
@@ -78,15 +80,19 @@ pub use registry::{
     Migration, MigrationRegistry, MigrationRegistryBuilder, Problem, RegistryError, Route, Standing,
 };
 #[cfg(feature = "tokio")]
+pub use run::{
+    Failure, Plan, PlanOptions, PlannedRoute, RunCounts, RunKind, RunRecord, RunState, Runs,
+};
+#[cfg(feature = "tokio")]
 pub use runner::{
-    CommitForm, MigrationError, MigrationReport, MigrationRunner, MigrationWarning, Migrations,
-    SkippedBy, Stage, Visited,
+    CommitForm, FailureClass, MigrationError, MigrationReport, MigrationRunner, MigrationWarning,
+    Migrations, Progress, RunControl, SkippedBy, Stage, UnknownClass, Visited,
 };
 pub use selection::Selection;
 pub use snapshot::{Snapshot, SnapshotStore};
 pub use store::{
-    Appended, Chunk, ChunkEvent, ChunkProblem, ChunkProcess, ChunkRequest, EventStore,
-    ExpectedSequence, Head, StoreId, StreamRange, TransactionalStore,
+    Appended, AtVersion, Chunk, ChunkEvent, ChunkProblem, ChunkProcess, ChunkRequest, Decision,
+    EventStore, ExpectedSequence, Head, Split, StoreId, StreamRange, TransactionalStore,
 };
 #[cfg(feature = "tokio")]
 pub use store::{MemoryStore, NotDurable, RecordStore};

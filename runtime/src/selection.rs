@@ -225,7 +225,7 @@ fn apart(mut ranges: Vec<StreamRange>) -> Vec<StreamRange> {
 
 /// A stream id that is less than all that start with `id`, and greater than
 /// nearly all that come before these.
-fn before(id: &str) -> Option<StreamId> {
+pub(crate) fn before(id: &str) -> Option<StreamId> {
     let mut shorter = id.chars();
     let last = shorter.next_back()?;
     let previous = (0..u32::from(last)).rev().find_map(char::from_u32);

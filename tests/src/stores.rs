@@ -51,11 +51,27 @@ impl Deref for OnDisk {
     }
 }
 
-/// Every key and value of a SlateDB store, by a full scan of the database.
+/// Every key and value of a SlateDB store outside of the bookkeeping of runs,
+/// by a full scan of the database.
 ///
 /// # Errors
 /// The database cannot be read.
 pub async fn dump(store: &SlateDbStore) -> Result<Vec<(Bytes, Bytes)>, slatedb::Error> {
+    Ok(without_runs(dump_all(store).await?))
+}
+
+/// Leaves out the rows that runs keep about themselves.
+#[must_use]
+pub fn without_runs(rows: Vec<(Bytes, Bytes)>) -> Vec<(Bytes, Bytes)> {
+    let of_runs = |(key, _): &(Bytes, Bytes)| key.starts_with(b"u");
+    rows.into_iter().filter(|row| !of_runs(row)).collect()
+}
+
+/// Every key and value of a SlateDB store, by a full scan of the database.
+///
+/// # Errors
+/// The database cannot be read.
+pub async fn dump_all(store: &SlateDbStore) -> Result<Vec<(Bytes, Bytes)>, slatedb::Error> {
     let mut rows = store.db().scan::<std::ops::RangeFull>(..).await?;
     let mut all = Vec::new();
     while let Some(row) = rows.next().await? {
@@ -89,7 +105,15 @@ pub trait Rows {
     ///
     /// # Errors
     /// The store cannot be read.
-    async fn rows(&self) -> Result<Vec<(Bytes, Bytes)>, slatedb::Error>;
+    async fn all_rows(&self) -> Result<Vec<(Bytes, Bytes)>, slatedb::Error>;
+
+    /// Every key and value outside of the bookkeeping of runs, in order.
+    ///
+    /// # Errors
+    /// The store cannot be read.
+    async fn rows(&self) -> Result<Vec<(Bytes, Bytes)>, slatedb::Error> {
+        self.all_rows().await.map(without_runs)
+    }
 
     /// Puts a row as it is, past all rules.
     ///
@@ -100,7 +124,7 @@ pub trait Rows {
 
 #[async_trait]
 impl Rows for MemoryStore {
-    async fn rows(&self) -> Result<Vec<(Bytes, Bytes)>, slatedb::Error> {
+    async fn all_rows(&self) -> Result<Vec<(Bytes, Bytes)>, slatedb::Error> {
         Ok(self.dump())
     }
     async fn put_row(&self, key: Vec<u8>, value: Vec<u8>) -> Result<(), slatedb::Error> {
@@ -111,8 +135,8 @@ impl Rows for MemoryStore {
 
 #[async_trait]
 impl Rows for SlateDbStore {
-    async fn rows(&self) -> Result<Vec<(Bytes, Bytes)>, slatedb::Error> {
-        dump(self).await
+    async fn all_rows(&self) -> Result<Vec<(Bytes, Bytes)>, slatedb::Error> {
+        dump_all(self).await
     }
     async fn put_row(&self, key: Vec<u8>, value: Vec<u8>) -> Result<(), slatedb::Error> {
         self.db().put(key, value).await?;

@@ -14,7 +14,7 @@ use state_migration_tests::orders::{
     OrderEvent, OrderV1, OrderV1ToV2Migration, OrderV2, OrderV3, StateV3, history, identity, load,
     place, register,
 };
-use state_migration_tests::stores::{OnDisk, differences, dump};
+use state_migration_tests::stores::{OnDisk, Rows, differences, dump};
 
 const ORDERS: u64 = 120;
 
@@ -168,9 +168,12 @@ async fn running_again_changes_nothing_also_after_the_processes_went_on() {
     let own = Faulty::over(memory.clone());
     in_steps(&own).await;
     append::<OrderV3>(&own, 0).await;
-    let before = memory.dump();
+    let before = memory.rows().await.unwrap();
     assert_eq!(migrate_all(&own).await.migrated, 0);
-    assert_eq!(differences(&before, &memory.dump()), Vec::<String>::new());
+    assert_eq!(
+        differences(&before, &memory.rows().await.unwrap()),
+        Vec::<String>::new()
+    );
 }
 
 async fn register_at_v3(disk: &OnDisk, n: u64) {

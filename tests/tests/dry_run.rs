@@ -62,11 +62,11 @@ where
     S: EventStore + SnapshotStore + state_migration::ProcessRegistry + Clone + 'static,
 {
     fill(&store).await;
-    let before = rows.rows().await.unwrap();
+    let before = rows.all_rows().await.unwrap();
     let selected = runner(OrderV1ToV2Migration, &store).select(Selection::all().first(3));
     assert_eq!(selected.dry_run().await.migrated, 3);
     let dry = runner(OrderV1ToV2Migration, &store).dry_run().await;
-    let after = rows.rows().await.unwrap();
+    let after = rows.all_rows().await.unwrap();
     assert_eq!(differences(&before, &after), [""; 0], "{dry}");
     assert!(dry.dry_run);
     assert!(

@@ -18,6 +18,7 @@
 //! # }
 //! ```
 
+mod bookkeeping;
 mod commit;
 mod event_store;
 mod process_registry;

@@ -1,15 +1,15 @@
 //! The rules of stores that commit everything in one transaction.
 
 use super::{
-    Broken, Checked, Violation, commit, events, holds, migrated, migrated_between, of, same,
-    stream, tenant, v1, v2,
+    Broken, Checked, Violation, bookkeeping, commit, events, holds, migrated, migrated_between, of,
+    same, stream, tenant, v1, v2,
 };
 use crate::event::MIGRATED;
 use crate::id::{StreamId, TenantId, WorkflowId};
 use crate::process_registry::ProcessRegistry;
 use crate::snapshot::SnapshotStore;
 use crate::store::{
-    Chunk, ChunkProblem, ChunkProcess, ChunkRequest, EventStore, ExpectedSequence, Head,
+    Chunk, ChunkProblem, ChunkProcess, ChunkRequest, EventStore, ExpectedSequence, Head, Split,
     StreamRange, TransactionalStore,
 };
 
@@ -44,6 +44,14 @@ where
         "a registry entry made since makes the commit conflict, or moves too",
         commit::late_entry(store).await,
     )?;
+    of(
+        "rows of bookkeeping are part of a chunk",
+        bookkeeping::rows(store).await,
+    )?;
+    of(
+        "a decision stays until the process goes on",
+        bookkeeping::decisions(store).await,
+    )?;
     of("notes are kept until they are dropped", notes(store).await)?;
     of(
         "a version is forgotten only when no process stands at it",
@@ -68,7 +76,7 @@ fn ids<S: TransactionalStore + SnapshotStore + ProcessRegistry>(store: &S) -> Ch
 }
 
 /// A version that no other process of the store stands at.
-fn own_version(tenant: &TenantId) -> WorkflowId {
+pub(super) fn own_version(tenant: &TenantId) -> WorkflowId {
     WorkflowId::new(format!("conformance-{tenant}"), "v1")
 }
 
@@ -78,7 +86,7 @@ pub(super) async fn begin<S: TransactionalStore>(
     version: &WorkflowId,
     tenant: &TenantId,
 ) -> Result<Box<dyn Chunk>, Broken> {
-    let streams = store.streams_at(version, &of_tenant(tenant), 1_000).await?;
+    let streams = streams_at(store, version, &of_tenant(tenant), 1_000).await?;
     let max_bytes = 1 << 20;
     Ok(store
         .begin(ChunkRequest {
@@ -89,8 +97,19 @@ pub(super) async fn begin<S: TransactionalStore>(
         .await?)
 }
 
+/// The streams of the processes of a range that stand at a version.
+pub(super) async fn streams_at<S: TransactionalStore>(
+    store: &S,
+    version: &WorkflowId,
+    range: &StreamRange,
+    limit: usize,
+) -> Result<Vec<StreamId>, Broken> {
+    let found = store.streams_at(version, range, limit).await?;
+    Ok(found.into_iter().map(|process| process.stream).collect())
+}
+
 /// The range of a tenant's processes.
-fn of_tenant(tenant: &TenantId) -> StreamRange {
+pub(super) fn of_tenant(tenant: &TenantId) -> StreamRange {
     // `.` sorts just before `/`, and `0` just after.
     let bound = |end| StreamId::new(format!("process/{tenant}{end}")).ok();
     StreamRange {
@@ -142,29 +161,25 @@ async fn index<S: TransactionalStore>(store: &S) -> Checked {
     let all = StreamRange::default();
     same(
         "its streams",
-        &store.streams_at(&version, &all, 10).await?,
+        &streams_at(store, &version, &all, 10).await?,
         &wanted,
     )?;
     same(
         "the first two",
-        &store.streams_at(&version, &all, 2).await?,
+        &streams_at(store, &version, &all, 2).await?,
         &wanted[..2].to_vec(),
     )?;
     let part = |after: &StreamId, through: &StreamId| StreamRange {
         after: Some(after.clone()),
         through: Some(through.clone()),
     };
-    let found = store
-        .streams_at(&version, &part(&wanted[0], &wanted[2]), 10)
-        .await?;
+    let found = streams_at(store, &version, &part(&wanted[0], &wanted[2]), 10).await?;
     same(
         "those after the first, through the third",
         &found,
         &wanted[1..=2].to_vec(),
     )?;
-    let found = store
-        .streams_at(&version, &part(&wanted[2], &wanted[1]), 10)
-        .await?;
+    let found = streams_at(store, &version, &part(&wanted[2], &wanted[1]), 10).await?;
     same(
         "those of a range that ends before it starts",
         &found,
@@ -186,15 +201,19 @@ async fn ranges<S: TransactionalStore>(store: &S) -> Checked {
         wanted.push(stream);
     }
     for parts in [1, 2, 7, 1_000] {
-        let ranges = store.split(&versions, parts, 1).await?;
+        let Split { ranges, processes } = store.split(&versions, parts, 1).await?;
+        holds(
+            &format!("{processes} processes of 50 are counted"),
+            (25..=100).contains(&processes),
+        )?;
         holds(
             "there are more ranges than asked for",
             !ranges.is_empty() && ranges.len() <= parts,
         )?;
         let (mut found, mut largest) = (Vec::new(), 0);
         for range in ranges {
-            let mut here = store.streams_at(&versions[0], &range, 1_000).await?;
-            here.extend(store.streams_at(&versions[1], &range, 1_000).await?);
+            let mut here = streams_at(store, &versions[0], &range, 1_000).await?;
+            here.extend(streams_at(store, &versions[1], &range, 1_000).await?);
             here.sort();
             largest = largest.max(here.len());
             found.extend(here);
@@ -205,7 +224,7 @@ async fn ranges<S: TransactionalStore>(store: &S) -> Checked {
             largest <= 50 / parts.min(10) * 3,
         )?;
     }
-    let ranges = store.split(&versions, 50, 25).await?;
+    let ranges = store.split(&versions, 50, 25).await?.ranges;
     holds(
         "there are ranges of fewer processes than asked for",
         ranges.len() <= 2,

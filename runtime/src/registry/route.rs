@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use crate::baseline::Hop;
 use crate::id::WorkflowId;
 use crate::registry::edge::Migration;
 
@@ -22,6 +23,18 @@ impl Route {
     #[must_use]
     pub fn hops(&self) -> &[Migration] {
         &self.hops
+    }
+
+    /// The hops, as a baseline and a plan name them.
+    #[cfg_attr(not(feature = "tokio"), allow(dead_code))]
+    pub(crate) fn baseline_hops(&self) -> Vec<Hop> {
+        self.hops
+            .iter()
+            .map(|hop| Hop {
+                to: hop.target().version().to_owned(),
+                code: hop.fingerprint(),
+            })
+            .collect()
     }
 
     /// The version that the route starts from.

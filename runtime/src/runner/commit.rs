@@ -1,11 +1,14 @@
-//! Stage four: makes migrations durable.
+//! Stage four: makes migrations durable, together with what is written about them.
 
 use crate::error::Error;
 use crate::id::{StreamId, WorkflowId};
+use crate::run::RunCounts;
+use crate::run::ledger::Range;
 use crate::runner::convert::Converted;
-use crate::runner::report::{MigrationError, Stage};
+use crate::runner::one_transaction::Work;
+use crate::runner::report::{FailureClass, MigrationError, Stage};
 use crate::snapshot::{Snapshot, SnapshotStore};
-use crate::store::{Chunk, EventStore, ExpectedSequence};
+use crate::store::{Chunk, ChunkRequest, Decision, EventStore, ExpectedSequence};
 
 /// A process that was migrated, durably.
 pub(super) struct Moved {
@@ -22,21 +25,115 @@ impl Moved {
     }
 }
 
-/// Commits the processes of a chunk, all or nothing; returns which they are
-/// when they are durable.
+/// A process that failed.
+pub(super) struct Failed {
+    pub(super) error: MigrationError,
+    /// The version at which the index has it, if that is known.
+    pub(super) at: Option<WorkflowId>,
+}
+
+/// What is to be committed of a range at a time.
+#[derive(Default)]
+pub(super) struct Outcome {
+    pub(super) converted: Vec<Converted>,
+    pub(super) failed: Vec<Failed>,
+    /// Those that are over and were left alone for that.
+    pub(super) finished: Vec<(StreamId, WorkflowId)>,
+    /// What else was counted.
+    pub(super) counts: RunCounts,
+    /// All up to this stream has been looked at then.
+    pub(super) up_to: Option<StreamId>,
+    /// The range has been looked at to its end then.
+    pub(super) at_end: bool,
+}
+
+/// What was committed, durably.
+#[derive(Default)]
+pub(super) struct Done {
+    pub(super) moved: Vec<Moved>,
+    pub(super) failed: Vec<MigrationError>,
+    pub(super) counts: RunCounts,
+}
+
+/// Commits a chunk, all or nothing, and returns when it is durable. In a dry
+/// run, only says what would have been committed.
 pub(super) async fn chunk(
+    work: &Work,
     mut chunk: Box<dyn Chunk>,
-    converted: Vec<Converted>,
-    remember: bool,
-) -> Result<Vec<Moved>, Error> {
-    let moved: Vec<Moved> = converted.iter().map(Moved::of).collect();
-    for Converted { stream, event, .. } in converted {
-        chunk.migrate(&stream, event, remember && stream.process().is_some())?;
+    outcome: Outcome,
+    range: &mut Range,
+) -> Result<Done, Error> {
+    let mut counts = outcome.counts;
+    let moved: Vec<Moved> = outcome.converted.iter().map(Moved::of).collect();
+    counts.migrated += moved.len() as u64;
+    counts.failed += outcome.failed.len() as u64;
+    let outside = moved.iter().filter(|m| m.stream.process().is_none());
+    counts.unregistered += outside.count() as u64;
+    if work.sweeps {
+        counts.swept += moved.len() as u64;
     }
-    if !moved.is_empty() {
-        chunk.commit().await?;
+    let mut failed = Vec::with_capacity(outcome.failed.len());
+    if let Some(ledger) = &work.ledger {
+        ledger.guard(&mut chunk).await?;
+        for Converted { stream, event, .. } in outcome.converted {
+            let remember = work.remember && stream.process().is_some();
+            chunk.migrate(&stream, event, remember)?;
+        }
+        for Failed { error, at } in outcome.failed {
+            ledger.put_failure(&mut chunk, &error, at.as_ref()).await?;
+            failed.push(error);
+        }
+        for (stream, version) in &outcome.finished {
+            chunk.decide(version, stream, Decision::Finished);
+        }
+        let mut row = range.row.clone();
+        row.counts.add(&counts);
+        row.at = outcome.up_to.or(row.at);
+        row.done = outcome.at_end;
+        ledger.commit(chunk, range, row).await?;
+    } else {
+        failed.extend(outcome.failed.into_iter().map(|failed| failed.error));
     }
-    Ok(moved)
+    Ok(Done {
+        moved,
+        failed,
+        counts,
+    })
+}
+
+/// Commits what does not depend on what is in the store.
+pub(super) async fn without_reading(
+    work: &Work,
+    mut outcome: impl FnMut() -> Outcome,
+    range: &mut Range,
+) -> Result<Done, Error> {
+    let mut attempts = 0;
+    loop {
+        let bookkeeping = work.store.begin(ChunkRequest::bookkeeping()).await?;
+        match chunk(work, bookkeeping, outcome(), range).await {
+            Err(error) if error.is_conflict() && attempts < super::one_transaction::ATTEMPTS => {
+                attempts += 1;
+            }
+            outcome => return outcome,
+        }
+    }
+}
+
+/// Commits that a process failed whose chunk was not.
+pub(super) async fn failure(
+    work: &Work,
+    error: MigrationError,
+    at: Option<WorkflowId>,
+    range: &mut Range,
+) -> Result<Done, Error> {
+    let outcome = || Outcome {
+        failed: vec![Failed {
+            error: error.clone(),
+            at: at.clone(),
+        }],
+        ..Outcome::default()
+    };
+    without_reading(work, outcome, range).await
 }
 
 /// Commits one process by its event.
@@ -83,6 +180,7 @@ pub(super) fn failed(stream: &StreamId, error: &Error) -> MigrationError {
     MigrationError {
         stream_id: stream.clone(),
         stage: Stage::Committing,
+        class: FailureClass::of(error),
         sequence: None,
         message: error.to_string(),
     }
@@ -93,6 +191,7 @@ pub(super) fn busy(stream: &StreamId, attempts: usize) -> MigrationError {
     MigrationError {
         stream_id: stream.clone(),
         stage: Stage::Committing,
+        class: FailureClass::Busy,
         sequence: None,
         message: format!(
             "the process is busy: others wrote to it in each of {attempts} attempts; run again when it is quieter"

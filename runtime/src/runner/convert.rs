@@ -3,12 +3,12 @@
 
 use serde_json::value::RawValue;
 
-use crate::baseline::{Baseline, Hop};
+use crate::baseline::Baseline;
 use crate::event::NewEvent;
 use crate::id::{RunId, StreamId};
 use crate::registry::{Migration, Route};
-use crate::runner::fold::{Folded, Shielded, WAY_OUT, catch};
-use crate::runner::report::{MigrationError, Stage};
+use crate::runner::fold::{Bad, Folded, Shielded, WAY_OUT, catch};
+use crate::runner::report::{FailureClass, MigrationError, Stage};
 use crate::store::Head;
 
 /// A process, converted: ready to be committed.
@@ -28,14 +28,20 @@ pub(super) fn same(first: &Converted, second: &Converted) -> Result<(), Migratio
     if first.head != second.head || first.state.get() == second.state.get() {
         return Ok(());
     }
-    Err(MigrationError {
-        stream_id: first.stream.clone(),
+    Err(differently(&first.stream, "two different states"))
+}
+
+/// The failure of a process whose code does one thing, and then another.
+pub(super) fn differently(stream: &StreamId, what: &str) -> MigrationError {
+    MigrationError {
+        stream_id: stream.clone(),
         stage: Stage::Converting,
+        class: FailureClass::NonDeterministic,
         sequence: None,
         message: format!(
-            "run twice, the code gives two different states for one process; it must not look at clocks, chance or the order of a `HashMap`{WAY_OUT}"
+            "run twice, the code gives {what} for one process; it must not look at clocks, chance or the order of a `HashMap`{WAY_OUT}"
         ),
-    })
+    }
 }
 
 /// Converts a folded state, hop by hop in memory.
@@ -49,47 +55,52 @@ pub(super) fn process(
         head,
         mut state,
     } = folded;
-    let fail = |stage, hop: &Migration, message: String| MigrationError {
+    let fail = |stage, hop: &Migration, bad: Bad| MigrationError {
         stream_id: stream.clone(),
         stage,
+        class: bad.class,
         sequence: None,
-        message: format!("{hop}: {message}{WAY_OUT}"),
+        message: format!("{hop}: {}{WAY_OUT}", bad.message),
+    };
+    let bad = |class, message: String| Bad { class, message };
+    let no_state = || {
+        let message = "it left no state, which is a bug of state-migration".to_owned();
+        bad(FailureClass::Unserializable, message)
     };
     let mut last = &route.hops()[0];
     for hop in route.hops() {
         let Some(old) = state.take() else {
-            return Err(fail(Stage::Converting, hop, "it left no state".to_owned()));
+            return Err(fail(Stage::Converting, hop, no_state()));
         };
         // The text of a user's error is user code too.
-        let converted = catch(|| hop.step.convert(old).map_err(|refused| refused.to_string()));
+        let converted = catch(|| {
+            hop.step
+                .convert(old)
+                .map_err(|refused| bad(FailureClass::Refused, refused.to_string()))
+        });
         state = match converted {
             Ok(Ok(state)) => Shielded::new(state),
-            Ok(Err(message)) | Err(message) => return Err(fail(Stage::Converting, hop, message)),
+            Ok(Err(bad)) | Err(bad) => return Err(fail(Stage::Converting, hop, bad)),
         };
         last = hop;
     }
+    let unserializable =
+        |error: serde_json::Error| bad(FailureClass::Unserializable, error.to_string());
     let encoded = catch(|| {
-        let state = state.get().ok_or("it left no state")?;
-        let json = last.step.encode(state).map_err(|error| error.to_string())?;
+        let state = state.get().ok_or_else(no_state)?;
+        let json = last.step.encode(state).map_err(unserializable)?;
         Ok((json, last.step.is_finished(state)))
     });
     let (json, finished) = match encoded {
         Ok(Ok(encoded)) => encoded,
-        Ok(Err(message)) | Err(message) => return Err(fail(Stage::Encoding, last, message)),
+        Ok(Err(bad)) | Err(bad) => return Err(fail(Stage::Encoding, last, bad)),
     };
     let written = RawValue::from_string(json).and_then(|state| {
         let baseline = Baseline {
             workflow: route.source().name().to_owned(),
             from: route.source().version().to_owned(),
             to: route.target().version().to_owned(),
-            route: route
-                .hops()
-                .iter()
-                .map(|hop| Hop {
-                    to: hop.target().version().to_owned(),
-                    code: hop.fingerprint(),
-                })
-                .collect(),
+            route: route.baseline_hops(),
             run,
             state_schema_version: last.target_schema_version(),
             state,
@@ -103,6 +114,6 @@ pub(super) fn process(
             stream,
             head,
         }),
-        Err(error) => Err(fail(Stage::Encoding, last, error.to_string())),
+        Err(error) => Err(fail(Stage::Encoding, last, unserializable(error))),
     }
 }

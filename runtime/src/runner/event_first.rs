@@ -10,7 +10,8 @@ use crate::error::Error;
 use crate::id::StreamId;
 use crate::process_registry::ProcessRegistry;
 use crate::registry::{Route, Standing};
-use crate::runner::one_transaction::ATTEMPTS;
+use crate::runner::code::Code;
+use crate::runner::one_transaction::{ATTEMPTS, twice};
 use crate::runner::plan::{listing_failed, no_route};
 use crate::runner::report::{CommitForm, MigrationError, MigrationReport, Visited};
 use crate::runner::{Run, commit, convert, fold, registry_update, scan};
@@ -26,6 +27,7 @@ struct Stores<'a> {
     events: &'a dyn EventStore,
     snapshots: &'a dyn SnapshotStore,
     registry: Option<&'a dyn ProcessRegistry>,
+    code: Code,
 }
 
 /// What became of one stream.
@@ -49,6 +51,7 @@ pub(super) async fn run(
         events,
         snapshots,
         registry,
+        code: Code::new(run.deadline),
     };
     let mut report = MigrationReport::of(run.id, CommitForm::EventFirst, Visited::ByFullScan);
     report.dry_run = run.dry;
@@ -96,6 +99,7 @@ pub(super) async fn run(
                 Outcome::Finished => report.skip(|s| s.finished += 1),
                 Outcome::Migrated => {
                     report.migrated += 1;
+                    report.unregistered += usize::from(stream.process().is_none());
                     left = left.map(|left| left.saturating_sub(1));
                 }
                 Outcome::Failed(error) => {
@@ -135,24 +139,27 @@ async fn migrate(run: &Run, stores: &Stores<'_>, stream: &StreamId) -> (Outcome,
                 return (Outcome::AlreadyThere { repaired }, warnings);
             }
             Standing::NoRoute => {
-                let error = no_route(stream.clone(), &head.workflow_id);
+                let error = no_route(&run.migrations, stream.clone(), &head.workflow_id);
                 return (Outcome::Failed(error), warnings);
             }
             Standing::Behind(route) => route,
         };
-        let converted = match read(run, stores, stream, head, &route).await {
-            Ok(Some(converted)) => converted,
-            Ok(None) => return (Outcome::Finished, warnings),
+        let mut converted = match read(run, stores, stream, head.clone(), &route).await {
+            Ok(converted) => converted,
             Err(error) => return (Outcome::Failed(error), warnings),
         };
-        if run.dry {
-            let again = read(run, stores, stream, converted.head.clone(), &route).await;
-            let same = again
-                .and_then(|again| again.map_or(Ok(()), |again| convert::same(&converted, &again)));
-            return match same {
-                Ok(()) => (Outcome::Migrated, warnings),
-                Err(error) => (Outcome::Failed(error), warnings),
+        if run.dry || run.twice {
+            let again = read(run, stores, stream, head, &route).await;
+            converted = match twice(stream, converted, again) {
+                Ok(converted) => converted,
+                Err(error) => return (Outcome::Failed(error), warnings),
             };
+        }
+        let Some(converted) = converted else {
+            return (Outcome::Finished, warnings);
+        };
+        if run.dry {
+            return (Outcome::Migrated, warnings);
         }
         if let Err(error) = commit::event(stores.events, &converted).await {
             // An answer may be lost after the write has happened.
@@ -206,15 +213,35 @@ async fn read(
             .read_all(stream, at, PAGE)
             .await
             .map_err(|e| scan::unread(stream, &e))?;
-        for event in scan::follow(stream, &page, at, head.sequence)? {
-            fold::apply(&mut fold, stream, event.sequence, event.into())?;
-            at = event.sequence;
-        }
+        let (id, through, deadline) = (stream.clone(), head.sequence, stores.code.deadline());
+        (fold, at) = stores
+            .code
+            .run(move |watch| {
+                watch.over(&id, deadline, || {
+                    for event in scan::follow(&id, &page, at, through)? {
+                        fold::apply(&mut fold, &id, event.sequence, event.into())?;
+                        at = event.sequence;
+                    }
+                    Ok((fold, at))
+                })
+            })
+            .await
+            .map_err(|none| none.of(stream))??;
     }
-    let Some(folded) = fold::finish(fold, stream.clone(), head, &run.selection)? else {
-        return Ok(None);
-    };
-    convert::process(route, run.id, folded).map(Some)
+    let (id, deadline) = (stream.clone(), stores.code.deadline());
+    let (selection, route, run) = (run.selection.clone(), route.clone(), run.id);
+    stores
+        .code
+        .run(move |watch| {
+            watch.over(&id.clone(), deadline, || {
+                let Some(folded) = fold::finish(fold, id, head, &selection)? else {
+                    return Ok(None);
+                };
+                convert::process(&route, run, folded).map(Some)
+            })
+        })
+        .await
+        .map_err(|none| none.of(stream))?
 }
 
 /// Tells the process registry where the process stands. Returns whether it did not know.

@@ -1,9 +1,10 @@
 //! Stage two: adds events up to a state. User code runs here.
 
-use crate::fold::{AnyState, EventView, Fold};
+use crate::baseline::BadBaseline;
+use crate::fold::{AnyState, EventView, Fold, FoldError};
 use crate::id::StreamId;
 use crate::registry::Route;
-use crate::runner::report::{MigrationError, Stage};
+use crate::runner::report::{FailureClass, MigrationError, Stage};
 use crate::runner::scan::Scanned;
 use crate::selection::Selection;
 use crate::store::Head;
@@ -91,12 +92,29 @@ pub(super) fn apply(
     };
     // The text of a user's error is user code too.
     let applied = catch(|| {
-        fold.apply(event)
-            .map_err(|error| error.at(stream, sequence).to_string())
+        fold.apply(event).map_err(|error| Bad {
+            class: class_of(&error),
+            message: error.at(stream, sequence).to_string(),
+        })
     });
     match applied {
         Ok(Ok(())) => Ok(()),
-        Ok(Err(message)) | Err(message) => Err(failed(stream, Some(sequence), message)),
+        Ok(Err(bad)) | Err(bad) => Err(failed(stream, Some(sequence), bad)),
+    }
+}
+
+fn class_of(error: &FoldError) -> FailureClass {
+    match error {
+        FoldError::Upcast { .. } => FailureClass::Upcast,
+        FoldError::Decode { .. } => FailureClass::UndecodableEvent,
+        FoldError::UnknownType { .. } => FailureClass::UnknownEventType,
+        FoldError::State(_) | FoldError::Baseline(BadBaseline::OtherState { .. }) => {
+            FailureClass::UnreadableState
+        }
+        FoldError::UnknownReserved(_) | FoldError::Baseline(BadBaseline::Newer(_)) => {
+            FailureClass::NewerFormat
+        }
+        FoldError::Baseline(BadBaseline::Unreadable(_)) => FailureClass::Corrupt,
     }
 }
 
@@ -132,17 +150,24 @@ pub(super) fn fork(fold: &Running, stream: &StreamId) -> Result<Running, Migrati
     }
 }
 
-fn failed(stream: &StreamId, sequence: Option<u64>, message: String) -> MigrationError {
+fn failed(stream: &StreamId, sequence: Option<u64>, bad: Bad) -> MigrationError {
     MigrationError {
         stream_id: stream.clone(),
         stage: Stage::Folding,
+        class: bad.class,
         sequence,
-        message: message + WAY_OUT,
+        message: bad.message + WAY_OUT,
     }
 }
 
+/// What user code did wrong.
+pub(super) struct Bad {
+    pub(super) class: FailureClass,
+    pub(super) message: String,
+}
+
 /// Runs user code; a panic becomes a message.
-pub(super) fn catch<T>(user_code: impl FnOnce() -> T) -> Result<T, String> {
+pub(super) fn catch<T>(user_code: impl FnOnce() -> T) -> Result<T, Bad> {
     // The state that the code worked on is dropped with the failed process, so
     // nothing that a panic left half-done is looked at again.
     std::panic::catch_unwind(std::panic::AssertUnwindSafe(user_code)).map_err(|panic| {
@@ -150,9 +175,12 @@ pub(super) fn catch<T>(user_code: impl FnOnce() -> T) -> Result<T, String> {
             .downcast_ref::<&str>()
             .map(|text| (*text).to_owned())
             .or_else(|| panic.downcast_ref::<String>().cloned());
-        match text {
-            Some(text) => format!("it panicked: {text}"),
-            None => "it panicked".to_owned(),
+        Bad {
+            class: FailureClass::Panic,
+            message: match text {
+                Some(text) => format!("it panicked: {text}"),
+                None => "it panicked".to_owned(),
+            },
         }
     })
 }

@@ -1,9 +1,9 @@
 //! A process whose events do not fit into a chunk: folded page by page outside
 //! of any transaction, then finished in one that reads only what came since.
 
-use crate::error::{Error, ErrorKind};
 use crate::id::StreamId;
-use crate::runner::commit::Moved;
+use crate::run::ledger::Range;
+use crate::runner::commit::{Done, Moved, Outcome};
 use crate::runner::convert::Converted;
 use crate::runner::one_transaction::{ATTEMPTS, Work};
 use crate::runner::report::MigrationError;
@@ -16,44 +16,54 @@ const PAGE: usize = 512;
 struct Progress {
     fold: fold::Running,
     at: u64,
+    bytes: u64,
 }
 
 /// What became of a process.
-pub(super) enum Outcome {
+enum Attempt {
     /// It would be moved, if anything was to be written.
     Ready(Box<Converted>),
-    Moved(Moved),
-    /// It is over, and the selection leaves such processes alone.
-    Finished,
-    /// It no longer stands at the start of a route.
-    Gone,
+    /// It was moved, or found to be over, or to stand elsewhere by now.
+    Done(Done),
 }
 
 /// Migrates one process; where nothing is to be written, works on it twice.
-pub(super) async fn process(work: &Work, stream: &StreamId) -> Result<Outcome, MigrationError> {
-    let first = attempt(work, stream).await?;
-    let Outcome::Ready(first) = first else {
-        return Ok(first);
+pub(super) async fn process(
+    work: &Work,
+    stream: &StreamId,
+    range: &mut Range,
+) -> Result<Done, MigrationError> {
+    let first = match attempt(work, stream, range).await? {
+        Attempt::Done(done) => return Ok(done),
+        Attempt::Ready(first) => first,
     };
-    if let Outcome::Ready(second) = attempt(work, stream).await? {
+    if work.twice
+        && let Attempt::Ready(second) = attempt(work, stream, range).await?
+    {
         convert::same(&first, &second)?;
     }
-    Ok(Outcome::Moved(Moved::of(&first)))
+    let mut done = Done {
+        moved: vec![Moved::of(&first)],
+        ..Done::default()
+    };
+    done.counts.migrated = 1;
+    done.counts.large = 1;
+    Ok(done)
 }
 
-async fn attempt(work: &Work, stream: &StreamId) -> Result<Outcome, MigrationError> {
+async fn attempt(
+    work: &Work,
+    stream: &StreamId,
+    range: &mut Range,
+) -> Result<Attempt, MigrationError> {
+    let unread = |error| scan::unread(stream, &error);
     let mut progress: Option<(Option<u64>, Progress)> = None;
     for _ in 0..ATTEMPTS {
-        let Some(head) = work
-            .store
-            .head(stream)
-            .await
-            .map_err(|e| scan::unread(stream, &e))?
-        else {
-            return Ok(Outcome::Gone);
+        let Some(head) = work.store.head(stream).await.map_err(unread)? else {
+            return Ok(Attempt::Done(Done::default()));
         };
         let Some(route) = work.routes.get(&head.workflow_id) else {
-            return Ok(Outcome::Gone);
+            return Ok(Attempt::Done(Done::default()));
         };
         // A migration in between starts the replay anew.
         let here = match progress.take() {
@@ -61,12 +71,13 @@ async fn attempt(work: &Work, stream: &StreamId) -> Result<Outcome, MigrationErr
             _ => Progress {
                 fold: fold::start(route, stream)?,
                 at: head.replay_after(),
+                bytes: 0,
             },
         };
         let here = read_on(work, stream, here, head.sequence).await?;
         let mut scanned = scan::chunk(&work.store, vec![stream.clone()], Some(here.at))
             .await
-            .map_err(|e| scan::unread(stream, &e))?;
+            .map_err(unread)?;
         if let Some(error) = scanned.failed.pop() {
             return Err(error);
         }
@@ -75,26 +86,45 @@ async fn attempt(work: &Work, stream: &StreamId) -> Result<Outcome, MigrationErr
             let fork = fold::fork(&here.fold, stream)?;
             let (route, run, id) = (route.clone(), work.run, stream.clone());
             let selection = work.selection.clone();
-            let converted = blocking(move || {
-                let mut fork = fork;
-                for event in &tail.events {
-                    fold::apply(&mut fork, &id, event.sequence, event.into())?;
+            let deadline = work.code.deadline();
+            let converted = work
+                .code
+                .run(move |watch| {
+                    let stream = id.clone();
+                    watch.over(&stream, deadline, || {
+                        let mut fork = fork;
+                        for event in &tail.events {
+                            fold::apply(&mut fork, &id, event.sequence, event.into())?;
+                        }
+                        let Some(folded) = fold::finish(fork, id, tail.head, &selection)? else {
+                            return Ok(None);
+                        };
+                        convert::process(&route, run, folded).map(Some)
+                    })
+                })
+                .await
+                .map_err(|none| none.of(stream))??;
+            let mut outcome = Outcome::default();
+            outcome.counts.bytes = here.bytes;
+            match converted {
+                Some(converted) if work.ledger.is_none() => {
+                    return Ok(Attempt::Ready(Box::new(converted)));
                 }
-                let Some(folded) = fold::finish(fork, id, tail.head, &selection)? else {
-                    return Ok(None);
-                };
-                convert::process(&route, run, folded).map(Some)
-            })
-            .await
-            .map_err(|e| scan::unread(stream, &e))??;
-            let Some(converted) = converted else {
-                return Ok(Outcome::Finished);
-            };
-            if work.dry {
-                return Ok(Outcome::Ready(Box::new(converted)));
+                Some(converted) => {
+                    outcome.counts.large = 1;
+                    outcome.converted.push(converted);
+                }
+                None => {
+                    outcome.counts.skipped_by.finished = 1;
+                    let at = head.workflow_id.clone();
+                    outcome.finished.push((stream.clone(), at));
+                }
             }
-            match commit::chunk(scanned.chunk, vec![converted], work.remember).await {
-                Ok(mut moved) => return Ok(moved.pop().map_or(Outcome::Gone, Outcome::Moved)),
+            if work.twice {
+                same_again(work, stream, &outcome).await?;
+            }
+            match commit::chunk(work, scanned.chunk, outcome, range).await {
+                Ok(done) => return Ok(Attempt::Done(done)),
                 Err(error) if error.is_conflict() => {}
                 Err(error) => return Err(commit::failed(stream, &error)),
             }
@@ -102,6 +132,28 @@ async fn attempt(work: &Work, stream: &StreamId) -> Result<Outcome, MigrationErr
         progress = Some((head.baseline, here));
     }
     Err(commit::busy(stream, ATTEMPTS))
+}
+
+/// Works on a process that is about to be committed once more, to see that its
+/// code does the same.
+async fn same_again(
+    work: &Work,
+    stream: &StreamId,
+    outcome: &Outcome,
+) -> Result<(), MigrationError> {
+    let Some(first) = outcome.converted.first() else {
+        return Ok(());
+    };
+    let dry = Work {
+        ledger: None,
+        twice: false,
+        ..work.clone()
+    };
+    let mut nowhere = Range::nowhere();
+    if let Attempt::Ready(second) = Box::pin(attempt(&dry, stream, &mut nowhere)).await? {
+        convert::same(first, &second)?;
+    }
+    Ok(())
 }
 
 /// Folds the events up to a sequence number.
@@ -117,30 +169,21 @@ async fn read_on(
             .read_all(stream, here.at, PAGE)
             .await
             .map_err(|e| scan::unread(stream, &e))?;
-        let id = stream.clone();
-        here = blocking(move || {
-            for event in scan::follow(&id, &page, here.at, through)? {
-                fold::apply(&mut here.fold, &id, event.sequence, event.into())?;
-                here.at = event.sequence;
-            }
-            Ok(here)
-        })
-        .await
-        .map_err(|e| scan::unread(stream, &e))??;
+        let (id, deadline) = (stream.clone(), work.code.deadline());
+        here = work
+            .code
+            .run(move |watch| {
+                watch.over(&id, deadline, || {
+                    for event in scan::follow(&id, &page, here.at, through)? {
+                        fold::apply(&mut here.fold, &id, event.sequence, event.into())?;
+                        here.at = event.sequence;
+                        here.bytes += event.payload.len() as u64;
+                    }
+                    Ok(here)
+                })
+            })
+            .await
+            .map_err(|none| none.of(stream))??;
     }
     Ok(here)
-}
-
-/// Runs work that is heavy on the processor off the threads that serve I/O.
-pub(super) async fn blocking<T: Send + 'static>(
-    work: impl FnOnce() -> T + Send + 'static,
-) -> Result<T, Error> {
-    tokio::task::spawn_blocking(work).await.map_err(|error| {
-        let what = if error.is_panic() {
-            "a panic left user code by a way that is not guarded; report it as a bug of state-migration"
-        } else {
-            "the runtime is shutting down; run again"
-        };
-        Error::new(ErrorKind::Unavailable, what).with_source(error)
-    })
 }

@@ -10,7 +10,9 @@
 //! transaction](one_transaction). Over separate handles the [event comes
 //! first](event_first) and everything else follows from it.
 
+mod code;
 mod commit;
+mod control;
 mod convert;
 mod event_first;
 mod fold;
@@ -24,22 +26,31 @@ mod scan;
 use std::fmt;
 use std::marker::PhantomData;
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+pub use control::{Progress, RunControl};
 pub use report::{
-    CommitForm, MigrationError, MigrationReport, MigrationWarning, SkippedBy, Stage, Visited,
+    CommitForm, FailureClass, MigrationError, MigrationReport, MigrationWarning, SkippedBy, Stage,
+    UnknownClass, Visited,
 };
 
+use crate::error::{Error, ErrorKind};
 use crate::id::{RunId, StreamId};
 use crate::migration::StateMigration;
 use crate::process_registry::ProcessRegistry;
 use crate::registry::{Migration, MigrationRegistry, RegistryError};
+use crate::run::ledger::{Ledger, Start};
+use crate::run::{Plan, PlanOptions, RunKind, Runs};
 use crate::selection::Selection;
 use crate::snapshot::SnapshotStore;
 use crate::store::{EventStore, TransactionalStore};
 use crate::workflow::Workflow;
+
+/// How long user code may take for one process, unless the runner is told otherwise.
+const DEADLINE: Duration = Duration::from_secs(10);
 
 mod sealed {
     pub trait Sealed {}
@@ -134,17 +145,31 @@ pub struct MigrationRunner<M, ES, SS> {
     registry: Result<MigrationRegistry, RegistryError>,
     events: ES,
     snapshots: SS,
-    full_count: bool,
     selection: Arc<Selection>,
+    options: Options,
+    who: String,
+    why: String,
+    control: RunControl,
     migrations: PhantomData<fn() -> M>,
+}
+
+/// What the builder methods set.
+#[derive(Debug, Clone)]
+struct Options {
+    full_count: bool,
+    twice: bool,
+    deadline: Duration,
+    chunk_processes: usize,
+    take_over: bool,
+    force: bool,
 }
 
 impl<M, ES, SS> fmt::Debug for MigrationRunner<M, ES, SS> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("MigrationRunner")
             .field("registry", &self.registry)
-            .field("full_count", &self.full_count)
             .field("selection", &self.selection)
+            .field("options", &self.options)
             .finish_non_exhaustive()
     }
 }
@@ -157,8 +182,18 @@ impl<M: Migrations, ES, SS> MigrationRunner<M, ES, SS> {
             registry: migrations.into_registry(),
             events: event_store,
             snapshots: snapshot_store,
-            full_count: false,
             selection: Arc::default(),
+            options: Options {
+                full_count: false,
+                twice: false,
+                deadline: DEADLINE,
+                chunk_processes: scan::CHUNK_PROCESSES,
+                take_over: false,
+                force: false,
+            },
+            who: String::new(),
+            why: String::new(),
+            control: RunControl::new(),
             migrations: PhantomData,
         }
     }
@@ -172,7 +207,7 @@ impl<M, ES, SS> MigrationRunner<M, ES, SS> {
     /// store without an index is read in full in any case.
     #[must_use]
     pub fn full_count(mut self, full_count: bool) -> Self {
-        self.full_count = full_count;
+        self.options.full_count = full_count;
         self
     }
 
@@ -182,17 +217,108 @@ impl<M, ES, SS> MigrationRunner<M, ES, SS> {
         self.selection = Arc::new(selection);
         self
     }
+
+    /// Who starts the run: kept in its record.
+    #[must_use]
+    pub fn who(mut self, who: impl Into<String>) -> Self {
+        self.who = who.into();
+        self
+    }
+
+    /// Why the run is started: kept in its record.
+    #[must_use]
+    pub fn why(mut self, why: impl Into<String>) -> Self {
+        self.why = why.into();
+        self
+    }
+
+    /// Whether user code runs twice on every process, to see that it does the
+    /// same: a process for which it does not fails. Off by default, since it
+    /// takes twice the time; a dry run always does it.
+    #[must_use]
+    pub fn run_code_twice(mut self, twice: bool) -> Self {
+        self.options.twice = twice;
+        self
+    }
+
+    /// How long user code may take for one process: 10 seconds, unless this is
+    /// called. One that takes longer fails; one whose code does not return
+    /// within twice that time fails too, and its thread is given up.
+    #[must_use]
+    pub fn deadline(mut self, deadline: Duration) -> Self {
+        self.options.deadline = deadline.max(Duration::from_millis(1));
+        self
+    }
+
+    /// How many processes one transaction moves at most: 512, unless this is
+    /// called, and never more. A smaller number gives way to other writers in
+    /// smaller steps, and costs time.
+    #[must_use]
+    pub fn chunk_processes(mut self, processes: usize) -> Self {
+        self.options.chunk_processes = processes.max(1);
+        self
+    }
+
+    /// Whether to take the store over from another run that holds it, and that
+    /// is not known to be dead. That run writes nothing from then on.
+    #[must_use]
+    pub fn take_over(mut self, take_over: bool) -> Self {
+        self.options.take_over = take_over;
+        self
+    }
+
+    /// Whether [`resume`](Self::resume) goes on although this program would
+    /// migrate otherwise than the one that began the run.
+    #[must_use]
+    pub fn force(mut self, force: bool) -> Self {
+        self.options.force = force;
+        self
+    }
+
+    /// A handle that pauses, resumes, cancels and throttles the runs of this
+    /// runner, and tells how far they are. It also works before a run and
+    /// after it.
+    #[must_use]
+    pub fn control(&self) -> RunControl {
+        self.control.clone()
+    }
+
+    /// What a run would do, with its fingerprint.
+    ///
+    /// # Errors
+    /// The migrations do not fit together.
+    pub fn plan(&self) -> Result<Plan, RegistryError> {
+        Ok(self.plan_of(self.registry.as_ref().map_err(Clone::clone)?))
+    }
+
+    fn plan_of(&self, migrations: &MigrationRegistry) -> Plan {
+        let options = PlanOptions {
+            full_count: self.options.full_count,
+            twice: self.options.twice,
+            deadline_ms: u64::try_from(self.options.deadline.as_millis()).unwrap_or(u64::MAX),
+        };
+        Plan::new(migrations, &self.selection, options)
+    }
+}
+
+/// What a runner is asked for.
+enum Wanted {
+    Run,
+    DryRun,
+    Resume(RunId),
+    Retry(RunId, Vec<FailureClass>),
 }
 
 impl<M, ES: EventStore, SS: SnapshotStore> MigrationRunner<M, ES, SS> {
     /// Migrates every process that stands at a version with a route.
     ///
-    /// Refuses to start in a program that is built with `panic = "abort"`.
+    /// Refuses to start in a program that is built with `panic = "abort"`, and
+    /// while another run holds the store.
     ///
     /// Over separate handles this leaves process registries alone. Where one
     /// store holds the registry too, its entries move with their processes.
     pub async fn run(&self) -> MigrationReport {
-        self.start(None, false).await
+        self.start(None, Wanted::Run).await
     }
 
     /// Migrates like [`run`](Self::run), and rewrites the entries of the
@@ -208,7 +334,7 @@ impl<M, ES: EventStore, SS: SnapshotStore> MigrationRunner<M, ES, SS> {
     where
         R: ProcessRegistry,
     {
-        self.start(Some(registry), false).await
+        self.start(Some(registry), Wanted::Run).await
     }
 
     /// Does everything that [`run`](Self::run) does, but writes nothing: reads,
@@ -218,41 +344,197 @@ impl<M, ES: EventStore, SS: SnapshotStore> MigrationRunner<M, ES, SS> {
     ///
     /// It opens nothing and shuts no writer out.
     pub async fn dry_run(&self) -> MigrationReport {
-        self.start(None, true).await
+        self.start(None, Wanted::DryRun).await
     }
 
-    async fn start(&self, registry: Option<&dyn ProcessRegistry>, dry: bool) -> MigrationReport {
+    /// Goes on with a run that was cancelled, or killed, with the selection and
+    /// the options that it was begun with; what it has done is not done again.
+    ///
+    /// Refused when this program would migrate otherwise than the one that
+    /// began the run, unless it is [forced](Self::force), and over stores that
+    /// keep no runs. The report is of the run as a whole.
+    pub async fn resume(&self, run: RunId) -> MigrationReport {
+        self.start(None, Wanted::Resume(run)).await
+    }
+
+    /// Resumes like [`resume`](Self::resume), and rewrites the entries of the
+    /// processes in `registry` like
+    /// [`run_and_update_registry`](Self::run_and_update_registry).
+    pub async fn resume_and_update_registry<R>(&self, run: RunId, registry: &R) -> MigrationReport
+    where
+        R: ProcessRegistry,
+    {
+        self.start(Some(registry), Wanted::Resume(run)).await
+    }
+
+    /// Starts a new run over the processes that failed in an earlier one, with
+    /// the code that this program has now; over those of some classes only, if
+    /// any are named. The [selection](Self::select) holds as well.
+    pub async fn retry(&self, run: RunId, classes: &[FailureClass]) -> MigrationReport {
+        self.start(None, Wanted::Retry(run, classes.to_vec())).await
+    }
+
+    /// Retries like [`retry`](Self::retry), and rewrites the entries of the
+    /// processes in `registry` like
+    /// [`run_and_update_registry`](Self::run_and_update_registry).
+    pub async fn retry_and_update_registry<R>(
+        &self,
+        run: RunId,
+        classes: &[FailureClass],
+        registry: &R,
+    ) -> MigrationReport
+    where
+        R: ProcessRegistry,
+    {
+        self.start(Some(registry), Wanted::Retry(run, classes.to_vec()))
+            .await
+    }
+
+    /// The runs that the event store has seen; `None` if it keeps none.
+    pub fn runs(&self) -> Option<Runs> {
+        Runs::of(&self.events)
+    }
+
+    async fn start(
+        &self,
+        registry: Option<&dyn ProcessRegistry>,
+        wanted: Wanted,
+    ) -> MigrationReport {
         if let Some(refusal) = refusal(cfg!(panic = "abort")) {
-            let mut report = MigrationReport::default();
-            report.fail(refusal);
-            return report;
+            return MigrationReport::refused(refusal);
         }
         let migrations = match &self.registry {
             Ok(migrations) => migrations.clone(),
             Err(error) => {
-                let mut report = MigrationReport::default();
-                report.fail(MigrationError {
+                return MigrationReport::refused(MigrationError {
                     stream_id: StreamId::literal("(migrations)"),
                     stage: Stage::Planning,
+                    class: FailureClass::Run,
                     sequence: None,
                     message: error.to_string(),
                 });
-                return report;
             }
         };
-        let run = Run {
+        let mut run = Run {
             id: RunId::random(),
-            migrations: Arc::new(migrations),
+            kind: RunKind::Migrate,
             selection: self.selection.clone(),
-            dry,
+            dry: matches!(wanted, Wanted::DryRun),
+            full_count: self.options.full_count,
+            twice: self.options.twice,
+            deadline: self.options.deadline,
+            chunk_processes: self.options.chunk_processes,
+            control: self.control.clone(),
+            migrations: Arc::new(migrations),
         };
-        match self.one_store() {
+        let report = match self.one_store() {
             Some(store) => {
                 let elsewhere = registry.filter(|r| r.store_id() != Some(store.store_id()));
-                one_transaction::run(&run, store, elsewhere, self.full_count).await
+                let first = matches!(wanted, Wanted::Run);
+                match self.ledger(&mut run, &store, wanted).await {
+                    Ok(ledger) => one_transaction::run(&run, store, elsewhere, ledger).await,
+                    // The claim is the first thing that a run reads.
+                    Err(error) if first && !matches!(error.kind(), ErrorKind::Claimed { .. }) => {
+                        MigrationReport::refused(plan::listing_failed(&error))
+                    }
+                    Err(error) => MigrationReport::refused(plan::planning("(run)", &error)),
+                }
             }
-            None => event_first::run(&run, &self.events, &self.snapshots, registry).await,
+            None => match wanted {
+                Wanted::Run | Wanted::DryRun => {
+                    event_first::run(&run, &self.events, &self.snapshots, registry).await
+                }
+                Wanted::Resume(_) | Wanted::Retry(..) => {
+                    let error = Error::invalid(
+                        "events and snapshots are in separate stores, where no run is kept that could be resumed or retried; run again, which does what is left",
+                    );
+                    MigrationReport::refused(plan::planning("(run)", &error))
+                }
+            },
+        };
+        self.control.reset();
+        report
+    }
+
+    /// Claims the store for what is wanted; nothing is claimed for a dry run.
+    async fn ledger(
+        &self,
+        run: &mut Run,
+        store: &Arc<dyn TransactionalStore>,
+        wanted: Wanted,
+    ) -> Result<Option<Arc<Ledger>>, Error> {
+        let take_over = self.options.take_over;
+        let kind = match wanted {
+            Wanted::DryRun => return Ok(None),
+            Wanted::Resume(id) => return self.resumed(run, store, id).await.map(Some),
+            Wanted::Run => RunKind::Migrate,
+            Wanted::Retry(of, classes) => {
+                let runs = self.runs();
+                let known = match &runs {
+                    Some(runs) => runs.get(of).await?.is_some(),
+                    None => false,
+                };
+                if !known {
+                    return Err(Error::invalid(format!(
+                        "the store has not seen run {of}; look up the id in its history of runs"
+                    )));
+                }
+                RunKind::Retry { of, classes }
+            }
+        };
+        run.kind = kind.clone();
+        let start = Start {
+            id: run.id,
+            kind,
+            who: self.who.clone(),
+            why: self.why.clone(),
+            plan: self.plan_of(&run.migrations),
+        };
+        let ledger = Ledger::begin(store.clone(), start, take_over).await?;
+        Ok(Some(Arc::new(ledger)))
+    }
+
+    async fn resumed(
+        &self,
+        run: &mut Run,
+        store: &Arc<dyn TransactionalStore>,
+        id: RunId,
+    ) -> Result<Arc<Ledger>, Error> {
+        let runs = self.runs();
+        let began = match &runs {
+            Some(runs) => runs.get(id).await?,
+            None => None,
+        };
+        if let Some(record) = &began {
+            let plan = &record.plan;
+            run.id = id;
+            run.kind = record.kind.clone();
+            run.selection = Arc::new(plan.selection.clone());
+            run.full_count = plan.options.full_count;
+            run.twice = plan.options.twice;
+            run.deadline = Duration::from_millis(plan.options.deadline_ms);
         }
+        let plan = began.as_ref().map(|record| {
+            Plan::new(
+                &run.migrations,
+                &record.plan.selection,
+                record.plan.options.clone(),
+            )
+        });
+        if let (Some(plan), Some(record)) = (&plan, &began)
+            && plan.fingerprint != record.plan.fingerprint
+            && !self.options.force
+        {
+            return Err(Error::invalid(format!(
+                "run {id} was planned with fingerprint {}, and this program plans {}: its migrations or their code are others; resume it with the program that began it, start a new run, or force it",
+                record.plan.fingerprint, plan.fingerprint
+            )));
+        }
+        let ledger = Ledger::resume(store.clone(), id, self.options.take_over).await?;
+        if let Some(plan) = plan {
+            ledger.replan(plan);
+        }
+        Ok(Arc::new(ledger))
     }
 
     /// The store, if events and snapshots are in the same one and it is transactional.
@@ -267,19 +549,26 @@ fn refusal(panics_abort: bool) -> Option<MigrationError> {
     panics_abort.then(|| MigrationError {
         stream_id: StreamId::literal("(program)"),
         stage: Stage::Planning,
+        class: FailureClass::Run,
         sequence: None,
         message: "the program is built with `panic = \"abort\"`, so that one process whose code panics would end it in the middle of a run; build it with `panic = \"unwind\"`".to_owned(),
     })
 }
 
-/// One execution.
+/// One execution of a run.
 #[derive(Debug, Clone)]
 struct Run {
     id: RunId,
+    kind: RunKind,
     migrations: Arc<MigrationRegistry>,
     selection: Arc<Selection>,
     /// Whether nothing is to be written.
     dry: bool,
+    full_count: bool,
+    twice: bool,
+    deadline: Duration,
+    chunk_processes: usize,
+    control: RunControl,
 }
 
 #[cfg(test)]

@@ -2,23 +2,31 @@
 //! one serializable transaction, by several workers at once.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::pin::pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use futures_util::future::{Either, select};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
-use crate::error::Error;
+use crate::error::{Error, ErrorKind};
 use crate::id::{RunId, StreamId, WorkflowId};
 use crate::process_registry::ProcessRegistry;
 use crate::registry::Route;
-use crate::runner::commit::Moved;
+use crate::run::ledger::{Ledger, Range};
+use crate::run::rows::Part;
+use crate::run::{RunCounts, RunKind, RunState};
+use crate::runner::code::{Code, NoAnswer, Watch, never_returned};
+use crate::runner::commit::{Done, Failed, Outcome};
+use crate::runner::control::{Meter, RunControl};
 use crate::runner::report::{
-    CommitForm, MigrationError, MigrationReport, SkippedBy, Stage, Visited,
+    CommitForm, FailureClass, KEPT, MigrationError, MigrationReport, Stage, Visited,
 };
+use crate::runner::scan::{Candidate, Source};
 use crate::runner::{Run, commit, convert, fold, large, plan, registry_update, scan};
 use crate::selection::Selection;
-use crate::store::TransactionalStore;
+use crate::store::{StreamRange, TransactionalStore};
 
 /// How often one process is tried while others write to it.
 pub(super) const ATTEMPTS: usize = 16;
@@ -29,15 +37,10 @@ const RANGES_PER_WORKER: usize = 8;
 /// How many chunks may wait to be reported.
 const WAITING: usize = 16;
 
-pub(super) type Store = Arc<dyn TransactionalStore>;
+/// How often old versions are swept while processes are still born there.
+const SWEEPS: usize = 100;
 
-/// What a worker has done, durably.
-#[derive(Default)]
-struct Done {
-    migrated: Vec<Moved>,
-    failed: Vec<MigrationError>,
-    skipped: SkippedBy,
-}
+pub(super) type Store = Arc<dyn TransactionalStore>;
 
 /// What every worker needs.
 #[derive(Clone)]
@@ -49,140 +52,466 @@ pub(super) struct Work {
     pub(super) selection: Arc<Selection>,
     /// Whether a process registry elsewhere is to be told.
     pub(super) remember: bool,
-    /// Whether nothing is to be written.
-    pub(super) dry: bool,
+    /// Whether user code is to run twice on every process.
+    pub(super) twice: bool,
+    /// Whether this goes over what a run has left behind.
+    pub(super) sweeps: bool,
+    pub(super) code: Code,
+    pub(super) control: RunControl,
+    pub(super) chunk_processes: usize,
+    /// Where the run is recorded; `None` in a dry run, which writes nothing.
+    pub(super) ledger: Option<Arc<Ledger>>,
+}
+
+impl Work {
+    pub(super) fn new(run: &Run, store: Store) -> Self {
+        let routes = run
+            .migrations
+            .routes()
+            .filter(|route| run.selection.selects_workflow(route.source().name()))
+            .map(|route| (route.source().clone(), route))
+            .collect();
+        Self {
+            store,
+            routes: Arc::new(routes),
+            run: run.id,
+            selection: run.selection.clone(),
+            remember: false,
+            twice: run.twice || run.dry,
+            sweeps: false,
+            code: Code::new(run.deadline),
+            control: run.control.clone(),
+            chunk_processes: run.chunk_processes.clamp(1, scan::CHUNK_PROCESSES),
+            ledger: None,
+        }
+    }
+}
+
+impl Work {
+    /// The run whose failures are not to be come back to: its own, where it
+    /// may come by them again.
+    fn failed_before(&self) -> Option<RunId> {
+        let ledger = self.ledger.as_ref()?;
+        (self.sweeps || ledger.record().executions > 1).then_some(self.run)
+    }
+}
+
+/// What a worker tells.
+enum Told {
+    Done(Done),
+    /// It could not go on; what it leaves is left for another execution.
+    Broken(MigrationError),
+}
+
+/// How a pass over ranges ended.
+#[derive(Default)]
+struct Passed {
+    broken: bool,
+    cancelled: bool,
+    ranges: Vec<Range>,
+    /// How many processes were migrated, failed, or found to be over.
+    decided: u64,
+}
+
+/// One execution, as the main task sees it.
+struct Execution<'a> {
+    run: &'a Run,
+    work: Work,
+    elsewhere: Option<&'a dyn ProcessRegistry>,
+    report: MigrationReport,
+    meter: Meter,
 }
 
 pub(super) async fn run(
     run: &Run,
     store: Store,
     elsewhere: Option<&dyn ProcessRegistry>,
-    full_count: bool,
+    ledger: Option<Arc<Ledger>>,
 ) -> MigrationReport {
-    let visited = if full_count {
+    let visited = if run.full_count {
         Visited::ByFullScan
     } else {
         Visited::ByIndex
     };
     let mut report = MigrationReport::of(run.id, CommitForm::OneTransaction, visited);
     report.dry_run = run.dry;
-    if let Some(registry) = elsewhere {
-        registry_update::repair(run, &store, registry, &mut report).await;
-    }
-    let mut unread = Vec::new();
-    if full_count {
-        match plan::count_all(run, &store, elsewhere, &mut report).await {
-            Ok(found) => unread = found,
-            Err(error) => {
-                report.fail(plan::listing_failed(&error));
-                return report;
-            }
-        }
-    }
-    let due = match plan::plan(run, &store).await {
-        Ok(due) => due,
-        Err(error) => {
-            report.fail(plan::listing_failed(&error));
-            return report;
-        }
+    let mut work = Work::new(run, store);
+    work.remember = elsewhere.is_some();
+    work.ledger = ledger.clone();
+    let mut execution = Execution {
+        run,
+        work,
+        elsewhere,
+        report,
+        meter: Meter::new(run.id, RunCounts::default()),
     };
-    for stray in &due.strays {
-        if let Err(error) = plan::report_strays(run, &store, stray, &mut report).await {
-            report.fail(plan::listing_failed(&error));
+    let state = execution.go().await;
+    let mut report = execution.report;
+    if let Some(ledger) = ledger {
+        if let Err(error) = ledger.end(state).await {
+            report.fail(plan::planning("(run)", &error));
+            report.state = Some(RunState::Running);
+        } else {
+            report.state = Some(state);
         }
     }
-    if !due.routes.is_empty() {
-        let work = Work {
-            store,
-            routes: Arc::new(due.routes),
-            run: run.id,
-            selection: run.selection.clone(),
-            remember: elsewhere.is_some(),
-            dry: run.dry,
-        };
-        migrate_all(&work, elsewhere, &mut report).await;
-    }
-    for error in unread {
-        // The index led to some of them.
-        if !report.errors.contains(&error) {
-            report.fail(error);
-        }
-    }
+    run.control
+        .publish(execution.meter.state(report.state.unwrap_or(state)));
     report
 }
 
-/// Migrates all processes that stand at the start of a route, in one pass.
-async fn migrate_all(
-    work: &Work,
-    elsewhere: Option<&dyn ProcessRegistry>,
-    report: &mut MigrationReport,
-) {
-    // The first so many are those of one worker that goes through all in order.
-    let workers = match work.selection.limit() {
-        Some(_) => 1,
-        None => std::thread::available_parallelism().map_or(2, |cores| cores.get() * 2),
-    };
-    let sources: Arc<[WorkflowId]> = work.routes.keys().cloned().collect();
-    let ranges = match work
-        .store
-        .split(&sources, workers * RANGES_PER_WORKER, scan::CHUNK_PROCESSES)
-        .await
-    {
-        Ok(ranges) => work.selection.within(&ranges),
-        Err(error) => return report.fail(plan::listing_failed(&error)),
-    };
-    let queue = Arc::new(Mutex::new(VecDeque::from(ranges)));
-    let (sender, mut done) = mpsc::channel(WAITING);
-    let mut tasks = JoinSet::new();
-    for _ in 0..workers {
-        let (work, sources) = (work.clone(), sources.clone());
-        let (queue, sender) = (queue.clone(), sender.clone());
-        tasks.spawn(async move {
-            let mut left = work.selection.limit();
-            loop {
-                let next = queue
-                    .lock()
-                    .unwrap_or_else(PoisonError::into_inner)
-                    .pop_front();
-                let Some(range) = next else { break };
-                let selection = work.selection.clone();
-                let due = scan::Due::new(work.store.clone(), &sources, range, selection);
-                migrate_range(&work, due, &mut left, &sender).await;
+impl Execution<'_> {
+    /// Goes through the whole run; returns the state it is to end in.
+    async fn go(&mut self) -> RunState {
+        let mut passed = Passed::default();
+        match self.pass_all(&mut passed).await {
+            Ok(()) if passed.cancelled => RunState::Cancelled,
+            Ok(()) if passed.broken => RunState::Running,
+            Ok(()) if self.report.error_count > 0 => RunState::DoneWithErrors,
+            Ok(()) => RunState::Done,
+            Err(error) => {
+                self.report.fail(plan::listing_failed(&error));
+                RunState::Running
             }
-        });
+        }
     }
-    drop(sender);
-    while let Some(done) = done.recv().await {
+
+    async fn pass_all(&mut self, passed: &mut Passed) -> Result<(), Error> {
+        let (run, store) = (self.run, self.work.store.clone());
+        let mut ranges = match &self.work.ledger {
+            Some(ledger) => ledger.ranges().await?,
+            None => Vec::new(),
+        };
+        let is_new = ranges.is_empty();
+        self.report_earlier(&ranges).await?;
+        self.publish(RunState::Running).await?;
+        if let Some(registry) = self.elsewhere {
+            registry_update::repair(run, &store, registry, &mut self.report).await;
+        }
+        let mut unread = Vec::new();
+        if run.full_count && is_new {
+            unread = plan::count_all(run, &store, self.elsewhere, &mut self.report).await?;
+        }
+        let present = plan::present(run, &store).await?;
+        let source = self.source(&present.sources);
+        if is_new {
+            ranges = self.lay(&source, &present).await?;
+        }
+        for range in &mut ranges {
+            if let (Part::Strays(version), false) = (range.row.part.clone(), range.row.done) {
+                self.report_strays(&version, range).await?;
+            }
+        }
+        let (main, sweeps): (Vec<Range>, Vec<Range>) = ranges
+            .into_iter()
+            .filter(|range| matches!(range.row.part, Part::Migrate | Part::Sweep))
+            .partition(|range| range.row.part == Part::Migrate);
+        let left: Vec<Range> = main.into_iter().filter(|range| !range.row.done).collect();
+        *passed = self.pass(&source, left).await;
+        if !passed.broken && !passed.cancelled && !run.dry {
+            self.sweep(&source, sweeps, passed).await?;
+        }
+        for error in unread {
+            // The index led to some of them.
+            if !self.report.errors.contains(&error) {
+                self.report.fail(error);
+            }
+        }
+        Ok(())
+    }
+
+    /// Where this run's candidates come from.
+    fn source(&self, versions: &[WorkflowId]) -> Source {
+        match &self.run.kind {
+            RunKind::Retry { of, classes } => Source::Failures {
+                of: *of,
+                classes: classes.clone().into(),
+            },
+            RunKind::Migrate | RunKind::Lazy => Source::Index(versions.into()),
+        }
+    }
+
+    /// Cuts the run into ranges.
+    async fn lay(&mut self, source: &Source, present: &plan::Present) -> Result<Vec<Range>, Error> {
+        let mut parts = Vec::new();
+        if matches!(source, Source::Index(_)) {
+            for version in &present.strays {
+                parts.push((Part::Strays(version.clone()), StreamRange::default()));
+            }
+        }
+        if !present.sources.is_empty() {
+            let pieces = self.workers() * RANGES_PER_WORKER;
+            let split = self
+                .work
+                .store
+                .split(&present.sources, pieces, self.work.chunk_processes)
+                .await?;
+            self.meter.expect(split.processes);
+            let ranges = self.work.selection.within(&split.ranges);
+            parts.extend(ranges.into_iter().map(|range| (Part::Migrate, range)));
+        } else if matches!(source, Source::Failures { .. }) {
+            parts.push((Part::Migrate, StreamRange::default()));
+        }
+        if parts.is_empty() {
+            return Ok(Vec::new());
+        }
+        if self.run.full_count {
+            // What was counted before, so that a resumed run need not again.
+            parts.push((Part::Count, StreamRange::default()));
+        }
+        let Some(ledger) = &self.work.ledger else {
+            return Ok(parts
+                .into_iter()
+                .map(|(part, range)| {
+                    let mut range = Range::of(range);
+                    range.row.part = part;
+                    range
+                })
+                .collect());
+        };
+        let mut ranges = ledger.lay(0, parts).await?;
+        for range in ranges.iter_mut().filter(|r| r.row.part == Part::Count) {
+            let skipped_by = self.report.skipped_by;
+            let outcome = || Outcome {
+                counts: RunCounts {
+                    skipped_by,
+                    ..RunCounts::default()
+                },
+                at_end: true,
+                ..Outcome::default()
+            };
+            commit::without_reading(&self.work, outcome, range).await?;
+        }
+        Ok(ranges)
+    }
+
+    /// What the run had done before it was resumed.
+    async fn report_earlier(&mut self, ranges: &[Range]) -> Result<(), Error> {
+        let Some(ledger) = self.work.ledger.as_ref().filter(|_| !ranges.is_empty()) else {
+            return Ok(());
+        };
+        let mut counts = RunCounts::default();
+        for range in ranges {
+            counts.add(&range.row.counts);
+        }
+        self.report.count(&counts);
+        let run = ledger.run();
+        let failures =
+            crate::run::history::failures(&self.work.store, run, &[], None, None, KEPT).await?;
+        for failure in failures {
+            self.report.fail(failure.error);
+        }
+        let failed = usize::try_from(counts.failed).unwrap_or(usize::MAX);
+        self.report.error_count = self.report.error_count.max(failed);
+        self.meter = Meter::new(run, counts);
+        Ok(())
+    }
+
+    /// Records and publishes the state of the run.
+    async fn publish(&mut self, state: RunState) -> Result<(), Error> {
+        if let Some(ledger) = &self.work.ledger {
+            ledger.set_state(state).await?;
+        }
+        self.run.control.publish(self.meter.state(state));
+        Ok(())
+    }
+
+    /// The processes at a version that no route starts from.
+    async fn report_strays(
+        &mut self,
+        version: &WorkflowId,
+        range: &mut Range,
+    ) -> Result<(), Error> {
+        let source = Source::Index([version.clone()].into());
+        let selection = self.work.selection.clone();
+        let store = self.work.store.clone();
+        let mut due = scan::Due::new(store, &source, range.row.rest(), selection, None);
+        loop {
+            let page = due.peek(self.work.chunk_processes).await?;
+            let (skipped_by, up_to) = due.up_to(page.len());
+            let outcome = || Outcome {
+                failed: page
+                    .iter()
+                    .map(|Candidate { stream, at }| Failed {
+                        error: plan::no_route(&self.run.migrations, stream.clone(), version),
+                        at: at.clone(),
+                    })
+                    .collect(),
+                counts: RunCounts {
+                    skipped_by,
+                    ..RunCounts::default()
+                },
+                up_to: up_to.clone(),
+                at_end: page.is_empty(),
+                ..Outcome::default()
+            };
+            let done = commit::without_reading(&self.work, outcome, range).await?;
+            due.done(page.len());
+            self.add(done).await;
+            if page.is_empty() {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Counts what is durable.
+    async fn add(&mut self, done: Done) -> u64 {
         let Done {
-            migrated,
+            moved,
             failed,
-            skipped,
+            counts,
         } = done;
-        report.skip_all(&skipped);
-        report.migrated += migrated.len();
+        self.report.count(&counts);
         for error in failed {
-            report.fail(error);
+            self.report.fail(error);
         }
-        if let Some(registry) = elsewhere {
-            registry_update::tell(&work.store, registry, &migrated, report).await;
+        self.run.control.publish(self.meter.add(&counts));
+        if let Some(registry) = self.elsewhere.filter(|_| !self.run.dry) {
+            registry_update::tell(&self.work.store, registry, &moved, &mut self.report).await;
+        }
+        counts.migrated + counts.failed + counts.skipped_by.finished as u64
+    }
+
+    fn workers(&self) -> usize {
+        // The first so many are those of one worker that goes through all in order.
+        match self.work.selection.limit() {
+            Some(_) => 1,
+            None => std::thread::available_parallelism().map_or(2, |cores| cores.get() * 2),
         }
     }
-    while let Some(ended) = tasks.join_next().await {
-        if let Err(error) = ended {
-            report.fail(worker_failed(&format!("a worker ended early: {error}")));
+
+    /// Goes over ranges, with several workers.
+    async fn pass(&mut self, source: &Source, ranges: Vec<Range>) -> Passed {
+        let mut passed = Passed::default();
+        if ranges.is_empty() {
+            return passed;
+        }
+        let workers = self.workers().min(ranges.len());
+        let queue = Arc::new(Mutex::new(VecDeque::from(ranges)));
+        let (sender, told) = mpsc::channel(WAITING);
+        let mut tasks = JoinSet::new();
+        let limit = self.work.selection.limit();
+        let counts = self.meter_counts();
+        let so_far = usize::try_from(counts.migrated + counts.failed).unwrap_or(usize::MAX);
+        for _ in 0..workers {
+            let worker = Worker {
+                work: self.work.clone(),
+                source: source.clone(),
+                left: limit.map(|limit| limit.saturating_sub(so_far)),
+                sender: sender.clone(),
+            };
+            tasks.spawn(worker.run(queue.clone()));
+        }
+        drop(sender);
+        self.listen(told, &mut passed).await;
+        while let Some(ended) = tasks.join_next().await {
+            match ended {
+                Ok(done) => passed.ranges.extend(done),
+                Err(error) => {
+                    passed.broken = true;
+                    self.report
+                        .fail(worker_failed(&format!("a worker ended early: {error}")));
+                }
+            }
+        }
+        passed.cancelled = self.run.control.is_cancelled();
+        passed
+    }
+
+    fn meter_counts(&self) -> RunCounts {
+        self.run.control.progress().counts
+    }
+
+    /// Listens to the workers, and to the handle that pauses them.
+    async fn listen(&mut self, mut told: mpsc::Receiver<Told>, passed: &mut Passed) {
+        let mut changes = self.run.control.changes();
+        loop {
+            let next = {
+                let (told, changed) = (pin!(told.recv()), pin!(changes.paused()));
+                match select(told, changed).await {
+                    Either::Left((told, _)) => Either::Left(told),
+                    Either::Right((paused, _)) => Either::Right(paused),
+                }
+            };
+            match next {
+                Either::Left(None) => return,
+                Either::Left(Some(Told::Done(done))) => passed.decided += self.add(done).await,
+                Either::Left(Some(Told::Broken(error))) => {
+                    passed.broken = true;
+                    self.report.fail(error);
+                }
+                Either::Right(paused) => {
+                    let state = if paused {
+                        RunState::Paused
+                    } else {
+                        RunState::Running
+                    };
+                    if let Err(error) = self.publish(state).await {
+                        // The workers run into the same, and end.
+                        self.report.warn(
+                            StreamId::literal("(run)"),
+                            format!("that the run is {state} could not be recorded: {error}"),
+                        );
+                    }
+                }
+            }
         }
     }
-    if work.dry {
-        return;
-    }
-    for source in sources.iter() {
-        if let Err(error) = work.store.retire(source).await {
-            // The next run asks again; nothing else depends on it.
-            report.warn(
-                StreamId::literal("(versions)"),
-                format!("whether any process stands at {source} could not be recorded: {error}"),
-            );
+
+    /// Goes over old versions until nothing undecided stands there: processes
+    /// may be born at an old version behind the run.
+    async fn sweep(
+        &mut self,
+        source: &Source,
+        mut ranges: Vec<Range>,
+        passed: &mut Passed,
+    ) -> Result<(), Error> {
+        if matches!(source, Source::Failures { .. }) || self.work.selection.limit().is_some() {
+            return Ok(());
         }
+        for _ in 0..SWEEPS {
+            let present = plan::present(self.run, &self.work.store).await?;
+            let mut left = Vec::new();
+            for version in present.sources {
+                if !self.work.store.retire(&version).await? {
+                    left.push(version);
+                }
+            }
+            if left.is_empty() {
+                return Ok(());
+            }
+            if ranges.is_empty()
+                && let Some(ledger) = self.work.ledger.clone()
+            {
+                let parts = self.work.selection.within(&[StreamRange::default()]);
+                let first = u32::try_from(ledger.ranges().await?.len()).unwrap_or(u32::MAX);
+                let parts = parts.into_iter().map(|range| (Part::Sweep, range));
+                ranges = ledger.lay(first, parts.collect()).await?;
+            }
+            for range in &mut ranges {
+                range.row.at = None;
+                range.row.done = false;
+            }
+            self.work.sweeps = true;
+            let swept = self.pass(&Source::Index(left.into()), ranges).await;
+            self.work.sweeps = false;
+            passed.broken |= swept.broken;
+            passed.cancelled |= swept.cancelled;
+            if swept.decided == 0 || passed.broken || passed.cancelled {
+                return Ok(());
+            }
+            ranges = swept.ranges;
+        }
+        self.report.fail(MigrationError {
+            stream_id: StreamId::literal("(versions)"),
+            stage: Stage::Planning,
+            class: FailureClass::Run,
+            sequence: None,
+            message: format!(
+                "processes are still born at an old version after {SWEEPS} sweeps; stop the programs that make them and run again"
+            ),
+        });
+        Ok(())
     }
 }
 
@@ -190,90 +519,304 @@ fn worker_failed(message: &str) -> MigrationError {
     MigrationError {
         stream_id: StreamId::literal("(worker)"),
         stage: Stage::Committing,
+        class: FailureClass::Unavailable,
         sequence: None,
         message: message.to_owned(),
     }
 }
 
-/// Migrates a range, chunk by chunk.
-async fn migrate_range(
-    work: &Work,
-    mut due: scan::Due,
-    left: &mut Option<usize>,
-    sender: &mpsc::Sender<Done>,
-) {
-    let mut size = scan::CHUNK_PROCESSES;
-    let mut conflicts = 0;
-    loop {
-        let streams = match due.peek(size.min(left.unwrap_or(usize::MAX))).await {
-            Ok(streams) => streams,
-            Err(error) => return give_up(None, &error, sender).await,
-        };
-        let Some(first) = streams.first().cloned() else {
-            // The receiver is gone only when the run itself is.
-            let _ = sender
-                .send(Done {
-                    skipped: due.take_skipped(),
-                    ..Done::default()
-                })
-                .await;
-            return;
-        };
-        let alone = streams.len() == 1;
-        match migrate_chunk(work, streams).await {
-            Ok((mut done, covered)) => {
-                due.done(covered);
-                done.skipped.add(&due.take_skipped());
-                if let Some(left) = left {
-                    *left = left.saturating_sub(done.migrated.len() + done.failed.len());
-                }
-                conflicts = 0;
-                size = (size * 2).min(scan::CHUNK_PROCESSES);
-                if sender.send(done).await.is_err() {
-                    return;
-                }
-            }
-            Err(error) if error.is_conflict() && alone && conflicts >= ATTEMPTS => {
-                due.done(1);
-                conflicts = 0;
-                let done = Done {
-                    failed: vec![commit::busy(&first, ATTEMPTS)],
-                    skipped: due.take_skipped(),
-                    ..Done::default()
-                };
-                if let Some(left) = left {
-                    *left = left.saturating_sub(1);
-                }
-                if sender.send(done).await.is_err() {
-                    return;
+/// One of several that take ranges from a queue.
+struct Worker {
+    work: Work,
+    source: Source,
+    /// How many more processes the run may look at.
+    left: Option<usize>,
+    sender: mpsc::Sender<Told>,
+}
+
+/// Why a worker goes no further in a range.
+enum Stop {
+    /// The run was cancelled, or nobody listens any more.
+    Ended,
+    /// Something failed that is not one process's.
+    Broken {
+        from: Option<StreamId>,
+        error: Error,
+    },
+}
+
+impl Worker {
+    async fn run(mut self, queue: Arc<Mutex<VecDeque<Range>>>) -> Vec<Range> {
+        let mut ended = Vec::new();
+        loop {
+            let next = queue
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .pop_front();
+            let Some(mut range) = next else { break };
+            let stop = self.migrate_range(&mut range).await;
+            ended.push(range);
+            match stop {
+                Ok(()) => {}
+                Err(Stop::Ended) => break,
+                Err(Stop::Broken { from, error }) => {
+                    let from = from.map_or_else(String::new, |stream| format!(" from {stream} on"));
+                    let mut failure = worker_failed(&format!(
+                        "a range of processes{from} was not looked at; resume the run, or run again: {error}"
+                    ));
+                    failure.class = FailureClass::of(&error);
+                    let gone = self.sender.send(Told::Broken(failure)).await.is_err();
+                    // Nothing that comes after would be written either.
+                    let lost =
+                        matches!(error.kind(), ErrorKind::Claimed { .. } | ErrorKind::Fenced);
+                    if gone || lost {
+                        break;
+                    }
                 }
             }
-            Err(error) if error.is_conflict() => {
-                if alone {
-                    conflicts += 1;
-                    // Let the other writer finish; it has right of way.
-                    tokio::time::sleep(Duration::from_millis(1 << conflicts.min(6))).await;
-                }
-                size = (size / 2).max(1);
-            }
-            Err(error) => return give_up(Some(&first), &error, sender).await,
         }
+        ended
+    }
+
+    /// Migrates a range, chunk by chunk.
+    async fn migrate_range(&mut self, range: &mut Range) -> Result<(), Stop> {
+        let mut due = scan::Due::new(
+            self.work.store.clone(),
+            &self.source,
+            range.row.rest(),
+            self.work.selection.clone(),
+            self.work.failed_before(),
+        );
+        let mut size = self.work.chunk_processes;
+        let mut conflicts = 0;
+        loop {
+            let broken = |from: Option<&StreamId>, error| Stop::Broken {
+                from: from.cloned(),
+                error,
+            };
+            let limit = size
+                .min(self.work.control.chunk_limit())
+                .min(self.left.unwrap_or(usize::MAX));
+            let streams = due.peek(limit).await.map_err(|e| broken(None, e))?;
+            let Some(first) = streams.first().cloned() else {
+                let done = self.end_range(&due, range).await;
+                return self.tell(done.map_err(|e| broken(None, e))?).await;
+            };
+            if !self.work.control.may_go_on(streams.len()).await {
+                return Err(Stop::Ended);
+            }
+            let alone = streams.len() == 1;
+            match self.migrate_chunk(&due, streams, range).await {
+                Ok(Chunked::Committed { done, covered }) => {
+                    due.done(covered);
+                    conflicts = 0;
+                    size = (size * 2).min(self.work.chunk_processes);
+                    self.tell(done).await?;
+                }
+                Ok(Chunked::Stuck(stream)) => {
+                    let at = due.version_of(&stream);
+                    let done = self
+                        .fail(never_returned(stream.clone()), at, range)
+                        .await
+                        .map_err(|e| broken(Some(&stream), e))?;
+                    due.remove(&stream);
+                    self.tell(done).await?;
+                }
+                Err(error) if error.is_conflict() && alone && conflicts >= ATTEMPTS => {
+                    let done = self
+                        .fail(commit::busy(&first.stream, ATTEMPTS), first.at, range)
+                        .await
+                        .map_err(|e| broken(Some(&first.stream), e))?;
+                    due.remove(&first.stream);
+                    conflicts = 0;
+                    self.tell(done).await?;
+                }
+                Err(error) if error.is_conflict() => {
+                    if alone {
+                        conflicts += 1;
+                        // Let the other writer finish; it has right of way.
+                        tokio::time::sleep(Duration::from_millis(1 << conflicts.min(6))).await;
+                    }
+                    size = (size / 2).max(1);
+                }
+                Err(error) => return Err(broken(Some(&first.stream), error)),
+            }
+        }
+    }
+
+    /// Passes on what was done, and counts it against the limit.
+    async fn tell(&mut self, done: Done) -> Result<(), Stop> {
+        if let Some(left) = &mut self.left {
+            *left = left.saturating_sub(done.moved.len() + done.failed.len());
+        }
+        // The receiver is gone only when the run itself is.
+        let sent = self.sender.send(Told::Done(done)).await;
+        sent.map_err(|_| Stop::Ended)
+    }
+
+    async fn fail(
+        &self,
+        error: MigrationError,
+        at: Option<WorkflowId>,
+        range: &mut Range,
+    ) -> Result<Done, Error> {
+        commit::failure(&self.work, error, at, range).await
+    }
+
+    /// Commits that a range has come to its end.
+    async fn end_range(&self, due: &scan::Due, range: &mut Range) -> Result<Done, Error> {
+        let (skipped_by, up_to) = due.up_to(0);
+        let outcome = || Outcome {
+            counts: RunCounts {
+                // A sweep comes by those that the run has counted already.
+                skipped_by: if self.work.sweeps {
+                    Default::default()
+                } else {
+                    skipped_by
+                },
+                ..RunCounts::default()
+            },
+            up_to: up_to.clone(),
+            at_end: true,
+            ..Outcome::default()
+        };
+        commit::without_reading(&self.work, outcome, range).await
+    }
+
+    /// Migrates one chunk.
+    async fn migrate_chunk(
+        &self,
+        due: &scan::Due,
+        candidates: Vec<Candidate>,
+        range: &mut Range,
+    ) -> Result<Chunked, Error> {
+        let work = &self.work;
+        let streams = candidates.iter().map(|c| c.stream.clone()).collect();
+        let scan::ScannedChunk {
+            chunk,
+            processes,
+            too_large,
+            failed,
+            covered,
+        } = scan::chunk(&work.store, streams, None).await?;
+        let mut outcome = Outcome::default();
+        let at = |stream: &StreamId| due.version_of(stream);
+        for error in failed {
+            let at = at(&error.stream_id);
+            outcome.failed.push(Failed { error, at });
+        }
+        for process in &processes {
+            let bytes = process
+                .events
+                .iter()
+                .map(|event| event.payload.len() as u64);
+            outcome.counts.bytes += bytes.sum::<u64>();
+        }
+        let inner = work.clone();
+        let worked = work
+            .code
+            .run(move |watch| fold_and_convert_all(&inner, processes, watch))
+            .await;
+        let worked = match worked {
+            Ok(worked) => worked,
+            Err(NoAnswer::Stuck(stream)) => return Ok(Chunked::Stuck(stream)),
+            Err(NoAnswer::Ended(error)) => return Err(error),
+        };
+        for process in worked {
+            match process {
+                Worked::Converted(converted) => outcome.converted.push(*converted),
+                Worked::Finished(stream, version) => outcome.finished.push((stream, version)),
+                Worked::Failed(error, version) => {
+                    let at = Some(version);
+                    outcome.failed.push(Failed { error, at });
+                }
+            }
+        }
+        let (skipped_by, up_to) = due.up_to(covered);
+        if !work.sweeps {
+            outcome.counts.skipped_by = skipped_by;
+        }
+        outcome.counts.skipped_by.finished += outcome.finished.len();
+        outcome.up_to = up_to;
+        let mut done = commit::chunk(work, chunk, outcome, range).await?;
+        for stream in too_large {
+            let more = match large::process(work, &stream, range).await {
+                Ok(more) => more,
+                Err(error) => self.fail(error, at(&stream), range).await?,
+            };
+            done.moved.extend(more.moved);
+            done.failed.extend(more.failed);
+            done.counts.add(&more.counts);
+        }
+        Ok(Chunked::Committed { done, covered })
     }
 }
 
-/// Reports that the rest of a range was not looked at.
-async fn give_up(from: Option<&StreamId>, error: &Error, sender: &mpsc::Sender<Done>) {
-    let from = from.map_or_else(String::new, |stream| format!(" from {stream} on"));
-    let failed = vec![worker_failed(&format!(
-        "a range of processes{from} was not looked at; run again: {error}"
-    ))];
-    // The receiver is gone only when the run itself is.
-    let _ = sender
-        .send(Done {
-            failed,
-            ..Done::default()
-        })
-        .await;
+/// What became of a chunk.
+enum Chunked {
+    /// It is durable.
+    Committed { done: Done, covered: usize },
+    /// The code for one process does not return; nothing was committed.
+    Stuck(StreamId),
+}
+
+/// What became of a process in the hands of user code.
+enum Worked {
+    Converted(Box<convert::Converted>),
+    Finished(StreamId, WorkflowId),
+    Failed(MigrationError, WorkflowId),
+}
+
+/// The work of user code on a chunk.
+fn fold_and_convert_all(work: &Work, processes: Vec<scan::Scanned>, watch: &Watch) -> Vec<Worked> {
+    let mut worked = Vec::with_capacity(processes.len());
+    for scanned in processes {
+        // The index is read before the transaction begins; the head says where
+        // the process stands.
+        let Some(route) = work.routes.get(&scanned.head.workflow_id) else {
+            continue;
+        };
+        let (stream, version) = (scanned.stream.clone(), scanned.head.workflow_id.clone());
+        let again = work.twice.then(|| scanned.clone());
+        let deadline = work.code.deadline();
+        let converted = watch
+            .over(&stream, deadline, || fold_and_convert(work, route, scanned))
+            .and_then(|first| match again {
+                Some(again) => watch.over(&stream, deadline, || {
+                    twice(&stream, first, fold_and_convert(work, route, again))
+                }),
+                None => Ok(first),
+            });
+        worked.push(match converted {
+            Ok(Some(converted)) => Worked::Converted(Box::new(converted)),
+            Ok(None) => Worked::Finished(stream, version),
+            Err(error) => Worked::Failed(error, version),
+        });
+    }
+    worked
+}
+
+/// Checks that user code did the same twice.
+pub(super) fn twice(
+    stream: &StreamId,
+    first: Option<convert::Converted>,
+    second: Result<Option<convert::Converted>, MigrationError>,
+) -> Result<Option<convert::Converted>, MigrationError> {
+    match (&first, &second) {
+        (Some(first), Ok(Some(second))) => convert::same(first, second)?,
+        (None, Ok(None)) => {}
+        (_, Err(error)) => {
+            let what = format!("a state and then an error ({})", error.message);
+            return Err(convert::differently(stream, &what));
+        }
+        _ => {
+            return Err(convert::differently(
+                stream,
+                "two answers to whether it is over,",
+            ));
+        }
+    }
+    Ok(first)
 }
 
 fn fold_and_convert(
@@ -285,65 +828,4 @@ fn fold_and_convert(
         Some(folded) => convert::process(route, work.run, folded).map(Some),
         None => Ok(None),
     }
-}
-
-/// Migrates one chunk; returns how many of the streams it covers.
-async fn migrate_chunk(work: &Work, streams: Vec<StreamId>) -> Result<(Done, usize), Error> {
-    let scan::ScannedChunk {
-        chunk,
-        processes,
-        too_large,
-        mut failed,
-        covered,
-    } = scan::chunk(&work.store, streams, None).await?;
-    let inner = work.clone();
-    let outcomes = large::blocking(move || {
-        processes
-            .into_iter()
-            .filter_map(|scanned| {
-                // The index is read before the transaction begins; the head
-                // says where the process stands.
-                let route = inner.routes.get(&scanned.head.workflow_id)?;
-                let again = inner.dry.then(|| scanned.clone());
-                let converted = fold_and_convert(&inner, route, scanned);
-                let checked = match (&converted, again) {
-                    (Ok(Some(first)), Some(again)) => fold_and_convert(&inner, route, again)
-                        .and_then(|second| {
-                            second.map_or(Ok(()), |second| convert::same(first, &second))
-                        }),
-                    _ => Ok(()),
-                };
-                Some(checked.and(converted))
-            })
-            .collect::<Vec<_>>()
-    })
-    .await?;
-    let mut skipped = SkippedBy::default();
-    let mut converted = Vec::with_capacity(outcomes.len());
-    for outcome in outcomes {
-        match outcome {
-            Ok(Some(process)) => converted.push(process),
-            Ok(None) => skipped.finished += 1,
-            Err(error) => failed.push(error),
-        }
-    }
-    let mut migrated = if work.dry {
-        converted.iter().map(Moved::of).collect()
-    } else {
-        commit::chunk(chunk, converted, work.remember).await?
-    };
-    for stream in too_large {
-        match large::process(work, &stream).await {
-            Ok(large::Outcome::Moved(moved)) => migrated.push(moved),
-            Ok(large::Outcome::Finished) => skipped.finished += 1,
-            Ok(large::Outcome::Gone | large::Outcome::Ready(_)) => {}
-            Err(error) => failed.push(error),
-        }
-    }
-    let done = Done {
-        migrated,
-        failed,
-        skipped,
-    };
-    Ok((done, covered))
 }

@@ -1,43 +1,41 @@
 //! Before the first process: which versions are due, and what a full count
 //! says of the streams that need nothing.
 
-use std::collections::BTreeMap;
+use std::cmp::Ordering;
 
 use crate::error::{Error, ErrorKind};
 use crate::id::{StreamId, WorkflowId};
 use crate::process_registry::ProcessRegistry;
-use crate::registry::{Route, Standing};
+use crate::registry::{MigrationRegistry, Standing};
 use crate::runner::one_transaction::Store;
-use crate::runner::report::{KEPT, MigrationError, MigrationReport, Stage};
+use crate::runner::report::{FailureClass, KEPT, MigrationError, MigrationReport, Stage};
 use crate::runner::{Run, registry_update, scan};
-use crate::store::StreamRange;
+use crate::version::natural_cmp;
 
 const PAGE: usize = 512;
 
-/// Where processes stand that something is to be done about.
-pub(super) struct Plan {
-    pub(super) routes: BTreeMap<WorkflowId, Route>,
+/// Versions at which something stands that something is to be done about.
+#[derive(Default)]
+pub(super) struct Present {
+    /// Where routes start.
+    pub(super) sources: Vec<WorkflowId>,
+    /// Where none does, and which are not the newest.
     pub(super) strays: Vec<WorkflowId>,
 }
 
-pub(super) async fn plan(run: &Run, store: &Store) -> Result<Plan, Error> {
-    let mut plan = Plan {
-        routes: BTreeMap::new(),
-        strays: Vec::new(),
-    };
+pub(super) async fn present(run: &Run, store: &Store) -> Result<Present, Error> {
+    let mut present = Present::default();
     let names = run.migrations.names();
     for name in names.filter(|name| run.selection.selects_workflow(name)) {
         for version in store.versions(name).await? {
             match run.migrations.standing(&version) {
-                Standing::Behind(route) => {
-                    plan.routes.insert(version, route);
-                }
-                Standing::NoRoute => plan.strays.push(version),
+                Standing::Behind(_) => present.sources.push(version),
+                Standing::NoRoute => present.strays.push(version),
                 Standing::Newest | Standing::OtherWorkflow => {}
             }
         }
     }
-    Ok(plan)
+    Ok(present)
 }
 
 /// Counts the streams that need nothing, and sets right what a process registry
@@ -88,44 +86,68 @@ pub(super) async fn count_all(
     }
 }
 
-pub(super) async fn report_strays(
-    run: &Run,
-    store: &Store,
+/// The failure of a process at a version that no route starts from.
+pub(super) fn no_route(
+    migrations: &MigrationRegistry,
+    stream_id: StreamId,
     version: &WorkflowId,
-    report: &mut MigrationReport,
-) -> Result<(), Error> {
-    let mut after = None;
-    loop {
-        let rest = StreamRange {
-            after,
-            through: None,
-        };
-        let page = store.streams_at(version, &rest, PAGE).await?;
-        for stream in page.iter().filter(|stream| run.selection.selects(stream)) {
-            report.fail(no_route(stream.clone(), version));
-        }
-        if page.len() < PAGE {
-            return Ok(());
-        }
-        after = page.into_iter().next_back();
-    }
-}
-
-pub(super) fn no_route(stream_id: StreamId, version: &WorkflowId) -> MigrationError {
+) -> MigrationError {
+    let newest = migrations.newest(version.name());
+    let is_newer = newest.is_some_and(|newest| {
+        natural_cmp(version.version(), newest.version()) == Ordering::Greater
+    });
+    let is_oldest = migrations
+        .migrations()
+        .iter()
+        .filter(|migration| migration.source().name() == version.name())
+        .all(|migration| {
+            natural_cmp(version.version(), migration.source().version()) == Ordering::Less
+        });
+    let (class, message) = if is_newer {
+        (
+            FailureClass::NewerThanProgram,
+            format!(
+                "it stands at {version}, which is newer than all that this program knows; use the program that brought it there"
+            ),
+        )
+    } else if is_oldest {
+        (
+            FailureClass::MissingRoute,
+            format!(
+                "it stands at {version}, from which no migration leads, and that is not the newest version; link the migration from {version}, or use the program that knows this version"
+            ),
+        )
+    } else {
+        (
+            FailureClass::UnknownVersion,
+            format!(
+                "it stands at {version}, a version that this program has never heard of, from which no migration leads, and that is not the newest version; link the migration from {version}, or use the program that knows this version"
+            ),
+        )
+    };
     MigrationError {
         stream_id,
         stage: Stage::Routing,
+        class,
         sequence: None,
-        message: format!(
-            "it stands at {version}, from which no migration leads, and that is not the newest version; link the migration from {version}, or use the program that knows this version"
-        ),
+        message,
     }
 }
 
 pub(super) fn listing_failed(error: &Error) -> MigrationError {
+    planning("(list_streams)", error)
+}
+
+/// The failure of a run that could not be planned, recorded or ended.
+pub(super) fn planning(what: &'static str, error: &Error) -> MigrationError {
+    let class = match FailureClass::of(error) {
+        FailureClass::Busy => FailureClass::Run,
+        class => class,
+    };
     MigrationError {
-        stream_id: StreamId::literal("(list_streams)"),
+        stream_id: StreamId::literal(what),
         stage: Stage::Planning,
+        class,
         sequence: None,
         message: error.to_string(),
     }

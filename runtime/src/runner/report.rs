@@ -1,14 +1,19 @@
 //! Stage five: what a run did, counted from what is durable.
 
 use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
 
 use crate::id::{RunId, StreamId};
+use crate::run::{RunCounts, RunState};
 
 /// How many errors and how many warnings a report keeps; it counts all.
 pub(super) const KEPT: usize = 1_000;
 
 /// Which part of the work on a process failed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Stage {
     /// Before any process: the migrations do not fit together, or streams
@@ -42,14 +47,152 @@ impl fmt::Display for Stage {
     }
 }
 
+/// What kind of failure it is: what to look for, and what to retry by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum FailureClass {
+    /// User code panicked.
+    Panic,
+    /// The conversion returned an error.
+    Refused,
+    /// `upcast` returned an error.
+    Upcast,
+    /// An event cannot be decoded.
+    UndecodableEvent,
+    /// An event is of a type that the code does not know.
+    UnknownEventType,
+    /// The state in the baseline cannot be decoded.
+    UnreadableState,
+    /// The new state cannot be serialized.
+    Unserializable,
+    /// The new state, read back, is another one.
+    ReadsBackDifferently,
+    /// Run twice, user code gave two results.
+    NonDeterministic,
+    /// User code took longer than it may.
+    Deadline,
+    /// User code does not return.
+    NeverReturned,
+    /// It stands at a version older than all that a migration leads from.
+    MissingRoute,
+    /// It stands at a version that the program has never heard of.
+    UnknownVersion,
+    /// It stands at a version newer than the newest of the program.
+    NewerThanProgram,
+    /// A record was written by a newer version of this crate.
+    NewerFormat,
+    /// A record cannot be read, or records do not fit together.
+    Corrupt,
+    /// Others wrote to it all the time.
+    Busy,
+    /// The store did not answer, or not whether a write has happened.
+    Unavailable,
+    /// The run could not start or not go on.
+    Run,
+}
+
+impl FailureClass {
+    /// All classes.
+    pub const ALL: [Self; 19] = [
+        Self::Panic,
+        Self::Refused,
+        Self::Upcast,
+        Self::UndecodableEvent,
+        Self::UnknownEventType,
+        Self::UnreadableState,
+        Self::Unserializable,
+        Self::ReadsBackDifferently,
+        Self::NonDeterministic,
+        Self::Deadline,
+        Self::NeverReturned,
+        Self::MissingRoute,
+        Self::UnknownVersion,
+        Self::NewerThanProgram,
+        Self::NewerFormat,
+        Self::Corrupt,
+        Self::Busy,
+        Self::Unavailable,
+        Self::Run,
+    ];
+
+    /// The name, as it is stored and shown: `never_returned`.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Panic => "panic",
+            Self::Refused => "refused",
+            Self::Upcast => "upcast",
+            Self::UndecodableEvent => "undecodable_event",
+            Self::UnknownEventType => "unknown_event_type",
+            Self::UnreadableState => "unreadable_state",
+            Self::Unserializable => "unserializable",
+            Self::ReadsBackDifferently => "reads_back_differently",
+            Self::NonDeterministic => "non_deterministic",
+            Self::Deadline => "deadline",
+            Self::NeverReturned => "never_returned",
+            Self::MissingRoute => "missing_route",
+            Self::UnknownVersion => "unknown_version",
+            Self::NewerThanProgram => "newer_than_program",
+            Self::NewerFormat => "newer_format",
+            Self::Corrupt => "corrupt",
+            Self::Busy => "busy",
+            Self::Unavailable => "unavailable",
+            Self::Run => "run",
+        }
+    }
+
+    /// The class of an error of a store.
+    pub(crate) fn of(error: &crate::Error) -> Self {
+        use crate::ErrorKind as Kind;
+        match error.kind() {
+            Kind::Conflict => Self::Busy,
+            Kind::Corrupt => Self::Corrupt,
+            Kind::NewerFormat => Self::NewerFormat,
+            Kind::Claimed { .. } | Kind::Fenced | Kind::Invalid => Self::Run,
+            Kind::Unavailable
+            | Kind::OutcomeUnknown
+            | Kind::Workflow
+            | Kind::Migrated { .. }
+            | Kind::WrongVersion { .. } => Self::Unavailable,
+        }
+    }
+}
+
+impl fmt::Display for FailureClass {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl FromStr for FailureClass {
+    type Err = UnknownClass;
+    fn from_str(name: &str) -> Result<Self, UnknownClass> {
+        Self::ALL
+            .into_iter()
+            .find(|class| class.as_str() == name)
+            .ok_or_else(|| UnknownClass(name.to_owned()))
+    }
+}
+
+/// A name that no [`FailureClass`] has.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "{0:?} is no class of failures; there are {names}",
+    names = FailureClass::ALL.map(FailureClass::as_str).join(", ")
+)]
+pub struct UnknownClass(String);
+
 /// A process that could not be migrated, and why. It stays as it was.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MigrationError {
     /// Its stream. For what concerns no single stream, a name in parentheses,
     /// such as `(list_streams)`.
     pub stream_id: StreamId,
     /// Which part of the work failed.
     pub stage: Stage,
+    /// What kind of failure it is.
+    pub class: FailureClass,
     /// The event at which it failed, if it was at one.
     pub sequence: Option<u64>,
     /// What happened, and what to do.
@@ -122,7 +265,8 @@ impl fmt::Display for Visited {
 }
 
 /// Streams that a run came across and left alone, by reason.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 #[non_exhaustive]
 pub struct SkippedBy {
     /// Streams without events.
@@ -135,29 +279,33 @@ pub struct SkippedBy {
     pub finished: usize,
     /// Processes outside the selection.
     pub not_selected: usize,
+    /// Processes that an operator took [out of all runs](crate::Runs::skip).
+    pub held: usize,
 }
 
 impl SkippedBy {
-    fn parts(&self) -> [(usize, &'static str); 5] {
+    fn parts(&self) -> [(usize, &'static str); 6] {
         [
             (self.empty, "empty"),
             (self.other_workflow, "other workflow"),
             (self.already_there, "already there"),
             (self.finished, "finished"),
             (self.not_selected, "not selected"),
+            (self.held, "held"),
         ]
     }
 
-    fn total(&self) -> usize {
+    pub(crate) fn total(&self) -> usize {
         self.parts().iter().map(|(count, _)| count).sum()
     }
 
-    pub(super) fn add(&mut self, other: &Self) {
+    pub(crate) fn add(&mut self, other: &Self) {
         self.empty += other.empty;
         self.other_workflow += other.other_workflow;
         self.already_there += other.already_there;
         self.finished += other.finished;
         self.not_selected += other.not_selected;
+        self.held += other.held;
     }
 }
 
@@ -180,6 +328,18 @@ pub struct MigrationReport {
     pub warning_count: usize,
     /// Processes of earlier runs whose registry entries this run set right.
     pub repaired: usize,
+    /// Of those migrated: too large for a chunk, and folded page by page.
+    pub large: usize,
+    /// Of those migrated: born at an old version behind the run, and found by
+    /// its last sweep.
+    pub swept: usize,
+    /// Of those migrated: streams of another shape than
+    /// `process/{tenant}/{process}`, to which no registry entry can lead.
+    pub unregistered: usize,
+    /// How the run ended. `None` when it did not start, and where nothing of it
+    /// is kept: in a dry run, and over stores that are not transactional.
+    /// [`RunState::Running`] when it was broken off and can be resumed.
+    pub state: Option<RunState>,
     /// Whether nothing was written: `migrated` counts what a run would migrate.
     pub dry_run: bool,
     /// How the run committed; `None` when it did not get that far.
@@ -213,6 +373,9 @@ impl MigrationReport {
         self.error_count += other.error_count;
         self.warning_count += other.warning_count;
         self.repaired += other.repaired;
+        self.large += other.large;
+        self.swept += other.swept;
+        self.unregistered += other.unregistered;
         let errors = KEPT.saturating_sub(self.errors.len());
         self.errors.extend(other.errors.into_iter().take(errors));
         let warnings = KEPT.saturating_sub(self.warnings.len());
@@ -221,6 +384,7 @@ impl MigrationReport {
         self.form = same(self.form, other.form);
         self.visited = same(self.visited, other.visited);
         self.run = same(self.run, other.run);
+        self.state = same(self.state, other.state);
         self.dry_run |= other.dry_run;
     }
 
@@ -240,6 +404,23 @@ impl MigrationReport {
 
     pub(crate) fn skip_all(&mut self, skipped: &SkippedBy) {
         self.skip(|s| s.add(skipped));
+    }
+
+    /// Adds what was counted, but for the failures, which come one by one.
+    pub(crate) fn count(&mut self, counts: &RunCounts) {
+        let number = |count: u64| usize::try_from(count).unwrap_or(usize::MAX);
+        self.migrated += number(counts.migrated);
+        self.large += number(counts.large);
+        self.swept += number(counts.swept);
+        self.unregistered += number(counts.unregistered);
+        self.skip_all(&counts.skipped_by);
+    }
+
+    /// A report of a run that could not start.
+    pub(crate) fn refused(error: MigrationError) -> Self {
+        let mut report = Self::default();
+        report.fail(error);
+        report
     }
 
     pub(crate) fn fail(&mut self, error: MigrationError) {
@@ -287,6 +468,13 @@ impl fmt::Display for MigrationReport {
         if let (Some(form), Some(visited)) = (self.form, self.visited) {
             write!(f, "; {form}, {visited}")?;
         }
+        match self.state {
+            Some(state @ (RunState::Paused | RunState::Cancelled)) => write!(f, "; {state}")?,
+            Some(RunState::Planned | RunState::Running) => {
+                f.write_str("; broken off, resume it")?
+            }
+            Some(RunState::Done | RunState::DoneWithErrors) | None => {}
+        }
         for error in self.errors.iter().take(SHOWN) {
             write!(f, "\n  error: {error}")?;
         }
@@ -320,6 +508,7 @@ mod tests {
         MigrationError {
             stream_id: StreamId::new(stream).unwrap(),
             stage: Stage::Converting,
+            class: FailureClass::Refused,
             sequence: None,
             message: "no".into(),
         }
@@ -340,6 +529,21 @@ mod tests {
             (1_000, 1_500)
         );
         assert_eq!(report.errors[999].stream_id.as_str(), "s999");
+    }
+
+    #[test]
+    fn a_class_has_one_name() {
+        for class in FailureClass::ALL {
+            assert_eq!(class.as_str().parse(), Ok(class));
+            let json = format!("\"{class}\"");
+            assert_eq!(serde_json::to_string(&class).unwrap(), json);
+        }
+        let error = "panick".parse::<FailureClass>().unwrap_err();
+        assert!(
+            error
+                .to_string()
+                .starts_with("\"panick\" is no class of failures; there are panic, refused")
+        );
     }
 
     #[test]

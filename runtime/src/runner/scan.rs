@@ -1,15 +1,16 @@
 //! Stage one: finds processes that are to be migrated, and reads them.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use crate::error::Error;
 use crate::event::Event;
-use crate::id::{StreamId, WorkflowId};
-use crate::runner::report::{MigrationError, SkippedBy, Stage};
+use crate::id::{RunId, StreamId, WorkflowId};
+use crate::run::{Runs, history};
+use crate::runner::report::{FailureClass, MigrationError, SkippedBy, Stage};
 use crate::selection::Selection;
-use crate::store::{Chunk, ChunkEvent, ChunkProblem, ChunkRequest, Head};
-use crate::store::{StreamRange, TransactionalStore};
+use crate::store::{AtVersion, Chunk, ChunkEvent, ChunkProblem, ChunkRequest, Decision, Head};
+use crate::store::{EventStore, StreamRange, TransactionalStore};
 
 /// The bytes of events that one chunk holds at most.
 const CHUNK_BYTES: usize = 512 << 10;
@@ -42,6 +43,7 @@ pub(super) fn unread(stream: &StreamId, error: &Error) -> MigrationError {
     MigrationError {
         stream_id: stream.clone(),
         stage: Stage::Reading,
+        class: FailureClass::of(error),
         sequence: None,
         message: error.to_string(),
     }
@@ -89,15 +91,25 @@ pub(super) async fn chunk(
                 events: process.events,
             }),
             (Some(ChunkProblem::TooLarge), _) => too_large.push(process.stream),
-            (problem, _) => failed.push(MigrationError {
-                stream_id: process.stream,
-                stage: Stage::Reading,
-                sequence: None,
-                message: match problem {
-                    Some(ChunkProblem::Corrupt(message)) => message,
-                    _ => "the store returned the process without saying where it stands".to_owned(),
-                },
-            }),
+            (problem, _) => {
+                let (class, message) = match problem {
+                    Some(ChunkProblem::Corrupt(message)) => (FailureClass::Corrupt, message),
+                    Some(ChunkProblem::NewerFormat(message)) => {
+                        (FailureClass::NewerFormat, message)
+                    }
+                    _ => (
+                        FailureClass::Corrupt,
+                        "the store returned the process without saying where it stands".to_owned(),
+                    ),
+                };
+                failed.push(MigrationError {
+                    stream_id: process.stream,
+                    stage: Stage::Reading,
+                    class,
+                    sequence: None,
+                    message,
+                });
+            }
         }
     }
     Ok(ScannedChunk {
@@ -109,106 +121,308 @@ pub(super) async fn chunk(
     })
 }
 
-/// The processes of a range that stand at any of some versions, in one order:
-/// a merge of the index, version by version, read page by page.
+/// A process that is due, as the index or an earlier run says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Candidate {
+    pub(super) stream: StreamId,
+    /// At which version, if that is known.
+    pub(super) at: Option<WorkflowId>,
+}
+
+/// Where candidates come from.
+#[derive(Debug, Clone)]
+pub(super) enum Source {
+    /// All that stand at these versions.
+    Index(Arc<[WorkflowId]>),
+    /// Those that failed in an earlier run; of some classes only, if any are named.
+    Failures {
+        of: RunId,
+        classes: Arc<[FailureClass]>,
+    },
+}
+
+/// What a range holds, in order.
+enum Item {
+    Due(Candidate),
+    /// Some that are left alone, the last of them here.
+    Skipped(SkippedBy, StreamId),
+}
+
+/// The processes of a range that are due, in one order: a merge of the index,
+/// version by version, read page by page.
 pub(super) struct Due {
     store: Arc<dyn TransactionalStore>,
     through: Option<StreamId>,
-    versions: Vec<DueAt>,
-    /// Taken from the versions, and not yet done.
-    taken: VecDeque<StreamId>,
+    pages: Vec<Page>,
+    /// Taken from the pages, and not yet done.
+    taken: VecDeque<Item>,
     selection: Arc<Selection>,
-    not_selected: usize,
+    /// The run whose failures are left alone.
+    failed_in: Option<RunId>,
 }
 
-/// What is due at one version.
-struct DueAt {
-    version: WorkflowId,
-    page: VecDeque<StreamId>,
+/// What is due from one place.
+struct Page {
+    from: PageOf,
+    rows: VecDeque<Row>,
     after: Option<StreamId>,
     at_end: bool,
 }
 
+struct Row {
+    candidate: Candidate,
+    decision: Decision,
+    /// Whether it has failed in this run.
+    has_failed: bool,
+}
+
+enum PageOf {
+    Version(WorkflowId),
+    Failures(RunId, Arc<[FailureClass]>),
+}
+
 impl Due {
+    /// What is due in a range, but for what has failed in a run.
     pub(super) fn new(
         store: Arc<dyn TransactionalStore>,
-        versions: &[WorkflowId],
+        source: &Source,
         range: StreamRange,
         selection: Arc<Selection>,
+        failed_in: Option<RunId>,
     ) -> Self {
         let StreamRange { after, through } = range;
-        let versions = versions
-            .iter()
-            .map(|version| DueAt {
-                version: version.clone(),
-                page: VecDeque::new(),
-                after: after.clone(),
-                at_end: false,
-            })
-            .collect();
+        let page = |from| Page {
+            from,
+            rows: VecDeque::new(),
+            after: after.clone(),
+            at_end: false,
+        };
+        let pages = match source {
+            Source::Index(versions) => versions
+                .iter()
+                .map(|version| page(PageOf::Version(version.clone())))
+                .collect(),
+            Source::Failures { of, classes } => {
+                vec![page(PageOf::Failures(*of, classes.clone()))]
+            }
+        };
         Self {
             store,
             through,
-            versions,
+            pages,
             taken: VecDeque::new(),
             selection,
-            not_selected: 0,
+            failed_in,
         }
     }
 
-    /// The streams that were left out since this was last asked.
-    pub(super) fn take_skipped(&mut self) -> SkippedBy {
-        SkippedBy {
-            not_selected: std::mem::take(&mut self.not_selected),
-            ..SkippedBy::default()
-        }
-    }
-
-    /// The next streams, at most `limit`; none at the end. The same ones come
-    /// again until they are [`done`](Due::done).
-    pub(super) async fn peek(&mut self, limit: usize) -> Result<Vec<StreamId>, Error> {
-        while self.taken.len() < limit {
+    /// The next candidates, at most `limit`; none at the end. The same ones
+    /// come again until they are [`done`](Due::done).
+    pub(super) async fn peek(&mut self, limit: usize) -> Result<Vec<Candidate>, Error> {
+        let mut due = self.due().count();
+        while due < limit {
             self.fill().await?;
             let next = self
-                .versions
+                .pages
                 .iter_mut()
-                .filter(|due| !due.page.is_empty())
-                .min_by(|a, b| a.page.front().cmp(&b.page.front()));
-            let Some(stream) = next.and_then(|due| due.page.pop_front()) else {
+                .filter(|page| !page.rows.is_empty())
+                .min_by(|a, b| {
+                    let stream =
+                        |page: &Page| page.rows.front().map(|row| row.candidate.stream.clone());
+                    stream(a).cmp(&stream(b))
+                });
+            let Some(row) = next.and_then(|page| page.rows.pop_front()) else {
                 break;
             };
-            if !self.selection.selects(&stream) {
-                self.not_selected += 1;
-            } else if self.taken.back() != Some(&stream) {
-                // A process that moved between two pages may stand in both.
-                self.taken.push_back(stream);
+            let left_alone = self.left_alone(&row);
+            let candidate = row.candidate;
+            // A process that moved between two pages may stand in both.
+            if self.due().next_back().map(|last| &last.stream) == Some(&candidate.stream) {
+                continue;
+            }
+            match left_alone {
+                None => {
+                    self.taken.push_back(Item::Due(candidate));
+                    due += 1;
+                }
+                Some(reason) => self.skip(&reason, candidate.stream),
             }
         }
-        Ok(self.taken.iter().take(limit).cloned().collect())
+        Ok(self.due().take(limit).cloned().collect())
     }
 
-    /// The first streams are done.
-    pub(super) fn done(&mut self, count: usize) {
-        self.taken.drain(..count.min(self.taken.len()));
+    /// At which version a candidate stands, if that is known.
+    pub(super) fn version_of(&self, stream: &StreamId) -> Option<WorkflowId> {
+        self.due()
+            .find(|candidate| candidate.stream == *stream)
+            .and_then(|candidate| candidate.at.clone())
+    }
+
+    fn due(&self) -> impl DoubleEndedIterator<Item = &Candidate> {
+        self.taken.iter().filter_map(|item| match item {
+            Item::Due(candidate) => Some(candidate),
+            Item::Skipped(..) => None,
+        })
+    }
+
+    /// Why a process is not due, if it is not.
+    fn left_alone(&self, row: &Row) -> Option<SkippedBy> {
+        let mut skipped = SkippedBy::default();
+        if !self.selection.selects(&row.candidate.stream) {
+            skipped.not_selected = 1;
+        } else if matches!(row.decision, Decision::Skipped { .. }) {
+            skipped.held = 1;
+        } else if row.decision == Decision::Finished && !self.selection.selects_finished(true) {
+            skipped.finished = 1;
+        } else if !row.has_failed {
+            return None;
+        }
+        Some(skipped)
+    }
+
+    fn skip(&mut self, reason: &SkippedBy, stream: StreamId) {
+        match self.taken.back_mut() {
+            Some(Item::Skipped(sum, last)) => {
+                sum.add(reason);
+                *last = stream;
+            }
+            _ => self.taken.push_back(Item::Skipped(*reason, stream)),
+        }
+    }
+
+    /// What was left alone up to and with the first so many candidates, and
+    /// how far that is. With all candidates: to the end of what was looked at.
+    pub(super) fn up_to(&self, candidates: usize) -> (SkippedBy, Option<StreamId>) {
+        let (mut skipped, mut at) = (SkippedBy::default(), None);
+        for item in self.first(candidates) {
+            match item {
+                Item::Due(candidate) => at = Some(candidate.stream.clone()),
+                Item::Skipped(more, last) => {
+                    skipped.add(more);
+                    at = Some(last.clone());
+                }
+            }
+        }
+        (skipped, at)
+    }
+
+    /// The items up to and with the first so many candidates, and those that
+    /// are left alone right after them.
+    fn first(&self, candidates: usize) -> impl Iterator<Item = &Item> {
+        let mut left = candidates;
+        self.taken.iter().take_while(move |item| match item {
+            Item::Skipped(..) => true,
+            Item::Due(_) if left > 0 => {
+                left -= 1;
+                true
+            }
+            Item::Due(_) => false,
+        })
+    }
+
+    /// The first so many candidates are done.
+    pub(super) fn done(&mut self, candidates: usize) {
+        let items = self.first(candidates).count();
+        self.taken.drain(..items);
+    }
+
+    /// One candidate is done, whatever comes before it.
+    pub(super) fn remove(&mut self, stream: &StreamId) {
+        self.taken.retain(|item| match item {
+            Item::Due(candidate) => candidate.stream != *stream,
+            Item::Skipped(..) => true,
+        });
     }
 
     async fn fill(&mut self) -> Result<(), Error> {
-        for due in &mut self.versions {
-            if due.at_end || !due.page.is_empty() {
+        for page in &mut self.pages {
+            if page.at_end || !page.rows.is_empty() {
                 continue;
             }
-            let rest = StreamRange {
-                after: due.after.clone(),
-                through: self.through.clone(),
+            let (rows, last) = match &page.from {
+                PageOf::Version(version) => {
+                    let rest = StreamRange {
+                        after: page.after.clone(),
+                        through: self.through.clone(),
+                    };
+                    let found = self
+                        .store
+                        .streams_at(version, &rest, CHUNK_PROCESSES)
+                        .await?;
+                    let last = found.last().map(|process| process.stream.clone());
+                    page.at_end = found.len() < CHUNK_PROCESSES;
+                    let failed = match (self.failed_in, &last) {
+                        (Some(run), Some(last)) => {
+                            failed_in(&self.store, run, page.after.as_ref(), last).await?
+                        }
+                        _ => BTreeSet::new(),
+                    };
+                    let row = |AtVersion { stream, decision }| Row {
+                        decision,
+                        has_failed: failed.contains(&stream),
+                        candidate: Candidate {
+                            stream,
+                            at: Some(version.clone()),
+                        },
+                    };
+                    (found.into_iter().map(row).collect(), last)
+                }
+                PageOf::Failures(of, classes) => {
+                    let found = history::failures(
+                        &self.store,
+                        *of,
+                        classes,
+                        page.after.as_ref(),
+                        self.through.as_ref(),
+                        CHUNK_PROCESSES,
+                    )
+                    .await?;
+                    page.at_end = found.len() < CHUNK_PROCESSES;
+                    let last = found.last().map(|f| f.error.stream_id.clone());
+                    let failed = match (self.failed_in, &last) {
+                        (Some(run), Some(last)) => {
+                            failed_in(&self.store, run, page.after.as_ref(), last).await?
+                        }
+                        _ => BTreeSet::new(),
+                    };
+                    let runs = Runs::of(&self.store as &dyn EventStore);
+                    let mut rows = VecDeque::with_capacity(found.len());
+                    for failure in found {
+                        let stream = failure.error.stream_id;
+                        // What an operator has decided since.
+                        let decision = match &runs {
+                            Some(runs) => runs.decision(&stream).await.unwrap_or_default(),
+                            None => Decision::None,
+                        };
+                        rows.push_back(Row {
+                            decision,
+                            has_failed: failed.contains(&stream),
+                            candidate: Candidate {
+                                stream,
+                                at: failure.at,
+                            },
+                        });
+                    }
+                    (rows, last)
+                }
             };
-            let page = self
-                .store
-                .streams_at(&due.version, &rest, CHUNK_PROCESSES)
-                .await?;
-            due.at_end = page.len() < CHUNK_PROCESSES;
-            due.after = page.last().cloned().or(due.after.take());
-            due.page = page.into();
+            page.after = last.or(page.after.take());
+            page.rows = rows;
         }
         Ok(())
     }
+}
+
+/// Which streams of a range have failed in a run.
+async fn failed_in(
+    store: &Arc<dyn TransactionalStore>,
+    run: RunId,
+    after: Option<&StreamId>,
+    through: &StreamId,
+) -> Result<BTreeSet<StreamId>, Error> {
+    let failures = history::failures(store, run, &[], after, Some(through), usize::MAX).await?;
+    Ok(failures
+        .into_iter()
+        .map(|failure| failure.error.stream_id)
+        .collect())
 }

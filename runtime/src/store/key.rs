@@ -13,6 +13,7 @@
 //! | `p` | stream | a process registry elsewhere is still to be told |
 //! | `r` | tenant, kind, registry key | an entry of the process registry |
 //! | `s` | stream | a snapshot |
+//! | `u` | what the runner says | bookkeeping of runs |
 //! | `v` | workflow name, version, stream | that a process stands at this version |
 //! | `w` | workflow name, version | that any process may stand at this version |
 
@@ -33,6 +34,7 @@ const META: u8 = b'm';
 const REMEMBERED: u8 = b'p';
 const ENTRIES: u8 = b'r';
 const SNAPSHOTS: u8 = b's';
+const RUNS: u8 = b'u';
 const VERSIONS: u8 = b'v';
 const PRESENCE: u8 = b'w';
 
@@ -112,6 +114,23 @@ pub(crate) fn sequence_in(key: &[u8], prefix: &[u8]) -> Option<u64> {
 
 pub(crate) fn meta(name: &str) -> Vec<u8> {
     with_id(vec![META], name)
+}
+
+/// A row of the bookkeeping of runs. The runner's keys are not escaped here:
+/// the table holds nothing else, and none can leave it.
+pub(crate) fn run_row(row: &[u8]) -> Vec<u8> {
+    [&[RUNS], row].concat()
+}
+
+/// The rows of the bookkeeping of runs that start with `prefix`, after `after`.
+pub(crate) fn run_rows(prefix: &[u8], after: Option<&[u8]>) -> KeyRange {
+    let start = run_row(prefix);
+    let end = after_prefix(start.clone());
+    match after {
+        // The least key above another one.
+        Some(after) => start.max([&run_row(after)[..], &[0]].concat())..end,
+        None => start..end,
+    }
 }
 
 fn version_prefix(table: u8, id: &WorkflowId) -> Vec<u8> {
@@ -303,6 +322,7 @@ mod tests {
         assert_eq!(PerStream::Snapshot.key(&s), b"sprocess/t/p\0\x01");
         assert_eq!(PerStream::Remembered.key(&s), b"pprocess/t/p\0\x01");
         assert_eq!(meta("format"), b"mformat\0\x01");
+        assert_eq!(run_row(b"c"), b"uc");
         assert_eq!(
             version(&order, &s),
             b"vorder\0\x01v1\0\x01process/t/p\0\x01"
@@ -330,6 +350,10 @@ mod tests {
         assert!(!in_range(&of_a, &event(&a, 3)) && in_range(&of_a, &event(&a, 4)));
         assert!(!in_range(&of_a, &event(&ab, 1)));
         assert!(events_after(&a, u64::MAX).is_empty());
+        let rows = run_rows(b"f", Some(b"fa"));
+        assert!(!in_range(&rows, &run_row(b"fa")) && !in_range(&rows, &run_row(b"g")));
+        assert!(in_range(&rows, &run_row(b"fa\0")) && in_range(&rows, &run_row(b"fab")));
+        assert!(in_range(&run_rows(b"", None), &run_row(b"\xFE")));
         let v1 = WorkflowId::from_static("w", "1");
         let v10 = WorkflowId::from_static("w", "10");
         let part = StreamRange {

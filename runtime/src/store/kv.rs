@@ -70,6 +70,9 @@ pub trait Kv: Clone + Send + Sync + 'static {
     /// Where reads are counted.
     fn rows_read(&self) -> &RowsRead;
 
+    /// Whether no other process can write as long as this handle can.
+    fn is_single_writer(&self) -> bool;
+
     /// Returns when every commit that has returned is durable.
     fn flush(&self) -> impl Future<Output = Result<(), Error>> + Send;
 }

@@ -122,6 +122,11 @@ impl Kv for MemoryKv {
         &self.rows_read
     }
 
+    fn is_single_writer(&self) -> bool {
+        // No other process can reach it.
+        true
+    }
+
     async fn flush(&self) -> Result<(), Error> {
         Ok(())
     }

@@ -8,7 +8,7 @@ mod kv;
 #[cfg(feature = "tokio")]
 mod memory;
 #[cfg(feature = "tokio")]
-mod record;
+pub(crate) mod record;
 #[cfg(feature = "tokio")]
 mod records;
 #[cfg(feature = "slatedb")]
@@ -27,7 +27,8 @@ pub use records::{NotDurable, RecordStore};
 #[cfg(feature = "slatedb")]
 pub use slate::{SlateDbStore, SlateDbStoreBuilder};
 pub use transactional::{
-    Chunk, ChunkEvent, ChunkProblem, ChunkProcess, ChunkRequest, StreamRange, TransactionalStore,
+    AtVersion, Chunk, ChunkEvent, ChunkProblem, ChunkProcess, ChunkRequest, Decision, Split,
+    StreamRange, TransactionalStore,
 };
 
 use crate::error::Error;

@@ -12,7 +12,7 @@ use crate::error::{Error, ErrorKind};
 use crate::event::{Event, NewEvent};
 use crate::id::{EventId, ProcessId, ProcessIdentity, StreamId, TenantId, WorkflowId};
 use crate::snapshot::Snapshot;
-use crate::store::{ChunkEvent, Head};
+use crate::store::{ChunkEvent, Decision, Head};
 use crate::time::Timestamp;
 
 /// The format of every record that this crate writes.
@@ -21,6 +21,10 @@ const FORMAT: u8 = 1;
 const FINISHES: u8 = 1;
 const FINISHED: u8 = 1;
 const HAS_BASELINE: u8 = 2;
+
+const UNDECIDED: u8 = 0;
+const LEFT_AS_FINISHED: u8 = 1;
+const SKIPPED: u8 = 2;
 
 /// Why a record cannot be read, before it is known which one it is.
 #[derive(Debug, PartialEq, Eq)]
@@ -269,9 +273,65 @@ pub(crate) fn mark() -> Vec<u8> {
     vec![FORMAT]
 }
 
-/// A row of the index of versions: format and decision. 0: nothing decided.
-pub(crate) fn undecided() -> Vec<u8> {
-    vec![FORMAT, 0]
+/// A row of the index of versions: format, which decision, and what it says.
+pub(crate) fn write_decision(decision: &Decision) -> Result<Vec<u8>, Error> {
+    let mut record = vec![FORMAT];
+    match decision {
+        Decision::None => record.push(UNDECIDED),
+        Decision::Finished => record.push(LEFT_AS_FINISHED),
+        Decision::Skipped { who, why } => {
+            record.push(SKIPPED);
+            put_text(&mut record, who)?;
+            put_text(&mut record, why)?;
+        }
+    }
+    Ok(record)
+}
+
+pub(crate) fn read_decision(mut record: Bytes) -> Read<Decision> {
+    start(&mut record)?;
+    let decision = match take_u8(&mut record)? {
+        UNDECIDED => Decision::None,
+        LEFT_AS_FINISHED => Decision::Finished,
+        SKIPPED => Decision::Skipped {
+            who: take_text(&mut record)?,
+            why: take_text(&mut record)?,
+        },
+        _ => return Err(BadRecord::Malformed("its decision is none of those known")),
+    };
+    end(&record)?;
+    Ok(decision)
+}
+
+/// Why bookkeeping that is written as JSON cannot be read.
+#[derive(Debug)]
+pub(crate) enum BadJson {
+    Record(BadRecord),
+    Json(serde_json::Error),
+}
+
+impl BadJson {
+    pub(crate) fn of(self, what: impl std::fmt::Display) -> Error {
+        match self {
+            Self::Record(bad) => bad.of(what),
+            Self::Json(error) => BadRecord::Malformed("it is not the JSON expected")
+                .of(what)
+                .with_source(error),
+        }
+    }
+}
+
+/// A record that is written rarely and read by people: format, JSON.
+pub(crate) fn write_json(value: &impl serde::Serialize) -> Result<Vec<u8>, Error> {
+    let mut record = vec![FORMAT];
+    serde_json::to_writer(&mut record, value)
+        .map_err(|e| Error::invalid("a record of a run cannot be serialized").with_source(e))?;
+    Ok(record)
+}
+
+pub(crate) fn read_json<T: serde::de::DeserializeOwned>(mut record: Bytes) -> Result<T, BadJson> {
+    start(&mut record).map_err(BadJson::Record)?;
+    serde_json::from_slice(&record).map_err(BadJson::Json)
 }
 
 /// The format of the store as a whole.
@@ -346,10 +406,26 @@ mod tests {
         let mut expected = vec![1, 0, 0, 0, 0, 0, 0, 0, 7, 0, 0, 0, 2];
         expected.extend(b"\0\x05order\0\x02v1{}");
         assert_eq!(write_snapshot(&snapshot).unwrap(), expected);
-        assert_eq!(
-            (mark(), undecided(), store_format()),
-            (vec![1], vec![1, 0], vec![1])
-        );
+        assert_eq!((mark(), store_format()), (vec![1], vec![1]));
+
+        let decisions = [
+            (Decision::None, vec![1, 0]),
+            (Decision::Finished, vec![1, 1]),
+            (
+                Decision::Skipped {
+                    who: "me".into(),
+                    why: "ask".into(),
+                },
+                b"\x01\x02\0\x02me\0\x03ask".to_vec(),
+            ),
+        ];
+        for (decision, expected) in decisions {
+            assert_eq!(write_decision(&decision).unwrap(), expected);
+            assert_eq!(read_decision(expected.into()).unwrap(), decision);
+        }
+        assert!(read_decision(Bytes::from_static(&[1, 4])).is_err());
+        assert!(read_decision(Bytes::from_static(&[1, 0, 0])).is_err());
+        assert_eq!(write_json(&7).unwrap(), b"\x017");
     }
 
     #[test]
@@ -421,6 +497,8 @@ mod tests {
             let _ = read_chunk_event(noise.clone(), 1);
             let _ = read_head(noise.clone());
             let _ = read_snapshot(noise.clone(), &stream());
+            let _ = read_decision(noise.clone());
+            let _ = read_json::<Vec<u64>>(noise.clone());
             let _ = read_entry(noise);
         }
     }

@@ -19,6 +19,43 @@ pub struct StreamRange {
     pub through: Option<StreamId>,
 }
 
+/// What was decided about a process that stays at its version. The index of
+/// versions keeps it, so that no later run has to find it out again.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub enum Decision {
+    /// Nothing: the process is due.
+    #[default]
+    None,
+    /// It is over, and was left alone for that. The next append to it ends this.
+    Finished,
+    /// An operator took it out of all runs.
+    Skipped {
+        /// Who, in the operator's words.
+        who: ByteString,
+        /// Why, in the operator's words.
+        why: ByteString,
+    },
+}
+
+/// A process in the index of versions.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AtVersion {
+    /// Its stream.
+    pub stream: StreamId,
+    /// What was decided about it.
+    pub decision: Decision,
+}
+
+/// Ranges to share the work by.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Split {
+    /// The ranges, in order; together they cover every stream.
+    pub ranges: Vec<StreamRange>,
+    /// About how many processes stand at the versions asked for.
+    pub processes: u64,
+}
+
 /// What one chunk is to read.
 #[derive(Debug, Clone)]
 pub struct ChunkRequest {
@@ -31,6 +68,18 @@ pub struct ChunkRequest {
     /// baseline on: those up to there were folded outside of the transaction.
     /// For a chunk of one process.
     pub events_after: Option<u64>,
+}
+
+impl ChunkRequest {
+    /// A chunk without processes: for decisions and rows of bookkeeping only.
+    #[must_use]
+    pub fn bookkeeping() -> Self {
+        Self {
+            streams: Vec::new(),
+            max_bytes: 0,
+            events_after: None,
+        }
+    }
 }
 
 /// An event as a chunk reads it: what a fold needs, and no more.
@@ -68,6 +117,9 @@ pub enum ChunkProblem {
     TooLarge,
     /// A record of it cannot be read; the text says which.
     Corrupt(String),
+    /// A record of it was written by a newer version of this crate; the text
+    /// says which.
+    NewerFormat(String),
 }
 
 /// A transaction over some processes: what it read is what was there at one
@@ -92,11 +144,30 @@ pub trait Chunk: Send {
     /// The process is not one of this chunk.
     fn migrate(&mut self, stream: &StreamId, event: NewEvent, remember: bool) -> Result<(), Error>;
 
+    /// Keeps a decision about a process in the index of versions, when the
+    /// chunk commits and the process still stands at `version` then. The
+    /// process need not be one of this chunk, except for
+    /// [`Decision::Finished`], which the head of the stream then says too.
+    fn decide(&mut self, version: &WorkflowId, stream: &StreamId, decision: Decision);
+
+    /// Reads a row of the bookkeeping of runs. The chunk does not commit when
+    /// the row has changed by then.
+    ///
+    /// # Errors
+    /// The store could not be read.
+    async fn row(&mut self, key: &[u8]) -> Result<Option<Bytes>, Error>;
+
+    /// Writes a row of the bookkeeping of runs, or removes it, when the chunk
+    /// commits.
+    fn put_row(&mut self, key: Vec<u8>, row: Option<Vec<u8>>);
+
     /// Commits, and returns when all of it is durable.
     ///
     /// # Errors
     /// [`ErrorKind::Conflict`](crate::ErrorKind::Conflict) when something that
     /// the chunk read has changed: nothing was written.
+    /// [`ErrorKind::OutcomeUnknown`](crate::ErrorKind::OutcomeUnknown) when
+    /// only reading can tell whether it was.
     async fn commit(self: Box<Self>) -> Result<(), Error>;
 }
 
@@ -127,10 +198,10 @@ pub trait TransactionalStore: EventStore {
         versions: &[WorkflowId],
         parts: usize,
         at_least: usize,
-    ) -> Result<Vec<StreamRange>, Error>;
+    ) -> Result<Split, Error>;
 
-    /// At most `limit` streams of a range whose processes stand at a version,
-    /// sorted. Fewer than `limit` means the end.
+    /// At most `limit` processes of a range that stand at a version, in order
+    /// of their streams. Fewer than `limit` means the end.
     ///
     /// # Errors
     /// The store could not be read.
@@ -139,9 +210,9 @@ pub trait TransactionalStore: EventStore {
         version: &WorkflowId,
         range: &StreamRange,
         limit: usize,
-    ) -> Result<Vec<StreamId>, Error>;
+    ) -> Result<Vec<AtVersion>, Error>;
 
-    /// Begins a chunk and reads it.
+    /// Begins a chunk and reads it. One without streams is for bookkeeping.
     ///
     /// # Errors
     /// The store could not be read.
@@ -170,4 +241,29 @@ pub trait TransactionalStore: EventStore {
     /// # Errors
     /// The store could not be written.
     async fn forget(&self, streams: &[StreamId]) -> Result<(), Error>;
+
+    /// At most `limit` rows of the bookkeeping of runs whose keys start with
+    /// `prefix` and are above `after`, in order of their keys. Fewer than
+    /// `limit` means the end.
+    ///
+    /// # Errors
+    /// The store could not be read.
+    async fn rows(
+        &self,
+        prefix: &[u8],
+        after: Option<&[u8]>,
+        limit: usize,
+    ) -> Result<Vec<(Bytes, Bytes)>, Error>;
+
+    /// Returns when every commit that can be seen is durable.
+    ///
+    /// # Errors
+    /// What can be seen may or may not last.
+    async fn flush(&self) -> Result<(), Error>;
+
+    /// Whether no other process can write to the store as long as this handle
+    /// can: then a run that another process began is over, or cannot write.
+    fn is_single_writer(&self) -> bool {
+        false
+    }
 }

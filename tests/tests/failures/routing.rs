@@ -1,7 +1,7 @@
 //! Where processes stand that no route starts from, and migrations that do not fit together.
 
 use state_migration::{
-    EventId, IdentityMigration, MigrationError, NewEvent, Stage, StreamId, WorkflowId,
+    EventId, FailureClass, IdentityMigration, MigrationError, NewEvent, Stage, StreamId, WorkflowId,
 };
 use state_migration_tests::orders::{OrderV1, OrderV1ToV2Migration, OrderV2, OrderV3, identity};
 
@@ -24,22 +24,43 @@ async fn place_at(world: &World, n: u64, version: &'static str) {
 
 const PLACED: &str = r#"{"Placed":{"euro":5}}"#;
 
-fn no_route(n: u64, version: &str) -> Failure {
+fn missing_route(n: u64, version: &str) -> Failure {
     let message = format!(
         "it stands at {version}, from which no migration leads, and that is not the newest version; \
          link the migration from {version}, or use the program that knows this version"
     );
-    Failure::of(n, Stage::Routing, message)
+    Failure::of(n, Stage::Routing, message).class(FailureClass::MissingRoute)
+}
+
+fn unknown_version(n: u64, version: &str) -> Failure {
+    let message = format!(
+        "it stands at {version}, a version that this program has never heard of, from which no \
+         migration leads, and that is not the newest version; link the migration from {version}, \
+         or use the program that knows this version"
+    );
+    Failure::of(n, Stage::Routing, message).class(FailureClass::UnknownVersion)
+}
+
+fn newer(n: u64, version: &str) -> Failure {
+    let message = format!(
+        "it stands at {version}, which is newer than all that this program knows; use the program \
+         that brought it there"
+    );
+    Failure::of(n, Stage::Routing, message).class(FailureClass::NewerThanProgram)
 }
 
 async fn a_process_at_an_unknown_version_is_an_error_and_stays(world: World) {
     world.place([0, 2, 5]).await;
     // Older than any known version, between two, newer than any, and unheard of.
-    let strays = [(1, "v0"), (3, "v1.5"), (4, "v9"), (6, "draft")];
-    let mut failures = Vec::new();
+    let strays = [(1, "v0"), (3, "v1.5"), (4, "v9"), (6, "w")];
+    let failures = [
+        missing_route(1, "order@v0"),
+        unknown_version(3, "order@v1.5"),
+        newer(4, "order@v9"),
+        newer(6, "order@w"),
+    ];
     for (n, version) in strays {
         place_at(&world, n, version).await;
-        failures.push(no_route(n, &format!("order@{version}")));
     }
     world.migrates_all_but(linked(), 3, &failures).await;
     for n in [0, 2, 5] {
@@ -57,7 +78,7 @@ async fn a_process_at_a_version_that_was_migrated_away_from_elsewhere_is_an_erro
     assert_eq!((report.migrated, report.error_count), (2, 0), "{report}");
     // A program of before, which does not know v3.
     world.place([2]).await;
-    let failures = [no_route(0, "order@v3"), no_route(1, "order@v3")];
+    let failures = [newer(0, "order@v3"), newer(1, "order@v3")];
     world
         .migrates_all_but(OrderV1ToV2Migration, 1, &failures)
         .await;
@@ -95,6 +116,7 @@ async fn migrations_that_do_not_fit_together_are_one_error(world: World) {
             let error = MigrationError {
                 stream_id: StreamId::new("(migrations)").unwrap(),
                 stage: Stage::Planning,
+                class: FailureClass::Run,
                 sequence: None,
                 message: message.to_owned(),
             };

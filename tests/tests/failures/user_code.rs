@@ -201,7 +201,7 @@ fn all_bad() -> Vec<Bad> {
             1,
             r#"{"Lost":{}}"#,
             &format!(
-                "{event}{sent} 1, cannot be decoded: unknown variant `Lost`, \
+                "{event}{sent} 1, is of a type that the code does not know: unknown variant `Lost`, \
                  expected `Sent` or `Moved` at line 1 column 7"
             ),
         ),

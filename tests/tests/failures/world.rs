@@ -6,9 +6,9 @@ use std::sync::Arc;
 use bytes::Bytes;
 use serde::de::DeserializeOwned;
 use state_migration::{
-    CommitForm, Error, Event, EventStore, ExpectedSequence, Head, MemoryStore, MigrationError,
-    MigrationRegistry, MigrationReport, MigrationRunner, NewEvent, Process, ProcessRegistry,
-    SnapshotStore, Stage, StreamId, Workflow, WorkflowId,
+    CommitForm, Error, Event, EventStore, ExpectedSequence, FailureClass, Head, MemoryStore,
+    MigrationError, MigrationRegistry, MigrationReport, MigrationRunner, NewEvent, Process,
+    ProcessRegistry, SnapshotStore, Stage, StreamId, Workflow, WorkflowId,
 };
 use state_migration_tests::faulty::{Faults, Faulty};
 use state_migration_tests::orders::{self, OrderV1, identity};
@@ -223,6 +223,7 @@ pub(crate) struct Failure {
     pub(crate) stream: StreamId,
     pub(crate) stage: Stage,
     pub(crate) sequence: Option<u64>,
+    pub(crate) class: Option<FailureClass>,
     pub(crate) message: String,
 }
 
@@ -232,8 +233,14 @@ impl Failure {
             stream: stream(n),
             stage,
             sequence: None,
+            class: None,
             message: message.into(),
         }
+    }
+
+    pub(crate) fn class(mut self, class: FailureClass) -> Self {
+        self.class = Some(class);
+        self
     }
 
     pub(crate) fn at(mut self, sequence: u64) -> Self {
@@ -251,7 +258,8 @@ impl Failure {
             }
             _ => error.message == self.message,
         };
-        error.stream_id == self.stream && error.stage == self.stage && at && message
+        let class = self.class.is_none_or(|class| error.class == class);
+        error.stream_id == self.stream && error.stage == self.stage && at && class && message
     }
 }
 

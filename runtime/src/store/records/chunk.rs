@@ -12,7 +12,9 @@ use crate::store::key::{self, KeyRange, PerStream};
 use crate::store::kv::{Kv, KvScan, KvTxn};
 use crate::store::records::events::mark_present;
 use crate::store::records::{entries, put_migration};
-use crate::store::{Chunk, ChunkEvent, ChunkProblem, ChunkProcess, ChunkRequest, Head, record};
+use crate::store::{
+    Chunk, ChunkEvent, ChunkProblem, ChunkProcess, ChunkRequest, Decision, Head, record,
+};
 
 /// How many rows a cursor steps over before it seeks instead.
 const STEPS_BEFORE_SEEK: usize = 16;
@@ -67,6 +69,8 @@ pub(super) struct RecordChunk<K: Kv> {
     heads: BTreeMap<StreamId, Head>,
     covered: usize,
     migrated: BTreeMap<StreamId, (NewEvent, bool)>,
+    decisions: Vec<(WorkflowId, StreamId, Decision)>,
+    rows: BTreeMap<Vec<u8>, Option<Vec<u8>>>,
 }
 
 impl<K: Kv> RecordChunk<K> {
@@ -80,6 +84,8 @@ impl<K: Kv> RecordChunk<K> {
             heads: BTreeMap::new(),
             covered: 0,
             migrated: BTreeMap::new(),
+            decisions: Vec::new(),
+            rows: BTreeMap::new(),
         };
         let (Some(first), Some(last)) = (request.streams.first(), request.streams.last()) else {
             return Ok(chunk);
@@ -144,11 +150,15 @@ async fn read_head<S: KvScan>(
     let row = heads.take().map(|(_, row)| row).unwrap_or_default();
     let head = record::read_head(row);
     Ok(Some(head.map_err(|bad| {
-        ChunkProblem::Corrupt(
-            bad.of(format_args!("the head of stream {stream}"))
-                .to_string(),
-        )
+        problem(&bad.of(format_args!("the head of stream {stream}")))
     })))
+}
+
+fn problem(error: &Error) -> ChunkProblem {
+    match error.kind() {
+        ErrorKind::NewerFormat => ChunkProblem::NewerFormat(error.to_string()),
+        _ => ChunkProblem::Corrupt(error.to_string()),
+    }
 }
 
 /// The events of a stream above `after`, and how many bytes they are.
@@ -162,7 +172,7 @@ async fn read_events<S: KvScan>(
     after: u64,
     max_bytes: usize,
 ) -> Result<Result<(Vec<ChunkEvent>, usize), ChunkProblem>, Error> {
-    let corrupt = |error: Error| Ok(Err(ChunkProblem::Corrupt(error.to_string())));
+    let corrupt = |error: Error| Ok(Err(problem(&error)));
     let prefix = key::event_prefix(stream);
     if let Some(first) = after.checked_add(1) {
         rows.advance_to(&key::event(stream, first)).await?;
@@ -216,7 +226,39 @@ impl<K: Kv> Chunk for RecordChunk<K> {
         Ok(())
     }
 
+    fn decide(&mut self, version: &WorkflowId, stream: &StreamId, decision: Decision) {
+        self.decisions
+            .push((version.clone(), stream.clone(), decision));
+    }
+
+    async fn row(&mut self, key: &[u8]) -> Result<Option<Bytes>, Error> {
+        self.txn.get(&key::run_row(key)).await
+    }
+
+    fn put_row(&mut self, key: Vec<u8>, row: Option<Vec<u8>>) {
+        self.rows.insert(key, row);
+    }
+
     async fn commit(mut self: Box<Self>) -> Result<(), Error> {
+        if self.migrated.is_empty() && self.decisions.is_empty() && self.rows.is_empty() {
+            return Ok(());
+        }
+        self.put_migrations().await?;
+        self.put_decisions().await?;
+        for (key, row) in std::mem::take(&mut self.rows) {
+            match row {
+                Some(row) => self.txn.put(key::run_row(&key), row)?,
+                None => self.txn.delete(key::run_row(&key))?,
+            }
+        }
+        let Self { kv, txn, .. } = *self;
+        txn.commit().await?;
+        kv.flush().await
+    }
+}
+
+impl<K: Kv> RecordChunk<K> {
+    async fn put_migrations(&mut self) -> Result<(), Error> {
         let (Some(first), Some(last)) = (
             self.migrated.keys().next(),
             self.migrated.keys().next_back(),
@@ -246,8 +288,31 @@ impl<K: Kv> Chunk for RecordChunk<K> {
                     .put(PerStream::Remembered.key(stream), record::mark())?;
             }
         }
-        let Self { kv, txn, .. } = *self;
-        txn.commit().await?;
-        kv.flush().await
+        Ok(())
+    }
+
+    async fn put_decisions(&mut self) -> Result<(), Error> {
+        for (version, stream, decision) in std::mem::take(&mut self.decisions) {
+            let key = key::version(&version, &stream);
+            // Read in the transaction: a migration in between removes the row,
+            // and must not find it put back.
+            if self.txn.get(&key).await?.is_none() {
+                continue;
+            }
+            if decision == Decision::Finished {
+                let head = self.heads.get(&stream).filter(|h| h.workflow_id == version);
+                let Some(head) = head else { continue };
+                if !head.finished {
+                    let head = Head {
+                        finished: true,
+                        ..head.clone()
+                    };
+                    self.txn
+                        .put(PerStream::Head.key(&stream), record::write_head(&head)?)?;
+                }
+            }
+            self.txn.put(key, record::write_decision(&decision)?)?;
+        }
+        Ok(())
     }
 }

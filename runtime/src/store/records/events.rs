@@ -12,7 +12,7 @@ use crate::store::key::{self, PerStream};
 use crate::store::kv::{Kv, KvScan, KvTxn};
 use crate::store::records::{NotDurable, RecordStore, next_sequence, read_head};
 use crate::store::{
-    Appended, EventStore, ExpectedSequence, Head, TransactionalStore, fence, record,
+    Appended, Decision, EventStore, ExpectedSequence, Head, TransactionalStore, fence, record,
 };
 use crate::time::Timestamp;
 
@@ -111,7 +111,13 @@ async fn append<T: KvTxn>(
             )));
         }
         mark_present(txn, code).await?;
-        txn.put(key::version(code, stream), record::undecided())?;
+    }
+    // A process that was left alone because it was over may go on now.
+    if head.as_ref().is_none_or(|head| head.finished) {
+        txn.put(
+            key::version(code, stream),
+            record::write_decision(&Decision::None)?,
+        )?;
     }
     let mut sequence = head.as_ref().map_or(0, |head| head.sequence);
     nothing_beyond(txn, stream, sequence).await?;

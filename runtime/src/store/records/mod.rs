@@ -21,7 +21,7 @@ use crate::event::NewEvent;
 use crate::id::StreamId;
 use crate::process_registry::RegistryKey;
 use crate::store::kv::{Kv, KvTxn};
-use crate::store::{Head, key, record};
+use crate::store::{Decision, Head, key, record};
 use crate::time::Timestamp;
 
 /// How often a write starts over because another transaction was faster.
@@ -200,7 +200,10 @@ fn put_migration<T: KvTxn>(
         record::write_head(&new_head)?,
     )?;
     txn.delete(key::version(&head.workflow_id, stream))?;
-    txn.put(key::version(to, stream), record::undecided())?;
+    txn.put(
+        key::version(to, stream),
+        record::write_decision(&Decision::None)?,
+    )?;
     if let Some((tenant, process)) = stream.process() {
         for registry_key in registry_keys {
             txn.put(

@@ -2,6 +2,7 @@
 //! registry elsewhere.
 
 use async_trait::async_trait;
+use bytes::Bytes;
 
 use crate::error::Error;
 use crate::id::{StreamId, WorkflowId};
@@ -9,7 +10,9 @@ use crate::store::key::{self, PerStream};
 use crate::store::kv::{Kv, KvScan, KvTxn};
 use crate::store::records::RecordStore;
 use crate::store::records::chunk::RecordChunk;
-use crate::store::{Chunk, ChunkRequest, StoreId, StreamRange, TransactionalStore};
+use crate::store::{
+    AtVersion, Chunk, ChunkRequest, Split, StoreId, StreamRange, TransactionalStore, record,
+};
 
 /// How many streams `split` keeps while it looks for even ranges.
 const SAMPLES: usize = 1_024;
@@ -35,7 +38,7 @@ impl<K: Kv> TransactionalStore for RecordStore<K> {
         versions: &[WorkflowId],
         parts: usize,
         at_least: usize,
-    ) -> Result<Vec<StreamRange>, Error> {
+    ) -> Result<Split, Error> {
         // Every `stride`-th stream; when there are too many, every second of
         // them goes and the stride doubles, so memory stays flat.
         let mut samples: Vec<StreamId> = Vec::new();
@@ -60,7 +63,10 @@ impl<K: Kv> TransactionalStore for RecordStore<K> {
             }
         }
         samples.sort();
-        Ok(cut(&samples, parts.min(count / at_least.max(1))))
+        Ok(Split {
+            ranges: cut(&samples, parts.min(count / at_least.max(1))),
+            processes: count as u64,
+        })
     }
 
     async fn streams_at(
@@ -68,20 +74,26 @@ impl<K: Kv> TransactionalStore for RecordStore<K> {
         version: &WorkflowId,
         range: &StreamRange,
         limit: usize,
-    ) -> Result<Vec<StreamId>, Error> {
+    ) -> Result<Vec<AtVersion>, Error> {
         let mut rows = self
             .kv()
             .view()?
             .scan(key::versions(version, range))
             .await?;
-        let mut streams = Vec::new();
-        while streams.len() < limit {
-            let Some((row_key, _)) = rows.next().await? else {
+        let mut processes = Vec::new();
+        while processes.len() < limit {
+            let Some((row_key, row)) = rows.next().await? else {
                 break;
             };
-            streams.push(key::version_stream(&row_key, version)?);
+            let stream = key::version_stream(&row_key, version)?;
+            let decision = record::read_decision(row).map_err(|bad| {
+                bad.of(format_args!(
+                    "the entry of {stream} in the index of {version}"
+                ))
+            })?;
+            processes.push(AtVersion { stream, decision });
         }
-        Ok(streams)
+        Ok(processes)
     }
 
     async fn begin(&self, request: ChunkRequest) -> Result<Box<dyn Chunk>, Error> {
@@ -102,7 +114,7 @@ impl<K: Kv> TransactionalStore for RecordStore<K> {
                 Ok((txn, empty))
             })
             .await?;
-        self.flush().await?;
+        self.kv().flush().await?;
         Ok(empty)
     }
 
@@ -132,7 +144,34 @@ impl<K: Kv> TransactionalStore for RecordStore<K> {
             Ok((txn, ()))
         })
         .await?;
-        self.flush().await
+        self.kv().flush().await
+    }
+
+    async fn rows(
+        &self,
+        prefix: &[u8],
+        after: Option<&[u8]>,
+        limit: usize,
+    ) -> Result<Vec<(Bytes, Bytes)>, Error> {
+        let range = key::run_rows(prefix, after);
+        let mut rows = self.kv().view()?.scan(range).await?;
+        let mut page = Vec::new();
+        while page.len() < limit {
+            let Some((mut row_key, row)) = rows.next().await? else {
+                break;
+            };
+            // The runner's key is what follows the name of the table.
+            page.push((row_key.split_off(1), row));
+        }
+        Ok(page)
+    }
+
+    async fn flush(&self) -> Result<(), Error> {
+        self.kv().flush().await
+    }
+
+    fn is_single_writer(&self) -> bool {
+        self.kv().is_single_writer()
     }
 }
 

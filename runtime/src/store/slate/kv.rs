@@ -94,6 +94,11 @@ impl Kv for SlateDbKv {
         &self.rows_read
     }
 
+    fn is_single_writer(&self) -> bool {
+        // Whoever opens the database shuts every writer before it out.
+        true
+    }
+
     async fn flush(&self) -> Result<(), Error> {
         self.db
             .flush()

@@ -1,0 +1,294 @@
+//! The history of runs: read at any time, also by a program without migrations.
+
+use std::sync::Arc;
+
+use crate::error::Error;
+use crate::id::{RunId, StreamId, WorkflowId};
+use crate::run::rows::{self, FailureRow, RangeRow};
+use crate::run::{RunCounts, RunRecord};
+use crate::runner::{FailureClass, MigrationError};
+use crate::store::{
+    AtVersion, ChunkRequest, Decision, EventStore, StreamRange, TransactionalStore,
+};
+
+const PAGE: usize = 512;
+
+/// How often a change is tried while others write.
+const ATTEMPTS: usize = 16;
+
+/// A process that failed in a run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Failure {
+    /// Which, at which stage, and why.
+    pub error: MigrationError,
+    /// The version at which it stands, if that was known.
+    pub at: Option<WorkflowId>,
+    /// The how-manieth attempt it was, over a run and its retries.
+    pub attempt: u32,
+}
+
+impl From<FailureRow> for Failure {
+    fn from(row: FailureRow) -> Self {
+        Self {
+            error: row.error,
+            at: row.at,
+            attempt: row.attempt,
+        }
+    }
+}
+
+/// The runs that a store has seen, and what operators decided about processes.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// use state_migration::{MemoryStore, Runs};
+///
+/// let store = MemoryStore::new();
+/// let runs = Runs::of(&store).ok_or("the store keeps no history of runs")?;
+/// for run in runs.list().await? {
+///     println!("{} {} by {}: {}", run.id, run.state, run.who, run.why);
+/// }
+/// assert!(runs.claimed_by().await?.is_none());
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone)]
+pub struct Runs {
+    store: Arc<dyn TransactionalStore>,
+}
+
+impl std::fmt::Debug for Runs {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Runs")
+            .field("store_id", &self.store.store_id())
+            .finish()
+    }
+}
+
+impl Runs {
+    /// The runs of a store; `None` if it cannot keep any, because it is not
+    /// [transactional](TransactionalStore).
+    pub fn of(store: &(impl EventStore + ?Sized)) -> Option<Self> {
+        store.transactional().map(|store| Self { store })
+    }
+
+    /// All runs, the oldest first.
+    ///
+    /// # Errors
+    /// The store could not be read.
+    pub async fn list(&self) -> Result<Vec<RunRecord>, Error> {
+        let mut runs: Vec<RunRecord> = Vec::new();
+        let mut after: Option<bytes::Bytes> = None;
+        loop {
+            let page = self.store.rows(rows::RUNS, after.as_deref(), PAGE).await?;
+            let at_end = page.len() < PAGE;
+            after = page.last().map(|(key, _)| key.clone());
+            for (_, row) in page {
+                runs.push(rows::read(row, "the record of a run")?);
+            }
+            if at_end {
+                break;
+            }
+        }
+        runs.sort_by_key(|run| run.number);
+        Ok(runs)
+    }
+
+    /// One run; `None` if the store has not seen it.
+    ///
+    /// # Errors
+    /// The store could not be read.
+    pub async fn get(&self, run: RunId) -> Result<Option<RunRecord>, Error> {
+        let key = rows::run(run);
+        let found = self.store.rows(&key, None, 1).await?;
+        found
+            .into_iter()
+            .next()
+            .map(|(_, row)| rows::read(row, format_args!("the record of run {run}")))
+            .transpose()
+    }
+
+    /// What a run has done so far, durably.
+    ///
+    /// # Errors
+    /// The store could not be read.
+    pub async fn counts(&self, run: RunId) -> Result<RunCounts, Error> {
+        let mut counts = RunCounts::default();
+        for (_, row) in self.ranges(run).await? {
+            counts.add(&row.counts);
+        }
+        for (_, row) in self.store.rows(&rows::lazies(run), None, 256).await? {
+            let more: RunCounts = rows::read(row, format_args!("a count of run {run}"))?;
+            counts.add(&more);
+        }
+        Ok(counts)
+    }
+
+    pub(crate) async fn ranges(&self, run: RunId) -> Result<Vec<(u32, RangeRow)>, Error> {
+        let mut ranges = Vec::new();
+        let mut after: Option<bytes::Bytes> = None;
+        loop {
+            let page = self
+                .store
+                .rows(&rows::ranges(run), after.as_deref(), PAGE)
+                .await?;
+            let at_end = page.len() < PAGE;
+            after = page.last().map(|(key, _)| key.clone());
+            for (key, row) in page {
+                let number = rows::range_number(&key)?;
+                let what = format_args!("range {number} of run {run}");
+                ranges.push((number, rows::read(row, what)?));
+            }
+            if at_end {
+                return Ok(ranges);
+            }
+        }
+    }
+
+    /// At most `limit` failures of a run, in order of their streams, after
+    /// `after`; of one class, if one is given. Fewer than `limit` means the end.
+    ///
+    /// # Errors
+    /// The store could not be read.
+    pub async fn failures(
+        &self,
+        run: RunId,
+        class: Option<FailureClass>,
+        after: Option<&StreamId>,
+        limit: usize,
+    ) -> Result<Vec<Failure>, Error> {
+        let classes: Vec<FailureClass> = class.into_iter().collect();
+        failures(&self.store, run, &classes, after, None, limit).await
+    }
+
+    /// The run that holds the store; `None` if none does. One that was killed
+    /// holds it until another run takes its place.
+    ///
+    /// # Errors
+    /// The store could not be read.
+    pub async fn claimed_by(&self) -> Result<Option<RunId>, Error> {
+        let row = self.store.rows(rows::CLAIM, None, 1).await?;
+        let claim = rows::read_claim(row.into_iter().next().map(|(_, row)| row))?;
+        Ok(claim.holder.map(|holder| holder.run))
+    }
+
+    /// Takes a process out of all runs, until it is [put
+    /// back](Runs::unskip): every run counts it as held and leaves it alone.
+    ///
+    /// # Errors
+    /// The stream has no events, `who` or `why` is longer than 65,535 bytes, or
+    /// the store could not be written.
+    pub async fn skip(&self, stream: &StreamId, who: &str, why: &str) -> Result<(), Error> {
+        let decision = Decision::Skipped {
+            who: who.into(),
+            why: why.into(),
+        };
+        self.decide(stream, decision).await
+    }
+
+    /// Puts a process back into later runs.
+    ///
+    /// # Errors
+    /// As of [`skip`](Runs::skip).
+    pub async fn unskip(&self, stream: &StreamId) -> Result<(), Error> {
+        self.decide(stream, Decision::None).await
+    }
+
+    /// What was decided about a process; [`Decision::None`] also for a stream
+    /// without events.
+    ///
+    /// # Errors
+    /// The store could not be read.
+    pub async fn decision(&self, stream: &StreamId) -> Result<Decision, Error> {
+        let Some(head) = self.store.head(stream).await? else {
+            return Ok(Decision::None);
+        };
+        let found = self.at(&head.workflow_id, stream).await?;
+        Ok(found.map_or(Decision::None, |process| process.decision))
+    }
+
+    async fn at(
+        &self,
+        version: &WorkflowId,
+        stream: &StreamId,
+    ) -> Result<Option<AtVersion>, Error> {
+        // The range of one stream starts after the greatest id below it.
+        let range = StreamRange {
+            after: crate::selection::before(stream.as_str()),
+            through: Some(stream.clone()),
+        };
+        let mut rest = range;
+        loop {
+            let page = self.store.streams_at(version, &rest, PAGE).await?;
+            if let Some(found) = page.iter().find(|process| process.stream == *stream) {
+                return Ok(Some(found.clone()));
+            }
+            if page.len() < PAGE {
+                return Ok(None);
+            }
+            rest.after = page.into_iter().next_back().map(|process| process.stream);
+        }
+    }
+
+    async fn decide(&self, stream: &StreamId, decision: Decision) -> Result<(), Error> {
+        for _ in 0..ATTEMPTS {
+            let Some(head) = self.store.head(stream).await? else {
+                return Err(Error::invalid(format!(
+                    "stream {stream} has no events, so there is nothing to decide about; check its id"
+                )));
+            };
+            let mut chunk = self.store.begin(ChunkRequest::bookkeeping()).await?;
+            chunk.decide(&head.workflow_id, stream, decision.clone());
+            match chunk.commit().await {
+                Err(error) if error.is_conflict() => continue,
+                Err(error) => return Err(error),
+                Ok(()) => {}
+            }
+            if self.decision(stream).await? == decision {
+                return Ok(());
+            }
+            // It moved to another version in between: decide about it there.
+        }
+        Err(Error::new(
+            crate::ErrorKind::Conflict,
+            format!(
+                "{stream} is busy: others wrote to it in each of {ATTEMPTS} attempts; try again later"
+            ),
+        ))
+    }
+}
+
+/// Failures of a run within a range of streams.
+pub(crate) async fn failures(
+    store: &Arc<dyn TransactionalStore>,
+    run: RunId,
+    classes: &[FailureClass],
+    after: Option<&StreamId>,
+    through: Option<&StreamId>,
+    limit: usize,
+) -> Result<Vec<Failure>, Error> {
+    let mut found = Vec::new();
+    let mut after = after.map(|stream| rows::failure(run, stream));
+    while found.len() < limit {
+        let page = store
+            .rows(&rows::failures(run), after.as_deref(), PAGE)
+            .await?;
+        let at_end = page.len() < PAGE;
+        after = page.last().map(|(key, _)| key.to_vec());
+        for (_, row) in page {
+            let row: FailureRow = rows::read(row, format_args!("a failure of run {run}"))?;
+            if through.is_some_and(|through| row.error.stream_id > *through) {
+                return Ok(found);
+            }
+            if found.len() < limit && (classes.is_empty() || classes.contains(&row.error.class)) {
+                found.push(row.into());
+            }
+        }
+        if at_end {
+            break;
+        }
+    }
+    Ok(found)
+}

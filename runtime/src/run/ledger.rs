@@ -1,0 +1,468 @@
+//! What a run writes about itself while it goes: its claim on the store, its
+//! record, and how far each range is.
+
+use std::collections::HashSet;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+
+use uuid::Uuid;
+
+use crate::error::{Error, ErrorKind};
+use crate::id::{RunId, StreamId, WorkflowId};
+use crate::run::rows::{self, Claim, FailureRow, Holder, Part, RangeRow};
+use crate::run::{Plan, RunKind, RunRecord, RunState, Runs, history};
+use crate::runner::MigrationError;
+use crate::store::{Chunk, ChunkRequest, EventStore, StreamRange, TransactionalStore};
+use crate::time::Timestamp;
+
+type Store = Arc<dyn TransactionalStore>;
+
+/// How often a row is written before others are said to be in the way.
+const ATTEMPTS: usize = 16;
+
+/// This process of the operating system.
+fn program() -> Uuid {
+    static ID: OnceLock<Uuid> = OnceLock::new();
+    *ID.get_or_init(Uuid::new_v4)
+}
+
+/// The executions that are under way in this program.
+fn live() -> &'static Mutex<HashSet<Uuid>> {
+    static LIVE: OnceLock<Mutex<HashSet<Uuid>>> = OnceLock::new();
+    LIVE.get_or_init(Mutex::default)
+}
+
+fn is_live(execution: Uuid) -> bool {
+    live()
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner)
+        .contains(&execution)
+}
+
+/// An execution that is under way as long as this exists.
+struct Live(Uuid);
+
+impl Live {
+    fn new() -> Self {
+        let execution = Uuid::new_v4();
+        live()
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(execution);
+        Self(execution)
+    }
+}
+
+impl Drop for Live {
+    fn drop(&mut self) {
+        live()
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .remove(&self.0);
+    }
+}
+
+/// A range, with what the store holds of it.
+#[derive(Debug, Clone)]
+pub(crate) struct Range {
+    pub(crate) number: u32,
+    pub(crate) row: RangeRow,
+}
+
+impl Range {
+    /// The range of a dry run, which is written nowhere.
+    pub(crate) fn nowhere() -> Self {
+        Self::of(StreamRange::default())
+    }
+
+    pub(crate) fn of(range: StreamRange) -> Self {
+        Self {
+            number: 0,
+            row: RangeRow::new(Part::Migrate, range),
+        }
+    }
+}
+
+/// How a run is started.
+pub(crate) struct Start {
+    pub(crate) id: RunId,
+    pub(crate) kind: RunKind,
+    pub(crate) who: String,
+    pub(crate) why: String,
+    pub(crate) plan: Plan,
+}
+
+/// Which run claims a store.
+enum Claims {
+    New(Box<RunRecord>),
+    Again(RunId),
+}
+
+/// The record of a run that is to be resumed.
+async fn resumable(store: &Store, id: RunId) -> Result<RunRecord, Error> {
+    let Some(mut record) = history_of(store)?.get(id).await? else {
+        return Err(Error::invalid(format!(
+            "the store has not seen run {id}; look up the id in its history of runs"
+        )));
+    };
+    if record.state.is_done() {
+        return Err(Error::invalid(format!(
+            "run {id} is {}, so there is nothing to resume; start a new run, or retry its failures",
+            record.state
+        )));
+    }
+    if record.kind == RunKind::Lazy {
+        return Err(Error::invalid(format!(
+            "run {id} migrates processes as they are opened, and cannot be resumed"
+        )));
+    }
+    record.executions += 1;
+    Ok(record)
+}
+
+/// The bookkeeping of one execution of a run.
+pub(crate) struct Ledger {
+    store: Store,
+    live: Live,
+    record: Mutex<RunRecord>,
+}
+
+impl Ledger {
+    /// Claims the store for a new run.
+    pub(crate) async fn begin(store: Store, start: Start, take_over: bool) -> Result<Self, Error> {
+        let Start {
+            id,
+            kind,
+            who,
+            why,
+            plan,
+        } = start;
+        let record = RunRecord {
+            id,
+            number: 0,
+            kind,
+            who,
+            why,
+            plan,
+            state: RunState::Planned,
+            executions: 1,
+            took_over: None,
+            started: Timestamp::now(),
+            ended: None,
+        };
+        Self::claim(store, take_over, Claims::New(Box::new(record))).await
+    }
+
+    /// Claims the store for a run that was begun before.
+    pub(crate) async fn resume(store: Store, id: RunId, take_over: bool) -> Result<Self, Error> {
+        Self::claim(store, take_over, Claims::Again(id)).await
+    }
+
+    async fn claim(store: Store, take_over: bool, claims: Claims) -> Result<Self, Error> {
+        for _ in 0..ATTEMPTS {
+            let mut record = match &claims {
+                Claims::New(record) => (**record).clone(),
+                Claims::Again(id) => resumable(&store, *id).await?,
+            };
+            let live = Live::new();
+            let mut chunk = store.begin(ChunkRequest::bookkeeping()).await?;
+            let mut claim = rows::read_claim(chunk.row(rows::CLAIM).await?)?;
+            if let Some(holder) = &claim.holder {
+                if !take_over && !is_dead(holder, &store) {
+                    return Err(claimed(holder.run));
+                }
+                record.took_over = Some(holder.run).filter(|run| *run != record.id);
+            }
+            if record.number == 0 {
+                claim.runs += 1;
+                record.number = claim.runs;
+            }
+            claim.holder = Some(Holder {
+                run: record.id,
+                execution: live.0,
+                program: program(),
+            });
+            chunk.put_row(rows::CLAIM.to_vec(), Some(rows::write(&claim)?));
+            chunk.put_row(rows::run(record.id), Some(rows::write(&record)?));
+            match chunk.commit().await {
+                Ok(()) => {
+                    return Ok(Self {
+                        store,
+                        live,
+                        record: Mutex::new(record),
+                    });
+                }
+                Err(error) if error.is_conflict() => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Err(Error::new(
+            ErrorKind::Conflict,
+            "other runs claimed the store all the time; look at the history of runs, and try again",
+        ))
+    }
+
+    pub(crate) fn record(&self) -> RunRecord {
+        self.lock().clone()
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, RunRecord> {
+        // Nothing that can panic runs under the lock.
+        self.record.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn run(&self) -> RunId {
+        self.lock().id
+    }
+
+    /// Begins a transaction of bookkeeping, which the claim guards.
+    pub(crate) async fn begin_chunk(&self) -> Result<Box<dyn Chunk>, Error> {
+        let mut chunk = self.store.begin(ChunkRequest::bookkeeping()).await?;
+        self.guard(&mut chunk).await?;
+        Ok(chunk)
+    }
+
+    /// Checks in a transaction that the store is still this execution's: the
+    /// transaction does not commit when it is not by then.
+    pub(crate) async fn guard(&self, chunk: &mut Box<dyn Chunk>) -> Result<(), Error> {
+        let claim = rows::read_claim(chunk.row(rows::CLAIM).await?)?;
+        match claim.holder {
+            Some(holder) if holder.execution == self.live.0 => Ok(()),
+            Some(holder) => Err(Error::new(
+                ErrorKind::Claimed { run: holder.run },
+                format!(
+                    "run {} lost the store to run {}, which took it over; nothing was written since",
+                    self.run(),
+                    holder.run
+                ),
+            )),
+            None => Err(Error::invalid(format!(
+                "run {} no longer holds the store; resume it",
+                self.run()
+            ))),
+        }
+    }
+
+    /// The ranges that the run has been cut into; none before it was.
+    pub(crate) async fn ranges(&self) -> Result<Vec<Range>, Error> {
+        let ranges = history_of(&self.store)?.ranges(self.run()).await?;
+        Ok(ranges
+            .into_iter()
+            .map(|(number, row)| Range { number, row })
+            .collect())
+    }
+
+    /// Adds ranges to the run.
+    pub(crate) async fn lay(
+        &self,
+        first: u32,
+        parts: Vec<(Part, StreamRange)>,
+    ) -> Result<Vec<Range>, Error> {
+        let ranges: Vec<Range> = (first..)
+            .zip(parts)
+            .map(|(number, (part, range))| Range {
+                number,
+                row: RangeRow::new(part, range),
+            })
+            .collect();
+        let run = self.run();
+        self.write(|chunk| {
+            for range in &ranges {
+                let row = rows::write(&range.row)?;
+                chunk.put_row(rows::range(run, range.number), Some(row));
+            }
+            Ok(())
+        })
+        .await?;
+        Ok(ranges)
+    }
+
+    /// Commits a chunk together with the progress of a range, and returns when
+    /// both are durable. When the store does not say whether they are, its own
+    /// rows do.
+    pub(crate) async fn commit(
+        &self,
+        mut chunk: Box<dyn Chunk>,
+        range: &mut Range,
+        mut row: RangeRow,
+    ) -> Result<(), Error> {
+        row.commits += 1;
+        let key = rows::range(self.run(), range.number);
+        chunk.put_row(key.clone(), Some(rows::write(&row)?));
+        match chunk.commit().await {
+            Ok(()) => {}
+            Err(error) if *error.kind() == ErrorKind::OutcomeUnknown => {
+                self.resolve(&key, row.commits, error).await?;
+            }
+            Err(error) => return Err(error),
+        }
+        range.row = row;
+        Ok(())
+    }
+
+    /// Finds out whether a commit has landed; an error of the kind of a
+    /// conflict says that it has not.
+    async fn resolve(&self, key: &[u8], commits: u64, lost: Error) -> Result<(), Error> {
+        let landed = async {
+            // What can be seen may not last: make it durable before it counts.
+            self.store.flush().await?;
+            let found = self.store.rows(key, None, 1).await?;
+            let row = found.into_iter().find(|(at, _)| at[..] == *key);
+            let row: Option<RangeRow> = row
+                .map(|(_, row)| rows::read(row, "a range of a run"))
+                .transpose()?;
+            Ok::<_, Error>(row.is_some_and(|row| row.commits >= commits))
+        };
+        match landed.await {
+            Ok(true) => Ok(()),
+            Ok(false) => Err(Error::new(
+                ErrorKind::Conflict,
+                "a commit whose answer was lost has not happened",
+            )
+            .with_source(lost)),
+            // It stays unknown until the store can be read; the rows will tell.
+            Err(_) => Err(lost),
+        }
+    }
+
+    /// Writes that the run is in a state now, unless it is already.
+    pub(crate) async fn set_state(&self, state: RunState) -> Result<(), Error> {
+        let mut record = self.record();
+        if record.state == state {
+            return Ok(());
+        }
+        record.state = state;
+        self.write(|chunk| {
+            chunk.put_row(rows::run(record.id), Some(rows::write(&record)?));
+            Ok(())
+        })
+        .await?;
+        *self.lock() = record;
+        Ok(())
+    }
+
+    /// Replaces the plan, when a run goes on with other code than it began with.
+    pub(crate) fn replan(&self, plan: Plan) {
+        self.lock().plan = plan;
+    }
+
+    /// Ends this execution: writes the state, and lets the store go.
+    pub(crate) async fn end(&self, state: RunState) -> Result<(), Error> {
+        let mut record = self.record();
+        record.state = state;
+        if state.is_done() || state == RunState::Cancelled {
+            record.ended = Some(Timestamp::now());
+        }
+        for _ in 0..ATTEMPTS {
+            let mut chunk = self.begin_chunk().await?;
+            let mut claim: Claim = rows::read_claim(chunk.row(rows::CLAIM).await?)?;
+            claim.holder = None;
+            chunk.put_row(rows::CLAIM.to_vec(), Some(rows::write(&claim)?));
+            chunk.put_row(rows::run(record.id), Some(rows::write(&record)?));
+            match chunk.commit().await {
+                Err(error) if error.is_conflict() => {}
+                outcome => {
+                    *self.lock() = record;
+                    return outcome;
+                }
+            }
+        }
+        Err(in_the_way())
+    }
+
+    async fn write(
+        &self,
+        put: impl Fn(&mut Box<dyn Chunk>) -> Result<(), Error>,
+    ) -> Result<(), Error> {
+        for _ in 0..ATTEMPTS {
+            let mut chunk = self.begin_chunk().await?;
+            put(&mut chunk)?;
+            match chunk.commit().await {
+                Err(error) if error.is_conflict() => {}
+                outcome => return outcome,
+            }
+        }
+        Err(in_the_way())
+    }
+
+    /// The row of a failure, for the chunk that the failure is part of.
+    pub(crate) async fn put_failure(
+        &self,
+        chunk: &mut Box<dyn Chunk>,
+        error: &MigrationError,
+        at: Option<&WorkflowId>,
+    ) -> Result<(), Error> {
+        let (run, kind) = {
+            let record = self.lock();
+            (record.id, record.kind.clone())
+        };
+        let attempt = match kind {
+            RunKind::Retry { of, .. } => attempt(&self.store, of, &error.stream_id).await? + 1,
+            RunKind::Migrate | RunKind::Lazy => 1,
+        };
+        put_failure(chunk, run, error, at, attempt)
+    }
+}
+
+/// Puts the row of a failure.
+pub(crate) fn put_failure(
+    chunk: &mut Box<dyn Chunk>,
+    run: RunId,
+    error: &MigrationError,
+    at: Option<&WorkflowId>,
+    attempt: u32,
+) -> Result<(), Error> {
+    let row = FailureRow {
+        error: error.clone(),
+        at: at.cloned(),
+        attempt,
+    };
+    let key = rows::failure(run, &error.stream_id);
+    chunk.put_row(key, Some(rows::write(&row)?));
+    Ok(())
+}
+
+/// The how-manieth attempt it was that failed in a run.
+async fn attempt(store: &Store, run: RunId, stream: &StreamId) -> Result<u32, Error> {
+    let before = crate::selection::before(stream.as_str());
+    let failures =
+        history::failures(store, run, &[], before.as_ref(), Some(stream), usize::MAX).await?;
+    Ok(failures
+        .last()
+        .filter(|failure| failure.error.stream_id == *stream)
+        .map_or(0, |failure| failure.attempt))
+}
+
+/// Whether the execution that holds a claim cannot write any more. Nothing is
+/// concluded from time.
+fn is_dead(holder: &Holder, store: &Store) -> bool {
+    if holder.program == program() {
+        !is_live(holder.execution)
+    } else {
+        // Another program's, and this one is the only one that can write.
+        store.is_single_writer()
+    }
+}
+
+fn claimed(run: RunId) -> Error {
+    Error::new(
+        ErrorKind::Claimed { run },
+        format!(
+            "run {run} holds the store; wait until it has ended, or take the store over if it is dead"
+        ),
+    )
+}
+
+fn in_the_way() -> Error {
+    Error::new(
+        ErrorKind::Conflict,
+        format!(
+            "the record of the run gave way to other writes {ATTEMPTS} times; resume the run later"
+        ),
+    )
+}
+
+fn history_of(store: &Store) -> Result<Runs, Error> {
+    Runs::of(store as &dyn EventStore).ok_or_else(|| {
+        Error::invalid("the store says that it is transactional and gives no transactional handle")
+    })
+}

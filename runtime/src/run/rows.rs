@@ -1,0 +1,254 @@
+//! The rows that a run keeps in a store, and their keys.
+//!
+//! | key | holds |
+//! |---|---|
+//! | `c` | the claim: which run holds the store, and how many runs there were |
+//! | `f` run, stream | that a process failed, and why |
+//! | `g` run, number | a range: how far it is, and what was counted in it |
+//! | `l` run, shard | how many processes were migrated as they were opened |
+//! | `r` run | the run itself |
+//!
+//! Every row is a format byte and JSON. Nothing here is written by two workers
+//! of one run, and chunks read the claim only, so bookkeeping makes no conflicts.
+
+use bytes::Bytes;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use crate::error::Error;
+use crate::id::{RunId, StreamId, WorkflowId};
+use crate::run::RunCounts;
+use crate::runner::MigrationError;
+use crate::store::StreamRange;
+use crate::store::record::{self, BadJson};
+
+pub(crate) const CLAIM: &[u8] = b"c";
+pub(crate) const RUNS: &[u8] = b"r";
+
+fn of_run(table: u8, run: RunId, rest: &[u8]) -> Vec<u8> {
+    [&[table][..], run.as_uuid().as_bytes(), rest].concat()
+}
+
+pub(crate) fn run(run: RunId) -> Vec<u8> {
+    of_run(b'r', run, b"")
+}
+
+pub(crate) fn range(run: RunId, number: u32) -> Vec<u8> {
+    of_run(b'g', run, &number.to_be_bytes())
+}
+
+pub(crate) fn ranges(run: RunId) -> Vec<u8> {
+    of_run(b'g', run, b"")
+}
+
+/// The stream ends the key, so it needs no mark of its end and keeps its order.
+pub(crate) fn failure(run: RunId, stream: &StreamId) -> Vec<u8> {
+    of_run(b'f', run, stream.as_str().as_bytes())
+}
+
+pub(crate) fn failures(run: RunId) -> Vec<u8> {
+    of_run(b'f', run, b"")
+}
+
+pub(crate) fn lazy(run: RunId, shard: u8) -> Vec<u8> {
+    of_run(b'l', run, &[shard])
+}
+
+pub(crate) fn lazies(run: RunId) -> Vec<u8> {
+    of_run(b'l', run, b"")
+}
+
+/// The number in the key of a range.
+pub(crate) fn range_number(key: &[u8]) -> Result<u32, Error> {
+    key.get(17..)
+        .and_then(|rest| rest.try_into().ok())
+        .map(u32::from_be_bytes)
+        .ok_or_else(|| {
+            Error::corrupt(format!(
+                "the bookkeeping of runs holds the key \"{}\", which no range of a run has; restore it from a backup",
+                key.escape_ascii()
+            ))
+        })
+}
+
+/// Who may write to a store as its runner.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub(crate) struct Claim {
+    /// How many runs the store has seen.
+    pub(crate) runs: u64,
+    pub(crate) holder: Option<Holder>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Holder {
+    pub(crate) run: RunId,
+    /// One for each time that a run is started or resumed.
+    pub(crate) execution: Uuid,
+    /// One for each process of the operating system.
+    pub(crate) program: Uuid,
+}
+
+/// What a range is for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Part {
+    /// Processes at the start of a route.
+    Migrate,
+    /// Processes at a version from which no route leads.
+    Strays(WorkflowId),
+    /// Streams that need nothing.
+    Count,
+    /// What is left at old versions in the end.
+    Sweep,
+}
+
+/// How far a range is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct RangeRow {
+    pub(crate) part: Part,
+    pub(crate) after: Option<StreamId>,
+    pub(crate) through: Option<StreamId>,
+    /// All up to this stream has been looked at.
+    pub(crate) at: Option<StreamId>,
+    pub(crate) done: bool,
+    /// How often this row was written, which tells whether a commit landed.
+    pub(crate) commits: u64,
+    pub(crate) counts: RunCounts,
+}
+
+impl RangeRow {
+    pub(crate) fn new(part: Part, range: StreamRange) -> Self {
+        Self {
+            part,
+            after: range.after,
+            through: range.through,
+            at: None,
+            done: false,
+            commits: 0,
+            counts: RunCounts::default(),
+        }
+    }
+
+    /// What is left of the range.
+    pub(crate) fn rest(&self) -> StreamRange {
+        StreamRange {
+            after: self.at.clone().or_else(|| self.after.clone()),
+            through: self.through.clone(),
+        }
+    }
+}
+
+/// That a process failed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct FailureRow {
+    pub(crate) error: MigrationError,
+    /// At which version it stands, if that was known.
+    pub(crate) at: Option<WorkflowId>,
+    /// The how-manieth attempt it was, over a run and its retries.
+    pub(crate) attempt: u32,
+}
+
+pub(crate) fn read<T: DeserializeOwned>(
+    row: Bytes,
+    what: impl std::fmt::Display,
+) -> Result<T, Error> {
+    record::read_json(row).map_err(|bad: BadJson| bad.of(what))
+}
+
+pub(crate) fn read_claim(row: Option<Bytes>) -> Result<Claim, Error> {
+    row.map_or_else(
+        || Ok(Claim::default()),
+        |row| read(row, "the claim of a run on the store"),
+    )
+}
+
+pub(crate) fn write(value: &impl Serialize) -> Result<Vec<u8>, Error> {
+    record::write_json(value)
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::runner::{FailureClass, Stage};
+
+    fn id() -> RunId {
+        RunId::from_uuid(Uuid::from_u128(0x0102))
+    }
+
+    #[test]
+    fn the_keys_on_disk_are_these() {
+        let with = |table: u8, rest: &[u8]| {
+            let uuid = [&[0; 14][..], &[1, 2]].concat();
+            [&[table][..], &uuid, rest].concat()
+        };
+        let stream = StreamId::new("process/t/p").unwrap();
+        assert_eq!(run(id()), with(b'r', b""));
+        assert_eq!(range(id(), 258), with(b'g', &[0, 0, 1, 2]));
+        assert_eq!(range_number(&range(id(), 258)).unwrap(), 258);
+        assert!(range_number(&ranges(id())).is_err());
+        assert_eq!(failure(id(), &stream), with(b'f', b"process/t/p"));
+        assert_eq!(lazy(id(), 7), with(b'l', &[7]));
+    }
+
+    #[test]
+    fn the_rows_on_disk_are_these() {
+        let text = |row: Vec<u8>| {
+            assert_eq!(row[0], 1);
+            String::from_utf8(row[1..].to_vec()).unwrap()
+        };
+        let claim = Claim {
+            runs: 3,
+            holder: Some(Holder {
+                run: id(),
+                execution: Uuid::from_u128(4),
+                program: Uuid::from_u128(5),
+            }),
+        };
+        assert_eq!(
+            text(write(&claim).unwrap()),
+            r#"{"runs":3,"holder":{"run":"00000000-0000-0000-0000-000000000102","execution":"00000000-0000-0000-0000-000000000004","program":"00000000-0000-0000-0000-000000000005"}}"#
+        );
+        let mut row = RangeRow::new(
+            Part::Strays(WorkflowId::from_static("loan", "1")),
+            StreamRange::default(),
+        );
+        row.at = Some(StreamId::new("process/t/p").unwrap());
+        row.counts.migrated = 2;
+        let written = write(&row).unwrap();
+        assert_eq!(
+            text(written.clone()),
+            r#"{"part":{"strays":{"name":"loan","version":"1"}},"after":null,"through":null,"at":"process/t/p","done":false,"commits":0,"counts":{"migrated":2,"failed":0,"skipped_by":{"empty":0,"other_workflow":0,"already_there":0,"finished":0,"not_selected":0,"held":0},"large":0,"swept":0,"unregistered":0,"lazy":0,"bytes":0}}"#
+        );
+        assert_eq!(read::<RangeRow>(written.into(), "it").unwrap(), row);
+        let failure = FailureRow {
+            error: MigrationError {
+                stream_id: StreamId::new("process/t/p").unwrap(),
+                stage: Stage::Converting,
+                class: FailureClass::Panic,
+                sequence: Some(3),
+                message: "no".into(),
+            },
+            at: None,
+            attempt: 1,
+        };
+        assert_eq!(
+            text(write(&failure).unwrap()),
+            r#"{"error":{"stream_id":"process/t/p","stage":"converting","class":"panic","sequence":3,"message":"no"},"at":null,"attempt":1}"#
+        );
+    }
+
+    #[test]
+    fn a_row_of_a_newer_format_is_refused() {
+        let error = read_claim(Some(Bytes::from_static(b"\x02{}"))).unwrap_err();
+        assert_eq!(error.kind(), &crate::ErrorKind::NewerFormat);
+        let error = read_claim(Some(Bytes::from_static(b"\x01{"))).unwrap_err();
+        assert_eq!(error.kind(), &crate::ErrorKind::Corrupt);
+        assert!(
+            error
+                .to_string()
+                .starts_with("the claim of a run on the store cannot be read")
+        );
+    }
+}

@@ -1,0 +1,329 @@
+//! Control of a run from inside of the program, and what it says of itself.
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::num::NonZeroU32;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use futures_util::StreamExt;
+use futures_util::stream::{self, BoxStream};
+use serde::{Deserialize, Serialize};
+use tokio::sync::watch;
+use tokio::time::{Instant, timeout_at};
+
+use crate::id::RunId;
+use crate::run::{RunCounts, RunState};
+
+/// Over how long the rate is measured.
+const WINDOW: Duration = Duration::from_secs(10);
+
+/// How far a run is.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct Progress {
+    /// The run; `None` before the first one.
+    pub run: Option<RunId>,
+    /// Its state.
+    pub state: RunState,
+    /// What it has done so far, durably.
+    pub counts: RunCounts,
+    /// About how many processes it is for, if that is known.
+    pub expected: Option<u64>,
+    /// How many processes a second it looked at lately.
+    pub per_second: f64,
+    /// How long it will take at that rate, if that can be told.
+    pub time_left: Option<Duration>,
+}
+
+/// What the holder of the handle wants.
+#[derive(Debug, Clone, Copy, PartialEq)]
+struct Wanted {
+    paused: bool,
+    cancelled: bool,
+    per_second: Option<NonZeroU32>,
+}
+
+/// A handle on the runs of one [`MigrationRunner`](crate::MigrationRunner), to
+/// be used from another task while one is under way.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// use std::num::NonZeroU32;
+///
+/// # use state_migration::{IdentityMigration, MemoryStore, MigrationRegistry, MigrationRunner, WorkflowId};
+/// # use serde::{Deserialize, Serialize};
+/// # #[derive(Serialize, Deserialize)] enum OrderEvent { Placed }
+/// # impl state_migration::EventPayload for OrderEvent { fn event_type(&self) -> &'static str { "OrderPlaced" } }
+/// # #[derive(Default, Clone, Serialize, Deserialize)] struct State { total: u64 }
+/// # struct OrderV2;
+/// # impl state_migration::Workflow for OrderV2 {
+/// #     const NAME: &'static str = "order"; const VERSION: &'static str = "v2";
+/// #     type State = State; type Event = OrderEvent;
+/// #     fn apply(s: State, _: &OrderEvent) -> State { s }
+/// # }
+/// # let migration = IdentityMigration::<OrderV2>::new(
+/// #     WorkflowId::new("order", "v1"), WorkflowId::new("order", "v2"));
+/// # let store = MemoryStore::new();
+/// let runner = MigrationRunner::new(migration, store.clone(), store);
+/// let control = runner.control();
+/// control.throttle(NonZeroU32::new(500));
+/// let run = tokio::spawn(async move { runner.run().await });
+/// // From anywhere: control.pause(), control.resume(), control.cancel().
+/// let report = run.await?;
+/// assert_eq!(control.progress().counts.migrated as usize, report.migrated);
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone)]
+pub struct RunControl {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    wanted: watch::Sender<Wanted>,
+    progress: watch::Sender<Progress>,
+    /// When the next process may be begun.
+    next: Mutex<Option<Instant>>,
+}
+
+impl fmt::Debug for RunControl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RunControl")
+            .field("wanted", &*self.inner.wanted.borrow())
+            .field("progress", &*self.inner.progress.borrow())
+            .finish()
+    }
+}
+
+impl RunControl {
+    pub(super) fn new() -> Self {
+        let wanted = Wanted {
+            paused: false,
+            cancelled: false,
+            per_second: None,
+        };
+        let progress = Progress {
+            run: None,
+            state: RunState::Planned,
+            counts: RunCounts::default(),
+            expected: None,
+            per_second: 0.0,
+            time_left: None,
+        };
+        Self {
+            inner: Arc::new(Inner {
+                wanted: watch::Sender::new(wanted),
+                progress: watch::Sender::new(progress),
+                next: Mutex::default(),
+            }),
+        }
+    }
+
+    /// Lets the run finish the chunks in hand and wait then. The store stays
+    /// claimed, and says that the run is paused.
+    pub fn pause(&self) {
+        self.inner.wanted.send_modify(|wanted| wanted.paused = true);
+    }
+
+    /// Lets the run go on.
+    pub fn resume(&self) {
+        self.inner
+            .wanted
+            .send_modify(|wanted| wanted.paused = false);
+    }
+
+    /// Lets the run finish the chunks in hand and end then. It can be resumed.
+    pub fn cancel(&self) {
+        self.inner
+            .wanted
+            .send_modify(|wanted| wanted.cancelled = true);
+    }
+
+    /// Looks at no more than so many processes a second from now on; `None`:
+    /// as many as it can.
+    pub fn throttle(&self, per_second: Option<NonZeroU32>) {
+        self.inner
+            .wanted
+            .send_modify(|wanted| wanted.per_second = per_second);
+    }
+
+    /// How far the run is.
+    #[must_use]
+    pub fn progress(&self) -> Progress {
+        self.inner.progress.borrow().clone()
+    }
+
+    /// How far the run is, now and after each change, until it ends. One who
+    /// is slow to look misses changes, and never the last one.
+    #[must_use]
+    pub fn watch(&self) -> BoxStream<'static, Progress> {
+        let changes = self.inner.progress.subscribe();
+        stream::unfold(Some((changes, true)), |watching| async move {
+            let (mut changes, first) = watching?;
+            if !first {
+                changes.changed().await.ok()?;
+            }
+            let progress = changes.borrow_and_update().clone();
+            let over = progress.state.is_done() || progress.state == RunState::Cancelled;
+            Some((progress, (!over).then_some((changes, false))))
+        })
+        .boxed()
+    }
+
+    /// A watch of whether the run is wanted to be paused.
+    pub(super) fn changes(&self) -> Changes {
+        Changes(self.inner.wanted.subscribe())
+    }
+
+    pub(super) fn is_cancelled(&self) -> bool {
+        self.inner.wanted.borrow().cancelled
+    }
+
+    /// A run has ended; the next one is not cancelled by what ended this one.
+    pub(super) fn reset(&self) {
+        self.inner
+            .wanted
+            .send_modify(|wanted| wanted.cancelled = false);
+        *self
+            .inner
+            .next
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner) = None;
+    }
+
+    /// How many processes a chunk may hold, so that a throttled run moves in
+    /// small steps.
+    pub(super) fn chunk_limit(&self) -> usize {
+        match self.inner.wanted.borrow().per_second {
+            Some(rate) => (rate.get() as usize / 10).max(1),
+            None => usize::MAX,
+        }
+    }
+
+    /// Waits until so many processes may be looked at. `false`: the run was
+    /// cancelled.
+    pub(super) async fn may_go_on(&self, processes: usize) -> bool {
+        let mut changes = self.inner.wanted.subscribe();
+        loop {
+            let wanted = *changes.borrow_and_update();
+            if wanted.cancelled {
+                return false;
+            }
+            if wanted.paused {
+                // The sender lives as long as this does.
+                let _ = changes.changed().await;
+                continue;
+            }
+            let Some(rate) = wanted.per_second else {
+                return true;
+            };
+            let turn = self.turn(rate, processes);
+            if timeout_at(turn, changes.changed()).await.is_err() {
+                return true;
+            }
+            // At another rate the turns are dealt out anew.
+            *self
+                .inner
+                .next
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner) = None;
+        }
+    }
+
+    /// When so many processes have their turn.
+    fn turn(&self, rate: NonZeroU32, processes: usize) -> Instant {
+        let mut next = self
+            .inner
+            .next
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        let now = Instant::now();
+        let turn = next.map_or(now, |next| next.max(now));
+        #[allow(clippy::cast_precision_loss)]
+        let takes = processes as f64 / f64::from(rate.get());
+        *next = Some(turn + Duration::from_secs_f64(takes));
+        turn
+    }
+
+    pub(super) fn publish(&self, progress: Progress) {
+        self.inner.progress.send_replace(progress);
+    }
+}
+
+/// Tells when the run is to be paused or to go on.
+pub(super) struct Changes(watch::Receiver<Wanted>);
+
+impl Changes {
+    /// The next change: whether it is to be paused now.
+    pub(super) async fn paused(&mut self) -> bool {
+        if self.0.changed().await.is_err() {
+            std::future::pending::<()>().await;
+        }
+        self.0.borrow_and_update().paused
+    }
+}
+
+/// Measures how fast a run goes.
+pub(super) struct Meter {
+    progress: Progress,
+    /// How many processes had been looked at when.
+    lately: VecDeque<(Instant, u64)>,
+}
+
+impl Meter {
+    pub(super) fn new(run: RunId, counts: RunCounts) -> Self {
+        Self {
+            progress: Progress {
+                run: Some(run),
+                state: RunState::Planned,
+                counts,
+                expected: None,
+                per_second: 0.0,
+                time_left: None,
+            },
+            lately: VecDeque::from([(Instant::now(), counts.processes())]),
+        }
+    }
+
+    pub(super) fn state(&mut self, state: RunState) -> Progress {
+        self.progress.state = state;
+        self.progress.clone()
+    }
+
+    /// So many more are to come.
+    pub(super) fn expect(&mut self, more: u64) {
+        self.progress.expected = Some(self.progress.counts.processes() + more);
+    }
+
+    pub(super) fn add(&mut self, counts: &RunCounts) -> Progress {
+        self.progress.counts.add(counts);
+        let (now, done) = (Instant::now(), self.progress.counts.processes());
+        self.lately.push_back((now, done));
+        while self.lately.len() > 2
+            && self
+                .lately
+                .front()
+                .is_some_and(|(at, _)| now.duration_since(*at) > WINDOW)
+        {
+            self.lately.pop_front();
+        }
+        if let Some((since, before)) = self.lately.front() {
+            let seconds = now.duration_since(*since).as_secs_f64();
+            if seconds > 0.0 {
+                #[allow(clippy::cast_precision_loss)]
+                let rate = (done - before) as f64 / seconds;
+                self.progress.per_second = rate;
+            }
+        }
+        self.progress.time_left = self.progress.expected.and_then(|expected| {
+            #[allow(clippy::cast_precision_loss)]
+            let left = expected.saturating_sub(done) as f64;
+            (self.progress.per_second > 0.0)
+                .then(|| Duration::try_from_secs_f64(left / self.progress.per_second).ok())
+                .flatten()
+        });
+        self.progress.clone()
+    }
+}
