@@ -72,6 +72,12 @@ fn migration(args: &Args, function: &Function, fingerprint: u64) -> TokenStream 
             use #runtime::AsIs as _;
             #runtime::Settle(#name(state)).settle()
         }
+
+        fn decoder() -> ::core::option::Option<#runtime::Decoder> {
+            #[allow(unused_imports)]
+            use #runtime::{DecodeNothing as _, DecodeState as _};
+            #runtime::Decode::<#gives>::new().decoder_of_state()
+        }
     };
     let code = quote! {
         #[allow(deprecated, non_local_definitions)]

@@ -7,14 +7,15 @@
 //! reason [`Annotated`] has no bounds on its types.
 
 use std::fmt::Display;
+use std::marker::PhantomData;
 
-use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 
 use crate::fingerprint::Fingerprint;
 use crate::id::WorkflowId;
 use crate::migration::{ConversionError, SourceLocation, StateMigration};
-use crate::registry::{Migration, Registration};
+use crate::registry::{Decoder, Migration, Registration};
 use crate::version::natural_cmp;
 use crate::workflow::{BoxError, Workflow};
 
@@ -38,6 +39,9 @@ pub trait Annotated: Send + Sync + 'static {
 
     /// Calls the function.
     fn call(state: Self::Takes) -> Returned<Self::Gives>;
+
+    /// How the state that the function returns is read, if it can be.
+    fn decoder() -> Option<Decoder>;
 }
 
 /// A pair of workflows. A second implementation is a duplicate migration.
@@ -153,6 +157,59 @@ impl<R> AsIs<R> for Settle<R> {
     }
 }
 
+/// The type of a return value, of which is to be found out whether the state in
+/// it can be deserialized. A method of the type's own goes before one of a
+/// trait, and one that needs no reference before one that needs it; so the
+/// methods are tried from the top.
+#[derive(Debug)]
+pub struct Decode<R>(PhantomData<fn() -> R>);
+
+impl<R> Decode<R> {
+    /// The return value of an annotated function.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self(PhantomData)
+    }
+}
+
+impl<R> Default for Decode<R> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl<S: Deserialize<'static> + Send + 'static, E> Decode<Result<S, E>> {
+    /// The state in a `Result`.
+    #[must_use]
+    pub fn decoder_of_state(self) -> Option<Decoder> {
+        Some(Decoder::of::<S>())
+    }
+}
+
+/// A return value that is a state which can be deserialized.
+pub trait DecodeState {
+    /// The return value as the state.
+    fn decoder_of_state(self) -> Option<Decoder>;
+}
+
+impl<S: Deserialize<'static> + Send + 'static> DecodeState for Decode<S> {
+    fn decoder_of_state(self) -> Option<Decoder> {
+        Some(Decoder::of::<S>())
+    }
+}
+
+/// All other return values: a target's state need not be deserialized to be written.
+pub trait DecodeNothing {
+    /// Nothing is known.
+    fn decoder_of_state(self) -> Option<Decoder>;
+}
+
+impl<R> DecodeNothing for &Decode<R> {
+    fn decoder_of_state(self) -> Option<Decoder> {
+        None
+    }
+}
+
 #[diagnostic::do_not_recommend]
 impl<M: Annotated> StateMigration for M
 where
@@ -188,6 +245,10 @@ where
 
     fn defined_at(&self) -> Option<SourceLocation> {
         Some(M::DEFINED_AT)
+    }
+
+    fn decoder(&self) -> Option<Decoder> {
+        M::decoder()
     }
 }
 

@@ -108,10 +108,11 @@ pub use state_migration_macros::state_migration;
 #[doc(hidden)]
 pub mod __private {
     pub use crate::check::{
-        Annotated, AsIs, Inferred, IntoTargetState, IsSourceState, Link, MigratesTo, ReadableState,
-        Reason, Returned, Settle, WritableState, link,
+        Annotated, AsIs, Decode, DecodeNothing, DecodeState, Inferred, IntoTargetState,
+        IsSourceState, Link, MigratesTo, ReadableState, Reason, Returned, Settle, WritableState,
+        link,
     };
-    pub use crate::registry::Registration;
+    pub use crate::registry::{Decoder, Registration};
     pub use inventory;
     pub use state_migration_macros::followed_by;
 }

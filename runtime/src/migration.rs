@@ -6,6 +6,7 @@ use std::marker::PhantomData;
 
 use crate::fingerprint::Fingerprint;
 use crate::id::WorkflowId;
+use crate::registry::Decoder;
 use crate::workflow::{BoxError, Workflow};
 
 /// Why a conversion refused a state. The process stays at its old version and
@@ -163,6 +164,13 @@ pub trait StateMigration: Send + Sync + 'static {
 
     /// Where the conversion is written, if that is known.
     fn defined_at(&self) -> Option<SourceLocation> {
+        None
+    }
+
+    /// How a state of the target version is read, if that is known; only the
+    /// attribute can find it out without asking for it.
+    #[doc(hidden)]
+    fn decoder(&self) -> Option<Decoder> {
         None
     }
 }

@@ -1,11 +1,12 @@
 //! One migration in a registry, with its types erased.
 
 use std::any::{Any, TypeId};
+use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
 
-use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 
 use crate::fingerprint::Fingerprint;
 use crate::fold::{AnyState, Fold, Folding};
@@ -25,6 +26,32 @@ impl TypeRef {
         Self {
             id: TypeId::of::<T>(),
             name: std::any::type_name::<T>(),
+        }
+    }
+}
+
+/// Reads a state whose type is not known here from raw JSON.
+#[doc(hidden)]
+#[derive(Debug, Clone, Copy)]
+pub struct Decoder {
+    decode: fn(&str) -> Result<AnyState, serde_json::Error>,
+}
+
+impl Decoder {
+    /// The decoder of a state.
+    ///
+    /// `DeserializeOwned` is asked for nowhere here: which types have it can
+    /// depend on lifetimes, of which the compiler knows nothing yet when it
+    /// chooses a method. Nothing can be borrowed from a reader, so one lifetime
+    /// is as good as all.
+    pub(crate) fn of<S: Deserialize<'static> + Send + 'static>() -> Self {
+        Self {
+            decode: |json| {
+                let mut reader = serde_json::Deserializer::from_reader(json.as_bytes());
+                let state = S::deserialize(&mut reader)?;
+                reader.end()?;
+                Ok(Box::new(state))
+            },
         }
     }
 }
@@ -94,6 +121,10 @@ pub struct Migration {
     pub(crate) same_workflow_type: bool,
     pub(crate) source_state: TypeRef,
     pub(crate) target_state: TypeRef,
+    source_decoder: Decoder,
+    /// `None` where it is not known that a state of the target version can be
+    /// deserialized, which a migration does not need.
+    target_decoder: Option<Decoder>,
     pub(crate) step: Arc<dyn Step>,
 }
 
@@ -115,6 +146,8 @@ impl Migration {
             same_workflow_type: TypeId::of::<M::FromWorkflow>() == TypeId::of::<M::ToWorkflow>(),
             source_state: TypeRef::of::<<M::FromWorkflow as Workflow>::State>(),
             target_state: TypeRef::of::<<M::ToWorkflow as Workflow>::State>(),
+            source_decoder: Decoder::of::<<M::FromWorkflow as Workflow>::State>(),
+            target_decoder: migration.decoder(),
             step: Arc::new(Typed(migration)),
         }
     }
@@ -149,6 +182,13 @@ impl Migration {
         self.target_schema_version
     }
 
+    /// Deserializes a state of the target version and serializes it again;
+    /// `None` where no decoder is known.
+    pub(crate) fn decode_back(&self, json: &str) -> Option<Result<String, serde_json::Error>> {
+        let decoder = self.target_decoder?;
+        Some((decoder.decode)(json).and_then(|state| self.step.encode(&state)))
+    }
+
     /// As in [`MigrationRegistry::expect`](crate::MigrationRegistry::expect): `order@v1->v2`.
     #[must_use]
     pub fn short_name(&self) -> String {
@@ -178,6 +218,19 @@ impl fmt::Debug for Migration {
             .field("fingerprint", &self.fingerprint)
             .field("defined_at", &self.defined_at)
             .finish_non_exhaustive()
+    }
+}
+
+/// Where a migration does not know how its target's state is deserialized,
+/// takes that from one that starts with a state of the same type.
+pub(crate) fn share_decoders(migrations: &mut [Migration]) {
+    let known: HashMap<TypeId, Decoder> = migrations
+        .iter()
+        .map(|migration| (migration.source_state.id, migration.source_decoder))
+        .collect();
+    for migration in migrations {
+        let shared = known.get(&migration.target_state.id).copied();
+        migration.target_decoder = migration.target_decoder.or(shared);
     }
 }
 

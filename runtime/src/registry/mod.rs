@@ -13,7 +13,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-pub use edge::{Migration, Registration};
+pub use edge::{Decoder, Migration, Registration};
 pub use problem::{Problem, RegistryError};
 pub use route::{Route, Standing};
 
@@ -117,6 +117,7 @@ impl MigrationRegistry {
         if !problems.is_empty() {
             return Err(RegistryError::new(problems));
         }
+        edge::share_decoders(&mut migrations);
         let by_source: BTreeMap<_, _> = migrations
             .iter()
             .enumerate()

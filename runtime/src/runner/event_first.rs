@@ -14,7 +14,7 @@ use crate::runner::code::Code;
 use crate::runner::one_transaction::{ATTEMPTS, twice};
 use crate::runner::plan::{listing_failed, no_route};
 use crate::runner::report::{CommitForm, MigrationError, MigrationReport, Visited};
-use crate::runner::{Run, commit, convert, fold, registry_update, scan};
+use crate::runner::{Run, commit, convert, decode_back, fold, registry_update, scan};
 use crate::snapshot::SnapshotStore;
 use crate::store::{EventStore, Head};
 
@@ -159,7 +159,20 @@ async fn migrate(run: &Run, stores: &Stores<'_>, stream: &StreamId) -> (Outcome,
             return (Outcome::Finished, warnings);
         };
         if run.dry {
-            return (Outcome::Migrated, warnings);
+            let (id, deadline) = (stream.clone(), stores.code.deadline());
+            let (route, unchecked) = (route.clone(), run.unchecked.clone());
+            let checked = stores
+                .code
+                .run(move |watch| {
+                    watch.over(&id, deadline, || {
+                        decode_back::check(&route, &id, &converted.state, &unchecked)
+                    })
+                })
+                .await;
+            return match checked.unwrap_or_else(|none| Err(none.of(stream))) {
+                Ok(()) => (Outcome::Migrated, warnings),
+                Err(error) => (Outcome::Failed(error), warnings),
+            };
         }
         if let Err(error) = commit::event(stores.events, &converted).await {
             // An answer may be lost after the write has happened.

@@ -7,7 +7,7 @@ use crate::runner::commit::{Done, Moved, Outcome};
 use crate::runner::convert::Converted;
 use crate::runner::one_transaction::{ATTEMPTS, Work};
 use crate::runner::report::MigrationError;
-use crate::runner::{commit, convert, fold, scan};
+use crate::runner::{commit, convert, decode_back, fold, scan};
 
 /// How many events are read at a time.
 const PAGE: usize = 512;
@@ -46,6 +46,20 @@ pub(super) async fn process(
         moved: vec![Moved::of(&first)],
         ..Done::default()
     };
+    if let Some(unchecked) = work.read_back.clone()
+        && let Some(route) = work.routes.get(&first.head.workflow_id).cloned()
+    {
+        let deadline = work.code.deadline();
+        work.code
+            .run(move |watch| {
+                let Converted { stream, state, .. } = &*first;
+                watch.over(stream, deadline, || {
+                    decode_back::check(&route, stream, state, &unchecked)
+                })
+            })
+            .await
+            .map_err(|none| none.of(stream))??;
+    }
     done.counts.migrated = 1;
     done.counts.large = 1;
     Ok(done)

@@ -14,6 +14,7 @@ mod code;
 mod commit;
 mod control;
 mod convert;
+mod decode_back;
 mod event_first;
 mod fold;
 mod large;
@@ -340,7 +341,10 @@ impl<M, ES: EventStore, SS: SnapshotStore> MigrationRunner<M, ES, SS> {
     /// Does everything that [`run`](Self::run) does, but writes nothing: reads,
     /// folds and converts every process that is selected, each twice, and
     /// reports what a run would do. Code that gives two different states for
-    /// one process is a failure.
+    /// one process is a failure, and so is a new state that is not the same
+    /// when it is deserialized and serialized again: the process would go on
+    /// with another one. A migration of which that cannot be checked, because
+    /// its new state is known to be `Serialize` only, is named in a warning.
     ///
     /// It opens nothing and shuts no writer out.
     pub async fn dry_run(&self) -> MigrationReport {
@@ -426,8 +430,9 @@ impl<M, ES: EventStore, SS: SnapshotStore> MigrationRunner<M, ES, SS> {
             chunk_processes: self.options.chunk_processes,
             control: self.control.clone(),
             migrations: Arc::new(migrations),
+            unchecked: Arc::default(),
         };
-        let report = match self.one_store() {
+        let mut report = match self.one_store() {
             Some(store) => {
                 let elsewhere = registry.filter(|r| r.store_id() != Some(store.store_id()));
                 let first = matches!(wanted, Wanted::Run);
@@ -452,6 +457,7 @@ impl<M, ES: EventStore, SS: SnapshotStore> MigrationRunner<M, ES, SS> {
                 }
             },
         };
+        run.unchecked.warn(&mut report);
         self.control.reset();
         report
     }
@@ -569,6 +575,8 @@ struct Run {
     deadline: Duration,
     chunk_processes: usize,
     control: RunControl,
+    /// What a dry run could not check.
+    unchecked: Arc<decode_back::Unchecked>,
 }
 
 #[cfg(test)]

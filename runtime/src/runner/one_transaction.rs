@@ -24,7 +24,7 @@ use crate::runner::report::{
     CommitForm, FailureClass, KEPT, MigrationError, MigrationReport, Stage, Visited,
 };
 use crate::runner::scan::{Candidate, Source};
-use crate::runner::{Run, commit, convert, fold, large, plan, registry_update, scan};
+use crate::runner::{Run, commit, convert, decode_back, fold, large, plan, registry_update, scan};
 use crate::selection::Selection;
 use crate::store::{StreamRange, TransactionalStore};
 
@@ -59,6 +59,8 @@ pub(super) struct Work {
     pub(super) code: Code,
     pub(super) control: RunControl,
     pub(super) chunk_processes: usize,
+    /// Whether the new states are to be read back, as far as that can be done.
+    pub(super) read_back: Option<Arc<decode_back::Unchecked>>,
     /// Where the run is recorded; `None` in a dry run, which writes nothing.
     pub(super) ledger: Option<Arc<Ledger>>,
 }
@@ -82,12 +84,11 @@ impl Work {
             code: Code::new(run.deadline),
             control: run.control.clone(),
             chunk_processes: run.chunk_processes.clamp(1, scan::CHUNK_PROCESSES),
+            read_back: run.dry.then(|| run.unchecked.clone()),
             ledger: None,
         }
     }
-}
 
-impl Work {
     /// The run whose failures are not to be come back to: its own, where it
     /// may come by them again.
     fn failed_before(&self) -> Option<RunId> {
@@ -786,6 +787,12 @@ fn fold_and_convert_all(work: &Work, processes: Vec<scan::Scanned>, watch: &Watc
                     twice(&stream, first, fold_and_convert(work, route, again))
                 }),
                 None => Ok(first),
+            })
+            .and_then(|first| match (&first, &work.read_back) {
+                (Some(converted), Some(unchecked)) => {
+                    decode_back::check(route, &stream, &converted.state, unchecked).map(|()| first)
+                }
+                _ => Ok(first),
             });
         worked.push(match converted {
             Ok(Some(converted)) => Worked::Converted(Box::new(converted)),

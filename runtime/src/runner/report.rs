@@ -27,7 +27,8 @@ pub enum Stage {
     Folding,
     /// The conversion refused its state, or panicked.
     Converting,
-    /// The new state could not be serialized.
+    /// The new state could not be serialized or, in a dry run, was not the same
+    /// when it was deserialized and serialized again.
     Encoding,
     /// The migration could not be written.
     Committing,
@@ -214,7 +215,8 @@ impl std::error::Error for MigrationError {}
 /// A process that was migrated, with something left to do.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MigrationWarning {
-    /// Its stream.
+    /// Its stream. For what concerns no single stream, a name in parentheses,
+    /// such as `(migrations)`.
     pub stream_id: StreamId,
     /// What is left, and who does it.
     pub message: String,

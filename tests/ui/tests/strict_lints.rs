@@ -125,6 +125,8 @@ mod shadowed {
     struct Err;
     struct Returned;
     struct Settle;
+    struct Decode;
+    struct Decoder;
     struct Link;
     struct Inferred;
     struct u64;
@@ -144,6 +146,7 @@ mod shadowed {
     mod inventory {}
     const fn link() {}
     const fn settle() {}
+    const fn decoder() {}
     macro_rules! panic {
         () => {};
     }
