@@ -119,6 +119,13 @@ impl Runs {
         for (_, row) in self.ranges(run).await? {
             counts.add(&row.counts);
         }
+        counts.add(&self.lazy_counts(run).await?);
+        Ok(counts)
+    }
+
+    /// What was counted of processes that were migrated as they were opened.
+    pub(crate) async fn lazy_counts(&self, run: RunId) -> Result<RunCounts, Error> {
+        let mut counts = RunCounts::default();
         for (_, row) in self.store.rows(&rows::lazies(run), None, 256).await? {
             let more: RunCounts = rows::read(row, format_args!("a count of run {run}"))?;
             counts.add(&more);

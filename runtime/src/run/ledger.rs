@@ -9,7 +9,7 @@ use uuid::Uuid;
 use crate::error::{Error, ErrorKind};
 use crate::id::{RunId, StreamId, WorkflowId};
 use crate::run::rows::{self, Claim, FailureRow, Holder, Part, RangeRow};
-use crate::run::{Plan, RunKind, RunRecord, RunState, Runs, history};
+use crate::run::{Plan, RunCounts, RunKind, RunRecord, RunState, Runs, history};
 use crate::runner::MigrationError;
 use crate::store::{Chunk, ChunkRequest, EventStore, StreamRange, TransactionalStore};
 use crate::time::Timestamp;
@@ -91,6 +91,32 @@ pub(crate) struct Start {
     pub(crate) plan: Plan,
 }
 
+impl RunRecord {
+    /// The record of a run that begins now.
+    pub(crate) fn new(start: Start) -> Self {
+        let Start {
+            id,
+            kind,
+            who,
+            why,
+            plan,
+        } = start;
+        Self {
+            id,
+            number: 0,
+            kind,
+            who,
+            why,
+            plan,
+            state: RunState::Planned,
+            executions: 1,
+            took_over: None,
+            started: Timestamp::now(),
+            ended: None,
+        }
+    }
+}
+
 /// Which run claims a store.
 enum Claims {
     New(Box<RunRecord>),
@@ -129,26 +155,7 @@ pub(crate) struct Ledger {
 impl Ledger {
     /// Claims the store for a new run.
     pub(crate) async fn begin(store: Store, start: Start, take_over: bool) -> Result<Self, Error> {
-        let Start {
-            id,
-            kind,
-            who,
-            why,
-            plan,
-        } = start;
-        let record = RunRecord {
-            id,
-            number: 0,
-            kind,
-            who,
-            why,
-            plan,
-            state: RunState::Planned,
-            executions: 1,
-            took_over: None,
-            started: Timestamp::now(),
-            ended: None,
-        };
+        let record = RunRecord::new(start);
         Self::claim(store, take_over, Claims::New(Box::new(record))).await
     }
 
@@ -249,6 +256,11 @@ impl Ledger {
             .into_iter()
             .map(|(number, row)| Range { number, row })
             .collect())
+    }
+
+    /// What was counted of processes that were migrated as they were opened.
+    pub(crate) async fn lazy_counts(&self) -> Result<RunCounts, Error> {
+        history_of(&self.store)?.lazy_counts(self.run()).await
     }
 
     /// Adds ranges to the run.

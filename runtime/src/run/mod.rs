@@ -2,6 +2,7 @@
 //! came, what failed, and how it ended.
 
 pub(crate) mod history;
+pub(crate) mod lazy;
 pub(crate) mod ledger;
 mod plan;
 pub(crate) mod rows;

@@ -5,7 +5,7 @@ use crate::id::{StreamId, WorkflowId};
 use crate::run::RunCounts;
 use crate::run::ledger::Range;
 use crate::runner::convert::Converted;
-use crate::runner::one_transaction::Work;
+use crate::runner::one_transaction::{Book, Work};
 use crate::runner::report::{FailureClass, MigrationError, Stage};
 use crate::snapshot::{Snapshot, SnapshotStore};
 use crate::store::{Chunk, ChunkRequest, Decision, EventStore, ExpectedSequence};
@@ -72,33 +72,55 @@ pub(super) async fn chunk(
     if work.sweeps {
         counts.swept += moved.len() as u64;
     }
-    let mut failed = Vec::with_capacity(outcome.failed.len());
-    if let Some(ledger) = &work.ledger {
-        ledger.guard(&mut chunk).await?;
-        for Converted { stream, event, .. } in outcome.converted {
-            let remember = work.remember && stream.process().is_some();
-            chunk.migrate(&stream, event, remember)?;
+    match &work.book {
+        Book::DryRun => {}
+        Book::Run(ledger) => {
+            ledger.guard(&mut chunk).await?;
+            migrate(&mut chunk, outcome.converted, work.remember)?;
+            for Failed { error, at } in &outcome.failed {
+                ledger.put_failure(&mut chunk, error, at.as_ref()).await?;
+            }
+            for (stream, version) in &outcome.finished {
+                chunk.decide(version, stream, Decision::Finished);
+            }
+            let mut row = range.row.clone();
+            row.counts.add(&counts);
+            row.at = outcome.up_to.or(row.at);
+            row.done = outcome.at_end;
+            ledger.commit(chunk, range, row).await?;
         }
-        for Failed { error, at } in outcome.failed {
-            ledger.put_failure(&mut chunk, &error, at.as_ref()).await?;
-            failed.push(error);
+        Book::Lazy(book) => {
+            let one = moved.iter().map(|moved| &moved.stream);
+            let other = outcome.failed.iter().map(|failed| &failed.error.stream_id);
+            // One that is over, or has moved on, leaves nothing to write.
+            if let Some(stream) = one.chain(other).next().cloned() {
+                migrate(&mut chunk, outcome.converted, false)?;
+                let failed: Vec<_> = outcome
+                    .failed
+                    .iter()
+                    .map(|Failed { error, at }| (error.clone(), at.clone()))
+                    .collect();
+                book.commit(chunk, &stream, &counts, &failed).await?;
+            }
         }
-        for (stream, version) in &outcome.finished {
-            chunk.decide(version, stream, Decision::Finished);
-        }
-        let mut row = range.row.clone();
-        row.counts.add(&counts);
-        row.at = outcome.up_to.or(row.at);
-        row.done = outcome.at_end;
-        ledger.commit(chunk, range, row).await?;
-    } else {
-        failed.extend(outcome.failed.into_iter().map(|failed| failed.error));
     }
+    let failed = outcome.failed.into_iter().map(|f| f.error).collect();
     Ok(Done {
         moved,
         failed,
         counts,
     })
+}
+
+fn migrate(
+    chunk: &mut Box<dyn Chunk>,
+    converted: Vec<Converted>,
+    remember: bool,
+) -> Result<(), Error> {
+    for Converted { stream, event, .. } in converted {
+        chunk.migrate(&stream, event, remember && stream.process().is_some())?;
+    }
+    Ok(())
 }
 
 /// Commits what does not depend on what is in the store.

@@ -11,6 +11,7 @@ use crate::id::StreamId;
 use crate::process_registry::ProcessRegistry;
 use crate::registry::{Route, Standing};
 use crate::runner::code::Code;
+use crate::runner::lazy::{self, Lazy};
 use crate::runner::one_transaction::{ATTEMPTS, twice};
 use crate::runner::plan::{listing_failed, no_route};
 use crate::runner::report::{CommitForm, MigrationError, MigrationReport, Visited};
@@ -28,6 +29,32 @@ struct Stores<'a> {
     snapshots: &'a dyn SnapshotStore,
     registry: Option<&'a dyn ProcessRegistry>,
     code: Code,
+}
+
+/// Migrates one process as it is opened.
+pub(super) async fn lazy(
+    run: &Run,
+    events: &dyn EventStore,
+    snapshots: &dyn SnapshotStore,
+    code: &Code,
+    stream: &StreamId,
+) -> Result<Lazy, Error> {
+    if run.selection.limit().is_some() {
+        return Ok(Lazy::LeftAlone);
+    }
+    let stores = Stores {
+        events,
+        snapshots,
+        registry: None,
+        code: code.clone(),
+    };
+    match migrate(run, &stores, stream).await.0 {
+        Outcome::Migrated | Outcome::AlreadyThere { .. } => Ok(Lazy::Moved),
+        Outcome::Failed(error) => Err(lazy::refused(&error)),
+        Outcome::Empty | Outcome::OtherWorkflow | Outcome::NotSelected | Outcome::Finished => {
+            Ok(Lazy::LeftAlone)
+        }
+    }
 }
 
 /// What became of one stream.

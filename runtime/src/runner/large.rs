@@ -5,7 +5,7 @@ use crate::id::StreamId;
 use crate::run::ledger::Range;
 use crate::runner::commit::{Done, Moved, Outcome};
 use crate::runner::convert::Converted;
-use crate::runner::one_transaction::{ATTEMPTS, Work};
+use crate::runner::one_transaction::{ATTEMPTS, Book, Work};
 use crate::runner::report::MigrationError;
 use crate::runner::{commit, convert, decode_back, fold, scan};
 
@@ -121,7 +121,7 @@ async fn attempt(
             let mut outcome = Outcome::default();
             outcome.counts.bytes = here.bytes;
             match converted {
-                Some(converted) if work.ledger.is_none() => {
+                Some(converted) if work.book.is_dry() => {
                     return Ok(Attempt::Ready(Box::new(converted)));
                 }
                 Some(converted) => {
@@ -159,7 +159,7 @@ async fn same_again(
         return Ok(());
     };
     let dry = Work {
-        ledger: None,
+        book: Book::DryRun,
         twice: false,
         ..work.clone()
     };

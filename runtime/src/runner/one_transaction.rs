@@ -14,6 +14,7 @@ use crate::error::{Error, ErrorKind};
 use crate::id::{RunId, StreamId, WorkflowId};
 use crate::process_registry::ProcessRegistry;
 use crate::registry::Route;
+use crate::run::lazy::LazyBook;
 use crate::run::ledger::{Ledger, Range};
 use crate::run::rows::Part;
 use crate::run::{RunCounts, RunKind, RunState};
@@ -61,8 +62,31 @@ pub(super) struct Work {
     pub(super) chunk_processes: usize,
     /// Whether the new states are to be read back, as far as that can be done.
     pub(super) read_back: Option<Arc<decode_back::Unchecked>>,
-    /// Where the run is recorded; `None` in a dry run, which writes nothing.
-    pub(super) ledger: Option<Arc<Ledger>>,
+    pub(super) book: Book,
+}
+
+/// Where it is recorded what was done.
+#[derive(Clone)]
+pub(super) enum Book {
+    /// Nowhere: nothing is to be written at all.
+    DryRun,
+    /// In a run.
+    Run(Arc<Ledger>),
+    /// Beside or without a run, process by process.
+    Lazy(Arc<LazyBook>),
+}
+
+impl Book {
+    pub(super) fn is_dry(&self) -> bool {
+        matches!(self, Self::DryRun)
+    }
+
+    fn ledger(&self) -> Option<&Arc<Ledger>> {
+        match self {
+            Self::Run(ledger) => Some(ledger),
+            Self::DryRun | Self::Lazy(_) => None,
+        }
+    }
 }
 
 impl Work {
@@ -85,14 +109,14 @@ impl Work {
             control: run.control.clone(),
             chunk_processes: run.chunk_processes.clamp(1, scan::CHUNK_PROCESSES),
             read_back: run.dry.then(|| run.unchecked.clone()),
-            ledger: None,
+            book: Book::DryRun,
         }
     }
 
     /// The run whose failures are not to be come back to: its own, where it
     /// may come by them again.
     fn failed_before(&self) -> Option<RunId> {
-        let ledger = self.ledger.as_ref()?;
+        let ledger = self.book.ledger()?;
         (self.sweeps || ledger.record().executions > 1).then_some(self.run)
     }
 }
@@ -138,7 +162,7 @@ pub(super) async fn run(
     report.dry_run = run.dry;
     let mut work = Work::new(run, store);
     work.remember = elsewhere.is_some();
-    work.ledger = ledger.clone();
+    work.book = ledger.clone().map_or(Book::DryRun, Book::Run);
     let mut execution = Execution {
         run,
         work,
@@ -147,6 +171,7 @@ pub(super) async fn run(
         meter: Meter::new(run.id, RunCounts::default()),
     };
     let state = execution.go().await;
+    execution.report_lazy().await;
     let mut report = execution.report;
     if let Some(ledger) = ledger {
         if let Err(error) = ledger.end(state).await {
@@ -179,7 +204,7 @@ impl Execution<'_> {
 
     async fn pass_all(&mut self, passed: &mut Passed) -> Result<(), Error> {
         let (run, store) = (self.run, self.work.store.clone());
-        let mut ranges = match &self.work.ledger {
+        let mut ranges = match self.work.book.ledger() {
             Some(ledger) => ledger.ranges().await?,
             None => Vec::new(),
         };
@@ -260,7 +285,7 @@ impl Execution<'_> {
             // What was counted before, so that a resumed run need not again.
             parts.push((Part::Count, StreamRange::default()));
         }
-        let Some(ledger) = &self.work.ledger else {
+        let Some(ledger) = self.work.book.ledger() else {
             return Ok(parts
                 .into_iter()
                 .map(|(part, range)| {
@@ -288,7 +313,7 @@ impl Execution<'_> {
 
     /// What the run had done before it was resumed.
     async fn report_earlier(&mut self, ranges: &[Range]) -> Result<(), Error> {
-        let Some(ledger) = self.work.ledger.as_ref().filter(|_| !ranges.is_empty()) else {
+        let Some(ledger) = self.work.book.ledger().filter(|_| !ranges.is_empty()) else {
             return Ok(());
         };
         let mut counts = RunCounts::default();
@@ -308,9 +333,26 @@ impl Execution<'_> {
         Ok(())
     }
 
+    /// Adds the processes that were migrated as they were opened meanwhile.
+    async fn report_lazy(&mut self) {
+        let Some(ledger) = self.work.book.ledger() else {
+            return;
+        };
+        match ledger.lazy_counts().await {
+            Ok(counts) => {
+                self.report.count(&counts);
+                self.meter.add(&counts);
+            }
+            Err(error) => self.report.warn(
+                StreamId::literal("(run)"),
+                format!("how many processes were migrated as they were opened could not be read: {error}"),
+            ),
+        }
+    }
+
     /// Records and publishes the state of the run.
     async fn publish(&mut self, state: RunState) -> Result<(), Error> {
-        if let Some(ledger) = &self.work.ledger {
+        if let Some(ledger) = self.work.book.ledger() {
             ledger.set_state(state).await?;
         }
         self.run.control.publish(self.meter.state(state));
@@ -482,7 +524,7 @@ impl Execution<'_> {
                 return Ok(());
             }
             if ranges.is_empty()
-                && let Some(ledger) = self.work.ledger.clone()
+                && let Some(ledger) = self.work.book.ledger().cloned()
             {
                 let parts = self.work.selection.within(&[StreamRange::default()]);
                 let first = u32::try_from(ledger.ranges().await?.len()).unwrap_or(u32::MAX);
@@ -607,7 +649,7 @@ impl Worker {
                 return Err(Stop::Ended);
             }
             let alone = streams.len() == 1;
-            match self.migrate_chunk(&due, streams, range).await {
+            match self.work.migrate_chunk(&due, streams, range).await {
                 Ok(Chunked::Committed { done, covered }) => {
                     due.done(covered);
                     conflicts = 0;
@@ -683,15 +725,17 @@ impl Worker {
         };
         commit::without_reading(&self.work, outcome, range).await
     }
+}
 
+impl Work {
     /// Migrates one chunk.
-    async fn migrate_chunk(
+    pub(super) async fn migrate_chunk(
         &self,
         due: &scan::Due,
         candidates: Vec<Candidate>,
         range: &mut Range,
     ) -> Result<Chunked, Error> {
-        let work = &self.work;
+        let work = self;
         let streams = candidates.iter().map(|c| c.stream.clone()).collect();
         let scan::ScannedChunk {
             chunk,
@@ -743,7 +787,7 @@ impl Worker {
         for stream in too_large {
             let more = match large::process(work, &stream, range).await {
                 Ok(more) => more,
-                Err(error) => self.fail(error, at(&stream), range).await?,
+                Err(error) => commit::failure(work, error, at(&stream), range).await?,
             };
             done.moved.extend(more.moved);
             done.failed.extend(more.failed);
@@ -754,7 +798,7 @@ impl Worker {
 }
 
 /// What became of a chunk.
-enum Chunked {
+pub(super) enum Chunked {
     /// It is durable.
     Committed { done: Done, covered: usize },
     /// The code for one process does not return; nothing was committed.

@@ -338,6 +338,8 @@ pub struct MigrationReport {
     /// Of those migrated: streams of another shape than
     /// `process/{tenant}/{process}`, to which no registry entry can lead.
     pub unregistered: usize,
+    /// Of those migrated: as they were opened, while the run was under way.
+    pub lazy: usize,
     /// How the run ended. `None` when it did not start, and where nothing of it
     /// is kept: in a dry run, and over stores that are not transactional.
     /// [`RunState::Running`] when it was broken off and can be resumed.
@@ -378,6 +380,7 @@ impl MigrationReport {
         self.large += other.large;
         self.swept += other.swept;
         self.unregistered += other.unregistered;
+        self.lazy += other.lazy;
         let errors = KEPT.saturating_sub(self.errors.len());
         self.errors.extend(other.errors.into_iter().take(errors));
         let warnings = KEPT.saturating_sub(self.warnings.len());
@@ -415,6 +418,7 @@ impl MigrationReport {
         self.large += number(counts.large);
         self.swept += number(counts.swept);
         self.unregistered += number(counts.unregistered);
+        self.lazy += number(counts.lazy);
         self.skip_all(&counts.skipped_by);
     }
 

@@ -251,6 +251,11 @@ impl Due {
         Ok(self.due().take(limit).cloned().collect())
     }
 
+    /// Adds one that was found in another way.
+    pub(super) fn push(&mut self, candidate: Candidate) {
+        self.taken.push_back(Item::Due(candidate));
+    }
+
     /// At which version a candidate stands, if that is known.
     pub(super) fn version_of(&self, stream: &StreamId) -> Option<WorkflowId> {
         self.due()

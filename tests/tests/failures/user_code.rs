@@ -276,6 +276,7 @@ async fn good_and_bad(world: &World) -> (Vec<u64>, Vec<Failure>) {
             stream: stream(n),
             stage: bad.stage,
             sequence: bad.sequence,
+            class: None,
             message: bad.message.replace("{stream}", stream(n).as_str()),
         });
         n += 1;
