@@ -17,6 +17,9 @@ use crate::workflow::Workflow;
 /// How many events are read at a time.
 const PAGE: usize = 256;
 
+/// How often it is looked what became of an append whose answer was lost.
+const RESOLVES: usize = 3;
+
 /// A process of workflow `W`, as it stood when it was loaded.
 ///
 /// Its state comes from the baseline (the latest migration), the snapshot if
@@ -213,6 +216,10 @@ impl<W: Workflow> Process<W> {
     /// [`ErrorKind::Conflict`] (somebody else appended: [`reload`](Process::reload)
     /// and decide again), [`ErrorKind::Migrated`] (the process moved to a newer
     /// version: route the work to code of that version) or [`ErrorKind::Workflow`].
+    /// An answer that was lost is looked for in the store;
+    /// [`ErrorKind::OutcomeUnknown`] is left only where the store cannot be read.
+    /// The same holds for a call that was cancelled: [`reload`](Process::reload)
+    /// tells whether it has happened.
     pub async fn append(&mut self, events: &[W::Event]) -> Result<(), Error> {
         let state = events.iter().fold(self.state.clone(), W::apply);
         let mut new_events = events
@@ -227,10 +234,64 @@ impl<W: Workflow> Process<W> {
             sequence => ExpectedSequence::Exact(sequence),
         };
         let stream = self.identity.stream_id();
-        let appended = self.events.append(stream, expected, new_events).await?;
+        let appended = self
+            .events
+            .append(stream, expected, new_events.clone())
+            .await;
+        let last_sequence = match appended {
+            Ok(appended) => appended.last_sequence,
+            Err(lost) if *lost.kind() == ErrorKind::OutcomeUnknown => {
+                self.resolve(expected, new_events, lost).await?
+            }
+            Err(error) => return Err(error),
+        };
         self.state = state;
-        self.sequence = appended.last_sequence;
+        self.sequence = last_sequence;
         Ok(())
+    }
+
+    /// Finds out what became of an append whose answer was lost, by the ids of
+    /// its events, and makes it where it has not happened.
+    async fn resolve(
+        &self,
+        expected: ExpectedSequence,
+        new_events: Vec<NewEvent>,
+        lost: Error,
+    ) -> Result<u64, Error> {
+        let stream = self.identity.stream_id();
+        let last_sequence = expected.last() + new_events.len() as u64;
+        for _ in 0..RESOLVES {
+            // What can be read may not last.
+            let durable = self.events.flush().await;
+            let found = match durable {
+                Ok(()) => {
+                    self.events
+                        .read_all(stream, expected.last(), new_events.len())
+                        .await
+                }
+                Err(error) => Err(error),
+            };
+            let Ok(found) = found else {
+                return Err(lost);
+            };
+            let ours = new_events.iter().map(NewEvent::event_id);
+            if ours.eq(found.iter().map(|event| event.event_id)) {
+                return Ok(last_sequence);
+            }
+            // Where it stands, it cannot be made twice: the expected sequence
+            // number is the same, and so are the ids.
+            let again = self
+                .events
+                .append(stream, expected, new_events.clone())
+                .await;
+            match again {
+                Ok(appended) => return Ok(appended.last_sequence),
+                Err(error) if *error.kind() == ErrorKind::OutcomeUnknown => {}
+                Err(error) if error.is_conflict() && found.is_empty() => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Err(lost)
     }
 
     /// Keeps the state as a snapshot, from which later loads start.

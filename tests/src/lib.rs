@@ -2,5 +2,6 @@
 //! and byte-for-byte copies of stores.
 
 pub mod faulty;
+pub mod lossy;
 pub mod orders;
 pub mod stores;

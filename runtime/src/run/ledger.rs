@@ -198,7 +198,7 @@ impl Ledger {
                         record: Mutex::new(record),
                     });
                 }
-                Err(error) if error.is_conflict() => {}
+                Err(error) if again(&error) => {}
                 Err(error) => return Err(error),
             }
         }
@@ -364,14 +364,22 @@ impl Ledger {
         if state.is_done() || state == RunState::Cancelled {
             record.ended = Some(Timestamp::now());
         }
+        let mut lost = false;
         for _ in 0..ATTEMPTS {
-            let mut chunk = self.begin_chunk().await?;
+            let mut chunk = self.store.begin(ChunkRequest::bookkeeping()).await?;
             let mut claim: Claim = rows::read_claim(chunk.row(rows::CLAIM).await?)?;
+            if claim.holder.is_none() && lost {
+                // The answer that was lost was a good one; make sure that it lasts.
+                self.store.flush().await?;
+                *self.lock() = record;
+                return Ok(());
+            }
+            self.guard(&mut chunk).await?;
             claim.holder = None;
             chunk.put_row(rows::CLAIM.to_vec(), Some(rows::write(&claim)?));
             chunk.put_row(rows::run(record.id), Some(rows::write(&record)?));
             match chunk.commit().await {
-                Err(error) if error.is_conflict() => {}
+                Err(error) if again(&error) => lost |= !error.is_conflict(),
                 outcome => {
                     *self.lock() = record;
                     return outcome;
@@ -389,7 +397,7 @@ impl Ledger {
             let mut chunk = self.begin_chunk().await?;
             put(&mut chunk)?;
             match chunk.commit().await {
-                Err(error) if error.is_conflict() => {}
+                Err(error) if again(&error) => {}
                 outcome => return outcome,
             }
         }
@@ -462,6 +470,12 @@ fn claimed(run: RunId) -> Error {
             "run {run} holds the store; wait until it has ended, or take the store over if it is dead"
         ),
     )
+}
+
+/// Whether a write of the run about itself is to be made again: it says the
+/// same when it is made twice.
+fn again(error: &Error) -> bool {
+    error.is_conflict() || *error.kind() == ErrorKind::OutcomeUnknown
 }
 
 fn in_the_way() -> Error {

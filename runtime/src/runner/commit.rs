@@ -167,11 +167,13 @@ pub(super) async fn event(events: &dyn EventStore, converted: &Converted) -> Res
         .map(drop)
 }
 
-/// Whether the event of a process is in its stream, whatever the store answered.
+/// Whether the event of a process is in its stream, durably, whatever the store
+/// answered.
 pub(super) async fn has_landed(
     events: &dyn EventStore,
     converted: &Converted,
 ) -> Result<bool, Error> {
+    events.flush().await?;
     let next = events
         .read_all(&converted.stream, converted.head.sequence, 1)
         .await?;

@@ -174,7 +174,10 @@ impl RunControl {
 
     /// A watch of whether the run is wanted to be paused.
     pub(super) fn changes(&self) -> Changes {
-        Changes(self.inner.wanted.subscribe())
+        let mut wanted = self.inner.wanted.subscribe();
+        // It may be wanted already.
+        wanted.mark_changed();
+        Changes(wanted)
     }
 
     pub(super) fn is_cancelled(&self) -> bool {

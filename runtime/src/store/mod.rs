@@ -184,6 +184,15 @@ pub trait EventStore: Send + Sync {
         limit: usize,
     ) -> Result<Vec<StreamId>, Error>;
 
+    /// Returns when every event that can be read is durable. Nothing to do for
+    /// a store that lets nobody read what is not.
+    ///
+    /// # Errors
+    /// What can be read may or may not last.
+    async fn flush(&self) -> Result<(), Error> {
+        Ok(())
+    }
+
     /// A handle on the store as one that commits events, snapshots and process
     /// registry in one transaction, if it is one.
     fn transactional(&self) -> Option<Arc<dyn TransactionalStore>> {
@@ -229,6 +238,9 @@ macro_rules! forward {
                 limit: usize,
             ) -> Result<Vec<StreamId>, Error> {
                 (**self).list_streams(prefix, after, limit).await
+            }
+            async fn flush(&self) -> Result<(), Error> {
+                (**self).flush().await
             }
             fn transactional(&self) -> Option<Arc<dyn TransactionalStore>> {
                 (**self).transactional()

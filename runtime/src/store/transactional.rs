@@ -255,12 +255,6 @@ pub trait TransactionalStore: EventStore {
         limit: usize,
     ) -> Result<Vec<(Bytes, Bytes)>, Error>;
 
-    /// Returns when every commit that can be seen is durable.
-    ///
-    /// # Errors
-    /// What can be seen may or may not last.
-    async fn flush(&self) -> Result<(), Error>;
-
     /// Whether no other process can write to the store as long as this handle
     /// can: then a run that another process began is over, or cannot write.
     fn is_single_writer(&self) -> bool {

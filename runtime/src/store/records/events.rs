@@ -254,6 +254,10 @@ impl<K: Kv> EventStore for RecordStore<K> {
         Ok(streams)
     }
 
+    async fn flush(&self) -> Result<(), Error> {
+        self.kv().flush().await
+    }
+
     fn transactional(&self) -> Option<Arc<dyn TransactionalStore>> {
         Some(Arc::new(self.clone()))
     }

@@ -166,10 +166,6 @@ impl<K: Kv> TransactionalStore for RecordStore<K> {
         Ok(page)
     }
 
-    async fn flush(&self) -> Result<(), Error> {
-        self.kv().flush().await
-    }
-
     fn is_single_writer(&self) -> bool {
         self.kv().is_single_writer()
     }

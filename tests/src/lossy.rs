@@ -1,0 +1,235 @@
+//! A store whose answers to writes get lost: some before the write has happened,
+//! some after.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use state_migration::{
+    Appended, AtVersion, Chunk, ChunkProcess, ChunkRequest, Decision, Error, ErrorKind, Event,
+    EventStore, ExpectedSequence, Head, NewEvent, Snapshot, SnapshotStore, Split, StoreId,
+    StreamId, StreamRange, TransactionalStore, WorkflowId,
+};
+
+/// Which answers get lost.
+#[derive(Debug, Default)]
+pub struct Losses {
+    writes: AtomicU64,
+    /// Every so many writes one answer is lost; 0: none.
+    pub every: AtomicU64,
+    /// How many writes have happened whose answers were lost.
+    pub after: AtomicU64,
+    /// How many writes have not happened whose answers were lost.
+    pub before: AtomicU64,
+}
+
+enum Loss {
+    None,
+    Before,
+    After,
+}
+
+impl Losses {
+    fn next(&self) -> Loss {
+        let every = self.every.load(Ordering::SeqCst);
+        if every == 0 {
+            return Loss::None;
+        }
+        let write = self.writes.fetch_add(1, Ordering::SeqCst);
+        match (write % every, write / every % 2) {
+            (0, 0) => {
+                self.after.fetch_add(1, Ordering::SeqCst);
+                Loss::After
+            }
+            (0, _) => {
+                self.before.fetch_add(1, Ordering::SeqCst);
+                Loss::Before
+            }
+            _ => Loss::None,
+        }
+    }
+}
+
+fn lost<T>() -> Result<T, Error> {
+    Err(Error::new(ErrorKind::OutcomeUnknown, "the answer was lost"))
+}
+
+/// A store over another one that loses answers.
+#[derive(Clone)]
+pub struct Lossy<S> {
+    inner: S,
+    store: Arc<dyn TransactionalStore>,
+    /// Which are lost.
+    pub losses: Arc<Losses>,
+}
+
+impl<S: EventStore> Lossy<S> {
+    /// A store that loses nothing, until [`losses`](Lossy::losses) says otherwise.
+    ///
+    /// # Errors
+    /// The store is not transactional.
+    pub fn over(inner: S) -> Result<Self, Error> {
+        let store = inner
+            .transactional()
+            .ok_or_else(|| Error::new(ErrorKind::Invalid, "the store is not transactional"))?;
+        Ok(Self {
+            inner,
+            store,
+            losses: Arc::default(),
+        })
+    }
+}
+
+#[async_trait]
+impl<S: EventStore + Clone + 'static> EventStore for Lossy<S> {
+    async fn append(
+        &self,
+        stream: &StreamId,
+        expected: ExpectedSequence,
+        events: Vec<NewEvent>,
+    ) -> Result<Appended, Error> {
+        match self.losses.next() {
+            Loss::Before => lost(),
+            Loss::After => {
+                self.inner.append(stream, expected, events).await?;
+                lost()
+            }
+            Loss::None => self.inner.append(stream, expected, events).await,
+        }
+    }
+    async fn read_all(
+        &self,
+        stream: &StreamId,
+        after: u64,
+        limit: usize,
+    ) -> Result<Vec<Event>, Error> {
+        self.inner.read_all(stream, after, limit).await
+    }
+    async fn head(&self, stream: &StreamId) -> Result<Option<Head>, Error> {
+        self.inner.head(stream).await
+    }
+    async fn list_streams(
+        &self,
+        prefix: Option<&str>,
+        after: Option<&StreamId>,
+        limit: usize,
+    ) -> Result<Vec<StreamId>, Error> {
+        self.inner.list_streams(prefix, after, limit).await
+    }
+    async fn flush(&self) -> Result<(), Error> {
+        self.inner.flush().await
+    }
+    fn transactional(&self) -> Option<Arc<dyn TransactionalStore>> {
+        Some(Arc::new(self.clone()))
+    }
+}
+
+#[async_trait]
+impl<S: SnapshotStore> SnapshotStore for Lossy<S> {
+    async fn save(&self, snapshot: &Snapshot) -> Result<(), Error> {
+        self.inner.save(snapshot).await
+    }
+    async fn load(&self, stream: &StreamId) -> Result<Option<Snapshot>, Error> {
+        self.inner.load(stream).await
+    }
+    async fn delete(&self, stream: &StreamId) -> Result<(), Error> {
+        self.inner.delete(stream).await
+    }
+    fn store_id(&self) -> Option<StoreId> {
+        self.inner.store_id()
+    }
+}
+
+#[async_trait]
+impl<S: EventStore + Clone + 'static> TransactionalStore for Lossy<S> {
+    fn store_id(&self) -> StoreId {
+        self.store.store_id()
+    }
+    async fn versions(&self, name: &str) -> Result<Vec<WorkflowId>, Error> {
+        self.store.versions(name).await
+    }
+    async fn split(
+        &self,
+        versions: &[WorkflowId],
+        parts: usize,
+        at_least: usize,
+    ) -> Result<Split, Error> {
+        self.store.split(versions, parts, at_least).await
+    }
+    async fn streams_at(
+        &self,
+        version: &WorkflowId,
+        range: &StreamRange,
+        limit: usize,
+    ) -> Result<Vec<AtVersion>, Error> {
+        self.store.streams_at(version, range, limit).await
+    }
+    async fn begin(&self, request: ChunkRequest) -> Result<Box<dyn Chunk>, Error> {
+        Ok(Box::new(LossyChunk {
+            inner: self.store.begin(request).await?,
+            losses: self.losses.clone(),
+        }))
+    }
+    async fn retire(&self, version: &WorkflowId) -> Result<bool, Error> {
+        self.store.retire(version).await
+    }
+    async fn remembered(
+        &self,
+        after: Option<&StreamId>,
+        limit: usize,
+    ) -> Result<Vec<StreamId>, Error> {
+        self.store.remembered(after, limit).await
+    }
+    async fn forget(&self, streams: &[StreamId]) -> Result<(), Error> {
+        self.store.forget(streams).await
+    }
+    async fn rows(
+        &self,
+        prefix: &[u8],
+        after: Option<&[u8]>,
+        limit: usize,
+    ) -> Result<Vec<(Bytes, Bytes)>, Error> {
+        self.store.rows(prefix, after, limit).await
+    }
+    fn is_single_writer(&self) -> bool {
+        self.store.is_single_writer()
+    }
+}
+
+struct LossyChunk {
+    inner: Box<dyn Chunk>,
+    losses: Arc<Losses>,
+}
+
+#[async_trait]
+impl Chunk for LossyChunk {
+    fn take_processes(&mut self) -> Vec<ChunkProcess> {
+        self.inner.take_processes()
+    }
+    fn covered(&self) -> usize {
+        self.inner.covered()
+    }
+    fn migrate(&mut self, stream: &StreamId, event: NewEvent, remember: bool) -> Result<(), Error> {
+        self.inner.migrate(stream, event, remember)
+    }
+    fn decide(&mut self, version: &WorkflowId, stream: &StreamId, decision: Decision) {
+        self.inner.decide(version, stream, decision);
+    }
+    async fn row(&mut self, key: &[u8]) -> Result<Option<Bytes>, Error> {
+        self.inner.row(key).await
+    }
+    fn put_row(&mut self, key: Vec<u8>, row: Option<Vec<u8>>) {
+        self.inner.put_row(key, row);
+    }
+    async fn commit(self: Box<Self>) -> Result<(), Error> {
+        match self.losses.next() {
+            Loss::Before => lost(),
+            Loss::After => {
+                self.inner.commit().await?;
+                lost()
+            }
+            Loss::None => self.inner.commit().await,
+        }
+    }
+}
