@@ -4,17 +4,18 @@
 use std::path::Path;
 
 use state_migration::{
-    EventStore, Head, MigrationRegistry, MigrationRunner, ProcessRegistry, SlateDbStore,
-    SnapshotStore, TransactionalStore, WorkflowId,
+    Decision, EventStore, FailureClass, Head, MigrationRegistry, MigrationRunner, ProcessRegistry,
+    RunKind, RunState, Runs, SlateDbStore, SnapshotStore, StreamRange, TransactionalStore,
+    WorkflowId,
 };
 use state_migration_tests::orders::{
-    OrderV1, OrderV2, OrderV3, StateV2, folded, history, identity, keys, load, order_v1_to_v2,
-    order_v2_to_v3, tenant,
+    OrderV1, OrderV2, OrderV3, StateV2, UNTAXABLE, folded, history, identity, keys, load,
+    order_v1_to_v2, order_v2_to_v3, tenant,
 };
 use state_migration_tests::stores::dump;
 
-/// A copy of the frozen store, since opening a database writes to it.
-fn thawed() -> tempfile::TempDir {
+/// A copy of a frozen store, since opening a database writes to it.
+fn thawed(name: &str) -> tempfile::TempDir {
     fn copy(from: &Path, to: &Path) {
         std::fs::create_dir_all(to).unwrap();
         for entry in std::fs::read_dir(from).unwrap() {
@@ -29,7 +30,7 @@ fn thawed() -> tempfile::TempDir {
     }
     let folder = tempfile::tempdir().unwrap();
     copy(
-        Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures/format-1")),
+        &Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures")).join(name),
         folder.path(),
     );
     folder
@@ -44,7 +45,7 @@ fn state_v2(n: u64) -> StateV2 {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_store_of_format_1_is_read_and_migrated() {
-    let folder = thawed();
+    let folder = thawed("format-1");
     let store = SlateDbStore::open_local(folder.path()).await.unwrap();
     let (v1, v2, v3) = (
         WorkflowId::of::<OrderV1>(),
@@ -116,4 +117,91 @@ async fn a_store_of_format_1_is_read_and_migrated() {
             assert_eq!(entry.workflow_id, v3);
         }
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_runs_of_a_store_of_format_1_are_read_and_resumed() {
+    let folder = thawed("format-1-runs");
+    let store = SlateDbStore::open_local(folder.path()).await.unwrap();
+    let rows = store.rows(b"", None, 1_000).await.unwrap();
+    let mut tables: Vec<u8> = rows.iter().map(|(key, _)| key[0]).collect();
+    tables.dedup();
+    assert_eq!(tables, b"cfglr", "every kind of row of a run is there");
+
+    let runs = Runs::of(&store).unwrap();
+    let history = runs.list().await.unwrap();
+    let [lazy, canary, again, all] = &history[..] else {
+        panic!("{history:#?}")
+    };
+    let told = |run: &state_migration::RunRecord| {
+        (run.number, run.who.clone(), run.why.clone(), run.state)
+    };
+    let expected =
+        |number, who: &str, why: &str, state| (number, who.to_owned(), why.to_owned(), state);
+    let failed = RunState::DoneWithErrors;
+    assert_eq!(
+        told(lazy),
+        expected(1, "the service", "as they come", RunState::Running)
+    );
+    assert_eq!(told(canary), expected(2, "bob", "canary", failed));
+    assert_eq!(told(again), expected(3, "bob", "again", failed));
+    assert_eq!(told(all), expected(4, "carl", "all", RunState::Cancelled));
+    assert_eq!(lazy.kind, RunKind::Lazy);
+    assert_eq!(canary.kind, RunKind::Migrate);
+    let classes = vec![FailureClass::Refused];
+    let of = canary.id;
+    assert_eq!(again.kind, RunKind::Retry { of, classes });
+    assert!(canary.plan.selection.to_string().contains("in flight only"));
+    assert!(all.plan.options.twice && !canary.plan.options.twice);
+    assert_eq!(runs.claimed_by().await.unwrap(), None);
+
+    let counts = runs.counts(canary.id).await.unwrap();
+    assert_eq!((counts.migrated, counts.failed), (2, 1));
+    assert_eq!((counts.skipped_by.finished, counts.lazy), (2, 0));
+    let counts = runs.counts(lazy.id).await.unwrap();
+    assert_eq!((counts.migrated, counts.lazy), (1, 1));
+    for (run, attempt) in [(canary, 1), (again, 2)] {
+        let failures = runs.failures(run.id, None, None, 10).await.unwrap();
+        let [failure] = &failures[..] else {
+            panic!("{failures:#?}")
+        };
+        assert_eq!(failure.error.class, FailureClass::Refused);
+        assert_eq!(
+            failure.error.stream_id,
+            *identity::<OrderV1>(UNTAXABLE - 1).stream_id()
+        );
+        assert_eq!(failure.attempt, attempt);
+    }
+    let at_v1 = store
+        .streams_at(&WorkflowId::of::<OrderV1>(), &StreamRange::default(), 100)
+        .await
+        .unwrap();
+    for (n, decision) in [
+        (
+            3,
+            Decision::Skipped {
+                who: "ann".into(),
+                why: "in court".into(),
+            },
+        ),
+        (4, Decision::Finished),
+        (5, Decision::None),
+        (9, Decision::Finished),
+    ] {
+        let stream = identity::<OrderV1>(n).stream_id().clone();
+        let found = at_v1.iter().find(|process| process.stream == stream);
+        assert_eq!(found.unwrap().decision, decision, "order {n}");
+    }
+
+    let linked = MigrationRegistry::linked().unwrap();
+    let runner = MigrationRunner::new(linked, store.clone(), store.clone());
+    // The code need not be that of then.
+    let runner = runner.force(true);
+    let report = runner.resume(all.id).await;
+    // All but the two of the canary, the one that was opened, the one in court
+    // and the one that fails.
+    assert_eq!((report.migrated, report.error_count), (8, 1), "{report}");
+    assert_eq!(report.skipped_by.held, 1);
+    let record = runs.get(all.id).await.unwrap().unwrap();
+    assert_eq!((record.state, record.executions), (failed, 2));
 }

@@ -1,12 +1,18 @@
-//! Writes the store that is frozen under `tests/fixtures`, with the format of
-//! this version of the crate: `cargo run -p state-migration-tests --bin freeze -- FOLDER`.
+//! Writes the stores that are frozen under `tests/fixtures`, with the format of
+//! this version of the crate:
+//! `cargo run -p state-migration-tests --bin freeze -- FOLDER`, and with `runs`
+//! after the folder for the one of which the rows of runs are read.
 
 use std::error::Error;
 
-use state_migration::{MemoryStore, MigrationRunner, Process, SlateDbStore};
+use state_migration::{
+    FailureClass, MemoryStore, MigrationRegistry, MigrationRunner, Process, Runs, Selection,
+    SlateDbStore,
+};
 use state_migration_tests::faulty::{ALL, Faulty};
 use state_migration_tests::orders::{
-    OrderEvent, OrderV1, OrderV1ToV2Migration, OrderV2, identity, place, register,
+    OrderEvent, OrderV1, OrderV1ToV2Migration, OrderV2, OrderV3, UNTAXABLE, identity, place,
+    register,
 };
 
 #[tokio::main]
@@ -15,6 +21,9 @@ async fn main() -> Result<(), Box<dyn Error>> {
         .nth(1)
         .ok_or("name a folder that is not there yet")?;
     let store = SlateDbStore::open_local(&folder).await?;
+    if std::env::args().nth(2).as_deref() == Some("runs") {
+        return runs(store).await;
+    }
     // Orders 0 to 5 are migrated; the registry elsewhere of 5 could not be told.
     for n in 0..6 {
         place(&store, &store, n).await?;
@@ -41,6 +50,46 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let order =
         Process::<OrderV1>::open(identity::<OrderV1>(6), store.clone(), store.clone()).await?;
     order.take_snapshot().await?;
+    store.close().await?;
+    Ok(())
+}
+
+/// A store with a run of each kind and each end.
+async fn runs(store: SlateDbStore) -> Result<(), Box<dyn Error>> {
+    // Orders 4 and 9 are over; the last cannot be migrated to v3.
+    for n in (0..12).chain([UNTAXABLE - 1]) {
+        place(&store, &store, n).await?;
+    }
+    let stream = |n: u64| identity::<OrderV1>(n).stream_id().clone();
+    let runner = || -> Result<_, Box<dyn Error>> {
+        let linked = MigrationRegistry::linked()?;
+        Ok(MigrationRunner::new(linked, store.clone(), store.clone()))
+    };
+    let history = Runs::of(&store).ok_or("the store keeps runs")?;
+    history.skip(&stream(3), "ann", "in court").await?;
+    // 1: as it is opened. 2: with an error, and two left as finished. 3: the
+    // failure again. 4: ended before its end.
+    let opener = runner()?.who("the service").why("as they come");
+    opener.open::<OrderV3>(identity::<OrderV3>(0)).await?;
+    let failing = [1, 2, 4, 9, UNTAXABLE - 1].map(stream);
+    let selection = Selection::all().streams(failing).in_flight();
+    let report = runner()?
+        .who("bob")
+        .why("canary")
+        .select(selection)
+        .run()
+        .await;
+    println!("{report}");
+    let run = report.run.ok_or("it ran")?;
+    let report = runner()?
+        .who("bob")
+        .why("again")
+        .retry(run, &[FailureClass::Refused])
+        .await;
+    println!("{report}");
+    let cancelled = runner()?.who("carl").why("all").run_code_twice(true);
+    cancelled.control().cancel();
+    println!("{}", cancelled.run().await);
     store.close().await?;
     Ok(())
 }
