@@ -20,7 +20,8 @@
 //! # Stores
 //!
 //! [`SlateDbStore`] keeps everything in one SlateDB database, on the local disk
-//! or in an object store; [`MemoryStore`] is for tests. A store of your own
+//! or in an object store; a [`SlateDbReader`] reads it while another process
+//! writes to it; [`MemoryStore`] is for tests. A store of your own
 //! implements [`EventStore`], [`SnapshotStore`] and [`ProcessRegistry`], and
 //! [`TransactionalStore`] if it can commit all of them at once; the
 //! [`conformance`] suite checks it.
@@ -97,7 +98,7 @@ pub use store::{
 #[cfg(feature = "tokio")]
 pub use store::{MemoryStore, NotDurable, RecordStore};
 #[cfg(feature = "slatedb")]
-pub use store::{SlateDbStore, SlateDbStoreBuilder};
+pub use store::{SlateDbReader, SlateDbStore, SlateDbStoreBuilder};
 pub use time::Timestamp;
 pub use version::natural_cmp;
 pub use workflow::{BoxError, EventPayload, Workflow};

@@ -60,11 +60,19 @@ pub trait Kv: Clone + Send + Sync + 'static {
     /// Which data this is a handle on.
     fn store_id(&self) -> StoreId;
 
+    /// Refuses if this is a handle for reading only.
+    fn check_writable(&self) -> Result<(), Error> {
+        Ok(())
+    }
+
     /// A serializable transaction: it commits only if nothing that it read or
-    /// writes has changed since.
+    /// writes has changed since. Of a handle for reading only, a view.
     fn begin(&self) -> Result<Self::Txn, Error>;
 
     /// A view of one instant, for reading only; nothing it reads is tracked.
+    ///
+    /// Where an engine cannot hold an instant, each `get` and each scan has
+    /// one of its own, which is never before that of an earlier one.
     fn view(&self) -> Result<Self::Txn, Error>;
 
     /// Where reads are counted.

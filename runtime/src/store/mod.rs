@@ -25,7 +25,7 @@ pub use memory::MemoryStore;
 #[cfg(feature = "tokio")]
 pub use records::{NotDurable, RecordStore};
 #[cfg(feature = "slatedb")]
-pub use slate::{SlateDbStore, SlateDbStoreBuilder};
+pub use slate::{SlateDbReader, SlateDbStore, SlateDbStoreBuilder};
 pub use transactional::{
     AtVersion, Chunk, ChunkEvent, ChunkProblem, ChunkProcess, ChunkRequest, Decision, Split,
     StreamRange, TransactionalStore,

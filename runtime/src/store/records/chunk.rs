@@ -95,6 +95,7 @@ impl<K: Kv> RecordChunk<K> {
                 "the streams of a chunk are not sorted, or not each there once",
             ));
         }
+        // The heads first: see `knows_of`.
         let mut heads = Cursor::new(&chunk.txn, PerStream::Head.between(first, last)).await?;
         let mut events = Cursor::new(&chunk.txn, key::events_between(first, last)).await?;
         let mut bytes = 0;
@@ -117,7 +118,8 @@ impl<K: Kv> RecordChunk<K> {
                 }
             };
             let after = request.events_after.unwrap_or(head.replay_after());
-            let read = read_events(&mut events, &stream, &head, after, request.max_bytes).await?;
+            let (txn, max_bytes) = (&chunk.txn, request.max_bytes);
+            let read = read_events(txn, &mut events, &stream, &head, after, max_bytes).await?;
             let (read, problem) = match read {
                 Ok((read, size)) => {
                     bytes += size;
@@ -165,8 +167,9 @@ fn problem(error: &Error) -> ChunkProblem {
 ///
 /// The head is the second source that says how many there must be, so that a
 /// scan that ends early is noticed and never taken for a shorter stream.
-async fn read_events<S: KvScan>(
-    rows: &mut Cursor<S>,
+async fn read_events<T: KvTxn>(
+    txn: &T,
+    rows: &mut Cursor<T::Scan>,
     stream: &StreamId,
     head: &Head,
     after: u64,
@@ -199,10 +202,23 @@ async fn read_events<S: KvScan>(
     if let Some((at, _)) = rows.peek().await?
         && let Some(beyond) = key::sequence_in(at, &prefix)
         && beyond > head.sequence
+        && !knows_of(txn, stream, beyond).await?
     {
         return corrupt(super::events::beyond_head(stream, beyond));
     }
     Ok(Ok((events, bytes)))
+}
+
+/// Whether the head knows of an event by now.
+///
+/// Where reads are not of one instant, a writer may have appended after the
+/// heads were read and before the events were. Such an event is left out, so
+/// that the chunk is of the instant of its heads. As no read is of an earlier
+/// instant than the one before it, events can never be behind the heads.
+async fn knows_of<T: KvTxn>(txn: &T, stream: &StreamId, sequence: u64) -> Result<bool, Error> {
+    let row = txn.get(&PerStream::Head.key(stream)).await?;
+    let head = row.map(record::read_head);
+    Ok(matches!(head, Some(Ok(head)) if head.sequence >= sequence))
 }
 
 #[async_trait]

@@ -29,7 +29,8 @@ const ATTEMPTS: usize = 32;
 
 /// Events, snapshots and process registry in one key-value engine.
 ///
-/// Use it as [`SlateDbStore`](crate::SlateDbStore) or
+/// Use it as [`SlateDbStore`](crate::SlateDbStore),
+/// [`SlateDbReader`](crate::SlateDbReader) or
 /// [`MemoryStore`](crate::MemoryStore). Clones are handles on the same store.
 pub struct RecordStore<K> {
     inner: Arc<Inner<K>>,
@@ -140,6 +141,7 @@ impl<K: Kv> RecordStore<K> {
         F: Fn(K::Txn) -> Fut,
         Fut: Future<Output = Result<(K::Txn, T), Error>>,
     {
+        self.kv().check_writable()?;
         for _ in 0..ATTEMPTS {
             let (txn, value) = attempt(self.kv().begin()?).await?;
             match txn.commit().await {

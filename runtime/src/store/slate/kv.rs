@@ -1,5 +1,6 @@
 //! SlateDB as a key-value engine.
 
+use std::error::Error as _;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
@@ -56,7 +57,7 @@ fn id_of(db: &Db) -> StoreId {
 }
 
 /// SlateDB's defaults fetch one block at a time, which is five times slower.
-fn scan_options() -> ScanOptions {
+pub(super) fn scan_options() -> ScanOptions {
     ScanOptions::default()
         .with_read_ahead_bytes(1 << 20)
         .with_max_fetch_tasks(2)
@@ -140,28 +141,16 @@ impl KvTxn for SlateDbTxn {
     }
 
     async fn scan(&self, range: KeyRange) -> Result<SlateDbScan, Error> {
+        let count = self.rows_read.count();
         if range.is_empty() {
-            return Ok(SlateDbScan {
-                rows: None,
-                end: range.end,
-                last: None,
-                under_way: false,
-                count: self.rows_read.count(),
-            });
+            return Ok(SlateDbScan::nothing(range.end, count));
         }
         let options = scan_options();
         let rows = match &self.reads {
             Reads::Transaction(txn) => txn.scan_with_options(range.clone(), &options).await,
             Reads::View(view) => view.scan_with_options(range.clone(), &options).await,
-        }
-        .map_err(|e| error("a scan could not be started", e))?;
-        Ok(SlateDbScan {
-            rows: Some(rows),
-            end: range.end,
-            last: None,
-            under_way: false,
-            count: self.rows_read.count(),
-        })
+        };
+        SlateDbScan::of(rows, range.end, count)
     }
 
     fn put(&mut self, key: Vec<u8>, value: Vec<u8>) -> Result<(), Error> {
@@ -202,6 +191,29 @@ pub struct SlateDbScan {
 }
 
 impl SlateDbScan {
+    pub(super) fn of(
+        rows: Result<DbIterator, slatedb::Error>,
+        end: Vec<u8>,
+        count: RowCount,
+    ) -> Result<Self, Error> {
+        let rows = rows.map_err(|e| error("a scan could not be started", e))?;
+        Ok(Self {
+            rows: Some(rows),
+            ..Self::nothing(end, count)
+        })
+    }
+
+    /// A scan of an empty range.
+    pub(super) fn nothing(end: Vec<u8>, count: RowCount) -> Self {
+        Self {
+            rows: None,
+            end,
+            last: None,
+            under_way: false,
+            count,
+        }
+    }
+
     fn start(&mut self) -> Result<(), Error> {
         if std::mem::replace(&mut self.under_way, true) {
             return Err(Error::new(
@@ -267,6 +279,10 @@ pub(super) fn error(what: &str, error: slatedb::Error) -> Error {
             ErrorKind::Unavailable,
             "the object store did not answer; check it and try again",
         ),
+        Slate::Data if is_file_gone(&error) => (
+            ErrorKind::Unavailable,
+            "a file of the database is not there: garbage collection removed it while it was read, or it is lost; read again, and restore the file from a backup if it is missing again",
+        ),
         Slate::Data => (
             ErrorKind::Corrupt,
             "the database is damaged or was written by another version of SlateDB",
@@ -275,6 +291,20 @@ pub(super) fn error(what: &str, error: slatedb::Error) -> Error {
         _ => (ErrorKind::Unavailable, "SlateDB failed"),
     };
     Error::new(kind, format!("{what}: {way_out}")).with_source(error)
+}
+
+fn is_file_gone(error: &slatedb::Error) -> bool {
+    use slatedb::object_store::Error as Storage;
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        // SlateDB shares some of its causes.
+        let shared = error.downcast_ref::<Arc<Storage>>().map(Arc::as_ref);
+        if let Some(Storage::NotFound { .. }) = shared.or(error.downcast_ref()) {
+            return true;
+        }
+        cause = error.source();
+    }
+    false
 }
 
 /// The same for a write, which may have happened although it failed.

@@ -1,12 +1,14 @@
-//! The SlateDB store.
+//! The SlateDB store, and a reader of it.
 
 mod kv;
 mod open;
+mod reader;
 
 use slatedb::Db;
 
 pub use kv::SlateDbKv;
 pub use open::SlateDbStoreBuilder;
+pub use reader::SlateDbReader;
 
 use crate::error::Error;
 use crate::store::records::RecordStore;
@@ -21,7 +23,7 @@ use crate::store::records::RecordStore;
 /// opened before gets [`ErrorKind::Fenced`](crate::ErrorKind::Fenced) when it
 /// waits for a write to become durable. Until then its writes seem to succeed,
 /// which is why every write here waits unless its type says otherwise
-/// ([`NotDurable`](crate::NotDurable)).
+/// ([`NotDurable`](crate::NotDurable)). A [`SlateDbReader`] takes nothing over.
 ///
 /// ```
 /// # #[tokio::main(flavor = "current_thread")]

@@ -5,18 +5,20 @@ use std::io;
 use std::ops::RangeFull;
 use std::path::{Path as FolderPath, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use slatedb::admin::Admin;
 use slatedb::config::{DbReaderOptions, GarbageCollectorOptions, Settings};
-use slatedb::db_cache::SplitCache;
 use slatedb::db_cache::moka::{MokaCache, MokaCacheOptions};
+use slatedb::db_cache::{DbCache, SplitCache};
 use slatedb::object_store::ObjectStore;
 use slatedb::object_store::local::LocalFileSystem;
 use slatedb::object_store::path::Path;
 use slatedb::{Db, DbBuilder, DbIterator, DbReader, DbReaderMode};
 
-use super::SlateDbStore;
 use super::kv::{SlateDbKv, error};
+use super::reader::SlateDbReaderKv;
+use super::{SlateDbReader, SlateDbStore};
 use crate::error::{Error, ErrorKind};
 use crate::store::kv::{Kv, KvTxn};
 use crate::store::{key, record};
@@ -31,19 +33,76 @@ const BLOCK_CACHE_BYTES: u64 = 64 << 20;
 const META_CACHE_BYTES: u64 = 64 << 20;
 const UNFLUSHED_BYTES: usize = 256 << 20;
 
+/// How often a reader looks for what the writer has made durable since.
+const POLL: Duration = Duration::from_secs(1);
+
 /// The folders that SlateDB makes.
 const SLATEDB_FOLDERS: [&str; 5] = ["manifest", "wal", "compacted", "compactions", "gc"];
 
 type Configure = Box<dyn FnOnce(DbBuilder<Path>) -> DbBuilder<Path> + Send>;
 
-/// Opens a [`SlateDbStore`].
+/// Opens a [`SlateDbStore`], or a [`SlateDbReader`].
 #[must_use]
 pub struct SlateDbStoreBuilder {
     path: Path,
-    object_store: Arc<dyn ObjectStore>,
+    place: Place,
     settings: Settings,
+    reader_options: DbReaderOptions,
     configure: Option<Configure>,
-    local: Option<PathBuf>,
+}
+
+/// Where a database is.
+enum Place {
+    /// In a folder of the local disk, which may not be there yet.
+    Folder(PathBuf),
+    ObjectStore(Arc<dyn ObjectStore>),
+}
+
+impl Place {
+    /// Makes the folder if it is not there.
+    fn for_writing(&self) -> Result<Arc<dyn ObjectStore>, Error> {
+        match self {
+            Self::Folder(folder) => {
+                std::fs::create_dir_all(folder).map_err(|e| unusable(folder, e))?;
+                files_in(folder)
+            }
+            Self::ObjectStore(object_store) => Ok(object_store.clone()),
+        }
+    }
+
+    /// Makes nothing.
+    fn for_reading(&self) -> Result<Arc<dyn ObjectStore>, Error> {
+        match self {
+            Self::Folder(folder) if is_folder(folder)? => files_in(folder),
+            Self::Folder(_) => Err(no_store()),
+            Self::ObjectStore(object_store) => Ok(object_store.clone()),
+        }
+    }
+}
+
+fn files_in(folder: &FolderPath) -> Result<Arc<dyn ObjectStore>, Error> {
+    let files = LocalFileSystem::new_with_prefix(folder)
+        .map_err(|e| unusable(folder, io::Error::other(e)))?
+        .with_fsync(true);
+    Ok(Arc::new(files))
+}
+
+/// Whether a folder is there; an error if something else is.
+fn is_folder(folder: &FolderPath) -> Result<bool, Error> {
+    match std::fs::metadata(folder) {
+        Ok(found) if found.is_dir() => Ok(true),
+        Ok(_) => Err(unusable(folder, io::ErrorKind::NotADirectory.into())),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(unusable(folder, error)),
+    }
+}
+
+fn reader_options() -> DbReaderOptions {
+    DbReaderOptions {
+        manifest_poll_interval: POLL,
+        object_store_max_retries: Some(RETRIES),
+        ..DbReaderOptions::default()
+    }
 }
 
 impl SlateDbStore {
@@ -60,14 +119,12 @@ impl SlateDbStore {
     /// A builder for a store in a folder of the local disk.
     ///
     /// # Errors
-    /// The folder cannot be made or read.
+    /// The path is that of something else than a folder, or cannot be looked at.
     pub fn local_builder(folder: impl AsRef<FolderPath>) -> Result<SlateDbStoreBuilder, Error> {
         let folder = folder.as_ref();
-        std::fs::create_dir_all(folder).map_err(|e| unusable(folder, e))?;
-        let files = LocalFileSystem::new_with_prefix(folder)
-            .map_err(|e| unusable(folder, io::Error::other(e)))?
-            .with_fsync(true);
-        let mut builder = Self::builder(Path::default(), Arc::new(files));
+        is_folder(folder)?;
+        let mut builder =
+            SlateDbStoreBuilder::of(Path::default(), Place::Folder(folder.to_owned()));
         // The local file system cannot overwrite conditionally, which the
         // collector would need for these files.
         let collector = GarbageCollectorOptions {
@@ -76,7 +133,6 @@ impl SlateDbStore {
             ..GarbageCollectorOptions::default()
         };
         builder.settings.garbage_collector_options = Some(collector);
-        builder.local = Some(folder.to_owned());
         Ok(builder)
     }
 
@@ -85,18 +141,7 @@ impl SlateDbStore {
         path: impl Into<Path>,
         object_store: Arc<dyn ObjectStore>,
     ) -> SlateDbStoreBuilder {
-        let settings = Settings {
-            object_store_max_retries: Some(RETRIES),
-            max_unflushed_bytes: UNFLUSHED_BYTES,
-            ..Settings::default()
-        };
-        SlateDbStoreBuilder {
-            path: path.into(),
-            object_store,
-            settings,
-            configure: None,
-            local: None,
-        }
+        SlateDbStoreBuilder::of(path.into(), Place::ObjectStore(object_store))
     }
 
     /// A store in a database that is open already. An empty database becomes a store.
@@ -108,8 +153,9 @@ impl SlateDbStore {
         let format = kv.view()?.get(&key::meta(FORMAT)).await?;
         if check_format(format.as_ref())?.is_none() {
             let mut txn = kv.begin()?;
-            let rows = kv.db().scan::<RangeFull>(..).await;
-            refuse_foreign(rows).await?;
+            if !is_empty(kv.db().scan::<RangeFull>(..).await).await? {
+                return Err(foreign());
+            }
             txn.put(key::meta(FORMAT), record::store_format())?;
             txn.commit().await?;
             kv.flush().await?;
@@ -119,6 +165,20 @@ impl SlateDbStore {
 }
 
 impl SlateDbStoreBuilder {
+    fn of(path: Path, place: Place) -> Self {
+        Self {
+            path,
+            place,
+            settings: Settings {
+                object_store_max_retries: Some(RETRIES),
+                max_unflushed_bytes: UNFLUSHED_BYTES,
+                ..Settings::default()
+            },
+            reader_options: reader_options(),
+            configure: None,
+        }
+    }
+
     /// Takes these settings instead of the defaults.
     pub fn settings(mut self, settings: Settings) -> Self {
         self.settings = settings;
@@ -128,6 +188,13 @@ impl SlateDbStoreBuilder {
     /// Changes the defaults of this crate.
     pub fn with_settings(mut self, change: impl FnOnce(&mut Settings)) -> Self {
         change(&mut self.settings);
+        self
+    }
+
+    /// Changes the defaults of this crate for a [`SlateDbReader`], which heeds
+    /// nothing else that is set here.
+    pub fn with_reader_options(mut self, change: impl FnOnce(&mut DbReaderOptions)) -> Self {
+        change(&mut self.reader_options);
         self
     }
 
@@ -148,22 +215,12 @@ impl SlateDbStoreBuilder {
     /// then nothing is written and no writer is shut out. Or the object store
     /// cannot be used.
     pub async fn open(self) -> Result<SlateDbStore, Error> {
-        let place = match &self.local {
-            Some(folder) => folder.display().to_string(),
-            None => self.path.to_string(),
-        };
-        let in_place = |e: Error| {
-            let kind = e.kind().clone();
-            Error::new(kind, format!("the store {place} cannot be opened")).with_source(e)
-        };
-        self.look_first().await.map_err(in_place)?;
-        let cache = SplitCache::new()
-            .with_block_cache(Some(Arc::new(cache_of(BLOCK_CACHE_BYTES))))
-            .with_meta_cache(Some(Arc::new(cache_of(META_CACHE_BYTES))))
-            .build();
-        let mut builder = Db::builder(self.path, self.object_store)
+        let object_store = self.place.for_writing()?;
+        let in_place = self.in_place();
+        self.look_first(&object_store).await.map_err(&in_place)?;
+        let mut builder = Db::builder(self.path, object_store)
             .with_settings(self.settings)
-            .with_db_cache(Arc::new(cache), 0);
+            .with_db_cache(cache(), 0);
         if let Some(configure) = self.configure {
             builder = configure(builder);
         }
@@ -174,9 +231,64 @@ impl SlateDbStoreBuilder {
         SlateDbStore::from_db(db).await.map_err(in_place)
     }
 
+    /// Opens the store for reading only. Nothing is made or written, and no
+    /// writer is shut out.
+    ///
+    /// # Errors
+    /// There is no store, something else, or a store of a newer format. Or the
+    /// object store cannot be used.
+    pub async fn open_reader(self) -> Result<SlateDbReader, Error> {
+        self.look_and_stay().await.map_err(self.in_place())
+    }
+
+    async fn look_and_stay(&self) -> Result<SlateDbReader, Error> {
+        let object_store = self.place.for_reading()?;
+        if !self.has_manifest(&object_store).await? {
+            return Err(match self.nothing_else() {
+                Err(lost) if *lost.kind() == ErrorKind::Corrupt => lost,
+                _ => no_store(),
+            });
+        }
+        let options = self.reader_options.clone();
+        let (admin, poll) = (self.admin(&object_store), options.manifest_poll_interval);
+        let kv = SlateDbReaderKv::new(self.reader(object_store, options).await?, admin, poll);
+        let found = is_store(kv.reader()).await;
+        let refusal = match found {
+            Ok(true) => return Ok(SlateDbReader::over(kv)),
+            Ok(false) => no_store(),
+            Err(error) => error,
+        };
+        // The refusal says more than a close that fails.
+        let _ = kv.reader().close().await;
+        Err(refusal)
+    }
+
+    /// Says of an error which store it is about.
+    fn in_place(&self) -> impl Fn(Error) -> Error + use<> {
+        let place = match &self.place {
+            Place::Folder(folder) => folder.display().to_string(),
+            Place::ObjectStore(_) => self.path.to_string(),
+        };
+        move |error| {
+            let kind = error.kind().clone();
+            Error::new(kind, format!("the store {place} cannot be opened")).with_source(error)
+        }
+    }
+
     /// Reads what is there without writing and without shutting a writer out.
-    async fn look_first(&self) -> Result<(), Error> {
-        let admin = Admin::builder(self.path.clone(), self.object_store.clone()).build();
+    async fn look_first(&self, object_store: &Arc<dyn ObjectStore>) -> Result<(), Error> {
+        if !self.has_manifest(object_store).await? {
+            return self.nothing_else();
+        }
+        let reader = self.reader(object_store.clone(), reader_options()).await?;
+        let found = is_store(&reader).await;
+        let closed = reader.close().await;
+        found?;
+        closed.map_err(|e| error("the database could not be read", e))
+    }
+
+    async fn has_manifest(&self, object_store: &Arc<dyn ObjectStore>) -> Result<bool, Error> {
+        let admin = self.admin(object_store);
         let manifest = admin.read_manifest(None).await.map_err(|e| {
             // A manifest that cannot be decoded is an internal error to SlateDB.
             let damaged = matches!(e.kind(), slatedb::ErrorKind::Internal);
@@ -187,27 +299,43 @@ impl SlateDbStoreBuilder {
                 error
             }
         })?;
-        if manifest.is_none() {
-            return match &self.local {
-                Some(folder) => only_slatedb_folders(folder),
-                None => Ok(()),
-            };
+        Ok(manifest.is_some())
+    }
+
+    fn admin(&self, object_store: &Arc<dyn ObjectStore>) -> Admin {
+        Admin::builder(self.path.clone(), object_store.clone()).build()
+    }
+
+    /// Refuses a place that has no manifest and holds something else.
+    fn nothing_else(&self) -> Result<(), Error> {
+        match &self.place {
+            Place::Folder(folder) => only_slatedb_folders(folder),
+            Place::ObjectStore(_) => Ok(()),
         }
-        let options = DbReaderOptions {
-            object_store_max_retries: Some(RETRIES),
-            ..DbReaderOptions::default()
-        };
-        let reader = DbReader::builder(self.path.clone(), self.object_store.clone())
+    }
+
+    async fn reader(
+        &self,
+        object_store: Arc<dyn ObjectStore>,
+        options: DbReaderOptions,
+    ) -> Result<DbReader, Error> {
+        // Every other mode writes a checkpoint, or needs one.
+        DbReader::builder(self.path.clone(), object_store)
             .with_reader_mode(DbReaderMode::FollowLatest)
             .with_options(options)
+            .with_db_cache(cache(), 0)
             .build()
             .await
-            .map_err(|e| error("the database could not be read", e))?;
-        let found = is_store(&reader).await;
-        let closed = reader.close().await;
-        found?;
-        closed.map_err(|e| error("the database could not be read", e))
+            .map_err(|e| error("the database could not be read", e))
     }
+}
+
+fn cache() -> Arc<dyn DbCache> {
+    let cache = SplitCache::new()
+        .with_block_cache(Some(Arc::new(cache_of(BLOCK_CACHE_BYTES))))
+        .with_meta_cache(Some(Arc::new(cache_of(META_CACHE_BYTES))))
+        .build();
+    Arc::new(cache)
 }
 
 fn cache_of(max_capacity: u64) -> MokaCache {
@@ -224,25 +352,38 @@ fn check_format(format: Option<&bytes::Bytes>) -> Result<Option<()>, Error> {
         .transpose()
 }
 
-/// Whether a database may be opened as a store: it is one, or it is empty.
-async fn is_store(reader: &DbReader) -> Result<(), Error> {
-    let format = reader
-        .get(key::meta(FORMAT))
-        .await
-        .map_err(|e| error("the format of the store could not be read", e))?;
-    if check_format(format.as_ref())?.is_some() {
-        return Ok(());
+/// Whether a database is a store, or empty; an error if it is something else.
+async fn is_store(reader: &DbReader) -> Result<bool, Error> {
+    let marked = async || {
+        let format = reader
+            .get(key::meta(FORMAT))
+            .await
+            .map_err(|e| error("the format of the store could not be read", e))?;
+        Ok::<_, Error>(check_format(format.as_ref())?.is_some())
+    };
+    if marked().await? {
+        return Ok(true);
     }
-    refuse_foreign(reader.scan::<RangeFull>(..).await).await
+    if is_empty(reader.scan::<RangeFull>(..).await).await? {
+        return Ok(false);
+    }
+    // A writer may have made the store between these two reads.
+    if marked().await? {
+        return Ok(true);
+    }
+    Err(foreign())
 }
 
-/// Refuses a database that has no mark of a store and holds records all the same.
-async fn refuse_foreign(rows: Result<DbIterator, slatedb::Error>) -> Result<(), Error> {
+async fn is_empty(rows: Result<DbIterator, slatedb::Error>) -> Result<bool, Error> {
     let unread = |e| error("the database could not be read", e);
-    match rows.map_err(unread)?.next().await.map_err(unread)? {
-        Some(_) => Err(foreign()),
-        None => Ok(()),
-    }
+    let first = rows.map_err(unread)?.next().await.map_err(unread)?;
+    Ok(first.is_none())
+}
+
+fn no_store() -> Error {
+    Error::invalid(
+        "there is no store, and a reader makes none; check the path, or open it for writing once to make a store",
+    )
 }
 
 fn damaged_manifest() -> Error {
