@@ -1,9 +1,12 @@
 //! Stores to test with, and copies of all that is in them.
 
+use std::collections::BTreeMap;
 use std::ops::Deref;
+use std::path::{Path, PathBuf};
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use slatedb::config::Settings;
 use state_migration::{Error, MemoryStore, SlateDbStore, StreamId};
 use tempfile::TempDir;
 
@@ -19,8 +22,19 @@ impl OnDisk {
     /// # Errors
     /// The folder or the store cannot be made.
     pub async fn new() -> Result<Self, Box<dyn std::error::Error>> {
+        Self::with_settings(|_| ()).await
+    }
+
+    /// A fresh store whose database has other settings.
+    ///
+    /// # Errors
+    /// The folder or the store cannot be made.
+    pub async fn with_settings(
+        change: impl FnOnce(&mut Settings),
+    ) -> Result<Self, Box<dyn std::error::Error>> {
         let folder = tempfile::tempdir()?;
-        let store = SlateDbStore::open_local(folder.path()).await?;
+        let builder = SlateDbStore::local_builder(folder.path())?;
+        let store = builder.with_settings(change).open().await?;
         Ok(Self { store, folder })
     }
 
@@ -49,6 +63,25 @@ impl Deref for OnDisk {
     fn deref(&self) -> &SlateDbStore {
         &self.store
     }
+}
+
+/// Everything in a folder, byte for byte; `None` for a folder.
+///
+/// # Errors
+/// The folder cannot be read.
+pub fn contents(folder: &Path) -> std::io::Result<BTreeMap<PathBuf, Option<Vec<u8>>>> {
+    let mut all = BTreeMap::new();
+    for entry in std::fs::read_dir(folder)? {
+        let path = entry?.path();
+        if path.is_dir() {
+            all.append(&mut contents(&path)?);
+            all.insert(path, None);
+        } else {
+            let bytes = std::fs::read(&path)?;
+            all.insert(path, Some(bytes));
+        }
+    }
+    Ok(all)
 }
 
 /// Every key and value of a SlateDB store outside of the bookkeeping of runs,
@@ -83,7 +116,6 @@ pub async fn dump_all(store: &SlateDbStore) -> Result<Vec<(Bytes, Bytes)>, slate
 /// The keys that differ between two dumps, readable.
 #[must_use]
 pub fn differences(before: &[(Bytes, Bytes)], after: &[(Bytes, Bytes)]) -> Vec<String> {
-    use std::collections::BTreeMap;
     let (before, after): (BTreeMap<_, _>, BTreeMap<_, _>) = (
         before.iter().cloned().collect(),
         after.iter().cloned().collect(),

@@ -8,7 +8,6 @@ mod refused;
 mod writers;
 
 use std::collections::BTreeMap;
-use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,6 +17,7 @@ use slatedb::object_store::local::LocalFileSystem;
 use slatedb::object_store::path::Path as ObjectPath;
 use state_migration::{Error, ErrorKind, EventStore, SlateDbStore, StreamId};
 use state_migration_tests::orders::{self, OrderV1, identity};
+use state_migration_tests::stores;
 
 /// The row that says which format a store has.
 pub(crate) const FORMAT_KEY: &[u8] = b"mformat\0\x01";
@@ -50,18 +50,7 @@ pub(crate) async fn refused(folder: impl AsRef<Path>) -> Error {
 
 /// Everything in a folder, byte for byte; `None` for a folder.
 pub(crate) fn contents(folder: &Path) -> BTreeMap<PathBuf, Option<Vec<u8>>> {
-    let mut all = BTreeMap::new();
-    for entry in fs::read_dir(folder).unwrap() {
-        let path = entry.unwrap().path();
-        if path.is_dir() {
-            all.append(&mut contents(&path));
-            all.insert(path, None);
-        } else {
-            let bytes = fs::read(&path).unwrap();
-            all.insert(path, Some(bytes));
-        }
-    }
-    all
+    stores::contents(folder).unwrap()
 }
 
 /// A database that is no store, in a folder.
