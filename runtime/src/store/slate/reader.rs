@@ -21,7 +21,7 @@ use crate::store::records::RecordStore;
 
 /// How many polls, and how much time, a reader has to catch up before it is
 /// taken for lost.
-const POLLS_TO_CATCH_UP: u32 = 10;
+const POLLS_TO_CATCH_UP: u32 = 30;
 const TIME_TO_CATCH_UP: Duration = Duration::from_secs(5);
 
 /// A [`SlateDbStore`] that is only read: to look at a store that another
