@@ -239,6 +239,11 @@ impl Kv for SlateDbReaderKv {
         &self.rows_read
     }
 
+    fn is_single_writer(&self) -> bool {
+        // It is none at all.
+        false
+    }
+
     async fn flush(&self) -> Result<(), Error> {
         Ok(())
     }
