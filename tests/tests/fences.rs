@@ -172,6 +172,12 @@ async fn an_old_node_is_refused_with_the_typed_error() {
         assert_eq!((order.sequence(), order.state()), (1, &state));
         let error = order.reload().await.unwrap_err();
         assert!(is_migrated(&error), "{error}");
+        // Nor does it help to know where the stream ends now.
+        let head = disk.head(&stream(n)).await.unwrap().unwrap();
+        let expected = ExpectedSequence::Exact(head.sequence);
+        let paid = NewEvent::of::<OrderV1>(&OrderEvent::Paid { euro: 1 }).unwrap();
+        let refused = disk.append(&stream(n), expected, vec![paid]).await;
+        assert!(is_migrated(&refused.unwrap_err()));
     }
     let after = dump_all(&disk).await.unwrap();
     assert_eq!(differences(&before, &after), Vec::<String>::new());
@@ -179,7 +185,9 @@ async fn an_old_node_is_refused_with_the_typed_error() {
 
 /// Lets a future go as far as it comes without a file; it must not end there.
 fn start<F: Future<Output = Result<(), Error>>>(mut future: Pin<Box<F>>) -> Pin<Box<F>> {
-    let polled = future.as_mut().poll(&mut Context::from_waker(Waker::noop()));
+    let polled = future
+        .as_mut()
+        .poll(&mut Context::from_waker(Waker::noop()));
     match polled {
         Poll::Pending => future,
         Poll::Ready(outcome) => panic!("it did not wait for a file: {outcome:?}"),
