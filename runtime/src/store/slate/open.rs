@@ -20,6 +20,8 @@ use super::kv::{SlateDbKv, error};
 use super::reader::SlateDbReaderKv;
 use super::{SlateDbReader, SlateDbStore};
 use crate::error::{Error, ErrorKind};
+use crate::id::RunId;
+use crate::run::{Runs, rows};
 use crate::store::kv::{Kv, KvTxn};
 use crate::store::{key, record};
 
@@ -35,6 +37,15 @@ const UNFLUSHED_BYTES: usize = 256 << 20;
 
 /// How often a reader looks for what the writer has made durable since.
 const POLL: Duration = Duration::from_secs(1);
+
+/// How long a program that has just opened a store is given to begin its run,
+/// before another one takes it to have none. Being wrong harms no data.
+const SETTLE: Duration = Duration::from_secs(1);
+
+/// How often, and after what pause, a program that came second looks for the
+/// run of the first, to name it.
+const LOOKS: u32 = 20;
+const PAUSE: Duration = Duration::from_millis(250);
 
 /// The folders that SlateDB makes.
 const SLATEDB_FOLDERS: [&str; 5] = ["manifest", "wal", "compacted", "compactions", "gc"];
@@ -105,15 +116,34 @@ fn reader_options() -> DbReaderOptions {
     }
 }
 
+/// What is in a place, as one sees it who opens nothing.
+#[derive(Clone, Copy)]
+struct Seen {
+    /// How often it was opened; `None` if nothing is there.
+    epoch: Option<u64>,
+    /// The run that holds it.
+    holder: Option<RunId>,
+}
+
 impl SlateDbStore {
     /// Opens the store in a folder of the local disk; makes both if they are
-    /// not there. Writes are synced to the disk.
+    /// not there. Writes are synced to the disk. A writer that has it open is
+    /// [shut out](SlateDbStoreBuilder::open).
     ///
     /// # Errors
     /// The folder cannot be used, holds something else than a store, or a
     /// store of a newer format.
     pub async fn open_local(folder: impl AsRef<FolderPath>) -> Result<Self, Error> {
         Self::local_builder(folder)?.open().await
+    }
+
+    /// Opens the store in a folder of the local disk, [unless a run holds
+    /// it](SlateDbStoreBuilder::open_unless_claimed).
+    ///
+    /// # Errors
+    /// As of [`SlateDbStoreBuilder::open_unless_claimed`].
+    pub async fn open_local_unless_claimed(folder: impl AsRef<FolderPath>) -> Result<Self, Error> {
+        Self::local_builder(folder)?.open_unless_claimed().await
     }
 
     /// A builder for a store in a folder of the local disk.
@@ -208,27 +238,124 @@ impl SlateDbStoreBuilder {
         self
     }
 
-    /// Opens the store. A writer that has it open is shut out.
+    /// Opens the store. A writer that has it open is shut out, and so is its
+    /// run: this is how to take a store over, to resume a run whose program is
+    /// dead or hangs. [`open_unless_claimed`](Self::open_unless_claimed) leaves
+    /// a run alone.
     ///
     /// # Errors
     /// There is something else than a store, or a store of a newer format;
     /// then nothing is written and no writer is shut out. Or the object store
     /// cannot be used.
-    pub async fn open(self) -> Result<SlateDbStore, Error> {
-        let object_store = self.place.for_writing()?;
+    pub async fn open(mut self) -> Result<SlateDbStore, Error> {
         let in_place = self.in_place();
-        self.look_first(&object_store).await.map_err(&in_place)?;
-        let mut builder = Db::builder(self.path, object_store)
-            .with_settings(self.settings)
+        self.open_any().await.map_err(in_place)
+    }
+
+    /// Opens the store, unless a run of another program holds it. A run that
+    /// was killed holds it too, since nobody can tell: wait, or take the store
+    /// over with [`open`](Self::open) and resume the run.
+    ///
+    /// A program that has the store open and has no run is shut out. It is
+    /// given a second to begin one, which is how long this takes.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Claimed`] when a run holds the store, and
+    /// [`ErrorKind::Fenced`] when another program opened it at the same moment
+    /// and has no run yet. Else as of [`open`](Self::open).
+    pub async fn open_unless_claimed(mut self) -> Result<SlateDbStore, Error> {
+        let in_place = self.in_place();
+        self.open_unless_held().await.map_err(in_place)
+    }
+
+    async fn open_any(&mut self) -> Result<SlateDbStore, Error> {
+        let object_store = self.place.for_writing()?;
+        self.look_first(&object_store).await?;
+        self.open_at(object_store, None).await
+    }
+
+    async fn open_unless_held(&mut self) -> Result<SlateDbStore, Error> {
+        let object_store = self.place.for_writing()?;
+        let first = self.look_first(&object_store).await?;
+        if let Some(run) = first.holder {
+            return Err(claimed(run));
+        }
+        if first.epoch.is_some() {
+            tokio::time::sleep(SETTLE).await;
+            let now = self.look_first(&object_store).await?;
+            if let Some(run) = now.holder {
+                return Err(claimed(run));
+            }
+            if now.epoch != first.epoch {
+                return Err(self.came_second(&object_store).await);
+            }
+        }
+        // Of all that have seen the same epoch, one gets in.
+        let epoch = Some(first.epoch.unwrap_or(0));
+        let store = match self.open_at(object_store.clone(), epoch).await {
+            Ok(store) => store,
+            Err(error) => {
+                let now = self.look_first(&object_store).await;
+                return Err(if now.is_ok_and(|now| now.epoch == first.epoch) {
+                    error
+                } else {
+                    self.came_second(&object_store).await
+                });
+            }
+        };
+        let runs = Runs::of(&store);
+        let holder = match &runs {
+            Some(runs) => runs.claimed_by().await?,
+            None => None,
+        };
+        let Some(run) = holder else { return Ok(store) };
+        store.close().await?;
+        Err(Error::new(
+            ErrorKind::Claimed { run },
+            format!(
+                "run {run} began at the moment when the store was opened, and was shut out; take the store over with `open()` and resume the run"
+            ),
+        ))
+    }
+
+    /// Why this program cannot open the store: another one just did.
+    async fn came_second(&self, object_store: &Arc<dyn ObjectStore>) -> Error {
+        for _ in 0..LOOKS {
+            // What cannot be read while it is being made can be read later.
+            if let Ok(Seen {
+                holder: Some(run), ..
+            }) = self.look_first(object_store).await
+            {
+                return claimed(run);
+            }
+            tokio::time::sleep(PAUSE).await;
+        }
+        Error::new(
+            ErrorKind::Fenced,
+            "another program opened it at the same moment; wait until that one is done and try again, or take the store over with `open()`",
+        )
+    }
+
+    /// Opens the database, if it was opened so often before.
+    async fn open_at(
+        &mut self,
+        object_store: Arc<dyn ObjectStore>,
+        epoch: Option<u64>,
+    ) -> Result<SlateDbStore, Error> {
+        let mut builder = Db::builder(self.path.clone(), object_store)
+            .with_settings(self.settings.clone())
             .with_db_cache(cache(), 0);
-        if let Some(configure) = self.configure {
+        if let Some(configure) = self.configure.take() {
             builder = configure(builder);
+        }
+        if let Some(epoch) = epoch {
+            builder = builder.with_expected_epoch(epoch);
         }
         let db = builder
             .build()
             .await
-            .map_err(|e| in_place(error("the database could not be opened", e)))?;
-        SlateDbStore::from_db(db).await.map_err(in_place)
+            .map_err(|e| error("the database could not be opened", e))?;
+        SlateDbStore::from_db(db).await
     }
 
     /// Opens the store for reading only. Nothing is made or written, and no
@@ -243,7 +370,7 @@ impl SlateDbStoreBuilder {
 
     async fn look_and_stay(&self) -> Result<SlateDbReader, Error> {
         let object_store = self.place.for_reading()?;
-        if !self.has_manifest(&object_store).await? {
+        if self.epoch(&object_store).await?.is_none() {
             return Err(match self.nothing_else() {
                 Err(lost) if *lost.kind() == ErrorKind::Corrupt => lost,
                 _ => no_store(),
@@ -276,18 +403,33 @@ impl SlateDbStoreBuilder {
     }
 
     /// Reads what is there without writing and without shutting a writer out.
-    async fn look_first(&self, object_store: &Arc<dyn ObjectStore>) -> Result<(), Error> {
-        if !self.has_manifest(object_store).await? {
-            return self.nothing_else();
-        }
+    async fn look_first(&self, object_store: &Arc<dyn ObjectStore>) -> Result<Seen, Error> {
+        let Some(epoch) = self.epoch(object_store).await? else {
+            self.nothing_else()?;
+            return Ok(Seen {
+                epoch: None,
+                holder: None,
+            });
+        };
         let reader = self.reader(object_store.clone(), reader_options()).await?;
-        let found = is_store(&reader).await;
+        let found = async {
+            is_store(&reader).await?;
+            // The epoch was read first: who claims the store later has it open
+            // already, or finds another epoch.
+            holder(&reader).await
+        };
+        let found = found.await;
         let closed = reader.close().await;
-        found?;
-        closed.map_err(|e| error("the database could not be read", e))
+        let holder = found?;
+        closed.map_err(|e| error("the database could not be read", e))?;
+        Ok(Seen {
+            epoch: Some(epoch),
+            holder,
+        })
     }
 
-    async fn has_manifest(&self, object_store: &Arc<dyn ObjectStore>) -> Result<bool, Error> {
+    /// How often the database was opened; `None` if there is none.
+    async fn epoch(&self, object_store: &Arc<dyn ObjectStore>) -> Result<Option<u64>, Error> {
         let admin = self.admin(object_store);
         let manifest = admin.read_manifest(None).await.map_err(|e| {
             // A manifest that cannot be decoded is an internal error to SlateDB.
@@ -299,7 +441,7 @@ impl SlateDbStoreBuilder {
                 error
             }
         })?;
-        Ok(manifest.is_some())
+        Ok(manifest.map(|manifest| manifest.writer_epoch()))
     }
 
     fn admin(&self, object_store: &Arc<dyn ObjectStore>) -> Admin {
@@ -372,6 +514,24 @@ async fn is_store(reader: &DbReader) -> Result<bool, Error> {
         return Ok(true);
     }
     Err(foreign())
+}
+
+/// The run that holds a store.
+async fn holder(reader: &DbReader) -> Result<Option<RunId>, Error> {
+    let row = reader
+        .get(key::run_row(rows::CLAIM))
+        .await
+        .map_err(|e| error("the claim of a run could not be read", e))?;
+    Ok(rows::read_claim(row)?.holder.map(|holder| holder.run))
+}
+
+fn claimed(run: RunId) -> Error {
+    Error::new(
+        ErrorKind::Claimed { run },
+        format!(
+            "run {run} holds it; wait until the run has ended, or, if it is dead, take the store over with `open()`, which shuts its writer out, and resume the run"
+        ),
+    )
 }
 
 async fn is_empty(rows: Result<DbIterator, slatedb::Error>) -> Result<bool, Error> {
