@@ -77,6 +77,7 @@ async fn attempt(
             return Ok(Attempt::Done(Done::default()));
         };
         let Some(route) = work.routes.get(&head.workflow_id) else {
+            work.without_route(stream, &head.workflow_id)?;
             return Ok(Attempt::Done(Done::default()));
         };
         // A migration in between starts the replay anew.

@@ -13,7 +13,7 @@ use tokio::task::JoinSet;
 use crate::error::{Error, ErrorKind};
 use crate::id::{RunId, StreamId, WorkflowId};
 use crate::process_registry::ProcessRegistry;
-use crate::registry::Route;
+use crate::registry::{MigrationRegistry, Route, Standing};
 use crate::run::lazy::LazyBook;
 use crate::run::ledger::{Ledger, Range};
 use crate::run::rows::Part;
@@ -22,7 +22,7 @@ use crate::runner::code::{Code, NoAnswer, Watch, never_returned};
 use crate::runner::commit::{Done, Failed, Outcome};
 use crate::runner::control::{Meter, RunControl};
 use crate::runner::report::{
-    CommitForm, FailureClass, KEPT, MigrationError, MigrationReport, Stage, Visited,
+    CommitForm, FailureClass, KEPT, MigrationError, MigrationReport, SkippedBy, Stage, Visited,
 };
 use crate::runner::scan::{Candidate, Source};
 use crate::runner::{Run, commit, convert, decode_back, fold, large, plan, registry_update, scan};
@@ -49,6 +49,7 @@ pub(super) struct Work {
     pub(super) store: Store,
     /// The routes, by where they start.
     pub(super) routes: Arc<BTreeMap<WorkflowId, Route>>,
+    pub(super) migrations: Arc<MigrationRegistry>,
     pub(super) run: RunId,
     pub(super) selection: Arc<Selection>,
     /// Whether a process registry elsewhere is to be told.
@@ -57,6 +58,8 @@ pub(super) struct Work {
     pub(super) twice: bool,
     /// Whether this goes over what a run has left behind.
     pub(super) sweeps: bool,
+    /// Whether all streams are counted apart from this.
+    pub(super) full_count: bool,
     pub(super) code: Code,
     pub(super) control: RunControl,
     pub(super) chunk_processes: usize,
@@ -100,17 +103,52 @@ impl Work {
         Self {
             store,
             routes: Arc::new(routes),
+            migrations: run.migrations.clone(),
             run: run.id,
             selection: run.selection.clone(),
             remember: false,
             twice: run.twice || run.dry,
             sweeps: false,
+            full_count: run.full_count,
             code: Code::new(run.deadline),
             control: run.control.clone(),
             chunk_processes: run.chunk_processes.clamp(1, scan::CHUNK_PROCESSES),
             read_back: run.dry.then(|| run.unchecked.clone()),
             book: Book::DryRun,
         }
+    }
+
+    /// What is to be counted of those that were left alone.
+    fn counted(&self, left_alone: SkippedBy) -> SkippedBy {
+        if self.sweeps {
+            // A sweep comes by those that the run has counted already.
+            return SkippedBy::default();
+        }
+        let mut counted = left_alone;
+        if self.full_count {
+            // So does a run that looks at every stream before.
+            counted.not_selected = 0;
+        }
+        counted
+    }
+
+    /// What is to be said of a process that no route of this run is for: it
+    /// moved since it was found, or failed in an earlier run for that.
+    pub(super) fn without_route(
+        &self,
+        stream: &StreamId,
+        version: &WorkflowId,
+    ) -> Result<SkippedBy, MigrationError> {
+        let mut skipped = SkippedBy::default();
+        match self.migrations.standing(version) {
+            Standing::Newest => skipped.already_there = 1,
+            Standing::OtherWorkflow => skipped.other_workflow = 1,
+            Standing::Behind(_) => skipped.not_selected = 1,
+            Standing::NoRoute => {
+                return Err(plan::no_route(&self.migrations, stream.clone(), version));
+            }
+        }
+        Ok(skipped)
     }
 
     /// The run whose failures are not to be come back to: its own, where it
@@ -232,8 +270,11 @@ impl Execution<'_> {
             .into_iter()
             .filter(|range| matches!(range.row.part, Part::Migrate | Part::Sweep))
             .partition(|range| range.row.part == Part::Migrate);
+        // Processes that no route is for are not among the first so many.
+        let counts = main.iter().map(|range| range.row.counts);
+        let so_far = counts.map(|counts| counts.migrated + counts.failed).sum();
         let left: Vec<Range> = main.into_iter().filter(|range| !range.row.done).collect();
-        *passed = self.pass(&source, left).await;
+        *passed = self.pass(&source, left, so_far).await;
         if !passed.broken && !passed.cancelled && !run.dry {
             self.sweep(&source, sweeps, passed).await?;
         }
@@ -372,6 +413,7 @@ impl Execution<'_> {
         loop {
             let page = due.peek(self.work.chunk_processes).await?;
             let (skipped_by, up_to) = due.up_to(page.len());
+            let skipped_by = self.work.counted(skipped_by);
             let outcome = || Outcome {
                 failed: page
                     .iter()
@@ -423,8 +465,8 @@ impl Execution<'_> {
         }
     }
 
-    /// Goes over ranges, with several workers.
-    async fn pass(&mut self, source: &Source, ranges: Vec<Range>) -> Passed {
+    /// Goes over ranges, with several workers, after so many processes.
+    async fn pass(&mut self, source: &Source, ranges: Vec<Range>, so_far: u64) -> Passed {
         let mut passed = Passed::default();
         if ranges.is_empty() {
             return passed;
@@ -434,8 +476,7 @@ impl Execution<'_> {
         let (sender, told) = mpsc::channel(WAITING);
         let mut tasks = JoinSet::new();
         let limit = self.work.selection.limit();
-        let counts = self.meter_counts();
-        let so_far = usize::try_from(counts.migrated + counts.failed).unwrap_or(usize::MAX);
+        let so_far = usize::try_from(so_far).unwrap_or(usize::MAX);
         for _ in 0..workers {
             let worker = Worker {
                 work: self.work.clone(),
@@ -459,10 +500,6 @@ impl Execution<'_> {
         }
         passed.cancelled = self.run.control.is_cancelled();
         passed
-    }
-
-    fn meter_counts(&self) -> RunCounts {
-        self.run.control.progress().counts
     }
 
     /// Listens to the workers, and to the handle that pauses them.
@@ -536,7 +573,7 @@ impl Execution<'_> {
                 range.row.done = false;
             }
             self.work.sweeps = true;
-            let swept = self.pass(&Source::Index(left.into()), ranges).await;
+            let swept = self.pass(&Source::Index(left.into()), ranges, 0).await;
             self.work.sweeps = false;
             passed.broken |= swept.broken;
             passed.cancelled |= swept.cancelled;
@@ -711,12 +748,7 @@ impl Worker {
         let (skipped_by, up_to) = due.up_to(0);
         let outcome = || Outcome {
             counts: RunCounts {
-                // A sweep comes by those that the run has counted already.
-                skipped_by: if self.work.sweeps {
-                    Default::default()
-                } else {
-                    skipped_by
-                },
+                skipped_by: self.work.counted(skipped_by),
                 ..RunCounts::default()
             },
             up_to: up_to.clone(),
@@ -771,6 +803,7 @@ impl Work {
             match process {
                 Worked::Converted(converted) => outcome.converted.push(*converted),
                 Worked::Finished(stream, version) => outcome.finished.push((stream, version)),
+                Worked::Elsewhere(skipped) => outcome.counts.skipped_by.add(&skipped),
                 Worked::Failed(error, version) => {
                     let at = Some(version);
                     outcome.failed.push(Failed { error, at });
@@ -778,9 +811,7 @@ impl Work {
             }
         }
         let (skipped_by, up_to) = due.up_to(covered);
-        if !work.sweeps {
-            outcome.counts.skipped_by = skipped_by;
-        }
+        outcome.counts.skipped_by.add(&work.counted(skipped_by));
         outcome.counts.skipped_by.finished += outcome.finished.len();
         outcome.up_to = up_to;
         let mut done = commit::chunk(work, chunk, outcome, range).await?;
@@ -809,6 +840,8 @@ pub(super) enum Chunked {
 enum Worked {
     Converted(Box<convert::Converted>),
     Finished(StreamId, WorkflowId),
+    /// No route of the run is for it, and none need be.
+    Elsewhere(SkippedBy),
     Failed(MigrationError, WorkflowId),
 }
 
@@ -818,10 +851,14 @@ fn fold_and_convert_all(work: &Work, processes: Vec<scan::Scanned>, watch: &Watc
     for scanned in processes {
         // The index is read before the transaction begins; the head says where
         // the process stands.
-        let Some(route) = work.routes.get(&scanned.head.workflow_id) else {
+        let (stream, version) = (scanned.stream.clone(), scanned.head.workflow_id.clone());
+        let Some(route) = work.routes.get(&version) else {
+            worked.push(match work.without_route(&stream, &version) {
+                Ok(skipped) => Worked::Elsewhere(skipped),
+                Err(error) => Worked::Failed(error, version),
+            });
             continue;
         };
-        let (stream, version) = (scanned.stream.clone(), scanned.head.workflow_id.clone());
         let again = work.twice.then(|| scanned.clone());
         let deadline = work.code.deadline();
         let converted = watch

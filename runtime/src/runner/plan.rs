@@ -66,6 +66,9 @@ pub(super) async fn count_all(
                     _ => return Err(error),
                 },
                 Ok(None) => report.skip(|s| s.empty += 1),
+                Ok(Some(head)) if !run.selection.selects_workflow(head.workflow_id.name()) => {
+                    report.skip(|s| s.not_selected += 1);
+                }
                 Ok(Some(head)) => match run.migrations.standing(&head.workflow_id) {
                     Standing::OtherWorkflow => report.skip(|s| s.other_workflow += 1),
                     Standing::Newest => {
