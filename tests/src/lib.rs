@@ -2,6 +2,7 @@
 //! and byte-for-byte copies of stores.
 
 pub mod faulty;
+pub mod jobs;
 pub mod lossy;
 pub mod orders;
 pub mod stores;
