@@ -141,6 +141,18 @@ impl Selection {
         common(ranges, &self.ranges())
     }
 
+    /// Whether it leaves out streams without looking at each of them.
+    #[cfg_attr(not(feature = "tokio"), allow(dead_code))]
+    pub(crate) fn is_bounded(&self) -> bool {
+        self.streams.is_some() || self.prefix.is_some() || self.tenants.is_some()
+    }
+
+    /// Whether it may leave out a stream by its id.
+    #[cfg_attr(not(feature = "tokio"), allow(dead_code))]
+    pub(crate) fn is_partial(&self) -> bool {
+        self.is_bounded() || self.share.is_some()
+    }
+
     /// What all selected streams start with, as far as one prefix tells.
     pub(crate) fn list_prefix(&self) -> Option<String> {
         match (&self.prefix, &self.tenants) {

@@ -142,6 +142,7 @@ async fn resumable(store: &Store, id: RunId) -> Result<RunRecord, Error> {
         )));
     }
     record.executions += 1;
+    record.ended = None;
     Ok(record)
 }
 

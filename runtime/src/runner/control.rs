@@ -3,10 +3,12 @@
 use std::collections::VecDeque;
 use std::fmt;
 use std::num::NonZeroU32;
+use std::pin::pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use futures_util::StreamExt;
+use futures_util::future::{Either, select};
 use futures_util::stream::{self, BoxStream};
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
@@ -84,6 +86,8 @@ pub struct RunControl {
 struct Inner {
     wanted: watch::Sender<Wanted>,
     progress: watch::Sender<Progress>,
+    /// Whether the last run is over, in whatever state it ended.
+    over: watch::Sender<bool>,
     /// When the next process may be begun.
     next: Mutex<Option<Instant>>,
 }
@@ -116,6 +120,7 @@ impl RunControl {
             inner: Arc::new(Inner {
                 wanted: watch::Sender::new(wanted),
                 progress: watch::Sender::new(progress),
+                over: watch::Sender::new(false),
                 next: Mutex::default(),
             }),
         }
@@ -155,19 +160,26 @@ impl RunControl {
         self.inner.progress.borrow().clone()
     }
 
-    /// How far the run is, now and after each change, until it ends. One who
-    /// is slow to look misses changes, and never the last one.
+    /// How far the run is, now and after each change, until it ends, also when
+    /// it is refused or broken off. One who is slow to look misses changes, and
+    /// never the last one.
     #[must_use]
     pub fn watch(&self) -> BoxStream<'static, Progress> {
-        let changes = self.inner.progress.subscribe();
-        stream::unfold(Some((changes, true)), |watching| async move {
-            let (mut changes, first) = watching?;
+        let progress = self.inner.progress.subscribe();
+        let over = self.inner.over.subscribe();
+        stream::unfold(Some((progress, over, true)), |watching| async move {
+            let (mut progress, mut over, first) = watching?;
             if !first {
-                changes.changed().await.ok()?;
+                let (changed, ended) = (pin!(progress.changed()), pin!(over.wait_for(|o| *o)));
+                match select(changed, ended).await {
+                    Either::Left((changed, _)) => changed.ok()?,
+                    Either::Right((ended, _)) => drop(ended.ok()?),
+                }
             }
-            let progress = changes.borrow_and_update().clone();
-            let over = progress.state.is_done() || progress.state == RunState::Cancelled;
-            Some((progress, (!over).then_some((changes, false))))
+            // What is published is published before the run is over.
+            let is_over = *over.borrow();
+            let now = progress.borrow_and_update().clone();
+            Some((now, (!is_over).then_some((progress, over, false))))
         })
         .boxed()
     }
@@ -184,8 +196,18 @@ impl RunControl {
         self.inner.wanted.borrow().cancelled
     }
 
+    pub(super) fn is_paused(&self) -> bool {
+        self.inner.wanted.borrow().paused
+    }
+
+    /// A run begins.
+    pub(super) fn begin(&self) {
+        self.inner.over.send_replace(false);
+    }
+
     /// A run has ended; the next one is not cancelled by what ended this one.
-    pub(super) fn reset(&self) {
+    pub(super) fn end(&self) {
+        self.inner.over.send_replace(true);
         self.inner
             .wanted
             .send_modify(|wanted| wanted.cancelled = false);
@@ -205,26 +227,27 @@ impl RunControl {
         }
     }
 
-    /// Waits until so many processes may be looked at. `false`: the run was
-    /// cancelled.
-    pub(super) async fn may_go_on(&self, processes: usize) -> bool {
+    /// Waits until so many processes may be looked at.
+    pub(super) async fn may_go_on(&self, processes: usize) -> Go {
         let mut changes = self.inner.wanted.subscribe();
+        let mut go = Go::On;
         loop {
             let wanted = *changes.borrow_and_update();
             if wanted.cancelled {
-                return false;
+                return Go::Nowhere;
             }
             if wanted.paused {
+                go = Go::OnAfterAPause;
                 // The sender lives as long as this does.
                 let _ = changes.changed().await;
                 continue;
             }
             let Some(rate) = wanted.per_second else {
-                return true;
+                return go;
             };
             let turn = self.turn(rate, processes);
             if timeout_at(turn, changes.changed()).await.is_err() {
-                return true;
+                return go;
             }
             // At another rate the turns are dealt out anew.
             *self
@@ -253,6 +276,16 @@ impl RunControl {
     pub(super) fn publish(&self, progress: Progress) {
         self.inner.progress.send_replace(progress);
     }
+}
+
+/// What a worker may do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Go {
+    On,
+    /// Go on; the processes may have been decided about in the meantime.
+    OnAfterAPause,
+    /// The run was cancelled.
+    Nowhere,
 }
 
 /// Tells when the run is to be paused or to go on.
@@ -296,8 +329,8 @@ impl Meter {
     }
 
     /// So many more are to come.
-    pub(super) fn expect(&mut self, more: u64) {
-        self.progress.expected = Some(self.progress.counts.processes() + more);
+    pub(super) fn expect(&mut self, more: Option<u64>) {
+        self.progress.expected = more.map(|more| self.progress.counts.processes() + more);
     }
 
     pub(super) fn add(&mut self, counts: &RunCounts) -> Progress {

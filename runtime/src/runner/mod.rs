@@ -510,6 +510,17 @@ impl<M, ES: EventStore, SS: SnapshotStore> MigrationRunner<M, ES, SS> {
         registry: Option<&dyn ProcessRegistry>,
         wanted: Wanted,
     ) -> MigrationReport {
+        self.control.begin();
+        let report = self.started(registry, wanted).await;
+        self.control.end();
+        report
+    }
+
+    async fn started(
+        &self,
+        registry: Option<&dyn ProcessRegistry>,
+        wanted: Wanted,
+    ) -> MigrationReport {
         if let Some(refusal) = refusal(cfg!(panic = "abort")) {
             return MigrationReport::refused(refusal);
         }
@@ -552,7 +563,6 @@ impl<M, ES: EventStore, SS: SnapshotStore> MigrationRunner<M, ES, SS> {
             },
         };
         run.unchecked.warn(&mut report);
-        self.control.reset();
         report
     }
 

@@ -20,7 +20,7 @@ use crate::run::rows::Part;
 use crate::run::{RunCounts, RunKind, RunState};
 use crate::runner::code::{Code, NoAnswer, Watch, never_returned};
 use crate::runner::commit::{Done, Failed, Outcome};
-use crate::runner::control::{Meter, RunControl};
+use crate::runner::control::{Go, Meter, RunControl};
 use crate::runner::report::{
     CommitForm, FailureClass, KEPT, MigrationError, MigrationReport, SkippedBy, Stage, Visited,
 };
@@ -258,8 +258,9 @@ impl Execution<'_> {
         }
         let present = plan::present(run, &store).await?;
         let source = self.source(&present.sources);
+        let mut due = None;
         if is_new {
-            ranges = self.lay(&source, &present).await?;
+            (ranges, due) = self.lay(&source, &present).await?;
         }
         for range in &mut ranges {
             if let (Part::Strays(version), false) = (range.row.part.clone(), range.row.done) {
@@ -273,6 +274,8 @@ impl Execution<'_> {
         // Processes that no route is for are not among the first so many.
         let counts = main.iter().map(|range| range.row.counts);
         let so_far = counts.map(|counts| counts.migrated + counts.failed).sum();
+        let more = self.more(&source, &present, &main, due, so_far).await?;
+        self.meter.expect(more);
         let left: Vec<Range> = main.into_iter().filter(|range| !range.row.done).collect();
         *passed = self.pass(&source, left, so_far).await;
         if !passed.broken && !passed.cancelled && !run.dry {
@@ -298,9 +301,51 @@ impl Execution<'_> {
         }
     }
 
-    /// Cuts the run into ranges.
-    async fn lay(&mut self, source: &Source, present: &plan::Present) -> Result<Vec<Range>, Error> {
-        let mut parts = Vec::new();
+    /// About how many processes are still to come; `None` when that is not
+    /// known. `due` is how many stand at the old versions, if they were counted.
+    async fn more(
+        &self,
+        source: &Source,
+        present: &plan::Present,
+        main: &[Range],
+        due: Option<u64>,
+        so_far: u64,
+    ) -> Result<Option<u64>, Error> {
+        let selection = &self.work.selection;
+        let left_out = selection.is_bounded() || self.run.full_count && selection.is_partial();
+        let limit = selection
+            .limit()
+            .map(|limit| (limit as u64).saturating_sub(so_far));
+        let all = match (source, due) {
+            (Source::Failures { of, classes }, _) => {
+                count_failures(&self.work.store, *of, classes).await?
+            }
+            (Source::Index(_), _) if left_out => return Ok(limit),
+            (Source::Index(_), Some(due)) => due,
+            (Source::Index(_), None) => {
+                let store = &self.work.store;
+                store.split(&present.sources, 1, 1).await?.processes
+            }
+        };
+        // Those of them that were looked at, and are there still.
+        let counts = main.iter().map(|range| range.row.counts);
+        let stay = |counts: RunCounts| counts.processes() - counts.migrated;
+        let gone = |counts: RunCounts| match source {
+            Source::Failures { .. } => counts.processes(),
+            Source::Index(_) => stay(counts),
+        };
+        let more = all.saturating_sub(counts.map(gone).sum());
+        Ok(Some(limit.map_or(more, |limit| more.min(limit))))
+    }
+
+    /// Cuts the run into ranges; also returns how many processes are due, if
+    /// that came to light.
+    async fn lay(
+        &mut self,
+        source: &Source,
+        present: &plan::Present,
+    ) -> Result<(Vec<Range>, Option<u64>), Error> {
+        let (mut parts, mut due) = (Vec::new(), None);
         if matches!(source, Source::Index(_)) {
             for version in &present.strays {
                 parts.push((Part::Strays(version.clone()), StreamRange::default()));
@@ -313,28 +358,26 @@ impl Execution<'_> {
                 .store
                 .split(&present.sources, pieces, self.work.chunk_processes)
                 .await?;
-            self.meter.expect(split.processes);
+            due = Some(split.processes);
             let ranges = self.work.selection.within(&split.ranges);
             parts.extend(ranges.into_iter().map(|range| (Part::Migrate, range)));
         } else if matches!(source, Source::Failures { .. }) {
             parts.push((Part::Migrate, StreamRange::default()));
         }
         if parts.is_empty() {
-            return Ok(Vec::new());
+            return Ok((Vec::new(), due));
         }
         if self.run.full_count {
             // What was counted before, so that a resumed run need not again.
             parts.push((Part::Count, StreamRange::default()));
         }
         let Some(ledger) = self.work.book.ledger() else {
-            return Ok(parts
-                .into_iter()
-                .map(|(part, range)| {
-                    let mut range = Range::of(range);
-                    range.row.part = part;
-                    range
-                })
-                .collect());
+            let ranges = parts.into_iter().map(|(part, range)| {
+                let mut range = Range::of(range);
+                range.row.part = part;
+                range
+            });
+            return Ok((ranges.collect(), due));
         };
         let mut ranges = ledger.lay(0, parts).await?;
         for range in ranges.iter_mut().filter(|r| r.row.part == Part::Count) {
@@ -347,9 +390,10 @@ impl Execution<'_> {
                 at_end: true,
                 ..Outcome::default()
             };
-            commit::without_reading(&self.work, outcome, range).await?;
+            let done = commit::without_reading(&self.work, outcome, range).await?;
+            self.run.control.publish(self.meter.add(&done.counts));
         }
-        Ok(ranges)
+        Ok((ranges, due))
     }
 
     /// What the run had done before it was resumed.
@@ -505,6 +549,9 @@ impl Execution<'_> {
     /// Listens to the workers, and to the handle that pauses them.
     async fn listen(&mut self, mut told: mpsc::Receiver<Told>, passed: &mut Passed) {
         let mut changes = self.run.control.changes();
+        if self.run.control.is_paused() {
+            self.note(RunState::Paused).await;
+        }
         loop {
             let next = {
                 let (told, changed) = (pin!(told.recv()), pin!(changes.paused()));
@@ -526,15 +573,20 @@ impl Execution<'_> {
                     } else {
                         RunState::Running
                     };
-                    if let Err(error) = self.publish(state).await {
-                        // The workers run into the same, and end.
-                        self.report.warn(
-                            StreamId::literal("(run)"),
-                            format!("that the run is {state} could not be recorded: {error}"),
-                        );
-                    }
+                    self.note(state).await;
                 }
             }
+        }
+    }
+
+    /// Records that the run was paused, or goes on.
+    async fn note(&mut self, state: RunState) {
+        if let Err(error) = self.publish(state).await {
+            // The workers run into the same, and end.
+            self.report.warn(
+                StreamId::literal("(run)"),
+                format!("that the run is {state} could not be recorded: {error}"),
+            );
         }
     }
 
@@ -592,6 +644,20 @@ impl Execution<'_> {
             ),
         });
         Ok(())
+    }
+}
+
+/// How many processes failed in a run; of some classes only, if any are named.
+async fn count_failures(store: &Store, run: RunId, classes: &[FailureClass]) -> Result<u64, Error> {
+    let (mut count, mut after) = (0, None);
+    loop {
+        let found =
+            crate::run::history::failures(store, run, classes, after.as_ref(), None, KEPT).await?;
+        count += found.len() as u64;
+        if found.len() < KEPT {
+            return Ok(count);
+        }
+        after = found.into_iter().next_back().map(|f| f.error.stream_id);
     }
 }
 
@@ -682,8 +748,22 @@ impl Worker {
                 let done = self.end_range(&due, range).await;
                 return self.tell(done.map_err(|e| broken(None, e))?).await;
             };
-            if !self.work.control.may_go_on(streams.len()).await {
-                return Err(Stop::Ended);
+            match self.work.control.may_go_on(streams.len()).await {
+                // A dry run keeps no place to go on from.
+                Go::On => {}
+                Go::OnAfterAPause if self.work.book.is_dry() => {}
+                Go::OnAfterAPause => {
+                    // An operator may have decided about them meanwhile.
+                    due = scan::Due::new(
+                        self.work.store.clone(),
+                        &self.source,
+                        range.row.rest(),
+                        self.work.selection.clone(),
+                        Some(self.work.run),
+                    );
+                    continue;
+                }
+                Go::Nowhere => return Err(Stop::Ended),
             }
             let alone = streams.len() == 1;
             match self.work.migrate_chunk(&due, streams, range).await {
