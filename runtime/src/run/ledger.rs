@@ -405,6 +405,11 @@ impl Ledger {
         Err(in_the_way())
     }
 
+    /// Whether a process has failed in this run.
+    pub(crate) async fn has_failed(&self, stream: &StreamId) -> Result<bool, Error> {
+        Ok(attempt(&self.store, self.run(), stream).await? > 0)
+    }
+
     /// The row of a failure, for the chunk that the failure is part of.
     pub(crate) async fn put_failure(
         &self,

@@ -363,3 +363,68 @@ impl Meter {
         self.progress.clone()
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    fn rate(per_second: u32) -> NonZeroU32 {
+        NonZeroU32::new(per_second).unwrap()
+    }
+
+    /// Without `next` all have their turn at once.
+    #[tokio::test]
+    async fn turns_follow_each_other_at_the_rate() {
+        let control = RunControl::new();
+        let first = control.turn(rate(10), 5);
+        let second = control.turn(rate(10), 1);
+        let third = control.turn(rate(10), 1);
+        assert!(first <= Instant::now());
+        assert_eq!(second - first, Duration::from_millis(500));
+        assert_eq!(third - second, Duration::from_millis(100));
+        // What was not used is not saved up.
+        *control.inner.next.lock().unwrap() = Instant::now().checked_sub(WINDOW);
+        assert!(control.turn(rate(10), 1) + WINDOW / 2 > Instant::now());
+    }
+
+    #[test]
+    fn a_slow_run_moves_in_small_chunks() {
+        let control = RunControl::new();
+        for (throttle, chunk) in [
+            (None, usize::MAX),
+            (Some(rate(1)), 1),
+            (Some(rate(19)), 1),
+            (Some(rate(500)), 50),
+        ] {
+            control.throttle(throttle);
+            assert_eq!(control.chunk_limit(), chunk);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_worker_waits_for_its_turn_and_hears_of_changes() {
+        let control = RunControl::new();
+        assert_eq!(control.may_go_on(1).await, Go::On);
+        control.throttle(Some(rate(1)));
+        assert_eq!(control.may_go_on(3_600).await, Go::On);
+        // The next turn is in an hour.
+        let waits = tokio::spawn({
+            let control = control.clone();
+            async move { control.may_go_on(1).await }
+        });
+        tokio::task::yield_now().await;
+        control.pause();
+        control.throttle(None);
+        tokio::task::yield_now().await;
+        assert!(!waits.is_finished());
+        control.resume();
+        assert_eq!(waits.await.unwrap(), Go::OnAfterAPause);
+        control.pause();
+        control.cancel();
+        assert_eq!(control.may_go_on(1).await, Go::Nowhere);
+        control.end();
+        control.resume();
+        assert_eq!(control.may_go_on(1).await, Go::On);
+    }
+}

@@ -1,12 +1,14 @@
 //! A process whose events do not fit into a chunk: folded page by page outside
 //! of any transaction, then finished in one that reads only what came since.
 
+use std::time::Duration;
+
 use crate::id::StreamId;
 use crate::run::ledger::Range;
 use crate::runner::commit::{Done, Moved, Outcome};
 use crate::runner::convert::Converted;
 use crate::runner::one_transaction::{ATTEMPTS, Book, Work};
-use crate::runner::report::MigrationError;
+use crate::runner::report::{MigrationError, SkippedBy};
 use crate::runner::{commit, convert, decode_back, fold, scan};
 
 /// How many events are read at a time.
@@ -19,12 +21,26 @@ struct Progress {
     bytes: u64,
 }
 
+/// What a run covers with a process: those that it left alone around it, and
+/// how far it is then.
+pub(super) struct Covered {
+    pub(super) skipped_by: SkippedBy,
+    pub(super) up_to: Option<StreamId>,
+}
+
 /// What became of a process.
+pub(super) enum Large {
+    /// It was moved, or found to be over, durably.
+    Done(Done),
+    /// It is none of this run's any more; nothing was written.
+    Gone(SkippedBy),
+}
+
+/// What became of it at one attempt.
 enum Attempt {
     /// It would be moved, if anything was to be written.
     Ready(Box<Converted>),
-    /// It was moved, or found to be over, or to stand elsewhere by now.
-    Done(Done),
+    Over(Large),
 }
 
 /// Migrates one process; where nothing is to be written, works on it twice.
@@ -32,13 +48,14 @@ pub(super) async fn process(
     work: &Work,
     stream: &StreamId,
     range: &mut Range,
-) -> Result<Done, MigrationError> {
-    let first = match attempt(work, stream, range).await? {
-        Attempt::Done(done) => return Ok(done),
+    covered: &Covered,
+) -> Result<Large, MigrationError> {
+    let first = match attempt(work, stream, range, covered).await? {
+        Attempt::Over(large) => return Ok(large),
         Attempt::Ready(first) => first,
     };
     if work.twice
-        && let Attempt::Ready(second) = attempt(work, stream, range).await?
+        && let Attempt::Ready(second) = attempt(work, stream, range, covered).await?
     {
         convert::same(&first, &second)?;
     }
@@ -60,25 +77,27 @@ pub(super) async fn process(
             .await
             .map_err(|none| none.of(stream))??;
     }
+    done.counts.skipped_by = covered.skipped_by;
     done.counts.migrated = 1;
     done.counts.large = 1;
-    Ok(done)
+    Ok(Large::Done(done))
 }
 
 async fn attempt(
     work: &Work,
     stream: &StreamId,
     range: &mut Range,
+    covered: &Covered,
 ) -> Result<Attempt, MigrationError> {
+    let gone = |skipped| Ok(Attempt::Over(Large::Gone(skipped)));
     let unread = |error| scan::unread(stream, &error);
     let mut progress: Option<(Option<u64>, Progress)> = None;
-    for _ in 0..ATTEMPTS {
+    for attempts in 0..ATTEMPTS {
         let Some(head) = work.store.head(stream).await.map_err(unread)? else {
-            return Ok(Attempt::Done(Done::default()));
+            return gone(SkippedBy::default());
         };
         let Some(route) = work.routes.get(&head.workflow_id) else {
-            work.without_route(stream, &head.workflow_id)?;
-            return Ok(Attempt::Done(Done::default()));
+            return gone(work.without_route(stream, &head.workflow_id)?);
         };
         // A migration in between starts the replay anew.
         let here = match progress.take() {
@@ -119,7 +138,11 @@ async fn attempt(
                 })
                 .await
                 .map_err(|none| none.of(stream))??;
-            let mut outcome = Outcome::default();
+            let mut outcome = Outcome {
+                up_to: covered.up_to.clone(),
+                ..Outcome::default()
+            };
+            outcome.counts.skipped_by = covered.skipped_by;
             outcome.counts.bytes = here.bytes;
             match converted {
                 Some(converted) if work.book.is_dry() => {
@@ -130,7 +153,7 @@ async fn attempt(
                     outcome.converted.push(converted);
                 }
                 None => {
-                    outcome.counts.skipped_by.finished = 1;
+                    outcome.counts.skipped_by.finished += 1;
                     let at = head.workflow_id.clone();
                     outcome.finished.push((stream.clone(), at));
                 }
@@ -139,8 +162,11 @@ async fn attempt(
                 same_again(work, stream, &outcome).await?;
             }
             match commit::chunk(work, scanned.chunk, outcome, range).await {
-                Ok(done) => return Ok(Attempt::Done(done)),
-                Err(error) if error.is_conflict() => {}
+                Ok(done) => return Ok(Attempt::Over(Large::Done(done))),
+                // Let the other writer finish; it has right of way.
+                Err(error) if error.is_conflict() => {
+                    tokio::time::sleep(Duration::from_millis(1 << attempts.min(6))).await;
+                }
                 Err(error) => return Err(commit::failed(stream, &error)),
             }
         }
@@ -165,7 +191,12 @@ async fn same_again(
         ..work.clone()
     };
     let mut nowhere = Range::nowhere();
-    if let Attempt::Ready(second) = Box::pin(attempt(&dry, stream, &mut nowhere)).await? {
+    let covered = Covered {
+        skipped_by: SkippedBy::default(),
+        up_to: None,
+    };
+    let second = Box::pin(attempt(&dry, stream, &mut nowhere, &covered)).await?;
+    if let Attempt::Ready(second) = second {
         convert::same(first, &second)?;
     }
     Ok(())

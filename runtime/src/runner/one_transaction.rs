@@ -281,11 +281,34 @@ impl Execution<'_> {
         if !passed.broken && !passed.cancelled && !run.dry {
             self.sweep(&source, sweeps, passed).await?;
         }
-        for error in unread {
-            // The index led to some of them.
-            if !self.report.errors.contains(&error) {
-                self.report.fail(error);
+        self.report_unread(unread).await
+    }
+
+    /// What a full count could not read, and the index did not lead to.
+    async fn report_unread(&mut self, unread: Vec<MigrationError>) -> Result<(), Error> {
+        let ledger = self.work.book.ledger().cloned();
+        let Some(ledger) = ledger.filter(|_| !unread.is_empty()) else {
+            for error in unread {
+                if !self.report.errors.contains(&error) {
+                    self.report.fail(error);
+                }
             }
+            return Ok(());
+        };
+        let first = u32::try_from(ledger.ranges().await?.len()).unwrap_or(u32::MAX);
+        let part = (Part::Count, StreamRange::default());
+        for range in &mut ledger.lay(first, vec![part]).await? {
+            for error in &unread {
+                if !ledger.has_failed(&error.stream_id).await? {
+                    let done = commit::failure(&self.work, error.clone(), None, range).await?;
+                    self.add(done).await;
+                }
+            }
+            let done = || Outcome {
+                at_end: true,
+                ..Outcome::default()
+            };
+            commit::without_reading(&self.work, done, range).await?;
         }
         Ok(())
     }
@@ -767,10 +790,17 @@ impl Worker {
             }
             let alone = streams.len() == 1;
             match self.work.migrate_chunk(&due, streams, range).await {
-                Ok(Chunked::Committed { done, covered }) => {
+                Ok(Chunked::Committed {
+                    done,
+                    covered,
+                    large,
+                }) => {
                     due.done(covered);
                     conflicts = 0;
-                    size = (size * 2).min(self.work.chunk_processes);
+                    // What was read beyond a large one was read in vain; more of
+                    // them may follow.
+                    size = if large { 1 } else { size * 2 };
+                    size = size.min(self.work.chunk_processes);
                     self.tell(done).await?;
                 }
                 Ok(Chunked::Stuck(stream)) => {
@@ -848,14 +878,29 @@ impl Work {
         range: &mut Range,
     ) -> Result<Chunked, Error> {
         let work = self;
-        let streams = candidates.iter().map(|c| c.stream.clone()).collect();
+        let mut streams: Vec<StreamId> = candidates.into_iter().map(|c| c.stream).collect();
+        let all = streams.len();
+        // One that is too large is no part of a chunk: whoever writes to it
+        // would be in the way of the others, and of itself.
+        let scanned = loop {
+            let scanned = scan::chunk(&work.store, streams.clone(), None).await?;
+            let Some(large) = scanned.too_large.first().cloned() else {
+                break scanned;
+            };
+            drop(scanned);
+            match streams.iter().position(|stream| *stream == large) {
+                None | Some(0) => return self.migrate_large(due, large, range).await,
+                Some(before) => streams.truncate(before),
+            }
+        };
+        let before_large = streams.len() < all;
         let scan::ScannedChunk {
             chunk,
             processes,
-            too_large,
+            too_large: _,
             failed,
             covered,
-        } = scan::chunk(&work.store, streams, None).await?;
+        } = scanned;
         let mut outcome = Outcome::default();
         let at = |stream: &StreamId| due.version_of(stream);
         for error in failed {
@@ -894,24 +939,77 @@ impl Work {
         outcome.counts.skipped_by.add(&work.counted(skipped_by));
         outcome.counts.skipped_by.finished += outcome.finished.len();
         outcome.up_to = up_to;
-        let mut done = commit::chunk(work, chunk, outcome, range).await?;
-        for stream in too_large {
-            let more = match large::process(work, &stream, range).await {
-                Ok(more) => more,
-                Err(error) => commit::failure(work, error, at(&stream), range).await?,
-            };
-            done.moved.extend(more.moved);
-            done.failed.extend(more.failed);
-            done.counts.add(&more.counts);
-        }
-        Ok(Chunked::Committed { done, covered })
+        let done = commit::chunk(work, chunk, outcome, range).await?;
+        Ok(Chunked::Committed {
+            done,
+            covered,
+            large: before_large,
+        })
+    }
+
+    /// Migrates a process that does not fit into a chunk, the first of those
+    /// that are due.
+    async fn migrate_large(
+        &self,
+        due: &scan::Due,
+        stream: StreamId,
+        range: &mut Range,
+    ) -> Result<Chunked, Error> {
+        let work = self;
+        let (skipped_by, up_to) = due.up_to(1);
+        let mut covered = large::Covered {
+            skipped_by: work.counted(skipped_by),
+            up_to,
+        };
+        let mut failed = None;
+        let over = match large::process(work, &stream, range, &covered).await {
+            Ok(large::Large::Done(done)) => Some(done),
+            Ok(large::Large::Gone(skipped)) => {
+                covered.skipped_by.add(&skipped);
+                None
+            }
+            Err(error) => {
+                failed = Some(error);
+                None
+            }
+        };
+        let at = due.version_of(&stream);
+        let outcome = || Outcome {
+            failed: failed
+                .iter()
+                .map(|error| Failed {
+                    error: error.clone(),
+                    at: at.clone(),
+                })
+                .collect(),
+            counts: RunCounts {
+                skipped_by: covered.skipped_by,
+                ..RunCounts::default()
+            },
+            up_to: covered.up_to.clone(),
+            ..Outcome::default()
+        };
+        let done = match over {
+            Some(done) => done,
+            None => commit::without_reading(work, outcome, range).await?,
+        };
+        Ok(Chunked::Committed {
+            done,
+            covered: 1,
+            large: true,
+        })
     }
 }
 
 /// What became of a chunk.
 pub(super) enum Chunked {
     /// It is durable.
-    Committed { done: Done, covered: usize },
+    Committed {
+        done: Done,
+        covered: usize,
+        /// Whether a process was met that is too large for a chunk.
+        large: bool,
+    },
     /// The code for one process does not return; nothing was committed.
     Stuck(StreamId),
 }
