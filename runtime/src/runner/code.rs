@@ -192,3 +192,100 @@ impl Code {
         Ok(thread)
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::panic)]
+mod tests {
+    use super::*;
+
+    fn stream() -> StreamId {
+        StreamId::new("process/t/p").unwrap()
+    }
+
+    fn idle(code: &Code) -> usize {
+        code.idle.lock().unwrap().len()
+    }
+
+    /// Without the look at `longer_than` it is waited for for ever.
+    #[tokio::test]
+    async fn a_thread_that_is_stuck_is_given_up_and_others_go_on() {
+        let code = Code::new(Duration::from_millis(20));
+        let stuck = code.run(|watch| {
+            let forever = || -> Result<(), MigrationError> {
+                loop {
+                    std::thread::park();
+                }
+            };
+            watch.over(&stream(), Duration::from_millis(20), forever)
+        });
+        let began = Instant::now();
+        let other = code.run(|_| 7);
+        let (stuck, other) = tokio::join!(stuck, other);
+        assert!(began.elapsed() >= Duration::from_millis(40));
+        assert_eq!(other.unwrap(), 7);
+        let Err(NoAnswer::Stuck(named)) = stuck else {
+            panic!("it is stuck");
+        };
+        assert_eq!(named, stream());
+        assert_eq!(idle(&code), 1, "the other one's thread only");
+        let failure = NoAnswer::Stuck(stream()).of(&stream());
+        assert_eq!(failure.class, FailureClass::NeverReturned);
+    }
+
+    /// Time that is not spent on one process is not held against it.
+    #[tokio::test]
+    async fn a_thread_that_goes_from_process_to_process_is_not_stuck() {
+        let code = Code::new(Duration::from_millis(40));
+        let worked = code.run(|watch| {
+            (0..6)
+                .map(|_| {
+                    let work = || {
+                        std::thread::sleep(Duration::from_millis(20));
+                        Ok(())
+                    };
+                    // As long as it takes: a busy machine is not what is tested.
+                    watch.over(&stream(), Duration::MAX, work)
+                })
+                .all(|done| done.is_ok())
+        });
+        assert!(worked.await.unwrap());
+    }
+
+    /// Without the list of idle threads each job has a thread of its own.
+    #[tokio::test]
+    async fn threads_are_used_again() {
+        let code = Code::new(Duration::from_secs(10));
+        let mut threads = std::collections::HashSet::new();
+        for _ in 0..20 {
+            threads.insert(code.run(|_| std::thread::current().id()).await.unwrap());
+        }
+        assert_eq!((threads.len(), idle(&code)), (1, 1));
+    }
+
+    /// Jobs catch what user code throws; this is for what gets past that.
+    #[tokio::test]
+    async fn a_panic_in_a_job_is_an_error_and_its_thread_is_replaced() {
+        let code = Code::new(Duration::from_secs(10));
+        assert_eq!(code.run(|_| 1).await.unwrap(), 1);
+        let ended = code.run(|_| -> u32 { panic!("past all guards") }).await;
+        let Err(NoAnswer::Ended(error)) = ended else {
+            panic!("it ended");
+        };
+        assert!(error.to_string().contains("report it as a bug"), "{error}");
+        assert_eq!(code.run(|_| 2).await.unwrap(), 2);
+    }
+
+    #[test]
+    fn what_takes_too_long_fails_though_it_came_to_an_end() {
+        let limit = Duration::from_millis(5);
+        let work = || {
+            std::thread::sleep(2 * limit);
+            Ok(1)
+        };
+        let late = Watch::default().over(&stream(), limit, work).unwrap_err();
+        assert_eq!(late.class, FailureClass::Deadline);
+        assert!(late.message.contains("may take 5 ms"), "{late}");
+        let long = Duration::from_secs(60);
+        assert_eq!(Watch::default().over(&stream(), long, || Ok(1)).unwrap(), 1);
+    }
+}
