@@ -5,8 +5,8 @@ use crate::id::{StreamId, WorkflowId};
 use crate::run::RunCounts;
 use crate::run::ledger::Range;
 use crate::runner::convert::Converted;
-use crate::runner::one_transaction::{Book, Work};
 use crate::runner::report::{FailureClass, MigrationError, Stage};
+use crate::runner::work::{Book, Work};
 use crate::snapshot::{Snapshot, SnapshotStore};
 use crate::store::{Chunk, ChunkRequest, Decision, EventStore, ExpectedSequence};
 
@@ -133,7 +133,7 @@ pub(super) async fn without_reading(
     loop {
         let bookkeeping = work.store.begin(ChunkRequest::bookkeeping()).await?;
         match chunk(work, bookkeeping, outcome(), range).await {
-            Err(error) if error.is_conflict() && attempts < super::one_transaction::ATTEMPTS => {
+            Err(error) if error.is_conflict() && attempts < super::work::ATTEMPTS => {
                 attempts += 1;
             }
             outcome => return outcome,

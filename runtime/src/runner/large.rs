@@ -7,8 +7,8 @@ use crate::id::StreamId;
 use crate::run::ledger::Range;
 use crate::runner::commit::{Done, Moved, Outcome};
 use crate::runner::convert::Converted;
-use crate::runner::one_transaction::{ATTEMPTS, Book, Work};
 use crate::runner::report::{MigrationError, SkippedBy};
+use crate::runner::work::{ATTEMPTS, Book, Work};
 use crate::runner::{commit, convert, decode_back, fold, scan};
 
 /// How many events are read at a time.

@@ -4,17 +4,107 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use serde::de::DeserializeOwned;
+
 use crate::error::{Error, ErrorKind};
-use crate::id::StreamId;
-use crate::run::RunRecord;
+use crate::id::{ProcessIdentity, StreamId, WorkflowId};
+use crate::process::Process;
+use crate::registry::{MigrationRegistry, Standing};
 use crate::run::lazy::LazyBook;
-use crate::run::ledger::Range;
+use crate::run::ledger::{Range, Start};
+use crate::run::{RunKind, RunRecord, Runs};
 use crate::runner::code::Code;
-use crate::runner::one_transaction::{ATTEMPTS, Book, Chunked, Store, Work};
 use crate::runner::report::{FailureClass, MigrationError};
 use crate::runner::scan::{Candidate, Due};
-use crate::runner::{Run, code, commit, scan};
-use crate::store::Decision;
+use crate::runner::work::{ATTEMPTS, Book, Chunked, Store, Work};
+use crate::runner::{MigrationRunner, Run, code, commit, event_first, refusal, scan};
+use crate::snapshot::SnapshotStore;
+use crate::store::{Decision, EventStore};
+use crate::workflow::Workflow;
+
+impl<M, ES: EventStore, SS: SnapshotStore> MigrationRunner<M, ES, SS> {
+    /// Opens a process under version `W`, and migrates it on the spot if it
+    /// stands behind: with the same code and the same transaction as a run.
+    ///
+    /// While a run holds the store, what that run is for is migrated, and counts
+    /// as part of it; otherwise what this runner [selects](Self::select), under
+    /// a run of kind [`RunKind::Lazy`] of its own. What neither is for, what an
+    /// operator took [out of all runs](Runs::skip), and processes at versions
+    /// from which no route leads to `W` are left as they are. A process registry
+    /// in the same store moves with the process; one elsewhere is not told.
+    ///
+    /// # Errors
+    /// As of [`Process::open`]: [`ErrorKind::WrongVersion`] for a process that
+    /// is left as it is. When the migration fails, the process stays as it was,
+    /// and code of its version goes on using it.
+    pub async fn open<W>(&self, identity: ProcessIdentity) -> Result<Process<W>, Error>
+    where
+        W: Workflow,
+        W::State: DeserializeOwned,
+        ES: Clone + 'static,
+        SS: Clone + 'static,
+    {
+        let stream = identity.stream_id().clone();
+        let mut tries = 0;
+        loop {
+            let (events, snapshots) = (self.events.clone(), self.snapshots.clone());
+            let error = match Process::open(identity.clone(), events, snapshots).await {
+                Err(error) if matches!(error.kind(), ErrorKind::WrongVersion { .. }) => error,
+                opened => return opened,
+            };
+            tries += 1;
+            if tries > ATTEMPTS || !self.leads_to::<W>(&error)? {
+                return Err(error);
+            }
+            match self.migrate_now(&stream).await? {
+                Lazy::Moved => {}
+                Lazy::LeftAlone => return Err(error),
+            }
+        }
+    }
+
+    /// Whether a route leads to `W` from where a process stands that was not
+    /// opened for it.
+    fn leads_to<W: Workflow>(&self, error: &Error) -> Result<bool, Error> {
+        let migrations = self.migrations()?;
+        let ErrorKind::WrongVersion { stands_at } = error.kind() else {
+            return Ok(false);
+        };
+        Ok(match migrations.standing(stands_at) {
+            Standing::Behind(route) => *route.target() == WorkflowId::of::<W>(),
+            _ => false,
+        })
+    }
+
+    fn migrations(&self) -> Result<&MigrationRegistry, Error> {
+        self.registry
+            .as_ref()
+            .map_err(|error| Error::invalid(error.to_string()))
+    }
+
+    async fn migrate_now(&self, stream: &StreamId) -> Result<Lazy, Error> {
+        if let Some(refusal) = refusal(cfg!(panic = "abort")) {
+            return Err(Error::invalid(refusal.message));
+        }
+        let migrations = self.migrations()?;
+        let mut run = self.execution(migrations.clone(), false);
+        (run.id, run.kind) = (self.lazy.0, RunKind::Lazy);
+        let code = self.lazy.1.get_or_init(|| Code::new(self.options.deadline));
+        match self.one_store() {
+            Some(store) => {
+                let own = RunRecord::new(Start {
+                    id: run.id,
+                    kind: RunKind::Lazy,
+                    who: self.who.clone(),
+                    why: self.why.clone(),
+                    plan: self.plan_of(migrations),
+                });
+                process(&run, &store, code, own, stream).await
+            }
+            None => event_first::lazy(&run, &self.events, &self.snapshots, code, stream).await,
+        }
+    }
+}
 
 /// What became of a process that stands behind.
 pub(super) enum Lazy {
@@ -42,7 +132,7 @@ pub(super) async fn process(
     if !selected || !run.migrations_lead_from(&head.workflow_id) {
         return Ok(Lazy::LeftAlone);
     }
-    let runs = crate::run::Runs::of(store);
+    let runs = Runs::of(store);
     if let Some(runs) = runs
         && matches!(runs.decision(stream).await?, Decision::Skipped { .. })
     {
@@ -111,11 +201,8 @@ pub(super) fn refused(error: &MigrationError) -> Error {
 }
 
 impl Run {
-    fn migrations_lead_from(&self, version: &crate::id::WorkflowId) -> bool {
-        matches!(
-            self.migrations.standing(version),
-            crate::registry::Standing::Behind(_)
-        )
+    fn migrations_lead_from(&self, version: &WorkflowId) -> bool {
+        matches!(self.migrations.standing(version), Standing::Behind(_))
     }
 }
 

@@ -24,6 +24,8 @@ mod plan;
 mod registry_update;
 mod report;
 mod scan;
+mod work;
+mod worker;
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -40,13 +42,12 @@ pub use report::{
 };
 
 use crate::error::{Error, ErrorKind};
-use crate::id::{ProcessIdentity, RunId, StreamId, WorkflowId};
+use crate::id::{RunId, StreamId};
 use crate::migration::StateMigration;
-use crate::process::Process;
 use crate::process_registry::ProcessRegistry;
-use crate::registry::{Migration, MigrationRegistry, RegistryError, Standing};
+use crate::registry::{Migration, MigrationRegistry, RegistryError};
 use crate::run::ledger::{Ledger, Start};
-use crate::run::{Plan, PlanOptions, RunKind, RunRecord, Runs};
+use crate::run::{Plan, PlanOptions, RunKind, Runs};
 use crate::selection::Selection;
 use crate::snapshot::SnapshotStore;
 use crate::store::{EventStore, TransactionalStore};
@@ -397,91 +398,6 @@ impl<M, ES: EventStore, SS: SnapshotStore> MigrationRunner<M, ES, SS> {
     {
         self.start(Some(registry), Wanted::Retry(run, classes.to_vec()))
             .await
-    }
-
-    /// Opens a process under version `W`, and migrates it on the spot if it
-    /// stands behind: with the same code and the same transaction as a run.
-    ///
-    /// While a run holds the store, what that run is for is migrated, and counts
-    /// as part of it; otherwise what this runner [selects](Self::select), under
-    /// a run of kind [`RunKind::Lazy`] of its own. What neither is for, what an
-    /// operator took [out of all runs](Runs::skip), and processes at versions
-    /// from which no route leads to `W` are left as they are. A process registry
-    /// in the same store moves with the process; one elsewhere is not told.
-    ///
-    /// # Errors
-    /// As of [`Process::open`]: [`ErrorKind::WrongVersion`] for a process that
-    /// is left as it is. When the migration fails, the process stays as it was,
-    /// and code of its version goes on using it.
-    pub async fn open<W>(&self, identity: ProcessIdentity) -> Result<Process<W>, Error>
-    where
-        W: Workflow,
-        W::State: DeserializeOwned,
-        ES: Clone + 'static,
-        SS: Clone + 'static,
-    {
-        let stream = identity.stream_id().clone();
-        let mut tries = 0;
-        loop {
-            let (events, snapshots) = (self.events.clone(), self.snapshots.clone());
-            let error = match Process::open(identity.clone(), events, snapshots).await {
-                Err(error) if matches!(error.kind(), ErrorKind::WrongVersion { .. }) => error,
-                opened => return opened,
-            };
-            tries += 1;
-            if tries > one_transaction::ATTEMPTS || !self.leads_to::<W>(&error)? {
-                return Err(error);
-            }
-            match self.migrate_now(&stream).await? {
-                lazy::Lazy::Moved => {}
-                lazy::Lazy::LeftAlone => return Err(error),
-            }
-        }
-    }
-
-    /// Whether a route leads to `W` from where a process stands that was not
-    /// opened for it.
-    fn leads_to<W: Workflow>(&self, error: &Error) -> Result<bool, Error> {
-        let migrations = self.migrations()?;
-        let ErrorKind::WrongVersion { stands_at } = error.kind() else {
-            return Ok(false);
-        };
-        Ok(match migrations.standing(stands_at) {
-            Standing::Behind(route) => *route.target() == WorkflowId::of::<W>(),
-            _ => false,
-        })
-    }
-
-    fn migrations(&self) -> Result<&MigrationRegistry, Error> {
-        self.registry
-            .as_ref()
-            .map_err(|error| Error::invalid(error.to_string()))
-    }
-
-    async fn migrate_now(&self, stream: &StreamId) -> Result<lazy::Lazy, Error> {
-        if let Some(refusal) = refusal(cfg!(panic = "abort")) {
-            return Err(Error::invalid(refusal.message));
-        }
-        let migrations = self.migrations()?;
-        let mut run = self.execution(migrations.clone(), false);
-        (run.id, run.kind) = (self.lazy.0, RunKind::Lazy);
-        let code = self
-            .lazy
-            .1
-            .get_or_init(|| code::Code::new(self.options.deadline));
-        match self.one_store() {
-            Some(store) => {
-                let own = RunRecord::new(Start {
-                    id: run.id,
-                    kind: RunKind::Lazy,
-                    who: self.who.clone(),
-                    why: self.why.clone(),
-                    plan: self.plan_of(migrations),
-                });
-                lazy::process(&run, &store, code, own, stream).await
-            }
-            None => event_first::lazy(&run, &self.events, &self.snapshots, code, stream).await,
-        }
     }
 
     fn execution(&self, migrations: MigrationRegistry, dry: bool) -> Run {

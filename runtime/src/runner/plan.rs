@@ -7,8 +7,8 @@ use crate::error::{Error, ErrorKind};
 use crate::id::{StreamId, WorkflowId};
 use crate::process_registry::ProcessRegistry;
 use crate::registry::{MigrationRegistry, Standing};
-use crate::runner::one_transaction::Store;
 use crate::runner::report::{FailureClass, KEPT, MigrationError, MigrationReport, Stage};
+use crate::runner::work::Store;
 use crate::runner::{Run, registry_update, scan};
 use crate::version::natural_cmp;
 

@@ -4,8 +4,8 @@ use crate::error::Error;
 use crate::id::{ProcessIdentity, StreamId, WorkflowId};
 use crate::process_registry::{ProcessRegistry, RegistryKey};
 use crate::runner::commit::Moved;
-use crate::runner::one_transaction::Store;
 use crate::runner::report::MigrationReport;
+use crate::runner::work::Store;
 use crate::runner::{Run, plan};
 use crate::store::Head;
 

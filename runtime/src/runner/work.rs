@@ -1,0 +1,368 @@
+//! What is done to a chunk of processes in one store, wherever they come from:
+//! read, folded, converted and committed in one transaction.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use crate::error::Error;
+use crate::id::{RunId, StreamId, WorkflowId};
+use crate::registry::{MigrationRegistry, Route, Standing};
+use crate::run::RunCounts;
+use crate::run::lazy::LazyBook;
+use crate::run::ledger::{Ledger, Range};
+use crate::runner::code::{Code, NoAnswer, Watch};
+use crate::runner::commit::{Done, Failed, Outcome};
+use crate::runner::control::RunControl;
+use crate::runner::report::{MigrationError, SkippedBy};
+use crate::runner::scan::Candidate;
+use crate::runner::{Run, commit, convert, decode_back, fold, large, plan, scan};
+use crate::selection::Selection;
+use crate::store::TransactionalStore;
+
+/// How often one process is tried while others write to it.
+pub(super) const ATTEMPTS: usize = 16;
+
+pub(super) type Store = Arc<dyn TransactionalStore>;
+
+/// What every worker needs.
+#[derive(Clone)]
+pub(super) struct Work {
+    pub(super) store: Store,
+    /// The routes, by where they start.
+    pub(super) routes: Arc<BTreeMap<WorkflowId, Route>>,
+    pub(super) migrations: Arc<MigrationRegistry>,
+    pub(super) run: RunId,
+    pub(super) selection: Arc<Selection>,
+    /// Whether a process registry elsewhere is to be told.
+    pub(super) remember: bool,
+    /// Whether user code is to run twice on every process.
+    pub(super) twice: bool,
+    /// Whether this goes over what a run has left behind.
+    pub(super) sweeps: bool,
+    /// Whether all streams are counted apart from this.
+    pub(super) full_count: bool,
+    pub(super) code: Code,
+    pub(super) control: RunControl,
+    pub(super) chunk_processes: usize,
+    /// Whether the new states are to be read back, as far as that can be done.
+    pub(super) read_back: Option<Arc<decode_back::Unchecked>>,
+    pub(super) book: Book,
+}
+
+/// Where it is recorded what was done.
+#[derive(Clone)]
+pub(super) enum Book {
+    /// Nowhere: nothing is to be written at all.
+    DryRun,
+    /// In a run.
+    Run(Arc<Ledger>),
+    /// Beside or without a run, process by process.
+    Lazy(Arc<LazyBook>),
+}
+
+impl Book {
+    pub(super) fn is_dry(&self) -> bool {
+        matches!(self, Self::DryRun)
+    }
+
+    pub(super) fn ledger(&self) -> Option<&Arc<Ledger>> {
+        match self {
+            Self::Run(ledger) => Some(ledger),
+            Self::DryRun | Self::Lazy(_) => None,
+        }
+    }
+}
+
+impl Work {
+    pub(super) fn new(run: &Run, store: Store) -> Self {
+        let routes = run
+            .migrations
+            .routes()
+            .filter(|route| run.selection.selects_workflow(route.source().name()))
+            .map(|route| (route.source().clone(), route))
+            .collect();
+        Self {
+            store,
+            routes: Arc::new(routes),
+            migrations: run.migrations.clone(),
+            run: run.id,
+            selection: run.selection.clone(),
+            remember: false,
+            twice: run.twice || run.dry,
+            sweeps: false,
+            full_count: run.full_count,
+            code: Code::new(run.deadline),
+            control: run.control.clone(),
+            chunk_processes: run.chunk_processes.clamp(1, scan::CHUNK_PROCESSES),
+            read_back: run.dry.then(|| run.unchecked.clone()),
+            book: Book::DryRun,
+        }
+    }
+
+    /// What is to be counted of those that were left alone.
+    pub(super) fn counted(&self, left_alone: SkippedBy) -> SkippedBy {
+        if self.sweeps {
+            // A sweep comes by those that the run has counted already.
+            return SkippedBy::default();
+        }
+        let mut counted = left_alone;
+        if self.full_count {
+            // So does a run that looks at every stream before.
+            counted.not_selected = 0;
+        }
+        counted
+    }
+
+    /// What is to be said of a process that no route of this run is for: it
+    /// moved since it was found, or failed in an earlier run for that.
+    pub(super) fn without_route(
+        &self,
+        stream: &StreamId,
+        version: &WorkflowId,
+    ) -> Result<SkippedBy, MigrationError> {
+        let mut skipped = SkippedBy::default();
+        match self.migrations.standing(version) {
+            Standing::Newest => skipped.already_there = 1,
+            Standing::OtherWorkflow => skipped.other_workflow = 1,
+            Standing::Behind(_) => skipped.not_selected = 1,
+            Standing::NoRoute => {
+                return Err(plan::no_route(&self.migrations, stream.clone(), version));
+            }
+        }
+        Ok(skipped)
+    }
+
+    /// The run whose failures are not to be come back to: its own, where it
+    /// may come by them again.
+    pub(super) fn failed_before(&self) -> Option<RunId> {
+        let ledger = self.book.ledger()?;
+        (self.sweeps || ledger.record().executions > 1).then_some(self.run)
+    }
+}
+
+impl Work {
+    /// Migrates one chunk.
+    pub(super) async fn migrate_chunk(
+        &self,
+        due: &scan::Due,
+        candidates: Vec<Candidate>,
+        range: &mut Range,
+    ) -> Result<Chunked, Error> {
+        let work = self;
+        let mut streams: Vec<StreamId> = candidates.into_iter().map(|c| c.stream).collect();
+        let all = streams.len();
+        // One that is too large is no part of a chunk: whoever writes to it
+        // would be in the way of the others, and of itself.
+        let scanned = loop {
+            let scanned = scan::chunk(&work.store, streams.clone(), None).await?;
+            let Some(large) = scanned.too_large.first().cloned() else {
+                break scanned;
+            };
+            drop(scanned);
+            match streams.iter().position(|stream| *stream == large) {
+                None | Some(0) => return self.migrate_large(due, large, range).await,
+                Some(before) => streams.truncate(before),
+            }
+        };
+        let before_large = streams.len() < all;
+        let scan::ScannedChunk {
+            chunk,
+            processes,
+            too_large: _,
+            failed,
+            covered,
+        } = scanned;
+        let mut outcome = Outcome::default();
+        let at = |stream: &StreamId| due.version_of(stream);
+        for error in failed {
+            let at = at(&error.stream_id);
+            outcome.failed.push(Failed { error, at });
+        }
+        for process in &processes {
+            let bytes = process
+                .events
+                .iter()
+                .map(|event| event.payload.len() as u64);
+            outcome.counts.bytes += bytes.sum::<u64>();
+        }
+        let inner = work.clone();
+        let worked = work
+            .code
+            .run(move |watch| fold_and_convert_all(&inner, processes, watch))
+            .await;
+        let worked = match worked {
+            Ok(worked) => worked,
+            Err(NoAnswer::Stuck(stream)) => return Ok(Chunked::Stuck(stream)),
+            Err(NoAnswer::Ended(error)) => return Err(error),
+        };
+        for process in worked {
+            match process {
+                Worked::Converted(converted) => outcome.converted.push(*converted),
+                Worked::Finished(stream, version) => outcome.finished.push((stream, version)),
+                Worked::Elsewhere(skipped) => outcome.counts.skipped_by.add(&skipped),
+                Worked::Failed(error, version) => {
+                    let at = Some(version);
+                    outcome.failed.push(Failed { error, at });
+                }
+            }
+        }
+        let (skipped_by, up_to) = due.up_to(covered);
+        outcome.counts.skipped_by.add(&work.counted(skipped_by));
+        outcome.counts.skipped_by.finished += outcome.finished.len();
+        outcome.up_to = up_to;
+        let done = commit::chunk(work, chunk, outcome, range).await?;
+        Ok(Chunked::Committed {
+            done,
+            covered,
+            large: before_large,
+        })
+    }
+
+    /// Migrates a process that does not fit into a chunk, the first of those
+    /// that are due.
+    async fn migrate_large(
+        &self,
+        due: &scan::Due,
+        stream: StreamId,
+        range: &mut Range,
+    ) -> Result<Chunked, Error> {
+        let work = self;
+        let (skipped_by, up_to) = due.up_to(1);
+        let mut covered = large::Covered {
+            skipped_by: work.counted(skipped_by),
+            up_to,
+        };
+        let mut failed = None;
+        let over = match large::process(work, &stream, range, &covered).await {
+            Ok(large::Large::Done(done)) => Some(done),
+            Ok(large::Large::Gone(skipped)) => {
+                covered.skipped_by.add(&skipped);
+                None
+            }
+            Err(error) => {
+                failed = Some(error);
+                None
+            }
+        };
+        let at = due.version_of(&stream);
+        let outcome = || Outcome {
+            failed: failed
+                .iter()
+                .map(|error| Failed {
+                    error: error.clone(),
+                    at: at.clone(),
+                })
+                .collect(),
+            counts: RunCounts {
+                skipped_by: covered.skipped_by,
+                ..RunCounts::default()
+            },
+            up_to: covered.up_to.clone(),
+            ..Outcome::default()
+        };
+        let done = match over {
+            Some(done) => done,
+            None => commit::without_reading(work, outcome, range).await?,
+        };
+        Ok(Chunked::Committed {
+            done,
+            covered: 1,
+            large: true,
+        })
+    }
+}
+
+/// What became of a chunk.
+pub(super) enum Chunked {
+    /// It is durable.
+    Committed {
+        done: Done,
+        covered: usize,
+        /// Whether a process was met that is too large for a chunk.
+        large: bool,
+    },
+    /// The code for one process does not return; nothing was committed.
+    Stuck(StreamId),
+}
+
+/// What became of a process in the hands of user code.
+enum Worked {
+    Converted(Box<convert::Converted>),
+    Finished(StreamId, WorkflowId),
+    /// No route of the run is for it, and none need be.
+    Elsewhere(SkippedBy),
+    Failed(MigrationError, WorkflowId),
+}
+
+/// The work of user code on a chunk.
+fn fold_and_convert_all(work: &Work, processes: Vec<scan::Scanned>, watch: &Watch) -> Vec<Worked> {
+    let mut worked = Vec::with_capacity(processes.len());
+    for scanned in processes {
+        // The index is read before the transaction begins; the head says where
+        // the process stands.
+        let (stream, version) = (scanned.stream.clone(), scanned.head.workflow_id.clone());
+        let Some(route) = work.routes.get(&version) else {
+            worked.push(match work.without_route(&stream, &version) {
+                Ok(skipped) => Worked::Elsewhere(skipped),
+                Err(error) => Worked::Failed(error, version),
+            });
+            continue;
+        };
+        let again = work.twice.then(|| scanned.clone());
+        let deadline = work.code.deadline();
+        let converted = watch
+            .over(&stream, deadline, || fold_and_convert(work, route, scanned))
+            .and_then(|first| match again {
+                Some(again) => watch.over(&stream, deadline, || {
+                    twice(&stream, first, fold_and_convert(work, route, again))
+                }),
+                None => Ok(first),
+            })
+            .and_then(|first| match (&first, &work.read_back) {
+                (Some(converted), Some(unchecked)) => {
+                    decode_back::check(route, &stream, &converted.state, unchecked).map(|()| first)
+                }
+                _ => Ok(first),
+            });
+        worked.push(match converted {
+            Ok(Some(converted)) => Worked::Converted(Box::new(converted)),
+            Ok(None) => Worked::Finished(stream, version),
+            Err(error) => Worked::Failed(error, version),
+        });
+    }
+    worked
+}
+
+/// Checks that user code did the same twice.
+pub(super) fn twice(
+    stream: &StreamId,
+    first: Option<convert::Converted>,
+    second: Result<Option<convert::Converted>, MigrationError>,
+) -> Result<Option<convert::Converted>, MigrationError> {
+    match (&first, &second) {
+        (Some(first), Ok(Some(second))) => convert::same(first, second)?,
+        (None, Ok(None)) => {}
+        (_, Err(error)) => {
+            let what = format!("a state and then an error ({})", error.message);
+            return Err(convert::differently(stream, &what));
+        }
+        _ => {
+            return Err(convert::differently(
+                stream,
+                "two answers to whether it is over,",
+            ));
+        }
+    }
+    Ok(first)
+}
+
+fn fold_and_convert(
+    work: &Work,
+    route: &Route,
+    scanned: scan::Scanned,
+) -> Result<Option<convert::Converted>, MigrationError> {
+    match fold::process(route, scanned, &work.selection)? {
+        Some(folded) => convert::process(route, work.run, folded).map(Some),
+        None => Ok(None),
+    }
+}

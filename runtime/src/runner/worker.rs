@@ -1,0 +1,212 @@
+//! One of several workers, which take ranges of streams from a queue and
+//! migrate them chunk by chunk.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+
+use crate::error::{Error, ErrorKind};
+use crate::id::{StreamId, WorkflowId};
+use crate::run::RunCounts;
+use crate::run::ledger::Range;
+use crate::runner::code::never_returned;
+use crate::runner::commit::{Done, Outcome};
+use crate::runner::control::Go;
+use crate::runner::report::{FailureClass, MigrationError, Stage};
+use crate::runner::scan::Source;
+use crate::runner::work::{ATTEMPTS, Chunked, Work};
+use crate::runner::{commit, scan};
+
+/// What a worker tells.
+pub(super) enum Told {
+    Done(Done),
+    /// It could not go on; what it leaves is left for another execution.
+    Broken(MigrationError),
+}
+
+pub(super) fn worker_failed(message: &str) -> MigrationError {
+    MigrationError {
+        stream_id: StreamId::literal("(worker)"),
+        stage: Stage::Committing,
+        class: FailureClass::Unavailable,
+        sequence: None,
+        message: message.to_owned(),
+    }
+}
+
+/// One of several that take ranges from a queue.
+pub(super) struct Worker {
+    pub(super) work: Work,
+    pub(super) source: Source,
+    /// How many more processes the run may look at.
+    pub(super) left: Option<usize>,
+    pub(super) sender: mpsc::Sender<Told>,
+}
+
+/// Why a worker goes no further in a range.
+enum Stop {
+    /// The run was cancelled, or nobody listens any more.
+    Ended,
+    /// Something failed that is not one process's.
+    Broken {
+        from: Option<StreamId>,
+        error: Error,
+    },
+}
+
+impl Worker {
+    pub(super) async fn run(mut self, queue: Arc<Mutex<VecDeque<Range>>>) -> Vec<Range> {
+        let mut ended = Vec::new();
+        loop {
+            let next = queue
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .pop_front();
+            let Some(mut range) = next else { break };
+            let stop = self.migrate_range(&mut range).await;
+            ended.push(range);
+            match stop {
+                Ok(()) => {}
+                Err(Stop::Ended) => break,
+                Err(Stop::Broken { from, error }) => {
+                    let from = from.map_or_else(String::new, |stream| format!(" from {stream} on"));
+                    let mut failure = worker_failed(&format!(
+                        "a range of processes{from} was not looked at; resume the run, or run again: {error}"
+                    ));
+                    failure.class = FailureClass::of(&error);
+                    let gone = self.sender.send(Told::Broken(failure)).await.is_err();
+                    // Nothing that comes after would be written either.
+                    let lost =
+                        matches!(error.kind(), ErrorKind::Claimed { .. } | ErrorKind::Fenced);
+                    if gone || lost {
+                        break;
+                    }
+                }
+            }
+        }
+        ended
+    }
+
+    /// Migrates a range, chunk by chunk.
+    async fn migrate_range(&mut self, range: &mut Range) -> Result<(), Stop> {
+        let mut due = scan::Due::new(
+            self.work.store.clone(),
+            &self.source,
+            range.row.rest(),
+            self.work.selection.clone(),
+            self.work.failed_before(),
+        );
+        let mut size = self.work.chunk_processes;
+        let mut conflicts = 0;
+        loop {
+            let broken = |from: Option<&StreamId>, error| Stop::Broken {
+                from: from.cloned(),
+                error,
+            };
+            let limit = size
+                .min(self.work.control.chunk_limit())
+                .min(self.left.unwrap_or(usize::MAX));
+            let streams = due.peek(limit).await.map_err(|e| broken(None, e))?;
+            let Some(first) = streams.first().cloned() else {
+                let done = self.end_range(&due, range).await;
+                return self.tell(done.map_err(|e| broken(None, e))?).await;
+            };
+            match self.work.control.may_go_on(streams.len()).await {
+                // A dry run keeps no place to go on from.
+                Go::On => {}
+                Go::OnAfterAPause if self.work.book.is_dry() => {}
+                Go::OnAfterAPause => {
+                    // An operator may have decided about them meanwhile.
+                    due = scan::Due::new(
+                        self.work.store.clone(),
+                        &self.source,
+                        range.row.rest(),
+                        self.work.selection.clone(),
+                        Some(self.work.run),
+                    );
+                    continue;
+                }
+                Go::Nowhere => return Err(Stop::Ended),
+            }
+            let alone = streams.len() == 1;
+            match self.work.migrate_chunk(&due, streams, range).await {
+                Ok(Chunked::Committed {
+                    done,
+                    covered,
+                    large,
+                }) => {
+                    due.done(covered);
+                    conflicts = 0;
+                    // What was read beyond a large one was read in vain; more of
+                    // them may follow.
+                    size = if large { 1 } else { size * 2 };
+                    size = size.min(self.work.chunk_processes);
+                    self.tell(done).await?;
+                }
+                Ok(Chunked::Stuck(stream)) => {
+                    let at = due.version_of(&stream);
+                    let done = self
+                        .fail(never_returned(stream.clone()), at, range)
+                        .await
+                        .map_err(|e| broken(Some(&stream), e))?;
+                    due.remove(&stream);
+                    self.tell(done).await?;
+                }
+                Err(error) if error.is_conflict() && alone && conflicts >= ATTEMPTS => {
+                    let done = self
+                        .fail(commit::busy(&first.stream, ATTEMPTS), first.at, range)
+                        .await
+                        .map_err(|e| broken(Some(&first.stream), e))?;
+                    due.remove(&first.stream);
+                    conflicts = 0;
+                    self.tell(done).await?;
+                }
+                Err(error) if error.is_conflict() => {
+                    if alone {
+                        conflicts += 1;
+                        // Let the other writer finish; it has right of way.
+                        tokio::time::sleep(Duration::from_millis(1 << conflicts.min(6))).await;
+                    }
+                    size = (size / 2).max(1);
+                }
+                Err(error) => return Err(broken(Some(&first.stream), error)),
+            }
+        }
+    }
+
+    /// Passes on what was done, and counts it against the limit.
+    async fn tell(&mut self, done: Done) -> Result<(), Stop> {
+        if let Some(left) = &mut self.left {
+            *left = left.saturating_sub(done.moved.len() + done.failed.len());
+        }
+        // The receiver is gone only when the run itself is.
+        let sent = self.sender.send(Told::Done(done)).await;
+        sent.map_err(|_| Stop::Ended)
+    }
+
+    async fn fail(
+        &self,
+        error: MigrationError,
+        at: Option<WorkflowId>,
+        range: &mut Range,
+    ) -> Result<Done, Error> {
+        commit::failure(&self.work, error, at, range).await
+    }
+
+    /// Commits that a range has come to its end.
+    async fn end_range(&self, due: &scan::Due, range: &mut Range) -> Result<Done, Error> {
+        let (skipped_by, up_to) = due.up_to(0);
+        let outcome = || Outcome {
+            counts: RunCounts {
+                skipped_by: self.work.counted(skipped_by),
+                ..RunCounts::default()
+            },
+            up_to: up_to.clone(),
+            at_end: true,
+            ..Outcome::default()
+        };
+        commit::without_reading(&self.work, outcome, range).await
+    }
+}
