@@ -4,7 +4,7 @@
 use std::io;
 use std::ops::RangeFull;
 use std::path::{Path as FolderPath, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use slatedb::admin::Admin;
@@ -59,7 +59,8 @@ pub struct SlateDbStoreBuilder {
     place: Place,
     settings: Settings,
     reader_options: DbReaderOptions,
-    configure: Option<Configure>,
+    /// Behind a lock only so that the futures of this builder are `Send`.
+    configure: Mutex<Option<Configure>>,
 }
 
 /// Where a database is.
@@ -205,7 +206,7 @@ impl SlateDbStoreBuilder {
                 ..Settings::default()
             },
             reader_options: reader_options(),
-            configure: None,
+            configure: Mutex::default(),
         }
     }
 
@@ -234,7 +235,7 @@ impl SlateDbStoreBuilder {
         mut self,
         configure: impl FnOnce(DbBuilder<Path>) -> DbBuilder<Path> + Send + 'static,
     ) -> Self {
-        self.configure = Some(Box::new(configure));
+        self.configure = Mutex::new(Some(Box::new(configure)));
         self
     }
 
