@@ -235,18 +235,13 @@ impl Ledger {
         let claim = rows::read_claim(chunk.row(rows::CLAIM).await?)?;
         match claim.holder {
             Some(holder) if holder.execution == self.live.0 => Ok(()),
-            Some(holder) => Err(Error::new(
-                ErrorKind::Claimed { run: holder.run },
-                format!(
-                    "run {} lost the store to run {}, which took it over; nothing was written since",
-                    self.run(),
-                    holder.run
-                ),
-            )),
-            None => Err(Error::invalid(format!(
-                "run {} no longer holds the store; resume it",
-                self.run()
-            ))),
+            Some(holder) => Err(lost(self.run(), holder.run)),
+            None => {
+                let run = self.run();
+                let runs = history_of(&self.store)?.list().await?;
+                let by = runs.iter().rfind(|other| other.took_over == Some(run));
+                Err(lost(run, by.map_or(run, |other| other.id)))
+            }
         }
     }
 
@@ -482,6 +477,20 @@ fn claimed(run: RunId) -> Error {
 /// same when it is made twice.
 fn again(error: &Error) -> bool {
     error.is_conflict() || *error.kind() == ErrorKind::OutcomeUnknown
+}
+
+/// An execution of a run lost the store to a run, or to another execution of its own.
+fn lost(run: RunId, to: RunId) -> Error {
+    let message = if run == to {
+        format!(
+            "run {run} was taken over by another execution of itself; look at its record for how far it is"
+        )
+    } else {
+        format!(
+            "run {run} lost the store to run {to}, which took it over; nothing was written since"
+        )
+    };
+    Error::new(ErrorKind::Claimed { run: to }, message)
 }
 
 fn in_the_way() -> Error {

@@ -346,7 +346,8 @@ impl SlateDbStoreBuilder {
         let mut builder = Db::builder(self.path.clone(), object_store)
             .with_settings(self.settings.clone())
             .with_db_cache(cache(), 0);
-        if let Some(configure) = self.configure.take() {
+        let configure = self.configure.get_mut();
+        if let Some(configure) = configure.unwrap_or_else(PoisonError::into_inner).take() {
             builder = configure(builder);
         }
         if let Some(epoch) = epoch {
