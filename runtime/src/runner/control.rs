@@ -186,10 +186,12 @@ impl RunControl {
 
     /// A watch of whether the run is wanted to be paused.
     pub(super) fn changes(&self) -> Changes {
-        let mut wanted = self.inner.wanted.subscribe();
-        // It may be wanted already.
-        wanted.mark_changed();
-        Changes(wanted)
+        let mut changes = self.inner.wanted.subscribe();
+        if changes.borrow_and_update().paused {
+            // It was paused before it came so far: that is to be told too.
+            changes.mark_changed();
+        }
+        Changes(changes)
     }
 
     pub(super) fn is_cancelled(&self) -> bool {
