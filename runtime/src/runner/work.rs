@@ -185,7 +185,9 @@ impl Work {
                 .map(|event| event.payload.len() as u64);
             outcome.counts.bytes += bytes.sum::<u64>();
         }
-        let inner = work.clone();
+        let mut inner = work.clone();
+        // Code that never returns must not keep the run among the live ones.
+        inner.book = Book::DryRun;
         let worked = work
             .code
             .run(move |watch| fold_and_convert_all(&inner, processes, watch))
