@@ -71,7 +71,7 @@ async fn a_runner_that_was_frozen_adds_no_key_after_another_took_over() {
 
     let lines = tokio::task::spawn_blocking(move || {
         frozen.signal("-CONT");
-        frozen.to_end()
+        frozen.rest_of_lines()
     });
     let lines = lines.await.unwrap();
     let Some(Line::Failed(why)) = lines.last() else {

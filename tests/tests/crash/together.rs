@@ -19,7 +19,7 @@ async fn round(template: &Path, later: Duration) -> Line {
         let folder = folder.path().to_owned();
         tokio::task::spawn_blocking(move || {
             std::thread::sleep(after);
-            Program::start(&folder, "unless-claimed", 50, Some(150)).to_end()
+            Program::start(&folder, "unless-claimed", 50, Some(150)).rest_of_lines()
         })
     };
     let (first, second) = (start(Duration::ZERO), start(later));
@@ -129,9 +129,8 @@ async fn of_those_that_make_a_store_together_one_gets_in() {
         let folder = tempfile::tempdir().unwrap();
         let mut tasks = tokio::task::JoinSet::new();
         for _ in 0..3 {
-            tasks.spawn(SlateDbStore::open_local_unless_claimed(
-                folder.path().to_owned(),
-            ));
+            let path = folder.path().to_owned();
+            tasks.spawn(async move { SlateDbStore::open_local_unless_claimed(path).await });
         }
         let opened = tasks.join_all().await;
         let (stores, refused): (Vec<_>, Vec<_>) = opened.into_iter().partition(Result::is_ok);
