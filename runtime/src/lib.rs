@@ -26,6 +26,13 @@
 //! [`TransactionalStore`] if it can commit all of them at once; the
 //! [`conformance`] suite checks it.
 //!
+//! # Runs
+//!
+//! Over one store a run is kept in it: [`RunRecord`], [`RunCounts`], [`Failure`],
+//! read through [`Runs`]. [`RunControl`] drives it while it goes;
+//! [`MigrationRunner::resume`] and [`MigrationRunner::retry`] go on from it, and
+//! [`MigrationRunner::open`] migrates single processes beside it.
+//!
 //! # Features
 //!
 //! | feature | default | what it adds |

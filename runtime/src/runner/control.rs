@@ -49,6 +49,10 @@ struct Wanted {
 /// A handle on the runs of one [`MigrationRunner`](crate::MigrationRunner), to
 /// be used from another task while one is under way.
 ///
+/// It works in the program that runs, and in no other: SlateDB has one writer, so
+/// another program could only take the store over. That one can read how far a
+/// run is ([`Runs`](crate::Runs) over a `SlateDbReader`).
+///
 /// ```
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {

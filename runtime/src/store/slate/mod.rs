@@ -25,6 +25,18 @@ use crate::store::records::RecordStore;
 /// which is why every write here waits unless its type says otherwise
 /// ([`NotDurable`](crate::NotDurable)). A [`SlateDbReader`] takes nothing over.
 ///
+/// What follows from that, and cannot be otherwise over SlateDB:
+///
+/// - A run against a live service goes on inside that service. A second program
+///   that opens the store, even only to look, ends the first one's writing, unless
+///   it uses a [`SlateDbReader`] or, to run,
+///   [`open_local_unless_claimed`](SlateDbStore::open_local_unless_claimed).
+/// - Whether the program that has the store open is alive cannot be told from
+///   outside; a run that was killed holds the store like one that goes on, until
+///   [`open_local`](SlateDbStore::open_local) takes the store over.
+/// - A store scales to what one writer can do. A fleet has several stores, with a
+///   runner each.
+///
 /// ```
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
