@@ -10,6 +10,7 @@ use futures_util::StreamExt;
 use state_migration::{
     MemoryStore, MigrationReport, MigrationRunner, Progress, RunControl, RunState, Runs, Selection,
 };
+use state_migration_tests::faulty::Faulty;
 use state_migration_tests::jobs::{Store, Upgrade, at_v2, put, put_at, stream, version};
 use state_migration_tests::stores::OnDisk;
 use tokio::task::JoinHandle;
@@ -407,4 +408,38 @@ async fn watching_ends_also_with_a_run_that_is_refused() {
     timeout(PATIENCE, watched).await.expect("it ends").unwrap();
     held.resume();
     assert_eq!(ended(run).await.migrated, 20);
+}
+
+// To see it fail: leave the handle out of the form over separate handles.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_run_over_separate_stores_is_driven_in_the_same_way() {
+    const JOBS: u64 = 300;
+    let store = filled(MemoryStore::new(), JOBS).await;
+    let separate = || Faulty::over(store.clone());
+    let runner = MigrationRunner::new(slow(Duration::from_millis(2)), separate(), separate());
+    let control = runner.control();
+    control.pause();
+    let runner = Arc::new(runner);
+    let again = runner.clone();
+    let run = tokio::spawn(async move { again.run().await });
+    until(&control, |progress| progress.state == RunState::Paused).await;
+    assert_eq!(moved(&store, JOBS).await, 0);
+    control.resume();
+    until(&control, |progress| progress.counts.migrated >= 20).await;
+    control.cancel();
+    let report = ended(run).await;
+    assert_eq!(report.state, Some(RunState::Cancelled), "{report}");
+    assert_eq!(control.progress().state, RunState::Cancelled);
+    // What was in hand was finished, and counted.
+    assert_eq!(moved(&store, JOBS).await, report.migrated);
+    assert!((20..JOBS as usize).contains(&report.migrated), "{report}");
+    // The next run does what is left, and is watched to its end.
+    let rest = JOBS as usize - report.migrated;
+    let watched = control.watch();
+    let again = runner.clone();
+    let run = tokio::spawn(async move { again.run().await });
+    let report = ended(run).await;
+    assert_eq!((report.migrated, report.error_count), (rest, 0), "{report}");
+    assert_eq!(control.progress().state, RunState::Done);
+    drop(watched);
 }

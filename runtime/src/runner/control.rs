@@ -206,13 +206,14 @@ impl RunControl {
         self.inner.wanted.borrow().paused
     }
 
-    /// A run begins.
-    pub(super) fn begin(&self) {
+    /// A run begins; it ends when what this returns is dropped.
+    pub(super) fn begin(&self) -> UnderWay<'_> {
         self.inner.over.send_replace(false);
+        UnderWay(self)
     }
 
     /// A run has ended; the next one is not cancelled by what ended this one.
-    pub(super) fn end(&self) {
+    fn end(&self) {
         self.inner.over.send_replace(true);
         self.inner
             .wanted
@@ -281,6 +282,15 @@ impl RunControl {
 
     pub(super) fn publish(&self, progress: Progress) {
         self.inner.progress.send_replace(progress);
+    }
+}
+
+/// A run that is under way.
+pub(super) struct UnderWay<'a>(&'a RunControl);
+
+impl Drop for UnderWay<'_> {
+    fn drop(&mut self) {
+        self.0.end();
     }
 }
 

@@ -3,14 +3,19 @@
 //! follow. What does not land there is a warning, and is set right by the next
 //! run; the event alone decides where a process stands.
 
+use std::pin::pin;
+
 use futures_util::StreamExt;
+use futures_util::future::{Either, select};
 use futures_util::stream;
 
 use crate::error::Error;
 use crate::id::StreamId;
 use crate::process_registry::ProcessRegistry;
 use crate::registry::{Route, Standing};
+use crate::run::{RunCounts, RunState};
 use crate::runner::code::Code;
+use crate::runner::control::{Go, Meter};
 use crate::runner::lazy::{self, Lazy};
 use crate::runner::plan::{listing_failed, no_route};
 use crate::runner::report::{CommitForm, MigrationError, MigrationReport, Stage, Visited};
@@ -74,75 +79,140 @@ pub(super) async fn run(
     snapshots: &dyn SnapshotStore,
     registry: Option<&dyn ProcessRegistry>,
 ) -> MigrationReport {
-    let stores = &Stores {
+    let stores = Stores {
         events,
         snapshots,
         registry,
         code: Code::new(run.deadline),
     };
-    let mut report = MigrationReport::of(run.id, CommitForm::EventFirst, Visited::ByFullScan);
-    report.dry_run = run.dry;
-    let prefix = run.selection.list_prefix();
-    // The first so many are found by going through all in order.
-    let mut left = run.selection.limit();
-    let at_a_time = left.map_or(AT_A_TIME, |_| 1);
-    let mut after = None;
-    if left == Some(0) {
-        return report;
+    let mut pass = Pass {
+        run,
+        report: MigrationReport::of(run.id, CommitForm::EventFirst, Visited::ByFullScan),
+        meter: Meter::new(run.id, RunCounts::default()),
+        left: run.selection.limit(),
+    };
+    pass.report.dry_run = run.dry;
+    pass.publish(RunState::Running);
+    let is_over = pass.all(&stores).await;
+    let state = match is_over {
+        true if pass.report.is_ok() => RunState::Done,
+        true => RunState::DoneWithErrors,
+        // Nothing is kept of it, so this is the only place that says so.
+        false => {
+            pass.report.state = Some(RunState::Cancelled);
+            RunState::Cancelled
+        }
+    };
+    pass.publish(state);
+    pass.report
+}
+
+/// One pass over all streams.
+struct Pass<'a> {
+    run: &'a Run,
+    report: MigrationReport,
+    meter: Meter,
+    /// How many more processes the run is for.
+    left: Option<usize>,
+}
+
+impl Pass<'_> {
+    /// Goes over all streams; `false` when the run was cancelled before.
+    async fn all(&mut self, stores: &Stores<'_>) -> bool {
+        let run = self.run;
+        let prefix = run.selection.list_prefix();
+        // The first so many are found by going through all in order.
+        let at_a_time = self.left.map_or(AT_A_TIME, |_| 1);
+        let mut changes = run.control.changes();
+        let (mut after, mut cancelled) = (None, false);
+        while self.left != Some(0) {
+            let page = match stores
+                .events
+                .list_streams(prefix.as_deref(), after.as_ref(), PAGE)
+                .await
+            {
+                Ok(page) => page,
+                Err(error) => {
+                    self.report.fail(listing_failed(&error));
+                    return true;
+                }
+            };
+            let at_end = page.len() < PAGE;
+            after = page.last().cloned();
+            // By value: futures that borrow from the page would keep a run from
+            // being a task of its own.
+            let mut outcomes = stream::iter(page)
+                .map(|stream| async move {
+                    if run.control.may_go_on(1).await == Go::Nowhere {
+                        return None;
+                    }
+                    let outcome = migrate(run, stores, &stream).await;
+                    Some((stream, outcome))
+                })
+                .buffered(at_a_time);
+            loop {
+                let next = {
+                    let (next, paused) = (pin!(outcomes.next()), pin!(changes.paused()));
+                    match select(next, paused).await {
+                        Either::Left((next, _)) => Either::Left(next),
+                        Either::Right((paused, _)) => Either::Right(paused),
+                    }
+                };
+                match next {
+                    Either::Left(None) => break,
+                    // Those in hand are finished, and counted.
+                    Either::Left(Some(None)) => cancelled = true,
+                    Either::Left(Some(Some((stream, (outcome, warnings))))) => {
+                        for warning in warnings {
+                            self.report.warn(stream.clone(), warning);
+                        }
+                        self.count(&stream, outcome);
+                    }
+                    Either::Right(true) => self.publish(RunState::Paused),
+                    Either::Right(false) => self.publish(RunState::Running),
+                }
+                if self.left == Some(0) {
+                    return true;
+                }
+            }
+            if cancelled || at_end {
+                return !cancelled;
+            }
+        }
+        true
     }
-    loop {
-        let page = match events
-            .list_streams(prefix.as_deref(), after.as_ref(), PAGE)
-            .await
-        {
-            Ok(page) => page,
-            Err(error) => {
-                report.fail(listing_failed(&error));
-                return report;
+
+    fn publish(&mut self, state: RunState) {
+        self.run.control.publish(self.meter.state(state));
+    }
+
+    fn count(&mut self, stream: &StreamId, outcome: Outcome) {
+        let mut counts = RunCounts::default();
+        let mut of_the_first = 0;
+        match outcome {
+            Outcome::Empty => counts.skipped_by.empty = 1,
+            Outcome::OtherWorkflow => counts.skipped_by.other_workflow = 1,
+            Outcome::AlreadyThere { repaired } => {
+                counts.skipped_by.already_there = 1;
+                self.report.repaired += usize::from(repaired);
             }
-        };
-        let at_end = page.len() < PAGE;
-        after = page.last().cloned();
-        // By value: futures that borrow from the page would keep a run from
-        // being a task of its own.
-        let mut outcomes = stream::iter(page)
-            .map(|stream| async move {
-                let outcome = migrate(run, stores, &stream).await;
-                (stream, outcome)
-            })
-            .buffered(at_a_time);
-        while let Some((stream, (outcome, warnings))) = outcomes.next().await {
-            for warning in warnings {
-                report.warn(stream.clone(), warning);
+            Outcome::NotSelected => counts.skipped_by.not_selected = 1,
+            Outcome::Finished => counts.skipped_by.finished = 1,
+            Outcome::Migrated => {
+                counts.migrated = 1;
+                counts.unregistered = u64::from(stream.process().is_none());
+                of_the_first = 1;
             }
-            match outcome {
-                Outcome::Empty => report.skip(|s| s.empty += 1),
-                Outcome::OtherWorkflow => report.skip(|s| s.other_workflow += 1),
-                Outcome::AlreadyThere { repaired } => {
-                    report.skip(|s| s.already_there += 1);
-                    report.repaired += usize::from(repaired);
-                }
-                Outcome::NotSelected => report.skip(|s| s.not_selected += 1),
-                Outcome::Finished => report.skip(|s| s.finished += 1),
-                Outcome::Migrated => {
-                    report.migrated += 1;
-                    report.unregistered += usize::from(stream.process().is_none());
-                    left = left.map(|left| left.saturating_sub(1));
-                }
-                Outcome::Failed(error) => {
-                    // One that no route is for is not among the first so many.
-                    let one = usize::from(error.stage != Stage::Routing);
-                    report.fail(error);
-                    left = left.map(|left| left.saturating_sub(one));
-                }
-            }
-            if left == Some(0) {
-                return report;
+            Outcome::Failed(error) => {
+                counts.failed = 1;
+                // One that no route is for is not among the first so many.
+                of_the_first = usize::from(error.stage != Stage::Routing);
+                self.report.fail(error);
             }
         }
-        if at_end {
-            return report;
-        }
+        self.left = self.left.map(|left| left.saturating_sub(of_the_first));
+        self.report.count(&counts);
+        self.run.control.publish(self.meter.add(&counts));
     }
 }
 

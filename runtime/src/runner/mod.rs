@@ -426,10 +426,9 @@ impl<M, ES: EventStore, SS: SnapshotStore> MigrationRunner<M, ES, SS> {
         registry: Option<&dyn ProcessRegistry>,
         wanted: Wanted,
     ) -> MigrationReport {
-        self.control.begin();
-        let report = self.started(registry, wanted).await;
-        self.control.end();
-        report
+        // Also when the future is dropped half-way.
+        let _under_way = self.control.begin();
+        self.started(registry, wanted).await
     }
 
     async fn started(

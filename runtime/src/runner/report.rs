@@ -341,7 +341,7 @@ pub struct MigrationReport {
     /// Of those migrated: as they were opened, while the run was under way.
     pub lazy: usize,
     /// How the run ended. `None` when it did not start, and where nothing of it
-    /// is kept: in a dry run, and over stores that are not transactional.
+    /// is kept: in a dry run, and over separate stores, unless it was cancelled.
     /// [`RunState::Running`] when it was broken off and can be resumed.
     pub state: Option<RunState>,
     /// Whether nothing was written: `migrated` counts what a run would migrate.
