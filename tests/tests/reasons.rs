@@ -499,7 +499,7 @@ async fn step_now_and_then(store: SlateDbStore, stop: Arc<AtomicBool>) -> u64 {
             // It has moved.
             Err(_) => return appended,
         }
-        tokio::time::sleep(Duration::from_millis(100)).await;
+        tokio::time::sleep(Duration::from_millis(300)).await;
     }
     appended
 }
