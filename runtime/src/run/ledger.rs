@@ -120,7 +120,7 @@ impl RunRecord {
 /// Which run claims a store.
 enum Claims {
     New(Box<RunRecord>),
-    Again(RunId),
+    Again(RunId, Option<Plan>),
 }
 
 /// The record of a run that is to be resumed.
@@ -161,15 +161,25 @@ impl Ledger {
     }
 
     /// Claims the store for a run that was begun before.
-    pub(crate) async fn resume(store: Store, id: RunId, take_over: bool) -> Result<Self, Error> {
-        Self::claim(store, take_over, Claims::Again(id)).await
+    /// With the plan of the program that goes on.
+    pub(crate) async fn resume(
+        store: Store,
+        id: RunId,
+        plan: Option<Plan>,
+        take_over: bool,
+    ) -> Result<Self, Error> {
+        Self::claim(store, take_over, Claims::Again(id, plan)).await
     }
 
     async fn claim(store: Store, take_over: bool, claims: Claims) -> Result<Self, Error> {
         for _ in 0..ATTEMPTS {
             let mut record = match &claims {
                 Claims::New(record) => (**record).clone(),
-                Claims::Again(id) => resumable(&store, *id).await?,
+                Claims::Again(id, plan) => {
+                    let mut record = resumable(&store, *id).await?;
+                    record.plan = plan.clone().unwrap_or(record.plan);
+                    record
+                }
             };
             let live = Live::new();
             let mut chunk = store.begin(ChunkRequest::bookkeeping()).await?;
@@ -346,11 +356,6 @@ impl Ledger {
         .await?;
         *self.lock() = record;
         Ok(())
-    }
-
-    /// Replaces the plan, when a run goes on with other code than it began with.
-    pub(crate) fn replan(&self, plan: Plan) {
-        self.lock().plan = plan;
     }
 
     /// Ends this execution: writes the state, and lets the store go.

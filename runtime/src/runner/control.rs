@@ -212,12 +212,14 @@ impl RunControl {
         UnderWay(self)
     }
 
-    /// A run has ended; the next one is not cancelled by what ended this one.
+    /// A run has ended; the next one is neither cancelled nor paused by what
+    /// was wanted of this one.
     fn end(&self) {
         self.inner.over.send_replace(true);
-        self.inner
-            .wanted
-            .send_modify(|wanted| wanted.cancelled = false);
+        self.inner.wanted.send_modify(|wanted| {
+            wanted.cancelled = false;
+            wanted.paused = false;
+        });
         *self
             .inner
             .next

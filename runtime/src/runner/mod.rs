@@ -555,10 +555,8 @@ impl<M, ES: EventStore, SS: SnapshotStore> MigrationRunner<M, ES, SS> {
                 record.plan.fingerprint, plan.fingerprint
             )));
         }
-        let ledger = Ledger::resume(store.clone(), id, self.options.take_over).await?;
-        if let Some(plan) = plan {
-            ledger.replan(plan);
-        }
+        let take_over = self.options.take_over;
+        let ledger = Ledger::resume(store.clone(), id, plan, take_over).await?;
         Ok(Arc::new(ledger))
     }
 

@@ -322,7 +322,10 @@ fn fold_and_convert_all(work: &Work, processes: Vec<scan::Scanned>, watch: &Watc
             })
             .and_then(|first| match (&first, &work.read_back) {
                 (Some(converted), Some(unchecked)) => {
-                    decode_back::check(route, &stream, &converted.state, unchecked).map(|()| first)
+                    let back = watch.over(&stream, deadline, || {
+                        decode_back::check(route, &stream, &converted.state, unchecked)
+                    });
+                    back.map(|()| first)
                 }
                 _ => Ok(first),
             });

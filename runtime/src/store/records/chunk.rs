@@ -97,7 +97,12 @@ impl<K: Kv> RecordChunk<K> {
         }
         // The heads first: see `knows_of`.
         let mut heads = Cursor::new(&chunk.txn, PerStream::Head.between(first, last)).await?;
-        let mut events = Cursor::new(&chunk.txn, key::events_between(first, last)).await?;
+        let mut between = key::events_between(first, last);
+        if let Some(after) = request.events_after {
+            // Not to come by all that was folded outside of the transaction.
+            between.start = key::event(first, after.saturating_add(1));
+        }
+        let mut events = Cursor::new(&chunk.txn, between).await?;
         let mut bytes = 0;
         for stream in request.streams {
             if bytes >= request.max_bytes && chunk.covered > 0 {
