@@ -81,7 +81,7 @@ impl Program {
     }
 
     /// All lines up to its end.
-    pub(crate) fn rest_of_lines(&mut self) -> Vec<Line> {
+    pub(crate) fn finish(&mut self) -> Vec<Line> {
         let lines = std::iter::from_fn(|| self.line()).collect();
         assert!(self.child.wait().unwrap().success());
         lines

@@ -146,10 +146,9 @@ struct Kill {
     later: Duration,
 }
 
-/// To see it fail: commit the row of a range before its chunk instead of with
-/// it (orders behind a cursor are left to the sweep), leave out what a chunk
-/// counted (counts do not agree with the index), or go on with a claim of the
-/// same run without reading its ranges.
+/// To see it fail: write the row of a range after its chunk instead of with it
+/// (what is counted and what was done come apart), or before it (orders behind
+/// a cursor are left to the last sweep, or counted and not done).
 #[tokio::test(flavor = "multi_thread")]
 async fn a_run_that_is_killed_resumes_and_no_process_is_migrated_twice() {
     let number = std::env::var("KILL_ROUNDS").map_or(ROUNDS, |n| n.parse().unwrap());

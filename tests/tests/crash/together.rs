@@ -4,11 +4,12 @@ use std::path::Path;
 use std::time::Duration;
 
 use state_migration::{ErrorKind, RunState, Runs, SlateDbStore};
+use state_migration_tests::orders::register;
 
 use crate::child::{Line, Program};
 use crate::{copy, only_run, prepare, runner};
 
-const ORDERS: u64 = 600;
+const ORDERS: u64 = 450;
 
 /// One round of two programs, the second so much later; returns how the one
 /// that did not run was refused.
@@ -19,7 +20,7 @@ async fn round(template: &Path, later: Duration) -> Line {
         let folder = folder.path().to_owned();
         tokio::task::spawn_blocking(move || {
             std::thread::sleep(after);
-            Program::start(&folder, "unless-claimed", 50, Some(150)).rest_of_lines()
+            Program::start(&folder, "unless-claimed", 50, Some(150)).finish()
         })
     };
     let (first, second) = (start(Duration::ZERO), start(later));
@@ -66,7 +67,7 @@ async fn two_runners_that_start_together_do_not_both_run() {
     let folder = tempfile::tempdir().unwrap();
     prepare(folder.path(), ORDERS).await;
     let mut named = 0;
-    let lags = [0, 0, 0, 100, 300, 600, 1_000, 1_500];
+    let lags = [0, 0, 0, 100, 400, 900, 1_500];
     for later in lags {
         let refused = round(folder.path(), Duration::from_millis(later)).await;
         named += usize::from(matches!(refused, Line::Claimed(_)));
@@ -122,31 +123,27 @@ async fn who_looks_first_leaves_a_run_alone() {
     assert!(report.to_string().contains("taken it over"), "{report}");
 }
 
-/// Where nothing is, nobody needs to be waited for, and one gets in.
+/// Where nothing is, nobody needs to be waited for.
+///
+/// To see it fail: hand on the error of SlateDB, which has several for those
+/// who come second, instead of looking what happened.
 #[tokio::test(flavor = "multi_thread")]
-async fn of_those_that_make_a_store_together_one_gets_in() {
-    for _ in 0..5 {
+async fn of_those_that_make_a_store_together_one_has_it() {
+    for _ in 0..3 {
         let folder = tempfile::tempdir().unwrap();
         let mut tasks = tokio::task::JoinSet::new();
-        for _ in 0..3 {
+        for _ in 0..6 {
             let path = folder.path().to_owned();
-            tasks.spawn(async move { SlateDbStore::open_local_unless_claimed(path).await });
+            tasks.spawn(SlateDbStore::open_local_unless_claimed(path));
         }
-        let opened = tasks.join_all().await;
-        let (stores, refused): (Vec<_>, Vec<_>) = opened.into_iter().partition(Result::is_ok);
-        assert_eq!(stores.len(), 1);
-        for refused in refused {
-            let error = refused.map(drop).unwrap_err();
-            assert_eq!(*error.kind(), ErrorKind::Fenced, "{error}");
+        let mut writers = 0;
+        for opened in tasks.join_all().await {
+            match opened {
+                // One that came late may have shut out another that had no run.
+                Ok(store) => writers += usize::from(register(&store, 1).await.is_ok()),
+                Err(error) => assert_eq!(*error.kind(), ErrorKind::Fenced, "{error}"),
+            }
         }
-        // It was not shut out.
-        stores
-            .into_iter()
-            .next()
-            .unwrap()
-            .unwrap()
-            .flush()
-            .await
-            .unwrap();
+        assert_eq!(writers, 1);
     }
 }
