@@ -406,8 +406,17 @@ impl SlateDbStoreBuilder {
 
     /// Reads what is there without writing and without shutting a writer out.
     async fn look_first(&self, object_store: &Arc<dyn ObjectStore>) -> Result<Seen, Error> {
-        let Some(epoch) = self.epoch(object_store).await? else {
-            self.nothing_else()?;
+        let mut epoch = self.epoch(object_store).await?;
+        if epoch.is_none()
+            && let Err(something_else) = self.nothing_else()
+        {
+            // Another program may have made the store just now.
+            epoch = self.epoch(object_store).await?;
+            if epoch.is_none() {
+                return Err(something_else);
+            }
+        }
+        let Some(epoch) = epoch else {
             return Ok(Seen {
                 epoch: None,
                 holder: None,
