@@ -120,7 +120,7 @@ impl RunRecord {
 /// Which run claims a store.
 enum Claims {
     New(Box<RunRecord>),
-    Again(RunId, Option<Plan>),
+    Again(RunId, Option<Box<Plan>>),
 }
 
 /// The record of a run that is to be resumed.
@@ -168,7 +168,7 @@ impl Ledger {
         plan: Option<Plan>,
         take_over: bool,
     ) -> Result<Self, Error> {
-        Self::claim(store, take_over, Claims::Again(id, plan)).await
+        Self::claim(store, take_over, Claims::Again(id, plan.map(Box::new))).await
     }
 
     async fn claim(store: Store, take_over: bool, claims: Claims) -> Result<Self, Error> {
@@ -177,7 +177,9 @@ impl Ledger {
                 Claims::New(record) => (**record).clone(),
                 Claims::Again(id, plan) => {
                     let mut record = resumable(&store, *id).await?;
-                    record.plan = plan.clone().unwrap_or(record.plan);
+                    if let Some(plan) = plan {
+                        record.plan = (**plan).clone();
+                    }
                     record
                 }
             };
