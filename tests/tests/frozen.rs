@@ -73,6 +73,7 @@ async fn a_store_of_format_1_is_read_and_migrated() {
             workflow_id: if migrated { v2.clone() } else { v1.clone() },
             baseline: migrated.then_some(written + 1),
             finished: n % 5 == 4,
+            held: false,
         };
         assert_eq!(head, expected, "order {n}");
         if migrated {

@@ -105,7 +105,26 @@ pub(super) async fn decisions<S: TransactionalStore>(store: &S) -> Checked {
     store
         .append(&process, ExpectedSequence::Exact(2), more)
         .await?;
-    same("the decision after an append", &at().await?, &Some(skipped))?;
+    let after = at().await?;
+    same(
+        "the decision after an append",
+        &after,
+        &Some(skipped.clone()),
+    )?;
+
+    // So does a run that finds it over, and the head says why it is left alone.
+    let mut chunk = begin(store, &version, &tenant).await?;
+    chunk.decide(&version, &process, Decision::Finished);
+    chunk.commit().await?;
+    same("the decision after that", &at().await?, &Some(skipped))?;
+    let held = store.head(&process).await?;
+    holds(
+        "the head does not say that the process is taken out",
+        held.is_some_and(|head| head.held && !head.finished && head.sequence == 3),
+    )?;
+    let mut chunk = without_streams(store).await?;
+    chunk.decide(&version, &process, Decision::None);
+    chunk.commit().await?;
 
     let mut chunk = begin(store, &version, &tenant).await?;
     chunk.decide(&version, &process, Decision::Finished);
@@ -115,7 +134,7 @@ pub(super) async fn decisions<S: TransactionalStore>(store: &S) -> Checked {
     let head = store.head(&process).await?;
     holds(
         "the head does not say that the process is over",
-        head.is_some_and(|head| head.finished && head.sequence == 3),
+        head.is_some_and(|head| head.finished && !head.held && head.sequence == 3),
     )?;
     let more = events(&version, 1)?;
     store

@@ -47,6 +47,7 @@ pub(super) async fn all_or_nothing<S: TransactionalStore + ProcessRegistry>(stor
                 workflow_id: v2(),
                 baseline: Some(3),
                 finished: false,
+                held: false,
             }
         } else {
             Head {
@@ -54,6 +55,7 @@ pub(super) async fn all_or_nothing<S: TransactionalStore + ProcessRegistry>(stor
                 workflow_id: v1(),
                 baseline: None,
                 finished: false,
+                held: false,
             }
         };
         same(
@@ -119,6 +121,7 @@ pub(super) async fn conflicts<S: TransactionalStore>(store: &S) -> Checked {
         workflow_id: v1(),
         baseline: None,
         finished: false,
+        held: false,
     };
     same("the head", &store.head(&stream).await?, &Some(head))?;
     same(

@@ -102,6 +102,7 @@ async fn round_trip(store: &dyn EventStore) -> Checked {
         workflow_id: v1(),
         baseline: None,
         finished: true,
+        held: false,
     };
     same("the head", &store.head(&stream).await?, &Some(head))
 }
@@ -320,6 +321,7 @@ async fn migration(store: &dyn EventStore) -> Checked {
         workflow_id: v2(),
         baseline: Some(3),
         finished: false,
+        held: false,
     };
     same("the head", &store.head(&stream).await?, &Some(head))?;
     store.append(&stream, Exact(3), events(&v2(), 2)?).await?;
@@ -328,6 +330,7 @@ async fn migration(store: &dyn EventStore) -> Checked {
         workflow_id: v2(),
         baseline: Some(3),
         finished: false,
+        held: false,
     };
     same(
         "the head after more events",

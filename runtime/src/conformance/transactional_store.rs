@@ -251,6 +251,7 @@ async fn reading<S: TransactionalStore>(store: &S) -> Checked {
         workflow_id: v1(),
         baseline: None,
         finished: false,
+        held: false,
     };
     same("the head", &process.head, &Some(head))?;
     let sequences = |p: &ChunkProcess| p.events.iter().map(|e| e.sequence).collect::<Vec<_>>();

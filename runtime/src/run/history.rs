@@ -182,7 +182,9 @@ impl Runs {
     }
 
     /// Takes a process out of all runs, until it is [put
-    /// back](Runs::unskip): every run counts it as held and leaves it alone.
+    /// back](Runs::unskip): every run counts it as held and leaves it alone,
+    /// also one that is under way, unless it has moved the process before this
+    /// returns.
     ///
     /// # Errors
     /// The stream has no events, `who` or `why` is longer than 65,535 bytes, or

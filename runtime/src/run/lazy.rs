@@ -40,6 +40,8 @@ impl LazyBook {
             Some(run) => runs.get(run).await?,
             None => None,
         };
+        // A retry is for what failed in it, and for nothing else.
+        let active = active.filter(|run| run.kind == RunKind::Migrate);
         let (run, own, selection) = match active {
             Some(active) => (active.id, None, active.plan.selection),
             None => {

@@ -9,7 +9,7 @@ use uuid::Uuid;
 use crate::error::{Error, ErrorKind};
 use crate::id::{RunId, StreamId, WorkflowId};
 use crate::run::rows::{self, Claim, FailureRow, Holder, Part, RangeRow};
-use crate::run::{Plan, RunCounts, RunKind, RunRecord, RunState, Runs, history};
+use crate::run::{Plan, RunCounts, RunKind, RunRecord, RunState, Runs};
 use crate::runner::MigrationError;
 use crate::store::{Chunk, ChunkRequest, EventStore, StreamRange, TransactionalStore};
 use crate::time::Timestamp;
@@ -219,6 +219,13 @@ impl Ledger {
             ErrorKind::Conflict,
             "other runs claimed the store all the time; look at the history of runs, and try again",
         ))
+    }
+
+    /// The execution is alive as long as this is, whatever else goes on: what
+    /// its workers still do when it is dropped comes to nothing once another
+    /// execution holds the store.
+    pub(crate) fn alive(&self) -> impl Drop + Send + use<> {
+        Live(self.live.0)
     }
 
     pub(crate) fn record(&self) -> RunRecord {
@@ -449,15 +456,16 @@ pub(crate) fn put_failure(
     Ok(())
 }
 
-/// The how-manieth attempt it was that failed in a run.
+/// The how-manieth attempt it was that failed in a run; 0 if it did not.
 async fn attempt(store: &Store, run: RunId, stream: &StreamId) -> Result<u32, Error> {
-    let before = crate::selection::before(stream.as_str());
-    let failures =
-        history::failures(store, run, &[], before.as_ref(), Some(stream), usize::MAX).await?;
-    Ok(failures
-        .last()
-        .filter(|failure| failure.error.stream_id == *stream)
-        .map_or(0, |failure| failure.attempt))
+    let key = rows::failure(run, stream);
+    // Of all that start with the key, the key itself comes first.
+    let found = store.rows(&key, None, 1).await?;
+    let row = found.into_iter().find(|(at, _)| at[..] == key[..]);
+    row.map_or(Ok(0), |(_, row)| {
+        let row: FailureRow = rows::read(row, format_args!("a failure of run {run}"))?;
+        Ok(row.attempt)
+    })
 }
 
 /// Whether the execution that holds a claim cannot write any more. Nothing is

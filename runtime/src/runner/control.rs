@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::fmt;
 use std::num::NonZeroU32;
 use std::pin::pin;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -92,6 +93,8 @@ struct Inner {
     progress: watch::Sender<Progress>,
     /// Whether the last run is over, in whatever state it ended.
     over: watch::Sender<bool>,
+    /// How many runs are under way, of which the store lets one go on.
+    under_way: AtomicUsize,
     /// When the next process may be begun.
     next: Mutex<Option<Instant>>,
 }
@@ -125,6 +128,7 @@ impl RunControl {
                 wanted: watch::Sender::new(wanted),
                 progress: watch::Sender::new(progress),
                 over: watch::Sender::new(false),
+                under_way: AtomicUsize::new(0),
                 next: Mutex::default(),
             }),
         }
@@ -208,6 +212,7 @@ impl RunControl {
 
     /// A run begins; it ends when what this returns is dropped.
     pub(super) fn begin(&self) -> UnderWay<'_> {
+        self.inner.under_way.fetch_add(1, Ordering::SeqCst);
         self.inner.over.send_replace(false);
         UnderWay(self)
     }
@@ -215,6 +220,9 @@ impl RunControl {
     /// A run has ended; the next one is neither cancelled nor paused by what
     /// was wanted of this one.
     fn end(&self) {
+        if self.inner.under_way.fetch_sub(1, Ordering::SeqCst) > 1 {
+            return;
+        }
         self.inner.over.send_replace(true);
         self.inner.wanted.send_modify(|wanted| {
             wanted.cancelled = false;
@@ -423,6 +431,9 @@ mod tests {
     #[tokio::test]
     async fn a_worker_waits_for_its_turn_and_hears_of_changes() {
         let control = RunControl::new();
+        let under_way = control.begin();
+        // Another one of the same runner ends, which is nothing to this one.
+        drop(control.begin());
         assert_eq!(control.may_go_on(1).await, Go::On);
         control.throttle(Some(rate(1)));
         assert_eq!(control.may_go_on(3_600).await, Go::On);
@@ -441,8 +452,7 @@ mod tests {
         control.pause();
         control.cancel();
         assert_eq!(control.may_go_on(1).await, Go::Nowhere);
-        control.end();
-        control.resume();
+        drop(under_way);
         assert_eq!(control.may_go_on(1).await, Go::On);
     }
 }

@@ -7,7 +7,7 @@ use crate::baseline::Baseline;
 use crate::event::NewEvent;
 use crate::id::{RunId, StreamId};
 use crate::registry::{Migration, Route};
-use crate::runner::fold::{Bad, Folded, Shielded, WAY_OUT, catch};
+use crate::runner::fold::{Bad, Folded, Shielded, WAY_OUT, catch, short};
 use crate::runner::report::{FailureClass, MigrationError, Stage};
 use crate::store::Head;
 
@@ -76,7 +76,7 @@ pub(super) fn process(
         let converted = catch(|| {
             hop.step
                 .convert(old)
-                .map_err(|refused| bad(FailureClass::Refused, refused.to_string()))
+                .map_err(|refused| bad(FailureClass::Refused, short(refused.to_string())))
         });
         state = match converted {
             Ok(Ok(state)) => Shielded::new(state),
@@ -85,7 +85,7 @@ pub(super) fn process(
         last = hop;
     }
     let unserializable =
-        |error: serde_json::Error| bad(FailureClass::Unserializable, error.to_string());
+        |error: serde_json::Error| bad(FailureClass::Unserializable, short(error.to_string()));
     let encoded = catch(|| {
         let state = state.get().ok_or_else(no_state)?;
         let json = last.step.encode(state).map_err(unserializable)?;

@@ -287,6 +287,7 @@ async fn migrate(run: &Run, stores: &Stores<'_>, stream: &StreamId) -> (Outcome,
             workflow_id: route.target().clone(),
             baseline: Some(converted.head.sequence + 1),
             finished: converted.event.finishes(),
+            held: false,
         };
         let schema = route.hops()[route.hops().len() - 1].target_schema_version();
         if let Err(error) = commit::snapshot(stores.snapshots, converted, schema).await {
@@ -317,7 +318,7 @@ async fn read(
     head: Head,
     route: &Route,
 ) -> Result<Option<convert::Converted>, MigrationError> {
-    let mut fold = fold::start(route, stream)?;
+    let mut fold = fold::started(&stores.code, route, stream).await?;
     let mut at = head.replay_after();
     while at < head.sequence {
         let page = stores

@@ -4,6 +4,7 @@ use crate::baseline::BadBaseline;
 use crate::fold::{AnyState, EventView, Fold, FoldError};
 use crate::id::StreamId;
 use crate::registry::Route;
+use crate::runner::code::Code;
 use crate::runner::report::{FailureClass, MigrationError, Stage};
 use crate::runner::scan::Scanned;
 use crate::selection::Selection;
@@ -80,6 +81,18 @@ pub(super) fn start(route: &Route, stream: &StreamId) -> Result<Running, Migrati
     }
 }
 
+/// The same on a thread for user code.
+pub(super) async fn started(
+    code: &Code,
+    route: &Route,
+    stream: &StreamId,
+) -> Result<Running, MigrationError> {
+    let (route, id, deadline) = (route.clone(), stream.clone(), code.deadline());
+    code.run(move |watch| watch.over(&id, deadline, || start(&route, &id)))
+        .await
+        .map_err(|none| none.of(stream))?
+}
+
 /// Folds one event.
 pub(super) fn apply(
     fold: &mut Running,
@@ -94,7 +107,7 @@ pub(super) fn apply(
     let applied = catch(|| {
         fold.apply(event).map_err(|error| Bad {
             class: class_of(&error),
-            message: error.at(stream, sequence).to_string(),
+            message: short(error.at(stream, sequence).to_string()),
         })
     });
     match applied {
@@ -175,12 +188,31 @@ pub(super) fn catch<T>(user_code: impl FnOnce() -> T) -> Result<T, Bad> {
             .downcast_ref::<&str>()
             .map(|text| (*text).to_owned())
             .or_else(|| panic.downcast_ref::<String>().cloned());
+        // What was panicked with is user code too, when it is dropped.
+        if let Err(again) =
+            std::panic::catch_unwind(std::panic::AssertUnwindSafe(move || drop(panic)))
+        {
+            std::mem::forget(again);
+        }
         Bad {
             class: FailureClass::Panic,
             message: match text {
-                Some(text) => format!("it panicked: {text}"),
+                Some(text) => format!("it panicked: {}", short(text)),
                 None => "it panicked".to_owned(),
             },
         }
     })
+}
+
+/// How long a text of user code may be in a report and in a row.
+const LONGEST: usize = 2_000;
+
+/// A text of user code, cut where it is too long.
+pub(super) fn short(mut text: String) -> String {
+    if text.len() > LONGEST {
+        let end = (0..=LONGEST).rev().find(|at| text.is_char_boundary(*at));
+        text.truncate(end.unwrap_or(0));
+        text.push('…');
+    }
+    text
 }

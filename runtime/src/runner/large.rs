@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use crate::error::{Error, ErrorKind};
 use crate::id::StreamId;
 use crate::run::ledger::Range;
 use crate::runner::commit::{Done, Moved, Outcome};
@@ -36,6 +37,31 @@ pub(super) enum Large {
     Gone(SkippedBy),
 }
 
+/// Why a process was not moved.
+pub(super) enum Trouble {
+    /// It failed.
+    Process(MigrationError),
+    /// The store did; the process may be as it was, or not.
+    Store(Error),
+}
+
+impl Trouble {
+    fn of(stream: &StreamId, error: Error) -> Self {
+        match error.kind() {
+            ErrorKind::Corrupt | ErrorKind::NewerFormat => {
+                Self::Process(scan::unread(stream, &error))
+            }
+            _ => Self::Store(error),
+        }
+    }
+}
+
+impl From<MigrationError> for Trouble {
+    fn from(error: MigrationError) -> Self {
+        Self::Process(error)
+    }
+}
+
 /// What became of it at one attempt.
 enum Attempt {
     /// It would be moved, if anything was to be written.
@@ -49,7 +75,7 @@ pub(super) async fn process(
     stream: &StreamId,
     range: &mut Range,
     covered: &Covered,
-) -> Result<Large, MigrationError> {
+) -> Result<Large, Trouble> {
     let first = match attempt(work, stream, range, covered).await? {
         Attempt::Over(large) => return Ok(large),
         Attempt::Ready(first) => first,
@@ -88,9 +114,9 @@ async fn attempt(
     stream: &StreamId,
     range: &mut Range,
     covered: &Covered,
-) -> Result<Attempt, MigrationError> {
+) -> Result<Attempt, Trouble> {
     let gone = |skipped| Ok(Attempt::Over(Large::Gone(skipped)));
-    let unread = |error| scan::unread(stream, &error);
+    let unread = |error| Trouble::of(stream, error);
     let mut progress: Option<(Option<u64>, Progress)> = None;
     for attempts in 0..ATTEMPTS {
         let Some(head) = work.store.head(stream).await.map_err(unread)? else {
@@ -99,11 +125,17 @@ async fn attempt(
         let Some(route) = work.routes.get(&head.workflow_id) else {
             return gone(work.without_route(stream, &head.workflow_id)?);
         };
+        if head.held {
+            return gone(SkippedBy {
+                held: 1,
+                ..SkippedBy::default()
+            });
+        }
         // A migration in between starts the replay anew.
         let here = match progress.take() {
             Some((baseline, here)) if baseline == head.baseline => here,
             _ => Progress {
-                fold: fold::start(route, stream)?,
+                fold: fold::started(&work.code, route, stream).await?,
                 at: head.replay_after(),
                 bytes: 0,
             },
@@ -113,20 +145,25 @@ async fn attempt(
             .await
             .map_err(unread)?;
         if let Some(error) = scanned.failed.pop() {
-            return Err(error);
+            return Err(error.into());
         }
         let tail = scanned.processes.pop();
-        if let Some(tail) = tail.filter(|tail| tail.head.baseline == head.baseline) {
-            let fork = fold::fork(&here.fold, stream)?;
+        // What an operator decided since is found out by looking again.
+        let same = |tail: &scan::Scanned| {
+            tail.head.baseline == head.baseline && tail.head.held == head.held
+        };
+        let mut back = here;
+        if let Some(tail) = tail.filter(same) {
+            let here = back;
             let (route, run, id) = (route.clone(), work.run, stream.clone());
             let selection = work.selection.clone();
             let deadline = work.code.deadline();
-            let converted = work
+            let (converted, here) = work
                 .code
                 .run(move |watch| {
                     let stream = id.clone();
-                    watch.over(&stream, deadline, || {
-                        let mut fork = fork;
+                    let converted = watch.over(&stream, deadline, || {
+                        let mut fork = fold::fork(&here.fold, &id)?;
                         for event in &tail.events {
                             fold::apply(&mut fork, &id, event.sequence, event.into())?;
                         }
@@ -134,10 +171,12 @@ async fn attempt(
                             return Ok(None);
                         };
                         convert::process(&route, run, folded).map(Some)
-                    })
+                    });
+                    (converted, here)
                 })
                 .await
-                .map_err(|none| none.of(stream))??;
+                .map_err(|none| none.of(stream))?;
+            let converted = converted?;
             let mut outcome = Outcome {
                 up_to: covered.up_to.clone(),
                 ..Outcome::default()
@@ -167,21 +206,19 @@ async fn attempt(
                 Err(error) if error.is_conflict() => {
                     tokio::time::sleep(Duration::from_millis(1 << attempts.min(6))).await;
                 }
-                Err(error) => return Err(commit::failed(stream, &error)),
+                // Whether it is done, only the store can tell.
+                Err(error) => return Err(Trouble::Store(error)),
             }
+            back = here;
         }
-        progress = Some((head.baseline, here));
+        progress = Some((head.baseline, back));
     }
-    Err(commit::busy(stream, ATTEMPTS))
+    Err(commit::busy(stream, ATTEMPTS).into())
 }
 
 /// Works on a process that is about to be committed once more, to see that its
 /// code does the same.
-async fn same_again(
-    work: &Work,
-    stream: &StreamId,
-    outcome: &Outcome,
-) -> Result<(), MigrationError> {
+async fn same_again(work: &Work, stream: &StreamId, outcome: &Outcome) -> Result<(), Trouble> {
     let Some(first) = outcome.converted.first() else {
         return Ok(());
     };
@@ -208,13 +245,13 @@ async fn read_on(
     stream: &StreamId,
     mut here: Progress,
     through: u64,
-) -> Result<Progress, MigrationError> {
+) -> Result<Progress, Trouble> {
     while here.at < through {
         let page = work
             .store
             .read_all(stream, here.at, PAGE)
             .await
-            .map_err(|e| scan::unread(stream, &e))?;
+            .map_err(|error| Trouble::of(stream, error))?;
         let (id, deadline) = (stream.clone(), work.code.deadline());
         here = work
             .code

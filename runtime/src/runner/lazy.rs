@@ -12,14 +12,14 @@ use crate::process::Process;
 use crate::registry::{MigrationRegistry, Standing};
 use crate::run::lazy::LazyBook;
 use crate::run::ledger::{Range, Start};
-use crate::run::{RunKind, RunRecord, Runs};
+use crate::run::{RunKind, RunRecord};
 use crate::runner::code::Code;
 use crate::runner::report::{FailureClass, MigrationError};
 use crate::runner::scan::{Candidate, Due};
 use crate::runner::work::{ATTEMPTS, Book, Chunked, Store, Work};
 use crate::runner::{MigrationRunner, Run, code, commit, event_first, refusal, scan};
 use crate::snapshot::SnapshotStore;
-use crate::store::{Decision, EventStore};
+use crate::store::EventStore;
 use crate::workflow::Workflow;
 
 impl<M, ES: EventStore, SS: SnapshotStore> MigrationRunner<M, ES, SS> {
@@ -129,13 +129,11 @@ pub(super) async fn process(
     let selected = selection.selects(stream)
         && selection.selects_workflow(head.workflow_id.name())
         && selection.limit().is_none();
-    if !selected || !run.migrations_lead_from(&head.workflow_id) {
-        return Ok(Lazy::LeftAlone);
+    if !run.migrations_lead_from(&head.workflow_id) {
+        // A run was faster, since it was found to stand behind.
+        return Ok(Lazy::Moved);
     }
-    let runs = Runs::of(store);
-    if let Some(runs) = runs
-        && matches!(runs.decision(stream).await?, Decision::Skipped { .. })
-    {
+    if !selected || head.held {
         return Ok(Lazy::LeftAlone);
     }
     let candidate = Candidate {
@@ -175,8 +173,9 @@ async fn migrate(work: &Work, candidate: Candidate) -> Result<Lazy, Error> {
         if let Some(error) = done.failed.into_iter().next() {
             return Err(refused(&error));
         }
-        let over = done.counts.skipped_by.finished > 0;
-        return Ok(if over { Lazy::LeftAlone } else { Lazy::Moved });
+        let skipped = done.counts.skipped_by;
+        let left = skipped.finished + skipped.held > 0;
+        return Ok(if left { Lazy::LeftAlone } else { Lazy::Moved });
     }
     Err(refused(&commit::busy(stream, ATTEMPTS)))
 }

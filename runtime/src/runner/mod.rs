@@ -251,6 +251,7 @@ impl<M, ES, SS> MigrationRunner<M, ES, SS> {
     /// How long user code may take for one process: 10 seconds, unless this is
     /// called. One that takes longer fails; one whose code does not return
     /// within twice that time fails too, and its thread is given up.
+    /// The events of a process too large for a chunk have that time for each 512.
     #[must_use]
     pub fn deadline(mut self, deadline: Duration) -> Self {
         self.options.deadline = deadline.max(Duration::from_millis(1));

@@ -54,6 +54,8 @@ struct Execution<'a> {
     elsewhere: Option<&'a dyn ProcessRegistry>,
     report: MigrationReport,
     meter: Meter,
+    /// What a full count could not read in a dry run, which keeps no failures.
+    unread: Vec<MigrationError>,
 }
 
 pub(super) async fn run(
@@ -78,7 +80,9 @@ pub(super) async fn run(
         elsewhere,
         report,
         meter: Meter::new(run.id, RunCounts::default()),
+        unread: Vec::new(),
     };
+    let _alive = ledger.as_ref().map(|ledger| ledger.alive());
     let state = execution.go().await;
     execution.report_lazy().await;
     let mut report = execution.report;
@@ -123,19 +127,17 @@ impl Execution<'_> {
         if let Some(registry) = self.elsewhere {
             registry_update::repair(run, &store, registry, &mut self.report).await;
         }
-        let mut unread = Vec::new();
-        if run.full_count && is_new {
-            unread = plan::count_all(run, &store, self.elsewhere, &mut self.report).await?;
-        }
         let present = plan::present(run, &store).await?;
         let source = self.source(&present.sources);
         let mut due = None;
         if is_new {
             (ranges, due) = self.lay(&source, &present).await?;
         }
-        for range in &mut ranges {
-            if let (Part::Strays(version), false) = (range.row.part.clone(), range.row.done) {
-                self.report_strays(&version, range).await?;
+        for range in ranges.iter_mut().filter(|range| !range.row.done) {
+            match range.row.part.clone() {
+                Part::Count => self.count_all(range).await?,
+                Part::Strays(version) => self.report_strays(&version, range).await?,
+                Part::Migrate | Part::Sweep => {}
             }
         }
         let (main, sweeps): (Vec<Range>, Vec<Range>) = ranges
@@ -152,34 +154,44 @@ impl Execution<'_> {
         if !passed.broken && !passed.cancelled && !run.dry {
             self.sweep(&source, sweeps, passed).await?;
         }
-        self.report_unread(unread).await
+        for error in std::mem::take(&mut self.unread) {
+            // The index led to some of them.
+            if !self.report.errors.contains(&error) {
+                self.report.fail(error);
+            }
+        }
+        Ok(())
     }
 
-    /// What a full count could not read, and the index did not lead to.
-    async fn report_unread(&mut self, unread: Vec<MigrationError>) -> Result<(), Error> {
-        let ledger = self.work.book.ledger().cloned();
-        let Some(ledger) = ledger.filter(|_| !unread.is_empty()) else {
-            for error in unread {
-                if !self.report.errors.contains(&error) {
-                    self.report.fail(error);
-                }
-            }
-            return Ok(());
-        };
-        let first = u32::try_from(ledger.ranges().await?.len()).unwrap_or(u32::MAX);
-        let part = (Part::Count, StreamRange::default());
-        for range in &mut ledger.lay(first, vec![part]).await? {
-            for error in &unread {
-                if !ledger.has_failed(&error.stream_id).await? {
-                    let done = commit::failure(&self.work, error.clone(), None, range).await?;
-                    self.add(done).await;
-                }
-            }
-            let done = || Outcome {
-                at_end: true,
-                ..Outcome::default()
+    /// Counts the streams that need nothing, and reports what it cannot read.
+    async fn count_all(&mut self, range: &mut Range) -> Result<(), Error> {
+        let (run, store) = (self.run, self.work.store.clone());
+        let mut counted = MigrationReport::default();
+        let unread = plan::count_all(run, &store, self.elsewhere, &mut counted).await?;
+        for error in unread {
+            let Some(ledger) = self.work.book.ledger().cloned() else {
+                self.unread.push(error);
+                continue;
             };
-            commit::without_reading(&self.work, done, range).await?;
+            if ledger.has_failed(&error.stream_id).await? {
+                continue;
+            }
+            let done = commit::failure(&self.work, error, None, range).await?;
+            self.add(done).await;
+        }
+        let outcome = || Outcome {
+            counts: RunCounts {
+                skipped_by: counted.skipped_by,
+                ..RunCounts::default()
+            },
+            at_end: true,
+            ..Outcome::default()
+        };
+        let done = commit::without_reading(&self.work, outcome, range).await?;
+        self.add(done).await;
+        self.report.repaired += counted.repaired;
+        for warning in counted.warnings {
+            self.report.warn(warning.stream_id, warning.message);
         }
         Ok(())
     }
@@ -258,12 +270,11 @@ impl Execution<'_> {
         } else if matches!(source, Source::Failures { .. }) {
             parts.push((Part::Migrate, StreamRange::default()));
         }
+        if self.run.full_count {
+            parts.push((Part::Count, StreamRange::default()));
+        }
         if parts.is_empty() {
             return Ok((Vec::new(), due));
-        }
-        if self.run.full_count {
-            // What was counted before, so that a resumed run need not again.
-            parts.push((Part::Count, StreamRange::default()));
         }
         let Some(ledger) = self.work.book.ledger() else {
             let ranges = parts.into_iter().map(|(part, range)| {
@@ -273,20 +284,7 @@ impl Execution<'_> {
             });
             return Ok((ranges.collect(), due));
         };
-        let mut ranges = ledger.lay(0, parts).await?;
-        for range in ranges.iter_mut().filter(|r| r.row.part == Part::Count) {
-            let skipped_by = self.report.skipped_by;
-            let outcome = || Outcome {
-                counts: RunCounts {
-                    skipped_by,
-                    ..RunCounts::default()
-                },
-                at_end: true,
-                ..Outcome::default()
-            };
-            let done = commit::without_reading(&self.work, outcome, range).await?;
-            self.run.control.publish(self.meter.add(&done.counts));
-        }
+        let ranges = ledger.lay(0, parts).await?;
         Ok((ranges, due))
     }
 
@@ -347,7 +345,8 @@ impl Execution<'_> {
         let source = Source::Index([version.clone()].into());
         let selection = self.work.selection.clone();
         let store = self.work.store.clone();
-        let mut due = scan::Due::new(store, &source, range.row.rest(), selection, None);
+        let run = self.work.failed_before();
+        let mut due = scan::Due::new(store, &source, range.row.rest(), selection, run);
         loop {
             let page = due.peek(self.work.chunk_processes).await?;
             let (skipped_by, up_to) = due.up_to(page.len());
@@ -497,6 +496,7 @@ impl Execution<'_> {
         }
         for _ in 0..SWEEPS {
             let present = plan::present(self.run, &self.work.store).await?;
+            self.sweep_strays(present.strays).await?;
             let mut left = Vec::new();
             for version in present.sources {
                 if !self.work.store.retire(&version).await? {
@@ -534,9 +534,35 @@ impl Execution<'_> {
             class: FailureClass::Run,
             sequence: None,
             message: format!(
-                "processes are still born at an old version after {SWEEPS} sweeps; stop the programs that make them and run again"
+                "processes are still born at an old version after {SWEEPS} sweeps; stop the programs that make them and resume the run"
             ),
         });
+        passed.broken = true;
+        Ok(())
+    }
+
+    /// Processes born during the run at versions that no route starts from.
+    async fn sweep_strays(&mut self, versions: Vec<WorkflowId>) -> Result<(), Error> {
+        let Some(ledger) = self.work.book.ledger().cloned() else {
+            return Ok(());
+        };
+        self.work.sweeps = true;
+        for version in versions {
+            let source = Source::Index([version.clone()].into());
+            let (store, selection) = (self.work.store.clone(), self.work.selection.clone());
+            let all = StreamRange::default();
+            let run = self.work.failed_before();
+            let mut due = scan::Due::new(store, &source, all.clone(), selection, run);
+            if due.peek(1).await?.is_empty() {
+                continue;
+            }
+            let first = u32::try_from(ledger.ranges().await?.len()).unwrap_or(u32::MAX);
+            let part = (Part::Strays(version.clone()), all);
+            for range in &mut ledger.lay(first, vec![part]).await? {
+                self.report_strays(&version, range).await?;
+            }
+        }
+        self.work.sweeps = false;
         Ok(())
     }
 }

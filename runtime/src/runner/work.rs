@@ -136,7 +136,8 @@ impl Work {
     /// may come by them again.
     pub(super) fn failed_before(&self) -> Option<RunId> {
         let ledger = self.book.ledger()?;
-        (self.sweeps || ledger.record().executions > 1).then_some(self.run)
+        let again = self.sweeps || self.full_count || ledger.record().executions > 1;
+        again.then_some(self.run)
     }
 }
 
@@ -174,6 +175,21 @@ impl Work {
         } = scanned;
         let mut outcome = Outcome::default();
         let at = |stream: &StreamId| due.version_of(stream);
+        // Streams are never removed, so what the index has is there.
+        for stream in streams.iter().take(covered) {
+            let read = processes.iter().map(|process| &process.stream);
+            let found = read.chain(failed.iter().map(|error| &error.stream_id));
+            if processes.len() + failed.len() < covered && !found.into_iter().any(|at| at == stream)
+            {
+                let error = Error::corrupt(format!(
+                    "the index of versions has stream {stream}, and its head is missing; nothing was changed, restore the head from a backup"
+                ));
+                outcome.failed.push(Failed {
+                    error: scan::unread(stream, &error),
+                    at: at(stream),
+                });
+            }
+        }
         for error in failed {
             let at = at(&error.stream_id);
             outcome.failed.push(Failed { error, at });
@@ -241,10 +257,11 @@ impl Work {
                 covered.skipped_by.add(&skipped);
                 None
             }
-            Err(error) => {
+            Err(large::Trouble::Process(error)) => {
                 failed = Some(error);
                 None
             }
+            Err(large::Trouble::Store(error)) => return Err(error),
         };
         let at = due.version_of(&stream);
         let outcome = || Outcome {
@@ -303,6 +320,15 @@ fn fold_and_convert_all(work: &Work, processes: Vec<scan::Scanned>, watch: &Watc
         // The index is read before the transaction begins; the head says where
         // the process stands.
         let (stream, version) = (scanned.stream.clone(), scanned.head.workflow_id.clone());
+        if scanned.head.held {
+            // Since it was found; the head says so in the transaction.
+            let held = SkippedBy {
+                held: 1,
+                ..SkippedBy::default()
+            };
+            worked.push(Worked::Elsewhere(held));
+            continue;
+        }
         let Some(route) = work.routes.get(&version) else {
             worked.push(match work.without_route(&stream, &version) {
                 Ok(skipped) => Worked::Elsewhere(skipped),

@@ -61,6 +61,8 @@ pub struct Head {
     pub baseline: Option<u64>,
     /// Whether the process is over.
     pub finished: bool,
+    /// Whether an operator took the process out of all runs.
+    pub held: bool,
 }
 
 impl Head {

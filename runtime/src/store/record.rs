@@ -21,6 +21,7 @@ const FORMAT: u8 = 1;
 const FINISHES: u8 = 1;
 const FINISHED: u8 = 1;
 const HAS_BASELINE: u8 = 2;
+const HELD: u8 = 4;
 
 const UNDECIDED: u8 = 0;
 const LEFT_AS_FINISHED: u8 = 1;
@@ -194,7 +195,8 @@ pub(crate) fn write_head(head: &Head) -> Result<Vec<u8>, Error> {
     } else {
         0
     };
-    record.push(finished | baseline);
+    let held = if head.held { HELD } else { 0 };
+    record.push(finished | baseline | held);
     record.extend_from_slice(&head.sequence.to_be_bytes());
     record.extend_from_slice(&head.baseline.unwrap_or(0).to_be_bytes());
     put_workflow(&mut record, &head.workflow_id)?;
@@ -216,6 +218,7 @@ pub(crate) fn read_head(mut record: Bytes) -> Read<Head> {
         workflow_id,
         baseline: (flags & HAS_BASELINE != 0).then_some(baseline),
         finished: flags & FINISHED != 0,
+        held: flags & HELD != 0,
     })
 }
 
@@ -384,6 +387,7 @@ mod tests {
             workflow_id: order(),
             baseline: Some(5),
             finished: false,
+            held: false,
         };
         let mut expected = vec![1, 2, 0, 0, 0, 0, 0, 0, 0, 7, 0, 0, 0, 0, 0, 0, 0, 5];
         expected.extend(b"\0\x05order\0\x02v1");
@@ -447,6 +451,7 @@ mod tests {
                 workflow_id: order(),
                 baseline,
                 finished,
+                held: !finished,
             };
             assert_eq!(read_head(write_head(&head).unwrap().into()).unwrap(), head);
         }
@@ -459,6 +464,7 @@ mod tests {
             workflow_id: order(),
             baseline: None,
             finished: false,
+            held: false,
         };
         let mut record = write_head(&head).unwrap();
         record[0] = 2;

@@ -146,8 +146,9 @@ pub trait Chunk: Send {
 
     /// Keeps a decision about a process in the index of versions, when the
     /// chunk commits and the process still stands at `version` then. The
-    /// process need not be one of this chunk, except for
-    /// [`Decision::Finished`], which the head of the stream then says too.
+    /// process need not be one of this chunk. The head of the stream says then
+    /// whether it is over, or taken out of all runs; what is taken out stays so
+    /// when it is found to be over.
     fn decide(&mut self, version: &WorkflowId, stream: &StreamId, decision: Decision);
 
     /// Reads a row of the bookkeeping of runs. The chunk does not commit when

@@ -25,6 +25,7 @@ async fn the_head_says_finished_as_the_workflow_does(store: &impl Store) {
             workflow_id: v1(),
             baseline: None,
             finished: true,
+            held: false,
         }
     );
     assert!(order.is_finished());
@@ -40,6 +41,7 @@ async fn the_head_says_finished_as_the_workflow_does(store: &impl Store) {
                 workflow_id: v2(),
                 baseline: Some(sequence),
                 finished,
+                held: false,
             }
         );
         assert_eq!(open::<OrderV2>(store, n).await.is_finished(), finished);

@@ -320,17 +320,22 @@ impl<K: Kv> RecordChunk<K> {
             if self.txn.get(&key).await?.is_none() {
                 continue;
             }
-            if decision == Decision::Finished {
-                let head = self.heads.get(&stream).filter(|h| h.workflow_id == version);
-                let Some(head) = head else { continue };
-                if !head.finished {
-                    let head = Head {
-                        finished: true,
-                        ..head.clone()
-                    };
-                    self.txn
-                        .put(PerStream::Head.key(&stream), record::write_head(&head)?)?;
-                }
+            // The head is what every chunk reads, so it says what keeps runs away.
+            let now = super::read_head(&self.txn, &stream).await?;
+            let Some(head) = now.filter(|head| head.workflow_id == version) else {
+                continue;
+            };
+            if decision == Decision::Finished && head.held {
+                continue;
+            }
+            let says = Head {
+                finished: head.finished || decision == Decision::Finished,
+                held: matches!(decision, Decision::Skipped { .. }),
+                ..head.clone()
+            };
+            if says != head {
+                let row = record::write_head(&says)?;
+                self.txn.put(PerStream::Head.key(&stream), row)?;
             }
             self.txn.put(key, record::write_decision(&decision)?)?;
         }

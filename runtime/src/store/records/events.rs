@@ -112,8 +112,9 @@ async fn append<T: KvTxn>(
         }
         mark_present(txn, code).await?;
     }
-    // A process that was left alone because it was over may go on now.
-    if head.as_ref().is_none_or(|head| head.finished) {
+    // A process that was left alone because it was over may go on now; one that
+    // an operator took out of all runs stays out.
+    if head.as_ref().is_none_or(|head| head.finished && !head.held) {
         txn.put(
             key::version(code, stream),
             record::write_decision(&Decision::None)?,
@@ -132,8 +133,9 @@ async fn append<T: KvTxn>(
     let new_head = Head {
         sequence,
         workflow_id: code.clone(),
-        baseline: head.and_then(|head| head.baseline),
+        baseline: head.as_ref().and_then(|head| head.baseline),
         finished: last.finishes(),
+        held: head.is_some_and(|head| head.held),
     };
     txn.put(PerStream::Head.key(stream), record::write_head(&new_head)?)?;
     Ok(Appended {

@@ -196,6 +196,7 @@ fn put_migration<T: KvTxn>(
         workflow_id: to.clone(),
         baseline: Some(sequence),
         finished: event.finishes(),
+        held: false,
     };
     txn.put(
         key::PerStream::Head.key(stream),
