@@ -29,7 +29,7 @@ impl<M, ES: EventStore, SS: SnapshotStore> MigrationRunner<M, ES, SS> {
     /// While a run holds the store, what that run is for is migrated, and counts
     /// as part of it; otherwise what this runner [selects](Self::select), under
     /// a run of kind [`RunKind::Lazy`] of its own. What neither is for, what an
-    /// operator took [out of all runs](Runs::skip), and processes at versions
+    /// operator took [out of all runs](crate::Runs::skip), and processes at versions
     /// from which no route leads to `W` are left as they are. A process registry
     /// in the same store moves with the process; one elsewhere is not told.
     ///
