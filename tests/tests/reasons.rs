@@ -536,6 +536,9 @@ async fn migrate_one_stream(store: SlateDbStore, events: u64) {
     );
     if let (Some(before), Some(after)) = (before, after) {
         let rise = after.saturating_sub(before);
-        assert!(rise < 64 << 10, "{rise} KiB more");
+        // A longer stream fills SlateDB's caches, which hold 128 MiB at most
+        // however long it is, and less than the stream.
+        let caches = if events > 200_000 { 128 << 10 } else { 0 };
+        assert!(rise < (64 << 10) + caches, "{rise} KiB more");
     }
 }
