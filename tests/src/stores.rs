@@ -65,6 +65,24 @@ impl Deref for OnDisk {
     }
 }
 
+/// Copies a folder with all that is in it.
+///
+/// # Errors
+/// One of the two cannot be used.
+pub fn copy(from: &Path, to: &Path) -> std::io::Result<()> {
+    std::fs::create_dir_all(to)?;
+    for entry in std::fs::read_dir(from)? {
+        let entry = entry?;
+        let to = to.join(entry.file_name());
+        if entry.file_type()?.is_dir() {
+            copy(&entry.path(), &to)?;
+        } else {
+            std::fs::copy(entry.path(), to)?;
+        }
+    }
+    Ok(())
+}
+
 /// Everything in a folder, byte for byte; `None` for a folder.
 ///
 /// # Errors

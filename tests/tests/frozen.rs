@@ -12,27 +12,16 @@ use state_migration_tests::orders::{
     OrderV1, OrderV2, OrderV3, StateV2, UNTAXABLE, folded, history, identity, keys, load,
     order_v1_to_v2, order_v2_to_v3, tenant,
 };
-use state_migration_tests::stores::dump;
+use state_migration_tests::stores::{copy, dump};
 
 /// A copy of a frozen store, since opening a database writes to it.
 fn thawed(name: &str) -> tempfile::TempDir {
-    fn copy(from: &Path, to: &Path) {
-        std::fs::create_dir_all(to).unwrap();
-        for entry in std::fs::read_dir(from).unwrap() {
-            let entry = entry.unwrap();
-            let to = to.join(entry.file_name());
-            if entry.file_type().unwrap().is_dir() {
-                copy(&entry.path(), &to);
-            } else {
-                std::fs::copy(entry.path(), to).unwrap();
-            }
-        }
-    }
     let folder = tempfile::tempdir().unwrap();
     copy(
         &Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures")).join(name),
         folder.path(),
-    );
+    )
+    .unwrap();
     folder
 }
 

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
+
 use crate::error::Error;
 use crate::id::{RunId, StreamId, WorkflowId};
 use crate::run::rows::{self, FailureRow, RangeRow};
@@ -79,19 +81,10 @@ impl Runs {
     /// # Errors
     /// The store could not be read.
     pub async fn list(&self) -> Result<Vec<RunRecord>, Error> {
-        let mut runs: Vec<RunRecord> = Vec::new();
-        let mut after: Option<bytes::Bytes> = None;
-        loop {
-            let page = self.store.rows(rows::RUNS, after.as_deref(), PAGE).await?;
-            let at_end = page.len() < PAGE;
-            after = page.last().map(|(key, _)| key.clone());
-            for (_, row) in page {
-                runs.push(rows::read(row, "the record of a run")?);
-            }
-            if at_end {
-                break;
-            }
-        }
+        let rows = self.all_rows(rows::RUNS).await?.into_iter();
+        let mut runs: Vec<RunRecord> = rows
+            .map(|(_, row)| rows::read(row, "the record of a run"))
+            .collect::<Result<_, _>>()?;
         runs.sort_by_key(|run| run.number);
         Ok(runs)
     }
@@ -134,22 +127,25 @@ impl Runs {
     }
 
     pub(crate) async fn ranges(&self, run: RunId) -> Result<Vec<(u32, RangeRow)>, Error> {
-        let mut ranges = Vec::new();
-        let mut after: Option<bytes::Bytes> = None;
+        let rows = self.all_rows(&rows::ranges(run)).await?.into_iter();
+        rows.map(|(key, row)| {
+            let number = rows::range_number(&key)?;
+            let what = format_args!("range {number} of run {run}");
+            Ok((number, rows::read(row, what)?))
+        })
+        .collect()
+    }
+
+    /// The rows whose keys start like this, of which there are few.
+    async fn all_rows(&self, prefix: &[u8]) -> Result<Vec<(Bytes, Bytes)>, Error> {
+        let mut rows = Vec::new();
         loop {
-            let page = self
-                .store
-                .rows(&rows::ranges(run), after.as_deref(), PAGE)
-                .await?;
+            let after = rows.last().map(|(key, _): &(Bytes, Bytes)| key.clone());
+            let page = self.store.rows(prefix, after.as_deref(), PAGE).await?;
             let at_end = page.len() < PAGE;
-            after = page.last().map(|(key, _)| key.clone());
-            for (key, row) in page {
-                let number = rows::range_number(&key)?;
-                let what = format_args!("range {number} of run {run}");
-                ranges.push((number, rows::read(row, what)?));
-            }
+            rows.extend(page);
             if at_end {
-                return Ok(ranges);
+                return Ok(rows);
             }
         }
     }

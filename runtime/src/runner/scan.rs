@@ -356,12 +356,7 @@ impl Due {
                         .await?;
                     let last = found.last().map(|process| process.stream.clone());
                     page.at_end = found.len() < CHUNK_PROCESSES;
-                    let failed = match (self.failed_in, &last) {
-                        (Some(run), Some(last)) => {
-                            failed_in(&self.store, run, page.after.as_ref(), last).await?
-                        }
-                        _ => BTreeSet::new(),
-                    };
+                    let failed = failed(&self.store, self.failed_in, &page.after, &last).await?;
                     let row = |AtVersion { stream, decision }| Row {
                         decision,
                         has_failed: failed.contains(&stream),
@@ -384,12 +379,7 @@ impl Due {
                     .await?;
                     page.at_end = found.len() < CHUNK_PROCESSES;
                     let last = found.last().map(|f| f.error.stream_id.clone());
-                    let failed = match (self.failed_in, &last) {
-                        (Some(run), Some(last)) => {
-                            failed_in(&self.store, run, page.after.as_ref(), last).await?
-                        }
-                        _ => BTreeSet::new(),
-                    };
+                    let failed = failed(&self.store, self.failed_in, &page.after, &last).await?;
                     let runs = Runs::of(&self.store as &dyn EventStore);
                     let mut rows = VecDeque::with_capacity(found.len());
                     for failure in found {
@@ -418,14 +408,18 @@ impl Due {
     }
 }
 
-/// Which streams of a range have failed in a run.
-async fn failed_in(
+/// Which streams of a range have failed in a run, if there is one to ask about.
+async fn failed(
     store: &Arc<dyn TransactionalStore>,
-    run: RunId,
-    after: Option<&StreamId>,
-    through: &StreamId,
+    run: Option<RunId>,
+    after: &Option<StreamId>,
+    through: &Option<StreamId>,
 ) -> Result<BTreeSet<StreamId>, Error> {
-    let failures = history::failures(store, run, &[], after, Some(through), usize::MAX).await?;
+    let (Some(run), Some(through)) = (run, through) else {
+        return Ok(BTreeSet::new());
+    };
+    let failures =
+        history::failures(store, run, &[], after.as_ref(), Some(through), usize::MAX).await?;
     Ok(failures
         .into_iter()
         .map(|failure| failure.error.stream_id)

@@ -12,7 +12,8 @@ use state_migration_tests::orders::OrderV2;
 
 use crate::child::Program;
 use crate::digest::{self, Digest};
-use crate::{copy, only_run, prepare, runner};
+use crate::{only_run, prepare, runner};
+use state_migration_tests::stores::copy;
 
 const ORDERS: u64 = 20_000;
 const CHUNK: u32 = 100;
@@ -73,7 +74,7 @@ async fn moved(store: &SlateDbStore) -> u64 {
 async fn round(rounds: &Rounds, kill: Kill) -> bool {
     let (folder, took) = (tempfile::tempdir().unwrap(), &rounds.took);
     let mut since = Instant::now();
-    copy(&rounds.template, folder.path());
+    copy(&rounds.template, folder.path()).unwrap();
     add(&took.copy, &mut since);
     let mut program = Program::start(folder.path(), "open", CHUNK, None);
     let killed = tokio::task::spawn_blocking(move || {
@@ -159,7 +160,7 @@ async fn a_run_that_is_killed_resumes_and_no_process_is_migrated_twice() {
     let prepared = began.elapsed();
 
     let whole = folder.path().join("whole");
-    copy(&template, &whole);
+    copy(&template, &whole).unwrap();
     let store = SlateDbStore::open_local(&whole).await.unwrap();
     let report = runner(&store).chunk_processes(CHUNK as usize).run().await;
     assert!(report.is_ok(), "{report}");

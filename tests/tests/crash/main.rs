@@ -57,20 +57,6 @@ pub(crate) async fn prepare(folder: &Path, orders: u64) {
     store.close().await.unwrap();
 }
 
-/// Copies a folder with all that is in it.
-pub(crate) fn copy(from: &Path, to: &Path) {
-    std::fs::create_dir_all(to).unwrap();
-    for entry in std::fs::read_dir(from).unwrap() {
-        let entry = entry.unwrap();
-        let to = to.join(entry.file_name());
-        if entry.file_type().unwrap().is_dir() {
-            copy(&entry.path(), &to);
-        } else {
-            std::fs::copy(entry.path(), to).unwrap();
-        }
-    }
-}
-
 /// The one run that a store has seen.
 pub(crate) async fn only_run(store: &SlateDbStore) -> RunId {
     let runs = Runs::of(store).unwrap().list().await.unwrap();

@@ -7,7 +7,8 @@ use state_migration::{ErrorKind, RunState, Runs, SlateDbStore};
 use state_migration_tests::orders::register;
 
 use crate::child::{Line, Program};
-use crate::{copy, only_run, prepare, runner};
+use crate::{only_run, prepare, runner};
+use state_migration_tests::stores::copy;
 
 const ORDERS: u64 = 450;
 
@@ -15,7 +16,7 @@ const ORDERS: u64 = 450;
 /// that did not run was refused.
 async fn round(template: &Path, later: Duration) -> Line {
     let folder = tempfile::tempdir().unwrap();
-    copy(template, folder.path());
+    copy(template, folder.path()).unwrap();
     let start = |after: Duration| {
         let folder = folder.path().to_owned();
         tokio::task::spawn_blocking(move || {
