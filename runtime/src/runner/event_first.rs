@@ -247,7 +247,7 @@ async fn migrate(run: &Run, stores: &Stores<'_>, stream: &StreamId) -> (Outcome,
             Ok(converted) => converted,
             Err(error) => return (Outcome::Failed(error), warnings),
         };
-        if run.dry || run.twice {
+        if run.twice {
             let again = read(run, stores, stream, head, &route).await;
             converted = match twice(stream, converted, again) {
                 Ok(converted) => converted,

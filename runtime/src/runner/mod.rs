@@ -163,7 +163,8 @@ pub struct MigrationRunner<M, ES, SS> {
 #[derive(Debug, Clone)]
 struct Options {
     full_count: bool,
-    twice: bool,
+    /// In a dry run, unless this says otherwise, and in no other.
+    twice: Option<bool>,
     deadline: Duration,
     chunk_processes: usize,
     take_over: bool,
@@ -191,7 +192,7 @@ impl<M: Migrations, ES, SS> MigrationRunner<M, ES, SS> {
             selection: Arc::default(),
             options: Options {
                 full_count: false,
-                twice: false,
+                twice: None,
                 deadline: DEADLINE,
                 chunk_processes: scan::CHUNK_PROCESSES,
                 take_over: false,
@@ -240,11 +241,11 @@ impl<M, ES, SS> MigrationRunner<M, ES, SS> {
     }
 
     /// Whether user code runs twice on every process, to see that it does the
-    /// same: a process for which it does not fails. Off by default, since it
-    /// takes twice the time; a dry run always does it.
+    /// same: a process for which it does not fails. Unless this is called, a
+    /// dry run does it, and no other, since it takes twice the time.
     #[must_use]
     pub fn run_code_twice(mut self, twice: bool) -> Self {
-        self.options.twice = twice;
+        self.options.twice = Some(twice);
         self
     }
 
@@ -302,7 +303,7 @@ impl<M, ES, SS> MigrationRunner<M, ES, SS> {
     fn plan_of(&self, migrations: &MigrationRegistry) -> Plan {
         let options = PlanOptions {
             full_count: self.options.full_count,
-            twice: self.options.twice,
+            twice: self.options.twice.unwrap_or(false),
             deadline_ms: u64::try_from(self.options.deadline.as_millis()).unwrap_or(u64::MAX),
         };
         Plan::new(migrations, &self.selection, options)
@@ -346,8 +347,8 @@ impl<M, ES: EventStore, SS: SnapshotStore> MigrationRunner<M, ES, SS> {
     }
 
     /// Does everything that [`run`](Self::run) does, but writes nothing: reads,
-    /// folds and converts every process that is selected, each twice, and
-    /// reports what a run would do. Code that gives two different states for
+    /// folds and converts every process that is selected, each
+    /// [twice](Self::run_code_twice), and reports what a run would do. Code that gives two different states for
     /// one process is a failure, and so is a new state that is not the same
     /// when it is deserialized and serialized again: the process would go on
     /// with another one. A migration of which that cannot be checked, because
@@ -408,7 +409,7 @@ impl<M, ES: EventStore, SS: SnapshotStore> MigrationRunner<M, ES, SS> {
             selection: self.selection.clone(),
             dry,
             full_count: self.options.full_count,
-            twice: self.options.twice,
+            twice: self.options.twice.unwrap_or(dry),
             deadline: self.options.deadline,
             chunk_processes: self.options.chunk_processes,
             control: self.control.clone(),

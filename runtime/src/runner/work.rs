@@ -88,7 +88,7 @@ impl Work {
             run: run.id,
             selection: run.selection.clone(),
             remember: false,
-            twice: run.twice || run.dry,
+            twice: run.twice,
             sweeps: false,
             full_count: run.full_count,
             code: Code::new(run.deadline),

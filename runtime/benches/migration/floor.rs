@@ -1,0 +1,360 @@
+//! The floors: the same work without anything that makes it safe. A scan of the
+//! events with the best options, each decoded and folded; the new states
+//! encoded; as many keys and bytes written as the migration wrote.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use slatedb::config::ScanOptions;
+use slatedb::{Db, WalReader, WriteBatch};
+use tokio::task::JoinSet;
+
+use crate::data::{Place, Shape, processes};
+use crate::family::{Event, Order, id};
+use crate::layout;
+
+/// How many processes are written at a time.
+const BATCH: usize = 500;
+
+/// Rows written in a table.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Rows {
+    pub keys: u64,
+    pub key_bytes: u64,
+    pub value_bytes: u64,
+}
+
+/// What was written to a store, by table; removals are `b'-'`.
+#[derive(Debug, Clone)]
+pub struct Written(pub [Rows; 256]);
+
+impl Default for Written {
+    fn default() -> Self {
+        Self([Rows::default(); 256])
+    }
+}
+
+impl Written {
+    pub fn keys(&self) -> u64 {
+        self.0.iter().map(|rows| rows.keys).sum()
+    }
+
+    pub fn bytes(&self) -> u64 {
+        let bytes = |rows: &Rows| rows.key_bytes + rows.value_bytes;
+        self.0.iter().map(bytes).sum()
+    }
+
+    fn add(&mut self, key: &[u8], value: Option<&[u8]>) {
+        let table = if value.is_some() { key[0] } else { b'-' };
+        let rows = &mut self.0[usize::from(table)];
+        rows.keys += 1;
+        rows.key_bytes += key.len() as u64;
+        rows.value_bytes += value.map_or(0, |value| value.len() as u64);
+    }
+
+    /// The value of average length in a table, for one of so many processes.
+    fn value(&self, table: u8) -> usize {
+        let rows = self.0[usize::from(table)];
+        rows.value_bytes.checked_div(rows.keys).unwrap_or(0) as usize
+    }
+}
+
+/// The newest file of the write-ahead log.
+pub async fn log_position(place: &Place) -> u64 {
+    let log = WalReader::new(place.path(), place.object_store());
+    let files = log.list(..).await.expect("a list");
+    files.last().map_or(0, |file| file.id)
+}
+
+/// What the write-ahead log holds after a position.
+pub async fn written_after(place: &Place, position: u64) -> Written {
+    let log = WalReader::new(place.path(), place.object_store());
+    let mut written = Written::default();
+    for file in log.list(position + 1..).await.expect("a list") {
+        let mut rows = file.iterator().await.expect("a file");
+        while let Some(row) = rows.next().await.expect("a row") {
+            let value = match &row.value {
+                slatedb::ValueDeletable::Value(value) => Some(&value[..]),
+                slatedb::ValueDeletable::Merge(_) => unreachable!("nothing is merged"),
+                slatedb::ValueDeletable::Tombstone => None,
+            };
+            written.add(&row.key, value);
+        }
+    }
+    written
+}
+
+/// The best options found for a scan.
+fn options() -> ScanOptions {
+    ScanOptions::default()
+        .with_read_ahead_bytes(1 << 20)
+        .with_max_fetch_tasks(2)
+}
+
+/// The options of a floor.
+#[derive(Clone)]
+pub struct Floor {
+    /// The range of each of many pieces, in order.
+    pieces: Arc<Mutex<VecDeque<std::ops::Range<Vec<u8>>>>>,
+    tasks: usize,
+    options: ScanOptions,
+}
+
+impl Floor {
+    /// A floor over the events of the processes of the first family.
+    pub fn new(shape: &Shape, tasks: usize) -> Self {
+        let mut streams: Vec<_> = processes(shape).into_iter().map(|m| m.stream).collect();
+        streams.sort_unstable();
+        let pieces = (tasks * 8).clamp(1, streams.len());
+        let bound = |piece: usize| match streams.get(piece * streams.len() / pieces) {
+            Some(stream) => layout::event_key(stream, 0),
+            None => vec![b'e' + 1],
+        };
+        Self {
+            pieces: Arc::new(Mutex::new(
+                (0..pieces).map(|p| bound(p)..bound(p + 1)).collect(),
+            )),
+            tasks,
+            options: options(),
+        }
+    }
+
+    /// With SlateDB's own options for scans.
+    pub fn with_default_options(mut self) -> Self {
+        self.options = ScanOptions::default();
+        self
+    }
+
+    fn fresh(&self) -> Self {
+        let pieces = self.pieces.lock().expect("a lock").clone();
+        Self {
+            pieces: Arc::new(Mutex::new(pieces)),
+            ..self.clone()
+        }
+    }
+
+    fn next(&self) -> Option<std::ops::Range<Vec<u8>>> {
+        self.pieces.lock().expect("a lock").pop_front()
+    }
+
+    /// Only reads the rows.
+    pub async fn bare_scan(&self, db: &Db) -> (Duration, u64) {
+        let this = self.fresh();
+        let began = Instant::now();
+        let mut tasks = JoinSet::new();
+        for _ in 0..self.tasks {
+            let (this, db) = (this.clone(), db.clone());
+            tasks.spawn(async move {
+                let mut rows = 0;
+                while let Some(range) = this.next() {
+                    let scan = db.scan_with_options(range, &this.options).await;
+                    let mut scan = scan.expect("a scan");
+                    while let Some(row) = scan.next().await.expect("a row") {
+                        std::hint::black_box(&row);
+                        rows += 1;
+                    }
+                }
+                rows
+            });
+        }
+        let rows = tasks.join_all().await.into_iter().sum();
+        (began.elapsed(), rows)
+    }
+
+    /// Reads, decodes, folds, converts and encodes; writes nothing.
+    pub async fn fold_only(&self, db: &Db) -> Duration {
+        let began = Instant::now();
+        self.fold(db, &Then::Drop).await;
+        began.elapsed()
+    }
+
+    /// The same, and writes as much as a migration did: the faster of doing one
+    /// after the other and of both at once.
+    pub async fn migrate(&self, place: &Place, written: &Written, processes: usize) -> Duration {
+        let mut best = Duration::MAX;
+        // The new states of more processes do not fit into memory.
+        let sequential = processes <= 200_000;
+        for at_once in [true, false] {
+            if !at_once && !sequential {
+                continue;
+            }
+            let copy = place.copy();
+            let store = copy.place.open().await;
+            let write = Arc::new(Write::new(written, processes));
+            let position = log_position(&copy.place).await;
+            let began = Instant::now();
+            if at_once {
+                self.fold(store.db(), &Then::Write(write.clone())).await;
+            } else {
+                let states = self.fold(store.db(), &Then::Keep).await;
+                for states in states.chunks(BATCH) {
+                    write.batch(store.db(), states).await;
+                }
+            }
+            write.rest(store.db()).await;
+            store.db().flush().await.expect("a flush");
+            best = best.min(began.elapsed());
+            store.close().await.expect("a close");
+            let done = written_after(&copy.place, position).await;
+            assert_eq!(
+                (done.keys(), done.bytes()),
+                (written.keys(), written.bytes()),
+                "the floor writes what the migration wrote"
+            );
+        }
+        best
+    }
+
+    async fn fold(&self, db: &Db, then: &Then) -> Vec<State> {
+        let this = self.fresh();
+        let mut tasks = JoinSet::new();
+        for _ in 0..self.tasks {
+            tasks.spawn(fold_pieces(this.clone(), db.clone(), then.clone()));
+        }
+        tasks.join_all().await.into_iter().flatten().collect()
+    }
+}
+
+/// What becomes of new states.
+#[derive(Clone)]
+enum Then {
+    Drop,
+    Keep,
+    Write(Arc<Write>),
+}
+
+/// The new state of a stream: the start of the keys of its events, and JSON.
+type State = (Vec<u8>, Vec<u8>);
+
+async fn fold_pieces(this: Floor, db: Db, then: Then) -> Vec<State> {
+    let mut states = Vec::new();
+    while let Some(range) = this.next() {
+        let scan = db.scan_with_options(range, &this.options).await;
+        let mut scan = scan.expect("a scan");
+        let (mut stream, mut order) = (Vec::new(), Order::<0>::default());
+        loop {
+            let row = scan.next().await.expect("a row");
+            let next = row.as_ref().map(|row| layout::stream_of(&row.key));
+            if next != Some(&stream[..]) {
+                if !stream.is_empty() {
+                    let order = std::mem::take(&mut order).into_version::<1>();
+                    let state = serde_json::to_vec(&order).expect("a state");
+                    states.push((std::mem::take(&mut stream), state));
+                }
+                stream.extend_from_slice(next.unwrap_or_default());
+            }
+            match &then {
+                Then::Drop => {
+                    std::hint::black_box(&states);
+                    states.clear();
+                }
+                Then::Keep => {}
+                Then::Write(write) if states.len() >= BATCH => {
+                    write.batch(&db, &states).await;
+                    states.clear();
+                }
+                Then::Write(_) => {}
+            }
+            let Some(row) = row else { break };
+            let event: Event =
+                serde_json::from_slice(layout::payload(&row.value)).expect("an event");
+            order = order.apply(&event);
+        }
+    }
+    if let Then::Write(write) = &then {
+        write.batch(&db, &states).await;
+        states.clear();
+    }
+    states
+}
+
+/// Writes for each process the rows that a migration writes, of the same size
+/// on average, and in the end what is missing.
+struct Write {
+    target: Written,
+    processes: u64,
+    done: Mutex<(u64, u64)>,
+    old: Vec<u8>,
+    new: Vec<u8>,
+}
+
+impl Write {
+    fn new(target: &Written, processes: usize) -> Self {
+        let prefix = |version| {
+            let key = layout::version_key(&id(0, version), "");
+            key[..key.len() - 2].to_vec()
+        };
+        Self {
+            target: target.clone(),
+            processes: processes as u64,
+            done: Mutex::default(),
+            old: prefix(0),
+            new: prefix(1),
+        }
+    }
+
+    async fn batch(&self, db: &Db, states: &[State]) {
+        if states.is_empty() {
+            return;
+        }
+        let mut batch = WriteBatch::new();
+        let (mut keys, mut bytes) = (0, 0);
+        let all_entries = self.target.0[usize::from(b'r')];
+        let entries = all_entries.keys / self.processes;
+        let entry_key = all_entries.key_bytes.checked_div(all_entries.keys);
+        let entry_id = entry_key.unwrap_or(0).saturating_sub(2) as usize;
+        let mut put = |key: Vec<u8>, value: Vec<u8>| {
+            keys += 1;
+            bytes += (key.len() + value.len()) as u64;
+            batch.put_bytes(key.into(), value.into());
+        };
+        let mut removed = Vec::new();
+        for (stream, state) in states {
+            let id = &stream[1..];
+            let key = |start: &[u8], end: &[u8]| [start, id, end].concat();
+            let mut event = vec![b' '; self.target.value(b'e').saturating_sub(state.len())];
+            event.extend_from_slice(state);
+            event.truncate(self.target.value(b'e'));
+            put(key(b"e", &11u64.to_be_bytes()), event);
+            put(key(b"h", b""), vec![1; self.target.value(b'h')]);
+            put(key(&self.new, b""), vec![1; self.target.value(b'v')]);
+            for entry in 0..entries {
+                let id = &id[id.len().saturating_sub(entry_id)..];
+                let key = [b"r", id, &[entry as u8]].concat();
+                put(key, vec![1; self.target.value(b'r')]);
+            }
+            removed.push(key(&self.old, b""));
+        }
+        for key in removed {
+            keys += 1;
+            bytes += key.len() as u64;
+            batch.delete(key);
+        }
+        db.write(batch).await.expect("a write");
+        let mut done = self.done.lock().expect("a lock");
+        done.0 += keys;
+        done.1 += bytes;
+    }
+
+    async fn rest(&self, db: &Db) {
+        let (keys, bytes) = *self.done.lock().expect("a lock");
+        let (all_keys, all_bytes) = (self.target.keys(), self.target.bytes());
+        assert!(
+            keys <= all_keys && bytes <= all_bytes,
+            "the floor writes too much: {keys} of {all_keys} keys, {bytes} of {all_bytes} bytes"
+        );
+        let (keys, mut bytes) = (all_keys - keys, all_bytes - bytes);
+        let mut batch = WriteBatch::new();
+        for left in (1..=keys).rev() {
+            let key = format!("u{left:08}").into_bytes();
+            let value = (bytes / left).saturating_sub(key.len() as u64);
+            bytes -= key.len() as u64 + value;
+            batch.put_bytes(key.into(), vec![b'-'; value as usize].into());
+        }
+        assert!(keys == 0 || bytes == 0, "{bytes} bytes are left");
+        if keys > 0 {
+            db.write(batch).await.expect("a write");
+        }
+    }
+}

@@ -1,0 +1,55 @@
+//! `cargo bench -p state-migration --bench migration`: how near a run comes to
+//! the floor, which is measured beside it on a copy of the same store.
+#![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod cases;
+mod data;
+mod family;
+mod floor;
+mod layout;
+mod measure;
+
+use std::path::PathBuf;
+
+use clap::Parser;
+
+/// Measures migrations against floors that are measured in the same run.
+#[derive(Parser)]
+struct Args {
+    /// Writes the figures to a file, as one flat object of numbers.
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+    /// Uses smaller sizes, and ends within three minutes.
+    #[arg(long)]
+    quick: bool,
+    /// How many processes the cases have, unless they say otherwise.
+    #[arg(long, value_name = "N")]
+    processes: Option<usize>,
+    /// How often each case is measured; the median counts.
+    #[arg(long, value_name = "N")]
+    rounds: Option<usize>,
+    /// Where the stores are made; a folder for temporary files otherwise.
+    #[arg(long, value_name = "FOLDER")]
+    folder: Option<PathBuf>,
+    /// Only the cases with these names.
+    #[arg(long, value_name = "CASE", value_delimiter = ',')]
+    only: Vec<String>,
+    /// Cargo's own.
+    #[arg(long, hide = true)]
+    bench: bool,
+    /// What a child of the benchmark is to do.
+    #[arg(long, hide = true)]
+    child: Option<String>,
+}
+
+fn main() {
+    let args = Args::parse();
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .expect("a runtime");
+    match &args.child {
+        Some(task) => runtime.block_on(cases::child(task, &args)),
+        None => runtime.block_on(cases::all(&args)),
+    }
+}

@@ -1,0 +1,89 @@
+//! Runs that are measured, and the figures that come of them.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use state_migration::{MigrationRegistry, MigrationReport, MigrationRunner, SlateDbStore};
+
+use crate::data::Place;
+use crate::floor::{Written, log_position, written_after};
+
+/// How a run is made.
+#[derive(Clone, Copy, PartialEq)]
+pub enum How {
+    Run,
+    /// A dry run that runs user code once.
+    FoldOnly,
+}
+
+/// Runs once over a store that is open, and takes the time.
+pub async fn run(
+    store: &SlateDbStore,
+    migrations: MigrationRegistry,
+    how: How,
+) -> (Duration, MigrationReport) {
+    let runner = MigrationRunner::new(migrations, store.clone(), store.clone());
+    let began = Instant::now();
+    let report = match how {
+        How::Run => runner.run().await,
+        How::FoldOnly => runner.run_code_twice(false).dry_run().await,
+    };
+    let took = began.elapsed();
+    assert!(report.is_ok(), "{report}");
+    (took, report)
+}
+
+/// Runs once over a copy of a store; so many processes must be migrated.
+pub async fn run_over(
+    place: &Place,
+    migrations: MigrationRegistry,
+    how: How,
+    migrated: usize,
+) -> (Duration, Option<Written>) {
+    let copy = place.copy();
+    let store = copy.place.open().await;
+    let position = log_position(&copy.place).await;
+    let (took, report) = run(&store, migrations, how).await;
+    assert_eq!(report.migrated, migrated, "{report}");
+    store.close().await.expect("a close");
+    let written = written_after(&copy.place, position).await;
+    (took, Some(written))
+}
+
+/// The middle one.
+pub fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    match values.len() {
+        0 => f64::NAN,
+        n if n % 2 == 1 => values[n / 2],
+        n => f64::midpoint(values[n / 2 - 1], values[n / 2]),
+    }
+}
+
+/// The value that so many of a thousand are not above.
+pub fn permille(values: &mut [f64], permille: usize) -> f64 {
+    values.sort_by(f64::total_cmp);
+    let at = (values.len() * permille).div_ceil(1_000).max(1) - 1;
+    values.get(at).copied().unwrap_or(f64::NAN)
+}
+
+/// The figures of all cases, by name.
+#[derive(Default)]
+pub struct Figures(BTreeMap<String, f64>);
+
+impl Figures {
+    pub fn set(&mut self, name: &str, value: f64) {
+        println!("{name:<44} {value:>14.4}");
+        self.0.insert(name.to_owned(), value);
+    }
+
+    pub fn get(&self, name: &str) -> Option<f64> {
+        self.0.get(name).copied()
+    }
+
+    pub fn write(&self, file: &Path) {
+        let json = serde_json::to_vec_pretty(&self.0).expect("numbers");
+        std::fs::write(file, json).expect("a file for the figures");
+    }
+}
