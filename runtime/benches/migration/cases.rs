@@ -633,6 +633,27 @@ pub async fn child(task: &str, args: &Args) {
             let peak = peak.and_then(|line| line.split_whitespace().nth(1));
             println!("{}", peak.expect("a peak"));
         }
+        // To look at a run with a profiler: make a store once, then go over it.
+        "make" => {
+            let folder = args.folder.clone().expect("a folder");
+            data::make(&Place::Folder(folder), &Shape::new(processes)).await;
+        }
+        "fold" => {
+            let folder = args.folder.clone().expect("a folder");
+            let copy = Place::Folder(folder).copy();
+            let store = copy.place.open().await;
+            for _ in 0..3 {
+                println!("{:?}", run(&store, family::one(), How::FoldOnly).await.0);
+            }
+            store.close().await.expect("a close");
+        }
+        "run" => {
+            let folder = args.folder.clone().expect("a folder");
+            let copy = Place::Folder(folder).copy();
+            let store = copy.place.open().await;
+            println!("{:?}", run(&store, family::one(), How::Run).await.0);
+            store.close().await.expect("a close");
+        }
         "memory-fill" => drop(in_memory(processes).await),
         "memory-run" => {
             let store = in_memory(processes).await;

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::error::Error;
 use crate::id::{RunId, StreamId, WorkflowId};
@@ -21,6 +22,9 @@ use crate::store::TransactionalStore;
 
 /// How often one process is tried while others write to it.
 pub(super) const ATTEMPTS: usize = 16;
+
+/// How many processes are asked for before it is known how large they are.
+const FIRST_CHUNK: usize = 64;
 
 pub(super) type Store = Arc<dyn TransactionalStore>;
 
@@ -44,9 +48,40 @@ pub(super) struct Work {
     pub(super) code: Code,
     pub(super) control: RunControl,
     pub(super) chunk_processes: usize,
+    pub(super) sizes: Arc<ProcessSizes>,
     /// Whether the new states are to be read back, as far as that can be done.
     pub(super) read_back: Option<Arc<decode_back::Unchecked>>,
     pub(super) book: Book,
+}
+
+/// How many bytes of events a process has of late, so that a chunk asks for no
+/// more processes than it can hold.
+#[derive(Default)]
+pub(super) struct ProcessSizes(AtomicUsize);
+
+impl ProcessSizes {
+    /// How many processes a chunk can hold.
+    pub(super) fn fit(&self) -> usize {
+        match self.0.load(Ordering::Relaxed) {
+            0 => FIRST_CHUNK,
+            bytes => (scan::CHUNK_BYTES / bytes).max(1),
+        }
+    }
+
+    /// So many processes had so many bytes.
+    fn saw(&self, processes: usize, bytes: u64) {
+        let bytes = usize::try_from(bytes).unwrap_or(usize::MAX);
+        let Some(now) = bytes.checked_div(processes) else {
+            return;
+        };
+        let before = self.0.load(Ordering::Relaxed);
+        let next = if before == 0 {
+            now
+        } else {
+            before / 2 + now / 2
+        };
+        self.0.store(next.max(1), Ordering::Relaxed);
+    }
 }
 
 /// Where it is recorded what was done.
@@ -94,6 +129,7 @@ impl Work {
             code: Code::new(run.deadline),
             control: run.control.clone(),
             chunk_processes: run.chunk_processes.clamp(1, scan::CHUNK_PROCESSES),
+            sizes: Arc::default(),
             read_back: run.dry.then(|| run.unchecked.clone()),
             book: Book::DryRun,
         }
@@ -201,6 +237,7 @@ impl Work {
                 .map(|event| event.payload.len() as u64);
             outcome.counts.bytes += bytes.sum::<u64>();
         }
+        work.sizes.saw(processes.len(), outcome.counts.bytes);
         let mut inner = work.clone();
         // Code that never returns must not keep the run among the live ones.
         inner.book = Book::DryRun;

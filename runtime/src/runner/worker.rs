@@ -106,6 +106,7 @@ impl Worker {
                 error,
             };
             let limit = size
+                .min(self.work.sizes.fit())
                 .min(self.work.control.chunk_limit())
                 .min(self.left.unwrap_or(usize::MAX));
             let streams = due.peek(limit).await.map_err(|e| broken(None, e))?;

@@ -94,7 +94,17 @@ pub trait KvTxn: Send + Sync + 'static {
     fn get(&self, key: &[u8]) -> impl Future<Output = Result<Option<Bytes>, Error>> + Send;
 
     /// Starts to read a range in order. Writes of this transaction itself are not seen.
-    fn scan(&self, range: KeyRange) -> impl Future<Output = Result<Self::Scan, Error>> + Send;
+    fn scan(&self, range: KeyRange) -> impl Future<Output = Result<Self::Scan, Error>> + Send {
+        self.scan_part(range, usize::MAX)
+    }
+
+    /// The same for one who will read about so many bytes of it, so that no
+    /// more is fetched ahead.
+    fn scan_part(
+        &self,
+        range: KeyRange,
+        bytes: usize,
+    ) -> impl Future<Output = Result<Self::Scan, Error>> + Send;
 
     /// Writes a value when the transaction commits.
     fn put(&mut self, key: Vec<u8>, value: Vec<u8>) -> Result<(), Error>;

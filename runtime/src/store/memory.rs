@@ -172,7 +172,7 @@ impl KvTxn for MemoryTxn {
         Ok(self.rows.get(key).cloned())
     }
 
-    async fn scan(&self, range: KeyRange) -> Result<MemoryScan, Error> {
+    async fn scan_part(&self, range: KeyRange, _: usize) -> Result<MemoryScan, Error> {
         self.read_ranges
             .lock()
             .unwrap_or_else(PoisonError::into_inner)

@@ -11,7 +11,7 @@ use crate::id::{StreamId, WorkflowId};
 use crate::store::key::{self, KeyRange, PerStream};
 use crate::store::kv::{Kv, KvScan, KvTxn};
 use crate::store::records::events::mark_present;
-use crate::store::records::{entries, put_migration};
+use crate::store::records::{ROW, entries, put_migration};
 use crate::store::{
     Chunk, ChunkEvent, ChunkProblem, ChunkProcess, ChunkRequest, Decision, Head, record,
 };
@@ -27,9 +27,13 @@ struct Cursor<S> {
 }
 
 impl<S: KvScan> Cursor<S> {
-    async fn new<T: KvTxn<Scan = S>>(txn: &T, range: KeyRange) -> Result<Self, Error> {
+    async fn new<T: KvTxn<Scan = S>>(
+        txn: &T,
+        range: KeyRange,
+        bytes: usize,
+    ) -> Result<Self, Error> {
         Ok(Self {
-            rows: txn.scan(range).await?,
+            rows: txn.scan_part(range, bytes).await?,
             peeked: None,
             done: false,
         })
@@ -96,13 +100,15 @@ impl<K: Kv> RecordChunk<K> {
             ));
         }
         // The heads first: see `knows_of`.
-        let mut heads = Cursor::new(&chunk.txn, PerStream::Head.between(first, last)).await?;
+        let between = PerStream::Head.between(first, last);
+        let bytes = request.streams.len().saturating_mul(ROW);
+        let mut heads = Cursor::new(&chunk.txn, between, bytes).await?;
         let mut between = key::events_between(first, last);
         if let Some(after) = request.events_after {
             // Not to come by all that was folded outside of the transaction.
             between.start = key::event(first, after.saturating_add(1));
         }
-        let mut events = Cursor::new(&chunk.txn, between).await?;
+        let mut events = Cursor::new(&chunk.txn, between, request.max_bytes).await?;
         let mut bytes = 0;
         for stream in request.streams {
             if bytes >= request.max_bytes && chunk.covered > 0 {
@@ -287,7 +293,7 @@ impl<K: Kv> RecordChunk<K> {
             return Ok(());
         };
         let mut registry_keys: BTreeMap<StreamId, Vec<_>> = BTreeMap::new();
-        for (stream, registry_key) in entries::keys_of(&self.txn, first, last).await? {
+        for (stream, registry_key) in entries::keys_of(&self.txn, first, last, self.migrated.len()).await? {
             registry_keys.entry(stream).or_default().push(registry_key);
         }
         let targets: BTreeSet<WorkflowId> = self

@@ -6,16 +6,22 @@ use crate::error::Error;
 use crate::id::{ProcessId, ProcessIdentity, StreamId, TenantId};
 use crate::process_registry::{ProcessRegistry, RegistryKey};
 use crate::store::kv::{Kv, KvScan, KvTxn};
-use crate::store::records::{NotDurable, RecordStore, read_head};
+use crate::store::records::{NotDurable, ROW, RecordStore, read_head};
 use crate::store::{StoreId, fence, key, record};
 
-/// The registry keys of the processes from one stream to another, in order of the streams.
+/// About how many keys a process is registered under.
+const KEYS: usize = 2;
+
+/// The registry keys of so many processes from one stream to another, in order of the streams.
 pub(super) async fn keys_of<T: KvTxn>(
     txn: &T,
     first: &StreamId,
     last: &StreamId,
+    processes: usize,
 ) -> Result<Vec<(StreamId, RegistryKey)>, Error> {
-    let mut rows = txn.scan(key::keys_between(first, last)).await?;
+    let between = key::keys_between(first, last);
+    let bytes = processes.saturating_mul(KEYS * ROW);
+    let mut rows = txn.scan_part(between, bytes).await?;
     let mut keys = Vec::new();
     while let Some((row_key, _)) = rows.next().await? {
         keys.push(key::key_of_parts(&row_key)?);
@@ -154,7 +160,7 @@ impl<K: Kv> ProcessRegistry for RecordStore<K> {
         process: &ProcessId,
     ) -> Result<Vec<RegistryKey>, Error> {
         let stream = StreamId::for_process(tenant, process);
-        let keys = keys_of(&self.kv().view()?, &stream, &stream).await?;
+        let keys = keys_of(&self.kv().view()?, &stream, &stream, 1).await?;
         Ok(keys.into_iter().map(|(_, key)| key).collect())
     }
 

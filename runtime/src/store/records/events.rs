@@ -10,11 +10,14 @@ use crate::event::{Event, MIGRATED, NewEvent, is_reserved};
 use crate::id::StreamId;
 use crate::store::key::{self, PerStream};
 use crate::store::kv::{Kv, KvScan, KvTxn};
-use crate::store::records::{NotDurable, RecordStore, next_sequence, read_head};
+use crate::store::records::{NotDurable, ROW, RecordStore, next_sequence, read_head};
 use crate::store::{
     Appended, Decision, EventStore, ExpectedSequence, Head, TransactionalStore, fence, record,
 };
 use crate::time::Timestamp;
+
+/// About how many bytes an event is.
+const EVENT: usize = 512;
 
 impl<K: Kv> RecordStore<K> {
     /// Appends like [`EventStore::append`], but returns before the events are
@@ -169,7 +172,7 @@ async fn migrate<K: KvTxn>(
     fence::check(stream, &baseline.source(), &head.workflow_id)?;
     nothing_beyond(txn, stream, head.sequence).await?;
     mark_present(txn, event.workflow_id()).await?;
-    let registry_keys = super::entries::keys_of(txn, stream, stream).await?;
+    let registry_keys = super::entries::keys_of(txn, stream, stream, 1).await?;
     let registry_keys: Vec<_> = registry_keys.into_iter().map(|(_, key)| key).collect();
     super::put_migration(txn, stream, head, event, &registry_keys)?;
     Ok(Appended {
@@ -214,7 +217,7 @@ impl<K: Kv> EventStore for RecordStore<K> {
         let mut rows = self
             .kv()
             .view()?
-            .scan(key::events_after(stream, after))
+            .scan_part(key::events_after(stream, after), limit.saturating_mul(EVENT))
             .await?;
         let mut events = Vec::new();
         while events.len() < limit {
@@ -245,7 +248,8 @@ impl<K: Kv> EventStore for RecordStore<K> {
         limit: usize,
     ) -> Result<Vec<StreamId>, Error> {
         let range = PerStream::Head.range(prefix.unwrap_or_default(), after);
-        let mut rows = self.kv().view()?.scan(range).await?;
+        let bytes = limit.saturating_mul(ROW);
+        let mut rows = self.kv().view()?.scan_part(range, bytes).await?;
         let mut streams = Vec::new();
         while streams.len() < limit {
             let Some((row_key, _)) = rows.next().await? else {

@@ -24,6 +24,9 @@ use crate::store::kv::{Kv, KvTxn};
 use crate::store::{Decision, Head, key, record};
 use crate::time::Timestamp;
 
+/// About how many bytes a row of a table with small rows is, its key included.
+const ROW: usize = 128;
+
 /// How often a write starts over because another transaction was faster.
 const ATTEMPTS: usize = 32;
 

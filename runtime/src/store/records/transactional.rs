@@ -8,7 +8,7 @@ use crate::error::Error;
 use crate::id::{StreamId, WorkflowId};
 use crate::store::key::{self, PerStream};
 use crate::store::kv::{Kv, KvScan, KvTxn};
-use crate::store::records::RecordStore;
+use crate::store::records::{ROW, RecordStore};
 use crate::store::records::chunk::RecordChunk;
 use crate::store::{
     AtVersion, Chunk, ChunkRequest, Split, StoreId, StreamRange, TransactionalStore, record,
@@ -24,7 +24,8 @@ impl<K: Kv> TransactionalStore for RecordStore<K> {
     }
 
     async fn versions(&self, name: &str) -> Result<Vec<WorkflowId>, Error> {
-        let mut rows = self.kv().view()?.scan(key::presences(name)).await?;
+        let presences = key::presences(name);
+        let mut rows = self.kv().view()?.scan_part(presences, ROW).await?;
         let mut versions = Vec::new();
         while let Some((row_key, _)) = rows.next().await? {
             versions.push(key::presence_version(&row_key)?);
@@ -78,7 +79,7 @@ impl<K: Kv> TransactionalStore for RecordStore<K> {
         let mut rows = self
             .kv()
             .view()?
-            .scan(key::versions(version, range))
+            .scan_part(key::versions(version, range), limit.saturating_mul(ROW))
             .await?;
         let mut processes = Vec::new();
         while processes.len() < limit {
@@ -107,7 +108,7 @@ impl<K: Kv> TransactionalStore for RecordStore<K> {
         let empty = self
             .transact("the retirement of", &what, |mut txn| async move {
                 let all = key::versions(version, &StreamRange::default());
-                let empty = txn.scan(all).await?.next().await?.is_none();
+                let empty = txn.scan_part(all, ROW).await?.next().await?.is_none();
                 if empty {
                     txn.delete(key::presence(version))?;
                 }
@@ -124,7 +125,8 @@ impl<K: Kv> TransactionalStore for RecordStore<K> {
         limit: usize,
     ) -> Result<Vec<StreamId>, Error> {
         let range = PerStream::Remembered.range("", after);
-        let mut rows = self.kv().view()?.scan(range).await?;
+        let bytes = limit.saturating_mul(ROW);
+        let mut rows = self.kv().view()?.scan_part(range, bytes).await?;
         let mut streams = Vec::new();
         while streams.len() < limit {
             let Some((row_key, _)) = rows.next().await? else {
@@ -154,7 +156,8 @@ impl<K: Kv> TransactionalStore for RecordStore<K> {
         limit: usize,
     ) -> Result<Vec<(Bytes, Bytes)>, Error> {
         let range = key::run_rows(prefix, after);
-        let mut rows = self.kv().view()?.scan(range).await?;
+        let bytes = limit.saturating_mul(ROW);
+        let mut rows = self.kv().view()?.scan_part(range, bytes).await?;
         let mut page = Vec::new();
         while page.len() < limit {
             let Some((mut row_key, row)) = rows.next().await? else {

@@ -267,14 +267,14 @@ impl KvTxn for SlateDbReaderTxn {
         row.map_err(|e| error("a record could not be read", e))
     }
 
-    async fn scan(&self, range: KeyRange) -> Result<SlateDbScan, Error> {
+    async fn scan_part(&self, range: KeyRange, bytes: usize) -> Result<SlateDbScan, Error> {
         let count = self.kv.rows_read.count();
         if range.is_empty() {
             return Ok(SlateDbScan::nothing(range.end, count));
         }
         let reader = self.kv.following()?;
         let rows = reader
-            .scan_with_options(range.clone(), &scan_options())
+            .scan_with_options(range.clone(), &scan_options(bytes))
             .await;
         SlateDbScan::of(rows, range.end, count)
     }
