@@ -13,6 +13,9 @@ use crate::id::{RunId, StreamId, WorkflowId};
 /// The layout of the payload of a `$migrated` event that this crate writes.
 pub(crate) const SCHEMA_VERSION: u32 = 1;
 
+/// About how many bytes a state is.
+const STATE: usize = 1 << 10;
+
 /// One migration that a process went through: the version it led to, and the
 /// fingerprint of the code that converted.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -81,9 +84,46 @@ impl Baseline {
         WorkflowId::new(self.workflow.clone(), self.to.clone())
     }
 
-    #[cfg_attr(not(feature = "tokio"), allow(dead_code))]
     pub(crate) fn to_payload(&self) -> Result<Bytes, serde_json::Error> {
         serde_json::to_vec(self).map(Bytes::from)
+    }
+}
+
+/// All of a baseline but its state, which is the same for many processes.
+#[cfg_attr(not(feature = "tokio"), allow(dead_code))]
+#[derive(Debug, Clone)]
+pub(crate) struct Frame {
+    before: Vec<u8>,
+}
+
+#[cfg_attr(not(feature = "tokio"), allow(dead_code))]
+impl Frame {
+    /// What stands after the state, which is last.
+    const AFTER: &[u8] = b"}";
+
+    /// The frame of a baseline, whatever its state is.
+    pub(crate) fn of(mut baseline: Baseline) -> Result<Self, serde_json::Error> {
+        baseline.state = RawValue::NULL.to_owned();
+        let whole = baseline.to_payload()?;
+        let state = RawValue::NULL.get().len() + Self::AFTER.len();
+        Ok(Self {
+            before: whole[..whole.len() - state].to_vec(),
+        })
+    }
+
+    /// The payload around the state that `encode` appends, and that state.
+    pub(crate) fn around<E>(
+        &self,
+        encode: impl FnOnce(&mut Vec<u8>) -> Result<(), E>,
+    ) -> Result<(Bytes, Bytes), E> {
+        let mut payload = Vec::with_capacity(self.before.len() + STATE);
+        payload.extend_from_slice(&self.before);
+        encode(&mut payload)?;
+        let end = payload.len();
+        payload.extend_from_slice(Self::AFTER);
+        let payload = Bytes::from(payload);
+        let state = payload.slice(self.before.len()..end);
+        Ok((payload, state))
     }
 }
 
@@ -178,6 +218,18 @@ mod tests {
             String::from_utf8(baseline().to_payload().unwrap().to_vec()).unwrap(),
             r#"{"workflow":"loan","from":"2011","to":"2013","route":[{"to":"2012","code":"0000000000000001"},{"to":"2013","code":"0000000000000abc"}],"run":"00000000-0000-0000-0000-000000000007","state_schema_version":3,"state":{"open":true}}"#
         );
+    }
+
+    #[test]
+    fn a_frame_with_a_state_in_it_is_the_baseline() {
+        let frame = Frame::of(baseline()).unwrap();
+        let encode = |out: &mut Vec<u8>| {
+            out.extend_from_slice(b"{\"open\":true}");
+            Ok::<_, ()>(())
+        };
+        let (payload, state) = frame.around(encode).unwrap();
+        assert_eq!(payload, baseline().to_payload().unwrap());
+        assert_eq!(&state[..], b"{\"open\":true}");
     }
 
     #[test]

@@ -10,7 +10,7 @@ use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use uuid::Uuid;
 
 use crate::workflow::Workflow;
@@ -311,14 +311,71 @@ impl fmt::Display for StreamId {
     }
 }
 
+/// A string that is cheap to clone, and that can be a constant.
+#[derive(Clone)]
+enum Text {
+    Static(&'static str),
+    Shared(Arc<str>),
+}
+
+impl Text {
+    fn as_str(&self) -> &str {
+        match self {
+            Self::Static(text) => text,
+            Self::Shared(text) => text,
+        }
+    }
+}
+
+impl From<Cow<'static, str>> for Text {
+    fn from(text: Cow<'static, str>) -> Self {
+        match text {
+            Cow::Borrowed(text) => Self::Static(text),
+            Cow::Owned(text) => Self::Shared(text.into()),
+        }
+    }
+}
+
+impl Serialize for Text {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.as_str())
+    }
+}
+
+impl<'de> Deserialize<'de> for Text {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer).map(|text| Self::Shared(text.into()))
+    }
+}
+
+impl PartialEq for Text {
+    fn eq(&self, other: &Self) -> bool {
+        self.as_str() == other.as_str()
+    }
+}
+
+impl Eq for Text {}
+
+impl std::hash::Hash for Text {
+    fn hash<H: std::hash::Hasher>(&self, state: &mut H) {
+        self.as_str().hash(state);
+    }
+}
+
+impl fmt::Debug for Text {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.as_str().fmt(f)
+    }
+}
+
 /// A workflow at one version: `order@2025-10-01`.
 ///
 /// Ids sort by name and then by version in natural order (see
 /// [`natural_cmp`](crate::natural_cmp)), so `v9` comes before `v10`.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct WorkflowId {
-    name: Cow<'static, str>,
-    version: Cow<'static, str>,
+    name: Text,
+    version: Text,
 }
 
 impl WorkflowId {
@@ -326,8 +383,8 @@ impl WorkflowId {
     #[must_use]
     pub fn new(name: impl Into<Cow<'static, str>>, version: impl Into<Cow<'static, str>>) -> Self {
         Self {
-            name: name.into(),
-            version: version.into(),
+            name: name.into().into(),
+            version: version.into().into(),
         }
     }
 
@@ -335,8 +392,8 @@ impl WorkflowId {
     #[must_use]
     pub const fn from_static(name: &'static str, version: &'static str) -> Self {
         Self {
-            name: Cow::Borrowed(name),
-            version: Cow::Borrowed(version),
+            name: Text::Static(name),
+            version: Text::Static(version),
         }
     }
 
@@ -349,13 +406,13 @@ impl WorkflowId {
     /// What the workflow is called, the same in every version.
     #[must_use]
     pub fn name(&self) -> &str {
-        &self.name
+        self.name.as_str()
     }
 
     /// Which version of the workflow.
     #[must_use]
     pub fn version(&self) -> &str {
-        &self.version
+        self.version.as_str()
     }
 }
 
@@ -367,16 +424,16 @@ impl PartialOrd for WorkflowId {
 
 impl Ord for WorkflowId {
     fn cmp(&self, other: &Self) -> std::cmp::Ordering {
-        self.name.cmp(&other.name).then_with(|| {
-            crate::version::natural_cmp(&self.version, &other.version)
-                .then_with(|| self.version.cmp(&other.version))
+        self.name().cmp(other.name()).then_with(|| {
+            crate::version::natural_cmp(self.version(), other.version())
+                .then_with(|| self.version().cmp(other.version()))
         })
     }
 }
 
 impl fmt::Display for WorkflowId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}@{}", self.name, self.version)
+        write!(f, "{}@{}", self.name(), self.version())
     }
 }
 

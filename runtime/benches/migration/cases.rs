@@ -642,13 +642,18 @@ pub async fn child(task: &str, args: &Args) {
             let folder = args.folder.clone().expect("a folder");
             let copy = Place::Folder(folder).copy();
             let store = copy.place.open().await;
-            let floor = Floor::new(&Shape::new(processes), 4);
-            for _ in 0..3 {
-                println!("{:?}", floor.bare_scan(store.db()).await);
-                println!("floor {:?}", floor.fold_only(store.db()).await);
-            }
             for _ in 0..3 {
                 println!("{:?}", run(&store, family::one(), How::FoldOnly).await.0);
+            }
+            store.close().await.expect("a close");
+        }
+        "floor" => {
+            let folder = args.folder.clone().expect("a folder");
+            let copy = Place::Folder(folder).copy();
+            let store = copy.place.open().await;
+            let floor = Floor::new(&Shape::new(processes), 4);
+            for _ in 0..3 {
+                println!("{:?}", floor.fold_only(store.db()).await);
             }
             store.close().await.expect("a close");
         }

@@ -62,8 +62,8 @@ pub(crate) trait Step: Send + Sync {
     fn fold(&self) -> Box<dyn Fold>;
     /// Converts a state of the source version into one of the target version.
     fn convert(&self, state: AnyState) -> Result<AnyState, ConversionError>;
-    /// Serializes a state of the target version.
-    fn encode(&self, state: &AnyState) -> Result<String, serde_json::Error>;
+    /// Serializes a state of the target version, and appends it.
+    fn encode(&self, state: &AnyState, out: &mut Vec<u8>) -> Result<(), serde_json::Error>;
     /// Whether a process in this state of the target version is over.
     fn is_finished(&self, state: &AnyState) -> bool;
 }
@@ -89,9 +89,9 @@ where
         }
     }
 
-    fn encode(&self, state: &AnyState) -> Result<String, serde_json::Error> {
+    fn encode(&self, state: &AnyState, out: &mut Vec<u8>) -> Result<(), serde_json::Error> {
         match downcast::<M>(state) {
-            Some(state) => serde_json::to_string(state),
+            Some(state) => serde_json::to_writer(out, state),
             None => Err(serde::ser::Error::custom(
                 "a bug in state-migration: a hop was given a state of another type",
             )),
@@ -184,9 +184,12 @@ impl Migration {
 
     /// Deserializes a state of the target version and serializes it again;
     /// `None` where no decoder is known.
-    pub(crate) fn decode_back(&self, json: &str) -> Option<Result<String, serde_json::Error>> {
+    pub(crate) fn decode_back(&self, json: &str) -> Option<Result<Vec<u8>, serde_json::Error>> {
         let decoder = self.target_decoder?;
-        Some((decoder.decode)(json).and_then(|state| self.step.encode(&state)))
+        Some((decoder.decode)(json).and_then(|state| {
+            let mut again = Vec::with_capacity(json.len());
+            self.step.encode(&state, &mut again).map(|()| again)
+        }))
     }
 
     /// As in [`MigrationRegistry::expect`](crate::MigrationRegistry::expect): `order@v1->v2`.

@@ -194,7 +194,7 @@ pub(super) async fn snapshot(
             sequence: converted.head.sequence + 1,
             workflow_id: converted.event.workflow_id().clone(),
             state_schema_version,
-            state: String::from(Box::<str>::from(converted.state)).into(),
+            state: converted.state,
         })
         .await
 }

@@ -1,9 +1,10 @@
 //! Stage three: takes a state along its route and writes the `$migrated`
 //! event. User code runs here. Pure.
 
+use bytes::Bytes;
 use serde_json::value::RawValue;
 
-use crate::baseline::Baseline;
+use crate::baseline::{Baseline, Frame};
 use crate::event::NewEvent;
 use crate::id::{RunId, StreamId};
 use crate::registry::{Migration, Route};
@@ -19,13 +20,46 @@ pub(super) struct Converted {
     /// The event that records the migration.
     pub(super) event: NewEvent,
     /// The new state, raw JSON.
-    pub(super) state: Box<RawValue>,
+    pub(super) state: Bytes,
+}
+
+impl Converted {
+    /// The new state, as text.
+    pub(super) fn json(&self) -> &str {
+        // Serialized JSON is nothing else.
+        std::str::from_utf8(&self.state).unwrap_or_default()
+    }
+}
+
+/// A route, with what all baselines of it have in common.
+pub(super) struct Planned {
+    pub(super) route: Route,
+    frame: Result<Frame, String>,
+}
+
+impl Planned {
+    pub(super) fn new(route: Route, run: RunId) -> Self {
+        let last = &route.hops()[route.hops().len() - 1];
+        let frame = Frame::of(Baseline {
+            workflow: route.source().name().to_owned(),
+            from: route.source().version().to_owned(),
+            to: route.target().version().to_owned(),
+            route: route.baseline_hops(),
+            run,
+            state_schema_version: last.target_schema_version(),
+            state: RawValue::NULL.to_owned(),
+        });
+        Self {
+            frame: frame.map_err(|error| error.to_string()),
+            route,
+        }
+    }
 }
 
 /// Checks that user code did the same twice.
 pub(super) fn same(first: &Converted, second: &Converted) -> Result<(), MigrationError> {
     // The head may have moved on between the two.
-    if first.head != second.head || first.state.get() == second.state.get() {
+    if first.head != second.head || first.state == second.state {
         return Ok(());
     }
     Err(differently(&first.stream, "two different states"))
@@ -46,10 +80,10 @@ pub(super) fn differently(stream: &StreamId, what: &str) -> MigrationError {
 
 /// Converts a folded state, hop by hop in memory.
 pub(super) fn process(
-    route: &Route,
-    run: RunId,
+    planned: &Planned,
     folded: Folded,
 ) -> Result<Converted, MigrationError> {
+    let route = &planned.route;
     let Folded {
         stream,
         head,
@@ -88,32 +122,19 @@ pub(super) fn process(
         |error: serde_json::Error| bad(FailureClass::Unserializable, short(error.to_string()));
     let encoded = catch(|| {
         let state = state.get().ok_or_else(no_state)?;
-        let json = last.step.encode(state).map_err(unserializable)?;
-        Ok((json, last.step.is_finished(state)))
+        let encode = |out: &mut Vec<u8>| last.step.encode(state, out).map_err(unserializable);
+        let no_frame = |error: &String| bad(FailureClass::Unserializable, error.clone());
+        let frame = planned.frame.as_ref().map_err(no_frame)?;
+        let (payload, json) = frame.around(encode)?;
+        Ok((payload, json, last.step.is_finished(state)))
     });
-    let (json, finished) = match encoded {
-        Ok(Ok(encoded)) => encoded,
-        Ok(Err(bad)) | Err(bad) => return Err(fail(Stage::Encoding, last, bad)),
-    };
-    let written = RawValue::from_string(json).and_then(|state| {
-        let baseline = Baseline {
-            workflow: route.source().name().to_owned(),
-            from: route.source().version().to_owned(),
-            to: route.target().version().to_owned(),
-            route: route.baseline_hops(),
-            run,
-            state_schema_version: last.target_schema_version(),
-            state,
-        };
-        Ok((baseline.to_payload()?, baseline.state))
-    });
-    match written {
-        Ok((payload, state)) => Ok(Converted {
+    match encoded {
+        Ok(Ok((payload, state, finished))) => Ok(Converted {
             event: NewEvent::migrated(route.target().clone(), payload, finished),
             state,
             stream,
             head,
         }),
-        Err(error) => Err(fail(Stage::Encoding, last, unserializable(error))),
+        Ok(Err(bad)) | Err(bad) => Err(fail(Stage::Encoding, last, bad)),
     }
 }

@@ -43,12 +43,11 @@ impl Unchecked {
 pub(super) fn check(
     route: &Route,
     stream: &StreamId,
-    state: &RawValue,
+    json: &str,
     unchecked: &Unchecked,
 ) -> Result<(), MigrationError> {
     let last = &route.hops()[route.hops().len() - 1];
     let state_type = last.target_state.name;
-    let json = state.get();
     // The text of a user's error is user code too.
     let back = catch(|| {
         last.decode_back(json)
@@ -56,12 +55,12 @@ pub(super) fn check(
     });
     let differently = FailureClass::ReadsBackDifferently;
     let (class, what) = match back {
-        Ok(Some(Ok(again))) if again == json => return Ok(()),
+        Ok(Some(Ok(again))) if again == json.as_bytes() => return Ok(()),
         Ok(Some(Ok(again))) => (
             differently,
             format!(
                 "deserialized and serialized again, the new state is not the same: {}",
-                difference(json, &again)
+                difference(json, &String::from_utf8_lossy(&again))
             ),
         ),
         Ok(Some(Err(refusal))) if refusal.borrows => {

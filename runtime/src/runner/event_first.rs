@@ -257,6 +257,9 @@ async fn migrate(run: &Run, stores: &Stores<'_>, stream: &StreamId) -> (Outcome,
         let Some(converted) = converted else {
             return (Outcome::Finished, warnings);
         };
+        if run.dry && !run.twice {
+            return (Outcome::Migrated, warnings);
+        }
         if run.dry {
             let (id, deadline) = (stream.clone(), stores.code.deadline());
             let (route, unchecked) = (route.clone(), run.unchecked.clone());
@@ -264,7 +267,7 @@ async fn migrate(run: &Run, stores: &Stores<'_>, stream: &StreamId) -> (Outcome,
                 .code
                 .run(move |watch| {
                     watch.over(&id, deadline, || {
-                        decode_back::check(&route, &id, &converted.state, &unchecked)
+                        decode_back::check(&route, &id, converted.json(), &unchecked)
                     })
                 })
                 .await;
@@ -342,7 +345,10 @@ async fn read(
             .map_err(|none| none.of(stream))??;
     }
     let (id, deadline) = (stream.clone(), stores.code.deadline());
-    let (selection, route, run) = (run.selection.clone(), route.clone(), run.id);
+    let (selection, planned) = (
+        run.selection.clone(),
+        convert::Planned::new(route.clone(), run.id),
+    );
     stores
         .code
         .run(move |watch| {
@@ -350,7 +356,7 @@ async fn read(
                 let Some(folded) = fold::finish(fold, id, head, &selection)? else {
                     return Ok(None);
                 };
-                convert::process(&route, run, folded).map(Some)
+                convert::process(&planned, folded).map(Some)
             })
         })
         .await

@@ -90,14 +90,14 @@ pub(super) async fn process(
         ..Done::default()
     };
     if let Some(unchecked) = work.read_back.clone()
-        && let Some(route) = work.routes.get(&first.head.workflow_id).cloned()
+        && let Some(planned) = work.routes.get(&first.head.workflow_id).cloned()
     {
         let deadline = work.code.deadline();
         work.code
             .run(move |watch| {
-                let Converted { stream, state, .. } = &*first;
+                let stream = &first.stream;
                 watch.over(stream, deadline, || {
-                    decode_back::check(&route, stream, state, &unchecked)
+                    decode_back::check(&planned.route, stream, first.json(), &unchecked)
                 })
             })
             .await
@@ -122,7 +122,7 @@ async fn attempt(
         let Some(head) = work.store.head(stream).await.map_err(unread)? else {
             return gone(SkippedBy::default());
         };
-        let Some(route) = work.routes.get(&head.workflow_id) else {
+        let Some(planned) = work.routes.get(&head.workflow_id) else {
             return gone(work.without_route(stream, &head.workflow_id)?);
         };
         if head.held {
@@ -135,7 +135,7 @@ async fn attempt(
         let here = match progress.take() {
             Some((baseline, here)) if baseline == head.baseline => here,
             _ => Progress {
-                fold: fold::started(&work.code, route, stream).await?,
+                fold: fold::started(&work.code, &planned.route, stream).await?,
                 at: head.replay_after(),
                 bytes: 0,
             },
@@ -155,7 +155,7 @@ async fn attempt(
         let mut back = here;
         if let Some(tail) = tail.filter(same) {
             let here = back;
-            let (route, run, id) = (route.clone(), work.run, stream.clone());
+            let (planned, id) = (planned.clone(), stream.clone());
             let selection = work.selection.clone();
             let deadline = work.code.deadline();
             let (converted, here) = work
@@ -170,7 +170,7 @@ async fn attempt(
                         let Some(folded) = fold::finish(fork, id, tail.head, &selection)? else {
                             return Ok(None);
                         };
-                        convert::process(&route, run, folded).map(Some)
+                        convert::process(&planned, folded).map(Some)
                     });
                     (converted, here)
                 })

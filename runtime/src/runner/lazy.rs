@@ -154,7 +154,7 @@ async fn migrate(work: &Work, candidate: Candidate) -> Result<Lazy, Error> {
     let stream = &candidate.stream;
     for attempt in 0..ATTEMPTS {
         let done = match work
-            .migrate_chunk(&due, vec![candidate.clone()], &mut range)
+            .migrate_chunk(&due, vec![candidate.clone()], false, &mut range)
             .await
         {
             Ok(Chunked::Committed { done, .. }) => done,

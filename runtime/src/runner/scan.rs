@@ -13,7 +13,7 @@ use crate::store::{AtVersion, Chunk, ChunkEvent, ChunkProblem, ChunkRequest, Dec
 use crate::store::{EventStore, StreamRange, TransactionalStore};
 
 /// The bytes of events that one chunk holds at most.
-pub(super) const CHUNK_BYTES: usize = 512 << 10;
+pub(super) const CHUNK_BYTES: usize = 2 << 20;
 
 /// The processes that one chunk holds at most.
 pub(super) const CHUNK_PROCESSES: usize = 512;

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::error::Error;
 use crate::id::{RunId, StreamId, WorkflowId};
-use crate::registry::{MigrationRegistry, Route, Standing};
+use crate::registry::{MigrationRegistry, Standing};
 use crate::run::RunCounts;
 use crate::run::lazy::LazyBook;
 use crate::run::ledger::{Ledger, Range};
@@ -33,7 +33,7 @@ pub(super) type Store = Arc<dyn TransactionalStore>;
 pub(super) struct Work {
     pub(super) store: Store,
     /// The routes, by where they start.
-    pub(super) routes: Arc<BTreeMap<WorkflowId, Route>>,
+    pub(super) routes: Arc<BTreeMap<WorkflowId, Arc<convert::Planned>>>,
     pub(super) migrations: Arc<MigrationRegistry>,
     pub(super) run: RunId,
     pub(super) selection: Arc<Selection>,
@@ -114,7 +114,10 @@ impl Work {
             .migrations
             .routes()
             .filter(|route| run.selection.selects_workflow(route.source().name()))
-            .map(|route| (route.source().clone(), route))
+            .map(|route| {
+                let source = route.source().clone();
+                (source, Arc::new(convert::Planned::new(route, run.id)))
+            })
             .collect();
         Self {
             store,
@@ -130,7 +133,7 @@ impl Work {
             control: run.control.clone(),
             chunk_processes: run.chunk_processes.clamp(1, scan::CHUNK_PROCESSES),
             sizes: Arc::default(),
-            read_back: run.dry.then(|| run.unchecked.clone()),
+            read_back: (run.dry && run.twice).then(|| run.unchecked.clone()),
             book: Book::DryRun,
         }
     }
@@ -178,11 +181,12 @@ impl Work {
 }
 
 impl Work {
-    /// Migrates one chunk.
+    /// Migrates one chunk, which may be the `last` one of its range.
     pub(super) async fn migrate_chunk(
         &self,
         due: &scan::Due,
         candidates: Vec<Candidate>,
+        last: bool,
         range: &mut Range,
     ) -> Result<Chunked, Error> {
         let work = self;
@@ -265,6 +269,7 @@ impl Work {
         outcome.counts.skipped_by.add(&work.counted(skipped_by));
         outcome.counts.skipped_by.finished += outcome.finished.len();
         outcome.up_to = up_to;
+        outcome.at_end = last && covered == all;
         let done = commit::chunk(work, chunk, outcome, range).await?;
         Ok(Chunked::Committed {
             done,
@@ -366,7 +371,7 @@ fn fold_and_convert_all(work: &Work, processes: Vec<scan::Scanned>, watch: &Watc
             worked.push(Worked::Elsewhere(held));
             continue;
         }
-        let Some(route) = work.routes.get(&version) else {
+        let Some(planned) = work.routes.get(&version) else {
             worked.push(match work.without_route(&stream, &version) {
                 Ok(skipped) => Worked::Elsewhere(skipped),
                 Err(error) => Worked::Failed(error, version),
@@ -376,17 +381,17 @@ fn fold_and_convert_all(work: &Work, processes: Vec<scan::Scanned>, watch: &Watc
         let again = work.twice.then(|| scanned.clone());
         let deadline = work.code.deadline();
         let converted = watch
-            .over(&stream, deadline, || fold_and_convert(work, route, scanned))
+            .over(&stream, deadline, || fold_and_convert(work, planned, scanned))
             .and_then(|first| match again {
                 Some(again) => watch.over(&stream, deadline, || {
-                    twice(&stream, first, fold_and_convert(work, route, again))
+                    twice(&stream, first, fold_and_convert(work, planned, again))
                 }),
                 None => Ok(first),
             })
             .and_then(|first| match (&first, &work.read_back) {
                 (Some(converted), Some(unchecked)) => {
                     let back = watch.over(&stream, deadline, || {
-                        decode_back::check(route, &stream, &converted.state, unchecked)
+                        decode_back::check(&planned.route, &stream, converted.json(), unchecked)
                     });
                     back.map(|()| first)
                 }
@@ -426,11 +431,11 @@ pub(super) fn twice(
 
 fn fold_and_convert(
     work: &Work,
-    route: &Route,
+    planned: &convert::Planned,
     scanned: scan::Scanned,
 ) -> Result<Option<convert::Converted>, MigrationError> {
-    match fold::process(route, scanned, &work.selection)? {
-        Some(folded) => convert::process(route, work.run, folded).map(Some),
+    match fold::process(&planned.route, scanned, &work.selection)? {
+        Some(folded) => convert::process(planned, folded).map(Some),
         None => Ok(None),
     }
 }

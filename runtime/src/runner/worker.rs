@@ -109,7 +109,11 @@ impl Worker {
                 .min(self.work.sizes.fit())
                 .min(self.work.control.chunk_limit())
                 .min(self.left.unwrap_or(usize::MAX));
-            let streams = due.peek(limit).await.map_err(|e| broken(None, e))?;
+            // One more shows whether these are the last.
+            let looks = limit.saturating_add(1);
+            let mut streams = due.peek(looks).await.map_err(|e| broken(None, e))?;
+            let last = streams.len() <= limit;
+            streams.truncate(limit);
             let Some(first) = streams.first().cloned() else {
                 let done = self.end_range(&due, range).await;
                 return self.tell(done.map_err(|e| broken(None, e))?).await;
@@ -132,7 +136,7 @@ impl Worker {
                 Go::Nowhere => return Err(Stop::Ended),
             }
             let alone = streams.len() == 1;
-            match self.work.migrate_chunk(&due, streams, range).await {
+            match self.work.migrate_chunk(&due, streams, last, range).await {
                 Ok(Chunked::Committed {
                     done,
                     covered,
@@ -145,6 +149,9 @@ impl Worker {
                     size = if large { 1 } else { size * 2 };
                     size = size.min(self.work.chunk_processes);
                     self.tell(done).await?;
+                    if range.row.done {
+                        return Ok(());
+                    }
                 }
                 Ok(Chunked::Stuck(stream)) => {
                     let at = due.version_of(&stream);

@@ -163,6 +163,18 @@ pub(crate) fn version_stream(key: &[u8], id: &WorkflowId) -> Result<StreamId, Er
     read_whole(key, from).and_then(|stream| stream_id(key, stream))
 }
 
+/// The stream of what a key of [`version`] starts with: of all that there is of
+/// its id, which need not be the id of any stream.
+pub(crate) fn version_mark(start: &[u8], id: &WorkflowId) -> Option<StreamId> {
+    let rest = start.strip_prefix(&version_prefix(VERSIONS, id)[..])?;
+    let plain = rest.split(|byte| *byte == 0).next()?;
+    let text = match std::str::from_utf8(plain) {
+        Ok(text) => text,
+        Err(error) => std::str::from_utf8(&plain[..error.valid_up_to()]).ok()?,
+    };
+    StreamId::new(text).ok()
+}
+
 /// That any process may stand at a version.
 pub(crate) fn presence(id: &WorkflowId) -> Vec<u8> {
     version_prefix(PRESENCE, id)
@@ -405,6 +417,7 @@ mod tests {
             let _ = key_of_parts(&key);
             let _ = presence_version(&key);
             let _ = version_stream(&key, &WorkflowId::from_static("a", "1"));
+            let _ = version_mark(&key, &WorkflowId::from_static("a", "1"));
         }
     }
 }

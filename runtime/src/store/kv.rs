@@ -81,6 +81,17 @@ pub trait Kv: Clone + Send + Sync + 'static {
     /// Whether no other process can write as long as this handle can.
     fn is_single_writer(&self) -> bool;
 
+    /// Where keys of a range stand, so that it can be cut into even parts: some
+    /// keys, or what they start with, each with about how many rows follow up to
+    /// the next one. `None` where only reading all of them would tell.
+    fn marks(
+        &self,
+        range: &KeyRange,
+    ) -> impl Future<Output = Result<Option<Vec<(Bytes, u64)>>, Error>> + Send {
+        let _ = range;
+        async { Ok(None) }
+    }
+
     /// Returns when every commit that has returned is durable.
     fn flush(&self) -> impl Future<Output = Result<(), Error>> + Send;
 }

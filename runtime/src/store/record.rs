@@ -63,6 +63,7 @@ fn start(record: &mut Bytes) -> Read<()> {
     }
 }
 
+const NOT_UTF8: BadRecord = BadRecord::Malformed("a string in it is not UTF-8");
 const SHORT: BadRecord = BadRecord::Malformed("it is too short");
 
 fn take_u8(record: &mut Bytes) -> Read<u8> {
@@ -82,23 +83,21 @@ fn take_text(record: &mut Bytes) -> Read<ByteString> {
     if record.len() < len {
         return Err(SHORT);
     }
-    ByteString::try_from(record.split_to(len))
-        .map_err(|_| BadRecord::Malformed("a string in it is not UTF-8"))
+    ByteString::try_from(record.split_to(len)).map_err(|_| NOT_UTF8)
+}
+
+/// Most records next to each other are of one workflow, so that one is shared.
+fn take_workflow_like(record: &mut Bytes, like: Option<&WorkflowId>) -> Read<WorkflowId> {
+    let name = take_text(record)?;
+    let version = take_text(record)?;
+    match like {
+        Some(like) if *name == *like.name() && *version == *like.version() => Ok(like.clone()),
+        _ => Ok(WorkflowId::new(String::from(name), String::from(version))),
+    }
 }
 
 fn take_workflow(record: &mut Bytes) -> Read<WorkflowId> {
-    let name = take_text(record)?;
-    let version = take_text(record)?;
-    Ok(WorkflowId::new(String::from(name), String::from(version)))
-}
-
-fn skip_text(record: &mut Bytes) -> Read<()> {
-    let len = usize::from(record.try_get_u16().map_err(|_| SHORT)?);
-    if record.len() < len {
-        return Err(SHORT);
-    }
-    record.advance(len);
-    Ok(())
+    take_workflow_like(record, None)
 }
 
 fn end(record: &Bytes) -> Read<()> {
@@ -170,18 +169,24 @@ pub(crate) fn read_event(mut record: Bytes, stream: &StreamId, sequence: u64) ->
 pub(crate) fn read_chunk_event(mut record: Bytes, sequence: u64) -> Read<ChunkEvent> {
     const FLAGS_ID_AND_TIME: usize = 1 + 16 + 8;
     start(&mut record)?;
-    if record.len() < FLAGS_ID_AND_TIME {
+    // Where a text that starts there ends.
+    let text = |from: usize| match record.get(from..from + 2) {
+        Some(len) => Ok(from + 2 + usize::from(u16::from_be_bytes([len[0], len[1]]))),
+        None => Err(SHORT),
+    };
+    let version = record.get(FLAGS_ID_AND_TIME..FLAGS_ID_AND_TIME + 4);
+    let version: [u8; 4] = version.and_then(|v| v.try_into().ok()).ok_or(SHORT)?;
+    let kind = text(text(FLAGS_ID_AND_TIME + 4)?)?;
+    let end = text(kind)?;
+    if record.len() < end {
         return Err(SHORT);
     }
-    record.advance(FLAGS_ID_AND_TIME);
-    let schema_version = take_u32(&mut record)?;
-    skip_text(&mut record)?;
-    skip_text(&mut record)?;
-    let event_type = take_text(&mut record)?;
+    let event_type = ByteString::try_from(record.slice(kind + 2..end)).map_err(|_| NOT_UTF8)?;
+    record.advance(end);
     Ok(ChunkEvent {
         sequence,
         event_type,
-        schema_version,
+        schema_version: u32::from_be_bytes(version),
         payload: record,
     })
 }
@@ -203,12 +208,17 @@ pub(crate) fn write_head(head: &Head) -> Result<Vec<u8>, Error> {
     Ok(record)
 }
 
-pub(crate) fn read_head(mut record: Bytes) -> Read<Head> {
+pub(crate) fn read_head(record: Bytes) -> Read<Head> {
+    read_head_like(record, None)
+}
+
+/// Reads a head, probably of the same workflow and version as another one.
+pub(crate) fn read_head_like(mut record: Bytes, like: Option<&WorkflowId>) -> Read<Head> {
     start(&mut record)?;
     let flags = take_u8(&mut record)?;
     let sequence = take_u64(&mut record)?;
     let baseline = take_u64(&mut record)?;
-    let workflow_id = take_workflow(&mut record)?;
+    let workflow_id = take_workflow_like(&mut record, like)?;
     end(&record)?;
     if sequence == 0 || baseline > sequence {
         return Err(BadRecord::Malformed("its sequence numbers cannot be"));

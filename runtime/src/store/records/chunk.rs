@@ -115,7 +115,9 @@ impl<K: Kv> RecordChunk<K> {
                 break;
             }
             chunk.covered += 1;
-            let head = match read_head(&mut heads, &stream).await? {
+            let like = chunk.processes.last().and_then(|last| last.head.as_ref());
+            let like = like.map(|head| &head.workflow_id);
+            let head = match read_head(&mut heads, &stream, like).await? {
                 None => continue,
                 Some(Ok(head)) => head,
                 Some(Err(problem)) => {
@@ -153,6 +155,7 @@ impl<K: Kv> RecordChunk<K> {
 async fn read_head<S: KvScan>(
     heads: &mut Cursor<S>,
     stream: &StreamId,
+    like: Option<&WorkflowId>,
 ) -> Result<Option<Result<Head, ChunkProblem>>, Error> {
     let wanted = PerStream::Head.key(stream);
     heads.advance_to(&wanted).await?;
@@ -161,7 +164,7 @@ async fn read_head<S: KvScan>(
         _ => return Ok(None),
     }
     let row = heads.take().map(|(_, row)| row).unwrap_or_default();
-    let head = record::read_head(row);
+    let head = record::read_head_like(row, like);
     Ok(Some(head.map_err(|bad| {
         problem(&bad.of(format_args!("the head of stream {stream}")))
     })))

@@ -17,6 +17,9 @@ use crate::store::{
 /// How many streams `split` keeps while it looks for even ranges.
 const SAMPLES: usize = 1_024;
 
+/// So many streams are read one by one to split them, and no more if files tell.
+const FEW: usize = 8_192;
+
 #[async_trait]
 impl<K: Kv> TransactionalStore for RecordStore<K> {
     fn store_id(&self) -> StoreId {
@@ -40,34 +43,21 @@ impl<K: Kv> TransactionalStore for RecordStore<K> {
         parts: usize,
         at_least: usize,
     ) -> Result<Split, Error> {
-        // Every `stride`-th stream; when there are too many, every second of
-        // them goes and the stride doubles, so memory stays flat.
-        let mut samples: Vec<StreamId> = Vec::new();
-        let (mut stride, mut count) = (1_usize, 0_usize);
+        let mut exact = Samples::default();
         for version in versions {
             let all = key::versions(version, &StreamRange::default());
-            let mut rows = self.kv().view()?.scan(all).await?;
+            let mut rows = self.kv().view()?.scan_part(all, FEW * ROW).await?;
             while let Some((row_key, _)) = rows.next().await? {
-                count += 1;
-                if count % stride != 0 {
-                    continue;
-                }
-                samples.push(key::version_stream(&row_key, version)?);
-                if samples.len() == SAMPLES {
-                    let mut keep = false;
-                    samples.retain(|_| {
-                        keep = !keep;
-                        !keep
-                    });
-                    stride *= 2;
+                let stream = key::version_stream(&row_key, version)?;
+                exact.add(1, || Some(stream));
+                if exact.rows > FEW as u64
+                    && let Some(about) = self.sample_files(versions).await?
+                {
+                    return Ok(about.split(parts, at_least));
                 }
             }
         }
-        samples.sort();
-        Ok(Split {
-            ranges: cut(&samples, parts.min(count / at_least.max(1))),
-            processes: count as u64,
-        })
+        Ok(exact.split(parts, at_least))
     }
 
     async fn streams_at(
@@ -171,6 +161,74 @@ impl<K: Kv> TransactionalStore for RecordStore<K> {
 
     fn is_single_writer(&self) -> bool {
         self.kv().is_single_writer()
+    }
+}
+
+impl<K: Kv> RecordStore<K> {
+    /// Samples of the streams at versions, from where they stand in files;
+    /// `None` if that cannot be told.
+    async fn sample_files(&self, versions: &[WorkflowId]) -> Result<Option<Samples>, Error> {
+        let mut about = Samples::default();
+        for version in versions {
+            let all = key::versions(version, &StreamRange::default());
+            let Some(marks) = self.kv().marks(&all).await? else {
+                return Ok(None);
+            };
+            for (start, rows) in marks {
+                about.add(rows, || key::version_mark(&start, version));
+            }
+        }
+        // Where most is not in files yet, they do not tell.
+        Ok(Some(about).filter(|about| about.rows > FEW as u64))
+    }
+}
+
+/// Some of many streams, in even steps: every `stride`-th one. When there are
+/// too many, every second of them goes and the stride doubles, so that memory
+/// stays flat.
+struct Samples {
+    streams: Vec<StreamId>,
+    stride: u64,
+    rows: u64,
+}
+
+impl Default for Samples {
+    fn default() -> Self {
+        Self {
+            streams: Vec::new(),
+            stride: 1,
+            rows: 0,
+        }
+    }
+}
+
+impl Samples {
+    /// Passes so many rows, the first of which is of a stream.
+    fn add(&mut self, rows: u64, stream: impl FnOnce() -> Option<StreamId>) {
+        let before = self.rows / self.stride;
+        self.rows += rows;
+        if self.rows / self.stride == before {
+            return;
+        }
+        self.streams.extend(stream());
+        if self.streams.len() == SAMPLES {
+            let mut keep = false;
+            self.streams.retain(|_| {
+                keep = !keep;
+                !keep
+            });
+            self.stride *= 2;
+        }
+    }
+
+    fn split(mut self, parts: usize, at_least: usize) -> Split {
+        self.streams.sort();
+        self.streams.dedup();
+        let most = usize::try_from(self.rows).unwrap_or(usize::MAX) / at_least.max(1);
+        Split {
+            ranges: cut(&self.streams, parts.min(most)),
+            processes: self.rows,
+        }
     }
 }
 

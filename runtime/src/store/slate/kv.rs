@@ -5,7 +5,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
 use slatedb::config::ScanOptions;
-use slatedb::{CloseReason, Db, DbIterator, DbSnapshot, DbStatus, DbTransaction, IsolationLevel};
+use slatedb::object_store::ObjectStore;
+use slatedb::object_store::path::Path;
+use slatedb::{
+    CloseReason, Db, DbIterator, DbSnapshot, DbStatus, DbTransaction, IsolationLevel, SstReader,
+};
 use tokio::sync::watch;
 
 use crate::error::{Error, ErrorKind};
@@ -17,15 +21,25 @@ use crate::store::kv::{Kv, KvScan, KvTxn, RowCount, RowsRead};
 #[derive(Clone)]
 pub struct SlateDbKv {
     db: Db,
+    /// Where its files are, if that is known.
+    files: Option<Files>,
     id: StoreId,
     rows_read: RowsRead,
 }
 
+/// The place of a database.
+#[derive(Clone)]
+pub(super) struct Files {
+    pub(super) path: Path,
+    pub(super) object_store: Arc<dyn ObjectStore>,
+}
+
 impl SlateDbKv {
-    pub(super) fn new(db: Db) -> Self {
+    pub(super) fn new(db: Db, files: Option<Files>) -> Self {
         let id = id_of(&db);
         Self {
             db,
+            files,
             id,
             rows_read: RowsRead::default(),
         }
@@ -108,12 +122,53 @@ impl Kv for SlateDbKv {
         true
     }
 
+    async fn marks(&self, range: &KeyRange) -> Result<Option<Vec<(Bytes, u64)>>, Error> {
+        let Some(files) = &self.files else {
+            return Ok(None);
+        };
+        // Only how well the work is shared depends on it.
+        Ok(marks(&self.db, files, range).await.ok())
+    }
+
     async fn flush(&self) -> Result<(), Error> {
         self.db
             .flush()
             .await
             .map_err(|e| outcome_unknown("a write could not be made durable", e))
     }
+}
+
+/// The first keys of the blocks of a range in all files, with the rows that
+/// were put there.
+async fn marks(
+    db: &Db,
+    files: &Files,
+    range: &KeyRange,
+) -> Result<Vec<(Bytes, u64)>, slatedb::Error> {
+    let manifest = db.manifest();
+    let (start, end) = (&range.start[..], &range.end[..]);
+    let bounds = Bytes::copy_from_slice(start)..Bytes::copy_from_slice(end);
+    let runs = manifest.compacted().iter();
+    let sorted = runs.flat_map(|run| run.tables_covering_range(bounds.clone()));
+    let reader = SstReader::new(files.path.clone(), files.object_store.clone(), None, None);
+    let mut marks = Vec::new();
+    for view in manifest.l0().iter().chain(sorted) {
+        let file = reader.open_with_handle(view.sst.clone())?;
+        let (index, stats) = (file.index().await?, file.stats().await?);
+        let blocks = stats.map(|stats| stats.block_stats).unwrap_or_default();
+        // The block before the first one that starts in the range may end in it.
+        let first = index.partition_point(|key| key < start).saturating_sub(1);
+        for block in first..index.len() {
+            let Some((_, key)) = index.get(block).filter(|(_, key)| *key < end) else {
+                break;
+            };
+            let rows = blocks.get(block).map_or(1, |block| block.num_puts);
+            if key >= start {
+                marks.push((Bytes::copy_from_slice(key), u64::from(rows)));
+            }
+        }
+    }
+    Ok(marks)
 }
 
 /// A transaction or a view of [`SlateDbKv`].
@@ -193,7 +248,8 @@ pub struct SlateDbScan {
     /// `None`: the range is empty.
     rows: Option<DbIterator>,
     end: Vec<u8>,
-    last: Option<Bytes>,
+    /// The key before; no key is empty.
+    last: Vec<u8>,
     under_way: bool,
     count: RowCount,
 }
@@ -216,7 +272,7 @@ impl SlateDbScan {
         Self {
             rows: None,
             end,
-            last: None,
+            last: Vec::new(),
             under_way: false,
             count,
         }
@@ -242,13 +298,14 @@ impl KvScan for SlateDbScan {
         };
         let row = rows.next().await.map_err(|e| error("a scan failed", e))?;
         if let Some(row) = &row {
-            if self.last.as_ref().is_some_and(|last| *last >= row.key) {
+            if self.last[..] >= row.key[..] {
                 return Err(Error::corrupt(format!(
                     "a scan returned the key \"{}\" out of order",
                     row.key.escape_ascii()
                 )));
             }
-            self.last = Some(row.key.clone());
+            self.last.clear();
+            self.last.extend_from_slice(&row.key);
             self.count.one_more();
         }
         self.under_way = false;

@@ -16,7 +16,7 @@ use slatedb::object_store::local::LocalFileSystem;
 use slatedb::object_store::path::Path;
 use slatedb::{Db, DbBuilder, DbIterator, DbReader, DbReaderMode};
 
-use super::kv::{SlateDbKv, error};
+use super::kv::{Files, SlateDbKv, error};
 use super::reader::SlateDbReaderKv;
 use super::{SlateDbReader, SlateDbStore};
 use crate::error::{Error, ErrorKind};
@@ -180,7 +180,12 @@ impl SlateDbStore {
     /// # Errors
     /// The database holds something else than a store, or a store of a newer format.
     pub async fn from_db(db: Db) -> Result<Self, Error> {
-        let kv = SlateDbKv::new(db);
+        Self::in_files(db, None).await
+    }
+
+    /// The same of a database of which is known where it is.
+    async fn in_files(db: Db, files: Option<Files>) -> Result<Self, Error> {
+        let kv = SlateDbKv::new(db, files);
         let format = kv.view()?.get(&key::meta(FORMAT)).await?;
         if check_format(format.as_ref())?.is_none() {
             let mut txn = kv.begin()?;
@@ -343,6 +348,10 @@ impl SlateDbStoreBuilder {
         object_store: Arc<dyn ObjectStore>,
         epoch: Option<u64>,
     ) -> Result<SlateDbStore, Error> {
+        let files = Files {
+            path: self.path.clone(),
+            object_store: object_store.clone(),
+        };
         let mut builder = Db::builder(self.path.clone(), object_store)
             .with_settings(self.settings.clone())
             .with_db_cache(cache(), 0);
@@ -357,7 +366,7 @@ impl SlateDbStoreBuilder {
             .build()
             .await
             .map_err(|e| error("the database could not be opened", e))?;
-        SlateDbStore::from_db(db).await
+        SlateDbStore::in_files(db, Some(files)).await
     }
 
     /// Opens the store for reading only. Nothing is made or written, and no
