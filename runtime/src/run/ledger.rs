@@ -303,9 +303,9 @@ impl Ledger {
         Ok(ranges)
     }
 
-    /// Commits a chunk together with the progress of a range, and returns when
-    /// both are durable. When the store does not say whether they are, its own
-    /// rows do.
+    /// Commits a chunk together with the progress of a range; neither is durable
+    /// before [`settle`](Self::settle) says so. When the store does not say
+    /// whether they were written, its own rows do.
     pub(crate) async fn commit(
         &self,
         mut chunk: Box<dyn Chunk>,
@@ -315,10 +315,13 @@ impl Ledger {
         row.commits += 1;
         let key = rows::range(self.run(), range.number);
         chunk.put_row(key.clone(), Some(rows::write(&row)?));
-        match chunk.commit().await {
+        match chunk.commit_unflushed().await {
             Ok(()) => {}
             Err(error) if *error.kind() == ErrorKind::OutcomeUnknown => {
-                self.resolve(&key, row.commits, error).await?;
+                if !self.has_landed(&key, row.commits, &error).await? {
+                    let what = "a commit whose answer was lost has not happened";
+                    return Err(Error::new(ErrorKind::Conflict, what).with_source(error));
+                }
             }
             Err(error) => return Err(error),
         }
@@ -326,9 +329,22 @@ impl Ledger {
         Ok(())
     }
 
-    /// Finds out whether a commit has landed; an error of the kind of a
-    /// conflict says that it has not.
-    async fn resolve(&self, key: &[u8], commits: u64, lost: Error) -> Result<(), Error> {
+    /// Makes durable what was committed of a range.
+    pub(crate) async fn settle(&self, range: &Range) -> Result<(), Error> {
+        match self.store.flush().await {
+            Err(error) if *error.kind() == ErrorKind::OutcomeUnknown => {
+                let key = rows::range(self.run(), range.number);
+                match self.has_landed(&key, range.row.commits, &error).await? {
+                    true => Ok(()),
+                    false => Err(error),
+                }
+            }
+            outcome => outcome,
+        }
+    }
+
+    /// Finds out whether a commit has landed whose answer was lost.
+    async fn has_landed(&self, key: &[u8], commits: u64, lost: &Error) -> Result<bool, Error> {
         let landed = async {
             // What can be seen may not last: make it durable before it counts.
             self.store.flush().await?;
@@ -339,16 +355,10 @@ impl Ledger {
                 .transpose()?;
             Ok::<_, Error>(row.is_some_and(|row| row.commits >= commits))
         };
-        match landed.await {
-            Ok(true) => Ok(()),
-            Ok(false) => Err(Error::new(
-                ErrorKind::Conflict,
-                "a commit whose answer was lost has not happened",
-            )
-            .with_source(lost)),
-            // It stays unknown until the store can be read; the rows will tell.
-            Err(_) => Err(lost),
-        }
+        // It stays unknown until the store can be read; the rows will tell.
+        landed
+            .await
+            .map_err(|_| Error::new(ErrorKind::OutcomeUnknown, lost.to_string()))
     }
 
     /// Writes that the run is in a state now, unless it is already.

@@ -55,7 +55,7 @@ pub(super) struct Done {
     pub(super) counts: RunCounts,
 }
 
-/// Commits a chunk, all or nothing, and returns when it is durable. In a dry
+/// Commits a chunk, all or nothing, and returns before it is durable. In a dry
 /// run, only says what would have been committed.
 pub(super) async fn chunk(
     work: &Work,
@@ -112,6 +112,26 @@ pub(super) async fn chunk(
     })
 }
 
+/// Commits a chunk, and returns when it is durable.
+pub(super) async fn durably(
+    work: &Work,
+    begun: Box<dyn Chunk>,
+    outcome: Outcome,
+    range: &mut Range,
+) -> Result<Done, Error> {
+    let done = chunk(work, begun, outcome, range).await?;
+    settle(work, range).await?;
+    Ok(done)
+}
+
+/// Makes durable what was committed of a range.
+pub(super) async fn settle(work: &Work, range: &Range) -> Result<(), Error> {
+    match work.book.ledger() {
+        Some(ledger) => ledger.settle(range).await,
+        None => Ok(()),
+    }
+}
+
 fn migrate(
     chunk: &mut Box<dyn Chunk>,
     converted: Vec<Converted>,
@@ -132,7 +152,7 @@ pub(super) async fn without_reading(
     let mut attempts = 0;
     loop {
         let bookkeeping = work.store.begin(ChunkRequest::bookkeeping()).await?;
-        match chunk(work, bookkeeping, outcome(), range).await {
+        match durably(work, bookkeeping, outcome(), range).await {
             Err(error) if error.is_conflict() && attempts < super::work::ATTEMPTS => {
                 attempts += 1;
             }

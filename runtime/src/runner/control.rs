@@ -210,6 +210,12 @@ impl RunControl {
         self.inner.wanted.borrow().paused
     }
 
+    /// Whether a worker may be made to wait before its next chunk.
+    pub(super) fn is_slowed(&self) -> bool {
+        let wanted = *self.inner.wanted.borrow();
+        wanted.paused || wanted.cancelled || wanted.per_second.is_some()
+    }
+
     /// A run begins; it ends when what this returns is dropped.
     pub(super) fn begin(&self) -> UnderWay<'_> {
         self.inner.under_way.fetch_add(1, Ordering::SeqCst);

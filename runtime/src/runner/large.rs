@@ -200,7 +200,7 @@ async fn attempt(
             if work.twice {
                 same_again(work, stream, &outcome).await?;
             }
-            match commit::chunk(work, scanned.chunk, outcome, range).await {
+            match commit::durably(work, scanned.chunk, outcome, range).await {
                 Ok(done) => return Ok(Attempt::Over(Large::Done(done))),
                 // Let the other writer finish; it has right of way.
                 Err(error) if error.is_conflict() => {

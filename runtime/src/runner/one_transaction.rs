@@ -420,6 +420,7 @@ impl Execution<'_> {
                 source: source.clone(),
                 left: limit.map(|limit| limit.saturating_sub(so_far)),
                 sender: sender.clone(),
+                waiting: Vec::new(),
             };
             tasks.spawn(worker.run(queue.clone()));
         }

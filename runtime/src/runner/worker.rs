@@ -19,6 +19,9 @@ use crate::runner::scan::Source;
 use crate::runner::work::{ATTEMPTS, Chunked, Work};
 use crate::runner::{commit, scan};
 
+/// How many chunks are made durable together.
+const TOGETHER: usize = 4;
+
 /// What a worker tells.
 pub(super) enum Told {
     Done(Done),
@@ -43,6 +46,8 @@ pub(super) struct Worker {
     /// How many more processes the run may look at.
     pub(super) left: Option<usize>,
     pub(super) sender: mpsc::Sender<Told>,
+    /// What is committed, and may not be durable yet.
+    pub(super) waiting: Vec<Done>,
 }
 
 /// Why a worker goes no further in a range.
@@ -66,6 +71,9 @@ impl Worker {
                 .pop_front();
             let Some(mut range) = next else { break };
             let stop = self.migrate_range(&mut range).await;
+            // What was committed counts, however the range ended.
+            let settled = self.settle(&range).await;
+            let stop = stop.and(settled);
             ended.push(range);
             match stop {
                 Ok(()) => {}
@@ -116,8 +124,12 @@ impl Worker {
             streams.truncate(limit);
             let Some(first) = streams.first().cloned() else {
                 let done = self.end_range(&due, range).await;
-                return self.tell(done.map_err(|e| broken(None, e))?).await;
+                self.waiting.push(done.map_err(|e| broken(None, e))?);
+                return Ok(());
             };
+            if self.work.control.is_slowed() {
+                self.settle(range).await?;
+            }
             match self.work.control.may_go_on(streams.len()).await {
                 // A dry run keeps no place to go on from.
                 Go::On => {}
@@ -148,7 +160,11 @@ impl Worker {
                     // them may follow.
                     size = if large { 1 } else { size * 2 };
                     size = size.min(self.work.chunk_processes);
-                    self.tell(done).await?;
+                    self.count(&done);
+                    self.waiting.push(done);
+                    if self.waiting.len() >= TOGETHER {
+                        self.settle(range).await?;
+                    }
                     if range.row.done {
                         return Ok(());
                     }
@@ -160,7 +176,8 @@ impl Worker {
                         .await
                         .map_err(|e| broken(Some(&stream), e))?;
                     due.remove(&stream);
-                    self.tell(done).await?;
+                    self.count(&done);
+                    self.waiting.push(done);
                 }
                 Err(error) if error.is_conflict() && alone && conflicts >= ATTEMPTS => {
                     let done = self
@@ -169,7 +186,8 @@ impl Worker {
                         .map_err(|e| broken(Some(&first.stream), e))?;
                     due.remove(&first.stream);
                     conflicts = 0;
-                    self.tell(done).await?;
+                    self.count(&done);
+                    self.waiting.push(done);
                 }
                 Err(error) if error.is_conflict() => {
                     if alone {
@@ -184,14 +202,29 @@ impl Worker {
         }
     }
 
-    /// Passes on what was done, and counts it against the limit.
-    async fn tell(&mut self, done: Done) -> Result<(), Stop> {
+    /// Counts what was done against the limit.
+    fn count(&mut self, done: &Done) {
         if let Some(left) = &mut self.left {
             *left = left.saturating_sub(done.moved.len() + done.failed.len());
         }
-        // The receiver is gone only when the run itself is.
-        let sent = self.sender.send(Told::Done(done)).await;
-        sent.map_err(|_| Stop::Ended)
+    }
+
+    /// Makes durable what was committed of a range, and passes it on.
+    async fn settle(&mut self, range: &Range) -> Result<(), Stop> {
+        if self.waiting.is_empty() {
+            return Ok(());
+        }
+        let first = self.waiting.iter().find_map(|done| done.moved.first());
+        let from = first.map(|moved| moved.stream.clone());
+        let settled = commit::settle(&self.work, range).await;
+        let waiting = std::mem::take(&mut self.waiting);
+        settled.map_err(|error| Stop::Broken { from, error })?;
+        for done in waiting {
+            // The receiver is gone only when the run itself is.
+            let sent = self.sender.send(Told::Done(done)).await;
+            sent.map_err(|_| Stop::Ended)?;
+        }
+        Ok(())
     }
 
     async fn fail(

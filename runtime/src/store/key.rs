@@ -56,7 +56,7 @@ impl PerStream {
     }
 
     pub(crate) fn key(self, stream: &StreamId) -> Vec<u8> {
-        with_id(vec![self.table()], stream.as_str())
+        with_id(start(self.table()), stream.as_str())
     }
 
     /// The rows of all streams whose ids start with `prefix`, after `after`.
@@ -82,14 +82,14 @@ impl PerStream {
 }
 
 pub(crate) fn event(stream: &StreamId, sequence: u64) -> Vec<u8> {
-    let mut key = with_id(vec![EVENTS], stream.as_str());
+    let mut key = with_id(start(EVENTS), stream.as_str());
     key.extend_from_slice(&sequence.to_be_bytes());
     key
 }
 
 /// What all keys of the events of a stream start with.
 pub(crate) fn event_prefix(stream: &StreamId) -> Vec<u8> {
-    with_id(vec![EVENTS], stream.as_str())
+    with_id(start(EVENTS), stream.as_str())
 }
 
 /// The events of a stream above a sequence number.
@@ -113,7 +113,7 @@ pub(crate) fn sequence_in(key: &[u8], prefix: &[u8]) -> Option<u64> {
 }
 
 pub(crate) fn meta(name: &str) -> Vec<u8> {
-    with_id(vec![META], name)
+    with_id(start(META), name)
 }
 
 /// A row of the bookkeeping of runs. The runner's keys are not escaped here:
@@ -134,7 +134,7 @@ pub(crate) fn run_rows(prefix: &[u8], after: Option<&[u8]>) -> KeyRange {
 }
 
 fn version_prefix(table: u8, id: &WorkflowId) -> Vec<u8> {
-    with_id(with_id(vec![table], id.name()), id.version())
+    with_id(with_id(start(table), id.name()), id.version())
 }
 
 /// That a process stands at a version.
@@ -182,7 +182,7 @@ pub(crate) fn presence(id: &WorkflowId) -> Vec<u8> {
 
 /// The presence of all versions of a workflow.
 pub(crate) fn presences(name: &str) -> KeyRange {
-    let start = with_id(vec![PRESENCE], name);
+    let start = with_id(start(PRESENCE), name);
     let end = after_prefix(start.clone());
     start..end
 }
@@ -207,11 +207,11 @@ fn with_registry_key(key: Vec<u8>, registry_key: &RegistryKey) -> Vec<u8> {
 
 /// An entry of the process registry.
 pub(crate) fn entry(tenant: &TenantId, key: &RegistryKey) -> Vec<u8> {
-    with_registry_key(with_id(vec![ENTRIES], tenant.as_str()), key)
+    with_registry_key(with_id(start(ENTRIES), tenant.as_str()), key)
 }
 
 fn keys_prefix(stream: &StreamId) -> Vec<u8> {
-    with_id(vec![KEYS], stream.as_str())
+    with_id(start(KEYS), stream.as_str())
 }
 
 /// That the process registry has a key for the process of a stream.
@@ -247,6 +247,13 @@ fn escape(key: &mut Vec<u8>, id: &str) {
             key.push(0xFF);
         }
     }
+}
+
+/// The start of a key, with room for most keys.
+fn start(table: u8) -> Vec<u8> {
+    let mut key = Vec::with_capacity(128);
+    key.push(table);
+    key
 }
 
 fn with_id(mut key: Vec<u8>, id: &str) -> Vec<u8> {

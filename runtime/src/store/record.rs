@@ -129,7 +129,7 @@ fn put_workflow(record: &mut Vec<u8>, id: &WorkflowId) -> Result<(), Error> {
 
 /// Format, flags, event id, time, schema version, workflow, type, payload.
 pub(crate) fn write_event(event: &NewEvent, time: Timestamp) -> Result<Vec<u8>, Error> {
-    let mut record = Vec::with_capacity(64 + event.payload().len());
+    let mut record = Vec::with_capacity(128 + event.payload().len());
     record.push(FORMAT);
     record.push(if event.finishes() { FINISHES } else { 0 });
     record.extend_from_slice(event.event_id().as_uuid().as_bytes());
@@ -193,7 +193,8 @@ pub(crate) fn read_chunk_event(mut record: Bytes, sequence: u64) -> Read<ChunkEv
 
 /// Format, flags, last sequence number, baseline (0: none), workflow.
 pub(crate) fn write_head(head: &Head) -> Result<Vec<u8>, Error> {
-    let mut record = vec![FORMAT];
+    let mut record = Vec::with_capacity(64);
+    record.push(FORMAT);
     let finished = if head.finished { FINISHED } else { 0 };
     let baseline = if head.baseline.is_some() {
         HAS_BASELINE
@@ -263,7 +264,8 @@ pub(crate) fn write_entry(
     process: &ProcessId,
     stands_at: &WorkflowId,
 ) -> Result<Vec<u8>, Error> {
-    let mut record = vec![FORMAT];
+    let mut record = Vec::with_capacity(128);
+    record.push(FORMAT);
     put_text(&mut record, tenant.as_str())?;
     put_text(&mut record, process.as_str())?;
     put_workflow(&mut record, stands_at)?;

@@ -170,6 +170,16 @@ pub trait Chunk: Send {
     /// [`ErrorKind::OutcomeUnknown`](crate::ErrorKind::OutcomeUnknown) when
     /// only reading can tell whether it was.
     async fn commit(self: Box<Self>) -> Result<(), Error>;
+
+    /// Commits like [`commit`](Self::commit), but may return before it is
+    /// durable: [`EventStore::flush`] makes it so, for many commits at once.
+    /// Commits become durable in the order in which they were made.
+    ///
+    /// # Errors
+    /// As of [`commit`](Self::commit), which this calls by default.
+    async fn commit_unflushed(self: Box<Self>) -> Result<(), Error> {
+        self.commit().await
+    }
 }
 
 /// A store that holds events, snapshots and process registry together, and can

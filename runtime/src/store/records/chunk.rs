@@ -16,6 +16,9 @@ use crate::store::{
     Chunk, ChunkEvent, ChunkProblem, ChunkProcess, ChunkRequest, Decision, Head, record,
 };
 
+/// For how many events room is made before they are read.
+const MANY: usize = 256;
+
 /// How many rows a cursor steps over before it seeks instead.
 const STEPS_BEFORE_SEEK: usize = 16;
 
@@ -194,7 +197,8 @@ async fn read_events<T: KvTxn>(
     if let Some(first) = after.checked_add(1) {
         rows.advance_to(&key::event(stream, first)).await?;
     }
-    let mut events = Vec::new();
+    let missing = usize::try_from(head.sequence.saturating_sub(after)).unwrap_or(usize::MAX);
+    let mut events = Vec::with_capacity(missing.min(MANY));
     let mut bytes = 0;
     for expected in after + 1..=head.sequence {
         match rows.peek().await? {
@@ -269,7 +273,13 @@ impl<K: Kv> Chunk for RecordChunk<K> {
         self.rows.insert(key, row);
     }
 
-    async fn commit(mut self: Box<Self>) -> Result<(), Error> {
+    async fn commit(self: Box<Self>) -> Result<(), Error> {
+        let kv = self.kv.clone();
+        self.commit_unflushed().await?;
+        kv.flush().await
+    }
+
+    async fn commit_unflushed(mut self: Box<Self>) -> Result<(), Error> {
         if self.migrated.is_empty() && self.decisions.is_empty() && self.rows.is_empty() {
             return Ok(());
         }
@@ -281,9 +291,7 @@ impl<K: Kv> Chunk for RecordChunk<K> {
                 None => self.txn.delete(key::run_row(&key))?,
             }
         }
-        let Self { kv, txn, .. } = *self;
-        txn.commit().await?;
-        kv.flush().await
+        self.txn.commit().await
     }
 }
 
