@@ -1,6 +1,9 @@
 //! The floors: the same work without anything that makes it safe. A scan of the
-//! events with the best options, each decoded and folded; the new states
-//! encoded; as many keys and bytes written as the migration wrote.
+//! key ranges that a run has to read (events; heads, which say where a process
+//! stands; for a migration, under which keys it is registered) with the best
+//! options; each event decoded and folded; the new states encoded; as many keys
+//! and bytes written as the migration wrote. Beside it a floor that reads events
+//! only, as if nobody had to know anything else.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
@@ -95,10 +98,32 @@ fn options() -> ScanOptions {
 /// The options of a floor.
 #[derive(Clone)]
 pub struct Floor {
-    /// The range of each of many pieces, in order.
-    pieces: Arc<Mutex<VecDeque<std::ops::Range<Vec<u8>>>>>,
+    /// The streams of each of many pieces, in order.
+    pieces: Arc<Mutex<VecDeque<Piece>>>,
+    /// The tables that are read beside the events.
+    beside: &'static [u8],
     tasks: usize,
     options: ScanOptions,
+}
+
+/// The streams from one up to another.
+#[derive(Clone)]
+struct Piece {
+    first: String,
+    end: Option<String>,
+}
+
+impl Piece {
+    /// Their rows in a table.
+    fn rows(&self, table: u8) -> std::ops::Range<Vec<u8>> {
+        let start = [&[table], self.first.as_bytes()].concat();
+        let end = self.end.as_ref();
+        start
+            ..end.map_or_else(
+                || vec![table + 1],
+                |end| [&[table], end.as_bytes()].concat(),
+            )
+    }
 }
 
 impl Floor {
@@ -107,16 +132,24 @@ impl Floor {
         let mut streams: Vec<_> = processes(shape).into_iter().map(|m| m.stream).collect();
         streams.sort_unstable();
         let pieces = (tasks * 8).clamp(1, streams.len());
-        let bound = |piece: usize| match streams.get(piece * streams.len() / pieces) {
-            Some(stream) => layout::event_key(stream, 0),
-            None => vec![b'e' + 1],
+        let bound = |piece: usize| streams.get(piece * streams.len() / pieces).cloned();
+        let piece = |piece| Piece {
+            first: bound(piece).unwrap_or_default(),
+            end: bound(piece + 1),
         };
         Self {
-            pieces: Arc::new(Mutex::new(
-                (0..pieces).map(|p| bound(p)..bound(p + 1)).collect(),
-            )),
+            pieces: Arc::new(Mutex::new((0..pieces).map(piece).collect())),
+            beside: b"",
             tasks,
             options: options(),
+        }
+    }
+
+    /// Reads these tables too.
+    pub fn beside(&self, tables: &'static [u8]) -> Self {
+        Self {
+            beside: tables,
+            ..self.clone()
         }
     }
 
@@ -134,7 +167,7 @@ impl Floor {
         }
     }
 
-    fn next(&self) -> Option<std::ops::Range<Vec<u8>>> {
+    fn next(&self) -> Option<Piece> {
         self.pieces.lock().expect("a lock").pop_front()
     }
 
@@ -147,19 +180,26 @@ impl Floor {
             let (this, db) = (this.clone(), db.clone());
             tasks.spawn(async move {
                 let mut rows = 0;
-                while let Some(range) = this.next() {
-                    let scan = db.scan_with_options(range, &this.options).await;
-                    let mut scan = scan.expect("a scan");
-                    while let Some(row) = scan.next().await.expect("a row") {
-                        std::hint::black_box(&row);
-                        rows += 1;
-                    }
+                while let Some(piece) = this.next() {
+                    rows += this.drain(&db, piece.rows(b'e')).await;
                 }
                 rows
             });
         }
         let rows = tasks.join_all().await.into_iter().sum();
         (began.elapsed(), rows)
+    }
+
+    /// Reads rows and does nothing with them; returns how many.
+    async fn drain(&self, db: &Db, range: std::ops::Range<Vec<u8>>) -> u64 {
+        let scan = db.scan_with_options(range, &self.options).await;
+        let mut scan = scan.expect("a scan");
+        let mut rows = 0;
+        while let Some(row) = scan.next().await.expect("a row") {
+            std::hint::black_box(&row);
+            rows += 1;
+        }
+        rows
     }
 
     /// Reads, decodes, folds, converts and encodes; writes nothing.
@@ -229,8 +269,11 @@ type State = (Vec<u8>, Vec<u8>);
 
 async fn fold_pieces(this: Floor, db: Db, then: Then) -> Vec<State> {
     let mut states = Vec::new();
-    while let Some(range) = this.next() {
-        let scan = db.scan_with_options(range, &this.options).await;
+    while let Some(piece) = this.next() {
+        for table in this.beside {
+            this.drain(&db, piece.rows(*table)).await;
+        }
+        let scan = db.scan_with_options(piece.rows(b'e'), &this.options).await;
         let mut scan = scan.expect("a scan");
         let (mut stream, mut order) = (Vec::new(), Order::<0>::default());
         loop {

@@ -79,10 +79,7 @@ pub(super) fn differently(stream: &StreamId, what: &str) -> MigrationError {
 }
 
 /// Converts a folded state, hop by hop in memory.
-pub(super) fn process(
-    planned: &Planned,
-    folded: Folded,
-) -> Result<Converted, MigrationError> {
+pub(super) fn process(planned: &Planned, folded: Folded) -> Result<Converted, MigrationError> {
     let route = &planned.route;
     let Folded {
         stream,

@@ -57,7 +57,7 @@ pub(super) struct Folded {
 /// leaves such processes alone.
 pub(super) fn process(
     route: &Route,
-    scanned: Scanned,
+    scanned: &Scanned,
     selection: &Selection,
 ) -> Result<Option<Folded>, MigrationError> {
     let Scanned {
@@ -65,11 +65,11 @@ pub(super) fn process(
         head,
         events,
     } = scanned;
-    let mut fold = start(route, &stream)?;
-    for event in &events {
-        apply(&mut fold, &stream, event.sequence, event.into())?;
+    let mut fold = start(route, stream)?;
+    for event in events {
+        apply(&mut fold, stream, event.sequence, event.into())?;
     }
-    finish(fold, stream, head, selection)
+    finish(fold, stream.clone(), head.clone(), selection)
 }
 
 /// A fold of the version that a route starts from.

@@ -19,7 +19,6 @@ pub(super) const CHUNK_BYTES: usize = 2 << 20;
 pub(super) const CHUNK_PROCESSES: usize = 512;
 
 /// A process, read.
-#[derive(Clone)]
 pub(super) struct Scanned {
     pub(super) stream: StreamId,
     pub(super) head: Head,

@@ -247,10 +247,14 @@ impl Work {
         inner.book = Book::DryRun;
         let worked = work
             .code
-            .run(move |watch| fold_and_convert_all(&inner, processes, watch))
+            .run(move |watch| {
+                let worked = fold_and_convert_all(&inner, &processes, watch);
+                // What was read goes back, to be freed where it was allocated.
+                (worked, processes)
+            })
             .await;
         let worked = match worked {
-            Ok(worked) => worked,
+            Ok((worked, _)) => worked,
             Err(NoAnswer::Stuck(stream)) => return Ok(Chunked::Stuck(stream)),
             Err(NoAnswer::Ended(error)) => return Err(error),
         };
@@ -356,7 +360,7 @@ enum Worked {
 }
 
 /// The work of user code on a chunk.
-fn fold_and_convert_all(work: &Work, processes: Vec<scan::Scanned>, watch: &Watch) -> Vec<Worked> {
+fn fold_and_convert_all(work: &Work, processes: &[scan::Scanned], watch: &Watch) -> Vec<Worked> {
     let mut worked = Vec::with_capacity(processes.len());
     for scanned in processes {
         // The index is read before the transaction begins; the head says where
@@ -378,15 +382,16 @@ fn fold_and_convert_all(work: &Work, processes: Vec<scan::Scanned>, watch: &Watc
             });
             continue;
         };
-        let again = work.twice.then(|| scanned.clone());
         let deadline = work.code.deadline();
         let converted = watch
-            .over(&stream, deadline, || fold_and_convert(work, planned, scanned))
-            .and_then(|first| match again {
-                Some(again) => watch.over(&stream, deadline, || {
-                    twice(&stream, first, fold_and_convert(work, planned, again))
+            .over(&stream, deadline, || {
+                fold_and_convert(work, planned, scanned)
+            })
+            .and_then(|first| match work.twice {
+                true => watch.over(&stream, deadline, || {
+                    twice(&stream, first, fold_and_convert(work, planned, scanned))
                 }),
-                None => Ok(first),
+                false => Ok(first),
             })
             .and_then(|first| match (&first, &work.read_back) {
                 (Some(converted), Some(unchecked)) => {
@@ -432,7 +437,7 @@ pub(super) fn twice(
 fn fold_and_convert(
     work: &Work,
     planned: &convert::Planned,
-    scanned: scan::Scanned,
+    scanned: &scan::Scanned,
 ) -> Result<Option<convert::Converted>, MigrationError> {
     match fold::process(&planned.route, scanned, &work.selection)? {
         Some(folded) => convert::process(planned, folded).map(Some),

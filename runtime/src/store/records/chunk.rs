@@ -304,7 +304,9 @@ impl<K: Kv> RecordChunk<K> {
             return Ok(());
         };
         let mut registry_keys: BTreeMap<StreamId, Vec<_>> = BTreeMap::new();
-        for (stream, registry_key) in entries::keys_of(&self.txn, first, last, self.migrated.len()).await? {
+        for (stream, registry_key) in
+            entries::keys_of(&self.txn, first, last, self.migrated.len()).await?
+        {
             registry_keys.entry(stream).or_default().push(registry_key);
         }
         let targets: BTreeSet<WorkflowId> = self

@@ -217,7 +217,10 @@ impl<K: Kv> EventStore for RecordStore<K> {
         let mut rows = self
             .kv()
             .view()?
-            .scan_part(key::events_after(stream, after), limit.saturating_mul(EVENT))
+            .scan_part(
+                key::events_after(stream, after),
+                limit.saturating_mul(EVENT),
+            )
             .await?;
         let mut events = Vec::new();
         while events.len() < limit {

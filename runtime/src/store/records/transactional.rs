@@ -8,8 +8,8 @@ use crate::error::Error;
 use crate::id::{StreamId, WorkflowId};
 use crate::store::key::{self, PerStream};
 use crate::store::kv::{Kv, KvScan, KvTxn};
-use crate::store::records::{ROW, RecordStore};
 use crate::store::records::chunk::RecordChunk;
+use crate::store::records::{ROW, RecordStore};
 use crate::store::{
     AtVersion, Chunk, ChunkRequest, Split, StoreId, StreamRange, TransactionalStore, record,
 };
