@@ -1,9 +1,12 @@
 //! A chunk: some processes, read and committed in one transaction.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use futures_util::StreamExt;
+use futures_util::stream;
 
 use crate::error::{Error, ErrorKind};
 use crate::event::NewEvent;
@@ -22,11 +25,26 @@ const MANY: usize = 256;
 /// How many rows a cursor steps over before it seeks instead.
 const STEPS_BEFORE_SEEK: usize = 16;
 
+/// By how many processes it is told how far apart they are.
+const PROBE: usize = 8;
+
+/// Processes are far apart when so many heads stand between two of them: then
+/// it costs less to look for each of them than to come by all that is between.
+const FAR_APART: usize = 8;
+
+/// How many processes are read at a time where each is read on its own.
+const AT_A_TIME: usize = 8;
+
+/// About how many bytes the row of an event is.
+const EVENT_ROW: usize = 512;
+
 /// Reads the rows of some keys out of an ordered scan.
 struct Cursor<S> {
     rows: S,
     peeked: Option<(Bytes, Bytes)>,
     done: bool,
+    /// How many rows it came by that nobody asked for.
+    passed: usize,
 }
 
 impl<S: KvScan> Cursor<S> {
@@ -39,6 +57,7 @@ impl<S: KvScan> Cursor<S> {
             rows: txn.scan_part(range, bytes).await?,
             peeked: None,
             done: false,
+            passed: 0,
         })
     }
 
@@ -62,6 +81,7 @@ impl<S: KvScan> Cursor<S> {
                 Some((at, _)) if at[..] < *key => self.peeked = None,
                 _ => return Ok(()),
             }
+            self.passed += 1;
         }
         self.rows.seek(key).await?;
         self.peeked = None;
@@ -75,6 +95,9 @@ pub(super) struct RecordChunk<K: Kv> {
     processes: Vec<ChunkProcess>,
     heads: BTreeMap<StreamId, Head>,
     covered: usize,
+    /// Whether its processes are far apart, so that ranges from one to another
+    /// hold much that is none of theirs.
+    far_apart: bool,
     migrated: BTreeMap<StreamId, (NewEvent, bool)>,
     decisions: Vec<(WorkflowId, StreamId, Decision)>,
     rows: BTreeMap<Vec<u8>, Option<Vec<u8>>>,
@@ -82,77 +105,262 @@ pub(super) struct RecordChunk<K: Kv> {
 
 impl<K: Kv> RecordChunk<K> {
     /// Reads the heads and the events of the requested processes.
-    pub(super) async fn read(kv: K, request: ChunkRequest) -> Result<Self, Error> {
-        let txn = kv.begin()?;
-        let mut chunk = Self {
-            kv,
-            txn,
-            processes: Vec::with_capacity(request.streams.len()),
-            heads: BTreeMap::new(),
-            covered: 0,
-            migrated: BTreeMap::new(),
-            decisions: Vec::new(),
-            rows: BTreeMap::new(),
-        };
-        let (Some(first), Some(last)) = (request.streams.first(), request.streams.last()) else {
-            return Ok(chunk);
-        };
-        if !request.streams.is_sorted_by(|a, b| a < b) {
+    ///
+    /// `close` is what chunks of this store tell the next ones: that the
+    /// processes asked for stood close together of late.
+    pub(super) async fn read(
+        kv: K,
+        close: &AtomicBool,
+        request: ChunkRequest,
+    ) -> Result<Self, Error> {
+        let ChunkRequest {
+            streams,
+            max_bytes,
+            events_after,
+        } = request;
+        if !streams.is_sorted_by(|a, b| a < b) {
             return Err(Error::invalid(
                 "the streams of a chunk are not sorted, or not each there once",
             ));
         }
-        // The heads first: see `knows_of`.
-        let between = PerStream::Head.between(first, last);
-        let bytes = request.streams.len().saturating_mul(ROW);
-        let mut heads = Cursor::new(&chunk.txn, between, bytes).await?;
-        let mut between = key::events_between(first, last);
-        if let Some(after) = request.events_after {
-            // Not to come by all that was folded outside of the transaction.
-            between.start = key::event(first, after.saturating_add(1));
+        let txn = kv.begin()?;
+        let all = streams.len();
+        let how = Reading {
+            max_bytes,
+            events_after,
+        };
+        let mut found = Found {
+            processes: Vec::with_capacity(all),
+            ..Found::default()
+        };
+        let mut far_apart =
+            all > 1 && !close.load(Ordering::Relaxed) && are_far_apart(&kv, &streams).await?;
+        let mut left = streams.into_iter();
+        if !far_apart {
+            read_together(&txn, &how, &mut left, &mut found).await?;
+            far_apart = found.covered < all && !found.is_full(max_bytes);
         }
-        let mut events = Cursor::new(&chunk.txn, between, request.max_bytes).await?;
-        let mut bytes = 0;
-        for stream in request.streams {
-            if bytes >= request.max_bytes && chunk.covered > 0 {
-                break;
-            }
-            chunk.covered += 1;
-            let like = chunk.processes.last().and_then(|last| last.head.as_ref());
-            let like = like.map(|head| &head.workflow_id);
-            let head = match read_head(&mut heads, &stream, like).await? {
-                None => continue,
-                Some(Ok(head)) => head,
-                Some(Err(problem)) => {
-                    chunk.processes.push(ChunkProcess {
-                        stream,
-                        head: None,
-                        events: Vec::new(),
-                        problem: Some(problem),
-                    });
-                    continue;
-                }
-            };
-            let after = request.events_after.unwrap_or(head.replay_after());
-            let (txn, max_bytes) = (&chunk.txn, request.max_bytes);
-            let read = read_events(txn, &mut events, &stream, &head, after, max_bytes).await?;
-            let (read, problem) = match read {
-                Ok((read, size)) => {
-                    bytes += size;
-                    (read, None)
-                }
-                Err(problem) => (Vec::new(), Some(problem)),
-            };
-            chunk.heads.insert(stream.clone(), head.clone());
-            chunk.processes.push(ChunkProcess {
+        if far_apart {
+            read_one_by_one(&txn, &how, left, &mut found).await?;
+        }
+        if all > 1 {
+            close.store(!far_apart, Ordering::Relaxed);
+        }
+        let heads = found.processes.iter().filter_map(|process| {
+            let head = process.head.clone()?;
+            Some((process.stream.clone(), head))
+        });
+        Ok(Self {
+            heads: heads.collect(),
+            kv,
+            txn,
+            processes: found.processes,
+            covered: found.covered,
+            far_apart,
+            migrated: BTreeMap::new(),
+            decisions: Vec::new(),
+            rows: BTreeMap::new(),
+        })
+    }
+}
+
+/// How processes are to be read.
+struct Reading {
+    max_bytes: usize,
+    events_after: Option<u64>,
+}
+
+/// What has been read of a chunk.
+#[derive(Default)]
+struct Found {
+    processes: Vec<ChunkProcess>,
+    covered: usize,
+    bytes: usize,
+}
+
+impl Found {
+    fn is_full(&self, max_bytes: usize) -> bool {
+        self.bytes >= max_bytes && self.covered > 0
+    }
+
+    /// One more stream, at which there may be no process.
+    fn add(&mut self, process: Option<ReadProcess>) {
+        self.covered += 1;
+        if let Some(ReadProcess { process, bytes }) = process {
+            self.processes.push(process);
+            self.bytes += bytes;
+        }
+    }
+}
+
+/// A process, and how many bytes were read of it.
+struct ReadProcess {
+    process: ChunkProcess,
+    bytes: usize,
+}
+
+impl ReadProcess {
+    fn unreadable(stream: StreamId, problem: ChunkProblem) -> Self {
+        Self {
+            process: ChunkProcess {
+                stream,
+                head: None,
+                events: Vec::new(),
+                problem: Some(problem),
+            },
+            bytes: 0,
+        }
+    }
+
+    fn of(stream: StreamId, head: Head, read: Result<Events, ChunkProblem>) -> Self {
+        let (events, bytes, problem) = match read {
+            Ok((events, bytes)) => (events, bytes, None),
+            Err(problem) => (Vec::new(), 0, Some(problem)),
+        };
+        Self {
+            process: ChunkProcess {
                 stream,
                 head: Some(head),
-                events: read,
+                events,
                 problem,
-            });
+            },
+            bytes,
         }
-        Ok(chunk)
     }
+}
+
+/// Whether many other heads stand between the first ones of some streams.
+///
+/// Looks at a view: what a transaction comes by, it conflicts with.
+async fn are_far_apart<K: Kv>(kv: &K, streams: &[StreamId]) -> Result<bool, Error> {
+    let (Some(first), Some(last)) = (streams.first(), streams.last()) else {
+        return Ok(false);
+    };
+    let probe = streams.len().min(PROBE);
+    let most = probe * FAR_APART;
+    let between = PerStream::Head.between(first, last);
+    let mut rows = kv.view()?.scan_part(between, most * ROW).await?;
+    let mut wanted = streams.iter().map(|stream| PerStream::Head.key(stream));
+    let mut next = wanted.next();
+    let mut met = 0;
+    for _ in 0..most {
+        let Some((at, _)) = rows.next().await? else {
+            return Ok(false);
+        };
+        while next.as_ref().is_some_and(|key| key[..] < at[..]) {
+            next = wanted.next();
+        }
+        if next.as_ref().is_some_and(|key| key[..] == at[..]) {
+            met += 1;
+            if met == probe {
+                return Ok(false);
+            }
+        }
+    }
+    Ok(true)
+}
+
+/// Reads processes that stand close together in one pass over the heads and
+/// one over the events; stops where they turn out to be far apart.
+async fn read_together<T: KvTxn>(
+    txn: &T,
+    how: &Reading,
+    left: &mut std::vec::IntoIter<StreamId>,
+    found: &mut Found,
+) -> Result<(), Error> {
+    let (Some(first), Some(last)) = (left.as_slice().first(), left.as_slice().last()) else {
+        return Ok(());
+    };
+    // The heads first: see `knows_of`.
+    let between = PerStream::Head.between(first, last);
+    let bytes = left.len().saturating_mul(ROW);
+    let mut heads = Cursor::new(txn, between, bytes).await?;
+    let mut between = key::events_between(first, last);
+    if let Some(after) = how.events_after {
+        // Not to come by all that was folded outside of the transaction.
+        between.start = key::event(first, after.saturating_add(1));
+    }
+    let mut events = Cursor::new(txn, between, how.max_bytes).await?;
+    let mut passed = 0;
+    while !found.is_full(how.max_bytes) {
+        if found.covered % PROBE == 0 {
+            if heads.passed - passed >= PROBE * FAR_APART {
+                return Ok(());
+            }
+            passed = heads.passed;
+        }
+        let Some(stream) = left.next() else {
+            return Ok(());
+        };
+        let like = found.processes.last().and_then(|last| last.head.as_ref());
+        let like = like.map(|head| &head.workflow_id);
+        let head = match read_head(&mut heads, &stream, like).await? {
+            None => {
+                found.add(None);
+                continue;
+            }
+            Some(Ok(head)) => head,
+            Some(Err(problem)) => {
+                found.add(Some(ReadProcess::unreadable(stream, problem)));
+                continue;
+            }
+        };
+        let after = how.events_after.unwrap_or(head.replay_after());
+        let read = read_events(txn, &mut events, &stream, &head, after, how.max_bytes).await?;
+        found.add(Some(ReadProcess::of(stream, head, read)));
+    }
+    Ok(())
+}
+
+/// Reads processes each on its own, several at a time: nothing that stands
+/// between them is read, and appends to that are no conflicts.
+async fn read_one_by_one<T: KvTxn>(
+    txn: &T,
+    how: &Reading,
+    streams: std::vec::IntoIter<StreamId>,
+    found: &mut Found,
+) -> Result<(), Error> {
+    let reads = streams.map(|stream| read_alone(txn, how, stream));
+    let mut reads = stream::iter(reads).buffered(AT_A_TIME);
+    while !found.is_full(how.max_bytes) {
+        let Some(process) = reads.next().await else {
+            break;
+        };
+        found.add(process?);
+    }
+    // What was begun beyond the end goes with its scans.
+    Ok(())
+}
+
+async fn read_alone<T: KvTxn>(
+    txn: &T,
+    how: &Reading,
+    stream: StreamId,
+) -> Result<Option<ReadProcess>, Error> {
+    let Some(row) = txn.get(&PerStream::Head.key(&stream)).await? else {
+        return Ok(None);
+    };
+    let head = match decode_head(row, &stream, None) {
+        Ok(head) => head,
+        Err(problem) => return Ok(Some(ReadProcess::unreadable(stream, problem))),
+    };
+    let after = how.events_after.unwrap_or(head.replay_after());
+    let read = read_events_alone(txn, &stream, &head, after, how.max_bytes).await?;
+    Ok(Some(ReadProcess::of(stream, head, read)))
+}
+
+/// The same as [`read_events`], by a scan of nothing else.
+async fn read_events_alone<T: KvTxn>(
+    txn: &T,
+    stream: &StreamId,
+    head: &Head,
+    after: u64,
+    max_bytes: usize,
+) -> Result<Result<Events, ChunkProblem>, Error> {
+    let missing = usize::try_from(head.sequence.saturating_sub(after)).unwrap_or(usize::MAX);
+    let bytes = missing.saturating_mul(EVENT_ROW).min(max_bytes);
+    let mut rows = Cursor::new(txn, key::events_after(stream, after), bytes).await?;
+    read_events(txn, &mut rows, stream, head, after, max_bytes).await
 }
 
 async fn read_head<S: KvScan>(
@@ -167,10 +375,16 @@ async fn read_head<S: KvScan>(
         _ => return Ok(None),
     }
     let row = heads.take().map(|(_, row)| row).unwrap_or_default();
-    let head = record::read_head_like(row, like);
-    Ok(Some(head.map_err(|bad| {
-        problem(&bad.of(format_args!("the head of stream {stream}")))
-    })))
+    Ok(Some(decode_head(row, stream, like)))
+}
+
+fn decode_head(
+    row: Bytes,
+    stream: &StreamId,
+    like: Option<&WorkflowId>,
+) -> Result<Head, ChunkProblem> {
+    record::read_head_like(row, like)
+        .map_err(|bad| problem(&bad.of(format_args!("the head of stream {stream}"))))
 }
 
 fn problem(error: &Error) -> ChunkProblem {
@@ -180,7 +394,10 @@ fn problem(error: &Error) -> ChunkProblem {
     }
 }
 
-/// The events of a stream above `after`, and how many bytes they are.
+/// Events, and how many bytes they are.
+type Events = (Vec<ChunkEvent>, usize);
+
+/// The events of a stream above `after`.
 ///
 /// The head is the second source that says how many there must be, so that a
 /// scan that ends early is noticed and never taken for a shorter stream.
@@ -191,7 +408,7 @@ async fn read_events<T: KvTxn>(
     head: &Head,
     after: u64,
     max_bytes: usize,
-) -> Result<Result<(Vec<ChunkEvent>, usize), ChunkProblem>, Error> {
+) -> Result<Result<Events, ChunkProblem>, Error> {
     let corrupt = |error: Error| Ok(Err(problem(&error)));
     let prefix = key::event_prefix(stream);
     if let Some(first) = after.checked_add(1) {
@@ -304,11 +521,27 @@ impl<K: Kv> RecordChunk<K> {
             return Ok(());
         };
         let mut registry_keys: BTreeMap<StreamId, Vec<_>> = BTreeMap::new();
-        for (stream, registry_key) in
-            entries::keys_of(&self.txn, first, last, self.migrated.len()).await?
-        {
-            registry_keys.entry(stream).or_default().push(registry_key);
+        let ranges = match self.far_apart {
+            false => vec![(first.clone(), last.clone(), self.migrated.len())],
+            true => {
+                let each = self.migrated.keys();
+                each.map(|at| (at.clone(), at.clone(), 1)).collect()
+            }
+        };
+        let txn = &self.txn;
+        // By value: a future that borrows from the list would not be `Send`.
+        let reads = ranges
+            .into_iter()
+            .map(|(first, last, processes)| async move {
+                entries::keys_of(txn, &first, &last, processes).await
+            });
+        let mut reads = stream::iter(reads).buffered(AT_A_TIME);
+        while let Some(keys) = reads.next().await {
+            for (stream, registry_key) in keys? {
+                registry_keys.entry(stream).or_default().push(registry_key);
+            }
         }
+        drop(reads);
         let targets: BTreeSet<WorkflowId> = self
             .migrated
             .values()

@@ -12,6 +12,7 @@ mod transactional;
 use std::fmt;
 use std::future::Future;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -41,6 +42,8 @@ pub struct RecordStore<K> {
 
 struct Inner<K> {
     kv: K,
+    /// Whether the processes of the last chunk stood close together.
+    stand_close: AtomicBool,
 }
 
 impl<K> Clone for RecordStore<K> {
@@ -108,12 +111,19 @@ impl<K: Kv> Flush for Inner<K> {
 impl<K: Kv> RecordStore<K> {
     pub(crate) fn over(kv: K) -> Self {
         Self {
-            inner: Arc::new(Inner { kv }),
+            inner: Arc::new(Inner {
+                kv,
+                stand_close: AtomicBool::new(false),
+            }),
         }
     }
 
     pub(crate) fn kv(&self) -> &K {
         &self.inner.kv
+    }
+
+    fn stand_close(&self) -> &AtomicBool {
+        &self.inner.stand_close
     }
 
     /// Returns when every write that has returned is durable.

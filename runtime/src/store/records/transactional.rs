@@ -89,7 +89,7 @@ impl<K: Kv> TransactionalStore for RecordStore<K> {
 
     async fn begin(&self, request: ChunkRequest) -> Result<Box<dyn Chunk>, Error> {
         Ok(Box::new(
-            RecordChunk::read(self.kv().clone(), request).await?,
+            RecordChunk::read(self.kv().clone(), self.stand_close(), request).await?,
         ))
     }
 

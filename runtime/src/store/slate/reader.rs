@@ -43,8 +43,8 @@ const TIME_TO_CATCH_UP: Duration = Duration::from_secs(5);
 /// - One instant in each read: a [head](crate::EventStore::head), a page of
 ///   events, of streams or of the index, a snapshot, a registry entry. No read
 ///   is of an earlier instant than one that returned before it.
-/// - One instant in each [chunk](crate::TransactionalStore::begin): the heads
-///   of its processes are read at once, and their events up to there.
+/// - One instant of each process of a [chunk](crate::TransactionalStore::begin):
+///   its head is read first, and its events up to there.
 /// - A [`Process`](crate::Process) as of some instant of its stream.
 ///
 /// # What cannot be promised
