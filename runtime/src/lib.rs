@@ -100,7 +100,7 @@ pub use selection::Selection;
 pub use snapshot::{Snapshot, SnapshotStore};
 pub use store::{
     Appended, AtVersion, Chunk, ChunkEvent, ChunkProblem, ChunkProcess, ChunkRequest, Decision,
-    EventStore, ExpectedSequence, Head, Split, StoreId, StreamRange, TransactionalStore,
+    EventStore, ExpectedSequence, Head, Split, StoreId, StreamRange, Traffic, TransactionalStore,
 };
 #[cfg(feature = "tokio")]
 pub use store::{MemoryStore, NotDurable, RecordStore};

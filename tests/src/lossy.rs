@@ -1,15 +1,15 @@
 //! A store whose answers to writes get lost: some before the write has happened,
-//! some after.
+//! some after. It also knows which chunks it was asked for.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use state_migration::{
     Appended, AtVersion, Chunk, ChunkProcess, ChunkRequest, Decision, Error, ErrorKind, Event,
     EventStore, ExpectedSequence, Head, NewEvent, Snapshot, SnapshotStore, Split, StoreId,
-    StreamId, StreamRange, TransactionalStore, WorkflowId,
+    StreamId, StreamRange, Traffic, TransactionalStore, WorkflowId,
 };
 
 /// Which answers get lost.
@@ -55,6 +55,48 @@ fn lost<T>() -> Result<T, Error> {
     Err(Error::new(ErrorKind::OutcomeUnknown, "the answer was lost"))
 }
 
+/// The chunks of processes that a store was asked for.
+#[derive(Debug, Default)]
+pub struct Chunks {
+    sizes: Mutex<Vec<usize>>,
+    open: AtomicUsize,
+    most_open: AtomicUsize,
+}
+
+impl Chunks {
+    /// How many processes each of them had.
+    #[must_use]
+    pub fn sizes(&self) -> Vec<usize> {
+        let sizes = self.sizes.lock().unwrap_or_else(PoisonError::into_inner);
+        sizes.clone()
+    }
+
+    /// How many were open at once.
+    #[must_use]
+    pub fn most_open(&self) -> usize {
+        self.most_open.load(Ordering::SeqCst)
+    }
+
+    fn begin(self: &Arc<Self>, processes: usize) -> Option<OpenChunk> {
+        if processes == 0 {
+            return None;
+        }
+        let mut sizes = self.sizes.lock().unwrap_or_else(PoisonError::into_inner);
+        sizes.push(processes);
+        let open = self.open.fetch_add(1, Ordering::SeqCst) + 1;
+        self.most_open.fetch_max(open, Ordering::SeqCst);
+        Some(OpenChunk(self.clone()))
+    }
+}
+
+struct OpenChunk(Arc<Chunks>);
+
+impl Drop for OpenChunk {
+    fn drop(&mut self) {
+        self.0.open.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
 /// A store over another one that loses answers.
 #[derive(Clone)]
 pub struct Lossy<S> {
@@ -62,6 +104,8 @@ pub struct Lossy<S> {
     store: Arc<dyn TransactionalStore>,
     /// Which are lost.
     pub losses: Arc<Losses>,
+    /// Which chunks it was asked for.
+    pub chunks: Arc<Chunks>,
 }
 
 impl<S: EventStore> Lossy<S> {
@@ -77,6 +121,7 @@ impl<S: EventStore> Lossy<S> {
             inner,
             store,
             losses: Arc::default(),
+            chunks: Arc::default(),
         })
     }
 }
@@ -166,7 +211,9 @@ impl<S: EventStore + Clone + 'static> TransactionalStore for Lossy<S> {
         self.store.streams_at(version, range, limit).await
     }
     async fn begin(&self, request: ChunkRequest) -> Result<Box<dyn Chunk>, Error> {
+        let open = self.chunks.begin(request.streams.len());
         Ok(Box::new(LossyChunk {
+            _open: open,
             inner: self.store.begin(request).await?,
             losses: self.losses.clone(),
         }))
@@ -195,9 +242,13 @@ impl<S: EventStore + Clone + 'static> TransactionalStore for Lossy<S> {
     fn is_single_writer(&self) -> bool {
         self.store.is_single_writer()
     }
+    fn traffic(&self) -> Traffic {
+        self.store.traffic()
+    }
 }
 
 struct LossyChunk {
+    _open: Option<OpenChunk>,
     inner: Box<dyn Chunk>,
     losses: Arc<Losses>,
 }

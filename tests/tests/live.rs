@@ -3,12 +3,14 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
 use state_migration::{
-    ErrorKind, EventStore, MIGRATED, MemoryStore, MigrationRunner, Process, SnapshotStore, Workflow,
+    Appended, ErrorKind, EventStore, ExpectedSequence, MIGRATED, MemoryStore, MigrationRunner,
+    NewEvent, NotDurable, Process, RunState, SnapshotStore, StreamId, Workflow, WorkflowId,
 };
 use state_migration_tests::faulty::Faulty;
+use state_migration_tests::lossy::{Chunks, Lossy};
 use state_migration_tests::orders::{
     OrderEvent, OrderV1, OrderV1ToV2Migration, OrderV2, folded, history, identity, load,
     order_v1_to_v2, place,
@@ -140,4 +142,99 @@ async fn nothing_is_lost_under_live_traffic_on_disk() {
 #[tokio::test(flavor = "multi_thread")]
 async fn nothing_is_lost_under_live_traffic_where_the_event_comes_first() {
     nothing_is_lost(Faulty::over(MemoryStore::new())).await;
+}
+
+/// Runs once over a store with orders; returns the chunks of the run. If a write
+/// is given it is under way all the time, and others come and go without end.
+async fn run_beside(
+    store: impl EventStore + SnapshotStore + Clone + 'static,
+    under_way: Option<NotDurable<Appended>>,
+    yields: bool,
+) -> Arc<Chunks> {
+    for n in 0..ORDERS {
+        place(&store, &store, n).await.unwrap();
+    }
+    let over = Arc::new(AtomicBool::new(under_way.is_none()));
+    let writer = tokio::spawn({
+        let (store, over) = (store.clone(), over.clone());
+        async move {
+            let mut n = ORDERS;
+            while !over.load(Ordering::SeqCst) {
+                n += 1;
+                let new = identity::<OrderV2>(n);
+                let order = Process::<OrderV2>::open(new, store.clone(), store.clone()).await;
+                let placed = [OrderEvent::Placed { euro: 1 }];
+                order.unwrap().append(&placed).await.unwrap();
+            }
+        }
+    });
+    let watched = Lossy::over(store).unwrap();
+    let runner = MigrationRunner::new(OrderV1ToV2Migration, watched.clone(), watched.clone());
+    // Small enough for several ranges, so for several workers.
+    let runner = runner.chunk_processes(64).yield_to_traffic(yields);
+    let report = runner.run().await;
+    over.store(true, Ordering::SeqCst);
+    writer.await.unwrap();
+    assert_eq!(report.state, Some(RunState::Done), "{report}");
+    assert_eq!(report.migrated, ORDERS as usize);
+    drop(under_way);
+    watched.chunks
+}
+
+/// What it takes to begin a write that never becomes durable.
+fn something() -> (StreamId, ExpectedSequence, Vec<NewEvent>) {
+    let stream = StreamId::new("something").unwrap();
+    let version = WorkflowId::new("other", "v1");
+    let event = NewEvent::new(version, "Something", 1, "{}").unwrap();
+    (stream, ExpectedSequence::NoStream, vec![event])
+}
+
+fn gave_way(chunks: &Chunks) {
+    let sizes = chunks.sizes();
+    assert!(sizes.iter().all(|size| *size <= 32), "{sizes:?}");
+    assert_eq!(chunks.most_open(), 1);
+}
+
+fn did_not(chunks: &Chunks) {
+    let sizes = chunks.sizes();
+    assert!(sizes.iter().any(|size| *size > 32), "{sizes:?}");
+}
+
+/// Takes out: the limit or the semaphore of `Pace`, and chunks are large, or
+/// several at a time.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_run_gives_way_to_writers_that_never_stop_and_ends_in_memory() {
+    let store = MemoryStore::new();
+    let (stream, none, events) = something();
+    let write = store.append_unflushed(&stream, none, events).await.unwrap();
+    let chunks = run_beside(store, Some(write), true).await;
+    gave_way(&chunks);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_run_gives_way_to_writers_that_never_stop_and_ends_on_disk() {
+    let disk = OnDisk::new().await.unwrap();
+    let (stream, none, events) = something();
+    let write = disk.append_unflushed(&stream, none, events).await.unwrap();
+    let chunks = run_beside(disk.clone(), Some(write), true).await;
+    gave_way(&chunks);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_run_that_is_told_to_gives_no_way() {
+    let store = MemoryStore::new();
+    let (stream, none, events) = something();
+    let write = store.append_unflushed(&stream, none, events).await.unwrap();
+    let chunks = run_beside(store, Some(write), false).await;
+    did_not(&chunks);
+}
+
+/// Also right after all was written.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_run_in_a_quiet_store_takes_large_chunks() {
+    let chunks = run_beside(MemoryStore::new(), None, true).await;
+    did_not(&chunks);
+    let disk = OnDisk::new().await.unwrap();
+    let chunks = run_beside(disk.clone(), None, true).await;
+    did_not(&chunks);
 }

@@ -3,6 +3,8 @@
 
 use std::time::Duration;
 
+use tokio::time::Instant;
+
 use crate::error::{Error, ErrorKind};
 use crate::id::StreamId;
 use crate::run::ledger::Range;
@@ -247,6 +249,7 @@ async fn read_on(
     through: u64,
 ) -> Result<Progress, Trouble> {
     while here.at < through {
+        let began = Instant::now();
         let page = work
             .store
             .read_all(stream, here.at, PAGE)
@@ -267,6 +270,7 @@ async fn read_on(
             })
             .await
             .map_err(|none| none.of(stream))??;
+        work.pace.rest(&work.store, began).await;
     }
     Ok(here)
 }

@@ -88,6 +88,8 @@ impl<M, ES: EventStore, SS: SnapshotStore> MigrationRunner<M, ES, SS> {
         }
         let migrations = self.migrations()?;
         let mut run = self.execution(migrations.clone(), false);
+        // Somebody waits for it.
+        run.yields = false;
         (run.id, run.kind) = (self.lazy.0, RunKind::Lazy);
         let code = self.lazy.1.get_or_init(|| Code::new(self.options.deadline));
         match self.one_store() {

@@ -20,6 +20,7 @@ mod fold;
 mod large;
 mod lazy;
 mod one_transaction;
+mod pace;
 mod plan;
 mod registry_update;
 mod report;
@@ -167,6 +168,7 @@ struct Options {
     twice: Option<bool>,
     deadline: Duration,
     chunk_processes: usize,
+    yields: bool,
     take_over: bool,
     force: bool,
 }
@@ -195,6 +197,7 @@ impl<M: Migrations, ES, SS> MigrationRunner<M, ES, SS> {
                 twice: None,
                 deadline: DEADLINE,
                 chunk_processes: scan::CHUNK_PROCESSES,
+                yields: true,
                 take_over: false,
                 force: false,
             },
@@ -267,6 +270,25 @@ impl<M, ES, SS> MigrationRunner<M, ES, SS> {
     #[must_use]
     pub fn chunk_processes(mut self, processes: usize) -> Self {
         self.options.chunk_processes = processes.max(1);
+        self
+    }
+
+    /// Whether the run gives way to the service that it goes on in: yes, unless
+    /// this is called.
+    ///
+    /// While that one writes to the store, through any handle in this program,
+    /// one small chunk is worked on at a time, with a rest after each, so that
+    /// writes become durable about as soon as without a run. The run always
+    /// goes on, a good deal slower, and at full speed when nothing was written
+    /// for a second. Told not to, it takes all the machine has, and writes take
+    /// several times as long.
+    ///
+    /// This is about one store that [knows of its
+    /// writes](crate::TransactionalStore::traffic); over separate handles
+    /// nothing changes. It is no part of the [plan](Self::plan).
+    #[must_use]
+    pub fn yield_to_traffic(mut self, yields: bool) -> Self {
+        self.options.yields = yields;
         self
     }
 
@@ -414,6 +436,7 @@ impl<M, ES: EventStore, SS: SnapshotStore> MigrationRunner<M, ES, SS> {
             twice: self.options.twice.unwrap_or(dry),
             deadline: self.options.deadline,
             chunk_processes: self.options.chunk_processes,
+            yields: self.options.yields,
             control: self.control.clone(),
             migrations: Arc::new(migrations),
             unchecked: Arc::default(),
@@ -595,6 +618,8 @@ struct Run {
     twice: bool,
     deadline: Duration,
     chunk_processes: usize,
+    /// Whether it gives way to others that write.
+    yields: bool,
     control: RunControl,
     /// What a dry run could not check.
     unchecked: Arc<decode_back::Unchecked>,

@@ -14,6 +14,7 @@ use crate::run::ledger::Range;
 use crate::runner::code::never_returned;
 use crate::runner::commit::{Done, Outcome};
 use crate::runner::control::Go;
+use crate::runner::pace::Turn;
 use crate::runner::report::{FailureClass, MigrationError, Stage};
 use crate::runner::scan::Source;
 use crate::runner::work::{ATTEMPTS, Chunked, Work};
@@ -106,6 +107,7 @@ impl Worker {
             self.work.selection.clone(),
             self.work.failed_before(),
         );
+        let pace = self.work.pace.clone();
         let mut size = self.work.chunk_processes;
         let mut conflicts = 0;
         loop {
@@ -113,8 +115,10 @@ impl Worker {
                 from: from.cloned(),
                 error,
             };
+            let mut turn = pace.turn(&self.work.store).await;
+            let fit = self.work.sizes.fit();
             let limit = size
-                .min(self.work.sizes.fit())
+                .min(turn.as_ref().map_or(fit, |_| Turn::limit(fit)))
                 .min(self.work.control.chunk_limit())
                 .min(self.left.unwrap_or(usize::MAX));
             // One more shows whether these are the last.
@@ -148,7 +152,13 @@ impl Worker {
                 Go::Nowhere => return Err(Stop::Ended),
             }
             let alone = streams.len() == 1;
-            match self.work.migrate_chunk(&due, streams, last, range).await {
+            if let Some(turn) = &mut turn {
+                turn.begin(&self.work.store).await;
+            }
+            let chunked = self.work.migrate_chunk(&due, streams, last, range).await;
+            // What comes next is for others to hear, and may take its time.
+            drop(turn);
+            match chunked {
                 Ok(Chunked::Committed {
                     done,
                     covered,

@@ -13,6 +13,7 @@ pub(crate) mod record;
 mod records;
 #[cfg(feature = "slatedb")]
 mod slate;
+mod traffic;
 mod transactional;
 
 use std::sync::Arc;
@@ -26,6 +27,7 @@ pub use memory::MemoryStore;
 pub use records::{NotDurable, RecordStore};
 #[cfg(feature = "slatedb")]
 pub use slate::{SlateDbReader, SlateDbStore, SlateDbStoreBuilder};
+pub use traffic::Traffic;
 pub use transactional::{
     AtVersion, Chunk, ChunkEvent, ChunkProblem, ChunkProcess, ChunkRequest, Decision, Split,
     StreamRange, TransactionalStore,

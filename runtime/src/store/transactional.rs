@@ -8,7 +8,7 @@ use bytestring::ByteString;
 use crate::error::Error;
 use crate::event::NewEvent;
 use crate::id::{StreamId, WorkflowId};
-use crate::store::{EventStore, Head, StoreId};
+use crate::store::{EventStore, Head, StoreId, Traffic};
 
 /// A contiguous part of the streams, in order of their ids.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -270,5 +270,12 @@ pub trait TransactionalStore: EventStore {
     /// can: then a run that another process began is over, or cannot write.
     fn is_single_writer(&self) -> bool {
         false
+    }
+
+    /// The writes to this store that are no chunks, through any handle in this
+    /// program, so that a run can give way to them. A store that does not count
+    /// them says that there are none.
+    fn traffic(&self) -> Traffic {
+        Traffic::default()
     }
 }

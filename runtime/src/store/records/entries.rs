@@ -58,8 +58,9 @@ impl<K: Kv> RecordStore<K> {
         registry_key: &RegistryKey,
         identity: &ProcessIdentity,
     ) -> Result<NotDurable<()>, Error> {
+        let write = self.write();
         self.put_entry(tenant, registry_key, None, identity).await?;
-        Ok(self.not_durable(()))
+        Ok(self.not_durable((), write))
     }
 
     /// Puts an entry; in place of `expected` only, if that is given. Returns
@@ -134,6 +135,7 @@ impl<K: Kv> ProcessRegistry for RecordStore<K> {
         expected: &ProcessIdentity,
         identity: &ProcessIdentity,
     ) -> Result<bool, Error> {
+        let _write = self.write();
         let replaced = self
             .put_entry(tenant, key, Some(expected), identity)
             .await?;
@@ -142,6 +144,7 @@ impl<K: Kv> ProcessRegistry for RecordStore<K> {
     }
 
     async fn remove(&self, tenant: &TenantId, registry_key: &RegistryKey) -> Result<(), Error> {
+        let _write = self.write();
         let what = "the removal of a registry entry of tenant";
         self.transact(what, tenant.as_str(), |mut txn| async move {
             if let Some(old) = read_entry(&txn, tenant, registry_key).await? {

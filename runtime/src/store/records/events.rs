@@ -32,6 +32,7 @@ impl<K: Kv> RecordStore<K> {
         events: Vec<NewEvent>,
     ) -> Result<NotDurable<Appended>, Error> {
         check_events(stream, &events)?;
+        let write = self.write();
         let events = &events;
         let appended = self
             .transact("an append to", stream.as_str(), |mut txn| async move {
@@ -53,7 +54,7 @@ impl<K: Kv> RecordStore<K> {
                 Ok((txn, appended))
             })
             .await?;
-        Ok(self.not_durable(appended))
+        Ok(self.not_durable(appended, write))
     }
 }
 

@@ -22,6 +22,7 @@ use crate::event::NewEvent;
 use crate::id::StreamId;
 use crate::process_registry::RegistryKey;
 use crate::store::kv::{Kv, KvTxn};
+use crate::store::traffic::{Activity, Write};
 use crate::store::{Decision, Head, key, record};
 use crate::time::Timestamp;
 
@@ -44,6 +45,8 @@ struct Inner<K> {
     kv: K,
     /// Whether the processes of the last chunk stood close together.
     stand_close: AtomicBool,
+    /// The writes of users; a run's chunks and notes are none.
+    activity: Arc<Activity>,
 }
 
 impl<K> Clone for RecordStore<K> {
@@ -71,6 +74,8 @@ impl<K: Kv> fmt::Debug for RecordStore<K> {
 pub struct NotDurable<T> {
     value: T,
     until: Arc<dyn Flush>,
+    /// Under way as long as this is there.
+    write: Write,
 }
 
 impl<T> NotDurable<T> {
@@ -85,8 +90,14 @@ impl<T> NotDurable<T> {
     /// The write may or may not last: [`ErrorKind::OutcomeUnknown`], or
     /// [`ErrorKind::Fenced`] when another writer took the database over.
     pub async fn durable(self) -> Result<T, Error> {
-        self.until.flush().await?;
-        Ok(self.value)
+        let Self {
+            value,
+            until,
+            write,
+        } = self;
+        until.flush().await?;
+        drop(write);
+        Ok(value)
     }
 }
 
@@ -110,10 +121,12 @@ impl<K: Kv> Flush for Inner<K> {
 
 impl<K: Kv> RecordStore<K> {
     pub(crate) fn over(kv: K) -> Self {
+        let activity = Activity::of(kv.store_id());
         Self {
             inner: Arc::new(Inner {
                 kv,
                 stand_close: AtomicBool::new(false),
+                activity,
             }),
         }
     }
@@ -141,10 +154,16 @@ impl<K: Kv> RecordStore<K> {
         self.kv().rows_read().get()
     }
 
-    fn not_durable<T>(&self, value: T) -> NotDurable<T> {
+    /// A user's write begins, to which a run gives way until it is durable.
+    fn write(&self) -> Write {
+        self.inner.activity.begin()
+    }
+
+    fn not_durable<T>(&self, value: T, write: Write) -> NotDurable<T> {
         NotDurable {
             value,
             until: self.inner.clone(),
+            write,
         }
     }
 

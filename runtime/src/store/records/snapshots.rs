@@ -18,6 +18,7 @@ impl<K: Kv> RecordStore<K> {
     /// The store could not be read or written.
     pub async fn delete_all_snapshots(&self) -> Result<u64, Error> {
         const PAGE: usize = 1_000;
+        let _write = self.write();
         let mut deleted = 0;
         let mut after: Option<StreamId> = None;
         loop {
@@ -57,6 +58,7 @@ impl<K: Kv> RecordStore<K> {
 #[async_trait]
 impl<K: Kv> SnapshotStore for RecordStore<K> {
     async fn save(&self, snapshot: &Snapshot) -> Result<(), Error> {
+        let _write = self.write();
         let stream = &snapshot.stream_id;
         self.transact("a snapshot of", stream.as_str(), |mut txn| async move {
             // Where the events are elsewhere there is no head to check against.
@@ -93,6 +95,7 @@ impl<K: Kv> SnapshotStore for RecordStore<K> {
     }
 
     async fn delete(&self, stream: &StreamId) -> Result<(), Error> {
+        let _write = self.write();
         self.transact(
             "the removal of a snapshot of",
             stream.as_str(),

@@ -11,7 +11,8 @@ use crate::store::kv::{Kv, KvScan, KvTxn};
 use crate::store::records::chunk::RecordChunk;
 use crate::store::records::{ROW, RecordStore};
 use crate::store::{
-    AtVersion, Chunk, ChunkRequest, Split, StoreId, StreamRange, TransactionalStore, record,
+    AtVersion, Chunk, ChunkRequest, Split, StoreId, StreamRange, Traffic, TransactionalStore,
+    record,
 };
 
 /// How many streams `split` keeps while it looks for even ranges.
@@ -161,6 +162,10 @@ impl<K: Kv> TransactionalStore for RecordStore<K> {
 
     fn is_single_writer(&self) -> bool {
         self.kv().is_single_writer()
+    }
+
+    fn traffic(&self) -> Traffic {
+        self.inner.activity.traffic()
     }
 }
 

@@ -1,0 +1,223 @@
+//! How a run gives way to the service that it goes on in.
+//!
+//! A commit of the service waits behind what a run has begun to write, and for
+//! a core that its workers leave. So as long as others write, one worker at a
+//! time works on a chunk, the chunks are small, and there is a rest after each.
+
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
+
+use crate::runner::work::Store;
+
+/// For how long after a write another one is expected.
+const LATELY: Duration = Duration::from_secs(1);
+
+/// How many processes a chunk holds at most while others write.
+const CHUNK_PROCESSES: usize = 32;
+
+/// The part of the bytes of a chunk that it holds then.
+const SHARE: usize = 8;
+
+/// How often, and with what pause, it is looked whether a write has ended,
+/// before a chunk is begun beside it: the run goes on whatever others do.
+const LOOKS: u32 = 10;
+const PAUSE: Duration = Duration::from_millis(1);
+
+/// A rest is as long as what went before it, and no longer than this: what took
+/// longer was waiting for a disk or a network rather than at work.
+const REST: Duration = Duration::from_millis(50);
+
+/// How often one who waits for its turn looks whether there still are turns.
+const LOOK_AGAIN: Duration = Duration::from_millis(100);
+
+/// The pace of one execution, for all of its workers.
+pub(super) struct Pace {
+    gives_way: bool,
+    /// What was written before is not in the way.
+    began: Instant,
+    turn: Semaphore,
+    rests_until: Mutex<Instant>,
+}
+
+impl Pace {
+    pub(super) fn new(gives_way: bool) -> Self {
+        let now = Instant::now();
+        Self {
+            gives_way,
+            began: now,
+            turn: Semaphore::new(1),
+            rests_until: Mutex::new(now),
+        }
+    }
+
+    /// Whether others write to the store, of late.
+    fn is_in_the_way(&self, store: &Store) -> bool {
+        if !self.gives_way {
+            return false;
+        }
+        let traffic = store.traffic();
+        let lately = LATELY.min(self.began.elapsed());
+        traffic.under_way > 0 || traffic.last.is_some_and(|ago| ago < lately)
+    }
+
+    /// Waits for the one turn, while others write; `None`: nobody does, and all
+    /// go ahead.
+    pub(super) async fn turn(&self, store: &Store) -> Option<Turn<'_>> {
+        while self.is_in_the_way(store) {
+            if let Ok(Ok(permit)) = timeout(LOOK_AGAIN, self.turn.acquire()).await {
+                return Some(Turn {
+                    pace: self,
+                    began: None,
+                    _permit: permit,
+                });
+            }
+        }
+        None
+    }
+
+    /// A rest in the middle of something long that was begun at an instant.
+    pub(super) async fn rest(&self, store: &Store, since: Instant) {
+        if self.is_in_the_way(store) {
+            sleep(since.elapsed().min(REST)).await;
+        }
+    }
+
+    fn rests_until(&self) -> std::sync::MutexGuard<'_, Instant> {
+        self.rests_until
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The turn of one worker: for one chunk, and the rest after it.
+pub(super) struct Turn<'a> {
+    pace: &'a Pace,
+    /// When the chunk was begun.
+    began: Option<Instant>,
+    _permit: SemaphorePermit<'a>,
+}
+
+impl Turn<'_> {
+    /// How many processes may be in its chunk, where so many would fit.
+    pub(super) fn limit(fit: usize) -> usize {
+        (fit / SHARE).clamp(1, CHUNK_PROCESSES)
+    }
+
+    /// Begins the chunk: after the rest, and between two writes, if they leave
+    /// any time between them.
+    pub(super) async fn begin(&mut self, store: &Store) {
+        let rests_until = *self.pace.rests_until();
+        sleep_until(rests_until).await;
+        for _ in 0..LOOKS {
+            if store.traffic().under_way == 0 {
+                break;
+            }
+            sleep(PAUSE).await;
+        }
+        self.began = Some(Instant::now());
+    }
+}
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        if let Some(began) = self.began {
+            *self.pace.rests_until() = Instant::now() + began.elapsed().min(REST);
+        }
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::event::NewEvent;
+    use crate::id::{StreamId, WorkflowId};
+    use crate::store::{Appended, ExpectedSequence, MemoryStore, NotDurable};
+
+    /// A write that stays under way until it is dropped.
+    async fn write(store: &MemoryStore, sequence: u64) -> NotDurable<Appended> {
+        let stream = StreamId::new("s").unwrap();
+        let version = WorkflowId::new("order", "v1");
+        let event = NewEvent::new(version, "Placed", 1, "{}").unwrap();
+        let expected = match sequence {
+            0 => ExpectedSequence::NoStream,
+            last => ExpectedSequence::Exact(last),
+        };
+        let written = store.append_unflushed(&stream, expected, vec![event]);
+        written.await.unwrap()
+    }
+
+    fn shared(store: &MemoryStore) -> Store {
+        Arc::new(store.clone())
+    }
+
+    #[tokio::test]
+    async fn what_was_written_before_the_run_is_not_in_the_way() {
+        let memory = MemoryStore::new();
+        let store = shared(&memory);
+        drop(write(&memory, 0).await);
+        let pace = Pace::new(true);
+        assert!(pace.turn(&store).await.is_none());
+        // What is written during the run is, also when it has just ended.
+        drop(write(&memory, 1).await);
+        assert!(pace.turn(&store).await.is_some());
+        assert!(Pace::new(false).turn(&store).await.is_none());
+    }
+
+    #[tokio::test]
+    async fn a_write_is_waited_for_and_not_for_ever() {
+        let memory = MemoryStore::new();
+        let store = shared(&memory);
+        let never_durable = write(&memory, 0).await;
+        let pace = Pace::new(true);
+        for _ in 0..3 {
+            let mut turn = pace.turn(&store).await.unwrap();
+            turn.begin(&store).await;
+        }
+        drop(never_durable);
+    }
+
+    #[tokio::test]
+    async fn one_worker_at_a_time_has_its_turn() {
+        let memory = MemoryStore::new();
+        let store = shared(&memory);
+        let under_way = write(&memory, 0).await;
+        let pace = Arc::new(Pace::new(true));
+        let first = pace.turn(&store).await;
+        assert!(first.is_some());
+        let other = tokio::spawn({
+            let (pace, store) = (pace.clone(), store.clone());
+            async move { pace.turn(&store).await.is_some() }
+        });
+        sleep(LOOK_AGAIN * 2).await;
+        assert!(!other.is_finished());
+        drop(first);
+        assert!(other.await.unwrap());
+        drop(under_way);
+    }
+
+    /// Whoever waits for a turn goes ahead when there are no turns any more,
+    /// however long the one who has it takes.
+    #[tokio::test]
+    async fn nobody_waits_for_a_turn_in_a_quiet_store() {
+        let memory = MemoryStore::new();
+        let store = shared(&memory);
+        let under_way = write(&memory, 0).await;
+        let pace = Pace::new(true);
+        let _first = pace.turn(&store).await.unwrap();
+        drop(under_way);
+        assert!(pace.turn(&store).await.is_none());
+    }
+
+    #[test]
+    fn chunks_are_small_and_never_empty() {
+        for (fit, limit) in [(usize::MAX, 32), (64, 8), (9, 1), (1, 1)] {
+            assert_eq!(Turn::limit(fit), limit);
+        }
+    }
+}
