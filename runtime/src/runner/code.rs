@@ -3,6 +3,7 @@
 //! They are not the runtime's own: a thread that is given up must not keep the
 //! program from ending.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -21,6 +22,8 @@ type Job = Box<dyn FnOnce() + Send>;
 pub(super) struct Code {
     idle: Arc<Mutex<Vec<mpsc::Sender<Job>>>>,
     deadline: Duration,
+    /// For how long it was at work, in microseconds.
+    busy: Arc<AtomicU64>,
 }
 
 /// Which process user code works on, and since when.
@@ -104,7 +107,13 @@ impl Code {
         Self {
             idle: Arc::default(),
             deadline,
+            busy: Arc::default(),
         }
+    }
+
+    /// For how long user code was at work, on all threads.
+    pub(super) fn busy(&self) -> Duration {
+        Duration::from_micros(self.busy.load(Ordering::Relaxed))
     }
 
     pub(super) fn deadline(&self) -> Duration {
@@ -120,10 +129,14 @@ impl Code {
         let watch = Watch::default();
         let (answer, mut answered) = oneshot::channel();
         let thread = {
-            let watch = watch.clone();
+            let (watch, busy) = (watch.clone(), self.busy.clone());
             self.start(Box::new(move || {
+                let began = Instant::now();
+                let done = work(&watch);
+                let took = u64::try_from(began.elapsed().as_micros()).unwrap_or(0);
+                busy.fetch_add(took, Ordering::Relaxed);
                 // Nobody is left to hear it when the run was dropped.
-                let _ = answer.send(work(&watch));
+                let _ = answer.send(done);
             }))
             .map_err(NoAnswer::Ended)?
         };

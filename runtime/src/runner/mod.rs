@@ -17,6 +17,7 @@ mod convert;
 mod decode_back;
 mod event_first;
 mod fold;
+mod lanes;
 mod large;
 mod lazy;
 mod one_transaction;

@@ -25,7 +25,7 @@ use crate::runner::report::{
 use crate::runner::scan::{Candidate, Source};
 use crate::runner::work::{Book, Store, Work};
 use crate::runner::worker::{Told, Worker, worker_failed};
-use crate::runner::{Run, commit, plan, registry_update, scan};
+use crate::runner::{Run, commit, lanes, plan, registry_update, scan};
 use crate::store::StreamRange;
 
 /// Into how many ranges a version's processes are split, for each worker.
@@ -258,7 +258,10 @@ impl Execution<'_> {
             }
         }
         if !present.sources.is_empty() {
-            let pieces = self.workers() * RANGES_PER_WORKER;
+            let pieces = match self.workers() {
+                1 => RANGES_PER_WORKER,
+                _ => lanes::first() * RANGES_PER_WORKER,
+            };
             let split = self
                 .work
                 .store
@@ -398,7 +401,7 @@ impl Execution<'_> {
         // The first so many are those of one worker that goes through all in order.
         match self.work.selection.limit() {
             Some(_) => 1,
-            None => std::thread::available_parallelism().map_or(2, |cores| cores.get() * 2),
+            None => lanes::MOST,
         }
     }
 

@@ -14,6 +14,7 @@ use crate::run::ledger::{Ledger, Range};
 use crate::runner::code::{Code, NoAnswer, Watch};
 use crate::runner::commit::{Done, Failed, Outcome};
 use crate::runner::control::RunControl;
+use crate::runner::lanes::Lanes;
 use crate::runner::pace::Pace;
 use crate::runner::report::{MigrationError, SkippedBy};
 use crate::runner::scan::Candidate;
@@ -49,6 +50,7 @@ pub(super) struct Work {
     pub(super) code: Code,
     pub(super) control: RunControl,
     pub(super) pace: Arc<Pace>,
+    pub(super) lanes: Arc<Lanes>,
     pub(super) chunk_processes: usize,
     pub(super) sizes: Arc<ProcessSizes>,
     /// Whether the new states are to be read back, as far as that can be done.
@@ -134,6 +136,7 @@ impl Work {
             code: Code::new(run.deadline),
             control: run.control.clone(),
             pace: Arc::new(Pace::new(run.yields)),
+            lanes: Arc::new(Lanes::new()),
             chunk_processes: run.chunk_processes.clamp(1, scan::CHUNK_PROCESSES),
             sizes: Arc::default(),
             read_back: (run.dry && run.twice).then(|| run.unchecked.clone()),

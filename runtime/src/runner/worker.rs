@@ -65,7 +65,9 @@ enum Stop {
 impl Worker {
     pub(super) async fn run(mut self, queue: Arc<Mutex<VecDeque<Range>>>) -> Vec<Range> {
         let mut ended = Vec::new();
+        let lanes = self.work.lanes.clone();
         loop {
+            let _lane = lanes.enter().await;
             let next = queue
                 .lock()
                 .unwrap_or_else(PoisonError::into_inner)
@@ -156,6 +158,10 @@ impl Worker {
                 turn.begin(&self.work.store).await;
             }
             let chunked = self.work.migrate_chunk(&due, streams, last, range).await;
+            // Those that give way are idle on purpose.
+            if turn.is_none() {
+                self.work.lanes.look(&self.work.code);
+            }
             // What comes next is for others to hear, and may take its time.
             drop(turn);
             match chunked {
