@@ -9,14 +9,13 @@ use std::time::Duration;
 
 use slatedb::admin::Admin;
 use slatedb::config::{DbReaderOptions, GarbageCollectorOptions, Settings};
-use slatedb::db_cache::moka::{MokaCache, MokaCacheOptions};
-use slatedb::db_cache::{DbCache, SplitCache};
 use slatedb::object_store::ObjectStore;
 use slatedb::object_store::local::LocalFileSystem;
 use slatedb::object_store::path::Path;
 use slatedb::{Db, DbBuilder, DbIterator, DbReader, DbReaderMode};
 
 use super::kv::{Files, SlateDbKv, error};
+use super::memory::{self, Memory};
 use super::reader::SlateDbReaderKv;
 use super::{SlateDbReader, SlateDbStore};
 use crate::error::{Error, ErrorKind};
@@ -30,10 +29,6 @@ const FORMAT: &str = "format";
 /// How often SlateDB tries a request again before it gives up. Its own default
 /// is for ever, which turns a full disk or a missing permission into a hang.
 const RETRIES: u32 = 8;
-
-const BLOCK_CACHE_BYTES: u64 = 64 << 20;
-const META_CACHE_BYTES: u64 = 64 << 20;
-const UNFLUSHED_BYTES: usize = 256 << 20;
 
 /// How often a reader looks for what the writer has made durable since.
 const POLL: Duration = Duration::from_secs(1);
@@ -57,6 +52,7 @@ type Configure = Box<dyn FnOnce(DbBuilder<Path>) -> DbBuilder<Path> + Send>;
 pub struct SlateDbStoreBuilder {
     path: Path,
     place: Place,
+    memory: Memory,
     settings: Settings,
     reader_options: DbReaderOptions,
     /// Behind a lock only so that the futures of this builder are `Send`.
@@ -109,12 +105,14 @@ fn is_folder(folder: &FolderPath) -> Result<bool, Error> {
     }
 }
 
-fn reader_options() -> DbReaderOptions {
-    DbReaderOptions {
+fn reader_options(memory: Memory) -> DbReaderOptions {
+    let mut options = DbReaderOptions {
         manifest_poll_interval: POLL,
         object_store_max_retries: Some(RETRIES),
         ..DbReaderOptions::default()
-    }
+    };
+    memory.set_reader(&mut options);
+    options
 }
 
 /// What is in a place, as one sees it who opens nothing.
@@ -202,17 +200,46 @@ impl SlateDbStore {
 
 impl SlateDbStoreBuilder {
     fn of(path: Path, place: Place) -> Self {
+        let memory = Memory::of(memory::DEFAULT);
+        let mut settings = Settings {
+            object_store_max_retries: Some(RETRIES),
+            ..Settings::default()
+        };
+        memory.set(&mut settings);
         Self {
             path,
             place,
-            settings: Settings {
-                object_store_max_retries: Some(RETRIES),
-                max_unflushed_bytes: UNFLUSHED_BYTES,
-                ..Settings::default()
-            },
-            reader_options: reader_options(),
+            memory,
+            settings,
+            reader_options: reader_options(memory),
             configure: Mutex::default(),
         }
+    }
+
+    /// About how much memory the database may take, in bytes: for its caches,
+    /// for writes that are not in files yet, and for the files that are being
+    /// written and compacted. 256 MiB, unless this is called; less than 64 MiB
+    /// is taken for 64 MiB. The more there is, the fewer and larger are the
+    /// files, and the more of what is read twice is read from memory.
+    ///
+    /// It sets the caches, `max_unflushed_bytes`, `l0_sst_size_bytes`,
+    /// `l0_flush_parallelism`, `l0_max_ssts`, `l0_max_ssts_per_key` and what
+    /// compactions run and fetch at a time, in proportion. What is said of
+    /// them in [`settings`](Self::settings),
+    /// [`with_settings`](Self::with_settings) or
+    /// [`with_reader_options`](Self::with_reader_options) after this holds.
+    ///
+    /// A [`SlateDbReader`] heeds it for its caches and for the tables in which
+    /// it keeps what the writer has not put into files yet; how many these are
+    /// depends on the writer.
+    ///
+    /// A run takes a few MiB more for each of its workers, two for each core,
+    /// for what it reads ahead. That does not depend on this.
+    pub fn memory(mut self, bytes: usize) -> Self {
+        self.memory = Memory::of(bytes);
+        self.memory.set(&mut self.settings);
+        self.memory.set_reader(&mut self.reader_options);
+        self
     }
 
     /// Takes these settings instead of the defaults.
@@ -228,7 +255,7 @@ impl SlateDbStoreBuilder {
     }
 
     /// Changes the defaults of this crate for a [`SlateDbReader`], which heeds
-    /// nothing else that is set here.
+    /// nothing else that is set here but the [memory](Self::memory).
     pub fn with_reader_options(mut self, change: impl FnOnce(&mut DbReaderOptions)) -> Self {
         change(&mut self.reader_options);
         self
@@ -354,7 +381,7 @@ impl SlateDbStoreBuilder {
         };
         let mut builder = Db::builder(self.path.clone(), object_store)
             .with_settings(self.settings.clone())
-            .with_db_cache(cache(), 0);
+            .with_db_cache(self.memory.cache(), 0);
         let configure = self.configure.get_mut();
         if let Some(configure) = configure.unwrap_or_else(PoisonError::into_inner).take() {
             builder = configure(builder);
@@ -431,7 +458,8 @@ impl SlateDbStoreBuilder {
                 holder: None,
             });
         };
-        let reader = self.reader(object_store.clone(), reader_options()).await?;
+        let options = reader_options(self.memory);
+        let reader = self.reader(object_store.clone(), options).await?;
         let found = async {
             is_store(&reader).await?;
             // The epoch was read first: who claims the store later has it open
@@ -485,27 +513,11 @@ impl SlateDbStoreBuilder {
         DbReader::builder(self.path.clone(), object_store)
             .with_reader_mode(DbReaderMode::FollowLatest)
             .with_options(options)
-            .with_db_cache(cache(), 0)
+            .with_db_cache(self.memory.cache(), 0)
             .build()
             .await
             .map_err(|e| error("the database could not be read", e))
     }
-}
-
-fn cache() -> Arc<dyn DbCache> {
-    let cache = SplitCache::new()
-        .with_block_cache(Some(Arc::new(cache_of(BLOCK_CACHE_BYTES))))
-        .with_meta_cache(Some(Arc::new(cache_of(META_CACHE_BYTES))))
-        .build();
-    Arc::new(cache)
-}
-
-fn cache_of(max_capacity: u64) -> MokaCache {
-    MokaCache::new_with_opts(MokaCacheOptions {
-        max_capacity,
-        time_to_live: None,
-        time_to_idle: None,
-    })
 }
 
 fn check_format(format: Option<&bytes::Bytes>) -> Result<Option<()>, Error> {
@@ -622,4 +634,41 @@ fn unusable(folder: &FolderPath, cause: io::Error) -> Error {
         ),
     )
     .with_source(cause)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn builder() -> SlateDbStoreBuilder {
+        SlateDbStoreBuilder::of(Path::default(), Place::Folder(PathBuf::new()))
+    }
+
+    #[test]
+    fn memory_gives_way_to_what_is_set_after_it() {
+        let all = |builder: &SlateDbStoreBuilder| {
+            let settings = &builder.settings;
+            let reader = builder.reader_options.max_memtable_bytes;
+            let sizes = (settings.max_unflushed_bytes, settings.l0_sst_size_bytes);
+            (builder.memory, sizes, reader)
+        };
+        let default = all(&builder());
+        assert_eq!(all(&builder().memory(256 << 20)), default);
+        let (memory, sizes, reader) = all(&builder().memory(1 << 30));
+        assert!(memory != default.0 && sizes > default.1 && reader > default.2);
+
+        let changed = builder()
+            .memory(1 << 30)
+            .with_settings(|settings| settings.max_unflushed_bytes = 77 << 20)
+            .with_reader_options(|options| options.max_memtable_bytes = 7 << 20);
+        assert_eq!(all(&changed), (memory, (77 << 20, sizes.1), 7 << 20));
+        assert_eq!(all(&changed.memory(1 << 30)), (memory, sizes, reader));
+
+        let own = Settings::default();
+        let expected = (own.max_unflushed_bytes, own.l0_sst_size_bytes);
+        assert_eq!(all(&builder().memory(1 << 30).settings(own)).1, expected);
+        // The retries are no matter of memory.
+        let settings = builder().memory(1 << 30).settings;
+        assert_eq!(settings.object_store_max_retries, Some(RETRIES));
+    }
 }
