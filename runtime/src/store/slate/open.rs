@@ -233,8 +233,9 @@ impl SlateDbStoreBuilder {
     /// it keeps what the writer has not put into files yet; how many these are
     /// depends on the writer.
     ///
-    /// A run takes a few MiB more for each of its workers, two for each core,
-    /// for what it reads ahead. That does not depend on this.
+    /// A run takes a few MiB more for each of its workers (two for each core, and
+    /// up to 16 where the store is slow to answer) for its chunk and for what
+    /// is read ahead. That does not depend on this.
     pub fn memory(mut self, bytes: usize) -> Self {
         self.memory = Memory::of(bytes);
         self.memory.set(&mut self.settings);
