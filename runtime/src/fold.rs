@@ -136,6 +136,9 @@ pub(crate) type AnyState = Box<dyn Any + Send>;
 
 /// A fold of a workflow whose type is not known here.
 pub(crate) trait Fold: Send {
+    /// Starts from a stored state, raw JSON, of a schema version.
+    fn restore(&mut self, schema_version: u32, state: &[u8]) -> Result<(), FoldError>;
+
     /// Folds one event; a `$migrated` event replaces the state by its baseline.
     fn apply(&mut self, event: EventView<'_>) -> Result<(), FoldError>;
 
@@ -204,6 +207,16 @@ impl<W: Workflow> Fold for Folding<W>
 where
     W::State: DeserializeOwned,
 {
+    fn restore(&mut self, schema_version: u32, state: &[u8]) -> Result<(), FoldError> {
+        if schema_version != W::STATE_SCHEMA_VERSION {
+            return Err(FoldError::Baseline(BadBaseline::OtherState {
+                stored: schema_version,
+                code: W::STATE_SCHEMA_VERSION,
+            }));
+        }
+        Folding::restore(self, state)
+    }
+
     fn apply(&mut self, event: EventView<'_>) -> Result<(), FoldError> {
         self.fold(event)
     }

@@ -181,6 +181,7 @@ async fn chunk(store: &SlateDbReader, streams: Vec<StreamId>) -> Box<dyn Chunk> 
         streams,
         max_bytes: 512 << 10,
         events_after: None,
+        ..ChunkRequest::default()
     };
     store.begin(request).await.unwrap()
 }
@@ -496,6 +497,7 @@ async fn a_file_that_garbage_collection_removes_is_an_error_and_never_a_shorter_
             streams: streams.clone(),
             max_bytes: 8 << 20,
             events_after: None,
+            ..ChunkRequest::default()
         };
         match reader.begin(request).await {
             Ok(mut chunk) => {

@@ -122,6 +122,7 @@ fn request(streams: Vec<StreamId>) -> ChunkRequest {
         streams,
         max_bytes: 1 << 20,
         events_after: None,
+        ..ChunkRequest::default()
     }
 }
 

@@ -1,5 +1,7 @@
 //! The rules of stores that commit everything in one transaction.
 
+use std::sync::Arc;
+
 use super::{
     Broken, Checked, Violation, bookkeeping, commit, events, holds, migrated, migrated_between, of,
     same, stream, tenant, v1, v2,
@@ -7,7 +9,7 @@ use super::{
 use crate::event::MIGRATED;
 use crate::id::{StreamId, TenantId, WorkflowId};
 use crate::process_registry::ProcessRegistry;
-use crate::snapshot::SnapshotStore;
+use crate::snapshot::{Snapshot, SnapshotStore};
 use crate::store::{
     Chunk, ChunkProblem, ChunkProcess, ChunkRequest, EventStore, ExpectedSequence, Head, Split,
     StreamRange, TransactionalStore,
@@ -30,6 +32,10 @@ where
     of(
         "a chunk reads processes from their baseline on",
         reading(store).await,
+    )?;
+    of(
+        "a chunk reads processes from a snapshot on only where that was asked for",
+        from_snapshots(store).await,
     )?;
     of("a chunk keeps to its limits", limits(store).await)?;
     of(
@@ -93,6 +99,7 @@ pub(super) async fn begin<S: TransactionalStore>(
             streams,
             max_bytes,
             events_after: None,
+            ..ChunkRequest::default()
         })
         .await?)
 }
@@ -123,6 +130,7 @@ fn one(stream: &StreamId, events_after: u64) -> ChunkRequest {
         streams: vec![stream.clone()],
         max_bytes: 1 << 20,
         events_after: Some(events_after),
+        ..ChunkRequest::default()
     }
 }
 
@@ -298,6 +306,46 @@ async fn reading<S: TransactionalStore>(store: &S) -> Checked {
     same("the number of streams it covers", &chunk.covered(), &1)
 }
 
+async fn from_snapshots<S: TransactionalStore + SnapshotStore>(store: &S) -> Checked {
+    const EVENTS: u64 = 200;
+    let tenant = tenant();
+    let stream = stream(&tenant, "p")?;
+    put(store, &stream, &v1(), EVENTS).await?;
+    let snapshot = Snapshot {
+        stream_id: stream.clone(),
+        sequence: 190,
+        workflow_id: v1(),
+        state_schema_version: 3,
+        state: "{}".into(),
+    };
+    store.save(&snapshot).await?;
+    for (asked_for, fits) in [(None, false), (Some(2), false), (Some(3), true)] {
+        let versions = asked_for.into_iter().map(|schema| (v1(), schema));
+        let request = ChunkRequest {
+            streams: vec![stream.clone()],
+            max_bytes: 1 << 20,
+            snapshots: Arc::new(versions.collect()),
+            ..ChunkRequest::default()
+        };
+        let process = only(&mut store.begin(request).await?)?;
+        let first = match process.snapshot {
+            Some(found) => {
+                holds("it starts from a snapshot that was not asked for", fits)?;
+                same("the snapshot", &found, &snapshot)?;
+                snapshot.sequence + 1
+            }
+            None => 1,
+        };
+        let sequences = process.events.iter().map(|event| event.sequence);
+        same(
+            "the events after it, or all",
+            &sequences.collect::<Vec<_>>(),
+            &(first..=EVENTS).collect(),
+        )?;
+    }
+    Ok(())
+}
+
 async fn limits<S: TransactionalStore>(store: &S) -> Checked {
     let tenant = tenant();
     let mut streams = Vec::new();
@@ -320,6 +368,7 @@ async fn limits<S: TransactionalStore>(store: &S) -> Checked {
             streams: streams.clone(),
             max_bytes: 3_500,
             events_after: None,
+            ..ChunkRequest::default()
         };
         let mut chunk = store.begin(request).await?;
         for process in chunk.take_processes() {

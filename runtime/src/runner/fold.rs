@@ -8,6 +8,7 @@ use crate::runner::code::Code;
 use crate::runner::report::{FailureClass, MigrationError, Stage};
 use crate::runner::scan::Scanned;
 use crate::selection::Selection;
+use crate::snapshot::Snapshot;
 use crate::store::Head;
 
 /// What follows a failure of user code in the report.
@@ -53,23 +54,57 @@ pub(super) struct Folded {
     pub(super) state: Shielded<AnyState>,
 }
 
+/// Why a process was not folded.
+pub(super) enum Unfolded {
+    Failed(MigrationError),
+    /// Its snapshot is of no use, and the events before it were not read.
+    BadSnapshot,
+}
+
+impl From<MigrationError> for Unfolded {
+    fn from(error: MigrationError) -> Self {
+        Self::Failed(error)
+    }
+}
+
 /// Folds a process that was read; `None` when it is over and the selection
 /// leaves such processes alone.
 pub(super) fn process(
     route: &Route,
     scanned: &Scanned,
     selection: &Selection,
-) -> Result<Option<Folded>, MigrationError> {
+) -> Result<Option<Folded>, Unfolded> {
     let Scanned {
         stream,
         head,
+        snapshot,
         events,
     } = scanned;
     let mut fold = start(route, stream)?;
+    if let Some(snapshot) = snapshot {
+        let of_head = snapshot.workflow_id == head.workflow_id;
+        let within = head.replay_after() < snapshot.sequence && snapshot.sequence <= head.sequence;
+        if !of_head || !within || !restore(&mut fold, snapshot) {
+            return Err(Unfolded::BadSnapshot);
+        }
+    }
     for event in events {
         apply(&mut fold, stream, event.sequence, event.into())?;
     }
-    finish(fold, stream.clone(), head.clone(), selection)
+    Ok(finish(fold, stream.clone(), head.clone(), selection)?)
+}
+
+/// Starts from a snapshot, if it can be read.
+fn restore(fold: &mut Running, snapshot: &Snapshot) -> bool {
+    let Some(fold) = fold.get_mut() else {
+        return false;
+    };
+    // A panic says no more than an error here: the snapshot is of no use.
+    catch(|| {
+        fold.restore(snapshot.state_schema_version, &snapshot.state)
+            .is_ok()
+    })
+    .unwrap_or(false)
 }
 
 /// A fold of the version that a route starts from.

@@ -143,9 +143,14 @@ async fn attempt(
             },
         };
         let here = read_on(work, stream, here, head.sequence).await?;
-        let mut scanned = scan::chunk(&work.store, vec![stream.clone()], Some(here.at))
-            .await
-            .map_err(unread)?;
+        let mut scanned = scan::chunk(
+            &work.store,
+            vec![stream.clone()],
+            Some(here.at),
+            scan::Snapshots::default(),
+        )
+        .await
+        .map_err(unread)?;
         if let Some(error) = scanned.failed.pop() {
             return Err(error.into());
         }

@@ -1,6 +1,6 @@
 //! Stage one: finds processes that are to be migrated, and reads them.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use crate::error::Error;
@@ -9,6 +9,7 @@ use crate::id::{RunId, StreamId, WorkflowId};
 use crate::run::{Runs, history};
 use crate::runner::report::{FailureClass, MigrationError, SkippedBy, Stage};
 use crate::selection::Selection;
+use crate::snapshot::Snapshot;
 use crate::store::{AtVersion, Chunk, ChunkEvent, ChunkProblem, ChunkRequest, Decision, Head};
 use crate::store::{EventStore, StreamRange, TransactionalStore};
 
@@ -22,6 +23,8 @@ pub(super) const CHUNK_PROCESSES: usize = 512;
 pub(super) struct Scanned {
     pub(super) stream: StreamId,
     pub(super) head: Head,
+    /// The events start after it, if there is one.
+    pub(super) snapshot: Option<Snapshot>,
     pub(super) events: Vec<ChunkEvent>,
 }
 
@@ -67,18 +70,23 @@ pub(super) fn follow<'a>(
     Ok(&page[..count])
 }
 
+/// The versions whose snapshots may be read, with their schema versions.
+pub(super) type Snapshots = Arc<BTreeMap<WorkflowId, u32>>;
+
 /// Begins a chunk of processes; of one, with its events after a sequence
 /// number only.
 pub(super) async fn chunk(
     store: &Arc<dyn TransactionalStore>,
     streams: Vec<StreamId>,
     events_after: Option<u64>,
+    snapshots: Snapshots,
 ) -> Result<ScannedChunk, Error> {
     let mut chunk = store
         .begin(ChunkRequest {
             streams,
             max_bytes: CHUNK_BYTES,
             events_after,
+            snapshots,
         })
         .await?;
     let (mut processes, mut too_large, mut failed) = (Vec::new(), Vec::new(), Vec::new());
@@ -87,6 +95,7 @@ pub(super) async fn chunk(
             (None, Some(head)) => processes.push(Scanned {
                 stream: process.stream,
                 head,
+                snapshot: process.snapshot,
                 events: process.events,
             }),
             (Some(ChunkProblem::TooLarge), _) => too_large.push(process.stream),

@@ -1,6 +1,7 @@
 //! What is done to a chunk of processes in one store, wherever they come from:
 //! read, folded, converted and committed in one transaction.
 
+use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -24,6 +25,10 @@ use crate::store::TransactionalStore;
 
 /// How often one process is tried while others write to it.
 pub(super) const ATTEMPTS: usize = 16;
+
+/// After so many snapshots that cannot be used, a run looks for none any more:
+/// they are not what its code writes, and each was read in vain.
+const BAD_SNAPSHOTS: usize = 8;
 
 /// How many processes are asked for before it is known how large they are.
 const FIRST_CHUNK: usize = 64;
@@ -53,6 +58,9 @@ pub(super) struct Work {
     pub(super) lanes: Arc<Lanes>,
     pub(super) chunk_processes: usize,
     pub(super) sizes: Arc<ProcessSizes>,
+    /// The versions whose snapshots may be started from.
+    pub(super) snapshots: scan::Snapshots,
+    pub(super) bad_snapshots: Arc<AtomicUsize>,
     /// Whether the new states are to be read back, as far as that can be done.
     pub(super) read_back: Option<Arc<decode_back::Unchecked>>,
     pub(super) book: Book,
@@ -114,7 +122,7 @@ impl Book {
 
 impl Work {
     pub(super) fn new(run: &Run, store: Store) -> Self {
-        let routes = run
+        let routes: BTreeMap<_, _> = run
             .migrations
             .routes()
             .filter(|route| run.selection.selects_workflow(route.source().name()))
@@ -123,8 +131,14 @@ impl Work {
                 (source, Arc::new(convert::Planned::new(route, run.id)))
             })
             .collect();
+        let snapshots = routes.iter().map(|(source, planned)| {
+            let first = &planned.route.hops()[0];
+            (source.clone(), first.source_schema_version)
+        });
         Self {
             store,
+            snapshots: Arc::new(snapshots.collect()),
+            bad_snapshots: Arc::default(),
             routes: Arc::new(routes),
             migrations: run.migrations.clone(),
             run: run.id,
@@ -195,19 +209,52 @@ impl Work {
         last: bool,
         range: &mut Range,
     ) -> Result<Chunked, Error> {
-        let work = self;
         let mut streams: Vec<StreamId> = candidates.into_iter().map(|c| c.stream).collect();
         let all = streams.len();
+        let mut snapshots = match self.bad_snapshots.load(Ordering::Relaxed) {
+            0..BAD_SNAPSHOTS => self.snapshots.clone(),
+            _ => scan::Snapshots::default(),
+        };
+        loop {
+            let chunk = self.migrate_streams(due, &mut streams, all, &snapshots, last, range);
+            let BadSnapshot(stream) = match chunk.await? {
+                Ok(chunked) => return Ok(chunked),
+                Err(bad) => bad,
+            };
+            self.bad_snapshots.fetch_add(1, Ordering::Relaxed);
+            // Those before it first; it itself alone, from its events.
+            match streams.iter().position(|at| *at == stream) {
+                None | Some(0) => {
+                    streams.truncate(1);
+                    snapshots = scan::Snapshots::default();
+                }
+                Some(before) => streams.truncate(before),
+            }
+        }
+    }
+
+    /// Migrates some streams, the first of `all` that were asked for.
+    async fn migrate_streams(
+        &self,
+        due: &scan::Due,
+        streams: &mut Vec<StreamId>,
+        all: usize,
+        snapshots: &scan::Snapshots,
+        last: bool,
+        range: &mut Range,
+    ) -> Result<Result<Chunked, BadSnapshot>, Error> {
+        let work = self;
         // One that is too large is no part of a chunk: whoever writes to it
         // would be in the way of the others, and of itself.
         let scanned = loop {
-            let scanned = scan::chunk(&work.store, streams.clone(), None).await?;
+            let scanned =
+                scan::chunk(&work.store, streams.clone(), None, snapshots.clone()).await?;
             let Some(large) = scanned.too_large.first().cloned() else {
                 break scanned;
             };
             drop(scanned);
             match streams.iter().position(|stream| *stream == large) {
-                None | Some(0) => return self.migrate_large(due, large, range).await,
+                None | Some(0) => return self.migrate_large(due, large, range).await.map(Ok),
                 Some(before) => streams.truncate(before),
             }
         };
@@ -240,14 +287,18 @@ impl Work {
             let at = at(&error.stream_id);
             outcome.failed.push(Failed { error, at });
         }
+        let mut snapshot_bytes = 0;
         for process in &processes {
+            let state = process.snapshot.as_ref().map(|it| it.state.len() as u64);
+            snapshot_bytes += state.unwrap_or(0);
             let bytes = process
                 .events
                 .iter()
                 .map(|event| event.payload.len() as u64);
             outcome.counts.bytes += bytes.sum::<u64>();
         }
-        work.sizes.saw(processes.len(), outcome.counts.bytes);
+        let bytes = outcome.counts.bytes + snapshot_bytes;
+        work.sizes.saw(processes.len(), bytes);
         let mut inner = work.clone();
         // Code that never returns must not keep the run among the live ones.
         inner.book = Book::DryRun;
@@ -260,8 +311,9 @@ impl Work {
             })
             .await;
         let worked = match worked {
-            Ok((worked, _)) => worked,
-            Err(NoAnswer::Stuck(stream)) => return Ok(Chunked::Stuck(stream)),
+            Ok((Ok(worked), _)) => worked,
+            Ok((Err(bad), _)) => return Ok(Err(bad)),
+            Err(NoAnswer::Stuck(stream)) => return Ok(Ok(Chunked::Stuck(stream))),
             Err(NoAnswer::Ended(error)) => return Err(error),
         };
         for process in worked {
@@ -281,11 +333,11 @@ impl Work {
         outcome.up_to = up_to;
         outcome.at_end = last && covered == all;
         let done = commit::chunk(work, chunk, outcome, range).await?;
-        Ok(Chunked::Committed {
+        Ok(Ok(Chunked::Committed {
             done,
             covered,
             large: before_large,
-        })
+        }))
     }
 
     /// Migrates a process that does not fit into a chunk, the first of those
@@ -356,6 +408,10 @@ pub(super) enum Chunked {
     Stuck(StreamId),
 }
 
+/// A process was read from a snapshot on that its code cannot read; nothing was
+/// committed.
+struct BadSnapshot(StreamId);
+
 /// What became of a process in the hands of user code.
 enum Worked {
     Converted(Box<convert::Converted>),
@@ -366,7 +422,11 @@ enum Worked {
 }
 
 /// The work of user code on a chunk.
-fn fold_and_convert_all(work: &Work, processes: &[scan::Scanned], watch: &Watch) -> Vec<Worked> {
+fn fold_and_convert_all(
+    work: &Work,
+    processes: &[scan::Scanned],
+    watch: &Watch,
+) -> Result<Vec<Worked>, BadSnapshot> {
     let mut worked = Vec::with_capacity(processes.len());
     for scanned in processes {
         // The index is read before the transaction begins; the head says where
@@ -389,13 +449,21 @@ fn fold_and_convert_all(work: &Work, processes: &[scan::Scanned], watch: &Watch)
             continue;
         };
         let deadline = work.code.deadline();
-        let converted = watch
-            .over(&stream, deadline, || {
-                fold_and_convert(work, planned, scanned)
+        let bad_snapshot = Cell::new(false);
+        let fold_and_convert = |scanned| {
+            fold_and_convert(work, planned, scanned).map_err(|unfolded| match unfolded {
+                fold::Unfolded::Failed(error) => error,
+                fold::Unfolded::BadSnapshot => {
+                    bad_snapshot.set(true);
+                    scan::unread(&stream, &Error::invalid("its snapshot is of no use"))
+                }
             })
+        };
+        let converted = watch
+            .over(&stream, deadline, || fold_and_convert(scanned))
             .and_then(|first| match work.twice {
                 true => watch.over(&stream, deadline, || {
-                    twice(&stream, first, fold_and_convert(work, planned, scanned))
+                    twice(&stream, first, fold_and_convert(scanned))
                 }),
                 false => Ok(first),
             })
@@ -408,13 +476,16 @@ fn fold_and_convert_all(work: &Work, processes: &[scan::Scanned], watch: &Watch)
                 }
                 _ => Ok(first),
             });
+        if bad_snapshot.get() {
+            return Err(BadSnapshot(stream));
+        }
         worked.push(match converted {
             Ok(Some(converted)) => Worked::Converted(Box::new(converted)),
             Ok(None) => Worked::Finished(stream, version),
             Err(error) => Worked::Failed(error, version),
         });
     }
-    worked
+    Ok(worked)
 }
 
 /// Checks that user code did the same twice.
@@ -444,9 +515,9 @@ fn fold_and_convert(
     work: &Work,
     planned: &convert::Planned,
     scanned: &scan::Scanned,
-) -> Result<Option<convert::Converted>, MigrationError> {
+) -> Result<Option<convert::Converted>, fold::Unfolded> {
     match fold::process(&planned.route, scanned, &work.selection)? {
-        Some(folded) => convert::process(planned, folded).map(Some),
+        Some(folded) => Ok(Some(convert::process(planned, folded)?)),
         None => Ok(None),
     }
 }

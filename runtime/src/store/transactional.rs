@@ -1,6 +1,9 @@
 //! The capability that makes a migration all or nothing: one transaction over
 //! events, heads, the index of versions and the process registry.
 
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
 use async_trait::async_trait;
 use bytes::Bytes;
 use bytestring::ByteString;
@@ -8,6 +11,7 @@ use bytestring::ByteString;
 use crate::error::Error;
 use crate::event::NewEvent;
 use crate::id::{StreamId, WorkflowId};
+use crate::snapshot::Snapshot;
 use crate::store::{EventStore, Head, StoreId, Traffic};
 
 /// A contiguous part of the streams, in order of their ids.
@@ -57,7 +61,7 @@ pub struct Split {
 }
 
 /// What one chunk is to read.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct ChunkRequest {
     /// The streams of the processes, sorted, each once.
     pub streams: Vec<StreamId>,
@@ -68,17 +72,17 @@ pub struct ChunkRequest {
     /// baseline on: those up to there were folded outside of the transaction.
     /// For a chunk of one process.
     pub events_after: Option<u64>,
+    /// The versions at which a process may be read from its snapshot on, each
+    /// with the `STATE_SCHEMA_VERSION` that the snapshot must have. A store
+    /// need not look for any.
+    pub snapshots: Arc<BTreeMap<WorkflowId, u32>>,
 }
 
 impl ChunkRequest {
     /// A chunk without processes: for decisions and rows of bookkeeping only.
     #[must_use]
     pub fn bookkeeping() -> Self {
-        Self {
-            streams: Vec::new(),
-            max_bytes: 0,
-            events_after: None,
-        }
+        Self::default()
     }
 }
 
@@ -103,8 +107,16 @@ pub struct ChunkProcess {
     /// Where the stream stands; `None` when that cannot be read.
     pub head: Option<Head>,
     /// Its events from the baseline on (or after
-    /// [`events_after`](ChunkRequest::events_after)), in order.
+    /// [`events_after`](ChunkRequest::events_after), or after its snapshot if
+    /// there is one here), in order.
     pub events: Vec<ChunkEvent>,
+    /// The snapshot after which the events start, if one was asked for in
+    /// [`snapshots`](ChunkRequest::snapshots) and it saves reading events.
+    ///
+    /// It must be of the version that the head says, of the schema version
+    /// asked for, taken after the baseline and not ahead of the head. A store
+    /// that always returns `None` here is as right.
+    pub snapshot: Option<Snapshot>,
     /// Why the process cannot be read, or that it is too large for a chunk.
     pub problem: Option<ChunkProblem>,
 }

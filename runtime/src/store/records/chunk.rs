@@ -1,6 +1,7 @@
 //! A chunk: some processes, read and committed in one transaction.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use async_trait::async_trait;
@@ -11,6 +12,7 @@ use futures_util::stream;
 use crate::error::{Error, ErrorKind};
 use crate::event::NewEvent;
 use crate::id::{StreamId, WorkflowId};
+use crate::snapshot::Snapshot;
 use crate::store::key::{self, KeyRange, PerStream};
 use crate::store::kv::{Kv, KvScan, KvTxn};
 use crate::store::records::events::mark_present;
@@ -38,6 +40,9 @@ const AT_A_TIME: usize = 8;
 /// About how many bytes the row of an event is.
 const EVENT_ROW: usize = 512;
 
+/// A snapshot is looked for, and used, where it saves reading so many events.
+const WORTH_A_SNAPSHOT: u64 = 64;
+
 /// Reads the rows of some keys out of an ordered scan.
 struct Cursor<S> {
     rows: S,
@@ -45,6 +50,8 @@ struct Cursor<S> {
     done: bool,
     /// How many rows it came by that nobody asked for.
     passed: usize,
+    /// Whether much stands before the next key, so that stepping is in vain.
+    far: bool,
 }
 
 impl<S: KvScan> Cursor<S> {
@@ -58,6 +65,7 @@ impl<S: KvScan> Cursor<S> {
             peeked: None,
             done: false,
             passed: 0,
+            far: false,
         })
     }
 
@@ -76,7 +84,11 @@ impl<S: KvScan> Cursor<S> {
 
     /// Goes on to the first row with a key of at least `key`.
     async fn advance_to(&mut self, key: &[u8]) -> Result<(), Error> {
-        for _ in 0..STEPS_BEFORE_SEEK {
+        let steps = match std::mem::take(&mut self.far) {
+            true => 1,
+            false => STEPS_BEFORE_SEEK,
+        };
+        for _ in 0..steps {
             match self.peek().await? {
                 Some((at, _)) if at[..] < *key => self.peeked = None,
                 _ => return Ok(()),
@@ -117,6 +129,7 @@ impl<K: Kv> RecordChunk<K> {
             streams,
             max_bytes,
             events_after,
+            snapshots,
         } = request;
         if !streams.is_sorted_by(|a, b| a < b) {
             return Err(Error::invalid(
@@ -128,6 +141,7 @@ impl<K: Kv> RecordChunk<K> {
         let how = Reading {
             max_bytes,
             events_after,
+            snapshots,
         };
         let mut found = Found {
             processes: Vec::with_capacity(all),
@@ -168,6 +182,7 @@ impl<K: Kv> RecordChunk<K> {
 struct Reading {
     max_bytes: usize,
     events_after: Option<u64>,
+    snapshots: Arc<BTreeMap<WorkflowId, u32>>,
 }
 
 /// What has been read of a chunk.
@@ -206,22 +221,31 @@ impl ReadProcess {
                 stream,
                 head: None,
                 events: Vec::new(),
+                snapshot: None,
                 problem: Some(problem),
             },
             bytes: 0,
         }
     }
 
-    fn of(stream: StreamId, head: Head, read: Result<Events, ChunkProblem>) -> Self {
+    fn of(
+        stream: StreamId,
+        head: Head,
+        snapshot: Option<Snapshot>,
+        read: Result<Events, ChunkProblem>,
+    ) -> Self {
         let (events, bytes, problem) = match read {
             Ok((events, bytes)) => (events, bytes, None),
             Err(problem) => (Vec::new(), 0, Some(problem)),
         };
+        let snapshot = snapshot.filter(|_| problem.is_none());
+        let bytes = bytes + snapshot.as_ref().map_or(0, |it| it.state.len());
         Self {
             process: ChunkProcess {
                 stream,
                 head: Some(head),
                 events,
+                snapshot,
                 problem,
             },
             bytes,
@@ -283,7 +307,7 @@ async fn read_together<T: KvTxn>(
     let mut events = Cursor::new(txn, between, how.max_bytes).await?;
     let mut passed = 0;
     while !found.is_full(how.max_bytes) {
-        if found.covered % PROBE == 0 {
+        if found.covered.is_multiple_of(PROBE) {
             if heads.passed - passed >= PROBE * FAR_APART {
                 return Ok(());
             }
@@ -305,9 +329,21 @@ async fn read_together<T: KvTxn>(
                 continue;
             }
         };
-        let after = how.events_after.unwrap_or(head.replay_after());
-        let read = read_events(txn, &mut events, &stream, &head, after, how.max_bytes).await?;
-        found.add(Some(ReadProcess::of(stream, head, read)));
+        let snapshot = read_snapshot(txn, how, &stream, &head).await?;
+        let read = match &snapshot {
+            Some(snapshot) => {
+                // What it saves is much, and the events of the next one are as far.
+                heads.passed += STEPS_BEFORE_SEEK;
+                events.far = true;
+                let after = snapshot.sequence;
+                read_events_alone(txn, &stream, &head, after, how.max_bytes).await?
+            }
+            None => {
+                let after = how.events_after.unwrap_or(head.replay_after());
+                read_events(txn, &mut events, &stream, &head, after, how.max_bytes).await?
+            }
+        };
+        found.add(Some(ReadProcess::of(stream, head, snapshot, read)));
     }
     Ok(())
 }
@@ -344,9 +380,38 @@ async fn read_alone<T: KvTxn>(
         Ok(head) => head,
         Err(problem) => return Ok(Some(ReadProcess::unreadable(stream, problem))),
     };
-    let after = how.events_after.unwrap_or(head.replay_after());
+    let snapshot = read_snapshot(txn, how, &stream, &head).await?;
+    let after = match &snapshot {
+        Some(snapshot) => snapshot.sequence,
+        None => how.events_after.unwrap_or(head.replay_after()),
+    };
     let read = read_events_alone(txn, &stream, &head, after, how.max_bytes).await?;
-    Ok(Some(ReadProcess::of(stream, head, read)))
+    Ok(Some(ReadProcess::of(stream, head, snapshot, read)))
+}
+
+/// The snapshot of a process, where it fits and saves much.
+async fn read_snapshot<T: KvTxn>(
+    txn: &T,
+    how: &Reading,
+    stream: &StreamId,
+    head: &Head,
+) -> Result<Option<Snapshot>, Error> {
+    let Some(schema_version) = how.snapshots.get(&head.workflow_id) else {
+        return Ok(None);
+    };
+    let worth = head.replay_after().saturating_add(WORTH_A_SNAPSHOT);
+    if how.events_after.is_some() || head.sequence < worth {
+        return Ok(None);
+    }
+    let row = txn.get(&PerStream::Snapshot.key(stream)).await?;
+    // It is a cache: one that cannot be read is one that is not there.
+    let snapshot = row.and_then(|row| record::read_snapshot(row, stream).ok());
+    Ok(snapshot.filter(|snapshot| {
+        snapshot.workflow_id == head.workflow_id
+            && snapshot.state_schema_version == *schema_version
+            && (worth..=head.sequence).contains(&snapshot.sequence)
+            && snapshot.state.len() <= how.max_bytes
+    }))
 }
 
 /// The same as [`read_events`], by a scan of nothing else.
