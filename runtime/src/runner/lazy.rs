@@ -142,8 +142,7 @@ pub(super) async fn process(
         stream: stream.clone(),
         at: Some(head.workflow_id),
     };
-    let mut work = Work::new(run, store.clone());
-    work.run = book.run();
+    let mut work = Work::new(run, book.run(), store.clone());
     work.selection = Arc::new(selection);
     work.code = code.clone();
     work.book = Book::Lazy(Arc::new(book));

@@ -3,7 +3,7 @@
 //! task of a run: it plans, hands out ranges, counts what the workers did, and
 //! sweeps in the end.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::pin::pin;
 use std::sync::{Arc, Mutex};
 
@@ -71,7 +71,7 @@ pub(super) async fn run(
     };
     let mut report = MigrationReport::of(run.id, CommitForm::OneTransaction, visited);
     report.dry_run = run.dry;
-    let mut work = Work::new(run, store);
+    let mut work = Work::new(run, run.id, store);
     work.remember = elsewhere.is_some();
     work.book = ledger.clone().map_or(Book::DryRun, Book::Run);
     let mut execution = Execution {
@@ -128,6 +128,7 @@ impl Execution<'_> {
             registry_update::repair(run, &store, registry, &mut self.report).await;
         }
         let present = plan::present(run, &store).await?;
+        self.announce(&present.sources).await?;
         let source = self.source(&present.sources);
         let mut due = None;
         if is_new {
@@ -161,6 +162,19 @@ impl Execution<'_> {
             }
         }
         Ok(())
+    }
+
+    /// Lets the store prepare for processes at the versions that routes lead to.
+    async fn announce(&self, sources: &[WorkflowId]) -> Result<(), Error> {
+        if self.work.book.is_dry() {
+            return Ok(());
+        }
+        let planned = sources.iter().filter_map(|at| self.work.routes.get(at));
+        let targets: BTreeSet<WorkflowId> = planned
+            .map(|planned| planned.route.target().clone())
+            .collect();
+        let targets: Vec<WorkflowId> = targets.into_iter().collect();
+        self.work.store.announce(&targets).await
     }
 
     /// Counts the streams that need nothing, and reports what it cannot read.

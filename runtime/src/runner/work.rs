@@ -121,14 +121,15 @@ impl Book {
 }
 
 impl Work {
-    pub(super) fn new(run: &Run, store: Store) -> Self {
+    /// The work of a run, under the id that its migrations are to name.
+    pub(super) fn new(run: &Run, id: RunId, store: Store) -> Self {
         let routes: BTreeMap<_, _> = run
             .migrations
             .routes()
             .filter(|route| run.selection.selects_workflow(route.source().name()))
             .map(|route| {
                 let source = route.source().clone();
-                (source, Arc::new(convert::Planned::new(route, run.id)))
+                (source, Arc::new(convert::Planned::new(route, id)))
             })
             .collect();
         let snapshots = routes.iter().map(|(source, planned)| {
@@ -141,7 +142,7 @@ impl Work {
             bad_snapshots: Arc::default(),
             routes: Arc::new(routes),
             migrations: run.migrations.clone(),
-            run: run.id,
+            run: id,
             selection: run.selection.clone(),
             remember: false,
             twice: run.twice,

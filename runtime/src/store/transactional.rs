@@ -284,6 +284,17 @@ pub trait TransactionalStore: EventStore {
         false
     }
 
+    /// Processes are about to be put at these versions, by several chunks at
+    /// once. A store whose chunks would get in each other's way when they are
+    /// the first ones there can prepare; by default this does nothing.
+    ///
+    /// # Errors
+    /// The store could not be written.
+    async fn announce(&self, versions: &[WorkflowId]) -> Result<(), Error> {
+        let _ = versions;
+        Ok(())
+    }
+
     /// The writes to this store that are no chunks, through any handle in this
     /// program, so that a run can give way to them. A store that does not count
     /// them says that there are none.

@@ -9,6 +9,7 @@ use crate::id::{StreamId, WorkflowId};
 use crate::store::key::{self, PerStream};
 use crate::store::kv::{Kv, KvScan, KvTxn};
 use crate::store::records::chunk::RecordChunk;
+use crate::store::records::events::mark_present;
 use crate::store::records::{ROW, RecordStore};
 use crate::store::{
     AtVersion, Chunk, ChunkRequest, Split, StoreId, StreamRange, Traffic, TransactionalStore,
@@ -92,6 +93,20 @@ impl<K: Kv> TransactionalStore for RecordStore<K> {
         Ok(Box::new(
             RecordChunk::read(self.kv().clone(), self.stand_close(), request).await?,
         ))
+    }
+
+    async fn announce(&self, versions: &[WorkflowId]) -> Result<(), Error> {
+        let Some(last) = versions.last() else {
+            return Ok(());
+        };
+        let what = last.to_string();
+        self.transact("the announcement of", &what, |mut txn| async move {
+            for version in versions {
+                mark_present(&mut txn, version).await?;
+            }
+            Ok((txn, ()))
+        })
+        .await
     }
 
     async fn retire(&self, version: &WorkflowId) -> Result<bool, Error> {

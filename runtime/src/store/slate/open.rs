@@ -218,7 +218,7 @@ impl SlateDbStoreBuilder {
 
     /// About how much memory the database may take, in bytes: for its caches,
     /// for writes that are not in files yet, and for the files that are being
-    /// written and compacted. 256 MiB, unless this is called; less than 64 MiB
+    /// written and compacted. 384 MiB, unless this is called; less than 64 MiB
     /// is taken for 64 MiB. The more there is, the fewer and larger are the
     /// files, and the more of what is read twice is read from memory.
     ///
@@ -654,7 +654,7 @@ mod tests {
             (builder.memory, sizes, reader)
         };
         let default = all(&builder());
-        assert_eq!(all(&builder().memory(256 << 20)), default);
+        assert_eq!(all(&builder().memory(memory::DEFAULT)), default);
         let (memory, sizes, reader) = all(&builder().memory(1 << 30));
         assert!(memory != default.0 && sizes > default.1 && reader > default.2);
 
