@@ -21,7 +21,8 @@ use state_migration_tests::jobs::{
 use state_migration_tests::orders::id;
 use state_migration_tests::stores::{OnDisk, event_key, head_key};
 
-const DEADLINE: Duration = Duration::from_millis(200);
+/// A panic that is printed with its backtrace takes a while, too.
+const DEADLINE: Duration = Duration::from_secs(1);
 
 /// A conversion that does what is fated.
 fn by_fate() -> Upgrade {
@@ -120,7 +121,7 @@ async fn put_all(store: &impl Store) -> Vec<Reason> {
             Some(3),
             "the code does not know",
         ),
-        reason(13, Class::Deadline, Converting, None, "may take 200 ms"),
+        reason(13, Class::Deadline, Converting, None, "may take 1000 ms"),
         reason(
             15,
             Class::NeverReturned,

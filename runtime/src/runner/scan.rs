@@ -16,6 +16,10 @@ use crate::store::{EventStore, StreamRange, TransactionalStore};
 /// The bytes of events that one chunk holds at most.
 pub(super) const CHUNK_BYTES: usize = 2 << 20;
 
+/// The bytes of events of a process that is too large for a chunk: it would be
+/// open for long, and whoever writes to the process would be in its way.
+const PROCESS_BYTES: usize = 512 << 10;
+
 /// The processes that one chunk holds at most.
 pub(super) const CHUNK_PROCESSES: usize = 512;
 
@@ -84,14 +88,18 @@ pub(super) async fn chunk(
     let mut chunk = store
         .begin(ChunkRequest {
             streams,
-            max_bytes: CHUNK_BYTES,
+            // What is left of a large process is to be no larger.
+            max_bytes: events_after.map_or(CHUNK_BYTES, |_| PROCESS_BYTES),
             events_after,
             snapshots,
         })
         .await?;
     let (mut processes, mut too_large, mut failed) = (Vec::new(), Vec::new(), Vec::new());
     for process in chunk.take_processes() {
+        let bytes = process.events.iter().map(|event| event.payload.len());
+        let is_large = events_after.is_none() && bytes.sum::<usize>() > PROCESS_BYTES;
         match (process.problem, process.head) {
+            (None, Some(_)) if is_large => too_large.push(process.stream),
             (None, Some(head)) => processes.push(Scanned {
                 stream: process.stream,
                 head,

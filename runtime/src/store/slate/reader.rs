@@ -68,7 +68,7 @@ const TIME_TO_CATCH_UP: Duration = Duration::from_secs(5);
 ///   show the past for ever; open another reader.
 ///
 /// What the writer has not yet moved out of its log is held in memory, at most
-/// 384 MiB unless the writer is told otherwise.
+/// 144 MiB unless the writer is told otherwise.
 ///
 /// ```
 /// # #[tokio::main(flavor = "current_thread")]
