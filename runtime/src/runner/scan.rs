@@ -185,6 +185,12 @@ struct Page {
     at_end: bool,
 }
 
+impl Page {
+    fn first(&self) -> Option<&StreamId> {
+        self.rows.front().map(|row| &row.candidate.stream)
+    }
+}
+
 struct Row {
     candidate: Candidate,
     decision: Decision,
@@ -242,11 +248,7 @@ impl Due {
                 .pages
                 .iter_mut()
                 .filter(|page| !page.rows.is_empty())
-                .min_by(|a, b| {
-                    let stream =
-                        |page: &Page| page.rows.front().map(|row| row.candidate.stream.clone());
-                    stream(a).cmp(&stream(b))
-                });
+                .min_by(|a, b| a.first().cmp(&b.first()));
             let Some(row) = next.and_then(|page| page.rows.pop_front()) else {
                 break;
             };
