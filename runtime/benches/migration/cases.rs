@@ -38,14 +38,14 @@ impl Sizes {
             .processes
             .unwrap_or(if args.quick { 20_000 } else { 100_000 });
         let part = |of: usize| (processes / of).max(1);
-        let rounds = args.rounds.unwrap_or(3);
+        let rounds = args.rounds.unwrap_or(if args.quick { 2 } else { 3 });
         if args.quick {
             Self {
                 processes,
                 rounds,
                 scale: [part(10), part(2), processes * 2],
                 long: part(1_000),
-                idle: Duration::from_secs(2),
+                idle: Duration::from_secs(1),
                 slow: part(4),
                 instructions: part(20),
             }
