@@ -132,12 +132,11 @@ async fn against_floor(
     rounds: usize,
 ) -> (f64, f64, f64) {
     // Also to know what is written, and to warm up.
-    let (_, written) = run_over(place, family::one(), How::Run, processes).await;
-    let written = written.expect("what was written");
+    let (_, written) = run_over(place, family::one(), processes).await;
     let (mut floors, mut runs, mut ratios) = (Vec::new(), Vec::new(), Vec::new());
     for _ in 0..rounds {
         let floor = floor.migrate(place, &written, processes).await;
-        let (run, _) = run_over(place, family::one(), How::Run, processes).await;
+        let (run, _) = run_over(place, family::one(), processes).await;
         floors.push(floor.as_secs_f64());
         runs.push(run.as_secs_f64());
         ratios.push(floor.as_secs_f64() / run.as_secs_f64());
@@ -148,8 +147,7 @@ async fn against_floor(
 /// Case 1: all migrate.
 async fn all_migrate(bench: &mut Bench) {
     let (place, shape) = bench.base().await;
-    let (_, written) = run_over(&place, family::one(), How::Run, shape.processes).await;
-    let written = written.expect("what was written");
+    let (_, written) = run_over(&place, family::one(), shape.processes).await;
     let floor = Floor::new(&shape, bench.tasks);
     let rounds = bench.sizes.rounds;
     let all = floor.beside(READ_TO_MIGRATE);
@@ -240,7 +238,7 @@ async fn over(
 ) -> f64 {
     let mut runs = Vec::new();
     for _ in 0..=rounds {
-        let (took, _) = run_over(place, migrations(), How::Run, migrated).await;
+        let (took, _) = run_over(place, migrations(), migrated).await;
         runs.push(took.as_secs_f64());
     }
     // The first one warms up.
@@ -276,7 +274,7 @@ async fn fifty_migrations(bench: &mut Bench) {
     let all = shape.processes;
     for _ in 0..bench.sizes.rounds {
         let time = async |place: &Place, migrations| {
-            let (took, _) = run_over(place, migrations, How::Run, all).await;
+            let (took, _) = run_over(place, migrations, all).await;
             took.as_secs_f64()
         };
         let one = time(&base, family::one()).await;
@@ -295,8 +293,8 @@ async fn three_hops(bench: &mut Bench) {
     let (place, shape) = bench.base().await;
     let mut cost = Vec::new();
     for _ in 0..bench.sizes.rounds {
-        let (one, _) = run_over(&place, family::one(), How::Run, shape.processes).await;
-        let (three, _) = run_over(&place, family::three_hops(), How::Run, shape.processes).await;
+        let (one, _) = run_over(&place, family::one(), shape.processes).await;
+        let (three, _) = run_over(&place, family::three_hops(), shape.processes).await;
         cost.push(three.as_secs_f64() / one.as_secs_f64());
     }
     bench.figures.set("three_hops.cost", median(cost));
@@ -430,8 +428,7 @@ async fn slow_store(bench: &mut Bench) {
     let fast = Place::Memory(InMemory::new(), Duration::ZERO);
     data::make(&fast, &shape).await;
     let place = fast.with_latency(LATENCY);
-    let (_, written) = run_over(&fast, family::one(), How::Run, shape.processes).await;
-    let written = written.expect("what was written");
+    let (_, written) = run_over(&fast, family::one(), shape.processes).await;
     let (mut least, mut took) = (Vec::new(), Vec::new());
     for _ in 0..bench.sizes.rounds {
         let mut best = Duration::MAX;
@@ -440,7 +437,7 @@ async fn slow_store(bench: &mut Bench) {
             best = best.min(floor.migrate(&place, &written, shape.processes).await);
         }
         least.push(best.as_secs_f64());
-        let (run, _) = run_over(&place, family::one(), How::Run, shape.processes).await;
+        let (run, _) = run_over(&place, family::one(), shape.processes).await;
         took.push(run.as_secs_f64());
     }
     let (least, took) = (median(least), median(took));

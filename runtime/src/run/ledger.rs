@@ -318,9 +318,14 @@ impl Ledger {
         match chunk.commit_unflushed().await {
             Ok(()) => {}
             Err(error) if *error.kind() == ErrorKind::OutcomeUnknown => {
-                if !self.has_landed(&key, row.commits, &error).await? {
-                    let what = "a commit whose answer was lost has not happened";
-                    return Err(Error::new(ErrorKind::Conflict, what).with_source(error));
+                match self.has_landed(&key, row.commits).await {
+                    Ok(true) => {}
+                    Ok(false) => {
+                        let what = "a commit whose answer was lost has not happened";
+                        return Err(Error::new(ErrorKind::Conflict, what).with_source(error));
+                    }
+                    // It stays unknown until the store can be read; the rows will tell.
+                    Err(_) => return Err(error),
                 }
             }
             Err(error) => return Err(error),
@@ -334,9 +339,9 @@ impl Ledger {
         match self.store.flush().await {
             Err(error) if *error.kind() == ErrorKind::OutcomeUnknown => {
                 let key = rows::range(self.run(), range.number);
-                match self.has_landed(&key, range.row.commits, &error).await? {
-                    true => Ok(()),
-                    false => Err(error),
+                match self.has_landed(&key, range.row.commits).await {
+                    Ok(true) => Ok(()),
+                    _ => Err(error),
                 }
             }
             outcome => outcome,
@@ -344,21 +349,15 @@ impl Ledger {
     }
 
     /// Finds out whether a commit has landed whose answer was lost.
-    async fn has_landed(&self, key: &[u8], commits: u64, lost: &Error) -> Result<bool, Error> {
-        let landed = async {
-            // What can be seen may not last: make it durable before it counts.
-            self.store.flush().await?;
-            let found = self.store.rows(key, None, 1).await?;
-            let row = found.into_iter().find(|(at, _)| at[..] == *key);
-            let row: Option<RangeRow> = row
-                .map(|(_, row)| rows::read(row, "a range of a run"))
-                .transpose()?;
-            Ok::<_, Error>(row.is_some_and(|row| row.commits >= commits))
-        };
-        // It stays unknown until the store can be read; the rows will tell.
-        landed
-            .await
-            .map_err(|_| Error::new(ErrorKind::OutcomeUnknown, lost.to_string()))
+    async fn has_landed(&self, key: &[u8], commits: u64) -> Result<bool, Error> {
+        // What can be seen may not last: make it durable before it counts.
+        self.store.flush().await?;
+        let found = self.store.rows(key, None, 1).await?;
+        let row = found.into_iter().find(|(at, _)| at[..] == *key);
+        let row: Option<RangeRow> = row
+            .map(|(_, row)| rows::read(row, "a range of a run"))
+            .transpose()?;
+        Ok(row.is_some_and(|row| row.commits >= commits))
     }
 
     /// Writes that the run is in a state now, unless it is already.
