@@ -218,8 +218,11 @@ impl<S: EventStore + Clone + 'static> TransactionalStore for Lossy<S> {
             losses: self.losses.clone(),
         }))
     }
-    async fn retire(&self, version: &WorkflowId) -> Result<bool, Error> {
-        self.store.retire(version).await
+    async fn retire(&self, version: &WorkflowId, left: Option<u64>) -> Result<bool, Error> {
+        self.store.retire(version, left).await
+    }
+    fn arrivals(&self, version: &WorkflowId) -> Option<u64> {
+        self.store.arrivals(version)
     }
     async fn remembered(
         &self,

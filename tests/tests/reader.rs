@@ -353,7 +353,7 @@ async fn every_write_through_a_reader_is_refused_and_changes_nothing() {
             reader.replace(&tenant, &key, &order, &order).await.err(),
         ),
         ("remove", reader.remove(&tenant, &key).await.err()),
-        ("retire", reader.retire(&v1).await.err()),
+        ("retire", reader.retire(&v1, None).await.err()),
         (
             "forget",
             reader.forget(std::slice::from_ref(&stream)).await.err(),

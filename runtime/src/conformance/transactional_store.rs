@@ -438,7 +438,7 @@ async fn retiring<S: TransactionalStore>(store: &S) -> Checked {
     put(store, &stream_a, &version, 1).await?;
     same(
         "whether it is forgotten",
-        &store.retire(&version).await?,
+        &store.retire(&version, None).await?,
         &false,
     )?;
     same(
@@ -458,7 +458,7 @@ async fn retiring<S: TransactionalStore>(store: &S) -> Checked {
     )?;
     same(
         "whether it is forgotten once empty",
-        &store.retire(&version).await?,
+        &store.retire(&version, None).await?,
         &true,
     )?;
     same(
@@ -468,10 +468,21 @@ async fn retiring<S: TransactionalStore>(store: &S) -> Checked {
     )?;
     same(
         "whether it can be forgotten again",
-        &store.retire(&version).await?,
+        &store.retire(&version, None).await?,
+        &true,
+    )?;
+    let left = store.arrivals(&version);
+    same(
+        "whether it can be forgotten unseen",
+        &store.retire(&version, left).await?,
         &true,
     )?;
     put(store, &stream(&tenant, "b")?, &version, 1).await?;
+    same(
+        "whether it is forgotten unseen although one has arrived",
+        &store.retire(&version, left).await?,
+        &false,
+    )?;
     same(
         "its versions once one is born there",
         &store.versions(version.name()).await?,
@@ -479,7 +490,7 @@ async fn retiring<S: TransactionalStore>(store: &S) -> Checked {
     )?;
     same(
         "whether the newer is forgotten",
-        &store.retire(&newer).await?,
+        &store.retire(&newer, None).await?,
         &false,
     )
 }

@@ -3,7 +3,7 @@
 //! task of a run: it plans, hands out ranges, counts what the workers did, and
 //! sweeps in the end.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::pin::pin;
 use std::sync::{Arc, Mutex};
 
@@ -45,6 +45,17 @@ struct Passed {
     ranges: Vec<Range>,
     /// How many processes were migrated, failed, or found to be over.
     decided: u64,
+}
+
+impl Passed {
+    /// Whether all processes that it came by have left their versions.
+    fn all_left(&self) -> bool {
+        self.ranges.iter().all(|range| {
+            let counts = range.row.counts;
+            let left = counts.migrated + counts.skipped_by.already_there as u64;
+            range.row.done && counts.processes() == left
+        })
+    }
 }
 
 /// One execution, as the main task sees it.
@@ -128,6 +139,11 @@ impl Execution<'_> {
             registry_update::repair(run, &store, registry, &mut self.report).await;
         }
         let present = plan::present(run, &store).await?;
+        let arrived: BTreeMap<WorkflowId, u64> = present
+            .sources
+            .iter()
+            .filter_map(|version| Some((version.clone(), store.arrivals(version)?)))
+            .collect();
         self.announce(&present.sources).await?;
         let source = self.source(&present.sources);
         let mut due = None;
@@ -153,7 +169,10 @@ impl Execution<'_> {
         let left: Vec<Range> = main.into_iter().filter(|range| !range.row.done).collect();
         *passed = self.pass(&source, left, so_far).await;
         if !passed.broken && !passed.cancelled && !run.dry {
-            self.sweep(&source, sweeps, passed).await?;
+            // Of a run that was resumed, others know who came before.
+            let all_left = is_new && !run.selection.is_partial() && passed.all_left();
+            let left = if all_left { arrived } else { BTreeMap::new() };
+            self.sweep(&source, sweeps, left, passed).await?;
         }
         for error in std::mem::take(&mut self.unread) {
             // The index led to some of them.
@@ -502,11 +521,13 @@ impl Execution<'_> {
     }
 
     /// Goes over old versions until nothing undecided stands there: processes
-    /// may be born at an old version behind the run.
+    /// may be born at an old version behind the run. From those of `left_since`
+    /// all have left that were there before so many had arrived.
     async fn sweep(
         &mut self,
         source: &Source,
         mut ranges: Vec<Range>,
+        mut left_since: BTreeMap<WorkflowId, u64>,
         passed: &mut Passed,
     ) -> Result<(), Error> {
         if matches!(source, Source::Failures { .. }) || self.work.selection.limit().is_some() {
@@ -517,7 +538,8 @@ impl Execution<'_> {
             self.sweep_strays(present.strays).await?;
             let mut left = Vec::new();
             for version in present.sources {
-                if !self.work.store.retire(&version).await? {
+                let since = left_since.remove(&version);
+                if !self.work.store.retire(&version, since).await? {
                     left.push(version);
                 }
             }

@@ -244,9 +244,21 @@ pub trait TransactionalStore: EventStore {
     /// Forgets a version at which no process stands any more, so that later
     /// runs need not look. Returns whether none does.
     ///
+    /// `left` is what [`arrivals`](Self::arrivals) said before the caller began
+    /// to read the index, if all that it found at the version have left since:
+    /// then it is empty unless others came, and need not be read once more.
+    ///
     /// # Errors
     /// The store could not be read or written.
-    async fn retire(&self, version: &WorkflowId) -> Result<bool, Error>;
+    async fn retire(&self, version: &WorkflowId, left: Option<u64>) -> Result<bool, Error>;
+
+    /// How often a process was put at a version, through any handle that can
+    /// write; every one of them can be read by now. `None` when that is not
+    /// known, or one may be under way.
+    fn arrivals(&self, version: &WorkflowId) -> Option<u64> {
+        let _ = version;
+        None
+    }
 
     /// At most `limit` streams after `after` for which a process registry
     /// elsewhere is still to be told where they stand.

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -16,7 +16,8 @@ use crate::snapshot::Snapshot;
 use crate::store::key::{self, KeyRange, PerStream};
 use crate::store::kv::{Kv, KvScan, KvTxn};
 use crate::store::records::events::mark_present;
-use crate::store::records::{ROW, entries, put_migration};
+use crate::store::records::{ROW, RecordStore, entries, put_migration};
+use crate::store::traffic::Activity;
 use crate::store::{
     Chunk, ChunkEvent, ChunkProblem, ChunkProcess, ChunkRequest, Decision, Head, record,
 };
@@ -103,6 +104,7 @@ impl<S: KvScan> Cursor<S> {
 
 pub(super) struct RecordChunk<K: Kv> {
     kv: K,
+    activity: Arc<Activity>,
     txn: K::Txn,
     processes: Vec<ChunkProcess>,
     heads: BTreeMap<StreamId, Head>,
@@ -117,14 +119,11 @@ pub(super) struct RecordChunk<K: Kv> {
 
 impl<K: Kv> RecordChunk<K> {
     /// Reads the heads and the events of the requested processes.
-    ///
-    /// `close` is what chunks of this store tell the next ones: that the
-    /// processes asked for stood close together of late.
     pub(super) async fn read(
-        kv: K,
-        close: &AtomicBool,
+        store: &RecordStore<K>,
         request: ChunkRequest,
     ) -> Result<Self, Error> {
+        let (kv, close) = (store.kv().clone(), store.stand_close());
         let ChunkRequest {
             streams,
             max_bytes,
@@ -166,6 +165,7 @@ impl<K: Kv> RecordChunk<K> {
         });
         Ok(Self {
             heads: heads.collect(),
+            activity: store.inner.activity.clone(),
             kv,
             txn,
             processes: found.processes,
@@ -565,7 +565,7 @@ impl<K: Kv> Chunk for RecordChunk<K> {
         if self.migrated.is_empty() && self.decisions.is_empty() && self.rows.is_empty() {
             return Ok(());
         }
-        self.put_migrations().await?;
+        let targets = self.put_migrations().await?;
         self.put_decisions().await?;
         for (key, row) in std::mem::take(&mut self.rows) {
             match row {
@@ -573,17 +573,26 @@ impl<K: Kv> Chunk for RecordChunk<K> {
                 None => self.txn.delete(key::run_row(&key))?,
             }
         }
-        self.txn.commit().await
+        let arrivals: Vec<_> = targets
+            .iter()
+            .map(|target| self.activity.arrive(target))
+            .collect();
+        let committed = self.txn.commit().await;
+        for arrival in arrivals {
+            arrival.over(&committed);
+        }
+        committed
     }
 }
 
 impl<K: Kv> RecordChunk<K> {
-    async fn put_migrations(&mut self) -> Result<(), Error> {
+    /// Puts what migrations change; returns the versions that they lead to.
+    async fn put_migrations(&mut self) -> Result<BTreeSet<WorkflowId>, Error> {
         let (Some(first), Some(last)) = (
             self.migrated.keys().next(),
             self.migrated.keys().next_back(),
         ) else {
-            return Ok(());
+            return Ok(BTreeSet::new());
         };
         let mut registry_keys: BTreeMap<StreamId, Vec<_>> = BTreeMap::new();
         let ranges = match self.far_apart {
@@ -626,7 +635,7 @@ impl<K: Kv> RecordChunk<K> {
                     .put(PerStream::Remembered.key(stream), record::mark())?;
             }
         }
-        Ok(())
+        Ok(targets)
     }
 
     async fn put_decisions(&mut self) -> Result<(), Error> {

@@ -34,6 +34,10 @@ impl<K: Kv> RecordStore<K> {
         check_events(stream, &events)?;
         let write = self.write();
         let events = &events;
+        let arrival = events
+            .first()
+            .filter(|event| expected.last() == 0 || is_reserved(event.event_type()))
+            .map(|event| self.inner.activity.arrive(event.workflow_id()));
         let appended = self
             .transact("an append to", stream.as_str(), |mut txn| async move {
                 let head = read_head(&txn, stream).await?;
@@ -53,8 +57,11 @@ impl<K: Kv> RecordStore<K> {
                 };
                 Ok((txn, appended))
             })
-            .await?;
-        Ok(self.not_durable(appended, write))
+            .await;
+        if let Some(arrival) = arrival {
+            arrival.over(&appended);
+        }
+        Ok(self.not_durable(appended?, write))
     }
 }
 

@@ -19,6 +19,9 @@ use crate::store::{
 /// How many streams `split` keeps while it looks for even ranges.
 const SAMPLES: usize = 1_024;
 
+/// How much is read at a time where removed rows are to be expected.
+const REMOVED: usize = 256 << 10;
+
 /// So many streams are read one by one to split them, and no more if files tell.
 const FEW: usize = 8_192;
 
@@ -91,7 +94,7 @@ impl<K: Kv> TransactionalStore for RecordStore<K> {
 
     async fn begin(&self, request: ChunkRequest) -> Result<Box<dyn Chunk>, Error> {
         Ok(Box::new(
-            RecordChunk::read(self.kv().clone(), self.stand_close(), request).await?,
+            RecordChunk::read(self, request).await?,
         ))
     }
 
@@ -109,12 +112,17 @@ impl<K: Kv> TransactionalStore for RecordStore<K> {
         .await
     }
 
-    async fn retire(&self, version: &WorkflowId) -> Result<bool, Error> {
+    async fn retire(&self, version: &WorkflowId, left: Option<u64>) -> Result<bool, Error> {
         let what = version.to_string();
         let empty = self
             .transact("the retirement of", &what, |mut txn| async move {
                 let all = key::versions(version, &StreamRange::default());
-                let empty = txn.scan_part(all, ROW).await?.next().await?.is_none();
+                // Asked after the transaction began: who came before is counted,
+                // and who comes later conflicts with the scan.
+                let none_came = left.is_some() && self.arrivals(version) == left;
+                let bytes = if none_came { ROW } else { REMOVED };
+                let mut rows = txn.scan_part(all, bytes).await?;
+                let empty = none_came || rows.next().await?.is_none();
                 if empty {
                     txn.delete(key::presence(version))?;
                 }
@@ -123,6 +131,11 @@ impl<K: Kv> TransactionalStore for RecordStore<K> {
             .await?;
         self.kv().flush().await?;
         Ok(empty)
+    }
+
+    fn arrivals(&self, version: &WorkflowId) -> Option<u64> {
+        let here = self.kv().is_single_writer();
+        here.then(|| self.inner.activity.arrivals(version))?
     }
 
     async fn remembered(
@@ -275,6 +288,32 @@ fn cut(samples: &[StreamId], parts: usize) -> Vec<StreamRange> {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
+
+    /// What `retire` rests on: a row that is put into a range conflicts with its
+    /// scan, whether or not anything of it was read.
+    async fn a_scan_that_reads_nothing_conflicts(kv: impl Kv) {
+        let range = || b"a".to_vec()..b"c".to_vec();
+        let mut scans = kv.begin().unwrap();
+        drop(scans.scan_part(range(), ROW).await.unwrap());
+        scans.put(b"z".to_vec(), b"1".to_vec()).unwrap();
+        let mut puts = kv.begin().unwrap();
+        puts.put(b"b".to_vec(), b"1".to_vec()).unwrap();
+        puts.commit().await.unwrap();
+        assert!(scans.commit().await.unwrap_err().is_conflict());
+    }
+
+    #[tokio::test]
+    async fn a_scan_of_memory_that_reads_nothing_conflicts() {
+        a_scan_that_reads_nothing_conflicts(crate::MemoryStore::new().kv().clone()).await;
+    }
+
+    #[cfg(feature = "slatedb")]
+    #[tokio::test]
+    async fn a_scan_of_slatedb_that_reads_nothing_conflicts() {
+        let memory = std::sync::Arc::new(slatedb::object_store::memory::InMemory::new());
+        let store = crate::SlateDbStore::builder("/s", memory).open().await.unwrap();
+        a_scan_that_reads_nothing_conflicts(store.kv().clone()).await;
+    }
 
     #[test]
     fn ranges_follow_each_other_and_cover_everything() {
