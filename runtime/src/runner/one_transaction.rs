@@ -58,6 +58,9 @@ impl Passed {
     }
 }
 
+/// Fewer processes than this are not shared out among workers.
+const FEWEST: usize = 64;
+
 /// One execution, as the main task sees it.
 struct Execution<'a> {
     run: &'a Run,
@@ -298,7 +301,11 @@ impl Execution<'_> {
             let split = self
                 .work
                 .store
-                .split(&present.sources, pieces, self.work.chunk_processes)
+                .split(
+                    &present.sources,
+                    pieces,
+                    self.work.chunk_processes.min(FEWEST),
+                )
                 .await?;
             due = Some(split.processes);
             let ranges = self.work.selection.within(&split.ranges);
