@@ -191,13 +191,13 @@ fn something() -> (StreamId, ExpectedSequence, Vec<NewEvent>) {
 
 fn gave_way(chunks: &Chunks) {
     let sizes = chunks.sizes();
-    assert!(sizes.iter().all(|size| *size <= 32), "{sizes:?}");
+    assert!(sizes.iter().all(|size| *size <= 48), "{sizes:?}");
     assert_eq!(chunks.most_open(), 1);
 }
 
 fn did_not(chunks: &Chunks) {
     let sizes = chunks.sizes();
-    assert!(sizes.iter().any(|size| *size > 32), "{sizes:?}");
+    assert!(sizes.iter().any(|size| *size > 48), "{sizes:?}");
 }
 
 /// Takes out: the limit or the semaphore of `Pace`, and chunks are large, or

@@ -16,17 +16,17 @@ use crate::runner::work::Store;
 const LATELY: Duration = Duration::from_secs(1);
 
 /// How many processes a chunk holds at most while others write.
-const CHUNK_PROCESSES: usize = 32;
+const CHUNK_PROCESSES: usize = 48;
 
 /// The part of the bytes of a chunk that it holds then.
-const SHARE: usize = 8;
+const SHARE: usize = 4;
 
 /// How often, and with what pause, it is looked whether a write has ended,
 /// before a chunk is begun beside it: the run goes on whatever others do.
 const LOOKS: u32 = 10;
 const PAUSE: Duration = Duration::from_millis(1);
 
-/// A rest is as long as what went before it, and no longer than this: what took
+/// A rest is half as long as the chunk before it, and no longer than this: what took
 /// longer was waiting for a disk or a network rather than at work.
 const REST: Duration = Duration::from_millis(50);
 
@@ -124,7 +124,8 @@ impl Turn<'_> {
 impl Drop for Turn<'_> {
     fn drop(&mut self) {
         if let Some(began) = self.began {
-            *self.pace.rests_until() = Instant::now() + began.elapsed().min(REST);
+            let rest = (began.elapsed() / 2).min(REST);
+            *self.pace.rests_until() = Instant::now() + rest;
         }
     }
 }
@@ -216,7 +217,7 @@ mod tests {
 
     #[test]
     fn chunks_are_small_and_never_empty() {
-        for (fit, limit) in [(usize::MAX, 32), (64, 8), (9, 1), (1, 1)] {
+        for (fit, limit) in [(usize::MAX, 48), (64, 16), (9, 2), (1, 1)] {
             assert_eq!(Turn::limit(fit), limit);
         }
     }

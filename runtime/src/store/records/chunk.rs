@@ -119,10 +119,7 @@ pub(super) struct RecordChunk<K: Kv> {
 
 impl<K: Kv> RecordChunk<K> {
     /// Reads the heads and the events of the requested processes.
-    pub(super) async fn read(
-        store: &RecordStore<K>,
-        request: ChunkRequest,
-    ) -> Result<Self, Error> {
+    pub(super) async fn read(store: &RecordStore<K>, request: ChunkRequest) -> Result<Self, Error> {
         let (kv, close) = (store.kv().clone(), store.stand_close());
         let ChunkRequest {
             streams,

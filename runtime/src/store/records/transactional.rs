@@ -93,9 +93,7 @@ impl<K: Kv> TransactionalStore for RecordStore<K> {
     }
 
     async fn begin(&self, request: ChunkRequest) -> Result<Box<dyn Chunk>, Error> {
-        Ok(Box::new(
-            RecordChunk::read(self, request).await?,
-        ))
+        Ok(Box::new(RecordChunk::read(self, request).await?))
     }
 
     async fn announce(&self, versions: &[WorkflowId]) -> Result<(), Error> {
@@ -311,7 +309,10 @@ mod tests {
     #[tokio::test]
     async fn a_scan_of_slatedb_that_reads_nothing_conflicts() {
         let memory = std::sync::Arc::new(slatedb::object_store::memory::InMemory::new());
-        let store = crate::SlateDbStore::builder("/s", memory).open().await.unwrap();
+        let store = crate::SlateDbStore::builder("/s", memory)
+            .open()
+            .await
+            .unwrap();
         a_scan_that_reads_nothing_conflicts(store.kv().clone()).await;
     }
 
