@@ -102,6 +102,11 @@ async fn costs_after(processes: u64) -> ([u64; 4], Option<Bytes>) {
     // Without this row nobody looks at the index of v1, where as many deleted
     // rows may lie as processes were migrated.
     let may_stand_at_v1 = disk.db().get(V1_PRESENT).await.unwrap();
+    let mut left = disk.db().scan_prefix(AT_V1, ..).await.unwrap();
+    assert!(
+        left.next().await.unwrap().is_none(),
+        "somebody is left at v1"
+    );
     ([first, second, third, fourth], may_stand_at_v1)
 }
 

@@ -21,6 +21,20 @@ use crate::measure::{Figures, How, median, permille, run, run_over};
 const READ_TO_FOLD: &[u8] = b"h";
 const READ_TO_MIGRATE: &[u8] = b"hk";
 
+/// The cases, as they are named on the command line.
+pub const NAMES: [&str; 10] = [
+    "all_migrate",
+    "fold_only",
+    "one_percent",
+    "fifty_migrations",
+    "three_hops",
+    "live",
+    "scale",
+    "long_processes",
+    "slow_store",
+    "memory",
+];
+
 /// How large the cases are.
 struct Sizes {
     processes: usize,

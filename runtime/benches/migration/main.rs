@@ -23,16 +23,16 @@ struct Args {
     #[arg(long)]
     quick: bool,
     /// How many processes the cases have, unless they say otherwise.
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = at_least_one)]
     processes: Option<usize>,
     /// How often each case is measured; the median counts.
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = at_least_one)]
     rounds: Option<usize>,
     /// Where the stores are made; a folder for temporary files otherwise.
     #[arg(long, value_name = "FOLDER")]
     folder: Option<PathBuf>,
     /// Only the cases with these names.
-    #[arg(long, value_name = "CASE", value_delimiter = ',')]
+    #[arg(long, value_name = "CASE", value_delimiter = ',', value_parser = cases::NAMES)]
     only: Vec<String>,
     /// Cargo's own.
     #[arg(long, hide = true)]
@@ -40,6 +40,14 @@ struct Args {
     /// What a child of the benchmark is to do.
     #[arg(long, hide = true)]
     child: Option<String>,
+}
+
+fn at_least_one(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(0) => Err("at least 1".to_owned()),
+        Ok(number) => Ok(number),
+        Err(error) => Err(format!("{error}")),
+    }
 }
 
 fn main() {

@@ -122,7 +122,7 @@ async fn attempt(
     let mut progress: Option<(Option<u64>, Progress)> = None;
     for attempts in 0..ATTEMPTS {
         let Some(head) = work.store.head(stream).await.map_err(unread)? else {
-            return gone(SkippedBy::default());
+            return Err(unread(scan::no_head(stream)));
         };
         let Some(planned) = work.routes.get(&head.workflow_id) else {
             return gone(work.without_route(stream, &head.workflow_id)?);

@@ -172,8 +172,11 @@ impl Execution<'_> {
         let left: Vec<Range> = main.into_iter().filter(|range| !range.row.done).collect();
         *passed = self.pass(&source, left, so_far).await;
         if !passed.broken && !passed.cancelled && !run.dry {
-            // Of a run that was resumed, others know who came before.
-            let all_left = is_new && !run.selection.is_partial() && passed.all_left();
+            // Of a run that was resumed, others know who came before; and one
+            // that leaves alone what has failed does not count it a second time.
+            let sees_all = is_new && !run.selection.is_partial();
+            let counts_all = self.work.failed_before().is_none() && self.report.error_count == 0;
+            let all_left = sees_all && counts_all && passed.all_left();
             let left = if all_left { arrived } else { BTreeMap::new() };
             self.sweep(&source, sweeps, left, passed).await?;
         }
@@ -298,13 +301,15 @@ impl Execution<'_> {
                 1 => RANGES_PER_WORKER,
                 _ => lanes::first() * RANGES_PER_WORKER,
             };
+            // Each range opens an index for each version.
+            let fewest = FEWEST.saturating_mul(present.sources.len());
             let split = self
                 .work
                 .store
                 .split(
                     &present.sources,
                     pieces,
-                    self.work.chunk_processes.min(FEWEST),
+                    fewest.min(self.work.chunk_processes),
                 )
                 .await?;
             due = Some(split.processes);

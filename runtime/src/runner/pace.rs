@@ -81,7 +81,7 @@ impl Pace {
     /// A rest in the middle of something long that was begun at an instant.
     pub(super) async fn rest(&self, store: &Store, since: Instant) {
         if self.is_in_the_way(store) {
-            sleep(since.elapsed().min(REST)).await;
+            sleep((since.elapsed() / 2).min(REST)).await;
         }
     }
 

@@ -55,6 +55,14 @@ pub(super) fn unread(stream: &StreamId, error: &Error) -> MigrationError {
     }
 }
 
+/// What is wrong with a stream that the index has, and that has no head: streams
+/// are never removed.
+pub(super) fn no_head(stream: &StreamId) -> Error {
+    Error::corrupt(format!(
+        "the index of versions has stream {stream}, and its head is missing; nothing was changed, restore the head from a backup"
+    ))
+}
+
 /// The events of a page that follow each other after `at`, up to `through`; at
 /// least one.
 pub(super) fn follow<'a>(

@@ -275,11 +275,8 @@ impl Work {
             let found = read.chain(failed.iter().map(|error| &error.stream_id));
             if processes.len() + failed.len() < covered && !found.into_iter().any(|at| at == stream)
             {
-                let error = Error::corrupt(format!(
-                    "the index of versions has stream {stream}, and its head is missing; nothing was changed, restore the head from a backup"
-                ));
                 outcome.failed.push(Failed {
-                    error: scan::unread(stream, &error),
+                    error: scan::unread(stream, &scan::no_head(stream)),
                     at: at(stream),
                 });
             }

@@ -19,6 +19,11 @@ const LEAST: usize = 64 * MIB;
 const LARGEST_FILE: usize = 64 * MIB;
 const MOST_FLUSHES: usize = 4;
 
+/// The largest file that a compaction writes. The index of a file is read and
+/// kept as a whole, so with SlateDB's default of 256 MiB the few indexes that a
+/// run needs at a time are larger than their cache, and each scan reads them anew.
+const LARGEST_COMPACTED: usize = 64 * MIB;
+
 /// How much may wait in files to be compacted before writers have to wait, as
 /// with SlateDB's defaults; but a scan reads from each of these files.
 const WAITING: usize = 512 * MIB;
@@ -67,8 +72,8 @@ impl Memory {
         let fetches = at_once * SOURCES * (FETCHES + 1);
         let to_fetch = bytes / 16 * 3 - at_once * WRITE_BUFFER;
         Self {
-            block_cache: eighth,
-            meta_cache: eighth,
+            block_cache: eighth / 2,
+            meta_cache: eighth / 2 * 3,
             unflushed: eighth * 3,
             file,
             flushes: (eighth / file).clamp(1, MOST_FLUSHES),
@@ -94,6 +99,7 @@ impl Memory {
         if let Some(worker) = &mut compactor.worker {
             worker.max_concurrent_compactions = self.compactions;
             worker.max_subcompactions = self.parts;
+            worker.max_sst_size = LARGEST_COMPACTED;
             worker.max_fetch_tasks = FETCHES;
             worker.bytes_to_fetch = self.fetch;
         }
