@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use crate::fingerprint::Fingerprint;
 use crate::id::WorkflowId;
 use crate::migration::{ConversionError, SourceLocation, StateMigration};
-use crate::registry::{Decoder, Migration, Registration};
+use crate::registry::{Decoder, Details, Migration, Registration};
 use crate::version::natural_cmp;
 use crate::workflow::{BoxError, Workflow};
 
@@ -36,6 +36,8 @@ pub trait Annotated: Send + Sync + 'static {
     const FINGERPRINT: u64;
     /// Where the function is written.
     const DEFINED_AT: SourceLocation;
+    /// What the other keys say.
+    const DETAILS: Details = Details::new();
 
     /// Calls the function.
     fn call(state: Self::Takes) -> Returned<Self::Gives>;
@@ -245,6 +247,10 @@ where
 
     fn defined_at(&self) -> Option<SourceLocation> {
         Some(M::DEFINED_AT)
+    }
+
+    fn details(&self) -> Details {
+        M::DETAILS
     }
 
     fn decoder(&self) -> Option<Decoder> {

@@ -25,7 +25,6 @@ impl Fingerprint {
 
     /// The hash of a text: FNV-1a, which is the same on every machine and in
     /// every release.
-    #[cfg_attr(not(feature = "tokio"), allow(dead_code))]
     pub(crate) fn of_bytes(text: &[u8]) -> Self {
         Self(text.iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
             (hash ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3)

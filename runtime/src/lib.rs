@@ -120,7 +120,7 @@ pub mod __private {
         IsSourceState, Link, MigratesTo, ReadableState, Reason, Returned, Settle, WritableState,
         link,
     };
-    pub use crate::registry::{Decoder, Registration};
+    pub use crate::registry::{Decoder, Details, Migration, Registration, VersionRegistration};
     pub use inventory;
     pub use state_migration_macros::followed_by;
 }

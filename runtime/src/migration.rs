@@ -6,7 +6,7 @@ use std::marker::PhantomData;
 
 use crate::fingerprint::Fingerprint;
 use crate::id::WorkflowId;
-use crate::registry::Decoder;
+use crate::registry::{Decoder, Details};
 use crate::workflow::{BoxError, Workflow};
 
 /// Why a conversion refused a state. The process stays at its old version and
@@ -64,7 +64,8 @@ impl From<&str> for ConversionError {
 /// Where a migration is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SourceLocation {
-    /// The annotated function, with its module: `my_crate::orders::v1_to_v2`.
+    /// The annotated function, with its module: `my_crate::orders::v1_to_v2`; or
+    /// the macro: `my_crate::orders::identity_migration!`.
     pub function: &'static str,
     /// The package.
     pub package: &'static str,
@@ -165,6 +166,12 @@ pub trait StateMigration: Send + Sync + 'static {
     /// Where the conversion is written, if that is known.
     fn defined_at(&self) -> Option<SourceLocation> {
         None
+    }
+
+    /// What the attribute's keys say of the migration.
+    #[doc(hidden)]
+    fn details(&self) -> Details {
+        Details::new()
     }
 
     /// How a state of the target version is read, if that is known; only the

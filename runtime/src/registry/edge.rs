@@ -3,6 +3,7 @@
 use std::any::{Any, TypeId};
 use std::collections::HashMap;
 use std::fmt;
+use std::marker::PhantomData;
 use std::sync::Arc;
 
 use serde::de::DeserializeOwned;
@@ -22,7 +23,7 @@ pub(crate) struct TypeRef {
 }
 
 impl TypeRef {
-    fn of<T: 'static>() -> Self {
+    pub(crate) fn of<T: 'static>() -> Self {
         Self {
             id: TypeId::of::<T>(),
             name: std::any::type_name::<T>(),
@@ -107,6 +108,122 @@ fn downcast<M: StateMigration>(state: &AnyState) -> Option<&<M::ToWorkflow as Wo
     (state.as_ref() as &dyn Any).downcast_ref()
 }
 
+/// What a migration says of itself beside its types. By hand there is nothing
+/// to say.
+#[doc(hidden)]
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Details {
+    note: Option<&'static str>,
+    undo: bool,
+    detached: bool,
+    identity: bool,
+}
+
+impl Details {
+    /// Nothing.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self {
+            note: None,
+            undo: false,
+            detached: false,
+            identity: false,
+        }
+    }
+
+    /// A text for plan and history.
+    #[must_use]
+    pub const fn note(self, note: &'static str) -> Self {
+        Self {
+            note: Some(note),
+            ..self
+        }
+    }
+
+    /// It leads back, from a version to an earlier one.
+    #[must_use]
+    pub const fn undo(self) -> Self {
+        Self { undo: true, ..self }
+    }
+
+    /// It is in a crate that owns neither workflow, so that coherence does not
+    /// see a second one.
+    #[must_use]
+    pub const fn detached(self) -> Self {
+        Self {
+            detached: true,
+            ..self
+        }
+    }
+
+    /// It changes nothing but the version.
+    const fn identity(self) -> Self {
+        Self {
+            identity: true,
+            ..self
+        }
+    }
+
+    /// Whether it leads back.
+    #[must_use]
+    pub const fn is_undo(&self) -> bool {
+        self.undo
+    }
+
+    /// Whether coherence does not see it.
+    #[must_use]
+    pub const fn is_detached(&self) -> bool {
+        self.detached
+    }
+}
+
+/// Two versions that share a state.
+struct Identity<A, B> {
+    defined_at: SourceLocation,
+    details: Details,
+    workflows: PhantomData<fn() -> (A, B)>,
+}
+
+impl<A, B> StateMigration for Identity<A, B>
+where
+    A: Workflow,
+    B: Workflow<State = A::State>,
+    A::State: DeserializeOwned,
+{
+    type FromWorkflow = A;
+    type ToWorkflow = B;
+
+    fn source_workflow_id(&self) -> &WorkflowId {
+        const { &WorkflowId::of::<A>() }
+    }
+
+    fn target_workflow_id(&self) -> &WorkflowId {
+        const { &WorkflowId::of::<B>() }
+    }
+
+    fn migrate(&self, state: A::State) -> Result<A::State, ConversionError> {
+        Ok(state)
+    }
+
+    fn fingerprint(&self) -> Fingerprint {
+        // Of no function, but known all the same: that of one that is written
+        // in its place later is another.
+        Fingerprint::of_bytes(b"identity")
+    }
+
+    fn defined_at(&self) -> Option<SourceLocation> {
+        Some(self.defined_at)
+    }
+
+    fn details(&self) -> Details {
+        self.details.identity()
+    }
+
+    fn decoder(&self) -> Option<Decoder> {
+        Some(Decoder::of::<A::State>())
+    }
+}
+
 /// A migration in a [`MigrationRegistry`](crate::MigrationRegistry): one edge
 /// between two versions of a workflow.
 #[derive(Clone)]
@@ -115,6 +232,7 @@ pub struct Migration {
     target: WorkflowId,
     fingerprint: Fingerprint,
     defined_at: Option<SourceLocation>,
+    details: Details,
     pub(crate) source_schema_version: u32,
     target_schema_version: u32,
     pub(crate) source_type: WorkflowId,
@@ -141,6 +259,7 @@ impl Migration {
             target: migration.target_workflow_id().clone(),
             fingerprint: migration.fingerprint(),
             defined_at: migration.defined_at(),
+            details: migration.details(),
             source_schema_version: M::FromWorkflow::STATE_SCHEMA_VERSION,
             target_schema_version: M::ToWorkflow::STATE_SCHEMA_VERSION,
             source_type: WorkflowId::of::<M::FromWorkflow>(),
@@ -152,6 +271,21 @@ impl Migration {
             target_decoder: migration.decoder(),
             step: Arc::new(Typed(migration)),
         }
+    }
+
+    /// The migration between two versions that share a state.
+    #[doc(hidden)]
+    pub fn identity<A, B>(defined_at: SourceLocation, details: Details) -> Self
+    where
+        A: Workflow,
+        B: Workflow<State = A::State>,
+        A::State: DeserializeOwned + Serialize,
+    {
+        Self::of(Identity::<A, B> {
+            defined_at,
+            details,
+            workflows: PhantomData,
+        })
     }
 
     /// The version that processes stand at.
@@ -176,6 +310,30 @@ impl Migration {
     #[must_use]
     pub fn defined_at(&self) -> Option<SourceLocation> {
         self.defined_at
+    }
+
+    /// What its author wrote about it, for plan and history.
+    #[must_use]
+    pub fn note(&self) -> Option<&'static str> {
+        self.details.note
+    }
+
+    /// Whether it leads back, from a version to an earlier one.
+    #[must_use]
+    pub fn is_undo(&self) -> bool {
+        self.details.undo
+    }
+
+    /// Whether it is in a crate that owns neither workflow.
+    #[must_use]
+    pub fn is_detached(&self) -> bool {
+        self.details.detached
+    }
+
+    /// The `STATE_SCHEMA_VERSION` of the source version.
+    #[must_use]
+    pub fn source_schema_version(&self) -> u32 {
+        self.source_schema_version
     }
 
     /// The `STATE_SCHEMA_VERSION` of the target version.
@@ -238,23 +396,3 @@ pub(crate) fn share_decoders(migrations: &mut [Migration]) {
         migration.target_decoder = migration.target_decoder.or(shared);
     }
 }
-
-/// What an annotated function leaves for the linker.
-#[doc(hidden)]
-pub struct Registration {
-    migration: fn() -> Migration,
-}
-
-impl Registration {
-    #[doc(hidden)]
-    #[must_use]
-    pub const fn new(migration: fn() -> Migration) -> Self {
-        Self { migration }
-    }
-
-    pub(crate) fn migration(&self) -> Migration {
-        (self.migration)()
-    }
-}
-
-inventory::collect!(Registration);

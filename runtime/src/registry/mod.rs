@@ -4,6 +4,7 @@
 //! reported at once, before any process is looked at.
 
 mod edge;
+mod linked;
 mod problem;
 mod route;
 mod validate;
@@ -13,7 +14,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-pub use edge::{Decoder, Migration, Registration};
+pub use edge::{Decoder, Details, Migration};
+pub use linked::{Registration, VersionRegistration};
 pub use problem::{Problem, RegistryError};
 pub use route::{Route, Standing};
 
