@@ -199,6 +199,7 @@ impl EventPayload for LoanEvent2012 {
 impl Workflow for Loan2012 {
     const NAME: &'static str = "loan";
     const VERSION: &'static str = "2012";
+    const STATE_SCHEMA_VERSION: u32 = 2;
     type State = LoanState2012;
     type Event = LoanEvent2012;
 

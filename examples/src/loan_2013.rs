@@ -106,6 +106,7 @@ impl EventPayload for LoanEvent2013 {
 impl Workflow for Loan2013 {
     const NAME: &'static str = "loan";
     const VERSION: &'static str = "2013";
+    const STATE_SCHEMA_VERSION: u32 = 3;
     type State = LoanState2013;
     type Event = LoanEvent2013;
 

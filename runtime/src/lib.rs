@@ -85,7 +85,8 @@ pub use migration::{ConversionError, IdentityMigration, SourceLocation, StateMig
 pub use process::Process;
 pub use process_registry::{ProcessRegistry, RegistryKey};
 pub use registry::{
-    Migration, MigrationRegistry, MigrationRegistryBuilder, Problem, RegistryError, Route, Standing,
+    Definition, Migration, MigrationRegistry, MigrationRegistryBuilder, Problem,
+    RegistryError, Route, Standing,
 };
 #[cfg(feature = "tokio")]
 pub use run::{

@@ -106,6 +106,7 @@ impl fmt::Display for SourceLocation {
 /// # }
 /// # impl Workflow for OrderV2 {
 /// #     const NAME: &'static str = "order"; const VERSION: &'static str = "v2";
+/// #     const STATE_SCHEMA_VERSION: u32 = 2;
 /// #     type State = StateV2; type Event = OrderEvent;
 /// #     fn apply(s: StateV2, _: &OrderEvent) -> StateV2 { s }
 /// # }
@@ -258,5 +259,9 @@ impl<W: Workflow> StateMigration for IdentityMigration<W> {
 
     fn migrate(&self, state: W::State) -> Result<W::State, ConversionError> {
         Ok(state)
+    }
+
+    fn details(&self) -> Details {
+        Details::new().identity()
     }
 }

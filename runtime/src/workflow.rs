@@ -87,7 +87,8 @@ pub trait Workflow: Send + Sync + 'static {
     const VERSION: &'static str;
 
     /// The version of the state's serialized layout. A snapshot of another one
-    /// is not read but replayed.
+    /// is not read but replayed. Versions of one workflow whose states are of
+    /// different types need different ones.
     const STATE_SCHEMA_VERSION: u32 = 1;
 
     /// What the events of a process add up to.

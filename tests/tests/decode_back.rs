@@ -89,6 +89,7 @@ macro_rules! orders {
         impl Workflow for $name {
             const NAME: &'static str = $workflow;
             const VERSION: &'static str = $version;
+            const STATE_SCHEMA_VERSION: u32 = 2;
             type State = $state;
             type Event = OrderEvent;
 

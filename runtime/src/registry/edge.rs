@@ -1,228 +1,22 @@
 //! One migration in a registry, with its types erased.
 
-use std::any::{Any, TypeId};
+use std::any::TypeId;
 use std::collections::HashMap;
 use std::fmt;
 use std::marker::PhantomData;
+use std::panic::Location;
 use std::sync::Arc;
 
+use serde::Serialize;
 use serde::de::DeserializeOwned;
-use serde::{Deserialize, Serialize};
 
 use crate::fingerprint::Fingerprint;
-use crate::fold::{AnyState, Fold, Folding};
 use crate::id::WorkflowId;
-use crate::migration::{ConversionError, SourceLocation, StateMigration};
+use crate::migration::{SourceLocation, StateMigration};
+use crate::registry::details::{Details, Identity};
+use crate::registry::place::Place;
+use crate::registry::step::{Decoder, Step, TypeRef, Typed};
 use crate::workflow::Workflow;
-
-/// A type, by identity and by name.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct TypeRef {
-    pub(crate) id: TypeId,
-    pub(crate) name: &'static str,
-}
-
-impl TypeRef {
-    pub(crate) fn of<T: 'static>() -> Self {
-        Self {
-            id: TypeId::of::<T>(),
-            name: std::any::type_name::<T>(),
-        }
-    }
-}
-
-/// Reads a state whose type is not known here from raw JSON.
-#[doc(hidden)]
-#[derive(Debug, Clone, Copy)]
-pub struct Decoder {
-    decode: fn(&str) -> Result<AnyState, serde_json::Error>,
-}
-
-impl Decoder {
-    /// The decoder of a state.
-    ///
-    /// `DeserializeOwned` is asked for nowhere here: which types have it can
-    /// depend on lifetimes, of which the compiler knows nothing yet when it
-    /// chooses a method. Nothing can be borrowed from a reader, so one lifetime
-    /// is as good as all.
-    pub(crate) fn of<S: Deserialize<'static> + Send + 'static>() -> Self {
-        Self {
-            decode: |json| {
-                let mut reader = serde_json::Deserializer::from_reader(json.as_bytes());
-                let state = S::deserialize(&mut reader)?;
-                reader.end()?;
-                Ok(Box::new(state))
-            },
-        }
-    }
-}
-
-/// What the runner needs of a migration.
-pub(crate) trait Step: Send + Sync {
-    /// A fold of the source version.
-    fn fold(&self) -> Box<dyn Fold>;
-    /// Converts a state of the source version into one of the target version.
-    fn convert(&self, state: AnyState) -> Result<AnyState, ConversionError>;
-    /// Serializes a state of the target version, and appends it.
-    fn encode(&self, state: &AnyState, out: &mut Vec<u8>) -> Result<(), serde_json::Error>;
-    /// Whether a process in this state of the target version is over.
-    fn is_finished(&self, state: &AnyState) -> bool;
-}
-
-struct Typed<M>(M);
-
-impl<M: StateMigration> Step for Typed<M>
-where
-    <M::FromWorkflow as Workflow>::State: DeserializeOwned,
-    <M::ToWorkflow as Workflow>::State: Serialize,
-{
-    fn fold(&self) -> Box<dyn Fold> {
-        Box::new(Folding::<M::FromWorkflow>::new())
-    }
-
-    fn convert(&self, state: AnyState) -> Result<AnyState, ConversionError> {
-        // Validation joins hops only where the types are the same.
-        match state.downcast::<<M::FromWorkflow as Workflow>::State>() {
-            Ok(state) => self.0.migrate(*state).map(|new| Box::new(new) as AnyState),
-            Err(_) => Err(ConversionError::new(
-                "a bug in state-migration: a hop was given a state of another type",
-            )),
-        }
-    }
-
-    fn encode(&self, state: &AnyState, out: &mut Vec<u8>) -> Result<(), serde_json::Error> {
-        match downcast::<M>(state) {
-            Some(state) => serde_json::to_writer(out, state),
-            None => Err(serde::ser::Error::custom(
-                "a bug in state-migration: a hop was given a state of another type",
-            )),
-        }
-    }
-
-    fn is_finished(&self, state: &AnyState) -> bool {
-        downcast::<M>(state).is_some_and(<M::ToWorkflow as Workflow>::is_finished)
-    }
-}
-
-fn downcast<M: StateMigration>(state: &AnyState) -> Option<&<M::ToWorkflow as Workflow>::State> {
-    (state.as_ref() as &dyn Any).downcast_ref()
-}
-
-/// What a migration says of itself beside its types. By hand there is nothing
-/// to say.
-#[doc(hidden)]
-#[derive(Debug, Clone, Copy, Default)]
-pub struct Details {
-    note: Option<&'static str>,
-    undo: bool,
-    detached: bool,
-    identity: bool,
-}
-
-impl Details {
-    /// Nothing.
-    #[must_use]
-    pub const fn new() -> Self {
-        Self {
-            note: None,
-            undo: false,
-            detached: false,
-            identity: false,
-        }
-    }
-
-    /// A text for plan and history.
-    #[must_use]
-    pub const fn note(self, note: &'static str) -> Self {
-        Self {
-            note: Some(note),
-            ..self
-        }
-    }
-
-    /// It leads back, from a version to an earlier one.
-    #[must_use]
-    pub const fn undo(self) -> Self {
-        Self { undo: true, ..self }
-    }
-
-    /// It is in a crate that owns neither workflow, so that coherence does not
-    /// see a second one.
-    #[must_use]
-    pub const fn detached(self) -> Self {
-        Self {
-            detached: true,
-            ..self
-        }
-    }
-
-    /// It changes nothing but the version.
-    const fn identity(self) -> Self {
-        Self {
-            identity: true,
-            ..self
-        }
-    }
-
-    /// Whether it leads back.
-    #[must_use]
-    pub const fn is_undo(&self) -> bool {
-        self.undo
-    }
-
-    /// Whether coherence does not see it.
-    #[must_use]
-    pub const fn is_detached(&self) -> bool {
-        self.detached
-    }
-}
-
-/// Two versions that share a state.
-struct Identity<A, B> {
-    defined_at: SourceLocation,
-    details: Details,
-    workflows: PhantomData<fn() -> (A, B)>,
-}
-
-impl<A, B> StateMigration for Identity<A, B>
-where
-    A: Workflow,
-    B: Workflow<State = A::State>,
-    A::State: DeserializeOwned,
-{
-    type FromWorkflow = A;
-    type ToWorkflow = B;
-
-    fn source_workflow_id(&self) -> &WorkflowId {
-        const { &WorkflowId::of::<A>() }
-    }
-
-    fn target_workflow_id(&self) -> &WorkflowId {
-        const { &WorkflowId::of::<B>() }
-    }
-
-    fn migrate(&self, state: A::State) -> Result<A::State, ConversionError> {
-        Ok(state)
-    }
-
-    fn fingerprint(&self) -> Fingerprint {
-        // Of no function, but known all the same: that of one that is written
-        // in its place later is another.
-        Fingerprint::of_bytes(b"identity")
-    }
-
-    fn defined_at(&self) -> Option<SourceLocation> {
-        Some(self.defined_at)
-    }
-
-    fn details(&self) -> Details {
-        self.details.identity()
-    }
-
-    fn decoder(&self) -> Option<Decoder> {
-        Some(Decoder::of::<A::State>())
-    }
-}
 
 /// A migration in a [`MigrationRegistry`](crate::MigrationRegistry): one edge
 /// between two versions of a workflow.
@@ -232,6 +26,8 @@ pub struct Migration {
     target: WorkflowId,
     fingerprint: Fingerprint,
     defined_at: Option<SourceLocation>,
+    /// Where it is written, as far as that is known.
+    place: Place,
     details: Details,
     pub(crate) source_schema_version: u32,
     target_schema_version: u32,
@@ -240,7 +36,7 @@ pub struct Migration {
     pub(crate) same_workflow_type: bool,
     pub(crate) source_state: TypeRef,
     pub(crate) target_state: TypeRef,
-    source_decoder: Decoder,
+    pub(crate) source_decoder: Decoder,
     /// `None` where it is not known that a state of the target version can be
     /// deserialized, which a migration does not need.
     target_decoder: Option<Decoder>,
@@ -259,6 +55,9 @@ impl Migration {
             target: migration.target_workflow_id().clone(),
             fingerprint: migration.fingerprint(),
             defined_at: migration.defined_at(),
+            place: migration
+                .defined_at()
+                .map_or_else(Place::of_type::<M>, Place::Code),
             details: migration.details(),
             source_schema_version: M::FromWorkflow::STATE_SCHEMA_VERSION,
             target_schema_version: M::ToWorkflow::STATE_SCHEMA_VERSION,
@@ -286,6 +85,12 @@ impl Migration {
             details,
             workflows: PhantomData,
         })
+    }
+
+    /// Says where a migration by hand was added to a registry.
+    pub(crate) fn added_at(mut self, caller: &'static Location<'static>) -> Self {
+        self.place = self.place.added_at(caller);
+        self
     }
 
     /// The version that processes stand at.
@@ -324,6 +129,12 @@ impl Migration {
         self.details.undo
     }
 
+    /// Whether it changes nothing but the version: the two share a state.
+    #[must_use]
+    pub fn is_identity(&self) -> bool {
+        self.details.identity
+    }
+
     /// Whether it is in a crate that owns neither workflow.
     #[must_use]
     pub fn is_detached(&self) -> bool {
@@ -342,14 +153,34 @@ impl Migration {
         self.target_schema_version
     }
 
+    /// How a state of the target version is read, if that is known.
+    pub(crate) fn target_decoder(&self) -> Option<Decoder> {
+        self.target_decoder
+    }
+
     /// Deserializes a state of the target version and serializes it again;
     /// `None` where no decoder is known.
+    #[cfg_attr(not(feature = "tokio"), allow(dead_code))]
     pub(crate) fn decode_back(&self, json: &str) -> Option<Result<Vec<u8>, serde_json::Error>> {
         let decoder = self.target_decoder?;
-        Some((decoder.decode)(json).and_then(|state| {
+        Some(decoder.decode(json.as_bytes()).and_then(|state| {
             let mut again = Vec::with_capacity(json.len());
             self.step.encode(&state, &mut again).map(|()| again)
         }))
+    }
+
+    pub(crate) fn place(&self) -> Place {
+        self.place
+    }
+
+    /// With where it is written, also if that is by hand.
+    pub(crate) fn described(&self) -> String {
+        format!("{} by {}", self.short_name(), self.place)
+    }
+
+    /// Of two of one source and target, the order is that of where they are written.
+    pub(crate) fn cmp_by_place(&self, other: &Self) -> std::cmp::Ordering {
+        (&self.source, &self.target, self.place).cmp(&(&other.source, &other.target, other.place))
     }
 
     /// As in [`MigrationRegistry::expect`](crate::MigrationRegistry::expect): `order@v1->v2`.

@@ -3,8 +3,20 @@
 
 use crate::id::WorkflowId;
 use crate::migration::SourceLocation;
-use crate::registry::edge::{Migration, TypeRef};
+use crate::registry::edge::Migration;
+use crate::registry::place::Place;
+use crate::registry::step::TypeRef;
 use crate::workflow::Workflow;
+
+/// All that the linker saw, in whatever order.
+pub(super) fn all() -> (Vec<Migration>, Vec<VersionRegistration>) {
+    let migrations = inventory::iter::<Registration>.into_iter();
+    let versions = inventory::iter::<VersionRegistration>.into_iter();
+    (
+        migrations.map(Registration::migration).collect(),
+        versions.cloned().collect(),
+    )
+}
 
 /// A migration that is linked into the program.
 #[doc(hidden)]
@@ -19,7 +31,7 @@ impl Registration {
         Self { migration }
     }
 
-    pub(crate) fn migration(&self) -> Migration {
+    fn migration(&self) -> Migration {
         (self.migration)()
     }
 }
@@ -32,8 +44,8 @@ inventory::collect!(Registration);
 pub struct VersionRegistration {
     pub(crate) id: WorkflowId,
     pub(crate) schema_version: u32,
-    pub(crate) state: fn() -> TypeRef,
-    pub(crate) defined_at: SourceLocation,
+    state: fn() -> TypeRef,
+    pub(crate) place: Place,
     /// Why processes stay there, if that is decided.
     pub(crate) stays: Option<&'static str>,
 }
@@ -42,13 +54,7 @@ impl VersionRegistration {
     /// A workflow.
     #[must_use]
     pub const fn workflow<W: Workflow>(defined_at: SourceLocation) -> Self {
-        Self {
-            id: WorkflowId::of::<W>(),
-            schema_version: W::STATE_SCHEMA_VERSION,
-            state: TypeRef::of::<W::State>,
-            defined_at,
-            stays: None,
-        }
+        Self::at::<W>(Place::Code(defined_at))
     }
 
     /// A workflow whose processes stay where they are, and why.
@@ -57,9 +63,26 @@ impl VersionRegistration {
         reason: &'static str,
         defined_at: SourceLocation,
     ) -> Self {
-        let mut version = Self::workflow::<W>(defined_at);
-        version.stays = Some(reason);
-        version
+        Self::workflow::<W>(defined_at).staying(reason)
+    }
+
+    pub(crate) const fn at<W: Workflow>(place: Place) -> Self {
+        Self {
+            id: WorkflowId::of::<W>(),
+            schema_version: W::STATE_SCHEMA_VERSION,
+            state: TypeRef::of::<W::State>,
+            place,
+            stays: None,
+        }
+    }
+
+    pub(crate) const fn staying(mut self, reason: &'static str) -> Self {
+        self.stays = Some(reason);
+        self
+    }
+
+    pub(crate) fn state(&self) -> TypeRef {
+        (self.state)()
     }
 }
 

@@ -3,24 +3,31 @@
 //! A registry is valid when it exists: every problem is found, and all are
 //! reported at once, before any process is looked at.
 
+mod details;
 mod edge;
 mod linked;
+mod place;
 mod problem;
 mod route;
+mod step;
 mod validate;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::panic::Location;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-pub use edge::{Decoder, Details, Migration};
+pub use details::Details;
+pub use edge::Migration;
 pub use linked::{Registration, VersionRegistration};
-pub use problem::{Problem, RegistryError};
+pub use problem::{Definition, Problem, RegistryError};
 pub use route::{Route, Standing};
+pub use step::Decoder;
 
 use crate::id::WorkflowId;
 use crate::migration::StateMigration;
+use crate::registry::place::Place;
 use crate::workflow::Workflow;
 
 /// All migrations that a program knows, valid and sorted by name and version.
@@ -40,6 +47,7 @@ use crate::workflow::Workflow;
 /// # }
 /// # impl Workflow for OrderV2 {
 /// #     const NAME: &'static str = "order"; const VERSION: &'static str = "v2";
+/// #     const STATE_SCHEMA_VERSION: u32 = 2;
 /// #     type State = StateV2; type Event = OrderEvent;
 /// #     fn apply(s: StateV2, _: &OrderEvent) -> StateV2 { s }
 /// # }
@@ -60,9 +68,14 @@ use crate::workflow::Workflow;
 #[derive(Debug, Clone)]
 pub struct MigrationRegistry {
     migrations: Vec<Migration>,
+    /// Those that lead back; no route goes over them.
+    undos: Vec<Migration>,
     /// For each version that a migration leads from, which migration that is.
     by_source: BTreeMap<WorkflowId, usize>,
-    /// For each name, the version that no migration leads from.
+    /// Every version that is known, with why its processes stay there, if that
+    /// is decided.
+    versions: BTreeMap<WorkflowId, Option<&'static str>>,
+    /// For each name that has migrations, its latest version.
     newest: BTreeMap<String, WorkflowId>,
 }
 
@@ -79,16 +92,40 @@ impl MigrationRegistry {
     /// ```
     ///
     /// # Errors
-    /// Nothing is linked, or the migrations do not fit together.
+    /// Nothing is linked, or the migrations do not fit together; the error lists
+    /// all problems, with the function, the file and the line of each migration
+    /// that has a part in one.
     pub fn linked() -> Result<Self, RegistryError> {
-        let migrations: Vec<Migration> = inventory::iter::<Registration>
-            .into_iter()
-            .map(Registration::migration)
-            .collect();
-        if migrations.is_empty() {
+        let (migrations, versions) = linked::all();
+        if migrations.is_empty() && versions.is_empty() {
             return Err(RegistryError::new(vec![Problem::NothingLinked]));
         }
-        Self::new(migrations)
+        Self::new(migrations, versions)
+    }
+
+    /// The [linked](Self::linked) registry, for a test of a program's own:
+    /// everything that is linked fits together, and of every version that is
+    /// known it is decided where its processes go.
+    ///
+    /// ```should_panic
+    /// # use state_migration::MigrationRegistry;
+    /// // In a crate where nothing is linked, or with the first mistake:
+    /// MigrationRegistry::assert_complete();
+    /// ```
+    ///
+    /// A test sees what is linked into the test: name the crates of the
+    /// program in it, or have one crate that names them all.
+    ///
+    /// # Panics
+    /// It is not so; the message lists all problems.
+    #[track_caller]
+    // A panic is how a test fails.
+    #[allow(clippy::panic, clippy::must_use_candidate)]
+    pub fn assert_complete() -> Self {
+        match Self::linked() {
+            Ok(registry) => registry,
+            Err(error) => panic!("{error}"),
+        }
     }
 
     /// A registry of migrations that are named one by one.
@@ -99,23 +136,19 @@ impl MigrationRegistry {
     /// A registry of one migration.
     #[cfg_attr(not(feature = "tokio"), allow(dead_code))]
     pub(crate) fn of(migration: Migration) -> Result<Self, RegistryError> {
-        Self::new(vec![migration])
+        Self::new(vec![migration], Vec::new())
     }
 
-    fn new(mut migrations: Vec<Migration>) -> Result<Self, RegistryError> {
-        migrations.sort_by(|a, b| {
-            (
-                a.source(),
-                a.target(),
-                a.defined_at().map(|at| (at.file, at.line)),
-            )
-                .cmp(&(
-                    b.source(),
-                    b.target(),
-                    b.defined_at().map(|at| (at.file, at.line)),
-                ))
-        });
-        let problems = validate::problems(&migrations);
+    fn new(
+        migrations: Vec<Migration>,
+        mut registered: Vec<VersionRegistration>,
+    ) -> Result<Self, RegistryError> {
+        let (mut undos, mut migrations): (Vec<_>, Vec<_>) =
+            migrations.into_iter().partition(Migration::is_undo);
+        migrations.sort_by(Migration::cmp_by_place);
+        undos.sort_by(Migration::cmp_by_place);
+        registered.sort_by(|a, b| (&a.id, a.place).cmp(&(&b.id, b.place)));
+        let problems = validate::problems(&migrations, &undos, &registered);
         if !problems.is_empty() {
             return Err(RegistryError::new(problems));
         }
@@ -125,15 +158,27 @@ impl MigrationRegistry {
             .enumerate()
             .map(|(index, migration)| (migration.source().clone(), index))
             .collect();
-        let newest = migrations
+        let mut versions: BTreeMap<WorkflowId, Option<&'static str>> = migrations
             .iter()
-            .map(Migration::target)
-            .filter(|target| !by_source.contains_key(target))
-            .map(|target| (target.name().to_owned(), target.clone()))
+            .flat_map(|migration| [migration.source(), migration.target()])
+            .map(|id| (id.clone(), None))
+            .collect();
+        for version in registered {
+            let stays = versions.entry(version.id).or_default();
+            *stays = stays.or(version.stays);
+        }
+        let migrated: BTreeSet<&str> = migrations.iter().map(|m| m.source().name()).collect();
+        let newest = versions
+            .keys()
+            .filter(|id| migrated.contains(id.name()) && !by_source.contains_key(id))
+            // In the order of versions, so that the latest is what remains.
+            .map(|id| (id.name().to_owned(), id.clone()))
             .collect();
         Ok(Self {
             migrations,
+            undos,
             by_source,
+            versions,
             newest,
         })
     }
@@ -147,13 +192,17 @@ impl MigrationRegistry {
         self,
         migrations: impl IntoIterator<Item = &'a str>,
     ) -> Result<Self, RegistryError> {
-        let known: BTreeSet<String> = self.migrations.iter().map(Migration::short_name).collect();
+        let known: BTreeMap<String, &Migration> = self
+            .migrations
+            .iter()
+            .map(|migration| (migration.short_name(), migration))
+            .collect();
         let problems: Vec<Problem> = migrations
             .into_iter()
-            .filter(|wanted| !known.contains(*wanted))
+            .filter(|wanted| !known.contains_key(*wanted))
             .map(|wanted| Problem::NotLinked {
                 expected: wanted.to_owned(),
-                known: known.iter().cloned().collect(),
+                known: known.values().map(|known| known.described()).collect(),
             })
             .collect();
         if problems.is_empty() {
@@ -169,12 +218,30 @@ impl MigrationRegistry {
         &self.migrations
     }
 
+    /// The migrations that lead back, sorted likewise. No route goes over them,
+    /// and no run takes one.
+    #[must_use]
+    pub fn undos(&self) -> &[Migration] {
+        &self.undos
+    }
+
+    /// Every version that a migration or a registration names, sorted.
+    pub fn versions(&self) -> impl Iterator<Item = &WorkflowId> {
+        self.versions.keys()
+    }
+
+    /// Why the processes of a version stay there, if that is decided.
+    #[must_use]
+    pub fn stays(&self, at: &WorkflowId) -> Option<&'static str> {
+        self.versions.get(at).copied().flatten()
+    }
+
     /// The names of the workflows that have migrations, sorted.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         self.newest.keys().map(String::as_str)
     }
 
-    /// The version that all migrations of a workflow lead to.
+    /// The latest version of a workflow that has migrations.
     #[must_use]
     pub fn newest(&self, name: &str) -> Option<&WorkflowId> {
         self.newest.get(name)
@@ -189,13 +256,17 @@ impl MigrationRegistry {
         if newest == at {
             return Standing::Newest;
         }
-        let mut hops = Vec::new();
-        let mut here = at;
-        while let Some(&index) = self.by_source.get(here) {
-            hops.push(self.migrations[index].clone());
-            here = self.migrations[index].target();
+        if self.stays(at).is_some() {
+            return Standing::Stays;
         }
+        let hops = self.hops_from(at).cloned().collect();
         Route::new(hops).map_or(Standing::NoRoute, Standing::Behind)
+    }
+
+    /// The migrations from a version on, in order.
+    fn hops_from(&self, at: &WorkflowId) -> impl Iterator<Item = &Migration> {
+        let next = |at: &WorkflowId| Some(&self.migrations[*self.by_source.get(at)?]);
+        std::iter::successors(next(at), move |hop| next(hop.target()))
     }
 
     /// The routes from every version that a migration leads from.
@@ -209,29 +280,49 @@ impl MigrationRegistry {
     }
 }
 
-/// Collects migrations for a [`MigrationRegistry`].
+/// Collects migrations and versions for a [`MigrationRegistry`].
 #[derive(Debug, Default)]
 #[must_use]
 pub struct MigrationRegistryBuilder {
     migrations: Vec<Migration>,
+    versions: Vec<VersionRegistration>,
 }
 
 impl MigrationRegistryBuilder {
     /// Adds a migration.
+    #[track_caller]
     pub fn with<M: StateMigration>(mut self, migration: M) -> Self
     where
         <M::FromWorkflow as Workflow>::State: DeserializeOwned,
         <M::ToWorkflow as Workflow>::State: Serialize,
     {
-        self.migrations.push(Migration::of(migration));
+        let migration = Migration::of(migration).added_at(Location::caller());
+        self.migrations.push(migration);
         self
     }
 
-    /// Checks that the migrations fit together.
+    /// Makes a version known that no migration names.
+    #[track_caller]
+    pub fn version<W: Workflow>(mut self) -> Self {
+        let place = Place::of_type::<W>().added_at(Location::caller());
+        self.versions.push(VersionRegistration::at::<W>(place));
+        self
+    }
+
+    /// Decides that the processes of a version stay there, and why.
+    #[track_caller]
+    pub fn no_migration<W: Workflow>(mut self, reason: &'static str) -> Self {
+        let place = Place::of_type::<W>().added_at(Location::caller());
+        self.versions
+            .push(VersionRegistration::at::<W>(place).staying(reason));
+        self
+    }
+
+    /// Checks that all of it fits together.
     ///
     /// # Errors
-    /// They do not; the error lists all problems.
+    /// It does not; the error lists all problems.
     pub fn build(self) -> Result<MigrationRegistry, RegistryError> {
-        MigrationRegistry::new(self.migrations)
+        MigrationRegistry::new(self.migrations, self.versions)
     }
 }

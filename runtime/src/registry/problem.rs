@@ -44,6 +44,28 @@ pub enum Problem {
         /// The workflow's migrations.
         migrations: Vec<String>,
     },
+    /// A version that is not the newest, from which no migration leads, and of
+    /// which nobody decided that its processes stay there.
+    Undecided {
+        /// The version.
+        version: WorkflowId,
+        /// What names it.
+        named_by: Vec<String>,
+        /// The newest version.
+        newest: WorkflowId,
+        /// What names that.
+        newest_named_by: Vec<String>,
+    },
+    /// A migration leads from a version of which it was decided that its
+    /// processes stay there.
+    Contradiction {
+        /// The version.
+        version: WorkflowId,
+        /// Where it was decided.
+        decided_by: String,
+        /// The migrations, with where they are written.
+        migrations: Vec<String>,
+    },
     /// Source and target are versions of different workflows.
     DifferentNames {
         /// The migration.
@@ -52,6 +74,23 @@ pub enum Problem {
     /// Source and target are the same version.
     SameVersion {
         /// The migration.
+        migration: String,
+    },
+    /// A migration does not lead to a later version.
+    NotAscending {
+        /// The migration.
+        migration: String,
+    },
+    /// An undo does not lead to an earlier version.
+    UndoAscends {
+        /// The undo.
+        undo: String,
+    },
+    /// No migration leads the way that an undo leads back.
+    NothingToUndo {
+        /// The undo.
+        undo: String,
+        /// The migration that there would have to be.
         migration: String,
     },
     /// The ids that a migration gives are not those of its workflow types.
@@ -70,6 +109,36 @@ pub enum Problem {
         /// The migration after, and the type that it takes.
         takes: (String, String),
     },
+    /// A version is said to have different states, or different
+    /// `STATE_SCHEMA_VERSION`s, in different places.
+    SeveralDefinitions {
+        /// The version.
+        version: WorkflowId,
+        /// What is said, and where.
+        definitions: Vec<Definition>,
+    },
+    /// Versions of one workflow have different states, and the same
+    /// `STATE_SCHEMA_VERSION`.
+    SharedSchemaVersion {
+        /// What they share.
+        schema_version: u32,
+        /// The versions.
+        definitions: Vec<Definition>,
+    },
+}
+
+/// What a migration or a registration says of a version.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Definition {
+    /// The version.
+    pub version: WorkflowId,
+    /// The type of its state.
+    pub state: String,
+    /// Its `STATE_SCHEMA_VERSION`.
+    pub schema_version: u32,
+    /// Which migration or registration says so, and where it is written.
+    pub by: String,
 }
 
 impl fmt::Display for Problem {
@@ -116,7 +185,7 @@ impl fmt::Display for Problem {
                 migrations,
             } => write!(
                 f,
-                "the migrations of {name} end at {}, so none of these is the newest version: {}; add the migration between them",
+                "the migrations of {name} end at {}, so none of these is the newest version: {}; add the migration between them, or say with `no_migration!` why processes stay",
                 ends.join(" and at "),
                 migrations.join(", ")
             ),
@@ -127,7 +196,7 @@ impl fmt::Display for Problem {
                 )
             }
             Self::SameVersion { migration } => {
-                write!(f, "{migration} leads from a version to itself")
+                write!(f, "{migration} leads from a version to itself; remove it")
             }
             Self::WrongIds {
                 migration,
@@ -136,12 +205,12 @@ impl fmt::Display for Problem {
                 if from == to {
                     write!(
                         f,
-                        "{migration} is between two versions that share a state, but neither is {from}, the version of its workflow type"
+                        "{migration} is between two versions that share a state, but neither is {from}, the version of its workflow type; give it the id of that type"
                     )
                 } else {
                     write!(
                         f,
-                        "{migration} gives ids that are not those of its workflow types, {from} and {to}"
+                        "{migration} gives ids that are not those of its workflow types, {from} and {to}; give it those"
                     )
                 }
             }
@@ -154,6 +223,74 @@ impl fmt::Display for Problem {
                 "at {at}, {} produces a `{}` and {} takes a `{}`; both must be the same type",
                 produces.0, produces.1, takes.0, takes.1
             ),
+            Self::Undecided {
+                version,
+                named_by,
+                newest,
+                newest_named_by,
+            } => write!(
+                f,
+                "no migration leads from {version}, though {newest} is newer; {version} is named by {}, and {newest} by {}; add the migration, name its crate with `use my_migrations as _;` if there is one, or say with `no_migration!` why processes stay",
+                named_by.join(" and "),
+                newest_named_by.join(" and ")
+            ),
+            Self::Contradiction {
+                version,
+                decided_by,
+                migrations,
+            } => write!(
+                f,
+                "{decided_by} says that {version} needs no migration, but from it leads {}; remove one of them",
+                migrations.join(" and ")
+            ),
+            Self::NotAscending { migration } => write!(
+                f,
+                "{migration} does not lead to a later version; exchange its ends, or make it an `undo`"
+            ),
+            Self::UndoAscends { undo } => write!(
+                f,
+                "the undo {undo} does not lead to an earlier version; exchange its ends, or remove `undo`"
+            ),
+            Self::NothingToUndo { undo, migration } => write!(
+                f,
+                "the undo {undo} has nothing to undo, because there is no migration {migration}; add that, name its crate with `use my_migrations as _;`, or remove the undo"
+            ),
+            Self::SeveralDefinitions {
+                version,
+                definitions,
+            } => {
+                write!(f, "{version} is defined more than once: ")?;
+                for (n, definition) in definitions.iter().enumerate() {
+                    let Definition {
+                        state,
+                        schema_version,
+                        by,
+                        ..
+                    } = definition;
+                    let and = if n > 0 { ", and " } else { "" };
+                    write!(
+                        f,
+                        "{and}as a `{state}` with STATE_SCHEMA_VERSION {schema_version} in {by}"
+                    )?;
+                }
+                write!(f, "; let all of them name one workflow type")
+            }
+            Self::SharedSchemaVersion {
+                schema_version,
+                definitions,
+            } => {
+                for (n, definition) in definitions.iter().enumerate() {
+                    let Definition {
+                        version, state, by, ..
+                    } = definition;
+                    let and = if n > 0 { " and " } else { "" };
+                    write!(f, "{and}{version}, a `{state}` in {by},")?;
+                }
+                write!(
+                    f,
+                    " have different states but the same STATE_SCHEMA_VERSION, {schema_version}; give each state its own"
+                )
+            }
         }
     }
 }

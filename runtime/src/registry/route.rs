@@ -67,6 +67,8 @@ pub enum Standing {
     Behind(Route),
     /// It stands at the newest version.
     Newest,
+    /// It is decided that processes at this version stay there.
+    Stays,
     /// Its workflow has migrations, but none leads from this version, and it
     /// is not the newest: an error.
     NoRoute,

@@ -233,7 +233,7 @@ async fn migrate(run: &Run, stores: &Stores<'_>, stream: &StreamId) -> (Outcome,
         }
         let route = match run.migrations.standing(&head.workflow_id) {
             Standing::OtherWorkflow => return (Outcome::OtherWorkflow, warnings),
-            Standing::Newest => {
+            Standing::Newest | Standing::Stays => {
                 let repaired = tell(stores, stream, &head, &mut warnings).await;
                 return (Outcome::AlreadyThere { repaired }, warnings);
             }

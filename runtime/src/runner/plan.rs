@@ -31,7 +31,7 @@ pub(super) async fn present(run: &Run, store: &Store) -> Result<Present, Error> 
             match run.migrations.standing(&version) {
                 Standing::Behind(_) => present.sources.push(version),
                 Standing::NoRoute => present.strays.push(version),
-                Standing::Newest | Standing::OtherWorkflow => {}
+                Standing::Newest | Standing::Stays | Standing::OtherWorkflow => {}
             }
         }
     }
@@ -71,7 +71,7 @@ pub(super) async fn count_all(
                 }
                 Ok(Some(head)) => match run.migrations.standing(&head.workflow_id) {
                     Standing::OtherWorkflow => report.skip(|s| s.other_workflow += 1),
-                    Standing::Newest => {
+                    Standing::Newest | Standing::Stays => {
                         report.skip(|s| s.already_there += 1);
                         if let Some(registry) = elsewhere {
                             registry_update::compare(registry, stream, &head, report).await;

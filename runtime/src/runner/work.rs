@@ -182,7 +182,7 @@ impl Work {
     ) -> Result<SkippedBy, MigrationError> {
         let mut skipped = SkippedBy::default();
         match self.migrations.standing(version) {
-            Standing::Newest => skipped.already_there = 1,
+            Standing::Newest | Standing::Stays => skipped.already_there = 1,
             Standing::OtherWorkflow => skipped.other_workflow = 1,
             Standing::Behind(_) => skipped.not_selected = 1,
             Standing::NoRoute => {

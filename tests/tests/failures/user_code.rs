@@ -114,6 +114,7 @@ impl Workflow for ParcelV1 {
 impl Workflow for ParcelV2 {
     const NAME: &'static str = "parcel";
     const VERSION: &'static str = "v2";
+    const STATE_SCHEMA_VERSION: u32 = 2;
     type State = Weighed;
     type Event = ParcelEvent;
 

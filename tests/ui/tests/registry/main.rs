@@ -3,13 +3,38 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+macro_rules! workflows {
+    ($($workflow:ident = $name:literal @ $version:literal of $state:ty, $schema:literal;)*) => {$(
+        struct $workflow;
+
+        impl Workflow for $workflow {
+            const NAME: &'static str = $name;
+            const VERSION: &'static str = $version;
+            const STATE_SCHEMA_VERSION: u32 = $schema;
+            type State = $state;
+            type Event = OrderEvent;
+
+            fn apply(state: $state, _: &OrderEvent) -> $state {
+                state
+            }
+        }
+    )*};
+}
+
+mod decided;
 mod problems;
 mod routes;
+mod undo;
+mod versions;
 
 use std::marker::PhantomData;
 
 use serde::{Deserialize, Serialize};
-use state_migration::{ConversionError, StateMigration, Workflow, WorkflowId};
+use state_migration::__private::Details;
+use state_migration::{
+    ConversionError, MigrationRegistry, Problem, RegistryError, StateMigration, Workflow,
+    WorkflowId,
+};
 use state_migration_ui_tests::OrderEvent;
 
 #[derive(Debug, Default, Clone, PartialEq, Serialize, Deserialize)]
@@ -22,46 +47,32 @@ struct Cents {
     total: u64,
 }
 
-macro_rules! workflows {
-    ($($workflow:ident = $name:literal @ $version:literal of $state:ty;)*) => {$(
-        struct $workflow;
-
-        impl Workflow for $workflow {
-            const NAME: &'static str = $name;
-            const VERSION: &'static str = $version;
-            const STATE_SCHEMA_VERSION: u32 = 3;
-            type State = $state;
-            type Event = OrderEvent;
-
-            fn apply(state: $state, _: &OrderEvent) -> $state {
-                state
-            }
-        }
-    )*};
-}
-
 workflows! {
-    V1 = "order" @ "v1" of Order;
-    V2 = "order" @ "v2" of Order;
-    V3 = "order" @ "v3" of Order;
-    V4 = "order" @ "v4" of Order;
-    V9 = "order" @ "v9" of Order;
-    V10 = "order" @ "v10" of Order;
-    InCents = "order" @ "v2" of Cents;
-    Invoice1 = "invoice" @ "2025-10-01" of Order;
-    Invoice2 = "invoice" @ "2026-04-01" of Order;
-    Cart1 = "cart" @ "1" of Order;
-    Cart2 = "cart" @ "2" of Order;
-    Offer1 = "offer" @ "1" of Order;
-    Offer2 = "offer" @ "2" of Order;
-    Offer3 = "offer" @ "3" of Order;
-    Offer4 = "offer" @ "4" of Order;
+    V1 = "order" @ "v1" of Order, 3;
+    V2 = "order" @ "v2" of Order, 3;
+    InCentsUnmarked = "order" @ "v2" of Cents, 3;
+    Twice = "order" @ "v3" of Cents, 4;
+    Renumbered = "order" @ "v3" of Order, 5;
+    V3 = "order" @ "v3" of Order, 3;
+    V4 = "order" @ "v4" of Order, 3;
+    V9 = "order" @ "v9" of Order, 3;
+    V10 = "order" @ "v10" of Order, 3;
+    InCents = "order" @ "v2" of Cents, 4;
+    Invoice1 = "invoice" @ "2025-10-01" of Order, 3;
+    Invoice2 = "invoice" @ "2026-04-01" of Order, 3;
+    Cart1 = "cart" @ "1" of Order, 3;
+    Cart2 = "cart" @ "2" of Order, 3;
+    Offer1 = "offer" @ "1" of Order, 3;
+    Offer2 = "offer" @ "2" of Order, 3;
+    Offer3 = "offer" @ "3" of Order, 3;
+    Offer4 = "offer" @ "4" of Order, 3;
 }
 
 /// A migration by hand, between any two workflows, with any ids.
 struct Step<A, B> {
     source: WorkflowId,
     target: WorkflowId,
+    details: Details,
     workflows: PhantomData<fn() -> (A, B)>,
 }
 
@@ -70,10 +81,19 @@ impl<A: Workflow, B: Workflow> Step<A, B> {
         Self::with_ids(WorkflowId::of::<A>(), WorkflowId::of::<B>())
     }
 
+    /// As the key `undo` makes it.
+    fn undo() -> Self {
+        Self {
+            details: Details::new().undo(),
+            ..Self::new()
+        }
+    }
+
     fn with_ids(source: WorkflowId, target: WorkflowId) -> Self {
         Self {
             source,
             target,
+            details: Details::new(),
             workflows: PhantomData,
         }
     }
@@ -94,8 +114,54 @@ impl<A: Workflow, B: Workflow> StateMigration for Step<A, B> {
     fn migrate(&self, _: A::State) -> Result<B::State, ConversionError> {
         Ok(B::State::default())
     }
+
+    fn details(&self) -> Details {
+        self.details
+    }
 }
 
 fn order(version: &'static str) -> WorkflowId {
     WorkflowId::from_static("order", version)
+}
+
+/// The only problem of a registry, and its message, which is also that of the
+/// whole error; both without where each migration comes from.
+#[track_caller]
+fn only_problem(result: Result<MigrationRegistry, RegistryError>) -> (String, String) {
+    let error = result.expect_err("it does not fit together");
+    let [problem] = error.problems() else {
+        panic!("one mistake is one problem: {error}");
+    };
+    assert_eq!(error.to_string(), problem.to_string());
+    (
+        placeless(&format!("{problem:?}")),
+        placeless(&problem.to_string()),
+    )
+}
+
+/// A problem as [`only_problem`] gives it.
+fn shown(problem: &Problem) -> String {
+    format!("{problem:?}")
+}
+
+/// A text without where migrations by hand come from: `` by `Step<V1, V2>`
+/// (added at file:line)``. One test is about just that.
+fn placeless(text: &str) -> String {
+    let mut rest = text;
+    let mut plain = String::new();
+    while let Some((before, after)) = rest.split_once(" by `") {
+        plain.push_str(before);
+        if after.starts_with("registry::Step<") || after.starts_with("state_migration::") {
+            let (place, after) = after.split_once(')').expect("a place ends");
+            assert!(
+                place.contains(" (added at ") && place.contains(".rs:"),
+                "{place}"
+            );
+            rest = after;
+        } else {
+            plain.push_str(" by `");
+            rest = after;
+        }
+    }
+    plain + rest
 }

@@ -1,0 +1,47 @@
+//! Finds everything that is wrong with a set of migrations and versions. Pure.
+//!
+//! What is wrong by itself is left out of the rest, and so is all but the first
+//! of those migrations that lead from one version: one mistake, one problem.
+
+mod edges;
+mod versions;
+
+use std::collections::BTreeSet;
+
+use crate::registry::edge::Migration;
+use crate::registry::linked::VersionRegistration;
+use crate::registry::problem::Problem;
+
+/// All problems of migrations that are sorted by source and target, of those
+/// that lead back, and of versions that are known without any.
+pub(crate) fn problems(
+    forward: &[Migration],
+    undos: &[Migration],
+    registered: &[VersionRegistration],
+) -> Vec<Problem> {
+    let mut problems: Vec<Problem> = forward
+        .iter()
+        .chain(undos)
+        .filter_map(edges::by_itself)
+        .collect();
+    let sound = |migrations: &'_ [Migration]| -> BTreeSet<usize> {
+        (0..migrations.len())
+            .filter(|at| edges::by_itself(&migrations[*at]).is_none())
+            .collect()
+    };
+    let all: Vec<&Migration> = sound(forward).into_iter().map(|at| &forward[at]).collect();
+    let back: Vec<&Migration> = sound(undos).into_iter().map(|at| &undos[at]).collect();
+
+    let graph = edges::Graph::of(&all);
+    let mut unclear = edges::unclear_names(forward, &graph);
+    graph.several_from_one(&mut problems);
+    let on_cycles = graph.cycles(&mut problems);
+    edges::descending(&all, &on_cycles, &mut problems);
+    edges::undos(&graph, &back, &mut problems);
+    versions::contradictions(&graph, registered, &mut problems);
+    unclear.extend(on_cycles.iter().map(|id| id.name()));
+    versions::ends(&graph, &unclear, registered, &mut problems);
+    let mismatched = graph.joins(&back, &mut problems);
+    versions::definitions(&all, &back, registered, &mismatched, &mut problems);
+    problems
+}

@@ -1,0 +1,197 @@
+//! Of every version it is decided where its processes go.
+
+use state_migration::{MigrationRegistry, Problem, Standing};
+
+use crate::*;
+
+/// Where versions come from that are registered by hand.
+fn registered(text: &str) -> String {
+    let mut plain = String::new();
+    let mut rest = text;
+    while let Some((before, after)) = rest.split_once(" (added at ") {
+        let (place, after) = after.split_once(')').expect("a place ends");
+        assert!(
+            place.starts_with("tests/") && place.contains("decided.rs:"),
+            "{place}"
+        );
+        plain.push_str(before);
+        rest = after;
+    }
+    plain + rest
+}
+
+#[test]
+fn a_version_behind_a_registered_one_is_undecided() {
+    let (problem, message) = only_problem(
+        MigrationRegistry::builder()
+            .with(Step::<V1, V2>::new())
+            .version::<V3>()
+            .build(),
+    );
+    assert!(problem.starts_with("Undecided"), "{problem}");
+    assert_eq!(
+        registered(&message),
+        "no migration leads from order@v2, though order@v3 is newer; order@v2 is named by order@v1->v2, and order@v3 by `registry::V3`; add the migration, name its crate with `use my_migrations as _;` if there is one, or say with `no_migration!` why processes stay"
+    );
+}
+
+#[test]
+fn a_registered_version_behind_is_undecided() {
+    let (problem, message) = only_problem(
+        MigrationRegistry::builder()
+            .with(Step::<V2, V3>::new())
+            .version::<V1>()
+            .version::<V2>()
+            .version::<V3>()
+            .build(),
+    );
+    assert!(problem.starts_with("Undecided"), "{problem}");
+    assert_eq!(
+        registered(&message),
+        "no migration leads from order@v1, though order@v3 is newer; order@v1 is named by `registry::V1`, and order@v3 by `registry::V3` and order@v2->v3; add the migration, name its crate with `use my_migrations as _;` if there is one, or say with `no_migration!` why processes stay"
+    );
+}
+
+#[test]
+fn two_registered_versions_without_any_migration_are_undecided() {
+    let (problem, _) = only_problem(
+        MigrationRegistry::builder()
+            .version::<V9>()
+            .version::<V10>()
+            .version::<Cart1>()
+            .build(),
+    );
+    assert!(
+        problem.starts_with("Undecided { version: WorkflowId { name: \"order\", version: \"v9\""),
+        "{problem}"
+    );
+}
+
+#[test]
+fn a_version_of_which_it_is_decided_stays() {
+    let registry = MigrationRegistry::builder()
+        .with(Step::<V1, V2>::new())
+        .no_migration::<V2>("all are over by March")
+        .version::<V3>()
+        .build()
+        .unwrap();
+    assert!(matches!(
+        registry.standing(&order("v1")),
+        Standing::Behind(_)
+    ));
+    assert!(matches!(registry.standing(&order("v2")), Standing::Stays));
+    assert!(matches!(registry.standing(&order("v3")), Standing::Newest));
+    assert!(matches!(registry.standing(&order("v4")), Standing::NoRoute));
+    assert_eq!(registry.newest("order"), Some(&order("v3")));
+    assert_eq!(registry.stays(&order("v2")), Some("all are over by March"));
+    assert_eq!(registry.stays(&order("v1")), None);
+    assert_eq!(registry.stays(&order("v3")), None);
+    let versions: Vec<String> = registry.versions().map(ToString::to_string).collect();
+    assert_eq!(versions, ["order@v1", "order@v2", "order@v3"]);
+}
+
+#[test]
+fn a_decision_closes_a_gap() {
+    let registry = MigrationRegistry::builder()
+        .with(Step::<V1, V2>::new())
+        .no_migration::<V2>("they end there")
+        .with(Step::<V3, V4>::new())
+        .build()
+        .unwrap();
+    let routes: Vec<String> = registry.routes().map(|route| route.to_string()).collect();
+    assert_eq!(routes, ["order@v1 -> v2", "order@v3 -> v4"]);
+    assert_eq!(registry.newest("order"), Some(&order("v4")));
+}
+
+#[test]
+fn a_gap_before_an_undecided_version_is_two_problems() {
+    let error = MigrationRegistry::builder()
+        .with(Step::<V1, V2>::new())
+        .with(Step::<V3, V4>::new())
+        .version::<V9>()
+        .build()
+        .unwrap_err();
+    let problems: Vec<String> = error.problems().iter().map(shown).collect();
+    let [gap, undecided] = problems.as_slice() else {
+        panic!("{error}");
+    };
+    assert!(gap.starts_with("Gap"), "{gap}");
+    assert!(undecided.contains("version: WorkflowId { name: \"order\", version: \"v4\" }"));
+}
+
+#[test]
+fn a_decision_against_a_migration_that_is_there_is_refused() {
+    let (problem, message) = only_problem(
+        MigrationRegistry::builder()
+            .with(Step::<V1, V2>::new())
+            .no_migration::<V1>("nobody is there any more")
+            .build(),
+    );
+    assert!(problem.starts_with("Contradiction"), "{problem}");
+    assert_eq!(
+        registered(&message),
+        "`registry::V1` says that order@v1 needs no migration, but from it leads order@v1->v2; remove one of them"
+    );
+}
+
+#[test]
+fn a_registered_workflow_without_migrations_is_another_workflow() {
+    let registry = MigrationRegistry::builder()
+        .with(Step::<V1, V2>::new())
+        .version::<Cart1>()
+        .no_migration::<Invoice1>("it stays")
+        .version::<Invoice2>()
+        .build()
+        .unwrap();
+    assert_eq!(registry.names().collect::<Vec<_>>(), ["order"]);
+    for other in [WorkflowId::of::<Cart1>(), WorkflowId::of::<Invoice1>()] {
+        assert!(matches!(registry.standing(&other), Standing::OtherWorkflow));
+    }
+}
+
+#[test]
+fn where_a_forked_workflow_ends_is_no_second_problem() {
+    let (problem, _) = only_problem(
+        MigrationRegistry::builder()
+            .with(Step::<V1, V2>::new())
+            .with(Step::<V1, V3>::new())
+            .version::<V9>()
+            .build(),
+    );
+    assert!(problem.starts_with("Fork"), "{problem}");
+}
+
+#[test]
+fn a_migration_by_hand_that_does_not_ascend_is_refused() {
+    let (problem, message) = only_problem(
+        MigrationRegistry::builder()
+            .with(Step::<V10, V9>::new())
+            .build(),
+    );
+    assert_eq!(
+        problem,
+        shown(&Problem::NotAscending {
+            migration: "order@v10->v9".to_owned(),
+        })
+    );
+    assert_eq!(
+        message,
+        "order@v10->v9 does not lead to a later version; exchange its ends, or make it an `undo`"
+    );
+}
+
+#[test]
+fn every_migration_names_its_type_and_where_it_was_added() {
+    let line = line!() + 2;
+    let error = MigrationRegistry::builder()
+        .with(Step::<V10, V9>::new())
+        .build()
+        .unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        format!(
+            "order@v10->v9 by `registry::Step<registry::V10, registry::V9>` (added at {}:{line}) does not lead to a later version; exchange its ends, or make it an `undo`",
+            file!()
+        )
+    );
+}

@@ -1,0 +1,128 @@
+//! Migrations that lead back: what is asked of them, and that none is taken.
+
+use state_migration::{MigrationRegistry, Problem, Standing};
+
+use crate::*;
+
+#[test]
+fn an_undo_is_kept_apart_and_no_route_goes_over_it() {
+    let registry = MigrationRegistry::builder()
+        .with(Step::<V1, V2>::new())
+        .with(Step::<V2, V1>::undo())
+        .with(Step::<V2, V3>::new())
+        .build()
+        .unwrap();
+    let shown: Vec<String> = registry.undos().iter().map(ToString::to_string).collect();
+    assert_eq!(shown, ["order@v2->v1"]);
+    assert!(registry.undos()[0].is_undo());
+    assert_eq!(registry.migrations().len(), 2);
+    assert!(registry.migrations().iter().all(|m| !m.is_undo()));
+    let routes: Vec<String> = registry.routes().map(|route| route.to_string()).collect();
+    assert_eq!(routes, ["order@v1 -> v2 -> v3", "order@v2 -> v3"]);
+    assert!(matches!(registry.standing(&order("v3")), Standing::Newest));
+    assert!(registry.expect(["order@v2->v1"]).is_err());
+}
+
+#[test]
+fn an_undo_without_its_migration_is_refused() {
+    let (problem, message) = only_problem(
+        MigrationRegistry::builder()
+            .with(Step::<V1, V2>::new())
+            .with(Step::<V2, V3>::new())
+            .with(Step::<V3, V1>::undo())
+            .build(),
+    );
+    assert_eq!(
+        problem,
+        shown(&Problem::NothingToUndo {
+            undo: "order@v3->v1".to_owned(),
+            migration: "order@v1->v3".to_owned(),
+        })
+    );
+    assert_eq!(
+        message,
+        "the undo order@v3->v1 has nothing to undo, because there is no migration order@v1->v3; add that, name its crate with `use my_migrations as _;`, or remove the undo"
+    );
+}
+
+#[test]
+fn an_undo_that_leads_forward_is_refused() {
+    let (problem, message) = only_problem(
+        MigrationRegistry::builder()
+            .with(Step::<V1, V2>::undo())
+            .build(),
+    );
+    assert_eq!(
+        problem,
+        shown(&Problem::UndoAscends {
+            undo: "order@v1->v2".to_owned(),
+        })
+    );
+    assert_eq!(
+        message,
+        "the undo order@v1->v2 does not lead to an earlier version; exchange its ends, or remove `undo`"
+    );
+}
+
+#[test]
+fn two_undos_of_one_migration_are_refused() {
+    let (problem, _) = only_problem(
+        MigrationRegistry::builder()
+            .with(Step::<V1, V2>::new())
+            .with(Step::<V2, V1>::undo())
+            .with(Step::<V2, V1>::undo())
+            .build(),
+    );
+    assert_eq!(
+        problem,
+        shown(&Problem::Duplicate {
+            migrations: ["order@v2->v1", "order@v2->v1"].map(String::from).into(),
+        })
+    );
+}
+
+#[test]
+fn an_undo_takes_the_state_that_its_migration_produces() {
+    let (problem, _) = only_problem(
+        MigrationRegistry::builder()
+            .with(Step::<V1, InCents>::new())
+            .with(Step::<V2, V1>::undo())
+            .build(),
+    );
+    assert_eq!(
+        problem,
+        shown(&Problem::StateMismatch {
+            at: order("v2"),
+            produces: ("order@v1->v2".to_owned(), "registry::Cents".to_owned()),
+            takes: ("order@v2->v1".to_owned(), "registry::Order".to_owned()),
+        })
+    );
+}
+
+#[test]
+fn an_undo_produces_the_state_that_its_migration_takes() {
+    let (problem, _) = only_problem(
+        MigrationRegistry::builder()
+            .with(Step::<V2, V3>::new())
+            .with(Step::<V3, InCents>::undo())
+            .build(),
+    );
+    assert_eq!(
+        problem,
+        shown(&Problem::StateMismatch {
+            at: order("v2"),
+            produces: ("order@v3->v2".to_owned(), "registry::Cents".to_owned()),
+            takes: ("order@v2->v3".to_owned(), "registry::Order".to_owned()),
+        })
+    );
+}
+
+#[test]
+fn an_undo_between_two_workflows_is_refused() {
+    let (problem, _) = only_problem(
+        MigrationRegistry::builder()
+            .with(Step::<Invoice2, V1>::undo())
+            .build(),
+    );
+    assert!(problem.starts_with("DifferentNames"), "{problem}");
+}

@@ -1,0 +1,98 @@
+//! What several places say of one version, and what tells the states of two apart.
+
+use state_migration::{IdentityMigration, MigrationRegistry};
+
+use crate::*;
+
+fn plain(text: &str) -> String {
+    let text = placeless(text);
+    let Some((before, rest)) = text.split_once(" (added at ") else {
+        return text;
+    };
+    let (_, after) = rest.split_once(')').expect("a place ends");
+    format!("{before}{after}")
+}
+
+#[test]
+fn two_states_of_one_schema_version_are_refused() {
+    let error = MigrationRegistry::builder()
+        .with(Step::<V1, InCentsUnmarked>::new())
+        .build()
+        .unwrap_err();
+    assert_eq!(
+        placeless(&error.to_string()),
+        "order@v1, a `registry::Order` in order@v1->v2, and order@v2, a `registry::Cents` in order@v1->v2, have different states but the same STATE_SCHEMA_VERSION, 3; give each state its own"
+    );
+    assert!(
+        MigrationRegistry::builder()
+            .with(Step::<V1, InCents>::new())
+            .build()
+            .is_ok()
+    );
+}
+
+#[test]
+fn two_states_of_one_schema_version_are_refused_however_far_apart() {
+    let (problem, _) = only_problem(
+        MigrationRegistry::builder()
+            .with(Step::<InCentsUnmarked, V3>::new())
+            .version::<V4>()
+            .with(IdentityMigration::<V4>::new(order("v3"), order("v4")))
+            .build(),
+    );
+    assert!(problem.starts_with("SharedSchemaVersion"), "{problem}");
+}
+
+#[test]
+fn other_workflows_have_schema_versions_of_their_own() {
+    assert!(
+        MigrationRegistry::builder()
+            .with(Step::<Invoice1, Invoice2>::new())
+            .version::<InCentsUnmarked>()
+            .build()
+            .is_ok()
+    );
+}
+
+#[test]
+fn a_version_of_two_states_is_refused() {
+    let (_, message) = only_problem(
+        MigrationRegistry::builder()
+            .with(Step::<V1, V2>::new())
+            .version::<InCents>()
+            .build(),
+    );
+    assert_eq!(
+        plain(&message),
+        "order@v2 is defined more than once: as a `registry::Cents` with STATE_SCHEMA_VERSION 4 in `registry::InCents`, and as a `registry::Order` with STATE_SCHEMA_VERSION 3 in order@v1->v2; let all of them name one workflow type"
+    );
+}
+
+#[test]
+fn a_version_that_two_migrations_lead_to_has_one_state() {
+    let (problem, _) = only_problem(
+        MigrationRegistry::builder()
+            .with(Step::<V1, Twice>::new())
+            .with(Step::<V2, V3>::new())
+            .build(),
+    );
+    assert!(problem.starts_with("SeveralDefinitions"), "{problem}");
+}
+
+#[test]
+fn the_other_end_of_an_identity_may_have_a_schema_version_of_its_own() {
+    let registry = MigrationRegistry::builder()
+        .with(IdentityMigration::<Twice>::new(order("v2"), order("v3")))
+        .version::<V2>()
+        .build();
+    assert!(registry.is_err(), "the states differ: {registry:?}");
+    let registry = MigrationRegistry::builder()
+        .with(IdentityMigration::<Renumbered>::new(
+            order("v2"),
+            order("v3"),
+        ))
+        .version::<V2>()
+        .version::<Renumbered>()
+        .build();
+    assert!(registry.is_ok(), "{registry:?}");
+}
