@@ -58,6 +58,7 @@ mod event;
 mod fingerprint;
 mod fold;
 mod id;
+mod json;
 mod migration;
 mod process;
 mod process_registry;
@@ -86,7 +87,7 @@ pub use process::Process;
 pub use process_registry::{ProcessRegistry, RegistryKey};
 pub use registry::{
     Definition, Migration, MigrationRegistry, MigrationRegistryBuilder, Problem,
-    RegistryError, Route, Standing,
+    RegistryError, Route, Standing, UpgradeError, Upgraded,
 };
 #[cfg(feature = "tokio")]
 pub use run::{

@@ -10,6 +10,7 @@ mod place;
 mod problem;
 mod route;
 mod step;
+mod upgrade;
 mod validate;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -24,6 +25,7 @@ pub use linked::{Registration, VersionRegistration};
 pub use problem::{Definition, Problem, RegistryError};
 pub use route::{Route, Standing};
 pub use step::Decoder;
+pub use upgrade::{UpgradeError, Upgraded};
 
 use crate::id::WorkflowId;
 use crate::migration::StateMigration;

@@ -25,6 +25,7 @@ mod decided;
 mod problems;
 mod routes;
 mod undo;
+mod upgrade;
 mod versions;
 
 use std::marker::PhantomData;
