@@ -86,7 +86,7 @@ pub use migration::{ConversionError, IdentityMigration, SourceLocation, StateMig
 pub use process::Process;
 pub use process_registry::{ProcessRegistry, RegistryKey};
 pub use registry::{
-    Definition, Migration, MigrationRegistry, MigrationRegistryBuilder, Problem,
+    Definition, Drawing, Migration, MigrationRegistry, MigrationRegistryBuilder, Problem,
     RegistryError, Route, Standing, UpgradeError, Upgraded,
 };
 #[cfg(feature = "tokio")]

@@ -4,6 +4,7 @@
 //! reported at once, before any process is looked at.
 
 mod details;
+mod draw;
 mod edge;
 mod linked;
 mod place;
@@ -20,6 +21,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 pub use details::Details;
+pub use draw::Drawing;
 pub use edge::Migration;
 pub use linked::{Registration, VersionRegistration};
 pub use problem::{Definition, Problem, RegistryError};

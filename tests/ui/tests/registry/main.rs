@@ -22,6 +22,7 @@ macro_rules! workflows {
 }
 
 mod decided;
+mod drawing;
 mod problems;
 mod routes;
 mod undo;

@@ -1,0 +1,248 @@
+//! Drawings of versions and migrations, as Mermaid and as DOT. Pure.
+
+use std::collections::BTreeMap;
+use std::fmt::Write;
+
+use crate::id::WorkflowId;
+use crate::registry::edge::Migration;
+use crate::registry::linked::VersionRegistration;
+use crate::registry::{MigrationRegistry, MigrationRegistryBuilder};
+
+/// A picture of versions and the migrations between them: text for a tool that
+/// draws it.
+///
+/// Versions are grouped by workflow. The newest has a double border; one at
+/// which processes stay says why; one from which no migration leads, though it
+/// is not the newest and nothing is decided, is marked `undecided`. An undo is
+/// dashed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Drawing {
+    workflows: Vec<(String, Vec<Node>)>,
+    edges: Vec<Edge>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Node {
+    number: usize,
+    version: String,
+    end: End,
+}
+
+/// What becomes of a process at a version.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum End {
+    /// A migration leads on.
+    None,
+    Newest,
+    Stays(&'static str),
+    Undecided,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Edge {
+    from: usize,
+    to: usize,
+    label: String,
+    is_undo: bool,
+}
+
+impl Drawing {
+    fn of(migrations: &[Migration], registered: &[VersionRegistration]) -> Self {
+        let mut stays: BTreeMap<&WorkflowId, Option<&'static str>> = BTreeMap::new();
+        for id in migrations.iter().flat_map(|m| [m.source(), m.target()]) {
+            stays.insert(id, None);
+        }
+        for version in registered {
+            let known = stays.entry(&version.id).or_default();
+            *known = known.or(version.stays);
+        }
+        Self::new(migrations.iter(), &stays)
+    }
+
+    fn new<'a>(
+        migrations: impl Iterator<Item = &'a Migration>,
+        versions: &BTreeMap<&WorkflowId, Option<&'static str>>,
+    ) -> Self {
+        let mut migrations: Vec<&Migration> = migrations.collect();
+        migrations.sort_by(|a, b| a.cmp_by_place(b));
+        let leads_on = |id: &WorkflowId| {
+            let mut forward = migrations.iter().filter(|m| !m.is_undo());
+            forward.any(|m| m.source() == id)
+        };
+        let newest: BTreeMap<&str, &WorkflowId> = versions
+            .keys()
+            .filter(|id| !leads_on(id))
+            // In the order of versions, so that the latest is what remains.
+            .map(|id| (id.name(), *id))
+            .collect();
+        let numbers: BTreeMap<&WorkflowId, usize> = versions.keys().copied().zip(0..).collect();
+        let mut workflows: Vec<(String, Vec<Node>)> = Vec::new();
+        for ((id, stays), number) in versions.iter().zip(0..) {
+            let end = match stays {
+                _ if leads_on(id) => End::None,
+                _ if newest.get(id.name()) == Some(id) => End::Newest,
+                Some(reason) => End::Stays(reason),
+                None => End::Undecided,
+            };
+            let node = Node {
+                number,
+                version: id.version().to_owned(),
+                end,
+            };
+            match workflows.last_mut() {
+                Some((name, nodes)) if *name == id.name() => nodes.push(node),
+                _ => workflows.push((id.name().to_owned(), vec![node])),
+            }
+        }
+        let edges = migrations
+            .iter()
+            .filter_map(|migration| {
+                Some(Edge {
+                    from: *numbers.get(migration.source())?,
+                    to: *numbers.get(migration.target())?,
+                    label: label(migration),
+                    is_undo: migration.is_undo(),
+                })
+            })
+            .collect();
+        Self { workflows, edges }
+    }
+
+    /// As a [Mermaid](https://mermaid.js.org) flowchart, which Markdown of many
+    /// places shows as a picture.
+    #[must_use]
+    pub fn to_mermaid(&self) -> String {
+        let mut text = String::from("flowchart LR\n");
+        for (number, (name, nodes)) in self.workflows.iter().enumerate() {
+            let _ = writeln!(text, "    subgraph w{number}[\"{}\"]", mermaid(name));
+            for node in nodes {
+                let label = mermaid(&node.version);
+                let _ = match &node.end {
+                    End::None => writeln!(text, "        v{}[\"{label}\"]", node.number),
+                    End::Newest => writeln!(text, "        v{}[[\"{label}\"]]", node.number),
+                    End::Stays(reason) => writeln!(
+                        text,
+                        "        v{}(\"{label}<br/>stays: {}\")",
+                        node.number,
+                        mermaid(reason)
+                    ),
+                    End::Undecided => writeln!(
+                        text,
+                        "        v{}{{{{\"{label}<br/>undecided\"}}}}",
+                        node.number
+                    ),
+                };
+            }
+            text.push_str("    end\n");
+        }
+        for edge in &self.edges {
+            let arrow = if edge.is_undo { "-.->" } else { "-->" };
+            let (from, to, label) = (edge.from, edge.to, mermaid(&edge.label));
+            let _ = writeln!(text, "    v{from} {arrow}|\"{label}\"| v{to}");
+        }
+        text
+    }
+
+    /// In the language of [Graphviz](https://graphviz.org).
+    #[must_use]
+    pub fn to_dot(&self) -> String {
+        let mut text =
+            String::from("digraph migrations {\n    rankdir=LR;\n    node [shape=box];\n");
+        for (number, (name, nodes)) in self.workflows.iter().enumerate() {
+            let _ = writeln!(text, "    subgraph cluster_{number} {{");
+            let _ = writeln!(text, "        label=\"{}\";", dot(name));
+            for node in nodes {
+                let (label, style) = match &node.end {
+                    End::None => (dot(&node.version), ""),
+                    End::Newest => (dot(&node.version), ", peripheries=2"),
+                    End::Stays(reason) => (
+                        format!("{}\\nstays: {}", dot(&node.version), dot(reason)),
+                        ", style=rounded",
+                    ),
+                    End::Undecided => (
+                        format!("{}\\nundecided", dot(&node.version)),
+                        ", shape=hexagon",
+                    ),
+                };
+                let _ = writeln!(text, "        v{} [label=\"{label}\"{style}];", node.number);
+            }
+            text.push_str("    }\n");
+        }
+        for edge in &self.edges {
+            let style = if edge.is_undo { ", style=dashed" } else { "" };
+            let (from, to, label) = (edge.from, edge.to, dot(&edge.label));
+            let _ = writeln!(text, "    v{from} -> v{to} [label=\"{label}\"{style}];");
+        }
+        text.push_str("}\n");
+        text
+    }
+}
+
+fn label(migration: &Migration) -> String {
+    let by = migration.place().name();
+    match (migration.is_undo(), migration.is_identity()) {
+        (true, _) => format!("undo: {by}"),
+        (false, true) => format!("same state: {by}"),
+        (false, false) => by.to_owned(),
+    }
+}
+
+/// Text in quotes: all that could mean something to Mermaid, as entities.
+fn mermaid(text: &str) -> String {
+    let mut escaped = String::with_capacity(text.len());
+    for letter in text.chars() {
+        if letter.is_alphanumeric() || " .,:-_/@+()!'".contains(letter) {
+            escaped.push(letter);
+        } else if letter.is_control() {
+            escaped.push(' ');
+        } else {
+            let _ = write!(escaped, "#{};", u32::from(letter));
+        }
+    }
+    escaped
+}
+
+/// Text in quotes: a backslash would begin an escape, and a quote end the text.
+fn dot(text: &str) -> String {
+    let mut escaped = String::with_capacity(text.len());
+    for letter in text.chars() {
+        match letter {
+            '"' | '\\' => escaped.extend(['\\', letter]),
+            letter if letter.is_control() => escaped.push(' '),
+            letter => escaped.push(letter),
+        }
+    }
+    escaped
+}
+
+impl MigrationRegistry {
+    /// A picture of the registry.
+    ///
+    /// ```
+    /// # use state_migration::MigrationRegistry;
+    /// # let registry = MigrationRegistry::builder().build()?;
+    /// println!("{}", registry.drawing().to_mermaid());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub fn drawing(&self) -> Drawing {
+        let stays = self.versions.iter().map(|(id, stays)| (id, *stays));
+        Drawing::new(self.migrations.iter().chain(&self.undos), &stays.collect())
+    }
+
+    /// A picture of all that is linked, also where it does not fit together: for
+    /// a look at what [`linked`](Self::linked) refuses.
+    #[must_use]
+    pub fn drawing_of_linked() -> Drawing {
+        let (migrations, versions) = super::linked::all();
+        Drawing::of(&migrations, &versions)
+    }
+}
+
+impl MigrationRegistryBuilder {
+    /// A picture of what was added so far, also where it does not fit together.
+    #[must_use]
+    pub fn drawing(&self) -> Drawing {
+        Drawing::of(&self.migrations, &self.versions)
+    }
+}
