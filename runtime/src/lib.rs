@@ -91,7 +91,8 @@ pub use registry::{
 };
 #[cfg(feature = "tokio")]
 pub use run::{
-    Failure, Plan, PlanOptions, PlannedRoute, RunCounts, RunKind, RunRecord, RunState, Runs,
+    ChangedStep, Failure, Plan, PlanOptions, PlannedRoute, PlannedStay, PlannedStep, RunCounts,
+    RunKind, RunRecord, RunState, Runs,
 };
 #[cfg(feature = "tokio")]
 pub use runner::{

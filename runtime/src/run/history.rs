@@ -6,8 +6,9 @@ use bytes::Bytes;
 
 use crate::error::Error;
 use crate::id::{RunId, StreamId, WorkflowId};
+use crate::run::plan::last_of_each;
 use crate::run::rows::{self, FailureRow, RangeRow};
-use crate::run::{RunCounts, RunRecord};
+use crate::run::{ChangedStep, Plan, RunCounts, RunRecord};
 use crate::runner::{FailureClass, MigrationError};
 use crate::store::{
     AtVersion, ChunkRequest, Decision, EventStore, StreamRange, TransactionalStore,
@@ -114,6 +115,25 @@ impl Runs {
         }
         counts.add(&self.lazy_counts(run).await?);
         Ok(counts)
+    }
+
+    /// The steps of a plan that were edited after a run had migrated with them,
+    /// by fingerprint: for each, and for each code that it had, the last run
+    /// that moved any process with a plan of which it was a part.
+    ///
+    /// Which steps a process took is in its `$migrated` event.
+    ///
+    /// # Errors
+    /// The store could not be read.
+    pub async fn changed_steps(&self, plan: &Plan) -> Result<Vec<ChangedStep>, Error> {
+        let mut changed = Vec::new();
+        for run in self.list().await? {
+            let edited = plan.changed_since(run.id, &run.plan);
+            if !edited.is_empty() && self.counts(run.id).await?.migrated > 0 {
+                changed.extend(edited);
+            }
+        }
+        Ok(last_of_each(changed))
     }
 
     /// What was counted of processes that were migrated as they were opened.

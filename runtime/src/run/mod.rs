@@ -12,7 +12,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 pub use history::{Failure, Runs};
-pub use plan::{Plan, PlanOptions, PlannedRoute};
+pub use plan::{ChangedStep, Plan, PlanOptions, PlannedRoute, PlannedStay, PlannedStep};
 
 use crate::id::RunId;
 use crate::runner::{FailureClass, SkippedBy};

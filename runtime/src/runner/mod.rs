@@ -507,7 +507,29 @@ impl<M, ES: EventStore, SS: SnapshotStore> MigrationRunner<M, ES, SS> {
             },
         };
         run.unchecked.warn(&mut report);
+        if run.dry {
+            self.warn_of_changed_steps(&run, &mut report).await;
+        }
         report
+    }
+
+    /// Who looks first is told what was edited since it was last applied.
+    async fn warn_of_changed_steps(&self, run: &Run, report: &mut MigrationReport) {
+        let Some(runs) = self.runs() else { return };
+        let stream = StreamId::literal("(migrations)");
+        match runs.changed_steps(&self.plan_of(&run.migrations)).await {
+            Ok(changed) => {
+                for step in changed {
+                    report.warn(stream.clone(), step.to_string());
+                }
+            }
+            Err(error) => report.warn(
+                stream,
+                format!(
+                    "whether a migration was edited after it was applied is not known: {error}"
+                ),
+            ),
+        }
     }
 
     /// Claims the store for what is wanted; nothing is claimed for a dry run.

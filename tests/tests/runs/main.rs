@@ -32,6 +32,7 @@ macro_rules! over_both_stores {
 }
 
 mod decided;
+mod edited;
 mod kept;
 mod resumed;
 
