@@ -226,7 +226,8 @@ fn has_placeholder(ty: &Type) -> bool {
         .any(|(at, word)| word == "_" && !is_lifetime(at))
 }
 
-fn is_ours(attribute: &Attribute) -> bool {
+/// Whether an attribute is `#[state_migration]`.
+pub(crate) fn is_ours(attribute: &Attribute) -> bool {
     let last = attribute.path().segments.last();
     last.is_some_and(|segment| segment.ident == "state_migration")
 }

@@ -8,20 +8,21 @@ use proc_macro2::{Ident, Literal, Span, TokenStream};
 use quote::{ToTokens, format_ident, quote, quote_spanned};
 use syn::ext::IdentExt;
 
-use crate::args::Args;
+use crate::args::{Args, Details};
 use crate::check::Function;
 use crate::fallback;
 use crate::fingerprint::fingerprint;
+use crate::place::{at, ends, location};
 
 /// The item as it is, with the migration or with the mistakes.
 pub(crate) fn expand(args: TokenStream, item: TokenStream) -> TokenStream {
-    match read(args, item.clone()) {
+    match read(args.clone(), item.clone()) {
         Ok((_, function)) if function.is_refused_by_rustc() => item,
         Ok((args, function)) => {
             let migration = migration(&args, &function, fingerprint(&item));
             quote!(#item #migration)
         }
-        Err(errors) => fallback::with_item(&errors, item),
+        Err(errors) => fallback::with_item(&errors, args, item),
     }
 }
 
@@ -44,27 +45,34 @@ fn read(args: TokenStream, item: TokenStream) -> syn::Result<(Args, Function)> {
 }
 
 fn migration(args: &Args, function: &Function, fingerprint: u64) -> TokenStream {
-    let Args { from, to, krate } = args;
+    let Args {
+        from,
+        to,
+        krate,
+        details: said,
+        ..
+    } = args;
     let Function {
         visibility,
         name,
         takes,
         gives,
     } = function;
-    let migration = migration_name(name);
+    let migration = args.name.clone();
+    let migration = migration.unwrap_or_else(|| migration_name(name));
     let plain_name = name.unraw().to_string();
     let doc = format!("The migration by [`{plain_name}`], found at link time.");
     let runtime = quote!(#krate::__private);
     let fingerprint = Literal::u64_suffixed(fingerprint);
-    // `line!` gives the line of its own tokens.
-    let line = quote_spanned!(name.span()=> ::core::line!());
+    let defined_at = location(name.span(), &plain_name, krate);
+    let details = details(said, &runtime);
     let from_type = associated("From", from);
     let to_type = associated("To", to);
     let takes_type = associated("Takes", takes);
     let gives_type = associated("Gives", gives);
     let source_state = stand_in(takes, &runtime);
     let target_state = stand_in(gives, &runtime);
-    let pair = pair(from, to, &runtime);
+    let pair = pair(from, to, said, &runtime);
     let refusal = refusal(to);
     let call = quote_spanned! {Span::mixed_site()=>
         fn call(state: #takes) -> #runtime::Returned<#gives> {
@@ -90,21 +98,21 @@ fn migration(args: &Args, function: &Function, fingerprint: u64) -> TokenStream 
 
                 const MIGRATION: Self = Self;
                 const FINGERPRINT: ::core::primitive::u64 = #fingerprint;
-                const DEFINED_AT: #krate::SourceLocation = #krate::SourceLocation {
-                    function: ::core::concat!(::core::module_path!(), "::", #plain_name),
-                    package: ::core::env!("CARGO_PKG_NAME"),
-                    file: ::core::file!(),
-                    line: #line,
-                };
+                const DEFINED_AT: #krate::SourceLocation = #defined_at;
+                #details
 
                 #call
             }
 
             #pair
 
-            const __STATE_MIGRATION: #runtime::Link = #runtime::link::<
-                #migration, #from, #to, #source_state, #target_state, #takes, #gives,
-            >();
+            const __STATE_MIGRATION: #runtime::Link = {
+                #[allow(unused_imports)]
+                use #runtime::NotShared as _;
+                #runtime::link::<
+                    #migration, #from, #to, #source_state, #target_state, #takes, #gives,
+                >(#runtime::States::<#from, #to>::SHARED)
+            };
 
             const _: () = if __STATE_MIGRATION.is_refused() {
                 #refusal
@@ -113,16 +121,18 @@ fn migration(args: &Args, function: &Function, fingerprint: u64) -> TokenStream 
             #runtime::inventory::submit! { __STATE_MIGRATION.registration }
         };
     };
-    quote! {
-        #[#runtime::followed_by(#code)]
-        #[doc = #doc]
+    // What the struct collides with is shown at the name that it is made of.
+    let place = migration.span().resolved_at(Span::call_site());
+    let documented = quote_spanned!(place=> #[doc = #doc]);
+    let generated = quote_spanned! {place=>
         #[derive(::core::clone::Clone, ::core::marker::Copy, ::core::fmt::Debug)]
         #visibility struct #migration;
-    }
+    };
+    quote!(#[#runtime::followed_by(#code)] #documented #generated)
 }
 
 /// `order_v1_to_v2` gives `OrderV1ToV2Migration`.
-fn migration_name(function: &Ident) -> Ident {
+pub(crate) fn migration_name(function: &Ident) -> Ident {
     let plain = function.unraw().to_string();
     let mut camel = String::new();
     for word in plain.split('_') {
@@ -143,45 +153,53 @@ fn associated(name: &str, value: &impl ToTokens) -> TokenStream {
 }
 
 /// A type that is to be inferred, with the span of one that is written.
-fn stand_in(written: &impl ToTokens, runtime: &TokenStream) -> TokenStream {
+pub(crate) fn stand_in(written: &impl ToTokens, runtime: &TokenStream) -> TokenStream {
     at(written, quote!(#runtime::Inferred<_>))
 }
 
-/// Makes a second migration between the same two a conflict, shown at `to` of both.
-fn pair(from: &impl ToTokens, to: &impl ToTokens, runtime: &TokenStream) -> TokenStream {
+/// Makes a second migration between the same two a conflict, shown at `to` of
+/// both. A detached one has nothing that may implement a trait of another crate.
+pub(crate) fn pair(
+    from: &impl ToTokens,
+    to: &impl ToTokens,
+    said: &Details,
+    runtime: &TokenStream,
+) -> TokenStream {
     let (start, _) = ends(to);
-    quote_spanned!(start=> impl #runtime::MigratesTo<#to> for #from {})
+    match said {
+        Details { detached: true, .. } => TokenStream::new(),
+        Details { undo: true, .. } => {
+            quote_spanned!(start=> impl #runtime::MigratesBackTo<#to> for #from {})
+        }
+        _ => quote_spanned!(start=> impl #runtime::MigratesTo<#to> for #from {}),
+    }
+}
+
+/// What the runtime is told beside the types, where there is anything to say.
+pub(crate) fn details(said: &Details, runtime: &TokenStream) -> TokenStream {
+    let Details {
+        undo,
+        detached,
+        note,
+    } = said;
+    if !undo && !detached && note.is_none() {
+        return TokenStream::new();
+    }
+    let note = note.iter();
+    let undo = undo.then(|| quote!(.undo()));
+    let detached = detached.then(|| quote!(.detached()));
+    quote! {
+        const DETAILS: #runtime::Details =
+            #runtime::Details::new() #(.note(#note))* #undo #detached;
+    }
 }
 
 /// Refuses the two versions, at the one that should be the later.
-fn refusal(to: &impl ToTokens) -> TokenStream {
+pub(crate) fn refusal(to: &impl ToTokens) -> TokenStream {
     at(
         to,
         quote!(::core::panic!("{}", __STATE_MIGRATION.refusal())),
     )
-}
-
-/// The tokens at the place of others.
-fn at(place: &impl ToTokens, tokens: TokenStream) -> TokenStream {
-    let (start, end) = ends(place);
-    let mut tokens: Vec<_> = tokens.into_iter().collect();
-    for token in &mut tokens {
-        token.set_span(start);
-    }
-    if let Some(last) = tokens.last_mut() {
-        last.set_span(end);
-    }
-    tokens.into_iter().collect()
-}
-
-/// The spans of the first and the last token.
-fn ends(tokens: &impl ToTokens) -> (Span, Span) {
-    let mut spans = tokens
-        .to_token_stream()
-        .into_iter()
-        .map(|token| token.span());
-    let first = spans.next().unwrap_or_else(Span::call_site);
-    (first, spans.last().unwrap_or(first))
 }
 
 #[cfg(test)]
@@ -209,7 +227,7 @@ mod tests {
     fn the_item_comes_out_as_it_went_in() {
         let item = tokens(FUNCTION).to_string();
         assert!(expanded(ARGS, FUNCTION).starts_with(&item));
-        assert!(expanded("", FUNCTION).ends_with(&item));
+        assert!(expanded("", FUNCTION).contains(&item));
 
         let no_function = "struct Order { total: u64 }";
         assert!(expanded(ARGS, no_function).ends_with(&tokens(no_function).to_string()));

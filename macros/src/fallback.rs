@@ -2,7 +2,13 @@
 //! and the function, so that calls of it are no errors too.
 
 use proc_macro2::TokenStream;
-use syn::Error;
+use quote::quote;
+use syn::parse::{ParseStream, Parser};
+use syn::{Attribute, Error, Ident, Result, Signature, Token, Visibility};
+
+use crate::args::Args;
+use crate::check::is_ours;
+use crate::expand::migration_name;
 
 /// Every mistake found, to be shown at once.
 #[derive(Default)]
@@ -19,14 +25,37 @@ impl Errors {
     }
 
     /// The value, if there was no mistake.
-    pub(crate) fn or<T>(self, value: T) -> syn::Result<T> {
+    pub(crate) fn or<T>(self, value: T) -> Result<T> {
         self.all.map_or(Ok(value), Err)
     }
 }
 
-/// The errors, and the item as the user wrote it.
-pub(crate) fn with_item(errors: &Error, item: TokenStream) -> TokenStream {
+/// The errors, the item as the user wrote it, and the struct that it would have
+/// had, so that naming that one is no error too.
+pub(crate) fn with_item(errors: &Error, args: TokenStream, item: TokenStream) -> TokenStream {
     let mut output = errors.to_compile_error();
+    let generated = generated.parse2(item.clone()).ok().flatten();
     output.extend(item);
+    if let Some((visibility, name)) = generated {
+        let name = Args::name(args).unwrap_or(name);
+        output.extend(quote! {
+            #[allow(dead_code, missing_docs)]
+            #[derive(::core::clone::Clone, ::core::marker::Copy, ::core::fmt::Debug)]
+            #visibility struct #name;
+        });
+    }
     output
+}
+
+/// The struct of a function that stands where a struct may.
+fn generated(input: ParseStream<'_>) -> Result<Option<(Visibility, Ident)>> {
+    let attributes = Attribute::parse_outer(input)?;
+    let visibility = input.parse()?;
+    let signature: Signature = input.parse()?;
+    let in_a_trait = signature.receiver().is_some() || input.peek(Token![;]);
+    // A second attribute of ours brings its own.
+    let another = attributes.iter().any(is_ours);
+    input.parse::<TokenStream>()?;
+    let name = migration_name(&signature.ident);
+    Ok((!in_a_trait && !another).then_some((visibility, name)))
 }

@@ -2,10 +2,14 @@
 //! `state-migration`, which re-exports it and holds what it generates code for.
 
 mod args;
+mod arrows;
 mod check;
 mod expand;
 mod fallback;
 mod fingerprint;
+mod keys;
+mod place;
+mod versions;
 
 /// Makes a function the migration from one version of a workflow to the next.
 ///
@@ -13,7 +17,8 @@ mod fingerprint;
 /// unit struct that implements `StateMigration`, and registers it, so that
 /// `MigrationRegistry::linked` finds it in the finished program. The struct is
 /// named after the function, in camel case plus `Migration`: `order_v1_to_v2`
-/// gives `OrderV1ToV2Migration`, with the visibility of the function.
+/// gives `OrderV1ToV2Migration`, with the visibility of the function. The key
+/// `name` names it otherwise.
 ///
 /// A compiled example is in the docs of `state_migration::MigrationRegistry`.
 ///
@@ -33,20 +38,31 @@ mod fingerprint;
 ///
 /// # Keys
 ///
-/// | key     | value                                      |                    |
-/// |---------|--------------------------------------------|--------------------|
-/// | `from`  | the workflow that processes stand at       | required           |
-/// | `to`    | the workflow that they go on under         | required           |
-/// | `crate` | the path of `state_migration`, where it is re-exported | default: `::state_migration` |
+/// In any order:
+///
+/// | key        | value                                                  |          |
+/// |------------|--------------------------------------------------------|----------|
+/// | `from`     | the workflow that processes stand at                   | required |
+/// | `to`       | the workflow that they go on under                     | required |
+/// | `name`     | the name of the generated struct                       | else as above |
+/// | `note`     | a text that plan and history show: `note = "counts cents"` | |
+/// | `undo`     | none: it leads back, from a version to an earlier one. It is registered, validated and drawn; no run takes it | |
+/// | `detached` | none: the crate of the function owns neither workflow. The registry sees a duplicate then, and not the compiler | |
+/// | `crate`    | the path of `state_migration`, where that is renamed or re-exported | else `::state_migration` |
 ///
 /// # What the compiler refuses
 ///
-/// Types that are not the states of the two workflows, a source state that
-/// cannot be deserialized, a target state that cannot be serialized, workflows
-/// with different `NAME`s, a `to` whose `VERSION` is not later than that of
-/// `from` (digits compare as numbers), and a second migration between the same
-/// two. One of the two workflows must be a type of the crate that the function
-/// is in.
+/// Types that are not the states of the two workflows; a source state that
+/// cannot be deserialized, or a target state that cannot be serialized; an error
+/// that is no `Display`; workflows with different `NAME`s; a `to` whose `VERSION`
+/// is not later than that of `from`, or with `undo` not earlier (digits compare
+/// as numbers: `v9` is before `v10`); two versions with states of different types
+/// and one `STATE_SCHEMA_VERSION`; and a second migration between the same two.
+/// Unless it is `detached`, one of the two workflows must be a type of the crate
+/// that the function is in.
+///
+/// Where the attribute is wrong, the function is still there, and so is the name
+/// of the struct: calling it is no second error.
 ///
 /// # Pitfalls
 ///
@@ -76,4 +92,33 @@ pub fn followed_by(
     item: proc_macro::TokenStream,
 ) -> proc_macro::TokenStream {
     item.into_iter().chain(code).collect()
+}
+
+/// Reads `identity_migration!`, behind the path of the runtime crate. Not for
+/// use by hand; the macros of the runtime crate pass on what they are given.
+#[doc(hidden)]
+#[proc_macro]
+pub fn identity_migration(input: proc_macro::TokenStream) -> proc_macro::TokenStream {
+    arrows::identity(input.into()).into()
+}
+
+/// Reads `migration_chain!`. Not for use by hand.
+#[doc(hidden)]
+#[proc_macro]
+pub fn migration_chain(input: proc_macro::TokenStream) -> proc_macro::TokenStream {
+    arrows::chain(input.into()).into()
+}
+
+/// Reads `no_migration!`. Not for use by hand.
+#[doc(hidden)]
+#[proc_macro]
+pub fn no_migration(input: proc_macro::TokenStream) -> proc_macro::TokenStream {
+    versions::no_migration(input.into()).into()
+}
+
+/// Reads `register_workflow!`. Not for use by hand.
+#[doc(hidden)]
+#[proc_macro]
+pub fn register_workflow(input: proc_macro::TokenStream) -> proc_macro::TokenStream {
+    versions::register(input.into()).into()
 }

@@ -47,7 +47,65 @@ pub trait Annotated: Send + Sync + 'static {
 }
 
 /// A pair of workflows. A second implementation is a duplicate migration.
+#[diagnostic::on_unimplemented(
+    message = "no migration leads from `{Self}` to `{To}`",
+    label = "the chain has a gap here",
+    note = "write a function with `#[state_migration(from = {Self}, to = {To})]`; a `detached` one is seen by the registry only"
+)]
 pub trait MigratesTo<To> {}
+
+/// A pair of workflows with a way back. A second implementation is a duplicate.
+pub trait MigratesBackTo<To> {}
+
+/// One hop of a chain that is to be there.
+pub const fn hop<A: MigratesTo<B>, B>() {}
+
+/// Two versions that share a state, by way of a type of their own.
+pub trait Pair: Send + Sync + 'static {
+    /// The version before.
+    type From;
+    /// The version after.
+    type To;
+    /// Where the two are written.
+    const DEFINED_AT: SourceLocation;
+    /// What the keys say.
+    const DETAILS: Details = Details::new();
+}
+
+/// A state that two versions share.
+#[diagnostic::on_unimplemented(
+    message = "`identity_migration!` is for versions that share a state, but these have `{S}` and `{Self}`",
+    label = "write a function with `#[state_migration]` that converts `{S}` into `{Self}`"
+)]
+pub trait SharedState<S> {
+    /// The state, which is the same.
+    fn from_shared(state: S) -> Self;
+}
+
+#[diagnostic::do_not_recommend]
+impl<S> SharedState<S> for S {
+    fn from_shared(state: S) -> S {
+        state
+    }
+}
+
+/// The states of two workflows, of which is to be found out whether they are the
+/// same type. A constant of the type's own goes before one of a trait.
+#[derive(Debug)]
+pub struct States<A, B>(PhantomData<fn() -> (A, B)>);
+
+impl<A: Workflow<State = S>, B: Workflow<State = S>, S> States<A, B> {
+    /// They are.
+    pub const SHARED: bool = true;
+}
+
+/// All other pairs, also of types that are no workflows: [`link`] refuses those.
+pub trait NotShared {
+    /// They are not.
+    const SHARED: bool = false;
+}
+
+impl<A, B> NotShared for States<A, B> {}
 
 /// A parameter that is the state `S` of the `from` workflow.
 #[diagnostic::on_unimplemented(
@@ -299,33 +357,65 @@ pub const fn link<
     T: WritableState,
     P: IsSourceState<S>,
     R: IntoTargetState<T>,
->() -> Link {
+>(
+    shared: bool,
+) -> Link {
     Link {
         registration: Registration::new(|| Migration::of(M::MIGRATION)),
-        refusal: refusal::<A, B>(),
+        refusal: refusal::<A, B>(M::DETAILS.is_undo(), shared),
     }
 }
 
-const fn refusal<A: Workflow, B: Workflow>() -> Option<Text> {
+/// Checks two versions that share a state.
+#[must_use]
+pub const fn link_identity<
+    P: Pair<From = A, To = B>,
+    A: Workflow<State = S>,
+    B: Workflow<State = T>,
+    S: ReadableState,
+    T: SharedState<S> + WritableState,
+>() -> Link {
+    Link {
+        registration: Registration::new(|| {
+            Migration::identity::<P::From, P::To>(P::DEFINED_AT, P::DETAILS)
+        }),
+        refusal: refusal::<A, B>(P::DETAILS.is_undo(), true),
+    }
+}
+
+/// What is wrong with two versions, `A` before and `B` after.
+const fn refusal<A: Workflow, B: Workflow>(undo: bool, shared: bool) -> Option<Text> {
+    let (a, b) = (Text::new("").id::<A>(), Text::new("").id::<B>());
+    let (a, b) = (a.as_str(), b.as_str());
     if !same(A::NAME, B::NAME) {
-        let text = Text::new("`from` is ")
-            .id::<A>()
-            .and(" and `to` is ")
-            .id::<B>();
-        return Some(text.and(": both need the same `NAME`"));
+        let text = Text::new(a).and(" and ").and(b);
+        return Some(text.and(" are not versions of one workflow: both need the same `NAME`"));
     }
-    if same(A::VERSION, B::VERSION) {
-        let text = Text::new("`from` and `to` are both ").id::<A>();
-        return Some(text.and(": `to` needs a later `VERSION`"));
+    let order = natural_cmp(A::VERSION, B::VERSION);
+    if order.is_eq() {
+        let text = Text::new("the migration leads from ").and(a).and(" to ");
+        let text = text.and(b).and(", the same version");
+        return Some(text.and(": give one of the two a later `VERSION`"));
     }
-    if natural_cmp(A::VERSION, B::VERSION).is_lt() {
-        return None;
+    if undo && order.is_lt() {
+        let text = Text::new("an `undo` leads back, but ").and(b);
+        let text = text.and(" is later than ").and(a);
+        return Some(text.and(": swap the two, or remove `undo`"));
     }
-    let text = Text::new("`to` is ")
-        .id::<B>()
-        .and(", which is not later than ")
-        .id::<A>();
-    Some(text.and(": `to` needs the later `VERSION`"))
+    if !undo && order.is_gt() {
+        let text = Text::new(b).and(" is not later than ").and(a);
+        return Some(text.and(": swap the two, or add `undo` for a way back"));
+    }
+    if !shared && A::STATE_SCHEMA_VERSION == B::STATE_SCHEMA_VERSION {
+        let later = if undo { a } else { b };
+        let text = Text::new(a)
+            .and(" and ")
+            .and(b)
+            .and(" have different states");
+        let text = text.and(" under one `STATE_SCHEMA_VERSION`: raise it in ");
+        return Some(text.and(later));
+    }
+    None
 }
 
 const fn same(a: &str, b: &str) -> bool {
@@ -379,7 +469,7 @@ impl Text {
     const fn as_str(&self) -> &str {
         match std::str::from_utf8(self.bytes.split_at(self.len).0) {
             Ok(text) => text,
-            Err(_) => "`to` is no later version of `from`",
+            Err(_) => "the two versions do not fit together",
         }
     }
 }

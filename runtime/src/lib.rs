@@ -53,6 +53,7 @@ mod baseline;
 mod check;
 #[cfg(feature = "tokio")]
 pub mod conformance;
+mod declare;
 mod error;
 mod event;
 mod fingerprint;
@@ -120,12 +121,14 @@ pub use state_migration_macros::state_migration;
 pub mod __private {
     pub use crate::check::{
         Annotated, AsIs, Decode, DecodeNothing, DecodeState, Inferred, IntoTargetState,
-        IsSourceState, Link, MigratesTo, ReadableState, Reason, Returned, Settle, WritableState,
-        link,
+        IsSourceState, Link, MigratesBackTo, MigratesTo, NotShared, Pair, ReadableState, Reason,
+        Returned, Settle, SharedState, States, WritableState, hop, link, link_identity,
     };
     pub use crate::registry::{Decoder, Details, Migration, Registration, VersionRegistration};
     pub use inventory;
-    pub use state_migration_macros::followed_by;
+    pub use state_migration_macros::{
+        followed_by, identity_migration, migration_chain, no_migration, register_workflow,
+    };
 }
 
 /// The examples of the README, compiled and run.

@@ -87,8 +87,9 @@ pub trait Workflow: Send + Sync + 'static {
     const VERSION: &'static str;
 
     /// The version of the state's serialized layout. A snapshot of another one
-    /// is not read but replayed. Versions of one workflow whose states are of
-    /// different types need different ones.
+    /// is not read but replayed. Two versions with states of different types need
+    /// two of these; the attribute [`state_migration`](macro@crate::state_migration)
+    /// refuses others.
     const STATE_SCHEMA_VERSION: u32 = 1;
 
     /// What the events of a process add up to.

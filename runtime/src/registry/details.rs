@@ -4,6 +4,7 @@ use std::marker::PhantomData;
 
 use serde::de::DeserializeOwned;
 
+use crate::check::SharedState;
 use crate::fingerprint::Fingerprint;
 use crate::id::WorkflowId;
 use crate::migration::{ConversionError, SourceLocation, StateMigration};
@@ -88,8 +89,9 @@ pub(crate) struct Identity<A, B> {
 impl<A, B> StateMigration for Identity<A, B>
 where
     A: Workflow,
-    B: Workflow<State = A::State>,
+    B: Workflow,
     A::State: DeserializeOwned,
+    B::State: SharedState<A::State>,
 {
     type FromWorkflow = A;
     type ToWorkflow = B;
@@ -102,8 +104,8 @@ where
         const { &WorkflowId::of::<B>() }
     }
 
-    fn migrate(&self, state: A::State) -> Result<A::State, ConversionError> {
-        Ok(state)
+    fn migrate(&self, state: A::State) -> Result<B::State, ConversionError> {
+        Ok(SharedState::from_shared(state))
     }
 
     fn fingerprint(&self) -> Fingerprint {

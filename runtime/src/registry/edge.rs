@@ -10,6 +10,7 @@ use std::sync::Arc;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use crate::check::SharedState;
 use crate::fingerprint::Fingerprint;
 use crate::id::WorkflowId;
 use crate::migration::{SourceLocation, StateMigration};
@@ -77,8 +78,9 @@ impl Migration {
     pub fn identity<A, B>(defined_at: SourceLocation, details: Details) -> Self
     where
         A: Workflow,
-        B: Workflow<State = A::State>,
-        A::State: DeserializeOwned + Serialize,
+        B: Workflow,
+        A::State: DeserializeOwned,
+        B::State: SharedState<A::State> + Serialize,
     {
         Self::of(Identity::<A, B> {
             defined_at,

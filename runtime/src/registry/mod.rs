@@ -51,8 +51,7 @@ use crate::workflow::Workflow;
 /// # }
 /// # impl Workflow for OrderV2 {
 /// #     const NAME: &'static str = "order"; const VERSION: &'static str = "v2";
-/// #     const STATE_SCHEMA_VERSION: u32 = 2;
-/// #     type State = StateV2; type Event = OrderEvent;
+/// #     const STATE_SCHEMA_VERSION: u32 = 2; type State = StateV2; type Event = OrderEvent;
 /// #     fn apply(s: StateV2, _: &OrderEvent) -> StateV2 { s }
 /// # }
 /// use state_migration::{MigrationRegistry, Standing, state_migration};

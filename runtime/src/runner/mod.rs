@@ -116,8 +116,7 @@ where
 /// # }
 /// # impl Workflow for OrderV2 {
 /// #     const NAME: &'static str = "order"; const VERSION: &'static str = "v2";
-/// #     const STATE_SCHEMA_VERSION: u32 = 2;
-/// #     type State = StateV2; type Event = OrderEvent;
+/// #     const STATE_SCHEMA_VERSION: u32 = 2; type State = StateV2; type Event = OrderEvent;
 /// #     fn apply(mut s: StateV2, OrderEvent::Placed { euro }: &OrderEvent) -> StateV2 { s.cents += euro * 100; s }
 /// # }
 /// # #[tokio::main(flavor = "current_thread")]

@@ -18,7 +18,7 @@ impl EventPayload for OrderEvent {
     }
 }
 
-/// The state of both foreign workflows.
+/// The state of all foreign workflows.
 #[derive(Debug, Default, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ForeignState {
     /// In cents.
@@ -36,6 +36,21 @@ pub struct ForeignV2;
 impl Workflow for ForeignV1 {
     const NAME: &'static str = "foreign";
     const VERSION: &'static str = "v1";
+    type State = ForeignState;
+    type Event = OrderEvent;
+
+    fn apply(state: ForeignState, _: &OrderEvent) -> ForeignState {
+        state
+    }
+}
+
+/// The third version, which nothing but its number tells from the second.
+#[derive(Debug)]
+pub struct ForeignV3;
+
+impl Workflow for ForeignV3 {
+    const NAME: &'static str = "foreign";
+    const VERSION: &'static str = "v3";
     type State = ForeignState;
     type Event = OrderEvent;
 

@@ -23,7 +23,10 @@
 #![forbid(unsafe_code)]
 
 use serde::{Deserialize, Serialize};
-use state_migration::{EventPayload, Fingerprint, StateMigration, Workflow, state_migration};
+use state_migration::{
+    EventPayload, Fingerprint, StateMigration, Workflow, identity_migration, migration_chain,
+    no_migration, register_workflow, state_migration,
+};
 
 #[derive(Serialize, Deserialize)]
 enum OrderEvent {
@@ -64,6 +67,7 @@ impl Workflow for OrderV1 {
 impl Workflow for OrderV2 {
     const NAME: &'static str = "order";
     const VERSION: &'static str = "v2";
+    const STATE_SCHEMA_VERSION: u32 = 2;
     type State = StateV2;
     type Event = OrderEvent;
 
@@ -75,6 +79,7 @@ impl Workflow for OrderV2 {
 impl Workflow for OrderV3 {
     const NAME: &'static str = "order";
     const VERSION: &'static str = "v3";
+    const STATE_SCHEMA_VERSION: u32 = 3;
     type State = ();
     type Event = OrderEvent;
 
@@ -104,6 +109,35 @@ fn order_v2_to_v3(old: StateV2) -> Result<(), String> {
     }
 }
 
+/// Deprecated like all that is about to go.
+#[deprecated(note = "no order is placed under it any more")]
+struct OrderV0;
+
+#[allow(deprecated)]
+impl Workflow for OrderV0 {
+    const NAME: &'static str = "order";
+    const VERSION: &'static str = "v0";
+    type State = StateV1;
+    type Event = OrderEvent;
+
+    fn apply(state: StateV1, _: &OrderEvent) -> StateV1 {
+        state
+    }
+}
+
+identity_migration!(OrderV0 => OrderV1, note = "the same state");
+migration_chain!(OrderV0 => OrderV1 => OrderV2 => OrderV3);
+register_workflow!(OrderV3, OrderV2);
+no_migration!(OrderV0, reason = "said twice");
+
+/// Back to euros.
+#[state_migration(from = OrderV2, to = OrderV1, undo, detached, name = Back, note = "loses cents")]
+const fn order_v2_to_v1(new: StateV2) -> StateV1 {
+    StateV1 {
+        total: new.cents / 100,
+    }
+}
+
 /// Every name of the prelude and of the generated code means something else here.
 #[allow(
     dead_code,
@@ -112,7 +146,10 @@ fn order_v2_to_v3(old: StateV2) -> Result<(), String> {
     clippy::redundant_pub_crate // says the opposite of `unreachable_pub`
 )]
 mod shadowed {
-    use super::{OrderEvent, StateV1, StateV2, Workflow, state_migration};
+    use super::{
+        OrderEvent, StateV1, StateV2, Workflow, identity_migration, migration_chain, no_migration,
+        register_workflow, state_migration,
+    };
 
     struct Result;
     struct Option;
@@ -144,6 +181,16 @@ mod shadowed {
     mod core {}
     mod std {}
     mod inventory {}
+    mod state_migration_macros {}
+    struct Details;
+    struct Pair;
+    struct Registration;
+    struct VersionRegistration;
+    struct States;
+    trait NotShared {}
+    trait MigratesTo {}
+    const fn hop() {}
+    const fn link_identity() {}
     const fn link() {}
     const fn settle() {}
     const fn decoder() {}
@@ -162,6 +209,7 @@ mod shadowed {
 
     pub(super) struct CartV1;
     pub(super) struct CartV2;
+    pub(super) struct CartV3;
 
     impl Workflow for CartV1 {
         const NAME: &'static ::core::primitive::str = "cart";
@@ -177,12 +225,35 @@ mod shadowed {
     impl Workflow for CartV2 {
         const NAME: &'static ::core::primitive::str = "cart";
         const VERSION: &'static ::core::primitive::str = "v2";
+        const STATE_SCHEMA_VERSION: u32 = 2;
         type State = StateV2;
         type Event = OrderEvent;
 
         fn apply(state: StateV2, _: &OrderEvent) -> StateV2 {
             state
         }
+    }
+
+    impl Workflow for CartV3 {
+        const NAME: &'static ::core::primitive::str = "cart";
+        const VERSION: &'static ::core::primitive::str = "v3";
+        const STATE_SCHEMA_VERSION: u32 = 2;
+        type State = StateV2;
+        type Event = OrderEvent;
+
+        fn apply(state: StateV2, _: &OrderEvent) -> StateV2 {
+            state
+        }
+    }
+
+    identity_migration!(CartV2 => CartV3, note = "shadowed");
+    migration_chain!(CartV1 => CartV2 => CartV3);
+    no_migration!(CartV1, reason = "shadowed");
+    register_workflow!(CartV3);
+
+    #[state_migration(from = CartV2, to = CartV1, undo, note = "shadowed")]
+    pub(super) const fn back(new: StateV2) -> StateV1 {
+        StateV1 { total: new.cents }
     }
 
     type Refusable<S> = ::core::result::Result<S, &'static ::core::primitive::str>;
@@ -215,6 +286,14 @@ fn strict_lints_and_shadowed_names_do_not_disturb_a_migration() {
             .migrate(StateV1::default())
             .map_err(|refused| refused.to_string()),
         shadowed::state(StateV1::default()).map_err(str::to_owned)
+    );
+    let there_and_back = Back.migrate(order_v1_to_v2(old)).ok();
+    assert_eq!(there_and_back, Some(order_v2_to_v1(order_v1_to_v2(old))));
+    assert_eq!(
+        shadowed::BackMigration
+            .migrate(StateV2 { cents: 7 })
+            .map_err(|refused| refused.to_string()),
+        Ok(shadowed::back(StateV2 { cents: 7 }))
     );
     assert_ne!(
         StateMigration::fingerprint(&OrderV1ToV2Migration),

@@ -40,6 +40,7 @@ impl Workflow for Order<u32, V1> {
 impl Workflow for Order<u64, V2> {
     const NAME: &'static str = "order";
     const VERSION: &'static str = "v2";
+    const STATE_SCHEMA_VERSION: u32 = 2;
     type State = State<u64>;
     type Event = OrderEvent;
 
@@ -51,6 +52,7 @@ impl Workflow for Order<u64, V2> {
 impl Workflow for Order<String, V3> {
     const NAME: &'static str = "order";
     const VERSION: &'static str = "v3";
+    const STATE_SCHEMA_VERSION: u32 = 3;
     type State = State<String>;
     type Event = OrderEvent;
 

@@ -43,6 +43,7 @@ impl Workflow for OrderV1 {
 impl Workflow for OrderV2 {
     const NAME: &'static str = "order";
     const VERSION: &'static str = "v2";
+    const STATE_SCHEMA_VERSION: u32 = 2;
     type State = StateV2;
     type Event = OrderEvent;
 
@@ -51,7 +52,7 @@ impl Workflow for OrderV2 {
     }
 }
 
-#[state_migration(from = OrderV1, to = OrderV2)]
+#[cfg_attr(all(), state_migration(from = OrderV1, to = OrderV2))]
 #[cfg(not(any()))]
 fn order_v1_to_v2(old: StateV1) -> StateV2 {
     StateV2 { cents: old.total }

@@ -44,6 +44,7 @@ impl Workflow for OrderV1 {
 impl Workflow for OrderV2 {
     const NAME: &'static str = "order";
     const VERSION: &'static str = "v2";
+    const STATE_SCHEMA_VERSION: u32 = 2;
     type State = StateV2;
     type Event = OrderEvent;
 
@@ -66,6 +67,7 @@ fn main() {
     impl Workflow for LocalV3 {
         const NAME: &'static str = "order";
         const VERSION: &'static str = "v3";
+        const STATE_SCHEMA_VERSION: u32 = 3;
         type State = Local;
         type Event = OrderEvent;
 

@@ -47,6 +47,7 @@ impl Workflow for OrderV1 {
 impl Workflow for OrderV2 {
     const NAME: &'static str = "order";
     const VERSION: &'static str = "v2";
+    const STATE_SCHEMA_VERSION: u32 = 2;
     type State = StateV2;
     type Event = OrderEvent;
 
@@ -58,6 +59,7 @@ impl Workflow for OrderV2 {
 impl Workflow for OrderV3 {
     const NAME: &'static str = "order";
     const VERSION: &'static str = "v3";
+    const STATE_SCHEMA_VERSION: u32 = 3;
     type State = StateV3;
     type Event = OrderEvent;
 

@@ -50,6 +50,7 @@ impl Workflow for OrderV1 {
 impl Workflow for OrderV2 {
     const NAME: &'static str = "order";
     const VERSION: &'static str = "v2";
+    const STATE_SCHEMA_VERSION: u32 = 2;
     type State = StateV2;
     type Event = OrderEvent;
 
@@ -61,6 +62,7 @@ impl Workflow for OrderV2 {
 impl Workflow for OrderV3 {
     const NAME: &'static str = "order";
     const VERSION: &'static str = "v3";
+    const STATE_SCHEMA_VERSION: u32 = 3;
     type State = StateV3;
     type Event = OrderEvent;
 
@@ -104,7 +106,7 @@ fn main() {
     assert_eq!(at.function, concat!(module_path!(), "::order_v1_to_v2"));
     assert_eq!(at.package, env!("CARGO_PKG_NAME"));
     assert_eq!(at.file, file!());
-    assert_eq!(at.line, 79);
+    assert_eq!(at.line, 81);
 
     // The function and its struct say the same as the registry.
     let old = StateV1 { total: 7 };

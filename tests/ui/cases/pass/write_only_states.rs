@@ -61,6 +61,7 @@ macro_rules! versions {
         impl Workflow for $name {
             const NAME: &'static str = $workflow;
             const VERSION: &'static str = $version;
+            const STATE_SCHEMA_VERSION: u32 = $version.as_bytes()[0] as u32;
             type State = $state;
             type Event = OrderEvent;
 

@@ -35,6 +35,7 @@ impl Workflow for OrderV1 {
 impl Workflow for OrderV2 {
     const NAME: &'static str = "order";
     const VERSION: &'static str = "v2";
+    const STATE_SCHEMA_VERSION: u32 = 2;
     type State = StateV2;
     type Event = OrderEvent;
 

@@ -1,0 +1,288 @@
+//! The keys of a macro: `key = value`, or a flag, in any order.
+//!
+//! One reader for all macros, so that each key is written the same everywhere.
+//! A grammar says which keys a macro has.
+
+use syn::ext::IdentExt;
+use syn::parse::ParseStream;
+use syn::token::Paren;
+use syn::{Error, Ident, LitStr, Path, Result, Token, Type};
+
+use crate::fallback::Errors;
+
+/// What may follow in a macro.
+pub(crate) struct Grammar {
+    pub(crate) keys: &'static [&'static str],
+    /// How it is written as a whole.
+    pub(crate) write: &'static str,
+}
+
+/// The keys that were there.
+#[derive(Default)]
+pub(crate) struct Found {
+    pub(crate) from: Option<Type>,
+    pub(crate) to: Option<Type>,
+    pub(crate) name: Option<Ident>,
+    pub(crate) krate: Option<Path>,
+    pub(crate) undo: Option<Ident>,
+    pub(crate) detached: Option<Ident>,
+    pub(crate) note: Option<LitStr>,
+    pub(crate) reason: Option<LitStr>,
+}
+
+impl Grammar {
+    /// Reads all keys, past the wrong ones.
+    pub(crate) fn read(&self, input: ParseStream<'_>, errors: &mut Errors) -> Result<Found> {
+        let mut found = Found::default();
+        while !input.is_empty() {
+            if let Err(error) = self.key(input, &mut found) {
+                errors.add(error);
+                skip_to_next_key(input)?;
+            }
+        }
+        Ok(found)
+    }
+
+    /// Reads one key and the comma after it.
+    fn key(&self, input: ParseStream<'_>, found: &mut Found) -> Result<()> {
+        if !input.peek(Ident::peek_any) {
+            return Err(input.error(self.no_key()));
+        }
+        let key = Ident::parse_any(input)?;
+        let name = key.to_string();
+        if !self.keys.contains(&name.as_str()) {
+            let message = if is_key(input, &name) {
+                self.unknown(&name)
+            } else {
+                self.no_key()
+            };
+            return Err(Error::new_spanned(&key, message));
+        }
+        match name.as_str() {
+            "from" => set(&mut found.from, workflow(input, &key, "OrderV1")?, &key),
+            "to" => set(&mut found.to, workflow(input, &key, "OrderV2")?, &key),
+            "name" => set(&mut found.name, new_name(input, &key)?, &key),
+            "crate" => set(&mut found.krate, path(input, &key)?, &key),
+            "undo" => set(&mut found.undo, flag(input, &key)?, &key),
+            "detached" => set(&mut found.detached, flag(input, &key)?, &key),
+            "note" => set(&mut found.note, text(input, &key)?, &key),
+            _ => set(&mut found.reason, text(input, &key)?, &key),
+        }?;
+        if !input.is_empty() && input.parse::<Option<Token![,]>>()?.is_none() {
+            return Err(input.error("expected a `,` before this"));
+        }
+        Ok(())
+    }
+
+    fn no_key(&self) -> String {
+        format!("expected a key: write `{}`", self.write)
+    }
+
+    fn unknown(&self, name: &str) -> String {
+        let perhaps = self.nearest(name);
+        let perhaps = perhaps.map_or_else(String::new, |key| format!(", perhaps `{key}`"));
+        let keys = listed(self.keys);
+        format!("unknown key `{name}`{perhaps}: {keys}")
+    }
+
+    /// The key that was probably meant.
+    fn nearest(&self, name: &str) -> Option<&'static str> {
+        let by_meaning = MEANT.iter().find(|(written, _)| *written == name);
+        if let Some((_, key)) = by_meaning.filter(|(_, key)| self.keys.contains(key)) {
+            return Some(key);
+        }
+        let far = |key: &str| distance(name, key);
+        let near = self.keys.iter().copied();
+        near.filter(|key| far(key) <= key.len() / 4 + usize::from(key.len() < 4))
+            .min_by_key(|key| far(key))
+    }
+}
+
+/// Words for a key that look like no other.
+const MEANT: [(&str, &str); 13] = [
+    ("source", "from"),
+    ("target", "to"),
+    ("into", "to"),
+    ("rename", "name"),
+    ("struct_name", "name"),
+    ("path", "crate"),
+    ("down", "undo"),
+    ("reverse", "undo"),
+    ("foreign", "detached"),
+    ("comment", "note"),
+    ("description", "note"),
+    ("reason", "note"),
+    ("because", "reason"),
+];
+
+/// `the keys are a, b and c`.
+fn listed(keys: &[&str]) -> String {
+    let quoted: Vec<String> = keys.iter().map(|key| format!("`{key}`")).collect();
+    match quoted.split_last() {
+        Some((last, [])) => format!("the only key is {last}"),
+        Some((last, others)) => format!("the keys are {} and {last}", others.join(", ")),
+        None => String::new(),
+    }
+}
+
+/// How many letters must be added, removed, replaced or swapped with the next to
+/// make `b` of `a`.
+fn distance(a: &str, b: &str) -> usize {
+    let (a, b): (Vec<char>, Vec<char>) = (a.chars().collect(), b.chars().collect());
+    let mut rows = vec![(0..=b.len()).collect::<Vec<usize>>()];
+    for i in 1..=a.len() {
+        let mut row = vec![i];
+        for j in 1..=b.len() {
+            let replaced = rows[i - 1][j - 1] + usize::from(a[i - 1] != b[j - 1]);
+            let mut least = replaced.min(rows[i - 1][j] + 1).min(row[j - 1] + 1);
+            if i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1] {
+                least = least.min(rows[i - 2][j - 2] + 1);
+            }
+            row.push(least);
+        }
+        rows.push(row);
+    }
+    rows[a.len()][b.len()]
+}
+
+/// Whether a word is meant as a key or a flag, and not as a type or a path.
+fn is_key(input: ParseStream<'_>, word: &str) -> bool {
+    let alone = input.is_empty() || input.peek(Token![,]) || input.peek(Paren);
+    let equals = input.peek(Token![=]) && !input.peek(Token![=>]);
+    equals || alone && word.starts_with(char::is_lowercase)
+}
+
+fn set<T>(slot: &mut Option<T>, value: T, key: &Ident) -> Result<()> {
+    match slot.replace(value) {
+        Some(_) => Err(Error::new_spanned(
+            key,
+            format!("`{key}` is given twice: remove one"),
+        )),
+        None => Ok(()),
+    }
+}
+
+fn workflow(input: ParseStream<'_>, key: &Ident, example: &str) -> Result<Type> {
+    let message = format!("`{key}` takes a workflow type: write `{key} = {example}`");
+    equals(input, key, &message)?;
+    workflow_type(input, &message)
+}
+
+/// Reads a type that can be a workflow.
+pub(crate) fn workflow_type(input: ParseStream<'_>, message: &str) -> Result<Type> {
+    let start = input.span();
+    match input.parse() {
+        Ok(workflow @ (Type::Path(_) | Type::Group(_) | Type::Macro(_))) => Ok(workflow),
+        Ok(other) => Err(Error::new_spanned(other, message)),
+        Err(_) => Err(Error::new(start, message)),
+    }
+}
+
+fn new_name(input: ParseStream<'_>, key: &Ident) -> Result<Ident> {
+    let message = "`name` takes the name of the struct to generate: write `name = OrderToCents`";
+    equals(input, key, message)?;
+    let start = input.span();
+    match input.parse() {
+        Ok(name) if input.is_empty() || input.peek(Token![,]) || input.peek(Ident) => Ok(name),
+        _ => Err(Error::new(start, message)),
+    }
+}
+
+fn path(input: ParseStream<'_>, key: &Ident) -> Result<Path> {
+    let message = "`crate` takes a path: write `crate = ::state_migration`";
+    equals(input, key, message)?;
+    let start = input.span();
+    Path::parse_mod_style(input).map_err(|_| Error::new(start, message))
+}
+
+fn text(input: ParseStream<'_>, key: &Ident) -> Result<LitStr> {
+    let message = format!("`{key}` takes a text: write `{key} = \"…\"`");
+    equals(input, key, &message)?;
+    let start = input.span();
+    let text: LitStr = input.parse().map_err(|_| Error::new(start, message))?;
+    if text.value().trim().is_empty() {
+        return Err(Error::new_spanned(
+            &text,
+            format!("`{key}` is empty: write a text that says something"),
+        ));
+    }
+    Ok(text)
+}
+
+fn flag(input: ParseStream<'_>, key: &Ident) -> Result<Ident> {
+    if input.peek(Token![=]) || input.peek(Paren) {
+        let message = format!("`{key}` takes no value: write `{key}` alone, or nothing");
+        return Err(Error::new_spanned(key, message));
+    }
+    Ok(key.clone())
+}
+
+/// Reads the `=` before a value that is there.
+fn equals(input: ParseStream<'_>, key: &Ident, message: &str) -> Result<()> {
+    let equals = input.parse::<Option<Token![=]>>()?;
+    if equals.is_none() || input.is_empty() || input.peek(Token![,]) {
+        return Err(Error::new_spanned(key, message));
+    }
+    Ok(())
+}
+
+/// Goes on behind a mistake. A type may hold commas too, so only a comma before
+/// `key =` surely ends one.
+fn skip_to_next_key(input: ParseStream<'_>) -> Result<()> {
+    while !input.is_empty() {
+        if input.peek(Token![,]) && input.peek2(Ident::peek_any) && input.peek3(Token![=]) {
+            input.parse::<Token![,]>()?;
+            return Ok(());
+        }
+        input.step(|cursor| match cursor.token_tree() {
+            Some((_, rest)) => Ok(((), rest)),
+            None => Err(cursor.error("expected more tokens")),
+        })?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_near_miss_is_answered_with_the_key_that_was_meant() {
+        let grammar = Grammar {
+            keys: &["from", "to", "name", "undo", "note"],
+            write: "",
+        };
+        for (written, meant) in [
+            ("form", Some("from")),
+            ("fro", Some("from")),
+            ("source", Some("from")),
+            ("too", Some("to")),
+            ("undo_", Some("undo")),
+            ("notes", Some("note")),
+            ("reason", Some("note")),
+            ("node", Some("note")),
+            ("names", Some("name")),
+            ("reverse", Some("undo")),
+            // Not a key of this macro.
+            ("because", None),
+            ("version", None),
+        ] {
+            assert_eq!(grammar.nearest(written), meant, "{written}");
+        }
+    }
+
+    #[test]
+    fn the_distance_is_the_number_of_letters_that_differ() {
+        for (a, b, expected) in [
+            ("", "", 0),
+            ("", "to", 2),
+            ("from", "from", 0),
+            ("form", "from", 1),
+            ("detatched", "detached", 1),
+            ("kitten", "sitting", 3),
+        ] {
+            assert_eq!(distance(a, b), expected, "{a} {b}");
+            assert_eq!(distance(b, a), expected, "{b} {a}");
+        }
+    }
+}

@@ -1,0 +1,86 @@
+//! The macros that speak of versions without a migration:
+//! `no_migration!(OrderV1, reason = "…")` and `register_workflow!(OrderV3)`.
+
+use proc_macro2::{TokenStream, TokenTree};
+use quote::quote;
+use syn::parse::{ParseStream, Parser};
+use syn::{Error, LitStr, Result, Type};
+
+use crate::arrows::{comma, invocation, passed_on, version};
+use crate::fallback::Errors;
+use crate::keys::Grammar;
+use crate::place::{ends, location};
+
+const DECISION: Grammar = Grammar {
+    keys: &["reason"],
+    write: "no_migration!(OrderV1, reason = \"…\")",
+};
+
+const REGISTER: &str = "register_workflow!(OrderV3)";
+
+pub(crate) fn no_migration(input: TokenStream) -> TokenStream {
+    let read = |input: ParseStream<'_>| {
+        let krate = passed_on(input)?;
+        let (version, reason) = decision(input, &krate)?;
+        Ok((krate, version, reason))
+    };
+    match read.parse2(input) {
+        Ok((krate, version, reason)) => {
+            let at = location(ends(&version).0, "no_migration!", &krate);
+            let known = quote!(no_migration::<#version>(#reason, #at));
+            submit(&krate, &known)
+        }
+        Err(error) => error.to_compile_error(),
+    }
+}
+
+fn decision(input: ParseStream<'_>, krate: &TokenTree) -> Result<(Type, LitStr)> {
+    let write = DECISION.write;
+    let version = version(input, write, invocation(krate))?;
+    comma(input)?;
+    let mut errors = Errors::default();
+    let found = DECISION.read(input, &mut errors)?;
+    let found = errors.or(found)?;
+    let reason = found.reason.ok_or_else(|| {
+        let message = format!("`reason` is missing: write `{write}`");
+        Error::new_spanned(&version, message)
+    })?;
+    Ok((version, reason))
+}
+
+pub(crate) fn register(input: TokenStream) -> TokenStream {
+    let read = |input: ParseStream<'_>| {
+        let krate = passed_on(input)?;
+        let nothing = invocation(&krate);
+        let mut versions = vec![version(input, REGISTER, nothing)?];
+        while !input.is_empty() {
+            comma(input)?;
+            if !input.is_empty() {
+                versions.push(version(input, REGISTER, nothing)?);
+            }
+        }
+        Ok((krate, versions))
+    };
+    match read.parse2(input) {
+        Ok((krate, versions)) => versions
+            .iter()
+            .map(|version| {
+                let at = location(ends(version).0, "register_workflow!", &krate);
+                submit(&krate, &quote!(workflow::<#version>(#at)))
+            })
+            .collect(),
+        Err(error) => error.to_compile_error(),
+    }
+}
+
+/// Hands a version over to the linker.
+fn submit(krate: &TokenTree, known: &TokenStream) -> TokenStream {
+    quote! {
+        #[allow(deprecated)]
+        const _: () = {
+            #krate::__private::inventory::submit! {
+                #krate::__private::VersionRegistration::#known
+            }
+        };
+    }
+}

@@ -1,0 +1,5 @@
+use state_migration::migration_chain;
+
+migration_chain!(OrderV1 => "OrderV2");
+
+fn main() {}

@@ -1,0 +1,5 @@
+use state_migration::no_migration;
+
+no_migration!(OrderV1, reason = empty);
+
+fn main() {}

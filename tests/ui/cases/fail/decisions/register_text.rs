@@ -1,0 +1,5 @@
+use state_migration::register_workflow;
+
+register_workflow!("order");
+
+fn main() {}

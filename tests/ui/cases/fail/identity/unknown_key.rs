@@ -1,0 +1,5 @@
+use state_migration::identity_migration;
+
+identity_migration!(OrderV1 => OrderV2, notes = "keeps all");
+
+fn main() {}
