@@ -9,6 +9,8 @@ mod fallback;
 mod fingerprint;
 mod keys;
 mod place;
+#[cfg(test)]
+mod snapshots;
 mod versions;
 
 /// Makes a function the migration from one version of a workflow to the next.

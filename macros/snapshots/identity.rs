@@ -1,0 +1,33 @@
+// identity_migration!(OrderV1 => OrderV2);
+
+#[allow(deprecated, non_local_definitions)]
+const _: () = {
+    use state_migration::__private as __state_migration;
+    enum __StateMigrationPair {}
+    impl __state_migration::Pair for __StateMigrationPair {
+        type From = OrderV1;
+        type To = OrderV2;
+        const DEFINED_AT: state_migration::SourceLocation = state_migration::SourceLocation {
+            function: ::core::concat!(
+                ::core::module_path!(), "::", "identity_migration!"
+            ),
+            package: ::core::env!("CARGO_PKG_NAME"),
+            file: ::core::file!(),
+            line: ::core::line!(),
+        };
+    }
+    impl __state_migration::MigratesTo<OrderV2> for OrderV1 {}
+    const __STATE_MIGRATION: __state_migration::Link = __state_migration::link_identity::<
+        __StateMigrationPair,
+        OrderV1,
+        OrderV2,
+        __state_migration::Inferred<_>,
+        __state_migration::Inferred<_>,
+    >();
+    const _: () = if __STATE_MIGRATION.is_refused() {
+        ::core::panic!("{}", __STATE_MIGRATION.refusal())
+    };
+    __state_migration::inventory::submit! {
+        __STATE_MIGRATION.registration
+    }
+};

@@ -1,0 +1,7 @@
+// #[state_migration(from = OrderV1, to = OrderV2)]
+// struct OrderV1ToV2;
+
+::core::compile_error! {
+    "expected a function: `#[state_migration]` goes on the `fn` that converts the state"
+}
+struct OrderV1ToV2;
