@@ -100,10 +100,11 @@ impl MigrationRegistry {
     /// that has a part in one.
     pub fn linked() -> Result<Self, RegistryError> {
         let (migrations, versions) = linked::all();
-        if migrations.is_empty() && versions.is_empty() {
+        let registry = Self::new(migrations, versions)?;
+        if registry.migrations.is_empty() {
             return Err(RegistryError::new(vec![Problem::NothingLinked]));
         }
-        Self::new(migrations, versions)
+        Ok(registry)
     }
 
     /// The [linked](Self::linked) registry, for a test of a program's own:

@@ -90,22 +90,27 @@ async fn migrations_that_do_not_fit_together_are_one_error(world: World) {
     world.place([0, 1]).await;
     let before = world.rows().await;
     let order = |version| WorkflowId::new("order", version);
-    for (source, target, message) in [
+    // The migration by hand names its type, which names its crate.
+    let by = "by `state_migration::migration::IdentityMigration<state_migration_tests::orders::OrderV1>`";
+    for (source, target, name, message) in [
         (
             order("v7"),
             order("v8"),
-            "order@v7->v8 is between two versions that share a state, but neither is order@v1, \
-             the version of its workflow type",
+            "order@v7->v8",
+            "is between two versions that share a state, but neither is order@v1, \
+             the version of its workflow type; give it the id of that type",
         ),
         (
             order("v1"),
             order("v1"),
-            "order@v1->v1 leads from a version to itself",
+            "order@v1->v1",
+            "leads from a version to itself; remove it",
         ),
         (
             order("v1"),
             WorkflowId::new("parcel", "v2"),
-            "order@v1->parcel@v2 leads from one workflow to another; both ends must have the same name",
+            "order@v1->parcel@v2",
+            "leads from one workflow to another; both ends must have the same name",
         ),
     ] {
         let migration = IdentityMigration::<OrderV1>::new(source, target);
@@ -118,7 +123,7 @@ async fn migrations_that_do_not_fit_together_are_one_error(world: World) {
                 stage: Stage::Planning,
                 class: FailureClass::Run,
                 sequence: None,
-                message: message.to_owned(),
+                message: format!("{name} {by} {message}"),
             };
             assert_eq!(report.errors, [error]);
             // It did not get as far as that.
