@@ -76,6 +76,8 @@ mod versions;
 ///
 /// The fingerprint of a migration is a hash of the function's tokens, without
 /// docs. It does not see changes of the functions that it calls.
+///
+#[doc = include_str!("../MESSAGES.md")]
 #[proc_macro_attribute]
 pub fn state_migration(
     args: proc_macro::TokenStream,
