@@ -41,7 +41,10 @@
 //! | `tokio` | with `slatedb` | the runner, the in-memory store, the conformance suite |
 //! | `aws`, `azure`, `gcp` | no | SlateDB on the object stores of these clouds |
 //!
-//! Without features the crate is traits, macro and registry.
+//! Without features the crate is traits, macros and registry: enough to check in
+//! a test that every version is decided about
+//! ([`MigrationRegistry::assert_complete`]), and to bring the states in files,
+//! caches and queues to the newest version ([`MigrationRegistry::upgrade`]).
 // The overview links to what features add.
 #![cfg_attr(not(feature = "slatedb"), allow(rustdoc::broken_intra_doc_links))]
 #![cfg_attr(not(feature = "slatedb"), allow(dead_code))]

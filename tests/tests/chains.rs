@@ -12,8 +12,8 @@ use state_migration::{
 };
 use state_migration_tests::faulty::Faulty;
 use state_migration_tests::orders::{
-    OrderEvent, OrderV1, OrderV1ToV2Migration, OrderV2, OrderV3, StateV3, history, identity, load,
-    place, register,
+    OrderEvent, OrderV1, OrderV1ToV2Migration, OrderV2, OrderV3, StateV3, folded, history,
+    identity, load, place, register,
 };
 use state_migration_tests::stores::{OnDisk, Rows, differences, dump, dump_all};
 
@@ -342,5 +342,58 @@ async fn v1_to_v2_to_v3_gives_equal_states_in_three_runs_and_in_one() {
         let disk = disk.reopen().await.unwrap();
         assert_eq!(disk.delete_all_snapshots().await.unwrap(), 0);
         assert_eq!(states(&*disk).await, went_on);
+    }
+}
+
+/// Takes out: `Standing::Stays` in `MigrationRegistry::standing`, and order 1
+/// is an error.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_process_at_a_version_that_stays_is_left_alone() {
+    let migrations = || {
+        MigrationRegistry::builder()
+            .with(OrderV1ToV2Migration)
+            .no_migration::<OrderV2>("over by May")
+            .version::<OrderV3>()
+            .build()
+            .unwrap()
+    };
+    let (together, events, snapshots) =
+        (MemoryStore::new(), MemoryStore::new(), MemoryStore::new());
+    for (events, snapshots) in [(&together, &together), (&events, &snapshots)] {
+        place(events, snapshots, 0).await.unwrap();
+        let order = identity::<OrderV2>(1);
+        let mut order = Process::<OrderV2>::open(order, events.clone(), snapshots.clone())
+            .await
+            .unwrap();
+        order.append(&history(1)).await.unwrap();
+
+        let runner =
+            MigrationRunner::new(migrations(), events.clone(), snapshots.clone()).full_count(true);
+        let stays: Vec<String> = runner
+            .plan()
+            .unwrap()
+            .stays
+            .iter()
+            .map(ToString::to_string)
+            .collect();
+        assert_eq!(stays, ["order@v2 stays: over by May"]);
+        for migrated in [1, 0] {
+            let report = runner.run().await;
+            assert_eq!(
+                (report.migrated, report.error_count),
+                (migrated, 0),
+                "{report}"
+            );
+            assert_eq!(report.skipped_by.already_there, 2 - migrated, "{report}");
+        }
+        let order =
+            Process::<OrderV2>::open(identity::<OrderV2>(1), events.clone(), snapshots.clone());
+        assert_eq!(order.await.unwrap().state(), &folded::<OrderV2>(1));
+        let head = events
+            .head(identity::<OrderV1>(0).stream_id())
+            .await
+            .unwrap()
+            .unwrap();
+        assert_eq!(head.workflow_id, WorkflowId::of::<OrderV2>());
     }
 }

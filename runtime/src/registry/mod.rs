@@ -111,10 +111,33 @@ impl MigrationRegistry {
     /// everything that is linked fits together, and of every version that is
     /// known it is decided where its processes go.
     ///
-    /// ```should_panic
-    /// # use state_migration::MigrationRegistry;
-    /// // In a crate where nothing is linked, or with the first mistake:
-    /// MigrationRegistry::assert_complete();
+    /// ```standalone_crate
+    /// # use serde::{Deserialize, Serialize};
+    /// # use state_migration::{EventPayload, Workflow};
+    /// # #[derive(Serialize, Deserialize)] enum OrderEvent { Placed }
+    /// # impl EventPayload for OrderEvent { fn event_type(&self) -> &'static str { "OrderPlaced" } }
+    /// # #[derive(Default, Clone, Serialize, Deserialize)] struct Order { total: u64 }
+    /// # struct OrderV1; struct OrderV2;
+    /// # impl Workflow for OrderV1 {
+    /// #     const NAME: &'static str = "order"; const VERSION: &'static str = "v1";
+    /// #     type State = Order; type Event = OrderEvent;
+    /// #     fn apply(s: Order, _: &OrderEvent) -> Order { s }
+    /// # }
+    /// # impl Workflow for OrderV2 {
+    /// #     const NAME: &'static str = "order"; const VERSION: &'static str = "v2";
+    /// #     type State = Order; type Event = OrderEvent;
+    /// #     fn apply(s: Order, _: &OrderEvent) -> Order { s }
+    /// # }
+    /// # state_migration::identity_migration!(OrderV1 => OrderV2);
+    /// use state_migration::MigrationRegistry;
+    ///
+    /// # /*
+    /// #[test]
+    /// # */
+    /// fn every_version_is_decided() {
+    ///     MigrationRegistry::assert_complete();
+    /// }
+    /// # fn main() { every_version_is_decided() }
     /// ```
     ///
     /// A test sees what is linked into the test: name the crates of the

@@ -6,11 +6,16 @@
 mod edges;
 mod versions;
 
-use std::collections::BTreeSet;
-
 use crate::registry::edge::Migration;
 use crate::registry::linked::VersionRegistration;
 use crate::registry::problem::Problem;
+
+fn sound(migrations: &[Migration]) -> Vec<&Migration> {
+    let migrations = migrations.iter();
+    migrations
+        .filter(|migration| edges::by_itself(migration).is_none())
+        .collect()
+}
 
 /// All problems of migrations that are sorted by source and target, of those
 /// that lead back, and of versions that are known without any.
@@ -24,13 +29,7 @@ pub(crate) fn problems(
         .chain(undos)
         .filter_map(edges::by_itself)
         .collect();
-    let sound = |migrations: &'_ [Migration]| -> BTreeSet<usize> {
-        (0..migrations.len())
-            .filter(|at| edges::by_itself(&migrations[*at]).is_none())
-            .collect()
-    };
-    let all: Vec<&Migration> = sound(forward).into_iter().map(|at| &forward[at]).collect();
-    let back: Vec<&Migration> = sound(undos).into_iter().map(|at| &undos[at]).collect();
+    let (all, back) = (sound(forward), sound(undos));
 
     let graph = edges::Graph::of(&all);
     let mut unclear = edges::unclear_names(forward, &graph);
