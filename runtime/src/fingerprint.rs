@@ -7,7 +7,8 @@ use serde::{Deserialize, Serialize};
 
 /// Of a migration, a hash of the conversion function's tokens, without its docs
 /// and without where it stands; what the function calls is not part of it. Of a
-/// plan, a hash of all that it says.
+/// plan, a hash of its selection, its routes with the fingerprints of their
+/// migrations, and its options.
 ///
 /// A migration written by hand has the fingerprint 0: nothing is known of its code.
 #[derive(
