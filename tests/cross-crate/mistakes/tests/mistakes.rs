@@ -123,3 +123,29 @@ fn several_mistakes_are_told_at_once() {
     }
     assert_eq!(lines.len(), 4, "{error}");
 }
+
+#[test]
+fn what_is_refused_is_drawn_all_the_same() {
+    let output = Command::new(env!("CARGO_BIN_EXE_undecided"))
+        .output()
+        .unwrap();
+    assert_eq!(
+        String::from_utf8(output.stdout).unwrap(),
+        r#"flowchart LR
+    subgraph w0["cart"]
+        v0["1"]
+        v1[["2"]]
+    end
+    subgraph w1["order"]
+        v2["v1"]
+        v3["v2"]
+        v4{{"v3<br/>undecided"}}
+        v5[["v4"]]
+    end
+    v0 -->|"shop_migrations::cart_1_to_2"| v1
+    v2 -->|"shop_migrations::order_v1_to_v2"| v3
+    v3 -.->|"undo: shop_migrations::order_v2_to_v1"| v2
+    v3 -->|"shop_migrations::order_v2_to_v3"| v4
+"#
+    );
+}
