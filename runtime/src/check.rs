@@ -383,37 +383,33 @@ pub const fn link_identity<
     }
 }
 
-/// What is wrong with two versions, `A` before and `B` after.
+/// What is wrong with two versions, `A` before and `B` after. No text is put
+/// together where nothing is: the compiler would do it for each migration.
 const fn refusal<A: Workflow, B: Workflow>(undo: bool, shared: bool) -> Option<Text> {
-    let (a, b) = (Text::new("").id::<A>(), Text::new("").id::<B>());
-    let (a, b) = (a.as_str(), b.as_str());
     if !same(A::NAME, B::NAME) {
-        let text = Text::new(a).and(" and ").and(b);
+        let text = Text::new("").id::<A>().and(" and ").id::<B>();
         return Some(text.and(" are not versions of one workflow: both need the same `NAME`"));
     }
     let order = natural_cmp(A::VERSION, B::VERSION);
     if order.is_eq() {
-        let text = Text::new("the migration leads from ").and(a).and(" to ");
-        let text = text.and(b).and(", the same version");
+        let text = Text::new("the migration leads from ").id::<A>().and(" to ");
+        let text = text.id::<B>().and(", the same version");
         return Some(text.and(": give one of the two a later `VERSION`"));
     }
     if undo && order.is_lt() {
-        let text = Text::new("an `undo` leads back, but ").and(b);
-        let text = text.and(" is later than ").and(a);
+        let text = Text::new("an `undo` leads back, but ").id::<B>();
+        let text = text.and(" is later than ").id::<A>();
         return Some(text.and(": swap the two, or remove `undo`"));
     }
     if !undo && order.is_gt() {
-        let text = Text::new(b).and(" is not later than ").and(a);
+        let text = Text::new("").id::<B>().and(" is not later than ").id::<A>();
         return Some(text.and(": swap the two, or add `undo` for a way back"));
     }
     if !shared && A::STATE_SCHEMA_VERSION == B::STATE_SCHEMA_VERSION {
-        let later = if undo { a } else { b };
-        let text = Text::new(a)
-            .and(" and ")
-            .and(b)
-            .and(" have different states");
-        let text = text.and(" under one `STATE_SCHEMA_VERSION`: raise it in ");
-        return Some(text.and(later));
+        let text = Text::new("").id::<A>().and(" and ").id::<B>();
+        let text = text.and(" have different states under one `STATE_SCHEMA_VERSION`");
+        let text = text.and(": raise it in ");
+        return Some(if undo { text.id::<A>() } else { text.id::<B>() });
     }
     None
 }
