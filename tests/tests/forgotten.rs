@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use state_migration::MemoryStore;
 use state_migration_tests::jobs::{self, Store, Upgrade, stream, version};
-use state_migration_tests::stores::{OnDisk, Rows, head_key};
+use state_migration_tests::stores::{OnDisk, head_key};
 
 /// What a head begins with that this format does not know.
 const NEWER: u8 = 2;
@@ -16,7 +16,7 @@ const NEWER: u8 = 2;
 ///
 /// Takes out: the look at `failed_before` where a run says that all have left.
 async fn what_a_full_count_could_not_read_is_found_later(
-    store: impl Store + Rows + Clone + 'static,
+    store: impl Store,
     damage: impl Fn(&mut Vec<u8>),
 ) {
     for n in 0..8 {
@@ -56,10 +56,7 @@ async fn a_head_of_a_newer_format_is_not_forgotten() {
 }
 
 /// Takes out: the count of arrivals of `append`.
-async fn whoever_is_born_beside_a_run_is_found(
-    store: impl Store + Rows + Clone + 'static,
-    rounds: u64,
-) {
+async fn whoever_is_born_beside_a_run_is_found(store: impl Store, rounds: u64) {
     for round in 0..rounds {
         let base = round * 100;
         for n in base..base + 3 {
