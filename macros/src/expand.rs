@@ -5,7 +5,7 @@
 //! at get the span of what the user wrote.
 
 use proc_macro2::{Ident, Literal, Span, TokenStream};
-use quote::{ToTokens, format_ident, quote, quote_spanned};
+use quote::{ToTokens, quote, quote_spanned};
 use syn::ext::IdentExt;
 
 use crate::args::{Args, Details};
@@ -131,7 +131,8 @@ fn migration(args: &Args, function: &Function, fingerprint: u64) -> TokenStream 
     quote!(#[#runtime::followed_by(#code)] #documented #generated)
 }
 
-/// `order_v1_to_v2` gives `OrderV1ToV2Migration`.
+/// `order_v1_to_v2` gives `OrderV1ToV2Migration`. A word in front that begins
+/// with a digit keeps its underscore: `_1to2` gives `_1to2Migration`.
 pub(crate) fn migration_name(function: &Ident) -> Ident {
     let plain = function.unraw().to_string();
     let mut camel = String::new();
@@ -140,7 +141,18 @@ pub(crate) fn migration_name(function: &Ident) -> Ident {
         camel.extend(letters.next().into_iter().flat_map(char::to_uppercase));
         camel.push_str(letters.as_str());
     }
-    format_ident!("{camel}Migration", span = function.span())
+    let candidates = [
+        format!("{camel}Migration"),
+        format!("_{camel}Migration"),
+        // What begins as a function's name does begins an identifier.
+        format!("{plain}Migration"),
+    ];
+    let mut names = candidates
+        .iter()
+        .filter_map(|name| syn::parse_str::<Ident>(name).ok());
+    let mut name = names.next().unwrap_or_else(|| function.clone());
+    name.set_span(function.span());
+    name
 }
 
 /// An associated type, which stands where its value is written: rustc points at
@@ -252,6 +264,11 @@ mod tests {
             ("__order__v2", "OrderV2Migration"),
             ("toISO20022", "ToISO20022Migration"),
             ("ändern", "ÄndernMigration"),
+            ("_1to2", "_1to2Migration"),
+            ("__1_to_2", "_1To2Migration"),
+            // A mark that an identifier goes on with, but does not begin with.
+            ("_\u{301}to", "_\u{301}toMigration"),
+            ("__", "Migration"),
         ] {
             let name = Ident::new(function, Span::call_site());
             assert_eq!(migration_name(&name).to_string(), migration);

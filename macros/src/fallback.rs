@@ -36,8 +36,8 @@ pub(crate) fn with_item(errors: &Error, args: TokenStream, item: TokenStream) ->
     let mut output = errors.to_compile_error();
     let generated = generated.parse2(item.clone()).ok().flatten();
     output.extend(item);
-    if let Some((visibility, name)) = generated {
-        let name = Args::name(args).unwrap_or(name);
+    if let Some((visibility, function)) = generated {
+        let name = Args::name(args).unwrap_or_else(|| migration_name(&function));
         output.extend(quote! {
             #[allow(dead_code, missing_docs)]
             #[derive(::core::clone::Clone, ::core::marker::Copy, ::core::fmt::Debug)]
@@ -47,7 +47,7 @@ pub(crate) fn with_item(errors: &Error, args: TokenStream, item: TokenStream) ->
     output
 }
 
-/// The struct of a function that stands where a struct may.
+/// Visibility and name of a function that stands where a struct may.
 fn generated(input: ParseStream<'_>) -> Result<Option<(Visibility, Ident)>> {
     let attributes = Attribute::parse_outer(input)?;
     let visibility = input.parse()?;
@@ -56,6 +56,5 @@ fn generated(input: ParseStream<'_>) -> Result<Option<(Visibility, Ident)>> {
     // A second attribute of ours brings its own.
     let another = attributes.iter().any(is_ours);
     input.parse::<TokenStream>()?;
-    let name = migration_name(&signature.ident);
-    Ok((!in_a_trait && !another).then_some((visibility, name)))
+    Ok((!in_a_trait && !another).then_some((visibility, signature.ident)))
 }

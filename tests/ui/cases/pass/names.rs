@@ -31,7 +31,7 @@ macro_rules! versions {
     )*};
 }
 
-versions!(V1 "1", V2 "2", V3 "3", V4 "4", V5 "5", V6 "6");
+versions!(V1 "1", V2 "2", V3 "3", V4 "4", V5 "5", V6 "6", V7 "7", V8 "8");
 
 #[state_migration(from = V1, to = V2)]
 fn r#move(_: ()) -> () {}
@@ -50,6 +50,13 @@ fn größer_2(_: ()) -> () {}
 #[state_migration(from = V5, to = V6)]
 fn call(_: ()) -> () {}
 
+// No struct is named with a digit in front.
+#[state_migration(from = V6, to = V7)]
+fn _6to7(_: ()) -> () {}
+
+#[state_migration(from = V7, to = V8, name = ToV8)]
+fn _7to8(_: ()) -> () {}
+
 fn main() {
     let _all = (
         MoveMigration,
@@ -57,6 +64,8 @@ fn main() {
         ToISO20022Migration,
         Größer2Migration,
         CallMigration,
+        _6to7Migration,
+        ToV8,
     );
     let registry = MigrationRegistry::linked().unwrap();
     let functions: Vec<&str> = registry
@@ -72,6 +81,8 @@ fn main() {
             concat!(module_path!(), "::toISO20022"),
             concat!(module_path!(), "::größer_2"),
             concat!(module_path!(), "::call"),
+            concat!(module_path!(), "::_6to7"),
+            concat!(module_path!(), "::_7to8"),
         ]
     );
 }
