@@ -11,7 +11,8 @@ pub(crate) fn order_v1_to_v2(old: StateV1) -> StateV2 {
 pub(crate) struct OrderV1ToV2Migration;
 #[allow(deprecated, non_local_definitions)]
 const _: () = {
-    impl ::state_migration::__private::Annotated for OrderV1ToV2Migration {
+    use ::state_migration::__private as __state_migration;
+    impl __state_migration::Annotated for OrderV1ToV2Migration {
         type From = OrderV1;
         type To = OrderV2;
         type Takes = StateV1;
@@ -24,36 +25,36 @@ const _: () = {
             file: ::core::file!(),
             line: ::core::line!(),
         };
-        const DETAILS: ::state_migration::__private::Details = ::state_migration::__private::Details::new()
+        const DETAILS: __state_migration::Details = __state_migration::Details::new()
             .detached();
-        fn call(state: StateV1) -> ::state_migration::__private::Returned<StateV2> {
+        fn call(state: StateV1) -> __state_migration::Returned<StateV2> {
             #[allow(unused_imports)]
-            use ::state_migration::__private::AsIs as _;
-            ::state_migration::__private::Settle(order_v1_to_v2(state)).settle()
+            use __state_migration::AsIs as _;
+            __state_migration::Settle(order_v1_to_v2(state)).__state_migration_settle()
         }
-        fn decoder() -> ::core::option::Option<::state_migration::__private::Decoder> {
+        fn decoder() -> ::core::option::Option<__state_migration::Decoder> {
             #[allow(unused_imports)]
-            use ::state_migration::__private::{DecodeNothing as _, DecodeState as _};
-            ::state_migration::__private::Decode::<StateV2>::new().decoder_of_state()
+            use __state_migration::{DecodeNothing as _, DecodeState as _};
+            __state_migration::Decode::<StateV2>::new().__state_migration_decoder()
         }
     }
-    const __STATE_MIGRATION: ::state_migration::__private::Link = {
+    const __STATE_MIGRATION: __state_migration::Link = {
         #[allow(unused_imports)]
-        use ::state_migration::__private::NotShared as _;
-        ::state_migration::__private::link::<
+        use __state_migration::NotShared as _;
+        __state_migration::link::<
             OrderV1ToV2Migration,
             OrderV1,
             OrderV2,
-            ::state_migration::__private::Inferred<_>,
-            ::state_migration::__private::Inferred<_>,
+            __state_migration::Inferred<_>,
+            __state_migration::Inferred<_>,
             StateV1,
             StateV2,
-        >(::state_migration::__private::States::<OrderV1, OrderV2>::SHARED)
+        >(__state_migration::States::<OrderV1, OrderV2>::__STATE_MIGRATION_SHARED)
     };
     const _: () = if __STATE_MIGRATION.is_refused() {
         ::core::panic!("{}", __STATE_MIGRATION.refusal())
     };
-    ::state_migration::__private::inventory::submit! {
+    __state_migration::inventory::submit! {
         __STATE_MIGRATION.registration
     }
 };

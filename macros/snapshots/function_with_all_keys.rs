@@ -11,7 +11,8 @@ pub(crate) fn order_v1_to_v2(old: StateV1) -> StateV2 {
 pub(crate) struct Back;
 #[allow(deprecated, non_local_definitions)]
 const _: () = {
-    impl crate::facade::__private::Annotated for Back {
+    use crate::facade::__private as __state_migration;
+    impl __state_migration::Annotated for Back {
         type From = orders::V2;
         type To = orders::V1;
         type Takes = StateV1;
@@ -24,38 +25,38 @@ const _: () = {
             file: ::core::file!(),
             line: ::core::line!(),
         };
-        const DETAILS: crate::facade::__private::Details = crate::facade::__private::Details::new()
+        const DETAILS: __state_migration::Details = __state_migration::Details::new()
             .note("loses cents")
             .undo()
             .detached();
-        fn call(state: StateV1) -> crate::facade::__private::Returned<StateV2> {
+        fn call(state: StateV1) -> __state_migration::Returned<StateV2> {
             #[allow(unused_imports)]
-            use crate::facade::__private::AsIs as _;
-            crate::facade::__private::Settle(order_v1_to_v2(state)).settle()
+            use __state_migration::AsIs as _;
+            __state_migration::Settle(order_v1_to_v2(state)).__state_migration_settle()
         }
-        fn decoder() -> ::core::option::Option<crate::facade::__private::Decoder> {
+        fn decoder() -> ::core::option::Option<__state_migration::Decoder> {
             #[allow(unused_imports)]
-            use crate::facade::__private::{DecodeNothing as _, DecodeState as _};
-            crate::facade::__private::Decode::<StateV2>::new().decoder_of_state()
+            use __state_migration::{DecodeNothing as _, DecodeState as _};
+            __state_migration::Decode::<StateV2>::new().__state_migration_decoder()
         }
     }
-    const __STATE_MIGRATION: crate::facade::__private::Link = {
+    const __STATE_MIGRATION: __state_migration::Link = {
         #[allow(unused_imports)]
-        use crate::facade::__private::NotShared as _;
-        crate::facade::__private::link::<
+        use __state_migration::NotShared as _;
+        __state_migration::link::<
             Back,
             orders::V2,
             orders::V1,
-            crate::facade::__private::Inferred<_>,
-            crate::facade::__private::Inferred<_>,
+            __state_migration::Inferred<_>,
+            __state_migration::Inferred<_>,
             StateV1,
             StateV2,
-        >(crate::facade::__private::States::<orders::V2, orders::V1>::SHARED)
+        >(__state_migration::States::<orders::V2, orders::V1>::__STATE_MIGRATION_SHARED)
     };
     const _: () = if __STATE_MIGRATION.is_refused() {
         ::core::panic!("{}", __STATE_MIGRATION.refusal())
     };
-    crate::facade::__private::inventory::submit! {
+    __state_migration::inventory::submit! {
         __STATE_MIGRATION.registration
     }
 };

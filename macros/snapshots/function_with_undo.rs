@@ -9,7 +9,8 @@ fn order_v2_to_v1(new: StateV2) -> Result<StateV1, String> {
 struct OrderV2ToV1Migration;
 #[allow(deprecated, non_local_definitions)]
 const _: () = {
-    impl ::state_migration::__private::Annotated for OrderV2ToV1Migration {
+    use ::state_migration::__private as __state_migration;
+    impl __state_migration::Annotated for OrderV2ToV1Migration {
         type From = OrderV2;
         type To = OrderV1;
         type Takes = StateV2;
@@ -22,40 +23,39 @@ const _: () = {
             file: ::core::file!(),
             line: ::core::line!(),
         };
-        const DETAILS: ::state_migration::__private::Details = ::state_migration::__private::Details::new()
+        const DETAILS: __state_migration::Details = __state_migration::Details::new()
             .undo();
-        fn call(
-            state: StateV2,
-        ) -> ::state_migration::__private::Returned<Result<StateV1, String>> {
+        fn call(state: StateV2) -> __state_migration::Returned<Result<StateV1, String>> {
             #[allow(unused_imports)]
-            use ::state_migration::__private::AsIs as _;
-            ::state_migration::__private::Settle(order_v2_to_v1(state)).settle()
+            use __state_migration::AsIs as _;
+            __state_migration::Settle(order_v2_to_v1(state)).__state_migration_settle()
         }
-        fn decoder() -> ::core::option::Option<::state_migration::__private::Decoder> {
+        fn decoder() -> ::core::option::Option<__state_migration::Decoder> {
             #[allow(unused_imports)]
-            use ::state_migration::__private::{DecodeNothing as _, DecodeState as _};
-            ::state_migration::__private::Decode::<Result<StateV1, String>>::new()
-                .decoder_of_state()
+            use __state_migration::{DecodeNothing as _, DecodeState as _};
+            __state_migration::Decode::<Result<StateV1, String>>::new()
+                .__state_migration_decoder()
         }
     }
-    impl ::state_migration::__private::MigratesBackTo<OrderV1> for OrderV2 {}
-    const __STATE_MIGRATION: ::state_migration::__private::Link = {
+    type __StateMigrationTo = OrderV1;
+    impl __state_migration::MigratesBackTo<__StateMigrationTo> for OrderV2 {}
+    const __STATE_MIGRATION: __state_migration::Link = {
         #[allow(unused_imports)]
-        use ::state_migration::__private::NotShared as _;
-        ::state_migration::__private::link::<
+        use __state_migration::NotShared as _;
+        __state_migration::link::<
             OrderV2ToV1Migration,
             OrderV2,
             OrderV1,
-            ::state_migration::__private::Inferred<_>,
-            ::state_migration::__private::Inferred<_>,
+            __state_migration::Inferred<_>,
+            __state_migration::Inferred<_>,
             StateV2,
             Result<StateV1, String>,
-        >(::state_migration::__private::States::<OrderV2, OrderV1>::SHARED)
+        >(__state_migration::States::<OrderV2, OrderV1>::__STATE_MIGRATION_SHARED)
     };
     const _: () = if __STATE_MIGRATION.is_refused() {
         ::core::panic!("{}", __STATE_MIGRATION.refusal())
     };
-    ::state_migration::__private::inventory::submit! {
+    __state_migration::inventory::submit! {
         __STATE_MIGRATION.registration
     }
 };

@@ -16,7 +16,8 @@ const _: () = {
             line: ::core::line!(),
         };
     }
-    impl __state_migration::MigratesTo<OrderV2> for OrderV1 {}
+    type __StateMigrationTo = OrderV2;
+    impl __state_migration::MigratesTo<__StateMigrationTo> for OrderV1 {}
     const __STATE_MIGRATION: __state_migration::Link = __state_migration::link_identity::<
         __StateMigrationPair,
         OrderV1,

@@ -62,7 +62,8 @@ fn migration(args: &Args, function: &Function, fingerprint: u64) -> TokenStream 
     let migration = migration.unwrap_or_else(|| migration_name(name));
     let plain_name = name.unraw().to_string();
     let doc = format!("The migration by [`{plain_name}`], found at link time.");
-    let runtime = quote!(#krate::__private);
+    // A name of our own: a path with tokens of the user's is linted as theirs.
+    let runtime = quote!(__state_migration);
     let fingerprint = Literal::u64_suffixed(fingerprint);
     let defined_at = location(name.span(), &plain_name, krate);
     let details = details(said, &runtime);
@@ -78,18 +79,20 @@ fn migration(args: &Args, function: &Function, fingerprint: u64) -> TokenStream 
         fn call(state: #takes) -> #runtime::Returned<#gives> {
             #[allow(unused_imports)]
             use #runtime::AsIs as _;
-            #runtime::Settle(#name(state)).settle()
+            #runtime::Settle(#name(state)).__state_migration_settle()
         }
 
         fn decoder() -> ::core::option::Option<#runtime::Decoder> {
             #[allow(unused_imports)]
             use #runtime::{DecodeNothing as _, DecodeState as _};
-            #runtime::Decode::<#gives>::new().decoder_of_state()
+            #runtime::Decode::<#gives>::new().__state_migration_decoder()
         }
     };
     let code = quote! {
         #[allow(deprecated, non_local_definitions)]
         const _: () = {
+            use #krate::__private as __state_migration;
+
             impl #runtime::Annotated for #migration {
                 #from_type
                 #to_type
@@ -111,7 +114,7 @@ fn migration(args: &Args, function: &Function, fingerprint: u64) -> TokenStream 
                 use #runtime::NotShared as _;
                 #runtime::link::<
                     #migration, #from, #to, #source_state, #target_state, #takes, #gives,
-                >(#runtime::States::<#from, #to>::SHARED)
+                >(#runtime::States::<#from, #to>::__STATE_MIGRATION_SHARED)
             };
 
             const _: () = if __STATE_MIGRATION.is_refused() {
@@ -128,7 +131,10 @@ fn migration(args: &Args, function: &Function, fingerprint: u64) -> TokenStream 
         #[derive(::core::clone::Clone, ::core::marker::Copy, ::core::fmt::Debug)]
         #visibility struct #migration;
     };
-    quote!(#[#runtime::followed_by(#code)] #documented #generated)
+    // The one path that rustc resolves first: a `crate` that is another is one
+    // error, at its last token.
+    let followed_by = quote_spanned!(ends(krate).1=> __private::followed_by);
+    quote!(#[#krate::#followed_by(#code)] #documented #generated)
 }
 
 /// `order_v1_to_v2` gives `OrderV1ToV2Migration`. A word in front that begins
@@ -171,19 +177,24 @@ pub(crate) fn stand_in(written: &impl ToTokens, runtime: &TokenStream) -> TokenS
 
 /// Makes a second migration between the same two a conflict, shown at `to` of
 /// both. A detached one has nothing that may implement a trait of another crate.
+///
+/// `to` comes by way of an alias: among generic arguments, a type that is not
+/// there would be an error of other words than it is elsewhere, and so a second.
 pub(crate) fn pair(
     from: &impl ToTokens,
     to: &impl ToTokens,
     said: &Details,
     runtime: &TokenStream,
 ) -> TokenStream {
-    let (start, _) = ends(to);
-    match said {
-        Details { detached: true, .. } => TokenStream::new(),
-        Details { undo: true, .. } => {
-            quote_spanned!(start=> impl #runtime::MigratesBackTo<#to> for #from {})
-        }
-        _ => quote_spanned!(start=> impl #runtime::MigratesTo<#to> for #from {}),
+    let migrates = match said {
+        Details { detached: true, .. } => return TokenStream::new(),
+        Details { undo: true, .. } => quote!(MigratesBackTo),
+        _ => quote!(MigratesTo),
+    };
+    let migrates = at(to, migrates);
+    quote_spanned! {ends(to).0=>
+        type __StateMigrationTo = #to;
+        impl #runtime::#migrates<__StateMigrationTo> for #from {}
     }
 }
 
@@ -252,7 +263,7 @@ mod tests {
     fn the_crate_key_stands_for_every_path_of_the_runtime() {
         assert!(expanded(ARGS, FUNCTION).contains(":: state_migration"));
         let args = "crate = ::facade::runtime, from = OrderV1, to = OrderV2";
-        assert!(!expanded(args, FUNCTION).contains("state_migration"));
+        assert!(!expanded(args, FUNCTION).contains(":: state_migration"));
         assert!(expanded(args, FUNCTION).contains(":: facade :: runtime :: __private"));
     }
 

@@ -5,6 +5,9 @@
 //! as its arguments, and every bound that a mistake can break is on that
 //! function: so a mistake is one error, at the type that is wrong. For the same
 //! reason [`Annotated`] has no bounds on its types.
+//!
+//! What generated code finds by a method call or by the type alone has a name
+//! that no trait of the user's has, or the two would be ambiguous.
 
 use std::fmt::Display;
 use std::marker::PhantomData;
@@ -96,13 +99,13 @@ pub struct States<A, B>(PhantomData<fn() -> (A, B)>);
 
 impl<A: Workflow<State = S>, B: Workflow<State = S>, S> States<A, B> {
     /// They are.
-    pub const SHARED: bool = true;
+    pub const __STATE_MIGRATION_SHARED: bool = true;
 }
 
 /// All other pairs, also of types that are no workflows: [`link`] refuses those.
 pub trait NotShared {
     /// They are not.
-    const SHARED: bool = false;
+    const __STATE_MIGRATION_SHARED: bool = false;
 }
 
 impl<A, B> NotShared for States<A, B> {}
@@ -197,7 +200,7 @@ pub struct Settle<R>(pub R);
 impl<S, E: Into<BoxError>> Settle<Result<S, E>> {
     /// Keeps an error with its sources. A method of the type's own goes before
     /// the one of [`AsIs`], which is left for all other types.
-    pub fn settle(self) -> Returned<Result<S, E>> {
+    pub fn __state_migration_settle(self) -> Returned<Result<S, E>> {
         match self.0 {
             Ok(state) => Returned::Value(Ok(state)),
             Err(error) => Returned::Error(ConversionError::from_error(error)),
@@ -208,11 +211,11 @@ impl<S, E: Into<BoxError>> Settle<Result<S, E>> {
 /// The way of all return values but those with a proper error.
 pub trait AsIs<R> {
     /// Leaves the value to [`IntoTargetState`].
-    fn settle(self) -> Returned<R>;
+    fn __state_migration_settle(self) -> Returned<R>;
 }
 
 impl<R> AsIs<R> for Settle<R> {
-    fn settle(self) -> Returned<R> {
+    fn __state_migration_settle(self) -> Returned<R> {
         Returned::Value(self.0)
     }
 }
@@ -241,7 +244,7 @@ impl<R> Default for Decode<R> {
 impl<S: Deserialize<'static> + Send + 'static, E> Decode<Result<S, E>> {
     /// The state in a `Result`.
     #[must_use]
-    pub fn decoder_of_state(self) -> Option<Decoder> {
+    pub fn __state_migration_decoder(self) -> Option<Decoder> {
         Some(Decoder::of::<S>())
     }
 }
@@ -249,11 +252,11 @@ impl<S: Deserialize<'static> + Send + 'static, E> Decode<Result<S, E>> {
 /// A return value that is a state which can be deserialized.
 pub trait DecodeState {
     /// The return value as the state.
-    fn decoder_of_state(self) -> Option<Decoder>;
+    fn __state_migration_decoder(self) -> Option<Decoder>;
 }
 
 impl<S: Deserialize<'static> + Send + 'static> DecodeState for Decode<S> {
-    fn decoder_of_state(self) -> Option<Decoder> {
+    fn __state_migration_decoder(self) -> Option<Decoder> {
         Some(Decoder::of::<S>())
     }
 }
@@ -261,11 +264,11 @@ impl<S: Deserialize<'static> + Send + 'static> DecodeState for Decode<S> {
 /// All other return values: a target's state need not be deserialized to be written.
 pub trait DecodeNothing {
     /// Nothing is known.
-    fn decoder_of_state(self) -> Option<Decoder>;
+    fn __state_migration_decoder(self) -> Option<Decoder>;
 }
 
 impl<R> DecodeNothing for &Decode<R> {
-    fn decoder_of_state(self) -> Option<Decoder> {
+    fn __state_migration_decoder(self) -> Option<Decoder> {
         None
     }
 }

@@ -138,6 +138,56 @@ const fn order_v2_to_v1(new: StateV2) -> StateV1 {
     }
 }
 
+/// The runtime crate by another path.
+mod facade {
+    pub(super) use state_migration as runtime;
+}
+
+/// Its states and versions are imported where their paths are written out too.
+mod invoices {
+    use super::{OrderEvent, StateV1, StateV2, Workflow, facade, facade::runtime};
+
+    pub(super) struct InvoiceV1;
+    pub(super) struct InvoiceV2;
+
+    impl Workflow for InvoiceV1 {
+        const NAME: &'static str = "invoice";
+        const VERSION: &'static str = "v1";
+        type State = StateV1;
+        type Event = OrderEvent;
+
+        fn apply(state: StateV1, _: &OrderEvent) -> StateV1 {
+            state
+        }
+    }
+
+    impl Workflow for InvoiceV2 {
+        const NAME: &'static str = "invoice";
+        const VERSION: &'static str = "v2";
+        const STATE_SCHEMA_VERSION: u32 = 2;
+        type State = StateV2;
+        type Event = OrderEvent;
+
+        fn apply(state: StateV2, _: &OrderEvent) -> StateV2 {
+            state
+        }
+    }
+
+    #[facade::runtime::state_migration(
+        from = InvoiceV1, to = InvoiceV2, crate = crate::facade::runtime
+    )]
+    pub(super) const fn invoice_v1_to_v2(old: StateV1) -> StateV2 {
+        StateV2 { cents: old.total }
+    }
+
+    #[runtime::state_migration(
+        from = InvoiceV2, to = InvoiceV1, crate = super::facade::runtime, undo
+    )]
+    pub(super) const fn invoice_v2_to_v1(new: StateV2) -> StateV1 {
+        StateV1 { total: new.cents }
+    }
+}
+
 /// Every name of the prelude and of the generated code means something else here.
 #[allow(
     dead_code,
@@ -294,6 +344,15 @@ fn strict_lints_and_shadowed_names_do_not_disturb_a_migration() {
             .migrate(StateV2 { cents: 7 })
             .map_err(|refused| refused.to_string()),
         Ok(shadowed::back(StateV2 { cents: 7 }))
+    );
+    assert_eq!(
+        invoices::InvoiceV1ToV2Migration.migrate(old).ok(),
+        Some(invoices::invoice_v1_to_v2(old))
+    );
+    let new = StateV2 { cents: 7 };
+    assert_eq!(
+        invoices::InvoiceV2ToV1Migration.migrate(new).ok(),
+        Some(invoices::invoice_v2_to_v1(new))
     );
     assert_ne!(
         StateMigration::fingerprint(&OrderV1ToV2Migration),
