@@ -2,15 +2,16 @@
 //!
 //! It is stored with every migrated process, so what goes into the hash must
 //! not change: the texts of the tokens and their nesting. Spaces, line breaks,
-//! trailing commas, comments and docs are left out. `TokenStream::to_string` would not do: its
-//! spacing is unspecified.
+//! trailing commas, comments and docs are left out; but the comma that makes a
+//! tuple of one element is none of the formatter's. `TokenStream::to_string`
+//! would not do: its spacing is unspecified.
 
 use proc_macro2::{Delimiter, Group, Punct, Spacing, TokenStream, TokenTree};
 
 /// The hash of an item's tokens; never 0, which says that nothing is known.
 pub(crate) fn fingerprint(item: &TokenStream) -> u64 {
     let mut hash = Fnv::new();
-    hash.stream(item.clone());
+    hash.stream(item.clone(), false);
     hash.0.max(1)
 }
 
@@ -34,9 +35,11 @@ impl Fnv {
         self.byte(0xff);
     }
 
-    fn stream(&mut self, tokens: TokenStream) {
+    /// `in_tuple` says that the tokens are those of a tuple of one element.
+    fn stream(&mut self, tokens: TokenStream, in_tuple: bool) {
         let mut tokens = tokens.into_iter().peekable();
         let mut operator = String::new();
+        let mut before = Before::Other;
         while let Some(token) = tokens.next() {
             if is_punct(&token, '#') {
                 // An inner attribute has a `!` before its brackets.
@@ -51,9 +54,10 @@ impl Fnv {
                 continue;
             }
             // The comma before a closing bracket is the formatter's.
-            if is_punct(&token, ',') && tokens.peek().is_none() {
+            if is_punct(&token, ',') && tokens.peek().is_none() && !in_tuple {
                 continue;
             }
+            let next = before.then(&token);
             match token {
                 TokenTree::Ident(ident) => self.text(b'i', &ident.to_string()),
                 TokenTree::Literal(literal) => self.text(b'l', &literal.to_string()),
@@ -64,12 +68,15 @@ impl Fnv {
                         operator.clear();
                     }
                 }
-                TokenTree::Group(group) => self.group(&group),
+                TokenTree::Group(group) => {
+                    self.group(&group, before != Before::Called && is_single(&group));
+                }
             }
+            before = next;
         }
     }
 
-    fn group(&mut self, group: &Group) {
+    fn group(&mut self, group: &Group, is_tuple: bool) {
         let (open, close) = match group.delimiter() {
             Delimiter::Parenthesis => (b'(', b')'),
             Delimiter::Brace => (b'{', b'}'),
@@ -77,7 +84,7 @@ impl Fnv {
             Delimiter::None => (b'<', b'>'),
         };
         self.byte(open);
-        self.stream(group.stream());
+        self.stream(group.stream(), is_tuple);
         self.byte(close);
     }
 }
@@ -99,6 +106,54 @@ fn goes_on(operator: &str, last: &Punct, next: Option<&TokenTree>) -> bool {
         && OPERATORS
             .iter()
             .any(|known| known.starts_with(&format!("{operator}{}", next.as_char())))
+}
+
+/// What stands before a token.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Before {
+    /// What parentheses behind it belong to: a call, a pattern, parameters.
+    Called,
+    /// The tick of a lifetime or a label.
+    Tick,
+    /// The first half of an arrow.
+    Shaft,
+    Other,
+}
+
+/// Words that a tuple may follow.
+const KEYWORDS: [&str; 15] = [
+    "as", "break", "dyn", "else", "for", "if", "in", "let", "match", "mut", "ref", "return",
+    "where", "while", "yield",
+];
+
+impl Before {
+    /// What stands before the token behind this one.
+    fn then(self, token: &TokenTree) -> Self {
+        match token {
+            TokenTree::Ident(word) if KEYWORDS.iter().any(|keyword| word == keyword) => Self::Other,
+            TokenTree::Ident(_) if self == Self::Tick => Self::Other,
+            TokenTree::Ident(_) | TokenTree::Literal(_) => Self::Called,
+            TokenTree::Group(group) if group.delimiter() == Delimiter::Brace => Self::Other,
+            TokenTree::Group(_) => Self::Called,
+            TokenTree::Punct(punct) => match punct.as_char() {
+                '\'' => Self::Tick,
+                '-' | '=' if punct.spacing() == Spacing::Joint => Self::Shaft,
+                '>' if self == Self::Shaft => Self::Other,
+                // Behind generics, the name of a macro, and a call with `?`.
+                '>' | '!' | '?' => Self::Called,
+                _ => Self::Other,
+            },
+        }
+    }
+}
+
+/// Whether a group is in parentheses and has one comma, at its end.
+fn is_single(group: &Group) -> bool {
+    let mut tokens = group.stream().into_iter();
+    let first_comma = tokens.position(|token| is_punct(&token, ','));
+    group.delimiter() == Delimiter::Parenthesis
+        && first_comma.is_some_and(|at| at > 0)
+        && tokens.next().is_none()
 }
 
 fn is_punct(token: &TokenTree, character: char) -> bool {
@@ -150,6 +205,45 @@ mod tests {
             assert_eq!(of(same), of(FUNCTION), "{same}");
         }
         assert_eq!(of("a=-b"), of("a = -b"));
+    }
+
+    #[test]
+    fn the_comma_of_a_tuple_of_one_element_counts() {
+        for tuple in [
+            "fn m(_: A) -> (B,) { b }",
+            "fn m(_: A) { let (b,) = b; }",
+            "fn m(_: A) { (b,) }",
+            "fn m(_: A) { return (b,); }",
+            "fn m(_: A) { Ok((b,)) }",
+            "fn m(_: A) { a.map(|b| (b,)) }",
+            "fn m(_: A) { match a { _ => (b,), } }",
+            "fn m(_: A) { if a {} (b,) }",
+            "fn m(_: A) { break 'a (b,); }",
+            "fn m(_: &'static (B,)) {}",
+            "fn m(_: Vec<(B,)>) {}",
+            "fn m(_: A) { [(b,)] }",
+            "fn m(_: A) { a == (b,) }",
+        ] {
+            assert_ne!(of(tuple), of(&tuple.replace(",)", ")")), "{tuple}");
+        }
+        for no_tuple in [
+            "fn m(_: A,) {}",
+            "fn m<T>(_: T,) {}",
+            "fn m(_: A) { m(b,) }",
+            "fn m(_: A) { m::<B>(b,) }",
+            "fn m(_: A) { m::<Vec<B>>(b,) }",
+            "fn m(_: A) { m(a)(b,) }",
+            "fn m(_: A) { m[0](b,) }",
+            "fn m(_: A) { m?(b,) }",
+            "fn m(_: A) { format!(\"b\",) }",
+            "fn m(_: A) { Self(b,) }",
+            "fn m(_: A) { let Some(b,) = b; }",
+            "fn m(_: A) -> fn(B,) { b }",
+            "fn m(_: A) { (a, b,) }",
+            "fn m(_: A) -> impl Fn(B,) -> C { b }",
+        ] {
+            assert_eq!(of(no_tuple), of(&no_tuple.replace(",)", ")")), "{no_tuple}");
+        }
     }
 
     #[test]
