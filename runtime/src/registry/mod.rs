@@ -95,13 +95,15 @@ impl MigrationRegistry {
     /// ```
     ///
     /// # Errors
-    /// Nothing is linked, or the migrations do not fit together; the error lists
+    /// Neither a migration nor a version is linked, or the migrations do not fit together; the error lists
     /// all problems, with the function, the file and the line of each migration
     /// that has a part in one.
     pub fn linked() -> Result<Self, RegistryError> {
         let (migrations, versions) = linked::all();
         let registry = Self::new(migrations, versions)?;
-        if registry.migrations.is_empty() {
+        // Versions without migrations are a program's own; nothing at all is a
+        // crate that is not linked.
+        if registry.migrations.is_empty() && registry.versions.is_empty() {
             return Err(RegistryError::new(vec![Problem::NothingLinked]));
         }
         Ok(registry)

@@ -8,7 +8,8 @@ use crate::id::WorkflowId;
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Problem {
-    /// The program has no migrations at all.
+    /// The program has no migrations at all, nor versions that are registered
+    /// or decided.
     NothingLinked,
     /// A migration that was expected is not there.
     NotLinked {
