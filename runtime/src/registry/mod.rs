@@ -32,6 +32,7 @@ pub use upgrade::{UpgradeError, Upgraded};
 use crate::id::WorkflowId;
 use crate::migration::StateMigration;
 use crate::registry::place::Place;
+use crate::registry::step::TypeRef;
 use crate::workflow::Workflow;
 
 /// All migrations that a program knows, valid and sorted by name and version.
@@ -78,6 +79,8 @@ pub struct MigrationRegistry {
     /// Every version that is known, with why its processes stay there, if that
     /// is decided.
     versions: BTreeMap<WorkflowId, Option<&'static str>>,
+    /// The states of the versions that are known without a migration.
+    registered_states: BTreeMap<WorkflowId, TypeRef>,
     /// For each name that has migrations, its latest version.
     newest: BTreeMap<String, WorkflowId>,
 }
@@ -192,6 +195,10 @@ impl MigrationRegistry {
             .flat_map(|migration| [migration.source(), migration.target()])
             .map(|id| (id.clone(), None))
             .collect();
+        let registered_states = registered
+            .iter()
+            .map(|version| (version.id.clone(), version.state()))
+            .collect();
         for version in registered {
             let stays = versions.entry(version.id).or_default();
             *stays = stays.or(version.stays);
@@ -208,12 +215,15 @@ impl MigrationRegistry {
             undos,
             by_source,
             versions,
+            registered_states,
             newest,
         })
     }
 
     /// The same registry, if it holds each of these migrations: a guard against
-    /// a crate that was not linked. A migration is written `order@v1->v2`.
+    /// a crate that was not linked. A migration is written `order@v1->v2`. One
+    /// that leads back cannot be expected, since no run takes it;
+    /// [`undos`](Self::undos) lists these.
     ///
     /// # Errors
     /// Names every migration that is missing, or is not written like that.

@@ -13,6 +13,7 @@ use crate::json::Refusal;
 use crate::migration::ConversionError;
 use crate::registry::MigrationRegistry;
 use crate::registry::edge::Migration;
+use crate::registry::step::Decoder;
 use crate::version::natural_cmp;
 use crate::workflow::Workflow;
 
@@ -27,7 +28,9 @@ pub struct Upgraded {
 }
 
 /// Why a state was not upgraded. No value of the state is in it, other than
-/// those that a conversion puts into its error.
+/// those that a conversion puts into its error. The path to what cannot be read
+/// holds the names of fields and the keys of maps: where such a key is secret,
+/// such as an address, keep the message secret too.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum UpgradeError {
@@ -306,12 +309,7 @@ impl MigrationRegistry {
             state: "JSON value",
             problem: not_utf8(&error),
         })?;
-        let decoder = self
-            .migrations
-            .iter()
-            .filter(|migration| *migration.target() == version)
-            .find_map(|migration| Some((migration.target_state.name, migration.target_decoder()?)));
-        let read = match decoder {
+        let read = match self.decoder_at(&version) {
             Some((name, decoder)) => match decoder.decode(state) {
                 // A type that borrows can be read, but not without its text.
                 Err(error) if Refusal::of(&error).borrows => is_json(state),
@@ -326,6 +324,26 @@ impl MigrationRegistry {
             }),
             Err((name, error)) => Err(unreadable_as(version, name, state, &error)),
         }
+    }
+
+    /// The state of a version, and how it is read, as any migration knows that
+    /// has a state of this type.
+    fn decoder_at(&self, version: &WorkflowId) -> Option<(&'static str, Decoder)> {
+        let ends = || {
+            let edges = self.migrations.iter().chain(&self.undos);
+            edges.flat_map(|edge| {
+                let source = (edge.source(), edge.source_state, Some(edge.source_decoder));
+                [
+                    source,
+                    (edge.target(), edge.target_state, edge.target_decoder()),
+                ]
+            })
+        };
+        let named = ends().find(|(id, ..)| *id == version);
+        let registered = || self.registered_states.get(version).copied();
+        let state = named.map(|(_, state, _)| state).or_else(registered)?;
+        let known = ends().find_map(|(_, of, decoder)| decoder.filter(|_| of.id == state.id))?;
+        Some((state.name, known))
     }
 }
 

@@ -6,6 +6,10 @@ use state_migration::{ConversionError, IdentityMigration, MigrationRegistry, Upg
 
 use crate::*;
 
+workflows! {
+    Basket = "basket" @ "1" of Vec<u8>, 3;
+}
+
 /// Euro to cents; refuses what is too much.
 struct ToCents;
 
@@ -51,7 +55,7 @@ fn registry() -> MigrationRegistry {
     MigrationRegistry::builder()
         .with(ToCents)
         .with(IdentityMigration::<Twice>::new(order("v2"), order("v3")))
-        .version::<Cart1>()
+        .version::<Basket>()
         .build()
         .unwrap()
 }
@@ -76,10 +80,10 @@ fn a_state_of_the_newest_version_is_left_as_it_came() {
     assert_eq!(upgraded.version, order("v3"));
     assert_eq!(upgraded.state.as_bytes(), state);
     // Nothing is known of how this one is read.
-    let upgraded = registry().upgrade("cart", "1", "[1]").unwrap();
+    let upgraded = registry().upgrade("basket", "1", "[ -1 ]").unwrap();
     assert_eq!(
         (upgraded.version.name(), upgraded.state.as_str()),
-        ("cart", "[1]")
+        ("basket", "[ -1 ]")
     );
 }
 
@@ -100,6 +104,38 @@ fn a_state_of_a_version_that_stays_is_left_as_it_came() {
     assert_eq!(
         message(registry.upgrade_to::<V3>("v2", r#"{"total":7}"#)),
         "no migrations lead from order@v2 to order@v3: the route ends at order@v2; ask for that version"
+    );
+}
+
+#[test]
+fn a_state_that_no_migration_leads_to_is_read_as_others_of_its_type_are() {
+    let registry = MigrationRegistry::builder()
+        .with(ToCents)
+        .no_migration::<Invoice1>("it stays")
+        .build()
+        .unwrap();
+    let upgraded = registry.upgrade("invoice", "2025-10-01", r#"{ "total": 7 }"#);
+    assert_eq!(upgraded.unwrap().state, r#"{ "total": 7 }"#);
+    let refused = message(registry.upgrade("invoice", "2025-10-01", r#"{"total":"secret"}"#));
+    assert!(
+        refused
+            .starts_with("the state of invoice@2025-10-01 cannot be read as a `registry::Order`: "),
+        "{refused}"
+    );
+    assert!(!refused.contains("secret"), "{refused}");
+}
+
+#[test]
+fn a_state_that_only_an_undo_reads_is_read_likewise() {
+    let registry = MigrationRegistry::builder()
+        .with(ToCents)
+        .with(Step::<InCents, V1>::undo())
+        .build()
+        .unwrap();
+    let refused = message(registry.upgrade("order", "v2", "{}"));
+    assert!(
+        refused.starts_with("the state of order@v2 cannot be read as a `registry::Cents`: "),
+        "{refused}"
     );
 }
 
@@ -141,7 +177,7 @@ fn another_type_than_the_one_of_the_migrations_is_refused() {
 fn an_unknown_name_is_refused_with_those_that_are_known() {
     assert_eq!(
         message(registry().upgrade("ordr", "v1", "{}")),
-        "no workflow \"ordr\" is known, only cart, order; correct the name, or link its migrations with `use my_migrations as _;`"
+        "no workflow \"ordr\" is known, only basket, order; correct the name, or link its migrations with `use my_migrations as _;`"
     );
     let nothing = MigrationRegistry::builder().build().unwrap();
     assert_eq!(
@@ -209,9 +245,9 @@ fn a_state_that_cannot_be_read_is_refused_with_the_place_and_no_value() {
         unreadable("order@v3", "JSON value", "it is not UTF-8 from byte 0 on")
     );
     assert_eq!(
-        message(registry.upgrade("cart", "1", "{")),
+        message(registry.upgrade("basket", "1", "{")),
         unreadable(
-            "cart@1",
+            "basket@1",
             "JSON value",
             "EOF while parsing an object at line 1 column 1"
         )
