@@ -13,3 +13,5 @@ pub async fn order_v1_to_v2(old: &StateV1) -> StateV2 {
 #[allow(dead_code, missing_docs)]
 #[derive(::core::clone::Clone, ::core::marker::Copy, ::core::fmt::Debug)]
 pub struct OrderV1ToV2Migration;
+#[allow(deprecated, non_local_definitions, unused_qualifications)]
+impl ::state_migration::__private::MigratesTo<OrderV2> for OrderV1 {}

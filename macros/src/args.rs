@@ -1,6 +1,6 @@
 //! The arguments of the attribute.
 
-use proc_macro2::{Span, TokenStream};
+use proc_macro2::{Span, TokenStream, TokenTree};
 use quote::ToTokens;
 use syn::parse::{ParseStream, Parser};
 use syn::{Error, Ident, LitStr, Path, Result, Type, parse_quote};
@@ -64,9 +64,7 @@ impl Args {
                 "`from` and `to` are the same workflow: name another version",
             ));
         }
-        let krate = found
-            .krate
-            .unwrap_or_else(|| parse_quote!(::state_migration));
+        let krate = found.krate.unwrap_or_else(Self::default_krate);
         Ok(Self {
             from,
             to,
@@ -76,10 +74,27 @@ impl Args {
         })
     }
 
-    /// The name of the struct, also where other arguments are wrong.
-    pub(crate) fn name(args: TokenStream) -> Option<Ident> {
+    /// What can be read, also where other arguments are wrong.
+    pub(crate) fn as_far_as_read(args: TokenStream) -> Found {
         let read = |input: ParseStream<'_>| KEYS.read(input, &mut Errors::default());
-        read.parse2(args).ok().and_then(|found| found.name)
+        read.parse2(args).unwrap_or_default()
+    }
+
+    /// Whether a word is there that is one of these keys, or is meant as it, in
+    /// whatever form.
+    pub(crate) fn may_say(args: TokenStream, keys: &[&str]) -> bool {
+        args.into_iter().any(|token| {
+            let TokenTree::Ident(word) = token else {
+                return false;
+            };
+            let meant = KEYS.nearest(&word.to_string());
+            meant.is_some_and(|key| keys.contains(&key))
+        })
+    }
+
+    /// The path of the runtime crate where none is given.
+    pub(crate) fn default_krate() -> Path {
+        parse_quote!(::state_migration)
     }
 }
 

@@ -268,6 +268,28 @@ mod tests {
     }
 
     #[test]
+    fn a_wrong_migration_is_a_hop_where_it_surely_would_be_one() {
+        let wrong = FUNCTION.replace("const", "async");
+        for (args, is_hop) in [
+            (ARGS, true),
+            ("from = OrderV1, to = OrderV2, note = 7", true),
+            ("from = OrderV1, to = OrderV2, nam = 7", true),
+            ("from = OrderV1, to = OrderV2, crate = crate::facade", true),
+            ("from = OrderV1", false),
+            ("from = OrderV1, to = OrderV2, detached", false),
+            ("from = OrderV1, to = OrderV2, note = 7, detatched", false),
+            ("from = OrderV1, to = OrderV2, undo = true", false),
+            ("from = OrderV1, to = OrderV2, crate = \"facade\"", false),
+            ("from = OrderV1, to = OrderV2, crate = a, crate = b", false),
+        ] {
+            let found = expanded(args, &wrong).contains("MigratesTo < OrderV2 > for OrderV1");
+            assert_eq!(found, is_hop, "{args}");
+        }
+        let in_a_trait = "fn order_v1_to_v2(self);";
+        assert!(!expanded(ARGS, in_a_trait).contains("MigratesTo"));
+    }
+
+    #[test]
     fn the_struct_is_named_after_the_function() {
         for (function, migration) in [
             ("order_v1_to_v2", "OrderV1ToV2Migration"),

@@ -2,13 +2,15 @@
 //! and the function, so that calls of it are no errors too.
 
 use proc_macro2::TokenStream;
-use quote::quote;
+use quote::{quote, quote_spanned};
 use syn::parse::{ParseStream, Parser};
 use syn::{Attribute, Error, Ident, Result, Signature, Token, Visibility};
 
 use crate::args::Args;
 use crate::check::is_ours;
 use crate::expand::migration_name;
+use crate::keys::Found;
+use crate::place::ends;
 
 /// Every mistake found, to be shown at once.
 #[derive(Default)]
@@ -31,20 +33,45 @@ impl Errors {
 }
 
 /// The errors, the item as the user wrote it, and the struct that it would have
-/// had, so that naming that one is no error too.
+/// had, so that naming that one is no error too; nor is a `migration_chain!`
+/// over its two versions.
 pub(crate) fn with_item(errors: &Error, args: TokenStream, item: TokenStream) -> TokenStream {
     let mut output = errors.to_compile_error();
     let generated = generated.parse2(item.clone()).ok().flatten();
     output.extend(item);
     if let Some((visibility, function)) = generated {
-        let name = Args::name(args).unwrap_or_else(|| migration_name(&function));
+        let found = Args::as_far_as_read(args.clone());
+        let hop = hop(&found, args);
+        let name = found.name.unwrap_or_else(|| migration_name(&function));
         output.extend(quote! {
+            #hop
             #[allow(dead_code, missing_docs)]
             #[derive(::core::clone::Clone, ::core::marker::Copy, ::core::fmt::Debug)]
             #visibility struct #name;
         });
     }
     output
+}
+
+/// What makes the two versions a hop of a chain, behind the struct. Nothing where
+/// they may not be one, so that it is no mistake of its own.
+fn hop(found: &Found, args: TokenStream) -> Option<TokenStream> {
+    let (from, to) = (found.from.as_ref()?, found.to.as_ref()?);
+    let crate_is_read = found.krate.is_some() || !Args::may_say(args.clone(), &["crate"]);
+    if !crate_is_read || Args::may_say(args, &["detached", "undo"]) {
+        return None;
+    }
+    let krate = found.krate.clone().unwrap_or_else(Args::default_krate);
+    // A conflict is shown at `to`, as it is of a migration.
+    let hop = quote_spanned! {ends(to).0=>
+        impl #krate::__private::MigratesTo<#to> for #from {}
+    };
+    Some(quote! {
+        #[#krate::__private::followed_by(
+            #[allow(deprecated, non_local_definitions, unused_qualifications)]
+            #hop
+        )]
+    })
 }
 
 /// Visibility and name of a function that stands where a struct may.

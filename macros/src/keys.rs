@@ -62,7 +62,11 @@ impl Grammar {
             "from" => set(&mut found.from, workflow(input, &key, "OrderV1")?, &key),
             "to" => set(&mut found.to, workflow(input, &key, "OrderV2")?, &key),
             "name" => set(&mut found.name, new_name(input, &key)?, &key),
-            "crate" => set(&mut found.krate, path(input, &key)?, &key),
+            "crate" => {
+                let krate = path(input, &key)?;
+                // Of two, neither is a path to name anything by.
+                set(&mut found.krate, krate, &key).inspect_err(|_| found.krate = None)
+            }
             "undo" => set(&mut found.undo, flag(input, &key)?, &key),
             "detached" => set(&mut found.detached, flag(input, &key)?, &key),
             "note" => set(&mut found.note, text(input, &key)?, &key),
@@ -86,7 +90,7 @@ impl Grammar {
     }
 
     /// The key that was probably meant.
-    fn nearest(&self, name: &str) -> Option<&'static str> {
+    pub(crate) fn nearest(&self, name: &str) -> Option<&'static str> {
         let by_meaning = MEANT.iter().find(|(written, _)| *written == name);
         if let Some((_, key)) = by_meaning.filter(|(_, key)| self.keys.contains(key)) {
             return Some(key);
