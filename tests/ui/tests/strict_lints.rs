@@ -139,11 +139,13 @@ const fn order_v2_to_v1(new: StateV2) -> StateV1 {
 }
 
 /// The runtime crate by another path.
+#[allow(clippy::redundant_pub_crate)] // says the opposite of `unreachable_pub`
 mod facade {
     pub(super) use state_migration as runtime;
 }
 
 /// Its states and versions are imported where their paths are written out too.
+#[allow(clippy::redundant_pub_crate)] // says the opposite of `unreachable_pub`
 mod invoices {
     use super::{OrderEvent, StateV1, StateV2, Workflow, facade, facade::runtime};
 
