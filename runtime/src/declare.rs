@@ -11,7 +11,7 @@
 /// The keys `undo`, `detached` and `note` may follow, with the meaning that they
 /// have in the attribute [`state_migration`](macro@crate::state_migration).
 ///
-/// ```
+/// ```standalone_crate
 /// # use serde::{Deserialize, Serialize};
 /// # use state_migration::{EventPayload, Workflow};
 /// # #[derive(Serialize, Deserialize)] enum OrderEvent { Placed }
@@ -55,7 +55,7 @@ macro_rules! identity_migration {
 /// that it depends on. A migration with the key `detached` it cannot see; expect
 /// that one with [`MigrationRegistry::expect`](crate::MigrationRegistry::expect).
 ///
-/// ```
+/// ```standalone_crate
 /// # use serde::{Deserialize, Serialize};
 /// # use state_migration::{EventPayload, Workflow};
 /// # #[derive(Serialize, Deserialize)] enum OrderEvent { Placed }
@@ -88,7 +88,7 @@ macro_rules! migration_chain {
 /// Records the decision that the processes of a version need no migration and
 /// stay where they are: `no_migration!(OrderV1, reason = "never deployed")`.
 ///
-/// ```
+/// ```standalone_crate
 /// # use serde::{Deserialize, Serialize};
 /// # use state_migration::{EventPayload, Workflow};
 /// # #[derive(Serialize, Deserialize)] enum OrderEvent { Placed }
@@ -116,7 +116,7 @@ macro_rules! no_migration {
 /// that nobody decided about it: `register_workflow!(OrderV3)`, or several with
 /// commas between them.
 ///
-/// ```
+/// ```standalone_crate
 /// # use serde::{Deserialize, Serialize};
 /// # use state_migration::{EventPayload, Workflow};
 /// # #[derive(Serialize, Deserialize)] enum OrderEvent { Placed }
