@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use fastrand::Rng;
 use slatedb::WriteBatch;
-use slatedb::config::{CompactorOptions, FlushOptions, FlushType};
+use slatedb::config::{FlushOptions, FlushType};
 use slatedb::object_store::ObjectStore;
 use slatedb::object_store::local::LocalFileSystem;
 use slatedb::object_store::memory::InMemory;
@@ -266,10 +266,9 @@ pub async fn make(place: &Place, shape: &Shape) {
         .builder()
         .with_settings(|settings| {
             // Only so that the store is at rest soon after it is made.
-            settings.compactor_options = Some(CompactorOptions {
-                poll_interval: Duration::from_millis(200),
-                ..CompactorOptions::default()
-            });
+            if let Some(compactor) = &mut settings.compactor_options {
+                compactor.poll_interval = Duration::from_millis(200);
+            }
         })
         .open()
         .await
