@@ -26,9 +26,14 @@ const SHARE: usize = 4;
 const LOOKS: u32 = 10;
 const PAUSE: Duration = Duration::from_millis(1);
 
-/// A rest is half as long as the chunk before it, and no longer than this: what took
+/// A rest is half as long as what went before it, and no longer than this: what took
 /// longer was waiting for a disk or a network rather than at work.
 const REST: Duration = Duration::from_millis(50);
+
+/// The rest after what was begun at an instant.
+fn rest_after(began: Instant) -> Duration {
+    (began.elapsed() / 2).min(REST)
+}
 
 /// How often one who waits for its turn looks whether there still are turns.
 const LOOK_AGAIN: Duration = Duration::from_millis(100);
@@ -81,7 +86,7 @@ impl Pace {
     /// A rest in the middle of something long that was begun at an instant.
     pub(super) async fn rest(&self, store: &Store, since: Instant) {
         if self.is_in_the_way(store) {
-            sleep((since.elapsed() / 2).min(REST)).await;
+            sleep(rest_after(since)).await;
         }
     }
 
@@ -124,8 +129,7 @@ impl Turn<'_> {
 impl Drop for Turn<'_> {
     fn drop(&mut self) {
         if let Some(began) = self.began {
-            let rest = (began.elapsed() / 2).min(REST);
-            *self.pace.rests_until() = Instant::now() + rest;
+            *self.pace.rests_until() = Instant::now() + rest_after(began);
         }
     }
 }
