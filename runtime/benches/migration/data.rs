@@ -7,7 +7,10 @@ use std::time::{Duration, Instant};
 
 use fastrand::Rng;
 use slatedb::WriteBatch;
-use slatedb::config::{FlushOptions, FlushType};
+use slatedb::admin::Admin;
+use slatedb::config::{
+    FlushOptions, FlushType, GarbageCollectorDirectoryOptions, GarbageCollectorOptions,
+};
 use slatedb::object_store::ObjectStore;
 use slatedb::object_store::local::LocalFileSystem;
 use slatedb::object_store::memory::InMemory;
@@ -276,6 +279,7 @@ pub async fn make(place: &Place, shape: &Shape) {
     write_all(store.db(), shape).await;
     settle(store.db()).await;
     store.close().await.expect("a close");
+    remove_garbage(place).await;
     eprintln!(
         "  made {} processes of {} events in {:.1} s",
         shape.processes,
@@ -351,6 +355,25 @@ async fn settle(db: &slatedb::Db) {
             return;
         }
     }
+}
+
+/// Removes the files that compactions have left behind, which are several times
+/// as large as the store.
+async fn remove_garbage(place: &Place) {
+    let now = Some(GarbageCollectorDirectoryOptions {
+        interval: None,
+        min_age: Duration::ZERO,
+        dry_run: false,
+    });
+    let options = GarbageCollectorOptions {
+        manifest_options: now,
+        wal_options: now,
+        compacted_options: now,
+        compactions_options: now,
+        ..GarbageCollectorOptions::default()
+    };
+    let admin = Admin::builder(place.path(), place.object_store()).build();
+    admin.run_gc_once(options).await.expect("a collection");
 }
 
 /// Checks that what is written here is what the store itself writes, but for

@@ -213,12 +213,7 @@ impl Floor {
     /// after the other and of both at once.
     pub async fn migrate(&self, place: &Place, written: &Written, processes: usize) -> Duration {
         let mut best = Duration::MAX;
-        // The new states of more processes do not fit into memory.
-        let sequential = processes <= 200_000;
         for at_once in [true, false] {
-            if !at_once && !sequential {
-                continue;
-            }
             let copy = place.copy();
             let store = copy.place.open().await;
             let write = Arc::new(Write::new(written, processes));
