@@ -18,6 +18,9 @@ pub struct Losses {
     writes: AtomicU64,
     /// Every so many writes one answer is lost; 0: none.
     pub every: AtomicU64,
+    flushes: AtomicU64,
+    /// Of how many flushes the answers are lost, every other one.
+    pub flushes_to_lose: AtomicU64,
     /// How many writes have happened whose answers were lost.
     pub after: AtomicU64,
     /// How many writes have not happened whose answers were lost.
@@ -163,7 +166,16 @@ impl<S: EventStore + Clone + 'static> EventStore for Lossy<S> {
         self.inner.list_streams(prefix, after, limit).await
     }
     async fn flush(&self) -> Result<(), Error> {
-        self.inner.flush().await
+        self.inner.flush().await?;
+        let flush = self.losses.flushes.fetch_add(1, Ordering::SeqCst);
+        let left = &self.losses.flushes_to_lose;
+        let loses = flush.is_multiple_of(2)
+            && left
+                .fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| {
+                    left.checked_sub(1)
+                })
+                .is_ok();
+        if loses { lost() } else { Ok(()) }
     }
     fn transactional(&self) -> Option<Arc<dyn TransactionalStore>> {
         Some(Arc::new(self.clone()))
@@ -245,6 +257,9 @@ impl<S: EventStore + Clone + 'static> TransactionalStore for Lossy<S> {
     fn is_single_writer(&self) -> bool {
         self.store.is_single_writer()
     }
+    async fn announce(&self, versions: &[WorkflowId]) -> Result<(), Error> {
+        self.store.announce(versions).await
+    }
     fn traffic(&self) -> Traffic {
         self.store.traffic()
     }
@@ -284,6 +299,16 @@ impl Chunk for LossyChunk {
                 lost()
             }
             Loss::None => self.inner.commit().await,
+        }
+    }
+    async fn commit_unflushed(self: Box<Self>) -> Result<(), Error> {
+        match self.losses.next() {
+            Loss::Before => lost(),
+            Loss::After => {
+                self.inner.commit_unflushed().await?;
+                lost()
+            }
+            Loss::None => self.inner.commit_unflushed().await,
         }
     }
 }

@@ -25,7 +25,8 @@ fn linked() -> MigrationRegistry {
 }
 
 // To see it fail: take every unknown outcome in `Ledger::commit` for a conflict
-// (counts are wrong), or for a success (processes stay behind).
+// (counts are wrong), or for a success (processes stay behind); or return what a
+// flush says in `Ledger::settle` (the run is broken off).
 async fn chunks<S>(store: S, reference: MemoryStore)
 where
     S: EventStore + SnapshotStore + ProcessRegistry + Clone + 'static,
@@ -41,6 +42,8 @@ where
     let lossy = Lossy::over(store.clone()).unwrap();
     let runner = MigrationRunner::new(linked(), lossy.clone(), lossy.clone()).chunk_processes(5);
     lossy.losses.every.store(3, Ordering::SeqCst);
+    // Fewer in all than a run tries it.
+    lossy.losses.flushes_to_lose.store(3, Ordering::SeqCst);
     let report = runner.run().await;
     assert_eq!(report.migrated as u64, ORDERS, "{report}");
     assert_eq!(
@@ -54,6 +57,7 @@ where
     assert_eq!(record.state, RunState::Done);
     let (after, before) = (&lossy.losses.after, &lossy.losses.before);
     assert!(after.load(Ordering::SeqCst) >= 4 && before.load(Ordering::SeqCst) >= 4);
+    assert_eq!(lossy.losses.flushes_to_lose.load(Ordering::SeqCst), 0);
     let counts = runs.counts(report.run.unwrap()).await.unwrap();
     assert_eq!((counts.migrated, counts.failed), (ORDERS, 0));
     for n in 0..ORDERS {

@@ -168,6 +168,15 @@ async fn all_migrate(bench: &mut Bench) {
     let (floor_s, run_s, efficiency) = against_floor(&place, &all, shape.processes, rounds).await;
     let events_only = floor.migrate(&place, &written, shape.processes).await;
     let events_only = events_only.as_secs_f64() / run_s;
+    let (mut transactions, mut of_transactions) = (Vec::new(), Vec::new());
+    for _ in 0..rounds {
+        let least = all.migrate(&place, &written, shape.processes).await;
+        let safe = all.migrate_in_transactions(&place, &written, shape.processes);
+        let safe = safe.await.as_secs_f64();
+        let (run, _) = run_over(&place, family::one(), shape.processes).await;
+        transactions.push(least.as_secs_f64() / safe);
+        of_transactions.push(safe / run.as_secs_f64());
+    }
     let processes = shape.processes as f64;
     let figures = &mut bench.figures;
     figures.set("all_migrate.efficiency", efficiency);
@@ -175,6 +184,14 @@ async fn all_migrate(bench: &mut Bench) {
     figures.set("all_migrate.run_s", run_s);
     figures.set("all_migrate.floor_s", floor_s);
     figures.set("all_migrate.efficiency_events_only", events_only);
+    figures.set(
+        "all_migrate.efficiency_of_bare_transactions",
+        median(transactions),
+    );
+    figures.set(
+        "all_migrate.efficiency_against_bare_transactions",
+        median(of_transactions),
+    );
     figures.set(
         "all_migrate.bytes_per_process",
         written.bytes() as f64 / processes,

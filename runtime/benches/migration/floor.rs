@@ -3,14 +3,16 @@
 //! stands; for a migration, under which keys it is registered) with the best
 //! options; each event decoded and folded; the new states encoded; as many keys
 //! and bytes written as the migration wrote. Beside it a floor that reads events
-//! only, as if nobody had to know anything else.
+//! only, as if nobody had to know anything else; and one that does what the floor
+//! does in SlateDB's serializable transactions, which is what safety costs before
+//! this crate has done anything.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use slatedb::config::ScanOptions;
-use slatedb::{Db, WalReader, WriteBatch};
+use slatedb::{Db, DbReadOps, DbTransaction, IsolationLevel, WalReader, WriteBatch};
 use tokio::task::JoinSet;
 
 use crate::data::{Place, Shape, processes};
@@ -19,6 +21,11 @@ use crate::layout;
 
 /// How many processes are written at a time.
 const BATCH: usize = 500;
+
+/// How many processes a transaction is for, and how many of these are made
+/// durable together: as in a run.
+const TRANSACTION: usize = 512;
+const TOGETHER: usize = 4;
 
 /// Rows written in a table.
 #[derive(Debug, Clone, Copy, Default)]
@@ -98,8 +105,10 @@ fn options() -> ScanOptions {
 /// The options of a floor.
 #[derive(Clone)]
 pub struct Floor {
-    /// The streams of each of many pieces, in order.
-    pieces: Arc<Mutex<VecDeque<Piece>>>,
+    /// The streams of each of many pieces, in order, and of each part of one
+    /// that is read at a time.
+    pieces: Arc<Mutex<VecDeque<Vec<Piece>>>>,
+    streams: Arc<Vec<String>>,
     /// The tables that are read beside the events.
     beside: &'static [u8],
     tasks: usize,
@@ -131,17 +140,32 @@ impl Floor {
     pub fn new(shape: &Shape, tasks: usize) -> Self {
         let mut streams: Vec<_> = processes(shape).into_iter().map(|m| m.stream).collect();
         streams.sort_unstable();
-        let pieces = (tasks * 8).clamp(1, streams.len());
-        let bound = |piece: usize| streams.get(piece * streams.len() / pieces).cloned();
-        let piece = |piece| Piece {
-            first: bound(piece).unwrap_or_default(),
-            end: bound(piece + 1),
-        };
-        Self {
-            pieces: Arc::new(Mutex::new((0..pieces).map(piece).collect())),
+        let this = Self {
+            pieces: Arc::default(),
+            streams: Arc::new(streams),
             beside: b"",
             tasks,
             options: options(),
+        };
+        this.in_parts_of(usize::MAX)
+    }
+
+    /// Reads so many processes at a time.
+    fn in_parts_of(&self, processes: usize) -> Self {
+        let streams = &self.streams;
+        let pieces = (self.tasks * 8).clamp(1, streams.len());
+        let bound = |piece: usize| piece * streams.len() / pieces;
+        let piece = |piece| {
+            let (first, end) = (bound(piece), bound(piece + 1));
+            let part = |at: usize| Piece {
+                first: streams[at].clone(),
+                end: streams.get(at.saturating_add(processes).min(end)).cloned(),
+            };
+            (first..end).step_by(processes).map(part).collect()
+        };
+        Self {
+            pieces: Arc::new(Mutex::new((0..pieces).map(piece).collect())),
+            ..self.clone()
         }
     }
 
@@ -167,7 +191,7 @@ impl Floor {
         }
     }
 
-    fn next(&self) -> Option<Piece> {
+    fn next(&self) -> Option<Vec<Piece>> {
         self.pieces.lock().expect("a lock").pop_front()
     }
 
@@ -180,8 +204,10 @@ impl Floor {
             let (this, db) = (this.clone(), db.clone());
             tasks.spawn(async move {
                 let mut rows = 0;
-                while let Some(piece) = this.next() {
-                    rows += this.drain(&db, piece.rows(b'e')).await;
+                while let Some(parts) = this.next() {
+                    for part in parts {
+                        rows += this.drain(&db, part.rows(b'e')).await;
+                    }
                 }
                 rows
             });
@@ -191,7 +217,7 @@ impl Floor {
     }
 
     /// Reads rows and does nothing with them; returns how many.
-    async fn drain(&self, db: &Db, range: std::ops::Range<Vec<u8>>) -> u64 {
+    async fn drain(&self, db: &impl DbReadOps, range: std::ops::Range<Vec<u8>>) -> u64 {
         let scan = db.scan_with_options(range, &self.options).await;
         let mut scan = scan.expect("a scan");
         let mut rows = 0;
@@ -213,32 +239,61 @@ impl Floor {
     /// after the other and of both at once.
     pub async fn migrate(&self, place: &Place, written: &Written, processes: usize) -> Duration {
         let mut best = Duration::MAX;
-        for at_once in [true, false] {
-            let copy = place.copy();
-            let store = copy.place.open().await;
-            let write = Arc::new(Write::new(written, processes));
-            let position = log_position(&copy.place).await;
-            let began = Instant::now();
-            if at_once {
+        for form in [Form::AtOnce, Form::OneAfterTheOther] {
+            best = best.min(self.timed(place, written, processes, form).await);
+        }
+        best
+    }
+
+    /// The same, each part in a transaction of SlateDB.
+    pub async fn migrate_in_transactions(
+        &self,
+        place: &Place,
+        written: &Written,
+        processes: usize,
+    ) -> Duration {
+        let this = self.in_parts_of(TRANSACTION);
+        this.timed(place, written, processes, Form::InTransactions)
+            .await
+    }
+
+    async fn timed(
+        &self,
+        place: &Place,
+        written: &Written,
+        processes: usize,
+        form: Form,
+    ) -> Duration {
+        let copy = place.copy();
+        let store = copy.place.open().await;
+        let write = Arc::new(Write::new(written, processes));
+        let position = log_position(&copy.place).await;
+        let began = Instant::now();
+        match form {
+            Form::AtOnce => {
                 self.fold(store.db(), &Then::Write(write.clone())).await;
-            } else {
+            }
+            Form::OneAfterTheOther => {
                 let states = self.fold(store.db(), &Then::Keep).await;
                 for states in states.chunks(BATCH) {
                     write.batch(store.db(), states).await;
                 }
             }
-            write.rest(store.db()).await;
-            store.db().flush().await.expect("a flush");
-            best = best.min(began.elapsed());
-            store.close().await.expect("a close");
-            let done = written_after(&copy.place, position).await;
-            assert_eq!(
-                (done.keys(), done.bytes()),
-                (written.keys(), written.bytes()),
-                "the floor writes what the migration wrote"
-            );
+            Form::InTransactions => {
+                self.fold(store.db(), &Then::Commit(write.clone())).await;
+            }
         }
-        best
+        write.rest(store.db()).await;
+        store.db().flush().await.expect("a flush");
+        let took = began.elapsed();
+        store.close().await.expect("a close");
+        let done = written_after(&copy.place, position).await;
+        assert_eq!(
+            (done.keys(), done.bytes()),
+            (written.keys(), written.bytes()),
+            "the floor writes what the migration wrote"
+        );
+        took
     }
 
     async fn fold(&self, db: &Db, then: &Then) -> Vec<State> {
@@ -251,24 +306,69 @@ impl Floor {
     }
 }
 
+/// How a floor goes.
+#[derive(Clone, Copy)]
+enum Form {
+    AtOnce,
+    OneAfterTheOther,
+    InTransactions,
+}
+
 /// What becomes of new states.
 #[derive(Clone)]
 enum Then {
     Drop,
     Keep,
     Write(Arc<Write>),
+    /// In the transaction in which they were read.
+    Commit(Arc<Write>),
 }
 
 /// The new state of a stream: the start of the keys of its events, and JSON.
 type State = (Vec<u8>, Vec<u8>);
 
 async fn fold_pieces(this: Floor, db: Db, then: Then) -> Vec<State> {
-    let mut states = Vec::new();
-    while let Some(piece) = this.next() {
-        for table in this.beside {
-            this.drain(&db, piece.rows(*table)).await;
+    let (mut states, mut commits) = (Vec::new(), 0);
+    while let Some(parts) = this.next() {
+        for part in parts {
+            let Then::Commit(write) = &then else {
+                this.fold_part(&db, &db, &part, &then, &mut states).await;
+                continue;
+            };
+            let txn = db.begin(IsolationLevel::SerializableSnapshot);
+            let txn = txn.expect("a transaction");
+            this.fold_part(&txn, &db, &part, &then, &mut states).await;
+            write.put(&txn, &states);
+            states.clear();
+            txn.commit().await.expect("a commit");
+            commits += 1;
+            if commits % TOGETHER == 0 {
+                db.flush().await.expect("a flush");
+            }
         }
-        let scan = db.scan_with_options(piece.rows(b'e'), &this.options).await;
+    }
+    if let Then::Write(write) = &then {
+        write.batch(&db, &states).await;
+        states.clear();
+    }
+    states
+}
+
+impl Floor {
+    async fn fold_part(
+        &self,
+        reads: &impl DbReadOps,
+        db: &Db,
+        part: &Piece,
+        then: &Then,
+        states: &mut Vec<State>,
+    ) {
+        for table in self.beside {
+            self.drain(reads, part.rows(*table)).await;
+        }
+        let scan = reads
+            .scan_with_options(part.rows(b'e'), &self.options)
+            .await;
         let mut scan = scan.expect("a scan");
         let (mut stream, mut order) = (Vec::new(), Order::<0>::default());
         loop {
@@ -282,17 +382,16 @@ async fn fold_pieces(this: Floor, db: Db, then: Then) -> Vec<State> {
                 }
                 stream.extend_from_slice(next.unwrap_or_default());
             }
-            match &then {
+            match then {
                 Then::Drop => {
-                    std::hint::black_box(&states);
+                    std::hint::black_box(&*states);
                     states.clear();
                 }
-                Then::Keep => {}
                 Then::Write(write) if states.len() >= BATCH => {
-                    write.batch(&db, &states).await;
+                    write.batch(db, states).await;
                     states.clear();
                 }
-                Then::Write(_) => {}
+                Then::Keep | Then::Write(_) | Then::Commit(_) => {}
             }
             let Some(row) = row else { break };
             let event: Event =
@@ -300,11 +399,6 @@ async fn fold_pieces(this: Floor, db: Db, then: Then) -> Vec<State> {
             order = order.apply(&event);
         }
     }
-    if let Then::Write(write) = &then {
-        write.batch(&db, &states).await;
-        states.clear();
-    }
-    states
 }
 
 /// Writes for each process the rows that a migration writes, of the same size
@@ -337,15 +431,34 @@ impl Write {
             return;
         }
         let mut batch = WriteBatch::new();
+        self.rows(states, |key, value| match value {
+            Some(value) => batch.put_bytes(key.into(), value.into()),
+            None => batch.delete(key),
+        });
+        db.write(batch).await.expect("a write");
+    }
+
+    fn put(&self, txn: &DbTransaction, states: &[State]) {
+        self.rows(states, |key, value| {
+            match value {
+                Some(value) => txn.put(key, value),
+                None => txn.delete(key),
+            }
+            .expect("a write");
+        });
+    }
+
+    /// The rows that come of some states; without a value they are removed.
+    fn rows(&self, states: &[State], mut row: impl FnMut(Vec<u8>, Option<Vec<u8>>)) {
         let (mut keys, mut bytes) = (0, 0);
         let all_entries = self.target.0[usize::from(b'r')];
         let entries = all_entries.keys / self.processes;
         let entry_key = all_entries.key_bytes.checked_div(all_entries.keys);
         let entry_id = entry_key.unwrap_or(0).saturating_sub(2) as usize;
-        let mut put = |key: Vec<u8>, value: Vec<u8>| {
+        let mut row = |key: Vec<u8>, value: Option<Vec<u8>>| {
             keys += 1;
-            bytes += (key.len() + value.len()) as u64;
-            batch.put_bytes(key.into(), value.into());
+            bytes += (key.len() + value.as_ref().map_or(0, Vec::len)) as u64;
+            row(key, value);
         };
         let mut removed = Vec::new();
         for (stream, state) in states {
@@ -354,22 +467,19 @@ impl Write {
             let mut event = vec![b' '; self.target.value(b'e').saturating_sub(state.len())];
             event.extend_from_slice(state);
             event.truncate(self.target.value(b'e'));
-            put(key(b"e", &11u64.to_be_bytes()), event);
-            put(key(b"h", b""), vec![1; self.target.value(b'h')]);
-            put(key(&self.new, b""), vec![1; self.target.value(b'v')]);
+            row(key(b"e", &11u64.to_be_bytes()), Some(event));
+            row(key(b"h", b""), Some(vec![1; self.target.value(b'h')]));
+            row(key(&self.new, b""), Some(vec![1; self.target.value(b'v')]));
             for entry in 0..entries {
                 let id = &id[id.len().saturating_sub(entry_id)..];
                 let key = [b"r", id, &[entry as u8]].concat();
-                put(key, vec![1; self.target.value(b'r')]);
+                row(key, Some(vec![1; self.target.value(b'r')]));
             }
             removed.push(key(&self.old, b""));
         }
         for key in removed {
-            keys += 1;
-            bytes += key.len() as u64;
-            batch.delete(key);
+            row(key, None);
         }
-        db.write(batch).await.expect("a write");
         let mut done = self.done.lock().expect("a lock");
         done.0 += keys;
         done.1 += bytes;

@@ -492,5 +492,18 @@ async fn retiring<S: TransactionalStore>(store: &S) -> Checked {
         "whether the newer is forgotten",
         &store.retire(&newer, None).await?,
         &false,
+    )?;
+    let left = store.arrivals(&newer);
+    let mut chunk = store.begin(one(&stream(&tenant, "b")?, 1)).await?;
+    chunk.migrate(
+        &stream(&tenant, "b")?,
+        migrated_between(&version, &newer)?,
+        false,
+    )?;
+    chunk.commit().await?;
+    same(
+        "whether the newer is forgotten unseen although one was migrated there",
+        &store.retire(&newer, left).await?,
+        &false,
     )
 }

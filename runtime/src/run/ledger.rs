@@ -19,6 +19,9 @@ type Store = Arc<dyn TransactionalStore>;
 /// How often a row is written before others are said to be in the way.
 const ATTEMPTS: usize = 16;
 
+/// How often what was written is made durable before the answer is taken for lost.
+const FLUSHES: usize = 4;
+
 /// This process of the operating system.
 fn program() -> Uuid {
     static ID: OnceLock<Uuid> = OnceLock::new();
@@ -348,10 +351,21 @@ impl Ledger {
         }
     }
 
+    /// Makes all that can be seen durable; where the answer is lost, a few times.
+    async fn flush(&self) -> Result<(), Error> {
+        for _ in 1..FLUSHES {
+            match self.store.flush().await {
+                Err(error) if *error.kind() == ErrorKind::OutcomeUnknown => {}
+                outcome => return outcome,
+            }
+        }
+        self.store.flush().await
+    }
+
     /// Finds out whether a commit has landed whose answer was lost.
     async fn has_landed(&self, key: &[u8], commits: u64) -> Result<bool, Error> {
         // What can be seen may not last: make it durable before it counts.
-        self.store.flush().await?;
+        self.flush().await?;
         let found = self.store.rows(key, None, 1).await?;
         let row = found.into_iter().find(|(at, _)| at[..] == *key);
         let row: Option<RangeRow> = row
@@ -389,7 +403,7 @@ impl Ledger {
             let mut claim: Claim = rows::read_claim(chunk.row(rows::CLAIM).await?)?;
             if claim.holder.is_none() && lost {
                 // The answer that was lost was a good one; make sure that it lasts.
-                self.store.flush().await?;
+                self.flush().await?;
                 *self.lock() = record;
                 return Ok(());
             }
