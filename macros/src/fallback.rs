@@ -7,7 +7,7 @@ use syn::parse::{ParseStream, Parser};
 use syn::{Attribute, Error, Ident, Result, Signature, Token, Visibility};
 
 use crate::args::Args;
-use crate::check::is_ours;
+use crate::check::{is_ours, marked};
 use crate::expand::migration_name;
 use crate::keys::Found;
 use crate::place::ends;
@@ -38,7 +38,7 @@ impl Errors {
 pub(crate) fn with_item(errors: &Error, args: TokenStream, item: TokenStream) -> TokenStream {
     let mut output = errors.to_compile_error();
     let generated = generated.parse2(item.clone()).ok().flatten();
-    output.extend(item);
+    output.extend(marked(item));
     if let Some((visibility, function)) = generated {
         let found = Args::as_far_as_read(args.clone());
         let hop = hop(&found, args);
