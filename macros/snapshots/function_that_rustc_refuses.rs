@@ -1,68 +1,11 @@
 // #[state_migration(from = OrderV1, to = OrderV2)]
-// fn order_v1_to_v2(old: _) -> StateV2 { StateV2 }
+// fn order_v1_to_v2(old: StateV1) -> Result<StateV2, dyn Error> { Ok(StateV2) }
 
-fn order_v1_to_v2(old: _) -> StateV2 {
-    StateV2
+fn order_v1_to_v2(old: StateV1) -> Result<StateV2, dyn Error> {
+    Ok(StateV2)
 }
-///The migration by [`order_v1_to_v2`], found at link time.
+#[allow(dead_code, missing_docs)]
 #[derive(::core::clone::Clone, ::core::marker::Copy, ::core::fmt::Debug)]
 struct OrderV1ToV2Migration;
-#[allow(deprecated, non_local_definitions)]
-const _: () = {
-    use ::state_migration::__private as __state_migration;
-    type __StateMigrationFrom = OrderV1;
-    type __StateMigrationTo = OrderV2;
-    impl __state_migration::Annotated for OrderV1ToV2Migration {
-        type From = __state_migration::Inferred<__StateMigrationFrom>;
-        type To = __state_migration::Inferred<__StateMigrationTo>;
-        const MIGRATION: Self = Self;
-        const FINGERPRINT: ::core::primitive::u64 = 7169501976989469956u64;
-        const DEFINED_AT: ::state_migration::SourceLocation = ::state_migration::SourceLocation {
-            function: ::core::concat!(::core::module_path!(), "::", "order_v1_to_v2"),
-            package: ::core::env!("CARGO_PKG_NAME"),
-            file: ::core::file!(),
-            line: ::core::line!(),
-        };
-        fn call<S: 'static, T: 'static>(
-            state: S,
-        ) -> ::core::result::Result<T, __state_migration::ConversionError> {
-            #[allow(unused_imports)]
-            use __state_migration::{AsIs as _, AsText as _};
-            let settle = __state_migration::Gives::of(order_v1_to_v2)
-                .__state_migration_settle();
-            __state_migration::convert(state, order_v1_to_v2, settle)
-        }
-        fn decoder() -> ::core::option::Option<__state_migration::Decoder> {
-            #[allow(unused_imports)]
-            use __state_migration::{DecodeNothing as _, DecodeState as _};
-            __state_migration::Gives::of(order_v1_to_v2).__state_migration_decoder()
-        }
-    }
-    impl __state_migration::MigratesTo<__state_migration::Inferred<__StateMigrationTo>>
-    for __state_migration::Inferred<__StateMigrationFrom> {}
-    const __STATE_MIGRATION: __state_migration::Link = {
-        #[allow(unused_imports)]
-        use __state_migration::NotShared as _;
-        __state_migration::link::<
-            OrderV1ToV2Migration,
-            __state_migration::Inferred<__StateMigrationFrom>,
-            __state_migration::Inferred<__StateMigrationTo>,
-            __state_migration::Inferred<_>,
-            __state_migration::Inferred<_>,
-            __state_migration::Inferred<_>,
-            __state_migration::Inferred<_>,
-        >(
-                __state_migration::States::<
-                    __StateMigrationFrom,
-                    __StateMigrationTo,
-                >::__STATE_MIGRATION_SHARED,
-            )
-            .of(order_v1_to_v2)
-    };
-    const _: () = if __STATE_MIGRATION.is_refused() {
-        ::core::panic!("{}", __STATE_MIGRATION.refusal())
-    };
-    __state_migration::inventory::submit! {
-        __STATE_MIGRATION.registration
-    }
-};
+#[allow(deprecated, non_local_definitions, unused_qualifications)]
+impl ::state_migration::__private::MigratesTo<OrderV2> for OrderV1 {}

@@ -31,6 +31,12 @@ impl Function {
     pub(crate) fn parse(item: TokenStream) -> Result<Self> {
         function.parse2(item)
     }
+
+    /// Whether rustc refuses the function for a type without a size; generated code
+    /// would only repeat that.
+    pub(crate) fn is_refused_by_rustc(&self) -> bool {
+        words::is_unsized(&self.takes) || words::is_unsized(&self.gives)
+    }
 }
 
 fn function(input: ParseStream<'_>) -> Result<Function> {
@@ -48,6 +54,13 @@ fn function(input: ParseStream<'_>) -> Result<Function> {
         errors.add(Error::new_spanned(
             second,
             "a function is one migration: remove this attribute, and write a function of its own for it",
+        ));
+    }
+    let features = |attribute: &&Attribute| attribute.path().is_ident("target_feature");
+    if let Some(features) = attributes.iter().find(features) {
+        errors.add(Error::new_spanned(
+            features,
+            "a migration is called on any machine: remove `#[target_feature]`",
         ));
     }
     qualifiers(&signature, &mut errors);

@@ -18,12 +18,15 @@ use crate::place::{ends, location};
 /// The item as it is, with the migration or with the mistakes.
 pub(crate) fn expand(args: TokenStream, item: TokenStream) -> TokenStream {
     match read(args.clone(), item.clone()) {
+        Ok((_, function)) if function.is_refused_by_rustc() => {
+            fallback::with_item(None, args, item)
+        }
         Ok((args, function)) => {
             let migration = migration(&args, &function, fingerprint(&item));
             let item = marked(item);
             quote!(#item #migration)
         }
-        Err(errors) => fallback::with_item(&errors, args, item),
+        Err(errors) => fallback::with_item(Some(&errors), args, item),
     }
 }
 

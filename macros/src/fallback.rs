@@ -32,11 +32,15 @@ impl Errors {
     }
 }
 
-/// The errors, the item as the user wrote it, and the struct that it would have
+/// The errors, if they are not rustc's to show, the item as the user wrote it, and the struct that it would have
 /// had, so that naming that one is no error too; nor is a `migration_chain!`
 /// over its two versions.
-pub(crate) fn with_item(errors: &Error, args: TokenStream, item: TokenStream) -> TokenStream {
-    let mut output = errors.to_compile_error();
+pub(crate) fn with_item(
+    errors: Option<&Error>,
+    args: TokenStream,
+    item: TokenStream,
+) -> TokenStream {
+    let mut output = errors.map(Error::to_compile_error).unwrap_or_default();
     let generated = generated.parse2(item.clone()).ok().flatten();
     output.extend(marked(item));
     if let Some((visibility, function)) = generated {

@@ -66,7 +66,7 @@ const CASES: [Case; 18] = [
         "function_that_rustc_refuses",
         Macro::StateMigration,
         "from = OrderV1, to = OrderV2",
-        "fn order_v1_to_v2(old: _) -> StateV2 { StateV2 }",
+        "fn order_v1_to_v2(old: StateV1) -> Result<StateV2, dyn Error> { Ok(StateV2) }",
     ),
     (
         "wrong_argument",

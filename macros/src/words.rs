@@ -2,7 +2,7 @@
 
 use proc_macro2::{Delimiter, Span, TokenStream, TokenTree};
 use quote::ToTokens;
-use syn::Type;
+use syn::{GenericArgument, PathArguments, Type};
 
 /// The first part of a type that borrows for other than `'static`, or for what
 /// is not written.
@@ -31,6 +31,25 @@ pub(crate) fn placeholder(ty: &Type) -> Option<Span> {
 pub(crate) fn find(ty: &Type, wanted: &str) -> Option<Span> {
     let found = words(ty).into_iter().find(|(word, _)| word == wanted);
     found.map(|(_, span)| span)
+}
+
+/// Whether a type has no size, or is a `Result` with one that has none.
+pub(crate) fn is_unsized(ty: &Type) -> bool {
+    match ty {
+        Type::Group(group) => is_unsized(&group.elem),
+        Type::Paren(paren) => is_unsized(&paren.elem),
+        Type::Slice(_) | Type::TraitObject(_) => true,
+        Type::Path(path) if path.path.is_ident("str") => true,
+        Type::Path(path) => path.path.segments.last().is_some_and(|last| {
+            let PathArguments::AngleBracketed(generics) = &last.arguments else {
+                return false;
+            };
+            let mut types = generics.args.iter();
+            last.ident == "Result"
+                && types.any(|ty| matches!(ty, GenericArgument::Type(ty) if is_unsized(ty)))
+        }),
+        _ => false,
+    }
 }
 
 /// The tokens of a type, without those in parentheses and braces: a function
@@ -91,6 +110,24 @@ mod tests {
             ("V1<fn(_)>", false),
         ] {
             assert_eq!(placeholder(&ty(text)).is_some(), has_one, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_type_without_a_size_is_seen_in_a_result_too() {
+        for (text, expected) in [
+            ("str", true),
+            ("[u8]", true),
+            ("dyn Error", true),
+            ("Result<S, dyn Error + Send>", true),
+            ("io::Result<str>", true),
+            ("[u8; 2]", false),
+            ("Box<dyn Error>", false),
+            ("Result<S, Box<str>>", false),
+            ("Result<S, &'static str>", false),
+            ("Result<[u8; 2], fn(&str)>", false),
+        ] {
+            assert_eq!(is_unsized(&ty(text)), expected, "{text}");
         }
     }
 }
