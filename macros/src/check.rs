@@ -128,7 +128,7 @@ fn qualifiers(signature: &Signature, errors: &mut Errors) {
 fn parameter(signature: &Signature, errors: &mut Errors) -> Type {
     let mut inputs = signature.inputs.iter();
     let takes = match inputs.next() {
-        Some(FnArg::Typed(parameter)) => (*parameter.ty).clone(),
+        Some(FnArg::Typed(parameter)) => words::ungrouped(&parameter.ty).clone(),
         Some(FnArg::Receiver(receiver)) => {
             errors.add(Error::new_spanned(
                 receiver,
@@ -170,8 +170,9 @@ fn parameter(signature: &Signature, errors: &mut Errors) -> Type {
 fn returned(signature: &Signature, errors: &mut Errors) -> Type {
     match &signature.output {
         ReturnType::Type(_, gives) => {
+            let gives = words::ungrouped(gives);
             named(gives, errors);
-            (**gives).clone()
+            gives.clone()
         }
         ReturnType::Default => {
             errors.add(Error::new(

@@ -177,12 +177,9 @@ fn workflow(input: ParseStream<'_>, key: &Ident, example: &str) -> Result<Type> 
 pub(crate) fn workflow_type(input: ParseStream<'_>, message: &str) -> Result<Type> {
     let start = input.span();
     let workflow = input.parse().map_err(|_| Error::new(start, message))?;
-    let mut inner = &workflow;
-    while let Type::Group(group) = inner {
-        inner = &group.elem;
-    }
-    if !matches!(inner, Type::Path(_) | Type::Macro(_)) {
-        return Err(Error::new_spanned(inner, message));
+    let workflow = words::ungrouped(&workflow).clone();
+    if !matches!(workflow, Type::Path(_) | Type::Macro(_)) {
+        return Err(Error::new_spanned(workflow, message));
     }
     if let Some(at) = words::borrowed(&workflow) {
         let message = "a workflow borrows nothing: write `'static`, or name another type";

@@ -4,6 +4,14 @@ use proc_macro2::{Delimiter, Span, TokenStream, TokenTree};
 use quote::ToTokens;
 use syn::{GenericArgument, PathArguments, Type};
 
+/// A type as it is written, where a `macro_rules!` passes it on as `$t:ty`.
+pub(crate) fn ungrouped(ty: &Type) -> &Type {
+    match ty {
+        Type::Group(group) => ungrouped(&group.elem),
+        written => written,
+    }
+}
+
 /// The first part of a type that borrows for other than `'static`, or for what
 /// is not written.
 pub(crate) fn borrowed(ty: &Type) -> Option<Span> {
@@ -35,8 +43,7 @@ pub(crate) fn find(ty: &Type, wanted: &str) -> Option<Span> {
 
 /// Whether a type has no size, or is a `Result` with one that has none.
 pub(crate) fn is_unsized(ty: &Type) -> bool {
-    match ty {
-        Type::Group(group) => is_unsized(&group.elem),
+    match ungrouped(ty) {
         Type::Paren(paren) => is_unsized(&paren.elem),
         Type::Slice(_) | Type::TraitObject(_) => true,
         Type::Path(path) if path.path.is_ident("str") => true,
