@@ -6,6 +6,7 @@
 
 use proc_macro2::{Ident, Literal, Span, TokenStream};
 use quote::{quote, quote_spanned};
+use syn::Path;
 use syn::ext::IdentExt;
 
 use crate::args::Args;
@@ -55,12 +56,9 @@ fn migration(args: &Args, function: &Function, fingerprint: u64) -> TokenStream 
     } = function;
     let migration = args.name.clone();
     let migration = migration.unwrap_or_else(|| migration_name(name));
-    let plain_name = name.unraw().to_string();
-    let doc = format!("The migration by [`{plain_name}`], found at link time.");
+    let doc = format!("The migration by [`{}`], found at link time.", name.unraw());
     // A name of our own: a path with tokens of the user's is linted as theirs.
     let runtime = quote!(__state_migration);
-    let fingerprint = Literal::u64_suffixed(fingerprint);
-    let defined_at = location(name.span(), &plain_name, krate);
     let edge = Edge {
         from: &args.from,
         to: &args.to,
@@ -69,12 +67,9 @@ fn migration(args: &Args, function: &Function, fingerprint: u64) -> TokenStream 
     };
     let names = edge.names();
     let (from, to) = (edge.from(), edge.to());
-    let from_type = associated("From", &from);
-    let to_type = associated("To", &to);
     let source_state = inferred(&function.takes, &runtime);
     let target_state = inferred(&function.gives, &runtime);
     let (takes, gives) = (&source_state, &target_state);
-    let details = edge.details();
     let pair = edge.pair();
     let submit = edge.submit();
     let call = quote_spanned! {Span::mixed_site()=>
@@ -93,25 +88,14 @@ fn migration(args: &Args, function: &Function, fingerprint: u64) -> TokenStream 
             #runtime::Gives::of(#name).__state_migration_decoder()
         }
     };
+    let annotated = annotated(&edge, krate, &migration, name, fingerprint, &call);
     let code = quote! {
         #[allow(deprecated, non_local_definitions)]
         const _: () = {
             use #krate::__private as __state_migration;
 
             #names
-
-            impl #runtime::Annotated for #migration {
-                #from_type
-                #to_type
-
-                const MIGRATION: Self = Self;
-                const FINGERPRINT: ::core::primitive::u64 = #fingerprint;
-                const DEFINED_AT: #krate::SourceLocation = #defined_at;
-                #details
-
-                #call
-            }
-
+            #annotated
             #pair
 
             const __STATE_MIGRATION: #runtime::Link = {
@@ -140,6 +124,37 @@ fn migration(args: &Args, function: &Function, fingerprint: u64) -> TokenStream 
     // error, at its last token.
     let followed_by = quote_spanned!(ends(krate).1=> __private::followed_by);
     quote!(#[#krate::#followed_by(#code)] #documented #generated)
+}
+
+/// What makes the struct a migration.
+pub(crate) fn annotated(
+    edge: &Edge<'_>,
+    krate: &Path,
+    migration: &Ident,
+    function: &Ident,
+    fingerprint: u64,
+    call: &TokenStream,
+) -> TokenStream {
+    let runtime = edge.runtime;
+    let from_type = associated("From", &edge.from());
+    let to_type = associated("To", &edge.to());
+    let fingerprint = Literal::u64_suffixed(fingerprint);
+    let plain_name = function.unraw().to_string();
+    let defined_at = location(function.span(), &plain_name, krate);
+    let details = edge.details();
+    quote! {
+        impl #runtime::Annotated for #migration {
+            #from_type
+            #to_type
+
+            const MIGRATION: Self = Self;
+            const FINGERPRINT: ::core::primitive::u64 = #fingerprint;
+            const DEFINED_AT: #krate::SourceLocation = #defined_at;
+            #details
+
+            #call
+        }
+    }
 }
 
 /// `order_v1_to_v2` gives `OrderV1ToV2Migration`. A word in front that begins
@@ -223,7 +238,7 @@ mod tests {
             ("from = OrderV1, to = OrderV2, crate = \"facade\"", false),
             ("from = OrderV1, to = OrderV2, crate = a, crate = b", false),
         ] {
-            let found = expanded(args, &wrong).contains("MigratesTo < OrderV2 > for OrderV1");
+            let found = expanded(args, &wrong).contains(":: MigratesTo <");
             assert_eq!(found, is_hop, "{args}");
         }
         let in_a_trait = "fn order_v1_to_v2(self);";

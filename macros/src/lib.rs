@@ -65,8 +65,9 @@ mod words;
 /// Unless it is `detached`, one of the two workflows must be a type of the crate
 /// that the function is in.
 ///
-/// Where the attribute is wrong, the function is still there, and so is the name
-/// of the struct: calling it is no second error.
+/// Where the attribute is wrong, the function is still there, and so is the struct,
+/// which is a migration as far as both workflows are known: calling the one and
+/// using the other is no second error.
 ///
 /// # Pitfalls
 ///
