@@ -12,11 +12,11 @@ pub(crate) struct OrderV1ToV2Migration;
 #[allow(deprecated, non_local_definitions)]
 const _: () = {
     use ::state_migration::__private as __state_migration;
+    type __StateMigrationFrom = OrderV1;
+    type __StateMigrationTo = OrderV2;
     impl __state_migration::Annotated for OrderV1ToV2Migration {
-        type From = OrderV1;
-        type To = OrderV2;
-        type Takes = StateV1;
-        type Gives = StateV2;
+        type From = __state_migration::Inferred<__StateMigrationFrom>;
+        type To = __state_migration::Inferred<__StateMigrationTo>;
         const MIGRATION: Self = Self;
         const FINGERPRINT: ::core::primitive::u64 = 14267258865432572380u64;
         const DEFINED_AT: ::state_migration::SourceLocation = ::state_migration::SourceLocation {
@@ -27,15 +27,19 @@ const _: () = {
         };
         const DETAILS: __state_migration::Details = __state_migration::Details::new()
             .detached();
-        fn call(state: StateV1) -> __state_migration::Returned<StateV2> {
+        fn call<S: 'static, T: 'static>(
+            state: S,
+        ) -> ::core::result::Result<T, __state_migration::ConversionError> {
             #[allow(unused_imports)]
-            use __state_migration::AsIs as _;
-            __state_migration::Settle(order_v1_to_v2(state)).__state_migration_settle()
+            use __state_migration::{AsIs as _, AsText as _};
+            let settle = __state_migration::Gives::of(order_v1_to_v2)
+                .__state_migration_settle();
+            __state_migration::convert(state, order_v1_to_v2, settle)
         }
         fn decoder() -> ::core::option::Option<__state_migration::Decoder> {
             #[allow(unused_imports)]
             use __state_migration::{DecodeNothing as _, DecodeState as _};
-            __state_migration::Decode::<StateV2>::new().__state_migration_decoder()
+            __state_migration::Gives::of(order_v1_to_v2).__state_migration_decoder()
         }
     }
     const __STATE_MIGRATION: __state_migration::Link = {
@@ -43,13 +47,19 @@ const _: () = {
         use __state_migration::NotShared as _;
         __state_migration::link::<
             OrderV1ToV2Migration,
-            OrderV1,
-            OrderV2,
+            __state_migration::Inferred<__StateMigrationFrom>,
+            __state_migration::Inferred<__StateMigrationTo>,
             __state_migration::Inferred<_>,
             __state_migration::Inferred<_>,
-            StateV1,
-            StateV2,
-        >(__state_migration::States::<OrderV1, OrderV2>::__STATE_MIGRATION_SHARED)
+            __state_migration::Inferred<_>,
+            __state_migration::Inferred<_>,
+        >(
+                __state_migration::States::<
+                    __StateMigrationFrom,
+                    __StateMigrationTo,
+                >::__STATE_MIGRATION_SHARED,
+            )
+            .of(order_v1_to_v2)
     };
     const _: () = if __STATE_MIGRATION.is_refused() {
         ::core::panic!("{}", __STATE_MIGRATION.refusal())

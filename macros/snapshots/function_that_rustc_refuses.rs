@@ -1,6 +1,39 @@
 // #[state_migration(from = OrderV1, to = OrderV2)]
-// fn order_v1_to_v2(old: _) -> StateV2 { StateV2 }
+// fn order_v1_to_v2(old: StateV1) -> Result<StateV2, dyn Error> { Ok(StateV2) }
 
-fn order_v1_to_v2(old: _) -> StateV2 {
-    StateV2
+fn order_v1_to_v2(old: StateV1) -> Result<StateV2, dyn Error> {
+    Ok(StateV2)
 }
+#[allow(dead_code, missing_docs)]
+#[derive(::core::clone::Clone, ::core::marker::Copy, ::core::fmt::Debug)]
+struct OrderV1ToV2Migration;
+#[allow(deprecated, non_local_definitions)]
+const _: () = {
+    use ::state_migration::__private as __state_migration;
+    type __StateMigrationFrom = OrderV1;
+    type __StateMigrationTo = OrderV2;
+    impl __state_migration::Annotated for OrderV1ToV2Migration {
+        type From = __state_migration::Inferred<__StateMigrationFrom>;
+        type To = __state_migration::Inferred<__StateMigrationTo>;
+        const MIGRATION: Self = Self;
+        const FINGERPRINT: ::core::primitive::u64 = 0u64;
+        const DEFINED_AT: ::state_migration::SourceLocation = ::state_migration::SourceLocation {
+            function: ::core::concat!(::core::module_path!(), "::", "order_v1_to_v2"),
+            package: ::core::env!("CARGO_PKG_NAME"),
+            file: ::core::file!(),
+            line: ::core::line!(),
+        };
+        fn call<S: 'static, T: 'static>(
+            _: S,
+        ) -> ::core::result::Result<T, __state_migration::ConversionError> {
+            ::core::result::Result::Err(
+                __state_migration::ConversionError::new("refused"),
+            )
+        }
+        fn decoder() -> ::core::option::Option<__state_migration::Decoder> {
+            ::core::option::Option::None
+        }
+    }
+    impl __state_migration::MigratesTo<__state_migration::Inferred<__StateMigrationTo>>
+    for __state_migration::Inferred<__StateMigrationFrom> {}
+};

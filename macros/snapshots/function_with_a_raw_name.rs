@@ -9,11 +9,11 @@ struct MoveMigration;
 #[allow(deprecated, non_local_definitions)]
 const _: () = {
     use ::state_migration::__private as __state_migration;
+    type __StateMigrationFrom = OrderV1;
+    type __StateMigrationTo = OrderV2;
     impl __state_migration::Annotated for MoveMigration {
-        type From = OrderV1;
-        type To = OrderV2;
-        type Takes = ();
-        type Gives = ();
+        type From = __state_migration::Inferred<__StateMigrationFrom>;
+        type To = __state_migration::Inferred<__StateMigrationTo>;
         const MIGRATION: Self = Self;
         const FINGERPRINT: ::core::primitive::u64 = 14132693966615211080u64;
         const DEFINED_AT: ::state_migration::SourceLocation = ::state_migration::SourceLocation {
@@ -22,31 +22,40 @@ const _: () = {
             file: ::core::file!(),
             line: ::core::line!(),
         };
-        fn call(state: ()) -> __state_migration::Returned<()> {
+        fn call<S: 'static, T: 'static>(
+            state: S,
+        ) -> ::core::result::Result<T, __state_migration::ConversionError> {
             #[allow(unused_imports)]
-            use __state_migration::AsIs as _;
-            __state_migration::Settle(r#move(state)).__state_migration_settle()
+            use __state_migration::{AsIs as _, AsText as _};
+            let settle = __state_migration::Gives::of(r#move).__state_migration_settle();
+            __state_migration::convert(state, r#move, settle)
         }
         fn decoder() -> ::core::option::Option<__state_migration::Decoder> {
             #[allow(unused_imports)]
             use __state_migration::{DecodeNothing as _, DecodeState as _};
-            __state_migration::Decode::<()>::new().__state_migration_decoder()
+            __state_migration::Gives::of(r#move).__state_migration_decoder()
         }
     }
-    type __StateMigrationTo = OrderV2;
-    impl __state_migration::MigratesTo<__StateMigrationTo> for OrderV1 {}
+    impl __state_migration::MigratesTo<__state_migration::Inferred<__StateMigrationTo>>
+    for __state_migration::Inferred<__StateMigrationFrom> {}
     const __STATE_MIGRATION: __state_migration::Link = {
         #[allow(unused_imports)]
         use __state_migration::NotShared as _;
         __state_migration::link::<
             MoveMigration,
-            OrderV1,
-            OrderV2,
+            __state_migration::Inferred<__StateMigrationFrom>,
+            __state_migration::Inferred<__StateMigrationTo>,
             __state_migration::Inferred<_>,
             __state_migration::Inferred<_>,
-            (),
-            (),
-        >(__state_migration::States::<OrderV1, OrderV2>::__STATE_MIGRATION_SHARED)
+            __state_migration::Inferred<_>,
+            __state_migration::Inferred<_>,
+        >(
+                __state_migration::States::<
+                    __StateMigrationFrom,
+                    __StateMigrationTo,
+                >::__STATE_MIGRATION_SHARED,
+            )
+            .of(r#move)
     };
     const _: () = if __STATE_MIGRATION.is_refused() {
         ::core::panic!("{}", __STATE_MIGRATION.refusal())

@@ -10,11 +10,11 @@ struct OrderV2ToV1Migration;
 #[allow(deprecated, non_local_definitions)]
 const _: () = {
     use ::state_migration::__private as __state_migration;
+    type __StateMigrationFrom = OrderV2;
+    type __StateMigrationTo = OrderV1;
     impl __state_migration::Annotated for OrderV2ToV1Migration {
-        type From = OrderV2;
-        type To = OrderV1;
-        type Takes = StateV2;
-        type Gives = Result<StateV1, String>;
+        type From = __state_migration::Inferred<__StateMigrationFrom>;
+        type To = __state_migration::Inferred<__StateMigrationTo>;
         const MIGRATION: Self = Self;
         const FINGERPRINT: ::core::primitive::u64 = 10641537342568033681u64;
         const DEFINED_AT: ::state_migration::SourceLocation = ::state_migration::SourceLocation {
@@ -25,32 +25,42 @@ const _: () = {
         };
         const DETAILS: __state_migration::Details = __state_migration::Details::new()
             .undo();
-        fn call(state: StateV2) -> __state_migration::Returned<Result<StateV1, String>> {
+        fn call<S: 'static, T: 'static>(
+            state: S,
+        ) -> ::core::result::Result<T, __state_migration::ConversionError> {
             #[allow(unused_imports)]
-            use __state_migration::AsIs as _;
-            __state_migration::Settle(order_v2_to_v1(state)).__state_migration_settle()
+            use __state_migration::{AsIs as _, AsText as _};
+            let settle = __state_migration::Gives::of(order_v2_to_v1)
+                .__state_migration_settle();
+            __state_migration::convert(state, order_v2_to_v1, settle)
         }
         fn decoder() -> ::core::option::Option<__state_migration::Decoder> {
             #[allow(unused_imports)]
             use __state_migration::{DecodeNothing as _, DecodeState as _};
-            __state_migration::Decode::<Result<StateV1, String>>::new()
-                .__state_migration_decoder()
+            __state_migration::Gives::of(order_v2_to_v1).__state_migration_decoder()
         }
     }
-    type __StateMigrationTo = OrderV1;
-    impl __state_migration::MigratesBackTo<__StateMigrationTo> for OrderV2 {}
+    impl __state_migration::MigratesBackTo<
+        __state_migration::Inferred<__StateMigrationTo>,
+    > for __state_migration::Inferred<__StateMigrationFrom> {}
     const __STATE_MIGRATION: __state_migration::Link = {
         #[allow(unused_imports)]
         use __state_migration::NotShared as _;
         __state_migration::link::<
             OrderV2ToV1Migration,
-            OrderV2,
-            OrderV1,
+            __state_migration::Inferred<__StateMigrationFrom>,
+            __state_migration::Inferred<__StateMigrationTo>,
             __state_migration::Inferred<_>,
             __state_migration::Inferred<_>,
-            StateV2,
-            Result<StateV1, String>,
-        >(__state_migration::States::<OrderV2, OrderV1>::__STATE_MIGRATION_SHARED)
+            __state_migration::Inferred<_>,
+            __state_migration::Inferred<_>,
+        >(
+                __state_migration::States::<
+                    __StateMigrationFrom,
+                    __StateMigrationTo,
+                >::__STATE_MIGRATION_SHARED,
+            )
+            .of(order_v2_to_v1)
     };
     const _: () = if __STATE_MIGRATION.is_refused() {
         ::core::panic!("{}", __STATE_MIGRATION.refusal())

@@ -3,10 +3,12 @@
 #[allow(deprecated, non_local_definitions)]
 const _: () = {
     use state_migration::__private as __state_migration;
+    type __StateMigrationFrom = OrderV1;
+    type __StateMigrationTo = OrderV2;
     enum __StateMigrationPair {}
     impl __state_migration::Pair for __StateMigrationPair {
-        type From = OrderV1;
-        type To = OrderV2;
+        type From = __StateMigrationFrom;
+        type To = __StateMigrationTo;
         const DEFINED_AT: state_migration::SourceLocation = state_migration::SourceLocation {
             function: ::core::concat!(
                 ::core::module_path!(), "::", "identity_migration!"
@@ -16,12 +18,12 @@ const _: () = {
             line: ::core::line!(),
         };
     }
-    type __StateMigrationTo = OrderV2;
-    impl __state_migration::MigratesTo<__StateMigrationTo> for OrderV1 {}
+    impl __state_migration::MigratesTo<__state_migration::Inferred<__StateMigrationTo>>
+    for __state_migration::Inferred<__StateMigrationFrom> {}
     const __STATE_MIGRATION: __state_migration::Link = __state_migration::link_identity::<
         __StateMigrationPair,
-        OrderV1,
-        OrderV2,
+        __state_migration::Inferred<__StateMigrationFrom>,
+        __state_migration::Inferred<__StateMigrationTo>,
         __state_migration::Inferred<_>,
         __state_migration::Inferred<_>,
     >();

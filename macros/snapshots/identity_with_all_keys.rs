@@ -3,10 +3,12 @@
 #[allow(deprecated, non_local_definitions)]
 const _: () = {
     use state_migration::__private as __state_migration;
+    type __StateMigrationFrom = orders::V2;
+    type __StateMigrationTo = orders::V1;
     enum __StateMigrationPair {}
     impl __state_migration::Pair for __StateMigrationPair {
-        type From = orders::V2;
-        type To = orders::V1;
+        type From = __StateMigrationFrom;
+        type To = __StateMigrationTo;
         const DEFINED_AT: state_migration::SourceLocation = state_migration::SourceLocation {
             function: ::core::concat!(
                 ::core::module_path!(), "::", "identity_migration!"
@@ -22,8 +24,8 @@ const _: () = {
     }
     const __STATE_MIGRATION: __state_migration::Link = __state_migration::link_identity::<
         __StateMigrationPair,
-        orders::V2,
-        orders::V1,
+        __state_migration::Inferred<__StateMigrationFrom>,
+        __state_migration::Inferred<__StateMigrationTo>,
         __state_migration::Inferred<_>,
         __state_migration::Inferred<_>,
     >();

@@ -11,10 +11,10 @@ use syn::parse::{ParseStream, Parser};
 use syn::{Error, Result, Token, Type};
 
 use crate::args::Details;
-use crate::expand::{details, pair, refusal, stand_in};
+use crate::edge::{Edge, inferred};
 use crate::fallback::Errors;
 use crate::keys::{Grammar, workflow_type};
-use crate::place::{at, ends, location};
+use crate::place::{at, ends, invocation, item, location};
 
 const IDENTITY: Grammar = Grammar {
     keys: &["undo", "detached", "note"],
@@ -32,7 +32,7 @@ pub(crate) fn identity(input: TokenStream) -> TokenStream {
         errors.or((krate, from, to, Details::of(&mut found)))
     };
     match read.parse2(input) {
-        Ok((krate, from, to, said)) => identity_code(&krate, &from, &to, &said),
+        Ok((krate, from, to, said)) => item(&krate, identity_code(&krate, &from, &to, &said)),
         Err(error) => error.to_compile_error(),
     }
 }
@@ -41,21 +41,31 @@ fn identity_code(krate: &TokenTree, from: &Type, to: &Type, said: &Details) -> T
     // The `$crate` of a macro cannot stand at a token of the user's; a name can.
     let runtime = quote!(__state_migration);
     let defined_at = location(ends(from).0, "identity_migration!", krate);
-    let pair = pair(from, to, said, &runtime);
-    let details = details(said, &runtime);
-    let source_state = stand_in(from, &runtime);
-    let target_state = stand_in(to, &runtime);
-    let refusal = refusal(to);
+    let edge = Edge {
+        from,
+        to,
+        said,
+        runtime: &runtime,
+    };
+    let names = edge.names();
+    let (from_type, to_type) = (edge.from(), edge.to());
+    let source_state = inferred(from, &runtime);
+    let target_state = inferred(to, &runtime);
+    let details = edge.details();
+    let pair = edge.pair();
+    let submit = edge.submit();
     quote! {
         #[allow(deprecated, non_local_definitions)]
         const _: () = {
             use #krate::__private as __state_migration;
 
+            #names
+
             enum __StateMigrationPair {}
 
             impl #runtime::Pair for __StateMigrationPair {
-                type From = #from;
-                type To = #to;
+                type From = __StateMigrationFrom;
+                type To = __StateMigrationTo;
 
                 const DEFINED_AT: #krate::SourceLocation = #defined_at;
                 #details
@@ -65,14 +75,10 @@ fn identity_code(krate: &TokenTree, from: &Type, to: &Type, said: &Details) -> T
 
             const __STATE_MIGRATION: #runtime::Link =
                 #runtime::link_identity::<
-                    __StateMigrationPair, #from, #to, #source_state, #target_state,
+                    __StateMigrationPair, #from_type, #to_type, #source_state, #target_state,
                 >();
 
-            const _: () = if __STATE_MIGRATION.is_refused() {
-                #refusal
-            };
-
-            #runtime::inventory::submit! { __STATE_MIGRATION.registration }
+            #submit
         };
     }
 }
@@ -88,7 +94,7 @@ pub(crate) fn chain(input: TokenStream) -> TokenStream {
         Err(input.error(message))
     };
     match read.parse2(input) {
-        Ok((krate, versions)) => chain_code(&krate, &versions),
+        Ok((krate, versions)) => item(&krate, chain_code(&krate, &versions)),
         Err(error) => error.to_compile_error(),
     }
 }
@@ -114,12 +120,6 @@ pub(crate) fn passed_on(input: ParseStream<'_>) -> Result<TokenTree> {
     let krate = input.parse()?;
     input.parse::<Token![;]>()?;
     Ok(krate)
-}
-
-/// Where the whole macro stands, for mistakes that no token shows. With the
-/// context of `$crate`, or rustc names the macro behind the one that was written.
-pub(crate) fn invocation(krate: &TokenTree) -> Span {
-    Span::call_site().resolved_at(krate.span())
 }
 
 /// Reads one version, at a place where a key or nothing may stand by mistake.

@@ -2,16 +2,18 @@
 //! that its tokens show. Mistakes in types are left to the compiler; the module
 //! `check` of the runtime crate holds the bounds.
 
-use proc_macro2::{Delimiter, TokenStream, TokenTree};
-use quote::ToTokens;
+use proc_macro2::{TokenStream, TokenTree};
+use quote::quote;
 use syn::parse::{ParseStream, Parser};
 use syn::punctuated::Punctuated;
 use syn::{
-    Attribute, Error, FnArg, Ident, Result, ReturnType, Safety, Signature, Token, Type, Visibility,
-    parse_quote,
+    Attribute, Error, FnArg, Ident, Meta, Result, ReturnType, Safety, Signature, Token, Type,
+    Visibility, parse_quote,
 };
 
 use crate::fallback::Errors;
+use crate::place::at;
+use crate::words::{self, borrowed};
 
 /// A function that can be a migration. Its `#[cfg]`s are no part of this: rustc
 /// has decided on them before it calls the attribute, in whatever order they are.
@@ -30,10 +32,10 @@ impl Function {
         function.parse2(item)
     }
 
-    /// Whether rustc refuses the function for a type that is not written out;
-    /// generated code with the same type would only repeat that.
+    /// Whether rustc refuses the function for a type without a size; generated code
+    /// would only repeat that.
     pub(crate) fn is_refused_by_rustc(&self) -> bool {
-        has_placeholder(&self.takes) || has_placeholder(&self.gives) || borrows(&self.gives)
+        words::is_unsized(&self.takes) || words::is_unsized(&self.gives)
     }
 }
 
@@ -54,6 +56,13 @@ fn function(input: ParseStream<'_>) -> Result<Function> {
             "a function is one migration: remove this attribute, and write a function of its own for it",
         ));
     }
+    let features = |attribute: &&Attribute| attribute.path().is_ident("target_feature");
+    if let Some(features) = attributes.iter().find(features) {
+        errors.add(Error::new_spanned(
+            features,
+            "a migration is called on any machine: remove `#[target_feature]`",
+        ));
+    }
     qualifiers(&signature, &mut errors);
     let takes = parameter(&signature, &mut errors);
     let gives = returned(&signature, &mut errors);
@@ -61,7 +70,7 @@ fn function(input: ParseStream<'_>) -> Result<Function> {
     if let (Some(semicolon), None) = (no_body, signature.receiver()) {
         errors.add(Error::new_spanned(
             semicolon,
-            "a migration is a function with a body: move it out of its `trait`",
+            "a migration is a function with a body: move it out of its `trait` or `extern` block",
         ));
     }
     // The body is rustc's to understand.
@@ -119,7 +128,7 @@ fn qualifiers(signature: &Signature, errors: &mut Errors) {
 fn parameter(signature: &Signature, errors: &mut Errors) -> Type {
     let mut inputs = signature.inputs.iter();
     let takes = match inputs.next() {
-        Some(FnArg::Typed(parameter)) => (*parameter.ty).clone(),
+        Some(FnArg::Typed(parameter)) => words::ungrouped(&parameter.ty).clone(),
         Some(FnArg::Receiver(receiver)) => {
             errors.add(Error::new_spanned(
                 receiver,
@@ -147,7 +156,7 @@ fn parameter(signature: &Signature, errors: &mut Errors) -> Type {
             &takes,
             "a migration takes the state by value: remove the `&`",
         ));
-    } else if borrows(&takes) {
+    } else if borrowed(&takes).is_some() {
         errors.add(Error::new_spanned(
             &takes,
             "a migration takes the state by value: a state borrows nothing",
@@ -161,8 +170,9 @@ fn parameter(signature: &Signature, errors: &mut Errors) -> Type {
 fn returned(signature: &Signature, errors: &mut Errors) -> Type {
     match &signature.output {
         ReturnType::Type(_, gives) => {
+            let gives = words::ungrouped(gives);
             named(gives, errors);
-            (**gives).clone()
+            gives.clone()
         }
         ReturnType::Default => {
             errors.add(Error::new(
@@ -175,7 +185,7 @@ fn returned(signature: &Signature, errors: &mut Errors) -> Type {
 }
 
 fn named(ty: &Type, errors: &mut Errors) {
-    if words(ty).iter().any(|word| word == "impl") {
+    if words::find(ty, "impl").is_some() {
         errors.add(Error::new_spanned(
             ty,
             "`impl Trait` hides which state this is: name the type",
@@ -183,50 +193,40 @@ fn named(ty: &Type, errors: &mut Errors) {
     }
 }
 
-/// The tokens of a type, without those in parentheses and braces: a function
-/// pointer has lifetimes and placeholders of its own there.
-fn words(ty: &Type) -> Vec<String> {
-    fn read(tokens: TokenStream, words: &mut Vec<String>) {
-        for token in tokens {
-            match token {
-                TokenTree::Group(group) => match group.delimiter() {
-                    Delimiter::Bracket | Delimiter::None => read(group.stream(), words),
-                    Delimiter::Parenthesis | Delimiter::Brace => words.push(String::new()),
-                },
-                word => words.push(word.to_string()),
-            }
-        }
-    }
-    let mut words = Vec::new();
-    read(ty.to_token_stream(), &mut words);
-    words
-}
-
-/// Whether a type has a lifetime other than `'static`, written or left out.
-fn borrows(ty: &Type) -> bool {
-    let words = words(ty);
-    let next = |at: usize| words.get(at + 1).map(String::as_str);
-    words
+/// The item, marked as a migration where it has one more attribute that may make
+/// it one: imported under another name, that can be told from others only by what
+/// it does when its turn comes, which is to refuse what is marked. The mark is of
+/// a tool, for which rustc does nothing.
+pub(crate) fn marked(item: TokenStream) -> TokenStream {
+    let attributes = |input: ParseStream<'_>| {
+        let attributes = Attribute::parse_outer(input)?;
+        input.parse::<TokenStream>()?;
+        Ok(attributes)
+    };
+    let attributes = attributes.parse2(item.clone()).unwrap_or_default();
+    // One by our name is refused as it is.
+    let may_be_ours =
+        |attribute: &&Attribute| !attributes.iter().any(is_ours) && may_be_ours(attribute);
+    let mark = attributes
         .iter()
-        .enumerate()
-        .any(|(at, word)| match word.as_str() {
-            "&" => next(at) != Some("'"),
-            "'" => next(at) != Some("static"),
-            _ => false,
-        })
+        .find(may_be_ours)
+        .map(|attribute| at(attribute, quote!(#[rust_analyzer::state_migration])));
+    quote!(#mark #item)
 }
 
-/// Whether a type has a part that is to be inferred.
-fn has_placeholder(ty: &Type) -> bool {
-    let words = words(ty);
-    let is_lifetime = |at: usize| at > 0 && words[at - 1] == "'";
-    words
-        .iter()
-        .enumerate()
-        .any(|(at, word)| word == "_" && !is_lifetime(at))
+/// Whether an attribute has an argument of ours.
+fn may_be_ours(attribute: &Attribute) -> bool {
+    let Meta::List(list) = &attribute.meta else {
+        return false;
+    };
+    let tokens: Vec<TokenTree> = list.tokens.clone().into_iter().collect();
+    tokens.windows(2).any(|pair| {
+        let key = matches!(&pair[0], TokenTree::Ident(key) if key == "from" || key == "to");
+        key && matches!(&pair[1], TokenTree::Punct(punct) if punct.as_char() == '=')
+    })
 }
 
-/// Whether an attribute is `#[state_migration]`.
+/// Whether an attribute is `#[state_migration]`, or the mark of one.
 pub(crate) fn is_ours(attribute: &Attribute) -> bool {
     let last = attribute.path().segments.last();
     last.is_some_and(|segment| segment.ident == "state_migration")

@@ -5,24 +5,29 @@
 //! at get the span of what the user wrote.
 
 use proc_macro2::{Ident, Literal, Span, TokenStream};
-use quote::{ToTokens, quote, quote_spanned};
+use quote::{quote, quote_spanned};
+use syn::Path;
 use syn::ext::IdentExt;
 
-use crate::args::{Args, Details};
-use crate::check::Function;
+use crate::args::Args;
+use crate::check::{Function, marked};
+use crate::edge::{Edge, associated, inferred};
 use crate::fallback;
 use crate::fingerprint::fingerprint;
-use crate::place::{at, ends, location};
+use crate::place::{ends, location};
 
 /// The item as it is, with the migration or with the mistakes.
 pub(crate) fn expand(args: TokenStream, item: TokenStream) -> TokenStream {
     match read(args.clone(), item.clone()) {
-        Ok((_, function)) if function.is_refused_by_rustc() => item,
+        Ok((_, function)) if function.is_refused_by_rustc() => {
+            fallback::with_item(None, args, item)
+        }
         Ok((args, function)) => {
             let migration = migration(&args, &function, fingerprint(&item));
+            let item = marked(item);
             quote!(#item #migration)
         }
-        Err(errors) => fallback::with_item(&errors, args, item),
+        Err(errors) => fallback::with_item(Some(&errors), args, item),
     }
 }
 
@@ -45,68 +50,52 @@ fn read(args: TokenStream, item: TokenStream) -> syn::Result<(Args, Function)> {
 }
 
 fn migration(args: &Args, function: &Function, fingerprint: u64) -> TokenStream {
-    let Args {
-        from,
-        to,
-        krate,
-        details: said,
-        ..
-    } = args;
+    let Args { krate, .. } = args;
     let Function {
-        visibility,
-        name,
-        takes,
-        gives,
+        visibility, name, ..
     } = function;
     let migration = args.name.clone();
     let migration = migration.unwrap_or_else(|| migration_name(name));
-    let plain_name = name.unraw().to_string();
-    let doc = format!("The migration by [`{plain_name}`], found at link time.");
+    let doc = format!("The migration by [`{}`], found at link time.", name.unraw());
     // A name of our own: a path with tokens of the user's is linted as theirs.
     let runtime = quote!(__state_migration);
-    let fingerprint = Literal::u64_suffixed(fingerprint);
-    let defined_at = location(name.span(), &plain_name, krate);
-    let details = details(said, &runtime);
-    let from_type = associated("From", from);
-    let to_type = associated("To", to);
-    let takes_type = associated("Takes", takes);
-    let gives_type = associated("Gives", gives);
-    let source_state = stand_in(takes, &runtime);
-    let target_state = stand_in(gives, &runtime);
-    let pair = pair(from, to, said, &runtime);
-    let refusal = refusal(to);
+    let edge = Edge {
+        from: &args.from,
+        to: &args.to,
+        said: &args.details,
+        runtime: &runtime,
+    };
+    let names = edge.names();
+    let (from, to) = (edge.from(), edge.to());
+    let source_state = inferred(&function.takes, &runtime);
+    let target_state = inferred(&function.gives, &runtime);
+    let (takes, gives) = (&source_state, &target_state);
+    let pair = edge.pair();
+    let submit = edge.submit();
     let call = quote_spanned! {Span::mixed_site()=>
-        fn call(state: #takes) -> #runtime::Returned<#gives> {
+        fn call<S: 'static, T: 'static>(
+            state: S,
+        ) -> ::core::result::Result<T, #runtime::ConversionError> {
             #[allow(unused_imports)]
-            use #runtime::AsIs as _;
-            #runtime::Settle(#name(state)).__state_migration_settle()
+            use #runtime::{AsIs as _, AsText as _};
+            let settle = #runtime::Gives::of(#name).__state_migration_settle();
+            #runtime::convert(state, #name, settle)
         }
 
         fn decoder() -> ::core::option::Option<#runtime::Decoder> {
             #[allow(unused_imports)]
             use #runtime::{DecodeNothing as _, DecodeState as _};
-            #runtime::Decode::<#gives>::new().__state_migration_decoder()
+            #runtime::Gives::of(#name).__state_migration_decoder()
         }
     };
+    let annotated = annotated(&edge, krate, &migration, name, fingerprint, &call);
     let code = quote! {
         #[allow(deprecated, non_local_definitions)]
         const _: () = {
             use #krate::__private as __state_migration;
 
-            impl #runtime::Annotated for #migration {
-                #from_type
-                #to_type
-                #takes_type
-                #gives_type
-
-                const MIGRATION: Self = Self;
-                const FINGERPRINT: ::core::primitive::u64 = #fingerprint;
-                const DEFINED_AT: #krate::SourceLocation = #defined_at;
-                #details
-
-                #call
-            }
-
+            #names
+            #annotated
             #pair
 
             const __STATE_MIGRATION: #runtime::Link = {
@@ -114,14 +103,14 @@ fn migration(args: &Args, function: &Function, fingerprint: u64) -> TokenStream 
                 use #runtime::NotShared as _;
                 #runtime::link::<
                     #migration, #from, #to, #source_state, #target_state, #takes, #gives,
-                >(#runtime::States::<#from, #to>::__STATE_MIGRATION_SHARED)
+                >(
+                    #runtime::States::<__StateMigrationFrom, __StateMigrationTo>
+                        ::__STATE_MIGRATION_SHARED,
+                )
+                .of(#name)
             };
 
-            const _: () = if __STATE_MIGRATION.is_refused() {
-                #refusal
-            };
-
-            #runtime::inventory::submit! { __STATE_MIGRATION.registration }
+            #submit
         };
     };
     // What the struct collides with is shown at the name that it is made of.
@@ -135,6 +124,37 @@ fn migration(args: &Args, function: &Function, fingerprint: u64) -> TokenStream 
     // error, at its last token.
     let followed_by = quote_spanned!(ends(krate).1=> __private::followed_by);
     quote!(#[#krate::#followed_by(#code)] #documented #generated)
+}
+
+/// What makes the struct a migration.
+pub(crate) fn annotated(
+    edge: &Edge<'_>,
+    krate: &Path,
+    migration: &Ident,
+    function: &Ident,
+    fingerprint: u64,
+    call: &TokenStream,
+) -> TokenStream {
+    let runtime = edge.runtime;
+    let from_type = associated("From", &edge.from());
+    let to_type = associated("To", &edge.to());
+    let fingerprint = Literal::u64_suffixed(fingerprint);
+    let plain_name = function.unraw().to_string();
+    let defined_at = location(function.span(), &plain_name, krate);
+    let details = edge.details();
+    quote! {
+        impl #runtime::Annotated for #migration {
+            #from_type
+            #to_type
+
+            const MIGRATION: Self = Self;
+            const FINGERPRINT: ::core::primitive::u64 = #fingerprint;
+            const DEFINED_AT: #krate::SourceLocation = #defined_at;
+            #details
+
+            #call
+        }
+    }
 }
 
 /// `order_v1_to_v2` gives `OrderV1ToV2Migration`. A word in front that begins
@@ -159,70 +179,6 @@ pub(crate) fn migration_name(function: &Ident) -> Ident {
     let mut name = names.next().unwrap_or_else(|| function.clone());
     name.set_span(function.span());
     name
-}
-
-/// An associated type, which stands where its value is written: rustc points at
-/// the whole of it where a public function takes a private type.
-fn associated(name: &str, value: &impl ToTokens) -> TokenStream {
-    let (start, end) = ends(value);
-    let name = Ident::new(name, start);
-    let semicolon = quote_spanned!(end=> ;);
-    quote_spanned!(start=> type #name = #value #semicolon)
-}
-
-/// A type that is to be inferred, with the span of one that is written.
-pub(crate) fn stand_in(written: &impl ToTokens, runtime: &TokenStream) -> TokenStream {
-    at(written, quote!(#runtime::Inferred<_>))
-}
-
-/// Makes a second migration between the same two a conflict, shown at `to` of
-/// both. A detached one has nothing that may implement a trait of another crate.
-///
-/// `to` comes by way of an alias: among generic arguments, a type that is not
-/// there would be an error of other words than it is elsewhere, and so a second.
-pub(crate) fn pair(
-    from: &impl ToTokens,
-    to: &impl ToTokens,
-    said: &Details,
-    runtime: &TokenStream,
-) -> TokenStream {
-    let migrates = match said {
-        Details { detached: true, .. } => return TokenStream::new(),
-        Details { undo: true, .. } => quote!(MigratesBackTo),
-        _ => quote!(MigratesTo),
-    };
-    let migrates = at(to, migrates);
-    quote_spanned! {ends(to).0=>
-        type __StateMigrationTo = #to;
-        impl #runtime::#migrates<__StateMigrationTo> for #from {}
-    }
-}
-
-/// What the runtime is told beside the types, where there is anything to say.
-pub(crate) fn details(said: &Details, runtime: &TokenStream) -> TokenStream {
-    let Details {
-        undo,
-        detached,
-        note,
-    } = said;
-    if !undo && !detached && note.is_none() {
-        return TokenStream::new();
-    }
-    let note = note.iter();
-    let undo = undo.then(|| quote!(.undo()));
-    let detached = detached.then(|| quote!(.detached()));
-    quote! {
-        const DETAILS: #runtime::Details =
-            #runtime::Details::new() #(.note(#note))* #undo #detached;
-    }
-}
-
-/// Refuses the two versions, at the one that should be the later.
-pub(crate) fn refusal(to: &impl ToTokens) -> TokenStream {
-    at(
-        to,
-        quote!(::core::panic!("{}", __STATE_MIGRATION.refusal())),
-    )
 }
 
 #[cfg(test)]
@@ -282,7 +238,7 @@ mod tests {
             ("from = OrderV1, to = OrderV2, crate = \"facade\"", false),
             ("from = OrderV1, to = OrderV2, crate = a, crate = b", false),
         ] {
-            let found = expanded(args, &wrong).contains("MigratesTo < OrderV2 > for OrderV1");
+            let found = expanded(args, &wrong).contains(":: MigratesTo <");
             assert_eq!(found, is_hop, "{args}");
         }
         let in_a_trait = "fn order_v1_to_v2(self);";

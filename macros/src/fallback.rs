@@ -2,15 +2,15 @@
 //! and the function, so that calls of it are no errors too.
 
 use proc_macro2::TokenStream;
-use quote::{quote, quote_spanned};
+use quote::quote;
 use syn::parse::{ParseStream, Parser};
 use syn::{Attribute, Error, Ident, Result, Signature, Token, Visibility};
 
-use crate::args::Args;
-use crate::check::is_ours;
-use crate::expand::migration_name;
+use crate::args::{Args, Details};
+use crate::check::{is_ours, marked};
+use crate::edge::Edge;
+use crate::expand::{annotated, migration_name};
 use crate::keys::Found;
-use crate::place::ends;
 
 /// Every mistake found, to be shown at once.
 #[derive(Default)]
@@ -32,19 +32,24 @@ impl Errors {
     }
 }
 
-/// The errors, the item as the user wrote it, and the struct that it would have
-/// had, so that naming that one is no error too; nor is a `migration_chain!`
-/// over its two versions.
-pub(crate) fn with_item(errors: &Error, args: TokenStream, item: TokenStream) -> TokenStream {
-    let mut output = errors.to_compile_error();
+/// The errors, if they are not rustc's to show, the item as the user wrote it, and
+/// the struct that it would have had, so that no use of that one is an error too;
+/// nor is a `migration_chain!` over its two versions.
+pub(crate) fn with_item(
+    errors: Option<&Error>,
+    args: TokenStream,
+    item: TokenStream,
+) -> TokenStream {
+    let mut output = errors.map(Error::to_compile_error).unwrap_or_default();
     let generated = generated.parse2(item.clone()).ok().flatten();
-    output.extend(item);
+    output.extend(marked(item));
     if let Some((visibility, function)) = generated {
         let found = Args::as_far_as_read(args.clone());
-        let hop = hop(&found, args);
-        let name = found.name.unwrap_or_else(|| migration_name(&function));
+        let name = found.name.clone();
+        let name = name.unwrap_or_else(|| migration_name(&function));
+        let migration = migration(&found, args, &name, &function);
         output.extend(quote! {
-            #hop
+            #migration
             #[allow(dead_code, missing_docs)]
             #[derive(::core::clone::Clone, ::core::marker::Copy, ::core::fmt::Debug)]
             #visibility struct #name;
@@ -53,23 +58,55 @@ pub(crate) fn with_item(errors: &Error, args: TokenStream, item: TokenStream) ->
     output
 }
 
-/// What makes the two versions a hop of a chain, behind the struct. Nothing where
-/// they may not be one, so that it is no mistake of its own.
-fn hop(found: &Found, args: TokenStream) -> Option<TokenStream> {
+/// What makes the struct a migration, and the two versions a hop of a chain, behind
+/// the struct. Nothing where they may not be one, so that it is no mistake of its own.
+fn migration(
+    found: &Found,
+    args: TokenStream,
+    name: &Ident,
+    function: &Ident,
+) -> Option<TokenStream> {
     let (from, to) = (found.from.as_ref()?, found.to.as_ref()?);
-    let crate_is_read = found.krate.is_some() || !Args::may_say(args.clone(), &["crate"]);
-    if !crate_is_read || Args::may_say(args, &["detached", "undo"]) {
+    if found.krate.is_none() && Args::may_say(args.clone(), &["crate"]) {
         return None;
     }
     let krate = found.krate.clone().unwrap_or_else(Args::default_krate);
-    // A conflict is shown at `to`, as it is of a migration.
-    let hop = quote_spanned! {ends(to).0=>
-        impl #krate::__private::MigratesTo<#to> for #from {}
+    let runtime = quote!(__state_migration);
+    let edge = Edge {
+        from,
+        to,
+        said: &Details {
+            undo: false,
+            // As if, where it may be no hop.
+            detached: Args::may_say(args, &["detached", "undo"]),
+            note: None,
+        },
+        runtime: &runtime,
     };
+    let call = quote! {
+        fn call<S: 'static, T: 'static>(
+            _: S,
+        ) -> ::core::result::Result<T, #runtime::ConversionError> {
+            ::core::result::Result::Err(#runtime::ConversionError::new("refused"))
+        }
+
+        fn decoder() -> ::core::option::Option<#runtime::Decoder> {
+            ::core::option::Option::None
+        }
+    };
+    let names = edge.names();
+    let annotated = annotated(&edge, &krate, name, function, 0, &call);
+    let pair = edge.pair();
     Some(quote! {
         #[#krate::__private::followed_by(
-            #[allow(deprecated, non_local_definitions, unused_qualifications)]
-            #hop
+            #[allow(deprecated, non_local_definitions)]
+            const _: () = {
+                use #krate::__private as __state_migration;
+
+                #names
+                #annotated
+                #pair
+            };
         )]
     })
 }

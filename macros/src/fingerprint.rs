@@ -147,13 +147,46 @@ impl Before {
     }
 }
 
-/// Whether a group is in parentheses and has one comma, at its end.
+/// Whether a group is in parentheses and has one comma of its own, at its end.
 fn is_single(group: &Group) -> bool {
-    let mut tokens = group.stream().into_iter();
-    let first_comma = tokens.position(|token| is_punct(&token, ','));
+    let tokens: Vec<TokenTree> = group.stream().into_iter().collect();
     group.delimiter() == Delimiter::Parenthesis
-        && first_comma.is_some_and(|at| at > 0)
-        && tokens.next().is_none()
+        && tokens.len() > 1
+        && first_own_comma(&tokens) == Some(tokens.len() - 1)
+}
+
+/// The first comma that is not between the `<` and the `>` of generics.
+fn first_own_comma(tokens: &[TokenTree]) -> Option<usize> {
+    let mut at = 0;
+    while at < tokens.len() {
+        if is_punct(&tokens[at], ',') {
+            return Some(at);
+        }
+        at = end_of_generics(tokens, at).unwrap_or(at) + 1;
+    }
+    None
+}
+
+/// Where the generics end that begin at a token, if it does begin some. A
+/// comparison has an operand behind it; behind generics that follow no `::`, the
+/// type is at its end or goes on with `::`.
+fn end_of_generics(tokens: &[TokenTree], start: usize) -> Option<usize> {
+    let is = |at: usize, character: char| tokens.get(at).is_some_and(|t| is_punct(t, character));
+    if !is(start, '<') {
+        return None;
+    }
+    let mut depth = 0_usize;
+    let end = (start..tokens.len()).find(|&at| {
+        if is(at, '<') {
+            depth += 1;
+        } else if is(at, '>') && !is(at - 1, '-') && !is(at - 1, '=') {
+            depth -= 1;
+        }
+        depth == 0
+    })?;
+    let after_colons = start > 0 && is(start - 1, ':');
+    let ends = end + 1 == tokens.len() || is(end + 1, ',') || is(end + 1, ':');
+    (after_colons || ends).then_some(end)
 }
 
 fn is_punct(token: &TokenTree, character: char) -> bool {
@@ -223,6 +256,11 @@ mod tests {
             "fn m(_: Vec<(B,)>) {}",
             "fn m(_: A) { [(b,)] }",
             "fn m(_: A) { a == (b,) }",
+            "fn m(_: (HashMap<K, V>,)) {}",
+            "fn m(_: A) -> (HashMap<K, fn(A) -> Vec<V>>,) { b }",
+            "fn m(_: A) { (b.collect::<HashMap<K, V>>(),) }",
+            "fn m(_: A) { (HashMap::<K, V>::new(),) }",
+            "fn m(_: A) { (a < b,) }",
         ] {
             assert_ne!(of(tuple), of(&tuple.replace(",)", ")")), "{tuple}");
         }
@@ -240,6 +278,10 @@ mod tests {
             "fn m(_: A) { let Some(b,) = b; }",
             "fn m(_: A) -> fn(B,) { b }",
             "fn m(_: A) { (a, b,) }",
+            "fn m(_: (HashMap<K, V>, B,)) {}",
+            "fn m(_: A) { (a < b, c > d,) }",
+            "fn m(_: A) { (a < b, c >= d,) }",
+            "fn m(_: A) { (a << b, c,) }",
             "fn m(_: A) -> impl Fn(B,) -> C { b }",
         ] {
             assert_eq!(of(no_tuple), of(&no_tuple.replace(",)", ")")), "{no_tuple}");

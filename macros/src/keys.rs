@@ -9,6 +9,7 @@ use syn::token::Paren;
 use syn::{Error, Ident, LitStr, Path, Result, Token, Type};
 
 use crate::fallback::Errors;
+use crate::words;
 
 /// What may follow in a macro.
 pub(crate) struct Grammar {
@@ -175,11 +176,24 @@ fn workflow(input: ParseStream<'_>, key: &Ident, example: &str) -> Result<Type> 
 /// Reads a type that can be a workflow.
 pub(crate) fn workflow_type(input: ParseStream<'_>, message: &str) -> Result<Type> {
     let start = input.span();
-    match input.parse() {
-        Ok(workflow @ (Type::Path(_) | Type::Group(_) | Type::Macro(_))) => Ok(workflow),
-        Ok(other) => Err(Error::new_spanned(other, message)),
-        Err(_) => Err(Error::new(start, message)),
+    let workflow = input.parse().map_err(|_| Error::new(start, message))?;
+    let workflow = words::ungrouped(&workflow).clone();
+    if !matches!(workflow, Type::Path(_) | Type::Macro(_)) {
+        return Err(Error::new_spanned(workflow, message));
     }
+    if let Some(at) = words::borrowed(&workflow) {
+        let message = "a workflow borrows nothing: write `'static`, or name another type";
+        return Err(Error::new(at, message));
+    }
+    if let Some(at) = words::placeholder(&workflow) {
+        let message = "no part of a workflow type is inferred: write out what `_` stands for";
+        return Err(Error::new(at, message));
+    }
+    if let Some(at) = words::find(&workflow, "Self") {
+        let message = "`Self` means no type here: write the name of the workflow";
+        return Err(Error::new(at, message));
+    }
+    Ok(workflow)
 }
 
 fn new_name(input: ParseStream<'_>, key: &Ident) -> Result<Ident> {

@@ -4,6 +4,7 @@
 mod args;
 mod arrows;
 mod check;
+mod edge;
 mod expand;
 mod fallback;
 mod fingerprint;
@@ -12,6 +13,7 @@ mod place;
 #[cfg(test)]
 mod snapshots;
 mod versions;
+mod words;
 
 /// Makes a function the migration from one version of a workflow to the next.
 ///
@@ -63,8 +65,9 @@ mod versions;
 /// Unless it is `detached`, one of the two workflows must be a type of the crate
 /// that the function is in.
 ///
-/// Where the attribute is wrong, the function is still there, and so is the name
-/// of the struct: calling it is no second error.
+/// Where the attribute is wrong, the function is still there, and so is the struct,
+/// which is a migration as far as both workflows are known: calling the one and
+/// using the other is no second error.
 ///
 /// # Pitfalls
 ///
@@ -96,6 +99,17 @@ pub fn followed_by(
     item: proc_macro::TokenStream,
 ) -> proc_macro::TokenStream {
     item.into_iter().chain(code).collect()
+}
+
+/// Puts generated code in the place of a struct, for the same reason. Not for use
+/// by hand.
+#[doc(hidden)]
+#[proc_macro_attribute]
+pub fn replaced_by(
+    code: proc_macro::TokenStream,
+    _: proc_macro::TokenStream,
+) -> proc_macro::TokenStream {
+    code
 }
 
 /// Reads `identity_migration!`, behind the path of the runtime crate. Not for

@@ -25,7 +25,7 @@ enum Macro {
     Register,
 }
 
-const CASES: [Case; 17] = [
+const CASES: [Case; 18] = [
     (
         "function",
         Macro::StateMigration,
@@ -66,7 +66,7 @@ const CASES: [Case; 17] = [
         "function_that_rustc_refuses",
         Macro::StateMigration,
         "from = OrderV1, to = OrderV2",
-        "fn order_v1_to_v2(old: _) -> StateV2 { StateV2 }",
+        "fn order_v1_to_v2(old: StateV1) -> Result<StateV2, dyn Error> { Ok(StateV2) }",
     ),
     (
         "wrong_argument",
@@ -85,6 +85,12 @@ const CASES: [Case; 17] = [
         Macro::StateMigration,
         "from = OrderV1, to = OrderV2",
         "struct OrderV1ToV2;",
+    ),
+    (
+        "second_attribute_of_another_name",
+        Macro::StateMigration,
+        "from = OrderV1",
+        "#[moves(from = OrderV2, to = OrderV3)] fn order_v1_to_v2(old: StateV1) -> StateV2 { StateV2 }",
     ),
     ("identity", Macro::Identity, "OrderV1 => OrderV2", ""),
     (
@@ -174,21 +180,30 @@ fn snapshot(called: &Macro, args: &str, item: &str) -> String {
     format!("{comment}\n{}", prettyplease::unparse(&file))
 }
 
-/// Does what `followed_by` does: puts the code in it behind the item.
+/// Does what `followed_by` and `replaced_by` do: puts the code in it behind the
+/// item, or in its place.
 fn unfold(file: &mut File) {
     let mut items = Vec::new();
     for mut item in std::mem::take(&mut file.items) {
         let mut code = TokenStream::new();
+        let mut is_replaced = false;
         if let Item::Struct(generated) = &mut item {
-            generated.attrs.retain(|attribute| match &attribute.meta {
-                Meta::List(list) if list.path.segments.iter().any(|s| s.ident == "followed_by") => {
-                    code.extend(list.tokens.clone());
-                    false
+            generated.attrs.retain(|attribute| {
+                let last = attribute.path().segments.last();
+                let name = last.map(|last| last.ident.to_string()).unwrap_or_default();
+                match &attribute.meta {
+                    Meta::List(list) if name == "followed_by" || name == "replaced_by" => {
+                        code.extend(list.tokens.clone());
+                        is_replaced = name == "replaced_by";
+                        false
+                    }
+                    _ => true,
                 }
-                _ => true,
             });
         }
-        items.push(item);
+        if !is_replaced {
+            items.push(item);
+        }
         items.extend(self::file(code).items);
     }
     file.items = items;

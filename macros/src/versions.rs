@@ -6,10 +6,10 @@ use quote::quote;
 use syn::parse::{ParseStream, Parser};
 use syn::{Error, LitStr, Result, Type};
 
-use crate::arrows::{comma, invocation, passed_on, version};
+use crate::arrows::{comma, passed_on, version};
 use crate::fallback::Errors;
 use crate::keys::Grammar;
-use crate::place::{ends, location};
+use crate::place::{ends, invocation, item, location};
 
 const DECISION: Grammar = Grammar {
     keys: &["reason"],
@@ -28,7 +28,7 @@ pub(crate) fn no_migration(input: TokenStream) -> TokenStream {
         Ok((krate, version, reason)) => {
             let at = location(ends(&version).0, "no_migration!", &krate);
             let known = quote!(no_migration::<#version>(#reason, #at));
-            submit(&krate, &known)
+            item(&krate, submit(&krate, &known))
         }
         Err(error) => error.to_compile_error(),
     }
@@ -62,13 +62,13 @@ pub(crate) fn register(input: TokenStream) -> TokenStream {
         Ok((krate, versions))
     };
     match read.parse2(input) {
-        Ok((krate, versions)) => versions
-            .iter()
-            .map(|version| {
+        Ok((krate, versions)) => {
+            let versions = versions.iter().map(|version| {
                 let at = location(ends(version).0, "register_workflow!", &krate);
                 submit(&krate, &quote!(workflow::<#version>(#at)))
-            })
-            .collect(),
+            });
+            item(&krate, versions.collect())
+        }
         Err(error) => error.to_compile_error(),
     }
 }

@@ -1,10 +1,11 @@
 //! What the compiler checks of an annotated function, and what makes a
 //! [`StateMigration`] of it. Only generated code names these items.
 //!
-//! The generated code calls [`link`] once, with the types that the user wrote
-//! as its arguments, and every bound that a mistake can break is on that
-//! function: so a mistake is one error, at the type that is wrong. For the same
-//! reason [`Annotated`] has no bounds on its types.
+//! The generated code calls [`link`] once, and every bound that a mistake can
+//! break is on that function: so a mistake is one error, at the type that is
+//! wrong. For the same reason [`Annotated`] has no bounds on its types, and the
+//! types of the function are inferred and never written again: one that cannot
+//! be found would be an error wherever it is written.
 //!
 //! What generated code finds by a method call or by the type alone has a name
 //! that no trait of the user's has, or the two would be ambiguous.
@@ -12,15 +13,15 @@
 use std::fmt::Display;
 use std::marker::PhantomData;
 
+use serde::Serialize;
 use serde::de::DeserializeOwned;
-use serde::{Deserialize, Serialize};
 
 use crate::fingerprint::Fingerprint;
 use crate::id::WorkflowId;
 use crate::migration::{ConversionError, SourceLocation, StateMigration};
 use crate::registry::{Decoder, Details, Migration, Registration};
 use crate::version::natural_cmp;
-use crate::workflow::{BoxError, Workflow};
+use crate::workflow::Workflow;
 
 /// An annotated function, by way of its unit struct.
 pub trait Annotated: Send + Sync + 'static {
@@ -28,10 +29,6 @@ pub trait Annotated: Send + Sync + 'static {
     type From;
     /// The argument `to`.
     type To;
-    /// The type of the parameter.
-    type Takes;
-    /// The type of the return value.
-    type Gives;
 
     /// The only value of the struct.
     const MIGRATION: Self;
@@ -42,8 +39,11 @@ pub trait Annotated: Send + Sync + 'static {
     /// What the other keys say.
     const DETAILS: Details = Details::new();
 
-    /// Calls the function.
-    fn call(state: Self::Takes) -> Returned<Self::Gives>;
+    /// Calls the function. `S` and `T` are the states of the two workflows.
+    ///
+    /// # Errors
+    /// The function returned one.
+    fn call<S: 'static, T: 'static>(state: S) -> Result<T, ConversionError>;
 
     /// How the state that the function returns is read, if it can be.
     fn decoder() -> Option<Decoder>;
@@ -115,44 +115,23 @@ impl<A, B> NotShared for States<A, B> {}
     message = "the migration takes `{Self}`, but the state of its `from` workflow is `{S}`",
     label = "expected `{S}`"
 )]
-pub trait IsSourceState<S> {
-    /// The state as the parameter.
-    fn from_source(state: S) -> Self;
-}
+pub trait IsSourceState<S> {}
 
 #[diagnostic::do_not_recommend]
-impl<S> IsSourceState<S> for S {
-    fn from_source(state: S) -> S {
-        state
-    }
-}
+impl<S> IsSourceState<S> for S {}
 
 /// A return value that holds the state `S` of the `to` workflow.
 #[diagnostic::on_unimplemented(
     message = "the migration returns `{Self}`, but the state of its `to` workflow is `{S}`",
     label = "expected `{S}` or `Result<{S}, E>`"
 )]
-pub trait IntoTargetState<S> {
-    /// The state, or why there is none.
-    ///
-    /// # Errors
-    /// The function returned one.
-    fn into_target(self) -> Result<S, ConversionError>;
-}
+pub trait IntoTargetState<S> {}
 
 #[diagnostic::do_not_recommend]
-impl<S> IntoTargetState<S> for S {
-    fn into_target(self) -> Result<S, ConversionError> {
-        Ok(self)
-    }
-}
+impl<S> IntoTargetState<S> for S {}
 
 // The compiler may recommend this one, or it reports a bad error as a bad state.
-impl<S, E: Reason> IntoTargetState<S> for Result<S, E> {
-    fn into_target(self) -> Result<S, ConversionError> {
-        self.map_err(|error| ConversionError::new(error.to_string()))
-    }
-}
+impl<S, E: Reason> IntoTargetState<S> for Result<S, E> {}
 
 /// An error that a report can show.
 #[diagnostic::on_unimplemented(
@@ -184,102 +163,11 @@ pub trait WritableState: Serialize {}
 #[diagnostic::do_not_recommend]
 impl<S: Serialize> WritableState for S {}
 
-/// What an annotated function returned.
-#[derive(Debug)]
-pub enum Returned<R> {
-    /// A value of which nothing is known yet.
-    Value(R),
-    /// The error of a `Result`, with its sources.
-    Error(ConversionError),
-}
-
-/// A return value whose type is to decide how an error is kept.
-#[derive(Debug)]
-pub struct Settle<R>(pub R);
-
-impl<S, E: Into<BoxError>> Settle<Result<S, E>> {
-    /// Keeps an error with its sources. A method of the type's own goes before
-    /// the one of [`AsIs`], which is left for all other types.
-    pub fn __state_migration_settle(self) -> Returned<Result<S, E>> {
-        match self.0 {
-            Ok(state) => Returned::Value(Ok(state)),
-            Err(error) => Returned::Error(ConversionError::from_error(error)),
-        }
-    }
-}
-
-/// The way of all return values but those with a proper error.
-pub trait AsIs<R> {
-    /// Leaves the value to [`IntoTargetState`].
-    fn __state_migration_settle(self) -> Returned<R>;
-}
-
-impl<R> AsIs<R> for Settle<R> {
-    fn __state_migration_settle(self) -> Returned<R> {
-        Returned::Value(self.0)
-    }
-}
-
-/// The type of a return value, of which is to be found out whether the state in
-/// it can be deserialized. A method of the type's own goes before one of a
-/// trait, and one that needs no reference before one that needs it; so the
-/// methods are tried from the top.
-#[derive(Debug)]
-pub struct Decode<R>(PhantomData<fn() -> R>);
-
-impl<R> Decode<R> {
-    /// The return value of an annotated function.
-    #[must_use]
-    pub const fn new() -> Self {
-        Self(PhantomData)
-    }
-}
-
-impl<R> Default for Decode<R> {
-    fn default() -> Self {
-        Self::new()
-    }
-}
-
-impl<S: Deserialize<'static> + Send + 'static, E> Decode<Result<S, E>> {
-    /// The state in a `Result`.
-    #[must_use]
-    pub fn __state_migration_decoder(self) -> Option<Decoder> {
-        Some(Decoder::of::<S>())
-    }
-}
-
-/// A return value that is a state which can be deserialized.
-pub trait DecodeState {
-    /// The return value as the state.
-    fn __state_migration_decoder(self) -> Option<Decoder>;
-}
-
-impl<S: Deserialize<'static> + Send + 'static> DecodeState for Decode<S> {
-    fn __state_migration_decoder(self) -> Option<Decoder> {
-        Some(Decoder::of::<S>())
-    }
-}
-
-/// All other return values: a target's state need not be deserialized to be written.
-pub trait DecodeNothing {
-    /// Nothing is known.
-    fn __state_migration_decoder(self) -> Option<Decoder>;
-}
-
-impl<R> DecodeNothing for &Decode<R> {
-    fn __state_migration_decoder(self) -> Option<Decoder> {
-        None
-    }
-}
-
 #[diagnostic::do_not_recommend]
 impl<M: Annotated> StateMigration for M
 where
     M::From: Workflow,
     M::To: Workflow,
-    M::Takes: IsSourceState<<M::From as Workflow>::State>,
-    M::Gives: IntoTargetState<<M::To as Workflow>::State>,
 {
     type FromWorkflow = M::From;
     type ToWorkflow = M::To;
@@ -296,10 +184,7 @@ where
         &self,
         state: <M::From as Workflow>::State,
     ) -> Result<<M::To as Workflow>::State, ConversionError> {
-        match M::call(M::Takes::from_source(state)) {
-            Returned::Value(value) => value.into_target(),
-            Returned::Error(error) => Err(error),
-        }
+        M::call(state)
     }
 
     fn fingerprint(&self) -> Fingerprint {
@@ -347,13 +232,28 @@ impl Link {
     }
 }
 
+/// What [`link`] leaves, until it is said of which function.
+pub struct Checked<P, R> {
+    link: Link,
+    function: PhantomData<fn(P) -> R>,
+}
+
+impl<P, R> Checked<P, R> {
+    /// Says of which function the types are. Not by [`link`] itself: the compiler
+    /// would show a mistake in them at this argument.
+    #[must_use]
+    pub const fn of(self, _: fn(P) -> R) -> Link {
+        self.link
+    }
+}
+
 /// Checks the types of an annotated function.
 ///
 /// `S` and `T` follow from `A` and `B`. They are parameters all the same: with
 /// `A::State` in the bound of `P`, a type that is no workflow is two errors.
 #[must_use]
 pub const fn link<
-    M: Annotated<From = A, To = B, Takes = P, Gives = R>,
+    M: Annotated<From = A, To = B>,
     A: Workflow<State = S>,
     B: Workflow<State = T>,
     S: ReadableState,
@@ -362,10 +262,14 @@ pub const fn link<
     R: IntoTargetState<T>,
 >(
     shared: bool,
-) -> Link {
-    Link {
+) -> Checked<P, R> {
+    let link = Link {
         registration: Registration::new(|| Migration::of(M::MIGRATION)),
         refusal: refusal::<A, B>(M::DETAILS.is_undo(), shared),
+    };
+    Checked {
+        link,
+        function: PhantomData,
     }
 }
 

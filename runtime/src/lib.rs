@@ -67,6 +67,7 @@ mod migration;
 mod process;
 mod process_registry;
 mod registry;
+mod returned;
 #[cfg(feature = "tokio")]
 mod run;
 #[cfg(feature = "tokio")]
@@ -123,14 +124,17 @@ pub use state_migration_macros::state_migration;
 #[doc(hidden)]
 pub mod __private {
     pub use crate::check::{
-        Annotated, AsIs, Decode, DecodeNothing, DecodeState, Inferred, IntoTargetState,
-        IsSourceState, Link, MigratesBackTo, MigratesTo, NotShared, Pair, ReadableState, Reason,
-        Returned, Settle, SharedState, States, WritableState, hop, link, link_identity,
+        Annotated, Checked, Inferred, IntoTargetState, IsSourceState, Link, MigratesBackTo,
+        MigratesTo, NotShared, Pair, ReadableState, Reason, SharedState, States, WritableState,
+        hop, link, link_identity,
     };
+    pub use crate::migration::ConversionError;
     pub use crate::registry::{Decoder, Details, Migration, Registration, VersionRegistration};
+    pub use crate::returned::{AsIs, AsText, DecodeNothing, DecodeState, Gives, Settle, convert};
     pub use inventory;
     pub use state_migration_macros::{
         followed_by, identity_migration, migration_chain, no_migration, register_workflow,
+        replaced_by,
     };
 }
 

@@ -11,8 +11,8 @@ use crate::registry::{MigrationRegistry, MigrationRegistryBuilder};
 /// A picture of versions and the migrations between them: text for a tool that
 /// draws it.
 ///
-/// Versions are grouped by workflow. The newest has a double border; one at
-/// which processes stay says why; one from which no migration leads, though it
+/// Versions are grouped by workflow. The newest has a double border; one of which
+/// it is decided that processes stay there says why; one from which no migration leads, though it
 /// is not the newest and nothing is decided, is marked `undecided`. An undo is
 /// dashed.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,6 +26,8 @@ struct Node {
     number: usize,
     version: String,
     end: End,
+    /// Why processes stay there, if that is decided.
+    stays: Option<&'static str>,
 }
 
 /// What becomes of a process at a version.
@@ -34,7 +36,7 @@ enum End {
     /// A migration leads on.
     None,
     Newest,
-    Stays(&'static str),
+    Stays,
     Undecided,
 }
 
@@ -81,13 +83,14 @@ impl Drawing {
             let end = match stays {
                 _ if leads_on(id) => End::None,
                 _ if newest.get(id.name()) == Some(id) => End::Newest,
-                Some(reason) => End::Stays(reason),
+                Some(_) => End::Stays,
                 None => End::Undecided,
             };
             let node = Node {
                 number,
                 version: id.version().to_owned(),
                 end,
+                stays: *stays,
             };
             match workflows.last_mut() {
                 Some((name, nodes)) if *name == id.name() => nodes.push(node),
@@ -116,22 +119,14 @@ impl Drawing {
         for (number, (name, nodes)) in self.workflows.iter().enumerate() {
             let _ = writeln!(text, "    subgraph w{number}[\"{}\"]", mermaid(name));
             for node in nodes {
-                let label = mermaid(&node.version);
-                let _ = match &node.end {
-                    End::None => writeln!(text, "        v{}[\"{label}\"]", node.number),
-                    End::Newest => writeln!(text, "        v{}[[\"{label}\"]]", node.number),
-                    End::Stays(reason) => writeln!(
-                        text,
-                        "        v{}(\"{label}<br/>stays: {}\")",
-                        node.number,
-                        mermaid(reason)
-                    ),
-                    End::Undecided => writeln!(
-                        text,
-                        "        v{}{{{{\"{label}<br/>undecided\"}}}}",
-                        node.number
-                    ),
+                let label = node.lines(mermaid).join("<br/>");
+                let (open, close) = match node.end {
+                    End::None => ("[", "]"),
+                    End::Newest => ("[[", "]]"),
+                    End::Stays => ("(", ")"),
+                    End::Undecided => ("{{", "}}"),
                 };
+                let _ = writeln!(text, "        v{}{open}\"{label}\"{close}", node.number);
             }
             text.push_str("    end\n");
         }
@@ -152,17 +147,12 @@ impl Drawing {
             let _ = writeln!(text, "    subgraph cluster_{number} {{");
             let _ = writeln!(text, "        label=\"{}\";", dot(name));
             for node in nodes {
-                let (label, style) = match &node.end {
-                    End::None => (dot(&node.version), ""),
-                    End::Newest => (dot(&node.version), ", peripheries=2"),
-                    End::Stays(reason) => (
-                        format!("{}\\nstays: {}", dot(&node.version), dot(reason)),
-                        ", style=rounded",
-                    ),
-                    End::Undecided => (
-                        format!("{}\\nundecided", dot(&node.version)),
-                        ", shape=hexagon",
-                    ),
+                let label = node.lines(dot).join("\\n");
+                let style = match node.end {
+                    End::None => "",
+                    End::Newest => ", peripheries=2",
+                    End::Stays => ", style=rounded",
+                    End::Undecided => ", shape=hexagon",
                 };
                 let _ = writeln!(text, "        v{} [label=\"{label}\"{style}];", node.number);
             }
@@ -178,6 +168,16 @@ impl Drawing {
     }
 }
 
+impl Node {
+    /// What is written in it, line by line.
+    fn lines(&self, escape: fn(&str) -> String) -> Vec<String> {
+        let stays = self.stays.map(|why| format!("stays: {}", escape(why)));
+        let undecided = (self.end == End::Undecided).then(|| "undecided".to_owned());
+        let more = stays.into_iter().chain(undecided);
+        std::iter::once(escape(&self.version)).chain(more).collect()
+    }
+}
+
 fn label(migration: &Migration) -> String {
     let by = migration.place().name();
     match (migration.is_undo(), migration.is_identity()) {
@@ -187,8 +187,15 @@ fn label(migration: &Migration) -> String {
     }
 }
 
+/// What stands for a text without letters: there is nothing to see of it, and
+/// Mermaid takes no empty label.
+const EMPTY: &str = "(empty)";
+
 /// Text in quotes: all that could mean something to Mermaid, as entities.
 fn mermaid(text: &str) -> String {
+    if text.trim().is_empty() {
+        return EMPTY.to_owned();
+    }
     let mut escaped = String::with_capacity(text.len());
     for letter in text.chars() {
         if letter.is_alphanumeric() || " .,:-_/@+()!'".contains(letter) {
@@ -202,12 +209,17 @@ fn mermaid(text: &str) -> String {
     escaped
 }
 
-/// Text in quotes: a backslash would begin an escape, and a quote end the text.
+/// Text in quotes: a backslash would begin an escape, a quote end the text, and
+/// an ampersand begin an entity.
 fn dot(text: &str) -> String {
+    if text.trim().is_empty() {
+        return EMPTY.to_owned();
+    }
     let mut escaped = String::with_capacity(text.len());
     for letter in text.chars() {
         match letter {
             '"' | '\\' => escaped.extend(['\\', letter]),
+            '&' => escaped.push_str("&amp;"),
             letter if letter.is_control() => escaped.push(' '),
             letter => escaped.push(letter),
         }

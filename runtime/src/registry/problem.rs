@@ -118,6 +118,14 @@ pub enum Problem {
         /// What is said, and where.
         definitions: Vec<Definition>,
     },
+    /// Versions of one workflow are written differently and count as equal, so
+    /// that none is the later: leading zeros do not count.
+    EqualVersions {
+        /// The versions.
+        versions: Vec<WorkflowId>,
+        /// For each, what names it.
+        named_by: Vec<String>,
+    },
     /// Versions of one workflow have different states, and the same
     /// `STATE_SCHEMA_VERSION`.
     SharedSchemaVersion {
@@ -275,6 +283,16 @@ impl fmt::Display for Problem {
                     )?;
                 }
                 write!(f, "; let all of them name one workflow type")
+            }
+            Self::EqualVersions { versions, named_by } => {
+                for (n, (version, by)) in versions.iter().zip(named_by).enumerate() {
+                    let and = if n > 0 { " and " } else { "" };
+                    write!(f, "{and}{version}, which {by} names,")?;
+                }
+                write!(
+                    f,
+                    " count as equal, since leading zeros do not count; write them alike, or give one a later version"
+                )
             }
             Self::SharedSchemaVersion {
                 schema_version,

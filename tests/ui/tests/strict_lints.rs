@@ -88,6 +88,8 @@ impl Workflow for OrderV3 {
 
 /// Counts cents.
 #[state_migration(from = OrderV1, to = OrderV2)]
+// May be the attribute by another name, for all that its arguments show.
+#[rust_analyzer::moves(from = OrderV1, to = OrderV2)]
 #[must_use]
 const fn order_v1_to_v2(old: StateV1) -> StateV2 {
     StateV2 {

@@ -38,8 +38,9 @@ pub(crate) fn problems(
     edges::descending(&all, &on_cycles, &mut problems);
     edges::undos(&graph, &back, &mut problems);
     versions::contradictions(&graph, registered, &mut problems);
-    unclear.extend(on_cycles.iter().map(|id| id.name()));
-    versions::ends(&graph, &unclear, registered, &mut problems);
+    let equal = versions::equal(&all, &back, registered, &mut problems);
+    unclear.extend(on_cycles.iter().chain(&equal).map(|id| id.name()));
+    versions::ends(&graph, &unclear, &equal, registered, &mut problems);
     let mismatched = graph.joins(&back, &mut problems);
     versions::definitions(&all, &back, registered, &mismatched, &mut problems);
     problems

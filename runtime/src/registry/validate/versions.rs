@@ -10,6 +10,7 @@ use crate::registry::linked::VersionRegistration;
 use crate::registry::problem::{Definition, Problem};
 use crate::registry::step::TypeRef;
 use crate::registry::validate::edges::Graph;
+use crate::version::natural_cmp;
 
 /// A version from which a migration leads, though it was decided that none does.
 pub(super) fn contradictions(
@@ -28,11 +29,57 @@ pub(super) fn contradictions(
     }
 }
 
+/// Versions of one workflow that are told apart only by how they are written;
+/// returns them. A migration from one to the other is refused by itself.
+pub(super) fn equal<'a>(
+    forward: &[&'a Migration],
+    back: &[&'a Migration],
+    registered: &'a [VersionRegistration],
+    problems: &mut Vec<Problem>,
+) -> BTreeSet<&'a WorkflowId> {
+    let edges = || forward.iter().chain(back).copied();
+    let mut named_by: BTreeMap<&WorkflowId, String> = BTreeMap::new();
+    for version in registered {
+        let by = || version.place.to_string();
+        named_by.entry(&version.id).or_insert_with(by);
+    }
+    for edge in edges() {
+        for id in [edge.source(), edge.target()] {
+            named_by.entry(id).or_insert_with(|| edge.described());
+        }
+    }
+    let joined = |a: &WorkflowId, b: &WorkflowId| {
+        edges().any(|edge| {
+            let ends = (edge.source(), edge.target());
+            ends == (a, b) || ends == (b, a)
+        })
+    };
+    let mut equal = BTreeSet::new();
+    // In the order of versions, so that equal ones are neighbours.
+    let known: Vec<(&WorkflowId, String)> = named_by.into_iter().collect();
+    for alike in known.chunk_by(|(a, _), (b, _)| {
+        a.name() == b.name() && natural_cmp(a.version(), b.version()).is_eq()
+    }) {
+        let [(first, _), .., (last, _)] = alike else {
+            continue;
+        };
+        equal.extend(alike.iter().map(|(id, _)| *id));
+        if !joined(first, last) {
+            problems.push(Problem::EqualVersions {
+                versions: alike.iter().map(|(id, _)| (*id).clone()).collect(),
+                named_by: alike.iter().map(|(_, by)| by.clone()).collect(),
+            });
+        }
+    }
+    equal
+}
+
 /// Where the migrations of each workflow end: at its newest version, and where
 /// it is decided that processes stay.
 pub(super) fn ends(
     graph: &Graph<'_>,
     unclear: &BTreeSet<&str>,
+    equal: &BTreeSet<&WorkflowId>,
     registered: &[VersionRegistration],
     problems: &mut Vec<Problem>,
 ) {
@@ -62,7 +109,7 @@ pub(super) fn ends(
         let mut open: BTreeSet<&WorkflowId> = ends
             .iter()
             .filter(undecided)
-            .filter(|end| **end != newest)
+            .filter(|end| **end != newest && !equal.contains(**end))
             // Where migrations of an unclear workflow end is no second problem.
             .filter(|end| !(unclear.contains(name) && reached.contains(**end)))
             .copied()

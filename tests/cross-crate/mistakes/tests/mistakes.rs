@@ -101,6 +101,17 @@ fn a_version_that_nobody_decided_about_is_refused() {
 }
 
 #[test]
+fn a_version_that_only_leading_zeros_tell_from_another_is_refused() {
+    let registered = format!("zeros::register_workflow! {}", in_bin("zeros", 23));
+    assert_eq!(
+        error_of!("zeros"),
+        format!(
+            "order@v03, which {registered} names, and order@v3, which {REGISTERED} names, count as equal, since leading zeros do not count; write them alike, or give one a later version"
+        )
+    );
+}
+
+#[test]
 fn a_decision_is_enough() {
     let output = Command::new(env!("CARGO_BIN_EXE_decided"))
         .output()

@@ -6,6 +6,8 @@ use crate::*;
 
 workflows! {
     Odd = "a \"b\" [c] #1;" @ "1\\n<2>|`x`" of Order, 3;
+    Nameless = "" @ "" of Order, 3;
+    Entity = "R&D &lt;" @ "v1\n" of Order, 3;
 }
 
 fn everything() -> MigrationRegistryBuilder {
@@ -100,4 +102,61 @@ fn a_drawing_of_what_was_built_is_that_of_what_was_added() {
     let builder = everything();
     let drawing = builder.drawing();
     assert_eq!(drawing, builder.build().unwrap().drawing());
+}
+
+#[test]
+fn why_processes_stay_is_drawn_at_the_newest_version_too() {
+    let drawing = MigrationRegistry::builder()
+        .with(Step::<V1, V2>::new())
+        .no_migration::<V2>("the last of its kind")
+        .build()
+        .unwrap()
+        .drawing();
+    let mermaid = drawing.to_mermaid();
+    assert!(
+        mermaid.contains("v1[[\"v2<br/>stays: the last of its kind\"]]"),
+        "{mermaid}"
+    );
+    let dot = drawing.to_dot();
+    assert!(
+        dot.contains("v1 [label=\"v2\\nstays: the last of its kind\", peripheries=2];"),
+        "{dot}"
+    );
+}
+
+#[test]
+fn names_that_say_nothing_or_mean_something_are_drawn_as_they_are() {
+    let drawing = MigrationRegistry::builder()
+        .version::<Nameless>()
+        .version::<Entity>()
+        .build()
+        .unwrap()
+        .drawing();
+    assert_eq!(
+        drawing.to_mermaid(),
+        r#"flowchart LR
+    subgraph w0["(empty)"]
+        v0[["(empty)"]]
+    end
+    subgraph w1["R#38;D #38;lt#59;"]
+        v1[["v1 "]]
+    end
+"#
+    );
+    assert_eq!(
+        drawing.to_dot(),
+        r#"digraph migrations {
+    rankdir=LR;
+    node [shape=box];
+    subgraph cluster_0 {
+        label="(empty)";
+        v0 [label="(empty)", peripheries=2];
+    }
+    subgraph cluster_1 {
+        label="R&amp;D &amp;lt;";
+        v1 [label="v1 ", peripheries=2];
+    }
+}
+"#
+    );
 }

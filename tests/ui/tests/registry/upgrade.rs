@@ -6,8 +6,43 @@ use state_migration::{ConversionError, IdentityMigration, MigrationRegistry, Upg
 
 use crate::*;
 
+#[derive(Debug, Default, Clone, PartialEq, Serialize, Deserialize)]
+struct Rates {
+    usual: f64,
+    discount: Option<f64>,
+}
+
 workflows! {
     Basket = "basket" @ "1" of Vec<u8>, 3;
+    Rate1 = "rate" @ "1" of Order, 3;
+    Rate2 = "rate" @ "2" of Rates, 4;
+}
+
+static RATE_1: WorkflowId = WorkflowId::from_static("rate", "1");
+static RATE_2: WorkflowId = WorkflowId::from_static("rate", "2");
+
+/// Divides, by 0 too.
+struct Divide;
+
+impl StateMigration for Divide {
+    type FromWorkflow = Rate1;
+    type ToWorkflow = Rate2;
+
+    fn source_workflow_id(&self) -> &WorkflowId {
+        &RATE_1
+    }
+
+    fn target_workflow_id(&self) -> &WorkflowId {
+        &RATE_2
+    }
+
+    #[allow(clippy::cast_precision_loss)]
+    fn migrate(&self, old: Order) -> Result<Rates, ConversionError> {
+        Ok(Rates {
+            usual: 1.0 / old.total as f64,
+            discount: None,
+        })
+    }
 }
 
 /// Euro to cents; refuses what is too much.
@@ -271,5 +306,23 @@ fn a_refusal_names_the_migration_and_keeps_its_sources() {
     assert_eq!(
         error.source().unwrap().to_string(),
         "out of range integral type conversion attempted"
+    );
+}
+
+#[test]
+fn a_number_that_json_does_not_have_is_refused_with_its_field() {
+    let registry = MigrationRegistry::builder()
+        .with(Divide)
+        .with(IdentityMigration::<Rate2>::new(
+            RATE_2.clone(),
+            WorkflowId::from_static("rate", "3"),
+        ))
+        .build()
+        .unwrap();
+    let upgraded = registry.upgrade("rate", "1", r#"{"total":4}"#).unwrap();
+    assert_eq!(upgraded.state, r#"{"usual":0.25,"discount":null}"#);
+    assert_eq!(
+        message(registry.upgrade("rate", "1", r#"{"total":0}"#)),
+        "the state that rate@2->3 produced cannot be serialized: it cannot be read again: expected f64 at \"/usual\"; a number that is NaN or infinite becomes `null`, so let the conversion refuse it"
     );
 }

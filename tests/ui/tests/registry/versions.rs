@@ -4,6 +4,12 @@ use state_migration::{IdentityMigration, MigrationRegistry};
 
 use crate::*;
 
+workflows! {
+    V01 = "order" @ "v01" of Order, 3;
+    V02 = "order" @ "v02" of Order, 3;
+    V002 = "order" @ "v002" of Order, 3;
+}
+
 fn plain(text: &str) -> String {
     let text = placeless(text);
     let Some((before, rest)) = text.split_once(" (added at ") else {
@@ -95,4 +101,58 @@ fn the_other_end_of_an_identity_may_have_a_schema_version_of_its_own() {
         .version::<Renumbered>()
         .build();
     assert!(registry.is_ok(), "{registry:?}");
+}
+
+#[test]
+fn versions_that_differ_only_in_leading_zeros_are_refused() {
+    let (problem, message) = only_problem(
+        MigrationRegistry::builder()
+            .with(Step::<V1, V2>::new())
+            .with(Step::<V01, V2>::new())
+            .build(),
+    );
+    assert_eq!(
+        problem,
+        shown(&Problem::EqualVersions {
+            versions: vec![order("v01"), order("v1")],
+            named_by: vec!["order@v01->v2".to_owned(), "order@v1->v2".to_owned()],
+        })
+    );
+    assert_eq!(
+        message,
+        "order@v01, which order@v01->v2 names, and order@v1, which order@v1->v2 names, count as equal, since leading zeros do not count; write them alike, or give one a later version"
+    );
+}
+
+#[test]
+fn equal_versions_are_one_problem_wherever_they_are_named() {
+    let registered = MigrationRegistry::builder()
+        .with(Step::<V1, V2>::new())
+        .version::<V02>()
+        .version::<V002>();
+    let (problem, _) = only_problem(registered.build());
+    assert!(problem.starts_with("EqualVersions"), "{problem}");
+    let ends = MigrationRegistry::builder()
+        .with(Step::<V1, V2>::new())
+        .with(Step::<V01, V02>::new());
+    let error = ends.build().unwrap_err();
+    let two: Vec<bool> = error
+        .problems()
+        .iter()
+        .map(|problem| matches!(problem, Problem::EqualVersions { .. }))
+        .collect();
+    assert_eq!(two, [true, true], "{error}");
+    let (problem, _) = only_problem(
+        MigrationRegistry::builder()
+            .with(Step::<V01, V1>::new())
+            .build(),
+    );
+    assert!(problem.starts_with("NotAscending"), "{problem}");
+    assert!(
+        MigrationRegistry::builder()
+            .with(Step::<V01, V2>::new())
+            .version::<Invoice1>()
+            .build()
+            .is_ok()
+    );
 }

@@ -1,20 +1,21 @@
 //! Brings a serialized state to the newest version, without any store: for
 //! files, caches and queues.
 
+mod error;
+
 use std::any::Any;
-use std::cmp::Ordering;
-use std::fmt;
 
 use serde::de::{DeserializeOwned, IgnoredAny};
+use serde::ser::Error as _;
+
+pub use error::UpgradeError;
 
 use crate::fold::AnyState;
 use crate::id::WorkflowId;
 use crate::json::Refusal;
-use crate::migration::ConversionError;
 use crate::registry::MigrationRegistry;
 use crate::registry::edge::Migration;
 use crate::registry::step::Decoder;
-use crate::version::natural_cmp;
 use crate::workflow::Workflow;
 
 /// A state at the end of its route.
@@ -27,142 +28,6 @@ pub struct Upgraded {
     pub state: String,
 }
 
-/// Why a state was not upgraded. No value of the state is in it, other than
-/// those that a conversion puts into its error. The path to what cannot be read
-/// holds the names of fields and the keys of maps: where such a key is secret,
-/// such as an address, keep the message secret too.
-#[derive(Debug)]
-#[non_exhaustive]
-pub enum UpgradeError {
-    /// Nothing that is linked knows the workflow.
-    UnknownWorkflow {
-        /// What was asked for.
-        name: String,
-        /// The workflows that are known.
-        known: Vec<String>,
-    },
-    /// Nothing that is linked knows this version of the workflow.
-    UnknownVersion {
-        /// What was asked for.
-        version: WorkflowId,
-        /// The versions that are known.
-        known: Vec<String>,
-    },
-    /// No route leads from the version of the state to the one that was asked for.
-    NoRoute {
-        /// The version of the state.
-        from: WorkflowId,
-        /// The version that was asked for.
-        to: WorkflowId,
-        /// The version at which the route of the state ends.
-        end: String,
-    },
-    /// The state is not one of its version.
-    Unreadable {
-        /// The version.
-        version: WorkflowId,
-        /// The type of its state.
-        state: &'static str,
-        /// What is wrong, and where.
-        problem: String,
-    },
-    /// A conversion refused the state.
-    Refused {
-        /// Which, and where it is written.
-        migration: String,
-        /// Why.
-        reason: ConversionError,
-    },
-    /// The converted state could not be serialized.
-    Unserializable {
-        /// By which migration, and where it is written.
-        migration: String,
-        /// Why.
-        reason: serde_json::Error,
-    },
-    /// The workflow type that was asked for is another than the registry's.
-    OtherState {
-        /// The version of both.
-        version: WorkflowId,
-        /// The state of the type that was asked for.
-        asked: &'static str,
-        /// The state that the migrations produce.
-        produced: &'static str,
-    },
-}
-
-impl fmt::Display for UpgradeError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::UnknownWorkflow { name, known } => {
-                write!(f, "no workflow {name:?} is known, ")?;
-                if known.is_empty() {
-                    write!(f, "and no other")?;
-                } else {
-                    write!(f, "only {}", known.join(", "))?;
-                }
-                write!(
-                    f,
-                    "; correct the name, or link its migrations with `use my_migrations as _;`"
-                )
-            }
-            Self::UnknownVersion { version, known } => {
-                let is_newer = known
-                    .iter()
-                    .all(|known| natural_cmp(version.version(), known) == Ordering::Greater);
-                let way_out = if is_newer {
-                    "it is newer than all of these, so use the program that wrote it"
-                } else {
-                    "correct the version, or link its migration with `use my_migrations as _;`"
-                };
-                write!(
-                    f,
-                    "{version} is not known, only {}; {way_out}",
-                    known.join(", ")
-                )
-            }
-            Self::NoRoute { from, to, end } => write!(
-                f,
-                "no migrations lead from {from} to {to}: the route ends at {end}; ask for that version"
-            ),
-            Self::Unreadable {
-                version,
-                state,
-                problem,
-            } => write!(
-                f,
-                "the state of {version} cannot be read as a `{state}`: {problem}; check that it is of this version and complete"
-            ),
-            Self::Refused { migration, reason } => {
-                write!(f, "{migration} refused the state: {reason}")
-            }
-            Self::Unserializable { migration, reason } => write!(
-                f,
-                "the state that {migration} produced cannot be serialized: {reason}"
-            ),
-            Self::OtherState {
-                version,
-                asked,
-                produced,
-            } => write!(
-                f,
-                "the state of {version} is a `{produced}`, not a `{asked}`; ask for the workflow type that the migrations name"
-            ),
-        }
-    }
-}
-
-impl std::error::Error for UpgradeError {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        // The messages hold those of these; what lies behind them is the source.
-        match self {
-            Self::Refused { reason, .. } => reason.source(),
-            Self::Unserializable { reason, .. } => reason.source(),
-            _ => None,
-        }
-    }
-}
-
 impl MigrationRegistry {
     /// Brings a serialized state of any known version to the end of its route:
     /// the newest version, or the one at which it is decided that processes
@@ -170,6 +35,10 @@ impl MigrationRegistry {
     ///
     /// Needs no store and no runtime: for files, caches, messages in queues. It
     /// has no more effects than the conversions, and their panics are not caught.
+    ///
+    /// JSON has no NaN and no infinite number: it gets a `null` for each. Where
+    /// the state cannot be read with that, it is an error that names the field; an
+    /// `Option<f64>` is read as `None`, and the conversion should refuse it.
     ///
     /// ```standalone_crate
     /// # use serde::{Deserialize, Serialize};
@@ -222,17 +91,16 @@ impl MigrationRegistry {
             return self.as_it_is(from, state);
         };
         let (last, converted) = convert(&from, first, rest, state)?;
-        let mut json = Vec::with_capacity(state.len());
-        let written = last.step.encode(&converted, &mut json).and_then(|()| {
-            String::from_utf8(json).map_err(<serde_json::Error as serde::ser::Error>::custom)
-        });
-        Ok(Upgraded {
-            version: last.target().clone(),
-            state: written.map_err(|reason| UpgradeError::Unserializable {
+        match serialize(last, &converted, state.len()) {
+            Ok(state) => Ok(Upgraded {
+                version: last.target().clone(),
+                state,
+            }),
+            Err(reason) => Err(UpgradeError::Unserializable {
                 migration: last.described(),
                 reason,
-            })?,
-        })
+            }),
+        }
     }
 
     /// As [`upgrade`](Self::upgrade), to the workflow `W`, as its state. `W` is
@@ -376,6 +244,30 @@ fn convert<'a>(
             })?;
     }
     Ok((last, converted))
+}
+
+/// Serializes a state behind a migration. One that has a `null` is read again, if
+/// it is known how: it may stand for a number that JSON does not have.
+fn serialize(
+    last: &Migration,
+    state: &AnyState,
+    capacity: usize,
+) -> Result<String, serde_json::Error> {
+    let mut json = Vec::with_capacity(capacity);
+    last.step.encode(state, &mut json)?;
+    let json = String::from_utf8(json).map_err(serde_json::Error::custom)?;
+    let decoder = last.target_decoder().filter(|_| json.contains("null"));
+    let Some(Err(error)) = decoder.map(|decoder| decoder.decode(json.as_bytes())) else {
+        return Ok(json);
+    };
+    let refusal = Refusal::of(&error);
+    if refusal.borrows {
+        return Ok(json);
+    }
+    Err(serde_json::Error::custom(format!(
+        "it cannot be read again: {}; a number that is NaN or infinite becomes `null`, so let the conversion refuse it",
+        refusal.text(&json)
+    )))
 }
 
 fn unreadable<S>(version: WorkflowId, json: &[u8], error: &serde_json::Error) -> UpgradeError {

@@ -1,0 +1,140 @@
+//! What the tokens of a type show, without knowing what they name.
+
+use proc_macro2::{Delimiter, Span, TokenStream, TokenTree};
+use quote::ToTokens;
+use syn::{GenericArgument, PathArguments, Type};
+
+/// A type as it is written, where a `macro_rules!` passes it on as `$t:ty`.
+pub(crate) fn ungrouped(ty: &Type) -> &Type {
+    match ty {
+        Type::Group(group) => ungrouped(&group.elem),
+        written => written,
+    }
+}
+
+/// The first part of a type that borrows for other than `'static`, or for what
+/// is not written.
+pub(crate) fn borrowed(ty: &Type) -> Option<Span> {
+    let words = words(ty);
+    let follows = |at: usize, word: &str| words.get(at + 1).is_some_and(|next| next.0 == word);
+    let mut words = words.iter().enumerate();
+    let found = words.find(|(at, (word, _))| match word.as_str() {
+        "&" => !follows(*at, "'"),
+        "'" => !follows(*at, "static"),
+        _ => false,
+    });
+    found.map(|(_, (_, span))| *span)
+}
+
+/// The first part of a type that is to be inferred.
+pub(crate) fn placeholder(ty: &Type) -> Option<Span> {
+    let words = words(ty);
+    let is_lifetime = |at: usize| at > 0 && words[at - 1].0 == "'";
+    let mut words = words.iter().enumerate();
+    let found = words.find(|(at, (word, _))| word == "_" && !is_lifetime(*at));
+    found.map(|(_, (_, span))| *span)
+}
+
+/// Where a word is in a type.
+pub(crate) fn find(ty: &Type, wanted: &str) -> Option<Span> {
+    let found = words(ty).into_iter().find(|(word, _)| word == wanted);
+    found.map(|(_, span)| span)
+}
+
+/// Whether a type has no size, or is a `Result` with one that has none.
+pub(crate) fn is_unsized(ty: &Type) -> bool {
+    match ungrouped(ty) {
+        Type::Paren(paren) => is_unsized(&paren.elem),
+        Type::Slice(_) | Type::TraitObject(_) => true,
+        Type::Path(path) if path.path.is_ident("str") => true,
+        Type::Path(path) => path.path.segments.last().is_some_and(|last| {
+            let PathArguments::AngleBracketed(generics) = &last.arguments else {
+                return false;
+            };
+            let mut types = generics.args.iter();
+            last.ident == "Result"
+                && types.any(|ty| matches!(ty, GenericArgument::Type(ty) if is_unsized(ty)))
+        }),
+        _ => false,
+    }
+}
+
+/// The tokens of a type, without those in parentheses and braces: a function
+/// pointer has lifetimes and placeholders of its own there.
+fn words(ty: &Type) -> Vec<(String, Span)> {
+    fn read(tokens: TokenStream, words: &mut Vec<(String, Span)>) {
+        for token in tokens {
+            let span = token.span();
+            match token {
+                TokenTree::Group(group) => match group.delimiter() {
+                    Delimiter::Bracket | Delimiter::None => read(group.stream(), words),
+                    Delimiter::Parenthesis | Delimiter::Brace => words.push((String::new(), span)),
+                },
+                word => words.push((word.to_string(), span)),
+            }
+        }
+    }
+    let mut words = Vec::new();
+    read(ty.to_token_stream(), &mut words);
+    words
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn ty(text: &str) -> Type {
+        match syn::parse_str(text) {
+            Ok(ty) => ty,
+            Err(error) => unreachable!("{text}: {error}"),
+        }
+    }
+
+    #[test]
+    fn a_type_borrows_where_it_has_a_lifetime_that_ends() {
+        for (text, borrows) in [
+            ("V1<'a>", true),
+            ("V1<'_>", true),
+            ("V1<&str>", true),
+            ("V1<[&'a str]>", true),
+            ("V1<'static>", false),
+            ("V1<&'static str>", false),
+            ("V1<fn(&str) -> u8>", false),
+            ("orders::V1", false),
+        ] {
+            assert_eq!(borrowed(&ty(text)).is_some(), borrows, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_lifetime_that_is_left_out_is_no_placeholder() {
+        for (text, has_one) in [
+            ("Vec<_>", true),
+            ("[_; 2]", true),
+            ("V1<'_>", false),
+            ("V1<_a>", false),
+            ("V1<fn(_)>", false),
+        ] {
+            assert_eq!(placeholder(&ty(text)).is_some(), has_one, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_type_without_a_size_is_seen_in_a_result_too() {
+        for (text, expected) in [
+            ("str", true),
+            ("[u8]", true),
+            ("dyn Error", true),
+            ("Result<S, dyn Error + Send>", true),
+            ("io::Result<str>", true),
+            ("[u8; 2]", false),
+            ("Box<dyn Error>", false),
+            ("Result<S, Box<str>>", false),
+            ("Result<S, &'static str>", false),
+            ("Result<[u8; 2], fn(&str)>", false),
+        ] {
+            assert_eq!(is_unsized(&ty(text)), expected, "{text}");
+        }
+    }
+}
