@@ -44,7 +44,8 @@ const WRITE_BUFFER: usize = 10 * MIB;
 
 /// What there is of memory for each purpose, in bytes or numbers.
 ///
-/// One sixteenth is for nobody: rows take somewhat more than their bytes.
+/// Three sixteenths are for nobody: a row that waits to be written takes about
+/// twice its bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Memory {
     block_cache: usize,
@@ -74,7 +75,7 @@ impl Memory {
         Self {
             block_cache: eighth / 2,
             meta_cache: eighth / 2 * 3,
-            unflushed: eighth * 3,
+            unflushed: eighth * 2,
             file,
             flushes: (eighth / file).clamp(1, MOST_FLUSHES),
             compactions,
