@@ -39,6 +39,9 @@
 //! |---|---|---|
 //! | `slatedb` | yes | the SlateDB store; implies `tokio` |
 //! | `tokio` | with `slatedb` | the runner, the in-memory store, the conformance suite |
+//! | `cli` | no | the operator's tool, for a binary of two lines: [`cli`] |
+//! | `control-socket` | with `cli` | drives runs from another process, through a Unix socket |
+//! | `telemetry` | with `cli` | what a run does, as spans of `tracing` and as `metrics` |
 //! | `aws`, `azure`, `gcp` | no | SlateDB on the object stores of these clouds |
 //!
 //! Without features the crate is traits, macros and registry: enough to check in
@@ -46,7 +49,10 @@
 //! ([`MigrationRegistry::assert_complete`]), and to bring the states in files,
 //! caches and queues to the newest version ([`MigrationRegistry::upgrade`]).
 // The overview links to what features add.
-#![cfg_attr(not(feature = "slatedb"), allow(rustdoc::broken_intra_doc_links))]
+#![cfg_attr(
+    not(all(feature = "slatedb", feature = "cli")),
+    allow(rustdoc::broken_intra_doc_links)
+)]
 #![cfg_attr(not(feature = "slatedb"), allow(dead_code))]
 
 // Lets the attribute's `::state_migration` paths work inside this crate.
@@ -54,6 +60,8 @@ extern crate self as state_migration;
 
 mod baseline;
 mod check;
+#[cfg(feature = "cli")]
+pub mod cli;
 #[cfg(feature = "tokio")]
 pub mod conformance;
 mod declare;

@@ -1,0 +1,98 @@
+//! What commands share.
+
+use std::path::Path;
+
+use crate::cli::Configure;
+use crate::cli::args::Global;
+use crate::cli::exit::Failure;
+use crate::cli::output::Output;
+use crate::cli::store::Target;
+use crate::registry::{MigrationRegistry, Problem};
+use crate::{SlateDbReader, SlateDbStore};
+
+/// What commands share.
+pub(crate) struct Context {
+    pub(crate) global: Global,
+    pub(crate) output: Output,
+    configure: Option<Configure>,
+}
+
+impl Context {
+    pub(crate) fn new(global: Global, configure: Option<Configure>, output: Output) -> Self {
+        Self {
+            global,
+            output,
+            configure,
+        }
+    }
+
+    /// The migrations of this binary.
+    pub(crate) fn migrations(&self) -> Result<MigrationRegistry, Failure> {
+        MigrationRegistry::linked().map_err(|error| {
+            let nothing = matches!(error.problems(), [Problem::NothingLinked]);
+            let message = error.to_string();
+            if nothing {
+                Failure::environment(message)
+            } else {
+                Failure::refused(message)
+            }
+        })
+    }
+
+    /// The store that is named on the command line.
+    pub(crate) fn target(&self) -> Result<Target, Failure> {
+        let Some(url) = &self.global.store else {
+            return Err(Failure::environment(
+                "no store is named; add `--store URL`, or set STATE_MIGRATION_STORE",
+            ));
+        };
+        Target::new(url, self.global.settings.as_deref(), self.configure.clone())
+    }
+
+    /// The store, for looking only: nothing is written, and nobody shut out.
+    pub(crate) async fn reader(&self) -> Result<SlateDbReader, Failure> {
+        self.target()?.reader().await
+    }
+
+    /// The store, for writing; with `take_over` also from a writer that may
+    /// still have it open.
+    pub(crate) async fn writer(&self, take_over: bool) -> Result<SlateDbStore, Failure> {
+        self.target()?.writer(take_over).await
+    }
+
+    /// A command of this binary over the same store, to be typed next.
+    pub(crate) fn again(&self, command: &str) -> String {
+        let mut line = program().unwrap_or_else(|| "state-migration".to_owned());
+        for (option, value) in [
+            ("--store", self.global.store.clone()),
+            ("--settings", path(self.global.settings.as_deref())),
+            ("--via", path(self.global.via.as_deref())),
+        ] {
+            if let Some(value) = value {
+                line = format!("{line} {option} {}", quoted(&value));
+            }
+        }
+        format!("{line} {command}")
+    }
+}
+
+fn path(path: Option<&Path>) -> Option<String> {
+    path.map(|path| path.display().to_string())
+}
+
+/// Text as a shell takes it for one word.
+pub(crate) fn quoted(text: &str) -> String {
+    let plain = |letter: char| letter.is_ascii_alphanumeric() || "-_./:=@%+,".contains(letter);
+    if !text.is_empty() && text.chars().all(plain) {
+        text.to_owned()
+    } else {
+        format!("'{}'", text.replace('\'', r"'\''"))
+    }
+}
+
+/// The name under which the binary was started.
+pub(crate) fn program() -> Option<String> {
+    let first = std::env::args_os().next()?;
+    let name = Path::new(&first).file_stem()?;
+    Some(name.to_string_lossy().into_owned())
+}
