@@ -32,6 +32,7 @@ mod commands;
 mod context;
 mod exit;
 mod output;
+mod selection;
 mod store;
 
 use std::process::ExitCode;
