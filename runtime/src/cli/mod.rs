@@ -34,6 +34,7 @@ mod exit;
 mod output;
 mod selection;
 mod store;
+mod which_run;
 
 use std::process::ExitCode;
 use std::sync::Arc;
