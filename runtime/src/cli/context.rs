@@ -28,15 +28,17 @@ impl Context {
 
     /// The migrations of this binary.
     pub(crate) fn migrations(&self) -> Result<MigrationRegistry, Failure> {
-        MigrationRegistry::linked().map_err(|error| {
-            let nothing = matches!(error.problems(), [Problem::NothingLinked]);
-            let message = error.to_string();
-            if nothing {
-                Failure::environment(message)
-            } else {
-                Failure::refused(message)
-            }
+        MigrationRegistry::linked().map_err(|error| match error.problems() {
+            [Problem::NothingLinked] => self.unlinked(),
+            _ => Failure::refused(error.to_string()).next(self.again("list")),
         })
+    }
+
+    /// The failure of a binary that knows no migration.
+    pub(crate) fn unlinked(&self) -> Failure {
+        Failure::environment(
+            "no migration is linked into this binary, since a crate that is never named in source is not linked; add this line to it, with the name of the crate that holds the migrations:\n\n    use my_workflows as _;\n",
+        )
     }
 
     /// The store that is named on the command line.

@@ -1,4 +1,4 @@
-//! Drawings of versions and migrations, as Mermaid and as DOT. Pure.
+//! Drawings of versions and migrations, as text, as Mermaid and as DOT. Pure.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -29,8 +29,8 @@ struct Node {
 }
 
 /// What becomes of a process at a version.
-#[derive(Debug, Clone, PartialEq, Eq)]
-enum End {
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum End {
     /// A migration leads on.
     None,
     Newest,
@@ -106,6 +106,63 @@ impl Drawing {
             })
             .collect();
         Self { workflows, edges }
+    }
+
+    /// Every version, sorted, with what becomes of its processes.
+    #[cfg(feature = "cli")]
+    pub(crate) fn ends(&self) -> impl Iterator<Item = (&str, &str, End)> {
+        self.workflows.iter().flat_map(|(name, nodes)| {
+            let version = |node| {
+                let Node { version, end, .. }: &Node = node;
+                (name.as_str(), version.as_str(), *end)
+            };
+            nodes.iter().map(version)
+        })
+    }
+
+    /// As text for a terminal: each workflow, and under it its versions, with
+    /// the migrations that lead from each.
+    #[must_use]
+    pub fn to_text(&self) -> String {
+        let mut text = String::new();
+        let name_of = |number: usize| {
+            let mut all = self.workflows.iter();
+            all.find_map(|(name, nodes)| {
+                let node = nodes.iter().find(|node| node.number == number)?;
+                Some((plain(name), plain(&node.version)))
+            })
+            .unwrap_or_default()
+        };
+        for (name, nodes) in &self.workflows {
+            let name = plain(name);
+            let mut lines = Vec::new();
+            for node in nodes {
+                let from = plain(&node.version);
+                match node.end {
+                    End::None => {}
+                    End::Newest => lines.push((from.clone(), "newest".to_owned())),
+                    End::Stays(reason) => {
+                        lines.push((from.clone(), format!("stays: {}", plain(reason))));
+                    }
+                    End::Undecided => lines.push((from.clone(), "undecided".to_owned())),
+                }
+                for edge in self.edges.iter().filter(|edge| edge.from == node.number) {
+                    let to = match name_of(edge.to) {
+                        (other, version) if other != name => format!("{other}@{version}"),
+                        (_, version) => version,
+                    };
+                    let arrow = if edge.is_undo { "..>" } else { "->" };
+                    lines.push((format!("{from} {arrow} {to}"), plain(&edge.label)));
+                }
+            }
+            let widest = lines.iter().map(|(left, _)| left.chars().count()).max();
+            let width = widest.unwrap_or(0);
+            let _ = writeln!(text, "{name}");
+            for (left, right) in lines {
+                let _ = writeln!(text, "  {left:width$}  {right}");
+            }
+        }
+        text
     }
 
     /// As a [Mermaid](https://mermaid.js.org) flowchart, which Markdown of many
@@ -185,6 +242,11 @@ fn label(migration: &Migration) -> String {
         (false, true) => format!("same state: {by}"),
         (false, false) => by.to_owned(),
     }
+}
+
+/// Text in one line of a terminal.
+fn plain(text: &str) -> String {
+    text.replace(char::is_control, " ")
 }
 
 /// Text in quotes: all that could mean something to Mermaid, as entities.

@@ -22,6 +22,8 @@ use serde::de::DeserializeOwned;
 
 pub use details::Details;
 pub use draw::Drawing;
+#[cfg(feature = "cli")]
+pub(crate) use draw::End;
 pub use edge::Migration;
 pub use linked::{Registration, VersionRegistration};
 pub use problem::{Definition, Problem, RegistryError};
@@ -158,6 +160,14 @@ impl MigrationRegistry {
             Ok(registry) => registry,
             Err(error) => panic!("{error}"),
         }
+    }
+
+    /// All migrations that are linked, sorted, also where they do not fit together.
+    #[cfg(feature = "cli")]
+    pub(crate) fn all_linked() -> Vec<Migration> {
+        let (mut migrations, _) = linked::all();
+        migrations.sort_by(Migration::cmp_by_place);
+        migrations
     }
 
     /// A registry of migrations that are named one by one.
