@@ -41,6 +41,11 @@ impl Context {
         )
     }
 
+    /// The failure over a store of which no history can be read.
+    pub(crate) fn keeps_no_runs(&self) -> Failure {
+        Failure::environment("the store keeps no history of runs; name another one with --store")
+    }
+
     /// The store that is named on the command line.
     pub(crate) fn target(&self) -> Result<Target, Failure> {
         let Some(url) = &self.global.store else {
