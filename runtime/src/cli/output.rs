@@ -164,17 +164,64 @@ fn json(kind: &'static str, answer: &impl Serialize) -> Result<String, Failure> 
     Ok(text)
 }
 
-/// A table for people: a line each, columns apart.
+/// Text of others in one line: what would steer a terminal is taken out.
+pub(crate) fn plain(text: &str) -> String {
+    text.replace(char::is_control, " ")
+}
+
+/// A table for people: a line each, columns apart, numbers to the right.
 pub(crate) fn table(header: &[&str], rows: impl IntoIterator<Item = Vec<String>>) -> String {
-    let mut table = comfy_table::Table::new();
-    table
-        .load_preset(comfy_table::presets::NOTHING)
-        .set_content_arrangement(comfy_table::ContentArrangement::Disabled)
-        .set_header(header);
-    for row in rows {
-        table.add_row(row);
+    let rows: Vec<Vec<String>> = rows.into_iter().collect();
+    let mut widths: Vec<usize> = header.iter().map(|name| width(name)).collect();
+    let mut is_number = vec![!rows.is_empty(); header.len()];
+    for row in &rows {
+        for (at, cell) in row.iter().enumerate().take(header.len()) {
+            widths[at] = widths[at].max(width(cell));
+            is_number[at] &= cell.chars().all(|c| c.is_ascii_digit() || "-,".contains(c));
+        }
     }
-    let mut text = table.trim_fmt();
-    text.push('\n');
+    let header: Vec<String> = header.iter().map(|name| format!("{DIM}{name}{DIM:#}")).collect();
+    let mut text = String::new();
+    for row in std::iter::once(&header).chain(&rows) {
+        let mut line = String::new();
+        for ((cell, wide), to_the_right) in row.iter().zip(&widths).zip(&is_number) {
+            let space = " ".repeat(wide - width(cell));
+            let (before, after) = match to_the_right {
+                true => (space.as_str(), ""),
+                false => ("", space.as_str()),
+            };
+            let _ = write!(line, "{before}{cell}{after}  ");
+        }
+        let _ = writeln!(text, "{}", line.trim_end());
+    }
     text
+}
+
+/// How many columns of a terminal a text takes, but for its styles.
+fn width(text: &str) -> usize {
+    let plain = anstream::adapter::strip_str(text);
+    plain.map(unicode_width::UnicodeWidthStr::width).sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn columns_are_apart_whatever_styles_there_are_and_numbers_stand_to_the_right() {
+        let rows = [("ann", 5, GOOD), ("日本", 1234, BAD)];
+        let rows = rows.map(|(who, count, style)| {
+            vec![
+                format!("{style}{who}{style:#}"),
+                count.to_string(),
+                "x".to_owned(),
+            ]
+        });
+        let text = table(&["WHO", "N", "WHY"], rows);
+        assert_eq!(
+            anstream::adapter::strip_str(&text).to_string(),
+            "WHO      N  WHY\nann      5  x\n日本  1234  x\n"
+        );
+        assert_eq!(plain("a\u{1b}[31mb\nc"), "a [31mb c");
+    }
 }

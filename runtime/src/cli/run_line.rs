@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use crate::cli::exit::Failure;
 use crate::cli::figures::{self, count};
-use crate::cli::output::{BAD, GOOD, WARN, table};
+use crate::cli::output::{BAD, GOOD, WARN, plain, table};
 use crate::run::{RunCounts, RunKind, RunRecord, RunState, Runs};
 
 /// What is said of every run.
@@ -109,8 +109,8 @@ pub(crate) fn run_table(lines: &[RunLine]) -> String {
             took.map_or_else(|| "-".to_owned(), figures::took),
             count(run.migrated),
             count(run.failed),
-            run.who.clone(),
-            run.why.clone(),
+            plain(&run.who),
+            plain(&run.why),
         ]
     });
     table(&header, rows)
