@@ -28,8 +28,10 @@
 //! | 4 | refused: it could be done, and the operator has to say so first |
 
 mod args;
+mod census;
 mod commands;
 mod context;
+mod decision;
 mod exit;
 mod figures;
 mod output;

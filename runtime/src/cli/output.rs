@@ -180,7 +180,10 @@ pub(crate) fn table(header: &[&str], rows: impl IntoIterator<Item = Vec<String>>
             is_number[at] &= cell.chars().all(|c| c.is_ascii_digit() || "-,".contains(c));
         }
     }
-    let header: Vec<String> = header.iter().map(|name| format!("{DIM}{name}{DIM:#}")).collect();
+    let header: Vec<String> = header
+        .iter()
+        .map(|name| format!("{DIM}{name}{DIM:#}"))
+        .collect();
     let mut text = String::new();
     for row in std::iter::once(&header).chain(&rows) {
         let mut line = String::new();

@@ -1,6 +1,7 @@
 //! The command `runs`.
 
 use std::fmt::{self, Write};
+use std::num::NonZeroUsize;
 
 use serde::Serialize;
 
@@ -19,8 +20,8 @@ use crate::run::Runs;
 )]
 pub(crate) struct List {
     /// How many at most.
-    #[arg(long, value_name = "N", default_value_t = 20)]
-    limit: usize,
+    #[arg(long, value_name = "N", default_value = "20")]
+    limit: NonZeroUsize,
 }
 
 #[derive(Debug, Serialize)]
@@ -35,7 +36,7 @@ impl List {
     pub(crate) async fn run(self, context: &Context) -> Result<Exit, Failure> {
         let reader = context.reader().await?;
         let runs = Runs::of(&reader).ok_or_else(|| context.keeps_no_runs())?;
-        let (runs, total) = latest(&runs, self.limit).await?;
+        let (runs, total) = latest(&runs, self.limit.get()).await?;
         let next = match runs.first() {
             Some(last) => context.again(&format!("show {}", last.number)),
             None => context.again("plan"),

@@ -3,6 +3,7 @@
 mod failures;
 
 use std::fmt::{self, Write};
+use std::num::NonZeroUsize;
 
 use serde::Serialize;
 
@@ -18,7 +19,7 @@ use crate::runner::FailureClass;
 use failures::{Grouped, Listed, grouped, listed};
 
 /// How many failures are listed at a time, unless it is said otherwise.
-const PAGE: usize = 20;
+const PAGE: NonZeroUsize = NonZeroUsize::new(20).unwrap();
 
 /// Shows a run, and what failed in it.
 ///
@@ -40,7 +41,7 @@ pub(crate) struct Show {
     after: Option<StreamId>,
     /// Lists so many failures.
     #[arg(long, value_name = "N")]
-    limit: Option<usize>,
+    limit: Option<NonZeroUsize>,
 }
 
 /// All about a run.
@@ -100,7 +101,7 @@ impl Show {
         let run = RunLine::new(&record, &counts, holds);
         let failures = grouped(&runs, record.id).await?;
         let listed = if self.class.is_some() || self.after.is_some() || self.limit.is_some() {
-            let limit = self.limit.unwrap_or(PAGE);
+            let limit = self.limit.unwrap_or(PAGE).get();
             Some(listed(&runs, record.id, self.class, self.after.as_ref(), limit).await?)
         } else {
             None
