@@ -147,7 +147,7 @@ impl Cli {
             .map_err(|error| {
                 Failure::environment(format!("threads could not be started: {error}"))
             })?;
-        let context = Context::new(args.global, self.configure, output.clone());
+        let context = Context::new(args.global, self.configure, *output);
         let ended = runtime.block_on(args.command.run(&context));
         // Code that never returns keeps its thread and must not keep the tool.
         runtime.shutdown_background();
