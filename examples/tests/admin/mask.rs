@@ -44,7 +44,7 @@ pub(crate) fn json(document: &Value) -> String {
     mask_numbers(&mut document);
     format!(
         "{}\n",
-        text(&serde_json::to_string_pretty(&document).unwrap())
+        masked(&serde_json::to_string_pretty(&document).unwrap())
     )
 }
 
@@ -149,14 +149,15 @@ fn what_differs_from_run_to_run_is_masked_and_nothing_else() {
     let two = "77e55044-10b1-426f-9247-bb680e5fe0c8";
     assert_eq!(
         text(&format!("{one} {two} {one} at 2026-10-01T12:00:00.123Z.")),
-        "<id 1> <id 2> <id 1> at <time>."
+        "<id 1> <id 2> <id 1> at <time>.\n"
     );
     assert_eq!(
         text("took 1m 3.5s, 2 h, 17ms; 1,234/s"),
-        "took <took>, <took>, <took>; <rate>"
+        "took <took>, <took>, <took>; <rate>\n"
     );
     let plain = "loan@2011 240 migrated, plan 0123456789abcdef, 5 % of 3 runs, v1s 5.0 MiB";
-    assert_eq!(text(plain), plain);
+    assert_eq!(text(plain), format!("{plain}\n"));
+    assert_eq!(text("  a     b   c\n\nd"), "  a  b  c\n\nd\n");
     let document = serde_json::json!({"a_ms": 5, "deadline_ms": 5, "n": 5, "b_ms": null});
     assert_eq!(
         json(&document),

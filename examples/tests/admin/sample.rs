@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 use std::thread;
 
+use state_migration::SlateDbStore;
 use state_migration_examples::import::import;
 use state_migration_examples::sample::LOG;
 use state_migration_examples::xes::XesLog;
@@ -43,6 +44,19 @@ impl Sample {
         self.folder.path().join("loans")
     }
 
+    /// Opens the store, does something to it, and closes it again.
+    pub(crate) fn change<F>(&self, work: impl FnOnce(SlateDbStore) -> F + Send + 'static)
+    where
+        F: Future<Output = ()> + Send,
+    {
+        let folder = self.store();
+        in_runtime(async move || {
+            let store = SlateDbStore::open_local(folder).await.unwrap();
+            work(store.clone()).await;
+            store.close().await.unwrap();
+        });
+    }
+
     /// Every file of the store with what is in it, to see that nothing changed.
     pub(crate) fn files(&self) -> Vec<(PathBuf, Vec<u8>)> {
         let mut files = Vec::new();
@@ -55,19 +69,22 @@ impl Sample {
 fn imported() -> TempDir {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().to_owned();
-    // On a thread of its own, since a test may be in a runtime already.
-    thread::spawn(move || {
-        let runtime = tokio::runtime::Runtime::new().unwrap();
-        runtime.block_on(async {
-            let log = XesLog::embedded("the sample log", LOG);
-            let imported = import(&log, &path, |_, _| {}).await.unwrap();
-            assert_eq!(imported.imported, 240);
-            imported.store.close().await.unwrap();
-        });
-    })
-    .join()
-    .unwrap();
+    in_runtime(async move || {
+        let log = XesLog::embedded("the sample log", LOG);
+        let imported = import(&log, &path, |_, _| {}).await.unwrap();
+        assert_eq!(imported.imported, 240);
+        imported.store.close().await.unwrap();
+    });
     folder
+}
+
+/// On a thread of its own, since a test may be in a runtime already.
+fn in_runtime(work: impl AsyncFnOnce() + Send + 'static) {
+    let thread = thread::spawn(move || {
+        let runtime = tokio::runtime::Runtime::new().unwrap();
+        runtime.block_on(work());
+    });
+    thread.join().unwrap();
 }
 
 fn copy(from: &Path, to: &Path) {

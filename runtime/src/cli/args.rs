@@ -92,7 +92,7 @@ pub(crate) enum Command {
     List(list::List),
     Graph(graph::Graph),
     Status(status::Status),
-    Plan(plan::Plan),
+    Plan(plan::ShowPlan),
     Run(run::Run),
     Resume(resume::Resume),
     Retry(retry::Retry),

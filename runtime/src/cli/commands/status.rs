@@ -64,7 +64,7 @@ impl Status {
         for name in &self.workflow {
             selection = selection.workflow(name);
         }
-        let census = Census::of(&reader, &selection).await?;
+        let census = Census::of(&reader, &selection, |_| false).await?;
         let runs = Runs::of(&reader).ok_or_else(|| context.keeps_no_runs())?;
         let (runs, _) = latest(&runs, RUNS).await?;
         let mut warnings = Vec::new();
