@@ -32,11 +32,14 @@ mod census;
 mod commands;
 mod context;
 mod decision;
+mod drive;
 mod exit;
 mod figures;
 mod output;
+mod progress;
 mod run_line;
 mod selection;
+mod signals;
 mod store;
 mod which_run;
 

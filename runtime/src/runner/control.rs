@@ -43,6 +43,21 @@ pub struct Progress {
     pub workflows: Vec<WorkflowProgress>,
 }
 
+impl Default for Progress {
+    /// That of no run.
+    fn default() -> Self {
+        Self {
+            run: None,
+            state: RunState::Planned,
+            counts: RunCounts::default(),
+            expected: None,
+            per_second: 0.0,
+            time_left: None,
+            workflows: Vec::new(),
+        }
+    }
+}
+
 /// How far a run is with the processes of one workflow: part of [`Progress`].
 ///
 /// Streams that a [full count](crate::MigrationRunner::full_count) came by, and
@@ -67,7 +82,7 @@ pub struct WorkflowProgress {
 }
 
 impl WorkflowProgress {
-    fn new(workflow: &str) -> Self {
+    pub(crate) fn new(workflow: &str) -> Self {
         Self {
             workflow: workflow.to_owned(),
             migrated: 0,
@@ -168,19 +183,10 @@ impl RunControl {
             cancelled: false,
             per_second: None,
         };
-        let progress = Progress {
-            run: None,
-            state: RunState::Planned,
-            counts: RunCounts::default(),
-            expected: None,
-            per_second: 0.0,
-            time_left: None,
-            workflows: Vec::new(),
-        };
         Self {
             inner: Arc::new(Inner {
                 wanted: watch::Sender::new(wanted),
-                progress: watch::Sender::new(progress),
+                progress: watch::Sender::new(Progress::default()),
                 over: watch::Sender::new(false),
                 under_way: AtomicUsize::new(0),
                 next: Mutex::default(),
@@ -400,12 +406,8 @@ impl Meter {
         Self {
             progress: Progress {
                 run: Some(run),
-                state: RunState::Planned,
                 counts,
-                expected: None,
-                per_second: 0.0,
-                time_left: None,
-                workflows: Vec::new(),
+                ..Progress::default()
             },
             rate: Rate::from(counts.processes()),
             rates: Vec::new(),
