@@ -4,7 +4,14 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod golden;
+mod interrupted;
 mod looking;
 mod mask;
 mod program;
+mod running;
 mod sample;
+mod terminal;
+mod where_it_stands;
+
+/// The program.
+const PROGRAM: &str = env!("CARGO_BIN_EXE_loans-admin");
