@@ -8,3 +8,4 @@ mod looking;
 mod mask;
 mod program;
 mod sample;
+mod schema;

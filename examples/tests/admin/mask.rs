@@ -5,8 +5,20 @@ use std::collections::BTreeMap;
 use serde_json::Value;
 
 /// Text with `<id 1>`, `<id 2>` … for ids of runs, `<time>` for times, `<took>`
-/// for how long something took, and `<rate>` for numbers a second.
+/// for how long something took, and `<rate>` for numbers a second. Columns
+/// are two spaces apart, since their widths depend on what is masked.
 pub(crate) fn text(text: &str) -> String {
+    let masked = masked(text);
+    let lines = masked.lines().map(|line| {
+        let words = line.trim_start_matches(' ');
+        let indent = &line[..line.len() - words.len()];
+        let columns = words.split("  ").map(str::trim).filter(|c| !c.is_empty());
+        format!("{indent}{}\n", columns.collect::<Vec<_>>().join("  "))
+    });
+    lines.collect()
+}
+
+fn masked(text: &str) -> String {
     let mut ids = BTreeMap::new();
     let mut masked = String::new();
     let mut rest = text;

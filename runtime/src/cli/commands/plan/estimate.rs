@@ -162,7 +162,7 @@ impl Estimate {
                 format!("about {time}, at the rate of run {run}, throttle and pauses included")
             }
             (Some(time), Basis::Sample, _) => format!(
-                "at least {time}: that is reading and converting, as measured on a sample, without the writing"
+                "at least {time}: so long takes the reading and converting, from a dry run over some"
             ),
             _ => "unknown, since nothing was measured".to_owned(),
         }
