@@ -109,7 +109,7 @@ pub use run::{
 #[cfg(feature = "tokio")]
 pub use runner::{
     CommitForm, FailureClass, MigrationError, MigrationReport, MigrationRunner, MigrationWarning,
-    Migrations, Progress, RunControl, SkippedBy, Stage, UnknownClass, Visited,
+    Migrations, Progress, RunControl, SkippedBy, Stage, UnknownClass, Visited, WorkflowProgress,
 };
 pub use selection::Selection;
 pub use snapshot::{Snapshot, SnapshotStore};

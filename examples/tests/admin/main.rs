@@ -4,8 +4,15 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod golden;
+mod interrupted;
 mod looking;
 mod mask;
 mod program;
+mod running;
 mod sample;
 mod schema;
+mod terminal;
+mod where_it_stands;
+
+/// The program.
+const PROGRAM: &str = env!("CARGO_BIN_EXE_loans-admin");

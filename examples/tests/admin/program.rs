@@ -53,7 +53,12 @@ pub(crate) fn command(sample: &Sample, args: &[&str]) -> Command {
 
 /// The program, untouched by the variables of whoever runs the tests.
 pub(crate) fn bare(args: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_loans-admin"));
+    program(crate::PROGRAM, args)
+}
+
+/// A program, untouched by the variables of whoever runs the tests.
+pub(crate) fn program(program: &str, args: &[&str]) -> Command {
+    let mut command = Command::new(program);
     let ours = |name: &str| {
         name.starts_with("SLATEDB_")
             || name.starts_with("STATE_MIGRATION_")
@@ -81,16 +86,23 @@ pub(crate) fn run_json(sample: &Sample, args: &[&str]) -> Ran {
     finish(command)
 }
 
+/// Tells a program something, as an operator or the system does: `-INT`.
+pub(crate) fn tell(child: &Child, signal: &str) {
+    let id = child.id().to_string();
+    let sent = Command::new("kill").args([signal, &id]).status().unwrap();
+    assert!(sent.success(), "{signal}");
+}
+
 /// Runs a command to its end.
 pub(crate) fn finish(mut command: Command) -> Ran {
     let child = command.stdout(Stdio::piped()).stderr(Stdio::piped());
     wait(child.spawn().unwrap())
 }
 
-/// Waits for the end of a child whose output is piped.
+/// Waits for the end of a child, and reads what is piped of its output.
 pub(crate) fn wait(mut child: Child) -> Ran {
-    let stdout = read_all(child.stdout.take().unwrap());
-    let stderr = read_all(child.stderr.take().unwrap());
+    let stdout = read_all(child.stdout.take());
+    let stderr = read_all(child.stderr.take());
     let begun = Instant::now();
     let status = loop {
         if let Some(status) = child.try_wait().unwrap() {
@@ -111,10 +123,12 @@ pub(crate) fn wait(mut child: Child) -> Ran {
     }
 }
 
-fn read_all(mut pipe: impl Read + Send + 'static) -> thread::JoinHandle<String> {
+fn read_all(pipe: Option<impl Read + Send + 'static>) -> thread::JoinHandle<String> {
     thread::spawn(move || {
         let mut text = String::new();
-        pipe.read_to_string(&mut text).unwrap();
+        if let Some(mut pipe) = pipe {
+            pipe.read_to_string(&mut text).unwrap();
+        }
         text
     })
 }

@@ -53,6 +53,13 @@ impl Failure {
         }
     }
 
+    pub(crate) fn interrupted(message: impl Into<String>) -> Self {
+        Self {
+            exit: Exit::Interrupted,
+            ..Self::environment(message)
+        }
+    }
+
     pub(crate) fn next(mut self, command: impl Into<String>) -> Self {
         self.next = Some(command.into());
         self

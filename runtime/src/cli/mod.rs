@@ -32,13 +32,16 @@ mod census;
 mod commands;
 mod context;
 mod decision;
+mod drive;
 mod exit;
 mod figures;
 mod output;
+mod progress;
 #[cfg(test)]
 mod reference;
 mod run_line;
 mod selection;
+mod signals;
 mod store;
 mod which_run;
 

@@ -6,6 +6,7 @@ pub(crate) mod lazy;
 pub(crate) mod ledger;
 mod plan;
 pub(crate) mod rows;
+pub(crate) mod tally;
 
 use std::fmt;
 

@@ -19,6 +19,7 @@ use uuid::Uuid;
 use crate::error::Error;
 use crate::id::{RunId, StreamId, WorkflowId};
 use crate::run::RunCounts;
+use crate::run::tally::Tally;
 use crate::runner::MigrationError;
 use crate::store::StreamRange;
 use crate::store::record::{self, BadJson};
@@ -115,6 +116,9 @@ pub(crate) struct RangeRow {
     /// How often this row was written, which tells whether a commit landed.
     pub(crate) commits: u64,
     pub(crate) counts: RunCounts,
+    /// Of `counts`, what is known of each workflow.
+    #[serde(default, skip_serializing_if = "Tally::is_empty")]
+    pub(crate) tally: Tally,
 }
 
 impl RangeRow {
@@ -127,6 +131,7 @@ impl RangeRow {
             done: false,
             commits: 0,
             counts: RunCounts::default(),
+            tally: Tally::default(),
         }
     }
 
@@ -221,6 +226,11 @@ mod tests {
             text(written.clone()),
             r#"{"part":{"strays":{"name":"loan","version":"1"}},"after":null,"through":null,"at":"process/t/p","done":false,"commits":0,"counts":{"migrated":2,"failed":0,"skipped_by":{"empty":0,"other_workflow":0,"already_there":0,"finished":0,"not_selected":0,"held":0},"large":0,"swept":0,"unregistered":0,"lazy":0,"bytes":0}}"#
         );
+        assert_eq!(read::<RangeRow>(written.into(), "it").unwrap(), row);
+        row.tally.of("loan").migrated = 2;
+        let written = write(&row).unwrap();
+        let tally = r#","tally":[{"workflow":"loan","migrated":2,"failed":0,"skipped":0}]}"#;
+        assert!(text(written.clone()).ends_with(tally));
         assert_eq!(read::<RangeRow>(written.into(), "it").unwrap(), row);
         let failure = FailureRow {
             error: MigrationError {

@@ -16,6 +16,7 @@ use tokio::sync::watch;
 use tokio::time::{Instant, timeout_at};
 
 use crate::id::RunId;
+use crate::run::tally::{Count, Tally};
 use crate::run::{RunCounts, RunState};
 
 /// Over how long the rate is measured.
@@ -37,6 +38,73 @@ pub struct Progress {
     pub per_second: f64,
     /// How long it will take at that rate, if that can be told.
     pub time_left: Option<Duration>,
+    /// The same of each workflow, sorted by name; none over separate handles.
+    #[serde(default)]
+    pub workflows: Vec<WorkflowProgress>,
+}
+
+impl Default for Progress {
+    /// That of no run.
+    fn default() -> Self {
+        Self {
+            run: None,
+            state: RunState::Planned,
+            counts: RunCounts::default(),
+            expected: None,
+            per_second: 0.0,
+            time_left: None,
+            workflows: Vec::new(),
+        }
+    }
+}
+
+/// How far a run is with the processes of one workflow: part of [`Progress`].
+///
+/// Streams that a [full count](crate::MigrationRunner::full_count) came by, and
+/// processes that were migrated as they were opened, are counted in all only.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct WorkflowProgress {
+    /// The name of the workflow.
+    pub workflow: String,
+    /// Processes migrated.
+    pub migrated: u64,
+    /// Processes that failed.
+    pub failed: u64,
+    /// Processes left alone.
+    pub skipped: u64,
+    /// About how many processes of it the run is for, if that is known.
+    pub expected: Option<u64>,
+    /// How many processes of it a second it looked at lately.
+    pub per_second: f64,
+    /// How long it will take at that rate, if that can be told.
+    pub time_left: Option<Duration>,
+}
+
+impl WorkflowProgress {
+    pub(crate) fn new(workflow: &str) -> Self {
+        Self {
+            workflow: workflow.to_owned(),
+            migrated: 0,
+            failed: 0,
+            skipped: 0,
+            expected: None,
+            per_second: 0.0,
+            time_left: None,
+        }
+    }
+
+    /// How many processes were looked at.
+    #[must_use]
+    pub fn processes(&self) -> u64 {
+        self.migrated + self.failed + self.skipped
+    }
+
+    fn add(&mut self, count: &Count) {
+        self.migrated += count.migrated;
+        self.failed += count.failed;
+        self.skipped += count.skipped;
+    }
 }
 
 /// What the holder of the handle wants.
@@ -115,18 +183,10 @@ impl RunControl {
             cancelled: false,
             per_second: None,
         };
-        let progress = Progress {
-            run: None,
-            state: RunState::Planned,
-            counts: RunCounts::default(),
-            expected: None,
-            per_second: 0.0,
-            time_left: None,
-        };
         Self {
             inner: Arc::new(Inner {
                 wanted: watch::Sender::new(wanted),
-                progress: watch::Sender::new(progress),
+                progress: watch::Sender::new(Progress::default()),
                 over: watch::Sender::new(false),
                 under_way: AtomicUsize::new(0),
                 next: Mutex::default(),
@@ -336,8 +396,9 @@ impl Changes {
 /// Measures how fast a run goes.
 pub(super) struct Meter {
     progress: Progress,
-    /// How many processes had been looked at when.
-    lately: VecDeque<(Instant, u64)>,
+    rate: Rate,
+    /// In the order of the workflows in the progress.
+    rates: Vec<Rate>,
 }
 
 impl Meter {
@@ -345,13 +406,11 @@ impl Meter {
         Self {
             progress: Progress {
                 run: Some(run),
-                state: RunState::Planned,
                 counts,
-                expected: None,
-                per_second: 0.0,
-                time_left: None,
+                ..Progress::default()
             },
-            lately: VecDeque::from([(Instant::now(), counts.processes())]),
+            rate: Rate::from(counts.processes()),
+            rates: Vec::new(),
         }
     }
 
@@ -360,40 +419,86 @@ impl Meter {
         self.progress.clone()
     }
 
-    /// So many more are to come.
-    pub(super) fn expect(&mut self, more: Option<u64>) {
+    /// So many more are to come, in all and of each workflow.
+    pub(super) fn expect(&mut self, more: Option<u64>, of_each: Vec<(String, Option<u64>)>) {
         self.progress.expected = more.map(|more| self.progress.counts.processes() + more);
+        for (workflow, more) in of_each {
+            let at = self.place_of(&workflow);
+            let of_it = &mut self.progress.workflows[at];
+            of_it.expected = more.map(|more| of_it.processes() + more);
+        }
     }
 
-    pub(super) fn add(&mut self, counts: &RunCounts) -> Progress {
+    /// Adds what was done before.
+    pub(super) fn count(&mut self, tally: &Tally) {
+        for count in tally.iter() {
+            let at = self.place_of(&count.workflow);
+            self.progress.workflows[at].add(count);
+            self.rates[at] = Rate::from(self.progress.workflows[at].processes());
+        }
+    }
+
+    pub(super) fn add(&mut self, counts: &RunCounts, tally: &Tally) -> Progress {
+        let now = Instant::now();
         self.progress.counts.add(counts);
-        let (now, done) = (Instant::now(), self.progress.counts.processes());
-        self.lately.push_back((now, done));
-        while self.lately.len() > 2
-            && self
-                .lately
-                .front()
-                .is_some_and(|(at, _)| now.duration_since(*at) > WINDOW)
-        {
-            self.lately.pop_front();
+        let done = self.progress.counts.processes();
+        if let Some(per_second) = self.rate.at(now, done) {
+            self.progress.per_second = per_second;
         }
-        if let Some((since, before)) = self.lately.front() {
-            let seconds = now.duration_since(*since).as_secs_f64();
-            if seconds > 0.0 {
-                #[allow(clippy::cast_precision_loss)]
-                let rate = (done - before) as f64 / seconds;
-                self.progress.per_second = rate;
+        self.progress.time_left = time_left(self.progress.expected, done, self.progress.per_second);
+        for count in tally.iter() {
+            let at = self.place_of(&count.workflow);
+            let of_it = &mut self.progress.workflows[at];
+            of_it.add(count);
+            let done = of_it.processes();
+            if let Some(per_second) = self.rates[at].at(now, done) {
+                of_it.per_second = per_second;
             }
+            of_it.time_left = time_left(of_it.expected, done, of_it.per_second);
         }
-        self.progress.time_left = self.progress.expected.and_then(|expected| {
-            #[allow(clippy::cast_precision_loss)]
-            let left = expected.saturating_sub(done) as f64;
-            (self.progress.per_second > 0.0)
-                .then(|| Duration::try_from_secs_f64(left / self.progress.per_second).ok())
-                .flatten()
-        });
         self.progress.clone()
     }
+
+    fn place_of(&mut self, workflow: &str) -> usize {
+        let workflows = &mut self.progress.workflows;
+        let found = workflows.binary_search_by(|of_it| of_it.workflow.as_str().cmp(workflow));
+        found.unwrap_or_else(|at| {
+            workflows.insert(at, WorkflowProgress::new(workflow));
+            self.rates.insert(at, Rate::from(0));
+            at
+        })
+    }
+}
+
+/// How many processes had been looked at when.
+struct Rate(VecDeque<(Instant, u64)>);
+
+impl Rate {
+    fn from(done: u64) -> Self {
+        Self(VecDeque::from([(Instant::now(), done)]))
+    }
+
+    /// How many a second there were lately, if that can be told.
+    #[allow(clippy::cast_precision_loss)]
+    fn at(&mut self, now: Instant, done: u64) -> Option<f64> {
+        let lately = &mut self.0;
+        lately.push_back((now, done));
+        let is_old = |(at, _): &(Instant, u64)| now.duration_since(*at) > WINDOW;
+        while lately.len() > 2 && lately.front().is_some_and(is_old) {
+            lately.pop_front();
+        }
+        let (since, before) = lately.front()?;
+        let seconds = now.duration_since(*since).as_secs_f64();
+        (seconds > 0.0).then(|| (done - before) as f64 / seconds)
+    }
+}
+
+#[allow(clippy::cast_precision_loss)]
+fn time_left(expected: Option<u64>, done: u64, per_second: f64) -> Option<Duration> {
+    let left = expected?.saturating_sub(done) as f64;
+    (per_second > 0.0)
+        .then(|| Duration::try_from_secs_f64(left / per_second).ok())
+        .flatten()
 }
 
 #[cfg(test)]

@@ -13,6 +13,7 @@ use crate::error::Error;
 use crate::id::StreamId;
 use crate::process_registry::ProcessRegistry;
 use crate::registry::{Route, Standing};
+use crate::run::tally::Tally;
 use crate::run::{RunCounts, RunState};
 use crate::runner::code::Code;
 use crate::runner::control::{Go, Meter};
@@ -212,7 +213,9 @@ impl Pass<'_> {
         }
         self.left = self.left.map(|left| left.saturating_sub(of_the_first));
         self.report.count(&counts);
-        self.run.control.publish(self.meter.add(&counts));
+        self.run
+            .control
+            .publish(self.meter.add(&counts, &Tally::default()));
     }
 }
 

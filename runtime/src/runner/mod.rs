@@ -37,7 +37,7 @@ use std::time::Duration;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-pub use control::{Progress, RunControl};
+pub use control::{Progress, RunControl, WorkflowProgress};
 pub use report::{
     CommitForm, FailureClass, MigrationError, MigrationReport, MigrationWarning, SkippedBy, Stage,
     UnknownClass, Visited,

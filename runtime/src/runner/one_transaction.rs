@@ -16,6 +16,7 @@ use crate::id::{RunId, StreamId, WorkflowId};
 use crate::process_registry::ProcessRegistry;
 use crate::run::ledger::{Ledger, Range};
 use crate::run::rows::Part;
+use crate::run::tally::Tally;
 use crate::run::{RunCounts, RunKind, RunState};
 use crate::runner::commit::{Done, Failed, Outcome};
 use crate::runner::control::Meter;
@@ -168,7 +169,8 @@ impl Execution<'_> {
         let counts = main.iter().map(|range| range.row.counts);
         let so_far = counts.map(|counts| counts.migrated + counts.failed).sum();
         let more = self.more(&source, &present, &main, due, so_far).await?;
-        self.meter.expect(more);
+        let of_each = self.more_of_each(&source, &present, &main, more).await?;
+        self.meter.expect(more, of_each);
         let left: Vec<Range> = main.into_iter().filter(|range| !range.row.done).collect();
         *passed = self.pass(&source, left, so_far).await;
         if !passed.broken && !passed.cancelled && !run.dry {
@@ -263,7 +265,8 @@ impl Execution<'_> {
             .map(|limit| (limit as u64).saturating_sub(so_far));
         let all = match (source, due) {
             (Source::Failures { of, classes }, _) => {
-                count_failures(&self.work.store, *of, classes).await?
+                let failures = count_failures(&self.work.store, *of, classes).await?;
+                failures.values().sum()
             }
             (Source::Index(_), _) if left_out => return Ok(limit),
             (Source::Index(_), Some(due)) => due,
@@ -281,6 +284,53 @@ impl Execution<'_> {
         };
         let more = all.saturating_sub(counts.map(gone).sum());
         Ok(Some(limit.map_or(more, |limit| more.min(limit))))
+    }
+
+    /// The same, workflow by workflow, where `more` are to come in all.
+    async fn more_of_each(
+        &self,
+        source: &Source,
+        present: &plan::Present,
+        main: &[Range],
+        more: Option<u64>,
+    ) -> Result<Vec<(String, Option<u64>)>, Error> {
+        let mut versions: BTreeMap<&str, Vec<WorkflowId>> = BTreeMap::new();
+        for version in &present.sources {
+            let of_it = versions.entry(version.name()).or_default();
+            of_it.push(version.clone());
+        }
+        if versions.len() < 2 {
+            let all = versions.into_keys().map(|name| (name.to_owned(), more));
+            return Ok(all.collect());
+        }
+        let is_known = more.is_some() && self.work.selection.limit().is_none();
+        let failures = match source {
+            Source::Failures { of, classes } if is_known => {
+                Some(count_failures(&self.work.store, *of, classes).await?)
+            }
+            _ => None,
+        };
+        let mut tally = Tally::default();
+        for range in main {
+            tally.add(&range.row.tally);
+        }
+        let mut of_each = Vec::with_capacity(versions.len());
+        for (name, versions) in versions {
+            let so_far = tally.of(name);
+            let more = match &failures {
+                _ if !is_known => None,
+                Some(failures) => {
+                    let all = failures.get(name).copied().unwrap_or(0);
+                    Some(all.saturating_sub(so_far.processes()))
+                }
+                None => {
+                    let all = self.work.store.split(&versions, 1, 1).await?.processes;
+                    Some(all.saturating_sub(so_far.failed + so_far.skipped))
+                }
+            };
+            of_each.push((name.to_owned(), more));
+        }
+        Ok(of_each)
     }
 
     /// Cuts the run into ranges; also returns how many processes are due, if
@@ -341,9 +391,10 @@ impl Execution<'_> {
         let Some(ledger) = self.work.book.ledger().filter(|_| !ranges.is_empty()) else {
             return Ok(());
         };
-        let mut counts = RunCounts::default();
+        let (mut counts, mut tally) = (RunCounts::default(), Tally::default());
         for range in ranges {
             counts.add(&range.row.counts);
+            tally.add(&range.row.tally);
         }
         self.report.count(&counts);
         let run = ledger.run();
@@ -355,6 +406,7 @@ impl Execution<'_> {
         let failed = usize::try_from(counts.failed).unwrap_or(usize::MAX);
         self.report.error_count = self.report.error_count.max(failed);
         self.meter = Meter::new(run, counts);
+        self.meter.count(&tally);
         Ok(())
     }
 
@@ -366,7 +418,7 @@ impl Execution<'_> {
         match ledger.lazy_counts().await {
             Ok(counts) => {
                 self.report.count(&counts);
-                self.meter.add(&counts);
+                self.meter.add(&counts, &Tally::default());
             }
             Err(error) => self.report.warn(
                 StreamId::literal("(run)"),
@@ -397,8 +449,8 @@ impl Execution<'_> {
         let mut due = scan::Due::new(store, &source, range.row.rest(), selection, run);
         loop {
             let page = due.peek(self.work.chunk_processes).await?;
-            let (skipped_by, up_to) = due.up_to(page.len());
-            let skipped_by = self.work.counted(skipped_by);
+            let (left_alone, up_to) = due.up_to(page.len());
+            let skips = self.work.counted(left_alone);
             let outcome = || Outcome {
                 failed: page
                     .iter()
@@ -407,13 +459,9 @@ impl Execution<'_> {
                         at: at.clone(),
                     })
                     .collect(),
-                counts: RunCounts {
-                    skipped_by,
-                    ..RunCounts::default()
-                },
                 up_to: up_to.clone(),
                 at_end: page.is_empty(),
-                ..Outcome::default()
+                ..skips.outcome()
             };
             let done = commit::without_reading(&self.work, outcome, range).await?;
             due.done(page.len());
@@ -430,12 +478,13 @@ impl Execution<'_> {
             moved,
             failed,
             counts,
+            tally,
         } = done;
         self.report.count(&counts);
         for error in failed {
             self.report.fail(error);
         }
-        self.run.control.publish(self.meter.add(&counts));
+        self.run.control.publish(self.meter.add(&counts, &tally));
         if let Some(registry) = self.elsewhere.filter(|_| !self.run.dry) {
             registry_update::tell(&self.work.store, registry, &moved, &mut self.report).await;
         }
@@ -619,15 +668,26 @@ impl Execution<'_> {
     }
 }
 
-/// How many processes failed in a run; of some classes only, if any are named.
-async fn count_failures(store: &Store, run: RunId, classes: &[FailureClass]) -> Result<u64, Error> {
-    let (mut count, mut after) = (0, None);
+/// How many processes failed in a run, by workflow, with none where that is not
+/// known; of some classes only, if any are named.
+async fn count_failures(
+    store: &Store,
+    run: RunId,
+    classes: &[FailureClass],
+) -> Result<BTreeMap<String, u64>, Error> {
+    let (mut counts, mut after) = (BTreeMap::new(), None);
     loop {
         let found =
             crate::run::history::failures(store, run, classes, after.as_ref(), None, KEPT).await?;
-        count += found.len() as u64;
+        for failure in &found {
+            let workflow = failure.at.as_ref().map_or("", |at| at.name());
+            match counts.get_mut(workflow) {
+                Some(count) => *count += 1,
+                None => drop(counts.insert(workflow.to_owned(), 1)),
+            }
+        }
         if found.len() < KEPT {
-            return Ok(count);
+            return Ok(counts);
         }
         after = found.into_iter().next_back().map(|f| f.error.stream_id);
     }

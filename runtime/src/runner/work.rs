@@ -12,6 +12,7 @@ use crate::registry::{MigrationRegistry, Standing};
 use crate::run::RunCounts;
 use crate::run::lazy::LazyBook;
 use crate::run::ledger::{Ledger, Range};
+use crate::run::tally::Tally;
 use crate::runner::code::{Code, NoAnswer, Watch};
 use crate::runner::commit::{Done, Failed, Outcome};
 use crate::runner::control::RunControl;
@@ -96,6 +97,34 @@ impl ProcessSizes {
     }
 }
 
+/// Processes that were left alone.
+#[derive(Clone, Default)]
+pub(super) struct Skips {
+    pub(super) by: SkippedBy,
+    pub(super) tally: Tally,
+}
+
+impl Skips {
+    pub(super) fn add(&mut self, at: Option<&WorkflowId>, skipped: &SkippedBy) {
+        self.by.add(skipped);
+        if let Some(at) = at {
+            self.tally.of(at.name()).skipped += skipped.total() as u64;
+        }
+    }
+
+    /// What is committed where nothing else is.
+    pub(super) fn outcome(&self) -> Outcome {
+        Outcome {
+            counts: RunCounts {
+                skipped_by: self.by,
+                ..RunCounts::default()
+            },
+            tally: self.tally.clone(),
+            ..Outcome::default()
+        }
+    }
+}
+
 /// Where it is recorded what was done.
 #[derive(Clone)]
 pub(super) enum Book {
@@ -160,15 +189,18 @@ impl Work {
     }
 
     /// What is to be counted of those that were left alone.
-    pub(super) fn counted(&self, left_alone: SkippedBy) -> SkippedBy {
+    pub(super) fn counted(&self, left_alone: scan::LeftAlone) -> Skips {
+        let mut counted = Skips::default();
         if self.sweeps {
             // A sweep comes by those that the run has counted already.
-            return SkippedBy::default();
+            return counted;
         }
-        let mut counted = left_alone;
-        if self.full_count {
-            // So does a run that looks at every stream before.
-            counted.not_selected = 0;
+        for (at, mut skipped) in left_alone {
+            if self.full_count {
+                // So does a run that looks at every stream before.
+                skipped.not_selected = 0;
+            }
+            counted.add(at.as_ref(), &skipped);
         }
         counted
     }
@@ -314,20 +346,22 @@ impl Work {
             Err(NoAnswer::Stuck(stream)) => return Ok(Ok(Chunked::Stuck(stream))),
             Err(NoAnswer::Ended(error)) => return Err(error),
         };
+        let (left_alone, up_to) = due.up_to(covered);
+        let mut skips = work.counted(left_alone);
         for process in worked {
             match process {
                 Worked::Converted(converted) => outcome.converted.push(*converted),
                 Worked::Finished(stream, version) => outcome.finished.push((stream, version)),
-                Worked::Elsewhere(skipped) => outcome.counts.skipped_by.add(&skipped),
+                Worked::Elsewhere(skipped, at) => skips.add(Some(&at), &skipped),
                 Worked::Failed(error, version) => {
                     let at = Some(version);
                     outcome.failed.push(Failed { error, at });
                 }
             }
         }
-        let (skipped_by, up_to) = due.up_to(covered);
-        outcome.counts.skipped_by.add(&work.counted(skipped_by));
+        outcome.counts.skipped_by = skips.by;
         outcome.counts.skipped_by.finished += outcome.finished.len();
+        outcome.tally = skips.tally;
         outcome.up_to = up_to;
         outcome.at_end = last && covered == all;
         let done = commit::chunk(work, chunk, outcome, range).await?;
@@ -347,16 +381,17 @@ impl Work {
         range: &mut Range,
     ) -> Result<Chunked, Error> {
         let work = self;
-        let (skipped_by, up_to) = due.up_to(1);
+        let at = due.version_of(&stream);
+        let (left_alone, up_to) = due.up_to(1);
         let mut covered = large::Covered {
-            skipped_by: work.counted(skipped_by),
+            skips: work.counted(left_alone),
             up_to,
         };
         let mut failed = None;
         let over = match large::process(work, &stream, range, &covered).await {
             Ok(large::Large::Done(done)) => Some(done),
             Ok(large::Large::Gone(skipped)) => {
-                covered.skipped_by.add(&skipped);
+                covered.skips.add(at.as_ref(), &skipped);
                 None
             }
             Err(large::Trouble::Process(error)) => {
@@ -365,7 +400,6 @@ impl Work {
             }
             Err(large::Trouble::Store(error)) => return Err(error),
         };
-        let at = due.version_of(&stream);
         let outcome = || Outcome {
             failed: failed
                 .iter()
@@ -374,12 +408,8 @@ impl Work {
                     at: at.clone(),
                 })
                 .collect(),
-            counts: RunCounts {
-                skipped_by: covered.skipped_by,
-                ..RunCounts::default()
-            },
             up_to: covered.up_to.clone(),
-            ..Outcome::default()
+            ..covered.skips.outcome()
         };
         let done = match over {
             Some(done) => done,
@@ -415,7 +445,7 @@ enum Worked {
     Converted(Box<convert::Converted>),
     Finished(StreamId, WorkflowId),
     /// No route of the run is for it, and none need be.
-    Elsewhere(SkippedBy),
+    Elsewhere(SkippedBy, WorkflowId),
     Failed(MigrationError, WorkflowId),
 }
 
@@ -436,12 +466,12 @@ fn fold_and_convert_all(
                 held: 1,
                 ..SkippedBy::default()
             };
-            worked.push(Worked::Elsewhere(held));
+            worked.push(Worked::Elsewhere(held, version));
             continue;
         }
         let Some(planned) = work.routes.get(&version) else {
             worked.push(match work.without_route(&stream, &version) {
-                Ok(skipped) => Worked::Elsewhere(skipped),
+                Ok(skipped) => Worked::Elsewhere(skipped, version),
                 Err(error) => Worked::Failed(error, version),
             });
             continue;

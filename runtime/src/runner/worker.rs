@@ -9,7 +9,6 @@ use tokio::sync::mpsc;
 
 use crate::error::{Error, ErrorKind};
 use crate::id::{StreamId, WorkflowId};
-use crate::run::RunCounts;
 use crate::run::ledger::Range;
 use crate::runner::code::never_returned;
 use crate::runner::commit::{Done, Outcome};
@@ -254,15 +253,12 @@ impl Worker {
 
     /// Commits that a range has come to its end.
     async fn end_range(&self, due: &scan::Due, range: &mut Range) -> Result<Done, Error> {
-        let (skipped_by, up_to) = due.up_to(0);
+        let (left_alone, up_to) = due.up_to(0);
+        let skips = self.work.counted(left_alone);
         let outcome = || Outcome {
-            counts: RunCounts {
-                skipped_by: self.work.counted(skipped_by),
-                ..RunCounts::default()
-            },
             up_to: up_to.clone(),
             at_end: true,
-            ..Outcome::default()
+            ..skips.outcome()
         };
         commit::without_reading(&self.work, outcome, range).await
     }

@@ -1,14 +1,85 @@
 //! The command `run`.
 
 use crate::cli::context::Context;
+use crate::cli::drive::{Pace, Signed, Wanted, drive};
 use crate::cli::exit::{Exit, Failure};
+use crate::cli::selection::Planned;
+use crate::fingerprint::Fingerprint;
+use crate::registry::MigrationRegistry;
+use crate::runner::MigrationRunner;
 
 /// Migrates the processes that stand behind.
+///
+/// It wants to be told that this is meant: by the fingerprint that `plan` shows
+/// for the same options, or by --yes. Ctrl-C lets it finish what is in hand and
+/// prints how to go on; a second one stops it at once, which loses nothing
+/// either. A dry run writes nothing and shuts nobody out.
 #[derive(Debug, clap::Args)]
-pub(crate) struct Run {}
+#[command(
+    after_help = "Examples:\n  run --store ./loans --yes\n  run --store ./loans --dry-run\n  run --store ./loans --yes --percent 5 --why 'canary of release 7'\n  run --store ./loans --yes --throttle 500 --json"
+)]
+pub(crate) struct Run {
+    /// The fingerprint of the plan, as `plan` shows it; refuses any other.
+    #[arg(long, value_name = "FINGERPRINT", conflicts_with_all = ["yes", "dry_run"])]
+    plan: Option<Fingerprint>,
+    /// Runs without a look at the plan.
+    #[arg(long)]
+    yes: bool,
+    /// Does everything but write: tries every process, and runs its code twice.
+    #[arg(long)]
+    dry_run: bool,
+    #[command(flatten)]
+    signed: Signed,
+    /// Takes the store over from a program that has it open and writes to it;
+    /// that one writes nothing from then on.
+    #[arg(long)]
+    take_over: bool,
+    #[command(flatten)]
+    planned: Planned,
+    #[command(flatten)]
+    pace: Pace,
+}
 
 impl Run {
-    pub(crate) async fn run(self, _: &Context) -> Result<Exit, Failure> {
-        Err(Failure::environment("not there"))
+    pub(crate) async fn run(self, context: &Context) -> Result<Exit, Failure> {
+        let migrations = context.migrations()?;
+        self.planned.check(&migrations)?;
+        if self.dry_run {
+            let set = |runner| self.planned.apply(runner);
+            let reader = context.reader();
+            return drive(context, reader, set, Wanted::DryRun, &self.pace).await;
+        }
+        // Before the store is opened, which shuts others out.
+        self.is_meant(context, migrations)?;
+        let set = |runner| {
+            self.planned
+                .apply(runner)
+                .who(self.signed.who())
+                .why(self.signed.why())
+                .take_over(self.take_over)
+        };
+        let store = context.writer(self.take_over);
+        drive(context, store, set, Wanted::Run, &self.pace).await
+    }
+
+    /// Refuses what nobody has said yes to.
+    fn is_meant(&self, context: &Context, migrations: MigrationRegistry) -> Result<(), Failure> {
+        if self.yes {
+            return Ok(());
+        }
+        let runner = self.planned.apply(MigrationRunner::new(migrations, (), ()));
+        let plan = runner
+            .plan()
+            .map_err(|error| Failure::refused(error.to_string()))?;
+        let now = plan.fingerprint;
+        let message = match self.plan {
+            Some(wanted) if wanted == now => return Ok(()),
+            Some(wanted) => format!(
+                "the plan {wanted} is not what would be done now, which is {now}: the options, the migrations or their code are others; look at the plan again"
+            ),
+            None => "a run changes the store, so say that it is meant: look at the plan and give its fingerprint with --plan, or give --yes".to_owned(),
+        };
+        let look = format!("plan{}", self.planned.arguments());
+        Err(Failure::refused(message).next(context.again(&look)))
     }
 }
