@@ -10,6 +10,7 @@ mod mask;
 mod program;
 mod running;
 mod sample;
+mod schema;
 mod terminal;
 mod where_it_stands;
 

@@ -37,6 +37,8 @@ mod exit;
 mod figures;
 mod output;
 mod progress;
+#[cfg(test)]
+mod reference;
 mod run_line;
 mod selection;
 mod signals;
@@ -158,11 +160,26 @@ impl Cli {
     }
 }
 
-/// The command line, under the name of the binary.
+/// The command line, under the name of the binary, which the examples begin with.
 pub(crate) fn command() -> clap::Command {
-    let mut command = Args::command();
-    if let Some(name) = context::program() {
-        command = command.display_name(name.clone()).bin_name(name);
-    }
+    let name = context::program().unwrap_or_else(|| "state-migration".to_owned());
+    named(Args::command(), name)
+}
+
+fn named(command: clap::Command, name: String) -> clap::Command {
     command
+        .mut_subcommands(|command| {
+            let Some(after) = command.get_after_help() else {
+                return command;
+            };
+            let lines = after.to_string();
+            let lines = lines.lines().map(|line| match line.strip_prefix("  ") {
+                Some(example) => format!("  {name} {example}"),
+                None => line.to_owned(),
+            });
+            let after = lines.collect::<Vec<_>>().join("\n");
+            command.after_help(after)
+        })
+        .display_name(name.clone())
+        .bin_name(name)
 }

@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use crate::cli::context::Context;
 use crate::cli::exit::{Exit, Failure};
-use crate::cli::output::{Answer, BAD, BOLD, DIM, table};
+use crate::cli::output::{Answer, BAD, BOLD, DIM, plain, table};
 use crate::id::WorkflowId;
 use crate::registry::{End, Migration, MigrationRegistry, Problem};
 
@@ -110,8 +110,10 @@ impl LinkedMigration {
     }
 
     fn place(&self) -> String {
-        match (self.file, self.line) {
-            (Some(file), Some(line)) => format!("{file}:{line}"),
+        match (self.file, self.line, self.package) {
+            (Some(file), Some(line), Some(package)) => {
+                format!("\n  {file}:{line} in package {package}")
+            }
             _ => String::new(),
         }
     }
@@ -137,7 +139,7 @@ impl LinkedVersion {
         match (self.decision, self.reason) {
             (Decided::Migrates, _) => "migrates".to_owned(),
             (Decided::Newest, _) => "newest".to_owned(),
-            (Decided::Stays, reason) => format!("stays: {}", reason.unwrap_or_default()),
+            (Decided::Stays, reason) => format!("stays: {}", plain(reason.unwrap_or_default())),
             (Decided::Undecided, _) => format!("{BAD}undecided{BAD:#}"),
         }
     }
@@ -174,40 +176,29 @@ impl Answer for Linked {
     const KIND: &'static str = "list";
 
     fn text(&self, out: &mut String) -> fmt::Result {
-        if !self.migrations.is_empty() {
-            let header = [
-                "FROM",
-                "TO",
-                "WHAT",
-                "FUNCTION",
-                "AT",
-                "PACKAGE",
-                "FINGERPRINT",
-            ];
-            let rows = self.migrations.iter().map(|migration| {
-                vec![
-                    migration.from.clone(),
-                    migration.to.clone(),
-                    migration.what.to_string(),
-                    migration.function.to_owned(),
-                    migration.place(),
-                    migration.package.unwrap_or_default().to_owned(),
-                    migration.fingerprint.clone(),
-                ]
-            });
-            out.push_str(&table(&header, rows));
-            for migration in &self.migrations {
-                if let Some(note) = migration.note {
-                    let (from, to) = (&migration.from, &migration.to);
-                    writeln!(out, "{DIM}note on {from} -> {to}: {note}{DIM:#}")?;
-                }
+        for migration in &self.migrations {
+            let LinkedMigration {
+                from,
+                to,
+                what,
+                function,
+                fingerprint,
+                ..
+            } = migration;
+            writeln!(
+                out,
+                "{BOLD}{from} -> {to}{BOLD:#}  {what}  {DIM}{fingerprint}{DIM:#}"
+            )?;
+            writeln!(out, "  {}{}", plain(function), migration.place())?;
+            if let Some(note) = migration.note {
+                writeln!(out, "  {}", plain(note))?;
             }
             writeln!(out)?;
         }
         let rows = self
             .versions
             .iter()
-            .map(|version| vec![version.version.clone(), version.decision()]);
+            .map(|version| vec![plain(&version.version), version.decision()]);
         out.push_str(&table(&["VERSION", "DECISION"], rows));
         if !self.problems.is_empty() {
             writeln!(out)?;

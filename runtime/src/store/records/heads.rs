@@ -69,8 +69,10 @@ mod tests {
                 event.finishing(last && id == "b")
             };
             let events = vec![event(false), event(true)];
-            let appended = store.append(&stream(id), ExpectedSequence::NoStream, events);
-            appended.await.unwrap();
+            store
+                .append(&stream(id), ExpectedSequence::NoStream, events)
+                .await
+                .unwrap();
         }
         let mut txn = store.kv().begin().unwrap();
         txn.put(PerStream::Head.key(&stream("b/1")), vec![1, 2])

@@ -162,7 +162,7 @@ impl Estimate {
                 format!("about {time}, at the rate of run {run}, throttle and pauses included")
             }
             (Some(time), Basis::Sample, _) => format!(
-                "at least {time}: that is reading and converting, as measured on a sample, without the writing"
+                "at least {time}: so long takes the reading and converting, from a dry run over some"
             ),
             _ => "unknown, since nothing was measured".to_owned(),
         }
@@ -200,6 +200,9 @@ impl Sample {
     }
 }
 
+/// Fewer processes than these say nothing of how fast a run goes.
+const TELLING: u64 = 100;
+
 /// The last run that says how fast one goes here: in one go, to its end.
 async fn earlier(runs: &Runs) -> Result<Option<(u64, u64, Duration)>, Failure> {
     for run in runs.list().await?.into_iter().rev() {
@@ -209,7 +212,7 @@ async fn earlier(runs: &Runs) -> Result<Option<(u64, u64, Duration)>, Failure> {
         }
         let counts = runs.counts(run.id).await?;
         let processes = counts.migrated + counts.failed;
-        if processes > 0 {
+        if processes >= TELLING {
             let took = figures::between(run.started, ended);
             return Ok(Some((run.number, processes, took)));
         }

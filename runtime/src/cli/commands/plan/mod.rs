@@ -202,7 +202,8 @@ impl Answer for Shown {
         let mut line = |name: &str, value: &str| writeln!(out, "{DIM}{name:11}{DIM:#} {value}");
         line("plan", &format!("{BOLD}{}{BOLD:#}", self.fingerprint))?;
         line("processes", &self.selection)?;
-        let mut options = vec![format!("deadline {} ms", count(self.deadline_ms))];
+        let deadline = std::time::Duration::from_millis(self.deadline_ms);
+        let mut options = vec![format!("deadline {}", figures::took(deadline))];
         options.extend(self.full_count.then(|| "full count".to_owned()));
         options.extend(self.twice.then(|| "user code twice".to_owned()));
         line("options", &options.join(", "))?;
@@ -235,13 +236,15 @@ impl Answer for Shown {
                 way.from, way.to
             )?;
             for hop in &way.hops {
-                let by = plain(hop.by.as_deref().unwrap_or("?"));
-                let edited = if hop.edited { ", edited since" } else { "" };
+                let edited = if hop.edited { "  edited since" } else { "" };
                 writeln!(
                     out,
-                    "  {} -> {} by {by} {DIM}{}{DIM:#}{WARN}{edited}{WARN:#}",
+                    "  {} -> {}  {DIM}{}{DIM:#}{WARN}{edited}{WARN:#}",
                     hop.from, hop.to, hop.fingerprint
                 )?;
+                if let Some(by) = &hop.by {
+                    writeln!(out, "    {}", plain(by))?;
+                }
                 if let Some(note) = &hop.note {
                     writeln!(out, "    {}", plain(note))?;
                 }

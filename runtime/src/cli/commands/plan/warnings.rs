@@ -44,10 +44,10 @@ pub(super) async fn all(
                 ),
             });
         }
-        if standing.held > 0 {
+        if standing.held > 0 && decision.standing == Stands::Behind {
             let processes = of(standing.held, "process", "processes");
             warnings.push(format!(
-                "{processes} at {version} are held and left alone; `unskip` puts them back"
+                "{processes} at {version}, held by an operator, would be left alone; `unskip` puts back what is held"
             ));
         }
     }

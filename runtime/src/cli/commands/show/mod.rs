@@ -220,24 +220,10 @@ impl Answer for Shown {
 
 impl Shown {
     fn failures_text(&self, out: &mut String) -> fmt::Result {
-        if !self.failures.is_empty() {
-            let rows = self.failures.iter().map(|group| {
-                let message = group
-                    .examples
-                    .first()
-                    .map(|example| plain(&example.message));
-                vec![
-                    group.class.to_string(),
-                    count(group.count),
-                    message.unwrap_or_default(),
-                ]
-            });
-            let table = table(&["CLASS", "FAILURES", "FOR EXAMPLE"], rows);
-            write!(out, "\n{table}")?;
-        }
         if self.listed.is_none() {
             for group in &self.failures {
-                writeln!(out, "\n{BAD}{}{BAD:#}", group.class)?;
+                let failures = figures::of(group.count, "failure", "failures");
+                writeln!(out, "\n{BAD}{}{BAD:#}: {failures}", group.class)?;
                 for example in &group.examples {
                     writeln!(out, "  {}", example.text())?;
                 }
@@ -246,6 +232,12 @@ impl Shown {
                     writeln!(out, "  … and {} more", count(rest))?;
                 }
             }
+        } else if !self.failures.is_empty() {
+            let rows = self
+                .failures
+                .iter()
+                .map(|group| vec![group.class.to_string(), count(group.count)]);
+            write!(out, "\n{}", table(&["CLASS", "FAILURES"], rows))?;
         }
         if let Some(listed) = &self.listed {
             writeln!(out)?;
