@@ -33,7 +33,7 @@ fn looks(sample: &Sample, golden: &str, args: &[&str], code: i32) {
 }
 
 /// An application of which the conversion says that its amount is no number.
-async fn unreadable_amount(store: &SlateDbStore, process: &str) {
+pub(crate) async fn unreadable_amount(store: &SlateDbStore, process: &str) {
     let tenant = TenantId::new(TENANT).unwrap();
     let identity = ProcessIdentity::of::<Loan2011>(tenant, ProcessId::new(process).unwrap());
     let opened = Process::<Loan2011>::open(identity, store.clone(), store.clone()).await;
