@@ -87,7 +87,7 @@ mod version;
 mod workflow;
 
 pub use baseline::{Baseline, Hop};
-pub use error::{Error, ErrorKind};
+pub use error::{Error, ErrorKind, InUse};
 pub use event::{Event, MIGRATED, NewEvent, is_reserved};
 pub use fingerprint::Fingerprint;
 pub use id::{
