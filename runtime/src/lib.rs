@@ -131,11 +131,14 @@ pub use state_migration_macros::state_migration;
 #[doc(hidden)]
 pub mod __private {
     pub use crate::check::{
-        Annotated, AsIs, Decode, DecodeNothing, DecodeState, Inferred, IntoTargetState,
-        IsSourceState, Link, MigratesBackTo, MigratesTo, NotShared, Pair, ReadableState, Reason,
-        Returned, Settle, SharedState, States, WritableState, hop, link, link_identity,
+        Annotated, AsIs, Decode, DecodeNothing, DecodeState, Encode, EncodeNothing, Inferred,
+        IntoTargetState, IsSourceState, Link, MigratesBackTo, MigratesTo, NotShared, Pair,
+        ReadableState, Reason, Returned, Settle, SharedState, States, WritableState, hop, link,
+        link_identity,
     };
-    pub use crate::registry::{Decoder, Details, Migration, Registration, VersionRegistration};
+    pub use crate::registry::{
+        Decoder, Details, Encoder, Migration, Registration, VersionRegistration,
+    };
     pub use inventory;
     pub use state_migration_macros::{
         followed_by, identity_migration, migration_chain, no_migration, register_workflow,
