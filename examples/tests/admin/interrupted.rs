@@ -11,7 +11,14 @@ use crate::sample::Sample;
 use crate::where_it_stands::{holder, stands};
 
 /// The arguments of a run that takes some seconds and says how far it is.
-const SLOW: [&str; 6] = ["run", "--yes", "--throttle", "60", "--progress-every", "50ms"];
+const SLOW: [&str; 6] = [
+    "run",
+    "--yes",
+    "--throttle",
+    "60",
+    "--progress-every",
+    "50ms",
+];
 
 /// Starts a slow run, and waits until it is in its middle.
 fn in_the_middle(sample: &Sample) -> Child {
@@ -22,7 +29,9 @@ fn in_the_middle(sample: &Sample) -> Child {
     loop {
         let mut line = String::new();
         assert!(lines.read_line(&mut line).unwrap() > 0, "it ended too soon");
-        let done = line.strip_prefix("loan: ").and_then(|line| line.split_once(" of "));
+        let done = line
+            .strip_prefix("loan: ")
+            .and_then(|line| line.split_once(" of "));
         if done.is_some_and(|(done, _)| done.parse::<u64>().unwrap() >= 30) {
             break;
         }
@@ -36,7 +45,10 @@ fn in_the_middle(sample: &Sample) -> Child {
 /// moves twice.
 #[track_caller]
 fn goes_on(sample: &Sample, said: &Ran) {
-    assert_golden("run/interrupted.txt", &without_counts(&mask::text(&said.stdout)));
+    assert_golden(
+        "run/interrupted.txt",
+        &without_counts(&mask::text(&said.stdout)),
+    );
     let halfway = stands(sample);
     let moved = halfway.at("loan@2013");
     assert!((30..240).contains(&moved), "{halfway:?}");
@@ -44,10 +56,16 @@ fn goes_on(sample: &Sample, said: &Ran) {
     assert_eq!(holder(sample), None);
     let runs = run_json(sample, &["runs"]).json();
     let run = &runs["runs"][0];
-    assert_eq!((&run["state"], &run["migrated"]), (&"cancelled".into(), &moved.into()));
+    assert_eq!(
+        (&run["state"], &run["migrated"]),
+        (&"cancelled".into(), &moved.into())
+    );
 
     let said = run_json(sample, &["resume", "last"]).exits(0).json();
-    assert_eq!((&said["migrated"], &said["state"]), (&240.into(), &"done".into()));
+    assert_eq!(
+        (&said["migrated"], &said["state"]),
+        (&240.into(), &"done".into())
+    );
     assert_eq!(said["number"], 1);
     let all = stands(sample);
     assert_eq!(all.at("loan@2013"), 240);
@@ -87,7 +105,10 @@ fn a_run_that_is_terminated_or_loses_its_terminal_can_be_resumed() {
 fn a_run_that_ignores_its_terminal_goes_on_without_it() {
     let sample = Sample::new();
     let mut nohup = std::process::Command::new("nohup");
-    nohup.arg(crate::PROGRAM).args(SLOW).args(["--store", "./loans"]);
+    nohup
+        .arg(crate::PROGRAM)
+        .args(SLOW)
+        .args(["--store", "./loans"]);
     nohup.current_dir(sample.folder()).stdin(Stdio::null());
     let child = nohup.stdout(Stdio::piped()).stderr(Stdio::piped());
     let child = child.spawn().unwrap();
@@ -111,8 +132,13 @@ fn a_run_that_is_killed_is_resumed_by_taking_the_store_over_from_it() {
     let said = run_json(&sample, &["resume", "last"]).exits(4).json();
     let next = said["next"].as_str().unwrap_or_default();
     assert!(next.is_empty() || next.contains("--take-over"), "{said}");
-    assert!(sample.files() == before, "a refused command changed the store");
-    let said = run_json(&sample, &["resume", "last", "--take-over"]).exits(0).json();
+    assert!(
+        sample.files() == before,
+        "a refused command changed the store"
+    );
+    let said = run_json(&sample, &["resume", "last", "--take-over"])
+        .exits(0)
+        .json();
     assert_eq!(said["migrated"], 240);
     assert_eq!(stands(&sample).migrations, [(1, 240)].into());
 }

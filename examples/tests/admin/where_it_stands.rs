@@ -29,7 +29,9 @@ pub(crate) fn stands(sample: &Sample) -> Stands {
     in_runtime(async move {
         let store = SlateDbReader::open_local(folder).await.unwrap();
         let mut stands = Stands::default();
-        let streams = store.list_streams(Some(APPLICATION_STREAMS), None, 1_000).await;
+        let streams = store
+            .list_streams(Some(APPLICATION_STREAMS), None, 1_000)
+            .await;
         for stream in streams.unwrap() {
             let head = store.head(&stream).await.unwrap().unwrap();
             let version = head.workflow_id.to_string();
@@ -56,5 +58,7 @@ pub(crate) fn holder(sample: &Sample) -> Option<RunId> {
 
 fn in_runtime<T: Send + 'static>(it: impl Future<Output = T> + Send + 'static) -> T {
     let runtime = || tokio::runtime::Runtime::new().unwrap();
-    thread::spawn(move || runtime().block_on(it)).join().unwrap()
+    thread::spawn(move || runtime().block_on(it))
+        .join()
+        .unwrap()
 }

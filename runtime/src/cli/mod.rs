@@ -41,6 +41,7 @@ mod progress;
 mod reference;
 mod run_line;
 mod selection;
+mod settings;
 mod signals;
 mod store;
 mod which_run;

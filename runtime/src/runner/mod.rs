@@ -23,6 +23,8 @@ mod lazy;
 mod one_transaction;
 mod pace;
 mod plan;
+#[cfg(feature = "cli")]
+pub(crate) mod preview;
 mod registry_update;
 mod report;
 mod scan;

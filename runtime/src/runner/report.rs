@@ -150,7 +150,7 @@ impl FailureClass {
             Kind::Conflict => Self::Busy,
             Kind::Corrupt => Self::Corrupt,
             Kind::NewerFormat => Self::NewerFormat,
-            Kind::Claimed { .. } | Kind::Fenced | Kind::Invalid => Self::Run,
+            Kind::Claimed { .. } | Kind::InUse(_) | Kind::Fenced | Kind::Invalid => Self::Run,
             Kind::Unavailable
             | Kind::OutcomeUnknown
             | Kind::Workflow
