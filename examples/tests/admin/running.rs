@@ -7,7 +7,7 @@ use crate::golden::assert_golden;
 use crate::mask;
 use crate::program::{Ran, command, finish, run, run_json};
 use crate::sample::Sample;
-use crate::where_it_stands::stands;
+use crate::where_it_stands::{first_stream, stands};
 
 /// Control codes of a terminal.
 #[track_caller]
@@ -145,7 +145,7 @@ fn progress_is_a_json_line_each_and_the_answer_is_the_last() {
         (&"run".into(), &240.into())
     );
     assert!(lines.len() >= 5, "{lines:?}");
-    let mut migrated = 0;
+    let (mut migrated, mut in_between) = (0, 0);
     for line in lines {
         assert_eq!(
             (&line["schema"], &line["kind"]),
@@ -153,20 +153,18 @@ fn progress_is_a_json_line_each_and_the_answer_is_the_last() {
         );
         let now = line["migrated"].as_u64().unwrap();
         assert!(now >= migrated, "{lines:?}");
+        in_between += usize::from((1..240).contains(&now));
         migrated = now;
     }
+    assert!(in_between >= 3, "{lines:?}");
     let last = lines.last().unwrap();
     assert_eq!(last["run"], answer["run"]);
-    assert_eq!(
-        (&last["expected"], &last["state"]),
-        (&240.into(), &"running".into())
-    );
+    assert_eq!(last["expected"], 240);
     let loan = &last["workflows"][0];
     assert_eq!(
         (&loan["workflow"], &loan["expected"]),
         (&"loan".into(), &240.into())
     );
-    assert!(migrated > 0 && migrated < 240, "{migrated}");
 }
 
 #[test]
@@ -223,8 +221,6 @@ fn a_run_ends_as_it_should_when_nobody_listens_any_more() {
 #[test]
 fn a_process_that_is_skipped_stays_until_it_is_put_back() {
     let sample = Sample::new();
-    let plan = run_json(&sample, &["plan"]).json();
-    assert_eq!(plan["due"], 240);
     let stream = first_stream(&sample);
     let said = run(
         &sample,
@@ -270,12 +266,6 @@ fn a_process_that_is_skipped_stays_until_it_is_put_back() {
         sample.files() == before,
         "a stream that is not there was decided about"
     );
-}
-
-fn first_stream(sample: &Sample) -> String {
-    let dry = run_json(sample, &["run", "--dry-run", "--first", "1"]).exits(0);
-    assert_eq!(dry.json()["migrated"], 1);
-    "process/bank/500001".to_owned()
 }
 
 #[test]

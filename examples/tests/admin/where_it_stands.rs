@@ -45,6 +45,17 @@ pub(crate) fn stands(sample: &Sample) -> Stands {
     })
 }
 
+/// The first of the applications.
+pub(crate) fn first_stream(sample: &Sample) -> String {
+    let folder = sample.store();
+    in_runtime(async move {
+        let store = SlateDbReader::open_local(folder).await.unwrap();
+        let streams = store.list_streams(Some(APPLICATION_STREAMS), None, 1).await;
+        store.close().await.unwrap();
+        streams.unwrap()[0].to_string()
+    })
+}
+
 /// The run that holds the store.
 pub(crate) fn holder(sample: &Sample) -> Option<RunId> {
     let folder = sample.store();

@@ -44,13 +44,15 @@ impl Run {
     pub(crate) async fn run(self, context: &Context) -> Result<Exit, Failure> {
         let migrations = context.migrations()?;
         self.planned.check(&migrations)?;
+        let plan = self.fingerprint(migrations)?;
         if self.dry_run {
+            let command = format!("run{} --plan {plan}", self.planned.arguments());
             let set = |runner| self.planned.apply(runner);
-            let reader = context.reader();
-            return drive(context, reader, set, Wanted::DryRun, &self.pace).await;
+            let (reader, wanted) = (context.reader(), Wanted::DryRun(command));
+            return drive(context, reader, set, wanted, &self.pace).await;
         }
         // Before the store is opened, which shuts others out.
-        self.is_meant(context, migrations)?;
+        self.is_meant(context, plan)?;
         let set = |runner| {
             self.planned
                 .apply(runner)
@@ -62,17 +64,18 @@ impl Run {
         drive(context, store, set, Wanted::Run, &self.pace).await
     }
 
+    /// That of what would be done now.
+    fn fingerprint(&self, migrations: MigrationRegistry) -> Result<Fingerprint, Failure> {
+        let runner = MigrationRunner::new(migrations, (), ());
+        let plan = self.planned.apply(runner).plan();
+        let plan = plan.map_err(|error| Failure::refused(error.to_string()))?;
+        Ok(plan.fingerprint)
+    }
+
     /// Refuses what nobody has said yes to.
-    fn is_meant(&self, context: &Context, migrations: MigrationRegistry) -> Result<(), Failure> {
-        if self.yes {
-            return Ok(());
-        }
-        let runner = self.planned.apply(MigrationRunner::new(migrations, (), ()));
-        let plan = runner
-            .plan()
-            .map_err(|error| Failure::refused(error.to_string()))?;
-        let now = plan.fingerprint;
+    fn is_meant(&self, context: &Context, now: Fingerprint) -> Result<(), Failure> {
         let message = match self.plan {
+            _ if self.yes => return Ok(()),
             Some(wanted) if wanted == now => return Ok(()),
             Some(wanted) => format!(
                 "the plan {wanted} is not what would be done now, which is {now}: the options, the migrations or their code are others; look at the plan again"

@@ -147,11 +147,11 @@ impl Ended {
         let name = known
             .number
             .map_or_else(|| run.to_string(), |n| n.to_string());
-        let next = match exit {
-            Exit::Interrupted | Exit::Environment if wanted.is_dry() => Vec::new(),
-            Exit::Interrupted | Exit::Environment => vec![format!("resume {name}")],
-            _ if wanted.is_dry() => Vec::new(),
-            Exit::DoneWithErrors => vec![format!("show {name}"), format!("retry {name}")],
+        let next = match (exit, wanted) {
+            (Exit::Done, Wanted::DryRun(command)) => vec![command.clone()],
+            (_, Wanted::DryRun(_)) => Vec::new(),
+            (Exit::Interrupted | Exit::Environment, _) => vec![format!("resume {name}")],
+            (Exit::DoneWithErrors, _) => vec![format!("show {name}"), format!("retry {name}")],
             _ => vec!["status".to_owned()],
         };
         #[allow(clippy::cast_precision_loss)]

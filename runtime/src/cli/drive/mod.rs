@@ -70,7 +70,8 @@ pub(crate) fn user() -> String {
 #[derive(Debug, Clone)]
 pub(crate) enum Wanted {
     Run,
-    DryRun,
+    /// With the command that would do it.
+    DryRun(String),
     /// Go on with a run that has looked at so many processes so far.
     Resume(RunId, u64),
     Retry(RunId, Vec<FailureClass>),
@@ -79,14 +80,14 @@ pub(crate) enum Wanted {
 impl Wanted {
     fn command(&self) -> &'static str {
         match self {
-            Self::Run | Self::DryRun => "run",
+            Self::Run | Self::DryRun(_) => "run",
             Self::Resume(..) => "resume",
             Self::Retry(..) => "retry",
         }
     }
 
     fn is_dry(&self) -> bool {
-        matches!(self, Self::DryRun)
+        matches!(self, Self::DryRun(_))
     }
 }
 
@@ -175,7 +176,7 @@ async fn until_interrupted<S: Opened>(
     let mut running = Box::pin(async {
         match wanted {
             Wanted::Run => runner.run().await,
-            Wanted::DryRun => runner.dry_run().await,
+            Wanted::DryRun(_) => runner.dry_run().await,
             Wanted::Resume(run, _) => runner.resume(*run).await,
             Wanted::Retry(of, classes) => runner.retry(*of, classes).await,
         }
