@@ -12,7 +12,7 @@ use crate::sample::Sample;
 
 /// A store with a run that failed on some, a run in which all failed, and a last
 /// one that was interrupted.
-fn with_runs() -> Sample {
+pub(crate) fn with_runs() -> Sample {
     let sample = Sample::new();
     sample.change(async |store| {
         for process in ["x1", "x2"] {
@@ -36,7 +36,7 @@ fn with_runs() -> Sample {
 }
 
 /// The names of the commands, as the help lists them.
-fn commands() -> Vec<String> {
+pub(crate) fn commands() -> Vec<String> {
     let help = finish(bare(&["--help"])).exits(0).stdout;
     let listed = help.split_once("Commands:\n").unwrap().1;
     let listed = listed.lines().take_while(|line| line.starts_with("  "));

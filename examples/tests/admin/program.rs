@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 
 use crate::sample::Sample;
+use crate::schema::assert_valid;
 
 /// How long a command may take before the test gives it up.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -21,10 +22,13 @@ pub(crate) struct Ran {
 }
 
 impl Ran {
-    /// Every JSON document that was printed, a line each.
+    /// Every JSON document that was printed, a line each, as the schema has it.
     pub(crate) fn documents(&self) -> Vec<Value> {
         let read = |line: &str| {
-            serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {self:?}"))
+            let document = serde_json::from_str(line);
+            let document = document.unwrap_or_else(|error| panic!("{error}: {self:?}"));
+            assert_valid(&document);
+            document
         };
         self.stdout.lines().map(read).collect()
     }
