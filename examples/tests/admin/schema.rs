@@ -169,7 +169,7 @@ fn every_command_answers_with_a_document_of_the_schema() {
         "--progress-every",
         "1ms",
     ];
-    let sample = with_runs();
+    let sample = with_runs(true);
     let mut tried: BTreeSet<String> = BTreeSet::from(["run".to_owned()]);
     let mut kinds = BTreeSet::new();
     let mut see = |args: &[&str]| {
