@@ -64,6 +64,8 @@ mod check;
 pub mod cli;
 #[cfg(feature = "tokio")]
 pub mod conformance;
+#[cfg(all(unix, feature = "control-socket"))]
+pub mod control_socket;
 mod declare;
 mod error;
 mod event;
