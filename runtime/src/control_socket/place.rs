@@ -4,9 +4,7 @@
 use std::fs::{self, DirBuilder, File, OpenOptions, Permissions, TryLockError};
 use std::io;
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::{
-    DirBuilderExt, FileTypeExt, MetadataExt, OpenOptionsExt, PermissionsExt,
-};
+use std::os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 
@@ -275,7 +273,10 @@ mod tests {
         let path = folder.path().join("notes");
         fs::write(&path, "mine").unwrap();
         let error = Place::bind(&path).unwrap_err().to_string();
-        assert!(error.contains("is no socket, and is left as it is"), "{error}");
+        assert!(
+            error.contains("is no socket, and is left as it is"),
+            "{error}"
+        );
         assert_eq!(fs::read(&path).unwrap(), b"mine");
         assert_eq!(names(folder.path()), ["notes"]);
         let error = Place::bind(&folder.path().join("no/where")).unwrap_err();

@@ -137,7 +137,9 @@ pub(crate) struct Run {
 pub(crate) enum Answer {
     Status(Status),
     /// How far the run is; more follows.
-    Progress(Progress),
+    Progress {
+        progress: Progress,
+    },
     /// The run is over, and this is what it did; `None` when it was not begun
     /// through the socket.
     Ended {
@@ -262,7 +264,9 @@ pub(crate) fn request(line: &[u8]) -> Result<Request, Problem> {
 /// Cuts the texts of a report to what an answer may hold; counts stay.
 pub(crate) fn shown(mut report: MigrationReport) -> MigrationReport {
     let mut room = Room::default();
-    report.errors.retain_mut(|error| room.takes(&mut error.message));
+    report
+        .errors
+        .retain_mut(|error| room.takes(&mut error.message));
     let warnings = &mut report.warnings;
     warnings.retain_mut(|warning| room.takes(&mut warning.message));
     report
@@ -307,10 +311,7 @@ mod tests {
     /// The lines of `docs/control-socket.md` are what clients write.
     #[test]
     fn requests_read_like_this() {
-        assert_eq!(
-            read(r#"{"version":1,"request":"status"}"#),
-            Request::Status
-        );
+        assert_eq!(read(r#"{"version":1,"request":"status"}"#), Request::Status);
         assert_eq!(
             read(r#"{"version":1,"request":"throttle","per_second":50}"#),
             Request::Throttle {

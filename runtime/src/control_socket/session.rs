@@ -55,11 +55,7 @@ impl From<NoLine> for Gone {
 }
 
 impl Session {
-    pub(super) fn new(
-        service: Arc<Service>,
-        watchers: Arc<Semaphore>,
-        client: UnixStream,
-    ) -> Self {
+    pub(super) fn new(service: Arc<Service>, watchers: Arc<Semaphore>, client: UnixStream) -> Self {
         let user = client.peer_cred().map(|peer| peer.uid()).ok();
         let (from, to) = client.into_split();
         Self {
@@ -177,7 +173,7 @@ impl Session {
                 Ok(None) => break,
                 Err(_) => self.service.control().progress(),
             };
-            self.say(Answer::Progress(progress)).await?;
+            self.say(Answer::Progress { progress }).await?;
             self.unless_gone(sleep(PROGRESS_EVERY)).await?;
         }
         let report = ended.and_then(|ended| ended.borrow().clone());
@@ -312,7 +308,9 @@ impl Session {
     async fn record(&self, run: RunId) -> Result<RunRecord, Problem> {
         let record = self.service.runs()?.get(run).await.map_err(unreadable)?;
         record.ok_or_else(|| {
-            let message = format!("the store of the service has not seen run {run}; look up the id among its runs");
+            let message = format!(
+                "the store of the service has not seen run {run}; look up the id among its runs"
+            );
             Problem::new(ProblemKind::UnknownRun, message).about(Some(run))
         })
     }

@@ -426,14 +426,16 @@ impl<M, ES: EventStore, SS: SnapshotStore> MigrationRunner<M, ES, SS> {
     where
         R: ProcessRegistry,
     {
-        self.start(&self.asked, Some(registry), Wanted::Resume(run)).await
+        self.start(&self.asked, Some(registry), Wanted::Resume(run))
+            .await
     }
 
     /// Starts a new run over the processes that failed in an earlier one, with
     /// the code that this program has now; over those of some classes only, if
     /// any are named. The [selection](Self::select) holds as well.
     pub async fn retry(&self, run: RunId, classes: &[FailureClass]) -> MigrationReport {
-        self.start(&self.asked, None, Wanted::Retry(run, classes.to_vec())).await
+        self.start(&self.asked, None, Wanted::Retry(run, classes.to_vec()))
+            .await
     }
 
     /// Retries like [`retry`](Self::retry), and rewrites the entries of the
@@ -562,12 +564,7 @@ impl<M, ES: EventStore, SS: SnapshotStore> MigrationRunner<M, ES, SS> {
     }
 
     /// Who looks first is told what was edited since it was last applied.
-    async fn warn_of_changed_steps(
-        &self,
-        asked: &Asked,
-        run: &Run,
-        report: &mut MigrationReport,
-    ) {
+    async fn warn_of_changed_steps(&self, asked: &Asked, run: &Run, report: &mut MigrationReport) {
         let Some(runs) = self.runs() else { return };
         let stream = StreamId::literal("(migrations)");
         match runs.changed_steps(&asked.plan(&run.migrations)).await {
