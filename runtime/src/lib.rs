@@ -84,6 +84,8 @@ mod runner;
 mod selection;
 mod snapshot;
 mod store;
+#[cfg(feature = "telemetry")]
+pub mod telemetry;
 mod time;
 mod version;
 mod workflow;

@@ -165,14 +165,16 @@ async fn migrate(work: &Work, candidate: Candidate) -> Result<Lazy, Error> {
                 commit::failure(work, error, at, &mut range).await?
             }
             Err(error) if error.is_conflict() => {
+                work.observer.conflict(stream, 1);
                 // A run may have been faster; it is looked at again.
                 tokio::time::sleep(Duration::from_millis(1 << attempt.min(6))).await;
                 continue;
             }
             Err(error) => return Err(error),
         };
-        if let Some(error) = done.failed.into_iter().next() {
-            return Err(refused(&error));
+        work.observer.opened(&done);
+        if let Some(failed) = done.failed.into_iter().next() {
+            return Err(refused(&failed.error));
         }
         let skipped = done.counts.skipped_by;
         let left = skipped.finished + skipped.held > 0;

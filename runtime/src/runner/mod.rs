@@ -20,6 +20,11 @@ mod fold;
 mod lanes;
 mod large;
 mod lazy;
+#[cfg(feature = "telemetry")]
+mod observe;
+#[cfg(not(feature = "telemetry"))]
+#[path = "unobserved.rs"]
+mod observe;
 mod one_transaction;
 mod pace;
 mod plan;
@@ -52,6 +57,7 @@ use crate::process_registry::ProcessRegistry;
 use crate::registry::{Migration, MigrationRegistry, RegistryError};
 use crate::run::ledger::{Ledger, Start};
 use crate::run::{Plan, PlanOptions, RunKind, Runs};
+use crate::runner::observe::Observer;
 use crate::selection::Selection;
 use crate::snapshot::SnapshotStore;
 use crate::store::{EventStore, TransactionalStore};
@@ -470,6 +476,7 @@ impl<M, ES: EventStore, SS: SnapshotStore> MigrationRunner<M, ES, SS> {
             chunk_processes: self.options.chunk_processes,
             yields: self.options.yields,
             control: self.control.clone(),
+            observer: Observer::of_none(),
             migrations: Arc::new(migrations),
             unchecked: Arc::default(),
         }
@@ -536,7 +543,11 @@ impl<M, ES: EventStore, SS: SnapshotStore> MigrationRunner<M, ES, SS> {
                 let elsewhere = registry.filter(|r| r.store_id() != Some(store.store_id()));
                 let first = matches!(wanted, Wanted::Run);
                 match self.ledger(asked, &mut run, &store, wanted).await {
-                    Ok(ledger) => one_transaction::run(&run, store, elsewhere, ledger).await,
+                    Ok(ledger) => {
+                        run.observer = Observer::of(&run);
+                        let go = one_transaction::run(&run, store, elsewhere, ledger);
+                        run.observer.during(go).await
+                    }
                     // The claim is the first thing that a run reads.
                     Err(error) if first && !matches!(error.kind(), ErrorKind::Claimed { .. }) => {
                         MigrationReport::refused(plan::listing_failed(&error))
@@ -546,7 +557,9 @@ impl<M, ES: EventStore, SS: SnapshotStore> MigrationRunner<M, ES, SS> {
             }
             None => match wanted {
                 Wanted::Run | Wanted::DryRun => {
-                    event_first::run(&run, &self.events, &self.snapshots, registry).await
+                    run.observer = Observer::of(&run);
+                    let go = event_first::run(&run, &self.events, &self.snapshots, registry);
+                    run.observer.during(go).await
                 }
                 Wanted::Resume(_) | Wanted::Retry(..) => {
                     let error = Error::invalid(
@@ -560,6 +573,7 @@ impl<M, ES: EventStore, SS: SnapshotStore> MigrationRunner<M, ES, SS> {
         if run.dry {
             self.warn_of_changed_steps(asked, &run, &mut report).await;
         }
+        run.observer.ended(&report);
         report
     }
 
@@ -699,6 +713,7 @@ struct Run {
     /// Whether it gives way to others that write.
     yields: bool,
     control: RunControl,
+    observer: Observer,
     /// What a dry run could not check.
     unchecked: Arc<decode_back::Unchecked>,
 }

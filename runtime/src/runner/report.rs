@@ -299,6 +299,19 @@ impl SkippedBy {
         ]
     }
 
+    /// Each count with the name that its field has.
+    #[cfg_attr(not(feature = "telemetry"), allow(dead_code))]
+    pub(crate) fn by_reason(&self) -> [(usize, &'static str); 6] {
+        [
+            (self.empty, "empty"),
+            (self.other_workflow, "other_workflow"),
+            (self.already_there, "already_there"),
+            (self.finished, "finished"),
+            (self.not_selected, "not_selected"),
+            (self.held, "held"),
+        ]
+    }
+
     pub(crate) fn total(&self) -> usize {
         self.parts().iter().map(|(count, _)| count).sum()
     }
