@@ -64,7 +64,7 @@ mod check;
 pub mod cli;
 #[cfg(feature = "tokio")]
 pub mod conformance;
-#[cfg(all(unix, feature = "control-socket"))]
+#[cfg(feature = "control-socket")]
 pub mod control_socket;
 mod declare;
 mod error;

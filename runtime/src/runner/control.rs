@@ -107,20 +107,6 @@ impl WorkflowProgress {
     }
 }
 
-impl Default for Progress {
-    /// That of no run.
-    fn default() -> Self {
-        Self {
-            run: None,
-            state: RunState::Planned,
-            counts: RunCounts::default(),
-            expected: None,
-            per_second: 0.0,
-            time_left: None,
-        }
-    }
-}
-
 /// What the holder of the handle wants.
 #[derive(Debug, Clone, Copy, PartialEq)]
 struct Wanted {
@@ -191,7 +177,7 @@ impl fmt::Debug for RunControl {
 }
 
 impl RunControl {
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let wanted = Wanted {
             paused: false,
             cancelled: false,
@@ -413,7 +399,7 @@ impl RunControl {
         turn
     }
 
-    pub(super) fn publish(&self, progress: Progress) {
+    pub(crate) fn publish(&self, progress: Progress) {
         self.inner.progress.send_replace(progress);
     }
 }

@@ -2,7 +2,7 @@
 //! `telemetry` describes them; without that feature, `unobserved` is here
 //! instead, where everything is empty.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
@@ -32,6 +32,7 @@ struct Inner {
     span: Span,
     dry: bool,
     conflicts: AtomicU64,
+    paused: AtomicBool,
     /// Made once each, so that a process costs no allocation.
     migrated: Mutex<Vec<(String, Counter)>>,
 }
@@ -74,6 +75,7 @@ impl Observer {
             span,
             dry,
             conflicts: AtomicU64::new(0),
+            paused: AtomicBool::new(false),
             migrated: Mutex::default(),
         }))
     }
@@ -118,9 +120,12 @@ impl Observer {
 
     /// The run waits, or goes on.
     pub(super) fn state(&self, state: RunState) {
-        match state {
-            RunState::Paused => info!(target: TARGET, parent: &self.0.span, "run paused"),
-            _ => info!(target: TARGET, parent: &self.0.span, "run goes on"),
+        let paused = state == RunState::Paused;
+        // It may be said twice of a run that was paused before it began.
+        match (self.0.paused.swap(paused, Ordering::Relaxed), paused) {
+            (false, true) => info!(target: TARGET, parent: &self.0.span, "run paused"),
+            (true, false) => info!(target: TARGET, parent: &self.0.span, "run goes on"),
+            _ => {}
         }
     }
 

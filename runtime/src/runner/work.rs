@@ -391,7 +391,6 @@ impl Work {
             up_to,
         };
         let mut failed = None;
-        let at = due.version_of(&stream);
         let process = large::process(work, &stream, range, &covered);
         let processed = match &at {
             Some(version) => observe::process_during(&stream, version, process).await,
