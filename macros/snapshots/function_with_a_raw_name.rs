@@ -32,6 +32,11 @@ const _: () = {
             use __state_migration::{DecodeNothing as _, DecodeState as _};
             __state_migration::Decode::<()>::new().__state_migration_decoder()
         }
+        fn encoder() -> ::core::option::Option<__state_migration::Encoder> {
+            #[allow(unused_imports)]
+            use __state_migration::EncodeNothing as _;
+            __state_migration::Encode::<()>::new().__state_migration_encoder()
+        }
     }
     type __StateMigrationTo = OrderV2;
     impl __state_migration::MigratesTo<__StateMigrationTo> for OrderV1 {}

@@ -36,6 +36,11 @@ const _: () = {
             __state_migration::Decode::<Result<StateV1, String>>::new()
                 .__state_migration_decoder()
         }
+        fn encoder() -> ::core::option::Option<__state_migration::Encoder> {
+            #[allow(unused_imports)]
+            use __state_migration::EncodeNothing as _;
+            __state_migration::Encode::<StateV2>::new().__state_migration_encoder()
+        }
     }
     type __StateMigrationTo = OrderV1;
     impl __state_migration::MigratesBackTo<__StateMigrationTo> for OrderV2 {}

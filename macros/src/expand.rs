@@ -87,6 +87,12 @@ fn migration(args: &Args, function: &Function, fingerprint: u64) -> TokenStream 
             use #runtime::{DecodeNothing as _, DecodeState as _};
             #runtime::Decode::<#gives>::new().__state_migration_decoder()
         }
+
+        fn encoder() -> ::core::option::Option<#runtime::Encoder> {
+            #[allow(unused_imports)]
+            use #runtime::EncodeNothing as _;
+            #runtime::Encode::<#takes>::new().__state_migration_encoder()
+        }
     };
     let code = quote! {
         #[allow(deprecated, non_local_definitions)]

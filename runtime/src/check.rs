@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 use crate::fingerprint::Fingerprint;
 use crate::id::WorkflowId;
 use crate::migration::{ConversionError, SourceLocation, StateMigration};
-use crate::registry::{Decoder, Details, Migration, Registration};
+use crate::registry::{Decoder, Details, Encoder, Migration, Registration};
 use crate::version::natural_cmp;
 use crate::workflow::{BoxError, Workflow};
 
@@ -47,6 +47,9 @@ pub trait Annotated: Send + Sync + 'static {
 
     /// How the state that the function returns is read, if it can be.
     fn decoder() -> Option<Decoder>;
+
+    /// How the state that the function takes is shown, if it can be.
+    fn encoder() -> Option<Encoder>;
 }
 
 /// A pair of workflows. A second implementation is a duplicate migration.
@@ -273,6 +276,45 @@ impl<R> DecodeNothing for &Decode<R> {
     }
 }
 
+/// The type of a parameter, of which is to be found out whether it can be
+/// serialized. A method of the type's own goes before one of a trait.
+#[derive(Debug)]
+pub struct Encode<P>(PhantomData<fn() -> P>);
+
+impl<P> Encode<P> {
+    /// The parameter of an annotated function.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self(PhantomData)
+    }
+}
+
+impl<P> Default for Encode<P> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl<S: Serialize + 'static> Encode<S> {
+    /// The state that can be serialized.
+    #[must_use]
+    pub fn __state_migration_encoder(self) -> Option<Encoder> {
+        Some(Encoder::of::<S>())
+    }
+}
+
+/// All other parameters: a source's state need not be serialized to be read.
+pub trait EncodeNothing {
+    /// Nothing is known.
+    fn __state_migration_encoder(self) -> Option<Encoder>;
+}
+
+impl<P> EncodeNothing for Encode<P> {
+    fn __state_migration_encoder(self) -> Option<Encoder> {
+        None
+    }
+}
+
 #[diagnostic::do_not_recommend]
 impl<M: Annotated> StateMigration for M
 where
@@ -316,6 +358,10 @@ where
 
     fn decoder(&self) -> Option<Decoder> {
         M::decoder()
+    }
+
+    fn encoder(&self) -> Option<Encoder> {
+        M::encoder()
     }
 }
 

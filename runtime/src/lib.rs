@@ -64,6 +64,8 @@ mod check;
 pub mod cli;
 #[cfg(feature = "tokio")]
 pub mod conformance;
+#[cfg(feature = "control-socket")]
+pub mod control_socket;
 mod declare;
 mod error;
 mod event;
@@ -82,12 +84,14 @@ mod runner;
 mod selection;
 mod snapshot;
 mod store;
+#[cfg(feature = "telemetry")]
+pub mod telemetry;
 mod time;
 mod version;
 mod workflow;
 
 pub use baseline::{Baseline, Hop};
-pub use error::{Error, ErrorKind};
+pub use error::{Error, ErrorKind, InUse};
 pub use event::{Event, MIGRATED, NewEvent, is_reserved};
 pub use fingerprint::Fingerprint;
 pub use id::{
@@ -131,11 +135,14 @@ pub use state_migration_macros::state_migration;
 #[doc(hidden)]
 pub mod __private {
     pub use crate::check::{
-        Annotated, AsIs, Decode, DecodeNothing, DecodeState, Inferred, IntoTargetState,
-        IsSourceState, Link, MigratesBackTo, MigratesTo, NotShared, Pair, ReadableState, Reason,
-        Returned, Settle, SharedState, States, WritableState, hop, link, link_identity,
+        Annotated, AsIs, Decode, DecodeNothing, DecodeState, Encode, EncodeNothing, Inferred,
+        IntoTargetState, IsSourceState, Link, MigratesBackTo, MigratesTo, NotShared, Pair,
+        ReadableState, Reason, Returned, Settle, SharedState, States, WritableState, hop, link,
+        link_identity,
     };
-    pub use crate::registry::{Decoder, Details, Migration, Registration, VersionRegistration};
+    pub use crate::registry::{
+        Decoder, Details, Encoder, Migration, Registration, VersionRegistration,
+    };
     pub use inventory;
     pub use state_migration_macros::{
         followed_by, identity_migration, migration_chain, no_migration, register_workflow,

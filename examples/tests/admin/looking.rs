@@ -13,7 +13,6 @@ use crate::golden::assert_golden;
 use crate::mask;
 use crate::program::{bare, finish, run, run_json};
 use crate::sample::Sample;
-use crate::schema::assert_valid;
 
 /// What a command says, as text and as JSON, is in the goldens of its name; it
 /// exits with this code, and the store is the same afterwards.
@@ -27,13 +26,12 @@ fn looks(sample: &Sample, golden: &str, args: &[&str], code: i32) {
     assert_eq!(said.stderr, "");
     let documents = said.documents();
     assert_eq!(documents.len(), 1);
-    assert_valid(&documents[0]);
     assert_golden(&format!("{golden}.json"), &mask::json(&documents[0]));
     assert!(sample.files() == before, "{args:?} changed the store");
 }
 
 /// An application of which the conversion says that its amount is no number.
-async fn unreadable_amount(store: &SlateDbStore, process: &str) {
+pub(crate) async fn unreadable_amount(store: &SlateDbStore, process: &str) {
     let tenant = TenantId::new(TENANT).unwrap();
     let identity = ProcessIdentity::of::<Loan2011>(tenant, ProcessId::new(process).unwrap());
     let opened = Process::<Loan2011>::open(identity, store.clone(), store.clone()).await;
@@ -131,7 +129,6 @@ fn what_is_linked_is_listed_and_drawn_without_a_store() {
         let said = finish(bare(args)).exits(0);
         assert_golden(&format!("{golden}.txt"), &said.stdout);
         let said = finish(bare(&[args, &["--json"]].concat())).exits(0);
-        assert_valid(&said.json());
         assert_golden(&format!("{golden}.json"), &mask::json(&said.json()));
     }
     assert!(!empty.store().exists());
@@ -147,7 +144,6 @@ fn every_shell_gets_completions_of_every_command() {
         let said = finish(bare(&["completions", shell, "--json"]))
             .exits(0)
             .json();
-        assert_valid(&said);
         assert_eq!(
             (&said["shell"], &said["script"]),
             (&shell.into(), &script.into())

@@ -3,11 +3,13 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod examples;
 mod golden;
 mod interrupted;
 mod looking;
 mod mask;
 mod program;
+mod readme;
 mod running;
 mod sample;
 mod schema;

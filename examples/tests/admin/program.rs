@@ -22,7 +22,7 @@ pub(crate) struct Ran {
 }
 
 impl Ran {
-    /// Every JSON document that was printed, a line each.
+    /// Every JSON document that was printed, a line each, as the schema has it.
     pub(crate) fn documents(&self) -> Vec<Value> {
         let read = |line: &str| {
             let document = serde_json::from_str(line);

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use crate::cli::Configure;
 use crate::cli::args::Global;
-use crate::cli::exit::Failure;
+use crate::cli::exit::{Exit, Failure};
 use crate::cli::output::Output;
 use crate::cli::store::Target;
 use crate::registry::{MigrationRegistry, Problem};
@@ -64,7 +64,22 @@ impl Context {
     /// The store, for writing; with `take_over` also from a writer that may
     /// still have it open.
     pub(crate) async fn writer(&self, take_over: bool) -> Result<SlateDbStore, Failure> {
-        self.target()?.writer(take_over).await
+        let opened = self.target()?.writer(take_over).await;
+        opened.map_err(|failure| match failure.exit {
+            Exit::Refused => failure.next(self.once_more("--take-over")),
+            _ => failure,
+        })
+    }
+
+    /// The command that was typed, with one more option.
+    fn once_more(&self, option: &str) -> String {
+        let mut words: Vec<String> = std::env::args().skip(1).collect();
+        // What follows two dashes is no option.
+        let end = words.iter().position(|word| word == "--");
+        words.insert(end.unwrap_or(words.len()), option.to_owned());
+        let words: Vec<String> = words.iter().map(|word| quoted(word)).collect();
+        let program = program().unwrap_or_else(|| "state-migration".to_owned());
+        format!("{program} {}", words.join(" "))
     }
 
     /// A command of this binary over the same store, to be typed next.

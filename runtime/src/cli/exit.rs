@@ -75,7 +75,9 @@ impl fmt::Display for Failure {
 impl From<Error> for Failure {
     fn from(error: Error) -> Self {
         match error.kind() {
-            ErrorKind::Claimed { .. } | ErrorKind::Fenced => Self::refused(error.to_string()),
+            ErrorKind::Claimed { .. } | ErrorKind::InUse(_) | ErrorKind::Fenced => {
+                Self::refused(error.to_string())
+            }
             _ => Self::environment(error.to_string()),
         }
     }

@@ -136,6 +136,10 @@ fn options<'a>(text: &mut String, args: impl Iterator<Item = &'a Arg>) {
         let help = arg.get_long_help().or_else(|| arg.get_help());
         let help = help.map(ToString::to_string).unwrap_or_default();
         let mut help = help.split_whitespace().collect::<Vec<_>>().join(" ");
+        // clap takes the full stop away.
+        if !help.ends_with('.') {
+            help.push('.');
+        }
         let values: Vec<String> = arg
             .get_possible_values()
             .iter()

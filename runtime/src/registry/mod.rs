@@ -28,7 +28,7 @@ pub use edge::Migration;
 pub use linked::{Registration, VersionRegistration};
 pub use problem::{Definition, Problem, RegistryError};
 pub use route::{Route, Standing};
-pub use step::Decoder;
+pub use step::{Decoder, Encoder};
 pub use upgrade::{UpgradeError, Upgraded};
 
 use crate::id::WorkflowId;
@@ -194,7 +194,7 @@ impl MigrationRegistry {
         if !problems.is_empty() {
             return Err(RegistryError::new(problems));
         }
-        edge::share_decoders(&mut migrations);
+        edge::share_codecs(&mut migrations);
         let by_source: BTreeMap<_, _> = migrations
             .iter()
             .enumerate()

@@ -3,6 +3,7 @@
 //! | key | holds |
 //! |---|---|
 //! | `c` | the claim: which run holds the store, and how many runs there were |
+//! | `e` | the epoch of the last writer that closed the store |
 //! | `f` run, stream | that a process failed, and why |
 //! | `g` run, number | a range: how far it is, and what was counted in it |
 //! | `l` run, shard | how many processes were migrated as they were opened |
@@ -10,6 +11,7 @@
 //!
 //! Every row is a format byte and JSON. Nothing here is written by two workers
 //! of one run, and chunks read the claim only, so bookkeeping makes no conflicts.
+//! The row `e` is no run's: it is the last thing that a writer of SlateDB leaves.
 
 use bytes::Bytes;
 use serde::de::DeserializeOwned;
@@ -25,6 +27,8 @@ use crate::store::StreamRange;
 use crate::store::record::{self, BadJson};
 
 pub(crate) const CLAIM: &[u8] = b"c";
+#[cfg_attr(not(feature = "slatedb"), allow(dead_code))]
+pub(crate) const CLOSED: &[u8] = b"e";
 pub(crate) const RUNS: &[u8] = b"r";
 
 fn of_run(table: u8, run: RunId, rest: &[u8]) -> Vec<u8> {
@@ -88,6 +92,14 @@ pub(crate) struct Holder {
     pub(crate) execution: Uuid,
     /// One for each process of the operating system.
     pub(crate) program: Uuid,
+}
+
+/// That the writer of an epoch closed the store: while the database is at that
+/// epoch, nobody has it open.
+#[cfg_attr(not(feature = "slatedb"), allow(dead_code))]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Closed {
+    pub(crate) epoch: u64,
 }
 
 /// What a range is for.
@@ -189,6 +201,7 @@ mod tests {
             [&[table][..], &uuid, rest].concat()
         };
         let stream = StreamId::new("process/t/p").unwrap();
+        assert_eq!((CLAIM, CLOSED), (&b"c"[..], &b"e"[..]));
         assert_eq!(run(id()), with(b'r', b""));
         assert_eq!(range(id(), 258), with(b'g', &[0, 0, 1, 2]));
         assert_eq!(range_number(&range(id(), 258)).unwrap(), 258);
@@ -215,6 +228,8 @@ mod tests {
             text(write(&claim).unwrap()),
             r#"{"runs":3,"holder":{"run":"00000000-0000-0000-0000-000000000102","execution":"00000000-0000-0000-0000-000000000004","program":"00000000-0000-0000-0000-000000000005"}}"#
         );
+        let closed = Closed { epoch: 7 };
+        assert_eq!(text(write(&closed).unwrap()), r#"{"epoch":7}"#);
         let mut row = RangeRow::new(
             Part::Strays(WorkflowId::from_static("loan", "1")),
             StreamRange::default(),

@@ -474,6 +474,7 @@ impl Execution<'_> {
 
     /// Counts what is durable.
     async fn add(&mut self, done: Done) -> u64 {
+        self.run.observer.done(&done);
         let Done {
             moved,
             failed,
@@ -481,10 +482,12 @@ impl Execution<'_> {
             tally,
         } = done;
         self.report.count(&counts);
-        for error in failed {
-            self.report.fail(error);
+        for failed in failed {
+            self.report.fail(failed.error);
         }
-        self.run.control.publish(self.meter.add(&counts, &tally));
+        let progress = self.meter.add(&counts, &tally);
+        self.run.observer.progress(&progress);
+        self.run.control.publish(progress);
         if let Some(registry) = self.elsewhere.filter(|_| !self.run.dry) {
             registry_update::tell(&self.work.store, registry, &moved, &mut self.report).await;
         }
@@ -519,7 +522,7 @@ impl Execution<'_> {
                 sender: sender.clone(),
                 waiting: Vec::new(),
             };
-            tasks.spawn(worker.run(queue.clone()));
+            tasks.spawn(self.run.observer.during(worker.run(queue.clone())));
         }
         drop(sender);
         self.listen(told, &mut passed).await;
@@ -555,6 +558,7 @@ impl Execution<'_> {
                 Either::Left(None) => return,
                 Either::Left(Some(Told::Done(done))) => passed.decided += self.add(done).await,
                 Either::Left(Some(Told::Broken(error))) => {
+                    self.run.observer.broken(&error);
                     passed.broken = true;
                     self.report.fail(error);
                 }
@@ -572,6 +576,7 @@ impl Execution<'_> {
 
     /// Records that the run was paused, or goes on.
     async fn note(&mut self, state: RunState) {
+        self.run.observer.state(state);
         if let Err(error) = self.publish(state).await {
             // The workers run into the same, and end.
             self.report.warn(

@@ -11,6 +11,7 @@ use crate::cli::exit::{Exit, Failure};
 use crate::cli::figures::count;
 use crate::cli::output::{Answer, BOLD, WARN, plain, table};
 use crate::cli::run_line::{RunLine, latest, run_table};
+use crate::cli::via::service;
 use crate::run::{RunState, Runs};
 use crate::selection::Selection;
 
@@ -58,6 +59,9 @@ struct Version {
 
 impl Status {
     pub(crate) async fn run(self, context: &Context) -> Result<Exit, Failure> {
+        if let Some(via) = context.via() {
+            return service::status(context, &via).await;
+        }
         let decisions = Decisions::of_linked();
         let reader = context.reader().await?;
         let mut selection = Selection::all();
@@ -66,7 +70,7 @@ impl Status {
         }
         let census = Census::of(&reader, &selection, |_| false).await?;
         let runs = Runs::of(&reader).ok_or_else(|| context.keeps_no_runs())?;
-        let (runs, _) = latest(&runs, RUNS).await?;
+        let (runs, _) = latest(&runs.into(), RUNS).await?;
         let mut warnings = Vec::new();
         if let Some(problem) = decisions.problem() {
             warnings.push(problem.to_string());
