@@ -158,7 +158,12 @@ pub(crate) async fn drive<S: Opened>(
     let history = Runs::of(&store)
         .filter(|_| !wanted.is_dry())
         .map(History::from);
-    let ended = Ended::new(context, history, &wanted, report, &control, took).await;
+    let ended = Ended::new(context, history, &wanted, report, &control, took);
+    let Ok(ended) = signals.or(ended).await else {
+        let failure =
+            Failure::interrupted("the run is over, and what it did was not read any more");
+        return Err(failure.next(context.again("runs")));
+    };
     // What counts is durable already.
     match signals.or(store.close()).await {
         Ok(Err(error)) if !wanted.is_dry() => {
