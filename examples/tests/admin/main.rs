@@ -6,6 +6,7 @@
 mod examples;
 mod golden;
 mod interrupted;
+mod logged;
 mod looking;
 mod mask;
 mod program;
@@ -13,6 +14,7 @@ mod readme;
 mod running;
 mod sample;
 mod schema;
+mod service;
 mod terminal;
 mod where_it_stands;
 

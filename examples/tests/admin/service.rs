@@ -165,10 +165,14 @@ fn a_run_in_a_live_service_is_driven_to_its_end() {
     assert_eq!(unmeant["kind"], "error");
     let another = service.ask(&["run", "--plan", "0123456789abcdef"]);
     let message = another.exits(4).json()["message"].to_string();
-    assert!(message.contains("is not the one that you looked at"), "{message}");
+    assert!(
+        message.contains("is not the one that you looked at"),
+        "{message}"
+    );
 
     let by = ["--who", "ann", "--why", "release 7"];
-    let driver = service.begin(&[&["run", "--plan", fingerprint, "--throttle", "30"][..], &by].concat());
+    let driver =
+        service.begin(&[&["run", "--plan", fingerprint, "--throttle", "30"][..], &by].concat());
     let status = service.until_migrated(10);
     assert_eq!(status["under_way"], true);
     assert_eq!(status["throttle"], 30);
@@ -178,19 +182,31 @@ fn a_run_in_a_live_service_is_driven_to_its_end() {
     let second = service.ask(&["run", "--yes"]).exits(4).json();
     let message = second["message"].as_str().unwrap();
     assert!(message.starts_with(&format!("run {run} is under way in this service")));
-    assert!(second["next"].as_str().unwrap().ends_with("--via ./control watch"));
+    assert!(
+        second["next"]
+            .as_str()
+            .unwrap()
+            .ends_with("--via ./control watch")
+    );
 
     // Paused: no loan moves, and the service goes on appending.
     let paused = service.ask(&["pause"]).exits(0).json();
     assert_eq!(paused["state"], "paused");
     thread::sleep(Duration::from_millis(700));
-    let (at, stands, appended) = (migrated(&service.status()), standing(&service.sample), service.journal().len());
+    let (at, stands, appended) = (
+        migrated(&service.status()),
+        standing(&service.sample),
+        service.journal().len(),
+    );
     assert!((10..200).contains(&at), "{at}");
     thread::sleep(Duration::from_millis(1_500));
     assert_eq!(migrated(&service.status()), at);
     assert_eq!(standing(&service.sample), stands);
     let since = service.journal().len();
-    assert!(since >= appended + 5, "{appended} appended before the pause, {since} after it");
+    assert!(
+        since >= appended + 5,
+        "{appended} appended before the pause, {since} after it"
+    );
     let runs = service.ask(&["runs"]).exits(0).json();
     assert_eq!(runs["runs"][0]["state"], "paused");
     assert_eq!(runs["runs"][0]["holds_store"], true);
@@ -207,24 +223,45 @@ fn a_run_in_a_live_service_is_driven_to_its_end() {
     let driven = wait(driver).exits(3);
     let lines = driven.documents();
     assert!(lines.len() > 3, "{lines:?}");
-    assert!(lines[..lines.len() - 1].iter().all(|line| line["kind"] == "progress"));
+    assert!(
+        lines[..lines.len() - 1]
+            .iter()
+            .all(|line| line["kind"] == "progress")
+    );
     let ended = driven.json();
-    assert_eq!((&ended["kind"], &ended["state"]), (&"run".into(), &"cancelled".into()));
+    assert_eq!(
+        (&ended["kind"], &ended["state"]),
+        (&"run".into(), &"cancelled".into())
+    );
     assert_eq!(ended["run"], run);
     let so_far = migrated(&ended);
     assert!((at + 20..240).contains(&so_far), "{so_far}");
-    assert!(ended["next"][0].as_str().unwrap().ends_with("--via ./control resume 1"));
+    assert!(
+        ended["next"][0]
+            .as_str()
+            .unwrap()
+            .ends_with("--via ./control resume 1")
+    );
     let watched = wait(watcher).exits(3);
     assert!(watched.documents().len() > 1);
     assert_eq!(watched.json()["state"], "cancelled");
 
     service.ask(&["throttle", "off"]).exits(0);
     let resumed = service.ask(&["resume", "last"]).exits(0).json();
-    assert_eq!((&resumed["state"], &resumed["run"]), (&"done".into(), &run.clone().into()));
+    assert_eq!(
+        (&resumed["state"], &resumed["run"]),
+        (&"done".into(), &run.clone().into())
+    );
     assert_eq!((migrated(&resumed), &resumed["failed"]), (240, &0.into()));
     let shown = service.ask(&["show", &run[..8]]).exits(0).json();
-    assert_eq!((&shown["who"], &shown["why"]), (&"ann".into(), &"release 7".into()));
-    assert_eq!((&shown["executions"], &shown["state"]), (&2.into(), &"done".into()));
+    assert_eq!(
+        (&shown["who"], &shown["why"]),
+        (&"ann".into(), &"release 7".into())
+    );
+    assert_eq!(
+        (&shown["executions"], &shown["state"]),
+        (&2.into(), &"done".into())
+    );
     let nothing = service.ask(&["resume", "1"]).exits(1).json();
     assert!(nothing["message"].to_string().contains("nothing to resume"));
     let nothing = service.ask(&["retry", "1"]).exits(1).json();
@@ -261,11 +298,18 @@ fn everything_is_there(sample: &Sample, journal: &[[String; 4]]) {
             let stream = StreamId::new(stream).unwrap();
             let found = reader.read_all(&stream, sequence - 1, 1).await.unwrap();
             let event = &found[0];
-            assert_eq!((event.sequence, event.workflow_id.version()), (sequence, version.as_str()));
+            assert_eq!(
+                (event.sequence, event.workflow_id.version()),
+                (sequence, version.as_str())
+            );
             let payload = String::from_utf8_lossy(&event.payload);
             assert!(payload.contains(&format!("\"{item}\"")), "{payload}");
         }
-        for stream in reader.list_streams(Some("process/bank/"), None, 1_000).await.unwrap() {
+        for stream in reader
+            .list_streams(Some("process/bank/"), None, 1_000)
+            .await
+            .unwrap()
+        {
             let head = reader.head(&stream).await.unwrap().unwrap();
             assert_eq!(head.workflow_id.to_string(), "loan@2013");
         }
@@ -297,7 +341,11 @@ fn a_tool_that_is_interrupted_cancels_and_one_that_is_killed_does_not() {
     if left.code != Some(1) {
         // It came too soon, before the run was resumed.
         let left = left.exits(3).json();
-        assert!(left["message"].to_string().contains("goes on without this tool"));
+        assert!(
+            left["message"]
+                .to_string()
+                .contains("goes on without this tool")
+        );
     }
     assert_eq!(service.status()["under_way"], true);
 
@@ -317,7 +365,9 @@ fn a_service_that_cannot_be_reached_is_told_of() {
     let folder = sample.folder();
     let ask = |socket: &str, args: &[&str]| {
         let mut command = bare(args);
-        command.current_dir(folder).args(["--via", socket, "--json"]);
+        command
+            .current_dir(folder)
+            .args(["--via", socket, "--json"]);
         let begun = Instant::now();
         let message = finish(command).exits(1).json()["message"].clone();
         assert!(begun.elapsed() < Duration::from_secs(20));
@@ -326,13 +376,28 @@ fn a_service_that_cannot_be_reached_is_told_of() {
     let socket: PathBuf = folder.join("dead");
     drop(std::os::unix::net::UnixListener::bind(&socket).unwrap());
     fs::write(folder.join("notes"), "mine").unwrap();
-    for command in [&["status"][..], &["run", "--yes"], &["resume", "1"], &["watch"], &["runs"]] {
+    for command in [
+        &["status"][..],
+        &["run", "--yes"],
+        &["resume", "1"],
+        &["watch"],
+        &["runs"],
+    ] {
         let message = ask("./none", command);
-        assert!(message.starts_with("there is no control socket at ./none; start the service"), "{message}");
+        assert!(
+            message.starts_with("there is no control socket at ./none; start the service"),
+            "{message}"
+        );
         let message = ask("./dead", command);
-        assert!(message.starts_with("nobody listens on the control socket ./dead any more"), "{message}");
+        assert!(
+            message.starts_with("nobody listens on the control socket ./dead any more"),
+            "{message}"
+        );
         let message = ask("./notes", command);
-        assert!(message.starts_with("./notes is not a control socket"), "{message}");
+        assert!(
+            message.starts_with("./notes is not a control socket"),
+            "{message}"
+        );
     }
     let message = ask("./none", &["inspect", "process/bank/500001"]);
     assert!(message.ends_with("leave out --via"), "{message}");
@@ -345,14 +410,20 @@ fn a_service_that_cannot_be_reached_is_told_of() {
         let _ = std::io::copy(&mut client, &mut std::io::sink());
     });
     let message = ask("./other", &["status"]);
-    assert!(message.contains("does not speak version 1 of the control protocol"), "{message}");
+    assert!(
+        message.contains("does not speak version 1 of the control protocol"),
+        "{message}"
+    );
     answers.join().unwrap();
 
     // And without --via there is nobody to tell.
     let mut command = bare(&["pause", "--json"]);
     command.current_dir(folder);
     let message = finish(command).exits(1).json()["message"].to_string();
-    assert!(message.contains("give its control socket with --via"), "{message}");
+    assert!(
+        message.contains("give its control socket with --via"),
+        "{message}"
+    );
 }
 
 /// A second service does not take the socket, nor the store.
@@ -360,12 +431,17 @@ fn a_service_that_cannot_be_reached_is_told_of() {
 fn a_second_service_is_refused_before_it_harms_the_first() {
     let mut service = Service::start(Sample::new());
     let mut second = Command::new(env!("CARGO_BIN_EXE_loans-service"));
-    second
-        .current_dir(service.sample.folder())
-        .args(["--store", "./loans", "--socket", "./control"]);
+    second.current_dir(service.sample.folder()).args([
+        "--store",
+        "./loans",
+        "--socket",
+        "./control",
+    ]);
     let refused = finish(second).exits(1);
     assert!(
-        refused.stderr.starts_with("error: a live service listens on the control socket ./control"),
+        refused
+            .stderr
+            .starts_with("error: a live service listens on the control socket ./control"),
         "{refused:?}"
     );
     let appended = service.journal().len();
