@@ -128,7 +128,10 @@ fn a_store_that_a_program_has_open_is_looked_at_beside_it() {
     let plan = run_json(&sample, &["plan"]).exits(0).json();
     for said in [&status, &plan] {
         let warning = said["warnings"][0].as_str().unwrap();
-        assert!(warning.starts_with("a program has the store open"), "{said}");
+        assert!(
+            warning.starts_with("a program has the store open"),
+            "{said}"
+        );
     }
     // That program was not shut out.
     runtime.block_on(async {
