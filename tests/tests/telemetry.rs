@@ -194,6 +194,27 @@ fn count(metrics: &BTreeMap<String, DebugValue>, name: &str, labels: &str) -> u6
     }
 }
 
+#[test]
+fn the_docs_name_every_metric() {
+    let docs = include_str!("../../docs/telemetry.md");
+    let names = [
+        PROCESSES_MIGRATED,
+        PROCESSES_FAILED,
+        PROCESSES_SKIPPED,
+        READ_BYTES,
+        CONFLICTS,
+        CHUNK_SECONDS,
+        COMMIT_SECONDS,
+        DURABLE_SECONDS,
+        PROCESSES_PER_SECOND,
+        RUNS_ENDED,
+    ];
+    for name in names {
+        assert!(docs.contains(&format!("| `{name}` |")), "{name}");
+    }
+    assert_eq!(docs.matches("| `state_migration_").count(), names.len());
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_run_in_a_store_tells_what_it_does() {
     const JOBS: u64 = 300;

@@ -16,12 +16,21 @@ fn log(sample: &Sample, log: &[&str]) -> (Value, Vec<String>) {
 #[test]
 fn a_run_is_logged_as_json_where_that_is_asked_for() {
     let sample = Sample::new();
-    let (answer, lines) = log(&sample, &["--log", "state_migration=info", "--log-format", "json"]);
+    let (answer, lines) = log(
+        &sample,
+        &["--log", "state_migration=info", "--log-format", "json"],
+    );
     assert_eq!(answer["migrated"], 240);
-    let lines: Vec<Value> = lines.iter().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let lines: Vec<Value> = lines
+        .iter()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
     let said = |message: &str| {
-        let mut of = lines.iter().filter(|line| line["fields"]["message"] == message);
-        of.next().unwrap_or_else(|| panic!("no {message} in {lines:#?}"))
+        let mut of = lines
+            .iter()
+            .filter(|line| line["fields"]["message"] == message);
+        of.next()
+            .unwrap_or_else(|| panic!("no {message} in {lines:#?}"))
     };
     assert_eq!(said("run began")["fields"]["dry_run"], true);
     let ended = said("run ended");
@@ -32,8 +41,13 @@ fn a_run_is_logged_as_json_where_that_is_asked_for() {
     assert!(chunks.count() > 0);
     // Processes are for those who ask for more.
     assert!(lines.iter().all(|line| line["span"]["name"] != "process"));
-    let (_, lines) = log(&sample, &["--log", "state_migration=debug", "--log-format", "json"]);
-    let processes = lines.iter().filter(|line| line.contains(r#""name":"process""#));
+    let (_, lines) = log(
+        &sample,
+        &["--log", "state_migration=debug", "--log-format", "json"],
+    );
+    let processes = lines
+        .iter()
+        .filter(|line| line.contains(r#""name":"process""#));
     assert!(processes.count() >= 240);
 }
 
@@ -41,8 +55,15 @@ fn a_run_is_logged_as_json_where_that_is_asked_for() {
 fn a_run_is_logged_for_people_unless_it_is_said_otherwise() {
     let sample = Sample::new();
     let (_, lines) = log(&sample, &["--log", "state_migration=info"]);
-    assert!(lines.iter().any(|line| line.contains("run ended") && line.contains("migrated=240")));
-    assert!(!lines.concat().contains('\u{1b}'), "no colours where nobody sees them");
+    assert!(
+        lines
+            .iter()
+            .any(|line| line.contains("run ended") && line.contains("migrated=240"))
+    );
+    assert!(
+        !lines.concat().contains('\u{1b}'),
+        "no colours where nobody sees them"
+    );
     let (_, nothing) = log(&sample, &[]);
     assert_eq!(nothing, [""; 0]);
     let mut command = command(&sample, &DRY);

@@ -3,9 +3,11 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod answers;
 mod examples;
 mod golden;
 mod interrupted;
+mod logged;
 mod looking;
 mod mask;
 mod program;
@@ -13,6 +15,7 @@ mod readme;
 mod running;
 mod sample;
 mod schema;
+mod service;
 mod terminal;
 mod where_it_stands;
 

@@ -15,7 +15,7 @@ use slatedb::{Db, DbReader};
 
 use super::kv::error;
 use super::open::Seen;
-use super::{SlateDbStore, SlateDbStoreBuilder};
+use super::{SlateDbReader, SlateDbStore, SlateDbStoreBuilder};
 use crate::error::{Error, ErrorKind, InUse};
 use crate::run::rows::{self, Closed};
 use crate::store::key;
@@ -77,6 +77,25 @@ impl Newest {
         let newest = SystemTime::from(times.max()?);
         // The clock of an object store may be ahead.
         Some(newest.elapsed().unwrap_or_default())
+    }
+}
+
+impl SlateDbReader {
+    /// Whether a program has the store open for writing, or ended without
+    /// closing it, which cannot be told from here: then
+    /// [`open_unless_in_use`](SlateDbStoreBuilder::open_unless_in_use) refuses.
+    ///
+    /// # Errors
+    /// The store could not be read.
+    pub async fn is_in_use(&self) -> Result<bool, Error> {
+        let reader = self.kv().reader();
+        let seen = Seen {
+            // First, so that who comes later has another one than the mark.
+            epoch: Some(reader.manifest().writer_epoch()),
+            holder: None,
+            closed: closed(reader).await?,
+        };
+        Ok(seen.is_in_use())
     }
 }
 

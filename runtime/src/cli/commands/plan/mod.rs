@@ -130,7 +130,15 @@ impl ShowPlan {
             deadline_ms: plan.options.deadline_ms,
             due,
             routes: ways(&plan, &census, &changed),
-            warnings: warnings::all(&runs, &census, &decisions, &changed, sample.as_ref()).await?,
+            warnings: warnings::all(
+                &reader,
+                &runs,
+                &census,
+                &decisions,
+                &changed,
+                sample.as_ref(),
+            )
+            .await?,
             next: self.next(context, &plan, due),
             versions,
             estimate,
