@@ -41,6 +41,11 @@ const _: () = {
             use __state_migration::{DecodeNothing as _, DecodeState as _};
             __state_migration::Gives::of(order_v1_to_v2).__state_migration_decoder()
         }
+        fn encoder() -> ::core::option::Option<__state_migration::Encoder> {
+            #[allow(unused_imports)]
+            use __state_migration::EncodeNothing as _;
+            __state_migration::Encode::<StateV1>::new().__state_migration_encoder()
+        }
     }
     const __STATE_MIGRATION: __state_migration::Link = {
         #[allow(unused_imports)]

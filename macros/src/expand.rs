@@ -87,6 +87,12 @@ fn migration(args: &Args, function: &Function, fingerprint: u64) -> TokenStream 
             use #runtime::{DecodeNothing as _, DecodeState as _};
             #runtime::Gives::of(#name).__state_migration_decoder()
         }
+
+        fn encoder() -> ::core::option::Option<#runtime::Encoder> {
+            #[allow(unused_imports)]
+            use #runtime::EncodeNothing as _;
+            #runtime::Takes::of(#name).__state_migration_encoder()
+        }
     };
     let annotated = annotated(&edge, krate, &migration, name, fingerprint, &call);
     let code = quote! {

@@ -93,6 +93,10 @@ fn migration(
         fn decoder() -> ::core::option::Option<#runtime::Decoder> {
             ::core::option::Option::None
         }
+
+        fn encoder() -> ::core::option::Option<#runtime::Encoder> {
+            ::core::option::Option::None
+        }
     };
     let names = edge.names();
     let annotated = annotated(&edge, &krate, name, function, 0, &call);

@@ -19,7 +19,7 @@ use serde::de::DeserializeOwned;
 use crate::fingerprint::Fingerprint;
 use crate::id::WorkflowId;
 use crate::migration::{ConversionError, SourceLocation, StateMigration};
-use crate::registry::{Decoder, Details, Migration, Registration};
+use crate::registry::{Decoder, Details, Encoder, Migration, Registration};
 use crate::version::natural_cmp;
 use crate::workflow::Workflow;
 
@@ -47,6 +47,9 @@ pub trait Annotated: Send + Sync + 'static {
 
     /// How the state that the function returns is read, if it can be.
     fn decoder() -> Option<Decoder>;
+
+    /// How the state that the function takes is shown, if it can be.
+    fn encoder() -> Option<Encoder>;
 }
 
 /// A pair of workflows. A second implementation is a duplicate migration.
@@ -201,6 +204,10 @@ where
 
     fn decoder(&self) -> Option<Decoder> {
         M::decoder()
+    }
+
+    fn encoder(&self) -> Option<Encoder> {
+        M::encoder()
     }
 }
 

@@ -1,6 +1,7 @@
 //! The error of stores and processes.
 
 use std::fmt;
+use std::time::Duration;
 
 use crate::id::{InvalidId, RunId, StreamId, WorkflowId};
 use crate::workflow::BoxError;
@@ -34,6 +35,9 @@ pub enum ErrorKind {
         /// The run.
         run: RunId,
     },
+    /// A program has the store open, or was killed while it had. Nothing was
+    /// written. Wait until it is closed, or take the store over.
+    InUse(InUse),
     /// A stored record cannot be read. The message names it; nothing was changed.
     Corrupt,
     /// The data was written by a newer version of this crate. Use that one.
@@ -44,6 +48,58 @@ pub enum ErrorKind {
     OutcomeUnknown,
     /// Code of the workflow failed: `apply`, `upcast`, (de)serialization or a conversion.
     Workflow,
+}
+
+/// What can be seen from outside of a program that has a store open.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct InUse {
+    /// How often the store was opened for writing.
+    pub epoch: u64,
+    /// The run that holds the store.
+    pub run: Option<RunId>,
+    /// Whether it wrote while it was watched. If not, it is idle, or was
+    /// killed: nobody can tell.
+    pub writes: bool,
+    /// For how long nothing has been written, as far as files and clocks tell.
+    pub quiet_for: Option<Duration>,
+}
+
+impl fmt::Display for InUse {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { epoch, .. } = self;
+        let run = self.run.map_or_else(String::new, |run| {
+            format!("; run {run} is under way in it, or was")
+        });
+        let quiet_for = self.quiet_for.map(about);
+        if self.writes {
+            let last = quiet_for.unwrap_or_else(|| about(Duration::ZERO));
+            return write!(
+                f,
+                "a program has this store open (epoch {epoch}; it last wrote {last} ago{run})"
+            );
+        }
+        write!(
+            f,
+            "a program opened this store (epoch {epoch}{run}) and did not close it; "
+        )?;
+        match quiet_for {
+            Some(long) => write!(f, "nothing was written for {long}")?,
+            None => write!(f, "nothing was written while this was looked at")?,
+        }
+        write!(f, ", so it was killed, or it is idle")
+    }
+}
+
+/// A length of time, for people.
+fn about(time: Duration) -> String {
+    let seconds = time.as_secs();
+    match seconds {
+        0..120 => format!("{seconds} s"),
+        120..7_200 => format!("{} min", seconds / 60),
+        7_200..172_800 => format!("{} h", seconds / 3_600),
+        _ => format!("{} days", seconds / 86_400),
+    }
 }
 
 /// An error of a store or a process: what happened, and in
@@ -131,5 +187,49 @@ impl std::error::Error for Error {
 impl From<InvalidId> for Error {
     fn from(error: InvalidId) -> Self {
         Self::new(ErrorKind::Invalid, error.to_string())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_store_in_use_is_told_of_in_one_sentence() {
+        let mut in_use = InUse {
+            epoch: 7,
+            run: None,
+            writes: true,
+            quiet_for: Some(Duration::from_millis(3_900)),
+        };
+        assert_eq!(
+            in_use.to_string(),
+            "a program has this store open (epoch 7; it last wrote 3 s ago)"
+        );
+        in_use.writes = false;
+        for (seconds, told) in [
+            (119, "119 s"),
+            (120, "2 min"),
+            (7_199, "119 min"),
+            (3 * 3_600 + 1, "3 h"),
+            (49 * 3_600, "2 days"),
+        ] {
+            in_use.quiet_for = Some(Duration::from_secs(seconds));
+            assert_eq!(
+                in_use.to_string(),
+                format!(
+                    "a program opened this store (epoch 7) and did not close it; nothing was \
+                     written for {told}, so it was killed, or it is idle"
+                )
+            );
+        }
+        in_use.quiet_for = None;
+        in_use.run = Some(RunId::from_uuid(uuid::Uuid::from_u128(5)));
+        assert_eq!(
+            in_use.to_string(),
+            "a program opened this store (epoch 7; run 00000000-0000-0000-0000-000000000005 is \
+             under way in it, or was) and did not close it; nothing was written while this was \
+             looked at, so it was killed, or it is idle"
+        );
     }
 }

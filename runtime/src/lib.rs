@@ -39,6 +39,9 @@
 //! |---|---|---|
 //! | `slatedb` | yes | the SlateDB store; implies `tokio` |
 //! | `tokio` | with `slatedb` | the runner, the in-memory store, the conformance suite |
+//! | `cli` | no | the operator's tool, for a binary of two lines: [`cli`] |
+//! | `control-socket` | with `cli` | drives runs from another process, through a Unix socket |
+//! | `telemetry` | with `cli` | what a run does, as spans of `tracing` and as `metrics` |
 //! | `aws`, `azure`, `gcp` | no | SlateDB on the object stores of these clouds |
 //!
 //! Without features the crate is traits, macros and registry: enough to check in
@@ -46,7 +49,10 @@
 //! ([`MigrationRegistry::assert_complete`]), and to bring the states in files,
 //! caches and queues to the newest version ([`MigrationRegistry::upgrade`]).
 // The overview links to what features add.
-#![cfg_attr(not(feature = "slatedb"), allow(rustdoc::broken_intra_doc_links))]
+#![cfg_attr(
+    not(all(feature = "slatedb", feature = "cli")),
+    allow(rustdoc::broken_intra_doc_links)
+)]
 #![cfg_attr(not(feature = "slatedb"), allow(dead_code))]
 
 // Lets the attribute's `::state_migration` paths work inside this crate.
@@ -54,8 +60,12 @@ extern crate self as state_migration;
 
 mod baseline;
 mod check;
+#[cfg(feature = "cli")]
+pub mod cli;
 #[cfg(feature = "tokio")]
 pub mod conformance;
+#[cfg(feature = "control-socket")]
+pub mod control_socket;
 mod declare;
 mod error;
 mod event;
@@ -75,12 +85,14 @@ mod runner;
 mod selection;
 mod snapshot;
 mod store;
+#[cfg(feature = "telemetry")]
+pub mod telemetry;
 mod time;
 mod version;
 mod workflow;
 
 pub use baseline::{Baseline, Hop};
-pub use error::{Error, ErrorKind};
+pub use error::{Error, ErrorKind, InUse};
 pub use event::{Event, MIGRATED, NewEvent, is_reserved};
 pub use fingerprint::Fingerprint;
 pub use id::{
@@ -102,7 +114,7 @@ pub use run::{
 #[cfg(feature = "tokio")]
 pub use runner::{
     CommitForm, FailureClass, MigrationError, MigrationReport, MigrationRunner, MigrationWarning,
-    Migrations, Progress, RunControl, SkippedBy, Stage, UnknownClass, Visited,
+    Migrations, Progress, RunControl, SkippedBy, Stage, UnknownClass, Visited, WorkflowProgress,
 };
 pub use selection::Selection;
 pub use snapshot::{Snapshot, SnapshotStore};
@@ -129,8 +141,12 @@ pub mod __private {
         hop, link, link_identity,
     };
     pub use crate::migration::ConversionError;
-    pub use crate::registry::{Decoder, Details, Migration, Registration, VersionRegistration};
-    pub use crate::returned::{AsIs, AsText, DecodeNothing, DecodeState, Gives, Settle, convert};
+    pub use crate::registry::{
+        Decoder, Details, Encoder, Migration, Registration, VersionRegistration,
+    };
+    pub use crate::returned::{
+        AsIs, AsText, DecodeNothing, DecodeState, EncodeNothing, Gives, Settle, Takes, convert,
+    };
     pub use inventory;
     pub use state_migration_macros::{
         followed_by, identity_migration, migration_chain, no_migration, register_workflow,

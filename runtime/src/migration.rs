@@ -6,7 +6,7 @@ use std::marker::PhantomData;
 
 use crate::fingerprint::Fingerprint;
 use crate::id::WorkflowId;
-use crate::registry::{Decoder, Details};
+use crate::registry::{Decoder, Details, Encoder};
 use crate::workflow::{BoxError, Workflow};
 
 /// Why a conversion refused a state. The process stays at its old version and
@@ -179,6 +179,12 @@ pub trait StateMigration: Send + Sync + 'static {
     /// attribute can find it out without asking for it.
     #[doc(hidden)]
     fn decoder(&self) -> Option<Decoder> {
+        None
+    }
+
+    /// How a state of the source version is shown, likewise.
+    #[doc(hidden)]
+    fn encoder(&self) -> Option<Encoder> {
         None
     }
 }

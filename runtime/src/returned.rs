@@ -1,5 +1,5 @@
-//! What an annotated function returned: the state in it, and how it is read. Only
-//! generated code names these items.
+//! What an annotated function takes and returns: the states in it, and how they
+//! are read and shown. Only generated code names these items.
 //!
 //! What generated code finds by a method call has a name that no trait of the
 //! user's has, or the two would be ambiguous.
@@ -8,10 +8,10 @@ use std::any::Any;
 use std::fmt::Display;
 use std::marker::PhantomData;
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use crate::migration::ConversionError;
-use crate::registry::Decoder;
+use crate::registry::{Decoder, Encoder};
 use crate::workflow::BoxError;
 
 /// The type of a return value, of which is to be found out how the state in it
@@ -103,6 +103,39 @@ pub trait DecodeNothing {
 
 impl<R> DecodeNothing for &Gives<R> {
     fn __state_migration_decoder(self) -> Option<Decoder> {
+        None
+    }
+}
+
+/// The type of a parameter, of which is to be found out whether it can be
+/// serialized. A method of the type's own goes before one of a trait.
+#[derive(Debug)]
+pub struct Takes<P>(PhantomData<fn() -> P>);
+
+impl<P> Takes<P> {
+    /// The parameter of an annotated function.
+    #[must_use]
+    pub const fn of<R>(_: fn(P) -> R) -> Self {
+        Self(PhantomData)
+    }
+}
+
+impl<S: Serialize + 'static> Takes<S> {
+    /// The state that can be serialized.
+    #[must_use]
+    pub fn __state_migration_encoder(self) -> Option<Encoder> {
+        Some(Encoder::of::<S>())
+    }
+}
+
+/// All other parameters: a source's state need not be serialized to be read.
+pub trait EncodeNothing {
+    /// Nothing is known.
+    fn __state_migration_encoder(self) -> Option<Encoder>;
+}
+
+impl<P> EncodeNothing for Takes<P> {
+    fn __state_migration_encoder(self) -> Option<Encoder> {
         None
     }
 }

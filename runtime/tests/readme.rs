@@ -15,7 +15,7 @@ fn blocks(kind: &str) -> Vec<&'static str> {
 #[test]
 fn the_function_shown_first_is_that_of_the_whole_example() {
     let (short, whole) = (blocks("rust,ignore"), blocks("rust,standalone_crate"));
-    assert_eq!((short.len(), whole.len()), (1, 2));
+    assert_eq!((short.len(), whole.len()), (2, 2));
     assert!(whole[0].contains(short[0]), "{}", short[0]);
 }
 

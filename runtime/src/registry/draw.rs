@@ -1,4 +1,4 @@
-//! Drawings of versions and migrations, as Mermaid and as DOT. Pure.
+//! Drawings of versions and migrations, as text, as Mermaid and as DOT. Pure.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -31,8 +31,8 @@ struct Node {
 }
 
 /// What becomes of a process at a version.
-#[derive(Debug, Clone, PartialEq, Eq)]
-enum End {
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum End {
     /// A migration leads on.
     None,
     Newest,
@@ -109,6 +109,62 @@ impl Drawing {
             })
             .collect();
         Self { workflows, edges }
+    }
+
+    /// Every version, sorted, with what becomes of its processes, and why they
+    /// stay there, if that is decided.
+    #[cfg(feature = "cli")]
+    pub(crate) fn ends(&self) -> impl Iterator<Item = (&str, &str, End, Option<&'static str>)> {
+        self.workflows.iter().flat_map(|(name, nodes)| {
+            nodes
+                .iter()
+                .map(move |node| (name.as_str(), node.version.as_str(), node.end, node.stays))
+        })
+    }
+
+    /// As text for a terminal: each workflow, and under it its versions, with
+    /// the migrations that lead from each.
+    #[must_use]
+    pub fn to_text(&self) -> String {
+        let mut text = String::new();
+        let name_of = |number: usize| {
+            let mut all = self.workflows.iter();
+            all.find_map(|(name, nodes)| {
+                let node = nodes.iter().find(|node| node.number == number)?;
+                Some((plain(name), plain(&node.version)))
+            })
+            .unwrap_or_default()
+        };
+        for (name, nodes) in &self.workflows {
+            let name = plain(name);
+            let mut lines = Vec::new();
+            for node in nodes {
+                let from = plain(&node.version);
+                let end = match node.end {
+                    End::None | End::Stays => None,
+                    End::Newest => Some("newest".to_owned()),
+                    End::Undecided => Some("undecided".to_owned()),
+                };
+                let stays = node.stays.map(|why| format!("stays: {}", plain(why)));
+                let said = end.into_iter().chain(stays);
+                lines.extend(said.map(|said| (from.clone(), said)));
+                for edge in self.edges.iter().filter(|edge| edge.from == node.number) {
+                    let to = match name_of(edge.to) {
+                        (other, version) if other != name => format!("{other}@{version}"),
+                        (_, version) => version,
+                    };
+                    let arrow = if edge.is_undo { "..>" } else { "->" };
+                    lines.push((format!("{from} {arrow} {to}"), plain(&edge.label)));
+                }
+            }
+            let widest = lines.iter().map(|(left, _)| left.chars().count()).max();
+            let width = widest.unwrap_or(0);
+            let _ = writeln!(text, "{name}");
+            for (left, right) in lines {
+                let _ = writeln!(text, "  {left:width$}  {right}");
+            }
+        }
+        text
     }
 
     /// As a [Mermaid](https://mermaid.js.org) flowchart, which Markdown of many
@@ -190,6 +246,11 @@ fn label(migration: &Migration) -> String {
 /// What stands for a text without letters: there is nothing to see of it, and
 /// Mermaid takes no empty label.
 const EMPTY: &str = "(empty)";
+
+/// Text in one line of a terminal.
+fn plain(text: &str) -> String {
+    text.replace(char::is_control, " ")
+}
 
 /// Text in quotes: all that could mean something to Mermaid, as entities.
 fn mermaid(text: &str) -> String {

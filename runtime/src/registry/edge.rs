@@ -16,7 +16,7 @@ use crate::id::WorkflowId;
 use crate::migration::{SourceLocation, StateMigration};
 use crate::registry::details::{Details, Identity};
 use crate::registry::place::Place;
-use crate::registry::step::{Decoder, Step, TypeRef, Typed};
+use crate::registry::step::{Decoder, Encoder, Step, TypeRef, Typed};
 use crate::workflow::Workflow;
 
 /// A migration in a [`MigrationRegistry`](crate::MigrationRegistry): one edge
@@ -41,6 +41,9 @@ pub struct Migration {
     /// `None` where it is not known that a state of the target version can be
     /// deserialized, which a migration does not need.
     target_decoder: Option<Decoder>,
+    /// Likewise of a state of the source version and `Serialize`.
+    source_encoder: Option<Encoder>,
+    target_encoder: Encoder,
     pub(crate) step: Arc<dyn Step>,
 }
 
@@ -69,6 +72,8 @@ impl Migration {
             target_state: TypeRef::of::<<M::ToWorkflow as Workflow>::State>(),
             source_decoder: Decoder::of::<<M::FromWorkflow as Workflow>::State>(),
             target_decoder: migration.decoder(),
+            source_encoder: migration.encoder(),
+            target_encoder: Encoder::of::<<M::ToWorkflow as Workflow>::State>(),
             step: Arc::new(Typed(migration)),
         }
     }
@@ -160,6 +165,12 @@ impl Migration {
         self.target_decoder
     }
 
+    /// How a state of the source version is shown, if that is known.
+    #[cfg_attr(not(feature = "cli"), allow(dead_code))]
+    pub(crate) fn source_encoder(&self) -> Option<Encoder> {
+        self.source_encoder
+    }
+
     /// Deserializes a state of the target version and serializes it again;
     /// `None` where no decoder is known.
     #[cfg_attr(not(feature = "tokio"), allow(dead_code))]
@@ -218,8 +229,13 @@ impl fmt::Debug for Migration {
 }
 
 /// Where a migration does not know how its target's state is deserialized,
-/// takes that from one that starts with a state of the same type.
-pub(crate) fn share_decoders(migrations: &mut [Migration]) {
+/// takes that from one that starts with a state of the same type; and how its
+/// source's state is serialized, from one that ends with it.
+pub(crate) fn share_codecs(migrations: &mut [Migration]) {
+    let written: HashMap<TypeId, Encoder> = migrations
+        .iter()
+        .map(|migration| (migration.target_state.id, migration.target_encoder))
+        .collect();
     let known: HashMap<TypeId, Decoder> = migrations
         .iter()
         .map(|migration| (migration.source_state.id, migration.source_decoder))
@@ -227,5 +243,7 @@ pub(crate) fn share_decoders(migrations: &mut [Migration]) {
     for migration in migrations {
         let shared = known.get(&migration.target_state.id).copied();
         migration.target_decoder = migration.target_decoder.or(shared);
+        let shared = written.get(&migration.source_state.id).copied();
+        migration.source_encoder = migration.source_encoder.or(shared);
     }
 }

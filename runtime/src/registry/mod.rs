@@ -22,11 +22,13 @@ use serde::de::DeserializeOwned;
 
 pub use details::Details;
 pub use draw::Drawing;
+#[cfg(feature = "cli")]
+pub(crate) use draw::End;
 pub use edge::Migration;
 pub use linked::{Registration, VersionRegistration};
 pub use problem::{Definition, Problem, RegistryError};
 pub use route::{Route, Standing};
-pub use step::Decoder;
+pub use step::{Decoder, Encoder};
 pub use upgrade::{UpgradeError, Upgraded};
 
 use crate::id::WorkflowId;
@@ -160,6 +162,14 @@ impl MigrationRegistry {
         }
     }
 
+    /// All migrations that are linked, sorted, also where they do not fit together.
+    #[cfg(feature = "cli")]
+    pub(crate) fn all_linked() -> Vec<Migration> {
+        let (mut migrations, _) = linked::all();
+        migrations.sort_by(Migration::cmp_by_place);
+        migrations
+    }
+
     /// A registry of migrations that are named one by one.
     pub fn builder() -> MigrationRegistryBuilder {
         MigrationRegistryBuilder::default()
@@ -184,7 +194,7 @@ impl MigrationRegistry {
         if !problems.is_empty() {
             return Err(RegistryError::new(problems));
         }
-        edge::share_decoders(&mut migrations);
+        edge::share_codecs(&mut migrations);
         let by_source: BTreeMap<_, _> = migrations
             .iter()
             .enumerate()

@@ -55,6 +55,34 @@ impl Decoder {
     }
 }
 
+/// Serializes a state whose type is not known here, for people to look at.
+#[doc(hidden)]
+#[derive(Debug, Clone, Copy)]
+pub struct Encoder {
+    encode: fn(&AnyState, &mut Vec<u8>) -> Result<(), serde_json::Error>,
+}
+
+impl Encoder {
+    /// The encoder of a state.
+    pub(crate) fn of<S: Serialize + 'static>() -> Self {
+        Self {
+            encode: |state, out| match (state.as_ref() as &dyn Any).downcast_ref::<S>() {
+                Some(state) => serde_json::to_writer(out, state),
+                None => Err(serde::ser::Error::custom(
+                    "a bug in state-migration: an encoder was given a state of another type",
+                )),
+            },
+        }
+    }
+
+    #[cfg_attr(not(feature = "cli"), allow(dead_code))]
+    pub(crate) fn encode(self, state: &AnyState) -> Result<Vec<u8>, serde_json::Error> {
+        let mut json = Vec::new();
+        (self.encode)(state, &mut json)?;
+        Ok(json)
+    }
+}
+
 /// What the runner needs of a migration.
 pub(crate) trait Step: Send + Sync {
     /// A fold of the source version.

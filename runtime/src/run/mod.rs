@@ -6,6 +6,7 @@ pub(crate) mod lazy;
 pub(crate) mod ledger;
 mod plan;
 pub(crate) mod rows;
+pub(crate) mod tally;
 
 use std::fmt;
 
@@ -74,6 +75,18 @@ pub enum RunKind {
     },
     /// Processes one by one, as they are opened. It has no end.
     Lazy,
+}
+
+impl RunKind {
+    /// Its name, as rows and logs have it.
+    #[cfg_attr(not(feature = "telemetry"), allow(dead_code))]
+    pub(crate) fn name(&self) -> &'static str {
+        match self {
+            Self::Migrate => "migrate",
+            Self::Retry { .. } => "retry",
+            Self::Lazy => "lazy",
+        }
+    }
 }
 
 /// A run, as the store keeps it.

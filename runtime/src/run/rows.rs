@@ -3,6 +3,7 @@
 //! | key | holds |
 //! |---|---|
 //! | `c` | the claim: which run holds the store, and how many runs there were |
+//! | `e` | the epoch of the last writer that closed the store |
 //! | `f` run, stream | that a process failed, and why |
 //! | `g` run, number | a range: how far it is, and what was counted in it |
 //! | `l` run, shard | how many processes were migrated as they were opened |
@@ -10,6 +11,7 @@
 //!
 //! Every row is a format byte and JSON. Nothing here is written by two workers
 //! of one run, and chunks read the claim only, so bookkeeping makes no conflicts.
+//! The row `e` is no run's: it is the last thing that a writer of SlateDB leaves.
 
 use bytes::Bytes;
 use serde::de::DeserializeOwned;
@@ -19,11 +21,14 @@ use uuid::Uuid;
 use crate::error::Error;
 use crate::id::{RunId, StreamId, WorkflowId};
 use crate::run::RunCounts;
+use crate::run::tally::Tally;
 use crate::runner::MigrationError;
 use crate::store::StreamRange;
 use crate::store::record::{self, BadJson};
 
 pub(crate) const CLAIM: &[u8] = b"c";
+#[cfg_attr(not(feature = "slatedb"), allow(dead_code))]
+pub(crate) const CLOSED: &[u8] = b"e";
 pub(crate) const RUNS: &[u8] = b"r";
 
 fn of_run(table: u8, run: RunId, rest: &[u8]) -> Vec<u8> {
@@ -89,6 +94,14 @@ pub(crate) struct Holder {
     pub(crate) program: Uuid,
 }
 
+/// That the writer of an epoch closed the store: while the database is at that
+/// epoch, nobody has it open.
+#[cfg_attr(not(feature = "slatedb"), allow(dead_code))]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Closed {
+    pub(crate) epoch: u64,
+}
+
 /// What a range is for.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -115,6 +128,9 @@ pub(crate) struct RangeRow {
     /// How often this row was written, which tells whether a commit landed.
     pub(crate) commits: u64,
     pub(crate) counts: RunCounts,
+    /// Of `counts`, what is known of each workflow.
+    #[serde(default, skip_serializing_if = "Tally::is_empty")]
+    pub(crate) tally: Tally,
 }
 
 impl RangeRow {
@@ -127,6 +143,7 @@ impl RangeRow {
             done: false,
             commits: 0,
             counts: RunCounts::default(),
+            tally: Tally::default(),
         }
     }
 
@@ -184,6 +201,7 @@ mod tests {
             [&[table][..], &uuid, rest].concat()
         };
         let stream = StreamId::new("process/t/p").unwrap();
+        assert_eq!((CLAIM, CLOSED), (&b"c"[..], &b"e"[..]));
         assert_eq!(run(id()), with(b'r', b""));
         assert_eq!(range(id(), 258), with(b'g', &[0, 0, 1, 2]));
         assert_eq!(range_number(&range(id(), 258)).unwrap(), 258);
@@ -210,6 +228,8 @@ mod tests {
             text(write(&claim).unwrap()),
             r#"{"runs":3,"holder":{"run":"00000000-0000-0000-0000-000000000102","execution":"00000000-0000-0000-0000-000000000004","program":"00000000-0000-0000-0000-000000000005"}}"#
         );
+        let closed = Closed { epoch: 7 };
+        assert_eq!(text(write(&closed).unwrap()), r#"{"epoch":7}"#);
         let mut row = RangeRow::new(
             Part::Strays(WorkflowId::from_static("loan", "1")),
             StreamRange::default(),
@@ -221,6 +241,11 @@ mod tests {
             text(written.clone()),
             r#"{"part":{"strays":{"name":"loan","version":"1"}},"after":null,"through":null,"at":"process/t/p","done":false,"commits":0,"counts":{"migrated":2,"failed":0,"skipped_by":{"empty":0,"other_workflow":0,"already_there":0,"finished":0,"not_selected":0,"held":0},"large":0,"swept":0,"unregistered":0,"lazy":0,"bytes":0}}"#
         );
+        assert_eq!(read::<RangeRow>(written.into(), "it").unwrap(), row);
+        row.tally.of("loan").migrated = 2;
+        let written = write(&row).unwrap();
+        let tally = r#","tally":[{"workflow":"loan","migrated":2,"failed":0,"skipped":0}]}"#;
+        assert!(text(written.clone()).ends_with(tally));
         assert_eq!(read::<RangeRow>(written.into(), "it").unwrap(), row);
         let failure = FailureRow {
             error: MigrationError {

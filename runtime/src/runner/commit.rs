@@ -4,7 +4,9 @@ use crate::error::Error;
 use crate::id::{StreamId, WorkflowId};
 use crate::run::RunCounts;
 use crate::run::ledger::Range;
+use crate::run::tally::Tally;
 use crate::runner::convert::Converted;
+use crate::runner::observe::Clock;
 use crate::runner::report::{FailureClass, MigrationError, Stage};
 use crate::runner::work::{Book, Work};
 use crate::snapshot::{Snapshot, SnapshotStore};
@@ -41,6 +43,8 @@ pub(super) struct Outcome {
     pub(super) finished: Vec<(StreamId, WorkflowId)>,
     /// What else was counted.
     pub(super) counts: RunCounts,
+    /// Of that, what is known of each workflow.
+    pub(super) tally: Tally,
     /// All up to this stream has been looked at then.
     pub(super) up_to: Option<StreamId>,
     /// The range has been looked at to its end then.
@@ -51,8 +55,9 @@ pub(super) struct Outcome {
 #[derive(Default)]
 pub(super) struct Done {
     pub(super) moved: Vec<Moved>,
-    pub(super) failed: Vec<MigrationError>,
+    pub(super) failed: Vec<Failed>,
     pub(super) counts: RunCounts,
+    pub(super) tally: Tally,
 }
 
 /// Commits a chunk, all or nothing, and returns before it is durable. In a dry
@@ -63,7 +68,7 @@ pub(super) async fn chunk(
     outcome: Outcome,
     range: &mut Range,
 ) -> Result<Done, Error> {
-    let mut counts = outcome.counts;
+    let (mut counts, mut tally) = (outcome.counts, outcome.tally);
     let moved: Vec<Moved> = outcome.converted.iter().map(Moved::of).collect();
     counts.migrated += moved.len() as u64;
     counts.failed += outcome.failed.len() as u64;
@@ -71,6 +76,15 @@ pub(super) async fn chunk(
     counts.unregistered += outside.count() as u64;
     if work.sweeps {
         counts.swept += moved.len() as u64;
+    }
+    for moved in &moved {
+        tally.of(moved.to.name()).migrated += 1;
+    }
+    for at in outcome.failed.iter().filter_map(|f| f.at.as_ref()) {
+        tally.of(at.name()).failed += 1;
+    }
+    for (_, at) in &outcome.finished {
+        tally.of(at.name()).skipped += 1;
     }
     match &work.book {
         Book::DryRun => {}
@@ -85,9 +99,12 @@ pub(super) async fn chunk(
             }
             let mut row = range.row.clone();
             row.counts.add(&counts);
+            row.tally.add(&tally);
             row.at = outcome.up_to.or(row.at);
             row.done = outcome.at_end;
+            let clock = Clock::now();
             ledger.commit(chunk, range, row).await?;
+            work.observer.committed(clock);
         }
         Book::Lazy(book) => {
             let one = moved.iter().map(|moved| &moved.stream);
@@ -104,11 +121,11 @@ pub(super) async fn chunk(
             }
         }
     }
-    let failed = outcome.failed.into_iter().map(|f| f.error).collect();
     Ok(Done {
         moved,
-        failed,
+        failed: outcome.failed,
         counts,
+        tally,
     })
 }
 
@@ -127,7 +144,12 @@ pub(super) async fn durably(
 /// Makes durable what was committed of a range.
 pub(super) async fn settle(work: &Work, range: &Range) -> Result<(), Error> {
     match work.book.ledger() {
-        Some(ledger) => ledger.settle(range).await,
+        Some(ledger) => {
+            let clock = Clock::now();
+            ledger.settle(range).await?;
+            work.observer.durable(clock);
+            Ok(())
+        }
         None => Ok(()),
     }
 }

@@ -16,6 +16,7 @@ use tokio::sync::watch;
 use tokio::time::{Instant, timeout_at};
 
 use crate::id::RunId;
+use crate::run::tally::{Count, Tally};
 use crate::run::{RunCounts, RunState};
 
 /// Over how long the rate is measured.
@@ -37,6 +38,73 @@ pub struct Progress {
     pub per_second: f64,
     /// How long it will take at that rate, if that can be told.
     pub time_left: Option<Duration>,
+    /// The same of each workflow, sorted by name; none over separate handles.
+    #[serde(default)]
+    pub workflows: Vec<WorkflowProgress>,
+}
+
+impl Default for Progress {
+    /// That of no run.
+    fn default() -> Self {
+        Self {
+            run: None,
+            state: RunState::Planned,
+            counts: RunCounts::default(),
+            expected: None,
+            per_second: 0.0,
+            time_left: None,
+            workflows: Vec::new(),
+        }
+    }
+}
+
+/// How far a run is with the processes of one workflow: part of [`Progress`].
+///
+/// Streams that a [full count](crate::MigrationRunner::full_count) came by, and
+/// processes that were migrated as they were opened, are counted in all only.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct WorkflowProgress {
+    /// The name of the workflow.
+    pub workflow: String,
+    /// Processes migrated.
+    pub migrated: u64,
+    /// Processes that failed.
+    pub failed: u64,
+    /// Processes left alone.
+    pub skipped: u64,
+    /// About how many processes of it the run is for, if that is known.
+    pub expected: Option<u64>,
+    /// How many processes of it a second it looked at lately.
+    pub per_second: f64,
+    /// How long it will take at that rate, if that can be told.
+    pub time_left: Option<Duration>,
+}
+
+impl WorkflowProgress {
+    pub(crate) fn new(workflow: &str) -> Self {
+        Self {
+            workflow: workflow.to_owned(),
+            migrated: 0,
+            failed: 0,
+            skipped: 0,
+            expected: None,
+            per_second: 0.0,
+            time_left: None,
+        }
+    }
+
+    /// How many processes were looked at.
+    #[must_use]
+    pub fn processes(&self) -> u64 {
+        self.migrated + self.failed + self.skipped
+    }
+
+    fn add(&mut self, count: &Count) {
+        self.migrated += count.migrated;
+        self.failed += count.failed;
+        self.skipped += count.skipped;
+    }
 }
 
 /// What the holder of the handle wants.
@@ -109,24 +177,16 @@ impl fmt::Debug for RunControl {
 }
 
 impl RunControl {
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let wanted = Wanted {
             paused: false,
             cancelled: false,
             per_second: None,
         };
-        let progress = Progress {
-            run: None,
-            state: RunState::Planned,
-            counts: RunCounts::default(),
-            expected: None,
-            per_second: 0.0,
-            time_left: None,
-        };
         Self {
             inner: Arc::new(Inner {
                 wanted: watch::Sender::new(wanted),
-                progress: watch::Sender::new(progress),
+                progress: watch::Sender::new(Progress::default()),
                 over: watch::Sender::new(false),
                 under_way: AtomicUsize::new(0),
                 next: Mutex::default(),
@@ -192,6 +252,43 @@ impl RunControl {
         .boxed()
     }
 
+    /// Whether a run is under way, paused or not.
+    #[must_use]
+    pub fn is_under_way(&self) -> bool {
+        self.inner.under_way.load(Ordering::SeqCst) > 0
+    }
+
+    /// How many processes a second a run looks at at most.
+    #[must_use]
+    pub fn throttled(&self) -> Option<NonZeroU32> {
+        self.inner.wanted.borrow().per_second
+    }
+
+    /// Pauses the run that is under way, or lets it go on; `false`: none is,
+    /// and the next one is not told either.
+    #[cfg_attr(not(feature = "control-socket"), allow(dead_code))]
+    pub(crate) fn pause_this(&self, paused: bool) -> bool {
+        self.tell_this(|wanted| wanted.paused = paused)
+    }
+
+    /// Cancels the run that is under way; `false`: none is, and the next one is
+    /// not cancelled either.
+    #[cfg_attr(not(feature = "control-socket"), allow(dead_code))]
+    pub(crate) fn cancel_this(&self) -> bool {
+        self.tell_this(|wanted| wanted.cancelled = true)
+    }
+
+    fn tell_this(&self, tell: impl FnOnce(&mut Wanted)) -> bool {
+        // What a run leaves behind when it ends is taken back under the same lock.
+        self.inner.wanted.send_if_modified(|wanted| {
+            let is_under_way = self.is_under_way();
+            if is_under_way {
+                tell(wanted);
+            }
+            is_under_way
+        })
+    }
+
     /// A watch of whether the run is wanted to be paused.
     pub(super) fn changes(&self) -> Changes {
         let mut changes = self.inner.wanted.subscribe();
@@ -206,7 +303,7 @@ impl RunControl {
         self.inner.wanted.borrow().cancelled
     }
 
-    pub(super) fn is_paused(&self) -> bool {
+    pub(crate) fn is_paused(&self) -> bool {
         self.inner.wanted.borrow().paused
     }
 
@@ -217,10 +314,16 @@ impl RunControl {
     }
 
     /// A run begins; it ends when what this returns is dropped.
-    pub(super) fn begin(&self) -> UnderWay<'_> {
+    pub(crate) fn begin(&self) -> UnderWay {
         self.inner.under_way.fetch_add(1, Ordering::SeqCst);
         self.inner.over.send_replace(false);
-        UnderWay(self)
+        UnderWay(self.clone())
+    }
+
+    /// Forgets how far the last run came, for the sake of one that begins.
+    #[cfg_attr(not(feature = "control-socket"), allow(dead_code))]
+    pub(crate) fn forget(&self) {
+        self.publish(Progress::default());
     }
 
     /// A run has ended; the next one is neither cancelled nor paused by what
@@ -296,15 +399,15 @@ impl RunControl {
         turn
     }
 
-    pub(super) fn publish(&self, progress: Progress) {
+    pub(crate) fn publish(&self, progress: Progress) {
         self.inner.progress.send_replace(progress);
     }
 }
 
 /// A run that is under way.
-pub(super) struct UnderWay<'a>(&'a RunControl);
+pub(crate) struct UnderWay(RunControl);
 
-impl Drop for UnderWay<'_> {
+impl Drop for UnderWay {
     fn drop(&mut self) {
         self.0.end();
     }
@@ -336,8 +439,9 @@ impl Changes {
 /// Measures how fast a run goes.
 pub(super) struct Meter {
     progress: Progress,
-    /// How many processes had been looked at when.
-    lately: VecDeque<(Instant, u64)>,
+    rate: Rate,
+    /// In the order of the workflows in the progress.
+    rates: Vec<Rate>,
 }
 
 impl Meter {
@@ -345,13 +449,11 @@ impl Meter {
         Self {
             progress: Progress {
                 run: Some(run),
-                state: RunState::Planned,
                 counts,
-                expected: None,
-                per_second: 0.0,
-                time_left: None,
+                ..Progress::default()
             },
-            lately: VecDeque::from([(Instant::now(), counts.processes())]),
+            rate: Rate::from(counts.processes()),
+            rates: Vec::new(),
         }
     }
 
@@ -360,40 +462,86 @@ impl Meter {
         self.progress.clone()
     }
 
-    /// So many more are to come.
-    pub(super) fn expect(&mut self, more: Option<u64>) {
+    /// So many more are to come, in all and of each workflow.
+    pub(super) fn expect(&mut self, more: Option<u64>, of_each: Vec<(String, Option<u64>)>) {
         self.progress.expected = more.map(|more| self.progress.counts.processes() + more);
+        for (workflow, more) in of_each {
+            let at = self.place_of(&workflow);
+            let of_it = &mut self.progress.workflows[at];
+            of_it.expected = more.map(|more| of_it.processes() + more);
+        }
     }
 
-    pub(super) fn add(&mut self, counts: &RunCounts) -> Progress {
+    /// Adds what was done before.
+    pub(super) fn count(&mut self, tally: &Tally) {
+        for count in tally.iter() {
+            let at = self.place_of(&count.workflow);
+            self.progress.workflows[at].add(count);
+            self.rates[at] = Rate::from(self.progress.workflows[at].processes());
+        }
+    }
+
+    pub(super) fn add(&mut self, counts: &RunCounts, tally: &Tally) -> Progress {
+        let now = Instant::now();
         self.progress.counts.add(counts);
-        let (now, done) = (Instant::now(), self.progress.counts.processes());
-        self.lately.push_back((now, done));
-        while self.lately.len() > 2
-            && self
-                .lately
-                .front()
-                .is_some_and(|(at, _)| now.duration_since(*at) > WINDOW)
-        {
-            self.lately.pop_front();
+        let done = self.progress.counts.processes();
+        if let Some(per_second) = self.rate.at(now, done) {
+            self.progress.per_second = per_second;
         }
-        if let Some((since, before)) = self.lately.front() {
-            let seconds = now.duration_since(*since).as_secs_f64();
-            if seconds > 0.0 {
-                #[allow(clippy::cast_precision_loss)]
-                let rate = (done - before) as f64 / seconds;
-                self.progress.per_second = rate;
+        self.progress.time_left = time_left(self.progress.expected, done, self.progress.per_second);
+        for count in tally.iter() {
+            let at = self.place_of(&count.workflow);
+            let of_it = &mut self.progress.workflows[at];
+            of_it.add(count);
+            let done = of_it.processes();
+            if let Some(per_second) = self.rates[at].at(now, done) {
+                of_it.per_second = per_second;
             }
+            of_it.time_left = time_left(of_it.expected, done, of_it.per_second);
         }
-        self.progress.time_left = self.progress.expected.and_then(|expected| {
-            #[allow(clippy::cast_precision_loss)]
-            let left = expected.saturating_sub(done) as f64;
-            (self.progress.per_second > 0.0)
-                .then(|| Duration::try_from_secs_f64(left / self.progress.per_second).ok())
-                .flatten()
-        });
         self.progress.clone()
     }
+
+    fn place_of(&mut self, workflow: &str) -> usize {
+        let workflows = &mut self.progress.workflows;
+        let found = workflows.binary_search_by(|of_it| of_it.workflow.as_str().cmp(workflow));
+        found.unwrap_or_else(|at| {
+            workflows.insert(at, WorkflowProgress::new(workflow));
+            self.rates.insert(at, Rate::from(0));
+            at
+        })
+    }
+}
+
+/// How many processes had been looked at when.
+struct Rate(VecDeque<(Instant, u64)>);
+
+impl Rate {
+    fn from(done: u64) -> Self {
+        Self(VecDeque::from([(Instant::now(), done)]))
+    }
+
+    /// How many a second there were lately, if that can be told.
+    #[allow(clippy::cast_precision_loss)]
+    fn at(&mut self, now: Instant, done: u64) -> Option<f64> {
+        let lately = &mut self.0;
+        lately.push_back((now, done));
+        let is_old = |(at, _): &(Instant, u64)| now.duration_since(*at) > WINDOW;
+        while lately.len() > 2 && lately.front().is_some_and(is_old) {
+            lately.pop_front();
+        }
+        let (since, before) = lately.front()?;
+        let seconds = now.duration_since(*since).as_secs_f64();
+        (seconds > 0.0).then(|| (done - before) as f64 / seconds)
+    }
+}
+
+#[allow(clippy::cast_precision_loss)]
+fn time_left(expected: Option<u64>, done: u64, per_second: f64) -> Option<Duration> {
+    let left = expected?.saturating_sub(done) as f64;
+    (per_second > 0.0)
+        .then(|| Duration::try_from_secs_f64(left / per_second).ok())
+        .flatten()
 }
 
 #[cfg(test)]
@@ -460,5 +608,20 @@ mod tests {
         assert_eq!(control.may_go_on(1).await, Go::Nowhere);
         drop(under_way);
         assert_eq!(control.may_go_on(1).await, Go::On);
+    }
+
+    /// Who comes too late must not stop the next run.
+    #[test]
+    fn only_a_run_that_is_under_way_is_told() {
+        let control = RunControl::new();
+        assert!(!control.is_under_way());
+        assert!(!control.pause_this(true) && !control.cancel_this());
+        assert!(!control.is_paused() && !control.is_cancelled());
+        let under_way = control.begin();
+        assert!(control.is_under_way());
+        assert!(control.pause_this(true) && control.cancel_this());
+        assert!(control.is_paused() && control.is_cancelled());
+        drop(under_way);
+        assert!(!control.is_paused() && !control.is_cancelled());
     }
 }

@@ -11,7 +11,7 @@ use crate::run::ledger::Range;
 use crate::runner::commit::{Done, Moved, Outcome};
 use crate::runner::convert::Converted;
 use crate::runner::report::{MigrationError, SkippedBy};
-use crate::runner::work::{ATTEMPTS, Book, Work};
+use crate::runner::work::{ATTEMPTS, Book, Skips, Work};
 use crate::runner::{commit, convert, decode_back, fold, scan};
 
 /// How many events are read at a time.
@@ -27,7 +27,7 @@ struct Progress {
 /// What a run covers with a process: those that it left alone around it, and
 /// how far it is then.
 pub(super) struct Covered {
-    pub(super) skipped_by: SkippedBy,
+    pub(super) skips: Skips,
     pub(super) up_to: Option<StreamId>,
 }
 
@@ -89,8 +89,11 @@ pub(super) async fn process(
     }
     let mut done = Done {
         moved: vec![Moved::of(&first)],
+        tally: covered.skips.tally.clone(),
         ..Done::default()
     };
+    let workflow = first.head.workflow_id.name();
+    done.tally.of(workflow).migrated += 1;
     if let Some(unchecked) = work.read_back.clone()
         && let Some(planned) = work.routes.get(&first.head.workflow_id).cloned()
     {
@@ -105,7 +108,7 @@ pub(super) async fn process(
             .await
             .map_err(|none| none.of(stream))??;
     }
-    done.counts.skipped_by = covered.skipped_by;
+    done.counts.skipped_by = covered.skips.by;
     done.counts.migrated = 1;
     done.counts.large = 1;
     Ok(Large::Done(done))
@@ -186,9 +189,8 @@ async fn attempt(
             let converted = converted?;
             let mut outcome = Outcome {
                 up_to: covered.up_to.clone(),
-                ..Outcome::default()
+                ..covered.skips.outcome()
             };
-            outcome.counts.skipped_by = covered.skipped_by;
             outcome.counts.bytes = here.bytes;
             match converted {
                 Some(converted) if work.book.is_dry() => {
@@ -211,6 +213,7 @@ async fn attempt(
                 Ok(done) => return Ok(Attempt::Over(Large::Done(done))),
                 // Let the other writer finish; it has right of way.
                 Err(error) if error.is_conflict() => {
+                    work.observer.conflict(stream, 1);
                     tokio::time::sleep(Duration::from_millis(1 << attempts.min(6))).await;
                 }
                 // Whether it is done, only the store can tell.
@@ -236,7 +239,7 @@ async fn same_again(work: &Work, stream: &StreamId, outcome: &Outcome) -> Result
     };
     let mut nowhere = Range::nowhere();
     let covered = Covered {
-        skipped_by: SkippedBy::default(),
+        skips: Skips::default(),
         up_to: None,
     };
     let second = Box::pin(attempt(&dry, stream, &mut nowhere, &covered)).await?;

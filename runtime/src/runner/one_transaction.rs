@@ -16,6 +16,7 @@ use crate::id::{RunId, StreamId, WorkflowId};
 use crate::process_registry::ProcessRegistry;
 use crate::run::ledger::{Ledger, Range};
 use crate::run::rows::Part;
+use crate::run::tally::Tally;
 use crate::run::{RunCounts, RunKind, RunState};
 use crate::runner::commit::{Done, Failed, Outcome};
 use crate::runner::control::Meter;
@@ -155,10 +156,15 @@ impl Execution<'_> {
         }
         for range in ranges.iter_mut().filter(|range| !range.row.done) {
             match range.row.part.clone() {
-                Part::Count => self.count_all(range).await?,
-                Part::Strays(version) => self.report_strays(&version, range).await?,
+                Part::Count => passed.cancelled |= !self.count_all(range).await?,
+                Part::Strays(version) => {
+                    passed.cancelled |= !self.report_strays(&version, range).await?;
+                }
                 Part::Migrate | Part::Sweep => {}
             }
+        }
+        if passed.cancelled {
+            return Ok(());
         }
         let (main, sweeps): (Vec<Range>, Vec<Range>) = ranges
             .into_iter()
@@ -168,7 +174,8 @@ impl Execution<'_> {
         let counts = main.iter().map(|range| range.row.counts);
         let so_far = counts.map(|counts| counts.migrated + counts.failed).sum();
         let more = self.more(&source, &present, &main, due, so_far).await?;
-        self.meter.expect(more);
+        let of_each = self.more_of_each(&source, &present, &main, more).await?;
+        self.meter.expect(more, of_each);
         let left: Vec<Range> = main.into_iter().filter(|range| !range.row.done).collect();
         *passed = self.pass(&source, left, so_far).await;
         if !passed.broken && !passed.cancelled && !run.dry {
@@ -202,11 +209,15 @@ impl Execution<'_> {
         self.work.store.announce(&targets).await
     }
 
-    /// Counts the streams that need nothing, and reports what it cannot read.
-    async fn count_all(&mut self, range: &mut Range) -> Result<(), Error> {
+    /// Counts the streams that need nothing, and reports what it cannot read;
+    /// `false` when the run was cancelled before.
+    async fn count_all(&mut self, range: &mut Range) -> Result<bool, Error> {
         let (run, store) = (self.run, self.work.store.clone());
         let mut counted = MigrationReport::default();
-        let unread = plan::count_all(run, &store, self.elsewhere, &mut counted).await?;
+        let counting = plan::count_all(run, &store, self.elsewhere, &mut counted);
+        let Some(unread) = counting.await? else {
+            return Ok(false);
+        };
         for error in unread {
             let Some(ledger) = self.work.book.ledger().cloned() else {
                 self.unread.push(error);
@@ -232,7 +243,7 @@ impl Execution<'_> {
         for warning in counted.warnings {
             self.report.warn(warning.stream_id, warning.message);
         }
-        Ok(())
+        Ok(true)
     }
 
     /// Where this run's candidates come from.
@@ -263,7 +274,8 @@ impl Execution<'_> {
             .map(|limit| (limit as u64).saturating_sub(so_far));
         let all = match (source, due) {
             (Source::Failures { of, classes }, _) => {
-                count_failures(&self.work.store, *of, classes).await?
+                let failures = count_failures(&self.work.store, *of, classes).await?;
+                failures.values().sum()
             }
             (Source::Index(_), _) if left_out => return Ok(limit),
             (Source::Index(_), Some(due)) => due,
@@ -281,6 +293,53 @@ impl Execution<'_> {
         };
         let more = all.saturating_sub(counts.map(gone).sum());
         Ok(Some(limit.map_or(more, |limit| more.min(limit))))
+    }
+
+    /// The same, workflow by workflow, where `more` are to come in all.
+    async fn more_of_each(
+        &self,
+        source: &Source,
+        present: &plan::Present,
+        main: &[Range],
+        more: Option<u64>,
+    ) -> Result<Vec<(String, Option<u64>)>, Error> {
+        let mut versions: BTreeMap<&str, Vec<WorkflowId>> = BTreeMap::new();
+        for version in &present.sources {
+            let of_it = versions.entry(version.name()).or_default();
+            of_it.push(version.clone());
+        }
+        if versions.len() < 2 {
+            let all = versions.into_keys().map(|name| (name.to_owned(), more));
+            return Ok(all.collect());
+        }
+        let is_known = more.is_some() && self.work.selection.limit().is_none();
+        let failures = match source {
+            Source::Failures { of, classes } if is_known => {
+                Some(count_failures(&self.work.store, *of, classes).await?)
+            }
+            _ => None,
+        };
+        let mut tally = Tally::default();
+        for range in main {
+            tally.add(&range.row.tally);
+        }
+        let mut of_each = Vec::with_capacity(versions.len());
+        for (name, versions) in versions {
+            let so_far = tally.of(name);
+            let more = match &failures {
+                _ if !is_known => None,
+                Some(failures) => {
+                    let all = failures.get(name).copied().unwrap_or(0);
+                    Some(all.saturating_sub(so_far.processes()))
+                }
+                None => {
+                    let all = self.work.store.split(&versions, 1, 1).await?.processes;
+                    Some(all.saturating_sub(so_far.failed + so_far.skipped))
+                }
+            };
+            of_each.push((name.to_owned(), more));
+        }
+        Ok(of_each)
     }
 
     /// Cuts the run into ranges; also returns how many processes are due, if
@@ -341,9 +400,10 @@ impl Execution<'_> {
         let Some(ledger) = self.work.book.ledger().filter(|_| !ranges.is_empty()) else {
             return Ok(());
         };
-        let mut counts = RunCounts::default();
+        let (mut counts, mut tally) = (RunCounts::default(), Tally::default());
         for range in ranges {
             counts.add(&range.row.counts);
+            tally.add(&range.row.tally);
         }
         self.report.count(&counts);
         let run = ledger.run();
@@ -355,6 +415,7 @@ impl Execution<'_> {
         let failed = usize::try_from(counts.failed).unwrap_or(usize::MAX);
         self.report.error_count = self.report.error_count.max(failed);
         self.meter = Meter::new(run, counts);
+        self.meter.count(&tally);
         Ok(())
     }
 
@@ -366,7 +427,7 @@ impl Execution<'_> {
         match ledger.lazy_counts().await {
             Ok(counts) => {
                 self.report.count(&counts);
-                self.meter.add(&counts);
+                self.meter.add(&counts, &Tally::default());
             }
             Err(error) => self.report.warn(
                 StreamId::literal("(run)"),
@@ -384,21 +445,25 @@ impl Execution<'_> {
         Ok(())
     }
 
-    /// The processes at a version that no route starts from.
+    /// The processes at a version that no route starts from; `false` when the
+    /// run was cancelled before.
     async fn report_strays(
         &mut self,
         version: &WorkflowId,
         range: &mut Range,
-    ) -> Result<(), Error> {
+    ) -> Result<bool, Error> {
         let source = Source::Index([version.clone()].into());
         let selection = self.work.selection.clone();
         let store = self.work.store.clone();
         let run = self.work.failed_before();
         let mut due = scan::Due::new(store, &source, range.row.rest(), selection, run);
         loop {
+            if self.run.control.is_cancelled() {
+                return Ok(false);
+            }
             let page = due.peek(self.work.chunk_processes).await?;
-            let (skipped_by, up_to) = due.up_to(page.len());
-            let skipped_by = self.work.counted(skipped_by);
+            let (left_alone, up_to) = due.up_to(page.len());
+            let skips = self.work.counted(left_alone);
             let outcome = || Outcome {
                 failed: page
                     .iter()
@@ -407,35 +472,35 @@ impl Execution<'_> {
                         at: at.clone(),
                     })
                     .collect(),
-                counts: RunCounts {
-                    skipped_by,
-                    ..RunCounts::default()
-                },
                 up_to: up_to.clone(),
                 at_end: page.is_empty(),
-                ..Outcome::default()
+                ..skips.outcome()
             };
             let done = commit::without_reading(&self.work, outcome, range).await?;
             due.done(page.len());
             self.add(done).await;
             if page.is_empty() {
-                return Ok(());
+                return Ok(true);
             }
         }
     }
 
     /// Counts what is durable.
     async fn add(&mut self, done: Done) -> u64 {
+        self.run.observer.done(&done);
         let Done {
             moved,
             failed,
             counts,
+            tally,
         } = done;
         self.report.count(&counts);
-        for error in failed {
-            self.report.fail(error);
+        for failed in failed {
+            self.report.fail(failed.error);
         }
-        self.run.control.publish(self.meter.add(&counts));
+        let progress = self.meter.add(&counts, &tally);
+        self.run.observer.progress(&progress);
+        self.run.control.publish(progress);
         if let Some(registry) = self.elsewhere.filter(|_| !self.run.dry) {
             registry_update::tell(&self.work.store, registry, &moved, &mut self.report).await;
         }
@@ -470,7 +535,7 @@ impl Execution<'_> {
                 sender: sender.clone(),
                 waiting: Vec::new(),
             };
-            tasks.spawn(worker.run(queue.clone()));
+            tasks.spawn(self.run.observer.during(worker.run(queue.clone())));
         }
         drop(sender);
         self.listen(told, &mut passed).await;
@@ -506,6 +571,7 @@ impl Execution<'_> {
                 Either::Left(None) => return,
                 Either::Left(Some(Told::Done(done))) => passed.decided += self.add(done).await,
                 Either::Left(Some(Told::Broken(error))) => {
+                    self.run.observer.broken(&error);
                     passed.broken = true;
                     self.report.fail(error);
                 }
@@ -523,6 +589,7 @@ impl Execution<'_> {
 
     /// Records that the run was paused, or goes on.
     async fn note(&mut self, state: RunState) {
+        self.run.observer.state(state);
         if let Err(error) = self.publish(state).await {
             // The workers run into the same, and end.
             self.report.warn(
@@ -547,7 +614,10 @@ impl Execution<'_> {
         }
         for _ in 0..SWEEPS {
             let present = plan::present(self.run, &self.work.store).await?;
-            self.sweep_strays(present.strays).await?;
+            if !self.sweep_strays(present.strays).await? {
+                passed.cancelled = true;
+                return Ok(());
+            }
             let mut left = Vec::new();
             for version in present.sources {
                 let since = left_since.remove(&version);
@@ -593,10 +663,11 @@ impl Execution<'_> {
         Ok(())
     }
 
-    /// Processes born during the run at versions that no route starts from.
-    async fn sweep_strays(&mut self, versions: Vec<WorkflowId>) -> Result<(), Error> {
+    /// Processes born during the run at versions that no route starts from;
+    /// `false` when the run was cancelled before.
+    async fn sweep_strays(&mut self, versions: Vec<WorkflowId>) -> Result<bool, Error> {
         let Some(ledger) = self.work.book.ledger().cloned() else {
-            return Ok(());
+            return Ok(true);
         };
         self.work.sweeps = true;
         for version in versions {
@@ -611,23 +682,37 @@ impl Execution<'_> {
             let first = u32::try_from(ledger.ranges().await?.len()).unwrap_or(u32::MAX);
             let part = (Part::Strays(version.clone()), all);
             for range in &mut ledger.lay(first, vec![part]).await? {
-                self.report_strays(&version, range).await?;
+                if !self.report_strays(&version, range).await? {
+                    self.work.sweeps = false;
+                    return Ok(false);
+                }
             }
         }
         self.work.sweeps = false;
-        Ok(())
+        Ok(true)
     }
 }
 
-/// How many processes failed in a run; of some classes only, if any are named.
-async fn count_failures(store: &Store, run: RunId, classes: &[FailureClass]) -> Result<u64, Error> {
-    let (mut count, mut after) = (0, None);
+/// How many processes failed in a run, by workflow, with none where that is not
+/// known; of some classes only, if any are named.
+async fn count_failures(
+    store: &Store,
+    run: RunId,
+    classes: &[FailureClass],
+) -> Result<BTreeMap<String, u64>, Error> {
+    let (mut counts, mut after) = (BTreeMap::new(), None);
     loop {
         let found =
             crate::run::history::failures(store, run, classes, after.as_ref(), None, KEPT).await?;
-        count += found.len() as u64;
+        for failure in &found {
+            let workflow = failure.at.as_ref().map_or("", |at| at.name());
+            match counts.get_mut(workflow) {
+                Some(count) => *count += 1,
+                None => drop(counts.insert(workflow.to_owned(), 1)),
+            }
+        }
         if found.len() < KEPT {
-            return Ok(count);
+            return Ok(counts);
         }
         after = found.into_iter().next_back().map(|f| f.error.stream_id);
     }

@@ -168,8 +168,8 @@ pub(super) enum Source {
 /// What a range holds, in order.
 enum Item {
     Due(Candidate),
-    /// Some that are left alone, the last of them here.
-    Skipped(SkippedBy, StreamId),
+    /// Some of one version that are left alone, the last of them here.
+    Skipped(SkippedBy, Option<WorkflowId>, StreamId),
 }
 
 /// The processes of a range that are due, in one order: a merge of the index,
@@ -184,6 +184,9 @@ pub(super) struct Due {
     /// The run whose failures are left alone.
     failed_in: Option<RunId>,
 }
+
+/// What was left alone, by where it stands.
+pub(super) type LeftAlone = Vec<(Option<WorkflowId>, SkippedBy)>;
 
 /// What is due from one place.
 struct Page {
@@ -271,7 +274,7 @@ impl Due {
                     self.taken.push_back(Item::Due(candidate));
                     due += 1;
                 }
-                Some(reason) => self.skip(&reason, candidate.stream),
+                Some(reason) => self.skip(&reason, candidate),
             }
         }
         Ok(self.due().take(limit).cloned().collect())
@@ -311,25 +314,25 @@ impl Due {
         Some(skipped)
     }
 
-    fn skip(&mut self, reason: &SkippedBy, stream: StreamId) {
+    fn skip(&mut self, reason: &SkippedBy, Candidate { stream, at }: Candidate) {
         match self.taken.back_mut() {
-            Some(Item::Skipped(sum, last)) => {
+            Some(Item::Skipped(sum, version, last)) if *version == at => {
                 sum.add(reason);
                 *last = stream;
             }
-            _ => self.taken.push_back(Item::Skipped(*reason, stream)),
+            _ => self.taken.push_back(Item::Skipped(*reason, at, stream)),
         }
     }
 
     /// What was left alone up to and with the first so many candidates, and
     /// how far that is. With all candidates: to the end of what was looked at.
-    pub(super) fn up_to(&self, candidates: usize) -> (SkippedBy, Option<StreamId>) {
-        let (mut skipped, mut at) = (SkippedBy::default(), None);
+    pub(super) fn up_to(&self, candidates: usize) -> (LeftAlone, Option<StreamId>) {
+        let (mut skipped, mut at) = (LeftAlone::new(), None);
         for item in self.first(candidates) {
             match item {
                 Item::Due(candidate) => at = Some(candidate.stream.clone()),
-                Item::Skipped(more, last) => {
-                    skipped.add(more);
+                Item::Skipped(more, version, last) => {
+                    skipped.push((version.clone(), *more));
                     at = Some(last.clone());
                 }
             }

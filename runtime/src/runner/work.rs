@@ -12,10 +12,12 @@ use crate::registry::{MigrationRegistry, Standing};
 use crate::run::RunCounts;
 use crate::run::lazy::LazyBook;
 use crate::run::ledger::{Ledger, Range};
+use crate::run::tally::Tally;
 use crate::runner::code::{Code, NoAnswer, Watch};
 use crate::runner::commit::{Done, Failed, Outcome};
 use crate::runner::control::RunControl;
 use crate::runner::lanes::Lanes;
+use crate::runner::observe::{self, Observer};
 use crate::runner::pace::Pace;
 use crate::runner::report::{MigrationError, SkippedBy};
 use crate::runner::scan::Candidate;
@@ -54,6 +56,7 @@ pub(super) struct Work {
     pub(super) full_count: bool,
     pub(super) code: Code,
     pub(super) control: RunControl,
+    pub(super) observer: Observer,
     pub(super) pace: Arc<Pace>,
     pub(super) lanes: Arc<Lanes>,
     pub(super) chunk_processes: usize,
@@ -93,6 +96,34 @@ impl ProcessSizes {
             before / 2 + now / 2
         };
         self.0.store(next.max(1), Ordering::Relaxed);
+    }
+}
+
+/// Processes that were left alone.
+#[derive(Clone, Default)]
+pub(super) struct Skips {
+    pub(super) by: SkippedBy,
+    pub(super) tally: Tally,
+}
+
+impl Skips {
+    pub(super) fn add(&mut self, at: Option<&WorkflowId>, skipped: &SkippedBy) {
+        self.by.add(skipped);
+        if let Some(at) = at {
+            self.tally.of(at.name()).skipped += skipped.total() as u64;
+        }
+    }
+
+    /// What is committed where nothing else is.
+    pub(super) fn outcome(&self) -> Outcome {
+        Outcome {
+            counts: RunCounts {
+                skipped_by: self.by,
+                ..RunCounts::default()
+            },
+            tally: self.tally.clone(),
+            ..Outcome::default()
+        }
     }
 }
 
@@ -150,6 +181,7 @@ impl Work {
             full_count: run.full_count,
             code: Code::new(run.deadline),
             control: run.control.clone(),
+            observer: run.observer.clone(),
             pace: Arc::new(Pace::new(run.yields)),
             lanes: Arc::new(Lanes::new()),
             chunk_processes: run.chunk_processes.clamp(1, scan::CHUNK_PROCESSES),
@@ -160,15 +192,18 @@ impl Work {
     }
 
     /// What is to be counted of those that were left alone.
-    pub(super) fn counted(&self, left_alone: SkippedBy) -> SkippedBy {
+    pub(super) fn counted(&self, left_alone: scan::LeftAlone) -> Skips {
+        let mut counted = Skips::default();
         if self.sweeps {
             // A sweep comes by those that the run has counted already.
-            return SkippedBy::default();
+            return counted;
         }
-        let mut counted = left_alone;
-        if self.full_count {
-            // So does a run that looks at every stream before.
-            counted.not_selected = 0;
+        for (at, mut skipped) in left_alone {
+            if self.full_count {
+                // So does a run that looks at every stream before.
+                skipped.not_selected = 0;
+            }
+            counted.add(at.as_ref(), &skipped);
         }
         counted
     }
@@ -314,20 +349,22 @@ impl Work {
             Err(NoAnswer::Stuck(stream)) => return Ok(Ok(Chunked::Stuck(stream))),
             Err(NoAnswer::Ended(error)) => return Err(error),
         };
+        let (left_alone, up_to) = due.up_to(covered);
+        let mut skips = work.counted(left_alone);
         for process in worked {
             match process {
                 Worked::Converted(converted) => outcome.converted.push(*converted),
                 Worked::Finished(stream, version) => outcome.finished.push((stream, version)),
-                Worked::Elsewhere(skipped) => outcome.counts.skipped_by.add(&skipped),
+                Worked::Elsewhere(skipped, at) => skips.add(Some(&at), &skipped),
                 Worked::Failed(error, version) => {
                     let at = Some(version);
                     outcome.failed.push(Failed { error, at });
                 }
             }
         }
-        let (skipped_by, up_to) = due.up_to(covered);
-        outcome.counts.skipped_by.add(&work.counted(skipped_by));
+        outcome.counts.skipped_by = skips.by;
         outcome.counts.skipped_by.finished += outcome.finished.len();
+        outcome.tally = skips.tally;
         outcome.up_to = up_to;
         outcome.at_end = last && covered == all;
         let done = commit::chunk(work, chunk, outcome, range).await?;
@@ -347,16 +384,22 @@ impl Work {
         range: &mut Range,
     ) -> Result<Chunked, Error> {
         let work = self;
-        let (skipped_by, up_to) = due.up_to(1);
+        let at = due.version_of(&stream);
+        let (left_alone, up_to) = due.up_to(1);
         let mut covered = large::Covered {
-            skipped_by: work.counted(skipped_by),
+            skips: work.counted(left_alone),
             up_to,
         };
         let mut failed = None;
-        let over = match large::process(work, &stream, range, &covered).await {
+        let process = large::process(work, &stream, range, &covered);
+        let processed = match &at {
+            Some(version) => observe::process_during(&stream, version, process).await,
+            None => process.await,
+        };
+        let over = match processed {
             Ok(large::Large::Done(done)) => Some(done),
             Ok(large::Large::Gone(skipped)) => {
-                covered.skipped_by.add(&skipped);
+                covered.skips.add(at.as_ref(), &skipped);
                 None
             }
             Err(large::Trouble::Process(error)) => {
@@ -365,7 +408,6 @@ impl Work {
             }
             Err(large::Trouble::Store(error)) => return Err(error),
         };
-        let at = due.version_of(&stream);
         let outcome = || Outcome {
             failed: failed
                 .iter()
@@ -374,12 +416,8 @@ impl Work {
                     at: at.clone(),
                 })
                 .collect(),
-            counts: RunCounts {
-                skipped_by: covered.skipped_by,
-                ..RunCounts::default()
-            },
             up_to: covered.up_to.clone(),
-            ..Outcome::default()
+            ..covered.skips.outcome()
         };
         let done = match over {
             Some(done) => done,
@@ -415,7 +453,7 @@ enum Worked {
     Converted(Box<convert::Converted>),
     Finished(StreamId, WorkflowId),
     /// No route of the run is for it, and none need be.
-    Elsewhere(SkippedBy),
+    Elsewhere(SkippedBy, WorkflowId),
     Failed(MigrationError, WorkflowId),
 }
 
@@ -436,12 +474,12 @@ fn fold_and_convert_all(
                 held: 1,
                 ..SkippedBy::default()
             };
-            worked.push(Worked::Elsewhere(held));
+            worked.push(Worked::Elsewhere(held, version));
             continue;
         }
         let Some(planned) = work.routes.get(&version) else {
             worked.push(match work.without_route(&stream, &version) {
-                Ok(skipped) => Worked::Elsewhere(skipped),
+                Ok(skipped) => Worked::Elsewhere(skipped, version),
                 Err(error) => Worked::Failed(error, version),
             });
             continue;
@@ -457,23 +495,25 @@ fn fold_and_convert_all(
                 }
             })
         };
-        let converted = watch
-            .over(&stream, deadline, || fold_and_convert(scanned))
-            .and_then(|first| match work.twice {
-                true => watch.over(&stream, deadline, || {
-                    twice(&stream, first, fold_and_convert(scanned))
-                }),
-                false => Ok(first),
-            })
-            .and_then(|first| match (&first, &work.read_back) {
-                (Some(converted), Some(unchecked)) => {
-                    let back = watch.over(&stream, deadline, || {
-                        decode_back::check(&planned.route, &stream, converted.json(), unchecked)
-                    });
-                    back.map(|()| first)
-                }
-                _ => Ok(first),
-            });
+        let converted = observe::process(&stream, &version, || {
+            watch
+                .over(&stream, deadline, || fold_and_convert(scanned))
+                .and_then(|first| match work.twice {
+                    true => watch.over(&stream, deadline, || {
+                        twice(&stream, first, fold_and_convert(scanned))
+                    }),
+                    false => Ok(first),
+                })
+                .and_then(|first| match (&first, &work.read_back) {
+                    (Some(converted), Some(unchecked)) => {
+                        let back = watch.over(&stream, deadline, || {
+                            decode_back::check(&planned.route, &stream, converted.json(), unchecked)
+                        });
+                        back.map(|()| first)
+                    }
+                    _ => Ok(first),
+                })
+        });
         if bad_snapshot.get() {
             return Err(BadSnapshot(stream));
         }

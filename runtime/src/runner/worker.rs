@@ -9,7 +9,6 @@ use tokio::sync::mpsc;
 
 use crate::error::{Error, ErrorKind};
 use crate::id::{StreamId, WorkflowId};
-use crate::run::RunCounts;
 use crate::run::ledger::Range;
 use crate::runner::code::never_returned;
 use crate::runner::commit::{Done, Outcome};
@@ -157,7 +156,18 @@ impl Worker {
             if let Some(turn) = &mut turn {
                 turn.begin(&self.work.store).await;
             }
-            let chunked = self.work.migrate_chunk(&due, streams, last, range).await;
+            let seen = self.work.observer.chunk(&streams);
+            let processes = streams.len();
+            let chunked = self.work.migrate_chunk(&due, streams, last, range);
+            let chunked = seen.during(chunked).await;
+            match &chunked {
+                Ok(Chunked::Committed { done, .. }) => seen.committed(done),
+                Err(error) if error.is_conflict() => {
+                    seen.conflicted();
+                    self.work.observer.conflict(&first.stream, processes);
+                }
+                _ => {}
+            }
             // Those that give way are idle on purpose.
             if turn.is_none() {
                 self.work.lanes.look(&self.work.code);
@@ -254,15 +264,12 @@ impl Worker {
 
     /// Commits that a range has come to its end.
     async fn end_range(&self, due: &scan::Due, range: &mut Range) -> Result<Done, Error> {
-        let (skipped_by, up_to) = due.up_to(0);
+        let (left_alone, up_to) = due.up_to(0);
+        let skips = self.work.counted(left_alone);
         let outcome = || Outcome {
-            counts: RunCounts {
-                skipped_by: self.work.counted(skipped_by),
-                ..RunCounts::default()
-            },
             up_to: up_to.clone(),
             at_end: true,
-            ..Outcome::default()
+            ..skips.outcome()
         };
         commit::without_reading(&self.work, outcome, range).await
     }

@@ -70,6 +70,20 @@ impl PerStream {
         start..end
     }
 
+    /// The rows of a range of streams.
+    pub(crate) fn within(self, range: &StreamRange) -> KeyRange {
+        let start = match &range.after {
+            Some(after) => after_prefix(self.key(after)),
+            None => vec![self.table()],
+        };
+        let end = match &range.through {
+            Some(through) => after_prefix(self.key(through)),
+            None => vec![self.table() + 1],
+        };
+        // A range may end before it starts; then it is empty.
+        start..end
+    }
+
     /// The rows from one stream to another, both included.
     pub(crate) fn between(self, first: &StreamId, last: &StreamId) -> KeyRange {
         self.key(first)..after_prefix(self.key(last))

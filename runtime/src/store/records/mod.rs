@@ -6,6 +6,7 @@
 mod chunk;
 mod entries;
 mod events;
+mod heads;
 mod snapshots;
 mod transactional;
 

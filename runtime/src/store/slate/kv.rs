@@ -1,12 +1,13 @@
 //! SlateDB as a key-value engine.
 
 use std::error::Error as _;
+use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
 use slatedb::config::ScanOptions;
-use slatedb::object_store::ObjectStore;
 use slatedb::object_store::path::Path;
+use slatedb::object_store::{Error as Storage, ObjectStore};
 use slatedb::{
     CloseReason, Db, DbIterator, DbSnapshot, DbStatus, DbTransaction, IsolationLevel, SstReader,
 };
@@ -342,7 +343,8 @@ pub(super) fn error(what: &str, error: slatedb::Error) -> Error {
         Slate::Closed(_) => (ErrorKind::Invalid, "the store is closed; open it again"),
         Slate::Unavailable => (
             ErrorKind::Unavailable,
-            "the object store did not answer; check it and try again",
+            way_out_of_storage(&error)
+                .unwrap_or("the object store did not answer; check it and try again"),
         ),
         Slate::Data if is_file_gone(&error) => (
             ErrorKind::Unavailable,
@@ -359,17 +361,49 @@ pub(super) fn error(what: &str, error: slatedb::Error) -> Error {
 }
 
 fn is_file_gone(error: &slatedb::Error) -> bool {
-    use slatedb::object_store::Error as Storage;
+    in_causes(error, |cause| {
+        matches!(storage_error(cause), Some(Storage::NotFound { .. })).then_some(())
+    })
+    .is_some()
+}
+
+/// What of all the causes of an error, from the outside in, says something.
+fn in_causes<T>(
+    error: &slatedb::Error,
+    says: impl Fn(&(dyn std::error::Error + 'static)) -> Option<T>,
+) -> Option<T> {
     let mut cause = error.source();
     while let Some(error) = cause {
-        // SlateDB shares some of its causes.
-        let shared = error.downcast_ref::<Arc<Storage>>().map(Arc::as_ref);
-        if let Some(Storage::NotFound { .. }) = shared.or(error.downcast_ref()) {
-            return true;
+        if let Some(said) = says(error) {
+            return Some(said);
         }
         cause = error.source();
     }
-    false
+    None
+}
+
+fn storage_error<'a>(cause: &'a (dyn std::error::Error + 'static)) -> Option<&'a Storage> {
+    // SlateDB shares some of its causes.
+    let shared = cause.downcast_ref::<Arc<Storage>>().map(Arc::as_ref);
+    shared.or(cause.downcast_ref())
+}
+
+/// What is to be done about storage that will not do what it did not do now.
+fn way_out_of_storage(error: &slatedb::Error) -> Option<&'static str> {
+    const DENIED: &str = "access is denied; check the credentials, or the permissions of the files";
+    const FULL: &str = "there is no room left; make room, or raise the quota, and try again";
+    in_causes(error, |cause| {
+        if let Some(Storage::PermissionDenied { .. } | Storage::Unauthenticated { .. }) =
+            storage_error(cause)
+        {
+            return Some(DENIED);
+        }
+        match cause.downcast_ref::<io::Error>()?.kind() {
+            io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => Some(DENIED),
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Some(FULL),
+            _ => None,
+        }
+    })
 }
 
 /// The same for a write, which may have happened although it failed.
@@ -379,10 +413,13 @@ fn outcome_unknown(what: &str, slate: slatedb::Error) -> Error {
         Slate::Transaction
         | Slate::Closed(CloseReason::Fenced | CloseReason::Clean)
         | Slate::Invalid => error(what, slate),
-        _ => Error::new(
-            ErrorKind::OutcomeUnknown,
-            format!("{what}, and it is not known whether it was; read before trying again"),
-        )
-        .with_source(slate),
+        _ => {
+            let unknown = "it is not known whether it was; read before trying again";
+            let message = match way_out_of_storage(&slate) {
+                Some(way_out) => format!("{what}: {way_out}; {unknown}"),
+                None => format!("{what}, and {unknown}"),
+            };
+            Error::new(ErrorKind::OutcomeUnknown, message).with_source(slate)
+        }
     }
 }

@@ -1,5 +1,6 @@
 //! The SlateDB store, and a reader of it.
 
+mod in_use;
 mod kv;
 mod memory;
 mod open;
@@ -73,12 +74,23 @@ impl SlateDbStore {
 
     /// Makes everything durable and closes the database for all handles.
     ///
+    /// Others can see then that nobody has the store open, which
+    /// [`open_unless_in_use`](SlateDbStoreBuilder::open_unless_in_use) asks
+    /// for; of a store that was dropped, nobody can tell.
+    ///
     /// # Errors
     /// What was not yet durable may be lost.
     pub async fn close(&self) -> Result<(), Error> {
-        self.db()
-            .close()
-            .await
-            .map_err(|error| kv::error("the store could not be closed", error))
+        let unclosed = |error| kv::error("the store could not be closed", error);
+        // One that is known to be shut out has nothing to make durable.
+        let mut flushed = Ok(());
+        if self.db().status().close_reason.is_none() {
+            flushed = self.db().flush().await;
+            if flushed.is_ok() {
+                in_use::say_goodbye(self.db()).await;
+            }
+        }
+        self.db().close().await.map_err(unclosed)?;
+        flushed.map_err(unclosed)
     }
 }

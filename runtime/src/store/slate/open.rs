@@ -14,6 +14,7 @@ use slatedb::object_store::local::LocalFileSystem;
 use slatedb::object_store::path::Path;
 use slatedb::{Db, DbBuilder, DbIterator, DbReader, DbReaderMode};
 
+use super::in_use;
 use super::kv::{Files, SlateDbKv, error};
 use super::memory::{self, Memory};
 use super::reader::SlateDbReaderKv;
@@ -55,6 +56,7 @@ pub struct SlateDbStoreBuilder {
     memory: Memory,
     settings: Settings,
     reader_options: DbReaderOptions,
+    only_existing: bool,
     /// Behind a lock only so that the futures of this builder are `Send`.
     configure: Mutex<Option<Configure>>,
 }
@@ -116,12 +118,14 @@ fn reader_options(memory: Memory) -> DbReaderOptions {
 }
 
 /// What is in a place, as one sees it who opens nothing.
-#[derive(Clone, Copy)]
-struct Seen {
+#[derive(Clone, Copy, Default)]
+pub(super) struct Seen {
     /// How often it was opened; `None` if nothing is there.
-    epoch: Option<u64>,
+    pub(super) epoch: Option<u64>,
     /// The run that holds it.
-    holder: Option<RunId>,
+    pub(super) holder: Option<RunId>,
+    /// Of which of its writers it is known that they closed it: the last one.
+    pub(super) closed: Option<u64>,
 }
 
 impl SlateDbStore {
@@ -212,6 +216,7 @@ impl SlateDbStoreBuilder {
             memory,
             settings,
             reader_options: reader_options(memory),
+            only_existing: false,
             configure: Mutex::default(),
         }
     }
@@ -272,10 +277,18 @@ impl SlateDbStoreBuilder {
         self
     }
 
+    /// Opens the store only if it is there: none is made, and no folder. A
+    /// reader makes none in any case.
+    pub fn only_existing(mut self) -> Self {
+        self.only_existing = true;
+        self
+    }
+
     /// Opens the store. A writer that has it open is shut out, and so is its
     /// run: this is how to take a store over, to resume a run whose program is
     /// dead or hangs. [`open_unless_claimed`](Self::open_unless_claimed) leaves
-    /// a run alone.
+    /// a run alone, and [`open_unless_in_use`](Self::open_unless_in_use) every
+    /// program.
     ///
     /// # Errors
     /// There is something else than a store, or a store of a newer format;
@@ -302,14 +315,24 @@ impl SlateDbStoreBuilder {
         self.open_unless_held().await.map_err(in_place)
     }
 
+    pub(super) fn place_for_writing(&self) -> Result<Arc<dyn ObjectStore>, Error> {
+        if !self.only_existing {
+            return self.place.for_writing();
+        }
+        match &self.place {
+            Place::Folder(folder) if !is_folder(folder)? => Err(no_store_to_open()),
+            place => place.for_reading(),
+        }
+    }
+
     async fn open_any(&mut self) -> Result<SlateDbStore, Error> {
-        let object_store = self.place.for_writing()?;
+        let object_store = self.place_for_writing()?;
         self.look_first(&object_store).await?;
         self.open_at(object_store, None).await
     }
 
     async fn open_unless_held(&mut self) -> Result<SlateDbStore, Error> {
-        let object_store = self.place.for_writing()?;
+        let object_store = self.place_for_writing()?;
         let first = self.look_first(&object_store).await?;
         if let Some(run) = first.holder {
             return Err(claimed(run));
@@ -371,7 +394,7 @@ impl SlateDbStoreBuilder {
     }
 
     /// Opens the database, if it was opened so often before.
-    async fn open_at(
+    pub(super) async fn open_at(
         &mut self,
         object_store: Arc<dyn ObjectStore>,
         epoch: Option<u64>,
@@ -430,7 +453,7 @@ impl SlateDbStoreBuilder {
     }
 
     /// Says of an error which store it is about.
-    fn in_place(&self) -> impl Fn(Error) -> Error + use<> {
+    pub(super) fn in_place(&self) -> impl Fn(Error) -> Error + use<> {
         let place = match &self.place {
             Place::Folder(folder) => folder.display().to_string(),
             Place::ObjectStore(_) => self.path.to_string(),
@@ -442,7 +465,10 @@ impl SlateDbStoreBuilder {
     }
 
     /// Reads what is there without writing and without shutting a writer out.
-    async fn look_first(&self, object_store: &Arc<dyn ObjectStore>) -> Result<Seen, Error> {
+    pub(super) async fn look_first(
+        &self,
+        object_store: &Arc<dyn ObjectStore>,
+    ) -> Result<Seen, Error> {
         let mut epoch = self.epoch(object_store).await?;
         if epoch.is_none()
             && let Err(something_else) = self.nothing_else()
@@ -454,26 +480,30 @@ impl SlateDbStoreBuilder {
             }
         }
         let Some(epoch) = epoch else {
-            return Ok(Seen {
-                epoch: None,
-                holder: None,
-            });
+            return if self.only_existing {
+                Err(no_store_to_open())
+            } else {
+                Ok(Seen::default())
+            };
         };
         let options = reader_options(self.memory);
         let reader = self.reader(object_store.clone(), options).await?;
         let found = async {
-            is_store(&reader).await?;
+            if !is_store(&reader).await? && self.only_existing {
+                return Err(no_store_to_open());
+            }
             // The epoch was read first: who claims the store later has it open
             // already, or finds another epoch.
-            holder(&reader).await
+            Ok((holder(&reader).await?, in_use::closed(&reader).await?))
         };
         let found = found.await;
-        let closed = reader.close().await;
-        let holder = found?;
-        closed.map_err(|e| error("the database could not be read", e))?;
+        let ended = reader.close().await;
+        let (holder, closed) = found?;
+        ended.map_err(|e| error("the database could not be read", e))?;
         Ok(Seen {
             epoch: Some(epoch),
             holder,
+            closed,
         })
     }
 
@@ -491,6 +521,11 @@ impl SlateDbStoreBuilder {
             }
         })?;
         Ok(manifest.map(|manifest| manifest.writer_epoch()))
+    }
+
+    /// Where the files of the database are.
+    pub(super) fn path(&self) -> &Path {
+        &self.path
     }
 
     fn admin(&self, object_store: &Arc<dyn ObjectStore>) -> Admin {
@@ -576,6 +611,12 @@ async fn is_empty(rows: Result<DbIterator, slatedb::Error>) -> Result<bool, Erro
 fn no_store() -> Error {
     Error::invalid(
         "there is no store, and a reader makes none; check the path, or open it for writing once to make a store",
+    )
+}
+
+fn no_store_to_open() -> Error {
+    Error::invalid(
+        "there is no store, and none is made here; check the path, or start the program whose store it is, which makes it",
     )
 }
 

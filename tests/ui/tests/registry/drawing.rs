@@ -70,6 +70,23 @@ fn a_registry_is_drawn_as_dot() {
 }
 
 #[test]
+fn a_registry_is_drawn_as_text() {
+    let drawing = everything().build().unwrap().drawing();
+    assert_eq!(
+        drawing.to_text(),
+        r#"a "b" [c] #1;
+  1\n<2>|`x`  newest
+order
+  v1 -> v2   registry::Step<registry::V1, registry::V2>
+  v2 ..> v1  undo: registry::Step<registry::V2, registry::V1>
+  v2 -> v3   same state: state_migration::migration::IdentityMigration<registry::V2>
+  v3         stays: over by "May"
+  v9         newest
+"#
+    );
+}
+
+#[test]
 fn what_does_not_fit_together_is_drawn_with_what_is_undecided() {
     let builder = MigrationRegistry::builder()
         .with(Step::<V1, V2>::new())

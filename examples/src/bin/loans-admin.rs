@@ -1,0 +1,9 @@
+//! The operator's tool for the loans.
+
+use std::process::ExitCode;
+
+use state_migration_examples as _;
+
+fn main() -> ExitCode {
+    state_migration::cli::main()
+}

@@ -1,0 +1,144 @@
+//! A run that somebody interrupts: with real signals, in its middle.
+
+use std::io::{BufRead, BufReader};
+use std::process::{Child, Stdio};
+use std::thread;
+
+use crate::golden::assert_golden;
+use crate::mask;
+use crate::program::{Ran, command, run_json, tell, wait};
+use crate::sample::Sample;
+use crate::where_it_stands::{holder, stands};
+
+/// The arguments of a run that takes some seconds and says how far it is.
+const SLOW: [&str; 6] = [
+    "run",
+    "--yes",
+    "--throttle",
+    "60",
+    "--progress-every",
+    "50ms",
+];
+
+/// Starts a slow run, and waits until it is in its middle.
+fn in_the_middle(sample: &Sample) -> Child {
+    let mut command = command(sample, &SLOW);
+    let child = command.stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = child.spawn().unwrap();
+    let mut lines = BufReader::new(child.stderr.take().unwrap());
+    loop {
+        let mut line = String::new();
+        assert!(lines.read_line(&mut line).unwrap() > 0, "it ended too soon");
+        let done = line
+            .strip_prefix("loan: ")
+            .and_then(|line| line.split_once(" of "));
+        if done.is_some_and(|(done, _)| done.parse::<u64>().unwrap() >= 30) {
+            break;
+        }
+    }
+    // A pipe that is full would stop it.
+    thread::spawn(move || std::io::copy(&mut lines, &mut std::io::sink()));
+    child
+}
+
+/// Some of them had moved, and the rest moves when the run is resumed; none
+/// moves twice.
+#[track_caller]
+fn goes_on(sample: &Sample, said: &Ran) {
+    assert_golden(
+        "run/interrupted.txt",
+        &without_counts(&mask::text(&said.stdout)),
+    );
+    let halfway = stands(sample);
+    let moved = halfway.at("loan@2013");
+    assert!((30..240).contains(&moved), "{halfway:?}");
+    assert_eq!(halfway.at("loan@2011"), 240 - moved);
+    assert_eq!(holder(sample), None);
+    let runs = run_json(sample, &["runs"]).json();
+    let run = &runs["runs"][0];
+    assert_eq!(
+        (&run["state"], &run["migrated"]),
+        (&"cancelled".into(), &moved.into())
+    );
+
+    let said = run_json(sample, &["resume", "last"]).exits(0).json();
+    assert_eq!(
+        (&said["migrated"], &said["state"]),
+        (&240.into(), &"done".into())
+    );
+    assert_eq!(said["number"], 1);
+    let all = stands(sample);
+    assert_eq!(all.at("loan@2013"), 240);
+    assert_eq!(all.migrations, [(1, 240)].into());
+}
+
+/// How far it came is another in each run.
+fn without_counts(text: &str) -> String {
+    let line = |line: &str| match line.split_once("migrated ") {
+        Some((before, _)) => format!("{before}migrated   <some>\n"),
+        None => format!("{line}\n"),
+    };
+    text.lines().map(line).collect()
+}
+
+#[test]
+fn a_run_that_is_interrupted_finishes_what_is_in_hand_and_can_be_resumed() {
+    let sample = Sample::new();
+    let child = in_the_middle(&sample);
+    tell(&child, "-INT");
+    goes_on(&sample, &wait(child).exits(3));
+}
+
+#[test]
+fn a_run_that_is_terminated_or_loses_its_terminal_can_be_resumed() {
+    for signal in ["-TERM", "-HUP"] {
+        let sample = Sample::new();
+        let child = in_the_middle(&sample);
+        tell(&child, signal);
+        goes_on(&sample, &wait(child).exits(3));
+    }
+}
+
+/// What `nohup` starts is to outlive its terminal.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_run_that_ignores_its_terminal_goes_on_without_it() {
+    let sample = Sample::new();
+    let mut nohup = std::process::Command::new("nohup");
+    nohup
+        .arg(crate::PROGRAM)
+        .args(SLOW)
+        .args(["--store", "./loans"]);
+    nohup.current_dir(sample.folder()).stdin(Stdio::null());
+    let child = nohup.stdout(Stdio::piped()).stderr(Stdio::piped());
+    let child = child.spawn().unwrap();
+    while stands(&sample).at("loan@2013") == 0 {
+        thread::sleep(std::time::Duration::from_millis(50));
+    }
+    tell(&child, "-HUP");
+    wait(child).exits(0);
+    assert_eq!(stands(&sample).at("loan@2013"), 240);
+}
+
+#[test]
+fn a_run_that_is_killed_is_resumed_by_taking_the_store_over_from_it() {
+    let sample = Sample::new();
+    let mut child = in_the_middle(&sample);
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let moved = stands(&sample).at("loan@2013");
+    assert!((1..240).contains(&moved), "{moved}");
+    let before = sample.files();
+    let said = run_json(&sample, &["resume", "last"]).exits(4).json();
+    let next = said["next"].as_str().unwrap_or_default();
+    assert!(next.is_empty() || next.contains("--take-over"), "{said}");
+    assert!(
+        sample.files() == before,
+        "a refused command changed the store"
+    );
+    let said = run_json(&sample, &["resume", "last", "--take-over"])
+        .exits(0)
+        .json();
+    assert_eq!(said["migrated"], 240);
+    assert_eq!(stands(&sample).migrations, [(1, 240)].into());
+}

@@ -1,0 +1,23 @@
+//! The program `loans-admin`, run as an operator runs it, over real stores on
+//! the disk.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod answers;
+mod examples;
+mod golden;
+mod interrupted;
+mod logged;
+mod looking;
+mod mask;
+mod program;
+mod readme;
+mod running;
+mod sample;
+mod schema;
+mod service;
+mod terminal;
+mod where_it_stands;
+
+/// The program.
+const PROGRAM: &str = env!("CARGO_BIN_EXE_loans-admin");

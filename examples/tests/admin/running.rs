@@ -1,0 +1,313 @@
+//! `run`, `retry`, `skip` and `unskip`: what they ask for, what they do, and
+//! what they refuse.
+
+use serde_json::Value;
+
+use crate::golden::assert_golden;
+use crate::mask;
+use crate::program::{Ran, command, finish, run, run_json};
+use crate::sample::Sample;
+use crate::where_it_stands::{first_stream, stands};
+
+/// Control codes of a terminal.
+#[track_caller]
+fn is_plain(said: &Ran) {
+    for text in [&said.stdout, &said.stderr] {
+        assert!(!text.contains('\x1b') && !text.contains('\r'), "{said:?}");
+    }
+}
+
+fn fingerprint(sample: &Sample, args: &[&str]) -> String {
+    let plan = run_json(sample, &[&["plan"], args].concat())
+        .exits(0)
+        .json();
+    plan["fingerprint"].as_str().unwrap().to_owned()
+}
+
+#[test]
+fn a_run_that_nobody_said_yes_to_is_refused_and_leaves_the_store_alone() {
+    let sample = Sample::new();
+    let before = sample.files();
+    let said = run(&sample, &["run", "--percent", "5"]).exits(4);
+    assert_eq!(said.stdout, "");
+    assert_eq!(
+        said.stderr,
+        "error: a run changes the store, so say that it is meant: look at the plan and give its fingerprint with --plan, or give --yes\n\
+         next: loans-admin --store ./loans plan --percent 5\n"
+    );
+    let wrong = "0123456789abcdef";
+    let right = fingerprint(&sample, &[]);
+    let said = run_json(&sample, &["run", "--plan", wrong]).exits(4).json();
+    assert_eq!((&said["kind"], &said["exit"]), (&"error".into(), &4.into()));
+    let message = said["message"].as_str().unwrap();
+    assert!(
+        message.contains(wrong) && message.contains(&right),
+        "{message}"
+    );
+    assert_eq!(said["next"], "loans-admin --store ./loans plan");
+    // The plan of other processes is another one.
+    run(&sample, &["run", "--plan", &right, "--percent", "5"]).exits(4);
+    let said = run(&sample, &["run", "--plan", "x", "--yes"]).exits(1);
+    assert!(said.stderr.contains("--plan"), "{said:?}");
+    assert!(sample.files() == before);
+}
+
+#[test]
+fn a_run_by_its_plan_moves_all_of_them_and_says_so() {
+    let sample = Sample::new();
+    let plan = fingerprint(&sample, &[]);
+    let run_by_plan = ["run", "--plan", &plan, "--who", "ann", "--why", "release 7"];
+    let said = run(&sample, &run_by_plan).exits(0);
+    is_plain(&said);
+    assert_golden("run/done.txt", &mask::text(&said.stdout));
+    assert_eq!(stands(&sample).at("loan@2013"), 240);
+
+    // Again, there is nothing to do.
+    let said = run_json(&sample, &["run", "--yes"]).exits(0);
+    assert_eq!(said.stderr, "");
+    assert_golden("run/nothing-left.json", &mask::json(&said.json()));
+    let runs = run_json(&sample, &["runs"]).exits(0).json();
+    let [second, first] = runs["runs"].as_array().unwrap().as_slice() else {
+        panic!("{runs}")
+    };
+    assert_eq!(
+        (&first["who"], &first["why"]),
+        (&"ann".into(), &"release 7".into())
+    );
+    assert_eq!(second["why"], "");
+    let migrations = stands(&sample).migrations;
+    assert_eq!(migrations, [(1, 240)].into());
+}
+
+#[test]
+fn a_run_signs_with_the_name_of_the_user() {
+    let sample = Sample::new();
+    for (user, logname, who) in [
+        ("bob", "carol", "bob"),
+        ("", "carol", "carol"),
+        ("", "", "unknown"),
+    ] {
+        let mut command = command(&sample, &["run", "--yes", "--first", "1"]);
+        command.env("USER", user).env("LOGNAME", logname);
+        finish(command).exits(0);
+        let runs = run_json(&sample, &["runs"]).json();
+        assert_eq!(runs["runs"][0]["who"], who);
+    }
+}
+
+#[test]
+fn a_dry_run_says_what_a_run_would_do_and_writes_nothing() {
+    let sample = Sample::new();
+    let before = sample.files();
+    let said = run(&sample, &["run", "--dry-run"]).exits(0);
+    is_plain(&said);
+    assert_golden("run/dry.txt", &mask::text(&said.stdout));
+    let said = run_json(&sample, &["run", "--dry-run", "--first", "7"]).exits(0);
+    assert_golden("run/dry.json", &mask::json(&said.json()));
+    assert!(sample.files() == before);
+}
+
+/// The same selection means the same to `plan` and to `run`.
+#[test]
+fn a_canary_is_as_large_as_its_plan_says() {
+    let sample = Sample::new();
+    let canary = ["--percent", "10", "--tenant", "bank"];
+    let plan = run_json(&sample, &[&["plan"][..], &canary].concat())
+        .exits(0)
+        .json();
+    let due = plan["due"].as_u64().unwrap();
+    assert!((1..120).contains(&due), "{due}");
+    let fingerprint = plan["fingerprint"].as_str().unwrap();
+    let args = [&["run", "--plan", fingerprint][..], &canary].concat();
+    let said = run_json(&sample, &args).exits(0).json();
+    assert_eq!(said["migrated"], due);
+    assert_eq!(said["skipped_by"]["not_selected"], 240 - due);
+    assert_eq!(stands(&sample).at("loan@2013") as u64, due);
+}
+
+#[test]
+fn progress_is_a_json_line_each_and_the_answer_is_the_last() {
+    let sample = Sample::new();
+    let args = [
+        "run",
+        "--yes",
+        "--throttle",
+        "120",
+        "--progress-every",
+        "100ms",
+    ];
+    let said = run_json(&sample, &args).exits(0);
+    assert_eq!(said.stderr, "");
+    let documents = said.documents();
+    let (answer, lines) = documents.split_last().unwrap();
+    assert_eq!(
+        (&answer["kind"], &answer["migrated"]),
+        (&"run".into(), &240.into())
+    );
+    assert!(lines.len() >= 5, "{lines:?}");
+    let (mut migrated, mut in_between) = (0, 0);
+    for line in lines {
+        assert_eq!(
+            (&line["schema"], &line["kind"]),
+            (&1.into(), &"progress".into())
+        );
+        let now = line["migrated"].as_u64().unwrap();
+        assert!(now >= migrated, "{lines:?}");
+        in_between += usize::from((1..240).contains(&now));
+        migrated = now;
+    }
+    assert!(in_between >= 3, "{lines:?}");
+    let last = lines.last().unwrap();
+    assert_eq!(last["run"], answer["run"]);
+    assert_eq!(last["expected"], 240);
+    let loan = &last["workflows"][0];
+    assert_eq!(
+        (&loan["workflow"], &loan["expected"]),
+        (&"loan".into(), &240.into())
+    );
+}
+
+#[test]
+fn piped_progress_is_a_plain_line_at_intervals() {
+    let sample = Sample::new();
+    let args = [
+        "run",
+        "--yes",
+        "--throttle",
+        "120",
+        "--progress-every",
+        "100ms",
+    ];
+    let said = run(&sample, &args).exits(0);
+    is_plain(&said);
+    let lines: Vec<&str> = said.stderr.lines().collect();
+    assert!(lines.len() >= 5, "{said:?}");
+    for line in &lines {
+        let known =
+            *line == "planned: looking at the store" || *line == "running: looking at the store";
+        assert!(
+            known || line.starts_with("loan: ") && line.contains(" of 240 ("),
+            "{line}"
+        );
+    }
+    assert!(lines.last().unwrap().contains(" 0 failed, "), "{lines:?}");
+}
+
+/// Who listens may go away; the run is not for that.
+#[test]
+fn a_run_ends_as_it_should_when_nobody_listens_any_more() {
+    let sample = Sample::new();
+    let args = [
+        "run",
+        "--yes",
+        "--throttle",
+        "200",
+        "--progress-every",
+        "50ms",
+        "--json",
+    ];
+    let mut command = command(&sample, &args);
+    command.stdout(std::process::Stdio::piped());
+    command.stderr(std::process::Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    drop(child.stdout.take());
+    drop(child.stderr.take());
+    assert_eq!(child.wait().unwrap().code(), Some(0));
+    assert_eq!(stands(&sample).at("loan@2013"), 240);
+    let runs = run_json(&sample, &["runs"]).json();
+    assert_eq!(runs["runs"][0]["state"], "done");
+}
+
+#[test]
+fn a_process_that_is_skipped_stays_until_it_is_put_back() {
+    let sample = Sample::new();
+    let stream = first_stream(&sample);
+    let said = run(
+        &sample,
+        &["skip", &stream, "--why", "in court", "--who", "ann"],
+    )
+    .exits(0);
+    assert_golden("run/skip.txt", &mask::text(&said.stdout));
+    let said = run_json(&sample, &["run", "--yes"]).exits(0).json();
+    assert_eq!(
+        (&said["migrated"], &said["skipped_by"]["held"]),
+        (&239.into(), &1.into())
+    );
+    assert_eq!(stands(&sample).at("loan@2011"), 1);
+    let again = run_json(
+        &sample,
+        &["skip", &stream, "--why", "still", "--who", "ann"],
+    )
+    .exits(0);
+    assert_golden("run/skip.json", &mask::json(&again.json()));
+
+    let said = run(&sample, &["unskip", &stream]).exits(0);
+    assert_golden("run/unskip.txt", &mask::text(&said.stdout));
+    let again = run_json(&sample, &["unskip", &stream]).exits(0).json();
+    assert_eq!(
+        (&again["skipped"], &again["was_skipped"]),
+        (&false.into(), &false.into())
+    );
+    let said = run_json(&sample, &["run", "--yes"]).exits(0).json();
+    assert_eq!(said["migrated"], 1);
+
+    let before = sample.files();
+    for command in [
+        &["unskip", "process/bank/none"][..],
+        &["skip", "process/bank/none", "--why", "x"],
+    ] {
+        let said = run(&sample, command).exits(1);
+        assert!(
+            said.stderr.contains("process/bank/none has no events"),
+            "{said:?}"
+        );
+    }
+    assert!(
+        sample.files() == before,
+        "a stream that is not there was decided about"
+    );
+}
+
+#[test]
+fn what_cannot_be_resumed_or_retried_is_refused_with_the_way_out() {
+    let sample = Sample::new();
+    let error = |args: &[&str], code: i32| -> Value {
+        let before = sample.files();
+        let said = run_json(&sample, args).exits(code).json();
+        assert_eq!(said["kind"], "error");
+        assert!(sample.files() == before, "{args:?} changed the store");
+        said
+    };
+    for command in ["resume", "retry"] {
+        let said = error(&[command, "last"], 1);
+        assert!(
+            said["message"]
+                .as_str()
+                .unwrap()
+                .contains("not seen any run"),
+            "{said}"
+        );
+    }
+    run(&sample, &["run", "--yes", "--first", "3"]).exits(0);
+    let said = error(&["resume", "1"], 1);
+    let message = said["message"].as_str().unwrap();
+    assert!(
+        message.starts_with("run 1 is done, so there is nothing to resume"),
+        "{message}"
+    );
+    let said = error(&["retry", "1"], 1);
+    let message = said["message"].as_str().unwrap();
+    assert!(
+        message.starts_with("run 1 has no failures, so there is nothing to retry"),
+        "{message}"
+    );
+    assert_eq!(said["next"], "loans-admin --store ./loans show 1");
+    let said = error(&["retry", "1", "--class", "panic"], 1);
+    assert!(
+        said["message"].as_str().unwrap().contains("--class panic"),
+        "{said}"
+    );
+    let said = run(&sample, &["retry", "1", "--class", "panick"]).exits(1);
+    assert!(said.stderr.contains("there are panic, refused"), "{said:?}");
+    error(&["resume", "17"], 1);
+}

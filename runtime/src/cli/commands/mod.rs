@@ -1,0 +1,17 @@
+//! The commands, one file each.
+
+pub(crate) mod completions;
+pub(crate) mod graph;
+pub(crate) mod inspect;
+pub(crate) mod list;
+pub(crate) mod pause;
+pub(crate) mod plan;
+pub(crate) mod resume;
+pub(crate) mod retry;
+pub(crate) mod run;
+pub(crate) mod runs;
+pub(crate) mod show;
+pub(crate) mod skip;
+pub(crate) mod status;
+pub(crate) mod throttle;
+pub(crate) mod watch;

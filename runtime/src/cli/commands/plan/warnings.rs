@@ -1,0 +1,78 @@
+//! What an operator should know before a run.
+
+use super::estimate::Sample;
+use super::is_stray;
+use crate::SlateDbReader;
+use crate::cli::census::Census;
+use crate::cli::commands::status::IN_USE;
+use crate::cli::decision::{Decisions, Stands};
+use crate::cli::exit::Failure;
+use crate::cli::figures::{count, of};
+use crate::run::{ChangedStep, Runs};
+
+pub(super) async fn all(
+    reader: &SlateDbReader,
+    runs: &Runs,
+    census: &Census,
+    decisions: &Decisions,
+    changed: &[ChangedStep],
+    sample: Option<&Sample>,
+) -> Result<Vec<String>, Failure> {
+    let mut warnings = Vec::new();
+    if cfg!(panic = "abort") {
+        warnings.push(
+            "this binary is built with `panic = \"abort\"`, with which a run is refused; build it with `panic = \"unwind\"`"
+                .to_owned(),
+        );
+    }
+    if reader.is_in_use().await? {
+        warnings.push(IN_USE.to_owned());
+    }
+    if let Some(id) = runs.claimed_by().await?
+        && let Some(run) = runs.get(id).await?
+        && !run.state.is_done()
+    {
+        warnings.push(format!(
+            "run {} holds the store: it is {}, or was killed; a new run is refused until it has ended, so resume it when its program is gone",
+            run.number, run.state
+        ));
+    }
+    for (version, standing) in &census.versions {
+        let decision = decisions.about(version);
+        if is_stray(&decision) {
+            let processes = of(standing.processes, "process", "processes");
+            warnings.push(match decision.standing {
+                Stands::NewerThanProgram => format!(
+                    "{processes} at {version} would fail: that is newer than all that this binary knows; use the binary that brought them there"
+                ),
+                _ => format!(
+                    "{processes} at {version} would fail: no migration leads from there; link it, or say with `no_migration!` why they stay"
+                ),
+            });
+        }
+        if standing.held > 0 && decision.standing == Stands::Behind {
+            let processes = of(standing.held, "process", "processes");
+            warnings.push(format!(
+                "{processes} at {version}, held by an operator, would be left alone; `unskip` puts back what is held"
+            ));
+        }
+    }
+    if let Some((stream, why)) = &census.first_unreadable {
+        warnings.push(format!(
+            "where {} stand cannot be read; the first is {stream}: {why}",
+            of(census.unreadable, "stream", "streams")
+        ));
+    }
+    warnings.extend(changed.iter().map(ToString::to_string));
+    if let Some(sample) = sample {
+        warnings.extend(sample.warnings());
+        let listed: u64 = sample.failures.iter().map(|failed| failed.count).sum();
+        if listed < sample.failed {
+            warnings.push(format!(
+                "{} more of those that were tried would fail",
+                count(sample.failed - listed)
+            ));
+        }
+    }
+    Ok(warnings)
+}

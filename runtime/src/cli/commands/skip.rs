@@ -1,0 +1,163 @@
+//! The commands `skip` and `unskip`.
+
+use std::fmt::{self, Write};
+
+use serde::Serialize;
+
+use crate::cli::context::{Context, quoted};
+use crate::cli::drive::user;
+use crate::cli::exit::{Exit, Failure};
+use crate::cli::output::{Answer, BOLD, plain};
+use crate::id::StreamId;
+use crate::run::Runs;
+use crate::store::{Decision, EventStore};
+
+/// Takes a process out of all runs.
+///
+/// Every run counts it as held and leaves it alone, until `unskip` puts it back.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:\n  skip process/bank/500007 --store ./loans --why 'in court'")]
+pub(crate) struct Skip {
+    /// Its stream.
+    #[arg(value_name = "STREAM")]
+    stream: StreamId,
+    /// Why: kept in the store.
+    #[arg(long, value_name = "TEXT")]
+    why: String,
+    /// Who decides so [default: the name of the user].
+    #[arg(long, value_name = "NAME")]
+    who: Option<String>,
+    /// Takes the store over from a program that has it open and writes to it;
+    /// that one writes nothing from then on.
+    #[arg(long)]
+    take_over: bool,
+}
+
+/// Puts a process back into later runs.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:\n  unskip process/bank/500007 --store ./loans")]
+pub(crate) struct Unskip {
+    /// Its stream.
+    #[arg(value_name = "STREAM")]
+    stream: StreamId,
+    /// Takes the store over from a program that has it open and writes to it;
+    /// that one writes nothing from then on.
+    #[arg(long)]
+    take_over: bool,
+}
+
+/// What holds for a process from now on.
+#[derive(Debug, Serialize)]
+struct Decided {
+    stream: String,
+    /// Where it stands.
+    version: String,
+    skipped: bool,
+    /// Whether it was skipped before.
+    was_skipped: bool,
+    who: Option<String>,
+    why: Option<String>,
+    next: Vec<String>,
+}
+
+impl Skip {
+    pub(crate) async fn run(self, context: &Context) -> Result<Exit, Failure> {
+        let who = self.who.unwrap_or_else(user);
+        let decision = Decision::Skipped {
+            who: who.into(),
+            why: self.why.into(),
+        };
+        decide(context, self.stream, decision, self.take_over).await
+    }
+}
+
+impl Unskip {
+    pub(crate) async fn run(self, context: &Context) -> Result<Exit, Failure> {
+        decide(context, self.stream, Decision::None, self.take_over).await
+    }
+}
+
+async fn decide(
+    context: &Context,
+    stream: StreamId,
+    decision: Decision,
+    take_over: bool,
+) -> Result<Exit, Failure> {
+    // Before the store is opened for writing, which shuts others out.
+    let reader = context.reader().await?;
+    let head = reader.head(&stream).await?;
+    reader.close().await?;
+    let Some(head) = head else {
+        return Err(Failure::environment(format!(
+            "stream {stream} has no events, so there is nothing to decide about; check its id"
+        ))
+        .next(context.again("status")));
+    };
+    let store = context.writer(take_over).await?;
+    let decided = async {
+        let runs = Runs::of(&store).ok_or_else(|| context.keeps_no_runs())?;
+        let was_skipped = matches!(runs.decision(&stream).await?, Decision::Skipped { .. });
+        let by = match &decision {
+            Decision::Skipped { who, why } => {
+                runs.skip(&stream, who, why).await?;
+                Some((who.to_string(), why.to_string()))
+            }
+            _ => {
+                if was_skipped {
+                    runs.unskip(&stream).await?;
+                }
+                None
+            }
+        };
+        Ok::<_, Failure>((was_skipped, by))
+    };
+    let decided = decided.await;
+    store.close().await?;
+    let (was_skipped, by) = decided?;
+    let skipped = by.is_some();
+    let (who, why) = by.unzip();
+    let next = match skipped {
+        true => format!("unskip {}", quoted(stream.as_str())),
+        false => format!("plan --stream {}", quoted(stream.as_str())),
+    };
+    context.output.answer(&Decided {
+        stream: stream.to_string(),
+        version: head.workflow_id.to_string(),
+        skipped,
+        was_skipped,
+        who,
+        why,
+        next: vec![context.again(&next)],
+    })?;
+    Ok(Exit::Done)
+}
+
+impl Answer for Decided {
+    const KIND: &'static str = "skip";
+
+    fn text(&self, out: &mut String) -> fmt::Result {
+        let Self {
+            stream, version, ..
+        } = self;
+        match (self.skipped, self.was_skipped) {
+            (true, _) => {
+                let who = plain(self.who.as_deref().unwrap_or_default());
+                let why = plain(self.why.as_deref().unwrap_or_default());
+                writeln!(
+                    out,
+                    "{stream} stays at {version}: every run leaves it alone, says {who}: {why}"
+                )?;
+                for next in &self.next {
+                    writeln!(out, "{BOLD}to put it back:{BOLD:#} {next}")?;
+                }
+                return Ok(());
+            }
+            (false, true) => writeln!(out, "{stream} at {version} is part of later runs again")?,
+            (false, false) => writeln!(out, "{stream} at {version} was not skipped")?,
+        }
+        for next in &self.next {
+            writeln!(out, "{BOLD}next:{BOLD:#} {next}")?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,183 @@
+//! The command `status`.
+
+use std::fmt::{self, Write};
+
+use serde::Serialize;
+
+use crate::cli::census::Census;
+use crate::cli::context::Context;
+use crate::cli::decision::{Decision, Decisions, Stands};
+use crate::cli::exit::{Exit, Failure};
+use crate::cli::figures::count;
+use crate::cli::output::{Answer, BOLD, WARN, plain, table};
+use crate::cli::run_line::{RunLine, latest, run_table};
+use crate::cli::via::service;
+use crate::run::{RunState, Runs};
+use crate::selection::Selection;
+
+/// How many runs are shown.
+const RUNS: usize = 5;
+
+/// The warning about a store that somebody has open.
+pub(crate) const IN_USE: &str = "a program has the store open, or ended without closing it: let a run go on inside of it with --via SOCKET; from here --take-over would end its writing";
+
+/// Shows where the processes of the store stand, and the last runs.
+///
+/// A process is in flight unless it is over: the last append to it, or a run,
+/// said so. It is held if an operator took it out of all runs with `skip`. All
+/// streams are counted, which reads a small row of each; nothing is written,
+/// and nobody is shut out.
+#[derive(Debug, clap::Args)]
+#[command(
+    after_help = "Examples:\n  status --store ./loans\n  status --store ./loans --workflow loan --json"
+)]
+pub(crate) struct Status {
+    /// Only this workflow, or others named like this.
+    #[arg(long, value_name = "NAME")]
+    workflow: Vec<String>,
+}
+
+#[derive(Debug, Serialize)]
+struct Stand {
+    store: String,
+    /// By workflow and version.
+    versions: Vec<Version>,
+    /// Streams of which it cannot be told where they stand.
+    unreadable: u64,
+    /// Whether a program has the store open, or ended without closing it.
+    in_use: bool,
+    /// The last runs, the latest first.
+    runs: Vec<RunLine>,
+    warnings: Vec<String>,
+    next: Vec<String>,
+}
+
+#[derive(Debug, Serialize)]
+struct Version {
+    version: String,
+    processes: u64,
+    in_flight: u64,
+    held: u64,
+    #[serde(flatten)]
+    decision: Decision,
+}
+
+impl Status {
+    pub(crate) async fn run(self, context: &Context) -> Result<Exit, Failure> {
+        if let Some(via) = context.via() {
+            return service::status(context, &via).await;
+        }
+        let decisions = Decisions::of_linked();
+        let reader = context.reader().await?;
+        let mut selection = Selection::all();
+        for name in &self.workflow {
+            selection = selection.workflow(name);
+        }
+        let census = Census::of(&reader, &selection, |_| false).await?;
+        let runs = Runs::of(&reader).ok_or_else(|| context.keeps_no_runs())?;
+        let (runs, _) = latest(&runs.into(), RUNS).await?;
+        let in_use = reader.is_in_use().await?;
+        let mut warnings = Vec::new();
+        if in_use {
+            warnings.push(IN_USE.to_owned());
+        }
+        if let Some(problem) = decisions.problem() {
+            warnings.push(problem.to_string());
+        }
+        if let Some((stream, why)) = &census.first_unreadable {
+            warnings.push(format!(
+                "where {} streams stand cannot be read; the first is {stream}: {why}",
+                count(census.unreadable)
+            ));
+        }
+        if let Some(holder) = runs.iter().find(|run| run.holds_store && run.is_open()) {
+            warnings.push(format!(
+                "run {} holds the store: it is {}, or was killed; when its program is gone, resume it",
+                holder.number, holder.state
+            ));
+        }
+        let versions: Vec<Version> = census
+            .versions
+            .iter()
+            .map(|(version, standing)| Version {
+                version: version.to_string(),
+                processes: standing.processes,
+                in_flight: standing.in_flight,
+                held: standing.held,
+                decision: decisions.about(version),
+            })
+            .collect();
+        let next = next(context, &versions, &runs, &decisions);
+        context.output.answer(&Stand {
+            store: context.global.store.clone().unwrap_or_default(),
+            versions,
+            unreadable: census.unreadable,
+            in_use,
+            runs,
+            warnings,
+            next,
+        })?;
+        Ok(Exit::Done)
+    }
+}
+
+/// The run that needs somebody comes first, then what is left to migrate.
+fn next(
+    context: &Context,
+    versions: &[Version],
+    runs: &[RunLine],
+    decisions: &Decisions,
+) -> Vec<String> {
+    if decisions.problem().is_some() {
+        return vec![context.again("list")];
+    }
+    let command = match runs.first() {
+        Some(last) if last.is_open() => format!("resume {}", last.number),
+        Some(last) if last.state == RunState::DoneWithErrors => format!("show {}", last.number),
+        _ if versions
+            .iter()
+            .any(|version| version.decision.standing == Stands::Behind) =>
+        {
+            "plan".to_owned()
+        }
+        _ => return Vec::new(),
+    };
+    vec![context.again(&command)]
+}
+
+impl Answer for Stand {
+    const KIND: &'static str = "status";
+
+    fn text(&self, out: &mut String) -> fmt::Result {
+        if self.versions.is_empty() {
+            writeln!(out, "no processes")?;
+        } else {
+            let rows = self.versions.iter().map(|version| {
+                vec![
+                    plain(&version.version),
+                    count(version.processes),
+                    count(version.in_flight),
+                    count(version.held),
+                    version.decision.text(),
+                ]
+            });
+            let header = ["VERSION", "PROCESSES", "IN FLIGHT", "HELD", "THIS BINARY"];
+            out.push_str(&table(&header, rows));
+        }
+        if self.runs.is_empty() {
+            writeln!(out, "\nno runs yet")?;
+        } else {
+            write!(out, "\n{}", run_table(&self.runs))?;
+        }
+        if !self.warnings.is_empty() {
+            writeln!(out)?;
+        }
+        for warning in &self.warnings {
+            writeln!(out, "{WARN}warning:{WARN:#} {warning}")?;
+        }
+        for next in &self.next {
+            writeln!(out, "\n{BOLD}next:{BOLD:#} {next}")?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,120 @@
+//! What commands share.
+
+use std::path::Path;
+
+use crate::cli::Configure;
+use crate::cli::args::Global;
+use crate::cli::exit::{Exit, Failure};
+use crate::cli::output::Output;
+use crate::cli::store::Target;
+use crate::registry::{MigrationRegistry, Problem};
+use crate::{SlateDbReader, SlateDbStore};
+
+/// What commands share.
+pub(crate) struct Context {
+    pub(crate) global: Global,
+    pub(crate) output: Output,
+    configure: Option<Configure>,
+}
+
+impl Context {
+    pub(crate) fn new(global: Global, configure: Option<Configure>, output: Output) -> Self {
+        Self {
+            global,
+            output,
+            configure,
+        }
+    }
+
+    /// The migrations of this binary.
+    pub(crate) fn migrations(&self) -> Result<MigrationRegistry, Failure> {
+        MigrationRegistry::linked().map_err(|error| match error.problems() {
+            [Problem::NothingLinked] => self.unlinked(),
+            _ => Failure::refused(error.to_string()).next(self.again("list")),
+        })
+    }
+
+    /// The failure of a binary that knows no migration.
+    pub(crate) fn unlinked(&self) -> Failure {
+        Failure::environment(
+            "no migration is linked into this binary, since a crate that is never named in source is not linked; add this line to it, with the name of the crate that holds the migrations:\n\n    use my_workflows as _;\n",
+        )
+    }
+
+    /// The failure over a store of which no history can be read.
+    pub(crate) fn keeps_no_runs(&self) -> Failure {
+        Failure::environment("the store keeps no history of runs; name another one with --store")
+    }
+
+    /// The store that is named on the command line.
+    pub(crate) fn target(&self) -> Result<Target, Failure> {
+        let Some(url) = &self.global.store else {
+            return Err(Failure::environment(
+                "no store is named; add `--store URL`, or set STATE_MIGRATION_STORE",
+            ));
+        };
+        Target::new(url, self.global.settings.as_deref(), self.configure.clone())
+    }
+
+    /// The store, for looking only: nothing is written, and nobody shut out.
+    pub(crate) async fn reader(&self) -> Result<SlateDbReader, Failure> {
+        self.target()?.reader().await
+    }
+
+    /// The store, for writing; with `take_over` also from a writer that may
+    /// still have it open.
+    pub(crate) async fn writer(&self, take_over: bool) -> Result<SlateDbStore, Failure> {
+        let opened = self.target()?.writer(take_over).await;
+        opened.map_err(|failure| match failure.exit {
+            Exit::Refused => failure.next(self.once_more("--take-over")),
+            _ => failure,
+        })
+    }
+
+    /// The command that was typed, with one more option.
+    fn once_more(&self, option: &str) -> String {
+        let mut words: Vec<String> = std::env::args().skip(1).collect();
+        // What follows two dashes is no option.
+        let end = words.iter().position(|word| word == "--");
+        words.insert(end.unwrap_or(words.len()), option.to_owned());
+        let words: Vec<String> = words.iter().map(|word| quoted(word)).collect();
+        let program = program().unwrap_or_else(|| "state-migration".to_owned());
+        format!("{program} {}", words.join(" "))
+    }
+
+    /// A command of this binary over the same store, to be typed next.
+    pub(crate) fn again(&self, command: &str) -> String {
+        let mut line = program().unwrap_or_else(|| "state-migration".to_owned());
+        for (option, value) in [
+            ("--store", self.global.store.clone()),
+            ("--settings", path(self.global.settings.as_deref())),
+            ("--via", path(self.global.via.as_deref())),
+        ] {
+            if let Some(value) = value {
+                line = format!("{line} {option} {}", quoted(&value));
+            }
+        }
+        format!("{line} {command}")
+    }
+}
+
+fn path(path: Option<&Path>) -> Option<String> {
+    path.map(|path| path.display().to_string())
+}
+
+/// Text as a shell takes it for one word.
+pub(crate) fn quoted(text: &str) -> String {
+    let plain = |letter: char| letter.is_ascii_alphanumeric() || "-_./:=@%+,".contains(letter);
+    if !text.is_empty() && text.chars().all(plain) {
+        text.to_owned()
+    } else {
+        format!("'{}'", text.replace('\'', r"'\''"))
+    }
+}
+
+/// The name under which the binary was started.
+pub(crate) fn program() -> Option<String> {
+    let first = std::env::args_os().next()?;
+    let name = Path::new(&first).file_stem()?;
+    Some(name.to_string_lossy().into_owned())
+}

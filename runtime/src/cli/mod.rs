@@ -1,0 +1,190 @@
+//! The operator's tool, for a binary of two lines.
+//!
+//! ```no_run
+//! use std::process::ExitCode;
+//!
+//! # /*
+//! use my_workflows as _;
+//! # */
+//!
+//! fn main() -> ExitCode {
+//!     state_migration::cli::main()
+//! }
+//! ```
+//!
+//! The binary knows the migrations that are linked into it, so it says what
+//! would happen, makes it happen, watches it, and finds out afterwards what did.
+//! `docs/cli.md` lists its commands, and `docs/cli.schema.json` is the schema of
+//! what they print with `--json`.
+//!
+//! # Exit codes
+//!
+//! | code | meaning |
+//! |---|---|
+//! | 0 | done |
+//! | 1 | wrong usage, or something around the tool is not as it must be: the store, the settings, the program itself |
+//! | 2 | done, and some processes failed |
+//! | 3 | interrupted; what was done is kept, and the run can be resumed |
+//! | 4 | refused: it could be done, and the operator has to say so first |
+
+mod args;
+mod census;
+mod commands;
+mod context;
+mod decision;
+mod drive;
+mod exit;
+mod figures;
+mod history;
+mod log;
+mod output;
+mod progress;
+#[cfg(test)]
+mod reference;
+mod run_line;
+mod selection;
+mod settings;
+mod signals;
+mod store;
+mod via;
+mod which_run;
+
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use clap::{CommandFactory, FromArgMatches};
+
+pub(crate) use args::Args;
+use context::Context;
+use exit::{Exit, Failure};
+use output::Output;
+
+use crate::SlateDbStoreBuilder;
+
+/// Reads the command line and does what it says: the whole of a `main`.
+///
+/// A binary that configures its database itself goes through [`Cli`].
+#[must_use]
+pub fn main() -> ExitCode {
+    Cli::new().main()
+}
+
+/// Changes how a store is opened.
+type Configure = Arc<dyn Fn(SlateDbStoreBuilder) -> SlateDbStoreBuilder + Send + Sync>;
+
+/// The tool, for binaries that have more to say than [`main`].
+///
+/// ```no_run
+/// use std::process::ExitCode;
+///
+/// use state_migration::cli::Cli;
+///
+/// fn main() -> ExitCode {
+///     Cli::new()
+///         .configure_store(|builder| builder.memory(1 << 30))
+///         .main()
+/// }
+/// ```
+#[must_use]
+#[derive(Default)]
+pub struct Cli {
+    configure: Option<Configure>,
+}
+
+impl std::fmt::Debug for Cli {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Cli").finish_non_exhaustive()
+    }
+}
+
+impl Cli {
+    /// The tool as it is.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Changes the builder of each store that the tool opens, after the
+    /// settings of files and variables: every process that opens a database
+    /// must configure it alike.
+    pub fn configure_store(
+        mut self,
+        configure: impl Fn(SlateDbStoreBuilder) -> SlateDbStoreBuilder + Send + Sync + 'static,
+    ) -> Self {
+        self.configure = Some(Arc::new(configure));
+        self
+    }
+
+    /// Reads the command line and does what it says.
+    #[must_use]
+    pub fn main(self) -> ExitCode {
+        let args = match command().try_get_matches() {
+            Ok(matches) => Args::from_arg_matches(&matches),
+            Err(usage) => Err(usage),
+        };
+        match args {
+            Ok(args) => self.run(args).into(),
+            Err(usage) => {
+                // clap would end with 2, which here means something else.
+                let exit = if usage.use_stderr() {
+                    Exit::Environment
+                } else {
+                    Exit::Done
+                };
+                // Where nobody listens there is nobody to tell.
+                let _ = usage.print();
+                exit.into()
+            }
+        }
+    }
+
+    fn run(self, args: Args) -> Exit {
+        let output = Output::new(&args.global);
+        let ended = self.in_runtime(args, &output);
+        match ended {
+            Ok(exit) => exit,
+            Err(failure) => {
+                output.failure(&failure);
+                failure.exit
+            }
+        }
+    }
+
+    fn in_runtime(self, args: Args, output: &Output) -> Result<Exit, Failure> {
+        log::init(&args.global, *output)?;
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .enable_all()
+            .build()
+            .map_err(|error| {
+                Failure::environment(format!("threads could not be started: {error}"))
+            })?;
+        let context = Context::new(args.global, self.configure, *output);
+        let ended = runtime.block_on(args.command.run(&context));
+        // Code that never returns keeps its thread and must not keep the tool.
+        runtime.shutdown_background();
+        ended
+    }
+}
+
+/// The command line, under the name of the binary, which the examples begin with.
+pub(crate) fn command() -> clap::Command {
+    let name = context::program().unwrap_or_else(|| "state-migration".to_owned());
+    named(Args::command(), name)
+}
+
+fn named(command: clap::Command, name: String) -> clap::Command {
+    command
+        .mut_subcommands(|command| {
+            let Some(after) = command.get_after_help() else {
+                return command;
+            };
+            let lines = after.to_string();
+            let lines = lines.lines().map(|line| match line.strip_prefix("  ") {
+                Some(example) => format!("  {name} {example}"),
+                None => line.to_owned(),
+            });
+            let after = lines.collect::<Vec<_>>().join("\n");
+            command.after_help(after)
+        })
+        .display_name(name.clone())
+        .bin_name(name)
+}

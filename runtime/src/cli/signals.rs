@@ -1,0 +1,87 @@
+//! The signals by which somebody wants a run to end.
+
+use std::future::Future;
+use std::io;
+use std::pin::pin;
+
+use futures_util::future::{Either, select};
+use tokio::sync::mpsc;
+
+use crate::cli::exit::Failure;
+
+/// The signals that come in while this exists. They do nothing else then.
+pub(crate) struct Signals(mpsc::UnboundedReceiver<&'static str>);
+
+impl Signals {
+    pub(crate) fn listen() -> Result<Self, Failure> {
+        let (sender, receiver) = mpsc::unbounded_channel();
+        listen(&sender).map_err(|error| {
+            Failure::environment(format!("signals cannot be listened to: {error}"))
+        })?;
+        Ok(Self(receiver))
+    }
+
+    /// The name of the next one.
+    pub(crate) async fn next(&mut self) -> &'static str {
+        match self.0.recv().await {
+            Some(name) => name,
+            None => std::future::pending().await,
+        }
+    }
+
+    /// Waits for something, but no longer than to the next signal.
+    pub(crate) async fn or<T>(&mut self, it: impl Future<Output = T>) -> Result<T, &'static str> {
+        let (it, next) = (pin!(it), pin!(self.next()));
+        match select(it, next).await {
+            Either::Left((it, _)) => Ok(it),
+            Either::Right((name, _)) => Err(name),
+        }
+    }
+}
+
+#[cfg(unix)]
+fn listen(sender: &mpsc::UnboundedSender<&'static str>) -> io::Result<()> {
+    use tokio::signal::unix::{SignalKind, signal};
+
+    let mut kinds = vec![
+        (SignalKind::interrupt(), "SIGINT"),
+        (SignalKind::terminate(), "SIGTERM"),
+    ];
+    if !outlives_its_terminal() {
+        kinds.push((SignalKind::hangup(), "SIGHUP"));
+    }
+    for (kind, name) in kinds {
+        let (mut signal, sender) = (signal(kind)?, sender.clone());
+        tokio::spawn(async move {
+            while signal.recv().await.is_some() {
+                // A terminal that goes away may say so more than once.
+                if sender.send(name).is_err() || kind == SignalKind::hangup() {
+                    break;
+                }
+            }
+            // Nothing else is to become of the ones that follow.
+            while signal.recv().await.is_some() {}
+        });
+    }
+    Ok(())
+}
+
+/// Whether the program was started to go on when its terminal goes away, as by
+/// `nohup`: what listens to a signal does not ignore it any more.
+#[cfg(unix)]
+fn outlives_its_terminal() -> bool {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    let mask = ignored.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
+    // Hangup is signal 1, in the lowest bit.
+    mask.is_some_and(|mask| mask & 1 == 1)
+}
+
+#[cfg(not(unix))]
+fn listen(sender: &mpsc::UnboundedSender<&'static str>) -> io::Result<()> {
+    let sender = sender.clone();
+    tokio::spawn(async move {
+        while tokio::signal::ctrl_c().await.is_ok() && sender.send("Ctrl-C").is_ok() {}
+    });
+    Ok(())
+}

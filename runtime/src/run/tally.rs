@@ -1,0 +1,78 @@
+//! What a run has done, workflow by workflow. There are few of them.
+
+use serde::{Deserialize, Serialize};
+
+/// What was done to the processes of one workflow.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Count {
+    pub(crate) workflow: String,
+    pub(crate) migrated: u64,
+    pub(crate) failed: u64,
+    pub(crate) skipped: u64,
+}
+
+impl Count {
+    pub(crate) fn processes(&self) -> u64 {
+        self.migrated + self.failed + self.skipped
+    }
+
+    pub(crate) fn add(&mut self, other: &Self) {
+        self.migrated += other.migrated;
+        self.failed += other.failed;
+        self.skipped += other.skipped;
+    }
+}
+
+/// A count of each workflow.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub(crate) struct Tally(Vec<Count>);
+
+impl Tally {
+    /// The count of a workflow.
+    pub(crate) fn of(&mut self, workflow: &str) -> &mut Count {
+        let known = self.0.iter().position(|count| count.workflow == workflow);
+        let at = known.unwrap_or_else(|| {
+            self.0.push(Count {
+                workflow: workflow.to_owned(),
+                ..Count::default()
+            });
+            self.0.len() - 1
+        });
+        &mut self.0[at]
+    }
+
+    pub(crate) fn add(&mut self, other: &Self) {
+        for count in &other.0 {
+            self.of(&count.workflow).add(count);
+        }
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Count> {
+        self.0.iter()
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn workflows_are_counted_apart() {
+        let mut some = Tally::default();
+        assert!(some.is_empty());
+        some.of("loan").migrated += 2;
+        some.of("offer").skipped += 1;
+        let mut all = Tally::default();
+        all.of("offer").failed += 3;
+        all.add(&some);
+        all.add(&some);
+        assert_eq!(all.of("loan").processes(), 4);
+        assert_eq!(all.of("offer").processes(), 5);
+        assert_eq!(all.iter().count(), 2);
+    }
+}

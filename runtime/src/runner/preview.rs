@@ -1,0 +1,196 @@
+//! What a migration makes of one process, to be looked at: nothing is written.
+//! User code runs here, guarded as in a run.
+
+use std::time::Duration;
+
+use crate::baseline::Baseline;
+use crate::id::{RunId, StreamId};
+use crate::registry::{MigrationRegistry, Route, Standing};
+use crate::runner::code::Code;
+use crate::runner::convert::{self, Planned};
+use crate::runner::fold::{self, Folded, Shielded, catch};
+use crate::runner::report::{FailureClass, MigrationError, Stage};
+use crate::runner::{refusal, scan};
+use crate::store::{EventStore, Head};
+
+/// How many events are read at a time.
+const PAGE: usize = 512;
+
+/// A state as JSON, or why there is none to show.
+pub(crate) type Shown = Result<String, String>;
+
+/// The two sides of a migration.
+#[derive(Debug)]
+pub(crate) struct Preview {
+    pub(crate) before: Shown,
+    pub(crate) after: Shown,
+    /// Why the process does not get there.
+    pub(crate) failure: Option<MigrationError>,
+}
+
+impl Preview {
+    fn failed(failure: MigrationError) -> Self {
+        let none = || Err("the process failed before".to_owned());
+        Self {
+            before: none(),
+            after: none(),
+            failure: Some(failure),
+        }
+    }
+}
+
+/// What the next run would make of a process that stands behind.
+pub(crate) async fn ahead(
+    events: &impl EventStore,
+    route: Route,
+    stream: &StreamId,
+    head: &Head,
+    deadline: Duration,
+) -> Preview {
+    let code = Code::new(deadline);
+    let planned = Planned::new(route, RunId::random());
+    let window = (head.replay_after(), head.sequence);
+    match folded(events, &code, planned.route.clone(), stream, head, window).await {
+        Ok((folded, before)) => {
+            let (after, failure) = converted(&code, planned, stream, folded).await;
+            Preview {
+                before,
+                after,
+                failure,
+            }
+        }
+        Err(failure) => Preview::failed(failure),
+    }
+}
+
+/// What the migration made of a process that a `$migrated` event of it tells
+/// of, which is the event after `last`; `replay_after` is where a replay began.
+pub(crate) async fn behind(
+    events: &impl EventStore,
+    migrations: &MigrationRegistry,
+    stream: &StreamId,
+    head: &Head,
+    (replay_after, last): (u64, u64),
+    baseline: &Baseline,
+    deadline: Duration,
+) -> Preview {
+    let mut preview = Preview {
+        before: Err(format!(
+            "this binary has no migration from {}, and so no code of it",
+            baseline.source()
+        )),
+        after: Ok(baseline.state.get().to_owned()),
+        failure: None,
+    };
+    if let Standing::Behind(route) = migrations.standing(&baseline.source()) {
+        let code = Code::new(deadline);
+        let window = (replay_after, last);
+        match folded(events, &code, route, stream, head, window).await {
+            Ok((_, before)) => preview.before = before,
+            Err(failure) => {
+                preview.before = Err("its events cannot be folded any more".to_owned());
+                preview.failure = Some(failure);
+            }
+        }
+    }
+    preview
+}
+
+/// Folds the events after one up to another under the version that a route
+/// starts from.
+async fn folded(
+    events: &impl EventStore,
+    code: &Code,
+    route: Route,
+    stream: &StreamId,
+    head: &Head,
+    (after, last): (u64, u64),
+) -> Result<(Folded, Shown), MigrationError> {
+    if let Some(refusal) = refusal(cfg!(panic = "abort")) {
+        return Err(refusal);
+    }
+    let deadline = code.deadline();
+    let mut running = fold::started(code, &route, stream).await?;
+    let mut at = after;
+    while at < last {
+        let left = usize::try_from(last - at).unwrap_or(PAGE).min(PAGE);
+        let page = events
+            .read_all(stream, at, left)
+            .await
+            .map_err(|error| scan::unread(stream, &error))?;
+        let Some(read_to) = page.last().map(|event| event.sequence) else {
+            let missing = crate::Error::missing_event(stream, at + 1);
+            return Err(scan::unread(stream, &missing));
+        };
+        at = read_to;
+        let id = stream.clone();
+        running = code
+            .run(move |watch| {
+                watch.over(&id, deadline, || {
+                    for event in &page {
+                        fold::apply(&mut running, &id, event.sequence, event.into())?;
+                    }
+                    Ok(running)
+                })
+            })
+            .await
+            .map_err(|none| none.of(stream))??;
+    }
+    let (id, head) = (stream.clone(), head.clone());
+    code.run(move |watch| {
+        watch.over(&id, deadline, || {
+            let none = || broken(&id, "a fold was lost");
+            let fold = running.take().ok_or_else(none)?;
+            let state = catch(|| fold.finish()).map_err(|bad| broken(&id, &bad.message))?;
+            let shown = shown(&route, &state);
+            let folded = Folded {
+                stream: id.clone(),
+                head,
+                state: Shielded::new(state),
+            };
+            Ok((folded, shown))
+        })
+    })
+    .await
+    .map_err(|none| none.of(stream))?
+}
+
+/// The state that a route starts from, as JSON.
+fn shown(route: &Route, state: &crate::fold::AnyState) -> Shown {
+    let Some(encoder) = route.hops()[0].source_encoder() else {
+        return Err(format!(
+            "the state of {} cannot be serialized; derive `serde::Serialize` for it to see it here",
+            route.source()
+        ));
+    };
+    let json = catch(|| encoder.encode(state).map_err(|error| error.to_string()))
+        .map_err(|bad| bad.message)??;
+    String::from_utf8(json).map_err(|error| error.to_string())
+}
+
+async fn converted(
+    code: &Code,
+    planned: Planned,
+    stream: &StreamId,
+    folded: Folded,
+) -> (Shown, Option<MigrationError>) {
+    let (id, deadline) = (stream.clone(), code.deadline());
+    let converted = code
+        .run(move |watch| watch.over(&id, deadline, || convert::process(&planned, folded)))
+        .await
+        .map_err(|none| none.of(stream));
+    match converted.and_then(|converted| converted) {
+        Ok(converted) => (Ok(converted.json().to_owned()), None),
+        Err(failure) => (Err("the conversion failed".to_owned()), Some(failure)),
+    }
+}
+
+fn broken(stream: &StreamId, message: &str) -> MigrationError {
+    MigrationError {
+        stream_id: stream.clone(),
+        stage: Stage::Folding,
+        class: FailureClass::Panic,
+        sequence: None,
+        message: message.to_owned(),
+    }
+}
