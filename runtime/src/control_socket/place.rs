@@ -152,7 +152,6 @@ impl Lock {
             }
         }
     }
-
 }
 
 impl Drop for Lock {
