@@ -3,8 +3,10 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod bad_store;
 mod examples;
 mod golden;
+mod inspect;
 mod interrupted;
 mod looking;
 mod mask;

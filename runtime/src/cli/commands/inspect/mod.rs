@@ -29,7 +29,7 @@ use stream::Stream;
 /// would take next, or took last.
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Examples:\n  inspect process/bank/500001 --store ./loans\n  inspect process/bank/500001 --store ./loans --after 20 --limit 20 --payloads"
+    after_help = "Examples:\n  inspect process/bank/500007 --store ./loans\n  inspect process/bank/500007 --store ./loans --after 20 --limit 20 --payloads"
 )]
 pub(crate) struct Inspect {
     /// Its stream.
