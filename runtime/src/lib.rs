@@ -64,6 +64,8 @@ mod check;
 pub mod cli;
 #[cfg(feature = "tokio")]
 pub mod conformance;
+#[cfg(feature = "control-socket")]
+pub mod control_socket;
 mod declare;
 mod error;
 mod event;
@@ -82,6 +84,8 @@ mod runner;
 mod selection;
 mod snapshot;
 mod store;
+#[cfg(feature = "telemetry")]
+pub mod telemetry;
 mod time;
 mod version;
 mod workflow;

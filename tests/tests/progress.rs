@@ -8,7 +8,7 @@ use state_migration::{
     FailureClass, MemoryStore, MigrationRegistry, MigrationRunner, Progress, RunState, Runs,
     Selection,
 };
-use state_migration_tests::jobs::{Upgrade, put, stream};
+use state_migration_tests::jobs::{Upgrade, put, put_at, stream};
 use state_migration_tests::orders::{OrderV1ToV2Migration, place};
 
 const JOBS: u64 = 30;
@@ -142,4 +142,26 @@ async fn a_run_that_is_resumed_knows_what_it_had_done() {
     let last = third.control().progress();
     let job = &last.workflows[0];
     assert_eq!((job.migrated, job.expected), (3, Some(3)));
+}
+
+/// Takes out: the look at the handle in `plan::count_all` and `report_strays`.
+#[tokio::test]
+async fn a_run_is_cancelled_too_while_it_counts_or_reports_what_it_is_not_for() {
+    const THERE: usize = 1_200;
+    let store = MemoryStore::new();
+    for n in 0..THERE as u64 {
+        put_at(&store, n, "v2", "").await.unwrap();
+    }
+    put_at(&store, 7_777, "v0", "").await.unwrap();
+    let cancelled = runner(Upgrade::new(), &store).full_count(true);
+    cancelled.control().cancel();
+    let report = cancelled.run().await;
+    assert_eq!(report.state, Some(RunState::Cancelled), "{report}");
+    assert_eq!((report.skipped, report.error_count), (0, 0), "{report}");
+
+    let run = report.run.unwrap();
+    let report = runner(Upgrade::new(), &store).resume(run).await;
+    assert_eq!(report.state, Some(RunState::DoneWithErrors), "{report}");
+    let there = report.skipped_by.already_there;
+    assert_eq!((there, report.error_count), (THERE, 1), "{report}");
 }

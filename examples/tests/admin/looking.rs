@@ -118,6 +118,32 @@ fn a_store_in_the_middle_says_what_failed_and_what_is_left() {
 }
 
 #[test]
+fn a_store_that_a_program_has_open_is_looked_at_beside_it() {
+    let sample = Sample::new();
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let opened = SlateDbStore::open_local(sample.store());
+    let store = runtime.block_on(opened).unwrap();
+    let status = run_json(&sample, &["status"]).exits(0).json();
+    assert_eq!(status["in_use"], true);
+    let plan = run_json(&sample, &["plan"]).exits(0).json();
+    for said in [&status, &plan] {
+        let warning = said["warnings"][0].as_str().unwrap();
+        assert!(
+            warning.starts_with("a program has the store open"),
+            "{said}"
+        );
+    }
+    // That program was not shut out.
+    runtime.block_on(async {
+        unreadable_amount(&store, "x1").await;
+        store.close().await.unwrap();
+    });
+    let status = run_json(&sample, &["status"]).exits(0).json();
+    assert_eq!(status["in_use"], false);
+    assert_eq!(status["versions"][1]["processes"], 241);
+}
+
+#[test]
 fn what_is_linked_is_listed_and_drawn_without_a_store() {
     let empty = Sample::empty();
     for (golden, args) in [

@@ -3,11 +3,13 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod answers;
 mod bad_store;
 mod examples;
 mod golden;
 mod inspect;
 mod interrupted;
+mod logged;
 mod looking;
 mod mask;
 mod program;
@@ -15,6 +17,7 @@ mod readme;
 mod running;
 mod sample;
 mod schema;
+mod service;
 mod terminal;
 mod where_it_stands;
 

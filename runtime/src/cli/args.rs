@@ -5,7 +5,8 @@ use std::path::PathBuf;
 use clap::{ArgAction, Parser, Subcommand, ValueEnum};
 
 use crate::cli::commands::{
-    completions, graph, inspect, list, plan, resume, retry, run, runs, show, skip, status,
+    completions, graph, inspect, list, pause, plan, resume, retry, run, runs, show, skip, status,
+    throttle, watch,
 };
 use crate::cli::context::Context;
 use crate::cli::exit::{Exit, Failure};
@@ -98,6 +99,11 @@ pub(crate) enum Command {
     Retry(retry::Retry),
     Runs(runs::List),
     Show(show::Show),
+    Watch(watch::Watch),
+    Pause(pause::Pause),
+    Continue(pause::Continue),
+    Cancel(pause::Cancel),
+    Throttle(throttle::Throttle),
     Skip(skip::Skip),
     Unskip(skip::Unskip),
     Inspect(inspect::Inspect),
@@ -106,6 +112,9 @@ pub(crate) enum Command {
 
 impl Command {
     pub(crate) async fn run(self, context: &Context) -> Result<Exit, Failure> {
+        if let (Some(_), Some(why)) = (&context.global.via, self.not_through_a_service()) {
+            return Err(Failure::environment(format!("{why}; leave out --via")));
+        }
         match self {
             Self::List(list) => list.run(context),
             Self::Graph(graph) => graph.run(context),
@@ -116,10 +125,28 @@ impl Command {
             Self::Retry(retry) => retry.run(context).await,
             Self::Runs(runs) => runs.run(context).await,
             Self::Show(show) => show.run(context).await,
+            Self::Watch(watch) => watch.run(context).await,
+            Self::Pause(pause) => pause.run(context).await,
+            Self::Continue(go_on) => go_on.run(context).await,
+            Self::Cancel(cancel) => cancel.run(context).await,
+            Self::Throttle(throttle) => throttle.run(context).await,
             Self::Skip(skip) => skip.run(context).await,
             Self::Unskip(unskip) => unskip.run(context).await,
             Self::Inspect(inspect) => inspect.run(context).await,
             Self::Completions(completions) => completions.run(context),
+        }
+    }
+
+    /// Why a command cannot go to a service, if it cannot.
+    fn not_through_a_service(&self) -> Option<&'static str> {
+        match self {
+            Self::Inspect(_) => Some(
+                "a process is looked at in the store itself, which shuts nobody out, also while a service has it open",
+            ),
+            Self::Skip(_) | Self::Unskip(_) => Some(
+                "a process is taken out of all runs in the store itself, while no service has it open",
+            ),
+            _ => None,
         }
     }
 }

@@ -35,6 +35,8 @@ mod decision;
 mod drive;
 mod exit;
 mod figures;
+mod history;
+mod log;
 mod output;
 mod progress;
 #[cfg(test)]
@@ -44,6 +46,7 @@ mod selection;
 mod settings;
 mod signals;
 mod store;
+mod via;
 mod which_run;
 
 use std::process::ExitCode;
@@ -147,6 +150,7 @@ impl Cli {
     }
 
     fn in_runtime(self, args: Args, output: &Output) -> Result<Exit, Failure> {
+        log::init(&args.global, *output)?;
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .enable_all()
             .build()

@@ -4,8 +4,9 @@ use serde::Serialize;
 
 use crate::cli::exit::Failure;
 use crate::cli::figures::{self, count};
+use crate::cli::history::History;
 use crate::cli::output::{BAD, GOOD, WARN, plain, table};
-use crate::run::{RunCounts, RunKind, RunRecord, RunState, Runs};
+use crate::run::{RunCounts, RunKind, RunRecord, RunState};
 
 /// What is said of every run.
 #[derive(Debug, Serialize)]
@@ -79,7 +80,7 @@ impl RunLine {
 
 /// The runs of a store, the latest first, with what they did; at most `limit`,
 /// and how many there are.
-pub(crate) async fn latest(runs: &Runs, limit: usize) -> Result<(Vec<RunLine>, usize), Failure> {
+pub(crate) async fn latest(runs: &History, limit: usize) -> Result<(Vec<RunLine>, usize), Failure> {
     let mut records = runs.list().await?;
     let all = records.len();
     records.reverse();

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use crate::cli::context::quoted;
 use crate::cli::exit::Failure;
+use crate::control_socket::protocol::For;
 use crate::id::{StreamId, TenantId};
 use crate::registry::MigrationRegistry;
 use crate::runner::MigrationRunner;
@@ -90,6 +91,17 @@ impl Planned {
         match self.deadline {
             Some(deadline) => runner.deadline(deadline),
             None => runner,
+        }
+    }
+
+    /// The same for a service. What is not said is as the service has it.
+    pub(crate) fn asked(&self) -> For {
+        let millis = |deadline: Duration| u64::try_from(deadline.as_millis()).unwrap_or(u64::MAX);
+        For {
+            selection: Some(self.selection()).filter(|it| *it != Selection::all()),
+            full_count: self.full_count.then_some(true),
+            twice: self.twice.then_some(true),
+            deadline_ms: self.deadline.map(millis),
         }
     }
 

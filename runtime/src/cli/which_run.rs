@@ -6,7 +6,8 @@ use std::str::FromStr;
 
 use crate::cli::context::Context;
 use crate::cli::exit::Failure;
-use crate::run::{RunRecord, Runs};
+use crate::cli::history::History;
+use crate::run::RunRecord;
 
 /// A run, as it is named on the command line.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -36,7 +37,11 @@ impl fmt::Display for WhichRun {
 
 impl WhichRun {
     /// The run that is meant.
-    pub(crate) async fn find(&self, runs: &Runs, context: &Context) -> Result<RunRecord, Failure> {
+    pub(crate) async fn find(
+        &self,
+        runs: &History,
+        context: &Context,
+    ) -> Result<RunRecord, Failure> {
         let known = runs.list().await?;
         self.among(known)
             .map_err(|failure| failure.next(context.again("runs")))

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use serde::{Deserialize, Serialize};
 
 use crate::error::Error;
 use crate::id::{RunId, StreamId, WorkflowId};
@@ -20,7 +21,7 @@ const PAGE: usize = 512;
 const ATTEMPTS: usize = 16;
 
 /// A process that failed in a run.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Failure {
     /// Which, at which stage, and why.

@@ -77,6 +77,18 @@ pub enum RunKind {
     Lazy,
 }
 
+impl RunKind {
+    /// Its name, as rows and logs have it.
+    #[cfg_attr(not(feature = "telemetry"), allow(dead_code))]
+    pub(crate) fn name(&self) -> &'static str {
+        match self {
+            Self::Migrate => "migrate",
+            Self::Retry { .. } => "retry",
+            Self::Lazy => "lazy",
+        }
+    }
+}
+
 /// A run, as the store keeps it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]

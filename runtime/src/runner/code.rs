@@ -13,6 +13,7 @@ use tokio::time::timeout;
 
 use crate::error::{Error, ErrorKind};
 use crate::id::StreamId;
+use crate::runner::observe::Here;
 use crate::runner::report::{FailureClass, MigrationError, Stage};
 
 type Job = Box<dyn FnOnce() + Send>;
@@ -130,9 +131,10 @@ impl Code {
         let (answer, mut answered) = oneshot::channel();
         let thread = {
             let (watch, busy) = (watch.clone(), self.busy.clone());
+            let here = Here::now();
             self.start(Box::new(move || {
                 let began = Instant::now();
-                let done = work(&watch);
+                let done = here.go_on(|| work(&watch));
                 let took = u64::try_from(began.elapsed().as_micros()).unwrap_or(0);
                 busy.fetch_add(took, Ordering::Relaxed);
                 // Nobody is left to hear it when the run was dropped.

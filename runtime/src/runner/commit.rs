@@ -6,6 +6,7 @@ use crate::run::RunCounts;
 use crate::run::ledger::Range;
 use crate::run::tally::Tally;
 use crate::runner::convert::Converted;
+use crate::runner::observe::Clock;
 use crate::runner::report::{FailureClass, MigrationError, Stage};
 use crate::runner::work::{Book, Work};
 use crate::snapshot::{Snapshot, SnapshotStore};
@@ -54,7 +55,7 @@ pub(super) struct Outcome {
 #[derive(Default)]
 pub(super) struct Done {
     pub(super) moved: Vec<Moved>,
-    pub(super) failed: Vec<MigrationError>,
+    pub(super) failed: Vec<Failed>,
     pub(super) counts: RunCounts,
     pub(super) tally: Tally,
 }
@@ -101,7 +102,9 @@ pub(super) async fn chunk(
             row.tally.add(&tally);
             row.at = outcome.up_to.or(row.at);
             row.done = outcome.at_end;
+            let clock = Clock::now();
             ledger.commit(chunk, range, row).await?;
+            work.observer.committed(clock);
         }
         Book::Lazy(book) => {
             let one = moved.iter().map(|moved| &moved.stream);
@@ -118,10 +121,9 @@ pub(super) async fn chunk(
             }
         }
     }
-    let failed = outcome.failed.into_iter().map(|f| f.error).collect();
     Ok(Done {
         moved,
-        failed,
+        failed: outcome.failed,
         counts,
         tally,
     })
@@ -142,7 +144,12 @@ pub(super) async fn durably(
 /// Makes durable what was committed of a range.
 pub(super) async fn settle(work: &Work, range: &Range) -> Result<(), Error> {
     match work.book.ledger() {
-        Some(ledger) => ledger.settle(range).await,
+        Some(ledger) => {
+            let clock = Clock::now();
+            ledger.settle(range).await?;
+            work.observer.durable(clock);
+            Ok(())
+        }
         None => Ok(()),
     }
 }

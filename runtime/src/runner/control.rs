@@ -177,7 +177,7 @@ impl fmt::Debug for RunControl {
 }
 
 impl RunControl {
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let wanted = Wanted {
             paused: false,
             cancelled: false,
@@ -252,6 +252,43 @@ impl RunControl {
         .boxed()
     }
 
+    /// Whether a run is under way, paused or not.
+    #[must_use]
+    pub fn is_under_way(&self) -> bool {
+        self.inner.under_way.load(Ordering::SeqCst) > 0
+    }
+
+    /// How many processes a second a run looks at at most.
+    #[must_use]
+    pub fn throttled(&self) -> Option<NonZeroU32> {
+        self.inner.wanted.borrow().per_second
+    }
+
+    /// Pauses the run that is under way, or lets it go on; `false`: none is,
+    /// and the next one is not told either.
+    #[cfg_attr(not(feature = "control-socket"), allow(dead_code))]
+    pub(crate) fn pause_this(&self, paused: bool) -> bool {
+        self.tell_this(|wanted| wanted.paused = paused)
+    }
+
+    /// Cancels the run that is under way; `false`: none is, and the next one is
+    /// not cancelled either.
+    #[cfg_attr(not(feature = "control-socket"), allow(dead_code))]
+    pub(crate) fn cancel_this(&self) -> bool {
+        self.tell_this(|wanted| wanted.cancelled = true)
+    }
+
+    fn tell_this(&self, tell: impl FnOnce(&mut Wanted)) -> bool {
+        // What a run leaves behind when it ends is taken back under the same lock.
+        self.inner.wanted.send_if_modified(|wanted| {
+            let is_under_way = self.is_under_way();
+            if is_under_way {
+                tell(wanted);
+            }
+            is_under_way
+        })
+    }
+
     /// A watch of whether the run is wanted to be paused.
     pub(super) fn changes(&self) -> Changes {
         let mut changes = self.inner.wanted.subscribe();
@@ -266,7 +303,7 @@ impl RunControl {
         self.inner.wanted.borrow().cancelled
     }
 
-    pub(super) fn is_paused(&self) -> bool {
+    pub(crate) fn is_paused(&self) -> bool {
         self.inner.wanted.borrow().paused
     }
 
@@ -277,10 +314,16 @@ impl RunControl {
     }
 
     /// A run begins; it ends when what this returns is dropped.
-    pub(super) fn begin(&self) -> UnderWay<'_> {
+    pub(crate) fn begin(&self) -> UnderWay {
         self.inner.under_way.fetch_add(1, Ordering::SeqCst);
         self.inner.over.send_replace(false);
-        UnderWay(self)
+        UnderWay(self.clone())
+    }
+
+    /// Forgets how far the last run came, for the sake of one that begins.
+    #[cfg_attr(not(feature = "control-socket"), allow(dead_code))]
+    pub(crate) fn forget(&self) {
+        self.publish(Progress::default());
     }
 
     /// A run has ended; the next one is neither cancelled nor paused by what
@@ -356,15 +399,15 @@ impl RunControl {
         turn
     }
 
-    pub(super) fn publish(&self, progress: Progress) {
+    pub(crate) fn publish(&self, progress: Progress) {
         self.inner.progress.send_replace(progress);
     }
 }
 
 /// A run that is under way.
-pub(super) struct UnderWay<'a>(&'a RunControl);
+pub(crate) struct UnderWay(RunControl);
 
-impl Drop for UnderWay<'_> {
+impl Drop for UnderWay {
     fn drop(&mut self) {
         self.0.end();
     }
@@ -565,5 +608,20 @@ mod tests {
         assert_eq!(control.may_go_on(1).await, Go::Nowhere);
         drop(under_way);
         assert_eq!(control.may_go_on(1).await, Go::On);
+    }
+
+    /// Who comes too late must not stop the next run.
+    #[test]
+    fn only_a_run_that_is_under_way_is_told() {
+        let control = RunControl::new();
+        assert!(!control.is_under_way());
+        assert!(!control.pause_this(true) && !control.cancel_this());
+        assert!(!control.is_paused() && !control.is_cancelled());
+        let under_way = control.begin();
+        assert!(control.is_under_way());
+        assert!(control.pause_this(true) && control.cancel_this());
+        assert!(control.is_paused() && control.is_cancelled());
+        drop(under_way);
+        assert!(!control.is_paused() && !control.is_cancelled());
     }
 }

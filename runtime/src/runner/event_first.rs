@@ -10,7 +10,7 @@ use futures_util::future::{Either, select};
 use futures_util::stream;
 
 use crate::error::Error;
-use crate::id::StreamId;
+use crate::id::{StreamId, WorkflowId};
 use crate::process_registry::ProcessRegistry;
 use crate::registry::{Route, Standing};
 use crate::run::tally::Tally;
@@ -21,7 +21,7 @@ use crate::runner::lazy::{self, Lazy};
 use crate::runner::plan::{listing_failed, no_route};
 use crate::runner::report::{CommitForm, MigrationError, MigrationReport, Stage, Visited};
 use crate::runner::work::{ATTEMPTS, twice};
-use crate::runner::{Run, commit, convert, decode_back, fold, registry_update, scan};
+use crate::runner::{Run, commit, convert, decode_back, fold, observe, registry_update, scan};
 use crate::snapshot::SnapshotStore;
 use crate::store::{EventStore, Head};
 
@@ -54,9 +54,19 @@ pub(super) async fn lazy(
         registry: None,
         code: code.clone(),
     };
-    match migrate(run, &stores, stream).await.0 {
-        Outcome::Migrated | Outcome::AlreadyThere { .. } => Ok(Lazy::Moved),
-        Outcome::Failed(error) => Err(lazy::refused(&error)),
+    let mut at = None;
+    let outcome = migrate(run, &stores, stream, &mut at).await.0;
+    let workflow = at.as_ref().map_or("", WorkflowId::name);
+    match outcome {
+        Outcome::AlreadyThere { .. } => Ok(Lazy::Moved),
+        Outcome::Migrated => {
+            run.observer.migrated(workflow, 1);
+            Ok(Lazy::Moved)
+        }
+        Outcome::Failed(error) => {
+            run.observer.failed(&error, workflow);
+            Err(lazy::refused(&error))
+        }
         Outcome::Empty | Outcome::OtherWorkflow | Outcome::NotSelected | Outcome::Finished => {
             Ok(Lazy::LeftAlone)
         }
@@ -147,8 +157,9 @@ impl Pass<'_> {
                     if run.control.may_go_on(1).await == Go::Nowhere {
                         return None;
                     }
-                    let outcome = migrate(run, stores, &stream).await;
-                    Some((stream, outcome))
+                    let mut at = None;
+                    let outcome = migrate(run, stores, &stream, &mut at).await;
+                    Some((stream, at, outcome))
                 })
                 .buffered(at_a_time);
             loop {
@@ -163,14 +174,15 @@ impl Pass<'_> {
                     Either::Left(None) => break,
                     // Those in hand are finished, and counted.
                     Either::Left(Some(None)) => cancelled = true,
-                    Either::Left(Some(Some((stream, (outcome, warnings))))) => {
+                    Either::Left(Some(Some((stream, at, (outcome, warnings))))) => {
                         for warning in warnings {
                             self.report.warn(stream.clone(), warning);
                         }
-                        self.count(&stream, outcome);
+                        let workflow = at.as_ref().map_or("", WorkflowId::name);
+                        self.count(&stream, workflow, outcome);
                     }
-                    Either::Right(true) => self.publish(RunState::Paused),
-                    Either::Right(false) => self.publish(RunState::Running),
+                    Either::Right(true) => self.note(RunState::Paused),
+                    Either::Right(false) => self.note(RunState::Running),
                 }
                 if self.left == Some(0) {
                     return true;
@@ -183,11 +195,17 @@ impl Pass<'_> {
         true
     }
 
+    /// The run waits, or goes on.
+    fn note(&mut self, state: RunState) {
+        self.run.observer.state(state);
+        self.publish(state);
+    }
+
     fn publish(&mut self, state: RunState) {
         self.run.control.publish(self.meter.state(state));
     }
 
-    fn count(&mut self, stream: &StreamId, outcome: Outcome) {
+    fn count(&mut self, stream: &StreamId, workflow: &str, outcome: Outcome) {
         let mut counts = RunCounts::default();
         let mut of_the_first = 0;
         match outcome {
@@ -200,11 +218,13 @@ impl Pass<'_> {
             Outcome::NotSelected => counts.skipped_by.not_selected = 1,
             Outcome::Finished => counts.skipped_by.finished = 1,
             Outcome::Migrated => {
+                self.run.observer.migrated(workflow, 1);
                 counts.migrated = 1;
                 counts.unregistered = u64::from(stream.process().is_none());
                 of_the_first = 1;
             }
             Outcome::Failed(error) => {
+                self.run.observer.failed(&error, workflow);
                 counts.failed = 1;
                 // One that no route is for is not among the first so many.
                 of_the_first = usize::from(error.stage != Stage::Routing);
@@ -212,15 +232,22 @@ impl Pass<'_> {
             }
         }
         self.left = self.left.map(|left| left.saturating_sub(of_the_first));
+        self.run.observer.counted(&counts);
         self.report.count(&counts);
-        self.run
-            .control
-            .publish(self.meter.add(&counts, &Tally::default()));
+        let progress = self.meter.add(&counts, &Tally::default());
+        self.run.observer.progress(&progress);
+        self.run.control.publish(progress);
     }
 }
 
-/// Does what is to be done about one stream; returns what is left to do as warnings.
-async fn migrate(run: &Run, stores: &Stores<'_>, stream: &StreamId) -> (Outcome, Vec<String>) {
+/// Does what is to be done about one stream; returns what is left to do as warnings,
+/// and in `at` where it stands, if that is known.
+async fn migrate(
+    run: &Run,
+    stores: &Stores<'_>,
+    stream: &StreamId,
+    at: &mut Option<WorkflowId>,
+) -> (Outcome, Vec<String>) {
     let mut warnings = Vec::new();
     if !run.selection.selects(stream) {
         return (Outcome::NotSelected, warnings);
@@ -231,7 +258,8 @@ async fn migrate(run: &Run, stores: &Stores<'_>, stream: &StreamId) -> (Outcome,
             Ok(None) => return (Outcome::Empty, warnings),
             Err(error) => return (Outcome::Failed(scan::unread(stream, &error)), warnings),
         };
-        if !run.selection.selects_workflow(head.workflow_id.name()) {
+        let version = at.insert(head.workflow_id.clone());
+        if !run.selection.selects_workflow(version.name()) {
             return (Outcome::NotSelected, warnings);
         }
         let route = match run.migrations.standing(&head.workflow_id) {
@@ -246,7 +274,9 @@ async fn migrate(run: &Run, stores: &Stores<'_>, stream: &StreamId) -> (Outcome,
             }
             Standing::Behind(route) => route,
         };
-        let mut converted = match read(run, stores, stream, head.clone(), &route).await {
+        let first = read(run, stores, stream, head.clone(), &route);
+        let first = observe::process_during(stream, version, first);
+        let mut converted = match first.await {
             Ok(converted) => converted,
             Err(error) => return (Outcome::Failed(error), warnings),
         };

@@ -213,6 +213,7 @@ async fn attempt(
                 Ok(done) => return Ok(Attempt::Over(Large::Done(done))),
                 // Let the other writer finish; it has right of way.
                 Err(error) if error.is_conflict() => {
+                    work.observer.conflict(stream, 1);
                     tokio::time::sleep(Duration::from_millis(1 << attempts.min(6))).await;
                 }
                 // Whether it is done, only the store can tell.

@@ -87,19 +87,19 @@ impl<M, ES: EventStore, SS: SnapshotStore> MigrationRunner<M, ES, SS> {
             return Err(Error::invalid(refusal.message));
         }
         let migrations = self.migrations()?;
-        let mut run = self.execution(migrations.clone(), false);
+        let mut run = self.execution(&self.asked, migrations.clone(), false);
         // Somebody waits for it.
         run.yields = false;
         (run.id, run.kind) = (self.lazy.0, RunKind::Lazy);
-        let code = self.lazy.1.get_or_init(|| Code::new(self.options.deadline));
+        let code = self.lazy.1.get_or_init(|| Code::new(self.asked.deadline));
         match self.one_store() {
             Some(store) => {
                 let own = RunRecord::new(Start {
                     id: run.id,
                     kind: RunKind::Lazy,
-                    who: self.who.clone(),
-                    why: self.why.clone(),
-                    plan: self.plan_of(migrations),
+                    who: self.asked.who.clone(),
+                    why: self.asked.why.clone(),
+                    plan: self.asked.plan(migrations),
                 });
                 process(&run, &store, code, own, stream).await
             }
@@ -165,14 +165,16 @@ async fn migrate(work: &Work, candidate: Candidate) -> Result<Lazy, Error> {
                 commit::failure(work, error, at, &mut range).await?
             }
             Err(error) if error.is_conflict() => {
+                work.observer.conflict(stream, 1);
                 // A run may have been faster; it is looked at again.
                 tokio::time::sleep(Duration::from_millis(1 << attempt.min(6))).await;
                 continue;
             }
             Err(error) => return Err(error),
         };
-        if let Some(error) = done.failed.into_iter().next() {
-            return Err(refused(&error));
+        work.observer.opened(&done);
+        if let Some(failed) = done.failed.into_iter().next() {
+            return Err(refused(&failed.error));
         }
         let skipped = done.counts.skipped_by;
         let left = skipped.finished + skipped.held > 0;

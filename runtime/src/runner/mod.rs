@@ -20,6 +20,11 @@ mod fold;
 mod lanes;
 mod large;
 mod lazy;
+#[cfg(feature = "telemetry")]
+mod observe;
+#[cfg(not(feature = "telemetry"))]
+#[path = "unobserved.rs"]
+mod observe;
 mod one_transaction;
 mod pace;
 mod plan;
@@ -46,12 +51,13 @@ pub use report::{
 };
 
 use crate::error::{Error, ErrorKind};
-use crate::id::{RunId, StreamId};
+use crate::id::{RunId, StreamId, WorkflowId};
 use crate::migration::StateMigration;
 use crate::process_registry::ProcessRegistry;
 use crate::registry::{Migration, MigrationRegistry, RegistryError};
 use crate::run::ledger::{Ledger, Start};
 use crate::run::{Plan, PlanOptions, RunKind, Runs};
+use crate::runner::observe::Observer;
 use crate::selection::Selection;
 use crate::snapshot::SnapshotStore;
 use crate::store::{EventStore, TransactionalStore};
@@ -153,34 +159,42 @@ pub struct MigrationRunner<M, ES, SS> {
     registry: Result<MigrationRegistry, RegistryError>,
     events: ES,
     snapshots: SS,
-    selection: Arc<Selection>,
+    asked: Asked,
     options: Options,
-    who: String,
-    why: String,
     control: RunControl,
     /// The run and the threads of processes that are migrated as they are opened.
     lazy: (RunId, OnceLock<code::Code>),
     migrations: PhantomData<fn() -> M>,
 }
 
+/// What is asked of one run; of every run of a runner, unless somebody asks
+/// for another one.
+#[derive(Debug, Clone)]
+pub(crate) struct Asked {
+    pub(crate) selection: Arc<Selection>,
+    pub(crate) full_count: bool,
+    /// In a dry run, unless this says otherwise, and in no other.
+    pub(crate) twice: Option<bool>,
+    pub(crate) deadline: Duration,
+    pub(crate) who: String,
+    pub(crate) why: String,
+    /// Whether to resume although the plan is another one.
+    pub(crate) force: bool,
+}
+
 /// What the builder methods set.
 #[derive(Debug, Clone)]
 struct Options {
-    full_count: bool,
-    /// In a dry run, unless this says otherwise, and in no other.
-    twice: Option<bool>,
-    deadline: Duration,
     chunk_processes: usize,
     yields: bool,
     take_over: bool,
-    force: bool,
 }
 
 impl<M, ES, SS> fmt::Debug for MigrationRunner<M, ES, SS> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("MigrationRunner")
             .field("registry", &self.registry)
-            .field("selection", &self.selection)
+            .field("selection", &self.asked.selection)
             .field("options", &self.options)
             .finish_non_exhaustive()
     }
@@ -194,18 +208,20 @@ impl<M: Migrations, ES, SS> MigrationRunner<M, ES, SS> {
             registry: migrations.into_registry(),
             events: event_store,
             snapshots: snapshot_store,
-            selection: Arc::default(),
-            options: Options {
+            asked: Asked {
+                selection: Arc::default(),
                 full_count: false,
                 twice: None,
                 deadline: DEADLINE,
+                who: String::new(),
+                why: String::new(),
+                force: false,
+            },
+            options: Options {
                 chunk_processes: scan::CHUNK_PROCESSES,
                 yields: true,
                 take_over: false,
-                force: false,
             },
-            who: String::new(),
-            why: String::new(),
             control: RunControl::new(),
             lazy: (RunId::random(), OnceLock::new()),
             migrations: PhantomData,
@@ -221,28 +237,28 @@ impl<M, ES, SS> MigrationRunner<M, ES, SS> {
     /// store without an index is read in full in any case.
     #[must_use]
     pub fn full_count(mut self, full_count: bool) -> Self {
-        self.options.full_count = full_count;
+        self.asked.full_count = full_count;
         self
     }
 
     /// Which processes the run is for. All of them, unless this is called.
     #[must_use]
     pub fn select(mut self, selection: Selection) -> Self {
-        self.selection = Arc::new(selection);
+        self.asked.selection = Arc::new(selection);
         self
     }
 
     /// Who starts the run: kept in its record.
     #[must_use]
     pub fn who(mut self, who: impl Into<String>) -> Self {
-        self.who = who.into();
+        self.asked.who = who.into();
         self
     }
 
     /// Why the run is started: kept in its record.
     #[must_use]
     pub fn why(mut self, why: impl Into<String>) -> Self {
-        self.why = why.into();
+        self.asked.why = why.into();
         self
     }
 
@@ -253,7 +269,7 @@ impl<M, ES, SS> MigrationRunner<M, ES, SS> {
     /// the quickest way to see what fails.
     #[must_use]
     pub fn run_code_twice(mut self, twice: bool) -> Self {
-        self.options.twice = Some(twice);
+        self.asked.twice = Some(twice);
         self
     }
 
@@ -263,7 +279,7 @@ impl<M, ES, SS> MigrationRunner<M, ES, SS> {
     /// The events of a process too large for a chunk have that time for each 512.
     #[must_use]
     pub fn deadline(mut self, deadline: Duration) -> Self {
-        self.options.deadline = deadline.max(Duration::from_millis(1));
+        self.asked.deadline = deadline.max(Duration::from_millis(1));
         self
     }
 
@@ -307,7 +323,7 @@ impl<M, ES, SS> MigrationRunner<M, ES, SS> {
     /// migrate otherwise than the one that began the run.
     #[must_use]
     pub fn force(mut self, force: bool) -> Self {
-        self.options.force = force;
+        self.asked.force = force;
         self
     }
 
@@ -324,21 +340,34 @@ impl<M, ES, SS> MigrationRunner<M, ES, SS> {
     /// # Errors
     /// The migrations do not fit together.
     pub fn plan(&self) -> Result<Plan, RegistryError> {
-        Ok(self.plan_of(self.registry.as_ref().map_err(Clone::clone)?))
+        self.plan_for(&self.asked)
     }
 
-    fn plan_of(&self, migrations: &MigrationRegistry) -> Plan {
+    pub(crate) fn plan_for(&self, asked: &Asked) -> Result<Plan, RegistryError> {
+        let migrations = self.registry.as_ref().map_err(Clone::clone)?;
+        Ok(asked.plan(migrations))
+    }
+
+    /// What is asked of every run of this runner.
+    #[cfg_attr(not(feature = "control-socket"), allow(dead_code))]
+    pub(crate) fn asked(&self) -> &Asked {
+        &self.asked
+    }
+}
+
+impl Asked {
+    fn plan(&self, migrations: &MigrationRegistry) -> Plan {
         let options = PlanOptions {
-            full_count: self.options.full_count,
-            twice: self.options.twice.unwrap_or(false),
-            deadline_ms: u64::try_from(self.options.deadline.as_millis()).unwrap_or(u64::MAX),
+            full_count: self.full_count,
+            twice: self.twice.unwrap_or(false),
+            deadline_ms: u64::try_from(self.deadline.as_millis()).unwrap_or(u64::MAX),
         };
         Plan::new(migrations, &self.selection, options)
     }
 }
 
 /// What a runner is asked for.
-enum Wanted {
+pub(crate) enum Wanted {
     Run,
     DryRun,
     Resume(RunId),
@@ -354,7 +383,7 @@ impl<M, ES: EventStore, SS: SnapshotStore> MigrationRunner<M, ES, SS> {
     /// Over separate handles this leaves process registries alone. Where one
     /// store holds the registry too, its entries move with their processes.
     pub async fn run(&self) -> MigrationReport {
-        self.start(None, Wanted::Run).await
+        self.start(&self.asked, None, Wanted::Run).await
     }
 
     /// Migrates like [`run`](Self::run), and rewrites the entries of the
@@ -370,7 +399,7 @@ impl<M, ES: EventStore, SS: SnapshotStore> MigrationRunner<M, ES, SS> {
     where
         R: ProcessRegistry,
     {
-        self.start(Some(registry), Wanted::Run).await
+        self.start(&self.asked, Some(registry), Wanted::Run).await
     }
 
     /// Does everything that [`run`](Self::run) does, but writes nothing: reads,
@@ -383,7 +412,7 @@ impl<M, ES: EventStore, SS: SnapshotStore> MigrationRunner<M, ES, SS> {
     ///
     /// It opens nothing and shuts no writer out.
     pub async fn dry_run(&self) -> MigrationReport {
-        self.start(None, Wanted::DryRun).await
+        self.start(&self.asked, None, Wanted::DryRun).await
     }
 
     /// Goes on with a run that was cancelled, or killed, with the selection and
@@ -393,7 +422,7 @@ impl<M, ES: EventStore, SS: SnapshotStore> MigrationRunner<M, ES, SS> {
     /// began the run, unless it is [forced](Self::force), and over stores that
     /// keep no runs. The report is of the run as a whole.
     pub async fn resume(&self, run: RunId) -> MigrationReport {
-        self.start(None, Wanted::Resume(run)).await
+        self.start(&self.asked, None, Wanted::Resume(run)).await
     }
 
     /// Resumes like [`resume`](Self::resume), and rewrites the entries of the
@@ -403,14 +432,16 @@ impl<M, ES: EventStore, SS: SnapshotStore> MigrationRunner<M, ES, SS> {
     where
         R: ProcessRegistry,
     {
-        self.start(Some(registry), Wanted::Resume(run)).await
+        self.start(&self.asked, Some(registry), Wanted::Resume(run))
+            .await
     }
 
     /// Starts a new run over the processes that failed in an earlier one, with
     /// the code that this program has now; over those of some classes only, if
     /// any are named. The [selection](Self::select) holds as well.
     pub async fn retry(&self, run: RunId, classes: &[FailureClass]) -> MigrationReport {
-        self.start(None, Wanted::Retry(run, classes.to_vec())).await
+        self.start(&self.asked, None, Wanted::Retry(run, classes.to_vec()))
+            .await
     }
 
     /// Retries like [`retry`](Self::retry), and rewrites the entries of the
@@ -425,25 +456,48 @@ impl<M, ES: EventStore, SS: SnapshotStore> MigrationRunner<M, ES, SS> {
     where
         R: ProcessRegistry,
     {
-        self.start(Some(registry), Wanted::Retry(run, classes.to_vec()))
-            .await
+        self.start(
+            &self.asked,
+            Some(registry),
+            Wanted::Retry(run, classes.to_vec()),
+        )
+        .await
     }
 
-    fn execution(&self, migrations: MigrationRegistry, dry: bool) -> Run {
+    fn execution(&self, asked: &Asked, migrations: MigrationRegistry, dry: bool) -> Run {
         Run {
             id: RunId::random(),
             kind: RunKind::Migrate,
-            selection: self.selection.clone(),
+            selection: asked.selection.clone(),
             dry,
-            full_count: self.options.full_count,
-            twice: self.options.twice.unwrap_or(dry),
-            deadline: self.options.deadline,
+            full_count: asked.full_count,
+            twice: asked.twice.unwrap_or(dry),
+            deadline: asked.deadline,
             chunk_processes: self.options.chunk_processes,
             yields: self.options.yields,
             control: self.control.clone(),
+            observer: Observer::of_none(),
             migrations: Arc::new(migrations),
             unchecked: Arc::default(),
         }
+    }
+
+    /// About how many processes stand at which versions of the workflows of a
+    /// plan; nothing is known of stores without an index.
+    #[cfg_attr(not(feature = "control-socket"), allow(dead_code))]
+    pub(crate) async fn standing_at(&self, plan: &Plan) -> Result<Vec<(WorkflowId, u64)>, Error> {
+        let mut standing = Vec::new();
+        let (Some(store), Ok(migrations)) = (self.one_store(), &self.registry) else {
+            return Ok(standing);
+        };
+        let names = migrations.names();
+        for name in names.filter(|name| plan.selection.selects_workflow(name)) {
+            for version in store.versions(name).await? {
+                let at = store.split(std::slice::from_ref(&version), 1, 1).await?;
+                standing.push((version, at.processes));
+            }
+        }
+        Ok(standing)
     }
 
     /// The runs that the event store has seen; `None` if it keeps none.
@@ -451,18 +505,20 @@ impl<M, ES: EventStore, SS: SnapshotStore> MigrationRunner<M, ES, SS> {
         Runs::of(&self.events)
     }
 
-    async fn start(
+    pub(crate) async fn start(
         &self,
+        asked: &Asked,
         registry: Option<&dyn ProcessRegistry>,
         wanted: Wanted,
     ) -> MigrationReport {
         // Also when the future is dropped half-way.
         let _under_way = self.control.begin();
-        self.started(registry, wanted).await
+        self.started(asked, registry, wanted).await
     }
 
     async fn started(
         &self,
+        asked: &Asked,
         registry: Option<&dyn ProcessRegistry>,
         wanted: Wanted,
     ) -> MigrationReport {
@@ -481,13 +537,17 @@ impl<M, ES: EventStore, SS: SnapshotStore> MigrationRunner<M, ES, SS> {
                 });
             }
         };
-        let mut run = self.execution(migrations, matches!(wanted, Wanted::DryRun));
+        let mut run = self.execution(asked, migrations, matches!(wanted, Wanted::DryRun));
         let mut report = match self.one_store() {
             Some(store) => {
                 let elsewhere = registry.filter(|r| r.store_id() != Some(store.store_id()));
                 let first = matches!(wanted, Wanted::Run);
-                match self.ledger(&mut run, &store, wanted).await {
-                    Ok(ledger) => one_transaction::run(&run, store, elsewhere, ledger).await,
+                match self.ledger(asked, &mut run, &store, wanted).await {
+                    Ok(ledger) => {
+                        run.observer = Observer::of(&run);
+                        let go = one_transaction::run(&run, store, elsewhere, ledger);
+                        run.observer.during(go).await
+                    }
                     // The claim is the first thing that a run reads.
                     Err(error) if first && !matches!(error.kind(), ErrorKind::Claimed { .. }) => {
                         MigrationReport::refused(plan::listing_failed(&error))
@@ -497,7 +557,9 @@ impl<M, ES: EventStore, SS: SnapshotStore> MigrationRunner<M, ES, SS> {
             }
             None => match wanted {
                 Wanted::Run | Wanted::DryRun => {
-                    event_first::run(&run, &self.events, &self.snapshots, registry).await
+                    run.observer = Observer::of(&run);
+                    let go = event_first::run(&run, &self.events, &self.snapshots, registry);
+                    run.observer.during(go).await
                 }
                 Wanted::Resume(_) | Wanted::Retry(..) => {
                     let error = Error::invalid(
@@ -509,16 +571,17 @@ impl<M, ES: EventStore, SS: SnapshotStore> MigrationRunner<M, ES, SS> {
         };
         run.unchecked.warn(&mut report);
         if run.dry {
-            self.warn_of_changed_steps(&run, &mut report).await;
+            self.warn_of_changed_steps(asked, &run, &mut report).await;
         }
+        run.observer.ended(&report);
         report
     }
 
     /// Who looks first is told what was edited since it was last applied.
-    async fn warn_of_changed_steps(&self, run: &Run, report: &mut MigrationReport) {
+    async fn warn_of_changed_steps(&self, asked: &Asked, run: &Run, report: &mut MigrationReport) {
         let Some(runs) = self.runs() else { return };
         let stream = StreamId::literal("(migrations)");
-        match runs.changed_steps(&self.plan_of(&run.migrations)).await {
+        match runs.changed_steps(&asked.plan(&run.migrations)).await {
             Ok(changed) => {
                 for step in changed {
                     report.warn(stream.clone(), step.to_string());
@@ -536,6 +599,7 @@ impl<M, ES: EventStore, SS: SnapshotStore> MigrationRunner<M, ES, SS> {
     /// Claims the store for what is wanted; nothing is claimed for a dry run.
     async fn ledger(
         &self,
+        asked: &Asked,
         run: &mut Run,
         store: &Arc<dyn TransactionalStore>,
         wanted: Wanted,
@@ -543,7 +607,9 @@ impl<M, ES: EventStore, SS: SnapshotStore> MigrationRunner<M, ES, SS> {
         let take_over = self.options.take_over;
         let kind = match wanted {
             Wanted::DryRun => return Ok(None),
-            Wanted::Resume(id) => return self.resumed(run, store, id).await.map(Some),
+            Wanted::Resume(id) => {
+                return self.resumed(asked.force, run, store, id).await.map(Some);
+            }
             Wanted::Run => RunKind::Migrate,
             Wanted::Retry(of, classes) => {
                 let runs = self.runs();
@@ -563,9 +629,9 @@ impl<M, ES: EventStore, SS: SnapshotStore> MigrationRunner<M, ES, SS> {
         let start = Start {
             id: run.id,
             kind,
-            who: self.who.clone(),
-            why: self.why.clone(),
-            plan: self.plan_of(&run.migrations),
+            who: asked.who.clone(),
+            why: asked.why.clone(),
+            plan: asked.plan(&run.migrations),
         };
         let ledger = Ledger::begin(store.clone(), start, take_over).await?;
         Ok(Some(Arc::new(ledger)))
@@ -573,6 +639,7 @@ impl<M, ES: EventStore, SS: SnapshotStore> MigrationRunner<M, ES, SS> {
 
     async fn resumed(
         &self,
+        force: bool,
         run: &mut Run,
         store: &Arc<dyn TransactionalStore>,
         id: RunId,
@@ -600,7 +667,7 @@ impl<M, ES: EventStore, SS: SnapshotStore> MigrationRunner<M, ES, SS> {
         });
         if let (Some(plan), Some(record)) = (&plan, &began)
             && plan.fingerprint != record.plan.fingerprint
-            && !self.options.force
+            && !force
         {
             return Err(Error::invalid(format!(
                 "run {id} was planned with fingerprint {}, and this program plans {}: its migrations or their code are others; resume it with the program that began it, start a new run, or force it",
@@ -646,6 +713,7 @@ struct Run {
     /// Whether it gives way to others that write.
     yields: bool,
     control: RunControl,
+    observer: Observer,
     /// What a dry run could not check.
     unchecked: Arc<decode_back::Unchecked>,
 }

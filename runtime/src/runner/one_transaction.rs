@@ -156,10 +156,15 @@ impl Execution<'_> {
         }
         for range in ranges.iter_mut().filter(|range| !range.row.done) {
             match range.row.part.clone() {
-                Part::Count => self.count_all(range).await?,
-                Part::Strays(version) => self.report_strays(&version, range).await?,
+                Part::Count => passed.cancelled |= !self.count_all(range).await?,
+                Part::Strays(version) => {
+                    passed.cancelled |= !self.report_strays(&version, range).await?;
+                }
                 Part::Migrate | Part::Sweep => {}
             }
+        }
+        if passed.cancelled {
+            return Ok(());
         }
         let (main, sweeps): (Vec<Range>, Vec<Range>) = ranges
             .into_iter()
@@ -204,11 +209,15 @@ impl Execution<'_> {
         self.work.store.announce(&targets).await
     }
 
-    /// Counts the streams that need nothing, and reports what it cannot read.
-    async fn count_all(&mut self, range: &mut Range) -> Result<(), Error> {
+    /// Counts the streams that need nothing, and reports what it cannot read;
+    /// `false` when the run was cancelled before.
+    async fn count_all(&mut self, range: &mut Range) -> Result<bool, Error> {
         let (run, store) = (self.run, self.work.store.clone());
         let mut counted = MigrationReport::default();
-        let unread = plan::count_all(run, &store, self.elsewhere, &mut counted).await?;
+        let counting = plan::count_all(run, &store, self.elsewhere, &mut counted);
+        let Some(unread) = counting.await? else {
+            return Ok(false);
+        };
         for error in unread {
             let Some(ledger) = self.work.book.ledger().cloned() else {
                 self.unread.push(error);
@@ -234,7 +243,7 @@ impl Execution<'_> {
         for warning in counted.warnings {
             self.report.warn(warning.stream_id, warning.message);
         }
-        Ok(())
+        Ok(true)
     }
 
     /// Where this run's candidates come from.
@@ -436,18 +445,22 @@ impl Execution<'_> {
         Ok(())
     }
 
-    /// The processes at a version that no route starts from.
+    /// The processes at a version that no route starts from; `false` when the
+    /// run was cancelled before.
     async fn report_strays(
         &mut self,
         version: &WorkflowId,
         range: &mut Range,
-    ) -> Result<(), Error> {
+    ) -> Result<bool, Error> {
         let source = Source::Index([version.clone()].into());
         let selection = self.work.selection.clone();
         let store = self.work.store.clone();
         let run = self.work.failed_before();
         let mut due = scan::Due::new(store, &source, range.row.rest(), selection, run);
         loop {
+            if self.run.control.is_cancelled() {
+                return Ok(false);
+            }
             let page = due.peek(self.work.chunk_processes).await?;
             let (left_alone, up_to) = due.up_to(page.len());
             let skips = self.work.counted(left_alone);
@@ -467,13 +480,14 @@ impl Execution<'_> {
             due.done(page.len());
             self.add(done).await;
             if page.is_empty() {
-                return Ok(());
+                return Ok(true);
             }
         }
     }
 
     /// Counts what is durable.
     async fn add(&mut self, done: Done) -> u64 {
+        self.run.observer.done(&done);
         let Done {
             moved,
             failed,
@@ -481,10 +495,12 @@ impl Execution<'_> {
             tally,
         } = done;
         self.report.count(&counts);
-        for error in failed {
-            self.report.fail(error);
+        for failed in failed {
+            self.report.fail(failed.error);
         }
-        self.run.control.publish(self.meter.add(&counts, &tally));
+        let progress = self.meter.add(&counts, &tally);
+        self.run.observer.progress(&progress);
+        self.run.control.publish(progress);
         if let Some(registry) = self.elsewhere.filter(|_| !self.run.dry) {
             registry_update::tell(&self.work.store, registry, &moved, &mut self.report).await;
         }
@@ -519,7 +535,7 @@ impl Execution<'_> {
                 sender: sender.clone(),
                 waiting: Vec::new(),
             };
-            tasks.spawn(worker.run(queue.clone()));
+            tasks.spawn(self.run.observer.during(worker.run(queue.clone())));
         }
         drop(sender);
         self.listen(told, &mut passed).await;
@@ -555,6 +571,7 @@ impl Execution<'_> {
                 Either::Left(None) => return,
                 Either::Left(Some(Told::Done(done))) => passed.decided += self.add(done).await,
                 Either::Left(Some(Told::Broken(error))) => {
+                    self.run.observer.broken(&error);
                     passed.broken = true;
                     self.report.fail(error);
                 }
@@ -572,6 +589,7 @@ impl Execution<'_> {
 
     /// Records that the run was paused, or goes on.
     async fn note(&mut self, state: RunState) {
+        self.run.observer.state(state);
         if let Err(error) = self.publish(state).await {
             // The workers run into the same, and end.
             self.report.warn(
@@ -596,7 +614,10 @@ impl Execution<'_> {
         }
         for _ in 0..SWEEPS {
             let present = plan::present(self.run, &self.work.store).await?;
-            self.sweep_strays(present.strays).await?;
+            if !self.sweep_strays(present.strays).await? {
+                passed.cancelled = true;
+                return Ok(());
+            }
             let mut left = Vec::new();
             for version in present.sources {
                 let since = left_since.remove(&version);
@@ -642,10 +663,11 @@ impl Execution<'_> {
         Ok(())
     }
 
-    /// Processes born during the run at versions that no route starts from.
-    async fn sweep_strays(&mut self, versions: Vec<WorkflowId>) -> Result<(), Error> {
+    /// Processes born during the run at versions that no route starts from;
+    /// `false` when the run was cancelled before.
+    async fn sweep_strays(&mut self, versions: Vec<WorkflowId>) -> Result<bool, Error> {
         let Some(ledger) = self.work.book.ledger().cloned() else {
-            return Ok(());
+            return Ok(true);
         };
         self.work.sweeps = true;
         for version in versions {
@@ -660,11 +682,14 @@ impl Execution<'_> {
             let first = u32::try_from(ledger.ranges().await?.len()).unwrap_or(u32::MAX);
             let part = (Part::Strays(version.clone()), all);
             for range in &mut ledger.lay(first, vec![part]).await? {
-                self.report_strays(&version, range).await?;
+                if !self.report_strays(&version, range).await? {
+                    self.work.sweeps = false;
+                    return Ok(false);
+                }
             }
         }
         self.work.sweeps = false;
-        Ok(())
+        Ok(true)
     }
 }
 

@@ -40,16 +40,19 @@ pub(super) async fn present(run: &Run, store: &Store) -> Result<Present, Error> 
 
 /// Counts the streams that need nothing, and sets right what a process registry
 /// elsewhere says of them; returns those that cannot be read, as
-/// far as a report keeps them.
+/// far as a report keeps them, or `None` when the run was cancelled before.
 pub(super) async fn count_all(
     run: &Run,
     store: &Store,
     elsewhere: Option<&dyn ProcessRegistry>,
     report: &mut MigrationReport,
-) -> Result<Vec<MigrationError>, Error> {
+) -> Result<Option<Vec<MigrationError>>, Error> {
     let mut unread = Vec::new();
     let mut after = None;
     loop {
+        if run.control.is_cancelled() {
+            return Ok(None);
+        }
         let page = store.list_streams(None, after.as_ref(), PAGE).await?;
         for stream in &page {
             if !run.selection.selects(stream) {
@@ -83,7 +86,7 @@ pub(super) async fn count_all(
             }
         }
         if page.len() < PAGE {
-            return Ok(unread);
+            return Ok(Some(unread));
         }
         after = page.into_iter().next_back();
     }

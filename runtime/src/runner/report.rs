@@ -213,7 +213,7 @@ impl fmt::Display for MigrationError {
 impl std::error::Error for MigrationError {}
 
 /// A process that was migrated, with something left to do.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MigrationWarning {
     /// Its stream. For what concerns no single stream, a name in parentheses,
     /// such as `(migrations)`.
@@ -229,7 +229,8 @@ impl fmt::Display for MigrationWarning {
 }
 
 /// How a run commits.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum CommitForm {
     /// All of a process at once: event, head, index and registry entries.
@@ -248,7 +249,8 @@ impl fmt::Display for CommitForm {
 }
 
 /// How a run found the processes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Visited {
     /// Only those at versions with a route, by the store's index.
@@ -297,6 +299,19 @@ impl SkippedBy {
         ]
     }
 
+    /// Each count with the name that its field has.
+    #[cfg_attr(not(feature = "telemetry"), allow(dead_code))]
+    pub(crate) fn by_reason(&self) -> [(usize, &'static str); 6] {
+        [
+            (self.empty, "empty"),
+            (self.other_workflow, "other_workflow"),
+            (self.already_there, "already_there"),
+            (self.finished, "finished"),
+            (self.not_selected, "not_selected"),
+            (self.held, "held"),
+        ]
+    }
+
     pub(crate) fn total(&self) -> usize {
         self.parts().iter().map(|(count, _)| count).sum()
     }
@@ -312,7 +327,7 @@ impl SkippedBy {
 }
 
 /// What a run did.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MigrationReport {
     /// Processes that were migrated, durably.
     pub migrated: usize,

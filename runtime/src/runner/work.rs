@@ -17,6 +17,7 @@ use crate::runner::code::{Code, NoAnswer, Watch};
 use crate::runner::commit::{Done, Failed, Outcome};
 use crate::runner::control::RunControl;
 use crate::runner::lanes::Lanes;
+use crate::runner::observe::{self, Observer};
 use crate::runner::pace::Pace;
 use crate::runner::report::{MigrationError, SkippedBy};
 use crate::runner::scan::Candidate;
@@ -55,6 +56,7 @@ pub(super) struct Work {
     pub(super) full_count: bool,
     pub(super) code: Code,
     pub(super) control: RunControl,
+    pub(super) observer: Observer,
     pub(super) pace: Arc<Pace>,
     pub(super) lanes: Arc<Lanes>,
     pub(super) chunk_processes: usize,
@@ -179,6 +181,7 @@ impl Work {
             full_count: run.full_count,
             code: Code::new(run.deadline),
             control: run.control.clone(),
+            observer: run.observer.clone(),
             pace: Arc::new(Pace::new(run.yields)),
             lanes: Arc::new(Lanes::new()),
             chunk_processes: run.chunk_processes.clamp(1, scan::CHUNK_PROCESSES),
@@ -388,7 +391,12 @@ impl Work {
             up_to,
         };
         let mut failed = None;
-        let over = match large::process(work, &stream, range, &covered).await {
+        let process = large::process(work, &stream, range, &covered);
+        let processed = match &at {
+            Some(version) => observe::process_during(&stream, version, process).await,
+            None => process.await,
+        };
+        let over = match processed {
             Ok(large::Large::Done(done)) => Some(done),
             Ok(large::Large::Gone(skipped)) => {
                 covered.skips.add(at.as_ref(), &skipped);
@@ -487,23 +495,25 @@ fn fold_and_convert_all(
                 }
             })
         };
-        let converted = watch
-            .over(&stream, deadline, || fold_and_convert(scanned))
-            .and_then(|first| match work.twice {
-                true => watch.over(&stream, deadline, || {
-                    twice(&stream, first, fold_and_convert(scanned))
-                }),
-                false => Ok(first),
-            })
-            .and_then(|first| match (&first, &work.read_back) {
-                (Some(converted), Some(unchecked)) => {
-                    let back = watch.over(&stream, deadline, || {
-                        decode_back::check(&planned.route, &stream, converted.json(), unchecked)
-                    });
-                    back.map(|()| first)
-                }
-                _ => Ok(first),
-            });
+        let converted = observe::process(&stream, &version, || {
+            watch
+                .over(&stream, deadline, || fold_and_convert(scanned))
+                .and_then(|first| match work.twice {
+                    true => watch.over(&stream, deadline, || {
+                        twice(&stream, first, fold_and_convert(scanned))
+                    }),
+                    false => Ok(first),
+                })
+                .and_then(|first| match (&first, &work.read_back) {
+                    (Some(converted), Some(unchecked)) => {
+                        let back = watch.over(&stream, deadline, || {
+                            decode_back::check(&planned.route, &stream, converted.json(), unchecked)
+                        });
+                        back.map(|()| first)
+                    }
+                    _ => Ok(first),
+                })
+        });
         if bad_snapshot.get() {
             return Err(BadSnapshot(stream));
         }

@@ -156,7 +156,18 @@ impl Worker {
             if let Some(turn) = &mut turn {
                 turn.begin(&self.work.store).await;
             }
-            let chunked = self.work.migrate_chunk(&due, streams, last, range).await;
+            let seen = self.work.observer.chunk(&streams);
+            let processes = streams.len();
+            let chunked = self.work.migrate_chunk(&due, streams, last, range);
+            let chunked = seen.during(chunked).await;
+            match &chunked {
+                Ok(Chunked::Committed { done, .. }) => seen.committed(done),
+                Err(error) if error.is_conflict() => {
+                    seen.conflicted();
+                    self.work.observer.conflict(&first.stream, processes);
+                }
+                _ => {}
+            }
             // Those that give way are idle on purpose.
             if turn.is_none() {
                 self.work.lanes.look(&self.work.code);

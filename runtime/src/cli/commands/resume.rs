@@ -3,8 +3,10 @@
 use crate::cli::context::Context;
 use crate::cli::drive::{Pace, Wanted, drive};
 use crate::cli::exit::{Exit, Failure};
+use crate::cli::via;
 use crate::cli::which_run::WhichRun;
-use crate::run::{RunKind, RunRecord, Runs};
+use crate::control_socket::protocol::Request;
+use crate::run::{RunKind, RunRecord};
 use crate::runner::MigrationRunner;
 
 /// Goes on with a run that was interrupted.
@@ -35,12 +37,21 @@ pub(crate) struct Resume {
 impl Resume {
     pub(crate) async fn run(self, context: &Context) -> Result<Exit, Failure> {
         // Before the store is opened for writing, which shuts others out.
-        let reader = context.reader().await?;
-        let runs = Runs::of(&reader).ok_or_else(|| context.keeps_no_runs())?;
+        context.not_via("--take-over", self.take_over)?;
+        let runs = context.history().await?;
         let record = self.run.find(&runs, context).await?;
         self.can(context, &record)?;
         let before = runs.counts(record.id).await?.processes();
-        reader.close().await?;
+        runs.close().await?;
+        if let Some(via) = context.via() {
+            let wanted = Wanted::Resume(record.id, before);
+            let request = Request::Resume {
+                run: record.id,
+                force: self.force,
+                per_second: self.pace.throttle,
+            };
+            return via::drive(context, via, request, wanted, &self.pace).await;
+        }
         let set =
             |runner: MigrationRunner<_, _, _>| runner.force(self.force).take_over(self.take_over);
         let wanted = Wanted::Resume(record.id, before);
@@ -62,6 +73,10 @@ impl Resume {
                 "run {number} migrates processes as they are opened, and cannot be resumed; start a run for the others"
             ));
             return Err(failure.next(context.again("plan")));
+        }
+        // The service looks at its own migrations.
+        if context.global.via.is_some() {
+            return Ok(());
         }
         let began = &record.plan;
         let runner = MigrationRunner::new(context.migrations()?, (), ())

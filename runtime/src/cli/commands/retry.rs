@@ -3,8 +3,10 @@
 use crate::cli::context::Context;
 use crate::cli::drive::{Pace, Signed, Wanted, classes, drive};
 use crate::cli::exit::{Exit, Failure};
+use crate::cli::history::History;
+use crate::cli::via;
 use crate::cli::which_run::WhichRun;
-use crate::run::Runs;
+use crate::control_socket::protocol::{self, Request};
 use crate::runner::{FailureClass, MigrationRunner};
 
 /// Tries the processes again that failed in a run.
@@ -34,14 +36,30 @@ pub(crate) struct Retry {
 
 impl Retry {
     pub(crate) async fn run(self, context: &Context) -> Result<Exit, Failure> {
-        context.migrations()?;
+        context.not_via("--take-over", self.take_over)?;
+        if context.global.via.is_none() {
+            context.migrations()?;
+        }
         // Before the store is opened for writing, which shuts others out.
-        let reader = context.reader().await?;
-        let runs = Runs::of(&reader).ok_or_else(|| context.keeps_no_runs())?;
+        let runs = context.history().await?;
         let record = self.run.find(&runs, context).await?;
         self.has_failed(context, &runs, record.id, record.number)
             .await?;
-        reader.close().await?;
+        runs.close().await?;
+        if let Some(via) = context.via() {
+            let wanted = Wanted::Retry(record.id, self.class.clone());
+            let request = Request::Retry {
+                run: record.id,
+                classes: self.class,
+                asked: protocol::Run {
+                    who: Some(self.signed.who()),
+                    why: self.signed.why().to_owned(),
+                    per_second: self.pace.throttle,
+                    ..protocol::Run::default()
+                },
+            };
+            return via::drive(context, via, request, wanted, &self.pace).await;
+        }
         let set = |runner: MigrationRunner<_, _, _>| {
             runner
                 .who(self.signed.who())
@@ -57,7 +75,7 @@ impl Retry {
     async fn has_failed(
         &self,
         context: &Context,
-        runs: &Runs,
+        runs: &History,
         run: crate::RunId,
         number: u64,
     ) -> Result<(), Failure> {

@@ -4,6 +4,8 @@ use crate::cli::context::Context;
 use crate::cli::drive::{Pace, Signed, Wanted, drive};
 use crate::cli::exit::{Exit, Failure};
 use crate::cli::selection::Planned;
+use crate::cli::via::{self, Via};
+use crate::control_socket::protocol::{self, Request};
 use crate::fingerprint::Fingerprint;
 use crate::registry::MigrationRegistry;
 use crate::runner::MigrationRunner;
@@ -42,6 +44,9 @@ pub(crate) struct Run {
 
 impl Run {
     pub(crate) async fn run(self, context: &Context) -> Result<Exit, Failure> {
+        if let Some(via) = context.via() {
+            return self.through(context, via).await;
+        }
         let migrations = context.migrations()?;
         self.planned.check(&migrations)?;
         let plan = self.fingerprint(migrations)?;
@@ -64,6 +69,28 @@ impl Run {
         drive(context, store, set, Wanted::Run, &self.pace).await
     }
 
+    /// Inside of the service, with its migrations.
+    async fn through(self, context: &Context, via: Via) -> Result<Exit, Failure> {
+        context.not_via("--take-over", self.take_over)?;
+        let look = format!("plan{}", self.planned.arguments());
+        if !self.yes && !self.dry_run && self.plan.is_none() {
+            return Err(unmeant().next(context.again(&look)));
+        }
+        let wanted = match self.dry_run {
+            true => Wanted::DryRun(look),
+            false => Wanted::Run,
+        };
+        let request = Request::Run(protocol::Run {
+            which: self.planned.asked(),
+            who: Some(self.signed.who()),
+            why: self.signed.why().to_owned(),
+            plan: self.plan,
+            dry_run: self.dry_run,
+            per_second: self.pace.throttle,
+        });
+        via::drive(context, via, request, wanted, &self.pace).await
+    }
+
     /// That of what would be done now.
     fn fingerprint(&self, migrations: MigrationRegistry) -> Result<Fingerprint, Failure> {
         let runner = MigrationRunner::new(migrations, (), ());
@@ -74,15 +101,21 @@ impl Run {
 
     /// Refuses what nobody has said yes to.
     fn is_meant(&self, context: &Context, now: Fingerprint) -> Result<(), Failure> {
-        let message = match self.plan {
+        let refused = match self.plan {
             _ if self.yes => return Ok(()),
             Some(wanted) if wanted == now => return Ok(()),
-            Some(wanted) => format!(
+            Some(wanted) => Failure::refused(format!(
                 "the plan {wanted} is not what would be done now, which is {now}: the options, the migrations or their code are others; look at the plan again"
-            ),
-            None => "a run changes the store, so say that it is meant: look at the plan and give its fingerprint with --plan, or give --yes".to_owned(),
+            )),
+            None => unmeant(),
         };
         let look = format!("plan{}", self.planned.arguments());
-        Err(Failure::refused(message).next(context.again(&look)))
+        Err(refused.next(context.again(&look)))
     }
+}
+
+fn unmeant() -> Failure {
+    Failure::refused(
+        "a run changes the store, so say that it is meant: look at the plan and give its fingerprint with --plan, or give --yes",
+    )
 }

@@ -9,7 +9,6 @@ use crate::cli::context::Context;
 use crate::cli::exit::{Exit, Failure};
 use crate::cli::output::{Answer, BOLD};
 use crate::cli::run_line::{RunLine, latest, run_table};
-use crate::run::Runs;
 
 /// Lists the runs that the store has seen, the latest first.
 ///
@@ -34,8 +33,7 @@ struct History {
 
 impl List {
     pub(crate) async fn run(self, context: &Context) -> Result<Exit, Failure> {
-        let reader = context.reader().await?;
-        let runs = Runs::of(&reader).ok_or_else(|| context.keeps_no_runs())?;
+        let runs = context.history().await?;
         let (runs, total) = latest(&runs, self.limit.get()).await?;
         let next = match runs.first() {
             Some(last) => context.again(&format!("show {}", last.number)),

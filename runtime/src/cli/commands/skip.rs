@@ -16,7 +16,7 @@ use crate::store::{Decision, EventStore};
 ///
 /// Every run counts it as held and leaves it alone, until `unskip` puts it back.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Examples:\n  skip process/bank/500001 --store ./loans --why 'in court'")]
+#[command(after_help = "Examples:\n  skip process/bank/500007 --store ./loans --why 'in court'")]
 pub(crate) struct Skip {
     /// Its stream.
     #[arg(value_name = "STREAM")]
@@ -35,7 +35,7 @@ pub(crate) struct Skip {
 
 /// Puts a process back into later runs.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Examples:\n  unskip process/bank/500001 --store ./loans")]
+#[command(after_help = "Examples:\n  unskip process/bank/500007 --store ./loans")]
 pub(crate) struct Unskip {
     /// Its stream.
     #[arg(value_name = "STREAM")]

@@ -11,11 +11,15 @@ use crate::cli::exit::{Exit, Failure};
 use crate::cli::figures::count;
 use crate::cli::output::{Answer, BOLD, WARN, plain, table};
 use crate::cli::run_line::{RunLine, latest, run_table};
+use crate::cli::via::service;
 use crate::run::{RunState, Runs};
 use crate::selection::Selection;
 
 /// How many runs are shown.
 const RUNS: usize = 5;
+
+/// The warning about a store that somebody has open.
+pub(crate) const IN_USE: &str = "a program has the store open, or ended without closing it: let a run go on inside of it with --via SOCKET; from here --take-over would end its writing";
 
 /// Shows where the processes of the store stand, and the last runs.
 ///
@@ -40,6 +44,8 @@ struct Stand {
     versions: Vec<Version>,
     /// Streams of which it cannot be told where they stand.
     unreadable: u64,
+    /// Whether a program has the store open, or ended without closing it.
+    in_use: bool,
     /// The last runs, the latest first.
     runs: Vec<RunLine>,
     warnings: Vec<String>,
@@ -58,6 +64,9 @@ struct Version {
 
 impl Status {
     pub(crate) async fn run(self, context: &Context) -> Result<Exit, Failure> {
+        if let Some(via) = context.via() {
+            return service::status(context, &via).await;
+        }
         let decisions = Decisions::of_linked();
         let reader = context.reader().await?;
         let mut selection = Selection::all();
@@ -66,8 +75,12 @@ impl Status {
         }
         let census = Census::of(&reader, &selection, |_| false).await?;
         let runs = Runs::of(&reader).ok_or_else(|| context.keeps_no_runs())?;
-        let (runs, _) = latest(&runs, RUNS).await?;
+        let (runs, _) = latest(&runs.into(), RUNS).await?;
+        let in_use = reader.is_in_use().await?;
         let mut warnings = Vec::new();
+        if in_use {
+            warnings.push(IN_USE.to_owned());
+        }
         if let Some(problem) = decisions.problem() {
             warnings.push(problem.to_string());
         }
@@ -99,6 +112,7 @@ impl Status {
             store: context.global.store.clone().unwrap_or_default(),
             versions,
             unreadable: census.unreadable,
+            in_use,
             runs,
             warnings,
             next,

@@ -7,12 +7,13 @@ use std::time::Duration;
 use serde::Serialize;
 
 use crate::cli::context::Context;
-use crate::cli::drive::{Opened, Wanted};
+use crate::cli::drive::Wanted;
 use crate::cli::exit::{Exit, Failure};
 use crate::cli::figures::{self, count};
+use crate::cli::history::History;
 use crate::cli::output::{Answer, BAD, BOLD, DIM, GOOD, WARN, plain};
 use crate::cli::progress::{rate, rounded};
-use crate::run::{RunState, Runs};
+use crate::run::RunState;
 use crate::runner::{
     FailureClass, MigrationError, MigrationReport, MigrationWarning, RunControl, SkippedBy, Stage,
 };
@@ -25,7 +26,7 @@ const PAGE: usize = 1_000;
 
 /// The end of a run.
 #[derive(Debug, Serialize)]
-pub(super) struct Ended {
+pub(crate) struct Ended {
     #[serde(skip)]
     exit: Exit,
     /// The command.
@@ -112,9 +113,9 @@ impl Warned {
 }
 
 impl Ended {
-    pub(super) async fn new<S: Opened>(
+    pub(crate) async fn new(
         context: &Context,
-        store: &S,
+        kept: Option<History>,
         wanted: &Wanted,
         report: MigrationReport,
         control: &RunControl,
@@ -137,7 +138,6 @@ impl Ended {
                 false => Exit::DoneWithErrors,
             },
         };
-        let kept = Runs::of(store).filter(|_| !wanted.is_dry());
         let known = Known::of(kept, run, &report).await;
         let before = match wanted {
             Wanted::Resume(_, before) => *before,
@@ -187,7 +187,7 @@ impl Ended {
         })
     }
 
-    pub(super) fn tell(self, context: &Context) -> Result<Exit, Failure> {
+    pub(crate) fn tell(self, context: &Context) -> Result<Exit, Failure> {
         context.output.answer(&self)?;
         Ok(self.exit)
     }
@@ -222,7 +222,7 @@ struct Known {
 
 impl Known {
     /// As far as it can be read: the run itself is over and recorded.
-    async fn of(runs: Option<Runs>, run: crate::RunId, report: &MigrationReport) -> Self {
+    async fn of(runs: Option<History>, run: crate::RunId, report: &MigrationReport) -> Self {
         let mut by_class = BTreeMap::new();
         for error in &report.errors {
             *by_class.entry(error.class).or_default() += 1;
@@ -250,9 +250,9 @@ impl Known {
 }
 
 async fn count_by_class(
-    runs: &Runs,
+    runs: &History,
     run: crate::RunId,
-) -> Result<BTreeMap<FailureClass, u64>, crate::Error> {
+) -> Result<BTreeMap<FailureClass, u64>, Failure> {
     let (mut counts, mut after) = (BTreeMap::new(), None);
     loop {
         let page = runs.failures(run, None, after.as_ref(), PAGE).await?;

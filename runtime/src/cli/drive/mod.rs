@@ -12,27 +12,35 @@ use slatedb::CloseReason;
 
 use crate::cli::context::Context;
 use crate::cli::exit::{Exit, Failure};
+use crate::cli::history::History;
 use crate::cli::progress::Shown;
 use crate::cli::selection::duration;
 use crate::cli::signals::Signals;
 use crate::error::Error;
 use crate::id::RunId;
 use crate::registry::MigrationRegistry;
+use crate::run::Runs;
 use crate::runner::{FailureClass, MigrationReport, MigrationRunner, RunControl};
 use crate::snapshot::SnapshotStore;
 use crate::store::EventStore;
 use crate::{SlateDbReader, SlateDbStore};
-use ended::Ended;
+pub(crate) use ended::Ended;
 
 /// How a run goes about it, in which it differs from others with its plan.
 #[derive(Debug, Clone, clap::Args)]
 pub(crate) struct Pace {
     /// Looks at no more than so many processes a second.
     #[arg(long, value_name = "N", help_heading = "How")]
-    throttle: Option<NonZeroU32>,
+    pub(crate) throttle: Option<NonZeroU32>,
     /// How often to say how far it is, where there is no terminal to show it on.
     #[arg(long, value_name = "DURATION", value_parser = duration, default_value = "5s", help_heading = "Output")]
     progress_every: Duration,
+}
+
+impl Pace {
+    pub(crate) fn every(&self) -> Duration {
+        self.progress_every
+    }
 }
 
 /// Who wants the run, and why: kept in its record.
@@ -88,7 +96,7 @@ impl Wanted {
         }
     }
 
-    fn is_dry(&self) -> bool {
+    pub(crate) fn is_dry(&self) -> bool {
         matches!(self, Self::DryRun(_))
     }
 }
@@ -163,7 +171,15 @@ pub(crate) async fn drive<S: Opened>(
     if store.is_shut_out() {
         return Err(shut_out(context, &control));
     }
-    let ended = Ended::new(context, &store, &wanted, report, &control, took).await;
+    let history = Runs::of(&store)
+        .filter(|_| !wanted.is_dry())
+        .map(History::from);
+    let ended = Ended::new(context, history, &wanted, report, &control, took);
+    let Ok(ended) = signals.or(ended).await else {
+        let failure =
+            Failure::interrupted("the run is over, and what it did was not read any more");
+        return Err(failure.next(context.again("runs")));
+    };
     // What counts is durable already.
     match signals.or(store.close()).await {
         Ok(Err(error)) if !wanted.is_dry() => {
@@ -177,7 +193,7 @@ pub(crate) async fn drive<S: Opened>(
 }
 
 /// Whether a terminal can be drawn on.
-fn is_a_screen() -> bool {
+pub(crate) fn is_a_screen() -> bool {
     let term = std::env::var("TERM");
     cfg!(windows) || term.is_ok_and(|term| !term.is_empty() && term != "dumb")
 }

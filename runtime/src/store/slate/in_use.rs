@@ -10,12 +10,12 @@ use std::time::{Duration, Instant, SystemTime};
 
 use futures_util::TryStreamExt;
 use slatedb::object_store::path::Path;
-use slatedb::object_store::{self, ObjectMeta, ObjectStore};
+use slatedb::object_store::{self, ObjectMeta, ObjectStore, ObjectStoreExt as _};
 use slatedb::{Db, DbReader};
 
-use super::kv::error;
+use super::kv::{error, way_out_of_storage};
 use super::open::Seen;
-use super::{SlateDbStore, SlateDbStoreBuilder};
+use super::{SlateDbReader, SlateDbStore, SlateDbStoreBuilder};
 use crate::error::{Error, ErrorKind, InUse};
 use crate::run::rows::{self, Closed};
 use crate::store::key;
@@ -77,6 +77,25 @@ impl Newest {
         let newest = SystemTime::from(times.max()?);
         // The clock of an object store may be ahead.
         Some(newest.elapsed().unwrap_or_default())
+    }
+}
+
+impl SlateDbReader {
+    /// Whether a program has the store open for writing, or ended without
+    /// closing it, which cannot be told from here: then
+    /// [`open_unless_in_use`](SlateDbStoreBuilder::open_unless_in_use) refuses.
+    ///
+    /// # Errors
+    /// The store could not be read.
+    pub async fn is_in_use(&self) -> Result<bool, Error> {
+        let reader = self.kv().reader();
+        let seen = Seen {
+            // First, so that who comes later has another one than the mark.
+            epoch: Some(reader.manifest().writer_epoch()),
+            holder: None,
+            closed: closed(reader).await?,
+        };
+        Ok(seen.is_in_use())
     }
 }
 
@@ -155,6 +174,26 @@ impl SlateDbStoreBuilder {
             }
         }
         Ok((first, false))
+    }
+
+    /// What an object store says to one who asks once for the newest manifest.
+    pub(super) async fn why_no_manifest(&self, object_store: &Arc<dyn ObjectStore>) -> Error {
+        let folder = self.path().clone().join(MANIFESTS);
+        let answer = async {
+            match newest_in(object_store, &folder, None).await? {
+                Some(newest) => object_store.get(&newest.location).await.map(drop),
+                None => Ok(()),
+            }
+        };
+        let unread = |way_out| {
+            let message = format!("its manifest could not be read: {way_out}");
+            Error::new(ErrorKind::Unavailable, message)
+        };
+        let slow = "the object store did not answer; check it and try again";
+        match tokio::time::timeout(WATCH, answer).await {
+            Ok(Err(cause)) => unread(way_out_of_storage(&cause).unwrap_or(slow)).with_source(cause),
+            _ => unread(slow),
+        }
     }
 
     /// The newest files, none of them older than those of before.

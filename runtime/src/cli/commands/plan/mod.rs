@@ -14,6 +14,7 @@ use crate::cli::exit::{Exit, Failure};
 use crate::cli::figures::{self, count};
 use crate::cli::output::{Answer, BOLD, DIM, WARN, plain, table};
 use crate::cli::selection::Planned;
+use crate::cli::via::service;
 use crate::id::WorkflowId;
 use crate::run::{ChangedStep, Plan, PlannedRoute, Runs};
 use crate::runner::MigrationRunner;
@@ -93,6 +94,9 @@ struct Hop {
 
 impl ShowPlan {
     pub(crate) async fn run(self, context: &Context) -> Result<Exit, Failure> {
+        if let Some(via) = context.via() {
+            return service::plan(context, &via, &self.planned).await;
+        }
         let migrations = context.migrations()?;
         self.planned.check(&migrations)?;
         let reader = context.reader().await?;
@@ -126,7 +130,15 @@ impl ShowPlan {
             deadline_ms: plan.options.deadline_ms,
             due,
             routes: ways(&plan, &census, &changed),
-            warnings: warnings::all(&runs, &census, &decisions, &changed, sample.as_ref()).await?,
+            warnings: warnings::all(
+                &reader,
+                &runs,
+                &census,
+                &decisions,
+                &changed,
+                sample.as_ref(),
+            )
+            .await?,
             next: self.next(context, &plan, due),
             versions,
             estimate,

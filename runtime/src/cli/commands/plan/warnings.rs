@@ -2,13 +2,16 @@
 
 use super::estimate::Sample;
 use super::is_stray;
+use crate::SlateDbReader;
 use crate::cli::census::Census;
+use crate::cli::commands::status::IN_USE;
 use crate::cli::decision::{Decisions, Stands};
 use crate::cli::exit::Failure;
 use crate::cli::figures::{count, of};
 use crate::run::{ChangedStep, Runs};
 
 pub(super) async fn all(
+    reader: &SlateDbReader,
     runs: &Runs,
     census: &Census,
     decisions: &Decisions,
@@ -21,6 +24,9 @@ pub(super) async fn all(
             "this binary is built with `panic = \"abort\"`, with which a run is refused; build it with `panic = \"unwind\"`"
                 .to_owned(),
         );
+    }
+    if reader.is_in_use().await? {
+        warnings.push(IN_USE.to_owned());
     }
     if let Some(id) = runs.claimed_by().await?
         && let Some(run) = runs.get(id).await?

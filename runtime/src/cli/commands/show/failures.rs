@@ -6,9 +6,10 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use crate::cli::exit::Failure as Ended;
+use crate::cli::history::History;
 use crate::cli::output::{DIM, plain};
 use crate::id::{RunId, StreamId};
-use crate::run::{Failure, Runs};
+use crate::run::Failure;
 use crate::runner::{FailureClass, Stage};
 
 const PAGE: usize = 512;
@@ -77,7 +78,7 @@ impl Failed {
 }
 
 /// The failures of a run by class, the most frequent first.
-pub(super) async fn grouped(runs: &Runs, run: RunId) -> Result<Vec<Grouped>, Ended> {
+pub(super) async fn grouped(runs: &History, run: RunId) -> Result<Vec<Grouped>, Ended> {
     let mut groups: BTreeMap<FailureClass, Grouped> = BTreeMap::new();
     let mut after = None;
     loop {
@@ -107,7 +108,7 @@ pub(super) async fn grouped(runs: &Runs, run: RunId) -> Result<Vec<Grouped>, End
 
 /// At most `limit` failures of a run after a stream, and where to go on.
 pub(super) async fn listed(
-    runs: &Runs,
+    runs: &History,
     run: RunId,
     class: Option<FailureClass>,
     after: Option<&StreamId>,

@@ -14,7 +14,7 @@ use crate::cli::output::{Answer, BAD, BOLD, DIM, plain, table};
 use crate::cli::run_line::RunLine;
 use crate::cli::which_run::WhichRun;
 use crate::id::StreamId;
-use crate::run::{Plan, RunCounts, RunRecord, Runs};
+use crate::run::{Plan, RunCounts, RunRecord};
 use crate::runner::FailureClass;
 use failures::{Grouped, Listed, grouped, listed};
 
@@ -93,8 +93,7 @@ impl ShownPlan {
 
 impl Show {
     pub(crate) async fn run(self, context: &Context) -> Result<Exit, Failure> {
-        let reader = context.reader().await?;
-        let runs = Runs::of(&reader).ok_or_else(|| context.keeps_no_runs())?;
+        let runs = context.history().await?;
         let record = self.run.find(&runs, context).await?;
         let counts = runs.counts(record.id).await?;
         let holds = runs.claimed_by().await? == Some(record.id);

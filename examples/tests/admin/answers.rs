@@ -1,0 +1,77 @@
+//! What every command answers with `--json` is a document of the schema, and of
+//! each kind of document there is one.
+
+use std::collections::BTreeSet;
+
+use crate::examples::{commands, under_way, with_runs};
+use crate::program::run_json;
+use crate::sample::Sample;
+use crate::schema::schema;
+
+#[test]
+fn every_command_answers_with_a_document_of_the_schema() {
+    let stream = "process/bank/x1";
+    let lines: &[(&str, &[&str])] = &[
+        ("list", &["list"]),
+        ("graph", &["graph"]),
+        ("status", &["status"]),
+        ("plan", &["plan"]),
+        ("inspect", &["inspect", stream, "--payloads"]),
+        ("skip", &["skip", stream, "--why", "in court"]),
+        ("unskip", &["unskip", stream]),
+        ("retry", &["retry", "2"]),
+        ("resume", &["resume", "3"]),
+        ("show", &["show", "3", "--limit", "1"]),
+        ("runs", &["runs"]),
+        ("completions", &["completions", "fish"]),
+    ];
+    let dry = [
+        "run",
+        "--dry-run",
+        "--throttle",
+        "500",
+        "--progress-every",
+        "1ms",
+    ];
+    let sample = with_runs(true);
+    let mut tried: BTreeSet<String> = BTreeSet::from(["run".to_owned()]);
+    let mut kinds = BTreeSet::new();
+    let mut see = |sample: &Sample, args: &[&str]| {
+        let said = run_json(sample, args);
+        assert_eq!(said.stderr, "", "{said:?}");
+        assert!(matches!(said.code, Some(0..=3)), "{said:?}");
+        for document in said.documents() {
+            kinds.insert(document["kind"].as_str().unwrap().to_owned());
+        }
+        said.json()
+    };
+    assert_eq!(see(&sample, &dry)["kind"], "run");
+    for (command, args) in lines {
+        let answer = see(&sample, args);
+        assert_ne!(answer["kind"], "error", "{answer}");
+        tried.insert((*command).to_owned());
+    }
+    assert_eq!(see(&sample, &["show", "17"])["kind"], "error");
+    // A run in a service.
+    let sample = with_runs(false);
+    let service = under_way(&sample);
+    let mut see = |args: &[&str]| see(&sample, &[args, &["--via", "./control"]].concat());
+    for args in [
+        &["status"][..],
+        &["plan"],
+        &["throttle", "60"],
+        &["pause"],
+        &["continue"],
+        &["cancel"],
+        &["watch"],
+    ] {
+        tried.insert(args[0].to_owned());
+        see(args);
+    }
+    drop(service);
+    assert_eq!(tried, commands().into_iter().collect());
+    let schema = schema();
+    let choice = schema["oneOf"].as_array().unwrap().iter();
+    let all = choice.map(|one| one["$ref"].as_str().unwrap().rsplit('/').next().unwrap());
+    assert_eq!(kinds, all.map(ToOwned::to_owned).collect());
+}

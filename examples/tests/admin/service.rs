@@ -1,0 +1,462 @@
+//! A run inside a live service, driven by the tool through the control socket
+//! while the service goes on writing to the same loans.
+
+use std::fs;
+use std::io::{BufRead, BufReader};
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+use state_migration::{EventStore, SlateDbReader, StreamId};
+
+use crate::program::{Ran, bare, finish, run_json, wait};
+use crate::sample::Sample;
+
+/// Longer than anything here takes, on a machine that is busy.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// The example service over the store of a sample.
+struct Service {
+    child: Option<Child>,
+    sample: Sample,
+}
+
+impl Service {
+    fn start(sample: Sample) -> Self {
+        let mut child = Command::new(env!("CARGO_BIN_EXE_loans-service"))
+            .current_dir(sample.folder())
+            .args(["--store", "./loans", "--socket", "./control"])
+            .args(["--journal", "./journal"])
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut said = BufReader::new(child.stdout.take().unwrap());
+        let mut line = String::new();
+        said.read_line(&mut line).unwrap();
+        assert_eq!(line, "listening on ./control\n");
+        // Nothing more is said before it ends; the pipe stays open.
+        child.stdout = Some(said.into_inner());
+        Self {
+            child: Some(child),
+            sample,
+        }
+    }
+
+    /// Ends it as the system does.
+    fn end(&mut self) -> Ran {
+        let child = self.child.take().unwrap();
+        signal(&child, "TERM");
+        wait(child)
+    }
+
+    /// What it has appended so far: stream, sequence number, version and item.
+    fn journal(&self) -> Vec<[String; 4]> {
+        let text = fs::read_to_string(self.sample.folder().join("journal")).unwrap();
+        let complete = text.rsplit_once('\n').map_or("", |(lines, _)| lines);
+        complete
+            .lines()
+            .map(|line| {
+                let parts: Vec<String> = line.split('\t').map(ToOwned::to_owned).collect();
+                parts.try_into().unwrap()
+            })
+            .collect()
+    }
+
+    /// The tool, which goes through the socket.
+    fn tool(&self, args: &[&str]) -> Command {
+        let mut command = bare(args);
+        command
+            .current_dir(self.sample.folder())
+            .args(["--via", "./control"]);
+        command
+    }
+
+    fn ask(&self, args: &[&str]) -> Ran {
+        let mut command = self.tool(args);
+        command.arg("--json");
+        finish(command)
+    }
+
+    /// The tool at work in the background.
+    fn begin(&self, args: &[&str]) -> Child {
+        let mut command = self.tool(args);
+        let command = command.args(["--json", "--progress-every", "100ms"]);
+        let command = command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        command.spawn().unwrap()
+    }
+
+    fn status(&self) -> Value {
+        self.ask(&["status"]).exits(0).json()
+    }
+
+    /// Waits until something holds of the status.
+    fn until(&self, what: &str, holds: impl Fn(&Value) -> bool) -> Value {
+        let begun = Instant::now();
+        loop {
+            let status = self.status();
+            if holds(&status) {
+                return status;
+            }
+            assert!(begun.elapsed() < PATIENCE, "{what}: {status}");
+            thread::sleep(Duration::from_millis(50));
+        }
+    }
+
+    fn until_migrated(&self, at_least: u64) -> Value {
+        self.until("some are migrated", |status| migrated(status) >= at_least)
+    }
+}
+
+impl Drop for Service {
+    fn drop(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+}
+
+fn signal(child: &Child, name: &str) {
+    let kill = Command::new("kill")
+        .args([format!("-{name}"), child.id().to_string()])
+        .status();
+    assert!(kill.unwrap().success());
+}
+
+fn migrated(status: &Value) -> u64 {
+    status["migrated"].as_u64().unwrap()
+}
+
+/// Where the loans stand, as a reader beside the service sees it.
+fn standing(sample: &Sample) -> Value {
+    let status = run_json(sample, &["status"]).exits(0).json();
+    let versions = status["versions"].as_array().unwrap().iter();
+    let loans = versions.filter(|it| it["version"].as_str().unwrap().starts_with("loan@"));
+    let at = loans.map(|it| (it["version"].clone(), it["processes"].clone()));
+    serde_json::json!(at.collect::<Vec<_>>())
+}
+
+/// The whole story: nothing is lost, nobody shut out.
+#[test]
+fn a_run_in_a_live_service_is_driven_to_its_end() {
+    let mut service = Service::start(Sample::new());
+    let status = service.status();
+    assert_eq!(status["under_way"], false);
+    assert_eq!(status["run"], Value::Null);
+    assert_eq!(status["versions"][0]["version"], "loan@2011");
+    assert_eq!(status["versions"][0]["processes"], 240);
+    assert_eq!(status["versions"][0]["to"], "loan@2013");
+
+    // The service and this binary hold the same migrations.
+    let plan = service.ask(&["plan"]).exits(0).json();
+    let fingerprint = plan["fingerprint"].as_str().unwrap();
+    let beside = run_json(&service.sample, &["plan", "--sample", "0"]).exits(0);
+    assert_eq!(beside.json()["fingerprint"], fingerprint);
+
+    let unmeant = service.ask(&["run"]).exits(4).json();
+    assert_eq!(unmeant["kind"], "error");
+    let another = service.ask(&["run", "--plan", "0123456789abcdef"]);
+    let message = another.exits(4).json()["message"].to_string();
+    assert!(
+        message.contains("is not the one that you looked at"),
+        "{message}"
+    );
+
+    let by = ["--who", "ann", "--why", "release 7"];
+    let driver =
+        service.begin(&[&["run", "--plan", fingerprint, "--throttle", "30"][..], &by].concat());
+    let status = service.until_migrated(10);
+    assert_eq!(status["under_way"], true);
+    assert_eq!(status["throttle"], 30);
+    let run = status["run"].as_str().unwrap().to_owned();
+    let watcher = service.begin(&["watch"]);
+
+    let second = service.ask(&["run", "--yes"]).exits(4).json();
+    let message = second["message"].as_str().unwrap();
+    assert!(message.starts_with(&format!("run {run} is under way in this service")));
+    assert!(
+        second["next"]
+            .as_str()
+            .unwrap()
+            .ends_with("--via ./control watch")
+    );
+
+    // Paused: no loan moves, and the service goes on appending.
+    let paused = service.ask(&["pause"]).exits(0).json();
+    assert_eq!(paused["state"], "paused");
+    thread::sleep(Duration::from_millis(700));
+    let (at, stands, appended) = (
+        migrated(&service.status()),
+        standing(&service.sample),
+        service.journal().len(),
+    );
+    assert!((10..200).contains(&at), "{at}");
+    thread::sleep(Duration::from_millis(1_500));
+    assert_eq!(migrated(&service.status()), at);
+    assert_eq!(standing(&service.sample), stands);
+    let since = service.journal().len();
+    assert!(
+        since >= appended + 5,
+        "{appended} appended before the pause, {since} after it"
+    );
+    let runs = service.ask(&["runs"]).exits(0).json();
+    assert_eq!(runs["runs"][0]["state"], "paused");
+    assert_eq!(runs["runs"][0]["holds_store"], true);
+
+    let throttled = service.ask(&["throttle", "60"]).exits(0).json();
+    assert_eq!(throttled["throttle"], 60);
+    let goes_on = service.ask(&["continue"]).exits(0).json();
+    assert_eq!(goes_on["state"], "running");
+    service.until_migrated(at + 20);
+
+    let cancelled = service.ask(&["cancel"]).exits(0).json();
+    assert_eq!(cancelled["under_way"], false);
+    assert_eq!(cancelled["state"], "cancelled");
+    let driven = wait(driver).exits(3);
+    let lines = driven.documents();
+    assert!(lines.len() > 3, "{lines:?}");
+    assert!(
+        lines[..lines.len() - 1]
+            .iter()
+            .all(|line| line["kind"] == "progress")
+    );
+    let ended = driven.json();
+    assert_eq!(
+        (&ended["kind"], &ended["state"]),
+        (&"run".into(), &"cancelled".into())
+    );
+    assert_eq!(ended["run"], run);
+    let so_far = migrated(&ended);
+    assert!((at + 20..240).contains(&so_far), "{so_far}");
+    assert!(
+        ended["next"][0]
+            .as_str()
+            .unwrap()
+            .ends_with("--via ./control resume 1")
+    );
+    let watched = wait(watcher).exits(3);
+    assert!(watched.documents().len() > 1);
+    assert_eq!(watched.json()["state"], "cancelled");
+
+    service.ask(&["throttle", "off"]).exits(0);
+    let resumed = service.ask(&["resume", "last"]).exits(0).json();
+    assert_eq!(
+        (&resumed["state"], &resumed["run"]),
+        (&"done".into(), &run.clone().into())
+    );
+    assert_eq!((migrated(&resumed), &resumed["failed"]), (240, &0.into()));
+    let shown = service.ask(&["show", &run[..8]]).exits(0).json();
+    assert_eq!(
+        (&shown["who"], &shown["why"]),
+        (&"ann".into(), &"release 7".into())
+    );
+    assert_eq!(
+        (&shown["executions"], &shown["state"]),
+        (&2.into(), &"done".into())
+    );
+    let nothing = service.ask(&["resume", "1"]).exits(1).json();
+    assert!(nothing["message"].to_string().contains("nothing to resume"));
+    let nothing = service.ask(&["retry", "1"]).exits(1).json();
+    assert!(nothing["message"].to_string().contains("no failures"));
+    let idle = service.ask(&["pause"]).exits(1).json();
+    assert!(idle["message"].to_string().contains("no run is under way"));
+
+    // It goes on under the new version, and ends as it should.
+    let appended = service.journal().len();
+    let begun = Instant::now();
+    while service.journal().len() < appended + 5 {
+        assert!(begun.elapsed() < PATIENCE);
+        thread::sleep(Duration::from_millis(50));
+    }
+    let said = service.end().exits(0);
+    assert_eq!(said.stderr, "", "it was fenced, or lost an event");
+    let journal = service.journal();
+    assert_eq!(said.stdout, format!("{} events appended\n", journal.len()));
+    everything_is_there(&service.sample, &journal);
+    assert!(!service.sample.folder().join("control").exists());
+}
+
+/// Every event that the service had appended is in its stream, once.
+fn everything_is_there(sample: &Sample, journal: &[[String; 4]]) {
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    runtime.block_on(async {
+        let reader = SlateDbReader::open_local(sample.store()).await.unwrap();
+        for version in ["2011", "2013"] {
+            let under = journal.iter().filter(|[_, _, at, _]| at == version);
+            assert!(under.count() > 5, "too few under {version}");
+        }
+        for [stream, sequence, version, item] in journal {
+            let sequence: u64 = sequence.parse().unwrap();
+            let stream = StreamId::new(stream).unwrap();
+            let found = reader.read_all(&stream, sequence - 1, 1).await.unwrap();
+            let event = &found[0];
+            assert_eq!(
+                (event.sequence, event.workflow_id.version()),
+                (sequence, version.as_str())
+            );
+            let payload = String::from_utf8_lossy(&event.payload);
+            assert!(payload.contains(&format!("\"{item}\"")), "{payload}");
+        }
+        for stream in reader
+            .list_streams(Some("process/bank/"), None, 1_000)
+            .await
+            .unwrap()
+        {
+            let head = reader.head(&stream).await.unwrap().unwrap();
+            assert_eq!(head.workflow_id.to_string(), "loan@2013");
+        }
+        reader.close().await.unwrap();
+    });
+}
+
+/// Ctrl-C ends a run in a service as it ends one's own; a tool that is killed
+/// leaves it to the service.
+#[test]
+fn a_tool_that_is_interrupted_cancels_and_one_that_is_killed_does_not() {
+    let mut service = Service::start(Sample::new());
+    let driver = service.begin(&["run", "--yes", "--throttle", "30"]);
+    service.until_migrated(5);
+    signal(&driver, "INT");
+    let ended = wait(driver).exits(3).json();
+    assert_eq!(ended["state"], "cancelled");
+    assert_eq!(service.status()["under_way"], false);
+
+    let mut driver = service.begin(&["resume", "last"]);
+    let watcher = service.begin(&["watch"]);
+    let before = service.until("it is resumed", |status| status["under_way"] == true);
+    driver.kill().unwrap();
+    driver.wait().unwrap();
+    service.until_migrated(migrated(&before) + 10);
+    // Who only watches leaves, and the run goes on.
+    signal(&watcher, "INT");
+    let left = wait(watcher);
+    if left.code != Some(1) {
+        // It came too soon, before the run was resumed.
+        let left = left.exits(3).json();
+        assert!(
+            left["message"]
+                .to_string()
+                .contains("goes on without this tool")
+        );
+    }
+    assert_eq!(service.status()["under_way"], true);
+
+    // A service that ends leaves a run that can be resumed.
+    let said = service.end().exits(0);
+    assert_eq!(said.stderr, "");
+    let runs = run_json(&service.sample, &["runs"]).exits(0).json();
+    assert_eq!(runs["runs"][0]["state"], "cancelled");
+    let resumed = run_json(&service.sample, &["resume", "last", "--throttle", "5000"]);
+    assert_eq!(migrated(&resumed.exits(0).json()), 240);
+}
+
+/// One sentence each, and exit code 1.
+#[test]
+fn a_service_that_cannot_be_reached_is_told_of() {
+    let sample = Sample::empty();
+    let folder = sample.folder();
+    let ask = |socket: &str, args: &[&str]| {
+        let mut command = bare(args);
+        command
+            .current_dir(folder)
+            .args(["--via", socket, "--json"]);
+        let begun = Instant::now();
+        let message = finish(command).exits(1).json()["message"].clone();
+        assert!(begun.elapsed() < Duration::from_secs(20));
+        message.as_str().unwrap().to_owned()
+    };
+    let socket: PathBuf = folder.join("dead");
+    drop(std::os::unix::net::UnixListener::bind(&socket).unwrap());
+    fs::write(folder.join("notes"), "mine").unwrap();
+    for command in [
+        &["status"][..],
+        &["run", "--yes"],
+        &["resume", "1"],
+        &["watch"],
+        &["runs"],
+    ] {
+        let message = ask("./none", command);
+        assert!(
+            message.starts_with("there is no control socket at ./none; start the service"),
+            "{message}"
+        );
+        let message = ask("./dead", command);
+        assert!(
+            message.starts_with("nobody listens on the control socket ./dead any more"),
+            "{message}"
+        );
+        let message = ask("./notes", command);
+        assert!(
+            message.starts_with("./notes is not a control socket"),
+            "{message}"
+        );
+    }
+    let message = ask("./none", &["inspect", "process/bank/500001"]);
+    assert!(message.ends_with("leave out --via"), "{message}");
+
+    // Something else listens there, that says nothing sensible.
+    let other = std::os::unix::net::UnixListener::bind(folder.join("other")).unwrap();
+    let answers = thread::spawn(move || {
+        let (mut client, _) = other.accept().unwrap();
+        std::io::Write::write_all(&mut client, b"220 mail.example.org ESMTP\r\n").unwrap();
+        let _ = std::io::copy(&mut client, &mut std::io::sink());
+    });
+    let message = ask("./other", &["status"]);
+    assert!(
+        message.contains("does not speak version 1 of the control protocol"),
+        "{message}"
+    );
+    answers.join().unwrap();
+
+    // And without --via there is nobody to tell.
+    let mut command = bare(&["pause", "--json"]);
+    command.current_dir(folder);
+    let message = finish(command).exits(1).json()["message"].to_string();
+    assert!(
+        message.contains("give its control socket with --via"),
+        "{message}"
+    );
+}
+
+/// A second service does not take the socket, nor the store.
+#[test]
+fn a_second_service_is_refused_before_it_harms_the_first() {
+    let mut service = Service::start(Sample::new());
+    let mut second = Command::new(env!("CARGO_BIN_EXE_loans-service"));
+    second.current_dir(service.sample.folder()).args([
+        "--store",
+        "./loans",
+        "--socket",
+        "./control",
+    ]);
+    let refused = finish(second).exits(1);
+    assert!(
+        refused
+            .stderr
+            .starts_with("error: a live service listens on the control socket ./control"),
+        "{refused:?}"
+    );
+    let appended = service.journal().len();
+    let begun = Instant::now();
+    while service.journal().len() < appended + 5 {
+        assert!(begun.elapsed() < PATIENCE);
+        thread::sleep(Duration::from_millis(50));
+    }
+    assert_eq!(service.end().exits(0).stderr, "");
+
+    // One that was killed leaves its socket, and the next one takes it.
+    let mut service = Service::start(std::mem::replace(&mut service.sample, Sample::empty()));
+    let mut child = service.child.take().unwrap();
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert!(service.sample.folder().join("control").exists());
+    let message = service.ask(&["status"]).exits(1).json()["message"].to_string();
+    assert!(message.contains("nobody listens on"), "{message}");
+    let mut service = Service::start(std::mem::replace(&mut service.sample, Sample::empty()));
+    assert_eq!(service.status()["under_way"], false);
+    service.end().exits(0);
+}

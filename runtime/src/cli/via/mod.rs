@@ -1,0 +1,80 @@
+//! Through the control socket of a service: what `--via` does.
+//!
+//! Each request goes over a connection of its own. What a service may do to its
+//! client, not answer for example, ends in one sentence.
+
+mod client;
+mod drive;
+pub(crate) mod service;
+
+use std::path::Path;
+
+pub(crate) use client::Via;
+pub(crate) use drive::{drive, watch};
+
+use crate::cli::context::Context;
+use crate::cli::exit::Failure;
+
+impl Context {
+    /// The service that the command is to go to, if one is named.
+    pub(crate) fn via(&self) -> Option<Via> {
+        let path = self.global.via.as_deref()?;
+        Some(Via::new(path, self))
+    }
+
+    /// The same for commands that are for services only.
+    pub(crate) fn service(&self) -> Result<Via, Failure> {
+        self.via().ok_or_else(|| {
+            Failure::environment(
+                "this goes to the service that a run is in, and none is named; give its control socket with --via, or press Ctrl-C where `run` was typed to end that one",
+            )
+        })
+    }
+
+    /// Refuses an option that means nothing to a service.
+    pub(crate) fn not_via(&self, option: &str, is_given: bool) -> Result<(), Failure> {
+        match (&self.global.via, is_given) {
+            (Some(_), true) => Err(Failure::environment(format!(
+                "{option} is about a store, and with --via the command goes to the service that has it open; leave out one of the two"
+            ))),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Why there is no talking to a service.
+fn unreachable(path: &Path, error: &std::io::Error) -> Failure {
+    use std::io::ErrorKind;
+    let shown = path.display();
+    Failure::environment(match error.kind() {
+        ErrorKind::NotFound => format!(
+            "there is no control socket at {shown}; start the service that offers it, or give --via the path that the service has"
+        ),
+        ErrorKind::ConnectionRefused if is_socket(path) => format!(
+            "nobody listens on the control socket {shown} any more; start the service again, which replaces it"
+        ),
+        ErrorKind::ConnectionRefused => {
+            format!("{shown} is not a control socket; give --via the path that the service has")
+        }
+        ErrorKind::PermissionDenied => format!(
+            "this user may not use the control socket {shown}, which is for the user that the service runs as; type the command as that one"
+        ),
+        ErrorKind::TimedOut => format!(
+            "the service behind the control socket {shown} does not answer; look whether it is stopped or overloaded"
+        ),
+        _ => format!(
+            "the control socket {shown} cannot be used: {error}; give --via the path that the service has"
+        ),
+    })
+}
+
+#[cfg(unix)]
+fn is_socket(path: &Path) -> bool {
+    use std::os::unix::fs::FileTypeExt;
+    std::fs::metadata(path).is_ok_and(|there| there.file_type().is_socket())
+}
+
+#[cfg(not(unix))]
+fn is_socket(_: &Path) -> bool {
+    false
+}

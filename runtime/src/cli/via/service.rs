@@ -1,0 +1,239 @@
+//! What a service says of itself: how its run stands, and what it would do.
+
+use std::fmt::{self, Write};
+
+use serde::Serialize;
+
+use crate::cli::context::Context;
+use crate::cli::exit::{Exit, Failure};
+use crate::cli::figures::{self, count};
+use crate::cli::output::{Answer, BOLD, DIM, WARN, plain, table};
+use crate::cli::progress::{rate, rounded};
+use crate::cli::selection::Planned;
+use crate::cli::via::Via;
+use crate::control_socket::protocol::{self, AtVersion, For, Request};
+use crate::run::RunState;
+
+/// How the run in a service stands.
+#[derive(Debug, Serialize)]
+pub(crate) struct Service {
+    /// Whether a run is under way, paused or not.
+    under_way: bool,
+    /// The run that is under way, or was last.
+    run: Option<String>,
+    state: RunState,
+    /// Whether it was told to pause.
+    pausing: bool,
+    /// How many processes a second it looks at, at most.
+    throttle: Option<u32>,
+    migrated: u64,
+    failed: u64,
+    skipped: u64,
+    expected: Option<u64>,
+    per_second: f64,
+    time_left_ms: Option<u64>,
+    /// Where processes stand; only of `status`.
+    versions: Option<Vec<Version>>,
+    next: Vec<String>,
+}
+
+/// A version, and how many processes stand there.
+#[derive(Debug, Serialize)]
+struct Version {
+    version: String,
+    /// About how many.
+    processes: u64,
+    /// Where a run takes them.
+    to: Option<String>,
+}
+
+impl Service {
+    pub(crate) fn new(context: &Context, status: &protocol::Status) -> Self {
+        let progress = &status.progress;
+        let run = progress.run.map(|run| run.to_string());
+        let next = match (&run, status.under_way) {
+            (_, true) if status.pausing => "continue".to_owned(),
+            (_, true) => "watch".to_owned(),
+            (Some(run), false) if !progress.state.is_done() => format!("resume {run}"),
+            (Some(run), false) if progress.counts.failed > 0 => format!("show {run}"),
+            _ => "plan".to_owned(),
+        };
+        Self {
+            under_way: status.under_way,
+            state: progress.state,
+            pausing: status.pausing,
+            throttle: status.per_second.map(std::num::NonZeroU32::get),
+            migrated: progress.counts.migrated,
+            failed: progress.counts.failed,
+            skipped: progress.counts.skipped_by.total() as u64,
+            expected: progress.expected,
+            per_second: rounded(progress.per_second),
+            time_left_ms: progress.time_left.map(figures::millis),
+            versions: None,
+            next: vec![context.again(&next)],
+            run,
+        }
+    }
+}
+
+/// The command `status`.
+pub(crate) async fn status(context: &Context, via: &Via) -> Result<Exit, Failure> {
+    let status = via.tell(Request::Status).await?;
+    let planned = via.plan(For::default()).await?;
+    let mut service = Service::new(context, &status);
+    service.versions = Some(versions(&planned));
+    context.output.answer(&service)?;
+    Ok(Exit::Done)
+}
+
+fn versions(planned: &protocol::Planned) -> Vec<Version> {
+    let of = |AtVersion { version, processes }: &AtVersion| {
+        let mut routes = planned.plan.routes.iter();
+        let route = routes.find(|route| route.from == *version);
+        let last = route.and_then(|route| route.hops.last());
+        Version {
+            version: version.to_string(),
+            processes: *processes,
+            to: last.map(|hop| format!("{}@{}", version.name(), hop.to)),
+        }
+    };
+    planned.versions.iter().map(of).collect()
+}
+
+fn version_table(versions: &[Version]) -> String {
+    let rows = versions.iter().map(|version| {
+        let to = version.to.as_deref().unwrap_or("stays");
+        vec![plain(&version.version), count(version.processes), plain(to)]
+    });
+    table(&["VERSION", "PROCESSES", "A RUN TAKES THEM TO"], rows)
+}
+
+impl Answer for Service {
+    const KIND: &'static str = "service";
+
+    fn text(&self, out: &mut String) -> fmt::Result {
+        let mut line = |name: &str, value: &str| writeln!(out, "{DIM}{name:10}{DIM:#} {value}");
+        match (&self.run, self.under_way) {
+            (Some(run), true) => line("run", &format!("{BOLD}{run}{BOLD:#}, under way"))?,
+            (None, true) => line("run", "about to begin")?,
+            (Some(run), false) => line("last run", run)?,
+            (None, false) => line("run", "none since the service was started")?,
+        }
+        if self.run.is_some() {
+            let pausing = match self.pausing && self.state != RunState::Paused {
+                true => format!(", {WARN}pausing{WARN:#}"),
+                false => String::new(),
+            };
+            line("state", &format!("{}{pausing}", self.state))?;
+            let of = self.expected.map(|all| format!(" of {}", count(all)));
+            let of = of.unwrap_or_default();
+            line("migrated", &format!("{}{of}", count(self.migrated)))?;
+            line("failed", &count(self.failed))?;
+            line("skipped", &count(self.skipped))?;
+        }
+        if self.under_way {
+            line("rate", &rate(self.per_second))?;
+            if let Some(left) = self.time_left_ms {
+                line(
+                    "left",
+                    &figures::took(std::time::Duration::from_millis(left)),
+                )?;
+            }
+        }
+        let throttle = self.throttle.map(u64::from);
+        let throttle = throttle.map_or_else(|| "none".to_owned(), |n| format!("{}/s", count(n)));
+        line("throttle", &throttle)?;
+        if let Some(versions) = self.versions.as_ref().filter(|all| !all.is_empty()) {
+            write!(out, "\n{}", version_table(versions))?;
+        }
+        for next in &self.next {
+            writeln!(out, "\n{BOLD}next:{BOLD:#} {next}")?;
+        }
+        Ok(())
+    }
+}
+
+/// What a run in a service would do. A look at the store itself says more.
+#[derive(Debug, Serialize)]
+struct Plan {
+    fingerprint: String,
+    selection: String,
+    full_count: bool,
+    twice: bool,
+    deadline_ms: u64,
+    /// Where processes stand, whatever is selected.
+    versions: Vec<Version>,
+    /// The migrations of the service.
+    steps: Vec<Step>,
+    next: Vec<String>,
+}
+
+#[derive(Debug, Serialize)]
+struct Step {
+    from: String,
+    to: String,
+    by: String,
+    note: Option<String>,
+    fingerprint: String,
+}
+
+/// The command `plan`.
+pub(crate) async fn plan(context: &Context, via: &Via, options: &Planned) -> Result<Exit, Failure> {
+    let planned = via.plan(options.asked()).await?;
+    let protocol::Planned { plan, .. } = &planned;
+    let fingerprint = plan.fingerprint.to_string();
+    let next = format!("run --plan {fingerprint}{}", options.arguments());
+    let steps = plan.steps.iter().map(|step| Step {
+        from: step.from.to_string(),
+        to: step.to.to_string(),
+        by: step.by.clone(),
+        note: step.note.clone(),
+        fingerprint: step.code.to_string(),
+    });
+    context.output.answer(&Plan {
+        selection: plan.selection.to_string(),
+        full_count: plan.options.full_count,
+        twice: plan.options.twice,
+        deadline_ms: plan.options.deadline_ms,
+        versions: versions(&planned),
+        steps: steps.collect(),
+        next: vec![context.again(&next)],
+        fingerprint,
+    })?;
+    Ok(Exit::Done)
+}
+
+impl Answer for Plan {
+    const KIND: &'static str = "service_plan";
+
+    fn text(&self, out: &mut String) -> fmt::Result {
+        let mut line = |name: &str, value: &str| writeln!(out, "{DIM}{name:10}{DIM:#} {value}");
+        line("plan", &format!("{BOLD}{}{BOLD:#}", self.fingerprint))?;
+        line("processes", &self.selection)?;
+        let mut options = vec![format!("deadline {} ms", count(self.deadline_ms))];
+        options.extend(self.full_count.then(|| "full count".to_owned()));
+        options.extend(self.twice.then(|| "user code twice".to_owned()));
+        line("options", &options.join(", "))?;
+        if !self.versions.is_empty() {
+            write!(out, "\n{}", version_table(&self.versions))?;
+        }
+        writeln!(out)?;
+        for step in &self.steps {
+            let Step {
+                from,
+                to,
+                fingerprint,
+                ..
+            } = step;
+            let by = plain(&step.by);
+            writeln!(out, "{from} -> {to} by {by} {DIM}{fingerprint}{DIM:#}")?;
+            if let Some(note) = &step.note {
+                writeln!(out, "  {}", plain(note))?;
+            }
+        }
+        for next in &self.next {
+            writeln!(out, "\n{BOLD}next:{BOLD:#} {next}")?;
+        }
+        Ok(())
+    }
+}

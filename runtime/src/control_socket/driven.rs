@@ -1,0 +1,173 @@
+//! The runner behind a control socket, and the one run of it that may be under way.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use tokio::sync::watch;
+
+use crate::control_socket::protocol::{self, AtVersion, For, Planned, Problem, ProblemKind};
+use crate::error::Error;
+use crate::registry::RegistryError;
+use crate::run::{Plan, Runs};
+use crate::runner::{Asked, MigrationReport, MigrationRunner, Migrations, RunControl, Wanted};
+use crate::snapshot::SnapshotStore;
+use crate::store::EventStore;
+
+/// A runner, whatever it migrates along and wherever.
+#[async_trait]
+pub(super) trait Driven: Send + Sync + 'static {
+    fn control(&self) -> RunControl;
+    fn asked(&self) -> Asked;
+    fn plan_for(&self, asked: &Asked) -> Result<Plan, RegistryError>;
+    fn runs(&self) -> Option<Runs>;
+    /// About how many processes stand where, of the workflows of a plan.
+    async fn versions(&self, plan: &Plan) -> Result<Vec<AtVersion>, Error>;
+    async fn start(&self, asked: Asked, wanted: Wanted) -> MigrationReport;
+}
+
+#[async_trait]
+impl<M, ES, SS> Driven for MigrationRunner<M, ES, SS>
+where
+    M: Migrations + 'static,
+    ES: EventStore + 'static,
+    SS: SnapshotStore + 'static,
+{
+    fn control(&self) -> RunControl {
+        self.control()
+    }
+
+    fn asked(&self) -> Asked {
+        self.asked().clone()
+    }
+
+    fn plan_for(&self, asked: &Asked) -> Result<Plan, RegistryError> {
+        self.plan_for(asked)
+    }
+
+    fn runs(&self) -> Option<Runs> {
+        self.runs()
+    }
+
+    async fn versions(&self, plan: &Plan) -> Result<Vec<AtVersion>, Error> {
+        self.standing_at(plan).await.map(|versions| {
+            let at = |(version, processes)| AtVersion { version, processes };
+            versions.into_iter().map(at).collect()
+        })
+    }
+
+    async fn start(&self, asked: Asked, wanted: Wanted) -> MigrationReport {
+        self.start(&asked, None, wanted).await
+    }
+}
+
+/// A runner that clients drive.
+pub(super) struct Service {
+    runner: Arc<dyn Driven>,
+    current: Mutex<Option<Ended>>,
+}
+
+/// Hears of the end of a run that was begun through the socket.
+pub(super) type Ended = watch::Receiver<Option<Arc<MigrationReport>>>;
+
+impl Service {
+    pub(super) fn new(runner: Arc<dyn Driven>) -> Self {
+        Self {
+            runner,
+            current: Mutex::default(),
+        }
+    }
+
+    pub(super) fn control(&self) -> RunControl {
+        self.runner.control()
+    }
+
+    /// The run that was begun last, if it is not over.
+    pub(super) fn current(&self) -> Option<Ended> {
+        let current = self.current.lock();
+        current
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+            .filter(|ended| ended.borrow().is_none())
+    }
+
+    /// Begins a run, unless one is under way.
+    pub(super) fn begin(&self, asked: Asked, wanted: Wanted) -> Result<Ended, Problem> {
+        let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
+        let control = self.control();
+        if control.is_under_way() {
+            return Err(under_way(&control));
+        }
+        // From here on it is under way for everybody, before its first step.
+        let guard = control.begin();
+        control.forget();
+        let (sender, ended) = watch::channel(None);
+        let runner = self.runner.clone();
+        tokio::spawn(async move {
+            let report = runner.start(asked, wanted).await;
+            sender.send_replace(Some(Arc::new(report)));
+            drop(guard);
+        });
+        *current = Some(ended.clone());
+        Ok(ended)
+    }
+
+    /// What is asked of a run that somebody asks for.
+    pub(super) fn asked(&self, run: &protocol::Run) -> Asked {
+        let mut asked = self.asked_for(&run.which);
+        if let Some(who) = &run.who {
+            asked.who.clone_from(who);
+        }
+        asked.why.clone_from(&run.why);
+        asked
+    }
+
+    pub(super) fn asked_for(&self, which: &For) -> Asked {
+        let mut asked = self.runner.asked();
+        if let Some(selection) = &which.selection {
+            asked.selection = Arc::new(selection.clone());
+        }
+        asked.full_count = which.full_count.unwrap_or(asked.full_count);
+        asked.twice = which.twice.or(asked.twice);
+        if let Some(deadline) = which.deadline_ms {
+            asked.deadline = Duration::from_millis(deadline.max(1));
+        }
+        asked
+    }
+
+    pub(super) fn plan(&self, asked: &Asked) -> Result<Plan, Problem> {
+        let plan = self.runner.plan_for(asked);
+        plan.map_err(|error| Problem::new(ProblemKind::Service, error.to_string()))
+    }
+
+    pub(super) async fn planned(&self, which: &For) -> Result<Planned, Problem> {
+        let plan = self.plan(&self.asked_for(which))?;
+        let versions = self.runner.versions(&plan).await.map_err(unreadable)?;
+        Ok(Planned { plan, versions })
+    }
+
+    pub(super) fn runs(&self) -> Result<Runs, Problem> {
+        self.runner.runs().ok_or_else(|| {
+            Problem::new(
+                ProblemKind::Service,
+                "the service has events and snapshots in stores that keep no runs; nothing is known of earlier ones",
+            )
+        })
+    }
+}
+
+pub(super) fn unreadable(error: Error) -> Problem {
+    Problem::new(ProblemKind::Service, error.to_string())
+}
+
+fn under_way(control: &RunControl) -> Problem {
+    let run = control.progress().run;
+    let which = run.map_or_else(|| "a run".to_owned(), |run| format!("run {run}"));
+    Problem::new(
+        ProblemKind::UnderWay,
+        format!(
+            "{which} is under way in this service, and there is one at a time; watch it, or cancel it first"
+        ),
+    )
+    .about(run)
+}

@@ -1,0 +1,28 @@
+//! The operator's tool in programs of a later release, over the sample store:
+//! one whose migration refuses some processes, and its correction.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
+// What the tests of the examples have is here as far as it is needed.
+#![allow(dead_code)]
+
+#[path = "../../../examples/tests/admin/golden.rs"]
+mod golden;
+#[path = "../../../examples/tests/admin/mask.rs"]
+mod mask;
+#[path = "../../../examples/tests/admin/program.rs"]
+mod program;
+#[path = "../../../examples/tests/admin/sample.rs"]
+mod sample;
+#[path = "../../../examples/tests/admin/schema.rs"]
+mod schema;
+#[path = "../../../examples/tests/admin/where_it_stands.rs"]
+mod where_it_stands;
+
+mod stopped;
+mod story;
+
+/// The program with the mistake.
+const PROGRAM: &str = env!("CARGO_BIN_EXE_loans-2014-draft");
+
+/// The one without.
+const FIXED: &str = env!("CARGO_BIN_EXE_loans-2014");
