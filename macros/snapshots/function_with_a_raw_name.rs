@@ -38,7 +38,7 @@ const _: () = {
         fn encoder() -> ::core::option::Option<__state_migration::Encoder> {
             #[allow(unused_imports)]
             use __state_migration::EncodeNothing as _;
-            __state_migration::Encode::<()>::new().__state_migration_encoder()
+            __state_migration::Takes::of(r#move).__state_migration_encoder()
         }
     }
     impl __state_migration::MigratesTo<__state_migration::Inferred<__StateMigrationTo>>

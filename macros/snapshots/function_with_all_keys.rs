@@ -46,7 +46,7 @@ const _: () = {
         fn encoder() -> ::core::option::Option<__state_migration::Encoder> {
             #[allow(unused_imports)]
             use __state_migration::EncodeNothing as _;
-            __state_migration::Encode::<StateV1>::new().__state_migration_encoder()
+            __state_migration::Takes::of(order_v1_to_v2).__state_migration_encoder()
         }
     }
     const __STATE_MIGRATION: __state_migration::Link = {

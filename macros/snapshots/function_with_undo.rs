@@ -42,7 +42,7 @@ const _: () = {
         fn encoder() -> ::core::option::Option<__state_migration::Encoder> {
             #[allow(unused_imports)]
             use __state_migration::EncodeNothing as _;
-            __state_migration::Encode::<StateV2>::new().__state_migration_encoder()
+            __state_migration::Takes::of(order_v2_to_v1).__state_migration_encoder()
         }
     }
     impl __state_migration::MigratesBackTo<

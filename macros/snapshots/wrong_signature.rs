@@ -39,6 +39,9 @@ const _: () = {
         fn decoder() -> ::core::option::Option<__state_migration::Decoder> {
             ::core::option::Option::None
         }
+        fn encoder() -> ::core::option::Option<__state_migration::Encoder> {
+            ::core::option::Option::None
+        }
     }
     impl __state_migration::MigratesTo<__state_migration::Inferred<__StateMigrationTo>>
     for __state_migration::Inferred<__StateMigrationFrom> {}
