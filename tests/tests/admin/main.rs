@@ -13,11 +13,10 @@ mod mask;
 mod program;
 #[path = "../../../examples/tests/admin/sample.rs"]
 mod sample;
-#[path = "../../../examples/tests/admin/schema.rs"]
-mod schema;
 #[path = "../../../examples/tests/admin/where_it_stands.rs"]
 mod where_it_stands;
 
+mod schema;
 mod stopped;
 mod story;
 

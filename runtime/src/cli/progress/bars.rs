@@ -215,7 +215,7 @@ mod tests {
         let loans = progress(&[("loan", 1_000, 80, Some(2_400))]);
         for (width, line) in [
             (
-                99,
+                103,
                 "loan  [=================>----------------------]  45 %  1,080/2,400  1,234/s  1 m 20 s left  80 failed",
             ),
             (
