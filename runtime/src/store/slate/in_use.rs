@@ -153,6 +153,10 @@ impl SlateDbStoreBuilder {
             Ok(store) => return Ok(store),
             Err(refused) => refused,
         };
+        // Storage that fails half-way leaves another epoch, which is this one's.
+        if *refused.kind() == ErrorKind::Unavailable {
+            return Err(refused);
+        }
         let Ok(now) = self.look_first(&object_store).await else {
             return Err(refused);
         };

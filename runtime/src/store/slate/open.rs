@@ -459,6 +459,7 @@ impl SlateDbStoreBuilder {
     pub(super) fn in_place(&self) -> impl Fn(Error) -> Error + use<> {
         let place = match &self.place {
             Place::Folder(folder) => folder.display().to_string(),
+            Place::ObjectStore(store) if self.path.as_ref().is_empty() => store.to_string(),
             Place::ObjectStore(_) => self.path.to_string(),
         };
         move |error| {
