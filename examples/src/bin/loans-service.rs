@@ -33,6 +33,9 @@ type Failed = Box<dyn Error + Send + Sync>;
 /// How many loans are written to at a time.
 const CLERKS: usize = 4;
 
+/// How often a loan is looked for under both versions.
+const ATTEMPTS: usize = 16;
+
 /// Works on the loans of a store until it is told to end (SIGTERM or Ctrl-C).
 #[derive(Parser)]
 #[command(version)]
@@ -176,7 +179,7 @@ enum Loan {
 impl Loan {
     async fn open(store: &SlateDbStore, stream: &StreamId) -> Result<Self, Failed> {
         let (tenant, process) = stream.process().ok_or("a stream is no loan")?;
-        loop {
+        for _ in 0..ATTEMPTS {
             let (events, snapshots) = (store.clone(), store.clone());
             let new = ProcessIdentity::of::<Loan2013>(tenant.clone(), process.clone());
             match Process::open(new, events, snapshots).await {
@@ -193,6 +196,7 @@ impl Loan {
                 Err(error) => return Err(error.into()),
             }
         }
+        Err(format!("{stream} stands at a version that this service does not know").into())
     }
 
     /// Appends an event; returns where and under which version it is.

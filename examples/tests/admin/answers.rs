@@ -75,3 +75,21 @@ fn every_command_answers_with_a_document_of_the_schema() {
     let all = choice.map(|one| one["$ref"].as_str().unwrap().rsplit('/').next().unwrap());
     assert_eq!(kinds, all.map(ToOwned::to_owned).collect());
 }
+
+#[test]
+fn failures_are_documents_of_the_schema_too() {
+    let sample = Sample::empty();
+    for args in [
+        &["status"][..],
+        &["plan"],
+        &["runs"],
+        &["show", "last"],
+        &["plan", "--workflow", "laon"],
+    ] {
+        let said = run_json(&sample, args).exits(1);
+        assert_eq!(said.stderr, "", "{args:?}");
+        let document = said.json();
+        assert_eq!(document["kind"], "error", "{args:?}");
+        assert_eq!(document["exit"], 1, "{args:?}");
+    }
+}

@@ -6,8 +6,7 @@ use std::sync::OnceLock;
 use jsonschema::Validator;
 use serde_json::{Map, Value};
 
-use crate::program::{bare, finish, run_json};
-use crate::sample::Sample;
+use crate::program::{bare, finish};
 
 const SCHEMA: &str = include_str!("../../../docs/cli.schema.json");
 
@@ -123,22 +122,4 @@ fn a_document_with_another_field_or_of_another_version_is_not_valid() {
     let mut less = said;
     less.as_object_mut().unwrap().remove("drawing");
     assert!(!validator.is_valid(&less));
-}
-
-#[test]
-fn failures_are_documents_of_the_schema_too() {
-    let sample = Sample::empty();
-    for args in [
-        &["status"][..],
-        &["plan"],
-        &["runs"],
-        &["show", "last"],
-        &["plan", "--workflow", "laon"],
-    ] {
-        let said = run_json(&sample, args).exits(1);
-        assert_eq!(said.stderr, "", "{args:?}");
-        let document = said.json();
-        assert_eq!(document["kind"], "error", "{args:?}");
-        assert_eq!(document["exit"], 1, "{args:?}");
-    }
 }

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 use state_migration::{EventStore, SlateDbReader, StreamId};
 
-use crate::program::{Ran, bare, finish, run_json, wait};
+use crate::program::{Ran, bare, finish, run_json, tell, wait};
 use crate::sample::Sample;
 
 /// Longer than anything here takes, on a machine that is busy.
@@ -49,7 +49,7 @@ impl Service {
     /// Ends it as the system does.
     fn end(&mut self) -> Ran {
         let child = self.child.take().unwrap();
-        signal(&child, "TERM");
+        tell(&child, "-TERM");
         wait(child)
     }
 
@@ -120,24 +120,20 @@ impl Drop for Service {
     }
 }
 
-fn signal(child: &Child, name: &str) {
-    let kill = Command::new("kill")
-        .args([format!("-{name}"), child.id().to_string()])
-        .status();
-    assert!(kill.unwrap().success());
-}
-
 fn migrated(status: &Value) -> u64 {
     status["migrated"].as_u64().unwrap()
 }
 
 /// Where the loans stand, as a reader beside the service sees it.
-fn standing(sample: &Sample) -> Value {
-    let status = run_json(sample, &["status"]).exits(0).json();
+fn standing(sample: &Sample) -> Vec<(String, u64)> {
+    let status = run_json(sample, &["status", "--workflow", "loan"]).exits(0);
+    let status = status.json();
     let versions = status["versions"].as_array().unwrap().iter();
-    let loans = versions.filter(|it| it["version"].as_str().unwrap().starts_with("loan@"));
-    let at = loans.map(|it| (it["version"].clone(), it["processes"].clone()));
-    serde_json::json!(at.collect::<Vec<_>>())
+    let at = versions.map(|version| {
+        let processes = version["processes"].as_u64().unwrap();
+        (version["version"].as_str().unwrap().to_owned(), processes)
+    });
+    at.collect()
 }
 
 /// The whole story: nothing is lost, nobody shut out.
@@ -198,6 +194,11 @@ fn a_run_in_a_live_service_is_driven_to_its_end() {
     thread::sleep(Duration::from_millis(1_500));
     assert_eq!(migrated(&service.status()), at);
     assert_eq!(standing(&service.sample), stands);
+    assert_eq!(
+        stands.iter().map(|(_, processes)| processes).sum::<u64>(),
+        240
+    );
+    assert_eq!(stands.len(), 2, "{stands:?}");
     let since = service.journal().len();
     assert!(
         since >= appended + 5,
@@ -320,7 +321,7 @@ fn a_tool_that_is_interrupted_cancels_and_one_that_is_killed_does_not() {
     let mut service = Service::start(Sample::new());
     let driver = service.begin(&["run", "--yes", "--throttle", "30"]);
     service.until_migrated(5);
-    signal(&driver, "INT");
+    tell(&driver, "-INT");
     let ended = wait(driver).exits(3).json();
     assert_eq!(ended["state"], "cancelled");
     assert_eq!(service.status()["under_way"], false);
@@ -332,7 +333,7 @@ fn a_tool_that_is_interrupted_cancels_and_one_that_is_killed_does_not() {
     driver.wait().unwrap();
     service.until_migrated(migrated(&before) + 10);
     // Who only watches leaves, and the run goes on.
-    signal(&watcher, "INT");
+    tell(&watcher, "-INT");
     let left = wait(watcher);
     if left.code != Some(1) {
         // It came too soon, before the run was resumed.
@@ -459,4 +460,39 @@ fn a_second_service_is_refused_before_it_harms_the_first() {
     let mut service = Service::start(std::mem::replace(&mut service.sample, Sample::empty()));
     assert_eq!(service.status()["under_way"], false);
     service.end().exits(0);
+}
+
+/// The socket is for the user that the service runs as.
+#[test]
+fn another_user_is_kept_out() {
+    use std::os::unix::fs::{MetadataExt, PermissionsExt};
+    use std::os::unix::process::CommandExt;
+
+    const NOBODY: u32 = 65_534;
+    let service = Service::start(Sample::new());
+    let folder = service.sample.folder();
+    // Of the folder anybody may know what is in it; the socket alone says no.
+    fs::set_permissions(folder, fs::Permissions::from_mode(0o755)).unwrap();
+    let socket = fs::metadata(folder.join("control")).unwrap();
+    assert_eq!(socket.permissions().mode() & 0o777, 0o600);
+    if socket.uid() != 0 {
+        eprintln!("skipped: only root can become another user");
+        return;
+    }
+    let mut command = service.tool(&["status", "--json"]);
+    command.uid(NOBODY).gid(NOBODY);
+    let child = command.stdout(Stdio::piped()).stderr(Stdio::piped());
+    let child = match child.spawn() {
+        Err(error) if error.kind() == std::io::ErrorKind::PermissionDenied => {
+            eprintln!("skipped: another user cannot reach the program ({error})");
+            return;
+        }
+        child => child.unwrap(),
+    };
+    let refused = wait(child).exits(1).json();
+    let message = refused["message"].as_str().unwrap();
+    assert!(
+        message.starts_with("this user may not use the control socket ./control"),
+        "{message}"
+    );
 }

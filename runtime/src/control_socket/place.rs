@@ -19,7 +19,8 @@ pub(super) struct Place {
     path: PathBuf,
     /// Device and inode: what is at the path may have become another one's.
     file: (u64, u64),
-    lock: Lock,
+    /// Goes last.
+    _lock: Lock,
 }
 
 impl Place {
@@ -42,7 +43,12 @@ impl Place {
         let _ = fs::remove_dir(&folder);
         let (listener, file) = bound.map_err(|error| unusable(path, &error))?;
         let path = path.to_owned();
-        Ok((Self { path, file, lock }, listener))
+        let place = Self {
+            path,
+            file,
+            _lock: lock,
+        };
+        Ok((place, listener))
     }
 
     pub(super) fn path(&self) -> &Path {
@@ -58,7 +64,6 @@ impl Drop for Place {
             // If it stays, the next service takes it for what it is: of a dead one.
             let _ = fs::remove_file(&self.path);
         }
-        self.lock.remove();
     }
 }
 
@@ -147,8 +152,11 @@ impl Lock {
             }
         }
     }
+}
 
-    fn remove(&self) {
+impl Drop for Lock {
+    fn drop(&mut self) {
+        // Still locked: whoever waits for it sees that it is gone.
         let _ = fs::remove_file(&self.path);
     }
 }
