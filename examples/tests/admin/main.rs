@@ -4,8 +4,10 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod answers;
+mod bad_store;
 mod examples;
 mod golden;
+mod inspect;
 mod interrupted;
 mod logged;
 mod looking;

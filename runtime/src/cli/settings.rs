@@ -24,7 +24,7 @@ pub(crate) fn over(ours: &Settings, file: Option<&Path>) -> Result<Settings, Fai
                 file.display()
             )));
         }
-        all = all.merge(Serialized::globals(&said));
+        all = all.merge(Serialized::defaults(&said));
         places.push(format!("of the file {}", file.display()));
     }
     let variables = Env::prefixed(PREFIX);

@@ -152,7 +152,7 @@ fn cloud(url: &Url) -> Result<Arc<dyn ObjectStore>, Failure> {
                 .with_url(url.as_str())
                 .with_retry(requests::retry())
                 .build()
-                .map(|store| Arc::new(store) as _),
+                .map(|store| Arc::new(store) as Arc<dyn ObjectStore>),
         ),
         #[cfg(feature = "azure")]
         "azure" => Some(
@@ -160,7 +160,7 @@ fn cloud(url: &Url) -> Result<Arc<dyn ObjectStore>, Failure> {
                 .with_url(url.as_str())
                 .with_retry(requests::retry())
                 .build()
-                .map(|store| Arc::new(store) as _),
+                .map(|store| Arc::new(store) as Arc<dyn ObjectStore>),
         ),
         #[cfg(feature = "gcp")]
         "gcp" => Some(
@@ -168,7 +168,7 @@ fn cloud(url: &Url) -> Result<Arc<dyn ObjectStore>, Failure> {
                 .with_url(url.as_str())
                 .with_retry(requests::retry())
                 .build()
-                .map(|store| Arc::new(store) as _),
+                .map(|store| Arc::new(store) as Arc<dyn ObjectStore>),
         ),
         _ => None,
     };

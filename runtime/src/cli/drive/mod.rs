@@ -8,6 +8,8 @@ use std::future::Future;
 use std::num::NonZeroU32;
 use std::time::{Duration, Instant};
 
+use slatedb::CloseReason;
+
 use crate::cli::context::Context;
 use crate::cli::exit::{Exit, Failure};
 use crate::cli::history::History;
@@ -102,17 +104,28 @@ impl Wanted {
 /// A store that a run goes over, and that is closed after it.
 pub(crate) trait Opened: EventStore + SnapshotStore + Clone {
     async fn close(&self) -> Result<(), Error>;
+
+    /// Whether another program has taken the store over.
+    fn is_shut_out(&self) -> bool;
 }
 
 impl Opened for SlateDbStore {
     async fn close(&self) -> Result<(), Error> {
         Self::close(self).await
     }
+
+    fn is_shut_out(&self) -> bool {
+        self.db().status().close_reason == Some(CloseReason::Fenced)
+    }
 }
 
 impl Opened for SlateDbReader {
     async fn close(&self) -> Result<(), Error> {
         Self::close(self).await
+    }
+
+    fn is_shut_out(&self) -> bool {
+        false
     }
 }
 
@@ -155,6 +168,9 @@ pub(crate) async fn drive<S: Opened>(
     let Some(report) = reported else {
         return Err(stopped(context, &wanted, &control));
     };
+    if store.is_shut_out() {
+        return Err(shut_out(context, &control));
+    }
     let history = Runs::of(&store)
         .filter(|_| !wanted.is_dry())
         .map(History::from);
@@ -206,6 +222,20 @@ async fn until_interrupted<S: Opened>(
         "{signal}: finishing what is in hand; once more stops at once"
     ));
     signals.or(running).await.ok()
+}
+
+/// The end of a run whose store another program took.
+fn shut_out(context: &Context, control: &RunControl) -> Failure {
+    let Some(run) = control.progress().run else {
+        return Failure::refused(
+            "another program took the store over before the run was recorded, so nothing was done; look what it does, and type the command again when it has closed the store",
+        )
+        .next(context.again("runs"));
+    };
+    Failure::refused(format!(
+        "another program took the store over in the middle of run {run}, which ended the run's writing; what it had committed is kept, so resume it once that program has closed the store"
+    ))
+    .next(context.again(&format!("resume {run}")))
 }
 
 /// The end of a run that was stopped where it was.

@@ -10,10 +10,10 @@ use std::time::{Duration, Instant, SystemTime};
 
 use futures_util::TryStreamExt;
 use slatedb::object_store::path::Path;
-use slatedb::object_store::{self, ObjectMeta, ObjectStore};
+use slatedb::object_store::{self, ObjectMeta, ObjectStore, ObjectStoreExt as _};
 use slatedb::{Db, DbReader};
 
-use super::kv::error;
+use super::kv::{error, way_out_of_storage};
 use super::open::Seen;
 use super::{SlateDbReader, SlateDbStore, SlateDbStoreBuilder};
 use crate::error::{Error, ErrorKind, InUse};
@@ -153,6 +153,10 @@ impl SlateDbStoreBuilder {
             Ok(store) => return Ok(store),
             Err(refused) => refused,
         };
+        // Storage that fails half-way leaves another epoch, which is this one's.
+        if *refused.kind() == ErrorKind::Unavailable {
+            return Err(refused);
+        }
         let Ok(now) = self.look_first(&object_store).await else {
             return Err(refused);
         };
@@ -174,6 +178,26 @@ impl SlateDbStoreBuilder {
             }
         }
         Ok((first, false))
+    }
+
+    /// What an object store says to one who asks once for the newest manifest.
+    pub(super) async fn why_no_manifest(&self, object_store: &Arc<dyn ObjectStore>) -> Error {
+        let folder = self.path().clone().join(MANIFESTS);
+        let answer = async {
+            match newest_in(object_store, &folder, None).await? {
+                Some(newest) => object_store.get(&newest.location).await.map(drop),
+                None => Ok(()),
+            }
+        };
+        let unread = |way_out| {
+            let message = format!("its manifest could not be read: {way_out}");
+            Error::new(ErrorKind::Unavailable, message)
+        };
+        let slow = "the object store did not answer; check it and try again";
+        match tokio::time::timeout(WATCH, answer).await {
+            Ok(Err(cause)) => unread(way_out_of_storage(&cause).unwrap_or(slow)).with_source(cause),
+            _ => unread(slow),
+        }
     }
 
     /// The newest files, none of them older than those of before.

@@ -1,6 +1,5 @@
 //! SlateDB as a key-value engine.
 
-use std::error::Error as _;
 use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -367,12 +366,12 @@ fn is_file_gone(error: &slatedb::Error) -> bool {
     .is_some()
 }
 
-/// What of all the causes of an error, from the outside in, says something.
+/// What an error, or one of its causes, from the outside in, says.
 fn in_causes<T>(
-    error: &slatedb::Error,
+    error: &(dyn std::error::Error + 'static),
     says: impl Fn(&(dyn std::error::Error + 'static)) -> Option<T>,
 ) -> Option<T> {
-    let mut cause = error.source();
+    let mut cause = Some(error);
     while let Some(error) = cause {
         if let Some(said) = says(error) {
             return Some(said);
@@ -389,7 +388,9 @@ fn storage_error<'a>(cause: &'a (dyn std::error::Error + 'static)) -> Option<&'a
 }
 
 /// What is to be done about storage that will not do what it did not do now.
-fn way_out_of_storage(error: &slatedb::Error) -> Option<&'static str> {
+pub(super) fn way_out_of_storage(
+    error: &(dyn std::error::Error + 'static),
+) -> Option<&'static str> {
     const DENIED: &str = "access is denied; check the credentials, or the permissions of the files";
     const FULL: &str = "there is no room left; make room, or raise the quota, and try again";
     in_causes(error, |cause| {

@@ -43,6 +43,9 @@ const SETTLE: Duration = Duration::from_secs(1);
 const LOOKS: u32 = 20;
 const PAUSE: Duration = Duration::from_millis(250);
 
+/// How long it may take to read a manifest, with some tries.
+const PATIENCE: Duration = Duration::from_secs(15);
+
 /// The folders that SlateDB makes.
 const SLATEDB_FOLDERS: [&str; 5] = ["manifest", "wal", "compacted", "compactions", "gc"];
 
@@ -456,6 +459,7 @@ impl SlateDbStoreBuilder {
     pub(super) fn in_place(&self) -> impl Fn(Error) -> Error + use<> {
         let place = match &self.place {
             Place::Folder(folder) => folder.display().to_string(),
+            Place::ObjectStore(store) if self.path.as_ref().is_empty() => store.to_string(),
             Place::ObjectStore(_) => self.path.to_string(),
         };
         move |error| {
@@ -510,7 +514,11 @@ impl SlateDbStoreBuilder {
     /// How often the database was opened; `None` if there is none.
     async fn epoch(&self, object_store: &Arc<dyn ObjectStore>) -> Result<Option<u64>, Error> {
         let admin = self.admin(object_store);
-        let manifest = admin.read_manifest(None).await.map_err(|e| {
+        // SlateDB asks for ever here, whatever the answer.
+        let Ok(manifest) = tokio::time::timeout(PATIENCE, admin.read_manifest(None)).await else {
+            return Err(self.why_no_manifest(object_store).await);
+        };
+        let manifest = manifest.map_err(|e| {
             // A manifest that cannot be decoded is an internal error to SlateDB.
             let damaged = matches!(e.kind(), slatedb::ErrorKind::Internal);
             let error = error("its manifest could not be read", e);
