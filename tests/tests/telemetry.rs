@@ -62,9 +62,12 @@ impl Visit for Said {
     }
 }
 
+/// The spans, by id, and the events.
+type SpansAndEvents = (BTreeMap<u64, Said>, Vec<Said>);
+
 /// Keeps all that is said by the crate.
 #[derive(Clone, Default)]
-struct Heard(Arc<Mutex<(BTreeMap<u64, Said>, Vec<Said>)>>);
+struct Heard(Arc<Mutex<SpansAndEvents>>);
 
 impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for Heard {
     fn on_new_span(&self, attributes: &Attributes<'_>, id: &Id, context: Context<'_, S>) {
