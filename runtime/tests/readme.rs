@@ -15,8 +15,35 @@ fn blocks(kind: &str) -> Vec<&'static str> {
 #[test]
 fn the_function_shown_first_is_that_of_the_whole_example() {
     let (short, whole) = (blocks("rust,ignore"), blocks("rust,standalone_crate"));
-    assert_eq!((short.len(), whole.len()), (2, 2));
+    assert_eq!((short.len(), whole.len()), (3, 2));
     assert!(whole[0].contains(short[0]), "{}", short[0]);
+}
+
+/// What needs more features than these tests are built with is a program among
+/// the examples.
+#[test]
+fn the_programs_shown_are_among_the_examples() {
+    let short = blocks("rust,ignore");
+    let admin = include_str!("../../examples/src/bin/loans-admin.rs");
+    let service = include_str!("../../examples/src/bin/loans-service.rs");
+    // The names of crates and variables are others there.
+    for (shown, program, parts) in [
+        (
+            short[1],
+            admin,
+            &["ExitCode {\n    state_migration::cli::main()\n}", "as _;"][..],
+        ),
+        (
+            short[2],
+            service,
+            &["ControlSocket::bind(", ".serve(Arc::new(runner))?"],
+        ),
+    ] {
+        for part in parts {
+            assert!(shown.contains(part), "{part} in {shown}");
+            assert!(program.contains(part), "{part}");
+        }
+    }
 }
 
 #[test]

@@ -63,8 +63,9 @@ impl Pace {
         if !self.gives_way {
             return false;
         }
-        let traffic = store.traffic();
+        // Looked at first, or a write before the beginning could seem to be after it.
         let lately = LATELY.min(self.began.elapsed());
+        let traffic = store.traffic();
         traffic.under_way > 0 || traffic.last.is_some_and(|ago| ago < lately)
     }
 
