@@ -58,10 +58,12 @@ fn types(input: ParseStream<'_>) -> Result<Vec<TokenStream>> {
             continue;
         }
         let ahead = input.fork();
-        if let Ok(ty) = ahead.parse::<Type>()
-            && let Some(ty) = usable(ty)
-        {
-            types.push(ty);
+        let ty = ahead.parse::<Type>();
+        // A trait is no type, wherever it is written.
+        let has_a_trait = matches!(ty, Ok(Type::TraitObject(_) | Type::ImplTrait(_)));
+        let used = ty.ok().and_then(usable);
+        if has_a_trait || used.is_some() {
+            types.extend(used);
             while input.cursor() != ahead.cursor() {
                 skip(input)?;
             }
@@ -142,6 +144,7 @@ mod tests {
             ),
             ("from = \"a::A\", to = 7", "a::A"),
             ("from = Self, to = <A as Family>::B", "<A as Family>::B"),
+            ("from = dyn A, to = impl B + C", ""),
             ("name = A, note = \"B\", reason = \"C\"", ""),
             ("undo, crate = ::a::b, from = a, note = c", ""),
         ] {
