@@ -1,5 +1,8 @@
 // no_migration!(OrderV1, because = "never deployed");
 
-::core::compile_error! {
-    "unknown key `because`, perhaps `reason`: the only key is `reason`"
-}
+const _: () = {
+    type __StateMigration0 = OrderV1;
+    ::core::compile_error! {
+        "unknown key `because`, perhaps `reason`: the only key is `reason`"
+    }
+};

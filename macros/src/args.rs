@@ -13,6 +13,9 @@ const KEYS: Grammar = Grammar {
     write: "from = OrderV1, to = OrderV2",
 };
 
+pub(crate) const SAME_WORKFLOW: &str =
+    "`from` and `to` are the same workflow: name another version";
+
 /// The arguments, complete.
 pub(crate) struct Args {
     pub(crate) from: Type,
@@ -58,11 +61,8 @@ impl Args {
                 ));
             }
         };
-        if from.to_token_stream().to_string() == to.to_token_stream().to_string() {
-            return Err(Error::new_spanned(
-                to,
-                "`from` and `to` are the same workflow: name another version",
-            ));
+        if is_same(&from, &to) {
+            return Err(Error::new_spanned(to, SAME_WORKFLOW));
         }
         let krate = found.krate.unwrap_or_else(Self::default_krate);
         Ok(Self {
@@ -106,6 +106,11 @@ impl Details {
             note: found.note.take(),
         }
     }
+}
+
+/// Whether the tokens show that there is only one version.
+pub(crate) fn is_same(from: &Type, to: &Type) -> bool {
+    from.to_token_stream().to_string() == to.to_token_stream().to_string()
 }
 
 fn found(input: ParseStream<'_>) -> Result<Found> {

@@ -10,10 +10,11 @@ use quote::quote;
 use syn::parse::{ParseStream, Parser};
 use syn::{Error, Result, Token, Type};
 
-use crate::args::Details;
+use crate::args::{Details, SAME_WORKFLOW, is_same};
 use crate::edge::{Edge, inferred};
 use crate::fallback::Errors;
 use crate::keys::{Grammar, workflow_type};
+use crate::named;
 use crate::place::{at, ends, invocation, item, location};
 
 const IDENTITY: Grammar = Grammar {
@@ -31,9 +32,9 @@ pub(crate) fn identity(input: TokenStream) -> TokenStream {
         let mut found = IDENTITY.read(input, &mut errors)?;
         errors.or((krate, from, to, Details::of(&mut found)))
     };
-    match read.parse2(input) {
+    match read.parse2(input.clone()) {
         Ok((krate, from, to, said)) => item(&krate, identity_code(&krate, &from, &to, &said)),
-        Err(error) => error.to_compile_error(),
+        Err(error) => named::errors(&error, input),
     }
 }
 
@@ -93,9 +94,9 @@ pub(crate) fn chain(input: TokenStream) -> TokenStream {
         let message = format!("expected `=>` and a version: write `{CHAIN}`");
         Err(input.error(message))
     };
-    match read.parse2(input) {
+    match read.parse2(input.clone()) {
         Ok((krate, versions)) => item(&krate, chain_code(&krate, &versions)),
-        Err(error) => error.to_compile_error(),
+        Err(error) => named::errors(&error, input),
     }
 }
 
@@ -154,6 +155,9 @@ fn two(input: ParseStream<'_>, krate: &TokenTree) -> Result<(Type, Type)> {
             third,
             "an identity leads from one version to one other: write one for each pair",
         ));
+    }
+    if is_same(&from, &to) {
+        return Err(Error::new_spanned(to, SAME_WORKFLOW));
     }
     comma(input)?;
     Ok((from, to))

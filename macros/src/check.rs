@@ -2,13 +2,15 @@
 //! that its tokens show. Mistakes in types are left to the compiler; the module
 //! `check` of the runtime crate holds the bounds.
 
-use proc_macro2::{TokenStream, TokenTree};
+use proc_macro2::{Span, TokenStream, TokenTree};
 use quote::quote;
+use syn::ext::IdentExt;
+use syn::parse::discouraged::Speculative;
 use syn::parse::{ParseStream, Parser};
 use syn::punctuated::Punctuated;
 use syn::{
-    Attribute, Error, FnArg, Ident, Meta, Result, ReturnType, Safety, Signature, Token, Type,
-    Visibility, parse_quote,
+    Attribute, Error, FnArg, Ident, LitStr, Meta, PatType, Receiver, Result, ReturnType, Safety,
+    Signature, Token, Type, Visibility, parse_quote, parse_quote_spanned,
 };
 
 use crate::fallback::Errors;
@@ -43,12 +45,25 @@ fn function(input: ParseStream<'_>) -> Result<Function> {
     let attributes = Attribute::parse_outer(input)?;
     let visibility = input.parse()?;
     let start = input.span();
-    let Ok(signature) = input.parse::<Signature>() else {
-        return Err(Error::new(
-            start,
-            "expected a function: `#[state_migration]` goes on the `fn` that converts the state",
-        ));
+    let ahead = input.fork();
+    let Ok(signature) = ahead.parse::<Signature>() else {
+        let Ok(name) = name(input) else {
+            return Err(Error::new(
+                start,
+                "expected a function: `#[state_migration]` goes on the `fn` that converts the state",
+            ));
+        };
+        // It is being typed, and rustc says what is missing; or its syntax is newer
+        // than this macro.
+        input.parse::<TokenStream>()?;
+        return Ok(Function {
+            visibility,
+            takes: unknown(name.span()),
+            gives: unknown(name.span()),
+            name,
+        });
     };
+    input.advance_to(&ahead);
     let mut errors = Errors::default();
     if let Some(second) = attributes.iter().find(|attribute| is_ours(attribute)) {
         errors.add(Error::new_spanned(
@@ -66,14 +81,7 @@ fn function(input: ParseStream<'_>) -> Result<Function> {
     qualifiers(&signature, &mut errors);
     let takes = parameter(&signature, &mut errors);
     let gives = returned(&signature, &mut errors);
-    let no_body = input.parse::<Option<Token![;]>>()?;
-    if let (Some(semicolon), None) = (no_body, signature.receiver()) {
-        errors.add(Error::new_spanned(
-            semicolon,
-            "a migration is a function with a body: move it out of its `trait` or `extern` block",
-        ));
-    }
-    // The body is rustc's to understand.
+    // The body is rustc's to understand, or to miss.
     input.parse::<TokenStream>()?;
     let (takes, gives) = errors.or((takes, gives))?;
     Ok(Function {
@@ -82,6 +90,27 @@ fn function(input: ParseStream<'_>) -> Result<Function> {
         takes,
         gives,
     })
+}
+
+/// The name of a function, from its qualifiers on.
+fn name(input: ParseStream<'_>) -> Result<Ident> {
+    while !input.peek(Token![fn]) {
+        let word = Ident::parse_any(input)?;
+        if !["const", "async", "unsafe", "safe", "extern", "gen"]
+            .iter()
+            .any(|q| word == q)
+        {
+            return Err(Error::new_spanned(word, "expected a qualifier"));
+        }
+        input.parse::<Option<LitStr>>()?;
+    }
+    input.parse::<Token![fn]>()?;
+    input.parse()
+}
+
+/// A type for rustc to find out.
+fn unknown(place: Span) -> Type {
+    parse_quote_spanned!(place=> ())
 }
 
 fn qualifiers(signature: &Signature, errors: &mut Errors) {
@@ -144,6 +173,9 @@ fn parameter(signature: &Signature, errors: &mut Errors) -> Type {
             return parse_quote!(());
         }
     };
+    if signature.inputs.iter().any(is_conditional) {
+        return takes;
+    }
     let more: Punctuated<&FnArg, Token![,]> = inputs.collect();
     if !more.is_empty() {
         errors.add(Error::new_spanned(
@@ -164,6 +196,13 @@ fn parameter(signature: &Signature, errors: &mut Errors) -> Type {
     }
     named(&takes, errors);
     takes
+}
+
+/// Whether a parameter may be left out, on which rustc decides later.
+fn is_conditional(parameter: &FnArg) -> bool {
+    let (FnArg::Typed(PatType { attrs, .. }) | FnArg::Receiver(Receiver { attrs, .. })) = parameter;
+    let mut paths = attrs.iter().map(Attribute::path);
+    paths.any(|path| path.is_ident("cfg") || path.is_ident("cfg_attr"))
 }
 
 /// The type that the function returns.
@@ -190,6 +229,31 @@ fn named(ty: &Type, errors: &mut Errors) {
             ty,
             "`impl Trait` hides which state this is: name the type",
         ));
+    }
+}
+
+/// The item without a second attribute by our name, which would only repeat that
+/// the function is no migration, and the arguments of it.
+pub(crate) fn without_second(item: TokenStream) -> (TokenStream, TokenStream) {
+    let mut second = TokenStream::new();
+    let read = |input: ParseStream<'_>| {
+        let mut attributes = Attribute::parse_outer(input)?;
+        attributes.retain(|attribute| {
+            let Meta::List(list) = &attribute.meta else {
+                return true;
+            };
+            if is_ours(attribute) {
+                second.extend([list.tokens.clone(), quote!(,)]);
+            }
+            !is_ours(attribute)
+        });
+        let rest: TokenStream = input.parse()?;
+        Ok(quote!(#(#attributes)* #rest))
+    };
+    let without = read.parse2(item.clone());
+    match without {
+        Ok(without) if !second.is_empty() => (without, second),
+        _ => (item, second),
     }
 }
 

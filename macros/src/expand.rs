@@ -27,6 +27,8 @@ pub(crate) fn expand(args: TokenStream, item: TokenStream) -> TokenStream {
             let item = marked(item);
             quote!(#item #migration)
         }
+        // To a `#[state_migration = …]` rustc says that it is none.
+        Err(_) if is_key_and_value() => item,
         Err(errors) => fallback::with_item(Some(&errors), args, item),
     }
 }
@@ -47,6 +49,13 @@ fn read(args: TokenStream, item: TokenStream) -> syn::Result<(Args, Function)> {
         }
         (Err(errors), _) | (_, Err(errors)) => Err(errors),
     }
+}
+
+fn is_key_and_value() -> bool {
+    let written = Span::call_site().source_text().unwrap_or_default();
+    let attribute = written.strip_prefix("#[").unwrap_or_default();
+    let first = attribute.find(['=', '(', '[', '{']);
+    first.is_some_and(|at| attribute[at..].starts_with('='))
 }
 
 fn migration(args: &Args, function: &Function, fingerprint: u64) -> TokenStream {
@@ -216,6 +225,12 @@ mod tests {
 
         let no_function = "struct Order { total: u64 }";
         assert!(expanded(ARGS, no_function).ends_with(&tokens(no_function).to_string()));
+        let half_typed = "pub const fn order_v1_to_v2(old: ) -> S2 { S2 }";
+        let item = tokens(half_typed).to_string();
+        assert!(expanded(ARGS, half_typed).starts_with(&item));
+        assert!(expanded(ARGS, half_typed).contains("pub struct OrderV1ToV2Migration"));
+        let half_typed = "fn order_v1_to_v2(old S1) -> S2 { S2 }";
+        assert!(!expanded(ARGS, half_typed).contains("compile_error"));
         let no_syntax_of_syn = "fn order_v1_to_v2(old: S1) -> S2 { new syntax { } => }";
         let item = tokens(no_syntax_of_syn).to_string();
         assert!(expanded(ARGS, no_syntax_of_syn).starts_with(&item));

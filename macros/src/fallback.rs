@@ -2,15 +2,18 @@
 //! and the function, so that calls of it are no errors too.
 
 use proc_macro2::TokenStream;
-use quote::quote;
+use quote::{ToTokens, quote};
 use syn::parse::{ParseStream, Parser};
-use syn::{Attribute, Error, Ident, Result, Signature, Token, Visibility};
+use syn::{
+    Attribute, Error, Ident, Item, ItemFn, Result, Signature, Stmt, Token, Visibility, parse_quote,
+};
 
 use crate::args::{Args, Details};
-use crate::check::{is_ours, marked};
+use crate::check::{is_ours, marked, without_second};
 use crate::edge::Edge;
 use crate::expand::{annotated, migration_name};
 use crate::keys::Found;
+use crate::named;
 
 /// Every mistake found, to be shown at once.
 #[derive(Default)]
@@ -34,27 +37,33 @@ impl Errors {
 
 /// The errors, if they are not rustc's to show, the item as the user wrote it, and
 /// the struct that it would have had, so that no use of that one is an error too;
-/// nor is a `migration_chain!` over its two versions.
+/// nor is a `migration_chain!` over its two versions, nor an import of what it names.
 pub(crate) fn with_item(
     errors: Option<&Error>,
     args: TokenStream,
     item: TokenStream,
 ) -> TokenStream {
     let mut output = errors.map(Error::to_compile_error).unwrap_or_default();
-    let generated = generated.parse2(item.clone()).ok().flatten();
+    let (item, second) = without_second(item);
+    let Ok(Some((visibility, function))) = generated.parse2(item.clone()) else {
+        output.extend(with_uses(item, quote!(#args, #second)));
+        return output;
+    };
     output.extend(marked(item));
-    if let Some((visibility, function)) = generated {
-        let found = Args::as_far_as_read(args.clone());
-        let name = found.name.clone();
-        let name = name.unwrap_or_else(|| migration_name(&function));
-        let migration = migration(&found, args, &name, &function);
-        output.extend(quote! {
-            #migration
-            #[allow(dead_code, missing_docs)]
-            #[derive(::core::clone::Clone, ::core::marker::Copy, ::core::fmt::Debug)]
-            #visibility struct #name;
-        });
-    }
+    let found = Args::as_far_as_read(args.clone());
+    let name = found.name.clone();
+    let name = name.unwrap_or_else(|| migration_name(&function));
+    let migration = migration(&found, args.clone(), &name, &function);
+    output.extend(named::used(match migration {
+        Some(_) => second,
+        None => quote!(#args, #second),
+    }));
+    output.extend(quote! {
+        #migration
+        #[allow(dead_code, missing_docs)]
+        #[derive(::core::clone::Clone, ::core::marker::Copy, ::core::fmt::Debug)]
+        #visibility struct #name;
+    });
     output
 }
 
@@ -113,6 +122,41 @@ fn migration(
             };
         )]
     })
+}
+
+/// An item that no struct may stand beside, or that is no function, with uses of the
+/// types that its attribute names: in it, where it has a body of its own.
+fn with_uses(item: TokenStream, named: TokenStream) -> TokenStream {
+    let uses = named::uses(named.clone());
+    if uses.is_empty() {
+        return item;
+    }
+    if let Ok(mut function) = syn::parse2::<ItemFn>(item.clone()) {
+        let uses = Stmt::Item(Item::Verbatim(uses));
+        function.block.stmts.insert(0, uses);
+        return function.into_token_stream();
+    }
+    match syn::parse2(item.clone()) {
+        Ok(Item::Const(mut constant)) => {
+            let value = constant.expr;
+            constant.expr = parse_quote!({ #uses #value });
+            constant.into_token_stream()
+        }
+        // These are in no `impl` and in no `trait`.
+        Ok(
+            Item::Struct(_)
+            | Item::Enum(_)
+            | Item::Union(_)
+            | Item::Impl(_)
+            | Item::Trait(_)
+            | Item::Static(_)
+            | Item::Use(_),
+        ) => {
+            let used = named::used(named);
+            quote!(#used #item)
+        }
+        _ => item,
+    }
 }
 
 /// Visibility and name of a function that stands where a struct may.

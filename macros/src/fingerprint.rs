@@ -2,7 +2,7 @@
 //!
 //! It is stored with every migrated process, so what goes into the hash must
 //! not change: the texts of the tokens and their nesting. Spaces, line breaks,
-//! trailing commas, comments and docs are left out; but the comma that makes a
+//! commas that the formatter removes, comments and docs are left out; but the comma that makes a
 //! tuple of one element is none of the formatter's. `TokenStream::to_string`
 //! would not do: its spacing is unspecified.
 
@@ -53,8 +53,17 @@ impl Fnv {
                 }
                 continue;
             }
-            // The comma before a closing bracket is the formatter's.
-            if is_punct(&token, ',') && tokens.peek().is_none() && !in_tuple {
+            // The formatter removes a comma before a closing bracket and behind the
+            // block of a `match` arm.
+            if is_punct(&token, ',')
+                && match tokens.peek() {
+                    None => !in_tuple,
+                    Some(next) => is_punct(next, '>'),
+                }
+            {
+                continue;
+            }
+            if is_punct(&token, ',') && before == Before::Arm {
                 continue;
             }
             let next = before.then(&token);
@@ -115,8 +124,14 @@ enum Before {
     Called,
     /// The tick of a lifetime or a label.
     Tick,
-    /// The first half of an arrow.
+    /// The first half of a `->`.
     Shaft,
+    /// The first half of a `=>`.
+    Equals,
+    /// The arrow of a `match` arm.
+    Arrow,
+    /// A block behind that.
+    Arm,
     Other,
 }
 
@@ -133,12 +148,17 @@ impl Before {
             TokenTree::Ident(word) if KEYWORDS.iter().any(|keyword| word == keyword) => Self::Other,
             TokenTree::Ident(_) if self == Self::Tick => Self::Other,
             TokenTree::Ident(_) | TokenTree::Literal(_) => Self::Called,
-            TokenTree::Group(group) if group.delimiter() == Delimiter::Brace => Self::Other,
+            TokenTree::Group(group) if group.delimiter() == Delimiter::Brace => match self {
+                Self::Arrow => Self::Arm,
+                _ => Self::Other,
+            },
             TokenTree::Group(_) => Self::Called,
             TokenTree::Punct(punct) => match punct.as_char() {
                 '\'' => Self::Tick,
-                '-' | '=' if punct.spacing() == Spacing::Joint => Self::Shaft,
+                '-' if punct.spacing() == Spacing::Joint => Self::Shaft,
+                '=' if punct.spacing() == Spacing::Joint => Self::Equals,
                 '>' if self == Self::Shaft => Self::Other,
+                '>' if self == Self::Equals => Self::Arrow,
                 // Behind generics, the name of a macro, and a call with `?`.
                 '>' | '!' | '?' => Self::Called,
                 _ => Self::Other,
@@ -238,6 +258,35 @@ mod tests {
             assert_eq!(of(same), of(FUNCTION), "{same}");
         }
         assert_eq!(of("a=-b"), of("a = -b"));
+    }
+
+    #[test]
+    fn a_comma_that_the_formatter_removes_does_not_count() {
+        for (written, formatted) in [
+            (
+                "fn m(_: A) { match a { B => { 1 }, C => { 2 }, } }",
+                "fn m(_: A) { match a { B => { 1 } C => { 2 } } }",
+            ),
+            ("fn m(_: Vec<A,>) -> B {}", "fn m(_: Vec<A>) -> B {}"),
+            (
+                "fn m(_: A) { Vec::<A,>::new() }",
+                "fn m(_: A) { Vec::<A>::new() }",
+            ),
+            ("fn m(_: V<(A,),>) {}", "fn m(_: V<(A,)>) {}"),
+        ] {
+            assert_eq!(of(written), of(formatted), "{written}");
+        }
+        for (written, other) in [
+            (
+                "match a { B => C {}, D => 1 }",
+                "match a { B => C {} D => 1 }",
+            ),
+            ("f(a >= {}, b)", "f(a >= {} b)"),
+            ("(Vec::<A>::new(),)", "(Vec::<A>::new())"),
+            ("m!(a = > {}, b)", "m!(a = > {} b)"),
+        ] {
+            assert_ne!(of(written), of(other), "{written}");
+        }
     }
 
     #[test]

@@ -9,6 +9,7 @@ mod expand;
 mod fallback;
 mod fingerprint;
 mod keys;
+mod named;
 mod place;
 #[cfg(test)]
 mod snapshots;

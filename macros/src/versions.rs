@@ -9,6 +9,7 @@ use syn::{Error, LitStr, Result, Type};
 use crate::arrows::{comma, passed_on, version};
 use crate::fallback::Errors;
 use crate::keys::Grammar;
+use crate::named;
 use crate::place::{ends, invocation, item, location};
 
 const DECISION: Grammar = Grammar {
@@ -24,13 +25,13 @@ pub(crate) fn no_migration(input: TokenStream) -> TokenStream {
         let (version, reason) = decision(input, &krate)?;
         Ok((krate, version, reason))
     };
-    match read.parse2(input) {
+    match read.parse2(input.clone()) {
         Ok((krate, version, reason)) => {
             let at = location(ends(&version).0, "no_migration!", &krate);
             let known = quote!(no_migration::<#version>(#reason, #at));
             item(&krate, submit(&krate, &known))
         }
-        Err(error) => error.to_compile_error(),
+        Err(error) => named::errors(&error, input),
     }
 }
 
@@ -61,7 +62,7 @@ pub(crate) fn register(input: TokenStream) -> TokenStream {
         }
         Ok((krate, versions))
     };
-    match read.parse2(input) {
+    match read.parse2(input.clone()) {
         Ok((krate, versions)) => {
             let versions = versions.iter().map(|version| {
                 let at = location(ends(version).0, "register_workflow!", &krate);
@@ -69,7 +70,7 @@ pub(crate) fn register(input: TokenStream) -> TokenStream {
             });
             item(&krate, versions.collect())
         }
-        Err(error) => error.to_compile_error(),
+        Err(error) => named::errors(&error, input),
     }
 }
 

@@ -358,7 +358,8 @@ impl MigrationRegistryBuilder {
         self
     }
 
-    /// Decides that the processes of a version stay there, and why.
+    /// Decides that the processes of a version stay there, and why. An empty
+    /// reason is a problem.
     #[track_caller]
     pub fn no_migration<W: Workflow>(mut self, reason: &'static str) -> Self {
         let place = Place::of_type::<W>().added_at(Location::caller());

@@ -67,6 +67,13 @@ pub enum Problem {
         /// The migrations, with where they are written.
         migrations: Vec<String>,
     },
+    /// It was decided that the processes of a version stay there, but not why.
+    NoReason {
+        /// The version.
+        version: WorkflowId,
+        /// Where it was decided.
+        decided_by: String,
+    },
     /// Source and target are versions of different workflows.
     DifferentNames {
         /// The migration.
@@ -251,6 +258,13 @@ impl fmt::Display for Problem {
                 f,
                 "{decided_by} says that {version} needs no migration, but from it leads {}; remove one of them",
                 migrations.join(" and ")
+            ),
+            Self::NoReason {
+                version,
+                decided_by,
+            } => write!(
+                f,
+                "{decided_by} says that {version} needs no migration, but its reason is empty; write a text that says something"
             ),
             Self::NotAscending { migration } => write!(
                 f,

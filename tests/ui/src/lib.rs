@@ -69,3 +69,24 @@ impl Workflow for ForeignV2 {
         state
     }
 }
+
+macro_rules! orders {
+    ($($version:ident $number:literal)*) => {$(
+        /// A version of an order, for mistakes beside which its import is no other.
+        #[derive(Debug)]
+        pub struct $version;
+
+        impl Workflow for $version {
+            const NAME: &'static str = "order";
+            const VERSION: &'static str = $number;
+            type State = ForeignState;
+            type Event = OrderEvent;
+
+            fn apply(state: ForeignState, _: &OrderEvent) -> ForeignState {
+                state
+            }
+        }
+    )*};
+}
+
+orders! { OrderV1 "v1" OrderV2 "v2" OrderV3 "v3" }

@@ -138,6 +138,38 @@ impl<'a> Graph<'a> {
         mismatched
     }
 
+    /// For each fork, the versions that it leads to, at last; forks that lead to
+    /// one version are one.
+    pub(super) fn forked_ends(&self) -> Vec<BTreeSet<&'a WorkflowId>> {
+        let mut forks: Vec<BTreeSet<&WorkflowId>> = Vec::new();
+        for leading in self.by_source.values().filter(|leading| is_fork(leading)) {
+            let mut ends = self.ends_behind(leading);
+            forks.retain(|other| {
+                let is_other = other.is_disjoint(&ends);
+                if !is_other {
+                    ends.extend(other);
+                }
+                is_other
+            });
+            forks.push(ends);
+        }
+        forks
+    }
+
+    /// Where migrations lead to, from which none leads on.
+    fn ends_behind(&self, leading: &[&'a Migration]) -> BTreeSet<&'a WorkflowId> {
+        let mut seen = BTreeSet::new();
+        let mut open: Vec<&WorkflowId> = leading.iter().map(|m| m.target()).collect();
+        while let Some(version) = open.pop() {
+            if seen.insert(version) {
+                let next = self.by_source.get(version).into_iter().flatten();
+                open.extend(next.map(|m| m.target()));
+            }
+        }
+        seen.retain(|version| !self.by_source.contains_key(version));
+        seen
+    }
+
     /// The migration between two versions.
     fn between(&self, source: &WorkflowId, target: &WorkflowId) -> Option<&'a Migration> {
         let leading = self.by_source.get(source)?;
@@ -152,18 +184,13 @@ fn is_fork(leading: &[&Migration]) -> bool {
 }
 
 /// Workflows of which it is not clear where their migrations end, because of
-/// another mistake.
-pub(super) fn unclear_names<'a>(forward: &'a [Migration], graph: &Graph<'a>) -> BTreeSet<&'a str> {
-    let wrong = forward
+/// another mistake than a fork.
+pub(super) fn unclear_names(forward: &[Migration]) -> BTreeSet<&str> {
+    forward
         .iter()
         .filter(|m| by_itself(m).is_some() || ascends(m).is_ge())
-        .flat_map(|m| [m.source().name(), m.target().name()]);
-    let forked = graph
-        .by_source
-        .values()
-        .filter(|leading| is_fork(leading))
-        .filter_map(|leading| Some(leading.first()?.source().name()));
-    wrong.chain(forked).collect()
+        .flat_map(|m| [m.source().name(), m.target().name()])
+        .collect()
 }
 
 /// Migrations forward that do not lead to a later version. On a circle one

@@ -32,11 +32,12 @@ pub(crate) fn problems(
     let (all, back) = (sound(forward), sound(undos));
 
     let graph = edges::Graph::of(&all);
-    let mut unclear = edges::unclear_names(forward, &graph);
+    let mut unclear = edges::unclear_names(forward);
     graph.several_from_one(&mut problems);
     let on_cycles = graph.cycles(&mut problems);
     edges::descending(&all, &on_cycles, &mut problems);
     edges::undos(&graph, &back, &mut problems);
+    versions::reasons(registered, &mut problems);
     versions::contradictions(&graph, registered, &mut problems);
     let equal = versions::equal(&all, &back, registered, &mut problems);
     unclear.extend(on_cycles.iter().chain(&equal).map(|id| id.name()));

@@ -29,6 +29,20 @@ pub(super) fn contradictions(
     }
 }
 
+/// Decisions that do not say why.
+pub(super) fn reasons(registered: &[VersionRegistration], problems: &mut Vec<Problem>) {
+    let is_blank = |version: &&VersionRegistration| {
+        let reason = version.stays;
+        reason.is_some_and(|reason| reason.trim().is_empty())
+    };
+    for version in registered.iter().filter(is_blank) {
+        problems.push(Problem::NoReason {
+            version: version.id.clone(),
+            decided_by: version.place.to_string(),
+        });
+    }
+}
+
 /// Versions of one workflow that are told apart only by how they are written;
 /// returns them. A migration from one to the other is refused by itself.
 pub(super) fn equal<'a>(
@@ -101,6 +115,8 @@ pub(super) fn ends(
             by_name.entry(version.name()).or_default().insert(version);
         }
     }
+    let forks = graph.forked_ends();
+    let fork_of = |end: &WorkflowId| forks.iter().find(|ends| ends.contains(end));
     for (name, ends) in by_name {
         let Some(newest) = ends.last().copied() else {
             continue;
@@ -112,12 +128,15 @@ pub(super) fn ends(
             .filter(|end| **end != newest && !equal.contains(**end))
             // Where migrations of an unclear workflow end is no second problem.
             .filter(|end| !(unclear.contains(name) && reached.contains(**end)))
+            .filter(|end| fork_of(end).is_none())
             .copied()
             .collect();
         let gap: Vec<&WorkflowId> = ends
             .iter()
             .filter(undecided)
             .filter(|end| reached.contains(**end))
+            // However many ends a fork has, with one of its ways there is one.
+            .filter(|end| fork_of(end).is_none_or(|ends| ends.last() == Some(*end)))
             .copied()
             .collect();
         if gap.len() > 1 && !unclear.contains(name) {

@@ -1,6 +1,6 @@
 //! Of every version it is decided where its processes go.
 
-use state_migration::{MigrationRegistry, Problem, Standing};
+use state_migration::{MigrationRegistry, MigrationRegistryBuilder, Problem, Standing};
 
 use crate::*;
 
@@ -194,4 +194,82 @@ fn every_migration_names_its_type_and_where_it_was_added() {
             file!()
         )
     );
+}
+
+#[test]
+fn a_decision_holds_where_the_version_is_registered_too() {
+    let stays = |builder: MigrationRegistryBuilder| {
+        let registry = builder.with(Step::<V3, V4>::new()).build().unwrap();
+        registry.stays(&order("v2")).map(str::to_owned)
+    };
+    let reason = Some("all are over".to_owned());
+    let before = MigrationRegistry::builder()
+        .no_migration::<V2>("all are over")
+        .version::<V2>();
+    assert_eq!(stays(before), reason);
+    let behind = MigrationRegistry::builder()
+        .version::<V2>()
+        .no_migration::<V2>("all are over");
+    assert_eq!(stays(behind), reason);
+}
+
+#[test]
+fn a_decision_without_a_reason_is_refused() {
+    for blank in ["", " \n"] {
+        let (problem, message) = only_problem(
+            MigrationRegistry::builder()
+                .with(Step::<V2, V3>::new())
+                .no_migration::<V1>(blank)
+                .build(),
+        );
+        assert!(problem.starts_with("NoReason"), "{problem}");
+        assert_eq!(
+            registered(&message),
+            "`registry::V1` says that order@v1 needs no migration, but its reason is empty; write a text that says something"
+        );
+    }
+}
+
+#[test]
+fn what_is_said_of_a_version_does_not_depend_on_the_order_of_linking() {
+    let here = |builder: MigrationRegistryBuilder| builder.version::<V2>();
+    let there = |builder: MigrationRegistryBuilder| builder.version::<V2>();
+    let later = |builder: MigrationRegistryBuilder| builder.version::<V9>();
+    let said = |builder: MigrationRegistryBuilder| builder.build().unwrap_err();
+    let builder = MigrationRegistry::builder;
+    let first = said(later(there(here(builder()))));
+    assert_eq!(first, said(here(there(later(builder())))));
+    assert_eq!(first, said(there(later(here(builder())))));
+}
+
+#[test]
+fn a_gap_beside_a_fork_is_a_problem_of_its_own() {
+    let error = MigrationRegistry::builder()
+        .with(Step::<V1, V2>::new())
+        .with(Step::<V1, V3>::new())
+        .with(Step::<V9, V10>::new())
+        .build()
+        .unwrap_err();
+    let [fork, gap] = error.problems() else {
+        panic!("{error}");
+    };
+    assert!(matches!(fork, Problem::Fork { .. }), "{error}");
+    let Problem::Gap { ends, .. } = gap else {
+        panic!("{error}");
+    };
+    assert_eq!(ends, &["v3", "v10"]);
+}
+
+#[test]
+fn forks_whose_ways_end_together_are_no_gap() {
+    let error = MigrationRegistry::builder()
+        .with(Step::<V1, V2>::new())
+        .with(Step::<V1, V9>::new())
+        .with(Step::<V2, V3>::new())
+        .with(Step::<V2, V4>::new())
+        .build()
+        .unwrap_err();
+    let all_forks = |problem: &Problem| matches!(problem, Problem::Fork { .. });
+    assert!(error.problems().iter().all(all_forks), "{error}");
+    assert_eq!(error.problems().len(), 2);
 }

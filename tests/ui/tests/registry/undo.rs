@@ -126,3 +126,18 @@ fn an_undo_between_two_workflows_is_refused() {
     );
     assert!(problem.starts_with("DifferentNames"), "{problem}");
 }
+
+#[test]
+fn what_an_undo_says_of_a_version_counts() {
+    let (problem, _) = only_problem(
+        MigrationRegistry::builder()
+            .with(Step::<V2, V3>::new())
+            .with(Step::<Renumbered, V2>::undo())
+            .build(),
+    );
+    assert!(problem.starts_with("SeveralDefinitions"), "{problem}");
+    assert!(
+        problem.contains("schema_version: 3") && problem.contains("schema_version: 5"),
+        "{problem}"
+    );
+}

@@ -1,4 +1,12 @@
+#![deny(warnings)]
+
 use state_migration::state_migration;
+use state_migration_ui_tests::OrderV2;
+
+mod orders {
+    pub struct OrderV1<'a>(pub &'a str);
+}
+use orders::OrderV1;
 
 struct StateV1;
 struct StateV2;

@@ -1,4 +1,7 @@
+#![deny(warnings)]
+
 use state_migration::state_migration;
+use state_migration_ui_tests::{OrderV1, OrderV2};
 
 struct StateV1;
 struct StateV2;

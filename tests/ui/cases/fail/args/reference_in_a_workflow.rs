@@ -1,4 +1,12 @@
+#![deny(warnings)]
+
 use state_migration::state_migration;
+use state_migration_ui_tests::OrderV1;
+
+mod orders {
+    pub struct OrderV2<T>(pub T);
+}
+use orders::OrderV2;
 
 struct StateV1;
 struct StateV2;

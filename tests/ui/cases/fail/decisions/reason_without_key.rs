@@ -1,4 +1,7 @@
+#![deny(warnings)]
+
 use state_migration::no_migration;
+use state_migration_ui_tests::OrderV1;
 
 no_migration!(OrderV1, "never deployed");
 

@@ -1,4 +1,7 @@
+#![deny(warnings)]
+
 use state_migration::identity_migration;
+use state_migration_ui_tests::{OrderV1, OrderV2};
 
 identity_migration!(OrderV1 => OrderV2, name = KeepAll);
 
