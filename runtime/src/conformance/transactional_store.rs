@@ -209,7 +209,15 @@ async fn ranges<S: TransactionalStore>(store: &S) -> Checked {
         wanted.push(stream);
     }
     for parts in [1, 2, 7, 1_000] {
-        let Split { ranges, processes } = store.split(&versions, parts, 1).await?;
+        let Split {
+            ranges,
+            processes,
+            of_each,
+        } = store.split(&versions, parts, 1).await?;
+        holds(
+            &format!("{of_each:?} are counts of 2 versions"),
+            of_each.is_empty() || of_each.len() == 2 && of_each.iter().all(|count| *count >= 10),
+        )?;
         holds(
             &format!("{processes} processes of 50 are counted"),
             (25..=100).contains(&processes),

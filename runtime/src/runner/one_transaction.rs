@@ -27,7 +27,7 @@ use crate::runner::scan::{Candidate, Source};
 use crate::runner::work::{Book, Store, Work};
 use crate::runner::worker::{Told, Worker, worker_failed};
 use crate::runner::{Run, commit, lanes, plan, registry_update, scan};
-use crate::store::StreamRange;
+use crate::store::{Split, StreamRange};
 
 /// Into how many ranges a version's processes are split, for each worker.
 const RANGES_PER_WORKER: usize = 8;
@@ -173,8 +173,12 @@ impl Execution<'_> {
         // Processes that no route is for are not among the first so many.
         let counts = main.iter().map(|range| range.row.counts);
         let so_far = counts.map(|counts| counts.migrated + counts.failed).sum();
-        let more = self.more(&source, &present, &main, due, so_far).await?;
-        let of_each = self.more_of_each(&source, &present, &main, more).await?;
+        let more = self
+            .more(&source, &present, &main, &mut due, so_far)
+            .await?;
+        let of_each = self
+            .more_of_each(&source, &present, &main, more, due.as_ref())
+            .await?;
         self.meter.expect(more, of_each);
         let left: Vec<Range> = main.into_iter().filter(|range| !range.row.done).collect();
         *passed = self.pass(&source, left, so_far).await;
@@ -264,7 +268,7 @@ impl Execution<'_> {
         source: &Source,
         present: &plan::Present,
         main: &[Range],
-        due: Option<u64>,
+        due: &mut Option<Split>,
         so_far: u64,
     ) -> Result<Option<u64>, Error> {
         let selection = &self.work.selection;
@@ -272,16 +276,17 @@ impl Execution<'_> {
         let limit = selection
             .limit()
             .map(|limit| (limit as u64).saturating_sub(so_far));
-        let all = match (source, due) {
+        let all = match (source, &*due) {
             (Source::Failures { of, classes }, _) => {
                 let failures = count_failures(&self.work.store, *of, classes).await?;
                 failures.values().sum()
             }
             (Source::Index(_), _) if left_out => return Ok(limit),
-            (Source::Index(_), Some(due)) => due,
+            (Source::Index(_), Some(due)) => due.processes,
             (Source::Index(_), None) => {
                 let store = &self.work.store;
-                store.split(&present.sources, 1, 1).await?.processes
+                let found = store.split(&present.sources, 1, 1).await?;
+                due.insert(found).processes
             }
         };
         // Those of them that were looked at, and are there still.
@@ -302,14 +307,18 @@ impl Execution<'_> {
         present: &plan::Present,
         main: &[Range],
         more: Option<u64>,
+        due: Option<&Split>,
     ) -> Result<Vec<(String, Option<u64>)>, Error> {
-        let mut versions: BTreeMap<&str, Vec<WorkflowId>> = BTreeMap::new();
-        for version in &present.sources {
-            let of_it = versions.entry(version.name()).or_default();
-            of_it.push(version.clone());
+        // What was found of each version while the run was cut into ranges.
+        let found = due.map_or(&[][..], |due| &due.of_each);
+        let mut names: BTreeMap<&str, Option<u64>> = BTreeMap::new();
+        for (number, version) in present.sources.iter().enumerate() {
+            let of_it = names.entry(version.name()).or_insert(Some(0));
+            let more = found.get(number);
+            *of_it = of_it.zip(more).map(|(all, more)| all + more);
         }
-        if versions.len() < 2 {
-            let all = versions.into_keys().map(|name| (name.to_owned(), more));
+        if names.len() < 2 {
+            let all = names.into_keys().map(|name| (name.to_owned(), more));
             return Ok(all.collect());
         }
         let is_known = more.is_some() && self.work.selection.limit().is_none();
@@ -323,8 +332,8 @@ impl Execution<'_> {
         for range in main {
             tally.add(&range.row.tally);
         }
-        let mut of_each = Vec::with_capacity(versions.len());
-        for (name, versions) in versions {
+        let mut of_each = Vec::with_capacity(names.len());
+        for (name, all) in names {
             let so_far = tally.of(name);
             let more = match &failures {
                 _ if !is_known => None,
@@ -332,10 +341,7 @@ impl Execution<'_> {
                     let all = failures.get(name).copied().unwrap_or(0);
                     Some(all.saturating_sub(so_far.processes()))
                 }
-                None => {
-                    let all = self.work.store.split(&versions, 1, 1).await?.processes;
-                    Some(all.saturating_sub(so_far.failed + so_far.skipped))
-                }
+                None => all.map(|all| all.saturating_sub(so_far.failed + so_far.skipped)),
             };
             of_each.push((name.to_owned(), more));
         }
@@ -348,7 +354,7 @@ impl Execution<'_> {
         &mut self,
         source: &Source,
         present: &plan::Present,
-    ) -> Result<(Vec<Range>, Option<u64>), Error> {
+    ) -> Result<(Vec<Range>, Option<Split>), Error> {
         let (mut parts, mut due) = (Vec::new(), None);
         if matches!(source, Source::Index(_)) {
             for version in &present.strays {
@@ -371,8 +377,8 @@ impl Execution<'_> {
                     fewest.min(self.work.chunk_processes),
                 )
                 .await?;
-            due = Some(split.processes);
             let ranges = self.work.selection.within(&split.ranges);
+            due = Some(split);
             parts.extend(ranges.into_iter().map(|range| (Part::Migrate, range)));
         } else if matches!(source, Source::Failures { .. }) {
             parts.push((Part::Migrate, StreamRange::default()));

@@ -58,6 +58,9 @@ pub struct Split {
     pub ranges: Vec<StreamRange>,
     /// About how many processes stand at the versions asked for.
     pub processes: u64,
+    /// The same of each of these versions, in the order in which they were asked
+    /// for; nothing where that is not known.
+    pub of_each: Vec<u64>,
 }
 
 /// What one chunk is to read.

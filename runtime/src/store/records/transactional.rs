@@ -50,6 +50,7 @@ impl<K: Kv> TransactionalStore for RecordStore<K> {
     ) -> Result<Split, Error> {
         let mut exact = Samples::default();
         for version in versions {
+            let before = exact.rows;
             let all = key::versions(version, &StreamRange::default());
             let mut rows = self.kv().view()?.scan_part(all, FEW * ROW).await?;
             while let Some((row_key, _)) = rows.next().await? {
@@ -61,6 +62,7 @@ impl<K: Kv> TransactionalStore for RecordStore<K> {
                     return Ok(about.split(parts, at_least));
                 }
             }
+            exact.of_each.push(exact.rows - before);
         }
         Ok(exact.split(parts, at_least))
     }
@@ -201,6 +203,7 @@ impl<K: Kv> RecordStore<K> {
     async fn sample_files(&self, versions: &[WorkflowId]) -> Result<Option<Samples>, Error> {
         let mut about = Samples::default();
         for version in versions {
+            let before = about.rows;
             let all = key::versions(version, &StreamRange::default());
             let Some(marks) = self.kv().marks(&all).await? else {
                 return Ok(None);
@@ -208,6 +211,7 @@ impl<K: Kv> RecordStore<K> {
             for (start, rows) in marks {
                 about.add(rows, || key::version_mark(&start, version));
             }
+            about.of_each.push(about.rows - before);
         }
         // Where most is not in files yet, they do not tell.
         Ok(Some(about).filter(|about| about.rows > FEW as u64))
@@ -221,6 +225,8 @@ struct Samples {
     streams: Vec<StreamId>,
     stride: u64,
     rows: u64,
+    /// The rows of each version.
+    of_each: Vec<u64>,
 }
 
 impl Default for Samples {
@@ -229,6 +235,7 @@ impl Default for Samples {
             streams: Vec::new(),
             stride: 1,
             rows: 0,
+            of_each: Vec::new(),
         }
     }
 }
@@ -259,6 +266,7 @@ impl Samples {
         Split {
             ranges: cut(&self.streams, parts.min(most)),
             processes: self.rows,
+            of_each: self.of_each,
         }
     }
 }
