@@ -335,9 +335,31 @@ fn a_store_that_a_program_has_open_is_left_to_it() {
         }
         let document = run_json(&sample, &["run", "--yes"]).exits(4).json();
         assert_valid(&document);
-        // It still has it.
-        service.db().put(b"uz", b"1").await.unwrap();
-        service.flush().await.unwrap();
+        // It still has it. While it writes, the way to end that is not offered.
+        let writes = tokio::spawn({
+            let service = service.clone();
+            async move {
+                loop {
+                    service.db().put(b"uz", b"1").await.unwrap();
+                    service.flush().await.unwrap();
+                    tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+                }
+            }
+        });
+        for args in CHANGING.iter().filter(|args| args[0] != "resume") {
+            let said = run(&sample, args).exits(4);
+            let next = "next: loans-admin --store ./loans status\n";
+            assert!(said.stderr.ends_with(next), "{said:?}");
+            assert!(
+                said.stderr.contains("a program has this store open"),
+                "{said:?}"
+            );
+        }
+        // Nor is it ended for nothing.
+        let stream = "process/bank/500007";
+        run(&sample, &["unskip", stream, "--take-over"]).exits(0);
+        assert!(!writes.is_finished());
+        writes.abort();
 
         run(&sample, &["run", "--yes", "--take-over"]).exits(0);
         let put = service.db().put(b"uz", b"2").await;

@@ -66,6 +66,7 @@ impl Context {
     pub(crate) async fn writer(&self, take_over: bool) -> Result<SlateDbStore, Failure> {
         let opened = self.target()?.writer(take_over).await;
         opened.map_err(|failure| match failure.exit {
+            Exit::Refused if failure.is_alive => failure.next(self.again("status")),
             Exit::Refused => failure.next(self.once_more("--take-over")),
             _ => failure,
         })

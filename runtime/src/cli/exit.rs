@@ -35,6 +35,10 @@ pub(crate) struct Failure {
     pub(crate) message: String,
     /// What to type next, where that is known.
     pub(crate) next: Option<String>,
+    /// Whether to go on would end the writing of a program that is alive, so
+    /// that it is not what to type next.
+    #[serde(skip)]
+    pub(crate) is_alive: bool,
 }
 
 impl Failure {
@@ -43,6 +47,7 @@ impl Failure {
             exit: Exit::Environment,
             message: message.into(),
             next: None,
+            is_alive: false,
         }
     }
 

@@ -92,10 +92,13 @@ impl Target {
             builder.open_unless_in_use().await
         };
         opened.map_err(|error| match error.kind() {
-            ErrorKind::InUse(in_use) => Failure::refused(format!(
+            ErrorKind::InUse(in_use) => Failure {
+                is_alive: in_use.writes,
+                ..Failure::refused(format!(
                 "the store {} cannot be opened: {in_use}; to open it would end that program's writing, so let the run go on inside it with `--via SOCKET`, or, once you know that it is dead, add `--take-over`",
                 self.url
-            )),
+            ))
+            },
             _ => error.into(),
         })
     }

@@ -10,7 +10,7 @@ use crate::cli::exit::{Exit, Failure};
 use crate::cli::output::{Answer, BOLD, plain};
 use crate::id::StreamId;
 use crate::run::Runs;
-use crate::store::{Decision, EventStore};
+use crate::store::{Decision, EventStore, Head};
 
 /// Takes a process out of all runs.
 ///
@@ -86,6 +86,8 @@ async fn decide(
     // Before the store is opened for writing, which shuts others out.
     let reader = context.reader().await?;
     let head = reader.head(&stream).await?;
+    let stands = Runs::of(&reader).ok_or_else(|| context.keeps_no_runs())?;
+    let stands = stands.decision(&stream).await?;
     reader.close().await?;
     let Some(head) = head else {
         return Err(Failure::environment(format!(
@@ -93,6 +95,10 @@ async fn decide(
         ))
         .next(context.again("status")));
     };
+    if decision == Decision::None && !matches!(stands, Decision::Skipped { .. }) {
+        // Nothing is to be written, so nobody need be shut out.
+        return tell(context, &stream, &head, (false, None));
+    }
     let store = context.writer(take_over).await?;
     let decided = async {
         let runs = Runs::of(&store).ok_or_else(|| context.keeps_no_runs())?;
@@ -113,7 +119,15 @@ async fn decide(
     };
     let decided = decided.await;
     store.close().await?;
-    let (was_skipped, by) = decided?;
+    tell(context, &stream, &head, decided?)
+}
+
+fn tell(
+    context: &Context,
+    stream: &StreamId,
+    head: &Head,
+    (was_skipped, by): (bool, Option<(String, String)>),
+) -> Result<Exit, Failure> {
     let skipped = by.is_some();
     let (who, why) = by.unzip();
     let next = match skipped {
