@@ -104,9 +104,12 @@ async fn follow(
             Err(signal) => {
                 cancelled = true;
                 match signals.or(via.tell(Request::Cancel)).await {
-                    // It may have ended just now, of which it tells by itself.
-                    Ok(_) => shown.note(format!(
+                    Ok(Ok(_)) => shown.note(format!(
                         "{signal}: the service finishes what is in hand; once more leaves it alone"
+                    )),
+                    // It may have ended just now, of which it tells by itself.
+                    Ok(Err(failure)) => shown.note(format!(
+                        "{signal}: the run was not cancelled: {failure}; it goes on, `cancel` tries again, and once more leaves it alone"
                     )),
                     Err(signal) => break Err(left(context, signal)),
                 }
