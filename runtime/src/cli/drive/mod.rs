@@ -158,8 +158,7 @@ pub(crate) async fn drive<S: Opened>(
     let runner = set(runner);
     let control = runner.control();
     control.throttle(pace.throttle);
-    // What is logged goes to the same terminal, and would be drawn over.
-    let bars = context.output.is_watched() && context.global.log == "off" && is_a_screen();
+    let bars = draws_bars(context);
     let shown = Shown::new(context.output, bars, pace.progress_every, control.clone());
     let begun = Instant::now();
     let reported = until_interrupted(&runner, &wanted, &mut signals, &shown).await;
@@ -192,10 +191,12 @@ pub(crate) async fn drive<S: Opened>(
     ended?.tell(context)
 }
 
-/// Whether a terminal can be drawn on.
-pub(crate) fn is_a_screen() -> bool {
+/// Whether progress is drawn, as somebody watches a terminal that can be drawn on.
+pub(crate) fn draws_bars(context: &Context) -> bool {
     let term = std::env::var("TERM");
-    cfg!(windows) || term.is_ok_and(|term| !term.is_empty() && term != "dumb")
+    let is_a_screen = cfg!(windows) || term.is_ok_and(|term| !term.is_empty() && term != "dumb");
+    // What is logged goes to the same terminal, and would be drawn over.
+    context.output.is_watched() && context.global.log == "off" && is_a_screen
 }
 
 /// Runs to the end, or until the second signal: then there is no report.

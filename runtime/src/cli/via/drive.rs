@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use crate::cli::context::Context;
-use crate::cli::drive::{Ended, Pace, Wanted, is_a_screen};
+use crate::cli::drive::{Ended, Pace, Wanted, draws_bars};
 use crate::cli::exit::{Exit, Failure};
 use crate::cli::history::History;
 use crate::cli::progress::Shown;
@@ -83,9 +83,8 @@ async fn follow(
         Ok(answers) => answers?,
         Err(signal) => return Err(left(context, signal)),
     };
-    let output = context.output;
-    let bars = output.is_watched() && context.global.log == "off" && is_a_screen();
-    let shown = Shown::new(output, bars, every, control.clone());
+    let bars = draws_bars(context);
+    let shown = Shown::new(context.output, bars, every, control.clone());
     let mut cancelled = on_signal == OnSignal::Leave;
     let ended = loop {
         match signals.or(answers.next()).await {
