@@ -50,7 +50,7 @@ impl Sizes {
     fn of(args: &Args) -> Self {
         let processes = args
             .processes
-            .unwrap_or(if args.quick { 20_000 } else { 100_000 });
+            .unwrap_or(if args.quick { 10_000 } else { 100_000 });
         let part = |of: usize| (processes / of).max(1);
         let rounds = args.rounds.unwrap_or(if args.quick { 2 } else { 3 });
         if args.quick {
@@ -126,7 +126,9 @@ pub async fn all(args: &Args) {
         ($($case:ident)*) => {$(
             if wanted(stringify!($case)) {
                 println!("-- {}", stringify!($case));
+                let began = Instant::now();
                 $case(&mut bench).await;
+                eprintln!("  {:.0} s", began.elapsed().as_secs_f64());
             }
         )*};
     }

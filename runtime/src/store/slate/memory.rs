@@ -9,7 +9,7 @@ use slatedb::db_cache::{DbCache, SplitCache};
 const MIB: usize = 1 << 20;
 
 /// What a database takes, unless the builder is told otherwise.
-pub(super) const DEFAULT: usize = 384 * MIB;
+pub(super) const DEFAULT: usize = 256 * MIB;
 
 /// With less, what a compaction writes at a time would not fit any more.
 const LEAST: usize = 64 * MIB;

@@ -36,7 +36,7 @@ use crate::store::records::RecordStore;
 /// - Whether the program that has the store open is alive cannot be told from
 ///   outside; a run that was killed holds the store like one that goes on, until
 ///   [`open_local`](SlateDbStore::open_local) takes the store over.
-/// - It takes memory for its caches and for what is not in files yet: about 384
+/// - It takes memory for its caches and for what is not in files yet: about 256
 ///   MiB, however large it is, unless [`memory`](SlateDbStoreBuilder::memory)
 ///   says otherwise.
 /// - A store scales to what one writer can do. A fleet has several stores, with a

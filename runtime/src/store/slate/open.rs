@@ -226,7 +226,7 @@ impl SlateDbStoreBuilder {
 
     /// About how much memory the database may take, in bytes: for its caches,
     /// for writes that are not in files yet, and for the files that are being
-    /// written and compacted. 384 MiB, unless this is called; less than 64 MiB
+    /// written and compacted. 256 MiB, unless this is called; less than 64 MiB
     /// is taken for 64 MiB. The more there is, the fewer and larger are the
     /// files, and the more of what is read twice is read from memory.
     ///
