@@ -7,11 +7,9 @@
 #[rust_analyzer::state_migration]
 #[moves(from = OrderV2, to = OrderV3)]
 fn order_v1_to_v2(old: StateV1) -> StateV2 {
+    use OrderV1 as _;
     StateV2
 }
-const _: () = {
-    type __StateMigration0 = OrderV1;
-};
 #[allow(dead_code, missing_docs)]
 #[derive(::core::clone::Clone, ::core::marker::Copy, ::core::fmt::Debug)]
 struct OrderV1ToV2Migration;

@@ -1,7 +1,7 @@
 // no_migration!(OrderV1, because = "never deployed");
 
 const _: () = {
-    type __StateMigration0 = OrderV1;
+    use OrderV1 as _;
     ::core::compile_error! {
         "unknown key `because`, perhaps `reason`: the only key is `reason`"
     }

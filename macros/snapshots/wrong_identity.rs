@@ -1,8 +1,8 @@
 // identity_migration!(OrderV1, OrderV2);
 
 const _: () = {
-    type __StateMigration0 = OrderV1;
-    type __StateMigration1 = OrderV2;
+    use OrderV1 as _;
+    use OrderV2 as _;
     ::core::compile_error! {
         "expected `=>` and a later version: write `identity_migration!(OrderV1 => OrderV2)`"
     }

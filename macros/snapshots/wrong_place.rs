@@ -5,7 +5,7 @@
     "expected a function: `#[state_migration]` goes on the `fn` that converts the state"
 }
 const _: () = {
-    type __StateMigration0 = OrderV1;
-    type __StateMigration1 = OrderV2;
+    use OrderV1 as _;
+    use OrderV2 as _;
 };
 struct OrderV1ToV2;

@@ -74,10 +74,17 @@ impl Args {
         })
     }
 
-    /// What can be read, also where other arguments are wrong.
+    /// What can be read, also where other arguments are wrong, or are not written
+    /// quite as they are meant.
     pub(crate) fn as_far_as_read(args: TokenStream) -> Found {
         let read = |input: ParseStream<'_>| KEYS.read(input, &mut Errors::default());
-        read.parse2(args).unwrap_or_default()
+        let mut found = read.parse2(args).unwrap_or_default();
+        match (found.meant.as_slice(), &found.from, &found.to) {
+            ([("from", from)], None, Some(_)) => found.from = Some(from.clone()),
+            ([("to", to)], Some(_), None) => found.to = Some(to.clone()),
+            _ => {}
+        }
+        found
     }
 
     /// Whether a word is there that is one of these keys, or is meant as it, in

@@ -4,17 +4,17 @@
 
 use proc_macro2::{Span, TokenStream, TokenTree};
 use quote::quote;
-use syn::ext::IdentExt;
 use syn::parse::discouraged::Speculative;
 use syn::parse::{ParseStream, Parser};
 use syn::punctuated::Punctuated;
 use syn::{
-    Attribute, Error, FnArg, Ident, LitStr, Meta, PatType, Receiver, Result, ReturnType, Safety,
-    Signature, Token, Type, Visibility, parse_quote, parse_quote_spanned,
+    Attribute, Error, FnArg, Ident, Meta, PatType, Receiver, Result, ReturnType, Safety, Signature,
+    Token, Type, Visibility, parse_quote, parse_quote_spanned,
 };
 
 use crate::fallback::Errors;
 use crate::place::at;
+use crate::unread::{Unread, unread};
 use crate::words::{self, borrowed};
 
 /// A function that can be a migration. Its `#[cfg]`s are no part of this: rustc
@@ -26,6 +26,8 @@ pub(crate) struct Function {
     pub(crate) takes: Type,
     /// The type that it returns.
     pub(crate) gives: Type,
+    /// Whether rustc cannot read it either.
+    is_half_typed: bool,
 }
 
 impl Function {
@@ -34,10 +36,10 @@ impl Function {
         function.parse2(item)
     }
 
-    /// Whether rustc refuses the function for a type without a size; generated code
-    /// would only repeat that.
+    /// Whether rustc surely refuses the function, half-typed or for a type without a
+    /// size; generated code would only repeat that.
     pub(crate) fn is_refused_by_rustc(&self) -> bool {
-        words::is_unsized(&self.takes) || words::is_unsized(&self.gives)
+        self.is_half_typed || words::is_unsized(&self.takes) || words::is_unsized(&self.gives)
     }
 }
 
@@ -46,22 +48,32 @@ fn function(input: ParseStream<'_>) -> Result<Function> {
     let visibility = input.parse()?;
     let start = input.span();
     let ahead = input.fork();
-    let Ok(signature) = ahead.parse::<Signature>() else {
-        let Ok(name) = name(input) else {
-            return Err(Error::new(
-                start,
-                "expected a function: `#[state_migration]` goes on the `fn` that converts the state",
-            ));
-        };
-        // It is being typed, and rustc says what is missing; or its syntax is newer
-        // than this macro.
-        input.parse::<TokenStream>()?;
-        return Ok(Function {
-            visibility,
-            takes: unknown(name.span()),
-            gives: unknown(name.span()),
-            name,
-        });
+    let signature = ahead.parse::<Signature>();
+    // rustc takes these for a mistyped `->`.
+    let has_no_arrow = ahead.peek(Token![=>]) || ahead.peek(Token![:]);
+    let signature = match signature {
+        Ok(signature) if !has_no_arrow => signature,
+        _ => {
+            let Some(Unread {
+                name,
+                is_half_typed,
+            }) = unread(input)
+            else {
+                return Err(Error::new(
+                    start,
+                    "expected a function: `#[state_migration]` goes on the `fn` that converts the state",
+                ));
+            };
+            let name = name.unwrap_or_else(|| Ident::new("_", start));
+            input.parse::<TokenStream>()?;
+            return Ok(Function {
+                visibility,
+                takes: unknown(name.span()),
+                gives: unknown(name.span()),
+                name,
+                is_half_typed: is_half_typed || has_no_arrow,
+            });
+        }
     };
     input.advance_to(&ahead);
     let mut errors = Errors::default();
@@ -89,23 +101,8 @@ fn function(input: ParseStream<'_>) -> Result<Function> {
         name: signature.ident,
         takes,
         gives,
+        is_half_typed: false,
     })
-}
-
-/// The name of a function, from its qualifiers on.
-fn name(input: ParseStream<'_>) -> Result<Ident> {
-    while !input.peek(Token![fn]) {
-        let word = Ident::parse_any(input)?;
-        if !["const", "async", "unsafe", "safe", "extern", "gen"]
-            .iter()
-            .any(|q| word == q)
-        {
-            return Err(Error::new_spanned(word, "expected a qualifier"));
-        }
-        input.parse::<Option<LitStr>>()?;
-    }
-    input.parse::<Token![fn]>()?;
-    input.parse()
 }
 
 /// A type for rustc to find out.
@@ -140,10 +137,12 @@ fn qualifiers(signature: &Signature, errors: &mut Errors) {
         ));
     }
     if let Some(clause) = &generics.where_clause {
-        errors.add(Error::new_spanned(
-            clause,
-            "a migration converts one type into one other: remove the `where` clause",
-        ));
+        let message = "a migration converts one type into one other: remove the `where` clause";
+        // One without bounds has no tokens in syn.
+        errors.add(match clause.predicates.is_empty() {
+            true => Error::new_spanned(clause.where_token, message),
+            false => Error::new_spanned(clause, message),
+        });
     }
     if let Some(variadic) = &signature.variadic {
         errors.add(Error::new_spanned(
@@ -155,28 +154,30 @@ fn qualifiers(signature: &Signature, errors: &mut Errors) {
 
 /// The type of the one parameter.
 fn parameter(signature: &Signature, errors: &mut Errors) -> Type {
-    let mut inputs = signature.inputs.iter();
-    let takes = match inputs.next() {
-        Some(FnArg::Typed(parameter)) => words::ungrouped(&parameter.ty).clone(),
-        Some(FnArg::Receiver(receiver)) => {
+    let is_sure = |input: &&FnArg| signature.inputs.len() == 1 || !is_conditional(input);
+    let sure = signature.inputs.iter().filter(is_sure);
+    // What is left of some that may each be left out, only rustc knows.
+    let Some(first) = sure.clone().next().or(signature.inputs.first()) else {
+        errors.add(Error::new(
+            signature.paren_token.span.join(),
+            "a migration takes the state of its `from` workflow: add the parameter",
+        ));
+        return parse_quote!(());
+    };
+    let takes = match first {
+        FnArg::Typed(parameter) => words::ungrouped(&parameter.ty).clone(),
+        FnArg::Receiver(receiver) => {
             errors.add(Error::new_spanned(
                 receiver,
                 "a migration is a free function: move it out of its `impl` or `trait`",
             ));
             return parse_quote!(());
         }
-        None => {
-            errors.add(Error::new(
-                signature.paren_token.span.join(),
-                "a migration takes the state of its `from` workflow: add the parameter",
-            ));
-            return parse_quote!(());
-        }
     };
-    if signature.inputs.iter().any(is_conditional) {
+    if sure.clone().next().is_none() {
         return takes;
     }
-    let more: Punctuated<&FnArg, Token![,]> = inputs.collect();
+    let more: Punctuated<&FnArg, Token![,]> = sure.skip(1).collect();
     if !more.is_empty() {
         errors.add(Error::new_spanned(
             more,

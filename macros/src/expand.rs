@@ -28,7 +28,7 @@ pub(crate) fn expand(args: TokenStream, item: TokenStream) -> TokenStream {
             quote!(#item #migration)
         }
         // To a `#[state_migration = …]` rustc says that it is none.
-        Err(_) if is_key_and_value() => item,
+        Err(_) if is_key_and_value(&args) => item,
         Err(errors) => fallback::with_item(Some(&errors), args, item),
     }
 }
@@ -51,11 +51,20 @@ fn read(args: TokenStream, item: TokenStream) -> syn::Result<(Args, Function)> {
     }
 }
 
-fn is_key_and_value() -> bool {
+/// Whether rustc refuses the attribute for its `=`. Where that is not certain, it
+/// is taken for none: a mistake that is shown twice is better than one in silence.
+fn is_key_and_value(args: &TokenStream) -> bool {
     let written = Span::call_site().source_text().unwrap_or_default();
-    let attribute = written.strip_prefix("#[").unwrap_or_default();
-    let first = attribute.find(['=', '(', '[', '{']);
-    first.is_some_and(|at| attribute[at..].starts_with('='))
+    args.clone().into_iter().count() <= 1 && is_path_and_equals(&written)
+}
+
+/// Whether a text begins as `#[path =`, without a comment, which may hold anything.
+fn is_path_and_equals(written: &str) -> bool {
+    let attribute = written.strip_prefix("#[").unwrap_or(written);
+    attribute.split_once('=').is_some_and(|(path, _)| {
+        let in_path = |c: char| c.is_alphanumeric() || c == '_' || c == ':' || c.is_whitespace();
+        path.chars().all(in_path)
+    })
 }
 
 fn migration(args: &Args, function: &Function, fingerprint: u64) -> TokenStream {
@@ -237,6 +246,23 @@ mod tests {
     }
 
     #[test]
+    fn only_a_plain_path_before_an_equals_sign_is_left_to_rustc() {
+        for (written, is_left) in [
+            ("#[state_migration = \"x\"]", true),
+            ("#[ ::sm :: state_migration=1]", true),
+            ("state_migration = \"x\"", true),
+            ("#[state_migration(form = A)]", false),
+            ("#[state_migration]", false),
+            ("#[ /* was: from = A */ state_migration(form = B)]", false),
+            ("#[state_migration /* x = y */ (form = A)]", false),
+            ("#[state_migration // x = y\n (form = A)]", false),
+            ("", false),
+        ] {
+            assert_eq!(is_path_and_equals(written), is_left, "{written}");
+        }
+    }
+
+    #[test]
     fn the_crate_key_stands_for_every_path_of_the_runtime() {
         assert!(expanded(ARGS, FUNCTION).contains(":: state_migration"));
         let args = "crate = ::facade::runtime, from = OrderV1, to = OrderV2";
@@ -252,6 +278,12 @@ mod tests {
             ("from = OrderV1, to = OrderV2, note = 7", true),
             ("from = OrderV1, to = OrderV2, nam = 7", true),
             ("from = OrderV1, to = OrderV2, crate = crate::facade", true),
+            ("from = OrderV1, too = OrderV2", true),
+            ("form = OrderV1, to = OrderV2", true),
+            ("from = OrderV1, too = OrderV2, undo", false),
+            ("from = OrderV1, too = OrderV2, ti = OrderV3", false),
+            ("from = OrderV1, target = OrderV2", false),
+            ("form = OrderV1, too = OrderV2", false),
             ("from = OrderV1", false),
             ("from = OrderV1, to = OrderV2, detached", false),
             ("from = OrderV1, to = OrderV2, note = 7, detatched", false),

@@ -1,8 +1,9 @@
 //! What the attribute leaves behind where it cannot do its work: the errors,
 //! and the function, so that calls of it are no errors too.
 
-use proc_macro2::TokenStream;
+use proc_macro2::{Delimiter, Group, TokenStream, TokenTree};
 use quote::{ToTokens, quote};
+use syn::parse::discouraged::Speculative;
 use syn::parse::{ParseStream, Parser};
 use syn::{
     Attribute, Error, Ident, Item, ItemFn, Result, Signature, Stmt, Token, Visibility, parse_quote,
@@ -14,6 +15,7 @@ use crate::edge::Edge;
 use crate::expand::{annotated, migration_name};
 use crate::keys::Found;
 use crate::named;
+use crate::unread::unread;
 
 /// Every mistake found, to be shown at once.
 #[derive(Default)]
@@ -49,15 +51,16 @@ pub(crate) fn with_item(
         output.extend(with_uses(item, quote!(#args, #second)));
         return output;
     };
-    output.extend(marked(item));
     let found = Args::as_far_as_read(args.clone());
     let name = found.name.clone();
     let name = name.unwrap_or_else(|| migration_name(&function));
     let migration = migration(&found, args.clone(), &name, &function);
-    output.extend(named::used(match migration {
+    let named = match migration {
         Some(_) => second,
         None => quote!(#args, #second),
-    }));
+    };
+    // In the function, for where it is no constant may stand beside it.
+    output.extend(marked(with_uses(item, named)));
     output.extend(quote! {
         #migration
         #[allow(dead_code, missing_docs)]
@@ -163,10 +166,27 @@ fn with_uses(item: TokenStream, named: TokenStream) -> TokenStream {
 fn generated(input: ParseStream<'_>) -> Result<Option<(Visibility, Ident)>> {
     let attributes = Attribute::parse_outer(input)?;
     let visibility = input.parse()?;
-    let signature: Signature = input.parse()?;
-    let in_a_trait = signature.receiver().is_some() || input.peek(Token![;]);
+    let ahead = input.fork();
+    let (name, has_receiver) = match ahead.parse::<Signature>() {
+        Ok(signature) => {
+            input.advance_to(&ahead);
+            let has_receiver = signature.receiver().is_some();
+            (Some(signature.ident), has_receiver)
+        }
+        Err(_) => {
+            let name = unread(input).and_then(|unread| unread.name);
+            let parameters: Option<Group> = input.parse().ok();
+            let parameters = parameters.map(|group| group.stream()).unwrap_or_default();
+            let is_self = |token| matches!(token, TokenTree::Ident(word) if word == "self");
+            (name, parameters.into_iter().any(is_self))
+        }
+    };
+    let in_a_trait = has_receiver || input.peek(Token![;]);
     // A second attribute of ours brings its own.
     let another = attributes.iter().any(is_ours);
-    input.parse::<TokenStream>()?;
-    Ok((!in_a_trait && !another).then_some((visibility, signature.ident)))
+    let has_body = input.parse::<TokenStream>()?.into_iter().last();
+    let has_body =
+        matches!(has_body, Some(TokenTree::Group(body)) if body.delimiter() == Delimiter::Brace);
+    let stands_alone = has_body && !in_a_trait && !another;
+    Ok(name.filter(|_| stands_alone).map(|name| (visibility, name)))
 }

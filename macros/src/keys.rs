@@ -29,6 +29,8 @@ pub(crate) struct Found {
     pub(crate) detached: Option<Ident>,
     pub(crate) note: Option<LitStr>,
     pub(crate) reason: Option<LitStr>,
+    /// The values of unknown keys that are one letter away from these.
+    pub(crate) meant: Vec<(&'static str, Type)>,
 }
 
 impl Grammar {
@@ -53,6 +55,7 @@ impl Grammar {
         let name = key.to_string();
         if !self.keys.contains(&name.as_str()) {
             let message = if is_key(input, &name) {
+                found.meant.extend(self.meant(&input.fork(), &key));
                 self.unknown(&name)
             } else {
                 self.no_key()
@@ -88,6 +91,16 @@ impl Grammar {
         let perhaps = perhaps.map_or_else(String::new, |key| format!(", perhaps `{key}`"));
         let keys = listed(self.keys);
         format!("unknown key `{name}`{perhaps}: {keys}")
+    }
+
+    /// The workflow behind a key that is one letter away from the right one.
+    fn meant(&self, input: ParseStream<'_>, key: &Ident) -> Option<(&'static str, Type)> {
+        let near = |right: &&&str| distance(&key.to_string(), right) == 1;
+        let right = ["from", "to"]
+            .iter()
+            .filter(|right| self.keys.contains(right))
+            .find(near)?;
+        Some((right, workflow(input, key, "").ok()?))
     }
 
     /// The key that was probably meant.

@@ -13,6 +13,7 @@ mod named;
 mod place;
 #[cfg(test)]
 mod snapshots;
+mod unread;
 mod versions;
 mod words;
 

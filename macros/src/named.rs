@@ -1,20 +1,29 @@
 //! The types that wrong arguments name. The migration that would use them is not
 //! there, and without a use their imports would be warned of beside the mistake.
 
-use proc_macro2::{Delimiter, Group, Span, TokenStream, TokenTree};
-use quote::{format_ident, quote, quote_spanned};
+use std::collections::BTreeSet;
+
+use proc_macro2::{Span, TokenStream, TokenTree};
+use quote::{quote, quote_spanned};
 use syn::ext::IdentExt;
 use syn::parse::{ParseStream, Parser};
-use syn::{Ident, Lifetime, LitStr, Result, Token, Type};
+use syn::{Ident, LitStr, Result, Token, Type, TypePath};
 
 use crate::words;
 
-/// Uses of every type that is named; what is not there is no error of its own, for
-/// rustc looks no further than a `compile_error!`.
+/// Uses of every path that is named, by its first name, which is the one that an
+/// import brings. As imports, for which it does not matter what the name is of: a
+/// constant or a trait in the place of a workflow is no mistake of its own.
 pub(crate) fn uses(args: TokenStream) -> TokenStream {
-    let types = types.parse2(args).unwrap_or_default();
-    let names = (0..types.len()).map(|at| format_ident!("__StateMigration{at}"));
-    quote!(#(type #names = #types;)*)
+    let names = names.parse2(args).unwrap_or_default();
+    let uses = names.iter().map(|name| {
+        // With the context of the macro, of whose imports rustc does not warn.
+        let span = Span::call_site().located_at(name.span());
+        let mut name = name.clone();
+        name.set_span(span);
+        quote_spanned!(span=> use #name as _;)
+    });
+    uses.collect()
 }
 
 /// The same, as an item.
@@ -40,89 +49,77 @@ fn in_an_item(code: &TokenStream) -> TokenStream {
     quote!(const _: () = { #code };)
 }
 
-fn types(input: ParseStream<'_>) -> Result<Vec<TokenStream>> {
-    let mut types = Vec::new();
-    let mut is_text = false;
+fn names(input: ParseStream<'_>) -> Result<BTreeSet<Ident>> {
+    let mut names = BTreeSet::new();
+    let mut may_be_quoted = false;
     while !input.is_empty() {
         if input.peek(Ident::peek_any) && input.peek2(Token![=]) && !input.peek2(Token![=>]) {
             let key = Ident::parse_any(input)?;
-            is_text = key == "note" || key == "reason";
+            may_be_quoted = key != "note" && key != "reason";
             input.parse::<Token![=]>()?;
-            if key == "name" && !input.is_empty() {
+            if (key == "name" || key == "crate") && !input.is_empty() {
                 skip(input)?;
             }
             continue;
         }
         if let Some(text) = input.parse::<Option<LitStr>>()? {
-            types.extend(text.parse().ok().filter(|_| !is_text).and_then(usable));
+            names.extend(
+                text.parse()
+                    .ok()
+                    .filter(|ty| may_be_quoted && is_type(ty))
+                    .and_then(first),
+            );
+            may_be_quoted = false;
             continue;
         }
         let ahead = input.fork();
-        let ty = ahead.parse::<Type>();
-        // A trait is no type, wherever it is written.
-        let has_a_trait = matches!(ty, Ok(Type::TraitObject(_) | Type::ImplTrait(_)));
-        let used = ty.ok().and_then(usable);
-        if has_a_trait || used.is_some() {
-            types.extend(used);
+        if let Some(ty) = ahead.parse().ok().filter(is_type) {
+            names.extend(first(ty));
             while input.cursor() != ahead.cursor() {
                 skip(input)?;
             }
             continue;
         }
         if let TokenTree::Group(group) = skip(input)? {
-            types.extend(self::types.parse2(group.stream())?);
+            names.extend(self::names.parse2(group.stream())?);
         }
     }
-    Ok(types)
+    Ok(names)
 }
 
 fn skip(input: ParseStream<'_>) -> Result<TokenTree> {
     input.parse()
 }
 
-/// A path to a type that can be written in an item; by custom, its last name is in
-/// camel case, and a key is not.
-fn usable(ty: Type) -> Option<TokenStream> {
+/// Whether this may be a type: by custom, its last name begins with a capital letter,
+/// and a key does not.
+fn is_type(ty: &Type) -> bool {
+    match words::ungrouped(ty) {
+        Type::Path(path) => path.path.segments.last().is_some_and(|last| {
+            let name = last.ident.unraw().to_string();
+            name.starts_with(char::is_uppercase)
+        }),
+        Type::TraitObject(_) | Type::ImplTrait(_) => true,
+        _ => false,
+    }
+}
+
+/// The first name of a path. One of a single letter may be that of a type parameter,
+/// which cannot be imported.
+fn first(ty: Type) -> Option<Ident> {
     let ty = words::ungrouped(&ty);
-    let Type::Path(path) = ty else {
+    let Type::Path(TypePath {
+        qself: None, path, ..
+    }) = ty
+    else {
         return None;
     };
-    let last = path.path.segments.last()?.ident.unraw().to_string();
-    let is_type = last.starts_with(char::is_uppercase) && words::find(ty, "Self").is_none();
-    is_type.then(|| complete(quote!(#ty)))
-}
-
-/// The type with `'static` for each lifetime, and `()` for what is to be inferred.
-fn complete(ty: TokenStream) -> TokenStream {
-    let mut complete = TokenStream::new();
-    let mut tokens = ty.into_iter().peekable();
-    while let Some(token) = tokens.next() {
-        let span = token.span();
-        match &token {
-            TokenTree::Punct(tick) if tick.as_char() == '\'' => {
-                tokens.next();
-                complete.extend(lifetime(span));
-            }
-            TokenTree::Punct(borrow) if borrow.as_char() == '&' => {
-                complete.extend([token]);
-                let has_one = tokens.peek().is_some_and(|next| next.to_string() == "'");
-                complete.extend((!has_one).then(|| lifetime(span)));
-            }
-            TokenTree::Ident(word) if word == "_" => complete.extend(quote_spanned!(span=> ())),
-            TokenTree::Group(group) if group.delimiter() == Delimiter::Bracket => {
-                let mut inner = Group::new(Delimiter::Bracket, self::complete(group.stream()));
-                inner.set_span(group.span());
-                complete.extend([TokenTree::from(inner)]);
-            }
-            _ => complete.extend([token]),
-        }
-    }
-    complete
-}
-
-fn lifetime(span: Span) -> TokenStream {
-    let lifetime = Lifetime::new("'static", span);
-    quote!(#lifetime)
+    let name = path.segments.first()?.ident.clone();
+    let word = name.to_string();
+    let may_be_imported = path.leading_colon.is_none()
+        && !["crate", "self", "super", "Self", "$crate"].contains(&word.as_str())
+        && word.len() > 1;
+    may_be_imported.then_some(name)
 }
 
 #[cfg(test)]
@@ -130,31 +127,30 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_looks_like_a_type_is_used() {
+    fn the_first_name_of_what_looks_like_a_type_is_used() {
         for (args, used) in [
-            ("from = A to = b::B", "A, b::B"),
-            ("form = A, too = ::b::B<C>", "A, ::b::B<C>"),
-            ("from(A), to: B", "A, B"),
-            ("A => B, undoo", "A, B"),
-            ("A B", "A, B"),
-            ("from = &A, to = &'a B", "A, B"),
-            (
-                "from = A<'a>, to = B<_, [&u8]>",
-                "A<'static>, B<(), [&'static u8]>",
-            ),
-            ("from = \"a::A\", to = 7", "a::A"),
-            ("from = Self, to = <A as Family>::B", "<A as Family>::B"),
-            ("from = dyn A, to = impl B + C", ""),
-            ("name = A, note = \"B\", reason = \"C\"", ""),
-            ("undo, crate = ::a::b, from = a, note = c", ""),
+            ("from = V1 to = b2::V2", "V1, b2"),
+            ("form = V1, too = ::b::V2<C>", "V1"),
+            ("\"V1\" => \"V2\"", ""),
+            ("from(V1), to: V2", "V1, V2"),
+            ("V1 => V2, undoo", "V1, V2"),
+            ("V1 V1", "V1"),
+            ("from = &V1, to = &'a V2", "V1, V2"),
+            ("from = V1<'a>, to = V2<_, [&u8]>", "V1, V2"),
+            ("from = \"orders::V1\", to = 7", "orders"),
+            ("from = Self, to = <V1 as Family>::V2, note = T", ""),
+            ("from = Self::V1, to = super::V2, from = crate::V3", ""),
+            ("from = dyn V1, to = impl V2 + V3", ""),
+            ("name = V1, note = \"V2\", reason = \"V3\"", ""),
+            ("undo, crate = V1, from = a1, note = c1", ""),
+            ("detached = YES, reason = REASON", "REASON, YES"),
         ] {
-            let plain = |text: String| text.replace(' ', "");
-            let types = match args.parse().map(|args| types.parse2(args)) {
-                Ok(Ok(types)) => types,
+            let names = match args.parse().map(|args| names.parse2(args)) {
+                Ok(Ok(names)) => names,
                 _ => unreachable!("{args}"),
             };
-            let types: Vec<String> = types.iter().map(TokenStream::to_string).collect();
-            assert_eq!(plain(types.join(",")), plain(used.to_owned()), "{args}");
+            let names: Vec<String> = names.iter().map(Ident::to_string).collect();
+            assert_eq!(names.join(", "), used, "{args}");
         }
     }
 }

@@ -1,0 +1,149 @@
+//! A function whose signature syn cannot read: it is being typed, and rustc says
+//! what is missing; or its syntax is newer than this macro, and rustc can read it.
+//! The two must not be confused: the first needs no error of ours, and the second
+//! must not go without a migration.
+
+use proc_macro2::{Delimiter, Spacing, TokenStream, TokenTree};
+use syn::ext::IdentExt;
+use syn::parse::ParseStream;
+use syn::{Ident, LitStr};
+
+/// What can be read all the same.
+pub(crate) struct Unread {
+    pub(crate) name: Option<Ident>,
+    /// Whether no compiler can read it.
+    pub(crate) is_half_typed: bool,
+}
+
+/// In the order that rustc wants.
+const QUALIFIERS: [&str; 7] = ["const", "async", "gen", "unsafe", "safe", "extern", "fn"];
+
+/// Reads a function from its qualifiers on; `None` where it is none.
+pub(crate) fn unread(input: ParseStream<'_>) -> Option<Unread> {
+    let mut is_half_typed = false;
+    let mut before = 0;
+    loop {
+        let word = Ident::parse_any(input).ok()?;
+        let at = QUALIFIERS.iter().position(|known| word == known)?;
+        is_half_typed |= at < before;
+        before = at;
+        if word == "fn" {
+            break;
+        }
+        input.parse::<Option<LitStr>>().ok()?;
+    }
+    let name: Option<Ident> = input.parse().ok();
+    is_half_typed |= name.is_none();
+    let rest = input.fork().parse::<TokenStream>().unwrap_or_default();
+    is_half_typed |= match rest.into_iter().next() {
+        Some(TokenTree::Group(group)) if group.delimiter() == Delimiter::Parenthesis => {
+            are_half_typed(group.stream())
+        }
+        Some(TokenTree::Punct(generics)) => generics.as_char() != '<',
+        _ => true,
+    };
+    Some(Unread {
+        name,
+        is_half_typed,
+    })
+}
+
+/// Whether one of some parameters is none: it has no type, or no name.
+fn are_half_typed(parameters: TokenStream) -> bool {
+    let mut each = vec![Vec::new()];
+    let mut depth = 0_usize;
+    let mut arrow = false;
+    for token in parameters {
+        let punct = match &token {
+            TokenTree::Punct(punct) => punct.as_char(),
+            _ => ' ',
+        };
+        match punct {
+            '<' => depth += 1,
+            '>' if !arrow => depth = depth.saturating_sub(1),
+            ',' if depth == 0 => {
+                each.push(Vec::new());
+                continue;
+            }
+            _ => {}
+        }
+        arrow = punct == '-' || punct == '=';
+        if let Some(last) = each.last_mut() {
+            last.push(token);
+        }
+    }
+    // What follows a comma at the end, or no parameter at all.
+    if each.last().is_some_and(Vec::is_empty) {
+        each.pop();
+    }
+    each.iter().any(|parameter| is_half_typed(parameter))
+}
+
+fn is_half_typed(parameter: &[TokenTree]) -> bool {
+    let is = |at: usize, character: char| matches!(parameter.get(at), Some(TokenTree::Punct(p)) if p.as_char() == character);
+    let is_word = |word: &str| {
+        parameter
+            .iter()
+            .any(|t| matches!(t, TokenTree::Ident(i) if i == word))
+    };
+    let semicolon = (0..parameter.len()).any(|at| is(at, ';'));
+    let mut colons = (0..parameter.len()).filter(|&at| {
+        let joint = |at: usize| {
+            matches!(&parameter[at], TokenTree::Punct(p) if p.spacing() == Spacing::Joint)
+        };
+        is(at, ':') && !(joint(at) && is(at + 1, ':')) && !(at > 0 && is(at - 1, ':') && joint(at - 1))
+    });
+    let without_type = match colons.next() {
+        Some(colon) => colon == 0 || colon + 1 == parameter.len(),
+        // Or it is one of these, which have no type.
+        None => !is_word("self") && !is(parameter.len().wrapping_sub(1), '.'),
+    };
+    semicolon || without_type
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use syn::parse::Parser;
+
+    #[test]
+    fn only_what_no_compiler_can_read_is_half_typed() {
+        for (function, expected) in [
+            ("fn m(old: A, n) -> B {}", true),
+            ("fn m(old A) -> B {}", true),
+            ("fn m(old: ) -> B {}", true),
+            ("fn m(: A) -> B {}", true),
+            ("fn m(old: A,,) -> B {}", true),
+            ("fn m(, old: A) -> B {}", true),
+            ("fn m(old: A;) -> B {}", true),
+            ("fn m(a::b) -> B {}", true),
+            ("fn m = |old: A| B;", true),
+            ("fn m", true),
+            ("unsafe const fn m(old: A) -> B {}", true),
+            ("async const fn m(old: A) -> B {}", true),
+            ("fn Self(old: A) -> B {}", true),
+            ("fn _(old: A) -> B {}", true),
+            ("fn (old: A) -> B {}", true),
+            // These may be syntax to come.
+            ("fn m(old: A new B) -> C {}", false),
+            ("fn m(old: M<A, B> new, ) -> C {}", false),
+            ("fn m(old: fn(A) -> M<B, C> new) -> D {}", false),
+            ("fn m(old: a::B) -> new C {}", false),
+            ("fn m<new T>(old: T) -> C {}", false),
+            ("fn m(&new self) -> C {}", false),
+            ("gen unsafe extern \"C\" fn m() -> C {}", false),
+        ] {
+            let read = |input: ParseStream<'_>| {
+                let unread = unread(input);
+                input.parse::<TokenStream>()?;
+                Ok(unread)
+            };
+            let read = read.parse_str(function).ok().flatten();
+            assert_eq!(
+                read.map(|read| read.is_half_typed),
+                Some(expected),
+                "{function}"
+            );
+        }
+    }
+}
