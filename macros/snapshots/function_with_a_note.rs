@@ -31,7 +31,9 @@ const _: () = {
             state: S,
         ) -> ::core::result::Result<T, __state_migration::ConversionError> {
             #[allow(unused_imports)]
-            use __state_migration::{AsIs as _, AsText as _};
+            use __state_migration::{
+                AsIs as _, AsText as _, AsTold as _, AsToldOfABox as _,
+            };
             let settle = __state_migration::Gives::of(order_v1_to_v2)
                 .__state_migration_settle();
             __state_migration::convert(state, order_v1_to_v2, settle)

@@ -95,7 +95,7 @@ fn migration(args: &Args, function: &Function, fingerprint: u64) -> TokenStream 
             state: S,
         ) -> ::core::result::Result<T, #runtime::ConversionError> {
             #[allow(unused_imports)]
-            use #runtime::{AsIs as _, AsText as _};
+            use #runtime::{AsIs as _, AsText as _, AsTold as _, AsToldOfABox as _};
             let settle = #runtime::Gives::of(#name).__state_migration_settle();
             #runtime::convert(state, #name, settle)
         }

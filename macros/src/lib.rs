@@ -36,7 +36,8 @@ mod words;
 ///   conversion that always succeeds;
 /// - `fn(<OrderV1 as Workflow>::State) -> Result<<OrderV2 as Workflow>::State, E>`,
 ///   for one that can refuse a state. `E` is any `Display`: a `String`, a
-///   `&'static str`, an error type, whose sources are kept then.
+///   `&'static str`, an error type or a `Box<dyn Error>`, whose sources are kept
+///   then. Of an error that is not `Send` and `Sync` these are texts.
 ///
 /// It is a free function, `const` or not, without type parameters. It may be
 /// anywhere that a function may be, in a body too. Where a `#[cfg]` leaves it

@@ -51,6 +51,8 @@ fn in_an_item(code: &TokenStream) -> TokenStream {
 
 fn names(input: ParseStream<'_>) -> Result<BTreeSet<Ident>> {
     let mut names = BTreeSet::new();
+    // The name of a workflow is a text too, as it is in the data; so one counts as a
+    // type only where it surely stands for one.
     let mut may_be_quoted = false;
     while !input.is_empty() {
         if input.peek(Ident::peek_any) && input.peek2(Token![=]) && !input.peek2(Token![=>]) {
@@ -62,6 +64,11 @@ fn names(input: ParseStream<'_>) -> Result<BTreeSet<Ident>> {
             }
             continue;
         }
+        if input.parse::<Option<Token![=>]>>()?.is_some() {
+            may_be_quoted = true;
+            continue;
+        }
+        may_be_quoted |= input.peek2(Token![=>]);
         if let Some(text) = input.parse::<Option<LitStr>>()? {
             names.extend(
                 text.parse()
@@ -131,7 +138,8 @@ mod tests {
         for (args, used) in [
             ("from = V1 to = b2::V2", "V1, b2"),
             ("form = V1, too = ::b::V2<C>", "V1"),
-            ("\"V1\" => \"V2\"", ""),
+            ("\"V1\" => \"V2\" => \"V3\"", "V1, V2, V3"),
+            ("\"V1\", \"V2\"", ""),
             ("from(V1), to: V2", "V1, V2"),
             ("V1 => V2, undoo", "V1, V2"),
             ("V1 V1", "V1"),

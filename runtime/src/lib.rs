@@ -145,7 +145,8 @@ pub mod __private {
         Decoder, Details, Encoder, Migration, Registration, VersionRegistration,
     };
     pub use crate::returned::{
-        AsIs, AsText, DecodeNothing, DecodeState, EncodeNothing, Gives, Settle, Takes, convert,
+        AsIs, AsText, AsTold, AsToldOfABox, DecodeNothing, DecodeState, EncodeNothing, Gives,
+        Settle, Takes, convert,
     };
     pub use inventory;
     pub use state_migration_macros::{

@@ -5,7 +5,8 @@
 //! user's has, or the two would be ambiguous.
 
 use std::any::Any;
-use std::fmt::Display;
+use std::error::Error;
+use std::fmt::{self, Display};
 use std::marker::PhantomData;
 
 use serde::{Deserialize, Serialize};
@@ -17,7 +18,7 @@ use crate::workflow::BoxError;
 /// The type of a return value, of which is to be found out how the state in it
 /// is taken out, and whether it can be deserialized. A method of the type's own
 /// goes before one of a trait, and one that needs no reference before one that
-/// needs it; so the methods are tried from the top.
+/// needs it, and `&` before `&mut`; so the methods are tried from the top.
 #[derive(Debug)]
 pub struct Gives<R>(PhantomData<fn() -> R>);
 
@@ -40,6 +41,77 @@ impl<S, E: Into<BoxError>> Gives<Result<S, E>> {
     }
 }
 
+/// A return value with an error that must stay in its thread.
+pub trait AsTold {
+    /// The return value.
+    type Returned;
+    /// The state in it.
+    type State;
+    /// Keeps the texts of the error and of its sources.
+    fn __state_migration_settle(self) -> Settle<Self::Returned, Self::State>;
+}
+
+impl<S, E: Into<Box<dyn Error>>> AsTold for Gives<Result<S, E>> {
+    type Returned = Result<S, E>;
+    type State = S;
+
+    fn __state_migration_settle(self) -> Settle<Result<S, E>, S> {
+        |returned| returned.map_err(|error| told(&*error.into()))
+    }
+}
+
+/// The same for a box that becomes no other.
+pub trait AsToldOfABox {
+    /// The return value.
+    type Returned;
+    /// The state in it.
+    type State;
+    /// Keeps the texts of the error and of its sources.
+    fn __state_migration_settle(self) -> Settle<Self::Returned, Self::State>;
+}
+
+impl<S> AsToldOfABox for Gives<Result<S, Box<dyn Error + Send>>> {
+    type Returned = Result<S, Box<dyn Error + Send>>;
+    type State = S;
+
+    fn __state_migration_settle(self) -> Settle<Self::Returned, S> {
+        |returned| returned.map_err(|error| told(&*error))
+    }
+}
+
+/// What a report needs of an error and its sources: their texts, which may go to
+/// another thread where the errors may not.
+#[derive(Debug)]
+struct Told {
+    text: String,
+    source: Option<Box<Self>>,
+}
+
+impl Told {
+    fn of(error: &dyn Error) -> Self {
+        Self {
+            text: error.to_string(),
+            source: error.source().map(|source| Box::new(Self::of(source))),
+        }
+    }
+}
+
+impl Display for Told {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+impl Error for Told {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        self.source.as_deref().map(|source| source as _)
+    }
+}
+
+fn told(error: &dyn Error) -> ConversionError {
+    ConversionError::from_error(Told::of(error))
+}
+
 /// A return value with an error that can only be shown.
 pub trait AsText {
     /// The return value.
@@ -50,7 +122,7 @@ pub trait AsText {
     fn __state_migration_settle(self) -> Settle<Self::Returned, Self::State>;
 }
 
-impl<S, E: Display> AsText for Gives<Result<S, E>> {
+impl<S, E: Display> AsText for &Gives<Result<S, E>> {
     type Returned = Result<S, E>;
     type State = S;
 
@@ -67,7 +139,7 @@ pub trait AsIs {
     fn __state_migration_settle(self) -> Settle<Self::State, Self::State>;
 }
 
-impl<S> AsIs for &Gives<S> {
+impl<S> AsIs for &mut Gives<S> {
     type State = S;
 
     fn __state_migration_settle(self) -> Settle<S, S> {
@@ -164,4 +236,80 @@ fn same<A: 'static, B: 'static>(value: A) -> Option<B> {
 
 fn not_linked() -> ConversionError {
     ConversionError::new("a bug in state-migration: the types of a migration were not checked")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::rc::Rc;
+
+    use super::*;
+
+    #[derive(Debug)]
+    struct Failed {
+        because: std::num::ParseIntError,
+        in_this_thread: Rc<str>,
+    }
+
+    impl Display for Failed {
+        fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            write!(f, "failed in {}", self.in_this_thread)
+        }
+    }
+
+    impl Error for Failed {
+        fn source(&self) -> Option<&(dyn Error + 'static)> {
+            Some(&self.because)
+        }
+    }
+
+    fn failed() -> Result<u8, Failed> {
+        let in_this_thread = Rc::from("test");
+        let parsed = "x".parse::<u8>();
+        parsed.map_err(|because| Failed {
+            because,
+            in_this_thread,
+        })
+    }
+
+    fn boxed(_: u8) -> Result<u8, Box<dyn Error>> {
+        Ok(failed()?)
+    }
+
+    fn sent(_: u8) -> Result<u8, Box<dyn Error + Send>> {
+        "x".parse::<u8>().map_err(|because| Box::new(because) as _)
+    }
+
+    fn own(_: u8) -> Result<u8, Failed> {
+        failed()
+    }
+
+    fn text(_: u8) -> Result<u8, Rc<str>> {
+        Err(Rc::from("text"))
+    }
+
+    fn state(old: u8) -> u8 {
+        old
+    }
+
+    fn chain(error: &ConversionError) -> Vec<String> {
+        std::iter::successors(Some(error as &dyn Error), |error| error.source())
+            .map(ToString::to_string)
+            .collect()
+    }
+
+    #[test]
+    fn an_error_of_one_thread_is_told_with_its_sources() {
+        let because = "invalid digit found in string";
+        let failed = Some(vec!["failed in test".to_owned(), because.to_owned()]);
+        let boxed = Gives::of(boxed).__state_migration_settle()(boxed(1)).err();
+        assert_eq!(boxed.as_ref().map(chain), failed);
+        let own = Gives::of(own).__state_migration_settle()(own(1)).err();
+        assert_eq!(own.as_ref().map(chain), failed);
+        let sent = Gives::of(sent).__state_migration_settle()(sent(1)).err();
+        assert_eq!(sent.as_ref().map(chain), Some(vec![because.to_owned()]));
+        let text = Gives::of(text).__state_migration_settle()(text(1)).err();
+        assert_eq!(text.as_ref().map(chain), Some(vec!["text".to_owned()]));
+        let state = Gives::of(state).__state_migration_settle()(state(1)).ok();
+        assert_eq!(state, Some(1));
+    }
 }

@@ -39,7 +39,7 @@ macro_rules! versions {
     )*};
 }
 
-versions!(V1 "1", V2 "2", V3 "3", V4 "4", V5 "5", V6 "6", V7 "7");
+versions!(V1 "1", V2 "2", V3 "3", V4 "4", V5 "5", V6 "6", V7 "7", V8 "8", V9 "9", V10 "10");
 
 #[state_migration(from = V1, to = V2)]
 fn text(old: State) -> Result<State, String> {
@@ -110,6 +110,38 @@ fn behind_an_alias(old: State) -> Fallible<State> {
     Err(Failed("x".parse::<u8>().unwrap_err()).into())
 }
 
+// These may not leave their thread; what is told of them does.
+#[state_migration(from = V7, to = V8)]
+fn boxed(_: State) -> Result<State, Box<dyn Error>> {
+    Ok(State { total: parse()? })
+}
+
+#[state_migration(from = V8, to = V9)]
+fn boxed_and_sent(_: State) -> Result<State, Box<dyn Error + Send>> {
+    Err(Box::new(Failed("x".parse::<u8>().unwrap_err())))
+}
+
+#[derive(Debug)]
+struct Shared(std::rc::Rc<Failed>);
+
+impl fmt::Display for Shared {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl Error for Shared {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        self.0.source()
+    }
+}
+
+#[state_migration(from = V9, to = V10)]
+fn shared(_: State) -> Result<State, Shared> {
+    let failed = Failed("x".parse::<u8>().unwrap_err());
+    Err(Shared(std::rc::Rc::new(failed)))
+}
+
 fn refusal(
     migration: impl StateMigration<FromWorkflow: Workflow<State = State>>,
 ) -> (String, Option<String>) {
@@ -131,6 +163,10 @@ fn main() {
     assert_eq!(refusal(WithSourceMigration), with_source(invalid));
     assert_eq!(refusal(ConversionErrorMigration), with_source(empty));
     assert_eq!(refusal(BehindAnAliasMigration), with_source(invalid));
+
+    assert_eq!(refusal(BoxedMigration), with_source(invalid));
+    assert_eq!(refusal(BoxedAndSentMigration), with_source(invalid));
+    assert_eq!(refusal(SharedMigration), with_source(invalid));
 
     let state = BehindAnAliasMigration.migrate(State { total: 1 }).unwrap();
     assert_eq!(state, State { total: 1 });

@@ -1,7 +1,13 @@
 #![deny(warnings)]
 
 use state_migration::state_migration;
-use state_migration_ui_tests::{OrderV1, OrderV2};
+
+use orders::{OrderV1, OrderV2};
+
+mod orders {
+    pub struct OrderV1;
+    pub struct OrderV2;
+}
 
 struct StateV1;
 struct StateV2;

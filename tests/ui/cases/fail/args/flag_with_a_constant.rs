@@ -1,0 +1,13 @@
+use state_migration::state_migration;
+
+struct StateV1;
+struct StateV2;
+
+const YES: bool = true;
+
+#[state_migration(detached = YES)]
+fn order_v1_to_v2(_: StateV1) -> StateV2 {
+    StateV2
+}
+
+fn main() {}

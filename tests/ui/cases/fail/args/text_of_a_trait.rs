@@ -1,0 +1,12 @@
+use state_migration::{Workflow, state_migration};
+
+struct StateV1;
+struct StateV2;
+struct OrderV2;
+
+#[state_migration(from = "Workflow", to = OrderV2)]
+fn order_v1_to_v2(_: StateV1) -> StateV2 {
+    StateV2
+}
+
+fn main() {}

@@ -1,0 +1,5 @@
+use state_migration::Workflow;
+
+state_migration::migration_chain!(Workflow);
+
+fn main() {}

@@ -1,0 +1,3 @@
+state_migration::register_workflow!("Order");
+
+fn main() {}
