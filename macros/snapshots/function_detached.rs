@@ -30,7 +30,6 @@ const _: () = {
         fn call<S: 'static, T: 'static>(
             state: S,
         ) -> ::core::result::Result<T, __state_migration::ConversionError> {
-            #[allow(unused_imports)]
             use __state_migration::{
                 AsIs as _, AsText as _, AsTold as _, AsToldOfABox as _,
             };
@@ -39,18 +38,15 @@ const _: () = {
             __state_migration::convert(state, order_v1_to_v2, settle)
         }
         fn decoder() -> ::core::option::Option<__state_migration::Decoder> {
-            #[allow(unused_imports)]
             use __state_migration::{DecodeNothing as _, DecodeState as _};
             __state_migration::Gives::of(order_v1_to_v2).__state_migration_decoder()
         }
         fn encoder() -> ::core::option::Option<__state_migration::Encoder> {
-            #[allow(unused_imports)]
             use __state_migration::EncodeNothing as _;
             __state_migration::Takes::of(order_v1_to_v2).__state_migration_encoder()
         }
     }
     const __STATE_MIGRATION: __state_migration::Link = {
-        #[allow(unused_imports)]
         use __state_migration::NotShared as _;
         __state_migration::link::<
             OrderV1ToV2Migration,

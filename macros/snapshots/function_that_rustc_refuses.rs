@@ -4,7 +4,7 @@
 fn order_v1_to_v2(old: StateV1) -> Result<StateV2, dyn Error> {
     Ok(StateV2)
 }
-#[allow(dead_code, missing_docs)]
+///The migration by [`order_v1_to_v2`], found at link time.
 #[derive(::core::clone::Clone, ::core::marker::Copy, ::core::fmt::Debug)]
 struct OrderV1ToV2Migration;
 #[allow(deprecated, non_local_definitions)]

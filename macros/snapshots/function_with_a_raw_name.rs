@@ -25,7 +25,6 @@ const _: () = {
         fn call<S: 'static, T: 'static>(
             state: S,
         ) -> ::core::result::Result<T, __state_migration::ConversionError> {
-            #[allow(unused_imports)]
             use __state_migration::{
                 AsIs as _, AsText as _, AsTold as _, AsToldOfABox as _,
             };
@@ -33,12 +32,10 @@ const _: () = {
             __state_migration::convert(state, r#move, settle)
         }
         fn decoder() -> ::core::option::Option<__state_migration::Decoder> {
-            #[allow(unused_imports)]
             use __state_migration::{DecodeNothing as _, DecodeState as _};
             __state_migration::Gives::of(r#move).__state_migration_decoder()
         }
         fn encoder() -> ::core::option::Option<__state_migration::Encoder> {
-            #[allow(unused_imports)]
             use __state_migration::EncodeNothing as _;
             __state_migration::Takes::of(r#move).__state_migration_encoder()
         }
@@ -46,7 +43,6 @@ const _: () = {
     impl __state_migration::MigratesTo<__state_migration::Inferred<__StateMigrationTo>>
     for __state_migration::Inferred<__StateMigrationFrom> {}
     const __STATE_MIGRATION: __state_migration::Link = {
-        #[allow(unused_imports)]
         use __state_migration::NotShared as _;
         __state_migration::link::<
             MoveMigration,

@@ -10,6 +10,7 @@ fn order_v1_to_v2(old: StateV1) -> StateV2 {
     use OrderV1 as _;
     StateV2
 }
-#[allow(dead_code, missing_docs)]
+///The migration by [`order_v1_to_v2`], found at link time.
 #[derive(::core::clone::Clone, ::core::marker::Copy, ::core::fmt::Debug)]
 struct OrderV1ToV2Migration;
+const _: OrderV1ToV2Migration = OrderV1ToV2Migration;

@@ -9,7 +9,7 @@
 pub(crate) fn order_v1_to_v2(old: StateV1) -> StateV2 {
     StateV2 { cents: old.euro * 100 }
 }
-#[allow(dead_code, missing_docs)]
+///The migration by [`order_v1_to_v2`], found at link time.
 #[derive(::core::clone::Clone, ::core::marker::Copy, ::core::fmt::Debug)]
 pub(crate) struct ToCents;
 #[allow(deprecated, non_local_definitions)]

@@ -10,7 +10,7 @@
 pub async fn order_v1_to_v2(old: &StateV1) -> StateV2 {
     StateV2
 }
-#[allow(dead_code, missing_docs)]
+///The migration by [`order_v1_to_v2`], found at link time.
 #[derive(::core::clone::Clone, ::core::marker::Copy, ::core::fmt::Debug)]
 pub struct OrderV1ToV2Migration;
 #[allow(deprecated, non_local_definitions)]

@@ -74,7 +74,7 @@ fn migration(args: &Args, function: &Function, fingerprint: u64) -> TokenStream 
     } = function;
     let migration = args.name.clone();
     let migration = migration.unwrap_or_else(|| migration_name(name));
-    let doc = format!("The migration by [`{}`], found at link time.", name.unraw());
+    let doc = doc(name);
     // A name of our own: a path with tokens of the user's is linted as theirs.
     let runtime = quote!(__state_migration);
     let edge = Edge {
@@ -90,24 +90,22 @@ fn migration(args: &Args, function: &Function, fingerprint: u64) -> TokenStream 
     let (takes, gives) = (&source_state, &target_state);
     let pair = edge.pair();
     let submit = edge.submit();
+    // rustc does not warn of an import of the macro's own that is not needed.
     let call = quote_spanned! {Span::mixed_site()=>
         fn call<S: 'static, T: 'static>(
             state: S,
         ) -> ::core::result::Result<T, #runtime::ConversionError> {
-            #[allow(unused_imports)]
             use #runtime::{AsIs as _, AsText as _, AsTold as _, AsToldOfABox as _};
             let settle = #runtime::Gives::of(#name).__state_migration_settle();
             #runtime::convert(state, #name, settle)
         }
 
         fn decoder() -> ::core::option::Option<#runtime::Decoder> {
-            #[allow(unused_imports)]
             use #runtime::{DecodeNothing as _, DecodeState as _};
             #runtime::Gives::of(#name).__state_migration_decoder()
         }
 
         fn encoder() -> ::core::option::Option<#runtime::Encoder> {
-            #[allow(unused_imports)]
             use #runtime::EncodeNothing as _;
             #runtime::Takes::of(#name).__state_migration_encoder()
         }
@@ -123,7 +121,6 @@ fn migration(args: &Args, function: &Function, fingerprint: u64) -> TokenStream 
             #pair
 
             const __STATE_MIGRATION: #runtime::Link = {
-                #[allow(unused_imports)]
                 use #runtime::NotShared as _;
                 #runtime::link::<
                     #migration, #from, #to, #source_state, #target_state, #takes, #gives,
@@ -148,6 +145,14 @@ fn migration(args: &Args, function: &Function, fingerprint: u64) -> TokenStream 
     // error, at its last token.
     let followed_by = quote_spanned!(ends(krate).1=> __private::followed_by);
     quote!(#[#krate::#followed_by(#code)] #documented #generated)
+}
+
+/// What is said of the struct.
+pub(crate) fn doc(function: &Ident) -> String {
+    format!(
+        "The migration by [`{}`], found at link time.",
+        function.unraw()
+    )
 }
 
 /// What makes the struct a migration.

@@ -6,13 +6,14 @@ use quote::{ToTokens, quote};
 use syn::parse::discouraged::Speculative;
 use syn::parse::{ParseStream, Parser};
 use syn::{
-    Attribute, Error, Ident, Item, ItemFn, Result, Signature, Stmt, Token, Visibility, parse_quote,
+    Attribute, Error, Ident, Item, ItemFn, Path, Result, Signature, Stmt, Token, Visibility,
+    parse_quote,
 };
 
 use crate::args::{Args, Details};
 use crate::check::{is_ours, marked, without_second};
 use crate::edge::Edge;
-use crate::expand::{annotated, migration_name};
+use crate::expand::{annotated, doc, migration_name};
 use crate::keys::Found;
 use crate::named;
 use crate::unread::unread;
@@ -54,16 +55,21 @@ pub(crate) fn with_item(
     let found = Args::as_far_as_read(args.clone());
     let name = found.name.clone();
     let name = name.unwrap_or_else(|| migration_name(&function));
-    let migration = migration(&found, args.clone(), &name, &function);
+    let migration = migration(&found, &args, &name, &function);
     let named = match migration {
         Some(_) => second,
         None => quote!(#args, #second),
     };
     // In the function, for where it is no constant may stand beside it.
     output.extend(marked(with_uses(item, named)));
+    // Never made, it would be warned of; a lint that is forbidden cannot be allowed.
+    let code = migration.unwrap_or_else(|| quote!(const _: #name = #name;));
+    let krate = krate(&found, &args);
+    let followed_by = krate.map(|krate| quote!(#[#krate::__private::followed_by(#code)]));
+    let doc = doc(&function);
     output.extend(quote! {
-        #migration
-        #[allow(dead_code, missing_docs)]
+        #followed_by
+        #[doc = #doc]
         #[derive(::core::clone::Clone, ::core::marker::Copy, ::core::fmt::Debug)]
         #visibility struct #name;
     });
@@ -74,15 +80,12 @@ pub(crate) fn with_item(
 /// the struct. Nothing where they may not be one, so that it is no mistake of its own.
 fn migration(
     found: &Found,
-    args: TokenStream,
+    args: &TokenStream,
     name: &Ident,
     function: &Ident,
 ) -> Option<TokenStream> {
     let (from, to) = (found.from.as_ref()?, found.to.as_ref()?);
-    if found.krate.is_none() && Args::may_say(args.clone(), &["crate"]) {
-        return None;
-    }
-    let krate = found.krate.clone().unwrap_or_else(Args::default_krate);
+    let krate = krate(found, args)?;
     let runtime = quote!(__state_migration);
     let edge = Edge {
         from,
@@ -90,7 +93,7 @@ fn migration(
         said: &Details {
             undo: false,
             // As if, where it may be no hop.
-            detached: Args::may_say(args, &["detached", "undo"]),
+            detached: Args::may_say(args.clone(), &["detached", "undo"]),
             note: None,
         },
         runtime: &runtime,
@@ -114,17 +117,24 @@ fn migration(
     let annotated = annotated(&edge, &krate, name, function, 0, &call);
     let pair = edge.pair();
     Some(quote! {
-        #[#krate::__private::followed_by(
-            #[allow(deprecated, non_local_definitions)]
-            const _: () = {
-                use #krate::__private as __state_migration;
+        #[allow(deprecated, non_local_definitions)]
+        const _: () = {
+            use #krate::__private as __state_migration;
 
-                #names
-                #annotated
-                #pair
-            };
-        )]
+            #names
+            #annotated
+            #pair
+        };
     })
+}
+
+/// The path of the runtime crate, if it is known.
+fn krate(found: &Found, args: &TokenStream) -> Option<Path> {
+    match &found.krate {
+        None if Args::may_say(args.clone(), &["crate"]) => None,
+        None => Some(Args::default_krate()),
+        given => given.clone(),
+    }
 }
 
 /// An item that no struct may stand beside, or that is no function, with uses of the

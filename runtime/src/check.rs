@@ -17,7 +17,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::fingerprint::Fingerprint;
-use crate::id::WorkflowId;
+use crate::id::{MAX_ID_LEN, WorkflowId};
 use crate::migration::{ConversionError, SourceLocation, StateMigration};
 use crate::registry::{Decoder, Details, Encoder, Migration, Registration};
 use crate::version::natural_cmp;
@@ -345,14 +345,17 @@ const fn same(a: &str, b: &str) -> bool {
 
 /// A message put together at compile time.
 struct Text {
-    bytes: [u8; 512],
+    bytes: [u8; Self::LEN],
     len: usize,
 }
 
 impl Text {
+    /// For three ids of a name and a version, and the words between them.
+    const LEN: usize = 6 * MAX_ID_LEN + 256;
+
     const fn new(text: &str) -> Self {
         let empty = Self {
-            bytes: [0; 512],
+            bytes: [0; Self::LEN],
             len: 0,
         };
         empty.and(text)
@@ -390,7 +393,7 @@ mod tests {
 
     #[test]
     fn what_does_not_fit_into_a_message_is_left_out_as_a_whole() {
-        let long = "ä".repeat(250);
+        let long = "ä".repeat(Text::LEN / 2 - 1);
         let text = Text::new("a").and(&long).and(&long).and("b");
         assert_eq!(text.as_str(), format!("a{long}b"));
     }

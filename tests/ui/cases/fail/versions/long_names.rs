@@ -1,0 +1,52 @@
+use serde::{Deserialize, Serialize};
+use state_migration::{EventPayload, Workflow, state_migration};
+
+/// An event.
+#[derive(Serialize, Deserialize)]
+pub enum OrderEvent {
+    /// A customer ordered.
+    Placed,
+}
+
+impl EventPayload for OrderEvent {
+    fn event_type(&self) -> &'static str {
+        "OrderPlaced"
+    }
+}
+
+/// A state.
+#[derive(Debug, Default, Clone, PartialEq, Serialize, Deserialize)]
+pub struct State;
+
+/// The first version.
+pub struct OrderV1;
+
+/// The second version.
+pub struct OrderV2;
+
+/// The third version.
+pub struct OrderV3;
+
+macro_rules! versions {
+    ($($name:ident $version:literal),*) => {$(
+        impl Workflow for $name {
+            const NAME: &'static str = "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa";
+            const VERSION: &'static str = $version;
+            type State = State;
+            type Event = OrderEvent;
+
+            fn apply(state: State, _: &OrderEvent) -> State {
+                state
+            }
+        }
+    )*};
+}
+
+versions!(OrderV1 "v1", OrderV2 "v0", OrderV3 "v3");
+
+#[state_migration(from = OrderV1, to = OrderV2)]
+fn order_v1_to_v2(old: State) -> State {
+    old
+}
+
+fn main() {}
