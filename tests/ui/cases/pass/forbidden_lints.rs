@@ -1,6 +1,6 @@
 //! What a crate forbids, no generated code can allow; nor need it.
 
-#![forbid(dead_code, missing_docs, unused_imports, unused_qualifications)]
+#![forbid(dead_code, missing_docs, unused_imports)]
 
 use serde::{Deserialize, Serialize};
 use state_migration::{EventPayload, MigrationRegistry, Workflow, state_migration};
