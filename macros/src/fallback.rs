@@ -6,8 +6,7 @@ use quote::{ToTokens, quote};
 use syn::parse::discouraged::Speculative;
 use syn::parse::{ParseStream, Parser};
 use syn::{
-    Attribute, Error, Ident, Item, ItemFn, Path, Result, Signature, Stmt, Token, Visibility,
-    parse_quote,
+    Attribute, Error, Ident, Item, ItemFn, Path, Result, Signature, Stmt, Visibility, parse_quote,
 };
 
 use crate::args::{Args, Details};
@@ -191,12 +190,11 @@ fn generated(input: ParseStream<'_>) -> Result<Option<(Visibility, Ident)>> {
             (name, parameters.into_iter().any(is_self))
         }
     };
-    let in_a_trait = has_receiver || input.peek(Token![;]);
     // A second attribute of ours brings its own.
     let another = attributes.iter().any(is_ours);
     let has_body = input.parse::<TokenStream>()?.into_iter().last();
     let has_body =
         matches!(has_body, Some(TokenTree::Group(body)) if body.delimiter() == Delimiter::Brace);
-    let stands_alone = has_body && !in_a_trait && !another;
+    let stands_alone = has_body && !has_receiver && !another;
     Ok(name.filter(|_| stands_alone).map(|name| (visibility, name)))
 }

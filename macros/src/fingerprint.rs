@@ -2,9 +2,13 @@
 //!
 //! It is stored with every migrated process, so what goes into the hash must
 //! not change: the texts of the tokens and their nesting. Spaces, line breaks,
-//! commas that the formatter removes, comments and docs are left out; but the comma that makes a
-//! tuple of one element is none of the formatter's. `TokenStream::to_string`
-//! would not do: its spacing is unspecified.
+//! commas that the formatter removes, comments and docs are left out; but the comma
+//! that makes a tuple of one element is none of the formatter's.
+//! `TokenStream::to_string` would not do: its spacing is unspecified.
+//!
+//! Which comma is which only a parser could tell for sure. The last one in the
+//! parameters of a closure counts, though the formatter removes it; and that of
+//! `(x as M<A, B> + 1,)` does not, though it makes a tuple.
 
 use proc_macro2::{Delimiter, Group, Punct, Spacing, TokenStream, TokenTree};
 
@@ -130,15 +134,19 @@ enum Before {
     Equals,
     /// The arrow of a `match` arm.
     Arrow,
+    /// The tick of a label behind that.
+    LabelTick,
+    /// The label.
+    Label,
     /// A block behind that.
     Arm,
     Other,
 }
 
 /// Words that a tuple may follow.
-const KEYWORDS: [&str; 15] = [
-    "as", "break", "dyn", "else", "for", "if", "in", "let", "match", "mut", "ref", "return",
-    "where", "while", "yield",
+const KEYWORDS: [&str; 16] = [
+    "as", "break", "const", "dyn", "else", "for", "if", "in", "let", "match", "mut", "ref",
+    "return", "where", "while", "yield",
 ];
 
 impl Before {
@@ -146,6 +154,7 @@ impl Before {
     fn then(self, token: &TokenTree) -> Self {
         match token {
             TokenTree::Ident(word) if KEYWORDS.iter().any(|keyword| word == keyword) => Self::Other,
+            TokenTree::Ident(_) if self == Self::LabelTick => Self::Label,
             TokenTree::Ident(_) if self == Self::Tick => Self::Other,
             TokenTree::Ident(_) | TokenTree::Literal(_) => Self::Called,
             TokenTree::Group(group) if group.delimiter() == Delimiter::Brace => match self {
@@ -154,7 +163,9 @@ impl Before {
             },
             TokenTree::Group(_) => Self::Called,
             TokenTree::Punct(punct) => match punct.as_char() {
+                '\'' if self == Self::Arrow => Self::LabelTick,
                 '\'' => Self::Tick,
+                ':' if self == Self::Label => Self::Arrow,
                 '-' if punct.spacing() == Spacing::Joint => Self::Shaft,
                 '=' if punct.spacing() == Spacing::Joint => Self::Equals,
                 '>' if self == Self::Shaft => Self::Other,
@@ -267,6 +278,10 @@ mod tests {
                 "fn m(_: A) { match a { B => { 1 }, C => { 2 }, } }",
                 "fn m(_: A) { match a { B => { 1 } C => { 2 } } }",
             ),
+            (
+                "match a { B => 'b: { 1 }, C => { 2 } }",
+                "match a { B => 'b: { 1 } C => { 2 } }",
+            ),
             ("fn m(_: Vec<A,>) -> B {}", "fn m(_: Vec<A>) -> B {}"),
             (
                 "fn m(_: A) { Vec::<A,>::new() }",
@@ -303,6 +318,8 @@ mod tests {
             "fn m(_: A) { break 'a (b,); }",
             "fn m(_: &'static (B,)) {}",
             "fn m(_: Vec<(B,)>) {}",
+            "fn m(_: *const (B,)) {}",
+            "fn m(_: *mut (B,)) {}",
             "fn m(_: A) { [(b,)] }",
             "fn m(_: A) { a == (b,) }",
             "fn m(_: (HashMap<K, V>,)) {}",

@@ -1,7 +1,7 @@
 //! Where generated tokens stand in the source: rustc shows a mistake at the span
 //! of the token that it is in.
 
-use proc_macro2::{Delimiter, Span, TokenStream, TokenTree};
+use proc_macro2::{Span, TokenStream, TokenTree};
 use quote::{ToTokens, quote_spanned};
 
 /// The tokens at the place of others.
@@ -17,27 +17,16 @@ pub(crate) fn at(place: &impl ToTokens, tokens: TokenStream) -> TokenStream {
     tokens.into_iter().collect()
 }
 
-/// The spans of the first and the last token. What a `macro_rules!` passes on, as
-/// `$t:ty`, is a group that stands in the macro; its tokens stand where they are
-/// written.
+/// The spans of the first and the last token.
 pub(crate) fn ends(tokens: &impl ToTokens) -> (Span, Span) {
     let mut tokens = tokens.to_token_stream().into_iter();
     let Some(first) = tokens.next() else {
         return (Span::call_site(), Span::call_site());
     };
-    let last = tokens.last().unwrap_or_else(|| first.clone());
-    (end_of(first, |ends| ends.0), end_of(last, |ends| ends.1))
-}
-
-fn end_of(token: TokenTree, side: fn((Span, Span)) -> Span) -> Span {
-    match token {
-        TokenTree::Group(group)
-            if group.delimiter() == Delimiter::None && !group.stream().is_empty() =>
-        {
-            side(ends(&group.stream()))
-        }
-        token => token.span(),
-    }
+    let last = tokens
+        .last()
+        .map_or_else(|| first.span(), |last| last.span());
+    (first.span(), last)
 }
 
 /// Code of a macro that stands by itself, so that where no item may be, one sentence

@@ -52,6 +52,7 @@ struct Cents {
 workflows! {
     V1 = "order" @ "v1" of Order, 3;
     V2 = "order" @ "v2" of Order, 3;
+    V02 = "order" @ "v02" of Order, 3;
     InCentsUnmarked = "order" @ "v2" of Cents, 3;
     Twice = "order" @ "v3" of Cents, 4;
     Renumbered = "order" @ "v3" of Order, 5;

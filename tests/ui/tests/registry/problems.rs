@@ -347,6 +347,22 @@ fn a_wrong_name_does_not_hide_where_the_workflow_ends() {
 }
 
 #[test]
+fn a_migration_that_descends_hides_where_its_workflow_ends() {
+    let (problem, _) = only_problem(
+        MigrationRegistry::builder()
+            .with(Step::<V1, V2>::new())
+            .with(Step::<V9, V4>::new())
+            .build(),
+    );
+    assert_eq!(
+        problem,
+        shown(&Problem::NotAscending {
+            migration: "order@v9->v4".to_owned(),
+        })
+    );
+}
+
+#[test]
 fn a_migration_to_another_workflow_is_refused() {
     let (problem, message) = only_problem(
         MigrationRegistry::builder()

@@ -65,6 +65,20 @@ fn an_undo_that_leads_forward_is_refused() {
 }
 
 #[test]
+fn an_undo_between_versions_that_count_as_equal_does_not_lead_back() {
+    let error = MigrationRegistry::builder()
+        .with(Step::<V1, V2>::new())
+        .with(Step::<V02, V2>::undo())
+        .build()
+        .unwrap_err();
+    let shown: Vec<String> = error.problems().iter().map(shown).collect();
+    let ascends = shown
+        .iter()
+        .any(|problem| problem.starts_with("UndoAscends"));
+    assert!(ascends, "{shown:?}");
+}
+
+#[test]
 fn two_undos_of_one_migration_are_refused() {
     let (problem, _) = only_problem(
         MigrationRegistry::builder()

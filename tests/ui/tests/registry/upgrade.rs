@@ -2,7 +2,9 @@
 
 use std::error::Error as _;
 
-use state_migration::{ConversionError, IdentityMigration, MigrationRegistry, UpgradeError};
+use state_migration::{
+    ConversionError, IdentityMigration, MigrationRegistry, UpgradeError, state_migration,
+};
 
 use crate::*;
 
@@ -12,10 +14,28 @@ struct Rates {
     discount: Option<f64>,
 }
 
+/// Can be read only of a text that stays.
+#[derive(Debug, Default, Clone, Serialize, Deserialize)]
+struct Tag {
+    text: &'static str,
+    price: Option<u64>,
+}
+
 workflows! {
+    Tag1 = "tag" @ "1" of Order, 3;
+    Tag2 = "tag" @ "2" of Tag, 4;
     Basket = "basket" @ "1" of Vec<u8>, 3;
     Rate1 = "rate" @ "1" of Order, 3;
     Rate2 = "rate" @ "2" of Rates, 4;
+}
+
+#[state_migration(from = Tag1, to = Tag2)]
+fn tag(old: Order) -> Tag {
+    let price = Some(old.total).filter(|total| *total > 0);
+    Tag {
+        text: "sale",
+        price,
+    }
 }
 
 static RATE_1: WorkflowId = WorkflowId::from_static("rate", "1");
@@ -324,5 +344,22 @@ fn a_number_that_json_does_not_have_is_refused_with_its_field() {
     assert_eq!(
         message(registry.upgrade("rate", "1", r#"{"total":0}"#)),
         "the state that rate@2->3 produced cannot be serialized: it cannot be read again: expected f64 at \"/usual\"; a number that is NaN or infinite becomes `null`, so let the conversion refuse it"
+    );
+}
+
+#[test]
+fn a_state_that_borrows_is_accepted_where_it_cannot_be_read() {
+    let registry = MigrationRegistry::builder().with(TagMigration);
+    let registry = registry.build().unwrap();
+    // The `null` is looked at again, and is one.
+    let upgraded = registry.upgrade("tag", "1", r#"{"total":0}"#).unwrap();
+    assert_eq!(upgraded.state, r#"{"text":"sale","price":null}"#);
+    let newest = r#"{ "text": "sale", "price": 7 }"#;
+    let upgraded = registry.upgrade("tag", "2", newest).unwrap();
+    assert_eq!(upgraded.state, newest);
+    let refused = message(registry.upgrade("tag", "2", r#"{"text":"sale","#));
+    assert!(
+        refused.contains("cannot be read as a JSON value"),
+        "{refused}"
     );
 }
