@@ -359,7 +359,7 @@ fn a_state_that_borrows_is_accepted_where_it_cannot_be_read() {
     assert_eq!(upgraded.state, newest);
     let refused = message(registry.upgrade("tag", "2", r#"{"text":"sale","#));
     assert!(
-        refused.contains("cannot be read as a JSON value"),
+        refused.contains("cannot be read as a `JSON value`"),
         "{refused}"
     );
 }
