@@ -292,9 +292,13 @@ mod tests {
     }
 
     fn chain(error: &ConversionError) -> Vec<String> {
-        std::iter::successors(Some(error as &dyn Error), |error| error.source())
-            .map(ToString::to_string)
-            .collect()
+        let mut texts = vec![error.to_string()];
+        let mut source = error.source();
+        while let Some(error) = source {
+            texts.push(error.to_string());
+            source = error.source();
+        }
+        texts
     }
 
     #[test]
