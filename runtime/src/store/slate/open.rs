@@ -15,9 +15,10 @@ use slatedb::object_store::path::Path;
 use slatedb::{Db, DbBuilder, DbIterator, DbReader, DbReaderMode};
 
 use super::in_use;
-use super::kv::{Files, SlateDbKv, error};
+use super::kv::{Files, SlateDbKv, damaged, error};
 use super::memory::{self, Memory};
 use super::reader::SlateDbReaderKv;
+use super::storage::Storage;
 use super::{SlateDbReader, SlateDbStore};
 use crate::error::{Error, ErrorKind};
 use crate::id::RunId;
@@ -79,7 +80,7 @@ impl Place {
                 std::fs::create_dir_all(folder).map_err(|e| unusable(folder, e))?;
                 files_in(folder)
             }
-            Self::ObjectStore(object_store) => Ok(object_store.clone()),
+            Self::ObjectStore(object_store) => Ok(Storage::of(object_store.clone())),
         }
     }
 
@@ -88,7 +89,7 @@ impl Place {
         match self {
             Self::Folder(folder) if is_folder(folder)? => files_in(folder),
             Self::Folder(_) => Err(no_store()),
-            Self::ObjectStore(object_store) => Ok(object_store.clone()),
+            Self::ObjectStore(object_store) => Ok(Storage::of(object_store.clone())),
         }
     }
 }
@@ -97,7 +98,7 @@ fn files_in(folder: &FolderPath) -> Result<Arc<dyn ObjectStore>, Error> {
     let files = LocalFileSystem::new_with_prefix(folder)
         .map_err(|e| unusable(folder, io::Error::other(e)))?
         .with_fsync(true);
-    Ok(Arc::new(files))
+    Ok(Storage::of(Arc::new(files)))
 }
 
 /// Whether a folder is there; an error if something else is.
@@ -518,15 +519,10 @@ impl SlateDbStoreBuilder {
         let Ok(manifest) = tokio::time::timeout(PATIENCE, admin.read_manifest(None)).await else {
             return Err(self.why_no_manifest(object_store).await);
         };
-        let manifest = manifest.map_err(|e| {
+        let manifest = manifest.map_err(|e| match e.kind() {
             // A manifest that cannot be decoded is an internal error to SlateDB.
-            let damaged = matches!(e.kind(), slatedb::ErrorKind::Internal);
-            let error = error("its manifest could not be read", e);
-            if damaged {
-                damaged_manifest().with_source(error)
-            } else {
-                error
-            }
+            slatedb::ErrorKind::Internal => damaged_manifest(e),
+            _ => error("its manifest could not be read", e),
         })?;
         Ok(manifest.map(|manifest| manifest.writer_epoch()))
     }
@@ -537,7 +533,8 @@ impl SlateDbStoreBuilder {
     }
 
     fn admin(&self, object_store: &Arc<dyn ObjectStore>) -> Admin {
-        Admin::builder(self.path.clone(), object_store.clone()).build()
+        let object_store = Storage::at_first_sight(object_store.clone());
+        Admin::builder(self.path.clone(), object_store).build()
     }
 
     /// Refuses a place that has no manifest and holds something else.
@@ -618,7 +615,7 @@ async fn is_empty(rows: Result<DbIterator, slatedb::Error>) -> Result<bool, Erro
 
 fn no_store() -> Error {
     Error::invalid(
-        "there is no store, and a reader makes none; check the path, or open it for writing once to make a store",
+        "there is no store, and a reader makes none; check the path, or start the program whose store it is, which makes it",
     )
 }
 
@@ -628,10 +625,10 @@ fn no_store_to_open() -> Error {
     )
 }
 
-fn damaged_manifest() -> Error {
-    Error::corrupt(
-        "its manifest could not be read: the database is damaged or was written by another version of SlateDB; restore the newest file under `manifest` from a backup",
-    )
+fn damaged_manifest(cause: slatedb::Error) -> Error {
+    let damaged = damaged("the newest file under `manifest`");
+    let message = format!("its manifest could not be read: {damaged} (SlateDB says: {cause})");
+    Error::corrupt(message).with_source(cause)
 }
 
 fn foreign() -> Error {
