@@ -80,7 +80,7 @@ impl Place {
                 std::fs::create_dir_all(folder).map_err(|e| unusable(folder, e))?;
                 files_in(folder)
             }
-            Self::ObjectStore(object_store) => Ok(Storage::of(object_store.clone())),
+            Self::ObjectStore(object_store) => Ok(object_store.clone()),
         }
     }
 
@@ -89,7 +89,7 @@ impl Place {
         match self {
             Self::Folder(folder) if is_folder(folder)? => files_in(folder),
             Self::Folder(_) => Err(no_store()),
-            Self::ObjectStore(object_store) => Ok(Storage::of(object_store.clone())),
+            Self::ObjectStore(object_store) => Ok(object_store.clone()),
         }
     }
 }
@@ -98,7 +98,7 @@ fn files_in(folder: &FolderPath) -> Result<Arc<dyn ObjectStore>, Error> {
     let files = LocalFileSystem::new_with_prefix(folder)
         .map_err(|e| unusable(folder, io::Error::other(e)))?
         .with_fsync(true);
-    Ok(Storage::of(Arc::new(files)))
+    Ok(Arc::new(files))
 }
 
 /// Whether a folder is there; an error if something else is.
@@ -407,6 +407,7 @@ impl SlateDbStoreBuilder {
             path: self.path.clone(),
             object_store: object_store.clone(),
         };
+        let (object_store, opening) = Storage::opening(object_store);
         let mut builder = Db::builder(self.path.clone(), object_store)
             .with_settings(self.settings.clone())
             .with_db_cache(self.memory.cache(), 0);
@@ -421,6 +422,7 @@ impl SlateDbStoreBuilder {
             .build()
             .await
             .map_err(|e| error("the database could not be opened", e))?;
+        drop(opening);
         SlateDbStore::in_files(db, Some(files)).await
     }
 
@@ -514,7 +516,8 @@ impl SlateDbStoreBuilder {
 
     /// How often the database was opened; `None` if there is none.
     async fn epoch(&self, object_store: &Arc<dyn ObjectStore>) -> Result<Option<u64>, Error> {
-        let admin = self.admin(object_store);
+        let (at_once, _opening) = Storage::opening(object_store.clone());
+        let admin = self.admin(&at_once);
         // SlateDB asks for ever here, whatever the answer.
         let Ok(manifest) = tokio::time::timeout(PATIENCE, admin.read_manifest(None)).await else {
             return Err(self.why_no_manifest(object_store).await);
@@ -533,8 +536,7 @@ impl SlateDbStoreBuilder {
     }
 
     fn admin(&self, object_store: &Arc<dyn ObjectStore>) -> Admin {
-        let object_store = Storage::at_first_sight(object_store.clone());
-        Admin::builder(self.path.clone(), object_store).build()
+        Admin::builder(self.path.clone(), object_store.clone()).build()
     }
 
     /// Refuses a place that has no manifest and holds something else.
@@ -550,6 +552,7 @@ impl SlateDbStoreBuilder {
         object_store: Arc<dyn ObjectStore>,
         options: DbReaderOptions,
     ) -> Result<DbReader, Error> {
+        let (object_store, _opening) = Storage::opening(object_store);
         // Every other mode writes a checkpoint, or needs one.
         DbReader::builder(self.path.clone(), object_store)
             .with_reader_mode(DbReaderMode::FollowLatest)

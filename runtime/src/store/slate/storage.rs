@@ -5,6 +5,7 @@
 use std::fmt;
 use std::ops::Range;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -43,28 +44,33 @@ impl std::error::Error for Short {}
 pub(super) struct Storage {
     inner: Arc<dyn ObjectStore>,
     /// Whether who is denied something is told so at once.
-    denies_at_once: bool,
+    denies_at_once: Arc<AtomicBool>,
+}
+
+/// As long as this is there, who is denied something is told so at once.
+pub(super) struct Opening(Arc<AtomicBool>);
+
+impl Drop for Opening {
+    fn drop(&mut self) {
+        self.0.store(false, Ordering::Relaxed);
+    }
 }
 
 impl Storage {
-    /// For a database: rights that are missing may come back while it is open.
-    pub(super) fn of(inner: Arc<dyn ObjectStore>) -> Arc<dyn ObjectStore> {
-        Arc::new(Self {
+    /// For a database that is being opened. Once it is open, rights that are
+    /// missing may come back.
+    pub(super) fn opening(inner: Arc<dyn ObjectStore>) -> (Arc<dyn ObjectStore>, Opening) {
+        let denies_at_once = Arc::new(AtomicBool::new(true));
+        let opening = Opening(denies_at_once.clone());
+        let storage = Self {
             inner,
-            denies_at_once: false,
-        })
-    }
-
-    /// For a first look.
-    pub(super) fn at_first_sight(inner: Arc<dyn ObjectStore>) -> Arc<dyn ObjectStore> {
-        Arc::new(Self {
-            inner,
-            denies_at_once: true,
-        })
+            denies_at_once,
+        };
+        (Arc::new(storage), opening)
     }
 
     fn judged(&self, error: Error) -> Error {
-        judged(error, self.denies_at_once)
+        judged(error, &self.denies_at_once)
     }
 
     async fn unread<'a>(
@@ -97,8 +103,8 @@ impl Storage {
     }
 }
 
-fn judged(error: Error, denies_at_once: bool) -> Error {
-    if denies_at_once && is_denied(&error) {
+fn judged(error: Error, denies_at_once: &AtomicBool) -> Error {
+    if denies_at_once.load(Ordering::Relaxed) && is_denied(&error) {
         return Error::Generic {
             store: "object store",
             source: Box::new(NonRetryable(Box::new(error))),
@@ -109,10 +115,10 @@ fn judged(error: Error, denies_at_once: bool) -> Error {
 
 fn all_judged(
     listed: BoxStream<'static, Result<ObjectMeta>>,
-    denies_at_once: bool,
+    denies_at_once: Arc<AtomicBool>,
 ) -> BoxStream<'static, Result<ObjectMeta>> {
     listed
-        .map_err(move |error| judged(error, denies_at_once))
+        .map_err(move |error| judged(error, &denies_at_once))
         .boxed()
 }
 
@@ -178,7 +184,7 @@ impl ObjectStore for Storage {
     }
 
     fn list(&self, prefix: Option<&Path>) -> BoxStream<'static, Result<ObjectMeta>> {
-        all_judged(self.inner.list(prefix), self.denies_at_once)
+        all_judged(self.inner.list(prefix), self.denies_at_once.clone())
     }
 
     fn list_with_offset(
@@ -187,7 +193,7 @@ impl ObjectStore for Storage {
         offset: &Path,
     ) -> BoxStream<'static, Result<ObjectMeta>> {
         let listed = self.inner.list_with_offset(prefix, offset);
-        all_judged(listed, self.denies_at_once)
+        all_judged(listed, self.denies_at_once.clone())
     }
 
     async fn list_with_delimiter(&self, prefix: Option<&Path>) -> Result<ListResult> {
