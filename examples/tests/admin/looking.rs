@@ -157,6 +157,7 @@ fn what_is_linked_is_listed_and_drawn_without_a_store() {
         ("linked/graph", &["graph"]),
         ("linked/graph_mermaid", &["graph", "--mermaid"]),
         ("linked/graph_dot", &["graph", "--dot"]),
+        ("linked/graph_svg", &["graph", "--svg"]),
     ] {
         let said = finish(bare(args)).exits(0);
         assert_golden(&format!("{golden}.txt"), &said.stdout);

@@ -385,7 +385,7 @@ fn damaged_file(error: &slatedb::Error) -> Option<String> {
     Some(file.split(" (").next().unwrap_or(file).to_owned())
 }
 
-fn is_file_gone(error: &slatedb::Error) -> bool {
+pub(super) fn is_file_gone(error: &slatedb::Error) -> bool {
     in_causes(error, |cause| {
         matches!(storage_error(cause), Some(Storage::NotFound { .. })).then_some(())
     })

@@ -15,7 +15,7 @@ use slatedb::object_store::path::Path;
 use slatedb::{Db, DbBuilder, DbIterator, DbReader, DbReaderMode};
 
 use super::in_use;
-use super::kv::{Files, SlateDbKv, damaged, error};
+use super::kv::{Files, SlateDbKv, damaged, error, is_file_gone};
 use super::memory::{self, Memory};
 use super::reader::SlateDbReaderKv;
 use super::storage::Storage;
@@ -525,6 +525,7 @@ impl SlateDbStoreBuilder {
         let manifest = manifest.map_err(|e| match e.kind() {
             // A manifest that cannot be decoded is an internal error to SlateDB.
             slatedb::ErrorKind::Internal => damaged_manifest(e),
+            slatedb::ErrorKind::Data if !is_file_gone(&e) => damaged_manifest(e),
             _ => error("its manifest could not be read", e),
         })?;
         Ok(manifest.map(|manifest| manifest.writer_epoch()))
