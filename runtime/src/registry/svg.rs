@@ -24,7 +24,7 @@ impl Drawing {
         let mut picture = SVGWriter::new();
         // Nothing cannot be laid out.
         if self.workflows.is_empty() {
-            return picture.finalize();
+            return picture.finalize() + "\n";
         }
         let along = Orientation::LeftToRight;
         let mut graph = VisualGraph::new(along);
@@ -62,6 +62,6 @@ impl Drawing {
             graph.add_edge(arrow, *from, *to);
         }
         graph.do_it(false, false, false, &mut picture);
-        picture.finalize()
+        picture.finalize() + "\n"
     }
 }
