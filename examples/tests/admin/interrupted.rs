@@ -190,7 +190,8 @@ fn a_command_that_waits_can_be_interrupted() {
             true => said.json()["message"].as_str().unwrap().to_owned(),
             false => said.stderr,
         };
-        assert!(message.contains("SIGINT: "), "{message}");
+        let begins = if json { "SIGINT: " } else { "error: SIGINT: " };
+        assert!(message.starts_with(begins), "{message}");
         assert!(message.trim_end().ends_with(says), "{message}");
     }
     // One that waits for a service.

@@ -159,7 +159,11 @@ impl Cli {
         let context = Context::new(args.global, self.configure, *output);
         let ended = runtime.block_on(signals::interruptible(args.command, context));
         // Code that never returns keeps its thread and must not keep the tool.
-        runtime.shutdown_background();
+        match &ended {
+            // The command goes on until the program ends, and needs it.
+            Err(failure) if failure.exit == Exit::Interrupted => std::mem::forget(runtime),
+            _ => runtime.shutdown_background(),
+        }
         ended
     }
 }
