@@ -5,6 +5,7 @@
 
 mod answers;
 mod bad_store;
+mod damaged;
 mod examples;
 mod golden;
 mod inspect;
@@ -12,6 +13,8 @@ mod interrupted;
 mod logged;
 mod looking;
 mod mask;
+mod names;
+mod next;
 mod program;
 mod readme;
 mod running;
@@ -19,6 +22,7 @@ mod sample;
 mod schema;
 mod service;
 mod terminal;
+mod usage;
 mod where_it_stands;
 
 /// The program.

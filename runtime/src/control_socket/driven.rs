@@ -23,6 +23,7 @@ pub(super) trait Driven: Send + Sync + 'static {
     fn runs(&self) -> Option<Runs>;
     /// About how many processes stand where, of the workflows of a plan.
     async fn versions(&self, plan: &Plan) -> Result<Vec<AtVersion>, Error>;
+    async fn absent(&self, plan: &Plan) -> Result<Vec<String>, Error>;
     async fn start(&self, asked: Asked, wanted: Wanted) -> MigrationReport;
 }
 
@@ -54,6 +55,10 @@ where
             let at = |(version, processes)| AtVersion { version, processes };
             versions.into_iter().map(at).collect()
         })
+    }
+
+    async fn absent(&self, plan: &Plan) -> Result<Vec<String>, Error> {
+        self.absent(&plan.selection).await
     }
 
     async fn start(&self, asked: Asked, wanted: Wanted) -> MigrationReport {
@@ -143,7 +148,12 @@ impl Service {
     pub(super) async fn planned(&self, which: &For) -> Result<Planned, Problem> {
         let plan = self.plan(&self.asked_for(which))?;
         let versions = self.runner.versions(&plan).await.map_err(unreadable)?;
-        Ok(Planned { plan, versions })
+        let absent = self.runner.absent(&plan).await.map_err(unreadable)?;
+        Ok(Planned {
+            plan,
+            versions,
+            absent,
+        })
     }
 
     pub(super) fn runs(&self) -> Result<Runs, Problem> {

@@ -179,6 +179,9 @@ pub(crate) struct Planned {
     pub(crate) plan: Plan,
     /// The versions of its workflows at which processes stand.
     pub(crate) versions: Vec<AtVersion>,
+    /// A sentence on each kind of names in the selection that nothing has.
+    #[serde(default)]
+    pub(crate) absent: Vec<String>,
 }
 
 /// A version, and how many processes stand there.

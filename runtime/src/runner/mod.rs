@@ -10,6 +10,8 @@
 //! transaction](one_transaction). Over separate handles the [event comes
 //! first](event_first) and everything else follows from it.
 
+#[cfg(feature = "control-socket")]
+mod absent;
 mod code;
 mod commit;
 mod control;

@@ -4,7 +4,7 @@ use crate::cli::context::Context;
 use crate::cli::drive::{Pace, Signed, Wanted, drive};
 use crate::cli::exit::{Exit, Failure};
 use crate::cli::selection::Planned;
-use crate::cli::via::{self, Via};
+use crate::cli::via::{self, Via, service};
 use crate::control_socket::protocol::{self, Request};
 use crate::fingerprint::Fingerprint;
 use crate::registry::MigrationRegistry;
@@ -22,7 +22,7 @@ use crate::runner::MigrationRunner;
 )]
 pub(crate) struct Run {
     /// The fingerprint of the plan, as `plan` shows it; refuses any other.
-    #[arg(long, value_name = "FINGERPRINT", conflicts_with_all = ["yes", "dry_run"])]
+    #[arg(long, value_name = "FINGERPRINT", value_parser = fingerprint, conflicts_with_all = ["yes", "dry_run"])]
     plan: Option<Fingerprint>,
     /// Runs without a look at the plan.
     #[arg(long)]
@@ -76,6 +76,7 @@ impl Run {
         if !self.yes && !self.dry_run && self.plan.is_none() {
             return Err(unmeant().next(context.again(&look)));
         }
+        service::check(&via, &self.planned).await?;
         let wanted = match self.dry_run {
             true => Wanted::DryRun(look),
             false => Wanted::Run,
@@ -112,6 +113,16 @@ impl Run {
         let look = format!("plan{}", self.planned.arguments());
         Err(refused.next(context.again(&look)))
     }
+}
+
+fn fingerprint(text: &str) -> Result<Fingerprint, String> {
+    let fingerprint = text.parse::<Fingerprint>().ok();
+    // Half of one would be the fingerprint of another plan.
+    fingerprint
+        .filter(|read| read.to_string() == text.to_ascii_lowercase())
+        .ok_or_else(|| {
+            "it is no fingerprint, which is 16 digits and letters from a to f; copy the one that `plan` shows".into()
+        })
 }
 
 fn unmeant() -> Failure {

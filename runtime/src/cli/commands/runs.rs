@@ -9,6 +9,7 @@ use crate::cli::context::Context;
 use crate::cli::exit::{Exit, Failure};
 use crate::cli::output::{Answer, BOLD};
 use crate::cli::run_line::{RunLine, latest, run_table};
+use crate::cli::selection::number;
 
 /// Lists the runs that the store has seen, the latest first.
 ///
@@ -19,7 +20,7 @@ use crate::cli::run_line::{RunLine, latest, run_table};
 )]
 pub(crate) struct List {
     /// How many at most.
-    #[arg(long, value_name = "N", default_value = "20")]
+    #[arg(long, value_name = "N", value_parser = number::<NonZeroUsize>, default_value = "20")]
     limit: NonZeroUsize,
 }
 

@@ -24,7 +24,7 @@ pub(crate) struct Skip {
     /// Why: kept in the store.
     #[arg(long, value_name = "TEXT")]
     why: String,
-    /// Who decides so [default: the name of the user].
+    /// Who decides so [default: the user, as the system has it].
     #[arg(long, value_name = "NAME")]
     who: Option<String>,
     /// Takes the store over from a program that has it open and writes to it;
@@ -118,8 +118,19 @@ async fn decide(
         Ok::<_, Failure>((was_skipped, by))
     };
     let decided = decided.await;
-    store.close().await?;
-    tell(context, &stream, &head, decided?)
+    let closed = store.close().await;
+    let decided = decided?;
+    closed.map_err(|error| {
+        let now = match decided.1 {
+            Some(_) => "is skipped",
+            None => "is not skipped",
+        };
+        Failure::environment(format!(
+            "{stream} {now} from now on, but {error}; look at the store"
+        ))
+        .next(context.again("status"))
+    })?;
+    tell(context, &stream, &head, decided)
 }
 
 fn tell(

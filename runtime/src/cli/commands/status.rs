@@ -1,5 +1,6 @@
 //! The command `status`.
 
+use std::collections::BTreeSet;
 use std::fmt::{self, Write};
 
 use serde::Serialize;
@@ -12,6 +13,7 @@ use crate::cli::figures::count;
 use crate::cli::output::{Answer, BOLD, WARN, plain, table};
 use crate::cli::run_line::{RunLine, latest, run_table};
 use crate::cli::via::service;
+use crate::id::WorkflowId;
 use crate::run::{RunState, Runs};
 use crate::selection::Selection;
 
@@ -65,15 +67,12 @@ struct Version {
 impl Status {
     pub(crate) async fn run(self, context: &Context) -> Result<Exit, Failure> {
         if let Some(via) = context.via() {
-            return service::status(context, &via).await;
+            return service::status(context, &via, &self.workflow).await;
         }
         let decisions = Decisions::of_linked();
         let reader = context.reader().await?;
-        let mut selection = Selection::all();
-        for name in &self.workflow {
-            selection = selection.workflow(name);
-        }
-        let census = Census::of(&reader, &selection, |_| false).await?;
+        let census = Census::of(&reader, &Selection::all(), |_| false).await?;
+        self.check(context, &census, &decisions)?;
         let runs = Runs::of(&reader).ok_or_else(|| context.keeps_no_runs())?;
         let (runs, _) = latest(&runs.into(), RUNS).await?;
         let in_use = reader.is_in_use().await?;
@@ -99,6 +98,7 @@ impl Status {
         let versions: Vec<Version> = census
             .versions
             .iter()
+            .filter(|(version, _)| self.shows(version.name()))
             .map(|(version, standing)| Version {
                 version: version.to_string(),
                 processes: standing.processes,
@@ -118,6 +118,35 @@ impl Status {
             next,
         })?;
         Ok(Exit::Done)
+    }
+}
+
+impl Status {
+    fn shows(&self, workflow: &str) -> bool {
+        self.workflow.is_empty() || self.workflow.iter().any(|name| name == workflow)
+    }
+
+    /// Refuses a workflow of which there is nothing: most likely its name is
+    /// mistyped, and it would look as if no process was left.
+    fn check(
+        &self,
+        context: &Context,
+        census: &Census,
+        decisions: &Decisions,
+    ) -> Result<(), Failure> {
+        let there = census.versions.keys().map(WorkflowId::name);
+        let known: BTreeSet<&str> = there.chain(decisions.workflows()).collect();
+        for name in &self.workflow {
+            if !known.contains(name.as_str()) {
+                let known = Vec::from_iter(known).join(", ");
+                return Err(Failure::environment(format!(
+                    "no process is of the workflow {name:?}, and this binary does not know it either; there is {}; give --workflow one of these",
+                    if known.is_empty() { "none at all" } else { &known }
+                ))
+                .next(context.again("status")));
+            }
+        }
+        Ok(())
     }
 }
 

@@ -1,5 +1,6 @@
 //! What a service says of itself: how its run stands, and what it would do.
 
+use std::collections::BTreeSet;
 use std::fmt::{self, Write};
 
 use serde::Serialize;
@@ -9,7 +10,7 @@ use crate::cli::exit::{Exit, Failure};
 use crate::cli::figures::{self, count};
 use crate::cli::output::{Answer, BOLD, DIM, WARN, plain, table};
 use crate::cli::progress::{rate, rounded};
-use crate::cli::selection::Planned;
+use crate::cli::selection::{Planned, no_migration};
 use crate::cli::via::Via;
 use crate::control_socket::protocol::{self, AtVersion, For, Request};
 use crate::run::RunState;
@@ -40,6 +41,8 @@ pub(crate) struct Service {
 /// A version, and how many processes stand there.
 #[derive(Debug, Serialize)]
 struct Version {
+    #[serde(skip)]
+    workflow: String,
     version: String,
     /// About how many.
     processes: u64,
@@ -77,13 +80,40 @@ impl Service {
 }
 
 /// The command `status`.
-pub(crate) async fn status(context: &Context, via: &Via) -> Result<Exit, Failure> {
+pub(crate) async fn status(
+    context: &Context,
+    via: &Via,
+    workflows: &[String],
+) -> Result<Exit, Failure> {
     let status = via.tell(Request::Status).await?;
     let planned = via.plan(For::default()).await?;
+    has_workflows(&planned, workflows)?;
     let mut service = Service::new(context, &status);
-    service.versions = Some(versions(&planned));
+    let mut versions = versions(&planned);
+    versions.retain(|version| workflows.is_empty() || workflows.contains(&version.workflow));
+    service.versions = Some(versions);
     context.output.answer(&service)?;
     Ok(Exit::Done)
+}
+
+/// Refuses workflows of which a service knows nothing, by its plan for all.
+fn has_workflows(planned: &protocol::Planned, workflows: &[String]) -> Result<(), Failure> {
+    let steps = planned.plan.steps.iter().map(|step| step.from.name());
+    let known: BTreeSet<&str> = steps.collect();
+    for name in workflows {
+        if !known.contains(name.as_str()) {
+            return Err(no_migration("the service", name, known));
+        }
+    }
+    Ok(())
+}
+
+/// The same, where the plan for all is still to be asked for.
+pub(crate) async fn check(via: &Via, options: &Planned) -> Result<(), Failure> {
+    if options.workflow.is_empty() {
+        return Ok(());
+    }
+    has_workflows(&via.plan(For::default()).await?, &options.workflow)
 }
 
 fn versions(planned: &protocol::Planned) -> Vec<Version> {
@@ -92,6 +122,7 @@ fn versions(planned: &protocol::Planned) -> Vec<Version> {
         let route = routes.find(|route| route.from == *version);
         let last = route.and_then(|route| route.hops.last());
         Version {
+            workflow: version.name().to_owned(),
             version: version.to_string(),
             processes: *processes,
             to: last.map(|hop| format!("{}@{}", version.name(), hop.to)),
@@ -165,6 +196,7 @@ struct Plan {
     versions: Vec<Version>,
     /// The migrations of the service.
     steps: Vec<Step>,
+    warnings: Vec<String>,
     next: Vec<String>,
 }
 
@@ -179,6 +211,7 @@ struct Step {
 
 /// The command `plan`.
 pub(crate) async fn plan(context: &Context, via: &Via, options: &Planned) -> Result<Exit, Failure> {
+    check(via, options).await?;
     let planned = via.plan(options.asked()).await?;
     let protocol::Planned { plan, .. } = &planned;
     let fingerprint = plan.fingerprint.to_string();
@@ -197,6 +230,7 @@ pub(crate) async fn plan(context: &Context, via: &Via, options: &Planned) -> Res
         deadline_ms: plan.options.deadline_ms,
         versions: versions(&planned),
         steps: steps.collect(),
+        warnings: planned.absent.clone(),
         next: vec![context.again(&next)],
         fingerprint,
     })?;
@@ -230,6 +264,12 @@ impl Answer for Plan {
             if let Some(note) = &step.note {
                 writeln!(out, "  {}", plain(note))?;
             }
+        }
+        if !self.warnings.is_empty() {
+            writeln!(out)?;
+        }
+        for warning in &self.warnings {
+            writeln!(out, "{WARN}warning:{WARN:#} {}", plain(warning))?;
         }
         for next in &self.next {
             writeln!(out, "\n{BOLD}next:{BOLD:#} {next}")?;

@@ -12,6 +12,7 @@ use slatedb::{
 };
 use tokio::sync::watch;
 
+use super::storage::Short;
 use crate::error::{Error, ErrorKind};
 use crate::store::StoreId;
 use crate::store::key::KeyRange;
@@ -330,6 +331,12 @@ impl KvScan for SlateDbScan {
 /// What to do about an error of SlateDB while reading.
 pub(super) fn error(what: &str, error: slatedb::Error) -> Error {
     use slatedb::ErrorKind as Slate;
+    if let Some(file) = damaged_file(&error) {
+        let message = format!(
+            "{what}: the file {file} of the database is damaged; restore it from a backup (SlateDB says: {error})"
+        );
+        return Error::corrupt(message).with_source(error);
+    }
     let (kind, way_out) = match error.kind() {
         Slate::Transaction => (
             ErrorKind::Conflict,
@@ -349,17 +356,36 @@ pub(super) fn error(what: &str, error: slatedb::Error) -> Error {
             ErrorKind::Unavailable,
             "a file of the database is not there: garbage collection removed it while it was read, or it is lost; read again, and restore the file from a backup if it is missing again",
         ),
-        Slate::Data => (
-            ErrorKind::Corrupt,
-            "the database is damaged or was written by another version of SlateDB",
-        ),
+        Slate::Data => {
+            let message = format!("{what}: {} (SlateDB says: {error})", damaged("it"));
+            return Error::corrupt(message).with_source(error);
+        }
         Slate::Invalid => (ErrorKind::Invalid, "the database refused the request"),
         _ => (ErrorKind::Unavailable, "SlateDB failed"),
     };
     Error::new(kind, format!("{what}: {way_out}")).with_source(error)
 }
 
-fn is_file_gone(error: &slatedb::Error) -> bool {
+/// The sentence over a database that cannot be read, and what to restore then.
+pub(super) fn damaged(what: &str) -> String {
+    format!(
+        "the database is damaged or was written by another version of SlateDB; restore {what} from a backup"
+    )
+}
+
+/// The file of which an error says that it is damaged.
+fn damaged_file(error: &slatedb::Error) -> Option<String> {
+    let short = in_causes(error, |cause| cause.downcast_ref::<Short>());
+    if let Some(short) = short {
+        return Some(short.file.to_string());
+    }
+    // SlateDB names it in its text only.
+    let text = error.to_string();
+    let (_, file) = text.split_once("checksum mismatch in ")?;
+    Some(file.split(" (").next().unwrap_or(file).to_owned())
+}
+
+pub(super) fn is_file_gone(error: &slatedb::Error) -> bool {
     in_causes(error, |cause| {
         matches!(storage_error(cause), Some(Storage::NotFound { .. })).then_some(())
     })
@@ -367,9 +393,9 @@ fn is_file_gone(error: &slatedb::Error) -> bool {
 }
 
 /// What an error, or one of its causes, from the outside in, says.
-fn in_causes<T>(
-    error: &(dyn std::error::Error + 'static),
-    says: impl Fn(&(dyn std::error::Error + 'static)) -> Option<T>,
+fn in_causes<'a, T>(
+    error: &'a (dyn std::error::Error + 'static),
+    says: impl Fn(&'a (dyn std::error::Error + 'static)) -> Option<T>,
 ) -> Option<T> {
     let mut cause = Some(error);
     while let Some(error) = cause {
@@ -387,11 +413,17 @@ fn storage_error<'a>(cause: &'a (dyn std::error::Error + 'static)) -> Option<&'a
     shared.or(cause.downcast_ref())
 }
 
+const DENIED: &str = "access is denied; check the credentials, or the permissions of the files";
+
+/// Whether somebody may not do what he asked for.
+pub(super) fn is_denied(error: &(dyn std::error::Error + 'static)) -> bool {
+    way_out_of_storage(error) == Some(DENIED)
+}
+
 /// What is to be done about storage that will not do what it did not do now.
 pub(super) fn way_out_of_storage(
     error: &(dyn std::error::Error + 'static),
 ) -> Option<&'static str> {
-    const DENIED: &str = "access is denied; check the credentials, or the permissions of the files";
     const FULL: &str = "there is no room left; make room, or raise the quota, and try again";
     in_causes(error, |cause| {
         if let Some(Storage::PermissionDenied { .. } | Storage::Unauthenticated { .. }) =

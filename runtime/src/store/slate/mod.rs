@@ -5,6 +5,7 @@ mod kv;
 mod memory;
 mod open;
 mod reader;
+mod storage;
 
 use slatedb::Db;
 

@@ -12,6 +12,7 @@ use crate::cli::exit::{Exit, Failure};
 use crate::cli::figures::{self, count};
 use crate::cli::output::{Answer, BAD, BOLD, DIM, plain, table};
 use crate::cli::run_line::RunLine;
+use crate::cli::selection::number;
 use crate::cli::which_run::WhichRun;
 use crate::id::StreamId;
 use crate::run::{Plan, RunCounts, RunRecord};
@@ -40,7 +41,7 @@ pub(crate) struct Show {
     #[arg(long, value_name = "STREAM")]
     after: Option<StreamId>,
     /// Lists so many failures.
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = number::<NonZeroUsize>)]
     limit: Option<NonZeroUsize>,
 }
 
@@ -141,8 +142,13 @@ impl Show {
         if run.is_open() {
             next.push(context.again(&format!("resume {number}")));
         }
-        let shown = listed.and_then(|listed| listed.failures.first());
-        let example = shown.or_else(|| failures.first()?.examples.first());
+        let example = match listed {
+            Some(listed) => listed.failures.first(),
+            None => failures.first().and_then(|group| group.examples.first()),
+        };
+        if example.is_none() && !failures.is_empty() {
+            next.push(context.again(&format!("show {number}")));
+        }
         if let Some(example) = example {
             next.push(context.again(&format!("inspect {}", quoted(&example.stream))));
             if listed.is_none()
