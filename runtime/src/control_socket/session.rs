@@ -7,8 +7,8 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::StreamExt;
 use futures_util::future::{Either, select};
+use futures_util::{FutureExt, StreamExt};
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::net::UnixStream;
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
@@ -20,6 +20,7 @@ use crate::control_socket::lines::{self, NoLine};
 use crate::control_socket::protocol::{
     self, Answer, LONGEST_REQUEST, Line, MOST_FAILURES, Problem, ProblemKind, Request, Status,
 };
+use crate::control_socket::room::Seat;
 use crate::id::RunId;
 use crate::run::RunRecord;
 use crate::runner::Wanted;
@@ -40,6 +41,7 @@ const AT_LEAST_EVERY: Duration = Duration::from_secs(5);
 pub(super) struct Session {
     service: Arc<Service>,
     watchers: Arc<Semaphore>,
+    seat: Seat,
     user: Option<u32>,
     from: BufReader<OwnedReadHalf>,
     to: OwnedWriteHalf,
@@ -55,12 +57,18 @@ impl From<NoLine> for Gone {
 }
 
 impl Session {
-    pub(super) fn new(service: Arc<Service>, watchers: Arc<Semaphore>, client: UnixStream) -> Self {
+    pub(super) fn new(
+        service: Arc<Service>,
+        watchers: Arc<Semaphore>,
+        seat: Seat,
+        client: UnixStream,
+    ) -> Self {
         let user = client.peer_cred().map(|peer| peer.uid()).ok();
         let (from, to) = client.into_split();
         Self {
             service,
             watchers,
+            seat,
             user,
             from: BufReader::new(from),
             to,
@@ -73,7 +81,18 @@ impl Session {
     }
 
     async fn one(&mut self) -> Result<(), Gone> {
-        let line = match lines::read(&mut self.from, LONGEST_REQUEST, REQUEST_WITHIN).await {
+        let line = {
+            let read = lines::read(&mut self.from, LONGEST_REQUEST, REQUEST_WITHIN);
+            match select(pin!(read), pin!(self.seat.is_needed())).await {
+                Either::Left((line, _)) => line,
+                Either::Right(_) => Err(NoLine::TooLate),
+            }
+        };
+        if !self.seat.busy() {
+            self.make_place();
+            return Err(Gone);
+        }
+        let line = match line {
             Ok(line) => line,
             Err(NoLine::TooLong) => {
                 let message = format!(
@@ -95,6 +114,19 @@ impl Session {
         match protocol::request(&line) {
             Ok(request) => self.answer(request).await,
             Err(problem) => self.say(Answer::Error(problem)).await,
+        }?;
+        self.seat.idle();
+        Ok(())
+    }
+
+    /// Says why another client has its place, and waits for nobody.
+    fn make_place(&self) {
+        let problem = Problem::new(
+            ProblemKind::TooMany,
+            "all places are taken, and this client had asked for nothing for longest when another one came; connect again",
+        );
+        if let Ok(line) = Line::bytes(Answer::Error(problem)) {
+            let _ = self.to.try_write(&line);
         }
     }
 
@@ -128,7 +160,7 @@ impl Session {
                 let answer = planned.map_or_else(Answer::Error, Answer::Plan);
                 return self.say(answer).await;
             }
-            Request::Runs => return self.all_runs().await,
+            Request::Runs { limit } => return self.all_runs(limit).await,
             Request::Show { .. } => {
                 let shown = self.show(request).await;
                 return self.say(shown.unwrap_or_else(Answer::Error)).await;
@@ -161,7 +193,12 @@ impl Session {
             );
             return self.say(Answer::Error(problem)).await;
         };
-        let ended = match self.begin(&request) {
+        // Who sent this and left, before the service came round to it, has been
+        // told that it does not answer.
+        if self.is_gone() {
+            return Err(Gone);
+        }
+        let ended = match self.begin(&request).await {
             Ok(ended) => ended,
             Err(problem) => return self.say(Answer::Error(problem)).await,
         };
@@ -192,8 +229,14 @@ impl Session {
         }
     }
 
+    /// Whether the client has closed its end by now.
+    fn is_gone(&mut self) -> bool {
+        let read = self.from.fill_buf().now_or_never();
+        read.is_some_and(|read| read.map_or(true, <[u8]>::is_empty))
+    }
+
     /// Begins what is asked for; tells of its end, where it is known.
-    fn begin(&self, request: &Request) -> Result<Option<Ended>, Problem> {
+    async fn begin(&self, request: &Request) -> Result<Option<Ended>, Problem> {
         let service = &self.service;
         let (mut asked, wanted, per_second) = match request {
             Request::Run(run) => {
@@ -218,10 +261,12 @@ impl Session {
             Request::Resume {
                 run,
                 force,
+                take_over,
                 per_second,
             } => {
                 let mut asked = service.asked(&protocol::Run::default());
                 asked.force |= *force;
+                asked.take_over |= *take_over;
                 (asked, Wanted::Resume(*run), *per_second)
             }
             _ => {
@@ -235,11 +280,10 @@ impl Session {
         {
             asked.who = format!("user {user} through the control socket");
         }
-        let ended = service.begin(asked, wanted)?;
-        if per_second.is_some() {
-            service.control().throttle(per_second);
+        if !service.control().is_under_way() {
+            service.check_claim(&asked, &wanted).await?;
         }
-        Ok(Some(ended))
+        service.begin(asked, wanted, per_second).map(Some)
     }
 
     fn check_plan(&self, run: &protocol::Run, asked: &crate::runner::Asked) -> Result<(), Problem> {
@@ -258,19 +302,25 @@ impl Session {
         ))
     }
 
-    /// Every run that the store has seen, a line each.
-    async fn all_runs(&mut self) -> Result<(), Gone> {
+    /// Every run that the store has seen, a line each; the last so many, and
+    /// the one that holds the store, if a limit is given.
+    async fn all_runs(&mut self, limit: Option<usize>) -> Result<(), Gone> {
         let found = async {
             let runs = self.service.runs()?;
-            let records = runs.list().await.map_err(unreadable)?;
-            let claimed_by = runs.claimed_by().await.map_err(unreadable)?;
-            Ok((runs, records, claimed_by))
+            let (records, claim) = runs.list_claimed().await.map_err(unreadable)?;
+            Ok((runs, records, claim))
         };
-        let (runs, records, claimed_by) = match found.await {
+        let (runs, records, claim) = match found.await {
             Ok(found) => found,
             Err(problem) => return self.say(Answer::Error(problem)).await,
         };
-        for record in records {
+        let claimed_by = claim.map(|claim| claim.run);
+        let first = limit.map_or(0, |limit| records.len().saturating_sub(limit));
+        let told = records
+            .into_iter()
+            .enumerate()
+            .filter(|(number, record)| *number >= first || Some(record.id) == claimed_by);
+        for (_, record) in told {
             let answer = match runs.counts(record.id).await {
                 Ok(counts) => Answer::Run {
                     record: Box::new(record),
@@ -280,7 +330,11 @@ impl Session {
             };
             self.say(answer).await?;
         }
-        self.say(Answer::End { claimed_by }).await
+        self.say(Answer::End {
+            claimed_by,
+            interrupted: claim.filter(|claim| claim.is_dead).map(|claim| claim.run),
+        })
+        .await
     }
 
     async fn show(&self, request: Request) -> Result<Answer, Problem> {
