@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 
 use crate::interrupted::in_the_middle;
-use crate::program::{finish, run, run_json, tell, wait};
+use crate::program::{finish, run, run_json, wait};
 use crate::sample::Sample;
 use crate::service::{Service, migrated};
 

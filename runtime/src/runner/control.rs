@@ -311,7 +311,12 @@ impl RunControl {
 
     /// A watch of what is wanted of the run.
     pub(super) fn changes(&self) -> Changes {
-        Changes(self.inner.wanted.subscribe())
+        let mut changes = self.inner.wanted.subscribe();
+        if changes.borrow_and_update().paused {
+            // It was paused before it came so far: that is to be told too.
+            changes.mark_changed();
+        }
+        Changes(changes)
     }
 
     /// The state of a run that goes on: paused when that is wanted and nobody
