@@ -46,8 +46,10 @@ impl Meter {
     }
 
     fn new_at(now: Instant, run: RunId, dry_run: bool, counts: RunCounts) -> Self {
-        let mut all = Gauge::default();
-        all.seen = seen(&counts);
+        let mut all = Gauge {
+            seen: seen(&counts),
+            ..Gauge::default()
+        };
         all.begin(now);
         Self {
             progress: Progress {

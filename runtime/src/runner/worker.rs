@@ -146,11 +146,6 @@ impl Worker {
             let mut streams = due.peek(looks).await.map_err(|e| broken(None, e))?;
             let last = streams.len() <= limit;
             streams.truncate(limit);
-            let Some(first) = streams.first().cloned() else {
-                let done = self.end_range(&due, range).await;
-                self.waiting.push(done.map_err(|e| broken(None, e))?);
-                return Ok(());
-            };
             if self.work.control.is_slowed() {
                 self.rest(range).await?;
             }
@@ -173,6 +168,11 @@ impl Worker {
                 }
                 Go::Nowhere => return Err(Stop::Ended),
             }
+            let Some(first) = streams.first().cloned() else {
+                let done = self.end_range(&due, range).await;
+                self.waiting.push(done.map_err(|e| broken(None, e))?);
+                return Ok(());
+            };
             let alone = streams.len() == 1;
             if let Some(turn) = &mut turn {
                 turn.begin(&self.work.store).await;
