@@ -101,10 +101,8 @@ impl Service {
         per_second: Option<NonZeroU32>,
     ) -> Result<Ended, Problem> {
         let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
+        self.check_idle()?;
         let control = self.control();
-        if control.is_under_way() {
-            return Err(under_way(&control));
-        }
         // From here on it is under way for everybody, before its first step.
         let guard = control.begin();
         control.forget();
@@ -121,6 +119,15 @@ impl Service {
         });
         *current = Some(ended.clone());
         Ok(ended)
+    }
+
+    /// Refuses to begin a run while one is under way.
+    pub(super) fn check_idle(&self) -> Result<(), Problem> {
+        let control = self.control();
+        match control.is_under_way() {
+            true => Err(under_way(&control)),
+            false => Ok(()),
+        }
     }
 
     /// Refuses to begin another run while one that was interrupted holds the

@@ -3,19 +3,20 @@
 //! Nothing that a client does or leaves undone is waited for by a run, or by
 //! another client.
 
+use std::num::NonZeroU32;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::StreamExt;
 use futures_util::future::{Either, select};
-use futures_util::{FutureExt, StreamExt};
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::net::UnixStream;
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::sync::Semaphore;
 use tokio::time::{sleep, timeout};
 
-use crate::control_socket::driven::{Ended, Service, unreadable};
+use crate::control_socket::driven::{Service, unreadable};
 use crate::control_socket::lines::{self, NoLine};
 use crate::control_socket::protocol::{
     self, Answer, LONGEST_REQUEST, Line, MOST_FAILURES, Problem, ProblemKind, Request, Status,
@@ -23,7 +24,7 @@ use crate::control_socket::protocol::{
 use crate::control_socket::room::Seat;
 use crate::id::RunId;
 use crate::run::RunRecord;
-use crate::runner::Wanted;
+use crate::runner::{Asked, Progress, Wanted};
 
 /// How long a client may take for a request, and from one to the next.
 const REQUEST_WITHIN: Duration = Duration::from_secs(30);
@@ -46,6 +47,9 @@ pub(super) struct Session {
     from: BufReader<OwnedReadHalf>,
     to: OwnedWriteHalf,
 }
+
+/// A run that is asked for, and how fast it may be.
+type ToBegin = (Asked, Wanted, Option<NonZeroU32>);
 
 /// The client is gone, or is to be let go.
 struct Gone;
@@ -193,14 +197,22 @@ impl Session {
             );
             return self.say(Answer::Error(problem)).await;
         };
-        // Who sent this and left, before the service came round to it, has been
-        // told that it does not answer.
-        if self.is_gone() {
-            return Err(Gone);
-        }
-        let ended = match self.begin(&request).await {
-            Ok(ended) => ended,
+        let prepared = match self.prepare(&request).await {
+            Ok(prepared) => prepared,
             Err(problem) => return self.say(Answer::Error(problem)).await,
+        };
+        let ended = match prepared {
+            None => self.service.current(),
+            Some((asked, wanted, per_second)) => {
+                // Who sent this and left before the service came round to it was
+                // told that it does not answer: this cannot be written then.
+                let progress = Progress::default();
+                self.say(Answer::Progress { progress }).await?;
+                match self.service.begin(asked, wanted, per_second) {
+                    Ok(ended) => Some(ended),
+                    Err(problem) => return self.say(Answer::Error(problem)).await,
+                }
+            }
         };
         let mut watch = self.service.control().watch();
         loop {
@@ -229,14 +241,9 @@ impl Session {
         }
     }
 
-    /// Whether the client has closed its end by now.
-    fn is_gone(&mut self) -> bool {
-        let read = self.from.fill_buf().now_or_never();
-        read.is_some_and(|read| read.map_or(true, <[u8]>::is_empty))
-    }
-
-    /// Begins what is asked for; tells of its end, where it is known.
-    async fn begin(&self, request: &Request) -> Result<Option<Ended>, Problem> {
+    /// The run that is asked for, if it may begin; `None`: the one that is under
+    /// way is to be watched.
+    async fn prepare(&self, request: &Request) -> Result<Option<ToBegin>, Problem> {
         let service = &self.service;
         let (mut asked, wanted, per_second) = match request {
             Request::Run(run) => {
@@ -270,9 +277,8 @@ impl Session {
                 (asked, Wanted::Resume(*run), *per_second)
             }
             _ => {
-                let current = service.current();
                 under_way(service.control().is_under_way())?;
-                return Ok(current);
+                return Ok(None);
             }
         };
         if asked.who.is_empty()
@@ -280,13 +286,12 @@ impl Session {
         {
             asked.who = format!("user {user} through the control socket");
         }
-        if !service.control().is_under_way() {
-            service.check_claim(&asked, &wanted).await?;
-        }
-        service.begin(asked, wanted, per_second).map(Some)
+        service.check_idle()?;
+        service.check_claim(&asked, &wanted).await?;
+        Ok(Some((asked, wanted, per_second)))
     }
 
-    fn check_plan(&self, run: &protocol::Run, asked: &crate::runner::Asked) -> Result<(), Problem> {
+    fn check_plan(&self, run: &protocol::Run, asked: &Asked) -> Result<(), Problem> {
         let Some(wanted) = run.plan else {
             return Ok(());
         };
