@@ -21,7 +21,7 @@ const SLOW: [&str; 6] = [
 ];
 
 /// Starts a slow run, and waits until it is in its middle.
-fn in_the_middle(sample: &Sample) -> Child {
+pub(crate) fn in_the_middle(sample: &Sample) -> Child {
     let mut command = command(sample, &SLOW);
     let child = command.stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = child.spawn().unwrap();

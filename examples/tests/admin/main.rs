@@ -10,6 +10,7 @@ mod examples;
 mod golden;
 mod inspect;
 mod interrupted;
+mod left_behind;
 mod logged;
 mod looking;
 mod mask;

@@ -9,7 +9,7 @@ use crate::cli::args::Global;
 use crate::cli::exit::{Exit, Failure};
 use crate::cli::output::Output;
 use crate::cli::signals::Signals;
-use crate::cli::store::Target;
+use crate::cli::store::{Claim, Target};
 use crate::registry::{MigrationRegistry, Problem};
 use crate::{SlateDbReader, SlateDbStore};
 
@@ -85,12 +85,17 @@ impl Context {
     }
 
     /// The store, for writing; with `take_over` also from a writer that may
-    /// still have it open.
-    pub(crate) async fn writer(&self, take_over: bool) -> Result<SlateDbStore, Failure> {
-        let opened = self.target()?.writer(take_over).await;
-        opened.map_err(|failure| match failure.exit {
-            Exit::Refused if failure.is_alive => failure.next(self.again("status")),
-            Exit::Refused => failure.next(self.once_more("--take-over")),
+    /// still have it open, and from a run that holds it.
+    pub(crate) async fn writer(
+        &self,
+        take_over: bool,
+        claim: Claim,
+    ) -> Result<SlateDbStore, Failure> {
+        let opened = self.target()?.writer(take_over, claim).await;
+        opened.map_err(|failure| match (failure.exit, failure.interrupted) {
+            (_, Some(run)) => failure.next(self.again(&format!("resume {run}"))),
+            (Exit::Refused, _) if failure.is_alive => failure.next(self.again("status")),
+            (Exit::Refused, _) => failure.next(self.once_more("--take-over")),
             _ => failure,
         })
     }

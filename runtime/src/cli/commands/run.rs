@@ -4,6 +4,7 @@ use crate::cli::context::Context;
 use crate::cli::drive::{Pace, Signed, Wanted, drive};
 use crate::cli::exit::{Exit, Failure};
 use crate::cli::selection::Planned;
+use crate::cli::store::Claim;
 use crate::cli::via::{self, Via, service};
 use crate::control_socket::protocol::{self, Request};
 use crate::fingerprint::Fingerprint;
@@ -33,7 +34,8 @@ pub(crate) struct Run {
     #[command(flatten)]
     signed: Signed,
     /// Takes the store over from a program that has it open and writes to it;
-    /// that one writes nothing from then on.
+    /// that one writes nothing from then on. Or from a run that was interrupted
+    /// and holds the store.
     #[arg(long)]
     take_over: bool,
     #[command(flatten)]
@@ -65,13 +67,12 @@ impl Run {
                 .why(self.signed.why())
                 .take_over(self.take_over)
         };
-        let store = context.writer(self.take_over);
+        let store = context.writer(self.take_over, Claim::Of(None));
         drive(context, store, set, Wanted::Run, &self.pace).await
     }
 
     /// Inside of the service, with its migrations.
     async fn through(self, context: &Context, via: Via) -> Result<Exit, Failure> {
-        context.not_via("--take-over", self.take_over)?;
         let look = format!("plan{}", self.planned.arguments());
         if !self.yes && !self.dry_run && self.plan.is_none() {
             return Err(unmeant().next(context.again(&look)));
@@ -87,6 +88,7 @@ impl Run {
             why: self.signed.why().to_owned(),
             plan: self.plan,
             dry_run: self.dry_run,
+            take_over: self.take_over,
             per_second: self.pace.throttle,
         });
         via::drive(context, via, request, wanted, &self.pace).await

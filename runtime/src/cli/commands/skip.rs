@@ -8,6 +8,7 @@ use crate::cli::context::{Context, quoted};
 use crate::cli::drive::user;
 use crate::cli::exit::{Exit, Failure};
 use crate::cli::output::{Answer, BOLD, plain};
+use crate::cli::store::Claim;
 use crate::id::StreamId;
 use crate::run::Runs;
 use crate::store::{Decision, EventStore, Head};
@@ -99,7 +100,7 @@ async fn decide(
         // Nothing is to be written, so nobody need be shut out.
         return tell(context, &stream, &head, (false, None));
     }
-    let store = context.writer(take_over).await?;
+    let store = context.writer(take_over, Claim::Any).await?;
     let decided = async {
         let runs = Runs::of(&store).ok_or_else(|| context.keeps_no_runs())?;
         let was_skipped = matches!(runs.decision(&stream).await?, Decision::Skipped { .. });

@@ -10,6 +10,7 @@ use crate::cli::context::Context;
 use crate::cli::decision::{Decision, Decisions, Stands};
 use crate::cli::exit::{Exit, Failure};
 use crate::cli::figures::count;
+use crate::cli::history::History;
 use crate::cli::output::{Answer, BOLD, WARN, plain, table};
 use crate::cli::run_line::{RunLine, latest, run_table};
 use crate::cli::via::service;
@@ -18,7 +19,7 @@ use crate::run::{RunState, Runs};
 use crate::selection::Selection;
 
 /// How many runs are shown.
-const RUNS: usize = 5;
+pub(crate) const RUNS: usize = 5;
 
 /// The warning about a store that somebody has open.
 pub(crate) const IN_USE: &str = "a program has the store open, or ended without closing it: let a run go on inside of it with --via SOCKET; from here --take-over would end its writing";
@@ -74,7 +75,9 @@ impl Status {
         let census = Census::of(&reader, &Selection::all(), |_| false).await?;
         self.check(context, &census, &decisions)?;
         let runs = Runs::of(&reader).ok_or_else(|| context.keeps_no_runs())?;
-        let (runs, _) = latest(&runs.into(), RUNS).await?;
+        let runs = History::Store(runs, Some(reader.clone()));
+        let latest = latest(&runs, RUNS).await?;
+        let (runs, interrupted) = (latest.lines, latest.interrupted);
         let in_use = reader.is_in_use().await?;
         let mut warnings = Vec::new();
         if in_use {
@@ -89,7 +92,9 @@ impl Status {
                 count(census.unreadable)
             ));
         }
-        if let Some(holder) = runs.iter().find(|run| run.holds_store && run.is_open()) {
+        warnings.extend(interrupted.as_ref().and_then(RunLine::note));
+        let open = |run: &&RunLine| run.holds_store && run.is_open() && !run.interrupted;
+        if let Some(holder) = runs.iter().find(open) {
             warnings.push(format!(
                 "run {} holds the store: it is {}, or was killed; when its program is gone, resume it",
                 holder.number, holder.state
@@ -107,7 +112,10 @@ impl Status {
                 decision: decisions.about(version),
             })
             .collect();
-        let next = next(context, &versions, &runs, &decisions);
+        let next = match &interrupted {
+            Some(run) => vec![context.again(&format!("resume {}", run.number))],
+            None => next(context, &versions, &runs, &decisions),
+        };
         context.output.answer(&Stand {
             store: context.global.store.clone().unwrap_or_default(),
             versions,

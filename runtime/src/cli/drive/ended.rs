@@ -143,7 +143,7 @@ impl Ended {
             Wanted::Resume(_, before) => *before,
             _ => 0,
         };
-        let looked_at = progress.counts.processes().saturating_sub(before);
+        let looked_at = progress.counts.selected().saturating_sub(before);
         let name = known
             .number
             .map_or_else(|| run.to_string(), |n| n.to_string());

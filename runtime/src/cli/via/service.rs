@@ -5,11 +5,14 @@ use std::fmt::{self, Write};
 
 use serde::Serialize;
 
+use crate::cli::commands::status::RUNS;
 use crate::cli::context::Context;
 use crate::cli::exit::{Exit, Failure};
 use crate::cli::figures::{self, count};
-use crate::cli::output::{Answer, BOLD, DIM, WARN, plain, table};
+use crate::cli::history::History;
+use crate::cli::output::{Answer, BAD, BOLD, DIM, WARN, plain, table};
 use crate::cli::progress::{rate, rounded};
+use crate::cli::run_line::{Latest, RunLine, latest, run_table};
 use crate::cli::selection::{Planned, no_migration};
 use crate::cli::via::Via;
 use crate::control_socket::protocol::{self, AtVersion, For, Request};
@@ -20,9 +23,15 @@ use crate::run::RunState;
 pub(crate) struct Service {
     /// Whether a run is under way, paused or not.
     under_way: bool,
-    /// The run that is under way, or was last.
+    /// The run that is under way, or was last; none of a dry run, of which
+    /// nothing is kept.
     run: Option<String>,
+    /// Whether this is about a dry run.
+    dry_run: bool,
     state: RunState,
+    /// Whether it ended in its middle without a word, with an earlier program of
+    /// the service.
+    interrupted: bool,
     /// Whether it was told to pause.
     pausing: bool,
     /// How many processes a second it looks at, at most.
@@ -35,6 +44,9 @@ pub(crate) struct Service {
     time_left_ms: Option<u64>,
     /// Where processes stand; only of `status`.
     versions: Option<Vec<Version>>,
+    /// The last runs, the latest first; only of `status`.
+    runs: Option<Vec<RunLine>>,
+    warnings: Vec<String>,
     next: Vec<String>,
 }
 
@@ -53,7 +65,8 @@ struct Version {
 impl Service {
     pub(crate) fn new(context: &Context, status: &protocol::Status) -> Self {
         let progress = &status.progress;
-        let run = progress.run.map(|run| run.to_string());
+        let run = progress.run.filter(|_| !progress.dry_run);
+        let run = run.map(|run| run.to_string());
         let next = match (&run, status.under_way) {
             (_, true) if status.pausing => "continue".to_owned(),
             (_, true) => "watch".to_owned(),
@@ -63,19 +76,62 @@ impl Service {
         };
         Self {
             under_way: status.under_way,
+            dry_run: progress.dry_run,
             state: progress.state,
+            interrupted: false,
             pausing: status.pausing,
             throttle: status.per_second.map(std::num::NonZeroU32::get),
             migrated: progress.counts.migrated,
             failed: progress.counts.failed,
-            skipped: progress.counts.skipped_by.total() as u64,
+            skipped: progress.counts.selected() - progress.counts.migrated - progress.counts.failed,
             expected: progress.expected,
             per_second: rounded(progress.per_second),
             time_left_ms: progress.time_left.map(figures::millis),
             versions: None,
+            runs: None,
+            warnings: Vec::new(),
             next: vec![context.again(&next)],
             run,
         }
+    }
+
+    /// What the store knows of the last runs, also of those before the service
+    /// was started. That is all there is when none is under way and the last one
+    /// in it was a dry run.
+    fn of_late(&mut self, context: &Context, latest: Latest) {
+        let is_run = |line: &&RunLine| line.what != "lazy";
+        let last = latest.interrupted.as_ref();
+        let last = last.or_else(|| latest.lines.iter().find(is_run));
+        if let Some(last) = last
+            && !self.under_way
+            && (self.run.is_none() || last.interrupted)
+        {
+            let next = match last.state {
+                _ if last.is_open() => format!("resume {}", last.number),
+                RunState::DoneWithErrors => format!("show {}", last.number),
+                _ => "plan".to_owned(),
+            };
+            *self = Self {
+                run: Some(last.run.clone()),
+                dry_run: false,
+                state: last.state,
+                interrupted: last.interrupted,
+                migrated: last.migrated,
+                failed: last.failed,
+                skipped: last.skipped,
+                expected: None,
+                per_second: 0.0,
+                time_left_ms: None,
+                versions: self.versions.take(),
+                runs: None,
+                warnings: std::mem::take(&mut self.warnings),
+                next: vec![context.again(&next)],
+                ..*self
+            };
+        }
+        self.warnings
+            .extend(latest.interrupted.as_ref().and_then(RunLine::note));
+        self.runs = Some(latest.lines);
     }
 }
 
@@ -92,6 +148,15 @@ pub(crate) async fn status(
     let mut versions = versions(&planned);
     versions.retain(|version| workflows.is_empty() || workflows.contains(&version.workflow));
     service.versions = Some(versions);
+    // After the status, so that a run that has ended meanwhile is over here too.
+    let latest = async {
+        let history = History::of_late(via.clone(), RUNS).await?;
+        latest(&history, RUNS).await
+    };
+    match latest.await {
+        Ok(latest) => service.of_late(context, latest),
+        Err(failure) => service.warnings.push(failure.message),
+    }
     context.output.answer(&service)?;
     Ok(Exit::Done)
 }
@@ -145,17 +210,23 @@ impl Answer for Service {
     fn text(&self, out: &mut String) -> fmt::Result {
         let mut line = |name: &str, value: &str| writeln!(out, "{DIM}{name:10}{DIM:#} {value}");
         match (&self.run, self.under_way) {
+            (None, true) if self.dry_run => line("run", "a dry run, under way; it writes nothing")?,
+            (None, false) if self.dry_run => line("last run", "a dry run, which wrote nothing")?,
             (Some(run), true) => line("run", &format!("{BOLD}{run}{BOLD:#}, under way"))?,
             (None, true) => line("run", "about to begin")?,
             (Some(run), false) => line("last run", run)?,
-            (None, false) => line("run", "none since the service was started")?,
+            (None, false) => line("run", "none yet")?,
         }
-        if self.run.is_some() {
+        if self.run.is_some() || self.dry_run {
             let pausing = match self.pausing && self.state != RunState::Paused {
                 true => format!(", {WARN}pausing{WARN:#}"),
                 false => String::new(),
             };
-            line("state", &format!("{}{pausing}", self.state))?;
+            let state = match self.interrupted {
+                true => format!("{BAD}interrupted{BAD:#}"),
+                false => self.state.to_string(),
+            };
+            line("state", &format!("{state}{pausing}"))?;
             let of = self.expected.map(|all| format!(" of {}", count(all)));
             let of = of.unwrap_or_default();
             line("migrated", &format!("{}{of}", count(self.migrated)))?;
@@ -176,6 +247,15 @@ impl Answer for Service {
         line("throttle", &throttle)?;
         if let Some(versions) = self.versions.as_ref().filter(|all| !all.is_empty()) {
             write!(out, "\n{}", version_table(versions))?;
+        }
+        if let Some(runs) = self.runs.as_ref().filter(|all| !all.is_empty()) {
+            write!(out, "\n{}", run_table(runs))?;
+        }
+        if !self.warnings.is_empty() {
+            writeln!(out)?;
+        }
+        for warning in &self.warnings {
+            writeln!(out, "{WARN}warning:{WARN:#} {warning}")?;
         }
         for next in &self.next {
             writeln!(out, "\n{BOLD}next:{BOLD:#} {next}")?;

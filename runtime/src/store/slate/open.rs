@@ -61,6 +61,8 @@ pub struct SlateDbStoreBuilder {
     settings: Settings,
     reader_options: DbReaderOptions,
     only_existing: bool,
+    /// Whose claim alone does not keep it from being opened at rest, if any does.
+    pub(super) unless_claimed: Option<Option<RunId>>,
     /// Behind a lock only so that the futures of this builder are `Send`.
     configure: Mutex<Option<Configure>>,
 }
@@ -221,6 +223,7 @@ impl SlateDbStoreBuilder {
             settings,
             reader_options: reader_options(memory),
             only_existing: false,
+            unless_claimed: None,
             configure: Mutex::default(),
         }
     }
@@ -285,6 +288,14 @@ impl SlateDbStoreBuilder {
     /// reader makes none in any case.
     pub fn only_existing(mut self) -> Self {
         self.only_existing = true;
+        self
+    }
+
+    /// Opens a store that nobody has open only if no run was interrupted that
+    /// holds it, but for this one.
+    #[cfg_attr(not(feature = "cli"), allow(dead_code))]
+    pub(crate) fn unless_claimed(mut self, but: Option<RunId>) -> Self {
+        self.unless_claimed = Some(but);
         self
     }
 

@@ -97,8 +97,8 @@ impl Show {
         let runs = context.history().await?;
         let record = self.run.find(&runs, context).await?;
         let counts = runs.counts(record.id).await?;
-        let holds = runs.claimed_by().await? == Some(record.id);
-        let run = RunLine::new(&record, &counts, holds);
+        let (all, claim) = runs.list_claimed().await?;
+        let run = RunLine::new(&record, &counts, &all, claim);
         let failures = grouped(&runs, record.id).await?;
         let listed = if self.class.is_some() || self.after.is_some() || self.limit.is_some() {
             let limit = self.limit.unwrap_or(PAGE).get();
@@ -182,12 +182,14 @@ impl Answer for Shown {
             None => run.what.to_owned(),
         };
         line("what", &what)?;
-        let holds = if run.holds_store && run.is_open() {
-            "; it holds the store, so it is under way or was killed"
-        } else {
-            ""
+        let holds = match run.holds_store && run.is_open() && !run.interrupted {
+            true => "; it holds the store, so it is under way or was killed",
+            false => "",
         };
         line("state", &format!("{}{holds}", run.state()))?;
+        if let Some(note) = run.note() {
+            line("note", &note)?;
+        }
         line("who", &plain(&run.who))?;
         line("why", &plain(&run.why))?;
         line("plan", &self.plan.fingerprint)?;
