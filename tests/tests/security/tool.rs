@@ -136,7 +136,10 @@ async fn only_inspect_shows_what_is_in_a_process() {
             let args = [command, more].concat();
             let output = tool(folder.path(), &args);
             let said = said(&output);
-            assert_ne!(output.status.code(), Some(2), "{args:?}: {said}");
+            assert!(
+                matches!(output.status.code(), Some(0 | 2 | 4)),
+                "{args:?}: {said}"
+            );
             is_silent(&format!("{args:?}"), &said);
         }
     }
