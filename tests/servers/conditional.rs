@@ -11,7 +11,7 @@ use slatedb::object_store::{
 
 use crate::Figures;
 
-const ROUNDS: usize = 100;
+const ROUNDS: usize = 20;
 const AT_ONCE: usize = 8;
 
 pub(crate) async fn puts(objects: &Arc<dyn ObjectStore>, figures: &mut Figures) {

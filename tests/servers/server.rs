@@ -44,7 +44,7 @@ impl Server {
     }
 
     /// Makes the bucket.
-    pub(crate) fn prepare(&self) {
+    pub(crate) fn prepare(&mut self) {
         let began = Instant::now();
         loop {
             let mut prepare = Command::new(self.scripts.join("prepare"));
@@ -53,6 +53,8 @@ impl Server {
                 return;
             }
             let said = String::from_utf8_lossy(&output.stderr).into_owned();
+            let ended = self.child.try_wait().unwrap();
+            assert!(ended.is_none(), "the server ended: {ended:?}");
             assert!(began.elapsed() < PATIENCE, "no bucket was made: {said}");
             std::thread::sleep(Duration::from_millis(200));
         }
@@ -131,5 +133,8 @@ fn spawn(scripts: &std::path::Path, folder: &std::path::Path) -> Child {
     let mut start = Command::new(scripts.join("start"));
     start.arg(folder).stdin(Stdio::null());
     start.stdout(log.try_clone().unwrap()).stderr(log);
-    start.spawn().unwrap()
+    let child = start.spawn().unwrap();
+    // For who started this, if this is killed.
+    std::fs::write(folder.with_extension("pid"), child.id().to_string()).unwrap();
+    child
 }
