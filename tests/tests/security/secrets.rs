@@ -27,8 +27,8 @@ pub(crate) const SECRET: &str = "Xq7-wallflower";
 #[track_caller]
 pub(crate) fn is_silent(what: &str, said: &str) {
     if let Some(at) = said.find("wallflower") {
-        let from = (0..=at.saturating_sub(200)).rev();
-        let from = from.into_iter().find(|at| said.is_char_boundary(*at));
+        let mut before = (0..=at.saturating_sub(200)).rev();
+        let from = before.find(|at| said.is_char_boundary(*at));
         let around: String = said[from.unwrap_or(0)..].chars().take(400).collect();
         panic!("{what} tells what is in a state: …{around}…");
     }
