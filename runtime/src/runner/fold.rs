@@ -253,6 +253,7 @@ fn without_values(mut text: String) -> String {
         "start byte index ",
         "end byte index ",
         "begin <= end (",
+        "begin > end (",
     ]) {
         text.find(['`', '\''])
     } else {
