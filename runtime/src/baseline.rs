@@ -9,6 +9,7 @@ use crate::error::{Error, ErrorKind};
 use crate::event::{Event, MIGRATED};
 use crate::fingerprint::Fingerprint;
 use crate::id::{RunId, StreamId, WorkflowId};
+use crate::json;
 
 /// The layout of the payload of a `$migrated` event that this crate writes.
 pub(crate) const SCHEMA_VERSION: u32 = 1;
@@ -131,8 +132,12 @@ impl Frame {
 #[derive(Debug)]
 pub(crate) enum BadBaseline {
     Newer(u32),
-    Unreadable(serde_json::Error),
-    OtherState { stored: u32, code: u32 },
+    /// Why, without its values.
+    Unreadable(String),
+    OtherState {
+        stored: u32,
+        code: u32,
+    },
 }
 
 impl BadBaseline {
@@ -150,10 +155,9 @@ impl BadBaseline {
                     "the `{MIGRATED}` event {sequence} of stream {stream} holds a state of schema version {stored}, and the code reads {code}; a new layout of the state needs a new `VERSION` of the workflow and a migration to it"
                 ),
             ),
-            Self::Unreadable(error) => Error::corrupt(format!(
-                "the `{MIGRATED}` event {sequence} of stream {stream} cannot be read; nothing was changed, restore it from a backup"
-            ))
-            .with_source(error),
+            Self::Unreadable(why) => Error::corrupt(format!(
+                "the `{MIGRATED}` event {sequence} of stream {stream} cannot be read; nothing was changed, restore it from a backup: {why}"
+            )),
         }
     }
 }
@@ -166,10 +170,14 @@ fn known(schema_version: u32) -> Result<(), BadBaseline> {
     }
 }
 
+fn unreadable(error: serde_json::Error) -> BadBaseline {
+    BadBaseline::Unreadable(json::without_values(&error))
+}
+
 /// The whole of a baseline.
 pub(crate) fn parse(schema_version: u32, payload: &[u8]) -> Result<Baseline, BadBaseline> {
     known(schema_version)?;
-    serde_json::from_slice(payload).map_err(BadBaseline::Unreadable)
+    serde_json::from_slice(payload).map_err(unreadable)
 }
 
 /// The state in a baseline, as raw JSON, if it is of the layout `code` reads.
@@ -179,7 +187,7 @@ pub(crate) fn state_of(
     code: u32,
 ) -> Result<&str, BadBaseline> {
     known(schema_version)?;
-    let part: StateOf<'_> = serde_json::from_slice(payload).map_err(BadBaseline::Unreadable)?;
+    let part: StateOf<'_> = serde_json::from_slice(payload).map_err(unreadable)?;
     match part.state_schema_version {
         Some(stored) if stored != code => Err(BadBaseline::OtherState { stored, code }),
         _ => Ok(part.state.get()),

@@ -26,7 +26,7 @@ pub fn is_reserved(event_type: &str) -> bool {
 ///
 /// Its id is given here and not by the store, so that a writer that got no
 /// answer can look whether the event is there.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct NewEvent {
     event_id: EventId,
     workflow_id: WorkflowId,
@@ -183,6 +183,20 @@ impl NewEvent {
             payload: self.payload,
             finishes: self.finishes,
         }
+    }
+}
+
+impl fmt::Debug for NewEvent {
+    // As of `Event`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("NewEvent")
+            .field("event_id", &self.event_id)
+            .field("workflow_id", &self.workflow_id)
+            .field("event_type", &self.event_type)
+            .field("schema_version", &self.schema_version)
+            .field("payload_len", &self.payload.len())
+            .field("finishes", &self.finishes)
+            .finish()
     }
 }
 

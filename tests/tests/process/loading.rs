@@ -246,7 +246,7 @@ async fn a_process_that_its_code_cannot_read_does_not_open(store: &impl Store) {
     assert!(
         unread.to_string().starts_with(
             "event 3 of stream process/shop/000001: an event of type \"Noted\", schema version 1, \
-             is of a type that the code does not know: unknown variant `Sung`"
+             is of a type that the code does not know: expected one of `Plain`"
         ),
         "{unread}"
     );
