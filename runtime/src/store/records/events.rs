@@ -9,7 +9,8 @@ use crate::error::{Error, ErrorKind};
 use crate::event::{Event, MIGRATED, NewEvent, is_reserved};
 use crate::id::StreamId;
 use crate::store::key::{self, PerStream};
-use crate::store::kv::{Kv, KvScan, KvTxn};
+use crate::store::kv::{Kv, KvTxn};
+use crate::store::records::rows::Rows;
 use crate::store::records::{NotDurable, ROW, RecordStore, next_sequence, read_head};
 use crate::store::{
     Appended, Decision, EventStore, ExpectedSequence, Head, TransactionalStore, fence, record,
@@ -222,14 +223,9 @@ impl<K: Kv> EventStore for RecordStore<K> {
         limit: usize,
     ) -> Result<Vec<Event>, Error> {
         let prefix = key::event_prefix(stream);
-        let mut rows = self
-            .kv()
-            .view()?
-            .scan_part(
-                key::events_after(stream, after),
-                limit.saturating_mul(EVENT),
-            )
-            .await?;
+        let view = self.kv().view()?;
+        let range = key::events_after(stream, after);
+        let mut rows = Rows::scan(&view, range, limit.saturating_mul(EVENT)).await?;
         let mut events = Vec::new();
         while events.len() < limit {
             let Some((row_key, row)) = rows.next().await? else {
@@ -260,7 +256,8 @@ impl<K: Kv> EventStore for RecordStore<K> {
     ) -> Result<Vec<StreamId>, Error> {
         let range = PerStream::Head.range(prefix.unwrap_or_default(), after);
         let bytes = limit.saturating_mul(ROW);
-        let mut rows = self.kv().view()?.scan_part(range, bytes).await?;
+        let view = self.kv().view()?;
+        let mut rows = Rows::scan(&view, range, bytes).await?;
         let mut streams = Vec::new();
         while streams.len() < limit {
             let Some((row_key, _)) = rows.next().await? else {

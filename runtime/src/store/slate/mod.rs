@@ -1,5 +1,7 @@
 //! The SlateDB store, and a reader of it.
 
+#[cfg(test)]
+mod cancelled;
 mod in_use;
 mod kv;
 mod memory;
