@@ -22,7 +22,7 @@ use crate::{prepare, prepare_unregistered};
 const ORDERS: u64 = 12;
 
 /// How many kills each scenario has, unless it is to have all.
-const SOME: u64 = 12;
+const SOME: u64 = 16;
 
 const SIGKILL: i32 = 9;
 

@@ -202,7 +202,10 @@ async fn an_event_that_cannot_be_read_fails_its_process(world: World) {
         key,
         &[
             (b"", &format!("it is too short{RESTORE}")),
-            (b"\x01garbage", &format!("it is too short{RESTORE}")),
+            (
+                b"\x01garbage",
+                &format!("it has a flag that is not known{RESTORE}"),
+            ),
             (&cut_in_name, &format!("it is too short{RESTORE}")),
             (&bad_type, &format!("a string in it is not UTF-8{RESTORE}")),
             (

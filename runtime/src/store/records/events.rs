@@ -222,24 +222,21 @@ impl<K: Kv> EventStore for RecordStore<K> {
         after: u64,
         limit: usize,
     ) -> Result<Vec<Event>, Error> {
-        let prefix = key::event_prefix(stream);
         let view = self.kv().view()?;
-        let range = key::events_after(stream, after);
-        let mut rows = Rows::scan(&view, range, limit.saturating_mul(EVENT)).await?;
         let mut events = Vec::new();
-        while events.len() < limit {
-            let Some((row_key, row)) = rows.next().await? else {
-                break;
-            };
-            let expected = after + 1 + events.len() as u64;
-            let sequence = key::sequence_in(&row_key, &prefix);
-            if sequence != Some(expected) {
-                return Err(Error::missing_event(stream, expected));
+        read_more(&view, stream, after, limit, &mut events).await?;
+        if events.len() < limit
+            && let Ok(Some(head)) = read_head(&view, stream).await
+            && head.sequence > after + events.len() as u64
+        {
+            // They may have come since, where reads are not of one instant.
+            if !view.is_of_one_instant() {
+                read_more(&view, stream, after, limit, &mut events).await?;
             }
-            events.push(
-                record::read_event(row, stream, expected)
-                    .map_err(|bad| bad.of(format_args!("event {expected} of stream {stream}")))?,
-            );
+            let last = after + events.len() as u64;
+            if events.len() < limit && head.sequence > last {
+                return Err(Error::missing_event(stream, last + 1));
+            }
         }
         Ok(events)
     }
@@ -275,6 +272,35 @@ impl<K: Kv> EventStore for RecordStore<K> {
     fn transactional(&self) -> Option<Arc<dyn TransactionalStore>> {
         Some(Arc::new(self.clone()))
     }
+}
+
+/// Reads on after the events that were read, up to `limit` in all.
+async fn read_more<T: KvTxn>(
+    view: &T,
+    stream: &StreamId,
+    after: u64,
+    limit: usize,
+    events: &mut Vec<Event>,
+) -> Result<(), Error> {
+    let prefix = key::event_prefix(stream);
+    let range = key::events_after(stream, after + events.len() as u64);
+    let bytes = (limit - events.len()).saturating_mul(EVENT);
+    let mut rows = Rows::scan(view, range, bytes).await?;
+    while events.len() < limit {
+        let Some((row_key, row)) = rows.next().await? else {
+            break;
+        };
+        let expected = after + 1 + events.len() as u64;
+        let sequence = key::sequence_in(&row_key, &prefix);
+        if sequence != Some(expected) {
+            return Err(Error::missing_event(stream, expected));
+        }
+        events.push(
+            record::read_event(row, stream, expected)
+                .map_err(|bad| bad.of(format_args!("event {expected} of stream {stream}")))?,
+        );
+    }
+    Ok(())
 }
 
 /// Refuses to write over an event that a damaged head does not know of.

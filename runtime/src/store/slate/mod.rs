@@ -2,6 +2,7 @@
 
 #[cfg(test)]
 mod cancelled;
+mod damage;
 mod in_use;
 mod kv;
 mod memory;

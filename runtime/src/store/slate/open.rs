@@ -14,6 +14,7 @@ use slatedb::object_store::local::LocalFileSystem;
 use slatedb::object_store::path::Path;
 use slatedb::{Db, DbBuilder, DbIterator, DbReader, DbReaderMode};
 
+use super::damage;
 use super::in_use;
 use super::kv::{Files, SlateDbKv, error};
 use super::memory::{self, Memory};
@@ -416,10 +417,9 @@ impl SlateDbStoreBuilder {
         if let Some(epoch) = epoch {
             builder = builder.with_expected_epoch(epoch);
         }
-        let db = builder
-            .build()
-            .await
-            .map_err(|e| error("the database could not be opened", e))?;
+        let what = "the database could not be opened";
+        let (path, object_store) = (&files.path, &files.object_store);
+        let db = damage::open(what, path, object_store, builder.build()).await?;
         SlateDbStore::in_files(db, Some(files)).await
     }
 
@@ -515,9 +515,12 @@ impl SlateDbStoreBuilder {
     async fn epoch(&self, object_store: &Arc<dyn ObjectStore>) -> Result<Option<u64>, Error> {
         let admin = self.admin(object_store);
         // SlateDB asks for ever here, whatever the answer.
-        let Ok(manifest) = tokio::time::timeout(PATIENCE, admin.read_manifest(None)).await else {
+        let manifest = damage::shielded(admin.read_manifest(None));
+        let Ok(manifest) = tokio::time::timeout(PATIENCE, manifest).await else {
             return Err(self.why_no_manifest(object_store).await);
         };
+        let manifest = manifest
+            .map_err(|panic| damage::panicked("its manifest could not be read", &*panic))?;
         let manifest = manifest.map_err(|e| {
             // A manifest that cannot be decoded is an internal error to SlateDB.
             let damaged = matches!(e.kind(), slatedb::ErrorKind::Internal);
@@ -554,13 +557,12 @@ impl SlateDbStoreBuilder {
         options: DbReaderOptions,
     ) -> Result<DbReader, Error> {
         // Every other mode writes a checkpoint, or needs one.
-        DbReader::builder(self.path.clone(), object_store)
+        let builder = DbReader::builder(self.path.clone(), object_store.clone())
             .with_reader_mode(DbReaderMode::FollowLatest)
             .with_options(options)
-            .with_db_cache(self.memory.cache(), 0)
-            .build()
-            .await
-            .map_err(|e| error("the database could not be read", e))
+            .with_db_cache(self.memory.cache(), 0);
+        let what = "the database could not be read";
+        damage::open(what, &self.path, &object_store, builder.build()).await
     }
 }
 
