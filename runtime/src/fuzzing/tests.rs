@@ -200,7 +200,8 @@ fn a_bit_flip_is_refused_or_understood_as_a_whole() {
     for format in FORMATS {
         let (mut flips, mut refused) = (0_u32, 0_u32);
         for sample in &samples()[format.name] {
-            for bit in 0..sample.len() * 8 {
+            // Of a long one, not each: what is long in it is text.
+            for bit in (0..sample.len() * 8).step_by(1 + sample.len() / 200) {
                 let mut record = sample.to_vec();
                 record[bit / 8] ^= 1 << (bit % 8);
                 let accepted = (format.decode)(&record)
