@@ -2,7 +2,8 @@
 //! replay of the process starts.
 
 use bytes::Bytes;
-use serde::{Deserialize, Serialize};
+use serde::de::{Error as _, IgnoredAny};
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::value::RawValue;
 
 use crate::error::{Error, ErrorKind};
@@ -32,6 +33,7 @@ pub struct Hop {
 ///
 /// No event before it is ever read again to know the state of the process.
 #[derive(Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Baseline {
     /// The workflow's name.
     pub workflow: String,
@@ -42,6 +44,7 @@ pub struct Baseline {
     /// The hops in order; the last leads to `to`.
     pub route: Vec<Hop>,
     /// The run that did it.
+    #[serde(deserialize_with = "as_written")]
     pub run: RunId,
     /// The `STATE_SCHEMA_VERSION` of the workflow version `to`.
     pub state_schema_version: u32,
@@ -49,12 +52,32 @@ pub struct Baseline {
     pub state: Box<RawValue>,
 }
 
-/// What a replay needs of a baseline, borrowed from the event.
+/// What a replay needs of a baseline, borrowed from the event. The rest is
+/// stepped over, but has to be there: what is cut or renamed is no baseline.
 #[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+#[allow(dead_code)]
 struct StateOf<'a> {
-    state_schema_version: Option<u32>,
+    workflow: IgnoredAny,
+    from: IgnoredAny,
+    to: IgnoredAny,
+    route: IgnoredAny,
+    run: IgnoredAny,
+    state_schema_version: u32,
     #[serde(borrow)]
     state: &'a RawValue,
+}
+
+/// An id in the one form in which it is written.
+fn as_written<'de, D: Deserializer<'de>>(deserializer: D) -> Result<RunId, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    let run: RunId = text.parse().map_err(D::Error::custom)?;
+    match run.to_string() == text {
+        true => Ok(run),
+        false => Err(D::Error::custom(
+            "the id of the run is not as it is written",
+        )),
+    }
 }
 
 impl Baseline {
@@ -189,7 +212,7 @@ pub(crate) fn state_of(
     known(schema_version)?;
     let part: StateOf<'_> = serde_json::from_slice(payload).map_err(unreadable)?;
     match part.state_schema_version {
-        Some(stored) if stored != code => Err(BadBaseline::OtherState { stored, code }),
+        stored if stored != code => Err(BadBaseline::OtherState { stored, code }),
         _ => Ok(part.state.get()),
     }
 }

@@ -169,6 +169,19 @@ impl NewEvent {
         self.finishes
     }
 
+    /// What was written for the event to be recorded.
+    #[cfg(all(feature = "tokio", any(test, feature = "fuzzing")))]
+    pub(crate) fn of_record(event: Event) -> Self {
+        Self {
+            event_id: event.event_id,
+            workflow_id: event.workflow_id,
+            event_type: event.event_type,
+            schema_version: event.schema_version,
+            payload: event.payload,
+            finishes: event.finishes,
+        }
+    }
+
     /// The event as a store records it. For implementors of stores.
     #[must_use]
     pub fn record(self, stream_id: StreamId, sequence: u64, time: Timestamp) -> Event {

@@ -3,6 +3,7 @@
 
 pub mod faulty;
 pub mod jobs;
+pub mod killer;
 pub mod lossy;
 pub mod orders;
 pub mod stores;

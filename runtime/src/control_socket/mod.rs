@@ -83,3 +83,9 @@ mod socket;
 pub(crate) use lines::{NoLine, read, write};
 #[cfg(unix)]
 pub use socket::{ControlSocket, Serving};
+
+/// Whether a line is a request.
+#[cfg(feature = "fuzzing")]
+pub(crate) fn is_request(line: &[u8]) -> bool {
+    protocol::request(line).is_ok()
+}

@@ -143,11 +143,15 @@ impl Pass<'_> {
         let at_work = &at_work;
         let (mut after, mut cancelled) = (None, false);
         while self.left != Some(0) {
-            let page = match stores
+            let page = stores
                 .events
                 .list_streams(prefix.as_deref(), after.as_ref(), PAGE)
                 .await
-            {
+                .and_then(|page| {
+                    scan::check_order(after.as_ref(), &page)?;
+                    Ok(page)
+                });
+            let page = match page {
                 Ok(page) => page,
                 Err(error) => {
                     self.report.fail(listing_failed(&error));

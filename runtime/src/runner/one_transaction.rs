@@ -72,6 +72,11 @@ struct Execution<'a> {
     meter: Meter,
     /// What a full count could not read in a dry run, which keeps no failures.
     unread: Vec<MigrationError>,
+    /// How many processes stood where a route starts, by their heads; 0 where
+    /// nobody looked.
+    behind: u64,
+    /// How many processes the index has led to.
+    visited: u64,
 }
 
 pub(super) async fn run(
@@ -97,6 +102,8 @@ pub(super) async fn run(
         report,
         meter: Meter::new(run.id, run.dry, RunCounts::default()),
         unread: Vec::new(),
+        behind: 0,
+        visited: 0,
     };
     let _alive = ledger.as_ref().map(|ledger| ledger.alive());
     let state = execution.go().await;
@@ -177,6 +184,7 @@ impl Execution<'_> {
         let ahead = Ahead::look(&self.work, &source, &present, &main, due, so_far).await?;
         self.meter.expect(ahead.all, ahead.of_each);
         let left: Vec<Range> = main.into_iter().filter(|range| !range.row.done).collect();
+        self.visited = 0;
         *passed = self.pass(&source, left, so_far).await;
         if !passed.broken && !passed.cancelled && !run.dry {
             // Of a run that was resumed, others know who came before; and one
@@ -187,11 +195,32 @@ impl Execution<'_> {
             let left = if all_left { arrived } else { BTreeMap::new() };
             self.sweep(&source, sweeps, left, passed).await?;
         }
+        if is_new && !passed.broken && !passed.cancelled {
+            self.compare_with_heads(&source).await?;
+        }
         for error in std::mem::take(&mut self.unread) {
             // The index led to some of them.
             if !self.report.errors.contains(&error) {
                 self.report.fail(error);
             }
+        }
+        Ok(())
+    }
+
+    /// After a full count: whether the index led to all that the heads know of.
+    async fn compare_with_heads(&mut self, source: &Source) -> Result<(), Error> {
+        let bounded = self.work.selection.limit().is_some();
+        if matches!(source, Source::Failures { .. }) || bounded {
+            return Ok(());
+        }
+        // Those that were migrated as they were opened in between.
+        let lazy = match self.work.book.ledger() {
+            Some(ledger) => ledger.lazy_counts().await?.migrated,
+            None => 0,
+        };
+        if self.visited + lazy < self.behind {
+            let missing = plan::not_in_index(self.behind, self.visited);
+            self.report.fail(missing);
         }
         Ok(())
     }
@@ -215,9 +244,10 @@ impl Execution<'_> {
         let (run, store) = (self.run, self.work.store.clone());
         let mut counted = MigrationReport::default();
         let counting = plan::count_all(run, &store, self.elsewhere, &mut counted);
-        let Some(unread) = counting.await? else {
+        let Some(plan::Counted { unread, behind }) = counting.await? else {
             return Ok(false);
         };
+        self.behind = behind;
         for error in unread {
             let Some(ledger) = self.work.book.ledger().cloned() else {
                 self.unread.push(error);
@@ -410,6 +440,7 @@ impl Execution<'_> {
             tally,
         } = done;
         self.report.count(&counts);
+        self.visited += counts.processes();
         for failed in failed {
             self.report.fail(failed.error);
         }

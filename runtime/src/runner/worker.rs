@@ -244,6 +244,19 @@ impl Worker {
                     }
                     size = (size / 2).max(1);
                 }
+                // A damaged block holds records of some processes: find them.
+                Err(error) if *error.kind() == ErrorKind::Corrupt && !alone => {
+                    size = (processes / 2).max(1);
+                }
+                Err(error) if *error.kind() == ErrorKind::Corrupt => {
+                    let unread = scan::unread(&first.stream, &error);
+                    let done = self.fail(unread, first.at, range).await;
+                    // It may be the bookkeeping that is damaged.
+                    let done = done.map_err(|_| broken(Some(&first.stream), error))?;
+                    due.remove(&first.stream);
+                    self.count(&done);
+                    self.waiting.push(done);
+                }
                 Err(error) => return Err(broken(Some(&first.stream), error)),
             }
         }

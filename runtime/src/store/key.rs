@@ -325,6 +325,53 @@ fn stream_id(key: &[u8], id: String) -> Result<StreamId, Error> {
     StreamId::new(id).map_err(|_| bad_key(key))
 }
 
+/// What a key is that of, for people.
+pub(crate) fn name(key: &[u8]) -> String {
+    named(key).unwrap_or_else(|| format!("the key \"{}\"", key.escape_ascii()))
+}
+
+fn named(key: &[u8]) -> Option<String> {
+    let stream = |table: PerStream| table.stream(key).ok();
+    Some(match key.first()? {
+        &EVENTS => {
+            let (stream, rest) = read_id(key, 1).ok()?;
+            let sequence = u64::from_be_bytes(rest.try_into().ok()?);
+            format!("event {sequence} of stream {stream}")
+        }
+        &HEADS => format!("the head of stream {}", stream(PerStream::Head)?),
+        &SNAPSHOTS => format!("the snapshot of stream {}", stream(PerStream::Snapshot)?),
+        &REMEMBERED => format!(
+            "the note about {} for a process registry elsewhere",
+            stream(PerStream::Remembered)?
+        ),
+        &KEYS => {
+            let (stream, key) = key_of_parts(key).ok()?;
+            format!("the note that {stream} is registered under {key}")
+        }
+        &ENTRIES => {
+            let (tenant, rest) = read_id(key, 1).ok()?;
+            let (id, _) = read_id(rest, 1).ok()?;
+            format!("the registry entry of tenant {tenant} under {id:?}")
+        }
+        &VERSIONS => {
+            let (name, rest) = read_id(key, 1).ok()?;
+            let (version, rest) = read_id(rest, 0).ok()?;
+            let (stream, _) = read_id(rest, 0).ok()?;
+            format!("the entry of {stream} in the index of {name}@{version}")
+        }
+        &PRESENCE => {
+            let version = presence_version(key).ok()?;
+            format!("the note that {version} is in use")
+        }
+        &META => format!("the {} of the store", read_whole(key, 1).ok()?),
+        &RUNS => format!(
+            "the row \"{}\" of the bookkeeping of runs",
+            key[1..].escape_ascii()
+        ),
+        _ => return None,
+    })
+}
+
 fn bad_key(key: &[u8]) -> Error {
     Error::corrupt(format!(
         "the store holds a key that this crate did not write: \"{}\"; restore it from a backup, or remove the row if something else wrote it",

@@ -15,7 +15,7 @@ use tokio::sync::watch;
 use super::storage::Short;
 use crate::error::{Error, ErrorKind};
 use crate::store::StoreId;
-use crate::store::key::KeyRange;
+use crate::store::key::{self, KeyRange};
 use crate::store::kv::{Kv, KvScan, KvTxn, RowCount, RowsRead};
 
 /// The engine of [`SlateDbStore`](crate::SlateDbStore).
@@ -201,7 +201,7 @@ impl KvTxn for SlateDbTxn {
             Reads::Transaction(txn) => txn.get(key).await,
             Reads::View(view) => view.get(key).await,
         }
-        .map_err(|e| error("a record could not be read", e))
+        .map_err(|e| error(&format!("{} could not be read", key::name(key)), e))
     }
 
     async fn scan_part(&self, range: KeyRange, bytes: usize) -> Result<SlateDbScan, Error> {
@@ -279,6 +279,14 @@ impl SlateDbScan {
         }
     }
 
+    /// What failed, and near what.
+    fn failed(&self) -> String {
+        match &self.last[..] {
+            [] => format!("a scan that ends before {} failed", key::name(&self.end)),
+            last => format!("a scan failed after {}", key::name(last)),
+        }
+    }
+
     fn start(&mut self) -> Result<(), Error> {
         if std::mem::replace(&mut self.under_way, true) {
             return Err(Error::new(
@@ -297,7 +305,10 @@ impl KvScan for SlateDbScan {
             self.under_way = false;
             return Ok(None);
         };
-        let row = rows.next().await.map_err(|e| error("a scan failed", e))?;
+        let row = match rows.next().await {
+            Ok(row) => row,
+            Err(failed) => return Err(error(&self.failed(), failed)),
+        };
         if let Some(row) = &row {
             if self.last[..] >= row.key[..] {
                 return Err(Error::corrupt(format!(
@@ -319,9 +330,10 @@ impl KvScan for SlateDbScan {
         }
         self.start()?;
         if let Some(rows) = &mut self.rows {
-            rows.seek(key)
-                .await
-                .map_err(|e| error("a seek failed", e))?;
+            if let Err(failed) = rows.seek(key).await {
+                let what = format!("a scan failed on its way to {}", key::name(key));
+                return Err(error(&what, failed));
+            }
         }
         self.under_way = false;
         Ok(())

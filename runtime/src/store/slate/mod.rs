@@ -1,5 +1,8 @@
 //! The SlateDB store, and a reader of it.
 
+#[cfg(test)]
+mod cancelled;
+mod damage;
 mod in_use;
 mod kv;
 mod memory;

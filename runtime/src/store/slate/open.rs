@@ -14,6 +14,7 @@ use slatedb::object_store::local::LocalFileSystem;
 use slatedb::object_store::path::Path;
 use slatedb::{Db, DbBuilder, DbIterator, DbReader, DbReaderMode};
 
+use super::damage;
 use super::in_use;
 use super::kv::{Files, SlateDbKv, damaged, error, is_file_gone};
 use super::memory::{self, Memory};
@@ -429,10 +430,9 @@ impl SlateDbStoreBuilder {
         if let Some(epoch) = epoch {
             builder = builder.with_expected_epoch(epoch);
         }
-        let db = builder
-            .build()
-            .await
-            .map_err(|e| error("the database could not be opened", e))?;
+        let what = "the database could not be opened";
+        let (path, object_store) = (&files.path, &files.object_store);
+        let db = damage::open(what, path, object_store, builder.build()).await?;
         drop(opening);
         SlateDbStore::in_files(db, Some(files)).await
     }
@@ -530,9 +530,12 @@ impl SlateDbStoreBuilder {
         let (at_once, _opening) = Storage::opening(object_store.clone());
         let admin = self.admin(&at_once);
         // SlateDB asks for ever here, whatever the answer.
-        let Ok(manifest) = tokio::time::timeout(PATIENCE, admin.read_manifest(None)).await else {
+        let manifest = damage::shielded(admin.read_manifest(None));
+        let Ok(manifest) = tokio::time::timeout(PATIENCE, manifest).await else {
             return Err(self.why_no_manifest(object_store).await);
         };
+        let manifest = manifest
+            .map_err(|panic| damage::panicked("its manifest could not be read", &*panic))?;
         let manifest = manifest.map_err(|e| match e.kind() {
             // A manifest that cannot be decoded is an internal error to SlateDB.
             slatedb::ErrorKind::Internal => damaged_manifest(e),
@@ -566,13 +569,12 @@ impl SlateDbStoreBuilder {
     ) -> Result<DbReader, Error> {
         let (object_store, _opening) = Storage::opening(object_store);
         // Every other mode writes a checkpoint, or needs one.
-        DbReader::builder(self.path.clone(), object_store)
+        let builder = DbReader::builder(self.path.clone(), object_store.clone())
             .with_reader_mode(DbReaderMode::FollowLatest)
             .with_options(options)
-            .with_db_cache(self.memory.cache(), 0)
-            .build()
-            .await
-            .map_err(|e| error("the database could not be read", e))
+            .with_db_cache(self.memory.cache(), 0);
+        let what = "the database could not be read";
+        damage::open(what, &self.path, &object_store, builder.build()).await
     }
 }
 
