@@ -6,3 +6,4 @@ pub mod jobs;
 pub mod lossy;
 pub mod orders;
 pub mod stores;
+pub mod torture;
