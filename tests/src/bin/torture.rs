@@ -43,6 +43,9 @@ struct Args {
     /// Prints the steps of that world.
     #[arg(long, requires = "world")]
     print: bool,
+    /// In how many folders real programs are killed at a time.
+    #[arg(long, default_value_t = 3)]
+    kill_lanes: usize,
     /// Kills no real programs.
     #[arg(long)]
     no_kills: bool,
@@ -86,6 +89,7 @@ fn main() -> ExitCode {
         until: began + Duration::from_secs(args.seconds),
         stop: AtomicBool::new(false),
         next: AtomicU64::new(0),
+        folders: AtomicU64::new(0),
         tally: Mutex::default(),
         failed: Mutex::default(),
     };
@@ -101,6 +105,7 @@ struct Torture<'a> {
     until: Instant,
     stop: AtomicBool,
     next: AtomicU64,
+    folders: AtomicU64,
     tally: Mutex<Tally>,
     failed: Mutex<Vec<String>>,
 }
@@ -151,7 +156,11 @@ impl Torture<'_> {
                     }
                 });
             }
-            if !self.args.no_kills {
+            let lanes = match self.args.no_kills {
+                true => 0,
+                false => self.args.kill_lanes,
+            };
+            for _ in 0..lanes {
                 scope.spawn(|| self.kill());
             }
         });
@@ -216,10 +225,9 @@ impl Torture<'_> {
         let Ok(program) = std::env::current_exe() else {
             return self.fail("this program does not know where it is".to_owned());
         };
-        let mut n = 0;
         while !self.is_over() {
-            n += 1;
-            let seed = mixed(!self.args.seed, n);
+            let folder = self.folders.fetch_add(1, Ordering::SeqCst);
+            let seed = mixed(!self.args.seed, folder);
             let Ok(place) = tempfile::tempdir() else {
                 return self.fail("no folder can be made".to_owned());
             };

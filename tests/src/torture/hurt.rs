@@ -25,7 +25,7 @@ pub(super) async fn scan(life: &Life<'_>, rng: &mut Rng) -> Result<(), Wrong> {
         life.world.count("reads that failed");
         return Ok(());
     };
-    let pause = rng.u64(1..20_000);
+    let pause = rng.u64(1..2_000);
     let reads = async {
         let mut seen = Vec::new();
         for (stream, _) in &at_least {

@@ -102,85 +102,66 @@ async fn act(
     rng: &mut Rng,
     is_quiet: bool,
 ) -> Result<Option<End>, Wrong> {
-    let world = life.world;
+    life.world.count(act.name());
     match act {
         Act::Append(times) => {
-            world.count("step: append");
             acts::append_some(life, rng, *times).await?;
         }
         Act::WrongPlace => {
-            world.count("step: append at a wrong place");
             acts::wrong_place(life, rng).await?;
         }
         Act::WrongVersion => {
-            world.count("step: write of a wrong version");
             acts::wrong_version(life, rng).await?;
         }
         Act::Race(writers) => {
-            world.count("step: race");
             acts::race(life, rng, *writers).await?;
         }
         Act::Snapshot => {
-            world.count("step: snapshot");
             acts::snapshot(life, rng).await?;
         }
         Act::Registry => {
-            world.count("step: registry");
             acts::registry(life, rng).await?;
         }
         Act::Hold => {
-            world.count("step: skip or unskip");
             acts::hold(life, rng).await?;
         }
         Act::Open => {
-            world.count("step: open");
             runs::open_some(life, rng, is_quiet).await?;
         }
         Act::Run(run) => {
-            world.count("step: run");
             runs::run(life, run, rng, is_quiet).await?;
         }
         Act::DryRun(code) => {
-            world.count("step: dry run");
             runs::dry_run(life, *code, is_quiet).await?;
         }
         Act::Resume => {
-            world.count("step: resume");
             runs::resume(life, is_quiet).await?;
         }
         Act::Retry => {
-            world.count("step: retry");
             runs::retry(life).await?;
         }
         Act::Idle(millis) => {
-            world.count("step: idle");
             tokio::time::sleep(std::time::Duration::from_millis(*millis)).await;
         }
         Act::Jump(millis) => {
-            world.count("step: clock jumps");
-            world.jump(*millis);
+            life.world.jump(*millis);
             acts::append_some(life, rng, 2).await?;
         }
         Act::Scan => {
-            world.count("step: scan by a reader");
             hurt::scan(life, rng).await?;
         }
         Act::Fence => {
-            world.count("step: shut out by another writer");
             return hurt::fence(life, rng).await;
         }
         Act::Reopen => {
-            world.count("step: close");
             // What cannot be written is lost as by a crash.
             drop(life.store.close().await);
             return Ok(Some(End::Closed));
         }
         Act::FailPoint(point) => {
-            world.count("step: fail point");
             hurt::fail_point(life, rng, *point).await?;
         }
         Act::Outage(requests) => {
-            world.count("step: outage");
             life.faults.outage(*requests);
             acts::append_some(life, rng, 3).await?;
         }

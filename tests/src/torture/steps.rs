@@ -62,6 +62,34 @@ pub enum Act {
     Outage(u32),
 }
 
+impl Act {
+    /// What it is counted as.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Append(_) => "step: append",
+            Self::WrongPlace => "step: append at a wrong place",
+            Self::WrongVersion => "step: write of a wrong version",
+            Self::Race(_) => "step: race",
+            Self::Snapshot => "step: snapshot",
+            Self::Registry => "step: registry",
+            Self::Open => "step: open",
+            Self::Run(_) => "step: run",
+            Self::DryRun(_) => "step: dry run",
+            Self::Resume => "step: resume",
+            Self::Retry => "step: retry",
+            Self::Hold => "step: skip or unskip",
+            Self::Idle(_) => "step: idle",
+            Self::Jump(_) => "step: clock jumps",
+            Self::Scan => "step: scan by a reader",
+            Self::Fence => "step: shut out by another writer",
+            Self::Reopen => "step: close",
+            Self::FailPoint(_) => "step: fail point",
+            Self::Outage(_) => "step: outage",
+        }
+    }
+}
+
 /// A fail point of SlateDB.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FailPoint {
@@ -172,20 +200,20 @@ fn step(rng: &mut Rng, n: usize) -> Step {
 
 fn act(rng: &mut Rng) -> Act {
     match rng.u32(0..100) {
-        0..14 => Act::Append(rng.u32(1..12)),
-        14..18 => Act::WrongPlace,
-        18..22 => Act::WrongVersion,
-        22..28 => Act::Race(rng.u32(2..5)),
-        28..32 => Act::Snapshot,
-        32..38 => Act::Registry,
-        38..42 => Act::Open,
-        42..64 => Act::Run(Box::new(run(rng))),
-        64..66 => Act::DryRun(code(rng)),
-        66..71 => Act::Resume,
+        0..10 => Act::Append(rng.u32(1..12)),
+        10..13 => Act::WrongPlace,
+        13..16 => Act::WrongVersion,
+        16..22 => Act::Race(rng.u32(2..5)),
+        22..25 => Act::Snapshot,
+        25..30 => Act::Registry,
+        30..34 => Act::Open,
+        34..58 => Act::Run(Box::new(run(rng))),
+        58..60 => Act::DryRun(code(rng)),
+        60..71 => Act::Resume,
         71..74 => Act::Retry,
         74..78 => Act::Hold,
-        78..82 => Act::Idle(rng.u64(1..180_000)),
-        82..84 => Act::Jump(rng.i64(-4_000..120_000)),
+        78..81 => Act::Idle(rng.u64(1..60_000)),
+        81..84 => Act::Jump(rng.i64(-4_000..120_000)),
         84..87 => Act::Scan,
         87..90 => Act::Fence,
         90..93 => Act::Reopen,

@@ -93,8 +93,8 @@ pub(super) fn processes(rng: &mut Rng, count: usize) -> Vec<ProcessIdentity> {
 fn settings(rng: &mut Rng) -> Settings {
     let collect = |rng: &mut Rng| {
         Some(GarbageCollectorDirectoryOptions {
-            interval: Some(Duration::from_millis(rng.u64(200..30_000))),
-            min_age: Duration::from_secs(rng.u64(20..90)),
+            interval: Some(Duration::from_secs(rng.u64(2..30))),
+            min_age: Duration::from_secs(rng.u64(10..40)),
             dry_run: false,
         })
     };
@@ -108,14 +108,14 @@ fn settings(rng: &mut Rng) -> Settings {
         ..defaults
     };
     let compactor = CompactorOptions {
-        poll_interval: Duration::from_millis(rng.u64(100..5_000)),
+        poll_interval: Duration::from_millis(rng.u64(500..8_000)),
         checkpoint_lifetime: Duration::from_secs(rng.u64(1..60)),
         ..CompactorOptions::default()
     };
     let file = 1 << rng.u32(12..18);
     Settings {
-        flush_interval: (rng.u32(0..4) != 0).then(|| Duration::from_millis(rng.u64(20..2_000))),
-        manifest_poll_interval: Duration::from_millis(rng.u64(200..5_000)),
+        flush_interval: (rng.u32(0..4) != 0).then(|| Duration::from_millis(rng.u64(100..3_000))),
+        manifest_poll_interval: Duration::from_millis(rng.u64(500..8_000)),
         l0_sst_size_bytes: file,
         max_unflushed_bytes: file * 64,
         l0_max_ssts: 16,
@@ -207,6 +207,8 @@ impl<'d> World<'d> {
         let runtime = Builder::new_current_thread()
             .enable_time()
             .start_paused(true)
+            // Time flies while user code is at work on its own threads: let them.
+            .on_thread_park(std::thread::yield_now)
             .build()
             .map_err(|error| Wrong::other(format!("no runtime: {error}")))?;
         let end = runtime.block_on(async {
