@@ -9,6 +9,7 @@ mod planted;
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use state_migration_tests::torture::faults::Rates;
 use state_migration_tests::torture::kills::Folder;
 use state_migration_tests::torture::steps::{Act, Step};
 use state_migration_tests::torture::tally::Tally;
@@ -24,21 +25,36 @@ const KILLS: u64 = 4;
 fn few_of_each(seed: u64) -> Vec<Step> {
     let drawn = steps::draw(seed, 1_500);
     let (first, rest) = drawn.split_at(6);
-    let mut counts = BTreeMap::new();
+    let mut counts: BTreeMap<(&str, String), usize> = BTreeMap::new();
     let rest = rest.iter().filter(|step| {
-        let fail_point = match step.act {
-            Act::FailPoint(point) => point.name(),
-            _ => "",
+        let kind = match &step.act {
+            Act::FailPoint(point) => point.name().to_owned(),
+            // One that is long enough for an operator to come in time.
+            Act::Run(run) if run.writers > 1 && run.yields => format!("{:?}", run.operator),
+            Act::Run(_) => return false,
+            _ => String::new(),
         };
-        let count = counts.entry((step.act.name(), fail_point)).or_insert(0);
+        let count = counts.entry((step.act.name(), kind)).or_insert(0);
         *count += 1;
-        let wanted = match step.act {
-            Act::Run(_) | Act::Resume => 2 * OF_EACH,
-            _ => OF_EACH,
-        };
-        *count <= wanted
+        *count <= OF_EACH
     });
-    first.iter().chain(rest).cloned().collect()
+    let mut few: Vec<Step> = first.iter().chain(rest).cloned().collect();
+    // Runs that die soon after they have begun, and are resumed.
+    let runs = drawn.iter().filter(|step| matches!(step.act, Act::Run(_)));
+    for (writes, run) in (2..5).zip(runs) {
+        let dies = Step {
+            crash: Some(writes),
+            rates: Rates::NONE,
+            ..run.clone()
+        };
+        let resumes = Step {
+            crash: None,
+            act: Act::Resume,
+            ..dies.clone()
+        };
+        few.extend([dies, resumes]);
+    }
+    few
 }
 
 /// What must have happened in the worlds of these seeds, so that none of it is
