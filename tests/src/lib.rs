@@ -7,3 +7,4 @@ pub mod killer;
 pub mod lossy;
 pub mod orders;
 pub mod stores;
+pub mod torture;
