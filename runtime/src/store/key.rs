@@ -332,39 +332,39 @@ pub(crate) fn name(key: &[u8]) -> String {
 
 fn named(key: &[u8]) -> Option<String> {
     let stream = |table: PerStream| table.stream(key).ok();
-    Some(match key.first()? {
-        &EVENTS => {
+    Some(match *key.first()? {
+        EVENTS => {
             let (stream, rest) = read_id(key, 1).ok()?;
             let sequence = u64::from_be_bytes(rest.try_into().ok()?);
             format!("event {sequence} of stream {stream}")
         }
-        &HEADS => format!("the head of stream {}", stream(PerStream::Head)?),
-        &SNAPSHOTS => format!("the snapshot of stream {}", stream(PerStream::Snapshot)?),
-        &REMEMBERED => format!(
+        HEADS => format!("the head of stream {}", stream(PerStream::Head)?),
+        SNAPSHOTS => format!("the snapshot of stream {}", stream(PerStream::Snapshot)?),
+        REMEMBERED => format!(
             "the note about {} for a process registry elsewhere",
             stream(PerStream::Remembered)?
         ),
-        &KEYS => {
+        KEYS => {
             let (stream, key) = key_of_parts(key).ok()?;
             format!("the note that {stream} is registered under {key}")
         }
-        &ENTRIES => {
+        ENTRIES => {
             let (tenant, rest) = read_id(key, 1).ok()?;
             let (id, _) = read_id(rest, 1).ok()?;
             format!("the registry entry of tenant {tenant} under {id:?}")
         }
-        &VERSIONS => {
+        VERSIONS => {
             let (name, rest) = read_id(key, 1).ok()?;
             let (version, rest) = read_id(rest, 0).ok()?;
             let (stream, _) = read_id(rest, 0).ok()?;
             format!("the entry of {stream} in the index of {name}@{version}")
         }
-        &PRESENCE => {
+        PRESENCE => {
             let version = presence_version(key).ok()?;
             format!("the note that {version} is in use")
         }
-        &META => format!("the {} of the store", read_whole(key, 1).ok()?),
-        &RUNS => format!(
+        META => format!("the {} of the store", read_whole(key, 1).ok()?),
+        RUNS => format!(
             "the row \"{}\" of the bookkeeping of runs",
             key[1..].escape_ascii()
         ),

@@ -152,11 +152,10 @@ async fn by_process(
     torture_of_version!(version, W => {
         match Process::<W>::open(identity, store, snapshots).await {
             Ok(mut process) => {
-                let mut model = life.world.model.borrow_mut();
-                let asked = model.ask(n, process.sequence(), version, events.clone());
-                drop(model);
+                let at = process.sequence();
+                let asked = life.world.model.borrow_mut().ask(n, at, version, events.clone());
                 let appended = process.append(&events).await;
-                life.ended(asked, events.len() as u64, appended.as_ref().map(|()| ()));
+                life.ended(asked, events.len() as u64, appended.as_ref().copied());
             }
             Err(error) if *error.kind() == ErrorKind::Corrupt => {
                 return Err(Wrong::unread(format!("process {n} cannot be opened"), &error));

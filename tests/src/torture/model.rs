@@ -127,13 +127,16 @@ pub struct Asked {
     number: u64,
 }
 
+/// Under which keys processes are registered, of which tenant.
+type Registered = BTreeMap<(TenantId, String), (RegistryKey, Maybe<Option<usize>>)>;
+
 /// What a store must hold.
 #[derive(Debug)]
 pub struct Model {
     /// All processes that there may be.
     pub streams: Vec<Stream>,
     /// Which process is registered under which key.
-    pub keys: BTreeMap<(TenantId, String), (RegistryKey, Maybe<Option<usize>>)>,
+    pub keys: Registered,
     next_token: u64,
     next_number: u64,
 }

@@ -129,7 +129,7 @@ fn settings(rng: &mut Rng) -> Settings {
 
 impl<'d> World<'d> {
     fn new(seed: u64, defect: Option<&'d Defect>) -> Self {
-        let mut rng = Rng::with_seed(seed ^ 0x574f_524c_44);
+        let mut rng = Rng::with_seed(seed ^ 0x0057_4f52_4c44);
         let count = rng.usize(6..30);
         let processes = processes(&mut rng, count);
         Self {
@@ -184,7 +184,7 @@ impl<'d> World<'d> {
 
     /// After some crashes the next program dies as it opens the store.
     fn crashed(&self, seed: u64) {
-        let dies = self.opened.take() && seed % 5 == 0;
+        let dies = self.opened.take() && seed.is_multiple_of(5);
         let writes = u32::try_from(seed / 5 % 10).unwrap_or(0) + 1;
         self.dies_opening.set(dies.then_some(writes));
     }

@@ -87,6 +87,10 @@ const CUT: u64 = 9;
 const OF_A_BAD_SNAPSHOT: u64 = 10;
 const SLICED: u64 = 11;
 
+fn refused(job: &Job) -> Result<(), Job> {
+    Err(job.clone())
+}
+
 /// A migration that goes wrong in every way that has a state at hand.
 fn upgrade() -> Upgrade {
     let times = AtomicUsize::new(0);
@@ -97,7 +101,7 @@ fn upgrade() -> Upgrade {
                 return Err(ConversionError::from_error(rejected));
             }
             COMPARED => assert_eq!(job.fate, "another"),
-            UNWRAPPED => Err::<(), _>(job.clone()).unwrap(),
+            UNWRAPPED => refused(job).unwrap(),
             DIFFERENT => {
                 let time = times.fetch_add(1, Ordering::SeqCst);
                 job.fate.push_str(&time.to_string());

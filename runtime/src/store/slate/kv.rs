@@ -329,11 +329,11 @@ impl KvScan for SlateDbScan {
             self.rows = None;
         }
         self.start()?;
-        if let Some(rows) = &mut self.rows {
-            if let Err(failed) = rows.seek(key).await {
-                let what = format!("a scan failed on its way to {}", key::name(key));
-                return Err(error(&what, failed));
-            }
+        if let Some(rows) = &mut self.rows
+            && let Err(failed) = rows.seek(key).await
+        {
+            let what = format!("a scan failed on its way to {}", key::name(key));
+            return Err(error(&what, failed));
         }
         self.under_way = false;
         Ok(())
