@@ -83,10 +83,12 @@ fn a_file_of_data_that_is_damaged_is_named_at_once() {
         let said = logged(&sample, &["plan"]).exits(0);
         assert!(said.stdout.contains(&sentence), "{said:?}");
         assert!(!said.stderr.contains(again), "{said:?}");
-        let said = logged(&sample, &["run", "--yes"]).exits(1);
+        // Whose events are in it is left out, and the others are moved.
+        let said = logged(&sample, &["run", "--yes"]).exits(2);
         assert!(said.stdout.contains(&sentence), "{said:?}");
         assert!(!said.stderr.contains(again), "{said:?}");
-        assert!(said.stdout.contains("what was done is kept"), "{said:?}");
+        assert!(said.stdout.contains(" corrupt)"), "{said:?}");
+        assert!(said.stdout.contains("done with errors"), "{said:?}");
     }
 }
 
