@@ -2,13 +2,15 @@
 //! replay of the process starts.
 
 use bytes::Bytes;
-use serde::{Deserialize, Serialize};
+use serde::de::{Error as _, IgnoredAny};
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::value::RawValue;
 
 use crate::error::{Error, ErrorKind};
 use crate::event::{Event, MIGRATED};
 use crate::fingerprint::Fingerprint;
 use crate::id::{RunId, StreamId, WorkflowId};
+use crate::json;
 
 /// The layout of the payload of a `$migrated` event that this crate writes.
 pub(crate) const SCHEMA_VERSION: u32 = 1;
@@ -31,6 +33,7 @@ pub struct Hop {
 ///
 /// No event before it is ever read again to know the state of the process.
 #[derive(Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Baseline {
     /// The workflow's name.
     pub workflow: String,
@@ -41,6 +44,7 @@ pub struct Baseline {
     /// The hops in order; the last leads to `to`.
     pub route: Vec<Hop>,
     /// The run that did it.
+    #[serde(deserialize_with = "as_written")]
     pub run: RunId,
     /// The `STATE_SCHEMA_VERSION` of the workflow version `to`.
     pub state_schema_version: u32,
@@ -48,12 +52,32 @@ pub struct Baseline {
     pub state: Box<RawValue>,
 }
 
-/// What a replay needs of a baseline, borrowed from the event.
+/// What a replay needs of a baseline, borrowed from the event. The rest is
+/// stepped over, but has to be there: what is cut or renamed is no baseline.
 #[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+#[allow(dead_code)]
 struct StateOf<'a> {
-    state_schema_version: Option<u32>,
+    workflow: IgnoredAny,
+    from: IgnoredAny,
+    to: IgnoredAny,
+    route: IgnoredAny,
+    run: IgnoredAny,
+    state_schema_version: u32,
     #[serde(borrow)]
     state: &'a RawValue,
+}
+
+/// An id in the one form in which it is written.
+fn as_written<'de, D: Deserializer<'de>>(deserializer: D) -> Result<RunId, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    let run: RunId = text.parse().map_err(D::Error::custom)?;
+    match run.to_string() == text {
+        true => Ok(run),
+        false => Err(D::Error::custom(
+            "the id of the run is not as it is written",
+        )),
+    }
 }
 
 impl Baseline {
@@ -131,8 +155,12 @@ impl Frame {
 #[derive(Debug)]
 pub(crate) enum BadBaseline {
     Newer(u32),
-    Unreadable(serde_json::Error),
-    OtherState { stored: u32, code: u32 },
+    /// Why, without its values.
+    Unreadable(String),
+    OtherState {
+        stored: u32,
+        code: u32,
+    },
 }
 
 impl BadBaseline {
@@ -150,10 +178,9 @@ impl BadBaseline {
                     "the `{MIGRATED}` event {sequence} of stream {stream} holds a state of schema version {stored}, and the code reads {code}; a new layout of the state needs a new `VERSION` of the workflow and a migration to it"
                 ),
             ),
-            Self::Unreadable(error) => Error::corrupt(format!(
-                "the `{MIGRATED}` event {sequence} of stream {stream} cannot be read; nothing was changed, restore it from a backup"
-            ))
-            .with_source(error),
+            Self::Unreadable(why) => Error::corrupt(format!(
+                "the `{MIGRATED}` event {sequence} of stream {stream} cannot be read; nothing was changed, restore it from a backup: {why}"
+            )),
         }
     }
 }
@@ -166,10 +193,14 @@ fn known(schema_version: u32) -> Result<(), BadBaseline> {
     }
 }
 
+fn unreadable(error: serde_json::Error) -> BadBaseline {
+    BadBaseline::Unreadable(json::without_values(&error))
+}
+
 /// The whole of a baseline.
 pub(crate) fn parse(schema_version: u32, payload: &[u8]) -> Result<Baseline, BadBaseline> {
     known(schema_version)?;
-    serde_json::from_slice(payload).map_err(BadBaseline::Unreadable)
+    serde_json::from_slice(payload).map_err(unreadable)
 }
 
 /// The state in a baseline, as raw JSON, if it is of the layout `code` reads.
@@ -179,9 +210,9 @@ pub(crate) fn state_of(
     code: u32,
 ) -> Result<&str, BadBaseline> {
     known(schema_version)?;
-    let part: StateOf<'_> = serde_json::from_slice(payload).map_err(BadBaseline::Unreadable)?;
+    let part: StateOf<'_> = serde_json::from_slice(payload).map_err(unreadable)?;
     match part.state_schema_version {
-        Some(stored) if stored != code => Err(BadBaseline::OtherState { stored, code }),
+        stored if stored != code => Err(BadBaseline::OtherState { stored, code }),
         _ => Ok(part.state.get()),
     }
 }

@@ -26,7 +26,7 @@ pub fn is_reserved(event_type: &str) -> bool {
 ///
 /// Its id is given here and not by the store, so that a writer that got no
 /// answer can look whether the event is there.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct NewEvent {
     event_id: EventId,
     workflow_id: WorkflowId,
@@ -169,6 +169,19 @@ impl NewEvent {
         self.finishes
     }
 
+    /// What was written for the event to be recorded.
+    #[cfg(all(feature = "tokio", any(test, feature = "fuzzing")))]
+    pub(crate) fn of_record(event: Event) -> Self {
+        Self {
+            event_id: event.event_id,
+            workflow_id: event.workflow_id,
+            event_type: event.event_type,
+            schema_version: event.schema_version,
+            payload: event.payload,
+            finishes: event.finishes,
+        }
+    }
+
     /// The event as a store records it. For implementors of stores.
     #[must_use]
     pub fn record(self, stream_id: StreamId, sequence: u64, time: Timestamp) -> Event {
@@ -183,6 +196,20 @@ impl NewEvent {
             payload: self.payload,
             finishes: self.finishes,
         }
+    }
+}
+
+impl fmt::Debug for NewEvent {
+    // As of `Event`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("NewEvent")
+            .field("event_id", &self.event_id)
+            .field("workflow_id", &self.workflow_id)
+            .field("event_type", &self.event_type)
+            .field("schema_version", &self.schema_version)
+            .field("payload_len", &self.payload.len())
+            .field("finishes", &self.finishes)
+            .finish()
     }
 }
 

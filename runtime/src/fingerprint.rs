@@ -52,10 +52,14 @@ impl FromStr for Fingerprint {
     }
 }
 
+/// Of what a store holds, which is in the one form in which it is written.
 impl TryFrom<String> for Fingerprint {
-    type Error = std::num::ParseIntError;
+    type Error = String;
     fn try_from(hex: String) -> Result<Self, Self::Error> {
-        hex.parse()
+        match hex.parse() {
+            Ok(fingerprint) if Self::to_string(&fingerprint) == hex => Ok(fingerprint),
+            _ => Err(format!("{hex:?} is no fingerprint, which has 16 digits")),
+        }
     }
 }
 

@@ -8,6 +8,7 @@ use crate::baseline::{self, BadBaseline};
 use crate::error::{Error, ErrorKind};
 use crate::event::{Event, MIGRATED, is_reserved};
 use crate::id::StreamId;
+use crate::json;
 use crate::store::ChunkEvent;
 use crate::workflow::{BoxError, Workflow};
 
@@ -39,7 +40,7 @@ impl<'a> From<&'a ChunkEvent> for EventView<'a> {
     }
 }
 
-/// Why an event could not be folded.
+/// Why an event could not be folded. It holds no values of payloads or states.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum FoldError {
     #[error(
@@ -51,23 +52,23 @@ pub(crate) enum FoldError {
         error: BoxError,
     },
     #[error(
-        "an event of type {event_type:?}, schema version {schema_version}, cannot be decoded: {error}"
+        "an event of type {event_type:?}, schema version {schema_version}, cannot be decoded: {problem}"
     )]
     Decode {
         event_type: String,
         schema_version: u32,
-        error: serde_json::Error,
+        problem: String,
     },
     #[error(
-        "an event of type {event_type:?}, schema version {schema_version}, is of a type that the code does not know: {error}"
+        "an event of type {event_type:?}, schema version {schema_version}, is of a type that the code does not know: {problem}"
     )]
     UnknownType {
         event_type: String,
         schema_version: u32,
-        error: serde_json::Error,
+        problem: String,
     },
     #[error("the state in the baseline or snapshot cannot be decoded: {0}")]
-    State(serde_json::Error),
+    State(String),
     #[error(
         "the event type {0:?} is reserved, and this version of the crate does not know it; upgrade state-migration"
     )]
@@ -93,19 +94,20 @@ impl FoldError {
     }
 }
 
-fn undecodable(event: EventView<'_>, payload: &[u8], error: serde_json::Error) -> FoldError {
+fn undecodable(event: EventView<'_>, payload: &[u8], error: &serde_json::Error) -> FoldError {
     let (event_type, schema_version) = (event.event_type.to_owned(), event.schema_version);
+    let problem = json::without_values(error);
     if names_unknown_variant(payload, &error.to_string()) {
         FoldError::UnknownType {
             event_type,
             schema_version,
-            error,
+            problem,
         }
     } else {
         FoldError::Decode {
             event_type,
             schema_version,
-            error,
+            problem,
         }
     }
 }
@@ -169,7 +171,8 @@ where
 
     /// Starts from a stored state, raw JSON.
     pub(crate) fn restore(&mut self, state: &[u8]) -> Result<(), FoldError> {
-        self.state = serde_json::from_slice(state).map_err(FoldError::State)?;
+        self.state = serde_json::from_slice(state)
+            .map_err(|error| FoldError::State(json::without_values(&error)))?;
         Ok(())
     }
 
@@ -193,7 +196,7 @@ where
                 }
             })?;
         let decoded: W::Event = serde_json::from_slice(&payload)
-            .map_err(|error| undecodable(event, &payload, error))?;
+            .map_err(|error| undecodable(event, &payload, &error))?;
         self.state = W::apply(std::mem::take(&mut self.state), &decoded);
         Ok(())
     }

@@ -2,6 +2,7 @@
 //! values: they may be nobody's business.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use serde_json::value::RawValue;
 
@@ -103,8 +104,12 @@ impl Refusal {
         // serde's own forms, in which it is known where values of the state stand.
         let starts = |with: &[&str]| with.iter().any(|start| text.starts_with(start));
         let of_a_value = starts(&["invalid type: ", "invalid value: ", "unknown variant `"]);
+        // Where nothing is expected, the last of these words may be the value's.
+        let nothing = [", there are no variants", ", there are no fields"];
+        let nothing = nothing.iter().any(|end| text.ends_with(end));
         let expected = text
             .rsplit_once(", expected ")
+            .filter(|_| !nothing)
             .map(|(_, expected)| expected);
         let what = if of_a_value || starts(&["invalid length ", "unknown field `"]) {
             expected.map(|expected| format!("expected {expected}"))
@@ -122,8 +127,13 @@ impl Refusal {
         }
     }
 
+    fn what(&self) -> &str {
+        self.what.as_deref().unwrap_or("the type refuses it")
+    }
+
+    /// The same with the path to the place.
     pub(crate) fn text(&self, json: &str) -> String {
-        let what = self.what.as_deref().unwrap_or("the type refuses it");
+        let what = self.what();
         if self.line == 0 || self.column == 0 {
             return what.to_owned();
         }
@@ -131,6 +141,25 @@ impl Refusal {
         let line = before.map(str::len).sum::<usize>();
         let path = path_at(json, line + self.column - 1, self.of_a_value);
         format!("{what} at {}", place(&path))
+    }
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.what())?;
+        if self.line > 0 {
+            write!(f, " at line {} column {}", self.line, self.column)?;
+        }
+        Ok(())
+    }
+}
+
+/// What an error of reading JSON says, without the values that serde puts into it.
+pub(crate) fn without_values(error: &serde_json::Error) -> String {
+    // What serde_json says of the text itself holds no values.
+    match error.is_data() {
+        true => Refusal::of(error).to_string(),
+        false => error.to_string(),
     }
 }
 
@@ -185,6 +214,18 @@ mod tests {
         assert_eq!(
             refused::<Vec<Size>>(r#"["Small","Large","secret, expected secret"]"#),
             r#"expected `Small` or `Large` at "/2""#
+        );
+        #[derive(Debug, serde::Deserialize)]
+        enum Nothing {}
+        let secret = r#""secret, expected secret""#;
+        assert_eq!(
+            refused::<Nothing>(secret),
+            "the type refuses it at the whole of it"
+        );
+        let error = serde_json::from_str::<Nothing>(secret).unwrap_err();
+        assert_eq!(
+            without_values(&error),
+            "the type refuses it at line 1 column 25"
         );
         assert_eq!(
             refused::<Vec<std::net::IpAddr>>(r#"["secret"]"#),

@@ -71,6 +71,9 @@ mod error;
 mod event;
 mod fingerprint;
 mod fold;
+#[cfg(all(feature = "tokio", any(test, feature = "fuzzing")))]
+#[doc(hidden)]
+pub mod fuzzing;
 mod id;
 mod json;
 mod migration;

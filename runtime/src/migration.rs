@@ -11,7 +11,11 @@ use crate::workflow::{BoxError, Workflow};
 
 /// Why a conversion refused a state. The process stays at its old version and
 /// the reason is in the report.
-#[derive(Debug)]
+///
+/// Its text, which is that of `Display` of your error, is written to reports, to
+/// the record of the run, to logs, and to whoever drives the run. It is in your
+/// words, and the only words about a state that are: name fields in it, not the
+/// values of a state. `Debug` of your error is never used.
 pub struct ConversionError {
     message: String,
     source: Option<BoxError>,
@@ -33,6 +37,15 @@ impl ConversionError {
             message: source.to_string(),
             source: Some(source),
         }
+    }
+}
+
+impl fmt::Debug for ConversionError {
+    // `Debug` of what a user wraps is mostly derived, and shows a state whole.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("ConversionError")
+            .field(&self.message)
+            .finish()
     }
 }
 

@@ -3,6 +3,8 @@
 
 pub mod faulty;
 pub mod jobs;
+pub mod killer;
 pub mod lossy;
 pub mod orders;
 pub mod stores;
+pub mod torture;

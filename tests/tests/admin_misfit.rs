@@ -66,6 +66,15 @@ fn what_does_not_fit_together_is_drawn() {
         said.stderr,
         "the migrations do not fit together; `list` says why\n"
     );
+    let picture = finish(bare(&["graph", "--svg"])).exits(0).stdout;
+    for text in [
+        "loan@2013",
+        "undecided",
+        "stays: never deployed",
+        "misfit_admin::loan_2012_to_2014",
+    ] {
+        assert!(picture.contains(text), "{text}: {picture}");
+    }
     let said = finish(bare(&["graph", "--dot", "--json"])).exits(0).json();
     assert_eq!(
         (&said["fits"], &said["format"]),

@@ -4,15 +4,15 @@
 use std::path::Path;
 
 use state_migration::{
-    Decision, EventStore, FailureClass, Head, MigrationRegistry, MigrationRunner, ProcessRegistry,
-    RunKind, RunState, Runs, SlateDbStore, SnapshotStore, StreamRange, TransactionalStore,
-    WorkflowId,
+    Decision, ErrorKind, EventStore, FailureClass, Head, MigrationRegistry, MigrationRunner,
+    ProcessRegistry, RunKind, RunState, Runs, SlateDbReader, SlateDbStore, SnapshotStore,
+    StreamRange, TransactionalStore, WorkflowId,
 };
 use state_migration_tests::orders::{
     OrderV1, OrderV2, OrderV3, StateV2, UNTAXABLE, folded, history, identity, keys, load,
     order_v1_to_v2, order_v2_to_v3, tenant,
 };
-use state_migration_tests::stores::{copy, dump};
+use state_migration_tests::stores::{contents, copy, dump};
 
 /// A copy of a frozen store, since opening a database writes to it.
 fn thawed(name: &str) -> tempfile::TempDir {
@@ -194,4 +194,36 @@ async fn the_runs_of_a_store_of_format_1_are_read_and_resumed() {
     assert_eq!(report.skipped_by.held, 1);
     let record = runs.get(all.id).await.unwrap().unwrap();
     assert_eq!((record.state, record.executions), (failed, 2));
+}
+
+/// A release that came back after a newer one had been there.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_store_of_format_2_is_refused_and_not_a_byte_of_it_changes() {
+    let folder = thawed("format-2");
+    let folder = folder.path();
+    let before = contents(folder).unwrap();
+    let refused = [
+        SlateDbStore::open_local(folder).await.map(drop),
+        SlateDbStore::open_local_unless_claimed(folder)
+            .await
+            .map(drop),
+        SlateDbStore::local_builder(folder)
+            .unwrap()
+            .open_unless_in_use()
+            .await
+            .map(drop),
+        SlateDbReader::open_local(folder).await.map(drop),
+    ];
+    for refused in refused {
+        let error = refused.unwrap_err();
+        assert_eq!(*error.kind(), ErrorKind::NewerFormat, "{error}");
+        let why = "the store has format 2, and this version of the crate reads up to 1; upgrade \
+                   state-migration";
+        assert!(error.to_string().ends_with(why), "{error}");
+        assert!(
+            error.to_string().contains(&folder.display().to_string()),
+            "{error}"
+        );
+    }
+    assert_eq!(contents(folder).unwrap(), before);
 }

@@ -1,6 +1,7 @@
 //! A run says of each workflow how far it is.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
 
+use std::num::NonZeroU32;
 use std::time::Duration;
 
 use futures_util::StreamExt;
@@ -78,21 +79,72 @@ async fn each_workflow_is_counted_with_what_is_expected_of_it() {
     }
 }
 
-/// Takes out: the versions in `Due::up_to`.
+/// Takes out: `not_selected` in `Skips::add`, and `More::ShareOf`.
 #[tokio::test]
-async fn those_that_are_not_selected_are_counted_where_they_stand() {
+async fn those_that_are_not_selected_are_no_part_of_what_is_expected() {
     let store = filled().await;
     let runner = runner(Upgrade::new(), &store).select(Selection::all().percent(50.0));
+    let watched = tokio::spawn(runner.control().watch().collect::<Vec<_>>());
     let report = runner.dry_run().await;
     let last = runner.control().progress();
     let [job, order] = last.workflows.as_slice() else {
         panic!("{last:?}")
     };
     for (of_it, all) in [(job, JOBS), (order, ORDERS)] {
-        assert!(of_it.migrated > 0 && of_it.skipped > 0, "{of_it:?}");
-        assert_eq!((of_it.processes(), of_it.expected), (all, Some(all)));
+        assert!((1..all).contains(&of_it.migrated), "{of_it:?}");
+        assert_eq!((of_it.skipped, of_it.failed), (0, 0), "{of_it:?}");
+        assert_eq!(of_it.expected, Some(of_it.migrated));
+        assert_eq!(of_it.time_left, Some(Duration::ZERO));
     }
     assert_eq!(job.migrated + order.migrated, report.migrated as u64);
+    assert_eq!(last.expected, Some(report.migrated as u64));
+    assert_eq!(last.time_left, Some(Duration::ZERO));
+    assert!(report.skipped_by.not_selected > 0 && last.dry_run);
+    // Nobody is ever said to be nearly there because others were passed by.
+    for progress in watched.await.unwrap() {
+        assert!(progress.expected.is_none_or(|all| all < JOBS + ORDERS));
+    }
+}
+
+/// A run for some says how far it is with those.
+// To see it fail: leave out `selects` in `ahead::selected`.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_canary_is_measured_by_those_that_it_is_for() {
+    let some = || (0..10).map(|n| stream(3 * n));
+    let tenant = stream(1).process().unwrap().0;
+    for (selection, jobs, orders, full_count) in [
+        (Selection::all().streams(some()), 10, 0, false),
+        (Selection::all().prefix("process/yard/000001"), 10, 0, false),
+        (Selection::all().prefix("process/yard/000001"), 10, 0, true),
+        (Selection::all().tenant(tenant), JOBS, 0, false),
+        (Selection::all().workflow("order"), 0, ORDERS, false),
+        (Selection::all().prefix("nobody"), 0, 0, false),
+    ] {
+        let store = filled().await;
+        let shown = selection.to_string();
+        let canary = runner(Upgrade::new(), &store)
+            .chunk_processes(1)
+            .select(selection)
+            .full_count(full_count);
+        let watched = tokio::spawn(canary.control().watch().collect::<Vec<_>>());
+        canary.control().throttle(NonZeroU32::new(200));
+        let report = canary.run().await;
+        assert_eq!(report.migrated as u64, jobs + orders, "{shown}: {report}");
+        let watched = watched.await.unwrap();
+        let mut seen_on_the_way = false;
+        for progress in &watched {
+            for of_it in &progress.workflows {
+                let is_job = of_it.workflow == "job";
+                let all = if is_job { jobs } else { orders };
+                if let Some(expected) = of_it.expected {
+                    assert_eq!(expected, all, "{shown}: {of_it:?}");
+                    seen_on_the_way |= of_it.processes() < all;
+                }
+                assert!(of_it.processes() <= all, "{shown}: {of_it:?}");
+            }
+        }
+        assert!(seen_on_the_way || jobs + orders == 0, "{shown}");
+    }
 }
 
 /// Takes out: `tally` of the row of a range, and `Meter::count`.

@@ -665,7 +665,7 @@ async fn where_there_is_no_store_a_reader_says_so_and_makes_none() {
             error.to_string(),
             format!(
                 "the store {} cannot be opened: there is no store, and a reader makes none; \
-                 check the path, or open it for writing once to make a store",
+                 check the path, or start the program whose store it is, which makes it",
                 at(name).display()
             )
         );

@@ -21,7 +21,7 @@ const SLOW: [&str; 6] = [
 ];
 
 /// Starts a slow run, and waits until it is in its middle.
-fn in_the_middle(sample: &Sample) -> Child {
+pub(crate) fn in_the_middle(sample: &Sample) -> Child {
     let mut command = command(sample, &SLOW);
     let child = command.stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = child.spawn().unwrap();
@@ -152,4 +152,58 @@ fn a_run_that_is_killed_is_resumed_by_taking_the_store_over_from_it() {
         .json();
     assert_eq!(said["migrated"], 240);
     assert_eq!(stands(&sample).migrations, [(1, 240)].into());
+}
+
+/// Who looks and is interrupted has changed nothing.
+#[test]
+fn a_command_that_waits_can_be_interrupted() {
+    let sample = Sample::new();
+    let pipe = sample.folder().join("settings.toml");
+    let made = std::process::Command::new("mkfifo").arg(&pipe).status();
+    assert!(made.unwrap().success());
+    for (args, json, says) in [
+        (
+            &["status"][..],
+            false,
+            "it changes nothing, so type it again",
+        ),
+        (&["plan"], true, "it changes nothing, so type it again"),
+        (
+            &["skip", "process/bank/500007", "--why", "x"],
+            false,
+            "`inspect` says where the process stands",
+        ),
+    ] {
+        let mut command = command(&sample, args);
+        command.args(["--settings", "settings.toml"]);
+        if json {
+            command.arg("--json");
+        }
+        command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        let child = command.spawn().unwrap();
+        // It waits for what is written here, and nothing is.
+        let waited_for = std::fs::File::options().write(true).open(&pipe).unwrap();
+        tell(&child, "-INT");
+        let said = wait(child).exits(3);
+        drop(waited_for);
+        let message = match json {
+            true => said.json()["message"].as_str().unwrap().to_owned(),
+            false => said.stderr,
+        };
+        let begins = if json { "SIGINT: " } else { "error: SIGINT: " };
+        assert!(message.starts_with(begins), "{message}");
+        assert!(message.trim_end().ends_with(says), "{message}");
+    }
+    // One that waits for a service.
+    let socket = sample.folder().join("control");
+    let service = std::os::unix::net::UnixListener::bind(&socket).unwrap();
+    let mut status = crate::program::bare(&["status", "--via", "./control"]);
+    status.current_dir(sample.folder());
+    status.stdout(Stdio::piped()).stderr(Stdio::piped());
+    let child = status.spawn().unwrap();
+    let asked = service.accept().unwrap();
+    tell(&child, "-TERM");
+    let said = wait(child).exits(3);
+    assert!(said.stderr.starts_with("error: SIGTERM: "), "{said:?}");
+    drop(asked);
 }

@@ -11,6 +11,7 @@ use state_migration_examples::loan_2011::{Loan2011, LoanEvent2011};
 
 use crate::golden::assert_golden;
 use crate::mask;
+use crate::next::can_be_typed;
 use crate::program::{bare, finish, run, run_json};
 use crate::sample::Sample;
 
@@ -22,11 +23,14 @@ fn looks(sample: &Sample, golden: &str, args: &[&str], code: i32) {
     let said = run(sample, args).exits(code);
     assert_eq!(said.stderr, "");
     assert_golden(&format!("{golden}.txt"), &mask::text(&said.stdout));
+    can_be_typed(sample, &said);
+    let next = said.next();
     let said = run_json(sample, args).exits(code);
     assert_eq!(said.stderr, "");
     let documents = said.documents();
     assert_eq!(documents.len(), 1);
     assert_golden(&format!("{golden}.json"), &mask::json(&documents[0]));
+    assert_eq!(documents[0]["next"], serde_json::json!(next));
     assert!(sample.files() == before, "{args:?} changed the store");
 }
 
@@ -111,6 +115,8 @@ fn a_store_in_the_middle_says_what_failed_and_what_is_left() {
     looks(&sample, "middle/show_last", &["show", "last"], 0);
     let first_page = ["show", "2", "--class", "refused", "--limit", "3"];
     looks(&sample, "middle/show_page", &first_page, 0);
+    let of_none = ["show", "2", "--class", "panic"];
+    looks(&sample, "middle/show_none", &of_none, 0);
     let next = run_json(&sample, &first_page).json()["listed"]["next_after"].clone();
     assert_eq!(next, "process/bank/x3");
     let second_page = [&first_page[..], &["--after", "process/bank/x3"]].concat();
@@ -151,6 +157,7 @@ fn what_is_linked_is_listed_and_drawn_without_a_store() {
         ("linked/graph", &["graph"]),
         ("linked/graph_mermaid", &["graph", "--mermaid"]),
         ("linked/graph_dot", &["graph", "--dot"]),
+        ("linked/graph_svg", &["graph", "--svg"]),
     ] {
         let said = finish(bare(args)).exits(0);
         assert_golden(&format!("{golden}.txt"), &said.stdout);
@@ -185,6 +192,7 @@ fn a_run_that_is_not_there_is_answered_with_where_to_look() {
         said.stderr,
         "error: the store has not seen any run yet; plan one first\nnext: loans-admin --store ./loans runs\n"
     );
+    can_be_typed(&sample, &said);
     sample.change(async |store| {
         migrate(&store, Selection::all().first(1), "").await;
     });

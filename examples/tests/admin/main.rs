@@ -5,13 +5,17 @@
 
 mod answers;
 mod bad_store;
+mod damaged;
 mod examples;
 mod golden;
 mod inspect;
 mod interrupted;
+mod left_behind;
 mod logged;
 mod looking;
 mod mask;
+mod names;
+mod next;
 mod program;
 mod readme;
 mod running;
@@ -19,6 +23,7 @@ mod sample;
 mod schema;
 mod service;
 mod terminal;
+mod usage;
 mod where_it_stands;
 
 /// The program.

@@ -39,6 +39,24 @@ impl Ran {
         last.unwrap_or_else(|| panic!("nothing on standard output: {self:?}"))
     }
 
+    /// The command lines that it says may be typed next.
+    pub(crate) fn next(&self) -> Vec<String> {
+        let labels = ["next:", "or:", "to put it back:", ""];
+        let lines = self.stdout.lines().chain(self.stderr.lines());
+        let is_command = |line: &str| {
+            labels.iter().find_map(|label| {
+                let line = line.trim().strip_prefix(label)?.trim_start();
+                let program = line.split(' ').next()?;
+                (std::path::Path::new(crate::PROGRAM)
+                    .with_file_name(program)
+                    .is_file()
+                    && !program.is_empty())
+                .then(|| line.to_owned())
+            })
+        };
+        lines.filter_map(is_command).collect()
+    }
+
     #[track_caller]
     pub(crate) fn exits(self, code: i32) -> Self {
         assert_eq!(self.code, Some(code), "{self:?}");

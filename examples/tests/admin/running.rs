@@ -1,12 +1,17 @@
 //! `run`, `retry`, `skip` and `unskip`: what they ask for, what they do, and
 //! what they refuse.
 
+use std::fs::File;
+use std::process::{Command, Stdio};
+
 use serde_json::Value;
 
 use crate::golden::assert_golden;
 use crate::mask;
-use crate::program::{Ran, command, finish, run, run_json};
+use crate::next::can_be_typed;
+use crate::program::{Ran, command, finish, program, run, run_json, wait};
 use crate::sample::Sample;
+use crate::schema::assert_valid;
 use crate::where_it_stands::{first_stream, stands};
 
 /// Control codes of a terminal.
@@ -35,6 +40,7 @@ fn a_run_that_nobody_said_yes_to_is_refused_and_leaves_the_store_alone() {
         "error: a run changes the store, so say that it is meant: look at the plan and give its fingerprint with --plan, or give --yes\n\
          next: loans-admin --store ./loans plan --percent 5\n"
     );
+    can_be_typed(&sample, &said);
     let wrong = "0123456789abcdef";
     let right = fingerprint(&sample, &[]);
     let said = run_json(&sample, &["run", "--plan", wrong]).exits(4).json();
@@ -60,6 +66,7 @@ fn a_run_by_its_plan_moves_all_of_them_and_says_so() {
     let said = run(&sample, &run_by_plan).exits(0);
     is_plain(&said);
     assert_golden("run/done.txt", &mask::text(&said.stdout));
+    can_be_typed(&sample, &said);
     assert_eq!(stands(&sample).at("loan@2013"), 240);
 
     // Again, there is nothing to do.
@@ -82,17 +89,112 @@ fn a_run_by_its_plan_moves_all_of_them_and_says_so() {
 #[test]
 fn a_run_signs_with_the_name_of_the_user() {
     let sample = Sample::new();
-    for (user, logname, who) in [
-        ("bob", "carol", "bob"),
-        ("", "carol", "carol"),
-        ("", "", "unknown"),
-    ] {
-        let mut command = command(&sample, &["run", "--yes", "--first", "1"]);
-        command.env("USER", user).env("LOGNAME", logname);
+    let signs = |command: Command| {
         finish(command).exits(0);
         let runs = run_json(&sample, &["runs"]).json();
-        assert_eq!(runs["runs"][0]["who"], who);
+        runs["runs"][0]["who"].as_str().unwrap().to_owned()
+    };
+    let run = || {
+        let mut command = command(&sample, &["run", "--yes", "--first", "1"]);
+        command.env_remove("USER").env_remove("LOGNAME");
+        command
+    };
+    // As under cron, where no variable says it.
+    let id = finish(program("id", &["-un"])).exits(0).stdout;
+    assert_eq!(signs(run()), id.trim());
+    // The system knows better than a variable.
+    let mut other = run();
+    other.env("USER", "bob");
+    assert_eq!(signs(other), id.trim());
+    // As in a container, where a user need not have a name.
+    let root = finish(program("id", &["-u"])).stdout.trim() == "0";
+    if root {
+        let nameless = |mut command: Command| {
+            std::os::unix::process::CommandExt::uid(&mut command, 64_123);
+            command
+        };
+        let opened = finish(program(
+            "chmod",
+            &["-R", "a+rwX", sample.folder().to_str().unwrap()],
+        ));
+        opened.exits(0);
+        assert_eq!(signs(nameless(run())), "user 64123");
+        let mut named = run();
+        named.env("USER", "bob");
+        assert_eq!(signs(nameless(named)), "bob");
     }
+}
+
+/// Where the answer goes nowhere, that is said, and how the run ended.
+#[test]
+fn an_answer_for_which_there_is_no_room_is_told_of() {
+    let sample = Sample::new();
+    let full = |args: &[&str]| {
+        let mut command = command(&sample, args);
+        command.stdout(File::options().write(true).open("/dev/full").unwrap());
+        command.stderr(Stdio::piped());
+        wait(command.spawn().unwrap()).exits(1).stderr
+    };
+    let says = "the answer cannot be written to standard output: No space left on device";
+    for args in [
+        &["status"][..],
+        &["list"],
+        &["--help"],
+        &["completions", "zsh"],
+    ] {
+        let stderr = full(args);
+        assert!(
+            stderr.starts_with(&format!("error: {says}")),
+            "{args:?}: {stderr}"
+        );
+        assert_eq!(stderr.lines().count(), 1, "{stderr}");
+    }
+    let stderr = full(&["status", "--json"]);
+    let document: Value = serde_json::from_str(&stderr).unwrap();
+    assert_valid(&document);
+    assert!(
+        document["message"].as_str().unwrap().starts_with(says),
+        "{document}"
+    );
+    let stderr = full(&["run", "--yes", "--progress-every", "1h"]);
+    assert!(
+        stderr.contains("; the run is over, and recorded\n"),
+        "{stderr}"
+    );
+    assert!(
+        stderr.ends_with("\nnext: loans-admin --store ./loans show 1\n"),
+        "{stderr}"
+    );
+    assert_eq!(stands(&sample).at("loan@2013"), 240);
+}
+
+/// As `| head -1` does, which has seen enough.
+#[test]
+fn whoever_listens_may_go_away() {
+    let sample = Sample::new();
+    run(&sample, &["run", "--yes", "--first", "3"]).exits(0);
+    for args in [
+        &["--help"][..],
+        &["list"],
+        &["graph", "--dot"],
+        &["status"],
+        &["plan", "--json"],
+        &["show", "1"],
+        &["inspect", "process/bank/500007", "--payloads"],
+        &["completions", "zsh"],
+    ] {
+        let mut command = command(&sample, args);
+        command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        drop(child.stdout.take());
+        let said = wait(child).exits(0);
+        assert_eq!(said.stderr, "", "{args:?}");
+    }
+    let mut logs = command(&sample, &["status", "--log", "trace"]);
+    logs.stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = logs.spawn().unwrap();
+    drop(child.stderr.take());
+    assert!(wait(child).exits(0).stdout.contains("loan@2013"));
 }
 
 #[test]
@@ -102,6 +204,7 @@ fn a_dry_run_says_what_a_run_would_do_and_writes_nothing() {
     let said = run(&sample, &["run", "--dry-run"]).exits(0);
     is_plain(&said);
     assert_golden("run/dry.txt", &mask::text(&said.stdout));
+    can_be_typed(&sample, &said);
     let said = run_json(&sample, &["run", "--dry-run", "--first", "7"]).exits(0);
     assert_golden("run/dry.json", &mask::json(&said.json()));
     assert!(sample.files() == before);
@@ -228,6 +331,7 @@ fn a_process_that_is_skipped_stays_until_it_is_put_back() {
     )
     .exits(0);
     assert_golden("run/skip.txt", &mask::text(&said.stdout));
+    can_be_typed(&sample, &said);
     let said = run_json(&sample, &["run", "--yes"]).exits(0).json();
     assert_eq!(
         (&said["migrated"], &said["skipped_by"]["held"]),
@@ -243,6 +347,7 @@ fn a_process_that_is_skipped_stays_until_it_is_put_back() {
 
     let said = run(&sample, &["unskip", &stream]).exits(0);
     assert_golden("run/unskip.txt", &mask::text(&said.stdout));
+    can_be_typed(&sample, &said);
     let again = run_json(&sample, &["unskip", &stream]).exits(0).json();
     assert_eq!(
         (&again["skipped"], &again["was_skipped"]),

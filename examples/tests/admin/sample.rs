@@ -27,6 +27,13 @@ impl Sample {
         sample
     }
 
+    /// Another folder with the same store.
+    pub(crate) fn copied(&self) -> Self {
+        let sample = Self::empty();
+        copy(&self.store(), &sample.store());
+        sample
+    }
+
     /// A folder without a store.
     pub(crate) fn empty() -> Self {
         Self {

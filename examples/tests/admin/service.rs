@@ -18,13 +18,13 @@ use crate::sample::Sample;
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The example service over the store of a sample.
-struct Service {
+pub(crate) struct Service {
     child: Option<Child>,
-    sample: Sample,
+    pub(crate) sample: Sample,
 }
 
 impl Service {
-    fn start(sample: Sample) -> Self {
+    pub(crate) fn start(sample: Sample) -> Self {
         let mut child = Command::new(env!("CARGO_BIN_EXE_loans-service"))
             .current_dir(sample.folder())
             .args(["--store", "./loans", "--socket", "./control"])
@@ -47,14 +47,30 @@ impl Service {
     }
 
     /// Ends it as the system does.
-    fn end(&mut self) -> Ran {
+    pub(crate) fn end(&mut self) -> Ran {
         let child = self.child.take().unwrap();
         tell(&child, "-TERM");
         wait(child)
     }
 
+    /// Ends it with no warning.
+    pub(crate) fn kill(&mut self) {
+        let mut child = self.child.take().unwrap();
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
+
+    /// Starts it once more over the same store.
+    pub(crate) fn again(mut self) -> Self {
+        Self::start(std::mem::replace(&mut self.sample, Sample::empty()))
+    }
+
+    pub(crate) fn signal(&self, signal: &str) {
+        tell(self.child.as_ref().unwrap(), signal);
+    }
+
     /// What it has appended so far: stream, sequence number, version and item.
-    fn journal(&self) -> Vec<[String; 4]> {
+    pub(crate) fn journal(&self) -> Vec<[String; 4]> {
         let text = fs::read_to_string(self.sample.folder().join("journal")).unwrap();
         let complete = text.rsplit_once('\n').map_or("", |(lines, _)| lines);
         complete
@@ -67,7 +83,7 @@ impl Service {
     }
 
     /// The tool, which goes through the socket.
-    fn tool(&self, args: &[&str]) -> Command {
+    pub(crate) fn tool(&self, args: &[&str]) -> Command {
         let mut command = bare(args);
         command
             .current_dir(self.sample.folder())
@@ -75,26 +91,26 @@ impl Service {
         command
     }
 
-    fn ask(&self, args: &[&str]) -> Ran {
+    pub(crate) fn ask(&self, args: &[&str]) -> Ran {
         let mut command = self.tool(args);
         command.arg("--json");
         finish(command)
     }
 
     /// The tool at work in the background.
-    fn begin(&self, args: &[&str]) -> Child {
+    pub(crate) fn begin(&self, args: &[&str]) -> Child {
         let mut command = self.tool(args);
         let command = command.args(["--json", "--progress-every", "100ms"]);
         let command = command.stdout(Stdio::piped()).stderr(Stdio::piped());
         command.spawn().unwrap()
     }
 
-    fn status(&self) -> Value {
+    pub(crate) fn status(&self) -> Value {
         self.ask(&["status"]).exits(0).json()
     }
 
     /// Waits until something holds of the status.
-    fn until(&self, what: &str, holds: impl Fn(&Value) -> bool) -> Value {
+    pub(crate) fn until(&self, what: &str, holds: impl Fn(&Value) -> bool) -> Value {
         let begun = Instant::now();
         loop {
             let status = self.status();
@@ -106,7 +122,7 @@ impl Service {
         }
     }
 
-    fn until_migrated(&self, at_least: u64) -> Value {
+    pub(crate) fn until_migrated(&self, at_least: u64) -> Value {
         self.until("some are migrated", |status| migrated(status) >= at_least)
     }
 }
@@ -120,7 +136,7 @@ impl Drop for Service {
     }
 }
 
-fn migrated(status: &Value) -> u64 {
+pub(crate) fn migrated(status: &Value) -> u64 {
     status["migrated"].as_u64().unwrap()
 }
 
@@ -450,14 +466,12 @@ fn a_second_service_is_refused_before_it_harms_the_first() {
     assert_eq!(service.end().exits(0).stderr, "");
 
     // One that was killed leaves its socket, and the next one takes it.
-    let mut service = Service::start(std::mem::replace(&mut service.sample, Sample::empty()));
-    let mut child = service.child.take().unwrap();
-    child.kill().unwrap();
-    child.wait().unwrap();
+    let mut service = service.again();
+    service.kill();
     assert!(service.sample.folder().join("control").exists());
     let message = service.ask(&["status"]).exits(1).json()["message"].to_string();
     assert!(message.contains("nobody listens on"), "{message}");
-    let mut service = Service::start(std::mem::replace(&mut service.sample, Sample::empty()));
+    let mut service = service.again();
     assert_eq!(service.status()["under_way"], false);
     service.end().exits(0);
 }

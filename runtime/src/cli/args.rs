@@ -137,6 +137,22 @@ impl Command {
         }
     }
 
+    /// What is left behind when it is interrupted, and the way out.
+    pub(crate) fn interrupted(&self) -> &'static str {
+        match self {
+            Self::Run(_) | Self::Resume(_) | Self::Retry(_) => {
+                "the command was broken off before its run began or after it was over; `runs` says which"
+            }
+            Self::Skip(_) | Self::Unskip(_) => {
+                "it is not known whether it was decided; `inspect` says where the process stands"
+            }
+            Self::Pause(_) | Self::Continue(_) | Self::Cancel(_) | Self::Throttle(_) => {
+                "it is not known whether the service was told; `status` says how it stands"
+            }
+            _ => "the command was broken off; it changes nothing, so type it again",
+        }
+    }
+
     /// Why a command cannot go to a service, if it cannot.
     fn not_through_a_service(&self) -> Option<&'static str> {
         match self {

@@ -1,12 +1,15 @@
 //! What commands share.
 
 use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::cli::Configure;
 use crate::cli::args::Global;
 use crate::cli::exit::{Exit, Failure};
 use crate::cli::output::Output;
-use crate::cli::store::Target;
+use crate::cli::signals::Signals;
+use crate::cli::store::{Claim, Target};
 use crate::registry::{MigrationRegistry, Problem};
 use crate::{SlateDbReader, SlateDbStore};
 
@@ -15,6 +18,8 @@ pub(crate) struct Context {
     pub(crate) global: Global,
     pub(crate) output: Output,
     configure: Option<Configure>,
+    /// Whether the command minds signals itself.
+    minds_signals: Arc<AtomicBool>,
 }
 
 impl Context {
@@ -23,7 +28,20 @@ impl Context {
             global,
             output,
             configure,
+            minds_signals: Arc::default(),
         }
+    }
+
+    /// The signals, for a command that minds them itself from here on.
+    pub(crate) fn signals(&self) -> Result<Signals, Failure> {
+        let signals = Signals::listen()?;
+        self.minds_signals.store(true, Ordering::SeqCst);
+        Ok(signals)
+    }
+
+    /// Whether the command minds signals itself.
+    pub(crate) fn minds_signals(&self) -> Arc<AtomicBool> {
+        self.minds_signals.clone()
     }
 
     /// The migrations of this binary.
@@ -53,6 +71,11 @@ impl Context {
                 "no store is named; add `--store URL`, or set STATE_MIGRATION_STORE",
             ));
         };
+        if url.is_empty() {
+            return Err(Failure::environment(
+                "the store has an empty name, in `--store` or in STATE_MIGRATION_STORE; give its folder or URL",
+            ));
+        }
         Target::new(url, self.global.settings.as_deref(), self.configure.clone())
     }
 
@@ -62,12 +85,17 @@ impl Context {
     }
 
     /// The store, for writing; with `take_over` also from a writer that may
-    /// still have it open.
-    pub(crate) async fn writer(&self, take_over: bool) -> Result<SlateDbStore, Failure> {
-        let opened = self.target()?.writer(take_over).await;
-        opened.map_err(|failure| match failure.exit {
-            Exit::Refused if failure.is_alive => failure.next(self.again("status")),
-            Exit::Refused => failure.next(self.once_more("--take-over")),
+    /// still have it open, and from a run that holds it.
+    pub(crate) async fn writer(
+        &self,
+        take_over: bool,
+        claim: Claim,
+    ) -> Result<SlateDbStore, Failure> {
+        let opened = self.target()?.writer(take_over, claim).await;
+        opened.map_err(|failure| match (failure.exit, failure.interrupted) {
+            (_, Some(run)) => failure.next(self.again(&format!("resume {run}"))),
+            (Exit::Refused, _) if failure.is_alive => failure.next(self.again("status")),
+            (Exit::Refused, _) => failure.next(self.once_more("--take-over")),
             _ => failure,
         })
     }

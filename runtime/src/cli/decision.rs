@@ -60,6 +60,11 @@ impl Decisions {
         self.linked.as_ref().err()
     }
 
+    /// The names of the workflows that it knows.
+    pub(crate) fn workflows(&self) -> impl Iterator<Item = &str> {
+        self.drawing.ends().map(|(name, ..)| name)
+    }
+
     pub(crate) fn about(&self, version: &WorkflowId) -> Decision {
         let plain = |standing| Decision {
             standing,

@@ -39,6 +39,9 @@ pub(crate) struct Failure {
     /// that it is not what to type next.
     #[serde(skip)]
     pub(crate) is_alive: bool,
+    /// The run that was interrupted and is in the way.
+    #[serde(skip)]
+    pub(crate) interrupted: Option<crate::RunId>,
 }
 
 impl Failure {
@@ -48,6 +51,7 @@ impl Failure {
             message: message.into(),
             next: None,
             is_alive: false,
+            interrupted: None,
         }
     }
 

@@ -6,6 +6,7 @@ use crate::cli::context::Context;
 use crate::cli::exit::Failure;
 use crate::cli::via::Via;
 use crate::id::{RunId, StreamId};
+use crate::run::history::Claim;
 use crate::run::{Failure as Failed, RunCounts, RunRecord, Runs};
 use crate::runner::FailureClass;
 
@@ -18,7 +19,7 @@ pub(crate) enum History {
 /// What a service told of its runs.
 pub(crate) struct Told {
     pub(crate) runs: Vec<(RunRecord, RunCounts)>,
-    pub(crate) claimed_by: Option<RunId>,
+    pub(crate) claim: Option<Claim>,
 }
 
 impl Context {
@@ -42,7 +43,13 @@ impl From<Runs> for History {
 impl History {
     /// The history of the store of a service, as it is now.
     pub(crate) async fn through(via: Via) -> Result<Self, Failure> {
-        let told = via.runs().await?;
+        let told = via.runs(None).await?;
+        Ok(Self::Service(via, told))
+    }
+
+    /// The last runs of the store of a service, with the one that holds it.
+    pub(crate) async fn of_late(via: Via, limit: usize) -> Result<Self, Failure> {
+        let told = via.runs(Some(limit)).await?;
         Ok(Self::Service(via, told))
     }
 
@@ -71,11 +78,18 @@ impl History {
         }
     }
 
-    /// The run that holds the store.
-    pub(crate) async fn claimed_by(&self) -> Result<Option<RunId>, Failure> {
+    /// All runs, with the one that holds the store.
+    pub(crate) async fn list_claimed(&self) -> Result<(Vec<RunRecord>, Option<Claim>), Failure> {
         match self {
-            Self::Store(runs, _) => Ok(runs.claimed_by().await?),
-            Self::Service(_, told) => Ok(told.claimed_by),
+            Self::Store(runs, reader) => {
+                let (records, mut claim) = runs.list_claimed().await?;
+                // Where nobody has the store open, nobody works on it either.
+                if let (Some(claim), Some(reader)) = (&mut claim, reader) {
+                    claim.is_dead |= !reader.is_in_use().await?;
+                }
+                Ok((records, claim))
+            }
+            Self::Service(_, told) => Ok((self.list().await?, told.claim)),
         }
     }
 

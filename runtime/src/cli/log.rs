@@ -15,6 +15,8 @@ pub(crate) fn init(global: &Global, output: Output) -> Result<(), Failure> {
         .with_env_filter(filter)
         .with_writer(std::io::stderr)
         .with_span_events(FmtSpan::CLOSE)
+        // It would be said by a macro that panics where nobody listens.
+        .log_internal_errors(false)
         .with_ansi(output.colors_errors());
     let began = match global.log_format {
         LogFormat::Text => log.try_init(),

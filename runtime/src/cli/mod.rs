@@ -46,6 +46,7 @@ mod selection;
 mod settings;
 mod signals;
 mod store;
+mod usage;
 mod via;
 mod which_run;
 
@@ -117,22 +118,15 @@ impl Cli {
     /// Reads the command line and does what it says.
     #[must_use]
     pub fn main(self) -> ExitCode {
-        let args = match command().try_get_matches() {
-            Ok(matches) => Args::from_arg_matches(&matches),
-            Err(usage) => Err(usage),
-        };
-        match args {
+        let args = command().try_get_matches();
+        match args.and_then(|matches| Args::from_arg_matches(&matches)) {
             Ok(args) => self.run(args).into(),
-            Err(usage) => {
-                // clap would end with 2, which here means something else.
-                let exit = if usage.use_stderr() {
-                    Exit::Environment
-                } else {
-                    Exit::Done
-                };
-                // Where nobody listens there is nobody to tell.
-                let _ = usage.print();
-                exit.into()
+            Err(said) => {
+                let words = std::env::args_os().skip(1);
+                let words: Vec<String> = words
+                    .map(|word| word.to_string_lossy().into_owned())
+                    .collect();
+                usage::tell(&said, &words).into()
             }
         }
     }
@@ -143,8 +137,13 @@ impl Cli {
         match ended {
             Ok(exit) => exit,
             Err(failure) => {
-                output.failure(&failure);
-                failure.exit
+                let exit = failure.exit;
+                if exit == Exit::Interrupted {
+                    signals::say_last(move || output.failure(&failure));
+                } else {
+                    output.failure(&failure);
+                }
+                exit
             }
         }
     }
@@ -158,9 +157,13 @@ impl Cli {
                 Failure::environment(format!("threads could not be started: {error}"))
             })?;
         let context = Context::new(args.global, self.configure, *output);
-        let ended = runtime.block_on(args.command.run(&context));
+        let ended = runtime.block_on(signals::interruptible(args.command, context));
         // Code that never returns keeps its thread and must not keep the tool.
-        runtime.shutdown_background();
+        match &ended {
+            // The command goes on until the program ends, and needs it.
+            Err(failure) if failure.exit == Exit::Interrupted => std::mem::forget(runtime),
+            _ => runtime.shutdown_background(),
+        }
         ended
     }
 }

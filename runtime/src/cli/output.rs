@@ -53,6 +53,12 @@ impl Output {
         }
     }
 
+    /// Where it says that it was not understood.
+    pub(crate) fn of_usage(json: bool) -> Self {
+        let color = When::Auto;
+        Self { json, color }
+    }
+
     pub(crate) fn is_json(self) -> bool {
         self.json
     }
@@ -103,9 +109,7 @@ impl Output {
         match written {
             // Who pipes into `head` has seen enough.
             Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
-            written => written.map_err(|error| {
-                Failure::environment(format!("standard output cannot be written: {error}"))
-            }),
+            written => written.map_err(|error| unwritten(&error)),
         }
     }
 
@@ -139,8 +143,10 @@ impl Output {
                 exit: failure.exit as u8,
                 failure,
             };
-            if let Ok(text) = json("error", &error) {
-                let _ = self.print(&text);
+            if let Ok(text) = json("error", &error)
+                && self.print(&text).is_err()
+            {
+                self.to_stderr(&text);
             }
             return;
         }
@@ -150,6 +156,13 @@ impl Output {
         }
         self.to_stderr(&text);
     }
+}
+
+/// The failure over an answer that nobody can have.
+pub(crate) fn unwritten(error: &io::Error) -> Failure {
+    Failure::environment(format!(
+        "the answer cannot be written to standard output: {error}; send it where there is room for it"
+    ))
 }
 
 fn json(kind: &'static str, answer: &impl Serialize) -> Result<String, Failure> {

@@ -6,6 +6,7 @@ use crate::cli::exit::Failure;
 use crate::cli::figures::{self, count};
 use crate::cli::history::History;
 use crate::cli::output::{BAD, GOOD, WARN, plain, table};
+use crate::run::history::Claim;
 use crate::run::{RunCounts, RunKind, RunRecord, RunState};
 
 /// What is said of every run.
@@ -30,13 +31,38 @@ pub(crate) struct RunLine {
     pub(crate) skipped: u64,
     /// Whether it holds the store: it is under way, or was killed.
     pub(crate) holds_store: bool,
+    /// Whether it ended in its middle without a word: nobody works on it.
+    pub(crate) interrupted: bool,
+    /// The run that took the store over from it, if it is interrupted.
+    pub(crate) taken_over_by: Option<String>,
+    /// The number of that one.
+    #[serde(skip)]
+    taker: Option<u64>,
     /// As `started`, to the second.
     #[serde(skip)]
     pub(crate) began: String,
 }
 
 impl RunLine {
-    pub(crate) fn new(record: &RunRecord, counts: &RunCounts, holds_store: bool) -> Self {
+    /// One of all runs, in a store that somebody may hold.
+    pub(crate) fn new(
+        record: &RunRecord,
+        counts: &RunCounts,
+        all: &[RunRecord],
+        claim: Option<Claim>,
+    ) -> Self {
+        let claim = claim.filter(|claim| claim.run == record.id);
+        let goes_on = match record.state {
+            RunState::Planned | RunState::Running | RunState::Paused => true,
+            RunState::Cancelled | RunState::Done | RunState::DoneWithErrors => false,
+        };
+        // Without the claim it writes nothing any more.
+        let nobody = claim.is_none_or(|claim| claim.is_dead);
+        let interrupted = goes_on && nobody && record.kind != RunKind::Lazy;
+        let taker = all
+            .iter()
+            .rfind(|other| other.took_over == Some(record.id))
+            .filter(|_| interrupted && claim.is_none());
         let (what, retry_of) = match &record.kind {
             RunKind::Migrate => ("migrate", None),
             RunKind::Retry { of, .. } => ("retry", Some(of.to_string())),
@@ -58,7 +84,10 @@ impl RunLine {
             migrated: counts.migrated,
             failed: counts.failed,
             skipped: counts.skipped_by.total() as u64,
-            holds_store,
+            holds_store: claim.is_some(),
+            interrupted,
+            taken_over_by: taker.map(|taker| taker.id.to_string()),
+            taker: taker.map(|taker| taker.number),
             began: figures::time(record.started),
         }
     }
@@ -68,8 +97,22 @@ impl RunLine {
         !self.state.is_done() && self.what != "lazy"
     }
 
+    /// What an operator should know of one that was interrupted.
+    pub(crate) fn note(&self) -> Option<String> {
+        let number = self.number;
+        let rest = format!("what it had done is kept, and `resume {number}` does the rest");
+        self.interrupted.then(|| match (self.holds_store, self.taker) {
+            (true, _) => format!("run {number} was interrupted and holds the store; {rest}"),
+            (false, Some(taker)) => format!(
+                "run {number} was interrupted, and run {taker} took the store over from it; {rest}"
+            ),
+            (false, None) => format!("run {number} was broken off; {rest}"),
+        })
+    }
+
     pub(crate) fn state(&self) -> String {
         let (style, state) = match self.state {
+            _ if self.interrupted => (BAD, "interrupted".to_owned()),
             RunState::Done => (GOOD, "done".to_owned()),
             RunState::DoneWithErrors => (BAD, self.state.to_string()),
             other => (WARN, other.to_string()),
@@ -78,20 +121,38 @@ impl RunLine {
     }
 }
 
-/// The runs of a store, the latest first, with what they did; at most `limit`,
-/// and how many there are.
-pub(crate) async fn latest(runs: &History, limit: usize) -> Result<(Vec<RunLine>, usize), Failure> {
-    let mut records = runs.list().await?;
-    let all = records.len();
-    records.reverse();
-    records.truncate(limit);
-    let holder = runs.claimed_by().await?;
-    let mut lines = Vec::with_capacity(records.len());
-    for record in &records {
+/// Runs of a store.
+pub(crate) struct Latest {
+    /// The latest first.
+    pub(crate) lines: Vec<RunLine>,
+    /// How many there are.
+    pub(crate) total: usize,
+    /// The one that was interrupted and holds the store.
+    pub(crate) interrupted: Option<RunLine>,
+}
+
+/// The last runs of a store with what they did, at most `limit`.
+pub(crate) async fn latest(runs: &History, limit: usize) -> Result<Latest, Failure> {
+    let (all, claim) = runs.list_claimed().await?;
+    let line = async |record: &RunRecord| {
         let counts = runs.counts(record.id).await?;
-        lines.push(RunLine::new(record, &counts, holder == Some(record.id)));
+        Ok::<_, Failure>(RunLine::new(record, &counts, &all, claim))
+    };
+    let mut lines = Vec::new();
+    for record in all.iter().rev().take(limit) {
+        lines.push(line(record).await?);
     }
-    Ok((lines, all))
+    let mut interrupted = None;
+    if let Some(claim) = claim.filter(|claim| claim.is_dead)
+        && let Some(record) = all.iter().find(|record| record.id == claim.run)
+    {
+        interrupted = Some(line(record).await?).filter(|line| line.interrupted);
+    }
+    Ok(Latest {
+        lines,
+        total: all.len(),
+        interrupted,
+    })
 }
 
 /// The same as a table for people.

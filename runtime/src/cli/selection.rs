@@ -2,6 +2,8 @@
 //! and a dry run share, and that are part of a plan.
 
 use std::fmt::Write as _;
+use std::num::NonZeroUsize;
+use std::str::FromStr;
 use std::time::Duration;
 
 use crate::cli::context::quoted;
@@ -29,8 +31,8 @@ pub(crate) struct Planned {
     #[arg(long, value_name = "STREAM", help_heading = "Which processes")]
     pub(crate) stream: Vec<StreamId>,
     /// Only the first N, in order of their streams.
-    #[arg(long, value_name = "N", help_heading = "Which processes")]
-    pub(crate) first: Option<usize>,
+    #[arg(long, value_name = "N", value_parser = number::<NonZeroUsize>, help_heading = "Which processes")]
+    pub(crate) first: Option<NonZeroUsize>,
     /// Only a share by hash, the same in every run, and part of every larger
     /// share: a canary.
     #[arg(long, value_name = "PERCENT", value_parser = percent, help_heading = "Which processes")]
@@ -66,7 +68,7 @@ impl Planned {
             selection = selection.streams(self.stream.iter().cloned());
         }
         if let Some(first) = self.first {
-            selection = selection.first(first);
+            selection = selection.first(first.get());
         }
         if let Some(percent) = self.percent {
             selection = selection.percent(percent);
@@ -110,14 +112,7 @@ impl Planned {
     pub(crate) fn check(&self, migrations: &MigrationRegistry) -> Result<(), Failure> {
         for name in &self.workflow {
             if migrations.newest(name).is_none() {
-                let known: Vec<&str> = migrations.names().collect();
-                let known = match known.as_slice() {
-                    [] => "for no workflow at all".to_owned(),
-                    known => format!("for {}", known.join(", ")),
-                };
-                return Err(Failure::environment(format!(
-                    "this binary has no migration for the workflow {name:?}, but {known}; give --workflow one of these, or link the crate with its migrations"
-                )));
+                return Err(no_migration("this binary", name, migrations.names()));
             }
         }
         Ok(())
@@ -164,6 +159,22 @@ impl Planned {
     }
 }
 
+/// The failure over a workflow for which somebody has no migration.
+pub(crate) fn no_migration<'a>(
+    who: &str,
+    name: &str,
+    known: impl IntoIterator<Item = &'a str>,
+) -> Failure {
+    let known: Vec<&str> = known.into_iter().collect();
+    let known = match known.as_slice() {
+        [] => "for no workflow at all".to_owned(),
+        known => format!("for {}", known.join(", ")),
+    };
+    Failure::environment(format!(
+        "{who} has no migration for the workflow {name:?}, but {known}; give --workflow one of these, or link the crate with its migrations"
+    ))
+}
+
 /// A duration as `10s`, `1m30s` or `250ms`.
 pub(crate) fn duration(text: &str) -> Result<Duration, String> {
     match humantime::parse_duration(text) {
@@ -171,6 +182,12 @@ pub(crate) fn duration(text: &str) -> Result<Duration, String> {
         Ok(duration) => Ok(duration),
         Err(error) => Err(format!("{error}; give it as 10s, 1m30s or 250ms")),
     }
+}
+
+/// A number that is not 0: of nothing, nothing is to be done.
+pub(crate) fn number<N: FromStr>(text: &str) -> Result<N, String> {
+    text.parse()
+        .map_err(|_| "it is no whole number from 1 on; give one, or leave the option out".into())
 }
 
 fn percent(text: &str) -> Result<f64, String> {

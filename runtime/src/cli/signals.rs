@@ -3,11 +3,23 @@
 use std::future::Future;
 use std::io;
 use std::pin::pin;
+use std::sync::atomic::Ordering;
+use std::thread;
+use std::time::Duration;
 
 use futures_util::future::{Either, select};
-use tokio::sync::mpsc;
+use tokio::runtime::Handle;
+use tokio::sync::{mpsc, oneshot};
 
-use crate::cli::exit::Failure;
+use crate::cli::args::Command;
+use crate::cli::context::Context;
+use crate::cli::exit::{Exit, Failure};
+
+/// As much as the main thread has.
+const STACK: usize = 8 << 20;
+
+/// How long it may take to be told why the tool ends.
+const PATIENCE: Duration = Duration::from_secs(2);
 
 /// The signals that come in while this exists. They do nothing else then.
 pub(crate) struct Signals(mpsc::UnboundedReceiver<&'static str>);
@@ -36,6 +48,53 @@ impl Signals {
             Either::Left((it, _)) => Ok(it),
             Either::Right((name, _)) => Err(name),
         }
+    }
+}
+
+/// Does a command until it is done or, if it does not mind signals itself, until
+/// somebody interrupts it.
+///
+/// It has a thread of its own, so that what it waits for, such as a pipe from
+/// which nobody reads, does not keep the tool.
+pub(crate) async fn interruptible(command: Command, context: Context) -> Result<Exit, Failure> {
+    let mut signals = Signals::listen()?;
+    let minds_signals = context.minds_signals();
+    let interrupted = command.interrupted();
+    let runtime = Handle::current();
+    let (sender, mut ended) = oneshot::channel();
+    let thread = thread::Builder::new().stack_size(STACK).spawn(move || {
+        // Who interrupted it does not listen any more.
+        let _ = sender.send(runtime.block_on(command.run(&context)));
+    });
+    let thread = thread
+        .map_err(|error| Failure::environment(format!("a thread could not be started: {error}")))?;
+    loop {
+        match signals.or(&mut ended).await {
+            Ok(Ok(ended)) => return ended,
+            Ok(Err(_)) => {
+                return match thread.join() {
+                    Err(panic) => std::panic::resume_unwind(panic),
+                    Ok(()) => Err(Failure::environment("the command said nothing of its end")),
+                };
+            }
+            Err(_) if minds_signals.load(Ordering::SeqCst) => {}
+            Err(signal) => {
+                return Err(Failure::interrupted(format!("{signal}: {interrupted}")));
+            }
+        }
+    }
+}
+
+/// Says something last, unless whoever is told keeps the tool waiting, as the
+/// command may have been that was interrupted.
+pub(crate) fn say_last(say: impl FnOnce() + Send + 'static) {
+    let (done, said) = std::sync::mpsc::channel();
+    let thread = thread::Builder::new().spawn(move || {
+        say();
+        let _ = done.send(());
+    });
+    if thread.is_ok() {
+        let _ = said.recv_timeout(PATIENCE);
     }
 }
 

@@ -12,6 +12,8 @@ use crate::cli::Configure;
 use crate::cli::exit::Failure;
 use crate::cli::settings;
 use crate::error::ErrorKind;
+use crate::id::RunId;
+use crate::run::history::interrupted_by;
 use crate::{SlateDbReader, SlateDbStore, SlateDbStoreBuilder};
 
 /// A store that is named on the command line.
@@ -20,6 +22,15 @@ pub(crate) struct Target {
     place: Place,
     settings: Option<PathBuf>,
     configure: Option<Configure>,
+}
+
+/// Whose claim on a store matters to one who opens it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Claim {
+    /// Nobody's.
+    Any,
+    /// That of a run, which is gone on with if there is one.
+    Of(Option<RunId>),
 }
 
 enum Place {
@@ -79,9 +90,14 @@ impl Target {
         Ok(self.builder()?.open_reader().await?)
     }
 
-    /// The store, for writing. Close it in the end, whatever happens, or the
-    /// next command takes it that it is still open.
-    pub(crate) async fn writer(&self, take_over: bool) -> Result<SlateDbStore, Failure> {
+    /// The store, for writing; for a run, which may go on with `claim` but not
+    /// begin where another one was interrupted. Close it in the end, whatever
+    /// happens, or the next command takes it that it is still open.
+    pub(crate) async fn writer(
+        &self,
+        take_over: bool,
+        claim: Claim,
+    ) -> Result<SlateDbStore, Failure> {
         let mut builder = self.builder()?;
         if !matches!(self.place, Place::Memory(_)) {
             builder = builder.only_existing();
@@ -89,6 +105,9 @@ impl Target {
         let opened = if take_over {
             builder.open().await
         } else {
+            if let Claim::Of(run) = claim {
+                builder = builder.unless_claimed(run);
+            }
             builder.open_unless_in_use().await
         };
         opened.map_err(|error| match error.kind() {
@@ -98,6 +117,10 @@ impl Target {
                 "the store {} cannot be opened: {in_use}; to open it would end that program's writing, so let the run go on inside it with `--via SOCKET`, or, once you know that it is dead, add `--take-over`",
                 self.url
             ))
+            },
+            ErrorKind::Claimed { run } => Failure {
+                interrupted: Some(*run),
+                ..Failure::refused(format!("{}, with --take-over", interrupted_by(*run)))
             },
             _ => error.into(),
         })

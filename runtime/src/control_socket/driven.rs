@@ -1,5 +1,6 @@
 //! The runner behind a control socket, and the one run of it that may be under way.
 
+use std::num::NonZeroU32;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -9,6 +10,7 @@ use tokio::sync::watch;
 use crate::control_socket::protocol::{self, AtVersion, For, Planned, Problem, ProblemKind};
 use crate::error::Error;
 use crate::registry::RegistryError;
+use crate::run::history::interrupted_by;
 use crate::run::{Plan, Runs};
 use crate::runner::{Asked, MigrationReport, MigrationRunner, Migrations, RunControl, Wanted};
 use crate::snapshot::SnapshotStore;
@@ -23,6 +25,7 @@ pub(super) trait Driven: Send + Sync + 'static {
     fn runs(&self) -> Option<Runs>;
     /// About how many processes stand where, of the workflows of a plan.
     async fn versions(&self, plan: &Plan) -> Result<Vec<AtVersion>, Error>;
+    async fn absent(&self, plan: &Plan) -> Result<Vec<String>, Error>;
     async fn start(&self, asked: Asked, wanted: Wanted) -> MigrationReport;
 }
 
@@ -54,6 +57,10 @@ where
             let at = |(version, processes)| AtVersion { version, processes };
             versions.into_iter().map(at).collect()
         })
+    }
+
+    async fn absent(&self, plan: &Plan) -> Result<Vec<String>, Error> {
+        self.absent(&plan.selection).await
     }
 
     async fn start(&self, asked: Asked, wanted: Wanted) -> MigrationReport {
@@ -91,16 +98,23 @@ impl Service {
             .filter(|ended| ended.borrow().is_none())
     }
 
-    /// Begins a run, unless one is under way.
-    pub(super) fn begin(&self, asked: Asked, wanted: Wanted) -> Result<Ended, Problem> {
+    /// Begins a run, unless one is under way, at most so fast.
+    pub(super) fn begin(
+        &self,
+        asked: Asked,
+        wanted: Wanted,
+        per_second: Option<NonZeroU32>,
+    ) -> Result<Ended, Problem> {
         let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
+        self.check_idle()?;
         let control = self.control();
-        if control.is_under_way() {
-            return Err(under_way(&control));
-        }
         // From here on it is under way for everybody, before its first step.
         let guard = control.begin();
         control.forget();
+        // Before the first process.
+        if per_second.is_some() {
+            control.throttle(per_second);
+        }
         let (sender, ended) = watch::channel(None);
         let runner = self.runner.clone();
         tokio::spawn(async move {
@@ -112,6 +126,36 @@ impl Service {
         Ok(ended)
     }
 
+    /// Refuses to begin a run while one is under way.
+    pub(super) fn check_idle(&self) -> Result<(), Problem> {
+        let control = self.control();
+        match control.is_under_way() {
+            true => Err(under_way(&control)),
+            false => Ok(()),
+        }
+    }
+
+    /// Refuses to begin another run while one that was interrupted holds the
+    /// store, unless it is to be taken over from it.
+    pub(super) async fn check_claim(&self, asked: &Asked, wanted: &Wanted) -> Result<(), Problem> {
+        let again = match wanted {
+            Wanted::DryRun => return Ok(()),
+            _ if asked.take_over => return Ok(()),
+            Wanted::Resume(run) => Some(*run),
+            Wanted::Run | Wanted::Retry(..) => None,
+        };
+        let Some(runs) = self.runner.runs() else {
+            return Ok(());
+        };
+        let interrupted = runs.interrupted().await.map_err(unreadable)?;
+        match interrupted.filter(|run| Some(*run) != again) {
+            None => Ok(()),
+            Some(run) => {
+                Err(Problem::new(ProblemKind::Interrupted, interrupted_by(run)).about(Some(run)))
+            }
+        }
+    }
+
     /// What is asked of a run that somebody asks for.
     pub(super) fn asked(&self, run: &protocol::Run) -> Asked {
         let mut asked = self.asked_for(&run.which);
@@ -119,6 +163,7 @@ impl Service {
             asked.who.clone_from(who);
         }
         asked.why.clone_from(&run.why);
+        asked.take_over |= run.take_over;
         asked
     }
 
@@ -143,7 +188,12 @@ impl Service {
     pub(super) async fn planned(&self, which: &For) -> Result<Planned, Problem> {
         let plan = self.plan(&self.asked_for(which))?;
         let versions = self.runner.versions(&plan).await.map_err(unreadable)?;
-        Ok(Planned { plan, versions })
+        let absent = self.runner.absent(&plan).await.map_err(unreadable)?;
+        Ok(Planned {
+            plan,
+            versions,
+            absent,
+        })
     }
 
     pub(super) fn runs(&self) -> Result<Runs, Problem> {
@@ -161,8 +211,14 @@ pub(super) fn unreadable(error: Error) -> Problem {
 }
 
 fn under_way(control: &RunControl) -> Problem {
-    let run = control.progress().run;
-    let which = run.map_or_else(|| "a run".to_owned(), |run| format!("run {run}"));
+    let progress = control.progress();
+    // Nothing else knows of a dry run, not by its id either.
+    let run = progress.run.filter(|_| !progress.dry_run);
+    let which = match run {
+        Some(run) => format!("run {run}"),
+        None if progress.dry_run => "a dry run".to_owned(),
+        None => "a run".to_owned(),
+    };
     Problem::new(
         ProblemKind::UnderWay,
         format!(

@@ -60,8 +60,9 @@
 //! when the client that began it goes away. No client can keep the service or a
 //! run waiting: each has a task of its own and at most one line waiting for it;
 //! one that does not read for 10 seconds, or asks for nothing for 30, is let go;
-//! and there are at most 32, of which 16 may watch, so that there is always room
-//! for one to cancel.
+//! and there are at most 32, of which 16 may watch. When another one comes, the
+//! one that has asked for nothing for longest makes place, so that there is
+//! always room for one to cancel.
 
 #[cfg(unix)]
 mod driven;
@@ -72,6 +73,8 @@ mod place;
 #[cfg_attr(not(unix), allow(dead_code))]
 pub(crate) mod protocol;
 #[cfg(unix)]
+mod room;
+#[cfg(unix)]
 mod session;
 #[cfg(unix)]
 mod socket;
@@ -80,3 +83,9 @@ mod socket;
 pub(crate) use lines::{NoLine, read, write};
 #[cfg(unix)]
 pub use socket::{ControlSocket, Serving};
+
+/// Whether a line is a request.
+#[cfg(feature = "fuzzing")]
+pub(crate) fn is_request(line: &[u8]) -> bool {
+    protocol::request(line).is_ok()
+}

@@ -76,6 +76,9 @@ pub(crate) enum Request {
         run: RunId,
         #[serde(default)]
         force: bool,
+        /// As of [`Run`].
+        #[serde(default)]
+        take_over: bool,
         #[serde(default)]
         per_second: Option<NonZeroU32>,
     },
@@ -87,8 +90,12 @@ pub(crate) enum Request {
         asked: Run,
     },
     Plan(For),
-    /// What the store knows of its runs.
-    Runs,
+    /// What the store knows of its runs: the last so many, and the one that
+    /// holds it.
+    Runs {
+        #[serde(default)]
+        limit: Option<usize>,
+    },
     /// One run, with some of its failures.
     Show {
         run: RunId,
@@ -127,6 +134,9 @@ pub(crate) struct Run {
     pub(crate) plan: Option<Fingerprint>,
     #[serde(default)]
     pub(crate) dry_run: bool,
+    /// Although another run was interrupted, and holds the store.
+    #[serde(default)]
+    pub(crate) take_over: bool,
     #[serde(default)]
     pub(crate) per_second: Option<NonZeroU32>,
 }
@@ -153,7 +163,11 @@ pub(crate) enum Answer {
         counts: RunCounts,
     },
     End {
+        /// The run that holds the store.
         claimed_by: Option<RunId>,
+        /// The same, if nobody works on it any more.
+        #[serde(default)]
+        interrupted: Option<RunId>,
     },
     Show {
         record: Box<RunRecord>,
@@ -179,6 +193,9 @@ pub(crate) struct Planned {
     pub(crate) plan: Plan,
     /// The versions of its workflows at which processes stand.
     pub(crate) versions: Vec<AtVersion>,
+    /// A sentence on each kind of names in the selection that nothing has.
+    #[serde(default)]
+    pub(crate) absent: Vec<String>,
 }
 
 /// A version, and how many processes stand there.
@@ -213,6 +230,8 @@ pub(crate) enum ProblemKind {
     TooMany,
     /// A run is under way, and there is one at a time.
     UnderWay,
+    /// A run was interrupted, and holds the store until it is resumed.
+    Interrupted,
     /// No run is under way.
     NoRun,
     /// The plan is not the one that was named.
@@ -323,6 +342,10 @@ mod tests {
             Request::Throttle { per_second: None }
         );
         assert_eq!(
+            read(r#"{"version":1,"request":"runs"}"#),
+            Request::Runs { limit: None }
+        );
+        assert_eq!(
             read(r#"{"version":1,"request":"run"}"#),
             Request::Run(Run::default())
         );
@@ -354,6 +377,7 @@ mod tests {
             why: "release 7".into(),
             plan: Some(Fingerprint::new(7)),
             dry_run: true,
+            take_over: false,
             per_second: NonZeroU32::new(9),
         };
         for said in [
@@ -362,6 +386,7 @@ mod tests {
             Request::Resume {
                 run: RunId::random(),
                 force: true,
+                take_over: true,
                 per_second: None,
             },
             Request::Retry {

@@ -3,6 +3,7 @@
 //! Nothing that a client does or leaves undone is waited for by a run, or by
 //! another client.
 
+use std::num::NonZeroU32;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,14 +16,15 @@ use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::sync::Semaphore;
 use tokio::time::{sleep, timeout};
 
-use crate::control_socket::driven::{Ended, Service, unreadable};
+use crate::control_socket::driven::{Service, unreadable};
 use crate::control_socket::lines::{self, NoLine};
 use crate::control_socket::protocol::{
     self, Answer, LONGEST_REQUEST, Line, MOST_FAILURES, Problem, ProblemKind, Request, Status,
 };
+use crate::control_socket::room::Seat;
 use crate::id::RunId;
 use crate::run::RunRecord;
-use crate::runner::Wanted;
+use crate::runner::{Asked, Progress, Wanted};
 
 /// How long a client may take for a request, and from one to the next.
 const REQUEST_WITHIN: Duration = Duration::from_secs(30);
@@ -40,10 +42,14 @@ const AT_LEAST_EVERY: Duration = Duration::from_secs(5);
 pub(super) struct Session {
     service: Arc<Service>,
     watchers: Arc<Semaphore>,
+    seat: Seat,
     user: Option<u32>,
     from: BufReader<OwnedReadHalf>,
     to: OwnedWriteHalf,
 }
+
+/// A run that is asked for, and how fast it may be.
+type ToBegin = (Asked, Wanted, Option<NonZeroU32>);
 
 /// The client is gone, or is to be let go.
 struct Gone;
@@ -55,12 +61,18 @@ impl From<NoLine> for Gone {
 }
 
 impl Session {
-    pub(super) fn new(service: Arc<Service>, watchers: Arc<Semaphore>, client: UnixStream) -> Self {
+    pub(super) fn new(
+        service: Arc<Service>,
+        watchers: Arc<Semaphore>,
+        seat: Seat,
+        client: UnixStream,
+    ) -> Self {
         let user = client.peer_cred().map(|peer| peer.uid()).ok();
         let (from, to) = client.into_split();
         Self {
             service,
             watchers,
+            seat,
             user,
             from: BufReader::new(from),
             to,
@@ -73,7 +85,18 @@ impl Session {
     }
 
     async fn one(&mut self) -> Result<(), Gone> {
-        let line = match lines::read(&mut self.from, LONGEST_REQUEST, REQUEST_WITHIN).await {
+        let line = {
+            let read = lines::read(&mut self.from, LONGEST_REQUEST, REQUEST_WITHIN);
+            match select(pin!(read), pin!(self.seat.is_needed())).await {
+                Either::Left((line, _)) => line,
+                Either::Right(_) => Err(NoLine::TooLate),
+            }
+        };
+        if !self.seat.busy() {
+            self.make_place();
+            return Err(Gone);
+        }
+        let line = match line {
             Ok(line) => line,
             Err(NoLine::TooLong) => {
                 let message = format!(
@@ -95,6 +118,19 @@ impl Session {
         match protocol::request(&line) {
             Ok(request) => self.answer(request).await,
             Err(problem) => self.say(Answer::Error(problem)).await,
+        }?;
+        self.seat.idle();
+        Ok(())
+    }
+
+    /// Says why another client has its place, and waits for nobody.
+    fn make_place(&self) {
+        let problem = Problem::new(
+            ProblemKind::TooMany,
+            "all places are taken, and this client had asked for nothing for longest when another one came; connect again",
+        );
+        if let Ok(line) = Line::bytes(Answer::Error(problem)) {
+            let _ = self.to.try_write(&line);
         }
     }
 
@@ -128,7 +164,7 @@ impl Session {
                 let answer = planned.map_or_else(Answer::Error, Answer::Plan);
                 return self.say(answer).await;
             }
-            Request::Runs => return self.all_runs().await,
+            Request::Runs { limit } => return self.all_runs(limit).await,
             Request::Show { .. } => {
                 let shown = self.show(request).await;
                 return self.say(shown.unwrap_or_else(Answer::Error)).await;
@@ -161,9 +197,22 @@ impl Session {
             );
             return self.say(Answer::Error(problem)).await;
         };
-        let ended = match self.begin(&request) {
-            Ok(ended) => ended,
+        let prepared = match self.prepare(&request).await {
+            Ok(prepared) => prepared,
             Err(problem) => return self.say(Answer::Error(problem)).await,
+        };
+        let ended = match prepared {
+            None => self.service.current(),
+            Some((asked, wanted, per_second)) => {
+                // Who sent this and left before the service came round to it was
+                // told that it does not answer: this cannot be written then.
+                let progress = Progress::default();
+                self.say(Answer::Progress { progress }).await?;
+                match self.service.begin(asked, wanted, per_second) {
+                    Ok(ended) => Some(ended),
+                    Err(problem) => return self.say(Answer::Error(problem)).await,
+                }
+            }
         };
         let mut watch = self.service.control().watch();
         loop {
@@ -192,8 +241,9 @@ impl Session {
         }
     }
 
-    /// Begins what is asked for; tells of its end, where it is known.
-    fn begin(&self, request: &Request) -> Result<Option<Ended>, Problem> {
+    /// The run that is asked for, if it may begin; `None`: the one that is under
+    /// way is to be watched.
+    async fn prepare(&self, request: &Request) -> Result<Option<ToBegin>, Problem> {
         let service = &self.service;
         let (mut asked, wanted, per_second) = match request {
             Request::Run(run) => {
@@ -218,16 +268,17 @@ impl Session {
             Request::Resume {
                 run,
                 force,
+                take_over,
                 per_second,
             } => {
                 let mut asked = service.asked(&protocol::Run::default());
                 asked.force |= *force;
+                asked.take_over |= *take_over;
                 (asked, Wanted::Resume(*run), *per_second)
             }
             _ => {
-                let current = service.current();
                 under_way(service.control().is_under_way())?;
-                return Ok(current);
+                return Ok(None);
             }
         };
         if asked.who.is_empty()
@@ -235,14 +286,12 @@ impl Session {
         {
             asked.who = format!("user {user} through the control socket");
         }
-        let ended = service.begin(asked, wanted)?;
-        if per_second.is_some() {
-            service.control().throttle(per_second);
-        }
-        Ok(Some(ended))
+        service.check_idle()?;
+        service.check_claim(&asked, &wanted).await?;
+        Ok(Some((asked, wanted, per_second)))
     }
 
-    fn check_plan(&self, run: &protocol::Run, asked: &crate::runner::Asked) -> Result<(), Problem> {
+    fn check_plan(&self, run: &protocol::Run, asked: &Asked) -> Result<(), Problem> {
         let Some(wanted) = run.plan else {
             return Ok(());
         };
@@ -258,19 +307,25 @@ impl Session {
         ))
     }
 
-    /// Every run that the store has seen, a line each.
-    async fn all_runs(&mut self) -> Result<(), Gone> {
+    /// Every run that the store has seen, a line each; the last so many, and
+    /// the one that holds the store, if a limit is given.
+    async fn all_runs(&mut self, limit: Option<usize>) -> Result<(), Gone> {
         let found = async {
             let runs = self.service.runs()?;
-            let records = runs.list().await.map_err(unreadable)?;
-            let claimed_by = runs.claimed_by().await.map_err(unreadable)?;
-            Ok((runs, records, claimed_by))
+            let (records, claim) = runs.list_claimed().await.map_err(unreadable)?;
+            Ok((runs, records, claim))
         };
-        let (runs, records, claimed_by) = match found.await {
+        let (runs, records, claim) = match found.await {
             Ok(found) => found,
             Err(problem) => return self.say(Answer::Error(problem)).await,
         };
-        for record in records {
+        let claimed_by = claim.map(|claim| claim.run);
+        let first = limit.map_or(0, |limit| records.len().saturating_sub(limit));
+        let told = records
+            .into_iter()
+            .enumerate()
+            .filter(|(number, record)| *number >= first || Some(record.id) == claimed_by);
+        for (_, record) in told {
             let answer = match runs.counts(record.id).await {
                 Ok(counts) => Answer::Run {
                     record: Box::new(record),
@@ -280,7 +335,11 @@ impl Session {
             };
             self.say(answer).await?;
         }
-        self.say(Answer::End { claimed_by }).await
+        self.say(Answer::End {
+            claimed_by,
+            interrupted: claim.filter(|claim| claim.is_dead).map(|claim| claim.run),
+        })
+        .await
     }
 
     async fn show(&self, request: Request) -> Result<Answer, Problem> {

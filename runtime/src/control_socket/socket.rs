@@ -10,6 +10,7 @@ use tokio::task::{JoinHandle, JoinSet};
 use crate::control_socket::driven::Service;
 use crate::control_socket::place::Place;
 use crate::control_socket::protocol::{Answer, Line, Problem, ProblemKind};
+use crate::control_socket::room::Room;
 use crate::control_socket::session::Session;
 use crate::error::{Error, ErrorKind};
 use crate::runner::{MigrationRunner, Migrations, RunControl};
@@ -137,7 +138,7 @@ impl Drop for Serving {
 
 /// Takes in clients, and lets them go when it is dropped.
 async fn accept(listener: UnixListener, service: Arc<Service>) {
-    let clients = Arc::new(Semaphore::new(CLIENTS));
+    let room = Room::new(CLIENTS);
     let watchers = Arc::new(Semaphore::new(WATCHERS));
     let mut sessions = JoinSet::new();
     loop {
@@ -151,15 +152,12 @@ async fn accept(listener: UnixListener, service: Arc<Service>) {
             }
         };
         while sessions.try_join_next().is_some() {}
-        match clients.clone().try_acquire_owned() {
-            Ok(room) => {
-                let session = Session::new(service.clone(), watchers.clone(), client);
-                sessions.spawn(async move {
-                    let _room = room;
-                    session.run().await;
-                });
+        match room.enter() {
+            Some(seat) => {
+                let session = Session::new(service.clone(), watchers.clone(), seat, client);
+                sessions.spawn(session.run());
             }
-            Err(_) => turn_away(&client),
+            None => turn_away(&client),
         }
     }
 }
@@ -168,7 +166,9 @@ async fn accept(listener: UnixListener, service: Arc<Service>) {
 fn turn_away(client: &UnixStream) {
     let problem = Problem::new(
         ProblemKind::TooMany,
-        format!("{CLIENTS} clients are connected, and the service takes no more; end one of them"),
+        format!(
+            "{CLIENTS} clients are connected and wait for answers, and the service takes no more; end one of them"
+        ),
     );
     if let Ok(line) = Line::bytes(Answer::Error(problem)) {
         // It has not read anything yet, so there is room for a line.

@@ -17,15 +17,15 @@ use crate::registry::{MigrationRegistry, MigrationRegistryBuilder};
 /// dashed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Drawing {
-    workflows: Vec<(String, Vec<Node>)>,
-    edges: Vec<Edge>,
+    pub(super) workflows: Vec<(String, Vec<Node>)>,
+    pub(super) edges: Vec<Edge>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-struct Node {
-    number: usize,
+pub(super) struct Node {
+    pub(super) number: usize,
     version: String,
-    end: End,
+    pub(super) end: End,
     /// Why processes stay there, if that is decided.
     stays: Option<&'static str>,
 }
@@ -41,11 +41,11 @@ pub(crate) enum End {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-struct Edge {
-    from: usize,
-    to: usize,
-    label: String,
-    is_undo: bool,
+pub(super) struct Edge {
+    pub(super) from: usize,
+    pub(super) to: usize,
+    pub(super) label: String,
+    pub(super) is_undo: bool,
 }
 
 impl Drawing {
@@ -226,7 +226,7 @@ impl Drawing {
 
 impl Node {
     /// What is written in it, line by line.
-    fn lines(&self, escape: fn(&str) -> String) -> Vec<String> {
+    pub(super) fn lines(&self, escape: fn(&str) -> String) -> Vec<String> {
         let stays = self.stays.map(|why| format!("stays: {}", escape(why)));
         let undecided = (self.end == End::Undecided).then(|| "undecided".to_owned());
         let more = stays.into_iter().chain(undecided);
@@ -248,7 +248,7 @@ fn label(migration: &Migration) -> String {
 const EMPTY: &str = "(empty)";
 
 /// Text in one line of a terminal.
-fn plain(text: &str) -> String {
+pub(super) fn plain(text: &str) -> String {
     text.replace(char::is_control, " ")
 }
 

@@ -11,6 +11,8 @@ mod place;
 mod problem;
 mod route;
 mod step;
+#[cfg(feature = "cli")]
+mod svg;
 mod upgrade;
 mod validate;
 

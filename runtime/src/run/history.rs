@@ -7,8 +7,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::Error;
 use crate::id::{RunId, StreamId, WorkflowId};
+use crate::run::ledger::is_dead;
 use crate::run::plan::last_of_each;
-use crate::run::rows::{self, FailureRow, RangeRow};
+use crate::run::rows::{self, FailureRow, Holder, RangeRow};
 use crate::run::{ChangedStep, Plan, RunCounts, RunRecord};
 use crate::runner::{FailureClass, MigrationError};
 use crate::store::{
@@ -40,6 +41,14 @@ impl From<FailureRow> for Failure {
             attempt: row.attempt,
         }
     }
+}
+
+/// Which run holds the store.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Claim {
+    pub(crate) run: RunId,
+    /// Whether it is known that nobody works on it any more.
+    pub(crate) is_dead: bool,
 }
 
 /// The runs that a store has seen, and what operators decided about processes.
@@ -193,9 +202,47 @@ impl Runs {
     /// # Errors
     /// The store could not be read.
     pub async fn claimed_by(&self) -> Result<Option<RunId>, Error> {
+        Ok(self.holder().await?.map(|holder| holder.run))
+    }
+
+    /// The run that holds the store although nobody works on it any more, as
+    /// far as a program can tell that may write to the store: its own was
+    /// killed, or dropped it half-way.
+    #[cfg_attr(not(feature = "control-socket"), allow(dead_code))]
+    pub(crate) async fn interrupted(&self) -> Result<Option<RunId>, Error> {
+        let claim = self.claim(self.holder().await?);
+        Ok(claim.filter(|claim| claim.is_dead).map(|claim| claim.run))
+    }
+
+    /// All runs, the oldest first, with the claim as it was while they were read.
+    #[cfg_attr(
+        not(any(feature = "control-socket", feature = "cli")),
+        allow(dead_code)
+    )]
+    pub(crate) async fn list_claimed(&self) -> Result<(Vec<RunRecord>, Option<Claim>), Error> {
+        let mut before = self.holder().await?;
+        for _ in 0..ATTEMPTS {
+            let runs = self.list().await?;
+            let after = self.holder().await?;
+            if before == after {
+                return Ok((runs, self.claim(after)));
+            }
+            before = after;
+        }
+        Ok((self.list().await?, self.claim(before)))
+    }
+
+    fn claim(&self, holder: Option<Holder>) -> Option<Claim> {
+        holder.map(|holder| Claim {
+            run: holder.run,
+            is_dead: is_dead(&holder, &self.store),
+        })
+    }
+
+    async fn holder(&self) -> Result<Option<Holder>, Error> {
         let row = self.store.rows(rows::CLAIM, None, 1).await?;
         let claim = rows::read_claim(row.into_iter().next().map(|(_, row)| row))?;
-        Ok(claim.holder.map(|holder| holder.run))
+        Ok(claim.holder)
     }
 
     /// Takes a process out of all runs, until it is [put
@@ -284,6 +331,17 @@ impl Runs {
             ),
         ))
     }
+}
+
+/// What is said to one who wants to begin a run where another one was interrupted.
+#[cfg_attr(
+    not(any(feature = "control-socket", feature = "slatedb")),
+    allow(dead_code)
+)]
+pub(crate) fn interrupted_by(run: RunId) -> String {
+    format!(
+        "run {run} was interrupted in its middle, and holds the store until it is resumed; resume it, or take the store over from it to begin another one"
+    )
 }
 
 /// Failures of a run within a range of streams.

@@ -193,7 +193,9 @@ impl Ledger {
                 if !take_over && !is_dead(holder, &store) {
                     return Err(claimed(holder.run));
                 }
-                record.took_over = Some(holder.run).filter(|run| *run != record.id);
+                if holder.run != record.id {
+                    record.took_over = Some(holder.run);
+                }
             }
             if record.number == 0 {
                 claim.runs += 1;
@@ -493,7 +495,7 @@ async fn attempt(store: &Store, run: RunId, stream: &StreamId) -> Result<u32, Er
 
 /// Whether the execution that holds a claim cannot write any more. Nothing is
 /// concluded from time.
-fn is_dead(holder: &Holder, store: &Store) -> bool {
+pub(crate) fn is_dead(holder: &Holder, store: &Store) -> bool {
     if holder.program == program() {
         !is_live(holder.execution)
     } else {

@@ -160,4 +160,10 @@ impl RunCounts {
     pub fn processes(&self) -> u64 {
         self.migrated + self.failed + self.skipped_by.total() as u64
     }
+
+    /// How many of them the run was for: all but those that are not selected.
+    #[must_use]
+    pub fn selected(&self) -> u64 {
+        self.processes() - self.skipped_by.not_selected as u64
+    }
 }

@@ -166,7 +166,7 @@ pub(crate) struct FailureRow {
     pub(crate) attempt: u32,
 }
 
-pub(crate) fn read<T: DeserializeOwned>(
+pub(crate) fn read<T: Serialize + DeserializeOwned>(
     row: Bytes,
     what: impl std::fmt::Display,
 ) -> Result<T, Error> {

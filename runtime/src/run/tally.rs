@@ -8,10 +8,20 @@ pub(crate) struct Count {
     pub(crate) workflow: String,
     pub(crate) migrated: u64,
     pub(crate) failed: u64,
+    /// Those of them that the run is for.
     pub(crate) skipped: u64,
+    /// Those that it is not for.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub(crate) not_selected: u64,
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref)]
+fn is_zero(count: &u64) -> bool {
+    *count == 0
 }
 
 impl Count {
+    /// How many that the run is for were looked at.
     pub(crate) fn processes(&self) -> u64 {
         self.migrated + self.failed + self.skipped
     }
@@ -20,6 +30,7 @@ impl Count {
         self.migrated += other.migrated;
         self.failed += other.failed;
         self.skipped += other.skipped;
+        self.not_selected += other.not_selected;
     }
 }
 

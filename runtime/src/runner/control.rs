@@ -1,6 +1,5 @@
 //! Control of a run from inside of the program, and what it says of itself.
 
-use std::collections::VecDeque;
 use std::fmt;
 use std::num::NonZeroU32;
 use std::pin::pin;
@@ -16,11 +15,9 @@ use tokio::sync::watch;
 use tokio::time::{Instant, timeout_at};
 
 use crate::id::RunId;
-use crate::run::tally::{Count, Tally};
+use crate::run::tally::Count;
 use crate::run::{RunCounts, RunState};
-
-/// Over how long the rate is measured.
-const WINDOW: Duration = Duration::from_secs(10);
+use crate::runner::at_work::{AtWork, Hand};
 
 /// How far a run is.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -28,11 +25,15 @@ const WINDOW: Duration = Duration::from_secs(10);
 pub struct Progress {
     /// The run; `None` before the first one.
     pub run: Option<RunId>,
-    /// Its state.
+    /// Whether it is a dry run, of which nothing is kept: it cannot be resumed.
+    #[serde(default)]
+    pub dry_run: bool,
+    /// Its state. A run is paused when all that it had in hand is counted.
     pub state: RunState,
     /// What it has done so far, durably.
     pub counts: RunCounts,
-    /// About how many processes it is for, if that is known.
+    /// About how many processes it is for, if that is known: those that it
+    /// comes by and that are not selected are not among them.
     pub expected: Option<u64>,
     /// How many processes a second it looked at lately.
     pub per_second: f64,
@@ -48,6 +49,7 @@ impl Default for Progress {
     fn default() -> Self {
         Self {
             run: None,
+            dry_run: false,
             state: RunState::Planned,
             counts: RunCounts::default(),
             expected: None,
@@ -60,8 +62,9 @@ impl Default for Progress {
 
 /// How far a run is with the processes of one workflow: part of [`Progress`].
 ///
-/// Streams that a [full count](crate::MigrationRunner::full_count) came by, and
-/// processes that were migrated as they were opened, are counted in all only.
+/// Streams that a [full count](crate::MigrationRunner::full_count) came by,
+/// processes that are not selected, and those that were migrated as they were
+/// opened, are counted in all only.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct WorkflowProgress {
@@ -100,7 +103,7 @@ impl WorkflowProgress {
         self.migrated + self.failed + self.skipped
     }
 
-    fn add(&mut self, count: &Count) {
+    pub(super) fn add(&mut self, count: &Count) {
         self.migrated += count.migrated;
         self.failed += count.failed;
         self.skipped += count.skipped;
@@ -113,6 +116,12 @@ struct Wanted {
     paused: bool,
     cancelled: bool,
     per_second: Option<NonZeroU32>,
+}
+
+impl Wanted {
+    fn slows(&self) -> bool {
+        self.paused || self.cancelled || self.per_second.is_some()
+    }
 }
 
 /// A handle on the runs of one [`MigrationRunner`](crate::MigrationRunner), to
@@ -197,29 +206,39 @@ impl RunControl {
     /// Lets the run finish the chunks in hand and wait then. The store stays
     /// claimed, and says that the run is paused.
     pub fn pause(&self) {
-        self.inner.wanted.send_modify(|wanted| wanted.paused = true);
+        self.want(|wanted| wanted.paused = true);
     }
 
     /// Lets the run go on.
     pub fn resume(&self) {
-        self.inner
-            .wanted
-            .send_modify(|wanted| wanted.paused = false);
+        self.want(|wanted| wanted.paused = false);
     }
 
     /// Lets the run finish the chunks in hand and end then. It can be resumed.
     pub fn cancel(&self) {
-        self.inner
-            .wanted
-            .send_modify(|wanted| wanted.cancelled = true);
+        self.want(|wanted| wanted.cancelled = true);
     }
 
     /// Looks at no more than so many processes a second from now on; `None`:
     /// as many as it can.
     pub fn throttle(&self, per_second: Option<NonZeroU32>) {
-        self.inner
-            .wanted
-            .send_modify(|wanted| wanted.per_second = per_second);
+        self.want(|wanted| wanted.per_second = per_second);
+    }
+
+    fn want(&self, want: impl FnOnce(&mut Wanted)) {
+        self.inner.wanted.send_modify(|wanted| {
+            want(wanted);
+            self.deal_anew();
+        });
+    }
+
+    /// Forgets the turns that were dealt out: whoever waits for one asks again.
+    fn deal_anew(&self) {
+        *self
+            .inner
+            .next
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner) = None;
     }
 
     /// How far the run is.
@@ -284,12 +303,13 @@ impl RunControl {
             let is_under_way = self.is_under_way();
             if is_under_way {
                 tell(wanted);
+                self.deal_anew();
             }
             is_under_way
         })
     }
 
-    /// A watch of whether the run is wanted to be paused.
+    /// A watch of what is wanted of the run.
     pub(super) fn changes(&self) -> Changes {
         let mut changes = self.inner.wanted.subscribe();
         if changes.borrow_and_update().paused {
@@ -297,6 +317,16 @@ impl RunControl {
             changes.mark_changed();
         }
         Changes(changes)
+    }
+
+    /// The state of a run that goes on: paused when that is wanted and nobody
+    /// has anything in hand; `None` as long as somebody finishes it.
+    pub(super) fn state(&self, at_work: &AtWork) -> Option<RunState> {
+        match self.is_paused() {
+            false => Some(RunState::Running),
+            // Who takes something in hand looks first whether it is paused.
+            true => at_work.is_nobody().then_some(RunState::Paused),
+        }
     }
 
     pub(super) fn is_cancelled(&self) -> bool {
@@ -309,8 +339,7 @@ impl RunControl {
 
     /// Whether a worker may be made to wait before its next chunk.
     pub(super) fn is_slowed(&self) -> bool {
-        let wanted = *self.inner.wanted.borrow();
-        wanted.paused || wanted.cancelled || wanted.per_second.is_some()
+        self.inner.wanted.borrow().slows()
     }
 
     /// A run begins; it ends when what this returns is dropped.
@@ -333,15 +362,10 @@ impl RunControl {
             return;
         }
         self.inner.over.send_replace(true);
-        self.inner.wanted.send_modify(|wanted| {
+        self.want(|wanted| {
             wanted.cancelled = false;
             wanted.paused = false;
         });
-        *self
-            .inner
-            .next
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner) = None;
     }
 
     /// How many processes a chunk may hold, so that a throttled run moves in
@@ -354,34 +378,45 @@ impl RunControl {
     }
 
     /// Waits until so many processes may be looked at.
-    pub(super) async fn may_go_on(&self, processes: usize) -> Go {
+    pub(super) async fn may_go_on(&self, processes: usize, at_work: &AtWork) -> Go {
         let mut changes = self.inner.wanted.subscribe();
-        let mut go = Go::On;
+        let mut paused = false;
         loop {
             let wanted = *changes.borrow_and_update();
             if wanted.cancelled {
                 return Go::Nowhere;
             }
             if wanted.paused {
-                go = Go::OnAfterAPause;
+                paused = true;
                 // The sender lives as long as this does.
                 let _ = changes.changed().await;
                 continue;
             }
-            let Some(rate) = wanted.per_second else {
-                return go;
-            };
-            let turn = self.turn(rate, processes);
-            if timeout_at(turn, changes.changed()).await.is_err() {
-                return go;
+            if paused {
+                return Go::AfterAPause;
             }
-            // At another rate the turns are dealt out anew.
-            *self
-                .inner
-                .next
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner) = None;
+            if let Some(rate) = wanted.per_second {
+                let turn = self.turn(rate, processes);
+                if timeout_at(turn, changes.changed()).await.is_ok() {
+                    match self.is_paused() {
+                        true => continue,
+                        false => return Go::AtAnotherPace,
+                    }
+                }
+            }
+            let hand = at_work.begin();
+            // Whoever pauses it from here on sees the hand.
+            if !self.is_paused() {
+                return Go::On(hand);
+            }
         }
+    }
+
+    /// Waits until a worker may be made to wait before its next chunk.
+    pub(super) async fn slowed(&self) {
+        let mut changes = self.inner.wanted.subscribe();
+        // The sender lives as long as this does.
+        let _ = changes.wait_for(Wanted::slows).await;
     }
 
     /// When so many processes have their turn.
@@ -414,140 +449,35 @@ impl Drop for UnderWay {
 }
 
 /// What a worker may do.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Go {
-    On,
+    /// Look at the processes.
+    On(Hand),
     /// Go on; the processes may have been decided about in the meantime.
-    OnAfterAPause,
+    AfterAPause,
+    /// Go on with as many processes as are right now.
+    AtAnotherPace,
     /// The run was cancelled.
     Nowhere,
 }
 
-/// Tells when the run is to be paused or to go on.
+/// Tells when something else is wanted of the run.
 pub(super) struct Changes(watch::Receiver<Wanted>);
 
 impl Changes {
-    /// The next change: whether it is to be paused now.
-    pub(super) async fn paused(&mut self) -> bool {
+    /// Waits for the next change.
+    pub(super) async fn next(&mut self) {
         if self.0.changed().await.is_err() {
             std::future::pending::<()>().await;
         }
-        self.0.borrow_and_update().paused
     }
-}
-
-/// Measures how fast a run goes.
-pub(super) struct Meter {
-    progress: Progress,
-    rate: Rate,
-    /// In the order of the workflows in the progress.
-    rates: Vec<Rate>,
-}
-
-impl Meter {
-    pub(super) fn new(run: RunId, counts: RunCounts) -> Self {
-        Self {
-            progress: Progress {
-                run: Some(run),
-                counts,
-                ..Progress::default()
-            },
-            rate: Rate::from(counts.processes()),
-            rates: Vec::new(),
-        }
-    }
-
-    pub(super) fn state(&mut self, state: RunState) -> Progress {
-        self.progress.state = state;
-        self.progress.clone()
-    }
-
-    /// So many more are to come, in all and of each workflow.
-    pub(super) fn expect(&mut self, more: Option<u64>, of_each: Vec<(String, Option<u64>)>) {
-        self.progress.expected = more.map(|more| self.progress.counts.processes() + more);
-        for (workflow, more) in of_each {
-            let at = self.place_of(&workflow);
-            let of_it = &mut self.progress.workflows[at];
-            of_it.expected = more.map(|more| of_it.processes() + more);
-        }
-    }
-
-    /// Adds what was done before.
-    pub(super) fn count(&mut self, tally: &Tally) {
-        for count in tally.iter() {
-            let at = self.place_of(&count.workflow);
-            self.progress.workflows[at].add(count);
-            self.rates[at] = Rate::from(self.progress.workflows[at].processes());
-        }
-    }
-
-    pub(super) fn add(&mut self, counts: &RunCounts, tally: &Tally) -> Progress {
-        let now = Instant::now();
-        self.progress.counts.add(counts);
-        let done = self.progress.counts.processes();
-        if let Some(per_second) = self.rate.at(now, done) {
-            self.progress.per_second = per_second;
-        }
-        self.progress.time_left = time_left(self.progress.expected, done, self.progress.per_second);
-        for count in tally.iter() {
-            let at = self.place_of(&count.workflow);
-            let of_it = &mut self.progress.workflows[at];
-            of_it.add(count);
-            let done = of_it.processes();
-            if let Some(per_second) = self.rates[at].at(now, done) {
-                of_it.per_second = per_second;
-            }
-            of_it.time_left = time_left(of_it.expected, done, of_it.per_second);
-        }
-        self.progress.clone()
-    }
-
-    fn place_of(&mut self, workflow: &str) -> usize {
-        let workflows = &mut self.progress.workflows;
-        let found = workflows.binary_search_by(|of_it| of_it.workflow.as_str().cmp(workflow));
-        found.unwrap_or_else(|at| {
-            workflows.insert(at, WorkflowProgress::new(workflow));
-            self.rates.insert(at, Rate::from(0));
-            at
-        })
-    }
-}
-
-/// How many processes had been looked at when.
-struct Rate(VecDeque<(Instant, u64)>);
-
-impl Rate {
-    fn from(done: u64) -> Self {
-        Self(VecDeque::from([(Instant::now(), done)]))
-    }
-
-    /// How many a second there were lately, if that can be told.
-    #[allow(clippy::cast_precision_loss)]
-    fn at(&mut self, now: Instant, done: u64) -> Option<f64> {
-        let lately = &mut self.0;
-        lately.push_back((now, done));
-        let is_old = |(at, _): &(Instant, u64)| now.duration_since(*at) > WINDOW;
-        while lately.len() > 2 && lately.front().is_some_and(is_old) {
-            lately.pop_front();
-        }
-        let (since, before) = lately.front()?;
-        let seconds = now.duration_since(*since).as_secs_f64();
-        (seconds > 0.0).then(|| (done - before) as f64 / seconds)
-    }
-}
-
-#[allow(clippy::cast_precision_loss)]
-fn time_left(expected: Option<u64>, done: u64, per_second: f64) -> Option<Duration> {
-    let left = expected?.saturating_sub(done) as f64;
-    (per_second > 0.0)
-        .then(|| Duration::try_from_secs_f64(left / per_second).ok())
-        .flatten()
 }
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
+
+    const LONG: Duration = Duration::from_secs(10);
 
     fn rate(per_second: u32) -> NonZeroU32 {
         NonZeroU32::new(per_second).unwrap()
@@ -564,8 +494,8 @@ mod tests {
         assert_eq!(second - first, Duration::from_millis(500));
         assert_eq!(third - second, Duration::from_millis(100));
         // What was not used is not saved up.
-        *control.inner.next.lock().unwrap() = Instant::now().checked_sub(WINDOW);
-        assert!(control.turn(rate(10), 1) + WINDOW / 2 > Instant::now());
+        *control.inner.next.lock().unwrap() = Instant::now().checked_sub(LONG);
+        assert!(control.turn(rate(10), 1) + LONG / 2 > Instant::now());
     }
 
     #[test]
@@ -584,30 +514,66 @@ mod tests {
 
     #[tokio::test]
     async fn a_worker_waits_for_its_turn_and_hears_of_changes() {
-        let control = RunControl::new();
+        let (control, at_work) = (RunControl::new(), AtWork::new());
         let under_way = control.begin();
         // Another one of the same runner ends, which is nothing to this one.
         drop(control.begin());
-        assert_eq!(control.may_go_on(1).await, Go::On);
+        let go = control.may_go_on(1, &at_work).await;
+        assert!(matches!(go, Go::On(_)) && !at_work.is_nobody());
+        drop(go);
+        assert!(at_work.is_nobody());
         control.throttle(Some(rate(1)));
-        assert_eq!(control.may_go_on(3_600).await, Go::On);
+        assert!(matches!(
+            control.may_go_on(3_600, &at_work).await,
+            Go::On(_)
+        ));
         // The next turn is in an hour.
         let waits = tokio::spawn({
-            let control = control.clone();
-            async move { control.may_go_on(1).await }
+            let (control, at_work) = (control.clone(), at_work.clone());
+            async move { control.may_go_on(1, &at_work).await }
         });
         tokio::task::yield_now().await;
         control.pause();
         control.throttle(None);
         tokio::task::yield_now().await;
-        assert!(!waits.is_finished());
+        assert!(!waits.is_finished() && at_work.is_nobody());
         control.resume();
-        assert_eq!(waits.await.unwrap(), Go::OnAfterAPause);
+        assert!(matches!(waits.await.unwrap(), Go::AfterAPause));
         control.pause();
         control.cancel();
-        assert_eq!(control.may_go_on(1).await, Go::Nowhere);
+        let go = control.may_go_on(1, &at_work).await;
+        assert!(matches!(go, Go::Nowhere));
         drop(under_way);
-        assert_eq!(control.may_go_on(1).await, Go::On);
+        let go = control.may_go_on(1, &at_work).await;
+        assert!(matches!(go, Go::On(_)));
+    }
+
+    /// Each that waits used to deal out the turns anew, and to take the first:
+    /// all of them went on at once, with chunks of the old size.
+    #[tokio::test]
+    async fn at_another_throttle_all_that_wait_take_turns_again() {
+        const WAITING: usize = 8;
+        let (control, at_work) = (RunControl::new(), AtWork::new());
+        control.throttle(Some(rate(1)));
+        // The next turn is in an hour.
+        drop(control.may_go_on(3_600, &at_work).await);
+        let waiting: Vec<_> = (0..WAITING)
+            .map(|_| {
+                let (control, at_work) = (control.clone(), at_work.clone());
+                tokio::spawn(async move { control.may_go_on(500, &at_work).await })
+            })
+            .collect();
+        tokio::task::yield_now().await;
+        control.throttle(Some(rate(2)));
+        for waits in waiting {
+            // They ask again, for as many as are right by now.
+            assert!(matches!(waits.await.unwrap(), Go::AtAnotherPace));
+        }
+        assert!(at_work.is_nobody());
+        let turns: Vec<_> = (0..WAITING).map(|_| control.turn(rate(2), 1)).collect();
+        for pair in turns.windows(2) {
+            assert_eq!(pair[1] - pair[0], Duration::from_millis(500));
+        }
     }
 
     /// Who comes too late must not stop the next run.

@@ -15,9 +15,11 @@ use crate::process_registry::ProcessRegistry;
 use crate::registry::{Route, Standing};
 use crate::run::tally::Tally;
 use crate::run::{RunCounts, RunState};
+use crate::runner::at_work::AtWork;
 use crate::runner::code::Code;
-use crate::runner::control::{Go, Meter};
+use crate::runner::control::Go;
 use crate::runner::lazy::{self, Lazy};
+use crate::runner::meter::Meter;
 use crate::runner::plan::{listing_failed, no_route};
 use crate::runner::report::{CommitForm, MigrationError, MigrationReport, Stage, Visited};
 use crate::runner::work::{ATTEMPTS, twice};
@@ -99,7 +101,8 @@ pub(super) async fn run(
     let mut pass = Pass {
         run,
         report: MigrationReport::of(run.id, CommitForm::EventFirst, Visited::ByFullScan),
-        meter: Meter::new(run.id, RunCounts::default()),
+        meter: Meter::new(run.id, run.dry, RunCounts::default()),
+        at_work: AtWork::new(),
         left: run.selection.limit(),
     };
     pass.report.dry_run = run.dry;
@@ -123,6 +126,7 @@ struct Pass<'a> {
     run: &'a Run,
     report: MigrationReport,
     meter: Meter,
+    at_work: AtWork,
     /// How many more processes the run is for.
     left: Option<usize>,
 }
@@ -134,14 +138,20 @@ impl Pass<'_> {
         let prefix = run.selection.list_prefix();
         // The first so many are found by going through all in order.
         let at_a_time = self.left.map_or(AT_A_TIME, |_| 1);
-        let mut changes = run.control.changes();
+        let (mut changes, mut hands) = (run.control.changes(), self.at_work.changes());
+        let at_work = self.at_work.clone();
+        let at_work = &at_work;
         let (mut after, mut cancelled) = (None, false);
         while self.left != Some(0) {
-            let page = match stores
+            let page = stores
                 .events
                 .list_streams(prefix.as_deref(), after.as_ref(), PAGE)
                 .await
-            {
+                .and_then(|page| {
+                    scan::check_order(after.as_ref(), &page)?;
+                    Ok(page)
+                });
+            let page = match page {
                 Ok(page) => page,
                 Err(error) => {
                     self.report.fail(listing_failed(&error));
@@ -154,9 +164,13 @@ impl Pass<'_> {
             // being a task of its own.
             let mut outcomes = stream::iter(page)
                 .map(|stream| async move {
-                    if run.control.may_go_on(1).await == Go::Nowhere {
-                        return None;
-                    }
+                    let _hand = loop {
+                        match run.control.may_go_on(1, at_work).await {
+                            Go::On(hand) => break hand,
+                            Go::AfterAPause | Go::AtAnotherPace => {}
+                            Go::Nowhere => return None,
+                        }
+                    };
                     let mut at = None;
                     let outcome = migrate(run, stores, &stream, &mut at).await;
                     Some((stream, at, outcome))
@@ -164,26 +178,27 @@ impl Pass<'_> {
                 .buffered(at_a_time);
             loop {
                 let next = {
-                    let (next, paused) = (pin!(outcomes.next()), pin!(changes.paused()));
-                    match select(next, paused).await {
-                        Either::Left((next, _)) => Either::Left(next),
-                        Either::Right((paused, _)) => Either::Right(paused),
+                    let (change, rest) = (pin!(changes.next()), pin!(hands.changed()));
+                    let changed = select(change, rest);
+                    match select(pin!(outcomes.next()), changed).await {
+                        Either::Left((next, _)) => Some(next),
+                        Either::Right(_) => None,
                     }
                 };
                 match next {
-                    Either::Left(None) => break,
+                    Some(None) => break,
                     // Those in hand are finished, and counted.
-                    Either::Left(Some(None)) => cancelled = true,
-                    Either::Left(Some(Some((stream, at, (outcome, warnings))))) => {
+                    Some(Some(None)) => cancelled = true,
+                    Some(Some(Some((stream, at, (outcome, warnings))))) => {
                         for warning in warnings {
                             self.report.warn(stream.clone(), warning);
                         }
                         let workflow = at.as_ref().map_or("", WorkflowId::name);
                         self.count(&stream, workflow, outcome);
                     }
-                    Either::Right(true) => self.note(RunState::Paused),
-                    Either::Right(false) => self.note(RunState::Running),
+                    None => {}
                 }
+                self.note(run.control.state(at_work));
                 if self.left == Some(0) {
                     return true;
                 }
@@ -196,7 +211,10 @@ impl Pass<'_> {
     }
 
     /// The run waits, or goes on.
-    fn note(&mut self, state: RunState) {
+    fn note(&mut self, state: Option<RunState>) {
+        let Some(state) = state.filter(|state| !self.meter.is(*state)) else {
+            return;
+        };
         self.run.observer.state(state);
         self.publish(state);
     }

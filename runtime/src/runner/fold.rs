@@ -232,11 +232,38 @@ pub(super) fn catch<T>(user_code: impl FnOnce() -> T) -> Result<T, Bad> {
         Bad {
             class: FailureClass::Panic,
             message: match text {
-                Some(text) => format!("it panicked: {}", short(text)),
+                Some(text) => format!("it panicked: {}", short(without_values(text))),
                 None => "it panicked".to_owned(),
             },
         }
     })
+}
+
+/// The text of a panic without the values that the standard library puts into
+/// it: those that an assertion compares, the error behind an `unwrap`, the text
+/// that an index cuts. The rest is in words of the user's.
+fn without_values(mut text: String) -> String {
+    let starts = |with: &[&str]| with.iter().any(|start| text.starts_with(start));
+    let end = if starts(&["assertion `left "]) {
+        text.find("\n  left: ")
+    } else if starts(&["called `Result::unwrap"]) {
+        text.find("` value: ").map(|at| at + "` value".len())
+    } else if starts(&[
+        "byte index ",
+        "start byte index ",
+        "end byte index ",
+        "begin <= end (",
+        "begin > end (",
+    ]) {
+        text.find(['`', '\''])
+    } else {
+        None
+    };
+    if let Some(end) = end {
+        text.truncate(end);
+        text.truncate(text.trim_end().len());
+    }
+    text
 }
 
 /// How long a text of user code may be in a report and in a row.
@@ -250,4 +277,49 @@ pub(super) fn short(mut text: String) -> String {
         text.push('…');
     }
     text
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::panic, unconditional_panic)]
+mod tests {
+    use super::*;
+
+    fn panicked(code: impl FnOnce()) -> String {
+        match catch(code) {
+            Ok(()) => panic!("it does not panic"),
+            Err(bad) => bad.message,
+        }
+    }
+
+    #[test]
+    fn the_values_in_panics_of_the_standard_library_are_left_out() {
+        let secret = || "sécret".to_owned();
+        let failed = || Err::<u8, _>(secret());
+        let done = || Ok::<_, u8>(secret());
+        let [from, to] = [3, 1];
+        let texts = [
+            panicked(|| assert_eq!(secret(), "", "the name")),
+            panicked(|| assert_ne!(secret(), secret())),
+            panicked(|| assert_eq!(failed().unwrap(), 0)),
+            panicked(|| assert_eq!(done().unwrap_err(), 0)),
+            panicked(|| assert!(secret()[2..].is_empty())),
+            panicked(|| assert!(secret()[..200].is_empty())),
+            panicked(|| assert!(secret()[200..].is_empty())),
+            panicked(|| assert!(secret()[from..to].is_empty())),
+        ];
+        for text in &texts {
+            assert!(text.starts_with("it panicked: "), "{text}");
+            assert!(!text.contains("cret"), "{text}");
+        }
+        assert_eq!(
+            texts[0],
+            "it panicked: assertion `left == right` failed: the name"
+        );
+        assert_eq!(
+            texts[2],
+            "it panicked: called `Result::unwrap()` on an `Err` value"
+        );
+        let own = || panic!("the order {} has no lines", 7);
+        assert_eq!(panicked(own), "it panicked: the order 7 has no lines");
+    }
 }

@@ -10,6 +10,10 @@
 //! transaction](one_transaction). Over separate handles the [event comes
 //! first](event_first) and everything else follows from it.
 
+#[cfg(feature = "control-socket")]
+mod absent;
+mod ahead;
+mod at_work;
 mod code;
 mod commit;
 mod control;
@@ -20,6 +24,7 @@ mod fold;
 mod lanes;
 mod large;
 mod lazy;
+mod meter;
 #[cfg(feature = "telemetry")]
 mod observe;
 #[cfg(not(feature = "telemetry"))]
@@ -180,6 +185,8 @@ pub(crate) struct Asked {
     pub(crate) why: String,
     /// Whether to resume although the plan is another one.
     pub(crate) force: bool,
+    /// Whether to take the store over from a run that is not known to be dead.
+    pub(crate) take_over: bool,
 }
 
 /// What the builder methods set.
@@ -187,7 +194,6 @@ pub(crate) struct Asked {
 struct Options {
     chunk_processes: usize,
     yields: bool,
-    take_over: bool,
 }
 
 impl<M, ES, SS> fmt::Debug for MigrationRunner<M, ES, SS> {
@@ -216,11 +222,11 @@ impl<M: Migrations, ES, SS> MigrationRunner<M, ES, SS> {
                 who: String::new(),
                 why: String::new(),
                 force: false,
+                take_over: false,
             },
             options: Options {
                 chunk_processes: scan::CHUNK_PROCESSES,
                 yields: true,
-                take_over: false,
             },
             control: RunControl::new(),
             lazy: (RunId::random(), OnceLock::new()),
@@ -315,7 +321,7 @@ impl<M, ES, SS> MigrationRunner<M, ES, SS> {
     /// is not known to be dead. That run writes nothing from then on.
     #[must_use]
     pub fn take_over(mut self, take_over: bool) -> Self {
-        self.options.take_over = take_over;
+        self.asked.take_over = take_over;
         self
     }
 
@@ -604,11 +610,10 @@ impl<M, ES: EventStore, SS: SnapshotStore> MigrationRunner<M, ES, SS> {
         store: &Arc<dyn TransactionalStore>,
         wanted: Wanted,
     ) -> Result<Option<Arc<Ledger>>, Error> {
-        let take_over = self.options.take_over;
         let kind = match wanted {
             Wanted::DryRun => return Ok(None),
             Wanted::Resume(id) => {
-                return self.resumed(asked.force, run, store, id).await.map(Some);
+                return self.resumed(asked, run, store, id).await.map(Some);
             }
             Wanted::Run => RunKind::Migrate,
             Wanted::Retry(of, classes) => {
@@ -633,13 +638,13 @@ impl<M, ES: EventStore, SS: SnapshotStore> MigrationRunner<M, ES, SS> {
             why: asked.why.clone(),
             plan: asked.plan(&run.migrations),
         };
-        let ledger = Ledger::begin(store.clone(), start, take_over).await?;
+        let ledger = Ledger::begin(store.clone(), start, asked.take_over).await?;
         Ok(Some(Arc::new(ledger)))
     }
 
     async fn resumed(
         &self,
-        force: bool,
+        asked: &Asked,
         run: &mut Run,
         store: &Arc<dyn TransactionalStore>,
         id: RunId,
@@ -667,15 +672,14 @@ impl<M, ES: EventStore, SS: SnapshotStore> MigrationRunner<M, ES, SS> {
         });
         if let (Some(plan), Some(record)) = (&plan, &began)
             && plan.fingerprint != record.plan.fingerprint
-            && !force
+            && !asked.force
         {
             return Err(Error::invalid(format!(
                 "run {id} was planned with fingerprint {}, and this program plans {}: its migrations or their code are others; resume it with the program that began it, start a new run, or force it",
                 record.plan.fingerprint, plan.fingerprint
             )));
         }
-        let take_over = self.options.take_over;
-        let ledger = Ledger::resume(store.clone(), id, plan, take_over).await?;
+        let ledger = Ledger::resume(store.clone(), id, plan, asked.take_over).await?;
         Ok(Arc::new(ledger))
     }
 

@@ -12,14 +12,15 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
 use crate::error::Error;
-use crate::id::{RunId, StreamId, WorkflowId};
+use crate::id::{StreamId, WorkflowId};
 use crate::process_registry::ProcessRegistry;
 use crate::run::ledger::{Ledger, Range};
 use crate::run::rows::Part;
 use crate::run::tally::Tally;
 use crate::run::{RunCounts, RunKind, RunState};
+use crate::runner::ahead::Ahead;
 use crate::runner::commit::{Done, Failed, Outcome};
-use crate::runner::control::Meter;
+use crate::runner::meter::Meter;
 use crate::runner::report::{
     CommitForm, FailureClass, KEPT, MigrationError, MigrationReport, Stage, Visited,
 };
@@ -71,6 +72,11 @@ struct Execution<'a> {
     meter: Meter,
     /// What a full count could not read in a dry run, which keeps no failures.
     unread: Vec<MigrationError>,
+    /// How many processes stood where a route starts, by their heads; 0 where
+    /// nobody looked.
+    behind: u64,
+    /// How many processes the index has led to.
+    visited: u64,
 }
 
 pub(super) async fn run(
@@ -94,8 +100,10 @@ pub(super) async fn run(
         work,
         elsewhere,
         report,
-        meter: Meter::new(run.id, RunCounts::default()),
+        meter: Meter::new(run.id, run.dry, RunCounts::default()),
         unread: Vec::new(),
+        behind: 0,
+        visited: 0,
     };
     let _alive = ledger.as_ref().map(|ledger| ledger.alive());
     let state = execution.go().await;
@@ -173,14 +181,10 @@ impl Execution<'_> {
         // Processes that no route is for are not among the first so many.
         let counts = main.iter().map(|range| range.row.counts);
         let so_far = counts.map(|counts| counts.migrated + counts.failed).sum();
-        let more = self
-            .more(&source, &present, &main, &mut due, so_far)
-            .await?;
-        let of_each = self
-            .more_of_each(&source, &present, &main, more, due.as_ref())
-            .await?;
-        self.meter.expect(more, of_each);
+        let ahead = Ahead::look(&self.work, &source, &present, &main, due, so_far).await?;
+        self.meter.expect(ahead.all, ahead.of_each);
         let left: Vec<Range> = main.into_iter().filter(|range| !range.row.done).collect();
+        self.visited = 0;
         *passed = self.pass(&source, left, so_far).await;
         if !passed.broken && !passed.cancelled && !run.dry {
             // Of a run that was resumed, others know who came before; and one
@@ -191,11 +195,32 @@ impl Execution<'_> {
             let left = if all_left { arrived } else { BTreeMap::new() };
             self.sweep(&source, sweeps, left, passed).await?;
         }
+        if is_new && !passed.broken && !passed.cancelled {
+            self.compare_with_heads(&source).await?;
+        }
         for error in std::mem::take(&mut self.unread) {
             // The index led to some of them.
             if !self.report.errors.contains(&error) {
                 self.report.fail(error);
             }
+        }
+        Ok(())
+    }
+
+    /// After a full count: whether the index led to all that the heads know of.
+    async fn compare_with_heads(&mut self, source: &Source) -> Result<(), Error> {
+        let bounded = self.work.selection.limit().is_some();
+        if matches!(source, Source::Failures { .. }) || bounded {
+            return Ok(());
+        }
+        // Those that were migrated as they were opened in between.
+        let lazy = match self.work.book.ledger() {
+            Some(ledger) => ledger.lazy_counts().await?.migrated,
+            None => 0,
+        };
+        if self.visited + lazy < self.behind {
+            let missing = plan::not_in_index(self.behind, self.visited);
+            self.report.fail(missing);
         }
         Ok(())
     }
@@ -219,9 +244,10 @@ impl Execution<'_> {
         let (run, store) = (self.run, self.work.store.clone());
         let mut counted = MigrationReport::default();
         let counting = plan::count_all(run, &store, self.elsewhere, &mut counted);
-        let Some(unread) = counting.await? else {
+        let Some(plan::Counted { unread, behind }) = counting.await? else {
             return Ok(false);
         };
+        self.behind = behind;
         for error in unread {
             let Some(ledger) = self.work.book.ledger().cloned() else {
                 self.unread.push(error);
@@ -259,93 +285,6 @@ impl Execution<'_> {
             },
             RunKind::Migrate | RunKind::Lazy => Source::Index(versions.into()),
         }
-    }
-
-    /// About how many processes are still to come; `None` when that is not
-    /// known. `due` is how many stand at the old versions, if they were counted.
-    async fn more(
-        &self,
-        source: &Source,
-        present: &plan::Present,
-        main: &[Range],
-        due: &mut Option<Split>,
-        so_far: u64,
-    ) -> Result<Option<u64>, Error> {
-        let selection = &self.work.selection;
-        let left_out = selection.is_bounded() || self.run.full_count && selection.is_partial();
-        let limit = selection
-            .limit()
-            .map(|limit| (limit as u64).saturating_sub(so_far));
-        let all = match (source, &*due) {
-            (Source::Failures { of, classes }, _) => {
-                let failures = count_failures(&self.work.store, *of, classes).await?;
-                failures.values().sum()
-            }
-            (Source::Index(_), _) if left_out => return Ok(limit),
-            (Source::Index(_), Some(due)) => due.processes,
-            (Source::Index(_), None) => {
-                let store = &self.work.store;
-                let found = store.split(&present.sources, 1, 1).await?;
-                due.insert(found).processes
-            }
-        };
-        // Those of them that were looked at, and are there still.
-        let counts = main.iter().map(|range| range.row.counts);
-        let stay = |counts: RunCounts| counts.processes() - counts.migrated;
-        let gone = |counts: RunCounts| match source {
-            Source::Failures { .. } => counts.processes(),
-            Source::Index(_) => stay(counts),
-        };
-        let more = all.saturating_sub(counts.map(gone).sum());
-        Ok(Some(limit.map_or(more, |limit| more.min(limit))))
-    }
-
-    /// The same, workflow by workflow, where `more` are to come in all.
-    async fn more_of_each(
-        &self,
-        source: &Source,
-        present: &plan::Present,
-        main: &[Range],
-        more: Option<u64>,
-        due: Option<&Split>,
-    ) -> Result<Vec<(String, Option<u64>)>, Error> {
-        // What was found of each version while the run was cut into ranges.
-        let found = due.map_or(&[][..], |due| &due.of_each);
-        let mut names: BTreeMap<&str, Option<u64>> = BTreeMap::new();
-        for (number, version) in present.sources.iter().enumerate() {
-            let of_it = names.entry(version.name()).or_insert(Some(0));
-            let more = found.get(number);
-            *of_it = of_it.zip(more).map(|(all, more)| all + more);
-        }
-        if names.len() < 2 {
-            let all = names.into_keys().map(|name| (name.to_owned(), more));
-            return Ok(all.collect());
-        }
-        let is_known = more.is_some() && self.work.selection.limit().is_none();
-        let failures = match source {
-            Source::Failures { of, classes } if is_known => {
-                Some(count_failures(&self.work.store, *of, classes).await?)
-            }
-            _ => None,
-        };
-        let mut tally = Tally::default();
-        for range in main {
-            tally.add(&range.row.tally);
-        }
-        let mut of_each = Vec::with_capacity(names.len());
-        for (name, all) in names {
-            let so_far = tally.of(name);
-            let more = match &failures {
-                _ if !is_known => None,
-                Some(failures) => {
-                    let all = failures.get(name).copied().unwrap_or(0);
-                    Some(all.saturating_sub(so_far.processes()))
-                }
-                None => all.map(|all| all.saturating_sub(so_far.failed + so_far.skipped)),
-            };
-            of_each.push((name.to_owned(), more));
-        }
-        Ok(of_each)
     }
 
     /// Cuts the run into ranges; also returns how many processes are due, if
@@ -420,7 +359,7 @@ impl Execution<'_> {
         }
         let failed = usize::try_from(counts.failed).unwrap_or(usize::MAX);
         self.report.error_count = self.report.error_count.max(failed);
-        self.meter = Meter::new(run, counts);
+        self.meter = Meter::new(run, false, counts);
         self.meter.count(&tally);
         Ok(())
     }
@@ -501,6 +440,7 @@ impl Execution<'_> {
             tally,
         } = done;
         self.report.count(&counts);
+        self.visited += counts.processes();
         for failed in failed {
             self.report.fail(failed.error);
         }
@@ -540,6 +480,7 @@ impl Execution<'_> {
                 left: limit.map(|limit| limit.saturating_sub(so_far)),
                 sender: sender.clone(),
                 waiting: Vec::new(),
+                hand: None,
             };
             tasks.spawn(self.run.observer.during(worker.run(queue.clone())));
         }
@@ -562,33 +503,33 @@ impl Execution<'_> {
     /// Listens to the workers, and to the handle that pauses them.
     async fn listen(&mut self, mut told: mpsc::Receiver<Told>, passed: &mut Passed) {
         let mut changes = self.run.control.changes();
-        if self.run.control.is_paused() {
-            self.note(RunState::Paused).await;
-        }
+        let mut hands = self.work.at_work.changes();
         loop {
+            // What was in hand is told by the time when no hand holds it.
+            let state = self.run.control.state(&self.work.at_work);
+            if let Some(state) = state
+                && !self.meter.is(state)
+                && told.is_empty()
+            {
+                self.note(state).await;
+            }
             let next = {
-                let (told, changed) = (pin!(told.recv()), pin!(changes.paused()));
-                match select(told, changed).await {
-                    Either::Left((told, _)) => Either::Left(told),
-                    Either::Right((paused, _)) => Either::Right(paused),
+                let (change, rest) = (pin!(changes.next()), pin!(hands.changed()));
+                let changed = select(change, rest);
+                match select(pin!(told.recv()), changed).await {
+                    Either::Left((told, _)) => Some(told),
+                    Either::Right(_) => None,
                 }
             };
             match next {
-                Either::Left(None) => return,
-                Either::Left(Some(Told::Done(done))) => passed.decided += self.add(done).await,
-                Either::Left(Some(Told::Broken(error))) => {
+                Some(None) => return,
+                Some(Some(Told::Done(done))) => passed.decided += self.add(done).await,
+                Some(Some(Told::Broken(error))) => {
                     self.run.observer.broken(&error);
                     passed.broken = true;
                     self.report.fail(error);
                 }
-                Either::Right(paused) => {
-                    let state = if paused {
-                        RunState::Paused
-                    } else {
-                        RunState::Running
-                    };
-                    self.note(state).await;
-                }
+                None => {}
             }
         }
     }
@@ -696,30 +637,5 @@ impl Execution<'_> {
         }
         self.work.sweeps = false;
         Ok(true)
-    }
-}
-
-/// How many processes failed in a run, by workflow, with none where that is not
-/// known; of some classes only, if any are named.
-async fn count_failures(
-    store: &Store,
-    run: RunId,
-    classes: &[FailureClass],
-) -> Result<BTreeMap<String, u64>, Error> {
-    let (mut counts, mut after) = (BTreeMap::new(), None);
-    loop {
-        let found =
-            crate::run::history::failures(store, run, classes, after.as_ref(), None, KEPT).await?;
-        for failure in &found {
-            let workflow = failure.at.as_ref().map_or("", |at| at.name());
-            match counts.get_mut(workflow) {
-                Some(count) => *count += 1,
-                None => drop(counts.insert(workflow.to_owned(), 1)),
-            }
-        }
-        if found.len() < KEPT {
-            return Ok(counts);
-        }
-        after = found.into_iter().next_back().map(|f| f.error.stream_id);
     }
 }

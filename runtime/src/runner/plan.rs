@@ -38,22 +38,31 @@ pub(super) async fn present(run: &Run, store: &Store) -> Result<Present, Error> 
     Ok(present)
 }
 
+/// What a full count found of streams to which the index leads, or should.
+#[derive(Default)]
+pub(super) struct Counted {
+    /// Those that cannot be read, as far as a report keeps them.
+    pub(super) unread: Vec<MigrationError>,
+    /// How many stand where a route starts, as their heads say.
+    pub(super) behind: u64,
+}
+
 /// Counts the streams that need nothing, and sets right what a process registry
-/// elsewhere says of them; returns those that cannot be read, as
-/// far as a report keeps them, or `None` when the run was cancelled before.
+/// elsewhere says of them; `None` when the run was cancelled before.
 pub(super) async fn count_all(
     run: &Run,
     store: &Store,
     elsewhere: Option<&dyn ProcessRegistry>,
     report: &mut MigrationReport,
-) -> Result<Option<Vec<MigrationError>>, Error> {
-    let mut unread = Vec::new();
+) -> Result<Option<Counted>, Error> {
+    let mut counted = Counted::default();
     let mut after = None;
     loop {
         if run.control.is_cancelled() {
             return Ok(None);
         }
         let page = store.list_streams(None, after.as_ref(), PAGE).await?;
+        scan::check_order(after.as_ref(), &page)?;
         for stream in &page {
             if !run.selection.selects(stream) {
                 report.skip(|s| s.not_selected += 1);
@@ -62,8 +71,8 @@ pub(super) async fn count_all(
             match store.head(stream).await {
                 Err(error) => match error.kind() {
                     ErrorKind::Corrupt | ErrorKind::NewerFormat => {
-                        if unread.len() < KEPT {
-                            unread.push(scan::unread(stream, &error));
+                        if counted.unread.len() < KEPT {
+                            counted.unread.push(scan::unread(stream, &error));
                         }
                     }
                     _ => return Err(error),
@@ -81,15 +90,24 @@ pub(super) async fn count_all(
                         }
                     }
                     // The index leads to these.
-                    Standing::Behind(_) | Standing::NoRoute => {}
+                    Standing::Behind(_) => counted.behind += 1,
+                    Standing::NoRoute => {}
                 },
             }
         }
         if page.len() < PAGE {
-            return Ok(Some(unread));
+            return Ok(Some(counted));
         }
         after = page.into_iter().next_back();
     }
+}
+
+/// The heads say that more processes stand at old versions than the index led to.
+pub(super) fn not_in_index(behind: u64, visited: u64) -> MigrationError {
+    let error = Error::corrupt(format!(
+        "the heads of {behind} processes say that they stand where a route starts, and the index of versions led to {visited} of them; the others were not looked at, restore the index from a backup"
+    ));
+    planning("(versions)", &error)
 }
 
 /// The failure of a process at a version that no route starts from.

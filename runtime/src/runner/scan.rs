@@ -55,6 +55,23 @@ pub(super) fn unread(stream: &StreamId, error: &Error) -> MigrationError {
     }
 }
 
+/// Checks that the streams of a page rise, from where the last page ended: what
+/// a store that goes back and forth leaves out, nobody would miss.
+pub(super) fn check_order<'a>(
+    mut after: Option<&'a StreamId>,
+    streams: impl IntoIterator<Item = &'a StreamId>,
+) -> Result<(), Error> {
+    for stream in streams {
+        if let Some(before) = after.filter(|before| *before >= stream) {
+            return Err(Error::corrupt(format!(
+                "the store listed stream {stream} after {before}, out of order; nothing was concluded from it, check the store"
+            )));
+        }
+        after = Some(stream);
+    }
+    Ok(())
+}
+
 /// What is wrong with a stream that the index has, and that has no head: streams
 /// are never removed.
 pub(super) fn no_head(stream: &StreamId) -> Error {
@@ -383,6 +400,8 @@ impl Due {
                         .store
                         .streams_at(version, &rest, CHUNK_PROCESSES)
                         .await?;
+                    let streams = found.iter().map(|process| &process.stream);
+                    check_order(page.after.as_ref(), streams)?;
                     let last = found.last().map(|process| process.stream.clone());
                     page.at_end = found.len() < CHUNK_PROCESSES;
                     let failed = failed(&self.store, self.failed_in, &page.after, &last).await?;

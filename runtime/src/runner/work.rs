@@ -13,6 +13,7 @@ use crate::run::RunCounts;
 use crate::run::lazy::LazyBook;
 use crate::run::ledger::{Ledger, Range};
 use crate::run::tally::Tally;
+use crate::runner::at_work::AtWork;
 use crate::runner::code::{Code, NoAnswer, Watch};
 use crate::runner::commit::{Done, Failed, Outcome};
 use crate::runner::control::RunControl;
@@ -59,6 +60,7 @@ pub(super) struct Work {
     pub(super) observer: Observer,
     pub(super) pace: Arc<Pace>,
     pub(super) lanes: Arc<Lanes>,
+    pub(super) at_work: AtWork,
     pub(super) chunk_processes: usize,
     pub(super) sizes: Arc<ProcessSizes>,
     /// The versions whose snapshots may be started from.
@@ -110,7 +112,9 @@ impl Skips {
     pub(super) fn add(&mut self, at: Option<&WorkflowId>, skipped: &SkippedBy) {
         self.by.add(skipped);
         if let Some(at) = at {
-            self.tally.of(at.name()).skipped += skipped.total() as u64;
+            let count = self.tally.of(at.name());
+            count.not_selected += skipped.not_selected as u64;
+            count.skipped += (skipped.total() - skipped.not_selected) as u64;
         }
     }
 
@@ -184,6 +188,7 @@ impl Work {
             observer: run.observer.clone(),
             pace: Arc::new(Pace::new(run.yields)),
             lanes: Arc::new(Lanes::new()),
+            at_work: AtWork::new(),
             chunk_processes: run.chunk_processes.clamp(1, scan::CHUNK_PROCESSES),
             sizes: Arc::default(),
             read_back: (run.dry && run.twice).then(|| run.unchecked.clone()),

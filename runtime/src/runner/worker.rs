@@ -2,14 +2,17 @@
 //! migrate them chunk by chunk.
 
 use std::collections::VecDeque;
+use std::pin::pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use futures_util::future::{Either, select};
 use tokio::sync::mpsc;
 
 use crate::error::{Error, ErrorKind};
 use crate::id::{StreamId, WorkflowId};
 use crate::run::ledger::Range;
+use crate::runner::at_work::Hand;
 use crate::runner::code::never_returned;
 use crate::runner::commit::{Done, Outcome};
 use crate::runner::control::Go;
@@ -48,6 +51,8 @@ pub(super) struct Worker {
     pub(super) sender: mpsc::Sender<Told>,
     /// What is committed, and may not be durable yet.
     pub(super) waiting: Vec<Done>,
+    /// Held as long as it has something to do, to settle or to tell.
+    pub(super) hand: Option<Hand>,
 }
 
 /// Why a worker goes no further in a range.
@@ -74,7 +79,7 @@ impl Worker {
             let Some(mut range) = next else { break };
             let stop = self.migrate_range(&mut range).await;
             // What was committed counts, however the range ended.
-            let settled = self.settle(&range).await;
+            let settled = self.rest(&range).await;
             let stop = stop.and(settled);
             ended.push(range);
             match stop {
@@ -116,7 +121,21 @@ impl Worker {
                 from: from.cloned(),
                 error,
             };
-            let mut turn = pace.turn(&self.work.store).await;
+            let turn = {
+                let turn = pin!(pace.turn(&self.work.store));
+                match &self.hand {
+                    None => Some(turn.await),
+                    // Who has the turn may be made to wait with it.
+                    Some(_) => match select(turn, pin!(self.work.control.slowed())).await {
+                        Either::Left((turn, _)) => Some(turn),
+                        Either::Right(_) => None,
+                    },
+                }
+            };
+            let Some(mut turn) = turn else {
+                self.rest(range).await?;
+                continue;
+            };
             let fit = self.work.sizes.fit();
             let limit = size
                 .min(turn.as_ref().map_or(fit, |_| Turn::limit(fit)))
@@ -127,19 +146,16 @@ impl Worker {
             let mut streams = due.peek(looks).await.map_err(|e| broken(None, e))?;
             let last = streams.len() <= limit;
             streams.truncate(limit);
-            let Some(first) = streams.first().cloned() else {
-                let done = self.end_range(&due, range).await;
-                self.waiting.push(done.map_err(|e| broken(None, e))?);
-                return Ok(());
-            };
             if self.work.control.is_slowed() {
-                self.settle(range).await?;
+                self.rest(range).await?;
             }
-            match self.work.control.may_go_on(streams.len()).await {
+            let at_work = &self.work.at_work;
+            match self.work.control.may_go_on(streams.len(), at_work).await {
+                Go::On(hand) => self.hand = Some(hand),
+                Go::AtAnotherPace => continue,
                 // A dry run keeps no place to go on from.
-                Go::On => {}
-                Go::OnAfterAPause if self.work.book.is_dry() => {}
-                Go::OnAfterAPause => {
+                Go::AfterAPause if self.work.book.is_dry() => continue,
+                Go::AfterAPause => {
                     // An operator may have decided about them meanwhile.
                     due = scan::Due::new(
                         self.work.store.clone(),
@@ -152,6 +168,11 @@ impl Worker {
                 }
                 Go::Nowhere => return Err(Stop::Ended),
             }
+            let Some(first) = streams.first().cloned() else {
+                let done = self.end_range(&due, range).await;
+                self.waiting.push(done.map_err(|e| broken(None, e))?);
+                return Ok(());
+            };
             let alone = streams.len() == 1;
             if let Some(turn) = &mut turn {
                 turn.begin(&self.work.store).await;
@@ -223,6 +244,19 @@ impl Worker {
                     }
                     size = (size / 2).max(1);
                 }
+                // A damaged block holds records of some processes: find them.
+                Err(error) if *error.kind() == ErrorKind::Corrupt && !alone => {
+                    size = (processes / 2).max(1);
+                }
+                Err(error) if *error.kind() == ErrorKind::Corrupt => {
+                    let unread = scan::unread(&first.stream, &error);
+                    let done = self.fail(unread, first.at, range).await;
+                    // It may be the bookkeeping that is damaged.
+                    let done = done.map_err(|_| broken(Some(&first.stream), error))?;
+                    due.remove(&first.stream);
+                    self.count(&done);
+                    self.waiting.push(done);
+                }
                 Err(error) => return Err(broken(Some(&first.stream), error)),
             }
         }
@@ -233,6 +267,13 @@ impl Worker {
         if let Some(left) = &mut self.left {
             *left = left.saturating_sub(done.moved.len() + done.failed.len());
         }
+    }
+
+    /// Has nothing in hand any more.
+    async fn rest(&mut self, range: &Range) -> Result<(), Stop> {
+        let settled = self.settle(range).await;
+        self.hand = None;
+        settled
     }
 
     /// Makes durable what was committed of a range, and passes it on.

@@ -325,6 +325,53 @@ fn stream_id(key: &[u8], id: String) -> Result<StreamId, Error> {
     StreamId::new(id).map_err(|_| bad_key(key))
 }
 
+/// What a key is that of, for people.
+pub(crate) fn name(key: &[u8]) -> String {
+    named(key).unwrap_or_else(|| format!("the key \"{}\"", key.escape_ascii()))
+}
+
+fn named(key: &[u8]) -> Option<String> {
+    let stream = |table: PerStream| table.stream(key).ok();
+    Some(match *key.first()? {
+        EVENTS => {
+            let (stream, rest) = read_id(key, 1).ok()?;
+            let sequence = u64::from_be_bytes(rest.try_into().ok()?);
+            format!("event {sequence} of stream {stream}")
+        }
+        HEADS => format!("the head of stream {}", stream(PerStream::Head)?),
+        SNAPSHOTS => format!("the snapshot of stream {}", stream(PerStream::Snapshot)?),
+        REMEMBERED => format!(
+            "the note about {} for a process registry elsewhere",
+            stream(PerStream::Remembered)?
+        ),
+        KEYS => {
+            let (stream, key) = key_of_parts(key).ok()?;
+            format!("the note that {stream} is registered under {key}")
+        }
+        ENTRIES => {
+            let (tenant, rest) = read_id(key, 1).ok()?;
+            let (id, _) = read_id(rest, 1).ok()?;
+            format!("the registry entry of tenant {tenant} under {id:?}")
+        }
+        VERSIONS => {
+            let (name, rest) = read_id(key, 1).ok()?;
+            let (version, rest) = read_id(rest, 0).ok()?;
+            let (stream, _) = read_id(rest, 0).ok()?;
+            format!("the entry of {stream} in the index of {name}@{version}")
+        }
+        PRESENCE => {
+            let version = presence_version(key).ok()?;
+            format!("the note that {version} is in use")
+        }
+        META => format!("the {} of the store", read_whole(key, 1).ok()?),
+        RUNS => format!(
+            "the row \"{}\" of the bookkeeping of runs",
+            key[1..].escape_ascii()
+        ),
+        _ => return None,
+    })
+}
+
 fn bad_key(key: &[u8]) -> Error {
     Error::corrupt(format!(
         "the store holds a key that this crate did not write: \"{}\"; restore it from a backup, or remove the row if something else wrote it",
@@ -421,6 +468,40 @@ mod tests {
         assert!(key_of_parts(b"ka\0\x01qb\0\x01").is_err());
     }
 
+    /// A stream as it would be if nothing checked ids.
+    fn unchecked(id: &str) -> StreamId {
+        StreamId::literal(Box::leak(id.to_owned().into_boxed_str()))
+    }
+
+    fn unchecked_key(id: &str) -> Vec<u8> {
+        with_id(with_id(start(ENTRIES), "t"), id)
+    }
+
+    fn version_key(id: &WorkflowId, stream: &StreamId) -> Vec<u8> {
+        super::version(id, stream)
+    }
+
+    /// Two ids that have much in common: what one starts with, and what ends and
+    /// escapes ids in keys.
+    fn pair_of_ids() -> impl Strategy<Value = (String, String)> {
+        let piece = prop_oneof![
+            Just("\0"),
+            Just("\u{1}"),
+            Just("\0\u{1}"),
+            Just("\u{ff}"),
+            Just("\u{10ffff}"),
+            Just("/"),
+            Just(".."),
+            Just("a"),
+            Just("b"),
+            Just("process/"),
+            Just(""),
+        ];
+        let text = || proptest::collection::vec(piece.clone(), 0..5).prop_map(|it| it.concat());
+        let (start, ends) = (text(), (text(), text()));
+        (start, ends).prop_map(|(start, (a, b))| (format!("{start}{a}"), format!("{start}{b}")))
+    }
+
     proptest! {
         #[test]
         fn escaping_keeps_order_and_keeps_ids_apart(a in any::<String>(), b in any::<String>()) {
@@ -430,6 +511,52 @@ mod tests {
                 prop_assert!(!x.starts_with(&y) && !y.starts_with(&x));
             }
             prop_assert_eq!(read_whole(&x, 1).unwrap(), a);
+        }
+
+        #[test]
+        fn what_is_read_for_one_id_holds_no_key_of_another(
+            (a, b) in pair_of_ids(),
+            (name, version) in pair_of_ids(),
+            sequence in any::<u64>(),
+        ) {
+            prop_assume!(a != b);
+            let [s, t] = [&a, &b].map(|id| unchecked(id));
+            let [v, w] = [&name, &version].map(|id| WorkflowId::new("w".to_owned(), id.clone()));
+            let of_s = StreamRange { after: None, through: Some(s.clone()) };
+            let beyond_s = StreamRange { after: Some(s.clone()), through: None };
+            let (first, last) = (s.clone().min(t.clone()), s.clone().max(t.clone()));
+            for table in [PerStream::Head, PerStream::Snapshot, PerStream::Remembered] {
+                prop_assert!(!table.key(&t).starts_with(&table.key(&s)));
+                prop_assert_eq!(table.within(&of_s).contains(&table.key(&t)), t < s);
+                prop_assert_eq!(table.within(&beyond_s).contains(&table.key(&t)), t > s);
+                prop_assert!(!table.range("", Some(&last)).contains(&table.key(&first)));
+                prop_assert_eq!(table.range(&a, None).contains(&table.key(&t)), b.starts_with(&a));
+                prop_assert!(!table.between(&s, &s).contains(&table.key(&t)));
+            }
+            // The number behind an id cannot lengthen it to another one.
+            prop_assert!(!events_after(&s, 0).contains(&event(&t, sequence)));
+            prop_assert!(!events_between(&s, &s).contains(&event(&t, sequence)));
+            prop_assert_eq!(sequence_in(&event(&t, sequence), &event_prefix(&s)), None);
+            prop_assert!(!keys_between(&s, &s).contains(&with_id(with_id(start(KEYS), &b), &name)));
+            prop_assert!(unchecked_key(&a) != unchecked_key(&b));
+            prop_assert!(!unchecked_key(&b).starts_with(&unchecked_key(&a)));
+            // Names, versions and streams, each next to another one.
+            prop_assert!(!versions(&v, &of_s).contains(&version_key(&v, &t)) || t < s);
+            if name != version {
+                let all = StreamRange::default();
+                prop_assert!(!versions(&v, &all).contains(&version_key(&w, &s)));
+                prop_assert!(presence(&v) != presence(&w));
+            }
+            let other = WorkflowId::new(name.clone(), "1".to_owned());
+            prop_assert_eq!(presences(&version).contains(&presence(&other)), name == version);
+            // No table holds a key of another one.
+            let tables = [EVENTS, HEADS, KEYS, META, REMEMBERED, ENTRIES, SNAPSHOTS, RUNS, VERSIONS, PRESENCE];
+            for table in tables {
+                let whole = vec![table]..vec![table + 1];
+                for key in [event(&t, sequence), PerStream::Head.key(&t), presence(&v), version_key(&v, &t), meta(&b), run_row(b.as_bytes())] {
+                    prop_assert_eq!(whole.contains(&key), key[0] == table);
+                }
+            }
         }
 
         #[test]

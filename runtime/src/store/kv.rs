@@ -101,6 +101,11 @@ pub trait KvTxn: Send + Sync + 'static {
     #[doc(hidden)]
     type Scan: KvScan;
 
+    /// Whether all that is read through it is of one instant.
+    fn is_of_one_instant(&self) -> bool {
+        true
+    }
+
     /// The value under a key. Writes of this transaction itself are not seen.
     fn get(&self, key: &[u8]) -> impl Future<Output = Result<Option<Bytes>, Error>> + Send;
 

@@ -2,7 +2,7 @@
 
 pub(crate) mod fence;
 #[cfg(feature = "tokio")]
-mod key;
+pub(crate) mod key;
 #[cfg(feature = "tokio")]
 mod kv;
 #[cfg(feature = "tokio")]

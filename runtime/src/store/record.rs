@@ -63,6 +63,15 @@ fn start(record: &mut Bytes) -> Read<()> {
     }
 }
 
+/// A bit that nobody sets says that something else than this crate wrote it, or
+/// that it was damaged.
+fn check_flags(flags: u8, known: u8) -> Read<()> {
+    match flags & !known {
+        0 => Ok(()),
+        _ => Err(BadRecord::Malformed("it has a flag that is not known")),
+    }
+}
+
 const NOT_UTF8: BadRecord = BadRecord::Malformed("a string in it is not UTF-8");
 const SHORT: BadRecord = BadRecord::Malformed("it is too short");
 
@@ -144,6 +153,7 @@ pub(crate) fn write_event(event: &NewEvent, time: Timestamp) -> Result<Vec<u8>, 
 pub(crate) fn read_event(mut record: Bytes, stream: &StreamId, sequence: u64) -> Read<Event> {
     start(&mut record)?;
     let flags = take_u8(&mut record)?;
+    check_flags(flags, FINISHES)?;
     if record.len() < 16 {
         return Err(SHORT);
     }
@@ -166,9 +176,17 @@ pub(crate) fn read_event(mut record: Bytes, stream: &StreamId, sequence: u64) ->
 }
 
 /// The parts of an event that a fold needs, without copying any of them.
-pub(crate) fn read_chunk_event(mut record: Bytes, sequence: u64) -> Read<ChunkEvent> {
+///
+/// The event has to be of the version at which its stream stands, as all are
+/// from the baseline on: head and events are each other's second source.
+pub(crate) fn read_chunk_event(
+    mut record: Bytes,
+    sequence: u64,
+    stands_at: &WorkflowId,
+) -> Read<ChunkEvent> {
     const FLAGS_ID_AND_TIME: usize = 1 + 16 + 8;
     start(&mut record)?;
+    check_flags(record.first().copied().ok_or(SHORT)?, FINISHES)?;
     // Where a text that starts there ends.
     let text = |from: usize| match record.get(from..from + 2) {
         Some(len) => Ok(from + 2 + usize::from(u16::from_be_bytes([len[0], len[1]]))),
@@ -176,10 +194,20 @@ pub(crate) fn read_chunk_event(mut record: Bytes, sequence: u64) -> Read<ChunkEv
     };
     let version = record.get(FLAGS_ID_AND_TIME..FLAGS_ID_AND_TIME + 4);
     let version: [u8; 4] = version.and_then(|v| v.try_into().ok()).ok_or(SHORT)?;
-    let kind = text(text(FLAGS_ID_AND_TIME + 4)?)?;
+    let name = FLAGS_ID_AND_TIME + 4;
+    let version_text = text(name)?;
+    let kind = text(version_text)?;
     let end = text(kind)?;
     if record.len() < end {
         return Err(SHORT);
+    }
+    let is_of = |at: usize, end: usize, text: &str| record[at + 2..end] == *text.as_bytes();
+    if !is_of(name, version_text, stands_at.name())
+        || !is_of(version_text, kind, stands_at.version())
+    {
+        return Err(BadRecord::Malformed(
+            "it is of another version than the head of its stream",
+        ));
     }
     let event_type = ByteString::try_from(record.slice(kind + 2..end)).map_err(|_| NOT_UTF8)?;
     record.advance(end);
@@ -217,17 +245,19 @@ pub(crate) fn read_head(record: Bytes) -> Read<Head> {
 pub(crate) fn read_head_like(mut record: Bytes, like: Option<&WorkflowId>) -> Read<Head> {
     start(&mut record)?;
     let flags = take_u8(&mut record)?;
+    check_flags(flags, FINISHED | HAS_BASELINE | HELD)?;
     let sequence = take_u64(&mut record)?;
     let baseline = take_u64(&mut record)?;
     let workflow_id = take_workflow_like(&mut record, like)?;
     end(&record)?;
-    if sequence == 0 || baseline > sequence {
+    let has_baseline = flags & HAS_BASELINE != 0;
+    if sequence == 0 || baseline > sequence || has_baseline != (baseline > 0) {
         return Err(BadRecord::Malformed("its sequence numbers cannot be"));
     }
     Ok(Head {
         sequence,
         workflow_id,
-        baseline: (flags & HAS_BASELINE != 0).then_some(baseline),
+        baseline: has_baseline.then_some(baseline),
         finished: flags & FINISHED != 0,
         held: flags & HELD != 0,
     })
@@ -288,6 +318,12 @@ pub(crate) fn mark() -> Vec<u8> {
     vec![FORMAT]
 }
 
+/// Checks a row whose key says it all.
+pub(crate) fn check_mark(mut record: Bytes) -> Read<()> {
+    start(&mut record)?;
+    end(&record)
+}
+
 /// A row of the index of versions: format, which decision, and what it says.
 pub(crate) fn write_decision(decision: &Decision) -> Result<Vec<u8>, Error> {
     let mut record = vec![FORMAT];
@@ -344,9 +380,40 @@ pub(crate) fn write_json(value: &impl serde::Serialize) -> Result<Vec<u8>, Error
     Ok(record)
 }
 
-pub(crate) fn read_json<T: serde::de::DeserializeOwned>(mut record: Bytes) -> Result<T, BadJson> {
+/// Reads it, if all that it says was understood: a field whose name is not known
+/// is none that may be left out, since it may be one whose name was damaged.
+pub(crate) fn read_json<T>(mut record: Bytes) -> Result<T, BadJson>
+where
+    T: serde::Serialize + serde::de::DeserializeOwned,
+{
     start(&mut record).map_err(BadJson::Record)?;
-    serde_json::from_slice(&record).map_err(BadJson::Json)
+    let read = serde_json::from_slice(&record).map_err(BadJson::Json)?;
+    let again = serde_json::to_vec(&read).map_err(BadJson::Json)?;
+    // Else it may be one of an earlier version, which had fewer fields.
+    if again != record {
+        let said = serde_json::from_slice(&record).map_err(BadJson::Json)?;
+        let understood = serde_json::to_value(&read).map_err(BadJson::Json)?;
+        if !holds(&understood, &said) {
+            return Err(BadJson::Record(BadRecord::Malformed(
+                "it says what this version of the crate does not know; upgrade state-migration if a newer one wrote it",
+            )));
+        }
+    }
+    Ok(read)
+}
+
+/// Whether all that a value says is in another one.
+fn holds(all: &serde_json::Value, part: &serde_json::Value) -> bool {
+    use serde_json::Value::{Array, Object};
+    match (all, part) {
+        (Object(all), Object(part)) => part
+            .iter()
+            .all(|(name, part)| all.get(name).is_some_and(|all| holds(all, part))),
+        (Array(all), Array(part)) => {
+            all.len() == part.len() && all.iter().zip(part).all(|(all, part)| holds(all, part))
+        }
+        _ => all == part,
+    }
 }
 
 /// The format of the store as a whole.
@@ -355,9 +422,8 @@ pub(crate) fn store_format() -> Vec<u8> {
 }
 
 /// Checks the format of the store as a whole.
-pub(crate) fn check_store_format(mut record: Bytes) -> Read<()> {
-    start(&mut record)?;
-    end(&record)
+pub(crate) fn check_store_format(record: Bytes) -> Read<()> {
+    check_mark(record)
 }
 
 #[cfg(test)]
@@ -451,7 +517,9 @@ mod tests {
             .into();
         let read = read_event(record.clone(), &stream(), 4).unwrap();
         assert_eq!(read, event().record(stream(), 4, Timestamp::from_micros(9)));
-        let view = read_chunk_event(record, 4).unwrap();
+        let other = WorkflowId::from_static("order", "v2");
+        assert!(read_chunk_event(record.clone(), 4, &other).is_err());
+        let view = read_chunk_event(record, 4, &order()).unwrap();
         assert_eq!(
             (view.sequence, &*view.event_type, view.schema_version),
             (4, "Placed", 3)
@@ -508,11 +576,11 @@ mod tests {
             let fixed = whole.len() - event().payload().len();
             if cut < fixed {
                 prop_assert!(read_event(Bytes::copy_from_slice(&whole[..cut]), &stream(), 1).is_err());
-                prop_assert!(read_chunk_event(Bytes::copy_from_slice(&whole[..cut]), 1).is_err());
+                prop_assert!(read_chunk_event(Bytes::copy_from_slice(&whole[..cut]), 1, &order()).is_err());
             }
             let noise = Bytes::from(noise);
             let _ = read_event(noise.clone(), &stream(), 1);
-            let _ = read_chunk_event(noise.clone(), 1);
+            let _ = read_chunk_event(noise.clone(), 1, &order());
             let _ = read_head(noise.clone());
             let _ = read_snapshot(noise.clone(), &stream());
             let _ = read_decision(noise.clone());

@@ -2,6 +2,7 @@
 //! events, heads, the index of versions and the process registry.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -90,7 +91,7 @@ impl ChunkRequest {
 }
 
 /// An event as a chunk reads it: what a fold needs, and no more.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct ChunkEvent {
     /// Its place in the stream.
     pub sequence: u64,
@@ -100,6 +101,18 @@ pub struct ChunkEvent {
     pub schema_version: u32,
     /// The payload, raw JSON.
     pub payload: Bytes,
+}
+
+impl fmt::Debug for ChunkEvent {
+    // The payload may hold personal data, which does not belong in logs.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ChunkEvent")
+            .field("sequence", &self.sequence)
+            .field("event_type", &self.event_type)
+            .field("schema_version", &self.schema_version)
+            .field("payload_len", &self.payload.len())
+            .finish()
+    }
 }
 
 /// One process of a chunk.

@@ -1,6 +1,7 @@
 //! The operator's tool for orders in `FAULTY_FOLDER`, whose object store fails
-//! as `FAULT` says: `denied` denies everything, `read-only` all that writes, and
-//! `full:N` has room for N more files.
+//! as `FAULT` says: `denied` denies everything, `read-only` all that writes,
+//! `full:N` has room for N more files, and `unclosable` has none for the mark by
+//! which a program says that it has closed the store.
 
 use std::fmt;
 use std::process::ExitCode;
@@ -39,6 +40,7 @@ fn main() -> ExitCode {
                     None => 0,
                 }),
                 full: fault.starts_with("full"),
+                unclosable: fault == "unclosable",
             };
             SlateDbStore::builder(Path::default(), Arc::new(faulty)).with_settings(|settings| {
                 settings.object_store_max_retries = Some(3);
@@ -56,6 +58,7 @@ struct Faulty {
     inner: LocalFileSystem,
     denies: bool,
     full: bool,
+    unclosable: bool,
     room: AtomicU64,
 }
 
@@ -80,8 +83,18 @@ impl Faulty {
         Ok(())
     }
 
-    fn writing(&self, path: &Path) -> Result<()> {
-        if !self.full {
+    fn writing(&self, path: &Path, payload: &PutPayload) -> Result<()> {
+        let is_mark = || {
+            let in_log = path.as_ref().starts_with("wal/");
+            in_log
+                && payload
+                    .iter()
+                    .any(|part| part.windows(7).any(|w| w == b"\"epoch\""))
+        };
+        if self.unclosable && !is_mark() {
+            return Ok(());
+        }
+        if !self.full && !self.unclosable {
             return Err(Self::denied(path));
         }
         let one_less = |room: u64| room.checked_sub(1);
@@ -103,7 +116,7 @@ impl ObjectStore for Faulty {
         payload: PutPayload,
         opts: PutOptions,
     ) -> Result<PutResult> {
-        self.writing(location)?;
+        self.writing(location, &payload)?;
         self.inner.put_opts(location, payload, opts).await
     }
 
@@ -112,7 +125,7 @@ impl ObjectStore for Faulty {
         location: &Path,
         opts: PutMultipartOptions,
     ) -> Result<Box<dyn MultipartUpload>> {
-        self.writing(location)?;
+        self.writing(location, &PutPayload::new())?;
         self.inner.put_multipart_opts(location, opts).await
     }
 
@@ -141,7 +154,7 @@ impl ObjectStore for Faulty {
     }
 
     async fn copy_opts(&self, from: &Path, to: &Path, options: CopyOptions) -> Result<()> {
-        self.writing(to)?;
+        self.writing(to, &PutPayload::new())?;
         self.inner.copy_opts(from, to, options).await
     }
 }

@@ -1,7 +1,8 @@
 //! Writes the stores that are frozen under `tests/fixtures`, with the format of
 //! this version of the crate:
 //! `cargo run -p state-migration-tests --bin freeze -- FOLDER`, and with `runs`
-//! after the folder for the one of which the rows of runs are read.
+//! after the folder for the one of which the rows of runs are read, or `newer`
+//! for one of a format that is not there yet.
 
 use std::error::Error;
 
@@ -21,8 +22,10 @@ async fn main() -> Result<(), Box<dyn Error>> {
         .nth(1)
         .ok_or("name a folder that is not there yet")?;
     let store = SlateDbStore::open_local(&folder).await?;
-    if std::env::args().nth(2).as_deref() == Some("runs") {
-        return runs(store).await;
+    match std::env::args().nth(2).as_deref() {
+        Some("runs") => return runs(store).await,
+        Some("newer") => return newer(store).await,
+        _ => {}
     }
     // Orders 0 to 5 are migrated; the registry elsewhere of 5 could not be told.
     for n in 0..6 {
@@ -90,6 +93,18 @@ async fn runs(store: SlateDbStore) -> Result<(), Box<dyn Error>> {
     let cancelled = runner()?.who("carl").why("all").run_code_twice(true);
     cancelled.control().cancel();
     println!("{}", cancelled.run().await);
+    store.close().await?;
+    Ok(())
+}
+
+/// A store as one of the next format may look: its mark says so, and this crate
+/// is to look no further.
+async fn newer(store: SlateDbStore) -> Result<(), Box<dyn Error>> {
+    for n in 0..3 {
+        place(&store, &store, n).await?;
+        register(&store, n).await?;
+    }
+    store.db().put(b"mformat\0\x01", [2]).await?;
     store.close().await?;
     Ok(())
 }

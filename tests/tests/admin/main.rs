@@ -9,6 +9,8 @@
 mod golden;
 #[path = "../../../examples/tests/admin/mask.rs"]
 mod mask;
+#[path = "../../../examples/tests/admin/next.rs"]
+mod next;
 #[path = "../../../examples/tests/admin/program.rs"]
 mod program;
 #[path = "../../../examples/tests/admin/sample.rs"]

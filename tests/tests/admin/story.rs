@@ -8,6 +8,7 @@ use std::thread;
 use serde_json::Value;
 
 use crate::golden::assert_golden;
+use crate::next::can_be_typed;
 use crate::program::{Ran, finish, program, tell, wait};
 use crate::sample::Sample;
 use crate::where_it_stands::stands;
@@ -42,6 +43,7 @@ impl Story {
     fn says(&self, golden: &str, of: &str, args: &[&str], code: i32) -> Ran {
         let said = finish(self.command(of, args)).exits(code);
         self.is_golden(golden, &said, |_| {});
+        can_be_typed(&self.sample, &said);
         said
     }
 
@@ -168,6 +170,7 @@ fn tell_the_story(form: Form) {
         said.stdout = rest.join().unwrap();
     }
     story.is_golden("3-interrupted", &said, hide_counts);
+    can_be_typed(sample, &said);
     let halfway = stands(sample);
     assert!((30..200).contains(&halfway.at("loan@2014")), "{halfway:?}");
     assert_eq!(halfway.at("loan@2011"), 240 - halfway.at("loan@2014"));

@@ -7,6 +7,8 @@ mod digest;
 mod frozen;
 mod in_one_program;
 mod killed;
+#[cfg(unix)]
+mod matrix;
 mod together;
 
 use std::path::Path;
@@ -24,6 +26,15 @@ pub(crate) fn runner(store: &SlateDbStore) -> Runner {
 
 /// Makes a store of small orders under v1, all registered, some under all keys.
 pub(crate) async fn prepare(folder: &Path, orders: u64) {
+    prepare_with(folder, orders, true).await;
+}
+
+/// The same of orders that are not registered.
+pub(crate) async fn prepare_unregistered(folder: &Path, orders: u64) {
+    prepare_with(folder, orders, false).await;
+}
+
+async fn prepare_with(folder: &Path, orders: u64, registered: bool) {
     let store = SlateDbStore::open_local(folder).await.unwrap();
     let mut tasks = tokio::task::JoinSet::new();
     for part in 0..4 {
@@ -40,6 +51,9 @@ pub(crate) async fn prepare(folder: &Path, orders: u64) {
                 let none = ExpectedSequence::NoStream;
                 let appended = store.append_unflushed(stream, none, events.collect()).await;
                 drop(appended.unwrap());
+                if !registered {
+                    continue;
+                }
                 let [process, conversation, correlation] = keys(n);
                 let mut keys = vec![process];
                 keys.extend((n % 5 == 0).then_some(conversation));

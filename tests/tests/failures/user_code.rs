@@ -202,7 +202,7 @@ fn all_bad() -> Vec<Bad> {
             1,
             r#"{"Lost":{}}"#,
             &format!(
-                "{event}{sent} 1, is of a type that the code does not know: unknown variant `Lost`, \
+                "{event}{sent} 1, is of a type that the code does not know: \
                  expected `Sent` or `Moved` at line 1 column 7"
             ),
         ),
@@ -210,7 +210,7 @@ fn all_bad() -> Vec<Bad> {
             1,
             r#"{"Sent":{"grams":-1}}"#,
             &format!(
-                "{event}{sent} 1, cannot be decoded: invalid value: integer `-1`, \
+                "{event}{sent} 1, cannot be decoded: \
                  expected u64 at line 1 column 19"
             ),
         ),
@@ -227,7 +227,7 @@ fn all_bad() -> Vec<Bad> {
         folding(
             1,
             r#"{"Sent":{"grams":9999}}"#,
-            "it panicked: assertion `left != right` failed: the scale is broken\n  left: 9999\n right: 9999",
+            "it panicked: assertion `left != right` failed: the scale is broken",
         ),
         folding(
             1,
@@ -243,7 +243,7 @@ fn all_bad() -> Vec<Bad> {
         later(
             44,
             Encoding,
-            "it panicked: assertion `left != right` failed: 44 has no end\n  left: 44\n right: 44",
+            "it panicked: assertion `left != right` failed: 44 has no end",
         ),
     ]
 }

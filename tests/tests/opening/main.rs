@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
 
 mod damaged;
+mod flipped;
 mod in_use;
 mod made;
 mod refused;

@@ -48,7 +48,7 @@ async fn events_under_a_snapshot_are_never_read(store: &impl Store) {
     assert_eq!(*corrupt.kind(), ErrorKind::Corrupt);
     assert_eq!(
         corrupt.to_string(),
-        "event 1 of stream process/shop/000001 cannot be read: it is too short; \
+        "event 1 of stream process/shop/000001 cannot be read: it has a flag that is not known; \
          nothing was changed, restore the record from a backup"
     );
 }

@@ -14,15 +14,18 @@ use crate::registry::{MigrationRegistry, Problem};
 /// It reads no store, and also draws migrations that do not fit together.
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Examples:\n  graph\n  graph --mermaid\n  graph --dot | dot -Tsvg > migrations.svg"
+    after_help = "Examples:\n  graph\n  graph --mermaid\n  graph --svg > migrations.svg\n  graph --dot | dot -Tpdf > migrations.pdf"
 )]
 pub(crate) struct Graph {
     /// As a Mermaid flowchart, which Markdown shows as a picture in many places.
-    #[arg(long, conflicts_with = "dot")]
+    #[arg(long, conflicts_with_all = ["dot", "svg"])]
     mermaid: bool,
-    /// In the language of Graphviz, which makes an SVG of it: `| dot -Tsvg`.
-    #[arg(long)]
+    /// In the language of Graphviz, which draws more carefully: `| dot -Tpdf`.
+    #[arg(long, conflicts_with = "svg")]
     dot: bool,
+    /// As an SVG picture.
+    #[arg(long)]
+    svg: bool,
 }
 
 #[derive(Debug, Serialize)]
@@ -39,6 +42,7 @@ enum Format {
     Text,
     Mermaid,
     Dot,
+    Svg,
 }
 
 impl Graph {
@@ -51,9 +55,10 @@ impl Graph {
             Err(_) => false,
         };
         let drawing = MigrationRegistry::drawing_of_linked();
-        let (format, drawing) = match (self.mermaid, self.dot) {
-            (true, _) => (Format::Mermaid, drawing.to_mermaid()),
-            (_, true) => (Format::Dot, drawing.to_dot()),
+        let (format, drawing) = match (self.mermaid, self.dot, self.svg) {
+            (true, ..) => (Format::Mermaid, drawing.to_mermaid()),
+            (_, true, _) => (Format::Dot, drawing.to_dot()),
+            (.., true) => (Format::Svg, drawing.to_svg()),
             _ => (Format::Text, drawing.to_text()),
         };
         context.output.answer(&Drawn {

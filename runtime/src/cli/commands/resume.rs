@@ -3,6 +3,7 @@
 use crate::cli::context::Context;
 use crate::cli::drive::{Pace, Wanted, drive};
 use crate::cli::exit::{Exit, Failure};
+use crate::cli::store::Claim;
 use crate::cli::via;
 use crate::cli::which_run::WhichRun;
 use crate::control_socket::protocol::Request;
@@ -27,7 +28,8 @@ pub(crate) struct Resume {
     #[arg(long)]
     force: bool,
     /// Takes the store over from the program that has it open, or that was
-    /// killed when it had; that one writes nothing from then on.
+    /// killed when it had; that one writes nothing from then on. Or from another
+    /// run that was interrupted and holds the store.
     #[arg(long)]
     take_over: bool,
     #[command(flatten)]
@@ -37,17 +39,17 @@ pub(crate) struct Resume {
 impl Resume {
     pub(crate) async fn run(self, context: &Context) -> Result<Exit, Failure> {
         // Before the store is opened for writing, which shuts others out.
-        context.not_via("--take-over", self.take_over)?;
         let runs = context.history().await?;
         let record = self.run.find(&runs, context).await?;
         self.can(context, &record)?;
-        let before = runs.counts(record.id).await?.processes();
+        let before = runs.counts(record.id).await?.selected();
         runs.close().await?;
         if let Some(via) = context.via() {
             let wanted = Wanted::Resume(record.id, before);
             let request = Request::Resume {
                 run: record.id,
                 force: self.force,
+                take_over: self.take_over,
                 per_second: self.pace.throttle,
             };
             return via::drive(context, via, request, wanted, &self.pace).await;
@@ -55,7 +57,7 @@ impl Resume {
         let set =
             |runner: MigrationRunner<_, _, _>| runner.force(self.force).take_over(self.take_over);
         let wanted = Wanted::Resume(record.id, before);
-        let store = context.writer(self.take_over);
+        let store = context.writer(self.take_over, Claim::Of(Some(record.id)));
         drive(context, store, set, wanted, &self.pace).await
     }
 

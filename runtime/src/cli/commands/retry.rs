@@ -4,6 +4,7 @@ use crate::cli::context::Context;
 use crate::cli::drive::{Pace, Signed, Wanted, classes, drive};
 use crate::cli::exit::{Exit, Failure};
 use crate::cli::history::History;
+use crate::cli::store::Claim;
 use crate::cli::via;
 use crate::cli::which_run::WhichRun;
 use crate::control_socket::protocol::{self, Request};
@@ -27,7 +28,8 @@ pub(crate) struct Retry {
     #[command(flatten)]
     signed: Signed,
     /// Takes the store over from a program that has it open and writes to it;
-    /// that one writes nothing from then on.
+    /// that one writes nothing from then on. Or from a run that was interrupted
+    /// and holds the store.
     #[arg(long)]
     take_over: bool,
     #[command(flatten)]
@@ -36,7 +38,6 @@ pub(crate) struct Retry {
 
 impl Retry {
     pub(crate) async fn run(self, context: &Context) -> Result<Exit, Failure> {
-        context.not_via("--take-over", self.take_over)?;
         if context.global.via.is_none() {
             context.migrations()?;
         }
@@ -54,6 +55,7 @@ impl Retry {
                 asked: protocol::Run {
                     who: Some(self.signed.who()),
                     why: self.signed.why().to_owned(),
+                    take_over: self.take_over,
                     per_second: self.pace.throttle,
                     ..protocol::Run::default()
                 },
@@ -67,7 +69,7 @@ impl Retry {
                 .take_over(self.take_over)
         };
         let wanted = Wanted::Retry(record.id, self.class.clone());
-        let store = context.writer(self.take_over);
+        let store = context.writer(self.take_over, Claim::Of(None));
         drive(context, store, set, wanted, &self.pace).await
     }
 

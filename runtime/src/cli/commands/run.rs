@@ -4,7 +4,8 @@ use crate::cli::context::Context;
 use crate::cli::drive::{Pace, Signed, Wanted, drive};
 use crate::cli::exit::{Exit, Failure};
 use crate::cli::selection::Planned;
-use crate::cli::via::{self, Via};
+use crate::cli::store::Claim;
+use crate::cli::via::{self, Via, service};
 use crate::control_socket::protocol::{self, Request};
 use crate::fingerprint::Fingerprint;
 use crate::registry::MigrationRegistry;
@@ -22,7 +23,7 @@ use crate::runner::MigrationRunner;
 )]
 pub(crate) struct Run {
     /// The fingerprint of the plan, as `plan` shows it; refuses any other.
-    #[arg(long, value_name = "FINGERPRINT", conflicts_with_all = ["yes", "dry_run"])]
+    #[arg(long, value_name = "FINGERPRINT", value_parser = fingerprint, conflicts_with_all = ["yes", "dry_run"])]
     plan: Option<Fingerprint>,
     /// Runs without a look at the plan.
     #[arg(long)]
@@ -33,7 +34,8 @@ pub(crate) struct Run {
     #[command(flatten)]
     signed: Signed,
     /// Takes the store over from a program that has it open and writes to it;
-    /// that one writes nothing from then on.
+    /// that one writes nothing from then on. Or from a run that was interrupted
+    /// and holds the store.
     #[arg(long)]
     take_over: bool,
     #[command(flatten)]
@@ -65,17 +67,17 @@ impl Run {
                 .why(self.signed.why())
                 .take_over(self.take_over)
         };
-        let store = context.writer(self.take_over);
+        let store = context.writer(self.take_over, Claim::Of(None));
         drive(context, store, set, Wanted::Run, &self.pace).await
     }
 
     /// Inside of the service, with its migrations.
     async fn through(self, context: &Context, via: Via) -> Result<Exit, Failure> {
-        context.not_via("--take-over", self.take_over)?;
         let look = format!("plan{}", self.planned.arguments());
         if !self.yes && !self.dry_run && self.plan.is_none() {
             return Err(unmeant().next(context.again(&look)));
         }
+        service::check(&via, &self.planned).await?;
         let wanted = match self.dry_run {
             true => Wanted::DryRun(look),
             false => Wanted::Run,
@@ -86,6 +88,7 @@ impl Run {
             why: self.signed.why().to_owned(),
             plan: self.plan,
             dry_run: self.dry_run,
+            take_over: self.take_over,
             per_second: self.pace.throttle,
         });
         via::drive(context, via, request, wanted, &self.pace).await
@@ -112,6 +115,16 @@ impl Run {
         let look = format!("plan{}", self.planned.arguments());
         Err(refused.next(context.again(&look)))
     }
+}
+
+fn fingerprint(text: &str) -> Result<Fingerprint, String> {
+    let fingerprint = text.parse::<Fingerprint>().ok();
+    // Half of one would be the fingerprint of another plan.
+    fingerprint
+        .filter(|read| read.to_string() == text.to_ascii_lowercase())
+        .ok_or_else(|| {
+            "it is no fingerprint, which is 16 digits and letters from a to f; copy the one that `plan` shows".into()
+        })
 }
 
 fn unmeant() -> Failure {

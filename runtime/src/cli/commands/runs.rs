@@ -7,8 +7,9 @@ use serde::Serialize;
 
 use crate::cli::context::Context;
 use crate::cli::exit::{Exit, Failure};
-use crate::cli::output::{Answer, BOLD};
-use crate::cli::run_line::{RunLine, latest, run_table};
+use crate::cli::output::{Answer, BOLD, WARN};
+use crate::cli::run_line::{Latest, RunLine, latest, run_table};
+use crate::cli::selection::number;
 
 /// Lists the runs that the store has seen, the latest first.
 ///
@@ -19,7 +20,7 @@ use crate::cli::run_line::{RunLine, latest, run_table};
 )]
 pub(crate) struct List {
     /// How many at most.
-    #[arg(long, value_name = "N", default_value = "20")]
+    #[arg(long, value_name = "N", value_parser = number::<NonZeroUsize>, default_value = "20")]
     limit: NonZeroUsize,
 }
 
@@ -34,10 +35,15 @@ struct History {
 impl List {
     pub(crate) async fn run(self, context: &Context) -> Result<Exit, Failure> {
         let runs = context.history().await?;
-        let (runs, total) = latest(&runs, self.limit.get()).await?;
-        let next = match runs.first() {
-            Some(last) => context.again(&format!("show {}", last.number)),
-            None => context.again("plan"),
+        let Latest {
+            lines: runs,
+            total,
+            interrupted,
+        } = latest(&runs, self.limit.get()).await?;
+        let next = match (&interrupted, runs.first()) {
+            (Some(run), _) => context.again(&format!("resume {}", run.number)),
+            (None, Some(last)) => context.again(&format!("show {}", last.number)),
+            (None, None) => context.again("plan"),
         };
         context.output.answer(&History {
             runs,
@@ -63,6 +69,9 @@ impl Answer for History {
                 out,
                 "the last {shown} of {total} runs; --limit {total} shows all"
             )?;
+        }
+        for note in self.runs.iter().filter_map(RunLine::note) {
+            writeln!(out, "{WARN}note:{WARN:#} {note}")?;
         }
         for next in &self.next {
             writeln!(out, "\n{BOLD}next:{BOLD:#} {next}")?;

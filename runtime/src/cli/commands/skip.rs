@@ -8,6 +8,7 @@ use crate::cli::context::{Context, quoted};
 use crate::cli::drive::user;
 use crate::cli::exit::{Exit, Failure};
 use crate::cli::output::{Answer, BOLD, plain};
+use crate::cli::store::Claim;
 use crate::id::StreamId;
 use crate::run::Runs;
 use crate::store::{Decision, EventStore, Head};
@@ -24,7 +25,7 @@ pub(crate) struct Skip {
     /// Why: kept in the store.
     #[arg(long, value_name = "TEXT")]
     why: String,
-    /// Who decides so [default: the name of the user].
+    /// Who decides so [default: the user, as the system has it].
     #[arg(long, value_name = "NAME")]
     who: Option<String>,
     /// Takes the store over from a program that has it open and writes to it;
@@ -99,7 +100,7 @@ async fn decide(
         // Nothing is to be written, so nobody need be shut out.
         return tell(context, &stream, &head, (false, None));
     }
-    let store = context.writer(take_over).await?;
+    let store = context.writer(take_over, Claim::Any).await?;
     let decided = async {
         let runs = Runs::of(&store).ok_or_else(|| context.keeps_no_runs())?;
         let was_skipped = matches!(runs.decision(&stream).await?, Decision::Skipped { .. });
@@ -118,8 +119,19 @@ async fn decide(
         Ok::<_, Failure>((was_skipped, by))
     };
     let decided = decided.await;
-    store.close().await?;
-    tell(context, &stream, &head, decided?)
+    let closed = store.close().await;
+    let decided = decided?;
+    closed.map_err(|error| {
+        let now = match decided.1 {
+            Some(_) => "is skipped",
+            None => "is not skipped",
+        };
+        Failure::environment(format!(
+            "{stream} {now} from now on, but {error}; look at the store"
+        ))
+        .next(context.again("status"))
+    })?;
+    tell(context, &stream, &head, decided)
 }
 
 fn tell(

@@ -1,5 +1,6 @@
 //! The command `status`.
 
+use std::collections::BTreeSet;
 use std::fmt::{self, Write};
 
 use serde::Serialize;
@@ -9,14 +10,16 @@ use crate::cli::context::Context;
 use crate::cli::decision::{Decision, Decisions, Stands};
 use crate::cli::exit::{Exit, Failure};
 use crate::cli::figures::count;
+use crate::cli::history::History;
 use crate::cli::output::{Answer, BOLD, WARN, plain, table};
 use crate::cli::run_line::{RunLine, latest, run_table};
 use crate::cli::via::service;
+use crate::id::WorkflowId;
 use crate::run::{RunState, Runs};
 use crate::selection::Selection;
 
 /// How many runs are shown.
-const RUNS: usize = 5;
+pub(crate) const RUNS: usize = 5;
 
 /// The warning about a store that somebody has open.
 pub(crate) const IN_USE: &str = "a program has the store open, or ended without closing it: let a run go on inside of it with --via SOCKET; from here --take-over would end its writing";
@@ -65,17 +68,16 @@ struct Version {
 impl Status {
     pub(crate) async fn run(self, context: &Context) -> Result<Exit, Failure> {
         if let Some(via) = context.via() {
-            return service::status(context, &via).await;
+            return service::status(context, &via, &self.workflow).await;
         }
         let decisions = Decisions::of_linked();
         let reader = context.reader().await?;
-        let mut selection = Selection::all();
-        for name in &self.workflow {
-            selection = selection.workflow(name);
-        }
-        let census = Census::of(&reader, &selection, |_| false).await?;
+        let census = Census::of(&reader, &Selection::all(), |_| false).await?;
+        self.check(context, &census, &decisions)?;
         let runs = Runs::of(&reader).ok_or_else(|| context.keeps_no_runs())?;
-        let (runs, _) = latest(&runs.into(), RUNS).await?;
+        let runs = History::Store(runs, Some(reader.clone()));
+        let latest = latest(&runs, RUNS).await?;
+        let (runs, interrupted) = (latest.lines, latest.interrupted);
         let in_use = reader.is_in_use().await?;
         let mut warnings = Vec::new();
         if in_use {
@@ -90,7 +92,9 @@ impl Status {
                 count(census.unreadable)
             ));
         }
-        if let Some(holder) = runs.iter().find(|run| run.holds_store && run.is_open()) {
+        warnings.extend(interrupted.as_ref().and_then(RunLine::note));
+        let open = |run: &&RunLine| run.holds_store && run.is_open() && !run.interrupted;
+        if let Some(holder) = runs.iter().find(open) {
             warnings.push(format!(
                 "run {} holds the store: it is {}, or was killed; when its program is gone, resume it",
                 holder.number, holder.state
@@ -99,6 +103,7 @@ impl Status {
         let versions: Vec<Version> = census
             .versions
             .iter()
+            .filter(|(version, _)| self.shows(version.name()))
             .map(|(version, standing)| Version {
                 version: version.to_string(),
                 processes: standing.processes,
@@ -107,7 +112,10 @@ impl Status {
                 decision: decisions.about(version),
             })
             .collect();
-        let next = next(context, &versions, &runs, &decisions);
+        let next = match &interrupted {
+            Some(run) => vec![context.again(&format!("resume {}", run.number))],
+            None => next(context, &versions, &runs, &decisions),
+        };
         context.output.answer(&Stand {
             store: context.global.store.clone().unwrap_or_default(),
             versions,
@@ -118,6 +126,35 @@ impl Status {
             next,
         })?;
         Ok(Exit::Done)
+    }
+}
+
+impl Status {
+    fn shows(&self, workflow: &str) -> bool {
+        self.workflow.is_empty() || self.workflow.iter().any(|name| name == workflow)
+    }
+
+    /// Refuses a workflow of which there is nothing: most likely its name is
+    /// mistyped, and it would look as if no process was left.
+    fn check(
+        &self,
+        context: &Context,
+        census: &Census,
+        decisions: &Decisions,
+    ) -> Result<(), Failure> {
+        let there = census.versions.keys().map(WorkflowId::name);
+        let known: BTreeSet<&str> = there.chain(decisions.workflows()).collect();
+        for name in &self.workflow {
+            if !known.contains(name.as_str()) {
+                let known = Vec::from_iter(known).join(", ");
+                return Err(Failure::environment(format!(
+                    "no process is of the workflow {name:?}, and this binary does not know it either; there is {}; give --workflow one of these",
+                    if known.is_empty() { "none at all" } else { &known }
+                ))
+                .next(context.again("status")));
+            }
+        }
+        Ok(())
     }
 }
 

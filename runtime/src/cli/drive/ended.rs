@@ -143,7 +143,7 @@ impl Ended {
             Wanted::Resume(_, before) => *before,
             _ => 0,
         };
-        let looked_at = progress.counts.processes().saturating_sub(before);
+        let looked_at = progress.counts.selected().saturating_sub(before);
         let name = known
             .number
             .map_or_else(|| run.to_string(), |n| n.to_string());
@@ -187,9 +187,23 @@ impl Ended {
         })
     }
 
+    /// Warns of something that is of no stream.
+    pub(crate) fn warn(&mut self, message: String) {
+        let stream = "(store)".to_owned();
+        self.warnings.insert(0, Warned { stream, message });
+        self.warning_count += 1;
+    }
+
     pub(crate) fn tell(self, context: &Context) -> Result<Exit, Failure> {
-        context.output.answer(&self)?;
-        Ok(self.exit)
+        match (context.output.answer(&self), self.number) {
+            (Ok(()), _) => Ok(self.exit),
+            (Err(failure), Some(number)) => Err(Failure {
+                message: format!("{}; the run is over, and recorded", failure.message),
+                ..failure
+            }
+            .next(context.again(&format!("show {number}")))),
+            (Err(failure), None) => Err(failure),
+        }
     }
 
     /// What became of it, for people.

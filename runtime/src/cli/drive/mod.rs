@@ -14,7 +14,7 @@ use crate::cli::context::Context;
 use crate::cli::exit::{Exit, Failure};
 use crate::cli::history::History;
 use crate::cli::progress::Shown;
-use crate::cli::selection::duration;
+use crate::cli::selection::{duration, number};
 use crate::cli::signals::Signals;
 use crate::error::Error;
 use crate::id::RunId;
@@ -30,7 +30,7 @@ pub(crate) use ended::Ended;
 #[derive(Debug, Clone, clap::Args)]
 pub(crate) struct Pace {
     /// Looks at no more than so many processes a second.
-    #[arg(long, value_name = "N", help_heading = "How")]
+    #[arg(long, value_name = "N", value_parser = number::<NonZeroU32>, help_heading = "How")]
     pub(crate) throttle: Option<NonZeroU32>,
     /// How often to say how far it is, where there is no terminal to show it on.
     #[arg(long, value_name = "DURATION", value_parser = duration, default_value = "5s", help_heading = "Output")]
@@ -46,7 +46,7 @@ impl Pace {
 /// Who wants the run, and why: kept in its record.
 #[derive(Debug, Clone, clap::Args)]
 pub(crate) struct Signed {
-    /// Who starts it [default: the name of the user].
+    /// Who starts it [default: the user, as the system has it].
     #[arg(long, value_name = "NAME")]
     who: Option<String>,
     /// Why.
@@ -69,11 +69,28 @@ impl Signed {
     }
 }
 
-/// The name of the user, as the system has it.
+/// The name of the user, as the system has it: under cron no variable says it.
 pub(crate) fn user() -> String {
-    let name = |variable| std::env::var(variable).ok().filter(|name| !name.is_empty());
-    let name = name("USER").or_else(|| name("LOGNAME"));
-    name.unwrap_or_else(|| "unknown".to_owned())
+    let of_variable = |name| std::env::var(name).ok().filter(|name| !name.is_empty());
+    whoami::username()
+        .ok()
+        .filter(|name| !name.is_empty())
+        .or_else(|| of_variable("USER"))
+        .or_else(|| of_variable("LOGNAME"))
+        .or_else(number_of_user)
+        .unwrap_or_else(|| "unknown".to_owned())
+}
+
+/// `user 1001`: in a container a user need not have a name.
+fn number_of_user() -> Option<String> {
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::MetadataExt as _;
+        let own = std::fs::metadata("/proc/self").ok()?;
+        Some(format!("user {}", own.uid()))
+    }
+    #[cfg(not(unix))]
+    None
 }
 
 /// What is to be done.
@@ -145,7 +162,7 @@ pub(crate) async fn drive<S: Opened>(
     pace: &Pace,
 ) -> Result<Exit, Failure> {
     let migrations = context.migrations()?;
-    let mut signals = Signals::listen()?;
+    let mut signals = context.signals()?;
     let store = match signals.or(opening).await {
         Ok(store) => store?,
         Err(signal) => {
@@ -170,6 +187,15 @@ pub(crate) async fn drive<S: Opened>(
     if store.is_shut_out() {
         return Err(shut_out(context, &control));
     }
+    let is_idle = report.migrated == 0 && report.error_count == 0;
+    let absent = match wanted {
+        Wanted::Run | Wanted::DryRun(_) if is_idle => {
+            let absent = signals.or(runner.absent(&runner.asked().selection)).await;
+            // How the run ended is to be told in any case.
+            absent.ok().and_then(Result::ok).unwrap_or_default()
+        }
+        _ => Vec::new(),
+    };
     let history = Runs::of(&store)
         .filter(|_| !wanted.is_dry())
         .map(History::from);
@@ -179,16 +205,17 @@ pub(crate) async fn drive<S: Opened>(
             Failure::interrupted("the run is over, and what it did was not read any more");
         return Err(failure.next(context.again("runs")));
     };
-    // What counts is durable already.
-    match signals.or(store.close()).await {
-        Ok(Err(error)) if !wanted.is_dry() => {
-            context
-                .output
-                .say(&format!("the store could not be closed: {error}"));
-        }
-        _ => {}
+    let closed = signals.or(store.close()).await;
+    let mut ended = ended?;
+    for absent in absent {
+        ended.warn(absent);
     }
-    ended?.tell(context)
+    if let Ok(Err(error)) = closed
+        && !wanted.is_dry()
+    {
+        ended.warn(unclosed(&error));
+    }
+    ended.tell(context)
 }
 
 /// Whether progress is drawn, as somebody watches a terminal that can be drawn on.
@@ -223,6 +250,13 @@ async fn until_interrupted<S: Opened>(
         "{signal}: finishing what is in hand; once more stops at once"
     ));
     signals.or(running).await.ok()
+}
+
+/// What is said of a store that could not be closed. What counts is durable.
+fn unclosed(error: &Error) -> String {
+    format!(
+        "{error}; what was done is kept, and the next command that writes will take it that the store is still open, and ask for --take-over"
+    )
 }
 
 /// The end of a run whose store another program took.

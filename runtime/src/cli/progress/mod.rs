@@ -116,6 +116,7 @@ struct Line {
     state: RunState,
     migrated: u64,
     failed: u64,
+    /// But for those that are not selected.
     skipped: u64,
     /// About how many processes the run is for, if that is known.
     expected: Option<u64>,
@@ -143,7 +144,7 @@ impl Line {
             state: progress.state,
             migrated: progress.counts.migrated,
             failed: progress.counts.failed,
-            skipped: progress.counts.skipped_by.total() as u64,
+            skipped: progress.counts.selected() - progress.counts.migrated - progress.counts.failed,
             expected: progress.expected,
             per_second: rounded(progress.per_second),
             time_left_ms: progress.time_left.map(figures::millis),

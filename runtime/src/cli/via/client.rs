@@ -1,6 +1,8 @@
 //! The side of the tool.
 
+use std::io::ErrorKind::TimedOut;
 use std::path::{Path, PathBuf};
+use std::pin::pin;
 use std::time::Duration;
 
 use tokio::io::BufReader;
@@ -18,13 +20,23 @@ use crate::control_socket::protocol::{
 use crate::control_socket::{NoLine, read, write};
 use crate::id::{RunId, StreamId};
 use crate::run::Failure as Failed;
+use crate::run::history::Claim;
 use crate::runner::FailureClass;
 
 /// How long a service may take to take a client in.
 const CONNECT_WITHIN: Duration = Duration::from_secs(10);
 
-/// How long it may take for an answer. It tells of a run every few seconds.
+/// How long it may take for an answer, if it is alive.
 const ANSWER_WITHIN: Duration = Duration::from_secs(60);
+
+/// After how long without an answer it is looked whether it is alive. Of a run
+/// it tells every few seconds.
+const QUIET: Duration = Duration::from_secs(3);
+const QUIET_IN_A_RUN: Duration = Duration::from_secs(7);
+
+/// How long one that is alive may take to say how it stands, for which it needs
+/// nothing but itself.
+const ALIVE_WITHIN: Duration = Duration::from_secs(4);
 
 #[cfg(unix)]
 mod socket {
@@ -106,11 +118,19 @@ impl Via {
         })
     }
 
-    async fn hear(&self, connected: &mut Connected) -> Result<Answer, Failure> {
+    /// The next answer. A service that is slow to give it and alive is waited for.
+    async fn hear(&self, connected: &mut Connected, quiet: Duration) -> Result<Answer, Failure> {
         let path = self.path.display();
-        let line = read(&mut connected.from, LONGEST_ANSWER, ANSWER_WITHIN).await;
+        let mut line = pin!(read(&mut connected.from, LONGEST_ANSWER, ANSWER_WITHIN));
+        let line = loop {
+            match timeout(quiet, &mut line).await {
+                Ok(line) => break line,
+                Err(_) if self.is_alive().await => {}
+                Err(_) => return Err(unreachable(&self.path, &TimedOut.into())),
+            }
+        };
         let line = line.map_err(|no| match no {
-            NoLine::TooLate => unreachable(&self.path, &std::io::ErrorKind::TimedOut.into()),
+            NoLine::TooLate => unreachable(&self.path, &TimedOut.into()),
             NoLine::TooLong => Failure::environment(format!(
                 "what listens on {path} answers with more than {LONGEST_ANSWER} bytes, so it is no control socket of this release; use the tool of the release that the service is built with"
             )),
@@ -137,12 +157,30 @@ impl Via {
         }
     }
 
+    /// Whether the service answers at all.
+    async fn is_alive(&self) -> bool {
+        let answers = async {
+            let Ok(mut connected) = self.connect(&Request::Status).await else {
+                return false;
+            };
+            // Whatever it says: that it has no room, for example.
+            let said = read(&mut connected.from, LONGEST_ANSWER, ALIVE_WITHIN).await;
+            !matches!(said, Err(NoLine::TooLate))
+        };
+        timeout(ALIVE_WITHIN, answers).await.unwrap_or(false)
+    }
+
     /// What a service refused, with what to type next.
     fn failure(&self, problem: Problem) -> Failure {
         let Problem { kind, message, run } = problem;
         let next = |command: &str| format!("{}{command}", self.again);
         match kind {
             ProblemKind::UnderWay => Failure::refused(message).next(next("watch")),
+            ProblemKind::Interrupted => {
+                let run = run.map_or_else(|| "last".to_owned(), |run| run.to_string());
+                Failure::refused(format!("{message}, with --take-over"))
+                    .next(next(&format!("resume {run}")))
+            }
             ProblemKind::AnotherPlan => Failure::refused(message).next(next("plan")),
             ProblemKind::NoRun | ProblemKind::UnknownRun => {
                 Failure::environment(message).next(next("runs"))
@@ -157,7 +195,7 @@ impl Via {
     /// The one answer to a request.
     async fn ask(&self, request: Request) -> Result<Answer, Failure> {
         let mut connected = self.connect(&request).await?;
-        self.hear(&mut connected).await
+        self.hear(&mut connected, QUIET).await
     }
 
     /// The answers to a request that has several.
@@ -166,8 +204,10 @@ impl Via {
         let (sender, answers) = mpsc::channel(1);
         let via = self.clone();
         tokio::spawn(async move {
+            let mut quiet = QUIET;
             loop {
-                let answer = via.hear(&mut connected).await;
+                let answer = via.hear(&mut connected, quiet).await;
+                quiet = QUIET_IN_A_RUN;
                 let more = matches!(answer, Ok(Answer::Progress { .. } | Answer::Run { .. }));
                 if sender.send(answer).await.is_err() || !more {
                     return;
@@ -192,14 +232,23 @@ impl Via {
         }
     }
 
-    /// The runs that the store of the service has seen.
-    pub(crate) async fn runs(&self) -> Result<Told, Failure> {
-        let mut answers = self.follow(Request::Runs).await?;
+    /// The runs that the store of the service has seen, or the last so many.
+    pub(crate) async fn runs(&self, limit: Option<usize>) -> Result<Told, Failure> {
+        let mut answers = self.follow(Request::Runs { limit }).await?;
         let mut runs = Vec::new();
         loop {
             match answers.next().await? {
                 Answer::Run { record, counts } => runs.push((*record, counts)),
-                Answer::End { claimed_by } => return Ok(Told { runs, claimed_by }),
+                Answer::End {
+                    claimed_by,
+                    interrupted,
+                } => {
+                    let claim = claimed_by.map(|run| Claim {
+                        run,
+                        is_dead: interrupted == Some(run),
+                    });
+                    return Ok(Told { runs, claim });
+                }
                 answer => return Err(self.unexpected(&answer)),
             }
         }

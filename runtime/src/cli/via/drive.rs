@@ -7,7 +7,6 @@ use crate::cli::drive::{Ended, Pace, Wanted, draws_bars};
 use crate::cli::exit::{Exit, Failure};
 use crate::cli::history::History;
 use crate::cli::progress::Shown;
-use crate::cli::signals::Signals;
 use crate::cli::via::Via;
 use crate::control_socket::protocol::{Answer, Request};
 use crate::runner::{MigrationReport, Progress, RunControl};
@@ -78,7 +77,7 @@ async fn follow(
     every: Duration,
     on_signal: OnSignal,
 ) -> Result<Option<MigrationReport>, Failure> {
-    let mut signals = Signals::listen()?;
+    let mut signals = context.signals()?;
     let mut answers = match signals.or(via.follow(request)).await {
         Ok(answers) => answers?,
         Err(signal) => return Err(left(context, signal)),

@@ -30,16 +30,6 @@ impl Context {
             )
         })
     }
-
-    /// Refuses an option that means nothing to a service.
-    pub(crate) fn not_via(&self, option: &str, is_given: bool) -> Result<(), Failure> {
-        match (&self.global.via, is_given) {
-            (Some(_), true) => Err(Failure::environment(format!(
-                "{option} is about a store, and with --via the command goes to the service that has it open; leave out one of the two"
-            ))),
-            _ => Ok(()),
-        }
-    }
 }
 
 /// Why there is no talking to a service.
@@ -59,8 +49,9 @@ fn unreachable(path: &Path, error: &std::io::Error) -> Failure {
         ErrorKind::PermissionDenied => format!(
             "this user may not use the control socket {shown}, which is for the user that the service runs as; type the command as that one"
         ),
-        ErrorKind::TimedOut => format!(
-            "the service behind the control socket {shown} does not answer; look whether it is stopped or overloaded"
+        // The second one is said where clients wait already to be let in.
+        ErrorKind::TimedOut | ErrorKind::WouldBlock => format!(
+            "the service behind the control socket {shown} does not answer; look whether its program is stopped (`kill -CONT` lets it go on) or overloaded, and ask for `status` again when it is not"
         ),
         _ => format!(
             "the control socket {shown} cannot be used: {error}; give --via the path that the service has"

@@ -1,15 +1,19 @@
 //! What a service says of itself: how its run stands, and what it would do.
 
+use std::collections::BTreeSet;
 use std::fmt::{self, Write};
 
 use serde::Serialize;
 
+use crate::cli::commands::status::RUNS;
 use crate::cli::context::Context;
 use crate::cli::exit::{Exit, Failure};
 use crate::cli::figures::{self, count};
-use crate::cli::output::{Answer, BOLD, DIM, WARN, plain, table};
+use crate::cli::history::History;
+use crate::cli::output::{Answer, BAD, BOLD, DIM, WARN, plain, table};
 use crate::cli::progress::{rate, rounded};
-use crate::cli::selection::Planned;
+use crate::cli::run_line::{Latest, RunLine, latest, run_table};
+use crate::cli::selection::{Planned, no_migration};
 use crate::cli::via::Via;
 use crate::control_socket::protocol::{self, AtVersion, For, Request};
 use crate::run::RunState;
@@ -19,9 +23,15 @@ use crate::run::RunState;
 pub(crate) struct Service {
     /// Whether a run is under way, paused or not.
     under_way: bool,
-    /// The run that is under way, or was last.
+    /// The run that is under way, or was last; none of a dry run, of which
+    /// nothing is kept.
     run: Option<String>,
+    /// Whether this is about a dry run.
+    dry_run: bool,
     state: RunState,
+    /// Whether it ended in its middle without a word, with an earlier program of
+    /// the service.
+    interrupted: bool,
     /// Whether it was told to pause.
     pausing: bool,
     /// How many processes a second it looks at, at most.
@@ -34,12 +44,17 @@ pub(crate) struct Service {
     time_left_ms: Option<u64>,
     /// Where processes stand; only of `status`.
     versions: Option<Vec<Version>>,
+    /// The last runs, the latest first; only of `status`.
+    runs: Option<Vec<RunLine>>,
+    warnings: Vec<String>,
     next: Vec<String>,
 }
 
 /// A version, and how many processes stand there.
 #[derive(Debug, Serialize)]
 struct Version {
+    #[serde(skip)]
+    workflow: String,
     version: String,
     /// About how many.
     processes: u64,
@@ -50,7 +65,8 @@ struct Version {
 impl Service {
     pub(crate) fn new(context: &Context, status: &protocol::Status) -> Self {
         let progress = &status.progress;
-        let run = progress.run.map(|run| run.to_string());
+        let run = progress.run.filter(|_| !progress.dry_run);
+        let run = run.map(|run| run.to_string());
         let next = match (&run, status.under_way) {
             (_, true) if status.pausing => "continue".to_owned(),
             (_, true) => "watch".to_owned(),
@@ -60,30 +76,109 @@ impl Service {
         };
         Self {
             under_way: status.under_way,
+            dry_run: progress.dry_run,
             state: progress.state,
+            interrupted: false,
             pausing: status.pausing,
             throttle: status.per_second.map(std::num::NonZeroU32::get),
             migrated: progress.counts.migrated,
             failed: progress.counts.failed,
-            skipped: progress.counts.skipped_by.total() as u64,
+            skipped: progress.counts.selected() - progress.counts.migrated - progress.counts.failed,
             expected: progress.expected,
             per_second: rounded(progress.per_second),
             time_left_ms: progress.time_left.map(figures::millis),
             versions: None,
+            runs: None,
+            warnings: Vec::new(),
             next: vec![context.again(&next)],
             run,
         }
     }
+
+    /// What the store knows of the last runs, also of those before the service
+    /// was started. That is all there is when none is under way and the last one
+    /// in it was a dry run.
+    fn of_late(&mut self, context: &Context, latest: Latest) {
+        let is_run = |line: &&RunLine| line.what != "lazy";
+        let last = latest.interrupted.as_ref();
+        let last = last.or_else(|| latest.lines.iter().find(is_run));
+        if let Some(last) = last
+            && !self.under_way
+            && (self.run.is_none() || last.interrupted)
+        {
+            let next = match last.state {
+                _ if last.is_open() => format!("resume {}", last.number),
+                RunState::DoneWithErrors => format!("show {}", last.number),
+                _ => "plan".to_owned(),
+            };
+            *self = Self {
+                run: Some(last.run.clone()),
+                dry_run: false,
+                state: last.state,
+                interrupted: last.interrupted,
+                migrated: last.migrated,
+                failed: last.failed,
+                skipped: last.skipped,
+                expected: None,
+                per_second: 0.0,
+                time_left_ms: None,
+                versions: self.versions.take(),
+                runs: None,
+                warnings: std::mem::take(&mut self.warnings),
+                next: vec![context.again(&next)],
+                ..*self
+            };
+        }
+        self.warnings
+            .extend(latest.interrupted.as_ref().and_then(RunLine::note));
+        self.runs = Some(latest.lines);
+    }
 }
 
 /// The command `status`.
-pub(crate) async fn status(context: &Context, via: &Via) -> Result<Exit, Failure> {
+pub(crate) async fn status(
+    context: &Context,
+    via: &Via,
+    workflows: &[String],
+) -> Result<Exit, Failure> {
     let status = via.tell(Request::Status).await?;
     let planned = via.plan(For::default()).await?;
+    has_workflows(&planned, workflows)?;
     let mut service = Service::new(context, &status);
-    service.versions = Some(versions(&planned));
+    let mut versions = versions(&planned);
+    versions.retain(|version| workflows.is_empty() || workflows.contains(&version.workflow));
+    service.versions = Some(versions);
+    // After the status, so that a run that has ended meanwhile is over here too.
+    let latest = async {
+        let history = History::of_late(via.clone(), RUNS).await?;
+        latest(&history, RUNS).await
+    };
+    match latest.await {
+        Ok(latest) => service.of_late(context, latest),
+        Err(failure) => service.warnings.push(failure.message),
+    }
     context.output.answer(&service)?;
     Ok(Exit::Done)
+}
+
+/// Refuses workflows of which a service knows nothing, by its plan for all.
+fn has_workflows(planned: &protocol::Planned, workflows: &[String]) -> Result<(), Failure> {
+    let steps = planned.plan.steps.iter().map(|step| step.from.name());
+    let known: BTreeSet<&str> = steps.collect();
+    for name in workflows {
+        if !known.contains(name.as_str()) {
+            return Err(no_migration("the service", name, known));
+        }
+    }
+    Ok(())
+}
+
+/// The same, where the plan for all is still to be asked for.
+pub(crate) async fn check(via: &Via, options: &Planned) -> Result<(), Failure> {
+    if options.workflow.is_empty() {
+        return Ok(());
+    }
+    has_workflows(&via.plan(For::default()).await?, &options.workflow)
 }
 
 fn versions(planned: &protocol::Planned) -> Vec<Version> {
@@ -92,6 +187,7 @@ fn versions(planned: &protocol::Planned) -> Vec<Version> {
         let route = routes.find(|route| route.from == *version);
         let last = route.and_then(|route| route.hops.last());
         Version {
+            workflow: version.name().to_owned(),
             version: version.to_string(),
             processes: *processes,
             to: last.map(|hop| format!("{}@{}", version.name(), hop.to)),
@@ -114,17 +210,23 @@ impl Answer for Service {
     fn text(&self, out: &mut String) -> fmt::Result {
         let mut line = |name: &str, value: &str| writeln!(out, "{DIM}{name:10}{DIM:#} {value}");
         match (&self.run, self.under_way) {
+            (None, true) if self.dry_run => line("run", "a dry run, under way; it writes nothing")?,
+            (None, false) if self.dry_run => line("last run", "a dry run, which wrote nothing")?,
             (Some(run), true) => line("run", &format!("{BOLD}{run}{BOLD:#}, under way"))?,
             (None, true) => line("run", "about to begin")?,
             (Some(run), false) => line("last run", run)?,
-            (None, false) => line("run", "none since the service was started")?,
+            (None, false) => line("run", "none yet")?,
         }
-        if self.run.is_some() {
+        if self.run.is_some() || self.dry_run {
             let pausing = match self.pausing && self.state != RunState::Paused {
                 true => format!(", {WARN}pausing{WARN:#}"),
                 false => String::new(),
             };
-            line("state", &format!("{}{pausing}", self.state))?;
+            let state = match self.interrupted {
+                true => format!("{BAD}interrupted{BAD:#}"),
+                false => self.state.to_string(),
+            };
+            line("state", &format!("{state}{pausing}"))?;
             let of = self.expected.map(|all| format!(" of {}", count(all)));
             let of = of.unwrap_or_default();
             line("migrated", &format!("{}{of}", count(self.migrated)))?;
@@ -146,6 +248,15 @@ impl Answer for Service {
         if let Some(versions) = self.versions.as_ref().filter(|all| !all.is_empty()) {
             write!(out, "\n{}", version_table(versions))?;
         }
+        if let Some(runs) = self.runs.as_ref().filter(|all| !all.is_empty()) {
+            write!(out, "\n{}", run_table(runs))?;
+        }
+        if !self.warnings.is_empty() {
+            writeln!(out)?;
+        }
+        for warning in &self.warnings {
+            writeln!(out, "{WARN}warning:{WARN:#} {warning}")?;
+        }
         for next in &self.next {
             writeln!(out, "\n{BOLD}next:{BOLD:#} {next}")?;
         }
@@ -165,6 +276,7 @@ struct Plan {
     versions: Vec<Version>,
     /// The migrations of the service.
     steps: Vec<Step>,
+    warnings: Vec<String>,
     next: Vec<String>,
 }
 
@@ -179,6 +291,7 @@ struct Step {
 
 /// The command `plan`.
 pub(crate) async fn plan(context: &Context, via: &Via, options: &Planned) -> Result<Exit, Failure> {
+    check(via, options).await?;
     let planned = via.plan(options.asked()).await?;
     let protocol::Planned { plan, .. } = &planned;
     let fingerprint = plan.fingerprint.to_string();
@@ -197,6 +310,7 @@ pub(crate) async fn plan(context: &Context, via: &Via, options: &Planned) -> Res
         deadline_ms: plan.options.deadline_ms,
         versions: versions(&planned),
         steps: steps.collect(),
+        warnings: planned.absent.clone(),
         next: vec![context.again(&next)],
         fingerprint,
     })?;
@@ -230,6 +344,12 @@ impl Answer for Plan {
             if let Some(note) = &step.note {
                 writeln!(out, "  {}", plain(note))?;
             }
+        }
+        if !self.warnings.is_empty() {
+            writeln!(out)?;
+        }
+        for warning in &self.warnings {
+            writeln!(out, "{WARN}warning:{WARN:#} {}", plain(warning))?;
         }
         for next in &self.next {
             writeln!(out, "\n{BOLD}next:{BOLD:#} {next}")?;

@@ -4,6 +4,7 @@
 mod error;
 
 use std::any::Any;
+use std::fmt;
 
 use serde::de::{DeserializeOwned, IgnoredAny};
 use serde::ser::Error as _;
@@ -19,13 +20,23 @@ use crate::registry::step::Decoder;
 use crate::workflow::Workflow;
 
 /// A state at the end of its route.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Upgraded {
     /// The version that the state is of now.
     pub version: WorkflowId,
     /// The state, as JSON. One that was there already is as it came.
     pub state: String,
+}
+
+impl fmt::Debug for Upgraded {
+    // The state may hold personal data, which does not belong in logs.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Upgraded")
+            .field("version", &self.version)
+            .field("state_len", &self.state.len())
+            .finish()
+    }
 }
 
 impl MigrationRegistry {

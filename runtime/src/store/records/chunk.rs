@@ -16,6 +16,7 @@ use crate::snapshot::Snapshot;
 use crate::store::key::{self, KeyRange, PerStream};
 use crate::store::kv::{Kv, KvScan, KvTxn};
 use crate::store::records::events::mark_present;
+use crate::store::records::rows::ended_early;
 use crate::store::records::{ROW, RecordStore, entries, put_migration};
 use crate::store::traffic::Activity;
 use crate::store::{
@@ -317,6 +318,8 @@ async fn read_together<T: KvTxn>(
         let like = like.map(|head| &head.workflow_id);
         let head = match read_head(&mut heads, &stream, like).await? {
             None => {
+                let key = PerStream::Head.key(&stream);
+                check_absent(txn, &key).await?;
                 found.add(None);
                 continue;
             }
@@ -482,14 +485,17 @@ async fn read_events<T: KvTxn>(
     for expected in after + 1..=head.sequence {
         match rows.peek().await? {
             Some((at, _)) if key::sequence_in(at, &prefix) == Some(expected) => {}
-            _ => return corrupt(Error::missing_event(stream, expected)),
+            _ => {
+                check_absent(txn, &key::event(stream, expected)).await?;
+                return corrupt(Error::missing_event(stream, expected));
+            }
         }
         let row = rows.take().map(|(_, row)| row).unwrap_or_default();
         bytes += row.len();
         if bytes > max_bytes {
             return Ok(Err(ChunkProblem::TooLarge));
         }
-        match record::read_chunk_event(row, expected) {
+        match record::read_chunk_event(row, expected, &head.workflow_id) {
             Ok(event) => events.push(event),
             Err(bad) => {
                 return corrupt(bad.of(format_args!("event {expected} of stream {stream}")));
@@ -504,6 +510,14 @@ async fn read_events<T: KvTxn>(
         return corrupt(super::events::beyond_head(stream, beyond));
     }
     Ok(Ok((events, bytes)))
+}
+
+/// Tells a row that is not there from one that a scan left out.
+async fn check_absent<T: KvTxn>(txn: &T, key: &[u8]) -> Result<(), Error> {
+    if txn.is_of_one_instant() && txn.get(key).await?.is_some() {
+        return Err(ended_early(None, key));
+    }
+    Ok(())
 }
 
 /// Whether the head knows of an event by now.

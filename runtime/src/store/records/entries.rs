@@ -1,11 +1,15 @@
 //! The process registry: entries, and the index from a process to its keys.
 
 use async_trait::async_trait;
+use bytes::Bytes;
+use futures_util::future::try_join;
 
 use crate::error::Error;
 use crate::id::{ProcessId, ProcessIdentity, StreamId, TenantId};
 use crate::process_registry::{ProcessRegistry, RegistryKey};
+use crate::store::key::KeyRange;
 use crate::store::kv::{Kv, KvScan, KvTxn};
+use crate::store::records::rows::{Rows, ended_early};
 use crate::store::records::{NotDurable, ROW, RecordStore, read_head};
 use crate::store::{StoreId, fence, key, record};
 
@@ -13,6 +17,10 @@ use crate::store::{StoreId, fence, key, record};
 const KEYS: usize = 2;
 
 /// The registry keys of so many processes from one stream to another, in order of the streams.
+///
+/// An entry that is not found here stays at the old version. So a second scan
+/// reads the keys of the last stream, which are where the first one must come
+/// to; both go on at the same time.
 pub(super) async fn keys_of<T: KvTxn>(
     txn: &T,
     first: &StreamId,
@@ -21,12 +29,68 @@ pub(super) async fn keys_of<T: KvTxn>(
 ) -> Result<Vec<(StreamId, RegistryKey)>, Error> {
     let between = key::keys_between(first, last);
     let bytes = processes.saturating_mul(KEYS * ROW);
-    let mut rows = txn.scan_part(between, bytes).await?;
+    if !txn.is_of_one_instant() {
+        return parse(read_keys(Rows::scan(txn, between, bytes).await?).await?);
+    }
+    let of_last = key::keys_between(last, last);
+    let (all, of_last, start) = (
+        read_keys_once(txn, between.clone(), bytes),
+        read_keys_once(txn, of_last.clone(), KEYS * ROW),
+        of_last.start,
+    );
+    let (all, of_last) = try_join(all, of_last).await?;
+    let tail = all.partition_point(|key| key[..] < start[..]);
+    let (found, expected) = (&all[tail..], &of_last[..]);
+    if found != expected {
+        let both = found.iter().zip(expected).take_while(|(a, b)| a == b);
+        let same = both.count();
+        let next = [found.get(same), expected.get(same)];
+        let next = next.into_iter().flatten().min().cloned();
+        let before = same.checked_sub(1).map(|at| &expected[at][..]);
+        return Err(ended_early(before, &next.unwrap_or_default()));
+    }
+    if expected.is_empty() && first != last {
+        // It has no keys, so it does not show where the first scan came to.
+        let mut rest = between;
+        if let Some(last) = all.last() {
+            rest.start = [&last[..], &[0]].concat();
+        }
+        if let Some((next, _)) = txn.scan_part(rest, ROW).await?.next().await? {
+            return Err(ended_early(all.last().map(|key| &key[..]), &next));
+        }
+    }
+    parse(all)
+}
+
+fn parse(keys: Vec<Bytes>) -> Result<Vec<(StreamId, RegistryKey)>, Error> {
+    keys.iter().map(|key| key::key_of_parts(key)).collect()
+}
+
+async fn read_keys_once<T: KvTxn>(
+    txn: &T,
+    range: KeyRange,
+    bytes: usize,
+) -> Result<Vec<Bytes>, Error> {
+    let mut rows = txn.scan_part(range, bytes).await?;
     let mut keys = Vec::new();
-    while let Some((row_key, _)) = rows.next().await? {
-        keys.push(key::key_of_parts(&row_key)?);
+    while let Some((key, row)) = rows.next().await? {
+        check_key(&key, row)?;
+        keys.push(key);
     }
     Ok(keys)
+}
+
+async fn read_keys<T: KvTxn>(mut rows: Rows<'_, T>) -> Result<Vec<Bytes>, Error> {
+    let mut keys = Vec::new();
+    while let Some((key, row)) = rows.next().await? {
+        check_key(&key, row)?;
+        keys.push(key);
+    }
+    Ok(keys)
+}
+
+fn check_key(key: &[u8], row: Bytes) -> Result<(), Error> {
+    record::check_mark(row).map_err(|bad| bad.of(key::name(key)))
 }
 
 async fn read_entry<T: KvTxn>(

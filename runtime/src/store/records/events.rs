@@ -9,7 +9,8 @@ use crate::error::{Error, ErrorKind};
 use crate::event::{Event, MIGRATED, NewEvent, is_reserved};
 use crate::id::StreamId;
 use crate::store::key::{self, PerStream};
-use crate::store::kv::{Kv, KvScan, KvTxn};
+use crate::store::kv::{Kv, KvTxn};
+use crate::store::records::rows::Rows;
 use crate::store::records::{NotDurable, ROW, RecordStore, next_sequence, read_head};
 use crate::store::{
     Appended, Decision, EventStore, ExpectedSequence, Head, TransactionalStore, fence, record,
@@ -221,29 +222,21 @@ impl<K: Kv> EventStore for RecordStore<K> {
         after: u64,
         limit: usize,
     ) -> Result<Vec<Event>, Error> {
-        let prefix = key::event_prefix(stream);
-        let mut rows = self
-            .kv()
-            .view()?
-            .scan_part(
-                key::events_after(stream, after),
-                limit.saturating_mul(EVENT),
-            )
-            .await?;
+        let view = self.kv().view()?;
         let mut events = Vec::new();
-        while events.len() < limit {
-            let Some((row_key, row)) = rows.next().await? else {
-                break;
-            };
-            let expected = after + 1 + events.len() as u64;
-            let sequence = key::sequence_in(&row_key, &prefix);
-            if sequence != Some(expected) {
-                return Err(Error::missing_event(stream, expected));
+        read_more(&view, stream, after, limit, &mut events).await?;
+        if events.len() < limit
+            && let Ok(Some(head)) = read_head(&view, stream).await
+            && head.sequence > after + events.len() as u64
+        {
+            // They may have come since, where reads are not of one instant.
+            if !view.is_of_one_instant() {
+                read_more(&view, stream, after, limit, &mut events).await?;
             }
-            events.push(
-                record::read_event(row, stream, expected)
-                    .map_err(|bad| bad.of(format_args!("event {expected} of stream {stream}")))?,
-            );
+            let last = after + events.len() as u64;
+            if events.len() < limit && head.sequence > last {
+                return Err(Error::missing_event(stream, last + 1));
+            }
         }
         Ok(events)
     }
@@ -260,7 +253,8 @@ impl<K: Kv> EventStore for RecordStore<K> {
     ) -> Result<Vec<StreamId>, Error> {
         let range = PerStream::Head.range(prefix.unwrap_or_default(), after);
         let bytes = limit.saturating_mul(ROW);
-        let mut rows = self.kv().view()?.scan_part(range, bytes).await?;
+        let view = self.kv().view()?;
+        let mut rows = Rows::scan(&view, range, bytes).await?;
         let mut streams = Vec::new();
         while streams.len() < limit {
             let Some((row_key, _)) = rows.next().await? else {
@@ -278,6 +272,35 @@ impl<K: Kv> EventStore for RecordStore<K> {
     fn transactional(&self) -> Option<Arc<dyn TransactionalStore>> {
         Some(Arc::new(self.clone()))
     }
+}
+
+/// Reads on after the events that were read, up to `limit` in all.
+async fn read_more<T: KvTxn>(
+    view: &T,
+    stream: &StreamId,
+    after: u64,
+    limit: usize,
+    events: &mut Vec<Event>,
+) -> Result<(), Error> {
+    let prefix = key::event_prefix(stream);
+    let range = key::events_after(stream, after + events.len() as u64);
+    let bytes = (limit - events.len()).saturating_mul(EVENT);
+    let mut rows = Rows::scan(view, range, bytes).await?;
+    while events.len() < limit {
+        let Some((row_key, row)) = rows.next().await? else {
+            break;
+        };
+        let expected = after + 1 + events.len() as u64;
+        let sequence = key::sequence_in(&row_key, &prefix);
+        if sequence != Some(expected) {
+            return Err(Error::missing_event(stream, expected));
+        }
+        events.push(
+            record::read_event(row, stream, expected)
+                .map_err(|bad| bad.of(format_args!("event {expected} of stream {stream}")))?,
+        );
+    }
+    Ok(())
 }
 
 /// Refuses to write over an event that a damaged head does not know of.

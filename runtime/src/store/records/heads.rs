@@ -3,7 +3,8 @@
 use crate::error::Error;
 use crate::id::StreamId;
 use crate::store::key::PerStream;
-use crate::store::kv::{Kv, KvScan, KvTxn};
+use crate::store::kv::Kv;
+use crate::store::records::rows::Rows;
 use crate::store::records::{ROW, RecordStore, decode_head};
 use crate::store::{Head, StreamRange};
 
@@ -33,7 +34,8 @@ impl<K: Kv> RecordStore<K> {
     ) -> Result<Vec<(StreamId, Result<Head, Error>)>, Error> {
         let range = PerStream::Head.within(range);
         let bytes = limit.saturating_mul(ROW);
-        let mut rows = self.kv().view()?.scan_part(range, bytes).await?;
+        let view = self.kv().view()?;
+        let mut rows = Rows::scan(&view, range, bytes).await?;
         let mut heads = Vec::new();
         while heads.len() < limit {
             let Some((row_key, row)) = rows.next().await? else {
@@ -53,6 +55,7 @@ mod tests {
     use super::*;
     use crate::event::NewEvent;
     use crate::id::WorkflowId;
+    use crate::store::kv::KvTxn;
     use crate::store::{EventStore, ExpectedSequence, MemoryStore};
 
     fn stream(id: &str) -> StreamId {

@@ -4,9 +4,12 @@
 //! stream first, so the check of the version and the write cannot come apart.
 
 mod chunk;
+#[cfg(test)]
+mod cut_short;
 mod entries;
 mod events;
 mod heads;
+mod rows;
 mod snapshots;
 mod transactional;
 

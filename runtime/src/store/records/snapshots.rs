@@ -6,8 +6,9 @@ use crate::error::Error;
 use crate::id::StreamId;
 use crate::snapshot::{Snapshot, SnapshotStore};
 use crate::store::key::PerStream;
-use crate::store::kv::{Kv, KvScan, KvTxn};
-use crate::store::records::{RecordStore, read_head};
+use crate::store::kv::{Kv, KvTxn};
+use crate::store::records::rows::Rows;
+use crate::store::records::{ROW, RecordStore, read_head};
 use crate::store::{StoreId, fence, record};
 
 impl<K: Kv> RecordStore<K> {
@@ -22,11 +23,9 @@ impl<K: Kv> RecordStore<K> {
         let mut deleted = 0;
         let mut after: Option<StreamId> = None;
         loop {
-            let mut rows = self
-                .kv()
-                .view()?
-                .scan(PerStream::Snapshot.range("", after.as_ref()))
-                .await?;
+            let view = self.kv().view()?;
+            let range = PerStream::Snapshot.range("", after.as_ref());
+            let mut rows = Rows::scan(&view, range, PAGE * ROW).await?;
             let mut page = Vec::new();
             while page.len() < PAGE {
                 let Some((key, _)) = rows.next().await? else {

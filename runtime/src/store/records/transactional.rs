@@ -7,9 +7,10 @@ use bytes::Bytes;
 use crate::error::Error;
 use crate::id::{StreamId, WorkflowId};
 use crate::store::key::{self, PerStream};
-use crate::store::kv::{Kv, KvScan, KvTxn};
+use crate::store::kv::{Kv, KvTxn};
 use crate::store::records::chunk::RecordChunk;
 use crate::store::records::events::mark_present;
+use crate::store::records::rows::Rows;
 use crate::store::records::{ROW, RecordStore};
 use crate::store::{
     AtVersion, Chunk, ChunkRequest, Split, StoreId, StreamRange, Traffic, TransactionalStore,
@@ -33,10 +34,14 @@ impl<K: Kv> TransactionalStore for RecordStore<K> {
 
     async fn versions(&self, name: &str) -> Result<Vec<WorkflowId>, Error> {
         let presences = key::presences(name);
-        let mut rows = self.kv().view()?.scan_part(presences, ROW).await?;
+        let view = self.kv().view()?;
+        let mut rows = Rows::scan(&view, presences, ROW).await?;
         let mut versions = Vec::new();
-        while let Some((row_key, _)) = rows.next().await? {
-            versions.push(key::presence_version(&row_key)?);
+        while let Some((row_key, row)) = rows.next().await? {
+            let version = key::presence_version(&row_key)?;
+            record::check_mark(row)
+                .map_err(|bad| bad.of(format_args!("the note that {version} is in use")))?;
+            versions.push(version);
         }
         versions.sort();
         Ok(versions)
@@ -52,7 +57,8 @@ impl<K: Kv> TransactionalStore for RecordStore<K> {
         for version in versions {
             let before = exact.rows;
             let all = key::versions(version, &StreamRange::default());
-            let mut rows = self.kv().view()?.scan_part(all, FEW * ROW).await?;
+            let view = self.kv().view()?;
+            let mut rows = Rows::scan(&view, all, FEW * ROW).await?;
             while let Some((row_key, _)) = rows.next().await? {
                 let stream = key::version_stream(&row_key, version)?;
                 exact.add(1, || Some(stream));
@@ -73,11 +79,9 @@ impl<K: Kv> TransactionalStore for RecordStore<K> {
         range: &StreamRange,
         limit: usize,
     ) -> Result<Vec<AtVersion>, Error> {
-        let mut rows = self
-            .kv()
-            .view()?
-            .scan_part(key::versions(version, range), limit.saturating_mul(ROW))
-            .await?;
+        let view = self.kv().view()?;
+        let range = key::versions(version, range);
+        let mut rows = Rows::scan(&view, range, limit.saturating_mul(ROW)).await?;
         let mut processes = Vec::new();
         while processes.len() < limit {
             let Some((row_key, row)) = rows.next().await? else {
@@ -121,8 +125,9 @@ impl<K: Kv> TransactionalStore for RecordStore<K> {
                 // and who comes later conflicts with the scan.
                 let none_came = left.is_some() && self.arrivals(version) == left;
                 let bytes = if none_came { ROW } else { REMOVED };
-                let mut rows = txn.scan_part(all, bytes).await?;
+                let mut rows = Rows::scan(&txn, all, bytes).await?;
                 let empty = none_came || rows.next().await?.is_none();
+                drop(rows);
                 if empty {
                     txn.delete(key::presence(version))?;
                 }
@@ -145,13 +150,20 @@ impl<K: Kv> TransactionalStore for RecordStore<K> {
     ) -> Result<Vec<StreamId>, Error> {
         let range = PerStream::Remembered.range("", after);
         let bytes = limit.saturating_mul(ROW);
-        let mut rows = self.kv().view()?.scan_part(range, bytes).await?;
+        let view = self.kv().view()?;
+        let mut rows = Rows::scan(&view, range, bytes).await?;
         let mut streams = Vec::new();
         while streams.len() < limit {
-            let Some((row_key, _)) = rows.next().await? else {
+            let Some((row_key, row)) = rows.next().await? else {
                 break;
             };
-            streams.push(PerStream::Remembered.stream(&row_key)?);
+            let stream = PerStream::Remembered.stream(&row_key)?;
+            record::check_mark(row).map_err(|bad| {
+                bad.of(format_args!(
+                    "the note that a process registry elsewhere is to be told of {stream}"
+                ))
+            })?;
+            streams.push(stream);
         }
         Ok(streams)
     }
@@ -176,7 +188,8 @@ impl<K: Kv> TransactionalStore for RecordStore<K> {
     ) -> Result<Vec<(Bytes, Bytes)>, Error> {
         let range = key::run_rows(prefix, after);
         let bytes = limit.saturating_mul(ROW);
-        let mut rows = self.kv().view()?.scan_part(range, bytes).await?;
+        let view = self.kv().view()?;
+        let mut rows = Rows::scan(&view, range, bytes).await?;
         let mut page = Vec::new();
         while page.len() < limit {
             let Some((mut row_key, row)) = rows.next().await? else {

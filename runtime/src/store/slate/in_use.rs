@@ -17,6 +17,7 @@ use super::kv::{error, way_out_of_storage};
 use super::open::Seen;
 use super::{SlateDbReader, SlateDbStore, SlateDbStoreBuilder};
 use crate::error::{Error, ErrorKind, InUse};
+use crate::run::history::interrupted_by;
 use crate::run::rows::{self, Closed};
 use crate::store::key;
 
@@ -146,6 +147,11 @@ impl SlateDbStoreBuilder {
             if seen.is_in_use() {
                 return Err(in_use(&seen, &newest, writes));
             }
+        }
+        if let (Some(but), Some(run)) = (self.unless_claimed, seen.holder)
+            && but != Some(run)
+        {
+            return Err(Error::new(ErrorKind::Claimed { run }, interrupted_by(run)));
         }
         // Whoever opened it since made it another epoch.
         let epoch = Some(seen.epoch.unwrap_or(0));

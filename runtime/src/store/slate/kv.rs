@@ -12,9 +12,10 @@ use slatedb::{
 };
 use tokio::sync::watch;
 
+use super::storage::Short;
 use crate::error::{Error, ErrorKind};
 use crate::store::StoreId;
-use crate::store::key::KeyRange;
+use crate::store::key::{self, KeyRange};
 use crate::store::kv::{Kv, KvScan, KvTxn, RowCount, RowsRead};
 
 /// The engine of [`SlateDbStore`](crate::SlateDbStore).
@@ -200,7 +201,7 @@ impl KvTxn for SlateDbTxn {
             Reads::Transaction(txn) => txn.get(key).await,
             Reads::View(view) => view.get(key).await,
         }
-        .map_err(|e| error("a record could not be read", e))
+        .map_err(|e| error(&format!("{} could not be read", key::name(key)), e))
     }
 
     async fn scan_part(&self, range: KeyRange, bytes: usize) -> Result<SlateDbScan, Error> {
@@ -278,6 +279,14 @@ impl SlateDbScan {
         }
     }
 
+    /// What failed, and near what.
+    fn failed(&self) -> String {
+        match &self.last[..] {
+            [] => format!("a scan that ends before {} failed", key::name(&self.end)),
+            last => format!("a scan failed after {}", key::name(last)),
+        }
+    }
+
     fn start(&mut self) -> Result<(), Error> {
         if std::mem::replace(&mut self.under_way, true) {
             return Err(Error::new(
@@ -296,7 +305,10 @@ impl KvScan for SlateDbScan {
             self.under_way = false;
             return Ok(None);
         };
-        let row = rows.next().await.map_err(|e| error("a scan failed", e))?;
+        let row = match rows.next().await {
+            Ok(row) => row,
+            Err(failed) => return Err(error(&self.failed(), failed)),
+        };
         if let Some(row) = &row {
             if self.last[..] >= row.key[..] {
                 return Err(Error::corrupt(format!(
@@ -317,10 +329,11 @@ impl KvScan for SlateDbScan {
             self.rows = None;
         }
         self.start()?;
-        if let Some(rows) = &mut self.rows {
-            rows.seek(key)
-                .await
-                .map_err(|e| error("a seek failed", e))?;
+        if let Some(rows) = &mut self.rows
+            && let Err(failed) = rows.seek(key).await
+        {
+            let what = format!("a scan failed on its way to {}", key::name(key));
+            return Err(error(&what, failed));
         }
         self.under_way = false;
         Ok(())
@@ -330,6 +343,12 @@ impl KvScan for SlateDbScan {
 /// What to do about an error of SlateDB while reading.
 pub(super) fn error(what: &str, error: slatedb::Error) -> Error {
     use slatedb::ErrorKind as Slate;
+    if let Some(file) = damaged_file(&error) {
+        let message = format!(
+            "{what}: the file {file} of the database is damaged; restore it from a backup (SlateDB says: {error})"
+        );
+        return Error::corrupt(message).with_source(error);
+    }
     let (kind, way_out) = match error.kind() {
         Slate::Transaction => (
             ErrorKind::Conflict,
@@ -349,17 +368,36 @@ pub(super) fn error(what: &str, error: slatedb::Error) -> Error {
             ErrorKind::Unavailable,
             "a file of the database is not there: garbage collection removed it while it was read, or it is lost; read again, and restore the file from a backup if it is missing again",
         ),
-        Slate::Data => (
-            ErrorKind::Corrupt,
-            "the database is damaged or was written by another version of SlateDB",
-        ),
+        Slate::Data => {
+            let message = format!("{what}: {} (SlateDB says: {error})", damaged("it"));
+            return Error::corrupt(message).with_source(error);
+        }
         Slate::Invalid => (ErrorKind::Invalid, "the database refused the request"),
         _ => (ErrorKind::Unavailable, "SlateDB failed"),
     };
     Error::new(kind, format!("{what}: {way_out}")).with_source(error)
 }
 
-fn is_file_gone(error: &slatedb::Error) -> bool {
+/// The sentence over a database that cannot be read, and what to restore then.
+pub(super) fn damaged(what: &str) -> String {
+    format!(
+        "the database is damaged or was written by another version of SlateDB; restore {what} from a backup"
+    )
+}
+
+/// The file of which an error says that it is damaged.
+fn damaged_file(error: &slatedb::Error) -> Option<String> {
+    let short = in_causes(error, |cause| cause.downcast_ref::<Short>());
+    if let Some(short) = short {
+        return Some(short.file.to_string());
+    }
+    // SlateDB names it in its text only.
+    let text = error.to_string();
+    let (_, file) = text.split_once("checksum mismatch in ")?;
+    Some(file.split(" (").next().unwrap_or(file).to_owned())
+}
+
+pub(super) fn is_file_gone(error: &slatedb::Error) -> bool {
     in_causes(error, |cause| {
         matches!(storage_error(cause), Some(Storage::NotFound { .. })).then_some(())
     })
@@ -367,9 +405,9 @@ fn is_file_gone(error: &slatedb::Error) -> bool {
 }
 
 /// What an error, or one of its causes, from the outside in, says.
-fn in_causes<T>(
-    error: &(dyn std::error::Error + 'static),
-    says: impl Fn(&(dyn std::error::Error + 'static)) -> Option<T>,
+fn in_causes<'a, T>(
+    error: &'a (dyn std::error::Error + 'static),
+    says: impl Fn(&'a (dyn std::error::Error + 'static)) -> Option<T>,
 ) -> Option<T> {
     let mut cause = Some(error);
     while let Some(error) = cause {
@@ -387,11 +425,17 @@ fn storage_error<'a>(cause: &'a (dyn std::error::Error + 'static)) -> Option<&'a
     shared.or(cause.downcast_ref())
 }
 
+const DENIED: &str = "access is denied; check the credentials, or the permissions of the files";
+
+/// Whether somebody may not do what he asked for.
+pub(super) fn is_denied(error: &(dyn std::error::Error + 'static)) -> bool {
+    way_out_of_storage(error) == Some(DENIED)
+}
+
 /// What is to be done about storage that will not do what it did not do now.
 pub(super) fn way_out_of_storage(
     error: &(dyn std::error::Error + 'static),
 ) -> Option<&'static str> {
-    const DENIED: &str = "access is denied; check the credentials, or the permissions of the files";
     const FULL: &str = "there is no room left; make room, or raise the quota, and try again";
     in_causes(error, |cause| {
         if let Some(Storage::PermissionDenied { .. } | Storage::Unauthenticated { .. }) =

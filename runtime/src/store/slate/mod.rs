@@ -1,10 +1,14 @@
 //! The SlateDB store, and a reader of it.
 
+#[cfg(test)]
+mod cancelled;
+mod damage;
 mod in_use;
 mod kv;
 mod memory;
 mod open;
 mod reader;
+mod storage;
 
 use slatedb::Db;
 

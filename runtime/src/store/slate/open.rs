@@ -14,10 +14,12 @@ use slatedb::object_store::local::LocalFileSystem;
 use slatedb::object_store::path::Path;
 use slatedb::{Db, DbBuilder, DbIterator, DbReader, DbReaderMode};
 
+use super::damage;
 use super::in_use;
-use super::kv::{Files, SlateDbKv, error};
+use super::kv::{Files, SlateDbKv, damaged, error, is_file_gone};
 use super::memory::{self, Memory};
 use super::reader::SlateDbReaderKv;
+use super::storage::Storage;
 use super::{SlateDbReader, SlateDbStore};
 use crate::error::{Error, ErrorKind};
 use crate::id::RunId;
@@ -60,6 +62,8 @@ pub struct SlateDbStoreBuilder {
     settings: Settings,
     reader_options: DbReaderOptions,
     only_existing: bool,
+    /// Whose claim alone does not keep it from being opened at rest, if any does.
+    pub(super) unless_claimed: Option<Option<RunId>>,
     /// Behind a lock only so that the futures of this builder are `Send`.
     configure: Mutex<Option<Configure>>,
 }
@@ -220,6 +224,7 @@ impl SlateDbStoreBuilder {
             settings,
             reader_options: reader_options(memory),
             only_existing: false,
+            unless_claimed: None,
             configure: Mutex::default(),
         }
     }
@@ -284,6 +289,14 @@ impl SlateDbStoreBuilder {
     /// reader makes none in any case.
     pub fn only_existing(mut self) -> Self {
         self.only_existing = true;
+        self
+    }
+
+    /// Opens a store that nobody has open only if no run was interrupted that
+    /// holds it, but for this one.
+    #[cfg_attr(not(feature = "cli"), allow(dead_code))]
+    pub(crate) fn unless_claimed(mut self, but: Option<RunId>) -> Self {
+        self.unless_claimed = Some(but);
         self
     }
 
@@ -406,6 +419,7 @@ impl SlateDbStoreBuilder {
             path: self.path.clone(),
             object_store: object_store.clone(),
         };
+        let (object_store, opening) = Storage::opening(object_store);
         let mut builder = Db::builder(self.path.clone(), object_store)
             .with_settings(self.settings.clone())
             .with_db_cache(self.memory.cache(), 0);
@@ -416,10 +430,10 @@ impl SlateDbStoreBuilder {
         if let Some(epoch) = epoch {
             builder = builder.with_expected_epoch(epoch);
         }
-        let db = builder
-            .build()
-            .await
-            .map_err(|e| error("the database could not be opened", e))?;
+        let what = "the database could not be opened";
+        let (path, object_store) = (&files.path, &files.object_store);
+        let db = damage::open(what, path, object_store, builder.build()).await?;
+        drop(opening);
         SlateDbStore::in_files(db, Some(files)).await
     }
 
@@ -513,20 +527,20 @@ impl SlateDbStoreBuilder {
 
     /// How often the database was opened; `None` if there is none.
     async fn epoch(&self, object_store: &Arc<dyn ObjectStore>) -> Result<Option<u64>, Error> {
-        let admin = self.admin(object_store);
+        let (at_once, _opening) = Storage::opening(object_store.clone());
+        let admin = self.admin(&at_once);
         // SlateDB asks for ever here, whatever the answer.
-        let Ok(manifest) = tokio::time::timeout(PATIENCE, admin.read_manifest(None)).await else {
+        let manifest = damage::shielded(admin.read_manifest(None));
+        let Ok(manifest) = tokio::time::timeout(PATIENCE, manifest).await else {
             return Err(self.why_no_manifest(object_store).await);
         };
-        let manifest = manifest.map_err(|e| {
+        let manifest = manifest
+            .map_err(|panic| damage::panicked("its manifest could not be read", &*panic))?;
+        let manifest = manifest.map_err(|e| match e.kind() {
             // A manifest that cannot be decoded is an internal error to SlateDB.
-            let damaged = matches!(e.kind(), slatedb::ErrorKind::Internal);
-            let error = error("its manifest could not be read", e);
-            if damaged {
-                damaged_manifest().with_source(error)
-            } else {
-                error
-            }
+            slatedb::ErrorKind::Internal => damaged_manifest(e),
+            slatedb::ErrorKind::Data if !is_file_gone(&e) => damaged_manifest(e),
+            _ => error("its manifest could not be read", e),
         })?;
         Ok(manifest.map(|manifest| manifest.writer_epoch()))
     }
@@ -553,14 +567,14 @@ impl SlateDbStoreBuilder {
         object_store: Arc<dyn ObjectStore>,
         options: DbReaderOptions,
     ) -> Result<DbReader, Error> {
+        let (object_store, _opening) = Storage::opening(object_store);
         // Every other mode writes a checkpoint, or needs one.
-        DbReader::builder(self.path.clone(), object_store)
+        let builder = DbReader::builder(self.path.clone(), object_store.clone())
             .with_reader_mode(DbReaderMode::FollowLatest)
             .with_options(options)
-            .with_db_cache(self.memory.cache(), 0)
-            .build()
-            .await
-            .map_err(|e| error("the database could not be read", e))
+            .with_db_cache(self.memory.cache(), 0);
+        let what = "the database could not be read";
+        damage::open(what, &self.path, &object_store, builder.build()).await
     }
 }
 
@@ -618,7 +632,7 @@ async fn is_empty(rows: Result<DbIterator, slatedb::Error>) -> Result<bool, Erro
 
 fn no_store() -> Error {
     Error::invalid(
-        "there is no store, and a reader makes none; check the path, or open it for writing once to make a store",
+        "there is no store, and a reader makes none; check the path, or start the program whose store it is, which makes it",
     )
 }
 
@@ -628,10 +642,10 @@ fn no_store_to_open() -> Error {
     )
 }
 
-fn damaged_manifest() -> Error {
-    Error::corrupt(
-        "its manifest could not be read: the database is damaged or was written by another version of SlateDB; restore the newest file under `manifest` from a backup",
-    )
+fn damaged_manifest(cause: slatedb::Error) -> Error {
+    let damaged = damaged("the newest file under `manifest`");
+    let message = format!("its manifest could not be read: {damaged} (SlateDB says: {cause})");
+    Error::corrupt(message).with_source(cause)
 }
 
 fn foreign() -> Error {

@@ -15,7 +15,7 @@ use super::SlateDbStore;
 use super::kv::{SlateDbScan, error, scan_options};
 use crate::error::{Error, ErrorKind};
 use crate::store::StoreId;
-use crate::store::key::KeyRange;
+use crate::store::key::{self, KeyRange};
 use crate::store::kv::{Kv, KvTxn, RowsRead};
 use crate::store::records::RecordStore;
 
@@ -261,10 +261,14 @@ pub struct SlateDbReaderTxn {
 impl KvTxn for SlateDbReaderTxn {
     type Scan = SlateDbScan;
 
+    fn is_of_one_instant(&self) -> bool {
+        false
+    }
+
     async fn get(&self, key: &[u8]) -> Result<Option<Bytes>, Error> {
         self.kv.rows_read.add(1);
         let row = self.kv.following()?.get(key).await;
-        row.map_err(|e| error("a record could not be read", e))
+        row.map_err(|e| error(&format!("{} could not be read", key::name(key)), e))
     }
 
     async fn scan_part(&self, range: KeyRange, bytes: usize) -> Result<SlateDbScan, Error> {
@@ -299,7 +303,7 @@ mod tests {
     use crate::event::NewEvent;
     use crate::id::{StreamId, WorkflowId};
     use crate::store::kv::KvScan;
-    use crate::store::{EventStore, ExpectedSequence, key};
+    use crate::store::{EventStore, ExpectedSequence};
 
     /// A store with one stream, whose every event has so many bytes.
     async fn store(folder: &FolderPath, events: usize, bytes: usize) -> (SlateDbStore, StreamId) {

@@ -4,6 +4,7 @@ mod change;
 mod stream;
 
 use std::fmt::{self, Write};
+use std::num::NonZeroUsize;
 use std::time::Duration;
 
 use serde::Serialize;
@@ -14,7 +15,7 @@ use crate::cli::decision::{Decision as AtVersion, Decisions};
 use crate::cli::exit::{Exit, Failure};
 use crate::cli::figures;
 use crate::cli::output::{Answer, BAD, BOLD, DIM, WARN, plain, table};
-use crate::cli::selection::duration;
+use crate::cli::selection::{duration, number};
 use crate::id::StreamId;
 use crate::process_registry::{ProcessRegistry, RegistryKey};
 use crate::run::Runs;
@@ -39,8 +40,8 @@ pub(crate) struct Inspect {
     #[arg(long, value_name = "N", default_value_t = 0)]
     after: u64,
     /// How many events to show.
-    #[arg(long, value_name = "N", default_value_t = 20)]
-    limit: usize,
+    #[arg(long, value_name = "N", value_parser = number::<NonZeroUsize>, default_value = "20")]
+    limit: NonZeroUsize,
     /// Shows what the events say, too.
     #[arg(long)]
     payloads: bool,
@@ -140,7 +141,8 @@ impl Inspect {
             Some((tenant, process)) => reader.keys_of(&tenant, &process).await?,
             None => Vec::new(),
         };
-        let read = Stream::read(reader, stream, head.sequence, self.after, self.limit).await?;
+        let read =
+            Stream::read(reader, stream, head.sequence, self.after, self.limit.get()).await?;
         let decisions = Decisions::of_linked();
         let change = match context.migrations() {
             Ok(migrations) => {

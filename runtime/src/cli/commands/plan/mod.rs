@@ -102,11 +102,11 @@ impl ShowPlan {
         let reader = context.reader().await?;
         let runs = Runs::of(&reader).ok_or_else(|| context.keeps_no_runs())?;
         let runner = MigrationRunner::new(migrations.clone(), reader.clone(), reader.clone());
-        let plan = self
-            .planned
-            .apply(runner)
+        let runner = self.planned.apply(runner);
+        let plan = runner
             .plan()
             .map_err(|error| Failure::refused(error.to_string()))?;
+        let absent = runner.absent(&plan.selection).await?;
         let decisions = Decisions::of_linked();
         let is_behind = |version: &WorkflowId| {
             let mut routes = plan.routes.iter();
@@ -138,7 +138,10 @@ impl ShowPlan {
                 &changed,
                 sample.as_ref(),
             )
-            .await?,
+            .await?
+            .into_iter()
+            .chain(warnings::of_nothing(&plan.selection, absent, &census))
+            .collect(),
             next: self.next(context, &plan, due),
             versions,
             estimate,

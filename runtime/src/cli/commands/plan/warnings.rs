@@ -9,6 +9,22 @@ use crate::cli::decision::{Decisions, Stands};
 use crate::cli::exit::Failure;
 use crate::cli::figures::{count, of};
 use crate::run::{ChangedStep, Runs};
+use crate::selection::Selection;
+
+/// Why a selection may be of nothing: it looks as if nothing was left to do.
+pub(super) fn of_nothing(
+    selection: &Selection,
+    absent: Vec<String>,
+    census: &Census,
+) -> Vec<String> {
+    let is_of_nothing = census.versions.is_empty() && census.unreadable == 0;
+    if absent.is_empty() && is_of_nothing && *selection != Selection::all() {
+        return vec![format!(
+            "no process matches the selection ({selection}); leave out a part of it"
+        )];
+    }
+    absent
+}
 
 pub(super) async fn all(
     reader: &SlateDbReader,

@@ -12,6 +12,7 @@ use crate::cli::exit::{Exit, Failure};
 use crate::cli::figures::{self, count};
 use crate::cli::output::{Answer, BAD, BOLD, DIM, plain, table};
 use crate::cli::run_line::RunLine;
+use crate::cli::selection::number;
 use crate::cli::which_run::WhichRun;
 use crate::id::StreamId;
 use crate::run::{Plan, RunCounts, RunRecord};
@@ -40,7 +41,7 @@ pub(crate) struct Show {
     #[arg(long, value_name = "STREAM")]
     after: Option<StreamId>,
     /// Lists so many failures.
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = number::<NonZeroUsize>)]
     limit: Option<NonZeroUsize>,
 }
 
@@ -96,8 +97,8 @@ impl Show {
         let runs = context.history().await?;
         let record = self.run.find(&runs, context).await?;
         let counts = runs.counts(record.id).await?;
-        let holds = runs.claimed_by().await? == Some(record.id);
-        let run = RunLine::new(&record, &counts, holds);
+        let (all, claim) = runs.list_claimed().await?;
+        let run = RunLine::new(&record, &counts, &all, claim);
         let failures = grouped(&runs, record.id).await?;
         let listed = if self.class.is_some() || self.after.is_some() || self.limit.is_some() {
             let limit = self.limit.unwrap_or(PAGE).get();
@@ -141,8 +142,13 @@ impl Show {
         if run.is_open() {
             next.push(context.again(&format!("resume {number}")));
         }
-        let shown = listed.and_then(|listed| listed.failures.first());
-        let example = shown.or_else(|| failures.first()?.examples.first());
+        let example = match listed {
+            Some(listed) => listed.failures.first(),
+            None => failures.first().and_then(|group| group.examples.first()),
+        };
+        if example.is_none() && !failures.is_empty() {
+            next.push(context.again(&format!("show {number}")));
+        }
         if let Some(example) = example {
             next.push(context.again(&format!("inspect {}", quoted(&example.stream))));
             if listed.is_none()
@@ -176,12 +182,14 @@ impl Answer for Shown {
             None => run.what.to_owned(),
         };
         line("what", &what)?;
-        let holds = if run.holds_store && run.is_open() {
-            "; it holds the store, so it is under way or was killed"
-        } else {
-            ""
+        let holds = match run.holds_store && run.is_open() && !run.interrupted {
+            true => "; it holds the store, so it is under way or was killed",
+            false => "",
         };
         line("state", &format!("{}{holds}", run.state()))?;
+        if let Some(note) = run.note() {
+            line("note", &note)?;
+        }
         line("who", &plain(&run.who))?;
         line("why", &plain(&run.why))?;
         line("plan", &self.plan.fingerprint)?;

@@ -1,0 +1,115 @@
+//! Names on the command line of which there is nothing, which would look like a
+//! store that is empty.
+
+use serde_json::Value;
+
+use crate::examples::under_way;
+use crate::program::{Ran, bare, finish, run, run_json};
+use crate::sample::Sample;
+
+fn warnings(said: &Ran) -> Vec<String> {
+    let said = said.json();
+    let warnings = said["warnings"].as_array().unwrap().iter();
+    let text = |warning: &Value| match warning {
+        Value::String(text) => text.clone(),
+        of_stream => of_stream["message"].as_str().unwrap().to_owned(),
+    };
+    warnings.map(text).collect()
+}
+
+const SELECTIONS: [(&[&str], &str); 4] = [
+    (
+        &["--tenant", "ban"],
+        "no process is of the tenant ban; the store has those of bank",
+    ),
+    (
+        &["--stream", "process/bank/none"],
+        "there is no stream process/bank/none; those of processes are called process/TENANT/PROCESS",
+    ),
+    (
+        &["--prefix", "bank/"],
+        "no stream starts with bank/; those of processes are called process/TENANT/PROCESS",
+    ),
+    (
+        &["--tenant", "bank", "--prefix", "import"],
+        "no process matches the selection (tenant bank, streams that start with import); leave out a part of it",
+    ),
+];
+
+#[test]
+fn a_selection_of_nothing_says_what_is_not_there() {
+    let sample = Sample::new();
+    for (options, says) in SELECTIONS {
+        let plan = run_json(&sample, &[&["plan"], options].concat()).exits(0);
+        assert_eq!(warnings(&plan), [says]);
+        assert_eq!(
+            (&plan.json()["due"], &plan.json()["next"]),
+            (&0.into(), &serde_json::json!([]))
+        );
+    }
+    let (options, says) = SELECTIONS[0];
+    let said = run_json(&sample, &[&["run", "--yes"], options].concat()).exits(0);
+    assert_eq!(warnings(&said), [says]);
+    let said = run(&sample, &[&["run", "--dry-run"], options].concat()).exits(0);
+    assert!(
+        said.stdout.contains(&format!("warning: (store): {says}\n")),
+        "{said:?}"
+    );
+    // Of what is there, nothing is said.
+    let plan = run_json(&sample, &["plan", "--tenant", "bank", "--first", "1"]).exits(0);
+    assert!(warnings(&plan).is_empty());
+}
+
+#[test]
+fn a_workflow_of_which_there_is_nothing_is_refused() {
+    let sample = Sample::new();
+    let said = run(&sample, &["status", "--workflow", "laon"]).exits(1);
+    assert_eq!(said.stdout, "");
+    assert_eq!(
+        said.stderr,
+        "error: no process is of the workflow \"laon\", and this binary does not know it either; there is import, loan; give --workflow one of these\n\
+         next: loans-admin --store ./loans status\n"
+    );
+    run_json(
+        &sample,
+        &["status", "--workflow", "loan", "--workflow", "laon"],
+    )
+    .exits(1);
+    let both = ["status", "--workflow", "loan", "--workflow", "import"];
+    let both = run_json(&sample, &both).exits(0).json();
+    assert_eq!(both["versions"].as_array().unwrap().len(), 2, "{both}");
+}
+
+#[test]
+fn a_service_is_asked_for_names_that_it_knows() {
+    let sample = Sample::new();
+    let _service = under_way(&sample);
+    let via = |args: &[&str]| {
+        let mut command = bare(&[args, &["--via", "./control", "--json"]].concat());
+        command.current_dir(sample.folder());
+        finish(command)
+    };
+    for command in [
+        &["status"][..],
+        &["plan"],
+        &["run", "--yes"],
+        &["run", "--dry-run"],
+    ] {
+        let said = via(&[command, &["--workflow", "laon"]].concat())
+            .exits(1)
+            .json();
+        assert_eq!(
+            said["message"],
+            "the service has no migration for the workflow \"laon\", but for loan; give --workflow one of these, or link the crate with its migrations"
+        );
+    }
+    let status = via(&["status", "--workflow", "loan"]).exits(0).json();
+    assert!(
+        !status["versions"].as_array().unwrap().is_empty(),
+        "{status}"
+    );
+    for (options, says) in &SELECTIONS[..3] {
+        let plan = via(&[&["plan"], *options].concat()).exits(0);
+        assert_eq!(warnings(&plan), [*says]);
+    }
+}

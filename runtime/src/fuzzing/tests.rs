@@ -1,0 +1,319 @@
+//! The records of the frozen stores, whole and damaged.
+#![allow(clippy::unwrap_used, clippy::panic)]
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::RangeFull;
+use std::path::Path;
+use std::sync::OnceLock;
+
+use bytes::Bytes;
+use proptest::prelude::*;
+
+use super::{FORMATS, Format, baseline, keys};
+use crate::SlateDbStore;
+use crate::event::MIGRATED;
+use crate::id::StreamId;
+use crate::store::record;
+
+/// The stores of this format that are frozen.
+const FROZEN: [&str; 3] = ["format-1", "format-1-runs", "format-1-closed"];
+
+/// How many records of a format are damaged.
+const SAMPLES: usize = 4;
+
+fn copy(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).unwrap();
+    for entry in std::fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let to = to.join(entry.file_name());
+        match entry.file_type().unwrap().is_dir() {
+            true => copy(&entry.path(), &to),
+            false => drop(std::fs::copy(entry.path(), to).unwrap()),
+        }
+    }
+}
+
+async fn rows_of(frozen: &str) -> Vec<(Bytes, Bytes)> {
+    let fixtures = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/fixtures"));
+    let folder = tempfile::tempdir().unwrap();
+    copy(&fixtures.join(frozen), folder.path());
+    let store = SlateDbStore::open_local(folder.path()).await.unwrap();
+    let mut rows = store.db().scan::<RangeFull>(..).await.unwrap();
+    let mut all = Vec::new();
+    while let Some(row) = rows.next().await.unwrap() {
+        all.push((row.key, row.value));
+    }
+    all
+}
+
+/// All rows of all frozen stores.
+fn frozen() -> &'static [(Bytes, Bytes)] {
+    static ROWS: OnceLock<Vec<(Bytes, Bytes)>> = OnceLock::new();
+    ROWS.get_or_init(|| {
+        // Tests of one program share them, each with a runtime of its own or none.
+        let read = std::thread::spawn(|| {
+            let runtime = tokio::runtime::Runtime::new().unwrap();
+            runtime.block_on(async {
+                let mut rows = Vec::new();
+                for name in FROZEN {
+                    rows.extend(rows_of(name).await);
+                }
+                rows
+            })
+        });
+        read.join().unwrap()
+    })
+}
+
+/// Some records of each format: the shortest, the longest, and others.
+fn samples() -> &'static BTreeMap<&'static str, Vec<Bytes>> {
+    static SAMPLES_OF: OnceLock<BTreeMap<&'static str, Vec<Bytes>>> = OnceLock::new();
+    SAMPLES_OF.get_or_init(|| {
+        let mut all: BTreeMap<&str, BTreeSet<(usize, Bytes)>> = BTreeMap::new();
+        for (key, row) in frozen() {
+            let name = Format::of(key).unwrap().name;
+            all.entry(name)
+                .or_default()
+                .insert((row.len(), row.clone()));
+        }
+        let some = |rows: BTreeSet<(usize, Bytes)>| {
+            let step = rows.len().div_ceil(SAMPLES).max(1);
+            let mut some: Vec<Bytes> = rows.iter().step_by(step).map(|row| row.1.clone()).collect();
+            some.extend(rows.last().map(|row| row.1.clone()));
+            some
+        };
+        all.into_iter()
+            .map(|(name, rows)| (name, some(rows)))
+            .collect()
+    })
+}
+
+/// The baselines in the frozen stores.
+fn baselines() -> Vec<Bytes> {
+    let of_row = |(key, row): &(Bytes, Bytes)| {
+        let (key, row) = (key.clone(), row.clone());
+        let at = row
+            .windows(MIGRATED.len())
+            .position(|at| at == MIGRATED.as_bytes())?;
+        (key[0] == b'e').then(|| row.slice(at + MIGRATED.len()..))
+    };
+    let all: BTreeSet<Bytes> = frozen().iter().filter_map(of_row).collect();
+    all.into_iter().step_by(3).collect()
+}
+
+/// To see it fail: add a table to `store/key.rs` or a row to `run/rows.rs`.
+#[test]
+fn every_table_and_every_row_of_bookkeeping_is_a_format() {
+    let tables: BTreeSet<u8> = FORMATS.iter().map(|format| format.table[0]).collect();
+    let rows: BTreeSet<u8> = FORMATS
+        .iter()
+        .filter(|format| format.table[0] == b'u')
+        .map(|format| format.table[1])
+        .collect();
+    let byte_after = |line: &str, mark: &str| Some(line.split_once(mark)?.1.as_bytes()[0]);
+    let in_code: BTreeSet<u8> = include_str!("../store/key.rs")
+        .lines()
+        .filter(|line| line.starts_with("const "))
+        .filter_map(|line| byte_after(line, ": u8 = b'"))
+        .collect();
+    assert_eq!(tables, in_code);
+    let code = include_str!("../run/rows.rs");
+    let code = code.split_once("#[cfg(test)]").unwrap().0;
+    let in_code: BTreeSet<u8> = code
+        .lines()
+        .filter_map(|line| byte_after(line, "of_run(b'").or(byte_after(line, ": &[u8] = b\"")))
+        .collect();
+    assert_eq!(rows, in_code);
+}
+
+/// To see it fail: take a folder out of `FROZEN`.
+#[test]
+fn every_format_is_frozen_and_read() {
+    let mut seen = BTreeSet::new();
+    for (key, row) in frozen() {
+        let format =
+            Format::of(key).unwrap_or_else(|| panic!("\"{}\" is of no format", key.escape_ascii()));
+        let read = (format.decode)(row);
+        assert_eq!(read, Ok(true), "{}: {row:?}", format.name);
+        seen.insert(format.name);
+        let read = keys(key);
+        assert!(read.is_ok(), "\"{}\": {read:?}", key.escape_ascii());
+    }
+    let all: BTreeSet<&str> = FORMATS.iter().map(|format| format.name).collect();
+    assert_eq!(seen, all, "freeze a store with the others");
+    assert!(!baselines().is_empty());
+}
+
+#[test]
+fn a_record_of_a_newer_format_is_refused_whatever_it_is() {
+    for format in FORMATS {
+        for sample in &samples()[format.name] {
+            for newer in [2, 3, 0xFF, 0] {
+                let mut record = sample.to_vec();
+                record[0] = newer;
+                assert_eq!((format.decode)(&record), Ok(false), "{}", format.name);
+            }
+        }
+    }
+    let error = record::check_mark(Bytes::from_static(&[2])).unwrap_err();
+    let error = error.of("the note that order@v1 is in use");
+    assert_eq!(
+        error.to_string(),
+        "the note that order@v1 is in use has format 2, and this version of the crate reads up to \
+         1; upgrade state-migration"
+    );
+}
+
+/// What takes the rest of a record, where something does.
+fn rest_of(format: &Format, bytes: &[u8]) -> Option<Bytes> {
+    let (stream, bytes) = (StreamId::literal("s"), Bytes::copy_from_slice(bytes));
+    match format.name {
+        "event" => Some(record::read_event(bytes, &stream, 1).ok()?.payload),
+        "snapshot" => Some(record::read_snapshot(bytes, &stream).ok()?.state),
+        _ => None,
+    }
+}
+
+#[test]
+fn a_record_that_is_cut_is_refused_or_no_json_is_left() {
+    for format in FORMATS {
+        for sample in &samples()[format.name] {
+            for end in 0..sample.len() {
+                let cut = &sample[..end];
+                if (format.decode)(cut).unwrap() {
+                    let rest = rest_of(format, cut).unwrap_or_else(|| panic!("{}", format.name));
+                    let json = serde_json::from_slice::<serde_json::Value>(&rest);
+                    assert!(json.is_err(), "{} cut at {end}", format.name);
+                }
+            }
+        }
+    }
+}
+
+/// What a record's own decoder tells, of all bits that can flip in it.
+///
+/// To see it fail: leave out the check of flags, or read JSON without a look at
+/// what was not understood.
+#[test]
+fn a_bit_flip_is_refused_or_understood_as_a_whole() {
+    let mut told = Vec::new();
+    for format in FORMATS {
+        let (mut flips, mut refused) = (0_u32, 0_u32);
+        for sample in &samples()[format.name] {
+            // Of a long one, not each: what is long in it is text.
+            for bit in (0..sample.len() * 8).step_by(1 + sample.len() / 200) {
+                let mut record = sample.to_vec();
+                record[bit / 8] ^= 1 << (bit % 8);
+                let accepted = (format.decode)(&record)
+                    .unwrap_or_else(|why| panic!("{}, bit {bit}: {why}", format.name));
+                flips += 1;
+                refused += u32::from(!accepted);
+            }
+        }
+        told.push((format.name, refused * 100 / flips));
+    }
+    for (name, percent) in &told {
+        println!("{percent:>3} % of flipped bits are refused by the decoder: {name}");
+    }
+    // Where every bit is checked, none gets through.
+    let whole: Vec<&str> = told
+        .iter()
+        .filter(|(_, p)| *p == 100)
+        .map(|(n, _)| *n)
+        .collect();
+    for name in [
+        "note of a registry key",
+        "format of the store",
+        "note for a process registry elsewhere",
+        "note that a version is in use",
+    ] {
+        assert!(whole.contains(&name), "{told:?}");
+    }
+}
+
+#[test]
+fn a_bit_flip_in_a_baseline_is_refused_or_understood_as_a_whole() {
+    for payload in baselines() {
+        for bit in 0..payload.len() * 8 {
+            let mut damaged = payload.to_vec();
+            damaged[bit / 8] ^= 1 << (bit % 8);
+            let read = baseline(&damaged);
+            assert!(read.is_ok(), "bit {bit}: {read:?}");
+        }
+    }
+}
+
+/// Bytes to put in place of others.
+fn damage() -> impl Strategy<Value = Vec<(usize, usize, Vec<u8>)>> {
+    let splice = (
+        any::<usize>(),
+        0_usize..6,
+        proptest::collection::vec(any::<u8>(), 0..6),
+    );
+    proptest::collection::vec(splice, 1..4)
+}
+
+fn damaged(sample: &[u8], damage: &[(usize, usize, Vec<u8>)]) -> Vec<u8> {
+    let mut bytes = sample.to_vec();
+    for (at, len, with) in damage {
+        let at = at % (bytes.len() + 1);
+        let end = (at + len).min(bytes.len());
+        bytes.splice(at..end, with.iter().copied());
+    }
+    bytes
+}
+
+proptest! {
+    #[test]
+    fn damaged_records_are_refused_or_understood_as_a_whole(
+        format in 0..FORMATS.len(),
+        sample in any::<proptest::sample::Index>(),
+        damage in damage(),
+    ) {
+        let format = &FORMATS[format];
+        let samples = &samples()[format.name];
+        let bytes = damaged(&samples[sample.index(samples.len())], &damage);
+        let read = (format.decode)(&bytes);
+        prop_assert!(read.is_ok(), "{}: {read:?}", format.name);
+        // A row of one table under a key of another one.
+        for other in FORMATS {
+            let read = (other.decode)(&bytes);
+            prop_assert!(read.is_ok(), "{} as {}: {read:?}", format.name, other.name);
+        }
+    }
+
+    #[test]
+    fn any_bytes_are_refused_or_understood_as_a_whole(
+        mut bytes in proptest::collection::vec(any::<u8>(), 0..120),
+        is_ours in any::<bool>(),
+    ) {
+        if is_ours && let Some(first) = bytes.first_mut() {
+            *first = 1;
+        }
+        for format in FORMATS {
+            let read = (format.decode)(&bytes);
+            prop_assert!(read.is_ok(), "{}: {read:?}", format.name);
+        }
+        prop_assert!(baseline(&bytes).is_ok());
+    }
+
+    #[test]
+    fn damaged_keys_are_refused_or_understood_as_a_whole(
+        row in any::<proptest::sample::Index>(),
+        damage in damage(),
+    ) {
+        let (key, _) = row.get(frozen());
+        let read = keys(&damaged(key, &damage));
+        prop_assert!(read.is_ok(), "{read:?}");
+    }
+
+    #[test]
+    fn damaged_baselines_are_refused_or_understood_as_a_whole(
+        sample in any::<proptest::sample::Index>(),
+        damage in damage(),
+    ) {
+        let baselines = baselines();
+        let read = baseline(&damaged(&baselines[sample.index(baselines.len())], &damage));
+        prop_assert!(read.is_ok(), "{read:?}");
+    }
+}

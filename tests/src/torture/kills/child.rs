@@ -1,0 +1,170 @@
+//! The program that is killed.
+
+use std::cell::Cell;
+use std::io::Write;
+use std::path::Path;
+
+use fastrand::Rng;
+use state_migration::{
+    Error, ErrorKind, EventStore, ExpectedSequence, MigrationRunner, NewEvent, ProcessIdentity,
+    RunKind, RunState, Runs, SlateDbStore,
+};
+
+use super::lines::Line;
+use crate::torture::workflows::{Code, Happened, Version, pad};
+use crate::torture::world::processes;
+use crate::torture_of_version;
+
+/// How many appends are under way at once.
+const WRITERS: u64 = 4;
+
+struct Child {
+    store: SlateDbStore,
+    processes: Vec<ProcessIdentity>,
+    under_way: Cell<bool>,
+    /// Counts up from where no other life has counted.
+    token: Cell<u64>,
+}
+
+fn say(line: &Line) {
+    // One write, so that a line is there as a whole as soon as it is said.
+    let _ = std::io::stdout().write_all(format!("{line}\n").as_bytes());
+}
+
+/// Appends and migrates until it is killed.
+pub async fn live(folder: &Path, seed: u64, life: u64) {
+    if let Err(error) = go_on(folder, seed, life).await {
+        say(&Line::Failed(error.to_string()));
+        // To be killed, and not to end by itself.
+        std::future::pending::<()>().await;
+    }
+}
+
+async fn go_on(folder: &Path, seed: u64, life: u64) -> Result<(), Error> {
+    let store = SlateDbStore::open_local(folder).await?;
+    say(&Line::Opened);
+    let mut rng = Rng::with_seed(seed ^ 0x464f_4c44);
+    let child = Child {
+        store,
+        processes: processes(&mut rng, super::PROCESSES),
+        under_way: Cell::new(false),
+        token: Cell::new(life << 32),
+    };
+    let mut rng = Rng::with_seed(seed.wrapping_add(life));
+    let runs = child.run_for_ever(Rng::with_seed(rng.u64(..)));
+    let writers = (0..WRITERS).map(|_| child.append_for_ever(Rng::with_seed(rng.u64(..))));
+    let all = futures_util::future::try_join_all(writers);
+    futures_util::future::try_join(all, runs).await.map(drop)
+}
+
+impl Child {
+    async fn append_for_ever(&self, mut rng: Rng) -> Result<(), Error> {
+        loop {
+            let process = rng.usize(0..self.processes.len());
+            self.append(process, &mut rng).await?;
+        }
+    }
+
+    async fn append(&self, process: usize, rng: &mut Rng) -> Result<(), Error> {
+        let identity = &self.processes[process];
+        let stream = identity.stream_id();
+        let head = self.store.head(stream).await?;
+        let at = head
+            .as_ref()
+            .map_or(&identity.workflow_id, |head| &head.workflow_id);
+        let Some(version) = Version::of(at) else {
+            return Err(Error::new(
+                ErrorKind::Corrupt,
+                format!("{stream} stands at {at}"),
+            ));
+        };
+        let after = head.map_or(0, |head| head.sequence);
+        let token = self.token.get();
+        self.token.set(token + 1);
+        let (grams, len) = (rng.u64(0..5_000), rng.usize(0..200));
+        let event = Happened::Weighed {
+            token,
+            grams,
+            pad: pad(len),
+        };
+        let event = torture_of_version!(version, W => NewEvent::of::<W>(&event))?;
+        let expected = match after {
+            0 => ExpectedSequence::NoStream,
+            after => ExpectedSequence::Exact(after),
+        };
+        say(&Line::Asks {
+            token,
+            process,
+            after,
+            version,
+            grams,
+            len,
+        });
+        let appended = self.store.append(stream, expected, vec![event]).await;
+        match appended {
+            Ok(_) => say(&Line::Acknowledged {
+                token,
+                under_way: self.under_way.get(),
+            }),
+            Err(error) => match error.kind() {
+                ErrorKind::Conflict
+                | ErrorKind::Migrated { .. }
+                | ErrorKind::WrongVersion { .. } => {
+                    say(&Line::Refused { token });
+                }
+                _ => return Err(error),
+            },
+        }
+        Ok(())
+    }
+
+    /// Resumes what was broken off, and runs again and again.
+    async fn run_for_ever(&self, mut rng: Rng) -> Result<(), Error> {
+        loop {
+            let left = match Runs::of(&self.store) {
+                Some(runs) => runs.list().await?,
+                None => Vec::new(),
+            };
+            // One that was taken over is left alone.
+            let left = left
+                .into_iter()
+                .next_back()
+                .filter(|run| run.kind == RunKind::Migrate && !run.state.is_done());
+            let code = left.as_ref().and_then(|run| Code::of(&run.who));
+            let code = code.unwrap_or(match rng.u32(0..3) {
+                0 => Code::Broken,
+                _ => Code::Corrected,
+            });
+            let migrations = code
+                .migrations()
+                .map_err(|error| Error::new(ErrorKind::Invalid, error.to_string()))?;
+            let runner = MigrationRunner::new(migrations, self.store.clone(), self.store.clone())
+                .who(code.name())
+                .chunk_processes(rng.usize(1..64))
+                .yield_to_traffic(rng.bool());
+            self.under_way.set(true);
+            let report = match &left {
+                Some(run) => runner.resume(run.id).await,
+                None => runner.run().await,
+            };
+            self.under_way.set(false);
+            let done = matches!(
+                report.state,
+                Some(RunState::Done | RunState::DoneWithErrors)
+            );
+            match report.run {
+                Some(run) if done => say(&Line::Ran {
+                    run,
+                    migrated: report.migrated,
+                    resumed: left.is_some(),
+                }),
+                _ => {
+                    return Err(Error::new(
+                        ErrorKind::Invalid,
+                        format!("a run did not come to its end: {report}"),
+                    ));
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,260 @@
+//! The steps of a world, drawn from a seed. A step carries its own seed, so
+//! that it does the same when others before it are left out.
+
+use fastrand::Rng;
+
+use super::faults::Rates;
+use super::workflows::Code;
+
+/// One step.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Step {
+    /// What all chance within the step comes from.
+    pub seed: u64,
+    /// What is done.
+    pub act: Act,
+    /// How the object store behaves meanwhile.
+    pub rates: Rates,
+    /// The program dies at the so manieth write of the step, or after the step.
+    pub crash: Option<u32>,
+}
+
+/// What a step does.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Act {
+    /// Appends at the expected place, so many times.
+    Append(u32),
+    /// Appends at another place than the end of the stream.
+    WrongPlace,
+    /// Appends with the code of another version.
+    WrongVersion,
+    /// So many writers append at the same place of one stream.
+    Race(u32),
+    /// Saves a snapshot of a process.
+    Snapshot,
+    /// Puts entries into the process registry, or removes them.
+    Registry,
+    /// Opens processes under their newest version.
+    Open,
+    /// A run.
+    Run(Box<Run>),
+    /// A run that writes nothing.
+    DryRun(Code),
+    /// Goes on with a run that was broken off.
+    Resume,
+    /// Tries again what failed in a run, with corrected code.
+    Retry,
+    /// Takes a process out of all runs, or puts it back.
+    Hold,
+    /// Time passes: flushes, compactions and collections go on.
+    Idle(u64),
+    /// The clock of the program jumps, by milliseconds.
+    Jump(i64),
+    /// Reads the whole store slowly, by a reader, while it is written to.
+    Scan,
+    /// Another program opens the store, and shuts this one out.
+    Fence,
+    /// Closes the store and opens it again.
+    Reopen,
+    /// A fail point of SlateDB goes off while processes are appended to.
+    FailPoint(FailPoint),
+    /// So many requests fail, all of them, while processes are appended to.
+    Outage(u32),
+}
+
+impl Act {
+    /// What it is counted as.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Append(_) => "step: append",
+            Self::WrongPlace => "step: append at a wrong place",
+            Self::WrongVersion => "step: write of a wrong version",
+            Self::Race(_) => "step: race",
+            Self::Snapshot => "step: snapshot",
+            Self::Registry => "step: registry",
+            Self::Open => "step: open",
+            Self::Run(_) => "step: run",
+            Self::DryRun(_) => "step: dry run",
+            Self::Resume => "step: resume",
+            Self::Retry => "step: retry",
+            Self::Hold => "step: skip or unskip",
+            Self::Idle(_) => "step: idle",
+            Self::Jump(_) => "step: clock jumps",
+            Self::Scan => "step: scan by a reader",
+            Self::Fence => "step: shut out by another writer",
+            Self::Reopen => "step: close",
+            Self::FailPoint(_) => "step: fail point",
+            Self::Outage(_) => "step: outage",
+        }
+    }
+}
+
+/// A fail point of SlateDB.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FailPoint {
+    /// Before a batch is tracked for conflicts.
+    PreCommit,
+    /// After it, and before it can be read.
+    PostCommit,
+    /// Instead of writing a file of the log.
+    WalWrite,
+}
+
+impl FailPoint {
+    /// Its name in SlateDB.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::PreCommit => "write-batch-pre-commit",
+            Self::PostCommit => "write-batch-post-commit",
+            Self::WalWrite => "write-wal-sst-io-error",
+        }
+    }
+}
+
+/// How a run is made.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Run {
+    /// With which code.
+    pub code: Code,
+    /// How many processes a chunk holds at most.
+    pub chunk: usize,
+    /// Whether every stream is looked at.
+    pub full: bool,
+    /// Whether it gives way to others.
+    pub yields: bool,
+    /// Whether user code runs twice.
+    pub twice: bool,
+    /// What it is for.
+    pub selected: Selected,
+    /// How many processes a second.
+    pub throttle: Option<u32>,
+    /// So many writers append meanwhile.
+    pub writers: u32,
+    /// Each of them so often.
+    pub appends: u32,
+    /// What an operator does meanwhile.
+    pub operator: Operator,
+}
+
+/// What a run is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Selected {
+    /// All.
+    All,
+    /// What is not over.
+    InFlight,
+    /// One tenant.
+    Tenant,
+    /// One workflow.
+    Workflow,
+    /// A share of all.
+    Percent(u32),
+    /// The first so many.
+    First(usize),
+}
+
+/// What an operator does while a run is under way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Operator {
+    /// Nothing.
+    Looks,
+    /// Pauses it, and lets it go on.
+    Pauses,
+    /// Ends it.
+    Cancels,
+    /// Takes processes out, and puts them back.
+    Holds,
+    /// Opens processes, which migrates them at once.
+    Opens,
+    /// Tries to start another run.
+    RunsToo,
+}
+
+/// Draws the steps of a world.
+#[must_use]
+pub fn draw(seed: u64, steps: usize) -> Vec<Step> {
+    let mut rng = Rng::with_seed(seed ^ 0x5745_5053);
+    (0..steps).map(|n| step(&mut rng, n)).collect()
+}
+
+fn step(rng: &mut Rng, n: usize) -> Step {
+    let act = if n < 6 { Act::Append(8) } else { act(rng) };
+    let rates = match rng.u32(0..10) {
+        0..5 => Rates::NONE,
+        5..9 => Rates::LIGHT,
+        _ => Rates::HEAVY,
+    };
+    let crash = (rng.u32(0..100) < 22).then(|| match rng.bool() {
+        true => rng.u32(1..6),
+        false => rng.u32(1..40),
+    });
+    Step {
+        seed: rng.u64(..),
+        act,
+        rates,
+        crash,
+    }
+}
+
+fn act(rng: &mut Rng) -> Act {
+    match rng.u32(0..100) {
+        0..10 => Act::Append(rng.u32(1..12)),
+        10..13 => Act::WrongPlace,
+        13..16 => Act::WrongVersion,
+        16..22 => Act::Race(rng.u32(2..5)),
+        22..25 => Act::Snapshot,
+        25..30 => Act::Registry,
+        30..34 => Act::Open,
+        34..58 => Act::Run(Box::new(run(rng))),
+        58..60 => Act::DryRun(code(rng)),
+        60..71 => Act::Resume,
+        71..74 => Act::Retry,
+        74..78 => Act::Hold,
+        78..81 => Act::Idle(rng.u64(1..60_000)),
+        81..84 => Act::Jump(rng.i64(-4_000..120_000)),
+        84..87 => Act::Scan,
+        87..90 => Act::Fence,
+        90..93 => Act::Reopen,
+        93..97 => Act::FailPoint(match rng.u32(0..3) {
+            0 => FailPoint::PreCommit,
+            1 => FailPoint::PostCommit,
+            _ => FailPoint::WalWrite,
+        }),
+        _ => Act::Outage(rng.u32(1..40)),
+    }
+}
+
+fn code(rng: &mut Rng) -> Code {
+    Code::ALL[rng.usize(0..Code::ALL.len())]
+}
+
+fn run(rng: &mut Rng) -> Run {
+    Run {
+        code: code(rng),
+        chunk: [1, 2, 3, 8, 512][rng.usize(0..5)],
+        full: rng.u32(0..4) == 0,
+        yields: rng.u32(0..4) != 0,
+        twice: rng.u32(0..6) == 0,
+        selected: match rng.u32(0..10) {
+            0 => Selected::InFlight,
+            1 => Selected::Tenant,
+            2 => Selected::Workflow,
+            3 => Selected::Percent(rng.u32(1..100)),
+            4 => Selected::First(rng.usize(1..12)),
+            _ => Selected::All,
+        },
+        throttle: (rng.u32(0..4) == 0).then(|| rng.u32(1..200)),
+        writers: rng.u32(0..5),
+        appends: rng.u32(1..60),
+        operator: match rng.u32(0..10) {
+            0 => Operator::Pauses,
+            1 => Operator::Cancels,
+            2 => Operator::Holds,
+            3 | 4 => Operator::Opens,
+            5 => Operator::RunsToo,
+            _ => Operator::Looks,
+        },
+    }
+}

@@ -1,0 +1,156 @@
+//! The operator's tool: ids from the command line, and what it prints.
+
+use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
+
+use state_migration::{
+    EventStore, ExpectedSequence, NewEvent, SlateDbStore, StreamId, Workflow, WorkflowId,
+};
+use state_migration_tests::orders::{self, OrderV1};
+use state_migration_tests::stores::contents;
+use tempfile::TempDir;
+
+use crate::secrets::{SECRET, is_silent};
+
+async fn store() -> TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    let place = folder.path().join("store");
+    let store = SlateDbStore::open_local(&place).await.unwrap();
+    for n in 0..4 {
+        orders::place(&store, &store, n).await.unwrap();
+    }
+    // What stands in these is a secret, and neither of them can be read.
+    for (n, payload) in [
+        (7, format!(r#"{{"Placed":{{"euro":"{SECRET}"}}}}"#)),
+        (8, format!(r#"{{"{SECRET}":{{}}}}"#)),
+    ] {
+        let event = NewEvent::new(WorkflowId::of::<OrderV1>(), "OrderPlaced", 1, payload);
+        let stream = orders::identity::<OrderV1>(n).stream_id().clone();
+        let event = vec![event.unwrap()];
+        store
+            .append(&stream, ExpectedSequence::NoStream, event)
+            .await
+            .unwrap();
+    }
+    store.close().await.unwrap();
+    folder
+}
+
+fn tool<A: AsRef<OsStr>>(folder: &Path, args: impl IntoIterator<Item = A>) -> Output {
+    // Orders are linked into it, and it has no fault where none is asked for.
+    let mut command = Command::new(env!("CARGO_BIN_EXE_faulty-admin"));
+    command.args(args).arg("--store").arg(folder.join("store"));
+    command.current_dir(folder).stdin(Stdio::null());
+    for (name, _) in std::env::vars_os() {
+        if name
+            .to_str()
+            .is_some_and(|name| name.starts_with("STATE_MIGRATION_"))
+        {
+            command.env_remove(name);
+        }
+    }
+    command.output().unwrap()
+}
+
+fn said(output: &Output) -> String {
+    let (out, err) = (&output.stdout, &output.stderr);
+    format!(
+        "{}{}",
+        String::from_utf8_lossy(out),
+        String::from_utf8_lossy(err)
+    )
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn ids_from_the_command_line_stay_in_their_place() {
+    let folder = store().await;
+    let before = contents(folder.path()).unwrap();
+    let long = "x".repeat(2_000);
+    let ids: [&[u8]; 14] = [
+        b"",
+        b"..",
+        b"../../etc/passwd",
+        b"/etc/passwd",
+        b"process/../..",
+        b"process/shop/../../../store/manifest",
+        b"process/shop/000001\n",
+        b"process/shop/000001\x1b[2J",
+        b"process/shop/\xff\xfe",
+        b"\xc3\x28",
+        b"process/shop/00000",
+        b"process/shop",
+        b"%2e%2e%2f",
+        long.as_bytes(),
+    ];
+    for id in ids {
+        let id = OsStr::from_bytes(id);
+        for command in [
+            &["inspect"][..],
+            &["plan", "--stream"],
+            &["plan", "--tenant"],
+            &["run", "--yes", "--dry-run", "--stream"],
+            &["skip", "--why", "a test"],
+            &["show"],
+        ] {
+            let mut args: Vec<OsString> = command.iter().map(Into::into).collect();
+            args.push(id.to_owned());
+            let output = tool(folder.path(), &args);
+            let said = said(&output);
+            // Exit codes of the tool; a panic would be 101.
+            assert!(
+                matches!(output.status.code(), Some(0..=4)),
+                "{args:?}: {said}"
+            );
+            assert!(!said.contains("root:"), "{args:?}: {said}");
+            assert!(
+                !said.contains('\x1b'),
+                "{args:?} controls the terminal: {said:?}"
+            );
+            assert!(!said.contains("panicked"), "{args:?}: {said}");
+            is_silent(&format!("{args:?}"), &said);
+        }
+    }
+    assert!(
+        contents(folder.path()).unwrap() == before,
+        "nothing was written"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn only_inspect_shows_what_is_in_a_process() {
+    let folder = store().await;
+    for command in [
+        &["list"][..],
+        &["graph"],
+        &["status"],
+        &["plan"],
+        &["run", "--dry-run"],
+        &["run", "--yes"],
+        &["retry", "last", "--yes"],
+        &["runs"],
+        &["show", "last"],
+    ] {
+        for more in [&[][..], &["--json"], &["--log", "trace"]] {
+            let args = [command, more].concat();
+            let output = tool(folder.path(), &args);
+            let said = said(&output);
+            assert!(
+                matches!(output.status.code(), Some(0 | 2 | 4)),
+                "{args:?}: {said}"
+            );
+            is_silent(&format!("{args:?}"), &said);
+        }
+    }
+    // It is there, and it failed.
+    let shown = said(&tool(folder.path(), ["show", "last"]));
+    assert!(
+        shown.contains("000007") && shown.contains("expected u64"),
+        "{shown}"
+    );
+    let id = StreamId::new("process/shop/000007").unwrap();
+    let inspected = said(&tool(folder.path(), ["inspect", id.as_str()]));
+    assert!(inspected.contains(SECRET), "{inspected}");
+    assert_eq!(OrderV1::VERSION, "v1");
+}
