@@ -202,7 +202,7 @@ async fn a_run_names_the_processes_of_a_damaged_block_and_moves_the_others() {
         assert_eq!(error.class, FailureClass::Corrupt);
         assert!(error.message.contains(name), "{error}");
         assert!(
-            error.message.contains("restore its files from a backup"),
+            error.message.contains("restore it from a backup"),
             "{error}"
         );
     }
