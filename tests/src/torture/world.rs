@@ -35,7 +35,7 @@ pub struct Violation {
 
 /// Does something to the store after a step that the step does not ask for, so
 /// that a test can see that it is found.
-pub type Defect = dyn Fn(&Step, SlateDbStore) -> BoxFuture<'static, ()>;
+pub type Defect = dyn Fn(&Step, SlateDbStore) -> BoxFuture<'static, ()> + Sync;
 
 /// One world.
 pub struct World<'d> {
@@ -69,6 +69,9 @@ pub enum End {
 /// For how long nothing may happen before a step counts as one that hangs. It
 /// is virtual, and goes fast while a thread of the run is at work.
 const PATIENCE: Duration = Duration::from_secs(1_000 * 3_600);
+
+/// How much of a stack a world has.
+const STACK: usize = 64 << 20;
 
 const TENANTS: [&str; 3] = ["a", "a b", "ab"];
 
@@ -150,7 +153,27 @@ impl<'d> World<'d> {
     ///
     /// # Errors
     /// The store is not as it must be; beside what was counted by then.
+    ///
+    /// # Panics
+    /// What the world itself panicked with.
     pub fn run(
+        seed: u64,
+        steps: &[Step],
+        defect: Option<&'d Defect>,
+    ) -> (Tally, Result<(), Violation>) {
+        // Without optimisation the futures of a run take more than threads get.
+        let thread = std::thread::Builder::new().stack_size(STACK);
+        std::thread::scope(|scope| {
+            let world = thread.spawn_scoped(scope, || Self::run_here(seed, steps, defect));
+            match world.map(std::thread::ScopedJoinHandle::join) {
+                Ok(Ok(ended)) => ended,
+                Ok(Err(panic)) => std::panic::resume_unwind(panic),
+                Err(error) => panic!("there is no thread for a world: {error}"),
+            }
+        })
+    }
+
+    fn run_here(
         seed: u64,
         steps: &[Step],
         defect: Option<&'d Defect>,

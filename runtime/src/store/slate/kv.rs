@@ -372,6 +372,10 @@ pub(super) fn error(what: &str, error: slatedb::Error) -> Error {
             let message = format!("{what}: {} (SlateDB says: {error})", damaged("it"));
             return Error::corrupt(message).with_source(error);
         }
+        Slate::Invalid if is_of_the_clock(&error) => (
+            ErrorKind::Unavailable,
+            "the clock of this machine is behind the last date in the database; set it right, or wait until it has caught up, and try again",
+        ),
         Slate::Invalid => (ErrorKind::Invalid, "the database refused the request"),
         _ => (ErrorKind::Unavailable, "SlateDB failed"),
     };
@@ -395,6 +399,11 @@ fn damaged_file(error: &slatedb::Error) -> Option<String> {
     let text = error.to_string();
     let (_, file) = text.split_once("checksum mismatch in ")?;
     Some(file.split(" (").next().unwrap_or(file).to_owned())
+}
+
+/// SlateDB dates what it reads and writes, and says so in its text only.
+fn is_of_the_clock(error: &slatedb::Error) -> bool {
+    error.to_string().contains("invalid clock tick")
 }
 
 pub(super) fn is_file_gone(error: &slatedb::Error) -> bool {
