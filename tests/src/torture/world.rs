@@ -168,7 +168,8 @@ impl<'d> World<'d> {
             match world.map(std::thread::ScopedJoinHandle::join) {
                 Ok(Ok(ended)) => ended,
                 Ok(Err(panic)) => std::panic::resume_unwind(panic),
-                Err(error) => panic!("there is no thread for a world: {error}"),
+                // There is no thread to be had; this one may do.
+                Err(_) => Self::run_here(seed, steps, defect),
             }
         })
     }
