@@ -300,6 +300,7 @@ fn table(tally: &Tally, args: &Args, took: Duration) {
         "simulated crashes",
         "real kills",
         "restarts after an error",
+        "reads to be tried again",
         "writers shut out",
         "resumes",
         "runs done",

@@ -72,32 +72,30 @@ pub(super) async fn take(life: &mut Life<'_>, step: &Step) -> Result<Option<End>
     life.faults.set(step.seed, Rates::NONE);
     if step.crash.is_some() {
         life.faults.crash_in(None);
-        if unless_closed(life, acted)?.is_none() {
+        if excused(life, acted)?.is_none() {
             life.faults.die();
             pending::<()>().await;
         }
         return Ok(Some(End::Restart));
     }
-    if let Some(end) = unless_closed(life, acted)? {
+    if let Some(end) = excused(life, acted)? {
         return Ok(Some(end));
     }
     if life.is_closed() {
         return Ok(Some(End::Restart));
     }
     let compared = check::touched(life.held()).await;
-    unless_closed(life, compared.map(|()| None))
+    excused(life, compared.map(|()| None))
 }
 
-/// Part of what is said then.
-const CLOCK_BEHIND: &str = "the clock of this machine is behind";
-
-/// A store that SlateDB has closed cannot be read, nor one while the clock is behind
-/// its last date, and that is no violation.
-fn unless_closed(life: &Life<'_>, acted: Result<Option<End>, Wrong>) -> Result<Option<End>, Wrong> {
+/// A store that SlateDB has closed cannot be read, and that is no violation. Nor is
+/// one that is to be read again: the next life reads all of it as it begins, and what
+/// it cannot read then is a violation.
+fn excused(life: &Life<'_>, acted: Result<Option<End>, Wrong>) -> Result<Option<End>, Wrong> {
     match acted {
-        Err(wrong) if wrong.kind == Kind::Unread && life.is_closed() => Ok(Some(End::Restart)),
-        Err(wrong) if wrong.kind == Kind::Unread && wrong.what.contains(CLOCK_BEHIND) => {
-            life.world.count("reads while the clock was behind");
+        Err(wrong) if wrong.is_unread() && life.is_closed() => Ok(Some(End::Restart)),
+        Err(wrong) if wrong.kind == Kind::Unavailable => {
+            life.world.count("reads to be tried again");
             Ok(Some(End::Restart))
         }
         acted => acted,

@@ -32,6 +32,8 @@ pub enum Kind {
     Doubled,
     /// The store could not be read, which it may say when it is closed.
     Unread,
+    /// The store could not be read now, and said to try again.
+    Unavailable,
     /// Everything else.
     Other,
 }
@@ -50,12 +52,19 @@ impl Wrong {
     pub fn unread(what: impl std::fmt::Display, error: &Error) -> Self {
         let kind = match error.kind() {
             ErrorKind::Corrupt | ErrorKind::NewerFormat => Kind::Other,
+            ErrorKind::Unavailable => Kind::Unavailable,
             _ => Kind::Unread,
         };
         Self {
             kind,
             what: format!("{what}: {error}"),
         }
+    }
+
+    /// Whether the store said that it could not be read.
+    #[must_use]
+    pub fn is_unread(&self) -> bool {
+        matches!(self.kind, Kind::Unread | Kind::Unavailable)
     }
 
     fn lost(what: String) -> Self {
