@@ -185,7 +185,7 @@ async fn index(held: Held<'_>) -> Result<(), Wrong> {
     for version in Version::ALL {
         let page = held
             .store
-            .streams_at(&version.id(), &StreamRange::default(), 1_000)
+            .streams_at(&version.id(), &StreamRange::default(), 10_000)
             .await
             .map_err(unread)?;
         for at in page {

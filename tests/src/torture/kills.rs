@@ -24,8 +24,31 @@ use super::tally::Tally;
 use super::workflows::{Code, Happened, pad};
 use super::world::processes;
 
-/// How many processes a folder has room for, and how many children it sees.
-const PROCESSES: usize = 240;
+/// How much there is in a folder, and how much its programs do at once.
+struct Size {
+    processes: usize,
+    writers: u64,
+    /// How many lines a program says at most before it is killed.
+    lines: usize,
+}
+
+impl Size {
+    /// A third of the folders is small, so that each process is written often.
+    fn of(seed: u64) -> Self {
+        match seed.is_multiple_of(3) {
+            true => Self {
+                processes: 240,
+                writers: 4,
+                lines: 400,
+            },
+            false => Self {
+                processes: 2_000,
+                writers: 64,
+                lines: 8_000,
+            },
+        }
+    }
+}
 
 /// A folder, and what it is held to.
 pub struct Folder {
@@ -100,7 +123,7 @@ impl Folder {
             // As it opens the store.
             0 => (0, Duration::from_micros(self.rng.u64(0..60_000))),
             _ => (
-                self.rng.usize(1..400),
+                self.rng.usize(1..Size::of(self.seed).lines),
                 Duration::from_micros(self.rng.u64(0..10_000)),
             ),
         };
@@ -231,5 +254,5 @@ impl Folder {
 /// What a folder of a seed may hold.
 fn model(seed: u64) -> Model {
     let mut rng = Rng::with_seed(seed ^ 0x464f_4c44);
-    Model::new(processes(&mut rng, PROCESSES))
+    Model::new(processes(&mut rng, Size::of(seed).processes))
 }

@@ -10,13 +10,11 @@ use state_migration::{
     RunKind, RunState, Runs, SlateDbStore,
 };
 
+use super::Size;
 use super::lines::Line;
 use crate::torture::workflows::{Code, Happened, Version, pad};
 use crate::torture::world::processes;
 use crate::torture_of_version;
-
-/// How many appends are under way at once.
-const WRITERS: u64 = 4;
 
 struct Child {
     store: SlateDbStore,
@@ -43,16 +41,17 @@ pub async fn live(folder: &Path, seed: u64, life: u64) {
 async fn go_on(folder: &Path, seed: u64, life: u64) -> Result<(), Error> {
     let store = SlateDbStore::open_local(folder).await?;
     say(&Line::Opened);
+    let size = Size::of(seed);
     let mut rng = Rng::with_seed(seed ^ 0x464f_4c44);
     let child = Child {
         store,
-        processes: processes(&mut rng, super::PROCESSES),
+        processes: processes(&mut rng, size.processes),
         under_way: Cell::new(false),
         token: Cell::new(life << 32),
     };
     let mut rng = Rng::with_seed(seed.wrapping_add(life));
     let runs = child.run_for_ever(Rng::with_seed(rng.u64(..)));
-    let writers = (0..WRITERS).map(|_| child.append_for_ever(Rng::with_seed(rng.u64(..))));
+    let writers = (0..size.writers).map(|_| child.append_for_ever(Rng::with_seed(rng.u64(..))));
     let all = futures_util::future::try_join_all(writers);
     futures_util::future::try_join(all, runs).await.map(drop)
 }
