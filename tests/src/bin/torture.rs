@@ -63,9 +63,6 @@ struct Args {
     life: u64,
 }
 
-/// How many children a folder sees.
-const LIVES: u32 = 40;
-
 /// How often a list of steps is tried that may be shorter.
 const TRIES: usize = 300;
 
@@ -233,7 +230,7 @@ impl Torture<'_> {
             };
             let mut folder = Folder::new(seed, place.path());
             let mut result = Ok(());
-            for _ in 0..LIVES {
+            for _ in 0..folder.lives() {
                 if self.is_over() || result.is_err() {
                     break;
                 }

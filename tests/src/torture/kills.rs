@@ -30,6 +30,8 @@ struct Size {
     writers: u64,
     /// How many lines a program says at most before it is killed.
     lines: usize,
+    /// How many programs a folder sees.
+    lives: u64,
 }
 
 impl Size {
@@ -40,11 +42,13 @@ impl Size {
                 processes: 240,
                 writers: 4,
                 lines: 400,
+                lives: 40,
             },
             false => Self {
-                processes: 2_000,
+                processes: 1_000,
                 writers: 64,
-                lines: 8_000,
+                lines: 7_000,
+                lives: 10,
             },
         }
     }
@@ -82,6 +86,12 @@ impl Folder {
     #[must_use]
     pub fn tally(&self) -> Tally {
         self.tally.borrow().clone()
+    }
+
+    /// How many programs are to be killed in it.
+    #[must_use]
+    pub fn lives(&self) -> u64 {
+        Size::of(self.seed).lives
     }
 
     /// Starts a program, kills it, and compares.
@@ -192,6 +202,7 @@ impl Folder {
                 } => {
                     tally.add("resumes", u64::from(resumed));
                     tally.add("runs done", 1);
+                    tally.add("processes migrated", migrated as u64);
                     reports.push((run, migrated));
                 }
                 Line::Opened => {}

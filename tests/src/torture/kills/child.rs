@@ -43,9 +43,13 @@ async fn go_on(folder: &Path, seed: u64, life: u64) -> Result<(), Error> {
     say(&Line::Opened);
     let size = Size::of(seed);
     let mut rng = Rng::with_seed(seed ^ 0x464f_4c44);
+    let mut processes = processes(&mut rng, size.processes);
+    // Each program finds some that the ones before it did not know.
+    let known = size.processes as u64 * life / size.lives;
+    processes.truncate(usize::try_from(known).unwrap_or(1).max(1));
     let child = Child {
         store,
-        processes: processes(&mut rng, size.processes),
+        processes,
         under_way: Cell::new(false),
         token: Cell::new(life << 32),
     };
