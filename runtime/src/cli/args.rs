@@ -113,7 +113,9 @@ pub(crate) enum Command {
 impl Command {
     pub(crate) async fn run(self, context: &Context) -> Result<Exit, Failure> {
         if let (Some(_), Some(why)) = (&context.global.via, self.not_through_a_service()) {
-            return Err(Failure::environment(format!("{why}; leave out --via")));
+            return Err(Failure::environment(format!(
+                "{why}; name it with --store, and leave out --via"
+            )));
         }
         match self {
             Self::List(list) => list.run(context),

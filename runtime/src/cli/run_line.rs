@@ -110,6 +110,16 @@ impl RunLine {
         })
     }
 
+    /// What an operator should know of one that holds the store, before another
+    /// one is begun.
+    pub(crate) fn in_the_way(&self) -> Option<String> {
+        let (number, state) = (self.number, self.state);
+        let goes_on = self.holds_store && self.is_open();
+        self.note().or_else(|| goes_on.then(|| format!(
+            "run {number} holds the store: it is {state}, or was killed; a new run is refused until it has ended, so resume it when its program is gone"
+        )))
+    }
+
     pub(crate) fn state(&self) -> String {
         let (style, state) = match self.state {
             _ if self.interrupted => (BAD, "interrupted".to_owned()),
@@ -127,8 +137,15 @@ pub(crate) struct Latest {
     pub(crate) lines: Vec<RunLine>,
     /// How many there are.
     pub(crate) total: usize,
+    /// The one that holds the store.
+    pub(crate) holder: Option<RunLine>,
+}
+
+impl Latest {
     /// The one that was interrupted and holds the store.
-    pub(crate) interrupted: Option<RunLine>,
+    pub(crate) fn interrupted(&self) -> Option<&RunLine> {
+        self.holder.as_ref().filter(|run| run.interrupted)
+    }
 }
 
 /// The last runs of a store with what they did, at most `limit`.
@@ -142,16 +159,17 @@ pub(crate) async fn latest(runs: &History, limit: usize) -> Result<Latest, Failu
     for record in all.iter().rev().take(limit) {
         lines.push(line(record).await?);
     }
-    let mut interrupted = None;
-    if let Some(claim) = claim.filter(|claim| claim.is_dead)
-        && let Some(record) = all.iter().find(|record| record.id == claim.run)
-    {
-        interrupted = Some(line(record).await?).filter(|line| line.interrupted);
-    }
+    let claimed = all
+        .iter()
+        .find(|run| claim.is_some_and(|claim| claim.run == run.id));
+    let holder = match claimed {
+        Some(record) => Some(line(record).await?),
+        None => None,
+    };
     Ok(Latest {
         lines,
         total: all.len(),
-        interrupted,
+        holder,
     })
 }
 

@@ -122,7 +122,9 @@ impl Planned {
     pub(crate) fn arguments(&self) -> String {
         let mut line = String::new();
         let mut option = |name: &str, value: &str| {
-            let _ = write!(line, " {name} {}", quoted(value));
+            // Apart, a value like this would be taken for an option.
+            let between = if value.starts_with('-') { '=' } else { ' ' };
+            let _ = write!(line, " {name}{between}{}", quoted(value));
         };
         for name in &self.workflow {
             option("--workflow", name);
@@ -232,6 +234,7 @@ mod tests {
             read("--workflow it's").arguments(),
             r" --workflow 'it'\''s'"
         );
+        assert_eq!(read("--tenant=-x").arguments(), " --tenant=-x");
     }
 
     #[test]

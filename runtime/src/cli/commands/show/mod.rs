@@ -10,7 +10,7 @@ use serde::Serialize;
 use crate::cli::context::{Context, quoted};
 use crate::cli::exit::{Exit, Failure};
 use crate::cli::figures::{self, count};
-use crate::cli::output::{Answer, BAD, BOLD, DIM, plain, table};
+use crate::cli::output::{Answer, BAD, BOLD, DIM, plain, table, to_type};
 use crate::cli::run_line::RunLine;
 use crate::cli::selection::number;
 use crate::cli::which_run::WhichRun;
@@ -150,7 +150,8 @@ impl Show {
             next.push(context.again(&format!("show {number}")));
         }
         if let Some(example) = example {
-            next.push(context.again(&format!("inspect {}", quoted(&example.stream))));
+            // A service is not asked for a process.
+            next.extend(context.in_store(&format!("inspect {}", quoted(&example.stream))));
             if listed.is_none()
                 && let Some(group) = failures.first()
             {
@@ -215,13 +216,7 @@ impl Answer for Shown {
         line("left alone", &left_alone(counts))?;
         line("read", &figures::bytes(counts.bytes))?;
         self.failures_text(out)?;
-        let mut name = "next:";
-        for next in &self.next {
-            let blank = if name == "next:" { "\n" } else { "" };
-            writeln!(out, "{blank}{BOLD}{name}{BOLD:#} {next}")?;
-            name = "     ";
-        }
-        Ok(())
+        to_type(&self.next, out)
     }
 }
 
