@@ -30,6 +30,12 @@ fn line(folder: &Path, line: &str) -> Command {
     typed
 }
 
+/// Types a line that was said of a store; it ends like this.
+#[track_caller]
+pub(crate) fn typed(said: &str, sample: &Sample, code: i32) -> Ran {
+    finish(line(sample.folder(), said)).exits(code)
+}
+
 /// The command without what is another in each run: `resume N`, `run --plan PLAN`.
 fn shape(line: &str) -> String {
     let (_, command) = line.split_once(" --via ./control ").unwrap_or_else(|| {
@@ -115,7 +121,7 @@ fn every_next_line_of_a_service_can_be_typed_as_it_stands() {
     typed.follow_all(&shown, &[0, 2]);
     let page = typed.ask(&["show", "2", "--limit", "1"], 0);
     typed.follow_all(&page, &[0, 2]);
-    let plan = typed.ask(&["plan", "--percent", "50", "--deadline", "1m30s"], 0);
+    let plan = typed.ask(&["plan", "--percent", "5", "--deadline", "1m30s"], 0);
     let ran = typed.follow(&plan, 0);
     typed.follow(&ran, 0);
     let unmeant = typed.ask(&["run", "--tenant", "bank", "--full-count"], 4);
@@ -177,6 +183,7 @@ fn every_next_line_about_a_run_in_a_service_can_be_typed_as_it_stands() {
     for args in [
         &["status"][..],
         &["plan"],
+        &["show", "1"],
         &["throttle", "20"],
         &["continue"],
     ] {
@@ -185,8 +192,8 @@ fn every_next_line_about_a_run_in_a_service_can_be_typed_as_it_stands() {
     }
     let paused = typed.ask(&["pause"], 0);
     let goes_on = typed.follow(&paused, 0);
-    let leaver = typed.begin(&goes_on);
-    let mut lines = BufReader::new(leaver.stderr.as_ref().unwrap());
+    let mut leaver = typed.begin(&goes_on);
+    let mut lines = BufReader::new(leaver.stderr.as_mut().unwrap());
     lines.read_line(&mut String::new()).unwrap();
     tell(&leaver, "-INT");
     let left = wait(leaver).exits(3);

@@ -7,10 +7,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::cli::Configure;
 use crate::cli::args::Global;
-use crate::cli::exit::{Exit, Failure};
+use crate::cli::exit::Failure;
 use crate::cli::output::Output;
 use crate::cli::signals::Signals;
-use crate::cli::store::{Claim, Target};
+use crate::cli::store::{Claim, Target, Unopened, WayOut};
 use crate::registry::{MigrationRegistry, Problem};
 use crate::{SlateDbReader, SlateDbStore};
 
@@ -93,11 +93,14 @@ impl Context {
         claim: Claim,
     ) -> Result<SlateDbStore, Failure> {
         let opened = self.target()?.writer(take_over, claim).await;
-        opened.map_err(|failure| match (failure.exit, failure.interrupted) {
-            (_, Some(run)) => failure.next(self.again(&format!("resume {run}"))),
-            (Exit::Refused, _) if failure.is_alive => failure.next(self.again("status")),
-            (Exit::Refused, _) => failure.next(self.once_more("--take-over")),
-            _ => failure,
+        opened.map_err(|Unopened { failure, way_out }| match way_out {
+            Some(WayOut::Look) => failure.next(self.again("status")),
+            Some(WayOut::TakeOver) => failure.next(self.once_more("--take-over")),
+            Some(WayOut::Resume(run)) => failure.next(self.again(&format!("resume {run}"))),
+            Some(WayOut::ResumeByTakingOver(run)) => {
+                failure.next(self.again(&format!("resume {run} --take-over")))
+            }
+            None => failure,
         })
     }
 

@@ -97,6 +97,11 @@ impl RunLine {
         !self.state.is_done() && self.what != "lazy"
     }
 
+    /// Whether it holds the store, and nothing says that nobody works on it.
+    pub(crate) fn goes_on(&self) -> bool {
+        self.holds_store && self.is_open() && !self.interrupted
+    }
+
     /// What an operator should know of one that was interrupted.
     pub(crate) fn note(&self) -> Option<String> {
         let number = self.number;
@@ -114,8 +119,7 @@ impl RunLine {
     /// one is begun.
     pub(crate) fn in_the_way(&self) -> Option<String> {
         let (number, state) = (self.number, self.state);
-        let goes_on = self.holds_store && self.is_open();
-        self.note().or_else(|| goes_on.then(|| format!(
+        self.note().or_else(|| self.goes_on().then(|| format!(
             "run {number} holds the store: it is {state}, or was killed; a new run is refused until it has ended, so resume it when its program is gone"
         )))
     }

@@ -226,7 +226,7 @@ mod tests {
         assert_eq!(planned.arguments(), format!(" {line}"));
         assert_eq!(
             planned.selection().to_string(),
-            "workflow loan or offer, tenant bank, streams that start with process/bank/1, 1 streams by id, 2.5 % by hash, in flight only, the first 5"
+            "workflow loan or offer, tenant bank, streams that start with process/bank/1, 1 stream by id, 2.5 % by hash, in flight only, the first 5"
         );
         assert_eq!(read("").arguments(), "");
         assert_eq!(read("").selection(), Selection::all());

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::fmt::{self, Write};
+use std::time::Duration;
 
 use serde::Serialize;
 
@@ -236,10 +237,7 @@ impl Answer for Service {
         if self.under_way {
             line("rate", &rate(self.per_second))?;
             if let Some(left) = self.time_left_ms {
-                line(
-                    "left",
-                    &figures::took(std::time::Duration::from_millis(left)),
-                )?;
+                line("left", &figures::took(Duration::from_millis(left)))?;
             }
         }
         let throttle = self.throttle.map(u64::from);
@@ -345,7 +343,8 @@ impl Answer for Plan {
         let mut line = |name: &str, value: &str| writeln!(out, "{DIM}{name:10}{DIM:#} {value}");
         line("plan", &format!("{BOLD}{}{BOLD:#}", self.fingerprint))?;
         line("processes", &self.selection)?;
-        let mut options = vec![format!("deadline {} ms", count(self.deadline_ms))];
+        let deadline = Duration::from_millis(self.deadline_ms);
+        let mut options = vec![format!("deadline {}", figures::took(deadline))];
         options.extend(self.full_count.then(|| "full count".to_owned()));
         options.extend(self.twice.then(|| "user code twice".to_owned()));
         line("options", &options.join(", "))?;

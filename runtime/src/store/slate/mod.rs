@@ -10,13 +10,13 @@ mod open;
 mod reader;
 mod storage;
 
-use slatedb::Db;
+use slatedb::{CloseReason, Db};
 
 pub use kv::SlateDbKv;
 pub use open::SlateDbStoreBuilder;
 pub use reader::SlateDbReader;
 
-use crate::error::Error;
+use crate::error::{Error, ErrorKind};
 use crate::store::records::RecordStore;
 
 /// A store in SlateDB: events, snapshots and process registry in one database,
@@ -87,14 +87,24 @@ impl SlateDbStore {
     pub async fn close(&self) -> Result<(), Error> {
         let unclosed = |error| kv::error("the store could not be closed", error);
         // One that is known to be shut out has nothing to make durable.
-        let mut flushed = Ok(());
+        let (mut flushed, mut is_durable) = (Ok(()), false);
         if self.db().status().close_reason.is_none() {
             flushed = self.db().flush().await;
-            if flushed.is_ok() {
+            is_durable = flushed.is_ok();
+            if is_durable {
                 in_use::say_goodbye(self.db()).await;
             }
         }
-        self.db().close().await.map_err(unclosed)?;
-        flushed.map_err(unclosed)
+        let closed = self.db().close().await;
+        match closed {
+            // Why it could not, SlateDB only logs.
+            Err(error)
+                if is_durable && error.kind() == slatedb::ErrorKind::Closed(CloseReason::Clean) =>
+            {
+                let message = "the store could not be closed in order: all of it is durable in its log, and could not be written to its other files too; look whether the object store has room and answers";
+                Err(Error::new(ErrorKind::Unavailable, message).with_source(error))
+            }
+            closed => closed.and(flushed).map_err(unclosed),
+        }
     }
 }
