@@ -29,19 +29,19 @@ const LOOK: Duration = Duration::from_millis(250);
 const LOG: &str = "wal";
 const MANIFESTS: &str = "manifest";
 
-/// Leaves the mark. What goes wrong leaves none, which is the safe side: the
-/// store counts as in use then.
-pub(super) async fn say_goodbye(db: &Db) {
+/// Makes everything durable, and then leaves the mark. What goes wrong leaves
+/// none, which is the safe side: the store counts as in use then.
+pub(super) async fn say_goodbye(db: &Db) -> Result<(), slatedb::Error> {
+    db.flush().await?;
     // SlateDB takes no manifest of a later writer into an open handle, so this
     // is its own epoch, also when it was shut out; and then the mark, which is
     // written to the log of that epoch, does not become durable.
     let epoch = db.manifest().writer_epoch();
-    let Ok(row) = rows::write(&Closed { epoch }) else {
-        return;
-    };
-    if db.put(key::run_row(rows::CLOSED), row).await.is_ok() {
-        let _ = db.flush().await;
+    if let Ok(row) = rows::write(&Closed { epoch }) {
+        db.put(key::run_row(rows::CLOSED), row).await?;
+        db.flush().await?;
     }
+    Ok(())
 }
 
 /// The epoch of the last writer that closed a store.

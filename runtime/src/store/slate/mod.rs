@@ -87,24 +87,22 @@ impl SlateDbStore {
     pub async fn close(&self) -> Result<(), Error> {
         let unclosed = |error| kv::error("the store could not be closed", error);
         // One that is known to be shut out has nothing to make durable.
-        let (mut flushed, mut is_durable) = (Ok(()), false);
-        if self.db().status().close_reason.is_none() {
-            flushed = self.db().flush().await;
-            is_durable = flushed.is_ok();
-            if is_durable {
-                in_use::say_goodbye(self.db()).await;
-            }
-        }
+        let is_open = self.db().status().close_reason.is_none();
+        let farewell = match is_open {
+            true => in_use::say_goodbye(self.db()).await,
+            false => Ok(()),
+        };
         let closed = self.db().close().await;
+        // What comes after the first failure is of that one, or not told at all.
+        farewell.map_err(unclosed)?;
         match closed {
-            // Why it could not, SlateDB only logs.
             Err(error)
-                if is_durable && error.kind() == slatedb::ErrorKind::Closed(CloseReason::Clean) =>
+                if is_open && error.kind() == slatedb::ErrorKind::Closed(CloseReason::Clean) =>
             {
                 let message = "the store could not be closed in order: all of it is durable in its log, and could not be written to its other files too; look whether the object store has room and answers";
                 Err(Error::new(ErrorKind::Unavailable, message).with_source(error))
             }
-            closed => closed.and(flushed).map_err(unclosed),
+            closed => closed.map_err(unclosed),
         }
     }
 }
