@@ -316,7 +316,10 @@ impl std::fmt::Display for Selection {
             parts.push(format!("streams that start with {prefix}"));
         }
         if let Some(streams) = &self.streams {
-            parts.push(format!("{} streams by id", streams.len()));
+            parts.push(match streams.len() {
+                1 => "1 stream by id".to_owned(),
+                many => format!("{many} streams by id"),
+            });
         }
         if let Some(share) = self.share {
             parts.push(format!("{} % by hash", f64::from(share) / 100.0));
@@ -498,7 +501,7 @@ mod tests {
             .first(3);
         assert_eq!(
             all.to_string(),
-            "workflow order, streams that start with process/, 1 streams by id, 0.5 % by hash, in flight only, the first 3"
+            "workflow order, streams that start with process/, 1 stream by id, 0.5 % by hash, in flight only, the first 3"
         );
     }
 }

@@ -145,6 +145,26 @@ async fn a_store_that_cannot_be_closed_is_told_of_after_its_run() {
     assert_eq!(last["warning_count"], 1);
 }
 
+/// SlateDB says that it is closed then, and not why.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_disk_that_is_full_when_a_store_is_closed_loses_nothing_and_is_told_of() {
+    let folder = store().await;
+    let said = faulty(folder.path(), "log-only", &["run", "--yes", "--json"]);
+    assert_eq!(said.code, Some(0), "{}{}", said.stdout, said.stderr);
+    let last = said.stdout.lines().last().unwrap();
+    let last: serde_json::Value = serde_json::from_str(last).unwrap();
+    let message = last["warnings"][0]["message"].as_str().unwrap();
+    assert!(
+        message.starts_with("the store could not be closed in order: all of it is durable in its log, and could not be written to its other files too; look whether the object store has room"),
+        "{message}"
+    );
+    let said = faulty(folder.path(), "full:100000", &["run", "--yes", "--json"]);
+    assert_eq!(said.code, Some(0), "{}{}", said.stdout, said.stderr);
+    let last = said.stdout.lines().last().unwrap();
+    let last: serde_json::Value = serde_json::from_str(last).unwrap();
+    assert_eq!((&last["migrated"], &last["failed"]), (&0.into(), &0.into()));
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_binary_without_migrations_says_which_line_it_lacks() {
     let folder = store().await;

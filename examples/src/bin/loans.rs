@@ -33,6 +33,9 @@ struct Arguments {
     /// The folder of the store. Without it, a new one among the temporary files.
     #[arg(long, value_name = "DIR")]
     store: Option<PathBuf>,
+    /// Only import the log: `loans-admin` migrates the applications then.
+    #[arg(long, requires = "store", conflicts_with = "json")]
+    import_only: bool,
     /// Print the result as one JSON object on the last line.
     #[arg(long)]
     json: bool,
@@ -52,8 +55,8 @@ async fn main() -> ExitCode {
         }
     };
     match run(arguments).await {
-        Ok(report) if report.is_ok() => ExitCode::SUCCESS,
-        Ok(_) => ExitCode::from(2),
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::from(2),
         Err(error) => {
             say(format_args!("error: {error}"));
             ExitCode::FAILURE
@@ -61,7 +64,8 @@ async fn main() -> ExitCode {
     }
 }
 
-async fn run(arguments: Arguments) -> Result<MigrationReport, Box<dyn Error>> {
+/// Whether all applications are where they are to be.
+async fn run(arguments: Arguments) -> Result<bool, Box<dyn Error>> {
     let log = match arguments.log {
         Some(file) => XesLog::file(file),
         None => XesLog::embedded("the sample log", sample::LOG),
@@ -80,6 +84,22 @@ async fn run(arguments: Arguments) -> Result<MigrationReport, Box<dyn Error>> {
     .await?;
     let folder = folder.keep();
     let import_took = begun.elapsed();
+    let (applications, events) = (size.applications, size.events);
+    let mut text = String::new();
+    if !arguments.json {
+        writeln!(
+            text,
+            "log          {}: {applications} applications, {events} events\n\
+             imported     {imported} applications under loan@2011 in {import_took:.1?}",
+            log.name()
+        )?;
+    }
+    if arguments.import_only {
+        store.close().await?;
+        writeln!(text, "store        {}", folder.display())?;
+        io::stdout().write_all(text.as_bytes())?;
+        return Ok(true);
+    }
 
     let begun = Instant::now();
     let report = MigrationRunner::new(MigrationRegistry::linked()?, store.clone(), store.clone())
@@ -95,27 +115,19 @@ async fn run(arguments: Arguments) -> Result<MigrationReport, Box<dyn Error>> {
 
     let summary = Summary::of(&store).await?;
     store.close().await?;
-    let mut text = String::new();
     if arguments.json {
         let outcome = Outcome::new(imported, &report, &summary, &folder);
         writeln!(text, "{}", serde_json::to_string(&outcome)?)?;
     } else {
-        let (applications, events) = (size.applications, size.events);
-        let name = log.name();
         let counts = report.to_string();
         // The errors are on stderr already, and all of them.
         let counts = counts.lines().next().unwrap_or_default();
-        writeln!(
-            text,
-            "log          {name}: {applications} applications, {events} events\n\
-             imported     {imported} applications under loan@2011 in {import_took:.1?}\n\
-             migration    {counts}; in {migration_took:.1?}"
-        )?;
+        writeln!(text, "migration    {counts}; in {migration_took:.1?}")?;
         write_loans(&mut text, &summary)?;
         writeln!(text, "store        {}", folder.display())?;
     }
     io::stdout().write_all(text.as_bytes())?;
-    Ok(report)
+    Ok(report.is_ok())
 }
 
 fn write_loans(text: &mut String, summary: &Summary) -> fmt::Result {

@@ -4,8 +4,9 @@ use std::fs;
 use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::thread;
 
+use serde_json::Value;
 use state_migration::{MigrationRegistry, MigrationRunner, Selection};
 
 use crate::looking::unreadable_amount;
@@ -95,13 +96,22 @@ pub(crate) fn under_way(sample: &Sample) -> [Killed; 2] {
         command.current_dir(sample.folder());
         command
     };
-    let mut run = via(&["run", "--yes", "--throttle", "20"]);
-    run.stdout(Stdio::null()).stderr(Stdio::null());
-    let run = Killed(run.spawn().unwrap());
-    let begun = Instant::now();
-    while finish(via(&["status", "--json"])).exits(0).json()["under_way"] != true {
-        assert!(begun.elapsed() < Duration::from_secs(60), "no run begins");
+    let slow = ["run", "--yes", "--throttle", "20"];
+    let mut run = via(&[&slow[..], &["--json", "--progress-every", "50ms"]].concat());
+    run.stdout(Stdio::piped()).stderr(Stdio::null());
+    let mut run = Killed(run.spawn().unwrap());
+    let mut said = BufReader::new(run.0.stdout.take().unwrap());
+    loop {
+        let mut line = String::new();
+        assert!(said.read_line(&mut line).unwrap() > 0, "no run begins");
+        let line: Value = serde_json::from_str(&line).unwrap();
+        // The run has an id from the moment that the store knows of it.
+        if line["kind"] == "progress" && line["run"].is_string() {
+            break;
+        }
     }
+    // What is not read would stop the one who says it.
+    thread::spawn(move || std::io::copy(&mut said, &mut std::io::sink()));
     [service, run]
 }
 

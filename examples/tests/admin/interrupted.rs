@@ -143,6 +143,20 @@ fn a_run_that_is_killed_is_resumed_by_taking_the_store_over_from_it() {
     let said = run_json(&sample, &["resume", "last"]).exits(4).json();
     let next = said["next"].as_str().unwrap_or_default();
     assert!(next.contains("--take-over"), "{said}");
+    // Another run is not what is next.
+    let said = run_json(&sample, &["run", "--yes"]).exits(4).json();
+    let run = holder(&sample).unwrap();
+    let next = format!("loans-admin --store ./loans resume {run} --take-over");
+    assert_eq!(said["next"], next);
+    let plan = run_json(&sample, &["plan", "--sample", "0"])
+        .exits(0)
+        .json();
+    assert_eq!(
+        plan["next"],
+        serde_json::json!(["loans-admin --store ./loans resume 1"])
+    );
+    let warning = plan["warnings"][1].as_str().unwrap();
+    assert!(warning.starts_with("run 1 holds the store: "), "{warning}");
     assert!(
         sample.files() == before,
         "a refused command changed the store"

@@ -202,7 +202,7 @@ fn a_run_that_is_not_there_is_answered_with_where_to_look() {
         "error: the store has not seen a run \"17\"; name one by its number, its id, the start of its id, or as `last`\nnext: loans-admin --store ./loans runs\n"
     );
     let id = run_json(&sample, &["show", "1"]).json()["run"].clone();
-    let start = id.as_str().unwrap()[..6].to_uppercase();
+    let start = id.as_str().unwrap()[..8].to_uppercase();
     let again = run_json(&sample, &["show", &start]).exits(0).json();
     assert_eq!(again["run"], id);
 }

@@ -23,6 +23,7 @@ mod sample;
 mod schema;
 mod service;
 mod terminal;
+mod typed;
 mod usage;
 mod where_it_stands;
 

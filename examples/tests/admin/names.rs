@@ -4,8 +4,10 @@
 use serde_json::Value;
 
 use crate::examples::under_way;
+use crate::looking::unreadable_amount;
 use crate::program::{Ran, bare, finish, run, run_json};
 use crate::sample::Sample;
+use crate::typed::typed;
 
 fn warnings(said: &Ran) -> Vec<String> {
     let said = said.json();
@@ -110,6 +112,59 @@ fn a_service_is_asked_for_names_that_it_knows() {
     );
     for (options, says) in &SELECTIONS[..3] {
         let plan = via(&[&["plan"], *options].concat()).exits(0);
-        assert_eq!(warnings(&plan), [*says]);
+        assert_eq!(warnings(&plan)[0], *says);
     }
+}
+
+/// Each is a process that cannot be converted.
+const ODD: [&str; 8] = [
+    "it's",
+    "a b  c",
+    "\"quoted\"",
+    "$(touch gone) `touch gone`",
+    "-x",
+    "日本 é",
+    "back\\slash",
+    "*;&|>#~!",
+];
+
+/// Whatever a stream is called, the lines that name it can be typed.
+#[test]
+fn streams_with_odd_names_are_named_as_a_shell_takes_them() {
+    let sample = Sample::new();
+    sample.change(async |store| {
+        for process in ODD {
+            unreadable_amount(&store, process).await;
+        }
+    });
+    let all = run(&sample, &["run", "--yes"]).exits(2);
+    assert!(all.stdout.contains("8 refused"), "{all:?}");
+    for process in ODD {
+        let stream = format!("process/bank/{process}");
+        let why = format!("--why={process}");
+        let said = run(&sample, &["skip", &stream, &why]).exits(0);
+        let unskip = said.next().remove(0);
+        let said = typed(&unskip, &sample, 0);
+        let plan = said.next().remove(0);
+        let said = typed(&plan, &sample, 0);
+        let run = said.next().remove(0);
+        let said = typed(&run, &sample, 2);
+        assert!(
+            said.stdout.contains(&format!("failed: {stream}")),
+            "{said:?}"
+        );
+        let said = typed(&said.next()[0], &sample, 0);
+        let said = typed(&said.next()[0], &sample, 0);
+        assert!(
+            said.stdout.starts_with(&format!("stream     {stream}\n")),
+            "{said:?}"
+        );
+    }
+    // And page by page.
+    let mut page = run(&sample, &["show", "1", "--limit", "1"]).exits(0);
+    for _ in 1..ODD.len() {
+        page = typed(&page.next()[0], &sample, 0);
+    }
+    assert!(!page.next()[0].contains("--after"), "{page:?}");
+    assert!(!sample.folder().join("gone").exists());
 }

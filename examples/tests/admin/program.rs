@@ -1,6 +1,8 @@
 //! Runs the program and reads what it says.
 
 use std::io::Read;
+use std::os::unix::process::CommandExt;
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -81,6 +83,9 @@ pub(crate) fn bare(args: &[&str]) -> Command {
 /// A program, untouched by the variables of whoever runs the tests.
 pub(crate) fn program(program: &str, args: &[&str]) -> Command {
     let mut command = Command::new(program);
+    // Typed by its name, which the shell finds.
+    let name = Path::new(program).file_name().unwrap();
+    command.arg0(name);
     let ours = |name: &str| {
         name.starts_with("SLATEDB_")
             || name.starts_with("STATE_MIGRATION_")

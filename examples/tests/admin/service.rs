@@ -412,8 +412,16 @@ fn a_service_that_cannot_be_reached_is_told_of() {
             "{message}"
         );
     }
+    let message = ask(&format!("./{}", "x".repeat(120)), &["status"]);
+    assert!(
+        message.contains("is longer than a system takes; give --via a shorter one"),
+        "{message}"
+    );
     let message = ask("./none", &["inspect", "process/bank/500001"]);
-    assert!(message.ends_with("leave out --via"), "{message}");
+    assert!(
+        message.ends_with("name the store with --store, and leave out --via"),
+        "{message}"
+    );
 
     // Something else listens there, that says nothing sensible.
     let other = std::os::unix::net::UnixListener::bind(folder.join("other")).unwrap();

@@ -3,6 +3,7 @@
 
 use std::io::{Read, Write};
 use std::num::NonZeroU16;
+use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
@@ -51,9 +52,9 @@ impl Terminal {
     /// A shell that says something, starts the program, and says something more.
     fn new(sample: &Sample, args: &[&str], variables: &[(&str, &str)]) -> Self {
         let pair = native_pty_system().openpty(size(24, 100)).unwrap();
-        let script = "echo before; \"$0\" \"$@\"; code=$?; echo after; exit $code";
+        let script = "echo before; loans-admin \"$@\"; code=$?; echo after; exit $code";
         let mut command = CommandBuilder::new("sh");
-        command.args(["-c", script, crate::PROGRAM]);
+        command.args(["-c", script, "sh"]);
         command.args(args);
         command.args(["--store", "./loans"]);
         command.cwd(sample.folder());
@@ -61,6 +62,9 @@ impl Terminal {
             command.env_remove(name);
         }
         command.env("TERM", "xterm-256color");
+        let programs = Path::new(crate::PROGRAM).parent().unwrap();
+        let path = std::env::var("PATH").unwrap();
+        command.env("PATH", format!("{}:{path}", programs.display()));
         for (name, value) in variables {
             command.env(name, value);
         }

@@ -22,7 +22,8 @@ use crate::cli::exit::{Exit, Failure};
     propagate_version = true,
     subcommand_required = true,
     arg_required_else_help = true,
-    max_term_width = 100
+    max_term_width = 100,
+    after_help = "Exit codes: 0 done; 1 wrong usage, or something around the tool is not as it must be; 2 done, and some processes failed; 3 interrupted, what was done is kept; 4 refused, since the operator has to say so first"
 )]
 pub(crate) struct Args {
     #[command(flatten)]
@@ -113,7 +114,9 @@ pub(crate) enum Command {
 impl Command {
     pub(crate) async fn run(self, context: &Context) -> Result<Exit, Failure> {
         if let (Some(_), Some(why)) = (&context.global.via, self.not_through_a_service()) {
-            return Err(Failure::environment(format!("{why}; leave out --via")));
+            return Err(Failure::environment(format!(
+                "{why}; name the store with --store, and leave out --via"
+            )));
         }
         match self {
             Self::List(list) => list.run(context),

@@ -1,15 +1,16 @@
 //! What commands share.
 
+use std::env::consts::EXE_SUFFIX;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::cli::Configure;
 use crate::cli::args::Global;
-use crate::cli::exit::{Exit, Failure};
+use crate::cli::exit::Failure;
 use crate::cli::output::Output;
 use crate::cli::signals::Signals;
-use crate::cli::store::{Claim, Target};
+use crate::cli::store::{Claim, Target, Unopened, WayOut};
 use crate::registry::{MigrationRegistry, Problem};
 use crate::{SlateDbReader, SlateDbStore};
 
@@ -92,11 +93,14 @@ impl Context {
         claim: Claim,
     ) -> Result<SlateDbStore, Failure> {
         let opened = self.target()?.writer(take_over, claim).await;
-        opened.map_err(|failure| match (failure.exit, failure.interrupted) {
-            (_, Some(run)) => failure.next(self.again(&format!("resume {run}"))),
-            (Exit::Refused, _) if failure.is_alive => failure.next(self.again("status")),
-            (Exit::Refused, _) => failure.next(self.once_more("--take-over")),
-            _ => failure,
+        opened.map_err(|Unopened { failure, way_out }| match way_out {
+            Some(WayOut::Look) => failure.next(self.again("status")),
+            Some(WayOut::TakeOver) => failure.next(self.once_more("--take-over")),
+            Some(WayOut::Resume(run)) => failure.next(self.again(&format!("resume {run}"))),
+            Some(WayOut::ResumeByTakingOver(run)) => {
+                failure.next(self.again(&format!("resume {run} --take-over")))
+            }
+            None => failure,
         })
     }
 
@@ -107,24 +111,32 @@ impl Context {
         let end = words.iter().position(|word| word == "--");
         words.insert(end.unwrap_or(words.len()), option.to_owned());
         let words: Vec<String> = words.iter().map(|word| quoted(word)).collect();
-        let program = program().unwrap_or_else(|| "state-migration".to_owned());
-        format!("{program} {}", words.join(" "))
+        format!("{} {}", typed(), words.join(" "))
     }
 
     /// A command of this binary over the same store, to be typed next.
     pub(crate) fn again(&self, command: &str) -> String {
-        let mut line = program().unwrap_or_else(|| "state-migration".to_owned());
-        for (option, value) in [
-            ("--store", self.global.store.clone()),
-            ("--settings", path(self.global.settings.as_deref())),
-            ("--via", path(self.global.via.as_deref())),
-        ] {
-            if let Some(value) = value {
-                line = format!("{line} {option} {}", quoted(&value));
-            }
-        }
-        format!("{line} {command}")
+        let via = option("--via", path(self.global.via.as_deref()));
+        format!("{}{}{via} {command}", typed(), self.in_place())
     }
+
+    /// The same for a command that looks into the store itself and goes to no
+    /// service: none, where only a service is named.
+    pub(crate) fn in_store(&self, command: &str) -> Option<String> {
+        self.global.store.as_ref()?;
+        Some(format!("{}{} {command}", typed(), self.in_place()))
+    }
+
+    /// Which store, with a space before each option.
+    fn in_place(&self) -> String {
+        let settings = path(self.global.settings.as_deref());
+        let store = option("--store", self.global.store.clone());
+        format!("{store}{}", option("--settings", settings))
+    }
+}
+
+fn option(name: &str, value: Option<String>) -> String {
+    value.map_or_else(String::new, |value| format!(" {name} {}", quoted(&value)))
 }
 
 fn path(path: Option<&Path>) -> Option<String> {
@@ -142,8 +154,23 @@ pub(crate) fn quoted(text: &str) -> String {
 }
 
 /// The name under which the binary was started.
-pub(crate) fn program() -> Option<String> {
-    let first = std::env::args_os().next()?;
-    let name = Path::new(&first).file_stem()?;
-    Some(name.to_string_lossy().into_owned())
+pub(crate) fn program() -> String {
+    let first = std::env::args_os().next().unwrap_or_default();
+    let name = Path::new(&first).file_name().unwrap_or_default();
+    let name = name.to_string_lossy();
+    match name.strip_suffix(EXE_SUFFIX).unwrap_or(&name) {
+        "" => "state-migration".to_owned(),
+        name => name.to_owned(),
+    }
+}
+
+/// The binary as it was typed, so that the next line can be typed as it stands:
+/// where it was started by its path, a shell need not find it by its name.
+pub(crate) fn typed() -> String {
+    let first = std::env::args_os().next().unwrap_or_default();
+    let first = first.to_string_lossy();
+    match first.contains(std::path::is_separator) {
+        true => quoted(&first),
+        false => program(),
+    }
 }

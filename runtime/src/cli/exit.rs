@@ -35,13 +35,6 @@ pub(crate) struct Failure {
     pub(crate) message: String,
     /// What to type next, where that is known.
     pub(crate) next: Option<String>,
-    /// Whether to go on would end the writing of a program that is alive, so
-    /// that it is not what to type next.
-    #[serde(skip)]
-    pub(crate) is_alive: bool,
-    /// The run that was interrupted and is in the way.
-    #[serde(skip)]
-    pub(crate) interrupted: Option<crate::RunId>,
 }
 
 impl Failure {
@@ -50,8 +43,6 @@ impl Failure {
             exit: Exit::Environment,
             message: message.into(),
             next: None,
-            is_alive: false,
-            interrupted: None,
         }
     }
 

@@ -170,8 +170,7 @@ impl Cli {
 
 /// The command line, under the name of the binary, which the examples begin with.
 pub(crate) fn command() -> clap::Command {
-    let name = context::program().unwrap_or_else(|| "state-migration".to_owned());
-    named(Args::command(), name)
+    named(Args::command(), context::program())
 }
 
 fn named(command: clap::Command, name: String) -> clap::Command {

@@ -182,6 +182,15 @@ pub(crate) fn plain(text: &str) -> String {
     text.replace(char::is_control, " ")
 }
 
+/// The commands that may be typed next, the likeliest first.
+pub(crate) fn to_type(next: &[String], out: &mut String) -> fmt::Result {
+    for (at, next) in next.iter().enumerate() {
+        let name = if at == 0 { "\nnext:" } else { "  or:" };
+        writeln!(out, "{BOLD}{name}{BOLD:#} {next}")?;
+    }
+    Ok(())
+}
+
 /// A table for people: a line each, columns apart, numbers to the right.
 pub(crate) fn table(header: &[&str], rows: impl IntoIterator<Item = Vec<String>>) -> String {
     let rows: Vec<Vec<String>> = rows.into_iter().collect();

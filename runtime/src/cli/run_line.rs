@@ -97,6 +97,11 @@ impl RunLine {
         !self.state.is_done() && self.what != "lazy"
     }
 
+    /// Whether it holds the store, and nothing says that nobody works on it.
+    pub(crate) fn goes_on(&self) -> bool {
+        self.holds_store && self.is_open() && !self.interrupted
+    }
+
     /// What an operator should know of one that was interrupted.
     pub(crate) fn note(&self) -> Option<String> {
         let number = self.number;
@@ -108,6 +113,15 @@ impl RunLine {
             ),
             (false, None) => format!("run {number} was broken off; {rest}"),
         })
+    }
+
+    /// What an operator should know of one that holds the store, before another
+    /// one is begun.
+    pub(crate) fn in_the_way(&self) -> Option<String> {
+        let (number, state) = (self.number, self.state);
+        self.note().or_else(|| self.goes_on().then(|| format!(
+            "run {number} holds the store: it is {state}, or was killed; a new run is refused until it has ended, so resume it when its program is gone"
+        )))
     }
 
     pub(crate) fn state(&self) -> String {
@@ -127,8 +141,15 @@ pub(crate) struct Latest {
     pub(crate) lines: Vec<RunLine>,
     /// How many there are.
     pub(crate) total: usize,
+    /// The one that holds the store.
+    pub(crate) holder: Option<RunLine>,
+}
+
+impl Latest {
     /// The one that was interrupted and holds the store.
-    pub(crate) interrupted: Option<RunLine>,
+    pub(crate) fn interrupted(&self) -> Option<&RunLine> {
+        self.holder.as_ref().filter(|run| run.interrupted)
+    }
 }
 
 /// The last runs of a store with what they did, at most `limit`.
@@ -142,16 +163,17 @@ pub(crate) async fn latest(runs: &History, limit: usize) -> Result<Latest, Failu
     for record in all.iter().rev().take(limit) {
         lines.push(line(record).await?);
     }
-    let mut interrupted = None;
-    if let Some(claim) = claim.filter(|claim| claim.is_dead)
-        && let Some(record) = all.iter().find(|record| record.id == claim.run)
-    {
-        interrupted = Some(line(record).await?).filter(|line| line.interrupted);
-    }
+    let claimed = all
+        .iter()
+        .find(|run| claim.is_some_and(|claim| claim.run == run.id));
+    let holder = match claimed {
+        Some(record) => Some(line(record).await?),
+        None => None,
+    };
     Ok(Latest {
         lines,
         total: all.len(),
-        interrupted,
+        holder,
     })
 }
 

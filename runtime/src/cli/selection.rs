@@ -122,7 +122,9 @@ impl Planned {
     pub(crate) fn arguments(&self) -> String {
         let mut line = String::new();
         let mut option = |name: &str, value: &str| {
-            let _ = write!(line, " {name} {}", quoted(value));
+            // Apart, a value like this would be taken for an option.
+            let between = if value.starts_with('-') { '=' } else { ' ' };
+            let _ = write!(line, " {name}{between}{}", quoted(value));
         };
         for name in &self.workflow {
             option("--workflow", name);
@@ -224,7 +226,7 @@ mod tests {
         assert_eq!(planned.arguments(), format!(" {line}"));
         assert_eq!(
             planned.selection().to_string(),
-            "workflow loan or offer, tenant bank, streams that start with process/bank/1, 1 streams by id, 2.5 % by hash, in flight only, the first 5"
+            "workflow loan or offer, tenant bank, streams that start with process/bank/1, 1 stream by id, 2.5 % by hash, in flight only, the first 5"
         );
         assert_eq!(read("").arguments(), "");
         assert_eq!(read("").selection(), Selection::all());
@@ -232,6 +234,7 @@ mod tests {
             read("--workflow it's").arguments(),
             r" --workflow 'it'\''s'"
         );
+        assert_eq!(read("--tenant=-x").arguments(), " --tenant=-x");
     }
 
     #[test]

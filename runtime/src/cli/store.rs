@@ -11,7 +11,7 @@ use url::Url;
 use crate::cli::Configure;
 use crate::cli::exit::Failure;
 use crate::cli::settings;
-use crate::error::ErrorKind;
+use crate::error::{Error, ErrorKind};
 use crate::id::RunId;
 use crate::run::history::interrupted_by;
 use crate::{SlateDbReader, SlateDbStore, SlateDbStoreBuilder};
@@ -31,6 +31,37 @@ pub(crate) enum Claim {
     Any,
     /// That of a run, which is gone on with if there is one.
     Of(Option<RunId>),
+}
+
+/// Why a store was not opened for writing, and the way out.
+pub(crate) struct Unopened {
+    pub(crate) failure: Failure,
+    pub(crate) way_out: Option<WayOut>,
+}
+
+/// What is to be done about whoever has a store, or had it last.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum WayOut {
+    /// It writes, so nothing that would end that.
+    Look,
+    TakeOver,
+    /// Its run was interrupted, and nobody has the store open.
+    Resume(RunId),
+    /// Its run is another one than the one that is wanted.
+    ResumeByTakingOver(RunId),
+}
+
+impl From<Failure> for Unopened {
+    fn from(failure: Failure) -> Self {
+        let way_out = None;
+        Self { failure, way_out }
+    }
+}
+
+impl From<Error> for Unopened {
+    fn from(error: Error) -> Self {
+        Failure::from(error).into()
+    }
 }
 
 enum Place {
@@ -97,7 +128,7 @@ impl Target {
         &self,
         take_over: bool,
         claim: Claim,
-    ) -> Result<SlateDbStore, Failure> {
+    ) -> Result<SlateDbStore, Unopened> {
         let mut builder = self.builder()?;
         if !matches!(self.place, Place::Memory(_)) {
             builder = builder.only_existing();
@@ -111,16 +142,22 @@ impl Target {
             builder.open_unless_in_use().await
         };
         opened.map_err(|error| match error.kind() {
-            ErrorKind::InUse(in_use) => Failure {
-                is_alive: in_use.writes,
-                ..Failure::refused(format!(
-                "the store {} cannot be opened: {in_use}; to open it would end that program's writing, so let the run go on inside it with `--via SOCKET`, or, once you know that it is dead, add `--take-over`",
-                self.url
-            ))
+            ErrorKind::InUse(in_use) => Unopened {
+                way_out: match (in_use.run, claim) {
+                    _ if in_use.writes => Some(WayOut::Look),
+                    (Some(run), Claim::Of(wanted)) if wanted != Some(run) => {
+                        Some(WayOut::ResumeByTakingOver(run))
+                    }
+                    _ => Some(WayOut::TakeOver),
+                },
+                failure: Failure::refused(format!(
+                    "the store {} cannot be opened: {in_use}; to open it would end that program's writing, so let the run go on inside it with `--via SOCKET`, or, once you know that it is dead, add `--take-over`",
+                    self.url
+                )),
             },
-            ErrorKind::Claimed { run } => Failure {
-                interrupted: Some(*run),
-                ..Failure::refused(format!("{}, with --take-over", interrupted_by(*run)))
+            ErrorKind::Claimed { run } => Unopened {
+                way_out: Some(WayOut::Resume(*run)),
+                failure: Failure::refused(format!("{}, with --take-over", interrupted_by(*run))),
             },
             _ => error.into(),
         })
@@ -129,7 +166,7 @@ impl Target {
 
 impl Place {
     fn of(text: &str) -> Result<Self, Failure> {
-        let scheme = text.split_once(':').map(|(scheme, _)| scheme);
+        let (scheme, rest) = text.split_once(':').unzip();
         // One letter is a drive.
         let is_scheme = |scheme: &str| {
             scheme.len() > 1 && scheme.chars().all(|letter| letter.is_ascii_alphanumeric())
@@ -137,6 +174,7 @@ impl Place {
         let Some(scheme) = scheme.filter(|scheme| is_scheme(scheme)) else {
             return Ok(Self::Folder(PathBuf::from(text)));
         };
+        let scheme = scheme.to_ascii_lowercase();
         let bad = |why: String| {
             Failure::environment(format!(
                 "`{text}` names no store: {why}; write a folder, file:///folder, memory:, s3://bucket/path, az://container/path or gs://bucket/path"
@@ -147,12 +185,15 @@ impl Place {
         }
         let url = Url::parse(text).map_err(|error| bad(error.to_string()))?;
         if scheme == "file" {
-            return url
-                .to_file_path()
+            // `file:loans` would be taken for `/loans`.
+            let is_whole = rest.is_some_and(|rest| rest.starts_with('/'));
+            return is_whole
+                .then(|| url.to_file_path().ok())
+                .flatten()
                 .map(Self::Folder)
-                .map_err(|()| bad("the path of a file: has to begin with a slash".to_owned()));
+                .ok_or_else(|| bad("the path of a file: has to begin with a slash".to_owned()));
         }
-        if !matches!(scheme, "s3" | "s3a" | "az" | "azure" | "gs") {
+        if !matches!(scheme.as_str(), "s3" | "s3a" | "az" | "azure" | "gs") {
             return Err(bad(format!("nothing is known of `{scheme}:`")));
         }
         if url.host_str().is_none_or(str::is_empty) {
@@ -257,6 +298,10 @@ mod tests {
                 "file://loans",
                 "the path of a file: has to begin with a slash",
             ),
+            (
+                "file:loans",
+                "the path of a file: has to begin with a slash",
+            ),
             ("s3:///loans", "the bucket is missing"),
             ("s3:loans", "the bucket is missing"),
         ] {
@@ -271,6 +316,7 @@ mod tests {
     fn a_cloud_that_was_left_out_is_named_with_its_feature() {
         for (text, feature) in [
             ("s3://bucket/path", "aws"),
+            ("S3://bucket/path", "aws"),
             ("az://container/path", "azure"),
             ("gs://bucket/path", "gcp"),
         ] {

@@ -4,7 +4,7 @@ use std::io::{self, Write as _};
 
 use clap::error::ErrorKind;
 
-use crate::cli::context::program;
+use crate::cli::context::typed;
 use crate::cli::exit::{Exit, Failure};
 use crate::cli::output::{Output, unwritten};
 
@@ -43,14 +43,13 @@ fn failure(said: &clap::Error, words: &[String]) -> Failure {
         Some(command) => format!("{command} --help"),
         None => "--help".to_owned(),
     };
-    let program = program().unwrap_or_else(|| "state-migration".to_owned());
     let message = match said.kind() {
         ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand | ErrorKind::MissingSubcommand => {
             "no command is given; name one, such as `status`".to_owned()
         }
         _ => sentence(&said.render().to_string()),
     };
-    Failure::environment(message).next(format!("{program} {next}"))
+    Failure::environment(message).next(format!("{} {next}", typed()))
 }
 
 /// What stands before the usage, without its layout.

@@ -9,6 +9,9 @@ use crate::cli::exit::Failure;
 use crate::cli::history::History;
 use crate::run::RunRecord;
 
+/// How long the first part of an id is, which may be all digits.
+const FIRST_GROUP: usize = 8;
+
 /// A run, as it is named on the command line.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum WhichRun {
@@ -60,13 +63,17 @@ impl WhichRun {
             }
             Self::Named(named) => named,
         };
-        let number = named.strip_prefix('#').unwrap_or(named).parse::<u64>();
-        if let Ok(number) = number
+        let number = named.strip_prefix('#').unwrap_or(named).parse::<u64>().ok();
+        if let Some(number) = number
             && let Some(at) = known.iter().position(|run| run.number == number)
         {
             return Ok(known.swap_remove(at));
         }
-        known.retain(|run| !named.is_empty() && run.id.to_string().starts_with(named.as_str()));
+        // What is a number is not to become another run, whose id starts like it.
+        let is_id = number.is_none() || named.len() >= FIRST_GROUP;
+        known.retain(|run| {
+            is_id && !named.is_empty() && run.id.to_string().starts_with(named.as_str())
+        });
         match known.len() {
             1 => Ok(known.swap_remove(0)),
             0 => Err(Failure::environment(format!(
@@ -131,7 +138,7 @@ mod tests {
         assert_eq!(found("#2"), Ok(2));
         assert_eq!(found("abcd"), Ok(1));
         assert_eq!(found("AB12"), Ok(2));
-        assert_eq!(found("1234"), Ok(3));
+        assert_eq!(found("12340000"), Ok(3));
         assert_eq!(found("12340000-0000-0000-0000-000000000003"), Ok(3));
     }
 
@@ -141,7 +148,8 @@ mod tests {
             found("ab").unwrap_err(),
             "the ids of 2 runs start with \"ab\"; give more of the id, or the number of the run"
         );
-        for none in ["17", "xyz", ""] {
+        // A number is that of a run, though an id may happen to start with it.
+        for none in ["17", "12", "#12", "1234", "xyz", ""] {
             let error = found(none).unwrap_err();
             assert!(error.starts_with("the store has not seen a run"), "{error}");
         }

@@ -1,7 +1,8 @@
 //! The operator's tool for orders in `FAULTY_FOLDER`, whose object store fails
 //! as `FAULT` says: `denied` denies everything, `read-only` all that writes,
-//! `full:N` has room for N more files, and `unclosable` has none for the mark by
-//! which a program says that it has closed the store.
+//! `full:N` has room for N more files, `log-only` for none but those of the log and
+//! manifests, and `unclosable` has none for the mark by which a program says that it
+//! has closed the store.
 
 use std::fmt;
 use std::process::ExitCode;
@@ -40,6 +41,7 @@ fn main() -> ExitCode {
                     None => 0,
                 }),
                 full: fault.starts_with("full"),
+                log_only: fault == "log-only",
                 unclosable: fault == "unclosable",
             };
             SlateDbStore::builder(Path::default(), Arc::new(faulty)).with_settings(|settings| {
@@ -58,6 +60,7 @@ struct Faulty {
     inner: LocalFileSystem,
     denies: bool,
     full: bool,
+    log_only: bool,
     unclosable: bool,
     room: AtomicU64,
 }
@@ -94,7 +97,10 @@ impl Faulty {
         if self.unclosable && !is_mark() {
             return Ok(());
         }
-        if !self.full && !self.unclosable {
+        if self.log_only && !path.as_ref().starts_with("compacted/") {
+            return Ok(());
+        }
+        if !self.full && !self.log_only && !self.unclosable {
             return Err(Self::denied(path));
         }
         let one_less = |room: u64| room.checked_sub(1);

@@ -93,7 +93,7 @@ fn a_run_of_other_code_is_resumed_only_by_force() {
     let sample = Sample::new();
     let mut slow = program(
         PROGRAM,
-        &["run", "--yes", "--throttle", "60", "--store", "./loans"],
+        &["run", "--yes", "--throttle", "10", "--store", "./loans"],
     );
     slow.current_dir(sample.folder());
     let running = slow.stdout(Stdio::piped()).stderr(Stdio::piped());

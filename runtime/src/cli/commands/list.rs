@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use crate::cli::context::Context;
 use crate::cli::exit::{Exit, Failure};
-use crate::cli::output::{Answer, BAD, BOLD, DIM, plain, table};
+use crate::cli::output::{Answer, BAD, BOLD, DIM, plain, table, to_type};
 use crate::id::WorkflowId;
 use crate::registry::{End, Migration, MigrationRegistry, Problem};
 
@@ -206,9 +206,6 @@ impl Answer for Linked {
         for problem in &self.problems {
             writeln!(out, "{BAD}problem:{BAD:#} {problem}")?;
         }
-        for next in &self.next {
-            writeln!(out, "\n{BOLD}next:{BOLD:#} {next}")?;
-        }
-        Ok(())
+        to_type(&self.next, out)
     }
 }

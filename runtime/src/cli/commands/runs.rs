@@ -7,8 +7,8 @@ use serde::Serialize;
 
 use crate::cli::context::Context;
 use crate::cli::exit::{Exit, Failure};
-use crate::cli::output::{Answer, BOLD, WARN};
-use crate::cli::run_line::{Latest, RunLine, latest, run_table};
+use crate::cli::output::{Answer, WARN, to_type};
+use crate::cli::run_line::{RunLine, latest, run_table};
 use crate::cli::selection::number;
 
 /// Lists the runs that the store has seen, the latest first.
@@ -35,19 +35,15 @@ struct History {
 impl List {
     pub(crate) async fn run(self, context: &Context) -> Result<Exit, Failure> {
         let runs = context.history().await?;
-        let Latest {
-            lines: runs,
-            total,
-            interrupted,
-        } = latest(&runs, self.limit.get()).await?;
-        let next = match (&interrupted, runs.first()) {
+        let latest = latest(&runs, self.limit.get()).await?;
+        let next = match (latest.interrupted(), latest.lines.first()) {
             (Some(run), _) => context.again(&format!("resume {}", run.number)),
             (None, Some(last)) => context.again(&format!("show {}", last.number)),
             (None, None) => context.again("plan"),
         };
         context.output.answer(&History {
-            runs,
-            total,
+            runs: latest.lines,
+            total: latest.total,
             next: vec![next],
         })?;
         Ok(Exit::Done)
@@ -73,9 +69,6 @@ impl Answer for History {
         for note in self.runs.iter().filter_map(RunLine::note) {
             writeln!(out, "{WARN}note:{WARN:#} {note}")?;
         }
-        for next in &self.next {
-            writeln!(out, "\n{BOLD}next:{BOLD:#} {next}")?;
-        }
-        Ok(())
+        to_type(&self.next, out)
     }
 }

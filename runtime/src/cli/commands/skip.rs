@@ -7,7 +7,7 @@ use serde::Serialize;
 use crate::cli::context::{Context, quoted};
 use crate::cli::drive::user;
 use crate::cli::exit::{Exit, Failure};
-use crate::cli::output::{Answer, BOLD, plain};
+use crate::cli::output::{Answer, BOLD, plain, to_type};
 use crate::cli::store::Claim;
 use crate::id::StreamId;
 use crate::run::Runs;
@@ -181,9 +181,6 @@ impl Answer for Decided {
             (false, true) => writeln!(out, "{stream} at {version} is part of later runs again")?,
             (false, false) => writeln!(out, "{stream} at {version} was not skipped")?,
         }
-        for next in &self.next {
-            writeln!(out, "{BOLD}next:{BOLD:#} {next}")?;
-        }
-        Ok(())
+        to_type(&self.next, out)
     }
 }

@@ -11,8 +11,8 @@ use crate::cli::decision::{Decision, Decisions, Stands};
 use crate::cli::exit::{Exit, Failure};
 use crate::cli::figures::count;
 use crate::cli::history::History;
-use crate::cli::output::{Answer, BOLD, WARN, plain, table};
-use crate::cli::run_line::{RunLine, latest, run_table};
+use crate::cli::output::{Answer, WARN, plain, table, to_type};
+use crate::cli::run_line::{Latest, RunLine, latest, run_table};
 use crate::cli::via::service;
 use crate::id::WorkflowId;
 use crate::run::{RunState, Runs};
@@ -77,7 +77,6 @@ impl Status {
         let runs = Runs::of(&reader).ok_or_else(|| context.keeps_no_runs())?;
         let runs = History::Store(runs, Some(reader.clone()));
         let latest = latest(&runs, RUNS).await?;
-        let (runs, interrupted) = (latest.lines, latest.interrupted);
         let in_use = reader.is_in_use().await?;
         let mut warnings = Vec::new();
         if in_use {
@@ -92,14 +91,7 @@ impl Status {
                 count(census.unreadable)
             ));
         }
-        warnings.extend(interrupted.as_ref().and_then(RunLine::note));
-        let open = |run: &&RunLine| run.holds_store && run.is_open() && !run.interrupted;
-        if let Some(holder) = runs.iter().find(open) {
-            warnings.push(format!(
-                "run {} holds the store: it is {}, or was killed; when its program is gone, resume it",
-                holder.number, holder.state
-            ));
-        }
+        warnings.extend(latest.holder.as_ref().and_then(RunLine::in_the_way));
         let versions: Vec<Version> = census
             .versions
             .iter()
@@ -112,24 +104,19 @@ impl Status {
                 decision: decisions.about(version),
             })
             .collect();
-        let next = match &interrupted {
-            Some(run) => vec![context.again(&format!("resume {}", run.number))],
-            None => next(context, &versions, &runs, &decisions),
-        };
+        let next = next(context, &versions, &latest, &decisions);
         context.output.answer(&Stand {
             store: context.global.store.clone().unwrap_or_default(),
             versions,
             unreadable: census.unreadable,
             in_use,
-            runs,
+            runs: latest.lines,
             warnings,
             next,
         })?;
         Ok(Exit::Done)
     }
-}
 
-impl Status {
     fn shows(&self, workflow: &str) -> bool {
         self.workflow.is_empty() || self.workflow.iter().any(|name| name == workflow)
     }
@@ -162,13 +149,14 @@ impl Status {
 fn next(
     context: &Context,
     versions: &[Version],
-    runs: &[RunLine],
+    latest: &Latest,
     decisions: &Decisions,
 ) -> Vec<String> {
-    if decisions.problem().is_some() {
+    let last = latest.holder.as_ref().or(latest.lines.first());
+    if latest.interrupted().is_none() && decisions.problem().is_some() {
         return vec![context.again("list")];
     }
-    let command = match runs.first() {
+    let command = match last {
         Some(last) if last.is_open() => format!("resume {}", last.number),
         Some(last) if last.state == RunState::DoneWithErrors => format!("show {}", last.number),
         _ if versions
@@ -212,9 +200,6 @@ impl Answer for Stand {
         for warning in &self.warnings {
             writeln!(out, "{WARN}warning:{WARN:#} {warning}")?;
         }
-        for next in &self.next {
-            writeln!(out, "\n{BOLD}next:{BOLD:#} {next}")?;
-        }
-        Ok(())
+        to_type(&self.next, out)
     }
 }

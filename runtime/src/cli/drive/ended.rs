@@ -11,7 +11,7 @@ use crate::cli::drive::Wanted;
 use crate::cli::exit::{Exit, Failure};
 use crate::cli::figures::{self, count};
 use crate::cli::history::History;
-use crate::cli::output::{Answer, BAD, BOLD, DIM, GOOD, WARN, plain};
+use crate::cli::output::{Answer, BAD, BOLD, DIM, GOOD, WARN, plain, to_type};
 use crate::cli::progress::{rate, rounded};
 use crate::run::RunState;
 use crate::runner::{
@@ -342,11 +342,7 @@ impl Answer for Ended {
                 )?;
             }
         }
-        for (at, next) in self.next.iter().enumerate() {
-            let name = if at == 0 { "\nnext:" } else { "  or:" };
-            writeln!(out, "{BOLD}{name}{BOLD:#} {next}")?;
-        }
-        Ok(())
+        to_type(&self.next, out)
     }
 }
 

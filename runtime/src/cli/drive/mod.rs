@@ -255,7 +255,7 @@ async fn until_interrupted<S: Opened>(
 /// What is said of a store that could not be closed. What counts is durable.
 fn unclosed(error: &Error) -> String {
     format!(
-        "{error}; what was done is kept, and the next command that writes will take it that the store is still open, and ask for --take-over"
+        "{error}; what was done is kept, and the next command that writes may take it that the store is still open, and ask for --take-over"
     )
 }
 

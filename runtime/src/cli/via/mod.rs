@@ -49,6 +49,10 @@ fn unreachable(path: &Path, error: &std::io::Error) -> Failure {
         ErrorKind::PermissionDenied => format!(
             "this user may not use the control socket {shown}, which is for the user that the service runs as; type the command as that one"
         ),
+        // Of the path nothing is asked but its length.
+        ErrorKind::InvalidInput => format!(
+            "the path of the control socket {shown} is longer than a system takes; give --via a shorter one, such as a path from the folder that it is in"
+        ),
         // The second one is said where clients wait already to be let in.
         ErrorKind::TimedOut | ErrorKind::WouldBlock => format!(
             "the service behind the control socket {shown} does not answer; look whether its program is stopped (`kill -CONT` lets it go on) or overloaded, and ask for `status` again when it is not"

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::fmt::{self, Write};
+use std::time::Duration;
 
 use serde::Serialize;
 
@@ -10,7 +11,7 @@ use crate::cli::context::Context;
 use crate::cli::exit::{Exit, Failure};
 use crate::cli::figures::{self, count};
 use crate::cli::history::History;
-use crate::cli::output::{Answer, BAD, BOLD, DIM, WARN, plain, table};
+use crate::cli::output::{Answer, BAD, BOLD, DIM, WARN, plain, table, to_type};
 use crate::cli::progress::{rate, rounded};
 use crate::cli::run_line::{Latest, RunLine, latest, run_table};
 use crate::cli::selection::{Planned, no_migration};
@@ -100,7 +101,7 @@ impl Service {
     /// in it was a dry run.
     fn of_late(&mut self, context: &Context, latest: Latest) {
         let is_run = |line: &&RunLine| line.what != "lazy";
-        let last = latest.interrupted.as_ref();
+        let last = latest.interrupted();
         let last = last.or_else(|| latest.lines.iter().find(is_run));
         if let Some(last) = last
             && !self.under_way
@@ -130,7 +131,7 @@ impl Service {
             };
         }
         self.warnings
-            .extend(latest.interrupted.as_ref().and_then(RunLine::note));
+            .extend(latest.interrupted().and_then(RunLine::note));
         self.runs = Some(latest.lines);
     }
 }
@@ -236,10 +237,7 @@ impl Answer for Service {
         if self.under_way {
             line("rate", &rate(self.per_second))?;
             if let Some(left) = self.time_left_ms {
-                line(
-                    "left",
-                    &figures::took(std::time::Duration::from_millis(left)),
-                )?;
+                line("left", &figures::took(Duration::from_millis(left)))?;
             }
         }
         let throttle = self.throttle.map(u64::from);
@@ -257,10 +255,7 @@ impl Answer for Service {
         for warning in &self.warnings {
             writeln!(out, "{WARN}warning:{WARN:#} {warning}")?;
         }
-        for next in &self.next {
-            writeln!(out, "\n{BOLD}next:{BOLD:#} {next}")?;
-        }
-        Ok(())
+        to_type(&self.next, out)
     }
 }
 
@@ -295,7 +290,15 @@ pub(crate) async fn plan(context: &Context, via: &Via, options: &Planned) -> Res
     let planned = via.plan(options.asked()).await?;
     let protocol::Planned { plan, .. } = &planned;
     let fingerprint = plan.fingerprint.to_string();
-    let next = format!("run --plan {fingerprint}{}", options.arguments());
+    let mut warnings = planned.absent.clone();
+    // There is one run at a time, which the next command is about, then.
+    let next = match in_the_way(via).await? {
+        Some((warning, next)) => {
+            warnings.push(warning);
+            next
+        }
+        None => format!("run --plan {fingerprint}{}", options.arguments()),
+    };
     let steps = plan.steps.iter().map(|step| Step {
         from: step.from.to_string(),
         to: step.to.to_string(),
@@ -310,11 +313,27 @@ pub(crate) async fn plan(context: &Context, via: &Via, options: &Planned) -> Res
         deadline_ms: plan.options.deadline_ms,
         versions: versions(&planned),
         steps: steps.collect(),
-        warnings: planned.absent.clone(),
+        warnings,
         next: vec![context.again(&next)],
         fingerprint,
     })?;
     Ok(Exit::Done)
+}
+
+/// What keeps a service from beginning a run, and what is to be done about it.
+async fn in_the_way(via: &Via) -> Result<Option<(String, String)>, Failure> {
+    if via.tell(Request::Status).await?.under_way {
+        let warning = "a run is under way in this service, and there is one at a time; watch it, or cancel it first";
+        return Ok(Some((warning.to_owned(), "watch".to_owned())));
+    }
+    let latest = async {
+        let history = History::of_late(via.clone(), 0).await?;
+        latest(&history, 0).await
+    };
+    // A store that keeps no runs has none that was interrupted.
+    let latest = latest.await.ok();
+    let run = latest.as_ref().and_then(Latest::interrupted);
+    Ok(run.and_then(|run| Some((run.note()?, format!("resume {}", run.number)))))
 }
 
 impl Answer for Plan {
@@ -324,7 +343,8 @@ impl Answer for Plan {
         let mut line = |name: &str, value: &str| writeln!(out, "{DIM}{name:10}{DIM:#} {value}");
         line("plan", &format!("{BOLD}{}{BOLD:#}", self.fingerprint))?;
         line("processes", &self.selection)?;
-        let mut options = vec![format!("deadline {} ms", count(self.deadline_ms))];
+        let deadline = Duration::from_millis(self.deadline_ms);
+        let mut options = vec![format!("deadline {}", figures::took(deadline))];
         options.extend(self.full_count.then(|| "full count".to_owned()));
         options.extend(self.twice.then(|| "user code twice".to_owned()));
         line("options", &options.join(", "))?;
@@ -351,9 +371,6 @@ impl Answer for Plan {
         for warning in &self.warnings {
             writeln!(out, "{WARN}warning:{WARN:#} {}", plain(warning))?;
         }
-        for next in &self.next {
-            writeln!(out, "\n{BOLD}next:{BOLD:#} {next}")?;
-        }
-        Ok(())
+        to_type(&self.next, out)
     }
 }

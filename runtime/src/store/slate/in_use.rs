@@ -11,7 +11,7 @@ use std::time::{Duration, Instant, SystemTime};
 use futures_util::TryStreamExt;
 use slatedb::object_store::path::Path;
 use slatedb::object_store::{self, ObjectMeta, ObjectStore, ObjectStoreExt as _};
-use slatedb::{CloseReason, Db, DbReader, ErrorKind as SlateKind};
+use slatedb::{Db, DbReader};
 
 use super::kv::{error, way_out_of_storage};
 use super::open::Seen;
@@ -29,24 +29,19 @@ const LOOK: Duration = Duration::from_millis(250);
 const LOG: &str = "wal";
 const MANIFESTS: &str = "manifest";
 
-/// Leaves the mark. Where there is none, the store counts as in use.
+/// Makes everything durable, and then leaves the mark. What goes wrong leaves
+/// none, which is the safe side: the store counts as in use then.
 pub(super) async fn say_goodbye(db: &Db) -> Result<(), slatedb::Error> {
+    db.flush().await?;
     // SlateDB takes no manifest of a later writer into an open handle, so this
     // is its own epoch, also when it was shut out; and then the mark, which is
     // written to the log of that epoch, does not become durable.
     let epoch = db.manifest().writer_epoch();
-    let Ok(row) = rows::write(&Closed { epoch }) else {
-        return Ok(());
-    };
-    let marked = match db.put(key::run_row(rows::CLOSED), row).await {
-        Ok(_) => db.flush().await,
-        Err(error) => Err(error),
-    };
-    // Another writer has it open then, and all that this one wrote is durable.
-    match marked {
-        Err(error) if error.kind() == SlateKind::Closed(CloseReason::Fenced) => Ok(()),
-        marked => marked,
+    if let Ok(row) = rows::write(&Closed { epoch }) {
+        db.put(key::run_row(rows::CLOSED), row).await?;
+        db.flush().await?;
     }
+    Ok(())
 }
 
 /// The epoch of the last writer that closed a store.

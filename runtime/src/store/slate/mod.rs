@@ -10,13 +10,13 @@ mod open;
 mod reader;
 mod storage;
 
-use slatedb::Db;
+use slatedb::{CloseReason, Db};
 
 pub use kv::SlateDbKv;
 pub use open::SlateDbStoreBuilder;
 pub use reader::SlateDbReader;
 
-use crate::error::Error;
+use crate::error::{Error, ErrorKind};
 use crate::store::records::RecordStore;
 
 /// A store in SlateDB: events, snapshots and process registry in one database,
@@ -83,19 +83,26 @@ impl SlateDbStore {
     /// for; of a store that was dropped, nobody can tell.
     ///
     /// # Errors
-    /// What was not yet durable may be lost; or all is durable, and the store
-    /// counts as in use, since it could not be noted that nobody has it open.
+    /// What was not yet durable may be lost.
     pub async fn close(&self) -> Result<(), Error> {
         let unclosed = |error| kv::error("the store could not be closed", error);
         // One that is known to be shut out has nothing to make durable.
-        let mut durable = Ok(());
-        if self.db().status().close_reason.is_none() {
-            durable = self.db().flush().await;
-            if durable.is_ok() {
-                durable = in_use::say_goodbye(self.db()).await;
+        let is_open = self.db().status().close_reason.is_none();
+        let farewell = match is_open {
+            true => in_use::say_goodbye(self.db()).await,
+            false => Ok(()),
+        };
+        let closed = self.db().close().await;
+        // What comes after the first failure is of that one, or not told at all.
+        farewell.map_err(unclosed)?;
+        match closed {
+            Err(error)
+                if is_open && error.kind() == slatedb::ErrorKind::Closed(CloseReason::Clean) =>
+            {
+                let message = "the store could not be closed in order: all of it is durable in its log, and could not be written to its other files too; look whether the object store has room and answers";
+                Err(Error::new(ErrorKind::Unavailable, message).with_source(error))
             }
+            closed => closed.map_err(unclosed),
         }
-        // SlateDB closes without an error what has failed before.
-        self.db().close().await.and(durable).map_err(unclosed)
     }
 }

@@ -14,7 +14,7 @@ use crate::cli::context::{Context, quoted};
 use crate::cli::decision::{Decision as AtVersion, Decisions};
 use crate::cli::exit::{Exit, Failure};
 use crate::cli::figures;
-use crate::cli::output::{Answer, BAD, BOLD, DIM, WARN, plain, table};
+use crate::cli::output::{Answer, BAD, BOLD, DIM, WARN, plain, table, to_type};
 use crate::cli::selection::{duration, number};
 use crate::id::StreamId;
 use crate::process_registry::{ProcessRegistry, RegistryKey};
@@ -331,9 +331,6 @@ impl Answer for Inspected {
         for problem in &self.problems {
             writeln!(out, "{BAD}problem:{BAD:#} {}", plain(problem))?;
         }
-        for next in &self.next {
-            writeln!(out, "\n{BOLD}next:{BOLD:#} {next}")?;
-        }
-        Ok(())
+        to_type(&self.next, out)
     }
 }

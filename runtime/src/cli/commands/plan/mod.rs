@@ -12,7 +12,9 @@ use crate::cli::context::Context;
 use crate::cli::decision::{Decision, Decisions, Stands};
 use crate::cli::exit::{Exit, Failure};
 use crate::cli::figures::{self, count};
-use crate::cli::output::{Answer, BOLD, DIM, WARN, plain, table};
+use crate::cli::history::History;
+use crate::cli::output::{Answer, BOLD, DIM, WARN, plain, table, to_type};
+use crate::cli::run_line::{RunLine, latest};
 use crate::cli::selection::Planned;
 use crate::cli::via::service;
 use crate::id::WorkflowId;
@@ -122,6 +124,8 @@ impl ShowPlan {
         let sample = sample(&reader, &migrations, &self.planned, &census, self.sample).await;
         let due = census.due() as u64;
         let estimate = Estimate::new(&runs, due, sample.as_ref()).await?;
+        let history = History::Store(runs, Some(reader.clone()));
+        let holder = latest(&history, 0).await?.holder.filter(RunLine::is_open);
         let shown = Shown {
             fingerprint: plan.fingerprint.to_string(),
             selection: plan.selection.to_string(),
@@ -132,7 +136,7 @@ impl ShowPlan {
             routes: ways(&plan, &census, &changed),
             warnings: warnings::all(
                 &reader,
-                &runs,
+                holder.as_ref(),
                 &census,
                 &decisions,
                 &changed,
@@ -142,7 +146,7 @@ impl ShowPlan {
             .into_iter()
             .chain(warnings::of_nothing(&plan.selection, absent, &census))
             .collect(),
-            next: self.next(context, &plan, due),
+            next: self.next(context, &plan, due, holder.as_ref()),
             versions,
             estimate,
             sample,
@@ -151,7 +155,17 @@ impl ShowPlan {
         Ok(Exit::Done)
     }
 
-    fn next(&self, context: &Context, plan: &Plan, due: u64) -> Vec<String> {
+    fn next(
+        &self,
+        context: &Context,
+        plan: &Plan,
+        due: u64,
+        holder: Option<&RunLine>,
+    ) -> Vec<String> {
+        // Until that one has ended, another one is refused.
+        if let Some(run) = holder {
+            return vec![context.again(&format!("resume {}", run.number))];
+        }
         if due == 0 && !self.planned.full_count {
             return Vec::new();
         }
@@ -287,10 +301,7 @@ impl Answer for Shown {
         if self.next.is_empty() {
             writeln!(out, "\nnothing is to be done")?;
         }
-        for next in &self.next {
-            writeln!(out, "\n{BOLD}next:{BOLD:#} {next}")?;
-        }
-        Ok(())
+        to_type(&self.next, out)
     }
 }
 

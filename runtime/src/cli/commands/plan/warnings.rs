@@ -8,7 +8,8 @@ use crate::cli::commands::status::IN_USE;
 use crate::cli::decision::{Decisions, Stands};
 use crate::cli::exit::Failure;
 use crate::cli::figures::{count, of};
-use crate::run::{ChangedStep, Runs};
+use crate::cli::run_line::RunLine;
+use crate::run::ChangedStep;
 use crate::selection::Selection;
 
 /// Why a selection may be of nothing: it looks as if nothing was left to do.
@@ -28,7 +29,7 @@ pub(super) fn of_nothing(
 
 pub(super) async fn all(
     reader: &SlateDbReader,
-    runs: &Runs,
+    holder: Option<&RunLine>,
     census: &Census,
     decisions: &Decisions,
     changed: &[ChangedStep],
@@ -44,15 +45,7 @@ pub(super) async fn all(
     if reader.is_in_use().await? {
         warnings.push(IN_USE.to_owned());
     }
-    if let Some(id) = runs.claimed_by().await?
-        && let Some(run) = runs.get(id).await?
-        && !run.state.is_done()
-    {
-        warnings.push(format!(
-            "run {} holds the store: it is {}, or was killed; a new run is refused until it has ended, so resume it when its program is gone",
-            run.number, run.state
-        ));
-    }
+    warnings.extend(holder.and_then(RunLine::in_the_way));
     for (version, standing) in &census.versions {
         let decision = decisions.about(version);
         if is_stray(&decision) {

@@ -10,7 +10,7 @@ use serde::Serialize;
 use crate::cli::context::{Context, quoted};
 use crate::cli::exit::{Exit, Failure};
 use crate::cli::figures::{self, count};
-use crate::cli::output::{Answer, BAD, BOLD, DIM, plain, table};
+use crate::cli::output::{Answer, BAD, BOLD, DIM, plain, table, to_type};
 use crate::cli::run_line::RunLine;
 use crate::cli::selection::number;
 use crate::cli::which_run::WhichRun;
@@ -50,6 +50,9 @@ pub(crate) struct Show {
 struct Shown {
     #[serde(flatten)]
     run: RunLine,
+    /// Whether it is known to go on.
+    #[serde(skip)]
+    is_under_way: bool,
     plan: ShownPlan,
     counts: RunCounts,
     took_over: Option<String>,
@@ -106,8 +109,11 @@ impl Show {
         } else {
             None
         };
-        let next = self.next(context, &run, &failures, listed.as_ref());
+        // What a service says of its runs is so; of a store it may be old.
+        let is_under_way = context.global.via.is_some() && run.goes_on();
+        let next = self.next(context, &run, is_under_way, &failures, listed.as_ref());
         context.output.answer(&Shown {
+            is_under_way,
             plan: ShownPlan::of(&record.plan),
             took_over: took_over(&record),
             run,
@@ -124,6 +130,7 @@ impl Show {
         &self,
         context: &Context,
         run: &RunLine,
+        is_under_way: bool,
         failures: &[Grouped],
         listed: Option<&Listed>,
     ) -> Vec<String> {
@@ -139,7 +146,9 @@ impl Show {
             let _ = write!(line, " --after {} --limit {}", quoted(after), listed.limit);
             next.push(context.again(&line));
         }
-        if run.is_open() {
+        if is_under_way {
+            next.push(context.again("watch"));
+        } else if run.is_open() {
             next.push(context.again(&format!("resume {number}")));
         }
         let example = match listed {
@@ -150,7 +159,8 @@ impl Show {
             next.push(context.again(&format!("show {number}")));
         }
         if let Some(example) = example {
-            next.push(context.again(&format!("inspect {}", quoted(&example.stream))));
+            // A service is not asked for a process.
+            next.extend(context.in_store(&format!("inspect {}", quoted(&example.stream))));
             if listed.is_none()
                 && let Some(group) = failures.first()
             {
@@ -182,9 +192,10 @@ impl Answer for Shown {
             None => run.what.to_owned(),
         };
         line("what", &what)?;
-        let holds = match run.holds_store && run.is_open() && !run.interrupted {
-            true => "; it holds the store, so it is under way or was killed",
-            false => "",
+        let holds = match (run.goes_on(), self.is_under_way) {
+            (true, true) => "; it is under way in the service",
+            (true, false) => "; it holds the store, so it is under way or was killed",
+            (false, _) => "",
         };
         line("state", &format!("{}{holds}", run.state()))?;
         if let Some(note) = run.note() {
@@ -215,13 +226,7 @@ impl Answer for Shown {
         line("left alone", &left_alone(counts))?;
         line("read", &figures::bytes(counts.bytes))?;
         self.failures_text(out)?;
-        let mut name = "next:";
-        for next in &self.next {
-            let blank = if name == "next:" { "\n" } else { "" };
-            writeln!(out, "{blank}{BOLD}{name}{BOLD:#} {next}")?;
-            name = "     ";
-        }
-        Ok(())
+        to_type(&self.next, out)
     }
 }
 
