@@ -202,7 +202,10 @@ async fn all_that_the_runs_of_a_store_of_format_1_can_say_is_read() {
     let folder = thawed("format-1-words");
     let refused = SlateDbStore::open_local_unless_claimed(folder.path()).await;
     let refused = refused.map(drop).unwrap_err();
-    assert!(matches!(refused.kind(), ErrorKind::Claimed { .. }), "{refused}");
+    assert!(
+        matches!(refused.kind(), ErrorKind::Claimed { .. }),
+        "{refused}"
+    );
     let store = SlateDbStore::open_local(folder.path()).await.unwrap();
     let runs = Runs::of(&store).unwrap();
     let history = runs.list().await.unwrap();
