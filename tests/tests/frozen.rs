@@ -196,6 +196,58 @@ async fn the_runs_of_a_store_of_format_1_are_read_and_resumed() {
     assert_eq!((record.state, record.executions), (failed, 2));
 }
 
+/// Of each word one: what `every_word_that_bookkeeping_can_say_is_frozen` counts.
+#[tokio::test(flavor = "multi_thread")]
+async fn all_that_the_runs_of_a_store_of_format_1_can_say_is_read() {
+    let folder = thawed("format-1-words");
+    let refused = SlateDbStore::open_local_unless_claimed(folder.path()).await;
+    let refused = refused.map(drop).unwrap_err();
+    assert!(
+        matches!(refused.kind(), ErrorKind::Claimed { .. }),
+        "{refused}"
+    );
+    let store = SlateDbStore::open_local(folder.path()).await.unwrap();
+    let runs = Runs::of(&store).unwrap();
+    let history = runs.list().await.unwrap();
+    let (real, others) = history.split_first().unwrap();
+    assert_eq!((real.number, real.state), (1, RunState::DoneWithErrors));
+    let classes = FailureClass::ALL.to_vec();
+    let of = real.id;
+    let kinds = [
+        RunKind::Migrate,
+        RunKind::Lazy,
+        RunKind::Retry { of, classes },
+    ];
+    let states = [
+        RunState::Planned,
+        RunState::Running,
+        RunState::Paused,
+        RunState::Cancelled,
+        RunState::Done,
+        RunState::DoneWithErrors,
+    ];
+    let expected = kinds
+        .iter()
+        .flat_map(|kind| states.map(|state| (kind, state)));
+    let read: Vec<_> = others.iter().map(|run| (&run.kind, run.state)).collect();
+    assert_eq!(read, expected.collect::<Vec<_>>());
+    assert!(
+        others[1..]
+            .iter()
+            .zip(others)
+            .all(|(run, before)| run.took_over == Some(before.id))
+    );
+
+    let last = others.last().unwrap();
+    let failures = runs.failures(last.id, None, None, 100).await.unwrap();
+    let read = failures.iter().map(|failure| failure.error.class);
+    assert!(read.eq(FailureClass::ALL));
+    assert_eq!(runs.claimed_by().await.unwrap(), Some(last.id));
+    // Four ranges, each a copy of what the real run counted in its first.
+    let counts = runs.counts(last.id).await.unwrap();
+    assert!(counts.processes() > 0 && counts.processes() % 4 == 0);
+}
+
 /// A release that came back after a newer one had been there.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_store_of_format_2_is_refused_and_not_a_byte_of_it_changes() {

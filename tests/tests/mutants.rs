@@ -142,6 +142,8 @@ fn every_patch_names_a_test_that_is_there() {
         let test = path.rsplit("::").next().unwrap();
         let there = sources(package, target, path).contains(&format!("fn {test}("));
         assert!(there, "{}: {package} has no test {test}", mutant.name);
+        // By which it is told from one that fails for another reason.
+        assert!(mutant.field("Says").len() > 8, "{}", mutant.name);
     }
 }
 

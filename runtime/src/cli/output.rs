@@ -92,7 +92,7 @@ impl Output {
             answer
                 .text(&mut text)
                 .map_err(|error| Failure::environment(error.to_string()))?;
-            text
+            steady(&text)
         };
         self.print(&text)
     }
@@ -125,6 +125,10 @@ impl Output {
         let auto = AutoStream::choice(&stderr);
         let choice = self.choice(&stderr, auto);
         let mut stream = AutoStream::new(stderr.lock(), choice);
+        let text = match self.json {
+            true => text.to_owned(),
+            false => steady(text),
+        };
         // If nobody listens, nobody is told.
         let _ = stream.write_all(text.as_bytes());
     }
@@ -191,6 +195,27 @@ pub(crate) fn to_type(next: &[String], out: &mut String) -> fmt::Result {
     Ok(())
 }
 
+/// Takes out of what is said to people whatever steers a terminal, but for line
+/// ends and colours: names, words and errors out of a store are quoted in it.
+fn steady(text: &str) -> String {
+    let stays = |(at, letter): (usize, char)| match letter {
+        '\n' | '\t' => true,
+        '\u{1b}' => sets_a_colour(&text[at..]),
+        letter => !letter.is_control(),
+    };
+    let letters = text.char_indices();
+    letters
+        .map(|letter| if stays(letter) { letter.1 } else { ' ' })
+        .collect()
+}
+
+/// Whether a text starts with an escape that changes the style of what follows.
+fn sets_a_colour(text: &str) -> bool {
+    let rest = text.strip_prefix("\u{1b}[").unwrap_or_default();
+    rest.trim_start_matches(|c: char| c.is_ascii_digit() || c == ';')
+        .starts_with('m')
+}
+
 /// A table for people: a line each, columns apart, numbers to the right.
 pub(crate) fn table(header: &[&str], rows: impl IntoIterator<Item = Vec<String>>) -> String {
     let rows: Vec<Vec<String>> = rows.into_iter().collect();
@@ -248,5 +273,17 @@ mod tests {
             "WHO      N  WHY\nann      5  x\n日本  1234  x\n"
         );
         assert_eq!(plain("a\u{1b}[31mb\nc"), "a [31mb c");
+        for (text, steady_text) in [
+            (
+                "a\u{1b}[1;31mb\u{1b}[0m\n\tc",
+                "a\u{1b}[1;31mb\u{1b}[0m\n\tc",
+            ),
+            (
+                "\u{1b}[2J\u{1b}]0;x\u{7}\u{9b}2J\r\u{1b}",
+                " [2J ]0;x  2J  ",
+            ),
+        ] {
+            assert_eq!(steady(text), steady_text);
+        }
     }
 }

@@ -20,8 +20,7 @@ pub(crate) fn tell(said: &clap::Error, words: &[String]) -> Exit {
         if json {
             output.failure(&failure(said, words));
         } else {
-            // Where nobody listens there is nobody to tell.
-            let _ = said.print();
+            output.to_stderr(&said.render().ansi().to_string());
         }
         return Exit::Environment;
     }

@@ -8,15 +8,22 @@ use std::sync::OnceLock;
 
 use bytes::Bytes;
 use proptest::prelude::*;
+use serde_json::Value;
 
 use super::{FORMATS, Format, baseline, keys};
-use crate::SlateDbStore;
-use crate::event::MIGRATED;
+use crate::event::{MIGRATED, NewEvent};
 use crate::id::StreamId;
-use crate::store::record;
+use crate::run::rows::Part;
+use crate::store::{Decision, record};
+use crate::{FailureClass, RunKind, RunState, SlateDbStore, Stage};
 
 /// The stores of this format that are frozen.
-const FROZEN: [&str; 3] = ["format-1", "format-1-runs", "format-1-closed"];
+const FROZEN: [&str; 4] = [
+    "format-1",
+    "format-1-runs",
+    "format-1-closed",
+    "format-1-words",
+];
 
 /// How many records of a format are damaged.
 const SAMPLES: usize = 4;
@@ -89,16 +96,19 @@ fn samples() -> &'static BTreeMap<&'static str, Vec<Bytes>> {
 }
 
 /// The baselines in the frozen stores.
-fn baselines() -> Vec<Bytes> {
-    let of_row = |(key, row): &(Bytes, Bytes)| {
-        let (key, row) = (key.clone(), row.clone());
-        let at = row
-            .windows(MIGRATED.len())
-            .position(|at| at == MIGRATED.as_bytes())?;
-        (key[0] == b'e').then(|| row.slice(at + MIGRATED.len()..))
-    };
-    let all: BTreeSet<Bytes> = frozen().iter().filter_map(of_row).collect();
-    all.into_iter().step_by(3).collect()
+fn baselines() -> &'static [Bytes] {
+    static BASELINES: OnceLock<Vec<Bytes>> = OnceLock::new();
+    BASELINES.get_or_init(|| {
+        let of_row = |(key, row): &(Bytes, Bytes)| {
+            let (key, row) = (key.clone(), row.clone());
+            let at = row
+                .windows(MIGRATED.len())
+                .position(|at| at == MIGRATED.as_bytes())?;
+            (key[0] == b'e').then(|| row.slice(at + MIGRATED.len()..))
+        };
+        let all: BTreeSet<Bytes> = frozen().iter().filter_map(of_row).collect();
+        all.into_iter().step_by(3).collect()
+    })
 }
 
 /// To see it fail: add a table to `store/key.rs` or a row to `run/rows.rs`.
@@ -142,6 +152,144 @@ fn every_format_is_frozen_and_read() {
     let all: BTreeSet<&str> = FORMATS.iter().map(|format| format.name).collect();
     assert_eq!(seen, all, "freeze a store with the others");
     assert!(!baselines().is_empty());
+}
+
+/// The words that the variants of an enum are written as, as serde does; does not
+/// compile where one is missing.
+macro_rules! words {
+    ($all:ident: $($variant:ident),+ $(,)?) => {{
+        let _ = |it: &$all| match it {
+            $($all::$variant { .. } => {})+
+        };
+        [$(snake_case(stringify!($variant))),+]
+    }};
+}
+
+fn snake_case(variant: &str) -> String {
+    let mut word = String::new();
+    for letter in variant.chars() {
+        if letter.is_uppercase() && !word.is_empty() {
+            word.push('_');
+        }
+        word.extend(letter.to_lowercase());
+    }
+    word
+}
+
+/// The values in frozen rows of bookkeeping at the end of each path, by the name
+/// of the format and the path; of a variant with fields, its name.
+fn said() -> BTreeMap<(&'static str, String), BTreeSet<String>> {
+    fn look(
+        at: (&'static str, String),
+        value: &Value,
+        said: &mut BTreeMap<(&'static str, String), BTreeSet<String>>,
+    ) {
+        let below = |name: &str| (at.0, format!("{}/{name}", at.1));
+        let word = match value {
+            Value::Object(fields) => {
+                for (name, value) in fields {
+                    look(below(name), value, said);
+                }
+                fields.keys().next().cloned().unwrap_or_default()
+            }
+            Value::Array(values) => {
+                for value in values {
+                    look(below("*"), value, said);
+                }
+                "[]".to_owned()
+            }
+            Value::String(word) => word.clone(),
+            other => other.to_string(),
+        };
+        said.entry(at).or_default().insert(word);
+    }
+    let mut all = BTreeMap::new();
+    for (key, row) in frozen().iter().filter(|(key, _)| key[0] == b'u') {
+        let value = serde_json::from_slice(&row[1..]).unwrap();
+        look(
+            (Format::of(key).unwrap().name, String::new()),
+            &value,
+            &mut all,
+        );
+    }
+    all
+}
+
+/// A variant that no frozen row has could be renamed, and no test that reads
+/// what earlier versions wrote would notice.
+///
+/// To see it fail: rename a variant of one of them.
+#[test]
+fn every_word_that_bookkeeping_can_say_is_frozen() {
+    let said = said();
+    let classes = words!(FailureClass:
+        Panic, Refused, Upcast, UndecodableEvent, UnknownEventType, UnreadableState,
+        Unserializable, ReadsBackDifferently, NonDeterministic, Deadline, NeverReturned,
+        MissingRoute, UnknownVersion, NewerThanProgram, NewerFormat, Corrupt, Busy, Unavailable,
+        Run,
+    );
+    let states = words!(RunState: Planned, Running, Paused, Cancelled, Done, DoneWithErrors);
+    let stages =
+        words!(Stage: Planning, Routing, Reading, Folding, Converting, Encoding, Committing);
+    let kinds = words!(RunKind: Migrate, Retry, Lazy);
+    let parts = words!(Part: Migrate, Strays, Count, Sweep);
+    for (format, path, words) in [
+        ("run", "/state", &states[..]),
+        ("run", "/kind", &kinds[..]),
+        ("run", "/kind/retry/classes/*", &classes[..]),
+        ("failure", "/error/class", &classes[..]),
+        ("failure", "/error/stage", &stages[..]),
+        ("range", "/part", &parts[..]),
+    ] {
+        let frozen = &said[&(format, path.to_owned())];
+        let all: BTreeSet<String> = words.iter().cloned().collect();
+        assert_eq!(frozen, &all, "{format} at {path}");
+    }
+    // A field that is `null` in all of them is one whose content nobody reads.
+    for ((format, path), words) in &said {
+        let is_null = words.len() == 1 && words.contains("null");
+        assert!(!is_null, "{path} of a {format} is null in all frozen rows");
+    }
+    // These are left out where they are empty.
+    for (format, path) in [
+        ("run", "/plan/steps/*/note"),
+        ("run", "/plan/stays/*/reason"),
+        ("range", "/tally/*/workflow"),
+        ("range", "/tally/*/not_selected"),
+    ] {
+        let at = (format, path.to_owned());
+        assert!(said.contains_key(&at), "{path} of a {format} is not frozen");
+    }
+}
+
+/// To see it fail: take a folder out of `FROZEN`, or give a flag another bit.
+#[test]
+fn every_flag_and_every_decision_is_frozen() {
+    let of = |table: u8| frozen().iter().filter(move |(key, _)| key[0] == table);
+    let heads: Vec<_> = of(b'h')
+        .map(|(_, row)| record::read_head(row.clone()).unwrap())
+        .collect();
+    assert!(heads.iter().any(|head| head.finished && !head.held));
+    assert!(heads.iter().any(|head| head.held && !head.finished));
+    assert!(heads.iter().any(|head| head.baseline.is_some()));
+    assert!(heads.iter().any(|head| head.baseline.is_none()));
+    let stream = StreamId::literal("s");
+    let finishes = |(_, row): &(Bytes, Bytes)| {
+        let event = record::read_event(row.clone(), &stream, 1).unwrap();
+        NewEvent::of_record(event).finishes()
+    };
+    assert!(of(b'e').any(finishes) && !of(b'e').all(finishes));
+    let decisions: BTreeSet<String> = of(b'v')
+        .map(
+            |(_, row)| match record::read_decision(row.clone()).unwrap() {
+                Decision::None => "none".to_owned(),
+                Decision::Finished => "finished".to_owned(),
+                Decision::Skipped { who, why } => format!("skipped by {who}: {why}"),
+            },
+        )
+        .collect();
+    let all = ["finished", "none", "skipped by ann: in court"].map(str::to_owned);
+    assert_eq!(decisions, all.into());
 }
 
 #[test]

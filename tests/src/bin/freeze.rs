@@ -1,19 +1,21 @@
 //! Writes the stores that are frozen under `tests/fixtures`, with the format of
 //! this version of the crate:
 //! `cargo run -p state-migration-tests --bin freeze -- FOLDER`, and with `runs`
-//! after the folder for the one of which the rows of runs are read, or `newer`
-//! for one of a format that is not there yet.
+//! after the folder for the one of which the rows of runs are read, `words` for
+//! the one in which these say all that they can, or `newer` for one of a format
+//! that is not there yet.
 
 use std::error::Error;
 
+use serde_json::{Value, json};
 use state_migration::{
-    FailureClass, MemoryStore, MigrationRegistry, MigrationRunner, Process, Runs, Selection,
-    SlateDbStore,
+    FailureClass, MemoryStore, MigrationRegistry, MigrationRunner, Process, RunId, RunState, Runs,
+    Selection, SlateDbStore, Stage, TransactionalStore,
 };
 use state_migration_tests::faulty::{ALL, Faulty};
 use state_migration_tests::orders::{
     OrderEvent, OrderV1, OrderV1ToV2Migration, OrderV2, OrderV3, UNTAXABLE, identity, place,
-    register,
+    register, tenant,
 };
 
 #[tokio::main]
@@ -24,6 +26,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let store = SlateDbStore::open_local(&folder).await?;
     match std::env::args().nth(2).as_deref() {
         Some("runs") => return runs(store).await,
+        Some("words") => return words(store).await,
         Some("newer") => return newer(store).await,
         _ => {}
     }
@@ -93,6 +96,115 @@ async fn runs(store: SlateDbStore) -> Result<(), Box<dyn Error>> {
     let cancelled = runner()?.who("carl").why("all").run_code_twice(true);
     cancelled.control().cancel();
     println!("{}", cancelled.run().await);
+    store.close().await?;
+    Ok(())
+}
+
+/// A store whose bookkeeping says every word that it can: runs of each kind, in
+/// each state, failures of each class, at each stage, ranges of each part. The
+/// rows are those of one run, with other words put into copies of them.
+async fn words(store: SlateDbStore) -> Result<(), Box<dyn Error>> {
+    for n in [0, UNTAXABLE - 1] {
+        place(&store, &store, n).await?;
+    }
+    let linked = MigrationRegistry::linked()?;
+    let selection = Selection::all()
+        .workflow("order")
+        .tenant(tenant())
+        .prefix("process/shop/")
+        .streams([0, UNTAXABLE - 1].map(|n| identity::<OrderV1>(n).stream_id().clone()))
+        .first(1_000)
+        .percent(100.0)
+        .in_flight();
+    let runner = MigrationRunner::new(linked, store.clone(), store.clone())
+        .who("ann")
+        .why("to say all words")
+        .select(selection)
+        .full_count(true);
+    println!("{}", runner.run().await);
+    let rows = store.rows(b"", None, 1_000).await?;
+    let first = |table: u8| -> Result<Value, Box<dyn Error>> {
+        let row = rows.iter().find(|(key, _)| key[0] == table);
+        let (_, row) = row.ok_or("the run left no such row")?;
+        Ok(serde_json::from_slice(&row[1..])?)
+    };
+    let put = async |key: &[&[u8]], row: &Value| -> Result<(), Box<dyn Error>> {
+        let key = [&[&b"u"[..]], key].concat().concat();
+        let row = [&[1][..], &serde_json::to_vec(row)?].concat();
+        store.db().put(key, row).await?;
+        Ok(())
+    };
+    let (a_run, a_range, a_failure) = (first(b'r')?, first(b'g')?, first(b'f')?);
+    let (mut number, mut last) = (1, RunId::random());
+    for kind in [
+        json!("migrate"),
+        json!("lazy"),
+        json!({"retry": {"of": a_run["id"], "classes": FailureClass::ALL}}),
+    ] {
+        for state in [
+            RunState::Planned,
+            RunState::Running,
+            RunState::Paused,
+            RunState::Cancelled,
+            RunState::Done,
+            RunState::DoneWithErrors,
+        ] {
+            let (mut run, before) = (a_run.clone(), last);
+            number += 1;
+            last = RunId::random();
+            run["id"] = json!(last);
+            run["number"] = json!(number);
+            run["kind"] = kind.clone();
+            run["state"] = json!(state);
+            run["took_over"] = json!(before);
+            run["ended"] = match state.is_done() || state == RunState::Cancelled {
+                true => run["ended"].clone(),
+                false => Value::Null,
+            };
+            run["plan"]["steps"][0]["note"] = json!("from euro to cents");
+            run["plan"]["stays"] =
+                json!([{"at": {"name": "order", "version": "v0"}, "reason": "never deployed"}]);
+            put(&[b"r", last.as_uuid().as_bytes()], &run).await?;
+        }
+    }
+    let of = last.as_uuid();
+    let stages = [
+        Stage::Planning,
+        Stage::Routing,
+        Stage::Reading,
+        Stage::Folding,
+        Stage::Converting,
+        Stage::Encoding,
+        Stage::Committing,
+    ];
+    for (n, class) in FailureClass::ALL.into_iter().enumerate() {
+        let identity = identity::<OrderV1>(n as u64);
+        let mut failure = a_failure.clone();
+        failure["error"]["stream_id"] = json!(identity.stream_id());
+        failure["error"]["class"] = json!(class);
+        failure["error"]["stage"] = json!(stages[n % stages.len()]);
+        failure["error"]["sequence"] = json!((n % 2 == 0).then_some(n + 1));
+        failure["at"] = json!((n % 2 == 0).then_some(&identity.workflow_id));
+        let stream = identity.stream_id().as_str().as_bytes();
+        put(&[b"f", of.as_bytes(), stream], &failure).await?;
+    }
+    let parts = [
+        json!("migrate"),
+        json!({"strays": {"name": "order", "version": "v0"}}),
+        json!("count"),
+        json!("sweep"),
+    ];
+    for (n, part) in (0_u32..).zip(parts) {
+        let mut range = a_range.clone();
+        range["part"] = part;
+        for end in ["after", "through", "at"] {
+            range[end] = json!(identity::<OrderV1>(0).stream_id());
+        }
+        range["tally"] = json!([{"workflow": "order", "migrated": 1, "failed": 2, "skipped": 3, "not_selected": 4}]);
+        put(&[b"g", of.as_bytes(), &n.to_be_bytes()], &range).await?;
+    }
+    let holder = json!({"run": last, "execution": RunId::random(), "program": RunId::random()});
+    put(&[b"c"], &json!({"runs": number, "holder": holder})).await?;
     store.close().await?;
     Ok(())
 }

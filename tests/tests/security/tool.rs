@@ -94,7 +94,9 @@ async fn ids_from_the_command_line_stay_in_their_place() {
             &["skip", "--why", "a test"],
             &["show"],
         ] {
-            let mut args: Vec<OsString> = command.iter().map(Into::into).collect();
+            // Without colours, escapes are taken out of what goes into a pipe.
+            let coloured = ["--color", "always"].iter();
+            let mut args: Vec<OsString> = coloured.chain(command).map(Into::into).collect();
             args.push(id.to_owned());
             let output = tool(folder.path(), &args);
             let said = said(&output);
@@ -104,10 +106,7 @@ async fn ids_from_the_command_line_stay_in_their_place() {
                 "{args:?}: {said}"
             );
             assert!(!said.contains("root:"), "{args:?}: {said}");
-            assert!(
-                !said.contains('\x1b'),
-                "{args:?} controls the terminal: {said:?}"
-            );
+            assert!(!steers(&said), "{args:?} controls the terminal: {said:?}");
             assert!(!said.contains("panicked"), "{args:?}: {said}");
             is_silent(&format!("{args:?}"), &said);
         }
@@ -116,6 +115,88 @@ async fn ids_from_the_command_line_stay_in_their_place() {
         contents(folder.path()).unwrap() == before,
         "nothing was written"
     );
+}
+
+/// What clears a screen, names a window and rings, in one byte and in two.
+const STEERS: &str = "\u{1b}[2J\u{9b}2J\u{1b}]0;x\u{7}";
+
+/// Names of workflows, versions and types are not checked like ids, and words of
+/// people are any text.
+///
+/// To see it fail: leave `plain` out where one of them is printed.
+#[tokio::test(flavor = "multi_thread")]
+async fn words_from_a_store_or_a_command_line_steer_no_terminal() {
+    let folder = store().await;
+    let place = folder.path().join("store");
+    let store = SlateDbStore::open_local(&place).await.unwrap();
+    for (n, name, version) in [
+        (20, format!("ghost{STEERS}"), "v1".to_owned()),
+        (21, "order".to_owned(), format!("v1{STEERS}")),
+    ] {
+        let version = WorkflowId::new(name, version);
+        let event = NewEvent::new(version, format!("Order{STEERS}"), 1, r#""x""#).unwrap();
+        let stream = orders::identity::<OrderV1>(n).stream_id().clone();
+        let none = ExpectedSequence::NoStream;
+        store.append(&stream, none, vec![event]).await.unwrap();
+    }
+    store.close().await.unwrap();
+    for command in [
+        &["list"][..],
+        &["graph"],
+        &["status"],
+        &["plan"],
+        &["plan", "--workflow", STEERS],
+        &["run", "--dry-run"],
+        &["run", "--yes", "--who", STEERS, "--why", STEERS],
+        &["run", "--yes", "--workflow", STEERS],
+        &["run", "--yes", "--plan", STEERS],
+        &["run", "--yes", "--tenant", STEERS],
+        &[
+            "skip",
+            "process/shop/000021",
+            "--who",
+            STEERS,
+            "--why",
+            STEERS,
+        ],
+        &["inspect", "process/shop/000020"],
+        &["inspect", "process/shop/000021"],
+        &["inspect", STEERS],
+        &["retry", "last"],
+        &["retry", "last", "--class", STEERS],
+        &["resume", STEERS],
+        &["runs"],
+        &["show", "last"],
+        &["show", STEERS],
+        &["status", "--via", STEERS],
+        &["status", "--settings", STEERS],
+    ] {
+        let args = [command, &["--color", "always", "--log", "trace"]].concat();
+        let output = tool(folder.path(), &args);
+        let said = said(&output);
+        assert!(
+            matches!(output.status.code(), Some(0..=4)),
+            "{args:?}: {said}"
+        );
+        assert!(!steers(&said), "{args:?} controls the terminal: {said:?}");
+    }
+}
+
+/// Whether something in what was said steers a terminal: all but colours, which
+/// are the tool's own, and line ends.
+fn steers(said: &str) -> bool {
+    let mut escapes = said.match_indices('\u{1b}');
+    escapes.any(|(at, _)| !is_a_colour(&said[at..]))
+        || said.contains(|c: char| c.is_control() && !matches!(c, '\u{1b}' | '\n' | '\t'))
+}
+
+/// Whether a text starts with what sets a colour, and no more than that.
+fn is_a_colour(text: &str) -> bool {
+    let Some(rest) = text.strip_prefix("\u{1b}[") else {
+        return false;
+    };
+    let end = rest.find(|c: char| !c.is_ascii_digit() && c != ';');
+    end.is_some_and(|end| rest[end..].starts_with('m'))
 }
 
 #[tokio::test(flavor = "multi_thread")]
