@@ -3,6 +3,7 @@
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod cases;
+mod child;
 mod data;
 mod family;
 mod floor;
@@ -57,7 +58,7 @@ fn main() {
         .build()
         .expect("a runtime");
     match &args.child {
-        Some(task) => runtime.block_on(cases::child(task, &args)),
+        Some(task) => runtime.block_on(child::act(task, &args)),
         None => runtime.block_on(cases::all(&args)),
     }
 }

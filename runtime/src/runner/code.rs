@@ -168,6 +168,18 @@ impl Code {
         }
     }
 
+    /// Runs user code on one process, guarded like all of it.
+    pub(super) async fn on<T: Send + 'static>(
+        &self,
+        stream: &StreamId,
+        work: impl FnOnce(&StreamId) -> Result<T, MigrationError> + Send + 'static,
+    ) -> Result<T, MigrationError> {
+        let (id, deadline) = (stream.clone(), self.deadline);
+        self.run(move |watch| watch.over(&id, deadline, || work(&id)))
+            .await
+            .unwrap_or_else(|none| Err(none.of(stream)))
+    }
+
     /// Gives a job to a thread that has none.
     fn start(&self, mut job: Job) -> Result<mpsc::Sender<Job>, Error> {
         loop {

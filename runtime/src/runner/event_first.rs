@@ -18,6 +18,7 @@ use crate::run::{RunCounts, RunState};
 use crate::runner::at_work::AtWork;
 use crate::runner::code::Code;
 use crate::runner::control::Go;
+use crate::runner::fold::Progress;
 use crate::runner::lazy::{self, Lazy};
 use crate::runner::meter::Meter;
 use crate::runner::plan::{listing_failed, no_route};
@@ -30,6 +31,7 @@ use crate::store::{EventStore, Head};
 /// How many streams are worked on at a time.
 const AT_A_TIME: usize = 16;
 
+/// How many streams are listed at a time.
 const PAGE: usize = 256;
 
 struct Stores<'a> {
@@ -312,17 +314,11 @@ async fn migrate(
             return (Outcome::Migrated, warnings);
         }
         if run.dry {
-            let (id, deadline) = (stream.clone(), stores.code.deadline());
-            let (route, unchecked) = (route.clone(), run.unchecked.clone());
-            let checked = stores
-                .code
-                .run(move |watch| {
-                    watch.over(&id, deadline, || {
-                        decode_back::check(&route, &id, converted.json(), &unchecked)
-                    })
-                })
-                .await;
-            return match checked.unwrap_or_else(|none| Err(none.of(stream))) {
+            let unchecked = run.unchecked.clone();
+            let checked = stores.code.on(stream, move |stream| {
+                decode_back::check(&route, stream, converted.json(), &unchecked)
+            });
+            return match checked.await {
                 Ok(()) => (Outcome::Migrated, warnings),
                 Err(error) => (Outcome::Failed(error), warnings),
             };
@@ -372,46 +368,19 @@ async fn read(
     head: Head,
     route: &Route,
 ) -> Result<Option<convert::Converted>, MigrationError> {
-    let mut fold = fold::started(&stores.code, route, stream).await?;
-    let mut at = head.replay_after();
-    while at < head.sequence {
-        let page = stores
-            .events
-            .read_all(stream, at, PAGE)
-            .await
-            .map_err(|e| scan::unread(stream, &e))?;
-        let (id, through, deadline) = (stream.clone(), head.sequence, stores.code.deadline());
-        (fold, at) = stores
-            .code
-            .run(move |watch| {
-                watch.over(&id, deadline, || {
-                    for event in scan::follow(&id, &page, at, through)? {
-                        fold::apply(&mut fold, &id, event.sequence, event.into())?;
-                        at = event.sequence;
-                    }
-                    Ok((fold, at))
-                })
-            })
-            .await
-            .map_err(|none| none.of(stream))??;
-    }
-    let (id, deadline) = (stream.clone(), stores.code.deadline());
-    let (selection, planned) = (
-        run.selection.clone(),
-        convert::Planned::new(route.clone(), run.id),
-    );
-    stores
-        .code
-        .run(move |watch| {
-            watch.over(&id.clone(), deadline, || {
-                let Some(folded) = fold::finish(fold, id, head, &selection)? else {
-                    return Ok(None);
-                };
-                convert::process(&planned, folded).map(Some)
-            })
-        })
-        .await
-        .map_err(|none| none.of(stream))?
+    let code = &stores.code;
+    let begun = Progress::begin(code, route, stream, head.replay_after()).await?;
+    let Progress { fold, .. } = begun
+        .read_on(code, stores.events, stream, head.sequence)
+        .await?;
+    let selection = run.selection.clone();
+    let planned = convert::Planned::new(route.clone(), run.id);
+    code.on(stream, move |stream| {
+        let folded = fold::finish(fold, stream.clone(), head, &selection)?;
+        let converted = folded.map(|folded| convert::process(&planned, folded));
+        converted.transpose()
+    })
+    .await
 }
 
 /// Tells the process registry where the process stands. Returns whether it did not know.

@@ -1,15 +1,19 @@
 //! Stage two: adds events up to a state. User code runs here.
 
 use crate::baseline::BadBaseline;
+use crate::event::Event;
 use crate::fold::{AnyState, EventView, Fold, FoldError};
 use crate::id::StreamId;
 use crate::registry::Route;
 use crate::runner::code::Code;
 use crate::runner::report::{FailureClass, MigrationError, Stage};
-use crate::runner::scan::Scanned;
+use crate::runner::scan::{self, Scanned};
 use crate::selection::Selection;
 use crate::snapshot::Snapshot;
-use crate::store::Head;
+use crate::store::{EventStore, Head};
+
+/// How many events of a process that is not read in a chunk are read at a time.
+pub(super) const PAGE: usize = 512;
 
 /// What follows a failure of user code in the report.
 pub(super) const WAY_OUT: &str = "; correct the code or the data and run again";
@@ -108,7 +112,7 @@ fn restore(fold: &mut Running, snapshot: &Snapshot) -> bool {
 }
 
 /// A fold of the version that a route starts from.
-pub(super) fn start(route: &Route, stream: &StreamId) -> Result<Running, MigrationError> {
+fn start(route: &Route, stream: &StreamId) -> Result<Running, MigrationError> {
     let step = &route.hops()[0].step;
     match catch(|| step.fold()) {
         Ok(fold) => Ok(Shielded::new(fold)),
@@ -116,16 +120,65 @@ pub(super) fn start(route: &Route, stream: &StreamId) -> Result<Running, Migrati
     }
 }
 
-/// The same on a thread for user code.
-pub(super) async fn started(
-    code: &Code,
-    route: &Route,
-    stream: &StreamId,
-) -> Result<Running, MigrationError> {
-    let (route, id, deadline) = (route.clone(), stream.clone(), code.deadline());
-    code.run(move |watch| watch.over(&id, deadline, || start(&route, &id)))
+/// A fold that has come to a place in a stream. Its code runs on threads for user
+/// code, and has its time for each page.
+pub(super) struct Progress {
+    pub(super) fold: Running,
+    /// The last event that was folded.
+    pub(super) at: u64,
+    /// How many bytes of events that were.
+    pub(super) bytes: u64,
+}
+
+impl Progress {
+    /// At the event after this one, under the version that a route starts from.
+    pub(super) async fn begin(
+        code: &Code,
+        route: &Route,
+        stream: &StreamId,
+        at: u64,
+    ) -> Result<Self, MigrationError> {
+        let route = route.clone();
+        let fold = code.on(stream, move |stream| start(&route, stream)).await?;
+        Ok(Self { fold, at, bytes: 0 })
+    }
+
+    /// Reads and folds the events up to this one.
+    pub(super) async fn read_on(
+        mut self,
+        code: &Code,
+        events: &(impl EventStore + ?Sized),
+        stream: &StreamId,
+        through: u64,
+    ) -> Result<Self, MigrationError> {
+        while self.at < through {
+            let page = events
+                .read_all(stream, self.at, PAGE)
+                .await
+                .map_err(|error| scan::unread(stream, &error))?;
+            self = self.over(code, stream, page, through).await?;
+        }
+        Ok(self)
+    }
+
+    /// Folds the events of a page, up to this one.
+    pub(super) async fn over(
+        mut self,
+        code: &Code,
+        stream: &StreamId,
+        page: Vec<Event>,
+        through: u64,
+    ) -> Result<Self, MigrationError> {
+        code.on(stream, move |stream| {
+            for event in scan::follow(stream, &page, self.at, through)? {
+                apply(&mut self.fold, stream, event.sequence, event.into())?;
+                self.at = event.sequence;
+                self.bytes += event.payload.len() as u64;
+            }
+            Ok(self)
+        })
         .await
-        .map_err(|none| none.of(stream))?
+    }
 }
 
 /// Folds one event.

@@ -10,19 +10,10 @@ use crate::id::StreamId;
 use crate::run::ledger::Range;
 use crate::runner::commit::{Done, Moved, Outcome};
 use crate::runner::convert::Converted;
+use crate::runner::fold::{PAGE, Progress};
 use crate::runner::report::{MigrationError, SkippedBy};
 use crate::runner::work::{ATTEMPTS, Book, Skips, Work};
 use crate::runner::{commit, convert, decode_back, fold, scan};
-
-/// How many events are read at a time.
-const PAGE: usize = 512;
-
-/// A fold that has come to a place in a stream.
-struct Progress {
-    fold: fold::Running,
-    at: u64,
-    bytes: u64,
-}
 
 /// What a run covers with a process: those that it left alone around it, and
 /// how far it is then.
@@ -97,16 +88,11 @@ pub(super) async fn process(
     if let Some(unchecked) = work.read_back.clone()
         && let Some(planned) = work.routes.get(&first.head.workflow_id).cloned()
     {
-        let deadline = work.code.deadline();
         work.code
-            .run(move |watch| {
-                let stream = &first.stream;
-                watch.over(stream, deadline, || {
-                    decode_back::check(&planned.route, stream, first.json(), &unchecked)
-                })
+            .on(stream, move |stream| {
+                decode_back::check(&planned.route, stream, first.json(), &unchecked)
             })
-            .await
-            .map_err(|none| none.of(stream))??;
+            .await?;
     }
     done.counts.skipped_by = covered.skips.by;
     done.counts.migrated = 1;
@@ -139,11 +125,10 @@ async fn attempt(
         // A migration in between starts the replay anew.
         let here = match progress.take() {
             Some((baseline, here)) if baseline == head.baseline => here,
-            _ => Progress {
-                fold: fold::started(&work.code, &planned.route, stream).await?,
-                at: head.replay_after(),
-                bytes: 0,
-            },
+            _ => {
+                let at = head.replay_after();
+                Progress::begin(&work.code, &planned.route, stream, at).await?
+            }
         };
         let here = read_on(work, stream, here, head.sequence).await?;
         let mut scanned = scan::chunk(
@@ -165,28 +150,19 @@ async fn attempt(
         let mut back = here;
         if let Some(tail) = tail.filter(same) {
             let here = back;
-            let (planned, id) = (planned.clone(), stream.clone());
-            let selection = work.selection.clone();
-            let deadline = work.code.deadline();
+            let (planned, selection) = (planned.clone(), work.selection.clone());
             let (converted, here) = work
                 .code
-                .run(move |watch| {
-                    let stream = id.clone();
-                    let converted = watch.over(&stream, deadline, || {
-                        let mut fork = fold::fork(&here.fold, &id)?;
-                        for event in &tail.events {
-                            fold::apply(&mut fork, &id, event.sequence, event.into())?;
-                        }
-                        let Some(folded) = fold::finish(fork, id, tail.head, &selection)? else {
-                            return Ok(None);
-                        };
-                        convert::process(&planned, folded).map(Some)
-                    });
-                    (converted, here)
+                .on(stream, move |stream| {
+                    let mut fork = fold::fork(&here.fold, stream)?;
+                    for event in &tail.events {
+                        fold::apply(&mut fork, stream, event.sequence, event.into())?;
+                    }
+                    let folded = fold::finish(fork, stream.clone(), tail.head, &selection)?;
+                    let converted = folded.map(|folded| convert::process(&planned, folded));
+                    Ok((converted.transpose()?, here))
                 })
-                .await
-                .map_err(|none| none.of(stream))?;
-            let converted = converted?;
+                .await?;
             let mut outcome = Outcome {
                 up_to: covered.up_to.clone(),
                 ..covered.skips.outcome()
@@ -263,21 +239,7 @@ async fn read_on(
             .read_all(stream, here.at, PAGE)
             .await
             .map_err(|error| Trouble::of(stream, error))?;
-        let (id, deadline) = (stream.clone(), work.code.deadline());
-        here = work
-            .code
-            .run(move |watch| {
-                watch.over(&id, deadline, || {
-                    for event in scan::follow(&id, &page, here.at, through)? {
-                        fold::apply(&mut here.fold, &id, event.sequence, event.into())?;
-                        here.at = event.sequence;
-                        here.bytes += event.payload.len() as u64;
-                    }
-                    Ok(here)
-                })
-            })
-            .await
-            .map_err(|none| none.of(stream))??;
+        here = here.over(&work.code, stream, page, through).await?;
         work.pace.rest(&work.store, began).await;
     }
     Ok(here)

@@ -8,13 +8,10 @@ use crate::id::{RunId, StreamId};
 use crate::registry::{MigrationRegistry, Route, Standing};
 use crate::runner::code::Code;
 use crate::runner::convert::{self, Planned};
-use crate::runner::fold::{self, Folded, Shielded, catch};
+use crate::runner::fold::{Folded, Progress, Shielded, catch};
+use crate::runner::refusal;
 use crate::runner::report::{FailureClass, MigrationError, Stage};
-use crate::runner::{refusal, scan};
 use crate::store::{EventStore, Head};
-
-/// How many events are read at a time.
-const PAGE: usize = 512;
 
 /// A state as JSON, or why there is none to show.
 pub(crate) type Shown = Result<String, String>;
@@ -109,50 +106,22 @@ async fn folded(
     if let Some(refusal) = refusal(cfg!(panic = "abort")) {
         return Err(refusal);
     }
-    let deadline = code.deadline();
-    let mut running = fold::started(code, &route, stream).await?;
-    let mut at = after;
-    while at < last {
-        let left = usize::try_from(last - at).unwrap_or(PAGE).min(PAGE);
-        let page = events
-            .read_all(stream, at, left)
-            .await
-            .map_err(|error| scan::unread(stream, &error))?;
-        let Some(read_to) = page.last().map(|event| event.sequence) else {
-            let missing = crate::Error::missing_event(stream, at + 1);
-            return Err(scan::unread(stream, &missing));
+    let begun = Progress::begin(code, &route, stream, after).await?;
+    let Progress { fold, .. } = begun.read_on(code, events, stream, last).await?;
+    let head = head.clone();
+    code.on(stream, move |stream| {
+        let none = || broken(stream, "a fold was lost");
+        let fold = fold.take().ok_or_else(none)?;
+        let state = catch(|| fold.finish()).map_err(|bad| broken(stream, &bad.message))?;
+        let shown = shown(&route, &state);
+        let folded = Folded {
+            stream: stream.clone(),
+            head,
+            state: Shielded::new(state),
         };
-        at = read_to;
-        let id = stream.clone();
-        running = code
-            .run(move |watch| {
-                watch.over(&id, deadline, || {
-                    for event in &page {
-                        fold::apply(&mut running, &id, event.sequence, event.into())?;
-                    }
-                    Ok(running)
-                })
-            })
-            .await
-            .map_err(|none| none.of(stream))??;
-    }
-    let (id, head) = (stream.clone(), head.clone());
-    code.run(move |watch| {
-        watch.over(&id, deadline, || {
-            let none = || broken(&id, "a fold was lost");
-            let fold = running.take().ok_or_else(none)?;
-            let state = catch(|| fold.finish()).map_err(|bad| broken(&id, &bad.message))?;
-            let shown = shown(&route, &state);
-            let folded = Folded {
-                stream: id.clone(),
-                head,
-                state: Shielded::new(state),
-            };
-            Ok((folded, shown))
-        })
+        Ok((folded, shown))
     })
     .await
-    .map_err(|none| none.of(stream))?
 }
 
 /// The state that a route starts from, as JSON.
@@ -174,12 +143,8 @@ async fn converted(
     stream: &StreamId,
     folded: Folded,
 ) -> (Shown, Option<MigrationError>) {
-    let (id, deadline) = (stream.clone(), code.deadline());
-    let converted = code
-        .run(move |watch| watch.over(&id, deadline, || convert::process(&planned, folded)))
-        .await
-        .map_err(|none| none.of(stream));
-    match converted.and_then(|converted| converted) {
+    let converted = code.on(stream, move |_| convert::process(&planned, folded));
+    match converted.await {
         Ok(converted) => (Ok(converted.json().to_owned()), None),
         Err(failure) => (Err("the conversion failed".to_owned()), Some(failure)),
     }
@@ -202,6 +167,7 @@ mod tests {
 
     use super::*;
     use crate::registry::Encoder;
+    use crate::runner::fold::PAGE;
     use crate::{
         ConversionError, EventPayload, ExpectedSequence, MemoryStore, MigrationRunner, NewEvent,
         StateMigration, Workflow, WorkflowId,

@@ -288,19 +288,7 @@ pub struct SkippedBy {
 }
 
 impl SkippedBy {
-    fn parts(&self) -> [(usize, &'static str); 6] {
-        [
-            (self.empty, "empty"),
-            (self.other_workflow, "other workflow"),
-            (self.already_there, "already there"),
-            (self.finished, "finished"),
-            (self.not_selected, "not selected"),
-            (self.held, "held"),
-        ]
-    }
-
     /// Each count with the name that its field has.
-    #[cfg_attr(not(feature = "telemetry"), allow(dead_code))]
     pub(crate) fn by_reason(&self) -> [(usize, &'static str); 6] {
         [
             (self.empty, "empty"),
@@ -313,7 +301,7 @@ impl SkippedBy {
     }
 
     pub(crate) fn total(&self) -> usize {
-        self.parts().iter().map(|(count, _)| count).sum()
+        self.by_reason().iter().map(|(count, _)| count).sum()
     }
 
     pub(crate) fn add(&mut self, other: &Self) {
@@ -470,10 +458,10 @@ impl fmt::Display for MigrationReport {
         write!(f, "{} {migrated}, {} skipped", self.migrated, self.skipped)?;
         let reasons: Vec<String> = self
             .skipped_by
-            .parts()
+            .by_reason()
             .iter()
             .filter(|(count, _)| *count > 0)
-            .map(|(count, reason)| format!("{count} {reason}"))
+            .map(|(count, reason)| format!("{count} {}", reason.replace('_', " ")))
             .collect();
         if !reasons.is_empty() {
             write!(f, " ({})", reasons.join(", "))?;

@@ -284,12 +284,11 @@ impl Work {
         last: bool,
         range: &mut Range,
     ) -> Result<Result<Chunked, BadSnapshot>, Error> {
-        let work = self;
         // One that is too large is no part of a chunk: whoever writes to it
         // would be in the way of the others, and of itself.
         let scanned = loop {
             let scanned =
-                scan::chunk(&work.store, streams.clone(), None, snapshots.clone()).await?;
+                scan::chunk(&self.store, streams.clone(), None, snapshots.clone()).await?;
             let Some(large) = scanned.too_large.first().cloned() else {
                 break scanned;
             };
@@ -336,11 +335,11 @@ impl Work {
             outcome.counts.bytes += bytes.sum::<u64>();
         }
         let bytes = outcome.counts.bytes + snapshot_bytes;
-        work.sizes.saw(processes.len(), bytes);
-        let mut inner = work.clone();
+        self.sizes.saw(processes.len(), bytes);
+        let mut inner = self.clone();
         // Code that never returns must not keep the run among the live ones.
         inner.book = Book::DryRun;
-        let worked = work
+        let worked = self
             .code
             .run(move |watch| {
                 let worked = fold_and_convert_all(&inner, &processes, watch);
@@ -355,7 +354,7 @@ impl Work {
             Err(NoAnswer::Ended(error)) => return Err(error),
         };
         let (left_alone, up_to) = due.up_to(covered);
-        let mut skips = work.counted(left_alone);
+        let mut skips = self.counted(left_alone);
         for process in worked {
             match process {
                 Worked::Converted(converted) => outcome.converted.push(*converted),
@@ -372,7 +371,7 @@ impl Work {
         outcome.tally = skips.tally;
         outcome.up_to = up_to;
         outcome.at_end = last && covered == all;
-        let done = commit::chunk(work, chunk, outcome, range).await?;
+        let done = commit::chunk(self, chunk, outcome, range).await?;
         Ok(Ok(Chunked::Committed {
             done,
             covered,
@@ -388,15 +387,14 @@ impl Work {
         stream: StreamId,
         range: &mut Range,
     ) -> Result<Chunked, Error> {
-        let work = self;
         let at = due.version_of(&stream);
         let (left_alone, up_to) = due.up_to(1);
         let mut covered = large::Covered {
-            skips: work.counted(left_alone),
+            skips: self.counted(left_alone),
             up_to,
         };
         let mut failed = None;
-        let process = large::process(work, &stream, range, &covered);
+        let process = large::process(self, &stream, range, &covered);
         let processed = match &at {
             Some(version) => observe::process_during(&stream, version, process).await,
             None => process.await,
@@ -426,7 +424,7 @@ impl Work {
         };
         let done = match over {
             Some(done) => done,
-            None => commit::without_reading(work, outcome, range).await?,
+            None => commit::without_reading(self, outcome, range).await?,
         };
         Ok(Chunked::Committed {
             done,

@@ -1,4 +1,5 @@
-//! A run whose program is killed, at a hundred instants.
+//! A run whose program is killed, at instants of the clock. `KILL_ROUNDS` says how
+//! often, and `KILL_ORDERS` of how many orders a run is.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -15,8 +16,12 @@ use crate::digest::{self, Digest};
 use crate::{only_run, prepare, runner};
 use state_migration_tests::stores::copy;
 
-const ORDERS: u64 = 20_000;
-const CHUNK: u32 = 100;
+/// How many orders a run is of, unless `KILL_ORDERS` says another number: what a
+/// kill can meet is a chunk, and there are as many chunks whatever this is.
+const ORDERS: u64 = 5_000;
+
+/// How many chunks a run has.
+const CHUNKS: u64 = 200;
 
 /// How many rounds go on at a time.
 const LANES: u64 = 2;
@@ -24,9 +29,14 @@ const LANES: u64 = 2;
 /// How many rounds there are, unless `KILL_ROUNDS` says another number.
 const ROUNDS: u64 = 25;
 
+fn or(name: &str, number: u64) -> u64 {
+    std::env::var(name).map_or(number, |n| n.parse().unwrap())
+}
+
 /// What all rounds share.
 struct Rounds {
     number: u64,
+    orders: u64,
     /// The folder of a store that was not migrated yet.
     template: PathBuf,
     /// What is in a store that was migrated without a stop.
@@ -54,6 +64,13 @@ fn add(to: &AtomicU64, since: &mut Instant) {
     *since = now;
 }
 
+impl Rounds {
+    /// How many orders a chunk has.
+    fn chunk(&self) -> u32 {
+        u32::try_from(self.orders / CHUNKS).unwrap().max(1)
+    }
+}
+
 /// How many orders stand at v2.
 async fn moved(store: &SlateDbStore) -> u64 {
     let v2 = WorkflowId::new(OrderV2::NAME, OrderV2::VERSION);
@@ -73,10 +90,11 @@ async fn moved(store: &SlateDbStore) -> u64 {
 /// whether the kill was seen to fall into the middle of the run.
 async fn round(rounds: &Rounds, kill: Kill) -> bool {
     let (folder, took) = (tempfile::tempdir().unwrap(), &rounds.took);
+    let (orders, chunk) = (rounds.orders, rounds.chunk());
     let mut since = Instant::now();
     copy(&rounds.template, folder.path()).unwrap();
     add(&took.copy, &mut since);
-    let mut program = Program::start(folder.path(), "open", CHUNK, None);
+    let mut program = Program::start(folder.path(), "open", chunk, None);
     let killed = tokio::task::spawn_blocking(move || {
         let killed = program.durable(kill.after);
         std::thread::sleep(kill.later);
@@ -98,28 +116,28 @@ async fn round(rounds: &Rounds, kill: Kill) -> bool {
     add(&took.look, &mut since);
 
     if record.state.is_done() {
-        assert_eq!(moved, ORDERS, "{kill:?}");
+        assert_eq!(moved, orders, "{kill:?}");
     } else {
         assert_eq!(record.state, RunState::Running);
         assert_eq!(runs.claimed_by().await.unwrap(), Some(run));
-        let runner = runner(&store).chunk_processes(CHUNK as usize);
+        let runner = runner(&store).chunk_processes(chunk as usize);
         let report = runner.resume(run).await;
         assert!(report.is_ok(), "{kill:?}: {report}");
-        assert_eq!(report.migrated as u64, ORDERS, "{kill:?}: {report}");
+        assert_eq!(report.migrated as u64, orders, "{kill:?}: {report}");
         // Nothing is left behind a cursor for the last sweep to find.
         assert_eq!(report.swept, 0, "{kill:?}: {report}");
         let record = runs.get(run).await.unwrap().unwrap();
         assert_eq!((record.state, record.executions), (RunState::Done, 2));
     }
     let counts = runs.counts(run).await.unwrap();
-    assert_eq!((counts.migrated, counts.failed), (ORDERS, 0), "{kill:?}");
+    assert_eq!((counts.migrated, counts.failed), (orders, 0), "{kill:?}");
     assert_eq!(runs.claimed_by().await.unwrap(), None);
     assert_eq!(only_run(&store).await, run);
     add(&took.resume, &mut since);
 
     assert_eq!(digest::of(&store, run).await, rounds.expected, "{kill:?}");
     add(&took.compare, &mut since);
-    killed && 0 < moved && moved < ORDERS && !record.state.is_done()
+    killed && 0 < moved && moved < orders && !record.state.is_done()
 }
 
 /// Takes one round after another.
@@ -130,7 +148,8 @@ async fn lane(rounds: Arc<Rounds>) {
             return;
         }
         let kill = Kill {
-            after: 1 + n * (ORDERS - 1_500) / rounds.number,
+            // So far from its end that it is not there before the kill.
+            after: 1 + n * (rounds.orders * 3 / 4) / rounds.number,
             later: Duration::from_micros(n * 7_919 % 30_000),
         };
         if round(&rounds, kill).await {
@@ -152,33 +171,37 @@ struct Kill {
 /// a cursor are left to the last sweep, or counted and not done).
 #[tokio::test(flavor = "multi_thread")]
 async fn a_run_that_is_killed_resumes_and_no_process_is_migrated_twice() {
-    let number = std::env::var("KILL_ROUNDS").map_or(ROUNDS, |n| n.parse().unwrap());
+    let (number, orders) = (or("KILL_ROUNDS", ROUNDS), or("KILL_ORDERS", ORDERS));
     let began = Instant::now();
     let folder = tempfile::tempdir().unwrap();
     let template = folder.path().join("template");
-    prepare(&template, ORDERS).await;
+    prepare(&template, orders).await;
     let prepared = began.elapsed();
 
-    let whole = folder.path().join("whole");
-    copy(&template, &whole).unwrap();
-    let store = SlateDbStore::open_local(&whole).await.unwrap();
-    let report = runner(&store).chunk_processes(CHUNK as usize).run().await;
-    assert!(report.is_ok(), "{report}");
-    assert_eq!(report.migrated as u64, ORDERS);
-    let expected = digest::of(&store, only_run(&store).await).await;
-    drop(store);
-    for (table, of_each) in [('e', 2), ('h', 1), ('v', 1), ('r', 1), ('k', 1)] {
-        assert!(expected[&table].0 >= of_each * ORDERS, "{expected:?}");
-    }
-
-    let rounds = Arc::new(Rounds {
+    let mut rounds = Rounds {
         number,
+        orders,
         template,
-        expected,
+        expected: Digest::default(),
         next: AtomicU64::new(0),
         seen: AtomicU64::new(0),
         took: Took::default(),
-    });
+    };
+    let whole = folder.path().join("whole");
+    copy(&rounds.template, &whole).unwrap();
+    let store = SlateDbStore::open_local(&whole).await.unwrap();
+    let runner = runner(&store).chunk_processes(rounds.chunk() as usize);
+    let report = runner.run().await;
+    assert!(report.is_ok(), "{report}");
+    assert_eq!(report.migrated as u64, orders);
+    let expected = digest::of(&store, only_run(&store).await).await;
+    drop(store);
+    for (table, of_each) in [('e', 2), ('h', 1), ('v', 1), ('r', 1), ('k', 1)] {
+        assert!(expected[&table].0 >= of_each * orders, "{expected:?}");
+    }
+    rounds.expected = expected;
+
+    let rounds = Arc::new(rounds);
     let mut lanes = tokio::task::JoinSet::new();
     for _ in 0..LANES {
         lanes.spawn(lane(rounds.clone()));

@@ -14,7 +14,7 @@ use slatedb::object_store::{self, ObjectMeta, ObjectStore, ObjectStoreExt as _};
 use slatedb::{Db, DbReader};
 
 use super::kv::{error, way_out_of_storage};
-use super::open::Seen;
+use super::look::Seen;
 use super::{SlateDbReader, SlateDbStore, SlateDbStoreBuilder};
 use crate::error::{Error, ErrorKind, InUse};
 use crate::run::history::interrupted_by;

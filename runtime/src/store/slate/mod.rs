@@ -5,8 +5,10 @@ mod cancelled;
 mod damage;
 mod in_use;
 mod kv;
+mod look;
 mod memory;
 mod open;
+mod place;
 mod reader;
 mod storage;
 

@@ -1,33 +1,27 @@
 //! Opening a SlateDB store: always through one builder, because every process
 //! that opens a database must configure it alike.
 
-use std::io;
 use std::ops::RangeFull;
-use std::path::{Path as FolderPath, PathBuf};
+use std::path::Path as FolderPath;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use slatedb::admin::Admin;
 use slatedb::config::{DbReaderOptions, GarbageCollectorOptions, Settings};
 use slatedb::object_store::ObjectStore;
-use slatedb::object_store::local::LocalFileSystem;
 use slatedb::object_store::path::Path;
-use slatedb::{Db, DbBuilder, DbIterator, DbReader, DbReaderMode};
+use slatedb::{Db, DbBuilder};
 
-use super::damage;
-use super::in_use;
-use super::kv::{Files, SlateDbKv, damaged, error, is_file_gone};
+use super::kv::{Files, SlateDbKv};
+use super::look::{FORMAT, Seen, check_format, foreign, is_empty, no_store_to_open};
 use super::memory::{self, Memory};
-use super::reader::SlateDbReaderKv;
+use super::place::{Place, is_folder};
 use super::storage::Storage;
-use super::{SlateDbReader, SlateDbStore};
+use super::{SlateDbReader, SlateDbStore, damage};
 use crate::error::{Error, ErrorKind};
 use crate::id::RunId;
-use crate::run::{Runs, rows};
+use crate::run::Runs;
 use crate::store::kv::{Kv, KvTxn};
 use crate::store::{key, record};
-
-const FORMAT: &str = "format";
 
 /// How often SlateDB tries a request again before it gives up. Its own default
 /// is for ever, which turns a full disk or a missing permission into a hang.
@@ -45,76 +39,24 @@ const SETTLE: Duration = Duration::from_secs(1);
 const LOOKS: u32 = 20;
 const PAUSE: Duration = Duration::from_millis(250);
 
-/// How long it may take to read a manifest, with some tries.
-const PATIENCE: Duration = Duration::from_secs(15);
-
-/// The folders that SlateDB makes.
-const SLATEDB_FOLDERS: [&str; 5] = ["manifest", "wal", "compacted", "compactions", "gc"];
-
 type Configure = Box<dyn FnOnce(DbBuilder<Path>) -> DbBuilder<Path> + Send>;
 
 /// Opens a [`SlateDbStore`], or a [`SlateDbReader`].
 #[must_use]
 pub struct SlateDbStoreBuilder {
-    path: Path,
-    place: Place,
-    memory: Memory,
+    pub(super) path: Path,
+    pub(super) place: Place,
+    pub(super) memory: Memory,
     settings: Settings,
-    reader_options: DbReaderOptions,
-    only_existing: bool,
+    pub(super) reader_options: DbReaderOptions,
+    pub(super) only_existing: bool,
     /// Whose claim alone does not keep it from being opened at rest, if any does.
     pub(super) unless_claimed: Option<Option<RunId>>,
     /// Behind a lock only so that the futures of this builder are `Send`.
     configure: Mutex<Option<Configure>>,
 }
 
-/// Where a database is.
-enum Place {
-    /// In a folder of the local disk, which may not be there yet.
-    Folder(PathBuf),
-    ObjectStore(Arc<dyn ObjectStore>),
-}
-
-impl Place {
-    /// Makes the folder if it is not there.
-    fn for_writing(&self) -> Result<Arc<dyn ObjectStore>, Error> {
-        match self {
-            Self::Folder(folder) => {
-                std::fs::create_dir_all(folder).map_err(|e| unusable(folder, e))?;
-                files_in(folder)
-            }
-            Self::ObjectStore(object_store) => Ok(object_store.clone()),
-        }
-    }
-
-    /// Makes nothing.
-    fn for_reading(&self) -> Result<Arc<dyn ObjectStore>, Error> {
-        match self {
-            Self::Folder(folder) if is_folder(folder)? => files_in(folder),
-            Self::Folder(_) => Err(no_store()),
-            Self::ObjectStore(object_store) => Ok(object_store.clone()),
-        }
-    }
-}
-
-fn files_in(folder: &FolderPath) -> Result<Arc<dyn ObjectStore>, Error> {
-    let files = LocalFileSystem::new_with_prefix(folder)
-        .map_err(|e| unusable(folder, io::Error::other(e)))?
-        .with_fsync(true);
-    Ok(Arc::new(files))
-}
-
-/// Whether a folder is there; an error if something else is.
-fn is_folder(folder: &FolderPath) -> Result<bool, Error> {
-    match std::fs::metadata(folder) {
-        Ok(found) if found.is_dir() => Ok(true),
-        Ok(_) => Err(unusable(folder, io::ErrorKind::NotADirectory.into())),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
-        Err(error) => Err(unusable(folder, error)),
-    }
-}
-
-fn reader_options(memory: Memory) -> DbReaderOptions {
+pub(super) fn reader_options(memory: Memory) -> DbReaderOptions {
     let mut options = DbReaderOptions {
         manifest_poll_interval: POLL,
         object_store_max_retries: Some(RETRIES),
@@ -122,17 +64,6 @@ fn reader_options(memory: Memory) -> DbReaderOptions {
     };
     memory.set_reader(&mut options);
     options
-}
-
-/// What is in a place, as one sees it who opens nothing.
-#[derive(Clone, Copy, Default)]
-pub(super) struct Seen {
-    /// How often it was opened; `None` if nothing is there.
-    pub(super) epoch: Option<u64>,
-    /// The run that holds it.
-    pub(super) holder: Option<RunId>,
-    /// Of which of its writers it is known that they closed it: the last one.
-    pub(super) closed: Option<u64>,
 }
 
 impl SlateDbStore {
@@ -447,28 +378,6 @@ impl SlateDbStoreBuilder {
         self.look_and_stay().await.map_err(self.in_place())
     }
 
-    async fn look_and_stay(&self) -> Result<SlateDbReader, Error> {
-        let object_store = self.place.for_reading()?;
-        if self.epoch(&object_store).await?.is_none() {
-            return Err(match self.nothing_else() {
-                Err(lost) if *lost.kind() == ErrorKind::Corrupt => lost,
-                _ => no_store(),
-            });
-        }
-        let options = self.reader_options.clone();
-        let (admin, poll) = (self.admin(&object_store), options.manifest_poll_interval);
-        let kv = SlateDbReaderKv::new(self.reader(object_store, options).await?, admin, poll);
-        let found = is_store(kv.reader()).await;
-        let refusal = match found {
-            Ok(true) => return Ok(SlateDbReader::over(kv)),
-            Ok(false) => no_store(),
-            Err(error) => error,
-        };
-        // The refusal says more than a close that fails.
-        let _ = kv.reader().close().await;
-        Err(refusal)
-    }
-
     /// Says of an error which store it is about.
     pub(super) fn in_place(&self) -> impl Fn(Error) -> Error + use<> {
         let place = match &self.place {
@@ -482,137 +391,10 @@ impl SlateDbStoreBuilder {
         }
     }
 
-    /// Reads what is there without writing and without shutting a writer out.
-    pub(super) async fn look_first(
-        &self,
-        object_store: &Arc<dyn ObjectStore>,
-    ) -> Result<Seen, Error> {
-        let mut epoch = self.epoch(object_store).await?;
-        if epoch.is_none()
-            && let Err(something_else) = self.nothing_else()
-        {
-            // Another program may have made the store just now.
-            epoch = self.epoch(object_store).await?;
-            if epoch.is_none() {
-                return Err(something_else);
-            }
-        }
-        let Some(epoch) = epoch else {
-            return if self.only_existing {
-                Err(no_store_to_open())
-            } else {
-                Ok(Seen::default())
-            };
-        };
-        let options = reader_options(self.memory);
-        let reader = self.reader(object_store.clone(), options).await?;
-        let found = async {
-            if !is_store(&reader).await? && self.only_existing {
-                return Err(no_store_to_open());
-            }
-            // The epoch was read first: who claims the store later has it open
-            // already, or finds another epoch.
-            Ok((holder(&reader).await?, in_use::closed(&reader).await?))
-        };
-        let found = found.await;
-        let ended = reader.close().await;
-        let (holder, closed) = found?;
-        ended.map_err(|e| error("the database could not be read", e))?;
-        Ok(Seen {
-            epoch: Some(epoch),
-            holder,
-            closed,
-        })
-    }
-
-    /// How often the database was opened; `None` if there is none.
-    async fn epoch(&self, object_store: &Arc<dyn ObjectStore>) -> Result<Option<u64>, Error> {
-        let (at_once, _opening) = Storage::opening(object_store.clone());
-        let admin = self.admin(&at_once);
-        // SlateDB asks for ever here, whatever the answer.
-        let manifest = damage::shielded(admin.read_manifest(None));
-        let Ok(manifest) = tokio::time::timeout(PATIENCE, manifest).await else {
-            return Err(self.why_no_manifest(object_store).await);
-        };
-        let manifest = manifest
-            .map_err(|panic| damage::panicked("its manifest could not be read", &*panic))?;
-        let manifest = manifest.map_err(|e| match e.kind() {
-            // A manifest that cannot be decoded is an internal error to SlateDB.
-            slatedb::ErrorKind::Internal => damaged_manifest(e),
-            slatedb::ErrorKind::Data if !is_file_gone(&e) => damaged_manifest(e),
-            _ => error("its manifest could not be read", e),
-        })?;
-        Ok(manifest.map(|manifest| manifest.writer_epoch()))
-    }
-
     /// Where the files of the database are.
     pub(super) fn path(&self) -> &Path {
         &self.path
     }
-
-    fn admin(&self, object_store: &Arc<dyn ObjectStore>) -> Admin {
-        Admin::builder(self.path.clone(), object_store.clone()).build()
-    }
-
-    /// Refuses a place that has no manifest and holds something else.
-    fn nothing_else(&self) -> Result<(), Error> {
-        match &self.place {
-            Place::Folder(folder) => only_slatedb_folders(folder),
-            Place::ObjectStore(_) => Ok(()),
-        }
-    }
-
-    async fn reader(
-        &self,
-        object_store: Arc<dyn ObjectStore>,
-        options: DbReaderOptions,
-    ) -> Result<DbReader, Error> {
-        let (object_store, _opening) = Storage::opening(object_store);
-        // Every other mode writes a checkpoint, or needs one.
-        let builder = DbReader::builder(self.path.clone(), object_store.clone())
-            .with_reader_mode(DbReaderMode::FollowLatest)
-            .with_options(options)
-            .with_db_cache(self.memory.cache(), 0);
-        let what = "the database could not be read";
-        damage::open(what, &self.path, &object_store, builder.build()).await
-    }
-}
-
-fn check_format(format: Option<&bytes::Bytes>) -> Result<Option<()>, Error> {
-    format
-        .map(|row| record::check_store_format(row.clone()).map_err(|bad| bad.of("the store")))
-        .transpose()
-}
-
-/// Whether a database is a store, or empty; an error if it is something else.
-async fn is_store(reader: &DbReader) -> Result<bool, Error> {
-    let marked = async || {
-        let format = reader
-            .get(key::meta(FORMAT))
-            .await
-            .map_err(|e| error("the format of the store could not be read", e))?;
-        Ok::<_, Error>(check_format(format.as_ref())?.is_some())
-    };
-    if marked().await? {
-        return Ok(true);
-    }
-    if is_empty(reader.scan::<RangeFull>(..).await).await? {
-        return Ok(false);
-    }
-    // A writer may have made the store between these two reads.
-    if marked().await? {
-        return Ok(true);
-    }
-    Err(foreign())
-}
-
-/// The run that holds a store.
-async fn holder(reader: &DbReader) -> Result<Option<RunId>, Error> {
-    let row = reader
-        .get(key::run_row(rows::CLAIM))
-        .await
-        .map_err(|e| error("the claim of a run could not be read", e))?;
-    Ok(rows::read_claim(row)?.holder.map(|holder| holder.run))
 }
 
 fn claimed(run: RunId) -> Error {
@@ -624,84 +406,10 @@ fn claimed(run: RunId) -> Error {
     )
 }
 
-async fn is_empty(rows: Result<DbIterator, slatedb::Error>) -> Result<bool, Error> {
-    let unread = |e| error("the database could not be read", e);
-    let first = rows.map_err(unread)?.next().await.map_err(unread)?;
-    Ok(first.is_none())
-}
-
-fn no_store() -> Error {
-    Error::invalid(
-        "there is no store, and a reader makes none; check the path, or start the program whose store it is, which makes it",
-    )
-}
-
-fn no_store_to_open() -> Error {
-    Error::invalid(
-        "there is no store, and none is made here; check the path, or start the program whose store it is, which makes it",
-    )
-}
-
-fn damaged_manifest(cause: slatedb::Error) -> Error {
-    let damaged = damaged("the newest file under `manifest`");
-    let message = format!("its manifest could not be read: {damaged} (SlateDB says: {cause})");
-    Error::corrupt(message).with_source(cause)
-}
-
-fn foreign() -> Error {
-    Error::invalid(
-        "it is a database of something else: it holds records and not the mark of a store; name another place",
-    )
-}
-
-/// A folder without a database may hold what an interrupted start left behind, and nothing else.
-fn only_slatedb_folders(folder: &FolderPath) -> Result<(), Error> {
-    for entry in std::fs::read_dir(folder).map_err(|e| unusable(folder, e))? {
-        let entry = entry.map_err(|e| unusable(folder, e))?;
-        let name = entry.file_name();
-        if entry.path().is_dir() && SLATEDB_FOLDERS.iter().any(|known| name == *known) {
-            no_data(&entry.path())?;
-        }
-        if !entry.path().is_dir() || !SLATEDB_FOLDERS.iter().any(|known| name == *known) {
-            return Err(Error::invalid(format!(
-                "the folder holds {:?} and no store; name an empty folder, a new one, or that of a store",
-                name.to_string_lossy()
-            )));
-        }
-    }
-    Ok(())
-}
-
-/// A folder of a database without a manifest may hold half-written files, which
-/// have a `#` in their names, and nothing else.
-fn no_data(folder: &FolderPath) -> Result<(), Error> {
-    for entry in std::fs::read_dir(folder).map_err(|e| unusable(folder, e))? {
-        let path = entry.map_err(|e| unusable(folder, e))?.path();
-        if path.is_dir() {
-            no_data(&path)?;
-        } else if !path.to_string_lossy().contains('#') {
-            return Err(Error::corrupt(format!(
-                "there is no manifest, and yet there is {}; restore the folder from a backup, or name another one",
-                path.display()
-            )));
-        }
-    }
-    Ok(())
-}
-
-fn unusable(folder: &FolderPath, cause: io::Error) -> Error {
-    Error::new(
-        ErrorKind::Invalid,
-        format!(
-            "the folder {} cannot be used for a store; check its path and its permissions",
-            folder.display()
-        ),
-    )
-    .with_source(cause)
-}
-
 #[cfg(test)]
 mod tests {
+    use std::path::PathBuf;
+
     use super::*;
 
     fn builder() -> SlateDbStoreBuilder {

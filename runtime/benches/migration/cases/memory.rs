@@ -1,0 +1,82 @@
+//! Runs without a disk.
+
+use std::path::Path;
+use std::process::Command;
+use std::time::Instant;
+
+use state_migration::{
+    EventPayload, EventStore, ExpectedSequence, MemoryStore, MigrationRunner, NewEvent, StreamId,
+};
+
+use super::Bench;
+use crate::data::{self, Shape};
+use crate::family;
+use crate::measure::median;
+
+/// Case 8: no disk, to see what this crate itself costs.
+pub(super) async fn memory(bench: &mut Bench) {
+    let processes = bench.sizes.processes / 2;
+    let mut times = Vec::new();
+    for _ in 0..bench.sizes.rounds {
+        let store = in_memory(processes).await;
+        let began = Instant::now();
+        migrate_in_memory(&store, processes).await;
+        times.push(began.elapsed().as_secs_f64());
+    }
+    let per_s = processes as f64 / median(times);
+    bench.figures.set("memory.processes_per_s", per_s);
+    let processes = bench.sizes.instructions;
+    let count = |task: &str| instructions(&bench.folder, task, processes);
+    match count("memory-run").zip(count("memory-fill")) {
+        Some((run, fill)) => {
+            let each = (run - fill) / processes as f64;
+            bench.figures.set("memory.instructions_per_process", each);
+        }
+        None => println!("memory.instructions_per_process: skipped, valgrind is not installed"),
+    }
+}
+
+pub async fn in_memory(processes: usize) -> MemoryStore {
+    let store = MemoryStore::new();
+    let shape = Shape::new(processes);
+    let mut rng = fastrand::Rng::with_seed(7);
+    for made in data::processes(&shape) {
+        let stream = StreamId::new(&made.stream).expect("an id");
+        let events = (1..=shape.events)
+            .map(|sequence| {
+                let event = data::event(&mut rng, sequence, shape.events);
+                let payload = serde_json::to_vec(&event).expect("an event");
+                NewEvent::new(made.at.clone(), event.event_type(), 1, payload).expect("an event")
+            })
+            .collect();
+        let appended = store.append(&stream, ExpectedSequence::NoStream, events);
+        appended.await.expect("an append");
+    }
+    store
+}
+
+pub async fn migrate_in_memory(store: &MemoryStore, processes: usize) {
+    let runner = MigrationRunner::new(family::one(), store.clone(), store.clone());
+    let report = runner.run().await;
+    assert_eq!(report.migrated, processes, "{report}");
+}
+
+/// How many instructions a child takes, if they can be counted.
+fn instructions(folder: &Path, task: &str, processes: usize) -> Option<f64> {
+    let output = Command::new("valgrind")
+        .args(["--tool=callgrind", "--callgrind-out-file=/dev/null"])
+        .arg(std::env::current_exe().expect("this program"))
+        .args(["--child", task, "--processes", &processes.to_string()])
+        .arg("--folder")
+        .arg(folder)
+        .output()
+        .ok()?;
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    let text = String::from_utf8_lossy(&output.stderr);
+    let collected = text.lines().find_map(|line| line.split_once("Collected :"));
+    Some(collected?.1.trim().parse().expect("a number"))
+}
