@@ -5,21 +5,24 @@ const _: () = {
     use state_migration::__private as __state_migration;
     type __StateMigrationFrom = OrderV1;
     type __StateMigrationTo = OrderV2;
+    impl __state_migration::MigratesTo<__state_migration::Inferred<__StateMigrationTo>>
+    for __state_migration::Inferred<__StateMigrationFrom> {}
     enum __StateMigrationPair {}
     impl __state_migration::Pair for __StateMigrationPair {
         type From = __StateMigrationFrom;
         type To = __StateMigrationTo;
-        const DEFINED_AT: state_migration::SourceLocation = state_migration::SourceLocation {
-            function: ::core::concat!(
-                ::core::module_path!(), "::", "identity_migration!"
+        const DEFINED_AT: __state_migration::SourceLocation = __state_migration::SourceLocation {
+            function: __state_migration::core::concat!(
+                __state_migration::core::module_path!(), "::", "identity_migration!"
             ),
-            package: ::core::env!("CARGO_PKG_NAME"),
-            file: ::core::file!(),
-            line: ::core::line!(),
+            package: __state_migration::package(
+                __state_migration::core::option_env!("CARGO_PKG_NAME"),
+                __state_migration::core::module_path!(),
+            ),
+            file: __state_migration::core::file!(),
+            line: __state_migration::core::line!(),
         };
     }
-    impl __state_migration::MigratesTo<__state_migration::Inferred<__StateMigrationTo>>
-    for __state_migration::Inferred<__StateMigrationFrom> {}
     const __STATE_MIGRATION: __state_migration::Link = __state_migration::link_identity::<
         __StateMigrationPair,
         __state_migration::Inferred<__StateMigrationFrom>,
@@ -28,7 +31,7 @@ const _: () = {
         __state_migration::Inferred<_>,
     >();
     const _: () = if __STATE_MIGRATION.is_refused() {
-        ::core::panic!("{}", __STATE_MIGRATION.refusal())
+        __state_migration::core::panic!("{}", __STATE_MIGRATION.refusal())
     };
     __state_migration::inventory::submit! {
         __STATE_MIGRATION.registration

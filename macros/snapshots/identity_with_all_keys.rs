@@ -9,13 +9,16 @@ const _: () = {
     impl __state_migration::Pair for __StateMigrationPair {
         type From = __StateMigrationFrom;
         type To = __StateMigrationTo;
-        const DEFINED_AT: state_migration::SourceLocation = state_migration::SourceLocation {
-            function: ::core::concat!(
-                ::core::module_path!(), "::", "identity_migration!"
+        const DEFINED_AT: __state_migration::SourceLocation = __state_migration::SourceLocation {
+            function: __state_migration::core::concat!(
+                __state_migration::core::module_path!(), "::", "identity_migration!"
             ),
-            package: ::core::env!("CARGO_PKG_NAME"),
-            file: ::core::file!(),
-            line: ::core::line!(),
+            package: __state_migration::package(
+                __state_migration::core::option_env!("CARGO_PKG_NAME"),
+                __state_migration::core::module_path!(),
+            ),
+            file: __state_migration::core::file!(),
+            line: __state_migration::core::line!(),
         };
         const DETAILS: __state_migration::Details = __state_migration::Details::new()
             .note("the same state")
@@ -30,7 +33,7 @@ const _: () = {
         __state_migration::Inferred<_>,
     >();
     const _: () = if __STATE_MIGRATION.is_refused() {
-        ::core::panic!("{}", __STATE_MIGRATION.refusal())
+        __state_migration::core::panic!("{}", __STATE_MIGRATION.refusal())
     };
     __state_migration::inventory::submit! {
         __STATE_MIGRATION.registration

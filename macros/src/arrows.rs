@@ -15,7 +15,7 @@ use crate::edge::{Edge, inferred};
 use crate::fallback::Errors;
 use crate::keys::{Grammar, workflow_type};
 use crate::named;
-use crate::place::{at, ends, invocation, item, location};
+use crate::place::{at, block, ends, invocation, item, location, runtime};
 
 const IDENTITY: Grammar = Grammar {
     keys: &["undo", "detached", "note"],
@@ -39,49 +39,33 @@ pub(crate) fn identity(input: TokenStream) -> TokenStream {
 }
 
 fn identity_code(krate: &TokenTree, from: &Type, to: &Type, said: &Details) -> TokenStream {
-    // The `$crate` of a macro cannot stand at a token of the user's; a name can.
-    let runtime = quote!(__state_migration);
-    let defined_at = location(ends(from).0, "identity_migration!", krate);
-    let edge = Edge {
-        from,
-        to,
-        said,
-        runtime: &runtime,
-    };
-    let names = edge.names();
+    let runtime = runtime();
+    let defined_at = location(ends(from).0, "identity_migration!");
+    let edge = Edge { from, to, said };
     let (from_type, to_type) = (edge.from(), edge.to());
-    let source_state = inferred(from, &runtime);
-    let target_state = inferred(to, &runtime);
+    let source_state = inferred(from);
+    let target_state = inferred(to);
     let details = edge.details();
-    let pair = edge.pair();
     let submit = edge.submit();
-    quote! {
-        #[allow(deprecated, non_local_definitions)]
-        const _: () = {
-            use #krate::__private as __state_migration;
+    let code = quote! {
+        enum __StateMigrationPair {}
 
-            #names
+        impl #runtime::Pair for __StateMigrationPair {
+            type From = __StateMigrationFrom;
+            type To = __StateMigrationTo;
 
-            enum __StateMigrationPair {}
+            const DEFINED_AT: #runtime::SourceLocation = #defined_at;
+            #details
+        }
 
-            impl #runtime::Pair for __StateMigrationPair {
-                type From = __StateMigrationFrom;
-                type To = __StateMigrationTo;
+        const __STATE_MIGRATION: #runtime::Link =
+            #runtime::link_identity::<
+                __StateMigrationPair, #from_type, #to_type, #source_state, #target_state,
+            >();
 
-                const DEFINED_AT: #krate::SourceLocation = #defined_at;
-                #details
-            }
-
-            #pair
-
-            const __STATE_MIGRATION: #runtime::Link =
-                #runtime::link_identity::<
-                    __StateMigrationPair, #from_type, #to_type, #source_state, #target_state,
-                >();
-
-            #submit
-        };
-    }
+        #submit
+    };
+    edge.block(krate, &code)
 }
 
 pub(crate) fn chain(input: TokenStream) -> TokenStream {
@@ -101,19 +85,13 @@ pub(crate) fn chain(input: TokenStream) -> TokenStream {
 }
 
 fn chain_code(krate: &TokenTree, versions: &[Type]) -> TokenStream {
+    let runtime = runtime();
     let hops = versions.windows(2).map(|hop| {
         let (from, to) = (&hop[0], &hop[1]);
-        let hop = at(from, quote!(__state_migration::hop));
+        let hop = at(from, quote!(#runtime::hop));
         quote!(#hop::<#from, #to>();)
     });
-    quote! {
-        #[allow(deprecated)]
-        const _: () = {
-            use #krate::__private as __state_migration;
-
-            #(#hops)*
-        };
-    }
+    block(krate, &quote!(#[allow(deprecated)]), &hops.collect())
 }
 
 /// Reads `$crate ;`.

@@ -14,7 +14,7 @@ use syn::{
 
 use crate::fallback::Errors;
 use crate::place::at;
-use crate::unread::{Unread, unread};
+use crate::unread::{Unread, in_every_edition, unread};
 use crate::words::{self, borrowed};
 
 /// A function that can be a migration. Its `#[cfg]`s are no part of this: rustc
@@ -36,10 +36,13 @@ impl Function {
         function.parse2(item)
     }
 
-    /// Whether rustc surely refuses the function, half-typed or for a type without a
-    /// size; generated code would only repeat that.
-    pub(crate) fn is_refused_by_rustc(&self) -> bool {
-        self.is_half_typed || words::is_unsized(&self.takes) || words::is_unsized(&self.gives)
+    /// Whether rustc refuses the function, half-typed or for a type without a size;
+    /// generated code would only repeat that. With code that is refused if not.
+    pub(crate) fn refused_by_rustc(&self) -> Option<TokenStream> {
+        if self.is_half_typed {
+            return Some(TokenStream::new());
+        }
+        words::without_size(&self.takes).or_else(|| words::without_size(&self.gives))
     }
 }
 
@@ -98,7 +101,7 @@ fn function(input: ParseStream<'_>) -> Result<Function> {
     let (takes, gives) = errors.or((takes, gives))?;
     Ok(Function {
         visibility,
-        name: signature.ident,
+        name: in_every_edition(signature.ident),
         takes,
         gives,
         is_half_typed: false,

@@ -6,7 +6,6 @@
 
 use proc_macro2::{Ident, Literal, Span, TokenStream};
 use quote::{quote, quote_spanned};
-use syn::Path;
 use syn::ext::IdentExt;
 
 use crate::args::Args;
@@ -14,19 +13,22 @@ use crate::check::{Function, marked};
 use crate::edge::{Edge, associated, inferred};
 use crate::fallback;
 use crate::fingerprint::fingerprint;
-use crate::place::{ends, location};
+use crate::place::{ends, location, runtime};
 
 /// The item as it is, with the migration or with the mistakes.
 pub(crate) fn expand(args: TokenStream, item: TokenStream) -> TokenStream {
     match read(args.clone(), item.clone()) {
-        Ok((_, function)) if function.is_refused_by_rustc() => {
-            fallback::with_item(None, args, item)
-        }
-        Ok((args, function)) => {
-            let migration = migration(&args, &function, fingerprint(&item));
-            let item = marked(item);
-            quote!(#item #migration)
-        }
+        Ok((read, function)) => match function.refused_by_rustc() {
+            Some(proof) => {
+                let item = fallback::with_item(None, args, item);
+                quote!(#item #proof)
+            }
+            None => {
+                let migration = migration(&read, &function, fingerprint(&item));
+                let item = marked(item);
+                quote!(#item #migration)
+            }
+        },
         // To a `#[state_migration = …]` rustc says that it is none.
         Err(_) if is_key_and_value(&args) => item,
         Err(errors) => fallback::with_item(Some(&errors), args, item),
@@ -35,13 +37,7 @@ pub(crate) fn expand(args: TokenStream, item: TokenStream) -> TokenStream {
 
 /// Both inputs, or the mistakes in both.
 fn read(args: TokenStream, item: TokenStream) -> syn::Result<(Args, Function)> {
-    // With the context of the item, or rustc adds that an error at the
-    // attribute originates in a macro.
-    let first = item.clone().into_iter().next();
-    let attribute = first.map_or_else(Span::call_site, |token| {
-        Span::call_site().resolved_at(token.span())
-    });
-    match (Args::parse(args, attribute), Function::parse(item)) {
+    match (Args::parse(args, attribute(&item)), Function::parse(item)) {
         (Ok(args), Ok(function)) => Ok((args, function)),
         (Err(mut args), Err(function)) => {
             args.combine(function);
@@ -49,6 +45,15 @@ fn read(args: TokenStream, item: TokenStream) -> syn::Result<(Args, Function)> {
         }
         (Err(errors), _) | (_, Err(errors)) => Err(errors),
     }
+}
+
+/// Where the attribute stands. With the context of the item, or rustc adds that an
+/// error there originates in a macro.
+fn attribute(item: &TokenStream) -> Span {
+    let first = item.clone().into_iter().next();
+    first.map_or_else(Span::call_site, |token| {
+        Span::call_site().resolved_at(token.span())
+    })
 }
 
 /// Whether rustc refuses the attribute for its `=`. Where that is not certain, it
@@ -75,72 +80,59 @@ fn migration(args: &Args, function: &Function, fingerprint: u64) -> TokenStream 
     let migration = args.name.clone();
     let migration = migration.unwrap_or_else(|| migration_name(name));
     let doc = doc(name);
-    // A name of our own: a path with tokens of the user's is linted as theirs.
-    let runtime = quote!(__state_migration);
+    let runtime = runtime();
     let edge = Edge {
         from: &args.from,
         to: &args.to,
         said: &args.details,
-        runtime: &runtime,
     };
-    let names = edge.names();
     let (from, to) = (edge.from(), edge.to());
-    let source_state = inferred(&function.takes, &runtime);
-    let target_state = inferred(&function.gives, &runtime);
+    let source_state = inferred(&function.takes);
+    let target_state = inferred(&function.gives);
     let (takes, gives) = (&source_state, &target_state);
-    let pair = edge.pair();
     let submit = edge.submit();
     // rustc does not warn of an import of the macro's own that is not needed.
     let call = quote_spanned! {Span::mixed_site()=>
         fn call<S: 'static, T: 'static>(
             state: S,
-        ) -> ::core::result::Result<T, #runtime::ConversionError> {
+        ) -> #runtime::core::result::Result<T, #runtime::ConversionError> {
             use #runtime::{AsIs as _, AsText as _, AsTold as _, AsToldOfABox as _};
-            let settle = #runtime::Gives::of(#name).__state_migration_settle();
-            #runtime::convert(state, #name, settle)
+            let settle = #runtime::function(#name).gives().__state_migration_settle();
+            #runtime::convert(state, #runtime::function(#name), settle)
         }
 
-        fn decoder() -> ::core::option::Option<#runtime::Decoder> {
+        fn decoder() -> #runtime::core::option::Option<#runtime::Decoder> {
             use #runtime::{DecodeNothing as _, DecodeState as _};
-            #runtime::Gives::of(#name).__state_migration_decoder()
+            #runtime::function(#name).gives().__state_migration_decoder()
         }
 
-        fn encoder() -> ::core::option::Option<#runtime::Encoder> {
+        fn encoder() -> #runtime::core::option::Option<#runtime::Encoder> {
             use #runtime::EncodeNothing as _;
-            #runtime::Takes::of(#name).__state_migration_encoder()
+            #runtime::function(#name).takes().__state_migration_encoder()
         }
     };
-    let annotated = annotated(&edge, krate, &migration, name, fingerprint, &call);
+    let annotated = annotated(&edge, &migration, name, fingerprint, &call);
     let code = quote! {
-        #[allow(deprecated, non_local_definitions)]
-        const _: () = {
-            use #krate::__private as __state_migration;
+        #annotated
 
-            #names
-            #annotated
-            #pair
-
-            const __STATE_MIGRATION: #runtime::Link = {
-                use #runtime::NotShared as _;
-                #runtime::link::<
-                    #migration, #from, #to, #source_state, #target_state, #takes, #gives,
-                >(
-                    #runtime::States::<__StateMigrationFrom, __StateMigrationTo>
-                        ::__STATE_MIGRATION_SHARED,
-                )
-                .of(#name)
-            };
-
-            #submit
+        const __STATE_MIGRATION: #runtime::Link = {
+            use #runtime::NotShared as _;
+            #runtime::link::<
+                #migration, #from, #to, #source_state, #target_state, #takes, #gives,
+            >(
+                #runtime::States::<__StateMigrationFrom, __StateMigrationTo>
+                    ::__STATE_MIGRATION_SHARED,
+            )
+            .of(#runtime::function(#name))
         };
+
+        #submit
     };
+    let code = edge.block(krate, &code);
     // What the struct collides with is shown at the name that it is made of.
     let place = migration.span().resolved_at(Span::call_site());
     let documented = quote_spanned!(place=> #[doc = #doc]);
-    let generated = quote_spanned! {place=>
-        #[derive(::core::clone::Clone, ::core::marker::Copy, ::core::fmt::Debug)]
-        #visibility struct #migration;
-    };
+    let generated = quote_spanned!(place=> #visibility struct #migration;);
     // The one path that rustc resolves first: a `crate` that is another is one
     // error, at its last token.
     let followed_by = quote_spanned!(ends(krate).1=> __private::followed_by);
@@ -158,30 +150,58 @@ pub(crate) fn doc(function: &Ident) -> String {
 /// What makes the struct a migration.
 pub(crate) fn annotated(
     edge: &Edge<'_>,
-    krate: &Path,
     migration: &Ident,
     function: &Ident,
     fingerprint: u64,
     call: &TokenStream,
 ) -> TokenStream {
-    let runtime = edge.runtime;
+    let runtime = runtime();
     let from_type = associated("From", &edge.from());
     let to_type = associated("To", &edge.to());
     let fingerprint = Literal::u64_suffixed(fingerprint);
     let plain_name = function.unraw().to_string();
-    let defined_at = location(function.span(), &plain_name, krate);
+    let defined_at = location(function.span(), &plain_name);
     let details = edge.details();
+    let values = values(migration);
     quote! {
+        #values
+
         impl #runtime::Annotated for #migration {
             #from_type
             #to_type
 
             const MIGRATION: Self = Self;
-            const FINGERPRINT: ::core::primitive::u64 = #fingerprint;
-            const DEFINED_AT: #krate::SourceLocation = #defined_at;
+            const FINGERPRINT: #runtime::core::primitive::u64 = #fingerprint;
+            const DEFINED_AT: #runtime::SourceLocation = #defined_at;
             #details
 
             #call
+        }
+    }
+}
+
+/// What the struct can do as a value, as it would be derived. The paths of what is
+/// derived would have to begin with `core`, which may be another crate here.
+pub(crate) fn values(migration: &Ident) -> TokenStream {
+    let runtime = runtime();
+    let core = quote!(#runtime::core);
+    let shown = migration.unraw().to_string();
+    quote! {
+        #[automatically_derived]
+        impl #core::clone::Clone for #migration {
+            fn clone(&self) -> Self {
+                *self
+            }
+        }
+
+        #[automatically_derived]
+        impl #core::marker::Copy for #migration {}
+
+        #[automatically_derived]
+        impl #core::fmt::Debug for #migration {
+            fn fmt(&self, f: &mut #core::fmt::Formatter<'_>) -> #core::fmt::Result {
+                f.write_str(#shown)
+            }
         }
     }
 }

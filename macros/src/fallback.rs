@@ -12,9 +12,10 @@ use syn::{
 use crate::args::{Args, Details};
 use crate::check::{is_ours, marked, without_second};
 use crate::edge::Edge;
-use crate::expand::{annotated, doc, migration_name};
+use crate::expand::{annotated, doc, migration_name, values};
 use crate::keys::Found;
 use crate::named;
+use crate::place::{block, runtime};
 use crate::unread::unread;
 
 /// Every mistake found, to be shown at once.
@@ -54,22 +55,24 @@ pub(crate) fn with_item(
     let found = Args::as_far_as_read(args.clone());
     let name = found.name.clone();
     let name = name.unwrap_or_else(|| migration_name(&function));
-    let migration = migration(&found, &args, &name, &function);
+    let krate = krate(&found, &args);
+    let migration = krate
+        .as_ref()
+        .and_then(|krate| migration(&found, &args, krate, &name, &function));
     let named = match migration {
         Some(_) => second,
         None => quote!(#args, #second),
     };
     // In the function, for where it is no constant may stand beside it.
     output.extend(marked(with_uses(item, named)));
-    // Never made, it would be warned of; a lint that is forbidden cannot be allowed.
-    let code = migration.unwrap_or_else(|| quote!(const _: #name = #name;));
-    let krate = krate(&found, &args);
-    let followed_by = krate.map(|krate| quote!(#[#krate::__private::followed_by(#code)]));
+    let followed_by = krate.map(|krate| {
+        let code = migration.unwrap_or_else(|| no_migration(&krate, &name));
+        quote!(#[#krate::__private::followed_by(#code)])
+    });
     let doc = doc(&function);
     output.extend(quote! {
         #followed_by
         #[doc = #doc]
-        #[derive(::core::clone::Clone, ::core::marker::Copy, ::core::fmt::Debug)]
         #visibility struct #name;
     });
     output
@@ -80,12 +83,12 @@ pub(crate) fn with_item(
 fn migration(
     found: &Found,
     args: &TokenStream,
+    krate: &Path,
     name: &Ident,
     function: &Ident,
 ) -> Option<TokenStream> {
     let (from, to) = (found.from.as_ref()?, found.to.as_ref()?);
-    let krate = krate(found, args)?;
-    let runtime = quote!(__state_migration);
+    let runtime = runtime();
     let edge = Edge {
         from,
         to,
@@ -95,36 +98,32 @@ fn migration(
             detached: Args::may_say(args.clone(), &["detached", "undo"]),
             note: None,
         },
-        runtime: &runtime,
     };
     let call = quote! {
         fn call<S: 'static, T: 'static>(
             _: S,
-        ) -> ::core::result::Result<T, #runtime::ConversionError> {
-            ::core::result::Result::Err(#runtime::ConversionError::new("refused"))
+        ) -> #runtime::core::result::Result<T, #runtime::ConversionError> {
+            #runtime::core::result::Result::Err(#runtime::ConversionError::new("refused"))
         }
 
-        fn decoder() -> ::core::option::Option<#runtime::Decoder> {
-            ::core::option::Option::None
+        fn decoder() -> #runtime::core::option::Option<#runtime::Decoder> {
+            #runtime::core::option::Option::None
         }
 
-        fn encoder() -> ::core::option::Option<#runtime::Encoder> {
-            ::core::option::Option::None
+        fn encoder() -> #runtime::core::option::Option<#runtime::Encoder> {
+            #runtime::core::option::Option::None
         }
     };
-    let names = edge.names();
-    let annotated = annotated(&edge, &krate, name, function, 0, &call);
-    let pair = edge.pair();
-    Some(quote! {
-        #[allow(deprecated, non_local_definitions)]
-        const _: () = {
-            use #krate::__private as __state_migration;
+    let annotated = annotated(&edge, name, function, 0, &call);
+    Some(edge.block(krate, &annotated))
+}
 
-            #names
-            #annotated
-            #pair
-        };
-    })
+/// What makes the struct no more than a value. Never made, it would be warned of, and a
+/// lint that is forbidden cannot be allowed.
+fn no_migration(krate: &Path, name: &Ident) -> TokenStream {
+    let values = values(name);
+    let made = quote!(const _: #name = #name;);
+    block(krate, &TokenStream::new(), &quote!(#values #made))
 }
 
 /// The path of the runtime crate, if it is known.

@@ -5,7 +5,7 @@
 
 use syn::ext::IdentExt;
 use syn::parse::ParseStream;
-use syn::token::Paren;
+use syn::token::{Brace, Bracket, Paren};
 use syn::{Error, Ident, LitStr, Path, Result, Token, Type};
 
 use crate::fallback::Errors;
@@ -105,6 +105,7 @@ impl Grammar {
 
     /// The key that was probably meant.
     pub(crate) fn nearest(&self, name: &str) -> Option<&'static str> {
+        let name = &name.trim_start_matches("r#").to_lowercase();
         let by_meaning = MEANT.iter().find(|(written, _)| *written == name);
         if let Some((_, key)) = by_meaning.filter(|(_, key)| self.keys.contains(key)) {
             return Some(key);
@@ -191,7 +192,8 @@ pub(crate) fn workflow_type(input: ParseStream<'_>, message: &str) -> Result<Typ
     let start = input.span();
     let workflow = input.parse().map_err(|_| Error::new(start, message))?;
     let workflow = words::ungrouped(&workflow).clone();
-    if !matches!(workflow, Type::Path(_) | Type::Macro(_)) {
+    let is_value = input.peek(Paren) || input.peek(Brace) || input.peek(Bracket);
+    if is_value || !matches!(workflow, Type::Path(_)) {
         return Err(Error::new_spanned(workflow, message));
     }
     if let Some(at) = words::borrowed(&workflow) {

@@ -2,7 +2,7 @@
 //! of the token that it is in.
 
 use proc_macro2::{Span, TokenStream, TokenTree};
-use quote::{ToTokens, quote_spanned};
+use quote::{ToTokens, quote, quote_spanned};
 
 /// The tokens at the place of others.
 pub(crate) fn at(place: &impl ToTokens, tokens: TokenStream) -> TokenStream {
@@ -43,15 +43,42 @@ pub(crate) fn invocation(krate: &TokenTree) -> Span {
     Span::call_site().resolved_at(krate.span())
 }
 
+/// What generated code calls the module that it names things of. A name of its own: a
+/// path with tokens of the user's is linted as theirs, and the `$crate` of a macro
+/// cannot stand at one.
+pub(crate) fn runtime() -> TokenStream {
+    quote!(__state_migration)
+}
+
+/// Generated code where it can call that module so, under an attribute for its lints.
+pub(crate) fn block(krate: &impl ToTokens, lints: &TokenStream, code: &TokenStream) -> TokenStream {
+    let runtime = runtime();
+    quote! {
+        #lints
+        const _: () = {
+            use #krate::__private as #runtime;
+
+            #code
+        };
+    }
+}
+
 /// The `SourceLocation` of what the user wrote: a function, or the macro itself.
-pub(crate) fn location(written: Span, what: &str, krate: &impl ToTokens) -> TokenStream {
+pub(crate) fn location(written: Span, what: &str) -> TokenStream {
+    let runtime = runtime();
+    let core = quote!(#runtime::core);
     // `line!` gives the line of its own tokens.
-    let line = quote_spanned!(written=> ::core::line!());
-    quote::quote! {
-        #krate::SourceLocation {
-            function: ::core::concat!(::core::module_path!(), "::", #what),
-            package: ::core::env!("CARGO_PKG_NAME"),
-            file: ::core::file!(),
+    let line = quote!(#core::line!()).into_iter().map(|mut token| {
+        token.set_span(written);
+        token
+    });
+    let line: TokenStream = line.collect();
+    let module = quote!(#core::module_path!());
+    quote! {
+        #runtime::SourceLocation {
+            function: #core::concat!(#module, "::", #what),
+            package: #runtime::package(#core::option_env!("CARGO_PKG_NAME"), #module),
+            file: #core::file!(),
             line: #line,
         }
     }

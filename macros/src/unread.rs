@@ -4,6 +4,7 @@
 //! must not go without a migration.
 
 use proc_macro2::{Delimiter, Spacing, TokenStream, TokenTree};
+use quote::ToTokens;
 use syn::ext::IdentExt;
 use syn::parse::ParseStream;
 use syn::{Ident, LitStr};
@@ -32,7 +33,8 @@ pub(crate) fn unread(input: ParseStream<'_>) -> Option<Unread> {
         }
         input.parse::<Option<LitStr>>().ok()?;
     }
-    let name: Option<Ident> = input.parse().ok();
+    let name = Ident::parse_any(input).ok().map(in_every_edition);
+    let name: Option<Ident> = name.and_then(|name| syn::parse2(name.into_token_stream()).ok());
     is_half_typed |= name.is_none();
     let rest = input.fork().parse::<TokenStream>().unwrap_or_default();
     is_half_typed |= match rest.into_iter().next() {
@@ -46,6 +48,17 @@ pub(crate) fn unread(input: ParseStream<'_>) -> Option<Unread> {
         name,
         is_half_typed,
     })
+}
+
+/// Words that are keywords in some editions only.
+const KEYWORDS_OF_AN_EDITION: [&str; 5] = ["async", "await", "dyn", "gen", "try"];
+
+/// A name as it is written in every edition.
+pub(crate) fn in_every_edition(name: Ident) -> Ident {
+    match KEYWORDS_OF_AN_EDITION.iter().any(|word| name == word) {
+        true => Ident::new_raw(&name.to_string(), name.span()),
+        false => name,
+    }
 }
 
 /// Whether one of some parameters is none: it has no type, or no name.
@@ -124,6 +137,10 @@ mod tests {
             ("fn Self(old: A) -> B {}", true),
             ("fn _(old: A) -> B {}", true),
             ("fn (old: A) -> B {}", true),
+            ("fn match(old: A) -> B {}", true),
+            // These are names in another edition.
+            ("fn try(old: A) -> B {}", false),
+            ("fn dyn(old: A) -> B {}", false),
             // These may be syntax to come.
             ("fn m(old: A new B) -> C {}", false),
             ("fn m(old: M<A, B> new, ) -> C {}", false),

@@ -10,7 +10,7 @@ use crate::arrows::{comma, passed_on, version};
 use crate::fallback::Errors;
 use crate::keys::Grammar;
 use crate::named;
-use crate::place::{ends, invocation, item, location};
+use crate::place::{block, ends, invocation, item, location, runtime};
 
 const DECISION: Grammar = Grammar {
     keys: &["reason"],
@@ -27,7 +27,7 @@ pub(crate) fn no_migration(input: TokenStream) -> TokenStream {
     };
     match read.parse2(input.clone()) {
         Ok((krate, version, reason)) => {
-            let at = location(ends(&version).0, "no_migration!", &krate);
+            let at = location(ends(&version).0, "no_migration!");
             let known = quote!(no_migration::<#version>(#reason, #at));
             item(&krate, submit(&krate, &known))
         }
@@ -65,7 +65,7 @@ pub(crate) fn register(input: TokenStream) -> TokenStream {
     match read.parse2(input.clone()) {
         Ok((krate, versions)) => {
             let versions = versions.iter().map(|version| {
-                let at = location(ends(version).0, "register_workflow!", &krate);
+                let at = location(ends(version).0, "register_workflow!");
                 submit(&krate, &quote!(workflow::<#version>(#at)))
             });
             item(&krate, versions.collect())
@@ -76,12 +76,9 @@ pub(crate) fn register(input: TokenStream) -> TokenStream {
 
 /// Hands a version over to the linker.
 fn submit(krate: &TokenTree, known: &TokenStream) -> TokenStream {
-    quote! {
-        #[allow(deprecated)]
-        const _: () = {
-            #krate::__private::inventory::submit! {
-                #krate::__private::VersionRegistration::#known
-            }
-        };
-    }
+    let runtime = runtime();
+    let code = quote! {
+        #runtime::inventory::submit! { #runtime::VersionRegistration::#known }
+    };
+    block(krate, &quote!(#[allow(deprecated)]), &code)
 }

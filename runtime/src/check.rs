@@ -20,6 +20,7 @@ use crate::fingerprint::Fingerprint;
 use crate::id::{MAX_ID_LEN, WorkflowId};
 use crate::migration::{ConversionError, SourceLocation, StateMigration};
 use crate::registry::{Decoder, Details, Encoder, Migration, Registration};
+use crate::returned::Function;
 use crate::version::natural_cmp;
 use crate::workflow::Workflow;
 
@@ -240,16 +241,16 @@ impl Link {
 }
 
 /// What [`link`] leaves, until it is said of which function.
-pub struct Checked<P, R> {
+pub struct Checked<P: ?Sized, R: ?Sized> {
     link: Link,
     function: PhantomData<fn(P) -> R>,
 }
 
-impl<P, R> Checked<P, R> {
+impl<P: ?Sized, R: ?Sized> Checked<P, R> {
     /// Says of which function the types are. Not by [`link`] itself: the compiler
     /// would show a mistake in them at this argument.
     #[must_use]
-    pub const fn of(self, _: fn(P) -> R) -> Link {
+    pub const fn of(self, _: Function<P, R>) -> Link {
         self.link
     }
 }
@@ -265,8 +266,8 @@ pub const fn link<
     B: Workflow<State = T>,
     S: ReadableState,
     T: WritableState,
-    P: IsSourceState<S>,
-    R: IntoTargetState<T>,
+    P: IsSourceState<S> + ?Sized,
+    R: IntoTargetState<T> + ?Sized,
 >(
     shared: bool,
 ) -> Checked<P, R> {

@@ -143,14 +143,15 @@ pub mod __private {
         MigratesTo, NotShared, Pair, ReadableState, Reason, SharedState, States, WritableState,
         hop, link, link_identity,
     };
-    pub use crate::migration::ConversionError;
+    pub use crate::migration::{ConversionError, SourceLocation, package};
     pub use crate::registry::{
         Decoder, Details, Encoder, Migration, Registration, VersionRegistration,
     };
     pub use crate::returned::{
-        AsIs, AsText, AsTold, AsToldOfABox, DecodeNothing, DecodeState, EncodeNothing, Gives,
-        Settle, Takes, convert,
+        AsIs, AsText, AsTold, AsToldOfABox, DecodeNothing, DecodeState, EncodeNothing, Function,
+        Gives, Settle, Takes, convert, function,
     };
+    pub use core;
     pub use inventory;
     pub use state_migration_macros::{
         followed_by, identity_migration, migration_chain, no_migration, register_workflow,

@@ -98,6 +98,20 @@ impl fmt::Display for SourceLocation {
     }
 }
 
+/// The package of a module: cargo says which, or, for want of cargo, its crate.
+#[doc(hidden)]
+#[must_use]
+pub const fn package(cargo: Option<&'static str>, module: &'static str) -> &'static str {
+    if let Some(package) = cargo {
+        return package;
+    }
+    let mut end = 0;
+    while end < module.len() && module.as_bytes()[end] != b':' {
+        end += 1;
+    }
+    module.split_at(end).0
+}
+
 /// A typed migration from one version of a workflow to the next.
 ///
 /// The attribute [`state_migration`](macro@crate::state_migration) writes this
@@ -282,5 +296,17 @@ impl<W: Workflow> StateMigration for IdentityMigration<W> {
 
     fn details(&self) -> Details {
         Details::new().identity()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn without_cargo_the_package_is_the_crate() {
+        assert_eq!(package(Some("my-crate"), "my_crate::orders"), "my-crate");
+        assert_eq!(package(None, "my_crate::orders"), "my_crate");
+        assert_eq!(package(None, "my_crate"), "my_crate");
     }
 }

@@ -15,20 +15,39 @@ use crate::migration::ConversionError;
 use crate::registry::{Decoder, Encoder};
 use crate::workflow::BoxError;
 
+/// An annotated function, of one parameter. What rustc refuses by itself, a type without
+/// a size, is refused as late as may be, where it is the least of errors.
+#[derive(Debug)]
+pub struct Function<P: ?Sized, R: ?Sized>(fn(P) -> R);
+
+/// An annotated function. All that generated code asks of one begins with this call: so
+/// one of no parameter, or of several, is the same error each time, and rustc shows
+/// that once.
+#[must_use]
+pub const fn function<P: ?Sized, R: ?Sized>(function: fn(P) -> R) -> Function<P, R> {
+    Function(function)
+}
+
+impl<P: ?Sized, R: ?Sized> Function<P, R> {
+    /// Its return value.
+    #[must_use]
+    pub const fn gives(self) -> Gives<R> {
+        Gives(PhantomData)
+    }
+
+    /// Its parameter.
+    #[must_use]
+    pub const fn takes(self) -> Takes<P> {
+        Takes(PhantomData)
+    }
+}
+
 /// The type of a return value, of which is to be found out how the state in it
 /// is taken out, and whether it can be deserialized. A method of the type's own
 /// goes before one of a trait, and one that needs no reference before one that
 /// needs it, and `&` before `&mut`; so the methods are tried from the top.
 #[derive(Debug)]
-pub struct Gives<R>(PhantomData<fn() -> R>);
-
-impl<R> Gives<R> {
-    /// The return value of an annotated function.
-    #[must_use]
-    pub const fn of<P>(_: fn(P) -> R) -> Self {
-        Self(PhantomData)
-    }
-}
+pub struct Gives<R: ?Sized>(PhantomData<fn() -> R>);
 
 /// Takes the state out of a return value.
 pub type Settle<R, S> = fn(R) -> Result<S, ConversionError>;
@@ -173,7 +192,7 @@ pub trait DecodeNothing {
     fn __state_migration_decoder(self) -> Option<Decoder>;
 }
 
-impl<R> DecodeNothing for &Gives<R> {
+impl<R: ?Sized> DecodeNothing for &Gives<R> {
     fn __state_migration_decoder(self) -> Option<Decoder> {
         None
     }
@@ -182,15 +201,7 @@ impl<R> DecodeNothing for &Gives<R> {
 /// The type of a parameter, of which is to be found out whether it can be
 /// serialized. A method of the type's own goes before one of a trait.
 #[derive(Debug)]
-pub struct Takes<P>(PhantomData<fn() -> P>);
-
-impl<P> Takes<P> {
-    /// The parameter of an annotated function.
-    #[must_use]
-    pub const fn of<R>(_: fn(P) -> R) -> Self {
-        Self(PhantomData)
-    }
-}
+pub struct Takes<P: ?Sized>(PhantomData<fn() -> P>);
 
 impl<S: Serialize + 'static> Takes<S> {
     /// The state that can be serialized.
@@ -206,7 +217,7 @@ pub trait EncodeNothing {
     fn __state_migration_encoder(self) -> Option<Encoder>;
 }
 
-impl<P> EncodeNothing for Takes<P> {
+impl<P: ?Sized> EncodeNothing for Takes<P> {
     fn __state_migration_encoder(self) -> Option<Encoder> {
         None
     }
@@ -220,7 +231,7 @@ impl<P> EncodeNothing for Takes<P> {
 /// The function returned one.
 pub fn convert<S: 'static, P: 'static, R, G: 'static, T: 'static>(
     state: S,
-    function: fn(P) -> R,
+    Function(function): Function<P, R>,
     settle: Settle<R, G>,
 ) -> Result<T, ConversionError> {
     let takes = same(state).ok_or_else(not_linked)?;
@@ -305,15 +316,15 @@ mod tests {
     fn an_error_of_one_thread_is_told_with_its_sources() {
         let because = "invalid digit found in string";
         let failed = Some(vec!["failed in test".to_owned(), because.to_owned()]);
-        let boxed = Gives::of(boxed).__state_migration_settle()(boxed(1)).err();
+        let boxed = function(boxed).gives().__state_migration_settle()(boxed(1)).err();
         assert_eq!(boxed.as_ref().map(chain), failed);
-        let own = Gives::of(own).__state_migration_settle()(own(1)).err();
+        let own = function(own).gives().__state_migration_settle()(own(1)).err();
         assert_eq!(own.as_ref().map(chain), failed);
-        let sent = Gives::of(sent).__state_migration_settle()(sent(1)).err();
+        let sent = function(sent).gives().__state_migration_settle()(sent(1)).err();
         assert_eq!(sent.as_ref().map(chain), Some(vec![because.to_owned()]));
-        let text = Gives::of(text).__state_migration_settle()(text(1)).err();
+        let text = function(text).gives().__state_migration_settle()(text(1)).err();
         assert_eq!(text.as_ref().map(chain), Some(vec!["text".to_owned()]));
-        let state = Gives::of(state).__state_migration_settle()(state(1)).ok();
+        let state = function(state).gives().__state_migration_settle()(state(1)).ok();
         assert_eq!(state, Some(1));
     }
 }

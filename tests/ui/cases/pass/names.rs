@@ -31,7 +31,7 @@ macro_rules! versions {
     )*};
 }
 
-versions!(V1 "1", V2 "2", V3 "3", V4 "4", V5 "5", V6 "6", V7 "7", V8 "8");
+versions!(V1 "1", V2 "2", V3 "3", V4 "4", V5 "5", V6 "6", V7 "7", V8 "8", V9 "9");
 
 #[state_migration(from = V1, to = V2)]
 fn r#move(_: ()) -> () {}
@@ -57,6 +57,10 @@ fn _6to7(_: ()) -> () {}
 #[state_migration(from = V7, to = V8, name = ToV8)]
 fn _7to8(_: ()) -> () {}
 
+// A name in an older edition, and a keyword in a later one.
+#[state_migration(from = V8, to = V9)]
+fn r#gen(_: ()) -> () {}
+
 fn main() {
     let _all = (
         MoveMigration,
@@ -66,6 +70,7 @@ fn main() {
         CallMigration,
         _6to7Migration,
         ToV8,
+        GenMigration,
     );
     let registry = MigrationRegistry::linked().unwrap();
     let functions: Vec<&str> = registry
@@ -83,6 +88,7 @@ fn main() {
             concat!(module_path!(), "::call"),
             concat!(module_path!(), "::_6to7"),
             concat!(module_path!(), "::_7to8"),
+            concat!(module_path!(), "::gen"),
         ]
     );
 }

@@ -29,6 +29,15 @@ pub fn foreign_v1_to_v2(old: ForeignState) -> Result<ForeignState, String> {
 identity_migration!(ForeignV2 => ForeignV3, detached);
 register_workflow!(ForeignV3);
 
+/// A word that is a keyword in a later edition.
+#[state_migration(
+    from = ForeignV3, to = ForeignV2, crate = ::migrate, undo, detached
+)]
+#[must_use]
+pub const fn gen(new: ForeignState) -> ForeignState {
+    new
+}
+
 #[cfg(any())]
 migrate::no_migration!(ForeignV1, reason = "configured away");
 
@@ -63,7 +72,8 @@ mod tests {
         let whole = ForeignState { total: 700 };
         let moved = ForeignV1ToV2Migration.migrate(whole.clone()).ok();
         assert_eq!(moved, Some(whole.clone()));
-        assert_eq!(back::Back.migrate(whole.clone()).ok(), Some(whole));
+        assert_eq!(back::Back.migrate(whole.clone()).ok(), Some(whole.clone()));
+        assert_eq!(GenMigration.migrate(gen(whole.clone())).ok(), Some(whole));
         let refused = foreign_v1_to_v2(ForeignState { total: 701 });
         assert_eq!(refused, Err("1 cents are left".to_owned()));
 
