@@ -14,7 +14,8 @@ pub async fn act(task: &str, args: &Args) {
         "migrate" => {
             let folder = args.folder.clone().expect("a folder");
             let store = Place::Folder(folder).open().await;
-            run(&store, family::one(), How::Run).await;
+            let (_, report) = run(&store, family::one(), How::Run).await;
+            assert_eq!(report.migrated, processes, "{report}");
             store.close().await.expect("a close");
             let status = std::fs::read_to_string("/proc/self/status").expect("a status");
             let peak = status.lines().find(|line| line.starts_with("VmHWM:"));

@@ -376,9 +376,29 @@ async fn remove_garbage(place: &Place) {
     admin.run_gc_once(options).await.expect("a collection");
 }
 
+/// Checks that events and states are as large as they are said to be.
+fn check_sizes() {
+    const ORDERS: usize = 100;
+    let mut rng = Rng::with_seed(SEED);
+    let (mut events, mut states) = (0, 0);
+    for _ in 0..ORDERS {
+        let mut order = Order::<0>::default();
+        for sequence in 1..=10 {
+            let event = event(&mut rng, sequence, 10);
+            events += serde_json::to_vec(&event).expect("an event").len();
+            order = order.apply(&event);
+        }
+        states += serde_json::to_vec(&order).expect("a state").len();
+    }
+    let (event, state) = (events / ORDERS / 10, states / ORDERS);
+    assert!((270..330).contains(&event), "{event} bytes for an event");
+    assert!((540..660).contains(&state), "{state} bytes for a state");
+}
+
 /// Checks that what is written here is what the store itself writes, but for
 /// ids and times of events.
 pub async fn check() {
+    check_sizes();
     let shape = Shape {
         stands_at: |number| (number % 3, 0),
         ..Shape::new(7)

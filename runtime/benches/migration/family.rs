@@ -134,7 +134,7 @@ impl<const V: usize> Order<V> {
             } => {
                 self.total_cents += u64::from(*quantity) * unit_price_cents;
                 // A long order is one of many changes, not of many items.
-                if self.items.len() < 6 {
+                if self.items.len() < 4 {
                     self.items.push(Item {
                         sku: sku.clone(),
                         quantity: *quantity,

@@ -57,6 +57,11 @@ fn main() {
         .enable_all()
         .build()
         .expect("a runtime");
+    // So do the tests of all targets start it, without optimizations.
+    if cfg!(debug_assertions) && !args.bench && args.child.is_none() {
+        println!("not measured without optimizations; the data is checked");
+        return runtime.block_on(data::check());
+    }
     match &args.child {
         Some(task) => runtime.block_on(child::act(task, &args)),
         None => runtime.block_on(cases::all(&args)),

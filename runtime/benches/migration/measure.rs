@@ -47,6 +47,8 @@ pub async fn run_over(
     assert_eq!(report.migrated, migrated, "{report}");
     // Before the close, which leaves a row of its own.
     let written = written_after(&copy.place, position).await;
+    // What the report says is in the log: one event for each.
+    assert_eq!(written.0[usize::from(b'e')].keys, migrated as u64);
     store.close().await.expect("a close");
     (took, written)
 }
@@ -74,6 +76,10 @@ pub struct Figures(BTreeMap<String, f64>);
 
 impl Figures {
     pub fn set(&mut self, name: &str, value: f64) {
+        if !value.is_finite() {
+            println!("{name:<44} {:>14}", "nothing to see");
+            return;
+        }
         println!("{name:<44} {value:>14.4}");
         self.0.insert(name.to_owned(), value);
     }

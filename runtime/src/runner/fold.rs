@@ -12,8 +12,13 @@ use crate::selection::Selection;
 use crate::snapshot::Snapshot;
 use crate::store::{EventStore, Head};
 
-/// How many events of a process that is not read in a chunk are read at a time.
+/// How many events of a process that is not read in a chunk are read at a time
+/// at most, and how many before it is known how large they are.
 pub(super) const PAGE: usize = 512;
+const FIRST_PAGE: usize = 32;
+
+/// About how many bytes are read at a time.
+const PAGE_BYTES: usize = 2 << 20;
 
 /// What follows a failure of user code in the report.
 pub(super) const WAY_OUT: &str = "; correct the code or the data and run again";
@@ -128,6 +133,8 @@ pub(super) struct Progress {
     pub(super) at: u64,
     /// How many bytes of events that were.
     pub(super) bytes: u64,
+    /// The bytes of the largest of them; 0: there was none.
+    largest: usize,
 }
 
 impl Progress {
@@ -140,7 +147,20 @@ impl Progress {
     ) -> Result<Self, MigrationError> {
         let route = route.clone();
         let fold = code.on(stream, move |stream| start(&route, stream)).await?;
-        Ok(Self { fold, at, bytes: 0 })
+        Ok(Self {
+            fold,
+            at,
+            bytes: 0,
+            largest: 0,
+        })
+    }
+
+    /// How many events to read next.
+    pub(super) fn page(&self) -> usize {
+        match PAGE_BYTES.checked_div(self.largest) {
+            None => FIRST_PAGE,
+            Some(fit) => fit.clamp(1, PAGE),
+        }
     }
 
     /// Reads and folds the events up to this one.
@@ -153,7 +173,7 @@ impl Progress {
     ) -> Result<Self, MigrationError> {
         while self.at < through {
             let page = events
-                .read_all(stream, self.at, PAGE)
+                .read_all(stream, self.at, self.page())
                 .await
                 .map_err(|error| scan::unread(stream, &error))?;
             self = self.over(code, stream, page, through).await?;
@@ -174,6 +194,7 @@ impl Progress {
                 apply(&mut self.fold, stream, event.sequence, event.into())?;
                 self.at = event.sequence;
                 self.bytes += event.payload.len() as u64;
+                self.largest = self.largest.max(event.payload.len());
             }
             Ok(self)
         })
@@ -335,7 +356,106 @@ pub(super) fn short(mut text: String) -> String {
 #[cfg(test)]
 #[allow(clippy::unwrap_used, clippy::panic, unconditional_panic)]
 mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::time::Duration;
+
+    use async_trait::async_trait;
+    use serde::{Deserialize, Serialize};
+
     use super::*;
+    use crate::{
+        Appended, Error, EventPayload, ExpectedSequence, IdentityMigration, MemoryStore,
+        MigrationRegistry, NewEvent, Workflow, WorkflowId,
+    };
+
+    #[derive(Serialize, Deserialize)]
+    struct Added(u64);
+
+    impl EventPayload for Added {
+        fn event_type(&self) -> &'static str {
+            "Added"
+        }
+    }
+
+    struct Sum;
+
+    impl Workflow for Sum {
+        const NAME: &'static str = "sum";
+        const VERSION: &'static str = "2";
+        type State = u64;
+        type Event = Added;
+
+        fn apply(sum: u64, Added(more): &Added) -> u64 {
+            sum + more
+        }
+    }
+
+    /// A store that knows the most bytes that were read of it at a time.
+    struct Watched(MemoryStore, AtomicUsize);
+
+    #[async_trait]
+    impl EventStore for Watched {
+        async fn append(
+            &self,
+            stream: &StreamId,
+            expected: ExpectedSequence,
+            events: Vec<NewEvent>,
+        ) -> Result<Appended, Error> {
+            self.0.append(stream, expected, events).await
+        }
+
+        async fn read_all(
+            &self,
+            stream: &StreamId,
+            after: u64,
+            limit: usize,
+        ) -> Result<Vec<Event>, Error> {
+            let page = self.0.read_all(stream, after, limit).await?;
+            let bytes = page.iter().map(|event| event.payload.len()).sum();
+            self.1.fetch_max(bytes, Ordering::Relaxed);
+            Ok(page)
+        }
+
+        async fn head(&self, stream: &StreamId) -> Result<Option<Head>, Error> {
+            self.0.head(stream).await
+        }
+
+        async fn list_streams(
+            &self,
+            prefix: Option<&str>,
+            after: Option<&StreamId>,
+            limit: usize,
+        ) -> Result<Vec<StreamId>, Error> {
+            self.0.list_streams(prefix, after, limit).await
+        }
+    }
+
+    #[tokio::test]
+    async fn of_large_events_few_are_in_memory_at_a_time() {
+        const EVENTS: usize = 300;
+        let (one, two) = (WorkflowId::new("sum", "1"), WorkflowId::new("sum", "2"));
+        let store = Watched(MemoryStore::new(), AtomicUsize::new(0));
+        let stream = StreamId::literal("process/t/p");
+        let large = " ".repeat((64 << 10) - 1) + "7";
+        let event = NewEvent::new(one.clone(), "Added", 1, large).unwrap();
+        let none = ExpectedSequence::NoStream;
+        let appended = store.append(&stream, none, vec![event; EVENTS]);
+        appended.await.unwrap();
+        let migration = IdentityMigration::<Sum>::new(one, two);
+        let registry = MigrationRegistry::builder().with(migration);
+        let registry = registry.build().unwrap();
+        let route = registry.routes().next().unwrap();
+        let code = Code::new(Duration::from_secs(10));
+        let begun = Progress::begin(&code, &route, &stream, 0).await.unwrap();
+        let through = EVENTS as u64;
+        let read = begun
+            .read_on(&code, &store, &stream, through)
+            .await
+            .unwrap();
+        assert_eq!(read.at, through);
+        assert_eq!(read.bytes, through * (64 << 10));
+        assert!(store.1.into_inner() <= PAGE_BYTES);
+    }
 
     fn panicked(code: impl FnOnce()) -> String {
         match catch(code) {

@@ -10,7 +10,7 @@ use crate::id::StreamId;
 use crate::run::ledger::Range;
 use crate::runner::commit::{Done, Moved, Outcome};
 use crate::runner::convert::Converted;
-use crate::runner::fold::{PAGE, Progress};
+use crate::runner::fold::Progress;
 use crate::runner::report::{MigrationError, SkippedBy};
 use crate::runner::work::{ATTEMPTS, Book, Skips, Work};
 use crate::runner::{commit, convert, decode_back, fold, scan};
@@ -236,7 +236,7 @@ async fn read_on(
         let began = Instant::now();
         let page = work
             .store
-            .read_all(stream, here.at, PAGE)
+            .read_all(stream, here.at, here.page())
             .await
             .map_err(|error| Trouble::of(stream, error))?;
         here = here.over(&work.code, stream, page, through).await?;

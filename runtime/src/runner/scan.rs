@@ -185,8 +185,8 @@ pub(super) enum Source {
 /// What a range holds, in order.
 enum Item {
     Due(Candidate),
-    /// Some of one version that are left alone, the last of them here.
-    Skipped(SkippedBy, Option<WorkflowId>, StreamId),
+    /// Some that are left alone, the last of them here.
+    Skipped(LeftAlone, StreamId),
 }
 
 /// The processes of a range that are due, in one order: a merge of the index,
@@ -332,12 +332,18 @@ impl Due {
     }
 
     fn skip(&mut self, reason: &SkippedBy, Candidate { stream, at }: Candidate) {
+        // One item for all in a row: a selection may leave out nearly everything.
         match self.taken.back_mut() {
-            Some(Item::Skipped(sum, version, last)) if *version == at => {
-                sum.add(reason);
+            Some(Item::Skipped(left_alone, last)) => {
+                match left_alone.iter_mut().find(|(version, _)| *version == at) {
+                    Some((_, sum)) => sum.add(reason),
+                    None => left_alone.push((at, *reason)),
+                }
                 *last = stream;
             }
-            _ => self.taken.push_back(Item::Skipped(*reason, at, stream)),
+            _ => self
+                .taken
+                .push_back(Item::Skipped(vec![(at, *reason)], stream)),
         }
     }
 
@@ -348,8 +354,8 @@ impl Due {
         for item in self.first(candidates) {
             match item {
                 Item::Due(candidate) => at = Some(candidate.stream.clone()),
-                Item::Skipped(more, version, last) => {
-                    skipped.push((version.clone(), *more));
+                Item::Skipped(more, last) => {
+                    skipped.extend_from_slice(more);
                     at = Some(last.clone());
                 }
             }
@@ -472,4 +478,47 @@ async fn failed(
         .into_iter()
         .map(|failure| failure.error.stream_id)
         .collect())
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::event::NewEvent;
+    use crate::store::{ExpectedSequence, MemoryStore};
+
+    #[tokio::test]
+    async fn what_is_left_alone_takes_no_memory_for_each() {
+        let store = MemoryStore::new();
+        let versions = ["a", "b", "c"].map(|name| WorkflowId::new(name, "v1"));
+        for number in 0..1_200 {
+            let stream = StreamId::new(format!("s{number:04}")).unwrap();
+            let version = versions[number % 3].clone();
+            let event = NewEvent::new(version, "Placed", 1, "{}").unwrap();
+            let none = ExpectedSequence::NoStream;
+            store.append(&stream, none, vec![event]).await.unwrap();
+        }
+        let few = [StreamId::literal("s0600"), StreamId::literal("s0900")];
+        let mut due = Due::new(
+            Arc::new(store),
+            &Source::Index(versions.to_vec().into()),
+            StreamRange::default(),
+            Arc::new(Selection::all().streams(few.clone())),
+            None,
+        );
+        let found = due.peek(10).await.unwrap();
+        assert!(found.iter().map(|candidate| &candidate.stream).eq(&few));
+        assert_eq!(due.taken.len(), 5);
+        let sum = |candidates| {
+            let (left_alone, at) = due.up_to(candidates);
+            let sum = left_alone.iter().map(|(_, by)| by.not_selected);
+            (sum.sum::<usize>(), at.unwrap().to_string())
+        };
+        assert_eq!(sum(0), (600, "s0599".to_owned()));
+        assert_eq!(sum(1), (899, "s0899".to_owned()));
+        assert_eq!(sum(2), (1_198, "s1199".to_owned()));
+        let of_each = due.up_to(0).0;
+        let of_each: Vec<_> = of_each.iter().map(|(_, by)| by.not_selected).collect();
+        assert_eq!(of_each, [200, 200, 200]);
+    }
 }

@@ -20,6 +20,7 @@ pub(super) async fn live(bench: &mut Bench) {
     for _ in 0..bench.sizes.rounds {
         let copy = place.copy();
         let store = copy.place.open().await;
+        STOP.store(false, Ordering::SeqCst);
         let appends = tokio::spawn(append_for(store.clone(), bench.sizes.idle));
         idle.add(appends.await.expect("a task"));
         let appends = tokio::spawn(append_for(store.clone(), Duration::MAX));
@@ -82,7 +83,6 @@ const PACE: Duration = Duration::from_millis(5);
 
 /// Appends to processes of another workflow, one after the other.
 async fn append_for(store: SlateDbStore, time: Duration) -> Latencies {
-    STOP.store(false, Ordering::SeqCst);
     let mut latencies = Latencies::default();
     let mut rng = fastrand::Rng::with_seed(7);
     let mut pace = tokio::time::interval(PACE);

@@ -81,7 +81,8 @@ pub(super) async fn fold_only(bench: &mut Bench) {
         events_only.push(only);
         let runner = MigrationRunner::new(family::one(), store.clone(), store.clone());
         let began = Instant::now();
-        assert!(runner.dry_run().await.is_ok());
+        let report = runner.dry_run().await;
+        assert!(report.is_ok() && report.migrated == shape.processes);
         checked.push(began.elapsed().as_secs_f64());
     }
     store.close().await.expect("a close");

@@ -54,6 +54,8 @@ impl<K: Kv> TransactionalStore for RecordStore<K> {
         at_least: usize,
     ) -> Result<Split, Error> {
         let mut exact = Samples::default();
+        // Asked once: that is dear, and what they do not tell now they do not tell later.
+        let mut may_ask_files = true;
         for version in versions {
             let before = exact.rows;
             let all = key::versions(version, &StreamRange::default());
@@ -63,6 +65,7 @@ impl<K: Kv> TransactionalStore for RecordStore<K> {
                 let stream = key::version_stream(&row_key, version)?;
                 exact.add(1, || Some(stream));
                 if exact.rows > FEW as u64
+                    && std::mem::take(&mut may_ask_files)
                     && let Some(about) = self.sample_files(versions).await?
                 {
                     return Ok(about.split(parts, at_least));
@@ -306,7 +309,11 @@ fn cut(samples: &[StreamId], parts: usize) -> Vec<StreamRange> {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
     use super::*;
+    use crate::store::kv::RowsRead;
 
     /// What `retire` rests on: a row that is put into a range conflicts with its
     /// scan, whether or not anything of it was read.
@@ -329,12 +336,67 @@ mod tests {
     #[cfg(feature = "slatedb")]
     #[tokio::test]
     async fn a_scan_of_slatedb_that_reads_nothing_conflicts() {
-        let memory = std::sync::Arc::new(slatedb::object_store::memory::InMemory::new());
+        let memory = Arc::new(slatedb::object_store::memory::InMemory::new());
         let store = crate::SlateDbStore::builder("/s", memory)
             .open()
             .await
             .unwrap();
         a_scan_that_reads_nothing_conflicts(store.kv().clone()).await;
+    }
+
+    /// An engine whose files tell of a few rows only, and that counts who asks.
+    #[derive(Clone)]
+    struct MostInMemory(crate::store::memory::MemoryKv, Arc<AtomicUsize>);
+
+    impl Kv for MostInMemory {
+        type Txn = <crate::store::memory::MemoryKv as Kv>::Txn;
+
+        fn store_id(&self) -> StoreId {
+            self.0.store_id()
+        }
+
+        fn begin(&self) -> Result<Self::Txn, Error> {
+            self.0.begin()
+        }
+
+        fn view(&self) -> Result<Self::Txn, Error> {
+            self.0.view()
+        }
+
+        fn rows_read(&self) -> &RowsRead {
+            self.0.rows_read()
+        }
+
+        fn is_single_writer(&self) -> bool {
+            true
+        }
+
+        async fn marks(&self, range: &key::KeyRange) -> Result<Option<Vec<(Bytes, u64)>>, Error> {
+            self.1.fetch_add(1, Ordering::Relaxed);
+            Ok(Some(vec![(Bytes::copy_from_slice(&range.start), 9)]))
+        }
+
+        async fn flush(&self) -> Result<(), Error> {
+            self.0.flush().await
+        }
+    }
+
+    #[tokio::test]
+    async fn files_that_do_not_tell_are_asked_once() {
+        let asked = Arc::new(AtomicUsize::new(0));
+        let kv = MostInMemory(crate::MemoryStore::new().kv().clone(), asked.clone());
+        let version = WorkflowId::new("order", "v1");
+        let processes = FEW as u64 + 100;
+        let mut txn = kv.begin().unwrap();
+        for process in 0..processes {
+            let stream = StreamId::new(format!("s{process}")).unwrap();
+            txn.put(key::version(&version, &stream), record::mark())
+                .unwrap();
+        }
+        txn.commit().await.unwrap();
+        let split = RecordStore::over(kv).split(&[version], 8, 1).await.unwrap();
+        assert_eq!((split.processes, split.ranges.len()), (processes, 8));
+        assert_eq!(asked.load(Ordering::Relaxed), 1);
     }
 
     #[test]
