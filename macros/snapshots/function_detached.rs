@@ -2,6 +2,12 @@
 // /// Counts cents.
 // pub(crate) fn order_v1_to_v2(old: StateV1) -> StateV2 { StateV2 { cents: old.euro * 100 } }
 
+#[allow(
+    clippy::implicit_hasher,
+    clippy::large_types_passed_by_value,
+    clippy::needless_pass_by_value,
+    clippy::unnecessary_box_returns
+)]
 /// Counts cents.
 pub(crate) fn order_v1_to_v2(old: StateV1) -> StateV2 {
     StateV2 { cents: old.euro * 100 }
@@ -25,9 +31,9 @@ const _: () = {
     impl __state_migration::core::fmt::Debug for OrderV1ToV2Migration {
         fn fmt(
             &self,
-            f: &mut __state_migration::core::fmt::Formatter<'_>,
+            __f: &mut __state_migration::core::fmt::Formatter<'_>,
         ) -> __state_migration::core::fmt::Result {
-            f.write_str("OrderV1ToV2Migration")
+            __f.write_str("OrderV1ToV2Migration")
         }
     }
     impl __state_migration::Annotated for OrderV1ToV2Migration {
@@ -49,7 +55,7 @@ const _: () = {
         const DETAILS: __state_migration::Details = __state_migration::Details::new()
             .detached();
         fn call<S: 'static, T: 'static>(
-            state: S,
+            __state: S,
         ) -> __state_migration::core::result::Result<
             T,
             __state_migration::ConversionError,
@@ -57,13 +63,12 @@ const _: () = {
             use __state_migration::{
                 AsIs as _, AsText as _, AsTold as _, AsToldOfABox as _,
             };
-            let settle = __state_migration::function(order_v1_to_v2)
-                .gives()
-                .__state_migration_settle();
             __state_migration::convert(
-                state,
+                __state,
                 __state_migration::function(order_v1_to_v2),
-                settle,
+                __state_migration::function(order_v1_to_v2)
+                    .gives()
+                    .__state_migration_settle(),
             )
         }
         fn decoder() -> __state_migration::core::option::Option<

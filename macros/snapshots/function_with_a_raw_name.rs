@@ -1,6 +1,12 @@
 // #[state_migration(from = OrderV1, to = OrderV2)]
 // #[must_use] const fn r#move(_: ()) -> () {}
 
+#[allow(
+    clippy::implicit_hasher,
+    clippy::large_types_passed_by_value,
+    clippy::needless_pass_by_value,
+    clippy::unnecessary_box_returns
+)]
 #[must_use]
 const fn r#move(_: ()) -> () {}
 ///The migration by [`move`], found at link time.
@@ -24,9 +30,9 @@ const _: () = {
     impl __state_migration::core::fmt::Debug for MoveMigration {
         fn fmt(
             &self,
-            f: &mut __state_migration::core::fmt::Formatter<'_>,
+            __f: &mut __state_migration::core::fmt::Formatter<'_>,
         ) -> __state_migration::core::fmt::Result {
-            f.write_str("MoveMigration")
+            __f.write_str("MoveMigration")
         }
     }
     impl __state_migration::Annotated for MoveMigration {
@@ -46,7 +52,7 @@ const _: () = {
             line: __state_migration::core::line!(),
         };
         fn call<S: 'static, T: 'static>(
-            state: S,
+            __state: S,
         ) -> __state_migration::core::result::Result<
             T,
             __state_migration::ConversionError,
@@ -54,13 +60,10 @@ const _: () = {
             use __state_migration::{
                 AsIs as _, AsText as _, AsTold as _, AsToldOfABox as _,
             };
-            let settle = __state_migration::function(r#move)
-                .gives()
-                .__state_migration_settle();
             __state_migration::convert(
-                state,
+                __state,
                 __state_migration::function(r#move),
-                settle,
+                __state_migration::function(r#move).gives().__state_migration_settle(),
             )
         }
         fn decoder() -> __state_migration::core::option::Option<

@@ -1,6 +1,12 @@
 // #[state_migration(from = OrderV2, to = OrderV1, undo)]
 // fn order_v2_to_v1(new: StateV2) -> Result<StateV1, String> { Err(String::new()) }
 
+#[allow(
+    clippy::implicit_hasher,
+    clippy::large_types_passed_by_value,
+    clippy::needless_pass_by_value,
+    clippy::unnecessary_box_returns
+)]
 fn order_v2_to_v1(new: StateV2) -> Result<StateV1, String> {
     Err(String::new())
 }
@@ -26,9 +32,9 @@ const _: () = {
     impl __state_migration::core::fmt::Debug for OrderV2ToV1Migration {
         fn fmt(
             &self,
-            f: &mut __state_migration::core::fmt::Formatter<'_>,
+            __f: &mut __state_migration::core::fmt::Formatter<'_>,
         ) -> __state_migration::core::fmt::Result {
-            f.write_str("OrderV2ToV1Migration")
+            __f.write_str("OrderV2ToV1Migration")
         }
     }
     impl __state_migration::Annotated for OrderV2ToV1Migration {
@@ -50,7 +56,7 @@ const _: () = {
         const DETAILS: __state_migration::Details = __state_migration::Details::new()
             .undo();
         fn call<S: 'static, T: 'static>(
-            state: S,
+            __state: S,
         ) -> __state_migration::core::result::Result<
             T,
             __state_migration::ConversionError,
@@ -58,13 +64,12 @@ const _: () = {
             use __state_migration::{
                 AsIs as _, AsText as _, AsTold as _, AsToldOfABox as _,
             };
-            let settle = __state_migration::function(order_v2_to_v1)
-                .gives()
-                .__state_migration_settle();
             __state_migration::convert(
-                state,
+                __state,
                 __state_migration::function(order_v2_to_v1),
-                settle,
+                __state_migration::function(order_v2_to_v1)
+                    .gives()
+                    .__state_migration_settle(),
             )
         }
         fn decoder() -> __state_migration::core::option::Option<

@@ -30,9 +30,9 @@ const _: () = {
     impl __state_migration::core::fmt::Debug for ToCents {
         fn fmt(
             &self,
-            f: &mut __state_migration::core::fmt::Formatter<'_>,
+            __f: &mut __state_migration::core::fmt::Formatter<'_>,
         ) -> __state_migration::core::fmt::Result {
-            f.write_str("ToCents")
+            __f.write_str("ToCents")
         }
     }
     impl __state_migration::Annotated for ToCents {

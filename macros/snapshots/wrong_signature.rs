@@ -31,9 +31,9 @@ const _: () = {
     impl __state_migration::core::fmt::Debug for OrderV1ToV2Migration {
         fn fmt(
             &self,
-            f: &mut __state_migration::core::fmt::Formatter<'_>,
+            __f: &mut __state_migration::core::fmt::Formatter<'_>,
         ) -> __state_migration::core::fmt::Result {
-            f.write_str("OrderV1ToV2Migration")
+            __f.write_str("OrderV1ToV2Migration")
         }
     }
     impl __state_migration::Annotated for OrderV1ToV2Migration {

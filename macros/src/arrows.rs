@@ -47,6 +47,10 @@ fn identity_code(krate: &TokenTree, from: &Type, to: &Type, said: &Details) -> T
     let target_state = inferred(to);
     let details = edge.details();
     let submit = edge.submit();
+    let (link, close) = (
+        at(from, quote!(#runtime::link_identity::<)),
+        at(from, quote!(>)),
+    );
     let code = quote! {
         enum __StateMigrationPair {}
 
@@ -59,9 +63,9 @@ fn identity_code(krate: &TokenTree, from: &Type, to: &Type, said: &Details) -> T
         }
 
         const __STATE_MIGRATION: #runtime::Link =
-            #runtime::link_identity::<
+            #link
                 __StateMigrationPair, #from_type, #to_type, #source_state, #target_state,
-            >();
+            #close();
 
         #submit
     };

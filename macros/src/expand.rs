@@ -13,7 +13,7 @@ use crate::check::{Function, marked};
 use crate::edge::{Edge, associated, inferred};
 use crate::fallback;
 use crate::fingerprint::fingerprint;
-use crate::place::{ends, location, runtime};
+use crate::place::{at, ends, location, runtime};
 
 /// The item as it is, with the migration or with the mistakes.
 pub(crate) fn expand(args: TokenStream, item: TokenStream) -> TokenStream {
@@ -25,13 +25,25 @@ pub(crate) fn expand(args: TokenStream, item: TokenStream) -> TokenStream {
             }
             None => {
                 let migration = migration(&read, &function, fingerprint(&item));
-                let item = marked(item);
-                quote!(#item #migration)
+                let (lints, item) = (lints(), marked(item));
+                quote!(#lints #item #migration)
             }
         },
         // To a `#[state_migration = …]` rustc says that it is none.
         Err(_) if is_key_and_value(&args) => item,
         Err(errors) => fallback::with_item(Some(&errors), args, item),
+    }
+}
+
+/// Lints that would have the function take or return something else than a state.
+fn lints() -> TokenStream {
+    quote! {
+        #[allow(
+            clippy::implicit_hasher,
+            clippy::large_types_passed_by_value,
+            clippy::needless_pass_by_value,
+            clippy::unnecessary_box_returns
+        )]
     }
 }
 
@@ -90,15 +102,24 @@ fn migration(args: &Args, function: &Function, fingerprint: u64) -> TokenStream 
     let source_state = inferred(&function.takes);
     let target_state = inferred(&function.gives);
     let (takes, gives) = (&source_state, &target_state);
+    // A state that only borrows is refused at the path of `link` as a whole.
+    let (link, close) = (
+        at(&function.takes, quote!(#runtime::link::<)),
+        at(&function.takes, quote!(>)),
+    );
     let submit = edge.submit();
-    // rustc does not warn of an import of the macro's own that is not needed.
+    // rustc does not warn of an import of the macro's own that is not needed. A plain
+    // name of a parameter may be that of a constant here, which it would match.
     let call = quote_spanned! {Span::mixed_site()=>
         fn call<S: 'static, T: 'static>(
-            state: S,
+            __state: S,
         ) -> #runtime::core::result::Result<T, #runtime::ConversionError> {
             use #runtime::{AsIs as _, AsText as _, AsTold as _, AsToldOfABox as _};
-            let settle = #runtime::function(#name).gives().__state_migration_settle();
-            #runtime::convert(state, #runtime::function(#name), settle)
+            #runtime::convert(
+                __state,
+                #runtime::function(#name),
+                #runtime::function(#name).gives().__state_migration_settle(),
+            )
         }
 
         fn decoder() -> #runtime::core::option::Option<#runtime::Decoder> {
@@ -117,9 +138,9 @@ fn migration(args: &Args, function: &Function, fingerprint: u64) -> TokenStream 
 
         const __STATE_MIGRATION: #runtime::Link = {
             use #runtime::NotShared as _;
-            #runtime::link::<
+            #link
                 #migration, #from, #to, #source_state, #target_state, #takes, #gives,
-            >(
+            #close(
                 #runtime::States::<__StateMigrationFrom, __StateMigrationTo>
                     ::__STATE_MIGRATION_SHARED,
             )
@@ -199,8 +220,8 @@ pub(crate) fn values(migration: &Ident) -> TokenStream {
 
         #[automatically_derived]
         impl #core::fmt::Debug for #migration {
-            fn fmt(&self, f: &mut #core::fmt::Formatter<'_>) -> #core::fmt::Result {
-                f.write_str(#shown)
+            fn fmt(&self, __f: &mut #core::fmt::Formatter<'_>) -> #core::fmt::Result {
+                __f.write_str(#shown)
             }
         }
     }
@@ -254,7 +275,7 @@ mod tests {
     #[test]
     fn the_item_comes_out_as_it_went_in() {
         let item = tokens(FUNCTION).to_string();
-        assert!(expanded(ARGS, FUNCTION).starts_with(&item));
+        assert!(expanded(ARGS, FUNCTION).contains(&item));
         assert!(expanded("", FUNCTION).contains(&item));
 
         let no_function = "struct Order { total: u64 }";
@@ -267,7 +288,7 @@ mod tests {
         assert!(!expanded(ARGS, half_typed).contains("compile_error"));
         let no_syntax_of_syn = "fn order_v1_to_v2(old: S1) -> S2 { new syntax { } => }";
         let item = tokens(no_syntax_of_syn).to_string();
-        assert!(expanded(ARGS, no_syntax_of_syn).starts_with(&item));
+        assert!(expanded(ARGS, no_syntax_of_syn).contains(&item));
     }
 
     #[test]

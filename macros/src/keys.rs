@@ -216,7 +216,7 @@ fn new_name(input: ParseStream<'_>, key: &Ident) -> Result<Ident> {
     equals(input, key, message)?;
     let start = input.span();
     match input.parse() {
-        Ok(name) if input.is_empty() || input.peek(Token![,]) || input.peek(Ident) => Ok(name),
+        Ok(name) if is_read(input) => Ok(name),
         _ => Err(Error::new(start, message)),
     }
 }
@@ -225,7 +225,15 @@ fn path(input: ParseStream<'_>, key: &Ident) -> Result<Path> {
     let message = "`crate` takes a path: write `crate = ::state_migration`";
     equals(input, key, message)?;
     let start = input.span();
-    Path::parse_mod_style(input).map_err(|_| Error::new(start, message))
+    match Path::parse_mod_style(input) {
+        Ok(path) if is_read(input) => Ok(path),
+        _ => Err(Error::new(start, message)),
+    }
+}
+
+/// Whether a value ends here, perhaps without a comma before the next key.
+fn is_read(input: ParseStream<'_>) -> bool {
+    input.is_empty() || input.peek(Token![,]) || input.peek(Ident::peek_any)
 }
 
 fn text(input: ParseStream<'_>, key: &Ident) -> Result<LitStr> {
@@ -243,7 +251,7 @@ fn text(input: ParseStream<'_>, key: &Ident) -> Result<LitStr> {
 }
 
 fn flag(input: ParseStream<'_>, key: &Ident) -> Result<Ident> {
-    if input.peek(Token![=]) || input.peek(Paren) {
+    if input.peek(Token![=]) || input.peek(Token![:]) || input.peek(Paren) {
         let message = format!("`{key}` takes no value: write `{key}` alone, or nothing");
         return Err(Error::new_spanned(key, message));
     }

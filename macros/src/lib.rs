@@ -19,7 +19,8 @@ mod words;
 
 /// Makes a function the migration from one version of a workflow to the next.
 ///
-/// The function stays as it is, and callable. Beside it the attribute defines a
+/// The function stays as it is, and callable; but lints of Clippy's that would have it
+/// take or return something else than a state are allowed on it. Beside it the attribute defines a
 /// unit struct that implements `StateMigration`, and registers it, so that
 /// `MigrationRegistry::linked` finds it in the finished program. The struct is
 /// named after the function, in camel case plus `Migration`: `order_v1_to_v2`

@@ -140,6 +140,52 @@ const fn order_v2_to_v1(new: StateV2) -> StateV1 {
     }
 }
 
+/// States of which a lint has that a function need not take them, or return them, as
+/// they are.
+mod by_value {
+    use std::collections::HashMap;
+
+    use super::{OrderEvent, Workflow, state_migration};
+
+    type Names = HashMap<String, u64>;
+
+    macro_rules! versions {
+        ($($name:ident $version:literal $state:ty),*) => {$(
+            /// A version.
+            #[derive(Debug, Clone, Copy)]
+            struct $name;
+
+            impl Workflow for $name {
+                const NAME: &'static str = "by value";
+                const VERSION: &'static str = stringify!($version);
+                const STATE_SCHEMA_VERSION: u32 = $version;
+                type State = $state;
+                type Event = OrderEvent;
+
+                fn apply(state: $state, _: &OrderEvent) -> $state {
+                    state
+                }
+            }
+        )*};
+    }
+
+    versions!(V1 1 String, V2 2 Names, V3 3 Box<u64>);
+
+    /// Reads the name.
+    #[state_migration(from = V1, to = V2)]
+    #[must_use]
+    fn v1_to_v2(old: String) -> Names {
+        std::iter::once((old.to_uppercase(), 1)).collect()
+    }
+
+    /// Reads the number.
+    #[state_migration(from = V2, to = V3)]
+    #[must_use]
+    fn v2_to_v3(old: Names) -> Box<u64> {
+        Box::new(old.values().sum())
+    }
+}
+
 /// The runtime crate by another path.
 #[allow(clippy::redundant_pub_crate)] // says the opposite of `unreachable_pub`
 mod facade {

@@ -33,8 +33,8 @@ macro_rules! versions {
             type State = Box<str>;
             type Event = OrderEvent;
 
-            fn apply(state: Box<str>, _: &OrderEvent) -> Box<str> {
-                state
+            fn apply(order: Box<str>, _: &OrderEvent) -> Box<str> {
+                order
             }
         }
     )*};
@@ -53,6 +53,16 @@ fn order_v1_to_v2(old: Box<str>) -> Result<str> {
     Ok(old)
 }
 
+/// Names that parameters have too: a constant in a pattern is no name of its own.
+#[allow(non_upper_case_globals)]
+mod constants {
+    pub const f: u8 = 1;
+    pub const state: u8 = 2;
+    pub static settle: u8 = 3;
+}
+
+use constants::{f, settle, state};
+
 identity_migration!(OrderV2 => OrderV3);
 migration_chain!(OrderV1 => OrderV2 => OrderV3);
 register_workflow!(OrderV3);
@@ -67,4 +77,5 @@ fn main() {
     let migrations = registry.migrations().iter();
     let names: Vec<String> = migrations.map(|migration| migration.short_name()).collect();
     assert_eq!(names, ["order@v1->v2", "order@v2->v3"]);
+    assert_eq!([f, state, settle], [1, 2, 3]);
 }
