@@ -20,6 +20,9 @@ use state_migration_tests::torture::{Violation, World, steps, workflows};
 const SEEDS: std::ops::Range<u64> = 1..4;
 const OF_EACH: usize = 1;
 
+/// How often entries of the registry change before the first run.
+const REGISTRY: usize = 6;
+
 /// How often much is written, and then nothing for a while.
 const IDLE: usize = 2;
 
@@ -45,7 +48,15 @@ fn few_of_each(seed: u64) -> Vec<Step> {
         *count += 1;
         *count <= OF_EACH
     });
-    let mut few: Vec<Step> = first.iter().chain(rest).cloned().collect();
+    let mut few = first.to_vec();
+    // Entries for the runs to take along.
+    let registry = drawn.iter().filter(|step| step.act == Act::Registry);
+    few.extend(registry.take(REGISTRY).map(|step| Step {
+        rates: Rates::NONE,
+        crash: None,
+        ..step.clone()
+    }));
+    few.extend(rest.cloned());
     // Runs that die soon after they have begun, and are resumed.
     let runs = drawn.iter().filter(|step| matches!(step.act, Act::Run(_)));
     for (writes, run) in (2..5).zip(runs) {
