@@ -1,6 +1,7 @@
 //! A server that is started by a script, and killed.
 
 use std::fs::File;
+use std::net::TcpStream;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
@@ -33,6 +34,12 @@ impl Drop for Server {
 impl Server {
     /// Starts a server whose data is in a folder.
     pub(crate) fn start(name: &str, scripts: PathBuf, folder: PathBuf) -> Self {
+        let address = address(name);
+        // Another server would answer, and not be the one that is killed.
+        assert!(
+            TcpStream::connect(address).is_err(),
+            "something answers at {address} already; stop it"
+        );
         std::fs::create_dir_all(&folder).unwrap();
         let child = spawn(&scripts, &folder);
         Self {
@@ -60,10 +67,17 @@ impl Server {
         }
     }
 
-    /// Kills the server with SIGKILL: nothing is written any more, and nobody is told.
+    /// Kills the server with SIGKILL: no request is answered any more, and nobody is told.
     pub(crate) fn kill(&mut self) {
-        let _ = self.child.kill();
+        let id = self.child.id().to_string();
+        let is_there = matches!(self.child.try_wait(), Ok(None));
+        // See `azurite/killed.js`.
+        if !(is_there && self.name == "azurite" && signal("-USR2", &id)) {
+            let _ = self.child.kill();
+        }
         let _ = self.child.wait();
+        // Its number may be another program's from now on.
+        let _ = std::fs::remove_file(self.folder.with_extension("pid"));
     }
 
     pub(crate) fn start_again(&mut self) {
@@ -93,7 +107,7 @@ impl Server {
             ),
             "seaweedfs" => Arc::new(
                 AmazonS3Builder::new()
-                    .with_endpoint("http://127.0.0.1:8333")
+                    .with_endpoint(format!("http://{}", address(&self.name)))
                     .with_region("us-east-1")
                     .with_bucket_name(BUCKET)
                     .with_access_key_id("tests")
@@ -103,7 +117,7 @@ impl Server {
                     .build()
                     .unwrap(),
             ),
-            other => panic!("{other} is no server that is known here"),
+            other => unknown(other),
         }
     }
 
@@ -125,6 +139,24 @@ impl Server {
     }
 }
 
+/// Where a server listens for clients.
+fn address(name: &str) -> &'static str {
+    match name {
+        "azurite" => "127.0.0.1:10000",
+        "seaweedfs" => "127.0.0.1:8333",
+        other => unknown(other),
+    }
+}
+
+fn signal(signal: &str, id: &str) -> bool {
+    let sent = Command::new("kill").args([signal, id]).status();
+    sent.is_ok_and(|sent| sent.success())
+}
+
+fn unknown(name: &str) -> ! {
+    panic!("{name} is no server that is known here")
+}
+
 fn spawn(scripts: &std::path::Path, folder: &std::path::Path) -> Child {
     let mut log = File::options();
     log.create(true).append(true);
@@ -135,6 +167,6 @@ fn spawn(scripts: &std::path::Path, folder: &std::path::Path) -> Child {
     start.stdout(log.try_clone().unwrap()).stderr(log);
     let child = start.spawn().unwrap();
     // For who started this, if this is killed.
-    std::fs::write(folder.with_extension("pid"), child.id().to_string()).unwrap();
+    std::fs::write(folder.with_extension("pid"), format!("{}\n", child.id())).unwrap();
     child
 }

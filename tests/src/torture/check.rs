@@ -264,12 +264,20 @@ async fn runs(held: Held<'_>) -> Result<(), Wrong> {
         }
     }
     for run in runs.list().await.map_err(unread)? {
-        let counted = runs.counts(run.id).await.map_err(unread)?.migrated;
+        let counts = runs.counts(run.id).await.map_err(unread)?;
         let must = by_run.remove(&run.id).unwrap_or_default();
-        if counted != must {
+        if counts.migrated != must {
             return Err(Wrong::other(format!(
-                "run {} ({}) has counted {counted} processes, and migrated {must}",
-                run.id, run.state
+                "run {} ({}) has counted {} processes, and migrated {must}",
+                run.id, run.state, counts.migrated
+            )));
+        }
+        let failures = runs.failures(run.id, None, None, 10_000).await;
+        let failures = failures.map_err(unread)?.len() as u64;
+        if counts.failed != failures {
+            return Err(Wrong::other(format!(
+                "run {} ({}) has counted {} failures, and has {failures}",
+                run.id, run.state, counts.failed
             )));
         }
     }

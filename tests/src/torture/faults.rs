@@ -275,7 +275,7 @@ fn failed(why: &'static str) -> Error {
 }
 
 /// How long a file may be missing from lists that are out of date.
-const STALE: i64 = 2_000;
+const STALE: i64 = 20_000;
 
 /// The object store of one life.
 #[derive(Debug, Clone)]

@@ -139,7 +139,8 @@ impl Folder {
         };
         let mut said = Vec::new();
         let mut lines = BufReader::new(out).lines();
-        while said.len() < after {
+        // One that cannot go on says so, and nothing more.
+        while said.len() < after && !matches!(said.last(), Some(Line::Failed(_))) {
             match lines.next() {
                 Some(line) => said.push(Line::parse(&line.map_err(no_child)?)?),
                 None => break,

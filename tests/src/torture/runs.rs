@@ -13,7 +13,7 @@ use state_migration::{
 use super::acts;
 use super::check;
 use super::life::Life;
-use super::model::Wrong;
+use super::model::{Stream, Wrong};
 use super::steps::{Operator, Run, Selected};
 use super::workflows::{Code, Version};
 use crate::stores::{differences, dump_all};
@@ -46,6 +46,36 @@ fn before(life: &Life<'_>, selection: &Selection) -> Vec<Before> {
     all
 }
 
+/// The processes that a run has to leave where they stand.
+fn aside(life: &Life<'_>, selection: &Selection) -> Vec<(usize, Version)> {
+    let model = life.world.model.borrow();
+    let streams = model.streams.iter().enumerate();
+    let is_aside = |(n, stream): (usize, &Stream)| {
+        let version = stream.version()?;
+        let selected = selection.selects(stream.id())
+            && selection.selects_workflow(version.id().name())
+            && selection.selects_finished(stream.sum().closed);
+        (stream.is_held() || !selected).then_some((n, version))
+    };
+    streams.filter_map(is_aside).collect()
+}
+
+/// A run touches nothing that it is not for.
+fn left_alone(life: &Life<'_>, aside: &[(usize, Version)]) -> Result<(), Wrong> {
+    let model = life.world.model.borrow();
+    for (n, version) in aside {
+        let stream = &model.streams[*n];
+        if stream.version() != Some(*version) {
+            return Err(Wrong::other(format!(
+                "{} stood at {version:?}, and a run that was not for it took it to {:?}",
+                stream.id(),
+                stream.version()
+            )));
+        }
+    }
+    Ok(())
+}
+
 fn selection(life: &Life<'_>, selected: Selected, rng: &mut Rng) -> Selection {
     let all = Selection::all();
     match selected {
@@ -66,7 +96,7 @@ pub(super) async fn run(
 ) -> Result<(), Wrong> {
     check::touched(life.held()).await?;
     let selection = selection(life, run.selected, rng);
-    let before = before(life, &selection);
+    let (before, aside) = (before(life, &selection), aside(life, &selection));
     let runner = life
         .runner(run.code)?
         .select(selection)
@@ -104,6 +134,11 @@ pub(super) async fn run(
     reported(life, run.code, &report, run.operator == Operator::Opens)?;
     if !holds {
         is_done(life, run.code, &report, &before)?;
+    }
+    // What others open is moved, and so is what another run is for.
+    let by_others = [Operator::Holds, Operator::Opens, Operator::RunsToo];
+    if !by_others.contains(&run.operator) {
+        left_alone(life, &aside)?;
     }
     if is_quiet && is_alone {
         failed_by_rule(life, run.code, &report)?;
@@ -313,6 +348,7 @@ pub(super) async fn resume(life: &Life<'_>, is_quiet: bool) -> Result<(), Wrong>
         RunKind::Migrate => before(life, &left.plan.selection),
         _ => Vec::new(),
     };
+    let aside = aside(life, &left.plan.selection);
     let report = life.runner(code)?.resume(left.id).await;
     if life.is_closed() {
         return Ok(());
@@ -324,6 +360,7 @@ pub(super) async fn resume(life: &Life<'_>, is_quiet: bool) -> Result<(), Wrong>
         return Err(Wrong::other(format!("a run cannot be resumed: {report}")));
     }
     reported(life, code, &report, true)?;
+    left_alone(life, &aside)?;
     is_done(life, code, &report, &before)
 }
 

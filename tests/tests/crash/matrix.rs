@@ -149,7 +149,8 @@ fn kills(writes: u64, shift: u64) -> Vec<Kill> {
     if std::env::var("CRASH_MATRIX").is_ok_and(|what| what == "whole") {
         return all.collect();
     }
-    let step = (2 * writes).div_ceil(SOME).max(1);
+    // Odd, so that kills before a write and after one take turns.
+    let step = ((2 * writes).div_ceil(SOME).max(1) - 1) | 1;
     let shift = shift % step;
     all.skip(usize::try_from(shift).unwrap())
         .step_by(usize::try_from(step).unwrap())

@@ -11,15 +11,25 @@ use std::path::Path;
 
 use state_migration_tests::torture::faults::Rates;
 use state_migration_tests::torture::kills::Folder;
+use state_migration_tests::torture::shrink::shrink;
 use state_migration_tests::torture::steps::{Act, Step};
 use state_migration_tests::torture::tally::Tally;
-use state_migration_tests::torture::{World, steps, workflows};
+use state_migration_tests::torture::{Violation, World, steps, workflows};
 
 /// The worlds, and how many steps of each kind they have.
 const SEEDS: std::ops::Range<u64> = 1..4;
 const OF_EACH: usize = 1;
 
+/// How often entries of the registry change before the first run.
+const REGISTRY: usize = 6;
+
+/// How often much is written, and then nothing for a while.
+const IDLE: usize = 2;
+
 const KILLS: u64 = 4;
+
+/// How often a list of steps is tried that may be shorter.
+const TRIES: usize = 60;
 
 /// A few steps of each kind, so that a short list has all of them.
 fn few_of_each(seed: u64) -> Vec<Step> {
@@ -38,7 +48,15 @@ fn few_of_each(seed: u64) -> Vec<Step> {
         *count += 1;
         *count <= OF_EACH
     });
-    let mut few: Vec<Step> = first.iter().chain(rest).cloned().collect();
+    let mut few = first.to_vec();
+    // Entries for the runs to take along.
+    let registry = drawn.iter().filter(|step| step.act == Act::Registry);
+    few.extend(registry.take(REGISTRY).map(|step| Step {
+        rates: Rates::NONE,
+        crash: None,
+        ..step.clone()
+    }));
+    few.extend(rest.cloned());
     // Runs that die soon after they have begun, and are resumed.
     let runs = drawn.iter().filter(|step| matches!(step.act, Act::Run(_)));
     for (writes, run) in (2..5).zip(runs) {
@@ -54,12 +72,27 @@ fn few_of_each(seed: u64) -> Vec<Step> {
         };
         few.extend([dies, resumes]);
     }
+    // Time in which files are compacted and collected, by lists that are out of date.
+    for step in &drawn[..IDLE] {
+        let quiet = Step {
+            crash: None,
+            rates: Rates::NONE,
+            act: Act::Append(40),
+            ..step.clone()
+        };
+        let idle = Step {
+            act: Act::Idle(60_000),
+            rates: Rates::HEAVY,
+            ..quiet.clone()
+        };
+        few.extend([quiet, idle]);
+    }
     few
 }
 
 /// What must have happened in the worlds of these seeds, so that none of it is
 /// left out unnoticed.
-const MUST: [&str; 43] = [
+const MUST: [&str; 45] = [
     "step: append",
     "step: append at a wrong place",
     "step: write of a wrong version",
@@ -82,6 +115,8 @@ const MUST: [&str; 43] = [
     "fault: write failed",
     "fault: read failed",
     "fault: list failed",
+    "fault: delete failed",
+    "fault: stale list",
     "fault: answer lost",
     "fault: slow request",
     "fault: out of order",
@@ -105,6 +140,27 @@ const MUST: [&str; 43] = [
     "processes held or put back",
 ];
 
+/// Prints the world that went wrong, and the shortest list of steps that was found
+/// with which it does.
+fn explain(seed: u64, violation: Violation) -> ! {
+    let steps = few_of_each(seed).into_iter().enumerate().collect();
+    let mut last = violation.clone();
+    let short = shrink(steps, TRIES, |steps| {
+        let steps: Vec<_> = steps.iter().map(|(_, step)| step.clone()).collect();
+        let again = World::run(seed, &steps, None).1.err();
+        last = again.clone().unwrap_or_else(|| last.clone());
+        again.is_some()
+    });
+    let short: Vec<_> = short
+        .iter()
+        .map(|(n, step)| format!("{n:>4} {step:?}"))
+        .collect();
+    panic!(
+        "world {seed}: {violation:?}\nwith these of its steps: {last:?}\n{}",
+        short.join("\n")
+    );
+}
+
 /// To see it fail: return from a commit in `store/slate/kv.rs` before what was
 /// written is durable, or take the check of the expected sequence number out.
 #[test]
@@ -115,7 +171,7 @@ fn worlds_in_which_everything_goes_wrong_hold() {
         let (tally, result) = World::run(seed, &few_of_each(seed), None);
         all.merge(&tally);
         if let Err(violation) = result {
-            panic!("world {seed}: {violation:?}\n{:#?}", few_of_each(seed));
+            explain(seed, violation);
         }
     }
     println!("{all:#?}");
@@ -145,5 +201,19 @@ fn programs_that_are_killed_lose_nothing_and_double_nothing() {
     assert!(
         tally.get("events found") >= tally.get("events acknowledged"),
         "{tally:?}"
+    );
+}
+
+/// To see it fail: wait for the lines that were drawn, whatever the program says.
+#[test]
+fn a_program_that_cannot_go_on_is_not_waited_for() {
+    let program = Path::new(env!("CARGO_BIN_EXE_torture"));
+    // Where the store is to be, there is a file.
+    let place = tempfile::NamedTempFile::new().unwrap();
+    let mut folder = Folder::new(3, place.path());
+    let wrong = folder.kill_one(program).unwrap_err();
+    assert!(
+        wrong.what.contains(&place.path().display().to_string()),
+        "{wrong:?}"
     );
 }

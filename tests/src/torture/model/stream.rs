@@ -117,6 +117,12 @@ impl Stream {
         self.held.now || self.held.or.contains(&true)
     }
 
+    /// Whether an operator took it out of all runs, for certain.
+    #[must_use]
+    pub fn is_held(&self) -> bool {
+        self.held.now && self.held.or.iter().all(|held| *held)
+    }
+
     /// The question whether it is held.
     pub fn held(&mut self) -> &mut Maybe<bool> {
         &mut self.held
