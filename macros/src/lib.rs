@@ -19,9 +19,9 @@ mod words;
 
 /// Makes a function the migration from one version of a workflow to the next.
 ///
-/// The function stays as it is, and callable; but lints of Clippy's that would have it
-/// take or return something else than a state are allowed on it. Beside it the attribute defines a
-/// unit struct that implements `StateMigration`, and registers it, so that
+/// The function stays as it is, and callable; Clippy's lints that would have it take
+/// or return something else than a state are allowed on it. Beside it the attribute
+/// defines a unit struct that implements `StateMigration`, and registers it, so that
 /// `MigrationRegistry::linked` finds it in the finished program. The struct is
 /// named after the function, in camel case plus `Migration`: `order_v1_to_v2`
 /// gives `OrderV1ToV2Migration`, with the visibility of the function. The key

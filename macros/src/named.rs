@@ -87,6 +87,14 @@ fn names(input: ParseStream<'_>) -> Result<BTreeSet<Ident>> {
             }
             continue;
         }
+        // A path whose end is still to be typed.
+        if input.peek(Ident::peek_any) && input.peek2(Token![::]) {
+            names.extend(Some(Ident::parse_any(input)?).filter(may_be_imported));
+            while input.parse::<Option<Token![::]>>()?.is_some() {
+                input.parse::<Option<Ident>>()?;
+            }
+            continue;
+        }
         if let TokenTree::Group(group) = skip(input)? {
             names.extend(self::names.parse2(group.stream())?);
         }
@@ -111,8 +119,7 @@ fn is_type(ty: &Type) -> bool {
     }
 }
 
-/// The first name of a path. One of a single letter may be that of a type parameter,
-/// which cannot be imported.
+/// The first name of a path.
 fn first(ty: Type) -> Option<Ident> {
     let ty = words::ungrouped(&ty);
     let Type::Path(TypePath {
@@ -122,11 +129,15 @@ fn first(ty: Type) -> Option<Ident> {
         return None;
     };
     let name = path.segments.first()?.ident.clone();
+    let may_be = path.leading_colon.is_none() && may_be_imported(&name);
+    may_be.then_some(name)
+}
+
+/// Whether a name can be that of an import. One of a single letter may be that of a
+/// type parameter, which cannot.
+fn may_be_imported(name: &Ident) -> bool {
     let word = name.to_string();
-    let may_be_imported = path.leading_colon.is_none()
-        && !["crate", "self", "super", "Self", "$crate"].contains(&word.as_str())
-        && word.len() > 1;
-    may_be_imported.then_some(name)
+    !["crate", "self", "super", "Self", "$crate"].contains(&word.as_str()) && word.len() > 1
 }
 
 #[cfg(test)]
@@ -151,6 +162,8 @@ mod tests {
             ("from = dyn V1, to = impl V2 + V3", ""),
             ("name = V1, note = \"V2\", reason = \"V3\"", ""),
             ("undo, crate = V1, from = a1, note = c1", ""),
+            ("from = b2::, to = b3::c3::", "b2, b3"),
+            ("from = super::b2::, to = V2::", "V2"),
             ("detached = YES, reason = REASON", "REASON, YES"),
         ] {
             let names = match args.parse().map(|args| names.parse2(args)) {
