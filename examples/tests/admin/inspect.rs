@@ -72,7 +72,7 @@ fn events_are_paged_and_say_what_they_hold_when_asked() {
     assert!(page["events"][0]["payload"].is_object(), "{page}");
     assert_eq!(
         page["next"][0],
-        format!("loans-admin --store ./loans inspect {STREAM} --after 3 --limit 2 --payloads")
+        format!("loans-admin --store ./loans inspect --after 3 --limit 2 --payloads {STREAM}")
     );
     // Only which events are shown is another.
     assert_eq!(page["change"], all["change"]);

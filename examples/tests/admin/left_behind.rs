@@ -238,6 +238,50 @@ fn a_service_that_is_stopped_is_told_of_within_seconds() {
     service.end().exits(0);
 }
 
+/// When nobody is behind any more, no run is proposed.
+#[test]
+fn a_service_with_nothing_left_to_migrate_proposes_nothing() {
+    let service = Service::start(Sample::new());
+    for args in [&["status"][..], &["plan"]] {
+        let before = service.ask(args).exits(0).json();
+        assert_eq!(before["next"].as_array().unwrap().len(), 1, "{before}");
+    }
+    service.ask(&["run", "--yes"]).exits(0);
+    for args in [&["status"][..], &["plan"]] {
+        let after = service.ask(args).exits(0).json();
+        assert_eq!(after["next"], Value::Array(Vec::new()), "{after}");
+    }
+    // To count all is something to do.
+    let count = service.ask(&["plan", "--full-count"]).exits(0).json();
+    assert!(next(&count).ends_with(" --full-count"), "{count}");
+    let said = finish(service.tool(&["plan"])).exits(0).stdout;
+    assert!(said.ends_with("\nnothing is to be done\n"), "{said}");
+}
+
+/// Of a way that is none for this command nothing is said, and what cannot be
+/// printed is in nobody's way.
+#[test]
+fn a_store_that_a_service_has_open_is_refused_with_what_helps() {
+    use std::os::unix::ffi::OsStrExt;
+
+    let mut service = Service::start(Sample::new());
+    let skip = ["skip", "process/bank/500007", "--why", "x"];
+    let refused = run_json(&service.sample, &skip).exits(4).json();
+    let said = message(&refused);
+    assert!(said.contains("type this again when it has ended"), "{said}");
+    assert!(!said.contains("--via"), "{said}");
+    let refused = run_json(&service.sample, &["run", "--yes"]).exits(4).json();
+    assert!(message(&refused).contains("--via SOCKET"), "{refused}");
+
+    service.kill();
+    let odd = std::ffi::OsStr::from_bytes(b"\xff.toml");
+    std::fs::write(service.sample.folder().join(odd), "").unwrap();
+    let mut command = crate::program::command(&service.sample, &["run", "--yes", "--json"]);
+    command.arg("--settings").arg(odd);
+    let refused = finish(command).exits(4).json();
+    assert!(next(&refused).ends_with(" --take-over"), "{refused}");
+}
+
 /// A run for some is measured by them.
 #[test]
 fn the_progress_of_a_canary_is_that_of_those_that_it_is_for() {

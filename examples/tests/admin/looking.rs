@@ -190,7 +190,7 @@ fn a_run_that_is_not_there_is_answered_with_where_to_look() {
     let said = run(&sample, &["show", "last"]).exits(1);
     assert_eq!(
         said.stderr,
-        "error: the store has not seen any run yet; plan one first\nnext: loans-admin --store ./loans runs\n"
+        "error: the store has not seen any run yet; plan one first\nnext: loans-admin --store ./loans plan\n"
     );
     can_be_typed(&sample, &said);
     sample.change(async |store| {

@@ -2,6 +2,7 @@
 //! store that is empty.
 
 use serde_json::Value;
+use state_migration::{EventStore, ExpectedSequence, NewEvent, StreamId, WorkflowId};
 
 use crate::examples::under_way;
 use crate::looking::unreadable_amount;
@@ -127,6 +128,50 @@ const ODD: [&str; 8] = [
     "back\\slash",
     "*;&|>#~!",
 ];
+
+/// Neither a store nor a stream is taken for an option.
+#[test]
+fn names_that_begin_like_options_are_named_as_they_can_be_typed() {
+    let sample = Sample::new();
+    sample.change(async |store| {
+        for stream in ["-x", "--yes"] {
+            let stream = StreamId::new(stream).unwrap();
+            let version = WorkflowId::new("loan", "2011");
+            let events = ["ApplicationSubmitted", "Unheard"];
+            let events = events.map(|name| NewEvent::new(version.clone(), name, 1, "{}").unwrap());
+            let appended = store.append(&stream, ExpectedSequence::NoStream, events.into());
+            appended.await.unwrap();
+        }
+    });
+    std::fs::rename(sample.store(), sample.folder().join("-loans")).unwrap();
+    let first = |line: &str, code| typed(line, &sample, code).next().remove(0);
+    let all = first("loans-admin plan --store=-loans", 0);
+    let show = first(&all, 2);
+    let shown = typed(&show, &sample, 0);
+    let inspect = shown
+        .next()
+        .into_iter()
+        .find(|line| line.contains("inspect"));
+    let inspected = typed(&inspect.unwrap(), &sample, 0);
+    assert!(
+        inspected.stdout.starts_with("stream     -"),
+        "{inspected:?}"
+    );
+    let page = first(&format!("{show} --limit 1"), 0);
+    assert!(page.contains(" --after=-"), "{page}");
+    typed(&page, &sample, 0);
+    let inspect = "loans-admin --store=-loans inspect --limit 1 -- -x";
+    let inspect = first(inspect, 0);
+    typed(&inspect, &sample, 0);
+    for stream in ["-x", "--yes"] {
+        let skip = format!("loans-admin skip --why x --store=-loans -- {stream}");
+        let unskip = first(&skip, 0);
+        let plan = first(&unskip, 0);
+        let planned = typed(&plan, &sample, 0);
+        let says = format!("--stream={stream}");
+        assert!(planned.next()[0].contains(&says), "{planned:?}");
+    }
+}
 
 /// Whatever a stream is called, the lines that name it can be typed.
 #[test]

@@ -1,6 +1,7 @@
 //! What commands share.
 
 use std::env::consts::EXE_SUFFIX;
+use std::fmt::Write as _;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -106,7 +107,10 @@ impl Context {
 
     /// The command that was typed, with one more option.
     fn once_more(&self, option: &str) -> String {
-        let mut words: Vec<String> = std::env::args().skip(1).collect();
+        let words = std::env::args_os().skip(1);
+        let mut words: Vec<String> = words
+            .map(|word| word.to_string_lossy().into_owned())
+            .collect();
         // What follows two dashes is no option.
         let end = words.iter().position(|word| word == "--");
         words.insert(end.unwrap_or(words.len()), option.to_owned());
@@ -116,7 +120,7 @@ impl Context {
 
     /// A command of this binary over the same store, to be typed next.
     pub(crate) fn again(&self, command: &str) -> String {
-        let via = option("--via", path(self.global.via.as_deref()));
+        let via = option_if("--via", path(self.global.via.as_deref()));
         format!("{}{}{via} {command}", typed(), self.in_place())
     }
 
@@ -130,13 +134,26 @@ impl Context {
     /// Which store, with a space before each option.
     fn in_place(&self) -> String {
         let settings = path(self.global.settings.as_deref());
-        let store = option("--store", self.global.store.clone());
-        format!("{store}{}", option("--settings", settings))
+        let store = option_if("--store", self.global.store.clone());
+        format!("{store}{}", option_if("--settings", settings))
     }
 }
 
-fn option(name: &str, value: Option<String>) -> String {
-    value.map_or_else(String::new, |value| format!(" {name} {}", quoted(&value)))
+fn option_if(name: &str, value: Option<String>) -> String {
+    value.map_or_else(String::new, |value| option(name, &value))
+}
+
+/// An option with its value, with a space in front.
+pub(crate) fn option(name: &str, value: &str) -> String {
+    // Apart, a value like this would be taken for an option.
+    let between = if value.starts_with('-') { '=' } else { ' ' };
+    format!(" {name}{between}{}", quoted(value))
+}
+
+/// A value that belongs to no option, as the last word of a line.
+pub(crate) fn last_word(value: &str) -> String {
+    let before = if value.starts_with('-') { "-- " } else { "" };
+    format!("{before}{}", quoted(value))
 }
 
 fn path(path: Option<&Path>) -> Option<String> {
@@ -147,10 +164,24 @@ fn path(path: Option<&Path>) -> Option<String> {
 pub(crate) fn quoted(text: &str) -> String {
     let plain = |letter: char| letter.is_ascii_alphanumeric() || "-_./:=@%+,".contains(letter);
     if !text.is_empty() && text.chars().all(plain) {
-        text.to_owned()
-    } else {
-        format!("'{}'", text.replace('\'', r"'\''"))
+        return text.to_owned();
     }
+    let mut word = "'".to_owned();
+    for letter in text.chars() {
+        match letter {
+            '\'' => word.push_str(r"'\''"),
+            // It would steer the terminal, and is taken out of what is said there.
+            letter if letter.is_control() && !matches!(letter, '\n' | '\t') => {
+                word.push_str("'\"$(printf '");
+                for byte in letter.encode_utf8(&mut [0; 4]).bytes() {
+                    let _ = write!(word, "\\{byte:03o}");
+                }
+                word.push_str("')\"'");
+            }
+            letter => word.push(letter),
+        }
+    }
+    word + "'"
 }
 
 /// The name under which the binary was started.
@@ -172,5 +203,33 @@ pub(crate) fn typed() -> String {
     match first.contains(std::path::is_separator) {
         true => quoted(&first),
         false => program(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_shell_takes_what_is_quoted_for_one_word() {
+        for (text, word) in [
+            ("a-b/c=1", "a-b/c=1"),
+            ("", "''"),
+            ("a b", "'a b'"),
+            ("it's", r"'it'\''s'"),
+            ("a\nb\tc", "'a\nb\tc'"),
+            ("a\u{1b}[2Jb", "'a'\"$(printf '\\033')\"'[2Jb'"),
+            ("\u{9b}", "''\"$(printf '\\302\\233')\"''"),
+        ] {
+            assert_eq!(quoted(text), word);
+        }
+    }
+
+    #[test]
+    fn a_value_that_begins_like_an_option_is_not_taken_for_one() {
+        assert_eq!(option("--store", "x y"), " --store 'x y'");
+        assert_eq!(option("--store", "-x y"), " --store='-x y'");
+        assert_eq!(last_word("x"), "x");
+        assert_eq!(last_word("-x"), "-- -x");
     }
 }

@@ -6,7 +6,7 @@ use std::num::NonZeroUsize;
 use std::str::FromStr;
 use std::time::Duration;
 
-use crate::cli::context::quoted;
+use crate::cli::context::option;
 use crate::cli::exit::Failure;
 use crate::control_socket::protocol::For;
 use crate::id::{StreamId, TenantId};
@@ -121,11 +121,7 @@ impl Planned {
     /// The same options on a command line, with a space before each.
     pub(crate) fn arguments(&self) -> String {
         let mut line = String::new();
-        let mut option = |name: &str, value: &str| {
-            // Apart, a value like this would be taken for an option.
-            let between = if value.starts_with('-') { '=' } else { ' ' };
-            let _ = write!(line, " {name}{between}{}", quoted(value));
-        };
+        let mut option = |name: &str, value: &str| line += &option(name, value);
         for name in &self.workflow {
             option("--workflow", name);
         }
@@ -188,8 +184,12 @@ pub(crate) fn duration(text: &str) -> Result<Duration, String> {
 
 /// A number that is not 0: of nothing, nothing is to be done.
 pub(crate) fn number<N: FromStr>(text: &str) -> Result<N, String> {
-    text.parse()
-        .map_err(|_| "it is no whole number from 1 on; give one, or leave the option out".into())
+    let is_too_large = text.bytes().all(|byte| byte.is_ascii_digit())
+        && text.bytes().any(|byte| matches!(byte, b'1'..=b'9'));
+    text.parse().map_err(|_| match is_too_large {
+        true => "it is larger than can be; give less, or leave the option out".into(),
+        false => "it is no whole number from 1 on; give one, or leave the option out".into(),
+    })
 }
 
 fn percent(text: &str) -> Result<f64, String> {
@@ -244,6 +244,16 @@ mod tests {
         }
         assert_eq!(percent("5"), Ok(5.0));
         assert_eq!(percent("5 %"), Ok(5.0));
+        let said = [
+            ("4294967296", "larger than can be"),
+            ("0", "no whole number"),
+            ("-1", "no whole number"),
+            ("", "no whole number"),
+        ];
+        for (bad, says) in said {
+            let error = number::<std::num::NonZeroU32>(bad).unwrap_err();
+            assert!(error.contains(says), "{bad}: {error}");
+        }
         for bad in ["0s", "10", "x", ""] {
             assert!(duration(bad).is_err(), "{bad}");
         }

@@ -151,8 +151,13 @@ impl Target {
                     _ => Some(WayOut::TakeOver),
                 },
                 failure: Failure::refused(format!(
-                    "the store {} cannot be opened: {in_use}; to open it would end that program's writing, so let the run go on inside it with `--via SOCKET`, or, once you know that it is dead, add `--take-over`",
-                    self.url
+                    "the store {} cannot be opened: {in_use}; to open it would end that program's writing, so {}, or, once you know that it is dead, add `--take-over`",
+                    self.url,
+                    match claim {
+                        Claim::Of(_) => "let the run go on inside it with `--via SOCKET`",
+                        // What needs no run goes through no service.
+                        Claim::Any => "type this again when it has ended",
+                    }
                 )),
             },
             ErrorKind::Claimed { run } => Unopened {

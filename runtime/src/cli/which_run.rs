@@ -46,8 +46,9 @@ impl WhichRun {
         context: &Context,
     ) -> Result<RunRecord, Failure> {
         let known = runs.list().await?;
+        let next = if known.is_empty() { "plan" } else { "runs" };
         self.among(known)
-            .map_err(|failure| failure.next(context.again("runs")))
+            .map_err(|failure| failure.next(context.again(next)))
     }
 
     fn among(&self, mut known: Vec<RunRecord>) -> Result<RunRecord, Failure> {

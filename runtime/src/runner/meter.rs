@@ -16,6 +16,10 @@ use crate::runner::control::{Progress, WorkflowProgress};
 /// Over how long the rate is measured.
 const WINDOW: Duration = Duration::from_secs(10);
 
+/// What was done in less time counts as done in this: the first few come at once,
+/// whatever the rate is.
+const SHORTEST: Duration = Duration::from_secs(1);
+
 /// What is still to come.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) enum More {
@@ -213,24 +217,22 @@ impl Gauge {
         time_left: &mut Option<Duration>,
     ) {
         *expected = self.expected();
-        if let Some(rate) = self.rate(now) {
-            *per_second = rate;
-        }
+        *per_second = self.rate(now);
         *time_left = left(*expected, self.seen.selected, *per_second);
     }
 
-    /// How many a second there were lately, if that can be told.
+    /// How many a second there were lately.
     #[allow(clippy::cast_precision_loss)]
-    fn rate(&mut self, now: Instant) -> Option<f64> {
+    fn rate(&mut self, now: Instant) -> f64 {
         let (lately, done) = (&mut self.lately, self.seen.selected);
         lately.push_back((now, done));
         let is_old = |(at, _): &(Instant, u64)| now.duration_since(*at) > WINDOW;
         while lately.len() > 2 && lately.front().is_some_and(is_old) {
             lately.pop_front();
         }
-        let (since, before) = lately.front()?;
-        let seconds = now.duration_since(*since).as_secs_f64();
-        (seconds > 0.0).then(|| (done - before) as f64 / seconds)
+        let (since, before) = lately.front().copied().unwrap_or((now, done));
+        let measured = now.duration_since(since).max(SHORTEST);
+        (done - before) as f64 / measured.as_secs_f64()
     }
 }
 
@@ -330,5 +332,27 @@ mod tests {
             (30.0, Some(SECOND * 2))
         );
         assert_eq!(again.workflows[0].per_second, 30.0);
+    }
+
+    #[test]
+    fn the_first_few_are_no_rate_when_a_run_begins_or_goes_on() {
+        let (began, soon) = (Instant::now(), Duration::from_millis(2));
+        let mut meter = meter(began, RunCounts::default());
+        let more = Some(More::Selected(100));
+        meter.expect(more, [("loan".to_owned(), more)]);
+        let first = meter.add_at(began + soon, &counts(4, 0), &tally(4, 0));
+        assert_eq!(
+            (first.per_second, first.workflows[0].per_second),
+            (4.0, 4.0)
+        );
+        assert_eq!(first.time_left, Some(SECOND * 24));
+        meter.state_at(began + SECOND, RunState::Paused);
+        let later = began + SECOND * 60;
+        meter.state_at(later, RunState::Running);
+        for at in [later, later + soon] {
+            let again = meter.add_at(at, &counts(1, 0), &tally(1, 0));
+            assert!(again.per_second <= 2.0, "{again:?}");
+            assert!(again.workflows[0].per_second <= 2.0, "{again:?}");
+        }
     }
 }

@@ -4,7 +4,7 @@ use std::fmt::{self, Write};
 
 use serde::Serialize;
 
-use crate::cli::context::{Context, quoted};
+use crate::cli::context::{Context, last_word, option};
 use crate::cli::drive::user;
 use crate::cli::exit::{Exit, Failure};
 use crate::cli::output::{Answer, BOLD, plain, to_type};
@@ -143,8 +143,8 @@ fn tell(
     let skipped = by.is_some();
     let (who, why) = by.unzip();
     let next = match skipped {
-        true => format!("unskip {}", quoted(stream.as_str())),
-        false => format!("plan --stream {}", quoted(stream.as_str())),
+        true => format!("unskip {}", last_word(stream.as_str())),
+        false => format!("plan{}", option("--stream", stream.as_str())),
     };
     context.output.answer(&Decided {
         stream: stream.to_string(),

@@ -158,6 +158,11 @@ pub(crate) async fn status(
         Ok(latest) => service.of_late(context, latest),
         Err(failure) => service.warnings.push(failure.message),
     }
+    let plan = context.again("plan");
+    let versions = service.versions.as_deref().unwrap_or_default();
+    if nothing_is_behind(versions) {
+        service.next.retain(|next| *next != plan);
+    }
     context.output.answer(&service)?;
     Ok(Exit::Done)
 }
@@ -195,6 +200,12 @@ fn versions(planned: &protocol::Planned) -> Vec<Version> {
         }
     };
     planned.versions.iter().map(of).collect()
+}
+
+/// Whether a run would find nobody to take on. Where the store keeps no index of
+/// versions, that is not known.
+fn nothing_is_behind(versions: &[Version]) -> bool {
+    !versions.is_empty() && versions.iter().all(|version| version.to.is_none())
 }
 
 fn version_table(versions: &[Version]) -> String {
@@ -292,12 +303,14 @@ pub(crate) async fn plan(context: &Context, via: &Via, options: &Planned) -> Res
     let fingerprint = plan.fingerprint.to_string();
     let mut warnings = planned.absent.clone();
     // There is one run at a time, which the next command is about, then.
+    let versions = versions(&planned);
     let next = match in_the_way(via).await? {
         Some((warning, next)) => {
             warnings.push(warning);
-            next
+            Some(next)
         }
-        None => format!("run --plan {fingerprint}{}", options.arguments()),
+        None if nothing_is_behind(&versions) && !plan.options.full_count => None,
+        None => Some(format!("run --plan {fingerprint}{}", options.arguments())),
     };
     let steps = plan.steps.iter().map(|step| Step {
         from: step.from.to_string(),
@@ -311,10 +324,10 @@ pub(crate) async fn plan(context: &Context, via: &Via, options: &Planned) -> Res
         full_count: plan.options.full_count,
         twice: plan.options.twice,
         deadline_ms: plan.options.deadline_ms,
-        versions: versions(&planned),
+        versions,
         steps: steps.collect(),
         warnings,
-        next: vec![context.again(&next)],
+        next: next.iter().map(|next| context.again(next)).collect(),
         fingerprint,
     })?;
     Ok(Exit::Done)
@@ -370,6 +383,9 @@ impl Answer for Plan {
         }
         for warning in &self.warnings {
             writeln!(out, "{WARN}warning:{WARN:#} {}", plain(warning))?;
+        }
+        if self.next.is_empty() {
+            writeln!(out, "\nnothing is to be done")?;
         }
         to_type(&self.next, out)
     }

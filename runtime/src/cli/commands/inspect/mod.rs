@@ -10,7 +10,7 @@ use std::time::Duration;
 use serde::Serialize;
 use serde_json::value::RawValue;
 
-use crate::cli::context::{Context, quoted};
+use crate::cli::context::{Context, last_word};
 use crate::cli::decision::{Decision as AtVersion, Decisions};
 use crate::cli::exit::{Exit, Failure};
 use crate::cli::figures;
@@ -157,9 +157,9 @@ impl Inspect {
         {
             let payloads = if self.payloads { " --payloads" } else { "" };
             next.push(context.again(&format!(
-                "inspect {} --after {last} --limit {}{payloads}",
-                quoted(stream.as_str()),
-                self.limit
+                "inspect --after {last} --limit {}{payloads} {}",
+                self.limit,
+                last_word(stream.as_str())
             )));
         }
         Ok(Inspected {
@@ -199,7 +199,7 @@ impl Inspect {
             return Ok(Failure::environment(format!(
                 "there is no stream {stream}; the one of the process is {meant}"
             ))
-            .next(context.again(&format!("inspect {}", quoted(meant.as_str())))));
+            .next(context.again(&format!("inspect {}", last_word(meant.as_str())))));
         }
         Ok(Failure::environment(format!(
             "there is no stream {stream}; streams of processes are called process/TENANT/PROCESS, so check both of these"

@@ -7,7 +7,7 @@ use std::num::NonZeroUsize;
 
 use serde::Serialize;
 
-use crate::cli::context::{Context, quoted};
+use crate::cli::context::{Context, last_word, option};
 use crate::cli::exit::{Exit, Failure};
 use crate::cli::figures::{self, count};
 use crate::cli::output::{Answer, BAD, BOLD, DIM, plain, table, to_type};
@@ -143,7 +143,8 @@ impl Show {
             if let Some(class) = self.class {
                 let _ = write!(line, " --class {class}");
             }
-            let _ = write!(line, " --after {} --limit {}", quoted(after), listed.limit);
+            let after = option("--after", after);
+            let _ = write!(line, "{after} --limit {}", listed.limit);
             next.push(context.again(&line));
         }
         if is_under_way {
@@ -160,7 +161,7 @@ impl Show {
         }
         if let Some(example) = example {
             // A service is not asked for a process.
-            next.extend(context.in_store(&format!("inspect {}", quoted(&example.stream))));
+            next.extend(context.in_store(&format!("inspect {}", last_word(&example.stream))));
             if listed.is_none()
                 && let Some(group) = failures.first()
             {
