@@ -4,7 +4,7 @@
 use proc_macro2::{TokenStream, TokenTree};
 use quote::quote;
 use syn::parse::{ParseStream, Parser};
-use syn::{Error, LitStr, Result, Type};
+use syn::{Error, LitStr, Result, Token, Type};
 
 use crate::arrows::{comma, passed_on, version};
 use crate::fallback::Errors;
@@ -38,7 +38,7 @@ pub(crate) fn no_migration(input: TokenStream) -> TokenStream {
 fn decision(input: ParseStream<'_>, krate: &TokenTree) -> Result<(Type, LitStr)> {
     let write = DECISION.write;
     let version = version(input, write, invocation(krate))?;
-    comma(input)?;
+    comma_and_no_arrow(input, write)?;
     let mut errors = Errors::default();
     let found = DECISION.read(input, &mut errors)?;
     let found = errors.or(found)?;
@@ -49,13 +49,22 @@ fn decision(input: ParseStream<'_>, krate: &TokenTree) -> Result<(Type, LitStr)>
     Ok((version, reason))
 }
 
+/// Reads the comma after a version, where no step from it is meant.
+fn comma_and_no_arrow(input: ParseStream<'_>, write: &str) -> Result<()> {
+    if input.peek(Token![=>]) {
+        let message = format!("single versions are named here, no step: write `{write}`");
+        return Err(input.error(message));
+    }
+    comma(input)
+}
+
 pub(crate) fn register(input: TokenStream) -> TokenStream {
     let read = |input: ParseStream<'_>| {
         let krate = passed_on(input)?;
         let nothing = invocation(&krate);
         let mut versions = vec![version(input, REGISTER, nothing)?];
         while !input.is_empty() {
-            comma(input)?;
+            comma_and_no_arrow(input, REGISTER)?;
             if !input.is_empty() {
                 versions.push(version(input, REGISTER, nothing)?);
             }

@@ -470,9 +470,19 @@ impl MultipartUpload for Upload {
         // An upload cannot be completed twice, so its answer is not lost.
         store.faults.died_if(false).await;
         let fate = store.faults.fate("fault: write failed", true);
+        if let Some(wait) = fate.wait_before {
+            tokio::time::sleep(wait).await;
+        }
         store.faults.died_if(fate.dies_before).await;
+        if fate.fails_before {
+            return Err(failed("the request did not arrive"));
+        }
         let done = complete.await;
         store.faults.died_if(fate.dies_after).await;
+        if let Some(wait) = fate.wait_after {
+            tokio::time::sleep(wait).await;
+            store.faults.died_if(false).await;
+        }
         done
     }
     async fn abort(&mut self) -> Result<()> {
