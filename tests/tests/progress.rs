@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
 
 use std::num::NonZeroU32;
+use std::sync::{Mutex, mpsc};
 use std::time::Duration;
 
 use futures_util::StreamExt;
@@ -104,6 +105,32 @@ async fn those_that_are_not_selected_are_no_part_of_what_is_expected() {
     for progress in watched.await.unwrap() {
         assert!(progress.expected.is_none_or(|all| all < JOBS + ORDERS));
     }
+}
+
+/// However long the first ones take.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_expected_is_told_before_the_first_of_them_is_done() {
+    let store = filled().await;
+    let (release, held) = mpsc::channel::<()>();
+    let held = Mutex::new(held);
+    let waits = Upgrade::with(move |_| {
+        let _ = held.lock().unwrap().recv();
+        Ok(())
+    });
+    let runner = runner(waits, &store).select(Selection::all().workflow("job"));
+    let mut watched = Box::pin(runner.control().watch());
+    let running = tokio::spawn(async move { runner.run().await });
+    loop {
+        let progress = watched.next().await.unwrap();
+        assert_eq!(progress.counts.processes(), 0, "{progress:?}");
+        if progress.expected.is_some() {
+            assert_eq!(figures(&progress), [("job", 0, 0, 0, Some(JOBS))]);
+            break;
+        }
+    }
+    drop(release);
+    let report = running.await.unwrap();
+    assert_eq!(report.migrated as u64, JOBS, "{report}");
 }
 
 /// A run for some says how far it is with those.

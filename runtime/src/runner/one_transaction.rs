@@ -183,6 +183,9 @@ impl Execution<'_> {
         let so_far = counts.map(|counts| counts.migrated + counts.failed).sum();
         let ahead = Ahead::look(&self.work, &source, &present, &main, due, so_far).await?;
         self.meter.expect(ahead.all, ahead.of_each);
+        // The first chunk may take long.
+        let progress = self.meter.state(RunState::Running);
+        self.run.control.publish(progress);
         let left: Vec<Range> = main.into_iter().filter(|range| !range.row.done).collect();
         self.visited = 0;
         *passed = self.pass(&source, left, so_far).await;
