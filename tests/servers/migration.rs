@@ -113,8 +113,10 @@ async fn run(
     objects: &Arc<dyn ObjectStore>,
     told: &watch::Sender<Option<RunControl>>,
 ) -> (RunId, u32) {
-    let mut executions = 0;
+    let (mut attempts, mut executions) = (0, 0);
     loop {
+        attempts += 1;
+        assert!(attempts < 100, "its runs cannot be listed");
         let store = open(objects).await;
         // What a run is told of its id may not have been written.
         let runs = Runs::of(&store).unwrap().list().await;

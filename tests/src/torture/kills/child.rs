@@ -3,6 +3,7 @@
 use std::cell::Cell;
 use std::io::Write;
 use std::path::Path;
+use std::time::Duration;
 
 use fastrand::Rng;
 use state_migration::{
@@ -29,8 +30,16 @@ fn say(line: &Line) {
     let _ = std::io::stdout().write_all(format!("{line}\n").as_bytes());
 }
 
+/// How long a program lives that nothing kills; others say enough within seconds.
+const LONGEST: Duration = Duration::from_secs(600);
+
 /// Appends and migrates until it is killed.
 pub async fn live(folder: &Path, seed: u64, life: u64) {
+    // Who waits for a line is told, whatever the rest of the program hangs in.
+    std::thread::spawn(|| {
+        std::thread::sleep(LONGEST);
+        say(&Line::Failed("said too little in ten minutes".to_owned()));
+    });
     if let Err(error) = go_on(folder, seed, life).await {
         say(&Line::Failed(error.to_string()));
         // To be killed, and not to end by itself.
