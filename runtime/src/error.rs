@@ -25,6 +25,9 @@ pub enum ErrorKind {
         /// Where the process stands.
         stands_at: WorkflowId,
     },
+    /// An operator holds the process, so that it is not migrated; nothing was
+    /// written. Release it first.
+    Held,
     /// The storage did not answer. Try again later.
     Unavailable,
     /// Another writer has taken the database over. Stop using this handle.

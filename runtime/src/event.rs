@@ -1,5 +1,6 @@
 //! Events: what has happened to a process, in order.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 use bytes::Bytes;
@@ -9,6 +10,10 @@ use crate::error::{Error, ErrorKind};
 use crate::id::{EventId, StreamId, WorkflowId};
 use crate::time::Timestamp;
 use crate::workflow::{EventPayload, Workflow};
+
+/// What belongs to an event beside its payload: names and values, such as who
+/// caused it.
+pub type Metadata = BTreeMap<String, String>;
 
 /// The type of the event that records a migration.
 pub const MIGRATED: &str = "$migrated";
@@ -33,6 +38,7 @@ pub struct NewEvent {
     event_type: ByteString,
     schema_version: u32,
     payload: Bytes,
+    metadata: Metadata,
     finishes: bool,
 }
 
@@ -103,6 +109,7 @@ impl NewEvent {
             event_type,
             schema_version,
             payload,
+            metadata: Metadata::new(),
             finishes: false,
         })
     }
@@ -115,6 +122,7 @@ impl NewEvent {
             event_type: ByteString::from_static(MIGRATED),
             schema_version: crate::baseline::SCHEMA_VERSION,
             payload: baseline,
+            metadata: Metadata::new(),
             finishes,
         }
     }
@@ -123,6 +131,14 @@ impl NewEvent {
     #[must_use]
     pub fn with_event_id(mut self, event_id: EventId) -> Self {
         self.event_id = event_id;
+        self
+    }
+
+    /// The same event with one more entry of metadata. Names and values are
+    /// texts of at most 65,535 bytes.
+    #[must_use]
+    pub fn with_metadata(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
+        self.metadata.insert(name.into(), value.into());
         self
     }
 
@@ -163,6 +179,12 @@ impl NewEvent {
         &self.payload
     }
 
+    /// What belongs to the event beside its payload.
+    #[must_use]
+    pub fn metadata(&self) -> &Metadata {
+        &self.metadata
+    }
+
     /// Whether the process is over after this event.
     #[must_use]
     pub fn finishes(&self) -> bool {
@@ -178,6 +200,7 @@ impl NewEvent {
             event_type: event.event_type,
             schema_version: event.schema_version,
             payload: event.payload,
+            metadata: event.metadata,
             finishes: event.finishes,
         }
     }
@@ -194,6 +217,7 @@ impl NewEvent {
             event_type: self.event_type,
             schema_version: self.schema_version,
             payload: self.payload,
+            metadata: self.metadata,
             finishes: self.finishes,
         }
     }
@@ -232,6 +256,8 @@ pub struct Event {
     pub schema_version: u32,
     /// The payload, raw JSON.
     pub payload: Bytes,
+    /// What belongs to the event beside its payload.
+    pub metadata: Metadata,
     /// Whether the process is over after this event.
     pub finishes: bool,
 }

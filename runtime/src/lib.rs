@@ -86,6 +86,7 @@ mod run;
 #[cfg(feature = "tokio")]
 mod runner;
 mod selection;
+mod skipped_by;
 mod snapshot;
 mod store;
 #[cfg(feature = "telemetry")]
@@ -96,7 +97,7 @@ mod workflow;
 
 pub use baseline::{Baseline, Hop};
 pub use error::{Error, ErrorKind, InUse};
-pub use event::{Event, MIGRATED, NewEvent, is_reserved};
+pub use event::{Event, MIGRATED, Metadata, NewEvent, is_reserved};
 pub use fingerprint::Fingerprint;
 pub use id::{
     ConversationId, CorrelationId, EventId, InvalidId, MAX_ID_LEN, MAX_STREAM_ID_LEN, ProcessId,
@@ -117,13 +118,16 @@ pub use run::{
 #[cfg(feature = "tokio")]
 pub use runner::{
     CommitForm, FailureClass, MigrationError, MigrationReport, MigrationRunner, MigrationWarning,
-    Migrations, Progress, RunControl, SkippedBy, Stage, UnknownClass, Visited, WorkflowProgress,
+    Migrations, Progress, RunControl, Stage, UnknownClass, Visited, WorkflowProgress,
 };
 pub use selection::Selection;
+pub use skipped_by::SkippedBy;
 pub use snapshot::{Snapshot, SnapshotStore};
 pub use store::{
-    Appended, AtVersion, Chunk, ChunkEvent, ChunkProblem, ChunkProcess, ChunkRequest, Decision,
-    EventStore, ExpectedSequence, Head, Split, StoreId, StreamRange, Traffic, TransactionalStore,
+    Appended, Batch, ChunkEvent, ChunkProblem, Commit, DueFilter, DueOf, DuePage, DueProcess,
+    DueRequest, EventStore, Expected, ExpectedSequence, Finished, Head, Hold, Move, Passed,
+    Presence, ReadPoint, RowWrite, Split, Stale, StoreId, StreamRange, Traffic, TransactionalStore,
+    Verdict,
 };
 #[cfg(feature = "tokio")]
 pub use store::{MemoryStore, NotDurable, RecordStore};

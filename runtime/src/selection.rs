@@ -136,13 +136,6 @@ impl Selection {
         self.first
     }
 
-    /// Which part of all streams is selected by their hash, if not all are.
-    #[cfg_attr(not(feature = "tokio"), allow(dead_code))]
-    pub(crate) fn share(&self) -> Option<f64> {
-        let part = |share| f64::from(share) / f64::from(WHOLE);
-        self.share.map(part)
-    }
-
     #[cfg_attr(not(feature = "control-socket"), allow(dead_code))]
     pub(crate) fn tenants(&self) -> impl Iterator<Item = &TenantId> {
         self.tenants.iter().flatten()

@@ -32,6 +32,11 @@ pub struct Format {
 /// All formats.
 pub const FORMATS: &[Format] = &[
     Format {
+        name: "birth",
+        table: b"b",
+        decode: mark,
+    },
+    Format {
         name: "event",
         table: b"e",
         decode: event,
@@ -61,11 +66,16 @@ pub const FORMATS: &[Format] = &[
         decode: mark,
     },
     Format {
+        name: "hold",
+        table: b"o",
+        decode: |bytes| binary(bytes, record::read_hold, |hold| record::write_hold(&hold)),
+    },
+    Format {
         name: "registry entry",
         table: b"r",
         decode: |bytes| {
-            binary(bytes, record::read_entry, |entry| {
-                record::write_entry(entry.tenant_id(), entry.process_id(), &entry.workflow_id)
+            binary(bytes, record::read_entry, |(tenant, processes)| {
+                record::write_entry(&tenant, &processes)
             })
         },
     },
@@ -103,23 +113,23 @@ pub const FORMATS: &[Format] = &[
         decode: json::<RunCounts>,
     },
     Format {
+        name: "number of runs",
+        table: b"un",
+        decode: json::<u64>,
+    },
+    Format {
         name: "run",
         table: b"ur",
         decode: json::<RunRecord>,
     },
     Format {
-        name: "entry of the index of versions",
-        table: b"v",
+        name: "presence of a version",
+        table: b"w",
         decode: |bytes| {
-            binary(bytes, record::read_decision, |decision| {
-                record::write_decision(&decision)
+            binary(bytes, record::read_presence, |closing| {
+                Ok(record::write_presence(closing))
             })
         },
-    },
-    Format {
-        name: "note that a version is in use",
-        table: b"w",
-        decode: mark,
     },
 ];
 
@@ -273,10 +283,10 @@ pub fn keys(bytes: &[u8]) -> Result<bool, String> {
     }
     let version = WorkflowId::from_static("order", "v1");
     if bytes.starts_with(
-        &key::version(&version, &StreamId::literal("s"))[..b"vorder\0\x01v1\0\x01".len()],
-    ) && let Ok(stream) = key::version_stream(bytes, &version)
+        &key::birth(&version, &StreamId::literal("s"))[..b"border\0\x01v1\0\x01".len()],
+    ) && let Ok(stream) = key::birth_stream(bytes, &version)
     {
-        same(key::version(&version, &stream))?;
+        same(key::birth(&version, &stream))?;
     }
     Ok(accepted)
 }

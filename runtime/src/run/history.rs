@@ -12,9 +12,8 @@ use crate::run::plan::last_of_each;
 use crate::run::rows::{self, FailureRow, Holder, RangeRow};
 use crate::run::{ChangedStep, Plan, RunCounts, RunRecord};
 use crate::runner::{FailureClass, MigrationError};
-use crate::store::{
-    AtVersion, ChunkRequest, Decision, EventStore, StreamRange, TransactionalStore,
-};
+use crate::store::{EventStore, Hold, TransactionalStore};
+use crate::time::Timestamp;
 
 const PAGE: usize = 512;
 
@@ -27,9 +26,9 @@ const ATTEMPTS: usize = 16;
 pub struct Failure {
     /// Which, at which stage, and why.
     pub error: MigrationError,
-    /// The version at which it stands, if that was known.
+    /// The version that it is at, if that was known.
     pub at: Option<WorkflowId>,
-    /// The how-manieth attempt it was, over a run and its retries.
+    /// The number of the attempt, over a run and its retries, from 1.
     pub attempt: u32,
 }
 
@@ -149,19 +148,37 @@ impl Runs {
     /// What was counted of processes that were migrated as they were opened.
     pub(crate) async fn lazy_counts(&self, run: RunId) -> Result<RunCounts, Error> {
         let mut counts = RunCounts::default();
-        for (_, row) in self.store.rows(&rows::lazies(run), None, 256).await? {
-            let more: RunCounts = rows::read(row, format_args!("a count of run {run}"))?;
-            counts.add(&more);
+        let (key, mut after) = (rows::lazies(run), None::<Bytes>);
+        loop {
+            let page = self.store.rows(&key, after.as_deref(), PAGE).await?;
+            for (_, row) in &page {
+                let more: RunCounts =
+                    rows::read(row.clone(), format_args!("a count of run {run}"))?;
+                counts.add(&more);
+            }
+            if page.len() < PAGE {
+                return Ok(counts);
+            }
+            after = page.into_iter().next_back().map(|(key, _)| key);
         }
-        Ok(counts)
     }
 
     pub(crate) async fn ranges(&self, run: RunId) -> Result<Vec<(u32, RangeRow)>, Error> {
+        let ranges = self.range_rows(run).await?.into_iter();
+        Ok(ranges.map(|(number, row, _)| (number, row)).collect())
+    }
+
+    /// The ranges of a run, each also as it is kept.
+    pub(crate) async fn range_rows(
+        &self,
+        run: RunId,
+    ) -> Result<Vec<(u32, RangeRow, Bytes)>, Error> {
         let rows = self.all_rows(&rows::ranges(run)).await?.into_iter();
-        rows.map(|(key, row)| {
+        rows.map(|(key, held)| {
             let number = rows::range_number(&key)?;
             let what = format_args!("range {number} of run {run}");
-            Ok((number, rows::read(row, what)?))
+            let row = rows::read(held.clone(), what)?;
+            Ok((number, row, held))
         })
         .collect()
     }
@@ -254,11 +271,12 @@ impl Runs {
     /// The stream has no events, `who` or `why` is longer than 65,535 bytes, or
     /// the store could not be written.
     pub async fn skip(&self, stream: &StreamId, who: &str, why: &str) -> Result<(), Error> {
-        let decision = Decision::Skipped {
+        let hold = Hold {
             who: who.into(),
             why: why.into(),
+            time: Timestamp::now(),
         };
-        self.decide(stream, decision).await
+        self.hold(stream, Some(hold)).await
     }
 
     /// Puts a process back into later runs.
@@ -266,70 +284,25 @@ impl Runs {
     /// # Errors
     /// As of [`skip`](Runs::skip).
     pub async fn unskip(&self, stream: &StreamId) -> Result<(), Error> {
-        self.decide(stream, Decision::None).await
+        self.hold(stream, None).await
     }
 
-    /// What was decided about a process; [`Decision::None`] also for a stream
-    /// without events.
+    /// What an operator said of a process that is held; `None` for one that is
+    /// not, also for a stream without events.
     ///
     /// # Errors
     /// The store could not be read.
-    pub async fn decision(&self, stream: &StreamId) -> Result<Decision, Error> {
-        let Some(head) = self.store.head(stream).await? else {
-            return Ok(Decision::None);
-        };
-        let found = self.at(&head.workflow_id, stream).await?;
-        Ok(found.map_or(Decision::None, |process| process.decision))
+    pub async fn held(&self, stream: &StreamId) -> Result<Option<Hold>, Error> {
+        self.store.held(stream).await
     }
 
-    async fn at(
-        &self,
-        version: &WorkflowId,
-        stream: &StreamId,
-    ) -> Result<Option<AtVersion>, Error> {
-        // The range of one stream starts after the greatest id below it.
-        let range = StreamRange {
-            after: crate::selection::before(stream.as_str()),
-            through: Some(stream.clone()),
-        };
-        let mut rest = range;
-        loop {
-            let page = self.store.streams_at(version, &rest, PAGE).await?;
-            if let Some(found) = page.iter().find(|process| process.stream == *stream) {
-                return Ok(Some(found.clone()));
-            }
-            if page.len() < PAGE {
-                return Ok(None);
-            }
-            rest.after = page.into_iter().next_back().map(|process| process.stream);
+    async fn hold(&self, stream: &StreamId, hold: Option<Hold>) -> Result<(), Error> {
+        match self.store.hold(stream, hold).await? {
+            Some(_) => Ok(()),
+            None => Err(Error::invalid(format!(
+                "stream {stream} has no events, so there is nothing to decide about; check its id"
+            ))),
         }
-    }
-
-    async fn decide(&self, stream: &StreamId, decision: Decision) -> Result<(), Error> {
-        for _ in 0..ATTEMPTS {
-            let Some(head) = self.store.head(stream).await? else {
-                return Err(Error::invalid(format!(
-                    "stream {stream} has no events, so there is nothing to decide about; check its id"
-                )));
-            };
-            let mut chunk = self.store.begin(ChunkRequest::bookkeeping()).await?;
-            chunk.decide(&head.workflow_id, stream, decision.clone());
-            match chunk.commit().await {
-                Err(error) if error.is_conflict() => continue,
-                Err(error) => return Err(error),
-                Ok(()) => {}
-            }
-            if self.decision(stream).await? == decision {
-                return Ok(());
-            }
-            // It moved to another version in between: decide about it there.
-        }
-        Err(Error::new(
-            crate::ErrorKind::Conflict,
-            format!(
-                "{stream} is busy: others wrote to it in each of {ATTEMPTS} attempts; try again later"
-            ),
-        ))
     }
 }
 

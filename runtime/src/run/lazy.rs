@@ -3,126 +3,156 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
+use tokio::sync::OnceCell;
+
 use crate::error::{Error, ErrorKind};
 use crate::id::{RunId, StreamId, WorkflowId};
+use crate::run::ledger::{self, Committed};
 use crate::run::rows::{self, FailureRow};
-use crate::run::{RunCounts, RunKind, RunRecord, RunState, Runs, ledger};
+use crate::run::{RunCounts, RunKind, RunRecord, RunState, Runs};
 use crate::runner::MigrationError;
 use crate::selection::Selection;
-use crate::store::{Chunk, EventStore, TransactionalStore};
+use crate::store::{Batch, Commit, EventStore, ReadPoint, RowWrite, TransactionalStore};
 
-/// Into how many rows the count is split, so that processes that are opened at
-/// the same time seldom write the same one.
-const SHARDS: u8 = 16;
+/// How often the record of the run is written before others are said to be in
+/// the way.
+const ATTEMPTS: usize = 16;
 
 /// The bookkeeping of processes that are migrated as they are opened.
 pub(crate) struct LazyBook {
     store: Arc<dyn TransactionalStore>,
     run: RunId,
-    /// The record of a run of its own; `None` where another run is under way,
-    /// as part of which the processes count.
-    own: Option<RunRecord>,
+    /// The claim that the processes are counted under, which decides in which
+    /// run they count.
+    claim: Option<Bytes>,
+    /// Whether they count in a run of their own, as no run holds the store.
+    is_own: bool,
 }
+
+/// That the record of a run of lazily opened processes is written.
+pub(crate) type Recorded = OnceCell<()>;
 
 impl LazyBook {
     /// The bookkeeping as part of the run that holds the store, with the
-    /// selection of that run; else of the run that `own` describes.
+    /// selection of that run; else of the run that `own` describes, whose record
+    /// is written once.
     pub(crate) async fn open(
         store: Arc<dyn TransactionalStore>,
         own: RunRecord,
+        recorded: &Recorded,
     ) -> Result<(Self, Selection), Error> {
         let Some(runs) = Runs::of(&store as &dyn EventStore) else {
             return Err(Error::invalid(
                 "the store says that it is transactional and gives no transactional handle",
             ));
         };
-        let active = match runs.claimed_by().await? {
-            Some(run) => runs.get(run).await?,
+        let claim = ledger::row(&store, rows::CLAIM).await?;
+        let active = match rows::read_claim(claim.clone())?.holder {
+            Some(holder) => runs.get(holder.run).await?,
             None => None,
         };
         // A retry is for what failed in it, and for nothing else.
         let active = active.filter(|run| run.kind == RunKind::Migrate);
-        let (run, own, selection) = match active {
-            Some(active) => (active.id, None, active.plan.selection),
+        let (run, is_own, selection) = match active {
+            Some(active) => (active.id, false, active.plan.selection),
             None => {
-                let selection = own.plan.selection.clone();
-                (own.id, Some(own), selection)
+                let (id, selection) = (own.id, own.plan.selection.clone());
+                recorded.get_or_try_init(|| record(&store, own)).await?;
+                (id, true, selection)
             }
         };
-        Ok((Self { store, run, own }, selection))
+        let book = Self {
+            store,
+            run,
+            claim,
+            is_own,
+        };
+        Ok((book, selection))
     }
 
     pub(crate) fn run(&self) -> RunId {
         self.run
     }
 
-    /// Commits a chunk of one process with what is written about it.
+    /// Commits what became of one process with what is written about it. It is
+    /// durable when this returns.
     pub(crate) async fn commit(
         &self,
-        mut chunk: Box<dyn Chunk>,
+        mut batch: Batch,
+        read: ReadPoint,
         stream: &StreamId,
         counts: &RunCounts,
         failed: &[(MigrationError, Option<WorkflowId>)],
-    ) -> Result<(), Error> {
-        if let Some(own) = &self.own {
-            self.put_record(&mut chunk, own).await?;
-        }
+    ) -> Result<Committed, Error> {
         let mut counts = *counts;
         counts.lazy = counts.migrated;
         counts.failed = 0;
         for (error, at) in failed {
             // Beside another run that one comes by it too, and says so.
-            if self.own.is_some() {
-                let key = rows::failure(self.run, &error.stream_id);
-                let before: Option<FailureRow> = chunk
-                    .row(&key)
-                    .await?
-                    .map(|row| rows::read(row, format_args!("a failure of run {}", self.run)))
-                    .transpose()?;
-                counts.failed += u64::from(before.is_none());
-                let attempt = before.map_or(0, |before| before.attempt) + 1;
-                ledger::put_failure(&mut chunk, self.run, error, at.as_ref(), attempt)?;
+            if !self.is_own {
+                continue;
             }
+            let key = rows::failure(self.run, &error.stream_id);
+            let held = ledger::row(&self.store, &key).await?;
+            let before: Option<FailureRow> = held
+                .clone()
+                .map(|row| rows::read(row, format_args!("a failure of run {}", self.run)))
+                .transpose()?;
+            counts.failed += u64::from(before.is_none());
+            let attempt = before.map_or(0, |before| before.attempt) + 1;
+            let row = ledger::failure(self.run, error, at.as_ref(), attempt)?;
+            batch.rows.push(row.expecting(held));
         }
-        let key = rows::lazy(self.run, shard(stream));
-        let mut sum: RunCounts = match chunk.row(&key).await? {
-            Some(row) => rows::read(row, format_args!("a count of run {}", self.run))?,
-            None => RunCounts::default(),
-        };
-        sum.add(&counts);
-        let row = rows::write(&sum)?;
-        chunk.put_row(key.clone(), Some(row));
-        let answer = chunk.commit().await;
-        match answer {
+        // A row for each process: counting makes no conflicts.
+        if counts.migrated + counts.failed > 0 {
+            let key = rows::lazy(self.run, stream, counts.failed > 0);
+            batch.rows.push(RowWrite::put(key, rows::write(&counts)?));
+        }
+        batch
+            .guards
+            .push((rows::CLAIM.to_vec(), self.claim.clone()));
+        match self.store.commit_unflushed(&batch, read).await {
+            Ok(Commit::Stale(stale)) if stale.streams.is_empty() => Err(crate::store::stale(
+                "what is written about a process that is opened",
+            )),
+            Ok(Commit::Stale(stale)) => Ok(Committed::Stale(stale.streams)),
+            Ok(Commit::Written) => {
+                self.store.flush().await?;
+                Ok(Committed::Written)
+            }
             Err(lost) if *lost.kind() == ErrorKind::OutcomeUnknown => {
-                // What can be seen may not last: make it durable before it counts.
-                self.store.flush().await.map_err(|_| lost)
+                // What can be seen may not last: make it durable before it
+                // counts. Whether it was written is seen when it is read again.
+                match self.store.flush().await {
+                    Ok(()) => Err(crate::store::stale("a commit whose answer was lost")),
+                    Err(_) => Err(lost),
+                }
             }
-            answer => answer,
+            Err(error) => Err(error),
         }
-    }
-
-    async fn put_record(&self, chunk: &mut Box<dyn Chunk>, own: &RunRecord) -> Result<(), Error> {
-        let key = rows::run(own.id);
-        if chunk.row(&key).await?.is_some() {
-            return Ok(());
-        }
-        let mut claim = rows::read_claim(chunk.row(rows::CLAIM).await?)?;
-        claim.runs += 1;
-        let mut record = own.clone();
-        record.number = claim.runs;
-        record.state = RunState::Running;
-        debug_assert_eq!(record.kind, RunKind::Lazy);
-        chunk.put_row(rows::CLAIM.to_vec(), Some(rows::write(&claim)?));
-        chunk.put_row(key, Some(rows::write(&record)?));
-        Ok(())
     }
 }
 
-fn shard(stream: &StreamId) -> u8 {
-    let sum = stream
-        .as_str()
-        .bytes()
-        .fold(0_u8, |sum, byte| sum.wrapping_mul(31).wrapping_add(byte));
-    sum % SHARDS
+/// Writes the record of a run of lazily opened processes.
+async fn record(store: &Arc<dyn TransactionalStore>, mut own: RunRecord) -> Result<(), Error> {
+    debug_assert_eq!(own.kind, RunKind::Lazy);
+    own.state = RunState::Running;
+    let key = rows::run(own.id);
+    for _ in 0..ATTEMPTS {
+        if ledger::row(store, &key).await?.is_some() {
+            return Ok(());
+        }
+        let mut batch = Batch::default();
+        ledger::number(store, &mut own, &mut batch).await?;
+        let row = RowWrite::put(key.clone(), rows::write(&own)?);
+        batch.rows.push(row.expecting(None));
+        match store.commit(&batch).await {
+            Ok(Commit::Written) => return Ok(()),
+            Ok(Commit::Stale(_)) => {}
+            Err(error) if error.is_conflict() || *error.kind() == ErrorKind::OutcomeUnknown => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Err(crate::store::stale("the record of a run"))
 }

@@ -4,6 +4,7 @@
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
+use bytes::Bytes;
 use uuid::Uuid;
 
 use crate::error::{Error, ErrorKind};
@@ -11,7 +12,9 @@ use crate::id::{RunId, StreamId, WorkflowId};
 use crate::run::rows::{self, Claim, FailureRow, Holder, Part, RangeRow};
 use crate::run::{Plan, RunCounts, RunKind, RunRecord, RunState, Runs};
 use crate::runner::MigrationError;
-use crate::store::{Chunk, ChunkRequest, EventStore, StreamRange, TransactionalStore};
+use crate::store::{
+    Batch, Commit, EventStore, ReadPoint, RowWrite, Stale, StreamRange, TransactionalStore,
+};
 use crate::time::Timestamp;
 
 type Store = Arc<dyn TransactionalStore>;
@@ -69,6 +72,8 @@ impl Drop for Live {
 pub(crate) struct Range {
     pub(crate) number: u32,
     pub(crate) row: RangeRow,
+    /// The row as the store holds it; `None` in a dry run, which has none.
+    held: Option<Bytes>,
 }
 
 impl Range {
@@ -81,8 +86,17 @@ impl Range {
         Self {
             number: 0,
             row: RangeRow::new(Part::Migrate, range),
+            held: None,
         }
     }
+}
+
+/// What became of a batch of a run.
+#[derive(Debug)]
+pub(crate) enum Committed {
+    Written,
+    /// Nothing was written: these streams are not as they were read.
+    Stale(Vec<StreamId>),
 }
 
 /// How a run is started.
@@ -153,6 +167,8 @@ async fn resumable(store: &Store, id: RunId) -> Result<RunRecord, Error> {
 pub(crate) struct Ledger {
     store: Store,
     live: Live,
+    /// The claim as this execution wrote it.
+    claim: Bytes,
     record: Mutex<RunRecord>,
 }
 
@@ -187,8 +203,8 @@ impl Ledger {
                 }
             };
             let live = Live::new();
-            let mut chunk = store.begin(ChunkRequest::bookkeeping()).await?;
-            let mut claim = rows::read_claim(chunk.row(rows::CLAIM).await?)?;
+            let held = row(&store, rows::CLAIM).await?;
+            let mut claim = rows::read_claim(held.clone())?;
             if let Some(holder) = &claim.holder {
                 if !take_over && !is_dead(holder, &store) {
                     return Err(claimed(holder.run));
@@ -197,25 +213,30 @@ impl Ledger {
                     record.took_over = Some(holder.run);
                 }
             }
+            let mut batch = Batch::default();
             if record.number == 0 {
-                claim.runs += 1;
-                record.number = claim.runs;
+                number(&store, &mut record, &mut batch).await?;
             }
             claim.holder = Some(Holder {
                 run: record.id,
                 execution: live.0,
                 program: program(),
             });
-            chunk.put_row(rows::CLAIM.to_vec(), Some(rows::write(&claim)?));
-            chunk.put_row(rows::run(record.id), Some(rows::write(&record)?));
-            match chunk.commit().await {
-                Ok(()) => {
+            let claim = Bytes::from(rows::write(&claim)?);
+            batch.rows.extend([
+                RowWrite::put(rows::CLAIM.to_vec(), claim.clone()).expecting(held),
+                RowWrite::put(rows::run(record.id), rows::write(&record)?),
+            ]);
+            match store.commit(&batch).await {
+                Ok(Commit::Written) => {
                     return Ok(Self {
                         store,
                         live,
+                        claim,
                         record: Mutex::new(record),
                     });
                 }
+                Ok(Commit::Stale(_)) => {}
                 Err(error) if again(&error) => {}
                 Err(error) => return Err(error),
             }
@@ -246,35 +267,38 @@ impl Ledger {
         self.lock().id
     }
 
-    /// Begins a transaction of bookkeeping, which the claim guards.
-    pub(crate) async fn begin_chunk(&self) -> Result<Box<dyn Chunk>, Error> {
-        let mut chunk = self.store.begin(ChunkRequest::bookkeeping()).await?;
-        self.guard(&mut chunk).await?;
-        Ok(chunk)
+    /// What guards every batch of this execution: that it still has the claim.
+    fn guard(&self) -> (Vec<u8>, Option<Bytes>) {
+        (rows::CLAIM.to_vec(), Some(self.claim.clone()))
     }
 
-    /// Checks in a transaction that the store is still this execution's: the
-    /// transaction does not commit when it is not by then.
-    pub(crate) async fn guard(&self, chunk: &mut Box<dyn Chunk>) -> Result<(), Error> {
-        let claim = rows::read_claim(chunk.row(rows::CLAIM).await?)?;
-        match claim.holder {
-            Some(holder) if holder.execution == self.live.0 => Ok(()),
-            Some(holder) => Err(lost(self.run(), holder.run)),
+    /// Why a batch was stale that the claim guards, if it was for that.
+    async fn check_claim(&self, stale: &Stale) -> Result<(), Error> {
+        if !stale.rows.iter().any(|key| key == rows::CLAIM) {
+            return Ok(());
+        }
+        let claim = rows::read_claim(row(&self.store, rows::CLAIM).await?)?;
+        let run = self.run();
+        Err(match claim.holder {
+            Some(holder) => lost(run, holder.run),
             None => {
-                let run = self.run();
                 let runs = history_of(&self.store)?.list().await?;
                 let by = runs.iter().rfind(|other| other.took_over == Some(run));
-                Err(lost(run, by.map_or(run, |other| other.id)))
+                lost(run, by.map_or(run, |other| other.id))
             }
-        }
+        })
     }
 
     /// The ranges that the run has been cut into; none before it was.
     pub(crate) async fn ranges(&self) -> Result<Vec<Range>, Error> {
-        let ranges = history_of(&self.store)?.ranges(self.run()).await?;
+        let ranges = history_of(&self.store)?.range_rows(self.run()).await?;
         Ok(ranges
             .into_iter()
-            .map(|(number, row)| Range { number, row })
+            .map(|(number, row, held)| Range {
+                number,
+                row,
+                held: Some(held),
+            })
             .collect())
     }
 
@@ -283,47 +307,100 @@ impl Ledger {
         history_of(&self.store)?.lazy_counts(self.run()).await
     }
 
-    /// Adds ranges to the run.
+    /// Adds ranges to the run. In the same transaction the versions that its
+    /// routes lead to become present, and each birth at those that it is to
+    /// empty is recorded from then on.
     pub(crate) async fn lay(
         &self,
         first: u32,
         parts: Vec<(Part, StreamRange)>,
+        present: &[WorkflowId],
+        closing: &[WorkflowId],
     ) -> Result<Vec<Range>, Error> {
-        let ranges: Vec<Range> = (first..)
-            .zip(parts)
-            .map(|(number, (part, range))| Range {
-                number,
-                row: RangeRow::new(part, range),
-            })
-            .collect();
+        let mut ranges = Vec::with_capacity(parts.len());
+        for (number, (part, range)) in (first..).zip(parts) {
+            let row = RangeRow::new(part, range);
+            let held = Some(Bytes::from(rows::write(&row)?));
+            ranges.push(Range { number, row, held });
+        }
         let run = self.run();
-        self.write(|chunk| {
-            for range in &ranges {
-                let row = rows::write(&range.row)?;
-                chunk.put_row(rows::range(run, range.number), Some(row));
-            }
+        self.write(|batch| {
+            batch.present = present.to_vec();
+            batch.closing = Some((self.token(), closing.to_vec()));
+            let row = |range: &Range| {
+                let held = range.held.clone().unwrap_or_default();
+                RowWrite::put(rows::range(run, range.number), held)
+            };
+            batch.rows.extend(ranges.iter().map(row));
             Ok(())
         })
         .await?;
         Ok(ranges)
     }
 
-    /// Commits a chunk together with the progress of a range; neither is durable
+    /// Takes ranges over from whoever had them before, and begins each anew
+    /// where `again` says so.
+    pub(crate) async fn take(&self, ranges: &mut [Range], again: bool) -> Result<(), Error> {
+        for range in ranges.iter_mut() {
+            range.row.token += 1;
+            if again {
+                range.row.at = None;
+                range.row.done = false;
+            }
+        }
+        let run = self.run();
+        let mut held = Vec::with_capacity(ranges.len());
+        for range in ranges.iter() {
+            held.push(Bytes::from(rows::write(&range.row)?));
+        }
+        self.write(|batch| {
+            let rows = ranges.iter().zip(&held);
+            batch.rows.extend(
+                rows.map(|(range, held)| {
+                    RowWrite::put(rows::range(run, range.number), held.clone())
+                }),
+            );
+            Ok(())
+        })
+        .await?;
+        for (range, held) in ranges.iter_mut().zip(held) {
+            range.held = Some(held);
+        }
+        Ok(())
+    }
+
+    /// Under which births are recorded for this run.
+    pub(crate) fn token(&self) -> Uuid {
+        self.run().as_uuid()
+    }
+
+    /// Commits a batch together with the progress of a range; neither is durable
     /// before [`settle`](Self::settle) says so. When the store does not say
-    /// whether they were written, its own rows do.
+    /// whether they were written, it is read.
     pub(crate) async fn commit(
         &self,
-        mut chunk: Box<dyn Chunk>,
+        mut batch: Batch,
+        read: ReadPoint,
         range: &mut Range,
         mut row: RangeRow,
-    ) -> Result<(), Error> {
+    ) -> Result<Committed, Error> {
         row.commits += 1;
         let key = rows::range(self.run(), range.number);
-        chunk.put_row(key.clone(), Some(rows::write(&row)?));
-        match chunk.commit_unflushed().await {
-            Ok(()) => {}
+        let held = Bytes::from(rows::write(&row)?);
+        let write = RowWrite::put(key.clone(), held.clone());
+        batch.guards.push(self.guard());
+        batch.rows.push(write.expecting(range.held.clone()));
+        match self.store.commit_unflushed(&batch, read).await {
+            Ok(Commit::Written) => {}
+            Ok(Commit::Stale(stale)) => {
+                self.check_claim(&stale).await?;
+                if stale.rows.contains(&key) {
+                    return Err(range_lost(self.run(), range.number));
+                }
+                return Ok(Committed::Stale(stale.streams));
+            }
             Err(error) if *error.kind() == ErrorKind::OutcomeUnknown => {
-                match self.has_landed(&key, row.commits).await {
+                match self.has_landed(&batch, &key, row.commits).await {
                     Ok(true) => {}
                     Ok(false) => {
                         let what = "a commit whose answer was lost has not happened";
@@ -336,7 +413,8 @@ impl Ledger {
             Err(error) => return Err(error),
         }
         range.row = row;
-        Ok(())
+        range.held = Some(held);
+        Ok(Committed::Written)
     }
 
     /// Makes durable what was committed of a range.
@@ -344,7 +422,8 @@ impl Ledger {
         match self.store.flush().await {
             Err(error) if *error.kind() == ErrorKind::OutcomeUnknown => {
                 let key = rows::range(self.run(), range.number);
-                match self.has_landed(&key, range.row.commits).await {
+                let nothing = Batch::default();
+                match self.has_landed(&nothing, &key, range.row.commits).await {
                     Ok(true) => Ok(()),
                     _ => Err(error),
                 }
@@ -364,14 +443,27 @@ impl Ledger {
         self.store.flush().await
     }
 
-    /// Finds out whether a commit has landed whose answer was lost.
-    async fn has_landed(&self, key: &[u8], commits: u64) -> Result<bool, Error> {
+    /// Finds out whether a batch has landed whose answer was lost: process by
+    /// process by the ids of its events, or by the row of its range if it moves
+    /// none.
+    async fn has_landed(&self, batch: &Batch, key: &[u8], commits: u64) -> Result<bool, Error> {
         // What can be seen may not last: make it durable before it counts.
         self.flush().await?;
-        let found = self.store.rows(key, None, 1).await?;
-        let row = found.into_iter().find(|(at, _)| at[..] == *key);
-        let row: Option<RangeRow> = row
-            .map(|(_, row)| rows::read(row, "a range of a run"))
+        for it in &batch.moves {
+            let next = self.store.read_all(&it.stream, it.head.sequence, 1).await?;
+            if next
+                .first()
+                .is_none_or(|next| next.event_id != it.event.event_id())
+            {
+                return Ok(false);
+            }
+        }
+        if !batch.moves.is_empty() {
+            return Ok(true);
+        }
+        let row: Option<RangeRow> = row(&self.store, key)
+            .await?
+            .map(|row| rows::read(row, "a range of a run"))
             .transpose()?;
         Ok(row.is_some_and(|row| row.commits >= commits))
     }
@@ -383,8 +475,9 @@ impl Ledger {
             return Ok(());
         }
         record.state = state;
-        self.write(|chunk| {
-            chunk.put_row(rows::run(record.id), Some(rows::write(&record)?));
+        self.write(|batch| {
+            let row = RowWrite::put(rows::run(record.id), rows::write(&record)?);
+            batch.rows.push(row);
             Ok(())
         })
         .await?;
@@ -399,58 +492,90 @@ impl Ledger {
         if state.is_done() || state == RunState::Cancelled {
             record.ended = Some(Timestamp::now());
         }
+        let released = Bytes::from(rows::write(&Claim::default())?);
         let mut lost = false;
         for _ in 0..ATTEMPTS {
-            let mut chunk = self.store.begin(ChunkRequest::bookkeeping()).await?;
-            let mut claim: Claim = rows::read_claim(chunk.row(rows::CLAIM).await?)?;
-            if claim.holder.is_none() && lost {
-                // The answer that was lost was a good one; make sure that it lasts.
-                self.flush().await?;
-                *self.lock() = record;
-                return Ok(());
-            }
-            self.guard(&mut chunk).await?;
-            claim.holder = None;
-            chunk.put_row(rows::CLAIM.to_vec(), Some(rows::write(&claim)?));
-            chunk.put_row(rows::run(record.id), Some(rows::write(&record)?));
-            match chunk.commit().await {
-                Err(error) if again(&error) => lost |= !error.is_conflict(),
-                outcome => {
+            let mut batch = Batch::default();
+            self.add_up_lazies(&mut batch).await?;
+            let (claim, held) = self.guard();
+            batch.rows.extend([
+                RowWrite::put(claim, released.clone()).expecting(held),
+                RowWrite::put(rows::run(record.id), rows::write(&record)?),
+            ]);
+            match self.store.commit(&batch).await {
+                Ok(Commit::Written) => {}
+                Ok(Commit::Stale(stale)) => {
+                    let now = row(&self.store, rows::CLAIM).await?;
+                    if lost && now.as_ref() == Some(&released) {
+                        // The answer that was lost was a good one; make sure that it lasts.
+                        self.flush().await?;
+                    } else {
+                        self.check_claim(&stale).await?;
+                        continue;
+                    }
+                }
+                Err(error) if again(&error) => {
+                    lost |= !error.is_conflict();
+                    continue;
+                }
+                Err(error) => {
                     *self.lock() = record;
-                    return outcome;
+                    return Err(error);
                 }
             }
+            *self.lock() = record;
+            return Ok(());
         }
         Err(in_the_way())
     }
 
-    async fn write(
-        &self,
-        put: impl Fn(&mut Box<dyn Chunk>) -> Result<(), Error>,
-    ) -> Result<(), Error> {
+    /// Adds up the counts of processes that were migrated as they were opened,
+    /// each of which has a row of its own.
+    async fn add_up_lazies(&self, batch: &mut Batch) -> Result<(), Error> {
+        const MOST: usize = 10_000;
+        let (run, mut sum) = (self.run(), RunCounts::default());
+        let key = rows::lazies(run);
+        let found = self.store.rows(&key, None, MOST).await?;
+        if found.len() < 2 {
+            return Ok(());
+        }
+        let mut held = None;
+        for (at, row) in found {
+            let counts: RunCounts = rows::read(row.clone(), format_args!("a count of run {run}"))?;
+            sum.add(&counts);
+            match at[..] == key[..] {
+                true => held = Some(row),
+                false => batch
+                    .rows
+                    .push(RowWrite::remove(at.to_vec()).expecting(Some(row))),
+            }
+        }
+        let row = RowWrite::put(key, rows::write(&sum)?);
+        batch.rows.push(row.expecting(held));
+        Ok(())
+    }
+
+    async fn write(&self, put: impl Fn(&mut Batch) -> Result<(), Error>) -> Result<(), Error> {
         for _ in 0..ATTEMPTS {
-            let mut chunk = self.begin_chunk().await?;
-            put(&mut chunk)?;
-            match chunk.commit().await {
+            let mut batch = Batch::default();
+            batch.guards.push(self.guard());
+            put(&mut batch)?;
+            match self.store.commit(&batch).await {
+                Ok(Commit::Written) => return Ok(()),
+                Ok(Commit::Stale(stale)) => self.check_claim(&stale).await?,
                 Err(error) if again(&error) => {}
-                outcome => return outcome,
+                Err(error) => return Err(error),
             }
         }
         Err(in_the_way())
     }
 
-    /// Whether a process has failed in this run.
-    pub(crate) async fn has_failed(&self, stream: &StreamId) -> Result<bool, Error> {
-        Ok(attempt(&self.store, self.run(), stream).await? > 0)
-    }
-
-    /// The row of a failure, for the chunk that the failure is part of.
-    pub(crate) async fn put_failure(
+    /// The row of a failure, for the batch that the failure is part of.
+    pub(crate) async fn failure(
         &self,
-        chunk: &mut Box<dyn Chunk>,
         error: &MigrationError,
         at: Option<&WorkflowId>,
-    ) -> Result<(), Error> {
+    ) -> Result<RowWrite, Error> {
         let (run, kind) = {
             let record = self.lock();
             (record.id, record.kind.clone())
@@ -459,38 +584,59 @@ impl Ledger {
             RunKind::Retry { of, .. } => attempt(&self.store, of, &error.stream_id).await? + 1,
             RunKind::Migrate | RunKind::Lazy => 1,
         };
-        put_failure(chunk, run, error, at, attempt)
+        failure(run, error, at, attempt)
     }
 }
 
-/// Puts the row of a failure.
-pub(crate) fn put_failure(
-    chunk: &mut Box<dyn Chunk>,
+/// The row of a failure.
+pub(crate) fn failure(
     run: RunId,
     error: &MigrationError,
     at: Option<&WorkflowId>,
     attempt: u32,
-) -> Result<(), Error> {
+) -> Result<RowWrite, Error> {
     let row = FailureRow {
         error: error.clone(),
         at: at.cloned(),
         attempt,
     };
     let key = rows::failure(run, &error.stream_id);
-    chunk.put_row(key, Some(rows::write(&row)?));
+    Ok(RowWrite::put(key, rows::write(&row)?))
+}
+
+/// A row of the bookkeeping, by its key.
+pub(crate) async fn row(store: &Store, key: &[u8]) -> Result<Option<Bytes>, Error> {
+    // Of all that start with the key, the key itself comes first.
+    let found = store.rows(key, None, 1).await?;
+    let row = found.into_iter().find(|(at, _)| at[..] == *key);
+    Ok(row.map(|(_, row)| row))
+}
+
+/// Gives a run its number, which no other run has.
+pub(crate) async fn number(
+    store: &Store,
+    record: &mut RunRecord,
+    batch: &mut Batch,
+) -> Result<(), Error> {
+    let held = row(store, rows::NUMBER).await?;
+    let before: u64 = match held.clone() {
+        Some(row) => rows::read(row, "the number of runs")?,
+        None => 0,
+    };
+    record.number = before + 1;
+    let row = RowWrite::put(rows::NUMBER.to_vec(), rows::write(&record.number)?);
+    batch.rows.push(row.expecting(held));
     Ok(())
 }
 
-/// The how-manieth attempt it was that failed in a run; 0 if it did not.
+/// How many attempts at a process failed, as a run has it; 0 if it did not fail there.
 async fn attempt(store: &Store, run: RunId, stream: &StreamId) -> Result<u32, Error> {
-    let key = rows::failure(run, stream);
-    // Of all that start with the key, the key itself comes first.
-    let found = store.rows(&key, None, 1).await?;
-    let row = found.into_iter().find(|(at, _)| at[..] == key[..]);
-    row.map_or(Ok(0), |(_, row)| {
-        let row: FailureRow = rows::read(row, format_args!("a failure of run {run}"))?;
-        Ok(row.attempt)
-    })
+    row(store, &rows::failure(run, stream))
+        .await?
+        .map_or(Ok(0), |row| {
+            let row: FailureRow = rows::read(row, format_args!("a failure of run {run}"))?;
+            Ok(row.attempt)
+        })
 }
 
 /// Whether the execution that holds a claim cannot write any more. Nothing is
@@ -531,6 +677,15 @@ fn lost(run: RunId, to: RunId) -> Error {
         )
     };
     Error::new(ErrorKind::Claimed { run: to }, message)
+}
+
+fn range_lost(run: RunId, number: u32) -> Error {
+    Error::new(
+        ErrorKind::Claimed { run },
+        format!(
+            "range {number} of run {run} was taken over by another worker; nothing was written since"
+        ),
+    )
 }
 
 fn in_the_way() -> Error {

@@ -16,7 +16,8 @@ pub use history::{Failure, Runs};
 pub use plan::{ChangedStep, Plan, PlanOptions, PlannedRoute, PlannedStay, PlannedStep};
 
 use crate::id::RunId;
-use crate::runner::{FailureClass, SkippedBy};
+use crate::runner::FailureClass;
+use crate::skipped_by::SkippedBy;
 use crate::time::Timestamp;
 
 /// How far a run is.

@@ -2,16 +2,21 @@
 //!
 //! | key | holds |
 //! |---|---|
-//! | `c` | the claim: which run holds the store, and how many runs there were |
+//! | `c` | the claim: which run holds the store |
 //! | `e` | the epoch of the last writer that closed the store |
 //! | `f` run, stream | that a process failed, and why |
 //! | `g` run, number | a range: how far it is, and what was counted in it |
-//! | `l` run, shard | how many processes were migrated as they were opened |
+//! | `l` run | how many processes were migrated as they were opened, as far as they were added up |
+//! | `l` run, stream | that a process was migrated as it was opened, and is not added up yet |
+//! | `n` | how many runs there were |
 //! | `r` run | the run itself |
 //!
 //! Every row is a format byte and JSON. Nothing here is written by two workers
-//! of one run, and chunks read the claim only, so bookkeeping makes no conflicts.
-//! The row `e` is no run's: it is the last thing that a writer of SlateDB leaves.
+//! of one run, and batches are guarded by the claim only, which a run writes
+//! when it begins and when it ends; so bookkeeping makes no conflicts.
+//! The row `e` belongs to no run: it is the last thing that a writer of SlateDB leaves.
+
+use std::collections::BTreeSet;
 
 use bytes::Bytes;
 use serde::de::DeserializeOwned;
@@ -29,6 +34,7 @@ use crate::store::record::{self, BadJson};
 pub(crate) const CLAIM: &[u8] = b"c";
 #[cfg_attr(not(feature = "slatedb"), allow(dead_code))]
 pub(crate) const CLOSED: &[u8] = b"e";
+pub(crate) const NUMBER: &[u8] = b"n";
 pub(crate) const RUNS: &[u8] = b"r";
 
 fn of_run(table: u8, run: RunId, rest: &[u8]) -> Vec<u8> {
@@ -56,10 +62,14 @@ pub(crate) fn failures(run: RunId) -> Vec<u8> {
     of_run(b'f', run, b"")
 }
 
-pub(crate) fn lazy(run: RunId, shard: u8) -> Vec<u8> {
-    of_run(b'l', run, &[shard])
+/// A process fails as it is opened, and is migrated later: that is counted apart.
+pub(crate) fn lazy(run: RunId, stream: &StreamId, failed: bool) -> Vec<u8> {
+    let rest = [stream.as_str().as_bytes(), &[u8::from(failed)]].concat();
+    of_run(b'l', run, &rest)
 }
 
+/// The sum of the counts of processes that were migrated as they were opened,
+/// which comes before each of those that are not part of it.
 pub(crate) fn lazies(run: RunId) -> Vec<u8> {
     of_run(b'l', run, b"")
 }
@@ -80,8 +90,6 @@ pub(crate) fn range_number(key: &[u8]) -> Result<u32, Error> {
 /// Who may write to a store as its runner.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub(crate) struct Claim {
-    /// How many runs the store has seen.
-    pub(crate) runs: u64,
     pub(crate) holder: Option<Holder>,
 }
 
@@ -106,14 +114,15 @@ pub(crate) struct Closed {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Part {
-    /// Processes at the start of a route.
+    /// The heads of some streams.
     Migrate,
-    /// Processes at a version from which no route leads.
-    Strays(WorkflowId),
-    /// Streams that need nothing.
-    Count,
-    /// What is left at old versions in the end.
+    /// Processes that were born behind the run.
     Sweep,
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref)]
+fn is_false(flag: &bool) -> bool {
+    !flag
 }
 
 /// How far a range is.
@@ -125,8 +134,19 @@ pub(crate) struct RangeRow {
     /// All up to this stream has been looked at.
     pub(crate) at: Option<StreamId>,
     pub(crate) done: bool,
+    /// How often the range was given to a worker: whoever takes it over raises
+    /// this, and what the worker before commits then is refused.
+    pub(crate) token: u64,
     /// How often this row was written, which tells whether a commit landed.
     pub(crate) commits: u64,
+    /// How many heads were passed.
+    pub(crate) heads: u64,
+    /// The versions at which the run left a process.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub(crate) stays: BTreeSet<WorkflowId>,
+    /// Whether there was a process whose version cannot be read.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub(crate) unread: bool,
     pub(crate) counts: RunCounts,
     /// Of `counts`, what is known of each workflow.
     #[serde(default, skip_serializing_if = "Tally::is_empty")]
@@ -141,7 +161,11 @@ impl RangeRow {
             through: range.through,
             at: None,
             done: false,
+            token: 1,
             commits: 0,
+            heads: 0,
+            stays: BTreeSet::new(),
+            unread: false,
             counts: RunCounts::default(),
             tally: Tally::default(),
         }
@@ -160,9 +184,9 @@ impl RangeRow {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct FailureRow {
     pub(crate) error: MigrationError,
-    /// At which version it stands, if that was known.
+    /// The version that it is at, if that was known.
     pub(crate) at: Option<WorkflowId>,
-    /// The how-manieth attempt it was, over a run and its retries.
+    /// The number of the attempt, over a run and its retries, from 1.
     pub(crate) attempt: u32,
 }
 
@@ -207,17 +231,18 @@ mod tests {
         assert_eq!(range_number(&range(id(), 258)).unwrap(), 258);
         assert!(range_number(&ranges(id())).is_err());
         assert_eq!(failure(id(), &stream), with(b'f', b"process/t/p"));
-        assert_eq!(lazy(id(), 7), with(b'l', &[7]));
+        assert_eq!(NUMBER, b"n");
+        assert_eq!(lazy(id(), &stream, true), with(b'l', b"process/t/p\x01"));
+        assert_eq!(lazies(id()), with(b'l', b""));
     }
 
     #[test]
     fn the_rows_on_disk_are_these() {
         let text = |row: Vec<u8>| {
-            assert_eq!(row[0], 1);
+            assert_eq!(row[0], 2);
             String::from_utf8(row[1..].to_vec()).unwrap()
         };
         let claim = Claim {
-            runs: 3,
             holder: Some(Holder {
                 run: id(),
                 execution: Uuid::from_u128(4),
@@ -226,26 +251,27 @@ mod tests {
         };
         assert_eq!(
             text(write(&claim).unwrap()),
-            r#"{"runs":3,"holder":{"run":"00000000-0000-0000-0000-000000000102","execution":"00000000-0000-0000-0000-000000000004","program":"00000000-0000-0000-0000-000000000005"}}"#
+            r#"{"holder":{"run":"00000000-0000-0000-0000-000000000102","execution":"00000000-0000-0000-0000-000000000004","program":"00000000-0000-0000-0000-000000000005"}}"#
         );
         let closed = Closed { epoch: 7 };
         assert_eq!(text(write(&closed).unwrap()), r#"{"epoch":7}"#);
-        let mut row = RangeRow::new(
-            Part::Strays(WorkflowId::from_static("loan", "1")),
-            StreamRange::default(),
-        );
+        let mut row = RangeRow::new(Part::Migrate, StreamRange::default());
         row.at = Some(StreamId::new("process/t/p").unwrap());
         row.counts.migrated = 2;
         let written = write(&row).unwrap();
         assert_eq!(
             text(written.clone()),
-            r#"{"part":{"strays":{"name":"loan","version":"1"}},"after":null,"through":null,"at":"process/t/p","done":false,"commits":0,"counts":{"migrated":2,"failed":0,"skipped_by":{"empty":0,"other_workflow":0,"already_there":0,"finished":0,"not_selected":0,"held":0},"large":0,"swept":0,"unregistered":0,"lazy":0,"bytes":0}}"#
+            r#"{"part":"migrate","after":null,"through":null,"at":"process/t/p","done":false,"token":1,"commits":0,"heads":0,"counts":{"migrated":2,"failed":0,"skipped_by":{"empty":0,"other_workflow":0,"already_there":0,"finished":0,"not_selected":0,"held":0},"large":0,"swept":0,"unregistered":0,"lazy":0,"bytes":0}}"#
         );
         assert_eq!(read::<RangeRow>(written.into(), "it").unwrap(), row);
         row.tally.of("loan").migrated = 2;
+        row.stays.insert(WorkflowId::from_static("loan", "1"));
+        row.unread = true;
         let written = write(&row).unwrap();
         let tally = r#","tally":[{"workflow":"loan","migrated":2,"failed":0,"skipped":0}]}"#;
         assert!(text(written.clone()).ends_with(tally));
+        let stays = r#""heads":0,"stays":[{"name":"loan","version":"1"}],"unread":true,"counts""#;
+        assert!(text(written.clone()).contains(stays));
         assert_eq!(read::<RangeRow>(written.into(), "it").unwrap(), row);
         let failure = FailureRow {
             error: MigrationError {
@@ -266,9 +292,9 @@ mod tests {
 
     #[test]
     fn a_row_of_a_newer_format_is_refused() {
-        let error = read_claim(Some(Bytes::from_static(b"\x02{}"))).unwrap_err();
+        let error = read_claim(Some(Bytes::from_static(b"\x03{}"))).unwrap_err();
         assert_eq!(error.kind(), &crate::ErrorKind::NewerFormat);
-        let error = read_claim(Some(Bytes::from_static(b"\x01{"))).unwrap_err();
+        let error = read_claim(Some(Bytes::from_static(b"\x02{"))).unwrap_err();
         assert_eq!(error.kind(), &crate::ErrorKind::Corrupt);
         assert!(
             error

@@ -1,16 +1,18 @@
 //! Stage four: makes migrations durable, together with what is written about them.
 
+use std::collections::BTreeSet;
+
 use crate::error::Error;
 use crate::id::{StreamId, WorkflowId};
 use crate::run::RunCounts;
-use crate::run::ledger::Range;
+use crate::run::ledger::{Committed, Range};
 use crate::run::tally::Tally;
 use crate::runner::convert::Converted;
 use crate::runner::observe::Clock;
 use crate::runner::report::{FailureClass, MigrationError, Stage};
 use crate::runner::work::{Book, Work};
 use crate::snapshot::{Snapshot, SnapshotStore};
-use crate::store::{Chunk, ChunkRequest, Decision, EventStore, ExpectedSequence};
+use crate::store::{Batch, EventStore, ExpectedSequence, Finished, Head, Move, ReadPoint};
 
 /// A process that was migrated, durably.
 pub(super) struct Moved {
@@ -30,7 +32,7 @@ impl Moved {
 /// A process that failed.
 pub(super) struct Failed {
     pub(super) error: MigrationError,
-    /// The version at which the index has it, if that is known.
+    /// The version that it is at, if that is known.
     pub(super) at: Option<WorkflowId>,
 }
 
@@ -39,13 +41,23 @@ pub(super) struct Failed {
 pub(super) struct Outcome {
     pub(super) converted: Vec<Converted>,
     pub(super) failed: Vec<Failed>,
-    /// Those that are over and were left alone for that.
-    pub(super) finished: Vec<(StreamId, WorkflowId)>,
+    /// Those that are finished and were left alone for that.
+    pub(super) finished: Vec<Finished>,
+    /// Those that are up to date, to be compared with a registry elsewhere.
+    pub(super) up_to_date: Vec<(StreamId, Head)>,
     /// What else was counted.
     pub(super) counts: RunCounts,
     /// Of that, what is known of each workflow.
     pub(super) tally: Tally,
-    /// All up to this stream has been looked at then.
+    /// How many heads were passed.
+    pub(super) heads: u64,
+    /// The versions at which a process was left.
+    pub(super) stays: BTreeSet<WorkflowId>,
+    /// Whether the version of a process that was left is not known.
+    pub(super) unread: bool,
+    /// Births that have been looked at then.
+    pub(super) births: Vec<(WorkflowId, StreamId)>,
+    /// The last stream that has been looked at then.
     pub(super) up_to: Option<StreamId>,
     /// The range has been looked at to its end then.
     pub(super) at_end: bool,
@@ -56,18 +68,29 @@ pub(super) struct Outcome {
 pub(super) struct Done {
     pub(super) moved: Vec<Moved>,
     pub(super) failed: Vec<Failed>,
+    pub(super) up_to_date: Vec<(StreamId, Head)>,
     pub(super) counts: RunCounts,
     pub(super) tally: Tally,
+    pub(super) heads: u64,
+    /// The bytes of the new states.
+    pub(super) bytes: usize,
 }
 
-/// Commits a chunk, all or nothing, and returns before it is durable. In a dry
-/// run, only says what would have been committed.
-pub(super) async fn chunk(
+/// What became of an attempt to commit.
+pub(super) enum Attempted {
+    Done(Done),
+    /// These are not as they were read; nothing was written.
+    Stale(Vec<StreamId>),
+}
+
+/// Commits what became of some processes, all or nothing, and returns before it
+/// is durable. In a dry run, only says what would have been committed.
+pub(super) async fn attempt(
     work: &Work,
-    mut chunk: Box<dyn Chunk>,
     outcome: Outcome,
+    read: ReadPoint,
     range: &mut Range,
-) -> Result<Done, Error> {
+) -> Result<Attempted, Error> {
     let (mut counts, mut tally) = (outcome.counts, outcome.tally);
     let moved: Vec<Moved> = outcome.converted.iter().map(Moved::of).collect();
     counts.migrated += moved.len() as u64;
@@ -83,62 +106,91 @@ pub(super) async fn chunk(
     for at in outcome.failed.iter().filter_map(|f| f.at.as_ref()) {
         tally.of(at.name()).failed += 1;
     }
-    for (_, at) in &outcome.finished {
-        tally.of(at.name()).skipped += 1;
+    for finished in &outcome.finished {
+        tally.of(finished.head.workflow_id.name()).skipped += 1;
     }
-    match &work.book {
-        Book::DryRun => {}
-        Book::Run(ledger) => {
-            ledger.guard(&mut chunk).await?;
-            migrate(&mut chunk, outcome.converted, work.remember)?;
-            for Failed { error, at } in &outcome.failed {
-                ledger.put_failure(&mut chunk, error, at.as_ref()).await?;
-            }
-            for (stream, version) in &outcome.finished {
-                chunk.decide(version, stream, Decision::Finished);
-            }
-            let mut row = range.row.clone();
-            row.counts.add(&counts);
-            row.tally.add(&tally);
-            row.at = outcome.up_to.or(row.at);
-            row.done = outcome.at_end;
-            let clock = Clock::now();
-            ledger.commit(chunk, range, row).await?;
-            work.observer.committed(clock);
-        }
-        Book::Lazy(book) => {
-            let one = moved.iter().map(|moved| &moved.stream);
-            let other = outcome.failed.iter().map(|failed| &failed.error.stream_id);
-            // One that is over, or has moved on, leaves nothing to write.
-            if let Some(stream) = one.chain(other).next().cloned() {
-                migrate(&mut chunk, outcome.converted, false)?;
-                let failed: Vec<_> = outcome
-                    .failed
-                    .iter()
-                    .map(|Failed { error, at }| (error.clone(), at.clone()))
-                    .collect();
-                book.commit(chunk, &stream, &counts, &failed).await?;
-            }
-        }
-    }
-    Ok(Done {
+    let states = outcome.converted.iter().map(|it| it.state.len());
+    let done = Done {
+        bytes: states.sum(),
         moved,
         failed: outcome.failed,
+        up_to_date: outcome.up_to_date,
         counts,
         tally,
+        heads: outcome.heads,
+    };
+    let mut row = range.row.clone();
+    row.counts.add(&done.counts);
+    row.tally.add(&done.tally);
+    row.heads += done.heads;
+    row.stays.extend(outcome.stays);
+    row.unread |= outcome.unread;
+    row.at = outcome.up_to.or(row.at);
+    row.done = outcome.at_end;
+    let moves = |remember: bool| {
+        let each = outcome.converted.into_iter();
+        each.map(move |it| Move {
+            remember: remember && it.stream.process().is_some(),
+            stream: it.stream,
+            head: it.head,
+            event: it.event,
+        })
+        .collect()
+    };
+    let stale = match &work.book {
+        Book::DryRun => {
+            range.row = row;
+            None
+        }
+        Book::Run(ledger) => {
+            let mut batch = Batch {
+                moves: moves(work.remember),
+                // The head may say so already; then nothing is new.
+                finished: outcome.finished,
+                births: outcome.births,
+                ..Batch::default()
+            };
+            for Failed { error, at } in &done.failed {
+                batch.rows.push(ledger.failure(error, at.as_ref()).await?);
+            }
+            let clock = Clock::now();
+            match ledger.commit(batch, read, range, row).await? {
+                Committed::Written => {
+                    work.observer.committed(clock);
+                    None
+                }
+                Committed::Stale(streams) => Some(streams),
+            }
+        }
+        Book::Lazy(book) => {
+            let one = done.moved.iter().map(|moved| &moved.stream);
+            let other = done.failed.iter().map(|failed| &failed.error.stream_id);
+            // One that is finished, or has moved on, leaves nothing to write.
+            match one.chain(other).next().cloned() {
+                None => None,
+                Some(stream) => {
+                    let batch = Batch {
+                        moves: moves(false),
+                        ..Batch::default()
+                    };
+                    let failed: Vec<_> = done
+                        .failed
+                        .iter()
+                        .map(|Failed { error, at }| (error.clone(), at.clone()))
+                        .collect();
+                    let committed = book.commit(batch, read, &stream, &done.counts, &failed);
+                    match committed.await? {
+                        Committed::Written => None,
+                        Committed::Stale(streams) => Some(streams),
+                    }
+                }
+            }
+        }
+    };
+    Ok(match stale {
+        None => Attempted::Done(done),
+        Some(streams) => Attempted::Stale(streams),
     })
-}
-
-/// Commits a chunk, and returns when it is durable.
-pub(super) async fn durably(
-    work: &Work,
-    begun: Box<dyn Chunk>,
-    outcome: Outcome,
-    range: &mut Range,
-) -> Result<Done, Error> {
-    let done = chunk(work, begun, outcome, range).await?;
-    settle(work, range).await?;
-    Ok(done)
 }
 
 /// Makes durable what was committed of a range.
@@ -154,50 +206,40 @@ pub(super) async fn settle(work: &Work, range: &Range) -> Result<(), Error> {
     }
 }
 
-fn migrate(
-    chunk: &mut Box<dyn Chunk>,
-    converted: Vec<Converted>,
-    remember: bool,
-) -> Result<(), Error> {
-    for Converted { stream, event, .. } in converted {
-        chunk.migrate(&stream, event, remember && stream.process().is_some())?;
-    }
-    Ok(())
-}
-
-/// Commits what does not depend on what is in the store.
-pub(super) async fn without_reading(
+/// Commits what does not depend on any process.
+pub(super) async fn without_processes(
     work: &Work,
-    mut outcome: impl FnMut() -> Outcome,
+    outcome: Outcome,
     range: &mut Range,
 ) -> Result<Done, Error> {
-    let mut attempts = 0;
-    loop {
-        let bookkeeping = work.store.begin(ChunkRequest::bookkeeping()).await?;
-        match durably(work, bookkeeping, outcome(), range).await {
-            Err(error) if error.is_conflict() && attempts < super::work::ATTEMPTS => {
-                attempts += 1;
-            }
-            outcome => return outcome,
+    match attempt(work, outcome, ReadPoint::none(), range).await? {
+        Attempted::Done(done) => {
+            settle(work, range).await?;
+            Ok(done)
         }
+        Attempted::Stale(streams) => Err(Error::invalid(format!(
+            "the store says that {} streams changed of which nothing was to be written; check its `commit_unflushed`",
+            streams.len()
+        ))),
     }
 }
 
-/// Commits that a process failed whose chunk was not.
+/// Commits that a process failed that cannot be read.
 pub(super) async fn failure(
     work: &Work,
     error: MigrationError,
     at: Option<WorkflowId>,
     range: &mut Range,
 ) -> Result<Done, Error> {
-    let outcome = || Outcome {
-        failed: vec![Failed {
-            error: error.clone(),
-            at: at.clone(),
-        }],
+    let outcome = Outcome {
+        up_to: Some(error.stream_id.clone()),
+        heads: 1,
+        stays: at.iter().cloned().collect(),
+        unread: at.is_none(),
+        failed: vec![Failed { error, at }],
         ..Outcome::default()
     };
-    without_reading(work, outcome, range).await
+    without_processes(work, outcome, range).await
 }
 
 /// Commits one process by its event.

@@ -32,9 +32,15 @@ pub struct Progress {
     pub state: RunState,
     /// What it has done so far, durably.
     pub counts: RunCounts,
-    /// About how many processes it is for, if that is known: those that it
-    /// comes by and that are not selected are not among them.
+    /// How many processes it is for, if they were counted: those that it passes
+    /// and that are not selected are not among them.
     pub expected: Option<u64>,
+    /// How many heads it has passed, of whatever version.
+    #[serde(default)]
+    pub passed: u64,
+    /// About how many heads there are to pass, if that is known.
+    #[serde(default)]
+    pub heads: Option<u64>,
     /// How many processes a second it looked at lately.
     pub per_second: f64,
     /// How long it will take at that rate, if that can be told.
@@ -53,10 +59,26 @@ impl Default for Progress {
             state: RunState::Planned,
             counts: RunCounts::default(),
             expected: None,
+            passed: 0,
+            heads: None,
             per_second: 0.0,
             time_left: None,
             workflows: Vec::new(),
         }
+    }
+}
+
+impl Progress {
+    /// Which part of the run is done, from 0 to 1, if that can be told: of the
+    /// processes that were counted, or else of the heads.
+    #[must_use]
+    #[allow(clippy::cast_precision_loss)]
+    pub fn share(&self) -> Option<f64> {
+        let (done, all) = match self.expected {
+            Some(expected) => (self.counts.selected(), expected),
+            None => (self.passed, self.heads?),
+        };
+        (all > 0).then(|| (done as f64 / all as f64).min(1.0))
     }
 }
 

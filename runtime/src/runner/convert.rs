@@ -6,6 +6,7 @@ use serde_json::value::RawValue;
 
 use crate::baseline::{Baseline, Frame};
 use crate::event::NewEvent;
+use crate::fingerprint::Fingerprint;
 use crate::id::{RunId, StreamId};
 use crate::registry::{Migration, Route};
 use crate::runner::fold::{Bad, Folded, Shielded, WAY_OUT, catch, short};
@@ -13,6 +14,7 @@ use crate::runner::report::{FailureClass, MigrationError, Stage};
 use crate::store::Head;
 
 /// A process, converted: ready to be committed.
+#[derive(Clone)]
 pub(super) struct Converted {
     pub(super) stream: StreamId,
     /// Where its stream stood when it was read.
@@ -53,6 +55,12 @@ impl Planned {
             frame: frame.map_err(|error| error.to_string()),
             route,
         }
+    }
+
+    /// The fingerprint that a head keeps when the code of this route finds its
+    /// process finished.
+    pub(super) fn finished_by(&self) -> Fingerprint {
+        self.route.hops()[0].fingerprint()
     }
 }
 

@@ -71,9 +71,11 @@ pub(super) async fn lazy(
             run.observer.failed(&error, workflow);
             Err(lazy::refused(&error))
         }
-        Outcome::Empty | Outcome::OtherWorkflow | Outcome::NotSelected | Outcome::Finished => {
-            Ok(Lazy::LeftAlone)
-        }
+        Outcome::Empty
+        | Outcome::OtherWorkflow
+        | Outcome::NotSelected
+        | Outcome::Finished
+        | Outcome::Held => Ok(Lazy::LeftAlone),
     }
 }
 
@@ -83,6 +85,7 @@ enum Outcome {
     OtherWorkflow,
     NotSelected,
     Finished,
+    Held,
     AlreadyThere { repaired: bool },
     Migrated,
     Failed(MigrationError),
@@ -237,6 +240,7 @@ impl Pass<'_> {
             }
             Outcome::NotSelected => counts.skipped_by.not_selected = 1,
             Outcome::Finished => counts.skipped_by.finished = 1,
+            Outcome::Held => counts.skipped_by.held = 1,
             Outcome::Migrated => {
                 self.run.observer.migrated(workflow, 1);
                 counts.migrated = 1;
@@ -254,7 +258,7 @@ impl Pass<'_> {
         self.left = self.left.map(|left| left.saturating_sub(of_the_first));
         self.run.observer.counted(&counts);
         self.report.count(&counts);
-        let progress = self.meter.add(&counts, &Tally::default());
+        let progress = self.meter.add(&counts, &Tally::default(), 0);
         self.run.observer.progress(&progress);
         self.run.control.publish(progress);
     }
@@ -285,13 +289,14 @@ async fn migrate(
         let route = match run.migrations.standing(&head.workflow_id) {
             Standing::OtherWorkflow => return (Outcome::OtherWorkflow, warnings),
             Standing::Newest | Standing::Stays => {
-                let repaired = tell(stores, stream, &head, &mut warnings).await;
+                let repaired = tell(stores, stream, &head.workflow_id, &mut warnings).await;
                 return (Outcome::AlreadyThere { repaired }, warnings);
             }
             Standing::NoRoute => {
                 let error = no_route(&run.migrations, stream.clone(), &head.workflow_id);
                 return (Outcome::Failed(error), warnings);
             }
+            Standing::Behind(_) if head.held => return (Outcome::Held, warnings),
             Standing::Behind(route) => route,
         };
         let first = read(run, stores, stream, head.clone(), &route);
@@ -332,30 +337,24 @@ async fn migrate(
                 _ => return (Outcome::Failed(commit::failed(stream, &error)), warnings),
             }
         }
-        let head = Head {
-            sequence: converted.head.sequence + 1,
-            workflow_id: route.target().clone(),
-            baseline: Some(converted.head.sequence + 1),
-            finished: converted.event.finishes(),
-            held: false,
-        };
+        let moved_to = route.target().clone();
         let schema = route.hops()[route.hops().len() - 1].target_schema_version();
         if let Err(error) = commit::snapshot(stores.snapshots, converted, schema).await {
             warnings.push(format!(
                 "migrated, but its snapshot could not be written, so it is loaded from the migration event: {error}"
             ));
         }
-        tell(stores, stream, &head, &mut warnings).await;
+        tell(stores, stream, &moved_to, &mut warnings).await;
         return (Outcome::Migrated, warnings);
     }
     (Outcome::Failed(commit::busy(stream, ATTEMPTS)), warnings)
 }
 
 fn moved_on(error: &Error) -> bool {
-    use crate::error::ErrorKind::{Conflict, Migrated, WrongVersion};
+    use crate::error::ErrorKind::{Conflict, Held, Migrated, WrongVersion};
     matches!(
         error.kind(),
-        Conflict | Migrated { .. } | WrongVersion { .. }
+        Conflict | Held | Migrated { .. } | WrongVersion { .. }
     )
 }
 
@@ -387,13 +386,13 @@ async fn read(
 async fn tell(
     stores: &Stores<'_>,
     stream: &StreamId,
-    head: &Head,
+    version: &WorkflowId,
     warnings: &mut Vec<String>,
 ) -> bool {
     let Some(registry) = stores.registry else {
         return false;
     };
-    match registry_update::process(registry, stream, &head.workflow_id).await {
+    match registry_update::process(registry, stream, version).await {
         Ok(rewritten) => rewritten,
         Err(error) => {
             warnings.push(registry_update::warning(&error));

@@ -1,40 +1,35 @@
-//! A process whose events do not fit into a chunk: folded page by page outside
-//! of any transaction, then finished in one that reads only what came since.
+//! A process whose events do not fit into a page: folded part by part, then to
+//! its end with what came since. The strategy beside a page of processes; what
+//! it returns is committed in the same way.
 
-use std::time::Duration;
+use std::sync::Arc;
 
 use tokio::time::Instant;
 
 use crate::error::{Error, ErrorKind};
 use crate::id::StreamId;
-use crate::run::ledger::Range;
-use crate::runner::commit::{Done, Moved, Outcome};
 use crate::runner::convert::Converted;
 use crate::runner::fold::Progress;
-use crate::runner::report::{MigrationError, SkippedBy};
-use crate::runner::work::{ATTEMPTS, Book, Skips, Work};
+use crate::runner::report::MigrationError;
+use crate::runner::scan::Looked;
+use crate::runner::work::{ATTEMPTS, Work};
 use crate::runner::{commit, convert, decode_back, fold, scan};
-
-/// What a run covers with a process: those that it left alone around it, and
-/// how far it is then.
-pub(super) struct Covered {
-    pub(super) skips: Skips,
-    pub(super) up_to: Option<StreamId>,
-}
+use crate::skipped_by::SkippedBy;
+use crate::store::Finished;
 
 /// What became of a process.
 pub(super) enum Large {
-    /// It was moved, or found to be over, durably.
-    Done(Done),
-    /// It is none of this run's any more; nothing was written.
+    Converted(Box<Converted>),
+    Finished(Finished),
+    /// The run is not for it any more.
     Gone(SkippedBy),
 }
 
-/// Why a process was not moved.
+/// Why a process was not converted.
 pub(super) enum Trouble {
     /// It failed.
     Process(MigrationError),
-    /// The store did; the process may be as it was, or not.
+    /// The store did.
     Store(Error),
 }
 
@@ -55,102 +50,83 @@ impl From<MigrationError> for Trouble {
     }
 }
 
-/// What became of it at one attempt.
-enum Attempt {
-    /// It would be moved, if anything was to be written.
-    Ready(Box<Converted>),
-    Over(Large),
+/// A fold of one process, which continues where it was when others append.
+#[derive(Default)]
+pub(super) struct LargeFold {
+    /// From which baseline on, and how far.
+    progress: Option<(Option<u64>, Progress)>,
 }
 
-/// Migrates one process; where nothing is to be written, works on it twice.
-pub(super) async fn process(
-    work: &Work,
-    stream: &StreamId,
-    range: &mut Range,
-    covered: &Covered,
-) -> Result<Large, Trouble> {
-    let first = match attempt(work, stream, range, covered).await? {
-        Attempt::Over(large) => return Ok(large),
-        Attempt::Ready(first) => first,
-    };
-    if work.twice
-        && let Attempt::Ready(second) = attempt(work, stream, range, covered).await?
-    {
-        convert::same(&first, &second)?;
-    }
-    let mut done = Done {
-        moved: vec![Moved::of(&first)],
-        tally: covered.skips.tally.clone(),
-        ..Done::default()
-    };
-    let workflow = first.head.workflow_id.name();
-    done.tally.of(workflow).migrated += 1;
-    if let Some(unchecked) = work.read_back.clone()
-        && let Some(planned) = work.routes.get(&first.head.workflow_id).cloned()
-    {
-        work.code
-            .on(stream, move |stream| {
-                decode_back::check(&planned.route, stream, first.json(), &unchecked)
-            })
-            .await?;
-    }
-    done.counts.skipped_by = covered.skips.by;
-    done.counts.migrated = 1;
-    done.counts.large = 1;
-    Ok(Large::Done(done))
-}
-
-async fn attempt(
-    work: &Work,
-    stream: &StreamId,
-    range: &mut Range,
-    covered: &Covered,
-) -> Result<Attempt, Trouble> {
-    let gone = |skipped| Ok(Attempt::Over(Large::Gone(skipped)));
-    let unread = |error| Trouble::of(stream, error);
-    let mut progress: Option<(Option<u64>, Progress)> = None;
-    for attempts in 0..ATTEMPTS {
-        let Some(head) = work.store.head(stream).await.map_err(unread)? else {
-            return Err(unread(scan::no_head(stream)));
+impl LargeFold {
+    /// Converts the process as it is now; twice, where that is wanted.
+    pub(super) async fn convert(
+        &mut self,
+        work: &Work,
+        stream: &StreamId,
+    ) -> Result<Large, Trouble> {
+        let first = self.once(work, stream).await?;
+        let Large::Converted(first) = first else {
+            return Ok(first);
         };
-        let Some(planned) = work.routes.get(&head.workflow_id) else {
-            return gone(work.without_route(stream, &head.workflow_id)?);
-        };
-        if head.held {
-            return gone(SkippedBy {
-                held: 1,
-                ..SkippedBy::default()
-            });
+        if work.twice
+            && let Large::Converted(second) = Self::default().once(work, stream).await?
+        {
+            convert::same(&first, &second)?;
         }
-        // A migration in between starts the replay anew.
-        let here = match progress.take() {
-            Some((baseline, here)) if baseline == head.baseline => here,
-            _ => {
-                let at = head.replay_after();
-                Progress::begin(&work.code, &planned.route, stream, at).await?
+        let Some(planned) = work.routes.get(&first.head.workflow_id).cloned() else {
+            return Ok(Large::Converted(first));
+        };
+        let unchecked = work.unchecked.clone();
+        let checked = work.code.on(stream, move |stream| {
+            decode_back::check(&planned.route, stream, first.json(), &unchecked)?;
+            Ok(first)
+        });
+        Ok(Large::Converted(checked.await?))
+    }
+
+    async fn once(&mut self, work: &Work, stream: &StreamId) -> Result<Large, Trouble> {
+        let unread = |error| Trouble::of(stream, error);
+        for _ in 0..ATTEMPTS {
+            let Some(head) = work.store.head(stream).await.map_err(unread)? else {
+                return Err(unread(scan::no_head(stream)));
+            };
+            let Some(planned) = work.routes.get(&head.workflow_id) else {
+                let skipped = work.without_route(stream, &head.workflow_id)?;
+                return Ok(Large::Gone(skipped));
+            };
+            if head.held {
+                return Ok(Large::Gone(SkippedBy {
+                    held: 1,
+                    ..SkippedBy::default()
+                }));
             }
-        };
-        let here = read_on(work, stream, here, head.sequence).await?;
-        let mut scanned = scan::chunk(
-            &work.store,
-            vec![stream.clone()],
-            Some(here.at),
-            scan::Snapshots::default(),
-        )
-        .await
-        .map_err(unread)?;
-        if let Some(error) = scanned.failed.pop() {
-            return Err(error.into());
-        }
-        let tail = scanned.processes.pop();
-        // What an operator decided since is found out by looking again.
-        let same = |tail: &scan::Scanned| {
-            tail.head.baseline == head.baseline && tail.head.held == head.held
-        };
-        let mut back = here;
-        if let Some(tail) = tail.filter(same) {
-            let here = back;
+            // A migration in between starts the replay anew.
+            let here = match self.progress.take() {
+                Some((baseline, here)) if baseline == head.baseline => here,
+                _ => {
+                    let at = head.replay_after();
+                    Progress::begin(&work.code, &planned.route, stream, at).await?
+                }
+            };
+            let here = read_on(work, stream, here, head.sequence).await?;
+            let filter = Arc::new(scan::Again(work.filter.clone()));
+            let tail = scan::tail(&work.store, stream, filter, here.at);
+            let tail = tail.await.map_err(unread)?.processes.pop();
+            let tail = match tail.map(Looked::of) {
+                Some(Looked::Scanned(tail)) => Some(tail),
+                Some(Looked::Failed(error)) => return Err(error.into()),
+                Some(Looked::TooLarge) | None => None,
+            };
+            // What an operator decided since is found out by looking again.
+            let tail = tail
+                .filter(|tail| tail.head.baseline == head.baseline && tail.head.held == head.held);
+            let Some(tail) = tail else {
+                self.progress = Some((head.baseline, here));
+                continue;
+            };
             let (planned, selection) = (planned.clone(), work.selection.clone());
+            let by = planned.finished_by();
+            let now = tail.head.clone();
             let (converted, here) = work
                 .code
                 .on(stream, move |stream| {
@@ -163,66 +139,23 @@ async fn attempt(
                     Ok((converted.transpose()?, here))
                 })
                 .await?;
-            let mut outcome = Outcome {
-                up_to: covered.up_to.clone(),
-                ..covered.skips.outcome()
-            };
-            outcome.counts.bytes = here.bytes;
-            match converted {
-                Some(converted) if work.book.is_dry() => {
-                    return Ok(Attempt::Ready(Box::new(converted)));
-                }
-                Some(converted) => {
-                    outcome.counts.large = 1;
-                    outcome.converted.push(converted);
-                }
-                None => {
-                    outcome.counts.skipped_by.finished += 1;
-                    let at = head.workflow_id.clone();
-                    outcome.finished.push((stream.clone(), at));
-                }
-            }
-            if work.twice {
-                same_again(work, stream, &outcome).await?;
-            }
-            match commit::durably(work, scanned.chunk, outcome, range).await {
-                Ok(done) => return Ok(Attempt::Over(Large::Done(done))),
-                // Let the other writer finish; it has right of way.
-                Err(error) if error.is_conflict() => {
-                    work.observer.conflict(stream, 1);
-                    tokio::time::sleep(Duration::from_millis(1 << attempts.min(6))).await;
-                }
-                // Whether it is done, only the store can tell.
-                Err(error) => return Err(Trouble::Store(error)),
-            }
-            back = here;
+            self.progress = Some((head.baseline, here));
+            return Ok(match converted {
+                Some(converted) => Large::Converted(Box::new(converted)),
+                None => Large::Finished(Finished {
+                    stream: stream.clone(),
+                    head: now,
+                    by,
+                }),
+            });
         }
-        progress = Some((head.baseline, back));
+        Err(commit::busy(stream, ATTEMPTS).into())
     }
-    Err(commit::busy(stream, ATTEMPTS).into())
-}
 
-/// Works on a process that is about to be committed once more, to see that its
-/// code does the same.
-async fn same_again(work: &Work, stream: &StreamId, outcome: &Outcome) -> Result<(), Trouble> {
-    let Some(first) = outcome.converted.first() else {
-        return Ok(());
-    };
-    let dry = Work {
-        book: Book::DryRun,
-        twice: false,
-        ..work.clone()
-    };
-    let mut nowhere = Range::nowhere();
-    let covered = Covered {
-        skips: Skips::default(),
-        up_to: None,
-    };
-    let second = Box::pin(attempt(&dry, stream, &mut nowhere, &covered)).await?;
-    if let Attempt::Ready(second) = second {
-        convert::same(first, &second)?;
+    /// How many bytes of events were read.
+    pub(super) fn bytes(&self) -> u64 {
+        self.progress.as_ref().map_or(0, |(_, here)| here.bytes)
     }
-    Ok(())
 }
 
 /// Folds the events up to a sequence number.

@@ -10,16 +10,15 @@ use crate::error::{Error, ErrorKind};
 use crate::id::{ProcessIdentity, StreamId, WorkflowId};
 use crate::process::Process;
 use crate::registry::{MigrationRegistry, Standing};
-use crate::run::lazy::LazyBook;
+use crate::run::lazy::{LazyBook, Recorded};
 use crate::run::ledger::{Range, Start};
 use crate::run::{RunKind, RunRecord};
 use crate::runner::code::Code;
 use crate::runner::report::{FailureClass, MigrationError};
-use crate::runner::scan::{Candidate, Due};
-use crate::runner::work::{ATTEMPTS, Book, Chunked, Store, Work};
-use crate::runner::{MigrationRunner, Run, code, commit, event_first, refusal, scan};
+use crate::runner::work::{ATTEMPTS, Book, Page, Store, Work};
+use crate::runner::{MigrationRunner, Run, commit, event_first, refusal, scan};
 use crate::snapshot::SnapshotStore;
-use crate::store::EventStore;
+use crate::store::{DueOf, EventStore};
 use crate::workflow::Workflow;
 
 impl<M, ES: EventStore, SS: SnapshotStore> MigrationRunner<M, ES, SS> {
@@ -101,7 +100,7 @@ impl<M, ES: EventStore, SS: SnapshotStore> MigrationRunner<M, ES, SS> {
                     why: self.asked.why.clone(),
                     plan: self.asked.plan(migrations),
                 });
-                process(&run, &store, code, own, stream).await
+                process(&run, &store, code, (own, &self.recorded), stream).await
             }
             None => event_first::lazy(&run, &self.events, &self.snapshots, code, stream).await,
         }
@@ -120,10 +119,10 @@ pub(super) async fn process(
     run: &Run,
     store: &Store,
     code: &Code,
-    own: RunRecord,
+    (own, recorded): (RunRecord, &Recorded),
     stream: &StreamId,
 ) -> Result<Lazy, Error> {
-    let (book, selection) = LazyBook::open(store.clone(), own).await?;
+    let (book, selection) = LazyBook::open(store.clone(), own, recorded).await?;
     let Some(head) = store.head(stream).await? else {
         return Ok(Lazy::LeftAlone);
     };
@@ -138,32 +137,25 @@ pub(super) async fn process(
     if !selected || head.held {
         return Ok(Lazy::LeftAlone);
     }
-    let candidate = Candidate {
-        stream: stream.clone(),
-        at: Some(head.workflow_id),
-    };
     let mut work = Work::new(run, book.run(), store.clone());
     work.selection = Arc::new(selection);
     work.code = code.clone();
     work.book = Book::Lazy(Arc::new(book));
-    migrate(&work, candidate).await
+    migrate(&work, stream).await
 }
 
-async fn migrate(work: &Work, candidate: Candidate) -> Result<Lazy, Error> {
-    let due = Due::only(work.store.clone(), candidate.clone());
+async fn migrate(work: &Work, stream: &StreamId) -> Result<Lazy, Error> {
     let mut range = Range::nowhere();
-    let stream = &candidate.stream;
     for attempt in 0..ATTEMPTS {
-        let done = match work
-            .migrate_chunk(&due, vec![candidate.clone()], false, &mut range)
-            .await
-        {
-            Ok(Chunked::Committed { done, .. }) => done,
-            Ok(Chunked::Stuck(stream)) => {
-                let error = code::never_returned(stream);
-                let at = candidate.at.clone();
-                commit::failure(work, error, at, &mut range).await?
-            }
+        let filter = Arc::new(scan::Again(work.filter.clone()));
+        let of = DueOf::Streams(vec![stream.clone()]);
+        let read = scan::page(&work.store, of, filter, 1, work.snapshots()).await?;
+        let page = Page {
+            read,
+            births: Vec::new(),
+        };
+        let done = match work.migrate_page(page, &mut range).await {
+            Ok(worked) => worked.done,
             Err(error) if error.is_conflict() => {
                 work.observer.conflict(stream, 1);
                 // A run may have been faster; it is looked at again.
@@ -205,20 +197,5 @@ pub(super) fn refused(error: &MigrationError) -> Error {
 impl Run {
     fn migrations_lead_from(&self, version: &WorkflowId) -> bool {
         matches!(self.migrations.standing(version), Standing::Behind(_))
-    }
-}
-
-/// What a scan would have found.
-impl Due {
-    fn only(store: Store, candidate: Candidate) -> Self {
-        let mut due = Self::new(
-            store,
-            &scan::Source::Index(Arc::new([])),
-            crate::store::StreamRange::default(),
-            Arc::default(),
-            None,
-        );
-        due.push(candidate);
-        due
     }
 }

@@ -1,7 +1,7 @@
 //! Measures how far a run is, how fast it goes, and how long it will take.
 //!
-//! Done is what was selected and looked at. What a run comes by and leaves
-//! alone because it is not selected only says how much is left to come by.
+//! How far it is, the heads say that it has passed. How many processes there are
+//! to migrate is known only where they were counted; then it is measured by them.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -20,26 +20,12 @@ const WINDOW: Duration = Duration::from_secs(10);
 /// whatever the rate is.
 const SHORTEST: Duration = Duration::from_secs(1);
 
-/// What is still to come.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub(super) enum More {
-    /// So many processes that are selected.
-    Selected(u64),
-    /// So many of which only a share is selected, and at most so many.
-    ShareOf(u64, f64, Option<u64>),
-}
-
-/// How many processes had been looked at, selected or not.
-#[derive(Debug, Clone, Copy, Default)]
-struct Seen {
-    selected: u64,
-    others: u64,
-}
-
 /// Measures how far a run is.
 pub(super) struct Meter {
     progress: Progress,
     all: Gauge,
+    /// Of the heads that it passes.
+    heads: Gauge,
     /// In the order of the workflows in the progress.
     of_each: Vec<Gauge>,
 }
@@ -51,11 +37,14 @@ impl Meter {
 
     fn new_at(now: Instant, run: RunId, dry_run: bool, counts: RunCounts) -> Self {
         let mut all = Gauge {
-            seen: seen(&counts),
+            seen: counts.selected(),
             ..Gauge::default()
         };
         all.begin(now);
+        let mut heads = Gauge::default();
+        heads.begin(now);
         Self {
+            heads,
             progress: Progress {
                 run: Some(run),
                 dry_run,
@@ -80,6 +69,7 @@ impl Meter {
         let progress = &mut self.progress;
         if state == RunState::Paused || progress.state == RunState::Paused {
             self.all.begin(now);
+            self.heads.begin(now);
             self.of_each.iter_mut().for_each(|gauge| gauge.begin(now));
         }
         if state == RunState::Paused {
@@ -92,11 +82,19 @@ impl Meter {
         progress.clone()
     }
 
-    /// So many more are to come, in all and of each workflow.
+    /// This many heads were passed before, and about this many are to come.
+    pub(super) fn expect_heads(&mut self, passed: u64, more: u64) {
+        self.heads.seen = passed;
+        self.heads.begin(Instant::now());
+        self.progress.passed = passed;
+        self.progress.heads = self.heads.expect(Some(more));
+    }
+
+    /// This many more processes are to come, in all and of each workflow.
     pub(super) fn expect(
         &mut self,
-        more: Option<More>,
-        of_each: impl IntoIterator<Item = (String, Option<More>)>,
+        more: Option<u64>,
+        of_each: impl IntoIterator<Item = (String, Option<u64>)>,
     ) {
         self.progress.expected = self.all.expect(more);
         for (workflow, more) in of_each {
@@ -111,33 +109,38 @@ impl Meter {
             let at = self.place_of(&count.workflow);
             self.progress.workflows[at].add(count);
             let gauge = &mut self.of_each[at];
-            gauge.seen.selected += count.processes();
-            gauge.seen.others += count.not_selected;
+            gauge.seen += count.processes();
             gauge.begin(Instant::now());
         }
     }
 
-    pub(super) fn add(&mut self, counts: &RunCounts, tally: &Tally) -> Progress {
-        self.add_at(Instant::now(), counts, tally)
+    pub(super) fn add(&mut self, counts: &RunCounts, tally: &Tally, heads: u64) -> Progress {
+        self.add_at(Instant::now(), counts, tally, heads)
     }
 
-    fn add_at(&mut self, now: Instant, counts: &RunCounts, tally: &Tally) -> Progress {
+    fn add_at(&mut self, now: Instant, counts: &RunCounts, tally: &Tally, heads: u64) -> Progress {
         let progress = &mut self.progress;
         progress.counts.add(counts);
-        self.all.seen = seen(&progress.counts);
+        self.all.seen = progress.counts.selected();
         self.all.measure(
             now,
             &mut progress.expected,
             &mut progress.per_second,
             &mut progress.time_left,
         );
+        self.heads.seen += heads;
+        progress.passed = self.heads.seen;
+        let mut by_heads = None;
+        self.heads
+            .measure(now, &mut progress.heads, &mut 0.0, &mut by_heads);
+        // The heads tell also where nobody counted the processes.
+        progress.time_left = progress.time_left.or(by_heads);
         for count in tally.iter() {
             let at = self.place_of(&count.workflow);
             let of_it = &mut self.progress.workflows[at];
             of_it.add(count);
             let gauge = &mut self.of_each[at];
-            gauge.seen.selected += count.processes();
-            gauge.seen.others += count.not_selected;
+            gauge.seen += count.processes();
             gauge.measure(
                 now,
                 &mut of_it.expected,
@@ -164,21 +167,14 @@ impl Meter {
     }
 }
 
-fn seen(counts: &RunCounts) -> Seen {
-    let selected = counts.selected();
-    Seen {
-        selected,
-        others: counts.processes() - selected,
-    }
-}
-
-/// The run as a whole, or one workflow of it.
+/// The run as a whole, or one workflow of it, or its heads.
 #[derive(Default)]
 struct Gauge {
-    seen: Seen,
-    /// What was to come, and what had been seen by then.
-    ahead: Option<(More, Seen)>,
-    /// How many selected ones had been looked at when.
+    /// How many were looked at.
+    seen: u64,
+    /// How many there are, as far as was known when that was found out.
+    all: Option<u64>,
+    /// How many had been looked at when.
     lately: VecDeque<(Instant, u64)>,
 }
 
@@ -186,27 +182,17 @@ impl Gauge {
     /// Measures the rate from here on.
     fn begin(&mut self, now: Instant) {
         self.lately.clear();
-        self.lately.push_back((now, self.seen.selected));
+        self.lately.push_back((now, self.seen));
     }
 
-    fn expect(&mut self, more: Option<More>) -> Option<u64> {
-        self.ahead = more.map(|more| (more, self.seen));
-        self.expected()
+    fn expect(&mut self, more: Option<u64>) -> Option<u64> {
+        self.all = more.map(|more| self.seen + more);
+        self.all
     }
 
-    /// How many selected ones there are, as far as is known by now.
+    /// How many there are: what was seen is there.
     fn expected(&self) -> Option<u64> {
-        let (more, then) = self.ahead?;
-        let done = self.seen.selected - then.selected;
-        let left = match more {
-            More::Selected(all) => all.saturating_sub(done),
-            More::ShareOf(all, share, at_most) => {
-                let others = self.seen.others - then.others;
-                let left = share_of(all.saturating_sub(done + others), share);
-                at_most.map_or(left, |most| left.min(most.saturating_sub(done)))
-            }
-        };
-        Some(self.seen.selected + left)
+        self.all.map(|all| all.max(self.seen))
     }
 
     fn measure(
@@ -218,13 +204,13 @@ impl Gauge {
     ) {
         *expected = self.expected();
         *per_second = self.rate(now);
-        *time_left = left(*expected, self.seen.selected, *per_second);
+        *time_left = left(*expected, self.seen, *per_second);
     }
 
     /// How many a second there were lately.
     #[allow(clippy::cast_precision_loss)]
     fn rate(&mut self, now: Instant) -> f64 {
-        let (lately, done) = (&mut self.lately, self.seen.selected);
+        let (lately, done) = (&mut self.lately, self.seen);
         lately.push_back((now, done));
         let is_old = |(at, _): &(Instant, u64)| now.duration_since(*at) > WINDOW;
         while lately.len() > 2 && lately.front().is_some_and(is_old) {
@@ -234,16 +220,6 @@ impl Gauge {
         let measured = now.duration_since(since).max(SHORTEST);
         (done - before) as f64 / measured.as_secs_f64()
     }
-}
-
-/// A share of so many; none of them only if it is of none.
-#[allow(
-    clippy::cast_precision_loss,
-    clippy::cast_possible_truncation,
-    clippy::cast_sign_loss
-)]
-fn share_of(all: u64, share: f64) -> u64 {
-    (all as f64 * share).round() as u64
 }
 
 #[allow(clippy::cast_precision_loss)]
@@ -259,19 +235,16 @@ fn left(expected: Option<u64>, done: u64, per_second: f64) -> Option<Duration> {
 mod tests {
     use super::*;
 
-    fn counts(migrated: u64, not_selected: usize) -> RunCounts {
-        let mut counts = RunCounts {
+    fn counts(migrated: u64) -> RunCounts {
+        RunCounts {
             migrated,
             ..RunCounts::default()
-        };
-        counts.skipped_by.not_selected = not_selected;
-        counts
+        }
     }
 
-    fn tally(migrated: u64, not_selected: u64) -> Tally {
+    fn tally(migrated: u64) -> Tally {
         let mut tally = Tally::default();
         tally.of("loan").migrated = migrated;
-        tally.of("loan").not_selected = not_selected;
         tally
     }
 
@@ -282,43 +255,28 @@ mod tests {
     }
 
     #[test]
-    fn a_share_is_measured_by_what_is_selected_and_ends_at_all_of_it() {
+    fn where_processes_were_not_counted_the_heads_tell_how_long_it_takes() {
         let began = Instant::now();
         let mut meter = meter(began, RunCounts::default());
-        let more = Some(More::ShareOf(1_000, 0.1, None));
-        meter.expect(more, [("loan".to_owned(), more)]);
-        assert_eq!(meter.state(RunState::Running).expected, Some(100));
-        let half = meter.add_at(began + SECOND * 2, &counts(40, 460), &tally(40, 460));
-        assert_eq!(half.expected, Some(90));
-        assert_eq!(half.per_second, 20.0);
-        assert_eq!(half.time_left, Some(SECOND * 5 / 2));
-        let loan = &half.workflows[0];
-        assert_eq!((loan.processes(), loan.expected), (40, Some(90)));
-        assert_eq!((loan.per_second, loan.time_left), (20.0, half.time_left));
-        let all = meter.add_at(began + SECOND * 3, &counts(43, 457), &tally(43, 457));
-        assert_eq!(
-            (all.expected, all.workflows[0].expected),
-            (Some(83), Some(83))
-        );
-        assert_eq!(all.time_left, Some(Duration::ZERO));
-    }
-
-    #[test]
-    fn the_first_so_many_of_a_share_are_no_more_than_that() {
-        let mut meter = meter(Instant::now(), counts(3, 17));
-        meter.expect(Some(More::ShareOf(1_000, 0.5, Some(10))), []);
-        assert_eq!(meter.state(RunState::Running).expected, Some(13));
-        let more = meter.add(&counts(4, 900), &Tally::default());
-        assert_eq!((more.expected, more.dry_run), (Some(13), true));
+        meter.expect(None, []);
+        meter.expect_heads(100, 900);
+        let half = meter.add_at(began + SECOND * 4, &counts(7), &tally(7), 400);
+        assert_eq!((half.passed, half.heads), (500, Some(1_000)));
+        assert_eq!(half.expected, None);
+        let left = half.time_left.unwrap().as_secs_f64();
+        assert!((4.9..5.1).contains(&left), "{left}");
+        // More heads than files told of are there all the same.
+        let more = meter.add_at(began + SECOND * 8, &counts(7), &tally(7), 600);
+        assert_eq!((more.passed, more.heads), (1_100, Some(1_100)));
     }
 
     #[test]
     fn a_paused_run_has_no_rate_and_begins_anew_when_it_goes_on() {
         let began = Instant::now();
         let mut meter = meter(began, RunCounts::default());
-        let more = Some(More::Selected(100));
+        let more = Some(100);
         meter.expect(more, [("loan".to_owned(), more)]);
-        let first = meter.add_at(began + SECOND, &counts(10, 0), &tally(10, 0));
+        let first = meter.add_at(began + SECOND, &counts(10), &tally(10), 0);
         assert_eq!(first.per_second, 10.0);
         let paused = meter.state_at(began + SECOND, RunState::Paused);
         assert_eq!((paused.per_second, paused.time_left), (0.0, None));
@@ -326,7 +284,7 @@ mod tests {
         assert_eq!((loan.per_second, loan.time_left), (0.0, None));
         let later = began + SECOND * 3_600;
         meter.state_at(later, RunState::Running);
-        let again = meter.add_at(later + SECOND, &counts(30, 0), &tally(30, 0));
+        let again = meter.add_at(later + SECOND, &counts(30), &tally(30), 0);
         assert_eq!(
             (again.per_second, again.time_left),
             (30.0, Some(SECOND * 2))
@@ -338,9 +296,9 @@ mod tests {
     fn the_first_few_are_no_rate_when_a_run_begins_or_goes_on() {
         let (began, soon) = (Instant::now(), Duration::from_millis(2));
         let mut meter = meter(began, RunCounts::default());
-        let more = Some(More::Selected(100));
+        let more = Some(100);
         meter.expect(more, [("loan".to_owned(), more)]);
-        let first = meter.add_at(began + soon, &counts(4, 0), &tally(4, 0));
+        let first = meter.add_at(began + soon, &counts(4), &tally(4), 0);
         assert_eq!(
             (first.per_second, first.workflows[0].per_second),
             (4.0, 4.0)
@@ -350,7 +308,7 @@ mod tests {
         let later = began + SECOND * 60;
         meter.state_at(later, RunState::Running);
         for at in [later, later + soon] {
-            let again = meter.add_at(at, &counts(1, 0), &tally(1, 0));
+            let again = meter.add_at(at, &counts(1), &tally(1), 0);
             assert!(again.per_second <= 2.0, "{again:?}");
             assert!(again.workflows[0].per_second <= 2.0, "{again:?}");
         }

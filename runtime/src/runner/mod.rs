@@ -43,6 +43,7 @@ mod scan;
 mod work;
 mod worker;
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::marker::PhantomData;
 use std::sync::{Arc, OnceLock};
@@ -51,7 +52,7 @@ use std::time::Duration;
 pub use control::{Progress, RunControl, WorkflowProgress};
 pub use migrations::Migrations;
 pub use report::{
-    CommitForm, FailureClass, MigrationError, MigrationReport, MigrationWarning, SkippedBy, Stage,
+    CommitForm, FailureClass, MigrationError, MigrationReport, MigrationWarning, Stage,
     UnknownClass, Visited,
 };
 
@@ -61,13 +62,14 @@ use crate::error::{Error, ErrorKind};
 use crate::id::{RunId, StreamId, WorkflowId};
 use crate::process_registry::ProcessRegistry;
 use crate::registry::{MigrationRegistry, RegistryError};
+use crate::run::lazy::Recorded;
 use crate::run::ledger::{Ledger, Start};
 use crate::run::{Plan, RunKind, Runs};
 use crate::runner::asked::Options;
 use crate::runner::observe::Observer;
 use crate::selection::Selection;
 use crate::snapshot::SnapshotStore;
-use crate::store::{EventStore, TransactionalStore};
+use crate::store::{DueOf, EventStore, StreamRange, TransactionalStore};
 
 /// Moves processes in flight along a migration, or along all that are linked.
 ///
@@ -133,6 +135,8 @@ pub struct MigrationRunner<M, ES, SS> {
     control: RunControl,
     /// The run and the threads of processes that are migrated as they are opened.
     lazy: (RunId, OnceLock<code::Code>),
+    /// Whether the record of that run is written.
+    recorded: Recorded,
     migrations: PhantomData<fn() -> M>,
 }
 
@@ -158,6 +162,7 @@ impl<M: Migrations, ES, SS> MigrationRunner<M, ES, SS> {
             options: Options::default(),
             control: RunControl::new(),
             lazy: (RunId::random(), OnceLock::new()),
+            recorded: Recorded::new(),
             migrations: PhantomData,
         }
     }
@@ -182,22 +187,36 @@ impl<M, ES: EventStore, SS: SnapshotStore> MigrationRunner<M, ES, SS> {
         }
     }
 
-    /// About how many processes stand at which versions of the workflows of a
-    /// plan; nothing is known of stores without an index.
+    /// How many processes are at which versions of the workflows of a plan, by
+    /// one scan of the heads; nothing is known of separate stores.
     #[cfg_attr(not(feature = "control-socket"), allow(dead_code))]
     pub(crate) async fn standing_at(&self, plan: &Plan) -> Result<Vec<(WorkflowId, u64)>, Error> {
-        let mut standing = Vec::new();
         let (Some(store), Ok(migrations)) = (self.one_store(), &self.registry) else {
-            return Ok(standing);
+            return Ok(Vec::new());
         };
+        let mut standing: BTreeMap<WorkflowId, u64> = BTreeMap::new();
         let names = migrations.names();
         for name in names.filter(|name| plan.selection.selects_workflow(name)) {
-            for version in store.versions(name).await? {
-                let at = store.split(std::slice::from_ref(&version), 1, 1).await?;
-                standing.push((version, at.processes));
-            }
+            let present = store.versions(name).await?.into_iter();
+            standing.extend(present.map(|at| (at.version, 0)));
         }
-        Ok(standing)
+        let counting = Arc::new(scan::Counting(standing.keys().cloned().collect()));
+        let mut range = StreamRange::default();
+        while !standing.is_empty() {
+            let of = DueOf::Range(range.clone());
+            let filter = counting.clone();
+            let page = scan::page(&store, of, filter, 1, scan::Snapshots::default()).await?;
+            for (version, counted) in &page.passed.counted {
+                if let Some(sum) = standing.get_mut(version) {
+                    *sum += counted.total() as u64;
+                }
+            }
+            if page.at_end {
+                break;
+            }
+            range.after = page.up_to;
+        }
+        Ok(standing.into_iter().collect())
     }
 
     /// The runs that the event store has seen; `None` if it keeps none.

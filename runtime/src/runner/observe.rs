@@ -13,9 +13,10 @@ use tracing::{Instrument, Span, debug, debug_span, info, info_span, warn};
 use crate::id::{StreamId, WorkflowId};
 use crate::run::{RunCounts, RunState};
 use crate::runner::commit::Done;
-use crate::runner::report::{MigrationError, MigrationReport, SkippedBy};
-use crate::runner::scan::Candidate;
+use crate::runner::report::{MigrationError, MigrationReport};
 use crate::runner::{Progress, Run};
+use crate::skipped_by::SkippedBy;
+use crate::store::DueProcess;
 use crate::telemetry::{
     CHUNK_SECONDS, COMMIT_SECONDS, CONFLICTS, DURABLE_SECONDS, PROCESSES_FAILED,
     PROCESSES_MIGRATED, PROCESSES_PER_SECOND, PROCESSES_SKIPPED, READ_BYTES, RUNS_ENDED,
@@ -230,9 +231,10 @@ impl Observer {
     }
 
     /// Begins a chunk.
-    pub(super) fn chunk(&self, of: &[Candidate]) -> Chunk {
+    pub(super) fn chunk(&self, of: &[DueProcess]) -> Chunk {
         let first = of.first();
-        let workflow = first.and_then(|first| first.at.as_ref());
+        let head = first.and_then(|first| first.head.as_ref());
+        let workflow = head.map(|head| &head.workflow_id);
         let span = info_span!(
             target: TARGET,
             parent: &self.0.span,

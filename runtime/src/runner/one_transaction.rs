@@ -1,9 +1,9 @@
-//! The form with one store: chunks of processes, each read and committed in
-//! one serializable transaction, by several workers at once. This is the main
+//! The form with one store: pages of processes, each read at one instant and
+//! committed in one transaction, by several workers at once. This is the main
 //! task of a run: it plans, hands out ranges, counts what the workers did, and
 //! sweeps in the end.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeSet, VecDeque};
 use std::pin::pin;
 use std::sync::{Arc, Mutex};
 
@@ -19,18 +19,17 @@ use crate::run::rows::Part;
 use crate::run::tally::Tally;
 use crate::run::{RunCounts, RunKind, RunState};
 use crate::runner::ahead::Ahead;
-use crate::runner::commit::{Done, Failed, Outcome};
+use crate::runner::commit::Done;
 use crate::runner::meter::Meter;
 use crate::runner::report::{
     CommitForm, FailureClass, KEPT, MigrationError, MigrationReport, Stage, Visited,
 };
-use crate::runner::scan::{Candidate, Source};
 use crate::runner::work::{Book, Store, Work};
-use crate::runner::worker::{Told, Worker, worker_failed};
-use crate::runner::{Run, commit, lanes, plan, registry_update, scan};
+use crate::runner::worker::{Source, Told, Worker, worker_failed};
+use crate::runner::{Run, lanes, plan, registry_update};
 use crate::store::{Split, StreamRange};
 
-/// Into how many ranges a version's processes are split, for each worker.
+/// Into how many ranges the heads are split, for each worker.
 const RANGES_PER_WORKER: usize = 8;
 
 /// How many chunks may wait to be reported.
@@ -45,22 +44,9 @@ struct Passed {
     broken: bool,
     cancelled: bool,
     ranges: Vec<Range>,
-    /// How many processes were migrated, failed, or found to be over.
-    decided: u64,
 }
 
-impl Passed {
-    /// Whether all processes that it came by have left their versions.
-    fn all_left(&self) -> bool {
-        self.ranges.iter().all(|range| {
-            let counts = range.row.counts;
-            let left = counts.migrated + counts.skipped_by.already_there as u64;
-            range.row.done && counts.processes() == left
-        })
-    }
-}
-
-/// Fewer processes than this are not shared out among workers.
+/// Fewer heads than this are not shared out among workers.
 const FEWEST: usize = 64;
 
 /// One execution, as the main task sees it.
@@ -70,13 +56,6 @@ struct Execution<'a> {
     elsewhere: Option<&'a dyn ProcessRegistry>,
     report: MigrationReport,
     meter: Meter,
-    /// What a full count could not read in a dry run, which keeps no failures.
-    unread: Vec<MigrationError>,
-    /// How many processes stood where a route starts, by their heads; 0 where
-    /// nobody looked.
-    behind: u64,
-    /// How many processes the index has led to.
-    visited: u64,
 }
 
 pub(super) async fn run(
@@ -101,9 +80,6 @@ pub(super) async fn run(
         elsewhere,
         report,
         meter: Meter::new(run.id, run.dry, RunCounts::default()),
-        unread: Vec::new(),
-        behind: 0,
-        visited: 0,
     };
     let _alive = ledger.as_ref().map(|ledger| ledger.alive());
     let state = execution.go().await;
@@ -144,203 +120,131 @@ impl Execution<'_> {
             Some(ledger) => ledger.ranges().await?,
             None => Vec::new(),
         };
-        let is_new = ranges.is_empty();
         self.report_earlier(&ranges).await?;
         self.publish(RunState::Running).await?;
         if let Some(registry) = self.elsewhere {
             registry_update::repair(run, &store, registry, &mut self.report).await;
         }
         let present = plan::present(run, &store).await?;
-        let arrived: BTreeMap<WorkflowId, u64> = present
-            .sources
-            .iter()
-            .filter_map(|version| Some((version.clone(), store.arrivals(version)?)))
-            .collect();
-        self.announce(&present.sources).await?;
-        let source = self.source(&present.sources);
-        let mut due = None;
-        if is_new {
-            (ranges, due) = self.lay(&source, &present).await?;
-        }
-        for range in ranges.iter_mut().filter(|range| !range.row.done) {
-            match range.row.part.clone() {
-                Part::Count => passed.cancelled |= !self.count_all(range).await?,
-                Part::Strays(version) => {
-                    passed.cancelled |= !self.report_strays(&version, range).await?;
-                }
-                Part::Migrate | Part::Sweep => {}
-            }
-        }
-        if passed.cancelled {
-            return Ok(());
+        let source = self.source();
+        let counts_all = run.full_count && matches!(source, Source::Heads);
+        let versions = present.all().cloned().collect();
+        let compares = counts_all && self.elsewhere.is_some() && !run.dry;
+        self.work
+            .look_at((!counts_all).then_some(versions), compares);
+        let mut split = None;
+        if ranges.is_empty() {
+            (ranges, split) = self.lay(&source, &present, counts_all).await?;
+        } else if let Some(ledger) = self.work.book.ledger().cloned() {
+            self.resume(&ledger, &present, &mut ranges).await?;
         }
         let (main, sweeps): (Vec<Range>, Vec<Range>) = ranges
             .into_iter()
-            .filter(|range| matches!(range.row.part, Part::Migrate | Part::Sweep))
             .partition(|range| range.row.part == Part::Migrate);
-        // Processes that no route is for are not among the first so many.
+        // Processes that no route is for are not among the first ones.
         let counts = main.iter().map(|range| range.row.counts);
         let so_far = counts.map(|counts| counts.migrated + counts.failed).sum();
-        let ahead = Ahead::look(&self.work, &source, &present, &main, due, so_far).await?;
+        let ahead = Ahead::look(&self.work, &source, &present, &main, split, so_far).await?;
         self.meter.expect(ahead.all, ahead.of_each);
-        // The first chunk may take long.
+        if let Some(heads) = ahead.heads {
+            let before = main.iter().map(|range| range.row.heads).sum();
+            self.meter.expect_heads(before, heads);
+        }
+        // The first page may take long.
         let progress = self.meter.state(RunState::Running);
         self.run.control.publish(progress);
-        let left: Vec<Range> = main.into_iter().filter(|range| !range.row.done).collect();
-        self.visited = 0;
+        let (mut over, left): (Vec<Range>, Vec<Range>) =
+            main.into_iter().partition(|range| range.row.done);
         *passed = self.pass(&source, left, so_far).await;
-        if !passed.broken && !passed.cancelled && !run.dry {
-            // Of a run that was resumed, others know who came before; and one
-            // that leaves alone what has failed does not count it a second time.
-            let sees_all = is_new && !run.selection.is_partial();
-            let counts_all = self.work.failed_before().is_none() && self.report.error_count == 0;
-            let all_left = sees_all && counts_all && passed.all_left();
-            let left = if all_left { arrived } else { BTreeMap::new() };
-            self.sweep(&source, sweeps, left, passed).await?;
-        }
-        if is_new && !passed.broken && !passed.cancelled {
-            self.compare_with_heads(&source).await?;
-        }
-        for error in std::mem::take(&mut self.unread) {
-            // The index led to some of them.
-            if !self.report.errors.contains(&error) {
-                self.report.fail(error);
-            }
-        }
-        Ok(())
-    }
-
-    /// After a full count: whether the index led to all that the heads know of.
-    async fn compare_with_heads(&mut self, source: &Source) -> Result<(), Error> {
-        let bounded = self.work.selection.limit().is_some();
-        if matches!(source, Source::Failures { .. }) || bounded {
+        over.append(&mut passed.ranges);
+        if passed.broken || passed.cancelled || run.dry || !self.sweeps(&source) {
             return Ok(());
         }
-        // Those that were migrated as they were opened in between.
-        let lazy = match self.work.book.ledger() {
-            Some(ledger) => ledger.lazy_counts().await?.migrated,
-            None => 0,
-        };
-        if self.visited + lazy < self.behind {
-            let missing = plan::not_in_index(self.behind, self.visited);
-            self.report.fail(missing);
-        }
-        Ok(())
+        self.sweep(present, over, sweeps, passed).await
     }
 
-    /// Lets the store prepare for processes at the versions that routes lead to.
-    async fn announce(&self, sources: &[WorkflowId]) -> Result<(), Error> {
-        if self.work.book.is_dry() {
-            return Ok(());
+    /// Whether this run goes over what is born behind it.
+    fn sweeps(&self, source: &Source) -> bool {
+        matches!(source, Source::Heads) && self.work.selection.limit().is_none()
+    }
+
+    /// Takes over the ranges of an earlier execution. Where births were not
+    /// recorded for the run all the time, some may be behind it: it passes all
+    /// heads again, and finds what it has moved up to date.
+    async fn resume(
+        &self,
+        ledger: &Ledger,
+        present: &plan::Present,
+        ranges: &mut Vec<Range>,
+    ) -> Result<(), Error> {
+        let missed = self.sweeps(&self.source()) && !present.open.is_empty();
+        if missed {
+            ledger
+                .lay(0, Vec::new(), &self.targets(present), &present.open)
+                .await?;
         }
-        let planned = sources.iter().filter_map(|at| self.work.routes.get(at));
+        ledger.take(ranges, missed).await
+    }
+
+    /// The versions that the routes from what is present lead to.
+    fn targets(&self, present: &plan::Present) -> Vec<WorkflowId> {
+        let planned = present
+            .sources
+            .iter()
+            .filter_map(|at| self.work.routes.get(at));
         let targets: BTreeSet<WorkflowId> = planned
             .map(|planned| planned.route.target().clone())
             .collect();
-        let targets: Vec<WorkflowId> = targets.into_iter().collect();
-        self.work.store.announce(&targets).await
+        targets.into_iter().collect()
     }
 
-    /// Counts the streams that need nothing, and reports what it cannot read;
-    /// `false` when the run was cancelled before.
-    async fn count_all(&mut self, range: &mut Range) -> Result<bool, Error> {
-        let (run, store) = (self.run, self.work.store.clone());
-        let mut counted = MigrationReport::default();
-        let counting = plan::count_all(run, &store, self.elsewhere, &mut counted);
-        let Some(plan::Counted { unread, behind }) = counting.await? else {
-            return Ok(false);
-        };
-        self.behind = behind;
-        for error in unread {
-            let Some(ledger) = self.work.book.ledger().cloned() else {
-                self.unread.push(error);
-                continue;
-            };
-            if ledger.has_failed(&error.stream_id).await? {
-                continue;
-            }
-            let done = commit::failure(&self.work, error, None, range).await?;
-            self.add(done).await;
-        }
-        let outcome = || Outcome {
-            counts: RunCounts {
-                skipped_by: counted.skipped_by,
-                ..RunCounts::default()
-            },
-            at_end: true,
-            ..Outcome::default()
-        };
-        let done = commit::without_reading(&self.work, outcome, range).await?;
-        self.add(done).await;
-        self.report.repaired += counted.repaired;
-        for warning in counted.warnings {
-            self.report.warn(warning.stream_id, warning.message);
-        }
-        Ok(true)
-    }
-
-    /// Where this run's candidates come from.
-    fn source(&self, versions: &[WorkflowId]) -> Source {
+    /// Where this run's processes come from.
+    fn source(&self) -> Source {
         match &self.run.kind {
             RunKind::Retry { of, classes } => Source::Failures {
                 of: *of,
                 classes: classes.clone().into(),
             },
-            RunKind::Migrate | RunKind::Lazy => Source::Index(versions.into()),
+            RunKind::Migrate | RunKind::Lazy => Source::Heads,
         }
     }
 
-    /// Cuts the run into ranges; also returns how many processes are due, if
-    /// that came to light.
+    /// Cuts the run into ranges; also returns what came to light of how much
+    /// there is.
     async fn lay(
         &mut self,
         source: &Source,
         present: &plan::Present,
+        counts_all: bool,
     ) -> Result<(Vec<Range>, Option<Split>), Error> {
-        let (mut parts, mut due) = (Vec::new(), None);
-        if matches!(source, Source::Index(_)) {
-            for version in &present.strays {
-                parts.push((Part::Strays(version.clone()), StreamRange::default()));
+        let nothing = present.is_empty() && !counts_all;
+        let (parts, split) = match source {
+            Source::Heads if nothing => return Ok((Vec::new(), None)),
+            Source::Heads => {
+                let pieces = match self.workers() {
+                    1 => RANGES_PER_WORKER,
+                    _ => lanes::first() * RANGES_PER_WORKER,
+                };
+                let within = self.work.selection.within(&[StreamRange::default()]);
+                let fewest = FEWEST.min(self.work.chunk_processes);
+                let filter = &*self.work.filter;
+                let split = self.work.store.split(&within, filter, pieces, fewest);
+                let split = split.await?;
+                (split.ranges.clone(), Some(split))
             }
-        }
-        if !present.sources.is_empty() {
-            let pieces = match self.workers() {
-                1 => RANGES_PER_WORKER,
-                _ => lanes::first() * RANGES_PER_WORKER,
-            };
-            // Each range opens an index for each version.
-            let fewest = FEWEST.saturating_mul(present.sources.len());
-            let split = self
-                .work
-                .store
-                .split(
-                    &present.sources,
-                    pieces,
-                    fewest.min(self.work.chunk_processes),
-                )
-                .await?;
-            let ranges = self.work.selection.within(&split.ranges);
-            due = Some(split);
-            parts.extend(ranges.into_iter().map(|range| (Part::Migrate, range)));
-        } else if matches!(source, Source::Failures { .. }) {
-            parts.push((Part::Migrate, StreamRange::default()));
-        }
-        if self.run.full_count {
-            parts.push((Part::Count, StreamRange::default()));
-        }
-        if parts.is_empty() {
-            return Ok((Vec::new(), due));
-        }
-        let Some(ledger) = self.work.book.ledger() else {
-            let ranges = parts.into_iter().map(|(part, range)| {
-                let mut range = Range::of(range);
-                range.row.part = part;
-                range
-            });
-            return Ok((ranges.collect(), due));
+            Source::Failures { .. } | Source::Births(_) => (vec![StreamRange::default()], None),
         };
-        let ranges = ledger.lay(0, parts).await?;
-        Ok((ranges, due))
+        let Some(ledger) = self.work.book.ledger() else {
+            return Ok((parts.into_iter().map(Range::of).collect(), split));
+        };
+        let closing = match self.sweeps(source) {
+            true => present.all().cloned().collect(),
+            false => Vec::new(),
+        };
+        let parts = parts.into_iter().map(|range| (Part::Migrate, range));
+        let targets = self.targets(present);
+        let ranges = ledger.lay(0, parts.collect(), &targets, &closing).await?;
+        Ok((ranges, split))
     }
 
     /// What the run had done before it was resumed.
@@ -375,7 +279,7 @@ impl Execution<'_> {
         match ledger.lazy_counts().await {
             Ok(counts) => {
                 self.report.count(&counts);
-                self.meter.add(&counts, &Tally::default());
+                self.meter.add(&counts, &Tally::default(), 0);
             }
             Err(error) => self.report.warn(
                 StreamId::literal("(run)"),
@@ -393,67 +297,31 @@ impl Execution<'_> {
         Ok(())
     }
 
-    /// The processes at a version that no route starts from; `false` when the
-    /// run was cancelled before.
-    async fn report_strays(
-        &mut self,
-        version: &WorkflowId,
-        range: &mut Range,
-    ) -> Result<bool, Error> {
-        let source = Source::Index([version.clone()].into());
-        let selection = self.work.selection.clone();
-        let store = self.work.store.clone();
-        let run = self.work.failed_before();
-        let mut due = scan::Due::new(store, &source, range.row.rest(), selection, run);
-        loop {
-            if self.run.control.is_cancelled() {
-                return Ok(false);
-            }
-            let page = due.peek(self.work.chunk_processes).await?;
-            let (left_alone, up_to) = due.up_to(page.len());
-            let skips = self.work.counted(left_alone);
-            let outcome = || Outcome {
-                failed: page
-                    .iter()
-                    .map(|Candidate { stream, at }| Failed {
-                        error: plan::no_route(&self.run.migrations, stream.clone(), version),
-                        at: at.clone(),
-                    })
-                    .collect(),
-                up_to: up_to.clone(),
-                at_end: page.is_empty(),
-                ..skips.outcome()
-            };
-            let done = commit::without_reading(&self.work, outcome, range).await?;
-            due.done(page.len());
-            self.add(done).await;
-            if page.is_empty() {
-                return Ok(true);
-            }
-        }
-    }
-
     /// Counts what is durable.
-    async fn add(&mut self, done: Done) -> u64 {
+    async fn add(&mut self, done: Done) {
         self.run.observer.done(&done);
         let Done {
             moved,
             failed,
+            up_to_date,
             counts,
             tally,
+            heads,
+            bytes: _,
         } = done;
         self.report.count(&counts);
-        self.visited += counts.processes();
         for failed in failed {
             self.report.fail(failed.error);
         }
-        let progress = self.meter.add(&counts, &tally);
+        let progress = self.meter.add(&counts, &tally, heads);
         self.run.observer.progress(&progress);
         self.run.control.publish(progress);
         if let Some(registry) = self.elsewhere.filter(|_| !self.run.dry) {
             registry_update::tell(&self.work.store, registry, &moved, &mut self.report).await;
+            for (stream, head) in &up_to_date {
+                registry_update::compare(registry, stream, head, &mut self.report).await;
+            }
         }
-        counts.migrated + counts.failed + counts.skipped_by.finished as u64
     }
 
     fn workers(&self) -> usize {
@@ -526,7 +394,7 @@ impl Execution<'_> {
             };
             match next {
                 Some(None) => return,
-                Some(Some(Told::Done(done))) => passed.decided += self.add(done).await,
+                Some(Some(Told::Done(done))) => self.add(done).await,
                 Some(Some(Told::Broken(error))) => {
                     self.run.observer.broken(&error);
                     passed.broken = true;
@@ -549,56 +417,53 @@ impl Execution<'_> {
         }
     }
 
-    /// Goes over old versions until nothing undecided stands there: processes
-    /// may be born at an old version behind the run. From those of `left_since`
-    /// all have left that were there before so many had arrived.
+    /// Goes over what was born at old versions behind the run, until nothing of
+    /// it is left; then removes the versions that all processes have left.
     async fn sweep(
         &mut self,
-        source: &Source,
-        mut ranges: Vec<Range>,
-        mut left_since: BTreeMap<WorkflowId, u64>,
+        present: plan::Present,
+        main: Vec<Range>,
+        sweeps: Vec<Range>,
         passed: &mut Passed,
     ) -> Result<(), Error> {
-        if matches!(source, Source::Failures { .. }) || self.work.selection.limit().is_some() {
+        let Some(ledger) = self.work.book.ledger().cloned() else {
             return Ok(());
-        }
+        };
+        let sees_all = !self.run.selection.is_partial();
+        let mut closing: Vec<WorkflowId> = present.all().cloned().collect();
+        let mut sweeps = sweeps;
         for _ in 0..SWEEPS {
-            let present = plan::present(self.run, &self.work.store).await?;
-            if !self.sweep_strays(present.strays).await? {
-                passed.cancelled = true;
-                return Ok(());
-            }
             let mut left = Vec::new();
-            for version in present.sources {
-                let since = left_since.remove(&version);
-                if !self.work.store.retire(&version, since).await? {
+            for version in closing {
+                let stays = |range: &Range| range.row.unread || range.row.stays.contains(&version);
+                let empty = sees_all && !main.iter().chain(&sweeps).any(stays);
+                let store = &self.work.store;
+                if !store.close(&version, ledger.token(), empty).await? {
                     left.push(version);
                 }
             }
             if left.is_empty() {
                 return Ok(());
             }
-            if ranges.is_empty()
-                && let Some(ledger) = self.work.book.ledger().cloned()
-            {
-                let parts = self.work.selection.within(&[StreamRange::default()]);
-                let first = u32::try_from(ledger.ranges().await?.len()).unwrap_or(u32::MAX);
-                let parts = parts.into_iter().map(|range| (Part::Sweep, range));
-                ranges = ledger.lay(first, parts.collect()).await?;
+            if sweeps.is_empty() {
+                let first = u32::try_from(main.len()).unwrap_or(u32::MAX);
+                let part = vec![(Part::Sweep, StreamRange::default())];
+                sweeps = ledger.lay(first, part, &[], &[]).await?;
             }
-            for range in &mut ranges {
+            for range in &mut sweeps {
                 range.row.at = None;
                 range.row.done = false;
             }
             self.work.sweeps = true;
-            let swept = self.pass(&Source::Index(left.into()), ranges, 0).await;
+            let source = Source::Births(left.clone().into());
+            let swept = self.pass(&source, sweeps, 0).await;
             self.work.sweeps = false;
             passed.broken |= swept.broken;
             passed.cancelled |= swept.cancelled;
-            if swept.decided == 0 || passed.broken || passed.cancelled {
+            if passed.broken || passed.cancelled {
                 return Ok(());
             }
-            ranges = swept.ranges;
+            (sweeps, closing) = (swept.ranges, left);
         }
         self.report.fail(MigrationError {
             stream_id: StreamId::literal("(versions)"),
@@ -611,34 +476,5 @@ impl Execution<'_> {
         });
         passed.broken = true;
         Ok(())
-    }
-
-    /// Processes born during the run at versions that no route starts from;
-    /// `false` when the run was cancelled before.
-    async fn sweep_strays(&mut self, versions: Vec<WorkflowId>) -> Result<bool, Error> {
-        let Some(ledger) = self.work.book.ledger().cloned() else {
-            return Ok(true);
-        };
-        self.work.sweeps = true;
-        for version in versions {
-            let source = Source::Index([version.clone()].into());
-            let (store, selection) = (self.work.store.clone(), self.work.selection.clone());
-            let all = StreamRange::default();
-            let run = self.work.failed_before();
-            let mut due = scan::Due::new(store, &source, all.clone(), selection, run);
-            if due.peek(1).await?.is_empty() {
-                continue;
-            }
-            let first = u32::try_from(ledger.ranges().await?.len()).unwrap_or(u32::MAX);
-            let part = (Part::Strays(version.clone()), all);
-            for range in &mut ledger.lay(first, vec![part]).await? {
-                if !self.report_strays(&version, range).await? {
-                    self.work.sweeps = false;
-                    return Ok(false);
-                }
-            }
-        }
-        self.work.sweeps = false;
-        Ok(true)
     }
 }

@@ -4,8 +4,8 @@ use crate::id::{StreamId, WorkflowId};
 use crate::run::{RunCounts, RunState};
 use crate::runner::commit::Done;
 use crate::runner::report::{MigrationError, MigrationReport};
-use crate::runner::scan::Candidate;
 use crate::runner::{Progress, Run};
+use crate::store::DueProcess;
 
 #[derive(Debug, Clone)]
 pub(super) struct Observer;
@@ -30,7 +30,7 @@ impl Observer {
     pub(super) fn broken(&self, _: &MigrationError) {}
     pub(super) fn opened(&self, _: &Done) {}
     pub(super) fn conflict(&self, _: &StreamId, _: usize) {}
-    pub(super) fn chunk(&self, _: &[Candidate]) -> Chunk {
+    pub(super) fn chunk(&self, _: &[DueProcess]) -> Chunk {
         Chunk
     }
     pub(super) fn committed(&self, _: Clock) {}

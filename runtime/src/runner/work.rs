@@ -1,40 +1,51 @@
-//! What is done to a chunk of processes in one store, wherever they come from:
-//! read, folded, converted and committed in one transaction.
+//! What is done to a page of processes in one store, wherever they come from:
+//! folded, converted and committed together.
+//!
+//! A process that changes meanwhile is read again and worked on again, and no
+//! other; the page is committed as a whole once all of it is as it was read.
 
 use std::cell::Cell;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use futures_util::future::{Either, select};
 
 use crate::error::Error;
 use crate::id::{RunId, StreamId, WorkflowId};
 use crate::registry::{MigrationRegistry, Standing};
-use crate::run::RunCounts;
 use crate::run::lazy::LazyBook;
 use crate::run::ledger::{Ledger, Range};
 use crate::run::tally::Tally;
 use crate::runner::at_work::AtWork;
-use crate::runner::code::{Code, NoAnswer, Watch};
-use crate::runner::commit::{Done, Failed, Outcome};
+use crate::runner::code::{Code, NoAnswer, Watch, never_returned};
+use crate::runner::commit::{Attempted, Done, Failed, Outcome};
 use crate::runner::control::RunControl;
 use crate::runner::lanes::Lanes;
 use crate::runner::observe::{self, Observer};
 use crate::runner::pace::Pace;
-use crate::runner::report::{MigrationError, SkippedBy};
-use crate::runner::scan::Candidate;
+use crate::runner::report::MigrationError;
+use crate::runner::scan::{Filter, Looked, Scanned};
 use crate::runner::{Run, commit, convert, decode_back, fold, large, plan, scan};
 use crate::selection::Selection;
-use crate::store::TransactionalStore;
+use crate::skipped_by::SkippedBy;
+use crate::store::{DueOf, DuePage, Finished, Head, Passed, ReadPoint, TransactionalStore};
 
 /// How often one process is tried while others write to it.
 pub(super) const ATTEMPTS: usize = 16;
 
-/// After so many snapshots that cannot be used, a run looks for none any more:
+/// After this many snapshots that cannot be used, a run looks for none any more:
 /// they are not what its code writes, and each was read in vain.
 const BAD_SNAPSHOTS: usize = 8;
 
 /// How many processes are asked for before it is known how large they are.
 const FIRST_CHUNK: usize = 64;
+
+/// For how long user code may work on a page before the store lets go of the
+/// instant at which it was read.
+const READ_POINT: Duration = Duration::from_millis(150);
 
 pub(super) type Store = Arc<dyn TransactionalStore>;
 
@@ -45,16 +56,15 @@ pub(super) struct Work {
     /// The routes, by where they start.
     pub(super) routes: Arc<BTreeMap<WorkflowId, Arc<convert::Planned>>>,
     pub(super) migrations: Arc<MigrationRegistry>,
+    pub(super) filter: Arc<Filter>,
     pub(super) run: RunId,
     pub(super) selection: Arc<Selection>,
     /// Whether a process registry elsewhere is to be told.
     pub(super) remember: bool,
     /// Whether user code is to run twice on every process.
     pub(super) twice: bool,
-    /// Whether this goes over what a run has left behind.
+    /// Whether this goes over what was born behind a run.
     pub(super) sweeps: bool,
-    /// Whether all streams are counted apart from this.
-    pub(super) full_count: bool,
     pub(super) code: Code,
     pub(super) control: RunControl,
     pub(super) observer: Observer,
@@ -66,18 +76,18 @@ pub(super) struct Work {
     /// The versions whose snapshots may be started from.
     pub(super) snapshots: scan::Snapshots,
     pub(super) bad_snapshots: Arc<AtomicUsize>,
-    /// Whether the new states are to be read back, as far as that can be done.
-    pub(super) read_back: Option<Arc<decode_back::Unchecked>>,
+    /// What could not be checked of new states for want of a decoder.
+    pub(super) unchecked: Arc<decode_back::Unchecked>,
     pub(super) book: Book,
 }
 
-/// How many bytes of events a process has of late, so that a chunk asks for no
-/// more processes than it can hold.
+/// How many bytes a process has of late, read and written, so that a page asks
+/// for no more processes than it can hold.
 #[derive(Default)]
 pub(super) struct ProcessSizes(AtomicUsize);
 
 impl ProcessSizes {
-    /// How many processes a chunk can hold.
+    /// How many processes a page can hold.
     pub(super) fn fit(&self) -> usize {
         match self.0.load(Ordering::Relaxed) {
             0 => FIRST_CHUNK,
@@ -85,9 +95,8 @@ impl ProcessSizes {
         }
     }
 
-    /// So many processes had so many bytes.
-    fn saw(&self, processes: usize, bytes: u64) {
-        let bytes = usize::try_from(bytes).unwrap_or(usize::MAX);
+    /// This many processes had this many bytes.
+    fn saw(&self, processes: usize, bytes: usize) {
         let Some(now) = bytes.checked_div(processes) else {
             return;
         };
@@ -118,16 +127,11 @@ impl Skips {
         }
     }
 
-    /// What is committed where nothing else is.
-    pub(super) fn outcome(&self) -> Outcome {
-        Outcome {
-            counts: RunCounts {
-                skipped_by: self.by,
-                ..RunCounts::default()
-            },
-            tally: self.tally.clone(),
-            ..Outcome::default()
-        }
+    /// Adds what the filter counted. What is up to date or of another workflow
+    /// is counted in all only.
+    fn pass(&mut self, at: &WorkflowId, skipped: &SkippedBy) {
+        let counted = skipped.already_there + skipped.other_workflow > 0;
+        self.add(Some(at).filter(|_| !counted), skipped);
     }
 }
 
@@ -156,7 +160,8 @@ impl Book {
 }
 
 impl Work {
-    /// The work of a run, under the id that its migrations are to name.
+    /// The work of a run, under the id that its migrations are to name. It looks
+    /// at processes at the versions where a route starts.
     pub(super) fn new(run: &Run, id: RunId, store: Store) -> Self {
         let routes: BTreeMap<_, _> = run
             .migrations
@@ -171,18 +176,26 @@ impl Work {
             let first = &planned.route.hops()[0];
             (source.clone(), first.source_schema_version)
         });
+        let routes = Arc::new(routes.clone());
+        let filter = Filter {
+            versions: Some(routes.keys().cloned().collect()),
+            routes: routes.clone(),
+            migrations: run.migrations.clone(),
+            selection: run.selection.clone(),
+            compares: false,
+        };
         Self {
             store,
             snapshots: Arc::new(snapshots.collect()),
             bad_snapshots: Arc::default(),
-            routes: Arc::new(routes),
+            filter: Arc::new(filter),
+            routes,
             migrations: run.migrations.clone(),
             run: id,
             selection: run.selection.clone(),
             remember: false,
             twice: run.twice,
             sweeps: false,
-            full_count: run.full_count,
             code: Code::new(run.deadline),
             control: run.control.clone(),
             observer: run.observer.clone(),
@@ -191,26 +204,29 @@ impl Work {
             at_work: AtWork::new(),
             chunk_processes: run.chunk_processes.clamp(1, scan::CHUNK_PROCESSES),
             sizes: Arc::default(),
-            read_back: (run.dry && run.twice).then(|| run.unchecked.clone()),
+            unchecked: run.unchecked.clone(),
             book: Book::DryRun,
         }
     }
 
-    /// What is to be counted of those that were left alone.
-    pub(super) fn counted(&self, left_alone: scan::LeftAlone) -> Skips {
-        let mut counted = Skips::default();
-        if self.sweeps {
-            // A sweep comes by those that the run has counted already.
-            return counted;
+    /// Looks at processes at these versions; at all, to count them, where there
+    /// are none.
+    pub(super) fn look_at(&mut self, versions: Option<BTreeSet<WorkflowId>>, compares: bool) {
+        self.filter = Arc::new(Filter {
+            versions,
+            routes: self.routes.clone(),
+            migrations: self.migrations.clone(),
+            selection: self.selection.clone(),
+            compares,
+        });
+    }
+
+    /// The snapshots that a page may start from.
+    pub(super) fn snapshots(&self) -> scan::Snapshots {
+        match self.bad_snapshots.load(Ordering::Relaxed) {
+            0..BAD_SNAPSHOTS => self.snapshots.clone(),
+            _ => scan::Snapshots::default(),
         }
-        for (at, mut skipped) in left_alone {
-            if self.full_count {
-                // So does a run that looks at every stream before.
-                skipped.not_selected = 0;
-            }
-            counted.add(at.as_ref(), &skipped);
-        }
-        counted
     }
 
     /// What is to be said of a process that no route of this run is for: it
@@ -232,301 +248,544 @@ impl Work {
         Ok(skipped)
     }
 
-    /// The run whose failures are not to be come back to: its own, where it
+    /// The run whose failures are not to be looked at again: its own, where it
     /// may come by them again.
     pub(super) fn failed_before(&self) -> Option<RunId> {
         let ledger = self.book.ledger()?;
-        let again = self.sweeps || self.full_count || ledger.record().executions > 1;
+        let again = self.sweeps || ledger.record().executions > 1;
         again.then_some(self.run)
     }
 }
 
-impl Work {
-    /// Migrates one chunk, which may be the `last` one of its range.
-    pub(super) async fn migrate_chunk(
-        &self,
-        due: &scan::Due,
-        candidates: Vec<Candidate>,
-        last: bool,
-        range: &mut Range,
-    ) -> Result<Chunked, Error> {
-        let mut streams: Vec<StreamId> = candidates.into_iter().map(|c| c.stream).collect();
-        let all = streams.len();
-        let mut snapshots = match self.bad_snapshots.load(Ordering::Relaxed) {
-            0..BAD_SNAPSHOTS => self.snapshots.clone(),
-            _ => scan::Snapshots::default(),
-        };
-        loop {
-            let chunk = self.migrate_streams(due, &mut streams, all, &snapshots, last, range);
-            let BadSnapshot(stream) = match chunk.await? {
-                Ok(chunked) => return Ok(chunked),
-                Err(bad) => bad,
-            };
-            self.bad_snapshots.fetch_add(1, Ordering::Relaxed);
-            // Those before it first; it itself alone, from its events.
-            match streams.iter().position(|at| *at == stream) {
-                None | Some(0) => {
-                    streams.truncate(1);
-                    snapshots = scan::Snapshots::default();
-                }
-                Some(before) => streams.truncate(before),
-            }
-        }
-    }
-
-    /// Migrates some streams, the first of `all` that were asked for.
-    async fn migrate_streams(
-        &self,
-        due: &scan::Due,
-        streams: &mut Vec<StreamId>,
-        all: usize,
-        snapshots: &scan::Snapshots,
-        last: bool,
-        range: &mut Range,
-    ) -> Result<Result<Chunked, BadSnapshot>, Error> {
-        // One that is too large is no part of a chunk: whoever writes to it
-        // would be in the way of the others, and of itself.
-        let scanned = loop {
-            let scanned =
-                scan::chunk(&self.store, streams.clone(), None, snapshots.clone()).await?;
-            let Some(large) = scanned.too_large.first().cloned() else {
-                break scanned;
-            };
-            drop(scanned);
-            match streams.iter().position(|stream| *stream == large) {
-                None | Some(0) => return self.migrate_large(due, large, range).await.map(Ok),
-                Some(before) => streams.truncate(before),
-            }
-        };
-        let before_large = streams.len() < all;
-        let scan::ScannedChunk {
-            chunk,
-            processes,
-            too_large: _,
-            failed,
-            covered,
-        } = scanned;
-        let mut outcome = Outcome::default();
-        let at = |stream: &StreamId| due.version_of(stream);
-        // Streams are never removed, so what the index has is there.
-        for stream in streams.iter().take(covered) {
-            let read = processes.iter().map(|process| &process.stream);
-            let found = read.chain(failed.iter().map(|error| &error.stream_id));
-            if processes.len() + failed.len() < covered && !found.into_iter().any(|at| at == stream)
-            {
-                outcome.failed.push(Failed {
-                    error: scan::unread(stream, &scan::no_head(stream)),
-                    at: at(stream),
-                });
-            }
-        }
-        for error in failed {
-            let at = at(&error.stream_id);
-            outcome.failed.push(Failed { error, at });
-        }
-        let mut snapshot_bytes = 0;
-        for process in &processes {
-            let state = process.snapshot.as_ref().map(|it| it.state.len() as u64);
-            snapshot_bytes += state.unwrap_or(0);
-            let bytes = process
-                .events
-                .iter()
-                .map(|event| event.payload.len() as u64);
-            outcome.counts.bytes += bytes.sum::<u64>();
-        }
-        let bytes = outcome.counts.bytes + snapshot_bytes;
-        self.sizes.saw(processes.len(), bytes);
-        let mut inner = self.clone();
-        // Code that never returns must not keep the run among the live ones.
-        inner.book = Book::DryRun;
-        let worked = self
-            .code
-            .run(move |watch| {
-                let worked = fold_and_convert_all(&inner, &processes, watch);
-                // What was read goes back, to be freed where it was allocated.
-                (worked, processes)
-            })
-            .await;
-        let worked = match worked {
-            Ok((Ok(worked), _)) => worked,
-            Ok((Err(bad), _)) => return Ok(Err(bad)),
-            Err(NoAnswer::Stuck(stream)) => return Ok(Ok(Chunked::Stuck(stream))),
-            Err(NoAnswer::Ended(error)) => return Err(error),
-        };
-        let (left_alone, up_to) = due.up_to(covered);
-        let mut skips = self.counted(left_alone);
-        for process in worked {
-            match process {
-                Worked::Converted(converted) => outcome.converted.push(*converted),
-                Worked::Finished(stream, version) => outcome.finished.push((stream, version)),
-                Worked::Elsewhere(skipped, at) => skips.add(Some(&at), &skipped),
-                Worked::Failed(error, version) => {
-                    let at = Some(version);
-                    outcome.failed.push(Failed { error, at });
-                }
-            }
-        }
-        outcome.counts.skipped_by = skips.by;
-        outcome.counts.skipped_by.finished += outcome.finished.len();
-        outcome.tally = skips.tally;
-        outcome.up_to = up_to;
-        outcome.at_end = last && covered == all;
-        let done = commit::chunk(self, chunk, outcome, range).await?;
-        Ok(Ok(Chunked::Committed {
-            done,
-            covered,
-            large: before_large,
-        }))
-    }
-
-    /// Migrates a process that does not fit into a chunk, the first of those
-    /// that are due.
-    async fn migrate_large(
-        &self,
-        due: &scan::Due,
-        stream: StreamId,
-        range: &mut Range,
-    ) -> Result<Chunked, Error> {
-        let at = due.version_of(&stream);
-        let (left_alone, up_to) = due.up_to(1);
-        let mut covered = large::Covered {
-            skips: self.counted(left_alone),
-            up_to,
-        };
-        let mut failed = None;
-        let process = large::process(self, &stream, range, &covered);
-        let processed = match &at {
-            Some(version) => observe::process_during(&stream, version, process).await,
-            None => process.await,
-        };
-        let over = match processed {
-            Ok(large::Large::Done(done)) => Some(done),
-            Ok(large::Large::Gone(skipped)) => {
-                covered.skips.add(at.as_ref(), &skipped);
-                None
-            }
-            Err(large::Trouble::Process(error)) => {
-                failed = Some(error);
-                None
-            }
-            Err(large::Trouble::Store(error)) => return Err(error),
-        };
-        let outcome = || Outcome {
-            failed: failed
-                .iter()
-                .map(|error| Failed {
-                    error: error.clone(),
-                    at: at.clone(),
-                })
-                .collect(),
-            up_to: covered.up_to.clone(),
-            ..covered.skips.outcome()
-        };
-        let done = match over {
-            Some(done) => done,
-            None => commit::without_reading(self, outcome, range).await?,
-        };
-        Ok(Chunked::Committed {
-            done,
-            covered: 1,
-            large: true,
-        })
-    }
+/// Some processes that a worker is to migrate.
+pub(super) struct Page {
+    pub(super) read: DuePage,
+    /// The births that it covers.
+    pub(super) births: Vec<(WorkflowId, StreamId)>,
 }
 
-/// What became of a chunk.
-pub(super) enum Chunked {
-    /// It is durable.
-    Committed {
-        done: Done,
-        covered: usize,
-        /// Whether a process was met that is too large for a chunk.
-        large: bool,
-    },
-    /// The code for one process does not return; nothing was committed.
-    Stuck(StreamId),
+/// What became of a page.
+pub(super) struct Worked {
+    pub(super) done: Done,
+    /// Whether a process was met that is too large for a page.
+    pub(super) large: bool,
 }
 
-/// A process was read from a snapshot on that its code cannot read; nothing was
-/// committed.
-struct BadSnapshot(StreamId);
+/// A process of a page, on its way.
+struct Slot {
+    stream: StreamId,
+    /// The version that it is at, if that is known.
+    at: Option<WorkflowId>,
+    passed: Passed,
+    scanned: Option<Arc<Scanned>>,
+    result: Option<Converted>,
+    /// How often it was not as it was read any more.
+    conflicts: usize,
+}
 
 /// What became of a process in the hands of user code.
-enum Worked {
-    Converted(Box<convert::Converted>),
-    Finished(StreamId, WorkflowId),
+#[derive(Clone)]
+enum Converted {
+    Migrated(Box<convert::Converted>),
+    Finished(Finished),
+    /// It is up to date, to be compared with a registry elsewhere.
+    UpToDate(Head),
     /// No route of the run is for it, and none need be.
-    Elsewhere(SkippedBy, WorkflowId),
-    Failed(MigrationError, WorkflowId),
+    Elsewhere(SkippedBy),
+    Failed(MigrationError),
 }
 
-/// The work of user code on a chunk.
-fn fold_and_convert_all(
-    work: &Work,
-    processes: &[scan::Scanned],
-    watch: &Watch,
-) -> Result<Vec<Worked>, BadSnapshot> {
-    let mut worked = Vec::with_capacity(processes.len());
-    for scanned in processes {
-        // The index is read before the transaction begins; the head says where
-        // the process stands.
-        let (stream, version) = (scanned.stream.clone(), scanned.head.workflow_id.clone());
-        if scanned.head.held {
-            // Since it was found; the head says so in the transaction.
-            let held = SkippedBy {
-                held: 1,
-                ..SkippedBy::default()
-            };
-            worked.push(Worked::Elsewhere(held, version));
-            continue;
-        }
-        let Some(planned) = work.routes.get(&version) else {
-            worked.push(match work.without_route(&stream, &version) {
-                Ok(skipped) => Worked::Elsewhere(skipped, version),
-                Err(error) => Worked::Failed(error, version),
-            });
-            continue;
-        };
-        let deadline = work.code.deadline();
-        let bad_snapshot = Cell::new(false);
-        let fold_and_convert = |scanned| {
-            fold_and_convert(work, planned, scanned).map_err(|unfolded| match unfolded {
-                fold::Unfolded::Failed(error) => error,
-                fold::Unfolded::BadSnapshot => {
-                    bad_snapshot.set(true);
-                    scan::unread(&stream, &Error::invalid("its snapshot is of no use"))
-                }
-            })
-        };
-        let converted = observe::process(&stream, &version, || {
-            watch
-                .over(&stream, deadline, || fold_and_convert(scanned))
-                .and_then(|first| match work.twice {
-                    true => watch.over(&stream, deadline, || {
-                        twice(&stream, first, fold_and_convert(scanned))
-                    }),
-                    false => Ok(first),
-                })
-                .and_then(|first| match (&first, &work.read_back) {
-                    (Some(converted), Some(unchecked)) => {
-                        let back = watch.over(&stream, deadline, || {
-                            decode_back::check(&planned.route, &stream, converted.json(), unchecked)
-                        });
-                        back.map(|()| first)
-                    }
-                    _ => Ok(first),
-                })
-        });
-        if bad_snapshot.get() {
-            return Err(BadSnapshot(stream));
-        }
-        worked.push(match converted {
-            Ok(Some(converted)) => Worked::Converted(Box::new(converted)),
-            Ok(None) => Worked::Finished(stream, version),
-            Err(error) => Worked::Failed(error, version),
-        });
+impl Slot {
+    fn fail(&mut self, error: MigrationError) {
+        self.result = Some(Converted::Failed(error));
     }
-    Ok(worked)
+
+    fn take(&mut self, looked: Looked) -> Option<()> {
+        match looked {
+            Looked::Scanned(scanned) => {
+                self.at = Some(scanned.head.workflow_id.clone());
+                self.scanned = Some(Arc::new(scanned));
+            }
+            Looked::Failed(error) => self.fail(error),
+            Looked::TooLarge => return None,
+        }
+        Some(())
+    }
+}
+
+impl Work {
+    /// Migrates the processes of a page, which is not empty, and commits them
+    /// with how far the range is then.
+    pub(super) async fn migrate_page(
+        &self,
+        page: Page,
+        range: &mut Range,
+    ) -> Result<Worked, Error> {
+        let failed = scan::failed(&self.store, self.failed_before(), &page.read).await?;
+        let mut left = BTreeSet::new();
+        let DuePage {
+            processes,
+            passed,
+            up_to,
+            at_end,
+            mut read_point,
+        } = page.read;
+        let mut end = End {
+            passed,
+            up_to,
+            at_end,
+            births: page.births,
+            left: BTreeSet::new(),
+        };
+        if self.book.is_dry() {
+            read_point = ReadPoint::none();
+        }
+        let mut slots: Vec<Slot> = Vec::with_capacity(processes.len());
+        let mut before = Passed::default();
+        for mut process in processes {
+            let at = process.head.as_ref().map(|head| head.workflow_id.clone());
+            if failed.contains(&process.stream) {
+                left.extend(at);
+                before.add(&process.passed);
+                continue;
+            }
+            let mut passed = std::mem::take(&mut before);
+            passed.add(&std::mem::take(&mut process.passed));
+            let mut slot = Slot {
+                stream: process.stream.clone(),
+                at,
+                passed,
+                scanned: None,
+                result: None,
+                conflicts: 0,
+            };
+            if slot.take(Looked::of(process)).is_none() {
+                end.left = left;
+                return self.migrate_large(slot, end, range).await;
+            }
+            slots.push(slot);
+        }
+        end.passed.add(&before);
+        end.left = left;
+        self.migrate_slots(slots, end, read_point, range).await
+    }
+
+    async fn migrate_slots(
+        &self,
+        mut slots: Vec<Slot>,
+        mut end: End,
+        mut read_point: ReadPoint,
+        range: &mut Range,
+    ) -> Result<Worked, Error> {
+        let mut sweeps_over = 0;
+        loop {
+            let mut again = BTreeSet::new();
+            let mut snapshots = self.snapshots();
+            if let Some(bad) = self.convert(&mut slots, &mut end, &mut read_point).await? {
+                self.bad_snapshots.fetch_add(1, Ordering::Relaxed);
+                snapshots = scan::Snapshots::default();
+                again.insert(bad);
+            } else if slots.iter().all(|slot| slot.result.is_some()) {
+                let outcome = self.outcome(&slots, &end);
+                let read_point = std::mem::take(&mut read_point);
+                match commit::attempt(self, outcome, read_point, range).await? {
+                    Attempted::Done(done) => {
+                        return Ok(Worked { done, large: false });
+                    }
+                    Attempted::Stale(streams) => {
+                        sweeps_over += 1;
+                        if let Some(first) = streams.first() {
+                            self.observer.conflict(first, streams.len());
+                        }
+                        for stream in streams {
+                            let slot = slots.iter_mut().find(|slot| slot.stream == stream);
+                            let Some(slot) = slot else { continue };
+                            slot.conflicts += 1;
+                            if slot.conflicts < ATTEMPTS {
+                                again.insert(stream);
+                            } else {
+                                slot.fail(commit::busy(&stream, ATTEMPTS));
+                            }
+                        }
+                        // Let the other writers finish; they have right of way.
+                        if sweeps_over > 1 {
+                            let wait = Duration::from_millis(1 << sweeps_over.min(6));
+                            tokio::time::sleep(wait).await;
+                        }
+                    }
+                }
+            }
+            if again.is_empty() {
+                continue;
+            }
+            if let Some(grown) = self.read_again(&mut slots, again, snapshots).await? {
+                // Those before it first.
+                match slots.iter().position(|slot| slot.stream == grown) {
+                    Some(0) | None => {
+                        slots.truncate(1);
+                        end.cut(&slots);
+                        return match slots.pop() {
+                            Some(slot) => self.migrate_large(slot, end, range).await,
+                            None => Err(scan::no_head(&grown)),
+                        };
+                    }
+                    Some(before) => {
+                        slots.truncate(before);
+                        end.cut(&slots);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Reads some processes of a page once more; returns one that has become
+    /// too large for a page.
+    async fn read_again(
+        &self,
+        slots: &mut [Slot],
+        streams: BTreeSet<StreamId>,
+        snapshots: scan::Snapshots,
+    ) -> Result<Option<StreamId>, Error> {
+        let mut left: Vec<StreamId> = streams.into_iter().collect();
+        while !left.is_empty() {
+            let filter = Arc::new(scan::Again(self.filter.clone()));
+            let of = DueOf::Streams(left.clone());
+            let page = scan::page(&self.store, of, filter, left.len(), snapshots.clone()).await?;
+            let covered = page.up_to;
+            let mut found = page.processes.into_iter().peekable();
+            let ends = |stream: &StreamId| covered.as_ref().is_some_and(|end| stream <= end);
+            let (now, later): (Vec<_>, Vec<_>) = left.into_iter().partition(ends);
+            if now.is_empty() {
+                return Err(Error::corrupt(
+                    "the store returned a page that covers none of the streams asked for",
+                ));
+            }
+            left = later;
+            for stream in now {
+                let Some(slot) = slots.iter_mut().find(|slot| slot.stream == stream) else {
+                    continue;
+                };
+                slot.result = None;
+                match found.next_if(|process| process.stream == stream) {
+                    Some(process) => {
+                        if slot.take(Looked::of(process)).is_none() {
+                            return Ok(Some(stream));
+                        }
+                    }
+                    None => slot.fail(scan::unread(&stream, &scan::no_head(&stream))),
+                }
+            }
+        }
+        Ok(None)
+    }
+
+    /// Lets user code work on all processes that it has not worked on yet.
+    /// Returns one whose snapshot is of no use.
+    async fn convert(
+        &self,
+        slots: &mut Vec<Slot>,
+        end: &mut End,
+        read_point: &mut ReadPoint,
+    ) -> Result<Option<StreamId>, Error> {
+        loop {
+            let todo: Vec<(usize, Arc<Scanned>)> = slots
+                .iter()
+                .enumerate()
+                .filter(|(_, slot)| slot.result.is_none())
+                .filter_map(|(at, slot)| Some((at, slot.scanned.clone()?)))
+                .collect();
+            if todo.is_empty() {
+                return Ok(None);
+            }
+            let (processes, all) = (todo.len(), todo.iter());
+            let read: usize = all.map(|(_, scanned)| scanned.bytes()).sum();
+            let mut inner = self.clone();
+            // Code that never returns must not keep the run among the live ones.
+            inner.book = Book::DryRun;
+            let code = self.code.run(move |watch| convert_all(&inner, todo, watch));
+            let worked = match select(pin!(code), pin!(tokio::time::sleep(READ_POINT))).await {
+                Either::Left((worked, _)) => worked,
+                Either::Right((_, code)) => {
+                    *read_point = ReadPoint::none();
+                    code.await
+                }
+            };
+            let (worked, bytes) = match worked {
+                Ok(all) => {
+                    for (at, result) in all.results {
+                        slots[at].result = Some(result);
+                    }
+                    (all.stop, all.bytes)
+                }
+                Err(NoAnswer::Stuck(stream)) => {
+                    *read_point = ReadPoint::none();
+                    if let Some(slot) = slots.iter_mut().find(|slot| slot.stream == stream) {
+                        slot.fail(never_returned(stream));
+                    }
+                    continue;
+                }
+                Err(NoAnswer::Ended(error)) => return Err(error),
+            };
+            match worked {
+                None => self.sizes.saw(processes, read + bytes),
+                Some(Stopped::BadSnapshot(stream)) => return Ok(Some(stream)),
+                Some(Stopped::Full) => {
+                    let done = slots.iter().position(|slot| slot.result.is_none());
+                    let done = done.unwrap_or(slots.len());
+                    self.sizes.saw(done, read / processes * done + bytes);
+                    slots.truncate(done);
+                    end.cut(slots);
+                }
+            }
+        }
+    }
+
+    /// What is to be committed of a page.
+    fn outcome(&self, slots: &[Slot], end: &End) -> Outcome {
+        let mut outcome = Outcome {
+            up_to: end.up_to.clone(),
+            at_end: end.at_end,
+            births: end.births.clone(),
+            stays: end.left.clone(),
+            ..Outcome::default()
+        };
+        let mut skips = Skips::default();
+        let all = slots.iter().map(|slot| &slot.passed).chain([&end.passed]);
+        for passed in all {
+            outcome.heads += passed.heads;
+            for (version, skipped) in &passed.counted {
+                let stays = SkippedBy {
+                    already_there: 0,
+                    other_workflow: 0,
+                    ..*skipped
+                };
+                if stays.total() > 0 {
+                    outcome.stays.insert(version.clone());
+                }
+                skips.pass(version, skipped);
+            }
+        }
+        for slot in slots {
+            outcome.counts.bytes += slot.scanned.as_ref().map_or(0, |it| it.bytes() as u64);
+            let stays = |outcome: &mut Outcome| match &slot.at {
+                Some(at) => drop(outcome.stays.insert(at.clone())),
+                None => outcome.unread = true,
+            };
+            match &slot.result {
+                None => {}
+                Some(Converted::Migrated(converted)) => {
+                    outcome.converted.push((**converted).clone());
+                }
+                Some(Converted::Finished(finished)) => {
+                    stays(&mut outcome);
+                    outcome.counts.skipped_by.finished += 1;
+                    outcome.finished.push(finished.clone());
+                }
+                Some(Converted::UpToDate(head)) => {
+                    outcome.counts.skipped_by.already_there += 1;
+                    let up_to_date = (slot.stream.clone(), head.clone());
+                    outcome.up_to_date.push(up_to_date);
+                }
+                Some(Converted::Elsewhere(skipped)) => {
+                    if skipped.held + skipped.not_selected > 0 {
+                        stays(&mut outcome);
+                    }
+                    skips.add(slot.at.as_ref(), skipped);
+                }
+                Some(Converted::Failed(error)) => {
+                    stays(&mut outcome);
+                    outcome.failed.push(Failed {
+                        error: error.clone(),
+                        at: slot.at.clone(),
+                    });
+                }
+            }
+        }
+        // A sweep comes by those that the run has counted already.
+        if !self.sweeps {
+            outcome.counts.skipped_by.add(&skips.by);
+            outcome.tally = skips.tally;
+        }
+        outcome
+    }
+
+    /// Migrates a process that does not fit into a page.
+    async fn migrate_large(
+        &self,
+        slot: Slot,
+        end: End,
+        range: &mut Range,
+    ) -> Result<Worked, Error> {
+        let mut fold = large::LargeFold::default();
+        let mut slots = vec![slot];
+        let mut conflicts = 0;
+        loop {
+            let Slot { stream, at, .. } = &slots[0];
+            let convert = fold.convert(self, stream);
+            let converted = match at {
+                Some(version) => observe::process_during(stream, version, convert).await,
+                None => convert.await,
+            };
+            let (result, is_moved) = large_result(converted)?;
+            slots[0].result = Some(result);
+            if conflicts > ATTEMPTS {
+                let busy = commit::busy(&slots[0].stream, ATTEMPTS);
+                slots[0].fail(busy);
+            }
+            let mut outcome = self.outcome(&slots, &end);
+            outcome.counts.large = u64::from(is_moved && conflicts <= ATTEMPTS);
+            outcome.counts.bytes = fold.bytes();
+            match commit::attempt(self, outcome, ReadPoint::none(), range).await? {
+                Attempted::Done(done) => return Ok(Worked { done, large: true }),
+                Attempted::Stale(_) => {
+                    self.observer.conflict(&slots[0].stream, 1);
+                    // Let the other writer finish; it has right of way.
+                    tokio::time::sleep(Duration::from_millis(1 << conflicts.min(6))).await;
+                    conflicts += 1;
+                }
+            }
+        }
+    }
+}
+
+/// How a page ends, after the last of its slots.
+struct End {
+    passed: Passed,
+    up_to: Option<StreamId>,
+    at_end: bool,
+    births: Vec<(WorkflowId, StreamId)>,
+    /// The versions of processes that have failed before in this run.
+    left: BTreeSet<WorkflowId>,
+}
+
+impl End {
+    /// The page ends with the last of these.
+    fn cut(&mut self, slots: &[Slot]) {
+        self.passed = Passed::default();
+        self.up_to = slots.last().map(|slot| slot.stream.clone());
+        self.at_end = false;
+        let up_to = self.up_to.as_ref();
+        self.births
+            .retain(|(_, stream)| up_to.is_some_and(|up_to| stream <= up_to));
+    }
+}
+
+/// What became of a large process, and whether it is to be moved.
+fn large_result(
+    converted: Result<large::Large, large::Trouble>,
+) -> Result<(Converted, bool), Error> {
+    let result = match converted {
+        Ok(large::Large::Converted(converted)) => {
+            return Ok((Converted::Migrated(converted), true));
+        }
+        Ok(large::Large::Finished(finished)) => Converted::Finished(finished),
+        Ok(large::Large::Gone(skipped)) => Converted::Elsewhere(skipped),
+        Err(large::Trouble::Process(error)) => Converted::Failed(error),
+        Err(large::Trouble::Store(error)) => return Err(error),
+    };
+    Ok((result, false))
+}
+
+/// What user code made of some processes.
+#[derive(Default)]
+struct Results {
+    results: Vec<(usize, Converted)>,
+    /// The bytes of their new states.
+    bytes: usize,
+    /// Why it stopped before the end.
+    stop: Option<Stopped>,
+}
+
+enum Stopped {
+    /// A process was read from a snapshot on that its code cannot read.
+    BadSnapshot(StreamId),
+    /// The new states are as many bytes as a page may hold.
+    Full,
+}
+
+/// The work of user code on a page.
+fn convert_all(work: &Work, processes: Vec<(usize, Arc<Scanned>)>, watch: &Watch) -> Results {
+    let mut all = Results::default();
+    for (at, scanned) in processes {
+        if all.bytes >= scan::CHUNK_BYTES {
+            all.stop = Some(Stopped::Full);
+            return all;
+        }
+        match convert_one(work, &scanned, watch) {
+            Ok(result) => {
+                if let Converted::Migrated(converted) = &result {
+                    all.bytes += converted.state.len();
+                }
+                all.results.push((at, result));
+            }
+            Err(BadSnapshot) => {
+                all.stop = Some(Stopped::BadSnapshot(scanned.stream.clone()));
+                return all;
+            }
+        }
+    }
+    all
+}
+
+/// The snapshot of a process is of no use.
+struct BadSnapshot;
+
+fn convert_one(work: &Work, scanned: &Scanned, watch: &Watch) -> Result<Converted, BadSnapshot> {
+    let (stream, version) = (&scanned.stream, &scanned.head.workflow_id);
+    if scanned.head.held {
+        let held = SkippedBy {
+            held: 1,
+            ..SkippedBy::default()
+        };
+        return Ok(Converted::Elsewhere(held));
+    }
+    let Some(planned) = work.routes.get(version) else {
+        return Ok(match work.without_route(stream, version) {
+            Ok(skipped) if work.filter.compares && skipped.already_there > 0 => {
+                Converted::UpToDate(scanned.head.clone())
+            }
+            Ok(skipped) => Converted::Elsewhere(skipped),
+            Err(error) => Converted::Failed(error),
+        });
+    };
+    let deadline = work.code.deadline();
+    let bad_snapshot = Cell::new(false);
+    let fold_and_convert = || {
+        fold_and_convert(work, planned, scanned).map_err(|unfolded| match unfolded {
+            fold::Unfolded::Failed(error) => error,
+            fold::Unfolded::BadSnapshot => {
+                bad_snapshot.set(true);
+                scan::unread(stream, &Error::invalid("its snapshot is of no use"))
+            }
+        })
+    };
+    let converted = observe::process(stream, version, || {
+        let first = watch.over(stream, deadline, fold_and_convert)?;
+        let first = match work.twice {
+            true => watch.over(stream, deadline, || {
+                twice(stream, first, fold_and_convert())
+            })?,
+            false => first,
+        };
+        if let Some(converted) = &first {
+            watch.over(stream, deadline, || {
+                decode_back::check(&planned.route, stream, converted.json(), &work.unchecked)
+            })?;
+        }
+        Ok(first)
+    });
+    if bad_snapshot.get() {
+        return Err(BadSnapshot);
+    }
+    Ok(match converted {
+        Ok(Some(converted)) => Converted::Migrated(Box::new(converted)),
+        Ok(None) => Converted::Finished(Finished {
+            stream: stream.clone(),
+            head: scanned.head.clone(),
+            by: planned.finished_by(),
+        }),
+        Err(error) => Converted::Failed(error),
+    })
 }
 
 /// Checks that user code did the same twice.
@@ -555,7 +814,7 @@ pub(super) fn twice(
 fn fold_and_convert(
     work: &Work,
     planned: &convert::Planned,
-    scanned: &scan::Scanned,
+    scanned: &Scanned,
 ) -> Result<Option<convert::Converted>, fold::Unfolded> {
     match fold::process(&planned.route, scanned, &work.selection)? {
         Some(folded) => Ok(Some(convert::process(planned, folded)?)),

@@ -10,20 +10,21 @@ use futures_util::future::{Either, select};
 use tokio::sync::mpsc;
 
 use crate::error::{Error, ErrorKind};
-use crate::id::{StreamId, WorkflowId};
+use crate::id::{RunId, StreamId, WorkflowId};
+use crate::run::history;
 use crate::run::ledger::Range;
 use crate::runner::at_work::Hand;
-use crate::runner::code::never_returned;
 use crate::runner::commit::{Done, Outcome};
 use crate::runner::control::Go;
 use crate::runner::pace::Turn;
 use crate::runner::report::{FailureClass, MigrationError, Stage};
-use crate::runner::scan::Source;
-use crate::runner::work::{ATTEMPTS, Chunked, Work};
+use crate::runner::work::{ATTEMPTS, Page, Work, Worked};
 use crate::runner::{commit, scan};
+use crate::store::{DueOf, ReadPoint};
 
-/// How many chunks are made durable together.
+/// How many pages are made durable together, and of how many bytes.
 const TOGETHER: usize = 4;
+const TOGETHER_BYTES: usize = 8 << 20;
 
 /// What a worker tells.
 pub(super) enum Told {
@@ -104,21 +105,15 @@ impl Worker {
         ended
     }
 
-    /// Migrates a range, chunk by chunk.
+    /// Migrates a range, page by page.
     async fn migrate_range(&mut self, range: &mut Range) -> Result<(), Stop> {
-        let mut due = scan::Due::new(
-            self.work.store.clone(),
-            &self.source,
-            range.row.rest(),
-            self.work.selection.clone(),
-            self.work.failed_before(),
-        );
         let pace = self.work.pace.clone();
         let mut size = self.work.chunk_processes;
         let mut conflicts = 0;
         loop {
-            let broken = |from: Option<&StreamId>, error| Stop::Broken {
-                from: from.cloned(),
+            let from = range.row.at.clone();
+            let broken = |error| Stop::Broken {
+                from: from.clone(),
                 error,
             };
             let turn = {
@@ -136,58 +131,58 @@ impl Worker {
                 self.rest(range).await?;
                 continue;
             };
+            if self.left == Some(0) {
+                let end = Outcome {
+                    at_end: true,
+                    ..Outcome::default()
+                };
+                let done = commit::without_processes(&self.work, end, range).await;
+                self.waiting.push(done.map_err(broken)?);
+                return Ok(());
+            }
             let fit = self.work.sizes.fit();
             let limit = size
                 .min(turn.as_ref().map_or(fit, |_| Turn::limit(fit)))
                 .min(self.work.control.chunk_limit())
                 .min(self.left.unwrap_or(usize::MAX));
-            // One more shows whether these are the last.
-            let looks = limit.saturating_add(1);
-            let mut streams = due.peek(looks).await.map_err(|e| broken(None, e))?;
-            let last = streams.len() <= limit;
-            streams.truncate(limit);
-            if self.work.control.is_slowed() {
-                self.rest(range).await?;
-            }
-            let at_work = &self.work.at_work;
-            match self.work.control.may_go_on(streams.len(), at_work).await {
-                Go::On(hand) => self.hand = Some(hand),
-                Go::AtAnotherPace => continue,
-                // A dry run keeps no place to go on from.
-                Go::AfterAPause if self.work.book.is_dry() => continue,
-                Go::AfterAPause => {
-                    // An operator may have decided about them meanwhile.
-                    due = scan::Due::new(
-                        self.work.store.clone(),
-                        &self.source,
-                        range.row.rest(),
-                        self.work.selection.clone(),
-                        Some(self.work.run),
-                    );
-                    continue;
-                }
-                Go::Nowhere => return Err(Stop::Ended),
-            }
-            let Some(first) = streams.first().cloned() else {
-                let done = self.end_range(&due, range).await;
-                self.waiting.push(done.map_err(|e| broken(None, e))?);
-                return Ok(());
-            };
-            let alone = streams.len() == 1;
             if let Some(turn) = &mut turn {
                 turn.begin(&self.work.store).await;
             }
-            let seen = self.work.observer.chunk(&streams);
-            let processes = streams.len();
-            let chunked = self.work.migrate_chunk(&due, streams, last, range);
-            let chunked = seen.during(chunked).await;
-            match &chunked {
-                Ok(Chunked::Committed { done, .. }) => seen.committed(done),
-                Err(error) if error.is_conflict() => {
-                    seen.conflicted();
-                    self.work.observer.conflict(&first.stream, processes);
+            let mut page = match self.source.page(&self.work, range, limit).await {
+                Ok(page) => page,
+                // A damaged block holds records of some processes: find them.
+                Err(error) if *error.kind() == ErrorKind::Corrupt && size > 1 => {
+                    size = 1;
+                    continue;
                 }
-                _ => {}
+                Err(error) if *error.kind() == ErrorKind::Corrupt => {
+                    let done = self.fail_first(range, error).await.map_err(broken)?;
+                    self.count(&done);
+                    self.waiting.push(done);
+                    continue;
+                }
+                Err(error) => return Err(broken(error)),
+            };
+            let processes = page.read.processes.len();
+            if self.work.control.is_slowed() {
+                // It may have to wait, and nothing is to be open meanwhile.
+                page.read.read_point = ReadPoint::none();
+                self.rest(range).await?;
+            }
+            let at_work = &self.work.at_work;
+            match self.work.control.may_go_on(processes, at_work).await {
+                Go::On(hand) => self.hand = Some(hand),
+                // An operator may have decided about them meanwhile.
+                Go::AfterAPause | Go::AtAnotherPace => continue,
+                Go::Nowhere => return Err(Stop::Ended),
+            }
+            let seen = self.work.observer.chunk(&page.read.processes);
+            let worked = self.work.migrate_page(page, range);
+            let worked = seen.during(worked).await;
+            match &worked {
+                Ok(worked) => seen.committed(&worked.done),
+                Err(error) if error.is_conflict() => seen.conflicted(),
+                Err(_) => {}
             }
             // Those that give way are idle on purpose.
             if turn.is_none() {
@@ -195,13 +190,8 @@ impl Worker {
             }
             // What comes next is for others to hear, and may take its time.
             drop(turn);
-            match chunked {
-                Ok(Chunked::Committed {
-                    done,
-                    covered,
-                    large,
-                }) => {
-                    due.done(covered);
+            match worked {
+                Ok(Worked { done, large }) => {
                     conflicts = 0;
                     // What was read beyond a large one was read in vain; more of
                     // them may follow.
@@ -209,57 +199,41 @@ impl Worker {
                     size = size.min(self.work.chunk_processes);
                     self.count(&done);
                     self.waiting.push(done);
-                    if self.waiting.len() >= TOGETHER {
+                    let bytes: usize = self.waiting.iter().map(|done| done.bytes).sum();
+                    if self.waiting.len() >= TOGETHER || bytes >= TOGETHER_BYTES {
                         self.settle(range).await?;
                     }
                     if range.row.done {
                         return Ok(());
                     }
                 }
-                Ok(Chunked::Stuck(stream)) => {
-                    let at = due.version_of(&stream);
-                    let done = self
-                        .fail(never_returned(stream.clone()), at, range)
-                        .await
-                        .map_err(|e| broken(Some(&stream), e))?;
-                    due.remove(&stream);
-                    self.count(&done);
-                    self.waiting.push(done);
-                }
-                Err(error) if error.is_conflict() && alone && conflicts >= ATTEMPTS => {
-                    let done = self
-                        .fail(commit::busy(&first.stream, ATTEMPTS), first.at, range)
-                        .await
-                        .map_err(|e| broken(Some(&first.stream), e))?;
-                    due.remove(&first.stream);
-                    conflicts = 0;
-                    self.count(&done);
-                    self.waiting.push(done);
-                }
-                Err(error) if error.is_conflict() => {
-                    if alone {
-                        conflicts += 1;
-                        // Let the other writer finish; it has right of way.
-                        tokio::time::sleep(Duration::from_millis(1 << conflicts.min(6))).await;
-                    }
+                Err(error) if error.is_conflict() && conflicts < ATTEMPTS => {
+                    conflicts += 1;
+                    tokio::time::sleep(Duration::from_millis(1 << conflicts.min(6))).await;
                     size = (size / 2).max(1);
                 }
-                // A damaged block holds records of some processes: find them.
-                Err(error) if *error.kind() == ErrorKind::Corrupt && !alone => {
-                    size = (processes / 2).max(1);
-                }
-                Err(error) if *error.kind() == ErrorKind::Corrupt => {
-                    let unread = scan::unread(&first.stream, &error);
-                    let done = self.fail(unread, first.at, range).await;
-                    // It may be the bookkeeping that is damaged.
-                    let done = done.map_err(|_| broken(Some(&first.stream), error))?;
-                    due.remove(&first.stream);
-                    self.count(&done);
-                    self.waiting.push(done);
-                }
-                Err(error) => return Err(broken(Some(&first.stream), error)),
+                Err(error) => return Err(broken(error)),
             }
         }
+    }
+
+    /// Fails the first process of what is left of a range, which cannot be read.
+    async fn fail_first(&self, range: &mut Range, error: Error) -> Result<Done, Error> {
+        let work = &self.work;
+        let (store, of) = (&work.store, DueOf::Range(range.row.rest()));
+        let filter = Arc::new(scan::HeadsOnly(work.filter.clone()));
+        let page = scan::page(store, of, filter, 1, scan::Snapshots::default()).await;
+        // It may be the head that is damaged, and with it who it is.
+        let first = page.ok().and_then(|mut page| page.processes.pop());
+        let Some(first) = first else {
+            return Err(error);
+        };
+        let at = first.head.map(|head| head.workflow_id);
+        let failure = scan::unread(&first.stream, &error);
+        // It may be the bookkeeping that is damaged.
+        commit::failure(work, failure, at, range)
+            .await
+            .map_err(|_| error)
     }
 
     /// Counts what was done against the limit.
@@ -293,25 +267,80 @@ impl Worker {
         }
         Ok(())
     }
+}
 
-    async fn fail(
-        &self,
-        error: MigrationError,
-        at: Option<WorkflowId>,
-        range: &mut Range,
-    ) -> Result<Done, Error> {
-        commit::failure(&self.work, error, at, range).await
-    }
+/// Where processes come from.
+#[derive(Debug, Clone)]
+pub(super) enum Source {
+    /// The heads of a range.
+    Heads,
+    /// Those that failed in an earlier run; of some classes only, if any are named.
+    Failures {
+        of: RunId,
+        classes: Arc<[FailureClass]>,
+    },
+    /// Those that were born at some versions while the run closed them.
+    Births(Arc<[WorkflowId]>),
+}
 
-    /// Commits that a range has come to its end.
-    async fn end_range(&self, due: &scan::Due, range: &mut Range) -> Result<Done, Error> {
-        let (left_alone, up_to) = due.up_to(0);
-        let skips = self.work.counted(left_alone);
-        let outcome = || Outcome {
-            up_to: up_to.clone(),
-            at_end: true,
-            ..skips.outcome()
+impl Source {
+    /// The next processes of a range, at most `limit`.
+    async fn page(&self, work: &Work, range: &Range, limit: usize) -> Result<Page, Error> {
+        let (rest, snapshots) = (range.row.rest(), work.snapshots());
+        let (streams, births) = match self {
+            Self::Heads => {
+                let of = DueOf::Range(rest.clone());
+                let read = scan::page(&work.store, of, work.filter.clone(), limit, snapshots);
+                let read = read.await?;
+                scan::check_page(&read, &rest)?;
+                return Ok(Page {
+                    read,
+                    births: Vec::new(),
+                });
+            }
+            Self::Failures { of, classes } => {
+                let (after, through) = (rest.after.as_ref(), rest.through.as_ref());
+                let found =
+                    history::failures(&work.store, *of, classes, after, through, limit).await?;
+                let streams = found.into_iter().map(|failure| failure.error.stream_id);
+                (streams.collect(), Vec::new())
+            }
+            Self::Births(versions) => born(work, versions, limit).await?,
         };
-        commit::without_reading(&self.work, outcome, range).await
+        let at_end = streams.len() < limit;
+        let last: Option<StreamId> = streams.last().cloned();
+        let of = DueOf::Streams(streams);
+        let mut read = scan::page(&work.store, of, work.filter.clone(), limit, snapshots).await?;
+        let whole = read.at_end;
+        read.at_end = whole && at_end;
+        if whole {
+            read.up_to = last;
+        }
+        let covered = |stream: &StreamId| read.up_to.as_ref().is_some_and(|end| stream <= end);
+        let births = births.into_iter().filter(|(_, stream)| covered(stream));
+        Ok(Page {
+            births: births.collect(),
+            read,
+        })
     }
+}
+
+/// Processes that were born behind a run, at whichever of its versions.
+async fn born(
+    work: &Work,
+    versions: &[WorkflowId],
+    limit: usize,
+) -> Result<(Vec<StreamId>, Vec<(WorkflowId, StreamId)>), Error> {
+    let mut births = Vec::new();
+    for version in versions {
+        let streams = work.store.births(version, limit - births.len()).await?;
+        births.extend(streams.into_iter().map(|stream| (version.clone(), stream)));
+        if births.len() == limit {
+            break;
+        }
+    }
+    let mut streams: Vec<StreamId> = births.iter().map(|(_, stream)| stream.clone()).collect();
+    streams.sort();
+    streams.dedup();
+    Ok((streams, births))
 }

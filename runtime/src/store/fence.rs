@@ -4,7 +4,22 @@ use std::cmp::Ordering;
 
 use crate::error::{Error, ErrorKind};
 use crate::id::{StreamId, WorkflowId};
+use crate::store::Head;
 use crate::version::natural_cmp;
+
+/// Checks that a process may be migrated.
+pub(crate) fn check_hold(stream: &StreamId, head: &Head) -> Result<(), Error> {
+    match head.held {
+        false => Ok(()),
+        true => Err(Error::new(
+            ErrorKind::Held,
+            format!(
+                "the process {stream} is held by an operator, so it stays at {}; release it first",
+                head.workflow_id
+            ),
+        )),
+    }
+}
 
 /// Checks that code of version `code` may write to a process that stands at `stands_at`.
 pub(crate) fn check(

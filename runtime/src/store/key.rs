@@ -1,4 +1,4 @@
-//! Keys on disk, format 1.
+//! Keys on disk, format 2.
 //!
 //! The first byte names the table. Ids are escaped: a zero byte becomes
 //! `00 FF`, and `00 01` ends the id. So ids keep their order, no id is a prefix
@@ -6,16 +6,19 @@
 //!
 //! | table | key | holds |
 //! |---|---|---|
+//! | `b` | workflow name, version, stream | that a process was born at this version while a run closed it |
+//! | `d` | | reserved for deadlines |
 //! | `e` | stream, sequence (8 bytes, big endian) | an event |
 //! | `h` | stream | the head of a stream |
 //! | `k` | stream, kind, registry key | that the registry has this key for the process |
 //! | `m` | name | facts about the store, its format first |
+//! | `o` | stream | what an operator said when the process was held |
 //! | `p` | stream | a process registry elsewhere is still to be told |
 //! | `r` | tenant, kind, registry key | an entry of the process registry |
 //! | `s` | stream | a snapshot |
 //! | `u` | what the runner says | bookkeeping of runs |
-//! | `v` | workflow name, version, stream | that a process stands at this version |
-//! | `w` | workflow name, version | that any process may stand at this version |
+//! | `w` | workflow name, version | that processes may be at this version |
+//! | `x` | | reserved for an outbox |
 
 use std::ops::Range;
 
@@ -27,15 +30,16 @@ use crate::store::StreamRange;
 /// A half-open range of keys.
 pub(crate) type KeyRange = Range<Vec<u8>>;
 
+const BIRTHS: u8 = b'b';
 const EVENTS: u8 = b'e';
 const HEADS: u8 = b'h';
 const KEYS: u8 = b'k';
 const META: u8 = b'm';
+const HOLDS: u8 = b'o';
 const REMEMBERED: u8 = b'p';
 const ENTRIES: u8 = b'r';
 const SNAPSHOTS: u8 = b's';
 const RUNS: u8 = b'u';
-const VERSIONS: u8 = b'v';
 const PRESENCE: u8 = b'w';
 
 /// A table whose rows are one a stream.
@@ -44,6 +48,7 @@ pub(crate) enum PerStream {
     Head,
     Snapshot,
     Remembered,
+    Hold,
 }
 
 impl PerStream {
@@ -52,6 +57,7 @@ impl PerStream {
             Self::Head => HEADS,
             Self::Snapshot => SNAPSHOTS,
             Self::Remembered => REMEMBERED,
+            Self::Hold => HOLDS,
         }
     }
 
@@ -84,9 +90,16 @@ impl PerStream {
         start..end
     }
 
-    /// The rows from one stream to another, both included.
-    pub(crate) fn between(self, first: &StreamId, last: &StreamId) -> KeyRange {
-        self.key(first)..after_prefix(self.key(last))
+    /// The stream of what a key starts with: of all that there is of its id,
+    /// which need not be the id of any stream.
+    pub(crate) fn mark(self, start: &[u8]) -> Option<StreamId> {
+        let rest = start.strip_prefix(&[self.table()])?;
+        let plain = rest.split(|byte| *byte == 0).next()?;
+        let text = match std::str::from_utf8(plain) {
+            Ok(text) => text,
+            Err(error) => std::str::from_utf8(&plain[..error.valid_up_to()]).ok()?,
+        };
+        StreamId::new(text).ok()
     }
 
     /// The stream of a key.
@@ -151,45 +164,25 @@ fn version_prefix(table: u8, id: &WorkflowId) -> Vec<u8> {
     with_id(with_id(start(table), id.name()), id.version())
 }
 
-/// That a process stands at a version.
-pub(crate) fn version(id: &WorkflowId, stream: &StreamId) -> Vec<u8> {
-    with_id(version_prefix(VERSIONS, id), stream.as_str())
+/// That a process was born at a version while a run closed it.
+pub(crate) fn birth(id: &WorkflowId, stream: &StreamId) -> Vec<u8> {
+    with_id(version_prefix(BIRTHS, id), stream.as_str())
 }
 
-/// All processes of a range of streams that stand at a version.
-pub(crate) fn versions(id: &WorkflowId, range: &StreamRange) -> KeyRange {
-    let all = version_prefix(VERSIONS, id);
-    let start = match &range.after {
-        Some(after) => after_prefix(version(id, after)),
-        None => all.clone(),
-    };
-    let end = match &range.through {
-        Some(through) => after_prefix(version(id, through)),
-        None => after_prefix(all),
-    };
-    // A range may end before it starts; then it is empty.
+/// All births at a version.
+pub(crate) fn births(id: &WorkflowId) -> KeyRange {
+    let start = version_prefix(BIRTHS, id);
+    let end = after_prefix(start.clone());
     start..end
 }
 
-/// The stream of a key of [`version`].
-pub(crate) fn version_stream(key: &[u8], id: &WorkflowId) -> Result<StreamId, Error> {
-    let from = version_prefix(VERSIONS, id).len();
+/// The stream of a key of [`birth`].
+pub(crate) fn birth_stream(key: &[u8], id: &WorkflowId) -> Result<StreamId, Error> {
+    let from = version_prefix(BIRTHS, id).len();
     read_whole(key, from).and_then(|stream| stream_id(key, stream))
 }
 
-/// The stream of what a key of [`version`] starts with: of all that there is of
-/// its id, which need not be the id of any stream.
-pub(crate) fn version_mark(start: &[u8], id: &WorkflowId) -> Option<StreamId> {
-    let rest = start.strip_prefix(&version_prefix(VERSIONS, id)[..])?;
-    let plain = rest.split(|byte| *byte == 0).next()?;
-    let text = match std::str::from_utf8(plain) {
-        Ok(text) => text,
-        Err(error) => std::str::from_utf8(&plain[..error.valid_up_to()]).ok()?,
-    };
-    StreamId::new(text).ok()
-}
-
-/// That any process may stand at a version.
+/// That processes may be at a version.
 pub(crate) fn presence(id: &WorkflowId) -> Vec<u8> {
     version_prefix(PRESENCE, id)
 }
@@ -233,9 +226,9 @@ pub(crate) fn key_of(stream: &StreamId, key: &RegistryKey) -> Vec<u8> {
     with_registry_key(keys_prefix(stream), key)
 }
 
-/// All registry keys of the processes from one stream to another, both included.
-pub(crate) fn keys_between(first: &StreamId, last: &StreamId) -> KeyRange {
-    keys_prefix(first)..after_prefix(keys_prefix(last))
+/// All registry keys of a process.
+pub(crate) fn keys_of(stream: &StreamId) -> KeyRange {
+    keys_prefix(stream)..after_prefix(keys_prefix(stream))
 }
 
 /// The stream and the registry key of a key of [`key_of`].
@@ -353,11 +346,12 @@ fn named(key: &[u8]) -> Option<String> {
             let (id, _) = read_id(rest, 1).ok()?;
             format!("the registry entry of tenant {tenant} under {id:?}")
         }
-        VERSIONS => {
+        HOLDS => format!("the hold of stream {}", stream(PerStream::Hold)?),
+        BIRTHS => {
             let (name, rest) = read_id(key, 1).ok()?;
             let (version, rest) = read_id(rest, 0).ok()?;
             let (stream, _) = read_id(rest, 0).ok()?;
-            format!("the entry of {stream} in the index of {name}@{version}")
+            format!("the note that {stream} was born at {name}@{version}")
         }
         PRESENCE => {
             let version = presence_version(key).ok()?;
@@ -403,10 +397,8 @@ mod tests {
         assert_eq!(PerStream::Remembered.key(&s), b"pprocess/t/p\0\x01");
         assert_eq!(meta("format"), b"mformat\0\x01");
         assert_eq!(run_row(b"c"), b"uc");
-        assert_eq!(
-            version(&order, &s),
-            b"vorder\0\x01v1\0\x01process/t/p\0\x01"
-        );
+        assert_eq!(PerStream::Hold.key(&s), b"oprocess/t/p\0\x01");
+        assert_eq!(birth(&order, &s), b"border\0\x01v1\0\x01process/t/p\0\x01");
         assert_eq!(presence(&order), b"worder\0\x01v1\0\x01");
         assert_eq!(entry(&tenant, &process), b"rt\0\x01pp\0\x01");
         assert_eq!(entry(&tenant, &reply), b"rt\0\x01rc\0\x01");
@@ -436,17 +428,12 @@ mod tests {
         assert!(in_range(&run_rows(b"", None), &run_row(b"\xFE")));
         let v1 = WorkflowId::from_static("w", "1");
         let v10 = WorkflowId::from_static("w", "10");
-        let part = StreamRange {
-            after: Some(a.clone()),
-            through: Some(ab.clone()),
-        };
-        let range = versions(&v1, &part);
-        assert!(in_range(&range, &version(&v1, &ab)));
-        assert!(!in_range(&range, &version(&v1, &a)) && !in_range(&range, &version(&v1, &b)));
-        assert!(!in_range(
-            &versions(&v1, &StreamRange::default()),
-            &version(&v10, &a)
-        ));
+        let of_v1 = births(&v1);
+        assert!(in_range(&of_v1, &birth(&v1, &a)) && !in_range(&of_v1, &birth(&v10, &a)));
+        assert_eq!(birth_stream(&birth(&v1, &ab), &v1).unwrap(), ab);
+        assert_eq!(heads.mark(&heads.key(&ab)), Some(ab.clone()));
+        assert_eq!(heads.mark(b"ha"), Some(a.clone()));
+        assert_eq!(heads.mark(b"ea"), None);
         assert!(
             presences("w").contains(&presence(&v10)) && !presences("wx").contains(&presence(&v10))
         );
@@ -475,10 +462,6 @@ mod tests {
 
     fn unchecked_key(id: &str) -> Vec<u8> {
         with_id(with_id(start(ENTRIES), "t"), id)
-    }
-
-    fn version_key(id: &WorkflowId, stream: &StreamId) -> Vec<u8> {
-        super::version(id, stream)
     }
 
     /// Two ids that have much in common: what one starts with, and what ends and
@@ -525,35 +508,33 @@ mod tests {
             let of_s = StreamRange { after: None, through: Some(s.clone()) };
             let beyond_s = StreamRange { after: Some(s.clone()), through: None };
             let (first, last) = (s.clone().min(t.clone()), s.clone().max(t.clone()));
-            for table in [PerStream::Head, PerStream::Snapshot, PerStream::Remembered] {
+            for table in [PerStream::Head, PerStream::Snapshot, PerStream::Remembered, PerStream::Hold] {
                 prop_assert!(!table.key(&t).starts_with(&table.key(&s)));
                 prop_assert_eq!(table.within(&of_s).contains(&table.key(&t)), t < s);
                 prop_assert_eq!(table.within(&beyond_s).contains(&table.key(&t)), t > s);
                 prop_assert!(!table.range("", Some(&last)).contains(&table.key(&first)));
                 prop_assert_eq!(table.range(&a, None).contains(&table.key(&t)), b.starts_with(&a));
-                prop_assert!(!table.between(&s, &s).contains(&table.key(&t)));
             }
             // The number behind an id cannot lengthen it to another one.
             prop_assert!(!events_after(&s, 0).contains(&event(&t, sequence)));
             prop_assert!(!events_between(&s, &s).contains(&event(&t, sequence)));
             prop_assert_eq!(sequence_in(&event(&t, sequence), &event_prefix(&s)), None);
-            prop_assert!(!keys_between(&s, &s).contains(&with_id(with_id(start(KEYS), &b), &name)));
+            prop_assert!(!keys_of(&s).contains(&with_id(with_id(start(KEYS), &b), &name)));
             prop_assert!(unchecked_key(&a) != unchecked_key(&b));
             prop_assert!(!unchecked_key(&b).starts_with(&unchecked_key(&a)));
             // Names, versions and streams, each next to another one.
-            prop_assert!(!versions(&v, &of_s).contains(&version_key(&v, &t)) || t < s);
+            prop_assert!(births(&v).contains(&birth(&v, &t)));
             if name != version {
-                let all = StreamRange::default();
-                prop_assert!(!versions(&v, &all).contains(&version_key(&w, &s)));
+                prop_assert!(!births(&v).contains(&birth(&w, &s)));
                 prop_assert!(presence(&v) != presence(&w));
             }
             let other = WorkflowId::new(name.clone(), "1".to_owned());
             prop_assert_eq!(presences(&version).contains(&presence(&other)), name == version);
             // No table holds a key of another one.
-            let tables = [EVENTS, HEADS, KEYS, META, REMEMBERED, ENTRIES, SNAPSHOTS, RUNS, VERSIONS, PRESENCE];
+            let tables = [EVENTS, HEADS, KEYS, META, REMEMBERED, ENTRIES, SNAPSHOTS, RUNS, BIRTHS, HOLDS, PRESENCE];
             for table in tables {
                 let whole = vec![table]..vec![table + 1];
-                for key in [event(&t, sequence), PerStream::Head.key(&t), presence(&v), version_key(&v, &t), meta(&b), run_row(b.as_bytes())] {
+                for key in [event(&t, sequence), PerStream::Head.key(&t), presence(&v), birth(&v, &t), PerStream::Hold.key(&t), meta(&b), run_row(b.as_bytes())] {
                     prop_assert_eq!(whole.contains(&key), key[0] == table);
                 }
             }
@@ -564,8 +545,8 @@ mod tests {
             let _ = PerStream::Head.stream(&key);
             let _ = key_of_parts(&key);
             let _ = presence_version(&key);
-            let _ = version_stream(&key, &WorkflowId::from_static("a", "1"));
-            let _ = version_mark(&key, &WorkflowId::from_static("a", "1"));
+            let _ = birth_stream(&key, &WorkflowId::from_static("a", "1"));
+            let _ = PerStream::Head.mark(&key);
         }
     }
 }

@@ -1,5 +1,6 @@
-//! What the record store needs of a key-value engine: ordered keys and
-//! serializable transactions. SlateDB and the in-memory engine implement it.
+//! What the record store needs of a key-value engine: ordered keys, and
+//! transactions under snapshot isolation that can mark keys as read. SlateDB and
+//! the in-memory engine implement it.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -65,9 +66,14 @@ pub trait Kv: Clone + Send + Sync + 'static {
         Ok(())
     }
 
-    /// A serializable transaction: it commits only if nothing that it read or
-    /// writes has changed since. Of a handle for reading only, a view.
+    /// A transaction under snapshot isolation: it commits only if nothing that
+    /// it writes or has [marked](KvTxn::mark_read) was written since. Of a handle
+    /// for reading only, a view.
     fn begin(&self) -> Result<Self::Txn, Error>;
+
+    /// A serializable transaction: all that it reads counts as marked, ranges
+    /// included.
+    fn begin_serializable(&self) -> Result<Self::Txn, Error>;
 
     /// A view of one instant, for reading only; nothing it reads is tracked.
     ///
@@ -121,6 +127,10 @@ pub trait KvTxn: Send + Sync + 'static {
         range: KeyRange,
         bytes: usize,
     ) -> impl Future<Output = Result<Self::Scan, Error>> + Send;
+
+    /// Makes the commit conflict with whoever writes this key, whether or not
+    /// there is such a row.
+    fn mark_read(&self, key: &[u8]) -> Result<(), Error>;
 
     /// Writes a value when the transaction commits.
     fn put(&mut self, key: Vec<u8>, value: Vec<u8>) -> Result<(), Error>;

@@ -2,10 +2,10 @@
 //!
 //! It keeps the same keys and records as SlateDB does and has the same
 //! transactions: reads see one instant, and a commit fails when something that
-//! was read or is written has changed since. "Durable" means nothing here:
+//! was marked as read or is written has changed since. "Durable" means nothing here:
 //! everything is gone with the last handle.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::ops::Bound;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -86,7 +86,25 @@ impl Default for MemoryKv {
     }
 }
 
+/// How many rows there are from one mark to the next.
+const MARK: usize = 64;
+
 impl MemoryKv {
+    fn txn(&self, serializable: bool) -> MemoryTxn {
+        let mut state = self.state();
+        let began = state.commits;
+        *state.open.entry(began).or_default() += 1;
+        MemoryTxn {
+            kv: self.clone(),
+            rows: state.rows.clone(),
+            began,
+            serializable,
+            read_keys: Mutex::default(),
+            read_ranges: Mutex::default(),
+            writes: HashMap::new(),
+        }
+    }
+
     fn state(&self) -> MutexGuard<'_, State> {
         // No code that can panic runs under the lock.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
@@ -101,21 +119,29 @@ impl Kv for MemoryKv {
     }
 
     fn begin(&self) -> Result<MemoryTxn, Error> {
-        let mut state = self.state();
-        let began = state.commits;
-        *state.open.entry(began).or_default() += 1;
-        Ok(MemoryTxn {
-            kv: self.clone(),
-            rows: state.rows.clone(),
-            began,
-            read_keys: Mutex::default(),
-            read_ranges: Mutex::default(),
-            writes: HashMap::new(),
-        })
+        Ok(self.txn(false))
+    }
+
+    fn begin_serializable(&self) -> Result<MemoryTxn, Error> {
+        Ok(self.txn(true))
     }
 
     fn view(&self) -> Result<MemoryTxn, Error> {
         self.begin()
+    }
+
+    async fn marks(&self, range: &KeyRange) -> Result<Option<Vec<(Bytes, u64)>>, Error> {
+        // A look at keys in memory, which reads no rows.
+        let rows = self.state().rows.clone();
+        let (start, end) = (
+            Bound::Included(&range.start[..]),
+            Bound::Excluded(&range.end[..]),
+        );
+        let keys = rows.range::<_, [u8]>((start, end));
+        let marks = keys
+            .step_by(MARK)
+            .map(|(key, _)| (key.clone(), MARK as u64));
+        Ok(Some(marks.collect()))
     }
 
     fn rows_read(&self) -> &RowsRead {
@@ -137,7 +163,9 @@ pub struct MemoryTxn {
     kv: MemoryKv,
     rows: OrdMap<Bytes, Bytes>,
     began: u64,
-    read_keys: Mutex<Vec<Bytes>>,
+    /// Whether all that is read counts as marked.
+    serializable: bool,
+    read_keys: Mutex<HashSet<Bytes>>,
     read_ranges: Mutex<Vec<KeyRange>>,
     writes: HashMap<Bytes, Option<Bytes>>,
 }
@@ -164,25 +192,33 @@ impl KvTxn for MemoryTxn {
     type Scan = MemoryScan;
 
     async fn get(&self, key: &[u8]) -> Result<Option<Bytes>, Error> {
-        self.read_keys
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .push(Bytes::copy_from_slice(key));
+        if self.serializable {
+            self.mark_read(key)?;
+        }
         self.kv.rows_read.add(1);
         Ok(self.rows.get(key).cloned())
     }
 
     async fn scan_part(&self, range: KeyRange, _: usize) -> Result<MemoryScan, Error> {
-        self.read_ranges
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .push(range.clone());
+        if self.serializable {
+            let ranges = self.read_ranges.lock();
+            let mut ranges = ranges.unwrap_or_else(PoisonError::into_inner);
+            ranges.push(range.clone());
+        }
         Ok(MemoryScan {
             rows: self.rows.clone(),
             count: self.kv.rows_read.count(),
+            page: VecDeque::new(),
             next: Bound::Included(range.start.into()),
             end: range.end.into(),
         })
+    }
+
+    fn mark_read(&self, key: &[u8]) -> Result<(), Error> {
+        let keys = self.read_keys.lock();
+        let mut keys = keys.unwrap_or_else(PoisonError::into_inner);
+        keys.insert(Bytes::copy_from_slice(key));
+        Ok(())
     }
 
     fn put(&mut self, key: Vec<u8>, value: Vec<u8>) -> Result<(), Error> {
@@ -245,36 +281,57 @@ impl Drop for MemoryTxn {
     }
 }
 
+/// How many rows a scan takes out of the map at a time.
+const PAGE: usize = 32;
+
 /// A scan of [`MemoryKv`].
 pub struct MemoryScan {
     rows: OrdMap<Bytes, Bytes>,
     count: RowCount,
+    /// Taken out of the map, and not returned yet.
+    page: VecDeque<(Bytes, Bytes)>,
     next: Bound<Bytes>,
     end: Bytes,
 }
 
-impl KvScan for MemoryScan {
-    async fn next(&mut self) -> Result<Option<(Bytes, Bytes)>, Error> {
+impl MemoryScan {
+    fn fill(&mut self) {
         let (Bound::Included(from) | Bound::Excluded(from)) = &self.next else {
-            return Ok(None);
+            return;
         };
         if *from >= self.end {
-            return Ok(None);
+            return;
         }
-        let row = self
-            .rows
-            .range((self.next.clone(), Bound::Excluded(self.end.clone())))
-            .next()
-            .map(|(key, value)| (key.clone(), value.clone()));
-        if let Some((key, _)) = &row {
+        let rest = (self.next.clone(), Bound::Excluded(self.end.clone()));
+        let rows = self.rows.range(rest).take(PAGE);
+        self.page
+            .extend(rows.map(|(key, value)| (key.clone(), value.clone())));
+        self.next = match self.page.back() {
+            Some((last, _)) if self.page.len() == PAGE => Bound::Excluded(last.clone()),
+            _ => Bound::Unbounded,
+        };
+    }
+}
+
+impl KvScan for MemoryScan {
+    async fn next(&mut self) -> Result<Option<(Bytes, Bytes)>, Error> {
+        if self.page.is_empty() {
+            self.fill();
+        }
+        let row = self.page.pop_front();
+        if row.is_some() {
             self.count.one_more();
-            self.next = Bound::Excluded(key.clone());
         }
         Ok(row)
     }
 
     async fn seek(&mut self, key: &[u8]) -> Result<(), Error> {
-        self.next = Bound::Included(Bytes::copy_from_slice(key));
+        while self.page.front().is_some_and(|(at, _)| at[..] < *key) {
+            self.page.pop_front();
+        }
+        if self.page.is_empty() {
+            self.next = Bound::Included(Bytes::copy_from_slice(key));
+        }
         Ok(())
     }
 }

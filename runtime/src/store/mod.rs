@@ -28,13 +28,17 @@ pub use records::{NotDurable, RecordStore};
 #[cfg(feature = "slatedb")]
 pub use slate::{SlateDbReader, SlateDbStore, SlateDbStoreBuilder};
 pub use traffic::Traffic;
+#[cfg_attr(not(feature = "tokio"), allow(unused_imports))]
+pub(crate) use transactional::stale;
 pub use transactional::{
-    AtVersion, Chunk, ChunkEvent, ChunkProblem, ChunkProcess, ChunkRequest, Decision, Split,
-    StreamRange, TransactionalStore,
+    Batch, ChunkEvent, ChunkProblem, Commit, DueFilter, DueOf, DuePage, DueProcess, DueRequest,
+    Expected, Finished, Hold, Move, Passed, Presence, ReadPoint, RowWrite, Split, Stale,
+    StreamRange, TransactionalStore, Verdict,
 };
 
 use crate::error::Error;
 use crate::event::{Event, NewEvent, is_reserved};
+use crate::fingerprint::Fingerprint;
 use crate::id::{StreamId, WorkflowId};
 
 /// Tells stores apart within one program. Handles on the same store have the
@@ -51,23 +55,47 @@ impl StoreId {
     }
 }
 
-/// Where a stream stands.
+/// The head of a stream: its last event, its version, and what is known of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Head {
     /// The sequence number of the last event.
     pub sequence: u64,
-    /// The version that the process stands at: of its latest `$migrated`
-    /// event the target, else the version of its first event.
+    /// Raised by every change of the head. In a store that changes heads by
+    /// appends alone, the sequence number serves.
+    pub revision: u64,
+    /// The version that the process is at: of its latest `$migrated` event the
+    /// target, else the version of its first event.
     pub workflow_id: WorkflowId,
     /// The sequence number of the latest `$migrated` event, if there is one.
     pub baseline: Option<u64>,
-    /// Whether the process is over.
+    /// The first sequence number whose event is kept: 1, unless events were
+    /// erased on purpose.
+    pub first_kept: u64,
+    /// Whether the process is finished.
     pub finished: bool,
-    /// Whether an operator took the process out of all runs.
+    /// The fingerprint of the migration whose run found the process finished;
+    /// `None` where its last event says so.
+    pub finished_by: Option<Fingerprint>,
+    /// Whether an operator holds the process, so that no run migrates it.
     pub held: bool,
 }
 
 impl Head {
+    /// The head of a stream that has only been appended to.
+    #[must_use]
+    pub fn of(sequence: u64, workflow_id: WorkflowId) -> Self {
+        Self {
+            sequence,
+            revision: sequence,
+            workflow_id,
+            baseline: None,
+            first_kept: 1,
+            finished: false,
+            finished_by: None,
+            held: false,
+        }
+    }
+
     /// Where a replay starts: the sequence number before the first event that counts.
     #[must_use]
     pub fn replay_after(&self) -> u64 {

@@ -1,4 +1,4 @@
-//! Records on disk, format 1: the values that stand under the keys of `key`.
+//! Records on disk, format 2: the values that stand under the keys of `key`.
 //!
 //! Every record starts with a format byte. Numbers are big endian; a string is
 //! its length in two bytes and its UTF-8. A payload or state is last and takes
@@ -9,23 +9,29 @@ use bytestring::ByteString;
 use uuid::Uuid;
 
 use crate::error::{Error, ErrorKind};
-use crate::event::{Event, NewEvent};
-use crate::id::{EventId, ProcessId, ProcessIdentity, StreamId, TenantId, WorkflowId};
+use crate::event::{Event, Metadata, NewEvent};
+use crate::fingerprint::Fingerprint;
+use crate::id::{EventId, ProcessId, StreamId, TenantId, WorkflowId};
 use crate::snapshot::Snapshot;
-use crate::store::{ChunkEvent, Decision, Head};
+use crate::store::{ChunkEvent, Head, Hold};
 use crate::time::Timestamp;
 
 /// The format of every record that this crate writes.
-const FORMAT: u8 = 1;
+const FORMAT: u8 = 2;
+
+/// The format that was never released.
+const UNRELEASED: u8 = 1;
 
 const FINISHES: u8 = 1;
+const HAS_METADATA: u8 = 2;
+
 const FINISHED: u8 = 1;
 const HAS_BASELINE: u8 = 2;
 const HELD: u8 = 4;
+const FINISHED_BY: u8 = 8;
 
-const UNDECIDED: u8 = 0;
-const LEFT_AS_FINISHED: u8 = 1;
-const SKIPPED: u8 = 2;
+const OPEN: u8 = 0;
+const CLOSING: u8 = 1;
 
 /// Why a record cannot be read, before it is known which one it is.
 #[derive(Debug, PartialEq, Eq)]
@@ -58,6 +64,9 @@ fn start(record: &mut Bytes) -> Read<()> {
         FORMAT => Ok(()),
         0 => Err(BadRecord::Malformed(
             "its format is 0, which no version writes",
+        )),
+        UNRELEASED => Err(BadRecord::Malformed(
+            "it is of format 1, which no released version wrote; import the events into a new store",
         )),
         newer => Err(BadRecord::Newer(newer)),
     }
@@ -136,24 +145,60 @@ fn put_workflow(record: &mut Vec<u8>, id: &WorkflowId) -> Result<(), Error> {
     put_text(record, id.version())
 }
 
-/// Format, flags, event id, time, schema version, workflow, type, payload.
+/// Format, flags, event id, time, schema version, workflow, type, metadata if
+/// there is any (its size, and each name and value), payload.
 pub(crate) fn write_event(event: &NewEvent, time: Timestamp) -> Result<Vec<u8>, Error> {
     let mut record = Vec::with_capacity(128 + event.payload().len());
     record.push(FORMAT);
-    record.push(if event.finishes() { FINISHES } else { 0 });
+    let finishes = if event.finishes() { FINISHES } else { 0 };
+    let metadata = match event.metadata().is_empty() {
+        true => 0,
+        false => HAS_METADATA,
+    };
+    record.push(finishes | metadata);
     record.extend_from_slice(event.event_id().as_uuid().as_bytes());
     record.extend_from_slice(&time.as_micros().to_be_bytes());
     record.extend_from_slice(&event.schema_version().to_be_bytes());
     put_workflow(&mut record, event.workflow_id())?;
     put_text(&mut record, event.event_type())?;
+    if metadata > 0 {
+        let many = |_| Error::invalid("an event has more than 65,535 entries of metadata");
+        let entries = u16::try_from(event.metadata().len()).map_err(many)?;
+        record.extend_from_slice(&entries.to_be_bytes());
+        for (name, value) in event.metadata() {
+            put_text(&mut record, name)?;
+            put_text(&mut record, value)?;
+        }
+    }
     record.extend_from_slice(event.payload());
     Ok(record)
+}
+
+/// The metadata of an event; its names rise.
+fn take_metadata(record: &mut Bytes) -> Read<Metadata> {
+    const BAD: BadRecord = BadRecord::Malformed("its metadata is not as it is written");
+    let entries = record.try_get_u16().map_err(|_| SHORT)?;
+    let mut metadata = Metadata::new();
+    for _ in 0..entries {
+        let (name, value) = (take_text(record)?, take_text(record)?);
+        if metadata
+            .last_key_value()
+            .is_some_and(|(last, _)| **last >= *name)
+        {
+            return Err(BAD);
+        }
+        metadata.insert(name.into(), value.into());
+    }
+    match metadata.is_empty() {
+        true => Err(BAD),
+        false => Ok(metadata),
+    }
 }
 
 pub(crate) fn read_event(mut record: Bytes, stream: &StreamId, sequence: u64) -> Read<Event> {
     start(&mut record)?;
     let flags = take_u8(&mut record)?;
-    check_flags(flags, FINISHES)?;
+    check_flags(flags, FINISHES | HAS_METADATA)?;
     if record.len() < 16 {
         return Err(SHORT);
     }
@@ -162,6 +207,10 @@ pub(crate) fn read_event(mut record: Bytes, stream: &StreamId, sequence: u64) ->
     let schema_version = take_u32(&mut record)?;
     let workflow_id = take_workflow(&mut record)?;
     let event_type = take_text(&mut record)?;
+    let metadata = match flags & HAS_METADATA {
+        0 => Metadata::new(),
+        _ => take_metadata(&mut record)?,
+    };
     Ok(Event {
         event_id,
         stream_id: stream.clone(),
@@ -171,6 +220,7 @@ pub(crate) fn read_event(mut record: Bytes, stream: &StreamId, sequence: u64) ->
         event_type,
         schema_version,
         payload: record,
+        metadata,
         finishes: flags & FINISHES != 0,
     })
 }
@@ -186,7 +236,8 @@ pub(crate) fn read_chunk_event(
 ) -> Read<ChunkEvent> {
     const FLAGS_ID_AND_TIME: usize = 1 + 16 + 8;
     start(&mut record)?;
-    check_flags(record.first().copied().ok_or(SHORT)?, FINISHES)?;
+    let flags = record.first().copied().ok_or(SHORT)?;
+    check_flags(flags, FINISHES | HAS_METADATA)?;
     // Where a text that starts there ends.
     let text = |from: usize| match record.get(from..from + 2) {
         Some(len) => Ok(from + 2 + usize::from(u16::from_be_bytes([len[0], len[1]]))),
@@ -211,6 +262,9 @@ pub(crate) fn read_chunk_event(
     }
     let event_type = ByteString::try_from(record.slice(kind + 2..end)).map_err(|_| NOT_UTF8)?;
     record.advance(end);
+    if flags & HAS_METADATA != 0 {
+        take_metadata(&mut record)?;
+    }
     Ok(ChunkEvent {
         sequence,
         event_type,
@@ -219,20 +273,26 @@ pub(crate) fn read_chunk_event(
     })
 }
 
-/// Format, flags, last sequence number, baseline (0: none), workflow.
+/// Format, flags, last sequence number, revision, baseline (0: none), first
+/// sequence number kept, fingerprint of the code that said that the process is
+/// finished if there is one, workflow.
 pub(crate) fn write_head(head: &Head) -> Result<Vec<u8>, Error> {
-    let mut record = Vec::with_capacity(64);
+    let mut record = Vec::with_capacity(96);
     record.push(FORMAT);
-    let finished = if head.finished { FINISHED } else { 0 };
-    let baseline = if head.baseline.is_some() {
-        HAS_BASELINE
-    } else {
-        0
-    };
-    let held = if head.held { HELD } else { 0 };
-    record.push(finished | baseline | held);
+    let flag = |is: bool, flag: u8| if is { flag } else { 0 };
+    record.push(
+        flag(head.finished, FINISHED)
+            | flag(head.baseline.is_some(), HAS_BASELINE)
+            | flag(head.held, HELD)
+            | flag(head.finished_by.is_some(), FINISHED_BY),
+    );
     record.extend_from_slice(&head.sequence.to_be_bytes());
+    record.extend_from_slice(&head.revision.to_be_bytes());
     record.extend_from_slice(&head.baseline.unwrap_or(0).to_be_bytes());
+    record.extend_from_slice(&head.first_kept.to_be_bytes());
+    if let Some(code) = head.finished_by {
+        record.extend_from_slice(&code.get().to_be_bytes());
+    }
     put_workflow(&mut record, &head.workflow_id)?;
     Ok(record)
 }
@@ -241,24 +301,71 @@ pub(crate) fn read_head(record: Bytes) -> Read<Head> {
     read_head_like(record, None)
 }
 
+/// Whether a head may be of one of some versions, of which the last one found
+/// comes first: heads next to each other are of the same. A head that cannot be
+/// read may be of any.
+pub(crate) fn head_is_of<'a>(
+    record: &[u8],
+    versions: &'a [WorkflowId],
+    last: &mut usize,
+) -> Option<Option<&'a WorkflowId>> {
+    const FIXED: usize = 2 + 4 * 8;
+    let at = match record {
+        [FORMAT, flags, ..] if flags & FINISHED_BY != 0 => FIXED + 8,
+        [FORMAT, ..] => FIXED,
+        _ => return Some(None),
+    };
+    let Some(names) = record.get(at..) else {
+        return Some(None);
+    };
+    let is = |version: &WorkflowId| {
+        let (name, of) = (version.name().as_bytes(), version.version().as_bytes());
+        let end = 2 + name.len();
+        names.len() == end + 2 + of.len()
+            && names[2..end] == *name
+            && names[end + 2..] == *of
+            && usize::from(u16::from_be_bytes([names[0], names[1]])) == name.len()
+    };
+    if versions.get(*last).is_some_and(is) {
+        return versions.get(*last).map(Some);
+    }
+    let found = versions.iter().position(is)?;
+    *last = found;
+    versions.get(found).map(Some)
+}
+
 /// Reads a head, probably of the same workflow and version as another one.
 pub(crate) fn read_head_like(mut record: Bytes, like: Option<&WorkflowId>) -> Read<Head> {
     start(&mut record)?;
     let flags = take_u8(&mut record)?;
-    check_flags(flags, FINISHED | HAS_BASELINE | HELD)?;
+    check_flags(flags, FINISHED | HAS_BASELINE | HELD | FINISHED_BY)?;
     let sequence = take_u64(&mut record)?;
+    let revision = take_u64(&mut record)?;
     let baseline = take_u64(&mut record)?;
+    let first_kept = take_u64(&mut record)?;
+    let finished_by = match flags & FINISHED_BY {
+        0 => None,
+        _ => Some(Fingerprint::new(take_u64(&mut record)?)),
+    };
     let workflow_id = take_workflow_like(&mut record, like)?;
     end(&record)?;
-    let has_baseline = flags & HAS_BASELINE != 0;
-    if sequence == 0 || baseline > sequence || has_baseline != (baseline > 0) {
-        return Err(BadRecord::Malformed("its sequence numbers cannot be"));
+    let (finished, has_baseline) = (flags & FINISHED != 0, flags & HAS_BASELINE != 0);
+    let numbers = sequence > 0
+        && revision > 0
+        && baseline <= sequence
+        && has_baseline == (baseline > 0)
+        && (1..=sequence).contains(&first_kept);
+    if !numbers || finished_by.is_some() && !finished {
+        return Err(BadRecord::Malformed("its numbers contradict each other"));
     }
     Ok(Head {
         sequence,
+        revision,
         workflow_id,
         baseline: has_baseline.then_some(baseline),
-        finished: flags & FINISHED != 0,
+        first_kept,
+        finished,
+        finished_by,
         held: flags & HELD != 0,
     })
 }
@@ -288,32 +395,81 @@ pub(crate) fn read_snapshot(mut record: Bytes, stream: &StreamId) -> Read<Snapsh
     })
 }
 
-/// Format, tenant, process, workflow.
+/// Format, tenant, number of processes, and each: process, and the version at
+/// which it is born if it has no events yet.
 pub(crate) fn write_entry(
     tenant: &TenantId,
-    process: &ProcessId,
-    stands_at: &WorkflowId,
+    processes: &[(ProcessId, WorkflowId)],
 ) -> Result<Vec<u8>, Error> {
     let mut record = Vec::with_capacity(128);
     record.push(FORMAT);
     put_text(&mut record, tenant.as_str())?;
-    put_text(&mut record, process.as_str())?;
-    put_workflow(&mut record, stands_at)?;
+    let many = |_| Error::invalid("a registry key names more than 65,535 processes");
+    let count = u16::try_from(processes.len()).map_err(many)?;
+    record.extend_from_slice(&count.to_be_bytes());
+    for (process, version) in processes {
+        put_text(&mut record, process.as_str())?;
+        put_workflow(&mut record, version)?;
+    }
     Ok(record)
 }
 
-pub(crate) fn read_entry(mut record: Bytes) -> Read<ProcessIdentity> {
-    const BAD_ID: BadRecord = BadRecord::Malformed("an id in it cannot be");
+pub(crate) fn read_entry(mut record: Bytes) -> Read<(TenantId, Vec<(ProcessId, WorkflowId)>)> {
+    const BAD_ID: BadRecord = BadRecord::Malformed("an id in it is not valid");
     start(&mut record)?;
     let tenant = TenantId::new(take_text(&mut record)?).map_err(|_| BAD_ID)?;
-    let process = ProcessId::new(take_text(&mut record)?).map_err(|_| BAD_ID)?;
-    let workflow_id = take_workflow(&mut record)?;
+    let count = record.try_get_u16().map_err(|_| SHORT)?;
+    let mut processes = Vec::new();
+    for _ in 0..count {
+        let process = ProcessId::new(take_text(&mut record)?).map_err(|_| BAD_ID)?;
+        processes.push((process, take_workflow(&mut record)?));
+    }
     end(&record)?;
-    Ok(ProcessIdentity::new(process, tenant, workflow_id))
+    match processes.is_empty() {
+        true => Err(BadRecord::Malformed("it names no process")),
+        false => Ok((tenant, processes)),
+    }
 }
 
-/// A row whose key says it all: a registry key of a process, the presence of
-/// a version, a note to a process registry elsewhere.
+/// Format, whether a run closes the version, and the token of that run.
+pub(crate) fn write_presence(closing: Option<Uuid>) -> Vec<u8> {
+    match closing {
+        None => vec![FORMAT, OPEN],
+        Some(token) => [&[FORMAT, CLOSING], &token.as_bytes()[..]].concat(),
+    }
+}
+
+pub(crate) fn read_presence(mut record: Bytes) -> Read<Option<Uuid>> {
+    start(&mut record)?;
+    let closing = match take_u8(&mut record)? {
+        OPEN => None,
+        CLOSING if record.len() >= 16 => Some(Uuid::from_u128(record.get_u128())),
+        CLOSING => return Err(SHORT),
+        _ => return Err(BadRecord::Malformed("it has a flag that is not known")),
+    };
+    end(&record)?;
+    Ok(closing)
+}
+
+/// Format, when, who, why.
+pub(crate) fn write_hold(hold: &Hold) -> Result<Vec<u8>, Error> {
+    let mut record = vec![FORMAT];
+    record.extend_from_slice(&hold.time.as_micros().to_be_bytes());
+    put_text(&mut record, &hold.who)?;
+    put_text(&mut record, &hold.why)?;
+    Ok(record)
+}
+
+pub(crate) fn read_hold(mut record: Bytes) -> Read<Hold> {
+    start(&mut record)?;
+    let time = Timestamp::from_micros(take_u64(&mut record)?);
+    let (who, why) = (take_text(&mut record)?, take_text(&mut record)?);
+    end(&record)?;
+    Ok(Hold { who, why, time })
+}
+
+/// A row whose key says it all: a registry key of a process, a birth, a note to
+/// a process registry elsewhere.
 pub(crate) fn mark() -> Vec<u8> {
     vec![FORMAT]
 }
@@ -322,36 +478,6 @@ pub(crate) fn mark() -> Vec<u8> {
 pub(crate) fn check_mark(mut record: Bytes) -> Read<()> {
     start(&mut record)?;
     end(&record)
-}
-
-/// A row of the index of versions: format, which decision, and what it says.
-pub(crate) fn write_decision(decision: &Decision) -> Result<Vec<u8>, Error> {
-    let mut record = vec![FORMAT];
-    match decision {
-        Decision::None => record.push(UNDECIDED),
-        Decision::Finished => record.push(LEFT_AS_FINISHED),
-        Decision::Skipped { who, why } => {
-            record.push(SKIPPED);
-            put_text(&mut record, who)?;
-            put_text(&mut record, why)?;
-        }
-    }
-    Ok(record)
-}
-
-pub(crate) fn read_decision(mut record: Bytes) -> Read<Decision> {
-    start(&mut record)?;
-    let decision = match take_u8(&mut record)? {
-        UNDECIDED => Decision::None,
-        LEFT_AS_FINISHED => Decision::Finished,
-        SKIPPED => Decision::Skipped {
-            who: take_text(&mut record)?,
-            why: take_text(&mut record)?,
-        },
-        _ => return Err(BadRecord::Malformed("its decision is none of those known")),
-    };
-    end(&record)?;
-    Ok(decision)
 }
 
 /// Why bookkeeping that is written as JSON cannot be read.
@@ -449,7 +575,7 @@ mod tests {
 
     #[test]
     fn the_records_on_disk_are_these() {
-        let mut expected = vec![1, 1];
+        let mut expected = vec![2, 1];
         expected.extend([0; 14]);
         expected.extend([1, 2]);
         expected.extend([0, 0, 0, 0, 0, 0, 0, 9]);
@@ -460,23 +586,39 @@ mod tests {
             expected
         );
 
-        let head = Head {
+        let with_metadata = event().with_metadata("b", "2").with_metadata("a", "1");
+        let mut with = expected.clone();
+        with[1] = 3;
+        let payload = with.len() - b"{\"a\":1}".len();
+        with.splice(payload..payload, *b"\0\x02\0\x01a\0\x011\0\x01b\0\x012");
+        assert_eq!(
+            write_event(&with_metadata, Timestamp::from_micros(9)).unwrap(),
+            with
+        );
+
+        let mut head = Head {
             sequence: 7,
-            workflow_id: order(),
+            revision: 8,
             baseline: Some(5),
-            finished: false,
-            held: false,
+            first_kept: 2,
+            ..Head::of(7, order())
         };
-        let mut expected = vec![1, 2, 0, 0, 0, 0, 0, 0, 0, 7, 0, 0, 0, 0, 0, 0, 0, 5];
+        let mut expected = vec![2, 2, 0, 0, 0, 0, 0, 0, 0, 7, 0, 0, 0, 0, 0, 0, 0, 8];
+        expected.extend([0, 0, 0, 0, 0, 0, 0, 5, 0, 0, 0, 0, 0, 0, 0, 2]);
         expected.extend(b"\0\x05order\0\x02v1");
         assert_eq!(write_head(&head).unwrap(), expected);
+        head.finished = true;
+        head.finished_by = Some(Fingerprint::new(3));
+        expected[1] = 11;
+        expected.splice(34..34, [0, 0, 0, 0, 0, 0, 0, 3]);
+        assert_eq!(write_head(&head).unwrap(), expected);
 
-        let entry = write_entry(
-            &TenantId::new("t").unwrap(),
-            &ProcessId::new("p").unwrap(),
-            &order(),
+        let process = (ProcessId::new("p").unwrap(), order());
+        let entry = write_entry(&TenantId::new("t").unwrap(), &[process]);
+        assert_eq!(
+            entry.unwrap(),
+            b"\x02\0\x01t\0\x01\0\x01p\0\x05order\0\x02v1"
         );
-        assert_eq!(entry.unwrap(), b"\x01\0\x01t\0\x01p\0\x05order\0\x02v1");
 
         let snapshot = Snapshot {
             stream_id: stream(),
@@ -485,29 +627,23 @@ mod tests {
             state_schema_version: 2,
             state: Bytes::from_static(b"{}"),
         };
-        let mut expected = vec![1, 0, 0, 0, 0, 0, 0, 0, 7, 0, 0, 0, 2];
+        let mut expected = vec![2, 0, 0, 0, 0, 0, 0, 0, 7, 0, 0, 0, 2];
         expected.extend(b"\0\x05order\0\x02v1{}");
         assert_eq!(write_snapshot(&snapshot).unwrap(), expected);
-        assert_eq!((mark(), store_format()), (vec![1], vec![1]));
+        assert_eq!((mark(), store_format()), (vec![2], vec![2]));
 
-        let decisions = [
-            (Decision::None, vec![1, 0]),
-            (Decision::Finished, vec![1, 1]),
-            (
-                Decision::Skipped {
-                    who: "me".into(),
-                    why: "ask".into(),
-                },
-                b"\x01\x02\0\x02me\0\x03ask".to_vec(),
-            ),
-        ];
-        for (decision, expected) in decisions {
-            assert_eq!(write_decision(&decision).unwrap(), expected);
-            assert_eq!(read_decision(expected.into()).unwrap(), decision);
-        }
-        assert!(read_decision(Bytes::from_static(&[1, 4])).is_err());
-        assert!(read_decision(Bytes::from_static(&[1, 0, 0])).is_err());
-        assert_eq!(write_json(&7).unwrap(), b"\x017");
+        let token = Uuid::from_u128(0x0102);
+        assert_eq!(write_presence(None), [2, 0]);
+        let closing = [&[2, 1][..], &[0; 14], &[1, 2]].concat();
+        assert_eq!(write_presence(Some(token)), closing);
+        let hold = Hold {
+            who: "me".into(),
+            why: "ask".into(),
+            time: Timestamp::from_micros(9),
+        };
+        let expected = b"\x02\0\0\0\0\0\0\0\x09\0\x02me\0\x03ask";
+        assert_eq!(write_hold(&hold).unwrap(), expected);
+        assert_eq!(write_json(&7).unwrap(), b"\x027");
     }
 
     #[test]
@@ -525,36 +661,70 @@ mod tests {
             (4, "Placed", 3)
         );
         assert_eq!(&view.payload[..], b"{\"a\":1}");
+        let with = event().with_metadata("b", "2").with_metadata("a", "1");
+        let record: Bytes = write_event(&with, Timestamp::from_micros(9))
+            .unwrap()
+            .into();
+        let read = read_event(record.clone(), &stream(), 4).unwrap();
+        assert_eq!(read.metadata.len(), 2);
+        assert_eq!(read, with.record(stream(), 4, Timestamp::from_micros(9)));
+        let view = read_chunk_event(record, 4, &order()).unwrap();
+        assert_eq!(&view.payload[..], b"{\"a\":1}");
         for (baseline, finished) in [(None, true), (Some(2), false)] {
             let head = Head {
-                sequence: 2,
-                workflow_id: order(),
                 baseline,
                 finished,
+                finished_by: finished.then(|| Fingerprint::new(4)),
                 held: !finished,
+                ..Head::of(2, order())
             };
             assert_eq!(read_head(write_head(&head).unwrap().into()).unwrap(), head);
+        }
+        for closing in [None, Some(Uuid::from_u128(7))] {
+            let record = write_presence(closing);
+            assert_eq!(read_presence(record.into()).unwrap(), closing);
+        }
+        assert!(read_presence(Bytes::from_static(&[2, 1, 0])).is_err());
+        assert!(read_presence(Bytes::from_static(&[2, 7])).is_err());
+    }
+
+    #[test]
+    fn the_version_of_a_head_is_found_without_decoding_it() {
+        let versions = ["v1", "v10", "v2"].map(|v| WorkflowId::new("order", v));
+        let mut last = 0;
+        for (at, version) in versions.iter().enumerate() {
+            for finished_by in [None, Some(Fingerprint::new(1))] {
+                let head = Head {
+                    finished: true,
+                    finished_by,
+                    ..Head::of(2, version.clone())
+                };
+                let record = write_head(&head).unwrap();
+                assert_eq!(
+                    head_is_of(&record, &versions, &mut last),
+                    Some(Some(version))
+                );
+                assert_eq!(last, at);
+            }
+        }
+        let other = write_head(&Head::of(2, WorkflowId::new("orde", "rv1"))).unwrap();
+        assert_eq!(head_is_of(&other, &versions, &mut last), None);
+        for damaged in [&b""[..], b"\x03\0", b"\x02\0\0"] {
+            assert_eq!(head_is_of(damaged, &versions, &mut last), Some(None));
         }
     }
 
     #[test]
     fn a_newer_record_is_refused_and_not_guessed() {
-        let head = Head {
-            sequence: 2,
-            workflow_id: order(),
-            baseline: None,
-            finished: false,
-            held: false,
-        };
-        let mut record = write_head(&head).unwrap();
-        record[0] = 2;
+        let mut record = write_head(&Head::of(2, order())).unwrap();
+        record[0] = 3;
         let error = read_head(record.into()).unwrap_err();
-        assert_eq!(error, BadRecord::Newer(2));
+        assert_eq!(error, BadRecord::Newer(3));
         let error = error.of("the head of stream s");
         assert_eq!(error.kind(), &ErrorKind::NewerFormat);
         assert_eq!(
             error.to_string(),
-            "the head of stream s has format 2, and this version of the crate reads up to 1; upgrade state-migration"
+            "the head of stream s has format 3, and this version of the crate reads up to 2; upgrade state-migration"
         );
     }
 
@@ -583,7 +753,9 @@ mod tests {
             let _ = read_chunk_event(noise.clone(), 1, &order());
             let _ = read_head(noise.clone());
             let _ = read_snapshot(noise.clone(), &stream());
-            let _ = read_decision(noise.clone());
+            let _ = read_presence(noise.clone());
+            let _ = read_hold(noise.clone());
+            let _ = head_is_of(&noise, &[order()], &mut 0);
             let _ = read_json::<Vec<u64>>(noise.clone());
             let _ = read_entry(noise);
         }

@@ -17,14 +17,11 @@ pub(crate) use activity::{Activity, Write};
 
 #[cfg(feature = "tokio")]
 mod activity {
-    use std::collections::BTreeMap;
     use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-    use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError, Weak};
+    use std::sync::{Arc, LazyLock, Mutex, PoisonError, Weak};
     use std::time::{Duration, Instant};
 
     use super::Traffic;
-    use crate::error::{Error, ErrorKind};
-    use crate::id::WorkflowId;
     use crate::store::StoreId;
 
     /// Counts the writes to one store, through whichever handles.
@@ -33,15 +30,6 @@ mod activity {
         under_way: AtomicUsize,
         /// When one began or ended last; 0: there was none.
         last: AtomicU64,
-        arrivals: Mutex<BTreeMap<WorkflowId, Arrivals>>,
-    }
-
-    /// How often a process was put at a version.
-    #[derive(Debug, Default)]
-    struct Arrivals {
-        begun: u64,
-        /// Of which it is known whether they were committed.
-        over: u64,
     }
 
     /// Microseconds of this program, never 0.
@@ -73,63 +61,12 @@ mod activity {
             Write(self.clone())
         }
 
-        /// A process is about to be put at a version. Called before the commit,
-        /// so that nothing is ever committed that was not counted.
-        pub(crate) fn arrive(self: &Arc<Self>, version: &WorkflowId) -> Arrival {
-            let mut arrivals = self.lock();
-            match arrivals.get_mut(version) {
-                Some(known) => known.begun += 1,
-                None => {
-                    let first = Arrivals { begun: 1, over: 0 };
-                    arrivals.insert(version.clone(), first);
-                }
-            }
-            Arrival {
-                activity: self.clone(),
-                version: version.clone(),
-            }
-        }
-
-        /// How often a process was put at a version; `None` while that may go on.
-        pub(crate) fn arrivals(&self, version: &WorkflowId) -> Option<u64> {
-            match self.lock().get(version) {
-                None => Some(0),
-                Some(known) => (known.begun == known.over).then_some(known.begun),
-            }
-        }
-
-        fn lock(&self) -> MutexGuard<'_, BTreeMap<WorkflowId, Arrivals>> {
-            self.arrivals.lock().unwrap_or_else(PoisonError::into_inner)
-        }
-
         pub(crate) fn traffic(&self) -> Traffic {
             // Read before the clock, which is never behind it then.
             let last = self.last.load(Ordering::Relaxed);
             Traffic {
                 under_way: self.under_way.load(Ordering::Relaxed),
                 last: (last > 0).then(|| Duration::from_micros(now().saturating_sub(last))),
-            }
-        }
-    }
-
-    /// A process that is being put at a version. Dropped half-way, it is never
-    /// over: a commit that nobody waits for may still be made.
-    #[derive(Debug)]
-    #[must_use]
-    pub(crate) struct Arrival {
-        activity: Arc<Activity>,
-        version: WorkflowId,
-    }
-
-    impl Arrival {
-        /// The commit has returned.
-        pub(crate) fn over<T>(self, committed: &Result<T, Error>) {
-            let known = match committed {
-                Ok(_) => true,
-                Err(error) => !matches!(error.kind(), ErrorKind::OutcomeUnknown),
-            };
-            if known && let Some(arrivals) = self.activity.lock().get_mut(&self.version) {
-                arrivals.over += 1;
             }
         }
     }
@@ -150,7 +87,6 @@ mod activity {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
-    use crate::error::{Error, ErrorKind};
     use crate::event::NewEvent;
     use crate::id::{StreamId, WorkflowId};
     use crate::store::{EventStore, ExpectedSequence, MemoryStore, StoreId, TransactionalStore};
@@ -196,37 +132,6 @@ mod tests {
         store.append(&stream(), wrong, events()).await.unwrap_err();
         assert_eq!(under_way(&store), 0);
         assert!(store.traffic().last.is_some());
-    }
-
-    #[tokio::test]
-    async fn what_puts_a_process_at_a_version_is_an_arrival_and_nothing_else_is() {
-        let (store, stream) = (MemoryStore::new(), stream());
-        let version = WorkflowId::new("order", "v1");
-        assert_eq!(store.arrivals(&version), Some(0));
-        let (none, first) = (ExpectedSequence::NoStream, ExpectedSequence::Exact(1));
-        store.append(&stream, none, events()).await.unwrap();
-        store.append(&stream, first, events()).await.unwrap();
-        store.append(&stream, none, events()).await.unwrap_err();
-        let other = WorkflowId::new("order", "v2");
-        // The one that was refused is counted too.
-        let seen = (store.arrivals(&version), store.arrivals(&other));
-        assert_eq!(seen, (Some(2), Some(0)));
-    }
-
-    #[test]
-    fn arrivals_are_not_known_while_one_may_be_under_way() {
-        let activity = Activity::of(StoreId::unique());
-        let version = WorkflowId::new("order", "v1");
-        let one = activity.arrive(&version);
-        assert_eq!(activity.arrivals(&version), None);
-        one.over(&Ok(()));
-        assert_eq!(activity.arrivals(&version), Some(1));
-        let lost = Error::new(ErrorKind::OutcomeUnknown, "the answer was lost");
-        activity.arrive(&version).over(&Err::<(), _>(lost));
-        assert_eq!(activity.arrivals(&version), None);
-        let dropped = WorkflowId::new("order", "v2");
-        drop(activity.arrive(&dropped));
-        assert_eq!(activity.arrivals(&dropped), None);
     }
 
     #[test]

@@ -1,19 +1,30 @@
 //! The capability that makes a migration all or nothing: one transaction over
-//! events, heads, the index of versions and the process registry.
+//! events, heads and the rows of runs.
+//!
+//! A run reads a page of processes of one instant ([`read_due`]), works on it
+//! with nothing open that others have to wait for, and commits the result as a
+//! value ([`Batch`]). The revision of a head is the only point of conflict.
+//!
+//! [`read_due`]: TransactionalStore::read_due
 
-use std::collections::BTreeMap;
+use std::any::Any;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use bytestring::ByteString;
+use uuid::Uuid;
 
-use crate::error::Error;
+use crate::SkippedBy;
+use crate::error::{Error, ErrorKind};
 use crate::event::NewEvent;
+use crate::fingerprint::Fingerprint;
 use crate::id::{StreamId, WorkflowId};
 use crate::snapshot::Snapshot;
 use crate::store::{EventStore, Head, StoreId, Traffic};
+use crate::time::Timestamp;
 
 /// A contiguous part of the streams, in order of their ids.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -24,57 +35,92 @@ pub struct StreamRange {
     pub through: Option<StreamId>,
 }
 
-/// What was decided about a process that stays at its version. The index of
-/// versions keeps it, so that no later run has to find it out again.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-#[non_exhaustive]
-pub enum Decision {
-    /// Nothing: the process is due.
-    #[default]
-    None,
-    /// It is over, and was left alone for that. The next append to it ends this.
-    Finished,
-    /// An operator took it out of all runs.
-    Skipped {
-        /// Who, in the operator's words.
-        who: ByteString,
-        /// Why, in the operator's words.
-        why: ByteString,
-    },
+/// What an operator said about a process that no run may touch.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Hold {
+    /// Who, in the operator's words.
+    pub who: ByteString,
+    /// Why, in the operator's words.
+    pub why: ByteString,
+    /// When, by the clock of the program that wrote it.
+    pub time: Timestamp,
 }
 
-/// A process in the index of versions.
+/// A version of a workflow at which processes may be.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct AtVersion {
-    /// Its stream.
-    pub stream: StreamId,
-    /// What was decided about it.
-    pub decision: Decision,
+pub struct Presence {
+    /// The version.
+    pub version: WorkflowId,
+    /// The token of the run that records each process that is born there.
+    pub closing: Option<Uuid>,
 }
 
 /// Ranges to share the work by.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Split {
-    /// The ranges, in order; together they cover every stream.
+    /// The ranges, in order; together they cover what was to be split.
     pub ranges: Vec<StreamRange>,
-    /// About how many processes stand at the versions asked for.
-    pub processes: u64,
-    /// The same of each of these versions, in the order in which they were asked
-    /// for; nothing where that is not known.
-    pub of_each: Vec<u64>,
+    /// About how many heads there are in them.
+    pub heads: u64,
+    /// How many processes of each version are due, where all heads were read
+    /// because they are few.
+    pub due: Option<BTreeMap<WorkflowId, u64>>,
 }
 
-/// What one chunk is to read.
-#[derive(Debug, Clone, Default)]
-pub struct ChunkRequest {
-    /// The streams of the processes, sorted, each once.
-    pub streams: Vec<StreamId>,
-    /// Stop when this many bytes of events have been read. A process whose
-    /// events alone are more is returned as too large, without them.
+/// What is to be read of a process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verdict {
+    /// Its head and its events.
+    Due,
+    /// Its head only.
+    Head,
+    /// Nothing; it is counted here.
+    Pass(SkippedBy),
+}
+
+/// Which processes a reader is interested in.
+pub trait DueFilter: Send + Sync {
+    /// The versions at which a process may be due; `None`: all of them. A
+    /// process at another version is passed without asking further.
+    fn versions(&self) -> Option<&BTreeSet<WorkflowId>>;
+
+    /// What is to be read of a process at one of these versions.
+    fn verdict(&self, stream: &StreamId, head: &Head) -> Verdict;
+
+    /// Whether a process is to be returned whose head cannot be read.
+    fn wants_unreadable(&self, stream: &StreamId) -> bool {
+        let _ = stream;
+        true
+    }
+}
+
+/// Where processes are looked for.
+#[derive(Debug, Clone)]
+pub enum DueOf {
+    /// In a range of streams; the versions of the filter apply.
+    Range(StreamRange),
+    /// In these streams, sorted, each once, whatever their version is.
+    Streams(Vec<StreamId>),
+}
+
+/// What one page is to read.
+#[derive(Clone)]
+pub struct DueRequest {
+    /// Where processes are looked for.
+    pub of: DueOf,
+    /// Which of them.
+    pub filter: Arc<dyn DueFilter>,
+    /// The page ends with this many processes.
+    pub max_processes: usize,
+    /// The page ends after this many heads.
+    pub max_heads: usize,
+    /// The page ends once this many bytes of events have been read.
     pub max_bytes: usize,
+    /// A process whose events are more bytes than this is returned as too
+    /// large, without them, and as the only process of its page.
+    pub max_process_bytes: usize,
     /// Read events after this sequence number only, instead of from the
-    /// baseline on: those up to there were folded outside of the transaction.
-    /// For a chunk of one process.
+    /// baseline on. For a page of one process.
     pub events_after: Option<u64>,
     /// The versions at which a process may be read from its snapshot on, each
     /// with the `STATE_SCHEMA_VERSION` that the snapshot must have. A store
@@ -82,15 +128,7 @@ pub struct ChunkRequest {
     pub snapshots: Arc<BTreeMap<WorkflowId, u32>>,
 }
 
-impl ChunkRequest {
-    /// A chunk without processes: for decisions and rows of bookkeeping only.
-    #[must_use]
-    pub fn bookkeeping() -> Self {
-        Self::default()
-    }
-}
-
-/// An event as a chunk reads it: what a fold needs, and no more.
+/// An event as a page holds it: what a fold needs, and no more.
 #[derive(Clone)]
 pub struct ChunkEvent {
     /// Its place in the stream.
@@ -115,33 +153,62 @@ impl fmt::Debug for ChunkEvent {
     }
 }
 
-/// One process of a chunk.
+/// The heads that a page passed between two of its processes.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Passed {
+    /// How many, of whatever version.
+    pub heads: u64,
+    /// What the filter counted of them, by version.
+    pub counted: Vec<(WorkflowId, SkippedBy)>,
+}
+
+impl Passed {
+    /// Counts a head that the filter passed.
+    pub fn count(&mut self, version: &WorkflowId, skipped: &SkippedBy) {
+        match self.counted.iter_mut().find(|(at, _)| at == version) {
+            Some((_, sum)) => sum.add(skipped),
+            None => self.counted.push((version.clone(), *skipped)),
+        }
+    }
+
+    /// Adds what another part of a page passed.
+    pub fn add(&mut self, other: &Self) {
+        self.heads += other.heads;
+        for (version, skipped) in &other.counted {
+            self.count(version, skipped);
+        }
+    }
+}
+
+/// One process of a page.
 #[derive(Debug, Clone)]
-pub struct ChunkProcess {
+pub struct DueProcess {
     /// Its stream.
     pub stream: StreamId,
-    /// Where the stream stands; `None` when that cannot be read.
+    /// Its head; `None` when that cannot be read.
     pub head: Option<Head>,
     /// Its events from the baseline on (or after
-    /// [`events_after`](ChunkRequest::events_after), or after its snapshot if
-    /// there is one here), in order.
+    /// [`events_after`](DueRequest::events_after), or after its snapshot if
+    /// there is one here), in order; none where only the head was wanted.
     pub events: Vec<ChunkEvent>,
     /// The snapshot after which the events start, if one was asked for in
-    /// [`snapshots`](ChunkRequest::snapshots) and it saves reading events.
+    /// [`snapshots`](DueRequest::snapshots) and it saves reading events.
     ///
     /// It must be of the version that the head says, of the schema version
     /// asked for, taken after the baseline and not ahead of the head. A store
     /// that always returns `None` here is as right.
     pub snapshot: Option<Snapshot>,
-    /// Why the process cannot be read, or that it is too large for a chunk.
+    /// Why the process cannot be read, or that it is too large for a page.
     pub problem: Option<ChunkProblem>,
+    /// What was passed since the process before, this one's own head included.
+    pub passed: Passed,
 }
 
-/// Why a chunk returns a process without its events.
+/// Why a page returns a process without its events.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ChunkProblem {
-    /// Its events are more than [`max_bytes`](ChunkRequest::max_bytes).
+    /// Its events are more than [`max_process_bytes`](DueRequest::max_process_bytes).
     TooLarge,
     /// A record of it cannot be read; the text says which.
     Corrupt(String),
@@ -150,64 +217,179 @@ pub enum ChunkProblem {
     NewerFormat(String),
 }
 
-/// A transaction over some processes: what it read is what was there at one
-/// instant, and it commits only if none of that has changed since.
-#[async_trait]
-pub trait Chunk: Send {
+/// Some processes, read at one instant.
+#[derive(Debug, Default)]
+pub struct DuePage {
     /// The processes, in order of their streams. Streams without events are
     /// left out.
-    fn take_processes(&mut self) -> Vec<ChunkProcess>;
+    pub processes: Vec<DueProcess>,
+    /// What was passed after the last of them.
+    pub passed: Passed,
+    /// The last stream that the page passed; `None`: it passed nothing.
+    pub up_to: Option<StreamId>,
+    /// Whether nothing is left to read after this page.
+    pub at_end: bool,
+    /// What lets a commit that comes soon do without reading the heads again.
+    pub read_point: ReadPoint,
+}
 
-    /// How many of the requested streams the chunk covers, from the first on;
-    /// at least one if any was requested. The rest is for the next chunk.
-    fn covered(&self) -> usize;
+/// A store's own mark of the instant at which it read a page.
+///
+/// It only saves reading: a commit without it, or with one that is too old,
+/// reads the heads again.
+#[derive(Default)]
+pub struct ReadPoint(Option<Box<dyn Any + Send + Sync>>);
 
-    /// Migrates a process of this chunk, when the chunk commits: appends
-    /// `event` at the end of its stream, moves its head, its place in the
-    /// index of versions and every entry of the process registry that this
-    /// store holds. `remember` also leaves a note that a process registry
-    /// elsewhere is still to be told.
-    ///
-    /// # Errors
-    /// The process is not one of this chunk.
-    fn migrate(&mut self, stream: &StreamId, event: NewEvent, remember: bool) -> Result<(), Error>;
-
-    /// Keeps a decision about a process in the index of versions, when the
-    /// chunk commits and the process still stands at `version` then. The
-    /// process need not be one of this chunk. The head of the stream says then
-    /// whether it is over, or taken out of all runs; what is taken out stays so
-    /// when it is found to be over.
-    fn decide(&mut self, version: &WorkflowId, stream: &StreamId, decision: Decision);
-
-    /// Reads a row of the bookkeeping of runs. The chunk does not commit when
-    /// the row has changed by then.
-    ///
-    /// # Errors
-    /// The store could not be read.
-    async fn row(&mut self, key: &[u8]) -> Result<Option<Bytes>, Error>;
-
-    /// Writes a row of the bookkeeping of runs, or removes it, when the chunk
-    /// commits.
-    fn put_row(&mut self, key: Vec<u8>, row: Option<Vec<u8>>);
-
-    /// Commits, and returns when all of it is durable.
-    ///
-    /// # Errors
-    /// [`ErrorKind::Conflict`](crate::ErrorKind::Conflict) when something that
-    /// the chunk read has changed: nothing was written.
-    /// [`ErrorKind::OutcomeUnknown`](crate::ErrorKind::OutcomeUnknown) when
-    /// only reading can tell whether it was.
-    async fn commit(self: Box<Self>) -> Result<(), Error>;
-
-    /// Commits like [`commit`](Self::commit), but may return before it is
-    /// durable: [`EventStore::flush`] makes it so, for many commits at once.
-    /// Commits become durable in the order in which they were made.
-    ///
-    /// # Errors
-    /// As of [`commit`](Self::commit), which this calls by default.
-    async fn commit_unflushed(self: Box<Self>) -> Result<(), Error> {
-        self.commit().await
+impl ReadPoint {
+    /// None.
+    #[must_use]
+    pub fn none() -> Self {
+        Self::default()
     }
+
+    /// Of whatever a store keeps of an instant.
+    #[must_use]
+    pub fn of(instant: impl Any + Send + Sync) -> Self {
+        Self(Some(Box::new(instant)))
+    }
+
+    /// What the store keeps, if it is of this type.
+    #[must_use]
+    pub fn into<T: Any>(self) -> Option<T> {
+        self.0?.downcast().ok().map(|instant| *instant)
+    }
+}
+
+impl fmt::Debug for ReadPoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("ReadPoint").field(&self.0.is_some()).finish()
+    }
+}
+
+/// The migration of one process, to be committed.
+#[derive(Debug, Clone)]
+pub struct Move {
+    /// Its stream.
+    pub stream: StreamId,
+    /// The head that it was read with: it moves only while the head has this
+    /// revision.
+    pub head: Head,
+    /// The `$migrated` event.
+    pub event: NewEvent,
+    /// Whether to leave a note that a process registry elsewhere is still to
+    /// be told.
+    pub remember: bool,
+}
+
+/// That the code of a version says that a process is finished.
+#[derive(Debug, Clone)]
+pub struct Finished {
+    /// Its stream.
+    pub stream: StreamId,
+    /// The head that it was read with, as of a [`Move`].
+    pub head: Head,
+    /// The fingerprint of the code that said so.
+    pub by: Fingerprint,
+}
+
+/// What a row has to hold for a batch to be committed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Expected {
+    /// It does not matter.
+    Anything,
+    /// Just this; `None`: there is no such row.
+    Exactly(Option<Bytes>),
+}
+
+/// A row of the bookkeeping of runs, to be written.
+#[derive(Debug, Clone)]
+pub struct RowWrite {
+    /// Its key.
+    pub key: Vec<u8>,
+    /// What it has to hold before.
+    pub expected: Expected,
+    /// What it holds then; `None` removes it.
+    pub value: Option<Bytes>,
+}
+
+impl RowWrite {
+    /// A row that is written whatever it held.
+    #[must_use]
+    pub fn put(key: Vec<u8>, value: impl Into<Bytes>) -> Self {
+        Self {
+            key,
+            expected: Expected::Anything,
+            value: Some(value.into()),
+        }
+    }
+
+    /// A row that is removed.
+    #[must_use]
+    pub fn remove(key: Vec<u8>) -> Self {
+        Self {
+            key,
+            expected: Expected::Anything,
+            value: None,
+        }
+    }
+
+    /// The same write, only while the row holds this.
+    #[must_use]
+    pub fn expecting(mut self, held: Option<Bytes>) -> Self {
+        self.expected = Expected::Exactly(held);
+        self
+    }
+}
+
+/// What is committed together, all of it or nothing.
+#[derive(Debug, Clone, Default)]
+pub struct Batch {
+    /// Rows that have to hold this, and are not written: the claim of a run.
+    pub guards: Vec<(Vec<u8>, Option<Bytes>)>,
+    /// Processes to be migrated, each stream once.
+    pub moves: Vec<Move>,
+    /// Processes that were found to be finished, none of which is moved too.
+    pub finished: Vec<Finished>,
+    /// Rows of the bookkeeping of runs.
+    pub rows: Vec<RowWrite>,
+    /// Births to be forgotten, since they have been looked at.
+    pub births: Vec<(WorkflowId, StreamId)>,
+    /// Versions at which processes may be from now on.
+    pub present: Vec<WorkflowId>,
+    /// Versions at which every birth is recorded from now on, under this token.
+    pub closing: Option<(Uuid, Vec<WorkflowId>)>,
+}
+
+impl Batch {
+    /// Whether it changes nothing.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.moves.is_empty()
+            && self.finished.is_empty()
+            && self.rows.is_empty()
+            && self.births.is_empty()
+            && self.present.is_empty()
+            && self.closing.is_none()
+    }
+}
+
+/// What became of a batch.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[must_use = "a batch that met stale expectations was not written"]
+pub enum Commit {
+    /// All of it is written.
+    Written,
+    /// Nothing of it is.
+    Stale(Stale),
+}
+
+/// What was not as a batch expected it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Stale {
+    /// Streams whose heads have another revision, or that are held.
+    pub streams: Vec<StreamId>,
+    /// Rows that hold something else.
+    pub rows: Vec<Vec<u8>>,
 }
 
 /// A store that holds events, snapshots and process registry together, and can
@@ -220,64 +402,96 @@ pub trait TransactionalStore: EventStore {
     /// Which store this is. Every handle on it says the same.
     fn store_id(&self) -> StoreId;
 
-    /// The versions of a workflow at which processes may stand.
+    /// The versions of a workflow at which processes may be, sorted. Where this
+    /// does not name a version, no process is at it.
     ///
     /// # Errors
     /// The store could not be read.
-    async fn versions(&self, name: &str) -> Result<Vec<WorkflowId>, Error>;
+    async fn versions(&self, name: &str) -> Result<Vec<Presence>, Error>;
 
-    /// Splits the processes that stand at any of some versions into at most
-    /// `parts` ranges of about the same size, which together cover every
-    /// stream. Rather fewer ranges than ones of fewer than `at_least` processes.
+    /// Splits ranges of streams, in order and apart from each other, into at
+    /// most `parts` ranges of about as many heads each (at least as many as
+    /// there were), which together cover the same streams. Rather fewer ranges
+    /// than ones of fewer than `at_least` heads.
+    ///
+    /// It does not read all heads, unless they are few; then it counts those
+    /// that the filter says are due.
     ///
     /// # Errors
     /// The store could not be read.
     async fn split(
         &self,
-        versions: &[WorkflowId],
+        within: &[StreamRange],
+        filter: &dyn DueFilter,
         parts: usize,
         at_least: usize,
     ) -> Result<Split, Error>;
 
-    /// At most `limit` processes of a range that stand at a version, in order
-    /// of their streams. Fewer than `limit` means the end.
+    /// Reads processes that are due. Heads and events of a process are of one
+    /// instant, and so are all processes of a page where the store can do that.
     ///
     /// # Errors
     /// The store could not be read.
-    async fn streams_at(
-        &self,
-        version: &WorkflowId,
-        range: &StreamRange,
-        limit: usize,
-    ) -> Result<Vec<AtVersion>, Error>;
+    async fn read_due(&self, request: DueRequest) -> Result<DuePage, Error>;
 
-    /// Begins a chunk and reads it. One without streams is for bookkeeping.
+    /// Commits a batch if all that it expects is so. It may return before the
+    /// batch is durable: [`EventStore::flush`] makes it so, for many commits at
+    /// once. Commits become durable in the order in which they were made.
+    ///
+    /// A move appends its event at the end of the stream and puts the head at
+    /// the version of the event; no other row of the process changes. The
+    /// arrival of a process at a version counts as a birth there.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Conflict`] when others were faster again and again: nothing
+    /// was written. [`ErrorKind::OutcomeUnknown`] when only reading can tell
+    /// whether it was.
+    async fn commit_unflushed(&self, batch: &Batch, read: ReadPoint) -> Result<Commit, Error>;
+
+    /// Commits a batch, and returns when it is durable.
+    ///
+    /// # Errors
+    /// As of [`commit_unflushed`](Self::commit_unflushed).
+    async fn commit(&self, batch: &Batch) -> Result<Commit, Error> {
+        let commit = self.commit_unflushed(batch, ReadPoint::none()).await?;
+        if commit == Commit::Written {
+            self.flush().await?;
+        }
+        Ok(commit)
+    }
+
+    /// At most `limit` streams that were born at a version while it was
+    /// closing, and are not forgotten yet, sorted. Fewer than `limit` means the
+    /// end.
     ///
     /// # Errors
     /// The store could not be read.
-    async fn begin(&self, request: ChunkRequest) -> Result<Box<dyn Chunk>, Error>;
+    async fn births(&self, version: &WorkflowId, limit: usize) -> Result<Vec<StreamId>, Error>;
 
-    /// Forgets a version at which no process stands any more, so that later
-    /// runs need not look. Returns whether none does.
-    ///
-    /// `left` is what [`arrivals`](Self::arrivals) said before the caller began
-    /// to read the index, if all that it found at the version have left since:
-    /// then it is empty unless others came, and need not be read once more.
+    /// Ends what [`Batch::closing`] began, unless births are left: removes the
+    /// version when `empty` says that no process is there any more, or else
+    /// stops to record births. Where the version is not closing under this
+    /// token, nothing is left to end. Returns whether it is ended.
     ///
     /// # Errors
     /// The store could not be read or written.
-    async fn retire(&self, version: &WorkflowId, left: Option<u64>) -> Result<bool, Error>;
+    async fn close(&self, version: &WorkflowId, token: Uuid, empty: bool) -> Result<bool, Error>;
 
-    /// How often a process was put at a version, through any handle that can
-    /// write; every one of them can be read by now. `None` when that is not
-    /// known, or one may be under way.
-    fn arrivals(&self, version: &WorkflowId) -> Option<u64> {
-        let _ = version;
-        None
-    }
+    /// Holds a process, so that no `$migrated` event is appended to it, or
+    /// releases it. Returns its head then; `None` if the stream has no events.
+    ///
+    /// # Errors
+    /// The store could not be written.
+    async fn hold(&self, stream: &StreamId, hold: Option<Hold>) -> Result<Option<Head>, Error>;
+
+    /// What was said when a process was held; `None` if it is not.
+    ///
+    /// # Errors
+    /// The store could not be read.
+    async fn held(&self, stream: &StreamId) -> Result<Option<Hold>, Error>;
 
     /// At most `limit` streams after `after` for which a process registry
-    /// elsewhere is still to be told where they stand.
+    /// elsewhere is still to be told which version they are at.
     ///
     /// # Errors
     /// The store could not be read.
@@ -287,7 +501,7 @@ pub trait TransactionalStore: EventStore {
         limit: usize,
     ) -> Result<Vec<StreamId>, Error>;
 
-    /// Forgets notes that [`Chunk::migrate`] left.
+    /// Forgets notes that [`Move::remember`] left.
     ///
     /// # Errors
     /// The store could not be written.
@@ -312,21 +526,19 @@ pub trait TransactionalStore: EventStore {
         false
     }
 
-    /// Processes are about to be put at these versions, by several chunks at
-    /// once. A store whose chunks would get in each other's way when they are
-    /// the first ones there can prepare; by default this does nothing.
-    ///
-    /// # Errors
-    /// The store could not be written.
-    async fn announce(&self, versions: &[WorkflowId]) -> Result<(), Error> {
-        let _ = versions;
-        Ok(())
-    }
-
-    /// The writes to this store that are no chunks, through any handle in this
-    /// program, so that a run can give way to them. A store that does not count
-    /// them says that there are none.
+    /// The writes to this store that are not a run's, through any handle in
+    /// this program, so that a run can give way to them. A store that does not
+    /// count them says that there are none.
     fn traffic(&self) -> Traffic {
         Traffic::default()
     }
+}
+
+/// The error of a batch whose expectations were not met, for callers that have
+/// no other use for them.
+pub(crate) fn stale(what: &str) -> Error {
+    Error::new(
+        ErrorKind::Conflict,
+        format!("{what} gave way to another write; read again and decide again"),
+    )
 }

@@ -11,7 +11,7 @@ use crate::cli::output::{Answer, BOLD, plain, to_type};
 use crate::cli::store::Claim;
 use crate::id::StreamId;
 use crate::run::Runs;
-use crate::store::{Decision, EventStore, Head};
+use crate::store::{EventStore, Head};
 
 /// Takes a process out of all runs.
 ///
@@ -64,31 +64,25 @@ struct Decided {
 impl Skip {
     pub(crate) async fn run(self, context: &Context) -> Result<Exit, Failure> {
         let who = self.who.unwrap_or_else(user);
-        let decision = Decision::Skipped {
-            who: who.into(),
-            why: self.why.into(),
-        };
-        decide(context, self.stream, decision, self.take_over).await
+        decide(context, self.stream, Some((who, self.why)), self.take_over).await
     }
 }
 
 impl Unskip {
     pub(crate) async fn run(self, context: &Context) -> Result<Exit, Failure> {
-        decide(context, self.stream, Decision::None, self.take_over).await
+        decide(context, self.stream, None, self.take_over).await
     }
 }
 
 async fn decide(
     context: &Context,
     stream: StreamId,
-    decision: Decision,
+    hold: Option<(String, String)>,
     take_over: bool,
 ) -> Result<Exit, Failure> {
     // Before the store is opened for writing, which shuts others out.
     let reader = context.reader().await?;
     let head = reader.head(&stream).await?;
-    let stands = Runs::of(&reader).ok_or_else(|| context.keeps_no_runs())?;
-    let stands = stands.decision(&stream).await?;
     reader.close().await?;
     let Some(head) = head else {
         return Err(Failure::environment(format!(
@@ -96,27 +90,20 @@ async fn decide(
         ))
         .next(context.again("status")));
     };
-    if decision == Decision::None && !matches!(stands, Decision::Skipped { .. }) {
+    if hold.is_none() && !head.held {
         // Nothing is to be written, so nobody need be shut out.
         return tell(context, &stream, &head, (false, None));
     }
     let store = context.writer(take_over, Claim::Any).await?;
     let decided = async {
         let runs = Runs::of(&store).ok_or_else(|| context.keeps_no_runs())?;
-        let was_skipped = matches!(runs.decision(&stream).await?, Decision::Skipped { .. });
-        let by = match &decision {
-            Decision::Skipped { who, why } => {
-                runs.skip(&stream, who, why).await?;
-                Some((who.to_string(), why.to_string()))
-            }
-            _ => {
-                if was_skipped {
-                    runs.unskip(&stream).await?;
-                }
-                None
-            }
-        };
-        Ok::<_, Failure>((was_skipped, by))
+        let was_skipped = store.head(&stream).await?.is_some_and(|head| head.held);
+        match &hold {
+            Some((who, why)) => runs.skip(&stream, who, why).await?,
+            None if was_skipped => runs.unskip(&stream).await?,
+            None => {}
+        }
+        Ok::<_, Failure>((was_skipped, hold))
     };
     let decided = decided.await;
     let closed = store.close().await;

@@ -15,8 +15,9 @@ use crate::cli::output::{Answer, BAD, BOLD, DIM, GOOD, WARN, plain, to_type};
 use crate::cli::progress::{rate, rounded};
 use crate::run::RunState;
 use crate::runner::{
-    FailureClass, MigrationError, MigrationReport, MigrationWarning, RunControl, SkippedBy, Stage,
+    FailureClass, MigrationError, MigrationReport, MigrationWarning, RunControl, Stage,
 };
+use crate::skipped_by::SkippedBy;
 
 /// How many failures and warnings are shown; `show` pages through all failures.
 const SHOWN: usize = 10;

@@ -11,9 +11,9 @@ use crate::id::StreamId;
 use crate::store::key::{self, PerStream};
 use crate::store::kv::{Kv, KvTxn};
 use crate::store::records::rows::Rows;
-use crate::store::records::{NotDurable, ROW, RecordStore, next_sequence, read_head};
+use crate::store::records::{NotDurable, ROW, RecordStore, arrive, next_sequence, read_head};
 use crate::store::{
-    Appended, Decision, EventStore, ExpectedSequence, Head, TransactionalStore, fence, record,
+    Appended, EventStore, ExpectedSequence, Head, TransactionalStore, fence, record,
 };
 use crate::time::Timestamp;
 
@@ -35,10 +35,6 @@ impl<K: Kv> RecordStore<K> {
         check_events(stream, &events)?;
         let write = self.write();
         let events = &events;
-        let arrival = events
-            .first()
-            .filter(|event| expected.last() == 0 || is_reserved(event.event_type()))
-            .map(|event| self.inner.activity.arrive(event.workflow_id()));
         let appended = self
             .transact("an append to", stream.as_str(), |mut txn| async move {
                 let head = read_head(&txn, stream).await?;
@@ -58,11 +54,8 @@ impl<K: Kv> RecordStore<K> {
                 };
                 Ok((txn, appended))
             })
-            .await;
-        if let Some(arrival) = arrival {
-            arrival.over(&appended);
-        }
-        Ok(self.not_durable(appended?, write))
+            .await?;
+        Ok(self.not_durable(appended, write))
     }
 }
 
@@ -122,15 +115,7 @@ async fn append<T: KvTxn>(
                 "stream {stream} has no events, so nothing of it can be migrated"
             )));
         }
-        mark_present(txn, code).await?;
-    }
-    // A process that was left alone because it was over may go on now; one that
-    // an operator took out of all runs stays out.
-    if head.as_ref().is_none_or(|head| head.finished && !head.held) {
-        txn.put(
-            key::version(code, stream),
-            record::write_decision(&Decision::None)?,
-        )?;
+        arrive(txn, code, [stream]).await?;
     }
     let mut sequence = head.as_ref().map_or(0, |head| head.sequence);
     nothing_beyond(txn, stream, sequence).await?;
@@ -142,12 +127,13 @@ async fn append<T: KvTxn>(
             record::write_event(event, now)?,
         )?;
     }
+    let before = head.unwrap_or_else(|| Head::of(0, code.clone()));
     let new_head = Head {
         sequence,
-        workflow_id: code.clone(),
-        baseline: head.as_ref().and_then(|head| head.baseline),
+        revision: before.revision + 1,
         finished: last.finishes(),
-        held: head.is_some_and(|head| head.held),
+        finished_by: None,
+        ..before
     };
     txn.put(PerStream::Head.key(stream), record::write_head(&new_head)?)?;
     Ok(Appended {
@@ -156,7 +142,7 @@ async fn append<T: KvTxn>(
 }
 
 /// A `$migrated` event that comes through [`EventStore::append`]: the runner's
-/// form without a transaction over all stores.
+/// form without a transaction over all stores. A held process refuses it.
 async fn migrate<K: KvTxn>(
     txn: &mut K,
     stream: &StreamId,
@@ -179,27 +165,13 @@ async fn migrate<K: KvTxn>(
         )));
     }
     fence::check(stream, &baseline.source(), &head.workflow_id)?;
+    fence::check_hold(stream, head)?;
     nothing_beyond(txn, stream, head.sequence).await?;
-    mark_present(txn, event.workflow_id()).await?;
-    let registry_keys = super::entries::keys_of(txn, stream, stream, 1).await?;
-    let registry_keys: Vec<_> = registry_keys.into_iter().map(|(_, key)| key).collect();
-    super::put_migration(txn, stream, head, event, &registry_keys)?;
+    arrive(txn, event.workflow_id(), [stream]).await?;
+    super::put_migration(txn, stream, head, event, Timestamp::now())?;
     Ok(Appended {
         last_sequence: head.sequence + 1,
     })
-}
-
-/// Says that processes may stand at a version. Read by every transaction that
-/// puts one there, so that a run that forgets the version conflicts with it.
-pub(super) async fn mark_present<T: KvTxn>(
-    txn: &mut T,
-    version: &crate::id::WorkflowId,
-) -> Result<(), Error> {
-    let key = key::presence(version);
-    if txn.get(&key).await?.is_none() {
-        txn.put(key, record::mark())?;
-    }
-    Ok(())
 }
 
 #[async_trait]

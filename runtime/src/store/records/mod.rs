@@ -1,11 +1,14 @@
 //! The store over a key-value engine: one algorithm for SlateDB and memory.
 //!
-//! Every write is one serializable transaction that reads the head of the
-//! stream first, so the check of the version and the write cannot come apart.
+//! The head of a stream is the only point of conflict. Every write reads it in
+//! its transaction, under snapshot isolation, and either rewrites it or marks it
+//! as read; so the check of the version and the write cannot come apart, and
+//! transactions conflict only over a stream or a row that both are about.
 
-mod chunk;
+mod commit;
 #[cfg(test)]
 mod cut_short;
+mod due;
 mod entries;
 mod events;
 mod heads;
@@ -16,18 +19,17 @@ mod transactional;
 use std::fmt;
 use std::future::Future;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::AtomicUsize;
 
 use async_trait::async_trait;
 use bytes::Bytes;
 
 use crate::error::{Error, ErrorKind};
 use crate::event::NewEvent;
-use crate::id::StreamId;
-use crate::process_registry::RegistryKey;
+use crate::id::{StreamId, WorkflowId};
 use crate::store::kv::{Kv, KvTxn};
 use crate::store::traffic::{Activity, Write};
-use crate::store::{Decision, Head, key, record};
+use crate::store::{Head, key, record};
 use crate::time::Timestamp;
 
 /// About how many bytes a row of a table with small rows is, its key included.
@@ -47,9 +49,9 @@ pub struct RecordStore<K> {
 
 struct Inner<K> {
     kv: K,
-    /// Whether the processes of the last chunk stood close together.
-    stand_close: AtomicBool,
-    /// The writes of users; a run's chunks and notes are none.
+    /// How many heads there were for each process of the last page.
+    spread: AtomicUsize,
+    /// The writes of users; a run's batches and notes are none.
     activity: Arc<Activity>,
 }
 
@@ -129,7 +131,7 @@ impl<K: Kv> RecordStore<K> {
         Self {
             inner: Arc::new(Inner {
                 kv,
-                stand_close: AtomicBool::new(false),
+                spread: AtomicUsize::new(1),
                 activity,
             }),
         }
@@ -137,10 +139,6 @@ impl<K: Kv> RecordStore<K> {
 
     pub(crate) fn kv(&self) -> &K {
         &self.inner.kv
-    }
-
-    fn stand_close(&self) -> &AtomicBool {
-        &self.inner.stand_close
     }
 
     /// Returns when every write that has returned is durable.
@@ -212,44 +210,59 @@ fn decode_head(row: Bytes, stream: &StreamId) -> Result<Head, Error> {
     record::read_head(row).map_err(|bad| bad.of(format_args!("the head of stream {stream}")))
 }
 
-/// The rows that a migration of one process changes, but for the presence
-/// of its new version.
+/// The two rows that a migration of one process writes.
 fn put_migration<T: KvTxn>(
     txn: &mut T,
     stream: &StreamId,
     head: &Head,
     event: &NewEvent,
-    registry_keys: &[RegistryKey],
+    now: Timestamp,
 ) -> Result<(), Error> {
     let sequence = next_sequence(stream, head.sequence)?;
-    let to = event.workflow_id();
     txn.put(
         key::event(stream, sequence),
-        record::write_event(event, Timestamp::now())?,
+        record::write_event(event, now)?,
     )?;
     let new_head = Head {
         sequence,
-        workflow_id: to.clone(),
+        revision: head.revision + 1,
+        workflow_id: event.workflow_id().clone(),
         baseline: Some(sequence),
         finished: event.finishes(),
-        held: false,
+        finished_by: None,
+        ..*head
     };
     txn.put(
         key::PerStream::Head.key(stream),
         record::write_head(&new_head)?,
-    )?;
-    txn.delete(key::version(&head.workflow_id, stream))?;
-    txn.put(
-        key::version(to, stream),
-        record::write_decision(&Decision::None)?,
-    )?;
-    if let Some((tenant, process)) = stream.process() {
-        for registry_key in registry_keys {
-            txn.put(
-                key::entry(&tenant, registry_key),
-                record::write_entry(&tenant, &process, to)?,
-            )?;
+    )
+}
+
+/// Processes arrive at a version: by their birth, or by a migration.
+///
+/// A version that a run closes records each of them, so that the run finds
+/// those behind it. The presence of the version is marked as read, so whoever
+/// begins or ends to close it conflicts.
+async fn arrive<T: KvTxn>(
+    txn: &mut T,
+    version: &WorkflowId,
+    streams: impl IntoIterator<Item = &StreamId>,
+) -> Result<(), Error> {
+    let key = key::presence(version);
+    let Some(row) = txn.get(&key).await? else {
+        return txn.put(key, record::write_presence(None));
+    };
+    txn.mark_read(&key)?;
+    if closing(row, version)?.is_some() {
+        for stream in streams {
+            txn.put(key::birth(version, stream), record::mark())?;
         }
     }
     Ok(())
+}
+
+/// The token of the run that closes a version, by the row of its presence.
+fn closing(row: Bytes, version: &WorkflowId) -> Result<Option<uuid::Uuid>, Error> {
+    record::read_presence(row)
+        .map_err(|bad| bad.of(format_args!("the note that processes may be at {version}")))
 }

@@ -60,6 +60,8 @@ impl<K: Kv> SnapshotStore for RecordStore<K> {
         let _write = self.write();
         let stream = &snapshot.stream_id;
         self.transact("a snapshot of", stream.as_str(), |mut txn| async move {
+            // The head decides, and is not written.
+            txn.mark_read(&PerStream::Head.key(stream))?;
             // Where the events are elsewhere there is no head to check against.
             if let Some(head) = read_head(&txn, stream).await? {
                 fence::check(stream, &snapshot.workflow_id, &head.workflow_id)?;

@@ -1,29 +1,27 @@
-//! What a runner needs: the index of versions, chunks, and notes to a process
-//! registry elsewhere.
+//! What a runner needs: pages of processes that are due, batches, the presence
+//! of versions, and notes to a process registry elsewhere.
+
+use std::collections::BTreeMap;
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use uuid::Uuid;
 
 use crate::error::Error;
 use crate::id::{StreamId, WorkflowId};
 use crate::store::key::{self, PerStream};
 use crate::store::kv::{Kv, KvTxn};
-use crate::store::records::chunk::RecordChunk;
-use crate::store::records::events::mark_present;
 use crate::store::records::rows::Rows;
-use crate::store::records::{ROW, RecordStore};
+use crate::store::records::{ROW, RecordStore, closing, decode_head, read_head};
 use crate::store::{
-    AtVersion, Chunk, ChunkRequest, Split, StoreId, StreamRange, Traffic, TransactionalStore,
-    record,
+    Batch, Commit, DueFilter, DuePage, DueRequest, Head, Hold, Presence, ReadPoint, Split, StoreId,
+    StreamRange, Traffic, TransactionalStore, Verdict, record,
 };
 
 /// How many streams `split` keeps while it looks for even ranges.
 const SAMPLES: usize = 1_024;
 
-/// How much is read at a time where removed rows are to be expected.
-const REMOVED: usize = 256 << 10;
-
-/// So many streams are read one by one to split them, and no more if files tell.
+/// Up to this many heads are read to split them exactly.
 const FEW: usize = 8_192;
 
 #[async_trait]
@@ -32,118 +30,116 @@ impl<K: Kv> TransactionalStore for RecordStore<K> {
         self.kv().store_id()
     }
 
-    async fn versions(&self, name: &str) -> Result<Vec<WorkflowId>, Error> {
+    async fn versions(&self, name: &str) -> Result<Vec<Presence>, Error> {
         let presences = key::presences(name);
         let view = self.kv().view()?;
         let mut rows = Rows::scan(&view, presences, ROW).await?;
         let mut versions = Vec::new();
         while let Some((row_key, row)) = rows.next().await? {
             let version = key::presence_version(&row_key)?;
-            record::check_mark(row)
-                .map_err(|bad| bad.of(format_args!("the note that {version} is in use")))?;
-            versions.push(version);
+            let closing = closing(row, &version)?;
+            versions.push(Presence { version, closing });
         }
-        versions.sort();
+        versions.sort_by(|a, b| a.version.cmp(&b.version));
         Ok(versions)
     }
 
     async fn split(
         &self,
-        versions: &[WorkflowId],
+        within: &[StreamRange],
+        filter: &dyn DueFilter,
         parts: usize,
         at_least: usize,
     ) -> Result<Split, Error> {
-        let mut exact = Samples::default();
-        // Asked once: that is dear, and what they do not tell now they do not tell later.
-        let mut may_ask_files = true;
-        for version in versions {
-            let before = exact.rows;
-            let all = key::versions(version, &StreamRange::default());
-            let view = self.kv().view()?;
-            let mut rows = Rows::scan(&view, all, FEW * ROW).await?;
-            while let Some((row_key, _)) = rows.next().await? {
-                let stream = key::version_stream(&row_key, version)?;
-                exact.add(1, || Some(stream));
-                if exact.rows > FEW as u64
-                    && std::mem::take(&mut may_ask_files)
-                    && let Some(about) = self.sample_files(versions).await?
-                {
-                    return Ok(about.split(parts, at_least));
-                }
-            }
-            exact.of_each.push(exact.rows - before);
+        if let Some((heads, due)) = self.count_few(within, filter).await? {
+            return Ok(heads.split(within, parts, at_least, Some(due)));
         }
-        Ok(exact.split(parts, at_least))
+        let mut heads = Samples::default();
+        for range in within {
+            let marks = self.kv().marks(&PerStream::Head.within(range)).await?;
+            for (start, rows) in marks.into_iter().flatten() {
+                heads.add(rows, || PerStream::Head.mark(&start));
+            }
+        }
+        Ok(heads.split(within, parts, at_least, None))
     }
 
-    async fn streams_at(
-        &self,
-        version: &WorkflowId,
-        range: &StreamRange,
-        limit: usize,
-    ) -> Result<Vec<AtVersion>, Error> {
+    async fn read_due(&self, request: DueRequest) -> Result<DuePage, Error> {
+        super::due::read(self, request).await
+    }
+
+    async fn commit_unflushed(&self, batch: &Batch, read: ReadPoint) -> Result<Commit, Error> {
+        super::commit::batch(self, batch, read).await
+    }
+
+    async fn births(&self, version: &WorkflowId, limit: usize) -> Result<Vec<StreamId>, Error> {
         let view = self.kv().view()?;
-        let range = key::versions(version, range);
-        let mut rows = Rows::scan(&view, range, limit.saturating_mul(ROW)).await?;
-        let mut processes = Vec::new();
-        while processes.len() < limit {
+        let bytes = limit.saturating_mul(ROW);
+        let mut rows = Rows::scan(&view, key::births(version), bytes).await?;
+        let mut streams = Vec::new();
+        while streams.len() < limit {
             let Some((row_key, row)) = rows.next().await? else {
                 break;
             };
-            let stream = key::version_stream(&row_key, version)?;
-            let decision = record::read_decision(row).map_err(|bad| {
-                bad.of(format_args!(
-                    "the entry of {stream} in the index of {version}"
-                ))
+            let stream = key::birth_stream(&row_key, version)?;
+            record::check_mark(row).map_err(|bad| {
+                bad.of(format_args!("the note that {stream} was born at {version}"))
             })?;
-            processes.push(AtVersion { stream, decision });
+            streams.push(stream);
         }
-        Ok(processes)
+        Ok(streams)
     }
 
-    async fn begin(&self, request: ChunkRequest) -> Result<Box<dyn Chunk>, Error> {
-        Ok(Box::new(RecordChunk::read(self, request).await?))
+    async fn close(&self, version: &WorkflowId, token: Uuid, empty: bool) -> Result<bool, Error> {
+        super::commit::close(self, version, token, empty).await
     }
 
-    async fn announce(&self, versions: &[WorkflowId]) -> Result<(), Error> {
-        let Some(last) = versions.last() else {
-            return Ok(());
+    async fn hold(&self, stream: &StreamId, hold: Option<Hold>) -> Result<Option<Head>, Error> {
+        let hold = &hold;
+        let what = match hold {
+            Some(_) => "the hold of",
+            None => "the release of",
         };
-        let what = last.to_string();
-        self.transact("the announcement of", &what, |mut txn| async move {
-            for version in versions {
-                mark_present(&mut txn, version).await?;
-            }
-            Ok((txn, ()))
-        })
-        .await
-    }
-
-    async fn retire(&self, version: &WorkflowId, left: Option<u64>) -> Result<bool, Error> {
-        let what = version.to_string();
-        let empty = self
-            .transact("the retirement of", &what, |mut txn| async move {
-                let all = key::versions(version, &StreamRange::default());
-                // Asked after the transaction began: who came before is counted,
-                // and who comes later conflicts with the scan.
-                let none_came = left.is_some() && self.arrivals(version) == left;
-                let bytes = if none_came { ROW } else { REMOVED };
-                let mut rows = Rows::scan(&txn, all, bytes).await?;
-                let empty = none_came || rows.next().await?.is_none();
-                drop(rows);
-                if empty {
-                    txn.delete(key::presence(version))?;
+        let head = self
+            .transact(what, stream.as_str(), |mut txn| async move {
+                let Some(head) = read_head(&txn, stream).await? else {
+                    return Ok((txn, None));
+                };
+                let head = Head {
+                    revision: head.revision + 1,
+                    held: hold.is_some(),
+                    ..head
+                };
+                txn.put(PerStream::Head.key(stream), record::write_head(&head)?)?;
+                let key = PerStream::Hold.key(stream);
+                match hold {
+                    Some(hold) => txn.put(key, record::write_hold(hold)?)?,
+                    None => txn.delete(key)?,
                 }
-                Ok((txn, empty))
+                Ok((txn, Some(head)))
             })
             .await?;
         self.kv().flush().await?;
-        Ok(empty)
+        Ok(head)
     }
 
-    fn arrivals(&self, version: &WorkflowId) -> Option<u64> {
-        let here = self.kv().is_single_writer();
-        here.then(|| self.inner.activity.arrivals(version))?
+    async fn held(&self, stream: &StreamId) -> Result<Option<Hold>, Error> {
+        let view = self.kv().view()?;
+        if !read_head(&view, stream)
+            .await?
+            .is_some_and(|head| head.held)
+        {
+            return Ok(None);
+        }
+        let row = view.get(&PerStream::Hold.key(stream)).await?;
+        let Some(row) = row else {
+            return Err(Error::corrupt(format!(
+                "the head of stream {stream} says that it is held, and who said so is missing; release the process, or restore the row from a backup"
+            )));
+        };
+        let hold = record::read_hold(row);
+        hold.map(Some)
+            .map_err(|bad| bad.of(format_args!("the hold of stream {stream}")))
     }
 
     async fn remembered(
@@ -214,23 +210,36 @@ impl<K: Kv> TransactionalStore for RecordStore<K> {
 }
 
 impl<K: Kv> RecordStore<K> {
-    /// Samples of the streams at versions, from where they stand in files;
-    /// `None` if that cannot be told.
-    async fn sample_files(&self, versions: &[WorkflowId]) -> Result<Option<Samples>, Error> {
-        let mut about = Samples::default();
-        for version in versions {
-            let before = about.rows;
-            let all = key::versions(version, &StreamRange::default());
-            let Some(marks) = self.kv().marks(&all).await? else {
-                return Ok(None);
-            };
-            for (start, rows) in marks {
-                about.add(rows, || key::version_mark(&start, version));
+    /// Reads the heads of some ranges, and counts the due ones by version;
+    /// `None` where they are not few.
+    async fn count_few(
+        &self,
+        within: &[StreamRange],
+        filter: &dyn DueFilter,
+    ) -> Result<Option<(Samples, BTreeMap<WorkflowId, u64>)>, Error> {
+        let (mut heads, mut due) = (Samples::default(), BTreeMap::new());
+        let view = self.kv().view()?;
+        for range in within {
+            let all = PerStream::Head.within(range);
+            let mut rows = Rows::scan(&view, all, FEW * ROW).await?;
+            while let Some((row_key, row)) = rows.next().await? {
+                let stream = PerStream::Head.stream(&row_key)?;
+                let head = decode_head(row, &stream);
+                if let Ok(head) = head
+                    && filter
+                        .versions()
+                        .is_none_or(|all| all.contains(&head.workflow_id))
+                    && !matches!(filter.verdict(&stream, &head), Verdict::Pass(_))
+                {
+                    *due.entry(head.workflow_id).or_default() += 1;
+                }
+                heads.add(1, || Some(stream));
+                if heads.rows > FEW as u64 {
+                    return Ok(None);
+                }
             }
-            about.of_each.push(about.rows - before);
         }
-        // Where most is not in files yet, they do not tell.
-        Ok(Some(about).filter(|about| about.rows > FEW as u64))
+        Ok(Some((heads, due)))
     }
 }
 
@@ -241,8 +250,6 @@ struct Samples {
     streams: Vec<StreamId>,
     stride: u64,
     rows: u64,
-    /// The rows of each version.
-    of_each: Vec<u64>,
 }
 
 impl Default for Samples {
@@ -251,7 +258,6 @@ impl Default for Samples {
             streams: Vec::new(),
             stride: 1,
             rows: 0,
-            of_each: Vec::new(),
         }
     }
 }
@@ -275,34 +281,49 @@ impl Samples {
         }
     }
 
-    fn split(mut self, parts: usize, at_least: usize) -> Split {
+    fn split(
+        mut self,
+        within: &[StreamRange],
+        parts: usize,
+        at_least: usize,
+        due: Option<BTreeMap<WorkflowId, u64>>,
+    ) -> Split {
         self.streams.sort();
         self.streams.dedup();
         let most = usize::try_from(self.rows).unwrap_or(usize::MAX) / at_least.max(1);
         Split {
-            ranges: cut(&self.streams, parts.min(most)),
-            processes: self.rows,
-            of_each: self.of_each,
+            ranges: cut(&self.streams, within, parts.min(most)),
+            heads: self.rows,
+            due,
         }
     }
 }
 
-/// Ranges of about the same number of samples, which together cover all streams.
-fn cut(samples: &[StreamId], parts: usize) -> Vec<StreamRange> {
+/// Cuts ranges where samples say that about as many heads are to each side.
+fn cut(samples: &[StreamId], within: &[StreamRange], parts: usize) -> Vec<StreamRange> {
     let parts = parts.clamp(1, samples.len().max(1));
+    let mut cuts = (1..parts)
+        .map(|part| &samples[part * samples.len() / parts - 1])
+        .peekable();
     let mut ranges = Vec::with_capacity(parts);
-    let mut after = None;
-    for part in 1..parts {
-        let through = samples[part * samples.len() / parts - 1].clone();
+    for range in within {
+        let mut after = range.after.clone();
+        while let Some(through) =
+            cuts.next_if(|cut| range.through.as_ref().is_none_or(|end| *cut < end))
+        {
+            if after.as_ref().is_some_and(|after| through <= after) {
+                continue;
+            }
+            ranges.push(StreamRange {
+                after: after.replace(through.clone()),
+                through: Some(through.clone()),
+            });
+        }
         ranges.push(StreamRange {
-            after: after.replace(through.clone()),
-            through: Some(through),
+            after,
+            through: range.through.clone(),
         });
     }
-    ranges.push(StreamRange {
-        after,
-        through: None,
-    });
     ranges
 }
 

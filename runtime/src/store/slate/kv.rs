@@ -4,11 +4,12 @@ use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
-use slatedb::config::ScanOptions;
+use slatedb::config::{FlushOptions, FlushType, ScanOptions};
 use slatedb::object_store::path::Path;
 use slatedb::object_store::{Error as Storage, ObjectStore};
 use slatedb::{
     CloseReason, Db, DbIterator, DbSnapshot, DbStatus, DbTransaction, IsolationLevel, SstReader,
+    VersionedManifest,
 };
 use tokio::sync::watch;
 
@@ -48,6 +49,16 @@ impl SlateDbKv {
 
     pub(super) fn db(&self) -> &Db {
         &self.db
+    }
+
+    fn txn(&self, isolation: IsolationLevel) -> Result<SlateDbTxn, Error> {
+        self.db
+            .begin(isolation)
+            .map(|txn| SlateDbTxn {
+                reads: Reads::Transaction(txn),
+                rows_read: self.rows_read.clone(),
+            })
+            .map_err(|e| error("a transaction could not be begun", e))
     }
 }
 
@@ -94,13 +105,11 @@ impl Kv for SlateDbKv {
     }
 
     fn begin(&self) -> Result<SlateDbTxn, Error> {
-        self.db
-            .begin(IsolationLevel::SerializableSnapshot)
-            .map(|txn| SlateDbTxn {
-                reads: Reads::Transaction(txn),
-                rows_read: self.rows_read.clone(),
-            })
-            .map_err(|e| error("a transaction could not be begun", e))
+        self.txn(IsolationLevel::Snapshot)
+    }
+
+    fn begin_serializable(&self) -> Result<SlateDbTxn, Error> {
+        self.txn(IsolationLevel::SerializableSnapshot)
     }
 
     fn view(&self) -> Result<SlateDbTxn, Error> {
@@ -127,8 +136,16 @@ impl Kv for SlateDbKv {
         let Some(files) = &self.files else {
             return Ok(None);
         };
+        // What is not in files yet is in no index of a file.
+        let memtable = FlushOptions {
+            flush_type: FlushType::MemTable,
+        };
         // Only how well the work is shared depends on it.
-        Ok(marks(&self.db, files, range).await.ok())
+        let flushed = self.db.flush_with_options(memtable).await;
+        match flushed {
+            Ok(()) => Ok(marks(&self.db.manifest(), files, range).await.ok()),
+            Err(_) => Ok(None),
+        }
     }
 
     async fn flush(&self) -> Result<(), Error> {
@@ -141,12 +158,11 @@ impl Kv for SlateDbKv {
 
 /// The first keys of the blocks of a range in all files, with the rows that
 /// were put there.
-async fn marks(
-    db: &Db,
+pub(super) async fn marks(
+    manifest: &VersionedManifest,
     files: &Files,
     range: &KeyRange,
 ) -> Result<Vec<(Bytes, u64)>, slatedb::Error> {
-    let manifest = db.manifest();
     let (start, end) = (&range.start[..], &range.end[..]);
     let bounds = Bytes::copy_from_slice(start)..Bytes::copy_from_slice(end);
     let runs = manifest.compacted().iter();
@@ -215,6 +231,12 @@ impl KvTxn for SlateDbTxn {
             Reads::View(view) => view.scan_with_options(range.clone(), &options).await,
         };
         SlateDbScan::of(rows, range.end, count)
+    }
+
+    fn mark_read(&self, key: &[u8]) -> Result<(), Error> {
+        self.writable()?
+            .mark_read([key])
+            .map_err(|e| error("a record could not be watched", e))
     }
 
     fn put(&mut self, key: Vec<u8>, value: Vec<u8>) -> Result<(), Error> {

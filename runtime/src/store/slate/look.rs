@@ -9,7 +9,7 @@ use slatedb::config::DbReaderOptions;
 use slatedb::object_store::ObjectStore;
 use slatedb::{DbIterator, DbReader, DbReaderMode};
 
-use super::kv::{damaged, error, is_file_gone};
+use super::kv::{Files, damaged, error, is_file_gone};
 use super::open::reader_options;
 use super::place::no_store;
 use super::reader::SlateDbReaderKv;
@@ -48,7 +48,12 @@ impl SlateDbStoreBuilder {
         }
         let options = self.reader_options.clone();
         let (admin, poll) = (self.admin(&object_store), options.manifest_poll_interval);
-        let kv = SlateDbReaderKv::new(self.reader(object_store, options).await?, admin, poll);
+        let files = Files {
+            path: self.path.clone(),
+            object_store: object_store.clone(),
+        };
+        let reader = self.reader(object_store, options).await?;
+        let kv = SlateDbReaderKv::new(reader, files, admin, poll);
         let found = is_store(kv.reader()).await;
         let refusal = match found {
             Ok(true) => return Ok(SlateDbReader::over(kv)),

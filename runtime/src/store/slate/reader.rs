@@ -12,7 +12,7 @@ use tokio::runtime::Handle;
 use tokio::task::JoinHandle;
 
 use super::SlateDbStore;
-use super::kv::{SlateDbScan, error, scan_options};
+use super::kv::{Files, SlateDbScan, error, marks, scan_options};
 use crate::error::{Error, ErrorKind};
 use crate::store::StoreId;
 use crate::store::key::{self, KeyRange};
@@ -129,6 +129,7 @@ impl SlateDbReader {
 #[derive(Clone)]
 pub struct SlateDbReaderKv {
     open: Arc<Open>,
+    files: Files,
     id: StoreId,
     rows_read: RowsRead,
 }
@@ -177,7 +178,7 @@ async fn watch(reader: Arc<DbReader>, admin: Admin, lost: Arc<AtomicBool>, inter
 
 impl SlateDbReaderKv {
     /// To be called in the runtime in which the reader was opened.
-    pub(super) fn new(reader: DbReader, admin: Admin, poll: Duration) -> Self {
+    pub(super) fn new(reader: DbReader, files: Files, admin: Admin, poll: Duration) -> Self {
         let reader = Arc::new(reader);
         let lost = Arc::new(AtomicBool::new(false));
         let interval = poll.saturating_mul(POLLS_TO_CATCH_UP).max(TIME_TO_CATCH_UP);
@@ -189,6 +190,7 @@ impl SlateDbReaderKv {
                 watch,
                 runtime: Handle::current(),
             }),
+            files,
             id: StoreId::unique(),
             rows_read: RowsRead::default(),
         }
@@ -231,6 +233,10 @@ impl Kv for SlateDbReaderKv {
         self.view()
     }
 
+    fn begin_serializable(&self) -> Result<SlateDbReaderTxn, Error> {
+        Err(refused())
+    }
+
     fn view(&self) -> Result<SlateDbReaderTxn, Error> {
         Ok(SlateDbReaderTxn { kv: self.clone() })
     }
@@ -242,6 +248,11 @@ impl Kv for SlateDbReaderKv {
     fn is_single_writer(&self) -> bool {
         // It is none at all.
         false
+    }
+
+    async fn marks(&self, range: &KeyRange) -> Result<Option<Vec<(Bytes, u64)>>, Error> {
+        let manifest = self.following()?.manifest();
+        Ok(marks(&manifest, &self.files, range).await.ok())
     }
 
     async fn flush(&self) -> Result<(), Error> {
@@ -281,6 +292,10 @@ impl KvTxn for SlateDbReaderTxn {
             .scan_with_options(range.clone(), &scan_options(bytes))
             .await;
         SlateDbScan::of(rows, range.end, count)
+    }
+
+    fn mark_read(&self, _: &[u8]) -> Result<(), Error> {
+        Err(refused())
     }
 
     fn put(&mut self, _: Vec<u8>, _: Vec<u8>) -> Result<(), Error> {

@@ -19,7 +19,7 @@ use crate::cli::selection::{duration, number};
 use crate::id::StreamId;
 use crate::process_registry::{ProcessRegistry, RegistryKey};
 use crate::run::Runs;
-use crate::store::{Decision, EventStore};
+use crate::store::{EventStore, Hold};
 use change::Change;
 use stream::Stream;
 
@@ -133,9 +133,9 @@ impl Inspect {
             return Err(self.not_there(context, reader).await?);
         };
         let runs = Runs::of(reader).ok_or_else(|| context.keeps_no_runs())?;
-        let (skipped, who, why) = match runs.decision(stream).await? {
-            Decision::Skipped { who, why } => (true, Some(who), Some(why)),
-            _ => (head.held, None, None),
+        let (who, why) = match runs.held(stream).await? {
+            Some(Hold { who, why, .. }) => (Some(who), Some(why)),
+            None => (None, None),
         };
         let keys = match stream.process() {
             Some((tenant, process)) => reader.keys_of(&tenant, &process).await?,
@@ -169,7 +169,7 @@ impl Inspect {
             sequence: head.sequence,
             baseline: head.baseline,
             finished: head.finished,
-            skipped,
+            skipped: head.held,
             who: who.map(Into::into),
             why: why.map(Into::into),
             keys: keys.iter().map(Key::of).collect(),

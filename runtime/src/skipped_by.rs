@@ -1,0 +1,49 @@
+//! Processes that a run leaves alone, by reason.
+
+use serde::{Deserialize, Serialize};
+
+/// Streams that a run came across and left alone, by reason.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+#[non_exhaustive]
+pub struct SkippedBy {
+    /// Streams without events.
+    pub empty: usize,
+    /// Processes of workflows that have no migrations.
+    pub other_workflow: usize,
+    /// Processes at the newest version.
+    pub already_there: usize,
+    /// Processes that are over.
+    pub finished: usize,
+    /// Processes outside the selection.
+    pub not_selected: usize,
+    /// Processes that an operator took [out of all runs](crate::Runs::skip).
+    pub held: usize,
+}
+
+impl SkippedBy {
+    /// Each count with the name that its field has.
+    pub(crate) fn by_reason(&self) -> [(usize, &'static str); 6] {
+        [
+            (self.empty, "empty"),
+            (self.other_workflow, "other_workflow"),
+            (self.already_there, "already_there"),
+            (self.finished, "finished"),
+            (self.not_selected, "not_selected"),
+            (self.held, "held"),
+        ]
+    }
+
+    pub(crate) fn total(&self) -> usize {
+        self.by_reason().iter().map(|(count, _)| count).sum()
+    }
+
+    pub(crate) fn add(&mut self, other: &Self) {
+        self.empty += other.empty;
+        self.other_workflow += other.other_workflow;
+        self.already_there += other.already_there;
+        self.finished += other.finished;
+        self.not_selected += other.not_selected;
+        self.held += other.held;
+    }
+}

@@ -1,0 +1,217 @@
+//! A batch: what a run commits together, by the revisions of heads and the
+//! values of rows that it expects.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::StreamExt;
+use futures_util::stream;
+
+use crate::error::{Error, ErrorKind};
+use crate::id::{StreamId, WorkflowId};
+use crate::store::key::{self, PerStream};
+use crate::store::kv::{Kv, KvTxn};
+use crate::store::records::due::OpenRead;
+use crate::store::records::{ATTEMPTS, RecordStore, arrive, closing, put_migration, read_head};
+use crate::store::{Batch, Commit, Expected, Head, ReadPoint, Stale, record};
+use crate::time::Timestamp;
+
+/// For how long the transaction that read a page serves to commit it: the
+/// engine keeps what others write as long as it is open.
+const FRESH: Duration = Duration::from_millis(200);
+
+/// How many heads are read at a time.
+const AT_A_TIME: usize = 16;
+
+/// Commits a batch; not durable yet.
+pub(super) async fn batch<K: Kv>(
+    store: &RecordStore<K>,
+    batch: &Batch,
+    read: ReadPoint,
+) -> Result<Commit, Error> {
+    store.kv().check_writable()?;
+    if batch.is_empty() && batch.guards.is_empty() {
+        return Ok(Commit::Written);
+    }
+    check(batch)?;
+    let open = read.into::<OpenRead<K::Txn>>();
+    // Whatever changed a head since makes this transaction conflict.
+    let mut fresh = open
+        .filter(|open| open.began.elapsed() < FRESH)
+        .map(|open| open.txn);
+    for _ in 0..ATTEMPTS {
+        let (mut txn, heads_hold) = match fresh.take() {
+            Some(txn) => (txn, true),
+            None => (store.kv().begin()?, false),
+        };
+        let mut stale = Stale::default();
+        if !heads_hold {
+            stale.streams = stale_heads(&txn, batch).await?;
+        }
+        stale.rows = stale_rows(&txn, batch).await?;
+        if stale != Stale::default() {
+            return Ok(Commit::Stale(stale));
+        }
+        put(&mut txn, batch).await?;
+        match txn.commit().await {
+            Ok(()) => return Ok(Commit::Written),
+            Err(error) if error.is_conflict() => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Err(Error::new(
+        ErrorKind::Conflict,
+        format!("a batch gave way to other writes {ATTEMPTS} times; try again later"),
+    ))
+}
+
+fn check(batch: &Batch) -> Result<(), Error> {
+    let mut streams: Vec<&StreamId> = heads(batch).map(|(stream, _)| stream).collect();
+    streams.sort();
+    match streams.windows(2).find(|pair| pair[0] == pair[1]) {
+        None => Ok(()),
+        Some(twice) => Err(Error::invalid(format!(
+            "a batch changes stream {} twice",
+            twice[0]
+        ))),
+    }
+}
+
+/// The heads that a batch changes, as it expects them.
+fn heads(batch: &Batch) -> impl Iterator<Item = (&StreamId, &Head)> {
+    let moves = batch.moves.iter().map(|it| (&it.stream, &it.head));
+    let finished = batch.finished.iter().map(|it| (&it.stream, &it.head));
+    moves.chain(finished)
+}
+
+/// The streams whose heads are not as they were read.
+async fn stale_heads<T: KvTxn>(txn: &T, batch: &Batch) -> Result<Vec<StreamId>, Error> {
+    // By value: a future that borrows from the batch would not be `Send`.
+    let expected: Vec<(StreamId, u64)> = heads(batch)
+        .map(|(stream, head)| (stream.clone(), head.revision))
+        .collect();
+    let reads = expected.into_iter().map(|(stream, revision)| async move {
+        let now = read_head(txn, &stream).await;
+        (stream, revision, now)
+    });
+    let mut reads = stream::iter(reads).buffered(AT_A_TIME);
+    let mut stale = Vec::new();
+    while let Some((stream, revision, now)) = reads.next().await {
+        if now?.is_none_or(|now| now.revision != revision) {
+            stale.push(stream);
+        }
+    }
+    Ok(stale)
+}
+
+/// The rows that do not hold what a batch expects. The others are marked, so
+/// that they still hold it when the batch is committed.
+async fn stale_rows<T: KvTxn>(txn: &T, batch: &Batch) -> Result<Vec<Vec<u8>>, Error> {
+    let guards = batch.guards.iter().map(|(key, held)| (key, held, true));
+    let writes = batch.rows.iter().filter_map(|row| match &row.expected {
+        Expected::Anything => None,
+        Expected::Exactly(held) => Some((&row.key, held, false)),
+    });
+    let all: Vec<(&Vec<u8>, &Option<Bytes>, bool)> = guards.chain(writes).collect();
+    let mut stale = Vec::new();
+    for (key, held, is_guard) in all {
+        let row_key = key::run_row(key);
+        if txn.get(&row_key).await? != *held {
+            stale.push(key.clone());
+        }
+        if is_guard {
+            txn.mark_read(&row_key)?;
+        }
+    }
+    Ok(stale)
+}
+
+async fn put<T: KvTxn>(txn: &mut T, batch: &Batch) -> Result<(), Error> {
+    let now = Timestamp::now();
+    let mut arrivals: BTreeMap<&WorkflowId, Vec<&StreamId>> = BTreeMap::new();
+    for version in &batch.present {
+        arrivals.entry(version).or_default();
+    }
+    for it in &batch.moves {
+        put_migration(txn, &it.stream, &it.head, &it.event, now)?;
+        if it.remember {
+            txn.put(PerStream::Remembered.key(&it.stream), record::mark())?;
+        }
+        let target = it.event.workflow_id();
+        arrivals.entry(target).or_default().push(&it.stream);
+    }
+    for (version, streams) in arrivals {
+        arrive(txn, version, streams).await?;
+    }
+    for it in &batch.finished {
+        let head = Head {
+            revision: it.head.revision + 1,
+            finished: true,
+            finished_by: Some(it.by),
+            ..it.head.clone()
+        };
+        txn.put(PerStream::Head.key(&it.stream), record::write_head(&head)?)?;
+    }
+    for (version, stream) in &batch.births {
+        txn.delete(key::birth(version, stream))?;
+    }
+    if let Some((token, versions)) = &batch.closing {
+        for version in versions {
+            let row = record::write_presence(Some(*token));
+            txn.put(key::presence(version), row)?;
+        }
+    }
+    for row in &batch.rows {
+        let key = key::run_row(&row.key);
+        match &row.value {
+            Some(value) => txn.put(key, value.to_vec())?,
+            None => txn.delete(key)?,
+        }
+    }
+    Ok(())
+}
+
+/// Ends the closing of a version, unless births are left. The range of births
+/// is part of what a serializable transaction has read: who is born meanwhile,
+/// and had read the presence before, conflicts with it.
+pub(super) async fn close<K: Kv>(
+    store: &RecordStore<K>,
+    version: &WorkflowId,
+    token: uuid::Uuid,
+    empty: bool,
+) -> Result<bool, Error> {
+    use crate::store::records::ROW;
+    use crate::store::records::rows::Rows;
+    store.kv().check_writable()?;
+    let presence = key::presence(version);
+    for _ in 0..ATTEMPTS {
+        let mut txn = store.kv().begin_serializable()?;
+        let Some(row) = txn.get(&presence).await? else {
+            return Ok(true);
+        };
+        if closing(row, version)? != Some(token) {
+            return Ok(true);
+        }
+        let mut births = Rows::scan(&txn, key::births(version), ROW).await?;
+        let is_left = births.next().await?.is_some();
+        drop(births);
+        if is_left {
+            return Ok(false);
+        }
+        match empty {
+            true => txn.delete(presence.clone())?,
+            false => txn.put(presence.clone(), record::write_presence(None))?,
+        }
+        match txn.commit().await {
+            Ok(()) => {
+                store.flush().await?;
+                return Ok(true);
+            }
+            Err(error) if error.is_conflict() => {}
+            Err(error) => return Err(error),
+        }
+    }
+    // Births come faster than this can be committed, so there are some.
+    Ok(false)
+}
