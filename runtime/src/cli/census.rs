@@ -156,11 +156,9 @@ mod tests {
 
     fn head(version: &str, finished: bool, held: bool) -> Result<Head, Error> {
         Ok(Head {
-            sequence: 1,
-            workflow_id: WorkflowId::new("order", version.to_owned()),
-            baseline: None,
             finished,
             held,
+            ..Head::of(1, WorkflowId::new("order", version.to_owned()))
         })
     }
 

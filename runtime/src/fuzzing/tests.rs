@@ -14,7 +14,7 @@ use super::{FORMATS, Format, baseline, keys};
 use crate::event::{MIGRATED, NewEvent};
 use crate::id::StreamId;
 use crate::run::rows::Part;
-use crate::store::{Decision, record};
+use crate::store::record;
 use crate::{FailureClass, RunKind, RunState, SlateDbStore, Stage};
 
 /// The stores of this format that are frozen.
@@ -232,7 +232,7 @@ fn every_word_that_bookkeeping_can_say_is_frozen() {
     let stages =
         words!(Stage: Planning, Routing, Reading, Folding, Converting, Encoding, Committing);
     let kinds = words!(RunKind: Migrate, Retry, Lazy);
-    let parts = words!(Part: Migrate, Strays, Count, Sweep);
+    let parts = words!(Part: Migrate, Sweep);
     for (format, path, words) in [
         ("run", "/state", &states[..]),
         ("run", "/kind", &kinds[..]),
@@ -256,6 +256,8 @@ fn every_word_that_bookkeeping_can_say_is_frozen() {
         ("run", "/plan/stays/*/reason"),
         ("range", "/tally/*/workflow"),
         ("range", "/tally/*/not_selected"),
+        ("range", "/stays/*/name"),
+        ("range", "/unread"),
     ] {
         let at = (format, path.to_owned());
         assert!(said.contains_key(&at), "{path} of a {format} is not frozen");
@@ -264,7 +266,7 @@ fn every_word_that_bookkeeping_can_say_is_frozen() {
 
 /// To see it fail: take a folder out of `FROZEN`, or give a flag another bit.
 #[test]
-fn every_flag_and_every_decision_is_frozen() {
+fn every_flag_is_frozen() {
     let of = |table: u8| frozen().iter().filter(move |(key, _)| key[0] == table);
     let heads: Vec<_> = of(b'h')
         .map(|(_, row)| record::read_head(row.clone()).unwrap())
@@ -279,36 +281,34 @@ fn every_flag_and_every_decision_is_frozen() {
         NewEvent::of_record(event).finishes()
     };
     assert!(of(b'e').any(finishes) && !of(b'e').all(finishes));
-    let decisions: BTreeSet<String> = of(b'v')
-        .map(
-            |(_, row)| match record::read_decision(row.clone()).unwrap() {
-                Decision::None => "none".to_owned(),
-                Decision::Finished => "finished".to_owned(),
-                Decision::Skipped { who, why } => format!("skipped by {who}: {why}"),
-            },
-        )
+    assert!(heads.iter().any(|head| head.finished_by.is_some()));
+    let closing: BTreeSet<bool> = of(b'w')
+        .map(|(_, row)| record::read_presence(row.clone()).unwrap().is_some())
         .collect();
-    let all = ["finished", "none", "skipped by ann: in court"].map(str::to_owned);
-    assert_eq!(decisions, all.into());
+    assert_eq!(closing, [false, true].into());
+    let holds: Vec<_> = of(b'o')
+        .map(|(_, row)| record::read_hold(row.clone()).unwrap())
+        .collect();
+    assert!(holds.iter().any(|hold| hold.who == "ann" && hold.why == "in court"));
 }
 
 #[test]
 fn a_record_of_a_newer_format_is_refused_whatever_it_is() {
     for format in FORMATS {
         for sample in &samples()[format.name] {
-            for newer in [2, 3, 0xFF, 0] {
+            for newer in [1, 3, 0xFF, 0] {
                 let mut record = sample.to_vec();
                 record[0] = newer;
                 assert_eq!((format.decode)(&record), Ok(false), "{}", format.name);
             }
         }
     }
-    let error = record::check_mark(Bytes::from_static(&[2])).unwrap_err();
+    let error = record::check_mark(Bytes::from_static(&[3])).unwrap_err();
     let error = error.of("the note that order@v1 is in use");
     assert_eq!(
         error.to_string(),
-        "the note that order@v1 is in use has format 2, and this version of the crate reads up to \
-         1; upgrade state-migration"
+        "the note that order@v1 is in use has format 3, and this version of the crate reads up to \
+         2; upgrade state-migration"
     );
 }
 

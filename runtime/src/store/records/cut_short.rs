@@ -59,6 +59,11 @@ impl Kv for CutKv {
         let cut = self.cut.clone();
         Ok(CutTxn { inner, cut })
     }
+    fn begin_serializable(&self) -> Result<CutTxn, Error> {
+        let inner = self.inner.begin_serializable()?;
+        let cut = self.cut.clone();
+        Ok(CutTxn { inner, cut })
+    }
     fn view(&self) -> Result<CutTxn, Error> {
         self.begin()
     }
@@ -97,6 +102,9 @@ impl KvTxn for CutTxn {
             inner: self.inner.scan_part(range, bytes).await?,
             left: is_it.then(|| (cut.rows, self.cut.clone())),
         })
+    }
+    fn mark_read(&self, key: &[u8]) -> Result<(), Error> {
+        self.inner.mark_read(key)
     }
     fn put(&mut self, key: Vec<u8>, value: Vec<u8>) -> Result<(), Error> {
         self.inner.put(key, value)
@@ -274,12 +282,11 @@ async fn cut_each(table: u8, rows: usize, full_count: bool) -> Runs {
     runs
 }
 
-/// To see it fail: take it for the end where a scan says so (`Rows::next`,
-/// `keys_of`), or take an event or a head that a scan left out for one that is
-/// not there.
+/// To see it fail: take it for the end where a scan says so (`Rows::next`), or
+/// take an event that a scan left out for one that is not there.
 #[tokio::test]
 async fn a_run_whose_scan_ends_early_says_so_and_is_not_done() {
-    for table in *b"ehkvw" {
+    for table in *b"ehw" {
         let mut all = Runs::default();
         for rows in [0, 1, 2, 5] {
             for full_count in [false, true] {
@@ -293,11 +300,11 @@ async fn a_run_whose_scan_ends_early_says_so_and_is_not_done() {
     }
 }
 
-/// A run that was broken off, since a scan of the index ended early.
+/// A run that was broken off, since a scan of the heads ended early.
 async fn broken_off() -> (MemoryKv, RunId) {
     for before in 0..9 {
         let kv = filled().await;
-        let (inner, cut) = (kv.clone(), Cut::new(b'v', 1, before));
+        let (inner, cut) = (kv.clone(), Cut::new(b'h', 1, before));
         let store = RecordStore::over(CutKv { inner, cut });
         let report = runner(&store, false).run().await;
         if let (Some(run), Some(RunState::Running)) = (report.run, report.state) {

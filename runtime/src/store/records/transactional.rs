@@ -330,94 +330,99 @@ fn cut(samples: &[StreamId], within: &[StreamRange], parts: usize) -> Vec<Stream
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
+    use std::collections::BTreeSet;
     use std::sync::Arc;
-    use std::sync::atomic::{AtomicUsize, Ordering};
 
     use super::*;
-    use crate::store::kv::RowsRead;
 
-    /// What `retire` rests on: a row that is put into a range conflicts with its
-    /// scan, whether or not anything of it was read.
-    async fn a_scan_that_reads_nothing_conflicts(kv: impl Kv) {
+    /// What `close` rests on: a row that is put into a range conflicts with its
+    /// scan in a serializable transaction, whether or not anything of it was
+    /// read; and in another one with a mark only, also of an absent key.
+    async fn scans_and_marks_conflict(kv: impl Kv) {
         let range = || b"a".to_vec()..b"c".to_vec();
-        let mut scans = kv.begin().unwrap();
-        drop(scans.scan_part(range(), ROW).await.unwrap());
-        scans.put(b"z".to_vec(), b"1".to_vec()).unwrap();
-        let mut puts = kv.begin().unwrap();
-        puts.put(b"b".to_vec(), b"1".to_vec()).unwrap();
-        puts.commit().await.unwrap();
-        assert!(scans.commit().await.unwrap_err().is_conflict());
+        for marks in [None, Some(b"b")] {
+            for serializable in [true, false] {
+                let mut reads = match serializable {
+                    true => kv.begin_serializable().unwrap(),
+                    false => kv.begin().unwrap(),
+                };
+                drop(reads.scan_part(range(), ROW).await.unwrap());
+                if let Some(key) = marks {
+                    reads.mark_read(key).unwrap();
+                }
+                reads.put(b"z".to_vec(), b"1".to_vec()).unwrap();
+                let mut puts = kv.begin().unwrap();
+                puts.put(b"b".to_vec(), b"1".to_vec()).unwrap();
+                puts.commit().await.unwrap();
+                let conflicts = reads.commit().await.is_err_and(|e| e.is_conflict());
+                assert_eq!(conflicts, serializable || marks.is_some());
+                let mut removes = kv.begin().unwrap();
+                removes.delete(b"b".to_vec()).unwrap();
+                removes.commit().await.unwrap();
+            }
+        }
     }
 
     #[tokio::test]
-    async fn a_scan_of_memory_that_reads_nothing_conflicts() {
-        a_scan_that_reads_nothing_conflicts(crate::MemoryStore::new().kv().clone()).await;
+    async fn scans_and_marks_of_memory_conflict() {
+        scans_and_marks_conflict(crate::MemoryStore::new().kv().clone()).await;
     }
 
     #[cfg(feature = "slatedb")]
     #[tokio::test]
-    async fn a_scan_of_slatedb_that_reads_nothing_conflicts() {
+    async fn scans_and_marks_of_slatedb_conflict() {
         let memory = Arc::new(slatedb::object_store::memory::InMemory::new());
         let store = crate::SlateDbStore::builder("/s", memory)
             .open()
             .await
             .unwrap();
-        a_scan_that_reads_nothing_conflicts(store.kv().clone()).await;
+        scans_and_marks_conflict(store.kv().clone()).await;
     }
 
-    /// An engine whose files tell of a few rows only, and that counts who asks.
-    #[derive(Clone)]
-    struct MostInMemory(crate::store::memory::MemoryKv, Arc<AtomicUsize>);
+    /// Every process is due.
+    struct All;
 
-    impl Kv for MostInMemory {
-        type Txn = <crate::store::memory::MemoryKv as Kv>::Txn;
-
-        fn store_id(&self) -> StoreId {
-            self.0.store_id()
+    impl DueFilter for All {
+        fn versions(&self) -> Option<&BTreeSet<WorkflowId>> {
+            None
         }
-
-        fn begin(&self) -> Result<Self::Txn, Error> {
-            self.0.begin()
-        }
-
-        fn view(&self) -> Result<Self::Txn, Error> {
-            self.0.view()
-        }
-
-        fn rows_read(&self) -> &RowsRead {
-            self.0.rows_read()
-        }
-
-        fn is_single_writer(&self) -> bool {
-            true
-        }
-
-        async fn marks(&self, range: &key::KeyRange) -> Result<Option<Vec<(Bytes, u64)>>, Error> {
-            self.1.fetch_add(1, Ordering::Relaxed);
-            Ok(Some(vec![(Bytes::copy_from_slice(&range.start), 9)]))
-        }
-
-        async fn flush(&self) -> Result<(), Error> {
-            self.0.flush().await
+        fn verdict(&self, _: &StreamId, _: &Head) -> Verdict {
+            Verdict::Due
         }
     }
 
     #[tokio::test]
-    async fn files_that_do_not_tell_are_asked_once() {
-        let asked = Arc::new(AtomicUsize::new(0));
-        let kv = MostInMemory(crate::MemoryStore::new().kv().clone(), asked.clone());
+    async fn few_heads_are_counted_and_many_are_not_read() {
+        let store = crate::MemoryStore::new();
         let version = WorkflowId::new("order", "v1");
-        let processes = FEW as u64 + 100;
-        let mut txn = kv.begin().unwrap();
-        for process in 0..processes {
-            let stream = StreamId::new(format!("s{process}")).unwrap();
-            txn.put(key::version(&version, &stream), record::mark())
-                .unwrap();
-        }
-        txn.commit().await.unwrap();
-        let split = RecordStore::over(kv).split(&[version], 8, 1).await.unwrap();
-        assert_eq!((split.processes, split.ranges.len()), (processes, 8));
-        assert_eq!(asked.load(Ordering::Relaxed), 1);
+        let put = async |from: u64, to: u64| {
+            let mut txn = store.kv().begin().unwrap();
+            for n in from..to {
+                let stream = StreamId::new(format!("s{n:06}")).unwrap();
+                let head = record::write_head(&Head::of(1, version.clone())).unwrap();
+                txn.put(PerStream::Head.key(&stream), head).unwrap();
+            }
+            txn.commit().await.unwrap();
+        };
+        put(0, 100).await;
+        let all = [StreamRange::default()];
+        let split = store.split(&all, &All, 8, 1).await.unwrap();
+        assert_eq!((split.heads, split.ranges.len()), (100, 8));
+        assert_eq!(split.due, Some([(version.clone(), 100)].into()));
+        put(100, 50_000).await;
+        let before = store.rows_read();
+        let split = store.split(&all, &All, 8, 1).await.unwrap();
+        assert!(store.rows_read() - before <= FEW as u64 + 1);
+        assert!((50_000..50_100).contains(&split.heads), "{}", split.heads);
+        assert_eq!((split.due, split.ranges.len()), (None, 8));
+        let part = [StreamRange {
+            after: Some(StreamId::new("s009999").unwrap()),
+            through: Some(StreamId::new("s029999").unwrap()),
+        }];
+        let split = store.split(&part, &All, 4, 1).await.unwrap();
+        assert_eq!(split.ranges.len(), 4);
+        assert_eq!(split.ranges[0].after, part[0].after);
+        assert_eq!(split.ranges[3].through, part[0].through);
     }
 
     #[test]
@@ -425,8 +430,9 @@ mod tests {
         let samples: Vec<_> = (10..30)
             .map(|n| StreamId::new(format!("s{n}")).unwrap())
             .collect();
+        let all = [StreamRange::default()];
         for parts in [0, 1, 2, 3, 7, 20, 50] {
-            let ranges = cut(&samples, parts);
+            let ranges = cut(&samples, &all, parts);
             assert_eq!(ranges.len(), parts.clamp(1, 20));
             assert_eq!(ranges[0].after, None);
             assert_eq!(ranges[ranges.len() - 1].through, None);
@@ -435,6 +441,21 @@ mod tests {
                 assert!(pair[0].after < pair[0].through);
             }
         }
-        assert_eq!(cut(&[], 4), [StreamRange::default()]);
+        assert_eq!(cut(&[], &all, 4), [StreamRange::default()]);
+        // Ranges that are apart stay so.
+        let bound = |n: u32| StreamId::new(format!("s{n}")).ok();
+        let apart = [(10, 15), (20, 25)].map(|(after, through)| StreamRange {
+            after: bound(after),
+            through: bound(through),
+        });
+        let ranges = cut(&samples, &apart, 4);
+        let covers = |n: u32| {
+            let holds = |range: &&StreamRange| bound(n) > range.after && bound(n) <= range.through;
+            ranges.iter().filter(holds).count()
+        };
+        for n in 10..30 {
+            let expected = usize::from((11..=15).contains(&n) || (21..=25).contains(&n));
+            assert_eq!(covers(n), expected, "{n}: {ranges:?}");
+        }
     }
 }
