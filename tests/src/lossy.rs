@@ -1,5 +1,5 @@
 //! A store whose answers to writes get lost: some before the write has happened,
-//! some after. It also knows which chunks it was asked for.
+//! some after. It also knows which pages of processes were read.
 
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -7,9 +7,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use async_trait::async_trait;
 use bytes::Bytes;
 use state_migration::{
-    Appended, AtVersion, Chunk, ChunkProcess, ChunkRequest, Decision, Error, ErrorKind, Event,
-    EventStore, ExpectedSequence, Head, NewEvent, Snapshot, SnapshotStore, Split, StoreId,
-    StreamId, StreamRange, Traffic, TransactionalStore, WorkflowId,
+    Appended, Batch, Commit, DueFilter, DuePage, DueRequest, Error, ErrorKind, Event, EventStore,
+    ExpectedSequence, Head, Hold, NewEvent, Presence, ReadPoint, RunId, Snapshot, SnapshotStore,
+    Split, StoreId, StreamId, StreamRange, Traffic, TransactionalStore, WorkflowId,
 };
 
 /// Which answers get lost.
@@ -58,15 +58,15 @@ fn lost<T>() -> Result<T, Error> {
     Err(Error::new(ErrorKind::OutcomeUnknown, "the answer was lost"))
 }
 
-/// The chunks of processes that a store was asked for.
+/// The pages of processes that were read of a store.
 #[derive(Debug, Default)]
-pub struct Chunks {
+pub struct Pages {
     sizes: Mutex<Vec<usize>>,
     open: AtomicUsize,
     most_open: AtomicUsize,
 }
 
-impl Chunks {
+impl Pages {
     /// How many processes each of them had.
     #[must_use]
     pub fn sizes(&self) -> Vec<usize> {
@@ -74,13 +74,13 @@ impl Chunks {
         sizes.clone()
     }
 
-    /// How many were open at once.
+    /// How many were in progress at once.
     #[must_use]
     pub fn most_open(&self) -> usize {
         self.most_open.load(Ordering::SeqCst)
     }
 
-    fn begin(self: &Arc<Self>, processes: usize) -> Option<OpenChunk> {
+    fn begin(self: &Arc<Self>, processes: usize) -> Option<OpenPage> {
         if processes == 0 {
             return None;
         }
@@ -88,16 +88,22 @@ impl Chunks {
         sizes.push(processes);
         let open = self.open.fetch_add(1, Ordering::SeqCst) + 1;
         self.most_open.fetch_max(open, Ordering::SeqCst);
-        Some(OpenChunk(self.clone()))
+        Some(OpenPage(self.clone()))
     }
 }
 
-struct OpenChunk(Arc<Chunks>);
+struct OpenPage(Arc<Pages>);
 
-impl Drop for OpenChunk {
+impl Drop for OpenPage {
     fn drop(&mut self) {
         self.0.open.fetch_sub(1, Ordering::SeqCst);
     }
+}
+
+/// The read point of the store below, and that the page is in progress.
+struct Read {
+    inner: ReadPoint,
+    _open: Option<OpenPage>,
 }
 
 /// A store over another one that loses answers.
@@ -107,8 +113,8 @@ pub struct Lossy<S> {
     store: Arc<dyn TransactionalStore>,
     /// Which are lost.
     pub losses: Arc<Losses>,
-    /// Which chunks it was asked for.
-    pub chunks: Arc<Chunks>,
+    /// Which pages were read.
+    pub pages: Arc<Pages>,
 }
 
 impl<S: EventStore> Lossy<S> {
@@ -124,7 +130,7 @@ impl<S: EventStore> Lossy<S> {
             inner,
             store,
             losses: Arc::default(),
-            chunks: Arc::default(),
+            pages: Arc::default(),
         })
     }
 }
@@ -203,38 +209,50 @@ impl<S: EventStore + Clone + 'static> TransactionalStore for Lossy<S> {
     fn store_id(&self) -> StoreId {
         self.store.store_id()
     }
-    async fn versions(&self, name: &str) -> Result<Vec<WorkflowId>, Error> {
+    async fn versions(&self, name: &str) -> Result<Vec<Presence>, Error> {
         self.store.versions(name).await
     }
     async fn split(
         &self,
-        versions: &[WorkflowId],
+        within: &[StreamRange],
+        filter: &dyn DueFilter,
         parts: usize,
         at_least: usize,
     ) -> Result<Split, Error> {
-        self.store.split(versions, parts, at_least).await
+        self.store.split(within, filter, parts, at_least).await
     }
-    async fn streams_at(
-        &self,
-        version: &WorkflowId,
-        range: &StreamRange,
-        limit: usize,
-    ) -> Result<Vec<AtVersion>, Error> {
-        self.store.streams_at(version, range, limit).await
+    async fn read_due(&self, request: DueRequest) -> Result<DuePage, Error> {
+        let mut page = self.store.read_due(request).await?;
+        page.read_point = ReadPoint::of(Read {
+            inner: page.read_point,
+            _open: self.pages.begin(page.processes.len()),
+        });
+        Ok(page)
     }
-    async fn begin(&self, request: ChunkRequest) -> Result<Box<dyn Chunk>, Error> {
-        let open = self.chunks.begin(request.streams.len());
-        Ok(Box::new(LossyChunk {
-            _open: open,
-            inner: self.store.begin(request).await?,
-            losses: self.losses.clone(),
-        }))
+    async fn commit_unflushed(&self, batch: &Batch, read: ReadPoint) -> Result<Commit, Error> {
+        let read = read.into::<Read>();
+        let inner = read.map_or_else(ReadPoint::none, |read| read.inner);
+        match self.losses.next() {
+            Loss::Before => lost(),
+            Loss::After => {
+                // The answer that nothing was written is lost as well.
+                let _ = self.store.commit_unflushed(batch, inner).await?;
+                lost()
+            }
+            Loss::None => self.store.commit_unflushed(batch, inner).await,
+        }
     }
-    async fn retire(&self, version: &WorkflowId, left: Option<u64>) -> Result<bool, Error> {
-        self.store.retire(version, left).await
+    async fn births(&self, version: &WorkflowId, limit: usize) -> Result<Vec<StreamId>, Error> {
+        self.store.births(version, limit).await
     }
-    fn arrivals(&self, version: &WorkflowId) -> Option<u64> {
-        self.store.arrivals(version)
+    async fn close(&self, version: &WorkflowId, run: RunId, empty: bool) -> Result<bool, Error> {
+        self.store.close(version, run, empty).await
+    }
+    async fn hold(&self, stream: &StreamId, hold: Option<Hold>) -> Result<Option<Head>, Error> {
+        self.store.hold(stream, hold).await
+    }
+    async fn held(&self, stream: &StreamId) -> Result<Option<Hold>, Error> {
+        self.store.held(stream).await
     }
     async fn remembered(
         &self,
@@ -257,58 +275,7 @@ impl<S: EventStore + Clone + 'static> TransactionalStore for Lossy<S> {
     fn is_single_writer(&self) -> bool {
         self.store.is_single_writer()
     }
-    async fn announce(&self, versions: &[WorkflowId]) -> Result<(), Error> {
-        self.store.announce(versions).await
-    }
     fn traffic(&self) -> Traffic {
         self.store.traffic()
-    }
-}
-
-struct LossyChunk {
-    _open: Option<OpenChunk>,
-    inner: Box<dyn Chunk>,
-    losses: Arc<Losses>,
-}
-
-#[async_trait]
-impl Chunk for LossyChunk {
-    fn take_processes(&mut self) -> Vec<ChunkProcess> {
-        self.inner.take_processes()
-    }
-    fn covered(&self) -> usize {
-        self.inner.covered()
-    }
-    fn migrate(&mut self, stream: &StreamId, event: NewEvent, remember: bool) -> Result<(), Error> {
-        self.inner.migrate(stream, event, remember)
-    }
-    fn decide(&mut self, version: &WorkflowId, stream: &StreamId, decision: Decision) {
-        self.inner.decide(version, stream, decision);
-    }
-    async fn row(&mut self, key: &[u8]) -> Result<Option<Bytes>, Error> {
-        self.inner.row(key).await
-    }
-    fn put_row(&mut self, key: Vec<u8>, row: Option<Vec<u8>>) {
-        self.inner.put_row(key, row);
-    }
-    async fn commit(self: Box<Self>) -> Result<(), Error> {
-        match self.losses.next() {
-            Loss::Before => lost(),
-            Loss::After => {
-                self.inner.commit().await?;
-                lost()
-            }
-            Loss::None => self.inner.commit().await,
-        }
-    }
-    async fn commit_unflushed(self: Box<Self>) -> Result<(), Error> {
-        match self.losses.next() {
-            Loss::Before => lost(),
-            Loss::After => {
-                self.inner.commit_unflushed().await?;
-                lost()
-            }
-            Loss::None => self.inner.commit_unflushed().await,
-        }
     }
 }

@@ -1,13 +1,17 @@
 //! Stores to test with, and copies of all that is in them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Deref;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use slatedb::config::Settings;
-use state_migration::{Error, MemoryStore, SlateDbStore, StreamId};
+use state_migration::{
+    DueFilter, DueOf, DuePage, DueRequest, Error, Head, MemoryStore, SlateDbStore, StreamId,
+    StreamRange, TransactionalStore, Verdict, WorkflowId,
+};
 use tempfile::TempDir;
 
 /// A SlateDB store in a folder that goes with it.
@@ -205,4 +209,73 @@ pub fn head_key(stream: &StreamId) -> Vec<u8> {
 pub fn event_key(stream: &StreamId, sequence: u64) -> Vec<u8> {
     let prefix = [b"e", stream.as_str().as_bytes(), &[0, 1]].concat();
     [prefix, sequence.to_be_bytes().to_vec()].concat()
+}
+
+/// Looks at processes of some versions, or of all.
+struct Look {
+    versions: Option<BTreeSet<WorkflowId>>,
+    verdict: Verdict,
+}
+
+impl DueFilter for Look {
+    fn versions(&self) -> Option<&BTreeSet<WorkflowId>> {
+        self.versions.as_ref()
+    }
+    fn verdict(&self, _: &StreamId, _: &Head) -> Verdict {
+        self.verdict
+    }
+}
+
+fn request(of: DueOf, look: Look) -> DueRequest {
+    DueRequest {
+        of,
+        filter: Arc::new(look),
+        max_processes: 512,
+        max_heads: 4_096,
+        max_bytes: 512 << 10,
+        max_process_bytes: 512 << 10,
+        events_after: None,
+        snapshots: Arc::default(),
+    }
+}
+
+/// Reads some processes, sorted by stream, as a run does.
+///
+/// # Errors
+/// The store cannot be read.
+pub async fn page_of(
+    store: &(impl TransactionalStore + ?Sized),
+    streams: Vec<StreamId>,
+) -> Result<DuePage, Error> {
+    let look = Look {
+        versions: None,
+        verdict: Verdict::Due,
+    };
+    let request = request(DueOf::Streams(streams), look);
+    store.read_due(request).await
+}
+
+/// The streams of the processes that are at a version, by their heads.
+///
+/// # Errors
+/// The store cannot be read.
+pub async fn streams_at(
+    store: &(impl TransactionalStore + ?Sized),
+    version: &WorkflowId,
+) -> Result<Vec<StreamId>, Error> {
+    let (mut streams, mut range) = (Vec::new(), StreamRange::default());
+    loop {
+        let look = Look {
+            versions: Some([version.clone()].into()),
+            verdict: Verdict::Head,
+        };
+        let page = store
+            .read_due(request(DueOf::Range(range.clone()), look))
+            .await?;
+        streams.extend(page.processes.into_iter().map(|process| process.stream));
+        if page.at_end {
+            return Ok(streams);
+        }
+        range.after = page.up_to;
+    }
 }

@@ -1,12 +1,13 @@
-//! The store that the first format wrote stays readable, whatever comes later.
+//! The stores that format 2, the first one that is released, wrote stay readable,
+//! whatever comes later.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
 
 use std::path::Path;
 
 use state_migration::{
-    Decision, ErrorKind, EventStore, FailureClass, Head, MigrationRegistry, MigrationRunner,
+    Error, ErrorKind, EventStore, FailureClass, Head, MigrationRegistry, MigrationRunner,
     ProcessRegistry, RunKind, RunState, Runs, SlateDbReader, SlateDbStore, SnapshotStore,
-    StreamRange, TransactionalStore, WorkflowId,
+    TransactionalStore, WorkflowId,
 };
 use state_migration_tests::orders::{
     OrderV1, OrderV2, OrderV3, StateV2, UNTAXABLE, folded, history, identity, keys, load,
@@ -33,8 +34,8 @@ fn state_v2(n: u64) -> StateV2 {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_store_of_format_1_is_read_and_migrated() {
-    let folder = thawed("format-1");
+async fn a_store_of_format_2_is_read_and_migrated() {
+    let folder = thawed("format-2");
     let store = SlateDbStore::open_local(folder.path()).await.unwrap();
     let (v1, v2, v3) = (
         WorkflowId::of::<OrderV1>(),
@@ -46,9 +47,9 @@ async fn a_store_of_format_1_is_read_and_migrated() {
     let rows = dump(&store).await.unwrap();
     let mut tables: Vec<u8> = rows.iter().map(|(key, _)| key[0]).collect();
     tables.dedup();
-    assert_eq!(tables, b"ehkmprsvw");
+    assert_eq!(tables, b"behkmoprsw");
     assert!(
-        rows.iter().all(|(_, value)| value[0] == 1),
+        rows.iter().all(|(_, value)| value[0] == 2),
         "every record starts with its format"
     );
 
@@ -57,17 +58,22 @@ async fn a_store_of_format_1_is_read_and_migrated() {
         let written = history(n).len() as u64;
         let migrated = n < 6;
         let head = store.head(&stream).await.unwrap().unwrap();
+        let sequence = written + u64::from(migrated) + u64::from(n == 0 || n == 7);
+        let version = if migrated { &v2 } else { &v1 };
         let expected = Head {
-            sequence: written + u64::from(migrated) + u64::from(n == 0),
-            workflow_id: if migrated { v2.clone() } else { v1.clone() },
+            revision: head.revision,
             baseline: migrated.then_some(written + 1),
             finished: n % 5 == 4,
-            held: false,
+            held: n == 11,
+            ..Head::of(sequence, version.clone())
         };
         assert_eq!(head, expected, "order {n}");
+        // A change of the head for each append, the migration, and the hold.
+        let appends = head.revision - u64::from(migrated) - u64::from(n == 11);
+        assert!((1..=written + 1).contains(&appends), "order {n}: {head:?}");
         if migrated {
             assert_eq!(load::<OrderV2, _>(&store, n).await.unwrap(), state_v2(n));
-        } else {
+        } else if n != 7 {
             assert_eq!(
                 load::<OrderV1, _>(&store, n).await.unwrap(),
                 folded::<OrderV1>(n)
@@ -89,6 +95,26 @@ async fn a_store_of_format_1_is_read_and_migrated() {
             .unwrap();
         assert_eq!(snapshot.workflow_id, *version);
     }
+    let of_7 = store
+        .read_all(identity::<OrderV1>(7).stream_id(), 0, 100)
+        .await
+        .unwrap();
+    let metadata = &of_7.last().unwrap().metadata;
+    let read: Vec<_> = metadata
+        .iter()
+        .map(|(name, value)| (&**name, &**value))
+        .collect();
+    assert_eq!(read, [("actor", "ann"), ("correlation", "17")]);
+    let hold = store
+        .held(identity::<OrderV1>(11).stream_id())
+        .await
+        .unwrap();
+    assert_eq!(&*hold.unwrap().why, "in court");
+    let born = store.births(&v1, 10).await.unwrap();
+    assert_eq!(born, [identity::<OrderV1>(12).stream_id().clone()]);
+    let present = store.versions("order").await.unwrap();
+    let closing: Vec<_> = present.iter().map(|at| at.closing.is_some()).collect();
+    assert_eq!(closing, [true, false]);
     let notes = store.remembered(None, 10).await.unwrap();
     assert_eq!(notes, [identity::<OrderV1>(5).stream_id().clone()]);
 
@@ -97,11 +123,17 @@ async fn a_store_of_format_1_is_read_and_migrated() {
         .run()
         .await;
     assert_eq!((report.migrated, report.error_count), (12, 0), "{report}");
-    for n in 0..12 {
-        assert_eq!(
-            load::<OrderV3, _>(&store, n).await.unwrap(),
-            order_v2_to_v3(state_v2(n)).unwrap()
-        );
+    assert_eq!(report.skipped_by.held, 1, "{report}");
+    for n in (0..11).chain([12]) {
+        if n != 7 {
+            assert_eq!(
+                load::<OrderV3, _>(&store, n).await.unwrap(),
+                order_v2_to_v3(state_v2(n)).unwrap()
+            );
+        }
+        if n == 12 {
+            continue;
+        }
         for key in keys(n) {
             let entry = store.lookup(&tenant(), &key).await.unwrap().unwrap();
             assert_eq!(entry.workflow_id, v3);
@@ -110,13 +142,13 @@ async fn a_store_of_format_1_is_read_and_migrated() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_runs_of_a_store_of_format_1_are_read_and_resumed() {
-    let folder = thawed("format-1-runs");
+async fn the_runs_of_a_store_of_format_2_are_read_and_resumed() {
+    let folder = thawed("format-2-runs");
     let store = SlateDbStore::open_local(folder.path()).await.unwrap();
     let rows = store.rows(b"", None, 1_000).await.unwrap();
     let mut tables: Vec<u8> = rows.iter().map(|(key, _)| key[0]).collect();
     tables.dedup();
-    assert_eq!(tables, b"cfglr", "every kind of row of a run is there");
+    assert_eq!(tables, b"cefglnr", "every kind of row of a run is there");
 
     let runs = Runs::of(&store).unwrap();
     let history = runs.list().await.unwrap();
@@ -162,25 +194,13 @@ async fn the_runs_of_a_store_of_format_1_are_read_and_resumed() {
         );
         assert_eq!(failure.attempt, attempt);
     }
-    let at_v1 = store
-        .streams_at(&WorkflowId::of::<OrderV1>(), &StreamRange::default(), 100)
-        .await
-        .unwrap();
-    for (n, decision) in [
-        (
-            3,
-            Decision::Skipped {
-                who: "ann".into(),
-                why: "in court".into(),
-            },
-        ),
-        (4, Decision::Finished),
-        (5, Decision::None),
-        (9, Decision::Finished),
-    ] {
-        let stream = identity::<OrderV1>(n).stream_id().clone();
-        let found = at_v1.iter().find(|process| process.stream == stream);
-        assert_eq!(found.unwrap().decision, decision, "order {n}");
+    let hold = runs.held(identity::<OrderV1>(3).stream_id()).await.unwrap();
+    let hold = hold.unwrap();
+    assert_eq!((&*hold.who, &*hold.why), ("ann", "in court"));
+    for (n, finished_by) in [(4, true), (5, false), (9, true)] {
+        let head = store.head(identity::<OrderV1>(n).stream_id()).await;
+        let head = head.unwrap().unwrap();
+        assert_eq!(head.finished_by.is_some(), finished_by, "order {n}");
     }
 
     let linked = MigrationRegistry::linked().unwrap();
@@ -198,8 +218,8 @@ async fn the_runs_of_a_store_of_format_1_are_read_and_resumed() {
 
 /// Of each word one: what `every_word_that_bookkeeping_can_say_is_frozen` counts.
 #[tokio::test(flavor = "multi_thread")]
-async fn all_that_the_runs_of_a_store_of_format_1_can_say_is_read() {
-    let folder = thawed("format-1-words");
+async fn all_that_the_runs_of_a_store_of_format_2_can_say_is_read() {
+    let folder = thawed("format-2-words");
     let refused = SlateDbStore::open_local_unless_claimed(folder.path()).await;
     let refused = refused.map(drop).unwrap_err();
     assert!(
@@ -243,15 +263,15 @@ async fn all_that_the_runs_of_a_store_of_format_1_can_say_is_read() {
     let read = failures.iter().map(|failure| failure.error.class);
     assert!(read.eq(FailureClass::ALL));
     assert_eq!(runs.claimed_by().await.unwrap(), Some(last.id));
-    // Four ranges, each a copy of what the real run counted in its first.
+    // Two ranges, each a copy of what the real run counted in its first.
     let counts = runs.counts(last.id).await.unwrap();
-    assert!(counts.processes() > 0 && counts.processes() % 4 == 0);
+    assert!(counts.processes() > 0 && counts.processes() % 2 == 0);
 }
 
-/// A release that came back after a newer one had been there.
-#[tokio::test(flavor = "multi_thread")]
-async fn a_store_of_format_2_is_refused_and_not_a_byte_of_it_changes() {
-    let folder = thawed("format-2");
+/// Opens a store in each way, and returns what each says against it. Not a byte
+/// of it changes.
+async fn refused(name: &str) -> Vec<Error> {
+    let folder = thawed(name);
     let folder = folder.path();
     let before = contents(folder).unwrap();
     let refused = [
@@ -266,16 +286,33 @@ async fn a_store_of_format_2_is_refused_and_not_a_byte_of_it_changes() {
             .map(drop),
         SlateDbReader::open_local(folder).await.map(drop),
     ];
-    for refused in refused {
-        let error = refused.unwrap_err();
+    assert_eq!(contents(folder).unwrap(), before);
+    let folder = folder.display().to_string();
+    let errors = refused.map(Result::unwrap_err);
+    for error in &errors {
+        assert!(error.to_string().contains(&folder), "{error}");
+    }
+    errors.into()
+}
+
+/// A release that came back after a newer one had been there.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_store_of_format_3_is_refused_and_not_a_byte_of_it_changes() {
+    for error in refused("format-3").await {
         assert_eq!(*error.kind(), ErrorKind::NewerFormat, "{error}");
-        let why = "the store has format 2, and this version of the crate reads up to 1; upgrade \
+        let why = "the store has format 3, and this version of the crate reads up to 2; upgrade \
                    state-migration";
         assert!(error.to_string().ends_with(why), "{error}");
-        assert!(
-            error.to_string().contains(&folder.display().to_string()),
-            "{error}"
-        );
     }
-    assert_eq!(contents(folder).unwrap(), before);
+}
+
+/// The format before the first release.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_store_of_format_1_is_refused_and_not_a_byte_of_it_changes() {
+    for error in refused("format-1").await {
+        assert_eq!(*error.kind(), ErrorKind::Invalid, "{error}");
+        let why = "the store has format 1, which no release of this crate wrote; import its \
+                   events into a new store";
+        assert!(error.to_string().ends_with(why), "{error}");
+    }
 }

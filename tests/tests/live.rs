@@ -10,7 +10,7 @@ use state_migration::{
     NewEvent, NotDurable, Process, RunState, SnapshotStore, StreamId, Workflow, WorkflowId,
 };
 use state_migration_tests::faulty::Faulty;
-use state_migration_tests::lossy::{Chunks, Lossy};
+use state_migration_tests::lossy::{Lossy, Pages};
 use state_migration_tests::orders::{
     OrderEvent, OrderV1, OrderV1ToV2Migration, OrderV2, folded, history, identity, load,
     order_v1_to_v2, place,
@@ -150,7 +150,7 @@ async fn run_beside(
     store: impl EventStore + SnapshotStore + Clone + 'static,
     under_way: Option<NotDurable<Appended>>,
     yields: bool,
-) -> Arc<Chunks> {
+) -> Arc<Pages> {
     for n in 0..ORDERS {
         place(&store, &store, n).await.unwrap();
     }
@@ -178,7 +178,7 @@ async fn run_beside(
     assert_eq!(report.state, Some(RunState::Done), "{report}");
     assert_eq!(report.migrated, ORDERS as usize);
     drop(under_way);
-    watched.chunks
+    watched.pages
 }
 
 /// What it takes to begin a write that never becomes durable.
@@ -189,14 +189,14 @@ fn something() -> (StreamId, ExpectedSequence, Vec<NewEvent>) {
     (stream, ExpectedSequence::NoStream, vec![event])
 }
 
-fn gave_way(chunks: &Chunks) {
-    let sizes = chunks.sizes();
+fn gave_way(pages: &Pages) {
+    let sizes = pages.sizes();
     assert!(sizes.iter().all(|size| *size <= 48), "{sizes:?}");
-    assert_eq!(chunks.most_open(), 1);
+    assert_eq!(pages.most_open(), 1);
 }
 
-fn did_not(chunks: &Chunks) {
-    let sizes = chunks.sizes();
+fn did_not(pages: &Pages) {
+    let sizes = pages.sizes();
     assert!(sizes.iter().any(|size| *size > 48), "{sizes:?}");
 }
 
@@ -207,8 +207,8 @@ async fn a_run_gives_way_to_writers_that_never_stop_and_ends_in_memory() {
     let store = MemoryStore::new();
     let (stream, none, events) = something();
     let write = store.append_unflushed(&stream, none, events).await.unwrap();
-    let chunks = run_beside(store, Some(write), true).await;
-    gave_way(&chunks);
+    let pages = run_beside(store, Some(write), true).await;
+    gave_way(&pages);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -216,8 +216,8 @@ async fn a_run_gives_way_to_writers_that_never_stop_and_ends_on_disk() {
     let disk = OnDisk::new().await.unwrap();
     let (stream, none, events) = something();
     let write = disk.append_unflushed(&stream, none, events).await.unwrap();
-    let chunks = run_beside(disk.clone(), Some(write), true).await;
-    gave_way(&chunks);
+    let pages = run_beside(disk.clone(), Some(write), true).await;
+    gave_way(&pages);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -225,16 +225,16 @@ async fn a_run_that_is_told_to_gives_no_way() {
     let store = MemoryStore::new();
     let (stream, none, events) = something();
     let write = store.append_unflushed(&stream, none, events).await.unwrap();
-    let chunks = run_beside(store, Some(write), false).await;
-    did_not(&chunks);
+    let pages = run_beside(store, Some(write), false).await;
+    did_not(&pages);
 }
 
 /// Also right after all was written.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_run_in_a_quiet_store_takes_large_chunks() {
-    let chunks = run_beside(MemoryStore::new(), None, true).await;
-    did_not(&chunks);
+    let pages = run_beside(MemoryStore::new(), None, true).await;
+    did_not(&pages);
     let disk = OnDisk::new().await.unwrap();
-    let chunks = run_beside(disk.clone(), None, true).await;
-    did_not(&chunks);
+    let pages = run_beside(disk.clone(), None, true).await;
+    did_not(&pages);
 }

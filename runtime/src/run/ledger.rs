@@ -326,7 +326,7 @@ impl Ledger {
         let run = self.run();
         self.write(|batch| {
             batch.present = present.to_vec();
-            batch.closing = Some((self.token(), closing.to_vec()));
+            batch.closing = Some((run, closing.to_vec()));
             let row = |range: &Range| {
                 let held = range.held.clone().unwrap_or_default();
                 RowWrite::put(rows::range(run, range.number), held)
@@ -367,11 +367,6 @@ impl Ledger {
             range.held = Some(held);
         }
         Ok(())
-    }
-
-    /// Under which births are recorded for this run.
-    pub(crate) fn token(&self) -> Uuid {
-        self.run().as_uuid()
     }
 
     /// Commits a batch together with the progress of a range; neither is durable

@@ -33,7 +33,7 @@ impl Present {
     }
 }
 
-/// What is present, for a run with a token.
+/// What is present, for a run.
 pub(super) async fn present(run: &Run, store: &Store) -> Result<Present, Error> {
     let mut present = Present::default();
     let names = run.migrations.names();
@@ -44,7 +44,7 @@ pub(super) async fn present(run: &Run, store: &Store) -> Result<Present, Error> 
                 Standing::NoRoute => present.strays.push(version.clone()),
                 Standing::Newest | Standing::Stays | Standing::OtherWorkflow => continue,
             }
-            if closing != Some(run.id.as_uuid()) {
+            if closing != Some(run.id) {
                 present.open.push(version);
             }
         }

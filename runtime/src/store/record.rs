@@ -11,7 +11,7 @@ use uuid::Uuid;
 use crate::error::{Error, ErrorKind};
 use crate::event::{Event, Metadata, NewEvent};
 use crate::fingerprint::Fingerprint;
-use crate::id::{EventId, ProcessId, StreamId, TenantId, WorkflowId};
+use crate::id::{EventId, ProcessId, RunId, StreamId, TenantId, WorkflowId};
 use crate::snapshot::Snapshot;
 use crate::store::{ChunkEvent, Head, Hold};
 use crate::time::Timestamp;
@@ -37,6 +37,7 @@ const CLOSING: u8 = 1;
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum BadRecord {
     Newer(u8),
+    Unreleased,
     Malformed(&'static str),
 }
 
@@ -50,6 +51,9 @@ impl BadRecord {
                     "{what} has format {format}, and this version of the crate reads up to {FORMAT}; upgrade state-migration"
                 ),
             ),
+            Self::Unreleased => Error::invalid(format!(
+                "{what} has format {UNRELEASED}, which no release of this crate wrote; import its events into a new store"
+            )),
             Self::Malformed(why) => Error::corrupt(format!(
                 "{what} cannot be read: {why}; nothing was changed, restore the record from a backup"
             )),
@@ -65,9 +69,7 @@ fn start(record: &mut Bytes) -> Read<()> {
         0 => Err(BadRecord::Malformed(
             "its format is 0, which no version writes",
         )),
-        UNRELEASED => Err(BadRecord::Malformed(
-            "it is of format 1, which no released version wrote; import the events into a new store",
-        )),
+        UNRELEASED => Err(BadRecord::Unreleased),
         newer => Err(BadRecord::Newer(newer)),
     }
 }
@@ -431,19 +433,19 @@ pub(crate) fn read_entry(mut record: Bytes) -> Read<(TenantId, Vec<(ProcessId, W
     }
 }
 
-/// Format, whether a run closes the version, and the token of that run.
-pub(crate) fn write_presence(closing: Option<Uuid>) -> Vec<u8> {
+/// Format, whether a run closes the version, and which.
+pub(crate) fn write_presence(closing: Option<RunId>) -> Vec<u8> {
     match closing {
         None => vec![FORMAT, OPEN],
-        Some(token) => [&[FORMAT, CLOSING], &token.as_bytes()[..]].concat(),
+        Some(run) => [&[FORMAT, CLOSING], &run.as_uuid().as_bytes()[..]].concat(),
     }
 }
 
-pub(crate) fn read_presence(mut record: Bytes) -> Read<Option<Uuid>> {
+pub(crate) fn read_presence(mut record: Bytes) -> Read<Option<RunId>> {
     start(&mut record)?;
     let closing = match take_u8(&mut record)? {
         OPEN => None,
-        CLOSING if record.len() >= 16 => Some(Uuid::from_u128(record.get_u128())),
+        CLOSING if record.len() >= 16 => Some(RunId::from_uuid(Uuid::from_u128(record.get_u128()))),
         CLOSING => return Err(SHORT),
         _ => return Err(BadRecord::Malformed("it has a flag that is not known")),
     };
@@ -632,10 +634,10 @@ mod tests {
         assert_eq!(write_snapshot(&snapshot).unwrap(), expected);
         assert_eq!((mark(), store_format()), (vec![2], vec![2]));
 
-        let token = Uuid::from_u128(0x0102);
+        let run = RunId::from_uuid(Uuid::from_u128(0x0102));
         assert_eq!(write_presence(None), [2, 0]);
         let closing = [&[2, 1][..], &[0; 14], &[1, 2]].concat();
-        assert_eq!(write_presence(Some(token)), closing);
+        assert_eq!(write_presence(Some(run)), closing);
         let hold = Hold {
             who: "me".into(),
             why: "ask".into(),
@@ -680,7 +682,7 @@ mod tests {
             };
             assert_eq!(read_head(write_head(&head).unwrap().into()).unwrap(), head);
         }
-        for closing in [None, Some(Uuid::from_u128(7))] {
+        for closing in [None, Some(RunId::random())] {
             let record = write_presence(closing);
             assert_eq!(read_presence(record.into()).unwrap(), closing);
         }

@@ -15,13 +15,12 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use bytes::Bytes;
 use bytestring::ByteString;
-use uuid::Uuid;
 
 use crate::SkippedBy;
 use crate::error::{Error, ErrorKind};
 use crate::event::NewEvent;
 use crate::fingerprint::Fingerprint;
-use crate::id::{StreamId, WorkflowId};
+use crate::id::{RunId, StreamId, WorkflowId};
 use crate::snapshot::Snapshot;
 use crate::store::{EventStore, Head, StoreId, Traffic};
 use crate::time::Timestamp;
@@ -51,8 +50,8 @@ pub struct Hold {
 pub struct Presence {
     /// The version.
     pub version: WorkflowId,
-    /// The token of the run that records each process that is born there.
-    pub closing: Option<Uuid>,
+    /// The run that closes it, for which each birth there is recorded.
+    pub closing: Option<RunId>,
 }
 
 /// Ranges to share the work by.
@@ -356,8 +355,8 @@ pub struct Batch {
     pub births: Vec<(WorkflowId, StreamId)>,
     /// Versions at which processes may be from now on.
     pub present: Vec<WorkflowId>,
-    /// Versions at which every birth is recorded from now on, under this token.
-    pub closing: Option<(Uuid, Vec<WorkflowId>)>,
+    /// Versions at which every birth is recorded from now on, for this run.
+    pub closing: Option<(RunId, Vec<WorkflowId>)>,
 }
 
 impl Batch {
@@ -470,12 +469,12 @@ pub trait TransactionalStore: EventStore {
 
     /// Ends what [`Batch::closing`] began, unless births are left: removes the
     /// version when `empty` says that no process is there any more, or else
-    /// stops to record births. Where the version is not closing under this
-    /// token, nothing is left to end. Returns whether it is ended.
+    /// stops to record births. Where the version is not closing for this run,
+    /// nothing is left to end. Returns whether it is ended.
     ///
     /// # Errors
     /// The store could not be read or written.
-    async fn close(&self, version: &WorkflowId, token: Uuid, empty: bool) -> Result<bool, Error>;
+    async fn close(&self, version: &WorkflowId, run: RunId, empty: bool) -> Result<bool, Error>;
 
     /// Holds a process, so that no `$migrated` event is appended to it, or
     /// releases it. Returns its head then; `None` if the stream has no events.

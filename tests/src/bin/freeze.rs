@@ -9,8 +9,9 @@ use std::error::Error;
 
 use serde_json::{Value, json};
 use state_migration::{
-    FailureClass, MemoryStore, MigrationRegistry, MigrationRunner, Process, RunId, RunState, Runs,
-    Selection, SlateDbStore, Stage, TransactionalStore,
+    Batch, Commit, EventStore, ExpectedSequence, FailureClass, MemoryStore, MigrationRegistry,
+    MigrationRunner, NewEvent, Process, RunId, RunState, Runs, Selection, SlateDbStore, Stage,
+    TransactionalStore, WorkflowId,
 };
 use state_migration_tests::faulty::{ALL, Faulty};
 use state_migration_tests::orders::{
@@ -56,6 +57,30 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let order =
         Process::<OrderV1>::open(identity::<OrderV1>(6), store.clone(), store.clone()).await?;
     order.take_snapshot().await?;
+    // Order 7 has an event with metadata, 11 is held, and 12 is born while a run
+    // closes its version.
+    let stream = |n: u64| identity::<OrderV1>(n).stream_id().clone();
+    let head = store.head(&stream(7)).await?.ok_or("it is there")?;
+    let paid = NewEvent::of::<OrderV1>(&OrderEvent::Paid { euro: 1 })?
+        .with_metadata("actor", "ann")
+        .with_metadata("correlation", "17");
+    store
+        .append(
+            &stream(7),
+            ExpectedSequence::Exact(head.sequence),
+            vec![paid],
+        )
+        .await?;
+    let history = Runs::of(&store).ok_or("the store keeps runs")?;
+    history.skip(&stream(11), "ann", "in court").await?;
+    let closing = Batch {
+        closing: Some((RunId::random(), vec![WorkflowId::of::<OrderV1>()])),
+        ..Batch::default()
+    };
+    if store.commit(&closing).await? != Commit::Written {
+        return Err("nothing else writes".into());
+    }
+    place(&store, &store, 12).await?;
     store.close().await?;
     Ok(())
 }
@@ -130,7 +155,7 @@ async fn words(store: SlateDbStore) -> Result<(), Box<dyn Error>> {
     };
     let put = async |key: &[&[u8]], row: &Value| -> Result<(), Box<dyn Error>> {
         let key = [&[&b"u"[..]], key].concat().concat();
-        let row = [&[1][..], &serde_json::to_vec(row)?].concat();
+        let row = [&[2][..], &serde_json::to_vec(row)?].concat();
         store.db().put(key, row).await?;
         Ok(())
     };
@@ -188,12 +213,7 @@ async fn words(store: SlateDbStore) -> Result<(), Box<dyn Error>> {
         let stream = identity.stream_id().as_str().as_bytes();
         put(&[b"f", of.as_bytes(), stream], &failure).await?;
     }
-    let parts = [
-        json!("migrate"),
-        json!({"strays": {"name": "order", "version": "v0"}}),
-        json!("count"),
-        json!("sweep"),
-    ];
+    let parts = [json!("migrate"), json!("sweep")];
     for (n, part) in (0_u32..).zip(parts) {
         let mut range = a_range.clone();
         range["part"] = part;
@@ -201,10 +221,13 @@ async fn words(store: SlateDbStore) -> Result<(), Box<dyn Error>> {
             range[end] = json!(identity::<OrderV1>(0).stream_id());
         }
         range["tally"] = json!([{"workflow": "order", "migrated": 1, "failed": 2, "skipped": 3, "not_selected": 4}]);
+        range["stays"] = json!([{"name": "order", "version": "v1"}]);
+        range["unread"] = json!(true);
         put(&[b"g", of.as_bytes(), &n.to_be_bytes()], &range).await?;
     }
     let holder = json!({"run": last, "execution": RunId::random(), "program": RunId::random()});
-    put(&[b"c"], &json!({"runs": number, "holder": holder})).await?;
+    put(&[b"c"], &json!({"holder": holder})).await?;
+    put(&[b"n"], &json!(number)).await?;
     store.close().await?;
     Ok(())
 }
@@ -216,7 +239,7 @@ async fn newer(store: SlateDbStore) -> Result<(), Box<dyn Error>> {
         place(&store, &store, n).await?;
         register(&store, n).await?;
     }
-    store.db().put(b"mformat\0\x01", [2]).await?;
+    store.db().put(b"mformat\0\x01", [3]).await?;
     store.close().await?;
     Ok(())
 }

@@ -6,15 +6,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use state_migration::{
-    RunState, Runs, SlateDbStore, StreamRange, TransactionalStore, Workflow, WorkflowId,
-};
+use state_migration::{RunState, Runs, SlateDbStore, Workflow, WorkflowId};
 use state_migration_tests::orders::OrderV2;
 
 use crate::child::Program;
 use crate::digest::{self, Digest};
 use crate::{only_run, prepare, runner};
-use state_migration_tests::stores::copy;
+use state_migration_tests::stores::{copy, streams_at};
 
 /// How many orders a run is of, unless `KILL_ORDERS` says another number: what a
 /// kill can meet is a chunk, and there are as many chunks whatever this is.
@@ -74,16 +72,7 @@ impl Rounds {
 /// How many orders stand at v2.
 async fn moved(store: &SlateDbStore) -> u64 {
     let v2 = WorkflowId::new(OrderV2::NAME, OrderV2::VERSION);
-    let mut range = StreamRange::default();
-    let mut moved = 0;
-    loop {
-        let page = store.streams_at(&v2, &range, 4096).await.unwrap();
-        moved += page.len() as u64;
-        if page.len() < 4096 {
-            return moved;
-        }
-        range.after = page.into_iter().next_back().map(|process| process.stream);
-    }
+    streams_at(store, &v2).await.unwrap().len() as u64
 }
 
 /// Kills a run once so many orders are migrated, and resumes it. Returns

@@ -7,12 +7,12 @@ use std::time::Duration;
 
 use state_migration::{
     Error, Event, EventStore, FailureClass, MigrationRunner, ProcessIdentity, ProcessRegistry,
-    RunState, SlateDbReader, SlateDbStore, StreamRange, TransactionalStore, WorkflowId,
+    RunState, SlateDbReader, SlateDbStore, TransactionalStore, WorkflowId,
 };
 use state_migration_tests::orders::{
     OrderV1, OrderV1ToV2Migration, OrderV2, keys, load, place, register, tenant,
 };
-use state_migration_tests::stores::copy;
+use state_migration_tests::stores::{copy, streams_at};
 
 use crate::{contents, is_there};
 
@@ -59,9 +59,8 @@ async fn read_all(reader: &SlateDbReader, orders: u64) -> Result<Read, Error> {
         }
     }
     let mut index = 0;
-    for version in reader.versions("order").await? {
-        let all = StreamRange::default();
-        index += reader.streams_at(&version, &all, 1_000).await?.len();
+    for at in reader.versions("order").await? {
+        index += streams_at(reader, &at.version).await?.len();
     }
     Ok(Read {
         streams,
@@ -218,9 +217,7 @@ async fn a_run_names_the_processes_of_a_damaged_block_and_moves_the_others() {
         load::<OrderV2, _>(&store, n).await.unwrap();
     }
     let v1 = WorkflowId::of::<OrderV1>();
-    let all = StreamRange::default();
-    let left = store.streams_at(&v1, &all, 9).await.unwrap();
-    assert!(left.is_empty());
+    assert!(streams_at(&store, &v1).await.unwrap().is_empty());
 }
 
 /// SlateDB keeps no checksum of its manifests, so what is still a manifest is

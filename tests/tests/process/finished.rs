@@ -21,11 +21,9 @@ async fn the_head_says_finished_as_the_workflow_does(store: &impl Store) {
     assert_eq!(
         head(store, 1).await,
         Head {
-            sequence: 3,
-            workflow_id: v1(),
-            baseline: None,
+            revision: 2,
             finished: true,
-            held: false,
+            ..Head::of(3, v1())
         }
     );
     assert!(order.is_finished());
@@ -33,15 +31,14 @@ async fn the_head_says_finished_as_the_workflow_does(store: &impl Store) {
     let mut open_order = open::<OrderV1>(store, 2).await;
     open_order.append(&[Placed { euro: 3 }]).await.unwrap();
     migrate_to_v2(store, 2).await;
-    for (n, sequence, finished) in [(1, 4, true), (2, 2, false)] {
+    for (n, sequence, revision, finished) in [(1, 4, 3, true), (2, 2, 2, false)] {
         assert_eq!(
             head(store, n).await,
             Head {
-                sequence,
-                workflow_id: v2(),
+                revision,
                 baseline: Some(sequence),
                 finished,
-                held: false,
+                ..Head::of(sequence, v2())
             }
         );
         assert_eq!(open::<OrderV2>(store, n).await.is_finished(), finished);

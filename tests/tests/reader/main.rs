@@ -17,10 +17,11 @@ use std::time::{Duration, Instant};
 
 use slatedb::config::{FlushOptions, FlushType};
 use state_migration::{
-    Chunk, ChunkRequest, NewEvent, Process, SlateDbReader, SlateDbStore, StreamId, StreamRange,
-    TransactionalStore, WorkflowId,
+    DuePage, NewEvent, Process, SlateDbReader, SlateDbStore, StreamId, TransactionalStore,
+    WorkflowId,
 };
 use state_migration_tests::orders::{OrderEvent, OrderV1, identity, place};
+use state_migration_tests::stores;
 use tokio::task::JoinHandle;
 
 /// The orders to which nobody but a test writes.
@@ -123,21 +124,13 @@ impl Traffic {
     }
 }
 
-async fn chunk(store: &SlateDbReader, streams: Vec<StreamId>) -> Box<dyn Chunk> {
-    let request = ChunkRequest {
-        streams,
-        max_bytes: 512 << 10,
-        events_after: None,
-        ..ChunkRequest::default()
-    };
-    store.begin(request).await.unwrap()
+async fn page(store: &SlateDbReader, streams: Vec<StreamId>) -> DuePage {
+    stores::page_of(store, streams).await.unwrap()
 }
 
 async fn streams_at<W: state_migration::Workflow>(
     store: &impl TransactionalStore,
 ) -> BTreeSet<StreamId> {
-    let all = StreamRange::default();
-    let streams = store.streams_at(&WorkflowId::of::<W>(), &all, 1_000).await;
-    let streams = streams.unwrap().into_iter();
-    streams.map(|process| process.stream).collect()
+    let streams = stores::streams_at(store, &WorkflowId::of::<W>()).await;
+    streams.unwrap().into_iter().collect()
 }

@@ -8,14 +8,13 @@ use slatedb::config::{
     GarbageCollectorOptions,
 };
 use state_migration::{
-    ChunkProblem, ChunkRequest, ErrorKind, EventStore, ExpectedSequence, Process, SlateDbReader,
-    StreamId, TransactionalStore,
+    ChunkProblem, ErrorKind, EventStore, ExpectedSequence, Process, SlateDbReader, StreamId,
 };
 use state_migration_tests::orders::{OrderV1, folded, history, identity, load, place};
-use state_migration_tests::stores::{OnDisk, event_key, head_key};
+use state_migration_tests::stores::{OnDisk, event_key, head_key, page_of};
 
 use crate::{
-    BUSY, QUIET, Traffic, chunk, eventually, fast_reader, make_a_table, paid, reader, stream,
+    BUSY, QUIET, Traffic, eventually, fast_reader, make_a_table, page, paid, reader, stream,
 };
 
 const LONG: Duration = Duration::from_secs(900);
@@ -75,9 +74,9 @@ async fn read_meanwhile(disk: &OnDisk, passes: usize, tables: bool) {
         let listed = reader.list_streams(None, None, 1_000).await.unwrap();
         assert_eq!(listed.len() as u64, QUIET + BUSY.count() as u64);
         for streams in listed.chunks(CHUNK) {
-            let mut chunk = chunk(&reader, streams.to_vec()).await;
-            assert_eq!(chunk.covered(), streams.len());
-            let processes = chunk.take_processes();
+            let page = page(&reader, streams.to_vec()).await;
+            assert!(page.at_end);
+            let processes = page.processes;
             assert_eq!(processes.len(), streams.len());
             for process in processes {
                 let stream = process.stream;
@@ -141,16 +140,10 @@ async fn a_file_that_garbage_collection_removes_is_an_error_and_never_a_shorter_
             "a file was removed under the reader: {gone}, and it got over that: {got_over}"
         );
         make_a_table(&disk).await;
-        let request = ChunkRequest {
-            streams: streams.clone(),
-            max_bytes: 8 << 20,
-            events_after: None,
-            ..ChunkRequest::default()
-        };
-        match reader.begin(request).await {
-            Ok(mut chunk) => {
+        match page_of(&reader, streams.clone()).await {
+            Ok(page) => {
                 got_over = gone;
-                let processes = chunk.take_processes();
+                let processes = page.processes;
                 assert_eq!(processes.len(), streams.len());
                 for process in processes {
                     assert_eq!(process.problem, None, "{}", process.stream);
@@ -218,7 +211,7 @@ async fn damage_is_still_damage() {
 
     let reader = SlateDbReader::open_local(disk.folder()).await.unwrap();
     let streams = (1..=3).map(stream).collect();
-    let processes = chunk(&reader, streams).await.take_processes();
+    let processes = page(&reader, streams).await.processes;
     let problems: Vec<_> = processes.into_iter().map(|p| p.problem).collect();
     let [
         Some(ChunkProblem::Corrupt(behind)),

@@ -14,7 +14,7 @@ use state_migration::{Error, ErrorKind, EventStore, MigrationRunner, SlateDbRead
 use state_migration_tests::orders::{OrderV1, OrderV1ToV2Migration, load, place, register};
 use state_migration_tests::stores::{OnDisk, contents};
 
-use crate::{QUIET, chunk, fast_reader, stream};
+use crate::{QUIET, fast_reader, page, stream};
 
 async fn refused(folder: &Path) -> Error {
     match SlateDbReader::open_local(folder).await {
@@ -52,7 +52,7 @@ async fn a_reader_leaves_every_file_as_it_is() {
         let reader = fast_reader(folder.path()).await;
         let streams = reader.list_streams(None, None, 100).await.unwrap();
         assert_eq!(streams.len() as u64, QUIET);
-        chunk(&reader, streams).await;
+        page(&reader, streams).await;
         for n in 0..QUIET {
             load::<OrderV1, _>(&reader, n).await.unwrap();
         }

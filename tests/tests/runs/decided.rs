@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use state_migration::{
-    Decision, ErrorKind, EventStore, Failure, FailureClass, MemoryStore, MigrationRunner, RunKind,
-    RunState, Runs, Selection,
+    ErrorKind, EventStore, Failure, FailureClass, MemoryStore, MigrationRunner, RunKind, RunState,
+    Runs, Selection,
 };
 use state_migration_tests::faulty::Faulty;
 use state_migration_tests::jobs::{
@@ -117,7 +117,7 @@ async fn a_retry_says_of_a_process_without_a_route_that_it_has_none(store: impl 
     assert_eq!(failures(&store, &again).await[0].attempt, 2);
 }
 
-/// Takes out: `Decision::Skipped` in `Due::left_alone`.
+/// Takes out: the look at `held` in `Filter::verdict`.
 async fn a_process_that_is_skipped_is_left_alone_until_it_is_put_back(store: impl Store) {
     for n in 0..10 {
         put(&store, n).await.unwrap();
@@ -126,10 +126,8 @@ async fn a_process_that_is_skipped_is_left_alone_until_it_is_put_back(store: imp
     runs.skip(&stream(4), "Ada", "its customer is moving")
         .await
         .unwrap();
-    let Decision::Skipped { who, why } = runs.decision(&stream(4)).await.unwrap() else {
-        panic!("it is skipped");
-    };
-    assert_eq!((&*who, &*why), ("Ada", "its customer is moving"));
+    let hold = runs.held(&stream(4)).await.unwrap().unwrap();
+    assert_eq!((&*hold.who, &*hold.why), ("Ada", "its customer is moving"));
     let of_it = async || {
         let id = b"yard/0000004";
         let mut rows = store.rows().await.unwrap();
@@ -137,7 +135,7 @@ async fn a_process_that_is_skipped_is_left_alone_until_it_is_put_back(store: imp
         rows
     };
     let before = of_it().await;
-    assert_eq!(before.len(), 4, "two events, the head and the index");
+    assert_eq!(before.len(), 4, "two events, the head and who holds it");
     let upgrade = Upgrade::new();
     let seen = upgrade.seen();
     let runner = upgrade.runner(&store);
@@ -154,7 +152,7 @@ async fn a_process_that_is_skipped_is_left_alone_until_it_is_put_back(store: imp
     assert_eq!(seen.of(4), 0);
     assert_eq!(of_it().await, before);
     runs.unskip(&stream(4)).await.unwrap();
-    assert_eq!(runs.decision(&stream(4)).await.unwrap(), Decision::None);
+    assert_eq!(runs.held(&stream(4)).await.unwrap(), None);
     let report = runner.run().await;
     assert_eq!(
         (report.migrated, report.skipped_by.held),
@@ -164,7 +162,7 @@ async fn a_process_that_is_skipped_is_left_alone_until_it_is_put_back(store: imp
     assert_eq!(version(&store, 4).await.unwrap(), "v2");
 }
 
-/// Takes out: `report_strays` going through `Due`.
+/// Takes out: the look at `held` in `Filter::verdict` before the routes.
 async fn skipping_a_process_that_no_route_is_for_silences_its_error(store: impl Store) {
     put(&store, 1).await.unwrap();
     put_at(&store, 2, "v9", "").await.unwrap();
@@ -183,8 +181,7 @@ async fn skipping_a_process_that_no_route_is_for_silences_its_error(store: impl 
     assert_eq!(report.state, Some(RunState::Done));
 }
 
-/// Takes out: that an append leaves the index row as it is (it ends what is
-/// said of a process that is over, and only that).
+/// Takes out: that an append keeps `held` of the head.
 async fn skipping_lasts_over_an_append_and_needs_a_process(store: impl Store) {
     put(&store, 1).await.unwrap();
     let runs = runs(&store);
@@ -192,10 +189,7 @@ async fn skipping_lasts_over_an_append_and_needs_a_process(store: impl Store) {
     let step = || vec![event("v1", &JobEvent::Step).unwrap()];
     append(&store, &stream(1), step()).await.unwrap();
     append(&store, &stream(1), step()).await.unwrap();
-    assert!(matches!(
-        runs.decision(&stream(1)).await.unwrap(),
-        Decision::Skipped { .. }
-    ));
+    assert!(runs.held(&stream(1)).await.unwrap().is_some());
     let report = Upgrade::new().runner(&store).run().await;
     assert_eq!(
         (report.migrated, report.skipped_by.held),
@@ -218,12 +212,11 @@ async fn skipping_lasts_over_an_append_and_needs_a_process(store: impl Store) {
         );
     }
     assert_eq!(store.all_rows().await.unwrap(), before);
-    assert_eq!(runs.decision(&stream(2)).await.unwrap(), Decision::None);
+    assert_eq!(runs.held(&stream(2)).await.unwrap(), None);
 }
 
-/// Takes out: `chunk.decide(…, Decision::Finished)` in `commit::chunk`, and
-/// each run folds them again; `Decision::Finished` ended by an append, and the
-/// one that went on is never seen again.
+/// Takes out: `finished` of a batch, and each run folds them again; or that an
+/// append clears `finished_by`, and the one that continues is never seen again.
 async fn what_is_over_is_decided_once(store: impl Store) {
     static BASE: std::sync::atomic::AtomicU64 = std::sync::atomic::AtomicU64::new(WATCHED);
     let base = BASE.fetch_add(1_000, std::sync::atomic::Ordering::SeqCst);
@@ -256,10 +249,6 @@ async fn what_is_over_is_decided_once(store: impl Store) {
     // One goes on, however over it is.
     let step = event("v1", &JobEvent::Step).unwrap();
     append(&store, &stream(base + 7), vec![step]).await.unwrap();
-    assert_eq!(
-        runs(&store).decision(&stream(base + 7)).await.unwrap(),
-        Decision::None
-    );
     rows_of_a_run().await;
     assert_eq!(folded(), 124, "one is looked at again");
     assert_eq!(applied(base + 7), 7);

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 
 use metrics_util::debugging::DebuggingRecorder;
 use state_migration::{
-    ChunkRequest, ConversionError, FailureClass, MemoryStore, MigrationRegistry, MigrationReport,
+    ConversionError, FailureClass, MemoryStore, MigrationRegistry, MigrationReport,
     MigrationRunner, NewEvent, Process, ProcessId, ProcessIdentity, RunState, SlateDbStore,
     Snapshot, TenantId, WorkflowId,
 };
@@ -15,7 +15,7 @@ use state_migration_tests::jobs::{
     Job, JobEvent, JobV1, JobV2, REFUSED_BY_UPCAST, Store, Upgrade, append, event, put_fated,
     stream,
 };
-use state_migration_tests::stores::OnDisk;
+use state_migration_tests::stores::{OnDisk, page_of};
 use tracing::field::{Field, Visit};
 use tracing::span::{Attributes, Id, Record};
 use tracing::{Event, Subscriber};
@@ -267,14 +267,10 @@ async fn code_that_loads_is_told_no_values(store: &impl Store) {
     let bad = NewEvent::new(WorkflowId::of::<JobV1>(), "JobStep", 1, SECRET).unwrap_err();
     is_silent("a payload that is refused", &format!("{bad} {bad:?}"));
     let transactional = store.transactional().unwrap();
-    let mut chunk = transactional.begin(ChunkRequest {
-        streams: vec![stream(REFUSED)],
-        max_bytes: 1 << 20,
-        ..ChunkRequest::default()
-    });
-    let processes = chunk.as_mut().await.unwrap().take_processes();
+    let page = page_of(&*transactional, vec![stream(REFUSED)]).await;
+    let processes = page.unwrap().processes;
     assert_eq!(processes[0].events.len(), 2);
-    is_silent("a process of a chunk", &format!("{processes:?}"));
+    is_silent("a process of a page", &format!("{processes:?}"));
 }
 
 async fn states_without_a_store_are_told_of_without_values() {

@@ -9,7 +9,7 @@ use futures_util::StreamExt;
 use futures_util::stream;
 
 use crate::error::{Error, ErrorKind};
-use crate::id::{StreamId, WorkflowId};
+use crate::id::{RunId, StreamId, WorkflowId};
 use crate::store::key::{self, PerStream};
 use crate::store::kv::{Kv, KvTxn};
 use crate::store::records::due::OpenRead;
@@ -156,9 +156,9 @@ async fn put<T: KvTxn>(txn: &mut T, batch: &Batch) -> Result<(), Error> {
     for (version, stream) in &batch.births {
         txn.delete(key::birth(version, stream))?;
     }
-    if let Some((token, versions)) = &batch.closing {
+    if let Some((run, versions)) = &batch.closing {
         for version in versions {
-            let row = record::write_presence(Some(*token));
+            let row = record::write_presence(Some(*run));
             txn.put(key::presence(version), row)?;
         }
     }
@@ -178,7 +178,7 @@ async fn put<T: KvTxn>(txn: &mut T, batch: &Batch) -> Result<(), Error> {
 pub(super) async fn close<K: Kv>(
     store: &RecordStore<K>,
     version: &WorkflowId,
-    token: uuid::Uuid,
+    run: RunId,
     empty: bool,
 ) -> Result<bool, Error> {
     use crate::store::records::ROW;
@@ -190,7 +190,7 @@ pub(super) async fn close<K: Kv>(
         let Some(row) = txn.get(&presence).await? else {
             return Ok(true);
         };
-        if closing(row, version)? != Some(token) {
+        if closing(row, version)? != Some(run) {
             return Ok(true);
         }
         let mut births = Rows::scan(&txn, key::births(version), ROW).await?;

@@ -26,7 +26,7 @@ use bytes::Bytes;
 
 use crate::error::{Error, ErrorKind};
 use crate::event::NewEvent;
-use crate::id::{StreamId, WorkflowId};
+use crate::id::{RunId, StreamId, WorkflowId};
 use crate::store::kv::{Kv, KvTxn};
 use crate::store::traffic::{Activity, Write};
 use crate::store::{Head, key, record};
@@ -261,8 +261,8 @@ async fn arrive<T: KvTxn>(
     Ok(())
 }
 
-/// The token of the run that closes a version, by the row of its presence.
-fn closing(row: Bytes, version: &WorkflowId) -> Result<Option<uuid::Uuid>, Error> {
+/// The run that closes a version, by the row of its presence.
+fn closing(row: Bytes, version: &WorkflowId) -> Result<Option<RunId>, Error> {
     record::read_presence(row)
         .map_err(|bad| bad.of(format_args!("the note that processes may be at {version}")))
 }

@@ -5,10 +5,9 @@ use std::collections::BTreeMap;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use uuid::Uuid;
 
 use crate::error::Error;
-use crate::id::{StreamId, WorkflowId};
+use crate::id::{RunId, StreamId, WorkflowId};
 use crate::store::key::{self, PerStream};
 use crate::store::kv::{Kv, KvTxn};
 use crate::store::records::rows::Rows;
@@ -90,8 +89,8 @@ impl<K: Kv> TransactionalStore for RecordStore<K> {
         Ok(streams)
     }
 
-    async fn close(&self, version: &WorkflowId, token: Uuid, empty: bool) -> Result<bool, Error> {
-        super::commit::close(self, version, token, empty).await
+    async fn close(&self, version: &WorkflowId, run: RunId, empty: bool) -> Result<bool, Error> {
+        super::commit::close(self, version, run, empty).await
     }
 
     async fn hold(&self, stream: &StreamId, hold: Option<Hold>) -> Result<Option<Head>, Error> {
