@@ -88,6 +88,7 @@ mod runner;
 mod selection;
 mod snapshot;
 mod store;
+mod strict_json;
 #[cfg(feature = "telemetry")]
 pub mod telemetry;
 mod time;

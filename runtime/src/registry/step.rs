@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::fold::{AnyState, Fold, Folding};
 use crate::migration::{ConversionError, StateMigration};
+use crate::strict_json;
 use crate::workflow::Workflow;
 
 /// A type, by identity and by name.
@@ -67,7 +68,7 @@ impl Encoder {
     pub(crate) fn of<S: Serialize + 'static>() -> Self {
         Self {
             encode: |state, out| match (state.as_ref() as &dyn Any).downcast_ref::<S>() {
-                Some(state) => serde_json::to_writer(out, state),
+                Some(state) => strict_json::to_writer(out, state),
                 None => Err(serde::ser::Error::custom(
                     "a bug in state-migration: an encoder was given a state of another type",
                 )),
@@ -89,7 +90,8 @@ pub(crate) trait Step: Send + Sync {
     fn fold(&self) -> Box<dyn Fold>;
     /// Converts a state of the source version into one of the target version.
     fn convert(&self, state: AnyState) -> Result<AnyState, ConversionError>;
-    /// Serializes a state of the target version, and appends it.
+    /// Serializes a state of the target version, and appends it. A number that
+    /// JSON does not have is an error.
     fn encode(&self, state: &AnyState, out: &mut Vec<u8>) -> Result<(), serde_json::Error>;
     /// Whether a process in this state of the target version is over.
     fn is_finished(&self, state: &AnyState) -> bool;
@@ -118,7 +120,7 @@ where
 
     fn encode(&self, state: &AnyState, out: &mut Vec<u8>) -> Result<(), serde_json::Error> {
         match downcast::<M>(state) {
-            Some(state) => serde_json::to_writer(out, state),
+            Some(state) => strict_json::to_writer(out, state),
             None => Err(serde::ser::Error::custom(
                 "a bug in state-migration: a hop was given a state of another type",
             )),
