@@ -79,6 +79,7 @@ mod json;
 mod migration;
 mod process;
 mod process_registry;
+mod read_back;
 mod registry;
 mod returned;
 #[cfg(feature = "tokio")]
