@@ -171,17 +171,6 @@ impl Migration {
         self.source_encoder
     }
 
-    /// Deserializes a state of the target version and serializes it again;
-    /// `None` where no decoder is known.
-    #[cfg_attr(not(feature = "tokio"), allow(dead_code))]
-    pub(crate) fn decode_back(&self, json: &str) -> Option<Result<Vec<u8>, serde_json::Error>> {
-        let decoder = self.target_decoder?;
-        Some(decoder.decode(json.as_bytes()).and_then(|state| {
-            let mut again = Vec::with_capacity(json.len());
-            self.step.encode(&state, &mut again).map(|()| again)
-        }))
-    }
-
     pub(crate) fn place(&self) -> Place {
         self.place
     }
@@ -229,15 +218,15 @@ impl fmt::Debug for Migration {
 }
 
 /// Where a migration does not know how its target's state is deserialized,
-/// takes that from one that starts with a state of the same type; and how its
-/// source's state is serialized, from one that ends with it.
-pub(crate) fn share_codecs(migrations: &mut [Migration]) {
-    let written: HashMap<TypeId, Encoder> = migrations
-        .iter()
+/// takes that from one that starts with a state of the same type, such as the one
+/// that leads back; and how its source's state is serialized, from one that ends
+/// with it.
+pub(crate) fn share_codecs(migrations: &mut [Migration], undos: &[Migration]) {
+    let all = || migrations.iter().chain(undos);
+    let written: HashMap<TypeId, Encoder> = all()
         .map(|migration| (migration.target_state.id, migration.target_encoder))
         .collect();
-    let known: HashMap<TypeId, Decoder> = migrations
-        .iter()
+    let known: HashMap<TypeId, Decoder> = all()
         .map(|migration| (migration.source_state.id, migration.source_decoder))
         .collect();
     for migration in migrations {
