@@ -108,7 +108,7 @@ pub use migration::{ConversionError, IdentityMigration, SourceLocation, StateMig
 pub use process::Process;
 pub use process_registry::{ProcessRegistry, RegistryKey};
 pub use registry::{
-    Definition, Drawing, Migration, MigrationRegistry, MigrationRegistryBuilder, Problem,
+    Decoder, Definition, Drawing, Migration, MigrationRegistry, MigrationRegistryBuilder, Problem,
     RegistryError, Route, Standing, UpgradeError, Upgraded,
 };
 #[cfg(feature = "tokio")]

@@ -6,9 +6,9 @@ use std::collections::{HashMap, HashSet};
 
 use serde::{Deserialize, Deserializer, Serialize};
 use state_migration::{
-    ConversionError, EventStore, ExpectedSequence, FailureClass, IdentityMigration, MemoryStore,
-    MigrationError, MigrationRegistry, MigrationReport, MigrationRunner, Migrations, NewEvent,
-    Process, SnapshotStore, Stage, StateMigration, Workflow, WorkflowId, state_migration,
+    ConversionError, Decoder, EventStore, ExpectedSequence, FailureClass, IdentityMigration,
+    MemoryStore, MigrationError, MigrationRegistry, MigrationReport, MigrationRunner, Migrations,
+    NewEvent, Process, SnapshotStore, Stage, StateMigration, Workflow, WorkflowId, state_migration,
 };
 use state_migration_tests::faulty::Faulty;
 use state_migration_tests::orders::{
@@ -582,8 +582,37 @@ impl StateMigration for ByHand {
 async fn a_migration_by_hand_is_named_in_a_warning() {
     let reports = dry_runs(|| ByHand).await;
     let reason = "order@v1->v2: whether a process can go on with its new state was not checked, \
-                  because a migration that is written by hand does not say how";
+                  because a migration that is written by hand does not say how `decode_back::Lines` \
+                  is deserialized; say it with `StateMigration::decoder`";
     assert_one_warning(&reports, &[reason]);
+}
+
+/// As [`ByHand`], and it says how its state is read.
+struct SaysHow;
+
+impl StateMigration for SaysHow {
+    type FromWorkflow = OrderV1;
+    type ToWorkflow = Lossy;
+    fn source_workflow_id(&self) -> &WorkflowId {
+        &V1
+    }
+    fn target_workflow_id(&self) -> &WorkflowId {
+        &V2
+    }
+    fn migrate(&self, old: StateV1) -> Result<Lines, ConversionError> {
+        Ok(lines(old.euro))
+    }
+    fn decoder(&self) -> Option<Decoder> {
+        Some(Decoder::for_state::<Lines>())
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_migration_by_hand_is_checked_where_it_says_how_its_state_is_read() {
+    assert_all_fail(&dry_runs(|| SaysHow).await, "\"/lines/1/price\" is lost");
+    let (report, store) = run_event_first(SaysHow).await;
+    assert_all_fail(&[report], "\"/lines/1/price\" is lost");
+    assert_none_has_moved(&store).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

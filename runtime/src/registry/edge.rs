@@ -70,7 +70,7 @@ impl Migration {
             same_workflow_type: TypeId::of::<M::FromWorkflow>() == TypeId::of::<M::ToWorkflow>(),
             source_state: TypeRef::of::<<M::FromWorkflow as Workflow>::State>(),
             target_state: TypeRef::of::<<M::ToWorkflow as Workflow>::State>(),
-            source_decoder: Decoder::of::<<M::FromWorkflow as Workflow>::State>(),
+            source_decoder: Decoder::for_state::<<M::FromWorkflow as Workflow>::State>(),
             target_decoder: migration.decoder(),
             source_encoder: migration.encoder(),
             target_encoder: Encoder::of::<<M::ToWorkflow as Workflow>::State>(),
@@ -217,9 +217,8 @@ impl fmt::Debug for Migration {
     }
 }
 
-/// Where a migration does not know how its target's state is deserialized,
-/// takes that from one that starts with a state of the same type, such as the one
-/// that leads back; and how its source's state is serialized, from one that ends
+/// Takes how a target's state is deserialized from a migration that starts with a
+/// state of the same type, such as the one that leads back, if there is one; and how its source's state is serialized, from one that ends
 /// with it.
 pub(crate) fn share_codecs(migrations: &mut [Migration], undos: &[Migration]) {
     let all = || migrations.iter().chain(undos);
@@ -231,7 +230,8 @@ pub(crate) fn share_codecs(migrations: &mut [Migration], undos: &[Migration]) {
         .collect();
     for migration in migrations {
         let shared = known.get(&migration.target_state.id).copied();
-        migration.target_decoder = migration.target_decoder.or(shared);
+        // What starts with a state owns it, so its decoder is the faster one.
+        migration.target_decoder = shared.or(migration.target_decoder);
         let shared = written.get(&migration.source_state.id).copied();
         migration.source_encoder = migration.source_encoder.or(shared);
     }

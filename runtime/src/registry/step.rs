@@ -26,15 +26,24 @@ impl TypeRef {
     }
 }
 
-/// Reads a state whose type is not known here from raw JSON.
-#[doc(hidden)]
+/// Reads a state from JSON, where its type is not known: what
+/// [`StateMigration::decoder`] returns.
 #[derive(Debug, Clone, Copy)]
 pub struct Decoder {
     decode: fn(&[u8]) -> Result<AnyState, serde_json::Error>,
 }
 
 impl Decoder {
-    /// The decoder of a state.
+    /// The decoder of a state that owns its values.
+    #[must_use]
+    pub fn for_state<S: DeserializeOwned + Send + 'static>() -> Self {
+        Self {
+            decode: |json| Ok(Box::new(serde_json::from_slice::<S>(json)?)),
+        }
+    }
+
+    /// The decoder of a state of which only the compiler knows whether it has one.
+    /// It is slower than [`for_state`](Self::for_state).
     ///
     /// `DeserializeOwned` is asked for nowhere here: which types have it can
     /// depend on lifetimes, of which the compiler knows nothing yet when it

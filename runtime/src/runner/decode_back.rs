@@ -88,7 +88,7 @@ pub(super) fn check(
                 format!("`{state_type}` cannot be deserialized; derive `serde::Deserialize` for it")
             } else {
                 format!(
-                    "a migration that is written by hand does not say how `{state_type}` is deserialized; annotate a function with `#[state_migration]`, or load a migrated process in a test"
+                    "a migration that is written by hand does not say how `{state_type}` is deserialized; say it with `StateMigration::decoder`"
                 )
             };
             unchecked.note(last, &why);
