@@ -8,6 +8,7 @@ use bytestring::ByteString;
 
 use crate::error::{Error, ErrorKind};
 use crate::id::{EventId, StreamId, WorkflowId};
+use crate::strict_json;
 use crate::time::Timestamp;
 use crate::workflow::{EventPayload, Workflow};
 
@@ -46,6 +47,11 @@ impl NewEvent {
     /// An event from its parts. `workflow_id` is the version of the code that
     /// writes it; `payload` is JSON.
     ///
+    /// The parts know no types: whether the code of that version can read the
+    /// payload is not checked, nor whether a `null` in it was a number that JSON
+    /// does not have. [`of`](Self::of) serializes with care, and
+    /// [`Process::append`](crate::Process::append) reads back too.
+    ///
     /// # Errors
     /// The type is empty or starts with `$`, or the payload is not JSON.
     pub fn new(
@@ -65,13 +71,15 @@ impl NewEvent {
         Self::checked(workflow_id, event_type, schema_version, payload)
     }
 
-    /// The event of a workflow, serialized.
+    /// The event of a workflow, serialized. It is not read back, as
+    /// [`Process::append`](crate::Process::append) does.
     ///
     /// # Errors
-    /// The event cannot be serialized, or its type is empty or starts with `$`.
+    /// The event cannot be serialized, a number in it is NaN or infinite, or its
+    /// type is empty or starts with `$`.
     pub fn of<W: Workflow>(event: &W::Event) -> Result<Self, Error> {
         let event_type = event.event_type();
-        let payload = serde_json::to_vec(event).map_err(|error| {
+        let payload = strict_json::to_vec(event).map_err(|error| {
             Error::new(
                 ErrorKind::Workflow,
                 format!(

@@ -79,6 +79,7 @@ mod json;
 mod migration;
 mod process;
 mod process_registry;
+mod read_back;
 mod registry;
 mod returned;
 #[cfg(feature = "tokio")]
@@ -89,6 +90,7 @@ mod selection;
 mod skipped_by;
 mod snapshot;
 mod store;
+mod strict_json;
 #[cfg(feature = "telemetry")]
 pub mod telemetry;
 mod time;
@@ -107,7 +109,7 @@ pub use migration::{ConversionError, IdentityMigration, SourceLocation, StateMig
 pub use process::Process;
 pub use process_registry::{ProcessRegistry, RegistryKey};
 pub use registry::{
-    Definition, Drawing, Migration, MigrationRegistry, MigrationRegistryBuilder, Problem,
+    Decoder, Definition, Drawing, Migration, MigrationRegistry, MigrationRegistryBuilder, Problem,
     RegistryError, Route, Standing, UpgradeError, Upgraded,
 };
 #[cfg(feature = "tokio")]

@@ -120,7 +120,9 @@ pub const fn package(cargo: Option<&'static str>, module: &'static str) -> &'sta
 ///
 /// ```
 /// # use serde::{Deserialize, Serialize};
-/// # use state_migration::{ConversionError, EventPayload, StateMigration, Workflow, WorkflowId};
+/// # use state_migration::{
+/// #     ConversionError, Decoder, EventPayload, StateMigration, Workflow, WorkflowId,
+/// # };
 /// # #[derive(Serialize, Deserialize)] enum OrderEvent { Placed }
 /// # impl EventPayload for OrderEvent { fn event_type(&self) -> &'static str { "OrderPlaced" } }
 /// # #[derive(Default, Clone, Serialize, Deserialize)] struct StateV1 { total: u64 }
@@ -157,6 +159,9 @@ pub const fn package(cargo: Option<&'static str>, module: &'static str) -> &'sta
 ///     fn migrate(&self, old: StateV1) -> Result<StateV2, ConversionError> {
 ///         let net = old.total * 100 / (100 + self.percent);
 ///         Ok(StateV2 { net, tax: old.total - net })
+///     }
+///     fn decoder(&self) -> Option<Decoder> {
+///         Some(Decoder::for_state::<StateV2>())
 ///     }
 /// }
 ///
@@ -202,9 +207,12 @@ pub trait StateMigration: Send + Sync + 'static {
         Details::new()
     }
 
-    /// How a state of the target version is read, if that is known; only the
-    /// attribute can find it out without asking for it.
-    #[doc(hidden)]
+    /// How a state of the target version is read: by it a run reads back what
+    /// [`migrate`](Self::migrate) returned, before that is committed. A run of a
+    /// migration without it has a warning.
+    ///
+    /// The attribute finds it out by itself; by hand it is
+    /// `Some(Decoder::for_state::<StateV2>())`.
     fn decoder(&self) -> Option<Decoder> {
         None
     }

@@ -10,6 +10,7 @@ use crate::error::{Error, ErrorKind};
 use crate::event::{Event, NewEvent};
 use crate::fold::Folding;
 use crate::id::{ProcessIdentity, StreamId, WorkflowId};
+use crate::read_back;
 use crate::snapshot::{Snapshot, SnapshotStore};
 use crate::store::{EventStore, ExpectedSequence, Head, fence};
 use crate::workflow::Workflow;
@@ -211,6 +212,12 @@ impl<W: Workflow> Process<W> {
     /// Appends events at the place where this process was loaded, and folds
     /// them into its state. Returns when they are durable.
     ///
+    /// Each event is read back before anything is written, through
+    /// [`Workflow::upcast`], and what was read is what is folded: so the state is
+    /// the one that a later load gives. An event that cannot be read back, or that
+    /// is another one then, is an error of [`ErrorKind::Workflow`] that names the
+    /// place in it. So is a number that is NaN or infinite.
+    ///
     /// # Errors
     /// Nothing was written, and the process is as before, when the error is
     /// [`ErrorKind::Conflict`] (somebody else appended: [`reload`](Process::reload)
@@ -221,11 +228,15 @@ impl<W: Workflow> Process<W> {
     /// The same holds for a call that was cancelled: [`reload`](Process::reload)
     /// tells whether it has happened.
     pub async fn append(&mut self, events: &[W::Event]) -> Result<(), Error> {
-        let state = events.iter().fold(self.state.clone(), W::apply);
-        let mut new_events = events
-            .iter()
-            .map(NewEvent::of::<W>)
-            .collect::<Result<Vec<_>, _>>()?;
+        let stream = self.identity.stream_id();
+        let mut state = self.state.clone();
+        let mut new_events = Vec::with_capacity(events.len());
+        for event in events {
+            let (new_event, as_read) = read_back::event::<W>(stream, event)?;
+            new_events.push(new_event);
+            // What a serializer leaves out is in no state that is loaded.
+            state = W::apply(state, &as_read);
+        }
         if let Some(last) = new_events.pop() {
             new_events.push(last.finishing(W::is_finished(&state)));
         }
@@ -233,7 +244,6 @@ impl<W: Workflow> Process<W> {
             0 => ExpectedSequence::NoStream,
             sequence => ExpectedSequence::Exact(sequence),
         };
-        let stream = self.identity.stream_id();
         let appended = self
             .events
             .append(stream, expected, new_events.clone())
@@ -297,11 +307,12 @@ impl<W: Workflow> Process<W> {
     /// Keeps the state as a snapshot, from which later loads start.
     ///
     /// # Errors
-    /// The process has no events, its state cannot be serialized, or the store
-    /// refused the snapshot because the process has moved to another version.
+    /// The process has no events; its state cannot be serialized, has a number
+    /// that is NaN or infinite, or is another one when it is read back; or the
+    /// store refused the snapshot because the process has moved to another version.
     pub async fn take_snapshot(&self) -> Result<(), Error>
     where
-        W::State: Serialize,
+        W::State: Serialize + DeserializeOwned,
     {
         let stream = self.identity.stream_id();
         if self.sequence == 0 {
@@ -309,13 +320,7 @@ impl<W: Workflow> Process<W> {
                 "the process {stream} has no events, so there is nothing to take a snapshot of"
             )));
         }
-        let state = serde_json::to_vec(&self.state).map_err(|error| {
-            Error::new(
-                ErrorKind::Workflow,
-                format!("the state of {stream} cannot be serialized"),
-            )
-            .with_source(error)
-        })?;
+        let state = read_back::state(stream, &self.state)?;
         self.snapshots
             .save(&Snapshot {
                 stream_id: stream.clone(),

@@ -4,8 +4,8 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use state_migration::{
-    ConversionError, EventStore, ExpectedSequence, MemoryStore, MigrationReport, MigrationRunner,
-    NewEvent, Selection, SnapshotStore, Stage, StateMigration, WorkflowId,
+    ConversionError, Decoder, EventStore, ExpectedSequence, MemoryStore, MigrationReport,
+    MigrationRunner, NewEvent, Selection, SnapshotStore, Stage, StateMigration, WorkflowId,
 };
 use state_migration_tests::faulty::Faulty;
 use state_migration_tests::orders::{
@@ -123,6 +123,9 @@ impl StateMigration for Counting {
             cents,
             ..StateV2::default()
         })
+    }
+    fn decoder(&self) -> Option<Decoder> {
+        Some(Decoder::for_state::<StateV2>())
     }
 }
 

@@ -5,9 +5,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use state_migration::{
-    ConversionError, ErrorKind, EventStore, FailureClass, MIGRATED, MemoryStore, MigrationRegistry,
-    MigrationRunner, Process, ProcessRegistry, RunKind, RunState, Runs, Selection, SnapshotStore,
-    StateMigration, Workflow, WorkflowId,
+    ConversionError, Decoder, ErrorKind, EventStore, FailureClass, MIGRATED, MemoryStore,
+    MigrationRegistry, MigrationRunner, Process, ProcessRegistry, RunKind, RunState, Runs,
+    Selection, SnapshotStore, StateMigration, Workflow, WorkflowId,
 };
 use state_migration_tests::faulty::Faulty;
 use state_migration_tests::orders::{
@@ -161,6 +161,9 @@ impl StateMigration for Picky {
             return Err("not today".into());
         }
         Ok(order_v1_to_v2(state))
+    }
+    fn decoder(&self) -> Option<Decoder> {
+        Some(Decoder::for_state::<StateV2>())
     }
 }
 

@@ -9,9 +9,9 @@ use std::time::Instant;
 use bytes::Bytes;
 use slatedb::WriteBatch;
 use state_migration::{
-    ConversionError, EventStore, ExpectedSequence, MemoryStore, MigrationReport, MigrationRunner,
-    NewEvent, Process, ProcessId, ProcessIdentity, RunState, Runs, SlateDbStore, SnapshotStore,
-    StateMigration, StreamId, WorkflowId,
+    ConversionError, Decoder, EventStore, ExpectedSequence, MemoryStore, MigrationReport,
+    MigrationRunner, NewEvent, Process, ProcessId, ProcessIdentity, RunState, Runs, SlateDbStore,
+    SnapshotStore, StateMigration, StreamId, WorkflowId,
 };
 use state_migration_tests::orders::{
     self, OrderEvent, OrderV1, OrderV1ToV2Migration, OrderV2, StateV1, StateV2, id, tenant,
@@ -165,6 +165,10 @@ impl StateMigration for Stopping {
             done.recv().unwrap();
         }
         Ok(orders::order_v1_to_v2(old))
+    }
+
+    fn decoder(&self) -> Option<Decoder> {
+        Some(Decoder::for_state::<StateV2>())
     }
 }
 

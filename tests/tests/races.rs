@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, mpsc};
 use std::time::{Duration, Instant};
 
 use state_migration::{
-    ConversionError, ErrorKind, EventStore, MIGRATED, MigrationRunner, Process, RunState,
+    ConversionError, Decoder, ErrorKind, EventStore, MIGRATED, MigrationRunner, Process, RunState,
     SlateDbStore, StateMigration, Workflow, WorkflowId,
 };
 use state_migration_tests::orders::{
@@ -82,6 +82,10 @@ impl StateMigration for Watched {
             done.recv().unwrap();
         }
         Ok(orders::order_v1_to_v2(old))
+    }
+
+    fn decoder(&self) -> Option<Decoder> {
+        Some(Decoder::for_state::<StateV2>())
     }
 }
 

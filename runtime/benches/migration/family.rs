@@ -3,8 +3,8 @@
 
 use serde::{Deserialize, Serialize};
 use state_migration::{
-    ConversionError, EventPayload, MigrationRegistry, MigrationRegistryBuilder, StateMigration,
-    Workflow, WorkflowId,
+    ConversionError, Decoder, EventPayload, MigrationRegistry, MigrationRegistryBuilder,
+    StateMigration, Workflow, WorkflowId,
 };
 
 /// How many families of workflows there are.
@@ -221,6 +221,10 @@ impl<const F: usize, const V: usize, const W: usize> StateMigration for Step<F, 
 
     fn migrate(&self, state: Order<V>) -> Result<Order<W>, ConversionError> {
         Ok(state.into_version())
+    }
+
+    fn decoder(&self) -> Option<Decoder> {
+        Some(Decoder::for_state::<Order<W>>())
     }
 }
 

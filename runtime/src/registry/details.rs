@@ -123,6 +123,6 @@ where
     }
 
     fn decoder(&self) -> Option<Decoder> {
-        Some(Decoder::of::<A::State>())
+        Some(Decoder::for_state::<A::State>())
     }
 }

@@ -70,7 +70,7 @@ impl Migration {
             same_workflow_type: TypeId::of::<M::FromWorkflow>() == TypeId::of::<M::ToWorkflow>(),
             source_state: TypeRef::of::<<M::FromWorkflow as Workflow>::State>(),
             target_state: TypeRef::of::<<M::ToWorkflow as Workflow>::State>(),
-            source_decoder: Decoder::of::<<M::FromWorkflow as Workflow>::State>(),
+            source_decoder: Decoder::for_state::<<M::FromWorkflow as Workflow>::State>(),
             target_decoder: migration.decoder(),
             source_encoder: migration.encoder(),
             target_encoder: Encoder::of::<<M::ToWorkflow as Workflow>::State>(),
@@ -171,17 +171,6 @@ impl Migration {
         self.source_encoder
     }
 
-    /// Deserializes a state of the target version and serializes it again;
-    /// `None` where no decoder is known.
-    #[cfg_attr(not(feature = "tokio"), allow(dead_code))]
-    pub(crate) fn decode_back(&self, json: &str) -> Option<Result<Vec<u8>, serde_json::Error>> {
-        let decoder = self.target_decoder?;
-        Some(decoder.decode(json.as_bytes()).and_then(|state| {
-            let mut again = Vec::with_capacity(json.len());
-            self.step.encode(&state, &mut again).map(|()| again)
-        }))
-    }
-
     pub(crate) fn place(&self) -> Place {
         self.place
     }
@@ -228,21 +217,21 @@ impl fmt::Debug for Migration {
     }
 }
 
-/// Where a migration does not know how its target's state is deserialized,
-/// takes that from one that starts with a state of the same type; and how its
-/// source's state is serialized, from one that ends with it.
-pub(crate) fn share_codecs(migrations: &mut [Migration]) {
-    let written: HashMap<TypeId, Encoder> = migrations
-        .iter()
+/// Takes how a target's state is deserialized from a migration that starts with a
+/// state of the same type, such as the one that leads back, if there is one; and how its source's state is serialized, from one that ends
+/// with it.
+pub(crate) fn share_codecs(migrations: &mut [Migration], undos: &[Migration]) {
+    let all = || migrations.iter().chain(undos);
+    let written: HashMap<TypeId, Encoder> = all()
         .map(|migration| (migration.target_state.id, migration.target_encoder))
         .collect();
-    let known: HashMap<TypeId, Decoder> = migrations
-        .iter()
+    let known: HashMap<TypeId, Decoder> = all()
         .map(|migration| (migration.source_state.id, migration.source_decoder))
         .collect();
     for migration in migrations {
         let shared = known.get(&migration.target_state.id).copied();
-        migration.target_decoder = migration.target_decoder.or(shared);
+        // What starts with a state owns it, so its decoder is the faster one.
+        migration.target_decoder = shared.or(migration.target_decoder);
         let shared = written.get(&migration.source_state.id).copied();
         migration.source_encoder = migration.source_encoder.or(shared);
     }

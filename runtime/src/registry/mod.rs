@@ -196,7 +196,7 @@ impl MigrationRegistry {
         if !problems.is_empty() {
             return Err(RegistryError::new(problems));
         }
-        edge::share_codecs(&mut migrations);
+        edge::share_codecs(&mut migrations, &undos);
         let by_source: BTreeMap<_, _> = migrations
             .iter()
             .enumerate()

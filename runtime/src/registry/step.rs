@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::fold::{AnyState, Fold, Folding};
 use crate::migration::{ConversionError, StateMigration};
+use crate::strict_json;
 use crate::workflow::Workflow;
 
 /// A type, by identity and by name.
@@ -25,15 +26,24 @@ impl TypeRef {
     }
 }
 
-/// Reads a state whose type is not known here from raw JSON.
-#[doc(hidden)]
+/// Reads a state from JSON, where its type is not known: what
+/// [`StateMigration::decoder`] returns.
 #[derive(Debug, Clone, Copy)]
 pub struct Decoder {
     decode: fn(&[u8]) -> Result<AnyState, serde_json::Error>,
 }
 
 impl Decoder {
-    /// The decoder of a state.
+    /// The decoder of a state that owns its values.
+    #[must_use]
+    pub fn for_state<S: DeserializeOwned + Send + 'static>() -> Self {
+        Self {
+            decode: |json| Ok(Box::new(serde_json::from_slice::<S>(json)?)),
+        }
+    }
+
+    /// The decoder of a state of which only the compiler knows whether it has one.
+    /// It is slower than [`for_state`](Self::for_state).
     ///
     /// `DeserializeOwned` is asked for nowhere here: which types have it can
     /// depend on lifetimes, of which the compiler knows nothing yet when it
@@ -67,7 +77,7 @@ impl Encoder {
     pub(crate) fn of<S: Serialize + 'static>() -> Self {
         Self {
             encode: |state, out| match (state.as_ref() as &dyn Any).downcast_ref::<S>() {
-                Some(state) => serde_json::to_writer(out, state),
+                Some(state) => strict_json::to_writer(out, state),
                 None => Err(serde::ser::Error::custom(
                     "a bug in state-migration: an encoder was given a state of another type",
                 )),
@@ -89,7 +99,8 @@ pub(crate) trait Step: Send + Sync {
     fn fold(&self) -> Box<dyn Fold>;
     /// Converts a state of the source version into one of the target version.
     fn convert(&self, state: AnyState) -> Result<AnyState, ConversionError>;
-    /// Serializes a state of the target version, and appends it.
+    /// Serializes a state of the target version, and appends it. A number that
+    /// JSON does not have is an error.
     fn encode(&self, state: &AnyState, out: &mut Vec<u8>) -> Result<(), serde_json::Error>;
     /// Whether a process in this state of the target version is over.
     fn is_finished(&self, state: &AnyState) -> bool;
@@ -118,7 +129,7 @@ where
 
     fn encode(&self, state: &AnyState, out: &mut Vec<u8>) -> Result<(), serde_json::Error> {
         match downcast::<M>(state) {
-            Some(state) => serde_json::to_writer(out, state),
+            Some(state) => strict_json::to_writer(out, state),
             None => Err(serde::ser::Error::custom(
                 "a bug in state-migration: a hop was given a state of another type",
             )),

@@ -211,6 +211,13 @@ pub(crate) enum Wanted {
 impl<M, ES: EventStore, SS: SnapshotStore> MigrationRunner<M, ES, SS> {
     /// Migrates every process that stands at a version with a route.
     ///
+    /// A new state is deserialized and serialized again before it is committed.
+    /// One that cannot be read back, or is not the same JSON value then, is a
+    /// failure: the process would go on with another state. The members of an
+    /// object may be in another order, and so may those of a list, since a
+    /// `HashSet` is written as one. A migration whose new state is known to be
+    /// `Serialize` only is named in a warning.
+    ///
     /// Refuses to start in a program that is built with `panic = "abort"`, and
     /// while another run holds the store.
     ///
@@ -238,11 +245,8 @@ impl<M, ES: EventStore, SS: SnapshotStore> MigrationRunner<M, ES, SS> {
 
     /// Does everything that [`run`](Self::run) does, but writes nothing: reads,
     /// folds and converts every process that is selected, each
-    /// [twice](Self::run_code_twice), and reports what a run would do. Code that gives two different states for
-    /// one process is a failure, and so is a new state that is not the same
-    /// when it is deserialized and serialized again: the process would go on
-    /// with another one. A migration of which that cannot be checked, because
-    /// its new state is known to be `Serialize` only, is named in a warning.
+    /// [twice](Self::run_code_twice), and reports what a run would do. Code that
+    /// gives two different states for one process is a failure.
     ///
     /// It opens nothing and shuts no writer out.
     pub async fn dry_run(&self) -> MigrationReport {

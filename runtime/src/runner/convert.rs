@@ -8,6 +8,7 @@ use crate::baseline::{Baseline, Frame};
 use crate::event::NewEvent;
 use crate::fingerprint::Fingerprint;
 use crate::id::{RunId, StreamId};
+use crate::json::{self, Lists};
 use crate::registry::{Migration, Route};
 use crate::runner::fold::{Bad, Folded, Shielded, WAY_OUT, catch, short};
 use crate::runner::report::{FailureClass, MigrationError, Stage};
@@ -67,7 +68,10 @@ impl Planned {
 /// Checks that user code did the same twice.
 pub(super) fn same(first: &Converted, second: &Converted) -> Result<(), MigrationError> {
     // The head may have moved on between the two.
-    if first.head != second.head || first.state == second.state {
+    if first.head != second.head
+        || first.state == second.state
+        || json::difference(first.json(), second.json(), Lists::InOrder).is_none()
+    {
         return Ok(());
     }
     Err(differently(&first.stream, "two different states"))

@@ -315,18 +315,18 @@ async fn migrate(
         let Some(converted) = converted else {
             return (Outcome::Finished, warnings);
         };
-        if run.dry && !run.twice {
-            return (Outcome::Migrated, warnings);
-        }
+        let read_back = (route.clone(), run.unchecked.clone());
+        let checked = stores.code.on(stream, move |stream| {
+            let (route, unchecked) = read_back;
+            decode_back::check(&route, stream, converted.json(), &unchecked)?;
+            Ok(converted)
+        });
+        let converted = match checked.await {
+            Ok(converted) => converted,
+            Err(error) => return (Outcome::Failed(error), warnings),
+        };
         if run.dry {
-            let unchecked = run.unchecked.clone();
-            let checked = stores.code.on(stream, move |stream| {
-                decode_back::check(&route, stream, converted.json(), &unchecked)
-            });
-            return match checked.await {
-                Ok(()) => (Outcome::Migrated, warnings),
-                Err(error) => (Outcome::Failed(error), warnings),
-            };
+            return (Outcome::Migrated, warnings);
         }
         if let Err(error) = commit::event(stores.events, &converted).await {
             // An answer may be lost after the write has happened.

@@ -28,8 +28,8 @@ pub enum Stage {
     Folding,
     /// The conversion refused its state, or panicked.
     Converting,
-    /// The new state could not be serialized or, in a dry run, was not the same
-    /// when it was deserialized and serialized again.
+    /// The new state could not be serialized, or was not the same when it was
+    /// deserialized and serialized again.
     Encoding,
     /// The migration could not be written.
     Committing,
@@ -66,9 +66,9 @@ pub enum FailureClass {
     UnknownEventType,
     /// The state in the baseline cannot be decoded.
     UnreadableState,
-    /// The new state cannot be serialized.
+    /// The new state cannot be serialized, or has a number that is NaN or infinite.
     Unserializable,
-    /// The new state, read back, is another one.
+    /// The new state cannot be read back, or is another one then.
     ReadsBackDifferently,
     /// Run twice, user code gave two results.
     NonDeterministic,

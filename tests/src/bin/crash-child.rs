@@ -12,8 +12,8 @@ use serde::{Deserialize, Serialize};
 use slatedb::object_store::local::LocalFileSystem;
 use slatedb::object_store::path::Path;
 use state_migration::{
-    ConversionError, MigrationRegistry, MigrationRunner, Migrations, RunKind, Runs, SlateDbStore,
-    StateMigration, Workflow, WorkflowId,
+    ConversionError, Decoder, MigrationRegistry, MigrationRunner, Migrations, RunKind, Runs,
+    SlateDbStore, StateMigration, Workflow, WorkflowId,
 };
 use state_migration_tests::killer::{Kill, Killer};
 use state_migration_tests::orders::{
@@ -60,6 +60,10 @@ impl StateMigration for OrderV3ToV4 {
 
     fn migrate(&self, old: StateV3) -> Result<StateV4, ConversionError> {
         Ok(StateV4 { open: old.open })
+    }
+
+    fn decoder(&self) -> Option<Decoder> {
+        Some(Decoder::for_state::<StateV4>())
     }
 }
 

@@ -5,7 +5,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use state_migration::{
-    ConversionError, EventPayload, Fingerprint, IdentityMigration, MigrationRegistry,
+    ConversionError, Decoder, EventPayload, Fingerprint, IdentityMigration, MigrationRegistry,
     RegistryError, StateMigration, Workflow, WorkflowId,
 };
 
@@ -452,5 +452,8 @@ impl StateMigration for ToKilos {
     }
     fn fingerprint(&self) -> Fingerprint {
         Fingerprint::new(2 + u64::from(self.corrected))
+    }
+    fn decoder(&self) -> Option<Decoder> {
+        Some(Decoder::for_state::<Kilos>())
     }
 }

@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use state_migration::{
-    ConversionError, EventStore, MemoryStore, MigrationReport, MigrationRunner, ProcessRegistry,
-    RunControl, RunId, RunState, Runs, SnapshotStore, StateMigration, WorkflowId,
+    ConversionError, Decoder, EventStore, MemoryStore, MigrationReport, MigrationRunner,
+    ProcessRegistry, RunControl, RunId, RunState, Runs, SnapshotStore, StateMigration, WorkflowId,
 };
 use state_migration_tests::orders::{
     OrderV1, OrderV1ToV2Migration, OrderV2, StateV1, StateV2, folded, load, order_v1_to_v2, place,
@@ -150,6 +150,10 @@ impl StateMigration for Stuck {
             }
         }
         Ok(order_v1_to_v2(old))
+    }
+
+    fn decoder(&self) -> Option<Decoder> {
+        Some(Decoder::for_state::<StateV2>())
     }
 }
 

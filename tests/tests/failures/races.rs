@@ -5,9 +5,9 @@ use std::sync::{Arc, Mutex};
 
 use serde::{Deserialize, Serialize};
 use state_migration::{
-    Baseline, CommitForm, ConversionError, EventId, EventPayload, EventStore, ExpectedSequence,
-    FailureClass, IdentityMigration, MIGRATED, MigrationRunner, NewEvent, ProcessRegistry,
-    RegistryKey, Stage, StateMigration, Workflow, WorkflowId,
+    Baseline, CommitForm, ConversionError, Decoder, EventId, EventPayload, EventStore,
+    ExpectedSequence, FailureClass, IdentityMigration, MIGRATED, MigrationRunner, NewEvent,
+    ProcessRegistry, RegistryKey, Stage, StateMigration, Workflow, WorkflowId,
 };
 use state_migration_tests::orders::{
     self, OrderEvent, OrderV1, OrderV1ToV2Migration, OrderV2, StateV1, StateV2, identity,
@@ -102,6 +102,10 @@ impl StateMigration for Meddle {
             (self.with)();
         }
         Ok(orders::order_v1_to_v2(old))
+    }
+
+    fn decoder(&self) -> Option<Decoder> {
+        Some(Decoder::for_state::<StateV2>())
     }
 }
 

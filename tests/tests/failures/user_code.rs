@@ -5,7 +5,8 @@ use std::fmt;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use state_migration::{
-    BoxError, ConversionError, EventPayload, Stage, StateMigration, StreamId, Workflow, WorkflowId,
+    BoxError, ConversionError, Decoder, EventPayload, Stage, StateMigration, StreamId, Workflow,
+    WorkflowId,
 };
 
 use crate::world::{Failure, World, event, in_both_forms, stream};
@@ -159,6 +160,10 @@ impl StateMigration for Weigh {
             501 => std::panic::panic_any(grams),
             _ => Ok(Weighed { grams }),
         }
+    }
+
+    fn decoder(&self) -> Option<Decoder> {
+        Some(Decoder::for_state::<Weighed>())
     }
 }
 
@@ -400,6 +405,9 @@ impl StateMigration for Unstick {
     }
     fn migrate(&self, old: Sticky) -> Result<Weighed, ConversionError> {
         Ok(Weighed { grams: old.grams })
+    }
+    fn decoder(&self) -> Option<Decoder> {
+        Some(Decoder::for_state::<Weighed>())
     }
 }
 

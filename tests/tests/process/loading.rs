@@ -203,7 +203,8 @@ async fn an_event_that_cannot_be_serialized_is_refused(store: &impl Store) {
     assert_eq!(*refused.kind(), ErrorKind::Workflow);
     assert_eq!(
         refused.to_string(),
-        "an event of type \"Noted\" of notes@v1 cannot be serialized: this note is not for paper"
+        "nothing was appended to process/shop/000001: an event of type \"Noted\" of notes@v1 cannot \
+         be serialized: this note is not for paper"
     );
     let refused = notes.append(&[Note::Reserved]).await.unwrap_err();
     assert_eq!(*refused.kind(), ErrorKind::Invalid);

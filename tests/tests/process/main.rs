@@ -5,6 +5,7 @@
 
 mod finished;
 mod loading;
+mod read_back;
 mod snapshots;
 mod versions;
 
