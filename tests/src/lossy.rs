@@ -245,8 +245,13 @@ impl<S: EventStore + Clone + 'static> TransactionalStore for Lossy<S> {
     async fn births(&self, version: &WorkflowId, limit: usize) -> Result<Vec<StreamId>, Error> {
         self.store.births(version, limit).await
     }
-    async fn close(&self, version: &WorkflowId, run: RunId, empty: bool) -> Result<bool, Error> {
-        self.store.close(version, run, empty).await
+    async fn end_closing(
+        &self,
+        version: &WorkflowId,
+        run: RunId,
+        empty: bool,
+    ) -> Result<bool, Error> {
+        self.store.end_closing(version, run, empty).await
     }
     async fn hold(&self, stream: &StreamId, hold: Option<Hold>) -> Result<Option<Head>, Error> {
         self.store.hold(stream, hold).await

@@ -438,7 +438,7 @@ impl Execution<'_> {
                 let stays = |range: &Range| range.row.unread || range.row.stays.contains(&version);
                 let empty = sees_all && !main.iter().chain(&sweeps).any(stays);
                 let store = &self.work.store;
-                if !store.close(&version, ledger.run(), empty).await? {
+                if !store.end_closing(&version, ledger.run(), empty).await? {
                     left.push(version);
                 }
             }

@@ -474,7 +474,12 @@ pub trait TransactionalStore: EventStore {
     ///
     /// # Errors
     /// The store could not be read or written.
-    async fn close(&self, version: &WorkflowId, run: RunId, empty: bool) -> Result<bool, Error>;
+    async fn end_closing(
+        &self,
+        version: &WorkflowId,
+        run: RunId,
+        empty: bool,
+    ) -> Result<bool, Error>;
 
     /// Holds a process, so that no `$migrated` event is appended to it, or
     /// releases it. Returns its head then; `None` if the stream has no events.

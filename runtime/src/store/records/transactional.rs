@@ -89,7 +89,12 @@ impl<K: Kv> TransactionalStore for RecordStore<K> {
         Ok(streams)
     }
 
-    async fn close(&self, version: &WorkflowId, run: RunId, empty: bool) -> Result<bool, Error> {
+    async fn end_closing(
+        &self,
+        version: &WorkflowId,
+        run: RunId,
+        empty: bool,
+    ) -> Result<bool, Error> {
         super::commit::close(self, version, run, empty).await
     }
 
