@@ -21,12 +21,14 @@
 mod event_store;
 mod process_registry;
 mod snapshot_store;
+mod transactional_store;
 
 use std::fmt;
 
 pub use event_store::event_store;
 pub use process_registry::process_registry;
 pub use snapshot_store::snapshot_store;
+pub use transactional_store::transactional_store;
 
 use serde_json::value::RawValue;
 

@@ -99,8 +99,7 @@ impl<M, ES, SS> MigrationRunner<M, ES, SS> {
     /// Whether user code runs twice on every process, to see that it does the
     /// same: a process for which it does not fails. Unless this is called, a
     /// dry run does it, and no other, since it takes twice the time. A dry run
-    /// that is told not to do it does not read new states back either, and is
-    /// the quickest way to see what fails.
+    /// that is told not to do it is the quickest way to see what fails.
     #[must_use]
     pub fn run_code_twice(mut self, twice: bool) -> Self {
         self.asked.twice = Some(twice);

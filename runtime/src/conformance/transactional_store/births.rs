@@ -1,0 +1,324 @@
+//! The rules of processes that are born at a version while it is closing.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::id::RunId;
+
+use super::versions::{begin_to_close, open};
+use super::work::{Work, at_once, handle, rounds};
+use super::{
+    Broken, Checked, migrate, moves, of_tenant, own, page_of, put, put_all, read_to_end, request,
+    written,
+};
+use crate::conformance::{events, holds, migrated_between, same, stream, tenant};
+use crate::id::{StreamId, TenantId, WorkflowId};
+use crate::store::{Batch, Commit, DueOf, ExpectedSequence, Presence, TransactionalStore};
+
+fn forgetting(version: &WorkflowId, streams: &[StreamId]) -> Batch {
+    let births = streams.iter();
+    Batch {
+        births: births.map(|it| (version.clone(), it.clone())).collect(),
+        ..Batch::default()
+    }
+}
+
+pub(super) async fn recorded(store: &dyn TransactionalStore) -> Checked {
+    let tenant = tenant();
+    let (v1, v10, v2) = (own(&tenant, "v1"), own(&tenant, "v10"), own(&tenant, "v2"));
+    put_all(store, &tenant, &["early"], &v1).await?;
+    let movers = put_all(store, &tenant, &["c", "e"], &v2).await?;
+    let births = async |version| store.births(version, 10).await;
+    same(
+        "the births at a version that is open",
+        &births(&v1).await?,
+        &vec![],
+    )?;
+    let token = RunId::random();
+    let closing = Batch {
+        closing: Some((token, vec![v1.clone(), v10.clone()])),
+        ..Batch::default()
+    };
+    written(
+        "a batch that begins to close versions",
+        &store.commit(&closing).await?,
+    )?;
+    same(
+        "the births at a version that begins to be closed",
+        &births(&v1).await?,
+        &vec![],
+    )?;
+
+    let mut wanted = put_all(store, &tenant, &["d", "b", "f"], &v1).await?;
+    migrate(store, &movers[..1], &v1).await?;
+    let event = migrated_between(&v2, &v1)?;
+    store
+        .append(&movers[1], ExpectedSequence::Exact(1), vec![event])
+        .await?;
+    wanted.extend(movers);
+    wanted.sort();
+    store
+        .append(&wanted[0], ExpectedSequence::Exact(1), events(&v1, 1)?)
+        .await?;
+    let at_v10 = put_all(store, &tenant, &["a", "g"], &v10).await?;
+    put_all(store, &tenant, &["h"], &v2).await?;
+    same(
+        "the births, with those that were moved there",
+        &births(&v1).await?,
+        &wanted,
+    )?;
+    same("the births at the other one", &births(&v10).await?, &at_v10)?;
+    same("the births at a third", &births(&v2).await?, &vec![])?;
+    let first = store.births(&v1, 2).await?;
+    same("the first two births", &first, &wanted[..2].to_vec())?;
+
+    let looked_at = [wanted[0].clone(), wanted[3].clone(), at_v10[0].clone()];
+    let commit = store.commit(&forgetting(&v1, &looked_at)).await?;
+    written("a batch that forgets births", &commit)?;
+    let left = vec![wanted[1].clone(), wanted[2].clone(), wanted[4].clone()];
+    same("the births that are left", &births(&v1).await?, &left)?;
+    same("the births at the other one", &births(&v10).await?, &at_v10)?;
+    // One that moves away and is forgotten in one batch.
+    let page = page_of(store, &left[..1]).await?;
+    let batch = Batch {
+        moves: moves(&page, &v2)?,
+        ..forgetting(&v1, &left[..1])
+    };
+    written("a batch that moves a process", &store.commit(&batch).await?)?;
+    same(
+        "the births that are left",
+        &births(&v1).await?,
+        &left[1..].to_vec(),
+    )
+}
+
+pub(super) async fn close(store: &dyn TransactionalStore) -> Checked {
+    let tenant = tenant();
+    let (v1, v2) = (own(&tenant, "v1"), own(&tenant, "v2"));
+    let versions = async || store.versions(v1.name()).await;
+    let births = async || store.births(&v1, 10).await;
+    let stranger = RunId::random();
+    let never = store.end_closing(&v1, stranger, true).await?;
+    same(
+        "whether a version that nothing is at is closed",
+        &never,
+        &true,
+    )?;
+    let mut all = put_all(store, &tenant, &["a"], &v1).await?;
+    for empty in [true, false] {
+        let ended = store.end_closing(&v1, stranger, empty).await?;
+        same(
+            "whether nothing is left to end of one that is open",
+            &ended,
+            &true,
+        )?;
+        same("the list of versions", &versions().await?, &vec![open(&v1)])?;
+    }
+    let token = begin_to_close(store, &v1).await?;
+    let closing = |token| Presence {
+        version: v1.clone(),
+        closing: Some(token),
+    };
+    for empty in [true, false] {
+        let ended = store.end_closing(&v1, stranger, empty).await?;
+        same(
+            "whether nothing is left to end for a stranger",
+            &ended,
+            &true,
+        )?;
+        let what = "the list of versions after a stranger's attempt to close one";
+        same(what, &versions().await?, &vec![closing(token)])?;
+    }
+    let b = put_all(store, &tenant, &["b"], &v1).await?;
+    same(
+        "the births after a stranger's attempt",
+        &births().await?,
+        &b,
+    )?;
+    for empty in [true, false] {
+        let ended = store.end_closing(&v1, token, empty).await?;
+        same(
+            "whether a version is closed while a birth is left",
+            &ended,
+            &false,
+        )?;
+        let what = "the list of versions while a birth is left";
+        same(what, &versions().await?, &vec![closing(token)])?;
+        same("the births that are left", &births().await?, &b)?;
+    }
+    let forget = store.commit(&forgetting(&v1, &b)).await?;
+    written("a batch that forgets a birth", &forget)?;
+    let ended = store.end_closing(&v1, token, false).await?;
+    same(
+        "whether a version that is not empty is opened",
+        &ended,
+        &true,
+    )?;
+    same("the list of versions", &versions().await?, &vec![open(&v1)])?;
+    let c = put_all(store, &tenant, &["c"], &v1).await?;
+    same(
+        "the births once it is open again",
+        &births().await?,
+        &vec![],
+    )?;
+
+    let second = begin_to_close(store, &v1).await?;
+    let ended = store.end_closing(&v1, token, true).await?;
+    same(
+        "whether nothing is left to end for the first token",
+        &ended,
+        &true,
+    )?;
+    same(
+        "the list of versions",
+        &versions().await?,
+        &vec![closing(second)],
+    )?;
+    all.extend(b);
+    all.extend(c);
+    migrate(store, &all, &v2).await?;
+    for _ in 0..2 {
+        let ended = store.end_closing(&v1, second, true).await?;
+        same("whether an empty version is removed", &ended, &true)?;
+        let what = "the list of versions after one was removed";
+        same(what, &versions().await?, &vec![open(&v2)])?;
+    }
+    put_all(store, &tenant, &["d"], &v1).await?;
+    let wanted = vec![open(&v1), open(&v2)];
+    let what = "the list of versions after a birth at the one that was removed";
+    same(what, &versions().await?, &wanted)?;
+    same("the births there", &births().await?, &vec![])?;
+    let ended = store.end_closing(&v1, second, true).await?;
+    same("whether nothing is left to end", &ended, &true)?;
+    same(what, &versions().await?, &wanted)
+}
+
+/// Bears some processes, one after the other.
+fn bear(
+    store: Arc<dyn TransactionalStore>,
+    streams: Vec<StreamId>,
+    version: WorkflowId,
+) -> Work<Vec<StreamId>> {
+    Box::pin(async move {
+        for stream in &streams {
+            put(&*store, stream, &version, 1).await?;
+            tokio::task::yield_now().await;
+        }
+        Ok(streams)
+    })
+}
+
+/// Two works that bear three processes each.
+fn parents(
+    store: &dyn TransactionalStore,
+    tenant: &TenantId,
+    version: &WorkflowId,
+) -> Result<Vec<Work<Vec<StreamId>>>, Broken> {
+    let mut works = Vec::new();
+    for parent in ["a", "b"] {
+        let streams: Result<Vec<_>, _> = (0..3)
+            .map(|n| stream(tenant, &format!("{parent}{n}")))
+            .collect();
+        works.push(bear(handle(store)?, streams?, version.clone()));
+    }
+    Ok(works)
+}
+
+async fn streams_of(
+    store: &dyn TransactionalStore,
+    tenant: &TenantId,
+) -> Result<Vec<StreamId>, Broken> {
+    let all = request(DueOf::Range(of_tenant(tenant)));
+    Ok(read_to_end(store, all, |_| Ok(())).await?.streams())
+}
+
+pub(super) async fn closing_meets_births(store: &dyn TransactionalStore) -> Checked {
+    rounds(60, |_| async {
+        let tenant = tenant();
+        let version = own(&tenant, "v1");
+        let mut all = put_all(store, &tenant, &["first"], &version).await?;
+        let mut works = parents(store, &tenant, &version)?;
+        let closer = handle(store)?;
+        let (of, at) = (tenant.clone(), version.clone());
+        works.push(Box::pin(async move {
+            begin_to_close(&*closer, &at).await?;
+            streams_of(&*closer, &of).await
+        }));
+        let mut outcomes = at_once(works).await?;
+        let seen = outcomes.pop().unwrap_or_default();
+        all.extend(outcomes.into_iter().flatten());
+        let births = store.births(&version, 100).await?;
+        for stream in &all {
+            holds(
+                &format!("the process {stream} is neither among those that were there once {version} was closing ({seen:?}) nor among its births ({births:?}), and not in one of the two"),
+                seen.contains(stream) || births.contains(stream),
+            )?;
+        }
+        Ok(())
+    })
+    .await
+}
+
+/// How often six births can be looked at before a version has to be closed.
+const TURNS: usize = 1_000;
+
+/// Migrates those that are born at a version until it is closed, as a run does.
+async fn close_for_good(
+    store: Arc<dyn TransactionalStore>,
+    token: RunId,
+    [from, to]: [WorkflowId; 2],
+) -> Result<Vec<StreamId>, Broken> {
+    let mut moved = Vec::new();
+    for _ in 0..TURNS {
+        if store.end_closing(&from, token, true).await? {
+            return Ok(moved);
+        }
+        let births = store.births(&from, 2).await?;
+        if births.is_empty() {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+            continue;
+        }
+        let page = page_of(&*store, &births).await?;
+        let batch = Batch {
+            moves: moves(&page, &to)?,
+            ..forgetting(&from, &births)
+        };
+        let commit = store.commit_unflushed(&batch, page.read_point).await?;
+        if commit == Commit::Written {
+            moved.extend(births);
+        }
+    }
+    Err(Broken(format!(
+        "{from} is still closing after {TURNS} attempts, and not closed once its births are looked at"
+    )))
+}
+
+pub(super) async fn close_meets_births(store: &dyn TransactionalStore) -> Checked {
+    rounds(60, |_| async {
+        let tenant = tenant();
+        let versions = [own(&tenant, "v1"), own(&tenant, "v2")];
+        let first = put_all(store, &tenant, &["first"], &versions[0]).await?;
+        migrate(store, &first, &versions[1]).await?;
+        let token = begin_to_close(store, &versions[0]).await?;
+        let mut works = parents(store, &tenant, &versions[0])?;
+        works.push(Box::pin(close_for_good(handle(store)?, token, versions.clone())));
+        let mut outcomes = at_once(works).await?;
+        let moved = outcomes.pop().unwrap_or_default();
+        let named = store.versions(versions[0].name()).await?;
+        for stream in outcomes.into_iter().flatten() {
+            let head = store.head(&stream).await?;
+            let at = head.map(|head| head.workflow_id);
+            let wanted = match moved.contains(&stream) {
+                true => &versions[1],
+                false => &versions[0],
+            };
+            same(&format!("the version of {stream}"), &at.as_ref(), &Some(wanted))?;
+            holds(
+                &format!("the list of versions is {named:?} and not one with {wanted}, at which {stream} is"),
+                named.iter().any(|it| it.version == *wanted),
+            )?;
+        }
+        Ok(())
+    })
+    .await
+}

@@ -1,0 +1,75 @@
+//! Work that others do at the same time, each on a thread of its own.
+
+use std::future::Future;
+use std::sync::Arc;
+
+use futures_util::StreamExt;
+use futures_util::future::{BoxFuture, join_all};
+use futures_util::stream;
+use tokio::runtime::Handle;
+use tokio::sync::Barrier;
+use tokio::task::JoinHandle;
+
+use super::{Broken, Checked};
+use crate::store::TransactionalStore;
+
+/// A handle that other threads can use.
+pub(super) fn handle(
+    store: &dyn TransactionalStore,
+) -> Result<Arc<dyn TransactionalStore>, Broken> {
+    let handle = store.transactional();
+    handle.ok_or_else(|| {
+        Broken("its transactional handle is None and not one on the store".to_owned())
+    })
+}
+
+/// Does work on a thread of its own.
+pub(super) fn beside<T: Send + 'static>(
+    work: impl Future<Output = Result<T, Broken>> + Send + 'static,
+) -> Result<JoinHandle<Result<T, Broken>>, Broken> {
+    let runtime = Handle::try_current().map_err(|error| Broken(error.to_string()))?;
+    let inside = runtime.clone();
+    Ok(runtime.spawn_blocking(move || inside.block_on(work)))
+}
+
+pub(super) async fn done<T>(work: JoinHandle<Result<T, Broken>>) -> Result<T, Broken> {
+    let outcome = work.await;
+    outcome.map_err(|error| Broken(format!("work of the suite did not end: {error}")))?
+}
+
+pub(super) type Work<T> = BoxFuture<'static, Result<T, Broken>>;
+
+/// Does some works at once, each on a thread of its own.
+pub(super) async fn at_once<T: Send + 'static>(
+    works: impl IntoIterator<Item = Work<T>>,
+) -> Result<Vec<T>, Broken> {
+    let works: Vec<Work<T>> = works.into_iter().collect();
+    let start = Arc::new(Barrier::new(works.len()));
+    let mut threads = Vec::new();
+    for work in works {
+        let start = start.clone();
+        threads.push(beside(async move {
+            start.wait().await;
+            work.await
+        })?);
+    }
+    join_all(threads.into_iter().map(done))
+        .await
+        .into_iter()
+        .collect()
+}
+
+/// How many rounds are under way at a time.
+const LANES: usize = 12;
+
+/// Does so many rounds, some at a time.
+pub(super) async fn rounds<F: Future<Output = Checked>>(
+    many: usize,
+    round: impl Fn(usize) -> F,
+) -> Checked {
+    let mut rounds = stream::iter((0..many).map(round)).buffer_unordered(LANES);
+    while let Some(round) = rounds.next().await {
+        round?;
+    }
+    Ok(())
+}
