@@ -185,7 +185,7 @@ async fn left_behind(store: &impl Store) {
     let left = store.load(&stream(0)).await.unwrap().unwrap();
     assert_eq!(left.workflow_id, WorkflowId::of::<OrderV1>());
     // One that would fit, were it not of v1.
-    let mut row = vec![1];
+    let mut row = vec![2];
     row.extend(190u64.to_be_bytes());
     row.extend(OrderV2::STATE_SCHEMA_VERSION.to_be_bytes());
     row.extend(b"\0\x05order\0\x02v1");

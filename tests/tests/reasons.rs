@@ -94,14 +94,14 @@ async fn put_all(store: &impl Store) -> Vec<Reason> {
     };
     let head = head_key(&stream(25));
     let mut newer = row(&head).await;
-    newer[0] = 2;
+    newer[0] = 3;
     store.put_row(head, newer).await.unwrap();
     let key = event_key(&stream(27), 2);
     let mut newer = row(&key).await;
-    newer[0] = 2;
+    newer[0] = 3;
     store.put_row(key, newer).await.unwrap();
     let head = head_key(&stream(29));
-    store.put_row(head, b"\x01?".to_vec()).await.unwrap();
+    store.put_row(head, b"\x02?".to_vec()).await.unwrap();
     vec![
         reason(1, Class::Panic, Folding, Some(2), "a step too far"),
         reason(3, Class::Panic, Converting, None, "it panicked: no way"),

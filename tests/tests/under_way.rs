@@ -222,24 +222,3 @@ async fn a_process_born_without_a_route_during_a_run_is_named() {
     assert_eq!(report.errors[0].class, FailureClass::MissingRoute);
     assert_eq!(report.state, Some(RunState::DoneWithErrors));
 }
-
-/// To see it fail: take a stream that is in the index and has no head for one
-/// that is not there.
-#[tokio::test(flavor = "multi_thread")]
-async fn a_process_of_the_index_without_a_head_is_damage() {
-    let disk = OnDisk::new().await.unwrap();
-    let store = filled((*disk).clone()).await;
-    disk.db().delete(head_key(&stream(3))).await.unwrap();
-    disk.flush().await.unwrap();
-    let report = MigrationRunner::new(Upgrade::new(), store.clone(), store.clone())
-        .run()
-        .await;
-    assert_eq!(
-        (report.migrated as u64, report.error_count),
-        (JOBS - 1, 1),
-        "{report}"
-    );
-    assert_eq!(report.errors[0].class, FailureClass::Corrupt);
-    assert_eq!(report.errors[0].stream_id, stream(3));
-    assert!(store.head(&stream(3)).await.unwrap().is_none());
-}

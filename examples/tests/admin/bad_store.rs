@@ -249,11 +249,11 @@ fn a_store_of_a_newer_format_is_left_alone() {
     let sample = Sample::new();
     in_runtime(async {
         let store = SlateDbStore::open_local(sample.store()).await.unwrap();
-        store.db().put(b"mformat\0\x01", [2]).await.unwrap();
+        store.db().put(b"mformat\0\x01", [3]).await.unwrap();
         store.close().await.unwrap();
     });
-    let newer = "the store ./loans cannot be opened: the store has format 2, and this version of \
-                 the crate reads up to 1; upgrade state-migration";
+    let newer = "the store ./loans cannot be opened: the store has format 3, and this version of \
+                 the crate reads up to 2; upgrade state-migration";
     all_say(&sample, &LOOKING, 1, newer);
     all_say(&sample, &CHANGING, 1, newer);
 }

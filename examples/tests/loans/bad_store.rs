@@ -108,13 +108,13 @@ async fn a_store_of_a_newer_format_is_left_alone() {
     let folder = tempfile::tempdir().unwrap();
     good(&run_on_sample(folder.path()));
     let store = SlateDbStore::open_local(folder.path()).await.unwrap();
-    store.db().put(b"mformat\0\x01", [2]).await.unwrap();
+    store.db().put(b"mformat\0\x01", [3]).await.unwrap();
     store.close().await.unwrap();
     let before = names(&folder.path().join("manifest"));
     assert_eq!(
         refused(&run_on_sample(folder.path())),
         format!(
-            "error: the store {} cannot be opened: the store has format 2, and this version of the crate reads up to 1; upgrade state-migration",
+            "error: the store {} cannot be opened: the store has format 3, and this version of the crate reads up to 2; upgrade state-migration",
             folder.path().display()
         )
     );

@@ -15,7 +15,7 @@ use serde_json::Value;
 use crate::baseline;
 use crate::event::NewEvent;
 use crate::id::{StreamId, WorkflowId};
-use crate::run::rows::{Claim, Closed, FailureRow, RangeRow};
+use crate::run::rows::{Claim, Closed, FailureRow, Number, RangeRow};
 use crate::run::{RunCounts, RunRecord};
 use crate::store::{key, record};
 
@@ -115,7 +115,7 @@ pub const FORMATS: &[Format] = &[
     Format {
         name: "number of runs",
         table: b"un",
-        decode: json::<u64>,
+        decode: json::<Number>,
     },
     Format {
         name: "run",

@@ -372,7 +372,7 @@ fn a_bit_flip_is_refused_or_understood_as_a_whole() {
         "note of a registry key",
         "format of the store",
         "note for a process registry elsewhere",
-        "note that a version is in use",
+        "birth",
     ] {
         assert!(whole.contains(&name), "{told:?}");
     }

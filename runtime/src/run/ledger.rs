@@ -614,12 +614,13 @@ pub(crate) async fn number(
     batch: &mut Batch,
 ) -> Result<(), Error> {
     let held = row(store, rows::NUMBER).await?;
-    let before: u64 = match held.clone() {
+    let mut number: rows::Number = match held.clone() {
         Some(row) => rows::read(row, "the number of runs")?,
-        None => 0,
+        None => rows::Number::default(),
     };
-    record.number = before + 1;
-    let row = RowWrite::put(rows::NUMBER.to_vec(), rows::write(&record.number)?);
+    number.runs += 1;
+    record.number = number.runs;
+    let row = RowWrite::put(rows::NUMBER.to_vec(), rows::write(&number)?);
     batch.rows.push(row.expecting(held));
     Ok(())
 }

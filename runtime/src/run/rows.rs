@@ -87,6 +87,12 @@ pub(crate) fn range_number(key: &[u8]) -> Result<u32, Error> {
         })
 }
 
+/// How many runs a store has seen.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub(crate) struct Number {
+    pub(crate) runs: u64,
+}
+
 /// Who may write to a store as its runner.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub(crate) struct Claim {
@@ -121,6 +127,11 @@ pub(crate) enum Part {
 }
 
 #[allow(clippy::trivially_copy_pass_by_ref)]
+fn is_zero(count: &u64) -> bool {
+    *count == 0
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref)]
 fn is_false(flag: &bool) -> bool {
     !flag
 }
@@ -144,6 +155,9 @@ pub(crate) struct RangeRow {
     /// The versions at which the run left a process.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub(crate) stays: BTreeSet<WorkflowId>,
+    /// Of those that failed: processes at a version that no route starts from.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub(crate) unroutable: u64,
     /// Whether there was a process whose version cannot be read.
     #[serde(default, skip_serializing_if = "is_false")]
     pub(crate) unread: bool,
@@ -165,6 +179,7 @@ impl RangeRow {
             commits: 0,
             heads: 0,
             stays: BTreeSet::new(),
+            unroutable: 0,
             unread: false,
             counts: RunCounts::default(),
             tally: Tally::default(),

@@ -74,6 +74,16 @@ pub(super) struct Done {
     pub(super) heads: u64,
     /// The bytes of the new states.
     pub(super) bytes: usize,
+    /// How often processes were not as they had been read.
+    pub(super) conflicts: u64,
+}
+
+impl Done {
+    /// How many failed since no route is for them.
+    pub(super) fn unroutable(&self) -> u64 {
+        let of_routing = |failed: &&Failed| failed.error.stage == Stage::Routing;
+        self.failed.iter().filter(of_routing).count() as u64
+    }
 }
 
 /// What became of an attempt to commit.
@@ -118,6 +128,7 @@ pub(super) async fn attempt(
         counts,
         tally,
         heads: outcome.heads,
+        conflicts: 0,
     };
     let mut row = range.row.clone();
     row.counts.add(&done.counts);
@@ -125,6 +136,7 @@ pub(super) async fn attempt(
     row.heads += done.heads;
     row.stays.extend(outcome.stays);
     row.unread |= outcome.unread;
+    row.unroutable += done.unroutable();
     row.at = outcome.up_to.or(row.at);
     row.done = outcome.at_end;
     let moves = |remember: bool| {
@@ -148,6 +160,7 @@ pub(super) async fn attempt(
                 // The head may say so already; then nothing is new.
                 finished: outcome.finished,
                 births: outcome.births,
+                arrivals_are_known: work.targets_are_known,
                 ..Batch::default()
             };
             for Failed { error, at } in &done.failed {

@@ -288,7 +288,7 @@ impl Chunk {
         let skipped = done.counts.skipped_by.total();
         self.span.record("skipped", skipped);
         self.span.record("bytes", done.counts.bytes);
-        self.span.record("conflicts", 0);
+        self.span.record("conflicts", done.conflicts);
         if let Some(began) = self.began {
             histogram!(CHUNK_SECONDS).record(began.elapsed());
         }

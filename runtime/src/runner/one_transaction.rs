@@ -26,7 +26,7 @@ use crate::runner::report::{
 };
 use crate::runner::work::{Book, Store, Work};
 use crate::runner::worker::{Source, Told, Worker, worker_failed};
-use crate::runner::{Run, lanes, plan, registry_update};
+use crate::runner::{Run, commit, lanes, plan, registry_update};
 use crate::store::{Split, StreamRange};
 
 /// Into how many ranges the heads are split, for each worker.
@@ -35,8 +35,10 @@ const RANGES_PER_WORKER: usize = 8;
 /// How many chunks may wait to be reported.
 const WAITING: usize = 16;
 
-/// How often old versions are swept while processes are still born there.
+/// How often old versions are swept while processes are still born there, and
+/// how often in a row with nothing made durable in between.
 const SWEEPS: usize = 100;
+const CLOSE_SWEEPS: usize = 16;
 
 /// How a pass over ranges ended.
 #[derive(Default)]
@@ -138,12 +140,16 @@ impl Execution<'_> {
         } else if let Some(ledger) = self.work.book.ledger().cloned() {
             self.resume(&ledger, &present, &mut ranges).await?;
         }
+        // The claim guards every batch, and no other run can change it meanwhile.
+        self.work.targets_are_known = !present.targets_are_closing;
         let (main, sweeps): (Vec<Range>, Vec<Range>) = ranges
             .into_iter()
             .partition(|range| range.row.part == Part::Migrate);
         // Processes that no route is for are not among the first ones.
-        let counts = main.iter().map(|range| range.row.counts);
-        let so_far = counts.map(|counts| counts.migrated + counts.failed).sum();
+        let rows = main.iter().map(|range| &range.row);
+        let so_far = rows
+            .map(|row| row.counts.migrated + row.counts.failed - row.unroutable)
+            .sum();
         let ahead = Ahead::look(&self.work, &source, &present, &main, split, so_far).await?;
         self.meter.expect(ahead.all, ahead.of_each);
         if let Some(heads) = ahead.heads {
@@ -177,13 +183,12 @@ impl Execution<'_> {
         present: &plan::Present,
         ranges: &mut Vec<Range>,
     ) -> Result<(), Error> {
-        let missed = self.sweeps(&self.source()) && !present.open.is_empty();
-        if missed {
-            ledger
-                .lay(0, Vec::new(), &self.targets(present), &present.open)
-                .await?;
-        }
-        ledger.take(ranges, missed).await
+        let sweeps = self.sweeps(&self.source());
+        let open: &[WorkflowId] = if sweeps { &present.open } else { &[] };
+        ledger
+            .lay(0, Vec::new(), &self.targets(present), open)
+            .await?;
+        ledger.take(ranges, !open.is_empty()).await
     }
 
     /// The versions that the routes from what is present lead to.
@@ -307,7 +312,7 @@ impl Execution<'_> {
             counts,
             tally,
             heads,
-            bytes: _,
+            ..
         } = done;
         self.report.count(&counts);
         for failed in failed {
@@ -423,47 +428,57 @@ impl Execution<'_> {
         &mut self,
         present: plan::Present,
         main: Vec<Range>,
-        sweeps: Vec<Range>,
+        mut sweeps: Vec<Range>,
         passed: &mut Passed,
     ) -> Result<(), Error> {
         let Some(ledger) = self.work.book.ledger().cloned() else {
             return Ok(());
         };
-        let sees_all = !self.run.selection.is_partial();
-        let mut closing: Vec<WorkflowId> = present.all().cloned().collect();
-        let mut sweeps = sweeps;
+        self.work.sweeps = true;
+        let mut known: BTreeSet<WorkflowId> = present.all().cloned().collect();
+        let mut closing: Vec<WorkflowId> = known.iter().cloned().collect();
         for _ in 0..SWEEPS {
-            let mut left = Vec::new();
-            for version in closing {
-                let stays = |range: &Range| range.row.unread || range.row.stays.contains(&version);
-                let empty = sees_all && !main.iter().chain(&sweeps).any(stays);
-                let store = &self.work.store;
-                if !store.end_closing(&version, ledger.run(), empty).await? {
-                    left.push(version);
+            closing = self.end_closing(&ledger, closing, &main, &sweeps).await?;
+            closing = self
+                .sweep_closely(&ledger, closing, &main, &mut sweeps)
+                .await?;
+            let mut source = Source::Births(closing.clone().into());
+            if closing.is_empty() {
+                // Nobody recorded births at a version that was not there.
+                let now = plan::present(self.run, &self.work.store).await?;
+                closing = now
+                    .all()
+                    .filter(|at| !known.contains(at))
+                    .cloned()
+                    .collect();
+                if closing.is_empty() {
+                    return Ok(());
                 }
-            }
-            if left.is_empty() {
-                return Ok(());
+                known.extend(closing.iter().cloned());
+                ledger
+                    .lay(0, Vec::new(), &self.targets(&now), &closing)
+                    .await?;
+                self.work
+                    .look_at(Some(closing.iter().cloned().collect()), false);
+                source = Source::Heads;
             }
             if sweeps.is_empty() {
                 let first = u32::try_from(main.len()).unwrap_or(u32::MAX);
-                let part = vec![(Part::Sweep, StreamRange::default())];
-                sweeps = ledger.lay(first, part, &[], &[]).await?;
+                let parts = self.work.selection.within(&[StreamRange::default()]);
+                let parts = parts.into_iter().map(|range| (Part::Sweep, range));
+                sweeps = ledger.lay(first, parts.collect(), &[], &[]).await?;
             }
             for range in &mut sweeps {
                 range.row.at = None;
                 range.row.done = false;
             }
-            self.work.sweeps = true;
-            let source = Source::Births(left.clone().into());
             let swept = self.pass(&source, sweeps, 0).await;
-            self.work.sweeps = false;
             passed.broken |= swept.broken;
             passed.cancelled |= swept.cancelled;
             if passed.broken || passed.cancelled {
                 return Ok(());
             }
-            (sweeps, closing) = (swept.ranges, left);
+            sweeps = swept.ranges;
         }
         self.report.fail(MigrationError {
             stream_id: StreamId::literal("(versions)"),
@@ -476,5 +491,64 @@ impl Execution<'_> {
         });
         passed.broken = true;
         Ok(())
+    }
+
+    /// Migrates the last births at versions, and ends their closing right after,
+    /// with nothing made durable in between: where processes are born all the
+    /// time, a moment has to be met at which none is left.
+    async fn sweep_closely(
+        &mut self,
+        ledger: &Ledger,
+        mut closing: Vec<WorkflowId>,
+        main: &[Range],
+        sweeps: &mut [Range],
+    ) -> Result<Vec<WorkflowId>, Error> {
+        let mut waiting = Vec::new();
+        for _ in 0..CLOSE_SWEEPS {
+            // Those that wait to be told are for a pass.
+            if closing.is_empty() || sweeps.is_empty() || self.run.control.is_slowed() {
+                break;
+            }
+            let source = Source::Births(closing.clone().into());
+            let page = source.page(&self.work, &sweeps[0], FEWEST).await?;
+            if page.read.processes.len() == FEWEST {
+                break;
+            }
+            match self.work.migrate_page(page, &mut sweeps[0]).await {
+                Ok(worked) => waiting.push(worked.done),
+                Err(error) if error.is_conflict() => {}
+                Err(error) => return Err(error),
+            }
+            closing = self.end_closing(ledger, closing, main, sweeps).await?;
+        }
+        if !waiting.is_empty() {
+            commit::settle(&self.work, &sweeps[0]).await?;
+        }
+        for done in waiting {
+            self.add(done).await;
+        }
+        Ok(closing)
+    }
+
+    /// Stops to record births at versions, and removes those that all processes
+    /// have left; returns those at which there are births to look at before.
+    async fn end_closing(
+        &self,
+        ledger: &Ledger,
+        closing: Vec<WorkflowId>,
+        main: &[Range],
+        sweeps: &[Range],
+    ) -> Result<Vec<WorkflowId>, Error> {
+        let sees_all = !self.run.selection.is_partial();
+        let mut left = Vec::new();
+        for version in closing {
+            let stays = |range: &Range| range.row.unread || range.row.stays.contains(&version);
+            let empty = sees_all && !main.iter().chain(sweeps).any(stays);
+            let ended = self.work.store.end_closing(&version, ledger.run(), empty);
+            if !ended.await? {
+                left.push(version);
+            }
+        }
+        Ok(left)
     }
 }

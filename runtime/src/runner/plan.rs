@@ -20,6 +20,8 @@ pub(super) struct Present {
     pub(super) strays: Vec<WorkflowId>,
     /// Of both, those at which births are not recorded for this run.
     pub(super) open: Vec<WorkflowId>,
+    /// Whether an interrupted run records births at a version that needs nothing.
+    pub(super) targets_are_closing: bool,
 }
 
 impl Present {
@@ -42,7 +44,10 @@ pub(super) async fn present(run: &Run, store: &Store) -> Result<Present, Error> 
             match run.migrations.standing(&version) {
                 Standing::Behind(_) => present.sources.push(version.clone()),
                 Standing::NoRoute => present.strays.push(version.clone()),
-                Standing::Newest | Standing::Stays | Standing::OtherWorkflow => continue,
+                Standing::Newest | Standing::Stays | Standing::OtherWorkflow => {
+                    present.targets_are_closing |= closing.is_some();
+                    continue;
+                }
             }
             if closing != Some(run.id) {
                 present.open.push(version);

@@ -63,6 +63,8 @@ pub(super) struct Work {
     pub(super) remember: bool,
     /// Whether user code is to run twice on every process.
     pub(super) twice: bool,
+    /// Whether the versions that routes lead to are known to be present.
+    pub(super) targets_are_known: bool,
     /// Whether this goes over what was born behind a run.
     pub(super) sweeps: bool,
     pub(super) code: Code,
@@ -195,6 +197,7 @@ impl Work {
             selection: run.selection.clone(),
             remember: false,
             twice: run.twice,
+            targets_are_known: false,
             sweeps: false,
             code: Code::new(run.deadline),
             control: run.control.clone(),
@@ -377,7 +380,7 @@ impl Work {
         mut read_point: ReadPoint,
         range: &mut Range,
     ) -> Result<Worked, Error> {
-        let mut sweeps_over = 0;
+        let mut conflicts = 0;
         loop {
             let mut again = BTreeSet::new();
             let mut snapshots = self.snapshots();
@@ -389,11 +392,12 @@ impl Work {
                 let outcome = self.outcome(&slots, &end);
                 let read_point = std::mem::take(&mut read_point);
                 match commit::attempt(self, outcome, read_point, range).await? {
-                    Attempted::Done(done) => {
+                    Attempted::Done(mut done) => {
+                        done.conflicts = conflicts;
                         return Ok(Worked { done, large: false });
                     }
                     Attempted::Stale(streams) => {
-                        sweeps_over += 1;
+                        conflicts += 1;
                         if let Some(first) = streams.first() {
                             self.observer.conflict(first, streams.len());
                         }
@@ -408,8 +412,8 @@ impl Work {
                             }
                         }
                         // Let the other writers finish; they have right of way.
-                        if sweeps_over > 1 {
-                            let wait = Duration::from_millis(1 << sweeps_over.min(6));
+                        if conflicts > 1 {
+                            let wait = Duration::from_millis(1 << conflicts.min(6));
                             tokio::time::sleep(wait).await;
                         }
                     }

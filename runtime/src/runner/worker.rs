@@ -239,7 +239,10 @@ impl Worker {
     /// Counts what was done against the limit.
     fn count(&mut self, done: &Done) {
         if let Some(left) = &mut self.left {
-            *left = left.saturating_sub(done.moved.len() + done.failed.len());
+            // Those that no route is for are not among the first ones.
+            let unroutable = usize::try_from(done.unroutable()).unwrap_or(usize::MAX);
+            let failed = done.failed.len().saturating_sub(unroutable);
+            *left = left.saturating_sub(done.moved.len() + failed);
         }
     }
 
@@ -285,7 +288,12 @@ pub(super) enum Source {
 
 impl Source {
     /// The next processes of a range, at most `limit`.
-    async fn page(&self, work: &Work, range: &Range, limit: usize) -> Result<Page, Error> {
+    pub(super) async fn page(
+        &self,
+        work: &Work,
+        range: &Range,
+        limit: usize,
+    ) -> Result<Page, Error> {
         let (rest, snapshots) = (range.row.rest(), work.snapshots());
         let (streams, births) = match self {
             Self::Heads => {

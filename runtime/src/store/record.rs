@@ -69,7 +69,9 @@ fn start(record: &mut Bytes) -> Read<()> {
         0 => Err(BadRecord::Malformed(
             "its format is 0, which no version writes",
         )),
-        UNRELEASED => Err(BadRecord::Unreleased),
+        UNRELEASED => Err(BadRecord::Malformed(
+            "its format is 1, which no release wrote",
+        )),
         newer => Err(BadRecord::Newer(newer)),
     }
 }
@@ -551,7 +553,10 @@ pub(crate) fn store_format() -> Vec<u8> {
 
 /// Checks the format of the store as a whole.
 pub(crate) fn check_store_format(record: Bytes) -> Read<()> {
-    check_mark(record)
+    match record[..] == [UNRELEASED] {
+        true => Err(BadRecord::Unreleased),
+        false => check_mark(record),
+    }
 }
 
 #[cfg(test)]

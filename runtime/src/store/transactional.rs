@@ -355,6 +355,9 @@ pub struct Batch {
     pub births: Vec<(WorkflowId, StreamId)>,
     /// Versions at which processes may be from now on.
     pub present: Vec<WorkflowId>,
+    /// Whether the versions that processes are moved to are known to be present
+    /// and not closing, as long as the guards hold: then the store need not look.
+    pub arrivals_are_known: bool,
     /// Versions at which every birth is recorded from now on, for this run.
     pub closing: Option<(RunId, Vec<WorkflowId>)>,
 }
@@ -409,8 +412,8 @@ pub trait TransactionalStore: EventStore {
     async fn versions(&self, name: &str) -> Result<Vec<Presence>, Error>;
 
     /// Splits ranges of streams, in order and apart from each other, into at
-    /// most `parts` ranges of about as many heads each (at least as many as
-    /// there were), which together cover the same streams. Rather fewer ranges
+    /// most `parts` ranges of about as many heads each, which together cover the
+    /// same streams. There are as many as were given at least, and rather fewer
     /// than ones of fewer than `at_least` heads.
     ///
     /// It does not read all heads, unless they are few; then it counts those

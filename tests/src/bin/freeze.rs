@@ -227,7 +227,7 @@ async fn words(store: SlateDbStore) -> Result<(), Box<dyn Error>> {
     }
     let holder = json!({"run": last, "execution": RunId::random(), "program": RunId::random()});
     put(&[b"c"], &json!({"holder": holder})).await?;
-    put(&[b"n"], &json!(number)).await?;
+    put(&[b"n"], &json!({"runs": number})).await?;
     store.close().await?;
     Ok(())
 }

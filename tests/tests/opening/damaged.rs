@@ -9,7 +9,7 @@ use crate::{FORMAT_KEY, contents, is_there, open, place, refused};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_store_whose_format_cannot_be_read_is_refused() {
-    for mark in [&b""[..], b"\0", b"\x01and more"] {
+    for mark in [&b""[..], b"\0", b"\x02and more"] {
         let folder = tempfile::tempdir().unwrap();
         let store = open(folder.path()).await.unwrap();
         store.db().put(FORMAT_KEY, mark).await.unwrap();

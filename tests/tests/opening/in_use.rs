@@ -104,7 +104,7 @@ async fn a_store_that_was_closed_is_opened_and_one_that_is_not_there_is_made() {
         assert_eq!(store.db().manifest().writer_epoch(), epoch);
         // The mark is of the writer before.
         let before = store.db().get(MARK).await.unwrap();
-        let expected = (epoch > 1).then(|| format!("\x01{{\"epoch\":{}}}", epoch - 1));
+        let expected = (epoch > 1).then(|| format!("\x02{{\"epoch\":{}}}", epoch - 1));
         assert_eq!(before, expected.map(Into::into));
         store.close().await.unwrap();
     }

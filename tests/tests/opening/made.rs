@@ -21,7 +21,7 @@ async fn a_store_is_made_in_a_folder_that_is_empty_or_not_there() {
         let store = open(&folder).await.unwrap();
         assert_eq!(
             stores::dump(&store).await.unwrap(),
-            [(FORMAT_KEY.into(), [1].as_slice().into())]
+            [(FORMAT_KEY.into(), [2].as_slice().into())]
         );
         place(&store, 1).await;
         store.close().await.unwrap();

@@ -68,7 +68,7 @@ pub(crate) async fn database(folder: &Path) -> Db {
 pub(crate) async fn newer_store(folder: &Path) -> SlateDbStore {
     let store = open(folder).await.unwrap();
     place(&store, 1).await;
-    store.db().put(FORMAT_KEY, [2]).await.unwrap();
+    store.db().put(FORMAT_KEY, [3]).await.unwrap();
     store.flush().await.unwrap();
     store
 }
@@ -78,8 +78,8 @@ pub(crate) fn is_newer(error: &Error, folder: &Path) {
     assert_eq!(
         error.to_string(),
         format!(
-            "the store {} cannot be opened: the store has format 2, and this version of the crate \
-             reads up to 1; upgrade state-migration",
+            "the store {} cannot be opened: the store has format 3, and this version of the crate \
+             reads up to 2; upgrade state-migration",
             folder.display()
         )
     );

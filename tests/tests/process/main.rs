@@ -120,6 +120,6 @@ pub(crate) async fn garble(store: &impl Store, n: u64, sequences: std::ops::Rang
             rows.iter().any(|(k, _)| *k == key),
             "event {sequence} is there"
         );
-        store.put_row(key, b"\x01garbage".to_vec()).await.unwrap();
+        store.put_row(key, b"\x02garbage".to_vec()).await.unwrap();
     }
 }

@@ -133,7 +133,7 @@ async fn a_reader_refuses_what_a_writer_refuses() {
     const FORMAT_KEY: &[u8] = b"mformat\0\x01";
     // A store of a newer format.
     let disk = OnDisk::new().await.unwrap();
-    disk.db().put(FORMAT_KEY, [2]).await.unwrap();
+    disk.db().put(FORMAT_KEY, [3]).await.unwrap();
     disk.close().await.unwrap();
     let before = contents(disk.folder()).unwrap();
     let error = refused(disk.folder()).await;

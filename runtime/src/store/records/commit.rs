@@ -138,8 +138,10 @@ async fn put<T: KvTxn>(txn: &mut T, batch: &Batch) -> Result<(), Error> {
         if it.remember {
             txn.put(PerStream::Remembered.key(&it.stream), record::mark())?;
         }
-        let target = it.event.workflow_id();
-        arrivals.entry(target).or_default().push(&it.stream);
+        if !batch.arrivals_are_known {
+            let target = it.event.workflow_id();
+            arrivals.entry(target).or_default().push(&it.stream);
+        }
     }
     for (version, streams) in arrivals {
         arrive(txn, version, streams).await?;

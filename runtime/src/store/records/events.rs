@@ -238,7 +238,7 @@ impl<K: Kv> EventStore for RecordStore<K> {
     }
 
     async fn flush(&self) -> Result<(), Error> {
-        self.kv().flush().await
+        RecordStore::flush(self).await
     }
 
     fn transactional(&self) -> Option<Arc<dyn TransactionalStore>> {

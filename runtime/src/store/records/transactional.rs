@@ -123,7 +123,7 @@ impl<K: Kv> TransactionalStore for RecordStore<K> {
                 Ok((txn, Some(head)))
             })
             .await?;
-        self.kv().flush().await?;
+        RecordStore::flush(self).await?;
         Ok(head)
     }
 
@@ -180,7 +180,7 @@ impl<K: Kv> TransactionalStore for RecordStore<K> {
             Ok((txn, ()))
         })
         .await?;
-        self.kv().flush().await
+        RecordStore::flush(self).await
     }
 
     async fn rows(
@@ -305,6 +305,8 @@ impl Samples {
 
 /// Cuts ranges where samples say that about as many heads are to each side.
 fn cut(samples: &[StreamId], within: &[StreamRange], parts: usize) -> Vec<StreamRange> {
+    // Each range given is one part at least.
+    let parts = (parts + 1).saturating_sub(within.len());
     let parts = parts.clamp(1, samples.len().max(1));
     let mut cuts = (1..parts)
         .map(|part| &samples[part * samples.len() / parts - 1])

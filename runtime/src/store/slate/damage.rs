@@ -11,7 +11,7 @@ use slatedb::WalReader;
 use slatedb::object_store::ObjectStore;
 use slatedb::object_store::path::Path;
 
-use super::kv::error;
+use super::kv::{damaged_file, error, is_file_gone};
 use crate::error::Error;
 
 type Outcome<T> = Result<Result<T, slatedb::Error>, Box<dyn Any + Send>>;
@@ -25,7 +25,7 @@ pub(super) async fn open<T>(
 ) -> Result<T, Error> {
     let failed = match shielded(opens).await {
         Ok(Ok(opened)) => return Ok(opened),
-        Ok(Err(failed)) if failed.kind() != slatedb::ErrorKind::Internal => {
+        Ok(Err(failed)) if !may_be_of_the_log(&failed) => {
             return Err(error(what, failed));
         }
         Ok(Err(failed)) => error(what, failed),
@@ -37,6 +37,16 @@ pub(super) async fn open<T>(
         ))
         .with_source(failed)),
         None => Err(failed),
+    }
+}
+
+/// Whether SlateDB may mean a file of its log, which it does not name.
+fn may_be_of_the_log(failed: &slatedb::Error) -> bool {
+    use slatedb::ErrorKind::{Data, Internal};
+    match failed.kind() {
+        Internal => true,
+        Data => !is_file_gone(failed) && damaged_file(failed).is_none(),
+        _ => false,
     }
 }
 

@@ -412,7 +412,7 @@ pub(super) fn damaged(what: &str) -> String {
 }
 
 /// The file of which an error says that it is damaged.
-fn damaged_file(error: &slatedb::Error) -> Option<String> {
+pub(super) fn damaged_file(error: &slatedb::Error) -> Option<String> {
     let short = in_causes(error, |cause| cause.downcast_ref::<Short>());
     if let Some(short) = short {
         return Some(short.file.to_string());
