@@ -7,12 +7,20 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// The safety mechanisms that there must be a mutant of.
-const MECHANISMS: [&str; 10] = [
+const MECHANISMS: [&str; 18] = [
     "fence",
     "expected head",
     "durability wait",
     "cursor order",
-    "registry in the transaction",
+    "version of a registry entry",
+    "revision of a head",
+    "mark of the presence",
+    "closing mark",
+    "record of a birth",
+    "second read of the heads",
+    "read-back of states",
+    "mark of the head in a registration",
+    "mark of the head by a snapshot",
     "version check of snapshots",
     "retry bound",
     "duplicate check of appends",

@@ -333,9 +333,32 @@ pub(crate) fn head_is_of<'a>(
     if versions.get(*last).is_some_and(is) {
         return versions.get(*last).map(Some);
     }
-    let found = versions.iter().position(is)?;
-    *last = found;
-    versions.get(found).map(Some)
+    match versions.iter().position(is) {
+        Some(found) => {
+            *last = found;
+            versions.get(found).map(Some)
+        }
+        // Of another version, if it is of any.
+        None => (!is_two_texts(names)).then_some(None),
+    }
+}
+
+/// Whether a name and a version are all that is left of a record.
+fn is_two_texts(mut rest: &[u8]) -> bool {
+    for _ in 0..2 {
+        let [a, b, texts @ ..] = rest else {
+            return false;
+        };
+        let length = usize::from(u16::from_be_bytes([*a, *b]));
+        let Some((text, more)) = texts.split_at_checked(length) else {
+            return false;
+        };
+        if std::str::from_utf8(text).is_err() {
+            return false;
+        }
+        rest = more;
+    }
+    rest.is_empty()
 }
 
 /// Reads a head, probably of the same workflow and version as another one.
@@ -716,7 +739,9 @@ mod tests {
         }
         let other = write_head(&Head::of(2, WorkflowId::new("orde", "rv1"))).unwrap();
         assert_eq!(head_is_of(&other, &versions, &mut last), None);
-        for damaged in [&b""[..], b"\x03\0", b"\x02\0\0"] {
+        let cut = &other[..other.len() - 1];
+        let long = [&other[..], b"?"].concat();
+        for damaged in [&b""[..], b"\x03\0", b"\x02\0\0", cut, &long] {
             assert_eq!(head_is_of(damaged, &versions, &mut last), Some(None));
         }
     }

@@ -125,7 +125,7 @@ async fn a_head_that_cannot_be_read_does_not_end_a_full_count(world: World) {
     // One that needed nothing, and one that was to be migrated.
     let damaged = [6, 11];
     for n in damaged {
-        world.put_row(head_key(&stream(n)), b"\x01").await;
+        world.put_row(head_key(&stream(n)), b"\x02").await;
     }
     let report = world.runner(linked()).full_count(true).run().await;
     let failures = damaged.map(|n| {

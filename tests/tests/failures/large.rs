@@ -120,7 +120,7 @@ async fn a_large_process_with_a_record_that_cannot_be_read_fails_alone(world: Wo
     place_neighbours(&world).await;
     place_many(&world, LARGE, 2_000).await;
     world
-        .put_row(event_key(&stream(LARGE), 1_500), b"\x01")
+        .put_row(event_key(&stream(LARGE), 1_500), b"\x02")
         .await;
     let message = "event 1500 of stream process/shop/000003 cannot be read: it is too short; \
                    nothing was changed, restore the record from a backup";
@@ -192,7 +192,7 @@ async fn a_large_process_is_small_once_it_has_a_baseline(world: World) {
     // Nothing before the baseline is read, so it may as well be gone.
     for sequence in 1..=2_000 {
         world
-            .put_row(event_key(&stream(LARGE), sequence), b"\x01")
+            .put_row(event_key(&stream(LARGE), sequence), b"\x02")
             .await;
         if !world.is_in_memory() && sequence == 20 {
             break;

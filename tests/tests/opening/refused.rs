@@ -111,7 +111,7 @@ async fn a_refused_open_of_a_newer_store_does_not_shut_its_writer_out() {
     place(&writer, 2).await;
     assert!(is_there(&writer, 2).await);
     // What it wrote after the refused open is what a later open finds.
-    writer.db().put(FORMAT_KEY, [1]).await.unwrap();
+    writer.db().put(FORMAT_KEY, [2]).await.unwrap();
     writer.close().await.unwrap();
     assert!(is_there(&open(folder.path()).await.unwrap(), 2).await);
 }

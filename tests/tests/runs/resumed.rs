@@ -190,11 +190,9 @@ async fn a_limit_holds_over_all_executions_of_a_run(store: impl Store) {
     told.set(runner.control()).ok().unwrap();
     let report = runner.run().await;
     assert_eq!(report.state, Some(RunState::Cancelled), "{report}");
-    assert_eq!(
-        (report.migrated, report.error_count),
-        (3, 1 + 4),
-        "{report}"
-    );
+    assert_eq!(report.error_count, 1 + 4, "{report}");
+    // The last of the three is in a page alone or with another one.
+    assert!((2..=3).contains(&report.migrated), "{report}");
     let report = Upgrade::refusing(|n| n == 12)
         .runner(&store)
         .resume(report.run.unwrap())

@@ -294,35 +294,42 @@ impl Samples {
     ) -> Split {
         self.streams.sort();
         self.streams.dedup();
-        let most = usize::try_from(self.rows).unwrap_or(usize::MAX) / at_least.max(1);
+        let stride = usize::try_from(self.stride).unwrap_or(usize::MAX);
         Split {
-            ranges: cut(&self.streams, within, parts.min(most)),
+            ranges: cut(&self.streams, within, parts, at_least.div_ceil(stride)),
             heads: self.rows,
             due,
         }
     }
 }
 
-/// Cuts ranges where samples say that about as many heads are to each side.
-fn cut(samples: &[StreamId], within: &[StreamRange], parts: usize) -> Vec<StreamRange> {
+/// Cuts ranges where samples say that about as many heads are to each side, and
+/// none into parts of fewer than `least` samples.
+fn cut(
+    samples: &[StreamId],
+    within: &[StreamRange],
+    parts: usize,
+    least: usize,
+) -> Vec<StreamRange> {
     // Each range given is one part at least.
-    let parts = (parts + 1).saturating_sub(within.len());
-    let parts = parts.clamp(1, samples.len().max(1));
-    let mut cuts = (1..parts)
-        .map(|part| &samples[part * samples.len() / parts - 1])
-        .peekable();
-    let mut ranges = Vec::with_capacity(parts);
+    let cuts = parts.saturating_sub(within.len());
+    let all = samples.len().max(1);
+    let (mut left, mut ranges) = (cuts, Vec::with_capacity(parts));
     for range in within {
+        let before = |end: &StreamId| samples.partition_point(|sample| sample <= end);
+        let from = range.after.as_ref().map_or(0, before);
+        let to = range.through.as_ref().map_or(samples.len(), before);
+        let here = &samples[from..to.max(from)];
+        let share = (here.len() * cuts + all / 2) / all;
+        let most = (here.len() / least.max(1)).max(1);
+        let pieces = (share.min(left) + 1).min(most);
+        left -= pieces - 1;
         let mut after = range.after.clone();
-        while let Some(through) =
-            cuts.next_if(|cut| range.through.as_ref().is_none_or(|end| *cut < end))
-        {
-            if after.as_ref().is_some_and(|after| through <= after) {
-                continue;
-            }
+        for piece in 1..pieces {
+            let through = here[piece * here.len() / pieces - 1].clone();
             ranges.push(StreamRange {
                 after: after.replace(through.clone()),
-                through: Some(through.clone()),
+                through: Some(through),
             });
         }
         ranges.push(StreamRange {
@@ -438,7 +445,7 @@ mod tests {
             .collect();
         let all = [StreamRange::default()];
         for parts in [0, 1, 2, 3, 7, 20, 50] {
-            let ranges = cut(&samples, &all, parts);
+            let ranges = cut(&samples, &all, parts, 1);
             assert_eq!(ranges.len(), parts.clamp(1, 20));
             assert_eq!(ranges[0].after, None);
             assert_eq!(ranges[ranges.len() - 1].through, None);
@@ -447,14 +454,14 @@ mod tests {
                 assert!(pair[0].after < pair[0].through);
             }
         }
-        assert_eq!(cut(&[], &all, 4), [StreamRange::default()]);
+        assert_eq!(cut(&[], &all, 4, 1), [StreamRange::default()]);
         // Ranges that are apart stay so.
         let bound = |n: u32| StreamId::new(format!("s{n}")).ok();
         let apart = [(10, 15), (20, 25)].map(|(after, through)| StreamRange {
             after: bound(after),
             through: bound(through),
         });
-        let ranges = cut(&samples, &apart, 4);
+        let ranges = cut(&samples, &apart, 4, 1);
         let covers = |n: u32| {
             let holds = |range: &&StreamRange| bound(n) > range.after && bound(n) <= range.through;
             ranges.iter().filter(holds).count()
