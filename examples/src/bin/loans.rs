@@ -17,6 +17,9 @@ use state_migration_examples::summary::{Loans, Summary};
 use state_migration_examples::xes::XesLog;
 use tempfile::TempDir;
 
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// Imports a bank's loan applications under version 2011 of their workflow and
 /// migrates them, in flight, to version 2012 and on to 2013.
 ///

@@ -8,6 +8,9 @@ use clap::Parser;
 use flate2::{Compression, GzBuilder};
 use state_migration_examples::sample;
 
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// Writes a log of invented loan applications as gzipped XES.
 #[derive(Parser)]
 struct Arguments {

@@ -1,56 +1,50 @@
-//! What child processes of the benchmark do.
+//! What child processes of the benchmark do. They can be started by hand too, to
+//! look at a run with a profiler:
+//!
+//! ```text
+//! cargo bench -p state-migration --bench migration --no-run       # prints BENCH
+//! BENCH --child make --folder STORE --processes 100000
+//! perf record -g BENCH --child run --folder STORE --processes 100000
+//! valgrind --tool=callgrind BENCH --child memory-run --processes 2000
+//! valgrind --tool=callgrind BENCH --child memory-fill --processes 2000
+//! ```
+//!
+//! The difference of the last two, divided by the number of processes, is what a
+//! process costs in memory.
+
+use std::path::Path;
+use std::process::Command;
 
 use crate::Args;
 use crate::cases::memory::{in_memory, migrate_in_memory};
-use crate::data::{self, Place, Shape};
+use crate::cases::peak::STORE_OF_LARGE_STATES;
+use crate::data::{self, Shape};
 use crate::family;
 use crate::floor::Floor;
 use crate::measure::{How, run};
+use crate::place::Place;
 
 /// What a child process does.
 pub async fn act(task: &str, args: &Args) {
     let processes = args.processes.unwrap_or(1);
+    let place = || Place::folder(args.folder.clone().expect("a folder"));
     match task {
-        "migrate" => {
-            let folder = args.folder.clone().expect("a folder");
-            let store = Place::Folder(folder).open().await;
-            let (_, report) = run(&store, family::one(), How::Run).await;
-            assert_eq!(report.migrated, processes, "{report}");
-            store.close().await.expect("a close");
-            let status = std::fs::read_to_string("/proc/self/status").expect("a status");
-            let peak = status.lines().find(|line| line.starts_with("VmHWM:"));
-            let peak = peak.and_then(|line| line.split_whitespace().nth(1));
-            println!("{}", peak.expect("a peak"));
+        "migrate" => migrate(&place(), processes).await,
+        "migrate-large-states" => {
+            migrate(&place().with_memory(STORE_OF_LARGE_STATES), processes).await;
         }
-        // To look at a run with a profiler: make a store once, then go over it.
-        "make" => {
-            let folder = args.folder.clone().expect("a folder");
-            data::make(&Place::Folder(folder), &Shape::new(processes)).await;
-        }
-        "fold" => {
-            let folder = args.folder.clone().expect("a folder");
-            let copy = Place::Folder(folder).copy();
-            let store = copy.place.open().await;
-            for _ in 0..3 {
-                println!("{:?}", run(&store, family::one(), How::FoldOnly).await.0);
-            }
-            store.close().await.expect("a close");
-        }
-        "floor" => {
-            let folder = args.folder.clone().expect("a folder");
-            let copy = Place::Folder(folder).copy();
+        // Made once, and gone over as often as one likes.
+        "make" => data::make(&place(), &Shape::new(processes)).await,
+        "fold" | "floor" | "run" => {
+            let copy = place().copy();
             let store = copy.place.open().await;
             let floor = Floor::new(&Shape::new(processes), 4);
-            for _ in 0..3 {
-                println!("{:?}", floor.fold_only(store.db()).await);
-            }
-            store.close().await.expect("a close");
-        }
-        "run" => {
-            let folder = args.folder.clone().expect("a folder");
-            let copy = Place::Folder(folder).copy();
-            let store = copy.place.open().await;
-            println!("{:?}", run(&store, family::one(), How::Run).await.0);
+            let took = match task {
+                "fold" => run(&store, family::one(), How::FoldOnly).await.0,
+                "floor" => floor.fold_only(store.db()).await,
+                _ => run(&store, family::one(), How::Run).await.0,
+            };
+            println!("{took:?}");
             store.close().await.expect("a close");
         }
         "memory-fill" => drop(in_memory(processes).await),
@@ -60,4 +54,46 @@ pub async fn act(task: &str, args: &Args) {
         }
         task => panic!("no child does {task:?}"),
     }
+}
+
+/// Migrates, and says how much memory that took at most, in KiB.
+async fn migrate(place: &Place, processes: usize) {
+    let store = place.open().await;
+    let (_, report) = run(&store, family::one(), How::Run).await;
+    assert_eq!(report.migrated, processes, "{report}");
+    store.close().await.expect("a close");
+    let status = std::fs::read_to_string("/proc/self/status").expect("a status");
+    let peak = status.lines().find(|line| line.starts_with("VmHWM:"));
+    let peak = peak.and_then(|line| line.split_whitespace().nth(1));
+    println!("{}", peak.expect("a peak"));
+}
+
+/// What a child says that does this, if it can be started; under another program,
+/// what that one says.
+pub fn in_child(
+    task: &str,
+    processes: usize,
+    folder: &Path,
+    under: Option<&[&str]>,
+) -> Option<String> {
+    let this = std::env::current_exe().expect("this program");
+    let mut command = match under {
+        Some([program, arguments @ ..]) => {
+            let mut command = Command::new(program);
+            command.args(arguments).arg(this);
+            command
+        }
+        _ => Command::new(this),
+    };
+    command
+        .args(["--child", task, "--processes", &processes.to_string()])
+        .arg("--folder")
+        .arg(folder);
+    let output = command.output().ok()?;
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{errors}");
+    Some(match under {
+        Some(_) => errors.into_owned(),
+        None => String::from_utf8_lossy(&output.stdout).into_owned(),
+    })
 }

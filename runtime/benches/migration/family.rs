@@ -3,8 +3,8 @@
 
 use serde::{Deserialize, Serialize};
 use state_migration::{
-    ConversionError, Decoder, EventPayload, MigrationRegistry, MigrationRegistryBuilder,
-    StateMigration, Workflow, WorkflowId,
+    EventPayload, MigrationRegistry, MigrationRegistryBuilder, Workflow, WorkflowId,
+    state_migration,
 };
 
 /// How many families of workflows there are.
@@ -66,6 +66,9 @@ pub enum Event {
         received_at: String,
         correlation_id: String,
     },
+    Noted {
+        text: String,
+    },
 }
 
 impl EventPayload for Event {
@@ -74,6 +77,7 @@ impl EventPayload for Event {
             Self::Placed { .. } => "OrderPlaced",
             Self::ItemAdded { .. } => "OrderItemAdded",
             Self::Paid { .. } => "OrderPaid",
+            Self::Noted { .. } => "OrderNoted",
         }
     }
 }
@@ -100,6 +104,9 @@ pub struct Order<const V: usize> {
     paid_cents: u64,
     pub events: u64,
     last_change: String,
+    /// Only of large states.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    notes: String,
 }
 
 impl<const V: usize> Order<V> {
@@ -152,6 +159,7 @@ impl<const V: usize> Order<V> {
                 self.paid_cents += amount_cents;
                 self.last_change.clone_from(paid_at);
             }
+            Event::Noted { text } => self.notes.push_str(text),
         }
         self
     }
@@ -170,6 +178,7 @@ impl<const V: usize> Order<V> {
             paid_cents: self.paid_cents,
             events: self.events,
             last_change: self.last_change,
+            notes: self.notes,
         }
     }
 }
@@ -194,70 +203,108 @@ pub fn id(family: usize, version: usize) -> WorkflowId {
     WorkflowId::new(NAMES[family], NUMBERS[version])
 }
 
-/// From version `V` of family `F` to `W`.
-struct Step<const F: usize, const V: usize, const W: usize> {
-    source: WorkflowId,
-    target: WorkflowId,
+/// Annotated functions, as users write them: only so is it known how a new state is
+/// read back.
+macro_rules! migrations {
+    ($($function:ident $family:literal $from:literal $to:literal,)*) => {$(
+        #[state_migration(from = Family<$family, $from>, to = Family<$family, $to>)]
+        fn $function(old: Order<$from>) -> Order<$to> {
+            old.into_version()
+        }
+    )*};
 }
 
-fn step<const F: usize, const V: usize, const W: usize>() -> Step<F, V, W> {
-    Step {
-        source: id(F, V),
-        target: id(F, W),
-    }
-}
-
-impl<const F: usize, const V: usize, const W: usize> StateMigration for Step<F, V, W> {
-    type FromWorkflow = Family<F, V>;
-    type ToWorkflow = Family<F, W>;
-
-    fn source_workflow_id(&self) -> &WorkflowId {
-        &self.source
-    }
-
-    fn target_workflow_id(&self) -> &WorkflowId {
-        &self.target
-    }
-
-    fn migrate(&self, state: Order<V>) -> Result<Order<W>, ConversionError> {
-        Ok(state.into_version())
-    }
-
-    fn decoder(&self) -> Option<Decoder> {
-        Some(Decoder::for_state::<Order<W>>())
-    }
+migrations! {
+    first 0 0 1,
+    second 0 1 2,
+    third 0 2 3,
 }
 
 /// One migration, of the first family.
 pub fn one() -> MigrationRegistry {
-    build(MigrationRegistry::builder().with(step::<0, 0, 1>()))
+    build(MigrationRegistry::builder().with(FirstMigration))
 }
 
 /// The first family again, in three hops.
 pub fn three_hops() -> MigrationRegistry {
     build(
         MigrationRegistry::builder()
-            .with(step::<0, 0, 1>())
-            .with(step::<0, 1, 2>())
-            .with(step::<0, 2, 3>()),
+            .with(FirstMigration)
+            .with(SecondMigration)
+            .with(ThirdMigration),
     )
 }
 
 /// One migration, of the second family.
 pub fn another() -> MigrationRegistry {
-    build(MigrationRegistry::builder().with(step::<1, 0, 1>()))
+    build(MigrationRegistry::builder().with(Of01Migration))
 }
 
-/// One migration of each family.
+/// The first migration of each family.
 pub fn fifty() -> MigrationRegistry {
-    macro_rules! all {
-        ($builder:expr, $($family:literal)*) => { $builder$(.with(step::<$family, 0, 1>()))* };
-    }
-    build(all!(
-        MigrationRegistry::builder(),
-        0 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20 21 22 23 24
-        25 26 27 28 29 30 31 32 33 34 35 36 37 38 39 40 41 42 43 44 45 46 47 48 49
-    ))
+    of_each(MigrationRegistry::builder().with(FirstMigration))
+}
+
+macro_rules! of_each {
+    ($($function:ident $migration:ident $family:literal,)*) => {
+        migrations! { $($function $family 0 1,)* }
+
+        fn of_each(builder: MigrationRegistryBuilder) -> MigrationRegistry {
+            build(builder$(.with($migration))*)
+        }
+    };
+}
+
+of_each! {
+    of_01 Of01Migration 1,
+    of_02 Of02Migration 2,
+    of_03 Of03Migration 3,
+    of_04 Of04Migration 4,
+    of_05 Of05Migration 5,
+    of_06 Of06Migration 6,
+    of_07 Of07Migration 7,
+    of_08 Of08Migration 8,
+    of_09 Of09Migration 9,
+    of_10 Of10Migration 10,
+    of_11 Of11Migration 11,
+    of_12 Of12Migration 12,
+    of_13 Of13Migration 13,
+    of_14 Of14Migration 14,
+    of_15 Of15Migration 15,
+    of_16 Of16Migration 16,
+    of_17 Of17Migration 17,
+    of_18 Of18Migration 18,
+    of_19 Of19Migration 19,
+    of_20 Of20Migration 20,
+    of_21 Of21Migration 21,
+    of_22 Of22Migration 22,
+    of_23 Of23Migration 23,
+    of_24 Of24Migration 24,
+    of_25 Of25Migration 25,
+    of_26 Of26Migration 26,
+    of_27 Of27Migration 27,
+    of_28 Of28Migration 28,
+    of_29 Of29Migration 29,
+    of_30 Of30Migration 30,
+    of_31 Of31Migration 31,
+    of_32 Of32Migration 32,
+    of_33 Of33Migration 33,
+    of_34 Of34Migration 34,
+    of_35 Of35Migration 35,
+    of_36 Of36Migration 36,
+    of_37 Of37Migration 37,
+    of_38 Of38Migration 38,
+    of_39 Of39Migration 39,
+    of_40 Of40Migration 40,
+    of_41 Of41Migration 41,
+    of_42 Of42Migration 42,
+    of_43 Of43Migration 43,
+    of_44 Of44Migration 44,
+    of_45 Of45Migration 45,
+    of_46 Of46Migration 46,
+    of_47 Of47Migration 47,
+    of_48 Of48Migration 48,
+    of_49 Of49Migration 49,
 }
 
 fn build(builder: MigrationRegistryBuilder) -> MigrationRegistry {

@@ -2,19 +2,30 @@
 //! the floor, which is measured beside it on a copy of the same store.
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod bounds;
 mod cases;
+mod check;
 mod child;
+mod conflicts;
 mod data;
 mod family;
 mod floor;
 mod layout;
 mod measure;
+mod place;
+mod write;
+mod written;
 
 use std::path::PathBuf;
 
 use clap::Parser;
 
-/// Measures migrations against floors that are measured in the same run.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// Measures migrations against floors that are measured in the same run, and says
+/// what is as it must be. Conflicts are counted if it is built with the feature
+/// `telemetry`.
 #[derive(Parser)]
 struct Args {
     /// Writes the figures to a file, as one flat object of numbers.
@@ -32,6 +43,10 @@ struct Args {
     /// Where the stores are made; a folder for temporary files otherwise.
     #[arg(long, value_name = "FOLDER")]
     folder: Option<PathBuf>,
+    /// Keeps the stores in a folder, and takes those that are there: the same data
+    /// for several measurements of one program.
+    #[arg(long, value_name = "FOLDER")]
+    stores: Option<PathBuf>,
     /// Only the cases with these names.
     #[arg(long, value_name = "CASE", value_delimiter = ',', value_parser = cases::NAMES)]
     only: Vec<String>,
@@ -60,7 +75,7 @@ fn main() {
     // So do the tests of all targets start it, without optimizations.
     if cfg!(debug_assertions) && !args.bench && args.child.is_none() {
         println!("not measured without optimizations; the data is checked");
-        return runtime.block_on(data::check());
+        return runtime.block_on(check::check());
     }
     match &args.child {
         Some(task) => runtime.block_on(child::act(task, &args)),

@@ -6,8 +6,9 @@ use std::time::{Duration, Instant};
 
 use state_migration::{MigrationRegistry, MigrationReport, MigrationRunner, SlateDbStore};
 
-use crate::data::Place;
-use crate::floor::{Written, log_position, written_after};
+use crate::bounds;
+use crate::place::Place;
+use crate::written::{Written, log_position, written_after};
 
 /// How a run is made.
 #[derive(Clone, Copy, PartialEq)]
@@ -30,7 +31,8 @@ pub async fn run(
         How::FoldOnly => runner.run_code_twice(false).dry_run().await,
     };
     let took = began.elapsed();
-    assert!(report.is_ok(), "{report}");
+    // A warning would be that new states were not read back.
+    assert!(report.is_ok() && report.warning_count == 0, "{report}");
     (took, report)
 }
 
@@ -48,7 +50,7 @@ pub async fn run_over(
     // Before the close, which leaves a row of its own.
     let written = written_after(&copy.place, position).await;
     // What the report says is in the log: one event for each.
-    assert_eq!(written.0[usize::from(b'e')].keys, migrated as u64);
+    assert_eq!(written.table(b'e').keys, migrated as u64);
     store.close().await.expect("a close");
     (took, written)
 }
@@ -80,16 +82,49 @@ impl Figures {
             println!("{name:<44} {:>14}", "nothing to see");
             return;
         }
-        println!("{name:<44} {value:>14.4}");
+        println!("{name:<44} {value:>14.4}{}", against_bound(name, value));
         self.0.insert(name.to_owned(), value);
     }
 
-    pub fn get(&self, name: &str) -> Option<f64> {
-        self.0.get(name).copied()
+    /// All that has a bound once more, by line.
+    pub fn print_bounds(&self) {
+        let mut rows = Vec::new();
+        for (name, value) in &self.0 {
+            rows.extend(bounds::of(name).map(|(line, _)| (line, name, value)));
+        }
+        if rows.is_empty() {
+            return;
+        }
+        rows.sort_by_key(|(line, name, _)| (*line, *name));
+        println!("-- what must hold, at the default sizes");
+        for (line, name, value) in rows {
+            let against = against_bound(name, *value);
+            println!("{line}  {name:<41} {value:>14.4}{against}");
+        }
     }
 
+    /// One flat object of numbers. Of a figure with a bound there are `bound.…`,
+    /// and `met.…`, which is 1 or 0.
     pub fn write(&self, file: &Path) {
-        let json = serde_json::to_vec_pretty(&self.0).expect("numbers");
+        let mut all = self.0.clone();
+        for (name, value) in &self.0 {
+            if let Some((_, bound)) = bounds::of(name) {
+                all.insert(format!("bound.{name}"), bound.number());
+                all.insert(format!("met.{name}"), f64::from(bound.is_met(*value)));
+            }
+        }
+        let json = serde_json::to_vec_pretty(&all).expect("numbers");
         std::fs::write(file, json).expect("a file for the figures");
     }
+}
+
+fn against_bound(name: &str, value: f64) -> String {
+    bounds::of(name).map_or_else(String::new, |(line, bound)| {
+        let met = if bound.is_met(value) {
+            "met"
+        } else {
+            "not met"
+        };
+        format!("   line {line}: {bound}, {met}")
+    })
 }

@@ -1,116 +1,289 @@
-//! A run beside a program that goes on writing.
+//! Runs beside a program that goes on writing.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use fastrand::Rng;
 use state_migration::{
-    EventPayload, EventStore, ExpectedSequence, NewEvent, SlateDbStore, StreamId,
+    ErrorKind, EventPayload, EventStore, ExpectedSequence, MigrationReport, MigrationRunner,
+    NewEvent, Process, ProcessId, ProcessIdentity, RunState, SlateDbStore, StreamId, TenantId,
 };
+use tokio::task::JoinSet;
 
 use super::Bench;
-use crate::data;
-use crate::family;
-use crate::measure::{How, median, permille, run};
+use crate::conflicts;
+use crate::data::{self, Shape};
+use crate::family::{self, Family};
+use crate::measure::{How, median, permille, run, run_over};
 
-/// Case 7: somebody appends to other processes while all migrate.
+/// Line 5: somebody appends while all migrate, to other processes and to those
+/// that the run is for.
 pub(super) async fn live(bench: &mut Bench) {
-    let (place, shape) = bench.base().await;
-    let (mut idle, mut busy) = (Latencies::default(), Latencies::default());
-    let (mut runs, mut rates) = (Vec::new(), Vec::new());
-    for _ in 0..bench.sizes.rounds {
-        let copy = place.copy();
-        let store = copy.place.open().await;
-        STOP.store(false, Ordering::SeqCst);
-        let appends = tokio::spawn(append_for(store.clone(), bench.sizes.idle));
-        idle.add(appends.await.expect("a task"));
-        let appends = tokio::spawn(append_for(store.clone(), Duration::MAX));
-        let (took, report) = run(&store, family::one(), How::Run).await;
-        STOP.store(true, Ordering::SeqCst);
-        assert_eq!(report.migrated, shape.processes);
-        let appends = appends.await.expect("a task");
-        rates.push(appends.durable.len() as f64 / took.as_secs_f64());
-        busy.add(appends);
-        runs.push(took.as_secs_f64());
-        store.close().await.expect("a close");
-    }
-    let figures = &mut bench.figures;
     let flush_interval = slatedb::config::Settings::default().flush_interval;
     let flush_interval = flush_interval.unwrap_or_default().as_secs_f64();
-    figures.set("live.flush_interval_ms", flush_interval * 1_000.0);
-    figures.set("live.appends_per_s_wanted", 1.0 / PACE.as_secs_f64());
-    figures.set("live.appends_per_s_reached", median(rates));
-    figures.set("live.run_s", median(runs));
-    for (name, latencies) in [("idle", &mut idle), ("busy", &mut busy)] {
-        figures.set(
-            &format!("live.{name}_appends"),
-            latencies.durable.len() as f64,
-        );
-        for (what, times) in [
-            ("durable", &mut latencies.durable),
-            ("visible", &mut latencies.visible),
+    bench
+        .figures
+        .set("live.flush_interval_ms", flush_interval * 1_000.0);
+    beside(bench, "300", 300, Where::HalfInTheRun).await;
+    beside(bench, "1000", 1_000, Where::HalfInTheRun).await;
+    beside(bench, "elsewhere", 1_000, Where::Elsewhere).await;
+}
+
+/// Which processes are appended to.
+#[derive(Clone, Copy, PartialEq)]
+enum Where {
+    HalfInTheRun,
+    Elsewhere,
+}
+
+async fn beside(bench: &mut Bench, name: &str, per_s: u32, to: Where) {
+    let (place, shape) = bench.base().await;
+    let traffic = Traffic::new(&shape, per_s, to);
+    let (mut idle, mut busy) = (Seen::default(), Seen::default());
+    let (mut alone, mut ratios, mut runs) = (vec![], vec![], vec![]);
+    let (mut failed, mut chunks) = (0, conflicts::so_far().map(|_| 0));
+    for _ in 0..bench.sizes.rounds {
+        let (without, _) = run_over(&place, family::one(), shape.processes).await;
+        let copy = place.copy();
+        let store = copy.place.open().await;
+        let goes_on = Arc::new(AtomicBool::new(true));
+        idle.add(traffic.go(&store, bench.sizes.idle, &goes_on).await);
+        let before = conflicts::so_far();
+        let appends = tokio::spawn({
+            let (traffic, store, goes_on) = (traffic.clone(), store.clone(), goes_on.clone());
+            async move { traffic.go(&store, Duration::MAX, &goes_on).await }
+        });
+        let (took, report) = run_beside(&store, without, &goes_on).await;
+        goes_on.store(false, Ordering::SeqCst);
+        let appends = appends.await.expect("a task");
+        failed += shape.processes - report.migrated;
+        if let (Some(chunks), Some(before)) = (&mut chunks, before) {
+            *chunks += conflicts::so_far().unwrap_or(before) - before;
+        }
+        busy.add(appends);
+        alone.push(without.as_secs_f64());
+        runs.push(took.as_secs_f64());
+        ratios.push(took.as_secs_f64() / without.as_secs_f64());
+        store.close().await.expect("a close");
+    }
+    let mut set = |what: &str, value| bench.figures.set(&format!("live.{name}.{what}"), value);
+    set("run_s", median(runs));
+    set("run_without_s", median(alone));
+    set("run_ratio", median(ratios));
+    set("failed", failed as f64);
+    set("appends_refused", busy.refused as f64);
+    match chunks {
+        Some(chunks) => set("conflicts", chunks as f64),
+        None => println!("live.{name}.conflicts: skipped, built without the feature `telemetry`"),
+    }
+    for (what, state) in [("idle", &mut idle), ("busy", &mut busy)] {
+        let reached = state.durable.len() as f64 / state.took.as_secs_f64();
+        set(&format!("{what}_appends_per_s"), reached);
+        for (which, times) in [
+            ("durable", &mut state.durable),
+            ("visible", &mut state.visible),
         ] {
-            figures.set(&format!("live.{name}_{what}_p50_ms"), permille(times, 500));
-            figures.set(&format!("live.{name}_{what}_p99_ms"), permille(times, 990));
+            set(&format!("{what}_{which}_p50_ms"), permille(times, 500));
+            set(&format!("{what}_{which}_p99_ms"), permille(times, 990));
         }
     }
-    let ratio = |what: &str| {
-        let of = |state| figures.get(&format!("live.{state}_{what}_p99_ms"));
-        of("busy").zip(of("idle")).map_or(f64::NAN, |(b, i)| b / i)
-    };
-    let (durable, visible) = (ratio("durable"), ratio("visible"));
-    figures.set("live.durable_p99_ratio", durable);
-    figures.set("live.visible_p99_ratio", visible);
+    let ratio = |busy: &mut [f64], idle: &mut [f64]| permille(busy, 990) / permille(idle, 990);
+    let durable = ratio(&mut busy.durable, &mut idle.durable);
+    set("durable_p99_ratio", durable);
+    let visible = ratio(&mut busy.visible, &mut idle.visible);
+    set("visible_p99_ratio", visible);
 }
 
-/// In milliseconds.
+/// Runs once; unlike elsewhere, a process may be too busy. What takes twenty times
+/// as long as it would alone is not going to end, and is cancelled when nobody is
+/// in its way any more.
+async fn run_beside(
+    store: &SlateDbStore,
+    alone: Duration,
+    goes_on: &AtomicBool,
+) -> (Duration, MigrationReport) {
+    let limit = alone * 20 + Duration::from_secs(30);
+    let runner = MigrationRunner::new(family::one(), store.clone(), store.clone());
+    let control = runner.control();
+    let began = Instant::now();
+    let run = runner.run();
+    tokio::pin!(run);
+    let report = match tokio::time::timeout(limit, &mut run).await {
+        Ok(report) => report,
+        Err(_) => {
+            control.cancel();
+            goes_on.store(false, Ordering::SeqCst);
+            run.await
+        }
+    };
+    let took = began.elapsed();
+    if !report.is_ok() || report.state != Some(RunState::Done) {
+        println!("{report}");
+    }
+    (took, report)
+}
+
+/// What appends saw; times in milliseconds.
 #[derive(Default)]
-struct Latencies {
+struct Seen {
     visible: Vec<f64>,
     durable: Vec<f64>,
+    /// How often one came too late, and was made again.
+    refused: u64,
+    took: Duration,
 }
 
-impl Latencies {
+impl Seen {
     fn add(&mut self, other: Self) {
         self.visible.extend(other.visible);
         self.durable.extend(other.durable);
+        self.refused += other.refused;
+        self.took += other.took;
     }
 }
 
-static STOP: AtomicBool = AtomicBool::new(false);
+/// How many appends are under way at most; a service has no more hands.
+const AT_ONCE: usize = 256;
 
-/// How often an append begins.
-const PACE: Duration = Duration::from_millis(5);
+/// Somebody who appends to processes again and again.
+#[derive(Clone)]
+struct Traffic {
+    in_the_run: Arc<Vec<StreamId>>,
+    elsewhere: Arc<Vec<StreamId>>,
+    per_s: u32,
+    to: Where,
+}
 
-/// Appends to processes of another workflow, one after the other.
-async fn append_for(store: SlateDbStore, time: Duration) -> Latencies {
-    let mut latencies = Latencies::default();
-    let mut rng = fastrand::Rng::with_seed(7);
-    let mut pace = tokio::time::interval(PACE);
-    pace.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    let began = Instant::now();
-    while began.elapsed() < time && !STOP.load(Ordering::SeqCst) {
-        pace.tick().await;
-        let stream = format!("process/live/{:04}", rng.u32(0..1_000));
-        let stream = StreamId::new(stream).expect("an id");
-        let event = data::event(&mut rng, 2, 10);
-        let payload = serde_json::to_vec(&event).expect("an event");
-        let event = NewEvent::new(family::id(49, 0), event.event_type(), 1, payload);
-        let began = Instant::now();
-        let head = store.head(&stream).await.expect("a head");
-        let expected = head.map_or(ExpectedSequence::NoStream, |head| {
-            ExpectedSequence::Exact(head.sequence)
-        });
-        let appended = store
-            .append_unflushed(&stream, expected, vec![event.expect("an event")])
-            .await
-            .expect("an append");
-        latencies
-            .visible
-            .push(began.elapsed().as_secs_f64() * 1_000.0);
-        appended.durable().await.expect("durable");
-        latencies
-            .durable
-            .push(began.elapsed().as_secs_f64() * 1_000.0);
+impl Traffic {
+    fn new(shape: &Shape, per_s: u32, to: Where) -> Self {
+        let made = data::processes(shape).into_iter().map(|made| made.stream);
+        let other = (0..1_000).map(|number| format!("process/live/{number:04}"));
+        let stream = |id: String| StreamId::new(id).expect("an id");
+        Self {
+            in_the_run: Arc::new(made.map(stream).collect()),
+            elsewhere: Arc::new(other.map(stream).collect()),
+            per_s,
+            to,
+        }
     }
-    latencies
+
+    /// Appends for a time, or until it is told to stop.
+    async fn go(&self, store: &SlateDbStore, time: Duration, goes_on: &AtomicBool) -> Seen {
+        let mut rng = Rng::with_seed(7);
+        let (mut tasks, mut seen) = (JoinSet::new(), Seen::default());
+        let mut pace = tokio::time::interval(Duration::from_secs(1) / self.per_s);
+        let began = Instant::now();
+        for number in 0u64.. {
+            pace.tick().await;
+            if began.elapsed() >= time || !goes_on.load(Ordering::SeqCst) {
+                break;
+            }
+            let streams = match self.to {
+                Where::HalfInTheRun if number % 2 == 0 => &self.in_the_run,
+                _ => &self.elsewhere,
+            };
+            let stream = streams[rng.usize(..streams.len())].clone();
+            tasks.spawn(append(store.clone(), stream, rng.fork()));
+            while let Some(done) = tasks.try_join_next() {
+                seen.add(done.expect("a task"));
+            }
+            if tasks.len() >= AT_ONCE {
+                seen.add(tasks.join_next().await.expect("a task").expect("a task"));
+            }
+        }
+        while let Some(done) = tasks.join_next().await {
+            seen.add(done.expect("a task"));
+        }
+        seen.took = began.elapsed();
+        seen
+    }
+}
+
+/// Appends to a process under the version that it is at.
+async fn append(store: SlateDbStore, stream: StreamId, mut rng: Rng) -> Seen {
+    let (mut seen, since) = (Seen::default(), Instant::now());
+    let event = data::event(&mut rng, 2, 10);
+    let payload = serde_json::to_vec(&event).expect("an event");
+    let milliseconds = || since.elapsed().as_secs_f64() * 1_000.0;
+    loop {
+        let head = store.head(&stream).await.expect("a head");
+        let (at, expected) = match head {
+            Some(head) => (head.workflow_id, ExpectedSequence::Exact(head.sequence)),
+            None => (family::id(49, 0), ExpectedSequence::NoStream),
+        };
+        let event = NewEvent::new(at, event.event_type(), 1, payload.clone());
+        let event = vec![event.expect("an event")];
+        match store.append_unflushed(&stream, expected, event).await {
+            Ok(appended) => {
+                seen.visible.push(milliseconds());
+                appended.durable().await.expect("durable");
+                seen.durable.push(milliseconds());
+                return seen;
+            }
+            Err(error) => match error.kind() {
+                // Somebody appended, or the run was faster.
+                ErrorKind::Conflict
+                | ErrorKind::Migrated { .. }
+                | ErrorKind::WrongVersion { .. } => seen.refused += 1,
+                _ => panic!("{error}"),
+            },
+        }
+    }
+}
+
+/// Line 5: while all migrate, a service goes on creating processes at the old
+/// version, 100 a second.
+pub(super) async fn births(bench: &mut Bench) {
+    const PAUSE: Duration = Duration::from_millis(10);
+    let (place, shape) = bench.base().await;
+    let (mut ended, mut ratios, mut swept, mut born) = (0, Vec::new(), 0, 0);
+    for _ in 0..bench.sizes.rounds {
+        let (without, _) = run_over(&place, family::one(), shape.processes).await;
+        let copy = place.copy();
+        let store = copy.place.open().await;
+        let goes_on = Arc::new(AtomicBool::new(true));
+        let service = tokio::spawn({
+            let (store, goes_on) = (store.clone(), goes_on.clone());
+            async move {
+                let (mut tasks, mut pace) = (JoinSet::new(), tokio::time::interval(PAUSE));
+                for number in 0..u64::MAX {
+                    pace.tick().await;
+                    if !goes_on.load(Ordering::SeqCst) {
+                        break;
+                    }
+                    tasks.spawn(create(store.clone(), number));
+                }
+                tasks.join_all().await.len() as u64
+            }
+        });
+        let (took, report) = run_beside(&store, without, &goes_on).await;
+        goes_on.store(false, Ordering::SeqCst);
+        let created = service.await.expect("a task");
+        born += created;
+        ended += usize::from(report.state == Some(RunState::Done));
+        swept += report.swept;
+        ratios.push(took.as_secs_f64() / without.as_secs_f64());
+        // What came after the last sweep is there for the next run.
+        let (_, next) = run(&store, family::one(), How::Run).await;
+        let moved = report.migrated + next.migrated;
+        assert_eq!(moved as u64, shape.processes as u64 + created);
+        store.close().await.expect("a close");
+    }
+    let figures = &mut bench.figures;
+    let rounds = bench.sizes.rounds as f64;
+    figures.set("births.runs_ended", ended as f64 / rounds);
+    figures.set("births.run_ratio", median(ratios));
+    figures.set("births.born", born as f64 / rounds);
+    figures.set("births.swept", swept as f64 / rounds);
+}
+
+async fn create(store: SlateDbStore, number: u64) {
+    let tenant = TenantId::new("born").expect("an id");
+    let process = ProcessId::new(format!("{number}")).expect("an id");
+    let identity = ProcessIdentity::of::<Family<0, 0>>(tenant, process);
+    let order = Process::<Family<0, 0>>::open(identity, store.clone(), store).await;
+    let placed = data::event(&mut Rng::with_seed(number), 1, 10);
+    let appended = order.expect("a process").append(&[placed]).await;
+    appended.expect("an append");
 }

@@ -1,7 +1,5 @@
 //! Runs without a disk.
 
-use std::path::Path;
-use std::process::Command;
 use std::time::Instant;
 
 use state_migration::{
@@ -9,11 +7,12 @@ use state_migration::{
 };
 
 use super::Bench;
+use crate::child::in_child;
 use crate::data::{self, Shape};
 use crate::family;
 use crate::measure::median;
 
-/// Case 8: no disk, to see what this crate itself costs.
+/// Line 7: no disk, to see what this crate itself costs.
 pub(super) async fn memory(bench: &mut Bench) {
     let processes = bench.sizes.processes / 2;
     let mut times = Vec::new();
@@ -26,8 +25,7 @@ pub(super) async fn memory(bench: &mut Bench) {
     let per_s = processes as f64 / median(times);
     bench.figures.set("memory.processes_per_s", per_s);
     let processes = bench.sizes.instructions;
-    let count = |task: &str| instructions(&bench.folder, task, processes);
-    match count("memory-run").zip(count("memory-fill")) {
+    match instructions(bench, "memory-run").zip(instructions(bench, "memory-fill")) {
         Some((run, fill)) => {
             let each = (run - fill) / processes as f64;
             bench.figures.set("memory.instructions_per_process", each);
@@ -58,25 +56,19 @@ pub async fn in_memory(processes: usize) -> MemoryStore {
 pub async fn migrate_in_memory(store: &MemoryStore, processes: usize) {
     let runner = MigrationRunner::new(family::one(), store.clone(), store.clone());
     let report = runner.run().await;
-    assert_eq!(report.migrated, processes, "{report}");
+    let as_it_should = report.migrated == processes && report.warning_count == 0;
+    assert!(as_it_should, "{report}");
 }
 
 /// How many instructions a child takes, if they can be counted.
-fn instructions(folder: &Path, task: &str, processes: usize) -> Option<f64> {
-    let output = Command::new("valgrind")
-        .args(["--tool=callgrind", "--callgrind-out-file=/dev/null"])
-        .arg(std::env::current_exe().expect("this program"))
-        .args(["--child", task, "--processes", &processes.to_string()])
-        .arg("--folder")
-        .arg(folder)
-        .output()
-        .ok()?;
-    assert!(
-        output.status.success(),
-        "{}",
-        String::from_utf8_lossy(&output.stderr)
-    );
-    let text = String::from_utf8_lossy(&output.stderr);
-    let collected = text.lines().find_map(|line| line.split_once("Collected :"));
+fn instructions(bench: &Bench, task: &str) -> Option<f64> {
+    let callgrind = [
+        "valgrind",
+        "--tool=callgrind",
+        "--callgrind-out-file=/dev/null",
+    ];
+    let processes = bench.sizes.instructions;
+    let said = in_child(task, processes, &bench.folder, Some(&callgrind))?;
+    let collected = said.lines().find_map(|line| line.split_once("Collected :"));
     Some(collected?.1.trim().parse().expect("a number"))
 }

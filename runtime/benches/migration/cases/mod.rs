@@ -1,41 +1,49 @@
 //! The cases, one function each.
 
+mod few;
 mod growth;
 mod live;
 pub mod memory;
 mod one_size;
+mod opened;
+pub mod peak;
 
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use state_migration::MigrationRegistry;
 
+use self::few::{nothing, one_percent};
 use self::growth::{long_processes, scale, slow_store};
-use self::live::live;
+use self::live::{births, live};
 use self::memory::memory;
-use self::one_size::{all_migrate, fifty_migrations, fold_only, one_percent, three_hops};
+use self::one_size::{all_migrate, fifty_migrations, floor, fold_only, three_hops};
+use self::opened::opened;
+use self::peak::peak;
 use crate::Args;
-use crate::data::{self, Place, Shape};
+use crate::check::check;
+use crate::data::{self, Shape};
 use crate::family;
 use crate::floor::Floor;
 use crate::measure::{Figures, median, run_over};
-
-/// The tables that a run has to read besides events: heads, and for what it
-/// writes the keys that a process is registered under.
-const READ_TO_FOLD: &[u8] = b"h";
-const READ_TO_MIGRATE: &[u8] = b"hk";
+use crate::place::Place;
 
 /// The cases, as they are named on the command line.
-pub const NAMES: [&str; 10] = [
+pub const NAMES: [&str; 15] = [
     "all_migrate",
+    "floor",
     "fold_only",
     "one_percent",
     "fifty_migrations",
     "three_hops",
     "live",
+    "births",
+    "nothing",
     "scale",
+    "peak",
     "long_processes",
     "slow_store",
+    "opened",
     "memory",
 ];
 
@@ -43,10 +51,19 @@ pub const NAMES: [&str; 10] = [
 struct Sizes {
     processes: usize,
     rounds: usize,
+    /// How often one is measured that takes minutes.
+    few_rounds: usize,
     scale: [usize; 3],
+    one_percent: Vec<usize>,
+    nothing: [usize; 3],
+    peak: [usize; 2],
+    large_states: usize,
     long: usize,
     idle: Duration,
     slow: usize,
+    opened: usize,
+    /// How long the user code of those opened takes, in milliseconds.
+    opened_ms: Vec<u64>,
     instructions: usize,
 }
 
@@ -56,25 +73,39 @@ impl Sizes {
             .processes
             .unwrap_or(if args.quick { 10_000 } else { 100_000 });
         let part = |of: usize| (processes / of).max(1);
-        let rounds = args.rounds.unwrap_or(if args.quick { 2 } else { 3 });
+        let rounds = args.rounds.unwrap_or(if args.quick { 2 } else { 5 });
         if args.quick {
             Self {
                 processes,
                 rounds,
+                few_rounds: 1,
                 scale: [part(10), part(2), processes * 2],
+                one_percent: vec![processes],
+                nothing: [part(100), part(10), part(2)],
+                peak: [processes, processes * 3],
+                large_states: part(50),
                 long: part(1_000),
                 idle: Duration::from_secs(1),
                 slow: part(4),
+                opened: part(50),
+                opened_ms: vec![0, 5],
                 instructions: part(20),
             }
         } else {
             Self {
                 processes,
                 rounds,
+                few_rounds: rounds,
                 scale: [part(10), processes, processes * 10],
+                one_percent: vec![processes, processes * 10],
+                nothing: [part(50), part(5), processes * 2],
+                peak: [processes * 10, processes * 30],
+                large_states: part(50),
                 long: part(500),
                 idle: Duration::from_secs(5),
                 slow: processes,
+                opened: part(50),
+                opened_ms: vec![0, 5, 300],
                 instructions: part(50),
             }
         }
@@ -84,46 +115,70 @@ impl Sizes {
 /// What all cases share.
 struct Bench {
     folder: PathBuf,
+    /// Whether stores are kept, for the next time.
+    keeps: bool,
     sizes: Sizes,
     tasks: usize,
     figures: Figures,
-    /// How long case 1 takes.
-    all_migrate: Option<f64>,
 }
 
 impl Bench {
+    /// A store, which is made unless it is there.
     async fn store(&self, name: &str, shape: &Shape) -> Place {
-        let place = Place::Folder(self.folder.join(name));
-        if !self.folder.join(name).exists() {
-            data::make(&place, shape).await;
+        self.made(name, shape, |place| place).await
+    }
+
+    /// The same, of which is said how it is opened.
+    async fn made(&self, name: &str, shape: &Shape, how: fn(Place) -> Place) -> Place {
+        let name = format!("{name}-{}", shape.processes);
+        let folder = self.folder.join(&name);
+        if !folder.exists() {
+            let unfinished = self.folder.join(format!("{name}.unfinished"));
+            let _ = std::fs::remove_dir_all(&unfinished);
+            data::make(&how(Place::folder(&unfinished)), shape).await;
+            std::fs::rename(&unfinished, &folder).expect("a new name");
         }
-        place
+        how(Place::folder(folder))
     }
 
-    fn forget(&self, name: &str) {
-        let _ = std::fs::remove_dir_all(self.folder.join(name));
+    fn forget(&self, place: &Place) {
+        if let Some(folder) = place.folder_path().filter(|_| !self.keeps) {
+            let _ = std::fs::remove_dir_all(folder);
+        }
     }
 
-    /// The store of case 1.
-    async fn base(&self) -> (Place, Shape) {
-        let shape = Shape::new(self.sizes.processes);
+    /// A store in which all processes are due.
+    async fn all_due(&self, processes: usize) -> (Place, Shape) {
+        let shape = Shape::new(processes);
         (self.store("base", &shape).await, shape)
+    }
+
+    /// The same of the usual size.
+    async fn base(&self) -> (Place, Shape) {
+        self.all_due(self.sizes.processes).await
     }
 }
 
 pub async fn all(args: &Args) {
-    let folder = match &args.folder {
+    let temporary = match &args.folder {
         Some(folder) => tempfile::tempdir_in(folder),
         None => tempfile::tempdir(),
     }
     .expect("a folder");
-    data::check().await;
+    let folder = match &args.stores {
+        Some(folder) => {
+            std::fs::create_dir_all(folder).expect("a folder for the stores");
+            folder.clone()
+        }
+        None => temporary.path().to_owned(),
+    };
+    check().await;
     let mut bench = Bench {
-        folder: folder.path().to_owned(),
+        folder,
+        keeps: args.stores.is_some(),
         sizes: Sizes::of(args),
         tasks: std::thread::available_parallelism().map_or(2, |cores| cores.get() * 2),
         figures: Figures::default(),
-        all_migrate: None,
     };
     let wanted = |case: &str| args.only.is_empty() || args.only.iter().any(|only| only == case);
     macro_rules! cases {
@@ -136,9 +191,9 @@ pub async fn all(args: &Args) {
             }
         )*};
     }
-    cases!(all_migrate fold_only one_percent fifty_migrations three_hops live);
-    bench.forget("base");
-    cases!(scale long_processes slow_store memory);
+    cases!(all_migrate floor fold_only fifty_migrations three_hops live births);
+    cases!(one_percent nothing scale peak long_processes slow_store opened memory);
+    bench.figures.print_bounds();
     if let Some(file) = &args.json {
         bench.figures.write(file);
     }
@@ -164,6 +219,8 @@ async fn against_floor(
     (median(floors), median(runs), median(ratios))
 }
 
+/// The median time of runs over copies of a store, of which the first one is to
+/// warm up.
 async fn over(
     place: &Place,
     migrations: impl Fn() -> MigrationRegistry,
@@ -175,6 +232,5 @@ async fn over(
         let (took, _) = run_over(place, migrations(), migrated).await;
         runs.push(took.as_secs_f64());
     }
-    // The first one warms up.
     median(runs.split_off(1))
 }

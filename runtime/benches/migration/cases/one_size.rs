@@ -1,62 +1,75 @@
-//! Runs over one number of processes: all of them, few of them, many
-//! migrations, long routes.
+//! Runs over one number of processes, of which all migrate: against the floor,
+//! with many migrations, over long routes.
 
 use std::time::Instant;
 
-use state_migration::{MigrationRegistry, MigrationRunner};
+use state_migration::MigrationRunner;
 
-use super::{Bench, READ_TO_FOLD, READ_TO_MIGRATE, against_floor, over};
-use crate::data::{Place, Shape};
+use super::{Bench, against_floor};
+use crate::data::{self, Shape};
 use crate::family;
 use crate::floor::Floor;
 use crate::measure::{How, median, run, run_over};
+use crate::place::Place;
 
-/// Case 1: all migrate.
+/// Line 1: all migrate. Nothing else is measured here, so that two commits can be
+/// compared in turns.
 pub(super) async fn all_migrate(bench: &mut Bench) {
     let (place, shape) = bench.base().await;
-    let (_, written) = run_over(&place, family::one(), shape.processes).await;
-    let floor = Floor::new(&shape, bench.tasks);
-    let rounds = bench.sizes.rounds;
-    let all = floor.beside(READ_TO_MIGRATE);
-    let (floor_s, run_s, efficiency) = against_floor(&place, &all, shape.processes, rounds).await;
-    let events_only = floor.migrate(&place, &written, shape.processes).await;
-    let events_only = events_only.as_secs_f64() / run_s;
-    let (mut transactions, mut of_transactions) = (Vec::new(), Vec::new());
-    for _ in 0..rounds {
-        let least = all.migrate(&place, &written, shape.processes).await;
-        let safe = all.migrate_in_transactions(&place, &written, shape.processes);
-        let safe = safe.await.as_secs_f64();
-        let (run, _) = run_over(&place, family::one(), shape.processes).await;
-        transactions.push(least.as_secs_f64() / safe);
-        of_transactions.push(safe / run.as_secs_f64());
+    let (mut times, mut written) = (Vec::new(), None);
+    for _ in 0..bench.sizes.rounds {
+        let (took, rows) = run_over(&place, family::one(), shape.processes).await;
+        times.push(took.as_secs_f64());
+        written = Some(rows);
     }
-    let processes = shape.processes as f64;
+    let Some(written) = written else { return };
+    let (processes, run_s) = (shape.processes as f64, median(times));
+    let state = data::state_bytes(shape.events);
+    let bytes = written.bytes() as f64 / processes;
+    let stream = data::processes(&Shape::new(1))[0].stream.len() as f64;
+    let at = family::id(0, 0);
     let figures = &mut bench.figures;
-    figures.set("all_migrate.efficiency", efficiency);
     figures.set("all_migrate.processes_per_s", processes / run_s);
     figures.set("all_migrate.run_s", run_s);
-    figures.set("all_migrate.floor_s", floor_s);
-    figures.set("all_migrate.efficiency_events_only", events_only);
-    figures.set(
-        "all_migrate.efficiency_of_bare_transactions",
-        median(transactions),
-    );
-    figures.set(
-        "all_migrate.efficiency_against_bare_transactions",
-        median(of_transactions),
-    );
-    figures.set(
-        "all_migrate.bytes_per_process",
-        written.bytes() as f64 / processes,
-    );
-    figures.set(
-        "all_migrate.keys_per_process",
-        written.keys() as f64 / processes,
-    );
-    bench.all_migrate = Some(run_s);
+    let keys = written.keys_of_processes() as f64;
+    figures.set("all_migrate.keys_per_process", keys / processes);
+    let other = written.keys() as f64 - keys;
+    figures.set("all_migrate.other_keys", other);
+    figures.set("all_migrate.bytes_per_process", bytes);
+    figures.set("all_migrate.bytes_of_state", state);
+    figures.set("all_migrate.bytes_beside_state", bytes - state);
+    figures.set("all_migrate.bytes_of_stream_id", stream);
+    figures.set("all_migrate.bytes_of_name", at.name().len() as f64);
+    figures.set("all_migrate.bytes_of_version", at.version().len() as f64);
 }
 
-/// Case 1: nothing is written.
+/// Line 2: the same against the floor, and against bare transactions.
+pub(super) async fn floor(bench: &mut Bench) {
+    let (place, shape) = bench.base().await;
+    let (processes, rounds) = (shape.processes, bench.sizes.rounds);
+    let (_, written) = run_over(&place, family::one(), processes).await;
+    let floor = Floor::new(&shape, bench.tasks);
+    let (floor_s, run_s, efficiency) = against_floor(&place, &floor, processes, rounds).await;
+    let (mut of_floor, mut of_run, mut times) = (Vec::new(), Vec::new(), Vec::new());
+    for _ in 0..rounds {
+        let least = floor.migrate(&place, &written, processes).await;
+        let bare = floor.migrate_in_transactions(&place, &written, processes);
+        let bare = bare.await.as_secs_f64();
+        let (run, _) = run_over(&place, family::one(), processes).await;
+        of_floor.push(least.as_secs_f64() / bare);
+        of_run.push(bare / run.as_secs_f64());
+        times.push(bare);
+    }
+    let figures = &mut bench.figures;
+    figures.set("floor.efficiency", efficiency);
+    figures.set("floor.floor_s", floor_s);
+    figures.set("floor.run_s", run_s);
+    figures.set("floor.bare_transactions_s", median(times));
+    figures.set("floor.efficiency_of_bare_transactions", median(of_floor));
+    figures.set("floor.efficiency_against_bare_transactions", median(of_run));
+}
+
+/// Line 2: nothing is written.
 pub(super) async fn fold_only(bench: &mut Bench) {
     let (place, shape) = bench.base().await;
     let floor = Floor::new(&shape, bench.tasks);
@@ -64,21 +77,17 @@ pub(super) async fn fold_only(bench: &mut Bench) {
     let store = copy.place.open().await;
     let (mut floors, mut runs, mut bares) = (Vec::new(), Vec::new(), Vec::new());
     let (mut ratios, mut checked, mut rows) = (Vec::new(), Vec::new(), 0);
-    let mut events_only = Vec::new();
-    let all = floor.beside(READ_TO_FOLD);
-    all.fold_only(store.db()).await;
+    floor.fold_only(store.db()).await;
     for _ in 0..bench.sizes.rounds {
-        let (bare, read) = floor.bare_scan(store.db()).await;
+        let (bare, read) = floor.bare_scan(store.db(), b'e').await;
         rows = read;
         bares.push(bare.as_secs_f64());
-        let only = floor.fold_only(store.db()).await.as_secs_f64();
-        let least = all.fold_only(store.db()).await.as_secs_f64();
+        let least = floor.fold_only(store.db()).await.as_secs_f64();
         let (took, report) = run(&store, family::one(), How::FoldOnly).await;
         assert_eq!(report.migrated, shape.processes);
         floors.push(least);
         runs.push(took.as_secs_f64());
         ratios.push(least / took.as_secs_f64());
-        events_only.push(only);
         let runner = MigrationRunner::new(family::one(), store.clone(), store.clone());
         let began = Instant::now();
         let report = runner.dry_run().await;
@@ -86,79 +95,39 @@ pub(super) async fn fold_only(bench: &mut Bench) {
         checked.push(began.elapsed().as_secs_f64());
     }
     store.close().await.expect("a close");
-    let (bare, least, only) = (median(bares), median(floors), median(events_only));
-    let run_s = median(runs);
+    let (bare, least) = (median(bares), median(floors));
     let figures = &mut bench.figures;
     figures.set("fold_only.efficiency", median(ratios));
-    figures.set("fold_only.efficiency_events_only", only / run_s);
-    figures.set("fold_only.run_s", run_s);
+    figures.set("fold_only.run_s", median(runs));
     figures.set("fold_only.floor_s", least);
     figures.set("fold_only.bare_scan_s", bare);
     figures.set("fold_only.bare_scan_rows_per_s", rows as f64 / bare);
-    figures.set("fold_only.decoding_share", 1.0 - bare / only);
+    figures.set("fold_only.decoding_share", 1.0 - bare / least);
     figures.set("fold_only.dry_run_s", median(checked));
 }
 
-/// How long case 1 takes, if it was not measured yet.
-async fn base_run(bench: &mut Bench) -> f64 {
-    if let Some(took) = bench.all_migrate {
-        return took;
-    }
-    let took = several(bench, family::one).await;
-    bench.all_migrate = Some(took);
-    took
-}
-
-/// The median time of runs over the store of case 1.
-async fn several(bench: &Bench, migrations: impl Fn() -> MigrationRegistry) -> f64 {
-    let (place, shape) = bench.base().await;
-    over(&place, migrations, shape.processes, bench.sizes.rounds).await
-}
-
-/// Case 2: few match.
-pub(super) async fn one_percent(bench: &mut Bench) {
-    let all = base_run(bench).await;
-    let shape = Shape {
-        stands_at: |number| (usize::from(number % 100 != 37), 0),
-        ..Shape::new(bench.sizes.processes)
-    };
-    let place = bench.store("sparse", &shape).await;
-    let matching = (0..shape.processes).filter(|n| n % 100 == 37).count();
-    let took = over(&place, family::one, matching, bench.sizes.rounds.max(5)).await;
-    bench.forget("sparse");
-    bench.figures.set("one_percent.cost", took / all);
-    bench.figures.set("one_percent.run_s", took);
-    bench.figures.set("one_percent.processes", matching as f64);
-}
-
-/// Case 3: many migrations are linked, each with its share of the processes, or
-/// all but one with none.
+/// Line 3: many migrations, each with its share of the processes.
 pub(super) async fn fifty_migrations(bench: &mut Bench) {
     let shape = Shape {
-        stands_at: |number| (number % family::FAMILIES, 0),
+        is_at: |number| (number % family::FAMILIES, 0),
         ..Shape::new(bench.sizes.processes)
     };
     let (base, _) = bench.base().await;
     let spread = bench.store("spread", &shape).await;
-    let (mut cost, mut idle) = (Vec::new(), Vec::new());
-    let all = shape.processes;
+    let time = async |place: &Place, migrations| {
+        let (took, _) = run_over(place, migrations, shape.processes).await;
+        took.as_secs_f64()
+    };
+    let mut cost = Vec::new();
     for _ in 0..bench.sizes.rounds {
-        let time = async |place: &Place, migrations| {
-            let (took, _) = run_over(place, migrations, all).await;
-            took.as_secs_f64()
-        };
         let one = time(&base, family::one()).await;
         cost.push(time(&spread, family::fifty()).await / one);
-        idle.push(time(&base, family::fifty()).await / one);
     }
-    bench.forget("spread");
+    bench.forget(&spread);
     bench.figures.set("fifty_migrations.cost", median(cost));
-    bench
-        .figures
-        .set("fifty_migrations.cost_of_idle", median(idle));
 }
 
-/// Case 3: a route of three hops.
+/// A route of three hops.
 pub(super) async fn three_hops(bench: &mut Bench) {
     let (place, shape) = bench.base().await;
     let mut cost = Vec::new();
