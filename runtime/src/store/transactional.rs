@@ -118,8 +118,8 @@ pub struct DueRequest {
     /// A process whose events are more bytes than this is returned as too
     /// large, without them, and as the only process of its page.
     pub max_process_bytes: usize,
-    /// Read events after this sequence number only, instead of from the
-    /// baseline on. For a page of one process.
+    /// Read events after this sequence number only, and from the baseline on all
+    /// the same. For a page of one process.
     pub events_after: Option<u64>,
     /// The versions at which a process may be read from its snapshot on, each
     /// with the `STATE_SCHEMA_VERSION` that the snapshot must have. A store

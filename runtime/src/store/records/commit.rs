@@ -38,19 +38,26 @@ pub(super) async fn batch<K: Kv>(
     let open = read.into::<OpenRead<K::Txn>>();
     // Whatever changed a head since makes this transaction conflict.
     let mut fresh = open
-        .filter(|open| open.began.elapsed() < FRESH)
+        .filter(|open| open.began.elapsed() < FRESH && open.has_read(heads(batch)))
         .map(|open| open.txn);
+    let held = batch.moves.iter().filter(|it| it.head.held);
+    let held: Vec<StreamId> = held.map(|it| it.stream.clone()).collect();
     for _ in 0..ATTEMPTS {
         let (mut txn, heads_hold) = match fresh.take() {
             Some(txn) => (txn, true),
             None => (store.kv().begin()?, false),
         };
-        let mut stale = Stale::default();
+        let mut stale = Stale {
+            streams: held.clone(),
+            ..Stale::default()
+        };
         if !heads_hold {
-            stale.streams = stale_heads(&txn, batch).await?;
+            stale.streams.extend(stale_heads(&txn, batch).await?);
         }
         stale.rows = stale_rows(&txn, batch).await?;
         if stale != Stale::default() {
+            stale.streams.sort();
+            stale.streams.dedup();
             return Ok(Commit::Stale(stale));
         }
         put(&mut txn, batch).await?;

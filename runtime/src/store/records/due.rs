@@ -44,6 +44,24 @@ const WORTH_A_SNAPSHOT: u64 = 64;
 pub(super) struct OpenRead<T> {
     pub(super) txn: T,
     pub(super) began: Instant,
+    /// The heads that it read, in order of their streams, with their revisions.
+    heads: Vec<(StreamId, u64)>,
+}
+
+impl<T> OpenRead<T> {
+    /// Whether it has read these heads: whatever changed one of them since is a
+    /// conflict of its transaction.
+    pub(super) fn has_read<'a>(
+        &self,
+        heads: impl Iterator<Item = (&'a StreamId, &'a Head)>,
+    ) -> bool {
+        let has_read = |(stream, head): (&StreamId, &Head)| {
+            let at = self.heads.binary_search_by(|(read, _)| read.cmp(stream));
+            at.is_ok_and(|at| self.heads[at].1 == head.revision)
+        };
+        let mut heads = heads;
+        heads.all(has_read)
+    }
 }
 
 /// A process as its head tells of it.
@@ -118,12 +136,21 @@ pub(super) async fn read<K: Kv>(
         true => read_together(&txn, &request, found).await?,
         false => read_one_by_one(&txn, &request, found).await?,
     };
+    let read = processes.iter().filter_map(|process| {
+        let head = process.head.as_ref()?;
+        Some((process.stream.clone(), head.revision))
+    });
+    let open = OpenRead {
+        heads: read.collect(),
+        txn,
+        began,
+    };
     let mut page = DuePage {
         passed: heads.passed,
         up_to: heads.up_to,
         at_end: heads.at_end,
         processes,
-        read_point: ReadPoint::of(OpenRead { txn, began }),
+        read_point: ReadPoint::of(open),
     };
     // What comes after a process that did not fit is for the next page.
     if cut || page.processes.len() < all {
@@ -190,14 +217,15 @@ async fn get_heads<T: KvTxn>(
     streams: &[StreamId],
     request: &DueRequest,
 ) -> Result<Heads, Error> {
-    let wanted = streams.iter().take(request.max_processes);
+    let most = request.max_processes.min(request.max_heads);
+    let wanted = streams.iter().take(most);
     let reads = wanted.cloned().map(|stream| async move {
         let row = txn.get(&PerStream::Head.key(&stream)).await;
         (stream, row)
     });
     let mut reads = stream::iter(reads).buffered(AT_A_TIME);
     let mut heads = Heads {
-        at_end: streams.len() <= request.max_processes,
+        at_end: streams.len() <= most,
         ..Heads::default()
     };
     while let Some((stream, row)) = reads.next().await {
@@ -269,6 +297,15 @@ enum Fit {
 /// What is read of a process beside its head.
 type More = (Option<Snapshot>, Result<Events, ChunkProblem>);
 
+/// After which event a process is read: never before its baseline, below which
+/// its events are of other versions.
+fn start_of(request: &DueRequest, head: &Head) -> u64 {
+    let baseline = head.replay_after();
+    request
+        .events_after
+        .map_or(baseline, |after| after.max(baseline))
+}
+
 /// Nothing: its head is enough, or cannot be read.
 fn nothing_more() -> More {
     (None, Ok((Vec::new(), 0)))
@@ -301,7 +338,7 @@ async fn read_together<T: KvTxn>(
                         read_events_alone(txn, &one.stream, head, after, limit).await?
                     }
                     None => {
-                        let after = request.events_after.unwrap_or(head.replay_after());
+                        let after = start_of(request, head);
                         read_events(txn, &mut events, &one.stream, head, after, limit).await?
                     }
                 };
@@ -352,7 +389,7 @@ async fn read_alone<T: KvTxn>(
     let snapshot = read_snapshot(txn, request, stream, head).await?;
     let after = match &snapshot {
         Some(snapshot) => snapshot.sequence,
-        None => request.events_after.unwrap_or(head.replay_after()),
+        None => start_of(request, head),
     };
     let limit = request.max_process_bytes;
     let events = read_events_alone(txn, stream, head, after, limit).await?;

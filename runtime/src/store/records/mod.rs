@@ -12,6 +12,8 @@ mod due;
 mod entries;
 mod events;
 mod heads;
+#[cfg(test)]
+mod interleaved;
 mod rows;
 mod snapshots;
 mod transactional;
