@@ -4,9 +4,7 @@
 use std::num::NonZeroU32;
 use std::time::Duration;
 
-use state_migration::{
-    EventStore, FailureClass, MemoryStore, MigrationRunner, RunState, Runs, Selection,
-};
+use state_migration::{FailureClass, MemoryStore, RunState, Runs, Selection};
 use state_migration_tests::jobs::{
     JobEvent, Store, Upgrade, append, at_v2, event, put, put_at, stream, version,
 };

@@ -66,9 +66,9 @@ impl Default for Options {
 impl<M, ES, SS> MigrationRunner<M, ES, SS> {
     /// Whether to look at every stream and count those that need nothing.
     ///
-    /// Off by default where the store has an index of versions: then a run
-    /// costs what matches, and `skipped` counts only what it came across. A
-    /// store without an index is read in full in any case.
+    /// Off by default over one store: then a run reads nothing where no process
+    /// is at an old version, and `skipped` counts only what it came across. Of
+    /// separate stores every stream is read in any case.
     #[must_use]
     pub fn full_count(mut self, full_count: bool) -> Self {
         self.asked.full_count = full_count;

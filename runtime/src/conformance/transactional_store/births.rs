@@ -1,6 +1,7 @@
 //! The rules of processes that are born at a version while it is closing.
 
-use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use crate::id::RunId;
@@ -224,42 +225,113 @@ fn parents(
     Ok(works)
 }
 
-async fn streams_of(
-    store: &dyn TransactionalStore,
-    tenant: &TenantId,
-) -> Result<Vec<StreamId>, Broken> {
-    let all = request(DueOf::Range(of_tenant(tenant)));
-    Ok(read_to_end(store, all, |_| Ok(())).await?.streams())
+/// The processes that are born so far, and how many parents go on.
+struct Born {
+    streams: Mutex<Vec<StreamId>>,
+    parents: AtomicUsize,
 }
 
+impl Born {
+    fn so_far(&self) -> Vec<StreamId> {
+        let streams = self.streams.lock();
+        streams.unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Bears many processes, and says of each that it is born.
+    async fn bear(
+        self: Arc<Self>,
+        store: Arc<dyn TransactionalStore>,
+        streams: Vec<StreamId>,
+        version: WorkflowId,
+    ) -> Checked {
+        let mut outcome = Ok(());
+        for stream in streams {
+            outcome = put(&*store, &stream, &version, 1).await;
+            if outcome.is_err() {
+                break;
+            }
+            let streams = self.streams.lock();
+            let mut streams = streams.unwrap_or_else(PoisonError::into_inner);
+            streams.push(stream);
+        }
+        self.parents.fetch_sub(1, Ordering::SeqCst);
+        outcome
+    }
+
+    /// Begins to close the version and opens it again, until all are born. Who
+    /// reads it in between has to know of everyone.
+    async fn look(
+        self: Arc<Self>,
+        store: Arc<dyn TransactionalStore>,
+        tenant: TenantId,
+        version: WorkflowId,
+    ) -> Checked {
+        loop {
+            let are_all_born = self.parents.load(Ordering::SeqCst) == 0;
+            let token = begin_to_close(&*store, &version).await?;
+            let all = request(DueOf::Range(of_tenant(&tenant)));
+            let found = read_to_end(&*store, all, |_| Ok(())).await?.streams();
+            let born = self.so_far();
+            let births = store.births(&version, MANY).await?;
+            for stream in born {
+                holds(
+                    &format!(
+                        "{stream} is not among those that are there once {version} is closing, nor among its births, and not in one of the two"
+                    ),
+                    found.binary_search(&stream).is_ok() || births.contains(&stream),
+                )?;
+            }
+            let mut turns = 0;
+            while !store.end_closing(&version, token, false).await? {
+                let births = store.births(&version, MANY).await?;
+                let commit = store.commit(&forgetting(&version, &births)).await?;
+                written("a batch that forgets births", &commit)?;
+                turns += 1;
+                holds(
+                    &format!("{version} is still closing after {TURNS} attempts, and not open"),
+                    turns < TURNS,
+                )?;
+            }
+            if are_all_born {
+                return Ok(());
+            }
+        }
+    }
+}
+
+/// How many processes each parent bears.
+const CHILDREN: usize = 60;
+
+/// More births than there are.
+const MANY: usize = 1_000;
+
 pub(super) async fn closing_meets_births(store: &dyn TransactionalStore) -> Checked {
-    rounds(60, |_| async {
+    rounds(12, |_| async {
         let tenant = tenant();
         let version = own(&tenant, "v1");
-        let mut all = put_all(store, &tenant, &["first"], &version).await?;
-        let mut works = parents(store, &tenant, &version)?;
-        let closer = handle(store)?;
-        let (of, at) = (tenant.clone(), version.clone());
-        works.push(Box::pin(async move {
-            begin_to_close(&*closer, &at).await?;
-            streams_of(&*closer, &of).await
-        }));
-        let mut outcomes = at_once(works).await?;
-        let seen = outcomes.pop().unwrap_or_default();
-        all.extend(outcomes.into_iter().flatten());
-        let births = store.births(&version, 100).await?;
-        for stream in &all {
-            holds(
-                &format!("the process {stream} is neither among those that were there once {version} was closing ({seen:?}) nor among its births ({births:?}), and not in one of the two"),
-                seen.contains(stream) || births.contains(stream),
-            )?;
+        let born = Arc::new(Born {
+            streams: Mutex::default(),
+            parents: AtomicUsize::new(2),
+        });
+        let mut works: Vec<Work<()>> = Vec::new();
+        for parent in ["a", "b"] {
+            let streams: Result<Vec<_>, _> = (0..CHILDREN)
+                .map(|n| stream(&tenant, &format!("{parent}{n}")))
+                .collect();
+            let born = born.clone();
+            works.push(Box::pin(born.bear(
+                handle(store)?,
+                streams?,
+                version.clone(),
+            )));
         }
-        Ok(())
+        works.push(Box::pin(born.look(handle(store)?, tenant, version)));
+        at_once(works).await.map(drop)
     })
     .await
 }
 
-/// How often six births can be looked at before a version has to be closed.
+/// How often births can be looked at before a version has to be closed.
 const TURNS: usize = 1_000;
 
 /// Migrates those that are born at a version until it is closed, as a run does.

@@ -115,23 +115,26 @@ async fn beside_moves(store: &dyn TransactionalStore, registry: &dyn ProcessRegi
         })
     };
     let at = async || place(store.head(&all[0]).await?.map(|head| head.workflow_id));
-    let mut checked = Ok(());
-    while checked.is_ok() && !is_over.load(Ordering::SeqCst) {
-        let before = at().await?;
-        let entry = registry.lookup(&tenant, &key).await?;
-        let after = at().await?;
-        let found = place(entry.map(|entry| entry.workflow_id))?;
-        checked = holds(
-            &format!(
-                "the version of an entry is {} and not between {} and {}, at which its process was before and after",
-                versions[found], versions[before], versions[after]
-            ),
-            (before..=after).contains(&found),
-        );
-        tokio::task::yield_now().await;
-    }
+    let look = async || {
+        while !is_over.load(Ordering::SeqCst) {
+            let before = at().await?;
+            let entry = registry.lookup(&tenant, &key).await?;
+            let after = at().await?;
+            let found = place(entry.map(|entry| entry.workflow_id))?;
+            holds(
+                &format!(
+                    "the version of an entry is {} and not between {} and {}, at which its process was before and after",
+                    versions[found], versions[before], versions[after]
+                ),
+                (before..=after).contains(&found),
+            )?;
+            tokio::task::yield_now().await;
+        }
+        Ok(())
+    };
+    let looked = look().await;
     done(mover).await?;
-    checked
+    looked
 }
 
 pub(super) async fn older_code(

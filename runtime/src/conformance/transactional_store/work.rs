@@ -2,6 +2,7 @@
 
 use std::future::Future;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use futures_util::StreamExt;
 use futures_util::future::{BoxFuture, join_all};
@@ -62,14 +63,21 @@ pub(super) async fn at_once<T: Send + 'static>(
 /// How many rounds are under way at a time.
 const LANES: usize = 12;
 
-/// Does so many rounds, some at a time.
+/// Does so many rounds, some at a time, up to the first that is broken. Those
+/// that are under way are waited for: their threads would outlive the runtime.
 pub(super) async fn rounds<F: Future<Output = Checked>>(
     many: usize,
     round: impl Fn(usize) -> F,
 ) -> Checked {
-    let mut rounds = stream::iter((0..many).map(round)).buffer_unordered(LANES);
+    let is_broken = AtomicBool::new(false);
+    let all = (0..many)
+        .take_while(|_| !is_broken.load(Ordering::Relaxed))
+        .map(round);
+    let mut rounds = stream::iter(all).buffer_unordered(LANES);
+    let mut checked = Ok(());
     while let Some(round) = rounds.next().await {
-        round?;
+        is_broken.fetch_or(round.is_err(), Ordering::Relaxed);
+        checked = checked.and(round);
     }
-    Ok(())
+    checked
 }

@@ -3,8 +3,8 @@
 //! What a scan leaves out because it ended early, nobody would miss: SlateDB's
 //! iterators do that where a future of theirs was dropped, without an error. So
 //! where a scan says that a range is over, another one that starts after the last
-//! row has to say so too. Heads and events in a chunk need no second scan: the
-//! index of versions has each stream, and its head the number of its events.
+//! row has to say so too. Events in a page need no second scan: the head has their
+//! number.
 
 use bytes::Bytes;
 

@@ -41,7 +41,7 @@ const TIME_TO_CATCH_UP: Duration = Duration::from_secs(5);
 ///   again after a moment. While the object store does not answer, the reader
 ///   stays at what it saw last.
 /// - One instant in each read: a [head](crate::EventStore::head), a page of
-///   events, of streams or of the index, a snapshot, a registry entry. No read
+///   events, of streams or of heads, a snapshot, a registry entry. No read
 ///   is of an earlier instant than one that returned before it.
 /// - One instant of each process of a [chunk](crate::TransactionalStore::begin):
 ///   its head is read first, and its events up to there.
@@ -53,7 +53,7 @@ const TIME_TO_CATCH_UP: Duration = Duration::from_secs(5);
 ///
 /// - Two reads may be of different instants: two pages of a list, two
 ///   processes, a process and its registry entry. A process that moves from
-///   one version to another between two reads of the index may be found at
+///   one version to another between two reads of heads may be found at
 ///   both or at neither, and a [dry run](crate::MigrationRunner::dry_run)
 ///   speaks of each process as it was when its turn came.
 /// - Nothing keeps the writer's garbage collection from the files of a read
