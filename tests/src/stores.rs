@@ -232,8 +232,8 @@ fn request(of: DueOf, look: Look) -> DueRequest {
         filter: Arc::new(look),
         max_processes: 512,
         max_heads: 4_096,
-        max_bytes: 512 << 10,
-        max_process_bytes: 512 << 10,
+        max_bytes: 64 << 20,
+        max_process_bytes: 64 << 20,
         events_after: None,
         snapshots: Arc::default(),
     }

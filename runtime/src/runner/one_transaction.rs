@@ -181,7 +181,7 @@ impl Execution<'_> {
         &self,
         ledger: &Ledger,
         present: &plan::Present,
-        ranges: &mut Vec<Range>,
+        ranges: &mut [Range],
     ) -> Result<(), Error> {
         let sweeps = self.sweeps(&self.source());
         let open: &[WorkflowId] = if sweeps { &present.open } else { &[] };

@@ -104,6 +104,8 @@ impl Traffic {
                         .unwrap();
                         order.append(&[OrderEvent::Paid { euro: 1 }]).await.unwrap();
                         *appended.entry(n).or_default() += 1;
+                        // Streams are read whole, and are not to grow without end.
+                        tokio::time::sleep(Duration::from_millis(5)).await;
                     }
                     appended
                 })
