@@ -344,8 +344,7 @@ impl Ledger {
         for range in ranges.iter_mut() {
             range.row.token += 1;
             if again {
-                range.row.at = None;
-                range.row.done = false;
+                range.row.begin_again();
             }
         }
         let run = self.run();

@@ -28,6 +28,7 @@ use crate::id::{RunId, StreamId, WorkflowId};
 use crate::run::RunCounts;
 use crate::run::tally::Tally;
 use crate::runner::MigrationError;
+use crate::skipped_by::SkippedBy;
 use crate::store::StreamRange;
 use crate::store::record::{self, BadJson};
 
@@ -184,6 +185,16 @@ impl RangeRow {
             counts: RunCounts::default(),
             tally: Tally::default(),
         }
+    }
+
+    /// The range is to be passed a second time, and what is left alone there is
+    /// counted then. What was migrated or failed stays counted.
+    pub(crate) fn begin_again(&mut self) {
+        self.at = None;
+        self.done = false;
+        self.heads = 0;
+        self.counts.skipped_by = SkippedBy::default();
+        self.tally.forget_skipped();
     }
 
     /// What is left of the range.

@@ -59,6 +59,13 @@ impl Tally {
         }
     }
 
+    /// Forgets those that were left alone.
+    pub(crate) fn forget_skipped(&mut self) {
+        for count in &mut self.0 {
+            (count.skipped, count.not_selected) = (0, 0);
+        }
+    }
+
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Count> {
         self.0.iter()
     }

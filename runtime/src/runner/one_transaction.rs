@@ -122,12 +122,17 @@ impl Execution<'_> {
             Some(ledger) => ledger.ranges().await?,
             None => Vec::new(),
         };
+        let present = plan::present(run, &store).await?;
+        if let Some(ledger) = self.work.book.ledger().cloned()
+            && !ranges.is_empty()
+        {
+            self.resume(&ledger, &present, &mut ranges).await?;
+        }
         self.report_earlier(&ranges).await?;
         self.publish(RunState::Running).await?;
         if let Some(registry) = self.elsewhere {
             registry_update::repair(run, &store, registry, &mut self.report).await;
         }
-        let present = plan::present(run, &store).await?;
         let source = self.source();
         let counts_all = run.full_count && matches!(source, Source::Heads);
         let versions = present.all().cloned().collect();
@@ -137,8 +142,6 @@ impl Execution<'_> {
         let mut split = None;
         if ranges.is_empty() {
             (ranges, split) = self.lay(&source, &present, counts_all).await?;
-        } else if let Some(ledger) = self.work.book.ledger().cloned() {
-            self.resume(&ledger, &present, &mut ranges).await?;
         }
         // The claim guards every batch, and no other run can change it meanwhile.
         self.work.targets_are_known = !present.targets_are_closing;
