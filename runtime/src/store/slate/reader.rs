@@ -43,7 +43,7 @@ const TIME_TO_CATCH_UP: Duration = Duration::from_secs(5);
 /// - One instant in each read: a [head](crate::EventStore::head), a page of
 ///   events, of streams or of heads, a snapshot, a registry entry. No read
 ///   is of an earlier instant than one that returned before it.
-/// - One instant of each process of a [chunk](crate::TransactionalStore::begin):
+/// - One instant of each process of a [page](crate::TransactionalStore::read_due):
 ///   its head is read first, and its events up to there.
 /// - A [`Process`](crate::Process) as of some instant of its stream.
 ///
