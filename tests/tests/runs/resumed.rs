@@ -11,6 +11,7 @@ over_both_stores![
     what_cannot_be_resumed_or_retried_is_refused,
     a_resumed_run_keeps_its_selection_and_options,
     a_limit_holds_over_all_executions_of_a_run,
+    a_run_that_another_one_came_between_passes_all_heads_again_and_counts_once,
 ];
 
 /// Takes out: `failed_before`, and what failed is converted again;
@@ -208,4 +209,38 @@ async fn a_limit_holds_over_all_executions_of_a_run(store: impl Store) {
         at_v2(&store, 10..60).await.unwrap(),
         (11..31).filter(|n| *n != 12).collect::<Vec<_>>()
     );
+}
+
+/// Takes out: `begin_again`, and what is left alone is counted twice; or the look
+/// at what is closing for this run, and the process that was born meanwhile behind
+/// it is never found.
+async fn a_run_that_another_one_came_between_passes_all_heads_again_and_counts_once(
+    store: impl Store,
+) {
+    for n in 10..40 {
+        put(&store, n).await.unwrap();
+    }
+    runs(&store)
+        .skip(&stream(10), "Ada", "later")
+        .await
+        .unwrap();
+    let (upgrade, told) = cancelling_after(3, |_| false);
+    let runner = upgrade.runner(&store).chunk_processes(2);
+    told.set(runner.control()).ok().unwrap();
+    let first = runner.run().await;
+    assert_eq!(first.state, Some(RunState::Cancelled), "{first}");
+    // It records births for itself, and ends that for all.
+    let only = Selection::all().streams([stream(39)]);
+    let other = Upgrade::new().runner(&store).select(only).run().await;
+    assert_eq!((other.migrated, other.state), (1, Some(RunState::Done)));
+    put(&store, 5).await.unwrap();
+    let report = Upgrade::new()
+        .runner(&store)
+        .resume(first.run.unwrap())
+        .await;
+    assert_eq!(report.state, Some(RunState::Done), "{report}");
+    assert_eq!(report.skipped_by.held, 1, "{report}");
+    assert_eq!(report.migrated, 29, "{report}");
+    let at_v2 = at_v2(&store, [5].into_iter().chain(10..40)).await.unwrap();
+    assert_eq!(at_v2, [5].into_iter().chain(11..40).collect::<Vec<_>>());
 }
