@@ -8,7 +8,7 @@ use bytes::Bytes;
 
 use crate::error::Error;
 use crate::id::{RunId, StreamId, WorkflowId};
-use crate::store::key::{self, PerStream};
+use crate::store::key::{self, KeyRange, PerStream};
 use crate::store::kv::{Kv, KvTxn};
 use crate::store::records::rows::Rows;
 use crate::store::records::{ROW, RecordStore, closing, decode_head, read_head};
@@ -72,21 +72,15 @@ impl<K: Kv> TransactionalStore for RecordStore<K> {
     }
 
     async fn births(&self, version: &WorkflowId, limit: usize) -> Result<Vec<StreamId>, Error> {
-        let view = self.kv().view()?;
-        let bytes = limit.saturating_mul(ROW);
-        let mut rows = Rows::scan(&view, key::births(version), bytes).await?;
-        let mut streams = Vec::new();
-        while streams.len() < limit {
-            let Some((row_key, row)) = rows.next().await? else {
-                break;
-            };
+        let rows = self.page(key::births(version), limit).await?;
+        let stream = |(row_key, row): (Bytes, Bytes)| {
             let stream = key::birth_stream(&row_key, version)?;
             record::check_mark(row).map_err(|bad| {
                 bad.of(format_args!("the note that {stream} was born at {version}"))
             })?;
-            streams.push(stream);
-        }
-        Ok(streams)
+            Ok(stream)
+        };
+        rows.into_iter().map(stream).collect()
     }
 
     async fn end_closing(
@@ -152,23 +146,17 @@ impl<K: Kv> TransactionalStore for RecordStore<K> {
         limit: usize,
     ) -> Result<Vec<StreamId>, Error> {
         let range = PerStream::Remembered.range("", after);
-        let bytes = limit.saturating_mul(ROW);
-        let view = self.kv().view()?;
-        let mut rows = Rows::scan(&view, range, bytes).await?;
-        let mut streams = Vec::new();
-        while streams.len() < limit {
-            let Some((row_key, row)) = rows.next().await? else {
-                break;
-            };
+        let rows = self.page(range, limit).await?;
+        let stream = |(row_key, row): (Bytes, Bytes)| {
             let stream = PerStream::Remembered.stream(&row_key)?;
             record::check_mark(row).map_err(|bad| {
                 bad.of(format_args!(
                     "the note that a process registry elsewhere is to be told of {stream}"
                 ))
             })?;
-            streams.push(stream);
-        }
-        Ok(streams)
+            Ok(stream)
+        };
+        rows.into_iter().map(stream).collect()
     }
 
     async fn forget(&self, streams: &[StreamId]) -> Result<(), Error> {
@@ -189,17 +177,10 @@ impl<K: Kv> TransactionalStore for RecordStore<K> {
         after: Option<&[u8]>,
         limit: usize,
     ) -> Result<Vec<(Bytes, Bytes)>, Error> {
-        let range = key::run_rows(prefix, after);
-        let bytes = limit.saturating_mul(ROW);
-        let view = self.kv().view()?;
-        let mut rows = Rows::scan(&view, range, bytes).await?;
-        let mut page = Vec::new();
-        while page.len() < limit {
-            let Some((mut row_key, row)) = rows.next().await? else {
-                break;
-            };
+        let mut page = self.page(key::run_rows(prefix, after), limit).await?;
+        for (row_key, _) in &mut page {
             // The runner's key is what follows the name of the table.
-            page.push((row_key.split_off(1), row));
+            *row_key = row_key.split_off(1);
         }
         Ok(page)
     }
@@ -214,6 +195,20 @@ impl<K: Kv> TransactionalStore for RecordStore<K> {
 }
 
 impl<K: Kv> RecordStore<K> {
+    /// The first rows of a range, up to `limit`.
+    async fn page(&self, range: KeyRange, limit: usize) -> Result<Vec<(Bytes, Bytes)>, Error> {
+        let view = self.kv().view()?;
+        let mut rows = Rows::scan(&view, range, limit.saturating_mul(ROW)).await?;
+        let mut page = Vec::new();
+        while page.len() < limit {
+            let Some(row) = rows.next().await? else {
+                break;
+            };
+            page.push(row);
+        }
+        Ok(page)
+    }
+
     /// Reads the heads of some ranges, and counts the due ones by version;
     /// `None` where they are not few.
     async fn count_few(
