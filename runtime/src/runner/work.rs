@@ -411,8 +411,15 @@ impl Work {
                                 slot.fail(commit::busy(&stream, ATTEMPTS));
                             }
                         }
+                        // What takes as long as a page may never be over between
+                        // two writes of others; a part of it is over sooner.
+                        if conflicts > 1 && slots.len() > 1 {
+                            slots.truncate(slots.len() / 2);
+                            end.cut(&slots);
+                            again.retain(|it| slots.iter().any(|slot| slot.stream == *it));
+                        }
                         // Let the other writers finish; they have right of way.
-                        if conflicts > 1 {
+                        if conflicts > 1 && !again.is_empty() {
                             let wait = Duration::from_millis(1 << conflicts.min(6));
                             tokio::time::sleep(wait).await;
                         }

@@ -21,6 +21,7 @@ in_both_forms![
     an_event_appended_while_events_are_folded_is_part_of_the_migrated_state,
     a_process_that_others_always_write_to_is_reported_as_busy,
     a_large_process_that_others_always_write_to_is_reported_as_busy,
+    processes_that_others_come_by_again_and_again_are_migrated_between_two_writes,
     a_key_registered_between_reading_and_committing_moves_with_its_process,
     of_two_runs_at_once_only_one_migrates_a_process,
 ];
@@ -48,18 +49,49 @@ fn blocking(work: impl AsyncFn() + Send + Sync + 'static) -> Meddling {
     })
 }
 
-/// Goes from v1 to v2, and does something else on the way so many times.
+/// Goes from v1 to v2, and does something else on the way so many times: with the
+/// busy order, or with each one.
 #[derive(Clone)]
 struct Meddle {
     times: Arc<AtomicUsize>,
-    with: Meddling,
+    of: Option<u64>,
+    with: Arc<dyn Fn(u64) + Send + Sync>,
 }
 
 impl Meddle {
     fn new(times: usize, with: impl AsyncFn() + Send + Sync + 'static) -> Self {
+        let with = blocking(with);
         Self {
             times: Arc::new(AtomicUsize::new(times)),
-            with: blocking(with),
+            of: Some(EURO),
+            with: Arc::new(move |_| with()),
+        }
+    }
+
+    /// Appends an event to the order after the one that is converted, as long as
+    /// that is at v1: while two of them are in hand, one is written to.
+    fn with_the_next(world: &World) -> Self {
+        let (events, crowd) = (world.events.clone(), world.crowd());
+        let runtime = tokio::runtime::Handle::current();
+        let with = move |euro: u64| {
+            let next = stream((euro - EURO + 1) % crowd);
+            let (runtime, events) = (runtime.clone(), events.clone());
+            let write = async move {
+                let head = events.head(&next).await.unwrap().unwrap();
+                if head.workflow_id == V1 {
+                    let paid = NewEvent::of::<OrderV1>(&OrderEvent::Paid { euro: 1 }).unwrap();
+                    let expected = ExpectedSequence::Exact(head.sequence);
+                    // The run may have been faster.
+                    drop(events.append(&next, expected, vec![paid]).await);
+                }
+            };
+            let done = std::thread::spawn(move || runtime.block_on(write)).join();
+            done.expect("the write ends");
+        };
+        Self {
+            times: Arc::new(AtomicUsize::new(usize::MAX)),
+            of: None,
+            with: Arc::new(with),
         }
     }
 
@@ -93,13 +125,13 @@ impl StateMigration for Meddle {
 
     fn migrate(&self, old: StateV1) -> Result<StateV2, ConversionError> {
         let less = |times: usize| times.checked_sub(1);
-        if old.euro == EURO
+        if self.of.is_none_or(|of| old.euro == of)
             && self
                 .times
                 .fetch_update(Ordering::SeqCst, Ordering::SeqCst, less)
                 .is_ok()
         {
-            (self.with)();
+            (self.with)(old.euro);
         }
         Ok(orders::order_v1_to_v2(old))
     }
@@ -302,6 +334,27 @@ async fn a_process_that_others_always_write_to_is_reported_as_busy(world: World)
 async fn a_large_process_that_others_always_write_to_is_reported_as_busy(world: World) {
     place_large(&world).await;
     it_is_reported_as_busy(&world).await;
+}
+
+async fn processes_that_others_come_by_again_and_again_are_migrated_between_two_writes(
+    world: World,
+) {
+    let all = 0..world.crowd();
+    for n in all.clone() {
+        let euro = EURO + n;
+        let placed = NewEvent::of::<OrderV1>(&OrderEvent::Placed { euro }).unwrap();
+        world.append(&stream(n), vec![placed]).await;
+    }
+    let meddle = Meddle::with_the_next(&world);
+    let report = world.checked(world.runner(meddle).run().await);
+    expect(&report, all.clone().count(), &[]);
+    for n in all {
+        // Whatever was appended to it is part of its state.
+        let events = world.all_events(&stream(n)).await;
+        let open = EURO + n + 2 - events.len() as u64;
+        let order = world.load::<OrderV2>(n).await.unwrap();
+        assert_eq!(order.open_cents, 100 * i64::try_from(open).unwrap(), "{n}");
+    }
 }
 
 async fn a_key_registered_between_reading_and_committing_moves_with_its_process(world: World) {
