@@ -171,8 +171,8 @@ where
 
     /// Starts from a stored state, raw JSON.
     pub(crate) fn restore(&mut self, state: &[u8]) -> Result<(), FoldError> {
-        self.state = serde_json::from_slice(state)
-            .map_err(|error| FoldError::State(json::without_values(&error)))?;
+        self.state =
+            json::read(state).map_err(|error| FoldError::State(json::without_values(&error)))?;
         Ok(())
     }
 
@@ -195,8 +195,8 @@ where
                     error,
                 }
             })?;
-        let decoded: W::Event = serde_json::from_slice(&payload)
-            .map_err(|error| undecodable(event, &payload, &error))?;
+        let decoded: W::Event =
+            json::read(&payload).map_err(|error| undecodable(event, &payload, &error))?;
         self.state = W::apply(std::mem::take(&mut self.state), &decoded);
         Ok(())
     }

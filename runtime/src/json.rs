@@ -9,6 +9,16 @@ use serde_json::value::RawValue;
 /// How many levels a place is followed down a state; serde_json reads no more.
 const LEVELS: usize = 128;
 
+/// Deserializes JSON. Of a text that is checked as a whole, which is fast, no
+/// string has to be checked to be UTF-8.
+pub(crate) fn read<'de, T: Deserialize<'de>>(json: &'de [u8]) -> Result<T, serde_json::Error> {
+    match std::str::from_utf8(json) {
+        Ok(text) => serde_json::from_str(text),
+        // Its error says where.
+        Err(_) => serde_json::from_slice(json),
+    }
+}
+
 /// The path of the innermost value that a place in the text of a state is in.
 fn path_at(json: &str, offset: usize, may_be_just_behind: bool) -> String {
     let mut path = String::new();

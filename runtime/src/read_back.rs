@@ -84,7 +84,7 @@ pub(crate) fn state<S: Serialize + DeserializeOwned>(
 
 /// Deserializes a value and serializes it again, or says why that cannot be done.
 fn there_and_back<T: Serialize + DeserializeOwned>(json: &[u8]) -> Result<(T, Vec<u8>), String> {
-    let back: T = serde_json::from_slice(json).map_err(|error| {
+    let back: T = json::read(json).map_err(|error| {
         let why = Refusal::of(&error).text(&text(json));
         format!("cannot be deserialized again: {why}")
     })?;

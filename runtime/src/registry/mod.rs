@@ -13,6 +13,7 @@ mod route;
 mod step;
 #[cfg(feature = "cli")]
 mod svg;
+mod unborrowed;
 mod upgrade;
 mod validate;
 

@@ -6,7 +6,9 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::fold::{AnyState, Fold, Folding};
+use crate::json;
 use crate::migration::{ConversionError, StateMigration};
+use crate::registry::unborrowed::Unborrowed;
 use crate::strict_json;
 use crate::workflow::Workflow;
 
@@ -38,24 +40,22 @@ impl Decoder {
     #[must_use]
     pub fn for_state<S: DeserializeOwned + Send + 'static>() -> Self {
         Self {
-            decode: |json| Ok(Box::new(serde_json::from_slice::<S>(json)?)),
+            decode: |json| Ok(Box::new(json::read::<S>(json)?)),
         }
     }
 
     /// The decoder of a state of which only the compiler knows whether it has one.
-    /// It is slower than [`for_state`](Self::for_state).
     ///
     /// `DeserializeOwned` is asked for nowhere here: which types have it can
     /// depend on lifetimes, of which the compiler knows nothing yet when it
-    /// chooses a method. Nothing can be borrowed from a reader, so one lifetime
-    /// is as good as all.
+    /// chooses a method. Nothing is borrowed from the text, so one lifetime is as
+    /// good as all.
     pub(crate) fn of<S: Deserialize<'static> + Send + 'static>() -> Self {
         Self {
             decode: |json| {
-                let mut reader = serde_json::Deserializer::from_reader(json);
-                let state = S::deserialize(&mut reader)?;
-                reader.end()?;
-                Ok(Box::new(state))
+                Ok(Box::new(
+                    json::read::<Unborrowed<'_, S>>(json)?.into_inner(),
+                ))
             },
         }
     }

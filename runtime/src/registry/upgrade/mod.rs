@@ -13,7 +13,7 @@ pub use error::UpgradeError;
 
 use crate::fold::AnyState;
 use crate::id::WorkflowId;
-use crate::json::Refusal;
+use crate::json::{self, Refusal};
 use crate::registry::MigrationRegistry;
 use crate::registry::edge::Migration;
 use crate::registry::step::Decoder;
@@ -130,8 +130,7 @@ impl MigrationRegistry {
         let state = state.as_ref();
         let (from, hops) = self.way(to.name(), version)?;
         if from == to {
-            return serde_json::from_slice(state)
-                .map_err(|error| unreadable::<W::State>(from, state, &error));
+            return json::read(state).map_err(|error| unreadable::<W::State>(from, state, &error));
         }
         let until = hops.iter().position(|hop| *hop.target() == to);
         let (Some(until), Some((first, rest))) = (until, hops.split_first()) else {
