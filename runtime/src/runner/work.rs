@@ -554,6 +554,7 @@ impl Work {
     /// What is to be committed of a page.
     fn outcome(&self, slots: &[Slot], end: &End) -> Outcome {
         let mut outcome = Outcome {
+            converted: Vec::with_capacity(slots.len()),
             up_to: end.up_to.clone(),
             at_end: end.at_end,
             births: end.births.clone(),
@@ -716,7 +717,10 @@ enum Stopped {
 
 /// The work of user code on a page.
 fn convert_all(work: &Work, processes: Vec<(usize, Arc<Scanned>)>, watch: &Watch) -> Results {
-    let mut all = Results::default();
+    let mut all = Results {
+        results: Vec::with_capacity(processes.len()),
+        ..Results::default()
+    };
     for (at, scanned) in processes {
         if all.bytes >= scan::CHUNK_BYTES {
             all.stop = Some(Stopped::Full);

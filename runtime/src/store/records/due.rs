@@ -20,7 +20,7 @@ use crate::store::{
     ReadPoint, Verdict, record,
 };
 
-/// For how many events room is made before they are read.
+/// For how many rows room is made before they are read.
 const MANY: usize = 256;
 
 /// How many rows a cursor steps over before it seeks instead.
@@ -178,7 +178,11 @@ async fn scan_heads<K: Kv>(
         .saturating_mul(spread.load(Ordering::Relaxed))
         .min(request.max_heads);
     let mut rows = Rows::scan(txn, range, looks.saturating_mul(ROW)).await?;
-    let (mut heads, mut last, mut seen) = (Heads::default(), None, 0);
+    let (mut last, mut seen) = (None, 0);
+    let mut heads = Heads {
+        found: Vec::with_capacity(request.max_processes.min(MANY)),
+        ..Heads::default()
+    };
     while heads.found.len() < request.max_processes && seen < request.max_heads {
         let Some((row_key, row)) = rows.next().await? else {
             heads.at_end = true;
@@ -225,6 +229,7 @@ async fn get_heads<T: KvTxn>(
     });
     let mut reads = stream::iter(reads).buffered(AT_A_TIME);
     let mut heads = Heads {
+        found: Vec::with_capacity(streams.len().min(most)),
         at_end: streams.len() <= most,
         ..Heads::default()
     };
@@ -262,13 +267,19 @@ impl Found {
 }
 
 /// The processes of a page that have been read.
-#[derive(Default)]
 struct Read {
     processes: Vec<DueProcess>,
     bytes: usize,
 }
 
 impl Read {
+    fn of(found: usize) -> Self {
+        Self {
+            processes: Vec::with_capacity(found),
+            bytes: 0,
+        }
+    }
+
     /// Adds one more process; returns whether it is the last one to fit.
     fn add(&mut self, found: Found, more: More, request: &DueRequest) -> Fit {
         let (snapshot, read) = more;
@@ -324,7 +335,7 @@ async fn read_together<T: KvTxn>(
     };
     let between = key::events_between(&first.stream, &last.stream);
     let mut events = Cursor::new(txn, between, request.max_bytes).await?;
-    let mut read = Read::default();
+    let mut read = Read::of(found.len());
     for one in found {
         let more = match &one.head {
             Ok(head) if one.is_due => {
@@ -361,6 +372,7 @@ async fn read_one_by_one<T: KvTxn>(
     request: &DueRequest,
     found: Vec<Found>,
 ) -> Result<(Vec<DueProcess>, bool), Error> {
+    let mut read = Read::of(found.len());
     let reads = found.into_iter().map(|one| async move {
         let more = match &one.head {
             Ok(head) if one.is_due => read_alone(txn, request, &one.stream, head).await,
@@ -369,7 +381,6 @@ async fn read_one_by_one<T: KvTxn>(
         (one, more)
     });
     let mut reads = stream::iter(reads).buffered(AT_A_TIME);
-    let mut read = Read::default();
     while let Some((one, more)) = reads.next().await {
         if read.add(one, more?, request) != Fit::More {
             // What was begun beyond the end goes with its scans.
