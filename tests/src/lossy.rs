@@ -1,8 +1,10 @@
 //! A store whose answers to writes get lost: some before the write has happened,
-//! some after. It also knows which pages of processes were read.
+//! some after; and some writes of which take their time. It also knows which pages
+//! of processes were read.
 
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -106,6 +108,9 @@ struct Read {
     _open: Option<OpenPage>,
 }
 
+/// For how long a worker stops before a batch is committed, and after.
+pub type Stops = dyn Fn(&Batch) -> (Duration, Duration) + Send + Sync;
+
 /// A store over another one that loses answers.
 #[derive(Clone)]
 pub struct Lossy<S> {
@@ -115,6 +120,7 @@ pub struct Lossy<S> {
     pub losses: Arc<Losses>,
     /// Which pages were read.
     pub pages: Arc<Pages>,
+    stops: Arc<Stops>,
 }
 
 impl<S: EventStore> Lossy<S> {
@@ -131,7 +137,18 @@ impl<S: EventStore> Lossy<S> {
             store,
             losses: Arc::default(),
             pages: Arc::default(),
+            stops: Arc::new(|_| (Duration::ZERO, Duration::ZERO)),
         })
+    }
+
+    /// The same with workers that stop as they commit.
+    #[must_use]
+    pub fn stopping(
+        mut self,
+        stops: impl Fn(&Batch) -> (Duration, Duration) + Send + Sync + 'static,
+    ) -> Self {
+        self.stops = Arc::new(stops);
+        self
     }
 }
 
@@ -232,7 +249,9 @@ impl<S: EventStore + Clone + 'static> TransactionalStore for Lossy<S> {
     async fn commit_unflushed(&self, batch: &Batch, read: ReadPoint) -> Result<Commit, Error> {
         let read = read.into::<Read>();
         let inner = read.map_or_else(ReadPoint::none, |read| read.inner);
-        match self.losses.next() {
+        let (before, after) = (self.stops)(batch);
+        tokio::time::sleep(before).await;
+        let committed = match self.losses.next() {
             Loss::Before => lost(),
             Loss::After => {
                 // The answer that nothing was written is lost as well.
@@ -240,7 +259,9 @@ impl<S: EventStore + Clone + 'static> TransactionalStore for Lossy<S> {
                 lost()
             }
             Loss::None => self.store.commit_unflushed(batch, inner).await,
-        }
+        };
+        tokio::time::sleep(after).await;
+        committed
     }
     async fn births(&self, version: &WorkflowId, limit: usize) -> Result<Vec<StreamId>, Error> {
         self.store.births(version, limit).await

@@ -7,13 +7,15 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// The safety mechanisms that there must be a mutant of.
-const MECHANISMS: [&str; 18] = [
+const MECHANISMS: [&str; 20] = [
     "fence",
     "expected head",
     "durability wait",
     "cursor order",
     "version of a registry entry",
     "revision of a head",
+    "token of a range",
+    "second attempt at a process that changed",
     "mark of the presence",
     "closing mark",
     "record of a birth",

@@ -368,8 +368,36 @@ impl Ledger {
         Ok(())
     }
 
+    /// Takes a range over from the worker that has it, unless that one has
+    /// committed meanwhile. Returns whether it did, and the range as it is.
+    pub(crate) async fn take_over(&self, mut range: Range) -> Result<(bool, Range), Error> {
+        let key = rows::range(self.run(), range.number);
+        let mut row = range.row.clone();
+        row.token += 1;
+        let held = Bytes::from(rows::write(&row)?);
+        let write = RowWrite::put(key.clone(), held.clone());
+        let mut batch = Batch::default();
+        batch.guards.push(self.guard());
+        batch.rows.push(write.expecting(range.held.clone()));
+        match self.store.commit(&batch).await {
+            Ok(Commit::Written) => {
+                range.row = row;
+                range.held = Some(held);
+                return Ok((true, range));
+            }
+            Ok(Commit::Stale(stale)) => self.check_claim(&stale).await?,
+            Err(error) if again(&error) => {}
+            Err(error) => return Err(error),
+        }
+        if let Some(held) = self::row(&self.store, &key).await? {
+            range.row = rows::read(held.clone(), "a range of a run")?;
+            range.held = Some(held);
+        }
+        Ok((false, range))
+    }
+
     /// Commits a batch together with the progress of a range; neither is durable
-    /// before [`settle`](Self::settle) says so. When the store does not say
+    /// before [`flush`](Self::flush) says so. When the store does not say
     /// whether they were written, it is read.
     pub(crate) async fn commit(
         &self,
@@ -394,7 +422,7 @@ impl Ledger {
                 return Ok(Committed::Stale(stale.streams));
             }
             Err(error) if *error.kind() == ErrorKind::OutcomeUnknown => {
-                match self.has_landed(&batch, &key, row.commits).await {
+                match self.has_landed(&batch, &key, &row).await {
                     Ok(true) => {}
                     Ok(false) => {
                         let what = "a commit whose answer was lost has not happened";
@@ -411,23 +439,8 @@ impl Ledger {
         Ok(Committed::Written)
     }
 
-    /// Makes durable what was committed of a range.
-    pub(crate) async fn settle(&self, range: &Range) -> Result<(), Error> {
-        match self.store.flush().await {
-            Err(error) if *error.kind() == ErrorKind::OutcomeUnknown => {
-                let key = rows::range(self.run(), range.number);
-                let nothing = Batch::default();
-                match self.has_landed(&nothing, &key, range.row.commits).await {
-                    Ok(true) => Ok(()),
-                    _ => Err(error),
-                }
-            }
-            outcome => outcome,
-        }
-    }
-
-    /// Makes all that can be seen durable; where the answer is lost, a few times.
-    async fn flush(&self) -> Result<(), Error> {
+    /// Makes all that was committed durable; where the answer is lost, a few times.
+    pub(crate) async fn flush(&self) -> Result<(), Error> {
         for _ in 1..FLUSHES {
             match self.store.flush().await {
                 Err(error) if *error.kind() == ErrorKind::OutcomeUnknown => {}
@@ -440,7 +453,7 @@ impl Ledger {
     /// Finds out whether a batch has landed whose answer was lost: process by
     /// process by the ids of its events, or by the row of its range if it moves
     /// none.
-    async fn has_landed(&self, batch: &Batch, key: &[u8], commits: u64) -> Result<bool, Error> {
+    async fn has_landed(&self, batch: &Batch, key: &[u8], ours: &RangeRow) -> Result<bool, Error> {
         // What can be seen may not last: make it durable before it counts.
         self.flush().await?;
         for it in &batch.moves {
@@ -459,7 +472,8 @@ impl Ledger {
             .await?
             .map(|row| rows::read(row, "a range of a run"))
             .transpose()?;
-        Ok(row.is_some_and(|row| row.commits >= commits))
+        // Under another token it is another worker's.
+        Ok(row.is_some_and(|row| row.token == ours.token && row.commits >= ours.commits))
     }
 
     /// Writes that the run is in a state now, unless it is already.
@@ -674,6 +688,11 @@ fn lost(run: RunId, to: RunId) -> Error {
     Error::new(ErrorKind::Claimed { run: to }, message)
 }
 
+/// The token of a range is not the one that a worker has.
+#[derive(Debug, thiserror::Error)]
+#[error("the token of the range was raised")]
+struct RangeLost;
+
 fn range_lost(run: RunId, number: u32) -> Error {
     Error::new(
         ErrorKind::Claimed { run },
@@ -681,6 +700,12 @@ fn range_lost(run: RunId, number: u32) -> Error {
             "range {number} of run {run} was taken over by another worker; nothing was written since"
         ),
     )
+    .with_source(RangeLost)
+}
+
+/// Whether a worker could not commit since its range was taken over.
+pub(crate) fn is_range_lost(error: &Error) -> bool {
+    std::error::Error::source(error).is_some_and(|source| source.is::<RangeLost>())
 }
 
 fn in_the_way() -> Error {

@@ -206,12 +206,12 @@ pub(super) async fn attempt(
     })
 }
 
-/// Makes durable what was committed of a range.
-pub(super) async fn settle(work: &Work, range: &Range) -> Result<(), Error> {
+/// Makes durable what was committed.
+pub(super) async fn settle(work: &Work) -> Result<(), Error> {
     match work.book.ledger() {
         Some(ledger) => {
             let clock = Clock::now();
-            ledger.settle(range).await?;
+            ledger.flush().await?;
             work.observer.durable(clock);
             Ok(())
         }
@@ -227,7 +227,7 @@ pub(super) async fn without_processes(
 ) -> Result<Done, Error> {
     match attempt(work, outcome, ReadPoint::none(), range).await? {
         Attempted::Done(done) => {
-            settle(work, range).await?;
+            settle(work).await?;
             Ok(done)
         }
         Attempted::Stale(streams) => Err(Error::invalid(format!(

@@ -37,6 +37,7 @@ mod pace;
 mod plan;
 #[cfg(feature = "cli")]
 pub(crate) mod preview;
+mod queue;
 mod registry_update;
 mod report;
 mod scan;

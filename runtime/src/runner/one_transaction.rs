@@ -3,9 +3,9 @@
 //! task of a run: it plans, hands out ranges, counts what the workers did, and
 //! sweeps in the end.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::BTreeSet;
 use std::pin::pin;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use futures_util::future::{Either, select};
 use tokio::sync::mpsc;
@@ -21,6 +21,7 @@ use crate::run::{RunCounts, RunKind, RunState};
 use crate::runner::ahead::Ahead;
 use crate::runner::commit::Done;
 use crate::runner::meter::Meter;
+use crate::runner::queue::Queue;
 use crate::runner::report::{
     CommitForm, FailureClass, KEPT, MigrationError, MigrationReport, Stage, Visited,
 };
@@ -346,8 +347,10 @@ impl Execution<'_> {
         if ranges.is_empty() {
             return passed;
         }
-        let workers = self.workers().min(ranges.len());
-        let queue = Arc::new(Mutex::new(VecDeque::from(ranges)));
+        // Whoever takes over what another worker leaves is one more.
+        let expires = !self.run.dry && !self.work.store.is_single_writer();
+        let workers = self.workers().min(ranges.len() + usize::from(expires));
+        let queue = Arc::new(Queue::new(ranges, expires));
         let (sender, told) = mpsc::channel(WAITING);
         let mut tasks = JoinSet::new();
         let limit = self.work.selection.limit();
@@ -525,7 +528,7 @@ impl Execution<'_> {
             closing = self.end_closing(ledger, closing, main, sweeps).await?;
         }
         if !waiting.is_empty() {
-            commit::settle(&self.work, &sweeps[0]).await?;
+            commit::settle(&self.work).await?;
         }
         for done in waiting {
             self.add(done).await;

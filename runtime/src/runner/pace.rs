@@ -38,6 +38,9 @@ fn rest_after(began: Instant) -> Duration {
 /// How often one who waits for its turn looks whether there still are turns.
 const LOOK_AGAIN: Duration = Duration::from_millis(100);
 
+/// The longest that a turn is waited for: whoever has it may not come back.
+const LONGEST: Duration = Duration::from_secs(60);
+
 /// The pace of one execution, for all of its workers.
 pub(super) struct Pace {
     gives_way: bool,
@@ -69,10 +72,11 @@ impl Pace {
         traffic.under_way > 0 || traffic.last.is_some_and(|ago| ago < lately)
     }
 
-    /// Waits for the one turn, while others write; `None`: nobody does, and all
-    /// go ahead.
+    /// Waits for the one turn, while others write; `None`: nobody does, or the
+    /// turn does not come, and all go ahead.
     pub(super) async fn turn(&self, store: &Store) -> Option<Turn<'_>> {
-        while self.is_in_the_way(store) {
+        let until = Instant::now() + LONGEST;
+        while self.is_in_the_way(store) && Instant::now() < until {
             if let Ok(Ok(permit)) = timeout(LOOK_AGAIN, self.turn.acquire()).await {
                 return Some(Turn {
                     pace: self,
@@ -218,6 +222,18 @@ mod tests {
         let _first = pace.turn(&store).await.unwrap();
         drop(under_way);
         assert!(pace.turn(&store).await.is_none());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn nobody_waits_for_ever_for_a_turn_that_does_not_come_back() {
+        let memory = MemoryStore::new();
+        let store = shared(&memory);
+        let _under_way = write(&memory, 0).await;
+        let pace = Pace::new(true);
+        let _never_back = pace.turn(&store).await.unwrap();
+        let began = Instant::now();
+        assert!(pace.turn(&store).await.is_none());
+        assert!(began.elapsed() >= LONGEST);
     }
 
     #[test]

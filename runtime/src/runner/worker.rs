@@ -1,9 +1,8 @@
 //! One of several workers, which take ranges of streams from a queue and
 //! migrate them chunk by chunk.
 
-use std::collections::VecDeque;
 use std::pin::pin;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::{Either, select};
@@ -17,6 +16,7 @@ use crate::runner::at_work::Hand;
 use crate::runner::commit::{Done, Outcome};
 use crate::runner::control::Go;
 use crate::runner::pace::Turn;
+use crate::runner::queue::Queue;
 use crate::runner::report::{FailureClass, MigrationError, Stage};
 use crate::runner::work::{ATTEMPTS, Page, Work, Worked};
 use crate::runner::{commit, scan};
@@ -68,21 +68,33 @@ enum Stop {
 }
 
 impl Worker {
-    pub(super) async fn run(mut self, queue: Arc<Mutex<VecDeque<Range>>>) -> Vec<Range> {
+    pub(super) async fn run(mut self, queue: Arc<Queue>) -> Vec<Range> {
         let mut ended = Vec::new();
         let lanes = self.work.lanes.clone();
         loop {
             let _lane = lanes.enter().await;
-            let next = queue
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .pop_front();
-            let Some(mut range) = next else { break };
-            let stop = self.migrate_range(&mut range).await;
+            let mut range = match queue.next(&self.work).await {
+                Ok(Some(range)) => range,
+                Ok(None) => break,
+                Err(error) => {
+                    let failure = worker_failed(&format!(
+                        "a range could not be taken over from a worker that does not answer; resume the run: {error}"
+                    ));
+                    // The receiver is gone only when the run itself is.
+                    drop(self.sender.send(Told::Broken(failure)).await);
+                    break;
+                }
+            };
+            let stop = self.migrate_range(&mut range, &queue).await;
             // What was committed counts, however the range ended.
-            let settled = self.rest(&range).await;
+            let settled = self.rest().await;
             let stop = stop.and(settled);
-            ended.push(range);
+            // The worker that took it over tells of the rest of it.
+            match &stop {
+                Err(Stop::Broken { error, .. }) if queue.is_taken_over(error) => continue,
+                _ if !queue.end(&range) => continue,
+                _ => ended.push(range),
+            }
             match stop {
                 Ok(()) => {}
                 Err(Stop::Ended) => break,
@@ -106,7 +118,7 @@ impl Worker {
     }
 
     /// Migrates a range, page by page.
-    async fn migrate_range(&mut self, range: &mut Range) -> Result<(), Stop> {
+    async fn migrate_range(&mut self, range: &mut Range, queue: &Queue) -> Result<(), Stop> {
         let pace = self.work.pace.clone();
         let mut size = self.work.chunk_processes;
         let mut conflicts = 0;
@@ -128,7 +140,7 @@ impl Worker {
                 }
             };
             let Some(mut turn) = turn else {
-                self.rest(range).await?;
+                self.rest().await?;
                 continue;
             };
             if self.left == Some(0) {
@@ -167,7 +179,7 @@ impl Worker {
             if self.work.control.is_slowed() {
                 // It may have to wait, and nothing is to be open meanwhile.
                 page.read.read_point = ReadPoint::none();
-                self.rest(range).await?;
+                self.rest().await?;
             }
             let at_work = &self.work.at_work;
             match self.work.control.may_go_on(processes, at_work).await {
@@ -192,6 +204,7 @@ impl Worker {
             drop(turn);
             match worked {
                 Ok(Worked { done, large }) => {
+                    queue.renew(range);
                     conflicts = 0;
                     // What was read beyond a large one was read in vain; more of
                     // them may follow.
@@ -201,7 +214,7 @@ impl Worker {
                     self.waiting.push(done);
                     let bytes: usize = self.waiting.iter().map(|done| done.bytes).sum();
                     if self.waiting.len() >= TOGETHER || bytes >= TOGETHER_BYTES {
-                        self.settle(range).await?;
+                        self.settle().await?;
                     }
                     if range.row.done {
                         return Ok(());
@@ -247,20 +260,20 @@ impl Worker {
     }
 
     /// Has nothing in hand any more.
-    async fn rest(&mut self, range: &Range) -> Result<(), Stop> {
-        let settled = self.settle(range).await;
+    async fn rest(&mut self) -> Result<(), Stop> {
+        let settled = self.settle().await;
         self.hand = None;
         settled
     }
 
-    /// Makes durable what was committed of a range, and passes it on.
-    async fn settle(&mut self, range: &Range) -> Result<(), Stop> {
+    /// Makes durable what was committed, and passes it on.
+    async fn settle(&mut self) -> Result<(), Stop> {
         if self.waiting.is_empty() {
             return Ok(());
         }
         let first = self.waiting.iter().find_map(|done| done.moved.first());
         let from = first.map(|moved| moved.stream.clone());
-        let settled = commit::settle(&self.work, range).await;
+        let settled = commit::settle(&self.work).await;
         let waiting = std::mem::take(&mut self.waiting);
         settled.map_err(|error| Stop::Broken { from, error })?;
         for done in waiting {

@@ -149,8 +149,8 @@ impl Kv for MemoryKv {
     }
 
     fn is_single_writer(&self) -> bool {
-        // No other process can reach it.
-        true
+        // Other handles write whenever they like.
+        false
     }
 
     async fn flush(&self) -> Result<(), Error> {

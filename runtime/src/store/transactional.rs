@@ -527,8 +527,9 @@ pub trait TransactionalStore: EventStore {
         limit: usize,
     ) -> Result<Vec<(Bytes, Bytes)>, Error>;
 
-    /// Whether no other process can write to the store as long as this handle
-    /// can: then a run that another process began is over, or cannot write.
+    /// Whether nobody else can write to the store as long as this handle can.
+    /// Then a run that another program began is over, or cannot write; and no worker
+    /// of a run takes over what another one has in hand.
     fn is_single_writer(&self) -> bool {
         false
     }

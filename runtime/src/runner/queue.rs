@@ -1,0 +1,171 @@
+//! The ranges of a pass, and which of them workers have.
+//!
+//! A worker has a range for a time, its lease, which each of its commits renews.
+//! When a lease has run out, another worker takes the range over: it raises the
+//! token of the range, and what the worker before commits then is refused. Time
+//! decides when to try, and the token decides which of the two may write.
+
+use std::collections::VecDeque;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::Notify;
+use tokio::time::{Instant, timeout_at};
+
+use crate::error::Error;
+use crate::run::ledger::{Range, is_range_lost};
+use crate::runner::work::Work;
+
+/// How long a lease is. One that was taken over is twice as long, so that two
+/// slow workers do not take a range from each other for ever.
+const LEASE: Duration = Duration::from_secs(60);
+
+/// The ranges of a pass.
+pub(super) struct Queue {
+    ranges: Mutex<Ranges>,
+    /// That a lease has ended.
+    ended: Notify,
+    /// Whether ranges are taken over.
+    expires: bool,
+}
+
+struct Ranges {
+    free: VecDeque<Range>,
+    leases: Vec<Lease>,
+}
+
+struct Lease {
+    /// The range as it was committed last, as far as that is known here.
+    range: Range,
+    term: Duration,
+    until: Instant,
+}
+
+impl Lease {
+    fn new(range: Range, term: Duration) -> Self {
+        let until = Instant::now() + term;
+        Self { range, term, until }
+    }
+}
+
+impl Queue {
+    /// Ranges, taken over when their leases run out if `expires` says so.
+    pub(super) fn new(ranges: Vec<Range>, expires: bool) -> Self {
+        let ranges = Ranges {
+            free: ranges.into(),
+            leases: Vec::new(),
+        };
+        Self {
+            ranges: Mutex::new(ranges),
+            ended: Notify::new(),
+            expires,
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Ranges> {
+        self.ranges.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The next range for a worker: one that no worker has, or else one whose
+    /// lease has run out. `None`: nothing is left to do.
+    pub(super) async fn next(&self, work: &Work) -> Result<Option<Range>, Error> {
+        loop {
+            let ended = self.ended.notified();
+            let Some(until) = (match self.take() {
+                Taken::Range(range) => return Ok(Some(*range)),
+                Taken::Nothing(until) => until.filter(|_| self.expires),
+            }) else {
+                return Ok(None);
+            };
+            if timeout_at(until, ended).await.is_ok() {
+                continue;
+            }
+            if work.control.is_cancelled() {
+                return Ok(None);
+            }
+            if let Some(range) = self.take_over(work).await? {
+                return Ok(Some(range));
+            }
+        }
+    }
+
+    fn take(&self) -> Taken {
+        let mut ranges = self.lock();
+        match ranges.free.pop_front() {
+            Some(range) => {
+                ranges.leases.push(Lease::new(range.clone(), LEASE));
+                Taken::Range(Box::new(range))
+            }
+            None => Taken::Nothing(ranges.leases.iter().map(|lease| lease.until).min()),
+        }
+    }
+
+    /// Takes over a range whose lease has run out, if there is one.
+    async fn take_over(&self, work: &Work) -> Result<Option<Range>, Error> {
+        let Some(ledger) = work.book.ledger() else {
+            return Ok(None);
+        };
+        let now = Instant::now();
+        let expired = {
+            let mut ranges = self.lock();
+            let expired = ranges.leases.iter_mut().find(|lease| lease.until <= now);
+            expired.map(|lease| {
+                // Until this has been tried, nobody else need try it.
+                lease.until = now + lease.term;
+                lease.range.clone()
+            })
+        };
+        // A worker that has to wait is not one that is lost.
+        let Some(range) = expired.filter(|_| !work.control.is_slowed()) else {
+            return Ok(None);
+        };
+        let (taken, range) = ledger.take_over(range).await?;
+        let mut ranges = self.lock();
+        let number = range.number;
+        let lease = ranges
+            .leases
+            .iter_mut()
+            .find(|it| it.range.number == number);
+        let Some(lease) = lease else { return Ok(None) };
+        let term = if taken { lease.term * 2 } else { lease.term };
+        *lease = Lease::new(range.clone(), term);
+        Ok(taken.then_some(range))
+    }
+
+    /// Renews the lease of a range, which has been committed like this.
+    pub(super) fn renew(&self, range: &Range) {
+        let mut ranges = self.lock();
+        if let Some(lease) = ranges.leases.iter_mut().find(|lease| lease.is_of(range)) {
+            *lease = Lease::new(range.clone(), lease.term);
+        }
+    }
+
+    /// Whether a worker failed since another one takes its range over. Its lease
+    /// is left to that one, which may not know yet that it has the range.
+    pub(super) fn is_taken_over(&self, error: &Error) -> bool {
+        self.expires && is_range_lost(error)
+    }
+
+    /// Ends the lease of a range; `false`: another worker has taken it over.
+    pub(super) fn end(&self, range: &Range) -> bool {
+        let mut ranges = self.lock();
+        let at = ranges.leases.iter().position(|lease| lease.is_of(range));
+        let ended = at.map(|at| ranges.leases.swap_remove(at)).is_some();
+        drop(ranges);
+        self.ended.notify_waiters();
+        ended
+    }
+}
+
+impl Lease {
+    fn is_of(&self, range: &Range) -> bool {
+        let theirs = (self.range.number, self.range.row.token);
+        theirs == (range.number, range.row.token)
+    }
+}
+
+enum Taken {
+    Range(Box<Range>),
+    /// Until when the first lease is; `None`: there are none.
+    Nothing(Option<Instant>),
+}
