@@ -283,10 +283,10 @@ pub fn keys(bytes: &[u8]) -> Result<bool, String> {
     }
     let version = WorkflowId::from_static("order", "v1");
     if bytes.starts_with(
-        &key::birth(&version, &StreamId::literal("s"))[..b"border\0\x01v1\0\x01".len()],
-    ) && let Ok(stream) = key::birth_stream(bytes, &version)
+        &key::birth(&version, 0, &StreamId::literal("s"))[..b"border\0\x01v1\0\x01".len()],
+    ) && let Ok((round, stream)) = key::read_birth(bytes, &version)
     {
-        same(key::birth(&version, &stream))?;
+        same(key::birth(&version, round, &stream))?;
     }
     Ok(accepted)
 }

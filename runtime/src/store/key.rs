@@ -20,7 +20,7 @@
 //! | `w` | workflow name, version | that processes may be at this version |
 //! | `x` | | reserved for an outbox |
 
-use std::ops::Range;
+use std::ops::{Range, RangeInclusive};
 
 use crate::error::Error;
 use crate::id::{ConversationId, CorrelationId, ProcessId, StreamId, TenantId, WorkflowId};
@@ -164,22 +164,32 @@ fn version_prefix(table: u8, id: &WorkflowId) -> Vec<u8> {
     with_id(with_id(start(table), id.name()), id.version())
 }
 
-/// That a process was born at a version while a run closed it.
-pub(crate) fn birth(id: &WorkflowId, stream: &StreamId) -> Vec<u8> {
-    with_id(version_prefix(BIRTHS, id), stream.as_str())
+/// That a process was born at a version, in a round of a run that closed it.
+pub(crate) fn birth(id: &WorkflowId, round: u32, stream: &StreamId) -> Vec<u8> {
+    with_id(birth_round(id, round), stream.as_str())
 }
 
-/// All births at a version.
-pub(crate) fn births(id: &WorkflowId) -> KeyRange {
-    let start = version_prefix(BIRTHS, id);
-    let end = after_prefix(start.clone());
-    start..end
+fn birth_round(id: &WorkflowId, round: u32) -> Vec<u8> {
+    let mut key = version_prefix(BIRTHS, id);
+    key.extend_from_slice(&round.to_be_bytes());
+    key
 }
 
-/// The stream of a key of [`birth`].
-pub(crate) fn birth_stream(key: &[u8], id: &WorkflowId) -> Result<StreamId, Error> {
-    let from = version_prefix(BIRTHS, id).len();
-    read_whole(key, from).and_then(|stream| stream_id(key, stream))
+/// The births at a version in some rounds.
+pub(crate) fn births(id: &WorkflowId, rounds: RangeInclusive<u32>) -> KeyRange {
+    birth_round(id, *rounds.start())..after_prefix(birth_round(id, *rounds.end()))
+}
+
+/// The round and the stream of a key of [`birth`].
+pub(crate) fn read_birth(key: &[u8], id: &WorkflowId) -> Result<(u32, StreamId), Error> {
+    let rest = key.strip_prefix(&version_prefix(BIRTHS, id)[..]);
+    let round = rest.and_then(|rest| rest.first_chunk::<4>().copied());
+    let Some(round) = round else {
+        return Err(bad_key(key));
+    };
+    let from = birth_round(id, 0).len();
+    let stream = read_whole(key, from).and_then(|stream| stream_id(key, stream))?;
+    Ok((u32::from_be_bytes(round), stream))
 }
 
 /// That processes may be at a version.
@@ -350,7 +360,7 @@ fn named(key: &[u8]) -> Option<String> {
         BIRTHS => {
             let (name, rest) = read_id(key, 1).ok()?;
             let (version, rest) = read_id(rest, 0).ok()?;
-            let (stream, _) = read_id(rest, 0).ok()?;
+            let (stream, _) = read_id(rest, 4).ok()?;
             format!("the note that {stream} was born at {name}@{version}")
         }
         PRESENCE => {
@@ -398,7 +408,8 @@ mod tests {
         assert_eq!(meta("format"), b"mformat\0\x01");
         assert_eq!(run_row(b"c"), b"uc");
         assert_eq!(PerStream::Hold.key(&s), b"oprocess/t/p\0\x01");
-        assert_eq!(birth(&order, &s), b"border\0\x01v1\0\x01process/t/p\0\x01");
+        let born = b"border\0\x01v1\0\x01\0\0\0\x02process/t/p\0\x01";
+        assert_eq!(birth(&order, 2, &s), born);
         assert_eq!(presence(&order), b"worder\0\x01v1\0\x01");
         assert_eq!(entry(&tenant, &process), b"rt\0\x01pp\0\x01");
         assert_eq!(entry(&tenant, &reply), b"rt\0\x01rc\0\x01");
@@ -428,9 +439,13 @@ mod tests {
         assert!(in_range(&run_rows(b"", None), &run_row(b"\xFE")));
         let v1 = WorkflowId::from_static("w", "1");
         let v10 = WorkflowId::from_static("w", "10");
-        let of_v1 = births(&v1);
-        assert!(in_range(&of_v1, &birth(&v1, &a)) && !in_range(&of_v1, &birth(&v10, &a)));
-        assert_eq!(birth_stream(&birth(&v1, &ab), &v1).unwrap(), ab);
+        let of_v1 = births(&v1, 2..=3);
+        assert!(!in_range(&of_v1, &birth(&v10, 2, &a)));
+        for (round, is_in) in [(1, false), (2, true), (3, true), (4, false)] {
+            assert_eq!(in_range(&of_v1, &birth(&v1, round, &a)), is_in);
+        }
+        let born = read_birth(&birth(&v1, 258, &ab), &v1).unwrap();
+        assert_eq!(born, (258, ab.clone()));
         assert_eq!(heads.mark(&heads.key(&ab)), Some(ab.clone()));
         assert_eq!(heads.mark(b"ha"), Some(a.clone()));
         assert_eq!(heads.mark(b"ea"), None);
@@ -523,9 +538,9 @@ mod tests {
             prop_assert!(unchecked_key(&a) != unchecked_key(&b));
             prop_assert!(!unchecked_key(&b).starts_with(&unchecked_key(&a)));
             // Names, versions and streams, each next to another one.
-            prop_assert!(births(&v).contains(&birth(&v, &t)));
+            prop_assert!(births(&v, 7..=7).contains(&birth(&v, 7, &t)));
             if name != version {
-                prop_assert!(!births(&v).contains(&birth(&w, &s)));
+                prop_assert!(!births(&v, 0..=u32::MAX).contains(&birth(&w, 7, &s)));
                 prop_assert!(presence(&v) != presence(&w));
             }
             let other = WorkflowId::new(name.clone(), "1".to_owned());
@@ -534,7 +549,7 @@ mod tests {
             let tables = [EVENTS, HEADS, KEYS, META, REMEMBERED, ENTRIES, SNAPSHOTS, RUNS, BIRTHS, HOLDS, PRESENCE];
             for table in tables {
                 let whole = vec![table]..vec![table + 1];
-                for key in [event(&t, sequence), PerStream::Head.key(&t), presence(&v), birth(&v, &t), PerStream::Hold.key(&t), meta(&b), run_row(b.as_bytes())] {
+                for key in [event(&t, sequence), PerStream::Head.key(&t), presence(&v), birth(&v, 7, &t), PerStream::Hold.key(&t), meta(&b), run_row(b.as_bytes())] {
                     prop_assert_eq!(whole.contains(&key), key[0] == table);
                 }
             }
@@ -545,7 +560,7 @@ mod tests {
             let _ = PerStream::Head.stream(&key);
             let _ = key_of_parts(&key);
             let _ = presence_version(&key);
-            let _ = birth_stream(&key, &WorkflowId::from_static("a", "1"));
+            let _ = read_birth(&key, &WorkflowId::from_static("a", "1"));
             let _ = PerStream::Head.mark(&key);
         }
     }

@@ -458,19 +458,38 @@ pub(crate) fn read_entry(mut record: Bytes) -> Read<(TenantId, Vec<(ProcessId, W
     }
 }
 
-/// Format, whether a run closes the version, and which.
-pub(crate) fn write_presence(closing: Option<RunId>) -> Vec<u8> {
-    match closing {
-        None => vec![FORMAT, OPEN],
-        Some(run) => [&[FORMAT, CLOSING], &run.as_uuid().as_bytes()[..]].concat(),
-    }
+/// That a run closes a version. Births are recorded in rounds, so that a look at
+/// those of late does not come by all that were recorded and removed before.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Closing {
+    pub(crate) run: RunId,
+    /// The round of the births from now on.
+    pub(crate) round: u32,
+    /// In rounds before this one, all births were removed.
+    pub(crate) first: u32,
 }
 
-pub(crate) fn read_presence(mut record: Bytes) -> Read<Option<RunId>> {
+/// Format, whether a run closes the version, which, round, first round.
+pub(crate) fn write_presence(closing: Option<Closing>) -> Vec<u8> {
+    let Some(Closing { run, round, first }) = closing else {
+        return vec![FORMAT, OPEN];
+    };
+    let mut record = vec![FORMAT, CLOSING];
+    record.extend_from_slice(run.as_uuid().as_bytes());
+    record.extend_from_slice(&round.to_be_bytes());
+    record.extend_from_slice(&first.to_be_bytes());
+    record
+}
+
+pub(crate) fn read_presence(mut record: Bytes) -> Read<Option<Closing>> {
     start(&mut record)?;
     let closing = match take_u8(&mut record)? {
         OPEN => None,
-        CLOSING if record.len() >= 16 => Some(RunId::from_uuid(Uuid::from_u128(record.get_u128()))),
+        CLOSING if record.len() >= 24 => Some(Closing {
+            run: RunId::from_uuid(Uuid::from_u128(record.get_u128())),
+            round: record.get_u32(),
+            first: record.get_u32(),
+        }),
         CLOSING => return Err(SHORT),
         _ => return Err(BadRecord::Malformed("it has a flag that is not known")),
     };
@@ -664,8 +683,9 @@ mod tests {
 
         let run = RunId::from_uuid(Uuid::from_u128(0x0102));
         assert_eq!(write_presence(None), [2, 0]);
-        let closing = [&[2, 1][..], &[0; 14], &[1, 2]].concat();
-        assert_eq!(write_presence(Some(run)), closing);
+        let closing = [&[2, 1][..], &[0; 14], &[1, 2, 0, 0, 0, 9, 0, 0, 0, 8]].concat();
+        let (round, first) = (9, 8);
+        assert_eq!(write_presence(Some(Closing { run, round, first })), closing);
         let hold = Hold {
             who: "me".into(),
             why: "ask".into(),
@@ -710,7 +730,12 @@ mod tests {
             };
             assert_eq!(read_head(write_head(&head).unwrap().into()).unwrap(), head);
         }
-        for closing in [None, Some(RunId::random())] {
+        let closing = Closing {
+            run: RunId::random(),
+            round: 258,
+            first: 257,
+        };
+        for closing in [None, Some(closing)] {
             let record = write_presence(closing);
             assert_eq!(read_presence(record.into()).unwrap(), closing);
         }

@@ -12,8 +12,11 @@ use crate::error::{Error, ErrorKind};
 use crate::id::{RunId, StreamId, WorkflowId};
 use crate::store::key::{self, PerStream};
 use crate::store::kv::{Kv, KvTxn};
+use crate::store::record::Closing;
 use crate::store::records::due::OpenRead;
-use crate::store::records::{ATTEMPTS, RecordStore, arrive, closing, put_migration, read_head};
+use crate::store::records::{
+    ATTEMPTS, RecordStore, arrive, closing, closing_of, put_migration, read_head,
+};
 use crate::store::{Batch, Commit, Expected, Head, ReadPoint, Stale, record};
 use crate::time::Timestamp;
 
@@ -162,12 +165,26 @@ async fn put<T: KvTxn>(txn: &mut T, batch: &Batch) -> Result<(), Error> {
         };
         txn.put(PerStream::Head.key(&it.stream), record::write_head(&head)?)?;
     }
+    let mut rounds = BTreeMap::new();
     for (version, stream) in &batch.births {
-        txn.delete(key::birth(version, stream))?;
+        if !rounds.contains_key(version) {
+            let closing = closing_of(txn, version).await?;
+            rounds.insert(version, closing.map_or(0..=0, |it| it.first..=it.round));
+        }
+        for round in rounds[version].clone() {
+            txn.delete(key::birth(version, round, stream))?;
+        }
     }
     if let Some((run, versions)) = &batch.closing {
         for version in versions {
-            let row = record::write_presence(Some(*run));
+            // Another run may have closed it, and not have come to the births.
+            let before = closing_of(txn, version).await?;
+            let closing = Closing {
+                run: *run,
+                round: before.map_or(0, |it| it.round),
+                first: before.map_or(0, |it| it.first),
+            };
+            let row = record::write_presence(Some(closing));
             txn.put(key::presence(version), row)?;
         }
     }
@@ -181,9 +198,34 @@ async fn put<T: KvTxn>(txn: &mut T, batch: &Batch) -> Result<(), Error> {
     Ok(())
 }
 
+/// Begins the next round of births at a version. It conflicts with each birth that
+/// is under way, and not with those that were made meanwhile.
+async fn next_round<K: Kv>(
+    store: &RecordStore<K>,
+    version: &WorkflowId,
+    closing: Closing,
+) -> Result<(), Error> {
+    let mut txn = store.kv().begin()?;
+    if closing_of(&txn, version).await? != Some(closing) {
+        return Ok(());
+    }
+    let next = Closing {
+        first: closing.round,
+        round: closing.round.saturating_add(1),
+        ..closing
+    };
+    txn.put(key::presence(version), record::write_presence(Some(next)))?;
+    match txn.commit().await {
+        // It may as well begin later.
+        Err(error) if !error.is_conflict() => Err(error),
+        _ => Ok(()),
+    }
+}
+
 /// Ends the closing of a version, unless births are left. The range of births
 /// is part of what a serializable transaction has read: who is born meanwhile,
-/// and had read the presence before, conflicts with it.
+/// and had read the presence before, conflicts with it. Where births are left, the
+/// next round begins.
 pub(super) async fn close<K: Kv>(
     store: &RecordStore<K>,
     version: &WorkflowId,
@@ -199,13 +241,19 @@ pub(super) async fn close<K: Kv>(
         let Some(row) = txn.get(&presence).await? else {
             return Ok(true);
         };
-        if closing(row, version)? != Some(run) {
+        let Some(closing) = closing(row, version)?.filter(|it| it.run == run) else {
             return Ok(true);
-        }
-        let mut births = Rows::scan(&txn, key::births(version), ROW).await?;
-        let is_left = births.next().await?.is_some();
+        };
+        let rounds = key::births(version, closing.first..=closing.round);
+        let mut births = Rows::scan(&txn, rounds, ROW).await?;
+        let left = births.next().await?;
         drop(births);
-        if is_left {
+        if let Some((row_key, _)) = left {
+            let (round, _) = key::read_birth(&row_key, version)?;
+            // Births of earlier rounds are all removed, and no more can come.
+            if round == closing.round {
+                next_round(store, version, closing).await?;
+            }
             return Ok(false);
         }
         match empty {

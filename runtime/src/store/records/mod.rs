@@ -28,8 +28,9 @@ use bytes::Bytes;
 
 use crate::error::{Error, ErrorKind};
 use crate::event::NewEvent;
-use crate::id::{RunId, StreamId, WorkflowId};
+use crate::id::{StreamId, WorkflowId};
 use crate::store::kv::{Kv, KvTxn};
+use crate::store::record::Closing;
 use crate::store::traffic::{Activity, Write};
 use crate::store::{Head, key, record};
 use crate::time::Timestamp;
@@ -286,18 +287,27 @@ async fn arrive<T: KvTxn>(
         return txn.put(key, record::write_presence(None));
     };
     txn.mark_read(&key)?;
-    if closing(row, version)?.is_some() {
+    if let Some(closing) = closing(row, version)? {
         for stream in streams {
-            txn.put(key::birth(version, stream), record::mark())?;
+            let key = key::birth(version, closing.round, stream);
+            txn.put(key, record::mark())?;
         }
     }
     Ok(())
 }
 
-/// The run that closes a version, by the row of its presence.
-fn closing(row: Bytes, version: &WorkflowId) -> Result<Option<RunId>, Error> {
+/// That a run closes a version, by the row of its presence.
+fn closing(row: Bytes, version: &WorkflowId) -> Result<Option<Closing>, Error> {
     record::read_presence(row)
         .map_err(|bad| bad.of(format_args!("the note that processes may be at {version}")))
+}
+
+/// That a run closes a version, if one does.
+async fn closing_of<T: KvTxn>(txn: &T, version: &WorkflowId) -> Result<Option<Closing>, Error> {
+    match txn.get(&key::presence(version)).await? {
+        Some(row) => closing(row, version),
+        None => Ok(None),
+    }
 }
 
 #[cfg(test)]

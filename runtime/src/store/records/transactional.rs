@@ -1,7 +1,7 @@
 //! What a runner needs: pages of processes that are due, batches, the presence
 //! of versions, and notes to a process registry elsewhere.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -11,7 +11,7 @@ use crate::id::{RunId, StreamId, WorkflowId};
 use crate::store::key::{self, KeyRange, PerStream};
 use crate::store::kv::{Kv, KvTxn};
 use crate::store::records::rows::Rows;
-use crate::store::records::{ROW, RecordStore, closing, decode_head, read_head};
+use crate::store::records::{ROW, RecordStore, closing, closing_of, decode_head, read_head};
 use crate::store::{
     Batch, Commit, DueFilter, DuePage, DueRequest, Head, Hold, Presence, ReadPoint, Split, StoreId,
     StreamRange, Traffic, TransactionalStore, Verdict, record,
@@ -36,7 +36,7 @@ impl<K: Kv> TransactionalStore for RecordStore<K> {
         let mut versions = Vec::new();
         while let Some((row_key, row)) = rows.next().await? {
             let version = key::presence_version(&row_key)?;
-            let closing = closing(row, &version)?;
+            let closing = closing(row, &version)?.map(|it| it.run);
             versions.push(Presence { version, closing });
         }
         versions.sort_by(|a, b| a.version.cmp(&b.version));
@@ -72,15 +72,19 @@ impl<K: Kv> TransactionalStore for RecordStore<K> {
     }
 
     async fn births(&self, version: &WorkflowId, limit: usize) -> Result<Vec<StreamId>, Error> {
-        let rows = self.page(key::births(version), limit).await?;
+        let closing = closing_of(&self.kv().view()?, version).await?;
+        let rounds = closing.map_or(0..=0, |it| it.first..=it.round);
+        let rows = self.page(key::births(version, rounds), limit).await?;
         let stream = |(row_key, row): (Bytes, Bytes)| {
-            let stream = key::birth_stream(&row_key, version)?;
+            let (_, stream) = key::read_birth(&row_key, version)?;
             record::check_mark(row).map_err(|bad| {
                 bad.of(format_args!("the note that {stream} was born at {version}"))
             })?;
             Ok(stream)
         };
-        rows.into_iter().map(stream).collect()
+        // A stream may have been born in more than one round.
+        let streams: Result<BTreeSet<_>, Error> = rows.into_iter().map(stream).collect();
+        Ok(streams?.into_iter().collect())
     }
 
     async fn end_closing(
@@ -338,7 +342,6 @@ fn cut(
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
-    use std::collections::BTreeSet;
     use std::sync::Arc;
 
     use super::*;
@@ -385,6 +388,65 @@ mod tests {
             .await
             .unwrap();
         scans_and_marks_conflict(store.kv().clone()).await;
+    }
+
+    /// A sweep must not come by the tombstones of the births that were swept before.
+    #[tokio::test]
+    async fn births_that_are_left_begin_a_round_and_old_rounds_are_not_read() {
+        use crate::event::NewEvent;
+        use crate::store::{EventStore, ExpectedSequence};
+        let store = crate::MemoryStore::new();
+        let (run, version) = (RunId::random(), WorkflowId::new("order", "v1"));
+        let commit = async |batch: Batch| {
+            let committed = store.commit(&batch).await.unwrap();
+            assert_eq!(committed, Commit::Written);
+        };
+        commit(Batch {
+            present: vec![version.clone()],
+            closing: Some((run, vec![version.clone()])),
+            ..Batch::default()
+        })
+        .await;
+        let stream = |n: u32| StreamId::new(format!("s{n}")).unwrap();
+        let rounds = async || {
+            let closing = closing_of(&store.kv().view().unwrap(), &version).await;
+            closing.unwrap().map(|it| (it.first, it.round))
+        };
+        assert_eq!(rounds().await, Some((0, 0)));
+        for n in 0..5 {
+            let event = NewEvent::new(version.clone(), "Placed", 1, "{}").unwrap();
+            let none = ExpectedSequence::NoStream;
+            store.append(&stream(n), none, vec![event]).await.unwrap();
+            let born = store.births(&version, 10).await.unwrap();
+            assert_eq!(born, [stream(n)]);
+            let ended = store.end_closing(&version, run, true).await.unwrap();
+            assert!(!ended);
+            assert_eq!(rounds().await, Some((n, n + 1)));
+            commit(Batch {
+                births: vec![(version.clone(), stream(n))],
+                ..Batch::default()
+            })
+            .await;
+        }
+        // Another run that closes it does not lose what is left.
+        let event = NewEvent::new(version.clone(), "Placed", 1, "{}").unwrap();
+        let none = ExpectedSequence::NoStream;
+        store.append(&stream(9), none, vec![event]).await.unwrap();
+        let other = RunId::random();
+        commit(Batch {
+            closing: Some((other, vec![version.clone()])),
+            ..Batch::default()
+        })
+        .await;
+        assert_eq!(store.births(&version, 10).await.unwrap(), [stream(9)]);
+        assert!(!store.end_closing(&version, other, true).await.unwrap());
+        commit(Batch {
+            births: vec![(version.clone(), stream(9))],
+            ..Batch::default()
+        })
+        .await;
+        assert!(store.end_closing(&version, other, true).await.unwrap());
+        assert_eq!(rounds().await, None);
     }
 
     /// Every process is due.
