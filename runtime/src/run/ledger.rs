@@ -368,8 +368,9 @@ impl Ledger {
         Ok(())
     }
 
-    /// Takes a range over from the worker that has it, unless that one has
-    /// committed meanwhile. Returns whether it did, and the range as it is.
+    /// Takes a range over from the worker that has it, unless that worker has
+    /// committed meanwhile. Returns whether the range was taken over, and how it is
+    /// stored now.
     pub(crate) async fn take_over(&self, mut range: Range) -> Result<(bool, Range), Error> {
         let key = rows::range(self.run(), range.number);
         let mut row = range.row.clone();

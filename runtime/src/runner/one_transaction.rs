@@ -347,7 +347,7 @@ impl Execution<'_> {
         if ranges.is_empty() {
             return passed;
         }
-        // Whoever takes over what another worker leaves is one more.
+        // One worker more than ranges, to take over a range whose lease has run out.
         let expires = !self.run.dry && !self.work.store.is_single_writer();
         let workers = self.workers().min(ranges.len() + usize::from(expires));
         let queue = Arc::new(Queue::new(ranges, expires));

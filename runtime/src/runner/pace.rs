@@ -38,7 +38,7 @@ fn rest_after(began: Instant) -> Duration {
 /// How often one who waits for its turn looks whether there still are turns.
 const LOOK_AGAIN: Duration = Duration::from_millis(100);
 
-/// The longest that a turn is waited for: whoever has it may not come back.
+/// How long a worker waits for the turn: the worker that has it may have stopped.
 const LONGEST: Duration = Duration::from_secs(60);
 
 /// The pace of one execution, for all of its workers.
@@ -72,8 +72,8 @@ impl Pace {
         traffic.under_way > 0 || traffic.last.is_some_and(|ago| ago < lately)
     }
 
-    /// Waits for the one turn, while others write; `None`: nobody does, or the
-    /// turn does not come, and all go ahead.
+    /// Waits for the one turn, while others write. `None`: the worker goes ahead
+    /// without it, since nothing else is written, or the turn was not free in time.
     pub(super) async fn turn(&self, store: &Store) -> Option<Turn<'_>> {
         let until = Instant::now() + LONGEST;
         while self.is_in_the_way(store) && Instant::now() < until {

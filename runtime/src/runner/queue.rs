@@ -16,8 +16,8 @@ use crate::error::Error;
 use crate::run::ledger::{Range, is_range_lost};
 use crate::runner::work::Work;
 
-/// How long a lease is. One that was taken over is twice as long, so that two
-/// slow workers do not take a range from each other for ever.
+/// How long a lease is. Each take-over of a range doubles its next lease, so that of
+/// two slow workers one comes to commit.
 const LEASE: Duration = Duration::from_secs(60);
 
 /// The ranges of a pass.
@@ -110,7 +110,7 @@ impl Queue {
             let mut ranges = self.lock();
             let expired = ranges.leases.iter_mut().find(|lease| lease.until <= now);
             expired.map(|lease| {
-                // Until this has been tried, nobody else need try it.
+                // Other idle workers leave it alone meanwhile.
                 lease.until = now + lease.term;
                 lease.range.clone()
             })

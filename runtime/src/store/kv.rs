@@ -84,7 +84,7 @@ pub trait Kv: Clone + Send + Sync + 'static {
     /// Where reads are counted.
     fn rows_read(&self) -> &RowsRead;
 
-    /// Whether no other process can write as long as this handle can.
+    /// Whether nobody else can write as long as this handle can.
     fn is_single_writer(&self) -> bool;
 
     /// Where keys of a range stand, so that it can be cut into even parts: some

@@ -4,6 +4,8 @@
 //! its length in two bytes and its UTF-8. A payload or state is last and takes
 //! the rest.
 
+use std::ops::RangeInclusive;
+
 use bytes::{Buf, Bytes};
 use bytestring::ByteString;
 use uuid::Uuid;
@@ -467,6 +469,13 @@ pub(crate) struct Closing {
     pub(crate) round: u32,
     /// In rounds before this one, all births were removed.
     pub(crate) first: u32,
+}
+
+impl Closing {
+    /// The rounds that may hold births.
+    pub(crate) fn rounds(self) -> RangeInclusive<u32> {
+        self.first..=self.round
+    }
 }
 
 /// Format, whether a run closes the version, which, round, first round.

@@ -15,7 +15,7 @@ use crate::store::kv::{Kv, KvTxn};
 use crate::store::record::Closing;
 use crate::store::records::due::OpenRead;
 use crate::store::records::{
-    ATTEMPTS, RecordStore, arrive, closing, closing_of, put_migration, read_head,
+    ATTEMPTS, RecordStore, arrive, closing, closing_of, put_migration, read_head, rounds_of,
 };
 use crate::store::{Batch, Commit, Expected, Head, ReadPoint, Stale, record};
 use crate::time::Timestamp;
@@ -168,8 +168,7 @@ async fn put<T: KvTxn>(txn: &mut T, batch: &Batch) -> Result<(), Error> {
     let mut rounds = BTreeMap::new();
     for (version, stream) in &batch.births {
         if !rounds.contains_key(version) {
-            let closing = closing_of(txn, version).await?;
-            rounds.insert(version, closing.map_or(0..=0, |it| it.first..=it.round));
+            rounds.insert(version, rounds_of(txn, version).await?);
         }
         for round in rounds[version].clone() {
             txn.delete(key::birth(version, round, stream))?;
@@ -178,12 +177,9 @@ async fn put<T: KvTxn>(txn: &mut T, batch: &Batch) -> Result<(), Error> {
     if let Some((run, versions)) = &batch.closing {
         for version in versions {
             // Another run may have closed it, and not have come to the births.
-            let before = closing_of(txn, version).await?;
-            let closing = Closing {
-                run: *run,
-                round: before.map_or(0, |it| it.round),
-                first: before.map_or(0, |it| it.first),
-            };
+            let (first, round) = rounds_of(txn, version).await?.into_inner();
+            let run = *run;
+            let closing = Closing { run, round, first };
             let row = record::write_presence(Some(closing));
             txn.put(key::presence(version), row)?;
         }
@@ -244,7 +240,7 @@ pub(super) async fn close<K: Kv>(
         let Some(closing) = closing(row, version)?.filter(|it| it.run == run) else {
             return Ok(true);
         };
-        let rounds = key::births(version, closing.first..=closing.round);
+        let rounds = key::births(version, closing.rounds());
         let mut births = Rows::scan(&txn, rounds, ROW).await?;
         let left = births.next().await?;
         drop(births);

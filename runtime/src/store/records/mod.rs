@@ -20,6 +20,7 @@ mod transactional;
 
 use std::fmt;
 use std::future::Future;
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
@@ -300,6 +301,12 @@ async fn arrive<T: KvTxn>(
 fn closing(row: Bytes, version: &WorkflowId) -> Result<Option<Closing>, Error> {
     record::read_presence(row)
         .map_err(|bad| bad.of(format_args!("the note that processes may be at {version}")))
+}
+
+/// The rounds that may hold births at a version; of one that no run closes, the first.
+async fn rounds_of<T: KvTxn>(txn: &T, version: &WorkflowId) -> Result<RangeInclusive<u32>, Error> {
+    let closing = closing_of(txn, version).await?;
+    Ok(closing.map_or(0..=0, |closing| closing.rounds()))
 }
 
 /// That a run closes a version, if one does.

@@ -11,7 +11,7 @@ use crate::id::{RunId, StreamId, WorkflowId};
 use crate::store::key::{self, KeyRange, PerStream};
 use crate::store::kv::{Kv, KvTxn};
 use crate::store::records::rows::Rows;
-use crate::store::records::{ROW, RecordStore, closing, closing_of, decode_head, read_head};
+use crate::store::records::{ROW, RecordStore, closing, decode_head, read_head, rounds_of};
 use crate::store::{
     Batch, Commit, DueFilter, DuePage, DueRequest, Head, Hold, Presence, ReadPoint, Split, StoreId,
     StreamRange, Traffic, TransactionalStore, Verdict, record,
@@ -72,8 +72,7 @@ impl<K: Kv> TransactionalStore for RecordStore<K> {
     }
 
     async fn births(&self, version: &WorkflowId, limit: usize) -> Result<Vec<StreamId>, Error> {
-        let closing = closing_of(&self.kv().view()?, version).await?;
-        let rounds = closing.map_or(0..=0, |it| it.first..=it.round);
+        let rounds = rounds_of(&self.kv().view()?, version).await?;
         let rows = self.page(key::births(version, rounds), limit).await?;
         let stream = |(row_key, row): (Bytes, Bytes)| {
             let (_, stream) = key::read_birth(&row_key, version)?;
@@ -394,6 +393,7 @@ mod tests {
     #[tokio::test]
     async fn births_that_are_left_begin_a_round_and_old_rounds_are_not_read() {
         use crate::event::NewEvent;
+        use crate::store::records::closing_of;
         use crate::store::{EventStore, ExpectedSequence};
         let store = crate::MemoryStore::new();
         let (run, version) = (RunId::random(), WorkflowId::new("order", "v1"));
