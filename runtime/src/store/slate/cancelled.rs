@@ -11,7 +11,7 @@ use super::kv::scan_options;
 use crate::error::ErrorKind;
 use crate::store::kv::{Kv, KvScan, KvTxn};
 
-const ROWS: u64 = 400;
+const ROWS: u64 = 2_000;
 
 /// A store whose rows are spread over two files, and in no cache.
 async fn store(folder: &Path) -> SlateDbStore {

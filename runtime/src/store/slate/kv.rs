@@ -8,8 +8,8 @@ use slatedb::config::{FlushOptions, FlushType, ScanOptions};
 use slatedb::object_store::path::Path;
 use slatedb::object_store::{Error as Storage, ObjectStore};
 use slatedb::{
-    CloseReason, Db, DbIterator, DbSnapshot, DbStatus, DbTransaction, IsolationLevel, SstReader,
-    VersionedManifest,
+    CloseReason, Db, DbIterator, DbSnapshot, DbStatus, DbTransaction, IsolationLevel, SstBlockSize,
+    SstReader, VersionedManifest,
 };
 use tokio::sync::watch;
 
@@ -85,8 +85,12 @@ fn id_of(db: &Db) -> StoreId {
 /// What a scan fetches at a time, of each file it reads.
 const READ_AHEAD: usize = 1 << 20;
 
-/// The size of SlateDB's blocks.
-const BLOCK: usize = 4 << 10;
+/// The size of the blocks of SlateDB's files, and the same as SlateDB says it. Each
+/// block is an entry of the index of its file, which is read and kept as a whole, and
+/// an object of its own to everything that reads it. With 4 KiB, SlateDB's default,
+/// the indexes of a million processes do not fit into their cache.
+const BLOCK: usize = 16 << 10;
+pub(super) const BLOCK_SIZE: SstBlockSize = SstBlockSize::Block16Kib;
 
 /// SlateDB's defaults fetch one block at a time, which is five times slower;
 /// but all that is fetched is decoded, also what nobody comes to read.

@@ -11,7 +11,7 @@ use slatedb::object_store::ObjectStore;
 use slatedb::object_store::path::Path;
 use slatedb::{Db, DbBuilder};
 
-use super::kv::{Files, SlateDbKv};
+use super::kv::{BLOCK_SIZE, Files, SlateDbKv};
 use super::look::{FORMAT, Seen, check_format, foreign, is_empty, no_store_to_open};
 use super::memory::{self, Memory};
 use super::place::{Place, is_folder};
@@ -353,6 +353,7 @@ impl SlateDbStoreBuilder {
         let (object_store, opening) = Storage::opening(object_store);
         let mut builder = Db::builder(self.path.clone(), object_store)
             .with_settings(self.settings.clone())
+            .with_sst_block_size(BLOCK_SIZE)
             .with_db_cache(self.memory.cache(), 0);
         let configure = self.configure.get_mut();
         if let Some(configure) = configure.unwrap_or_else(PoisonError::into_inner).take() {
