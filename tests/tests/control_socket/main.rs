@@ -268,10 +268,9 @@ async fn clients_that_are_slow_or_gone_keep_nobody_waiting() {
     const JOBS: u64 = 150;
     let service = service(MemoryStore::new(), JOBS, slow()).await;
     let mut driver = Client::new(&service.path).await;
-    driver.ask(json!({"request": "run"})).await;
-    driver.answer().await;
     // It must not be over before all of them have come.
-    ask(&service.path, json!({"request": "pause"})).await;
+    driver.ask(json!({"request": "run", "per_second": 1})).await;
+    driver.answer().await;
     // As many watch as may; they never read.
     let mut watchers = Vec::new();
     loop {
@@ -293,7 +292,7 @@ async fn clients_that_are_slow_or_gone_keep_nobody_waiting() {
     // Who began the run goes away, and the run goes on to its end.
     let run = status["progress"]["run"].clone();
     drop(driver);
-    ask(&service.path, json!({"request": "continue"})).await;
+    ask(&service.path, json!({"request": "throttle"})).await;
     until("it is done", async || {
         let status = ask(&service.path, json!({"request": "status"})).await;
         (status["under_way"] == false).then_some(())
