@@ -64,8 +64,8 @@ fn lost<T>() -> Result<T, Error> {
 #[derive(Debug, Default)]
 pub struct Pages {
     sizes: Mutex<Vec<usize>>,
-    open: AtomicUsize,
-    most_open: AtomicUsize,
+    calls: AtomicUsize,
+    most_calls: AtomicUsize,
 }
 
 impl Pages {
@@ -76,36 +76,31 @@ impl Pages {
         sizes.clone()
     }
 
-    /// How many were in progress at once.
+    /// How many pages were being read, or committed, at once.
     #[must_use]
-    pub fn most_open(&self) -> usize {
-        self.most_open.load(Ordering::SeqCst)
+    pub fn most_calls(&self) -> usize {
+        self.most_calls.load(Ordering::SeqCst)
     }
 
-    fn begin(self: &Arc<Self>, processes: usize) -> Option<OpenPage> {
-        if processes == 0 {
-            return None;
-        }
+    fn read(&self, processes: usize) {
         let mut sizes = self.sizes.lock().unwrap_or_else(PoisonError::into_inner);
-        sizes.push(processes);
-        let open = self.open.fetch_add(1, Ordering::SeqCst) + 1;
-        self.most_open.fetch_max(open, Ordering::SeqCst);
-        Some(OpenPage(self.clone()))
+        sizes.extend((processes > 0).then_some(processes));
+    }
+
+    fn call(&self) -> Call<'_> {
+        let calls = self.calls.fetch_add(1, Ordering::SeqCst) + 1;
+        self.most_calls.fetch_max(calls, Ordering::SeqCst);
+        Call(self)
     }
 }
 
-struct OpenPage(Arc<Pages>);
+/// A page is being read or committed.
+struct Call<'a>(&'a Pages);
 
-impl Drop for OpenPage {
+impl Drop for Call<'_> {
     fn drop(&mut self) {
-        self.0.open.fetch_sub(1, Ordering::SeqCst);
+        self.0.calls.fetch_sub(1, Ordering::SeqCst);
     }
-}
-
-/// The read point of the store below, and that the page is in progress.
-struct Read {
-    inner: ReadPoint,
-    _open: Option<OpenPage>,
 }
 
 /// For how long a worker stops before a batch is committed, and after.
@@ -239,26 +234,23 @@ impl<S: EventStore + Clone + 'static> TransactionalStore for Lossy<S> {
         self.store.split(within, filter, parts, at_least).await
     }
     async fn read_due(&self, request: DueRequest) -> Result<DuePage, Error> {
-        let mut page = self.store.read_due(request).await?;
-        page.read_point = ReadPoint::of(Read {
-            inner: page.read_point,
-            _open: self.pages.begin(page.processes.len()),
-        });
+        let _call = self.pages.call();
+        let page = self.store.read_due(request).await?;
+        self.pages.read(page.processes.len());
         Ok(page)
     }
     async fn commit_unflushed(&self, batch: &Batch, read: ReadPoint) -> Result<Commit, Error> {
-        let read = read.into::<Read>();
-        let inner = read.map_or_else(ReadPoint::none, |read| read.inner);
+        let _call = self.pages.call();
         let (before, after) = (self.stops)(batch);
         tokio::time::sleep(before).await;
         let committed = match self.losses.next() {
             Loss::Before => lost(),
             Loss::After => {
                 // The answer that nothing was written is lost as well.
-                let _ = self.store.commit_unflushed(batch, inner).await?;
+                let _ = self.store.commit_unflushed(batch, read).await?;
                 lost()
             }
-            Loss::None => self.store.commit_unflushed(batch, inner).await,
+            Loss::None => self.store.commit_unflushed(batch, read).await,
         };
         tokio::time::sleep(after).await;
         committed

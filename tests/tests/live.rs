@@ -170,8 +170,7 @@ async fn run_beside(
     });
     let watched = Lossy::over(store).unwrap();
     let runner = MigrationRunner::new(OrderV1ToV2Migration, watched.clone(), watched.clone());
-    // Small enough for several ranges, so for several workers.
-    let runner = runner.chunk_processes(64).yield_to_traffic(yields);
+    let runner = runner.yield_to_traffic(yields);
     let report = runner.run().await;
     over.store(true, Ordering::SeqCst);
     writer.await.unwrap();
@@ -189,19 +188,24 @@ fn something() -> (StreamId, ExpectedSequence, Vec<NewEvent>) {
     (stream, ExpectedSequence::NoStream, vec![event])
 }
 
+/// How many processes are in the first page of a range, as long as it is not known
+/// how large they are.
+const FIRST_PAGE: usize = 64;
+
 fn gave_way(pages: &Pages) {
     let sizes = pages.sizes();
-    assert!(sizes.iter().all(|size| *size <= 48), "{sizes:?}");
-    assert_eq!(pages.most_open(), 1);
+    assert!(sizes[0] <= FIRST_PAGE / 4, "{sizes:?}");
+    assert!(sizes.iter().all(|size| *size <= 128), "{sizes:?}");
+    assert_eq!(pages.most_calls(), 1);
 }
 
 fn did_not(pages: &Pages) {
     let sizes = pages.sizes();
-    assert!(sizes.iter().any(|size| *size > 48), "{sizes:?}");
+    assert_eq!(sizes[0], FIRST_PAGE, "{sizes:?}");
 }
 
-/// Takes out: the limit or the semaphore of `Pace`, and chunks are large, or
-/// several at a time.
+/// Takes out: the limit or the semaphore of `Pace`, and pages are large, or several
+/// are read or committed at a time.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_run_gives_way_to_writers_that_never_stop_and_ends_in_memory() {
     let store = MemoryStore::new();
@@ -231,7 +235,7 @@ async fn a_run_that_is_told_to_gives_no_way() {
 
 /// Also right after all was written.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_run_in_a_quiet_store_takes_large_chunks() {
+async fn a_run_in_a_quiet_store_takes_large_pages() {
     let pages = run_beside(MemoryStore::new(), None, true).await;
     did_not(&pages);
     let disk = OnDisk::new().await.unwrap();

@@ -129,11 +129,11 @@ impl<M, ES, SS> MigrationRunner<M, ES, SS> {
     /// this is called.
     ///
     /// While that one writes to the store, through any handle in this program,
-    /// one small chunk is worked on at a time, with a rest after each, so that
-    /// writes become durable about as soon as without a run. The run always
-    /// goes on, a good deal slower, and at full speed when nothing was written
-    /// for a second. Told not to, it takes all the machine has, and writes take
-    /// several times as long.
+    /// pages are small, one worker at a time reads or commits, and on Linux user
+    /// code runs on threads of a lower priority, whether anything is written or not.
+    /// The run takes about twice as long then, and goes on at full speed when
+    /// nothing was written for a second. Told not to give way, it takes all the
+    /// machine has, and writes take several times as long to become durable.
     ///
     /// This is about one store that [knows of its
     /// writes](crate::TransactionalStore::traffic); over separate handles

@@ -16,6 +16,18 @@ use crate::id::StreamId;
 use crate::runner::observe::Here;
 use crate::runner::report::{FailureClass, MigrationError, Stage};
 
+/// How nice a thread is that gives way, on the scale of `nice`: where all want the
+/// same core it has about a third of the time that another one has.
+#[cfg(target_os = "linux")]
+const NICE: i32 = 5;
+
+/// Lets all other threads of the program go before this one.
+fn lower_priority() {
+    // Linux has a priority for each thread; a system that refuses loses nothing.
+    #[cfg(target_os = "linux")]
+    let _ = rustix::process::setpriority_process(None, NICE);
+}
+
 type Job = Box<dyn FnOnce() + Send>;
 
 /// The user code of one run.
@@ -23,6 +35,8 @@ type Job = Box<dyn FnOnce() + Send>;
 pub(super) struct Code {
     idle: Arc<Mutex<Vec<mpsc::Sender<Job>>>>,
     deadline: Duration,
+    /// Whether what a service does goes before it, where both want a core.
+    gives_way: bool,
     /// For how long it was at work, in microseconds.
     busy: Arc<AtomicU64>,
 }
@@ -104,10 +118,11 @@ pub(super) fn never_returned(stream_id: StreamId) -> MigrationError {
 }
 
 impl Code {
-    pub(super) fn new(deadline: Duration) -> Self {
+    pub(super) fn new(deadline: Duration, gives_way: bool) -> Self {
         Self {
             idle: Arc::default(),
             deadline,
+            gives_way,
             busy: Arc::default(),
         }
     }
@@ -196,9 +211,13 @@ impl Code {
             }
         }
         let (thread, jobs) = mpsc::channel::<Job>();
+        let gives_way = self.gives_way;
         std::thread::Builder::new()
             .name("state-migration".to_owned())
             .spawn(move || {
+                if gives_way {
+                    lower_priority();
+                }
                 for job in jobs {
                     job();
                 }
@@ -236,7 +255,7 @@ mod tests {
     /// Without the look at `longer_than` it is waited for for ever.
     #[tokio::test]
     async fn a_thread_that_is_stuck_is_given_up_and_others_go_on() {
-        let code = Code::new(Duration::from_millis(20));
+        let code = Code::new(Duration::from_millis(20), true);
         let stuck = code.run(|watch| {
             let forever = || -> Result<(), MigrationError> {
                 loop {
@@ -262,7 +281,7 @@ mod tests {
     /// Time that is not spent on one process is not held against it.
     #[tokio::test]
     async fn a_thread_that_goes_from_process_to_process_is_not_stuck() {
-        let code = Code::new(Duration::from_millis(40));
+        let code = Code::new(Duration::from_millis(40), true);
         let worked = code.run(|watch| {
             (0..6)
                 .map(|_| {
@@ -281,7 +300,7 @@ mod tests {
     /// Without the list of idle threads each job has a thread of its own.
     #[tokio::test]
     async fn threads_are_used_again() {
-        let code = Code::new(Duration::from_secs(10));
+        let code = Code::new(Duration::from_secs(10), true);
         let mut threads = std::collections::HashSet::new();
         for _ in 0..20 {
             threads.insert(code.run(|_| std::thread::current().id()).await.unwrap());
@@ -289,10 +308,30 @@ mod tests {
         assert_eq!((threads.len(), idle(&code)), (1, 1));
     }
 
+    /// The priority of a thread as the system has it, on the scale of `nice`.
+    #[cfg(target_os = "linux")]
+    fn nice() -> i32 {
+        let stat = std::fs::read_to_string("/proc/thread-self/stat").unwrap();
+        // The name may hold anything; what comes after it has no brackets.
+        let (_, fields) = stat.rsplit_once(')').unwrap();
+        fields.split_whitespace().nth(16).unwrap().parse().unwrap()
+    }
+
+    #[cfg(target_os = "linux")]
+    #[tokio::test]
+    async fn threads_of_code_that_gives_way_have_a_lower_priority() {
+        let code = |gives_way| Code::new(Duration::from_secs(10), gives_way);
+        let here = nice();
+        assert_eq!(code(false).run(|_| nice()).await.unwrap(), here);
+        let lower = code(true).run(|_| nice()).await.unwrap();
+        assert_eq!(lower, NICE.max(here));
+        assert_eq!(nice(), here, "of no other thread");
+    }
+
     /// Jobs catch what user code throws; this is for what gets past that.
     #[tokio::test]
     async fn a_panic_in_a_job_is_an_error_and_its_thread_is_replaced() {
-        let code = Code::new(Duration::from_secs(10));
+        let code = Code::new(Duration::from_secs(10), true);
         assert_eq!(code.run(|_| 1).await.unwrap(), 1);
         let ended = code.run(|_| -> u32 { panic!("past all guards") }).await;
         let Err(NoAnswer::Ended(error)) = ended else {

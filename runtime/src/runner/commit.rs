@@ -166,6 +166,7 @@ pub(super) async fn attempt(
             for Failed { error, at } in &done.failed {
                 batch.rows.push(ledger.failure(error, at.as_ref()).await?);
             }
+            let _turn = work.pace.turn(&work.store).await;
             let clock = Clock::now();
             match ledger.commit(batch, read, range, row).await? {
                 Committed::Written => {

@@ -434,13 +434,6 @@ impl RunControl {
         }
     }
 
-    /// Waits until a worker may be made to wait before its next chunk.
-    pub(super) async fn slowed(&self) {
-        let mut changes = self.inner.wanted.subscribe();
-        // The sender lives as long as this does.
-        let _ = changes.wait_for(Wanted::slows).await;
-    }
-
     /// When so many processes have their turn.
     fn turn(&self, rate: NonZeroU32, processes: usize) -> Instant {
         let mut next = self

@@ -101,7 +101,7 @@ pub(super) async fn run(
         events,
         snapshots,
         registry,
-        code: Code::new(run.deadline),
+        code: Code::new(run.deadline, run.yields),
     };
     let mut pass = Pass {
         run,

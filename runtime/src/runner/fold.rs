@@ -445,7 +445,7 @@ mod tests {
         let registry = MigrationRegistry::builder().with(migration);
         let registry = registry.build().unwrap();
         let route = registry.routes().next().unwrap();
-        let code = Code::new(Duration::from_secs(10));
+        let code = Code::new(Duration::from_secs(10), false);
         let begun = Progress::begin(&code, &route, &stream, 0).await.unwrap();
         let through = EVENTS as u64;
         let read = begun

@@ -1,6 +1,7 @@
-//! How many workers are at work at once: two for each core, and more where the
-//! cores are idle all the same, because the store takes its time to answer.
+//! How many workers are at work at once: two for each core, and more for as long as
+//! the cores are idle all the same, because the store takes its time to answer.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -18,8 +19,11 @@ pub(super) const MOST: usize = 16;
 /// How long is looked before there are more.
 const WINDOW: Duration = Duration::from_millis(250);
 
-/// The part of the cores that is busy when more workers would be of no use.
+/// The part of the cores that is busy when more workers would be of no use, and when
+/// there are too many: each reads at a place of its own, and what the store has cached
+/// serves the fewer of them.
 const BUSY: f64 = 0.5;
+const FULL: f64 = 0.9;
 
 /// How many cores there are.
 fn cores() -> usize {
@@ -34,6 +38,8 @@ pub(super) fn first() -> usize {
 /// Lanes for workers.
 pub(super) struct Lanes {
     free: Semaphore,
+    /// How many are to be closed that workers are in.
+    closing: AtomicUsize,
     seen: Mutex<Seen>,
 }
 
@@ -48,6 +54,7 @@ impl Lanes {
         let lanes = first();
         Self {
             free: Semaphore::new(lanes),
+            closing: AtomicUsize::new(0),
             seen: Mutex::new(Seen {
                 lanes,
                 at: Instant::now(),
@@ -62,8 +69,14 @@ impl Lanes {
         self.free.acquire().await.ok()
     }
 
+    /// Whether the lane that a worker is in closes, so that it has to leave it.
+    pub(super) fn closes(&self) -> bool {
+        let (order, one_less) = (Ordering::Relaxed, |closing: usize| closing.checked_sub(1));
+        self.closing.fetch_update(order, order, one_less).is_ok()
+    }
+
     /// Looks how busy the cores are, every now and then, and opens more lanes
-    /// if they are not.
+    /// if they are not, or closes some of those if they are.
     pub(super) fn look(&self, code: &Code) {
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
         let took = seen.at.elapsed();
@@ -71,26 +84,41 @@ impl Lanes {
             return;
         }
         let busy = busy(code);
-        let more = seen.more(took, busy);
-        seen.at = Instant::now();
-        seen.busy = busy;
-        seen.lanes += more;
-        self.free.add_permits(more);
+        let lanes = seen.wanted(took, busy);
+        match lanes.checked_sub(seen.lanes) {
+            Some(more) => {
+                let stay = (0..more).take_while(|_| self.closes()).count();
+                self.free.add_permits(more - stay);
+            }
+            None => {
+                let fewer = seen.lanes - lanes;
+                self.closing.fetch_add(fewer, Ordering::Relaxed);
+            }
+        }
+        *seen = Seen {
+            lanes,
+            at: Instant::now(),
+            busy,
+        };
     }
 }
 
 impl Seen {
-    /// How many more lanes there are to be.
-    fn more(&self, took: Duration, busy: Duration) -> usize {
+    /// How many lanes there are to be.
+    fn wanted(&self, took: Duration, busy: Duration) -> usize {
         // At first it is not known how much of it was before.
         if self.busy.is_zero() {
-            return 0;
+            return self.lanes;
         }
         #[allow(clippy::cast_precision_loss)]
         let all = took.as_secs_f64() * cores() as f64;
-        match busy.saturating_sub(self.busy).as_secs_f64() < all * BUSY {
-            true => self.lanes.min(MOST - self.lanes),
-            false => 0,
+        let part = busy.saturating_sub(self.busy).as_secs_f64() / all;
+        if part < BUSY {
+            (self.lanes * 2).min(MOST)
+        } else if part > FULL {
+            (self.lanes / 2).max(first())
+        } else {
+            self.lanes
         }
     }
 }
@@ -118,19 +146,37 @@ mod tests {
     use super::*;
 
     #[test]
-    fn idle_cores_open_lanes_up_to_the_most_and_busy_ones_none() {
+    fn idle_cores_open_lanes_up_to_the_most_and_busy_ones_close_them() {
         let second = Duration::from_secs(1);
         let cores = u32::try_from(cores()).unwrap();
-        let seen = |lanes, busy| Seen {
-            lanes,
-            at: Instant::now(),
-            busy,
+        let wanted = |lanes, part: f64| {
+            let seen = Seen {
+                lanes,
+                at: Instant::now(),
+                busy: second,
+            };
+            seen.wanted(second, second + (second * cores).mul_f64(part))
         };
-        assert_eq!(seen(4, second).more(second, second), 4);
-        assert_eq!(seen(12, second).more(second, second), 4);
-        assert_eq!(seen(MOST, second).more(second, second), 0);
-        assert_eq!(seen(4, second).more(second, second + second * cores), 0);
-        assert_eq!(seen(4, Duration::ZERO).more(second, second), 0);
+        assert_eq!(wanted(4, 0.0), 8.min(MOST));
+        assert_eq!(wanted(12, 0.4), MOST);
+        assert_eq!(wanted(MOST, 0.0), MOST);
+        assert_eq!(wanted(MOST, 0.7), MOST);
+        assert_eq!(wanted(MOST, 1.0), (MOST / 2).max(first()));
+        assert_eq!(wanted(first(), 1.0), first());
+        let unknown = Seen {
+            lanes: 4,
+            at: Instant::now(),
+            busy: Duration::ZERO,
+        };
+        assert_eq!(unknown.wanted(second, second), 4);
+    }
+
+    #[test]
+    fn a_lane_closes_once() {
+        let lanes = Lanes::new();
+        assert!(!lanes.closes());
+        lanes.closing.store(2, Ordering::Relaxed);
+        assert!(lanes.closes() && lanes.closes() && !lanes.closes());
     }
 
     #[tokio::test]

@@ -4,8 +4,6 @@
 
 use std::sync::Arc;
 
-use tokio::time::Instant;
-
 use crate::error::{Error, ErrorKind};
 use crate::id::StreamId;
 use crate::runner::convert::Converted;
@@ -166,14 +164,11 @@ async fn read_on(
     through: u64,
 ) -> Result<Progress, Trouble> {
     while here.at < through {
-        let began = Instant::now();
-        let page = work
-            .store
-            .read_all(stream, here.at, here.page())
-            .await
-            .map_err(|error| Trouble::of(stream, error))?;
+        let turn = work.pace.turn(&work.store).await;
+        let page = work.store.read_all(stream, here.at, here.page()).await;
+        drop(turn);
+        let page = page.map_err(|error| Trouble::of(stream, error))?;
         here = here.over(&work.code, stream, page, through).await?;
-        work.pace.rest(&work.store, began).await;
     }
     Ok(here)
 }

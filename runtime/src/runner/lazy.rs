@@ -90,7 +90,10 @@ impl<M, ES: EventStore, SS: SnapshotStore> MigrationRunner<M, ES, SS> {
         // Somebody waits for it.
         run.yields = false;
         (run.id, run.kind) = (self.lazy.0, RunKind::Lazy);
-        let code = self.lazy.1.get_or_init(|| Code::new(self.asked.deadline));
+        let code = self
+            .lazy
+            .1
+            .get_or_init(|| Code::new(self.asked.deadline, false));
         match self.one_store() {
             Some(store) => {
                 let own = RunRecord::new(Start {

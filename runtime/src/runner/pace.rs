@@ -1,41 +1,27 @@
 //! How a run gives way to the service that it goes on in.
 //!
 //! A commit of the service waits behind what a run has begun to write, and for
-//! a core that its workers leave. So as long as others write, one worker at a
-//! time works on a chunk, the chunks are small, and there is a rest after each.
+//! a core that its workers leave. So as long as others write, pages are small,
+//! one worker at a time reads or commits, and user code is on threads of a lower
+//! priority than the service's (see `code`).
 
-use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::{Semaphore, SemaphorePermit};
-use tokio::time::{Instant, sleep, sleep_until, timeout};
+use tokio::time::{Instant, timeout};
 
 use crate::runner::work::Store;
 
 /// For how long after a write another one is expected.
 const LATELY: Duration = Duration::from_secs(1);
 
-/// How many processes a chunk holds at most while others write.
-const CHUNK_PROCESSES: usize = 48;
+/// How many processes a page holds at most while others write.
+const PAGE_PROCESSES: usize = 128;
 
-/// The part of the bytes of a chunk that it holds then.
+/// The part of the bytes of a page that it holds then.
 const SHARE: usize = 4;
 
-/// How often, and with what pause, it is looked whether a write has ended,
-/// before a chunk is begun beside it: the run goes on whatever others do.
-const LOOKS: u32 = 10;
-const PAUSE: Duration = Duration::from_millis(1);
-
-/// A rest is half as long as what went before it, and no longer than this: what took
-/// longer was waiting for a disk or a network rather than at work.
-const REST: Duration = Duration::from_millis(50);
-
-/// The rest after what was begun at an instant.
-fn rest_after(began: Instant) -> Duration {
-    (began.elapsed() / 2).min(REST)
-}
-
-/// How often one who waits for its turn looks whether there still are turns.
+/// How often a worker that waits for its turn looks whether there still are turns.
 const LOOK_AGAIN: Duration = Duration::from_millis(100);
 
 /// How long a worker waits for the turn: the worker that has it may have stopped.
@@ -47,22 +33,19 @@ pub(super) struct Pace {
     /// What was written before is not in the way.
     began: Instant,
     turn: Semaphore,
-    rests_until: Mutex<Instant>,
 }
 
 impl Pace {
     pub(super) fn new(gives_way: bool) -> Self {
-        let now = Instant::now();
         Self {
             gives_way,
-            began: now,
+            began: Instant::now(),
             turn: Semaphore::new(1),
-            rests_until: Mutex::new(now),
         }
     }
 
     /// Whether others write to the store, of late.
-    fn is_in_the_way(&self, store: &Store) -> bool {
+    pub(super) fn is_in_the_way(&self, store: &Store) -> bool {
         if !self.gives_way {
             return false;
         }
@@ -72,77 +55,31 @@ impl Pace {
         traffic.under_way > 0 || traffic.last.is_some_and(|ago| ago < lately)
     }
 
-    /// Waits for the one turn, while others write. `None`: the worker goes ahead
-    /// without it, since nothing else is written, or the turn was not free in time.
-    pub(super) async fn turn(&self, store: &Store) -> Option<Turn<'_>> {
+    /// Waits for the turn to read or to commit, while others write. `None`: the
+    /// worker goes ahead without it, since nothing else is written, or the turn was
+    /// not free in time.
+    pub(super) async fn turn(&self, store: &Store) -> Option<SemaphorePermit<'_>> {
         let until = Instant::now() + LONGEST;
         while self.is_in_the_way(store) && Instant::now() < until {
             if let Ok(Ok(permit)) = timeout(LOOK_AGAIN, self.turn.acquire()).await {
-                return Some(Turn {
-                    pace: self,
-                    began: None,
-                    _permit: permit,
-                });
+                return Some(permit);
             }
         }
         None
     }
-
-    /// A rest in the middle of something long that was begun at an instant.
-    pub(super) async fn rest(&self, store: &Store, since: Instant) {
-        if self.is_in_the_way(store) {
-            sleep(rest_after(since)).await;
-        }
-    }
-
-    fn rests_until(&self) -> std::sync::MutexGuard<'_, Instant> {
-        self.rests_until
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-    }
 }
 
-/// The turn of one worker: for one chunk, and the rest after it.
-pub(super) struct Turn<'a> {
-    pace: &'a Pace,
-    /// When the chunk was begun.
-    began: Option<Instant>,
-    _permit: SemaphorePermit<'a>,
-}
-
-impl Turn<'_> {
-    /// How many processes may be in its chunk, where so many would fit.
-    pub(super) fn limit(fit: usize) -> usize {
-        (fit / SHARE).clamp(1, CHUNK_PROCESSES)
-    }
-
-    /// Begins the chunk: after the rest, and between two writes, if they leave
-    /// any time between them.
-    pub(super) async fn begin(&mut self, store: &Store) {
-        let rests_until = *self.pace.rests_until();
-        sleep_until(rests_until).await;
-        for _ in 0..LOOKS {
-            if store.traffic().under_way == 0 {
-                break;
-            }
-            sleep(PAUSE).await;
-        }
-        self.began = Some(Instant::now());
-    }
-}
-
-impl Drop for Turn<'_> {
-    fn drop(&mut self) {
-        if let Some(began) = self.began {
-            *self.pace.rests_until() = Instant::now() + rest_after(began);
-        }
-    }
+/// How many processes may be in a page while others write, where so many would fit.
+pub(super) fn limit(fit: usize) -> usize {
+    (fit / SHARE).clamp(1, PAGE_PROCESSES)
 }
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
     use std::sync::Arc;
+
+    use tokio::time::sleep;
 
     use super::*;
     use crate::event::NewEvent;
@@ -177,19 +114,6 @@ mod tests {
         drop(write(&memory, 1).await);
         assert!(pace.turn(&store).await.is_some());
         assert!(Pace::new(false).turn(&store).await.is_none());
-    }
-
-    #[tokio::test]
-    async fn a_write_is_waited_for_and_not_for_ever() {
-        let memory = MemoryStore::new();
-        let store = shared(&memory);
-        let never_durable = write(&memory, 0).await;
-        let pace = Pace::new(true);
-        for _ in 0..3 {
-            let mut turn = pace.turn(&store).await.unwrap();
-            turn.begin(&store).await;
-        }
-        drop(never_durable);
     }
 
     #[tokio::test]
@@ -238,8 +162,8 @@ mod tests {
 
     #[test]
     fn chunks_are_small_and_never_empty() {
-        for (fit, limit) in [(usize::MAX, 48), (64, 16), (9, 2), (1, 1)] {
-            assert_eq!(Turn::limit(fit), limit);
+        for (fit, limit) in [(usize::MAX, 128), (64, 16), (9, 2), (1, 1)] {
+            assert_eq!(super::limit(fit), limit);
         }
     }
 }

@@ -44,7 +44,7 @@ pub(crate) async fn ahead(
     head: &Head,
     deadline: Duration,
 ) -> Preview {
-    let code = Code::new(deadline);
+    let code = Code::new(deadline, false);
     let planned = Planned::new(route, RunId::random());
     let window = (head.replay_after(), head.sequence);
     match folded(events, &code, planned.route.clone(), stream, head, window).await {
@@ -80,7 +80,7 @@ pub(crate) async fn behind(
         failure: None,
     };
     if let Standing::Behind(route) = migrations.standing(&baseline.source()) {
-        let code = Code::new(deadline);
+        let code = Code::new(deadline, false);
         let window = (replay_after, last);
         match folded(events, &code, route, stream, head, window).await {
             Ok((_, before)) => preview.before = before,

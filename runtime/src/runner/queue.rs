@@ -146,14 +146,28 @@ impl Queue {
         self.expires && is_range_lost(error)
     }
 
-    /// Ends the lease of a range; `false`: another worker has taken it over.
-    pub(super) fn end(&self, range: &Range) -> bool {
+    /// Leaves the rest of a range to another worker, unless one has taken it over.
+    pub(super) fn put_back(&self, range: Range) {
         let mut ranges = self.lock();
-        let at = ranges.leases.iter().position(|lease| lease.is_of(range));
-        let ended = at.map(|at| ranges.leases.swap_remove(at)).is_some();
+        if ranges.end_lease(&range) {
+            ranges.free.push_front(range);
+        }
         drop(ranges);
         self.ended.notify_waiters();
+    }
+
+    /// Ends the lease of a range; `false`: another worker has taken it over.
+    pub(super) fn end(&self, range: &Range) -> bool {
+        let ended = self.lock().end_lease(range);
+        self.ended.notify_waiters();
         ended
+    }
+}
+
+impl Ranges {
+    fn end_lease(&mut self, range: &Range) -> bool {
+        let at = self.leases.iter().position(|lease| lease.is_of(range));
+        at.map(|at| self.leases.swap_remove(at)).is_some()
     }
 }
 
@@ -168,4 +182,50 @@ enum Taken {
     Range(Box<Range>),
     /// Until when the first lease is; `None`: there are none.
     Nothing(Option<Instant>),
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::id::StreamId;
+    use crate::store::StreamRange;
+
+    fn queue() -> Queue {
+        Queue::new(vec![Range::of(StreamRange::default())], true)
+    }
+
+    fn take(queue: &Queue) -> Option<Range> {
+        match queue.take() {
+            Taken::Range(range) => Some(*range),
+            Taken::Nothing(_) => None,
+        }
+    }
+
+    /// Takes out: `push_front` in `put_back`, and the rest of the range is nobody's.
+    #[tokio::test]
+    async fn what_is_put_back_is_gone_on_with_where_it_was() {
+        let queue = queue();
+        let mut range = take(&queue).unwrap();
+        assert!(take(&queue).is_none());
+        range.row.at = Some(StreamId::new("m").unwrap());
+        queue.put_back(range.clone());
+        let again = take(&queue).unwrap();
+        assert_eq!(again.row.at, range.row.at);
+        assert!(queue.end(&again));
+        assert!(take(&queue).is_none() && queue.lock().leases.is_empty());
+    }
+
+    /// Takes out: the look at the lease in `put_back`, and two workers have the range.
+    #[tokio::test]
+    async fn what_another_worker_has_taken_over_is_not_put_back() {
+        let queue = queue();
+        let range = take(&queue).unwrap();
+        let mut theirs = range.clone();
+        theirs.row.token += 1;
+        queue.lock().leases[0].range = theirs.clone();
+        queue.put_back(range);
+        assert!(take(&queue).is_none());
+        assert!(queue.end(&theirs));
+    }
 }

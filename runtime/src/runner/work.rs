@@ -199,7 +199,7 @@ impl Work {
             twice: run.twice,
             targets_are_known: false,
             sweeps: false,
-            code: Code::new(run.deadline),
+            code: Code::new(run.deadline, run.yields),
             control: run.control.clone(),
             observer: run.observer.clone(),
             pace: Arc::new(Pace::new(run.yields)),
@@ -461,7 +461,9 @@ impl Work {
         while !left.is_empty() {
             let filter = Arc::new(scan::Again(self.filter.clone()));
             let of = DueOf::Streams(left.clone());
+            let turn = self.pace.turn(&self.store).await;
             let page = scan::page(&self.store, of, filter, left.len(), snapshots.clone()).await?;
+            drop(turn);
             let covered = page.up_to;
             let mut found = page.processes.into_iter().peekable();
             let ends = |stream: &StreamId| covered.as_ref().is_some_and(|end| stream <= end);
@@ -499,7 +501,7 @@ impl Work {
         read_point: &mut ReadPoint,
     ) -> Result<Option<StreamId>, Error> {
         loop {
-            let todo: Vec<(usize, Arc<Scanned>)> = slots
+            let mut todo: Vec<(usize, Arc<Scanned>)> = slots
                 .iter()
                 .enumerate()
                 .filter(|(_, slot)| slot.result.is_none())
@@ -508,6 +510,8 @@ impl Work {
             if todo.is_empty() {
                 return Ok(None);
             }
+            by_version(&mut todo);
+            by_version(&mut todo);
             let (processes, all) = (todo.len(), todo.iter());
             let read: usize = all.map(|(_, scanned)| scanned.bytes()).sum();
             let mut inner = self.clone();
@@ -521,12 +525,14 @@ impl Work {
                     code.await
                 }
             };
-            let (worked, bytes) = match worked {
+            let stop = match worked {
                 Ok(all) => {
+                    let done = all.results.len();
+                    self.sizes.saw(done, read / processes * done + all.bytes);
                     for (at, result) in all.results {
                         slots[at].result = Some(result);
                     }
-                    (all.stop, all.bytes)
+                    all.stop
                 }
                 Err(NoAnswer::Stuck(stream)) => {
                     *read_point = ReadPoint::none();
@@ -537,14 +543,12 @@ impl Work {
                 }
                 Err(NoAnswer::Ended(error)) => return Err(error),
             };
-            match worked {
-                None => self.sizes.saw(processes, read + bytes),
+            match stop {
+                None => {}
                 Some(Stopped::BadSnapshot(stream)) => return Ok(Some(stream)),
                 Some(Stopped::Full) => {
                     let done = slots.iter().position(|slot| slot.result.is_none());
-                    let done = done.unwrap_or(slots.len());
-                    self.sizes.saw(done, read / processes * done + bytes);
-                    slots.truncate(done);
+                    slots.truncate(done.unwrap_or(slots.len()));
                     end.cut(slots);
                 }
             }
@@ -713,6 +717,20 @@ enum Stopped {
     BadSnapshot(StreamId),
     /// The new states are as many bytes as a page may hold.
     Full,
+}
+
+/// Brings processes of one version together: code that has just run is at hand for
+/// the processor. Those of the first one's version stay first, so that what does not
+/// fit any more is never all of a page.
+fn by_version(todo: &mut [(usize, Arc<Scanned>)]) {
+    let Some((_, first)) = todo.first().cloned() else {
+        return;
+    };
+    let first = &first.head.workflow_id;
+    todo.sort_by(|(_, one), (_, other)| {
+        let [one, other] = [one, other].map(|it| &it.head.workflow_id);
+        (one != first, one).cmp(&(other != first, other))
+    });
 }
 
 /// The work of user code on a page.

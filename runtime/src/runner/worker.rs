@@ -1,11 +1,9 @@
 //! One of several workers, which take ranges of streams from a queue and
 //! migrate them chunk by chunk.
 
-use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::future::{Either, select};
 use tokio::sync::mpsc;
 
 use crate::error::{Error, ErrorKind};
@@ -15,11 +13,10 @@ use crate::run::ledger::Range;
 use crate::runner::at_work::Hand;
 use crate::runner::commit::{Done, Outcome};
 use crate::runner::control::Go;
-use crate::runner::pace::Turn;
 use crate::runner::queue::Queue;
 use crate::runner::report::{FailureClass, MigrationError, Stage};
 use crate::runner::work::{ATTEMPTS, Page, Work, Worked};
-use crate::runner::{commit, scan};
+use crate::runner::{commit, pace, scan};
 use crate::store::{DueOf, ReadPoint};
 
 /// How many pages are made durable together, and of how many bytes.
@@ -60,6 +57,8 @@ pub(super) struct Worker {
 enum Stop {
     /// The run was cancelled, or nobody listens any more.
     Ended,
+    /// There are more workers than are of use.
+    LaneCloses,
     /// Something failed that is not one process's.
     Broken {
         from: Option<StreamId>,
@@ -72,7 +71,7 @@ impl Worker {
         let mut ended = Vec::new();
         let lanes = self.work.lanes.clone();
         loop {
-            let _lane = lanes.enter().await;
+            let lane = lanes.enter().await;
             let mut range = match queue.next(&self.work).await {
                 Ok(Some(range)) => range,
                 Ok(None) => break,
@@ -88,7 +87,17 @@ impl Worker {
             let stop = self.migrate_range(&mut range, &queue).await;
             // What was committed counts, however the range ended.
             let settled = self.rest().await;
-            let stop = stop.and(settled);
+            let stop = match (stop, settled) {
+                (Err(Stop::LaneCloses), Ok(())) => {
+                    if let Some(lane) = lane {
+                        lane.forget();
+                    }
+                    queue.put_back(range);
+                    continue;
+                }
+                (Err(Stop::LaneCloses), settled) => settled,
+                (stop, settled) => stop.and(settled),
+            };
             // The worker that took it over tells of the rest of it.
             match &stop {
                 Err(Stop::Broken { error, .. }) if queue.is_taken_over(error) => continue,
@@ -97,7 +106,7 @@ impl Worker {
             }
             match stop {
                 Ok(()) => {}
-                Err(Stop::Ended) => break,
+                Err(Stop::Ended | Stop::LaneCloses) => break,
                 Err(Stop::Broken { from, error }) => {
                     let from = from.map_or_else(String::new, |stream| format!(" from {stream} on"));
                     let mut failure = worker_failed(&format!(
@@ -128,21 +137,6 @@ impl Worker {
                 from: from.clone(),
                 error,
             };
-            let turn = {
-                let turn = pin!(pace.turn(&self.work.store));
-                match &self.hand {
-                    None => Some(turn.await),
-                    // Who has the turn may be made to wait with it.
-                    Some(_) => match select(turn, pin!(self.work.control.slowed())).await {
-                        Either::Left((turn, _)) => Some(turn),
-                        Either::Right(_) => None,
-                    },
-                }
-            };
-            let Some(mut turn) = turn else {
-                self.rest().await?;
-                continue;
-            };
             if self.left == Some(0) {
                 let end = Outcome {
                     at_end: true,
@@ -153,14 +147,15 @@ impl Worker {
                 return Ok(());
             }
             let fit = self.work.sizes.fit();
+            let gives_way = pace.is_in_the_way(&self.work.store);
             let limit = size
-                .min(turn.as_ref().map_or(fit, |_| Turn::limit(fit)))
+                .min(if gives_way { pace::limit(fit) } else { fit })
                 .min(self.work.control.chunk_limit())
                 .min(self.left.unwrap_or(usize::MAX));
-            if let Some(turn) = &mut turn {
-                turn.begin(&self.work.store).await;
-            }
-            let mut page = match self.source.page(&self.work, range, limit).await {
+            let turn = pace.turn(&self.work.store).await;
+            let page = self.source.page(&self.work, range, limit).await;
+            drop(turn);
+            let mut page = match page {
                 Ok(page) => page,
                 // A damaged block holds records of some processes: find them.
                 Err(error) if *error.kind() == ErrorKind::Corrupt && size > 1 => {
@@ -197,11 +192,9 @@ impl Worker {
                 Err(_) => {}
             }
             // Those that give way are idle on purpose.
-            if turn.is_none() {
+            if !gives_way {
                 self.work.lanes.look(&self.work.code);
             }
-            // What comes next is for others to hear, and may take its time.
-            drop(turn);
             match worked {
                 Ok(Worked { done, large }) => {
                     queue.renew(range);
@@ -218,6 +211,9 @@ impl Worker {
                     }
                     if range.row.done {
                         return Ok(());
+                    }
+                    if self.work.lanes.closes() {
+                        return Err(Stop::LaneCloses);
                     }
                 }
                 Err(error) if error.is_conflict() && conflicts < ATTEMPTS => {

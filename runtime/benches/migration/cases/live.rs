@@ -42,13 +42,20 @@ async fn beside(bench: &mut Bench, name: &str, per_s: u32, to: Where) {
     let traffic = Traffic::new(&shape, per_s, to);
     let (mut idle, mut busy) = (Seen::default(), Seen::default());
     let (mut alone, mut ratios, mut runs) = (vec![], vec![], vec![]);
+    let cores = std::thread::available_parallelism()
+        .expect("a number")
+        .get() as f64;
+    let mut shares = Vec::new();
     let (mut failed, mut chunks) = (0, conflicts::so_far().map(|_| 0));
     for _ in 0..bench.sizes.rounds {
         let (without, _) = run_over(&place, family::one(), shape.processes).await;
         let copy = place.copy();
         let store = copy.place.open().await;
         let goes_on = Arc::new(AtomicBool::new(true));
-        idle.add(traffic.go(&store, bench.sizes.idle, &goes_on).await);
+        let cpu = cpu_time();
+        let seen = traffic.go(&store, bench.sizes.idle, &goes_on).await;
+        shares.push((cpu_time() - cpu).as_secs_f64() / seen.took.as_secs_f64() / cores);
+        idle.add(seen);
         let before = conflicts::so_far();
         let appends = tokio::spawn({
             let (traffic, store, goes_on) = (traffic.clone(), store.clone(), goes_on.clone());
@@ -71,6 +78,10 @@ async fn beside(bench: &mut Bench, name: &str, per_s: u32, to: Where) {
     set("run_s", median(runs));
     set("run_without_s", median(alone));
     set("run_ratio", median(ratios));
+    // What is left of the cores beside the appends sets a limit to any run.
+    let share = median(shares);
+    set("idle_cpu_share", share);
+    set("least_run_ratio", 1.0 / (1.0 - share));
     set("failed", failed as f64);
     set("appends_refused", busy.refused as f64);
     match chunks {
@@ -93,6 +104,16 @@ async fn beside(bench: &mut Bench, name: &str, per_s: u32, to: Where) {
     set("durable_p99_ratio", durable);
     let visible = ratio(&mut busy.visible, &mut idle.visible);
     set("visible_p99_ratio", visible);
+}
+
+/// How long this program was on a core, in all of its threads.
+fn cpu_time() -> Duration {
+    const TICKS_PER_S: f64 = 100.0;
+    let stat = std::fs::read_to_string("/proc/self/stat").expect("a file");
+    let (_, fields) = stat.rsplit_once(')').expect("a name");
+    let ticks = fields.split_whitespace().skip(11).take(2);
+    let ticks: f64 = ticks.map(|it| it.parse::<f64>().expect("a number")).sum();
+    Duration::from_secs_f64(ticks / TICKS_PER_S)
 }
 
 /// Runs once; unlike elsewhere, a process may be too busy. What takes twenty times
