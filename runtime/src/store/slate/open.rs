@@ -208,6 +208,8 @@ impl SlateDbStoreBuilder {
 
     /// Changes the builder of the database just before it opens. Whatever is
     /// set here must be set by every process that opens the database.
+    ///
+    /// Blocks are of 16 KiB unless another size is set here.
     pub fn configure(
         mut self,
         configure: impl FnOnce(DbBuilder<Path>) -> DbBuilder<Path> + Send + 'static,
