@@ -131,9 +131,10 @@ impl<M, ES, SS> MigrationRunner<M, ES, SS> {
     /// While that one writes to the store, through any handle in this program,
     /// pages are small, one worker at a time reads or commits, and on Linux user
     /// code runs on threads of a lower priority, whether anything is written or not.
-    /// The run takes about twice as long then, and goes on at full speed when
-    /// nothing was written for a second. Told not to give way, it takes all the
-    /// machine has, and writes take several times as long to become durable.
+    /// A run beside such writes takes about twice as long, and is at full speed again
+    /// a second after the last write. Most writes take about twice as long to become
+    /// durable; those that meet a file which SlateDB makes durable take 100 ms and more
+    /// (`docs/performance.md`). Told not to give way, a run takes all the machine has.
     ///
     /// This is about one store that [knows of its
     /// writes](crate::TransactionalStore::traffic); over separate handles

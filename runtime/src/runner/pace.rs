@@ -69,7 +69,8 @@ impl Pace {
     }
 }
 
-/// How many processes may be in a page while others write, where so many would fit.
+/// The most processes of a page while others write, where `fit` processes fit into a
+/// page otherwise.
 pub(super) fn limit(fit: usize) -> usize {
     (fit / SHARE).clamp(1, PAGE_PROCESSES)
 }

@@ -202,7 +202,7 @@ mod tests {
         }
     }
 
-    /// Takes out: `push_front` in `put_back`, and the rest of the range is nobody's.
+    /// Fails without `push_front` in `put_back`: no worker gets the rest of the range.
     #[tokio::test]
     async fn what_is_put_back_is_gone_on_with_where_it_was() {
         let queue = queue();
@@ -216,7 +216,7 @@ mod tests {
         assert!(take(&queue).is_none() && queue.lock().leases.is_empty());
     }
 
-    /// Takes out: the look at the lease in `put_back`, and two workers have the range.
+    /// Fails where `put_back` does not look at the lease: two workers have the range.
     #[tokio::test]
     async fn what_another_worker_has_taken_over_is_not_put_back() {
         let queue = queue();
