@@ -501,7 +501,7 @@ impl Work {
         read_point: &mut ReadPoint,
     ) -> Result<Option<StreamId>, Error> {
         loop {
-            let mut todo: Vec<(usize, Arc<Scanned>)> = slots
+            let todo: Vec<(usize, Arc<Scanned>)> = slots
                 .iter()
                 .enumerate()
                 .filter(|(_, slot)| slot.result.is_none())
@@ -510,8 +510,6 @@ impl Work {
             if todo.is_empty() {
                 return Ok(None);
             }
-            by_version(&mut todo);
-            by_version(&mut todo);
             let (processes, all) = (todo.len(), todo.iter());
             let read: usize = all.map(|(_, scanned)| scanned.bytes()).sum();
             let mut inner = self.clone();
@@ -717,20 +715,6 @@ enum Stopped {
     BadSnapshot(StreamId),
     /// The new states are as many bytes as a page may hold.
     Full,
-}
-
-/// Brings processes of one version together: code that has just run is at hand for
-/// the processor. Those of the first one's version stay first, so that what does not
-/// fit any more is never all of a page.
-fn by_version(todo: &mut [(usize, Arc<Scanned>)]) {
-    let Some((_, first)) = todo.first().cloned() else {
-        return;
-    };
-    let first = &first.head.workflow_id;
-    todo.sort_by(|(_, one), (_, other)| {
-        let [one, other] = [one, other].map(|it| &it.head.workflow_id);
-        (one != first, one).cmp(&(other != first, other))
-    });
 }
 
 /// The work of user code on a page.

@@ -84,7 +84,7 @@ pub trait Kv: Clone + Send + Sync + 'static {
     /// Where reads are counted.
     fn rows_read(&self) -> &RowsRead;
 
-    /// Whether nobody else can write as long as this handle can.
+    /// Whether this handle is the only one that can write.
     fn is_single_writer(&self) -> bool;
 
     /// Where keys of a range stand, so that it can be cut into even parts: some
