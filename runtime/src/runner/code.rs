@@ -17,9 +17,9 @@ use crate::runner::observe::Here;
 use crate::runner::report::{FailureClass, MigrationError, Stage};
 
 /// How nice a thread is that gives way, on the scale of `nice`: where all want the
-/// same core it has about a third of the time that another one has.
+/// same core it has about a tenth of the time that another one has.
 #[cfg(target_os = "linux")]
-const NICE: i32 = 5;
+const NICE: i32 = 10;
 
 /// Lets all other threads of the program go before this one.
 fn lower_priority() {

@@ -22,7 +22,7 @@ use std::fmt;
 use std::future::Future;
 use std::ops::RangeInclusive;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::AtomicUsize;
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -53,7 +53,6 @@ pub struct RecordStore<K> {
 
 struct Inner<K> {
     kv: K,
-    flushes: Flushes,
     /// How many heads there were for each process of the last page.
     spread: AtomicUsize,
     /// The writes of users; a run's batches and notes are none.
@@ -126,36 +125,7 @@ trait Flush: Send + Sync {
 #[async_trait]
 impl<K: Kv> Flush for Inner<K> {
     async fn flush(&self) -> Result<(), Error> {
-        self.flushes.share(|| self.kv.flush()).await
-    }
-}
-
-/// Flushes that are shared by all that wait for one: each of them makes a file,
-/// and is waited for as long whatever it holds.
-#[derive(Default)]
-struct Flushes {
-    asked: AtomicU64,
-    /// Up to which of those that asked all is durable.
-    done: AtomicU64,
-    turn: tokio::sync::Mutex<()>,
-}
-
-impl Flushes {
-    /// Returns when a flush has ended that was begun after this was called.
-    async fn share<F>(&self, flush: impl FnOnce() -> F) -> Result<(), Error>
-    where
-        F: Future<Output = Result<(), Error>>,
-    {
-        let asked = self.asked.fetch_add(1, Ordering::SeqCst) + 1;
-        let _turn = self.turn.lock().await;
-        if self.done.load(Ordering::SeqCst) >= asked {
-            return Ok(());
-        }
-        // All that asked before it begins have written before.
-        let covers = self.asked.load(Ordering::SeqCst);
-        flush().await?;
-        self.done.fetch_max(covers, Ordering::SeqCst);
-        Ok(())
+        self.kv.flush().await
     }
 }
 
@@ -165,7 +135,6 @@ impl<K: Kv> RecordStore<K> {
         Self {
             inner: Arc::new(Inner {
                 kv,
-                flushes: Flushes::default(),
                 spread: AtomicUsize::new(1),
                 activity,
             }),
@@ -189,6 +158,11 @@ impl<K: Kv> RecordStore<K> {
     #[must_use]
     pub fn rows_read(&self) -> u64 {
         self.kv().rows_read().get()
+    }
+
+    /// The writes of users.
+    pub(super) fn activity(&self) -> Arc<Activity> {
+        self.inner.activity.clone()
     }
 
     /// A user's write begins, to which a run gives way until it is durable.
@@ -314,37 +288,5 @@ async fn closing_of<T: KvTxn>(txn: &T, version: &WorkflowId) -> Result<Option<Cl
     match txn.get(&key::presence(version)).await? {
         Some(row) => closing(row, version),
         None => Ok(None),
-    }
-}
-
-#[cfg(test)]
-#[allow(clippy::unwrap_used)]
-mod tests {
-    use super::*;
-
-    /// To see it fail: take `done` for enough without a look at who asked.
-    #[tokio::test]
-    async fn flushes_are_shared_by_those_that_asked_before_one_began() {
-        let (flushes, begun) = (Flushes::default(), AtomicU64::new(0));
-        let flush = || async {
-            begun.fetch_add(1, Ordering::SeqCst);
-            tokio::task::yield_now().await;
-            Ok(())
-        };
-        let mut all = Vec::new();
-        for _ in 0..100 {
-            all.push(flushes.share(flush));
-        }
-        for flushed in futures_util::future::join_all(all).await {
-            flushed.unwrap();
-        }
-        // The first one began before the others had asked.
-        assert_eq!(begun.load(Ordering::SeqCst), 2);
-        flushes.share(flush).await.unwrap();
-        assert_eq!(begun.load(Ordering::SeqCst), 3);
-        let fails = || async { Err(Error::invalid("it does not work")) };
-        let (failed, other) = tokio::join!(flushes.share(fails), flushes.share(flush));
-        assert!(failed.is_err() && other.is_ok());
-        assert_eq!(begun.load(Ordering::SeqCst), 4);
     }
 }

@@ -13,6 +13,7 @@ use slatedb::{
 };
 use tokio::sync::watch;
 
+use super::durable::Durability;
 use super::storage::Short;
 use crate::error::{Error, ErrorKind};
 use crate::store::StoreId;
@@ -27,6 +28,7 @@ pub struct SlateDbKv {
     files: Option<Files>,
     id: StoreId,
     rows_read: RowsRead,
+    durability: Arc<Durability>,
 }
 
 /// The place of a database.
@@ -37,13 +39,14 @@ pub(super) struct Files {
 }
 
 impl SlateDbKv {
-    pub(super) fn new(db: Db, files: Option<Files>) -> Self {
+    pub(super) fn new(db: Db, files: Option<Files>, durability: Durability) -> Self {
         let id = id_of(&db);
         Self {
             db,
             files,
             id,
             rows_read: RowsRead::default(),
+            durability: Arc::new(durability),
         }
     }
 
@@ -153,10 +156,8 @@ impl Kv for SlateDbKv {
     }
 
     async fn flush(&self) -> Result<(), Error> {
-        self.db
-            .flush()
-            .await
-            .map_err(|e| outcome_unknown("a write could not be made durable", e))
+        let flushed = self.durability.flush(&self.db).await;
+        flushed.map_err(|e| outcome_unknown("a write could not be made durable", e))
     }
 }
 

@@ -110,7 +110,7 @@ impl SlateDbStoreBuilder {
 
     /// How often the database was opened; `None` if there is none.
     async fn epoch(&self, object_store: &Arc<dyn ObjectStore>) -> Result<Option<u64>, Error> {
-        let (at_once, _opening) = Storage::opening(object_store.clone());
+        let (at_once, _opening) = Storage::opening(object_store.clone(), None);
         let admin = self.admin(&at_once);
         // SlateDB asks for ever here, whatever the answer.
         let manifest = damage::shielded(admin.read_manifest(None));
@@ -137,7 +137,7 @@ impl SlateDbStoreBuilder {
         object_store: Arc<dyn ObjectStore>,
         options: DbReaderOptions,
     ) -> Result<DbReader, Error> {
-        let (object_store, _opening) = Storage::opening(object_store);
+        let (object_store, _opening) = Storage::opening(object_store, None);
         // Every other mode writes a checkpoint, or needs one.
         let builder = DbReader::builder(self.path.clone(), object_store.clone())
             .with_reader_mode(DbReaderMode::FollowLatest)

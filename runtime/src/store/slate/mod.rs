@@ -3,6 +3,8 @@
 #[cfg(test)]
 mod cancelled;
 mod damage;
+mod durable;
+mod gradual;
 mod in_use;
 mod kv;
 mod look;

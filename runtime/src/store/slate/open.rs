@@ -11,6 +11,7 @@ use slatedb::object_store::ObjectStore;
 use slatedb::object_store::path::Path;
 use slatedb::{Db, DbBuilder};
 
+use super::durable::{Durability, OFTEN};
 use super::kv::{BLOCK_SIZE, Files, SlateDbKv};
 use super::look::{FORMAT, Seen, check_format, foreign, is_empty, no_store_to_open};
 use super::memory::{self, Memory};
@@ -104,6 +105,7 @@ impl SlateDbStore {
             ..GarbageCollectorOptions::default()
         };
         builder.settings.garbage_collector_options = Some(collector);
+        builder.settings.flush_interval = Some(OFTEN);
         Ok(builder)
     }
 
@@ -120,12 +122,12 @@ impl SlateDbStore {
     /// # Errors
     /// The database holds something else than a store, or a store of a newer format.
     pub async fn from_db(db: Db) -> Result<Self, Error> {
-        Self::in_files(db, None).await
+        Self::in_files(db, None, Durability::default()).await
     }
 
     /// The same of a database of which is known where it is.
-    async fn in_files(db: Db, files: Option<Files>) -> Result<Self, Error> {
-        let kv = SlateDbKv::new(db, files);
+    async fn in_files(db: Db, files: Option<Files>, durability: Durability) -> Result<Self, Error> {
+        let kv = SlateDbKv::new(db, files, durability);
         let format = kv.view()?.get(&key::meta(FORMAT)).await?;
         if check_format(format.as_ref())?.is_none() {
             let mut txn = kv.begin()?;
@@ -352,7 +354,8 @@ impl SlateDbStoreBuilder {
             path: self.path.clone(),
             object_store: object_store.clone(),
         };
-        let (object_store, opening) = Storage::opening(object_store);
+        let gradual = self.place.gradual();
+        let (object_store, opening) = Storage::opening(object_store, gradual.clone());
         let mut builder = Db::builder(self.path.clone(), object_store)
             .with_settings(self.settings.clone())
             .with_sst_block_size(BLOCK_SIZE)
@@ -368,7 +371,12 @@ impl SlateDbStoreBuilder {
         let (path, object_store) = (&files.path, &files.object_store);
         let db = damage::open(what, path, object_store, builder.build()).await?;
         drop(opening);
-        SlateDbStore::in_files(db, Some(files)).await
+        let durability = Durability::of(&self.settings);
+        let store = SlateDbStore::in_files(db, Some(files), durability).await?;
+        if let Some(gradual) = gradual {
+            gradual.give_way_to(store.activity());
+        }
+        Ok(store)
     }
 
     /// Opens the store for reading only. Nothing is made or written, and no

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use slatedb::object_store::ObjectStore;
 use slatedb::object_store::local::LocalFileSystem;
 
+use super::gradual::Gradual;
 use crate::error::{Error, ErrorKind};
 
 /// The folders that SlateDB makes.
@@ -37,6 +38,14 @@ impl Place {
             Self::Folder(folder) if is_folder(folder)? => files_in(folder),
             Self::Folder(_) => Err(no_store()),
             Self::ObjectStore(object_store) => Ok(object_store.clone()),
+        }
+    }
+
+    /// How large files are written there.
+    pub(super) fn gradual(&self) -> Option<Gradual> {
+        match self {
+            Self::Folder(folder) => Some(Gradual::new(folder)),
+            Self::ObjectStore(_) => None,
         }
     }
 

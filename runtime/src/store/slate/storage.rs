@@ -18,6 +18,7 @@ use slatedb::object_store::{
 };
 use slatedb_common::retry::NonRetryable;
 
+use super::gradual::Gradual;
 use super::kv::is_denied;
 
 /// A file that ends before what is to be read of it.
@@ -45,6 +46,7 @@ pub(super) struct Storage {
     inner: Arc<dyn ObjectStore>,
     /// Whether who is denied something is told so at once.
     denies_at_once: Arc<AtomicBool>,
+    gradual: Option<Gradual>,
 }
 
 /// As long as this is there, who is denied something is told so at once.
@@ -59,12 +61,16 @@ impl Drop for Opening {
 impl Storage {
     /// For a database that is being opened. Once it is open, rights that are
     /// missing may come back.
-    pub(super) fn opening(inner: Arc<dyn ObjectStore>) -> (Arc<dyn ObjectStore>, Opening) {
+    pub(super) fn opening(
+        inner: Arc<dyn ObjectStore>,
+        gradual: Option<Gradual>,
+    ) -> (Arc<dyn ObjectStore>, Opening) {
         let denies_at_once = Arc::new(AtomicBool::new(true));
         let opening = Opening(denies_at_once.clone());
         let storage = Self {
             inner,
             denies_at_once,
+            gradual,
         };
         (Arc::new(storage), opening)
     }
@@ -155,7 +161,11 @@ impl ObjectStore for Storage {
         options: PutMultipartOptions,
     ) -> Result<Box<dyn MultipartUpload>> {
         let put = self.inner.put_multipart_opts(location, options).await;
-        put.map_err(|error| self.judged(error))
+        let upload = put.map_err(|error| self.judged(error))?;
+        Ok(match &self.gradual {
+            Some(gradual) => gradual.upload(location, upload),
+            None => upload,
+        })
     }
 
     async fn get_opts(&self, location: &Path, options: GetOptions) -> Result<GetResult> {
