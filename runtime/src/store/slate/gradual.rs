@@ -71,11 +71,8 @@ impl Shared {
         last.is_some_and(|ago| ago < LATELY)
     }
 
-    /// Writes a piece, and makes it durable if somebody may wait for the disk.
+    /// Writes a piece, and makes it durable.
     async fn write(&self, piece: UploadPart, staged: &FolderPath) -> Result<()> {
-        if !self.has_traffic() {
-            return piece.await;
-        }
         let _turn = self.turn.lock().await;
         piece.await?;
         let (began, staged) = (Instant::now(), staged.to_owned());
@@ -97,6 +94,9 @@ struct Upload {
 #[async_trait]
 impl MultipartUpload for Upload {
     fn put_part(&mut self, data: PutPayload) -> UploadPart {
+        if !self.shared.has_traffic() {
+            return self.inner.put_part(data);
+        }
         // Their places in the file are given away in this order.
         let pieces: Vec<UploadPart> = pieces(data).map(|it| self.inner.put_part(it)).collect();
         let (staged, shared) = (self.staged.clone(), self.shared.clone());
