@@ -88,7 +88,8 @@ impl SlateDbStore {
         Self::local_builder(folder)?.open_unless_claimed().await
     }
 
-    /// A builder for a store in a folder of the local disk.
+    /// A builder for a store in a folder of the local disk. SlateDB writes its log
+    /// every 2 ms there (`flush_interval`), unless its settings are changed.
     ///
     /// # Errors
     /// The path is that of something else than a folder, or cannot be looked at.
