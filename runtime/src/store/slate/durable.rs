@@ -10,7 +10,7 @@ use tokio::time::timeout;
 
 /// How often SlateDB writes what it has to the log in a folder, without being
 /// asked. SlateDB's own default, 100 ms, is for stores where each file is paid for.
-pub(super) const OFTEN: Duration = Duration::from_millis(2);
+pub(super) const OFTEN: Duration = Duration::from_millis(5);
 
 /// How long a write waits for that, before it asks after all.
 const PATIENCE: Duration = Duration::from_millis(250);

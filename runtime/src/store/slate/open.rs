@@ -89,7 +89,7 @@ impl SlateDbStore {
     }
 
     /// A builder for a store in a folder of the local disk. SlateDB writes its log
-    /// every 2 ms there (`flush_interval`), unless its settings are changed.
+    /// every 5 ms there (`flush_interval`), unless its settings are changed.
     ///
     /// # Errors
     /// The path is that of something else than a folder, or cannot be looked at.
