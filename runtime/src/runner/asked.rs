@@ -132,8 +132,7 @@ impl<M, ES, SS> MigrationRunner<M, ES, SS> {
     /// pages are small, one worker at a time reads or commits, and on Linux user
     /// code runs on threads of a lower priority, whether anything is written or not.
     /// A run beside such writes takes about twice as long, and is at full speed again
-    /// a second after the last write. Most writes take about twice as long to become
-    /// durable; those that meet a file which SlateDB makes durable take 100 ms and more
+    /// a second after the last write. Writes take about twice as long to become durable
     /// (`docs/performance.md`). Told not to give way, a run takes all the machine has.
     ///
     /// This is about one store that [knows of its

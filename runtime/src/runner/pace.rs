@@ -11,9 +11,7 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::{Instant, timeout};
 
 use crate::runner::work::Store;
-
-/// For how long after a write another one is expected.
-const LATELY: Duration = Duration::from_secs(1);
+use crate::store::LATELY;
 
 /// How many processes a page holds at most while others write.
 const PAGE_PROCESSES: usize = 128;
@@ -51,8 +49,7 @@ impl Pace {
         }
         // Looked at first, or a write before the beginning could seem to be after it.
         let lately = LATELY.min(self.began.elapsed());
-        let traffic = store.traffic();
-        traffic.under_way > 0 || traffic.last.is_some_and(|ago| ago < lately)
+        store.traffic().is_within(lately)
     }
 
     /// Waits for the turn to read or to commit, while others write. `None`: the

@@ -27,6 +27,8 @@ pub use memory::MemoryStore;
 pub use records::{NotDurable, RecordStore};
 #[cfg(feature = "slatedb")]
 pub use slate::{SlateDbReader, SlateDbStore, SlateDbStoreBuilder};
+#[cfg(feature = "tokio")]
+pub(crate) use traffic::LATELY;
 pub use traffic::Traffic;
 #[cfg_attr(not(feature = "tokio"), allow(unused_imports))]
 pub(crate) use transactional::stale;

@@ -12,6 +12,18 @@ pub struct Traffic {
     pub last: Option<Duration>,
 }
 
+/// For how long after a write another one is expected.
+#[cfg(feature = "tokio")]
+pub(crate) const LATELY: Duration = Duration::from_secs(1);
+
+#[cfg(feature = "tokio")]
+impl Traffic {
+    /// Whether a write is under way, or began or ended less than a time ago.
+    pub(crate) fn is_within(self, time: Duration) -> bool {
+        self.under_way > 0 || self.last.is_some_and(|ago| ago < time)
+    }
+}
+
 #[cfg(feature = "tokio")]
 pub(crate) use activity::{Activity, Write};
 

@@ -19,8 +19,9 @@ const PATIENCE: Duration = Duration::from_millis(250);
 ///
 /// A flush that is asked for while a file is on its way ends after two more of them:
 /// one of what was written before it was asked for, one of what came until then.
-/// Where the database writes often by itself there is one file at a time, of all that
-/// has come. So it is asked only while nobody waits.
+/// A database that writes its log often by itself makes one file at a time, of all
+/// rows that have been written until then. There, a write asks for a flush only while
+/// no other write waits.
 #[derive(Default)]
 pub(super) struct Durability {
     writes_often: bool,

@@ -4,7 +4,7 @@
 use std::fs::File;
 use std::path::{Path as FolderPath, PathBuf};
 use std::sync::{Arc, OnceLock};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -14,13 +14,11 @@ use tokio::sync::Mutex;
 use tokio::task::spawn_blocking;
 use tokio::time::sleep;
 
+use crate::store::LATELY;
 use crate::store::traffic::Activity;
 
 /// How much is given to the disk at a time.
 const PIECE: usize = 1 << 20;
-
-/// For how long after a write another one is expected.
-const LATELY: Duration = Duration::from_secs(1);
 
 /// How large files are written to the folder of a database.
 #[derive(Debug, Clone)]
@@ -66,9 +64,8 @@ impl Gradual {
 
 impl Shared {
     fn has_traffic(&self) -> bool {
-        let traffic = self.activity.get().map(|activity| activity.traffic());
-        let last = traffic.and_then(|traffic| traffic.last);
-        last.is_some_and(|ago| ago < LATELY)
+        let activity = self.activity.get();
+        activity.is_some_and(|activity| activity.traffic().is_within(LATELY))
     }
 
     /// Writes a piece, and makes it durable.
