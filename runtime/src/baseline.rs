@@ -7,13 +7,10 @@ use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::value::RawValue;
 
 use crate::error::{Error, ErrorKind};
-use crate::event::{Event, MIGRATED};
+use crate::event::{BASELINE_SCHEMA, Event, MIGRATED};
 use crate::fingerprint::Fingerprint;
 use crate::id::{RunId, StreamId, WorkflowId};
-use crate::json;
-
-/// The layout of the payload of a `$migrated` event that this crate writes.
-pub(crate) const SCHEMA_VERSION: u32 = 1;
+use crate::redaction;
 
 /// About how many bytes a state is.
 const STATE: usize = 1 << 10;
@@ -169,7 +166,7 @@ impl BadBaseline {
             Self::Newer(version) => Error::new(
                 ErrorKind::NewerFormat,
                 format!(
-                    "the `{MIGRATED}` event {sequence} of stream {stream} has layout {version}, and this version of the crate reads up to {SCHEMA_VERSION}; upgrade state-migration"
+                    "the `{MIGRATED}` event {sequence} of stream {stream} has layout {version}, and this version of the crate reads up to {BASELINE_SCHEMA}; upgrade state-migration"
                 ),
             ),
             Self::OtherState { stored, code } => Error::new(
@@ -186,7 +183,7 @@ impl BadBaseline {
 }
 
 fn known(schema_version: u32) -> Result<(), BadBaseline> {
-    if schema_version > SCHEMA_VERSION {
+    if schema_version > BASELINE_SCHEMA {
         Err(BadBaseline::Newer(schema_version))
     } else {
         Ok(())
@@ -194,7 +191,7 @@ fn known(schema_version: u32) -> Result<(), BadBaseline> {
 }
 
 fn unreadable(error: serde_json::Error) -> BadBaseline {
-    BadBaseline::Unreadable(json::without_values(&error))
+    BadBaseline::Unreadable(redaction::without_values(&error))
 }
 
 /// The whole of a baseline.

@@ -19,6 +19,9 @@ pub type Metadata = BTreeMap<String, String>;
 /// The type of the event that records a migration.
 pub const MIGRATED: &str = "$migrated";
 
+/// The layout of the payload of a `$migrated` event that this crate writes.
+pub(crate) const BASELINE_SCHEMA: u32 = 1;
+
 /// Whether an event type belongs to this crate: it starts with `$`.
 ///
 /// Such events cannot be made with [`NewEvent::new`], and
@@ -128,7 +131,7 @@ impl NewEvent {
             event_id: EventId::random(),
             workflow_id: to,
             event_type: ByteString::from_static(MIGRATED),
-            schema_version: crate::baseline::SCHEMA_VERSION,
+            schema_version: BASELINE_SCHEMA,
             payload: baseline,
             metadata: Metadata::new(),
             finishes,

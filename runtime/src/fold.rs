@@ -8,8 +8,8 @@ use crate::baseline::{self, BadBaseline};
 use crate::error::{Error, ErrorKind};
 use crate::event::{Event, MIGRATED, is_reserved};
 use crate::id::StreamId;
-use crate::json;
-use crate::store::ChunkEvent;
+use crate::redaction;
+use crate::store_api::ChunkEvent;
 use crate::workflow::{BoxError, Workflow};
 
 /// What a fold reads of an event.
@@ -96,7 +96,7 @@ impl FoldError {
 
 fn undecodable(event: EventView<'_>, payload: &[u8], error: &serde_json::Error) -> FoldError {
     let (event_type, schema_version) = (event.event_type.to_owned(), event.schema_version);
-    let problem = json::without_values(error);
+    let problem = redaction::without_values(error);
     if names_unknown_variant(payload, &error.to_string()) {
         FoldError::UnknownType {
             event_type,
@@ -171,8 +171,8 @@ where
 
     /// Starts from a stored state, raw JSON.
     pub(crate) fn restore(&mut self, state: &[u8]) -> Result<(), FoldError> {
-        self.state =
-            json::read(state).map_err(|error| FoldError::State(json::without_values(&error)))?;
+        self.state = redaction::read(state)
+            .map_err(|error| FoldError::State(redaction::without_values(&error)))?;
         Ok(())
     }
 
@@ -196,7 +196,7 @@ where
                 }
             })?;
         let decoded: W::Event =
-            json::read(&payload).map_err(|error| undecodable(event, &payload, &error))?;
+            redaction::read(&payload).map_err(|error| undecodable(event, &payload, &error))?;
         self.state = W::apply(std::mem::take(&mut self.state), &decoded);
         Ok(())
     }

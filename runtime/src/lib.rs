@@ -59,37 +59,36 @@
 extern crate self as state_migration;
 
 mod baseline;
-mod check;
 #[cfg(feature = "cli")]
 pub mod cli;
 #[cfg(feature = "tokio")]
 pub mod conformance;
 #[cfg(feature = "control-socket")]
 pub mod control_socket;
-mod declare;
 mod error;
 mod event;
+mod failure;
 mod fingerprint;
 mod fold;
 #[cfg(all(feature = "tokio", any(test, feature = "fuzzing")))]
 #[doc(hidden)]
 pub mod fuzzing;
 mod id;
-mod json;
+mod macro_support;
+mod macros;
 mod migration;
 mod process;
-mod process_registry;
 mod read_back;
+mod redaction;
 mod registry;
-mod returned;
 #[cfg(feature = "tokio")]
 mod run;
 #[cfg(feature = "tokio")]
 mod runner;
 mod selection;
 mod skipped_by;
-mod snapshot;
 mod store;
+mod store_api;
 mod strict_json;
 #[cfg(feature = "telemetry")]
 pub mod telemetry;
@@ -100,16 +99,18 @@ mod workflow;
 pub use baseline::{Baseline, Hop};
 pub use error::{Error, ErrorKind, InUse};
 pub use event::{Event, MIGRATED, Metadata, NewEvent, is_reserved};
+#[cfg(feature = "tokio")]
+pub use failure::{FailureClass, MigrationError, MigrationWarning, Stage, UnknownClass};
 pub use fingerprint::Fingerprint;
 pub use id::{
     ConversationId, CorrelationId, EventId, InvalidId, MAX_ID_LEN, MAX_STREAM_ID_LEN, ProcessId,
     ProcessIdentity, RunId, StreamId, TenantId, WorkflowId,
 };
+pub use migration::Decoder;
 pub use migration::{ConversionError, IdentityMigration, SourceLocation, StateMigration};
 pub use process::Process;
-pub use process_registry::{ProcessRegistry, RegistryKey};
 pub use registry::{
-    Decoder, Definition, Drawing, Migration, MigrationRegistry, MigrationRegistryBuilder, Problem,
+    Definition, Drawing, Migration, MigrationRegistry, MigrationRegistryBuilder, Problem,
     RegistryError, Route, Standing, UpgradeError, Upgraded,
 };
 #[cfg(feature = "tokio")]
@@ -119,22 +120,23 @@ pub use run::{
 };
 #[cfg(feature = "tokio")]
 pub use runner::{
-    CommitForm, FailureClass, MigrationError, MigrationReport, MigrationRunner, MigrationWarning,
-    Migrations, Progress, RunControl, Stage, UnknownClass, Visited, WorkflowProgress,
+    CommitForm, MigrationReport, MigrationRunner, Migrations, Progress, RunControl, Visited,
+    WorkflowProgress,
 };
 pub use selection::Selection;
 pub use skipped_by::SkippedBy;
-pub use snapshot::{Snapshot, SnapshotStore};
-pub use store::{
+#[cfg(feature = "tokio")]
+pub use store::{MemoryStore, NotDurable, RecordStore};
+#[cfg(feature = "slatedb")]
+pub use store::{SlateDbReader, SlateDbStore, SlateDbStoreBuilder};
+pub use store_api::{
     Appended, Batch, ChunkEvent, ChunkProblem, Commit, DueFilter, DueOf, DuePage, DueProcess,
     DueRequest, EventStore, Expected, ExpectedSequence, Finished, Head, Hold, Move, Passed,
     Presence, ReadPoint, RowWrite, Split, Stale, StoreId, StreamRange, Traffic, TransactionalStore,
     Verdict,
 };
-#[cfg(feature = "tokio")]
-pub use store::{MemoryStore, NotDurable, RecordStore};
-#[cfg(feature = "slatedb")]
-pub use store::{SlateDbReader, SlateDbStore, SlateDbStoreBuilder};
+pub use store_api::{ProcessRegistry, RegistryKey};
+pub use store_api::{Snapshot, SnapshotStore};
 pub use time::Timestamp;
 pub use version::natural_cmp;
 pub use workflow::{BoxError, EventPayload, Workflow};
@@ -144,19 +146,19 @@ pub use state_migration_macros::state_migration;
 /// What generated code names. Not for use by hand.
 #[doc(hidden)]
 pub mod __private {
-    pub use crate::check::{
+    pub use crate::macro_support::link::{
         Annotated, Checked, Inferred, IntoTargetState, IsSourceState, Link, MigratesBackTo,
-        MigratesTo, NotShared, Pair, ReadableState, Reason, SharedState, States, WritableState,
-        hop, link, link_identity,
+        MigratesTo, NotShared, Pair, ReadableState, Reason, States, WritableState, hop, link,
+        link_identity,
     };
-    pub use crate::migration::{ConversionError, SourceLocation, package};
-    pub use crate::registry::{
-        Decoder, Details, Encoder, Migration, Registration, VersionRegistration,
-    };
-    pub use crate::returned::{
+    pub use crate::macro_support::return_type::{
         AsIs, AsText, AsTold, AsToldOfABox, DecodeNothing, DecodeState, EncodeNothing, Function,
         Gives, Settle, Takes, convert, function,
     };
+    pub use crate::migration::SharedState;
+    pub use crate::migration::{ConversionError, SourceLocation, package};
+    pub use crate::migration::{Decoder, Details, Encoder};
+    pub use crate::registry::{Migration, Registration, VersionRegistration};
     pub use core;
     pub use inventory;
     pub use state_migration_macros::{

@@ -11,8 +11,8 @@ use crate::event::{Event, NewEvent};
 use crate::fold::Folding;
 use crate::id::{ProcessIdentity, StreamId, WorkflowId};
 use crate::read_back;
-use crate::snapshot::{Snapshot, SnapshotStore};
-use crate::store::{EventStore, ExpectedSequence, Head, fence};
+use crate::store_api::{EventStore, ExpectedSequence, Head, fence};
+use crate::store_api::{Snapshot, SnapshotStore};
 use crate::workflow::Workflow;
 
 /// How many events are read at a time.

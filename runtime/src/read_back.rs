@@ -12,7 +12,8 @@ use serde::de::DeserializeOwned;
 use crate::error::{Error, ErrorKind};
 use crate::event::NewEvent;
 use crate::id::StreamId;
-use crate::json::{self, Lists, Refusal};
+use crate::redaction;
+use crate::redaction::{Lists, Refusal};
 use crate::strict_json;
 use crate::workflow::{EventPayload, Workflow};
 
@@ -84,7 +85,7 @@ pub(crate) fn state<S: Serialize + DeserializeOwned>(
 
 /// Deserializes a value and serializes it again, or says why that cannot be done.
 fn there_and_back<T: Serialize + DeserializeOwned>(json: &[u8]) -> Result<(T, Vec<u8>), String> {
-    let back: T = json::read(json).map_err(|error| {
+    let back: T = redaction::read(json).map_err(|error| {
         let why = Refusal::of(&error).text(&text(json));
         format!("cannot be deserialized again: {why}")
     })?;
@@ -94,7 +95,7 @@ fn there_and_back<T: Serialize + DeserializeOwned>(json: &[u8]) -> Result<(T, Ve
 }
 
 fn same(ours: &[u8], theirs: &[u8]) -> Result<(), String> {
-    match json::difference(&text(ours), &text(theirs), Lists::InAnyOrder) {
+    match redaction::difference(&text(ours), &text(theirs), Lists::InAnyOrder) {
         None => Ok(()),
         Some(difference) => Err(format!(
             "is not the same when it is deserialized and serialized again: {difference}"

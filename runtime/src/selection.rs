@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use serde::{Deserialize, Serialize};
 
 use crate::id::{StreamId, TenantId};
-use crate::store::StreamRange;
+use crate::store_api::StreamRange;
 
 /// A share of all processes, in hundredths of a percent.
 const WHOLE: u32 = 10_000;

@@ -7,7 +7,7 @@ use crate::SlateDbReader;
 use crate::error::Error;
 use crate::id::{StreamId, WorkflowId};
 use crate::selection::Selection;
-use crate::store::{Head, StreamRange};
+use crate::store_api::{Head, StreamRange};
 
 const PAGE: usize = 1_024;
 

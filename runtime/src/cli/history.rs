@@ -5,10 +5,10 @@ use crate::SlateDbReader;
 use crate::cli::context::Context;
 use crate::cli::exit::Failure;
 use crate::cli::via::Via;
+use crate::failure::FailureClass;
 use crate::id::{RunId, StreamId};
 use crate::run::history::Claim;
 use crate::run::{Failure as Failed, RunCounts, RunRecord, Runs};
-use crate::runner::FailureClass;
 
 /// The runs that a store has seen.
 pub(crate) enum History {

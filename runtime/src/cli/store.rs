@@ -13,7 +13,7 @@ use crate::cli::exit::Failure;
 use crate::cli::settings;
 use crate::error::{Error, ErrorKind};
 use crate::id::RunId;
-use crate::run::history::interrupted_by;
+use crate::store_api::claim::interrupted_by;
 use crate::{SlateDbReader, SlateDbStore, SlateDbStoreBuilder};
 
 /// A store that is named on the command line.

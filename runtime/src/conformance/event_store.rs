@@ -9,7 +9,7 @@ use super::{
 use crate::error::{Error, ErrorKind};
 use crate::event::{Event, MIGRATED, NewEvent};
 use crate::id::StreamId;
-use crate::store::{EventStore, ExpectedSequence, Head};
+use crate::store_api::{EventStore, ExpectedSequence, Head};
 use crate::time::Timestamp;
 
 /// Checks an event store.

@@ -2,7 +2,7 @@
 
 use super::{Broken, Checked, Violation, holds, of, process, same, tenant, v1, v2};
 use crate::id::{ConversationId, CorrelationId, ProcessId, ProcessIdentity, TenantId};
-use crate::process_registry::{ProcessRegistry, RegistryKey};
+use crate::store_api::{ProcessRegistry, RegistryKey};
 
 /// Checks a process registry. The processes have no events.
 ///

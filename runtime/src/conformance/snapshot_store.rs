@@ -1,7 +1,7 @@
 //! The rules of snapshot stores.
 
 use super::{Checked, Violation, of, same, stream, tenant, v1, v2};
-use crate::snapshot::{Snapshot, SnapshotStore};
+use crate::store_api::{Snapshot, SnapshotStore};
 
 /// Checks a snapshot store. It is not given any events.
 ///

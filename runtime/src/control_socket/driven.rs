@@ -10,11 +10,11 @@ use tokio::sync::watch;
 use crate::control_socket::protocol::{self, AtVersion, For, Planned, Problem, ProblemKind};
 use crate::error::Error;
 use crate::registry::RegistryError;
-use crate::run::history::interrupted_by;
 use crate::run::{Plan, Runs};
 use crate::runner::{Asked, MigrationReport, MigrationRunner, Migrations, RunControl, Wanted};
-use crate::snapshot::SnapshotStore;
-use crate::store::EventStore;
+use crate::store_api::EventStore;
+use crate::store_api::SnapshotStore;
+use crate::store_api::claim::interrupted_by;
 
 /// A runner, whatever it migrates along and wherever.
 #[async_trait]

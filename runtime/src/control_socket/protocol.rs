@@ -5,10 +5,11 @@ use std::num::NonZeroU32;
 
 use serde::{Deserialize, Serialize};
 
+use crate::failure::FailureClass;
 use crate::fingerprint::Fingerprint;
 use crate::id::{RunId, StreamId, WorkflowId};
 use crate::run::{Failure, Plan, RunCounts, RunRecord};
-use crate::runner::{FailureClass, MigrationReport, Progress};
+use crate::runner::{MigrationReport, Progress};
 use crate::selection::Selection;
 
 /// The version of the protocol.
@@ -321,7 +322,7 @@ impl Room {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
-    use crate::runner::{MigrationError, Stage};
+    use crate::failure::{MigrationError, Stage};
 
     fn read(line: &str) -> Request {
         request(line.as_bytes()).unwrap()

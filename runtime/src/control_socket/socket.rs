@@ -14,8 +14,8 @@ use crate::control_socket::room::Room;
 use crate::control_socket::session::Session;
 use crate::error::{Error, ErrorKind};
 use crate::runner::{MigrationRunner, Migrations, RunControl};
-use crate::snapshot::SnapshotStore;
-use crate::store::EventStore;
+use crate::store_api::EventStore;
+use crate::store_api::SnapshotStore;
 
 /// How many clients there may be at a time.
 const CLIENTS: usize = 32;

@@ -13,11 +13,14 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use crate::baseline;
+use crate::event::BASELINE_SCHEMA;
 use crate::event::NewEvent;
 use crate::id::{StreamId, WorkflowId};
-use crate::run::rows::{Claim, Closed, FailureRow, Number, RangeRow};
+use crate::run::rows::{FailureRow, Number, RangeRow};
 use crate::run::{RunCounts, RunRecord};
 use crate::store::{key, record};
+use crate::store_api::claim::{Claim, Closed};
+use crate::store_api::row::{self, BadRecord};
 
 /// A format of records, and where they are.
 pub struct Format {
@@ -142,7 +145,7 @@ impl Format {
 
 fn binary<T>(
     bytes: &[u8],
-    read: impl FnOnce(Bytes) -> Result<T, record::BadRecord>,
+    read: impl FnOnce(Bytes) -> Result<T, BadRecord>,
     write: impl FnOnce(T) -> Result<Vec<u8>, crate::Error>,
 ) -> Result<bool, String> {
     let Ok(read) = read(Bytes::copy_from_slice(bytes)) else {
@@ -191,11 +194,11 @@ fn event(bytes: &[u8]) -> Result<bool, String> {
 /// # Errors
 /// What was accepted wrongly.
 pub fn baseline(bytes: &[u8]) -> Result<bool, String> {
-    let whole = baseline::parse(baseline::SCHEMA_VERSION, bytes);
+    let whole = baseline::parse(BASELINE_SCHEMA, bytes);
     let Ok(whole) = whole else {
         return Ok(false);
     };
-    let state = baseline::state_of(baseline::SCHEMA_VERSION, bytes, whole.state_schema_version);
+    let state = baseline::state_of(BASELINE_SCHEMA, bytes, whole.state_schema_version);
     if state.ok() != Some(whole.state.get()) {
         return Err("a replay reads another state in it".to_owned());
     }
@@ -205,10 +208,10 @@ pub fn baseline(bytes: &[u8]) -> Result<bool, String> {
 }
 
 fn json<T: Serialize + DeserializeOwned>(bytes: &[u8]) -> Result<bool, String> {
-    let Ok(read) = record::read_json::<T>(Bytes::copy_from_slice(bytes)) else {
+    let Ok(read) = row::read::<T>(Bytes::copy_from_slice(bytes), "it") else {
         return Ok(false);
     };
-    let again = record::write_json(&read).map_err(|error| error.to_string())?;
+    let again = row::write(&read).map_err(|error| error.to_string())?;
     says_all(&bytes[1..], &again[1..])?;
     Ok(true)
 }

@@ -3,9 +3,9 @@
 
 use crate::id::WorkflowId;
 use crate::migration::SourceLocation;
-use crate::registry::edge::Migration;
-use crate::registry::place::Place;
-use crate::registry::step::TypeRef;
+use crate::migration::codec::TypeRef;
+use crate::registry::registered::Migration;
+use crate::registry::source_location::Place;
 use crate::workflow::Workflow;
 
 /// All that the linker saw, in whatever order.

@@ -3,17 +3,15 @@
 //! A registry is valid when it exists: every problem is found, and all are
 //! reported at once, before any process is looked at.
 
-mod details;
-mod draw;
-mod edge;
+mod diagram;
+pub(crate) mod erased;
 mod linked;
-mod place;
 mod problem;
+mod registered;
 mod route;
-mod step;
+mod source_location;
 #[cfg(feature = "cli")]
 mod svg;
-mod unborrowed;
 mod upgrade;
 mod validate;
 
@@ -23,21 +21,19 @@ use std::panic::Location;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-pub use details::Details;
-pub use draw::Drawing;
+pub use diagram::Drawing;
 #[cfg(feature = "cli")]
-pub(crate) use draw::End;
-pub use edge::Migration;
+pub(crate) use diagram::End;
 pub use linked::{Registration, VersionRegistration};
 pub use problem::{Definition, Problem, RegistryError};
+pub use registered::Migration;
 pub use route::{Route, Standing};
-pub use step::{Decoder, Encoder};
 pub use upgrade::{UpgradeError, Upgraded};
 
 use crate::id::WorkflowId;
 use crate::migration::StateMigration;
-use crate::registry::place::Place;
-use crate::registry::step::TypeRef;
+use crate::migration::codec::TypeRef;
+use crate::registry::source_location::Place;
 use crate::workflow::Workflow;
 
 /// All migrations that a program knows, valid and sorted by name and version.
@@ -197,7 +193,7 @@ impl MigrationRegistry {
         if !problems.is_empty() {
             return Err(RegistryError::new(problems));
         }
-        edge::share_codecs(&mut migrations, &undos);
+        registered::share_codecs(&mut migrations, &undos);
         let by_source: BTreeMap<_, _> = migrations
             .iter()
             .enumerate()

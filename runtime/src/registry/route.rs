@@ -4,7 +4,7 @@ use std::fmt;
 
 use crate::baseline::Hop;
 use crate::id::WorkflowId;
-use crate::registry::edge::Migration;
+use crate::registry::registered::Migration;
 
 /// One or more migrations in a row. The states between hops exist in memory
 /// only; a process is written once.

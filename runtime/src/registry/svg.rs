@@ -10,7 +10,7 @@ use layout::std_shapes::render::get_shape_size;
 use layout::std_shapes::shapes::{Arrow, Element, LineEndKind, ShapeKind};
 use layout::topo::layout::VisualGraph;
 
-use super::draw::{Drawing, End, plain};
+use crate::registry::diagram::{Drawing, End, plain};
 
 const FONT: usize = 14;
 

@@ -6,13 +6,15 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use crate::error::Error;
+use crate::failure::{FailureClass, MigrationError};
 use crate::id::{RunId, StreamId, WorkflowId};
 use crate::run::ledger::is_dead;
 use crate::run::plan::last_of_each;
-use crate::run::rows::{self, FailureRow, Holder, RangeRow};
+use crate::run::rows::{self, FailureRow, RangeRow};
 use crate::run::{ChangedStep, Plan, RunCounts, RunRecord};
-use crate::runner::{FailureClass, MigrationError};
-use crate::store::{EventStore, Hold, TransactionalStore};
+use crate::store_api::claim::{self, Holder};
+use crate::store_api::row;
+use crate::store_api::{EventStore, Hold, TransactionalStore};
 use crate::time::Timestamp;
 
 const PAGE: usize = 512;
@@ -93,7 +95,7 @@ impl Runs {
     pub async fn list(&self) -> Result<Vec<RunRecord>, Error> {
         let rows = self.all_rows(rows::RUNS).await?.into_iter();
         let mut runs: Vec<RunRecord> = rows
-            .map(|(_, row)| rows::read(row, "the record of a run"))
+            .map(|(_, row)| row::read(row, "the record of a run"))
             .collect::<Result<_, _>>()?;
         runs.sort_by_key(|run| run.number);
         Ok(runs)
@@ -109,7 +111,7 @@ impl Runs {
         found
             .into_iter()
             .next()
-            .map(|(_, row)| rows::read(row, format_args!("the record of run {run}")))
+            .map(|(_, row)| row::read(row, format_args!("the record of run {run}")))
             .transpose()
     }
 
@@ -152,8 +154,7 @@ impl Runs {
         loop {
             let page = self.store.rows(&key, after.as_deref(), PAGE).await?;
             for (_, row) in &page {
-                let more: RunCounts =
-                    rows::read(row.clone(), format_args!("a count of run {run}"))?;
+                let more: RunCounts = row::read(row.clone(), format_args!("a count of run {run}"))?;
                 counts.add(&more);
             }
             if page.len() < PAGE {
@@ -177,7 +178,7 @@ impl Runs {
         rows.map(|(key, held)| {
             let number = rows::range_number(&key)?;
             let what = format_args!("range {number} of run {run}");
-            let row = rows::read(held.clone(), what)?;
+            let row = row::read(held.clone(), what)?;
             Ok((number, row, held))
         })
         .collect()
@@ -219,7 +220,7 @@ impl Runs {
     /// # Errors
     /// The store could not be read.
     pub async fn claimed_by(&self) -> Result<Option<RunId>, Error> {
-        Ok(self.holder().await?.map(|holder| holder.run))
+        Ok(claim::holder(&*self.store).await?.map(|holder| holder.run))
     }
 
     /// The run that holds the store although nobody works on it any more, as
@@ -227,7 +228,7 @@ impl Runs {
     /// killed, or dropped it half-way.
     #[cfg_attr(not(feature = "control-socket"), allow(dead_code))]
     pub(crate) async fn interrupted(&self) -> Result<Option<RunId>, Error> {
-        let claim = self.claim(self.holder().await?);
+        let claim = self.claim(claim::holder(&*self.store).await?);
         Ok(claim.filter(|claim| claim.is_dead).map(|claim| claim.run))
     }
 
@@ -237,10 +238,10 @@ impl Runs {
         allow(dead_code)
     )]
     pub(crate) async fn list_claimed(&self) -> Result<(Vec<RunRecord>, Option<Claim>), Error> {
-        let mut before = self.holder().await?;
+        let mut before = claim::holder(&*self.store).await?;
         for _ in 0..ATTEMPTS {
             let runs = self.list().await?;
-            let after = self.holder().await?;
+            let after = claim::holder(&*self.store).await?;
             if before == after {
                 return Ok((runs, self.claim(after)));
             }
@@ -254,12 +255,6 @@ impl Runs {
             run: holder.run,
             is_dead: is_dead(&holder, &self.store),
         })
-    }
-
-    async fn holder(&self) -> Result<Option<Holder>, Error> {
-        let row = self.store.rows(rows::CLAIM, None, 1).await?;
-        let claim = rows::read_claim(row.into_iter().next().map(|(_, row)| row))?;
-        Ok(claim.holder)
     }
 
     /// Takes a process out of all runs, until it is [put
@@ -306,17 +301,6 @@ impl Runs {
     }
 }
 
-/// What is said to one who wants to begin a run where another one was interrupted.
-#[cfg_attr(
-    not(any(feature = "control-socket", feature = "slatedb")),
-    allow(dead_code)
-)]
-pub(crate) fn interrupted_by(run: RunId) -> String {
-    format!(
-        "run {run} was interrupted in its middle, and holds the store until it is resumed; resume it, or take the store over from it to begin another one"
-    )
-}
-
 /// Failures of a run within a range of streams.
 pub(crate) async fn failures(
     store: &Arc<dyn TransactionalStore>,
@@ -335,7 +319,7 @@ pub(crate) async fn failures(
         let at_end = page.len() < PAGE;
         after = page.last().map(|(key, _)| key.to_vec());
         for (_, row) in page {
-            let row: FailureRow = rows::read(row, format_args!("a failure of run {run}"))?;
+            let row: FailureRow = row::read(row, format_args!("a failure of run {run}"))?;
             if through.is_some_and(|through| row.error.stream_id > *through) {
                 return Ok(found);
             }

@@ -7,13 +7,14 @@ use bytes::Bytes;
 use tokio::sync::OnceCell;
 
 use crate::error::{Error, ErrorKind};
+use crate::failure::MigrationError;
 use crate::id::{RunId, StreamId, WorkflowId};
 use crate::run::ledger::{self, Committed};
 use crate::run::rows::{self, FailureRow};
 use crate::run::{RunCounts, RunKind, RunRecord, RunState, Runs};
-use crate::runner::MigrationError;
 use crate::selection::Selection;
-use crate::store::{Batch, Commit, EventStore, ReadPoint, RowWrite, TransactionalStore};
+use crate::store_api::{Batch, Commit, EventStore, ReadPoint, RowWrite, TransactionalStore};
+use crate::store_api::{claim, row};
 
 /// How often the record of the run is written before others are said to be in
 /// the way.
@@ -47,8 +48,8 @@ impl LazyBook {
                 "the store says that it is transactional and gives no transactional handle",
             ));
         };
-        let claim = ledger::row(&store, rows::CLAIM).await?;
-        let active = match rows::read_claim(claim.clone())?.holder {
+        let claim = ledger::row(&store, claim::CLAIM).await?;
+        let active = match claim::read(claim.clone())?.holder {
             Some(holder) => runs.get(holder.run).await?,
             None => None,
         };
@@ -97,7 +98,7 @@ impl LazyBook {
             let held = ledger::row(&self.store, &key).await?;
             let before: Option<FailureRow> = held
                 .clone()
-                .map(|row| rows::read(row, format_args!("a failure of run {}", self.run)))
+                .map(|row| row::read(row, format_args!("a failure of run {}", self.run)))
                 .transpose()?;
             counts.failed += u64::from(before.is_none());
             let attempt = before.map_or(0, |before| before.attempt) + 1;
@@ -107,15 +108,17 @@ impl LazyBook {
         // A row for each process: counting makes no conflicts.
         if counts.migrated + counts.failed > 0 {
             let key = rows::lazy(self.run, stream, counts.failed > 0);
-            batch.rows.push(RowWrite::put(key, rows::write(&counts)?));
+            batch.rows.push(RowWrite::put(key, row::write(&counts)?));
         }
         batch
             .guards
-            .push((rows::CLAIM.to_vec(), self.claim.clone()));
+            .push((claim::CLAIM.to_vec(), self.claim.clone()));
         match self.store.commit_unflushed(&batch, read).await {
-            Ok(Commit::Stale(stale)) if stale.streams.is_empty() => Err(crate::store::stale(
-                "what is written about a process that is opened",
-            )),
+            Ok(Commit::Stale(stale)) if stale.streams.is_empty() => {
+                Err(crate::store_api::transactional::stale(
+                    "what is written about a process that is opened",
+                ))
+            }
             Ok(Commit::Stale(stale)) => Ok(Committed::Stale(stale.streams)),
             Ok(Commit::Written) => {
                 self.store.flush().await?;
@@ -125,7 +128,9 @@ impl LazyBook {
                 // What can be seen may not last: make it durable before it
                 // counts. Whether it was written is seen when it is read again.
                 match self.store.flush().await {
-                    Ok(()) => Err(crate::store::stale("a commit whose answer was lost")),
+                    Ok(()) => Err(crate::store_api::transactional::stale(
+                        "a commit whose answer was lost",
+                    )),
                     Err(_) => Err(lost),
                 }
             }
@@ -145,7 +150,7 @@ async fn record(store: &Arc<dyn TransactionalStore>, mut own: RunRecord) -> Resu
         }
         let mut batch = Batch::default();
         ledger::number(store, &mut own, &mut batch).await?;
-        let row = RowWrite::put(key.clone(), rows::write(&own)?);
+        let row = RowWrite::put(key.clone(), row::write(&own)?);
         batch.rows.push(row.expecting(None));
         match store.commit(&batch).await {
             Ok(Commit::Written) => return Ok(()),
@@ -154,5 +159,7 @@ async fn record(store: &Arc<dyn TransactionalStore>, mut own: RunRecord) -> Resu
             Err(error) => return Err(error),
         }
     }
-    Err(crate::store::stale("the record of a run"))
+    Err(crate::store_api::transactional::stale(
+        "the record of a run",
+    ))
 }

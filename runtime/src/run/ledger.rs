@@ -8,11 +8,13 @@ use bytes::Bytes;
 use uuid::Uuid;
 
 use crate::error::{Error, ErrorKind};
+use crate::failure::MigrationError;
 use crate::id::{RunId, StreamId, WorkflowId};
-use crate::run::rows::{self, Claim, FailureRow, Holder, Part, RangeRow};
+use crate::run::rows::{self, FailureRow, Part, RangeRow};
 use crate::run::{Plan, RunCounts, RunKind, RunRecord, RunState, Runs};
-use crate::runner::MigrationError;
-use crate::store::{
+use crate::store_api::claim::{self, Claim, Holder};
+use crate::store_api::row;
+use crate::store_api::{
     Batch, Commit, EventStore, ReadPoint, RowWrite, Stale, StreamRange, TransactionalStore,
 };
 use crate::time::Timestamp;
@@ -203,8 +205,8 @@ impl Ledger {
                 }
             };
             let live = Live::new();
-            let held = row(&store, rows::CLAIM).await?;
-            let mut claim = rows::read_claim(held.clone())?;
+            let held = row(&store, claim::CLAIM).await?;
+            let mut claim = claim::read(held.clone())?;
             if let Some(holder) = &claim.holder {
                 if !take_over && !is_dead(holder, &store) {
                     return Err(claimed(holder.run));
@@ -222,10 +224,10 @@ impl Ledger {
                 execution: live.0,
                 program: program(),
             });
-            let claim = Bytes::from(rows::write(&claim)?);
+            let claim = Bytes::from(row::write(&claim)?);
             batch.rows.extend([
-                RowWrite::put(rows::CLAIM.to_vec(), claim.clone()).expecting(held),
-                RowWrite::put(rows::run(record.id), rows::write(&record)?),
+                RowWrite::put(claim::CLAIM.to_vec(), claim.clone()).expecting(held),
+                RowWrite::put(rows::run(record.id), row::write(&record)?),
             ]);
             match store.commit(&batch).await {
                 Ok(Commit::Written) => {
@@ -269,15 +271,15 @@ impl Ledger {
 
     /// What guards every batch of this execution: that it still has the claim.
     fn guard(&self) -> (Vec<u8>, Option<Bytes>) {
-        (rows::CLAIM.to_vec(), Some(self.claim.clone()))
+        (claim::CLAIM.to_vec(), Some(self.claim.clone()))
     }
 
     /// Why a batch was stale that the claim guards, if it was for that.
     async fn check_claim(&self, stale: &Stale) -> Result<(), Error> {
-        if !stale.rows.iter().any(|key| key == rows::CLAIM) {
+        if !stale.rows.iter().any(|key| key == claim::CLAIM) {
             return Ok(());
         }
-        let claim = rows::read_claim(row(&self.store, rows::CLAIM).await?)?;
+        let claim = claim::read(row(&self.store, claim::CLAIM).await?)?;
         let run = self.run();
         Err(match claim.holder {
             Some(holder) => lost(run, holder.run),
@@ -320,7 +322,7 @@ impl Ledger {
         let mut ranges = Vec::with_capacity(parts.len());
         for (number, (part, range)) in (first..).zip(parts) {
             let row = RangeRow::new(part, range);
-            let held = Some(Bytes::from(rows::write(&row)?));
+            let held = Some(Bytes::from(row::write(&row)?));
             ranges.push(Range { number, row, held });
         }
         let run = self.run();
@@ -350,7 +352,7 @@ impl Ledger {
         let run = self.run();
         let mut held = Vec::with_capacity(ranges.len());
         for range in ranges.iter() {
-            held.push(Bytes::from(rows::write(&range.row)?));
+            held.push(Bytes::from(row::write(&range.row)?));
         }
         self.write(|batch| {
             let rows = ranges.iter().zip(&held);
@@ -375,7 +377,7 @@ impl Ledger {
         let key = rows::range(self.run(), range.number);
         let mut row = range.row.clone();
         row.token += 1;
-        let held = Bytes::from(rows::write(&row)?);
+        let held = Bytes::from(row::write(&row)?);
         let write = RowWrite::put(key.clone(), held.clone());
         let mut batch = Batch::default();
         batch.guards.push(self.guard());
@@ -391,7 +393,7 @@ impl Ledger {
             Err(error) => return Err(error),
         }
         if let Some(held) = self::row(&self.store, &key).await? {
-            range.row = rows::read(held.clone(), "a range of a run")?;
+            range.row = row::read(held.clone(), "a range of a run")?;
             range.held = Some(held);
         }
         Ok((false, range))
@@ -409,7 +411,7 @@ impl Ledger {
     ) -> Result<Committed, Error> {
         row.commits += 1;
         let key = rows::range(self.run(), range.number);
-        let held = Bytes::from(rows::write(&row)?);
+        let held = Bytes::from(row::write(&row)?);
         let write = RowWrite::put(key.clone(), held.clone());
         batch.guards.push(self.guard());
         batch.rows.push(write.expecting(range.held.clone()));
@@ -471,7 +473,7 @@ impl Ledger {
         }
         let row: Option<RangeRow> = row(&self.store, key)
             .await?
-            .map(|row| rows::read(row, "a range of a run"))
+            .map(|row| row::read(row, "a range of a run"))
             .transpose()?;
         // Under another token it is another worker's.
         Ok(row.is_some_and(|row| row.token == ours.token && row.commits >= ours.commits))
@@ -485,7 +487,7 @@ impl Ledger {
         }
         record.state = state;
         self.write(|batch| {
-            let row = RowWrite::put(rows::run(record.id), rows::write(&record)?);
+            let row = RowWrite::put(rows::run(record.id), row::write(&record)?);
             batch.rows.push(row);
             Ok(())
         })
@@ -501,7 +503,7 @@ impl Ledger {
         if state.is_done() || state == RunState::Cancelled {
             record.ended = Some(Timestamp::now());
         }
-        let released = Bytes::from(rows::write(&Claim::default())?);
+        let released = Bytes::from(row::write(&Claim::default())?);
         let mut lost = false;
         for _ in 0..ATTEMPTS {
             let mut batch = Batch::default();
@@ -509,12 +511,12 @@ impl Ledger {
             let (claim, held) = self.guard();
             batch.rows.extend([
                 RowWrite::put(claim, released.clone()).expecting(held),
-                RowWrite::put(rows::run(record.id), rows::write(&record)?),
+                RowWrite::put(rows::run(record.id), row::write(&record)?),
             ]);
             match self.store.commit(&batch).await {
                 Ok(Commit::Written) => {}
                 Ok(Commit::Stale(stale)) => {
-                    let now = row(&self.store, rows::CLAIM).await?;
+                    let now = row(&self.store, claim::CLAIM).await?;
                     if lost && now.as_ref() == Some(&released) {
                         // The answer that was lost was a good one; make sure that it lasts.
                         self.flush().await?;
@@ -550,7 +552,7 @@ impl Ledger {
         }
         let mut held = None;
         for (at, row) in found {
-            let counts: RunCounts = rows::read(row.clone(), format_args!("a count of run {run}"))?;
+            let counts: RunCounts = row::read(row.clone(), format_args!("a count of run {run}"))?;
             sum.add(&counts);
             match at[..] == key[..] {
                 true => held = Some(row),
@@ -559,7 +561,7 @@ impl Ledger {
                     .push(RowWrite::remove(at.to_vec()).expecting(Some(row))),
             }
         }
-        let row = RowWrite::put(key, rows::write(&sum)?);
+        let row = RowWrite::put(key, row::write(&sum)?);
         batch.rows.push(row.expecting(held));
         Ok(())
     }
@@ -610,7 +612,7 @@ pub(crate) fn failure(
         attempt,
     };
     let key = rows::failure(run, &error.stream_id);
-    Ok(RowWrite::put(key, rows::write(&row)?))
+    Ok(RowWrite::put(key, row::write(&row)?))
 }
 
 /// A row of the bookkeeping, by its key.
@@ -629,12 +631,12 @@ pub(crate) async fn number(
 ) -> Result<(), Error> {
     let held = row(store, rows::NUMBER).await?;
     let mut number: rows::Number = match held.clone() {
-        Some(row) => rows::read(row, "the number of runs")?,
+        Some(row) => row::read(row, "the number of runs")?,
         None => rows::Number::default(),
     };
     number.runs += 1;
     record.number = number.runs;
-    let row = RowWrite::put(rows::NUMBER.to_vec(), rows::write(&number)?);
+    let row = RowWrite::put(rows::NUMBER.to_vec(), row::write(&number)?);
     batch.rows.push(row.expecting(held));
     Ok(())
 }
@@ -644,7 +646,7 @@ async fn attempt(store: &Store, run: RunId, stream: &StreamId) -> Result<u32, Er
     row(store, &rows::failure(run, stream))
         .await?
         .map_or(Ok(0), |row| {
-            let row: FailureRow = rows::read(row, format_args!("a failure of run {run}"))?;
+            let row: FailureRow = row::read(row, format_args!("a failure of run {run}"))?;
             Ok(row.attempt)
         })
 }

@@ -15,8 +15,8 @@ use serde::{Deserialize, Serialize};
 pub use history::{Failure, Runs};
 pub use plan::{ChangedStep, Plan, PlanOptions, PlannedRoute, PlannedStay, PlannedStep};
 
+use crate::failure::FailureClass;
 use crate::id::RunId;
-use crate::runner::FailureClass;
 use crate::skipped_by::SkippedBy;
 use crate::time::Timestamp;
 

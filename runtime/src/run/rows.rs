@@ -18,23 +18,16 @@
 
 use std::collections::BTreeSet;
 
-use bytes::Bytes;
-use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
-use uuid::Uuid;
 
 use crate::error::Error;
+use crate::failure::MigrationError;
 use crate::id::{RunId, StreamId, WorkflowId};
 use crate::run::RunCounts;
 use crate::run::tally::Tally;
-use crate::runner::MigrationError;
 use crate::skipped_by::SkippedBy;
-use crate::store::StreamRange;
-use crate::store::record::{self, BadJson};
+use crate::store_api::StreamRange;
 
-pub(crate) const CLAIM: &[u8] = b"c";
-#[cfg_attr(not(feature = "slatedb"), allow(dead_code))]
-pub(crate) const CLOSED: &[u8] = b"e";
 pub(crate) const NUMBER: &[u8] = b"n";
 pub(crate) const RUNS: &[u8] = b"r";
 
@@ -92,29 +85,6 @@ pub(crate) fn range_number(key: &[u8]) -> Result<u32, Error> {
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub(crate) struct Number {
     pub(crate) runs: u64,
-}
-
-/// Who may write to a store as its runner.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
-pub(crate) struct Claim {
-    pub(crate) holder: Option<Holder>,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Holder {
-    pub(crate) run: RunId,
-    /// One for each time that a run is started or resumed.
-    pub(crate) execution: Uuid,
-    /// One for each process of the operating system.
-    pub(crate) program: Uuid,
-}
-
-/// That the writer of an epoch closed the store: while the database is at that
-/// epoch, nobody has it open.
-#[cfg_attr(not(feature = "slatedb"), allow(dead_code))]
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Closed {
-    pub(crate) epoch: u64,
 }
 
 /// What a range is for.
@@ -216,29 +186,14 @@ pub(crate) struct FailureRow {
     pub(crate) attempt: u32,
 }
 
-pub(crate) fn read<T: Serialize + DeserializeOwned>(
-    row: Bytes,
-    what: impl std::fmt::Display,
-) -> Result<T, Error> {
-    record::read_json(row).map_err(|bad: BadJson| bad.of(what))
-}
-
-pub(crate) fn read_claim(row: Option<Bytes>) -> Result<Claim, Error> {
-    row.map_or_else(
-        || Ok(Claim::default()),
-        |row| read(row, "the claim of a run on the store"),
-    )
-}
-
-pub(crate) fn write(value: &impl Serialize) -> Result<Vec<u8>, Error> {
-    record::write_json(value)
-}
-
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
+    use uuid::Uuid;
+
     use super::*;
-    use crate::runner::{FailureClass, Stage};
+    use crate::failure::{FailureClass, Stage};
+    use crate::store_api::row::{read, write};
 
     fn id() -> RunId {
         RunId::from_uuid(Uuid::from_u128(0x0102))
@@ -251,7 +206,6 @@ mod tests {
             [&[table][..], &uuid, rest].concat()
         };
         let stream = StreamId::new("process/t/p").unwrap();
-        assert_eq!((CLAIM, CLOSED), (&b"c"[..], &b"e"[..]));
         assert_eq!(run(id()), with(b'r', b""));
         assert_eq!(range(id(), 258), with(b'g', &[0, 0, 1, 2]));
         assert_eq!(range_number(&range(id(), 258)).unwrap(), 258);
@@ -268,19 +222,6 @@ mod tests {
             assert_eq!(row[0], 2);
             String::from_utf8(row[1..].to_vec()).unwrap()
         };
-        let claim = Claim {
-            holder: Some(Holder {
-                run: id(),
-                execution: Uuid::from_u128(4),
-                program: Uuid::from_u128(5),
-            }),
-        };
-        assert_eq!(
-            text(write(&claim).unwrap()),
-            r#"{"holder":{"run":"00000000-0000-0000-0000-000000000102","execution":"00000000-0000-0000-0000-000000000004","program":"00000000-0000-0000-0000-000000000005"}}"#
-        );
-        let closed = Closed { epoch: 7 };
-        assert_eq!(text(write(&closed).unwrap()), r#"{"epoch":7}"#);
         let mut row = RangeRow::new(Part::Migrate, StreamRange::default());
         row.at = Some(StreamId::new("process/t/p").unwrap());
         row.counts.migrated = 2;
@@ -313,19 +254,6 @@ mod tests {
         assert_eq!(
             text(write(&failure).unwrap()),
             r#"{"error":{"stream_id":"process/t/p","stage":"converting","class":"panic","sequence":3,"message":"no"},"at":null,"attempt":1}"#
-        );
-    }
-
-    #[test]
-    fn a_row_of_a_newer_format_is_refused() {
-        let error = read_claim(Some(Bytes::from_static(b"\x03{}"))).unwrap_err();
-        assert_eq!(error.kind(), &crate::ErrorKind::NewerFormat);
-        let error = read_claim(Some(Bytes::from_static(b"\x02{"))).unwrap_err();
-        assert_eq!(error.kind(), &crate::ErrorKind::Corrupt);
-        assert!(
-            error
-                .to_string()
-                .starts_with("the claim of a run on the store cannot be read")
         );
     }
 }

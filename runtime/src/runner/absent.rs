@@ -5,7 +5,7 @@ use crate::error::Error;
 use crate::id::{StreamId, TenantId};
 use crate::runner::MigrationRunner;
 use crate::selection::Selection;
-use crate::store::EventStore;
+use crate::store_api::EventStore;
 
 /// How many names are told.
 const TOLD: usize = 5;
@@ -101,8 +101,8 @@ mod tests {
     use crate::event::NewEvent;
     use crate::id::WorkflowId;
     use crate::registry::MigrationRegistry;
-    use crate::store::ExpectedSequence;
     use crate::store::MemoryStore;
+    use crate::store_api::ExpectedSequence;
 
     async fn said(streams: &[&str], selection: Selection) -> Vec<String> {
         let store = MemoryStore::new();

@@ -4,16 +4,17 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::error::Error;
+use crate::failure::FailureClass;
 use crate::id::{RunId, WorkflowId};
 use crate::run::history;
 use crate::run::ledger::Range;
 use crate::run::tally::Tally;
 use crate::runner::plan::Present;
-use crate::runner::report::{FailureClass, KEPT};
+use crate::runner::report::KEPT;
 use crate::runner::work::{Store, Work};
 use crate::runner::worker::Source;
 use crate::selection::Selection;
-use crate::store::{Split, StreamRange};
+use crate::store_api::{Split, StreamRange};
 
 /// What is ahead of a run, as far as is known.
 pub(super) struct Ahead {

@@ -3,14 +3,15 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::failure::FailureClass;
 use crate::id::RunId;
-use crate::process_registry::ProcessRegistry;
 use crate::registry::{MigrationRegistry, RegistryError};
 use crate::run::{Plan, PlanOptions};
-use crate::runner::{FailureClass, MigrationReport, MigrationRunner, RunControl, scan};
+use crate::runner::{MigrationReport, MigrationRunner, RunControl, scan};
 use crate::selection::Selection;
-use crate::snapshot::SnapshotStore;
-use crate::store::EventStore;
+use crate::store_api::EventStore;
+use crate::store_api::ProcessRegistry;
+use crate::store_api::SnapshotStore;
 
 /// How long user code may take for one process, unless the runner is told otherwise.
 const DEADLINE: Duration = Duration::from_secs(10);

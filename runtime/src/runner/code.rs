@@ -12,9 +12,9 @@ use tokio::sync::oneshot;
 use tokio::time::timeout;
 
 use crate::error::{Error, ErrorKind};
+use crate::failure::{FailureClass, MigrationError, Stage};
 use crate::id::StreamId;
 use crate::runner::observe::Here;
-use crate::runner::report::{FailureClass, MigrationError, Stage};
 
 /// How nice a thread is that gives way, on the scale of `nice`: where all want the
 /// same core it has about a tenth of the time that another one has.

@@ -3,16 +3,16 @@
 use std::collections::BTreeSet;
 
 use crate::error::Error;
+use crate::failure::{FailureClass, MigrationError, Stage};
 use crate::id::{StreamId, WorkflowId};
 use crate::run::RunCounts;
 use crate::run::ledger::{Committed, Range};
 use crate::run::tally::Tally;
 use crate::runner::convert::Converted;
 use crate::runner::observe::Clock;
-use crate::runner::report::{FailureClass, MigrationError, Stage};
 use crate::runner::work::{Book, Work};
-use crate::snapshot::{Snapshot, SnapshotStore};
-use crate::store::{Batch, EventStore, ExpectedSequence, Finished, Head, Move, ReadPoint};
+use crate::store_api::{Batch, EventStore, ExpectedSequence, Finished, Head, Move, ReadPoint};
+use crate::store_api::{Snapshot, SnapshotStore};
 
 /// A process that was migrated, durably.
 pub(super) struct Moved {

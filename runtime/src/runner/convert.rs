@@ -6,13 +6,14 @@ use serde_json::value::RawValue;
 
 use crate::baseline::{Baseline, Frame};
 use crate::event::NewEvent;
+use crate::failure::{FailureClass, MigrationError, Stage};
 use crate::fingerprint::Fingerprint;
 use crate::id::{RunId, StreamId};
-use crate::json::{self, Lists};
+use crate::redaction;
+use crate::redaction::Lists;
 use crate::registry::{Migration, Route};
 use crate::runner::fold::{Bad, Folded, Shielded, WAY_OUT, catch, short};
-use crate::runner::report::{FailureClass, MigrationError, Stage};
-use crate::store::Head;
+use crate::store_api::Head;
 
 /// A process, converted: ready to be committed.
 #[derive(Clone)]
@@ -70,7 +71,7 @@ pub(super) fn same(first: &Converted, second: &Converted) -> Result<(), Migratio
     // The head may have moved on between the two.
     if first.head != second.head
         || first.state == second.state
-        || json::difference(first.json(), second.json(), Lists::InOrder).is_none()
+        || redaction::difference(first.json(), second.json(), Lists::InOrder).is_none()
     {
         return Ok(());
     }

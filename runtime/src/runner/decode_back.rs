@@ -7,11 +7,13 @@
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 
+use crate::failure::{FailureClass, MigrationError, Stage};
 use crate::id::StreamId;
-use crate::json::{self, Lists, Refusal};
+use crate::redaction;
+use crate::redaction::{Lists, Refusal};
 use crate::registry::{Migration, Route};
 use crate::runner::fold::{catch, short};
-use crate::runner::report::{FailureClass, MigrationError, MigrationReport, Stage};
+use crate::runner::report::MigrationReport;
 
 /// Migrations whose new states could not be read back for want of a decoder,
 /// with the reason.
@@ -130,7 +132,7 @@ fn read(last: &Migration, json: &str) -> Back {
         return Back::Same;
     }
     let again = String::from_utf8_lossy(&again);
-    match json::difference(json, &again, Lists::InAnyOrder) {
+    match redaction::difference(json, &again, Lists::InAnyOrder) {
         None => Back::Same,
         Some(difference) => Back::Another(difference),
     }

@@ -10,8 +10,8 @@ use futures_util::future::{Either, select};
 use futures_util::stream;
 
 use crate::error::Error;
+use crate::failure::{MigrationError, Stage};
 use crate::id::{StreamId, WorkflowId};
-use crate::process_registry::ProcessRegistry;
 use crate::registry::{Route, Standing};
 use crate::run::tally::Tally;
 use crate::run::{RunCounts, RunState};
@@ -22,11 +22,12 @@ use crate::runner::fold::Progress;
 use crate::runner::lazy::{self, Lazy};
 use crate::runner::meter::Meter;
 use crate::runner::plan::{listing_failed, no_route};
-use crate::runner::report::{CommitForm, MigrationError, MigrationReport, Stage, Visited};
+use crate::runner::report::{CommitForm, MigrationReport, Visited};
 use crate::runner::work::{ATTEMPTS, twice};
 use crate::runner::{Run, commit, convert, decode_back, fold, observe, registry_update, scan};
-use crate::snapshot::SnapshotStore;
-use crate::store::{EventStore, Head};
+use crate::store_api::ProcessRegistry;
+use crate::store_api::SnapshotStore;
+use crate::store_api::{EventStore, Head};
 
 /// How many streams are worked on at a time.
 const AT_A_TIME: usize = 16;

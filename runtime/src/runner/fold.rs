@@ -2,15 +2,15 @@
 
 use crate::baseline::BadBaseline;
 use crate::event::Event;
+use crate::failure::{FailureClass, MigrationError, Stage};
 use crate::fold::{AnyState, EventView, Fold, FoldError};
 use crate::id::StreamId;
 use crate::registry::Route;
 use crate::runner::code::Code;
-use crate::runner::report::{FailureClass, MigrationError, Stage};
 use crate::runner::scan::{self, Scanned};
 use crate::selection::Selection;
-use crate::snapshot::Snapshot;
-use crate::store::{EventStore, Head};
+use crate::store_api::Snapshot;
+use crate::store_api::{EventStore, Head};
 
 /// How many events of a process that is not read in a chunk are read at a time
 /// at most, and how many before it is known how large they are.

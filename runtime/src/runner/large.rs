@@ -5,15 +5,15 @@
 use std::sync::Arc;
 
 use crate::error::{Error, ErrorKind};
+use crate::failure::MigrationError;
 use crate::id::StreamId;
 use crate::runner::convert::Converted;
 use crate::runner::fold::Progress;
-use crate::runner::report::MigrationError;
 use crate::runner::scan::Looked;
 use crate::runner::work::{ATTEMPTS, Work};
 use crate::runner::{commit, convert, decode_back, fold, scan};
 use crate::skipped_by::SkippedBy;
-use crate::store::Finished;
+use crate::store_api::Finished;
 
 /// What became of a process.
 pub(super) enum Large {

@@ -7,6 +7,7 @@ use std::time::Duration;
 use serde::de::DeserializeOwned;
 
 use crate::error::{Error, ErrorKind};
+use crate::failure::{FailureClass, MigrationError};
 use crate::id::{ProcessIdentity, StreamId, WorkflowId};
 use crate::process::Process;
 use crate::registry::{MigrationRegistry, Standing};
@@ -14,11 +15,10 @@ use crate::run::lazy::{LazyBook, Recorded};
 use crate::run::ledger::{Range, Start};
 use crate::run::{RunKind, RunRecord};
 use crate::runner::code::Code;
-use crate::runner::report::{FailureClass, MigrationError};
 use crate::runner::work::{ATTEMPTS, Book, Page, Store, Work};
 use crate::runner::{MigrationRunner, Run, commit, event_first, refusal, scan};
-use crate::snapshot::SnapshotStore;
-use crate::store::{DueOf, EventStore};
+use crate::store_api::SnapshotStore;
+use crate::store_api::{DueOf, EventStore};
 use crate::workflow::Workflow;
 
 impl<M, ES: EventStore, SS: SnapshotStore> MigrationRunner<M, ES, SS> {

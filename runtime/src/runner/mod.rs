@@ -50,18 +50,15 @@ use std::marker::PhantomData;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use crate::failure::{FailureClass, MigrationError, Stage};
 pub use control::{Progress, RunControl, WorkflowProgress};
 pub use migrations::Migrations;
-pub use report::{
-    CommitForm, FailureClass, MigrationError, MigrationReport, MigrationWarning, Stage,
-    UnknownClass, Visited,
-};
+pub use report::{CommitForm, MigrationReport, Visited};
 
 pub(crate) use asked::{Asked, Wanted};
 
 use crate::error::{Error, ErrorKind};
 use crate::id::{RunId, StreamId, WorkflowId};
-use crate::process_registry::ProcessRegistry;
 use crate::registry::{MigrationRegistry, RegistryError};
 use crate::run::lazy::Recorded;
 use crate::run::ledger::{Ledger, Start};
@@ -69,8 +66,9 @@ use crate::run::{Plan, RunKind, Runs};
 use crate::runner::asked::Options;
 use crate::runner::observe::Observer;
 use crate::selection::Selection;
-use crate::snapshot::SnapshotStore;
-use crate::store::{DueOf, EventStore, StreamRange, TransactionalStore};
+use crate::store_api::ProcessRegistry;
+use crate::store_api::SnapshotStore;
+use crate::store_api::{DueOf, EventStore, StreamRange, TransactionalStore};
 
 /// Moves processes in flight along a migration, or along all that are linked.
 ///

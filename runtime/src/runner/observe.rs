@@ -10,13 +10,14 @@ use metrics::{Counter, counter, gauge, histogram};
 use tracing::field::Empty;
 use tracing::{Instrument, Span, debug, debug_span, info, info_span, warn};
 
+use crate::failure::MigrationError;
 use crate::id::{StreamId, WorkflowId};
 use crate::run::{RunCounts, RunState};
 use crate::runner::commit::Done;
-use crate::runner::report::{MigrationError, MigrationReport};
+use crate::runner::report::MigrationReport;
 use crate::runner::{Progress, Run};
 use crate::skipped_by::SkippedBy;
-use crate::store::DueProcess;
+use crate::store_api::DueProcess;
 use crate::telemetry::{
     CHUNK_SECONDS, COMMIT_SECONDS, CONFLICTS, DURABLE_SECONDS, PROCESSES_FAILED,
     PROCESSES_MIGRATED, PROCESSES_PER_SECOND, PROCESSES_SKIPPED, READ_BYTES, RUNS_ENDED,

@@ -12,8 +12,8 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
 use crate::error::Error;
+use crate::failure::{FailureClass, MigrationError, Stage};
 use crate::id::{StreamId, WorkflowId};
-use crate::process_registry::ProcessRegistry;
 use crate::run::ledger::{Ledger, Range};
 use crate::run::rows::Part;
 use crate::run::tally::Tally;
@@ -22,13 +22,12 @@ use crate::runner::ahead::Ahead;
 use crate::runner::commit::Done;
 use crate::runner::meter::Meter;
 use crate::runner::queue::Queue;
-use crate::runner::report::{
-    CommitForm, FailureClass, KEPT, MigrationError, MigrationReport, Stage, Visited,
-};
+use crate::runner::report::{CommitForm, KEPT, MigrationReport, Visited};
 use crate::runner::work::{Book, Store, Work};
 use crate::runner::worker::{Source, Told, Worker, worker_failed};
 use crate::runner::{Run, commit, lanes, plan, registry_update};
-use crate::store::{Split, StreamRange};
+use crate::store_api::ProcessRegistry;
+use crate::store_api::{Split, StreamRange};
 
 /// Into how many ranges the heads are split, for each worker.
 const RANGES_PER_WORKER: usize = 8;

@@ -11,7 +11,7 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::{Instant, timeout};
 
 use crate::runner::work::Store;
-use crate::store::LATELY;
+use crate::store_api::write_activity::LATELY;
 
 /// How many processes a page holds at most while others write.
 const PAGE_PROCESSES: usize = 128;
@@ -82,7 +82,8 @@ mod tests {
     use super::*;
     use crate::event::NewEvent;
     use crate::id::{StreamId, WorkflowId};
-    use crate::store::{Appended, ExpectedSequence, MemoryStore, NotDurable};
+    use crate::store::{MemoryStore, NotDurable};
+    use crate::store_api::{Appended, ExpectedSequence};
 
     /// A write that stays under way until it is dropped.
     async fn write(store: &MemoryStore, sequence: u64) -> NotDurable<Appended> {

@@ -3,12 +3,12 @@
 use std::cmp::Ordering;
 
 use crate::error::Error;
+use crate::failure::{FailureClass, MigrationError, Stage};
 use crate::id::{StreamId, WorkflowId};
 use crate::registry::{MigrationRegistry, Standing};
 use crate::runner::Run;
-use crate::runner::report::{FailureClass, MigrationError, Stage};
 use crate::runner::work::Store;
-use crate::store::Presence;
+use crate::store_api::Presence;
 use crate::version::natural_cmp;
 
 /// Versions at which there may be processes that something is to be done about.

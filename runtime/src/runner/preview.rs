@@ -4,14 +4,14 @@
 use std::time::Duration;
 
 use crate::baseline::Baseline;
+use crate::failure::{FailureClass, MigrationError, Stage};
 use crate::id::{RunId, StreamId};
 use crate::registry::{MigrationRegistry, Route, Standing};
 use crate::runner::code::Code;
 use crate::runner::convert::{self, Planned};
 use crate::runner::fold::{Folded, Progress, Shielded, catch};
 use crate::runner::refusal;
-use crate::runner::report::{FailureClass, MigrationError, Stage};
-use crate::store::{EventStore, Head};
+use crate::store_api::{EventStore, Head};
 
 /// A state as JSON, or why there is none to show.
 pub(crate) type Shown = Result<String, String>;
@@ -166,7 +166,7 @@ mod tests {
     use serde::{Deserialize, Serialize};
 
     use super::*;
-    use crate::registry::Encoder;
+    use crate::migration::Encoder;
     use crate::runner::fold::PAGE;
     use crate::{
         ConversionError, EventPayload, ExpectedSequence, MemoryStore, MigrationRunner, NewEvent,

@@ -189,7 +189,7 @@ enum Taken {
 mod tests {
     use super::*;
     use crate::id::StreamId;
-    use crate::store::StreamRange;
+    use crate::store_api::StreamRange;
 
     fn queue() -> Queue {
         Queue::new(vec![Range::of(StreamRange::default())], true)

@@ -2,12 +2,12 @@
 
 use crate::error::Error;
 use crate::id::{ProcessIdentity, StreamId, WorkflowId};
-use crate::process_registry::{ProcessRegistry, RegistryKey};
 use crate::runner::commit::Moved;
 use crate::runner::report::MigrationReport;
 use crate::runner::work::Store;
 use crate::runner::{Run, plan};
-use crate::store::Head;
+use crate::store_api::Head;
+use crate::store_api::{ProcessRegistry, RegistryKey};
 
 const PAGE: usize = 512;
 

@@ -5,16 +5,16 @@ use std::sync::Arc;
 
 use crate::error::Error;
 use crate::event::Event;
+use crate::failure::{FailureClass, MigrationError, Stage};
 use crate::id::{RunId, StreamId, WorkflowId};
 use crate::registry::{MigrationRegistry, Standing};
 use crate::run::history;
 use crate::runner::convert::Planned;
-use crate::runner::report::{FailureClass, MigrationError, Stage};
 use crate::runner::work::Store;
 use crate::selection::Selection;
 use crate::skipped_by::SkippedBy;
-use crate::snapshot::Snapshot;
-use crate::store::{
+use crate::store_api::Snapshot;
+use crate::store_api::{
     ChunkEvent, ChunkProblem, DueFilter, DueOf, DuePage, DueProcess, DueRequest, Head, StreamRange,
     Verdict,
 };

@@ -1,11 +1,12 @@
 //! In place of `observe`, without the feature `telemetry`: nothing.
 
+use crate::failure::MigrationError;
 use crate::id::{StreamId, WorkflowId};
 use crate::run::{RunCounts, RunState};
 use crate::runner::commit::Done;
-use crate::runner::report::{MigrationError, MigrationReport};
+use crate::runner::report::MigrationReport;
 use crate::runner::{Progress, Run};
-use crate::store::DueProcess;
+use crate::store_api::DueProcess;
 
 #[derive(Debug, Clone)]
 pub(super) struct Observer;

@@ -14,6 +14,7 @@ use std::time::Duration;
 use futures_util::future::{Either, select};
 
 use crate::error::Error;
+use crate::failure::MigrationError;
 use crate::id::{RunId, StreamId, WorkflowId};
 use crate::registry::{MigrationRegistry, Standing};
 use crate::run::lazy::LazyBook;
@@ -26,12 +27,11 @@ use crate::runner::control::RunControl;
 use crate::runner::lanes::Lanes;
 use crate::runner::observe::{self, Observer};
 use crate::runner::pace::Pace;
-use crate::runner::report::MigrationError;
 use crate::runner::scan::{Filter, Looked, Scanned};
 use crate::runner::{Run, commit, convert, decode_back, fold, large, plan, scan};
 use crate::selection::Selection;
 use crate::skipped_by::SkippedBy;
-use crate::store::{DueOf, DuePage, Finished, Head, Passed, ReadPoint, TransactionalStore};
+use crate::store_api::{DueOf, DuePage, Finished, Head, Passed, ReadPoint, TransactionalStore};
 
 /// How often one process is tried while others write to it.
 pub(super) const ATTEMPTS: usize = 16;

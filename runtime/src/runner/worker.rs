@@ -7,6 +7,7 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 
 use crate::error::{Error, ErrorKind};
+use crate::failure::{FailureClass, MigrationError, Stage};
 use crate::id::{RunId, StreamId, WorkflowId};
 use crate::run::history;
 use crate::run::ledger::Range;
@@ -14,10 +15,9 @@ use crate::runner::at_work::Hand;
 use crate::runner::commit::{Done, Outcome};
 use crate::runner::control::Go;
 use crate::runner::queue::Queue;
-use crate::runner::report::{FailureClass, MigrationError, Stage};
 use crate::runner::work::{ATTEMPTS, Page, Work, Worked};
 use crate::runner::{commit, pace, scan};
-use crate::store::{DueOf, ReadPoint};
+use crate::store_api::{DueOf, ReadPoint};
 
 /// How many pages are made durable together, and of how many bytes.
 const TOGETHER: usize = 4;

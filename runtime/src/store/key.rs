@@ -24,8 +24,8 @@ use std::ops::{Range, RangeInclusive};
 
 use crate::error::Error;
 use crate::id::{ConversationId, CorrelationId, ProcessId, StreamId, TenantId, WorkflowId};
-use crate::process_registry::RegistryKey;
-use crate::store::StreamRange;
+use crate::store_api::RegistryKey;
+use crate::store_api::StreamRange;
 
 /// A half-open range of keys.
 pub(crate) type KeyRange = Range<Vec<u8>>;

@@ -9,8 +9,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use bytes::Bytes;
 
 use crate::error::Error;
-use crate::store::StoreId;
 use crate::store::key::KeyRange;
+use crate::store_api::StoreId;
 
 /// How many rows have been read through all handles on an engine.
 #[derive(Debug, Clone, Default)]

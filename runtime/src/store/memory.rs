@@ -13,10 +13,10 @@ use bytes::Bytes;
 use imbl::OrdMap;
 
 use crate::error::{Error, ErrorKind};
-use crate::store::StoreId;
 use crate::store::key::KeyRange;
 use crate::store::kv::{Kv, KvScan, KvTxn, RowCount, RowsRead};
 use crate::store::records::RecordStore;
+use crate::store_api::StoreId;
 
 /// A store in memory: events, snapshots and process registry in one.
 ///

@@ -10,19 +10,14 @@ use bytes::{Buf, Bytes};
 use bytestring::ByteString;
 use uuid::Uuid;
 
-use crate::error::{Error, ErrorKind};
+use crate::error::Error;
 use crate::event::{Event, Metadata, NewEvent};
 use crate::fingerprint::Fingerprint;
 use crate::id::{EventId, ProcessId, RunId, StreamId, TenantId, WorkflowId};
-use crate::snapshot::Snapshot;
-use crate::store::{ChunkEvent, Head, Hold};
+use crate::store_api::Snapshot;
+use crate::store_api::row::{BadRecord, FORMAT, UNRELEASED, start};
+use crate::store_api::{ChunkEvent, Head, Hold};
 use crate::time::Timestamp;
-
-/// The format of every record that this crate writes.
-const FORMAT: u8 = 2;
-
-/// The format that was never released.
-const UNRELEASED: u8 = 1;
 
 const FINISHES: u8 = 1;
 const HAS_METADATA: u8 = 2;
@@ -35,48 +30,7 @@ const FINISHED_BY: u8 = 8;
 const OPEN: u8 = 0;
 const CLOSING: u8 = 1;
 
-/// Why a record cannot be read, before it is known which one it is.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) enum BadRecord {
-    Newer(u8),
-    Unreleased,
-    Malformed(&'static str),
-}
-
-impl BadRecord {
-    /// The error for a record that `what` names: "the head of stream …".
-    pub(crate) fn of(self, what: impl std::fmt::Display) -> Error {
-        match self {
-            Self::Newer(format) => Error::new(
-                ErrorKind::NewerFormat,
-                format!(
-                    "{what} has format {format}, and this version of the crate reads up to {FORMAT}; upgrade state-migration"
-                ),
-            ),
-            Self::Unreleased => Error::invalid(format!(
-                "{what} has format {UNRELEASED}, which no release of this crate wrote; import its events into a new store"
-            )),
-            Self::Malformed(why) => Error::corrupt(format!(
-                "{what} cannot be read: {why}; nothing was changed, restore the record from a backup"
-            )),
-        }
-    }
-}
-
 type Read<T> = Result<T, BadRecord>;
-
-fn start(record: &mut Bytes) -> Read<()> {
-    match take_u8(record)? {
-        FORMAT => Ok(()),
-        0 => Err(BadRecord::Malformed(
-            "its format is 0, which no version writes",
-        )),
-        UNRELEASED => Err(BadRecord::Malformed(
-            "its format is 1, which no release wrote",
-        )),
-        newer => Err(BadRecord::Newer(newer)),
-    }
-}
 
 /// A bit that nobody sets says that something else than this crate wrote it, or
 /// that it was damaged.
@@ -535,68 +489,6 @@ pub(crate) fn check_mark(mut record: Bytes) -> Read<()> {
     end(&record)
 }
 
-/// Why bookkeeping that is written as JSON cannot be read.
-#[derive(Debug)]
-pub(crate) enum BadJson {
-    Record(BadRecord),
-    Json(serde_json::Error),
-}
-
-impl BadJson {
-    pub(crate) fn of(self, what: impl std::fmt::Display) -> Error {
-        match self {
-            Self::Record(bad) => bad.of(what),
-            Self::Json(error) => BadRecord::Malformed("it is not the JSON expected")
-                .of(what)
-                .with_source(error),
-        }
-    }
-}
-
-/// A record that is written rarely and read by people: format, JSON.
-pub(crate) fn write_json(value: &impl serde::Serialize) -> Result<Vec<u8>, Error> {
-    let mut record = vec![FORMAT];
-    serde_json::to_writer(&mut record, value)
-        .map_err(|e| Error::invalid("a record of a run cannot be serialized").with_source(e))?;
-    Ok(record)
-}
-
-/// Reads it, if all that it says was understood: a field whose name is not known
-/// is none that may be left out, since it may be one whose name was damaged.
-pub(crate) fn read_json<T>(mut record: Bytes) -> Result<T, BadJson>
-where
-    T: serde::Serialize + serde::de::DeserializeOwned,
-{
-    start(&mut record).map_err(BadJson::Record)?;
-    let read = serde_json::from_slice(&record).map_err(BadJson::Json)?;
-    let again = serde_json::to_vec(&read).map_err(BadJson::Json)?;
-    // Else it may be one of an earlier version, which had fewer fields.
-    if again != record {
-        let said = serde_json::from_slice(&record).map_err(BadJson::Json)?;
-        let understood = serde_json::to_value(&read).map_err(BadJson::Json)?;
-        if !holds(&understood, &said) {
-            return Err(BadJson::Record(BadRecord::Malformed(
-                "it says what this version of the crate does not know; upgrade state-migration if a newer one wrote it",
-            )));
-        }
-    }
-    Ok(read)
-}
-
-/// Whether all that a value says is in another one.
-fn holds(all: &serde_json::Value, part: &serde_json::Value) -> bool {
-    use serde_json::Value::{Array, Object};
-    match (all, part) {
-        (Object(all), Object(part)) => part
-            .iter()
-            .all(|(name, part)| all.get(name).is_some_and(|all| holds(all, part))),
-        (Array(all), Array(part)) => {
-            all.len() == part.len() && all.iter().zip(part).all(|(all, part)| holds(all, part))
-        }
-        _ => all == part,
-    }
-}
-
 /// The format of the store as a whole.
 pub(crate) fn store_format() -> Vec<u8> {
     vec![FORMAT]
@@ -614,6 +506,7 @@ pub(crate) fn check_store_format(record: Bytes) -> Read<()> {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
+    use crate::error::ErrorKind;
     use proptest::prelude::*;
 
     fn order() -> WorkflowId {
@@ -702,7 +595,6 @@ mod tests {
         };
         let expected = b"\x02\0\0\0\0\0\0\0\x09\0\x02me\0\x03ask";
         assert_eq!(write_hold(&hold).unwrap(), expected);
-        assert_eq!(write_json(&7).unwrap(), b"\x027");
     }
 
     #[test]
@@ -822,7 +714,6 @@ mod tests {
             let _ = read_presence(noise.clone());
             let _ = read_hold(noise.clone());
             let _ = head_is_of(&noise, &[order()], &mut 0);
-            let _ = read_json::<Vec<u64>>(noise.clone());
             let _ = read_entry(noise);
         }
     }

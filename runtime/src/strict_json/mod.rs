@@ -14,7 +14,7 @@ use serde::ser::{
     SerializeTuple, SerializeTupleStruct, SerializeTupleVariant, Serializer,
 };
 
-use crate::json::{Name, place};
+use crate::redaction::{Name, place};
 
 /// Why a number is refused.
 const NOT_FINITE: &str = "a number that is NaN or infinite, which JSON does not have,";

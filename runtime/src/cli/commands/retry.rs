@@ -8,7 +8,8 @@ use crate::cli::store::Claim;
 use crate::cli::via;
 use crate::cli::which_run::WhichRun;
 use crate::control_socket::protocol::{self, Request};
-use crate::runner::{FailureClass, MigrationRunner};
+use crate::failure::FailureClass;
+use crate::runner::MigrationRunner;
 
 /// Tries the processes again that failed in a run.
 ///

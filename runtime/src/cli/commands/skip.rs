@@ -11,7 +11,7 @@ use crate::cli::output::{Answer, BOLD, plain, to_type};
 use crate::cli::store::Claim;
 use crate::id::StreamId;
 use crate::run::Runs;
-use crate::store::{EventStore, Head};
+use crate::store_api::{EventStore, Head};
 
 /// Takes a process out of all runs.
 ///

@@ -13,10 +13,9 @@ use crate::cli::figures::{self, count};
 use crate::cli::history::History;
 use crate::cli::output::{Answer, BAD, BOLD, DIM, GOOD, WARN, plain, to_type};
 use crate::cli::progress::{rate, rounded};
+use crate::failure::{FailureClass, MigrationError, MigrationWarning, Stage};
 use crate::run::RunState;
-use crate::runner::{
-    FailureClass, MigrationError, MigrationReport, MigrationWarning, RunControl, Stage,
-};
+use crate::runner::{MigrationReport, RunControl};
 use crate::skipped_by::SkippedBy;
 
 /// How many failures and warnings are shown; `show` pages through all failures.

@@ -17,12 +17,13 @@ use crate::cli::progress::Shown;
 use crate::cli::selection::{duration, number};
 use crate::cli::signals::Signals;
 use crate::error::Error;
+use crate::failure::FailureClass;
 use crate::id::RunId;
 use crate::registry::MigrationRegistry;
 use crate::run::Runs;
-use crate::runner::{FailureClass, MigrationReport, MigrationRunner, RunControl};
-use crate::snapshot::SnapshotStore;
-use crate::store::EventStore;
+use crate::runner::{MigrationReport, MigrationRunner, RunControl};
+use crate::store_api::EventStore;
+use crate::store_api::SnapshotStore;
 use crate::{SlateDbReader, SlateDbStore};
 pub(crate) use ended::Ended;
 

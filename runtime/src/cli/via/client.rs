@@ -18,10 +18,10 @@ use crate::control_socket::protocol::{
     Status, VERSION, Versioned,
 };
 use crate::control_socket::{NoLine, read, write};
+use crate::failure::FailureClass;
 use crate::id::{RunId, StreamId};
 use crate::run::Failure as Failed;
 use crate::run::history::Claim;
-use crate::runner::FailureClass;
 
 /// How long a service may take to take a client in.
 const CONNECT_WITHIN: Duration = Duration::from_secs(10);

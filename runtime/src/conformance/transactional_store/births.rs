@@ -14,7 +14,7 @@ use super::{
 };
 use crate::conformance::{events, holds, migrated_between, same, stream, tenant};
 use crate::id::{StreamId, TenantId, WorkflowId};
-use crate::store::{Batch, Commit, DueOf, ExpectedSequence, Presence, TransactionalStore};
+use crate::store_api::{Batch, Commit, DueOf, ExpectedSequence, Presence, TransactionalStore};
 
 fn forgetting(version: &WorkflowId, streams: &[StreamId]) -> Batch {
     let births = streams.iter();

@@ -10,7 +10,7 @@ use crate::error::ErrorKind;
 use crate::event::MIGRATED;
 use crate::fingerprint::Fingerprint;
 use crate::id::StreamId;
-use crate::store::{
+use crate::store_api::{
     Batch, DueProcess, ExpectedSequence, Finished, Head, Hold, ReadPoint, RowWrite,
     TransactionalStore,
 };

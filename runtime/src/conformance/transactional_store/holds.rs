@@ -5,7 +5,9 @@ use super::{Checked, became, moves, own, page_of, put_all, written};
 use crate::conformance::event_store::same_head;
 use crate::conformance::{Broken, events, migrated_between, refused, same, stream, tenant};
 use crate::error::ErrorKind;
-use crate::store::{Batch, Commit, ExpectedSequence, Head, ReadPoint, Stale, TransactionalStore};
+use crate::store_api::{
+    Batch, Commit, ExpectedSequence, Head, ReadPoint, Stale, TransactionalStore,
+};
 
 pub(super) async fn kept(store: &dyn TransactionalStore) -> Checked {
     let tenant = tenant();

@@ -7,7 +7,7 @@ use super::work::{beside, done, handle};
 use super::{Broken, Checked, head_of, migrate, of_tenant, own, put, request};
 use crate::conformance::{event, holds, same, stream, tenant};
 use crate::id::{StreamId, WorkflowId};
-use crate::store::{DueOf, DueProcess, ExpectedSequence, TransactionalStore};
+use crate::store_api::{DueOf, DueProcess, ExpectedSequence, TransactionalStore};
 
 /// How many appends there are beside the pages.
 const APPENDS: u64 = 150;

@@ -7,7 +7,7 @@ use crate::SkippedBy;
 use crate::conformance::{Broken, holds, same, stream, tenant};
 use crate::event::NewEvent;
 use crate::id::{StreamId, TenantId};
-use crate::store::{
+use crate::store_api::{
     ChunkProblem, DueOf, DuePage, DueProcess, ExpectedSequence, TransactionalStore, Verdict,
 };
 

@@ -12,7 +12,9 @@ use super::{Broken, Checked, moves, own, page_of, put_all, stale, written};
 use crate::conformance::{event, holds, same, tenant};
 use crate::error::ErrorKind;
 use crate::id::{StreamId, WorkflowId};
-use crate::store::{Batch, Commit, DuePage, ExpectedSequence, Head, RowWrite, TransactionalStore};
+use crate::store_api::{
+    Batch, Commit, DuePage, ExpectedSequence, Head, RowWrite, TransactionalStore,
+};
 
 /// Commits the moves of a page, with its read point.
 async fn commit_moves(

@@ -25,9 +25,9 @@ use futures_util::future::join_all;
 
 use super::{Broken, Checked, Violation, events, holds, migrated_between, of, same};
 use crate::id::{StreamId, TenantId, WorkflowId};
-use crate::process_registry::ProcessRegistry;
-use crate::snapshot::SnapshotStore;
-use crate::store::{
+use crate::store_api::ProcessRegistry;
+use crate::store_api::SnapshotStore;
+use crate::store_api::{
     Batch, Commit, DueFilter, DueOf, DuePage, DueProcess, DueRequest, EventStore, ExpectedSequence,
     Head, Move, Passed, Stale, StreamRange, TransactionalStore, Verdict,
 };

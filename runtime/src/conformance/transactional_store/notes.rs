@@ -3,7 +3,7 @@
 use super::{Broken, Checked, move_to, moves, own, page_of, put_all, stale, written};
 use crate::conformance::{events, same, tenant};
 use crate::id::StreamId;
-use crate::store::{Batch, ExpectedSequence, TransactionalStore};
+use crate::store_api::{Batch, ExpectedSequence, TransactionalStore};
 
 pub(super) async fn kept(store: &dyn TransactionalStore) -> Checked {
     let tenant = tenant();

@@ -12,11 +12,11 @@ use crate::SkippedBy;
 use crate::conformance::{events, holds, refused, same, stream, tenant};
 use crate::error::ErrorKind;
 use crate::id::{StreamId, WorkflowId};
-use crate::snapshot::{Snapshot, SnapshotStore};
-use crate::store::{
+use crate::store_api::{
     ChunkEvent, DueFilter, DueOf, DueProcess, ExpectedSequence, Head, StreamRange,
     TransactionalStore, Verdict,
 };
+use crate::store_api::{Snapshot, SnapshotStore};
 
 /// A filter that knows how often it was asked of a version that it left out.
 struct Watched {
@@ -222,7 +222,7 @@ pub(super) async fn bounded(store: &dyn TransactionalStore) -> Checked {
 /// The only process of all pages of a request.
 async fn only(
     store: &dyn TransactionalStore,
-    request: crate::store::DueRequest,
+    request: crate::store_api::DueRequest,
 ) -> Result<DueProcess, Broken> {
     let mut found = read_to_end(store, request, |_| Ok(())).await?;
     match (found.processes.pop(), found.processes.is_empty()) {

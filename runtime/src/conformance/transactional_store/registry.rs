@@ -11,9 +11,9 @@ use crate::conformance::process_registry::all_kinds;
 use crate::conformance::{events, holds, migrated_between, process, refused, same, stream, tenant};
 use crate::error::{Error, ErrorKind};
 use crate::id::{ProcessIdentity, StreamId, TenantId, WorkflowId};
-use crate::process_registry::ProcessRegistry;
-use crate::snapshot::{Snapshot, SnapshotStore};
-use crate::store::{ExpectedSequence, TransactionalStore};
+use crate::store_api::ProcessRegistry;
+use crate::store_api::{ExpectedSequence, TransactionalStore};
+use crate::store_api::{Snapshot, SnapshotStore};
 
 fn identity(tenant: &TenantId, id: &str, version: &WorkflowId) -> Result<ProcessIdentity, Broken> {
     Ok(ProcessIdentity::new(
@@ -302,11 +302,7 @@ async fn meeting(
 async fn take_over(
     registry: &dyn ProcessRegistry,
     snapshots: &dyn SnapshotStore,
-    (tenant, key, identity): (
-        &TenantId,
-        &crate::process_registry::RegistryKey,
-        &ProcessIdentity,
-    ),
+    (tenant, key, identity): (&TenantId, &crate::store_api::RegistryKey, &ProcessIdentity),
     snapshot: &Snapshot,
 ) -> Checked {
     registry.register(tenant, key, identity).await?;

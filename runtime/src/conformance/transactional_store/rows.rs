@@ -4,7 +4,7 @@ use bytes::Bytes;
 
 use super::{Checked, stale, written};
 use crate::conformance::{same, tenant};
-use crate::store::{Batch, RowWrite, TransactionalStore};
+use crate::store_api::{Batch, RowWrite, TransactionalStore};
 
 /// Keys that nothing else in the store has.
 pub(super) fn keys() -> impl Fn(&str) -> Vec<u8> {

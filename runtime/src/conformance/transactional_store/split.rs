@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::{Broken, Checked, Wanted, of_tenant, own, put_each, read_to_end, request};
 use crate::conformance::{holds, same, stream, tenant};
 use crate::id::{StreamId, TenantId, WorkflowId};
-use crate::store::{DueOf, StreamRange, TransactionalStore, Verdict};
+use crate::store_api::{DueOf, StreamRange, TransactionalStore, Verdict};
 
 const PROCESSES: usize = 60;
 

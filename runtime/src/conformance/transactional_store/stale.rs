@@ -10,7 +10,7 @@ use super::versions::open;
 use super::{Checked, move_to, own, page_of, put_all, stale, written};
 use crate::conformance::{Broken, same, tenant};
 use crate::id::StreamId;
-use crate::store::{Batch, ReadPoint, RowWrite, TransactionalStore};
+use crate::store_api::{Batch, ReadPoint, RowWrite, TransactionalStore};
 
 /// Longer than a store may count a page as fresh.
 const LATE: Duration = Duration::from_millis(300);

@@ -6,7 +6,7 @@ use super::work::handle;
 use super::{Checked, migrate, move_to, own, page_of, put, stale, written};
 use crate::conformance::{events, same, stream, tenant};
 use crate::id::WorkflowId;
-use crate::store::{Batch, ExpectedSequence, Presence, TransactionalStore};
+use crate::store_api::{Batch, ExpectedSequence, Presence, TransactionalStore};
 
 pub(super) fn open(version: &WorkflowId) -> Presence {
     Presence {

@@ -12,7 +12,7 @@ use tokio::sync::Barrier;
 use tokio::task::JoinHandle;
 
 use super::{Broken, Checked};
-use crate::store::TransactionalStore;
+use crate::store_api::TransactionalStore;
 
 /// A handle that other threads can use.
 pub(super) fn handle(

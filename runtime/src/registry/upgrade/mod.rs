@@ -13,10 +13,11 @@ pub use error::UpgradeError;
 
 use crate::fold::AnyState;
 use crate::id::WorkflowId;
-use crate::json::{self, Refusal};
+use crate::migration::codec::Decoder;
+use crate::redaction;
+use crate::redaction::Refusal;
 use crate::registry::MigrationRegistry;
-use crate::registry::edge::Migration;
-use crate::registry::step::Decoder;
+use crate::registry::registered::Migration;
 use crate::workflow::Workflow;
 
 /// A state at the end of its route.
@@ -130,7 +131,8 @@ impl MigrationRegistry {
         let state = state.as_ref();
         let (from, hops) = self.way(to.name(), version)?;
         if from == to {
-            return json::read(state).map_err(|error| unreadable::<W::State>(from, state, &error));
+            return redaction::read(state)
+                .map_err(|error| unreadable::<W::State>(from, state, &error));
         }
         let until = hops.iter().position(|hop| *hop.target() == to);
         let (Some(until), Some((first, rest))) = (until, hops.split_first()) else {

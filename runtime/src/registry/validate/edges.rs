@@ -4,8 +4,8 @@ use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::id::WorkflowId;
-use crate::registry::edge::Migration;
 use crate::registry::problem::Problem;
+use crate::registry::registered::Migration;
 use crate::version::natural_cmp;
 
 /// What is wrong with one migration, whatever else there is.

@@ -6,9 +6,9 @@
 mod edges;
 mod versions;
 
-use crate::registry::edge::Migration;
 use crate::registry::linked::VersionRegistration;
 use crate::registry::problem::Problem;
+use crate::registry::registered::Migration;
 
 fn sound(migrations: &[Migration]) -> Vec<&Migration> {
     let migrations = migrations.iter();

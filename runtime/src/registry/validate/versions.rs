@@ -5,10 +5,10 @@ use std::any::TypeId;
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::id::WorkflowId;
-use crate::registry::edge::Migration;
+use crate::migration::codec::TypeRef;
 use crate::registry::linked::VersionRegistration;
 use crate::registry::problem::{Definition, Problem};
-use crate::registry::step::TypeRef;
+use crate::registry::registered::Migration;
 use crate::registry::validate::edges::Graph;
 use crate::version::natural_cmp;
 

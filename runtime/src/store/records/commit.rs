@@ -12,12 +12,13 @@ use crate::error::{Error, ErrorKind};
 use crate::id::{RunId, StreamId, WorkflowId};
 use crate::store::key::{self, PerStream};
 use crate::store::kv::{Kv, KvTxn};
+use crate::store::record;
 use crate::store::record::Closing;
 use crate::store::records::due::OpenRead;
 use crate::store::records::{
     ATTEMPTS, RecordStore, arrive, closing, closing_of, put_migration, read_head, rounds_of,
 };
-use crate::store::{Batch, Commit, Expected, Head, ReadPoint, Stale, record};
+use crate::store_api::{Batch, Commit, Expected, Head, ReadPoint, Stale};
 use crate::time::Timestamp;
 
 /// For how long the transaction that read a page serves to commit it: the

@@ -12,7 +12,7 @@ use crate::store::key::KeyRange;
 use crate::store::kv::{Kv, KvScan, KvTxn, RowsRead};
 use crate::store::memory::{MemoryKv, MemoryScan, MemoryTxn};
 use crate::store::records::RecordStore;
-use crate::store::{EventStore, ExpectedSequence, StoreId};
+use crate::store_api::{EventStore, ExpectedSequence, StoreId};
 use crate::{
     EventPayload, IdentityMigration, MigrationReport, MigrationRunner, NewEvent, ProcessId,
     ProcessIdentity, ProcessRegistry, RegistryKey, RunId, RunState, TenantId, Workflow, WorkflowId,

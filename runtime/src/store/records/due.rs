@@ -10,14 +10,15 @@ use futures_util::stream;
 
 use crate::error::{Error, ErrorKind};
 use crate::id::{StreamId, WorkflowId};
-use crate::snapshot::Snapshot;
 use crate::store::key::{self, KeyRange, PerStream};
 use crate::store::kv::{Kv, KvScan, KvTxn};
+use crate::store::record;
 use crate::store::records::rows::{Rows, ended_early};
 use crate::store::records::{ROW, RecordStore};
-use crate::store::{
+use crate::store_api::Snapshot;
+use crate::store_api::{
     ChunkEvent, ChunkProblem, DueFilter, DueOf, DuePage, DueProcess, DueRequest, Head, Passed,
-    ReadPoint, Verdict, record,
+    ReadPoint, Verdict,
 };
 
 /// For how many rows room is made before they are read.

@@ -7,12 +7,13 @@ use async_trait::async_trait;
 
 use crate::error::Error;
 use crate::id::{ProcessId, ProcessIdentity, StreamId, TenantId};
-use crate::process_registry::{ProcessRegistry, RegistryKey};
 use crate::store::key::PerStream;
 use crate::store::kv::{Kv, KvTxn};
 use crate::store::records::rows::Rows;
 use crate::store::records::{NotDurable, ROW, RecordStore, read_head};
-use crate::store::{StoreId, fence, key, record};
+use crate::store::{key, record};
+use crate::store_api::{ProcessRegistry, RegistryKey};
+use crate::store_api::{StoreId, fence};
 
 /// About how many keys a process is registered under.
 const KEYS: usize = 2;

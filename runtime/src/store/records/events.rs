@@ -10,11 +10,10 @@ use crate::event::{Event, MIGRATED, NewEvent, is_reserved};
 use crate::id::StreamId;
 use crate::store::key::{self, PerStream};
 use crate::store::kv::{Kv, KvTxn};
+use crate::store::record;
 use crate::store::records::rows::Rows;
 use crate::store::records::{NotDurable, ROW, RecordStore, arrive, next_sequence, read_head};
-use crate::store::{
-    Appended, EventStore, ExpectedSequence, Head, TransactionalStore, fence, record,
-};
+use crate::store_api::{Appended, EventStore, ExpectedSequence, Head, TransactionalStore, fence};
 use crate::time::Timestamp;
 
 /// About how many bytes an event is.

@@ -6,7 +6,7 @@ use crate::store::key::PerStream;
 use crate::store::kv::Kv;
 use crate::store::records::rows::Rows;
 use crate::store::records::{ROW, RecordStore, decode_head};
-use crate::store::{Head, StreamRange};
+use crate::store_api::{Head, StreamRange};
 
 impl<K: Kv> RecordStore<K> {
     /// At most `limit` streams of a range, in order, each with where it stands,
@@ -55,8 +55,9 @@ mod tests {
     use super::*;
     use crate::event::NewEvent;
     use crate::id::WorkflowId;
+    use crate::store::MemoryStore;
     use crate::store::kv::KvTxn;
-    use crate::store::{EventStore, ExpectedSequence, MemoryStore};
+    use crate::store_api::{EventStore, ExpectedSequence};
 
     fn stream(id: &str) -> StreamId {
         StreamId::new(id).unwrap()

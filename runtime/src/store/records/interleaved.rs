@@ -10,15 +10,15 @@ use futures_util::FutureExt;
 use crate::error::{Error, ErrorKind};
 use crate::event::NewEvent;
 use crate::id::{ProcessId, ProcessIdentity, TenantId, WorkflowId};
-use crate::process_registry::{ProcessRegistry, RegistryKey};
-use crate::snapshot::{Snapshot, SnapshotStore};
 use crate::store::key::KeyRange;
 use crate::store::kv::{Kv, KvTxn, RowsRead};
 use crate::store::memory::{MemoryKv, MemoryScan, MemoryTxn};
 use crate::store::records::RecordStore;
-use crate::store::{
+use crate::store_api::{
     Batch, Commit, EventStore, ExpectedSequence, Head, Move, StoreId, TransactionalStore,
 };
+use crate::store_api::{ProcessRegistry, RegistryKey};
+use crate::store_api::{Snapshot, SnapshotStore};
 
 type Between = Arc<Mutex<Option<Box<dyn FnOnce() + Send>>>>;
 
@@ -243,8 +243,8 @@ async fn a_batch_with_a_read_point_of_another_page_does_not_overwrite_an_append(
         .append(stream, one, vec![event("v1")])
         .await
         .unwrap();
-    let everything = crate::store::DueRequest {
-        of: crate::store::DueOf::Streams(vec![stream.clone()]),
+    let everything = crate::store_api::DueRequest {
+        of: crate::store_api::DueOf::Streams(vec![stream.clone()]),
         filter: Arc::new(All),
         max_processes: 1,
         max_heads: 1,
@@ -269,11 +269,11 @@ async fn a_batch_with_a_read_point_of_another_page_does_not_overwrite_an_append(
 
 struct All;
 
-impl crate::store::DueFilter for All {
+impl crate::store_api::DueFilter for All {
     fn versions(&self) -> Option<&std::collections::BTreeSet<WorkflowId>> {
         None
     }
-    fn verdict(&self, _: &crate::id::StreamId, _: &Head) -> crate::store::Verdict {
-        crate::store::Verdict::Due
+    fn verdict(&self, _: &crate::id::StreamId, _: &Head) -> crate::store_api::Verdict {
+        crate::store_api::Verdict::Due
     }
 }

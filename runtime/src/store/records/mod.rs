@@ -32,8 +32,9 @@ use crate::event::NewEvent;
 use crate::id::{StreamId, WorkflowId};
 use crate::store::kv::{Kv, KvTxn};
 use crate::store::record::Closing;
-use crate::store::traffic::{Activity, Write};
-use crate::store::{Head, key, record};
+use crate::store::write_activity::{Activity, Write};
+use crate::store::{key, record};
+use crate::store_api::Head;
 use crate::time::Timestamp;
 
 /// About how many bytes a row of a table with small rows is, its key included.

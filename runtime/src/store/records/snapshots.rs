@@ -4,12 +4,13 @@ use async_trait::async_trait;
 
 use crate::error::Error;
 use crate::id::StreamId;
-use crate::snapshot::{Snapshot, SnapshotStore};
 use crate::store::key::PerStream;
 use crate::store::kv::{Kv, KvTxn};
+use crate::store::record;
 use crate::store::records::rows::Rows;
 use crate::store::records::{ROW, RecordStore, read_head};
-use crate::store::{StoreId, fence, record};
+use crate::store_api::{Snapshot, SnapshotStore};
+use crate::store_api::{StoreId, fence};
 
 impl<K: Kv> RecordStore<K> {
     /// Drops all snapshots and returns how many there were. Nothing is lost:

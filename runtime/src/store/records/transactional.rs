@@ -10,11 +10,12 @@ use crate::error::Error;
 use crate::id::{RunId, StreamId, WorkflowId};
 use crate::store::key::{self, KeyRange, PerStream};
 use crate::store::kv::{Kv, KvTxn};
+use crate::store::record;
 use crate::store::records::rows::Rows;
 use crate::store::records::{ROW, RecordStore, closing, decode_head, read_head, rounds_of};
-use crate::store::{
+use crate::store_api::{
     Batch, Commit, DueFilter, DuePage, DueRequest, Head, Hold, Presence, ReadPoint, Split, StoreId,
-    StreamRange, Traffic, TransactionalStore, Verdict, record,
+    StreamRange, Traffic, TransactionalStore, Verdict,
 };
 
 /// How many streams `split` keeps while it looks for even ranges.
@@ -394,7 +395,7 @@ mod tests {
     async fn births_that_are_left_begin_a_round_and_old_rounds_are_not_read() {
         use crate::event::NewEvent;
         use crate::store::records::closing_of;
-        use crate::store::{EventStore, ExpectedSequence};
+        use crate::store_api::{EventStore, ExpectedSequence};
         let store = crate::MemoryStore::new();
         let (run, version) = (RunId::random(), WorkflowId::new("order", "v1"));
         let commit = async |batch: Batch| {

@@ -9,11 +9,11 @@ use similar::{ChangeTag, TextDiff};
 
 use crate::cli::commands::inspect::stream::Stream;
 use crate::cli::output::{BAD, BOLD, DIM, GOOD, plain};
+use crate::failure::{FailureClass, Stage};
 use crate::id::StreamId;
 use crate::registry::{MigrationRegistry, Standing};
 use crate::runner::preview::{self, Preview, Shown};
-use crate::runner::{FailureClass, Stage};
-use crate::store::{EventStore, Head};
+use crate::store_api::{EventStore, Head};
 
 /// A state before and after a migration.
 #[derive(Debug, Serialize)]

@@ -17,9 +17,9 @@ use crate::cli::figures;
 use crate::cli::output::{Answer, BAD, BOLD, DIM, WARN, plain, table, to_type};
 use crate::cli::selection::{duration, number};
 use crate::id::StreamId;
-use crate::process_registry::{ProcessRegistry, RegistryKey};
 use crate::run::Runs;
-use crate::store::{EventStore, Hold};
+use crate::store_api::{EventStore, Hold};
+use crate::store_api::{ProcessRegistry, RegistryKey};
 use change::Change;
 use stream::Stream;
 

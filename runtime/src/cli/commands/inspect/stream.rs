@@ -4,7 +4,7 @@ use crate::baseline::Baseline;
 use crate::error::Error;
 use crate::event::{Event, MIGRATED};
 use crate::id::StreamId;
-use crate::store::EventStore;
+use crate::store_api::EventStore;
 use crate::time::Timestamp;
 
 /// How many events are read at a time.

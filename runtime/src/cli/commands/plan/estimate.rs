@@ -13,9 +13,10 @@ use crate::cli::exit::Failure;
 use crate::cli::figures::{self, count};
 use crate::cli::output::plain;
 use crate::cli::selection::Planned;
+use crate::failure::{FailureClass, MigrationError};
 use crate::registry::MigrationRegistry;
 use crate::run::{RunKind, Runs};
-use crate::runner::{FailureClass, MigrationError, MigrationRunner};
+use crate::runner::MigrationRunner;
 use crate::selection::Selection;
 
 /// How long a sample may take before it is cut short, and then given up.

@@ -8,9 +8,9 @@ use serde::Serialize;
 use crate::cli::exit::Failure as Ended;
 use crate::cli::history::History;
 use crate::cli::output::{DIM, plain};
+use crate::failure::{FailureClass, Stage};
 use crate::id::{RunId, StreamId};
 use crate::run::Failure;
-use crate::runner::{FailureClass, Stage};
 
 const PAGE: usize = 512;
 

@@ -14,9 +14,9 @@ use crate::cli::output::{Answer, BAD, BOLD, DIM, plain, table, to_type};
 use crate::cli::run_line::RunLine;
 use crate::cli::selection::number;
 use crate::cli::which_run::WhichRun;
+use crate::failure::FailureClass;
 use crate::id::StreamId;
 use crate::run::{Plan, RunCounts, RunRecord};
-use crate::runner::FailureClass;
 use failures::{Grouped, Listed, grouped, listed};
 
 /// How many failures are listed at a time, unless it is said otherwise.
