@@ -53,119 +53,51 @@
     not(all(feature = "slatedb", feature = "cli")),
     allow(rustdoc::broken_intra_doc_links)
 )]
-#![cfg_attr(not(feature = "slatedb"), allow(dead_code))]
 
-// Lets the attribute's `::state_migration` paths work inside this crate.
-extern crate self as state_migration;
-
-mod baseline;
-#[cfg(feature = "cli")]
-pub mod cli;
-#[cfg(feature = "tokio")]
-pub mod conformance;
-#[cfg(feature = "control-socket")]
-pub mod control_socket;
-mod error;
-mod event;
-mod failure;
-mod fingerprint;
-mod fold;
-#[cfg(all(feature = "tokio", any(test, feature = "fuzzing")))]
 #[doc(hidden)]
-pub mod fuzzing;
-mod id;
-mod macro_support;
-mod macros;
-mod migration;
-mod process;
-mod read_back;
-mod redaction;
-mod registry;
-#[cfg(feature = "tokio")]
-mod run;
-#[cfg(feature = "tokio")]
-mod runner;
-mod selection;
-mod skipped_by;
-mod store;
-mod store_api;
-mod strict_json;
-#[cfg(feature = "telemetry")]
-pub mod telemetry;
-mod time;
-mod version;
-mod workflow;
-
-pub use baseline::{Baseline, Hop};
-pub use error::{Error, ErrorKind, InUse};
-pub use event::{Event, MIGRATED, Metadata, NewEvent, is_reserved};
-#[cfg(feature = "tokio")]
-pub use failure::{FailureClass, MigrationError, MigrationWarning, Stage, UnknownClass};
-pub use fingerprint::Fingerprint;
-pub use id::{
-    ConversationId, CorrelationId, EventId, InvalidId, MAX_ID_LEN, MAX_STREAM_ID_LEN, ProcessId,
-    ProcessIdentity, RunId, StreamId, TenantId, WorkflowId,
+pub use state_migration_core::__private;
+#[doc(inline)]
+pub use state_migration_core::{
+    Appended, Baseline, Batch, BoxError, ChunkEvent, ChunkProblem, Commit, ConversationId,
+    ConversionError, CorrelationId, Decoder, Definition, Drawing, DueFilter, DueOf, DuePage,
+    DueProcess, DueRequest, Error, ErrorKind, Event, EventId, EventPayload, EventStore, Expected,
+    ExpectedSequence, FailureClass, Fingerprint, Finished, Head, Hold, Hop, IdentityMigration,
+    InUse, InvalidId, MAX_ID_LEN, MAX_STREAM_ID_LEN, MIGRATED, Metadata, Migration, MigrationError,
+    MigrationRegistry, MigrationRegistryBuilder, MigrationWarning, Migrations, Move, NewEvent,
+    Passed, Presence, Problem, Process, ProcessId, ProcessIdentity, ProcessRegistry, ReadPoint,
+    RegistryError, RegistryKey, Route, RowWrite, RunId, Selection, SkippedBy, Snapshot,
+    SnapshotStore, SourceLocation, Split, Stage, Stale, Standing, StateMigration, StoreId,
+    StreamId, StreamRange, TenantId, Timestamp, Traffic, TransactionalStore, UnknownClass,
+    UpgradeError, Upgraded, Verdict, Workflow, WorkflowId, is_reserved, natural_cmp,
+    state_migration,
 };
-pub use migration::Decoder;
-pub use migration::{ConversionError, IdentityMigration, SourceLocation, StateMigration};
-pub use process::Process;
-pub use registry::{
-    Definition, Drawing, Migration, MigrationRegistry, MigrationRegistryBuilder, Problem,
-    RegistryError, Route, Standing, UpgradeError, Upgraded,
+#[doc(inline)]
+pub use state_migration_core::{
+    identity_migration, migration_chain, no_migration, register_workflow,
 };
-#[cfg(feature = "tokio")]
-pub use run::{
-    ChangedStep, Failure, Plan, PlanOptions, PlannedRoute, PlannedStay, PlannedStep, RunCounts,
-    RunKind, RunRecord, RunState, Runs,
+#[cfg(feature = "runner")]
+#[doc(inline)]
+pub use state_migration_runner::{
+    ChangedStep, CommitForm, Failure, MigrationReport, MigrationRunner, Plan, PlanOptions,
+    PlannedRoute, PlannedStay, PlannedStep, Progress, RunControl, RunCounts, RunKind, RunRecord,
+    RunState, Runs, Visited, WorkflowProgress, telemetry,
 };
-#[cfg(feature = "tokio")]
-pub use runner::{
-    CommitForm, MigrationReport, MigrationRunner, Migrations, Progress, RunControl, Visited,
-    WorkflowProgress,
-};
-pub use selection::Selection;
-pub use skipped_by::SkippedBy;
-#[cfg(feature = "tokio")]
-pub use store::{MemoryStore, NotDurable, RecordStore};
+#[cfg(feature = "runner")]
+#[doc(inline)]
+pub use state_migration_store::{MemoryStore, NotDurable, RecordStore};
 #[cfg(feature = "slatedb")]
-pub use store::{SlateDbReader, SlateDbStore, SlateDbStoreBuilder};
-pub use store_api::{
-    Appended, Batch, ChunkEvent, ChunkProblem, Commit, DueFilter, DueOf, DuePage, DueProcess,
-    DueRequest, EventStore, Expected, ExpectedSequence, Finished, Head, Hold, Move, Passed,
-    Presence, ReadPoint, RowWrite, Split, Stale, StoreId, StreamRange, Traffic, TransactionalStore,
-    Verdict,
-};
-pub use store_api::{ProcessRegistry, RegistryKey};
-pub use store_api::{Snapshot, SnapshotStore};
-pub use time::Timestamp;
-pub use version::natural_cmp;
-pub use workflow::{BoxError, EventPayload, Workflow};
+#[doc(inline)]
+pub use state_migration_store::{SlateDbReader, SlateDbStore, SlateDbStoreBuilder};
 
-pub use state_migration_macros::state_migration;
-
-/// What generated code names. Not for use by hand.
-#[doc(hidden)]
-pub mod __private {
-    pub use crate::macro_support::link::{
-        Annotated, Checked, Inferred, IntoTargetState, IsSourceState, Link, MigratesBackTo,
-        MigratesTo, NotShared, Pair, ReadableState, Reason, States, WritableState, hop, link,
-        link_identity,
-    };
-    pub use crate::macro_support::return_type::{
-        AsIs, AsText, AsTold, AsToldOfABox, DecodeNothing, DecodeState, EncodeNothing, Function,
-        Gives, Settle, Takes, convert, function,
-    };
-    pub use crate::migration::SharedState;
-    pub use crate::migration::{ConversionError, SourceLocation, package};
-    pub use crate::migration::{Decoder, Details, Encoder};
-    pub use crate::registry::{Migration, Registration, VersionRegistration};
-    pub use core;
-    pub use inventory;
-    pub use state_migration_macros::{
-        followed_by, identity_migration, migration_chain, no_migration, register_workflow,
-        replaced_by,
-    };
-}
+#[cfg(feature = "cli")]
+#[doc(inline)]
+pub use state_migration_cli as cli;
+#[cfg(feature = "runner")]
+#[doc(inline)]
+pub use state_migration_conformance as conformance;
+#[cfg(feature = "control-socket")]
+#[doc(inline)]
+pub use state_migration_control_socket as control_socket;
 
 /// The examples of the README, compiled and run.
 #[cfg(doctest)]

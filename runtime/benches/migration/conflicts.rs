@@ -1,59 +1,46 @@
-//! How many chunks runs have read in vain, which they tell with the feature
-//! `telemetry`.
+//! How many chunks runs have read in vain, which their metrics say.
 
-/// How many so far; `None` without the feature. Counts from the first call on.
-pub fn so_far() -> Option<u64> {
-    #[cfg(feature = "telemetry")]
-    return Some(counter::so_far());
-    #[cfg(not(feature = "telemetry"))]
-    None
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
+
+use metrics::{Counter, Gauge, Histogram, Key, KeyName, Metadata, Recorder, SharedString, Unit};
+use state_migration::telemetry::CONFLICTS;
+
+/// How many so far. Counts from the first call on.
+pub fn so_far() -> u64 {
+    static COUNTED: OnceLock<Arc<AtomicU64>> = OnceLock::new();
+    let counted = COUNTED.get_or_init(|| {
+        let counted = Arc::new(AtomicU64::new(0));
+        let recorder = Conflicts(counted.clone());
+        metrics::set_global_recorder(recorder).expect("the only recorder");
+        counted
+    });
+    counted.load(Ordering::Relaxed)
 }
 
-#[cfg(feature = "telemetry")]
-mod counter {
-    use std::sync::atomic::{AtomicU64, Ordering};
-    use std::sync::{Arc, OnceLock};
+/// Records nothing else.
+struct Conflicts(Arc<AtomicU64>);
 
-    use metrics::{
-        Counter, Gauge, Histogram, Key, KeyName, Metadata, Recorder, SharedString, Unit,
-    };
-    use state_migration::telemetry::CONFLICTS;
+impl Recorder for Conflicts {
+    fn describe_counter(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
 
-    pub(super) fn so_far() -> u64 {
-        static COUNTED: OnceLock<Arc<AtomicU64>> = OnceLock::new();
-        let counted = COUNTED.get_or_init(|| {
-            let counted = Arc::new(AtomicU64::new(0));
-            let recorder = Conflicts(counted.clone());
-            metrics::set_global_recorder(recorder).expect("the only recorder");
-            counted
-        });
-        counted.load(Ordering::Relaxed)
+    fn describe_gauge(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
+
+    fn describe_histogram(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
+
+    fn register_counter(&self, key: &Key, _: &Metadata<'_>) -> Counter {
+        if key.name() == CONFLICTS {
+            Counter::from_arc(self.0.clone())
+        } else {
+            Counter::noop()
+        }
     }
 
-    /// Records nothing else.
-    struct Conflicts(Arc<AtomicU64>);
+    fn register_gauge(&self, _: &Key, _: &Metadata<'_>) -> Gauge {
+        Gauge::noop()
+    }
 
-    impl Recorder for Conflicts {
-        fn describe_counter(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
-
-        fn describe_gauge(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
-
-        fn describe_histogram(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
-
-        fn register_counter(&self, key: &Key, _: &Metadata<'_>) -> Counter {
-            if key.name() == CONFLICTS {
-                Counter::from_arc(self.0.clone())
-            } else {
-                Counter::noop()
-            }
-        }
-
-        fn register_gauge(&self, _: &Key, _: &Metadata<'_>) -> Gauge {
-            Gauge::noop()
-        }
-
-        fn register_histogram(&self, _: &Key, _: &Metadata<'_>) -> Histogram {
-            Histogram::noop()
-        }
+    fn register_histogram(&self, _: &Key, _: &Metadata<'_>) -> Histogram {
+        Histogram::noop()
     }
 }

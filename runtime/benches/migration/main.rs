@@ -24,8 +24,7 @@ use clap::Parser;
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 /// Measures migrations against floors that are measured in the same run, and says
-/// what is as it must be. Conflicts are counted if it is built with the feature
-/// `telemetry`.
+/// what is as it must be.
 #[derive(Parser)]
 struct Args {
     /// Writes the figures to a file, as one flat object of numbers.

@@ -46,7 +46,7 @@ async fn beside(bench: &mut Bench, name: &str, per_s: u32, to: Where) {
         .expect("a number")
         .get() as f64;
     let mut shares = Vec::new();
-    let (mut failed, mut chunks) = (0, conflicts::so_far().map(|_| 0));
+    let (mut failed, mut chunks) = (0, 0);
     for _ in 0..bench.sizes.rounds {
         let (without, _) = run_over(&place, family::one(), shape.processes).await;
         let copy = place.copy();
@@ -65,9 +65,7 @@ async fn beside(bench: &mut Bench, name: &str, per_s: u32, to: Where) {
         goes_on.store(false, Ordering::SeqCst);
         let appends = appends.await.expect("a task");
         failed += shape.processes - report.migrated;
-        if let (Some(chunks), Some(before)) = (&mut chunks, before) {
-            *chunks += conflicts::so_far().unwrap_or(before) - before;
-        }
+        chunks += conflicts::so_far() - before;
         busy.add(appends);
         alone.push(without.as_secs_f64());
         runs.push(took.as_secs_f64());
@@ -84,10 +82,7 @@ async fn beside(bench: &mut Bench, name: &str, per_s: u32, to: Where) {
     set("least_run_ratio", 1.0 / (1.0 - share));
     set("failed", failed as f64);
     set("appends_refused", busy.refused as f64);
-    match chunks {
-        Some(chunks) => set("conflicts", chunks as f64),
-        None => println!("live.{name}.conflicts: skipped, built without the feature `telemetry`"),
-    }
+    set("conflicts", chunks as f64);
     for (what, state) in [("idle", &mut idle), ("busy", &mut busy)] {
         let reached = state.durable.len() as f64 / state.took.as_secs_f64();
         set(&format!("{what}_appends_per_s"), reached);

@@ -1,0 +1,330 @@
+//! The command `inspect`.
+
+mod change;
+mod stream;
+
+use std::fmt::{self, Write};
+use std::num::NonZeroUsize;
+use std::time::Duration;
+
+use serde::Serialize;
+use serde_json::value::RawValue;
+
+use crate::context::{Context, last_word};
+use crate::exit_code::{Exit, Failure};
+use crate::selection::{duration, number};
+use crate::version_status::{Decision as AtVersion, Decisions};
+use crate::view::format;
+use crate::view::output::{Answer, BAD, BOLD, DIM, WARN, plain, table, to_type};
+use change::Change;
+use state_migration_core::{EventStore, Hold, ProcessRegistry, RegistryKey, StreamId};
+use state_migration_runner::Runs;
+use stream::Stream;
+
+/// Shows all that is known of one process.
+///
+/// Where it stands and what was decided about it, its events, its migrations,
+/// its registry keys, and its state before and after the migration that it
+/// would take next, or took last.
+#[derive(Debug, clap::Args)]
+#[command(
+    after_help = "Examples:\n  inspect process/bank/500007 --store ./loans\n  inspect process/bank/500007 --store ./loans --after 20 --limit 20 --payloads"
+)]
+pub(crate) struct Inspect {
+    /// Its stream.
+    #[arg(value_name = "STREAM")]
+    stream: StreamId,
+    /// Shows the events after this one.
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    after: u64,
+    /// How many events to show.
+    #[arg(long, value_name = "N", value_parser = number::<NonZeroUsize>, default_value = "20")]
+    limit: NonZeroUsize,
+    /// Shows what the events say, too.
+    #[arg(long)]
+    payloads: bool,
+    /// How long code of the workflow may take.
+    #[arg(long, value_name = "DURATION", value_parser = duration, default_value = "10s")]
+    deadline: Duration,
+}
+
+/// All that is known of one process.
+#[derive(Debug, Serialize)]
+struct Inspected {
+    stream: String,
+    /// The version that it stands at.
+    version: String,
+    #[serde(flatten)]
+    at_version: AtVersion,
+    /// The number of its last event.
+    sequence: u64,
+    /// The event from which it is replayed.
+    baseline: Option<u64>,
+    finished: bool,
+    skipped: bool,
+    /// Who took it out of all runs, and why.
+    who: Option<String>,
+    why: Option<String>,
+    keys: Vec<Key>,
+    migrations: Vec<Migrated>,
+    events: Vec<Line>,
+    change: Option<Change>,
+    /// What could not be read.
+    problems: Vec<String>,
+    next: Vec<String>,
+}
+
+/// A key under which the process registry has it.
+#[derive(Debug, Serialize)]
+struct Key {
+    kind: &'static str,
+    key: String,
+}
+
+/// A migration that it went through.
+#[derive(Debug, Serialize)]
+struct Migrated {
+    sequence: u64,
+    time: String,
+    from: String,
+    to: String,
+    run: String,
+    steps: Vec<Step>,
+}
+
+#[derive(Debug, Serialize)]
+struct Step {
+    to: String,
+    fingerprint: String,
+}
+
+/// An event.
+#[derive(Debug, Serialize)]
+struct Line {
+    sequence: u64,
+    time: String,
+    #[serde(rename = "type")]
+    event_type: String,
+    schema_version: u32,
+    version: String,
+    bytes: u64,
+    payload: Option<Box<RawValue>>,
+}
+
+impl Inspect {
+    pub(crate) async fn run(self, context: &Context) -> Result<Exit, Failure> {
+        let reader = context.reader().await?;
+        let inspected = self.look(context, &reader).await;
+        // Nothing was written, so nothing can be lost.
+        let _ = reader.close().await;
+        context.output.answer(&inspected?)?;
+        Ok(Exit::Done)
+    }
+
+    async fn look(
+        &self,
+        context: &Context,
+        reader: &state_migration_store::SlateDbReader,
+    ) -> Result<Inspected, Failure> {
+        let stream = &self.stream;
+        let Some(head) = reader.head(stream).await? else {
+            return Err(self.not_there(context, reader).await?);
+        };
+        let runs = Runs::of(reader).ok_or_else(|| context.keeps_no_runs())?;
+        let (who, why) = match runs.held(stream).await? {
+            Some(Hold { who, why, .. }) => (Some(who), Some(why)),
+            None => (None, None),
+        };
+        let keys = match stream.process() {
+            Some((tenant, process)) => reader.keys_of(&tenant, &process).await?,
+            None => Vec::new(),
+        };
+        let read =
+            Stream::read(reader, stream, head.sequence, self.after, self.limit.get()).await?;
+        let decisions = Decisions::of_linked();
+        let change = match context.migrations() {
+            Ok(migrations) => {
+                Change::of(reader, &migrations, stream, &head, &read, self.deadline).await
+            }
+            // What this binary is to do about it says why there is none.
+            Err(_) => None,
+        };
+        let mut next = Vec::new();
+        if let Some(last) = read.lines.last().map(|line| line.sequence)
+            && last < head.sequence
+        {
+            let payloads = if self.payloads { " --payloads" } else { "" };
+            next.push(context.again(&format!(
+                "inspect --after {last} --limit {}{payloads} {}",
+                self.limit,
+                last_word(stream.as_str())
+            )));
+        }
+        Ok(Inspected {
+            stream: stream.to_string(),
+            version: head.workflow_id.to_string(),
+            at_version: decisions.about(&head.workflow_id),
+            sequence: head.sequence,
+            baseline: head.baseline,
+            finished: head.finished,
+            skipped: head.held,
+            who: who.map(Into::into),
+            why: why.map(Into::into),
+            keys: keys.iter().map(Key::of).collect(),
+            migrations: read.migrations.iter().map(Migrated::of).collect(),
+            events: read
+                .lines
+                .iter()
+                .map(|event| Line::of(event, self.payloads))
+                .collect(),
+            change,
+            problems: read.problems,
+            next,
+        })
+    }
+
+    /// The failure over a stream without events.
+    async fn not_there(
+        &self,
+        context: &Context,
+        reader: &state_migration_store::SlateDbReader,
+    ) -> Result<Failure, Failure> {
+        let stream = &self.stream;
+        let meant = StreamId::new(format!("process/{stream}"));
+        if let Ok(meant) = meant
+            && reader.head(&meant).await?.is_some()
+        {
+            return Ok(Failure::environment(format!(
+                "there is no stream {stream}; the one of the process is {meant}"
+            ))
+            .next(context.again(&format!("inspect {}", last_word(meant.as_str())))));
+        }
+        Ok(Failure::environment(format!(
+            "there is no stream {stream}; streams of processes are called process/TENANT/PROCESS, so check both of these"
+        ))
+        .next(context.again("status")))
+    }
+}
+
+impl Key {
+    fn of(key: &RegistryKey) -> Self {
+        let (_, kind, key) = key.parts();
+        Self {
+            kind,
+            key: key.to_owned(),
+        }
+    }
+}
+
+impl Migrated {
+    fn of(migration: &stream::Migration) -> Self {
+        let baseline = &migration.baseline;
+        let steps = baseline.route.iter().map(|hop| Step {
+            to: hop.to.clone(),
+            fingerprint: hop.code.to_string(),
+        });
+        Self {
+            sequence: migration.sequence,
+            time: migration.time.to_string(),
+            from: baseline.source().to_string(),
+            to: baseline.target().to_string(),
+            run: baseline.run.to_string(),
+            steps: steps.collect(),
+        }
+    }
+
+    /// `2012 0123456789abcdef, 2013 0123456789abcdef`
+    fn steps(&self) -> String {
+        let steps = self.steps.iter();
+        let steps: Vec<String> = steps
+            .map(|step| format!("{} {}", step.to, step.fingerprint))
+            .collect();
+        steps.join(", ")
+    }
+}
+
+impl Line {
+    fn of(event: &state_migration_core::Event, payloads: bool) -> Self {
+        let payload = std::str::from_utf8(&event.payload).ok();
+        let payload = payload.filter(|_| payloads);
+        Self {
+            sequence: event.sequence,
+            time: event.time.to_string(),
+            event_type: event.event_type.to_string(),
+            schema_version: event.schema_version,
+            version: event.workflow_id.to_string(),
+            bytes: event.payload.len() as u64,
+            payload: payload.and_then(|text| RawValue::from_string(text.to_owned()).ok()),
+        }
+    }
+}
+
+impl Answer for Inspected {
+    const KIND: &'static str = "inspect";
+
+    fn text(&self, out: &mut String) -> fmt::Result {
+        let mut line = |name: &str, text: &str| writeln!(out, "{DIM}{name:10}{DIM:#} {text}");
+        line("stream", &format!("{BOLD}{}{BOLD:#}", plain(&self.stream)))?;
+        let version = plain(&self.version);
+        line("stands at", &format!("{version}, event {}", self.sequence))?;
+        line("binary", &self.at_version.text())?;
+        if let Some(baseline) = self.baseline {
+            line("replayed", &format!("from event {baseline} on"))?;
+        }
+        if self.finished {
+            line("finished", "yes")?;
+        }
+        if self.skipped {
+            let [who, why] =
+                [&self.who, &self.why].map(|text| plain(text.as_deref().unwrap_or("?")));
+            line("skipped", &format!("{WARN}by {who}: {why}{WARN:#}"))?;
+        }
+        for key in &self.keys {
+            line("key", &format!("{} {}", key.kind, plain(&key.key)))?;
+        }
+        if !self.migrations.is_empty() {
+            let rows = self.migrations.iter().map(|migrated| {
+                vec![
+                    migrated.sequence.to_string(),
+                    migrated.time.clone(),
+                    plain(&migrated.from),
+                    plain(&migrated.to),
+                    migrated.run.clone(),
+                    plain(&migrated.steps()),
+                ]
+            });
+            let header = ["EVENT", "MIGRATED", "FROM", "TO", "RUN", "STEPS"];
+            write!(out, "\n{}", table(&header, rows))?;
+        }
+        if !self.events.is_empty() {
+            let payloads = self.events.iter().any(|event| event.payload.is_some());
+            let mut header = vec!["EVENT", "TIME", "TYPE", "SCHEMA", "SIZE"];
+            if payloads {
+                header.push("PAYLOAD");
+            }
+            let rows = self.events.iter().map(|event| {
+                let mut row = vec![
+                    event.sequence.to_string(),
+                    event.time.clone(),
+                    plain(&event.event_type),
+                    event.schema_version.to_string(),
+                    format::bytes(event.bytes),
+                ];
+                if payloads {
+                    let payload = event.payload.as_ref().map_or("", |payload| payload.get());
+                    row.push(plain(payload));
+                }
+                row
+            });
+            write!(out, "\n{}", table(&header, rows))?;
+        }
+        if let Some(change) = &self.change {
+            writeln!(out)?;
+            change.text(out)?;
+        }
+        for problem in &self.problems {
+            writeln!(out, "{BAD}problem:{BAD:#} {}", plain(problem))?;
+        }
+        to_type(&self.next, out)
+    }
+}

@@ -1,0 +1,211 @@
+//! The command `list`.
+
+use std::fmt::{self, Write};
+
+use serde::Serialize;
+
+use crate::context::Context;
+use crate::exit_code::{Exit, Failure};
+use crate::view::output::{Answer, BAD, BOLD, DIM, plain, table, to_type};
+use state_migration_core::registry::End;
+use state_migration_core::{Migration, MigrationRegistry, Problem, WorkflowId};
+
+/// Lists the migrations and versions that are linked into this binary.
+///
+/// It reads no store. Where the migrations do not fit together all of them are
+/// listed with what is wrong, and the exit code is 4.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:\n  list\n  list --json")]
+pub(crate) struct List {}
+
+impl List {
+    pub(crate) fn run(self, context: &Context) -> Result<Exit, Failure> {
+        let linked = Linked::new(context)?;
+        context.output.answer(&linked)?;
+        Ok(if linked.problems.is_empty() {
+            Exit::Done
+        } else {
+            Exit::Refused
+        })
+    }
+}
+
+/// What is linked.
+#[derive(Debug, Serialize)]
+struct Linked {
+    migrations: Vec<LinkedMigration>,
+    versions: Vec<LinkedVersion>,
+    /// Why the migrations do not fit together.
+    problems: Vec<String>,
+    next: Vec<String>,
+}
+
+#[derive(Debug, Serialize)]
+struct LinkedMigration {
+    from: String,
+    to: String,
+    what: What,
+    function: &'static str,
+    package: Option<&'static str>,
+    file: Option<&'static str>,
+    line: Option<u32>,
+    note: Option<&'static str>,
+    fingerprint: String,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+enum What {
+    Conversion,
+    SameState,
+    Undo,
+}
+
+impl fmt::Display for What {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Conversion => "conversion",
+            Self::SameState => "same state",
+            Self::Undo => "undo",
+        })
+    }
+}
+
+#[derive(Debug, Serialize)]
+struct LinkedVersion {
+    version: String,
+    decision: Decided,
+    /// Why its processes stay, where they do.
+    reason: Option<&'static str>,
+}
+
+/// What is decided about the processes of a version.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+enum Decided {
+    Migrates,
+    Newest,
+    Stays,
+    Undecided,
+}
+
+impl LinkedMigration {
+    fn of(migration: &Migration) -> Self {
+        let at = migration.defined_at();
+        Self {
+            from: migration.source().to_string(),
+            to: migration.target().to_string(),
+            what: match (migration.is_undo(), migration.is_identity()) {
+                (true, _) => What::Undo,
+                (false, true) => What::SameState,
+                (false, false) => What::Conversion,
+            },
+            function: migration.place().name(),
+            package: at.map(|at| at.package),
+            file: at.map(|at| at.file),
+            line: at.map(|at| at.line),
+            note: migration.note(),
+            fingerprint: migration.fingerprint().to_string(),
+        }
+    }
+
+    fn place(&self) -> String {
+        match (self.file, self.line, self.package) {
+            (Some(file), Some(line), Some(package)) => {
+                format!("\n  {file}:{line} in package {package}")
+            }
+            _ => String::new(),
+        }
+    }
+}
+
+impl LinkedVersion {
+    fn of((name, version, end, reason): (&str, &str, End, Option<&'static str>)) -> Self {
+        let decision = match end {
+            End::None => Decided::Migrates,
+            End::Newest => Decided::Newest,
+            End::Stays => Decided::Stays,
+            End::Undecided => Decided::Undecided,
+        };
+        let id = WorkflowId::new(name.to_owned(), version.to_owned());
+        Self {
+            version: id.to_string(),
+            decision,
+            reason,
+        }
+    }
+
+    fn decision(&self) -> String {
+        match (self.decision, self.reason) {
+            (Decided::Migrates, _) => "migrates".to_owned(),
+            (Decided::Newest, _) => "newest".to_owned(),
+            (Decided::Stays, reason) => format!("stays: {}", plain(reason.unwrap_or_default())),
+            (Decided::Undecided, _) => format!("{BAD}undecided{BAD:#}"),
+        }
+    }
+}
+
+impl Linked {
+    fn new(context: &Context) -> Result<Self, Failure> {
+        let problems = match MigrationRegistry::linked() {
+            Ok(_) => Vec::new(),
+            Err(error) if error.problems() == [Problem::NothingLinked] => {
+                return Err(context.unlinked());
+            }
+            Err(error) => error.problems().iter().map(ToString::to_string).collect(),
+        };
+        let drawing = MigrationRegistry::drawing_of_linked();
+        let next = if problems.is_empty() {
+            Vec::new()
+        } else {
+            vec![context.again("graph")]
+        };
+        Ok(Self {
+            migrations: MigrationRegistry::all_linked()
+                .iter()
+                .map(LinkedMigration::of)
+                .collect(),
+            versions: drawing.ends().map(LinkedVersion::of).collect(),
+            problems,
+            next,
+        })
+    }
+}
+
+impl Answer for Linked {
+    const KIND: &'static str = "list";
+
+    fn text(&self, out: &mut String) -> fmt::Result {
+        for migration in &self.migrations {
+            let LinkedMigration {
+                from,
+                to,
+                what,
+                function,
+                fingerprint,
+                ..
+            } = migration;
+            writeln!(
+                out,
+                "{BOLD}{from} -> {to}{BOLD:#}  {what}  {DIM}{fingerprint}{DIM:#}"
+            )?;
+            writeln!(out, "  {}{}", plain(function), migration.place())?;
+            if let Some(note) = migration.note {
+                writeln!(out, "  {}", plain(note))?;
+            }
+            writeln!(out)?;
+        }
+        let rows = self
+            .versions
+            .iter()
+            .map(|version| vec![plain(&version.version), version.decision()]);
+        out.push_str(&table(&["VERSION", "DECISION"], rows));
+        if !self.problems.is_empty() {
+            writeln!(out)?;
+        }
+        for problem in &self.problems {
+            writeln!(out, "{BAD}problem:{BAD:#} {problem}")?;
+        }
+        to_type(&self.next, out)
+    }
+}

@@ -1,0 +1,225 @@
+//! How long a run may take and how much it reads: from a dry run over some of
+//! the processes, and from what earlier runs took.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use serde::Serialize;
+use tokio::time::timeout;
+
+use crate::exit_code::Failure;
+use crate::selection::Planned;
+use crate::version_counts::Census;
+use crate::view::format::{self, count};
+use crate::view::output::plain;
+use state_migration_core::{FailureClass, MigrationError, MigrationRegistry, Selection};
+use state_migration_runner::{MigrationRunner, RunKind, Runs};
+use state_migration_store::SlateDbReader;
+
+/// How long a sample may take before it is cut short, and then given up.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// What is known beforehand of the cost of a run.
+#[derive(Debug, Default, Serialize)]
+pub(crate) struct Estimate {
+    /// How many processes it is about.
+    pub(crate) processes: u64,
+    pub(crate) time_ms: Option<u64>,
+    pub(crate) basis: Basis,
+    /// The run of which `time_ms` is taken, if it is.
+    pub(crate) run: Option<u64>,
+    /// How many bytes of events and states there are to read.
+    pub(crate) read_bytes: Option<u64>,
+}
+
+/// What the time is taken from.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Basis {
+    /// Nothing was there to measure.
+    #[default]
+    Nothing,
+    /// A dry run over some processes: the run takes longer, since it writes.
+    Sample,
+    /// The rate of an earlier run over this store.
+    EarlierRun,
+}
+
+/// A dry run over some of the processes that are due.
+#[derive(Debug, Serialize)]
+pub(crate) struct Sample {
+    pub(crate) processes: u64,
+    pub(crate) took_ms: u64,
+    pub(crate) read_bytes: u64,
+    pub(crate) failed: u64,
+    pub(crate) failures: Vec<SampleFailures>,
+}
+
+/// The failures of one class in a sample.
+#[derive(Debug, Serialize)]
+pub(crate) struct SampleFailures {
+    pub(crate) class: FailureClass,
+    pub(crate) count: u64,
+    /// The first of them.
+    pub(crate) stream: String,
+    pub(crate) message: String,
+}
+
+/// Tries at most `most` processes, and gives up after a while; `None` if none
+/// was tried.
+pub(crate) async fn sample(
+    reader: &SlateDbReader,
+    migrations: &MigrationRegistry,
+    planned: &Planned,
+    census: &Census,
+    most: usize,
+) -> Option<Sample> {
+    let streams: Vec<_> = census.sample(most).cloned().collect();
+    if streams.is_empty() {
+        return None;
+    }
+    let mut selection = Selection::all().streams(streams);
+    if planned.in_flight {
+        selection = selection.in_flight();
+    }
+    let runner = MigrationRunner::new(migrations.clone(), reader.clone(), reader.clone());
+    let runner = planned
+        .apply(runner)
+        .select(selection)
+        .full_count(false)
+        .run_code_twice(planned.twice);
+    let control = runner.control();
+    let begun = Instant::now();
+    let mut run = Box::pin(runner.dry_run());
+    let report = match timeout(PATIENCE, &mut run).await {
+        Ok(report) => Some(report),
+        Err(_) => {
+            control.cancel();
+            timeout(PATIENCE, run).await.ok()
+        }
+    };
+    let took = begun.elapsed();
+    let counts = control.progress().counts;
+    let errors = report.map(|report| report.errors).unwrap_or_default();
+    Some(Sample {
+        processes: counts.migrated + counts.failed + counts.skipped_by.finished as u64,
+        took_ms: format::millis(took),
+        read_bytes: counts.bytes,
+        failed: counts.failed,
+        failures: by_class(errors),
+    })
+    .filter(|sample| sample.processes > 0)
+}
+
+fn by_class(errors: Vec<MigrationError>) -> Vec<SampleFailures> {
+    let mut classes: BTreeMap<FailureClass, SampleFailures> = BTreeMap::new();
+    for error in errors {
+        classes
+            .entry(error.class)
+            .or_insert_with(|| SampleFailures {
+                class: error.class,
+                count: 0,
+                stream: error.stream_id.to_string(),
+                message: error.message,
+            })
+            .count += 1;
+    }
+    classes.into_values().collect()
+}
+
+impl Estimate {
+    pub(crate) async fn new(
+        runs: &Runs,
+        due: u64,
+        sample: Option<&Sample>,
+    ) -> Result<Self, Failure> {
+        let mut estimate = Self {
+            processes: due,
+            read_bytes: sample.map(|sample| scaled(sample.read_bytes, due, sample.processes)),
+            ..Self::default()
+        };
+        if due == 0 {
+            return Ok(estimate);
+        }
+        if let Some((run, processes, took)) = earlier(runs).await? {
+            estimate.time_ms = Some(scaled(format::millis(took), due, processes));
+            estimate.basis = Basis::EarlierRun;
+            estimate.run = Some(run);
+        } else if let Some(sample) = sample {
+            estimate.time_ms = Some(scaled(sample.took_ms, due, sample.processes));
+            estimate.basis = Basis::Sample;
+        }
+        Ok(estimate)
+    }
+
+    /// For people: what it is, and where it comes from.
+    pub(crate) fn time(&self) -> String {
+        let time = self.time_ms.map(Duration::from_millis).map(format::took);
+        match (time, self.basis, self.run) {
+            (Some(time), Basis::EarlierRun, Some(run)) => {
+                format!("about {time}, at the rate of run {run}, throttle and pauses included")
+            }
+            (Some(time), Basis::Sample, _) => format!(
+                "at least {time}: so long takes the reading and converting, from a dry run over some"
+            ),
+            _ => "unknown, since nothing was measured".to_owned(),
+        }
+    }
+}
+
+impl Sample {
+    /// For people, in a line; what failed is a warning.
+    pub(crate) fn text(&self) -> String {
+        let Self {
+            processes,
+            took_ms,
+            failed,
+            ..
+        } = self;
+        let took = format::took(Duration::from_millis(*took_ms));
+        let tried = format::of(*processes, "process", "processes");
+        match failed {
+            0 => format!("{tried} in a dry run, none failed, {took}"),
+            failed => format!("{tried} in a dry run, {} failed, {took}", count(*failed)),
+        }
+    }
+
+    pub(crate) fn warnings(&self) -> impl Iterator<Item = String> {
+        self.failures.iter().map(|failed| {
+            let processes = format::of(self.processes, "process", "processes");
+            format!(
+                "of {processes} that were tried, {} would fail with {}; the first is {}: {}",
+                count(failed.count),
+                failed.class,
+                failed.stream,
+                plain(&failed.message)
+            )
+        })
+    }
+}
+
+/// Fewer processes than these say nothing of how fast a run goes.
+const TELLING: u64 = 100;
+
+/// The last run that says how fast one goes here: in one go, to its end.
+async fn earlier(runs: &Runs) -> Result<Option<(u64, u64, Duration)>, Failure> {
+    for run in runs.list().await?.into_iter().rev() {
+        let Some(ended) = run.ended else { continue };
+        if run.kind != RunKind::Migrate || !run.state.is_done() || run.executions != 1 {
+            continue;
+        }
+        let counts = runs.counts(run.id).await?;
+        let processes = counts.migrated + counts.failed;
+        if processes >= TELLING {
+            let took = format::between(run.started, ended);
+            return Ok(Some((run.number, processes, took)));
+        }
+    }
+    Ok(None)
+}
+
+/// What holds for `of` processes, for `processes` of them.
+fn scaled(value: u64, processes: u64, of: u64) -> u64 {
+    let scaled = u128::from(value) * u128::from(processes) / u128::from(of.max(1));
+    u64::try_from(scaled).unwrap_or(u64::MAX)
+}

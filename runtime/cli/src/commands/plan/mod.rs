@@ -1,0 +1,313 @@
+//! The command `plan`.
+
+mod estimate;
+mod warnings;
+
+use std::fmt::{self, Write};
+
+use serde::Serialize;
+
+use crate::context::Context;
+use crate::exit_code::{Exit, Failure};
+use crate::history::History;
+use crate::remote::service;
+use crate::selection::Planned;
+use crate::version_counts::{Census, Standing};
+use crate::version_status::{Decision, Decisions, Stands};
+use crate::view::format::{self, count};
+use crate::view::output::{Answer, BOLD, DIM, WARN, plain, table, to_type};
+use crate::view::run_summary::{RunLine, latest};
+use estimate::{Estimate, Sample, sample};
+use state_migration_core::WorkflowId;
+use state_migration_runner::{ChangedStep, MigrationRunner, Plan, PlannedRoute, Runs};
+
+/// Shows what a run would do, and the fingerprint to run it by.
+///
+/// It writes nothing and shuts nobody out, also while a service writes to the
+/// store. The fingerprint covers which processes a run is for, the routes with
+/// the code of their functions, and the options; `run --plan` refuses when it
+/// comes to another one. How long a run takes is estimated from an earlier run
+/// over this store, else from a dry run over some of the processes.
+#[derive(Debug, clap::Args)]
+#[command(
+    after_help = "Examples:\n  plan --store ./loans\n  plan --store ./loans --workflow loan --percent 5\n  plan --store ./loans --tenant bank --first 100 --json"
+)]
+pub(crate) struct ShowPlan {
+    #[command(flatten)]
+    planned: Planned,
+    /// Tries so many of the processes at most, to see what fails; 0 tries none.
+    #[arg(long, value_name = "N", default_value_t = 256)]
+    sample: usize,
+}
+
+/// What a run would do.
+#[derive(Debug, Serialize)]
+struct Shown {
+    fingerprint: String,
+    /// In words.
+    selection: String,
+    full_count: bool,
+    twice: bool,
+    deadline_ms: u64,
+    /// How many processes the run is to migrate.
+    due: u64,
+    versions: Vec<Version>,
+    routes: Vec<Way>,
+    estimate: Estimate,
+    /// What a dry run over some of the processes came to.
+    sample: Option<Sample>,
+    warnings: Vec<String>,
+    next: Vec<String>,
+}
+
+/// The selected processes at a version.
+#[derive(Debug, Serialize)]
+struct Version {
+    version: String,
+    processes: u64,
+    in_flight: u64,
+    held: u64,
+    due: u64,
+    #[serde(flatten)]
+    decision: Decision,
+}
+
+/// The way of the processes of one version.
+#[derive(Debug, Serialize)]
+struct Way {
+    from: String,
+    to: String,
+    due: u64,
+    hops: Vec<Hop>,
+}
+
+#[derive(Debug, Serialize)]
+struct Hop {
+    from: String,
+    to: String,
+    /// The function, with its file, line and package.
+    by: Option<String>,
+    note: Option<String>,
+    fingerprint: String,
+    /// Whether it was edited after a run had migrated with it.
+    edited: bool,
+}
+
+impl ShowPlan {
+    pub(crate) async fn run(self, context: &Context) -> Result<Exit, Failure> {
+        if let Some(via) = context.via() {
+            return service::plan(context, &via, &self.planned).await;
+        }
+        let migrations = context.migrations()?;
+        self.planned.check(&migrations)?;
+        let reader = context.reader().await?;
+        let runs = Runs::of(&reader).ok_or_else(|| context.keeps_no_runs())?;
+        let runner = MigrationRunner::new(migrations.clone(), reader.clone(), reader.clone());
+        let runner = self.planned.apply(runner);
+        let plan = runner
+            .plan()
+            .map_err(|error| Failure::refused(error.to_string()))?;
+        let absent = runner.absent(&plan.selection).await?;
+        let decisions = Decisions::of_linked();
+        let is_behind = |version: &WorkflowId| {
+            let mut routes = plan.routes.iter();
+            routes.any(|route| route.from == *version)
+        };
+        let census = Census::of(&reader, &plan.selection, is_behind).await?;
+        let versions: Vec<Version> = census
+            .versions
+            .iter()
+            .map(|(version, standing)| Version::new(version, standing, &decisions))
+            .collect();
+        let changed = runs.changed_steps(&plan).await?;
+        let sample = sample(&reader, &migrations, &self.planned, &census, self.sample).await;
+        let due = census.due() as u64;
+        let estimate = Estimate::new(&runs, due, sample.as_ref()).await?;
+        let history = History::Store(runs, Some(reader.clone()));
+        let holder = latest(&history, 0).await?.holder.filter(RunLine::is_open);
+        let shown = Shown {
+            fingerprint: plan.fingerprint.to_string(),
+            selection: plan.selection.to_string(),
+            full_count: plan.options.full_count,
+            twice: plan.options.twice,
+            deadline_ms: plan.options.deadline_ms,
+            due,
+            routes: ways(&plan, &census, &changed),
+            warnings: warnings::all(
+                &reader,
+                holder.as_ref(),
+                &census,
+                &decisions,
+                &changed,
+                sample.as_ref(),
+            )
+            .await?
+            .into_iter()
+            .chain(warnings::of_nothing(&plan.selection, absent, &census))
+            .collect(),
+            next: self.next(context, &plan, due, holder.as_ref()),
+            versions,
+            estimate,
+            sample,
+        };
+        context.output.answer(&shown)?;
+        Ok(Exit::Done)
+    }
+
+    fn next(
+        &self,
+        context: &Context,
+        plan: &Plan,
+        due: u64,
+        holder: Option<&RunLine>,
+    ) -> Vec<String> {
+        // Until that one has ended, another one is refused.
+        if let Some(run) = holder {
+            return vec![context.again(&format!("resume {}", run.number))];
+        }
+        if due == 0 && !self.planned.full_count {
+            return Vec::new();
+        }
+        let arguments = self.planned.arguments();
+        vec![context.again(&format!("run --plan {}{arguments}", plan.fingerprint))]
+    }
+}
+
+impl Version {
+    fn new(version: &WorkflowId, standing: &Standing, decisions: &Decisions) -> Self {
+        Self {
+            version: version.to_string(),
+            processes: standing.processes,
+            in_flight: standing.in_flight,
+            held: standing.held,
+            due: standing.due,
+            decision: decisions.about(version),
+        }
+    }
+}
+
+/// The routes on which there is somebody.
+fn ways(plan: &Plan, census: &Census, changed: &[ChangedStep]) -> Vec<Way> {
+    let due = |at: &WorkflowId| census.versions.get(at).map_or(0, |standing| standing.due);
+    plan.routes
+        .iter()
+        .filter(|route| due(&route.from) > 0)
+        .map(|route| Way::new(route, due(&route.from), plan, changed))
+        .collect()
+}
+
+impl Way {
+    fn new(route: &PlannedRoute, due: u64, plan: &Plan, changed: &[ChangedStep]) -> Self {
+        let mut at = route.from.clone();
+        let mut hops = Vec::with_capacity(route.hops.len());
+        for hop in &route.hops {
+            let to = WorkflowId::new(at.name().to_owned(), hop.to.clone());
+            let mut steps = plan.steps.iter();
+            let step = steps.find(|step| step.from == at && step.to == to);
+            hops.push(Hop {
+                from: at.to_string(),
+                to: to.to_string(),
+                by: step.map(|step| step.by.clone()),
+                note: step.and_then(|step| step.note.clone()),
+                fingerprint: hop.code.to_string(),
+                edited: changed.iter().any(|step| step.from == at && step.to == to),
+            });
+            at = to;
+        }
+        Self {
+            from: route.from.to_string(),
+            to: at.to_string(),
+            due,
+            hops,
+        }
+    }
+}
+
+impl Answer for Shown {
+    const KIND: &'static str = "plan";
+
+    fn text(&self, out: &mut String) -> fmt::Result {
+        let mut line = |name: &str, value: &str| writeln!(out, "{DIM}{name:11}{DIM:#} {value}");
+        line("plan", &format!("{BOLD}{}{BOLD:#}", self.fingerprint))?;
+        line("processes", &self.selection)?;
+        let deadline = std::time::Duration::from_millis(self.deadline_ms);
+        let mut options = vec![format!("deadline {}", format::took(deadline))];
+        options.extend(self.full_count.then(|| "full count".to_owned()));
+        options.extend(self.twice.then(|| "user code twice".to_owned()));
+        line("options", &options.join(", "))?;
+        if !self.versions.is_empty() {
+            let rows = self.versions.iter().map(|version| {
+                vec![
+                    plain(&version.version),
+                    count(version.processes),
+                    count(version.in_flight),
+                    count(version.held),
+                    count(version.due),
+                    version.decision.text(),
+                ]
+            });
+            let header = [
+                "VERSION",
+                "PROCESSES",
+                "IN FLIGHT",
+                "HELD",
+                "TO MIGRATE",
+                "THIS BINARY",
+            ];
+            write!(out, "\n{}", table(&header, rows))?;
+        }
+        for way in &self.routes {
+            let processes = format::of(way.due, "process", "processes");
+            writeln!(
+                out,
+                "\n{BOLD}{} -> {}{BOLD:#}: {processes}",
+                way.from, way.to
+            )?;
+            for hop in &way.hops {
+                let edited = if hop.edited { "  edited since" } else { "" };
+                writeln!(
+                    out,
+                    "  {} -> {}  {DIM}{}{DIM:#}{WARN}{edited}{WARN:#}",
+                    hop.from, hop.to, hop.fingerprint
+                )?;
+                if let Some(by) = &hop.by {
+                    writeln!(out, "    {}", plain(by))?;
+                }
+                if let Some(note) = &hop.note {
+                    writeln!(out, "    {}", plain(note))?;
+                }
+            }
+        }
+        writeln!(out)?;
+        let mut line = |name: &str, value: &str| writeln!(out, "{DIM}{name:11}{DIM:#} {value}");
+        line("to migrate", &count(self.due))?;
+        if self.due > 0 {
+            line("time", &self.estimate.time())?;
+            if let Some(bytes) = self.estimate.read_bytes {
+                let bytes = format::bytes(bytes);
+                line("to read", &format!("about {bytes} of events and states"))?;
+            }
+        }
+        if let Some(sample) = &self.sample {
+            line("tried", &sample.text())?;
+        }
+        if !self.warnings.is_empty() {
+            writeln!(out)?;
+        }
+        for warning in &self.warnings {
+            writeln!(out, "{WARN}warning:{WARN:#} {warning}")?;
+        }
+        if self.next.is_empty() {
+            writeln!(out, "\nnothing is to be done")?;
+        }
+        to_type(&self.next, out)
+    }
+}
+
+/// Whether a run would fail the processes of a version.
+fn is_stray(decision: &Decision) -> bool {
+    matches!(
+        decision.standing,
+        Stands::UnknownVersion | Stands::NewerThanProgram | Stands::Undecided
+    )
+}

@@ -1,0 +1,87 @@
+//! What an operator should know before a run.
+
+use crate::commands::plan::estimate::Sample;
+use crate::commands::plan::is_stray;
+use crate::commands::status::IN_USE;
+use crate::exit_code::Failure;
+use crate::version_counts::Census;
+use crate::version_status::{Decisions, Stands};
+use crate::view::format::{count, of};
+use crate::view::run_summary::RunLine;
+use state_migration_core::Selection;
+use state_migration_runner::ChangedStep;
+use state_migration_store::SlateDbReader;
+
+/// Why a selection may be of nothing: it looks as if nothing was left to do.
+pub(crate) fn of_nothing(
+    selection: &Selection,
+    absent: Vec<String>,
+    census: &Census,
+) -> Vec<String> {
+    let is_of_nothing = census.versions.is_empty() && census.unreadable == 0;
+    if absent.is_empty() && is_of_nothing && *selection != Selection::all() {
+        return vec![format!(
+            "no process matches the selection ({selection}); leave out a part of it"
+        )];
+    }
+    absent
+}
+
+pub(crate) async fn all(
+    reader: &SlateDbReader,
+    holder: Option<&RunLine>,
+    census: &Census,
+    decisions: &Decisions,
+    changed: &[ChangedStep],
+    sample: Option<&Sample>,
+) -> Result<Vec<String>, Failure> {
+    let mut warnings = Vec::new();
+    if cfg!(panic = "abort") {
+        warnings.push(
+            "this binary is built with `panic = \"abort\"`, with which a run is refused; build it with `panic = \"unwind\"`"
+                .to_owned(),
+        );
+    }
+    if reader.is_in_use().await? {
+        warnings.push(IN_USE.to_owned());
+    }
+    warnings.extend(holder.and_then(RunLine::in_the_way));
+    for (version, standing) in &census.versions {
+        let decision = decisions.about(version);
+        if is_stray(&decision) {
+            let processes = of(standing.processes, "process", "processes");
+            warnings.push(match decision.standing {
+                Stands::NewerThanProgram => format!(
+                    "{processes} at {version} would fail: that is newer than all that this binary knows; use the binary that brought them there"
+                ),
+                _ => format!(
+                    "{processes} at {version} would fail: no migration leads from there; link it, or say with `no_migration!` why they stay"
+                ),
+            });
+        }
+        if standing.held > 0 && decision.standing == Stands::Behind {
+            let processes = of(standing.held, "process", "processes");
+            warnings.push(format!(
+                "{processes} at {version}, held by an operator, would be left alone; `unskip` puts back what is held"
+            ));
+        }
+    }
+    if let Some((stream, why)) = &census.first_unreadable {
+        warnings.push(format!(
+            "where {} stand cannot be read; the first is {stream}: {why}",
+            of(census.unreadable, "stream", "streams")
+        ));
+    }
+    warnings.extend(changed.iter().map(ToString::to_string));
+    if let Some(sample) = sample {
+        warnings.extend(sample.warnings());
+        let listed: u64 = sample.failures.iter().map(|failed| failed.count).sum();
+        if listed < sample.failed {
+            warnings.push(format!(
+                "{} more of those that were tried would fail",
+                count(sample.failed - listed)
+            ));
+        }
+    }
+    Ok(warnings)
+}

@@ -1,0 +1,100 @@
+//! The command `resume`.
+
+use crate::context::Context;
+use crate::exit_code::{Exit, Failure};
+use crate::local::{Pace, Wanted, drive};
+use crate::remote;
+use crate::run_selector::WhichRun;
+use crate::store::Claim;
+use state_migration_control_socket::protocol::Request;
+use state_migration_runner::{MigrationRunner, RunKind, RunRecord};
+
+/// Goes on with a run that was interrupted.
+///
+/// It goes on with the options that the run was begun with, and does nothing a
+/// second time. A run that was killed still holds the store: --take-over takes
+/// it from there.
+#[derive(Debug, clap::Args)]
+#[command(
+    after_help = "Examples:\n  resume last --store ./loans\n  resume 3 --store ./loans --take-over --throttle 500"
+)]
+pub(crate) struct Resume {
+    /// The run: its number, its id or the start of it, or `last`.
+    #[arg(value_name = "RUN")]
+    run: WhichRun,
+    /// Goes on although this binary has other migrations, or other code in
+    /// them, than the one that began the run.
+    #[arg(long)]
+    force: bool,
+    /// Takes the store over from the program that has it open, or that was
+    /// killed when it had; that one writes nothing from then on. Or from another
+    /// run that was interrupted and holds the store.
+    #[arg(long)]
+    take_over: bool,
+    #[command(flatten)]
+    pace: Pace,
+}
+
+impl Resume {
+    pub(crate) async fn run(self, context: &Context) -> Result<Exit, Failure> {
+        // Before the store is opened for writing, which shuts others out.
+        let runs = context.history().await?;
+        let record = self.run.find(&runs, context).await?;
+        self.can(context, &record)?;
+        let before = runs.counts(record.id).await?.selected();
+        runs.close().await?;
+        if let Some(via) = context.via() {
+            let wanted = Wanted::Resume(record.id, before);
+            let request = Request::Resume {
+                run: record.id,
+                force: self.force,
+                take_over: self.take_over,
+                per_second: self.pace.throttle,
+            };
+            return remote::drive(context, via, request, wanted, &self.pace).await;
+        }
+        let set =
+            |runner: MigrationRunner<_, _, _>| runner.force(self.force).take_over(self.take_over);
+        let wanted = Wanted::Resume(record.id, before);
+        let store = context.writer(self.take_over, Claim::Of(Some(record.id)));
+        drive(context, store, set, wanted, &self.pace).await
+    }
+
+    fn can(&self, context: &Context, record: &RunRecord) -> Result<(), Failure> {
+        let number = record.number;
+        if record.state.is_done() {
+            let failure = Failure::environment(format!(
+                "run {number} is {}, so there is nothing to resume; retry its failures, or start a new run",
+                record.state
+            ));
+            return Err(failure.next(context.again(&format!("show {number}"))));
+        }
+        if record.kind == RunKind::Lazy {
+            let failure = Failure::environment(format!(
+                "run {number} migrates processes as they are opened, and cannot be resumed; start a run for the others"
+            ));
+            return Err(failure.next(context.again("plan")));
+        }
+        // The service looks at its own migrations.
+        if context.global.via.is_some() {
+            return Ok(());
+        }
+        let began = &record.plan;
+        let runner = MigrationRunner::new(context.migrations()?, (), ())
+            .select(began.selection.clone())
+            .full_count(began.options.full_count)
+            .run_code_twice(began.options.twice)
+            .deadline(std::time::Duration::from_millis(began.options.deadline_ms));
+        let plan = runner
+            .plan()
+            .map_err(|error| Failure::refused(error.to_string()))?;
+        if plan.fingerprint != began.fingerprint && !self.force {
+            let failure = Failure::refused(format!(
+                "run {number} was begun by plan {}, and this binary comes to {}: its migrations or their code are others; resume it with the binary that began it, start a new run, or give --force",
+                began.fingerprint, plan.fingerprint
+            ));
+            return Err(failure.next(context.again(&format!("show {number}"))));
+        }
+        Ok(())
+    }
+}

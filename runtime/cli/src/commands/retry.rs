@@ -1,0 +1,103 @@
+//! The command `retry`.
+
+use crate::context::Context;
+use crate::exit_code::{Exit, Failure};
+use crate::history::History;
+use crate::local::{Pace, Signed, Wanted, classes, drive};
+use crate::remote;
+use crate::run_selector::WhichRun;
+use crate::store::Claim;
+use state_migration_control_socket::protocol::{self, Request};
+use state_migration_core::FailureClass;
+use state_migration_runner::MigrationRunner;
+
+/// Tries the processes again that failed in a run.
+///
+/// It is a run of its own, over these processes only, with the code that this
+/// binary has now.
+#[derive(Debug, clap::Args)]
+#[command(
+    after_help = "Examples:\n  retry last --store ./loans --why 'reads amounts with cents'\n  retry 2 --store ./loans --class refused --class panic"
+)]
+pub(crate) struct Retry {
+    /// The run: its number, its id or the start of it, or `last`.
+    #[arg(value_name = "RUN")]
+    run: WhichRun,
+    /// Only failures of this class, or of others named like this.
+    #[arg(long, value_name = "CLASS")]
+    class: Vec<FailureClass>,
+    #[command(flatten)]
+    signed: Signed,
+    /// Takes the store over from a program that has it open and writes to it;
+    /// that one writes nothing from then on. Or from a run that was interrupted
+    /// and holds the store.
+    #[arg(long)]
+    take_over: bool,
+    #[command(flatten)]
+    pace: Pace,
+}
+
+impl Retry {
+    pub(crate) async fn run(self, context: &Context) -> Result<Exit, Failure> {
+        if context.global.via.is_none() {
+            context.migrations()?;
+        }
+        // Before the store is opened for writing, which shuts others out.
+        let runs = context.history().await?;
+        let record = self.run.find(&runs, context).await?;
+        self.has_failed(context, &runs, record.id, record.number)
+            .await?;
+        runs.close().await?;
+        if let Some(via) = context.via() {
+            let wanted = Wanted::Retry(record.id, self.class.clone());
+            let request = Request::Retry {
+                run: record.id,
+                classes: self.class,
+                asked: protocol::Run {
+                    who: Some(self.signed.who()),
+                    why: self.signed.why().to_owned(),
+                    take_over: self.take_over,
+                    per_second: self.pace.throttle,
+                    ..protocol::Run::default()
+                },
+            };
+            return remote::drive(context, via, request, wanted, &self.pace).await;
+        }
+        let set = |runner: MigrationRunner<_, _, _>| {
+            runner
+                .who(self.signed.who())
+                .why(self.signed.why())
+                .take_over(self.take_over)
+        };
+        let wanted = Wanted::Retry(record.id, self.class.clone());
+        let store = context.writer(self.take_over, Claim::Of(None));
+        drive(context, store, set, wanted, &self.pace).await
+    }
+
+    /// Refuses to try nothing again.
+    async fn has_failed(
+        &self,
+        context: &Context,
+        runs: &History,
+        run: state_migration_core::RunId,
+        number: u64,
+    ) -> Result<(), Failure> {
+        let mut each = self.class.iter().copied().map(Some).collect::<Vec<_>>();
+        if each.is_empty() {
+            each.push(None);
+        }
+        for class in each {
+            if !runs.failures(run, class, None, 1).await?.is_empty() {
+                return Ok(());
+            }
+        }
+        let of = match self.class.is_empty() {
+            true => String::new(),
+            false => format!(" with{}", classes(&self.class)),
+        };
+        Err(Failure::environment(format!(
+            "run {number} has no failures{of}, so there is nothing to retry; look at what it did"
+        ))
+        .next(context.again(&format!("show {number}"))))
+    }
+}

@@ -1,0 +1,131 @@
+//! The failures of a run: by class, and one by one. Read page by page, so that
+//! a run of which everything failed takes no more memory than any other.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+
+use crate::exit_code::Failure as Ended;
+use crate::history::History;
+use crate::view::output::{DIM, plain};
+use state_migration_core::{FailureClass, RunId, Stage, StreamId};
+use state_migration_runner::Failure;
+
+const PAGE: usize = 512;
+
+/// How many examples are kept of each class.
+const EXAMPLES: usize = 3;
+
+/// The failures of one class.
+#[derive(Debug, Serialize)]
+pub(crate) struct Grouped {
+    pub(crate) class: FailureClass,
+    pub(crate) count: u64,
+    pub(crate) examples: Vec<Failed>,
+}
+
+/// Some failures, in order of their streams.
+#[derive(Debug, Serialize)]
+pub(crate) struct Listed {
+    pub(crate) failures: Vec<Failed>,
+    pub(crate) limit: usize,
+    /// What to give as --after to see more, if there is more.
+    pub(crate) next_after: Option<String>,
+}
+
+/// A process that failed.
+#[derive(Debug, Serialize)]
+pub(crate) struct Failed {
+    pub(crate) stream: String,
+    pub(crate) class: FailureClass,
+    pub(crate) stage: Stage,
+    pub(crate) sequence: Option<u64>,
+    /// The version at which it stands.
+    pub(crate) at: Option<String>,
+    pub(crate) attempt: u32,
+    pub(crate) message: String,
+}
+
+impl From<Failure> for Failed {
+    fn from(failure: Failure) -> Self {
+        let Failure {
+            error, at, attempt, ..
+        } = failure;
+        Self {
+            stream: error.stream_id.to_string(),
+            class: error.class,
+            stage: error.stage,
+            sequence: error.sequence,
+            at: at.map(|at| at.to_string()),
+            attempt,
+            message: error.message,
+        }
+    }
+}
+
+impl Failed {
+    /// For people, in one line.
+    pub(crate) fn text(&self) -> String {
+        let Self { stream, stage, .. } = self;
+        let at = self.sequence.map(|at| format!(" at event {at}"));
+        let again = match self.attempt {
+            0 | 1 => String::new(),
+            attempt => format!("; attempt {attempt}"),
+        };
+        let at = at.unwrap_or_default();
+        let message = plain(&self.message);
+        format!("{stream}  {DIM}{stage}{at}{again}:{DIM:#} {message}")
+    }
+}
+
+/// The failures of a run by class, the most frequent first.
+pub(crate) async fn grouped(runs: &History, run: RunId) -> Result<Vec<Grouped>, Ended> {
+    let mut groups: BTreeMap<FailureClass, Grouped> = BTreeMap::new();
+    let mut after = None;
+    loop {
+        let page = runs.failures(run, None, after.as_ref(), PAGE).await?;
+        let at_end = page.len() < PAGE;
+        after = page.last().map(|failure| failure.error.stream_id.clone());
+        for failure in page {
+            let class = failure.error.class;
+            let group = groups.entry(class).or_insert_with(|| Grouped {
+                class,
+                count: 0,
+                examples: Vec::new(),
+            });
+            group.count += 1;
+            if group.examples.len() < EXAMPLES {
+                group.examples.push(failure.into());
+            }
+        }
+        if at_end {
+            break;
+        }
+    }
+    let mut groups: Vec<Grouped> = groups.into_values().collect();
+    groups.sort_by_key(|group| std::cmp::Reverse(group.count));
+    Ok(groups)
+}
+
+/// At most `limit` failures of a run after a stream, and where to go on.
+pub(crate) async fn listed(
+    runs: &History,
+    run: RunId,
+    class: Option<FailureClass>,
+    after: Option<&StreamId>,
+    limit: usize,
+) -> Result<Listed, Ended> {
+    // One more than is shown tells whether there is more.
+    let mut found = runs
+        .failures(run, class, after, limit.saturating_add(1))
+        .await?;
+    let more = found.len() > limit;
+    found.truncate(limit);
+    let failures: Vec<Failed> = found.into_iter().map(Failed::from).collect();
+    let last = failures.last().map(|failure| failure.stream.clone());
+    Ok(Listed {
+        failures,
+        limit,
+        next_after: last.filter(|_| more),
+    })
+}

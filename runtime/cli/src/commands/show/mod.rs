@@ -1,0 +1,286 @@
+//! The command `show`.
+
+mod failures;
+
+use std::fmt::{self, Write};
+use std::num::NonZeroUsize;
+
+use serde::Serialize;
+
+use crate::context::{Context, last_word, option};
+use crate::exit_code::{Exit, Failure};
+use crate::run_selector::WhichRun;
+use crate::selection::number;
+use crate::view::format::{self, count};
+use crate::view::output::{Answer, BAD, BOLD, DIM, plain, table, to_type};
+use crate::view::run_summary::RunLine;
+use failures::{Grouped, Listed, grouped, listed};
+use state_migration_core::{FailureClass, StreamId};
+use state_migration_runner::{Plan, RunCounts, RunRecord};
+
+/// How many failures are listed at a time, unless it is said otherwise.
+const PAGE: NonZeroUsize = NonZeroUsize::new(20).unwrap();
+
+/// Shows a run, and what failed in it.
+///
+/// Failures are grouped by class, each with some examples. With --class, --after
+/// or --limit they are listed one by one.
+#[derive(Debug, clap::Args)]
+#[command(
+    after_help = "Examples:\n  show last --store ./loans\n  show 1 --store ./loans --class refused --limit 50"
+)]
+pub(crate) struct Show {
+    /// The run: its number, its id or the start of it, or `last`.
+    #[arg(value_name = "RUN")]
+    run: WhichRun,
+    /// Lists the failures of this class.
+    #[arg(long, value_name = "CLASS")]
+    class: Option<FailureClass>,
+    /// Lists the failures after this stream, as the end of a list says.
+    #[arg(long, value_name = "STREAM")]
+    after: Option<StreamId>,
+    /// Lists so many failures.
+    #[arg(long, value_name = "N", value_parser = number::<NonZeroUsize>)]
+    limit: Option<NonZeroUsize>,
+}
+
+/// All about a run.
+#[derive(Debug, Serialize)]
+struct Shown {
+    #[serde(flatten)]
+    run: RunLine,
+    /// Whether it is known to go on.
+    #[serde(skip)]
+    is_under_way: bool,
+    plan: ShownPlan,
+    counts: RunCounts,
+    took_over: Option<String>,
+    /// The failures by class, the most frequent first.
+    failures: Vec<Grouped>,
+    /// Failures one by one, if they were asked for.
+    listed: Option<Listed>,
+    next: Vec<String>,
+}
+
+/// What the run was to do.
+#[derive(Debug, Serialize)]
+struct ShownPlan {
+    fingerprint: String,
+    /// In words.
+    selection: String,
+    routes: Vec<String>,
+    full_count: bool,
+    twice: bool,
+    deadline_ms: u64,
+}
+
+impl ShownPlan {
+    fn of(plan: &Plan) -> Self {
+        let routes = plan.routes.iter().map(|route| {
+            let mut text = route.from.to_string();
+            for hop in &route.hops {
+                let _ = write!(text, " -> {}", hop.to);
+            }
+            text
+        });
+        Self {
+            fingerprint: plan.fingerprint.to_string(),
+            selection: plan.selection.to_string(),
+            routes: routes.collect(),
+            full_count: plan.options.full_count,
+            twice: plan.options.twice,
+            deadline_ms: plan.options.deadline_ms,
+        }
+    }
+}
+
+impl Show {
+    pub(crate) async fn run(self, context: &Context) -> Result<Exit, Failure> {
+        let runs = context.history().await?;
+        let record = self.run.find(&runs, context).await?;
+        let counts = runs.counts(record.id).await?;
+        let (all, claim) = runs.list_claimed().await?;
+        let run = RunLine::new(&record, &counts, &all, claim);
+        let failures = grouped(&runs, record.id).await?;
+        let listed = if self.class.is_some() || self.after.is_some() || self.limit.is_some() {
+            let limit = self.limit.unwrap_or(PAGE).get();
+            Some(listed(&runs, record.id, self.class, self.after.as_ref(), limit).await?)
+        } else {
+            None
+        };
+        // What a service says of its runs is so; of a store it may be old.
+        let is_under_way = context.global.via.is_some() && run.goes_on();
+        let next = self.next(context, &run, is_under_way, &failures, listed.as_ref());
+        context.output.answer(&Shown {
+            is_under_way,
+            plan: ShownPlan::of(&record.plan),
+            took_over: took_over(&record),
+            run,
+            counts,
+            failures,
+            listed,
+            next,
+        })?;
+        Ok(Exit::Done)
+    }
+
+    /// What an operator may want to do about it, the likeliest first.
+    fn next(
+        &self,
+        context: &Context,
+        run: &RunLine,
+        is_under_way: bool,
+        failures: &[Grouped],
+        listed: Option<&Listed>,
+    ) -> Vec<String> {
+        let mut next = Vec::new();
+        let number = run.number;
+        if let Some(listed) = listed
+            && let Some(after) = &listed.next_after
+        {
+            let mut line = format!("show {number}");
+            if let Some(class) = self.class {
+                let _ = write!(line, " --class {class}");
+            }
+            let after = option("--after", after);
+            let _ = write!(line, "{after} --limit {}", listed.limit);
+            next.push(context.again(&line));
+        }
+        if is_under_way {
+            next.push(context.again("watch"));
+        } else if run.is_open() {
+            next.push(context.again(&format!("resume {number}")));
+        }
+        let example = match listed {
+            Some(listed) => listed.failures.first(),
+            None => failures.first().and_then(|group| group.examples.first()),
+        };
+        if example.is_none() && !failures.is_empty() {
+            next.push(context.again(&format!("show {number}")));
+        }
+        if let Some(example) = example {
+            // A service is not asked for a process.
+            next.extend(context.in_store(&format!("inspect {}", last_word(&example.stream))));
+            if listed.is_none()
+                && let Some(group) = failures.first()
+            {
+                next.push(context.again(&format!("show {number} --class {}", group.class)));
+            }
+            if !run.is_open() {
+                let class = self.class.map(|class| format!(" --class {class}"));
+                let class = class.unwrap_or_default();
+                next.push(context.again(&format!("retry {number}{class}")));
+            }
+        }
+        next
+    }
+}
+
+fn took_over(record: &RunRecord) -> Option<String> {
+    record.took_over.map(|run| run.to_string())
+}
+
+impl Answer for Shown {
+    const KIND: &'static str = "show";
+
+    fn text(&self, out: &mut String) -> fmt::Result {
+        let Self { run, counts, .. } = self;
+        let mut line = |name: &str, value: &str| writeln!(out, "{DIM}{name:10}{DIM:#} {value}");
+        line("run", &format!("{BOLD}{}{BOLD:#}  {}", run.number, run.run))?;
+        let what = match &run.retry_of {
+            Some(of) => format!("retry of {of}"),
+            None => run.what.to_owned(),
+        };
+        line("what", &what)?;
+        let holds = match (run.goes_on(), self.is_under_way) {
+            (true, true) => "; it is under way in the service",
+            (true, false) => "; it holds the store, so it is under way or was killed",
+            (false, _) => "",
+        };
+        line("state", &format!("{}{holds}", run.state()))?;
+        if let Some(note) = run.note() {
+            line("note", &note)?;
+        }
+        line("who", &plain(&run.who))?;
+        line("why", &plain(&run.why))?;
+        line("plan", &self.plan.fingerprint)?;
+        line("processes", &self.plan.selection)?;
+        for route in &self.plan.routes {
+            line("route", &plain(route))?;
+        }
+        let times = match run.executions {
+            0 | 1 => String::new(),
+            more => format!("; started {more} times"),
+        };
+        line("started", &format!("{}{times}", run.began))?;
+        if let (Some(took), Some(ended)) = (run.took_ms, &run.ended) {
+            let ended = ended.get(..19).unwrap_or(ended);
+            let took = format::took(std::time::Duration::from_millis(took));
+            line("ended", &format!("{ended}Z, after {took}"))?;
+        }
+        if let Some(other) = &self.took_over {
+            line("took over", other)?;
+        }
+        line("migrated", &count(counts.migrated))?;
+        line("failed", &count(counts.failed))?;
+        line("left alone", &left_alone(counts))?;
+        line("read", &format::bytes(counts.bytes))?;
+        self.failures_text(out)?;
+        to_type(&self.next, out)
+    }
+}
+
+impl Shown {
+    fn failures_text(&self, out: &mut String) -> fmt::Result {
+        if self.listed.is_none() {
+            for group in &self.failures {
+                let failures = format::of(group.count, "failure", "failures");
+                writeln!(out, "\n{BAD}{}{BAD:#}: {failures}", group.class)?;
+                for example in &group.examples {
+                    writeln!(out, "  {}", example.text())?;
+                }
+                let rest = group.count - group.examples.len() as u64;
+                if rest > 0 {
+                    writeln!(out, "  … and {} more", count(rest))?;
+                }
+            }
+        } else if !self.failures.is_empty() {
+            let rows = self
+                .failures
+                .iter()
+                .map(|group| vec![group.class.to_string(), count(group.count)]);
+            write!(out, "\n{}", table(&["CLASS", "FAILURES"], rows))?;
+        }
+        if let Some(listed) = &self.listed {
+            writeln!(out)?;
+            for failure in &listed.failures {
+                writeln!(out, "{}", failure.text())?;
+            }
+            if listed.failures.is_empty() {
+                writeln!(out, "no failures there")?;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn left_alone(counts: &RunCounts) -> String {
+    let skipped = &counts.skipped_by;
+    let parts: Vec<String> = [
+        (skipped.finished, "over"),
+        (skipped.held, "held"),
+        (skipped.already_there, "already there"),
+        (skipped.not_selected, "not selected"),
+        (skipped.other_workflow, "of other workflows"),
+        (skipped.empty, "empty"),
+    ]
+    .into_iter()
+    .filter(|(number, _)| *number > 0)
+    .map(|(number, what)| format!("{} {what}", count(number as u64)))
+    .collect();
+    if parts.is_empty() {
+        "0".to_owned()
+    } else {
+        parts.join(", ")
+    }
+}

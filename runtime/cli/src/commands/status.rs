@@ -1,0 +1,204 @@
+//! The command `status`.
+
+use std::collections::BTreeSet;
+use std::fmt::{self, Write};
+
+use serde::Serialize;
+
+use crate::context::Context;
+use crate::exit_code::{Exit, Failure};
+use crate::history::History;
+use crate::remote::service;
+use crate::version_counts::Census;
+use crate::version_status::{Decision, Decisions, Stands};
+use crate::view::format::count;
+use crate::view::output::{Answer, WARN, plain, table, to_type};
+use crate::view::run_summary::{Latest, RunLine, latest, run_table};
+use state_migration_core::{Selection, WorkflowId};
+use state_migration_runner::{RunState, Runs};
+
+/// How many runs are shown.
+pub(crate) const RUNS: usize = 5;
+
+/// The warning about a store that somebody has open.
+pub(crate) const IN_USE: &str = "a program has the store open, or ended without closing it: let a run go on inside of it with --via SOCKET; from here --take-over would end its writing";
+
+/// Shows where the processes of the store stand, and the last runs.
+///
+/// A process is in flight unless it is over: the last append to it, or a run,
+/// said so. It is held if an operator took it out of all runs with `skip`. All
+/// streams are counted, which reads a small row of each; nothing is written,
+/// and nobody is shut out.
+#[derive(Debug, clap::Args)]
+#[command(
+    after_help = "Examples:\n  status --store ./loans\n  status --store ./loans --workflow loan --json"
+)]
+pub(crate) struct Status {
+    /// Only this workflow, or others named like this.
+    #[arg(long, value_name = "NAME")]
+    workflow: Vec<String>,
+}
+
+#[derive(Debug, Serialize)]
+struct Stand {
+    store: String,
+    /// By workflow and version.
+    versions: Vec<Version>,
+    /// Streams of which it cannot be told where they stand.
+    unreadable: u64,
+    /// Whether a program has the store open, or ended without closing it.
+    in_use: bool,
+    /// The last runs, the latest first.
+    runs: Vec<RunLine>,
+    warnings: Vec<String>,
+    next: Vec<String>,
+}
+
+#[derive(Debug, Serialize)]
+struct Version {
+    version: String,
+    processes: u64,
+    in_flight: u64,
+    held: u64,
+    #[serde(flatten)]
+    decision: Decision,
+}
+
+impl Status {
+    pub(crate) async fn run(self, context: &Context) -> Result<Exit, Failure> {
+        if let Some(via) = context.via() {
+            return service::status(context, &via, &self.workflow).await;
+        }
+        let decisions = Decisions::of_linked();
+        let reader = context.reader().await?;
+        let census = Census::of(&reader, &Selection::all(), |_| false).await?;
+        self.check(context, &census, &decisions)?;
+        let runs = Runs::of(&reader).ok_or_else(|| context.keeps_no_runs())?;
+        let runs = History::Store(runs, Some(reader.clone()));
+        let latest = latest(&runs, RUNS).await?;
+        let in_use = reader.is_in_use().await?;
+        let mut warnings = Vec::new();
+        if in_use {
+            warnings.push(IN_USE.to_owned());
+        }
+        if let Some(problem) = decisions.problem() {
+            warnings.push(problem.to_string());
+        }
+        if let Some((stream, why)) = &census.first_unreadable {
+            warnings.push(format!(
+                "where {} streams stand cannot be read; the first is {stream}: {why}",
+                count(census.unreadable)
+            ));
+        }
+        warnings.extend(latest.holder.as_ref().and_then(RunLine::in_the_way));
+        let versions: Vec<Version> = census
+            .versions
+            .iter()
+            .filter(|(version, _)| self.shows(version.name()))
+            .map(|(version, standing)| Version {
+                version: version.to_string(),
+                processes: standing.processes,
+                in_flight: standing.in_flight,
+                held: standing.held,
+                decision: decisions.about(version),
+            })
+            .collect();
+        let next = next(context, &versions, &latest, &decisions);
+        context.output.answer(&Stand {
+            store: context.global.store.clone().unwrap_or_default(),
+            versions,
+            unreadable: census.unreadable,
+            in_use,
+            runs: latest.lines,
+            warnings,
+            next,
+        })?;
+        Ok(Exit::Done)
+    }
+
+    fn shows(&self, workflow: &str) -> bool {
+        self.workflow.is_empty() || self.workflow.iter().any(|name| name == workflow)
+    }
+
+    /// Refuses a workflow of which there is nothing: most likely its name is
+    /// mistyped, and it would look as if no process was left.
+    fn check(
+        &self,
+        context: &Context,
+        census: &Census,
+        decisions: &Decisions,
+    ) -> Result<(), Failure> {
+        let there = census.versions.keys().map(WorkflowId::name);
+        let known: BTreeSet<&str> = there.chain(decisions.workflows()).collect();
+        for name in &self.workflow {
+            if !known.contains(name.as_str()) {
+                let known = Vec::from_iter(known).join(", ");
+                return Err(Failure::environment(format!(
+                    "no process is of the workflow {name:?}, and this binary does not know it either; there is {}; give --workflow one of these",
+                    if known.is_empty() { "none at all" } else { &known }
+                ))
+                .next(context.again("status")));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The run that needs somebody comes first, then what is left to migrate.
+fn next(
+    context: &Context,
+    versions: &[Version],
+    latest: &Latest,
+    decisions: &Decisions,
+) -> Vec<String> {
+    let last = latest.holder.as_ref().or(latest.lines.first());
+    if latest.interrupted().is_none() && decisions.problem().is_some() {
+        return vec![context.again("list")];
+    }
+    let command = match last {
+        Some(last) if last.is_open() => format!("resume {}", last.number),
+        Some(last) if last.state == RunState::DoneWithErrors => format!("show {}", last.number),
+        _ if versions
+            .iter()
+            .any(|version| version.decision.standing == Stands::Behind) =>
+        {
+            "plan".to_owned()
+        }
+        _ => return Vec::new(),
+    };
+    vec![context.again(&command)]
+}
+
+impl Answer for Stand {
+    const KIND: &'static str = "status";
+
+    fn text(&self, out: &mut String) -> fmt::Result {
+        if self.versions.is_empty() {
+            writeln!(out, "no processes")?;
+        } else {
+            let rows = self.versions.iter().map(|version| {
+                vec![
+                    plain(&version.version),
+                    count(version.processes),
+                    count(version.in_flight),
+                    count(version.held),
+                    version.decision.text(),
+                ]
+            });
+            let header = ["VERSION", "PROCESSES", "IN FLIGHT", "HELD", "THIS BINARY"];
+            out.push_str(&table(&header, rows));
+        }
+        if self.runs.is_empty() {
+            writeln!(out, "\nno runs yet")?;
+        } else {
+            write!(out, "\n{}", run_table(&self.runs))?;
+        }
+        if !self.warnings.is_empty() {
+            writeln!(out)?;
+        }
+        for warning in &self.warnings {
+            writeln!(out, "{WARN}warning:{WARN:#} {warning}")?;
+        }
+        to_type(&self.next, out)
+    }
+}

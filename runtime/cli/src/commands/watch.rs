@@ -1,0 +1,43 @@
+//! The command `watch`.
+
+use std::time::Duration;
+
+use crate::context::Context;
+use crate::exit_code::{Exit, Failure};
+use crate::remote::service::Service;
+use crate::remote::watch;
+use crate::selection::duration;
+use state_migration_control_socket::protocol::Request;
+use state_migration_runner::RunState;
+
+/// Watches the run in a service until it ends.
+///
+/// Ctrl-C ends the watching, and not the run. The exit code is that of the run.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:\n  watch --via ./control\n  watch --via ./control --json")]
+pub(crate) struct Watch {
+    /// How often to say how far it is, where there is no terminal to show it on.
+    #[arg(long, value_name = "DURATION", value_parser = duration, default_value = "5s", help_heading = "Output")]
+    progress_every: Duration,
+}
+
+impl Watch {
+    pub(crate) async fn run(self, context: &Context) -> Result<Exit, Failure> {
+        let via = context.service()?;
+        let progress = watch(context, &via, self.progress_every).await?;
+        let exit = match progress.state {
+            RunState::Done => Exit::Done,
+            RunState::DoneWithErrors => Exit::DoneWithErrors,
+            RunState::Cancelled | RunState::Paused => Exit::Interrupted,
+            _ => Exit::Environment,
+        };
+        let mut status = via.tell(Request::Status).await?;
+        // Another one may have begun since.
+        if status.progress.run != progress.run {
+            status.under_way = false;
+        }
+        status.progress = progress;
+        context.output.answer(&Service::new(context, &status))?;
+        Ok(exit)
+    }
+}

@@ -1,0 +1,235 @@
+//! What commands share.
+
+use std::env::consts::EXE_SUFFIX;
+use std::fmt::Write as _;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use crate::Configure;
+use crate::args::Global;
+use crate::exit_code::Failure;
+use crate::signals::Signals;
+use crate::store::{Claim, Target, Unopened, WayOut};
+use crate::view::output::Output;
+use state_migration_core::{MigrationRegistry, Problem};
+use state_migration_store::{SlateDbReader, SlateDbStore};
+
+/// What commands share.
+pub(crate) struct Context {
+    pub(crate) global: Global,
+    pub(crate) output: Output,
+    configure: Option<Configure>,
+    /// Whether the command minds signals itself.
+    minds_signals: Arc<AtomicBool>,
+}
+
+impl Context {
+    pub(crate) fn new(global: Global, configure: Option<Configure>, output: Output) -> Self {
+        Self {
+            global,
+            output,
+            configure,
+            minds_signals: Arc::default(),
+        }
+    }
+
+    /// The signals, for a command that minds them itself from here on.
+    pub(crate) fn signals(&self) -> Result<Signals, Failure> {
+        let signals = Signals::listen()?;
+        self.minds_signals.store(true, Ordering::SeqCst);
+        Ok(signals)
+    }
+
+    /// Whether the command minds signals itself.
+    pub(crate) fn minds_signals(&self) -> Arc<AtomicBool> {
+        self.minds_signals.clone()
+    }
+
+    /// The migrations of this binary.
+    pub(crate) fn migrations(&self) -> Result<MigrationRegistry, Failure> {
+        MigrationRegistry::linked().map_err(|error| match error.problems() {
+            [Problem::NothingLinked] => self.unlinked(),
+            _ => Failure::refused(error.to_string()).next(self.again("list")),
+        })
+    }
+
+    /// The failure of a binary that knows no migration.
+    pub(crate) fn unlinked(&self) -> Failure {
+        Failure::environment(
+            "no migration is linked into this binary, since a crate that is never named in source is not linked; add this line to it, with the name of the crate that holds the migrations:\n\n    use my_workflows as _;\n",
+        )
+    }
+
+    /// The failure over a store of which no history can be read.
+    pub(crate) fn keeps_no_runs(&self) -> Failure {
+        Failure::environment("the store keeps no history of runs; name another one with --store")
+    }
+
+    /// The store that is named on the command line.
+    pub(crate) fn target(&self) -> Result<Target, Failure> {
+        let Some(url) = &self.global.store else {
+            return Err(Failure::environment(
+                "no store is named; add `--store URL`, or set STATE_MIGRATION_STORE",
+            ));
+        };
+        if url.is_empty() {
+            return Err(Failure::environment(
+                "the store has an empty name, in `--store` or in STATE_MIGRATION_STORE; give its folder or URL",
+            ));
+        }
+        Target::new(url, self.global.settings.as_deref(), self.configure.clone())
+    }
+
+    /// The store, for looking only: nothing is written, and nobody shut out.
+    pub(crate) async fn reader(&self) -> Result<SlateDbReader, Failure> {
+        self.target()?.reader().await
+    }
+
+    /// The store, for writing; with `take_over` also from a writer that may
+    /// still have it open, and from a run that holds it.
+    pub(crate) async fn writer(
+        &self,
+        take_over: bool,
+        claim: Claim,
+    ) -> Result<SlateDbStore, Failure> {
+        let opened = self.target()?.writer(take_over, claim).await;
+        opened.map_err(|Unopened { failure, way_out }| match way_out {
+            Some(WayOut::Look) => failure.next(self.again("status")),
+            Some(WayOut::TakeOver) => failure.next(self.once_more("--take-over")),
+            Some(WayOut::Resume(run)) => failure.next(self.again(&format!("resume {run}"))),
+            Some(WayOut::ResumeByTakingOver(run)) => {
+                failure.next(self.again(&format!("resume {run} --take-over")))
+            }
+            None => failure,
+        })
+    }
+
+    /// The command that was typed, with one more option.
+    fn once_more(&self, option: &str) -> String {
+        let words = std::env::args_os().skip(1);
+        let mut words: Vec<String> = words
+            .map(|word| word.to_string_lossy().into_owned())
+            .collect();
+        // What follows two dashes is no option.
+        let end = words.iter().position(|word| word == "--");
+        words.insert(end.unwrap_or(words.len()), option.to_owned());
+        let words: Vec<String> = words.iter().map(|word| quoted(word)).collect();
+        format!("{} {}", typed(), words.join(" "))
+    }
+
+    /// A command of this binary over the same store, to be typed next.
+    pub(crate) fn again(&self, command: &str) -> String {
+        let via = option_if("--via", path(self.global.via.as_deref()));
+        format!("{}{}{via} {command}", typed(), self.in_place())
+    }
+
+    /// The same for a command that looks into the store itself and goes to no
+    /// service: none, where only a service is named.
+    pub(crate) fn in_store(&self, command: &str) -> Option<String> {
+        self.global.store.as_ref()?;
+        Some(format!("{}{} {command}", typed(), self.in_place()))
+    }
+
+    /// Which store, with a space before each option.
+    fn in_place(&self) -> String {
+        let settings = path(self.global.settings.as_deref());
+        let store = option_if("--store", self.global.store.clone());
+        format!("{store}{}", option_if("--settings", settings))
+    }
+}
+
+fn option_if(name: &str, value: Option<String>) -> String {
+    value.map_or_else(String::new, |value| option(name, &value))
+}
+
+/// An option with its value, with a space in front.
+pub(crate) fn option(name: &str, value: &str) -> String {
+    // Apart, a value like this would be taken for an option.
+    let between = if value.starts_with('-') { '=' } else { ' ' };
+    format!(" {name}{between}{}", quoted(value))
+}
+
+/// A value that belongs to no option, as the last word of a line.
+pub(crate) fn last_word(value: &str) -> String {
+    let before = if value.starts_with('-') { "-- " } else { "" };
+    format!("{before}{}", quoted(value))
+}
+
+fn path(path: Option<&Path>) -> Option<String> {
+    path.map(|path| path.display().to_string())
+}
+
+/// Text as a shell takes it for one word.
+pub(crate) fn quoted(text: &str) -> String {
+    let plain = |letter: char| letter.is_ascii_alphanumeric() || "-_./:=@%+,".contains(letter);
+    if !text.is_empty() && text.chars().all(plain) {
+        return text.to_owned();
+    }
+    let mut word = "'".to_owned();
+    for letter in text.chars() {
+        match letter {
+            '\'' => word.push_str(r"'\''"),
+            // It would steer the terminal, and is taken out of what is said there.
+            letter if letter.is_control() && !matches!(letter, '\n' | '\t') => {
+                word.push_str("'\"$(printf '");
+                for byte in letter.encode_utf8(&mut [0; 4]).bytes() {
+                    let _ = write!(word, "\\{byte:03o}");
+                }
+                word.push_str("')\"'");
+            }
+            letter => word.push(letter),
+        }
+    }
+    word + "'"
+}
+
+/// The name under which the binary was started.
+pub(crate) fn program() -> String {
+    let first = std::env::args_os().next().unwrap_or_default();
+    let name = Path::new(&first).file_name().unwrap_or_default();
+    let name = name.to_string_lossy();
+    match name.strip_suffix(EXE_SUFFIX).unwrap_or(&name) {
+        "" => "state-migration".to_owned(),
+        name => name.to_owned(),
+    }
+}
+
+/// The binary as it was typed, so that the next line can be typed as it stands:
+/// where it was started by its path, a shell need not find it by its name.
+pub(crate) fn typed() -> String {
+    let first = std::env::args_os().next().unwrap_or_default();
+    let first = first.to_string_lossy();
+    match first.contains(std::path::is_separator) {
+        true => quoted(&first),
+        false => program(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_shell_takes_what_is_quoted_for_one_word() {
+        for (text, word) in [
+            ("a-b/c=1", "a-b/c=1"),
+            ("", "''"),
+            ("a b", "'a b'"),
+            ("it's", r"'it'\''s'"),
+            ("a\nb\tc", "'a\nb\tc'"),
+            ("a\u{1b}[2Jb", "'a'\"$(printf '\\033')\"'[2Jb'"),
+            ("\u{9b}", "''\"$(printf '\\302\\233')\"''"),
+        ] {
+            assert_eq!(quoted(text), word);
+        }
+    }
+
+    #[test]
+    fn a_value_that_begins_like_an_option_is_not_taken_for_one() {
+        assert_eq!(option("--store", "x y"), " --store 'x y'");
+        assert_eq!(option("--store", "-x y"), " --store='-x y'");
+        assert_eq!(last_word("x"), "x");
+        assert_eq!(last_word("-x"), "-- -x");
+    }
+}

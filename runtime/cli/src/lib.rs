@@ -1,0 +1,189 @@
+//! The operator's tool, for a binary of two lines.
+//!
+//! ```no_run
+//! use std::process::ExitCode;
+//!
+//! # /*
+//! use my_workflows as _;
+//! # */
+//!
+//! fn main() -> ExitCode {
+//!     state_migration::cli::main()
+//! }
+//! ```
+//!
+//! The binary knows the migrations that are linked into it, so it says what
+//! would happen, makes it happen, watches it, and finds out afterwards what did.
+//! `docs/cli.md` lists its commands, and `docs/cli.schema.json` is the schema of
+//! what they print with `--json`.
+//!
+//! # Exit codes
+//!
+//! | code | meaning |
+//! |---|---|
+//! | 0 | done |
+//! | 1 | wrong usage, or something around the tool is not as it must be: the store, the settings, the program itself |
+//! | 2 | done, and some processes failed |
+//! | 3 | interrupted; what was done is kept, and the run can be resumed |
+//! | 4 | refused: it could be done, and the operator has to say so first |
+
+mod args;
+mod clap_error;
+mod commands;
+mod context;
+mod exit_code;
+mod history;
+mod local;
+mod logging;
+#[cfg(test)]
+mod reference;
+mod remote;
+mod run_selector;
+mod selection;
+mod settings;
+mod signals;
+mod store;
+mod version_counts;
+mod version_status;
+mod view;
+
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use clap::{CommandFactory, FromArgMatches};
+
+pub(crate) use args::Args;
+use context::Context;
+use exit_code::{Exit, Failure};
+use view::output::Output;
+
+use state_migration_store::SlateDbStoreBuilder;
+
+/// Reads the command line and does what it says: the whole of a `main`.
+///
+/// A binary that configures its database itself goes through [`Cli`].
+#[must_use]
+pub fn main() -> ExitCode {
+    Cli::new().main()
+}
+
+/// Changes how a store is opened.
+type Configure = Arc<dyn Fn(SlateDbStoreBuilder) -> SlateDbStoreBuilder + Send + Sync>;
+
+/// The tool, for binaries that have more to say than [`main`].
+///
+/// ```no_run
+/// use std::process::ExitCode;
+///
+/// use state_migration::cli::Cli;
+///
+/// fn main() -> ExitCode {
+///     Cli::new()
+///         .configure_store(|builder| builder.memory(1 << 30))
+///         .main()
+/// }
+/// ```
+#[must_use]
+#[derive(Default)]
+pub struct Cli {
+    configure: Option<Configure>,
+}
+
+impl std::fmt::Debug for Cli {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Cli").finish_non_exhaustive()
+    }
+}
+
+impl Cli {
+    /// The tool as it is.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Changes the builder of each store that the tool opens, after the
+    /// settings of files and variables: every process that opens a database
+    /// must configure it alike.
+    pub fn configure_store(
+        mut self,
+        configure: impl Fn(SlateDbStoreBuilder) -> SlateDbStoreBuilder + Send + Sync + 'static,
+    ) -> Self {
+        self.configure = Some(Arc::new(configure));
+        self
+    }
+
+    /// Reads the command line and does what it says.
+    #[must_use]
+    pub fn main(self) -> ExitCode {
+        let args = command().try_get_matches();
+        match args.and_then(|matches| Args::from_arg_matches(&matches)) {
+            Ok(args) => self.run(args).into(),
+            Err(said) => {
+                let words = std::env::args_os().skip(1);
+                let words: Vec<String> = words
+                    .map(|word| word.to_string_lossy().into_owned())
+                    .collect();
+                clap_error::tell(&said, &words).into()
+            }
+        }
+    }
+
+    fn run(self, args: Args) -> Exit {
+        let output = Output::new(&args.global);
+        let ended = self.in_runtime(args, &output);
+        match ended {
+            Ok(exit) => exit,
+            Err(failure) => {
+                let exit = failure.exit;
+                if exit == Exit::Interrupted {
+                    signals::say_last(move || output.failure(&failure));
+                } else {
+                    output.failure(&failure);
+                }
+                exit
+            }
+        }
+    }
+
+    fn in_runtime(self, args: Args, output: &Output) -> Result<Exit, Failure> {
+        logging::init(&args.global, *output)?;
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .enable_all()
+            .build()
+            .map_err(|error| {
+                Failure::environment(format!("threads could not be started: {error}"))
+            })?;
+        let context = Context::new(args.global, self.configure, *output);
+        let ended = runtime.block_on(signals::interruptible(args.command, context));
+        // Code that never returns keeps its thread and must not keep the tool.
+        match &ended {
+            // The command goes on until the program ends, and needs it.
+            Err(failure) if failure.exit == Exit::Interrupted => std::mem::forget(runtime),
+            _ => runtime.shutdown_background(),
+        }
+        ended
+    }
+}
+
+/// The command line, under the name of the binary, which the examples begin with.
+pub(crate) fn command() -> clap::Command {
+    named(Args::command(), context::program())
+}
+
+fn named(command: clap::Command, name: String) -> clap::Command {
+    command
+        .mut_subcommands(|command| {
+            let Some(after) = command.get_after_help() else {
+                return command;
+            };
+            let lines = after.to_string();
+            let lines = lines.lines().map(|line| match line.strip_prefix("  ") {
+                Some(example) => format!("  {name} {example}"),
+                None => line.to_owned(),
+            });
+            let after = lines.collect::<Vec<_>>().join("\n");
+            command.after_help(after)
+        })
+        .display_name(name.clone())
+        .bin_name(name)
+}

@@ -1,0 +1,296 @@
+//! A run, driven by this tool from its beginning to its end: what `run`,
+//! `resume` and `retry` share.
+
+use std::fmt::Write as _;
+use std::future::Future;
+use std::num::NonZeroU32;
+use std::time::{Duration, Instant};
+
+use slatedb::CloseReason;
+
+use crate::context::Context;
+use crate::exit_code::{Exit, Failure};
+use crate::history::History;
+use crate::selection::{duration, number};
+use crate::signals::Signals;
+use crate::view::progress::Shown;
+pub(crate) use crate::view::summary::Ended;
+use state_migration_core::{
+    Error, EventStore, FailureClass, MigrationRegistry, RunId, SnapshotStore,
+};
+use state_migration_runner::{MigrationReport, MigrationRunner, RunControl, Runs};
+use state_migration_store::{SlateDbReader, SlateDbStore};
+
+/// How a run goes about it, in which it differs from others with its plan.
+#[derive(Debug, Clone, clap::Args)]
+pub(crate) struct Pace {
+    /// Looks at no more than so many processes a second.
+    #[arg(long, value_name = "N", value_parser = number::<NonZeroU32>, help_heading = "How")]
+    pub(crate) throttle: Option<NonZeroU32>,
+    /// How often to say how far it is, where there is no terminal to show it on.
+    #[arg(long, value_name = "DURATION", value_parser = duration, default_value = "5s", help_heading = "Output")]
+    progress_every: Duration,
+}
+
+impl Pace {
+    pub(crate) fn every(&self) -> Duration {
+        self.progress_every
+    }
+}
+
+/// Who wants the run, and why: kept in its record.
+#[derive(Debug, Clone, clap::Args)]
+pub(crate) struct Signed {
+    /// Who starts it [default: the user, as the system has it].
+    #[arg(long, value_name = "NAME")]
+    who: Option<String>,
+    /// Why.
+    #[arg(
+        long,
+        value_name = "TEXT",
+        default_value = "",
+        hide_default_value = true
+    )]
+    why: String,
+}
+
+impl Signed {
+    pub(crate) fn who(&self) -> String {
+        self.who.clone().unwrap_or_else(user)
+    }
+
+    pub(crate) fn why(&self) -> &str {
+        &self.why
+    }
+}
+
+/// The name of the user, as the system has it: under cron no variable says it.
+pub(crate) fn user() -> String {
+    let of_variable = |name| std::env::var(name).ok().filter(|name| !name.is_empty());
+    whoami::username()
+        .ok()
+        .filter(|name| !name.is_empty())
+        .or_else(|| of_variable("USER"))
+        .or_else(|| of_variable("LOGNAME"))
+        .or_else(number_of_user)
+        .unwrap_or_else(|| "unknown".to_owned())
+}
+
+/// `user 1001`: in a container a user need not have a name.
+fn number_of_user() -> Option<String> {
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::MetadataExt as _;
+        let own = std::fs::metadata("/proc/self").ok()?;
+        Some(format!("user {}", own.uid()))
+    }
+    #[cfg(not(unix))]
+    None
+}
+
+/// What is to be done.
+#[derive(Debug, Clone)]
+pub(crate) enum Wanted {
+    Run,
+    /// With the command that would do it.
+    DryRun(String),
+    /// Go on with a run that has looked at so many processes so far.
+    Resume(RunId, u64),
+    Retry(RunId, Vec<FailureClass>),
+}
+
+impl Wanted {
+    pub(crate) fn command(&self) -> &'static str {
+        match self {
+            Self::Run | Self::DryRun(_) => "run",
+            Self::Resume(..) => "resume",
+            Self::Retry(..) => "retry",
+        }
+    }
+
+    pub(crate) fn is_dry(&self) -> bool {
+        matches!(self, Self::DryRun(_))
+    }
+}
+
+/// A store that a run goes over, and that is closed after it.
+pub(crate) trait Opened: EventStore + SnapshotStore + Clone {
+    async fn close(&self) -> Result<(), Error>;
+
+    /// Whether another program has taken the store over.
+    fn is_shut_out(&self) -> bool;
+}
+
+impl Opened for SlateDbStore {
+    async fn close(&self) -> Result<(), Error> {
+        Self::close(self).await
+    }
+
+    fn is_shut_out(&self) -> bool {
+        self.db().status().close_reason == Some(CloseReason::Fenced)
+    }
+}
+
+impl Opened for SlateDbReader {
+    async fn close(&self) -> Result<(), Error> {
+        Self::close(self).await
+    }
+
+    fn is_shut_out(&self) -> bool {
+        false
+    }
+}
+
+type Runner<S> = MigrationRunner<MigrationRegistry, S, S>;
+
+/// Opens a store and does what is wanted with it, until it is done or somebody
+/// interrupts it; `set` sets the options of the runner.
+///
+/// The first signal lets the run finish the chunks in hand. The second one stops
+/// it where it is, which loses nothing either: what is not committed is done
+/// again when the run is resumed.
+pub(crate) async fn drive<S: Opened>(
+    context: &Context,
+    opening: impl Future<Output = Result<S, Failure>>,
+    set: impl FnOnce(Runner<S>) -> Runner<S>,
+    wanted: Wanted,
+    pace: &Pace,
+) -> Result<Exit, Failure> {
+    let migrations = context.migrations()?;
+    let mut signals = context.signals()?;
+    let store = match signals.or(opening).await {
+        Ok(store) => store?,
+        Err(signal) => {
+            return Err(Failure::interrupted(format!(
+                "{signal} came before the run began, so nothing was done; type the command again"
+            )));
+        }
+    };
+    let runner = MigrationRunner::new(migrations, store.clone(), store.clone());
+    let runner = set(runner);
+    let control = runner.control();
+    control.throttle(pace.throttle);
+    let bars = draws_bars(context);
+    let shown = Shown::new(context.output, bars, pace.progress_every, control.clone());
+    let begun = Instant::now();
+    let reported = until_interrupted(&runner, &wanted, &mut signals, &shown).await;
+    let took = begun.elapsed();
+    shown.end();
+    let Some(report) = reported else {
+        return Err(stopped(context, &wanted, &control));
+    };
+    if store.is_shut_out() {
+        return Err(shut_out(context, &control));
+    }
+    let is_idle = report.migrated == 0 && report.error_count == 0;
+    let absent = match wanted {
+        Wanted::Run | Wanted::DryRun(_) if is_idle => {
+            let absent = signals.or(runner.absent(&runner.asked().selection)).await;
+            // How the run ended is to be told in any case.
+            absent.ok().and_then(Result::ok).unwrap_or_default()
+        }
+        _ => Vec::new(),
+    };
+    let history = Runs::of(&store)
+        .filter(|_| !wanted.is_dry())
+        .map(History::from);
+    let ended = Ended::new(context, history, &wanted, report, &control, took);
+    let Ok(ended) = signals.or(ended).await else {
+        let failure =
+            Failure::interrupted("the run is over, and what it did was not read any more");
+        return Err(failure.next(context.again("runs")));
+    };
+    let closed = signals.or(store.close()).await;
+    let mut ended = ended?;
+    for absent in absent {
+        ended.warn(absent);
+    }
+    if let Ok(Err(error)) = closed
+        && !wanted.is_dry()
+    {
+        ended.warn(unclosed(&error));
+    }
+    ended.tell(context)
+}
+
+/// Whether progress is drawn, as somebody watches a terminal that can be drawn on.
+pub(crate) fn draws_bars(context: &Context) -> bool {
+    let term = std::env::var("TERM");
+    let is_a_screen = cfg!(windows) || term.is_ok_and(|term| !term.is_empty() && term != "dumb");
+    // What is logged goes to the same terminal, and would be drawn over.
+    context.output.is_watched() && context.global.log == "off" && is_a_screen
+}
+
+/// Runs to the end, or until the second signal: then there is no report.
+async fn until_interrupted<S: Opened>(
+    runner: &Runner<S>,
+    wanted: &Wanted,
+    signals: &mut Signals,
+    shown: &Shown,
+) -> Option<MigrationReport> {
+    let mut running = Box::pin(async {
+        match wanted {
+            Wanted::Run => runner.run().await,
+            Wanted::DryRun(_) => runner.dry_run().await,
+            Wanted::Resume(run, _) => runner.resume(*run).await,
+            Wanted::Retry(of, classes) => runner.retry(*of, classes).await,
+        }
+    });
+    let signal = match signals.or(&mut running).await {
+        Ok(report) => return Some(report),
+        Err(signal) => signal,
+    };
+    runner.control().cancel();
+    shown.note(format!(
+        "{signal}: finishing what is in hand; once more stops at once"
+    ));
+    signals.or(running).await.ok()
+}
+
+/// What is said of a store that could not be closed. What counts is durable.
+fn unclosed(error: &Error) -> String {
+    format!(
+        "{error}; what was done is kept, and the next command that writes may take it that the store is still open, and ask for --take-over"
+    )
+}
+
+/// The end of a run whose store another program took.
+fn shut_out(context: &Context, control: &RunControl) -> Failure {
+    let Some(run) = control.progress().run else {
+        return Failure::refused(
+            "another program took the store over before the run was recorded, so nothing was done; look what it does, and type the command again when it has closed the store",
+        )
+        .next(context.again("runs"));
+    };
+    Failure::refused(format!(
+        "another program took the store over in the middle of run {run}, which ended the run's writing; what it had committed is kept, so resume it once that program has closed the store"
+    ))
+    .next(context.again(&format!("resume {run}")))
+}
+
+/// The end of a run that was stopped where it was.
+fn stopped(context: &Context, wanted: &Wanted, control: &RunControl) -> Failure {
+    if wanted.is_dry() {
+        return Failure::interrupted("stopped at once; a dry run writes nothing");
+    }
+    let Some(run) = control.progress().run else {
+        return Failure::interrupted(
+            "stopped at once, before a run was recorded; look whether there is one to resume",
+        )
+        .next(context.again("runs"));
+    };
+    // Nobody was left to let the store go.
+    Failure::interrupted(format!(
+        "stopped at once; run {run} keeps what it had committed and goes on from there, once it takes the store over from itself"
+    ))
+    .next(context.again(&format!("resume {run} --take-over")))
+}
+
+/// `--class panic --class refused`, with a space in front.
+pub(crate) fn classes(classes: &[FailureClass]) -> String {
+    let mut line = String::new();
+    for class in classes {
+        let _ = write!(line, " --class {class}");
+    }
+    line
+}

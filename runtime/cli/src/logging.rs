@@ -1,0 +1,87 @@
+//! What is logged, and how: to standard error, as JSON or for people.
+
+use tracing_subscriber::EnvFilter;
+use tracing_subscriber::fmt::format::FmtSpan;
+
+use crate::args::{Global, LogFormat};
+use crate::exit_code::Failure;
+use crate::view::output::Output;
+
+/// Logs from here on what the filter lets through; nothing, unless it is asked for.
+pub(crate) fn init(global: &Global, output: Output) -> Result<(), Failure> {
+    let filter = filter(&global.log)?;
+    let Some(filter) = filter else { return Ok(()) };
+    let log = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_span_events(FmtSpan::CLOSE)
+        // It would be said by a macro that panics where nobody listens.
+        .log_internal_errors(false)
+        .with_ansi(output.colors_errors());
+    let began = match global.log_format {
+        LogFormat::Text => log.try_init(),
+        LogFormat::Json => log.json().with_ansi(false).try_init(),
+    };
+    began.map_err(|error| {
+        Failure::environment(format!(
+            "what happens cannot be logged, since this binary logs by itself: {error}; leave out --log"
+        ))
+    })
+}
+
+/// The filter; `None`: nothing is logged.
+fn filter(text: &str) -> Result<Option<EnvFilter>, Failure> {
+    if matches!(text.trim(), "" | "off") {
+        return Ok(None);
+    }
+    let filter = EnvFilter::builder().parse(text).map_err(|error| {
+        Failure::environment(format!(
+            "--log {text:?} is no filter ({error}); give a level such as debug, or levels by target such as state_migration=debug,slatedb=warn"
+        ))
+    })?;
+    // A mistyped level would be taken for a target, and nothing be logged.
+    let is_level = |word: &str| {
+        let levels = ["off", "error", "warn", "info", "debug", "trace"];
+        levels.contains(&word.to_ascii_lowercase().as_str())
+    };
+    let mistyped = text
+        .split(',')
+        .map(str::trim)
+        .find(|part| part.chars().all(char::is_alphabetic) && !is_level(part));
+    match mistyped.filter(|part| !part.is_empty()) {
+        Some(part) => Err(Failure::environment(format!(
+            "--log {text:?} is no filter, since {part:?} is no level; give off, error, warn, info, debug or trace, or {part}=LEVEL if it is a target"
+        ))),
+        None => Ok(Some(filter)),
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_filter_is_a_level_or_levels_by_target() {
+        for nothing in ["off", "", " off "] {
+            assert!(filter(nothing).unwrap().is_none());
+        }
+        for good in [
+            "debug",
+            "WARN",
+            "state_migration=debug,slatedb=warn",
+            "info,slatedb=off",
+        ] {
+            assert!(filter(good).unwrap().is_some(), "{good}");
+        }
+        for (bad, says) in [
+            ("loud", "\"loud\" is no level"),
+            ("info,verbos", "\"verbos\" is no level"),
+            ("state_migration=loud", "is no filter"),
+            ("a=b=c", "is no filter"),
+        ] {
+            let error = filter(bad).unwrap_err().message;
+            assert!(error.contains(says), "{error}");
+        }
+    }
+}

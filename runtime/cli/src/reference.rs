@@ -1,0 +1,162 @@
+//! Writes `docs/cli.md` from the definitions of the commands, and checks that
+//! it is what they are: `DOCS=overwrite` writes it anew.
+
+#![allow(clippy::unwrap_used, clippy::panic)]
+
+use std::fmt::Write;
+use std::fs;
+use std::path::Path;
+
+use clap::{Arg, Command, CommandFactory};
+
+use crate::{Args, named};
+
+/// The name that stands for the user's binary.
+const NAME: &str = "loans-admin";
+
+const INTRODUCTION: &str = include_str!("reference.md");
+
+#[test]
+fn the_reference_is_what_the_commands_are() {
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/cli.md");
+    let reference = reference();
+    if std::env::var_os("DOCS").is_some_and(|value| value == "overwrite") {
+        return fs::write(&file, reference).unwrap();
+    }
+    let written = fs::read_to_string(&file).unwrap_or_default();
+    if written == reference {
+        return;
+    }
+    let mut lines = written.lines().zip(reference.lines()).enumerate();
+    let differs = lines.find(|(_, (written, reference))| written != reference);
+    panic!("docs/cli.md is not what the commands are; DOCS=overwrite writes it anew: {differs:?}");
+}
+
+#[test]
+fn every_command_says_what_it_is_for_and_has_an_example() {
+    for command in commands() {
+        let name = command.get_name().to_owned();
+        assert!(command.get_about().is_some(), "{name}");
+        let examples = examples(&command);
+        assert!(!examples.is_empty(), "{name} has no example");
+        for example in examples {
+            let start = format!("{NAME} {name}");
+            assert!(example.starts_with(&start), "{name}: {example}");
+        }
+        for arg in command.get_arguments() {
+            assert!(arg.get_help().is_some(), "{name}: {}", arg.get_id());
+        }
+    }
+}
+
+#[test]
+fn the_command_line_is_sound() {
+    Args::command().debug_assert();
+}
+
+fn commands() -> Vec<Command> {
+    let mut all = named(Args::command(), NAME.to_owned());
+    all.build();
+    let commands = all.get_subcommands().cloned();
+    commands
+        .filter(|command| command.get_name() != "help")
+        .collect()
+}
+
+/// The lines of a command's examples.
+fn examples(command: &Command) -> Vec<String> {
+    let after = command.get_after_help().map(ToString::to_string);
+    let after = after.unwrap_or_default();
+    let examples = after.split_once("Examples:\n").map_or("", |(_, rest)| rest);
+    examples
+        .lines()
+        .map(|line| line.trim().to_owned())
+        .collect()
+}
+
+fn reference() -> String {
+    let mut text = INTRODUCTION.to_owned();
+    let commands = commands();
+    text.push_str("\n## Options of every command\n\n");
+    let top = named(Args::command(), NAME.to_owned());
+    options(
+        &mut text,
+        top.get_arguments().filter(|arg| arg.is_global_set()),
+    );
+    for command in &commands {
+        let about = command.get_long_about().or_else(|| command.get_about());
+        let about = about.map(ToString::to_string).unwrap_or_default();
+        let name = command.get_name();
+        let mut usage = command.clone();
+        let usage = usage.render_usage().to_string();
+        let usage = usage.trim_start_matches("Usage: ").trim();
+        let _ = write!(
+            text,
+            "\n## {name}\n\n{}\n\n```text\n{usage}\n```\n",
+            paragraphs(&about)
+        );
+        let own = |arg: &&Arg| !arg.is_global_set() && arg.get_id() != "help";
+        let own = |arg: &&Arg| own(arg) && arg.get_id() != "version";
+        if command.get_arguments().any(|arg| own(&arg)) {
+            text.push('\n');
+            options(&mut text, command.get_arguments().filter(own));
+        }
+        text.push_str("\n```console\n");
+        for example in examples(command) {
+            let _ = writeln!(text, "$ {example}");
+        }
+        text.push_str("```\n");
+    }
+    text
+}
+
+/// Help texts have a line for each paragraph.
+fn paragraphs(text: &str) -> String {
+    let lines = text.lines().map(str::trim_end);
+    lines.collect::<Vec<_>>().join("\n")
+}
+
+fn options<'a>(text: &mut String, args: impl Iterator<Item = &'a Arg>) {
+    text.push_str("| option | what it is |\n|---|---|\n");
+    for arg in args.filter(|arg| !arg.is_hide_set()) {
+        let mut name = String::new();
+        if let Some(short) = arg.get_short() {
+            let _ = write!(name, "-{short}, ");
+        }
+        if let Some(long) = arg.get_long() {
+            let _ = write!(name, "--{long}");
+        }
+        let takes = arg.get_action().takes_values() || arg.is_positional();
+        if takes {
+            let values = arg.get_value_names().unwrap_or_default();
+            let values: Vec<String> = values.iter().map(ToString::to_string).collect();
+            let separator = if name.is_empty() { "" } else { " " };
+            let _ = write!(name, "{separator}{}", values.join(" "));
+        }
+        let help = arg.get_long_help().or_else(|| arg.get_help());
+        let help = help.map(ToString::to_string).unwrap_or_default();
+        let mut help = help.split_whitespace().collect::<Vec<_>>().join(" ");
+        // clap takes the full stop away.
+        if !help.ends_with('.') {
+            help.push('.');
+        }
+        let values: Vec<String> = arg
+            .get_possible_values()
+            .iter()
+            .filter(|_| takes)
+            .map(|value| format!("`{}`", value.get_name()))
+            .collect();
+        if !values.is_empty() {
+            let _ = write!(help, " One of {}.", values.join(", "));
+        }
+        let defaults = arg.get_default_values();
+        if let Some(default) = defaults.first().filter(|_| takes) {
+            let _ = write!(help, " Default: `{}`.", default.to_string_lossy());
+        }
+        if let Some(variable) = arg.get_env() {
+            let _ = write!(help, " Variable: `{}`.", variable.to_string_lossy());
+        }
+        let help = help.replace('|', "\\|");
+        let _ = writeln!(text, "| `{name}` | {help} |");
+    }
+}

@@ -1,0 +1,290 @@
+//! The side of the tool.
+
+use std::io::ErrorKind::TimedOut;
+use std::path::{Path, PathBuf};
+use std::pin::pin;
+use std::time::Duration;
+
+use tokio::io::BufReader;
+use tokio::sync::mpsc;
+use tokio::time::timeout;
+
+use crate::context::Context;
+use crate::exit_code::Failure;
+use crate::history::Told;
+use crate::remote::unreachable;
+use state_migration_control_socket::framing::{NoLine, read, write};
+use state_migration_control_socket::protocol::{
+    Answer, For, LONGEST_ANSWER, Line, MOST_FAILURES, Planned, Problem, ProblemKind, Request,
+    Status, VERSION, Versioned,
+};
+use state_migration_core::{FailureClass, RunId, StreamId};
+use state_migration_runner::Failure as Failed;
+use state_migration_runner::run::history::Claim;
+
+/// How long a service may take to take a client in.
+const CONNECT_WITHIN: Duration = Duration::from_secs(10);
+
+/// How long it may take for an answer, if it is alive.
+const ANSWER_WITHIN: Duration = Duration::from_secs(60);
+
+/// After how long without an answer it is looked whether it is alive. Of a run
+/// it tells every few seconds.
+const QUIET: Duration = Duration::from_secs(3);
+const QUIET_IN_A_RUN: Duration = Duration::from_secs(7);
+
+/// How long one that is alive may take to say how it stands, for which it needs
+/// nothing but itself.
+const ALIVE_WITHIN: Duration = Duration::from_secs(4);
+
+#[cfg(unix)]
+mod socket {
+    use std::io;
+    use std::path::Path;
+
+    use tokio::net::UnixStream;
+    pub(crate) use tokio::net::unix::{OwnedReadHalf as From, OwnedWriteHalf as To};
+
+    pub(crate) async fn connect(path: &Path) -> io::Result<(From, To)> {
+        Ok(UnixStream::connect(path).await?.into_split())
+    }
+}
+
+#[cfg(not(unix))]
+mod socket {
+    use std::io;
+    use std::path::Path;
+
+    pub(crate) use tokio::io::{Empty as From, Sink as To};
+
+    pub(crate) async fn connect(_: &Path) -> io::Result<(From, To)> {
+        Err(io::Error::other("this system has no Unix sockets"))
+    }
+}
+
+/// A service, and how to reach it.
+#[derive(Debug, Clone)]
+pub(crate) struct Via {
+    path: PathBuf,
+    /// The start of a command line that goes to it.
+    again: String,
+}
+
+/// A connection, with what was written to it.
+struct Connected {
+    from: BufReader<socket::From>,
+    /// A service takes this for gone when it is closed.
+    _to: socket::To,
+}
+
+/// Answers, as they come.
+pub(crate) struct Answers(mpsc::Receiver<Result<Answer, Failure>>);
+
+impl Answers {
+    /// The next one; may be broken off and begun again.
+    pub(crate) async fn next(&mut self) -> Result<Answer, Failure> {
+        let next = self.0.recv().await;
+        next.unwrap_or_else(|| {
+            Err(Failure::environment(
+                "the service has said all it had to say",
+            ))
+        })
+    }
+}
+
+impl Via {
+    pub(crate) fn new(path: &Path, context: &Context) -> Self {
+        Self {
+            path: path.to_owned(),
+            again: context.again(""),
+        }
+    }
+
+    async fn connect(&self, request: &Request) -> Result<Connected, Failure> {
+        let connected = timeout(CONNECT_WITHIN, socket::connect(&self.path)).await;
+        let connected = connected.unwrap_or_else(|_| Err(std::io::ErrorKind::TimedOut.into()));
+        let (from, mut to) = connected.map_err(|error| unreachable(&self.path, &error))?;
+        let line = Line::bytes(request).map_err(|error| {
+            Failure::environment(format!(
+                "the request is no JSON: {error}; report it as a bug"
+            ))
+        })?;
+        // A service that has no room says so, and does not listen.
+        let _ = write(&mut to, &line, CONNECT_WITHIN).await;
+        Ok(Connected {
+            from: BufReader::new(from),
+            _to: to,
+        })
+    }
+
+    /// The next answer. A service that is slow to give it and alive is waited for.
+    async fn hear(&self, connected: &mut Connected, quiet: Duration) -> Result<Answer, Failure> {
+        let path = self.path.display();
+        let mut line = pin!(read(&mut connected.from, LONGEST_ANSWER, ANSWER_WITHIN));
+        let line = loop {
+            match timeout(quiet, &mut line).await {
+                Ok(line) => break line,
+                Err(_) if self.is_alive().await => {}
+                Err(_) => return Err(unreachable(&self.path, &TimedOut.into())),
+            }
+        };
+        let line = line.map_err(|no| match no {
+            NoLine::TooLate => unreachable(&self.path, &TimedOut.into()),
+            NoLine::TooLong => Failure::environment(format!(
+                "what listens on {path} answers with more than {LONGEST_ANSWER} bytes, so it is no control socket of this release; use the tool of the release that the service is built with"
+            )),
+            NoLine::Closed | NoLine::Broken => Failure::environment(format!(
+                "the service behind {path} went away before it had answered; a run in it that was broken off can be resumed when it is back"
+            ))
+            .next(format!("{}status", self.again)),
+        })?;
+        let unknown = |error: serde_json::Error| {
+            Failure::environment(format!(
+                "what listens on {path} does not speak version {VERSION} of the control protocol: {error}; use the tool of the release that the service is built with"
+            ))
+        };
+        let Versioned { version } = serde_json::from_slice(&line).map_err(unknown)?;
+        if version != VERSION {
+            return Err(Failure::environment(format!(
+                "the service speaks version {version} of the control protocol, and this tool version {VERSION}; use the tool of the release that the service is built with"
+            )));
+        }
+        let line: Line<Answer> = serde_json::from_slice(&line).map_err(unknown)?;
+        match line.said {
+            Answer::Error(problem) => Err(self.failure(problem)),
+            answer => Ok(answer),
+        }
+    }
+
+    /// Whether the service answers at all.
+    async fn is_alive(&self) -> bool {
+        let answers = async {
+            let Ok(mut connected) = self.connect(&Request::Status).await else {
+                return false;
+            };
+            // Whatever it says: that it has no room, for example.
+            let said = read(&mut connected.from, LONGEST_ANSWER, ALIVE_WITHIN).await;
+            !matches!(said, Err(NoLine::TooLate))
+        };
+        timeout(ALIVE_WITHIN, answers).await.unwrap_or(false)
+    }
+
+    /// What a service refused, with what to type next.
+    fn failure(&self, problem: Problem) -> Failure {
+        let Problem { kind, message, run } = problem;
+        let next = |command: &str| format!("{}{command}", self.again);
+        match kind {
+            ProblemKind::UnderWay => Failure::refused(message).next(next("watch")),
+            ProblemKind::Interrupted => {
+                let run = run.map_or_else(|| "last".to_owned(), |run| run.to_string());
+                Failure::refused(format!("{message}, with --take-over"))
+                    .next(next(&format!("resume {run}")))
+            }
+            ProblemKind::AnotherPlan => Failure::refused(message).next(next("plan")),
+            ProblemKind::NoRun | ProblemKind::UnknownRun => {
+                Failure::environment(message).next(next("runs"))
+            }
+            _ => {
+                let about = run.map_or_else(String::new, |run| format!(" (run {run})"));
+                Failure::environment(format!("{message}{about}"))
+            }
+        }
+    }
+
+    /// The one answer to a request.
+    async fn ask(&self, request: Request) -> Result<Answer, Failure> {
+        let mut connected = self.connect(&request).await?;
+        self.hear(&mut connected, QUIET).await
+    }
+
+    /// The answers to a request that has several.
+    pub(crate) async fn follow(&self, request: Request) -> Result<Answers, Failure> {
+        let mut connected = self.connect(&request).await?;
+        let (sender, answers) = mpsc::channel(1);
+        let via = self.clone();
+        tokio::spawn(async move {
+            let mut quiet = QUIET;
+            loop {
+                let answer = via.hear(&mut connected, quiet).await;
+                quiet = QUIET_IN_A_RUN;
+                let more = matches!(answer, Ok(Answer::Progress { .. } | Answer::Run { .. }));
+                if sender.send(answer).await.is_err() || !more {
+                    return;
+                }
+            }
+        });
+        Ok(Answers(answers))
+    }
+
+    /// Tells the service something, and hears how it stands then.
+    pub(crate) async fn tell(&self, request: Request) -> Result<Status, Failure> {
+        match self.ask(request).await? {
+            Answer::Status(status) => Ok(status),
+            answer => Err(self.unexpected(&answer)),
+        }
+    }
+
+    pub(crate) async fn plan(&self, which: For) -> Result<Planned, Failure> {
+        match self.ask(Request::Plan(which)).await? {
+            Answer::Plan(planned) => Ok(planned),
+            answer => Err(self.unexpected(&answer)),
+        }
+    }
+
+    /// The runs that the store of the service has seen, or the last so many.
+    pub(crate) async fn runs(&self, limit: Option<usize>) -> Result<Told, Failure> {
+        let mut answers = self.follow(Request::Runs { limit }).await?;
+        let mut runs = Vec::new();
+        loop {
+            match answers.next().await? {
+                Answer::Run { record, counts } => runs.push((*record, counts)),
+                Answer::End {
+                    claimed_by,
+                    interrupted,
+                } => {
+                    let claim = claimed_by.map(|run| Claim {
+                        run,
+                        is_dead: interrupted == Some(run),
+                    });
+                    return Ok(Told { runs, claim });
+                }
+                answer => return Err(self.unexpected(&answer)),
+            }
+        }
+    }
+
+    /// At most `limit` failures of a run. A service may answer in smaller parts.
+    pub(crate) async fn failures(
+        &self,
+        run: RunId,
+        class: Option<FailureClass>,
+        after: Option<&StreamId>,
+        limit: usize,
+    ) -> Result<Vec<Failed>, Failure> {
+        let mut all: Vec<Failed> = Vec::new();
+        while all.len() < limit {
+            let last = all.last().map(|failure| &failure.error.stream_id);
+            let request = Request::Show {
+                run,
+                class,
+                after: last.or(after).cloned(),
+                limit: (limit - all.len()).min(MOST_FAILURES),
+            };
+            match self.ask(request).await? {
+                Answer::Show { failures, .. } if failures.is_empty() => break,
+                Answer::Show { failures, .. } => all.extend(failures),
+                answer => return Err(self.unexpected(&answer)),
+            }
+        }
+        Ok(all)
+    }
+
+    fn unexpected(&self, answer: &Answer) -> Failure {
+        let answer = serde_json::to_string(answer).unwrap_or_default();
+        let answer: String = answer.chars().take(64).collect();
+        Failure::environment(format!(
+            "the service behind {} answers something else than it was asked ({answer}…); use the tool of the release that the service is built with",
+            self.path.display()
+        ))
+    }
+}

@@ -1,0 +1,392 @@
+//! What a service says of itself: how its run stands, and what it would do.
+
+use std::collections::BTreeSet;
+use std::fmt::{self, Write};
+use std::time::Duration;
+
+use serde::Serialize;
+
+use crate::commands::status::RUNS;
+use crate::context::Context;
+use crate::exit_code::{Exit, Failure};
+use crate::history::History;
+use crate::remote::Via;
+use crate::selection::{Planned, no_migration};
+use crate::view::format::{self, count};
+use crate::view::output::{Answer, BAD, BOLD, DIM, WARN, plain, table, to_type};
+use crate::view::progress::{rate, rounded};
+use crate::view::run_summary::{Latest, RunLine, latest, run_table};
+use state_migration_control_socket::protocol::{self, AtVersion, For, Request};
+use state_migration_runner::RunState;
+
+/// How the run in a service stands.
+#[derive(Debug, Serialize)]
+pub(crate) struct Service {
+    /// Whether a run is under way, paused or not.
+    under_way: bool,
+    /// The run that is under way, or was last; none of a dry run, of which
+    /// nothing is kept.
+    run: Option<String>,
+    /// Whether this is about a dry run.
+    dry_run: bool,
+    state: RunState,
+    /// Whether it ended in its middle without a word, with an earlier program of
+    /// the service.
+    interrupted: bool,
+    /// Whether it was told to pause.
+    pausing: bool,
+    /// How many processes a second it looks at, at most.
+    throttle: Option<u32>,
+    migrated: u64,
+    failed: u64,
+    skipped: u64,
+    expected: Option<u64>,
+    per_second: f64,
+    time_left_ms: Option<u64>,
+    /// Where processes stand; only of `status`.
+    versions: Option<Vec<Version>>,
+    /// The last runs, the latest first; only of `status`.
+    runs: Option<Vec<RunLine>>,
+    warnings: Vec<String>,
+    next: Vec<String>,
+}
+
+/// A version, and how many processes stand there.
+#[derive(Debug, Serialize)]
+struct Version {
+    #[serde(skip)]
+    workflow: String,
+    version: String,
+    /// About how many.
+    processes: u64,
+    /// Where a run takes them.
+    to: Option<String>,
+}
+
+impl Service {
+    pub fn new(context: &Context, status: &protocol::Status) -> Self {
+        let progress = &status.progress;
+        let run = progress.run.filter(|_| !progress.dry_run);
+        let run = run.map(|run| run.to_string());
+        let next = match (&run, status.under_way) {
+            (_, true) if status.pausing => "continue".to_owned(),
+            (_, true) => "watch".to_owned(),
+            (Some(run), false) if !progress.state.is_done() => format!("resume {run}"),
+            (Some(run), false) if progress.counts.failed > 0 => format!("show {run}"),
+            _ => "plan".to_owned(),
+        };
+        Self {
+            under_way: status.under_way,
+            dry_run: progress.dry_run,
+            state: progress.state,
+            interrupted: false,
+            pausing: status.pausing,
+            throttle: status.per_second.map(std::num::NonZeroU32::get),
+            migrated: progress.counts.migrated,
+            failed: progress.counts.failed,
+            skipped: progress.counts.selected() - progress.counts.migrated - progress.counts.failed,
+            expected: progress.expected,
+            per_second: rounded(progress.per_second),
+            time_left_ms: progress.time_left.map(format::millis),
+            versions: None,
+            runs: None,
+            warnings: Vec::new(),
+            next: vec![context.again(&next)],
+            run,
+        }
+    }
+
+    /// What the store knows of the last runs, also of those before the service
+    /// was started. That is all there is when none is under way and the last one
+    /// in it was a dry run.
+    fn of_late(&mut self, context: &Context, latest: Latest) {
+        let is_run = |line: &&RunLine| line.what != "lazy";
+        let last = latest.interrupted();
+        let last = last.or_else(|| latest.lines.iter().find(is_run));
+        if let Some(last) = last
+            && !self.under_way
+            && (self.run.is_none() || last.interrupted)
+        {
+            let next = match last.state {
+                _ if last.is_open() => format!("resume {}", last.number),
+                RunState::DoneWithErrors => format!("show {}", last.number),
+                _ => "plan".to_owned(),
+            };
+            *self = Self {
+                run: Some(last.run.clone()),
+                dry_run: false,
+                state: last.state,
+                interrupted: last.interrupted,
+                migrated: last.migrated,
+                failed: last.failed,
+                skipped: last.skipped,
+                expected: None,
+                per_second: 0.0,
+                time_left_ms: None,
+                versions: self.versions.take(),
+                runs: None,
+                warnings: std::mem::take(&mut self.warnings),
+                next: vec![context.again(&next)],
+                ..*self
+            };
+        }
+        self.warnings
+            .extend(latest.interrupted().and_then(RunLine::note));
+        self.runs = Some(latest.lines);
+    }
+}
+
+/// The command `status`.
+pub(crate) async fn status(
+    context: &Context,
+    via: &Via,
+    workflows: &[String],
+) -> Result<Exit, Failure> {
+    let status = via.tell(Request::Status).await?;
+    let planned = via.plan(For::default()).await?;
+    has_workflows(&planned, workflows)?;
+    let mut service = Service::new(context, &status);
+    let mut versions = versions(&planned);
+    versions.retain(|version| workflows.is_empty() || workflows.contains(&version.workflow));
+    service.versions = Some(versions);
+    // After the status, so that a run that has ended meanwhile is over here too.
+    let latest = async {
+        let history = History::of_late(via.clone(), RUNS).await?;
+        latest(&history, RUNS).await
+    };
+    match latest.await {
+        Ok(latest) => service.of_late(context, latest),
+        Err(failure) => service.warnings.push(failure.message),
+    }
+    let plan = context.again("plan");
+    let versions = service.versions.as_deref().unwrap_or_default();
+    if nothing_is_behind(versions) {
+        service.next.retain(|next| *next != plan);
+    }
+    context.output.answer(&service)?;
+    Ok(Exit::Done)
+}
+
+/// Refuses workflows of which a service knows nothing, by its plan for all.
+fn has_workflows(planned: &protocol::Planned, workflows: &[String]) -> Result<(), Failure> {
+    let steps = planned.plan.steps.iter().map(|step| step.from.name());
+    let known: BTreeSet<&str> = steps.collect();
+    for name in workflows {
+        if !known.contains(name.as_str()) {
+            return Err(no_migration("the service", name, known));
+        }
+    }
+    Ok(())
+}
+
+/// The same, where the plan for all is still to be asked for.
+pub(crate) async fn check(via: &Via, options: &Planned) -> Result<(), Failure> {
+    if options.workflow.is_empty() {
+        return Ok(());
+    }
+    has_workflows(&via.plan(For::default()).await?, &options.workflow)
+}
+
+fn versions(planned: &protocol::Planned) -> Vec<Version> {
+    let of = |AtVersion { version, processes }: &AtVersion| {
+        let mut routes = planned.plan.routes.iter();
+        let route = routes.find(|route| route.from == *version);
+        let last = route.and_then(|route| route.hops.last());
+        Version {
+            workflow: version.name().to_owned(),
+            version: version.to_string(),
+            processes: *processes,
+            to: last.map(|hop| format!("{}@{}", version.name(), hop.to)),
+        }
+    };
+    planned.versions.iter().map(of).collect()
+}
+
+/// Whether a run would find nobody to take on. Where the store keeps no index of
+/// versions, that is not known.
+fn nothing_is_behind(versions: &[Version]) -> bool {
+    !versions.is_empty() && versions.iter().all(|version| version.to.is_none())
+}
+
+fn version_table(versions: &[Version]) -> String {
+    let rows = versions.iter().map(|version| {
+        let to = version.to.as_deref().unwrap_or("stays");
+        vec![plain(&version.version), count(version.processes), plain(to)]
+    });
+    table(&["VERSION", "PROCESSES", "A RUN TAKES THEM TO"], rows)
+}
+
+impl Answer for Service {
+    const KIND: &'static str = "service";
+
+    fn text(&self, out: &mut String) -> fmt::Result {
+        let mut line = |name: &str, value: &str| writeln!(out, "{DIM}{name:10}{DIM:#} {value}");
+        match (&self.run, self.under_way) {
+            (None, true) if self.dry_run => line("run", "a dry run, under way; it writes nothing")?,
+            (None, false) if self.dry_run => line("last run", "a dry run, which wrote nothing")?,
+            (Some(run), true) => line("run", &format!("{BOLD}{run}{BOLD:#}, under way"))?,
+            (None, true) => line("run", "about to begin")?,
+            (Some(run), false) => line("last run", run)?,
+            (None, false) => line("run", "none yet")?,
+        }
+        if self.run.is_some() || self.dry_run {
+            let pausing = match self.pausing && self.state != RunState::Paused {
+                true => format!(", {WARN}pausing{WARN:#}"),
+                false => String::new(),
+            };
+            let state = match self.interrupted {
+                true => format!("{BAD}interrupted{BAD:#}"),
+                false => self.state.to_string(),
+            };
+            line("state", &format!("{state}{pausing}"))?;
+            let of = self.expected.map(|all| format!(" of {}", count(all)));
+            let of = of.unwrap_or_default();
+            line("migrated", &format!("{}{of}", count(self.migrated)))?;
+            line("failed", &count(self.failed))?;
+            line("skipped", &count(self.skipped))?;
+        }
+        if self.under_way {
+            line("rate", &rate(self.per_second))?;
+            if let Some(left) = self.time_left_ms {
+                line("left", &format::took(Duration::from_millis(left)))?;
+            }
+        }
+        let throttle = self.throttle.map(u64::from);
+        let throttle = throttle.map_or_else(|| "none".to_owned(), |n| format!("{}/s", count(n)));
+        line("throttle", &throttle)?;
+        if let Some(versions) = self.versions.as_ref().filter(|all| !all.is_empty()) {
+            write!(out, "\n{}", version_table(versions))?;
+        }
+        if let Some(runs) = self.runs.as_ref().filter(|all| !all.is_empty()) {
+            write!(out, "\n{}", run_table(runs))?;
+        }
+        if !self.warnings.is_empty() {
+            writeln!(out)?;
+        }
+        for warning in &self.warnings {
+            writeln!(out, "{WARN}warning:{WARN:#} {warning}")?;
+        }
+        to_type(&self.next, out)
+    }
+}
+
+/// What a run in a service would do. A look at the store itself says more.
+#[derive(Debug, Serialize)]
+struct Plan {
+    fingerprint: String,
+    selection: String,
+    full_count: bool,
+    twice: bool,
+    deadline_ms: u64,
+    /// Where processes stand, whatever is selected.
+    versions: Vec<Version>,
+    /// The migrations of the service.
+    steps: Vec<Step>,
+    warnings: Vec<String>,
+    next: Vec<String>,
+}
+
+#[derive(Debug, Serialize)]
+struct Step {
+    from: String,
+    to: String,
+    by: String,
+    note: Option<String>,
+    fingerprint: String,
+}
+
+/// The command `plan`.
+pub(crate) async fn plan(context: &Context, via: &Via, options: &Planned) -> Result<Exit, Failure> {
+    check(via, options).await?;
+    let planned = via.plan(options.asked()).await?;
+    let protocol::Planned { plan, .. } = &planned;
+    let fingerprint = plan.fingerprint.to_string();
+    let mut warnings = planned.absent.clone();
+    // There is one run at a time, which the next command is about, then.
+    let versions = versions(&planned);
+    let next = match in_the_way(via).await? {
+        Some((warning, next)) => {
+            warnings.push(warning);
+            Some(next)
+        }
+        None if nothing_is_behind(&versions) && !plan.options.full_count => None,
+        None => Some(format!("run --plan {fingerprint}{}", options.arguments())),
+    };
+    let steps = plan.steps.iter().map(|step| Step {
+        from: step.from.to_string(),
+        to: step.to.to_string(),
+        by: step.by.clone(),
+        note: step.note.clone(),
+        fingerprint: step.code.to_string(),
+    });
+    context.output.answer(&Plan {
+        selection: plan.selection.to_string(),
+        full_count: plan.options.full_count,
+        twice: plan.options.twice,
+        deadline_ms: plan.options.deadline_ms,
+        versions,
+        steps: steps.collect(),
+        warnings,
+        next: next.iter().map(|next| context.again(next)).collect(),
+        fingerprint,
+    })?;
+    Ok(Exit::Done)
+}
+
+/// What keeps a service from beginning a run, and what is to be done about it.
+async fn in_the_way(via: &Via) -> Result<Option<(String, String)>, Failure> {
+    if via.tell(Request::Status).await?.under_way {
+        let warning = "a run is under way in this service, and there is one at a time; watch it, or cancel it first";
+        return Ok(Some((warning.to_owned(), "watch".to_owned())));
+    }
+    let latest = async {
+        let history = History::of_late(via.clone(), 0).await?;
+        latest(&history, 0).await
+    };
+    // A store that keeps no runs has none that was interrupted.
+    let latest = latest.await.ok();
+    let run = latest.as_ref().and_then(Latest::interrupted);
+    Ok(run.and_then(|run| Some((run.note()?, format!("resume {}", run.number)))))
+}
+
+impl Answer for Plan {
+    const KIND: &'static str = "service_plan";
+
+    fn text(&self, out: &mut String) -> fmt::Result {
+        let mut line = |name: &str, value: &str| writeln!(out, "{DIM}{name:10}{DIM:#} {value}");
+        line("plan", &format!("{BOLD}{}{BOLD:#}", self.fingerprint))?;
+        line("processes", &self.selection)?;
+        let deadline = Duration::from_millis(self.deadline_ms);
+        let mut options = vec![format!("deadline {}", format::took(deadline))];
+        options.extend(self.full_count.then(|| "full count".to_owned()));
+        options.extend(self.twice.then(|| "user code twice".to_owned()));
+        line("options", &options.join(", "))?;
+        if !self.versions.is_empty() {
+            write!(out, "\n{}", version_table(&self.versions))?;
+        }
+        writeln!(out)?;
+        for step in &self.steps {
+            let Step {
+                from,
+                to,
+                fingerprint,
+                ..
+            } = step;
+            let by = plain(&step.by);
+            writeln!(out, "{from} -> {to} by {by} {DIM}{fingerprint}{DIM:#}")?;
+            if let Some(note) = &step.note {
+                writeln!(out, "  {}", plain(note))?;
+            }
+        }
+        if !self.warnings.is_empty() {
+            writeln!(out)?;
+        }
+        for warning in &self.warnings {
+            writeln!(out, "{WARN}warning:{WARN:#} {}", plain(warning))?;
+        }
+        if self.next.is_empty() {
+            writeln!(out, "\nnothing is to be done")?;
+        }
+        to_type(&self.next, out)
+    }
+}

@@ -1,0 +1,159 @@
+//! Which run is meant: `last`, its number, its id, or what only its id starts with.
+
+use std::convert::Infallible;
+use std::fmt;
+use std::str::FromStr;
+
+use crate::context::Context;
+use crate::exit_code::Failure;
+use crate::history::History;
+use state_migration_runner::RunRecord;
+
+/// How long the first part of an id is, which may be all digits.
+const FIRST_GROUP: usize = 8;
+
+/// A run, as it is named on the command line.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum WhichRun {
+    Last,
+    Named(String),
+}
+
+impl FromStr for WhichRun {
+    type Err = Infallible;
+    fn from_str(text: &str) -> Result<Self, Infallible> {
+        Ok(match text {
+            "last" => Self::Last,
+            named => Self::Named(named.to_ascii_lowercase()),
+        })
+    }
+}
+
+impl fmt::Display for WhichRun {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Last => "last",
+            Self::Named(named) => named,
+        })
+    }
+}
+
+impl WhichRun {
+    /// The run that is meant.
+    pub(crate) async fn find(
+        &self,
+        runs: &History,
+        context: &Context,
+    ) -> Result<RunRecord, Failure> {
+        let known = runs.list().await?;
+        let next = if known.is_empty() { "plan" } else { "runs" };
+        self.among(known)
+            .map_err(|failure| failure.next(context.again(next)))
+    }
+
+    fn among(&self, mut known: Vec<RunRecord>) -> Result<RunRecord, Failure> {
+        if known.is_empty() {
+            return Err(Failure::environment(
+                "the store has not seen any run yet; plan one first",
+            ));
+        }
+        let named = match self {
+            Self::Last => {
+                let last = known.into_iter().max_by_key(|run| run.number);
+                return last.ok_or_else(|| Failure::environment("there is no last run"));
+            }
+            Self::Named(named) => named,
+        };
+        let number = named.strip_prefix('#').unwrap_or(named).parse::<u64>().ok();
+        if let Some(number) = number
+            && let Some(at) = known.iter().position(|run| run.number == number)
+        {
+            return Ok(known.swap_remove(at));
+        }
+        // What is a number is not to become another run, whose id starts like it.
+        let is_id = number.is_none() || named.len() >= FIRST_GROUP;
+        known.retain(|run| {
+            is_id && !named.is_empty() && run.id.to_string().starts_with(named.as_str())
+        });
+        match known.len() {
+            1 => Ok(known.swap_remove(0)),
+            0 => Err(Failure::environment(format!(
+                "the store has not seen a run {named:?}; name one by its number, its id, the start of its id, or as `last`"
+            ))),
+            several => Err(Failure::environment(format!(
+                "the ids of {several} runs start with {named:?}; give more of the id, or the number of the run"
+            ))),
+        }
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use serde_json::json;
+    use state_migration_core::{Selection, Timestamp};
+    use uuid::Uuid;
+
+    use super::*;
+
+    fn run(number: u64, id: u128) -> RunRecord {
+        let record = json!({
+            "id": Uuid::from_u128(id),
+            "number": number,
+            "kind": "migrate",
+            "who": "",
+            "why": "",
+            "plan": {
+                "fingerprint": "0000000000000000",
+                "selection": Selection::all(),
+                "routes": [],
+                "options": { "full_count": false, "twice": false, "deadline_ms": 1 },
+                "steps": [],
+                "stays": [],
+            },
+            "state": "done",
+            "executions": 1,
+            "took_over": null,
+            "started": Timestamp::from_micros(0),
+            "ended": null,
+        });
+        serde_json::from_value(record).unwrap()
+    }
+
+    fn found(which: &str) -> Result<u64, String> {
+        let runs = vec![
+            run(1, 0xabcd_0000_0000_0000_0000_0000_0000_0001),
+            run(2, 0xab12_0000_0000_0000_0000_0000_0000_0002),
+            run(3, 0x1234_0000_0000_0000_0000_0000_0000_0003),
+        ];
+        let which: WhichRun = which.parse().unwrap();
+        let found = which.among(runs);
+        found.map(|run| run.number).map_err(|error| error.message)
+    }
+
+    #[test]
+    fn a_run_is_named_by_number_by_id_by_the_start_of_its_id_or_as_the_last() {
+        assert_eq!(found("last"), Ok(3));
+        assert_eq!(found("1"), Ok(1));
+        assert_eq!(found("#2"), Ok(2));
+        assert_eq!(found("abcd"), Ok(1));
+        assert_eq!(found("AB12"), Ok(2));
+        assert_eq!(found("12340000"), Ok(3));
+        assert_eq!(found("12340000-0000-0000-0000-000000000003"), Ok(3));
+    }
+
+    #[test]
+    fn a_name_of_no_run_or_of_several_is_refused_with_the_way_out() {
+        assert_eq!(
+            found("ab").unwrap_err(),
+            "the ids of 2 runs start with \"ab\"; give more of the id, or the number of the run"
+        );
+        // A number is that of a run, though an id may happen to start with it.
+        for none in ["17", "12", "#12", "1234", "xyz", ""] {
+            let error = found(none).unwrap_err();
+            assert!(error.starts_with("the store has not seen a run"), "{error}");
+        }
+        let error = WhichRun::Last.among(Vec::new()).unwrap_err().message;
+        assert_eq!(error, "the store has not seen any run yet; plan one first");
+    }
+}

@@ -1,0 +1,260 @@
+//! What a run is for and how it goes about it: the options that `plan`, `run`
+//! and a dry run share, and that are part of a plan.
+
+use std::fmt::Write as _;
+use std::num::NonZeroUsize;
+use std::str::FromStr;
+use std::time::Duration;
+
+use crate::context::option;
+use crate::exit_code::Failure;
+use state_migration_control_socket::protocol::For;
+use state_migration_core::{MigrationRegistry, Selection, StreamId, TenantId};
+use state_migration_runner::MigrationRunner;
+
+/// Options that are part of a plan: with the same ones, `plan` and `run` come
+/// to the same fingerprint.
+#[derive(Debug, Clone, Default, clap::Args)]
+pub(crate) struct Planned {
+    /// Only processes of this workflow, or of others named like this.
+    #[arg(long, value_name = "NAME", help_heading = "Which processes")]
+    pub(crate) workflow: Vec<String>,
+    /// Only processes of this tenant, or of others named like this.
+    #[arg(long, value_name = "TENANT", help_heading = "Which processes")]
+    pub(crate) tenant: Vec<TenantId>,
+    /// Only streams whose ids start like this.
+    #[arg(long, value_name = "PREFIX", help_heading = "Which processes")]
+    pub(crate) prefix: Option<String>,
+    /// Only this stream, or others named like this.
+    #[arg(long, value_name = "STREAM", help_heading = "Which processes")]
+    pub(crate) stream: Vec<StreamId>,
+    /// Only the first N, in order of their streams.
+    #[arg(long, value_name = "N", value_parser = number::<NonZeroUsize>, help_heading = "Which processes")]
+    pub(crate) first: Option<NonZeroUsize>,
+    /// Only a share by hash, the same in every run, and part of every larger
+    /// share: a canary.
+    #[arg(long, value_name = "PERCENT", value_parser = percent, help_heading = "Which processes")]
+    pub(crate) percent: Option<f64>,
+    /// Only processes that are not over.
+    #[arg(long, help_heading = "Which processes")]
+    pub(crate) in_flight: bool,
+    /// Counts the streams that need nothing too, which reads all of them.
+    #[arg(long, help_heading = "How")]
+    pub(crate) full_count: bool,
+    /// Runs user code twice on every process, and fails those on which it does
+    /// not do the same.
+    #[arg(long, help_heading = "How")]
+    pub(crate) twice: bool,
+    /// How long user code may take for one process [default: 10s].
+    #[arg(long, value_name = "DURATION", value_parser = duration, help_heading = "How")]
+    pub(crate) deadline: Option<Duration>,
+}
+
+impl Planned {
+    pub(crate) fn selection(&self) -> Selection {
+        let mut selection = Selection::all();
+        for name in &self.workflow {
+            selection = selection.workflow(name);
+        }
+        for tenant in &self.tenant {
+            selection = selection.tenant(tenant.clone());
+        }
+        if let Some(prefix) = &self.prefix {
+            selection = selection.prefix(prefix);
+        }
+        if !self.stream.is_empty() {
+            selection = selection.streams(self.stream.iter().cloned());
+        }
+        if let Some(first) = self.first {
+            selection = selection.first(first.get());
+        }
+        if let Some(percent) = self.percent {
+            selection = selection.percent(percent);
+        }
+        if self.in_flight {
+            selection = selection.in_flight();
+        }
+        selection
+    }
+
+    /// A runner with all of it.
+    pub(crate) fn apply<M, ES, SS>(
+        &self,
+        runner: MigrationRunner<M, ES, SS>,
+    ) -> MigrationRunner<M, ES, SS> {
+        let runner = runner.select(self.selection()).full_count(self.full_count);
+        // A dry run does so unless it is told otherwise.
+        let runner = match self.twice {
+            true => runner.run_code_twice(true),
+            false => runner,
+        };
+        match self.deadline {
+            Some(deadline) => runner.deadline(deadline),
+            None => runner,
+        }
+    }
+
+    /// The same for a service. What is not said is as the service has it.
+    pub(crate) fn asked(&self) -> For {
+        let millis = |deadline: Duration| u64::try_from(deadline.as_millis()).unwrap_or(u64::MAX);
+        For {
+            selection: Some(self.selection()).filter(|it| *it != Selection::all()),
+            full_count: self.full_count.then_some(true),
+            twice: self.twice.then_some(true),
+            deadline_ms: self.deadline.map(millis),
+        }
+    }
+
+    /// Refuses a workflow for which this binary has no migration: most likely
+    /// its name is mistyped, and nothing would be done.
+    pub(crate) fn check(&self, migrations: &MigrationRegistry) -> Result<(), Failure> {
+        for name in &self.workflow {
+            if migrations.newest(name).is_none() {
+                return Err(no_migration("this binary", name, migrations.names()));
+            }
+        }
+        Ok(())
+    }
+
+    /// The same options on a command line, with a space before each.
+    pub(crate) fn arguments(&self) -> String {
+        let mut line = String::new();
+        let mut option = |name: &str, value: &str| line += &option(name, value);
+        for name in &self.workflow {
+            option("--workflow", name);
+        }
+        for tenant in &self.tenant {
+            option("--tenant", tenant.as_str());
+        }
+        if let Some(prefix) = &self.prefix {
+            option("--prefix", prefix);
+        }
+        for stream in &self.stream {
+            option("--stream", stream.as_str());
+        }
+        if let Some(first) = self.first {
+            option("--first", &first.to_string());
+        }
+        if let Some(percent) = self.percent {
+            option("--percent", &percent.to_string());
+        }
+        if let Some(deadline) = self.deadline {
+            let deadline = humantime::format_duration(deadline).to_string();
+            option("--deadline", &deadline.replace(' ', ""));
+        }
+        for (flag, is_set) in [
+            ("--in-flight", self.in_flight),
+            ("--full-count", self.full_count),
+            ("--twice", self.twice),
+        ] {
+            if is_set {
+                let _ = write!(line, " {flag}");
+            }
+        }
+        line
+    }
+}
+
+/// The failure over a workflow for which somebody has no migration.
+pub(crate) fn no_migration<'a>(
+    who: &str,
+    name: &str,
+    known: impl IntoIterator<Item = &'a str>,
+) -> Failure {
+    let known: Vec<&str> = known.into_iter().collect();
+    let known = match known.as_slice() {
+        [] => "for no workflow at all".to_owned(),
+        known => format!("for {}", known.join(", ")),
+    };
+    Failure::environment(format!(
+        "{who} has no migration for the workflow {name:?}, but {known}; give --workflow one of these, or link the crate with its migrations"
+    ))
+}
+
+/// A duration as `10s`, `1m30s` or `250ms`.
+pub(crate) fn duration(text: &str) -> Result<Duration, String> {
+    match humantime::parse_duration(text) {
+        Ok(Duration::ZERO) => Err("it must be more than nothing; give it as 10s or 250ms".into()),
+        Ok(duration) => Ok(duration),
+        Err(error) => Err(format!("{error}; give it as 10s, 1m30s or 250ms")),
+    }
+}
+
+/// A number that is not 0: of nothing, nothing is to be done.
+pub(crate) fn number<N: FromStr>(text: &str) -> Result<N, String> {
+    let is_too_large = text.bytes().all(|byte| byte.is_ascii_digit())
+        && text.bytes().any(|byte| matches!(byte, b'1'..=b'9'));
+    text.parse().map_err(|_| match is_too_large {
+        true => "it is larger than can be; give less, or leave the option out".into(),
+        false => "it is no whole number from 1 on; give one, or leave the option out".into(),
+    })
+}
+
+fn percent(text: &str) -> Result<f64, String> {
+    let number = text.trim_end_matches('%').trim_end();
+    match number.parse::<f64>() {
+        // It counts in steps of 0.01, and nothing at all is no canary.
+        Ok(percent) if (0.01..=100.0).contains(&percent) => Ok(percent),
+        _ => Err("give a number from 0.01 to 100".into()),
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Parser)]
+    struct Line {
+        #[command(flatten)]
+        planned: Planned,
+    }
+
+    fn read(line: &str) -> Planned {
+        let words = std::iter::once("x").chain(line.split_whitespace());
+        Line::try_parse_from(words).unwrap().planned
+    }
+
+    #[test]
+    fn options_written_out_again_select_the_same() {
+        let line = "--workflow loan --workflow offer --tenant bank --prefix process/bank/1 --stream process/bank/17 --first 5 --percent 2.5 --deadline 1m30s --in-flight --full-count --twice";
+        let planned = read(line);
+        assert_eq!(planned.arguments(), format!(" {line}"));
+        assert_eq!(
+            planned.selection().to_string(),
+            "workflow loan or offer, tenant bank, streams that start with process/bank/1, 1 stream by id, 2.5 % by hash, in flight only, the first 5"
+        );
+        assert_eq!(read("").arguments(), "");
+        assert_eq!(read("").selection(), Selection::all());
+        assert_eq!(
+            read("--workflow it's").arguments(),
+            r" --workflow 'it'\''s'"
+        );
+        assert_eq!(read("--tenant=-x").arguments(), " --tenant=-x");
+    }
+
+    #[test]
+    fn a_share_or_a_duration_that_is_none_is_refused() {
+        for bad in ["0", "-1", "101", "NaN", "inf", "x", "", "0.001"] {
+            assert!(percent(bad).is_err(), "{bad}");
+        }
+        assert_eq!(percent("5"), Ok(5.0));
+        assert_eq!(percent("5 %"), Ok(5.0));
+        let said = [
+            ("4294967296", "larger than can be"),
+            ("0", "no whole number"),
+            ("-1", "no whole number"),
+            ("", "no whole number"),
+        ];
+        for (bad, says) in said {
+            let error = number::<std::num::NonZeroU32>(bad).unwrap_err();
+            assert!(error.contains(says), "{bad}: {error}");
+        }
+        for bad in ["0s", "10", "x", ""] {
+            assert!(duration(bad).is_err(), "{bad}");
+        }
+        assert_eq!(duration("250ms"), Ok(Duration::from_millis(250)));
+    }
+}

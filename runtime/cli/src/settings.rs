@@ -1,0 +1,302 @@
+//! SlateDB's settings, from a file and from variables.
+
+use std::path::Path;
+
+use figment::providers::{Env, Format, Json, Serialized, Toml, Yaml};
+use figment::value::{Dict, Value};
+use figment::{Figment, Profile, Provider};
+use slatedb::config::{CompactorOptions, GarbageCollectorOptions, Settings};
+
+use crate::exit_code::Failure;
+
+const PREFIX: &str = "SLATEDB_";
+
+/// The settings with those of a file over them, and those of variables over both.
+pub(crate) fn over(ours: &Settings, file: Option<&Path>) -> Result<Settings, Failure> {
+    let known = known()?;
+    let mut all = Figment::from(Serialized::defaults(ours));
+    let mut places = Vec::new();
+    if let Some(file) = file {
+        let said = read(file)?;
+        if let Some(key) = unknown(&said, &known, &mut Vec::new()) {
+            return Err(Failure::environment(format!(
+                "the settings file {} says `{key}`, which SlateDB does not know; correct the name, or remove it",
+                file.display()
+            )));
+        }
+        all = all.merge(Serialized::defaults(&said));
+        places.push(format!("of the file {}", file.display()));
+    }
+    let variables = Env::prefixed(PREFIX);
+    let said = of_default_profile(&variables).unwrap_or_default();
+    if let Some(key) = unknown(&said, &known, &mut Vec::new()) {
+        return Err(Failure::environment(format!(
+            "the variable {} is for the setting `{key}`, which SlateDB does not know; correct the name, or unset it",
+            variable(&key)
+        )));
+    }
+    if !said.is_empty() {
+        places.push(format!("of the variables that begin with {PREFIX}"));
+    }
+    let settings = all.merge(variables).extract::<Settings>();
+    let mut settings = settings.map_err(|error| {
+        let key = error.path.join(".");
+        let place = if find(&said, &key) {
+            format!("of the variable {}", variable(&key))
+        } else {
+            places.first().cloned().unwrap_or_default()
+        };
+        Failure::environment(format!(
+            "the setting `{key}` {place} cannot be used: {}; correct it",
+            one_line(&error.kind.to_string())
+        ))
+    })?;
+    settings.validate().map_err(|error| {
+        Failure::environment(format!(
+            "the settings {} do not fit together: {}; correct them",
+            places.join(" and "),
+            one_line(&error.to_string())
+        ))
+    })?;
+    keep_bounds(ours, &mut settings);
+    Ok(settings)
+}
+
+/// A request that is tried again for ever is a tool that hangs.
+fn keep_bounds(ours: &Settings, settings: &mut Settings) {
+    let Some(retries) = ours.object_store_max_retries else {
+        return;
+    };
+    let retries = |of: &mut Option<u32>| {
+        of.get_or_insert(retries);
+    };
+    retries(&mut settings.object_store_max_retries);
+    if let Some(collector) = &mut settings.garbage_collector_options {
+        retries(&mut collector.object_store_max_retries);
+    }
+    if let Some(compactor) = &mut settings.compactor_options {
+        retries(&mut compactor.object_store_max_retries);
+    }
+}
+
+/// What a file says.
+fn read(file: &Path) -> Result<Dict, Failure> {
+    let shown = file.display();
+    let text = std::fs::read_to_string(file).map_err(|error| {
+        Failure::environment(format!(
+            "the settings file {shown} cannot be read: {error}; check `--settings`"
+        ))
+    })?;
+    let kind = file.extension().and_then(|kind| kind.to_str());
+    let said = match kind {
+        Some("toml") => of_default_profile(&Toml::string(&text)),
+        Some("json") => of_default_profile(&Json::string(&text)),
+        Some("yaml" | "yml") => of_default_profile(&Yaml::string(&text)),
+        _ => {
+            return Err(Failure::environment(format!(
+                "the settings file {shown} is of no kind that is known; name a .toml, .json or .yaml file"
+            )));
+        }
+    };
+    said.map_err(|error| {
+        Failure::environment(format!(
+            "the settings file {shown} cannot be read: {}; correct it",
+            one_line(&error.to_string())
+        ))
+    })
+}
+
+fn of_default_profile(provider: &impl Provider) -> Result<Dict, Box<figment::Error>> {
+    let mut profiles = provider.data().map_err(Box::new)?;
+    Ok(profiles.remove(&Profile::Default).unwrap_or_default())
+}
+
+/// All settings that there are.
+fn known() -> Result<Dict, Failure> {
+    let full = Settings {
+        compactor_options: Some(CompactorOptions::default()),
+        garbage_collector_options: Some(GarbageCollectorOptions::default()),
+        ..Settings::default()
+    };
+    of_default_profile(&Serialized::defaults(full))
+        .map_err(|error| Failure::environment(format!("SlateDB's own settings are none: {error}")))
+}
+
+/// The first key that is not known, with those that it is in.
+fn unknown(said: &Dict, known: &Dict, within: &mut Vec<String>) -> Option<String> {
+    for (key, value) in said {
+        within.push(key.clone());
+        match (value, known.get(key)) {
+            (_, None) => return Some(within.join(".")),
+            // An empty one takes any keys.
+            (Value::Dict(_, said), Some(Value::Dict(_, known))) if !known.is_empty() => {
+                if let Some(key) = unknown(said, known, within) {
+                    return Some(key);
+                }
+            }
+            _ => {}
+        }
+        within.pop();
+    }
+    None
+}
+
+/// Whether a key is said.
+fn find(said: &Dict, key: &str) -> bool {
+    let mut parts = key.split('.');
+    let mut found = parts.next().and_then(|part| said.get(part));
+    for part in parts {
+        found = match found {
+            Some(Value::Dict(_, dict)) => dict.get(part),
+            _ => None,
+        };
+    }
+    found.is_some()
+}
+
+fn variable(key: &str) -> String {
+    format!("{PREFIX}{}", key.to_uppercase())
+}
+
+/// The first line of a text that may draw where a mistake is.
+fn one_line(text: &str) -> String {
+    let mut lines = text.lines().map(str::trim);
+    let first = lines.next().unwrap_or_default();
+    let last = lines.rfind(|line| line.chars().any(char::is_alphabetic));
+    match last {
+        Some(last) if text.lines().count() > 2 => format!("{first}: {last}"),
+        _ => first.to_owned(),
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    fn file(name: &str, text: &str) -> (tempfile::TempDir, std::path::PathBuf) {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join(name);
+        std::fs::write(&file, text).unwrap();
+        (folder, file)
+    }
+
+    fn ours() -> Settings {
+        Settings {
+            object_store_max_retries: Some(8),
+            l0_max_ssts: 77,
+            ..Settings::default()
+        }
+    }
+
+    #[test]
+    fn a_file_of_each_kind_goes_over_our_defaults_and_leaves_the_others() {
+        for (name, text) in [
+            (
+                "a.toml",
+                "flush_interval = \"7ms\"\n[compactor_options]\nmax_concurrent_compactions = 3\n",
+            ),
+            (
+                "a.json",
+                r#"{"flush_interval":"7ms","compactor_options":{"max_concurrent_compactions":3}}"#,
+            ),
+            (
+                "a.yaml",
+                "flush_interval: 7ms\ncompactor_options:\n  max_concurrent_compactions: 3\n",
+            ),
+            (
+                "a.yml",
+                "flush_interval: 7ms\ncompactor_options:\n  max_concurrent_compactions: 3\n",
+            ),
+        ] {
+            let (_folder, file) = file(name, text);
+            let settings = over(&ours(), Some(&file)).unwrap();
+            let seven = std::time::Duration::from_millis(7);
+            assert_eq!(settings.flush_interval, Some(seven), "{name}");
+            assert_eq!(settings.l0_max_ssts, 77, "{name}");
+            let compactor = settings.compactor_options.unwrap();
+            assert_eq!(compactor.max_concurrent_compactions, 3, "{name}");
+            assert_eq!(
+                compactor.checkpoint_lifetime,
+                CompactorOptions::default().checkpoint_lifetime
+            );
+        }
+    }
+
+    #[test]
+    fn requests_are_tried_so_often_whatever_a_file_says_of_for_ever() {
+        let (_folder, file) = file("a.json", r#"{"object_store_max_retries":null}"#);
+        let settings = over(&ours(), Some(&file)).unwrap();
+        assert_eq!(settings.object_store_max_retries, Some(8));
+        let compactor = settings.compactor_options.unwrap();
+        assert_eq!(compactor.object_store_max_retries, Some(8));
+        let collector = settings.garbage_collector_options.unwrap();
+        assert_eq!(collector.object_store_max_retries, Some(8));
+    }
+
+    #[test]
+    fn what_is_wrong_is_named_with_the_file() {
+        for (name, text, wrong) in [
+            (
+                "a.toml",
+                "flush_intervall = \"7ms\"",
+                "says `flush_intervall`, which SlateDB does not know",
+            ),
+            (
+                "a.toml",
+                "[garbage_collector_options.wal_options]\nage = \"1s\"",
+                "says `garbage_collector_options.wal_options.age`, which SlateDB does not know",
+            ),
+            (
+                "a.json",
+                r#"{"l0_max_ssts":"many"}"#,
+                "cannot be used: invalid type: found string \"many\", expected ",
+            ),
+            (
+                "a.json",
+                r#"{"flush_interval":"soon"}"#,
+                "the setting `flush_interval` of the file ",
+            ),
+            (
+                "a.json",
+                r#"{"compactor_options":{"poll_interval":"soon"}}"#,
+                "the setting `compactor_options.poll_interval` of the file ",
+            ),
+            ("a.json", "{", "cannot be read: EOF while parsing"),
+            (
+                "a.toml",
+                "flush_interval = ",
+                "cannot be read: TOML parse error at line 1",
+            ),
+            (
+                "a.json",
+                r#"{"max_unflushed_bytes":1}"#,
+                "do not fit together: ",
+            ),
+            ("a.ini", "a=1", "name a .toml, .json or .yaml file"),
+        ] {
+            let (_folder, file) = file(name, text);
+            let failure = over(&ours(), Some(&file)).unwrap_err();
+            let message = failure.to_string();
+            assert!(message.contains(wrong), "{message}");
+            assert!(message.contains(&file.display().to_string()), "{message}");
+            assert!(!message.contains('\n'), "{message}");
+        }
+        let missing = over(&ours(), Some(Path::new("/nowhere/a.toml"))).unwrap_err();
+        assert!(
+            missing.to_string().contains("check `--settings`"),
+            "{missing}"
+        );
+    }
+
+    #[test]
+    fn what_is_not_known_of_a_part_that_takes_any_key_is_taken() {
+        let text = "[compactor_options.scheduler_options]\nmax_compaction_sources = \"9\"";
+        let (_folder, file) = file("a.toml", text);
+        let compactor = over(&ours(), Some(&file))
+            .unwrap()
+            .compactor_options
+            .unwrap();
+        assert_eq!(compactor.scheduler_options["max_compaction_sources"], "9");
+    }
+}

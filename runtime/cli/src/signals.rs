@@ -1,0 +1,145 @@
+//! The signals by which somebody wants a run to end.
+
+use std::future::Future;
+use std::pin::pin;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+use std::{io, thread};
+
+use futures_util::future::{Either, select};
+use tokio::runtime::Handle;
+use tokio::sync::{mpsc, oneshot};
+
+use crate::args::Command;
+use crate::context::Context;
+use crate::exit_code::{Exit, Failure};
+
+/// As much as the main thread has.
+const STACK: usize = 8 << 20;
+
+/// How long it may take to be told why the tool ends.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// The signals that come in while this exists. They do nothing else then.
+pub(crate) struct Signals(mpsc::UnboundedReceiver<&'static str>);
+
+impl Signals {
+    pub(crate) fn listen() -> Result<Self, Failure> {
+        let (sender, receiver) = mpsc::unbounded_channel();
+        listen(&sender).map_err(|error| {
+            Failure::environment(format!("signals cannot be listened to: {error}"))
+        })?;
+        Ok(Self(receiver))
+    }
+
+    /// The name of the next one.
+    pub(crate) async fn next(&mut self) -> &'static str {
+        match self.0.recv().await {
+            Some(name) => name,
+            None => std::future::pending().await,
+        }
+    }
+
+    /// Waits for something, but no longer than to the next signal.
+    pub(crate) async fn or<T>(&mut self, it: impl Future<Output = T>) -> Result<T, &'static str> {
+        let (it, next) = (pin!(it), pin!(self.next()));
+        match select(it, next).await {
+            Either::Left((it, _)) => Ok(it),
+            Either::Right((name, _)) => Err(name),
+        }
+    }
+}
+
+/// Does a command until it is done or, if it does not mind signals itself, until
+/// somebody interrupts it.
+///
+/// It has a thread of its own, so that what it waits for, such as a pipe from
+/// which nobody reads, does not keep the tool.
+pub(crate) async fn interruptible(command: Command, context: Context) -> Result<Exit, Failure> {
+    let mut signals = Signals::listen()?;
+    let minds_signals = context.minds_signals();
+    let interrupted = command.interrupted();
+    let runtime = Handle::current();
+    let (sender, mut ended) = oneshot::channel();
+    let thread = thread::Builder::new().stack_size(STACK).spawn(move || {
+        // Who interrupted it does not listen any more.
+        let _ = sender.send(runtime.block_on(command.run(&context)));
+    });
+    let thread = thread
+        .map_err(|error| Failure::environment(format!("a thread could not be started: {error}")))?;
+    loop {
+        match signals.or(&mut ended).await {
+            Ok(Ok(ended)) => return ended,
+            Ok(Err(_)) => {
+                return match thread.join() {
+                    Err(panic) => std::panic::resume_unwind(panic),
+                    Ok(()) => Err(Failure::environment("the command said nothing of its end")),
+                };
+            }
+            Err(_) if minds_signals.load(Ordering::SeqCst) => {}
+            Err(signal) => {
+                return Err(Failure::interrupted(format!("{signal}: {interrupted}")));
+            }
+        }
+    }
+}
+
+/// Says something last, unless whoever is told keeps the tool waiting, as the
+/// command may have been that was interrupted.
+pub(crate) fn say_last(say: impl FnOnce() + Send + 'static) {
+    let (done, said) = std::sync::mpsc::channel();
+    let thread = thread::Builder::new().spawn(move || {
+        say();
+        let _ = done.send(());
+    });
+    if thread.is_ok() {
+        let _ = said.recv_timeout(PATIENCE);
+    }
+}
+
+#[cfg(unix)]
+fn listen(sender: &mpsc::UnboundedSender<&'static str>) -> io::Result<()> {
+    use tokio::signal::unix::{SignalKind, signal};
+
+    let mut kinds = vec![
+        (SignalKind::interrupt(), "SIGINT"),
+        (SignalKind::terminate(), "SIGTERM"),
+    ];
+    if !outlives_its_terminal() {
+        kinds.push((SignalKind::hangup(), "SIGHUP"));
+    }
+    for (kind, name) in kinds {
+        let (mut signal, sender) = (signal(kind)?, sender.clone());
+        tokio::spawn(async move {
+            while signal.recv().await.is_some() {
+                // A terminal that goes away may say so more than once.
+                if sender.send(name).is_err() || kind == SignalKind::hangup() {
+                    break;
+                }
+            }
+            // Nothing else is to become of the ones that follow.
+            while signal.recv().await.is_some() {}
+        });
+    }
+    Ok(())
+}
+
+/// Whether the program was started to go on when its terminal goes away, as by
+/// `nohup`: what listens to a signal does not ignore it any more.
+#[cfg(unix)]
+fn outlives_its_terminal() -> bool {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    let mask = ignored.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
+    // Hangup is signal 1, in the lowest bit.
+    mask.is_some_and(|mask| mask & 1 == 1)
+}
+
+#[cfg(not(unix))]
+fn listen(sender: &mpsc::UnboundedSender<&'static str>) -> io::Result<()> {
+    let sender = sender.clone();
+    tokio::spawn(async move {
+        while tokio::signal::ctrl_c().await.is_ok() && sender.send("Ctrl-C").is_ok() {}
+    });
+    Ok(())
+}

@@ -1,0 +1,333 @@
+//! Which store, and how it is opened.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use slatedb::config::Settings;
+use slatedb::object_store::ObjectStore;
+use slatedb::object_store::memory::InMemory;
+use url::Url;
+
+use crate::exit_code::Failure;
+use crate::{Configure, settings};
+use state_migration_core::store_api::claim::interrupted_by;
+use state_migration_core::{Error, ErrorKind, RunId};
+use state_migration_store::{SlateDbReader, SlateDbStore, SlateDbStoreBuilder};
+
+/// A store that is named on the command line.
+pub(crate) struct Target {
+    url: String,
+    place: Place,
+    settings: Option<PathBuf>,
+    configure: Option<Configure>,
+}
+
+/// Whose claim on a store matters to one who opens it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Claim {
+    /// Nobody's.
+    Any,
+    /// That of a run, which is gone on with if there is one.
+    Of(Option<RunId>),
+}
+
+/// Why a store was not opened for writing, and the way out.
+pub(crate) struct Unopened {
+    pub(crate) failure: Failure,
+    pub(crate) way_out: Option<WayOut>,
+}
+
+/// What is to be done about whoever has a store, or had it last.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum WayOut {
+    /// It writes, so nothing that would end that.
+    Look,
+    TakeOver,
+    /// Its run was interrupted, and nobody has the store open.
+    Resume(RunId),
+    /// Its run is another one than the one that is wanted.
+    ResumeByTakingOver(RunId),
+}
+
+impl From<Failure> for Unopened {
+    fn from(failure: Failure) -> Self {
+        let way_out = None;
+        Self { failure, way_out }
+    }
+}
+
+impl From<Error> for Unopened {
+    fn from(error: Error) -> Self {
+        Failure::from(error).into()
+    }
+}
+
+enum Place {
+    Folder(PathBuf),
+    /// One that is there as long as the program is.
+    Memory(Arc<dyn ObjectStore>),
+    ObjectStore(Arc<dyn ObjectStore>, String),
+}
+
+impl Target {
+    pub(crate) fn new(
+        url: &str,
+        settings: Option<&Path>,
+        configure: Option<Configure>,
+    ) -> Result<Self, Failure> {
+        Ok(Self {
+            url: url.to_owned(),
+            place: Place::of(url)?,
+            settings: settings.map(Path::to_owned),
+            configure,
+        })
+    }
+
+    fn builder(&self) -> Result<SlateDbStoreBuilder, Failure> {
+        let builder = match &self.place {
+            Place::Folder(folder) => SlateDbStore::local_builder(folder)?,
+            Place::Memory(store) => SlateDbStore::builder("store", store.clone()),
+            Place::ObjectStore(store, path) => SlateDbStore::builder(path.as_str(), store.clone()),
+        };
+        let mut said = Ok(Settings::default());
+        let file = self.settings.as_deref();
+        let mut builder = builder.with_settings(|ours| {
+            said = settings::over(ours, file);
+            if let Ok(said) = &said {
+                ours.clone_from(said);
+            }
+        });
+        let said = said?;
+        builder = builder.with_reader_options(|reader| {
+            reader.manifest_poll_interval = said.manifest_poll_interval;
+            reader.object_store_cache_options = said.object_store_cache_options;
+            reader.object_store_max_retries = said.object_store_max_retries;
+            reader.metric_level = Some(said.metric_level);
+        });
+        if let Some(configure) = &self.configure {
+            builder = configure(builder);
+        }
+        Ok(builder)
+    }
+
+    /// The store, for looking only.
+    pub(crate) async fn reader(&self) -> Result<SlateDbReader, Failure> {
+        if let Place::Memory(_) = self.place {
+            // Nothing was there before, so nothing is written over.
+            self.builder()?.open().await?.close().await?;
+        }
+        Ok(self.builder()?.open_reader().await?)
+    }
+
+    /// The store, for writing; for a run, which may go on with `claim` but not
+    /// begin where another one was interrupted. Close it in the end, whatever
+    /// happens, or the next command takes it that it is still open.
+    pub(crate) async fn writer(
+        &self,
+        take_over: bool,
+        claim: Claim,
+    ) -> Result<SlateDbStore, Unopened> {
+        let mut builder = self.builder()?;
+        if !matches!(self.place, Place::Memory(_)) {
+            builder = builder.only_existing();
+        }
+        let opened = if take_over {
+            builder.open().await
+        } else {
+            if let Claim::Of(run) = claim {
+                builder = builder.unless_claimed(run);
+            }
+            builder.open_unless_in_use().await
+        };
+        opened.map_err(|error| match error.kind() {
+            ErrorKind::InUse(in_use) => Unopened {
+                way_out: match (in_use.run, claim) {
+                    _ if in_use.writes => Some(WayOut::Look),
+                    (Some(run), Claim::Of(wanted)) if wanted != Some(run) => {
+                        Some(WayOut::ResumeByTakingOver(run))
+                    }
+                    _ => Some(WayOut::TakeOver),
+                },
+                failure: Failure::refused(format!(
+                    "the store {} cannot be opened: {in_use}; to open it would end that program's writing, so {}, or, once you know that it is dead, add `--take-over`",
+                    self.url,
+                    match claim {
+                        Claim::Of(_) => "let the run go on inside it with `--via SOCKET`",
+                        // What needs no run goes through no service.
+                        Claim::Any => "type this again when it has ended",
+                    }
+                )),
+            },
+            ErrorKind::Claimed { run } => Unopened {
+                way_out: Some(WayOut::Resume(*run)),
+                failure: Failure::refused(format!("{}, with --take-over", interrupted_by(*run))),
+            },
+            _ => error.into(),
+        })
+    }
+}
+
+impl Place {
+    fn of(text: &str) -> Result<Self, Failure> {
+        let (scheme, rest) = text.split_once(':').unzip();
+        // One letter is a drive.
+        let is_scheme = |scheme: &str| {
+            scheme.len() > 1 && scheme.chars().all(|letter| letter.is_ascii_alphanumeric())
+        };
+        let Some(scheme) = scheme.filter(|scheme| is_scheme(scheme)) else {
+            return Ok(Self::Folder(PathBuf::from(text)));
+        };
+        let scheme = scheme.to_ascii_lowercase();
+        let bad = |why: String| {
+            Failure::environment(format!(
+                "`{text}` names no store: {why}; write a folder, file:///folder, memory:, s3://bucket/path, az://container/path or gs://bucket/path"
+            ))
+        };
+        if scheme == "memory" {
+            return Ok(Self::Memory(Arc::new(InMemory::new())));
+        }
+        let url = Url::parse(text).map_err(|error| bad(error.to_string()))?;
+        if scheme == "file" {
+            // `file:loans` would be taken for `/loans`.
+            let is_whole = rest.is_some_and(|rest| rest.starts_with('/'));
+            return is_whole
+                .then(|| url.to_file_path().ok())
+                .flatten()
+                .map(Self::Folder)
+                .ok_or_else(|| bad("the path of a file: has to begin with a slash".to_owned()));
+        }
+        if !matches!(scheme.as_str(), "s3" | "s3a" | "az" | "azure" | "gs") {
+            return Err(bad(format!("nothing is known of `{scheme}:`")));
+        }
+        if url.host_str().is_none_or(str::is_empty) {
+            return Err(bad("the bucket is missing".to_owned()));
+        }
+        let path = slatedb::object_store::path::Path::from_url_path(url.path())
+            .map_err(|error| bad(error.to_string()))?;
+        Ok(Self::ObjectStore(cloud(&url)?, path.to_string()))
+    }
+}
+
+/// The object store of a cloud, told by the variables of that cloud how to get in.
+fn cloud(url: &Url) -> Result<Arc<dyn ObjectStore>, Failure> {
+    let feature = match url.scheme() {
+        "s3" | "s3a" => "aws",
+        "gs" => "gcp",
+        _ => "azure",
+    };
+    let built: Option<Result<Arc<dyn ObjectStore>, slatedb::object_store::Error>> = match feature {
+        #[cfg(feature = "aws")]
+        "aws" => Some(
+            slatedb::object_store::aws::AmazonS3Builder::from_env()
+                .with_url(url.as_str())
+                .with_retry(requests::retry())
+                .build()
+                .map(|store| Arc::new(store) as Arc<dyn ObjectStore>),
+        ),
+        #[cfg(feature = "azure")]
+        "azure" => Some(
+            slatedb::object_store::azure::MicrosoftAzureBuilder::from_env()
+                .with_url(url.as_str())
+                .with_retry(requests::retry())
+                .build()
+                .map(|store| Arc::new(store) as Arc<dyn ObjectStore>),
+        ),
+        #[cfg(feature = "gcp")]
+        "gcp" => Some(
+            slatedb::object_store::gcp::GoogleCloudStorageBuilder::from_env()
+                .with_url(url.as_str())
+                .with_retry(requests::retry())
+                .build()
+                .map(|store| Arc::new(store) as Arc<dyn ObjectStore>),
+        ),
+        _ => None,
+    };
+    match built {
+        Some(Ok(store)) => Ok(store),
+        Some(Err(error)) => Err(Failure::environment(format!(
+            "the store {url} cannot be reached: {error}; check the variables of the cloud"
+        ))),
+        None => Err(Failure::environment(format!(
+            "the store {url} is in a cloud that this program was built without; build it with the feature `{feature}` of state-migration"
+        ))),
+    }
+}
+
+#[cfg(any(feature = "aws", feature = "azure", feature = "gcp"))]
+mod requests {
+    use std::time::Duration;
+
+    use slatedb::object_store::RetryConfig;
+
+    /// Few, since SlateDB tries again what has failed here.
+    pub(crate) fn retry() -> RetryConfig {
+        RetryConfig {
+            max_retries: 1,
+            retry_timeout: Duration::from_secs(10),
+            ..RetryConfig::default()
+        }
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::panic)]
+mod tests {
+    use super::*;
+
+    fn folder(text: &str) -> PathBuf {
+        match Place::of(text) {
+            Ok(Place::Folder(folder)) => folder,
+            _ => panic!("{text} is no folder"),
+        }
+    }
+
+    #[test]
+    fn what_is_no_url_is_a_folder() {
+        for text in ["loans", "./loans", "/data/loans", "C:\\loans", "a b:c/d"] {
+            assert_eq!(folder(text), PathBuf::from(text));
+        }
+        assert_eq!(
+            folder("file:///data/my%20loans"),
+            PathBuf::from("/data/my loans")
+        );
+        assert!(matches!(Place::of("memory:"), Ok(Place::Memory(_))));
+    }
+
+    #[test]
+    fn what_names_no_store_is_told_how_to_write_one() {
+        for (text, why) in [
+            ("ftp://host/loans", "nothing is known of `ftp:`"),
+            (
+                "file://loans",
+                "the path of a file: has to begin with a slash",
+            ),
+            (
+                "file:loans",
+                "the path of a file: has to begin with a slash",
+            ),
+            ("s3:///loans", "the bucket is missing"),
+            ("s3:loans", "the bucket is missing"),
+        ] {
+            let message = Place::of(text).err().unwrap().to_string();
+            assert!(message.contains(why), "{message}");
+            assert!(message.contains("s3://bucket/path"), "{message}");
+        }
+    }
+
+    #[test]
+    #[cfg(not(any(feature = "aws", feature = "azure", feature = "gcp")))]
+    fn a_cloud_that_was_left_out_is_named_with_its_feature() {
+        for (text, feature) in [
+            ("s3://bucket/path", "aws"),
+            ("S3://bucket/path", "aws"),
+            ("az://container/path", "azure"),
+            ("gs://bucket/path", "gcp"),
+        ] {
+            let message = Place::of(text).err().unwrap().to_string();
+            assert!(
+                message.contains(&format!("the feature `{feature}` of")),
+                "{message}"
+            );
+        }
+    }
+}

@@ -1,0 +1,236 @@
+//! How many processes stand at which version: one pass over the heads of the
+//! streams, a page at a time, whatever is in them.
+
+use std::collections::BTreeMap;
+
+use state_migration_core::{Error, Head, Selection, StreamId, StreamRange, WorkflowId};
+use state_migration_store::SlateDbReader;
+
+const PAGE: usize = 1_024;
+
+/// How many streams are kept to try a run on.
+const SAMPLE: usize = 512;
+
+/// The processes at one version.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Standing {
+    pub(crate) processes: u64,
+    /// Those that are not over: their last append did not say so, and no run
+    /// found it.
+    pub(crate) in_flight: u64,
+    /// Those that an operator took out of all runs.
+    pub(crate) held: u64,
+    /// Those that a run is to migrate. One that folds them may find that more
+    /// of them are over.
+    pub(crate) due: u64,
+}
+
+/// The processes of a selection, by version.
+#[derive(Debug, Default)]
+pub(crate) struct Census {
+    pub(crate) versions: BTreeMap<WorkflowId, Standing>,
+    /// Streams whose heads cannot be read.
+    pub(crate) unreadable: u64,
+    /// The first of them, and why.
+    pub(crate) first_unreadable: Option<(StreamId, String)>,
+    /// Some of those that are due, in even steps over all of them.
+    sample: Vec<StreamId>,
+    stride: usize,
+    due: usize,
+}
+
+impl Census {
+    /// Counts the processes of a selection. Those at versions that are `behind`
+    /// are due, unless they are held or not selected after all.
+    pub(crate) async fn of(
+        reader: &SlateDbReader,
+        selection: &Selection,
+        behind: impl Fn(&WorkflowId) -> bool,
+    ) -> Result<Self, Error> {
+        let mut census = Self {
+            stride: 1,
+            ..Self::default()
+        };
+        for mut range in selection.within(&[StreamRange::default()]) {
+            loop {
+                let page = reader.heads(&range, PAGE).await?;
+                let at_end = page.len() < PAGE;
+                range.after = page.last().map(|(stream, _)| stream.clone());
+                for (stream, head) in page {
+                    if selection.selects(&stream) {
+                        census.add(stream, head, selection, &behind);
+                    }
+                }
+                if at_end {
+                    break;
+                }
+            }
+        }
+        Ok(census)
+    }
+
+    /// How many processes a run is to migrate.
+    pub(crate) fn due(&self) -> usize {
+        self.due
+    }
+
+    /// At most `most` of those that are due, in even steps.
+    pub(crate) fn sample(&self, most: usize) -> impl Iterator<Item = &StreamId> {
+        let step = self.sample.len().div_ceil(most.max(1)).max(1);
+        self.sample.iter().step_by(step).take(most)
+    }
+
+    fn add(
+        &mut self,
+        stream: StreamId,
+        head: Result<Head, Error>,
+        selection: &Selection,
+        behind: impl Fn(&WorkflowId) -> bool,
+    ) {
+        let head = match head {
+            Ok(head) => head,
+            Err(error) => {
+                self.unreadable += 1;
+                self.first_unreadable
+                    .get_or_insert_with(|| (stream, error.to_string()));
+                return;
+            }
+        };
+        let Head {
+            workflow_id: version,
+            finished,
+            held,
+            ..
+        } = head;
+        if !selection.selects_workflow(version.name()) {
+            return;
+        }
+        let is_due = !held
+            && selection.selects_finished(finished)
+            && selection.limit().is_none_or(|limit| self.due < limit)
+            && behind(&version);
+        let standing = match self.versions.get_mut(&version) {
+            Some(standing) => standing,
+            None => self.versions.entry(version).or_default(),
+        };
+        standing.processes += 1;
+        standing.in_flight += u64::from(!finished);
+        standing.held += u64::from(held);
+        standing.due += u64::from(is_due);
+        if is_due {
+            self.keep(stream);
+        }
+    }
+
+    /// Keeps every `stride`-th stream. When they are too many, every second of
+    /// them goes and the stride doubles, so that memory stays flat.
+    fn keep(&mut self, stream: StreamId) {
+        if self.due.is_multiple_of(self.stride) {
+            if self.sample.len() == SAMPLE {
+                let mut keep = false;
+                self.sample.retain(|_| {
+                    keep = !keep;
+                    keep
+                });
+                self.stride *= 2;
+            }
+            if self.due.is_multiple_of(self.stride) {
+                self.sample.push(stream);
+            }
+        }
+        self.due += 1;
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    fn stream(id: &str) -> StreamId {
+        StreamId::new(id).unwrap()
+    }
+
+    fn head(version: &str, finished: bool, held: bool) -> Result<Head, Error> {
+        Ok(Head {
+            finished,
+            held,
+            ..Head::of(1, WorkflowId::new("order", version.to_owned()))
+        })
+    }
+
+    fn census(selection: &Selection, heads: Vec<Result<Head, Error>>) -> Census {
+        let mut census = Census {
+            stride: 1,
+            ..Census::default()
+        };
+        for (number, head) in heads.into_iter().enumerate() {
+            let stream = stream(&format!("s{number:05}"));
+            census.add(stream, head, selection, |at| at.version() == "1");
+        }
+        census
+    }
+
+    #[test]
+    fn what_is_due_is_behind_selected_and_not_held() {
+        let heads = || {
+            vec![
+                head("1", false, false),
+                head("1", true, false),
+                head("1", false, true),
+                head("2", false, false),
+                Err(Error::corrupt("no")),
+                head("1", false, false),
+            ]
+        };
+        let at = |census: &Census, version: &'static str| {
+            let id = WorkflowId::new("order", version);
+            let standing = census.versions[&id];
+            let Standing {
+                processes,
+                in_flight,
+                held,
+                due,
+            } = standing;
+            [processes, in_flight, held, due]
+        };
+        let all = census(&Selection::all(), heads());
+        assert_eq!(at(&all, "1"), [4, 3, 1, 3]);
+        assert_eq!(at(&all, "2"), [1, 1, 0, 0]);
+        assert_eq!((all.unreadable, all.due()), (1, 3));
+        assert_eq!(all.first_unreadable.unwrap().0, stream("s00004"));
+
+        let in_flight = census(&Selection::all().in_flight(), heads());
+        assert_eq!(at(&in_flight, "1"), [4, 3, 1, 2]);
+        let first = census(&Selection::all().first(2), heads());
+        assert_eq!(at(&first, "1"), [4, 3, 1, 2]);
+        assert_eq!(first.sample(9).count(), 2);
+        let other = census(&Selection::all().workflow("loan"), heads());
+        assert!(other.versions.is_empty());
+    }
+
+    #[test]
+    fn a_sample_is_spread_over_all_that_are_due_and_never_grows() {
+        for due in [0, 1, 100, SAMPLE, SAMPLE + 1, 10 * SAMPLE + 7] {
+            let heads = (0..due).map(|_| head("1", false, false)).collect();
+            let census = census(&Selection::all(), heads);
+            assert!(census.sample.len() <= SAMPLE);
+            assert_eq!(census.sample(SAMPLE).count(), census.sample.len());
+            if due > SAMPLE {
+                assert!(census.sample.len() >= SAMPLE / 2, "{due}");
+            } else {
+                assert_eq!(census.sample.len(), due);
+            }
+            for most in [0, 1, 7, 100] {
+                assert!(census.sample(most).count() <= most);
+            }
+            let numbers: Vec<usize> = census
+                .sample(SAMPLE)
+                .map(|stream| stream.as_str()[1..].parse().unwrap())
+                .collect();
+            for pair in numbers.windows(2) {
+                assert_eq!(pair[1] - pair[0], census.stride, "{due}");
+            }
+        }
+    }
+}

@@ -1,0 +1,148 @@
+//! What this binary is to do about the processes of a version.
+
+use std::cmp::Ordering;
+
+use serde::Serialize;
+
+use crate::view::output::{BAD, GOOD, plain};
+use state_migration_core::registry::End;
+use state_migration_core::{
+    Drawing, MigrationRegistry, RegistryError, Standing, WorkflowId, natural_cmp,
+};
+
+/// What this binary is to do about the processes of a version.
+#[derive(Debug, Clone, Serialize)]
+pub(crate) struct Decision {
+    pub(crate) standing: Stands,
+    /// The way to the newest version.
+    pub(crate) route: Option<String>,
+    /// Why they stay.
+    pub(crate) reason: Option<String>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Stands {
+    /// At the newest version.
+    Newest,
+    /// A route leads to the newest version.
+    Behind,
+    /// It is decided that they stay.
+    Stays,
+    /// Nobody decided, so that this binary refuses to run.
+    Undecided,
+    /// The workflow has migrations, and they know nothing of this version.
+    UnknownVersion,
+    /// Likewise, and it is newer than all that they know.
+    NewerThanProgram,
+    /// This binary knows the workflow, which has no migrations.
+    NoMigrations,
+    /// This binary has never heard of the workflow.
+    OtherWorkflow,
+}
+
+/// What this binary knows of versions, also where its migrations do not fit
+/// together.
+pub(crate) struct Decisions {
+    linked: Result<MigrationRegistry, RegistryError>,
+    drawing: Drawing,
+}
+
+impl Decisions {
+    pub(crate) fn of_linked() -> Self {
+        Self {
+            linked: MigrationRegistry::linked(),
+            drawing: MigrationRegistry::drawing_of_linked(),
+        }
+    }
+
+    /// Why the migrations do not fit together.
+    pub(crate) fn problem(&self) -> Option<&RegistryError> {
+        self.linked.as_ref().err()
+    }
+
+    /// The names of the workflows that it knows.
+    pub(crate) fn workflows(&self) -> impl Iterator<Item = &str> {
+        self.drawing.ends().map(|(name, ..)| name)
+    }
+
+    pub(crate) fn about(&self, version: &WorkflowId) -> Decision {
+        let plain = |standing| Decision {
+            standing,
+            route: None,
+            reason: None,
+        };
+        if let Ok(registry) = &self.linked {
+            match registry.standing(version) {
+                Standing::Newest => return plain(Stands::Newest),
+                Standing::Behind(route) => {
+                    return Decision {
+                        route: Some(route.to_string()),
+                        ..plain(Stands::Behind)
+                    };
+                }
+                Standing::Stays => {
+                    return Decision {
+                        reason: registry.stays(version).map(ToOwned::to_owned),
+                        ..plain(Stands::Stays)
+                    };
+                }
+                Standing::NoRoute => {
+                    let newest = registry.newest(version.name());
+                    return plain(match newest {
+                        Some(newest) if is_newer(version, newest) => Stands::NewerThanProgram,
+                        _ => Stands::UnknownVersion,
+                    });
+                }
+                // Versions without migrations may be registered all the same.
+                Standing::OtherWorkflow => {}
+            }
+        }
+        let fits = self.linked.is_ok();
+        let mut known = false;
+        for (name, at, end, stays) in self
+            .drawing
+            .ends()
+            .filter(|(name, ..)| *name == version.name())
+        {
+            known = true;
+            if WorkflowId::new(name.to_owned(), at.to_owned()) == *version {
+                return match end {
+                    End::Stays => Decision {
+                        reason: stays.map(ToOwned::to_owned),
+                        ..plain(Stands::Stays)
+                    },
+                    End::Newest if fits => plain(Stands::NoMigrations),
+                    End::Newest => plain(Stands::Newest),
+                    // No route is safe while the migrations do not fit together.
+                    End::None | End::Undecided => plain(Stands::Undecided),
+                };
+            }
+        }
+        plain(match (known, fits) {
+            (false, _) => Stands::OtherWorkflow,
+            (true, true) => Stands::NoMigrations,
+            (true, false) => Stands::UnknownVersion,
+        })
+    }
+}
+
+fn is_newer(version: &WorkflowId, newest: &WorkflowId) -> bool {
+    natural_cmp(version.version(), newest.version()) == Ordering::Greater
+}
+
+impl Decision {
+    pub(crate) fn text(&self) -> String {
+        let bad = |text: &str| format!("{BAD}{text}{BAD:#}");
+        match self.standing {
+            Stands::Newest => format!("{GOOD}newest{GOOD:#}"),
+            Stands::Behind => format!("behind: {}", plain(self.route.as_deref().unwrap_or("?"))),
+            Stands::Stays => format!("stays: {}", plain(self.reason.as_deref().unwrap_or("?"))),
+            Stands::Undecided => bad("undecided"),
+            Stands::UnknownVersion => bad("a version unknown to this binary"),
+            Stands::NewerThanProgram => bad("newer than all that this binary knows"),
+            Stands::NoMigrations => "no migrations".to_owned(),
+            Stands::OtherWorkflow => "a workflow unknown to this binary".to_owned(),
+        }
+    }
+}

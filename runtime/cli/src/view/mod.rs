@@ -1,0 +1,8 @@
+//! What the tool prints.
+
+pub(crate) mod format;
+pub(crate) mod output;
+pub(crate) mod progress;
+pub(crate) mod run_summary;
+pub(crate) mod summary;
+pub(crate) mod svg;

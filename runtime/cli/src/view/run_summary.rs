@@ -1,0 +1,200 @@
+//! A run in a line: what `status`, `runs` and `show` say of it.
+
+use serde::Serialize;
+
+use crate::exit_code::Failure;
+use crate::history::History;
+use crate::view::format::{self, count};
+use crate::view::output::{BAD, GOOD, WARN, plain, table};
+use state_migration_runner::run::history::Claim;
+use state_migration_runner::{RunCounts, RunKind, RunRecord, RunState};
+
+/// What is said of every run.
+#[derive(Debug, Serialize)]
+pub(crate) struct RunLine {
+    pub(crate) run: String,
+    pub(crate) number: u64,
+    pub(crate) what: &'static str,
+    /// The run whose failures it tried again.
+    pub(crate) retry_of: Option<String>,
+    pub(crate) state: RunState,
+    pub(crate) who: String,
+    pub(crate) why: String,
+    /// How often it was started, the first time included.
+    pub(crate) executions: u32,
+    pub(crate) started: String,
+    pub(crate) ended: Option<String>,
+    pub(crate) took_ms: Option<u64>,
+    pub(crate) migrated: u64,
+    pub(crate) failed: u64,
+    /// Processes that it came by and left alone.
+    pub(crate) skipped: u64,
+    /// Whether it holds the store: it is under way, or was killed.
+    pub(crate) holds_store: bool,
+    /// Whether it ended in its middle without a word: nobody works on it.
+    pub(crate) interrupted: bool,
+    /// The run that took the store over from it, if it is interrupted.
+    pub(crate) taken_over_by: Option<String>,
+    /// The number of that one.
+    #[serde(skip)]
+    taker: Option<u64>,
+    /// As `started`, to the second.
+    #[serde(skip)]
+    pub(crate) began: String,
+}
+
+impl RunLine {
+    /// One of all runs, in a store that somebody may hold.
+    pub(crate) fn new(
+        record: &RunRecord,
+        counts: &RunCounts,
+        all: &[RunRecord],
+        claim: Option<Claim>,
+    ) -> Self {
+        let claim = claim.filter(|claim| claim.run == record.id);
+        let goes_on = matches!(
+            record.state,
+            RunState::Planned | RunState::Running | RunState::Paused
+        );
+        // Without the claim it writes nothing any more.
+        let nobody = claim.is_none_or(|claim| claim.is_dead);
+        let interrupted = goes_on && nobody && record.kind != RunKind::Lazy;
+        let taker = all
+            .iter()
+            .rfind(|other| other.took_over == Some(record.id))
+            .filter(|_| interrupted && claim.is_none());
+        let retry_of = match &record.kind {
+            RunKind::Retry { of, .. } => Some(of.to_string()),
+            _ => None,
+        };
+        let took = |ended| format::millis(format::between(record.started, ended));
+        Self {
+            run: record.id.to_string(),
+            number: record.number,
+            what: record.kind.name(),
+            retry_of,
+            state: record.state,
+            who: record.who.clone(),
+            why: record.why.clone(),
+            executions: record.executions,
+            started: record.started.to_string(),
+            ended: record.ended.map(|at| at.to_string()),
+            took_ms: record.ended.map(took),
+            migrated: counts.migrated,
+            failed: counts.failed,
+            skipped: counts.skipped_by.total() as u64,
+            holds_store: claim.is_some(),
+            interrupted,
+            taken_over_by: taker.map(|taker| taker.id.to_string()),
+            taker: taker.map(|taker| taker.number),
+            began: format::time(record.started),
+        }
+    }
+
+    /// Whether it stopped half-way, so that `resume` has something to do.
+    pub(crate) fn is_open(&self) -> bool {
+        !self.state.is_done() && self.what != "lazy"
+    }
+
+    /// Whether it holds the store, and nothing says that nobody works on it.
+    pub(crate) fn goes_on(&self) -> bool {
+        self.holds_store && self.is_open() && !self.interrupted
+    }
+
+    /// What an operator should know of one that was interrupted.
+    pub(crate) fn note(&self) -> Option<String> {
+        let number = self.number;
+        let rest = format!("what it had done is kept, and `resume {number}` does the rest");
+        self.interrupted.then(|| match (self.holds_store, self.taker) {
+            (true, _) => format!("run {number} was interrupted and holds the store; {rest}"),
+            (false, Some(taker)) => format!(
+                "run {number} was interrupted, and run {taker} took the store over from it; {rest}"
+            ),
+            (false, None) => format!("run {number} was broken off; {rest}"),
+        })
+    }
+
+    /// What an operator should know of one that holds the store, before another
+    /// one is begun.
+    pub(crate) fn in_the_way(&self) -> Option<String> {
+        let (number, state) = (self.number, self.state);
+        self.note().or_else(|| self.goes_on().then(|| format!(
+            "run {number} holds the store: it is {state}, or was killed; a new run is refused until it has ended, so resume it when its program is gone"
+        )))
+    }
+
+    pub(crate) fn state(&self) -> String {
+        let (style, state) = match self.state {
+            _ if self.interrupted => (BAD, "interrupted".to_owned()),
+            RunState::Done => (GOOD, "done".to_owned()),
+            RunState::DoneWithErrors => (BAD, self.state.to_string()),
+            other => (WARN, other.to_string()),
+        };
+        format!("{style}{state}{style:#}")
+    }
+}
+
+/// Runs of a store.
+pub(crate) struct Latest {
+    /// The latest first.
+    pub(crate) lines: Vec<RunLine>,
+    /// How many there are.
+    pub(crate) total: usize,
+    /// The one that holds the store.
+    pub(crate) holder: Option<RunLine>,
+}
+
+impl Latest {
+    /// The one that was interrupted and holds the store.
+    pub(crate) fn interrupted(&self) -> Option<&RunLine> {
+        self.holder.as_ref().filter(|run| run.interrupted)
+    }
+}
+
+/// The last runs of a store with what they did, at most `limit`.
+pub(crate) async fn latest(runs: &History, limit: usize) -> Result<Latest, Failure> {
+    let (all, claim) = runs.list_claimed().await?;
+    let line = async |record: &RunRecord| {
+        let counts = runs.counts(record.id).await?;
+        Ok::<_, Failure>(RunLine::new(record, &counts, &all, claim))
+    };
+    let mut lines = Vec::new();
+    for record in all.iter().rev().take(limit) {
+        lines.push(line(record).await?);
+    }
+    let claimed = all
+        .iter()
+        .find(|run| claim.is_some_and(|claim| claim.run == run.id));
+    let holder = match claimed {
+        Some(record) => Some(line(record).await?),
+        None => None,
+    };
+    Ok(Latest {
+        lines,
+        total: all.len(),
+        holder,
+    })
+}
+
+/// The same as a table for people.
+pub(crate) fn run_table(lines: &[RunLine]) -> String {
+    let header = [
+        "RUN", "ID", "WHAT", "STATE", "STARTED", "TOOK", "MIGRATED", "FAILED", "WHO", "WHY",
+    ];
+    let rows = lines.iter().map(|run| {
+        let took = run.took_ms.map(std::time::Duration::from_millis);
+        vec![
+            run.number.to_string(),
+            run.run.clone(),
+            run.what.to_owned(),
+            run.state(),
+            run.began.clone(),
+            took.map_or_else(|| "-".to_owned(), format::took),
+            count(run.migrated),
+            count(run.failed),
+            plain(&run.who),
+            plain(&run.why),
+        ]
+    });
+    table(&header, rows)
+}

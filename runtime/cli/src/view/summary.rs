@@ -1,0 +1,358 @@
+//! What is said of a run when it has ended.
+
+use std::collections::BTreeMap;
+use std::fmt::{self, Write};
+use std::time::Duration;
+
+use serde::Serialize;
+
+use crate::context::Context;
+use crate::exit_code::{Exit, Failure};
+use crate::history::History;
+use crate::local::Wanted;
+use crate::view::format::{self, count};
+use crate::view::output::{Answer, BAD, BOLD, DIM, GOOD, WARN, plain, to_type};
+use crate::view::progress::{rate, rounded};
+use state_migration_core::{FailureClass, MigrationError, MigrationWarning, SkippedBy, Stage};
+use state_migration_runner::{MigrationReport, RunControl, RunState};
+
+/// How many failures and warnings are shown; `show` pages through all failures.
+const SHOWN: usize = 10;
+
+/// How many failures are read at a time.
+const PAGE: usize = 1_000;
+
+/// The end of a run.
+#[derive(Debug, Serialize)]
+pub(crate) struct Ended {
+    #[serde(skip)]
+    exit: Exit,
+    /// The command.
+    command: &'static str,
+    dry_run: bool,
+    /// None of a dry run, of which nothing is kept.
+    run: Option<String>,
+    number: Option<u64>,
+    /// None of a dry run that went to its end.
+    state: Option<RunState>,
+    /// Of the run as a whole, also when it was resumed.
+    migrated: u64,
+    failed: u64,
+    skipped: u64,
+    skipped_by: SkippedBy,
+    /// The most frequent first. Of a dry run, only the first 1,000 failures are
+    /// known by class.
+    failed_by_class: Vec<OfClass>,
+    /// The first of them.
+    failures: Vec<Failed>,
+    warning_count: u64,
+    /// The first of them.
+    warnings: Vec<Warned>,
+    workflows: Vec<OfWorkflow>,
+    /// How long it took this time.
+    took_ms: u64,
+    /// How many processes a second it looked at this time.
+    per_second: f64,
+    next: Vec<String>,
+}
+
+#[derive(Debug, Serialize)]
+struct OfClass {
+    class: FailureClass,
+    count: u64,
+}
+
+#[derive(Debug, Serialize)]
+struct Failed {
+    stream: String,
+    stage: Stage,
+    class: FailureClass,
+    /// The event at which it failed, if it was at one.
+    sequence: Option<u64>,
+    message: String,
+    #[serde(skip)]
+    text: String,
+}
+
+#[derive(Debug, Serialize)]
+struct Warned {
+    stream: String,
+    message: String,
+}
+
+#[derive(Debug, Serialize)]
+struct OfWorkflow {
+    workflow: String,
+    migrated: u64,
+    failed: u64,
+    skipped: u64,
+}
+
+impl Failed {
+    fn of(error: &MigrationError) -> Self {
+        Self {
+            stream: error.stream_id.to_string(),
+            stage: error.stage,
+            class: error.class,
+            sequence: error.sequence,
+            message: error.message.clone(),
+            text: error.to_string(),
+        }
+    }
+}
+
+impl Warned {
+    fn of(warning: &MigrationWarning) -> Self {
+        Self {
+            stream: warning.stream_id.to_string(),
+            message: warning.message.clone(),
+        }
+    }
+}
+
+impl Ended {
+    pub(crate) async fn new(
+        context: &Context,
+        kept: Option<History>,
+        wanted: &Wanted,
+        report: MigrationReport,
+        control: &RunControl,
+        took: Duration,
+    ) -> Result<Self, Failure> {
+        let Some(run) = report.run else {
+            return Err(refused(context, &report));
+        };
+        let progress = control.progress();
+        // A dry run is recorded nowhere, so its report has no state.
+        let state = report.state.or_else(|| {
+            let cancelled = progress.state == RunState::Cancelled;
+            cancelled.then_some(RunState::Cancelled)
+        });
+        let exit = match state {
+            Some(RunState::Cancelled | RunState::Paused) => Exit::Interrupted,
+            Some(state) if !state.is_done() => Exit::Environment,
+            _ => match report.is_ok() {
+                true => Exit::Done,
+                false => Exit::DoneWithErrors,
+            },
+        };
+        let known = Known::of(kept, run, &report).await;
+        let before = match wanted {
+            Wanted::Resume(_, before) => *before,
+            _ => 0,
+        };
+        let looked_at = progress.counts.selected().saturating_sub(before);
+        let name = known
+            .number
+            .map_or_else(|| run.to_string(), |n| n.to_string());
+        let next = match (exit, wanted) {
+            (Exit::Done, Wanted::DryRun(command)) => vec![command.clone()],
+            (_, Wanted::DryRun(_)) => Vec::new(),
+            (Exit::Interrupted | Exit::Environment, _) => vec![format!("resume {name}")],
+            (Exit::DoneWithErrors, _) => vec![format!("show {name}"), format!("retry {name}")],
+            _ => vec!["status".to_owned()],
+        };
+        #[allow(clippy::cast_precision_loss)]
+        let per_second = looked_at as f64 / took.as_secs_f64().max(0.001);
+        Ok(Self {
+            exit,
+            command: wanted.command(),
+            dry_run: wanted.is_dry(),
+            run: (!wanted.is_dry()).then(|| run.to_string()),
+            number: known.number,
+            state,
+            migrated: report.migrated as u64,
+            failed: report.error_count as u64,
+            skipped: report.skipped as u64,
+            skipped_by: report.skipped_by,
+            failed_by_class: known.failed_by_class,
+            failures: report.errors.iter().take(SHOWN).map(Failed::of).collect(),
+            warning_count: report.warning_count as u64,
+            warnings: report.warnings.iter().take(SHOWN).map(Warned::of).collect(),
+            workflows: progress
+                .workflows
+                .into_iter()
+                .map(|of_it| OfWorkflow {
+                    workflow: of_it.workflow,
+                    migrated: of_it.migrated,
+                    failed: of_it.failed,
+                    skipped: of_it.skipped,
+                })
+                .collect(),
+            took_ms: format::millis(took),
+            per_second: rounded(per_second),
+            next: next.iter().map(|next| context.again(next)).collect(),
+        })
+    }
+
+    /// Warns of something that is of no stream.
+    pub(crate) fn warn(&mut self, message: String) {
+        let stream = "(store)".to_owned();
+        self.warnings.insert(0, Warned { stream, message });
+        self.warning_count += 1;
+    }
+
+    pub(crate) fn tell(self, context: &Context) -> Result<Exit, Failure> {
+        match (context.output.answer(&self), self.number) {
+            (Ok(()), _) => Ok(self.exit),
+            (Err(failure), Some(number)) => Err(Failure {
+                message: format!("{}; the run is over, and recorded", failure.message),
+                ..failure
+            }
+            .next(context.again(&format!("show {number}")))),
+            (Err(failure), None) => Err(failure),
+        }
+    }
+
+    /// What became of it, for people.
+    fn outcome(&self) -> String {
+        let (style, text) = match (self.state, self.dry_run) {
+            (Some(RunState::Cancelled | RunState::Paused), false) => (
+                WARN,
+                "interrupted; what was done is kept, and the rest can be resumed",
+            ),
+            (Some(RunState::Cancelled | RunState::Paused), true) => (WARN, "interrupted"),
+            (Some(RunState::Planned | RunState::Running), _) => (
+                BAD,
+                "broken off; what was done is kept, and the rest can be resumed",
+            ),
+            (_, true) if self.failed > 0 => (BAD, "dry run, nothing written; some would fail"),
+            (_, true) => (GOOD, "dry run, nothing written"),
+            _ if self.failed > 0 => (BAD, "done with errors"),
+            _ => (GOOD, "done"),
+        };
+        format!("{style}{text}{style:#}")
+    }
+}
+
+/// What only the store knows.
+#[derive(Default)]
+struct Known {
+    number: Option<u64>,
+    failed_by_class: Vec<OfClass>,
+}
+
+impl Known {
+    /// As far as it can be read: the run itself is over and recorded.
+    async fn of(
+        runs: Option<History>,
+        run: state_migration_core::RunId,
+        report: &MigrationReport,
+    ) -> Self {
+        let mut by_class = BTreeMap::new();
+        for error in &report.errors {
+            *by_class.entry(error.class).or_default() += 1;
+        }
+        let mut known = Self::default();
+        if let Some(runs) = runs {
+            if let Ok(record) = runs.get(run).await {
+                known.number = record.map(|record| record.number);
+            }
+            // A report does not keep them all.
+            if report.error_count > report.errors.len()
+                && let Ok(all) = count_by_class(&runs, run).await
+            {
+                by_class = all;
+            }
+        }
+        known.failed_by_class = by_class
+            .into_iter()
+            .map(|(class, count)| OfClass { class, count })
+            .collect();
+        let classes = &mut known.failed_by_class;
+        classes.sort_by_key(|of_it| std::cmp::Reverse(of_it.count));
+        known
+    }
+}
+
+async fn count_by_class(
+    runs: &History,
+    run: state_migration_core::RunId,
+) -> Result<BTreeMap<FailureClass, u64>, Failure> {
+    let (mut counts, mut after) = (BTreeMap::new(), None);
+    loop {
+        let page = runs.failures(run, None, after.as_ref(), PAGE).await?;
+        for failure in &page {
+            *counts.entry(failure.error.class).or_default() += 1;
+        }
+        if page.len() < PAGE {
+            return Ok(counts);
+        }
+        after = page.into_iter().next_back().map(|f| f.error.stream_id);
+    }
+}
+
+/// A run that did not begin.
+fn refused(context: &Context, report: &MigrationReport) -> Failure {
+    let Some(error) = report.errors.first() else {
+        return Failure::environment("the run did not begin; look at the runs of the store")
+            .next(context.again("runs"));
+    };
+    let message = format!("the run did not begin: {}", error.message);
+    match error.class {
+        FailureClass::Run => Failure::refused(message),
+        _ => Failure::environment(message),
+    }
+    .next(context.again("runs"))
+}
+
+impl Answer for Ended {
+    const KIND: &'static str = "run";
+
+    fn text(&self, out: &mut String) -> fmt::Result {
+        for failure in self.failures.iter().take(3) {
+            writeln!(out, "{BAD}failed:{BAD:#} {}", plain(&failure.text))?;
+        }
+        for warning in &self.warnings {
+            let Warned { stream, message } = warning;
+            writeln!(out, "{WARN}warning:{WARN:#} {stream}: {}", plain(message))?;
+        }
+        let mut line = |name: &str, value: &str| writeln!(out, "{DIM}{name:10}{DIM:#} {value}");
+        if let (Some(run), Some(number)) = (&self.run, self.number) {
+            line("run", &format!("{BOLD}{number}{BOLD:#}  {run}"))?;
+        }
+        line("state", &self.outcome())?;
+        line("migrated", &count(self.migrated))?;
+        let skipped = [
+            (self.skipped_by.empty, "empty"),
+            (self.skipped_by.other_workflow, "of other workflows"),
+            (self.skipped_by.already_there, "already there"),
+            (self.skipped_by.finished, "finished"),
+            (self.skipped_by.not_selected, "not selected"),
+            (self.skipped_by.held, "taken out by `skip`"),
+        ];
+        let skipped = skipped.into_iter().filter(|(count, _)| *count > 0);
+        let skipped = skipped.map(|(n, reason)| format!("{} {reason}", count(n as u64)));
+        line("skipped", &with_parts(self.skipped, skipped))?;
+        let failed = self.failed_by_class.iter();
+        let failed = failed.map(|of_it| format!("{} {}", count(of_it.count), of_it.class));
+        line("failed", &with_parts(self.failed, failed))?;
+        line("warnings", &count(self.warning_count))?;
+        line("time", &format::took(Duration::from_millis(self.took_ms)))?;
+        line("rate", &rate(self.per_second))?;
+        if self.workflows.len() > 1 {
+            for of_it in &self.workflows {
+                line(
+                    "workflow",
+                    &format!(
+                        "{}: {} migrated, {} failed, {} skipped",
+                        plain(&of_it.workflow),
+                        count(of_it.migrated),
+                        count(of_it.failed),
+                        count(of_it.skipped)
+                    ),
+                )?;
+            }
+        }
+        to_type(&self.next, out)
+    }
+}
+
+/// A count, and what it is made up of.
+fn with_parts(all: u64, parts: impl Iterator<Item = String>) -> String {
+    let parts: Vec<String> = parts.collect();
+    match parts.is_empty() {
+        true => count(all),
+        false => format!("{} ({})", count(all), parts.join(", ")),
+    }
+}

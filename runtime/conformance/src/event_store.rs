@@ -1,0 +1,400 @@
+//! The rules of event stores.
+
+use futures_util::future::join_all;
+
+use crate::{
+    Broken, Checked, Violation, event, events, holds, migrated, of, refused, same, stream, tenant,
+    v1, v2,
+};
+use state_migration_core::{
+    Error, ErrorKind, Event, EventStore, ExpectedSequence, Head, MIGRATED, NewEvent, StreamId,
+    Timestamp,
+};
+
+/// Checks an event store.
+///
+/// # Errors
+/// The first rule that it breaks.
+pub async fn event_store(store: &dyn EventStore) -> Result<(), Violation> {
+    of("a stream without events is empty", empty(store).await)?;
+    of(
+        "events come back as they were appended",
+        round_trip(store).await,
+    )?;
+    of(
+        "an append happens only at the expected end",
+        expected_end(store).await,
+    )?;
+    of("events are read in pages", pages(store).await)?;
+    of(
+        "of many appends at one place one wins",
+        one_wins(store).await,
+    )?;
+    of(
+        "streams do not run into each other",
+        neighbours(store).await,
+    )?;
+    of(
+        "streams are listed in order, by prefix and in pages",
+        listing(store).await,
+    )?;
+    of(
+        "a migration is an event like others, and moves the head",
+        migration(store).await,
+    )?;
+    of("code of another version writes nothing", fence(store).await)?;
+    of(
+        "an append without events, or of mixed versions, is refused",
+        malformed(store).await,
+    )
+}
+
+fn conflict(error: &Error) -> bool {
+    error.is_conflict()
+}
+
+async fn empty(store: &dyn EventStore) -> Checked {
+    let stream = stream(&tenant(), "none")?;
+    same("its head", &store.head(&stream).await?, &None)?;
+    same(
+        "its events",
+        &store.read_all(&stream, 0, 10).await?,
+        &vec![],
+    )?;
+    same(
+        "its events after 5",
+        &store.read_all(&stream, 5, 10).await?,
+        &vec![],
+    )
+}
+
+async fn round_trip(store: &dyn EventStore) -> Checked {
+    let stream = stream(&tenant(), "p")?;
+    let payloads = [
+        "{}",
+        "null",
+        "{\"text\":\"\\u0000 ä 🦀\",\"n\":1.50}",
+        "[1, 2]",
+    ];
+    let mut new = Vec::new();
+    for (n, payload) in payloads.into_iter().enumerate() {
+        let version = u32::try_from(n).unwrap_or(0) + 1;
+        new.push(NewEvent::new(v1(), format!("Type{n}"), version, payload)?.finishing(n == 3));
+    }
+    let appended = store
+        .append(&stream, ExpectedSequence::NoStream, new.clone())
+        .await?;
+    same("the last sequence number", &appended.last_sequence, &4)?;
+    let found = store.read_all(&stream, 0, 10).await?;
+    holds(
+        "a time of recording is missing",
+        found.iter().all(|e| e.time > Timestamp::from_micros(0)),
+    )?;
+    let wanted: Vec<Event> = new
+        .into_iter()
+        .zip(1..)
+        .zip(&found)
+        .map(|((new, sequence), found)| new.record(stream.clone(), sequence, found.time))
+        .collect();
+    same("the stream", &found, &wanted)?;
+    let head = Head {
+        finished: true,
+        ..Head::of(4, v1())
+    };
+    same_head("the head", store.head(&stream).await?, head).map(drop)
+}
+
+/// Compares a head but for its revision, which it returns.
+pub(crate) fn same_head(what: &str, found: Option<Head>, wanted: Head) -> Result<u64, Broken> {
+    let revision = found.as_ref().map_or(0, |head| head.revision);
+    let wanted = Head { revision, ..wanted };
+    same(what, &found, &Some(wanted))?;
+    Ok(revision)
+}
+
+async fn expected_end(store: &dyn EventStore) -> Checked {
+    use ExpectedSequence::{Exact, NoStream};
+    let stream = stream(&tenant(), "p")?;
+    let outcome = store.append(&stream, Exact(1), events(&v1(), 1)?).await;
+    refused("an append at 1 of an empty stream", outcome, conflict)?;
+    same("the head", &store.head(&stream).await?, &None)?;
+    store.append(&stream, NoStream, events(&v1(), 2)?).await?;
+    for expected in [NoStream, Exact(0), Exact(1), Exact(3), Exact(u64::MAX)] {
+        let outcome = store.append(&stream, expected, events(&v1(), 3)?).await;
+        refused(
+            &format!("an append at {expected:?} of a stream that ends at 2"),
+            outcome,
+            conflict,
+        )?;
+    }
+    same(
+        "the number of events",
+        &store.read_all(&stream, 0, 10).await?.len(),
+        &2,
+    )?;
+    same(
+        "the end",
+        &store
+            .append(&stream, Exact(2), events(&v1(), 1)?)
+            .await?
+            .last_sequence,
+        &3,
+    )
+}
+
+async fn pages(store: &dyn EventStore) -> Checked {
+    let stream = stream(&tenant(), "p")?;
+    store
+        .append(&stream, ExpectedSequence::NoStream, events(&v1(), 300)?)
+        .await?;
+    let sequences = |page: Vec<Event>| page.into_iter().map(|e| e.sequence).collect::<Vec<_>>();
+    for (after, limit, first, last) in [
+        (0, 1, 1, 1),
+        (0, 299, 1, 299),
+        (7, 5, 8, 12),
+        (255, 2, 256, 257),
+        (298, 10, 299, 300),
+    ] {
+        let found = sequences(store.read_all(&stream, after, limit).await?);
+        same(
+            &format!("the page of {limit} after {after}"),
+            &found,
+            &(first..=last).collect(),
+        )?;
+    }
+    same(
+        "the page after the end",
+        &sequences(store.read_all(&stream, 300, 10).await?),
+        &vec![],
+    )?;
+    same(
+        "the page after the last number",
+        &sequences(store.read_all(&stream, u64::MAX, 10).await?),
+        &vec![],
+    )?;
+    same(
+        "a page of none",
+        &sequences(store.read_all(&stream, 0, 0).await?),
+        &vec![],
+    )
+}
+
+async fn one_wins(store: &dyn EventStore) -> Checked {
+    let stream = stream(&tenant(), "p")?;
+    let mut last = 0;
+    for _ in 0..5 {
+        let expected = if last == 0 {
+            ExpectedSequence::NoStream
+        } else {
+            ExpectedSequence::Exact(last)
+        };
+        let mut appends = Vec::new();
+        for n in 0..8 {
+            appends.push(store.append(&stream, expected, vec![event(v1(), n)?, event(v1(), n)?]));
+        }
+        let outcomes = join_all(appends).await;
+        let won = outcomes.iter().filter(|outcome| outcome.is_ok()).count();
+        same("the number of appends that succeeded", &won, &1)?;
+        for outcome in outcomes.into_iter().filter(Result::is_err) {
+            refused("an append that came second", outcome, conflict)?;
+        }
+        last += 2;
+        let found = store.read_all(&stream, 0, 100).await?;
+        same("the number of events", &(found.len() as u64), &last)?;
+        let pair = &found[found.len() - 2..];
+        same(
+            "the second event of the winner",
+            &pair[1].payload,
+            &pair[0].payload,
+        )?;
+    }
+    Ok(())
+}
+
+async fn neighbours(store: &dyn EventStore) -> Checked {
+    let tenant = tenant();
+    let names = [
+        "a",
+        "a ",
+        "a!",
+        "ab",
+        "a\u{7e}",
+        "a\u{e4}",
+        "a\u{10ffff}",
+        "A",
+        "aa",
+    ];
+    for (n, name) in names.iter().enumerate() {
+        let new = events(&v1(), n as u64 + 1)?;
+        store
+            .append(&stream(&tenant, name)?, ExpectedSequence::NoStream, new)
+            .await?;
+    }
+    for (n, name) in names.iter().enumerate() {
+        let stream = stream(&tenant, name)?;
+        let found = store.read_all(&stream, 0, 100).await?;
+        same(
+            &format!("the number of events of {name:?}"),
+            &found.len(),
+            &(n + 1),
+        )?;
+        holds(
+            "an event names another stream",
+            found.iter().all(|e| e.stream_id == stream),
+        )?;
+    }
+    Ok(())
+}
+
+async fn listing(store: &dyn EventStore) -> Checked {
+    let tenant = tenant();
+    let mut wanted = Vec::new();
+    for name in ["b", "a", "ab", "c c", "ä", "aa"] {
+        let stream = stream(&tenant, name)?;
+        store
+            .append(&stream, ExpectedSequence::NoStream, events(&v1(), 1)?)
+            .await?;
+        wanted.push(stream);
+    }
+    wanted.sort();
+    let prefix = format!("process/{tenant}/");
+    same(
+        "the list",
+        &store.list_streams(Some(&prefix), None, 100).await?,
+        &wanted,
+    )?;
+    let with_a = format!("{prefix}a");
+    let a: Vec<StreamId> = wanted
+        .iter()
+        .filter(|s| s.as_str().starts_with(&with_a))
+        .cloned()
+        .collect();
+    same(
+        "the list of those that start with `a`",
+        &store.list_streams(Some(&with_a), None, 100).await?,
+        &a,
+    )?;
+    let mut found = Vec::new();
+    let mut after = None;
+    loop {
+        let page = store.list_streams(Some(&prefix), after.as_ref(), 2).await?;
+        holds("a page is longer than its limit", page.len() <= 2)?;
+        let at_end = page.len() < 2;
+        after = page.last().cloned().or(after);
+        found.extend(page);
+        if at_end {
+            break;
+        }
+    }
+    same("the list in pages of 2", &found, &wanted)?;
+    let missing = stream(&tenant, "aaa")?;
+    let after: Vec<StreamId> = wanted.iter().filter(|s| **s > missing).cloned().collect();
+    let found = store
+        .list_streams(Some(&prefix), Some(&missing), 100)
+        .await?;
+    same("the list after a stream that is not there", &found, &after)?;
+    let mut all = Vec::new();
+    let mut after = None;
+    loop {
+        let page = store.list_streams(None, after.as_ref(), 100).await?;
+        let at_end = page.len() < 100;
+        after = page.last().cloned().or(after);
+        all.extend(page);
+        if at_end {
+            break;
+        }
+    }
+    holds(
+        "the list without a prefix lacks a stream",
+        wanted.iter().all(|s| all.contains(s)),
+    )
+}
+
+async fn migration(store: &dyn EventStore) -> Checked {
+    use ExpectedSequence::{Exact, NoStream};
+    let stream = stream(&tenant(), "p")?;
+    store.append(&stream, NoStream, events(&v1(), 2)?).await?;
+    let event = migrated()?;
+    refused(
+        "a migration at another place",
+        store.append(&stream, Exact(1), vec![event.clone()]).await,
+        conflict,
+    )?;
+    store.append(&stream, Exact(2), vec![event.clone()]).await?;
+    let at_v2 = |sequence| Head {
+        baseline: Some(3),
+        ..Head::of(sequence, v2())
+    };
+    let before = same_head("the head", store.head(&stream).await?, at_v2(3))?;
+    store.append(&stream, Exact(3), events(&v2(), 2)?).await?;
+    let after = store.head(&stream).await?;
+    let after = same_head("the head after more events", after, at_v2(5))?;
+    holds(
+        &format!("the revision {after} of the head after an append is not above {before}"),
+        after > before,
+    )?;
+    let all = store.read_all(&stream, 0, 10).await?;
+    same("the number of all events", &all.len(), &5)?;
+    same(
+        "the type of the third event",
+        &&*all[2].event_type,
+        &MIGRATED,
+    )?;
+    same("its payload", &all[2].payload, event.payload())?;
+    same("its id", &all[2].event_id, &event.event_id())?;
+    let sequences = |page: Vec<Event>| page.into_iter().map(|e| e.sequence).collect::<Vec<_>>();
+    same(
+        "what a projection reads",
+        &sequences(store.read(&stream, 0, 10).await?),
+        &vec![1, 2, 4, 5],
+    )?;
+    same(
+        "what a projection reads in a page of 3",
+        &sequences(store.read(&stream, 0, 3).await?),
+        &vec![1, 2, 4],
+    )
+}
+
+async fn fence(store: &dyn EventStore) -> Checked {
+    use ExpectedSequence::{Exact, NoStream};
+    let stream = stream(&tenant(), "p")?;
+    store.append(&stream, NoStream, events(&v1(), 2)?).await?;
+    let outcome = store.append(&stream, Exact(2), events(&v2(), 1)?).await;
+    refused("an append of v2 to a process at v1", outcome, |e| {
+        *e.kind() == ErrorKind::WrongVersion { stands_at: v1() }
+    })?;
+    store.append(&stream, Exact(2), vec![migrated()?]).await?;
+    let outcome = store.append(&stream, Exact(3), events(&v1(), 1)?).await;
+    refused("an append of v1 to a process at v2", outcome, |e| {
+        *e.kind() == ErrorKind::Migrated { to: v2() }
+    })?;
+    // Code of the old version does not know of the migration, nor of its event.
+    let outcome = store.append(&stream, Exact(2), events(&v1(), 1)?).await;
+    refused("an append of v1 at its last event", outcome, |e| {
+        *e.kind() == ErrorKind::Migrated { to: v2() }
+    })?;
+    same(
+        "the number of events",
+        &store.read_all(&stream, 0, 10).await?.len(),
+        &3,
+    )
+}
+
+async fn malformed(store: &dyn EventStore) -> Checked {
+    let stream = stream(&tenant(), "p")?;
+    let invalid = |error: &Error| *error.kind() == ErrorKind::Invalid;
+    let outcome = store
+        .append(&stream, ExpectedSequence::NoStream, vec![])
+        .await;
+    refused("an append of nothing", outcome, invalid)?;
+    let mixed = vec![event(v1(), 1)?, event(v2(), 1)?];
+    let outcome = store
+        .append(&stream, ExpectedSequence::NoStream, mixed)
+        .await;
+    refused("an append of v1 and v2", outcome, invalid)?;
+    let outcome = store
+        .append(&stream, ExpectedSequence::NoStream, vec![migrated()?])
+        .await;
+    refused("a migration of a stream without events", outcome, invalid)?;
+    same("the head", &store.head(&stream).await?, &None)
+}

@@ -1,0 +1,87 @@
+//! The rules of snapshot stores.
+
+use crate::{Checked, Violation, of, same, stream, tenant, v1, v2};
+use state_migration_core::{Snapshot, SnapshotStore};
+
+/// Checks a snapshot store. It is not given any events.
+///
+/// # Errors
+/// The first rule that it breaks.
+pub async fn snapshot_store(store: &dyn SnapshotStore) -> Result<(), Violation> {
+    of(
+        "a stream has at most one snapshot, the last one saved",
+        latest(store).await,
+    )?;
+    of("a snapshot can be dropped", deletion(store).await)
+}
+
+async fn latest(store: &dyn SnapshotStore) -> Checked {
+    let tenant = tenant();
+    let (a, ab) = (stream(&tenant, "a")?, stream(&tenant, "ab")?);
+    same(
+        "the snapshot of a new stream",
+        &store.load(&a).await?,
+        &None,
+    )?;
+    let first = Snapshot {
+        stream_id: a.clone(),
+        sequence: 9,
+        workflow_id: v1(),
+        state_schema_version: 3,
+        state: "{\"n\": 1}".into(),
+    };
+    store.save(&first).await?;
+    same("the snapshot", &store.load(&a).await?, &Some(first.clone()))?;
+    same("that of a neighbour", &store.load(&ab).await?, &None)?;
+    let second = Snapshot {
+        sequence: 12,
+        workflow_id: v2(),
+        state: "[]".into(),
+        ..first.clone()
+    };
+    store.save(&second).await?;
+    same(
+        "the snapshot",
+        &store.load(&a).await?,
+        &Some(second.clone()),
+    )?;
+    let other = Snapshot {
+        stream_id: ab.clone(),
+        ..first
+    };
+    store.save(&other).await?;
+    same("the snapshot", &store.load(&a).await?, &Some(second))?;
+    same(
+        "that of the neighbour",
+        &store.load(&ab).await?,
+        &Some(other),
+    )
+}
+
+async fn deletion(store: &dyn SnapshotStore) -> Checked {
+    let tenant = tenant();
+    let mut kept = None;
+    for name in ["a", "b"] {
+        let snapshot = Snapshot {
+            stream_id: stream(&tenant, name)?,
+            sequence: 1,
+            workflow_id: v1(),
+            state_schema_version: 1,
+            state: "{}".into(),
+        };
+        store.save(&snapshot).await?;
+        kept = Some(snapshot);
+    }
+    store.delete(&stream(&tenant, "a")?).await?;
+    store.delete(&stream(&tenant, "never there")?).await?;
+    same(
+        "the snapshot",
+        &store.load(&stream(&tenant, "a")?).await?,
+        &None,
+    )?;
+    same(
+        "that of a neighbour",
+        &store.load(&stream(&tenant, "b")?).await?,
+        &kept,
+    )
+}

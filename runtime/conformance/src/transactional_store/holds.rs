@@ -1,0 +1,140 @@
+//! The rules of processes that an operator holds.
+
+use crate::event_store::same_head;
+use crate::transactional_store::commit::a_hold;
+use crate::transactional_store::{Checked, became, moves, own, page_of, put_all, written};
+use crate::{Broken, events, migrated_between, refused, same, stream, tenant};
+use state_migration_core::{
+    Batch, Commit, ErrorKind, ExpectedSequence, Head, ReadPoint, Stale, TransactionalStore,
+};
+
+pub(crate) async fn kept(store: &dyn TransactionalStore) -> Checked {
+    let tenant = tenant();
+    let v1 = own(&tenant, "v1");
+    let none = stream(&tenant, "none")?;
+    for hold in [Some(a_hold("one")), None] {
+        let head = store.hold(&none, hold).await?;
+        same(
+            "the answer to a hold or release of a stream without events",
+            &head,
+            &None,
+        )?;
+        same("its head", &store.head(&none).await?, &None)?;
+        same("its hold", &store.held(&none).await?, &None)?;
+    }
+    let all = put_all(store, &tenant, &["a", "b"], &v1).await?;
+    let a = &all[0];
+    same("the hold at first", &store.held(a).await?, &None)?;
+    for who in ["one", "another"] {
+        let answer = store.hold(a, Some(a_hold(who))).await?;
+        let wanted = Head {
+            held: true,
+            ..Head::of(1, v1.clone())
+        };
+        same_head("the answer to a hold", answer.clone(), wanted)?;
+        same("the head after it", &store.head(a).await?, &answer)?;
+        same("the hold", &store.held(a).await?, &Some(a_hold(who)))?;
+    }
+    same(
+        "the hold of a neighbour",
+        &store.held(&all[1]).await?,
+        &None,
+    )?;
+    let page = page_of(store, &all).await?;
+    let held: Vec<_> = page
+        .processes
+        .iter()
+        .map(|it| it.head.as_ref().map(|head| head.held))
+        .collect();
+    same(
+        "what a page says of the two",
+        &held,
+        &vec![Some(true), Some(false)],
+    )?;
+    for _ in 0..2 {
+        let answer = store.hold(a, None).await?;
+        same_head(
+            "the answer to a release",
+            answer.clone(),
+            Head::of(1, v1.clone()),
+        )?;
+        same("the head after it", &store.head(a).await?, &answer)?;
+        same("the hold after it", &store.held(a).await?, &None)?;
+    }
+    Ok(())
+}
+
+pub(crate) async fn heeded(store: &dyn TransactionalStore) -> Checked {
+    let tenant = tenant();
+    let (v1, v2) = (own(&tenant, "v1"), own(&tenant, "v2"));
+    let all = put_all(store, &tenant, &["a", "b"], &v1).await?;
+    let a = &all[0];
+    store.hold(a, Some(a_hold("one"))).await?;
+    let event = || migrated_between(&v1, &v2).map(|event| vec![event]);
+    let append = store.append(a, ExpectedSequence::Exact(1), event()?).await;
+    refused("a `$migrated` event of a held process", append, |error| {
+        *error.kind() == ErrorKind::Held
+    })?;
+    store
+        .append(a, ExpectedSequence::Exact(1), events(&v1, 2)?)
+        .await?;
+    let wanted = Head {
+        held: true,
+        ..Head::of(3, v1.clone())
+    };
+    same_head(
+        "the head after an append",
+        store.head(a).await?,
+        wanted.clone(),
+    )?;
+    same(
+        "the hold after an append",
+        &store.held(a).await?,
+        &Some(a_hold("one")),
+    )?;
+
+    // A page that was read since says that it is held, and its head is as it was.
+    for is_fresh in [true, false] {
+        let page = page_of(store, &all).await?;
+        let batch = Batch {
+            moves: moves(&page, &v2)?,
+            ..Batch::default()
+        };
+        let read_point = match is_fresh {
+            true => page.read_point,
+            false => ReadPoint::none(),
+        };
+        let commit = store.commit_unflushed(&batch, read_point).await;
+        let named = Commit::Stale(Stale {
+            streams: vec![a.clone()],
+            rows: vec![],
+        });
+        match commit {
+            Err(error) if *error.kind() == ErrorKind::Held => {}
+            Err(error) => return Err(Broken::from(error)),
+            Ok(commit) => became("a move of a held process", &commit, &named)?,
+        }
+        same_head("its head", store.head(a).await?, wanted.clone())?;
+        let other = store.head(&all[1]).await?;
+        same_head(
+            "the head of the other one in the batch",
+            other,
+            Head::of(1, v1.clone()),
+        )?;
+    }
+
+    store.hold(a, None).await?;
+    let page = page_of(store, &all).await?;
+    let batch = Batch {
+        moves: moves(&page, &v2)?,
+        ..Batch::default()
+    };
+    let commit = store.commit_unflushed(&batch, page.read_point).await?;
+    written("a move after the release", &commit)?;
+    store.flush().await?;
+    let wanted = Head {
+        baseline: Some(4),
+        ..Head::of(4, v2)
+    };
+    same_head("the head after it", store.head(a).await?, wanted).map(drop)
+}

@@ -1,0 +1,478 @@
+//! The rules of stores that commit everything in one transaction.
+//!
+//! What many writers do at once is done on threads of their own, each on a
+//! handle of the store, so that they meet in whatever way the store lets them.
+
+mod births;
+mod commit;
+mod holds;
+mod instant;
+mod limits;
+mod meetings;
+mod notes;
+mod pages;
+mod registry;
+mod rows;
+mod split;
+mod stale;
+mod versions;
+mod work;
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use futures_util::future::join_all;
+
+use crate::{Broken, Checked, Violation, events, holds, migrated_between, of, same};
+use state_migration_core::{
+    Batch, Commit, DueFilter, DueOf, DuePage, DueProcess, DueRequest, EventStore, ExpectedSequence,
+    Head, Move, Passed, ProcessRegistry, SnapshotStore, Stale, StreamId, StreamRange, TenantId,
+    TransactionalStore, Verdict, WorkflowId,
+};
+
+/// Checks a store that commits everything in one transaction. Needs a runtime
+/// of Tokio.
+///
+/// # Errors
+/// The first rule that it breaks.
+pub async fn transactional_store<S>(store: &S) -> Result<(), Violation>
+where
+    S: TransactionalStore + SnapshotStore + ProcessRegistry,
+{
+    of("every handle says the same id", ids(store))?;
+    let events: &dyn TransactionalStore = store;
+    bookkeeping(events).await?;
+    reading(events, store).await?;
+    committing(events).await?;
+    operators(events).await?;
+    entries(events, store, store).await?;
+    meeting(events).await
+}
+
+async fn bookkeeping(store: &dyn TransactionalStore) -> Result<(), Violation> {
+    of(
+        "rows are read by prefix, in order and in pages",
+        rows::reading(store).await,
+    )?;
+    of(
+        "a row is written only where all rows hold what is expected",
+        rows::expectations(store).await,
+    )?;
+    of(
+        "a version is named from the first process on that is born or moved there",
+        versions::named(store).await,
+    )?;
+    of(
+        "a version says under which token it is closing",
+        versions::closing(store).await,
+    )
+}
+
+async fn reading(
+    store: &dyn TransactionalStore,
+    snapshots: &dyn SnapshotStore,
+) -> Result<(), Violation> {
+    of(
+        "ranges are in order and apart, and cover just what was to be split",
+        split::cover(store).await,
+    )?;
+    of(
+        "ranges are about as large as each other, and not smaller than asked for",
+        split::sizes(store).await,
+    )?;
+    of(
+        "a split says how many heads there are, and how many processes are due",
+        split::counts(store).await,
+    )?;
+    of(
+        "a page has the processes that the filter wants, in order of their streams",
+        pages::wanted(store).await,
+    )?;
+    of(
+        "a page of a range has nothing from outside of it",
+        pages::bounded(store).await,
+    )?;
+    of(
+        "a process is read from its baseline on, or after a given event",
+        pages::baseline(store).await,
+    )?;
+    of(
+        "streams that are given by name are read whatever their version is",
+        pages::by_name(store).await,
+    )?;
+    of(
+        "a snapshot is used only where one was asked for and fits",
+        pages::snapshots(store, snapshots).await,
+    )?;
+    of(
+        "pages that follow each other have each process once, and count each head once",
+        limits::continuing(store).await,
+    )?;
+    of(
+        "a page ends once it has read as many bytes as it may",
+        limits::bytes(store).await,
+    )?;
+    of(
+        "a process that is too large is alone on its page, and without events",
+        limits::too_large(store).await,
+    )?;
+    of(
+        "the head and the events of a process on a page are of one instant",
+        instant::one_instant(store).await,
+    )
+}
+
+async fn committing(store: &dyn TransactionalStore) -> Result<(), Violation> {
+    of(
+        "a batch is committed as a whole",
+        commit::whole(store).await,
+    )?;
+    of(
+        "every change of a head raises its revision",
+        commit::revisions(store).await,
+    )?;
+    of(
+        "a process that was found to be finished says so until it goes on",
+        commit::finished(store).await,
+    )?;
+    of(
+        "a batch that changes a stream twice is refused",
+        commit::twice(store).await,
+    )?;
+    of(
+        "a batch for a head that has changed writes nothing, and names the stream",
+        stale::every_change(store).await,
+    )?;
+    of(
+        "births are recorded while a version is closing, and only then",
+        births::recorded(store).await,
+    )?;
+    of(
+        "a version is closed only under its token, and when no birth is left",
+        births::close(store).await,
+    )?;
+    of(
+        "notes are kept until they are dropped",
+        notes::kept(store).await,
+    )
+}
+
+async fn operators(store: &dyn TransactionalStore) -> Result<(), Violation> {
+    of(
+        "a hold is kept, with who, why and when, until it is released",
+        holds::kept(store).await,
+    )?;
+    of(
+        "a held process takes events and is not migrated",
+        holds::heeded(store).await,
+    )
+}
+
+async fn entries(
+    store: &dyn TransactionalStore,
+    registry: &dyn ProcessRegistry,
+    snapshots: &dyn SnapshotStore,
+) -> Result<(), Violation> {
+    of(
+        "an entry says at every instant at which version its process is",
+        registry::lookup(store, registry).await,
+    )?;
+    of(
+        "code of an older version registers no entry and saves no snapshot",
+        registry::older_code(store, registry, snapshots).await,
+    )?;
+    of(
+        "an entry or a snapshot of an older version is not accepted once the process has moved on",
+        registry::meetings(store, registry, snapshots).await,
+    )
+}
+
+/// What many writers do at once.
+async fn meeting(store: &dyn TransactionalStore) -> Result<(), Violation> {
+    of(
+        "commits of different streams do not get in each other's way",
+        meetings::different_streams(store).await,
+    )?;
+    of(
+        "a row that expects nothing is written, whoever else writes it",
+        meetings::blind_rows(store).await,
+    )?;
+    of(
+        "of an append and a move at one place one wins",
+        meetings::append_and_move(store).await,
+    )?;
+    of(
+        "a process is not moved once its hold has returned",
+        meetings::hold_and_move(store).await,
+    )?;
+    of(
+        "nothing is committed once a guard has changed",
+        meetings::guards(store).await,
+    )?;
+    of(
+        "a birth is seen by whoever reads a version after it began to close it, or is recorded",
+        births::closing_meets_births(store).await,
+    )?;
+    of(
+        "a version at which a process is stays named, whoever closes it",
+        births::close_meets_births(store).await,
+    )
+}
+
+fn ids<S: TransactionalStore + SnapshotStore + ProcessRegistry>(store: &S) -> Checked {
+    let id = TransactionalStore::store_id(store);
+    same(
+        "the id as snapshot store",
+        &SnapshotStore::store_id(store),
+        &Some(id),
+    )?;
+    same(
+        "the id as process registry",
+        &ProcessRegistry::store_id(store),
+        &Some(id),
+    )?;
+    let handle = EventStore::transactional(store).map(|handle| handle.store_id());
+    same("the id of its transactional handle", &handle, &Some(id))
+}
+
+/// A version of a workflow of which nothing else in the store is.
+fn own(tenant: &TenantId, version: &'static str) -> WorkflowId {
+    WorkflowId::new(format!("conformance-{tenant}"), version)
+}
+
+/// The range of a tenant's processes.
+fn of_tenant(tenant: &TenantId) -> StreamRange {
+    // `.` sorts just before `/`, and `0` just after.
+    let bound = |end| StreamId::new(format!("process/{tenant}{end}")).ok();
+    StreamRange {
+        after: bound("."),
+        through: bound("0"),
+    }
+}
+
+/// A process is born, and has so many events.
+async fn put(
+    store: &dyn TransactionalStore,
+    stream: &StreamId,
+    version: &WorkflowId,
+    many: u64,
+) -> Checked {
+    let new = events(version, many)?;
+    store
+        .append(stream, ExpectedSequence::NoStream, new)
+        .await?;
+    Ok(())
+}
+
+/// The same of many processes at once.
+async fn put_each<'a>(
+    store: &dyn TransactionalStore,
+    all: impl IntoIterator<Item = &'a (StreamId, WorkflowId, u64)>,
+) -> Checked {
+    let puts = all
+        .into_iter()
+        .map(|(stream, version, many)| put(store, stream, version, *many));
+    join_all(puts).await.into_iter().collect()
+}
+
+/// Processes of a tenant with one event each, in order of their streams.
+async fn put_all(
+    store: &dyn TransactionalStore,
+    tenant: &TenantId,
+    names: &[&str],
+    version: &WorkflowId,
+) -> Result<Vec<StreamId>, Broken> {
+    let mut all = Vec::new();
+    for name in names {
+        all.push((crate::stream(tenant, name)?, version.clone(), 1));
+    }
+    all.sort();
+    put_each(store, &all).await?;
+    Ok(all.into_iter().map(|(stream, ..)| stream).collect())
+}
+
+/// What a reader of the suite is interested in.
+struct Wanted {
+    versions: Option<BTreeSet<WorkflowId>>,
+    verdict: fn(&StreamId, &Head) -> Verdict,
+}
+
+impl Wanted {
+    /// All processes.
+    fn all() -> Self {
+        Self {
+            versions: None,
+            verdict: |_, _| Verdict::Due,
+        }
+    }
+
+    /// All processes at some versions.
+    fn at(versions: impl IntoIterator<Item = WorkflowId>) -> Self {
+        Self {
+            versions: Some(versions.into_iter().collect()),
+            ..Self::all()
+        }
+    }
+
+    fn by(mut self, verdict: fn(&StreamId, &Head) -> Verdict) -> Self {
+        self.verdict = verdict;
+        self
+    }
+}
+
+impl DueFilter for Wanted {
+    fn versions(&self) -> Option<&BTreeSet<WorkflowId>> {
+        self.versions.as_ref()
+    }
+
+    fn verdict(&self, stream: &StreamId, head: &Head) -> Verdict {
+        (self.verdict)(stream, head)
+    }
+}
+
+/// A request for all processes, with room for them.
+fn request(of: DueOf) -> DueRequest {
+    DueRequest {
+        of,
+        filter: Arc::new(Wanted::all()),
+        max_processes: 1_000,
+        max_heads: 10_000,
+        max_bytes: 1 << 20,
+        max_process_bytes: 1 << 20,
+        events_after: None,
+        snapshots: Arc::default(),
+    }
+}
+
+/// What pages that follow each other have.
+#[derive(Default)]
+struct Pages {
+    processes: Vec<DueProcess>,
+    passed: Passed,
+    pages: usize,
+}
+
+impl Pages {
+    fn streams(&self) -> Vec<StreamId> {
+        self.processes.iter().map(|it| it.stream.clone()).collect()
+    }
+}
+
+/// Reads pages to the end, and looks at each of them.
+async fn read_to_end(
+    store: &dyn TransactionalStore,
+    mut request: DueRequest,
+    mut look: impl FnMut(&DuePage) -> Checked,
+) -> Result<Pages, Broken> {
+    let mut seen = Pages::default();
+    loop {
+        let page = store.read_due(request.clone()).await?;
+        look(&page)?;
+        seen.pages += 1;
+        for process in &page.processes {
+            seen.passed.add(&process.passed);
+        }
+        seen.passed.add(&page.passed);
+        seen.processes.extend(page.processes);
+        if page.at_end {
+            return Ok(seen);
+        }
+        let Some(up_to) = page.up_to else {
+            return Err(Broken(
+                "`up_to` of a page before the end is None and not the last stream that it passed"
+                    .to_owned(),
+            ));
+        };
+        let goes_on = match &mut request.of {
+            DueOf::Range(range) => range.after.replace(up_to.clone()) < Some(up_to),
+            DueOf::Streams(streams) => {
+                let before = streams.len();
+                streams.retain(|stream| *stream > up_to);
+                streams.len() < before
+            }
+        };
+        holds("a page ends where it began, and not further on", goes_on)?;
+    }
+}
+
+/// A page of some processes by name, all of which have to be there.
+async fn page_of(store: &dyn TransactionalStore, streams: &[StreamId]) -> Result<DuePage, Broken> {
+    let page = store
+        .read_due(request(DueOf::Streams(streams.to_vec())))
+        .await?;
+    let found: Vec<&StreamId> = page.processes.iter().map(|it| &it.stream).collect();
+    same(
+        "the streams of a page",
+        &found,
+        &streams.iter().collect::<Vec<_>>(),
+    )?;
+    Ok(page)
+}
+
+fn head_of(process: &DueProcess) -> Result<Head, Broken> {
+    process.head.clone().ok_or_else(|| {
+        Broken(format!(
+            "the head of {} on a page is None and not what its events say: {:?}",
+            process.stream, process.problem
+        ))
+    })
+}
+
+/// The move of a process, as it is on a page.
+fn move_to(process: &DueProcess, to: &WorkflowId) -> Result<Move, Broken> {
+    let head = head_of(process)?;
+    Ok(Move {
+        stream: process.stream.clone(),
+        event: migrated_between(&head.workflow_id, to)?,
+        head,
+        remember: false,
+    })
+}
+
+/// The moves of all processes of a page.
+fn moves(page: &DuePage, to: &WorkflowId) -> Result<Vec<Move>, Broken> {
+    page.processes.iter().map(|it| move_to(it, to)).collect()
+}
+
+/// Moves some processes.
+async fn migrate(store: &dyn TransactionalStore, streams: &[StreamId], to: &WorkflowId) -> Checked {
+    let page = page_of(store, streams).await?;
+    let batch = Batch {
+        moves: moves(&page, to)?,
+        ..Batch::default()
+    };
+    written("a move", &store.commit(&batch).await?)
+}
+
+/// What became of a batch, for people.
+fn told(commit: &Commit) -> String {
+    let Commit::Stale(Stale { streams, rows }) = commit else {
+        return "written".to_owned();
+    };
+    let mut streams: Vec<&str> = streams.iter().map(StreamId::as_str).collect();
+    let rows = rows.iter().map(|key| key.escape_ascii().to_string());
+    let mut rows: Vec<String> = rows.collect();
+    streams.sort_unstable();
+    rows.sort_unstable();
+    format!("stale (streams {streams:?}, rows {rows:?})")
+}
+
+fn became(what: &str, commit: &Commit, wanted: &Commit) -> Checked {
+    let (found, wanted) = (told(commit), told(wanted));
+    holds(
+        &format!("{what} is {found} and not {wanted}"),
+        found == wanted,
+    )
+}
+
+fn written(what: &str, commit: &Commit) -> Checked {
+    became(what, commit, &Commit::Written)
+}
+
+fn stale(what: &str, commit: &Commit, streams: &[StreamId], rows: &[Vec<u8>]) -> Checked {
+    let wanted = Commit::Stale(Stale {
+        streams: streams.to_vec(),
+        rows: rows.to_vec(),
+    });
+    became(what, commit, &wanted)
+}

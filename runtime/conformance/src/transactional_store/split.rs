@@ -1,0 +1,203 @@
+//! The rules of ranges to share work by.
+
+use std::collections::BTreeMap;
+
+use crate::transactional_store::{
+    Broken, Checked, Wanted, of_tenant, own, put_each, read_to_end, request,
+};
+use crate::{holds, same, stream, tenant};
+use state_migration_core::{
+    DueOf, StreamId, StreamRange, TenantId, TransactionalStore, Verdict, WorkflowId,
+};
+
+const PROCESSES: usize = 60;
+
+/// Processes of a tenant, every third of which is at each of three versions.
+async fn processes(
+    store: &dyn TransactionalStore,
+    tenant: &TenantId,
+) -> Result<(Vec<StreamId>, [WorkflowId; 3]), Broken> {
+    let versions = ["v1", "v2", "v3"].map(|version| own(tenant, version));
+    let mut all = Vec::new();
+    for n in 0..PROCESSES {
+        let stream = stream(tenant, &format!("{n:03}"))?;
+        all.push((stream, versions[n % 3].clone(), 1));
+    }
+    put_each(store, &all).await?;
+    let streams = all.into_iter().map(|(stream, ..)| stream).collect();
+    Ok((streams, versions))
+}
+
+fn part(after: &StreamId, through: &StreamId) -> StreamRange {
+    StreamRange {
+        after: Some(after.clone()),
+        through: Some(through.clone()),
+    }
+}
+
+/// Whether ranges go from the start of each of the given ones to its end.
+fn check_cover(ranges: &[StreamRange], given: &[StreamRange]) -> Checked {
+    let mut rest = ranges.iter();
+    for whole in given {
+        let mut after = whole.after.clone();
+        loop {
+            let Some(range) = rest.next() else {
+                return Err(Broken(format!(
+                    "no range goes on after {after:?} in {whole:?}"
+                )));
+            };
+            same("the start of a range", &range.after, &after)?;
+            if range.through == whole.through {
+                break;
+            }
+            let Some(through) = &range.through else {
+                return Err(Broken(format!(
+                    "the range {range:?} is outside of {whole:?}"
+                )));
+            };
+            let inside = whole.through.as_ref().is_none_or(|end| through < end);
+            let forward = after.as_ref().is_none_or(|after| after < through);
+            holds(
+                &format!("the range {range:?} is not a part of {whole:?}"),
+                inside && forward,
+            )?;
+            after = Some(through.clone());
+        }
+    }
+    let extra = rest.next();
+    same("the range after the last one", &extra, &None)
+}
+
+pub(crate) async fn cover(store: &dyn TransactionalStore) -> Checked {
+    let tenant = tenant();
+    let (all, _) = processes(store, &tenant).await?;
+    let whole = of_tenant(&tenant);
+    let apart = vec![
+        part(&all[1], &all[10]),
+        part(&all[10], &all[11]),
+        part(&all[30], &all[55]),
+    ];
+    let open = vec![
+        StreamRange {
+            after: None,
+            through: Some(all[20].clone()),
+        },
+        StreamRange {
+            after: Some(all[40].clone()),
+            through: None,
+        },
+    ];
+    for given in [vec![whole], apart, open, vec![StreamRange::default()]] {
+        for (parts, at_least) in [(1, 1), (2, 1), (5, 1), (7, 4), (1_000, 1)] {
+            let split = store.split(&given, &Wanted::all(), parts, at_least).await?;
+            check_cover(&split.ranges, &given)?;
+            let most = parts.max(given.len());
+            holds(
+                &format!(
+                    "the number of ranges is {} and not at most {most}, where {parts} parts of {} ranges were asked for",
+                    split.ranges.len(),
+                    given.len()
+                ),
+                split.ranges.len() <= most,
+            )?;
+        }
+    }
+    let split = store.split(&[], &Wanted::all(), 3, 1).await?;
+    same("the ranges of nothing", &split.ranges, &vec![])
+}
+
+async fn heads_in(store: &dyn TransactionalStore, range: &StreamRange) -> Result<usize, Broken> {
+    let request = request(DueOf::Range(range.clone()));
+    let found = read_to_end(store, request, |_| Ok(())).await?;
+    Ok(found.processes.len())
+}
+
+pub(crate) async fn sizes(store: &dyn TransactionalStore) -> Checked {
+    let tenant = tenant();
+    let (all, _) = processes(store, &tenant).await?;
+    let whole = of_tenant(&tenant);
+    for parts in [2, 6, 10] {
+        let given = [whole.clone()];
+        let split = store.split(&given, &Wanted::all(), parts, 1).await?;
+        let mut largest = 0;
+        for range in &split.ranges {
+            largest = largest.max(heads_in(store, range).await?);
+        }
+        let most = PROCESSES / parts * 3;
+        holds(
+            &format!(
+                "the largest of {parts} ranges has {largest} heads and not at most {most} of {PROCESSES}"
+            ),
+            largest <= most,
+        )?;
+    }
+    // Two ranges that no even cut meets the ends of.
+    let uneven = [
+        StreamRange {
+            through: Some(all[24].clone()),
+            ..whole.clone()
+        },
+        StreamRange {
+            after: Some(all[24].clone()),
+            ..whole.clone()
+        },
+    ];
+    for (given, at_least) in [
+        (vec![whole.clone()], 30),
+        (vec![whole.clone()], 20),
+        (vec![whole], 100),
+        (uneven.to_vec(), 20),
+    ] {
+        let split = store.split(&given, &Wanted::all(), 50, at_least).await?;
+        for range in split.ranges.iter().filter(|range| !given.contains(range)) {
+            let heads = heads_in(store, range).await?;
+            // How many there are is known about only.
+            holds(
+                &format!(
+                    "a range that was cut out has {heads} heads and not about {at_least} at least"
+                ),
+                heads * 2 >= at_least,
+            )?;
+        }
+    }
+    Ok(())
+}
+
+pub(crate) async fn counts(store: &dyn TransactionalStore) -> Checked {
+    let tenant = tenant();
+    let (all, [v1, v2, _]) = processes(store, &tenant).await?;
+    let filter =
+        Wanted::at([v1.clone(), v2.clone()]).by(|stream, _| match stream.as_str().ends_with('0') {
+            true => Verdict::Pass(Default::default()),
+            false => Verdict::Due,
+        });
+    // Of each thirty, ten are at each version, and of those one ends with a 0.
+    for (given, heads, due) in [
+        (vec![of_tenant(&tenant)], 60, 18),
+        (vec![part(&all[29], &all[59])], 30, 9),
+        (
+            vec![part(&all[5], &all[20]), part(&all[29], &all[44])],
+            30,
+            0,
+        ),
+    ] {
+        let split = store.split(&given, &filter, 4, 1).await?;
+        holds(
+            &format!(
+                "the number of heads is {} and not about {heads}",
+                split.heads
+            ),
+            (heads / 2..=heads * 2).contains(&split.heads),
+        )?;
+        if let Some(mut found) = split.due.filter(|_| due > 0) {
+            found.retain(|_, many| *many > 0);
+            let wanted = BTreeMap::from([(v1.clone(), due), (v2.clone(), due)]);
+            same(
+                "how many processes are due at each version",
+                &found,
+                &wanted,
+            )?;
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,149 @@
+//! The rules of a batch whose heads have changed since they were read.
+
+use std::time::Duration;
+
+use futures_util::future::join_all;
+
+use crate::transactional_store::commit::{Change, a_hold, mark};
+use crate::transactional_store::rows::{keys, value};
+use crate::transactional_store::versions::open;
+use crate::transactional_store::{Checked, move_to, own, page_of, put_all, stale, written};
+use crate::{Broken, same, tenant};
+use state_migration_core::{Batch, ReadPoint, RowWrite, StreamId, TransactionalStore};
+
+/// Longer than a store may count a page as fresh.
+const LATE: Duration = Duration::from_millis(300);
+
+/// What a commit knows of the instant at which its heads were read.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Read {
+    /// The read point of the page.
+    Own,
+    /// The same, a while later.
+    Late,
+    /// None.
+    Nothing,
+    /// That of another page, which was read before.
+    Earlier,
+    /// That of another page, which was read since.
+    Later,
+}
+
+impl Read {
+    fn told(self) -> &'static str {
+        match self {
+            Self::Own => "with the read point of its page",
+            Self::Late => "with the read point of its page, a while later",
+            Self::Nothing => "without a read point",
+            Self::Earlier => "with the read point of a page that was read before",
+            Self::Later => "with the read point of a page that was read since",
+        }
+    }
+}
+
+pub(crate) async fn every_change(store: &dyn TransactionalStore) -> Checked {
+    use Read::{Earlier, Late, Later, Nothing, Own};
+    let changes = Change::ALL.into_iter().map(Some).chain([None]);
+    let mut cases = Vec::new();
+    for change in changes {
+        for read in [Own, Nothing, Late, Earlier, Later] {
+            cases.push(case(store, change, read));
+        }
+    }
+    join_all(cases).await.into_iter().collect()
+}
+
+/// Commits a batch of three processes after one of them has changed.
+async fn case(store: &dyn TransactionalStore, change: Option<Change>, read: Read) -> Checked {
+    let tenant = tenant();
+    let [v1, v2, v3] = ["v1", "v2", "v3"].map(|version| own(&tenant, version));
+    let key = keys();
+    let all = put_all(store, &tenant, &["a", "b", "c", "d"], &v1).await?;
+    if change == Some(Change::Release) {
+        store.hold(&all[1], Some(a_hold("somebody"))).await?;
+    }
+    let earlier = page_of(store, &all[3..]).await?;
+    let page = page_of(store, &all[..3]).await?;
+    let [a, b, c] = &page.processes[..] else {
+        return Err(Broken("a page of three has fewer".to_owned()));
+    };
+    let mut batch = Batch {
+        moves: vec![move_to(a, &v2)?, move_to(b, &v2)?],
+        finished: vec![mark(c, 1)?],
+        rows: vec![
+            RowWrite::put(key("blind"), value("1")),
+            RowWrite::put(key("expected"), value("1")).expecting(None),
+        ],
+        present: vec![v3.clone()],
+        closing: Some((state_migration_core::RunId::random(), vec![v1.clone()])),
+        ..Batch::default()
+    };
+    batch.moves[0].remember = true;
+    // The process that changes is now among those that move, and now the one
+    // that is found to be finished.
+    let changed = match (change, read) {
+        (Some(Change::Append | Change::Finish), Read::Own | Read::Nothing) => 2,
+        _ => 1,
+    };
+    if let Some(change) = change {
+        change.make(store, &all[changed]).await?;
+    }
+    // Others write in the meantime, whatever happens to the three.
+    Change::Append.make(store, &all[3]).await?;
+    let later = page_of(store, &all[3..]).await?;
+    let read_point = match read {
+        Read::Own => page.read_point,
+        Read::Late => {
+            tokio::time::sleep(LATE).await;
+            page.read_point
+        }
+        Read::Nothing => ReadPoint::none(),
+        Read::Earlier => earlier.read_point,
+        Read::Later => later.read_point,
+    };
+    let mut before = Vec::new();
+    for stream in &all {
+        before.push((
+            store.head(stream).await?,
+            store.read_all(stream, 0, 9).await?,
+        ));
+    }
+    let versions = store.versions(v1.name()).await?;
+    let what = format!(
+        "a batch after {} of one of its processes, {}",
+        change.map_or("nothing", Change::name),
+        read.told()
+    );
+    let commit = store.commit_unflushed(&batch, read_point).await?;
+    if change.is_none() {
+        written(&what, &commit)?;
+        return store.flush().await.map_err(Broken::from);
+    }
+    stale(&what, &commit, &all[changed..=changed], &[])?;
+    for (stream, before) in all.iter().zip(before) {
+        let after = (
+            store.head(stream).await?,
+            store.read_all(stream, 0, 9).await?,
+        );
+        same(
+            &format!("the head and the list of events of {stream} after {what}"),
+            &after,
+            &before,
+        )?;
+    }
+    let rows = store.rows(&key(""), None, 10).await?;
+    same(&format!("the list of rows after {what}"), &rows, &vec![])?;
+    let after = store.versions(v1.name()).await?;
+    same(
+        &format!("the list of versions after {what}"),
+        &after,
+        &versions,
+    )?;
+    let is_open = after.contains(&open(&v1));
+    same("whether v1 is still open", &is_open, &true)?;
+    let before = StreamId::new(format!("process/{tenant}"));
+    let before = before.map_err(|error| Broken(error.to_string()))?;
+    let notes = store.remembered(Some(&before), 1).await?;
+    let is_noted = notes.iter().any(|note| all.contains(note));
+    same("whether a note was left", &is_noted, &false)
+}

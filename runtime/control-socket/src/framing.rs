@@ -1,0 +1,112 @@
+//! Lines of a limited length, in a limited time.
+
+use std::io;
+use std::time::Duration;
+
+use tokio::io::{AsyncBufRead, AsyncBufReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::time::timeout;
+
+/// Why there is no line.
+#[derive(Debug)]
+pub enum NoLine {
+    /// The other side has closed its end, between two lines.
+    Closed,
+    TooLong,
+    TooLate,
+    Broken,
+}
+
+/// Reads a line of at most so many bytes, without its end.
+pub async fn read(
+    from: &mut (impl AsyncBufRead + Unpin),
+    longest: usize,
+    within: Duration,
+) -> Result<Vec<u8>, NoLine> {
+    timeout(within, read_line(from, longest))
+        .await
+        .unwrap_or(Err(NoLine::TooLate))
+}
+
+async fn read_line(
+    from: &mut (impl AsyncBufRead + Unpin),
+    longest: usize,
+) -> Result<Vec<u8>, NoLine> {
+    let mut line = Vec::new();
+    loop {
+        let here = from.fill_buf().await.map_err(|_| NoLine::Broken)?;
+        if here.is_empty() {
+            return Err(match line.is_empty() {
+                true => NoLine::Closed,
+                false => NoLine::Broken,
+            });
+        }
+        let end = here.iter().position(|byte| *byte == b'\n');
+        let part = end.unwrap_or(here.len());
+        if line.len() + part > longest {
+            return Err(NoLine::TooLong);
+        }
+        line.extend_from_slice(&here[..part]);
+        from.consume(end.map_or(part, |end| end + 1));
+        if end.is_some() {
+            return Ok(line);
+        }
+    }
+}
+
+/// Writes all of it, or says that the other side does not read.
+pub async fn write(
+    to: &mut (impl AsyncWrite + Unpin),
+    line: &[u8],
+    within: Duration,
+) -> io::Result<()> {
+    let written = async {
+        to.write_all(line).await?;
+        to.flush().await
+    };
+    timeout(within, written)
+        .await
+        .unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use tokio::io::BufReader;
+
+    use super::*;
+
+    const SOON: Duration = Duration::from_millis(50);
+
+    async fn lines(text: &[u8], longest: usize) -> (Vec<Vec<u8>>, NoLine) {
+        // Smaller than a line, so that lines come in parts.
+        let mut from = BufReader::with_capacity(3, text);
+        let mut lines = Vec::new();
+        loop {
+            match read(&mut from, longest, SOON).await {
+                Ok(line) => lines.push(line),
+                Err(end) => return (lines, end),
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn lines_end_where_they_end() {
+        let (found, end) = lines(b"12345\n\n67\n", 5).await;
+        assert_eq!(found, [b"12345".to_vec(), Vec::new(), b"67".to_vec()]);
+        assert!(matches!(end, NoLine::Closed));
+        let (found, end) = lines(b"12\n3", 5).await;
+        assert_eq!(found, [b"12".to_vec()]);
+        assert!(matches!(end, NoLine::Broken));
+        let (found, end) = lines(b"123456\n7\n", 5).await;
+        assert!(found.is_empty() && matches!(end, NoLine::TooLong));
+    }
+
+    #[tokio::test]
+    async fn nobody_is_waited_for_without_end() {
+        let (mut ours, _theirs) = tokio::io::duplex(8);
+        let late = read(&mut BufReader::new(&mut ours), 5, SOON).await;
+        assert!(matches!(late, Err(NoLine::TooLate)));
+        let late = write(&mut ours, &[0; 64], SOON).await.unwrap_err();
+        assert_eq!(late.kind(), io::ErrorKind::TimedOut);
+    }
+}

@@ -1,0 +1,143 @@
+//! How many clients there may be, and who makes place for another one.
+//!
+//! Who connects and asks for nothing keeps nobody out: when all places are
+//! taken, the client that has had no request for the longest time goes.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::Notify;
+
+/// Places for so many clients.
+pub(crate) struct Room {
+    places: usize,
+    seats: Mutex<Seats>,
+}
+
+#[derive(Default)]
+struct Seats {
+    taken: usize,
+    /// Counts up, so that who became idle first comes first.
+    turn: u64,
+    /// Those that have no request under way.
+    idle: BTreeMap<u64, Arc<Notify>>,
+}
+
+impl Seats {
+    fn idle(&mut self, leave: &Arc<Notify>) -> Option<u64> {
+        self.turn += 1;
+        self.idle.insert(self.turn, leave.clone());
+        Some(self.turn)
+    }
+}
+
+impl Room {
+    pub(crate) fn new(places: usize) -> Arc<Self> {
+        Arc::new(Self {
+            places,
+            seats: Mutex::default(),
+        })
+    }
+
+    /// A place for a client that has not asked for anything yet; `None`: all
+    /// are taken by those that have a request under way.
+    pub(crate) fn enter(self: &Arc<Self>) -> Option<Seat> {
+        let mut seats = self.seats();
+        if seats.taken >= self.places {
+            let (_, oldest) = seats.idle.pop_first()?;
+            oldest.notify_one();
+            seats.taken -= 1;
+        }
+        seats.taken += 1;
+        let leave = Arc::new(Notify::new());
+        let idle = seats.idle(&leave);
+        drop(seats);
+        Some(Seat {
+            room: self.clone(),
+            leave,
+            idle,
+            is_lost: false,
+        })
+    }
+
+    fn seats(&self) -> MutexGuard<'_, Seats> {
+        // Nothing that can panic runs under the lock.
+        self.seats.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The place of one client.
+pub(crate) struct Seat {
+    room: Arc<Room>,
+    leave: Arc<Notify>,
+    /// Since when it has no request under way, if it has none.
+    idle: Option<u64>,
+    /// Whether another one has it by now.
+    is_lost: bool,
+}
+
+impl Seat {
+    /// Waits until another client needs the place.
+    pub(crate) async fn is_needed(&self) {
+        self.leave.notified().await;
+    }
+
+    /// A request is under way; `false`: it came too late, and another client
+    /// has the place.
+    pub(crate) fn busy(&mut self) -> bool {
+        if let Some(turn) = self.idle.take() {
+            self.is_lost |= self.room.seats().idle.remove(&turn).is_none();
+        }
+        !self.is_lost
+    }
+
+    /// The request was answered.
+    pub(crate) fn idle(&mut self) {
+        self.idle = self.room.seats().idle(&self.leave);
+    }
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        if self.busy() {
+            self.room.seats().taken -= 1;
+        }
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use futures_util::FutureExt;
+
+    use super::*;
+
+    fn is_needed(seat: &Seat) -> bool {
+        seat.is_needed().now_or_never().is_some()
+    }
+
+    #[test]
+    fn whoever_has_been_idle_for_longest_makes_place() {
+        let room = Room::new(3);
+        let mut first = room.enter().unwrap();
+        let mut second = room.enter().unwrap();
+        let third = room.enter().unwrap();
+        // It had a request since, so it is not the one any more.
+        assert!(first.busy());
+        first.idle();
+        let mut fourth = room.enter().unwrap();
+        assert!(is_needed(&second) && !is_needed(&third) && !is_needed(&first));
+        assert!(!second.busy(), "its request came too late");
+        drop(second);
+        assert!(first.busy() && fourth.busy());
+        let mut fifth = room.enter().unwrap();
+        assert!(is_needed(&third) && fifth.busy());
+        drop(third);
+        assert!(room.enter().is_none(), "nobody is idle");
+        drop(fifth);
+        let sixth = room.enter().unwrap();
+        assert!(!is_needed(&sixth));
+        drop((first, fourth, sixth));
+        assert_eq!(room.seats().taken, 0);
+    }
+}

@@ -1,0 +1,176 @@
+//! The runner behind a control socket, and the one run of it that may be under way.
+
+use std::num::NonZeroU32;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::watch;
+
+use crate::protocol::{self, AtVersion, For, Planned, Problem, ProblemKind};
+use state_migration_core::Error;
+use state_migration_core::store_api::claim::interrupted_by;
+use state_migration_runner::options::{Asked, Wanted};
+use state_migration_runner::run_service::RunService;
+use state_migration_runner::{MigrationReport, Plan, RunControl, Runs};
+
+/// A runner that clients drive.
+pub(crate) struct Service {
+    runner: Arc<dyn RunService>,
+    current: Mutex<Option<Ended>>,
+}
+
+/// Hears of the end of a run that was begun through the socket.
+pub(crate) type Ended = watch::Receiver<Option<Arc<MigrationReport>>>;
+
+impl Service {
+    pub(crate) fn new(runner: Arc<dyn RunService>) -> Self {
+        Self {
+            runner,
+            current: Mutex::default(),
+        }
+    }
+
+    pub(crate) fn control(&self) -> RunControl {
+        self.runner.control()
+    }
+
+    /// The run that was begun last, if it is not over.
+    pub(crate) fn current(&self) -> Option<Ended> {
+        let current = self.current.lock();
+        current
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+            .filter(|ended| ended.borrow().is_none())
+    }
+
+    /// Begins a run, unless one is under way, at most so fast.
+    pub(crate) fn begin(
+        &self,
+        asked: Asked,
+        wanted: Wanted,
+        per_second: Option<NonZeroU32>,
+    ) -> Result<Ended, Problem> {
+        let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
+        self.check_idle()?;
+        let control = self.control();
+        // From here on it is under way for everybody, before its first step.
+        let guard = control.begin();
+        control.forget();
+        // Before the first process.
+        if per_second.is_some() {
+            control.throttle(per_second);
+        }
+        let (sender, ended) = watch::channel(None);
+        let runner = self.runner.clone();
+        tokio::spawn(async move {
+            let report = runner.start(asked, wanted).await;
+            sender.send_replace(Some(Arc::new(report)));
+            drop(guard);
+        });
+        *current = Some(ended.clone());
+        Ok(ended)
+    }
+
+    /// Refuses to begin a run while one is under way.
+    pub(crate) fn check_idle(&self) -> Result<(), Problem> {
+        let control = self.control();
+        match control.is_under_way() {
+            true => Err(under_way(&control)),
+            false => Ok(()),
+        }
+    }
+
+    /// Refuses to begin another run while one that was interrupted holds the
+    /// store, unless it is to be taken over from it.
+    pub(crate) async fn check_claim(&self, asked: &Asked, wanted: &Wanted) -> Result<(), Problem> {
+        let again = match wanted {
+            Wanted::DryRun => return Ok(()),
+            _ if asked.take_over => return Ok(()),
+            Wanted::Resume(run) => Some(*run),
+            Wanted::Run | Wanted::Retry(..) => None,
+        };
+        let Some(runs) = self.runner.runs() else {
+            return Ok(());
+        };
+        let interrupted = runs.interrupted().await.map_err(unreadable)?;
+        match interrupted.filter(|run| Some(*run) != again) {
+            None => Ok(()),
+            Some(run) => {
+                Err(Problem::new(ProblemKind::Interrupted, interrupted_by(run)).about(Some(run)))
+            }
+        }
+    }
+
+    /// What is asked of a run that somebody asks for.
+    pub(crate) fn asked(&self, run: &protocol::Run) -> Asked {
+        let mut asked = self.asked_for(&run.which);
+        if let Some(who) = &run.who {
+            asked.who.clone_from(who);
+        }
+        asked.why.clone_from(&run.why);
+        asked.take_over |= run.take_over;
+        asked
+    }
+
+    pub(crate) fn asked_for(&self, which: &For) -> Asked {
+        let mut asked = self.runner.asked();
+        if let Some(selection) = &which.selection {
+            asked.selection = Arc::new(selection.clone());
+        }
+        asked.full_count = which.full_count.unwrap_or(asked.full_count);
+        asked.twice = which.twice.or(asked.twice);
+        if let Some(deadline) = which.deadline_ms {
+            asked.deadline = Duration::from_millis(deadline.max(1));
+        }
+        asked
+    }
+
+    pub(crate) fn plan(&self, asked: &Asked) -> Result<Plan, Problem> {
+        let plan = self.runner.plan_for(asked);
+        plan.map_err(|error| Problem::new(ProblemKind::Service, error.to_string()))
+    }
+
+    pub(crate) async fn planned(&self, which: &For) -> Result<Planned, Problem> {
+        let plan = self.plan(&self.asked_for(which))?;
+        let at = |(version, processes)| AtVersion { version, processes };
+        let versions = self.runner.versions(&plan).await.map_err(unreadable)?;
+        let versions = versions.into_iter().map(at).collect();
+        let absent = self.runner.absent(&plan).await.map_err(unreadable)?;
+        Ok(Planned {
+            plan,
+            versions,
+            absent,
+        })
+    }
+
+    pub(crate) fn runs(&self) -> Result<Runs, Problem> {
+        self.runner.runs().ok_or_else(|| {
+            Problem::new(
+                ProblemKind::Service,
+                "the service has events and snapshots in stores that keep no runs; nothing is known of earlier ones",
+            )
+        })
+    }
+}
+
+pub(crate) fn unreadable(error: Error) -> Problem {
+    Problem::new(ProblemKind::Service, error.to_string())
+}
+
+fn under_way(control: &RunControl) -> Problem {
+    let progress = control.progress();
+    // Nothing else knows of a dry run, not by its id either.
+    let run = progress.run.filter(|_| !progress.dry_run);
+    let which = match run {
+        Some(run) => format!("run {run}"),
+        None if progress.dry_run => "a dry run".to_owned(),
+        None => "a run".to_owned(),
+    };
+    Problem::new(
+        ProblemKind::UnderWay,
+        format!(
+            "{which} is under way in this service, and there is one at a time; watch it, or cancel it first"
+        ),
+    )
+    .about(run)
+}

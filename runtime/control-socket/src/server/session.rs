@@ -1,0 +1,387 @@
+//! One client of a control socket: its requests, one after the other.
+//!
+//! Nothing that a client does or leaves undone is waited for by a run, or by
+//! another client.
+
+use std::num::NonZeroU32;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::StreamExt;
+use futures_util::future::{Either, select};
+use tokio::io::{AsyncBufReadExt, BufReader};
+use tokio::net::UnixStream;
+use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::sync::Semaphore;
+use tokio::time::{sleep, timeout};
+
+use crate::framing::{self, NoLine};
+use crate::protocol::{
+    self, Answer, LONGEST_REQUEST, Line, MOST_FAILURES, Problem, ProblemKind, Request, Status,
+};
+use crate::server::client_limit::Seat;
+use crate::server::service::{Service, unreadable};
+use state_migration_core::RunId;
+use state_migration_runner::options::{Asked, Wanted};
+use state_migration_runner::{Progress, RunRecord};
+
+/// How long a client may take for a request, and from one to the next.
+const REQUEST_WITHIN: Duration = Duration::from_secs(30);
+
+/// How long it may take to read a line.
+const READ_WITHIN: Duration = Duration::from_secs(10);
+
+/// How often progress is told at most.
+const PROGRESS_EVERY: Duration = Duration::from_millis(100);
+
+/// How often it is told at least, so that both sides see that the other is there.
+const AT_LEAST_EVERY: Duration = Duration::from_secs(5);
+
+/// A client.
+pub(crate) struct Session {
+    service: Arc<Service>,
+    watchers: Arc<Semaphore>,
+    seat: Seat,
+    user: Option<u32>,
+    from: BufReader<OwnedReadHalf>,
+    to: OwnedWriteHalf,
+}
+
+/// A run that is asked for, and how fast it may be.
+type ToBegin = (Asked, Wanted, Option<NonZeroU32>);
+
+/// The client is gone, or is to be let go.
+struct Gone;
+
+impl From<NoLine> for Gone {
+    fn from(_: NoLine) -> Self {
+        Self
+    }
+}
+
+impl Session {
+    pub(crate) fn new(
+        service: Arc<Service>,
+        watchers: Arc<Semaphore>,
+        seat: Seat,
+        client: UnixStream,
+    ) -> Self {
+        let user = client.peer_cred().map(|peer| peer.uid()).ok();
+        let (from, to) = client.into_split();
+        Self {
+            service,
+            watchers,
+            seat,
+            user,
+            from: BufReader::new(from),
+            to,
+        }
+    }
+
+    /// Answers requests until the client is gone.
+    pub(crate) async fn run(mut self) {
+        while self.one().await.is_ok() {}
+    }
+
+    async fn one(&mut self) -> Result<(), Gone> {
+        let line = {
+            let read = framing::read(&mut self.from, LONGEST_REQUEST, REQUEST_WITHIN);
+            match select(pin!(read), pin!(self.seat.is_needed())).await {
+                Either::Left((line, _)) => line,
+                Either::Right(_) => Err(NoLine::TooLate),
+            }
+        };
+        if !self.seat.busy() {
+            self.make_place();
+            return Err(Gone);
+        }
+        let line = match line {
+            Ok(line) => line,
+            Err(NoLine::TooLong) => {
+                let message = format!(
+                    "the request is longer than {LONGEST_REQUEST} bytes; ask for fewer streams at a time"
+                );
+                self.refuse(message).await?;
+                return Err(Gone);
+            }
+            Err(NoLine::TooLate) => {
+                let seconds = REQUEST_WITHIN.as_secs();
+                self.refuse(format!(
+                    "no request came within {seconds} seconds; connect again"
+                ))
+                .await?;
+                return Err(Gone);
+            }
+            Err(gone) => return Err(gone.into()),
+        };
+        match protocol::request(&line) {
+            Ok(request) => self.answer(request).await,
+            Err(problem) => self.say(Answer::Error(problem)).await,
+        }?;
+        self.seat.idle();
+        Ok(())
+    }
+
+    /// Says why another client has its place, and waits for nobody.
+    fn make_place(&self) {
+        let problem = Problem::new(
+            ProblemKind::TooMany,
+            "all places are taken, and this client had asked for nothing for longest when another one came; connect again",
+        );
+        if let Ok(line) = Line::bytes(Answer::Error(problem)) {
+            let _ = self.to.try_write(&line);
+        }
+    }
+
+    async fn refuse(&mut self, message: String) -> Result<(), Gone> {
+        self.say(Answer::Error(Problem::new(ProblemKind::Line, message)))
+            .await
+    }
+
+    async fn say(&mut self, answer: Answer) -> Result<(), Gone> {
+        let line = Line::bytes(answer).map_err(|_| Gone)?;
+        let written = framing::write(&mut self.to, &line, READ_WITHIN).await;
+        written.map_err(|_| Gone)
+    }
+
+    async fn answer(&mut self, request: Request) -> Result<(), Gone> {
+        let control = self.service.control();
+        let told = match request {
+            Request::Status => Ok(()),
+            Request::Pause => under_way(control.pause_this(true)),
+            Request::Continue => under_way(control.pause_this(false)),
+            Request::Cancel => under_way(control.cancel_this()),
+            Request::Throttle { per_second } => {
+                control.throttle(per_second);
+                Ok(())
+            }
+            Request::Watch | Request::Run(_) | Request::Resume { .. } | Request::Retry { .. } => {
+                return self.follow(request).await;
+            }
+            Request::Plan(which) => {
+                let planned = self.service.planned(&which).await;
+                let answer = planned.map_or_else(Answer::Error, Answer::Plan);
+                return self.say(answer).await;
+            }
+            Request::Runs { limit } => return self.all_runs(limit).await,
+            Request::Show { .. } => {
+                let shown = self.show(request).await;
+                return self.say(shown.unwrap_or_else(Answer::Error)).await;
+            }
+        };
+        let answer = match told {
+            Ok(()) => Answer::Status(self.status()),
+            Err(problem) => Answer::Error(problem),
+        };
+        self.say(answer).await
+    }
+
+    fn status(&self) -> Status {
+        let control = self.service.control();
+        Status {
+            under_way: control.is_under_way(),
+            pausing: control.is_paused(),
+            per_second: control.throttled(),
+            progress: control.progress(),
+        }
+    }
+
+    /// Begins a run, if that is what is asked for, and tells how far it is until
+    /// it ends.
+    async fn follow(&mut self, request: Request) -> Result<(), Gone> {
+        let Ok(_watching) = self.watchers.clone().try_acquire_owned() else {
+            let problem = Problem::new(
+                ProblemKind::TooMany,
+                "as many clients watch as the service takes; end one of them and try again",
+            );
+            return self.say(Answer::Error(problem)).await;
+        };
+        let prepared = match self.prepare(&request).await {
+            Ok(prepared) => prepared,
+            Err(problem) => return self.say(Answer::Error(problem)).await,
+        };
+        let ended = match prepared {
+            None => self.service.current(),
+            Some((asked, wanted, per_second)) => {
+                // Who sent this and left before the service came round to it was
+                // told that it does not answer: this cannot be written then.
+                let progress = Progress::default();
+                self.say(Answer::Progress { progress }).await?;
+                match self.service.begin(asked, wanted, per_second) {
+                    Ok(ended) => Some(ended),
+                    Err(problem) => return self.say(Answer::Error(problem)).await,
+                }
+            }
+        };
+        let mut watch = self.service.control().watch();
+        loop {
+            let next = timeout(AT_LEAST_EVERY, watch.next());
+            let progress = match self.unless_gone(next).await? {
+                Ok(Some(progress)) => progress,
+                Ok(None) => break,
+                Err(_) => self.service.control().progress(),
+            };
+            self.say(Answer::Progress { progress }).await?;
+            self.unless_gone(sleep(PROGRESS_EVERY)).await?;
+        }
+        let report = ended.and_then(|ended| ended.borrow().clone());
+        let report = report.map(|report| protocol::shown((*report).clone()));
+        let progress = self.service.control().progress();
+        self.say(Answer::Ended { report, progress }).await
+    }
+
+    /// Waits for something, as long as the client listens. Who says something
+    /// meanwhile wants to hear no more.
+    async fn unless_gone<T>(&mut self, work: impl Future<Output = T>) -> Result<T, Gone> {
+        let (work, gone) = (pin!(work), pin!(self.from.fill_buf()));
+        match select(work, gone).await {
+            Either::Left((done, _)) => Ok(done),
+            Either::Right(_) => Err(Gone),
+        }
+    }
+
+    /// The run that is asked for, if it may begin; `None`: the one that is under
+    /// way is to be watched.
+    async fn prepare(&self, request: &Request) -> Result<Option<ToBegin>, Problem> {
+        let service = &self.service;
+        let (mut asked, wanted, per_second) = match request {
+            Request::Run(run) => {
+                let asked = service.asked(run);
+                self.check_plan(run, &asked)?;
+                let wanted = match run.dry_run {
+                    true => Wanted::DryRun,
+                    false => Wanted::Run,
+                };
+                (asked, wanted, run.per_second)
+            }
+            Request::Retry {
+                run,
+                classes,
+                asked: more,
+            } => {
+                let asked = service.asked(more);
+                self.check_plan(more, &asked)?;
+                let wanted = Wanted::Retry(*run, classes.clone());
+                (asked, wanted, more.per_second)
+            }
+            Request::Resume {
+                run,
+                force,
+                take_over,
+                per_second,
+            } => {
+                let mut asked = service.asked(&protocol::Run::default());
+                asked.force |= *force;
+                asked.take_over |= *take_over;
+                (asked, Wanted::Resume(*run), *per_second)
+            }
+            _ => {
+                under_way(service.control().is_under_way())?;
+                return Ok(None);
+            }
+        };
+        if asked.who.is_empty()
+            && let Some(user) = self.user
+        {
+            asked.who = format!("user {user} through the control socket");
+        }
+        service.check_idle()?;
+        service.check_claim(&asked, &wanted).await?;
+        Ok(Some((asked, wanted, per_second)))
+    }
+
+    fn check_plan(&self, run: &protocol::Run, asked: &Asked) -> Result<(), Problem> {
+        let Some(wanted) = run.plan else {
+            return Ok(());
+        };
+        let plan = self.service.plan(asked)?.fingerprint;
+        if plan == wanted {
+            return Ok(());
+        }
+        Err(Problem::new(
+            ProblemKind::AnotherPlan,
+            format!(
+                "the plan is not the one that you looked at: its fingerprint is {plan} now, and not {wanted}; look at the plan again"
+            ),
+        ))
+    }
+
+    /// Every run that the store has seen, a line each; the last so many, and
+    /// the one that holds the store, if a limit is given.
+    async fn all_runs(&mut self, limit: Option<usize>) -> Result<(), Gone> {
+        let found = async {
+            let runs = self.service.runs()?;
+            let (records, claim) = runs.list_claimed().await.map_err(unreadable)?;
+            Ok((runs, records, claim))
+        };
+        let (runs, records, claim) = match found.await {
+            Ok(found) => found,
+            Err(problem) => return self.say(Answer::Error(problem)).await,
+        };
+        let claimed_by = claim.map(|claim| claim.run);
+        let first = limit.map_or(0, |limit| records.len().saturating_sub(limit));
+        let told = records
+            .into_iter()
+            .enumerate()
+            .filter(|(number, record)| *number >= first || Some(record.id) == claimed_by);
+        for (_, record) in told {
+            let answer = match runs.counts(record.id).await {
+                Ok(counts) => Answer::Run {
+                    record: Box::new(record),
+                    counts,
+                },
+                Err(error) => return self.say(Answer::Error(unreadable(error))).await,
+            };
+            self.say(answer).await?;
+        }
+        self.say(Answer::End {
+            claimed_by,
+            interrupted: claim.filter(|claim| claim.is_dead).map(|claim| claim.run),
+        })
+        .await
+    }
+
+    async fn show(&self, request: Request) -> Result<Answer, Problem> {
+        let Request::Show {
+            run,
+            class,
+            after,
+            limit,
+        } = request
+        else {
+            return Err(Problem::new(ProblemKind::Invalid, "no run is named"));
+        };
+        let runs = self.service.runs()?;
+        let record = self.record(run).await?;
+        let counts = runs.counts(run).await.map_err(unreadable)?;
+        let limit = limit.min(MOST_FAILURES);
+        let failures = runs.failures(run, class, after.as_ref(), limit).await;
+        Ok(Answer::Show {
+            record: Box::new(record),
+            counts,
+            failures: protocol::page(failures.map_err(unreadable)?),
+        })
+    }
+
+    async fn record(&self, run: RunId) -> Result<RunRecord, Problem> {
+        let record = self.service.runs()?.get(run).await.map_err(unreadable)?;
+        record.ok_or_else(|| {
+            let message = format!(
+                "the store of the service has not seen run {run}; look up the id among its runs"
+            );
+            Problem::new(ProblemKind::UnknownRun, message).about(Some(run))
+        })
+    }
+}
+
+/// What is told to a run needs one.
+fn under_way(is_under_way: bool) -> Result<(), Problem> {
+    match is_under_way {
+        true => Ok(()),
+        false => Err(Problem::new(
+            ProblemKind::NoRun,
+            "no run is under way in this service; start one, or resume an earlier one",
+        )),
+    }
+}

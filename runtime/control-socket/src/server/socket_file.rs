@@ -1,0 +1,295 @@
+//! The socket in the file system: nobody but the owner can ever connect, of two
+//! services one has the path, and a dead one leaves nothing that is in the way.
+
+use std::fs::{self, DirBuilder, File, OpenOptions, Permissions, TryLockError};
+use std::io;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::{Path, PathBuf};
+
+use state_migration_core::{Error, ErrorKind};
+
+/// The longest path of a socket that all systems take, in bytes.
+const LONGEST_PATH: usize = 103;
+
+/// A socket that is listened on, and what must go when it does.
+#[derive(Debug)]
+pub(crate) struct Place {
+    path: PathBuf,
+    /// Device and inode: what is at the path may have become another one's.
+    file: (u64, u64),
+    /// Goes last.
+    _lock: Lock,
+}
+
+impl Place {
+    /// Binds a socket at the path.
+    ///
+    /// It is bound in a folder of its own that nobody else may enter, gets its
+    /// permissions there, and is then moved to its path: at no moment could
+    /// another user have connected.
+    pub(crate) fn bind(path: &Path) -> Result<(Self, UnixListener), Error> {
+        let lock = Lock::take(path)?;
+        refuse_what_is_there(path)?;
+        let (folder, private) = private_folder(path)?;
+        let bound = bind_privately(&private).and_then(|listener| {
+            let there = fs::metadata(&private)?;
+            fs::rename(&private, path)?;
+            Ok((listener, (there.dev(), there.ino())))
+        });
+        // If something is left there, it is nothing that listens.
+        let _ = fs::remove_file(&private);
+        let _ = fs::remove_dir(&folder);
+        let (listener, file) = bound.map_err(|error| unusable(path, &error))?;
+        let path = path.to_owned();
+        let place = Self {
+            path,
+            file,
+            _lock: lock,
+        };
+        Ok((place, listener))
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let ours = fs::symlink_metadata(&self.path)
+            .is_ok_and(|there| (there.dev(), there.ino()) == self.file);
+        if ours {
+            // If it stays, the next service takes it for what it is: of a dead one.
+            let _ = fs::remove_file(&self.path);
+        }
+    }
+}
+
+fn bind_privately(private: &Path) -> io::Result<UnixListener> {
+    let listener = UnixListener::bind(private)?;
+    fs::set_permissions(private, Permissions::from_mode(0o600))?;
+    listener.set_nonblocking(true)?;
+    Ok(listener)
+}
+
+/// Refuses a path at which something is that must stay. What a dead service
+/// left there does not count.
+fn refuse_what_is_there(path: &Path) -> Result<(), Error> {
+    let shown = path.display();
+    match fs::symlink_metadata(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(unusable(path, &error)),
+        Ok(there) if !there.file_type().is_socket() => Err(Error::invalid(format!(
+            "{shown} is there and is no socket, and is left as it is; give the control socket another path"
+        ))),
+        // One that was made without a lock, by another program.
+        Ok(_) => match UnixStream::connect(path) {
+            Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => Ok(()),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            Err(error) => Err(unusable(path, &error)),
+            Ok(_) => Err(in_use(path)),
+        },
+    }
+}
+
+/// A folder that only its owner may enter, next to `path`, so that what is made
+/// in it can be moved there; and the path of a socket in it.
+fn private_folder(path: &Path) -> Result<(PathBuf, PathBuf), Error> {
+    let beside = path.parent().filter(|parent| parent.as_os_str() != "");
+    let beside = beside.unwrap_or(Path::new("."));
+    let name = format!(".{:08x}", uuid::Uuid::new_v4().as_fields().0);
+    let folder = beside.join(name);
+    let private = folder.join("s");
+    for path in [path, &private] {
+        let length = path.as_os_str().as_bytes().len();
+        if length > LONGEST_PATH {
+            return Err(Error::invalid(format!(
+                "{} is {length} bytes long, and the path of a socket may be {LONGEST_PATH}; give the control socket a path in another folder",
+                path.display()
+            )));
+        }
+    }
+    DirBuilder::new()
+        .mode(0o700)
+        .create(&folder)
+        .map_err(|error| unusable(path, &error))?;
+    Ok((folder, private))
+}
+
+/// A file that is locked as long as the service lives: the lock goes with the
+/// process, whatever ends it.
+#[derive(Debug)]
+struct Lock {
+    path: PathBuf,
+    _file: File,
+}
+
+impl Lock {
+    fn take(socket: &Path) -> Result<Self, Error> {
+        let mut name = socket.as_os_str().to_owned();
+        name.push(".lock");
+        let path = PathBuf::from(name);
+        loop {
+            let file = OpenOptions::new()
+                .create(true)
+                .truncate(false)
+                .write(true)
+                .mode(0o600)
+                .open(&path)
+                .map_err(|error| unusable(socket, &error))?;
+            match file.try_lock() {
+                Ok(()) => {}
+                Err(TryLockError::WouldBlock) => return Err(in_use(socket)),
+                Err(TryLockError::Error(error)) => return Err(unusable(socket, &error)),
+            }
+            // Another service may have removed it between the two.
+            let locked = file.metadata().map_err(|error| unusable(socket, &error))?;
+            let there = fs::metadata(&path);
+            if there.is_ok_and(|there| (there.dev(), there.ino()) == (locked.dev(), locked.ino())) {
+                return Ok(Self { path, _file: file });
+            }
+        }
+    }
+}
+
+impl Drop for Lock {
+    fn drop(&mut self) {
+        // Still locked: whoever waits for it sees that it is gone.
+        let _ = fs::remove_file(&self.path);
+    }
+}
+
+fn in_use(path: &Path) -> Error {
+    Error::new(
+        ErrorKind::Invalid,
+        format!(
+            "a live service listens on the control socket {}; stop it, or give this one another path",
+            path.display()
+        ),
+    )
+}
+
+fn unusable(path: &Path, error: &io::Error) -> Error {
+    Error::new(
+        ErrorKind::Invalid,
+        format!(
+            "the control socket {} cannot be made: {error}; give it a path in a folder that is there and that this program may write to",
+            path.display()
+        ),
+    )
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    fn mode(path: &Path) -> u32 {
+        fs::symlink_metadata(path).unwrap().permissions().mode() & 0o7777
+    }
+
+    fn names(folder: &Path) -> Vec<String> {
+        let entries = fs::read_dir(folder).unwrap();
+        let name = |entry: io::Result<fs::DirEntry>| entry.unwrap().file_name();
+        let mut names: Vec<_> = entries.map(name).collect();
+        names.sort();
+        names.iter().map(|n| n.to_string_lossy().into()).collect()
+    }
+
+    #[test]
+    fn only_its_owner_may_connect_and_nothing_stays_behind() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("control");
+        let (place, _listener) = Place::bind(&path).unwrap();
+        assert_eq!(mode(&path), 0o600);
+        assert_eq!(mode(&folder.path().join("control.lock")), 0o600);
+        assert_eq!(names(folder.path()), ["control", "control.lock"]);
+        UnixStream::connect(&path).unwrap();
+        drop(place);
+        assert_eq!(names(folder.path()), [""; 0]);
+    }
+
+    /// With the umask of the process open, the folder it is bound in is closed.
+    #[test]
+    fn it_is_bound_where_nobody_else_may_enter() {
+        let folder = tempfile::tempdir().unwrap();
+        let (private, socket) = private_folder(&folder.path().join("control")).unwrap();
+        assert_eq!(mode(&private), 0o700);
+        let _listener = bind_privately(&socket).unwrap();
+        assert_eq!(mode(&socket), 0o600);
+    }
+
+    #[test]
+    fn what_a_dead_service_left_is_replaced() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("control");
+        drop(UnixListener::bind(&path).unwrap());
+        fs::write(folder.path().join("control.lock"), "").unwrap();
+        assert!(UnixStream::connect(&path).is_err());
+        let (_place, _listener) = Place::bind(&path).unwrap();
+        UnixStream::connect(&path).unwrap();
+        assert_eq!(mode(&path), 0o600);
+    }
+
+    #[test]
+    fn a_live_service_keeps_its_socket() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("control");
+        let says = |error: Error| error.to_string().starts_with("a live service listens on");
+        let (place, listener) = Place::bind(&path).unwrap();
+        assert!(says(Place::bind(&path).unwrap_err()));
+        // Also if somebody took its socket away.
+        fs::remove_file(&path).unwrap();
+        assert!(says(Place::bind(&path).unwrap_err()));
+        drop((place, listener));
+        // And if it is none of ours, and there is no lock.
+        let other = UnixListener::bind(&path).unwrap();
+        assert!(says(Place::bind(&path).unwrap_err()));
+        UnixStream::connect(&path).unwrap();
+        drop(other);
+        Place::bind(&path).unwrap();
+    }
+
+    #[test]
+    fn of_many_at_once_one_has_the_path() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("control");
+        for _ in 0..20 {
+            drop(UnixListener::bind(&path));
+            let start = std::sync::Barrier::new(8);
+            let bound = std::thread::scope(|scope| {
+                let bind = || {
+                    start.wait();
+                    Place::bind(&path).ok()
+                };
+                let all: Vec<_> = (0..8).map(|_| scope.spawn(bind)).collect();
+                let all: Vec<_> = all.into_iter().map(|one| one.join().unwrap()).collect();
+                all.into_iter().flatten().collect::<Vec<_>>()
+            });
+            assert_eq!(bound.len(), 1);
+            UnixStream::connect(&path).unwrap();
+            drop(bound);
+            assert_eq!(names(folder.path()), [""; 0]);
+        }
+    }
+
+    #[test]
+    fn what_is_not_a_socket_stays() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("notes");
+        fs::write(&path, "mine").unwrap();
+        let error = Place::bind(&path).unwrap_err().to_string();
+        assert!(
+            error.contains("is no socket, and is left as it is"),
+            "{error}"
+        );
+        assert_eq!(fs::read(&path).unwrap(), b"mine");
+        assert_eq!(names(folder.path()), ["notes"]);
+        let error = Place::bind(&folder.path().join("no/where")).unwrap_err();
+        assert!(error.to_string().contains("in a folder that is there"));
+        let error = Place::bind(&folder.path().join("x".repeat(200))).unwrap_err();
+        assert!(error.to_string().contains("may be 103"), "{error}");
+    }
+}

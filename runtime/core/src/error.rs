@@ -1,0 +1,254 @@
+//! The error of stores and processes.
+
+use std::fmt;
+use std::time::Duration;
+
+use crate::id::{InvalidId, RunId, StreamId, WorkflowId};
+use crate::workflow::BoxError;
+
+/// What the caller should do about an [`Error`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ErrorKind {
+    /// Somebody else wrote first. Load again and decide again.
+    Conflict,
+    /// The process has moved to a newer version of its workflow; nothing was
+    /// written. Route the work to code of version `to`.
+    Migrated {
+        /// Where the process stands now.
+        to: WorkflowId,
+    },
+    /// The process stands at another version than the code, and was not
+    /// migrated away from the code's version. Migrate it first, or use the
+    /// code of `stands_at`.
+    WrongVersion {
+        /// Where the process stands.
+        stands_at: WorkflowId,
+    },
+    /// An operator holds the process, so that it is not migrated; nothing was
+    /// written. Release it first.
+    Held,
+    /// The storage did not answer. Try again later.
+    Unavailable,
+    /// Another writer has taken the database over. Stop using this handle.
+    Fenced,
+    /// A run holds the store, and is not known to be dead. Nothing was written.
+    /// Wait for it, or take the store over.
+    Claimed {
+        /// The run.
+        run: RunId,
+    },
+    /// A program has the store open, or was killed while it had. Nothing was
+    /// written. Wait until it is closed, or take the store over.
+    InUse(InUse),
+    /// A stored record cannot be read. The message names it; nothing was changed.
+    Corrupt,
+    /// The data was written by a newer version of this crate. Use that one.
+    NewerFormat,
+    /// The request cannot be right. Fix the caller.
+    Invalid,
+    /// The write may or may not have happened. Read before trying again.
+    OutcomeUnknown,
+    /// Code of the workflow failed: `apply`, `upcast`, (de)serialization or a conversion.
+    Workflow,
+}
+
+/// What can be seen from outside of a program that has a store open.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct InUse {
+    /// How often the store was opened for writing.
+    pub epoch: u64,
+    /// The run that holds the store.
+    pub run: Option<RunId>,
+    /// Whether it wrote while it was watched. If not, it is idle, or was
+    /// killed: nobody can tell.
+    pub writes: bool,
+    /// For how long nothing has been written, as far as files and clocks tell.
+    pub quiet_for: Option<Duration>,
+}
+
+impl InUse {
+    #[doc(hidden)]
+    #[must_use]
+    pub fn new(epoch: u64, run: Option<RunId>, writes: bool, quiet_for: Option<Duration>) -> Self {
+        Self {
+            epoch,
+            run,
+            writes,
+            quiet_for,
+        }
+    }
+}
+
+impl fmt::Display for InUse {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { epoch, .. } = self;
+        let run = self.run.map_or_else(String::new, |run| {
+            format!("; run {run} is under way in it, or was")
+        });
+        let quiet_for = self.quiet_for.map(about);
+        if self.writes {
+            let last = quiet_for.unwrap_or_else(|| about(Duration::ZERO));
+            return write!(
+                f,
+                "a program has this store open (epoch {epoch}; it last wrote {last} ago{run})"
+            );
+        }
+        write!(
+            f,
+            "a program opened this store (epoch {epoch}{run}) and did not close it; "
+        )?;
+        match quiet_for {
+            Some(long) => write!(f, "nothing was written for {long}")?,
+            None => write!(f, "nothing was written while this was looked at")?,
+        }
+        write!(f, ", so it was killed, or it is idle")
+    }
+}
+
+/// A length of time, for people.
+fn about(time: Duration) -> String {
+    let seconds = time.as_secs();
+    match seconds {
+        0..120 => format!("{seconds} s"),
+        120..7_200 => format!("{} min", seconds / 60),
+        7_200..172_800 => format!("{} h", seconds / 3_600),
+        _ => format!("{} days", seconds / 86_400),
+    }
+}
+
+/// An error of a store or a process: what happened, and in
+/// [`kind`](Error::kind) what to do.
+#[derive(Debug)]
+pub struct Error {
+    kind: ErrorKind,
+    message: String,
+    source: Option<BoxError>,
+}
+
+impl Error {
+    /// An error without a cause of its own. For implementors of stores.
+    pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
+        Self {
+            kind,
+            message: message.into(),
+            source: None,
+        }
+    }
+
+    /// The same error with its cause.
+    #[must_use]
+    pub fn with_source(mut self, source: impl Into<BoxError>) -> Self {
+        self.source = Some(source.into());
+        self
+    }
+
+    /// What to do about it.
+    #[must_use]
+    pub fn kind(&self) -> &ErrorKind {
+        &self.kind
+    }
+
+    /// Whether somebody else wrote first, so that loading and deciding again may succeed.
+    #[must_use]
+    pub fn is_conflict(&self) -> bool {
+        self.kind == ErrorKind::Conflict
+    }
+
+    #[doc(hidden)]
+    pub fn corrupt(message: impl Into<String>) -> Self {
+        Self::new(ErrorKind::Corrupt, message)
+    }
+
+    /// An event that the head of its stream says is there, and is not.
+    #[doc(hidden)]
+    pub fn missing_event(stream: &StreamId, sequence: u64) -> Self {
+        Self::corrupt(format!(
+            "event {sequence} of stream {stream} is missing; nothing was changed, restore it from a backup"
+        ))
+    }
+
+    #[doc(hidden)]
+    pub fn invalid(message: impl Into<String>) -> Self {
+        Self::new(ErrorKind::Invalid, message)
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut text = self.message.clone();
+        let mut source = self
+            .source
+            .as_ref()
+            .map(|s| s.as_ref() as &dyn std::error::Error);
+        while let Some(cause) = source {
+            // Some errors show their causes themselves.
+            let more = cause.to_string();
+            if !text.contains(&more) {
+                text.push_str(": ");
+                text.push_str(&more);
+            }
+            source = cause.source();
+        }
+        f.write_str(&text)
+    }
+}
+
+impl std::error::Error for Error {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        // The text of the causes is in `Display` already, so that a report of
+        // one line is complete; the values are here for code that looks.
+        self.source.as_ref().map(|s| s.as_ref() as _)
+    }
+}
+
+impl From<InvalidId> for Error {
+    fn from(error: InvalidId) -> Self {
+        Self::new(ErrorKind::Invalid, error.to_string())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_store_in_use_is_told_of_in_one_sentence() {
+        let mut in_use = InUse {
+            epoch: 7,
+            run: None,
+            writes: true,
+            quiet_for: Some(Duration::from_millis(3_900)),
+        };
+        assert_eq!(
+            in_use.to_string(),
+            "a program has this store open (epoch 7; it last wrote 3 s ago)"
+        );
+        in_use.writes = false;
+        for (seconds, told) in [
+            (119, "119 s"),
+            (120, "2 min"),
+            (7_199, "119 min"),
+            (3 * 3_600 + 1, "3 h"),
+            (49 * 3_600, "2 days"),
+        ] {
+            in_use.quiet_for = Some(Duration::from_secs(seconds));
+            assert_eq!(
+                in_use.to_string(),
+                format!(
+                    "a program opened this store (epoch 7) and did not close it; nothing was \
+                     written for {told}, so it was killed, or it is idle"
+                )
+            );
+        }
+        in_use.quiet_for = None;
+        in_use.run = Some(RunId::from_uuid(uuid::Uuid::from_u128(5)));
+        assert_eq!(
+            in_use.to_string(),
+            "a program opened this store (epoch 7; run 00000000-0000-0000-0000-000000000005 is \
+             under way in it, or was) and did not close it; nothing was written while this was \
+             looked at, so it was killed, or it is idle"
+        );
+    }
+}

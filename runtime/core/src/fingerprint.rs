@@ -1,0 +1,71 @@
+//! Which code converted a state.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+/// Of a migration, a hash of the conversion function's tokens, without its docs
+/// and without where it stands; what the function calls is not part of it. Of a
+/// plan, a hash of its selection, its routes with the fingerprints of their
+/// migrations, and its options.
+///
+/// A migration written by hand has the fingerprint 0: nothing is known of its code.
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize,
+)]
+#[serde(try_from = "String", into = "String")]
+pub struct Fingerprint(u64);
+
+impl Fingerprint {
+    /// A fingerprint from its number.
+    #[must_use]
+    pub const fn new(hash: u64) -> Self {
+        Self(hash)
+    }
+
+    /// The hash of a text: FNV-1a, which is the same on every machine and in
+    /// every release.
+    #[doc(hidden)]
+    pub fn of_bytes(text: &[u8]) -> Self {
+        Self(text.iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
+            (hash ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3)
+        }))
+    }
+
+    /// The number.
+    #[must_use]
+    pub const fn get(self) -> u64 {
+        self.0
+    }
+}
+
+impl fmt::Display for Fingerprint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:016x}", self.0)
+    }
+}
+
+impl FromStr for Fingerprint {
+    type Err = std::num::ParseIntError;
+    fn from_str(hex: &str) -> Result<Self, Self::Err> {
+        u64::from_str_radix(hex, 16).map(Self)
+    }
+}
+
+/// Of what a store holds, which is in the one form in which it is written.
+impl TryFrom<String> for Fingerprint {
+    type Error = String;
+    fn try_from(hex: String) -> Result<Self, Self::Error> {
+        match hex.parse() {
+            Ok(fingerprint) if Self::to_string(&fingerprint) == hex => Ok(fingerprint),
+            _ => Err(format!("{hex:?} is no fingerprint, which has 16 digits")),
+        }
+    }
+}
+
+impl From<Fingerprint> for String {
+    fn from(fingerprint: Fingerprint) -> Self {
+        fingerprint.to_string()
+    }
+}

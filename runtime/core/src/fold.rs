@@ -1,0 +1,267 @@
+//! Folding: from stored events to a state.
+
+use std::any::Any;
+
+use serde::de::DeserializeOwned;
+
+use crate::baseline::{self, BadBaseline};
+use crate::error::{Error, ErrorKind};
+use crate::event::{Event, MIGRATED, is_reserved};
+use crate::id::StreamId;
+use crate::redaction;
+use crate::store_api::ChunkEvent;
+use crate::workflow::{BoxError, Workflow};
+
+/// What a fold reads of an event.
+#[derive(Debug, Clone, Copy)]
+pub struct EventView<'a> {
+    pub(crate) event_type: &'a str,
+    pub(crate) schema_version: u32,
+    pub(crate) payload: &'a [u8],
+}
+
+impl<'a> From<&'a Event> for EventView<'a> {
+    fn from(event: &'a Event) -> Self {
+        Self {
+            event_type: &event.event_type,
+            schema_version: event.schema_version,
+            payload: &event.payload,
+        }
+    }
+}
+
+impl<'a> From<&'a ChunkEvent> for EventView<'a> {
+    fn from(event: &'a ChunkEvent) -> Self {
+        Self {
+            event_type: &event.event_type,
+            schema_version: event.schema_version,
+            payload: &event.payload,
+        }
+    }
+}
+
+/// Why an event could not be folded. It holds no values of payloads or states.
+#[derive(Debug, thiserror::Error)]
+pub enum FoldError {
+    #[error(
+        "`upcast` refused an event of type {event_type:?}, schema version {schema_version}: {error}"
+    )]
+    Upcast {
+        event_type: String,
+        schema_version: u32,
+        error: BoxError,
+    },
+    #[error(
+        "an event of type {event_type:?}, schema version {schema_version}, cannot be decoded: {problem}"
+    )]
+    Decode {
+        event_type: String,
+        schema_version: u32,
+        problem: String,
+    },
+    #[error(
+        "an event of type {event_type:?}, schema version {schema_version}, is of a type that the code does not know: {problem}"
+    )]
+    UnknownType {
+        event_type: String,
+        schema_version: u32,
+        problem: String,
+    },
+    #[error("the state in the baseline or snapshot cannot be decoded: {0}")]
+    State(String),
+    #[error(
+        "the event type {0:?} is reserved, and this version of the crate does not know it; upgrade state-migration"
+    )]
+    UnknownReserved(String),
+    #[error("the baseline cannot be read")]
+    Baseline(BadBaseline),
+}
+
+impl FoldError {
+    /// The error for an event whose place is known.
+    pub fn at(self, stream: &StreamId, sequence: u64) -> Error {
+        match self {
+            Self::Baseline(bad) => bad.at(stream, sequence),
+            Self::UnknownReserved(_) => Error::new(
+                ErrorKind::NewerFormat,
+                format!("event {sequence} of stream {stream}: {self}"),
+            ),
+            other => Error::new(
+                ErrorKind::Workflow,
+                format!("event {sequence} of stream {stream}: {other}"),
+            ),
+        }
+    }
+}
+
+fn undecodable(event: EventView<'_>, payload: &[u8], error: &serde_json::Error) -> FoldError {
+    let (event_type, schema_version) = (event.event_type.to_owned(), event.schema_version);
+    let problem = redaction::without_values(error);
+    if names_unknown_variant(payload, &error.to_string()) {
+        FoldError::UnknownType {
+            event_type,
+            schema_version,
+            problem,
+        }
+    } else {
+        FoldError::Decode {
+            event_type,
+            schema_version,
+            problem,
+        }
+    }
+}
+
+/// Whether serde's error is about the variant that the payload as a whole is
+/// of, and not about one somewhere in it. serde has no type for that; the
+/// start of its text has been the same since 1.0.
+fn names_unknown_variant(payload: &[u8], error: &str) -> bool {
+    use serde_json::Value;
+    let variant = error
+        .strip_prefix("unknown variant `")
+        .and_then(|rest| rest.split_once('`'));
+    let Some((variant, _)) = variant else {
+        return false;
+    };
+    match serde_json::from_slice(payload) {
+        Ok(Value::String(whole)) => whole == variant,
+        Ok(Value::Object(fields)) => {
+            fields.contains_key(variant)
+                || fields.values().any(|value| value.as_str() == Some(variant))
+        }
+        _ => false,
+    }
+}
+
+/// A state of a workflow whose type is not known here.
+pub type AnyState = Box<dyn Any + Send>;
+
+/// A fold of a workflow whose type is not known here.
+pub trait Fold: Send {
+    /// Starts from a stored state, raw JSON, of a schema version.
+    fn restore(&mut self, schema_version: u32, state: &[u8]) -> Result<(), FoldError>;
+
+    /// Folds one event; a `$migrated` event replaces the state by its baseline.
+    fn apply(&mut self, event: EventView<'_>) -> Result<(), FoldError>;
+
+    /// Whether a process in the state so far is over.
+    fn is_finished(&self) -> bool;
+
+    /// The same fold, to go on from here more than once.
+    fn fork(&self) -> Box<dyn Fold>;
+
+    /// The state that the events add up to.
+    fn finish(self: Box<Self>) -> AnyState;
+}
+
+/// The fold of workflow `W`.
+pub(crate) struct Folding<W: Workflow> {
+    state: W::State,
+}
+
+impl<W: Workflow> Folding<W>
+where
+    W::State: DeserializeOwned,
+{
+    pub(crate) fn new() -> Self {
+        Self {
+            state: W::State::default(),
+        }
+    }
+
+    /// Starts from a stored state, raw JSON.
+    pub(crate) fn restore(&mut self, state: &[u8]) -> Result<(), FoldError> {
+        self.state = redaction::read(state)
+            .map_err(|error| FoldError::State(redaction::without_values(&error)))?;
+        Ok(())
+    }
+
+    /// Folds one event.
+    pub fn fold(&mut self, event: EventView<'_>) -> Result<(), FoldError> {
+        if is_reserved(event.event_type) {
+            if event.event_type != MIGRATED {
+                return Err(FoldError::UnknownReserved(event.event_type.to_owned()));
+            }
+            let state =
+                baseline::state_of(event.schema_version, event.payload, W::STATE_SCHEMA_VERSION)
+                    .map_err(FoldError::Baseline)?;
+            return self.restore(state.as_bytes());
+        }
+        let payload =
+            W::upcast(event.event_type, event.schema_version, event.payload).map_err(|error| {
+                FoldError::Upcast {
+                    event_type: event.event_type.to_owned(),
+                    schema_version: event.schema_version,
+                    error,
+                }
+            })?;
+        let decoded: W::Event =
+            redaction::read(&payload).map_err(|error| undecodable(event, &payload, &error))?;
+        self.state = W::apply(std::mem::take(&mut self.state), &decoded);
+        Ok(())
+    }
+
+    pub(crate) fn into_state(self) -> W::State {
+        self.state
+    }
+}
+
+impl<W: Workflow> Fold for Folding<W>
+where
+    W::State: DeserializeOwned,
+{
+    fn restore(&mut self, schema_version: u32, state: &[u8]) -> Result<(), FoldError> {
+        if schema_version != W::STATE_SCHEMA_VERSION {
+            return Err(FoldError::Baseline(BadBaseline::OtherState {
+                stored: schema_version,
+                code: W::STATE_SCHEMA_VERSION,
+            }));
+        }
+        Folding::restore(self, state)
+    }
+
+    fn apply(&mut self, event: EventView<'_>) -> Result<(), FoldError> {
+        self.fold(event)
+    }
+
+    fn is_finished(&self) -> bool {
+        W::is_finished(&self.state)
+    }
+
+    fn fork(&self) -> Box<dyn Fold> {
+        Box::new(Self {
+            state: self.state.clone(),
+        })
+    }
+
+    fn finish(self: Box<Self>) -> AnyState {
+        Box::new(self.into_state())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::fold::names_unknown_variant;
+
+    #[test]
+    fn an_unknown_event_type_is_told_from_an_unknown_value_in_an_event() {
+        let error = "unknown variant `Lost`, expected `Placed` at line 1 column 7";
+        for (payload, unknown) in [
+            (r#""Lost""#, true),
+            (r#"{"Lost":{"a":1}}"#, true),
+            (r#"{"type":"Lost","a":1}"#, true),
+            (r#"{"Placed":{"how":"Lost"}}"#, false),
+            (r#"["Lost"]"#, false),
+        ] {
+            assert_eq!(
+                names_unknown_variant(payload.as_bytes(), error),
+                unknown,
+                "{payload}"
+            );
+        }
+        assert!(!names_unknown_variant(
+            b"{\"Lost\":1}",
+            "missing field `Lost`"
+        ));
+    }
+}

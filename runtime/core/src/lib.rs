@@ -1,0 +1,94 @@
+//! The contract of `state-migration`: workflows, events, the traits of stores,
+//! migrations and their registry. It needs no runtime and no store.
+//!
+//! Programs depend on `state-migration`, which re-exports all of this. The hidden
+//! modules are for the packages beside this one, and may change in any release.
+
+// Lets the attribute's `::state_migration` paths work inside this crate.
+extern crate self as state_migration;
+
+#[doc(hidden)]
+pub mod baseline;
+mod error;
+#[doc(hidden)]
+pub mod event;
+mod failure;
+mod fingerprint;
+#[doc(hidden)]
+pub mod fold;
+mod id;
+mod macro_support;
+mod macros;
+#[doc(hidden)]
+pub mod migration;
+mod process;
+mod read_back;
+#[doc(hidden)]
+pub mod redaction;
+#[doc(hidden)]
+pub mod registry;
+#[doc(hidden)]
+pub mod selection;
+mod skipped_by;
+#[doc(hidden)]
+pub mod store_api;
+#[doc(hidden)]
+pub mod strict_json;
+mod time;
+mod version;
+mod workflow;
+
+pub use baseline::{Baseline, Hop};
+pub use error::{Error, ErrorKind, InUse};
+pub use event::{Event, MIGRATED, Metadata, NewEvent, is_reserved};
+pub use failure::{FailureClass, MigrationError, MigrationWarning, Stage, UnknownClass};
+pub use fingerprint::Fingerprint;
+pub use id::{
+    ConversationId, CorrelationId, EventId, InvalidId, MAX_ID_LEN, MAX_STREAM_ID_LEN, ProcessId,
+    ProcessIdentity, RunId, StreamId, TenantId, WorkflowId,
+};
+pub use migration::{ConversionError, Decoder, IdentityMigration, SourceLocation, StateMigration};
+pub use process::Process;
+pub use registry::{
+    Definition, Drawing, Migration, MigrationRegistry, MigrationRegistryBuilder, Migrations,
+    Problem, RegistryError, Route, Standing, UpgradeError, Upgraded,
+};
+pub use selection::Selection;
+pub use skipped_by::SkippedBy;
+pub use store_api::{
+    Appended, Batch, ChunkEvent, ChunkProblem, Commit, DueFilter, DueOf, DuePage, DueProcess,
+    DueRequest, EventStore, Expected, ExpectedSequence, Finished, Head, Hold, Move, Passed,
+    Presence, ProcessRegistry, ReadPoint, RegistryKey, RowWrite, Snapshot, SnapshotStore, Split,
+    Stale, StoreId, StreamRange, Traffic, TransactionalStore, Verdict,
+};
+pub use time::Timestamp;
+pub use version::natural_cmp;
+pub use workflow::{BoxError, EventPayload, Workflow};
+
+pub use state_migration_macros::state_migration;
+
+/// What generated code names. Not for use by hand.
+#[doc(hidden)]
+pub mod __private {
+    pub use core;
+
+    pub use inventory;
+    pub use state_migration_macros::{
+        followed_by, identity_migration, migration_chain, no_migration, register_workflow,
+        replaced_by,
+    };
+
+    pub use crate::macro_support::link::{
+        Annotated, Checked, Inferred, IntoTargetState, IsSourceState, Link, MigratesBackTo,
+        MigratesTo, NotShared, Pair, ReadableState, Reason, States, WritableState, hop, link,
+        link_identity,
+    };
+    pub use crate::macro_support::return_type::{
+        AsIs, AsText, AsTold, AsToldOfABox, DecodeNothing, DecodeState, EncodeNothing, Function,
+        Gives, Settle, Takes, convert, function,
+    };
+    pub use crate::migration::{
+        ConversionError, Decoder, Details, Encoder, SharedState, SourceLocation, package,
+    };
+    pub use crate::registry::{Migration, Registration, VersionRegistration};
+}

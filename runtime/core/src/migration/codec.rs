@@ -1,0 +1,91 @@
+//! Decoders and encoders of states whose types are erased.
+
+use std::any::{Any, TypeId};
+
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+use crate::fold::AnyState;
+use crate::migration::unborrowed::Unborrowed;
+use crate::{redaction, strict_json};
+
+/// A type, by identity and by name.
+#[derive(Debug, Clone, Copy)]
+pub struct TypeRef {
+    pub(crate) id: TypeId,
+    pub name: &'static str,
+}
+
+impl TypeRef {
+    pub(crate) fn of<T: 'static>() -> Self {
+        Self {
+            id: TypeId::of::<T>(),
+            name: std::any::type_name::<T>(),
+        }
+    }
+}
+
+/// Reads a state from JSON, where its type is not known: what
+/// [`StateMigration::decoder`] returns.
+#[derive(Debug, Clone, Copy)]
+pub struct Decoder {
+    decode: fn(&[u8]) -> Result<AnyState, serde_json::Error>,
+}
+
+impl Decoder {
+    /// The decoder of a state that owns its values.
+    #[must_use]
+    pub fn for_state<S: DeserializeOwned + Send + 'static>() -> Self {
+        Self {
+            decode: |json| Ok(Box::new(redaction::read::<S>(json)?)),
+        }
+    }
+
+    /// The decoder of a state of which only the compiler knows whether it has one.
+    ///
+    /// `DeserializeOwned` is asked for nowhere here: which types have it can
+    /// depend on lifetimes, of which the compiler knows nothing yet when it
+    /// chooses a method. Nothing is borrowed from the text, so one lifetime is as
+    /// good as all.
+    pub(crate) fn of<S: Deserialize<'static> + Send + 'static>() -> Self {
+        Self {
+            decode: |json| {
+                Ok(Box::new(
+                    redaction::read::<Unborrowed<'_, S>>(json)?.into_inner(),
+                ))
+            },
+        }
+    }
+
+    #[doc(hidden)]
+    pub fn decode(self, json: &[u8]) -> Result<AnyState, serde_json::Error> {
+        (self.decode)(json)
+    }
+}
+
+/// Serializes a state whose type is not known here, for people to look at.
+#[doc(hidden)]
+#[derive(Debug, Clone, Copy)]
+pub struct Encoder {
+    encode: fn(&AnyState, &mut Vec<u8>) -> Result<(), serde_json::Error>,
+}
+
+impl Encoder {
+    /// The encoder of a state.
+    pub fn of<S: Serialize + 'static>() -> Self {
+        Self {
+            encode: |state, out| match (state.as_ref() as &dyn Any).downcast_ref::<S>() {
+                Some(state) => strict_json::to_writer(out, state),
+                None => Err(serde::ser::Error::custom(
+                    "a bug in state-migration: an encoder was given a state of another type",
+                )),
+            },
+        }
+    }
+
+    pub fn encode(self, state: &AnyState) -> Result<Vec<u8>, serde_json::Error> {
+        let mut json = Vec::new();
+        (self.encode)(state, &mut json)?;
+        Ok(json)
+    }
+}

@@ -1,0 +1,343 @@
+//! One migration: the conversion of a process's state from one version of its
+//! workflow to another.
+
+pub(crate) mod codec;
+pub(crate) mod details;
+mod unborrowed;
+
+use std::fmt;
+use std::marker::PhantomData;
+
+pub use codec::{Decoder, Encoder};
+pub use details::Details;
+
+use crate::fingerprint::Fingerprint;
+use crate::id::WorkflowId;
+use crate::workflow::{BoxError, Workflow};
+
+/// Why a conversion refused a state. The process stays at its old version and
+/// the reason is in the report.
+///
+/// Its text, which is that of `Display` of your error, is written to reports, to
+/// the record of the run, to logs, and to whoever drives the run. It is in your
+/// words, and the only words about a state that are: name fields in it, not the
+/// values of a state. `Debug` of your error is never used.
+pub struct ConversionError {
+    message: String,
+    source: Option<BoxError>,
+}
+
+impl ConversionError {
+    /// A reason in words.
+    pub fn new(message: impl Into<String>) -> Self {
+        Self {
+            message: message.into(),
+            source: None,
+        }
+    }
+
+    /// An error as the reason, kept with its sources.
+    pub fn from_error(error: impl Into<BoxError>) -> Self {
+        let source = error.into();
+        Self {
+            message: source.to_string(),
+            source: Some(source),
+        }
+    }
+}
+
+impl fmt::Debug for ConversionError {
+    // `Debug` of what a user wraps is mostly derived, and shows a state whole.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("ConversionError")
+            .field(&self.message)
+            .finish()
+    }
+}
+
+impl fmt::Display for ConversionError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl std::error::Error for ConversionError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        // The message is the error's own; what lies behind it is its source.
+        self.source.as_ref().and_then(|s| s.source())
+    }
+}
+
+impl From<String> for ConversionError {
+    fn from(message: String) -> Self {
+        Self::new(message)
+    }
+}
+
+impl From<&str> for ConversionError {
+    fn from(message: &str) -> Self {
+        Self::new(message)
+    }
+}
+
+/// Where a migration is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SourceLocation {
+    /// The annotated function, with its module: `my_crate::orders::v1_to_v2`; or
+    /// the macro: `my_crate::orders::identity_migration!`.
+    pub function: &'static str,
+    /// The package.
+    pub package: &'static str,
+    /// The file.
+    pub file: &'static str,
+    /// The line in the file, from 1.
+    pub line: u32,
+}
+
+impl fmt::Display for SourceLocation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{} ({}:{} in package {})",
+            self.function, self.file, self.line, self.package
+        )
+    }
+}
+
+/// The package of a module: cargo says which, or, for want of cargo, its crate.
+#[doc(hidden)]
+#[must_use]
+pub const fn package(cargo: Option<&'static str>, module: &'static str) -> &'static str {
+    if let Some(package) = cargo {
+        return package;
+    }
+    let mut end = 0;
+    while end < module.len() && module.as_bytes()[end] != b':' {
+        end += 1;
+    }
+    module.split_at(end).0
+}
+
+/// A typed migration from one version of a workflow to the next.
+///
+/// The attribute [`state_migration`](macro@state_migration::state_migration) writes this
+/// for an annotated function. Write it by hand when the conversion needs values
+/// that only exist at run time:
+///
+/// ```
+/// # use serde::{Deserialize, Serialize};
+/// # use state_migration::{
+/// #     ConversionError, Decoder, EventPayload, StateMigration, Workflow, WorkflowId,
+/// # };
+/// # #[derive(Serialize, Deserialize)] enum OrderEvent { Placed }
+/// # impl EventPayload for OrderEvent { fn event_type(&self) -> &'static str { "OrderPlaced" } }
+/// # #[derive(Default, Clone, Serialize, Deserialize)] struct StateV1 { total: u64 }
+/// # #[derive(Default, Clone, Serialize, Deserialize)] struct StateV2 { net: u64, tax: u64 }
+/// # struct OrderV1; struct OrderV2;
+/// # impl Workflow for OrderV1 {
+/// #     const NAME: &'static str = "order"; const VERSION: &'static str = "v1";
+/// #     type State = StateV1; type Event = OrderEvent;
+/// #     fn apply(s: StateV1, _: &OrderEvent) -> StateV1 { s }
+/// # }
+/// # impl Workflow for OrderV2 {
+/// #     const NAME: &'static str = "order"; const VERSION: &'static str = "v2";
+/// #     const STATE_SCHEMA_VERSION: u32 = 2;
+/// #     type State = StateV2; type Event = OrderEvent;
+/// #     fn apply(s: StateV2, _: &OrderEvent) -> StateV2 { s }
+/// # }
+/// static V1: WorkflowId = WorkflowId::of::<OrderV1>();
+/// static V2: WorkflowId = WorkflowId::of::<OrderV2>();
+///
+/// struct SplitTax {
+///     percent: u64,
+/// }
+///
+/// impl StateMigration for SplitTax {
+///     type FromWorkflow = OrderV1;
+///     type ToWorkflow = OrderV2;
+///
+///     fn source_workflow_id(&self) -> &WorkflowId {
+///         &V1
+///     }
+///     fn target_workflow_id(&self) -> &WorkflowId {
+///         &V2
+///     }
+///     fn migrate(&self, old: StateV1) -> Result<StateV2, ConversionError> {
+///         let net = old.total * 100 / (100 + self.percent);
+///         Ok(StateV2 { net, tax: old.total - net })
+///     }
+///     fn decoder(&self) -> Option<Decoder> {
+///         Some(Decoder::for_state::<StateV2>())
+///     }
+/// }
+///
+/// let new = SplitTax { percent: 20 }.migrate(StateV1 { total: 120 })?;
+/// assert_eq!((new.net, new.tax), (100, 20));
+/// # Ok::<(), ConversionError>(())
+/// ```
+pub trait StateMigration: Send + Sync + 'static {
+    /// The version that processes stand at.
+    type FromWorkflow: Workflow;
+    /// The version that they go on under.
+    type ToWorkflow: Workflow;
+
+    /// The id of the version that processes stand at.
+    fn source_workflow_id(&self) -> &WorkflowId;
+
+    /// The id of the version that they go on under.
+    fn target_workflow_id(&self) -> &WorkflowId;
+
+    /// Converts the state of one process. Pure: no clock, no I/O, no chance.
+    ///
+    /// # Errors
+    /// The state cannot be converted. The process stays as it is, the report
+    /// names it, and the others go on.
+    fn migrate(
+        &self,
+        state: <Self::FromWorkflow as Workflow>::State,
+    ) -> Result<<Self::ToWorkflow as Workflow>::State, ConversionError>;
+
+    /// The fingerprint of the conversion's code; by hand there is none.
+    fn fingerprint(&self) -> Fingerprint {
+        Fingerprint::default()
+    }
+
+    /// Where the conversion is written, if that is known.
+    fn defined_at(&self) -> Option<SourceLocation> {
+        None
+    }
+
+    /// What the attribute's keys say of the migration.
+    #[doc(hidden)]
+    fn details(&self) -> Details {
+        Details::new()
+    }
+
+    /// How a state of the target version is read: by it a run reads back what
+    /// [`migrate`](Self::migrate) returned, before that is committed. A run of a
+    /// migration without it has a warning.
+    ///
+    /// The attribute finds it out by itself; by hand it is
+    /// `Some(Decoder::for_state::<StateV2>())`.
+    fn decoder(&self) -> Option<Decoder> {
+        None
+    }
+
+    /// How a state of the source version is shown, likewise.
+    #[doc(hidden)]
+    fn encoder(&self) -> Option<Encoder> {
+        None
+    }
+}
+
+/// A migration between two versions that share a state: it changes nothing but
+/// the version.
+///
+/// `W` is the workflow of one of the two ids; its `apply` folds the events of
+/// both.
+///
+/// ```
+/// # use serde::{Deserialize, Serialize};
+/// # use state_migration::{EventPayload, IdentityMigration, MigrationRegistry, Workflow, WorkflowId};
+/// # #[derive(Serialize, Deserialize)] enum OrderEvent { Placed }
+/// # impl EventPayload for OrderEvent { fn event_type(&self) -> &'static str { "OrderPlaced" } }
+/// # #[derive(Default, Clone, Serialize, Deserialize)] struct State { total: u64 }
+/// # struct OrderV2;
+/// # impl Workflow for OrderV2 {
+/// #     const NAME: &'static str = "order"; const VERSION: &'static str = "v2";
+/// #     type State = State; type Event = OrderEvent;
+/// #     fn apply(s: State, _: &OrderEvent) -> State { s }
+/// # }
+/// let same_state = IdentityMigration::<OrderV2>::new(
+///     WorkflowId::new("order", "v1"),
+///     WorkflowId::new("order", "v2"),
+/// );
+/// let registry = MigrationRegistry::builder().with(same_state).build()?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub struct IdentityMigration<W> {
+    source: WorkflowId,
+    target: WorkflowId,
+    workflow: PhantomData<fn() -> W>,
+}
+
+impl<W: Workflow> IdentityMigration<W> {
+    /// A migration from `source` to `target`; the id of `W` must be one of them.
+    #[must_use]
+    pub fn new(source: WorkflowId, target: WorkflowId) -> Self {
+        Self {
+            source,
+            target,
+            workflow: PhantomData,
+        }
+    }
+}
+
+impl<W> fmt::Debug for IdentityMigration<W> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("IdentityMigration")
+            .field("source", &self.source)
+            .field("target", &self.target)
+            .finish()
+    }
+}
+
+impl<W> Clone for IdentityMigration<W> {
+    fn clone(&self) -> Self {
+        Self {
+            source: self.source.clone(),
+            target: self.target.clone(),
+            workflow: PhantomData,
+        }
+    }
+}
+
+impl<W: Workflow> StateMigration for IdentityMigration<W> {
+    type FromWorkflow = W;
+    type ToWorkflow = W;
+
+    fn source_workflow_id(&self) -> &WorkflowId {
+        &self.source
+    }
+
+    fn target_workflow_id(&self) -> &WorkflowId {
+        &self.target
+    }
+
+    fn migrate(&self, state: W::State) -> Result<W::State, ConversionError> {
+        Ok(state)
+    }
+
+    fn details(&self) -> Details {
+        Details::new().identity()
+    }
+}
+
+/// A state that two versions share.
+#[diagnostic::on_unimplemented(
+    message = "`identity_migration!` is for versions that share a state, but these have `{S}` and `{Self}`",
+    label = "write a function with `#[state_migration]` that converts `{S}` into `{Self}`"
+)]
+pub trait SharedState<S> {
+    /// The state, which is the same.
+    fn from_shared(state: S) -> Self;
+}
+
+#[diagnostic::do_not_recommend]
+impl<S> SharedState<S> for S {
+    fn from_shared(state: S) -> S {
+        state
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn without_cargo_the_package_is_the_crate() {
+        assert_eq!(package(Some("my-crate"), "my_crate::orders"), "my-crate");
+        assert_eq!(package(None, "my_crate::orders"), "my_crate");
+        assert_eq!(package(None, "my_crate"), "my_crate");
+    }
+}

@@ -1,0 +1,551 @@
+//! Places in the JSON text of a state, and what is wrong there, told without its
+//! values: they may be nobody's business.
+
+use std::fmt;
+
+use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
+use serde_json::value::RawValue;
+
+/// How many levels a place is followed down a state; serde_json reads no more.
+const LEVELS: usize = 128;
+
+/// Deserializes JSON. Of a text that is checked as a whole, which is fast, no
+/// string has to be checked to be UTF-8.
+pub(crate) fn read<'de, T: Deserialize<'de>>(json: &'de [u8]) -> Result<T, serde_json::Error> {
+    match std::str::from_utf8(json) {
+        Ok(text) => serde_json::from_str(text),
+        // Its error says where.
+        Err(_) => serde_json::from_slice(json),
+    }
+}
+
+/// The path of the innermost value that a place in the text of a state is in.
+fn path_at(json: &str, offset: usize, may_be_just_behind: bool) -> String {
+    let mut path = String::new();
+    let mut here = json;
+    for _ in 0..LEVELS {
+        let Some(members) = Members::of(here.trim()) else {
+            break;
+        };
+        let found = members.by_name.into_iter().find(|(_, value)| {
+            // The members are parts of the same text.
+            let start = value.get().as_ptr() as usize - json.as_ptr() as usize;
+            let end = start + value.get().len() + usize::from(may_be_just_behind);
+            (start..end).contains(&offset)
+        });
+        let Some((name, value)) = found else { break };
+        path.push_str(&name.step());
+        here = value.get();
+    }
+    path
+}
+
+pub(crate) fn place(path: &str) -> String {
+    if path.is_empty() {
+        "the whole of it".to_owned()
+    } else {
+        format!("{path:?}")
+    }
+}
+
+/// The name of a member.
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Name {
+    Index(usize),
+    Key(String),
+}
+
+impl Name {
+    /// One step of a JSON pointer.
+    pub(crate) fn step(&self) -> String {
+        match self {
+            Self::Index(index) => format!("/{index}"),
+            Self::Key(key) => format!("/{}", key.replace('~', "~0").replace('/', "~1")),
+        }
+    }
+}
+
+/// The members of an object or a list, as they are written: a number that is
+/// parsed may not be the one that is in the text.
+struct Members<'a> {
+    is_list: bool,
+    /// Sorted by name. A name that is there several times is so here, too.
+    by_name: Vec<(Name, &'a RawValue)>,
+}
+
+impl<'a> Members<'a> {
+    /// `None` where the text is neither an object nor a list.
+    fn of(json: &'a str) -> Option<Self> {
+        let is_list = json.starts_with('[');
+        let by_name = if is_list {
+            let list: Vec<&RawValue> = serde_json::from_str(json).ok()?;
+            let names = (0..).map(Name::Index);
+            names.zip(list).collect()
+        } else if json.starts_with('{') {
+            let Object(mut members) = serde_json::from_str(json).ok()?;
+            members.sort_by(|(a, _), (b, _)| a.cmp(b));
+            members
+        } else {
+            return None;
+        };
+        Some(Self { is_list, by_name })
+    }
+}
+
+/// The members of an object in their order.
+struct Object<'a>(Vec<(Name, &'a RawValue)>);
+
+impl<'de: 'a, 'a> Deserialize<'de> for Object<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Pairs;
+
+        impl<'de> Visitor<'de> for Pairs {
+            type Value = Vec<(Name, &'de RawValue)>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+                let mut pairs = Vec::new();
+                while let Some(key) = map.next_key()? {
+                    pairs.push((Name::Key(key), map.next_value()?));
+                }
+                Ok(pairs)
+            }
+        }
+
+        deserializer.deserialize_map(Pairs).map(Self)
+    }
+}
+
+/// Whether the order of a list counts when it is compared.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Lists {
+    /// It does.
+    InOrder,
+    /// It does not: a `HashSet` is written as a list, and comes back in another
+    /// order each time.
+    InAnyOrder,
+}
+
+/// Where two texts are not the same JSON value, and how; `None` where they are.
+///
+/// The members of an object may be in another order, and numbers are the same
+/// that are equal: `1` and `1.0`, and also `0` and `-0.0`. They are compared as
+/// they are written, to the last digit.
+pub fn difference(ours: &str, theirs: &str, lists: Lists) -> Option<String> {
+    let (mut ours, mut theirs) = (ours.trim(), theirs.trim());
+    let same = |ours: &str, theirs: &str, level| {
+        ours == theirs || canonical(ours, lists, level) == canonical(theirs, lists, level)
+    };
+    if same(ours, theirs, 0) {
+        return None;
+    }
+    let mut path = String::new();
+    for level in 1..=LEVELS {
+        let (before, after) = match (Members::of(ours), Members::of(theirs)) {
+            (Some(before), Some(after)) if before.is_list == after.is_list => (before, after),
+            _ => break,
+        };
+        let mut after = after.by_name.into_iter().peekable();
+        let mut another = None;
+        for (name, ours) in before.by_name {
+            match after.next_if(|(other, _)| *other <= name) {
+                Some((other, theirs)) if other == name => {
+                    if !same(ours.get(), theirs.get(), level) {
+                        another = Some((name, ours, theirs));
+                        break;
+                    }
+                }
+                Some((new, _)) => return Some(format!("{:?} is new", path + &new.step())),
+                None => return Some(format!("{:?} is lost", path + &name.step())),
+            }
+        }
+        match (another, after.next()) {
+            (Some((name, before, after)), _) => {
+                path.push_str(&name.step());
+                (ours, theirs) = (before.get(), after.get());
+            }
+            (None, Some((new, _))) => return Some(format!("{:?} is new", path + &new.step())),
+            (None, None) => break,
+        }
+    }
+    Some(format!("{} is another value", place(&path)))
+}
+
+/// The text that a value and no other has. What is deeper than any type reads is
+/// left as it is.
+fn canonical(json: &str, lists: Lists, level: usize) -> String {
+    let members = match level {
+        LEVELS.. => None,
+        _ => Members::of(json),
+    };
+    let Some(Members { is_list, by_name }) = members else {
+        let scalar = match json.starts_with('"') {
+            true => canonical_string(json),
+            false => canonical_number(json),
+        };
+        return scalar.unwrap_or_else(|| json.to_owned());
+    };
+    let mut parts: Vec<String> = Vec::with_capacity(by_name.len());
+    for (name, value) in by_name {
+        let value = canonical(value.get(), lists, level + 1);
+        parts.push(match name {
+            Name::Index(_) => value,
+            Name::Key(key) => format!("{key:?}:{value}"),
+        });
+    }
+    if is_list && lists == Lists::InAnyOrder {
+        parts.sort_unstable();
+    }
+    let parts = parts.join(",");
+    match is_list {
+        true => format!("[{parts}]"),
+        false => format!("{{{parts}}}"),
+    }
+}
+
+fn canonical_string(json: &str) -> Option<String> {
+    let text: String = serde_json::from_str(json).ok()?;
+    Some(format!("{text:?}"))
+}
+
+/// A number of any size as 0.DIGITS · 10^EXPONENT, with no zero at either end of
+/// the digits; `None` for the three words of JSON.
+fn canonical_number(json: &str) -> Option<String> {
+    let (sign, text) = match json.strip_prefix('-') {
+        Some(text) => ("-", text),
+        None => ("", json),
+    };
+    let (mantissa, exponent) = match text.split_once(['e', 'E']) {
+        Some((mantissa, exponent)) => (mantissa, exponent.parse().ok()?),
+        None => (text, 0_i64),
+    };
+    let (whole, fraction) = mantissa.split_once('.').unwrap_or((mantissa, ""));
+    let all = [whole, fraction].concat();
+    if all.is_empty() || !all.bytes().all(|byte| byte.is_ascii_digit()) {
+        return None;
+    }
+    let digits = all.trim_start_matches('0');
+    let leading = all.len() - digits.len();
+    let point = i64::try_from(whole.len()).ok()? - i64::try_from(leading).ok()?;
+    let exponent = exponent.checked_add(point)?;
+    match digits.trim_end_matches('0') {
+        "" => Some("0".to_owned()),
+        digits => Some(format!("{sign}0.{digits}e{exponent}")),
+    }
+}
+
+/// The starts of serde's own messages in which there are names of types only.
+const WITHOUT_VALUES: [&str; 6] = [
+    "missing field `",
+    "duplicate field `",
+    "i128 is not supported",
+    "u128 is not supported",
+    "data did not match any variant of untagged enum ",
+    "no variant of enum ",
+];
+
+/// Why a state could not be read, as far as it can be told without its values.
+pub struct Refusal {
+    /// What is wrong, in words of serde's and of the type's.
+    what: Option<String>,
+    /// Whether the type expects text that lives longer than the reading.
+    pub borrows: bool,
+    line: usize,
+    column: usize,
+    /// Whether the value in question may end where the reading stopped.
+    of_a_value: bool,
+}
+
+impl Refusal {
+    pub fn of(error: &serde_json::Error) -> Self {
+        let mut text = error.to_string();
+        if error.line() > 0
+            && let Some(place) = text.rfind(" at line ")
+        {
+            text.truncate(place);
+        }
+        // serde's own forms, in which it is known where values of the state stand.
+        let starts = |with: &[&str]| with.iter().any(|start| text.starts_with(start));
+        let of_a_value = starts(&["invalid type: ", "invalid value: ", "unknown variant `"]);
+        // Where nothing is expected, the last of these words may be the value's.
+        let nothing = [", there are no variants", ", there are no fields"];
+        let nothing = nothing.iter().any(|end| text.ends_with(end));
+        let expected = text
+            .rsplit_once(", expected ")
+            .filter(|_| !nothing)
+            .map(|(_, expected)| expected);
+        let what = if of_a_value || starts(&["invalid length ", "unknown field `"]) {
+            expected.map(|expected| format!("expected {expected}"))
+        } else if starts(&WITHOUT_VALUES) || !error.is_data() {
+            // What serde_json says of the text itself holds no values.
+            Some(text.clone())
+        } else {
+            None
+        };
+        Self {
+            borrows: of_a_value && expected.is_some_and(|e| e.starts_with("a borrowed ")),
+            what,
+            line: error.line(),
+            column: error.column(),
+            of_a_value,
+        }
+    }
+
+    fn what(&self) -> &str {
+        self.what.as_deref().unwrap_or("the type refuses it")
+    }
+
+    /// The same with the path to the place.
+    pub fn text(&self, json: &str) -> String {
+        let what = self.what();
+        if self.line == 0 || self.column == 0 {
+            return what.to_owned();
+        }
+        let before = json.split_inclusive('\n').take(self.line - 1);
+        let line = before.map(str::len).sum::<usize>();
+        let path = path_at(json, line + self.column - 1, self.of_a_value);
+        format!("{what} at {}", place(&path))
+    }
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.what())?;
+        if self.line > 0 {
+            write!(f, " at line {} column {}", self.line, self.column)?;
+        }
+        Ok(())
+    }
+}
+
+/// What an error of reading JSON says, without the values that serde puts into it.
+pub(crate) fn without_values(error: &serde_json::Error) -> String {
+    Refusal::of(error).to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+
+    fn refused<T: serde::de::DeserializeOwned>(json: &str) -> String {
+        match serde_json::from_reader::<_, T>(json.as_bytes()) {
+            Ok(_) => "not refused".to_owned(),
+            Err(error) => Refusal::of(&error).text(json),
+        }
+    }
+
+    #[test]
+    fn a_refusal_is_told_without_values() {
+        #[derive(serde::Deserialize)]
+        #[allow(dead_code)]
+        struct Person {
+            age: u8,
+            name: String,
+        }
+        #[derive(serde::Deserialize)]
+        enum Size {
+            Small,
+            Large,
+        }
+        type People = BTreeMap<String, Vec<Person>>;
+        for (json, expected) in [
+            (
+                r#"{"a":[{"age":1,"name":"x"},{"name":"x","age":"secret"}]}"#,
+                r#"expected u8 at "/a/1/age""#,
+            ),
+            (
+                r#"{"a":[{"age":70000,"name":"x"}]}"#,
+                r#"expected u8 at "/a/0/age""#,
+            ),
+            (
+                r#"{"a":[{"name":"x","age":70000}]}"#,
+                r#"expected u8 at "/a/0/age""#,
+            ),
+            (r#"{"a":[{"age":1}]}"#, r#"missing field `name` at "/a/0""#),
+            (
+                "{\"a\":[\n{\"age\":1}]}",
+                r#"missing field `name` at "/a/0""#,
+            ),
+            (r#"{"a":7}"#, r#"expected a sequence at "/a""#),
+            ("[]", "expected a map at the whole of it"),
+        ] {
+            assert_eq!(refused::<People>(json), expected, "{json}");
+        }
+        assert_eq!(
+            refused::<Vec<Size>>(r#"["Small","Large","secret, expected secret"]"#),
+            r#"expected `Small` or `Large` at "/2""#
+        );
+        #[derive(Debug, serde::Deserialize)]
+        enum Nothing {}
+        let secret = r#""secret, expected secret""#;
+        assert_eq!(
+            refused::<Nothing>(secret),
+            "the type refuses it at the whole of it"
+        );
+        let error = serde_json::from_str::<Nothing>(secret).unwrap_err();
+        assert_eq!(
+            without_values(&error),
+            "the type refuses it at line 1 column 25"
+        );
+        assert_eq!(
+            refused::<Vec<std::net::IpAddr>>(r#"["secret"]"#),
+            r#"the type refuses it at "/0""#
+        );
+    }
+
+    #[test]
+    fn serde_s_reasons_without_values_are_told() {
+        #[derive(serde::Deserialize)]
+        #[allow(dead_code)]
+        struct Flattened {
+            #[serde(flatten)]
+            inner: Inner,
+        }
+        #[derive(serde::Deserialize)]
+        #[allow(dead_code)]
+        struct Inner {
+            number: u128,
+        }
+        #[derive(serde::Deserialize)]
+        #[serde(untagged)]
+        #[allow(dead_code)]
+        enum Either {
+            Number(u8),
+            Text(String),
+        }
+        assert_eq!(
+            refused::<Vec<Flattened>>(r#"[{"number":1}]"#),
+            r#"u128 is not supported at "/0""#
+        );
+        assert_eq!(
+            refused::<Vec<Either>>("[1,true]"),
+            "data did not match any variant of untagged enum Either at the whole of it"
+        );
+    }
+
+    #[test]
+    fn what_serde_json_says_of_a_text_is_told_with_its_place() {
+        let deep = "[".repeat(130) + &"]".repeat(130);
+        let refusal = refused::<serde_json::Value>(&deep);
+        assert!(
+            refusal.starts_with("recursion limit exceeded at \"/0/0/"),
+            "{refusal}"
+        );
+    }
+
+    #[test]
+    fn the_first_difference_is_named_by_its_place() {
+        for (ours, theirs, expected) in [
+            (
+                r#"{"a":1,"b":2}"#,
+                r#"{"a":1,"b":3}"#,
+                r#""/b" is another value"#,
+            ),
+            (r#"{"a":1,"b":2}"#, r#"{"a":1}"#, r#""/b" is lost"#),
+            (r#"{"a":1,"b":2}"#, r#"{"b":2}"#, r#""/a" is lost"#),
+            (r#"{"a":1}"#, r#"{"a":1,"b":2}"#, r#""/b" is new"#),
+            (r#"{"b":1}"#, r#"{"b":1,"a":2}"#, r#""/a" is new"#),
+            (
+                r#"{"a":[0,{"b":{}}]}"#,
+                r#"{"a":[0,{"b":[]}]}"#,
+                r#""/a/1/b" is another value"#,
+            ),
+            ("[1,[2,3]]", "[1,[2]]", r#""/1/1" is lost"#),
+            ("[1]", "[1,2]", r#""/1" is new"#),
+            ("1", "2", "the whole of it is another value"),
+            ("null", "0", "the whole of it is another value"),
+            (r#""1""#, "1", "the whole of it is another value"),
+            (
+                r#"{"a/b~":1}"#,
+                r#"{"a/b~":2}"#,
+                r#""/a~1b~0" is another value"#,
+            ),
+            (r#"{"a\n":1}"#, r#"{"a\n":2}"#, r#""/a\n" is another value"#),
+            // A map that is flattened into a struct may repeat a field of it.
+            (r#"{"a":1,"a":2}"#, r#"{"a":2}"#, r#""/a" is another value"#),
+            (r#"{"a":1,"a":1}"#, r#"{"a":1}"#, r#""/a" is lost"#),
+        ] {
+            for lists in [Lists::InOrder, Lists::InAnyOrder] {
+                let found = difference(ours, theirs, lists);
+                assert_eq!(found.as_deref(), Some(expected), "{ours} {theirs}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_same_value_may_be_written_in_two_ways() {
+        for (ours, theirs) in [
+            (r#"{"a":{"b":1,"c":2}}"#, r#"{"a":{"c":2,"b":1}}"#),
+            (r#"{"a": [ 1 ]}"#, r#" {"a":[1]} "#),
+            (r#""\u0041""#, r#""A""#),
+            ("[1]", "[1.0]"),
+            ("100", "1e2"),
+            ("0.001", "10E-4"),
+            ("-0.0", "0"),
+            ("0.30000000000000000", "0.3"),
+            (
+                "340282366920938463463374607431768211455",
+                "3402823669209384634633746074317682114550e-1",
+            ),
+        ] {
+            for (ours, theirs) in [(ours, theirs), (theirs, ours)] {
+                let found = difference(ours, theirs, Lists::InOrder);
+                assert_eq!(found, None, "{ours} {theirs}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_order_of_a_list_counts_where_it_is_to() {
+        for (ours, theirs, in_order, in_any_order) in [
+            ("[1,2]", "[2,1.0]", Some(r#""/0" is another value"#), None),
+            (
+                r#"{"a":[[1],[2,{"b":3,"c":4}]]}"#,
+                r#"{"a":[[{"c":4,"b":3},2],[1]]}"#,
+                Some(r#""/a/0/0" is another value"#),
+                None,
+            ),
+            (
+                "[1,1,2]",
+                "[2,2,1]",
+                Some(r#""/0" is another value"#),
+                Some(r#""/0" is another value"#),
+            ),
+        ] {
+            let found = difference(ours, theirs, Lists::InOrder);
+            assert_eq!(found.as_deref(), in_order, "{ours} {theirs}");
+            let found = difference(ours, theirs, Lists::InAnyOrder);
+            assert_eq!(found.as_deref(), in_any_order, "{ours} {theirs}");
+        }
+    }
+
+    #[test]
+    fn numbers_are_compared_to_the_last_digit() {
+        for (ours, theirs) in [
+            ("1", "-1"),
+            ("1", "10"),
+            ("0.1", "0.01"),
+            ("0.1", "0.10000000000000001"),
+            ("18446744073709551616", "18446744073709551617"),
+            ("1e400", "1e401"),
+            ("1e99999999999999999999", "1e99999999999999999998"),
+        ] {
+            let found = difference(ours, theirs, Lists::InAnyOrder);
+            let expected = Some("the whole of it is another value");
+            assert_eq!(found.as_deref(), expected, "{ours} {theirs}");
+        }
+    }
+
+    #[test]
+    fn a_state_of_any_depth_is_compared() {
+        let deep = |end: &str| "[".repeat(10_000) + end + &"]".repeat(10_000);
+        let difference = difference(&deep("1"), &deep("2"), Lists::InAnyOrder);
+        let difference = difference.unwrap_or_default();
+        assert!(difference.starts_with(r#""/0/0/"#) && difference.ends_with(" is another value"));
+    }
+}

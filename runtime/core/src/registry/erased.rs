@@ -1,0 +1,63 @@
+//! The typed part of a migration, behind a trait without types.
+
+use std::any::Any;
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::fold::{AnyState, Fold, Folding};
+use crate::migration::{ConversionError, StateMigration};
+use crate::strict_json;
+use crate::workflow::Workflow;
+
+/// What the runner needs of a migration.
+pub trait Step: Send + Sync {
+    /// A fold of the source version.
+    fn fold(&self) -> Box<dyn Fold>;
+    /// Converts a state of the source version into one of the target version.
+    fn convert(&self, state: AnyState) -> Result<AnyState, ConversionError>;
+    /// Serializes a state of the target version, and appends it. A number that
+    /// JSON does not have is an error.
+    fn encode(&self, state: &AnyState, out: &mut Vec<u8>) -> Result<(), serde_json::Error>;
+    /// Whether a process in this state of the target version is over.
+    fn is_finished(&self, state: &AnyState) -> bool;
+}
+
+pub(crate) struct Typed<M>(pub(crate) M);
+
+impl<M: StateMigration> Step for Typed<M>
+where
+    <M::FromWorkflow as Workflow>::State: DeserializeOwned,
+    <M::ToWorkflow as Workflow>::State: Serialize,
+{
+    fn fold(&self) -> Box<dyn Fold> {
+        Box::new(Folding::<M::FromWorkflow>::new())
+    }
+
+    fn convert(&self, state: AnyState) -> Result<AnyState, ConversionError> {
+        // Validation joins hops only where the types are the same.
+        match state.downcast::<<M::FromWorkflow as Workflow>::State>() {
+            Ok(state) => self.0.migrate(*state).map(|new| Box::new(new) as AnyState),
+            Err(_) => Err(ConversionError::new(
+                "a bug in state-migration: a hop was given a state of another type",
+            )),
+        }
+    }
+
+    fn encode(&self, state: &AnyState, out: &mut Vec<u8>) -> Result<(), serde_json::Error> {
+        match downcast::<M>(state) {
+            Some(state) => strict_json::to_writer(out, state),
+            None => Err(serde::ser::Error::custom(
+                "a bug in state-migration: a hop was given a state of another type",
+            )),
+        }
+    }
+
+    fn is_finished(&self, state: &AnyState) -> bool {
+        downcast::<M>(state).is_some_and(<M::ToWorkflow as Workflow>::is_finished)
+    }
+}
+
+fn downcast<M: StateMigration>(state: &AnyState) -> Option<&<M::ToWorkflow as Workflow>::State> {
+    (state.as_ref() as &dyn Any).downcast_ref()
+}

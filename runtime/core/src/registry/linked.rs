@@ -1,0 +1,89 @@
+//! What generated code leaves for the linker: migrations, and versions that are
+//! known without any.
+
+use crate::id::WorkflowId;
+use crate::migration::SourceLocation;
+use crate::migration::codec::TypeRef;
+use crate::registry::registered::Migration;
+use crate::registry::source_location::Place;
+use crate::workflow::Workflow;
+
+/// All that the linker saw, in whatever order.
+pub(crate) fn all() -> (Vec<Migration>, Vec<VersionRegistration>) {
+    let migrations = inventory::iter::<Registration>.into_iter();
+    let versions = inventory::iter::<VersionRegistration>.into_iter();
+    (
+        migrations.map(Registration::migration).collect(),
+        versions.cloned().collect(),
+    )
+}
+
+/// A migration that is linked into the program.
+#[doc(hidden)]
+pub struct Registration {
+    migration: fn() -> Migration,
+}
+
+impl Registration {
+    #[doc(hidden)]
+    #[must_use]
+    pub const fn new(migration: fn() -> Migration) -> Self {
+        Self { migration }
+    }
+
+    fn migration(&self) -> Migration {
+        (self.migration)()
+    }
+}
+
+inventory::collect!(Registration);
+
+/// A version of a workflow that is known without a migration that names it.
+#[doc(hidden)]
+#[derive(Debug, Clone)]
+pub struct VersionRegistration {
+    pub(crate) id: WorkflowId,
+    pub(crate) schema_version: u32,
+    state: fn() -> TypeRef,
+    pub(crate) place: Place,
+    /// Why processes stay there, if that is decided.
+    pub(crate) stays: Option<&'static str>,
+}
+
+impl VersionRegistration {
+    /// A workflow.
+    #[must_use]
+    pub const fn workflow<W: Workflow>(defined_at: SourceLocation) -> Self {
+        Self::at::<W>(Place::Code(defined_at))
+    }
+
+    /// A workflow whose processes stay where they are, and why.
+    #[must_use]
+    pub const fn no_migration<W: Workflow>(
+        reason: &'static str,
+        defined_at: SourceLocation,
+    ) -> Self {
+        Self::workflow::<W>(defined_at).staying(reason)
+    }
+
+    pub(crate) const fn at<W: Workflow>(place: Place) -> Self {
+        Self {
+            id: WorkflowId::of::<W>(),
+            schema_version: W::STATE_SCHEMA_VERSION,
+            state: TypeRef::of::<W::State>,
+            place,
+            stays: None,
+        }
+    }
+
+    pub(crate) const fn staying(mut self, reason: &'static str) -> Self {
+        self.stays = Some(reason);
+        self
+    }
+
+    pub(crate) fn state(&self) -> TypeRef {
+        (self.state)()
+    }
+}
+
+inventory::collect!(VersionRegistration);

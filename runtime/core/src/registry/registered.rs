@@ -1,0 +1,243 @@
+//! One migration in a registry, with its types erased.
+
+use std::any::TypeId;
+use std::collections::HashMap;
+use std::fmt;
+use std::marker::PhantomData;
+use std::panic::Location;
+use std::sync::Arc;
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::fingerprint::Fingerprint;
+use crate::id::WorkflowId;
+use crate::migration::codec::{Decoder, Encoder, TypeRef};
+use crate::migration::details::{Details, Identity};
+use crate::migration::{SharedState, SourceLocation, StateMigration};
+use crate::registry::erased::{Step, Typed};
+use crate::registry::source_location::Place;
+use crate::workflow::Workflow;
+
+/// A migration in a [`MigrationRegistry`](crate::MigrationRegistry): one edge
+/// between two versions of a workflow.
+#[derive(Clone)]
+pub struct Migration {
+    source: WorkflowId,
+    target: WorkflowId,
+    fingerprint: Fingerprint,
+    defined_at: Option<SourceLocation>,
+    /// Where it is written, as far as that is known.
+    place: Place,
+    details: Details,
+    #[doc(hidden)]
+    pub source_schema_version: u32,
+    target_schema_version: u32,
+    pub(crate) source_type: WorkflowId,
+    pub(crate) target_type: WorkflowId,
+    pub(crate) same_workflow_type: bool,
+    pub(crate) source_state: TypeRef,
+    #[doc(hidden)]
+    pub target_state: TypeRef,
+    pub(crate) source_decoder: Decoder,
+    /// `None` where it is not known that a state of the target version can be
+    /// deserialized, which a migration does not need.
+    target_decoder: Option<Decoder>,
+    /// Likewise of a state of the source version and `Serialize`.
+    source_encoder: Option<Encoder>,
+    target_encoder: Encoder,
+    #[doc(hidden)]
+    pub step: Arc<dyn Step>,
+}
+
+impl Migration {
+    #[doc(hidden)]
+    pub fn of<M: StateMigration>(migration: M) -> Self
+    where
+        <M::FromWorkflow as Workflow>::State: DeserializeOwned,
+        <M::ToWorkflow as Workflow>::State: Serialize,
+    {
+        Self {
+            source: migration.source_workflow_id().clone(),
+            target: migration.target_workflow_id().clone(),
+            fingerprint: migration.fingerprint(),
+            defined_at: migration.defined_at(),
+            place: migration
+                .defined_at()
+                .map_or_else(Place::of_type::<M>, Place::Code),
+            details: migration.details(),
+            source_schema_version: M::FromWorkflow::STATE_SCHEMA_VERSION,
+            target_schema_version: M::ToWorkflow::STATE_SCHEMA_VERSION,
+            source_type: WorkflowId::of::<M::FromWorkflow>(),
+            target_type: WorkflowId::of::<M::ToWorkflow>(),
+            same_workflow_type: TypeId::of::<M::FromWorkflow>() == TypeId::of::<M::ToWorkflow>(),
+            source_state: TypeRef::of::<<M::FromWorkflow as Workflow>::State>(),
+            target_state: TypeRef::of::<<M::ToWorkflow as Workflow>::State>(),
+            source_decoder: Decoder::for_state::<<M::FromWorkflow as Workflow>::State>(),
+            target_decoder: migration.decoder(),
+            source_encoder: migration.encoder(),
+            target_encoder: Encoder::of::<<M::ToWorkflow as Workflow>::State>(),
+            step: Arc::new(Typed(migration)),
+        }
+    }
+
+    /// The migration between two versions that share a state.
+    #[doc(hidden)]
+    pub fn identity<A, B>(defined_at: SourceLocation, details: Details) -> Self
+    where
+        A: Workflow,
+        B: Workflow,
+        A::State: DeserializeOwned,
+        B::State: SharedState<A::State> + Serialize,
+    {
+        Self::of(Identity::<A, B> {
+            defined_at,
+            details,
+            workflows: PhantomData,
+        })
+    }
+
+    /// Says where a migration by hand was added to a registry.
+    pub(crate) fn added_at(mut self, caller: &'static Location<'static>) -> Self {
+        self.place = self.place.added_at(caller);
+        self
+    }
+
+    /// The version that processes stand at.
+    #[must_use]
+    pub fn source(&self) -> &WorkflowId {
+        &self.source
+    }
+
+    /// The version that they go on under.
+    #[must_use]
+    pub fn target(&self) -> &WorkflowId {
+        &self.target
+    }
+
+    /// The fingerprint of the conversion's code.
+    #[must_use]
+    pub fn fingerprint(&self) -> Fingerprint {
+        self.fingerprint
+    }
+
+    /// Where the conversion is written, if that is known.
+    #[must_use]
+    pub fn defined_at(&self) -> Option<SourceLocation> {
+        self.defined_at
+    }
+
+    /// What its author wrote about it, for plan and history.
+    #[must_use]
+    pub fn note(&self) -> Option<&'static str> {
+        self.details.note
+    }
+
+    /// Whether it leads back, from a version to an earlier one.
+    #[must_use]
+    pub fn is_undo(&self) -> bool {
+        self.details.undo
+    }
+
+    /// Whether it changes nothing but the version: the two share a state.
+    #[must_use]
+    pub fn is_identity(&self) -> bool {
+        self.details.identity
+    }
+
+    /// Whether it is in a crate that owns neither workflow.
+    #[must_use]
+    pub fn is_detached(&self) -> bool {
+        self.details.detached
+    }
+
+    /// The `STATE_SCHEMA_VERSION` of the source version.
+    #[must_use]
+    pub fn source_schema_version(&self) -> u32 {
+        self.source_schema_version
+    }
+
+    /// The `STATE_SCHEMA_VERSION` of the target version.
+    #[must_use]
+    pub fn target_schema_version(&self) -> u32 {
+        self.target_schema_version
+    }
+
+    /// How a state of the target version is read, if that is known.
+    #[doc(hidden)]
+    pub fn target_decoder(&self) -> Option<Decoder> {
+        self.target_decoder
+    }
+
+    /// How a state of the source version is shown, if that is known.
+    #[doc(hidden)]
+    pub fn source_encoder(&self) -> Option<Encoder> {
+        self.source_encoder
+    }
+
+    #[doc(hidden)]
+    pub fn place(&self) -> Place {
+        self.place
+    }
+
+    /// With where it is written, also if that is by hand.
+    pub(crate) fn described(&self) -> String {
+        format!("{} by {}", self.short_name(), self.place)
+    }
+
+    /// Of two of one source and target, the order is that of where they are written.
+    pub(crate) fn cmp_by_place(&self, other: &Self) -> std::cmp::Ordering {
+        (&self.source, &self.target, self.place).cmp(&(&other.source, &other.target, other.place))
+    }
+
+    /// As in [`MigrationRegistry::expect`](crate::MigrationRegistry::expect): `order@v1->v2`.
+    #[must_use]
+    pub fn short_name(&self) -> String {
+        if self.source.name() == self.target.name() {
+            format!("{}->{}", self.source, self.target.version())
+        } else {
+            format!("{}->{}", self.source, self.target)
+        }
+    }
+}
+
+impl fmt::Display for Migration {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.short_name())?;
+        if let Some(at) = self.defined_at {
+            write!(f, " by {at}")?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Debug for Migration {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Migration")
+            .field("source", &self.source)
+            .field("target", &self.target)
+            .field("fingerprint", &self.fingerprint)
+            .field("defined_at", &self.defined_at)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Takes how a target's state is deserialized from a migration that starts with a
+/// state of the same type, such as the one that leads back, if there is one; and how its source's state is serialized, from one that ends
+/// with it.
+pub(crate) fn share_codecs(migrations: &mut [Migration], undos: &[Migration]) {
+    let all = || migrations.iter().chain(undos);
+    let written: HashMap<TypeId, Encoder> = all()
+        .map(|migration| (migration.target_state.id, migration.target_encoder))
+        .collect();
+    let known: HashMap<TypeId, Decoder> = all()
+        .map(|migration| (migration.source_state.id, migration.source_decoder))
+        .collect();
+    for migration in migrations {
+        let shared = known.get(&migration.target_state.id).copied();
+        // What starts with a state owns it, so its decoder is the faster one.
+        migration.target_decoder = shared.or(migration.target_decoder);
+        let shared = written.get(&migration.source_state.id).copied();
+        migration.source_encoder = migration.source_encoder.or(shared);
+    }
+}

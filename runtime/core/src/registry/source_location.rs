@@ -1,0 +1,90 @@
+//! Where something in a registry comes from, for those who must set it right.
+
+use std::fmt;
+use std::panic::Location;
+
+use crate::migration::SourceLocation;
+
+/// Where something is written.
+#[derive(Debug, Clone, Copy)]
+pub enum Place {
+    /// Generated code knows.
+    Code(SourceLocation),
+    /// By hand: a type, whose name starts with its crate, and where it was
+    /// added to a registry.
+    Type {
+        name: &'static str,
+        added_at: Option<&'static Location<'static>>,
+    },
+}
+
+impl Place {
+    pub(crate) fn of_type<T: ?Sized>() -> Self {
+        Self::Type {
+            name: std::any::type_name::<T>(),
+            added_at: None,
+        }
+    }
+
+    pub(crate) fn added_at(self, caller: &'static Location<'static>) -> Self {
+        match self {
+            Self::Code(_) => self,
+            Self::Type { name, .. } => Self::Type {
+                name,
+                added_at: Some(caller),
+            },
+        }
+    }
+
+    /// The function, the macro or the type.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Code(at) => at.function,
+            Self::Type { name, .. } => name,
+        }
+    }
+
+    fn order(&self) -> (&str, u32, &str) {
+        match self {
+            Self::Code(at) => (at.file, at.line, at.function),
+            Self::Type { name, added_at } => {
+                let at = added_at.map_or(("", 0), |at| (at.file(), at.line()));
+                (at.0, at.1, name)
+            }
+        }
+    }
+}
+
+impl PartialEq for Place {
+    fn eq(&self, other: &Self) -> bool {
+        self.order() == other.order()
+    }
+}
+
+impl Eq for Place {}
+
+impl PartialOrd for Place {
+    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Place {
+    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
+        self.order().cmp(&other.order())
+    }
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Code(at) => write!(f, "{at}"),
+            Self::Type { name, added_at } => {
+                write!(f, "`{name}`")?;
+                added_at.map_or(Ok(()), |at| {
+                    write!(f, " (added at {}:{})", at.file(), at.line())
+                })
+            }
+        }
+    }
+}

@@ -1,0 +1,501 @@
+//! Which processes a run is for. Pure: the same selection picks the same
+//! processes on every machine.
+
+use std::collections::BTreeSet;
+
+use serde::{Deserialize, Serialize};
+
+use crate::id::{StreamId, TenantId};
+use crate::store_api::StreamRange;
+
+/// A share of all processes, in hundredths of a percent.
+const WHOLE: u32 = 10_000;
+
+/// Which processes a run is for: all of them, unless it says otherwise. What
+/// is said must all hold.
+///
+/// ```
+/// use state_migration::{Selection, StreamId, TenantId};
+///
+/// let canary = Selection::all()
+///     .workflow("order")
+///     .tenant(TenantId::new("shop")?)
+///     .percent(5.0);
+/// assert_eq!(canary.to_string(), "workflow order, tenant shop, 5 % by hash");
+/// assert!(!canary.selects(&StreamId::new("process/other shop/17")?));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Selection {
+    workflows: Option<BTreeSet<String>>,
+    tenants: Option<BTreeSet<TenantId>>,
+    prefix: Option<String>,
+    streams: Option<BTreeSet<StreamId>>,
+    first: Option<usize>,
+    /// Hundredths of a percent.
+    share: Option<u32>,
+    in_flight: bool,
+}
+
+impl Selection {
+    /// Every process.
+    #[must_use]
+    pub fn all() -> Self {
+        Self::default()
+    }
+
+    /// Only processes of this workflow, or of others named like this.
+    #[must_use]
+    pub fn workflow(mut self, name: impl Into<String>) -> Self {
+        self.workflows.get_or_insert_default().insert(name.into());
+        self
+    }
+
+    /// Only processes of this tenant, or of others named like this.
+    #[must_use]
+    pub fn tenant(mut self, tenant: TenantId) -> Self {
+        self.tenants.get_or_insert_default().insert(tenant);
+        self
+    }
+
+    /// Only streams whose ids start like this.
+    #[must_use]
+    pub fn prefix(mut self, prefix: impl Into<String>) -> Self {
+        self.prefix = Some(prefix.into());
+        self
+    }
+
+    /// Only these streams.
+    #[must_use]
+    pub fn streams(mut self, streams: impl IntoIterator<Item = StreamId>) -> Self {
+        self.streams.get_or_insert_default().extend(streams);
+        self
+    }
+
+    /// Only the first so many, in order of their streams.
+    #[must_use]
+    pub fn first(mut self, count: usize) -> Self {
+        self.first = Some(count);
+        self
+    }
+
+    /// Only a share of the processes, by a hash of their streams: the same
+    /// ones in every run, and a larger share holds all of a smaller one. Less
+    /// than 0 counts as 0, more than 100 as 100; it counts in steps of 0.01.
+    #[must_use]
+    pub fn percent(mut self, percent: f64) -> Self {
+        // The cast saturates, and makes nothing of what is not a number.
+        #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
+        let share = (percent * 100.0).round() as u32;
+        self.share = Some(share.min(WHOLE));
+        self
+    }
+
+    /// Only processes that are not over.
+    #[must_use]
+    pub fn in_flight(mut self) -> Self {
+        self.in_flight = true;
+        self
+    }
+
+    /// Whether processes of a workflow may be selected.
+    #[must_use]
+    pub fn selects_workflow(&self, name: &str) -> bool {
+        self.workflows
+            .as_ref()
+            .is_none_or(|names| names.contains(name))
+    }
+
+    /// Whether a stream is selected, as far as its id tells.
+    #[must_use]
+    pub fn selects(&self, stream: &StreamId) -> bool {
+        let of_tenant = self.tenants.as_ref().is_none_or(|tenants| {
+            stream
+                .process()
+                .is_some_and(|(tenant, _)| tenants.contains(&tenant))
+        });
+        let named = |prefix: &String| stream.as_str().starts_with(prefix);
+        of_tenant
+            && self.prefix.as_ref().is_none_or(named)
+            && self
+                .streams
+                .as_ref()
+                .is_none_or(|streams| streams.contains(stream))
+            && self.share.is_none_or(|share| bucket(stream) < share)
+    }
+
+    /// Whether a process that is over, or is not, is selected.
+    #[must_use]
+    pub fn selects_finished(&self, finished: bool) -> bool {
+        !(self.in_flight && finished)
+    }
+
+    /// How many processes are selected at most.
+    #[must_use]
+    pub fn limit(&self) -> Option<usize> {
+        self.first
+    }
+
+    #[doc(hidden)]
+    pub fn tenants(&self) -> impl Iterator<Item = &TenantId> {
+        self.tenants.iter().flatten()
+    }
+
+    #[doc(hidden)]
+    pub fn starts_with(&self) -> Option<&str> {
+        self.prefix.as_deref()
+    }
+
+    #[doc(hidden)]
+    pub fn named_streams(&self) -> impl Iterator<Item = &StreamId> {
+        self.streams.iter().flatten()
+    }
+
+    /// The parts of some ranges outside of which nothing is selected.
+    #[doc(hidden)]
+    pub fn within(&self, ranges: &[StreamRange]) -> Vec<StreamRange> {
+        common(ranges, &self.ranges())
+    }
+
+    /// Whether it leaves out streams without looking at each of them.
+    pub(crate) fn is_bounded(&self) -> bool {
+        self.streams.is_some() || self.prefix.is_some() || self.tenants.is_some()
+    }
+
+    /// Whether it may leave out a stream by its id.
+    #[doc(hidden)]
+    pub fn is_partial(&self) -> bool {
+        self.is_bounded() || self.share.is_some()
+    }
+
+    /// What all selected streams start with, as far as one prefix tells.
+    #[doc(hidden)]
+    pub fn list_prefix(&self) -> Option<String> {
+        match (&self.prefix, &self.tenants) {
+            (Some(prefix), _) => Some(prefix.clone()),
+            (None, Some(tenants)) => match tenants.first() {
+                Some(tenant) if tenants.len() == 1 => Some(format!("process/{tenant}/")),
+                _ => None,
+            },
+            (None, None) => None,
+        }
+    }
+
+    /// Ranges of streams outside of which nothing is selected, in order and
+    /// apart from each other; a run reads nothing else.
+    fn ranges(&self) -> Vec<StreamRange> {
+        if let Some(streams) = &self.streams {
+            let (first, last) = (streams.first(), streams.last());
+            return match (first, last) {
+                (Some(first), Some(last)) => vec![StreamRange {
+                    after: before(first.as_str()),
+                    through: Some(last.clone()),
+                }],
+                _ => Vec::new(),
+            };
+        }
+        let prefixes: Vec<String> = match (&self.prefix, &self.tenants) {
+            (Some(prefix), _) => vec![prefix.clone()],
+            (None, Some(tenants)) => {
+                // `/` may sort the streams of tenants otherwise than their ids.
+                let prefixes = tenants.iter().map(|tenant| format!("process/{tenant}/"));
+                prefixes.collect::<BTreeSet<_>>().into_iter().collect()
+            }
+            (None, None) => return vec![StreamRange::default()],
+        };
+        let ranges = prefixes.iter().map(|prefix| StreamRange {
+            after: before(prefix),
+            through: last_with(prefix),
+        });
+        apart(ranges.collect())
+    }
+}
+
+/// The parts of some ranges that lie in some others.
+fn common(ranges: &[StreamRange], others: &[StreamRange]) -> Vec<StreamRange> {
+    let mut parts = Vec::new();
+    for range in ranges {
+        for other in others {
+            let after = range.after.clone().max(other.after.clone());
+            // Nothing is the last of all here, and the first of all there.
+            let through = match (&range.through, &other.through) {
+                (Some(a), Some(b)) => Some(a.min(b).clone()),
+                (a, b) => a.clone().or(b.clone()),
+            };
+            let empty = matches!((&after, &through), (Some(a), Some(t)) if a >= t);
+            if !empty {
+                parts.push(StreamRange { after, through });
+            }
+        }
+    }
+    parts
+}
+
+/// The same ranges in order, with those that overlap made one.
+fn apart(mut ranges: Vec<StreamRange>) -> Vec<StreamRange> {
+    ranges.sort_by(|a, b| a.after.cmp(&b.after));
+    let mut apart: Vec<StreamRange> = Vec::with_capacity(ranges.len());
+    for range in ranges {
+        match apart.last_mut() {
+            Some(last) if last.through.is_none() => {}
+            Some(last) if range.after < last.through => {
+                // No end is the latest one.
+                last.through = match (last.through.take(), range.through) {
+                    (Some(a), Some(b)) => Some(a.max(b)),
+                    _ => None,
+                };
+            }
+            _ => apart.push(range),
+        }
+    }
+    apart
+}
+
+/// A stream id that is less than all that start with `id`, and greater than
+/// nearly all that come before these.
+pub fn before(id: &str) -> Option<StreamId> {
+    let mut shorter = id.chars();
+    let last = shorter.next_back()?;
+    let previous = (0..u32::from(last)).rev().find_map(char::from_u32);
+    let close = previous.map(|c| format!("{}{c}{}", shorter.as_str(), char::MAX));
+    close
+        .and_then(|id| StreamId::new(id).ok())
+        .or_else(|| StreamId::new(shorter.as_str()).ok())
+}
+
+/// The least stream id that is greater than all that start with `prefix`:
+/// `prefix` with its last character replaced by the next one that an id may hold.
+fn last_with(prefix: &str) -> Option<StreamId> {
+    let mut shorter = prefix.chars();
+    while let Some(last) = shorter.next_back() {
+        let next = (u32::from(last) + 1..=u32::from(char::MAX))
+            .filter_map(char::from_u32)
+            .find(|c| !c.is_control());
+        if let Some(next) = next {
+            return StreamId::new(format!("{}{next}", shorter.as_str())).ok();
+        }
+    }
+    None
+}
+
+/// In which of ten thousand equal shares a stream is.
+fn bucket(stream: &StreamId) -> u32 {
+    // FNV-1a, then mixed so that ids that differ in their last digit only are
+    // spread evenly. Both are part of the format of a selection: a canary must
+    // mean the same processes on every machine and in every release.
+    let hash = stream
+        .as_str()
+        .bytes()
+        .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+            (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
+        });
+    let mixed = (hash ^ (hash >> 33)).wrapping_mul(0xff51_afd7_ed55_8ccd);
+    let mixed = (mixed ^ (mixed >> 33)).wrapping_mul(0xc4ce_b9fe_1a85_ec53);
+    let mixed = mixed ^ (mixed >> 33);
+    u32::try_from(mixed % u64::from(WHOLE)).unwrap_or(0)
+}
+
+impl std::fmt::Display for Selection {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let mut parts = Vec::new();
+        if let Some(names) = &self.workflows {
+            let names: Vec<&str> = names.iter().map(String::as_str).collect();
+            parts.push(format!("workflow {}", names.join(" or ")));
+        }
+        if let Some(tenants) = &self.tenants {
+            let tenants: Vec<&str> = tenants.iter().map(TenantId::as_str).collect();
+            parts.push(format!("tenant {}", tenants.join(" or ")));
+        }
+        if let Some(prefix) = &self.prefix {
+            parts.push(format!("streams that start with {prefix}"));
+        }
+        if let Some(streams) = &self.streams {
+            parts.push(match streams.len() {
+                1 => "1 stream by id".to_owned(),
+                many => format!("{many} streams by id"),
+            });
+        }
+        if let Some(share) = self.share {
+            parts.push(format!("{} % by hash", f64::from(share) / 100.0));
+        }
+        if self.in_flight {
+            parts.push("in flight only".to_owned());
+        }
+        if let Some(first) = self.first {
+            parts.push(format!("the first {first}"));
+        }
+        if parts.is_empty() {
+            f.write_str("everything")
+        } else {
+            f.write_str(&parts.join(", "))
+        }
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    fn stream(id: &str) -> StreamId {
+        StreamId::new(id).unwrap()
+    }
+
+    fn tenant(id: &str) -> TenantId {
+        TenantId::new(id).unwrap()
+    }
+
+    fn in_ranges(selection: &Selection, stream: &StreamId) -> bool {
+        selection.ranges().iter().any(|range| {
+            range.after.as_ref().is_none_or(|after| after < stream)
+                && range
+                    .through
+                    .as_ref()
+                    .is_none_or(|through| stream <= through)
+        })
+    }
+
+    #[test]
+    fn everything_that_is_said_must_hold() {
+        let selection = Selection::all()
+            .tenant(tenant("a"))
+            .tenant(tenant("b"))
+            .prefix("process/a/1");
+        for (id, selected) in [
+            ("process/a/1", true),
+            ("process/a/17", true),
+            ("process/a/2", false),
+            ("process/b/1", false),
+            ("process/ab/1", false),
+            ("process/a", false),
+        ] {
+            assert_eq!(selection.selects(&stream(id)), selected, "{id}");
+        }
+        assert!(Selection::all().selects(&stream("anything")));
+        assert!(
+            !Selection::all()
+                .tenant(tenant("a"))
+                .selects(&stream("anything"))
+        );
+        assert!(
+            Selection::all()
+                .streams([stream("x")])
+                .selects(&stream("x"))
+        );
+        assert!(
+            !Selection::all()
+                .streams([stream("x")])
+                .selects(&stream("xx"))
+        );
+        assert!(!Selection::all().streams([]).selects(&stream("x")));
+        assert!(Selection::all().selects_finished(true));
+        assert!(!Selection::all().in_flight().selects_finished(true));
+        assert!(Selection::all().in_flight().selects_finished(false));
+        assert!(!Selection::all().workflow("a").selects_workflow("b"));
+        assert!(
+            Selection::all()
+                .workflow("a")
+                .workflow("b")
+                .selects_workflow("b")
+        );
+    }
+
+    #[test]
+    fn ranges_hold_all_that_is_selected_and_little_else() {
+        let ids = [
+            "a",
+            "process",
+            "process/",
+            "process/a",
+            "process/a!b/1",
+            "process/a/",
+            "process/a/1",
+            "process/a/\u{10ffff}\u{10ffff}",
+            "process/a/ä",
+            "process/a0/1",
+            "process/ab/1",
+            "process/b/1",
+            "process0",
+            "z",
+        ];
+        let selections = [
+            Selection::all(),
+            Selection::all().tenant(tenant("a")),
+            Selection::all().tenant(tenant("a")).tenant(tenant("a!b")),
+            Selection::all().prefix("process/a"),
+            Selection::all().prefix(""),
+            Selection::all().streams([stream("process/a/1"), stream("process/b/1")]),
+            Selection::all().streams([]),
+        ];
+        for selection in selections {
+            for id in ids.map(stream) {
+                if selection.selects(&id) {
+                    assert!(in_ranges(&selection, &id), "{selection}: {id}");
+                }
+            }
+            for pair in selection.ranges().windows(2) {
+                assert!(pair[0].through.as_ref().unwrap() <= pair[1].after.as_ref().unwrap());
+            }
+        }
+        let of_a = Selection::all().tenant(tenant("a"));
+        for other in [
+            "process/a!b/1",
+            "process/a0/1",
+            "process/ab/1",
+            "process/b/1",
+        ] {
+            assert!(!in_ranges(&of_a, &stream(other)), "{other}");
+        }
+    }
+
+    #[test]
+    fn a_share_means_these_processes_on_every_machine() {
+        let ids: Vec<StreamId> = (0..10_000)
+            .map(|n| stream(&format!("process/t/{n}")))
+            .collect();
+        let of = |percent: f64| {
+            let canary = Selection::all().percent(percent);
+            ids.iter()
+                .filter(|id| canary.selects(id))
+                .cloned()
+                .collect::<Vec<_>>()
+        };
+        let five = of(5.0);
+        assert!((400..600).contains(&five.len()), "{}", five.len());
+        let first: Vec<&str> = five.iter().take(5).map(StreamId::as_str).collect();
+        assert_eq!(first, FIRST_OF_FIVE_PERCENT);
+        let ten = of(10.0);
+        assert!(five.iter().all(|id| ten.contains(id)));
+        assert_eq!(
+            (of(0.0).len(), of(-3.0).len(), of(f64::NAN).len()),
+            (0, 0, 0)
+        );
+        assert_eq!((of(100.0).len(), of(1e9).len()), (10_000, 10_000));
+        assert_eq!(Selection::all().percent(0.01).share, Some(1));
+    }
+
+    // Worked out by another program.
+    const FIRST_OF_FIVE_PERCENT: [&str; 5] = [
+        "process/t/22",
+        "process/t/47",
+        "process/t/115",
+        "process/t/147",
+        "process/t/161",
+    ];
+
+    #[test]
+    fn a_selection_reads_as_a_sentence() {
+        assert_eq!(Selection::all().to_string(), "everything");
+        let all = Selection::all()
+            .workflow("order")
+            .prefix("process/")
+            .streams([stream("x")])
+            .percent(0.5)
+            .in_flight()
+            .first(3);
+        assert_eq!(
+            all.to_string(),
+            "workflow order, streams that start with process/, 1 stream by id, 0.5 % by hash, in flight only, the first 3"
+        );
+    }
+}

@@ -1,0 +1,62 @@
+//! Processes that a run leaves alone, by reason.
+
+use serde::{Deserialize, Serialize};
+
+/// Streams that a run came across and left alone, by reason.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+#[non_exhaustive]
+pub struct SkippedBy {
+    /// Streams without events.
+    pub empty: usize,
+    /// Processes of workflows that have no migrations.
+    pub other_workflow: usize,
+    /// Processes at the newest version.
+    pub already_there: usize,
+    /// Processes that are over.
+    pub finished: usize,
+    /// Processes outside the selection.
+    pub not_selected: usize,
+    /// Processes that an operator took [out of all runs](state_migration_runner::Runs::skip).
+    pub held: usize,
+}
+
+impl SkippedBy {
+    /// Counts of which some are not zero.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn with(count: impl FnOnce(&mut Self)) -> Self {
+        let mut counts = Self::default();
+        count(&mut counts);
+        counts
+    }
+
+    /// Each count with the name that its field has.
+    #[doc(hidden)]
+    pub fn by_reason(&self) -> [(usize, &'static str); 6] {
+        [
+            (self.empty, "empty"),
+            (self.other_workflow, "other_workflow"),
+            (self.already_there, "already_there"),
+            (self.finished, "finished"),
+            (self.not_selected, "not_selected"),
+            (self.held, "held"),
+        ]
+    }
+
+    /// How many processes in all.
+    #[must_use]
+    pub fn total(&self) -> usize {
+        self.by_reason().iter().map(|(count, _)| count).sum()
+    }
+
+    /// Adds other counts to these.
+    pub fn add(&mut self, other: &Self) {
+        self.empty += other.empty;
+        self.other_workflow += other.other_workflow;
+        self.already_there += other.already_there;
+        self.finished += other.finished;
+        self.not_selected += other.not_selected;
+        self.held += other.held;
+    }
+}

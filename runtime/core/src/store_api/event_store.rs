@@ -1,0 +1,191 @@
+//! Streams of events.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+
+use crate::error::Error;
+use crate::event::{Event, NewEvent, is_reserved};
+use crate::id::StreamId;
+use crate::store_api::{Head, TransactionalStore};
+
+/// Where a writer believes that the stream ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ExpectedSequence {
+    /// The stream has no events yet.
+    NoStream,
+    /// The last event has this sequence number.
+    Exact(u64),
+}
+
+impl ExpectedSequence {
+    /// The sequence number of the last event; 0 where there is none.
+    #[must_use]
+    pub fn last(self) -> u64 {
+        match self {
+            Self::NoStream => 0,
+            Self::Exact(sequence) => sequence,
+        }
+    }
+}
+
+/// Where an append left the stream.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Appended {
+    /// The sequence number of the last event appended.
+    pub last_sequence: u64,
+}
+
+/// A store of event streams.
+///
+/// Rules that every implementation follows (and that the
+/// [`conformance`](state_migration_conformance) suite checks):
+///
+/// - Sequence numbers start at 1 and have no gaps.
+/// - An append happens as a whole or not at all, and only where the stream
+///   ends at `expected`; else it fails with [`ErrorKind::Conflict`].
+/// - All events of a stream carry one version until a `$migrated` event, whose
+///   `workflow_id` is the version from there on. An append of another version
+///   fails with [`ErrorKind::Migrated`] or [`ErrorKind::WrongVersion`].
+/// - `$migrated` events are stored like all others.
+/// - A write returns when it is durable.
+///
+/// [`ErrorKind::Conflict`]: crate::ErrorKind::Conflict
+/// [`ErrorKind::Migrated`]: crate::ErrorKind::Migrated
+/// [`ErrorKind::WrongVersion`]: crate::ErrorKind::WrongVersion
+#[async_trait]
+pub trait EventStore: Send + Sync {
+    /// Appends events to a stream that ends at `expected`.
+    ///
+    /// # Errors
+    /// The stream ends elsewhere, stands at another version than the events,
+    /// or the store could not be written.
+    async fn append(
+        &self,
+        stream: &StreamId,
+        expected: ExpectedSequence,
+        events: Vec<NewEvent>,
+    ) -> Result<Appended, Error>;
+
+    /// At most `limit` events with sequence numbers above `after`, in order,
+    /// with those of reserved types. Fewer than `limit` means the end.
+    ///
+    /// # Errors
+    /// The store could not be read, or holds what cannot be read.
+    async fn read_all(
+        &self,
+        stream: &StreamId,
+        after: u64,
+        limit: usize,
+    ) -> Result<Vec<Event>, Error>;
+
+    /// At most `limit` events of the domain with sequence numbers above
+    /// `after`, in order: what a projection wants to see. Fewer than `limit`
+    /// means the end.
+    ///
+    /// # Errors
+    /// The store could not be read, or holds what cannot be read.
+    async fn read(&self, stream: &StreamId, after: u64, limit: usize) -> Result<Vec<Event>, Error> {
+        let mut events = Vec::new();
+        let mut after = after;
+        while events.len() < limit {
+            let wanted = limit - events.len();
+            let page = self.read_all(stream, after, wanted).await?;
+            let at_end = page.len() < wanted;
+            after = page.last().map_or(after, |event| event.sequence);
+            events.extend(
+                page.into_iter()
+                    .filter(|event| !is_reserved(&event.event_type)),
+            );
+            if at_end {
+                break;
+            }
+        }
+        Ok(events)
+    }
+
+    /// Where a stream stands; `None` if it has no events.
+    ///
+    /// # Errors
+    /// The store could not be read.
+    async fn head(&self, stream: &StreamId) -> Result<Option<Head>, Error>;
+
+    /// At most `limit` streams whose ids start with `prefix`, sorted, after
+    /// `after`. Fewer than `limit` means the end.
+    ///
+    /// # Errors
+    /// The store could not be read.
+    async fn list_streams(
+        &self,
+        prefix: Option<&str>,
+        after: Option<&StreamId>,
+        limit: usize,
+    ) -> Result<Vec<StreamId>, Error>;
+
+    /// Returns when every event that can be read is durable. Nothing to do for
+    /// a store that lets nobody read what is not.
+    ///
+    /// # Errors
+    /// What can be read may or may not last.
+    async fn flush(&self) -> Result<(), Error> {
+        Ok(())
+    }
+
+    /// A handle on the store as one that commits events, snapshots and process
+    /// registry in one transaction, if it is one.
+    fn transactional(&self) -> Option<Arc<dyn TransactionalStore>> {
+        None
+    }
+}
+
+macro_rules! forward {
+    ($($for:tt)*) => {
+        #[async_trait]
+        impl<S: EventStore + ?Sized> EventStore for $($for)* {
+            async fn append(
+                &self,
+                stream: &StreamId,
+                expected: ExpectedSequence,
+                events: Vec<NewEvent>,
+            ) -> Result<Appended, Error> {
+                (**self).append(stream, expected, events).await
+            }
+            async fn read_all(
+                &self,
+                stream: &StreamId,
+                after: u64,
+                limit: usize,
+            ) -> Result<Vec<Event>, Error> {
+                (**self).read_all(stream, after, limit).await
+            }
+            async fn read(
+                &self,
+                stream: &StreamId,
+                after: u64,
+                limit: usize,
+            ) -> Result<Vec<Event>, Error> {
+                (**self).read(stream, after, limit).await
+            }
+            async fn head(&self, stream: &StreamId) -> Result<Option<Head>, Error> {
+                (**self).head(stream).await
+            }
+            async fn list_streams(
+                &self,
+                prefix: Option<&str>,
+                after: Option<&StreamId>,
+                limit: usize,
+            ) -> Result<Vec<StreamId>, Error> {
+                (**self).list_streams(prefix, after, limit).await
+            }
+            async fn flush(&self) -> Result<(), Error> {
+                (**self).flush().await
+            }
+            fn transactional(&self) -> Option<Arc<dyn TransactionalStore>> {
+                (**self).transactional()
+            }
+        }
+    };
+}
+forward!(Arc<S>);
+forward!(Box<S>);
+forward!(&S);

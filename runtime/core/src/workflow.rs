@@ -1,0 +1,125 @@
+//! What a user's workflow is: a versioned, pure state machine.
+
+use std::borrow::Cow;
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+/// Any error of a user's code.
+pub type BoxError = Box<dyn std::error::Error + Send + Sync + 'static>;
+
+/// A domain event: serializable, with a name and a schema version that outlive
+/// renamings in code.
+///
+/// The serialized form must say by itself which event it is, as serde's enums do.
+pub trait EventPayload: Serialize + DeserializeOwned + Send + Sync + 'static {
+    /// The stable name of this event, such as `OrderPlaced`.
+    ///
+    /// A leading `$` is reserved.
+    fn event_type(&self) -> &'static str;
+
+    /// The version of the payload's layout. Raise it when the layout changes,
+    /// and read the old one in [`Workflow::upcast`].
+    fn schema_version(&self) -> u32 {
+        1
+    }
+}
+
+/// A versioned state machine: the type of a process.
+///
+/// Two versions of a workflow are two types with the same `NAME`.
+///
+/// ```
+/// use serde::{Deserialize, Serialize};
+/// use state_migration::{EventPayload, Workflow};
+///
+/// #[derive(Serialize, Deserialize)]
+/// enum OrderEvent {
+///     Placed { item: String },
+///     Shipped,
+/// }
+///
+/// impl EventPayload for OrderEvent {
+///     fn event_type(&self) -> &'static str {
+///         match self {
+///             Self::Placed { .. } => "OrderPlaced",
+///             Self::Shipped => "OrderShipped",
+///         }
+///     }
+/// }
+///
+/// #[derive(Default, Clone, Serialize, Deserialize)]
+/// struct Order {
+///     item: String,
+///     shipped: bool,
+/// }
+///
+/// struct OrderV1;
+///
+/// impl Workflow for OrderV1 {
+///     const NAME: &'static str = "order";
+///     const VERSION: &'static str = "2025-10-01";
+///     type State = Order;
+///     type Event = OrderEvent;
+///
+///     fn apply(mut state: Order, event: &OrderEvent) -> Order {
+///         match event {
+///             OrderEvent::Placed { item } => state.item.clone_from(item),
+///             OrderEvent::Shipped => state.shipped = true,
+///         }
+///         state
+///     }
+///
+///     fn is_finished(state: &Order) -> bool {
+///         state.shipped
+///     }
+/// }
+/// ```
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not a workflow",
+    label = "expected a type that implements `Workflow`"
+)]
+pub trait Workflow: Send + Sync + 'static {
+    /// What the workflow is called, the same in every version: `order`.
+    const NAME: &'static str;
+
+    /// Which version this type is: `2025-10-01`.
+    const VERSION: &'static str;
+
+    /// The version of the state's serialized layout. A snapshot of another one
+    /// is not read but replayed. Two versions with states of different types need
+    /// two of these; the attribute [`state_migration`](macro@state_migration::state_migration)
+    /// refuses others.
+    const STATE_SCHEMA_VERSION: u32 = 1;
+
+    /// What the events of a process add up to.
+    type State: Default + Clone + Send + Sync + 'static;
+
+    /// What can happen to a process.
+    type Event: EventPayload;
+
+    /// Folds one event into the state. Pure: no clock, no I/O, no chance.
+    fn apply(state: Self::State, event: &Self::Event) -> Self::State;
+
+    /// Turns the payload of an older schema version into one that
+    /// [`Self::Event`](Workflow::Event) reads. `payload` is raw JSON; borrow it
+    /// through unchanged when there is nothing to do.
+    ///
+    /// # Errors
+    /// The payload cannot be read under this workflow; the process fails and
+    /// stays where it is.
+    fn upcast<'a>(
+        event_type: &str,
+        schema_version: u32,
+        payload: &'a [u8],
+    ) -> Result<Cow<'a, [u8]>, BoxError> {
+        let _ = (event_type, schema_version);
+        Ok(Cow::Borrowed(payload))
+    }
+
+    /// Whether a process in this state is over.
+    fn is_finished(state: &Self::State) -> bool {
+        let _ = state;
+        false
+    }
+}

@@ -1,0 +1,835 @@
+//! What is done to a page of processes in one store, wherever they come from:
+//! folded, converted and committed together.
+//!
+//! A process that changes meanwhile is read again and worked on again, and no
+//! other; the page is committed as a whole once all of it is as it was read.
+
+use std::cell::Cell;
+use std::collections::{BTreeMap, BTreeSet};
+use std::pin::pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use futures_util::future::{Either, select};
+
+use crate::control::RunControl;
+use crate::large_process;
+use crate::migration_runner::Run;
+use crate::observe::{self, Observer};
+use crate::run::counts::Tally;
+use crate::run::on_open_log::LazyBook;
+use crate::run::run_log::{Ledger, Range};
+use crate::stages::commit::{self, Attempted, Done, Failed, Outcome};
+use crate::stages::scan::{self, Filter, Looked, Scanned};
+use crate::stages::{convert, due, fold};
+use crate::user_code::round_trip;
+use crate::user_code::threads::{Code, NoAnswer, Watch, never_returned};
+use crate::workers::backpressure::Pace;
+use crate::workers::concurrency::Lanes;
+use crate::workers::in_progress::AtWork;
+use state_migration_core::{
+    DueOf, DuePage, Error, Finished, Head, MigrationError, MigrationRegistry, Passed, ReadPoint,
+    RunId, Selection, SkippedBy, Standing, StreamId, TransactionalStore, WorkflowId,
+};
+
+/// How often one process is tried while others write to it.
+pub(crate) const ATTEMPTS: usize = 16;
+
+/// After this many snapshots that cannot be used, a run looks for none any more:
+/// they are not what its code writes, and each was read in vain.
+const BAD_SNAPSHOTS: usize = 8;
+
+/// How many processes are asked for before it is known how large they are.
+const FIRST_CHUNK: usize = 64;
+
+/// For how long user code may work on a page before the store lets go of the
+/// instant at which it was read.
+const READ_POINT: Duration = Duration::from_millis(150);
+
+pub(crate) type Store = Arc<dyn TransactionalStore>;
+
+/// What every worker needs.
+#[derive(Clone)]
+pub(crate) struct Work {
+    pub(crate) store: Store,
+    /// The routes, by where they start.
+    pub(crate) routes: Arc<BTreeMap<WorkflowId, Arc<convert::Planned>>>,
+    pub(crate) migrations: Arc<MigrationRegistry>,
+    pub(crate) filter: Arc<Filter>,
+    pub(crate) run: RunId,
+    pub(crate) selection: Arc<Selection>,
+    /// Whether a process registry elsewhere is to be told.
+    pub(crate) remember: bool,
+    /// Whether user code is to run twice on every process.
+    pub(crate) twice: bool,
+    /// Whether the versions that routes lead to are known to be present.
+    pub(crate) targets_are_known: bool,
+    /// Whether this goes over what was born behind a run.
+    pub(crate) sweeps: bool,
+    pub(crate) code: Code,
+    pub(crate) control: RunControl,
+    pub(crate) observer: Observer,
+    pub(crate) pace: Arc<Pace>,
+    pub(crate) lanes: Arc<Lanes>,
+    pub(crate) at_work: AtWork,
+    pub(crate) chunk_processes: usize,
+    pub(crate) sizes: Arc<ProcessSizes>,
+    /// The versions whose snapshots may be started from.
+    pub(crate) snapshots: scan::Snapshots,
+    pub(crate) bad_snapshots: Arc<AtomicUsize>,
+    /// What could not be checked of new states for want of a decoder.
+    pub(crate) unchecked: Arc<round_trip::Unchecked>,
+    pub(crate) book: Book,
+}
+
+/// How many bytes a process has of late, read and written, so that a page asks
+/// for no more processes than it can hold.
+#[derive(Default)]
+pub(crate) struct ProcessSizes(AtomicUsize);
+
+impl ProcessSizes {
+    /// How many processes a page can hold.
+    pub(crate) fn fit(&self) -> usize {
+        match self.0.load(Ordering::Relaxed) {
+            0 => FIRST_CHUNK,
+            bytes => (scan::CHUNK_BYTES / bytes).max(1),
+        }
+    }
+
+    /// This many processes had this many bytes.
+    fn saw(&self, processes: usize, bytes: usize) {
+        let Some(now) = bytes.checked_div(processes) else {
+            return;
+        };
+        let before = self.0.load(Ordering::Relaxed);
+        let next = if before == 0 {
+            now
+        } else {
+            before / 2 + now / 2
+        };
+        self.0.store(next.max(1), Ordering::Relaxed);
+    }
+}
+
+/// Processes that were left alone.
+#[derive(Clone, Default)]
+pub(crate) struct Skips {
+    pub(crate) by: SkippedBy,
+    pub(crate) tally: Tally,
+}
+
+impl Skips {
+    pub(crate) fn add(&mut self, at: Option<&WorkflowId>, skipped: &SkippedBy) {
+        self.by.add(skipped);
+        if let Some(at) = at {
+            let count = self.tally.of(at.name());
+            count.not_selected += skipped.not_selected as u64;
+            count.skipped += (skipped.total() - skipped.not_selected) as u64;
+        }
+    }
+
+    /// Adds what the filter counted. What is up to date or of another workflow
+    /// is counted in all only.
+    fn pass(&mut self, at: &WorkflowId, skipped: &SkippedBy) {
+        let counted = skipped.already_there + skipped.other_workflow > 0;
+        self.add(Some(at).filter(|_| !counted), skipped);
+    }
+}
+
+/// Where it is recorded what was done.
+#[derive(Clone)]
+pub(crate) enum Book {
+    /// Nowhere: nothing is to be written at all.
+    DryRun,
+    /// In a run.
+    Run(Arc<Ledger>),
+    /// Beside or without a run, process by process.
+    Lazy(Arc<LazyBook>),
+}
+
+impl Book {
+    pub(crate) fn is_dry(&self) -> bool {
+        matches!(self, Self::DryRun)
+    }
+
+    pub(crate) fn ledger(&self) -> Option<&Arc<Ledger>> {
+        match self {
+            Self::Run(ledger) => Some(ledger),
+            Self::DryRun | Self::Lazy(_) => None,
+        }
+    }
+}
+
+impl Work {
+    /// The work of a run, under the id that its migrations are to name. It looks
+    /// at processes at the versions where a route starts.
+    pub(crate) fn new(run: &Run, id: RunId, store: Store) -> Self {
+        let routes: BTreeMap<_, _> = run
+            .migrations
+            .routes()
+            .filter(|route| run.selection.selects_workflow(route.source().name()))
+            .map(|route| {
+                let source = route.source().clone();
+                (source, Arc::new(convert::Planned::new(route, id)))
+            })
+            .collect();
+        let snapshots = routes.iter().map(|(source, planned)| {
+            let first = &planned.route.hops()[0];
+            (source.clone(), first.source_schema_version)
+        });
+        let routes = Arc::new(routes.clone());
+        let filter = Filter {
+            versions: Some(routes.keys().cloned().collect()),
+            routes: routes.clone(),
+            migrations: run.migrations.clone(),
+            selection: run.selection.clone(),
+            compares: false,
+        };
+        Self {
+            store,
+            snapshots: Arc::new(snapshots.collect()),
+            bad_snapshots: Arc::default(),
+            filter: Arc::new(filter),
+            routes,
+            migrations: run.migrations.clone(),
+            run: id,
+            selection: run.selection.clone(),
+            remember: false,
+            twice: run.twice,
+            targets_are_known: false,
+            sweeps: false,
+            code: Code::new(run.deadline, run.yields),
+            control: run.control.clone(),
+            observer: run.observer.clone(),
+            pace: Arc::new(Pace::new(run.yields)),
+            lanes: Arc::new(Lanes::new()),
+            at_work: AtWork::new(),
+            chunk_processes: run.chunk_processes.clamp(1, scan::CHUNK_PROCESSES),
+            sizes: Arc::default(),
+            unchecked: run.unchecked.clone(),
+            book: Book::DryRun,
+        }
+    }
+
+    /// Looks at processes at these versions; at all, to count them, where there
+    /// are none.
+    pub(crate) fn look_at(&mut self, versions: Option<BTreeSet<WorkflowId>>, compares: bool) {
+        self.filter = Arc::new(Filter {
+            versions,
+            routes: self.routes.clone(),
+            migrations: self.migrations.clone(),
+            selection: self.selection.clone(),
+            compares,
+        });
+    }
+
+    /// The snapshots that a page may start from.
+    pub(crate) fn snapshots(&self) -> scan::Snapshots {
+        match self.bad_snapshots.load(Ordering::Relaxed) {
+            0..BAD_SNAPSHOTS => self.snapshots.clone(),
+            _ => scan::Snapshots::default(),
+        }
+    }
+
+    /// What is to be said of a process that no route of this run is for: it
+    /// moved since it was found, or failed in an earlier run for that.
+    pub(crate) fn without_route(
+        &self,
+        stream: &StreamId,
+        version: &WorkflowId,
+    ) -> Result<SkippedBy, MigrationError> {
+        let mut skipped = SkippedBy::default();
+        match self.migrations.standing(version) {
+            Standing::Newest | Standing::Stays => skipped.already_there = 1,
+            Standing::OtherWorkflow => skipped.other_workflow = 1,
+            Standing::Behind(_) => skipped.not_selected = 1,
+            Standing::NoRoute => {
+                return Err(due::no_route(&self.migrations, stream.clone(), version));
+            }
+        }
+        Ok(skipped)
+    }
+
+    /// The run whose failures are not to be looked at again: its own, where it
+    /// may come by them again.
+    pub(crate) fn failed_before(&self) -> Option<RunId> {
+        let ledger = self.book.ledger()?;
+        let again = self.sweeps || ledger.record().executions > 1;
+        again.then_some(self.run)
+    }
+}
+
+/// Some processes that a worker is to migrate.
+pub(crate) struct Page {
+    pub(crate) read: DuePage,
+    /// The births that it covers.
+    pub(crate) births: Vec<(WorkflowId, StreamId)>,
+}
+
+/// What became of a page.
+pub(crate) struct Worked {
+    pub(crate) done: Done,
+    /// Whether a process was met that is too large for a page.
+    pub(crate) large: bool,
+}
+
+/// A process of a page, on its way.
+struct Slot {
+    stream: StreamId,
+    /// The version that it is at, if that is known.
+    at: Option<WorkflowId>,
+    passed: Passed,
+    scanned: Option<Arc<Scanned>>,
+    result: Option<Converted>,
+    /// How often it was not as it was read any more.
+    conflicts: usize,
+}
+
+/// What became of a process in the hands of user code.
+#[derive(Clone)]
+enum Converted {
+    Migrated(Box<convert::Converted>),
+    Finished(Finished),
+    /// It is up to date, to be compared with a registry elsewhere.
+    UpToDate(Head),
+    /// No route of the run is for it, and none need be.
+    Elsewhere(SkippedBy),
+    Failed(MigrationError),
+}
+
+impl Slot {
+    fn fail(&mut self, error: MigrationError) {
+        self.result = Some(Converted::Failed(error));
+    }
+
+    fn take(&mut self, looked: Looked) -> Option<()> {
+        match looked {
+            Looked::Scanned(scanned) => {
+                self.at = Some(scanned.head.workflow_id.clone());
+                self.scanned = Some(Arc::new(scanned));
+            }
+            Looked::Failed(error) => self.fail(error),
+            Looked::TooLarge => return None,
+        }
+        Some(())
+    }
+}
+
+impl Work {
+    /// Migrates the processes of a page, which is not empty, and commits them
+    /// with how far the range is then.
+    pub(crate) async fn migrate_page(
+        &self,
+        page: Page,
+        range: &mut Range,
+    ) -> Result<Worked, Error> {
+        let failed = scan::failed(&self.store, self.failed_before(), &page.read).await?;
+        let mut left = BTreeSet::new();
+        let DuePage {
+            processes,
+            passed,
+            up_to,
+            at_end,
+            mut read_point,
+        } = page.read;
+        let mut end = End {
+            passed,
+            up_to,
+            at_end,
+            births: page.births,
+            left: BTreeSet::new(),
+        };
+        if self.book.is_dry() {
+            read_point = ReadPoint::none();
+        }
+        let mut slots: Vec<Slot> = Vec::with_capacity(processes.len());
+        let mut before = Passed::default();
+        for mut process in processes {
+            let at = process.head.as_ref().map(|head| head.workflow_id.clone());
+            if failed.contains(&process.stream) {
+                left.extend(at);
+                before.add(&process.passed);
+                continue;
+            }
+            let mut passed = std::mem::take(&mut before);
+            passed.add(&std::mem::take(&mut process.passed));
+            let mut slot = Slot {
+                stream: process.stream.clone(),
+                at,
+                passed,
+                scanned: None,
+                result: None,
+                conflicts: 0,
+            };
+            if slot.take(Looked::of(process)).is_none() {
+                end.left = left;
+                return self.migrate_large(slot, end, range).await;
+            }
+            slots.push(slot);
+        }
+        end.passed.add(&before);
+        end.left = left;
+        self.migrate_slots(slots, end, read_point, range).await
+    }
+
+    async fn migrate_slots(
+        &self,
+        mut slots: Vec<Slot>,
+        mut end: End,
+        mut read_point: ReadPoint,
+        range: &mut Range,
+    ) -> Result<Worked, Error> {
+        let mut conflicts = 0;
+        loop {
+            let mut again = BTreeSet::new();
+            let mut snapshots = self.snapshots();
+            if let Some(bad) = self.convert(&mut slots, &mut end, &mut read_point).await? {
+                self.bad_snapshots.fetch_add(1, Ordering::Relaxed);
+                snapshots = scan::Snapshots::default();
+                again.insert(bad);
+            } else if slots.iter().all(|slot| slot.result.is_some()) {
+                let outcome = self.outcome(&slots, &end);
+                let read_point = std::mem::take(&mut read_point);
+                match commit::attempt(self, outcome, read_point, range).await? {
+                    Attempted::Done(mut done) => {
+                        done.conflicts = conflicts;
+                        return Ok(Worked { done, large: false });
+                    }
+                    Attempted::Stale(streams) => {
+                        conflicts += 1;
+                        if let Some(first) = streams.first() {
+                            self.observer.conflict(first, streams.len());
+                        }
+                        for stream in streams {
+                            let slot = slots.iter_mut().find(|slot| slot.stream == stream);
+                            let Some(slot) = slot else { continue };
+                            slot.conflicts += 1;
+                            if slot.conflicts < ATTEMPTS {
+                                again.insert(stream);
+                            } else {
+                                slot.fail(commit::busy(&stream, ATTEMPTS));
+                            }
+                        }
+                        // What takes as long as a page may never be over between
+                        // two writes of others; a part of it is over sooner.
+                        if conflicts > 1 && slots.len() > 1 {
+                            slots.truncate(slots.len() / 2);
+                            end.cut(&slots);
+                            again.retain(|it| slots.iter().any(|slot| slot.stream == *it));
+                        }
+                        // Let the other writers finish; they have right of way.
+                        if conflicts > 1 && !again.is_empty() {
+                            let wait = Duration::from_millis(1 << conflicts.min(6));
+                            tokio::time::sleep(wait).await;
+                        }
+                    }
+                }
+            }
+            if again.is_empty() {
+                continue;
+            }
+            if let Some(grown) = self.read_again(&mut slots, again, snapshots).await? {
+                // Those before it first.
+                match slots.iter().position(|slot| slot.stream == grown) {
+                    Some(0) | None => {
+                        slots.truncate(1);
+                        end.cut(&slots);
+                        return match slots.pop() {
+                            Some(slot) => self.migrate_large(slot, end, range).await,
+                            None => Err(scan::no_head(&grown)),
+                        };
+                    }
+                    Some(before) => {
+                        slots.truncate(before);
+                        end.cut(&slots);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Reads some processes of a page once more; returns one that has become
+    /// too large for a page.
+    async fn read_again(
+        &self,
+        slots: &mut [Slot],
+        streams: BTreeSet<StreamId>,
+        snapshots: scan::Snapshots,
+    ) -> Result<Option<StreamId>, Error> {
+        let mut left: Vec<StreamId> = streams.into_iter().collect();
+        while !left.is_empty() {
+            let filter = Arc::new(scan::Again(self.filter.clone()));
+            let of = DueOf::Streams(left.clone());
+            let turn = self.pace.turn(&self.store).await;
+            let page = scan::page(&self.store, of, filter, left.len(), snapshots.clone()).await?;
+            drop(turn);
+            let covered = page.up_to;
+            let mut found = page.processes.into_iter().peekable();
+            let ends = |stream: &StreamId| covered.as_ref().is_some_and(|end| stream <= end);
+            let (now, later): (Vec<_>, Vec<_>) = left.into_iter().partition(ends);
+            if now.is_empty() {
+                return Err(Error::corrupt(
+                    "the store returned a page that covers none of the streams asked for",
+                ));
+            }
+            left = later;
+            for stream in now {
+                let Some(slot) = slots.iter_mut().find(|slot| slot.stream == stream) else {
+                    continue;
+                };
+                slot.result = None;
+                match found.next_if(|process| process.stream == stream) {
+                    Some(process) => {
+                        if slot.take(Looked::of(process)).is_none() {
+                            return Ok(Some(stream));
+                        }
+                    }
+                    None => slot.fail(scan::unread(&stream, &scan::no_head(&stream))),
+                }
+            }
+        }
+        Ok(None)
+    }
+
+    /// Lets user code work on all processes that it has not worked on yet.
+    /// Returns one whose snapshot is of no use.
+    async fn convert(
+        &self,
+        slots: &mut Vec<Slot>,
+        end: &mut End,
+        read_point: &mut ReadPoint,
+    ) -> Result<Option<StreamId>, Error> {
+        loop {
+            let todo: Vec<(usize, Arc<Scanned>)> = slots
+                .iter()
+                .enumerate()
+                .filter(|(_, slot)| slot.result.is_none())
+                .filter_map(|(at, slot)| Some((at, slot.scanned.clone()?)))
+                .collect();
+            if todo.is_empty() {
+                return Ok(None);
+            }
+            let (processes, all) = (todo.len(), todo.iter());
+            let read: usize = all.map(|(_, scanned)| scanned.bytes()).sum();
+            let mut inner = self.clone();
+            // Code that never returns must not keep the run among the live ones.
+            inner.book = Book::DryRun;
+            let code = self.code.run(move |watch| convert_all(&inner, todo, watch));
+            let worked = match select(pin!(code), pin!(tokio::time::sleep(READ_POINT))).await {
+                Either::Left((worked, _)) => worked,
+                Either::Right((_, code)) => {
+                    *read_point = ReadPoint::none();
+                    code.await
+                }
+            };
+            let stop = match worked {
+                Ok(all) => {
+                    let done = all.results.len();
+                    self.sizes.saw(done, read / processes * done + all.bytes);
+                    for (at, result) in all.results {
+                        slots[at].result = Some(result);
+                    }
+                    all.stop
+                }
+                Err(NoAnswer::Stuck(stream)) => {
+                    *read_point = ReadPoint::none();
+                    if let Some(slot) = slots.iter_mut().find(|slot| slot.stream == stream) {
+                        slot.fail(never_returned(stream));
+                    }
+                    continue;
+                }
+                Err(NoAnswer::Ended(error)) => return Err(error),
+            };
+            match stop {
+                None => {}
+                Some(Stopped::BadSnapshot(stream)) => return Ok(Some(stream)),
+                Some(Stopped::Full) => {
+                    let done = slots.iter().position(|slot| slot.result.is_none());
+                    slots.truncate(done.unwrap_or(slots.len()));
+                    end.cut(slots);
+                }
+            }
+        }
+    }
+
+    /// What is to be committed of a page.
+    fn outcome(&self, slots: &[Slot], end: &End) -> Outcome {
+        let mut outcome = Outcome {
+            converted: Vec::with_capacity(slots.len()),
+            up_to: end.up_to.clone(),
+            at_end: end.at_end,
+            births: end.births.clone(),
+            stays: end.left.clone(),
+            ..Outcome::default()
+        };
+        let mut skips = Skips::default();
+        let all = slots.iter().map(|slot| &slot.passed).chain([&end.passed]);
+        for passed in all {
+            outcome.heads += passed.heads;
+            for (version, skipped) in &passed.counted {
+                let mut stays = *skipped;
+                stays.already_there = 0;
+                stays.other_workflow = 0;
+                if stays.total() > 0 {
+                    outcome.stays.insert(version.clone());
+                }
+                skips.pass(version, skipped);
+            }
+        }
+        for slot in slots {
+            outcome.counts.bytes += slot.scanned.as_ref().map_or(0, |it| it.bytes() as u64);
+            let stays = |outcome: &mut Outcome| match &slot.at {
+                Some(at) => drop(outcome.stays.insert(at.clone())),
+                None => outcome.unread = true,
+            };
+            match &slot.result {
+                None => {}
+                Some(Converted::Migrated(converted)) => {
+                    outcome.converted.push((**converted).clone());
+                }
+                Some(Converted::Finished(finished)) => {
+                    stays(&mut outcome);
+                    outcome.counts.skipped_by.finished += 1;
+                    outcome.finished.push(finished.clone());
+                }
+                Some(Converted::UpToDate(head)) => {
+                    outcome.counts.skipped_by.already_there += 1;
+                    let up_to_date = (slot.stream.clone(), head.clone());
+                    outcome.up_to_date.push(up_to_date);
+                }
+                Some(Converted::Elsewhere(skipped)) => {
+                    if skipped.held + skipped.not_selected > 0 {
+                        stays(&mut outcome);
+                    }
+                    skips.add(slot.at.as_ref(), skipped);
+                }
+                Some(Converted::Failed(error)) => {
+                    stays(&mut outcome);
+                    outcome.failed.push(Failed {
+                        error: error.clone(),
+                        at: slot.at.clone(),
+                    });
+                }
+            }
+        }
+        // A sweep comes by those that the run has counted already.
+        if !self.sweeps {
+            outcome.counts.skipped_by.add(&skips.by);
+            outcome.tally = skips.tally;
+        }
+        outcome
+    }
+
+    /// Migrates a process that does not fit into a page.
+    async fn migrate_large(
+        &self,
+        slot: Slot,
+        end: End,
+        range: &mut Range,
+    ) -> Result<Worked, Error> {
+        let mut fold = large_process::LargeFold::default();
+        let mut slots = vec![slot];
+        let mut conflicts = 0;
+        loop {
+            let Slot { stream, at, .. } = &slots[0];
+            let convert = fold.convert(self, stream);
+            let converted = match at {
+                Some(version) => observe::process_during(stream, version, convert).await,
+                None => convert.await,
+            };
+            let (result, is_moved) = large_result(converted)?;
+            slots[0].result = Some(result);
+            if conflicts > ATTEMPTS {
+                let busy = commit::busy(&slots[0].stream, ATTEMPTS);
+                slots[0].fail(busy);
+            }
+            let mut outcome = self.outcome(&slots, &end);
+            outcome.counts.large = u64::from(is_moved && conflicts <= ATTEMPTS);
+            outcome.counts.bytes = fold.bytes();
+            match commit::attempt(self, outcome, ReadPoint::none(), range).await? {
+                Attempted::Done(done) => return Ok(Worked { done, large: true }),
+                Attempted::Stale(_) => {
+                    self.observer.conflict(&slots[0].stream, 1);
+                    // Let the other writer finish; it has right of way.
+                    tokio::time::sleep(Duration::from_millis(1 << conflicts.min(6))).await;
+                    conflicts += 1;
+                }
+            }
+        }
+    }
+}
+
+/// How a page ends, after the last of its slots.
+struct End {
+    passed: Passed,
+    up_to: Option<StreamId>,
+    at_end: bool,
+    births: Vec<(WorkflowId, StreamId)>,
+    /// The versions of processes that have failed before in this run.
+    left: BTreeSet<WorkflowId>,
+}
+
+impl End {
+    /// The page ends with the last of these.
+    fn cut(&mut self, slots: &[Slot]) {
+        self.passed = Passed::default();
+        self.up_to = slots.last().map(|slot| slot.stream.clone());
+        self.at_end = false;
+        let up_to = self.up_to.as_ref();
+        self.births
+            .retain(|(_, stream)| up_to.is_some_and(|up_to| stream <= up_to));
+    }
+}
+
+/// What became of a large process, and whether it is to be moved.
+fn large_result(
+    converted: Result<large_process::Large, large_process::Trouble>,
+) -> Result<(Converted, bool), Error> {
+    let result = match converted {
+        Ok(large_process::Large::Converted(converted)) => {
+            return Ok((Converted::Migrated(converted), true));
+        }
+        Ok(large_process::Large::Finished(finished)) => Converted::Finished(finished),
+        Ok(large_process::Large::Gone(skipped)) => Converted::Elsewhere(skipped),
+        Err(large_process::Trouble::Process(error)) => Converted::Failed(error),
+        Err(large_process::Trouble::Store(error)) => return Err(error),
+    };
+    Ok((result, false))
+}
+
+/// What user code made of some processes.
+#[derive(Default)]
+struct Results {
+    results: Vec<(usize, Converted)>,
+    /// The bytes of their new states.
+    bytes: usize,
+    /// Why it stopped before the end.
+    stop: Option<Stopped>,
+}
+
+enum Stopped {
+    /// A process was read from a snapshot on that its code cannot read.
+    BadSnapshot(StreamId),
+    /// The new states are as many bytes as a page may hold.
+    Full,
+}
+
+/// The work of user code on a page.
+fn convert_all(work: &Work, processes: Vec<(usize, Arc<Scanned>)>, watch: &Watch) -> Results {
+    let mut all = Results {
+        results: Vec::with_capacity(processes.len()),
+        ..Results::default()
+    };
+    for (at, scanned) in processes {
+        if all.bytes >= scan::CHUNK_BYTES {
+            all.stop = Some(Stopped::Full);
+            return all;
+        }
+        match convert_one(work, &scanned, watch) {
+            Ok(result) => {
+                if let Converted::Migrated(converted) = &result {
+                    all.bytes += converted.state.len();
+                }
+                all.results.push((at, result));
+            }
+            Err(BadSnapshot) => {
+                all.stop = Some(Stopped::BadSnapshot(scanned.stream.clone()));
+                return all;
+            }
+        }
+    }
+    all
+}
+
+/// The snapshot of a process is of no use.
+struct BadSnapshot;
+
+fn convert_one(work: &Work, scanned: &Scanned, watch: &Watch) -> Result<Converted, BadSnapshot> {
+    let (stream, version) = (&scanned.stream, &scanned.head.workflow_id);
+    if scanned.head.held {
+        let held = SkippedBy::with(|counts| counts.held = 1);
+        return Ok(Converted::Elsewhere(held));
+    }
+    let Some(planned) = work.routes.get(version) else {
+        return Ok(match work.without_route(stream, version) {
+            Ok(skipped) if work.filter.compares && skipped.already_there > 0 => {
+                Converted::UpToDate(scanned.head.clone())
+            }
+            Ok(skipped) => Converted::Elsewhere(skipped),
+            Err(error) => Converted::Failed(error),
+        });
+    };
+    let deadline = work.code.deadline();
+    let bad_snapshot = Cell::new(false);
+    let fold_and_convert = || {
+        fold_and_convert(work, planned, scanned).map_err(|unfolded| match unfolded {
+            fold::Unfolded::Failed(error) => error,
+            fold::Unfolded::BadSnapshot => {
+                bad_snapshot.set(true);
+                scan::unread(stream, &Error::invalid("its snapshot is of no use"))
+            }
+        })
+    };
+    let converted = observe::process(stream, version, || {
+        let first = watch.over(stream, deadline, fold_and_convert)?;
+        let first = match work.twice {
+            true => watch.over(stream, deadline, || {
+                twice(stream, first, fold_and_convert())
+            })?,
+            false => first,
+        };
+        if let Some(converted) = &first {
+            watch.over(stream, deadline, || {
+                round_trip::check(&planned.route, stream, converted.json(), &work.unchecked)
+            })?;
+        }
+        Ok(first)
+    });
+    if bad_snapshot.get() {
+        return Err(BadSnapshot);
+    }
+    Ok(match converted {
+        Ok(Some(converted)) => Converted::Migrated(Box::new(converted)),
+        Ok(None) => Converted::Finished(Finished {
+            stream: stream.clone(),
+            head: scanned.head.clone(),
+            by: planned.finished_by(),
+        }),
+        Err(error) => Converted::Failed(error),
+    })
+}
+
+/// Checks that user code did the same twice.
+pub(crate) fn twice(
+    stream: &StreamId,
+    first: Option<convert::Converted>,
+    second: Result<Option<convert::Converted>, MigrationError>,
+) -> Result<Option<convert::Converted>, MigrationError> {
+    match (&first, &second) {
+        (Some(first), Ok(Some(second))) => convert::same(first, second)?,
+        (None, Ok(None)) => {}
+        (_, Err(error)) => {
+            let what = format!("a state and then an error ({})", error.message);
+            return Err(convert::differently(stream, &what));
+        }
+        _ => {
+            return Err(convert::differently(
+                stream,
+                "two answers to whether it is over,",
+            ));
+        }
+    }
+    Ok(first)
+}
+
+fn fold_and_convert(
+    work: &Work,
+    planned: &convert::Planned,
+    scanned: &Scanned,
+) -> Result<Option<convert::Converted>, fold::Unfolded> {
+    match fold::process(&planned.route, scanned, &work.selection)? {
+        Some(folded) => Ok(Some(convert::process(planned, folded)?)),
+        None => Ok(None),
+    }
+}

@@ -1,0 +1,561 @@
+//! The form with one store: pages of processes, each read at one instant and
+//! committed in one transaction, by several workers at once. This is the main
+//! task of a run: it plans, hands out ranges, counts what the workers did, and
+//! sweeps in the end.
+
+use std::collections::BTreeSet;
+use std::pin::pin;
+use std::sync::Arc;
+
+use futures_util::future::{Either, select};
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+
+use crate::chunk::{Book, Store, Work};
+use crate::migration_runner::Run;
+use crate::progress::estimate::Meter;
+use crate::progress::total::Ahead;
+use crate::registry_sync;
+use crate::report::{CommitForm, KEPT, MigrationReport, Visited};
+use crate::run::counts::Tally;
+use crate::run::rows::Part;
+use crate::run::run_log::{Ledger, Range};
+use crate::run::{RunCounts, RunKind, RunState};
+use crate::stages::commit::{self, Done};
+use crate::stages::due;
+use crate::workers::concurrency;
+use crate::workers::queue::Queue;
+use crate::workers::worker::{Source, Told, Worker, worker_failed};
+use state_migration_core::{
+    Error, FailureClass, MigrationError, ProcessRegistry, Split, Stage, StreamId, StreamRange,
+    WorkflowId,
+};
+
+/// Into how many ranges the heads are split, for each worker.
+const RANGES_PER_WORKER: usize = 8;
+
+/// How many chunks may wait to be reported.
+const WAITING: usize = 16;
+
+/// How often old versions are swept while processes are still born there, and
+/// how often in a row with nothing made durable in between.
+const SWEEPS: usize = 100;
+const CLOSE_SWEEPS: usize = 16;
+
+/// How a pass over ranges ended.
+#[derive(Default)]
+struct Passed {
+    broken: bool,
+    cancelled: bool,
+    ranges: Vec<Range>,
+}
+
+/// Fewer heads than this are not shared out among workers.
+const FEWEST: usize = 64;
+
+/// One execution, as the main task sees it.
+struct Execution<'a> {
+    run: &'a Run,
+    work: Work,
+    elsewhere: Option<&'a dyn ProcessRegistry>,
+    report: MigrationReport,
+    meter: Meter,
+}
+
+pub(crate) async fn run(
+    run: &Run,
+    store: Store,
+    elsewhere: Option<&dyn ProcessRegistry>,
+    ledger: Option<Arc<Ledger>>,
+) -> MigrationReport {
+    let visited = if run.full_count {
+        Visited::ByFullScan
+    } else {
+        Visited::ByIndex
+    };
+    let mut report = MigrationReport::of(run.id, CommitForm::OneTransaction, visited);
+    report.dry_run = run.dry;
+    let mut work = Work::new(run, run.id, store);
+    work.remember = elsewhere.is_some();
+    work.book = ledger.clone().map_or(Book::DryRun, Book::Run);
+    let mut execution = Execution {
+        run,
+        work,
+        elsewhere,
+        report,
+        meter: Meter::new(run.id, run.dry, RunCounts::default()),
+    };
+    let _alive = ledger.as_ref().map(|ledger| ledger.alive());
+    let state = execution.go().await;
+    execution.report_lazy().await;
+    let mut report = execution.report;
+    if let Some(ledger) = ledger {
+        if let Err(error) = ledger.end(state).await {
+            report.fail(due::planning("(run)", &error));
+            report.state = Some(RunState::Running);
+        } else {
+            report.state = Some(state);
+        }
+    }
+    run.control
+        .publish(execution.meter.state(report.state.unwrap_or(state)));
+    report
+}
+
+impl Execution<'_> {
+    /// Goes through the whole run; returns the state it is to end in.
+    async fn go(&mut self) -> RunState {
+        let mut passed = Passed::default();
+        match self.pass_all(&mut passed).await {
+            Ok(()) if passed.cancelled => RunState::Cancelled,
+            Ok(()) if passed.broken => RunState::Running,
+            Ok(()) if self.report.error_count > 0 => RunState::DoneWithErrors,
+            Ok(()) => RunState::Done,
+            Err(error) => {
+                self.report.fail(due::listing_failed(&error));
+                RunState::Running
+            }
+        }
+    }
+
+    async fn pass_all(&mut self, passed: &mut Passed) -> Result<(), Error> {
+        let (run, store) = (self.run, self.work.store.clone());
+        let mut ranges = match self.work.book.ledger() {
+            Some(ledger) => ledger.ranges().await?,
+            None => Vec::new(),
+        };
+        let present = due::present(run, &store).await?;
+        if let Some(ledger) = self.work.book.ledger().cloned()
+            && !ranges.is_empty()
+        {
+            self.resume(&ledger, &present, &mut ranges).await?;
+        }
+        self.report_earlier(&ranges).await?;
+        self.publish(RunState::Running).await?;
+        if let Some(registry) = self.elsewhere {
+            registry_sync::repair(run, &store, registry, &mut self.report).await;
+        }
+        let source = self.source();
+        let counts_all = run.full_count && matches!(source, Source::Heads);
+        let versions = present.all().cloned().collect();
+        let compares = counts_all && self.elsewhere.is_some() && !run.dry;
+        self.work
+            .look_at((!counts_all).then_some(versions), compares);
+        let mut split = None;
+        if ranges.is_empty() {
+            (ranges, split) = self.lay(&source, &present, counts_all).await?;
+        }
+        // The claim guards every batch, and no other run can change it meanwhile.
+        self.work.targets_are_known = !present.targets_are_closing;
+        let (main, sweeps): (Vec<Range>, Vec<Range>) = ranges
+            .into_iter()
+            .partition(|range| range.row.part == Part::Migrate);
+        // Processes that no route is for are not among the first ones.
+        let rows = main.iter().map(|range| &range.row);
+        let so_far = rows
+            .map(|row| row.counts.migrated + row.counts.failed - row.unroutable)
+            .sum();
+        let ahead = Ahead::look(&self.work, &source, &present, &main, split, so_far).await?;
+        self.meter.expect(ahead.all, ahead.of_each);
+        if let Some(heads) = ahead.heads {
+            let before = main.iter().map(|range| range.row.heads).sum();
+            self.meter.expect_heads(before, heads);
+        }
+        // The first page may take long.
+        let progress = self.meter.state(RunState::Running);
+        self.run.control.publish(progress);
+        let (mut over, left): (Vec<Range>, Vec<Range>) =
+            main.into_iter().partition(|range| range.row.done);
+        *passed = self.pass(&source, left, so_far).await;
+        over.append(&mut passed.ranges);
+        if passed.broken || passed.cancelled || run.dry || !self.sweeps(&source) {
+            return Ok(());
+        }
+        self.sweep(present, over, sweeps, passed).await
+    }
+
+    /// Whether this run goes over what is born behind it.
+    fn sweeps(&self, source: &Source) -> bool {
+        matches!(source, Source::Heads) && self.work.selection.limit().is_none()
+    }
+
+    /// Takes over the ranges of an earlier execution. Where births were not
+    /// recorded for the run all the time, some may be behind it: it passes all
+    /// heads again, and finds what it has moved up to date.
+    async fn resume(
+        &self,
+        ledger: &Ledger,
+        present: &due::Present,
+        ranges: &mut [Range],
+    ) -> Result<(), Error> {
+        let sweeps = self.sweeps(&self.source());
+        let open: &[WorkflowId] = if sweeps { &present.open } else { &[] };
+        ledger
+            .lay(0, Vec::new(), &self.targets(present), open)
+            .await?;
+        ledger.take(ranges, !open.is_empty()).await
+    }
+
+    /// The versions that the routes from what is present lead to.
+    fn targets(&self, present: &due::Present) -> Vec<WorkflowId> {
+        let planned = present
+            .sources
+            .iter()
+            .filter_map(|at| self.work.routes.get(at));
+        let targets: BTreeSet<WorkflowId> = planned
+            .map(|planned| planned.route.target().clone())
+            .collect();
+        targets.into_iter().collect()
+    }
+
+    /// Where this run's processes come from.
+    fn source(&self) -> Source {
+        match &self.run.kind {
+            RunKind::Retry { of, classes } => Source::Failures {
+                of: *of,
+                classes: classes.clone().into(),
+            },
+            RunKind::Migrate | RunKind::Lazy => Source::Heads,
+        }
+    }
+
+    /// Cuts the run into ranges; also returns what came to light of how much
+    /// there is.
+    async fn lay(
+        &mut self,
+        source: &Source,
+        present: &due::Present,
+        counts_all: bool,
+    ) -> Result<(Vec<Range>, Option<Split>), Error> {
+        let nothing = present.is_empty() && !counts_all;
+        let (parts, split) = match source {
+            Source::Heads if nothing => return Ok((Vec::new(), None)),
+            Source::Heads => {
+                let pieces = match self.workers() {
+                    1 => RANGES_PER_WORKER,
+                    _ => concurrency::first() * RANGES_PER_WORKER,
+                };
+                let within = self.work.selection.within(&[StreamRange::default()]);
+                let fewest = FEWEST.min(self.work.chunk_processes);
+                let filter = &*self.work.filter;
+                let split = self.work.store.split(&within, filter, pieces, fewest);
+                let split = split.await?;
+                (split.ranges.clone(), Some(split))
+            }
+            Source::Failures { .. } | Source::Births(_) => (vec![StreamRange::default()], None),
+        };
+        let Some(ledger) = self.work.book.ledger() else {
+            return Ok((parts.into_iter().map(Range::of).collect(), split));
+        };
+        let closing = match self.sweeps(source) {
+            true => present.all().cloned().collect(),
+            false => Vec::new(),
+        };
+        let parts = parts.into_iter().map(|range| (Part::Migrate, range));
+        let targets = self.targets(present);
+        let ranges = ledger.lay(0, parts.collect(), &targets, &closing).await?;
+        Ok((ranges, split))
+    }
+
+    /// What the run had done before it was resumed.
+    async fn report_earlier(&mut self, ranges: &[Range]) -> Result<(), Error> {
+        let Some(ledger) = self.work.book.ledger().filter(|_| !ranges.is_empty()) else {
+            return Ok(());
+        };
+        let (mut counts, mut tally) = (RunCounts::default(), Tally::default());
+        for range in ranges {
+            counts.add(&range.row.counts);
+            tally.add(&range.row.tally);
+        }
+        self.report.count(&counts);
+        let run = ledger.run();
+        let failures =
+            crate::run::history::failures(&self.work.store, run, &[], None, None, KEPT).await?;
+        for failure in failures {
+            self.report.fail(failure.error);
+        }
+        let failed = usize::try_from(counts.failed).unwrap_or(usize::MAX);
+        self.report.error_count = self.report.error_count.max(failed);
+        self.meter = Meter::new(run, false, counts);
+        self.meter.count(&tally);
+        Ok(())
+    }
+
+    /// Adds the processes that were migrated as they were opened meanwhile.
+    async fn report_lazy(&mut self) {
+        let Some(ledger) = self.work.book.ledger() else {
+            return;
+        };
+        match ledger.lazy_counts().await {
+            Ok(counts) => {
+                self.report.count(&counts);
+                self.meter.add(&counts, &Tally::default(), 0);
+            }
+            Err(error) => self.report.warn(
+                StreamId::literal("(run)"),
+                format!("how many processes were migrated as they were opened could not be read: {error}"),
+            ),
+        }
+    }
+
+    /// Records and publishes the state of the run.
+    async fn publish(&mut self, state: RunState) -> Result<(), Error> {
+        if let Some(ledger) = self.work.book.ledger() {
+            ledger.set_state(state).await?;
+        }
+        self.run.control.publish(self.meter.state(state));
+        Ok(())
+    }
+
+    /// Counts what is durable.
+    async fn add(&mut self, done: Done) {
+        self.run.observer.done(&done);
+        let Done {
+            moved,
+            failed,
+            up_to_date,
+            counts,
+            tally,
+            heads,
+            ..
+        } = done;
+        self.report.count(&counts);
+        for failed in failed {
+            self.report.fail(failed.error);
+        }
+        let progress = self.meter.add(&counts, &tally, heads);
+        self.run.observer.progress(&progress);
+        self.run.control.publish(progress);
+        if let Some(registry) = self.elsewhere.filter(|_| !self.run.dry) {
+            registry_sync::tell(&self.work.store, registry, &moved, &mut self.report).await;
+            for (stream, head) in &up_to_date {
+                registry_sync::compare(registry, stream, head, &mut self.report).await;
+            }
+        }
+    }
+
+    fn workers(&self) -> usize {
+        // The first so many are those of one worker that goes through all in order.
+        match self.work.selection.limit() {
+            Some(_) => 1,
+            None => concurrency::MOST,
+        }
+    }
+
+    /// Goes over ranges, with several workers, after so many processes.
+    async fn pass(&mut self, source: &Source, ranges: Vec<Range>, so_far: u64) -> Passed {
+        let mut passed = Passed::default();
+        if ranges.is_empty() {
+            return passed;
+        }
+        // One worker more than ranges, to take over a range whose lease has run out.
+        let expires = !self.run.dry && !self.work.store.is_single_writer();
+        let workers = self.workers().min(ranges.len() + usize::from(expires));
+        let queue = Arc::new(Queue::new(ranges, expires));
+        let (sender, told) = mpsc::channel(WAITING);
+        let mut tasks = JoinSet::new();
+        let limit = self.work.selection.limit();
+        let so_far = usize::try_from(so_far).unwrap_or(usize::MAX);
+        for _ in 0..workers {
+            let worker = Worker {
+                work: self.work.clone(),
+                source: source.clone(),
+                left: limit.map(|limit| limit.saturating_sub(so_far)),
+                sender: sender.clone(),
+                waiting: Vec::new(),
+                hand: None,
+            };
+            tasks.spawn(self.run.observer.during(worker.run(queue.clone())));
+        }
+        drop(sender);
+        self.listen(told, &mut passed).await;
+        while let Some(ended) = tasks.join_next().await {
+            match ended {
+                Ok(done) => passed.ranges.extend(done),
+                Err(error) => {
+                    passed.broken = true;
+                    self.report
+                        .fail(worker_failed(&format!("a worker ended early: {error}")));
+                }
+            }
+        }
+        passed.cancelled = self.run.control.is_cancelled();
+        passed
+    }
+
+    /// Listens to the workers, and to the handle that pauses them.
+    async fn listen(&mut self, mut told: mpsc::Receiver<Told>, passed: &mut Passed) {
+        let mut changes = self.run.control.changes();
+        let mut hands = self.work.at_work.changes();
+        loop {
+            // What was in hand is told by the time when no hand holds it.
+            let state = self.run.control.state(&self.work.at_work);
+            if let Some(state) = state
+                && !self.meter.is(state)
+                && told.is_empty()
+            {
+                self.note(state).await;
+            }
+            let next = {
+                let (change, rest) = (pin!(changes.next()), pin!(hands.changed()));
+                let changed = select(change, rest);
+                match select(pin!(told.recv()), changed).await {
+                    Either::Left((told, _)) => Some(told),
+                    Either::Right(_) => None,
+                }
+            };
+            match next {
+                Some(None) => return,
+                Some(Some(Told::Done(done))) => self.add(done).await,
+                Some(Some(Told::Broken(error))) => {
+                    self.run.observer.broken(&error);
+                    passed.broken = true;
+                    self.report.fail(error);
+                }
+                None => {}
+            }
+        }
+    }
+
+    /// Records that the run was paused, or goes on.
+    async fn note(&mut self, state: RunState) {
+        self.run.observer.state(state);
+        if let Err(error) = self.publish(state).await {
+            // The workers run into the same, and end.
+            self.report.warn(
+                StreamId::literal("(run)"),
+                format!("that the run is {state} could not be recorded: {error}"),
+            );
+        }
+    }
+
+    /// Goes over what was born at old versions behind the run, until nothing of
+    /// it is left; then removes the versions that all processes have left.
+    async fn sweep(
+        &mut self,
+        present: due::Present,
+        main: Vec<Range>,
+        mut sweeps: Vec<Range>,
+        passed: &mut Passed,
+    ) -> Result<(), Error> {
+        let Some(ledger) = self.work.book.ledger().cloned() else {
+            return Ok(());
+        };
+        self.work.sweeps = true;
+        let mut known: BTreeSet<WorkflowId> = present.all().cloned().collect();
+        let mut closing: Vec<WorkflowId> = known.iter().cloned().collect();
+        for _ in 0..SWEEPS {
+            closing = self.end_closing(&ledger, closing, &main, &sweeps).await?;
+            closing = self
+                .sweep_closely(&ledger, closing, &main, &mut sweeps)
+                .await?;
+            let mut source = Source::Births(closing.clone().into());
+            if closing.is_empty() {
+                // Nobody recorded births at a version that was not there.
+                let now = due::present(self.run, &self.work.store).await?;
+                closing = now
+                    .all()
+                    .filter(|at| !known.contains(at))
+                    .cloned()
+                    .collect();
+                if closing.is_empty() {
+                    return Ok(());
+                }
+                known.extend(closing.iter().cloned());
+                ledger
+                    .lay(0, Vec::new(), &self.targets(&now), &closing)
+                    .await?;
+                self.work
+                    .look_at(Some(closing.iter().cloned().collect()), false);
+                source = Source::Heads;
+            }
+            if sweeps.is_empty() {
+                let first = u32::try_from(main.len()).unwrap_or(u32::MAX);
+                let parts = self.work.selection.within(&[StreamRange::default()]);
+                let parts = parts.into_iter().map(|range| (Part::Sweep, range));
+                sweeps = ledger.lay(first, parts.collect(), &[], &[]).await?;
+            }
+            for range in &mut sweeps {
+                range.row.at = None;
+                range.row.done = false;
+            }
+            let swept = self.pass(&source, sweeps, 0).await;
+            passed.broken |= swept.broken;
+            passed.cancelled |= swept.cancelled;
+            if passed.broken || passed.cancelled {
+                return Ok(());
+            }
+            sweeps = swept.ranges;
+        }
+        self.report.fail(MigrationError {
+            stream_id: StreamId::literal("(versions)"),
+            stage: Stage::Planning,
+            class: FailureClass::Run,
+            sequence: None,
+            message: format!(
+                "processes are still born at an old version after {SWEEPS} sweeps; stop the programs that make them and resume the run"
+            ),
+        });
+        passed.broken = true;
+        Ok(())
+    }
+
+    /// Migrates the last births at versions, and ends their closing right after,
+    /// with nothing made durable in between: where processes are born all the
+    /// time, a moment has to be met at which none is left.
+    async fn sweep_closely(
+        &mut self,
+        ledger: &Ledger,
+        mut closing: Vec<WorkflowId>,
+        main: &[Range],
+        sweeps: &mut [Range],
+    ) -> Result<Vec<WorkflowId>, Error> {
+        let mut waiting = Vec::new();
+        for _ in 0..CLOSE_SWEEPS {
+            // Those that wait to be told are for a pass.
+            if closing.is_empty() || sweeps.is_empty() || self.run.control.is_slowed() {
+                break;
+            }
+            let source = Source::Births(closing.clone().into());
+            let page = source.page(&self.work, &sweeps[0], FEWEST).await?;
+            if page.read.processes.len() == FEWEST {
+                break;
+            }
+            match self.work.migrate_page(page, &mut sweeps[0]).await {
+                Ok(worked) => waiting.push(worked.done),
+                Err(error) if error.is_conflict() => {}
+                Err(error) => return Err(error),
+            }
+            closing = self.end_closing(ledger, closing, main, sweeps).await?;
+        }
+        if !waiting.is_empty() {
+            commit::settle(&self.work).await?;
+        }
+        for done in waiting {
+            self.add(done).await;
+        }
+        Ok(closing)
+    }
+
+    /// Stops to record births at versions, and removes those that all processes
+    /// have left; returns those at which there are births to look at before.
+    async fn end_closing(
+        &self,
+        ledger: &Ledger,
+        closing: Vec<WorkflowId>,
+        main: &[Range],
+        sweeps: &[Range],
+    ) -> Result<Vec<WorkflowId>, Error> {
+        let sees_all = !self.run.selection.is_partial();
+        let mut left = Vec::new();
+        for version in closing {
+            let stays = |range: &Range| range.row.unread || range.row.stays.contains(&version);
+            let empty = sees_all && !main.iter().chain(sweeps).any(stays);
+            let ended = self.work.store.end_closing(&version, ledger.run(), empty);
+            if !ended.await? {
+                left.push(version);
+            }
+        }
+        Ok(left)
+    }
+}

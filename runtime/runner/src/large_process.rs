@@ -1,0 +1,168 @@
+//! A process whose events do not fit into a page: folded part by part, then to
+//! its end with what came since. The strategy beside a page of processes; what
+//! it returns is committed in the same way.
+
+use std::sync::Arc;
+
+use crate::chunk::{ATTEMPTS, Work};
+use crate::stages::commit;
+use crate::stages::convert::{self, Converted};
+use crate::stages::fold::{self, Progress};
+use crate::stages::scan::{self, Looked};
+use crate::user_code::round_trip;
+use state_migration_core::{Error, ErrorKind, Finished, MigrationError, SkippedBy, StreamId};
+
+/// What became of a process.
+pub(crate) enum Large {
+    Converted(Box<Converted>),
+    Finished(Finished),
+    /// The run is not for it any more.
+    Gone(SkippedBy),
+}
+
+/// Why a process was not converted.
+pub(crate) enum Trouble {
+    /// It failed.
+    Process(MigrationError),
+    /// The store did.
+    Store(Error),
+}
+
+impl Trouble {
+    fn of(stream: &StreamId, error: Error) -> Self {
+        match error.kind() {
+            ErrorKind::Corrupt | ErrorKind::NewerFormat => {
+                Self::Process(scan::unread(stream, &error))
+            }
+            _ => Self::Store(error),
+        }
+    }
+}
+
+impl From<MigrationError> for Trouble {
+    fn from(error: MigrationError) -> Self {
+        Self::Process(error)
+    }
+}
+
+/// A fold of one process, which continues where it was when others append.
+#[derive(Default)]
+pub(crate) struct LargeFold {
+    /// From which baseline on, and how far.
+    progress: Option<(Option<u64>, Progress)>,
+}
+
+impl LargeFold {
+    /// Converts the process as it is now; twice, where that is wanted.
+    pub(crate) async fn convert(
+        &mut self,
+        work: &Work,
+        stream: &StreamId,
+    ) -> Result<Large, Trouble> {
+        let first = self.once(work, stream).await?;
+        let Large::Converted(first) = first else {
+            return Ok(first);
+        };
+        if work.twice
+            && let Large::Converted(second) = Self::default().once(work, stream).await?
+        {
+            convert::same(&first, &second)?;
+        }
+        let Some(planned) = work.routes.get(&first.head.workflow_id).cloned() else {
+            return Ok(Large::Converted(first));
+        };
+        let unchecked = work.unchecked.clone();
+        let checked = work.code.on(stream, move |stream| {
+            round_trip::check(&planned.route, stream, first.json(), &unchecked)?;
+            Ok(first)
+        });
+        Ok(Large::Converted(checked.await?))
+    }
+
+    async fn once(&mut self, work: &Work, stream: &StreamId) -> Result<Large, Trouble> {
+        let unread = |error| Trouble::of(stream, error);
+        for _ in 0..ATTEMPTS {
+            let Some(head) = work.store.head(stream).await.map_err(unread)? else {
+                return Err(unread(scan::no_head(stream)));
+            };
+            let Some(planned) = work.routes.get(&head.workflow_id) else {
+                let skipped = work.without_route(stream, &head.workflow_id)?;
+                return Ok(Large::Gone(skipped));
+            };
+            if head.held {
+                return Ok(Large::Gone(SkippedBy::with(|counts| counts.held = 1)));
+            }
+            // A migration in between starts the replay anew.
+            let here = match self.progress.take() {
+                Some((baseline, here)) if baseline == head.baseline => here,
+                _ => {
+                    let at = head.replay_after();
+                    Progress::begin(&work.code, &planned.route, stream, at).await?
+                }
+            };
+            let here = read_on(work, stream, here, head.sequence).await?;
+            let filter = Arc::new(scan::Again(work.filter.clone()));
+            let tail = scan::tail(&work.store, stream, filter, here.at);
+            let tail = tail.await.map_err(unread)?.processes.pop();
+            let tail = match tail.map(Looked::of) {
+                Some(Looked::Scanned(tail)) => Some(tail),
+                Some(Looked::Failed(error)) => return Err(error.into()),
+                Some(Looked::TooLarge) | None => None,
+            };
+            // What an operator decided since is found out by looking again.
+            let tail = tail
+                .filter(|tail| tail.head.baseline == head.baseline && tail.head.held == head.held);
+            let Some(tail) = tail else {
+                self.progress = Some((head.baseline, here));
+                continue;
+            };
+            let (planned, selection) = (planned.clone(), work.selection.clone());
+            let by = planned.finished_by();
+            let now = tail.head.clone();
+            let (converted, here) = work
+                .code
+                .on(stream, move |stream| {
+                    let mut fork = fold::fork(&here.fold, stream)?;
+                    for event in &tail.events {
+                        fold::apply(&mut fork, stream, event.sequence, event.into())?;
+                    }
+                    let folded = fold::finish(fork, stream.clone(), tail.head, &selection)?;
+                    let converted = folded.map(|folded| convert::process(&planned, folded));
+                    Ok((converted.transpose()?, here))
+                })
+                .await?;
+            self.progress = Some((head.baseline, here));
+            return Ok(match converted {
+                Some(converted) => Large::Converted(Box::new(converted)),
+                None => Large::Finished(Finished {
+                    stream: stream.clone(),
+                    head: now,
+                    by,
+                }),
+            });
+        }
+        Err(commit::busy(stream, ATTEMPTS).into())
+    }
+
+    /// How many bytes of events were read.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.progress.as_ref().map_or(0, |(_, here)| here.bytes)
+    }
+}
+
+/// Folds the events up to a sequence number.
+async fn read_on(
+    work: &Work,
+    stream: &StreamId,
+    mut here: Progress,
+    through: u64,
+) -> Result<Progress, Trouble> {
+    while here.at < through {
+        let turn = work.pace.turn(&work.store).await;
+        let page = work.store.read_all(stream, here.at, here.page()).await;
+        drop(turn);
+        let page = page.map_err(|error| Trouble::of(stream, error))?;
+        here = here.over(&work.code, stream, page, through).await?;
+    }
+    Ok(here)
+}

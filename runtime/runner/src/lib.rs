@@ -1,0 +1,50 @@
+//! The runner of `state-migration`: moves every process that a migration matches.
+//!
+//! Data flows one way, through five stages: [`scan`](stages::scan) finds processes
+//! and reads their events, [`fold`](stages::fold) adds the events up to a state,
+//! [`convert`](stages::convert) takes the state along its route and writes the
+//! `$migrated` event, [`commit`](stages::commit) appends it, and [`report`] counts
+//! what is durable.
+//!
+//! There are two forms. Where one store holds events, snapshots and process
+//! registry, a chunk of processes is read and committed in [one
+//! transaction](drivers::transactional). Over separate handles the [event comes
+//! first](drivers::event_first) and everything else follows from it.
+//!
+//! Programs depend on `state-migration`, which re-exports all of this. The hidden
+//! modules are for the packages beside this one, and may change in any release.
+
+// Lets the attribute's `::state_migration` paths work in the tests of this crate.
+#[cfg(test)]
+extern crate state_migration_core as state_migration;
+
+mod chunk;
+mod control;
+mod drivers;
+mod large_process;
+mod migration_runner;
+mod observe;
+#[doc(hidden)]
+pub mod options;
+#[doc(hidden)]
+pub mod preview;
+mod progress;
+mod registry_sync;
+mod report;
+#[doc(hidden)]
+pub mod run;
+#[doc(hidden)]
+pub mod run_service;
+mod stages;
+pub mod telemetry;
+mod unknown_names;
+mod user_code;
+mod workers;
+
+pub use control::{Progress, RunControl, WorkflowProgress};
+pub use migration_runner::MigrationRunner;
+pub use report::{CommitForm, MigrationReport, Visited};
+pub use run::{
+    ChangedStep, Failure, Plan, PlanOptions, PlannedRoute, PlannedStay, PlannedStep, RunCounts,
+    RunKind, RunRecord, RunState, Runs,
+};

@@ -1,0 +1,407 @@
+//! The entry of a run.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::marker::PhantomData;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use crate::control::RunControl;
+use crate::report::MigrationReport;
+use state_migration_core::{FailureClass, MigrationError, Migrations, Stage};
+
+use crate::options::{Asked, Wanted};
+
+use crate::drivers::{event_first, transactional};
+use crate::observe::Observer;
+use crate::options::Options;
+use crate::run::on_open_log::Recorded;
+use crate::run::run_log::{Ledger, Start};
+use crate::run::{Plan, RunKind, Runs};
+use crate::stages::{due, scan};
+use crate::user_code::{round_trip, threads};
+use state_migration_core::{
+    DueOf, Error, ErrorKind, EventStore, MigrationRegistry, ProcessRegistry, RegistryError, RunId,
+    Selection, SnapshotStore, StreamId, StreamRange, TransactionalStore, WorkflowId,
+};
+
+/// Moves processes in flight along a migration, or along all that are linked.
+///
+/// Event store and snapshot store are separate handles and may be of any kind.
+/// When both are the same store, and it can, every process is moved all or
+/// nothing, registry entries included; the report says which form ran.
+///
+/// A process that fails stays as it is and is named in the report; the others
+/// go on. Running again changes nothing that is done.
+///
+/// ```standalone_crate
+/// # use serde::{Deserialize, Serialize};
+/// # use state_migration::{EventPayload, Workflow};
+/// # #[derive(Serialize, Deserialize)] enum OrderEvent { Placed { euro: u64 } }
+/// # impl EventPayload for OrderEvent { fn event_type(&self) -> &'static str { "OrderPlaced" } }
+/// # #[derive(Default, Clone, Serialize, Deserialize)] struct StateV1 { euro: u64 }
+/// # #[derive(Default, Clone, Serialize, Deserialize)] struct StateV2 { cents: u64 }
+/// # struct OrderV1; struct OrderV2;
+/// # impl Workflow for OrderV1 {
+/// #     const NAME: &'static str = "order"; const VERSION: &'static str = "v1";
+/// #     type State = StateV1; type Event = OrderEvent;
+/// #     fn apply(mut s: StateV1, OrderEvent::Placed { euro }: &OrderEvent) -> StateV1 { s.euro += euro; s }
+/// # }
+/// # impl Workflow for OrderV2 {
+/// #     const NAME: &'static str = "order"; const VERSION: &'static str = "v2";
+/// #     const STATE_SCHEMA_VERSION: u32 = 2; type State = StateV2; type Event = OrderEvent;
+/// #     fn apply(mut s: StateV2, OrderEvent::Placed { euro }: &OrderEvent) -> StateV2 { s.cents += euro * 100; s }
+/// # }
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// use state_migration::{
+///     MemoryStore, MigrationRegistry, MigrationRunner, Process, ProcessId, ProcessIdentity,
+///     TenantId, state_migration,
+/// };
+///
+/// #[state_migration(from = OrderV1, to = OrderV2)]
+/// fn euro_to_cents(old: StateV1) -> StateV2 {
+///     StateV2 { cents: old.euro * 100 }
+/// }
+///
+/// let store = MemoryStore::new();
+/// let identity = ProcessIdentity::of::<OrderV1>(TenantId::new("shop")?, ProcessId::new("17")?);
+/// let mut order = Process::<OrderV1>::open(identity.clone(), store.clone(), store.clone()).await?;
+/// order.append(&[OrderEvent::Placed { euro: 5 }]).await?;
+///
+/// let runner = MigrationRunner::new(MigrationRegistry::linked()?, store.clone(), store.clone());
+/// let report = runner.run().await;
+/// assert!(report.is_ok(), "{report}");
+/// assert_eq!(report.migrated, 1);
+///
+/// let mut order = Process::<OrderV2>::open(identity, store.clone(), store).await?;
+/// order.append(&[OrderEvent::Placed { euro: 1 }]).await?;
+/// assert_eq!(order.state().cents, 600);
+/// # Ok(())
+/// # }
+/// ```
+pub struct MigrationRunner<M, ES, SS> {
+    pub(crate) registry: Result<MigrationRegistry, RegistryError>,
+    pub(crate) events: ES,
+    pub(crate) snapshots: SS,
+    pub(crate) asked: Asked,
+    pub(crate) options: Options,
+    pub(crate) control: RunControl,
+    /// The run and the threads of processes that are migrated as they are opened.
+    pub(crate) lazy: (RunId, OnceLock<threads::Code>),
+    /// Whether the record of that run is written.
+    pub(crate) recorded: Recorded,
+    pub(crate) migrations: PhantomData<fn() -> M>,
+}
+
+impl<M, ES, SS> fmt::Debug for MigrationRunner<M, ES, SS> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("MigrationRunner")
+            .field("registry", &self.registry)
+            .field("selection", &self.asked.selection)
+            .field("options", &self.options)
+            .finish_non_exhaustive()
+    }
+}
+
+impl<M: Migrations, ES, SS> MigrationRunner<M, ES, SS> {
+    /// A runner of one migration, or of a registry of them.
+    #[must_use]
+    pub fn new(migrations: M, event_store: ES, snapshot_store: SS) -> Self {
+        Self {
+            registry: migrations.into_registry(),
+            events: event_store,
+            snapshots: snapshot_store,
+            asked: Asked::default(),
+            options: Options::default(),
+            control: RunControl::new(),
+            lazy: (RunId::random(), OnceLock::new()),
+            recorded: Recorded::new(),
+            migrations: PhantomData,
+        }
+    }
+}
+
+impl<M, ES: EventStore, SS: SnapshotStore> MigrationRunner<M, ES, SS> {
+    pub(crate) fn execution(&self, asked: &Asked, migrations: MigrationRegistry, dry: bool) -> Run {
+        Run {
+            id: RunId::random(),
+            kind: RunKind::Migrate,
+            selection: asked.selection.clone(),
+            dry,
+            full_count: asked.full_count,
+            twice: asked.twice.unwrap_or(dry),
+            deadline: asked.deadline,
+            chunk_processes: self.options.chunk_processes,
+            yields: self.options.yields,
+            control: self.control.clone(),
+            observer: Observer::of_none(),
+            migrations: Arc::new(migrations),
+            unchecked: Arc::default(),
+        }
+    }
+
+    /// How many processes are at which versions of the workflows of a plan, by
+    /// one scan of the heads; nothing is known of separate stores.
+    pub(crate) async fn standing_at(&self, plan: &Plan) -> Result<Vec<(WorkflowId, u64)>, Error> {
+        let (Some(store), Ok(migrations)) = (self.one_store(), &self.registry) else {
+            return Ok(Vec::new());
+        };
+        let mut standing: BTreeMap<WorkflowId, u64> = BTreeMap::new();
+        let names = migrations.names();
+        for name in names.filter(|name| plan.selection.selects_workflow(name)) {
+            let present = store.versions(name).await?.into_iter();
+            standing.extend(present.map(|at| (at.version, 0)));
+        }
+        let counting = Arc::new(scan::Counting(standing.keys().cloned().collect()));
+        let mut range = StreamRange::default();
+        while !standing.is_empty() {
+            let of = DueOf::Range(range.clone());
+            let filter = counting.clone();
+            let page = scan::page(&store, of, filter, 1, scan::Snapshots::default()).await?;
+            for (version, counted) in &page.passed.counted {
+                if let Some(sum) = standing.get_mut(version) {
+                    *sum += counted.total() as u64;
+                }
+            }
+            if page.at_end {
+                break;
+            }
+            range.after = page.up_to;
+        }
+        Ok(standing.into_iter().collect())
+    }
+
+    /// The runs that the event store has seen; `None` if it keeps none.
+    pub fn runs(&self) -> Option<Runs> {
+        Runs::of(&self.events)
+    }
+
+    pub(crate) async fn start(
+        &self,
+        asked: &Asked,
+        registry: Option<&dyn ProcessRegistry>,
+        wanted: Wanted,
+    ) -> MigrationReport {
+        // Also when the future is dropped half-way.
+        let _under_way = self.control.begin();
+        self.started(asked, registry, wanted).await
+    }
+
+    async fn started(
+        &self,
+        asked: &Asked,
+        registry: Option<&dyn ProcessRegistry>,
+        wanted: Wanted,
+    ) -> MigrationReport {
+        if let Some(refusal) = refusal(cfg!(panic = "abort")) {
+            return MigrationReport::refused(refusal);
+        }
+        let migrations = match &self.registry {
+            Ok(migrations) => migrations.clone(),
+            Err(error) => {
+                return MigrationReport::refused(MigrationError {
+                    stream_id: StreamId::literal("(migrations)"),
+                    stage: Stage::Planning,
+                    class: FailureClass::Run,
+                    sequence: None,
+                    message: error.to_string(),
+                });
+            }
+        };
+        let mut run = self.execution(asked, migrations, matches!(wanted, Wanted::DryRun));
+        let mut report = match self.one_store() {
+            Some(store) => {
+                let elsewhere = registry.filter(|r| r.store_id() != Some(store.store_id()));
+                let first = matches!(wanted, Wanted::Run);
+                match self.ledger(asked, &mut run, &store, wanted).await {
+                    Ok(ledger) => {
+                        run.observer = Observer::of(&run);
+                        let go = transactional::run(&run, store, elsewhere, ledger);
+                        run.observer.during(go).await
+                    }
+                    // The claim is the first thing that a run reads.
+                    Err(error) if first && !matches!(error.kind(), ErrorKind::Claimed { .. }) => {
+                        MigrationReport::refused(due::listing_failed(&error))
+                    }
+                    Err(error) => MigrationReport::refused(due::planning("(run)", &error)),
+                }
+            }
+            None => match wanted {
+                Wanted::Run | Wanted::DryRun => {
+                    run.observer = Observer::of(&run);
+                    let go = event_first::run(&run, &self.events, &self.snapshots, registry);
+                    run.observer.during(go).await
+                }
+                Wanted::Resume(_) | Wanted::Retry(..) => {
+                    let error = Error::invalid(
+                        "events and snapshots are in separate stores, where no run is kept that could be resumed or retried; run again, which does what is left",
+                    );
+                    MigrationReport::refused(due::planning("(run)", &error))
+                }
+            },
+        };
+        run.unchecked.warn(&mut report);
+        if run.dry {
+            self.warn_of_changed_steps(asked, &run, &mut report).await;
+        }
+        run.observer.ended(&report);
+        report
+    }
+
+    /// Who looks first is told what was edited since it was last applied.
+    async fn warn_of_changed_steps(&self, asked: &Asked, run: &Run, report: &mut MigrationReport) {
+        let Some(runs) = self.runs() else { return };
+        let stream = StreamId::literal("(migrations)");
+        match runs.changed_steps(&asked.plan(&run.migrations)).await {
+            Ok(changed) => {
+                for step in changed {
+                    report.warn(stream.clone(), step.to_string());
+                }
+            }
+            Err(error) => report.warn(
+                stream,
+                format!(
+                    "whether a migration was edited after it was applied is not known: {error}"
+                ),
+            ),
+        }
+    }
+
+    /// Claims the store for what is wanted; nothing is claimed for a dry run.
+    async fn ledger(
+        &self,
+        asked: &Asked,
+        run: &mut Run,
+        store: &Arc<dyn TransactionalStore>,
+        wanted: Wanted,
+    ) -> Result<Option<Arc<Ledger>>, Error> {
+        let kind = match wanted {
+            Wanted::DryRun => return Ok(None),
+            Wanted::Resume(id) => {
+                return self.resumed(asked, run, store, id).await.map(Some);
+            }
+            Wanted::Run => RunKind::Migrate,
+            Wanted::Retry(of, classes) => {
+                let runs = self.runs();
+                let known = match &runs {
+                    Some(runs) => runs.get(of).await?.is_some(),
+                    None => false,
+                };
+                if !known {
+                    return Err(Error::invalid(format!(
+                        "the store has not seen run {of}; look up the id in its history of runs"
+                    )));
+                }
+                RunKind::Retry { of, classes }
+            }
+        };
+        run.kind = kind.clone();
+        let start = Start {
+            id: run.id,
+            kind,
+            who: asked.who.clone(),
+            why: asked.why.clone(),
+            plan: asked.plan(&run.migrations),
+        };
+        let ledger = Ledger::begin(store.clone(), start, asked.take_over).await?;
+        Ok(Some(Arc::new(ledger)))
+    }
+
+    async fn resumed(
+        &self,
+        asked: &Asked,
+        run: &mut Run,
+        store: &Arc<dyn TransactionalStore>,
+        id: RunId,
+    ) -> Result<Arc<Ledger>, Error> {
+        let runs = self.runs();
+        let began = match &runs {
+            Some(runs) => runs.get(id).await?,
+            None => None,
+        };
+        if let Some(record) = &began {
+            let plan = &record.plan;
+            run.id = id;
+            run.kind = record.kind.clone();
+            run.selection = Arc::new(plan.selection.clone());
+            run.full_count = plan.options.full_count;
+            run.twice = plan.options.twice;
+            run.deadline = Duration::from_millis(plan.options.deadline_ms);
+        }
+        let plan = began.as_ref().map(|record| {
+            Plan::new(
+                &run.migrations,
+                &record.plan.selection,
+                record.plan.options.clone(),
+            )
+        });
+        if let (Some(plan), Some(record)) = (&plan, &began)
+            && plan.fingerprint != record.plan.fingerprint
+            && !asked.force
+        {
+            return Err(Error::invalid(format!(
+                "run {id} was planned with fingerprint {}, and this program plans {}: its migrations or their code are others; resume it with the program that began it, start a new run, or force it",
+                record.plan.fingerprint, plan.fingerprint
+            )));
+        }
+        let ledger = Ledger::resume(store.clone(), id, plan, asked.take_over).await?;
+        Ok(Arc::new(ledger))
+    }
+
+    /// The store, if events and snapshots are in the same one and it is transactional.
+    pub(crate) fn one_store(&self) -> Option<Arc<dyn TransactionalStore>> {
+        let store = self.events.transactional()?;
+        (self.snapshots.store_id() == Some(store.store_id())).then_some(store)
+    }
+}
+
+/// Why a run cannot start in a program whose panics abort.
+pub(crate) fn refusal(panics_abort: bool) -> Option<MigrationError> {
+    panics_abort.then(|| MigrationError {
+        stream_id: StreamId::literal("(program)"),
+        stage: Stage::Planning,
+        class: FailureClass::Run,
+        sequence: None,
+        message: "the program is built with `panic = \"abort\"`, so that one process whose code panics would end it in the middle of a run; build it with `panic = \"unwind\"`".to_owned(),
+    })
+}
+
+/// One execution of a run.
+#[derive(Debug, Clone)]
+pub(crate) struct Run {
+    pub(crate) id: RunId,
+    pub(crate) kind: RunKind,
+    pub(crate) migrations: Arc<MigrationRegistry>,
+    pub(crate) selection: Arc<Selection>,
+    /// Whether nothing is to be written.
+    pub(crate) dry: bool,
+    pub(crate) full_count: bool,
+    pub(crate) twice: bool,
+    pub(crate) deadline: Duration,
+    pub(crate) chunk_processes: usize,
+    /// Whether it gives way to others that write.
+    pub(crate) yields: bool,
+    pub(crate) control: RunControl,
+    pub(crate) observer: Observer,
+    /// What a dry run could not check.
+    pub(crate) unchecked: Arc<round_trip::Unchecked>,
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_run_is_refused_where_a_panic_would_end_the_program() {
+        assert_eq!(refusal(false), None);
+        let refusal = refusal(true).unwrap();
+        assert_eq!(refusal.stream_id.as_str(), "(program)");
+        assert!(
+            refusal
+                .message
+                .ends_with("build it with `panic = \"unwind\"`")
+        );
+    }
+}

@@ -1,0 +1,357 @@
+//! What a run says to those who watch the program: spans, events and metrics.
+//! `telemetry` describes them; without that feature, `unobserved` is here
+//! instead, where everything is empty.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
+
+use metrics::{Counter, counter, gauge, histogram};
+use tracing::field::Empty;
+use tracing::{Instrument, Span, debug, debug_span, info, info_span, warn};
+
+use crate::control::Progress;
+use crate::migration_runner::Run;
+use crate::report::MigrationReport;
+use crate::run::{RunCounts, RunState};
+use crate::stages::commit::Done;
+use crate::telemetry::{
+    CHUNK_SECONDS, COMMIT_SECONDS, CONFLICTS, DURABLE_SECONDS, PROCESSES_FAILED,
+    PROCESSES_MIGRATED, PROCESSES_PER_SECOND, PROCESSES_SKIPPED, READ_BYTES, RUNS_ENDED,
+};
+use state_migration_core::{DueProcess, MigrationError, SkippedBy, StreamId, WorkflowId};
+
+const TARGET: &str = "state_migration";
+
+/// Tells of one run, or of processes that are migrated as they are opened.
+#[derive(Debug, Clone)]
+pub(crate) struct Observer(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    span: Span,
+    dry: bool,
+    conflicts: AtomicU64,
+    paused: AtomicBool,
+    /// Made once each, so that a process costs no allocation.
+    migrated: Mutex<Vec<(String, Counter)>>,
+}
+
+impl Observer {
+    /// Of a run that is about to begin.
+    pub(crate) fn of(run: &Run) -> Self {
+        let span = info_span!(
+            target: TARGET,
+            "run",
+            run = %run.id,
+            kind = run.kind.name(),
+            dry_run = run.dry,
+            selection = %run.selection,
+            state = Empty,
+            migrated = Empty,
+            failed = Empty,
+            skipped = Empty,
+            conflicts = Empty,
+        );
+        info!(
+            target: TARGET,
+            parent: &span,
+            run = %run.id,
+            kind = run.kind.name(),
+            dry_run = run.dry,
+            selection = %run.selection,
+            "run began"
+        );
+        Self::within(span, run.dry)
+    }
+
+    /// Of a process that is migrated as it is opened, or a run that does not begin.
+    pub(crate) fn of_none() -> Self {
+        Self::within(Span::none(), false)
+    }
+
+    fn within(span: Span, dry: bool) -> Self {
+        Self(Arc::new(Inner {
+            span,
+            dry,
+            conflicts: AtomicU64::new(0),
+            paused: AtomicBool::new(false),
+            migrated: Mutex::default(),
+        }))
+    }
+
+    /// Does something as part of the run.
+    pub(crate) fn during<F: Future>(&self, work: F) -> impl Future<Output = F::Output> + use<F> {
+        work.instrument(self.0.span.clone())
+    }
+
+    /// The run is over.
+    pub(crate) fn ended(&self, report: &MigrationReport) {
+        let Inner { span, dry, .. } = &*self.0;
+        if report.run.is_none() {
+            for error in &report.errors {
+                let (class, reason) = (error.class.as_str(), &error.message);
+                warn!(target: TARGET, parent: span, class, reason, "run refused");
+            }
+            return;
+        }
+        // Of a run that is not kept nothing says how it ended.
+        let state = report.state.unwrap_or(match report.is_ok() {
+            true => RunState::Done,
+            false => RunState::DoneWithErrors,
+        });
+        let state = name_of(state);
+        let conflicts = self.0.conflicts.load(Ordering::Relaxed);
+        let (migrated, failed, skipped) = (report.migrated, report.error_count, report.skipped);
+        span.record("state", state);
+        span.record("migrated", migrated);
+        span.record("failed", failed);
+        span.record("skipped", skipped);
+        span.record("conflicts", conflicts);
+        info!(
+            target: TARGET, parent: span,
+            state, migrated, failed, skipped, conflicts, "run ended"
+        );
+        if !dry {
+            counter!(RUNS_ENDED, "state" => state).increment(1);
+            gauge!(PROCESSES_PER_SECOND).set(0.0);
+        }
+    }
+
+    /// The run waits, or goes on.
+    pub(crate) fn state(&self, state: RunState) {
+        let paused = state == RunState::Paused;
+        // It may be said twice of a run that was paused before it began.
+        match (self.0.paused.swap(paused, Ordering::Relaxed), paused) {
+            (false, true) => info!(target: TARGET, parent: &self.0.span, "run paused"),
+            (true, false) => info!(target: TARGET, parent: &self.0.span, "run goes on"),
+            _ => {}
+        }
+    }
+
+    /// How fast it is.
+    pub(crate) fn progress(&self, progress: &Progress) {
+        if !self.0.dry {
+            gauge!(PROCESSES_PER_SECOND).set(progress.per_second);
+        }
+    }
+
+    /// So much is durable, or would be.
+    pub(crate) fn done(&self, done: &Done) {
+        for failed in &done.failed {
+            let at = failed.at.as_ref();
+            self.failed(&failed.error, at.map_or("", WorkflowId::name));
+        }
+        if self.0.dry {
+            return;
+        }
+        for of_one in done.moved.chunk_by(|a, b| a.to.name() == b.to.name()) {
+            self.migrated(of_one[0].to.name(), of_one.len() as u64);
+        }
+        self.counted(&done.counts);
+    }
+
+    /// So many of a workflow were migrated.
+    pub(crate) fn migrated(&self, workflow: &str, processes: u64) {
+        if self.0.dry {
+            return;
+        }
+        let known = self.0.migrated.lock();
+        let mut known = known.unwrap_or_else(PoisonError::into_inner);
+        let counter = match known.iter().position(|(name, _)| name == workflow) {
+            Some(at) => &known[at].1,
+            None => {
+                let label = workflow.to_owned();
+                let counter = counter!(PROCESSES_MIGRATED, "workflow" => label.clone());
+                known.push((label, counter));
+                &known[known.len() - 1].1
+            }
+        };
+        counter.increment(processes);
+    }
+
+    /// What was counted, apart from those that were migrated or failed.
+    pub(crate) fn counted(&self, counts: &RunCounts) {
+        if self.0.dry {
+            return;
+        }
+        if counts.bytes > 0 {
+            counter!(READ_BYTES).increment(counts.bytes);
+        }
+        if counts.skipped_by != SkippedBy::default() {
+            for (count, reason) in counts.skipped_by.by_reason() {
+                if count > 0 {
+                    counter!(PROCESSES_SKIPPED, "reason" => reason).increment(count as u64);
+                }
+            }
+        }
+    }
+
+    /// A process failed. What its conversion said may quote a payload.
+    pub(crate) fn failed(&self, error: &MigrationError, workflow: &str) {
+        warn!(
+            target: TARGET,
+            parent: &self.0.span,
+            stream = %error.stream_id,
+            stage = %error.stage,
+            class = error.class.as_str(),
+            sequence = error.sequence,
+            "process failed"
+        );
+        if !self.0.dry {
+            let (workflow, class) = (workflow.to_owned(), error.class.as_str());
+            counter!(PROCESSES_FAILED, "workflow" => workflow, "class" => class).increment(1);
+        }
+    }
+
+    /// Nothing went wrong with a process, but with the store.
+    pub(crate) fn broken(&self, error: &MigrationError) {
+        let (class, reason) = (error.class.as_str(), &error.message);
+        warn!(target: TARGET, parent: &self.0.span, class, reason, "range left");
+    }
+
+    /// A process was migrated as it was opened, or failed then.
+    pub(crate) fn opened(&self, done: &Done) {
+        self.done(done);
+        for moved in &done.moved {
+            debug!(
+                target: TARGET,
+                workflow = moved.to.name(),
+                "process migrated as it was opened"
+            );
+        }
+    }
+
+    /// Somebody wrote to one of these, and they are read again.
+    pub(crate) fn conflict(&self, first: &StreamId, processes: usize) {
+        self.0.conflicts.fetch_add(1, Ordering::Relaxed);
+        debug!(target: TARGET, parent: &self.0.span, first = %first, processes, "conflict");
+        counter!(CONFLICTS).increment(1);
+    }
+
+    /// Begins a chunk.
+    pub(crate) fn chunk(&self, of: &[DueProcess]) -> Chunk {
+        let first = of.first();
+        let head = first.and_then(|first| first.head.as_ref());
+        let workflow = head.map(|head| &head.workflow_id);
+        let span = info_span!(
+            target: TARGET,
+            parent: &self.0.span,
+            "chunk",
+            workflow = workflow.map(WorkflowId::name),
+            first = first.map(|first| first.stream.as_str()),
+            processes = of.len(),
+            migrated = Empty,
+            failed = Empty,
+            skipped = Empty,
+            bytes = Empty,
+            conflicts = Empty,
+        );
+        Chunk {
+            span,
+            began: (!self.0.dry).then(Instant::now),
+        }
+    }
+
+    /// A commit has taken so long.
+    pub(crate) fn committed(&self, since: Clock) {
+        histogram!(COMMIT_SECONDS).record(since.0.elapsed());
+    }
+
+    /// What was committed is durable after so long.
+    pub(crate) fn durable(&self, since: Clock) {
+        histogram!(DURABLE_SECONDS).record(since.0.elapsed());
+    }
+}
+
+/// A chunk that is worked on.
+pub(crate) struct Chunk {
+    span: Span,
+    /// Nowhere in a dry run, which is not measured.
+    began: Option<Instant>,
+}
+
+impl Chunk {
+    /// Does something as part of the chunk.
+    pub(crate) fn during<F: Future>(&self, work: F) -> impl Future<Output = F::Output> + use<F> {
+        work.instrument(self.span.clone())
+    }
+
+    /// It is committed.
+    pub(crate) fn committed(self, done: &Done) {
+        let RunCounts {
+            migrated, failed, ..
+        } = done.counts;
+        self.span.record("migrated", migrated);
+        self.span.record("failed", failed);
+        let skipped = done.counts.skipped_by.total();
+        self.span.record("skipped", skipped);
+        self.span.record("bytes", done.counts.bytes);
+        self.span.record("conflicts", done.conflicts);
+        if let Some(began) = self.began {
+            histogram!(CHUNK_SECONDS).record(began.elapsed());
+        }
+    }
+
+    /// It was read in vain.
+    pub(crate) fn conflicted(self) {
+        self.span.record("conflicts", 1);
+    }
+}
+
+/// Since when something takes.
+pub(crate) struct Clock(Instant);
+
+impl Clock {
+    pub(crate) fn now() -> Self {
+        Self(Instant::now())
+    }
+}
+
+/// A place in the spans, to go on from on another thread.
+pub(crate) struct Here(Span);
+
+impl Here {
+    pub(crate) fn now() -> Self {
+        Self(Span::current())
+    }
+
+    pub(crate) fn go_on<T>(&self, work: impl FnOnce() -> T) -> T {
+        self.0.in_scope(work)
+    }
+}
+
+/// Works on one process.
+pub(crate) fn process<T>(stream: &StreamId, version: &WorkflowId, work: impl FnOnce() -> T) -> T {
+    span_of(stream, version).in_scope(work)
+}
+
+/// The same, for work that waits.
+pub(crate) fn process_during<F: Future>(
+    stream: &StreamId,
+    version: &WorkflowId,
+    work: F,
+) -> impl Future<Output = F::Output> + use<F> {
+    work.instrument(span_of(stream, version))
+}
+
+fn span_of(stream: &StreamId, version: &WorkflowId) -> Span {
+    debug_span!(
+        target: TARGET,
+        "process",
+        stream = %stream,
+        workflow = version.name(),
+        from = version.version(),
+    )
+}
+
+fn name_of(state: RunState) -> &'static str {
+    match state {
+        RunState::Planned => "planned",
+        RunState::Running => "running",
+        RunState::Paused => "paused",
+        RunState::Cancelled => "cancelled",
+        RunState::Done => "done",
+        RunState::DoneWithErrors => "done_with_errors",
+    }
+}

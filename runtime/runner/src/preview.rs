@@ -1,0 +1,353 @@
+//! What a migration makes of one process, to be looked at: nothing is written.
+//! User code runs here, guarded as in a run.
+
+use std::time::Duration;
+
+use crate::migration_runner::refusal;
+use crate::stages::convert::{self, Planned};
+use crate::stages::fold::{Folded, Progress, Shielded, catch};
+use crate::user_code::threads::Code;
+use state_migration_core::{
+    Baseline, EventStore, FailureClass, Head, MigrationError, MigrationRegistry, Route, RunId,
+    Stage, Standing, StreamId,
+};
+
+/// A state as JSON, or why there is none to show.
+pub type Shown = Result<String, String>;
+
+/// The two sides of a migration.
+#[derive(Debug)]
+pub struct Preview {
+    pub before: Shown,
+    pub after: Shown,
+    /// Why the process does not get there.
+    pub failure: Option<MigrationError>,
+}
+
+impl Preview {
+    fn failed(failure: MigrationError) -> Self {
+        let none = || Err("the process failed before".to_owned());
+        Self {
+            before: none(),
+            after: none(),
+            failure: Some(failure),
+        }
+    }
+}
+
+/// What the next run would make of a process that stands behind.
+pub async fn ahead(
+    events: &impl EventStore,
+    route: Route,
+    stream: &StreamId,
+    head: &Head,
+    deadline: Duration,
+) -> Preview {
+    let code = Code::new(deadline, false);
+    let planned = Planned::new(route, RunId::random());
+    let window = (head.replay_after(), head.sequence);
+    match folded(events, &code, planned.route.clone(), stream, head, window).await {
+        Ok((folded, before)) => {
+            let (after, failure) = converted(&code, planned, stream, folded).await;
+            Preview {
+                before,
+                after,
+                failure,
+            }
+        }
+        Err(failure) => Preview::failed(failure),
+    }
+}
+
+/// What the migration made of a process that a `$migrated` event of it tells
+/// of, which is the event after `last`; `replay_after` is where a replay began.
+pub async fn behind(
+    events: &impl EventStore,
+    migrations: &MigrationRegistry,
+    stream: &StreamId,
+    head: &Head,
+    (replay_after, last): (u64, u64),
+    baseline: &Baseline,
+    deadline: Duration,
+) -> Preview {
+    let mut preview = Preview {
+        before: Err(format!(
+            "this binary has no migration from {}, and so no code of it",
+            baseline.source()
+        )),
+        after: Ok(baseline.state.get().to_owned()),
+        failure: None,
+    };
+    if let Standing::Behind(route) = migrations.standing(&baseline.source()) {
+        let code = Code::new(deadline, false);
+        let window = (replay_after, last);
+        match folded(events, &code, route, stream, head, window).await {
+            Ok((_, before)) => preview.before = before,
+            Err(failure) => {
+                preview.before = Err("its events cannot be folded any more".to_owned());
+                preview.failure = Some(failure);
+            }
+        }
+    }
+    preview
+}
+
+/// Folds the events after one up to another under the version that a route
+/// starts from.
+async fn folded(
+    events: &impl EventStore,
+    code: &Code,
+    route: Route,
+    stream: &StreamId,
+    head: &Head,
+    (after, last): (u64, u64),
+) -> Result<(Folded, Shown), MigrationError> {
+    if let Some(refusal) = refusal(cfg!(panic = "abort")) {
+        return Err(refusal);
+    }
+    let begun = Progress::begin(code, &route, stream, after).await?;
+    let Progress { fold, .. } = begun.read_on(code, events, stream, last).await?;
+    let head = head.clone();
+    code.on(stream, move |stream| {
+        let none = || broken(stream, "a fold was lost");
+        let fold = fold.take().ok_or_else(none)?;
+        let state = catch(|| fold.finish()).map_err(|bad| broken(stream, &bad.message))?;
+        let shown = shown(&route, &state);
+        let folded = Folded {
+            stream: stream.clone(),
+            head,
+            state: Shielded::new(state),
+        };
+        Ok((folded, shown))
+    })
+    .await
+}
+
+/// The state that a route starts from, as JSON.
+fn shown(route: &Route, state: &state_migration_core::fold::AnyState) -> Shown {
+    let Some(encoder) = route.hops()[0].source_encoder() else {
+        return Err(format!(
+            "the state of {} cannot be serialized; derive `serde::Serialize` for it to see it here",
+            route.source()
+        ));
+    };
+    let json = catch(|| encoder.encode(state).map_err(|error| error.to_string()))
+        .map_err(|bad| bad.message)??;
+    String::from_utf8(json).map_err(|error| error.to_string())
+}
+
+async fn converted(
+    code: &Code,
+    planned: Planned,
+    stream: &StreamId,
+    folded: Folded,
+) -> (Shown, Option<MigrationError>) {
+    let converted = code.on(stream, move |_| convert::process(&planned, folded));
+    match converted.await {
+        Ok(converted) => (Ok(converted.json().to_owned()), None),
+        Err(failure) => (Err("the conversion failed".to_owned()), Some(failure)),
+    }
+}
+
+fn broken(stream: &StreamId, message: &str) -> MigrationError {
+    MigrationError {
+        stream_id: stream.clone(),
+        stage: Stage::Folding,
+        class: FailureClass::Panic,
+        sequence: None,
+        message: message.to_owned(),
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::panic)]
+mod tests {
+    use serde::{Deserialize, Serialize};
+
+    use super::*;
+    use crate::MigrationRunner;
+    use crate::stages::fold::PAGE;
+    use state_migration_core::migration::Encoder;
+    use state_migration_core::{
+        ConversionError, EventPayload, ExpectedSequence, NewEvent, StateMigration, Workflow,
+        WorkflowId,
+    };
+    use state_migration_store::MemoryStore;
+
+    #[derive(Serialize, Deserialize)]
+    struct Added(u64);
+
+    impl EventPayload for Added {
+        fn event_type(&self) -> &'static str {
+            "Added"
+        }
+    }
+
+    #[derive(Default, Clone, Serialize, Deserialize)]
+    struct Euro {
+        euro: u64,
+    }
+
+    #[derive(Default, Clone, Serialize, Deserialize)]
+    struct Cents {
+        cents: u64,
+    }
+
+    struct V1;
+    struct V2;
+
+    impl Workflow for V1 {
+        const NAME: &'static str = "sum";
+        const VERSION: &'static str = "1";
+        type State = Euro;
+        type Event = Added;
+
+        fn apply(mut state: Euro, Added(euro): &Added) -> Euro {
+            assert_ne!(*euro, 13, "thirteen");
+            state.euro += euro;
+            state
+        }
+    }
+
+    impl Workflow for V2 {
+        const NAME: &'static str = "sum";
+        const VERSION: &'static str = "2";
+        const STATE_SCHEMA_VERSION: u32 = 2;
+        type State = Cents;
+        type Event = Added;
+
+        fn apply(state: Cents, _: &Added) -> Cents {
+            state
+        }
+    }
+
+    static ONE: WorkflowId = WorkflowId::of::<V1>();
+    static TWO: WorkflowId = WorkflowId::of::<V2>();
+
+    /// Converts, with some sums that it cannot stand.
+    struct ToCents {
+        shows: bool,
+    }
+
+    impl StateMigration for ToCents {
+        type FromWorkflow = V1;
+        type ToWorkflow = V2;
+
+        fn source_workflow_id(&self) -> &WorkflowId {
+            &ONE
+        }
+
+        fn target_workflow_id(&self) -> &WorkflowId {
+            &TWO
+        }
+
+        fn migrate(&self, Euro { euro }: Euro) -> Result<Cents, ConversionError> {
+            match euro {
+                100 => panic!("a hundred"),
+                200 => Err(ConversionError::new("two hundred")),
+                300 => loop {
+                    std::thread::park();
+                },
+                _ => Ok(Cents { cents: euro * 100 }),
+            }
+        }
+
+        fn encoder(&self) -> Option<Encoder> {
+            self.shows.then(Encoder::of::<Euro>)
+        }
+    }
+
+    fn registry(shows: bool) -> MigrationRegistry {
+        let builder = MigrationRegistry::builder();
+        builder.with(ToCents { shows }).build().unwrap()
+    }
+
+    async fn store(sums: &[u64]) -> (MemoryStore, StreamId) {
+        let store = MemoryStore::new();
+        let stream = StreamId::new("process/t/p").unwrap();
+        let events = sums
+            .iter()
+            .map(|sum| NewEvent::of::<V1>(&Added(*sum)).unwrap())
+            .collect();
+        let expected = ExpectedSequence::NoStream;
+        store.append(&stream, expected, events).await.unwrap();
+        (store, stream)
+    }
+
+    async fn look(sums: &[u64], shows: bool) -> Preview {
+        let (store, stream) = store(sums).await;
+        let head = store.head(&stream).await.unwrap().unwrap();
+        let Standing::Behind(route) = registry(shows).standing(&head.workflow_id) else {
+            panic!("it stands behind");
+        };
+        let deadline = Duration::from_secs(1);
+        ahead(&store, route, &stream, &head, deadline).await
+    }
+
+    #[tokio::test]
+    async fn both_sides_are_shown_of_a_process_of_any_length() {
+        let preview = look(&[7; 3 * PAGE + 1], true).await;
+        assert!(preview.failure.is_none(), "{preview:?}");
+        assert_eq!(preview.before.unwrap(), r#"{"euro":10759}"#);
+        assert_eq!(preview.after.unwrap(), r#"{"cents":1075900}"#);
+    }
+
+    #[tokio::test]
+    async fn a_state_that_cannot_be_written_is_left_out_with_the_reason() {
+        let preview = look(&[7], false).await;
+        let why = preview.before.unwrap_err();
+        assert!(
+            why.contains("the state of sum@1 cannot be serialized"),
+            "{why}"
+        );
+        assert_eq!(preview.after.unwrap(), r#"{"cents":700}"#);
+    }
+
+    #[tokio::test]
+    async fn what_code_does_to_a_process_is_told_with_what_there_was_before() {
+        for (sum, class, before) in [
+            (100, FailureClass::Panic, Some(r#"{"euro":100}"#)),
+            (200, FailureClass::Refused, Some(r#"{"euro":200}"#)),
+            (300, FailureClass::NeverReturned, Some(r#"{"euro":300}"#)),
+            (13, FailureClass::Panic, None),
+        ] {
+            let preview = look(&[sum], true).await;
+            assert_eq!(preview.failure.unwrap().class, class, "{sum}");
+            assert_eq!(preview.before.ok().as_deref(), before, "{sum}");
+            assert!(preview.after.is_err(), "{sum}");
+        }
+    }
+
+    #[tokio::test]
+    async fn what_was_made_of_it_is_what_the_stream_says_and_not_what_code_says_now() {
+        let (store, stream) = store(&[5, 6]).await;
+        let runner = MigrationRunner::new(registry(true), store.clone(), store.clone());
+        assert!(runner.run().await.is_ok());
+        let head = store.head(&stream).await.unwrap().unwrap();
+        let event = store.read_all(&stream, 2, 1).await.unwrap().remove(0);
+        let mut baseline = Baseline::from_event(&event).unwrap();
+        let deadline = Duration::from_secs(10);
+        let look = async |baseline: &Baseline| {
+            let registry = registry(true);
+            behind(
+                &store,
+                &registry,
+                &stream,
+                &head,
+                (0, 2),
+                baseline,
+                deadline,
+            )
+            .await
+        };
+        let preview = look(&baseline).await;
+        assert_eq!(preview.before.unwrap(), r#"{"euro":11}"#);
+        assert_eq!(preview.after.unwrap(), r#"{"cents":1100}"#);
+
+        baseline.from = "0".to_owned();
+        let preview = look(&baseline).await;
+        let why = preview.before.unwrap_err();
+        assert!(why.contains("no migration from sum@0"), "{why}");
+        assert_eq!(preview.after.unwrap(), r#"{"cents":1100}"#);
+    }
+}

@@ -1,0 +1,316 @@
+//! Measures how far a run is, how fast it goes, and how long it will take.
+//!
+//! How far it is, the heads say that it has passed. How many processes there are
+//! to migrate is known only where they were counted; then it is measured by them.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::control::{Progress, WorkflowProgress};
+use crate::run::counts::Tally;
+use crate::run::{RunCounts, RunState};
+use state_migration_core::RunId;
+
+/// Over how long the rate is measured.
+const WINDOW: Duration = Duration::from_secs(10);
+
+/// What was done in less time counts as done in this: the first few come at once,
+/// whatever the rate is.
+const SHORTEST: Duration = Duration::from_secs(1);
+
+/// Measures how far a run is.
+pub(crate) struct Meter {
+    progress: Progress,
+    all: Gauge,
+    /// Of the heads that it passes.
+    heads: Gauge,
+    /// In the order of the workflows in the progress.
+    of_each: Vec<Gauge>,
+}
+
+impl Meter {
+    pub(crate) fn new(run: RunId, dry_run: bool, counts: RunCounts) -> Self {
+        Self::new_at(Instant::now(), run, dry_run, counts)
+    }
+
+    fn new_at(now: Instant, run: RunId, dry_run: bool, counts: RunCounts) -> Self {
+        let mut all = Gauge {
+            seen: counts.selected(),
+            ..Gauge::default()
+        };
+        all.begin(now);
+        let mut heads = Gauge::default();
+        heads.begin(now);
+        Self {
+            heads,
+            progress: Progress {
+                run: Some(run),
+                dry_run,
+                counts,
+                ..Progress::default()
+            },
+            all,
+            of_each: Vec::new(),
+        }
+    }
+
+    pub(crate) fn is(&self, state: RunState) -> bool {
+        self.progress.state == state
+    }
+
+    /// The run is in a state from now on. While it is paused it has no rate.
+    pub(crate) fn state(&mut self, state: RunState) -> Progress {
+        self.state_at(Instant::now(), state)
+    }
+
+    fn state_at(&mut self, now: Instant, state: RunState) -> Progress {
+        let progress = &mut self.progress;
+        if state == RunState::Paused || progress.state == RunState::Paused {
+            self.all.begin(now);
+            self.heads.begin(now);
+            self.of_each.iter_mut().for_each(|gauge| gauge.begin(now));
+        }
+        if state == RunState::Paused {
+            (progress.per_second, progress.time_left) = (0.0, None);
+            for of_it in &mut progress.workflows {
+                (of_it.per_second, of_it.time_left) = (0.0, None);
+            }
+        }
+        progress.state = state;
+        progress.clone()
+    }
+
+    /// This many heads were passed before, and about this many are to come.
+    pub(crate) fn expect_heads(&mut self, passed: u64, more: u64) {
+        self.heads.seen = passed;
+        self.heads.begin(Instant::now());
+        self.progress.passed = passed;
+        self.progress.heads = self.heads.expect(Some(more));
+    }
+
+    /// This many more processes are to come, in all and of each workflow.
+    pub(crate) fn expect(
+        &mut self,
+        more: Option<u64>,
+        of_each: impl IntoIterator<Item = (String, Option<u64>)>,
+    ) {
+        self.progress.expected = self.all.expect(more);
+        for (workflow, more) in of_each {
+            let at = self.place_of(&workflow);
+            self.progress.workflows[at].expected = self.of_each[at].expect(more);
+        }
+    }
+
+    /// Adds what was done before.
+    pub(crate) fn count(&mut self, tally: &Tally) {
+        for count in tally.iter() {
+            let at = self.place_of(&count.workflow);
+            self.progress.workflows[at].add(count);
+            let gauge = &mut self.of_each[at];
+            gauge.seen += count.processes();
+            gauge.begin(Instant::now());
+        }
+    }
+
+    pub(crate) fn add(&mut self, counts: &RunCounts, tally: &Tally, heads: u64) -> Progress {
+        self.add_at(Instant::now(), counts, tally, heads)
+    }
+
+    fn add_at(&mut self, now: Instant, counts: &RunCounts, tally: &Tally, heads: u64) -> Progress {
+        let progress = &mut self.progress;
+        progress.counts.add(counts);
+        self.all.seen = progress.counts.selected();
+        self.all.measure(
+            now,
+            &mut progress.expected,
+            &mut progress.per_second,
+            &mut progress.time_left,
+        );
+        self.heads.seen += heads;
+        progress.passed = self.heads.seen;
+        let mut by_heads = None;
+        self.heads
+            .measure(now, &mut progress.heads, &mut 0.0, &mut by_heads);
+        // The heads tell also where nobody counted the processes.
+        progress.time_left = progress.time_left.or(by_heads);
+        for count in tally.iter() {
+            let at = self.place_of(&count.workflow);
+            let of_it = &mut self.progress.workflows[at];
+            of_it.add(count);
+            let gauge = &mut self.of_each[at];
+            gauge.seen += count.processes();
+            gauge.measure(
+                now,
+                &mut of_it.expected,
+                &mut of_it.per_second,
+                &mut of_it.time_left,
+            );
+        }
+        self.progress.clone()
+    }
+
+    fn place_of(&mut self, workflow: &str) -> usize {
+        let workflows = &mut self.progress.workflows;
+        let found = workflows.binary_search_by(|of_it| of_it.workflow.as_str().cmp(workflow));
+        found.unwrap_or_else(|at| {
+            workflows.insert(at, WorkflowProgress::new(workflow));
+            // It is measured for as long as the run.
+            let mut gauge = Gauge::default();
+            gauge
+                .lately
+                .extend(self.all.lately.front().map(|(at, _)| (*at, 0)));
+            self.of_each.insert(at, gauge);
+            at
+        })
+    }
+}
+
+/// The run as a whole, or one workflow of it, or its heads.
+#[derive(Default)]
+struct Gauge {
+    /// How many were looked at.
+    seen: u64,
+    /// How many there are, as far as was known when that was found out.
+    all: Option<u64>,
+    /// How many had been looked at when.
+    lately: VecDeque<(Instant, u64)>,
+}
+
+impl Gauge {
+    /// Measures the rate from here on.
+    fn begin(&mut self, now: Instant) {
+        self.lately.clear();
+        self.lately.push_back((now, self.seen));
+    }
+
+    fn expect(&mut self, more: Option<u64>) -> Option<u64> {
+        self.all = more.map(|more| self.seen + more);
+        self.all
+    }
+
+    /// How many there are: what was seen is there.
+    fn expected(&self) -> Option<u64> {
+        self.all.map(|all| all.max(self.seen))
+    }
+
+    fn measure(
+        &mut self,
+        now: Instant,
+        expected: &mut Option<u64>,
+        per_second: &mut f64,
+        time_left: &mut Option<Duration>,
+    ) {
+        *expected = self.expected();
+        *per_second = self.rate(now);
+        *time_left = left(*expected, self.seen, *per_second);
+    }
+
+    /// How many a second there were lately.
+    #[allow(clippy::cast_precision_loss)]
+    fn rate(&mut self, now: Instant) -> f64 {
+        let (lately, done) = (&mut self.lately, self.seen);
+        lately.push_back((now, done));
+        let is_old = |(at, _): &(Instant, u64)| now.duration_since(*at) > WINDOW;
+        while lately.len() > 2 && lately.front().is_some_and(is_old) {
+            lately.pop_front();
+        }
+        let (since, before) = lately.front().copied().unwrap_or((now, done));
+        let measured = now.duration_since(since).max(SHORTEST);
+        (done - before) as f64 / measured.as_secs_f64()
+    }
+}
+
+#[allow(clippy::cast_precision_loss)]
+fn left(expected: Option<u64>, done: u64, per_second: f64) -> Option<Duration> {
+    let left = expected?.saturating_sub(done) as f64;
+    (per_second > 0.0)
+        .then(|| Duration::try_from_secs_f64(left / per_second).ok())
+        .flatten()
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    fn counts(migrated: u64) -> RunCounts {
+        RunCounts {
+            migrated,
+            ..RunCounts::default()
+        }
+    }
+
+    fn tally(migrated: u64) -> Tally {
+        let mut tally = Tally::default();
+        tally.of("loan").migrated = migrated;
+        tally
+    }
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    fn meter(now: Instant, counts: RunCounts) -> Meter {
+        Meter::new_at(now, RunId::random(), true, counts)
+    }
+
+    #[test]
+    fn where_processes_were_not_counted_the_heads_tell_how_long_it_takes() {
+        let began = Instant::now();
+        let mut meter = meter(began, RunCounts::default());
+        meter.expect(None, []);
+        meter.expect_heads(100, 900);
+        let half = meter.add_at(began + SECOND * 4, &counts(7), &tally(7), 400);
+        assert_eq!((half.passed, half.heads), (500, Some(1_000)));
+        assert_eq!(half.expected, None);
+        let left = half.time_left.unwrap().as_secs_f64();
+        assert!((4.9..5.1).contains(&left), "{left}");
+        // More heads than files told of are there all the same.
+        let more = meter.add_at(began + SECOND * 8, &counts(7), &tally(7), 600);
+        assert_eq!((more.passed, more.heads), (1_100, Some(1_100)));
+    }
+
+    #[test]
+    fn a_paused_run_has_no_rate_and_begins_anew_when_it_goes_on() {
+        let began = Instant::now();
+        let mut meter = meter(began, RunCounts::default());
+        let more = Some(100);
+        meter.expect(more, [("loan".to_owned(), more)]);
+        let first = meter.add_at(began + SECOND, &counts(10), &tally(10), 0);
+        assert_eq!(first.per_second, 10.0);
+        let paused = meter.state_at(began + SECOND, RunState::Paused);
+        assert_eq!((paused.per_second, paused.time_left), (0.0, None));
+        let loan = &paused.workflows[0];
+        assert_eq!((loan.per_second, loan.time_left), (0.0, None));
+        let later = began + SECOND * 3_600;
+        meter.state_at(later, RunState::Running);
+        let again = meter.add_at(later + SECOND, &counts(30), &tally(30), 0);
+        assert_eq!(
+            (again.per_second, again.time_left),
+            (30.0, Some(SECOND * 2))
+        );
+        assert_eq!(again.workflows[0].per_second, 30.0);
+    }
+
+    #[test]
+    fn the_first_few_are_no_rate_when_a_run_begins_or_goes_on() {
+        let (began, soon) = (Instant::now(), Duration::from_millis(2));
+        let mut meter = meter(began, RunCounts::default());
+        let more = Some(100);
+        meter.expect(more, [("loan".to_owned(), more)]);
+        let first = meter.add_at(began + soon, &counts(4), &tally(4), 0);
+        assert_eq!(
+            (first.per_second, first.workflows[0].per_second),
+            (4.0, 4.0)
+        );
+        assert_eq!(first.time_left, Some(SECOND * 24));
+        meter.state_at(began + SECOND, RunState::Paused);
+        let later = began + SECOND * 60;
+        meter.state_at(later, RunState::Running);
+        for at in [later, later + soon] {
+            let again = meter.add_at(at, &counts(1), &tally(1), 0);
+            assert!(again.per_second <= 2.0, "{again:?}");
+            assert!(again.workflows[0].per_second <= 2.0, "{again:?}");
+        }
+    }
+}

@@ -1,0 +1,329 @@
+//! Stage five: what a run did, counted from what is durable.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use crate::run::{RunCounts, RunState};
+use state_migration_core::{MigrationError, MigrationWarning, RunId, SkippedBy, StreamId};
+
+/// How many errors and how many warnings a report keeps; it counts all.
+pub(crate) const KEPT: usize = 1_000;
+
+/// How a run commits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum CommitForm {
+    /// All of a process at once: event, head, index and registry entries.
+    OneTransaction,
+    /// The event first; snapshot and registry follow from it.
+    EventFirst,
+}
+
+impl fmt::Display for CommitForm {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::OneTransaction => "one transaction",
+            Self::EventFirst => "event first",
+        })
+    }
+}
+
+/// How a run found the processes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Visited {
+    /// Only those at versions with a route, by the store's index.
+    ByIndex,
+    /// Every stream.
+    ByFullScan,
+}
+
+impl fmt::Display for Visited {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::ByIndex => "by index",
+            Self::ByFullScan => "by full scan",
+        })
+    }
+}
+
+/// What a run did.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MigrationReport {
+    /// Processes that were migrated, durably.
+    pub migrated: usize,
+    /// Streams that the run came across and left alone.
+    pub skipped: usize,
+    /// The same, by reason.
+    pub skipped_by: SkippedBy,
+    /// Processes that failed: the first 1,000.
+    pub errors: Vec<MigrationError>,
+    /// How many failed in all.
+    pub error_count: usize,
+    /// What is left to do about processes that were migrated: the first 1,000.
+    pub warnings: Vec<MigrationWarning>,
+    /// How many warnings in all.
+    pub warning_count: usize,
+    /// Processes of earlier runs whose registry entries this run set right.
+    pub repaired: usize,
+    /// Of those migrated: too large for a chunk, and folded page by page.
+    pub large: usize,
+    /// Of those migrated: born at an old version behind the run, and found by
+    /// its last sweep.
+    pub swept: usize,
+    /// Of those migrated: streams of another shape than
+    /// `process/{tenant}/{process}`, to which no registry entry can lead.
+    pub unregistered: usize,
+    /// Of those migrated: as they were opened, while the run was under way.
+    pub lazy: usize,
+    /// How the run ended. `None` when it did not start, and where nothing of it
+    /// is kept: in a dry run, and over separate stores, unless it was cancelled.
+    /// [`RunState::Running`] when it was broken off and can be resumed.
+    pub state: Option<RunState>,
+    /// Whether nothing was written: `migrated` counts what a run would migrate.
+    pub dry_run: bool,
+    /// How the run committed; `None` when it did not get that far.
+    pub form: Option<CommitForm>,
+    /// How the run found the processes; `None` when it did not get that far.
+    pub visited: Option<Visited>,
+    /// The run, as `$migrated` events name it; `None` when it did not get that far.
+    pub run: Option<RunId>,
+}
+
+impl MigrationReport {
+    /// Whether no process failed. Warnings do not count.
+    #[must_use]
+    pub fn is_ok(&self) -> bool {
+        self.error_count == 0
+    }
+
+    /// Adds another report to this one: counts add up, and what differs
+    /// between the two (form, visit, run) becomes `None`.
+    pub fn merge(&mut self, other: Self) {
+        fn same<T: PartialEq>(ours: Option<T>, theirs: Option<T>) -> Option<T> {
+            if ours == theirs { ours } else { None }
+        }
+        if *self == Self::default() {
+            *self = other;
+            return;
+        }
+        self.migrated += other.migrated;
+        self.skipped_by.add(&other.skipped_by);
+        self.skipped += other.skipped;
+        self.error_count += other.error_count;
+        self.warning_count += other.warning_count;
+        self.repaired += other.repaired;
+        self.large += other.large;
+        self.swept += other.swept;
+        self.unregistered += other.unregistered;
+        self.lazy += other.lazy;
+        let errors = KEPT.saturating_sub(self.errors.len());
+        self.errors.extend(other.errors.into_iter().take(errors));
+        let warnings = KEPT.saturating_sub(self.warnings.len());
+        self.warnings
+            .extend(other.warnings.into_iter().take(warnings));
+        self.form = same(self.form, other.form);
+        self.visited = same(self.visited, other.visited);
+        self.run = same(self.run, other.run);
+        self.state = same(self.state, other.state);
+        self.dry_run |= other.dry_run;
+    }
+
+    pub(crate) fn of(run: RunId, form: CommitForm, visited: Visited) -> Self {
+        Self {
+            form: Some(form),
+            visited: Some(visited),
+            run: Some(run),
+            ..Self::default()
+        }
+    }
+
+    pub(crate) fn skip(&mut self, count: impl FnOnce(&mut SkippedBy)) {
+        count(&mut self.skipped_by);
+        self.skipped = self.skipped_by.total();
+    }
+
+    pub(crate) fn skip_all(&mut self, skipped: &SkippedBy) {
+        self.skip(|s| s.add(skipped));
+    }
+
+    /// Adds what was counted, but for the failures, which come one by one.
+    pub(crate) fn count(&mut self, counts: &RunCounts) {
+        let number = |count: u64| usize::try_from(count).unwrap_or(usize::MAX);
+        self.migrated += number(counts.migrated);
+        self.large += number(counts.large);
+        self.swept += number(counts.swept);
+        self.unregistered += number(counts.unregistered);
+        self.lazy += number(counts.lazy);
+        self.skip_all(&counts.skipped_by);
+    }
+
+    /// A report of a run that could not start.
+    pub(crate) fn refused(error: MigrationError) -> Self {
+        let mut report = Self::default();
+        report.fail(error);
+        report
+    }
+
+    pub(crate) fn fail(&mut self, error: MigrationError) {
+        self.error_count += 1;
+        if self.errors.len() < KEPT {
+            self.errors.push(error);
+        }
+    }
+
+    pub(crate) fn warn(&mut self, stream_id: StreamId, message: String) {
+        self.warning_count += 1;
+        if self.warnings.len() < KEPT {
+            self.warnings.push(MigrationWarning { stream_id, message });
+        }
+    }
+}
+
+impl fmt::Display for MigrationReport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        const SHOWN: usize = 10;
+        let migrated = if self.dry_run {
+            "would be migrated"
+        } else {
+            "migrated"
+        };
+        write!(f, "{} {migrated}, {} skipped", self.migrated, self.skipped)?;
+        let reasons: Vec<String> = self
+            .skipped_by
+            .by_reason()
+            .iter()
+            .filter(|(count, _)| *count > 0)
+            .map(|(count, reason)| format!("{count} {}", reason.replace('_', " ")))
+            .collect();
+        if !reasons.is_empty() {
+            write!(f, " ({})", reasons.join(", "))?;
+        }
+        write!(
+            f,
+            ", {} errors, {} warnings",
+            self.error_count, self.warning_count
+        )?;
+        if self.repaired > 0 {
+            write!(f, ", {} repaired", self.repaired)?;
+        }
+        if let (Some(form), Some(visited)) = (self.form, self.visited) {
+            write!(f, "; {form}, {visited}")?;
+        }
+        match self.state {
+            Some(state @ (RunState::Paused | RunState::Cancelled)) => write!(f, "; {state}")?,
+            Some(RunState::Planned | RunState::Running) => {
+                f.write_str("; broken off, resume it")?
+            }
+            Some(RunState::Done | RunState::DoneWithErrors) | None => {}
+        }
+        for error in self.errors.iter().take(SHOWN) {
+            write!(f, "\n  error: {error}")?;
+        }
+        if self.error_count > SHOWN.min(self.errors.len()) {
+            write!(
+                f,
+                "\n  … and {} more errors",
+                self.error_count - SHOWN.min(self.errors.len())
+            )?;
+        }
+        for warning in self.warnings.iter().take(SHOWN) {
+            write!(f, "\n  warning: {warning}")?;
+        }
+        if self.warning_count > SHOWN.min(self.warnings.len()) {
+            write!(
+                f,
+                "\n  … and {} more warnings",
+                self.warning_count - SHOWN.min(self.warnings.len())
+            )?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use state_migration_core::{FailureClass, Stage};
+
+    fn error(stream: &str) -> MigrationError {
+        MigrationError {
+            stream_id: StreamId::new(stream).unwrap(),
+            stage: Stage::Converting,
+            class: FailureClass::Refused,
+            sequence: None,
+            message: "no".into(),
+        }
+    }
+
+    #[test]
+    fn a_report_keeps_the_first_thousand_errors_and_counts_all() {
+        let mut report = MigrationReport::default();
+        assert!(report.is_ok());
+        for n in 0..1_500 {
+            report.fail(error(&format!("s{n}")));
+            report.warn(StreamId::new("s").unwrap(), "left".into());
+        }
+        assert!(!report.is_ok());
+        assert_eq!((report.errors.len(), report.error_count), (1_000, 1_500));
+        assert_eq!(
+            (report.warnings.len(), report.warning_count),
+            (1_000, 1_500)
+        );
+        assert_eq!(report.errors[999].stream_id.as_str(), "s999");
+    }
+
+    #[test]
+    fn reports_add_up() {
+        let run = RunId::random();
+        let mut a = MigrationReport::of(run, CommitForm::OneTransaction, Visited::ByIndex);
+        a.migrated = 2;
+        a.skip(|s| s.empty += 1);
+        a.fail(error("a"));
+        let mut b = MigrationReport::of(run, CommitForm::EventFirst, Visited::ByIndex);
+        b.migrated = 3;
+        b.repaired = 1;
+        b.skip(|s| s.already_there += 4);
+        for n in 0..1_200 {
+            b.fail(error(&format!("b{n}")));
+        }
+        let mut sum = MigrationReport::default();
+        sum.merge(a.clone());
+        assert_eq!(sum, a);
+        sum.merge(b);
+        assert_eq!((sum.migrated, sum.skipped, sum.repaired), (5, 5, 1));
+        assert_eq!((sum.skipped_by.empty, sum.skipped_by.already_there), (1, 4));
+        assert_eq!((sum.errors.len(), sum.error_count), (1_000, 1_201));
+        assert_eq!(
+            (sum.form, sum.visited, sum.run),
+            (None, Some(Visited::ByIndex), Some(run))
+        );
+    }
+
+    #[test]
+    fn a_report_reads_like_this() {
+        let mut report = MigrationReport::of(
+            RunId::random(),
+            CommitForm::OneTransaction,
+            Visited::ByIndex,
+        );
+        report.migrated = 7;
+        assert_eq!(
+            report.to_string(),
+            "7 migrated, 0 skipped, 0 errors, 0 warnings; one transaction, by index"
+        );
+        report.skip(|s| s.other_workflow += 2);
+        report.fail(error("process/t/p"));
+        report.warn(StreamId::new("process/t/q").unwrap(), "left".into());
+        assert_eq!(
+            report.to_string(),
+            "7 migrated, 2 skipped (2 other workflow), 1 errors, 1 warnings; one transaction, by index\
+             \n  error: process/t/p failed while converting: no\
+             \n  warning: process/t/q: left"
+        );
+    }
+}

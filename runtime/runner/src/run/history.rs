@@ -1,0 +1,331 @@
+//! The history of runs: read at any time, also by a program without migrations.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+
+use crate::run::plan::last_of_each;
+use crate::run::rows::{self, FailureRow, RangeRow};
+use crate::run::run_log::is_dead;
+use crate::run::{ChangedStep, Plan, RunCounts, RunRecord};
+use state_migration_core::store_api::claim::{self, Holder};
+use state_migration_core::store_api::row;
+use state_migration_core::{
+    Error, EventStore, FailureClass, Hold, MigrationError, RunId, StreamId, Timestamp,
+    TransactionalStore, WorkflowId,
+};
+
+const PAGE: usize = 512;
+
+/// How often a change is tried while others write.
+const ATTEMPTS: usize = 16;
+
+/// A process that failed in a run.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct Failure {
+    /// Which, at which stage, and why.
+    pub error: MigrationError,
+    /// The version that it is at, if that was known.
+    pub at: Option<WorkflowId>,
+    /// The number of the attempt, over a run and its retries, from 1.
+    pub attempt: u32,
+}
+
+impl From<FailureRow> for Failure {
+    fn from(row: FailureRow) -> Self {
+        Self {
+            error: row.error,
+            at: row.at,
+            attempt: row.attempt,
+        }
+    }
+}
+
+/// Which run holds the store.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Claim {
+    pub run: RunId,
+    /// Whether it is known that nobody works on it any more.
+    pub is_dead: bool,
+}
+
+/// The runs that a store has seen, and what operators decided about processes.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// use state_migration::{MemoryStore, Runs};
+///
+/// let store = MemoryStore::new();
+/// let runs = Runs::of(&store).ok_or("the store keeps no history of runs")?;
+/// for run in runs.list().await? {
+///     println!("{} {} by {}: {}", run.id, run.state, run.who, run.why);
+/// }
+/// assert!(runs.claimed_by().await?.is_none());
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone)]
+pub struct Runs {
+    store: Arc<dyn TransactionalStore>,
+}
+
+impl std::fmt::Debug for Runs {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Runs")
+            .field("store_id", &self.store.store_id())
+            .finish()
+    }
+}
+
+impl Runs {
+    /// The runs of a store; `None` if it cannot keep any, because it is not
+    /// [transactional](TransactionalStore).
+    pub fn of(store: &(impl EventStore + ?Sized)) -> Option<Self> {
+        store.transactional().map(|store| Self { store })
+    }
+
+    /// All runs, the oldest first.
+    ///
+    /// # Errors
+    /// The store could not be read.
+    pub async fn list(&self) -> Result<Vec<RunRecord>, Error> {
+        let rows = self.all_rows(rows::RUNS).await?.into_iter();
+        let mut runs: Vec<RunRecord> = rows
+            .map(|(_, row)| row::read(row, "the record of a run"))
+            .collect::<Result<_, _>>()?;
+        runs.sort_by_key(|run| run.number);
+        Ok(runs)
+    }
+
+    /// One run; `None` if the store has not seen it.
+    ///
+    /// # Errors
+    /// The store could not be read.
+    pub async fn get(&self, run: RunId) -> Result<Option<RunRecord>, Error> {
+        let key = rows::run(run);
+        let found = self.store.rows(&key, None, 1).await?;
+        found
+            .into_iter()
+            .next()
+            .map(|(_, row)| row::read(row, format_args!("the record of run {run}")))
+            .transpose()
+    }
+
+    /// What a run has done so far, durably.
+    ///
+    /// # Errors
+    /// The store could not be read.
+    pub async fn counts(&self, run: RunId) -> Result<RunCounts, Error> {
+        let mut counts = RunCounts::default();
+        for (_, row) in self.ranges(run).await? {
+            counts.add(&row.counts);
+        }
+        counts.add(&self.lazy_counts(run).await?);
+        Ok(counts)
+    }
+
+    /// The steps of a plan that were edited after a run had migrated with them,
+    /// by fingerprint: for each, and for each code that it had, the last run
+    /// that moved any process with a plan of which it was a part.
+    ///
+    /// Which steps a process took is in its `$migrated` event.
+    ///
+    /// # Errors
+    /// The store could not be read.
+    pub async fn changed_steps(&self, plan: &Plan) -> Result<Vec<ChangedStep>, Error> {
+        let mut changed = Vec::new();
+        for run in self.list().await? {
+            let edited = plan.changed_since(run.id, &run.plan);
+            if !edited.is_empty() && self.counts(run.id).await?.migrated > 0 {
+                changed.extend(edited);
+            }
+        }
+        Ok(last_of_each(changed))
+    }
+
+    /// What was counted of processes that were migrated as they were opened.
+    pub(crate) async fn lazy_counts(&self, run: RunId) -> Result<RunCounts, Error> {
+        let mut counts = RunCounts::default();
+        let (key, mut after) = (rows::lazies(run), None::<Bytes>);
+        loop {
+            let page = self.store.rows(&key, after.as_deref(), PAGE).await?;
+            for (_, row) in &page {
+                let more: RunCounts = row::read(row.clone(), format_args!("a count of run {run}"))?;
+                counts.add(&more);
+            }
+            if page.len() < PAGE {
+                return Ok(counts);
+            }
+            after = page.into_iter().next_back().map(|(key, _)| key);
+        }
+    }
+
+    pub(crate) async fn ranges(&self, run: RunId) -> Result<Vec<(u32, RangeRow)>, Error> {
+        let ranges = self.range_rows(run).await?.into_iter();
+        Ok(ranges.map(|(number, row, _)| (number, row)).collect())
+    }
+
+    /// The ranges of a run, each also as it is kept.
+    pub(crate) async fn range_rows(
+        &self,
+        run: RunId,
+    ) -> Result<Vec<(u32, RangeRow, Bytes)>, Error> {
+        let rows = self.all_rows(&rows::ranges(run)).await?.into_iter();
+        rows.map(|(key, held)| {
+            let number = rows::range_number(&key)?;
+            let what = format_args!("range {number} of run {run}");
+            let row = row::read(held.clone(), what)?;
+            Ok((number, row, held))
+        })
+        .collect()
+    }
+
+    /// The rows whose keys start like this, of which there are few.
+    async fn all_rows(&self, prefix: &[u8]) -> Result<Vec<(Bytes, Bytes)>, Error> {
+        let mut rows = Vec::new();
+        loop {
+            let after = rows.last().map(|(key, _): &(Bytes, Bytes)| key.clone());
+            let page = self.store.rows(prefix, after.as_deref(), PAGE).await?;
+            let at_end = page.len() < PAGE;
+            rows.extend(page);
+            if at_end {
+                return Ok(rows);
+            }
+        }
+    }
+
+    /// At most `limit` failures of a run, in order of their streams, after
+    /// `after`; of one class, if one is given. Fewer than `limit` means the end.
+    ///
+    /// # Errors
+    /// The store could not be read.
+    pub async fn failures(
+        &self,
+        run: RunId,
+        class: Option<FailureClass>,
+        after: Option<&StreamId>,
+        limit: usize,
+    ) -> Result<Vec<Failure>, Error> {
+        let classes: Vec<FailureClass> = class.into_iter().collect();
+        failures(&self.store, run, &classes, after, None, limit).await
+    }
+
+    /// The run that holds the store; `None` if none does. One that was killed
+    /// holds it until another run takes its place.
+    ///
+    /// # Errors
+    /// The store could not be read.
+    pub async fn claimed_by(&self) -> Result<Option<RunId>, Error> {
+        Ok(claim::holder(&*self.store).await?.map(|holder| holder.run))
+    }
+
+    /// The run that holds the store although nobody works on it any more, as
+    /// far as a program can tell that may write to the store: its own was
+    /// killed, or dropped it half-way.
+    #[doc(hidden)]
+    pub async fn interrupted(&self) -> Result<Option<RunId>, Error> {
+        let claim = self.claim(claim::holder(&*self.store).await?);
+        Ok(claim.filter(|claim| claim.is_dead).map(|claim| claim.run))
+    }
+
+    /// All runs, the oldest first, with the claim as it was while they were read.
+    #[doc(hidden)]
+    pub async fn list_claimed(&self) -> Result<(Vec<RunRecord>, Option<Claim>), Error> {
+        let mut before = claim::holder(&*self.store).await?;
+        for _ in 0..ATTEMPTS {
+            let runs = self.list().await?;
+            let after = claim::holder(&*self.store).await?;
+            if before == after {
+                return Ok((runs, self.claim(after)));
+            }
+            before = after;
+        }
+        Ok((self.list().await?, self.claim(before)))
+    }
+
+    fn claim(&self, holder: Option<Holder>) -> Option<Claim> {
+        holder.map(|holder| Claim {
+            run: holder.run,
+            is_dead: is_dead(&holder, &self.store),
+        })
+    }
+
+    /// Takes a process out of all runs, until it is [put
+    /// back](Runs::unskip): every run counts it as held and leaves it alone,
+    /// also one that is under way, unless it has moved the process before this
+    /// returns.
+    ///
+    /// # Errors
+    /// The stream has no events, `who` or `why` is longer than 65,535 bytes, or
+    /// the store could not be written.
+    pub async fn skip(&self, stream: &StreamId, who: &str, why: &str) -> Result<(), Error> {
+        let hold = Hold {
+            who: who.into(),
+            why: why.into(),
+            time: Timestamp::now(),
+        };
+        self.hold(stream, Some(hold)).await
+    }
+
+    /// Puts a process back into later runs.
+    ///
+    /// # Errors
+    /// As of [`skip`](Runs::skip).
+    pub async fn unskip(&self, stream: &StreamId) -> Result<(), Error> {
+        self.hold(stream, None).await
+    }
+
+    /// What an operator said of a process that is held; `None` for one that is
+    /// not, also for a stream without events.
+    ///
+    /// # Errors
+    /// The store could not be read.
+    pub async fn held(&self, stream: &StreamId) -> Result<Option<Hold>, Error> {
+        self.store.held(stream).await
+    }
+
+    async fn hold(&self, stream: &StreamId, hold: Option<Hold>) -> Result<(), Error> {
+        match self.store.hold(stream, hold).await? {
+            Some(_) => Ok(()),
+            None => Err(Error::invalid(format!(
+                "stream {stream} has no events, so there is nothing to decide about; check its id"
+            ))),
+        }
+    }
+}
+
+/// Failures of a run within a range of streams.
+pub(crate) async fn failures(
+    store: &Arc<dyn TransactionalStore>,
+    run: RunId,
+    classes: &[FailureClass],
+    after: Option<&StreamId>,
+    through: Option<&StreamId>,
+    limit: usize,
+) -> Result<Vec<Failure>, Error> {
+    let mut found = Vec::new();
+    let mut after = after.map(|stream| rows::failure(run, stream));
+    while found.len() < limit {
+        let page = store
+            .rows(&rows::failures(run), after.as_deref(), PAGE)
+            .await?;
+        let at_end = page.len() < PAGE;
+        after = page.last().map(|(key, _)| key.to_vec());
+        for (_, row) in page {
+            let row: FailureRow = row::read(row, format_args!("a failure of run {run}"))?;
+            if through.is_some_and(|through| row.error.stream_id > *through) {
+                return Ok(found);
+            }
+            if found.len() < limit && (classes.is_empty() || classes.contains(&row.error.class)) {
+                found.push(row.into());
+            }
+        }
+        if at_end {
+            break;
+        }
+    }
+    Ok(found)
+}

@@ -1,0 +1,164 @@
+//! What is written about processes that are migrated as they are opened: beside
+//! a run that goes over all of them, and without one.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use tokio::sync::OnceCell;
+
+use crate::run::rows::{self, FailureRow};
+use crate::run::run_log::{self, Committed};
+use crate::run::{RunCounts, RunKind, RunRecord, RunState, Runs};
+use state_migration_core::store_api::{claim, row};
+use state_migration_core::{
+    Batch, Commit, Error, ErrorKind, EventStore, MigrationError, ReadPoint, RowWrite, RunId,
+    Selection, StreamId, TransactionalStore, WorkflowId,
+};
+
+/// How often the record of the run is written before others are said to be in
+/// the way.
+const ATTEMPTS: usize = 16;
+
+/// The bookkeeping of processes that are migrated as they are opened.
+pub(crate) struct LazyBook {
+    store: Arc<dyn TransactionalStore>,
+    run: RunId,
+    /// The claim that the processes are counted under, which decides in which
+    /// run they count.
+    claim: Option<Bytes>,
+    /// Whether they count in a run of their own, as no run holds the store.
+    is_own: bool,
+}
+
+/// That the record of a run of lazily opened processes is written.
+pub(crate) type Recorded = OnceCell<()>;
+
+impl LazyBook {
+    /// The bookkeeping as part of the run that holds the store, with the
+    /// selection of that run; else of the run that `own` describes, whose record
+    /// is written once.
+    pub(crate) async fn open(
+        store: Arc<dyn TransactionalStore>,
+        own: RunRecord,
+        recorded: &Recorded,
+    ) -> Result<(Self, Selection), Error> {
+        let Some(runs) = Runs::of(&store as &dyn EventStore) else {
+            return Err(Error::invalid(
+                "the store says that it is transactional and gives no transactional handle",
+            ));
+        };
+        let claim = run_log::row(&store, claim::CLAIM).await?;
+        let active = match claim::read(claim.clone())?.holder {
+            Some(holder) => runs.get(holder.run).await?,
+            None => None,
+        };
+        // A retry is for what failed in it, and for nothing else.
+        let active = active.filter(|run| run.kind == RunKind::Migrate);
+        let (run, is_own, selection) = match active {
+            Some(active) => (active.id, false, active.plan.selection),
+            None => {
+                let (id, selection) = (own.id, own.plan.selection.clone());
+                recorded.get_or_try_init(|| record(&store, own)).await?;
+                (id, true, selection)
+            }
+        };
+        let book = Self {
+            store,
+            run,
+            claim,
+            is_own,
+        };
+        Ok((book, selection))
+    }
+
+    pub(crate) fn run(&self) -> RunId {
+        self.run
+    }
+
+    /// Commits what became of one process with what is written about it. It is
+    /// durable when this returns.
+    pub(crate) async fn commit(
+        &self,
+        mut batch: Batch,
+        read: ReadPoint,
+        stream: &StreamId,
+        counts: &RunCounts,
+        failed: &[(MigrationError, Option<WorkflowId>)],
+    ) -> Result<Committed, Error> {
+        let mut counts = *counts;
+        counts.lazy = counts.migrated;
+        counts.failed = 0;
+        for (error, at) in failed {
+            // Beside another run that one comes by it too, and says so.
+            if !self.is_own {
+                continue;
+            }
+            let key = rows::failure(self.run, &error.stream_id);
+            let held = run_log::row(&self.store, &key).await?;
+            let before: Option<FailureRow> = held
+                .clone()
+                .map(|row| row::read(row, format_args!("a failure of run {}", self.run)))
+                .transpose()?;
+            counts.failed += u64::from(before.is_none());
+            let attempt = before.map_or(0, |before| before.attempt) + 1;
+            let row = run_log::failure(self.run, error, at.as_ref(), attempt)?;
+            batch.rows.push(row.expecting(held));
+        }
+        // A row for each process: counting makes no conflicts.
+        if counts.migrated + counts.failed > 0 {
+            let key = rows::lazy(self.run, stream, counts.failed > 0);
+            batch.rows.push(RowWrite::put(key, row::write(&counts)?));
+        }
+        batch
+            .guards
+            .push((claim::CLAIM.to_vec(), self.claim.clone()));
+        match self.store.commit_unflushed(&batch, read).await {
+            Ok(Commit::Stale(stale)) if stale.streams.is_empty() => {
+                Err(state_migration_core::store_api::transactional::stale(
+                    "what is written about a process that is opened",
+                ))
+            }
+            Ok(Commit::Stale(stale)) => Ok(Committed::Stale(stale.streams)),
+            Ok(Commit::Written) => {
+                self.store.flush().await?;
+                Ok(Committed::Written)
+            }
+            Err(lost) if *lost.kind() == ErrorKind::OutcomeUnknown => {
+                // What can be seen may not last: make it durable before it
+                // counts. Whether it was written is seen when it is read again.
+                match self.store.flush().await {
+                    Ok(()) => Err(state_migration_core::store_api::transactional::stale(
+                        "a commit whose answer was lost",
+                    )),
+                    Err(_) => Err(lost),
+                }
+            }
+            Err(error) => Err(error),
+        }
+    }
+}
+
+/// Writes the record of a run of lazily opened processes.
+async fn record(store: &Arc<dyn TransactionalStore>, mut own: RunRecord) -> Result<(), Error> {
+    debug_assert_eq!(own.kind, RunKind::Lazy);
+    own.state = RunState::Running;
+    let key = rows::run(own.id);
+    for _ in 0..ATTEMPTS {
+        if run_log::row(store, &key).await?.is_some() {
+            return Ok(());
+        }
+        let mut batch = Batch::default();
+        run_log::number(store, &mut own, &mut batch).await?;
+        let row = RowWrite::put(key.clone(), row::write(&own)?);
+        batch.rows.push(row.expecting(None));
+        match store.commit(&batch).await {
+            Ok(Commit::Written) => return Ok(()),
+            Ok(Commit::Stale(_)) => {}
+            Err(error) if error.is_conflict() || *error.kind() == ErrorKind::OutcomeUnknown => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Err(state_migration_core::store_api::transactional::stale(
+        "the record of a run",
+    ))
+}

@@ -1,0 +1,415 @@
+//! A plan: what a run is to do, with a fingerprint that tells two plans apart.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use state_migration_core::{
+    Fingerprint, Hop, Migration, MigrationRegistry, Route, RunId, Selection, WorkflowId,
+};
+
+/// One way that processes go: part of a [`Plan`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct PlannedRoute {
+    /// Where the processes stand.
+    pub from: WorkflowId,
+    /// The versions they go through, each with the fingerprint of its code.
+    pub hops: Vec<Hop>,
+}
+
+impl PlannedRoute {
+    fn of(route: &Route) -> Self {
+        Self {
+            from: route.source().clone(),
+            hops: route.baseline_hops(),
+        }
+    }
+}
+
+/// One migration that a plan may take: part of a [`Plan`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct PlannedStep {
+    /// Where it leads from.
+    pub from: WorkflowId,
+    /// Where it leads to.
+    pub to: WorkflowId,
+    /// The fingerprint of its code.
+    pub code: Fingerprint,
+    /// The function, with its file, line and package; of a migration by hand,
+    /// the type.
+    pub by: String,
+    /// What its author wrote about it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub note: Option<String>,
+}
+
+impl PlannedStep {
+    fn of(migration: &Migration) -> Self {
+        Self {
+            from: migration.source().clone(),
+            to: migration.target().clone(),
+            code: migration.fingerprint(),
+            by: migration.place().to_string(),
+            note: migration.note().map(ToOwned::to_owned),
+        }
+    }
+}
+
+impl fmt::Display for PlannedStep {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (from, to) = (&self.from, self.to.version());
+        write!(f, "{from}->{to} by {}, fingerprint {}", self.by, self.code)?;
+        match &self.note {
+            Some(note) => write!(f, ": {note}"),
+            None => Ok(()),
+        }
+    }
+}
+
+/// A version whose processes stay where they are: part of a [`Plan`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct PlannedStay {
+    /// The version.
+    pub at: WorkflowId,
+    /// Why.
+    pub reason: String,
+}
+
+impl fmt::Display for PlannedStay {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} stays: {}", self.at, self.reason)
+    }
+}
+
+/// Options that change what a run does to a process: part of a [`Plan`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct PlanOptions {
+    /// Whether streams that need nothing are counted too.
+    pub full_count: bool,
+    /// Whether user code runs twice on every process, to see that it does the same.
+    pub twice: bool,
+    /// How long user code may take for one process, in milliseconds.
+    pub deadline_ms: u64,
+}
+
+/// What a run is to do.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct Plan {
+    /// A hash of selection, routes and options: two plans with the same one do
+    /// the same.
+    pub fingerprint: Fingerprint,
+    /// Which processes.
+    pub selection: Selection,
+    /// Which way they go, by where they stand, sorted.
+    pub routes: Vec<PlannedRoute>,
+    /// How.
+    pub options: PlanOptions,
+    /// The migrations of the routes, sorted, each once; none in a run that was
+    /// recorded before there were any.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub steps: Vec<PlannedStep>,
+    /// Where it is decided that processes stay.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub stays: Vec<PlannedStay>,
+}
+
+impl Plan {
+    pub(crate) fn new(
+        migrations: &MigrationRegistry,
+        selection: &Selection,
+        options: PlanOptions,
+    ) -> Self {
+        let mut routes: Vec<PlannedRoute> = migrations
+            .routes()
+            .filter(|route| selection.selects_workflow(route.source().name()))
+            .map(|route| PlannedRoute::of(&route))
+            .collect();
+        routes.sort_by(|a, b| a.from.cmp(&b.from));
+        let mut plan = Self {
+            fingerprint: Fingerprint::default(),
+            selection: selection.clone(),
+            routes,
+            options,
+            steps: Vec::new(),
+            stays: Vec::new(),
+        };
+        // With the fingerprint at 0, which is part of the format; and without
+        // what changes nothing, such as the line that a function stands in.
+        let text = serde_json::to_vec(&plan).unwrap_or_default();
+        plan.fingerprint = Fingerprint::of_bytes(&text);
+        let selects = |id: &WorkflowId| selection.selects_workflow(id.name());
+        plan.steps = migrations
+            .migrations()
+            .iter()
+            .filter(|migration| selects(migration.source()))
+            .map(PlannedStep::of)
+            .collect();
+        plan.stays = migrations
+            .versions()
+            .filter(|id| selects(id))
+            .filter_map(|id| Some((id, migrations.stays(id)?)))
+            .map(|(at, reason)| PlannedStay {
+                at: at.clone(),
+                reason: reason.to_owned(),
+            })
+            .collect();
+        plan
+    }
+
+    /// The fingerprint of each step, as the routes name it.
+    fn codes(&self) -> BTreeMap<(WorkflowId, WorkflowId), Fingerprint> {
+        let mut codes = BTreeMap::new();
+        for route in &self.routes {
+            let mut from = route.from.clone();
+            for hop in &route.hops {
+                let to = WorkflowId::new(from.name().to_owned(), hop.to.clone());
+                codes.insert((from, to.clone()), hop.code);
+                from = to;
+            }
+        }
+        codes
+    }
+
+    /// The steps whose code was another in the plan of an earlier run. Of code
+    /// without a fingerprint nothing is known.
+    pub(crate) fn changed_since(&self, run: RunId, earlier: &Self) -> Vec<ChangedStep> {
+        let then = earlier.codes();
+        let known = |code: Fingerprint| code != Fingerprint::default();
+        let changed = self.codes().into_iter().filter_map(|((from, to), now)| {
+            let key = (from, to);
+            let was = *then.get(&key)?;
+            (was != now && known(was) && known(now)).then(|| {
+                let by = |plan: &Self| {
+                    let mut steps = plan.steps.iter();
+                    steps
+                        .find(|step| (&step.from, &step.to) == (&key.0, &key.1))
+                        .map(|step| step.by.clone())
+                };
+                ChangedStep {
+                    by: by(self).or_else(|| by(earlier)).unwrap_or_default(),
+                    from: key.0.clone(),
+                    to: key.1.clone(),
+                    run,
+                    was,
+                    now,
+                }
+            })
+        });
+        changed.collect()
+    }
+}
+
+impl fmt::Display for Plan {
+    /// One line for each step, with its note, and for each version that stays.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "plan {}: {}", self.fingerprint, self.selection)?;
+        for step in &self.steps {
+            write!(f, "\n  {step}")?;
+        }
+        if self.steps.is_empty() {
+            for ((from, to), code) in self.codes() {
+                write!(f, "\n  {from}->{}, fingerprint {code}", to.version())?;
+            }
+        }
+        for stay in &self.stays {
+            write!(f, "\n  {stay}")?;
+        }
+        Ok(())
+    }
+}
+
+/// A migration that was edited after a run had taken it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ChangedStep {
+    /// Where it leads from.
+    pub from: WorkflowId,
+    /// Where it leads to.
+    pub to: WorkflowId,
+    /// The last run whose plan had it as it was then.
+    pub run: RunId,
+    /// Its fingerprint in that run.
+    pub was: Fingerprint,
+    /// Its fingerprint in the plan.
+    pub now: Fingerprint,
+    /// The function, with its file, line and package.
+    pub by: String,
+}
+
+impl fmt::Display for ChangedStep {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (from, to) = (&self.from, &self.to);
+        write!(
+            f,
+            "{from}->{} by {} was edited after run {} had migrated with it, fingerprint {} then and {} now; what that run moved keeps its states, so undo the edit, or correct them in a migration from {to} on",
+            to.version(),
+            self.by,
+            self.run,
+            self.was,
+            self.now,
+        )
+    }
+}
+
+/// Of each step and each code that it had, the last run.
+pub(crate) fn last_of_each(changed: Vec<ChangedStep>) -> Vec<ChangedStep> {
+    let mut seen = BTreeSet::new();
+    let mut last: Vec<ChangedStep> = changed
+        .into_iter()
+        .rev()
+        .filter(|step| seen.insert((step.from.clone(), step.to.clone(), step.was)))
+        .collect();
+    last.reverse();
+    last
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    fn options() -> PlanOptions {
+        PlanOptions {
+            full_count: false,
+            twice: false,
+            deadline_ms: 10_000,
+        }
+    }
+
+    #[test]
+    fn the_fingerprint_of_a_plan_changes_with_each_of_its_parts() {
+        let plan = Plan {
+            fingerprint: Fingerprint::default(),
+            selection: Selection::all(),
+            routes: vec![PlannedRoute {
+                from: WorkflowId::from_static("loan", "1"),
+                hops: vec![Hop {
+                    to: "2".into(),
+                    code: Fingerprint::new(3),
+                }],
+            }],
+            options: options(),
+            steps: Vec::new(),
+            stays: Vec::new(),
+        };
+        let of = |plan: &Plan| Fingerprint::of_bytes(&serde_json::to_vec(plan).unwrap());
+        // The text is what a store holds, and what a hash of another release
+        // must come to as well.
+        assert_eq!(
+            serde_json::to_string(&plan).unwrap(),
+            r#"{"fingerprint":"0000000000000000","selection":{"workflows":null,"tenants":null,"prefix":null,"streams":null,"first":null,"share":null,"in_flight":false},"routes":[{"from":{"name":"loan","version":"1"},"hops":[{"to":"2","code":"0000000000000003"}]}],"options":{"full_count":false,"twice":false,"deadline_ms":10000}}"#
+        );
+        let base = of(&plan);
+        let mut other = plan.clone();
+        other.selection = Selection::all().percent(5.0);
+        assert_ne!(of(&other), base);
+        let mut other = plan.clone();
+        other.routes[0].hops[0].code = Fingerprint::new(4);
+        assert_ne!(of(&other), base);
+        let mut other = plan;
+        other.options.twice = true;
+        assert_ne!(of(&other), base);
+    }
+
+    fn planned(code: u64, steps: Vec<PlannedStep>) -> Plan {
+        let hop = |to: &str, code| Hop {
+            to: to.into(),
+            code: Fingerprint::new(code),
+        };
+        Plan {
+            fingerprint: Fingerprint::new(1),
+            selection: Selection::all(),
+            routes: vec![PlannedRoute {
+                from: WorkflowId::from_static("loan", "1"),
+                hops: vec![hop("2", 3), hop("3", code)],
+            }],
+            options: options(),
+            steps,
+            stays: Vec::new(),
+        }
+    }
+
+    fn step() -> PlannedStep {
+        PlannedStep {
+            from: WorkflowId::from_static("loan", "2"),
+            to: WorkflowId::from_static("loan", "3"),
+            code: Fingerprint::new(5),
+            by: "bank::v2_to_v3 (src/lib.rs:7 in package bank)".into(),
+            note: Some("rounds up".into()),
+        }
+    }
+
+    #[test]
+    fn a_step_on_disk_is_this_and_may_be_missing() {
+        let plan = planned(5, vec![step()]);
+        let text = serde_json::to_string(&plan).unwrap();
+        let steps = r#","steps":[{"from":{"name":"loan","version":"2"},"to":{"name":"loan","version":"3"},"code":"0000000000000005","by":"bank::v2_to_v3 (src/lib.rs:7 in package bank)","note":"rounds up"}]}"#;
+        assert!(text.ends_with(steps), "{text}");
+        let without = text.replace(steps, "}");
+        let read: Plan = serde_json::from_str(&without).unwrap();
+        assert_eq!(read, planned(5, Vec::new()));
+        assert_eq!(serde_json::from_str::<Plan>(&text).unwrap(), plan);
+    }
+
+    #[test]
+    fn a_plan_shows_its_steps_with_their_notes() {
+        let mut plan = planned(5, vec![step()]);
+        plan.stays.push(PlannedStay {
+            at: WorkflowId::from_static("loan", "9"),
+            reason: "over by May".into(),
+        });
+        let selection = plan.selection.to_string();
+        assert_eq!(
+            plan.to_string(),
+            format!(
+                "plan 0000000000000001: {selection}\n  loan@2->3 by bank::v2_to_v3 (src/lib.rs:7 in package bank), fingerprint 0000000000000005: rounds up\n  loan@9 stays: over by May"
+            )
+        );
+        assert_eq!(
+            planned(5, Vec::new()).to_string(),
+            format!(
+                "plan 0000000000000001: {selection}\n  loan@1->2, fingerprint 0000000000000003\n  loan@2->3, fingerprint 0000000000000005"
+            )
+        );
+    }
+
+    #[test]
+    fn a_step_with_another_code_than_in_an_earlier_run_is_changed() {
+        let run = RunId::random();
+        let changed = planned(5, vec![step()]).changed_since(run, &planned(4, Vec::new()));
+        let [changed] = changed.as_slice() else {
+            unreachable!("{changed:?}");
+        };
+        assert_eq!(
+            changed.to_string(),
+            format!(
+                "loan@2->3 by bank::v2_to_v3 (src/lib.rs:7 in package bank) was edited after run {run} had migrated with it, fingerprint 0000000000000004 then and 0000000000000005 now; what that run moved keeps its states, so undo the edit, or correct them in a migration from loan@3 on"
+            )
+        );
+        // The same code, and code of which nothing is known.
+        for (now, then) in [(5, 5), (0, 5), (5, 0)] {
+            let now = planned(now, Vec::new());
+            assert_eq!(now.changed_since(run, &planned(then, Vec::new())), []);
+        }
+    }
+
+    #[test]
+    fn of_each_code_that_a_step_had_the_last_run_is_named() {
+        let runs: Vec<RunId> = (0..4).map(|_| RunId::random()).collect();
+        let now = planned(5, vec![step()]);
+        let changed = [4, 6, 4, 5].iter().zip(&runs);
+        let changed =
+            changed.flat_map(|(code, run)| now.changed_since(*run, &planned(*code, Vec::new())));
+        let named: Vec<(RunId, u64)> = last_of_each(changed.collect())
+            .iter()
+            .map(|step| (step.run, step.was.get()))
+            .collect();
+        assert_eq!(named, [(runs[1], 6), (runs[2], 4)]);
+    }
+}

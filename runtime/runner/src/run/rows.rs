@@ -1,0 +1,257 @@
+//! The rows that a run keeps in a store, and their keys.
+//!
+//! | key | holds |
+//! |---|---|
+//! | `c` | the claim: which run holds the store |
+//! | `e` | the epoch of the last writer that closed the store |
+//! | `f` run, stream | that a process failed, and why |
+//! | `g` run, number | a range: how far it is, and what was counted in it |
+//! | `l` run | how many processes were migrated as they were opened, as far as they were added up |
+//! | `l` run, stream | that a process was migrated as it was opened, and is not added up yet |
+//! | `n` | how many runs there were |
+//! | `r` run | the run itself |
+//!
+//! Every row is a format byte and JSON. Nothing here is written by two workers
+//! of one run, and batches are guarded by the claim only, which a run writes
+//! when it begins and when it ends; so bookkeeping makes no conflicts.
+//! The row `e` belongs to no run: it is the last thing that a writer of SlateDB leaves.
+
+use std::collections::BTreeSet;
+
+use serde::{Deserialize, Serialize};
+
+use crate::run::RunCounts;
+use crate::run::counts::Tally;
+use state_migration_core::{
+    Error, MigrationError, RunId, SkippedBy, StreamId, StreamRange, WorkflowId,
+};
+
+pub(crate) const NUMBER: &[u8] = b"n";
+pub(crate) const RUNS: &[u8] = b"r";
+
+fn of_run(table: u8, run: RunId, rest: &[u8]) -> Vec<u8> {
+    [&[table][..], run.as_uuid().as_bytes(), rest].concat()
+}
+
+pub(crate) fn run(run: RunId) -> Vec<u8> {
+    of_run(b'r', run, b"")
+}
+
+pub(crate) fn range(run: RunId, number: u32) -> Vec<u8> {
+    of_run(b'g', run, &number.to_be_bytes())
+}
+
+pub(crate) fn ranges(run: RunId) -> Vec<u8> {
+    of_run(b'g', run, b"")
+}
+
+/// The stream ends the key, so it needs no mark of its end and keeps its order.
+pub(crate) fn failure(run: RunId, stream: &StreamId) -> Vec<u8> {
+    of_run(b'f', run, stream.as_str().as_bytes())
+}
+
+pub(crate) fn failures(run: RunId) -> Vec<u8> {
+    of_run(b'f', run, b"")
+}
+
+/// A process fails as it is opened, and is migrated later: that is counted apart.
+pub(crate) fn lazy(run: RunId, stream: &StreamId, failed: bool) -> Vec<u8> {
+    let rest = [stream.as_str().as_bytes(), &[u8::from(failed)]].concat();
+    of_run(b'l', run, &rest)
+}
+
+/// The sum of the counts of processes that were migrated as they were opened,
+/// which comes before each of those that are not part of it.
+pub(crate) fn lazies(run: RunId) -> Vec<u8> {
+    of_run(b'l', run, b"")
+}
+
+/// The number in the key of a range.
+pub(crate) fn range_number(key: &[u8]) -> Result<u32, Error> {
+    key.get(17..)
+        .and_then(|rest| rest.try_into().ok())
+        .map(u32::from_be_bytes)
+        .ok_or_else(|| {
+            Error::corrupt(format!(
+                "the bookkeeping of runs holds the key \"{}\", which no range of a run has; restore it from a backup",
+                key.escape_ascii()
+            ))
+        })
+}
+
+/// How many runs a store has seen.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Number {
+    pub(crate) runs: u64,
+}
+
+/// What a range is for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Part {
+    /// The heads of some streams.
+    Migrate,
+    /// Processes that were born behind the run.
+    Sweep,
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref)]
+fn is_zero(count: &u64) -> bool {
+    *count == 0
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref)]
+fn is_false(flag: &bool) -> bool {
+    !flag
+}
+
+/// How far a range is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RangeRow {
+    pub(crate) part: Part,
+    pub(crate) after: Option<StreamId>,
+    pub(crate) through: Option<StreamId>,
+    /// All up to this stream has been looked at.
+    pub(crate) at: Option<StreamId>,
+    pub(crate) done: bool,
+    /// How often the range was given to a worker: whoever takes it over raises
+    /// this, and what the worker before commits then is refused.
+    pub(crate) token: u64,
+    /// How often this row was written, which tells whether a commit landed.
+    pub(crate) commits: u64,
+    /// How many heads were passed.
+    pub(crate) heads: u64,
+    /// The versions at which the run left a process.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub(crate) stays: BTreeSet<WorkflowId>,
+    /// Of those that failed: processes at a version that no route starts from.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub(crate) unroutable: u64,
+    /// Whether there was a process whose version cannot be read.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub(crate) unread: bool,
+    pub(crate) counts: RunCounts,
+    /// Of `counts`, what is known of each workflow.
+    #[serde(default, skip_serializing_if = "Tally::is_empty")]
+    pub(crate) tally: Tally,
+}
+
+impl RangeRow {
+    pub(crate) fn new(part: Part, range: StreamRange) -> Self {
+        Self {
+            part,
+            after: range.after,
+            through: range.through,
+            at: None,
+            done: false,
+            token: 1,
+            commits: 0,
+            heads: 0,
+            stays: BTreeSet::new(),
+            unroutable: 0,
+            unread: false,
+            counts: RunCounts::default(),
+            tally: Tally::default(),
+        }
+    }
+
+    /// The range is to be passed a second time, and what is left alone there is
+    /// counted then. What was migrated or failed stays counted.
+    pub(crate) fn begin_again(&mut self) {
+        self.at = None;
+        self.done = false;
+        self.heads = 0;
+        self.counts.skipped_by = SkippedBy::default();
+        self.tally.forget_skipped();
+    }
+
+    /// What is left of the range.
+    pub(crate) fn rest(&self) -> StreamRange {
+        StreamRange {
+            after: self.at.clone().or_else(|| self.after.clone()),
+            through: self.through.clone(),
+        }
+    }
+}
+
+/// That a process failed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FailureRow {
+    pub(crate) error: MigrationError,
+    /// The version that it is at, if that was known.
+    pub(crate) at: Option<WorkflowId>,
+    /// The number of the attempt, over a run and its retries, from 1.
+    pub(crate) attempt: u32,
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use uuid::Uuid;
+
+    use super::*;
+    use state_migration_core::store_api::row::{read, write};
+    use state_migration_core::{FailureClass, Stage};
+
+    fn id() -> RunId {
+        RunId::from_uuid(Uuid::from_u128(0x0102))
+    }
+
+    #[test]
+    fn the_keys_on_disk_are_these() {
+        let with = |table: u8, rest: &[u8]| {
+            let uuid = [&[0; 14][..], &[1, 2]].concat();
+            [&[table][..], &uuid, rest].concat()
+        };
+        let stream = StreamId::new("process/t/p").unwrap();
+        assert_eq!(run(id()), with(b'r', b""));
+        assert_eq!(range(id(), 258), with(b'g', &[0, 0, 1, 2]));
+        assert_eq!(range_number(&range(id(), 258)).unwrap(), 258);
+        assert!(range_number(&ranges(id())).is_err());
+        assert_eq!(failure(id(), &stream), with(b'f', b"process/t/p"));
+        assert_eq!(NUMBER, b"n");
+        assert_eq!(lazy(id(), &stream, true), with(b'l', b"process/t/p\x01"));
+        assert_eq!(lazies(id()), with(b'l', b""));
+    }
+
+    #[test]
+    fn the_rows_on_disk_are_these() {
+        let text = |row: Vec<u8>| {
+            assert_eq!(row[0], 2);
+            String::from_utf8(row[1..].to_vec()).unwrap()
+        };
+        let mut row = RangeRow::new(Part::Migrate, StreamRange::default());
+        row.at = Some(StreamId::new("process/t/p").unwrap());
+        row.counts.migrated = 2;
+        let written = write(&row).unwrap();
+        assert_eq!(
+            text(written.clone()),
+            r#"{"part":"migrate","after":null,"through":null,"at":"process/t/p","done":false,"token":1,"commits":0,"heads":0,"counts":{"migrated":2,"failed":0,"skipped_by":{"empty":0,"other_workflow":0,"already_there":0,"finished":0,"not_selected":0,"held":0},"large":0,"swept":0,"unregistered":0,"lazy":0,"bytes":0}}"#
+        );
+        assert_eq!(read::<RangeRow>(written.into(), "it").unwrap(), row);
+        row.tally.of("loan").migrated = 2;
+        row.stays.insert(WorkflowId::from_static("loan", "1"));
+        row.unread = true;
+        let written = write(&row).unwrap();
+        let tally = r#","tally":[{"workflow":"loan","migrated":2,"failed":0,"skipped":0}]}"#;
+        assert!(text(written.clone()).ends_with(tally));
+        let stays = r#""heads":0,"stays":[{"name":"loan","version":"1"}],"unread":true,"counts""#;
+        assert!(text(written.clone()).contains(stays));
+        assert_eq!(read::<RangeRow>(written.into(), "it").unwrap(), row);
+        let failure = FailureRow {
+            error: MigrationError {
+                stream_id: StreamId::new("process/t/p").unwrap(),
+                stage: Stage::Converting,
+                class: FailureClass::Panic,
+                sequence: Some(3),
+                message: "no".into(),
+            },
+            at: None,
+            attempt: 1,
+        };
+        assert_eq!(
+            text(write(&failure).unwrap()),
+            r#"{"error":{"stream_id":"process/t/p","stage":"converting","class":"panic","sequence":3,"message":"no"},"at":null,"attempt":1}"#
+        );
+    }
+}

@@ -1,0 +1,724 @@
+//! What a run writes about itself while it goes: its claim on the store, its
+//! record, and how far each range is.
+
+use std::collections::HashSet;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+
+use bytes::Bytes;
+use uuid::Uuid;
+
+use crate::run::rows::{self, FailureRow, Part, RangeRow};
+use crate::run::{Plan, RunCounts, RunKind, RunRecord, RunState, Runs};
+use state_migration_core::store_api::claim::{self, Claim, Holder};
+use state_migration_core::store_api::row;
+use state_migration_core::{
+    Batch, Commit, Error, ErrorKind, EventStore, MigrationError, ReadPoint, RowWrite, RunId, Stale,
+    StreamId, StreamRange, Timestamp, TransactionalStore, WorkflowId,
+};
+
+type Store = Arc<dyn TransactionalStore>;
+
+/// How often a row is written before others are said to be in the way.
+const ATTEMPTS: usize = 16;
+
+/// How often what was written is made durable before the answer is taken for lost.
+const FLUSHES: usize = 4;
+
+/// This process of the operating system.
+fn program() -> Uuid {
+    static ID: OnceLock<Uuid> = OnceLock::new();
+    *ID.get_or_init(Uuid::new_v4)
+}
+
+/// The executions that are under way in this program.
+fn live() -> &'static Mutex<HashSet<Uuid>> {
+    static LIVE: OnceLock<Mutex<HashSet<Uuid>>> = OnceLock::new();
+    LIVE.get_or_init(Mutex::default)
+}
+
+fn is_live(execution: Uuid) -> bool {
+    live()
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner)
+        .contains(&execution)
+}
+
+/// An execution that is under way as long as this exists.
+struct Live(Uuid);
+
+impl Live {
+    fn new() -> Self {
+        let execution = Uuid::new_v4();
+        live()
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(execution);
+        Self(execution)
+    }
+}
+
+impl Drop for Live {
+    fn drop(&mut self) {
+        live()
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .remove(&self.0);
+    }
+}
+
+/// A range, with what the store holds of it.
+#[derive(Debug, Clone)]
+pub(crate) struct Range {
+    pub(crate) number: u32,
+    pub(crate) row: RangeRow,
+    /// The row as the store holds it; `None` in a dry run, which has none.
+    held: Option<Bytes>,
+}
+
+impl Range {
+    /// The range of a dry run, which is written nowhere.
+    pub(crate) fn nowhere() -> Self {
+        Self::of(StreamRange::default())
+    }
+
+    pub(crate) fn of(range: StreamRange) -> Self {
+        Self {
+            number: 0,
+            row: RangeRow::new(Part::Migrate, range),
+            held: None,
+        }
+    }
+}
+
+/// What became of a batch of a run.
+#[derive(Debug)]
+pub(crate) enum Committed {
+    Written,
+    /// Nothing was written: these streams are not as they were read.
+    Stale(Vec<StreamId>),
+}
+
+/// How a run is started.
+pub(crate) struct Start {
+    pub(crate) id: RunId,
+    pub(crate) kind: RunKind,
+    pub(crate) who: String,
+    pub(crate) why: String,
+    pub(crate) plan: Plan,
+}
+
+impl RunRecord {
+    /// The record of a run that begins now.
+    pub(crate) fn new(start: Start) -> Self {
+        let Start {
+            id,
+            kind,
+            who,
+            why,
+            plan,
+        } = start;
+        Self {
+            id,
+            number: 0,
+            kind,
+            who,
+            why,
+            plan,
+            state: RunState::Planned,
+            executions: 1,
+            took_over: None,
+            started: Timestamp::now(),
+            ended: None,
+        }
+    }
+}
+
+/// Which run claims a store.
+enum Claims {
+    New(Box<RunRecord>),
+    Again(RunId, Option<Box<Plan>>),
+}
+
+/// The record of a run that is to be resumed.
+async fn resumable(store: &Store, id: RunId) -> Result<RunRecord, Error> {
+    let Some(mut record) = history_of(store)?.get(id).await? else {
+        return Err(Error::invalid(format!(
+            "the store has not seen run {id}; look up the id in its history of runs"
+        )));
+    };
+    if record.state.is_done() {
+        return Err(Error::invalid(format!(
+            "run {id} is {}, so there is nothing to resume; start a new run, or retry its failures",
+            record.state
+        )));
+    }
+    if record.kind == RunKind::Lazy {
+        return Err(Error::invalid(format!(
+            "run {id} migrates processes as they are opened, and cannot be resumed"
+        )));
+    }
+    record.executions += 1;
+    record.ended = None;
+    Ok(record)
+}
+
+/// The bookkeeping of one execution of a run.
+pub(crate) struct Ledger {
+    store: Store,
+    live: Live,
+    /// The claim as this execution wrote it.
+    claim: Bytes,
+    record: Mutex<RunRecord>,
+}
+
+impl Ledger {
+    /// Claims the store for a new run.
+    pub(crate) async fn begin(store: Store, start: Start, take_over: bool) -> Result<Self, Error> {
+        let record = RunRecord::new(start);
+        Self::claim(store, take_over, Claims::New(Box::new(record))).await
+    }
+
+    /// Claims the store for a run that was begun before.
+    /// With the plan of the program that goes on.
+    pub(crate) async fn resume(
+        store: Store,
+        id: RunId,
+        plan: Option<Plan>,
+        take_over: bool,
+    ) -> Result<Self, Error> {
+        Self::claim(store, take_over, Claims::Again(id, plan.map(Box::new))).await
+    }
+
+    async fn claim(store: Store, take_over: bool, claims: Claims) -> Result<Self, Error> {
+        for _ in 0..ATTEMPTS {
+            let mut record = match &claims {
+                Claims::New(record) => (**record).clone(),
+                Claims::Again(id, plan) => {
+                    let mut record = resumable(&store, *id).await?;
+                    if let Some(plan) = plan {
+                        record.plan = (**plan).clone();
+                    }
+                    record
+                }
+            };
+            let live = Live::new();
+            let held = row(&store, claim::CLAIM).await?;
+            let mut claim = claim::read(held.clone())?;
+            if let Some(holder) = &claim.holder {
+                if !take_over && !is_dead(holder, &store) {
+                    return Err(claimed(holder.run));
+                }
+                if holder.run != record.id {
+                    record.took_over = Some(holder.run);
+                }
+            }
+            let mut batch = Batch::default();
+            if record.number == 0 {
+                number(&store, &mut record, &mut batch).await?;
+            }
+            claim.holder = Some(Holder {
+                run: record.id,
+                execution: live.0,
+                program: program(),
+            });
+            let claim = Bytes::from(row::write(&claim)?);
+            batch.rows.extend([
+                RowWrite::put(claim::CLAIM.to_vec(), claim.clone()).expecting(held),
+                RowWrite::put(rows::run(record.id), row::write(&record)?),
+            ]);
+            match store.commit(&batch).await {
+                Ok(Commit::Written) => {
+                    return Ok(Self {
+                        store,
+                        live,
+                        claim,
+                        record: Mutex::new(record),
+                    });
+                }
+                Ok(Commit::Stale(_)) => {}
+                Err(error) if again(&error) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Err(Error::new(
+            ErrorKind::Conflict,
+            "other runs claimed the store all the time; look at the history of runs, and try again",
+        ))
+    }
+
+    /// The execution is alive as long as this is, whatever else goes on: what
+    /// its workers still do when it is dropped comes to nothing once another
+    /// execution holds the store.
+    pub(crate) fn alive(&self) -> impl Drop + Send + use<> {
+        Live(self.live.0)
+    }
+
+    pub(crate) fn record(&self) -> RunRecord {
+        self.lock().clone()
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, RunRecord> {
+        // Nothing that can panic runs under the lock.
+        self.record.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn run(&self) -> RunId {
+        self.lock().id
+    }
+
+    /// What guards every batch of this execution: that it still has the claim.
+    fn guard(&self) -> (Vec<u8>, Option<Bytes>) {
+        (claim::CLAIM.to_vec(), Some(self.claim.clone()))
+    }
+
+    /// Why a batch was stale that the claim guards, if it was for that.
+    async fn check_claim(&self, stale: &Stale) -> Result<(), Error> {
+        if !stale.rows.iter().any(|key| key == claim::CLAIM) {
+            return Ok(());
+        }
+        let claim = claim::read(row(&self.store, claim::CLAIM).await?)?;
+        let run = self.run();
+        Err(match claim.holder {
+            Some(holder) => lost(run, holder.run),
+            None => {
+                let runs = history_of(&self.store)?.list().await?;
+                let by = runs.iter().rfind(|other| other.took_over == Some(run));
+                lost(run, by.map_or(run, |other| other.id))
+            }
+        })
+    }
+
+    /// The ranges that the run has been cut into; none before it was.
+    pub(crate) async fn ranges(&self) -> Result<Vec<Range>, Error> {
+        let ranges = history_of(&self.store)?.range_rows(self.run()).await?;
+        Ok(ranges
+            .into_iter()
+            .map(|(number, row, held)| Range {
+                number,
+                row,
+                held: Some(held),
+            })
+            .collect())
+    }
+
+    /// What was counted of processes that were migrated as they were opened.
+    pub(crate) async fn lazy_counts(&self) -> Result<RunCounts, Error> {
+        history_of(&self.store)?.lazy_counts(self.run()).await
+    }
+
+    /// Adds ranges to the run. In the same transaction the versions that its
+    /// routes lead to become present, and each birth at those that it is to
+    /// empty is recorded from then on.
+    pub(crate) async fn lay(
+        &self,
+        first: u32,
+        parts: Vec<(Part, StreamRange)>,
+        present: &[WorkflowId],
+        closing: &[WorkflowId],
+    ) -> Result<Vec<Range>, Error> {
+        let mut ranges = Vec::with_capacity(parts.len());
+        for (number, (part, range)) in (first..).zip(parts) {
+            let row = RangeRow::new(part, range);
+            let held = Some(Bytes::from(row::write(&row)?));
+            ranges.push(Range { number, row, held });
+        }
+        let run = self.run();
+        self.write(|batch| {
+            batch.present = present.to_vec();
+            batch.closing = Some((run, closing.to_vec()));
+            let row = |range: &Range| {
+                let held = range.held.clone().unwrap_or_default();
+                RowWrite::put(rows::range(run, range.number), held)
+            };
+            batch.rows.extend(ranges.iter().map(row));
+            Ok(())
+        })
+        .await?;
+        Ok(ranges)
+    }
+
+    /// Takes ranges over from whoever had them before, and begins each anew
+    /// where `again` says so.
+    pub(crate) async fn take(&self, ranges: &mut [Range], again: bool) -> Result<(), Error> {
+        for range in ranges.iter_mut() {
+            range.row.token += 1;
+            if again {
+                range.row.begin_again();
+            }
+        }
+        let run = self.run();
+        let mut held = Vec::with_capacity(ranges.len());
+        for range in ranges.iter() {
+            held.push(Bytes::from(row::write(&range.row)?));
+        }
+        self.write(|batch| {
+            let rows = ranges.iter().zip(&held);
+            batch.rows.extend(
+                rows.map(|(range, held)| {
+                    RowWrite::put(rows::range(run, range.number), held.clone())
+                }),
+            );
+            Ok(())
+        })
+        .await?;
+        for (range, held) in ranges.iter_mut().zip(held) {
+            range.held = Some(held);
+        }
+        Ok(())
+    }
+
+    /// Takes a range over from the worker that has it, unless that worker has
+    /// committed meanwhile. Returns whether the range was taken over, and how it is
+    /// stored now.
+    pub(crate) async fn take_over(&self, mut range: Range) -> Result<(bool, Range), Error> {
+        let key = rows::range(self.run(), range.number);
+        let mut row = range.row.clone();
+        row.token += 1;
+        let held = Bytes::from(row::write(&row)?);
+        let write = RowWrite::put(key.clone(), held.clone());
+        let mut batch = Batch::default();
+        batch.guards.push(self.guard());
+        batch.rows.push(write.expecting(range.held.clone()));
+        match self.store.commit(&batch).await {
+            Ok(Commit::Written) => {
+                range.row = row;
+                range.held = Some(held);
+                return Ok((true, range));
+            }
+            Ok(Commit::Stale(stale)) => self.check_claim(&stale).await?,
+            Err(error) if again(&error) => {}
+            Err(error) => return Err(error),
+        }
+        if let Some(held) = self::row(&self.store, &key).await? {
+            range.row = row::read(held.clone(), "a range of a run")?;
+            range.held = Some(held);
+        }
+        Ok((false, range))
+    }
+
+    /// Commits a batch together with the progress of a range; neither is durable
+    /// before [`flush`](Self::flush) says so. When the store does not say
+    /// whether they were written, it is read.
+    pub(crate) async fn commit(
+        &self,
+        mut batch: Batch,
+        read: ReadPoint,
+        range: &mut Range,
+        mut row: RangeRow,
+    ) -> Result<Committed, Error> {
+        row.commits += 1;
+        let key = rows::range(self.run(), range.number);
+        let held = Bytes::from(row::write(&row)?);
+        let write = RowWrite::put(key.clone(), held.clone());
+        batch.guards.push(self.guard());
+        batch.rows.push(write.expecting(range.held.clone()));
+        match self.store.commit_unflushed(&batch, read).await {
+            Ok(Commit::Written) => {}
+            Ok(Commit::Stale(stale)) => {
+                self.check_claim(&stale).await?;
+                if stale.rows.contains(&key) {
+                    return Err(range_lost(self.run(), range.number));
+                }
+                return Ok(Committed::Stale(stale.streams));
+            }
+            Err(error) if *error.kind() == ErrorKind::OutcomeUnknown => {
+                match self.has_landed(&batch, &key, &row).await {
+                    Ok(true) => {}
+                    Ok(false) => {
+                        let what = "a commit whose answer was lost has not happened";
+                        return Err(Error::new(ErrorKind::Conflict, what).with_source(error));
+                    }
+                    // It stays unknown until the store can be read; the rows will tell.
+                    Err(_) => return Err(error),
+                }
+            }
+            Err(error) => return Err(error),
+        }
+        range.row = row;
+        range.held = Some(held);
+        Ok(Committed::Written)
+    }
+
+    /// Makes all that was committed durable; where the answer is lost, a few times.
+    pub(crate) async fn flush(&self) -> Result<(), Error> {
+        for _ in 1..FLUSHES {
+            match self.store.flush().await {
+                Err(error) if *error.kind() == ErrorKind::OutcomeUnknown => {}
+                outcome => return outcome,
+            }
+        }
+        self.store.flush().await
+    }
+
+    /// Finds out whether a batch has landed whose answer was lost: process by
+    /// process by the ids of its events, or by the row of its range if it moves
+    /// none.
+    async fn has_landed(&self, batch: &Batch, key: &[u8], ours: &RangeRow) -> Result<bool, Error> {
+        // What can be seen may not last: make it durable before it counts.
+        self.flush().await?;
+        for it in &batch.moves {
+            let next = self.store.read_all(&it.stream, it.head.sequence, 1).await?;
+            if next
+                .first()
+                .is_none_or(|next| next.event_id != it.event.event_id())
+            {
+                return Ok(false);
+            }
+        }
+        if !batch.moves.is_empty() {
+            return Ok(true);
+        }
+        let row: Option<RangeRow> = row(&self.store, key)
+            .await?
+            .map(|row| row::read(row, "a range of a run"))
+            .transpose()?;
+        // Under another token it is another worker's.
+        Ok(row.is_some_and(|row| row.token == ours.token && row.commits >= ours.commits))
+    }
+
+    /// Writes that the run is in a state now, unless it is already.
+    pub(crate) async fn set_state(&self, state: RunState) -> Result<(), Error> {
+        let mut record = self.record();
+        if record.state == state {
+            return Ok(());
+        }
+        record.state = state;
+        self.write(|batch| {
+            let row = RowWrite::put(rows::run(record.id), row::write(&record)?);
+            batch.rows.push(row);
+            Ok(())
+        })
+        .await?;
+        *self.lock() = record;
+        Ok(())
+    }
+
+    /// Ends this execution: writes the state, and lets the store go.
+    pub(crate) async fn end(&self, state: RunState) -> Result<(), Error> {
+        let mut record = self.record();
+        record.state = state;
+        if state.is_done() || state == RunState::Cancelled {
+            record.ended = Some(Timestamp::now());
+        }
+        let released = Bytes::from(row::write(&Claim::default())?);
+        let mut lost = false;
+        for _ in 0..ATTEMPTS {
+            let mut batch = Batch::default();
+            self.add_up_lazies(&mut batch).await?;
+            let (claim, held) = self.guard();
+            batch.rows.extend([
+                RowWrite::put(claim, released.clone()).expecting(held),
+                RowWrite::put(rows::run(record.id), row::write(&record)?),
+            ]);
+            match self.store.commit(&batch).await {
+                Ok(Commit::Written) => {}
+                Ok(Commit::Stale(stale)) => {
+                    let now = row(&self.store, claim::CLAIM).await?;
+                    if lost && now.as_ref() == Some(&released) {
+                        // The answer that was lost was a good one; make sure that it lasts.
+                        self.flush().await?;
+                    } else {
+                        self.check_claim(&stale).await?;
+                        continue;
+                    }
+                }
+                Err(error) if again(&error) => {
+                    lost |= !error.is_conflict();
+                    continue;
+                }
+                Err(error) => {
+                    *self.lock() = record;
+                    return Err(error);
+                }
+            }
+            *self.lock() = record;
+            return Ok(());
+        }
+        Err(in_the_way())
+    }
+
+    /// Adds up the counts of processes that were migrated as they were opened,
+    /// each of which has a row of its own.
+    async fn add_up_lazies(&self, batch: &mut Batch) -> Result<(), Error> {
+        const MOST: usize = 10_000;
+        let (run, mut sum) = (self.run(), RunCounts::default());
+        let key = rows::lazies(run);
+        let found = self.store.rows(&key, None, MOST).await?;
+        if found.len() < 2 {
+            return Ok(());
+        }
+        let mut held = None;
+        for (at, row) in found {
+            let counts: RunCounts = row::read(row.clone(), format_args!("a count of run {run}"))?;
+            sum.add(&counts);
+            match at[..] == key[..] {
+                true => held = Some(row),
+                false => batch
+                    .rows
+                    .push(RowWrite::remove(at.to_vec()).expecting(Some(row))),
+            }
+        }
+        let row = RowWrite::put(key, row::write(&sum)?);
+        batch.rows.push(row.expecting(held));
+        Ok(())
+    }
+
+    async fn write(&self, put: impl Fn(&mut Batch) -> Result<(), Error>) -> Result<(), Error> {
+        for _ in 0..ATTEMPTS {
+            let mut batch = Batch::default();
+            batch.guards.push(self.guard());
+            put(&mut batch)?;
+            match self.store.commit(&batch).await {
+                Ok(Commit::Written) => return Ok(()),
+                Ok(Commit::Stale(stale)) => self.check_claim(&stale).await?,
+                Err(error) if again(&error) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Err(in_the_way())
+    }
+
+    /// The row of a failure, for the batch that the failure is part of.
+    pub(crate) async fn failure(
+        &self,
+        error: &MigrationError,
+        at: Option<&WorkflowId>,
+    ) -> Result<RowWrite, Error> {
+        let (run, kind) = {
+            let record = self.lock();
+            (record.id, record.kind.clone())
+        };
+        let attempt = match kind {
+            RunKind::Retry { of, .. } => attempt(&self.store, of, &error.stream_id).await? + 1,
+            RunKind::Migrate | RunKind::Lazy => 1,
+        };
+        failure(run, error, at, attempt)
+    }
+}
+
+/// The row of a failure.
+pub(crate) fn failure(
+    run: RunId,
+    error: &MigrationError,
+    at: Option<&WorkflowId>,
+    attempt: u32,
+) -> Result<RowWrite, Error> {
+    let row = FailureRow {
+        error: error.clone(),
+        at: at.cloned(),
+        attempt,
+    };
+    let key = rows::failure(run, &error.stream_id);
+    Ok(RowWrite::put(key, row::write(&row)?))
+}
+
+/// A row of the bookkeeping, by its key.
+pub(crate) async fn row(store: &Store, key: &[u8]) -> Result<Option<Bytes>, Error> {
+    // Of all that start with the key, the key itself comes first.
+    let found = store.rows(key, None, 1).await?;
+    let row = found.into_iter().find(|(at, _)| at[..] == *key);
+    Ok(row.map(|(_, row)| row))
+}
+
+/// Gives a run its number, which no other run has.
+pub(crate) async fn number(
+    store: &Store,
+    record: &mut RunRecord,
+    batch: &mut Batch,
+) -> Result<(), Error> {
+    let held = row(store, rows::NUMBER).await?;
+    let mut number: rows::Number = match held.clone() {
+        Some(row) => row::read(row, "the number of runs")?,
+        None => rows::Number::default(),
+    };
+    number.runs += 1;
+    record.number = number.runs;
+    let row = RowWrite::put(rows::NUMBER.to_vec(), row::write(&number)?);
+    batch.rows.push(row.expecting(held));
+    Ok(())
+}
+
+/// How many attempts at a process failed, as a run has it; 0 if it did not fail there.
+async fn attempt(store: &Store, run: RunId, stream: &StreamId) -> Result<u32, Error> {
+    row(store, &rows::failure(run, stream))
+        .await?
+        .map_or(Ok(0), |row| {
+            let row: FailureRow = row::read(row, format_args!("a failure of run {run}"))?;
+            Ok(row.attempt)
+        })
+}
+
+/// Whether the execution that holds a claim cannot write any more. Nothing is
+/// concluded from time.
+pub(crate) fn is_dead(holder: &Holder, store: &Store) -> bool {
+    if holder.program == program() {
+        !is_live(holder.execution)
+    } else {
+        // Another program's, and this one is the only one that can write.
+        store.is_single_writer()
+    }
+}
+
+fn claimed(run: RunId) -> Error {
+    Error::new(
+        ErrorKind::Claimed { run },
+        format!(
+            "run {run} holds the store; wait until it has ended, or take the store over if it is dead"
+        ),
+    )
+}
+
+/// Whether a write of the run about itself is to be made again: it says the
+/// same when it is made twice.
+fn again(error: &Error) -> bool {
+    error.is_conflict() || *error.kind() == ErrorKind::OutcomeUnknown
+}
+
+/// An execution of a run lost the store to a run, or to another execution of its own.
+fn lost(run: RunId, to: RunId) -> Error {
+    let message = if run == to {
+        format!(
+            "run {run} was taken over by another execution of itself; look at its record for how far it is"
+        )
+    } else {
+        format!(
+            "run {run} lost the store to run {to}, which took it over; nothing was written since"
+        )
+    };
+    Error::new(ErrorKind::Claimed { run: to }, message)
+}
+
+/// The token of a range is not the one that a worker has.
+#[derive(Debug, thiserror::Error)]
+#[error("the token of the range was raised")]
+struct RangeLost;
+
+fn range_lost(run: RunId, number: u32) -> Error {
+    Error::new(
+        ErrorKind::Claimed { run },
+        format!(
+            "range {number} of run {run} was taken over by another worker; nothing was written since"
+        ),
+    )
+    .with_source(RangeLost)
+}
+
+/// Whether a worker could not commit since its range was taken over.
+pub(crate) fn is_range_lost(error: &Error) -> bool {
+    std::error::Error::source(error).is_some_and(|source| source.is::<RangeLost>())
+}
+
+fn in_the_way() -> Error {
+    Error::new(
+        ErrorKind::Conflict,
+        format!(
+            "the record of the run gave way to other writes {ATTEMPTS} times; resume the run later"
+        ),
+    )
+}
+
+fn history_of(store: &Store) -> Result<Runs, Error> {
+    Runs::of(store as &dyn EventStore).ok_or_else(|| {
+        Error::invalid("the store says that it is transactional and gives no transactional handle")
+    })
+}

@@ -1,0 +1,61 @@
+//! The runner with its types erased, for those who drive it from elsewhere.
+
+use async_trait::async_trait;
+use state_migration_core::{
+    Error, EventStore, Migrations, RegistryError, SnapshotStore, WorkflowId,
+};
+
+use crate::control::RunControl;
+use crate::migration_runner::MigrationRunner;
+use crate::options::{Asked, Wanted};
+use crate::report::MigrationReport;
+use crate::run::{Plan, Runs};
+
+/// A runner, whatever it migrates along and wherever.
+#[async_trait]
+pub trait RunService: Send + Sync + 'static {
+    fn control(&self) -> RunControl;
+    fn asked(&self) -> Asked;
+    fn plan_for(&self, asked: &Asked) -> Result<Plan, RegistryError>;
+    fn runs(&self) -> Option<Runs>;
+    /// About how many processes stand where, of the workflows of a plan.
+    async fn versions(&self, plan: &Plan) -> Result<Vec<(WorkflowId, u64)>, Error>;
+    async fn absent(&self, plan: &Plan) -> Result<Vec<String>, Error>;
+    async fn start(&self, asked: Asked, wanted: Wanted) -> MigrationReport;
+}
+
+#[async_trait]
+impl<M, ES, SS> RunService for MigrationRunner<M, ES, SS>
+where
+    M: Migrations + 'static,
+    ES: EventStore + 'static,
+    SS: SnapshotStore + 'static,
+{
+    fn control(&self) -> RunControl {
+        self.control()
+    }
+
+    fn asked(&self) -> Asked {
+        self.asked().clone()
+    }
+
+    fn plan_for(&self, asked: &Asked) -> Result<Plan, RegistryError> {
+        self.plan_for(asked)
+    }
+
+    fn runs(&self) -> Option<Runs> {
+        self.runs()
+    }
+
+    async fn versions(&self, plan: &Plan) -> Result<Vec<(WorkflowId, u64)>, Error> {
+        self.standing_at(plan).await
+    }
+
+    async fn absent(&self, plan: &Plan) -> Result<Vec<String>, Error> {
+        self.absent(&plan.selection).await
+    }
+
+    async fn start(&self, asked: Asked, wanted: Wanted) -> MigrationReport {
+        self.start(&asked, None, wanted).await
+    }
+}

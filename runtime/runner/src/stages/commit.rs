@@ -1,0 +1,321 @@
+//! Stage four: makes migrations durable, together with what is written about them.
+
+use std::collections::BTreeSet;
+
+use crate::chunk::{Book, Work};
+use crate::observe::Clock;
+use crate::run::RunCounts;
+use crate::run::counts::Tally;
+use crate::run::run_log::{Committed, Range};
+use crate::stages::convert::Converted;
+use state_migration_core::{
+    Batch, Error, EventStore, ExpectedSequence, FailureClass, Finished, Head, MigrationError, Move,
+    ReadPoint, Snapshot, SnapshotStore, Stage, StreamId, WorkflowId,
+};
+
+/// A process that was migrated, durably.
+pub(crate) struct Moved {
+    pub(crate) stream: StreamId,
+    pub(crate) to: WorkflowId,
+}
+
+impl Moved {
+    pub(crate) fn of(converted: &Converted) -> Self {
+        Self {
+            stream: converted.stream.clone(),
+            to: converted.event.workflow_id().clone(),
+        }
+    }
+}
+
+/// A process that failed.
+pub(crate) struct Failed {
+    pub(crate) error: MigrationError,
+    /// The version that it is at, if that is known.
+    pub(crate) at: Option<WorkflowId>,
+}
+
+/// What is to be committed of a range at a time.
+#[derive(Default)]
+pub(crate) struct Outcome {
+    pub(crate) converted: Vec<Converted>,
+    pub(crate) failed: Vec<Failed>,
+    /// Those that are finished and were left alone for that.
+    pub(crate) finished: Vec<Finished>,
+    /// Those that are up to date, to be compared with a registry elsewhere.
+    pub(crate) up_to_date: Vec<(StreamId, Head)>,
+    /// What else was counted.
+    pub(crate) counts: RunCounts,
+    /// Of that, what is known of each workflow.
+    pub(crate) tally: Tally,
+    /// How many heads were passed.
+    pub(crate) heads: u64,
+    /// The versions at which a process was left.
+    pub(crate) stays: BTreeSet<WorkflowId>,
+    /// Whether the version of a process that was left is not known.
+    pub(crate) unread: bool,
+    /// Births that have been looked at then.
+    pub(crate) births: Vec<(WorkflowId, StreamId)>,
+    /// The last stream that has been looked at then.
+    pub(crate) up_to: Option<StreamId>,
+    /// The range has been looked at to its end then.
+    pub(crate) at_end: bool,
+}
+
+/// What was committed, durably.
+#[derive(Default)]
+pub(crate) struct Done {
+    pub(crate) moved: Vec<Moved>,
+    pub(crate) failed: Vec<Failed>,
+    pub(crate) up_to_date: Vec<(StreamId, Head)>,
+    pub(crate) counts: RunCounts,
+    pub(crate) tally: Tally,
+    pub(crate) heads: u64,
+    /// The bytes of the new states.
+    pub(crate) bytes: usize,
+    /// How often processes were not as they had been read.
+    pub(crate) conflicts: u64,
+}
+
+impl Done {
+    /// How many failed since no route is for them.
+    pub(crate) fn unroutable(&self) -> u64 {
+        let of_routing = |failed: &&Failed| failed.error.stage == Stage::Routing;
+        self.failed.iter().filter(of_routing).count() as u64
+    }
+}
+
+/// What became of an attempt to commit.
+pub(crate) enum Attempted {
+    Done(Done),
+    /// These are not as they were read; nothing was written.
+    Stale(Vec<StreamId>),
+}
+
+/// Commits what became of some processes, all or nothing, and returns before it
+/// is durable. In a dry run, only says what would have been committed.
+pub(crate) async fn attempt(
+    work: &Work,
+    outcome: Outcome,
+    read: ReadPoint,
+    range: &mut Range,
+) -> Result<Attempted, Error> {
+    let (mut counts, mut tally) = (outcome.counts, outcome.tally);
+    let moved: Vec<Moved> = outcome.converted.iter().map(Moved::of).collect();
+    counts.migrated += moved.len() as u64;
+    counts.failed += outcome.failed.len() as u64;
+    let outside = moved.iter().filter(|m| m.stream.process().is_none());
+    counts.unregistered += outside.count() as u64;
+    if work.sweeps {
+        counts.swept += moved.len() as u64;
+    }
+    for moved in &moved {
+        tally.of(moved.to.name()).migrated += 1;
+    }
+    for at in outcome.failed.iter().filter_map(|f| f.at.as_ref()) {
+        tally.of(at.name()).failed += 1;
+    }
+    for finished in &outcome.finished {
+        tally.of(finished.head.workflow_id.name()).skipped += 1;
+    }
+    let states = outcome.converted.iter().map(|it| it.state.len());
+    let done = Done {
+        bytes: states.sum(),
+        moved,
+        failed: outcome.failed,
+        up_to_date: outcome.up_to_date,
+        counts,
+        tally,
+        heads: outcome.heads,
+        conflicts: 0,
+    };
+    let mut row = range.row.clone();
+    row.counts.add(&done.counts);
+    row.tally.add(&done.tally);
+    row.heads += done.heads;
+    row.stays.extend(outcome.stays);
+    row.unread |= outcome.unread;
+    row.unroutable += done.unroutable();
+    row.at = outcome.up_to.or(row.at);
+    row.done = outcome.at_end;
+    let moves = |remember: bool| {
+        let each = outcome.converted.into_iter();
+        each.map(move |it| Move {
+            remember: remember && it.stream.process().is_some(),
+            stream: it.stream,
+            head: it.head,
+            event: it.event,
+        })
+        .collect()
+    };
+    let stale = match &work.book {
+        Book::DryRun => {
+            range.row = row;
+            None
+        }
+        Book::Run(ledger) => {
+            let mut batch = Batch {
+                moves: moves(work.remember),
+                // The head may say so already; then nothing is new.
+                finished: outcome.finished,
+                births: outcome.births,
+                arrivals_are_known: work.targets_are_known,
+                ..Batch::default()
+            };
+            for Failed { error, at } in &done.failed {
+                batch.rows.push(ledger.failure(error, at.as_ref()).await?);
+            }
+            let _turn = work.pace.turn(&work.store).await;
+            let clock = Clock::now();
+            match ledger.commit(batch, read, range, row).await? {
+                Committed::Written => {
+                    work.observer.committed(clock);
+                    None
+                }
+                Committed::Stale(streams) => Some(streams),
+            }
+        }
+        Book::Lazy(book) => {
+            let one = done.moved.iter().map(|moved| &moved.stream);
+            let other = done.failed.iter().map(|failed| &failed.error.stream_id);
+            // One that is finished, or has moved on, leaves nothing to write.
+            match one.chain(other).next().cloned() {
+                None => None,
+                Some(stream) => {
+                    let batch = Batch {
+                        moves: moves(false),
+                        ..Batch::default()
+                    };
+                    let failed: Vec<_> = done
+                        .failed
+                        .iter()
+                        .map(|Failed { error, at }| (error.clone(), at.clone()))
+                        .collect();
+                    let committed = book.commit(batch, read, &stream, &done.counts, &failed);
+                    match committed.await? {
+                        Committed::Written => None,
+                        Committed::Stale(streams) => Some(streams),
+                    }
+                }
+            }
+        }
+    };
+    Ok(match stale {
+        None => Attempted::Done(done),
+        Some(streams) => Attempted::Stale(streams),
+    })
+}
+
+/// Makes durable what was committed.
+pub(crate) async fn settle(work: &Work) -> Result<(), Error> {
+    match work.book.ledger() {
+        Some(ledger) => {
+            let clock = Clock::now();
+            ledger.flush().await?;
+            work.observer.durable(clock);
+            Ok(())
+        }
+        None => Ok(()),
+    }
+}
+
+/// Commits what does not depend on any process.
+pub(crate) async fn without_processes(
+    work: &Work,
+    outcome: Outcome,
+    range: &mut Range,
+) -> Result<Done, Error> {
+    match attempt(work, outcome, ReadPoint::none(), range).await? {
+        Attempted::Done(done) => {
+            settle(work).await?;
+            Ok(done)
+        }
+        Attempted::Stale(streams) => Err(Error::invalid(format!(
+            "the store says that {} streams changed of which nothing was to be written; check its `commit_unflushed`",
+            streams.len()
+        ))),
+    }
+}
+
+/// Commits that a process failed that cannot be read.
+pub(crate) async fn failure(
+    work: &Work,
+    error: MigrationError,
+    at: Option<WorkflowId>,
+    range: &mut Range,
+) -> Result<Done, Error> {
+    let outcome = Outcome {
+        up_to: Some(error.stream_id.clone()),
+        heads: 1,
+        stays: at.iter().cloned().collect(),
+        unread: at.is_none(),
+        failed: vec![Failed { error, at }],
+        ..Outcome::default()
+    };
+    without_processes(work, outcome, range).await
+}
+
+/// Commits one process by its event.
+pub(crate) async fn event(events: &dyn EventStore, converted: &Converted) -> Result<(), Error> {
+    let expected = ExpectedSequence::Exact(converted.head.sequence);
+    events
+        .append(&converted.stream, expected, vec![converted.event.clone()])
+        .await
+        .map(drop)
+}
+
+/// Whether the event of a process is in its stream, durably, whatever the store
+/// answered.
+pub(crate) async fn has_landed(
+    events: &dyn EventStore,
+    converted: &Converted,
+) -> Result<bool, Error> {
+    events.flush().await?;
+    let next = events
+        .read_all(&converted.stream, converted.head.sequence, 1)
+        .await?;
+    Ok(next
+        .first()
+        .is_some_and(|event| event.event_id == converted.event.event_id()))
+}
+
+/// Keeps the state of a process that was committed by its event.
+pub(crate) async fn snapshot(
+    snapshots: &dyn SnapshotStore,
+    converted: Converted,
+    state_schema_version: u32,
+) -> Result<(), Error> {
+    snapshots
+        .save(&Snapshot {
+            stream_id: converted.stream,
+            sequence: converted.head.sequence + 1,
+            workflow_id: converted.event.workflow_id().clone(),
+            state_schema_version,
+            state: converted.state,
+        })
+        .await
+}
+
+/// The failure of a process that could not be written.
+pub(crate) fn failed(stream: &StreamId, error: &Error) -> MigrationError {
+    MigrationError {
+        stream_id: stream.clone(),
+        stage: Stage::Committing,
+        class: FailureClass::of(error),
+        sequence: None,
+        message: error.to_string(),
+    }
+}
+
+/// The failure of a process that others write to all the time.
+pub(crate) fn busy(stream: &StreamId, attempts: usize) -> MigrationError {
+    MigrationError {
+        stream_id: stream.clone(),
+        stage: Stage::Committing,
+        class: FailureClass::Busy,
+        sequence: None,
+        message: format!(
+            "the process is busy: others wrote to it in each of {attempts} attempts; run again when it is quieter"
+        ),
+    }
+}

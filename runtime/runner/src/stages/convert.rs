@@ -1,0 +1,147 @@
+//! Stage three: takes a state along its route and writes the `$migrated`
+//! event. User code runs here. Pure.
+
+use bytes::Bytes;
+use serde_json::value::RawValue;
+
+use crate::stages::fold::{Bad, Folded, Shielded, WAY_OUT, catch, short};
+use state_migration_core::baseline::Frame;
+use state_migration_core::redaction::{self, Lists};
+use state_migration_core::{
+    Baseline, FailureClass, Fingerprint, Head, Migration, MigrationError, NewEvent, Route, RunId,
+    Stage, StreamId,
+};
+
+/// A process, converted: ready to be committed.
+#[derive(Clone)]
+pub(crate) struct Converted {
+    pub(crate) stream: StreamId,
+    /// Where its stream stood when it was read.
+    pub(crate) head: Head,
+    /// The event that records the migration.
+    pub(crate) event: NewEvent,
+    /// The new state, raw JSON.
+    pub(crate) state: Bytes,
+}
+
+impl Converted {
+    /// The new state, as text.
+    pub(crate) fn json(&self) -> &str {
+        // Serialized JSON is nothing else.
+        std::str::from_utf8(&self.state).unwrap_or_default()
+    }
+}
+
+/// A route, with what all baselines of it have in common.
+pub(crate) struct Planned {
+    pub(crate) route: Route,
+    frame: Result<Frame, String>,
+}
+
+impl Planned {
+    pub(crate) fn new(route: Route, run: RunId) -> Self {
+        let last = &route.hops()[route.hops().len() - 1];
+        let frame = Frame::of(Baseline {
+            workflow: route.source().name().to_owned(),
+            from: route.source().version().to_owned(),
+            to: route.target().version().to_owned(),
+            route: route.baseline_hops(),
+            run,
+            state_schema_version: last.target_schema_version(),
+            state: RawValue::NULL.to_owned(),
+        });
+        Self {
+            frame: frame.map_err(|error| error.to_string()),
+            route,
+        }
+    }
+
+    /// The fingerprint that a head keeps when the code of this route finds its
+    /// process finished.
+    pub(crate) fn finished_by(&self) -> Fingerprint {
+        self.route.hops()[0].fingerprint()
+    }
+}
+
+/// Checks that user code did the same twice.
+pub(crate) fn same(first: &Converted, second: &Converted) -> Result<(), MigrationError> {
+    // The head may have moved on between the two.
+    if first.head != second.head
+        || first.state == second.state
+        || redaction::difference(first.json(), second.json(), Lists::InOrder).is_none()
+    {
+        return Ok(());
+    }
+    Err(differently(&first.stream, "two different states"))
+}
+
+/// The failure of a process whose code does one thing, and then another.
+pub(crate) fn differently(stream: &StreamId, what: &str) -> MigrationError {
+    MigrationError {
+        stream_id: stream.clone(),
+        stage: Stage::Converting,
+        class: FailureClass::NonDeterministic,
+        sequence: None,
+        message: format!(
+            "run twice, the code gives {what} for one process; it must not look at clocks, chance or the order of a `HashMap`{WAY_OUT}"
+        ),
+    }
+}
+
+/// Converts a folded state, hop by hop in memory.
+pub(crate) fn process(planned: &Planned, folded: Folded) -> Result<Converted, MigrationError> {
+    let route = &planned.route;
+    let Folded {
+        stream,
+        head,
+        mut state,
+    } = folded;
+    let fail = |stage, hop: &Migration, bad: Bad| MigrationError {
+        stream_id: stream.clone(),
+        stage,
+        class: bad.class,
+        sequence: None,
+        message: format!("{hop}: {}{WAY_OUT}", bad.message),
+    };
+    let bad = |class, message: String| Bad { class, message };
+    let no_state = || {
+        let message = "it left no state, which is a bug of state-migration".to_owned();
+        bad(FailureClass::Unserializable, message)
+    };
+    let mut last = &route.hops()[0];
+    for hop in route.hops() {
+        let Some(old) = state.take() else {
+            return Err(fail(Stage::Converting, hop, no_state()));
+        };
+        // The text of a user's error is user code too.
+        let converted = catch(|| {
+            hop.step
+                .convert(old)
+                .map_err(|refused| bad(FailureClass::Refused, short(refused.to_string())))
+        });
+        state = match converted {
+            Ok(Ok(state)) => Shielded::new(state),
+            Ok(Err(bad)) | Err(bad) => return Err(fail(Stage::Converting, hop, bad)),
+        };
+        last = hop;
+    }
+    let unserializable =
+        |error: serde_json::Error| bad(FailureClass::Unserializable, short(error.to_string()));
+    let encoded = catch(|| {
+        let state = state.get().ok_or_else(no_state)?;
+        let encode = |out: &mut Vec<u8>| last.step.encode(state, out).map_err(unserializable);
+        let no_frame = |error: &String| bad(FailureClass::Unserializable, error.clone());
+        let frame = planned.frame.as_ref().map_err(no_frame)?;
+        let (payload, json) = frame.around(encode)?;
+        Ok((payload, json, last.step.is_finished(state)))
+    });
+    match encoded {
+        Ok(Ok((payload, state, finished))) => Ok(Converted {
+            event: NewEvent::migrated(route.target().clone(), payload, finished),
+            state,
+            stream,
+            head,
+        }),
+        Ok(Err(bad)) | Err(bad) => Err(fail(Stage::Encoding, last, bad)),
+    }
+}

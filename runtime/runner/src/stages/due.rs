@@ -1,0 +1,123 @@
+//! Before the first process: which versions are due.
+
+use std::cmp::Ordering;
+
+use crate::chunk::Store;
+use crate::migration_runner::Run;
+use state_migration_core::{
+    Error, FailureClass, MigrationError, MigrationRegistry, Presence, Stage, Standing, StreamId,
+    WorkflowId, natural_cmp,
+};
+
+/// Versions at which there may be processes that something is to be done about.
+#[derive(Default)]
+pub(crate) struct Present {
+    /// Where routes start.
+    pub(crate) sources: Vec<WorkflowId>,
+    /// Where none does, and which are not the newest.
+    pub(crate) strays: Vec<WorkflowId>,
+    /// Of both, those at which births are not recorded for this run.
+    pub(crate) open: Vec<WorkflowId>,
+    /// Whether an interrupted run records births at a version that needs nothing.
+    pub(crate) targets_are_closing: bool,
+}
+
+impl Present {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.sources.is_empty() && self.strays.is_empty()
+    }
+
+    /// Both kinds.
+    pub(crate) fn all(&self) -> impl Iterator<Item = &WorkflowId> {
+        self.sources.iter().chain(&self.strays)
+    }
+}
+
+/// What is present, for a run.
+pub(crate) async fn present(run: &Run, store: &Store) -> Result<Present, Error> {
+    let mut present = Present::default();
+    let names = run.migrations.names();
+    for name in names.filter(|name| run.selection.selects_workflow(name)) {
+        for Presence { version, closing } in store.versions(name).await? {
+            match run.migrations.standing(&version) {
+                Standing::Behind(_) => present.sources.push(version.clone()),
+                Standing::NoRoute => present.strays.push(version.clone()),
+                Standing::Newest | Standing::Stays | Standing::OtherWorkflow => {
+                    present.targets_are_closing |= closing.is_some();
+                    continue;
+                }
+            }
+            if closing != Some(run.id) {
+                present.open.push(version);
+            }
+        }
+    }
+    Ok(present)
+}
+
+/// The failure of a process at a version that no route starts from.
+pub(crate) fn no_route(
+    migrations: &MigrationRegistry,
+    stream_id: StreamId,
+    version: &WorkflowId,
+) -> MigrationError {
+    let newest = migrations.newest(version.name());
+    let is_newer = newest.is_some_and(|newest| {
+        natural_cmp(version.version(), newest.version()) == Ordering::Greater
+    });
+    let is_oldest = migrations
+        .migrations()
+        .iter()
+        .filter(|migration| migration.source().name() == version.name())
+        .all(|migration| {
+            natural_cmp(version.version(), migration.source().version()) == Ordering::Less
+        });
+    let (class, message) = if is_newer {
+        (
+            FailureClass::NewerThanProgram,
+            format!(
+                "it stands at {version}, which is newer than all that this program knows; use the program that brought it there"
+            ),
+        )
+    } else if is_oldest {
+        (
+            FailureClass::MissingRoute,
+            format!(
+                "it stands at {version}, from which no migration leads, and that is not the newest version; link the migration from {version}, or use the program that knows this version"
+            ),
+        )
+    } else {
+        (
+            FailureClass::UnknownVersion,
+            format!(
+                "it stands at {version}, a version that this program has never heard of, from which no migration leads, and that is not the newest version; link the migration from {version}, or use the program that knows this version"
+            ),
+        )
+    };
+    MigrationError {
+        stream_id,
+        stage: Stage::Routing,
+        class,
+        sequence: None,
+        message,
+    }
+}
+
+pub(crate) fn listing_failed(error: &Error) -> MigrationError {
+    planning("(list_streams)", error)
+}
+
+/// The failure of a run that could not be planned, recorded or ended.
+pub(crate) fn planning(what: &'static str, error: &Error) -> MigrationError {
+    let class = match FailureClass::of(error) {
+        FailureClass::Busy => FailureClass::Run,
+        class => class,
+    };
+    MigrationError {
+        stream_id: StreamId::literal(what),
+        stage: Stage::Planning,
+        class,
+        sequence: None,
+        message: error.to_string(),
+    }
+}

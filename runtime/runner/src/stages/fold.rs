@@ -1,0 +1,496 @@
+//! Stage two: adds events up to a state. User code runs here.
+
+use crate::stages::scan::{self, Scanned};
+use crate::user_code::threads::Code;
+use state_migration_core::baseline::BadBaseline;
+use state_migration_core::fold::{AnyState, EventView, Fold, FoldError};
+use state_migration_core::{
+    Event, EventStore, FailureClass, Head, MigrationError, Route, Selection, Snapshot, Stage,
+    StreamId,
+};
+
+/// How many events of a process that is not read in a chunk are read at a time
+/// at most, and how many before it is known how large they are.
+pub(crate) const PAGE: usize = 512;
+const FIRST_PAGE: usize = 32;
+
+/// About how many bytes are read at a time.
+const PAGE_BYTES: usize = 2 << 20;
+
+/// What follows a failure of user code in the report.
+pub(crate) const WAY_OUT: &str = "; correct the code or the data and run again";
+
+/// Something of user code's, which may panic even when it is dropped: that is
+/// caught, since the process that it belongs to has failed already, or is done.
+pub(crate) struct Shielded<T>(Option<T>);
+
+impl<T> Shielded<T> {
+    pub(crate) fn new(value: T) -> Self {
+        Self(Some(value))
+    }
+
+    pub(crate) fn get(&self) -> Option<&T> {
+        self.0.as_ref()
+    }
+
+    fn get_mut(&mut self) -> Option<&mut T> {
+        self.0.as_mut()
+    }
+
+    pub(crate) fn take(mut self) -> Option<T> {
+        self.0.take()
+    }
+}
+
+impl<T> Drop for Shielded<T> {
+    fn drop(&mut self) {
+        let value = self.0.take();
+        // Nothing is left to tell anybody.
+        let _ = catch(|| drop(value));
+    }
+}
+
+/// A fold under way.
+pub(crate) type Running = Shielded<Box<dyn Fold>>;
+
+/// A process, folded.
+pub(crate) struct Folded {
+    pub(crate) stream: StreamId,
+    pub(crate) head: Head,
+    pub(crate) state: Shielded<AnyState>,
+}
+
+/// Why a process was not folded.
+pub(crate) enum Unfolded {
+    Failed(MigrationError),
+    /// Its snapshot is of no use, and the events before it were not read.
+    BadSnapshot,
+}
+
+impl From<MigrationError> for Unfolded {
+    fn from(error: MigrationError) -> Self {
+        Self::Failed(error)
+    }
+}
+
+/// Folds a process that was read; `None` when it is over and the selection
+/// leaves such processes alone.
+pub(crate) fn process(
+    route: &Route,
+    scanned: &Scanned,
+    selection: &Selection,
+) -> Result<Option<Folded>, Unfolded> {
+    let Scanned {
+        stream,
+        head,
+        snapshot,
+        events,
+    } = scanned;
+    let mut fold = start(route, stream)?;
+    if let Some(snapshot) = snapshot {
+        let of_head = snapshot.workflow_id == head.workflow_id;
+        let within = head.replay_after() < snapshot.sequence && snapshot.sequence <= head.sequence;
+        if !of_head || !within || !restore(&mut fold, snapshot) {
+            return Err(Unfolded::BadSnapshot);
+        }
+    }
+    for event in events {
+        apply(&mut fold, stream, event.sequence, event.into())?;
+    }
+    Ok(finish(fold, stream.clone(), head.clone(), selection)?)
+}
+
+/// Starts from a snapshot, if it can be read.
+fn restore(fold: &mut Running, snapshot: &Snapshot) -> bool {
+    let Some(fold) = fold.get_mut() else {
+        return false;
+    };
+    // A panic says no more than an error here: the snapshot is of no use.
+    catch(|| {
+        fold.restore(snapshot.state_schema_version, &snapshot.state)
+            .is_ok()
+    })
+    .unwrap_or(false)
+}
+
+/// A fold of the version that a route starts from.
+fn start(route: &Route, stream: &StreamId) -> Result<Running, MigrationError> {
+    let step = &route.hops()[0].step;
+    match catch(|| step.fold()) {
+        Ok(fold) => Ok(Shielded::new(fold)),
+        Err(panic) => Err(failed(stream, None, panic)),
+    }
+}
+
+/// A fold that has come to a place in a stream. Its code runs on threads for user
+/// code, and has its time for each page.
+pub(crate) struct Progress {
+    pub(crate) fold: Running,
+    /// The last event that was folded.
+    pub(crate) at: u64,
+    /// How many bytes of events that were.
+    pub(crate) bytes: u64,
+    /// The bytes of the largest of them; 0: there was none.
+    largest: usize,
+}
+
+impl Progress {
+    /// At the event after this one, under the version that a route starts from.
+    pub(crate) async fn begin(
+        code: &Code,
+        route: &Route,
+        stream: &StreamId,
+        at: u64,
+    ) -> Result<Self, MigrationError> {
+        let route = route.clone();
+        let fold = code.on(stream, move |stream| start(&route, stream)).await?;
+        Ok(Self {
+            fold,
+            at,
+            bytes: 0,
+            largest: 0,
+        })
+    }
+
+    /// How many events to read next.
+    pub(crate) fn page(&self) -> usize {
+        match PAGE_BYTES.checked_div(self.largest) {
+            None => FIRST_PAGE,
+            Some(fit) => fit.clamp(1, PAGE),
+        }
+    }
+
+    /// Reads and folds the events up to this one.
+    pub(crate) async fn read_on(
+        mut self,
+        code: &Code,
+        events: &(impl EventStore + ?Sized),
+        stream: &StreamId,
+        through: u64,
+    ) -> Result<Self, MigrationError> {
+        while self.at < through {
+            let page = events
+                .read_all(stream, self.at, self.page())
+                .await
+                .map_err(|error| scan::unread(stream, &error))?;
+            self = self.over(code, stream, page, through).await?;
+        }
+        Ok(self)
+    }
+
+    /// Folds the events of a page, up to this one.
+    pub(crate) async fn over(
+        mut self,
+        code: &Code,
+        stream: &StreamId,
+        page: Vec<Event>,
+        through: u64,
+    ) -> Result<Self, MigrationError> {
+        code.on(stream, move |stream| {
+            for event in scan::follow(stream, &page, self.at, through)? {
+                apply(&mut self.fold, stream, event.sequence, event.into())?;
+                self.at = event.sequence;
+                self.bytes += event.payload.len() as u64;
+                self.largest = self.largest.max(event.payload.len());
+            }
+            Ok(self)
+        })
+        .await
+    }
+}
+
+/// Folds one event.
+pub(crate) fn apply(
+    fold: &mut Running,
+    stream: &StreamId,
+    sequence: u64,
+    event: EventView<'_>,
+) -> Result<(), MigrationError> {
+    let Some(fold) = fold.get_mut() else {
+        return Ok(());
+    };
+    // The text of a user's error is user code too.
+    let applied = catch(|| {
+        fold.apply(event).map_err(|error| Bad {
+            class: class_of(&error),
+            message: short(error.at(stream, sequence).to_string()),
+        })
+    });
+    match applied {
+        Ok(Ok(())) => Ok(()),
+        Ok(Err(bad)) | Err(bad) => Err(failed(stream, Some(sequence), bad)),
+    }
+}
+
+fn class_of(error: &FoldError) -> FailureClass {
+    match error {
+        FoldError::Upcast { .. } => FailureClass::Upcast,
+        FoldError::Decode { .. } => FailureClass::UndecodableEvent,
+        FoldError::UnknownType { .. } => FailureClass::UnknownEventType,
+        FoldError::State(_) | FoldError::Baseline(BadBaseline::OtherState { .. }) => {
+            FailureClass::UnreadableState
+        }
+        FoldError::UnknownReserved(_) | FoldError::Baseline(BadBaseline::Newer(_)) => {
+            FailureClass::NewerFormat
+        }
+        FoldError::Baseline(BadBaseline::Unreadable(_)) => FailureClass::Corrupt,
+    }
+}
+
+/// The state that a fold has come to; `None` when the process is over and the
+/// selection leaves such processes alone.
+pub(crate) fn finish(
+    fold: Running,
+    stream: StreamId,
+    head: Head,
+    selection: &Selection,
+) -> Result<Option<Folded>, MigrationError> {
+    let is_finished = fold.get().map(|fold| catch(|| fold.is_finished()));
+    match is_finished {
+        Some(Ok(finished)) if selection.selects_finished(finished) => {}
+        Some(Err(panic)) => return Err(failed(&stream, None, panic)),
+        _ => return Ok(None),
+    }
+    match catch(|| fold.take().map(|fold| fold.finish())) {
+        Ok(state) => Ok(state.map(|state| Folded {
+            stream,
+            head,
+            state: Shielded::new(state),
+        })),
+        Err(panic) => Err(failed(&stream, None, panic)),
+    }
+}
+
+/// A second fold that goes on from where this one is.
+pub(crate) fn fork(fold: &Running, stream: &StreamId) -> Result<Running, MigrationError> {
+    match catch(|| fold.get().map(|fold| fold.fork())) {
+        Ok(fork) => Ok(Shielded(fork)),
+        Err(panic) => Err(failed(stream, None, panic)),
+    }
+}
+
+fn failed(stream: &StreamId, sequence: Option<u64>, bad: Bad) -> MigrationError {
+    MigrationError {
+        stream_id: stream.clone(),
+        stage: Stage::Folding,
+        class: bad.class,
+        sequence,
+        message: bad.message + WAY_OUT,
+    }
+}
+
+/// What user code did wrong.
+pub(crate) struct Bad {
+    pub(crate) class: FailureClass,
+    pub(crate) message: String,
+}
+
+/// Runs user code; a panic becomes a message.
+pub(crate) fn catch<T>(user_code: impl FnOnce() -> T) -> Result<T, Bad> {
+    // The state that the code worked on is dropped with the failed process, so
+    // nothing that a panic left half-done is looked at again.
+    std::panic::catch_unwind(std::panic::AssertUnwindSafe(user_code)).map_err(|panic| {
+        let text = panic
+            .downcast_ref::<&str>()
+            .map(|text| (*text).to_owned())
+            .or_else(|| panic.downcast_ref::<String>().cloned());
+        // What was panicked with is user code too, when it is dropped.
+        if let Err(again) =
+            std::panic::catch_unwind(std::panic::AssertUnwindSafe(move || drop(panic)))
+        {
+            std::mem::forget(again);
+        }
+        Bad {
+            class: FailureClass::Panic,
+            message: match text {
+                Some(text) => format!("it panicked: {}", short(without_values(text))),
+                None => "it panicked".to_owned(),
+            },
+        }
+    })
+}
+
+/// The text of a panic without the values that the standard library puts into
+/// it: those that an assertion compares, the error behind an `unwrap`, the text
+/// that an index cuts. The rest is in words of the user's.
+fn without_values(mut text: String) -> String {
+    let starts = |with: &[&str]| with.iter().any(|start| text.starts_with(start));
+    let end = if starts(&["assertion `left "]) {
+        text.find("\n  left: ")
+    } else if starts(&["called `Result::unwrap"]) {
+        text.find("` value: ").map(|at| at + "` value".len())
+    } else if starts(&[
+        "byte index ",
+        "start byte index ",
+        "end byte index ",
+        "begin <= end (",
+        "begin > end (",
+    ]) {
+        text.find(['`', '\''])
+    } else {
+        None
+    };
+    if let Some(end) = end {
+        text.truncate(end);
+        text.truncate(text.trim_end().len());
+    }
+    text
+}
+
+/// How long a text of user code may be in a report and in a row.
+const LONGEST: usize = 2_000;
+
+/// A text of user code, cut where it is too long.
+pub(crate) fn short(mut text: String) -> String {
+    if text.len() > LONGEST {
+        let end = (0..=LONGEST).rev().find(|at| text.is_char_boundary(*at));
+        text.truncate(end.unwrap_or(0));
+        text.push('…');
+    }
+    text
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::panic, unconditional_panic)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::time::Duration;
+
+    use async_trait::async_trait;
+    use serde::{Deserialize, Serialize};
+
+    use super::*;
+    use state_migration_core::{
+        Appended, Error, EventPayload, ExpectedSequence, IdentityMigration, MigrationRegistry,
+        NewEvent, Workflow, WorkflowId,
+    };
+    use state_migration_store::MemoryStore;
+
+    #[derive(Serialize, Deserialize)]
+    struct Added(u64);
+
+    impl EventPayload for Added {
+        fn event_type(&self) -> &'static str {
+            "Added"
+        }
+    }
+
+    struct Sum;
+
+    impl Workflow for Sum {
+        const NAME: &'static str = "sum";
+        const VERSION: &'static str = "2";
+        type State = u64;
+        type Event = Added;
+
+        fn apply(sum: u64, Added(more): &Added) -> u64 {
+            sum + more
+        }
+    }
+
+    /// A store that knows the most bytes that were read of it at a time.
+    struct Watched(MemoryStore, AtomicUsize);
+
+    #[async_trait]
+    impl EventStore for Watched {
+        async fn append(
+            &self,
+            stream: &StreamId,
+            expected: ExpectedSequence,
+            events: Vec<NewEvent>,
+        ) -> Result<Appended, Error> {
+            self.0.append(stream, expected, events).await
+        }
+
+        async fn read_all(
+            &self,
+            stream: &StreamId,
+            after: u64,
+            limit: usize,
+        ) -> Result<Vec<Event>, Error> {
+            let page = self.0.read_all(stream, after, limit).await?;
+            let bytes = page.iter().map(|event| event.payload.len()).sum();
+            self.1.fetch_max(bytes, Ordering::Relaxed);
+            Ok(page)
+        }
+
+        async fn head(&self, stream: &StreamId) -> Result<Option<Head>, Error> {
+            self.0.head(stream).await
+        }
+
+        async fn list_streams(
+            &self,
+            prefix: Option<&str>,
+            after: Option<&StreamId>,
+            limit: usize,
+        ) -> Result<Vec<StreamId>, Error> {
+            self.0.list_streams(prefix, after, limit).await
+        }
+    }
+
+    #[tokio::test]
+    async fn of_large_events_few_are_in_memory_at_a_time() {
+        const EVENTS: usize = 300;
+        let (one, two) = (WorkflowId::new("sum", "1"), WorkflowId::new("sum", "2"));
+        let store = Watched(MemoryStore::new(), AtomicUsize::new(0));
+        let stream = StreamId::literal("process/t/p");
+        let large = " ".repeat((64 << 10) - 1) + "7";
+        let event = NewEvent::new(one.clone(), "Added", 1, large).unwrap();
+        let none = ExpectedSequence::NoStream;
+        let appended = store.append(&stream, none, vec![event; EVENTS]);
+        appended.await.unwrap();
+        let migration = IdentityMigration::<Sum>::new(one, two);
+        let registry = MigrationRegistry::builder().with(migration);
+        let registry = registry.build().unwrap();
+        let route = registry.routes().next().unwrap();
+        let code = Code::new(Duration::from_secs(10), false);
+        let begun = Progress::begin(&code, &route, &stream, 0).await.unwrap();
+        let through = EVENTS as u64;
+        let read = begun
+            .read_on(&code, &store, &stream, through)
+            .await
+            .unwrap();
+        assert_eq!(read.at, through);
+        assert_eq!(read.bytes, through * (64 << 10));
+        assert!(store.1.into_inner() <= PAGE_BYTES);
+    }
+
+    fn panicked(code: impl FnOnce()) -> String {
+        match catch(code) {
+            Ok(()) => panic!("it does not panic"),
+            Err(bad) => bad.message,
+        }
+    }
+
+    #[test]
+    fn the_values_in_panics_of_the_standard_library_are_left_out() {
+        let secret = || "sécret".to_owned();
+        let failed = || Err::<u8, _>(secret());
+        let done = || Ok::<_, u8>(secret());
+        let [from, to] = [3, 1];
+        let texts = [
+            panicked(|| assert_eq!(secret(), "", "the name")),
+            panicked(|| assert_ne!(secret(), secret())),
+            panicked(|| assert_eq!(failed().unwrap(), 0)),
+            panicked(|| assert_eq!(done().unwrap_err(), 0)),
+            panicked(|| assert!(secret()[2..].is_empty())),
+            panicked(|| assert!(secret()[..200].is_empty())),
+            panicked(|| assert!(secret()[200..].is_empty())),
+            panicked(|| assert!(secret()[from..to].is_empty())),
+        ];
+        for text in &texts {
+            assert!(text.starts_with("it panicked: "), "{text}");
+            assert!(!text.contains("cret"), "{text}");
+        }
+        assert_eq!(
+            texts[0],
+            "it panicked: assertion `left == right` failed: the name"
+        );
+        assert_eq!(
+            texts[2],
+            "it panicked: called `Result::unwrap()` on an `Err` value"
+        );
+        let own = || panic!("the order {} has no lines", 7);
+        assert_eq!(panicked(own), "it panicked: the order 7 has no lines");
+    }
+}

@@ -1,0 +1,325 @@
+//! Stage one: finds processes that are to be migrated, and reads them.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use crate::chunk::Store;
+use crate::run::history;
+use crate::stages::convert::Planned;
+use state_migration_core::{
+    ChunkEvent, ChunkProblem, DueFilter, DueOf, DuePage, DueProcess, DueRequest, Error, Event,
+    FailureClass, Head, MigrationError, MigrationRegistry, RunId, Selection, SkippedBy, Snapshot,
+    Stage, Standing, StreamId, StreamRange, Verdict, WorkflowId,
+};
+
+/// The bytes of events that one page holds at most.
+pub(crate) const CHUNK_BYTES: usize = 2 << 20;
+
+/// The bytes of events of a process that is too large for a page.
+const PROCESS_BYTES: usize = 512 << 10;
+
+/// The processes that one page holds at most.
+pub(crate) const CHUNK_PROCESSES: usize = 512;
+
+/// The heads that one page passes at most: what a killed run looks at again.
+const CHUNK_HEADS: usize = 32_768;
+
+/// A process, read.
+pub(crate) struct Scanned {
+    pub(crate) stream: StreamId,
+    pub(crate) head: Head,
+    /// The events start after it, if there is one.
+    pub(crate) snapshot: Option<Snapshot>,
+    pub(crate) events: Vec<ChunkEvent>,
+}
+
+impl Scanned {
+    /// The bytes that were read of it.
+    pub(crate) fn bytes(&self) -> usize {
+        let events = self.events.iter().map(|event| event.payload.len());
+        let snapshot = self.snapshot.as_ref().map_or(0, |it| it.state.len());
+        events.sum::<usize>() + snapshot
+    }
+}
+
+/// What was read of a process.
+pub(crate) enum Looked {
+    Scanned(Scanned),
+    TooLarge,
+    Failed(MigrationError),
+}
+
+impl Looked {
+    pub(crate) fn of(process: DueProcess) -> Self {
+        let (class, message) = match (process.problem, process.head) {
+            (None, Some(head)) => {
+                return Self::Scanned(Scanned {
+                    stream: process.stream,
+                    head,
+                    snapshot: process.snapshot,
+                    events: process.events,
+                });
+            }
+            (Some(ChunkProblem::TooLarge), _) => return Self::TooLarge,
+            (Some(ChunkProblem::Corrupt(message)), _) => (FailureClass::Corrupt, message),
+            (Some(ChunkProblem::NewerFormat(message)), _) => (FailureClass::NewerFormat, message),
+            (None, None) => (
+                FailureClass::Corrupt,
+                "the store returned the process without its head".to_owned(),
+            ),
+        };
+        Self::Failed(MigrationError {
+            stream_id: process.stream,
+            stage: Stage::Reading,
+            class,
+            sequence: None,
+            message,
+        })
+    }
+}
+
+/// Which processes a run looks for.
+pub(crate) struct Filter {
+    /// The versions at which a process is looked at; `None`: all of them, to be
+    /// counted.
+    pub(crate) versions: Option<BTreeSet<WorkflowId>>,
+    pub(crate) routes: Arc<BTreeMap<WorkflowId, Arc<Planned>>>,
+    pub(crate) migrations: Arc<MigrationRegistry>,
+    pub(crate) selection: Arc<Selection>,
+    /// Whether processes that are up to date are returned too, to be compared
+    /// with a process registry elsewhere.
+    pub(crate) compares: bool,
+}
+
+impl Filter {
+    fn counted(&self, head: &Head) -> Option<Verdict> {
+        let mut skipped = SkippedBy::default();
+        match self.migrations.standing(&head.workflow_id) {
+            Standing::OtherWorkflow => skipped.other_workflow = 1,
+            Standing::Newest | Standing::Stays if self.compares => return Some(Verdict::Head),
+            Standing::Newest | Standing::Stays => skipped.already_there = 1,
+            Standing::Behind(_) | Standing::NoRoute => return None,
+        }
+        Some(Verdict::Pass(skipped))
+    }
+}
+
+impl DueFilter for Filter {
+    fn versions(&self) -> Option<&BTreeSet<WorkflowId>> {
+        self.versions.as_ref()
+    }
+
+    fn verdict(&self, stream: &StreamId, head: &Head) -> Verdict {
+        let mut skipped = SkippedBy::default();
+        if !self.selection.selects(stream)
+            || !self.selection.selects_workflow(head.workflow_id.name())
+        {
+            skipped.not_selected = 1;
+            return Verdict::Pass(skipped);
+        }
+        if self.versions.is_none()
+            && let Some(counted) = self.counted(head)
+        {
+            return counted;
+        }
+        if head.held {
+            skipped.held = 1;
+            return Verdict::Pass(skipped);
+        }
+        let Some(planned) = self.routes.get(&head.workflow_id) else {
+            return Verdict::Head;
+        };
+        // Other code may say something else.
+        let is_finished = head.finished && head.finished_by == Some(planned.finished_by());
+        if is_finished && !self.selection.selects_finished(true) {
+            skipped.finished = 1;
+            return Verdict::Pass(skipped);
+        }
+        Verdict::Due
+    }
+
+    fn wants_unreadable(&self, stream: &StreamId) -> bool {
+        self.selection.selects(stream)
+    }
+}
+
+/// For processes that were found before: whatever became of them is returned.
+pub(crate) struct Again(pub(crate) Arc<Filter>);
+
+impl DueFilter for Again {
+    fn versions(&self) -> Option<&BTreeSet<WorkflowId>> {
+        None
+    }
+
+    fn verdict(&self, _: &StreamId, head: &Head) -> Verdict {
+        match !head.held && self.0.routes.contains_key(&head.workflow_id) {
+            true => Verdict::Due,
+            false => Verdict::Head,
+        }
+    }
+}
+
+/// For the first process of a page that cannot be read.
+pub(crate) struct HeadsOnly(pub(crate) Arc<Filter>);
+
+impl DueFilter for HeadsOnly {
+    fn versions(&self) -> Option<&BTreeSet<WorkflowId>> {
+        self.0.versions()
+    }
+
+    fn verdict(&self, stream: &StreamId, head: &Head) -> Verdict {
+        match self.0.verdict(stream, head) {
+            Verdict::Due => Verdict::Head,
+            other => other,
+        }
+    }
+}
+
+/// For counting all processes at some versions.
+pub(crate) struct Counting(pub(crate) BTreeSet<WorkflowId>);
+
+impl DueFilter for Counting {
+    fn versions(&self) -> Option<&BTreeSet<WorkflowId>> {
+        Some(&self.0)
+    }
+
+    fn verdict(&self, _: &StreamId, _: &Head) -> Verdict {
+        Verdict::Pass(SkippedBy::with(|counts| counts.not_selected = 1))
+    }
+
+    fn wants_unreadable(&self, _: &StreamId) -> bool {
+        false
+    }
+}
+
+/// The versions whose snapshots may be read, with their schema versions.
+pub(crate) type Snapshots = Arc<BTreeMap<WorkflowId, u32>>;
+
+/// Reads at most some processes.
+pub(crate) async fn page(
+    store: &Store,
+    of: DueOf,
+    filter: Arc<dyn DueFilter>,
+    max_processes: usize,
+    snapshots: Snapshots,
+) -> Result<DuePage, Error> {
+    store
+        .read_due(DueRequest {
+            of,
+            filter,
+            max_processes,
+            max_heads: CHUNK_HEADS,
+            max_bytes: CHUNK_BYTES,
+            max_process_bytes: PROCESS_BYTES,
+            events_after: None,
+            snapshots,
+        })
+        .await
+}
+
+/// Reads what came to one process after an event.
+pub(crate) async fn tail(
+    store: &Store,
+    stream: &StreamId,
+    filter: Arc<dyn DueFilter>,
+    after: u64,
+) -> Result<DuePage, Error> {
+    store
+        .read_due(DueRequest {
+            of: DueOf::Streams(vec![stream.clone()]),
+            filter,
+            max_processes: 1,
+            max_heads: 1,
+            max_bytes: PROCESS_BYTES,
+            // What is left of a large process is to be no larger.
+            max_process_bytes: PROCESS_BYTES,
+            events_after: Some(after),
+            snapshots: Snapshots::default(),
+        })
+        .await
+}
+
+/// The bounds of what a page covers of a range, to see whether it is right.
+pub(crate) fn check_page(page: &DuePage, rest: &StreamRange) -> Result<(), Error> {
+    let streams = page.processes.iter().map(|process| &process.stream);
+    check_order(
+        rest.after.as_ref(),
+        streams.chain(page.up_to.iter().filter(|end| {
+            page.processes
+                .last()
+                .is_none_or(|last| last.stream != **end)
+        })),
+    )
+}
+
+/// The failure of a process that could not be read.
+pub(crate) fn unread(stream: &StreamId, error: &Error) -> MigrationError {
+    MigrationError {
+        stream_id: stream.clone(),
+        stage: Stage::Reading,
+        class: FailureClass::of(error),
+        sequence: None,
+        message: error.to_string(),
+    }
+}
+
+/// Checks that the streams of a page rise, from where the last page ended: what
+/// a store that goes back and forth leaves out, nobody would miss.
+pub(crate) fn check_order<'a>(
+    mut after: Option<&'a StreamId>,
+    streams: impl IntoIterator<Item = &'a StreamId>,
+) -> Result<(), Error> {
+    for stream in streams {
+        if let Some(before) = after.filter(|before| *before >= stream) {
+            return Err(Error::corrupt(format!(
+                "the store listed stream {stream} after {before}, out of order; nothing was concluded from it, check the store"
+            )));
+        }
+        after = Some(stream);
+    }
+    Ok(())
+}
+
+/// What is wrong with a stream that was there, and that has no head: streams
+/// are never removed.
+pub(crate) fn no_head(stream: &StreamId) -> Error {
+    Error::corrupt(format!(
+        "the head of stream {stream} is missing; nothing was changed, restore the head from a backup"
+    ))
+}
+
+/// The events of a page that follow each other after `at`, up to `through`; at
+/// least one.
+pub(crate) fn follow<'a>(
+    stream: &StreamId,
+    page: &'a [Event],
+    at: u64,
+    through: u64,
+) -> Result<&'a [Event], MigrationError> {
+    let count = page
+        .iter()
+        .zip(at + 1..=through)
+        .take_while(|(event, expected)| event.sequence == *expected)
+        .count();
+    if count == 0 {
+        return Err(unread(stream, &Error::missing_event(stream, at + 1)));
+    }
+    Ok(&page[..count])
+}
+
+/// Which processes of a page have failed in a run, if there is a run to ask about.
+pub(crate) async fn failed(
+    store: &Store,
+    run: Option<RunId>,
+    page: &DuePage,
+) -> Result<BTreeSet<StreamId>, Error> {
+    let (Some(run), Some(first), Some(last)) = (run, page.processes.first(), page.processes.last())
+    else {
+        return Ok(BTreeSet::new());
+    };
+    let before = state_migration_core::selection::before(first.stream.as_str());
+    let through = Some(&last.stream);
+    let failures = history::failures(store, run, &[], before.as_ref(), through, usize::MAX);
+    let failures = failures.await?.into_iter();
+    Ok(failures.map(|failure| failure.error.stream_id).collect())
+}

@@ -1,0 +1,112 @@
+//! What a program that migrates says of itself: spans and events of `tracing`,
+//! and `metrics`. Feature `telemetry`.
+//!
+//! Nothing has to be turned on: install a subscriber of `tracing` and a recorder
+//! of `metrics`, and what is below comes to them. Without them it costs
+//! nothing that could be measured, and without the feature nothing at all. A
+//! recorder that is installed while a run is under way sees the next one.
+//!
+//! Nothing here ever holds a payload, a state, or what a conversion says about
+//! one: streams, versions, stages, classes and numbers only.
+//!
+//! # Spans
+//!
+//! All have the target `state_migration`. Numbers are recorded before a span ends.
+//!
+//! | span | level | fields |
+//! |---|---|---|
+//! | `run` | info | `run`, `kind`, `dry_run`, `selection`; in the end `state`, `migrated`, `failed`, `skipped`, `conflicts` |
+//! | `chunk` | info | `workflow`, `first` (stream), `processes`; in the end `migrated`, `failed`, `skipped`, `bytes`, `conflicts` (1 if it was read in vain) |
+//! | `process` | debug | `stream`, `workflow`, `from` |
+//!
+//! A `chunk` is part of its `run`, and a `process` of its `chunk`. Over separate
+//! stores there are no chunks. A process that is migrated as it is opened is
+//! part of the span of whoever opens it.
+//!
+//! # Events
+//!
+//! | event | level | fields |
+//! |---|---|---|
+//! | `run began`, `run ended` | info | those of its span |
+//! | `run paused`, `run goes on` | info | |
+//! | `run refused` | warn | `class`, `reason` |
+//! | `process failed` | warn | `stream`, `stage`, `class`, `sequence` |
+//! | `range left` | warn | `class`, `reason`: the store failed; the run can be resumed |
+//! | `conflict` | debug | `first`, `processes`: somebody wrote to one of them, and all are read again |
+//! | `process migrated as it was opened` | debug | `workflow` |
+//!
+//! # Metrics
+//!
+//! Counters count what is durable. Dry runs change none.
+//!
+//! | name | kind | labels | unit |
+//! |---|---|---|---|
+//! | [`state_migration_processes_migrated_total`](PROCESSES_MIGRATED) | counter | `workflow` | processes |
+//! | [`state_migration_processes_failed_total`](PROCESSES_FAILED) | counter | `workflow`, `class` | processes |
+//! | [`state_migration_processes_skipped_total`](PROCESSES_SKIPPED) | counter | `reason` | processes |
+//! | [`state_migration_read_bytes_total`](READ_BYTES) | counter | | bytes of events and baselines |
+//! | [`state_migration_conflicts_total`](CONFLICTS) | counter | | chunks |
+//! | [`state_migration_chunk_seconds`](CHUNK_SECONDS) | histogram | | seconds |
+//! | [`state_migration_commit_seconds`](COMMIT_SECONDS) | histogram | | seconds |
+//! | [`state_migration_durable_seconds`](DURABLE_SECONDS) | histogram | | seconds |
+//! | [`state_migration_processes_per_second`](PROCESSES_PER_SECOND) | gauge | | processes a second |
+//! | [`state_migration_runs_ended_total`](RUNS_ENDED) | counter | `state` | runs |
+
+use metrics::{Unit, describe_counter, describe_gauge, describe_histogram};
+
+/// Processes migrated, durably; labelled with their `workflow`.
+pub const PROCESSES_MIGRATED: &str = "state_migration_processes_migrated_total";
+/// Processes that failed; labelled with their `workflow`, empty where that is
+/// not known, and the [`class`](state_migration_core::FailureClass) of the failure.
+pub const PROCESSES_FAILED: &str = "state_migration_processes_failed_total";
+/// Processes left alone; labelled with the `reason`, as of
+/// [`SkippedBy`](state_migration_core::SkippedBy).
+pub const PROCESSES_SKIPPED: &str = "state_migration_processes_skipped_total";
+/// The bytes of events and baselines that were read to fold them.
+pub const READ_BYTES: &str = "state_migration_read_bytes_total";
+/// Chunks that were read in vain, because somebody wrote to one of their processes.
+pub const CONFLICTS: &str = "state_migration_conflicts_total";
+/// How long a chunk took, from its first read until it was committed.
+pub const CHUNK_SECONDS: &str = "state_migration_chunk_seconds";
+/// How long the commit of a chunk took, before it is durable.
+pub const COMMIT_SECONDS: &str = "state_migration_commit_seconds";
+/// How long it took until what was committed of a range was durable.
+pub const DURABLE_SECONDS: &str = "state_migration_durable_seconds";
+/// How many processes a second the run looked at lately; 0 when it has ended.
+pub const PROCESSES_PER_SECOND: &str = "state_migration_processes_per_second";
+/// Runs that ended; labelled with the `state` in which they did: `done`,
+/// `done_with_errors`, `cancelled`, or `running` for one that was broken off.
+pub const RUNS_ENDED: &str = "state_migration_runs_ended_total";
+
+/// Tells the recorder that is installed what the metrics mean. Call it once,
+/// after installing one; a recorder that shows no descriptions needs none.
+pub fn describe() {
+    for (name, unit, text) in [
+        (PROCESSES_MIGRATED, Unit::Count, "Processes migrated"),
+        (PROCESSES_FAILED, Unit::Count, "Processes that failed"),
+        (PROCESSES_SKIPPED, Unit::Count, "Processes left alone"),
+        (READ_BYTES, Unit::Bytes, "Bytes of events read"),
+        (CONFLICTS, Unit::Count, "Chunks that were read in vain"),
+        (RUNS_ENDED, Unit::Count, "Runs that ended"),
+    ] {
+        describe_counter!(name, unit, text);
+    }
+    for (name, text) in [
+        (
+            CHUNK_SECONDS,
+            "From the first read of a chunk to its commit",
+        ),
+        (
+            COMMIT_SECONDS,
+            "The commit of a chunk, before it is durable",
+        ),
+        (DURABLE_SECONDS, "Until what was committed was durable"),
+    ] {
+        describe_histogram!(name, Unit::Seconds, text);
+    }
+    describe_gauge!(
+        PROCESSES_PER_SECOND,
+        Unit::CountPerSecond,
+        "Processes looked at a second"
+    );
+}

@@ -1,0 +1,169 @@
+//! Names in a selection of which there is nothing: a mistyped one selects
+//! nothing, which looks like a store that is empty.
+
+use crate::migration_runner::MigrationRunner;
+use state_migration_core::{Error, EventStore, Selection, StreamId, TenantId};
+
+/// How many names are told.
+const TOLD: usize = 5;
+
+impl<M, ES: EventStore, SS> MigrationRunner<M, ES, SS> {
+    /// A sentence on each kind of names in a selection that no stream has.
+    #[doc(hidden)]
+    pub async fn absent(&self, selection: &Selection) -> Result<Vec<String>, Error> {
+        let store = &self.events;
+        let mut said = Vec::new();
+        let mut absent = Vec::new();
+        for tenant in selection.tenants() {
+            if first(store, &of_tenant(tenant)).await?.is_none() {
+                absent.push(tenant.as_str());
+            }
+        }
+        if !absent.is_empty() {
+            let there = tenants(store).await?;
+            let there: Vec<&str> = there.iter().map(TenantId::as_str).collect();
+            said.push(format!(
+                "no process is of the tenant {}; {}",
+                some(&absent),
+                match there.is_empty() {
+                    true => "the store has processes of no tenant at all".to_owned(),
+                    false => format!("the store has those of {}", some(&there)),
+                }
+            ));
+        }
+        if let Some(prefix) = selection.starts_with()
+            && first(store, prefix).await?.is_none()
+        {
+            said.push(format!(
+                "no stream starts with {prefix}; those of processes are called process/TENANT/PROCESS"
+            ));
+        }
+        let mut absent = Vec::new();
+        for stream in selection.named_streams() {
+            if store.head(stream).await?.is_none() {
+                absent.push(stream.as_str());
+            }
+        }
+        if !absent.is_empty() {
+            said.push(format!(
+                "there is no stream {}; those of processes are called process/TENANT/PROCESS",
+                some(&absent)
+            ));
+        }
+        Ok(said)
+    }
+}
+
+fn of_tenant(tenant: &TenantId) -> String {
+    format!("process/{tenant}/")
+}
+
+async fn first(store: &impl EventStore, prefix: &str) -> Result<Option<StreamId>, Error> {
+    let mut found = store.list_streams(Some(prefix), None, 1).await?;
+    Ok(found.pop())
+}
+
+/// The first tenants that have processes, one more than is told.
+async fn tenants(store: &impl EventStore) -> Result<Vec<TenantId>, Error> {
+    let (mut tenants, mut after) = (Vec::new(), None);
+    while tenants.len() <= TOLD {
+        let next = store.list_streams(Some("process/"), after.as_ref(), 1);
+        let Some(stream) = next.await?.pop() else {
+            break;
+        };
+        // Past all others of this tenant; what is of none is past itself.
+        after = match stream.process() {
+            Some((tenant, _)) => {
+                let last = format!("{}{}", of_tenant(&tenant), char::MAX);
+                tenants.push(tenant);
+                Some(StreamId::new(last)?)
+            }
+            None => Some(stream),
+        };
+    }
+    Ok(tenants)
+}
+
+/// `a`, `a, b` or `a, b, …`.
+fn some(names: &[&str]) -> String {
+    match names.get(..TOLD) {
+        Some(told) if names.len() > TOLD => format!("{}, …", told.join(", ")),
+        _ => names.join(", "),
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use state_migration_core::{ExpectedSequence, MigrationRegistry, NewEvent, WorkflowId};
+    use state_migration_store::MemoryStore;
+
+    async fn said(streams: &[&str], selection: Selection) -> Vec<String> {
+        let store = MemoryStore::new();
+        for id in streams {
+            let event = NewEvent::new(WorkflowId::new("order", "v1"), "OrderPlaced", 1, "{}");
+            let stream = StreamId::new(*id).unwrap();
+            let appended = store.append(&stream, ExpectedSequence::NoStream, vec![event.unwrap()]);
+            appended.await.unwrap();
+        }
+        let none = MigrationRegistry::builder().build().unwrap();
+        let runner = MigrationRunner::new(none, store.clone(), store);
+        runner.absent(&selection).await.unwrap()
+    }
+
+    fn tenant(id: &str) -> TenantId {
+        TenantId::new(id).unwrap()
+    }
+
+    fn stream(id: &str) -> StreamId {
+        StreamId::new(id).unwrap()
+    }
+
+    const STREAMS: [&str; 5] = [
+        "notes",
+        "process/bank/1",
+        "process/bank/2",
+        "process/bank-2/1",
+        "process/shop/1",
+    ];
+
+    #[tokio::test]
+    async fn what_is_there_is_not_told() {
+        for selection in [
+            Selection::all(),
+            Selection::all().tenant(tenant("bank")).prefix("process/b"),
+            Selection::all().streams([stream("process/shop/1"), stream("notes")]),
+        ] {
+            assert!(said(&STREAMS, selection).await.is_empty());
+        }
+    }
+
+    #[tokio::test]
+    async fn each_kind_of_name_that_is_not_there_is_told_with_what_is() {
+        let selection = Selection::all()
+            .tenant(tenant("ban"))
+            .tenant(tenant("shop"))
+            .prefix("process/bank3")
+            .streams([stream("process/bank/3"), stream("process/shop/1")]);
+        assert_eq!(
+            said(&STREAMS, selection).await,
+            [
+                "no process is of the tenant ban; the store has those of bank-2, bank, shop",
+                "no stream starts with process/bank3; those of processes are called process/TENANT/PROCESS",
+                "there is no stream process/bank/3; those of processes are called process/TENANT/PROCESS",
+            ]
+        );
+        let many: Vec<String> = (0..9).map(|n| format!("process/t{n}/1")).collect();
+        let many: Vec<&str> = many.iter().map(String::as_str).collect();
+        let none = Selection::all().tenant(tenant("x"));
+        assert_eq!(
+            said(&many, none.clone()).await,
+            ["no process is of the tenant x; the store has those of t0, t1, t2, t3, t4, …"]
+        );
+        assert_eq!(
+            said(&[], none).await,
+            ["no process is of the tenant x; the store has processes of no tenant at all"]
+        );
+    }
+}

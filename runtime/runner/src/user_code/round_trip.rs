@@ -1,0 +1,136 @@
+//! Reads a converted state back, as the process will when it goes on: a state
+//! that is another one then is not committed. User code runs here. Pure.
+//!
+//! What is said about a difference or an error names places and types only; the
+//! values of a state may be nobody's business.
+
+use std::collections::BTreeMap;
+use std::sync::{Mutex, PoisonError};
+
+use crate::report::MigrationReport;
+use crate::stages::fold::{catch, short};
+use state_migration_core::redaction::{self, Lists, Refusal};
+use state_migration_core::{FailureClass, Migration, MigrationError, Route, Stage, StreamId};
+
+/// Migrations whose new states could not be read back for want of a decoder,
+/// with the reason.
+#[derive(Debug, Default)]
+pub(crate) struct Unchecked(Mutex<BTreeMap<String, String>>);
+
+impl Unchecked {
+    fn note(&self, migration: &Migration, why: &str) {
+        let mut noted = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        noted
+            .entry(migration.short_name())
+            .or_insert_with(|| format!("{migration}: whether a process can go on with its new state was not checked, because {why}"));
+    }
+
+    /// One warning for each migration.
+    pub(crate) fn warn(&self, report: &mut MigrationReport) {
+        let noted = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        for warning in noted.values() {
+            report.warn(StreamId::literal("(migrations)"), warning.clone());
+        }
+    }
+}
+
+/// What became of a state that was read back.
+enum Back {
+    Same,
+    Another(String),
+    Unreadable(Refusal),
+    Unwritable(String),
+    /// It is not known how it is read.
+    Unknown,
+}
+
+/// Checks that a new state, deserialized and serialized again, is the same value.
+pub(crate) fn check(
+    route: &Route,
+    stream: &StreamId,
+    json: &str,
+    unchecked: &Unchecked,
+) -> Result<(), MigrationError> {
+    let last = &route.hops()[route.hops().len() - 1];
+    let state_type = last.target_state.name;
+    // The text of a user's error is user code too.
+    let back = catch(|| read(last, json));
+    let differently = FailureClass::ReadsBackDifferently;
+    let (class, what) = match back {
+        Ok(Back::Same) => return Ok(()),
+        Ok(Back::Another(difference)) => (
+            differently,
+            format!(
+                "deserialized and serialized again, the new state is not the same: {difference}"
+            ),
+        ),
+        Ok(Back::Unwritable(why)) => (
+            differently,
+            format!("deserialized, the new state cannot be serialized again: {why}"),
+        ),
+        Ok(Back::Unreadable(refusal)) if refusal.borrows => {
+            let why = format!(
+                "`{state_type}` borrows from the text that it is deserialized from; let it own its values, such as a `String` instead of a `&str`"
+            );
+            unchecked.note(last, &why);
+            return Ok(());
+        }
+        Ok(Back::Unreadable(refusal)) => (
+            differently,
+            format!(
+                "the new state cannot be deserialized again: {}",
+                refusal.text(json)
+            ),
+        ),
+        Ok(Back::Unknown) => {
+            let why = if last.defined_at().is_some() {
+                format!("`{state_type}` cannot be deserialized; derive `serde::Deserialize` for it")
+            } else {
+                format!(
+                    "a migration that is written by hand does not say how `{state_type}` is deserialized; say it with `StateMigration::decoder`"
+                )
+            };
+            unchecked.note(last, &why);
+            return Ok(());
+        }
+        Err(bad) => (
+            bad.class,
+            format!(
+                "the new state cannot be deserialized again: {}",
+                bad.message
+            ),
+        ),
+    };
+    Err(MigrationError {
+        stream_id: stream.clone(),
+        stage: Stage::Encoding,
+        class,
+        sequence: None,
+        message: format!(
+            "{last}: {what}; correct how `{state_type}` is serialized or deserialized and run again"
+        ),
+    })
+}
+
+/// Deserializes a state of a migration's target and serializes it again.
+fn read(last: &Migration, json: &str) -> Back {
+    let Some(decoder) = last.target_decoder() else {
+        return Back::Unknown;
+    };
+    let state = match decoder.decode(json.as_bytes()) {
+        Ok(state) => state,
+        Err(error) => return Back::Unreadable(Refusal::of(&error)),
+    };
+    let mut again = Vec::with_capacity(json.len());
+    if let Err(error) = last.step.encode(&state, &mut again) {
+        return Back::Unwritable(short(error.to_string()));
+    }
+    if again == json.as_bytes() {
+        return Back::Same;
+    }
+    let again = String::from_utf8_lossy(&again);
+    match redaction::difference(json, &again, Lists::InAnyOrder) {
+        None => Back::Same,
+        Some(difference) => Back::Another(difference),
+    }
+}

@@ -1,0 +1,354 @@
+//! Threads for user code, which may never return.
+//!
+//! They are not the runtime's own: a thread that is given up must not keep the
+//! program from ending.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, mpsc};
+use std::time::{Duration, Instant};
+
+use tokio::sync::oneshot;
+use tokio::time::timeout;
+
+use crate::observe::Here;
+use state_migration_core::{Error, ErrorKind, FailureClass, MigrationError, Stage, StreamId};
+
+/// How nice a thread is that gives way, on the scale of `nice`: where all want the
+/// same core it has about a tenth of the time that another one has.
+#[cfg(target_os = "linux")]
+const NICE: i32 = 10;
+
+/// Lets all other threads of the program go before this one.
+fn lower_priority() {
+    // Linux has a priority for each thread; a system that refuses loses nothing.
+    #[cfg(target_os = "linux")]
+    let _ = rustix::process::setpriority_process(None, NICE);
+}
+
+type Job = Box<dyn FnOnce() + Send>;
+
+/// The user code of one run.
+#[derive(Clone)]
+pub(crate) struct Code {
+    idle: Arc<Mutex<Vec<mpsc::Sender<Job>>>>,
+    deadline: Duration,
+    /// Whether what a service does goes before it, where both want a core.
+    gives_way: bool,
+    /// For how long it was at work, in microseconds.
+    busy: Arc<AtomicU64>,
+}
+
+/// Which process user code works on, and since when.
+#[derive(Clone, Default)]
+pub(crate) struct Watch(Arc<Mutex<Option<(StreamId, Instant)>>>);
+
+impl Watch {
+    /// Runs the work on one process; `Err` when it took longer than it may.
+    pub(crate) fn over<T>(
+        &self,
+        stream: &StreamId,
+        deadline: Duration,
+        work: impl FnOnce() -> Result<T, MigrationError>,
+    ) -> Result<T, MigrationError> {
+        let began = Instant::now();
+        self.set(Some((stream.clone(), began)));
+        let done = work();
+        self.set(None);
+        let took = began.elapsed();
+        if took > deadline {
+            return Err(MigrationError {
+                stream_id: stream.clone(),
+                stage: Stage::Converting,
+                class: FailureClass::Deadline,
+                sequence: None,
+                message: format!(
+                    "its code took {} ms, and may take {} ms; make it faster or allow it more time, and run again",
+                    took.as_millis(),
+                    deadline.as_millis()
+                ),
+            });
+        }
+        done
+    }
+
+    fn set(&self, now: Option<(StreamId, Instant)>) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = now;
+    }
+
+    /// The process that has been worked on for longer than this.
+    fn longer_than(&self, limit: Duration) -> Option<StreamId> {
+        let now = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        now.as_ref()
+            .filter(|(_, since)| since.elapsed() > limit)
+            .map(|(stream, _)| stream.clone())
+    }
+}
+
+/// Why user code gave no answer.
+#[derive(Debug)]
+pub(crate) enum NoAnswer {
+    /// It works on this process and does not return.
+    Stuck(StreamId),
+    /// Its thread ended.
+    Ended(Error),
+}
+
+impl NoAnswer {
+    /// As the failure of the one process that the code was run for.
+    pub(crate) fn of(self, stream: &StreamId) -> MigrationError {
+        match self {
+            Self::Stuck(stream) => never_returned(stream),
+            Self::Ended(error) => crate::stages::scan::unread(stream, &error),
+        }
+    }
+}
+
+/// The failure of a process whose code does not return.
+pub(crate) fn never_returned(stream_id: StreamId) -> MigrationError {
+    MigrationError {
+        stream_id,
+        stage: Stage::Converting,
+        class: FailureClass::NeverReturned,
+        sequence: None,
+        message: "its code does not return, so its thread was given up, and runs on until the program ends; correct the code and run again".to_owned(),
+    }
+}
+
+impl Code {
+    pub(crate) fn new(deadline: Duration, gives_way: bool) -> Self {
+        Self {
+            idle: Arc::default(),
+            deadline,
+            gives_way,
+            busy: Arc::default(),
+        }
+    }
+
+    /// For how long user code was at work, on all threads.
+    pub(crate) fn busy(&self) -> Duration {
+        Duration::from_micros(self.busy.load(Ordering::Relaxed))
+    }
+
+    pub(crate) fn deadline(&self) -> Duration {
+        self.deadline
+    }
+
+    /// Runs user code on a thread of its own. Code that does not return within
+    /// twice its time is given up, with its thread.
+    pub(crate) async fn run<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Watch) -> T + Send + 'static,
+    ) -> Result<T, NoAnswer> {
+        let watch = Watch::default();
+        let (answer, mut answered) = oneshot::channel();
+        let thread = {
+            let (watch, busy) = (watch.clone(), self.busy.clone());
+            let here = Here::now();
+            self.start(Box::new(move || {
+                let began = Instant::now();
+                let done = here.go_on(|| work(&watch));
+                let took = u64::try_from(began.elapsed().as_micros()).unwrap_or(0);
+                busy.fetch_add(took, Ordering::Relaxed);
+                // Nobody is left to hear it when the run was dropped.
+                let _ = answer.send(done);
+            }))
+            .map_err(NoAnswer::Ended)?
+        };
+        let patience = self.deadline.saturating_mul(2);
+        let tick = (self.deadline / 2).clamp(Duration::from_millis(1), Duration::from_secs(1));
+        loop {
+            match timeout(tick, &mut answered).await {
+                Ok(Ok(done)) => {
+                    self.idle
+                        .lock()
+                        .unwrap_or_else(PoisonError::into_inner)
+                        .push(thread);
+                    return Ok(done);
+                }
+                Ok(Err(_)) => {
+                    return Err(NoAnswer::Ended(Error::new(
+                        ErrorKind::Unavailable,
+                        "a panic left user code by a way that is not guarded; report it as a bug of state-migration",
+                    )));
+                }
+                Err(_) => {
+                    if let Some(stream) = watch.longer_than(patience) {
+                        return Err(NoAnswer::Stuck(stream));
+                    }
+                }
+            }
+        }
+    }
+
+    /// Runs user code on one process, guarded like all of it.
+    pub(crate) async fn on<T: Send + 'static>(
+        &self,
+        stream: &StreamId,
+        work: impl FnOnce(&StreamId) -> Result<T, MigrationError> + Send + 'static,
+    ) -> Result<T, MigrationError> {
+        let (id, deadline) = (stream.clone(), self.deadline);
+        self.run(move |watch| watch.over(&id, deadline, || work(&id)))
+            .await
+            .unwrap_or_else(|none| Err(none.of(stream)))
+    }
+
+    /// Gives a job to a thread that has none.
+    fn start(&self, mut job: Job) -> Result<mpsc::Sender<Job>, Error> {
+        loop {
+            let idle = self
+                .idle
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .pop();
+            let Some(thread) = idle else { break };
+            match thread.send(job) {
+                Ok(()) => return Ok(thread),
+                // That thread has ended.
+                Err(mpsc::SendError(back)) => job = back,
+            }
+        }
+        let (thread, jobs) = mpsc::channel::<Job>();
+        let gives_way = self.gives_way;
+        std::thread::Builder::new()
+            .name("state-migration".to_owned())
+            .spawn(move || {
+                if gives_way {
+                    lower_priority();
+                }
+                for job in jobs {
+                    job();
+                }
+            })
+            .map_err(|error| {
+                Error::new(
+                    ErrorKind::Unavailable,
+                    "a thread for user code could not be started; check the limits of the process",
+                )
+                .with_source(error)
+            })?;
+        thread.send(job).map_err(|_| {
+            Error::new(
+                ErrorKind::Unavailable,
+                "a thread for user code ended at once; run again",
+            )
+        })?;
+        Ok(thread)
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::panic)]
+mod tests {
+    use super::*;
+
+    fn stream() -> StreamId {
+        StreamId::new("process/t/p").unwrap()
+    }
+
+    fn idle(code: &Code) -> usize {
+        code.idle.lock().unwrap().len()
+    }
+
+    /// Without the look at `longer_than` it is waited for for ever.
+    #[tokio::test]
+    async fn a_thread_that_is_stuck_is_given_up_and_others_go_on() {
+        let code = Code::new(Duration::from_millis(20), true);
+        let stuck = code.run(|watch| {
+            let forever = || -> Result<(), MigrationError> {
+                loop {
+                    std::thread::park();
+                }
+            };
+            watch.over(&stream(), Duration::from_millis(20), forever)
+        });
+        let began = Instant::now();
+        let other = code.run(|_| 7);
+        let (stuck, other) = tokio::join!(stuck, other);
+        assert!(began.elapsed() >= Duration::from_millis(40));
+        assert_eq!(other.unwrap(), 7);
+        let Err(NoAnswer::Stuck(named)) = stuck else {
+            panic!("it is stuck");
+        };
+        assert_eq!(named, stream());
+        assert_eq!(idle(&code), 1, "the other one's thread only");
+        let failure = NoAnswer::Stuck(stream()).of(&stream());
+        assert_eq!(failure.class, FailureClass::NeverReturned);
+    }
+
+    /// Time that is not spent on one process is not held against it.
+    #[tokio::test]
+    async fn a_thread_that_goes_from_process_to_process_is_not_stuck() {
+        let code = Code::new(Duration::from_millis(40), true);
+        let worked = code.run(|watch| {
+            (0..6)
+                .map(|_| {
+                    let work = || {
+                        std::thread::sleep(Duration::from_millis(20));
+                        Ok(())
+                    };
+                    // As long as it takes: a busy machine is not what is tested.
+                    watch.over(&stream(), Duration::MAX, work)
+                })
+                .all(|done| done.is_ok())
+        });
+        assert!(worked.await.unwrap());
+    }
+
+    /// Without the list of idle threads each job has a thread of its own.
+    #[tokio::test]
+    async fn threads_are_used_again() {
+        let code = Code::new(Duration::from_secs(10), true);
+        let mut threads = std::collections::HashSet::new();
+        for _ in 0..20 {
+            threads.insert(code.run(|_| std::thread::current().id()).await.unwrap());
+        }
+        assert_eq!((threads.len(), idle(&code)), (1, 1));
+    }
+
+    /// The priority of a thread as the system has it, on the scale of `nice`.
+    #[cfg(target_os = "linux")]
+    fn nice() -> i32 {
+        let stat = std::fs::read_to_string("/proc/thread-self/stat").unwrap();
+        // The name may hold anything; what comes after it has no brackets.
+        let (_, fields) = stat.rsplit_once(')').unwrap();
+        fields.split_whitespace().nth(16).unwrap().parse().unwrap()
+    }
+
+    #[cfg(target_os = "linux")]
+    #[tokio::test]
+    async fn threads_of_code_that_gives_way_have_a_lower_priority() {
+        let code = |gives_way| Code::new(Duration::from_secs(10), gives_way);
+        let here = nice();
+        assert_eq!(code(false).run(|_| nice()).await.unwrap(), here);
+        let lower = code(true).run(|_| nice()).await.unwrap();
+        assert_eq!(lower, NICE.max(here));
+        assert_eq!(nice(), here, "of no other thread");
+    }
+
+    /// Jobs catch what user code throws; this is for what gets past that.
+    #[tokio::test]
+    async fn a_panic_in_a_job_is_an_error_and_its_thread_is_replaced() {
+        let code = Code::new(Duration::from_secs(10), true);
+        assert_eq!(code.run(|_| 1).await.unwrap(), 1);
+        let ended = code.run(|_| -> u32 { panic!("past all guards") }).await;
+        let Err(NoAnswer::Ended(error)) = ended else {
+            panic!("it ended");
+        };
+        assert!(error.to_string().contains("report it as a bug"), "{error}");
+        assert_eq!(code.run(|_| 2).await.unwrap(), 2);
+    }
+
+    #[test]
+    fn what_takes_too_long_fails_though_it_came_to_an_end() {
+        let limit = Duration::from_millis(5);
+        let work = || {
+            std::thread::sleep(2 * limit);
+            Ok(1)
+        };
+        let late = Watch::default().over(&stream(), limit, work).unwrap_err();
+        assert_eq!(late.class, FailureClass::Deadline);
+        assert!(late.message.contains("may take 5 ms"), "{late}");
+        let long = Duration::from_secs(60);
+        assert_eq!(Watch::default().over(&stream(), long, || Ok(1)).unwrap(), 1);
+    }
+}

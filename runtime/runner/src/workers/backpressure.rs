@@ -1,0 +1,166 @@
+//! How a run gives way to the service that it goes on in.
+//!
+//! A commit of the service waits behind what a run has begun to write, and for
+//! a core that its workers leave. So as long as others write, pages are small,
+//! one worker at a time reads or commits, and user code is on threads of a lower
+//! priority than the service's (see `code`).
+
+use std::time::Duration;
+
+use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::time::{Instant, timeout};
+
+use crate::chunk::Store;
+use state_migration_core::store_api::write_activity::LATELY;
+
+/// How many processes a page holds at most while others write.
+const PAGE_PROCESSES: usize = 128;
+
+/// The part of the bytes of a page that it holds then.
+const SHARE: usize = 4;
+
+/// How often a worker that waits for its turn looks whether there still are turns.
+const LOOK_AGAIN: Duration = Duration::from_millis(100);
+
+/// How long a worker waits for the turn: the worker that has it may have stopped.
+const LONGEST: Duration = Duration::from_secs(60);
+
+/// The pace of one execution, for all of its workers.
+pub(crate) struct Pace {
+    gives_way: bool,
+    /// What was written before is not in the way.
+    began: Instant,
+    turn: Semaphore,
+}
+
+impl Pace {
+    pub(crate) fn new(gives_way: bool) -> Self {
+        Self {
+            gives_way,
+            began: Instant::now(),
+            turn: Semaphore::new(1),
+        }
+    }
+
+    /// Whether others write to the store, of late.
+    pub(crate) fn is_in_the_way(&self, store: &Store) -> bool {
+        if !self.gives_way {
+            return false;
+        }
+        // Looked at first, or a write before the beginning could seem to be after it.
+        let lately = LATELY.min(self.began.elapsed());
+        store.traffic().is_within(lately)
+    }
+
+    /// Waits for the turn to read or to commit, while others write. `None`: the
+    /// worker goes ahead without it, since nothing else is written, or the turn was
+    /// not free in time.
+    pub(crate) async fn turn(&self, store: &Store) -> Option<SemaphorePermit<'_>> {
+        let until = Instant::now() + LONGEST;
+        while self.is_in_the_way(store) && Instant::now() < until {
+            if let Ok(Ok(permit)) = timeout(LOOK_AGAIN, self.turn.acquire()).await {
+                return Some(permit);
+            }
+        }
+        None
+    }
+}
+
+/// The most processes of a page while others write, where `fit` processes fit into a
+/// page otherwise.
+pub(crate) fn limit(fit: usize) -> usize {
+    (fit / SHARE).clamp(1, PAGE_PROCESSES)
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use std::sync::Arc;
+
+    use tokio::time::sleep;
+
+    use super::*;
+    use state_migration_core::{Appended, ExpectedSequence, NewEvent, StreamId, WorkflowId};
+    use state_migration_store::{MemoryStore, NotDurable};
+
+    /// A write that stays under way until it is dropped.
+    async fn write(store: &MemoryStore, sequence: u64) -> NotDurable<Appended> {
+        let stream = StreamId::new("s").unwrap();
+        let version = WorkflowId::new("order", "v1");
+        let event = NewEvent::new(version, "Placed", 1, "{}").unwrap();
+        let expected = match sequence {
+            0 => ExpectedSequence::NoStream,
+            last => ExpectedSequence::Exact(last),
+        };
+        let written = store.append_unflushed(&stream, expected, vec![event]);
+        written.await.unwrap()
+    }
+
+    fn shared(store: &MemoryStore) -> Store {
+        Arc::new(store.clone())
+    }
+
+    #[tokio::test]
+    async fn what_was_written_before_the_run_is_not_in_the_way() {
+        let memory = MemoryStore::new();
+        let store = shared(&memory);
+        drop(write(&memory, 0).await);
+        let pace = Pace::new(true);
+        assert!(pace.turn(&store).await.is_none());
+        // What is written during the run is, also when it has just ended.
+        drop(write(&memory, 1).await);
+        assert!(pace.turn(&store).await.is_some());
+        assert!(Pace::new(false).turn(&store).await.is_none());
+    }
+
+    #[tokio::test]
+    async fn one_worker_at_a_time_has_its_turn() {
+        let memory = MemoryStore::new();
+        let store = shared(&memory);
+        let under_way = write(&memory, 0).await;
+        let pace = Arc::new(Pace::new(true));
+        let first = pace.turn(&store).await;
+        assert!(first.is_some());
+        let other = tokio::spawn({
+            let (pace, store) = (pace.clone(), store.clone());
+            async move { pace.turn(&store).await.is_some() }
+        });
+        sleep(LOOK_AGAIN * 2).await;
+        assert!(!other.is_finished());
+        drop(first);
+        assert!(other.await.unwrap());
+        drop(under_way);
+    }
+
+    /// Whoever waits for a turn goes ahead when there are no turns any more,
+    /// however long the one who has it takes.
+    #[tokio::test]
+    async fn nobody_waits_for_a_turn_in_a_quiet_store() {
+        let memory = MemoryStore::new();
+        let store = shared(&memory);
+        let under_way = write(&memory, 0).await;
+        let pace = Pace::new(true);
+        let _first = pace.turn(&store).await.unwrap();
+        drop(under_way);
+        assert!(pace.turn(&store).await.is_none());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn nobody_waits_for_ever_for_a_turn_that_does_not_come_back() {
+        let memory = MemoryStore::new();
+        let store = shared(&memory);
+        let _under_way = write(&memory, 0).await;
+        let pace = Pace::new(true);
+        let _never_back = pace.turn(&store).await.unwrap();
+        let began = Instant::now();
+        assert!(pace.turn(&store).await.is_none());
+        assert!(began.elapsed() >= LONGEST);
+    }
+
+    #[test]
+    fn chunks_are_small_and_never_empty() {
+        for (fit, limit) in [(usize::MAX, 128), (64, 16), (9, 2), (1, 1)] {
+            assert_eq!(super::limit(fit), limit);
+        }
+    }
+}

@@ -1,0 +1,7 @@
+//! Workers that migrate ranges side by side.
+
+pub(crate) mod backpressure;
+pub(crate) mod concurrency;
+pub(crate) mod in_progress;
+pub(crate) mod queue;
+pub(crate) mod worker;

@@ -1,0 +1,368 @@
+//! One of several workers, which take ranges of streams from a queue and
+//! migrate them chunk by chunk.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+
+use crate::chunk::{ATTEMPTS, Page, Work, Worked};
+use crate::control::Go;
+use crate::run::history;
+use crate::run::run_log::Range;
+use crate::stages::commit::{self, Done, Outcome};
+use crate::stages::scan;
+use crate::workers::backpressure;
+use crate::workers::in_progress::Hand;
+use crate::workers::queue::Queue;
+use state_migration_core::{
+    DueOf, Error, ErrorKind, FailureClass, MigrationError, ReadPoint, RunId, Stage, StreamId,
+    WorkflowId,
+};
+
+/// How many pages are made durable together, and of how many bytes.
+const TOGETHER: usize = 4;
+const TOGETHER_BYTES: usize = 8 << 20;
+
+/// What a worker tells.
+pub(crate) enum Told {
+    Done(Done),
+    /// It could not go on; what it leaves is left for another execution.
+    Broken(MigrationError),
+}
+
+pub(crate) fn worker_failed(message: &str) -> MigrationError {
+    MigrationError {
+        stream_id: StreamId::literal("(worker)"),
+        stage: Stage::Committing,
+        class: FailureClass::Unavailable,
+        sequence: None,
+        message: message.to_owned(),
+    }
+}
+
+/// One of several that take ranges from a queue.
+pub(crate) struct Worker {
+    pub(crate) work: Work,
+    pub(crate) source: Source,
+    /// How many more processes the run may look at.
+    pub(crate) left: Option<usize>,
+    pub(crate) sender: mpsc::Sender<Told>,
+    /// What is committed, and may not be durable yet.
+    pub(crate) waiting: Vec<Done>,
+    /// Held as long as it has something to do, to settle or to tell.
+    pub(crate) hand: Option<Hand>,
+}
+
+/// Why a worker goes no further in a range.
+enum Stop {
+    /// The run was cancelled, or nobody listens any more.
+    Ended,
+    /// There are more workers than are of use.
+    LaneCloses,
+    /// Something failed that is not one process's.
+    Broken {
+        from: Option<StreamId>,
+        error: Error,
+    },
+}
+
+impl Worker {
+    pub(crate) async fn run(mut self, queue: Arc<Queue>) -> Vec<Range> {
+        let mut ended = Vec::new();
+        let lanes = self.work.lanes.clone();
+        loop {
+            let lane = lanes.enter().await;
+            let mut range = match queue.next(&self.work).await {
+                Ok(Some(range)) => range,
+                Ok(None) => break,
+                Err(error) => {
+                    let failure = worker_failed(&format!(
+                        "a range could not be taken over from a worker that does not answer; resume the run: {error}"
+                    ));
+                    // The receiver is gone only when the run itself is.
+                    drop(self.sender.send(Told::Broken(failure)).await);
+                    break;
+                }
+            };
+            let stop = self.migrate_range(&mut range, &queue).await;
+            // What was committed counts, however the range ended.
+            let settled = self.rest().await;
+            let stop = match (stop, settled) {
+                (Err(Stop::LaneCloses), Ok(())) => {
+                    if let Some(lane) = lane {
+                        lane.forget();
+                    }
+                    queue.put_back(range);
+                    continue;
+                }
+                (Err(Stop::LaneCloses), settled) => settled,
+                (stop, settled) => stop.and(settled),
+            };
+            // The worker that took it over tells of the rest of it.
+            match &stop {
+                Err(Stop::Broken { error, .. }) if queue.is_taken_over(error) => continue,
+                _ if !queue.end(&range) => continue,
+                _ => ended.push(range),
+            }
+            match stop {
+                Ok(()) => {}
+                Err(Stop::Ended | Stop::LaneCloses) => break,
+                Err(Stop::Broken { from, error }) => {
+                    let from = from.map_or_else(String::new, |stream| format!(" from {stream} on"));
+                    let mut failure = worker_failed(&format!(
+                        "a range of processes{from} was not looked at; resume the run, or run again: {error}"
+                    ));
+                    failure.class = FailureClass::of(&error);
+                    let gone = self.sender.send(Told::Broken(failure)).await.is_err();
+                    // Nothing that comes after would be written either.
+                    let lost =
+                        matches!(error.kind(), ErrorKind::Claimed { .. } | ErrorKind::Fenced);
+                    if gone || lost {
+                        break;
+                    }
+                }
+            }
+        }
+        ended
+    }
+
+    /// Migrates a range, page by page.
+    async fn migrate_range(&mut self, range: &mut Range, queue: &Queue) -> Result<(), Stop> {
+        let pace = self.work.pace.clone();
+        let mut size = self.work.chunk_processes;
+        let mut conflicts = 0;
+        loop {
+            let from = range.row.at.clone();
+            let broken = |error| Stop::Broken {
+                from: from.clone(),
+                error,
+            };
+            if self.left == Some(0) {
+                let end = Outcome {
+                    at_end: true,
+                    ..Outcome::default()
+                };
+                let done = commit::without_processes(&self.work, end, range).await;
+                self.waiting.push(done.map_err(broken)?);
+                return Ok(());
+            }
+            let fit = self.work.sizes.fit();
+            let gives_way = pace.is_in_the_way(&self.work.store);
+            let limit = size
+                .min(if gives_way {
+                    backpressure::limit(fit)
+                } else {
+                    fit
+                })
+                .min(self.work.control.chunk_limit())
+                .min(self.left.unwrap_or(usize::MAX));
+            let turn = pace.turn(&self.work.store).await;
+            let page = self.source.page(&self.work, range, limit).await;
+            drop(turn);
+            let mut page = match page {
+                Ok(page) => page,
+                // A damaged block holds records of some processes: find them.
+                Err(error) if *error.kind() == ErrorKind::Corrupt && size > 1 => {
+                    size = 1;
+                    continue;
+                }
+                Err(error) if *error.kind() == ErrorKind::Corrupt => {
+                    let done = self.fail_first(range, error).await.map_err(broken)?;
+                    self.count(&done);
+                    self.waiting.push(done);
+                    continue;
+                }
+                Err(error) => return Err(broken(error)),
+            };
+            let processes = page.read.processes.len();
+            if self.work.control.is_slowed() {
+                // It may have to wait, and nothing is to be open meanwhile.
+                page.read.read_point = ReadPoint::none();
+                self.rest().await?;
+            }
+            let at_work = &self.work.at_work;
+            match self.work.control.may_go_on(processes, at_work).await {
+                Go::On(hand) => self.hand = Some(hand),
+                // An operator may have decided about them meanwhile.
+                Go::AfterAPause | Go::AtAnotherPace => continue,
+                Go::Nowhere => return Err(Stop::Ended),
+            }
+            let seen = self.work.observer.chunk(&page.read.processes);
+            let worked = self.work.migrate_page(page, range);
+            let worked = seen.during(worked).await;
+            match &worked {
+                Ok(worked) => seen.committed(&worked.done),
+                Err(error) if error.is_conflict() => seen.conflicted(),
+                Err(_) => {}
+            }
+            // Those that give way are idle on purpose.
+            if !gives_way {
+                self.work.lanes.look(&self.work.code);
+            }
+            match worked {
+                Ok(Worked { done, large }) => {
+                    queue.renew(range);
+                    conflicts = 0;
+                    // What was read beyond a large one was read in vain; more of
+                    // them may follow.
+                    size = if large { 1 } else { size * 2 };
+                    size = size.min(self.work.chunk_processes);
+                    self.count(&done);
+                    self.waiting.push(done);
+                    let bytes: usize = self.waiting.iter().map(|done| done.bytes).sum();
+                    if self.waiting.len() >= TOGETHER || bytes >= TOGETHER_BYTES {
+                        self.settle().await?;
+                    }
+                    if range.row.done {
+                        return Ok(());
+                    }
+                    if self.work.lanes.closes() {
+                        return Err(Stop::LaneCloses);
+                    }
+                }
+                Err(error) if error.is_conflict() && conflicts < ATTEMPTS => {
+                    conflicts += 1;
+                    tokio::time::sleep(Duration::from_millis(1 << conflicts.min(6))).await;
+                    size = (size / 2).max(1);
+                }
+                Err(error) => return Err(broken(error)),
+            }
+        }
+    }
+
+    /// Fails the first process of what is left of a range, which cannot be read.
+    async fn fail_first(&self, range: &mut Range, error: Error) -> Result<Done, Error> {
+        let work = &self.work;
+        let (store, of) = (&work.store, DueOf::Range(range.row.rest()));
+        let filter = Arc::new(scan::HeadsOnly(work.filter.clone()));
+        let page = scan::page(store, of, filter, 1, scan::Snapshots::default()).await;
+        // It may be the head that is damaged, and with it who it is.
+        let first = page.ok().and_then(|mut page| page.processes.pop());
+        let Some(first) = first else {
+            return Err(error);
+        };
+        let at = first.head.map(|head| head.workflow_id);
+        let failure = scan::unread(&first.stream, &error);
+        // It may be the bookkeeping that is damaged.
+        commit::failure(work, failure, at, range)
+            .await
+            .map_err(|_| error)
+    }
+
+    /// Counts what was done against the limit.
+    fn count(&mut self, done: &Done) {
+        if let Some(left) = &mut self.left {
+            // Those that no route is for are not among the first ones.
+            let unroutable = usize::try_from(done.unroutable()).unwrap_or(usize::MAX);
+            let failed = done.failed.len().saturating_sub(unroutable);
+            *left = left.saturating_sub(done.moved.len() + failed);
+        }
+    }
+
+    /// Has nothing in hand any more.
+    async fn rest(&mut self) -> Result<(), Stop> {
+        let settled = self.settle().await;
+        self.hand = None;
+        settled
+    }
+
+    /// Makes durable what was committed, and passes it on.
+    async fn settle(&mut self) -> Result<(), Stop> {
+        if self.waiting.is_empty() {
+            return Ok(());
+        }
+        let first = self.waiting.iter().find_map(|done| done.moved.first());
+        let from = first.map(|moved| moved.stream.clone());
+        let settled = commit::settle(&self.work).await;
+        let waiting = std::mem::take(&mut self.waiting);
+        settled.map_err(|error| Stop::Broken { from, error })?;
+        for done in waiting {
+            // The receiver is gone only when the run itself is.
+            let sent = self.sender.send(Told::Done(done)).await;
+            sent.map_err(|_| Stop::Ended)?;
+        }
+        Ok(())
+    }
+}
+
+/// Where processes come from.
+#[derive(Debug, Clone)]
+pub(crate) enum Source {
+    /// The heads of a range.
+    Heads,
+    /// Those that failed in an earlier run; of some classes only, if any are named.
+    Failures {
+        of: RunId,
+        classes: Arc<[FailureClass]>,
+    },
+    /// Those that were born at some versions while the run closed them.
+    Births(Arc<[WorkflowId]>),
+}
+
+impl Source {
+    /// The next processes of a range, at most `limit`.
+    pub(crate) async fn page(
+        &self,
+        work: &Work,
+        range: &Range,
+        limit: usize,
+    ) -> Result<Page, Error> {
+        let (rest, snapshots) = (range.row.rest(), work.snapshots());
+        let (streams, births) = match self {
+            Self::Heads => {
+                let of = DueOf::Range(rest.clone());
+                let read = scan::page(&work.store, of, work.filter.clone(), limit, snapshots);
+                let read = read.await?;
+                scan::check_page(&read, &rest)?;
+                return Ok(Page {
+                    read,
+                    births: Vec::new(),
+                });
+            }
+            Self::Failures { of, classes } => {
+                let (after, through) = (rest.after.as_ref(), rest.through.as_ref());
+                let found =
+                    history::failures(&work.store, *of, classes, after, through, limit).await?;
+                let streams = found.into_iter().map(|failure| failure.error.stream_id);
+                (streams.collect(), Vec::new())
+            }
+            Self::Births(versions) => born(work, versions, limit).await?,
+        };
+        let at_end = streams.len() < limit;
+        let last: Option<StreamId> = streams.last().cloned();
+        let of = DueOf::Streams(streams);
+        let mut read = scan::page(&work.store, of, work.filter.clone(), limit, snapshots).await?;
+        let whole = read.at_end;
+        read.at_end = whole && at_end;
+        if whole {
+            read.up_to = last;
+        }
+        let covered = |stream: &StreamId| read.up_to.as_ref().is_some_and(|end| stream <= end);
+        let births = births.into_iter().filter(|(_, stream)| covered(stream));
+        Ok(Page {
+            births: births.collect(),
+            read,
+        })
+    }
+}
+
+/// Processes that were born behind a run, at whichever of its versions.
+async fn born(
+    work: &Work,
+    versions: &[WorkflowId],
+    limit: usize,
+) -> Result<(Vec<StreamId>, Vec<(WorkflowId, StreamId)>), Error> {
+    let mut births = Vec::new();
+    for version in versions {
+        let streams = work.store.births(version, limit - births.len()).await?;
+        births.extend(streams.into_iter().map(|stream| (version.clone(), stream)));
+        if births.len() == limit {
+            break;
+        }
+    }
+    let mut streams: Vec<StreamId> = births.iter().map(|(_, stream)| stream.clone()).collect();
+    streams.sort();
+    streams.dedup();
+    Ok((streams, births))
+}

@@ -1,0 +1,269 @@
+//! A batch: what a run commits together, by the revisions of heads and the
+//! values of rows that it expects.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::{StreamExt, stream};
+
+use crate::key::{self, PerStream};
+use crate::kv::{Kv, KvTxn};
+use crate::record::{self, Closing};
+use crate::records::due::OpenRead;
+use crate::records::{
+    ATTEMPTS, RecordStore, arrive, closing, closing_of, put_migration, read_head, rounds_of,
+};
+use state_migration_core::{
+    Batch, Commit, Error, ErrorKind, Expected, Head, ReadPoint, RunId, Stale, StreamId, Timestamp,
+    WorkflowId,
+};
+
+/// For how long the transaction that read a page serves to commit it: the
+/// engine keeps what others write as long as it is open.
+const FRESH: Duration = Duration::from_millis(200);
+
+/// How many heads are read at a time.
+const AT_A_TIME: usize = 16;
+
+/// Commits a batch; not durable yet.
+pub(crate) async fn batch<K: Kv>(
+    store: &RecordStore<K>,
+    batch: &Batch,
+    read: ReadPoint,
+) -> Result<Commit, Error> {
+    store.kv().check_writable()?;
+    if batch.is_empty() && batch.guards.is_empty() {
+        return Ok(Commit::Written);
+    }
+    check(batch)?;
+    let open = read.into::<OpenRead<K::Txn>>();
+    // Whatever changed a head since makes this transaction conflict.
+    let mut fresh = open
+        .filter(|open| open.began.elapsed() < FRESH && open.has_read(heads(batch)))
+        .map(|open| open.txn);
+    let held = batch.moves.iter().filter(|it| it.head.held);
+    let held: Vec<StreamId> = held.map(|it| it.stream.clone()).collect();
+    for _ in 0..ATTEMPTS {
+        let (mut txn, heads_hold) = match fresh.take() {
+            Some(txn) => (txn, true),
+            None => (store.kv().begin()?, false),
+        };
+        let mut stale = Stale {
+            streams: held.clone(),
+            ..Stale::default()
+        };
+        if !heads_hold {
+            stale.streams.extend(stale_heads(&txn, batch).await?);
+        }
+        stale.rows = stale_rows(&txn, batch).await?;
+        if stale != Stale::default() {
+            stale.streams.sort();
+            stale.streams.dedup();
+            return Ok(Commit::Stale(stale));
+        }
+        put(&mut txn, batch).await?;
+        match txn.commit().await {
+            Ok(()) => return Ok(Commit::Written),
+            Err(error) if error.is_conflict() => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Err(Error::new(
+        ErrorKind::Conflict,
+        format!("a batch gave way to other writes {ATTEMPTS} times; try again later"),
+    ))
+}
+
+fn check(batch: &Batch) -> Result<(), Error> {
+    let mut streams: Vec<&StreamId> = heads(batch).map(|(stream, _)| stream).collect();
+    streams.sort();
+    match streams.windows(2).find(|pair| pair[0] == pair[1]) {
+        None => Ok(()),
+        Some(twice) => Err(Error::invalid(format!(
+            "a batch changes stream {} twice",
+            twice[0]
+        ))),
+    }
+}
+
+/// The heads that a batch changes, as it expects them.
+fn heads(batch: &Batch) -> impl Iterator<Item = (&StreamId, &Head)> {
+    let moves = batch.moves.iter().map(|it| (&it.stream, &it.head));
+    let finished = batch.finished.iter().map(|it| (&it.stream, &it.head));
+    moves.chain(finished)
+}
+
+/// The streams whose heads are not as they were read.
+async fn stale_heads<T: KvTxn>(txn: &T, batch: &Batch) -> Result<Vec<StreamId>, Error> {
+    // By value: a future that borrows from the batch would not be `Send`.
+    let expected: Vec<(StreamId, u64)> = heads(batch)
+        .map(|(stream, head)| (stream.clone(), head.revision))
+        .collect();
+    let reads = expected.into_iter().map(|(stream, revision)| async move {
+        let now = read_head(txn, &stream).await;
+        (stream, revision, now)
+    });
+    let mut reads = stream::iter(reads).buffered(AT_A_TIME);
+    let mut stale = Vec::new();
+    while let Some((stream, revision, now)) = reads.next().await {
+        if now?.is_none_or(|now| now.revision != revision) {
+            stale.push(stream);
+        }
+    }
+    Ok(stale)
+}
+
+/// The rows that do not hold what a batch expects. The others are marked, so
+/// that they still hold it when the batch is committed.
+async fn stale_rows<T: KvTxn>(txn: &T, batch: &Batch) -> Result<Vec<Vec<u8>>, Error> {
+    let guards = batch.guards.iter().map(|(key, held)| (key, held, true));
+    let writes = batch.rows.iter().filter_map(|row| match &row.expected {
+        Expected::Anything => None,
+        Expected::Exactly(held) => Some((&row.key, held, false)),
+    });
+    let all: Vec<(&Vec<u8>, &Option<Bytes>, bool)> = guards.chain(writes).collect();
+    let mut stale = Vec::new();
+    for (key, held, is_guard) in all {
+        let row_key = key::run_row(key);
+        if txn.get(&row_key).await? != *held {
+            stale.push(key.clone());
+        }
+        if is_guard {
+            txn.mark_read(&row_key)?;
+        }
+    }
+    Ok(stale)
+}
+
+async fn put<T: KvTxn>(txn: &mut T, batch: &Batch) -> Result<(), Error> {
+    let now = Timestamp::now();
+    let mut arrivals: BTreeMap<&WorkflowId, Vec<&StreamId>> = BTreeMap::new();
+    for version in &batch.present {
+        arrivals.entry(version).or_default();
+    }
+    for it in &batch.moves {
+        put_migration(txn, &it.stream, &it.head, &it.event, now)?;
+        if it.remember {
+            txn.put(PerStream::Remembered.key(&it.stream), record::mark())?;
+        }
+        if !batch.arrivals_are_known {
+            let target = it.event.workflow_id();
+            arrivals.entry(target).or_default().push(&it.stream);
+        }
+    }
+    for (version, streams) in arrivals {
+        arrive(txn, version, streams).await?;
+    }
+    for it in &batch.finished {
+        let head = Head {
+            revision: it.head.revision + 1,
+            finished: true,
+            finished_by: Some(it.by),
+            ..it.head.clone()
+        };
+        txn.put(PerStream::Head.key(&it.stream), record::write_head(&head)?)?;
+    }
+    let mut rounds = BTreeMap::new();
+    for (version, stream) in &batch.births {
+        if !rounds.contains_key(version) {
+            rounds.insert(version, rounds_of(txn, version).await?);
+        }
+        for round in rounds[version].clone() {
+            txn.delete(key::birth(version, round, stream))?;
+        }
+    }
+    if let Some((run, versions)) = &batch.closing {
+        for version in versions {
+            // Another run may have closed it, and not have come to the births.
+            let (first, round) = rounds_of(txn, version).await?.into_inner();
+            let run = *run;
+            let closing = Closing { run, round, first };
+            let row = record::write_presence(Some(closing));
+            txn.put(key::presence(version), row)?;
+        }
+    }
+    for row in &batch.rows {
+        let key = key::run_row(&row.key);
+        match &row.value {
+            Some(value) => txn.put(key, value.to_vec())?,
+            None => txn.delete(key)?,
+        }
+    }
+    Ok(())
+}
+
+/// Begins the next round of births at a version. It conflicts with each birth that
+/// is under way, and not with those that were made meanwhile.
+async fn next_round<K: Kv>(
+    store: &RecordStore<K>,
+    version: &WorkflowId,
+    closing: Closing,
+) -> Result<(), Error> {
+    let mut txn = store.kv().begin()?;
+    if closing_of(&txn, version).await? != Some(closing) {
+        return Ok(());
+    }
+    let next = Closing {
+        first: closing.round,
+        round: closing.round.saturating_add(1),
+        ..closing
+    };
+    txn.put(key::presence(version), record::write_presence(Some(next)))?;
+    match txn.commit().await {
+        // It may as well begin later.
+        Err(error) if !error.is_conflict() => Err(error),
+        _ => Ok(()),
+    }
+}
+
+/// Ends the closing of a version, unless births are left. The range of births
+/// is part of what a serializable transaction has read: who is born meanwhile,
+/// and had read the presence before, conflicts with it. Where births are left, the
+/// next round begins.
+pub(crate) async fn close<K: Kv>(
+    store: &RecordStore<K>,
+    version: &WorkflowId,
+    run: RunId,
+    empty: bool,
+) -> Result<bool, Error> {
+    use crate::records::ROW;
+    use crate::records::rows::Rows;
+    store.kv().check_writable()?;
+    let presence = key::presence(version);
+    for _ in 0..ATTEMPTS {
+        let mut txn = store.kv().begin_serializable()?;
+        let Some(row) = txn.get(&presence).await? else {
+            return Ok(true);
+        };
+        let Some(closing) = closing(row, version)?.filter(|it| it.run == run) else {
+            return Ok(true);
+        };
+        let rounds = key::births(version, closing.rounds());
+        let mut births = Rows::scan(&txn, rounds, ROW).await?;
+        let left = births.next().await?;
+        drop(births);
+        if let Some((row_key, _)) = left {
+            let (round, _) = key::read_birth(&row_key, version)?;
+            // Births of earlier rounds are all removed, and no more can come.
+            if round == closing.round {
+                next_round(store, version, closing).await?;
+            }
+            return Ok(false);
+        }
+        match empty {
+            true => txn.delete(presence.clone())?,
+            false => txn.put(presence.clone(), record::write_presence(None))?,
+        }
+        match txn.commit().await {
+            Ok(()) => {
+                store.flush().await?;
+                return Ok(true);
+            }
+            Err(error) if error.is_conflict() => {}
+            Err(error) => return Err(error),
+        }
+    }
+    // Births come faster than this can be committed, so there are some.
+    Ok(false)
+}

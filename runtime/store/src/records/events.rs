@@ -1,0 +1,289 @@
+//! Events and heads.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+
+use crate::key::{self, PerStream};
+use crate::kv::{Kv, KvTxn};
+use crate::record;
+use crate::records::rows::Rows;
+use crate::records::{NotDurable, ROW, RecordStore, arrive, next_sequence, read_head};
+use state_migration_core::store_api::fence;
+use state_migration_core::{
+    Appended, Error, ErrorKind, Event, EventStore, ExpectedSequence, Head, MIGRATED, NewEvent,
+    StreamId, Timestamp, TransactionalStore, baseline, is_reserved,
+};
+
+/// About how many bytes an event is.
+const EVENT: usize = 512;
+
+impl<K: Kv> RecordStore<K> {
+    /// Appends like [`EventStore::append`], but returns before the events are
+    /// durable. For imports, where one flush serves many appends.
+    ///
+    /// # Errors
+    /// As of [`EventStore::append`].
+    pub async fn append_unflushed(
+        &self,
+        stream: &StreamId,
+        expected: ExpectedSequence,
+        events: Vec<NewEvent>,
+    ) -> Result<NotDurable<Appended>, Error> {
+        check_events(stream, &events)?;
+        let write = self.write();
+        let events = &events;
+        let appended = self
+            .transact("an append to", stream.as_str(), |mut txn| async move {
+                let head = read_head(&txn, stream).await?;
+                // The fence comes first: code of an old version is to learn that
+                // the process moved, not only that somebody was faster.
+                if let (Some(head), Some(event)) = (&head, events.first())
+                    && !is_reserved(event.event_type())
+                {
+                    fence::check(stream, event.workflow_id(), &head.workflow_id)?;
+                }
+                check_expected(stream, expected, head.as_ref())?;
+                let appended = match (head, events.as_slice()) {
+                    (Some(head), [event]) if is_reserved(event.event_type()) => {
+                        migrate(&mut txn, stream, &head, event).await?
+                    }
+                    (head, events) => append(&mut txn, stream, head, events).await?,
+                };
+                Ok((txn, appended))
+            })
+            .await?;
+        Ok(self.not_durable(appended, write))
+    }
+}
+
+fn check_events(stream: &StreamId, events: &[NewEvent]) -> Result<(), Error> {
+    let [first, rest @ ..] = events else {
+        return Err(Error::invalid(format!(
+            "an append to {stream} has no events"
+        )));
+    };
+    if let Some(other) = rest.iter().find(|e| e.workflow_id() != first.workflow_id()) {
+        return Err(Error::invalid(format!(
+            "an append to {stream} mixes events of {} and {}",
+            first.workflow_id(),
+            other.workflow_id()
+        )));
+    }
+    let reserved = events.iter().find(|e| is_reserved(e.event_type()));
+    if reserved.is_some() && events.len() > 1 {
+        return Err(Error::invalid(format!(
+            "an append to {stream} holds a `{MIGRATED}` event among others"
+        )));
+    }
+    Ok(())
+}
+
+fn check_expected(
+    stream: &StreamId,
+    expected: ExpectedSequence,
+    head: Option<&Head>,
+) -> Result<(), Error> {
+    let last = head.map_or(0, |head| head.sequence);
+    if last == expected.last() {
+        return Ok(());
+    }
+    Err(Error::new(
+        ErrorKind::Conflict,
+        format!(
+            "stream {stream} ends at {last} and not at {}; load it again and decide again",
+            expected.last()
+        ),
+    ))
+}
+
+async fn append<T: KvTxn>(
+    txn: &mut T,
+    stream: &StreamId,
+    head: Option<Head>,
+    events: &[NewEvent],
+) -> Result<Appended, Error> {
+    let (Some(first), Some(last)) = (events.first(), events.last()) else {
+        return Err(Error::invalid("an append has no events"));
+    };
+    let code = first.workflow_id();
+    if head.is_none() {
+        if is_reserved(first.event_type()) {
+            return Err(Error::invalid(format!(
+                "stream {stream} has no events, so nothing of it can be migrated"
+            )));
+        }
+        arrive(txn, code, [stream]).await?;
+    }
+    let mut sequence = head.as_ref().map_or(0, |head| head.sequence);
+    nothing_beyond(txn, stream, sequence).await?;
+    let now = Timestamp::now();
+    for event in events {
+        sequence = next_sequence(stream, sequence)?;
+        txn.put(
+            key::event(stream, sequence),
+            record::write_event(event, now)?,
+        )?;
+    }
+    let before = head.unwrap_or_else(|| Head::of(0, code.clone()));
+    let new_head = Head {
+        sequence,
+        revision: before.revision + 1,
+        finished: last.finishes(),
+        finished_by: None,
+        ..before
+    };
+    txn.put(PerStream::Head.key(stream), record::write_head(&new_head)?)?;
+    Ok(Appended {
+        last_sequence: sequence,
+    })
+}
+
+/// A `$migrated` event that comes through [`EventStore::append`]: the runner's
+/// form without a transaction over all stores. A held process refuses it.
+async fn migrate<K: KvTxn>(
+    txn: &mut K,
+    stream: &StreamId,
+    head: &Head,
+    event: &NewEvent,
+) -> Result<Appended, Error> {
+    if event.event_type() != MIGRATED {
+        return Err(Error::invalid(format!(
+            "the event type {:?} is reserved and unknown",
+            event.event_type()
+        )));
+    }
+    let baseline = baseline::parse(event.schema_version(), event.payload())
+        .map_err(|bad| bad.at(stream, head.sequence + 1))?;
+    if baseline.target() != *event.workflow_id() {
+        return Err(Error::invalid(format!(
+            "a `{MIGRATED}` event for {stream} says {} and carries {}",
+            baseline.target(),
+            event.workflow_id()
+        )));
+    }
+    fence::check(stream, &baseline.source(), &head.workflow_id)?;
+    fence::check_hold(stream, head)?;
+    nothing_beyond(txn, stream, head.sequence).await?;
+    arrive(txn, event.workflow_id(), [stream]).await?;
+    crate::records::put_migration(txn, stream, head, event, Timestamp::now())?;
+    Ok(Appended {
+        last_sequence: head.sequence + 1,
+    })
+}
+
+#[async_trait]
+impl<K: Kv> EventStore for RecordStore<K> {
+    async fn append(
+        &self,
+        stream: &StreamId,
+        expected: ExpectedSequence,
+        events: Vec<NewEvent>,
+    ) -> Result<Appended, Error> {
+        self.append_unflushed(stream, expected, events)
+            .await?
+            .durable()
+            .await
+    }
+
+    async fn read_all(
+        &self,
+        stream: &StreamId,
+        after: u64,
+        limit: usize,
+    ) -> Result<Vec<Event>, Error> {
+        let view = self.kv().view()?;
+        let mut events = Vec::new();
+        read_more(&view, stream, after, limit, &mut events).await?;
+        if events.len() < limit
+            && let Ok(Some(head)) = read_head(&view, stream).await
+            && head.sequence > after + events.len() as u64
+        {
+            // They may have come since, where reads are not of one instant.
+            if !view.is_of_one_instant() {
+                read_more(&view, stream, after, limit, &mut events).await?;
+            }
+            let last = after + events.len() as u64;
+            if events.len() < limit && head.sequence > last {
+                return Err(Error::missing_event(stream, last + 1));
+            }
+        }
+        Ok(events)
+    }
+
+    async fn head(&self, stream: &StreamId) -> Result<Option<Head>, Error> {
+        read_head(&self.kv().view()?, stream).await
+    }
+
+    async fn list_streams(
+        &self,
+        prefix: Option<&str>,
+        after: Option<&StreamId>,
+        limit: usize,
+    ) -> Result<Vec<StreamId>, Error> {
+        let range = PerStream::Head.range(prefix.unwrap_or_default(), after);
+        let bytes = limit.saturating_mul(ROW);
+        let view = self.kv().view()?;
+        let mut rows = Rows::scan(&view, range, bytes).await?;
+        let mut streams = Vec::new();
+        while streams.len() < limit {
+            let Some((row_key, _)) = rows.next().await? else {
+                break;
+            };
+            streams.push(PerStream::Head.stream(&row_key)?);
+        }
+        Ok(streams)
+    }
+
+    async fn flush(&self) -> Result<(), Error> {
+        RecordStore::flush(self).await
+    }
+
+    fn transactional(&self) -> Option<Arc<dyn TransactionalStore>> {
+        Some(Arc::new(self.clone()))
+    }
+}
+
+/// Reads on after the events that were read, up to `limit` in all.
+async fn read_more<T: KvTxn>(
+    view: &T,
+    stream: &StreamId,
+    after: u64,
+    limit: usize,
+    events: &mut Vec<Event>,
+) -> Result<(), Error> {
+    let prefix = key::event_prefix(stream);
+    let range = key::events_after(stream, after + events.len() as u64);
+    let bytes = (limit - events.len()).saturating_mul(EVENT);
+    let mut rows = Rows::scan(view, range, bytes).await?;
+    while events.len() < limit {
+        let Some((row_key, row)) = rows.next().await? else {
+            break;
+        };
+        let expected = after + 1 + events.len() as u64;
+        let sequence = key::sequence_in(&row_key, &prefix);
+        if sequence != Some(expected) {
+            return Err(Error::missing_event(stream, expected));
+        }
+        events.push(
+            record::read_event(row, stream, expected)
+                .map_err(|bad| bad.of(format_args!("event {expected} of stream {stream}")))?,
+        );
+    }
+    Ok(())
+}
+
+/// Refuses to write over an event that a damaged head does not know of.
+async fn nothing_beyond<T: KvTxn>(txn: &T, stream: &StreamId, last: u64) -> Result<(), Error> {
+    let next = next_sequence(stream, last)?;
+    match txn.get(&key::event(stream, next)).await? {
+        None => Ok(()),
+        Some(_) => Err(beyond_head(stream, next)),
+    }
+}
+
+pub(crate) fn beyond_head(stream: &StreamId, sequence: u64) -> Error {
+    Error::corrupt(format!(
+        "event {sequence} of stream {stream} is there, and its head does not know of it; nothing was changed, restore the head from a backup"
+    ))
+}

@@ -1,0 +1,289 @@
+//! The store over a key-value engine: one algorithm for SlateDB and memory.
+//!
+//! The head of a stream is the only point of conflict. Every write reads it in
+//! its transaction, under snapshot isolation, and either rewrites it or marks it
+//! as read; so the check of the version and the write cannot come apart, and
+//! transactions conflict only over a stream or a row that both are about.
+
+mod commit;
+#[cfg(test)]
+mod cut_short;
+mod due;
+mod entries;
+mod events;
+mod heads;
+#[cfg(test)]
+mod interleaved;
+mod rows;
+mod snapshots;
+mod transactional;
+
+use std::fmt;
+use std::future::Future;
+use std::ops::RangeInclusive;
+use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+
+use crate::key;
+use crate::kv::{Kv, KvTxn};
+use crate::record::{self, Closing};
+use crate::write_activity::{Activity, Write};
+use state_migration_core::{Error, ErrorKind, Head, NewEvent, StreamId, Timestamp, WorkflowId};
+
+/// About how many bytes a row of a table with small rows is, its key included.
+const ROW: usize = 128;
+
+/// How often a write starts over because another transaction was faster.
+const ATTEMPTS: usize = 32;
+
+/// Events, snapshots and process registry in one key-value engine.
+///
+/// Use it as [`SlateDbStore`](crate::SlateDbStore),
+/// [`SlateDbReader`](crate::SlateDbReader) or
+/// [`MemoryStore`](crate::MemoryStore). Clones are handles on the same store.
+pub struct RecordStore<K> {
+    inner: Arc<Inner<K>>,
+}
+
+struct Inner<K> {
+    kv: K,
+    /// How many heads there were for each process of the last page.
+    spread: AtomicUsize,
+    /// The writes of users; a run's batches and notes are none.
+    activity: Arc<Activity>,
+}
+
+impl<K> Clone for RecordStore<K> {
+    fn clone(&self) -> Self {
+        Self {
+            inner: self.inner.clone(),
+        }
+    }
+}
+
+impl<K: Kv> fmt::Debug for RecordStore<K> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RecordStore")
+            .field("store_id", &self.inner.kv.store_id())
+            .finish_non_exhaustive()
+    }
+}
+
+/// The outcome of a write that is committed and visible, but not yet durable:
+/// a crash now may still undo it.
+///
+/// Writes become durable in the order in which they were made, so to make many
+/// durable wait for the last one only, or flush the store.
+#[must_use = "the write is not durable yet; call `durable`, or flush the store"]
+pub struct NotDurable<T> {
+    value: T,
+    until: Arc<dyn Flush>,
+    /// Under way as long as this is there.
+    write: Write,
+}
+
+impl<T> NotDurable<T> {
+    /// The outcome, whether or not it lasts.
+    pub fn value(&self) -> &T {
+        &self.value
+    }
+
+    /// Waits until the write is durable.
+    ///
+    /// # Errors
+    /// The write may or may not last: [`ErrorKind::OutcomeUnknown`], or
+    /// [`ErrorKind::Fenced`] when another writer took the database over.
+    pub async fn durable(self) -> Result<T, Error> {
+        let Self {
+            value,
+            until,
+            write,
+        } = self;
+        until.flush().await?;
+        drop(write);
+        Ok(value)
+    }
+}
+
+impl<T: fmt::Debug> fmt::Debug for NotDurable<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("NotDurable").field(&self.value).finish()
+    }
+}
+
+#[async_trait]
+trait Flush: Send + Sync {
+    async fn flush(&self) -> Result<(), Error>;
+}
+
+#[async_trait]
+impl<K: Kv> Flush for Inner<K> {
+    async fn flush(&self) -> Result<(), Error> {
+        self.kv.flush().await
+    }
+}
+
+impl<K: Kv> RecordStore<K> {
+    pub(crate) fn over(kv: K) -> Self {
+        let activity = Activity::of(kv.store_id());
+        Self {
+            inner: Arc::new(Inner {
+                kv,
+                spread: AtomicUsize::new(1),
+                activity,
+            }),
+        }
+    }
+
+    pub(crate) fn kv(&self) -> &K {
+        &self.inner.kv
+    }
+
+    /// Returns when every write that has returned is durable.
+    ///
+    /// # Errors
+    /// The writes may or may not last.
+    pub async fn flush(&self) -> Result<(), Error> {
+        Flush::flush(&*self.inner).await
+    }
+
+    /// How many rows have been read through this handle and its clones: what
+    /// a run costs, whatever the machine.
+    #[must_use]
+    pub fn rows_read(&self) -> u64 {
+        self.kv().rows_read().get()
+    }
+
+    /// The writes of users.
+    pub(crate) fn activity(&self) -> Arc<Activity> {
+        self.inner.activity.clone()
+    }
+
+    /// A user's write begins, to which a run gives way until it is durable.
+    fn write(&self) -> Write {
+        self.inner.activity.begin()
+    }
+
+    fn not_durable<T>(&self, value: T, write: Write) -> NotDurable<T> {
+        NotDurable {
+            value,
+            until: self.inner.clone(),
+            write,
+        }
+    }
+
+    /// Runs a transaction, again from its start when another one was faster.
+    async fn transact<T, F, Fut>(&self, what: &str, of: &str, attempt: F) -> Result<T, Error>
+    where
+        F: Fn(K::Txn) -> Fut,
+        Fut: Future<Output = Result<(K::Txn, T), Error>>,
+    {
+        self.kv().check_writable()?;
+        for _ in 0..ATTEMPTS {
+            let (txn, value) = attempt(self.kv().begin()?).await?;
+            match txn.commit().await {
+                Ok(()) => return Ok(value),
+                Err(error) if error.is_conflict() => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Err(Error::new(
+            ErrorKind::Conflict,
+            format!("{what} {of} gave way to other writes {ATTEMPTS} times; try again later"),
+        ))
+    }
+}
+
+fn next_sequence(stream: &StreamId, last: u64) -> Result<u64, Error> {
+    last.checked_add(1).ok_or_else(|| {
+        Error::corrupt(format!(
+            "the sequence numbers of stream {stream} are used up"
+        ))
+    })
+}
+
+async fn read_head(txn: &impl KvTxn, stream: &StreamId) -> Result<Option<Head>, Error> {
+    txn.get(&key::PerStream::Head.key(stream))
+        .await?
+        .map(|row| decode_head(row, stream))
+        .transpose()
+}
+
+fn decode_head(row: Bytes, stream: &StreamId) -> Result<Head, Error> {
+    record::read_head(row).map_err(|bad| bad.of(format_args!("the head of stream {stream}")))
+}
+
+/// The two rows that a migration of one process writes.
+fn put_migration<T: KvTxn>(
+    txn: &mut T,
+    stream: &StreamId,
+    head: &Head,
+    event: &NewEvent,
+    now: Timestamp,
+) -> Result<(), Error> {
+    let sequence = next_sequence(stream, head.sequence)?;
+    txn.put(
+        key::event(stream, sequence),
+        record::write_event(event, now)?,
+    )?;
+    let new_head = Head {
+        sequence,
+        revision: head.revision + 1,
+        workflow_id: event.workflow_id().clone(),
+        baseline: Some(sequence),
+        finished: event.finishes(),
+        finished_by: None,
+        ..*head
+    };
+    txn.put(
+        key::PerStream::Head.key(stream),
+        record::write_head(&new_head)?,
+    )
+}
+
+/// Processes arrive at a version: by their birth, or by a migration.
+///
+/// A version that a run closes records each of them, so that the run finds
+/// those behind it. The presence of the version is marked as read, so whoever
+/// begins or ends to close it conflicts.
+async fn arrive<T: KvTxn>(
+    txn: &mut T,
+    version: &WorkflowId,
+    streams: impl IntoIterator<Item = &StreamId>,
+) -> Result<(), Error> {
+    let key = key::presence(version);
+    let Some(row) = txn.get(&key).await? else {
+        return txn.put(key, record::write_presence(None));
+    };
+    txn.mark_read(&key)?;
+    if let Some(closing) = closing(row, version)? {
+        for stream in streams {
+            let key = key::birth(version, closing.round, stream);
+            txn.put(key, record::mark())?;
+        }
+    }
+    Ok(())
+}
+
+/// That a run closes a version, by the row of its presence.
+fn closing(row: Bytes, version: &WorkflowId) -> Result<Option<Closing>, Error> {
+    record::read_presence(row)
+        .map_err(|bad| bad.of(format_args!("the note that processes may be at {version}")))
+}
+
+/// The rounds that may hold births at a version; of one that no run closes, the first.
+async fn rounds_of<T: KvTxn>(txn: &T, version: &WorkflowId) -> Result<RangeInclusive<u32>, Error> {
+    let closing = closing_of(txn, version).await?;
+    Ok(closing.map_or(0..=0, |closing| closing.rounds()))
+}
+
+/// That a run closes a version, if one does.
+async fn closing_of<T: KvTxn>(txn: &T, version: &WorkflowId) -> Result<Option<Closing>, Error> {
+    match txn.get(&key::presence(version)).await? {
+        Some(row) => closing(row, version),
+        None => Ok(None),
+    }
+}

@@ -1,0 +1,505 @@
+//! SlateDB as a key-value engine.
+
+use std::io;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use bytes::Bytes;
+use slatedb::config::{FlushOptions, FlushType, ScanOptions};
+use slatedb::object_store::path::Path;
+use slatedb::object_store::{Error as Storage, ObjectStore};
+use slatedb::{
+    CloseReason, Db, DbIterator, DbSnapshot, DbStatus, DbTransaction, IsolationLevel, SstBlockSize,
+    SstReader, VersionedManifest,
+};
+use tokio::sync::watch;
+
+use crate::key::{self, KeyRange};
+use crate::kv::{Kv, KvScan, KvTxn, RowCount, RowsRead};
+use crate::slate::durable::Durability;
+use crate::slate::no_retry::Short;
+use state_migration_core::{Error, ErrorKind, StoreId};
+
+/// The engine of [`SlateDbStore`](crate::SlateDbStore).
+#[derive(Clone)]
+pub struct SlateDbKv {
+    db: Db,
+    /// Where its files are, if that is known.
+    files: Option<Files>,
+    id: StoreId,
+    rows_read: RowsRead,
+    durability: Arc<Durability>,
+}
+
+/// The place of a database.
+#[derive(Clone)]
+pub(crate) struct Files {
+    pub(crate) path: Path,
+    pub(crate) object_store: Arc<dyn ObjectStore>,
+}
+
+impl SlateDbKv {
+    pub(crate) fn new(db: Db, files: Option<Files>, durability: Durability) -> Self {
+        let id = id_of(&db);
+        Self {
+            db,
+            files,
+            id,
+            rows_read: RowsRead::default(),
+            durability: Arc::new(durability),
+        }
+    }
+
+    pub(crate) fn db(&self) -> &Db {
+        &self.db
+    }
+
+    fn txn(&self, isolation: IsolationLevel) -> Result<SlateDbTxn, Error> {
+        self.db
+            .begin(isolation)
+            .map(|txn| SlateDbTxn {
+                reads: Reads::Transaction(txn),
+                rows_read: self.rows_read.clone(),
+            })
+            .map_err(|e| error("a transaction could not be begun", e))
+    }
+}
+
+/// The id of a database, the same for every clone of its handle.
+///
+/// A handle has no identity that one could ask for, but all clones share the
+/// channel over which they publish their status.
+fn id_of(db: &Db) -> StoreId {
+    static KNOWN: Mutex<Vec<(watch::Receiver<DbStatus>, StoreId)>> = Mutex::new(Vec::new());
+    let status = db.subscribe();
+    let mut known = KNOWN.lock().unwrap_or_else(PoisonError::into_inner);
+    known.retain(|(channel, _)| channel.has_changed().is_ok());
+    if let Some((_, id)) = known
+        .iter()
+        .find(|(channel, _)| channel.same_channel(&status))
+    {
+        return *id;
+    }
+    let id = StoreId::unique();
+    known.push((status, id));
+    id
+}
+
+/// What a scan fetches at a time, of each file it reads.
+const READ_AHEAD: usize = 1 << 20;
+
+/// The size of the blocks of SlateDB's files, and the same as SlateDB says it. Each
+/// block is an entry of the index of its file, which is read and kept as a whole, and
+/// an object of its own to everything that reads it. With 4 KiB, SlateDB's default,
+/// the indexes of a million processes do not fit into their cache.
+const BLOCK: usize = 16 << 10;
+pub(crate) const BLOCK_SIZE: SstBlockSize = SstBlockSize::Block16Kib;
+
+/// SlateDB's defaults fetch one block at a time, which is five times slower;
+/// but all that is fetched is decoded, also what nobody comes to read.
+pub(crate) fn scan_options(bytes: usize) -> ScanOptions {
+    let ahead = bytes.clamp(BLOCK, READ_AHEAD);
+    ScanOptions::default()
+        .with_read_ahead_bytes(ahead)
+        .with_max_fetch_tasks(if bytes > ahead { 2 } else { 1 })
+}
+
+impl Kv for SlateDbKv {
+    type Txn = SlateDbTxn;
+
+    fn store_id(&self) -> StoreId {
+        self.id
+    }
+
+    fn begin(&self) -> Result<SlateDbTxn, Error> {
+        self.txn(IsolationLevel::Snapshot)
+    }
+
+    fn begin_serializable(&self) -> Result<SlateDbTxn, Error> {
+        self.txn(IsolationLevel::SerializableSnapshot)
+    }
+
+    fn view(&self) -> Result<SlateDbTxn, Error> {
+        // Not a transaction: an open one makes SlateDB keep all later writes in memory.
+        self.db
+            .snapshot()
+            .map(|view| SlateDbTxn {
+                reads: Reads::View(view),
+                rows_read: self.rows_read.clone(),
+            })
+            .map_err(|e| error("the store could not be read", e))
+    }
+
+    fn rows_read(&self) -> &RowsRead {
+        &self.rows_read
+    }
+
+    fn is_single_writer(&self) -> bool {
+        // Whoever opens the database shuts every writer before it out.
+        true
+    }
+
+    async fn marks(&self, range: &KeyRange) -> Result<Option<Vec<(Bytes, u64)>>, Error> {
+        let Some(files) = &self.files else {
+            return Ok(None);
+        };
+        // What is not in files yet is in no index of a file.
+        let memtable = FlushOptions {
+            flush_type: FlushType::MemTable,
+        };
+        // Only how well the work is shared depends on it.
+        let flushed = self.db.flush_with_options(memtable).await;
+        match flushed {
+            Ok(()) => Ok(marks(&self.db.manifest(), files, range).await.ok()),
+            Err(_) => Ok(None),
+        }
+    }
+
+    async fn flush(&self) -> Result<(), Error> {
+        let flushed = self.durability.flush(&self.db).await;
+        flushed.map_err(|e| outcome_unknown("a write could not be made durable", e))
+    }
+}
+
+/// The first keys of the blocks of a range in all files, with the rows that
+/// were put there.
+pub(crate) async fn marks(
+    manifest: &VersionedManifest,
+    files: &Files,
+    range: &KeyRange,
+) -> Result<Vec<(Bytes, u64)>, slatedb::Error> {
+    let (start, end) = (&range.start[..], &range.end[..]);
+    let bounds = Bytes::copy_from_slice(start)..Bytes::copy_from_slice(end);
+    let runs = manifest.compacted().iter();
+    let sorted = runs.flat_map(|run| run.tables_covering_range(bounds.clone()));
+    let reader = SstReader::new(files.path.clone(), files.object_store.clone(), None, None);
+    let mut marks = Vec::new();
+    for view in manifest.l0().iter().chain(sorted) {
+        let file = reader.open_with_handle(view.sst.clone())?;
+        let (index, stats) = (file.index().await?, file.stats().await?);
+        let blocks = stats.map(|stats| stats.block_stats).unwrap_or_default();
+        // The block before the first one that starts in the range may end in it.
+        let first = index.partition_point(|key| key < start).saturating_sub(1);
+        for block in first..index.len() {
+            let Some((_, key)) = index.get(block).filter(|(_, key)| *key < end) else {
+                break;
+            };
+            let rows = blocks.get(block).map_or(1, |block| block.num_puts);
+            if key >= start {
+                marks.push((Bytes::copy_from_slice(key), u64::from(rows)));
+            }
+        }
+    }
+    Ok(marks)
+}
+
+/// A transaction or a view of [`SlateDbKv`].
+pub struct SlateDbTxn {
+    reads: Reads,
+    rows_read: RowsRead,
+}
+
+enum Reads {
+    Transaction(DbTransaction),
+    View(Arc<DbSnapshot>),
+}
+
+impl SlateDbTxn {
+    fn writable(&self) -> Result<&DbTransaction, Error> {
+        match &self.reads {
+            Reads::Transaction(txn) => Ok(txn),
+            Reads::View(_) => Err(Error::invalid("a view cannot be written to")),
+        }
+    }
+}
+
+impl KvTxn for SlateDbTxn {
+    type Scan = SlateDbScan;
+
+    async fn get(&self, key: &[u8]) -> Result<Option<Bytes>, Error> {
+        self.rows_read.add(1);
+        match &self.reads {
+            Reads::Transaction(txn) => txn.get(key).await,
+            Reads::View(view) => view.get(key).await,
+        }
+        .map_err(|e| error(&format!("{} could not be read", key::name(key)), e))
+    }
+
+    async fn scan_part(&self, range: KeyRange, bytes: usize) -> Result<SlateDbScan, Error> {
+        let count = self.rows_read.count();
+        if range.is_empty() {
+            return Ok(SlateDbScan::nothing(range.end, count));
+        }
+        let options = scan_options(bytes);
+        let rows = match &self.reads {
+            Reads::Transaction(txn) => txn.scan_with_options(range.clone(), &options).await,
+            Reads::View(view) => view.scan_with_options(range.clone(), &options).await,
+        };
+        SlateDbScan::of(rows, range.end, count)
+    }
+
+    fn mark_read(&self, key: &[u8]) -> Result<(), Error> {
+        self.writable()?
+            .mark_read([key])
+            .map_err(|e| error("a record could not be watched", e))
+    }
+
+    fn put(&mut self, key: Vec<u8>, value: Vec<u8>) -> Result<(), Error> {
+        self.writable()?
+            .put(key, value)
+            .map_err(|e| error("a record could not be written", e))
+    }
+
+    fn delete(&mut self, key: Vec<u8>) -> Result<(), Error> {
+        self.writable()?
+            .delete(key)
+            .map_err(|e| error("a record could not be removed", e))
+    }
+
+    async fn commit(self) -> Result<(), Error> {
+        match self.reads {
+            Reads::Transaction(txn) => txn
+                .commit()
+                .await
+                .map(drop)
+                .map_err(|e| outcome_unknown("a transaction could not be committed", e)),
+            Reads::View(_) => Err(Error::invalid("a view cannot be committed")),
+        }
+    }
+}
+
+/// A scan of [`SlateDbKv`]: the one place that calls SlateDB's iterator.
+///
+/// A future of the iterator that is dropped half-way makes it end early without
+/// an error, so a scan that this happened to refuses to go on.
+pub struct SlateDbScan {
+    /// `None`: the range is empty.
+    rows: Option<DbIterator>,
+    end: Vec<u8>,
+    /// The key before; no key is empty.
+    last: Vec<u8>,
+    under_way: bool,
+    count: RowCount,
+}
+
+impl SlateDbScan {
+    pub(crate) fn of(
+        rows: Result<DbIterator, slatedb::Error>,
+        end: Vec<u8>,
+        count: RowCount,
+    ) -> Result<Self, Error> {
+        let rows = rows.map_err(|e| error("a scan could not be started", e))?;
+        Ok(Self {
+            rows: Some(rows),
+            ..Self::nothing(end, count)
+        })
+    }
+
+    /// A scan of an empty range.
+    pub(crate) fn nothing(end: Vec<u8>, count: RowCount) -> Self {
+        Self {
+            rows: None,
+            end,
+            last: Vec::new(),
+            under_way: false,
+            count,
+        }
+    }
+
+    /// What failed, and near what.
+    fn failed(&self) -> String {
+        match &self.last[..] {
+            [] => format!("a scan that ends before {} failed", key::name(&self.end)),
+            last => format!("a scan failed after {}", key::name(last)),
+        }
+    }
+
+    fn start(&mut self) -> Result<(), Error> {
+        if std::mem::replace(&mut self.under_way, true) {
+            return Err(Error::new(
+                ErrorKind::Unavailable,
+                "a scan was interrupted half-way and cannot go on; start it again",
+            ));
+        }
+        Ok(())
+    }
+}
+
+impl KvScan for SlateDbScan {
+    async fn next(&mut self) -> Result<Option<(Bytes, Bytes)>, Error> {
+        self.start()?;
+        let Some(rows) = &mut self.rows else {
+            self.under_way = false;
+            return Ok(None);
+        };
+        let row = match rows.next().await {
+            Ok(row) => row,
+            Err(failed) => return Err(error(&self.failed(), failed)),
+        };
+        if let Some(row) = &row {
+            if self.last[..] >= row.key[..] {
+                return Err(Error::corrupt(format!(
+                    "a scan returned the key \"{}\" out of order",
+                    row.key.escape_ascii()
+                )));
+            }
+            self.last.clear();
+            self.last.extend_from_slice(&row.key);
+            self.count.one_more();
+        }
+        self.under_way = false;
+        Ok(row.map(|row| (row.key, row.value)))
+    }
+
+    async fn seek(&mut self, key: &[u8]) -> Result<(), Error> {
+        if *key >= self.end[..] {
+            self.rows = None;
+        }
+        self.start()?;
+        if let Some(rows) = &mut self.rows
+            && let Err(failed) = rows.seek(key).await
+        {
+            let what = format!("a scan failed on its way to {}", key::name(key));
+            return Err(error(&what, failed));
+        }
+        self.under_way = false;
+        Ok(())
+    }
+}
+
+/// What to do about an error of SlateDB while reading.
+pub(crate) fn error(what: &str, error: slatedb::Error) -> Error {
+    use slatedb::ErrorKind as Slate;
+    if let Some(file) = damaged_file(&error) {
+        let message = format!(
+            "{what}: the file {file} of the database is damaged; restore it from a backup (SlateDB says: {error})"
+        );
+        return Error::corrupt(message).with_source(error);
+    }
+    let (kind, way_out) = match error.kind() {
+        Slate::Transaction => (
+            ErrorKind::Conflict,
+            "another transaction was faster; load again and decide again",
+        ),
+        Slate::Closed(CloseReason::Fenced) => (
+            ErrorKind::Fenced,
+            "another process has opened the database and taken it over; stop using this handle",
+        ),
+        Slate::Closed(_) => (ErrorKind::Invalid, "the store is closed; open it again"),
+        Slate::Unavailable => (
+            ErrorKind::Unavailable,
+            way_out_of_storage(&error)
+                .unwrap_or("the object store did not answer; check it and try again"),
+        ),
+        Slate::Data if is_file_gone(&error) => (
+            ErrorKind::Unavailable,
+            "a file of the database is not there: garbage collection removed it while it was read, or it is lost; read again, and restore the file from a backup if it is missing again",
+        ),
+        Slate::Data => {
+            let message = format!("{what}: {} (SlateDB says: {error})", damaged("it"));
+            return Error::corrupt(message).with_source(error);
+        }
+        Slate::Invalid if is_of_the_clock(&error) => (
+            ErrorKind::Unavailable,
+            "the clock of this machine is behind the last date in the database; set it right, or wait until it has caught up, and try again",
+        ),
+        Slate::Invalid => (ErrorKind::Invalid, "the database refused the request"),
+        _ => (ErrorKind::Unavailable, "SlateDB failed"),
+    };
+    Error::new(kind, format!("{what}: {way_out}")).with_source(error)
+}
+
+/// The sentence over a database that cannot be read, and what to restore then.
+pub(crate) fn damaged(what: &str) -> String {
+    format!(
+        "the database is damaged or was written by another version of SlateDB; restore {what} from a backup"
+    )
+}
+
+/// The file of which an error says that it is damaged.
+pub(crate) fn damaged_file(error: &slatedb::Error) -> Option<String> {
+    let short = in_causes(error, |cause| cause.downcast_ref::<Short>());
+    if let Some(short) = short {
+        return Some(short.file.to_string());
+    }
+    // SlateDB names it in its text only.
+    let text = error.to_string();
+    let (_, file) = text.split_once("checksum mismatch in ")?;
+    Some(file.split(" (").next().unwrap_or(file).to_owned())
+}
+
+/// SlateDB dates what it reads and writes, and says so in its text only.
+fn is_of_the_clock(error: &slatedb::Error) -> bool {
+    error.to_string().contains("invalid clock tick")
+}
+
+pub(crate) fn is_file_gone(error: &slatedb::Error) -> bool {
+    in_causes(error, |cause| {
+        matches!(storage_error(cause), Some(Storage::NotFound { .. })).then_some(())
+    })
+    .is_some()
+}
+
+/// What an error, or one of its causes, from the outside in, says.
+fn in_causes<'a, T>(
+    error: &'a (dyn std::error::Error + 'static),
+    says: impl Fn(&'a (dyn std::error::Error + 'static)) -> Option<T>,
+) -> Option<T> {
+    let mut cause = Some(error);
+    while let Some(error) = cause {
+        if let Some(said) = says(error) {
+            return Some(said);
+        }
+        cause = error.source();
+    }
+    None
+}
+
+fn storage_error<'a>(cause: &'a (dyn std::error::Error + 'static)) -> Option<&'a Storage> {
+    // SlateDB shares some of its causes.
+    let shared = cause.downcast_ref::<Arc<Storage>>().map(Arc::as_ref);
+    shared.or(cause.downcast_ref())
+}
+
+const DENIED: &str = "access is denied; check the credentials, or the permissions of the files";
+
+/// Whether somebody may not do what he asked for.
+pub(crate) fn is_denied(error: &(dyn std::error::Error + 'static)) -> bool {
+    way_out_of_storage(error) == Some(DENIED)
+}
+
+/// What is to be done about storage that will not do what it did not do now.
+pub(crate) fn way_out_of_storage(
+    error: &(dyn std::error::Error + 'static),
+) -> Option<&'static str> {
+    const FULL: &str = "there is no room left; make room, or raise the quota, and try again";
+    in_causes(error, |cause| {
+        if let Some(Storage::PermissionDenied { .. } | Storage::Unauthenticated { .. }) =
+            storage_error(cause)
+        {
+            return Some(DENIED);
+        }
+        match cause.downcast_ref::<io::Error>()?.kind() {
+            io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => Some(DENIED),
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Some(FULL),
+            _ => None,
+        }
+    })
+}
+
+/// The same for a write, which may have happened although it failed.
+fn outcome_unknown(what: &str, slate: slatedb::Error) -> Error {
+    use slatedb::ErrorKind as Slate;
+    match slate.kind() {
+        Slate::Transaction
+        | Slate::Closed(CloseReason::Fenced | CloseReason::Clean)
+        | Slate::Invalid => error(what, slate),
+        _ => {
+            let unknown = "it is not known whether it was; read before trying again";
+            let message = match way_out_of_storage(&slate) {
+                Some(way_out) => format!("{what}: {way_out}; {unknown}"),
+                None => format!("{what}, and {unknown}"),
+            };
+            Error::new(ErrorKind::OutcomeUnknown, message).with_source(slate)
+        }
+    }
+}

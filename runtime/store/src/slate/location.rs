@@ -1,0 +1,126 @@
+//! Where a database is: in a folder, or in an object store.
+
+use std::io;
+use std::path::{Path as FolderPath, PathBuf};
+use std::sync::Arc;
+
+use slatedb::object_store::ObjectStore;
+use slatedb::object_store::local::LocalFileSystem;
+
+use crate::slate::gradual::Gradual;
+use state_migration_core::{Error, ErrorKind};
+
+/// The folders that SlateDB makes.
+const SLATEDB_FOLDERS: [&str; 5] = ["manifest", "wal", "compacted", "compactions", "gc"];
+
+/// Where a database is.
+pub(crate) enum Place {
+    /// In a folder of the local disk, which may not be there yet.
+    Folder(PathBuf),
+    ObjectStore(Arc<dyn ObjectStore>),
+}
+
+impl Place {
+    /// Makes the folder if it is not there.
+    pub(crate) fn for_writing(&self) -> Result<Arc<dyn ObjectStore>, Error> {
+        match self {
+            Self::Folder(folder) => {
+                std::fs::create_dir_all(folder).map_err(|e| unusable(folder, e))?;
+                files_in(folder)
+            }
+            Self::ObjectStore(object_store) => Ok(object_store.clone()),
+        }
+    }
+
+    /// Makes nothing.
+    pub(crate) fn for_reading(&self) -> Result<Arc<dyn ObjectStore>, Error> {
+        match self {
+            Self::Folder(folder) if is_folder(folder)? => files_in(folder),
+            Self::Folder(_) => Err(no_store()),
+            Self::ObjectStore(object_store) => Ok(object_store.clone()),
+        }
+    }
+
+    /// How large files are written there.
+    pub(crate) fn gradual(&self) -> Option<Gradual> {
+        match self {
+            Self::Folder(folder) => Some(Gradual::new(folder)),
+            Self::ObjectStore(_) => None,
+        }
+    }
+
+    /// Refuses a place that has no manifest and holds something else.
+    pub(crate) fn nothing_else(&self) -> Result<(), Error> {
+        match self {
+            Self::Folder(folder) => only_slatedb_folders(folder),
+            Self::ObjectStore(_) => Ok(()),
+        }
+    }
+}
+
+fn files_in(folder: &FolderPath) -> Result<Arc<dyn ObjectStore>, Error> {
+    let files = LocalFileSystem::new_with_prefix(folder)
+        .map_err(|e| unusable(folder, io::Error::other(e)))?
+        .with_fsync(true);
+    Ok(Arc::new(files))
+}
+
+/// Whether a folder is there; an error if something else is.
+pub(crate) fn is_folder(folder: &FolderPath) -> Result<bool, Error> {
+    match std::fs::metadata(folder) {
+        Ok(found) if found.is_dir() => Ok(true),
+        Ok(_) => Err(unusable(folder, io::ErrorKind::NotADirectory.into())),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(unusable(folder, error)),
+    }
+}
+
+/// A folder without a database may hold what an interrupted start left behind, and nothing else.
+fn only_slatedb_folders(folder: &FolderPath) -> Result<(), Error> {
+    for entry in std::fs::read_dir(folder).map_err(|e| unusable(folder, e))? {
+        let entry = entry.map_err(|e| unusable(folder, e))?;
+        let name = entry.file_name();
+        if !entry.path().is_dir() || !SLATEDB_FOLDERS.iter().any(|known| name == *known) {
+            return Err(Error::invalid(format!(
+                "the folder holds {:?} and no store; name an empty folder, a new one, or that of a store",
+                name.to_string_lossy()
+            )));
+        }
+        no_data(&entry.path())?;
+    }
+    Ok(())
+}
+
+/// A folder of a database without a manifest may hold half-written files, which
+/// have a `#` in their names, and nothing else.
+fn no_data(folder: &FolderPath) -> Result<(), Error> {
+    for entry in std::fs::read_dir(folder).map_err(|e| unusable(folder, e))? {
+        let path = entry.map_err(|e| unusable(folder, e))?.path();
+        if path.is_dir() {
+            no_data(&path)?;
+        } else if !path.to_string_lossy().contains('#') {
+            return Err(Error::corrupt(format!(
+                "there is no manifest, and yet there is {}; restore the folder from a backup, or name another one",
+                path.display()
+            )));
+        }
+    }
+    Ok(())
+}
+
+pub(crate) fn no_store() -> Error {
+    Error::invalid(
+        "there is no store, and a reader makes none; check the path, or start the program whose store it is, which makes it",
+    )
+}
+
+fn unusable(folder: &FolderPath, cause: io::Error) -> Error {
+    Error::new(
+        ErrorKind::Invalid,
+        format!(
+            "the folder {} cannot be used for a store; check its path and its permissions",
+            folder.display()
+        ),
+    )
+    .with_source(cause)
+}

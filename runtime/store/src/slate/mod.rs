@@ -1,0 +1,112 @@
+//! The SlateDB store, and a reader of it.
+
+#[cfg(test)]
+mod cancelled;
+mod damage;
+mod durable;
+mod gradual;
+mod in_use;
+mod kv;
+mod location;
+mod memory_budget;
+mod no_retry;
+mod open;
+mod probe;
+mod reader;
+
+use slatedb::{CloseReason, Db};
+
+pub use kv::SlateDbKv;
+pub use open::SlateDbStoreBuilder;
+pub use reader::SlateDbReader;
+
+use crate::records::RecordStore;
+use state_migration_core::{Error, ErrorKind};
+
+/// A store in SlateDB: events, snapshots and process registry in one database,
+/// on the local disk or in an object store.
+///
+/// Clones are handles on the same store, and so are stores made
+/// [from](SlateDbStore::from_db) clones of one [`Db`].
+///
+/// SlateDB allows one writer: opening a database takes it over, and a handle
+/// opened before gets [`ErrorKind::Fenced`](state_migration_core::ErrorKind::Fenced) when it
+/// waits for a write to become durable. Until then its writes seem to succeed,
+/// which is why every write here waits unless its type says otherwise
+/// ([`NotDurable`](crate::NotDurable)). A [`SlateDbReader`] takes nothing over.
+///
+/// What follows from that, and cannot be otherwise over SlateDB:
+///
+/// - A run against a live service goes on inside that service. A second program
+///   that opens the store, even only to look, ends the first one's writing, unless
+///   it uses a [`SlateDbReader`] or, to run,
+///   [`open_local_unless_claimed`](SlateDbStore::open_local_unless_claimed).
+/// - Whether the program that has the store open is alive cannot be told from
+///   outside; a run that was killed holds the store like one that goes on, until
+///   [`open_local`](SlateDbStore::open_local) takes the store over.
+/// - It takes memory for its caches and for what is not in files yet: about 256
+///   MiB, however large it is, unless [`memory`](SlateDbStoreBuilder::memory)
+///   says otherwise.
+/// - A store scales to what one writer can do. A fleet has several stores, with a
+///   runner each.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// use state_migration::{
+///     EventStore, ExpectedSequence, NewEvent, ProcessId, SlateDbStore, StreamId, TenantId,
+///     WorkflowId,
+/// };
+///
+/// # let folder = tempfile::tempdir()?;
+/// # let folder = folder.path();
+/// let store = SlateDbStore::open_local(folder).await?;
+/// let stream = StreamId::for_process(&TenantId::new("shop")?, &ProcessId::new("17")?);
+/// let placed = NewEvent::new(WorkflowId::new("order", "v1"), "OrderPlaced", 1, "{}")?;
+/// store.append(&stream, ExpectedSequence::NoStream, vec![placed]).await?;
+/// store.close().await?;
+///
+/// let store = SlateDbStore::open_local(folder).await?;
+/// assert_eq!(store.read(&stream, 0, 10).await?.len(), 1);
+/// # Ok(())
+/// # }
+/// ```
+pub type SlateDbStore = RecordStore<SlateDbKv>;
+
+impl SlateDbStore {
+    /// The database under the store. Write to it and you are on your own.
+    #[must_use]
+    pub fn db(&self) -> &Db {
+        self.kv().db()
+    }
+
+    /// Makes everything durable and closes the database for all handles.
+    ///
+    /// Others can see then that nobody has the store open, which
+    /// [`open_unless_in_use`](SlateDbStoreBuilder::open_unless_in_use) asks
+    /// for; of a store that was dropped, nobody can tell.
+    ///
+    /// # Errors
+    /// What was not yet durable may be lost.
+    pub async fn close(&self) -> Result<(), Error> {
+        let unclosed = |error| kv::error("the store could not be closed", error);
+        // One that is known to be shut out has nothing to make durable.
+        let is_open = self.db().status().close_reason.is_none();
+        let farewell = match is_open {
+            true => in_use::say_goodbye(self.db()).await,
+            false => Ok(()),
+        };
+        let closed = self.db().close().await;
+        // What comes after the first failure is of that one, or not told at all.
+        farewell.map_err(unclosed)?;
+        match closed {
+            Err(error)
+                if is_open && error.kind() == slatedb::ErrorKind::Closed(CloseReason::Clean) =>
+            {
+                let message = "the store could not be closed in order: all of it is durable in its log, and could not be written to its other files too; look whether the object store has room and answers";
+                Err(Error::new(ErrorKind::Unavailable, message).with_source(error))
+            }
+            closed => closed.map_err(unclosed),
+        }
+    }
+}

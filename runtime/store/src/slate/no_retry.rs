@@ -1,0 +1,223 @@
+//! An object store that says of its errors whether there is a point in trying
+//! again. SlateDB tries again all that has no better name than "failed": a file
+//! that is shorter than it must be looks like an outage to it.
+
+use std::fmt;
+use std::ops::Range;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use futures_util::stream::BoxStream;
+use futures_util::{StreamExt as _, TryStreamExt as _};
+use slatedb::object_store::path::Path;
+use slatedb::object_store::{
+    CopyOptions, Error, GetOptions, GetRange, GetResult, ListResult, MultipartUpload, ObjectMeta,
+    ObjectStore, PutMultipartOptions, PutOptions, PutPayload, PutResult, RenameOptions, Result,
+};
+use slatedb_common::retry::NonRetryable;
+
+use crate::slate::gradual::Gradual;
+use crate::slate::kv::is_denied;
+
+/// A file that ends before what is to be read of it.
+#[derive(Debug)]
+pub(crate) struct Short {
+    pub(crate) file: Path,
+    bytes: u64,
+}
+
+impl fmt::Display for Short {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { file, bytes } = self;
+        write!(
+            f,
+            "{file} ends after {bytes} bytes, before what is to be read of it"
+        )
+    }
+}
+
+impl std::error::Error for Short {}
+
+/// An object store whose files may be damaged.
+#[derive(Debug)]
+pub(crate) struct Storage {
+    inner: Arc<dyn ObjectStore>,
+    /// Whether who is denied something is told so at once.
+    denies_at_once: Arc<AtomicBool>,
+    gradual: Option<Gradual>,
+}
+
+/// As long as this is there, who is denied something is told so at once.
+pub(crate) struct Opening(Arc<AtomicBool>);
+
+impl Drop for Opening {
+    fn drop(&mut self) {
+        self.0.store(false, Ordering::Relaxed);
+    }
+}
+
+impl Storage {
+    /// For a database that is being opened. Once it is open, rights that are
+    /// missing may come back.
+    pub(crate) fn opening(
+        inner: Arc<dyn ObjectStore>,
+        gradual: Option<Gradual>,
+    ) -> (Arc<dyn ObjectStore>, Opening) {
+        let denies_at_once = Arc::new(AtomicBool::new(true));
+        let opening = Opening(denies_at_once.clone());
+        let storage = Self {
+            inner,
+            denies_at_once,
+            gradual,
+        };
+        (Arc::new(storage), opening)
+    }
+
+    fn judged(&self, error: Error) -> Error {
+        judged(error, &self.denies_at_once)
+    }
+
+    async fn unread<'a>(
+        &self,
+        file: &Path,
+        ranges: impl IntoIterator<Item = &'a GetRange>,
+        error: Error,
+    ) -> Error {
+        let Error::Generic { store, .. } = &error else {
+            return self.judged(error);
+        };
+        let store = *store;
+        let look = GetOptions {
+            head: true,
+            ..GetOptions::default()
+        };
+        // Who does not answer now says nothing of the file.
+        let Ok(there) = self.inner.get_opts(file, look).await else {
+            return self.judged(error);
+        };
+        let bytes = there.meta.size;
+        if ranges.into_iter().all(|range| is_in(range, bytes)) {
+            return self.judged(error);
+        }
+        let file = file.clone();
+        Error::Generic {
+            store,
+            source: Box::new(NonRetryable(Box::new(Short { file, bytes }))),
+        }
+    }
+}
+
+fn judged(error: Error, denies_at_once: &AtomicBool) -> Error {
+    if denies_at_once.load(Ordering::Relaxed) && is_denied(&error) {
+        return Error::Generic {
+            store: "object store",
+            source: Box::new(NonRetryable(Box::new(error))),
+        };
+    }
+    error
+}
+
+fn all_judged(
+    listed: BoxStream<'static, Result<ObjectMeta>>,
+    denies_at_once: Arc<AtomicBool>,
+) -> BoxStream<'static, Result<ObjectMeta>> {
+    listed
+        .map_err(move |error| judged(error, &denies_at_once))
+        .boxed()
+}
+
+/// Whether a file of so many bytes has some of a range.
+fn is_in(range: &GetRange, bytes: u64) -> bool {
+    match range {
+        GetRange::Bounded(range) => range.start < range.end && range.start < bytes,
+        GetRange::Offset(start) => *start < bytes,
+        GetRange::Suffix(_) => true,
+    }
+}
+
+impl fmt::Display for Storage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.inner.fmt(f)
+    }
+}
+
+#[async_trait]
+impl ObjectStore for Storage {
+    async fn put_opts(
+        &self,
+        location: &Path,
+        payload: PutPayload,
+        options: PutOptions,
+    ) -> Result<PutResult> {
+        let put = self.inner.put_opts(location, payload, options).await;
+        put.map_err(|error| self.judged(error))
+    }
+
+    async fn put_multipart_opts(
+        &self,
+        location: &Path,
+        options: PutMultipartOptions,
+    ) -> Result<Box<dyn MultipartUpload>> {
+        let put = self.inner.put_multipart_opts(location, options).await;
+        let upload = put.map_err(|error| self.judged(error))?;
+        Ok(match &self.gradual {
+            Some(gradual) => gradual.upload(location, upload),
+            None => upload,
+        })
+    }
+
+    async fn get_opts(&self, location: &Path, options: GetOptions) -> Result<GetResult> {
+        let range = options.range.clone();
+        match self.inner.get_opts(location, options).await {
+            Ok(got) => Ok(got),
+            Err(error) => Err(self.unread(location, &range, error).await),
+        }
+    }
+
+    async fn get_ranges(&self, location: &Path, ranges: &[Range<u64>]) -> Result<Vec<Bytes>> {
+        match self.inner.get_ranges(location, ranges).await {
+            Ok(got) => Ok(got),
+            Err(error) => {
+                let ranges: Vec<GetRange> = ranges.iter().cloned().map(Into::into).collect();
+                Err(self.unread(location, &ranges, error).await)
+            }
+        }
+    }
+
+    fn delete_stream(
+        &self,
+        locations: BoxStream<'static, Result<Path>>,
+    ) -> BoxStream<'static, Result<Path>> {
+        self.inner.delete_stream(locations)
+    }
+
+    fn list(&self, prefix: Option<&Path>) -> BoxStream<'static, Result<ObjectMeta>> {
+        all_judged(self.inner.list(prefix), self.denies_at_once.clone())
+    }
+
+    fn list_with_offset(
+        &self,
+        prefix: Option<&Path>,
+        offset: &Path,
+    ) -> BoxStream<'static, Result<ObjectMeta>> {
+        let listed = self.inner.list_with_offset(prefix, offset);
+        all_judged(listed, self.denies_at_once.clone())
+    }
+
+    async fn list_with_delimiter(&self, prefix: Option<&Path>) -> Result<ListResult> {
+        let listed = self.inner.list_with_delimiter(prefix).await;
+        listed.map_err(|error| self.judged(error))
+    }
+
+    async fn copy_opts(&self, from: &Path, to: &Path, options: CopyOptions) -> Result<()> {
+        let copied = self.inner.copy_opts(from, to, options).await;
+        copied.map_err(|error| self.judged(error))
+    }
+
+    async fn rename_opts(&self, from: &Path, to: &Path, options: RenameOptions) -> Result<()> {
+        let renamed = self.inner.rename_opts(from, to, options).await;
+        renamed.map_err(|error| self.judged(error))
+    }
+}

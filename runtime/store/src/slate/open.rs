@@ -1,0 +1,454 @@
+//! Opening a SlateDB store: always through one builder, because every process
+//! that opens a database must configure it alike.
+
+use std::ops::RangeFull;
+use std::path::Path as FolderPath;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use slatedb::config::{DbReaderOptions, GarbageCollectorOptions, Settings};
+use slatedb::object_store::ObjectStore;
+use slatedb::object_store::path::Path;
+use slatedb::{Db, DbBuilder};
+
+use crate::kv::{Kv, KvTxn};
+use crate::slate::durable::{Durability, OFTEN};
+use crate::slate::kv::{BLOCK_SIZE, Files, SlateDbKv};
+use crate::slate::location::{Place, is_folder};
+use crate::slate::memory_budget::{self, Memory};
+use crate::slate::no_retry::Storage;
+use crate::slate::probe::{FORMAT, Seen, check_format, foreign, is_empty, no_store_to_open};
+use crate::slate::{SlateDbReader, SlateDbStore, damage};
+use crate::{key, record};
+use state_migration_core::store_api::claim::{self, Holder};
+use state_migration_core::{Error, ErrorKind, RunId};
+
+/// How often SlateDB tries a request again before it gives up. Its own default
+/// is for ever, which turns a full disk or a missing permission into a hang.
+const RETRIES: u32 = 8;
+
+/// How often a reader looks for what the writer has made durable since.
+const POLL: Duration = Duration::from_secs(1);
+
+/// How long a program that has just opened a store is given to begin its run,
+/// before another one takes it to have none. Being wrong harms no data.
+const SETTLE: Duration = Duration::from_secs(1);
+
+/// How often, and after what pause, a program that came second looks for the
+/// run of the first, to name it.
+const LOOKS: u32 = 20;
+const PAUSE: Duration = Duration::from_millis(250);
+
+type Configure = Box<dyn FnOnce(DbBuilder<Path>) -> DbBuilder<Path> + Send>;
+
+/// Opens a [`SlateDbStore`], or a [`SlateDbReader`].
+#[must_use]
+pub struct SlateDbStoreBuilder {
+    pub(crate) path: Path,
+    pub(crate) place: Place,
+    pub(crate) memory: Memory,
+    settings: Settings,
+    pub(crate) reader_options: DbReaderOptions,
+    pub(crate) only_existing: bool,
+    /// Whose claim alone does not keep it from being opened at rest, if any does.
+    pub(crate) unless_claimed: Option<Option<RunId>>,
+    /// Behind a lock only so that the futures of this builder are `Send`.
+    configure: Mutex<Option<Configure>>,
+}
+
+pub(crate) fn reader_options(memory: Memory) -> DbReaderOptions {
+    let mut options = DbReaderOptions {
+        manifest_poll_interval: POLL,
+        object_store_max_retries: Some(RETRIES),
+        ..DbReaderOptions::default()
+    };
+    memory.set_reader(&mut options);
+    options
+}
+
+impl SlateDbStore {
+    /// Opens the store in a folder of the local disk; makes both if they are
+    /// not there. Writes are synced to the disk. A writer that has it open is
+    /// [shut out](SlateDbStoreBuilder::open).
+    ///
+    /// # Errors
+    /// The folder cannot be used, holds something else than a store, or a
+    /// store of a newer format.
+    pub async fn open_local(folder: impl AsRef<FolderPath>) -> Result<Self, Error> {
+        Self::local_builder(folder)?.open().await
+    }
+
+    /// Opens the store in a folder of the local disk, [unless a run holds
+    /// it](SlateDbStoreBuilder::open_unless_claimed).
+    ///
+    /// # Errors
+    /// As of [`SlateDbStoreBuilder::open_unless_claimed`].
+    pub async fn open_local_unless_claimed(folder: impl AsRef<FolderPath>) -> Result<Self, Error> {
+        Self::local_builder(folder)?.open_unless_claimed().await
+    }
+
+    /// A builder for a store in a folder of the local disk. SlateDB writes its log
+    /// every 5 ms there (`flush_interval`), unless its settings are changed.
+    ///
+    /// # Errors
+    /// The path is that of something else than a folder, or cannot be looked at.
+    pub fn local_builder(folder: impl AsRef<FolderPath>) -> Result<SlateDbStoreBuilder, Error> {
+        let folder = folder.as_ref();
+        is_folder(folder)?;
+        let mut builder =
+            SlateDbStoreBuilder::of(Path::default(), Place::Folder(folder.to_owned()));
+        // The local file system cannot overwrite conditionally, which the
+        // collector would need for these files.
+        let collector = GarbageCollectorOptions {
+            boundary_files_enabled: false,
+            object_store_max_retries: Some(RETRIES),
+            ..GarbageCollectorOptions::default()
+        };
+        builder.settings.garbage_collector_options = Some(collector);
+        builder.settings.flush_interval = Some(OFTEN);
+        Ok(builder)
+    }
+
+    /// A builder for a store at a path of an object store.
+    pub fn builder(
+        path: impl Into<Path>,
+        object_store: Arc<dyn ObjectStore>,
+    ) -> SlateDbStoreBuilder {
+        SlateDbStoreBuilder::of(path.into(), Place::ObjectStore(object_store))
+    }
+
+    /// A store in a database that is open already. An empty database becomes a store.
+    ///
+    /// # Errors
+    /// The database holds something else than a store, or a store of a newer format.
+    pub async fn from_db(db: Db) -> Result<Self, Error> {
+        Self::in_files(db, None, Durability::default()).await
+    }
+
+    /// The same of a database of which is known where it is.
+    async fn in_files(db: Db, files: Option<Files>, durability: Durability) -> Result<Self, Error> {
+        let kv = SlateDbKv::new(db, files, durability);
+        let format = kv.view()?.get(&key::meta(FORMAT)).await?;
+        if check_format(format.as_ref())?.is_none() {
+            let mut txn = kv.begin()?;
+            if !is_empty(kv.db().scan::<RangeFull>(..).await).await? {
+                return Err(foreign());
+            }
+            txn.put(key::meta(FORMAT), record::store_format())?;
+            txn.commit().await?;
+            kv.flush().await?;
+        }
+        Ok(Self::over(kv))
+    }
+}
+
+impl SlateDbStoreBuilder {
+    fn of(path: Path, place: Place) -> Self {
+        let memory = Memory::of(memory_budget::DEFAULT);
+        let mut settings = Settings {
+            object_store_max_retries: Some(RETRIES),
+            ..Settings::default()
+        };
+        memory.set(&mut settings);
+        Self {
+            path,
+            place,
+            memory,
+            settings,
+            reader_options: reader_options(memory),
+            only_existing: false,
+            unless_claimed: None,
+            configure: Mutex::default(),
+        }
+    }
+
+    /// About how much memory the database may take, in bytes: for its caches,
+    /// for writes that are not in files yet, and for the files that are being
+    /// written and compacted. 256 MiB, unless this is called; less than 64 MiB
+    /// is taken for 64 MiB. The more there is, the fewer and larger are the
+    /// files, and the more of what is read twice is read from memory.
+    ///
+    /// It sets the caches, `max_unflushed_bytes`, `l0_sst_size_bytes`,
+    /// `l0_flush_parallelism`, `l0_max_ssts`, `l0_max_ssts_per_key` and what
+    /// compactions run and fetch at a time, in proportion. What is said of
+    /// them in [`settings`](Self::settings),
+    /// [`with_settings`](Self::with_settings) or
+    /// [`with_reader_options`](Self::with_reader_options) after this holds.
+    ///
+    /// A [`SlateDbReader`] heeds it for its caches and for the tables in which
+    /// it keeps what the writer has not put into files yet; how many these are
+    /// depends on the writer.
+    ///
+    /// A run takes a few MiB more for each of its workers (two for each core, and
+    /// up to 16 where the store is slow to answer) for its chunk and for what
+    /// is read ahead. That does not depend on this.
+    pub fn memory(mut self, bytes: usize) -> Self {
+        self.memory = Memory::of(bytes);
+        self.memory.set(&mut self.settings);
+        self.memory.set_reader(&mut self.reader_options);
+        self
+    }
+
+    /// Takes these settings instead of the defaults.
+    pub fn settings(mut self, settings: Settings) -> Self {
+        self.settings = settings;
+        self
+    }
+
+    /// Changes the defaults of this crate.
+    pub fn with_settings(mut self, change: impl FnOnce(&mut Settings)) -> Self {
+        change(&mut self.settings);
+        self
+    }
+
+    /// Changes the defaults of this crate for a [`SlateDbReader`], which heeds
+    /// nothing else that is set here but the [memory](Self::memory).
+    pub fn with_reader_options(mut self, change: impl FnOnce(&mut DbReaderOptions)) -> Self {
+        change(&mut self.reader_options);
+        self
+    }
+
+    /// Changes the builder of the database just before it opens. Whatever is
+    /// set here must be set by every process that opens the database.
+    ///
+    /// Blocks are of 16 KiB unless another size is set here.
+    pub fn configure(
+        mut self,
+        configure: impl FnOnce(DbBuilder<Path>) -> DbBuilder<Path> + Send + 'static,
+    ) -> Self {
+        self.configure = Mutex::new(Some(Box::new(configure)));
+        self
+    }
+
+    /// Opens the store only if it is there: none is made, and no folder. A
+    /// reader makes none in any case.
+    pub fn only_existing(mut self) -> Self {
+        self.only_existing = true;
+        self
+    }
+
+    /// Opens a store that nobody has open only if no run was interrupted that
+    /// holds it, but for this one.
+    #[doc(hidden)]
+    pub fn unless_claimed(mut self, but: Option<RunId>) -> Self {
+        self.unless_claimed = Some(but);
+        self
+    }
+
+    /// Opens the store. A writer that has it open is shut out, and so is its
+    /// run: this is how to take a store over, to resume a run whose program is
+    /// dead or hangs. [`open_unless_claimed`](Self::open_unless_claimed) leaves
+    /// a run alone, and [`open_unless_in_use`](Self::open_unless_in_use) every
+    /// program.
+    ///
+    /// # Errors
+    /// There is something else than a store, or a store of a newer format;
+    /// then nothing is written and no writer is shut out. Or the object store
+    /// cannot be used.
+    pub async fn open(mut self) -> Result<SlateDbStore, Error> {
+        let in_place = self.in_place();
+        self.open_any().await.map_err(in_place)
+    }
+
+    /// Opens the store, unless a run of another program holds it. A run that
+    /// was killed holds it too, since nobody can tell: wait, or take the store
+    /// over with [`open`](Self::open) and resume the run.
+    ///
+    /// A program that has the store open and has no run is shut out. It is
+    /// given a second to begin one, which is how long this takes.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Claimed`] when a run holds the store, and
+    /// [`ErrorKind::Fenced`] when another program opened it at the same moment
+    /// and has no run yet. Else as of [`open`](Self::open).
+    pub async fn open_unless_claimed(mut self) -> Result<SlateDbStore, Error> {
+        let in_place = self.in_place();
+        self.open_unless_held().await.map_err(in_place)
+    }
+
+    pub(crate) fn place_for_writing(&self) -> Result<Arc<dyn ObjectStore>, Error> {
+        if !self.only_existing {
+            return self.place.for_writing();
+        }
+        match &self.place {
+            Place::Folder(folder) if !is_folder(folder)? => Err(no_store_to_open()),
+            place => place.for_reading(),
+        }
+    }
+
+    async fn open_any(&mut self) -> Result<SlateDbStore, Error> {
+        let object_store = self.place_for_writing()?;
+        self.look_first(&object_store).await?;
+        self.open_at(object_store, None).await
+    }
+
+    async fn open_unless_held(&mut self) -> Result<SlateDbStore, Error> {
+        let object_store = self.place_for_writing()?;
+        let first = self.look_first(&object_store).await?;
+        if let Some(run) = first.holder {
+            return Err(claimed(run));
+        }
+        if first.epoch.is_some() {
+            tokio::time::sleep(SETTLE).await;
+            let now = self.look_first(&object_store).await?;
+            if let Some(run) = now.holder {
+                return Err(claimed(run));
+            }
+            if now.epoch != first.epoch {
+                return Err(self.came_second(&object_store).await);
+            }
+        }
+        // Of all that have seen the same epoch, one gets in.
+        let epoch = Some(first.epoch.unwrap_or(0));
+        let store = match self.open_at(object_store.clone(), epoch).await {
+            Ok(store) => store,
+            Err(error) => {
+                let now = self.look_first(&object_store).await;
+                return Err(if now.is_ok_and(|now| now.epoch == first.epoch) {
+                    error
+                } else {
+                    self.came_second(&object_store).await
+                });
+            }
+        };
+        let Some(Holder { run, .. }) = claim::holder(&store).await? else {
+            return Ok(store);
+        };
+        store.close().await?;
+        Err(Error::new(
+            ErrorKind::Claimed { run },
+            format!(
+                "run {run} began at the moment when the store was opened, and was shut out; take the store over with `open()` and resume the run"
+            ),
+        ))
+    }
+
+    /// Why this program cannot open the store: another one just did.
+    async fn came_second(&self, object_store: &Arc<dyn ObjectStore>) -> Error {
+        for _ in 0..LOOKS {
+            // What cannot be read while it is being made can be read later.
+            if let Ok(Seen {
+                holder: Some(run), ..
+            }) = self.look_first(object_store).await
+            {
+                return claimed(run);
+            }
+            tokio::time::sleep(PAUSE).await;
+        }
+        Error::new(
+            ErrorKind::Fenced,
+            "another program opened it at the same moment; wait until that one is done and try again, or take the store over with `open()`",
+        )
+    }
+
+    /// Opens the database, if it was opened so often before.
+    pub(crate) async fn open_at(
+        &mut self,
+        object_store: Arc<dyn ObjectStore>,
+        epoch: Option<u64>,
+    ) -> Result<SlateDbStore, Error> {
+        let files = Files {
+            path: self.path.clone(),
+            object_store: object_store.clone(),
+        };
+        let gradual = self.place.gradual();
+        let (object_store, opening) = Storage::opening(object_store, gradual.clone());
+        let mut builder = Db::builder(self.path.clone(), object_store)
+            .with_settings(self.settings.clone())
+            .with_sst_block_size(BLOCK_SIZE)
+            .with_db_cache(self.memory.cache(), 0);
+        let configure = self.configure.get_mut();
+        if let Some(configure) = configure.unwrap_or_else(PoisonError::into_inner).take() {
+            builder = configure(builder);
+        }
+        if let Some(epoch) = epoch {
+            builder = builder.with_expected_epoch(epoch);
+        }
+        let what = "the database could not be opened";
+        let (path, object_store) = (&files.path, &files.object_store);
+        let db = damage::open(what, path, object_store, builder.build()).await?;
+        drop(opening);
+        let durability = Durability::of(&self.settings);
+        let store = SlateDbStore::in_files(db, Some(files), durability).await?;
+        if let Some(gradual) = gradual {
+            gradual.give_way_to(store.activity());
+        }
+        Ok(store)
+    }
+
+    /// Opens the store for reading only. Nothing is made or written, and no
+    /// writer is shut out.
+    ///
+    /// # Errors
+    /// There is no store, something else, or a store of a newer format. Or the
+    /// object store cannot be used.
+    pub async fn open_reader(self) -> Result<SlateDbReader, Error> {
+        self.look_and_stay().await.map_err(self.in_place())
+    }
+
+    /// Says of an error which store it is about.
+    pub(crate) fn in_place(&self) -> impl Fn(Error) -> Error + use<> {
+        let place = match &self.place {
+            Place::Folder(folder) => folder.display().to_string(),
+            Place::ObjectStore(store) if self.path.as_ref().is_empty() => store.to_string(),
+            Place::ObjectStore(_) => self.path.to_string(),
+        };
+        move |error| {
+            let kind = error.kind().clone();
+            Error::new(kind, format!("the store {place} cannot be opened")).with_source(error)
+        }
+    }
+
+    /// Where the files of the database are.
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+}
+
+fn claimed(run: RunId) -> Error {
+    Error::new(
+        ErrorKind::Claimed { run },
+        format!(
+            "run {run} holds it; wait until the run has ended, or, if it is dead, take the store over with `open()`, which shuts its writer out, and resume the run"
+        ),
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::PathBuf;
+
+    use super::*;
+
+    fn builder() -> SlateDbStoreBuilder {
+        SlateDbStoreBuilder::of(Path::default(), Place::Folder(PathBuf::new()))
+    }
+
+    #[test]
+    fn memory_gives_way_to_what_is_set_after_it() {
+        let all = |builder: &SlateDbStoreBuilder| {
+            let settings = &builder.settings;
+            let reader = builder.reader_options.max_memtable_bytes;
+            let sizes = (settings.max_unflushed_bytes, settings.l0_sst_size_bytes);
+            (builder.memory, sizes, reader)
+        };
+        let default = all(&builder());
+        assert_eq!(all(&builder().memory(memory_budget::DEFAULT)), default);
+        let (memory, sizes, reader) = all(&builder().memory(1 << 30));
+        assert!(memory != default.0 && sizes > default.1 && reader > default.2);
+
+        let changed = builder()
+            .memory(1 << 30)
+            .with_settings(|settings| settings.max_unflushed_bytes = 77 << 20)
+            .with_reader_options(|options| options.max_memtable_bytes = 7 << 20);
+        assert_eq!(all(&changed), (memory, (77 << 20, sizes.1), 7 << 20));
+        assert_eq!(all(&changed.memory(1 << 30)), (memory, sizes, reader));
+
+        let own = Settings::default();
+        let expected = (own.max_unflushed_bytes, own.l0_sst_size_bytes);
+        assert_eq!(all(&builder().memory(1 << 30).settings(own)).1, expected);
+        // The retries are no matter of memory.
+        let settings = builder().memory(1 << 30).settings;
+        assert_eq!(settings.object_store_max_retries, Some(RETRIES));
+    }
+}

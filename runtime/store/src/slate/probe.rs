@@ -1,0 +1,209 @@
+//! What is in a place, seen by one who writes nothing and shuts no writer out.
+
+use std::ops::RangeFull;
+use std::sync::Arc;
+use std::time::Duration;
+
+use slatedb::admin::Admin;
+use slatedb::config::DbReaderOptions;
+use slatedb::object_store::ObjectStore;
+use slatedb::{DbIterator, DbReader, DbReaderMode};
+
+use crate::slate::kv::{Files, damaged, error, is_file_gone};
+use crate::slate::location::no_store;
+use crate::slate::no_retry::Storage;
+use crate::slate::open::reader_options;
+use crate::slate::reader::SlateDbReaderKv;
+use crate::slate::{SlateDbReader, SlateDbStoreBuilder, damage, in_use};
+use crate::{key, record};
+use state_migration_core::store_api::claim;
+use state_migration_core::{Error, ErrorKind, RunId};
+
+pub(crate) const FORMAT: &str = "format";
+
+/// How long it may take to read a manifest, with some tries.
+const PATIENCE: Duration = Duration::from_secs(15);
+
+/// What is in a place, as one sees it who opens nothing.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Seen {
+    /// How often it was opened; `None` if nothing is there.
+    pub(crate) epoch: Option<u64>,
+    /// The run that holds it.
+    pub(crate) holder: Option<RunId>,
+    /// Of which of its writers it is known that they closed it: the last one.
+    pub(crate) closed: Option<u64>,
+}
+
+impl SlateDbStoreBuilder {
+    /// A reader of what is there.
+    pub(crate) async fn look_and_stay(&self) -> Result<SlateDbReader, Error> {
+        let object_store = self.place.for_reading()?;
+        if self.epoch(&object_store).await?.is_none() {
+            return Err(match self.place.nothing_else() {
+                Err(lost) if *lost.kind() == ErrorKind::Corrupt => lost,
+                _ => no_store(),
+            });
+        }
+        let options = self.reader_options.clone();
+        let (admin, poll) = (self.admin(&object_store), options.manifest_poll_interval);
+        let files = Files {
+            path: self.path.clone(),
+            object_store: object_store.clone(),
+        };
+        let reader = self.reader(object_store, options).await?;
+        let kv = SlateDbReaderKv::new(reader, files, admin, poll);
+        let found = is_store(kv.reader()).await;
+        let refusal = match found {
+            Ok(true) => return Ok(SlateDbReader::over(kv)),
+            Ok(false) => no_store(),
+            Err(error) => error,
+        };
+        // The refusal says more than a close that fails.
+        let _ = kv.reader().close().await;
+        Err(refusal)
+    }
+
+    /// Reads what is there without writing and without shutting a writer out.
+    pub(crate) async fn look_first(
+        &self,
+        object_store: &Arc<dyn ObjectStore>,
+    ) -> Result<Seen, Error> {
+        let mut epoch = self.epoch(object_store).await?;
+        if epoch.is_none()
+            && let Err(something_else) = self.place.nothing_else()
+        {
+            // Another program may have made the store just now.
+            epoch = self.epoch(object_store).await?;
+            if epoch.is_none() {
+                return Err(something_else);
+            }
+        }
+        let Some(epoch) = epoch else {
+            return if self.only_existing {
+                Err(no_store_to_open())
+            } else {
+                Ok(Seen::default())
+            };
+        };
+        let options = reader_options(self.memory);
+        let reader = self.reader(object_store.clone(), options).await?;
+        let found = async {
+            if !is_store(&reader).await? && self.only_existing {
+                return Err(no_store_to_open());
+            }
+            // The epoch was read first: who claims the store later has it open
+            // already, or finds another epoch.
+            Ok((holder(&reader).await?, in_use::closed(&reader).await?))
+        };
+        let found = found.await;
+        let ended = reader.close().await;
+        let (holder, closed) = found?;
+        ended.map_err(|e| error("the database could not be read", e))?;
+        Ok(Seen {
+            epoch: Some(epoch),
+            holder,
+            closed,
+        })
+    }
+
+    /// How often the database was opened; `None` if there is none.
+    async fn epoch(&self, object_store: &Arc<dyn ObjectStore>) -> Result<Option<u64>, Error> {
+        let (at_once, _opening) = Storage::opening(object_store.clone(), None);
+        let admin = self.admin(&at_once);
+        // SlateDB asks for ever here, whatever the answer.
+        let manifest = damage::shielded(admin.read_manifest(None));
+        let Ok(manifest) = tokio::time::timeout(PATIENCE, manifest).await else {
+            return Err(self.why_no_manifest(object_store).await);
+        };
+        let manifest = manifest
+            .map_err(|panic| damage::panicked("its manifest could not be read", &*panic))?;
+        let manifest = manifest.map_err(|e| match e.kind() {
+            // A manifest that cannot be decoded is an internal error to SlateDB.
+            slatedb::ErrorKind::Internal => damaged_manifest(e),
+            slatedb::ErrorKind::Data if !is_file_gone(&e) => damaged_manifest(e),
+            _ => error("its manifest could not be read", e),
+        })?;
+        Ok(manifest.map(|manifest| manifest.writer_epoch()))
+    }
+
+    fn admin(&self, object_store: &Arc<dyn ObjectStore>) -> Admin {
+        Admin::builder(self.path.clone(), object_store.clone()).build()
+    }
+
+    async fn reader(
+        &self,
+        object_store: Arc<dyn ObjectStore>,
+        options: DbReaderOptions,
+    ) -> Result<DbReader, Error> {
+        let (object_store, _opening) = Storage::opening(object_store, None);
+        // Every other mode writes a checkpoint, or needs one.
+        let builder = DbReader::builder(self.path.clone(), object_store.clone())
+            .with_reader_mode(DbReaderMode::FollowLatest)
+            .with_options(options)
+            .with_db_cache(self.memory.cache(), 0);
+        let what = "the database could not be read";
+        damage::open(what, &self.path, &object_store, builder.build()).await
+    }
+}
+
+pub(crate) fn check_format(format: Option<&bytes::Bytes>) -> Result<Option<()>, Error> {
+    format
+        .map(|row| record::check_store_format(row.clone()).map_err(|bad| bad.of("the store")))
+        .transpose()
+}
+
+/// Whether a database is a store, or empty; an error if it is something else.
+async fn is_store(reader: &DbReader) -> Result<bool, Error> {
+    let marked = async || {
+        let format = reader
+            .get(key::meta(FORMAT))
+            .await
+            .map_err(|e| error("the format of the store could not be read", e))?;
+        Ok::<_, Error>(check_format(format.as_ref())?.is_some())
+    };
+    if marked().await? {
+        return Ok(true);
+    }
+    if is_empty(reader.scan::<RangeFull>(..).await).await? {
+        return Ok(false);
+    }
+    // A writer may have made the store between these two reads.
+    if marked().await? {
+        return Ok(true);
+    }
+    Err(foreign())
+}
+
+/// The run that holds a store.
+async fn holder(reader: &DbReader) -> Result<Option<RunId>, Error> {
+    let row = reader
+        .get(key::run_row(claim::CLAIM))
+        .await
+        .map_err(|e| error("the claim of a run could not be read", e))?;
+    Ok(claim::read(row)?.holder.map(|holder| holder.run))
+}
+
+pub(crate) async fn is_empty(rows: Result<DbIterator, slatedb::Error>) -> Result<bool, Error> {
+    let unread = |e| error("the database could not be read", e);
+    let first = rows.map_err(unread)?.next().await.map_err(unread)?;
+    Ok(first.is_none())
+}
+
+pub(crate) fn no_store_to_open() -> Error {
+    Error::invalid(
+        "there is no store, and none is made here; check the path, or start the program whose store it is, which makes it",
+    )
+}
+
+fn damaged_manifest(cause: slatedb::Error) -> Error {
+    let damaged = damaged("the newest file under `manifest`");
+    let message = format!("its manifest could not be read: {damaged} (SlateDB says: {cause})");
+    Error::corrupt(message).with_source(cause)
+}
+
+pub(crate) fn foreign() -> Error {
+    Error::invalid(
+        "it is a database of something else: it holds records and not the mark of a store; name another place",
+    )
+}

@@ -1,0 +1,129 @@
+//! Counts the writes to a store, so that a run can give way to them.
+
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, LazyLock, Mutex, PoisonError, Weak};
+use std::time::{Duration, Instant};
+
+use state_migration_core::{StoreId, Traffic};
+
+/// Counts the writes to one store, through whichever handles.
+#[derive(Debug, Default)]
+pub(crate) struct Activity {
+    under_way: AtomicUsize,
+    /// When one began or ended last; 0: there was none.
+    last: AtomicU64,
+}
+
+/// Microseconds of this program, never 0.
+fn now() -> u64 {
+    static START: LazyLock<Instant> = LazyLock::new(Instant::now);
+    u64::try_from(START.elapsed().as_micros()).map_or(u64::MAX, |micros| micros + 1)
+}
+
+impl Activity {
+    /// The one of a store: handles that were made apart from each other may
+    /// be on the same one.
+    pub(crate) fn of(store: StoreId) -> Arc<Self> {
+        static KNOWN: Mutex<Vec<(StoreId, Weak<Activity>)>> = Mutex::new(Vec::new());
+        let mut known = KNOWN.lock().unwrap_or_else(PoisonError::into_inner);
+        known.retain(|(_, activity)| activity.strong_count() > 0);
+        let here = known.iter().find(|(id, _)| *id == store);
+        if let Some(activity) = here.and_then(|(_, activity)| activity.upgrade()) {
+            return activity;
+        }
+        let activity = Arc::new(Self::default());
+        known.push((store, Arc::downgrade(&activity)));
+        activity
+    }
+
+    /// A write begins; it ends when what this returns is dropped.
+    pub(crate) fn begin(self: &Arc<Self>) -> Write {
+        self.under_way.fetch_add(1, Ordering::Relaxed);
+        self.last.fetch_max(now(), Ordering::Relaxed);
+        Write(self.clone())
+    }
+
+    pub(crate) fn traffic(&self) -> Traffic {
+        // Read before the clock, which is never behind it then.
+        let last = self.last.load(Ordering::Relaxed);
+        Traffic {
+            under_way: self.under_way.load(Ordering::Relaxed),
+            last: (last > 0).then(|| Duration::from_micros(now().saturating_sub(last))),
+        }
+    }
+}
+
+/// A write that is under way.
+#[derive(Debug)]
+pub(crate) struct Write(Arc<Activity>);
+
+impl Drop for Write {
+    fn drop(&mut self) {
+        self.0.last.fetch_max(now(), Ordering::Relaxed);
+        self.0.under_way.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::MemoryStore;
+    use state_migration_core::{
+        EventStore, ExpectedSequence, NewEvent, StoreId, StreamId, TransactionalStore, WorkflowId,
+    };
+
+    fn stream() -> StreamId {
+        StreamId::new("s").unwrap()
+    }
+
+    fn events() -> Vec<NewEvent> {
+        let version = WorkflowId::new("order", "v1");
+        vec![NewEvent::new(version, "Placed", 1, "{}").unwrap()]
+    }
+
+    fn under_way(store: &MemoryStore) -> usize {
+        store.traffic().under_way
+    }
+
+    #[test]
+    fn a_store_that_nobody_wrote_to_is_quiet() {
+        assert_eq!(MemoryStore::new().traffic(), Traffic::default());
+    }
+
+    #[tokio::test]
+    async fn a_write_is_under_way_until_it_is_durable_or_given_up() {
+        let (store, none) = (MemoryStore::new(), ExpectedSequence::NoStream);
+        let (clone, stream) = (store.clone(), stream());
+        let first = store.append_unflushed(&stream, none, events());
+        let first = first.await.unwrap();
+        let then = ExpectedSequence::Exact(1);
+        let second = clone.append_unflushed(&stream, then, events());
+        let second = second.await.unwrap();
+        assert_eq!((under_way(&store), under_way(&clone)), (2, 2));
+        first.durable().await.unwrap();
+        assert_eq!(under_way(&store), 1);
+        drop(second);
+        assert_eq!(under_way(&store), 0);
+        assert!(store.traffic().last.is_some());
+    }
+
+    #[tokio::test]
+    async fn a_write_that_fails_is_over() {
+        let (store, wrong) = (MemoryStore::new(), ExpectedSequence::Exact(7));
+        store.append(&stream(), wrong, events()).await.unwrap_err();
+        assert_eq!(under_way(&store), 0);
+        assert!(store.traffic().last.is_some());
+    }
+
+    #[test]
+    fn handles_that_were_made_apart_know_of_each_others_writes() {
+        let (one, other) = (StoreId::unique(), StoreId::unique());
+        let activity = Activity::of(one);
+        let write = Activity::of(one).begin();
+        assert_eq!(activity.traffic().under_way, 1);
+        assert_eq!(Activity::of(other).traffic(), Traffic::default());
+        drop(write);
+        assert_eq!(activity.traffic().under_way, 0);
+    }
+}
