@@ -3,7 +3,7 @@
 
 use crate::context::Context;
 use crate::exit_code::Failure;
-use crate::remote::Via;
+use crate::remote::client::{Told, Via};
 use state_migration_core::{FailureClass, RunId, StreamId};
 use state_migration_runner::run::history::Claim;
 use state_migration_runner::{Failure as Failed, RunCounts, RunRecord, Runs};
@@ -13,12 +13,6 @@ use state_migration_store::SlateDbReader;
 pub(crate) enum History {
     Store(Runs, Option<SlateDbReader>),
     Service(Via, Told),
-}
-
-/// What a service told of its runs.
-pub(crate) struct Told {
-    pub(crate) runs: Vec<(RunRecord, RunCounts)>,
-    pub(crate) claim: Option<Claim>,
 }
 
 impl Context {
@@ -112,11 +106,5 @@ impl History {
             reader.close().await?;
         }
         Ok(())
-    }
-}
-
-impl Told {
-    fn of(&self, run: RunId) -> Option<&(RunRecord, RunCounts)> {
-        self.runs.iter().find(|(record, _)| record.id == run)
     }
 }

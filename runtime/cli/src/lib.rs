@@ -31,6 +31,7 @@ mod args;
 mod clap_error;
 mod commands;
 mod context;
+mod dispatch;
 mod exit_code;
 mod history;
 mod local;
@@ -52,8 +53,8 @@ use std::sync::Arc;
 
 use clap::{CommandFactory, FromArgMatches};
 
-pub(crate) use args::Args;
 use context::Context;
+use dispatch::Args;
 use exit_code::{Exit, Failure};
 use view::output::Output;
 
@@ -154,7 +155,13 @@ impl Cli {
                 Failure::environment(format!("threads could not be started: {error}"))
             })?;
         let context = Context::new(args.global, self.configure, *output);
-        let ended = runtime.block_on(signals::interruptible(args.command, context));
+        let (command, minds_signals) = (args.command, context.minds_signals());
+        let interrupted = command.interrupted();
+        let ended = runtime.block_on(signals::interruptible(
+            &minds_signals,
+            interrupted,
+            || async move { command.run(&context).await },
+        ));
         // Code that never returns keeps its thread and must not keep the tool.
         match &ended {
             // The command goes on until the program ends, and needs it.

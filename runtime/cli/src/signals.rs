@@ -2,7 +2,7 @@
 
 use std::future::Future;
 use std::pin::pin;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use std::{io, thread};
 
@@ -10,8 +10,6 @@ use futures_util::future::{Either, select};
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot};
 
-use crate::args::Command;
-use crate::context::Context;
 use crate::exit_code::{Exit, Failure};
 
 /// As much as the main thread has.
@@ -55,15 +53,20 @@ impl Signals {
 ///
 /// It has a thread of its own, so that what it waits for, such as a pipe from
 /// which nobody reads, does not keep the tool.
-pub(crate) async fn interruptible(command: Command, context: Context) -> Result<Exit, Failure> {
+pub(crate) async fn interruptible<F>(
+    minds_signals: &AtomicBool,
+    interrupted: &str,
+    command: impl FnOnce() -> F + Send + 'static,
+) -> Result<Exit, Failure>
+where
+    F: Future<Output = Result<Exit, Failure>>,
+{
     let mut signals = Signals::listen()?;
-    let minds_signals = context.minds_signals();
-    let interrupted = command.interrupted();
     let runtime = Handle::current();
     let (sender, mut ended) = oneshot::channel();
     let thread = thread::Builder::new().stack_size(STACK).spawn(move || {
         // Who interrupted it does not listen any more.
-        let _ = sender.send(runtime.block_on(command.run(&context)));
+        let _ = sender.send(runtime.block_on(command()));
     });
     let thread = thread
         .map_err(|error| Failure::environment(format!("a thread could not be started: {error}")))?;

@@ -14,6 +14,9 @@ use state_migration_core::store_api::claim::interrupted_by;
 use state_migration_core::{Error, ErrorKind, RunId};
 use state_migration_store::{SlateDbReader, SlateDbStore, SlateDbStoreBuilder};
 
+/// The warning about a store that somebody has open.
+pub(crate) const IN_USE: &str = "a program has the store open, or ended without closing it: let a run go on inside of it with --via SOCKET; from here --take-over would end its writing";
+
 /// A store that is named on the command line.
 pub(crate) struct Target {
     url: String,

@@ -199,6 +199,32 @@ pub struct MigrationError {
     pub message: String,
 }
 
+#[doc(hidden)]
+impl MigrationError {
+    /// The failure of a process, at no event of its own.
+    #[must_use]
+    pub fn new(
+        stage: Stage,
+        class: FailureClass,
+        stream: &StreamId,
+        message: impl Into<String>,
+    ) -> Self {
+        Self {
+            stream_id: stream.clone(),
+            stage,
+            class,
+            sequence: None,
+            message: message.into(),
+        }
+    }
+
+    /// The failure of a process, by an error of its store.
+    #[must_use]
+    pub fn of(stage: Stage, stream: &StreamId, error: &crate::Error) -> Self {
+        Self::new(stage, FailureClass::of(error), stream, error.to_string())
+    }
+}
+
 impl fmt::Display for MigrationError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} failed while {}", self.stream_id, self.stage)?;

@@ -21,7 +21,6 @@ extern crate state_migration_core as state_migration;
 mod chunk;
 mod control;
 mod drivers;
-mod large_process;
 mod migration_runner;
 mod observe;
 #[doc(hidden)]
@@ -31,8 +30,10 @@ pub mod preview;
 mod progress;
 mod registry_sync;
 mod report;
+mod retry;
 #[doc(hidden)]
 pub mod run;
+mod run_context;
 #[doc(hidden)]
 pub mod run_service;
 mod stages;

@@ -11,15 +11,16 @@ use tracing::field::Empty;
 use tracing::{Instrument, Span, debug, debug_span, info, info_span, warn};
 
 use crate::control::Progress;
-use crate::migration_runner::Run;
 use crate::report::MigrationReport;
-use crate::run::{RunCounts, RunState};
-use crate::stages::commit::Done;
+use crate::run::{RunCounts, RunKind, RunState};
+use crate::stages::done::Done;
 use crate::telemetry::{
     CHUNK_SECONDS, COMMIT_SECONDS, CONFLICTS, DURABLE_SECONDS, PROCESSES_FAILED,
     PROCESSES_MIGRATED, PROCESSES_PER_SECOND, PROCESSES_SKIPPED, READ_BYTES, RUNS_ENDED,
 };
-use state_migration_core::{DueProcess, MigrationError, SkippedBy, StreamId, WorkflowId};
+use state_migration_core::{
+    DueProcess, MigrationError, RunId, Selection, SkippedBy, StreamId, WorkflowId,
+};
 
 const TARGET: &str = "state_migration";
 
@@ -39,14 +40,14 @@ struct Inner {
 
 impl Observer {
     /// Of a run that is about to begin.
-    pub(crate) fn of(run: &Run) -> Self {
+    pub(crate) fn of(id: RunId, kind: &RunKind, selection: &Selection, dry: bool) -> Self {
         let span = info_span!(
             target: TARGET,
             "run",
-            run = %run.id,
-            kind = run.kind.name(),
-            dry_run = run.dry,
-            selection = %run.selection,
+            run = %id,
+            kind = kind.name(),
+            dry_run = dry,
+            selection = %selection,
             state = Empty,
             migrated = Empty,
             failed = Empty,
@@ -56,13 +57,13 @@ impl Observer {
         info!(
             target: TARGET,
             parent: &span,
-            run = %run.id,
-            kind = run.kind.name(),
-            dry_run = run.dry,
-            selection = %run.selection,
+            run = %id,
+            kind = kind.name(),
+            dry_run = dry,
+            selection = %selection,
             "run began"
         );
-        Self::within(span, run.dry)
+        Self::within(span, dry)
     }
 
     /// Of a process that is migrated as it is opened, or a run that does not begin.

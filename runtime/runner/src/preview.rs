@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use crate::migration_runner::refusal;
 use crate::stages::convert::{self, Planned};
-use crate::stages::fold::{Folded, Progress, Shielded, catch};
+use crate::stages::fold::{Folded, Progress};
+use crate::user_code::panics::{Shielded, catch};
 use crate::user_code::threads::Code;
 use state_migration_core::{
     Baseline, EventStore, FailureClass, Head, MigrationError, MigrationRegistry, Route, RunId,
@@ -150,13 +151,12 @@ async fn converted(
 }
 
 fn broken(stream: &StreamId, message: &str) -> MigrationError {
-    MigrationError {
-        stream_id: stream.clone(),
-        stage: Stage::Folding,
-        class: FailureClass::Panic,
-        sequence: None,
-        message: message.to_owned(),
-    }
+    MigrationError::new(
+        Stage::Folding,
+        FailureClass::Panic,
+        stream,
+        message.to_owned(),
+    )
 }
 
 #[cfg(test)]

@@ -1,9 +1,9 @@
 //! Tells a process registry elsewhere where processes stand.
 
-use crate::chunk::Store;
-use crate::migration_runner::Run;
 use crate::report::MigrationReport;
-use crate::stages::commit::Moved;
+use crate::run::Store;
+use crate::run_context::RunContext;
+use crate::stages::done::Moved;
 use crate::stages::due;
 use state_migration_core::{
     Error, Head, ProcessIdentity, ProcessRegistry, RegistryKey, StreamId, WorkflowId,
@@ -74,7 +74,7 @@ pub(crate) fn warning(error: &Error) -> String {
 
 /// Sets right what earlier runs could not tell a process registry elsewhere.
 pub(crate) async fn repair(
-    run: &Run,
+    run: &RunContext,
     store: &Store,
     registry: &dyn ProcessRegistry,
     report: &mut MigrationReport,

@@ -9,19 +9,14 @@ use crate::context::Context;
 use crate::exit_code::{Exit, Failure};
 use crate::history::History;
 use crate::remote::service;
+use crate::store::IN_USE;
 use crate::version_counts::Census;
 use crate::version_status::{Decision, Decisions, Stands};
 use crate::view::format::count;
 use crate::view::output::{Answer, WARN, plain, table, to_type};
-use crate::view::run_summary::{Latest, RunLine, latest, run_table};
+use crate::view::run_summary::{Latest, RUNS, RunLine, latest, run_table};
 use state_migration_core::{Selection, WorkflowId};
 use state_migration_runner::{RunState, Runs};
-
-/// How many runs are shown.
-pub(crate) const RUNS: usize = 5;
-
-/// The warning about a store that somebody has open.
-pub(crate) const IN_USE: &str = "a program has the store open, or ended without closing it: let a run go on inside of it with --via SOCKET; from here --take-over would end its writing";
 
 /// Shows where the processes of the store stand, and the last runs.
 ///

@@ -1,6 +1,8 @@
 //! A run, driven by this tool from its beginning to its end: what `run`,
 //! `resume` and `retry` share.
 
+pub(crate) mod goal;
+
 use std::fmt::Write as _;
 use std::future::Future;
 use std::num::NonZeroU32;
@@ -11,12 +13,13 @@ use slatedb::CloseReason;
 use crate::context::Context;
 use crate::exit_code::{Exit, Failure};
 use crate::history::History;
+pub(crate) use crate::local::goal::Wanted;
 use crate::selection::{duration, number};
 use crate::signals::Signals;
 use crate::view::progress::Shown;
 pub(crate) use crate::view::summary::Ended;
 use state_migration_core::{
-    Error, EventStore, FailureClass, MigrationRegistry, RunId, SnapshotStore,
+    Error, EventStore, FailureClass, MigrationRegistry, SnapshotStore,
 };
 use state_migration_runner::{MigrationReport, MigrationRunner, RunControl, Runs};
 use state_migration_store::{SlateDbReader, SlateDbStore};
@@ -86,31 +89,6 @@ fn number_of_user() -> Option<String> {
     }
     #[cfg(not(unix))]
     None
-}
-
-/// What is to be done.
-#[derive(Debug, Clone)]
-pub(crate) enum Wanted {
-    Run,
-    /// With the command that would do it.
-    DryRun(String),
-    /// Go on with a run that has looked at so many processes so far.
-    Resume(RunId, u64),
-    Retry(RunId, Vec<FailureClass>),
-}
-
-impl Wanted {
-    pub(crate) fn command(&self) -> &'static str {
-        match self {
-            Self::Run | Self::DryRun(_) => "run",
-            Self::Resume(..) => "resume",
-            Self::Retry(..) => "retry",
-        }
-    }
-
-    pub(crate) fn is_dry(&self) -> bool {
-        matches!(self, Self::DryRun(_))
-    }
 }
 
 /// A store that a run goes over, and that is closed after it.

@@ -11,15 +11,13 @@ use tokio::time::timeout;
 
 use crate::context::Context;
 use crate::exit_code::Failure;
-use crate::history::Told;
-use crate::remote::unreachable;
 use state_migration_control_socket::framing::{NoLine, read, write};
 use state_migration_control_socket::protocol::{
     Answer, For, LONGEST_ANSWER, Line, MOST_FAILURES, Planned, Problem, ProblemKind, Request,
     Status, VERSION, Versioned,
 };
 use state_migration_core::{FailureClass, RunId, StreamId};
-use state_migration_runner::Failure as Failed;
+use state_migration_runner::{Failure as Failed, RunCounts, RunRecord};
 use state_migration_runner::run::history::Claim;
 
 /// How long a service may take to take a client in.
@@ -287,4 +285,58 @@ impl Via {
             self.path.display()
         ))
     }
+}
+
+/// What a service told of its runs.
+pub(crate) struct Told {
+    pub(crate) runs: Vec<(RunRecord, RunCounts)>,
+    pub(crate) claim: Option<Claim>,
+}
+
+impl Told {
+    pub(crate) fn of(&self, run: RunId) -> Option<&(RunRecord, RunCounts)> {
+        self.runs.iter().find(|(record, _)| record.id == run)
+    }
+}
+
+/// Why there is no talking to a service.
+fn unreachable(path: &Path, error: &std::io::Error) -> Failure {
+    use std::io::ErrorKind;
+    let shown = path.display();
+    Failure::environment(match error.kind() {
+        ErrorKind::NotFound => format!(
+            "there is no control socket at {shown}; start the service that offers it, or give --via the path that the service has"
+        ),
+        ErrorKind::ConnectionRefused if is_socket(path) => format!(
+            "nobody listens on the control socket {shown} any more; start the service again, which replaces it"
+        ),
+        ErrorKind::ConnectionRefused => {
+            format!("{shown} is not a control socket; give --via the path that the service has")
+        }
+        ErrorKind::PermissionDenied => format!(
+            "this user may not use the control socket {shown}, which is for the user that the service runs as; type the command as that one"
+        ),
+        // Of the path nothing is asked but its length.
+        ErrorKind::InvalidInput => format!(
+            "the path of the control socket {shown} is longer than a system takes; give --via a shorter one, such as a path from the folder that it is in"
+        ),
+        // The second one is said where clients wait already to be let in.
+        ErrorKind::TimedOut | ErrorKind::WouldBlock => format!(
+            "the service behind the control socket {shown} does not answer; look whether its program is stopped (`kill -CONT` lets it go on) or overloaded, and ask for `status` again when it is not"
+        ),
+        _ => format!(
+            "the control socket {shown} cannot be used: {error}; give --via the path that the service has"
+        ),
+    })
+}
+
+#[cfg(unix)]
+fn is_socket(path: &Path) -> bool {
+    use std::os::unix::fs::FileTypeExt;
+    std::fs::metadata(path).is_ok_and(|there| there.file_type().is_socket())
+}
+
+#[cfg(not(unix))]
+fn is_socket(_: &Path) -> bool {
+    false
 }

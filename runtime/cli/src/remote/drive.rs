@@ -6,7 +6,7 @@ use crate::context::Context;
 use crate::exit_code::{Exit, Failure};
 use crate::history::History;
 use crate::local::{Ended, Pace, Wanted, draws_bars};
-use crate::remote::Via;
+use crate::remote::client::Via;
 use crate::view::progress::Shown;
 use state_migration_control_socket::protocol::{Answer, Request};
 use state_migration_runner::{MigrationReport, Progress, RunControl};

@@ -6,16 +6,15 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use crate::commands::status::RUNS;
 use crate::context::Context;
 use crate::exit_code::{Exit, Failure};
 use crate::history::History;
-use crate::remote::Via;
+use crate::remote::client::Via;
 use crate::selection::{Planned, no_migration};
 use crate::view::format::{self, count};
 use crate::view::output::{Answer, BAD, BOLD, DIM, WARN, plain, table, to_type};
 use crate::view::progress::{rate, rounded};
-use crate::view::run_summary::{Latest, RunLine, latest, run_table};
+use crate::view::run_summary::{Latest, RUNS, RunLine, latest, run_table};
 use state_migration_control_socket::protocol::{self, AtVersion, For, Request};
 use state_migration_runner::RunState;
 

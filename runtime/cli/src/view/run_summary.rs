@@ -9,6 +9,9 @@ use crate::view::output::{BAD, GOOD, WARN, plain, table};
 use state_migration_runner::run::history::Claim;
 use state_migration_runner::{RunCounts, RunKind, RunRecord, RunState};
 
+/// How many runs are shown.
+pub(crate) const RUNS: usize = 5;
+
 /// What is said of every run.
 #[derive(Debug, Serialize)]
 pub(crate) struct RunLine {

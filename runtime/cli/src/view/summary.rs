@@ -9,7 +9,7 @@ use serde::Serialize;
 use crate::context::Context;
 use crate::exit_code::{Exit, Failure};
 use crate::history::History;
-use crate::local::Wanted;
+use crate::local::goal::Wanted;
 use crate::view::format::{self, count};
 use crate::view::output::{Answer, BAD, BOLD, DIM, GOOD, WARN, plain, to_type};
 use crate::view::progress::{rate, rounded};

@@ -17,7 +17,7 @@ pub struct TypeRef {
 }
 
 impl TypeRef {
-    pub(crate) fn of<T: 'static>() -> Self {
+    pub fn of<T: 'static>() -> Self {
         Self {
             id: TypeId::of::<T>(),
             name: std::any::type_name::<T>(),
@@ -47,7 +47,7 @@ impl Decoder {
     /// depend on lifetimes, of which the compiler knows nothing yet when it
     /// chooses a method. Nothing is borrowed from the text, so one lifetime is as
     /// good as all.
-    pub(crate) fn of<S: Deserialize<'static> + Send + 'static>() -> Self {
+    pub fn of<S: Deserialize<'static> + Send + 'static>() -> Self {
         Self {
             decode: |json| {
                 Ok(Box::new(

@@ -8,14 +8,15 @@ use std::pin::pin;
 use futures_util::future::{Either, select};
 use futures_util::{StreamExt, stream};
 
-use crate::chunk::{ATTEMPTS, twice};
+use crate::chunk::page::twice;
 use crate::control::Go;
 use crate::drivers::on_open::{self, Lazy};
-use crate::migration_runner::Run;
 use crate::progress::estimate::Meter;
 use crate::report::{CommitForm, MigrationReport, Visited};
+use crate::retry::ATTEMPTS;
 use crate::run::counts::Tally;
 use crate::run::{RunCounts, RunState};
+use crate::run_context::RunContext;
 use crate::stages::due::{listing_failed, no_route};
 use crate::stages::fold::{self, Progress};
 use crate::stages::{commit, convert, scan};
@@ -43,7 +44,7 @@ struct Stores<'a> {
 
 /// Migrates one process as it is opened.
 pub(crate) async fn lazy(
-    run: &Run,
+    run: &RunContext,
     events: &dyn EventStore,
     snapshots: &dyn SnapshotStore,
     code: &Code,
@@ -92,7 +93,7 @@ enum Outcome {
 }
 
 pub(crate) async fn run(
-    run: &Run,
+    run: &RunContext,
     events: &dyn EventStore,
     snapshots: &dyn SnapshotStore,
     registry: Option<&dyn ProcessRegistry>,
@@ -128,7 +129,7 @@ pub(crate) async fn run(
 
 /// One pass over all streams.
 struct Pass<'a> {
-    run: &'a Run,
+    run: &'a RunContext,
     report: MigrationReport,
     meter: Meter,
     at_work: AtWork,
@@ -267,7 +268,7 @@ impl Pass<'_> {
 /// Does what is to be done about one stream; returns what is left to do as warnings,
 /// and in `at` where it stands, if that is known.
 async fn migrate(
-    run: &Run,
+    run: &RunContext,
     stores: &Stores<'_>,
     stream: &StreamId,
     at: &mut Option<WorkflowId>,
@@ -361,7 +362,7 @@ fn moved_on(error: &Error) -> bool {
 /// Reads, folds and converts a process; `None` when it is over and the
 /// selection leaves such processes alone.
 async fn read(
-    run: &Run,
+    run: &RunContext,
     stores: &Stores<'_>,
     stream: &StreamId,
     head: Head,

@@ -11,18 +11,19 @@ use futures_util::future::{Either, select};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
-use crate::chunk::{Book, Store, Work};
-use crate::migration_runner::Run;
+use crate::chunk::context::ChunkContext;
 use crate::progress::estimate::Meter;
 use crate::progress::total::Ahead;
 use crate::registry_sync;
 use crate::report::{CommitForm, KEPT, MigrationReport, Visited};
+use crate::run::bookkeeping::Bookkeeping;
 use crate::run::counts::Tally;
 use crate::run::rows::Part;
 use crate::run::run_log::{Ledger, Range};
-use crate::run::{RunCounts, RunKind, RunState};
-use crate::stages::commit::{self, Done};
-use crate::stages::due;
+use crate::run::{RunCounts, RunKind, RunState, Store};
+use crate::run_context::RunContext;
+use crate::stages::done::Done;
+use crate::stages::{commit, due};
 use crate::workers::concurrency;
 use crate::workers::queue::Queue;
 use crate::workers::worker::{Source, Told, Worker, worker_failed};
@@ -55,15 +56,15 @@ const FEWEST: usize = 64;
 
 /// One execution, as the main task sees it.
 struct Execution<'a> {
-    run: &'a Run,
-    work: Work,
+    run: &'a RunContext,
+    work: ChunkContext,
     elsewhere: Option<&'a dyn ProcessRegistry>,
     report: MigrationReport,
     meter: Meter,
 }
 
 pub(crate) async fn run(
-    run: &Run,
+    run: &RunContext,
     store: Store,
     elsewhere: Option<&dyn ProcessRegistry>,
     ledger: Option<Arc<Ledger>>,
@@ -75,9 +76,9 @@ pub(crate) async fn run(
     };
     let mut report = MigrationReport::of(run.id, CommitForm::OneTransaction, visited);
     report.dry_run = run.dry;
-    let mut work = Work::new(run, run.id, store);
+    let mut work = ChunkContext::new(run, run.id, store);
     work.remember = elsewhere.is_some();
-    work.book = ledger.clone().map_or(Book::DryRun, Book::Run);
+    work.book = ledger.clone().map_or(Bookkeeping::DryRun, Bookkeeping::Run);
     let mut execution = Execution {
         run,
         work,
@@ -487,15 +488,9 @@ impl Execution<'_> {
             }
             sweeps = swept.ranges;
         }
-        self.report.fail(MigrationError {
-            stream_id: StreamId::literal("(versions)"),
-            stage: Stage::Planning,
-            class: FailureClass::Run,
-            sequence: None,
-            message: format!(
+        self.report.fail(MigrationError::new(Stage::Planning, FailureClass::Run, &StreamId::literal("(versions)"), format!(
                 "processes are still born at an old version after {SWEEPS} sweeps; stop the programs that make them and resume the run"
-            ),
-        });
+            )));
         passed.broken = true;
         Ok(())
     }

@@ -3,11 +3,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::chunk::{Store, Work};
+use crate::chunk::context::ChunkContext;
 use crate::report::KEPT;
 use crate::run::counts::Tally;
-use crate::run::history;
 use crate::run::run_log::Range;
+use crate::run::{Store, history};
 use crate::stages::due::Present;
 use crate::workers::worker::Source;
 use state_migration_core::{Error, FailureClass, RunId, Selection, Split, StreamRange, WorkflowId};
@@ -26,7 +26,7 @@ impl Ahead {
     /// Looks what is ahead in the `main` ranges of a run that has decided about
     /// `so_far`; `split` is what came to light when they were cut.
     pub(crate) async fn look(
-        work: &Work,
+        work: &ChunkContext,
         source: &Source,
         present: &Present,
         main: &[Range],

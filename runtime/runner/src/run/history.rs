@@ -5,6 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
+use crate::retry::ATTEMPTS;
 use crate::run::plan::last_of_each;
 use crate::run::rows::{self, FailureRow, RangeRow};
 use crate::run::run_log::is_dead;
@@ -17,9 +18,6 @@ use state_migration_core::{
 };
 
 const PAGE: usize = 512;
-
-/// How often a change is tried while others write.
-const ATTEMPTS: usize = 16;
 
 /// A process that failed in a run.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

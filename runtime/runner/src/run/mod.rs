@@ -1,6 +1,7 @@
 //! Runs as durable objects: what was planned, by whom and why, how far it
 //! came, what failed, and how it ended.
 
+pub(crate) mod bookkeeping;
 pub(crate) mod counts;
 pub mod history;
 pub(crate) mod on_open_log;
@@ -9,13 +10,17 @@ pub mod rows;
 pub(crate) mod run_log;
 
 use std::fmt;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
 pub use history::{Failure, Runs};
 pub use plan::{ChangedStep, Plan, PlanOptions, PlannedRoute, PlannedStay, PlannedStep};
 
-use state_migration_core::{FailureClass, RunId, SkippedBy, Timestamp};
+use state_migration_core::{FailureClass, RunId, SkippedBy, Timestamp, TransactionalStore};
+
+/// The store that keeps a run, and the processes that it is for.
+pub(crate) type Store = Arc<dyn TransactionalStore>;
 
 /// How far a run is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use tokio::sync::OnceCell;
 
+use crate::retry::ATTEMPTS;
 use crate::run::rows::{self, FailureRow};
 use crate::run::run_log::{self, Committed};
 use crate::run::{RunCounts, RunKind, RunRecord, RunState, Runs};
@@ -14,10 +15,6 @@ use state_migration_core::{
     Batch, Commit, Error, ErrorKind, EventStore, MigrationError, ReadPoint, RowWrite, RunId,
     Selection, StreamId, TransactionalStore, WorkflowId,
 };
-
-/// How often the record of the run is written before others are said to be in
-/// the way.
-const ATTEMPTS: usize = 16;
 
 /// The bookkeeping of processes that are migrated as they are opened.
 pub(crate) struct LazyBook {

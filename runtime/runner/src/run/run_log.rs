@@ -2,24 +2,20 @@
 //! record, and how far each range is.
 
 use std::collections::HashSet;
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Mutex, OnceLock, PoisonError};
 
 use bytes::Bytes;
 use uuid::Uuid;
 
+use crate::retry::ATTEMPTS;
 use crate::run::rows::{self, FailureRow, Part, RangeRow};
-use crate::run::{Plan, RunCounts, RunKind, RunRecord, RunState, Runs};
+use crate::run::{Plan, RunCounts, RunKind, RunRecord, RunState, Runs, Store};
 use state_migration_core::store_api::claim::{self, Claim, Holder};
 use state_migration_core::store_api::row;
 use state_migration_core::{
     Batch, Commit, Error, ErrorKind, EventStore, MigrationError, ReadPoint, RowWrite, RunId, Stale,
-    StreamId, StreamRange, Timestamp, TransactionalStore, WorkflowId,
+    StreamId, StreamRange, Timestamp, WorkflowId,
 };
-
-type Store = Arc<dyn TransactionalStore>;
-
-/// How often a row is written before others are said to be in the way.
-const ATTEMPTS: usize = 16;
 
 /// How often what was written is made durable before the answer is taken for lost.
 const FLUSHES: usize = 4;

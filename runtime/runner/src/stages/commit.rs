@@ -2,38 +2,18 @@
 
 use std::collections::BTreeSet;
 
-use crate::chunk::{Book, Work};
+use crate::chunk::context::ChunkContext;
 use crate::observe::Clock;
 use crate::run::RunCounts;
+use crate::run::bookkeeping::Bookkeeping;
 use crate::run::counts::Tally;
 use crate::run::run_log::{Committed, Range};
 use crate::stages::convert::Converted;
+use crate::stages::done::{Done, Failed, Moved};
 use state_migration_core::{
     Batch, Error, EventStore, ExpectedSequence, FailureClass, Finished, Head, MigrationError, Move,
     ReadPoint, Snapshot, SnapshotStore, Stage, StreamId, WorkflowId,
 };
-
-/// A process that was migrated, durably.
-pub(crate) struct Moved {
-    pub(crate) stream: StreamId,
-    pub(crate) to: WorkflowId,
-}
-
-impl Moved {
-    pub(crate) fn of(converted: &Converted) -> Self {
-        Self {
-            stream: converted.stream.clone(),
-            to: converted.event.workflow_id().clone(),
-        }
-    }
-}
-
-/// A process that failed.
-pub(crate) struct Failed {
-    pub(crate) error: MigrationError,
-    /// The version that it is at, if that is known.
-    pub(crate) at: Option<WorkflowId>,
-}
 
 /// What is to be committed of a range at a time.
 #[derive(Default)]
@@ -62,29 +42,6 @@ pub(crate) struct Outcome {
     pub(crate) at_end: bool,
 }
 
-/// What was committed, durably.
-#[derive(Default)]
-pub(crate) struct Done {
-    pub(crate) moved: Vec<Moved>,
-    pub(crate) failed: Vec<Failed>,
-    pub(crate) up_to_date: Vec<(StreamId, Head)>,
-    pub(crate) counts: RunCounts,
-    pub(crate) tally: Tally,
-    pub(crate) heads: u64,
-    /// The bytes of the new states.
-    pub(crate) bytes: usize,
-    /// How often processes were not as they had been read.
-    pub(crate) conflicts: u64,
-}
-
-impl Done {
-    /// How many failed since no route is for them.
-    pub(crate) fn unroutable(&self) -> u64 {
-        let of_routing = |failed: &&Failed| failed.error.stage == Stage::Routing;
-        self.failed.iter().filter(of_routing).count() as u64
-    }
-}
-
 /// What became of an attempt to commit.
 pub(crate) enum Attempted {
     Done(Done),
@@ -95,13 +52,13 @@ pub(crate) enum Attempted {
 /// Commits what became of some processes, all or nothing, and returns before it
 /// is durable. In a dry run, only says what would have been committed.
 pub(crate) async fn attempt(
-    work: &Work,
+    work: &ChunkContext,
     outcome: Outcome,
     read: ReadPoint,
     range: &mut Range,
 ) -> Result<Attempted, Error> {
     let (mut counts, mut tally) = (outcome.counts, outcome.tally);
-    let moved: Vec<Moved> = outcome.converted.iter().map(Moved::of).collect();
+    let moved: Vec<Moved> = outcome.converted.iter().map(moved).collect();
     counts.migrated += moved.len() as u64;
     counts.failed += outcome.failed.len() as u64;
     let outside = moved.iter().filter(|m| m.stream.process().is_none());
@@ -149,11 +106,11 @@ pub(crate) async fn attempt(
         .collect()
     };
     let stale = match &work.book {
-        Book::DryRun => {
+        Bookkeeping::DryRun => {
             range.row = row;
             None
         }
-        Book::Run(ledger) => {
+        Bookkeeping::Run(ledger) => {
             let mut batch = Batch {
                 moves: moves(work.remember),
                 // The head may say so already; then nothing is new.
@@ -175,7 +132,7 @@ pub(crate) async fn attempt(
                 Committed::Stale(streams) => Some(streams),
             }
         }
-        Book::Lazy(book) => {
+        Bookkeeping::Lazy(book) => {
             let one = done.moved.iter().map(|moved| &moved.stream);
             let other = done.failed.iter().map(|failed| &failed.error.stream_id);
             // One that is finished, or has moved on, leaves nothing to write.
@@ -206,8 +163,15 @@ pub(crate) async fn attempt(
     })
 }
 
+fn moved(converted: &Converted) -> Moved {
+    Moved {
+        stream: converted.stream.clone(),
+        to: converted.event.workflow_id().clone(),
+    }
+}
+
 /// Makes durable what was committed.
-pub(crate) async fn settle(work: &Work) -> Result<(), Error> {
+pub(crate) async fn settle(work: &ChunkContext) -> Result<(), Error> {
     match work.book.ledger() {
         Some(ledger) => {
             let clock = Clock::now();
@@ -221,7 +185,7 @@ pub(crate) async fn settle(work: &Work) -> Result<(), Error> {
 
 /// Commits what does not depend on any process.
 pub(crate) async fn without_processes(
-    work: &Work,
+    work: &ChunkContext,
     outcome: Outcome,
     range: &mut Range,
 ) -> Result<Done, Error> {
@@ -239,7 +203,7 @@ pub(crate) async fn without_processes(
 
 /// Commits that a process failed that cannot be read.
 pub(crate) async fn failure(
-    work: &Work,
+    work: &ChunkContext,
     error: MigrationError,
     at: Option<WorkflowId>,
     range: &mut Range,
@@ -298,24 +262,17 @@ pub(crate) async fn snapshot(
 
 /// The failure of a process that could not be written.
 pub(crate) fn failed(stream: &StreamId, error: &Error) -> MigrationError {
-    MigrationError {
-        stream_id: stream.clone(),
-        stage: Stage::Committing,
-        class: FailureClass::of(error),
-        sequence: None,
-        message: error.to_string(),
-    }
+    MigrationError::of(Stage::Committing, stream, error)
 }
 
 /// The failure of a process that others write to all the time.
 pub(crate) fn busy(stream: &StreamId, attempts: usize) -> MigrationError {
-    MigrationError {
-        stream_id: stream.clone(),
-        stage: Stage::Committing,
-        class: FailureClass::Busy,
-        sequence: None,
-        message: format!(
+    MigrationError::new(
+        Stage::Committing,
+        FailureClass::Busy,
+        stream,
+        format!(
             "the process is busy: others wrote to it in each of {attempts} attempts; run again when it is quieter"
         ),
-    }
+    )
 }

@@ -4,7 +4,8 @@
 use bytes::Bytes;
 use serde_json::value::RawValue;
 
-use crate::stages::fold::{Bad, Folded, Shielded, WAY_OUT, catch, short};
+use crate::stages::fold::Folded;
+use crate::user_code::panics::{Bad, Shielded, WAY_OUT, catch, short};
 use state_migration_core::baseline::Frame;
 use state_migration_core::redaction::{self, Lists};
 use state_migration_core::{
@@ -77,15 +78,14 @@ pub(crate) fn same(first: &Converted, second: &Converted) -> Result<(), Migratio
 
 /// The failure of a process whose code does one thing, and then another.
 pub(crate) fn differently(stream: &StreamId, what: &str) -> MigrationError {
-    MigrationError {
-        stream_id: stream.clone(),
-        stage: Stage::Converting,
-        class: FailureClass::NonDeterministic,
-        sequence: None,
-        message: format!(
+    MigrationError::new(
+        Stage::Converting,
+        FailureClass::NonDeterministic,
+        stream,
+        format!(
             "run twice, the code gives {what} for one process; it must not look at clocks, chance or the order of a `HashMap`{WAY_OUT}"
         ),
-    }
+    )
 }
 
 /// Converts a folded state, hop by hop in memory.
@@ -96,12 +96,13 @@ pub(crate) fn process(planned: &Planned, folded: Folded) -> Result<Converted, Mi
         head,
         mut state,
     } = folded;
-    let fail = |stage, hop: &Migration, bad: Bad| MigrationError {
-        stream_id: stream.clone(),
-        stage,
-        class: bad.class,
-        sequence: None,
-        message: format!("{hop}: {}{WAY_OUT}", bad.message),
+    let fail = |stage, hop: &Migration, bad: Bad| {
+        MigrationError::new(
+            stage,
+            bad.class,
+            &stream,
+            format!("{hop}: {}{WAY_OUT}", bad.message),
+        )
     };
     let bad = |class, message: String| Bad { class, message };
     let no_state = || {

@@ -2,8 +2,8 @@
 
 use std::cmp::Ordering;
 
-use crate::chunk::Store;
-use crate::migration_runner::Run;
+use crate::run::Store;
+use crate::run_context::RunContext;
 use state_migration_core::{
     Error, FailureClass, MigrationError, MigrationRegistry, Presence, Stage, Standing, StreamId,
     WorkflowId, natural_cmp,
@@ -34,7 +34,7 @@ impl Present {
 }
 
 /// What is present, for a run.
-pub(crate) async fn present(run: &Run, store: &Store) -> Result<Present, Error> {
+pub(crate) async fn present(run: &RunContext, store: &Store) -> Result<Present, Error> {
     let mut present = Present::default();
     let names = run.migrations.names();
     for name in names.filter(|name| run.selection.selects_workflow(name)) {
@@ -94,13 +94,7 @@ pub(crate) fn no_route(
             ),
         )
     };
-    MigrationError {
-        stream_id,
-        stage: Stage::Routing,
-        class,
-        sequence: None,
-        message,
-    }
+    MigrationError::new(Stage::Routing, class, &stream_id, message)
 }
 
 pub(crate) fn listing_failed(error: &Error) -> MigrationError {
@@ -113,11 +107,10 @@ pub(crate) fn planning(what: &'static str, error: &Error) -> MigrationError {
         FailureClass::Busy => FailureClass::Run,
         class => class,
     };
-    MigrationError {
-        stream_id: StreamId::literal(what),
-        stage: Stage::Planning,
+    MigrationError::new(
+        Stage::Planning,
         class,
-        sequence: None,
-        message: error.to_string(),
-    }
+        &StreamId::literal(what),
+        error.to_string(),
+    )
 }

@@ -2,6 +2,7 @@
 
 pub(crate) mod commit;
 pub(crate) mod convert;
+pub(crate) mod done;
 pub(crate) mod due;
 pub(crate) mod fold;
 pub(crate) mod scan;

@@ -3,8 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use crate::chunk::Store;
-use crate::run::history;
+use crate::run::{Store, history};
 use crate::stages::convert::Planned;
 use state_migration_core::{
     ChunkEvent, ChunkProblem, DueFilter, DueOf, DuePage, DueProcess, DueRequest, Error, Event,
@@ -68,13 +67,12 @@ impl Looked {
                 "the store returned the process without its head".to_owned(),
             ),
         };
-        Self::Failed(MigrationError {
-            stream_id: process.stream,
-            stage: Stage::Reading,
+        Self::Failed(MigrationError::new(
+            Stage::Reading,
             class,
-            sequence: None,
+            &process.stream,
             message,
-        })
+        ))
     }
 }
 
@@ -254,13 +252,7 @@ pub(crate) fn check_page(page: &DuePage, rest: &StreamRange) -> Result<(), Error
 
 /// The failure of a process that could not be read.
 pub(crate) fn unread(stream: &StreamId, error: &Error) -> MigrationError {
-    MigrationError {
-        stream_id: stream.clone(),
-        stage: Stage::Reading,
-        class: FailureClass::of(error),
-        sequence: None,
-        message: error.to_string(),
-    }
+    MigrationError::of(Stage::Reading, stream, error)
 }
 
 /// Checks that the streams of a page rise, from where the last page ended: what

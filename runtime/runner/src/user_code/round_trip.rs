@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 
 use crate::report::MigrationReport;
-use crate::stages::fold::{catch, short};
+use crate::user_code::panics::{catch, short};
 use state_migration_core::redaction::{self, Lists, Refusal};
 use state_migration_core::{FailureClass, Migration, MigrationError, Route, Stage, StreamId};
 
@@ -101,15 +101,14 @@ pub(crate) fn check(
             ),
         ),
     };
-    Err(MigrationError {
-        stream_id: stream.clone(),
-        stage: Stage::Encoding,
+    Err(MigrationError::new(
+        Stage::Encoding,
         class,
-        sequence: None,
-        message: format!(
+        stream,
+        format!(
             "{last}: {what}; correct how `{state_type}` is serialized or deserialized and run again"
         ),
-    })
+    ))
 }
 
 /// Deserializes a state of a migration's target and serializes it again.

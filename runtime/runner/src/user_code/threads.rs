@@ -56,17 +56,16 @@ impl Watch {
         self.set(None);
         let took = began.elapsed();
         if took > deadline {
-            return Err(MigrationError {
-                stream_id: stream.clone(),
-                stage: Stage::Converting,
-                class: FailureClass::Deadline,
-                sequence: None,
-                message: format!(
+            return Err(MigrationError::new(
+                Stage::Converting,
+                FailureClass::Deadline,
+                stream,
+                format!(
                     "its code took {} ms, and may take {} ms; make it faster or allow it more time, and run again",
                     took.as_millis(),
                     deadline.as_millis()
                 ),
-            });
+            ));
         }
         done
     }
@@ -98,20 +97,19 @@ impl NoAnswer {
     pub(crate) fn of(self, stream: &StreamId) -> MigrationError {
         match self {
             Self::Stuck(stream) => never_returned(stream),
-            Self::Ended(error) => crate::stages::scan::unread(stream, &error),
+            Self::Ended(error) => MigrationError::of(Stage::Reading, stream, &error),
         }
     }
 }
 
 /// The failure of a process whose code does not return.
 pub(crate) fn never_returned(stream_id: StreamId) -> MigrationError {
-    MigrationError {
-        stream_id,
-        stage: Stage::Converting,
-        class: FailureClass::NeverReturned,
-        sequence: None,
-        message: "its code does not return, so its thread was given up, and runs on until the program ends; correct the code and run again".to_owned(),
-    }
+    MigrationError::new(
+        Stage::Converting,
+        FailureClass::NeverReturned,
+        &stream_id,
+        "its code does not return, so its thread was given up, and runs on until the program ends; correct the code and run again",
+    )
 }
 
 impl Code {

@@ -10,7 +10,7 @@ use std::time::Duration;
 use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::{Instant, timeout};
 
-use crate::chunk::Store;
+use crate::run::Store;
 use state_migration_core::store_api::write_activity::LATELY;
 
 /// How many processes a page holds at most while others write.

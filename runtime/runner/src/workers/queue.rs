@@ -12,7 +12,7 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::time::{Instant, timeout_at};
 
-use crate::chunk::Work;
+use crate::chunk::context::ChunkContext;
 use crate::run::run_log::{Range, is_range_lost};
 use state_migration_core::Error;
 
@@ -68,7 +68,7 @@ impl Queue {
 
     /// The next range for a worker: one that no worker has, or else one whose
     /// lease has run out. `None`: nothing is left to do.
-    pub(crate) async fn next(&self, work: &Work) -> Result<Option<Range>, Error> {
+    pub(crate) async fn next(&self, work: &ChunkContext) -> Result<Option<Range>, Error> {
         loop {
             let ended = self.ended.notified();
             let Some(until) = (match self.take() {
@@ -101,7 +101,7 @@ impl Queue {
     }
 
     /// Takes over a range whose lease has run out, if there is one.
-    async fn take_over(&self, work: &Work) -> Result<Option<Range>, Error> {
+    async fn take_over(&self, work: &ChunkContext) -> Result<Option<Range>, Error> {
         let Some(ledger) = work.book.ledger() else {
             return Ok(None);
         };

@@ -2,15 +2,17 @@
 //! migrate them chunk by chunk.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use tokio::sync::mpsc;
 
-use crate::chunk::{ATTEMPTS, Page, Work, Worked};
+use crate::chunk::context::ChunkContext;
+use crate::chunk::page::{Page, Worked};
 use crate::control::Go;
+use crate::retry::{ATTEMPTS, back_off};
 use crate::run::history;
 use crate::run::run_log::Range;
-use crate::stages::commit::{self, Done, Outcome};
+use crate::stages::commit::{self, Outcome};
+use crate::stages::done::Done;
 use crate::stages::scan;
 use crate::workers::backpressure;
 use crate::workers::in_progress::Hand;
@@ -32,18 +34,17 @@ pub(crate) enum Told {
 }
 
 pub(crate) fn worker_failed(message: &str) -> MigrationError {
-    MigrationError {
-        stream_id: StreamId::literal("(worker)"),
-        stage: Stage::Committing,
-        class: FailureClass::Unavailable,
-        sequence: None,
-        message: message.to_owned(),
-    }
+    MigrationError::new(
+        Stage::Committing,
+        FailureClass::Unavailable,
+        &StreamId::literal("(worker)"),
+        message.to_owned(),
+    )
 }
 
 /// One of several that take ranges from a queue.
 pub(crate) struct Worker {
-    pub(crate) work: Work,
+    pub(crate) work: ChunkContext,
     pub(crate) source: Source,
     /// How many more processes the run may look at.
     pub(crate) left: Option<usize>,
@@ -223,7 +224,7 @@ impl Worker {
                 }
                 Err(error) if error.is_conflict() && conflicts < ATTEMPTS => {
                     conflicts += 1;
-                    tokio::time::sleep(Duration::from_millis(1 << conflicts.min(6))).await;
+                    back_off(conflicts).await;
                     size = (size / 2).max(1);
                 }
                 Err(error) => return Err(broken(error)),
@@ -304,7 +305,7 @@ impl Source {
     /// The next processes of a range, at most `limit`.
     pub(crate) async fn page(
         &self,
-        work: &Work,
+        work: &ChunkContext,
         range: &Range,
         limit: usize,
     ) -> Result<Page, Error> {
@@ -349,7 +350,7 @@ impl Source {
 
 /// Processes that were born behind a run, at whichever of its versions.
 async fn born(
-    work: &Work,
+    work: &ChunkContext,
     versions: &[WorkflowId],
     limit: usize,
 ) -> Result<(Vec<StreamId>, Vec<(WorkflowId, StreamId)>), Error> {

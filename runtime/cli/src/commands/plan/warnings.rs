@@ -2,8 +2,8 @@
 
 use crate::commands::plan::estimate::Sample;
 use crate::commands::plan::is_stray;
-use crate::commands::status::IN_USE;
 use crate::exit_code::Failure;
+use crate::store::IN_USE;
 use crate::version_counts::Census;
 use crate::version_status::{Decisions, Stands};
 use crate::view::format::{count, of};

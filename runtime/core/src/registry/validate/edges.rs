@@ -47,7 +47,7 @@ pub(crate) struct Graph<'a> {
 }
 
 impl<'a> Graph<'a> {
-    pub(crate) fn of(migrations: &[&'a Migration]) -> Self {
+    pub fn of(migrations: &[&'a Migration]) -> Self {
         let mut by_source: BTreeMap<&WorkflowId, Vec<&Migration>> = BTreeMap::new();
         for migration in migrations.iter().copied() {
             by_source

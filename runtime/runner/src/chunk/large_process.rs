@@ -4,7 +4,8 @@
 
 use std::sync::Arc;
 
-use crate::chunk::{ATTEMPTS, Work};
+use crate::chunk::context::ChunkContext;
+use crate::retry::ATTEMPTS;
 use crate::stages::commit;
 use crate::stages::convert::{self, Converted};
 use crate::stages::fold::{self, Progress};
@@ -56,7 +57,7 @@ impl LargeFold {
     /// Converts the process as it is now; twice, where that is wanted.
     pub(crate) async fn convert(
         &mut self,
-        work: &Work,
+        work: &ChunkContext,
         stream: &StreamId,
     ) -> Result<Large, Trouble> {
         let first = self.once(work, stream).await?;
@@ -79,7 +80,7 @@ impl LargeFold {
         Ok(Large::Converted(checked.await?))
     }
 
-    async fn once(&mut self, work: &Work, stream: &StreamId) -> Result<Large, Trouble> {
+    async fn once(&mut self, work: &ChunkContext, stream: &StreamId) -> Result<Large, Trouble> {
         let unread = |error| Trouble::of(stream, error);
         for _ in 0..ATTEMPTS {
             let Some(head) = work.store.head(stream).await.map_err(unread)? else {
@@ -152,7 +153,7 @@ impl LargeFold {
 
 /// Folds the events up to a sequence number.
 async fn read_on(
-    work: &Work,
+    work: &ChunkContext,
     stream: &StreamId,
     mut here: Progress,
     through: u64,

@@ -5,112 +5,35 @@
 //! other; the page is committed as a whole once all of it is as it was read.
 
 use std::cell::Cell;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::pin::pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use futures_util::future::{Either, select};
 
-use crate::control::RunControl;
-use crate::large_process;
-use crate::migration_runner::Run;
-use crate::observe::{self, Observer};
+use crate::chunk::context::ChunkContext;
+use crate::chunk::large_process;
+use crate::observe;
+use crate::retry::{ATTEMPTS, back_off};
+use crate::run::bookkeeping::Bookkeeping;
 use crate::run::counts::Tally;
-use crate::run::on_open_log::LazyBook;
-use crate::run::run_log::{Ledger, Range};
-use crate::stages::commit::{self, Attempted, Done, Failed, Outcome};
-use crate::stages::scan::{self, Filter, Looked, Scanned};
-use crate::stages::{convert, due, fold};
+use crate::run::run_log::Range;
+use crate::stages::commit::{self, Attempted, Outcome};
+use crate::stages::done::{Done, Failed};
+use crate::stages::scan::{self, Looked, Scanned};
+use crate::stages::{convert, fold};
 use crate::user_code::round_trip;
-use crate::user_code::threads::{Code, NoAnswer, Watch, never_returned};
-use crate::workers::backpressure::Pace;
-use crate::workers::concurrency::Lanes;
-use crate::workers::in_progress::AtWork;
+use crate::user_code::threads::{NoAnswer, Watch, never_returned};
 use state_migration_core::{
-    DueOf, DuePage, Error, Finished, Head, MigrationError, MigrationRegistry, Passed, ReadPoint,
-    RunId, Selection, SkippedBy, Standing, StreamId, TransactionalStore, WorkflowId,
+    DueOf, DuePage, Error, Finished, Head, MigrationError, Passed, ReadPoint, SkippedBy, StreamId,
+    WorkflowId,
 };
-
-/// How often one process is tried while others write to it.
-pub(crate) const ATTEMPTS: usize = 16;
-
-/// After this many snapshots that cannot be used, a run looks for none any more:
-/// they are not what its code writes, and each was read in vain.
-const BAD_SNAPSHOTS: usize = 8;
-
-/// How many processes are asked for before it is known how large they are.
-const FIRST_CHUNK: usize = 64;
 
 /// For how long user code may work on a page before the store lets go of the
 /// instant at which it was read.
 const READ_POINT: Duration = Duration::from_millis(150);
-
-pub(crate) type Store = Arc<dyn TransactionalStore>;
-
-/// What every worker needs.
-#[derive(Clone)]
-pub(crate) struct Work {
-    pub(crate) store: Store,
-    /// The routes, by where they start.
-    pub(crate) routes: Arc<BTreeMap<WorkflowId, Arc<convert::Planned>>>,
-    pub(crate) migrations: Arc<MigrationRegistry>,
-    pub(crate) filter: Arc<Filter>,
-    pub(crate) run: RunId,
-    pub(crate) selection: Arc<Selection>,
-    /// Whether a process registry elsewhere is to be told.
-    pub(crate) remember: bool,
-    /// Whether user code is to run twice on every process.
-    pub(crate) twice: bool,
-    /// Whether the versions that routes lead to are known to be present.
-    pub(crate) targets_are_known: bool,
-    /// Whether this goes over what was born behind a run.
-    pub(crate) sweeps: bool,
-    pub(crate) code: Code,
-    pub(crate) control: RunControl,
-    pub(crate) observer: Observer,
-    pub(crate) pace: Arc<Pace>,
-    pub(crate) lanes: Arc<Lanes>,
-    pub(crate) at_work: AtWork,
-    pub(crate) chunk_processes: usize,
-    pub(crate) sizes: Arc<ProcessSizes>,
-    /// The versions whose snapshots may be started from.
-    pub(crate) snapshots: scan::Snapshots,
-    pub(crate) bad_snapshots: Arc<AtomicUsize>,
-    /// What could not be checked of new states for want of a decoder.
-    pub(crate) unchecked: Arc<round_trip::Unchecked>,
-    pub(crate) book: Book,
-}
-
-/// How many bytes a process has of late, read and written, so that a page asks
-/// for no more processes than it can hold.
-#[derive(Default)]
-pub(crate) struct ProcessSizes(AtomicUsize);
-
-impl ProcessSizes {
-    /// How many processes a page can hold.
-    pub(crate) fn fit(&self) -> usize {
-        match self.0.load(Ordering::Relaxed) {
-            0 => FIRST_CHUNK,
-            bytes => (scan::CHUNK_BYTES / bytes).max(1),
-        }
-    }
-
-    /// This many processes had this many bytes.
-    fn saw(&self, processes: usize, bytes: usize) {
-        let Some(now) = bytes.checked_div(processes) else {
-            return;
-        };
-        let before = self.0.load(Ordering::Relaxed);
-        let next = if before == 0 {
-            now
-        } else {
-            before / 2 + now / 2
-        };
-        self.0.store(next.max(1), Ordering::Relaxed);
-    }
-}
 
 /// Processes that were left alone.
 #[derive(Clone, Default)]
@@ -134,129 +57,6 @@ impl Skips {
     fn pass(&mut self, at: &WorkflowId, skipped: &SkippedBy) {
         let counted = skipped.already_there + skipped.other_workflow > 0;
         self.add(Some(at).filter(|_| !counted), skipped);
-    }
-}
-
-/// Where it is recorded what was done.
-#[derive(Clone)]
-pub(crate) enum Book {
-    /// Nowhere: nothing is to be written at all.
-    DryRun,
-    /// In a run.
-    Run(Arc<Ledger>),
-    /// Beside or without a run, process by process.
-    Lazy(Arc<LazyBook>),
-}
-
-impl Book {
-    pub(crate) fn is_dry(&self) -> bool {
-        matches!(self, Self::DryRun)
-    }
-
-    pub(crate) fn ledger(&self) -> Option<&Arc<Ledger>> {
-        match self {
-            Self::Run(ledger) => Some(ledger),
-            Self::DryRun | Self::Lazy(_) => None,
-        }
-    }
-}
-
-impl Work {
-    /// The work of a run, under the id that its migrations are to name. It looks
-    /// at processes at the versions where a route starts.
-    pub(crate) fn new(run: &Run, id: RunId, store: Store) -> Self {
-        let routes: BTreeMap<_, _> = run
-            .migrations
-            .routes()
-            .filter(|route| run.selection.selects_workflow(route.source().name()))
-            .map(|route| {
-                let source = route.source().clone();
-                (source, Arc::new(convert::Planned::new(route, id)))
-            })
-            .collect();
-        let snapshots = routes.iter().map(|(source, planned)| {
-            let first = &planned.route.hops()[0];
-            (source.clone(), first.source_schema_version)
-        });
-        let routes = Arc::new(routes.clone());
-        let filter = Filter {
-            versions: Some(routes.keys().cloned().collect()),
-            routes: routes.clone(),
-            migrations: run.migrations.clone(),
-            selection: run.selection.clone(),
-            compares: false,
-        };
-        Self {
-            store,
-            snapshots: Arc::new(snapshots.collect()),
-            bad_snapshots: Arc::default(),
-            filter: Arc::new(filter),
-            routes,
-            migrations: run.migrations.clone(),
-            run: id,
-            selection: run.selection.clone(),
-            remember: false,
-            twice: run.twice,
-            targets_are_known: false,
-            sweeps: false,
-            code: Code::new(run.deadline, run.yields),
-            control: run.control.clone(),
-            observer: run.observer.clone(),
-            pace: Arc::new(Pace::new(run.yields)),
-            lanes: Arc::new(Lanes::new()),
-            at_work: AtWork::new(),
-            chunk_processes: run.chunk_processes.clamp(1, scan::CHUNK_PROCESSES),
-            sizes: Arc::default(),
-            unchecked: run.unchecked.clone(),
-            book: Book::DryRun,
-        }
-    }
-
-    /// Looks at processes at these versions; at all, to count them, where there
-    /// are none.
-    pub(crate) fn look_at(&mut self, versions: Option<BTreeSet<WorkflowId>>, compares: bool) {
-        self.filter = Arc::new(Filter {
-            versions,
-            routes: self.routes.clone(),
-            migrations: self.migrations.clone(),
-            selection: self.selection.clone(),
-            compares,
-        });
-    }
-
-    /// The snapshots that a page may start from.
-    pub(crate) fn snapshots(&self) -> scan::Snapshots {
-        match self.bad_snapshots.load(Ordering::Relaxed) {
-            0..BAD_SNAPSHOTS => self.snapshots.clone(),
-            _ => scan::Snapshots::default(),
-        }
-    }
-
-    /// What is to be said of a process that no route of this run is for: it
-    /// moved since it was found, or failed in an earlier run for that.
-    pub(crate) fn without_route(
-        &self,
-        stream: &StreamId,
-        version: &WorkflowId,
-    ) -> Result<SkippedBy, MigrationError> {
-        let mut skipped = SkippedBy::default();
-        match self.migrations.standing(version) {
-            Standing::Newest | Standing::Stays => skipped.already_there = 1,
-            Standing::OtherWorkflow => skipped.other_workflow = 1,
-            Standing::Behind(_) => skipped.not_selected = 1,
-            Standing::NoRoute => {
-                return Err(due::no_route(&self.migrations, stream.clone(), version));
-            }
-        }
-        Ok(skipped)
-    }
-
-    /// The run whose failures are not to be looked at again: its own, where it
-    /// may come by them again.
-    pub(crate) fn failed_before(&self) -> Option<RunId> {
-        let ledger = self.book.ledger()?;
-        let again = self.sweeps || ledger.record().executions > 1;
-        again.then_some(self.run)
     }
 }
 
@@ -316,7 +116,7 @@ impl Slot {
     }
 }
 
-impl Work {
+impl ChunkContext {
     /// Migrates the processes of a page, which is not empty, and commits them
     /// with how far the range is then.
     pub(crate) async fn migrate_page(
@@ -393,7 +193,7 @@ impl Work {
                 let read_point = std::mem::take(&mut read_point);
                 match commit::attempt(self, outcome, read_point, range).await? {
                     Attempted::Done(mut done) => {
-                        done.conflicts = conflicts;
+                        done.conflicts = conflicts as u64;
                         return Ok(Worked { done, large: false });
                     }
                     Attempted::Stale(streams) => {
@@ -420,8 +220,7 @@ impl Work {
                         }
                         // Let the other writers finish; they have right of way.
                         if conflicts > 1 && !again.is_empty() {
-                            let wait = Duration::from_millis(1 << conflicts.min(6));
-                            tokio::time::sleep(wait).await;
+                            back_off(conflicts).await;
                         }
                     }
                 }
@@ -514,7 +313,7 @@ impl Work {
             let read: usize = all.map(|(_, scanned)| scanned.bytes()).sum();
             let mut inner = self.clone();
             // Code that never returns must not keep the run among the live ones.
-            inner.book = Book::DryRun;
+            inner.book = Bookkeeping::DryRun;
             let code = self.code.run(move |watch| convert_all(&inner, todo, watch));
             let worked = match select(pin!(code), pin!(tokio::time::sleep(READ_POINT))).await {
                 Either::Left((worked, _)) => worked,
@@ -652,7 +451,7 @@ impl Work {
                 Attempted::Stale(_) => {
                     self.observer.conflict(&slots[0].stream, 1);
                     // Let the other writer finish; it has right of way.
-                    tokio::time::sleep(Duration::from_millis(1 << conflicts.min(6))).await;
+                    back_off(conflicts).await;
                     conflicts += 1;
                 }
             }
@@ -716,7 +515,11 @@ enum Stopped {
 }
 
 /// The work of user code on a page.
-fn convert_all(work: &Work, processes: Vec<(usize, Arc<Scanned>)>, watch: &Watch) -> Results {
+fn convert_all(
+    work: &ChunkContext,
+    processes: Vec<(usize, Arc<Scanned>)>,
+    watch: &Watch,
+) -> Results {
     let mut all = Results {
         results: Vec::with_capacity(processes.len()),
         ..Results::default()
@@ -745,7 +548,11 @@ fn convert_all(work: &Work, processes: Vec<(usize, Arc<Scanned>)>, watch: &Watch
 /// The snapshot of a process is of no use.
 struct BadSnapshot;
 
-fn convert_one(work: &Work, scanned: &Scanned, watch: &Watch) -> Result<Converted, BadSnapshot> {
+fn convert_one(
+    work: &ChunkContext,
+    scanned: &Scanned,
+    watch: &Watch,
+) -> Result<Converted, BadSnapshot> {
     let (stream, version) = (&scanned.stream, &scanned.head.workflow_id);
     if scanned.head.held {
         let held = SkippedBy::with(|counts| counts.held = 1);
@@ -824,7 +631,7 @@ pub(crate) fn twice(
 }
 
 fn fold_and_convert(
-    work: &Work,
+    work: &ChunkContext,
     planned: &convert::Planned,
     scanned: &Scanned,
 ) -> Result<Option<convert::Converted>, fold::Unfolded> {

@@ -1,5 +1,8 @@
 //! The entry of a run.
 
+mod open;
+mod settings;
+
 use std::collections::BTreeMap;
 use std::fmt;
 use std::marker::PhantomData;
@@ -8,6 +11,7 @@ use std::time::Duration;
 
 use crate::control::RunControl;
 use crate::report::MigrationReport;
+use crate::run_context::RunContext;
 use state_migration_core::{FailureClass, MigrationError, Migrations, Stage};
 
 use crate::options::{Asked, Wanted};
@@ -19,10 +23,10 @@ use crate::run::on_open_log::Recorded;
 use crate::run::run_log::{Ledger, Start};
 use crate::run::{Plan, RunKind, Runs};
 use crate::stages::{due, scan};
-use crate::user_code::{round_trip, threads};
+use crate::user_code::threads;
 use state_migration_core::{
     DueOf, Error, ErrorKind, EventStore, MigrationRegistry, ProcessRegistry, RegistryError, RunId,
-    Selection, SnapshotStore, StreamId, StreamRange, TransactionalStore, WorkflowId,
+    SnapshotStore, StreamId, StreamRange, TransactionalStore, WorkflowId,
 };
 
 /// Moves processes in flight along a migration, or along all that are linked.
@@ -123,8 +127,13 @@ impl<M: Migrations, ES, SS> MigrationRunner<M, ES, SS> {
 }
 
 impl<M, ES: EventStore, SS: SnapshotStore> MigrationRunner<M, ES, SS> {
-    pub(crate) fn execution(&self, asked: &Asked, migrations: MigrationRegistry, dry: bool) -> Run {
-        Run {
+    pub(crate) fn execution(
+        &self,
+        asked: &Asked,
+        migrations: MigrationRegistry,
+        dry: bool,
+    ) -> RunContext {
+        RunContext {
             id: RunId::random(),
             kind: RunKind::Migrate,
             selection: asked.selection.clone(),
@@ -200,13 +209,12 @@ impl<M, ES: EventStore, SS: SnapshotStore> MigrationRunner<M, ES, SS> {
         let migrations = match &self.registry {
             Ok(migrations) => migrations.clone(),
             Err(error) => {
-                return MigrationReport::refused(MigrationError {
-                    stream_id: StreamId::literal("(migrations)"),
-                    stage: Stage::Planning,
-                    class: FailureClass::Run,
-                    sequence: None,
-                    message: error.to_string(),
-                });
+                return MigrationReport::refused(MigrationError::new(
+                    Stage::Planning,
+                    FailureClass::Run,
+                    &StreamId::literal("(migrations)"),
+                    error.to_string(),
+                ));
             }
         };
         let mut run = self.execution(asked, migrations, matches!(wanted, Wanted::DryRun));
@@ -216,7 +224,7 @@ impl<M, ES: EventStore, SS: SnapshotStore> MigrationRunner<M, ES, SS> {
                 let first = matches!(wanted, Wanted::Run);
                 match self.ledger(asked, &mut run, &store, wanted).await {
                     Ok(ledger) => {
-                        run.observer = Observer::of(&run);
+                        run.observer = run.observe();
                         let go = transactional::run(&run, store, elsewhere, ledger);
                         run.observer.during(go).await
                     }
@@ -229,7 +237,7 @@ impl<M, ES: EventStore, SS: SnapshotStore> MigrationRunner<M, ES, SS> {
             }
             None => match wanted {
                 Wanted::Run | Wanted::DryRun => {
-                    run.observer = Observer::of(&run);
+                    run.observer = run.observe();
                     let go = event_first::run(&run, &self.events, &self.snapshots, registry);
                     run.observer.during(go).await
                 }
@@ -250,7 +258,12 @@ impl<M, ES: EventStore, SS: SnapshotStore> MigrationRunner<M, ES, SS> {
     }
 
     /// Who looks first is told what was edited since it was last applied.
-    async fn warn_of_changed_steps(&self, asked: &Asked, run: &Run, report: &mut MigrationReport) {
+    async fn warn_of_changed_steps(
+        &self,
+        asked: &Asked,
+        run: &RunContext,
+        report: &mut MigrationReport,
+    ) {
         let Some(runs) = self.runs() else { return };
         let stream = StreamId::literal("(migrations)");
         match runs.changed_steps(&asked.plan(&run.migrations)).await {
@@ -272,7 +285,7 @@ impl<M, ES: EventStore, SS: SnapshotStore> MigrationRunner<M, ES, SS> {
     async fn ledger(
         &self,
         asked: &Asked,
-        run: &mut Run,
+        run: &mut RunContext,
         store: &Arc<dyn TransactionalStore>,
         wanted: Wanted,
     ) -> Result<Option<Arc<Ledger>>, Error> {
@@ -311,7 +324,7 @@ impl<M, ES: EventStore, SS: SnapshotStore> MigrationRunner<M, ES, SS> {
     async fn resumed(
         &self,
         asked: &Asked,
-        run: &mut Run,
+        run: &mut RunContext,
         store: &Arc<dyn TransactionalStore>,
         id: RunId,
     ) -> Result<Arc<Ledger>, Error> {
@@ -358,34 +371,7 @@ impl<M, ES: EventStore, SS: SnapshotStore> MigrationRunner<M, ES, SS> {
 
 /// Why a run cannot start in a program whose panics abort.
 pub(crate) fn refusal(panics_abort: bool) -> Option<MigrationError> {
-    panics_abort.then(|| MigrationError {
-        stream_id: StreamId::literal("(program)"),
-        stage: Stage::Planning,
-        class: FailureClass::Run,
-        sequence: None,
-        message: "the program is built with `panic = \"abort\"`, so that one process whose code panics would end it in the middle of a run; build it with `panic = \"unwind\"`".to_owned(),
-    })
-}
-
-/// One execution of a run.
-#[derive(Debug, Clone)]
-pub(crate) struct Run {
-    pub(crate) id: RunId,
-    pub(crate) kind: RunKind,
-    pub(crate) migrations: Arc<MigrationRegistry>,
-    pub(crate) selection: Arc<Selection>,
-    /// Whether nothing is to be written.
-    pub(crate) dry: bool,
-    pub(crate) full_count: bool,
-    pub(crate) twice: bool,
-    pub(crate) deadline: Duration,
-    pub(crate) chunk_processes: usize,
-    /// Whether it gives way to others that write.
-    pub(crate) yields: bool,
-    pub(crate) control: RunControl,
-    pub(crate) observer: Observer,
-    /// What a dry run could not check.
-    pub(crate) unchecked: Arc<round_trip::Unchecked>,
+    panics_abort.then(|| MigrationError::new(Stage::Planning, FailureClass::Run, &StreamId::literal("(program)"), "the program is built with `panic = \"abort\"`, so that one process whose code panics would end it in the middle of a run; build it with `panic = \"unwind\"`"))
 }
 
 #[cfg(test)]

@@ -1,0 +1,190 @@
+//! What the workers of a run share.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use crate::control::RunControl;
+use crate::observe::Observer;
+use crate::run::Store;
+use crate::run::bookkeeping::Bookkeeping;
+use crate::run_context::RunContext;
+use crate::stages::scan::{self, Filter};
+use crate::stages::{convert, due};
+use crate::user_code::round_trip;
+use crate::user_code::threads::Code;
+use crate::workers::backpressure::Pace;
+use crate::workers::concurrency::Lanes;
+use crate::workers::in_progress::AtWork;
+use state_migration_core::{
+    MigrationError, MigrationRegistry, RunId, Selection, SkippedBy, Standing, StreamId, WorkflowId,
+};
+
+/// After this many snapshots that cannot be used, a run looks for none any more:
+/// they are not what its code writes, and each was read in vain.
+const BAD_SNAPSHOTS: usize = 8;
+
+/// How many processes are asked for before it is known how large they are.
+const FIRST_CHUNK: usize = 64;
+
+/// What every worker needs.
+#[derive(Clone)]
+pub(crate) struct ChunkContext {
+    pub(crate) store: Store,
+    /// The routes, by where they start.
+    pub(crate) routes: Arc<BTreeMap<WorkflowId, Arc<convert::Planned>>>,
+    pub(crate) migrations: Arc<MigrationRegistry>,
+    pub(crate) filter: Arc<Filter>,
+    pub(crate) run: RunId,
+    pub(crate) selection: Arc<Selection>,
+    /// Whether a process registry elsewhere is to be told.
+    pub(crate) remember: bool,
+    /// Whether user code is to run twice on every process.
+    pub(crate) twice: bool,
+    /// Whether the versions that routes lead to are known to be present.
+    pub(crate) targets_are_known: bool,
+    /// Whether this goes over what was born behind a run.
+    pub(crate) sweeps: bool,
+    pub(crate) code: Code,
+    pub(crate) control: RunControl,
+    pub(crate) observer: Observer,
+    pub(crate) pace: Arc<Pace>,
+    pub(crate) lanes: Arc<Lanes>,
+    pub(crate) at_work: AtWork,
+    pub(crate) chunk_processes: usize,
+    pub(crate) sizes: Arc<ProcessSizes>,
+    /// The versions whose snapshots may be started from.
+    pub(crate) snapshots: scan::Snapshots,
+    pub(crate) bad_snapshots: Arc<AtomicUsize>,
+    /// What could not be checked of new states for want of a decoder.
+    pub(crate) unchecked: Arc<round_trip::Unchecked>,
+    pub(crate) book: Bookkeeping,
+}
+
+/// How many bytes a process has of late, read and written, so that a page asks
+/// for no more processes than it can hold.
+#[derive(Default)]
+pub(crate) struct ProcessSizes(AtomicUsize);
+
+impl ProcessSizes {
+    /// How many processes a page can hold.
+    pub(crate) fn fit(&self) -> usize {
+        match self.0.load(Ordering::Relaxed) {
+            0 => FIRST_CHUNK,
+            bytes => (scan::CHUNK_BYTES / bytes).max(1),
+        }
+    }
+
+    /// This many processes had this many bytes.
+    pub(crate) fn saw(&self, processes: usize, bytes: usize) {
+        let Some(now) = bytes.checked_div(processes) else {
+            return;
+        };
+        let before = self.0.load(Ordering::Relaxed);
+        let next = if before == 0 {
+            now
+        } else {
+            before / 2 + now / 2
+        };
+        self.0.store(next.max(1), Ordering::Relaxed);
+    }
+}
+
+impl ChunkContext {
+    /// The work of a run, under the id that its migrations are to name. It looks
+    /// at processes at the versions where a route starts.
+    pub(crate) fn new(run: &RunContext, id: RunId, store: Store) -> Self {
+        let routes: BTreeMap<_, _> = run
+            .migrations
+            .routes()
+            .filter(|route| run.selection.selects_workflow(route.source().name()))
+            .map(|route| {
+                let source = route.source().clone();
+                (source, Arc::new(convert::Planned::new(route, id)))
+            })
+            .collect();
+        let snapshots = routes.iter().map(|(source, planned)| {
+            let first = &planned.route.hops()[0];
+            (source.clone(), first.source_schema_version)
+        });
+        let routes = Arc::new(routes.clone());
+        let filter = Filter {
+            versions: Some(routes.keys().cloned().collect()),
+            routes: routes.clone(),
+            migrations: run.migrations.clone(),
+            selection: run.selection.clone(),
+            compares: false,
+        };
+        Self {
+            store,
+            snapshots: Arc::new(snapshots.collect()),
+            bad_snapshots: Arc::default(),
+            filter: Arc::new(filter),
+            routes,
+            migrations: run.migrations.clone(),
+            run: id,
+            selection: run.selection.clone(),
+            remember: false,
+            twice: run.twice,
+            targets_are_known: false,
+            sweeps: false,
+            code: Code::new(run.deadline, run.yields),
+            control: run.control.clone(),
+            observer: run.observer.clone(),
+            pace: Arc::new(Pace::new(run.yields)),
+            lanes: Arc::new(Lanes::new()),
+            at_work: AtWork::new(),
+            chunk_processes: run.chunk_processes.clamp(1, scan::CHUNK_PROCESSES),
+            sizes: Arc::default(),
+            unchecked: run.unchecked.clone(),
+            book: Bookkeeping::DryRun,
+        }
+    }
+
+    /// Looks at processes at these versions; at all, to count them, where there
+    /// are none.
+    pub(crate) fn look_at(&mut self, versions: Option<BTreeSet<WorkflowId>>, compares: bool) {
+        self.filter = Arc::new(Filter {
+            versions,
+            routes: self.routes.clone(),
+            migrations: self.migrations.clone(),
+            selection: self.selection.clone(),
+            compares,
+        });
+    }
+
+    /// The snapshots that a page may start from.
+    pub(crate) fn snapshots(&self) -> scan::Snapshots {
+        match self.bad_snapshots.load(Ordering::Relaxed) {
+            0..BAD_SNAPSHOTS => self.snapshots.clone(),
+            _ => scan::Snapshots::default(),
+        }
+    }
+
+    /// What is to be said of a process that no route of this run is for: it
+    /// moved since it was found, or failed in an earlier run for that.
+    pub(crate) fn without_route(
+        &self,
+        stream: &StreamId,
+        version: &WorkflowId,
+    ) -> Result<SkippedBy, MigrationError> {
+        let mut skipped = SkippedBy::default();
+        match self.migrations.standing(version) {
+            Standing::Newest | Standing::Stays => skipped.already_there = 1,
+            Standing::OtherWorkflow => skipped.other_workflow = 1,
+            Standing::Behind(_) => skipped.not_selected = 1,
+            Standing::NoRoute => {
+                return Err(due::no_route(&self.migrations, stream.clone(), version));
+            }
+        }
+        Ok(skipped)
+    }
+
+    /// The run whose failures are not to be looked at again: its own, where it
+    /// may come by them again.
+    pub(crate) fn failed_before(&self) -> Option<RunId> {
+        let ledger = self.book.ledger()?;
+        let again = self.sweeps || ledger.record().executions > 1;
+        again.then_some(self.run)
+    }
+}
