@@ -1,21 +1,14 @@
 //! The attribute [`macro@state_migration`]. Use it through the crate
 //! `state-migration`, which re-exports it and holds what it generates code for.
 
-mod args;
-mod arrows;
 mod check;
-mod edge;
+mod errors;
 mod expand;
 mod fallback;
-mod fingerprint;
-mod keys;
-mod named;
-mod place;
+mod parse;
+mod pipeline;
 #[cfg(test)]
 mod snapshots;
-mod unread;
-mod versions;
-mod words;
 
 /// Makes a function the migration from one version of a workflow to the next.
 ///
@@ -90,7 +83,7 @@ pub fn state_migration(
     args: proc_macro::TokenStream,
     item: proc_macro::TokenStream,
 ) -> proc_macro::TokenStream {
-    expand::expand(args.into(), item.into()).into()
+    pipeline::state_migration(args.into(), item.into()).into()
 }
 
 /// Puts generated code behind the generated struct. The code comes as the
@@ -121,26 +114,26 @@ pub fn replaced_by(
 #[doc(hidden)]
 #[proc_macro]
 pub fn identity_migration(input: proc_macro::TokenStream) -> proc_macro::TokenStream {
-    arrows::identity(input.into()).into()
+    pipeline::identity_migration(input.into()).into()
 }
 
 /// Reads `migration_chain!`. Not for use by hand.
 #[doc(hidden)]
 #[proc_macro]
 pub fn migration_chain(input: proc_macro::TokenStream) -> proc_macro::TokenStream {
-    arrows::chain(input.into()).into()
+    pipeline::migration_chain(input.into()).into()
 }
 
 /// Reads `no_migration!`. Not for use by hand.
 #[doc(hidden)]
 #[proc_macro]
 pub fn no_migration(input: proc_macro::TokenStream) -> proc_macro::TokenStream {
-    versions::no_migration(input.into()).into()
+    pipeline::no_migration(input.into()).into()
 }
 
 /// Reads `register_workflow!`. Not for use by hand.
 #[doc(hidden)]
 #[proc_macro]
 pub fn register_workflow(input: proc_macro::TokenStream) -> proc_macro::TokenStream {
-    versions::register(input.into()).into()
+    pipeline::register_workflow(input.into()).into()
 }

@@ -9,7 +9,7 @@ use std::{env, fs};
 use proc_macro2::TokenStream;
 use syn::{File, Item, Meta};
 
-use crate::{arrows, expand, versions};
+use crate::pipeline;
 
 const FUNCTION: &str = "/// Counts cents.\n\
      pub(crate) fn order_v1_to_v2(old: StateV1) -> StateV2 { StateV2 { cents: old.euro * 100 } }";
@@ -155,23 +155,23 @@ fn snapshot(called: &Macro, args: &str, item: &str) -> String {
     let (written, expanded) = match called {
         Macro::StateMigration => (
             format!("#[state_migration({args})]\n{item}"),
-            expand::expand(tokens(args), tokens(item)),
+            pipeline::state_migration(tokens(args), tokens(item)),
         ),
         Macro::Identity => (
             format!("identity_migration!({args});"),
-            arrows::identity(passed_on()),
+            pipeline::identity_migration(passed_on()),
         ),
         Macro::Chain => (
             format!("migration_chain!({args});"),
-            arrows::chain(passed_on()),
+            pipeline::migration_chain(passed_on()),
         ),
         Macro::NoMigration => (
             format!("no_migration!({args});"),
-            versions::no_migration(passed_on()),
+            pipeline::no_migration(passed_on()),
         ),
         Macro::Register => (
             format!("register_workflow!({args});"),
-            versions::register(passed_on()),
+            pipeline::register_workflow(passed_on()),
         ),
     };
     let comment: String = written.lines().map(|line| format!("// {line}\n")).collect();

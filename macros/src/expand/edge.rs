@@ -5,8 +5,8 @@ use proc_macro2::TokenStream;
 use quote::{ToTokens, quote, quote_spanned};
 use syn::Type;
 
-use crate::args::Details;
-use crate::place::{at, block, ends, runtime};
+use crate::expand::spans::{at, block, ends, runtime};
+use crate::parse::args::Details;
 
 /// The workflows at the ends of an edge.
 pub(crate) struct Edge<'a> {

@@ -1,10 +1,8 @@
 //! What the tokens of a type show, without knowing what they name.
 
 use proc_macro2::{Delimiter, Span, TokenStream, TokenTree};
-use quote::{ToTokens, quote_spanned};
-use syn::{GenericArgument, PathArguments, Type, parse_quote};
-
-use crate::place::ends;
+use quote::ToTokens;
+use syn::Type;
 
 /// A type as it is written, where a `macro_rules!` passes it on as `$t:ty`.
 pub(crate) fn ungrouped(ty: &Type) -> &Type {
@@ -41,42 +39,6 @@ pub(crate) fn placeholder(ty: &Type) -> Option<Span> {
 pub(crate) fn find(ty: &Type, wanted: &str) -> Option<Span> {
     let found = words(ty).into_iter().find(|(word, _)| word == wanted);
     found.map(|(_, span)| span)
-}
-
-/// For a type without a size, or a `Result` with one, code that compiles if it is one:
-/// `str` and `Result` may be names of other types here, and those be right.
-pub(crate) fn without_size(ty: &Type) -> Option<TokenStream> {
-    let path = match ungrouped(ty) {
-        Type::Paren(paren) => return without_size(&paren.elem),
-        Type::Slice(_) | Type::TraitObject(_) => return Some(TokenStream::new()),
-        Type::Path(path) => path,
-        _ => return None,
-    };
-    if path.path.is_ident("str") {
-        let place = ends(path).0;
-        return Some(quote_spanned! {place=>
-            const _: fn(&#path) -> &::core::primitive::str = |same| same;
-        });
-    }
-    let mut path = path.clone();
-    let last = path.path.segments.last_mut()?;
-    let PathArguments::AngleBracketed(generics) = &mut last.arguments else {
-        return None;
-    };
-    let mut types = generics.args.iter();
-    let proof = types.find_map(|argument| match argument {
-        GenericArgument::Type(ty) => without_size(ty),
-        _ => None,
-    })?;
-    if last.ident != "Result" || generics.args.len() != 2 {
-        return None;
-    }
-    generics.args = parse_quote!((), ());
-    let place = ends(&path).0;
-    Some(quote_spanned! {place=>
-        #proof
-        const _: fn(#path) -> ::core::result::Result<(), ()> = |same| same;
-    })
 }
 
 /// The tokens of a type, without those in parentheses and braces: a function
@@ -137,45 +99,6 @@ mod tests {
             ("V1<fn(_)>", false),
         ] {
             assert_eq!(placeholder(&ty(text)).is_some(), has_one, "{text}");
-        }
-    }
-
-    fn without_spaces(code: &str) -> String {
-        code.split_whitespace().collect()
-    }
-
-    #[test]
-    fn a_type_without_a_size_is_seen_in_a_result_too() {
-        for (text, proof) in [
-            ("[u8]", Some("")),
-            ("(dyn Error + Send)", Some("")),
-            (
-                "str",
-                Some("const _: fn(&str) -> &::core::primitive::str = |same| same;"),
-            ),
-            (
-                "io::Result<S, dyn Error>",
-                Some(
-                    "const _: fn(io::Result<(), ()>) -> ::core::result::Result<(), ()> = |same| same;",
-                ),
-            ),
-            (
-                "Result<S, str>",
-                Some(
-                    "const _: fn(&str) -> &::core::primitive::str = |same| same;
-                    const _: fn(Result<(), ()>) -> ::core::result::Result<(), ()> = |same| same;",
-                ),
-            ),
-            ("Result<str>", None),
-            ("Other<S, str>", None),
-            ("[u8; 2]", None),
-            ("Box<dyn Error>", None),
-            ("Result<S, Box<str>>", None),
-            ("Result<S, &'static str>", None),
-            ("Result<[u8; 2], fn(&str)>", None),
-        ] {
-            let found = without_size(&ty(text)).map(|code| without_spaces(&code.to_string()));
-            assert_eq!(found, proof.map(without_spaces), "{text}");
         }
     }
 }

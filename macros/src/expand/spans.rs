@@ -4,6 +4,8 @@
 use proc_macro2::{Span, TokenStream, TokenTree};
 use quote::{ToTokens, quote, quote_spanned};
 
+use crate::parse::versions::invocation;
+
 /// The tokens at the place of others.
 pub(crate) fn at(place: &impl ToTokens, tokens: TokenStream) -> TokenStream {
     let (start, end) = ends(place);
@@ -35,12 +37,6 @@ pub(crate) fn item(krate: &TokenTree, code: TokenStream) -> TokenStream {
     let place = invocation(krate);
     let path = quote_spanned!(place=> #krate::__private::replaced_by);
     quote_spanned!(place=> #[#path(#code)] struct StateMigration;)
-}
-
-/// Where the whole macro stands, for mistakes that no token shows. With the
-/// context of `$crate`, or rustc names the macro behind the one that was written.
-pub(crate) fn invocation(krate: &TokenTree) -> Span {
-    Span::call_site().resolved_at(krate.span())
 }
 
 /// What generated code calls the module that it names things of. A name of its own: a

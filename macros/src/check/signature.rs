@@ -2,20 +2,18 @@
 //! that its tokens show. Mistakes in types are left to the compiler; the module
 //! `check` of the runtime crate holds the bounds.
 
-use proc_macro2::{Span, TokenStream, TokenTree};
-use quote::quote;
+use proc_macro2::{Span, TokenStream};
 use syn::parse::discouraged::Speculative;
 use syn::parse::{ParseStream, Parser};
 use syn::punctuated::Punctuated;
 use syn::{
-    Attribute, Error, FnArg, Ident, Meta, PatType, Receiver, Result, ReturnType, Safety, Signature,
+    Attribute, Error, FnArg, Ident, PatType, Receiver, Result, ReturnType, Safety, Signature,
     Token, Type, Visibility, parse_quote, parse_quote_spanned,
 };
 
-use crate::fallback::Errors;
-use crate::place::at;
-use crate::unread::{Unread, in_every_edition, unread};
-use crate::words::{self, borrowed};
+use crate::check::type_tokens::{self, borrowed};
+use crate::check::unparsed_fn::{Unread, in_every_edition, unread};
+use crate::errors::Errors;
 
 /// A function that can be a migration. Its `#[cfg]`s are no part of this: rustc
 /// has decided on them before it calls the attribute, in whatever order they are.
@@ -27,22 +25,13 @@ pub(crate) struct Function {
     /// The type that it returns.
     pub(crate) gives: Type,
     /// Whether rustc cannot read it either.
-    is_half_typed: bool,
+    pub(crate) is_half_typed: bool,
 }
 
 impl Function {
     /// Reads an item.
     pub(crate) fn parse(item: TokenStream) -> Result<Self> {
         function.parse2(item)
-    }
-
-    /// Whether rustc refuses the function, half-typed or for a type without a size;
-    /// generated code would only repeat that. With code that is refused if not.
-    pub(crate) fn refused_by_rustc(&self) -> Option<TokenStream> {
-        if self.is_half_typed {
-            return Some(TokenStream::new());
-        }
-        words::without_size(&self.takes).or_else(|| words::without_size(&self.gives))
     }
 }
 
@@ -168,7 +157,7 @@ fn parameter(signature: &Signature, errors: &mut Errors) -> Type {
         return parse_quote!(());
     };
     let takes = match first {
-        FnArg::Typed(parameter) => words::ungrouped(&parameter.ty).clone(),
+        FnArg::Typed(parameter) => type_tokens::ungrouped(&parameter.ty).clone(),
         FnArg::Receiver(receiver) => {
             errors.add(Error::new_spanned(
                 receiver,
@@ -213,7 +202,7 @@ fn is_conditional(parameter: &FnArg) -> bool {
 fn returned(signature: &Signature, errors: &mut Errors) -> Type {
     match &signature.output {
         ReturnType::Type(_, gives) => {
-            let gives = words::ungrouped(gives);
+            let gives = type_tokens::ungrouped(gives);
             named(gives, errors);
             gives.clone()
         }
@@ -228,70 +217,12 @@ fn returned(signature: &Signature, errors: &mut Errors) -> Type {
 }
 
 fn named(ty: &Type, errors: &mut Errors) {
-    if words::find(ty, "impl").is_some() {
+    if type_tokens::find(ty, "impl").is_some() {
         errors.add(Error::new_spanned(
             ty,
             "`impl Trait` hides which state this is: name the type",
         ));
     }
-}
-
-/// The item without a second attribute by our name, which would only repeat that
-/// the function is no migration, and the arguments of it.
-pub(crate) fn without_second(item: TokenStream) -> (TokenStream, TokenStream) {
-    let mut second = TokenStream::new();
-    let read = |input: ParseStream<'_>| {
-        let mut attributes = Attribute::parse_outer(input)?;
-        attributes.retain(|attribute| {
-            let Meta::List(list) = &attribute.meta else {
-                return true;
-            };
-            if is_ours(attribute) {
-                second.extend([list.tokens.clone(), quote!(,)]);
-            }
-            !is_ours(attribute)
-        });
-        let rest: TokenStream = input.parse()?;
-        Ok(quote!(#(#attributes)* #rest))
-    };
-    let without = read.parse2(item.clone());
-    match without {
-        Ok(without) if !second.is_empty() => (without, second),
-        _ => (item, second),
-    }
-}
-
-/// The item, marked as a migration where it has one more attribute that may make
-/// it one: imported under another name, that can be told from others only by what
-/// it does when its turn comes, which is to refuse what is marked. The mark is of
-/// a tool, for which rustc does nothing.
-pub(crate) fn marked(item: TokenStream) -> TokenStream {
-    let attributes = |input: ParseStream<'_>| {
-        let attributes = Attribute::parse_outer(input)?;
-        input.parse::<TokenStream>()?;
-        Ok(attributes)
-    };
-    let attributes = attributes.parse2(item.clone()).unwrap_or_default();
-    // One by our name is refused as it is.
-    let may_be_ours =
-        |attribute: &&Attribute| !attributes.iter().any(is_ours) && may_be_ours(attribute);
-    let mark = attributes
-        .iter()
-        .find(may_be_ours)
-        .map(|attribute| at(attribute, quote!(#[rust_analyzer::state_migration])));
-    quote!(#mark #item)
-}
-
-/// Whether an attribute has an argument of ours.
-fn may_be_ours(attribute: &Attribute) -> bool {
-    let Meta::List(list) = &attribute.meta else {
-        return false;
-    };
-    let tokens: Vec<TokenTree> = list.tokens.clone().into_iter().collect();
-    tokens.windows(2).any(|pair| {
-        let key = matches!(&pair[0], TokenTree::Ident(key) if key == "from" || key == "to");
-        key && matches!(&pair[1], TokenTree::Punct(punct) if punct.as_char() == '=')
-    })
 }
 
 /// Whether an attribute is `#[state_migration]`, or the mark of one.

@@ -8,8 +8,8 @@ use syn::parse::ParseStream;
 use syn::token::{Brace, Bracket, Paren};
 use syn::{Error, Ident, LitStr, Path, Result, Token, Type};
 
-use crate::fallback::Errors;
-use crate::words;
+use crate::check::type_tokens;
+use crate::errors::Errors;
 
 /// What may follow in a macro.
 pub(crate) struct Grammar {
@@ -191,20 +191,20 @@ fn workflow(input: ParseStream<'_>, key: &Ident, example: &str) -> Result<Type> 
 pub(crate) fn workflow_type(input: ParseStream<'_>, message: &str) -> Result<Type> {
     let start = input.span();
     let workflow = input.parse().map_err(|_| Error::new(start, message))?;
-    let workflow = words::ungrouped(&workflow).clone();
+    let workflow = type_tokens::ungrouped(&workflow).clone();
     let is_value = input.peek(Paren) || input.peek(Brace) || input.peek(Bracket);
     if is_value || !matches!(workflow, Type::Path(_)) {
         return Err(Error::new_spanned(workflow, message));
     }
-    if let Some(at) = words::borrowed(&workflow) {
+    if let Some(at) = type_tokens::borrowed(&workflow) {
         let message = "a workflow borrows nothing: write `'static`, or name another type";
         return Err(Error::new(at, message));
     }
-    if let Some(at) = words::placeholder(&workflow) {
+    if let Some(at) = type_tokens::placeholder(&workflow) {
         let message = "no part of a workflow type is inferred: write out what `_` stands for";
         return Err(Error::new(at, message));
     }
-    if let Some(at) = words::find(&workflow, "Self") {
+    if let Some(at) = type_tokens::find(&workflow, "Self") {
         let message = "`Self` means no type here: write the name of the workflow";
         return Err(Error::new(at, message));
     }

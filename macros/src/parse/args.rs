@@ -5,8 +5,8 @@ use quote::ToTokens;
 use syn::parse::{ParseStream, Parser};
 use syn::{Error, Ident, LitStr, Path, Result, Type, parse_quote};
 
-use crate::fallback::Errors;
-use crate::keys::{Found, Grammar};
+use crate::errors::Errors;
+use crate::parse::keys::{Found, Grammar};
 
 const KEYS: Grammar = Grammar {
     keys: &["from", "to", "name", "crate", "undo", "detached", "note"],

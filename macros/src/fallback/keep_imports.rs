@@ -9,7 +9,7 @@ use syn::ext::IdentExt;
 use syn::parse::{ParseStream, Parser};
 use syn::{Ident, LitStr, Result, Token, Type, TypePath};
 
-use crate::words;
+use crate::check::type_tokens;
 
 /// Uses of every path that is named, by its first name, which is the one that an
 /// import brings. As imports, for which it does not matter what the name is of: a
@@ -109,7 +109,7 @@ fn skip(input: ParseStream<'_>) -> Result<TokenTree> {
 /// Whether this may be a type: by custom, its last name begins with a capital letter,
 /// and a key does not.
 fn is_type(ty: &Type) -> bool {
-    match words::ungrouped(ty) {
+    match type_tokens::ungrouped(ty) {
         Type::Path(path) => path.path.segments.last().is_some_and(|last| {
             let name = last.ident.unraw().to_string();
             name.starts_with(char::is_uppercase)
@@ -121,7 +121,7 @@ fn is_type(ty: &Type) -> bool {
 
 /// The first name of a path.
 fn first(ty: Type) -> Option<Ident> {
-    let ty = words::ungrouped(&ty);
+    let ty = type_tokens::ungrouped(&ty);
     let Type::Path(TypePath {
         qself: None, path, ..
     }) = ty

@@ -6,37 +6,21 @@ use quote::{ToTokens, quote};
 use syn::parse::discouraged::Speculative;
 use syn::parse::{ParseStream, Parser};
 use syn::{
-    Attribute, Error, Ident, Item, ItemFn, Path, Result, Signature, Stmt, Visibility, parse_quote,
+    Attribute, Error, Ident, Item, ItemFn, Meta, Path, Result, Signature, Stmt, Visibility,
+    parse_quote,
 };
 
-use crate::args::{Args, Details};
-use crate::check::{is_ours, marked, without_second};
-use crate::edge::Edge;
-use crate::expand::{annotated, doc, migration_name, values};
-use crate::keys::Found;
-use crate::named;
-use crate::place::{block, runtime};
-use crate::unread::unread;
+use crate::check::signature::is_ours;
+use crate::check::unparsed_fn::unread;
+use crate::expand::edge::Edge;
+use crate::expand::marker::marked;
+use crate::expand::spans::{block, runtime};
+use crate::expand::unit_struct::{annotated, doc, migration_name, values};
+use crate::parse::args::{Args, Details};
+use crate::parse::keys::Found;
 
-/// Every mistake found, to be shown at once.
-#[derive(Default)]
-pub(crate) struct Errors {
-    all: Option<Error>,
-}
-
-impl Errors {
-    pub(crate) fn add(&mut self, error: Error) {
-        match &mut self.all {
-            Some(all) => all.combine(error),
-            None => self.all = Some(error),
-        }
-    }
-
-    /// The value, if there was no mistake.
-    pub(crate) fn or<T>(self, value: T) -> Result<T> {
-        self.all.map_or(Ok(value), Err)
-    }
-}
+pub(crate) mod keep_imports;
+pub(crate) mod refused_by_rustc;
 
 /// The errors, if they are not rustc's to show, the item as the user wrote it, and
 /// the struct that it would have had, so that no use of that one is an error too;
@@ -138,7 +122,7 @@ fn krate(found: &Found, args: &TokenStream) -> Option<Path> {
 /// An item that no struct may stand beside, or that is no function, with uses of the
 /// types that its attribute names: in it, where it has a body of its own.
 fn with_uses(item: TokenStream, named: TokenStream) -> TokenStream {
-    let uses = named::uses(named.clone());
+    let uses = keep_imports::uses(named.clone());
     if uses.is_empty() {
         return item;
     }
@@ -163,10 +147,35 @@ fn with_uses(item: TokenStream, named: TokenStream) -> TokenStream {
             | Item::Static(_)
             | Item::Use(_),
         ) => {
-            let used = named::used(named);
+            let used = keep_imports::used(named);
             quote!(#used #item)
         }
         _ => item,
+    }
+}
+
+/// The item without a second attribute by our name, which would only repeat that
+/// the function is no migration, and the arguments of it.
+fn without_second(item: TokenStream) -> (TokenStream, TokenStream) {
+    let mut second = TokenStream::new();
+    let read = |input: ParseStream<'_>| {
+        let mut attributes = Attribute::parse_outer(input)?;
+        attributes.retain(|attribute| {
+            let Meta::List(list) = &attribute.meta else {
+                return true;
+            };
+            if is_ours(attribute) {
+                second.extend([list.tokens.clone(), quote!(,)]);
+            }
+            !is_ours(attribute)
+        });
+        let rest: TokenStream = input.parse()?;
+        Ok(quote!(#(#attributes)* #rest))
+    };
+    let without = read.parse2(item.clone());
+    match without {
+        Ok(without) if !second.is_empty() => (without, second),
+        _ => (item, second),
     }
 }
 
