@@ -21,6 +21,9 @@ const ACCEPTED: usize = 21;
 /// The compiler that wrote the texts.
 const COMPILER: &str = "1.95.0";
 
+/// What the refused cases include, beside their folder.
+const PREAMBLES: [&str; 2] = ["event.rs", "workflows.rs"];
+
 /// Names a folder with copies of the refused cases, without texts.
 const COPIES: &str = "STATE_MIGRATION_REFUSED_CASES";
 
@@ -72,9 +75,14 @@ fn refuse(folder: &Path) {
 
 /// Has trybuild write the texts of copies, which it does where a case is refused.
 fn refuse_with_any_text(folder: &Path, cases: &[PathBuf]) {
-    let copies = Path::new(env!("CARGO_TARGET_TMPDIR")).join("refused");
-    if copies.exists() {
-        fs::remove_dir_all(&copies).unwrap();
+    let root = Path::new(env!("CARGO_TARGET_TMPDIR")).join("refused");
+    let copies = root.join("fail");
+    if root.exists() {
+        fs::remove_dir_all(&root).unwrap();
+    }
+    fs::create_dir_all(&root).unwrap();
+    for preamble in PREAMBLES {
+        fs::copy(folder.with_file_name(preamble), root.join(preamble)).unwrap();
     }
     for case in cases {
         let copy = copies.join(case.strip_prefix(folder).unwrap());

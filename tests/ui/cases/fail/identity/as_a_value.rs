@@ -1,16 +1,6 @@
-use serde::{Deserialize, Serialize};
-use state_migration::{EventPayload, Workflow, identity_migration};
+use state_migration::identity_migration;
 
-#[derive(Serialize, Deserialize)]
-enum OrderEvent {
-    Placed,
-}
-
-impl EventPayload for OrderEvent {
-    fn event_type(&self) -> &'static str {
-        "OrderPlaced"
-    }
-}
+include!("../../event.rs");
 
 #[derive(Default, Clone, Serialize, Deserialize)]
 struct StateV1;
