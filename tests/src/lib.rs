@@ -2,9 +2,10 @@
 //! and byte-for-byte copies of stores.
 
 pub mod faulty;
-pub mod jobs;
 pub mod killer;
-pub mod lossy;
+pub mod lost_answers;
 pub mod orders;
+pub mod scripted_workflow;
+pub mod secrets;
 pub mod stores;
 pub mod torture;

@@ -7,7 +7,7 @@ use std::path::Path;
 #[track_caller]
 pub(crate) fn assert_golden(name: &str, said: &str) {
     let file = Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("tests/admin/golden")
+        .join(crate::GOLDENS)
         .join(name);
     if std::env::var_os("GOLDEN").is_some_and(|value| value == "overwrite") {
         fs::create_dir_all(file.parent().unwrap()).unwrap();

@@ -29,3 +29,6 @@ mod where_it_stands;
 
 /// The program.
 const PROGRAM: &str = env!("CARGO_BIN_EXE_loans-admin");
+
+/// The folder of the goldens, in that of the package.
+const GOLDENS: &str = "tests/admin/golden";

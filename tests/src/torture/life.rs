@@ -8,12 +8,12 @@ use fastrand::Rng;
 use slatedb::fail_parallel::FailPointRegistry;
 use state_migration::{MigrationRegistry, MigrationRunner, RunState, Runs, SlateDbStore};
 
-use super::acts;
 use super::check;
 use super::clock::LifeClock;
 use super::faults::{Faults, Rates};
-use super::hurt;
+use super::interference;
 use super::model::{Kind, Wrong};
+use super::operations;
 use super::runs;
 use super::steps::{Act, Step};
 use super::workflows::Code;
@@ -111,25 +111,25 @@ async fn act(
     life.world.count(act.name());
     match act {
         Act::Append(times) => {
-            acts::append_some(life, rng, *times).await?;
+            operations::append_some(life, rng, *times).await?;
         }
         Act::WrongPlace => {
-            acts::wrong_place(life, rng).await?;
+            operations::wrong_place(life, rng).await?;
         }
         Act::WrongVersion => {
-            acts::wrong_version(life, rng).await?;
+            operations::wrong_version(life, rng).await?;
         }
         Act::Race(writers) => {
-            acts::race(life, rng, *writers).await?;
+            operations::race(life, rng, *writers).await?;
         }
         Act::Snapshot => {
-            acts::snapshot(life, rng).await?;
+            operations::snapshot(life, rng).await?;
         }
         Act::Registry => {
-            acts::registry(life, rng).await?;
+            operations::registry(life, rng).await?;
         }
         Act::Hold => {
-            acts::hold(life, rng).await?;
+            operations::hold(life, rng).await?;
         }
         Act::Open => {
             runs::open_some(life, rng, is_quiet).await?;
@@ -151,13 +151,13 @@ async fn act(
         }
         Act::Jump(millis) => {
             life.world.jump(*millis);
-            acts::append_some(life, rng, 2).await?;
+            operations::append_some(life, rng, 2).await?;
         }
         Act::Scan => {
-            hurt::scan(life, rng).await?;
+            interference::scan(life, rng).await?;
         }
         Act::Fence => {
-            return hurt::fence(life, rng).await;
+            return interference::fence(life, rng).await;
         }
         Act::Reopen => {
             // What cannot be written is lost as by a crash.
@@ -165,11 +165,11 @@ async fn act(
             return Ok(Some(End::Closed));
         }
         Act::FailPoint(point) => {
-            hurt::fail_point(life, rng, *point).await?;
+            interference::fail_point(life, rng, *point).await?;
         }
         Act::Outage(requests) => {
             life.faults.outage(*requests);
-            acts::append_some(life, rng, 3).await?;
+            operations::append_some(life, rng, 3).await?;
         }
     }
     Ok(None)

@@ -7,14 +7,14 @@
 //! that crashes loses its runtime at that instant, and with it all that was not
 //! in the bucket. After every step the store is compared with the [`Model`].
 
-mod acts;
 mod check;
 pub mod clock;
 pub mod faults;
-mod hurt;
+mod interference;
 pub mod kills;
 mod life;
 pub mod model;
+mod operations;
 mod runs;
 pub mod shrink;
 pub mod steps;

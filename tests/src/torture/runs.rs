@@ -10,10 +10,10 @@ use state_migration::{
     Selection, StreamId,
 };
 
-use super::acts;
 use super::check;
 use super::life::Life;
 use super::model::{Stream, Wrong};
+use super::operations;
 use super::steps::{Operator, Run, Selected};
 use super::workflows::{Code, Version};
 use crate::stores::{differences, dump_all};
@@ -162,7 +162,7 @@ async fn write(
         }
         let n = life.any(&mut rng);
         let before = life.world.tally.borrow().get("appends");
-        acts::append(life, &mut rng, n).await?;
+        operations::append(life, &mut rng, n).await?;
         let more = life.world.tally.borrow().get("appends") - before;
         if !over.get() {
             // Another one may have been counted meanwhile.
@@ -201,7 +201,7 @@ async fn operate(
         }
         Operator::Holds => {
             for _ in 0..3 {
-                acts::hold(life, rng).await?;
+                operations::hold(life, rng).await?;
             }
         }
         Operator::Opens => open_some(life, rng, false).await?,

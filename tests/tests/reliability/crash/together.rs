@@ -1,0 +1,158 @@
+//! Programs that start a run on one store at the same moment.
+
+use std::path::Path;
+use std::time::Duration;
+
+use state_migration::{ErrorKind, RunState, Runs, SlateDbStore};
+use state_migration_tests::orders::register;
+
+use crate::crash::child::{Line, Program};
+use crate::crash::{only_run, prepare, runner};
+use state_migration_tests::stores::copy;
+
+const ORDERS: u64 = 450;
+
+/// One round of two programs, the second so much later; returns how the one
+/// that did not run was refused.
+async fn round(template: &Path, later: Duration) -> Line {
+    let folder = tempfile::tempdir().unwrap();
+    copy(template, folder.path()).unwrap();
+    let start = |after: Duration| {
+        let folder = folder.path().to_owned();
+        tokio::task::spawn_blocking(move || {
+            std::thread::sleep(after);
+            Program::start(&folder, "unless-claimed", 50, Some(150)).finish()
+        })
+    };
+    let (first, second) = (start(Duration::ZERO), start(later));
+    let both = [first.await.unwrap(), second.await.unwrap()];
+    let ran = |lines: &Vec<Line>| lines.last() == Some(&Line::Migrated(ORDERS));
+    let (mut winners, mut losers): (Vec<_>, Vec<_>) = both.into_iter().partition(ran);
+    assert_eq!(
+        (winners.len(), losers.len()),
+        (1, 1),
+        "{winners:?} {losers:?}"
+    );
+    let (winner, loser) = (winners.remove(0), losers.remove(0));
+    let run = winner.iter().find_map(|line| match line {
+        Line::Run(run) => Some(*run),
+        _ => None,
+    });
+    let [refused] = loser.as_slice() else {
+        panic!("the second program came further than to open the store: {loser:?}");
+    };
+    match refused {
+        Line::Claimed(by) => assert_eq!(Some(*by), run),
+        Line::Fenced(why) => assert!(
+            why.contains("another program opened it at the same moment"),
+            "{why}"
+        ),
+        other => panic!("{other:?}"),
+    }
+
+    // The store has seen one run, which ended; so it is free now.
+    let store = SlateDbStore::open_local_unless_claimed(folder.path()).await;
+    let store = store.unwrap();
+    let runs = Runs::of(&store).unwrap();
+    assert_eq!(Some(only_run(&store).await), run);
+    let record = runs.get(run.unwrap()).await.unwrap().unwrap();
+    assert_eq!((record.state, record.executions), (RunState::Done, 1));
+    refused.clone()
+}
+
+/// To see it fail: open without the epoch that was seen (both get in, and the
+/// first is shut out), or without the second look (one that comes a little
+/// later shuts out the first, which was about to begin).
+#[tokio::test(flavor = "multi_thread")]
+async fn two_runners_that_start_together_do_not_both_run() {
+    let folder = tempfile::tempdir().unwrap();
+    prepare(folder.path(), ORDERS).await;
+    let mut named = 0;
+    let lags = [0, 0, 0, 100, 400, 900, 1_500];
+    // Two at a time: each is idle for most of it, and of a store of its own.
+    for some in lags.chunks(2) {
+        let rounds = some.iter().map(|later| {
+            let template = folder.path().to_owned();
+            let later = Duration::from_millis(*later);
+            tokio::spawn(async move { round(&template, later).await })
+        });
+        for refused in rounds.collect::<Vec<_>>() {
+            let refused = refused.await.unwrap();
+            named += usize::from(matches!(refused, Line::Claimed(_)));
+        }
+    }
+    println!(
+        "{named} of {} were told which run holds the store",
+        lags.len()
+    );
+    assert!(named > lags.len() / 2);
+}
+
+/// To see it fail: open without looking for a claim.
+#[tokio::test(flavor = "multi_thread")]
+async fn who_looks_first_leaves_a_run_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    prepare(folder.path(), 50).await;
+    let store = SlateDbStore::open_local(folder.path()).await.unwrap();
+    let paused = runner(&store).chunk_processes(10);
+    let control = paused.control();
+    control.pause();
+    let run = tokio::spawn(async move { paused.run().await });
+    let runs = Runs::of(&store).unwrap();
+    let holder = loop {
+        match runs.claimed_by().await.unwrap() {
+            Some(run) => break run,
+            None => tokio::time::sleep(Duration::from_millis(5)).await,
+        }
+    };
+
+    let folder = folder.path().to_owned();
+    // On a task of its own, as programs do it.
+    let opened = tokio::spawn(SlateDbStore::open_local_unless_claimed(folder.clone()));
+    let refused = opened.await.unwrap().map(drop).unwrap_err();
+    assert_eq!(*refused.kind(), ErrorKind::Claimed { run: holder });
+    assert_eq!(
+        refused.to_string(),
+        format!(
+            "the store {} cannot be opened: run {holder} holds it; wait until the run has ended, \
+             or, if it is dead, take the store over with `open()`, which shuts its writer out, \
+             and resume the run",
+            folder.display()
+        )
+    );
+    control.resume();
+    let report = run.await.unwrap();
+    assert!(report.is_ok(), "{report}");
+    assert_eq!(report.migrated, 50);
+
+    // Nobody holds it any more; who has it open is shut out.
+    let opened = SlateDbStore::open_local_unless_claimed(&folder).await;
+    drop(opened.unwrap());
+    let report = runner(&store).run().await;
+    assert!(report.to_string().contains("taken it over"), "{report}");
+}
+
+/// Where nothing is, nobody needs to be waited for.
+///
+/// To see it fail: hand on the error of SlateDB, which has several for those
+/// who come second, instead of looking what happened.
+#[tokio::test(flavor = "multi_thread")]
+async fn of_those_that_make_a_store_together_one_has_it() {
+    for _ in 0..3 {
+        let folder = tempfile::tempdir().unwrap();
+        let mut tasks = tokio::task::JoinSet::new();
+        for _ in 0..6 {
+            let path = folder.path().to_owned();
+            tasks.spawn(SlateDbStore::open_local_unless_claimed(path));
+        }
+        let mut writers = 0;
+        for opened in tasks.join_all().await {
+            match opened {
+                // One that came late may have shut out another that had no run.
+                Ok(store) => writers += usize::from(register(&store, 1).await.is_ok()),
+                Err(error) => assert_eq!(*error.kind(), ErrorKind::Fenced, "{error}"),
+            }
+        }
+        assert_eq!(writers, 1);
+    }
+}

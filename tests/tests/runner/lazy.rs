@@ -1,0 +1,365 @@
+//! A process that is migrated as it is opened, beside a run and without one.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
+use state_migration::{
+    ConversionError, Decoder, ErrorKind, EventStore, FailureClass, MIGRATED, MemoryStore,
+    MigrationRegistry, MigrationRunner, Process, ProcessRegistry, RunKind, RunState, Runs,
+    Selection, SnapshotStore, StateMigration, Workflow, WorkflowId,
+};
+use state_migration_tests::faulty::Faulty;
+use state_migration_tests::orders::{
+    OrderEvent, OrderV1, OrderV1ToV2Migration, OrderV2, OrderV2ToV3Migration, OrderV3, StateV1,
+    StateV2, identity, load, order_v1_to_v2, place, register,
+};
+use state_migration_tests::stores::OnDisk;
+
+fn linked() -> MigrationRegistry {
+    MigrationRegistry::builder()
+        .with(OrderV1ToV2Migration)
+        .with(OrderV2ToV3Migration)
+        .build()
+        .unwrap()
+}
+
+fn stream(n: u64) -> state_migration::StreamId {
+    identity::<OrderV1>(n).stream_id().clone()
+}
+
+async fn migrations_of(store: &impl EventStore, n: u64) -> usize {
+    let events = store.read_all(&stream(n), 0, 1_000).await.unwrap();
+    events.iter().filter(|e| e.event_type == MIGRATED).count()
+}
+
+async fn stands_at(store: &impl EventStore, n: u64) -> String {
+    let head = store.head(&stream(n)).await.unwrap().unwrap();
+    head.workflow_id.version().to_owned()
+}
+
+// To see it fail: let `MigrationRunner::open` convert and not commit.
+async fn states_are_those_of_a_run<S>(eager: S, lazy: S)
+where
+    S: EventStore + SnapshotStore + ProcessRegistry + Clone + 'static,
+{
+    for n in 0..20 {
+        for store in [&eager, &lazy] {
+            place(store, store, n).await.unwrap();
+            register(store, n).await.unwrap();
+        }
+    }
+    let report = MigrationRunner::new(linked(), eager.clone(), eager.clone())
+        .run()
+        .await;
+    assert_eq!((report.migrated, report.error_count), (20, 0), "{report}");
+    let opener = MigrationRunner::new(linked(), lazy.clone(), lazy.clone())
+        .who("the service")
+        .why("as they come");
+    for n in 0..20 {
+        let opened = opener
+            .open::<OrderV3>(identity::<OrderV3>(n))
+            .await
+            .unwrap();
+        let migrated = load::<OrderV3, _>(&eager, n).await.unwrap();
+        assert_eq!(*opened.state(), migrated, "order {n}");
+        // Again, which finds nothing to do, and by a program that knows nothing of migrations.
+        opener
+            .open::<OrderV3>(identity::<OrderV3>(n))
+            .await
+            .unwrap();
+        assert_eq!(load::<OrderV3, _>(&lazy, n).await.unwrap(), migrated);
+        assert_eq!(migrations_of(&lazy, n).await, 1, "order {n}");
+        let (tenant, process) = (
+            identity::<OrderV1>(n).tenant_id().clone(),
+            identity::<OrderV1>(n).process_id().clone(),
+        );
+        let keys = lazy.keys_of(&tenant, &process).await.unwrap();
+        assert!(!keys.is_empty());
+        for key in keys {
+            let entry = lazy.lookup(&tenant, &key).await.unwrap().unwrap();
+            assert_eq!(entry.workflow_id, WorkflowId::of::<OrderV3>(), "{key}");
+        }
+    }
+    // It goes on, and a run finds nothing.
+    let mut order = opener
+        .open::<OrderV3>(identity::<OrderV3>(3))
+        .await
+        .unwrap();
+    order.append(&[OrderEvent::Closed]).await.unwrap();
+    let report = MigrationRunner::new(linked(), lazy.clone(), lazy.clone())
+        .run()
+        .await;
+    assert_eq!((report.migrated, report.error_count), (0, 0), "{report}");
+    // All of it is one run of its own kind.
+    let runs = Runs::of(&lazy).unwrap();
+    let history = runs.list().await.unwrap();
+    let own: Vec<_> = history.iter().filter(|r| r.kind == RunKind::Lazy).collect();
+    assert_eq!(
+        (own.len(), own[0].who.as_str(), own[0].why.as_str()),
+        (1, "the service", "as they come")
+    );
+    let counts = runs.counts(own[0].id).await.unwrap();
+    assert_eq!((counts.migrated, counts.lazy, counts.failed), (20, 20, 0));
+    assert!(runs.claimed_by().await.unwrap().is_none());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn processes_migrated_as_they_are_opened_have_the_states_of_a_run_in_memory() {
+    states_are_those_of_a_run(MemoryStore::new(), MemoryStore::new()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn processes_migrated_as_they_are_opened_have_the_states_of_a_run_on_disk() {
+    let (eager, lazy) = (OnDisk::new().await.unwrap(), OnDisk::new().await.unwrap());
+    states_are_those_of_a_run((*eager).clone(), (*lazy).clone()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_process_in_separate_stores_is_migrated_as_it_is_opened() {
+    let memory = MemoryStore::new();
+    for n in 0..5 {
+        place(&memory, &memory, n).await.unwrap();
+    }
+    let handle = || Arc::new(Faulty::over(memory.clone()));
+    let opener = MigrationRunner::new(linked(), handle(), handle());
+    for n in 0..5 {
+        let state = opener
+            .open::<OrderV3>(identity::<OrderV3>(n))
+            .await
+            .unwrap();
+        assert_eq!(
+            *state.state(),
+            load::<OrderV3, _>(&memory, n).await.unwrap()
+        );
+        assert_eq!(migrations_of(&memory, n).await, 1);
+    }
+}
+
+static V1: WorkflowId = WorkflowId::of::<OrderV1>();
+static V2: WorkflowId = WorkflowId::of::<OrderV2>();
+
+/// Refuses while it is told to.
+#[derive(Clone, Default)]
+struct Picky {
+    refuses: Arc<AtomicBool>,
+    calls: Arc<AtomicUsize>,
+}
+
+impl StateMigration for Picky {
+    type FromWorkflow = OrderV1;
+    type ToWorkflow = OrderV2;
+    fn source_workflow_id(&self) -> &WorkflowId {
+        &V1
+    }
+    fn target_workflow_id(&self) -> &WorkflowId {
+        &V2
+    }
+    fn migrate(&self, state: StateV1) -> Result<StateV2, ConversionError> {
+        self.calls.fetch_add(1, Ordering::SeqCst);
+        if self.refuses.load(Ordering::SeqCst) {
+            return Err("not today".into());
+        }
+        Ok(order_v1_to_v2(state))
+    }
+    fn decoder(&self) -> Option<Decoder> {
+        Some(Decoder::for_state::<StateV2>())
+    }
+}
+
+// To see it fail: let a failing lazy migration write its event all the same.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_process_that_cannot_be_migrated_as_it_is_opened_stays_usable_and_can_be_retried() {
+    {
+        let store = MemoryStore::new();
+        place(&store, &store, 1).await.unwrap();
+        let picky = Picky::default();
+        picky.refuses.store(true, Ordering::SeqCst);
+        let opener = MigrationRunner::new(picky.clone(), store.clone(), store.clone());
+        for _ in 0..2 {
+            let error = opener
+                .open::<OrderV2>(identity::<OrderV2>(1))
+                .await
+                .unwrap_err();
+            assert_eq!(*error.kind(), ErrorKind::Workflow);
+            let text = error.to_string();
+            assert!(text.starts_with("process/shop/000001 could not be migrated as it was opened, and stays as it was"), "{text}");
+            assert!(text.contains("not today"), "{text}");
+        }
+        // The old version goes on.
+        let mut old =
+            Process::<OrderV1>::open(identity::<OrderV1>(1), store.clone(), store.clone())
+                .await
+                .unwrap();
+        old.append(&[OrderEvent::Closed]).await.unwrap();
+        let runs = Runs::of(&store).unwrap();
+        let [run] = &runs.list().await.unwrap()[..] else {
+            panic!("one run")
+        };
+        let failures = runs.failures(run.id, None, None, 10).await.unwrap();
+        assert_eq!(failures.len(), 1);
+        assert_eq!(
+            (failures[0].error.class, failures[0].attempt),
+            (FailureClass::Refused, 2)
+        );
+        assert_eq!(runs.counts(run.id).await.unwrap().failed, 1);
+        // Retried by a run of its own, with code that is right.
+        picky.refuses.store(false, Ordering::SeqCst);
+        let report = opener.retry(run.id, &[]).await;
+        assert_eq!((report.migrated, report.error_count), (1, 0), "{report}");
+        assert_eq!(stands_at(&store, 1).await, "v2");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_process_that_the_run_under_way_is_not_for_is_left_alone() {
+    let store = MemoryStore::new();
+    for n in 0..30 {
+        place(&store, &store, n).await.unwrap();
+    }
+    // A run for two orders, which waits.
+    let selected = Selection::all().streams([stream(1), stream(2)]);
+    let eager =
+        MigrationRunner::new(OrderV1ToV2Migration, store.clone(), store.clone()).select(selected);
+    let control = eager.control();
+    control.pause();
+    let waiting = tokio::spawn(async move { eager.run().await });
+    let runs = Runs::of(&store).unwrap();
+    while runs.claimed_by().await.unwrap().is_none() {
+        tokio::task::yield_now().await;
+    }
+    let holder = runs.claimed_by().await.unwrap().unwrap();
+    let opener = MigrationRunner::new(OrderV1ToV2Migration, store.clone(), store.clone());
+    let error = opener
+        .open::<OrderV2>(identity::<OrderV2>(5))
+        .await
+        .unwrap_err();
+    assert!(
+        matches!(error.kind(), ErrorKind::WrongVersion { .. }),
+        "{error}"
+    );
+    assert_eq!(stands_at(&store, 5).await, "v1");
+    opener
+        .open::<OrderV2>(identity::<OrderV2>(2))
+        .await
+        .unwrap();
+    let events = store.read_all(&stream(2), 0, 1_000).await.unwrap();
+    let event = events.iter().find(|e| e.event_type == MIGRATED).unwrap();
+    let baseline = state_migration::Baseline::from_event(event).unwrap();
+    assert_eq!(baseline.run, holder);
+    // The report counts both, each once.
+    control.resume();
+    let report = waiting.await.unwrap();
+    assert_eq!(
+        (report.migrated, report.lazy, report.error_count),
+        (2, 1, 0),
+        "{report}"
+    );
+    assert_eq!(runs.counts(holder).await.unwrap().migrated, 2);
+    // Afterwards it is for what the opener selects.
+    opener
+        .open::<OrderV2>(identity::<OrderV2>(5))
+        .await
+        .unwrap();
+    // And one that was taken out of all runs stays.
+    runs.skip(&stream(6), "me", "in court").await.unwrap();
+    let error = opener
+        .open::<OrderV2>(identity::<OrderV2>(6))
+        .await
+        .unwrap_err();
+    assert!(
+        matches!(error.kind(), ErrorKind::WrongVersion { .. }),
+        "{error}"
+    );
+}
+
+// To see it fail: let the commit of a chunk not conflict with others.
+async fn a_run_and_openers_agree<S>(store: S)
+where
+    S: EventStore + SnapshotStore + ProcessRegistry + Clone + 'static,
+{
+    const ORDERS: u64 = 300;
+    for n in 0..ORDERS {
+        place(&store, &store, n).await.unwrap();
+    }
+    let eager = MigrationRunner::new(linked(), store.clone(), store.clone()).chunk_processes(10);
+    let opener = Arc::new(MigrationRunner::new(linked(), store.clone(), store.clone()));
+    let run = tokio::spawn(async move { eager.run().await });
+    let mut openers = Vec::new();
+    for worker in 0..4 {
+        let opener = opener.clone();
+        openers.push(tokio::spawn(async move {
+            // From the end, against the run.
+            for n in (0..ORDERS).rev().filter(|n| n % 4 == worker) {
+                let order = opener
+                    .open::<OrderV3>(identity::<OrderV3>(n))
+                    .await
+                    .unwrap();
+                assert_eq!(order.identity().workflow_id, WorkflowId::of::<OrderV3>());
+            }
+        }));
+    }
+    for opener in openers {
+        opener.await.unwrap();
+    }
+    let report = run.await.unwrap();
+    assert_eq!(
+        (report.error_count, report.state),
+        (0, Some(RunState::Done)),
+        "{report}"
+    );
+    let runs = Runs::of(&store).unwrap();
+    let mut migrated = 0;
+    for run in runs.list().await.unwrap() {
+        migrated += runs.counts(run.id).await.unwrap().migrated;
+    }
+    assert_eq!(migrated, ORDERS);
+    for n in 0..ORDERS {
+        assert_eq!(migrations_of(&store, n).await, 1, "order {n}");
+        assert_eq!(stands_at(&store, n).await, OrderV3::VERSION);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_run_and_openers_at_the_same_time_agree_in_memory() {
+    a_run_and_openers_agree(MemoryStore::new()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_run_and_openers_at_the_same_time_agree_on_disk() {
+    let disk = OnDisk::new().await.unwrap();
+    a_run_and_openers_agree((*disk).clone()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn only_the_newest_version_is_opened_by_migrating() {
+    let store = MemoryStore::new();
+    place(&store, &store, 1).await.unwrap();
+    let opener = MigrationRunner::new(linked(), store.clone(), store.clone());
+    // v2 is not where the route ends.
+    let error = opener
+        .open::<OrderV2>(identity::<OrderV2>(1))
+        .await
+        .unwrap_err();
+    assert!(
+        matches!(error.kind(), ErrorKind::WrongVersion { .. }),
+        "{error}"
+    );
+    assert_eq!(stands_at(&store, 1).await, "v1");
+    opener
+        .open::<OrderV3>(identity::<OrderV3>(1))
+        .await
+        .unwrap();
+    // The old node is shut out, and learns where to go.
+    let error = opener
+        .open::<OrderV1>(identity::<OrderV1>(1))
+        .await
+        .unwrap_err();
+    let to = WorkflowId::of::<OrderV3>();
+    assert_eq!(*error.kind(), ErrorKind::Migrated { to });
+    // One that is not there yet is born at the version of its code.
+    let fresh = opener
+        .open::<OrderV3>(identity::<OrderV3>(99))
+        .await
+        .unwrap();
+    assert_eq!(fresh.sequence(), 0);
+}

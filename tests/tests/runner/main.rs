@@ -1,0 +1,23 @@
+//! Runs, from the selection of processes to what is said of each of them.
+//!
+//! Some of these run all migrations that are linked, so no module here may declare
+//! one for a workflow of the library of these tests.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
+
+mod chains;
+mod control;
+mod dense_and_sparse_chunks;
+mod dry_run;
+mod failure_classes;
+mod from_snapshots;
+mod idle_run;
+mod lazy;
+mod progress;
+mod read_cost;
+mod registry_moves;
+mod runs;
+mod selection;
+mod store_changes_during_run;
+mod store_combinations;
+mod unknown_commit_outcome;
+mod version_retirement;

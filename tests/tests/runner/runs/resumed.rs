@@ -1,0 +1,246 @@
+//! A run goes on in another execution.
+
+use state_migration::{RunState, Selection};
+use state_migration_tests::scripted_workflow::{Store, Upgrade, at_v2, put, put_at, stream};
+
+use crate::runs::{cancelled, cancelling_after, failures, record, refused_as_run, runs};
+
+over_both_stores![
+    a_cancelled_run_lets_the_store_go_and_is_finished_by_another_execution,
+    a_run_goes_on_with_other_code_only_when_forced,
+    what_cannot_be_resumed_or_retried_is_refused,
+    a_resumed_run_keeps_its_selection_and_options,
+    a_limit_holds_over_all_executions_of_a_run,
+    a_run_that_another_one_came_between_passes_all_heads_again_and_counts_once,
+];
+
+/// Takes out: `failed_before`, and what failed is converted again;
+/// `claim.holder = None` in `Ledger::end`, and the store stays claimed.
+async fn a_cancelled_run_lets_the_store_go_and_is_finished_by_another_execution(store: impl Store) {
+    const JOBS: u64 = 120;
+    for n in 0..JOBS {
+        put(&store, n).await.unwrap();
+    }
+    // Else the first chunks all note that jobs stand at v2 now, and conflict.
+    put_at(&store, JOBS, "v2", "").await.unwrap();
+    let refused = |n| n % 10 == 7;
+    let (upgrade, told) = cancelling_after(40, refused);
+    let seen = upgrade.seen();
+    let runner = upgrade.runner(&store).chunk_processes(5);
+    told.set(runner.control()).ok().unwrap();
+    let cancelled = runner.run().await;
+    assert_eq!(cancelled.state, Some(RunState::Cancelled), "{cancelled}");
+    assert!(
+        cancelled.migrated > 0 && cancelled.migrated < 90,
+        "{cancelled}"
+    );
+    let looked_at = seen.all();
+    assert_eq!(
+        looked_at.len(),
+        cancelled.migrated + cancelled.error_count,
+        "what was in hand was finished"
+    );
+    let first = record(&store, &cancelled).await;
+    assert_eq!(first.state, RunState::Cancelled);
+    assert!(first.ended.is_some());
+    assert_eq!(runs(&store).claimed_by().await.unwrap(), None);
+
+    let upgrade = Upgrade::refusing(refused);
+    let seen_again = upgrade.seen();
+    let report = upgrade.runner(&store).resume(first.id).await;
+    assert_eq!(report.state, Some(RunState::DoneWithErrors), "{report}");
+    assert_eq!(report.run, Some(first.id));
+    // Of the run as a whole.
+    let failed = (JOBS / 10) as usize;
+    assert_eq!(
+        (report.migrated, report.error_count),
+        (JOBS as usize - failed, failed),
+        "{report}"
+    );
+    assert_eq!(report.errors.len(), failed);
+    for n in 0..JOBS {
+        assert_eq!(
+            (seen.of(n) + seen_again.of(n), n),
+            (1, n),
+            "each is converted once"
+        );
+    }
+    let record = record(&store, &report).await;
+    assert_eq!((record.executions, record.number), (2, 1));
+    assert_eq!(record.started, first.started);
+    assert!(record.ended >= first.ended);
+    assert_eq!(runs(&store).list().await.unwrap().len(), 1);
+    let counts = runs(&store).counts(record.id).await.unwrap();
+    assert_eq!(
+        (counts.migrated, counts.failed),
+        (JOBS - JOBS / 10, JOBS / 10)
+    );
+    assert_eq!(failures(&store, &report).await.len(), failed);
+    assert_eq!(at_v2(&store, 0..JOBS).await.unwrap().len(), report.migrated);
+}
+
+/// Takes out: the comparison of fingerprints in `MigrationRunner::resumed`.
+async fn a_run_goes_on_with_other_code_only_when_forced(store: impl Store) {
+    let begun = cancelled(&store, 30).await;
+    let id = begun.run.unwrap();
+    let before = store.all_rows().await.unwrap();
+    let planned = record(&store, &begun).await.plan.fingerprint;
+    let other = Upgrade::new().fingerprint(2).runner(&store);
+    let now = other.plan().unwrap().fingerprint;
+    assert_ne!(planned, now);
+    let message = refused_as_run(&other.resume(id).await);
+    assert!(message.contains(&planned.to_string()), "{message}");
+    assert!(message.contains(&now.to_string()), "{message}");
+    assert_eq!(store.all_rows().await.unwrap(), before);
+
+    let report = other.force(true).resume(id).await;
+    assert_eq!(report.state, Some(RunState::Done), "{report}");
+    assert_eq!(report.migrated, 30);
+    let record = record(&store, &report).await;
+    assert_eq!(record.plan.fingerprint, now, "what it went on with");
+}
+
+/// Takes out: the checks of `resumable`, and of `Wanted::Retry`.
+async fn what_cannot_be_resumed_or_retried_is_refused(store: impl Store) {
+    put(&store, 1).await.unwrap();
+    let report = Upgrade::refusing(|_| true).runner(&store).run().await;
+    let done = report.run.unwrap();
+    let before = store.all_rows().await.unwrap();
+    let unknown = state_migration::RunId::random();
+    let runner = Upgrade::refusing(|_| true).runner(&store).force(true);
+    let message = refused_as_run(&runner.resume(unknown).await);
+    assert_eq!(
+        message,
+        format!("the store has not seen run {unknown}; look up the id in its history of runs")
+    );
+    let message = refused_as_run(&runner.retry(unknown, &[]).await);
+    assert!(message.contains(&format!("has not seen run {unknown}")));
+    let message = refused_as_run(&runner.resume(done).await);
+    assert_eq!(
+        message,
+        format!(
+            "run {done} is done with errors, so there is nothing to resume; start a new run, or retry its failures"
+        )
+    );
+    assert_eq!(store.all_rows().await.unwrap(), before);
+}
+
+/// Takes out: the lines of `MigrationRunner::resumed` that set the run from the record.
+async fn a_resumed_run_keeps_its_selection_and_options(store: impl Store) {
+    for n in 0..40 {
+        put(&store, n).await.unwrap();
+    }
+    put_at(&store, 40, "v2", "").await.unwrap();
+    // The first twenty, of which each is converted twice.
+    let selection = Selection::all().streams((0..20).map(stream));
+    let (upgrade, told) = cancelling_after(9, |_| false);
+    let seen = upgrade.seen();
+    let runner = upgrade
+        .runner(&store)
+        .select(selection.clone())
+        .run_code_twice(true)
+        .deadline(std::time::Duration::from_secs(33))
+        .chunk_processes(1);
+    told.set(runner.control()).ok().unwrap();
+    let report = runner.run().await;
+    assert_eq!(report.state, Some(RunState::Cancelled), "{report}");
+    let begun = record(&store, &report).await;
+    assert_eq!(begun.plan.selection, selection);
+    assert!(begun.plan.options.twice);
+    assert_eq!(begun.plan.options.deadline_ms, 33_000);
+
+    let upgrade = Upgrade::new();
+    let seen_again = upgrade.seen();
+    let runner = upgrade
+        .runner(&store)
+        .select(Selection::all().streams((20..40).map(stream)));
+    let report = runner.resume(begun.id).await;
+    assert_eq!(report.state, Some(RunState::Done), "{report}");
+    assert_eq!(report.migrated, 20);
+    assert_eq!(
+        at_v2(&store, 0..40).await.unwrap(),
+        (0..20).collect::<Vec<_>>()
+    );
+    for n in 0..20 {
+        assert_eq!((seen.of(n) + seen_again.of(n), n), (2, n));
+    }
+    let record = record(&store, &report).await;
+    assert_eq!(record.plan, begun.plan);
+}
+
+/// Takes out: `so_far` in `Execution::pass`, and each execution takes as many
+/// again; the cursor (`row.at` in `commit::chunk`), and the one that is held is
+/// counted again.
+async fn a_limit_holds_over_all_executions_of_a_run(store: impl Store) {
+    for n in 10..60 {
+        put(&store, n).await.unwrap();
+    }
+    // Of no concern to the limit: nothing is done about them.
+    for n in 0..4 {
+        put_at(&store, n, "v0", "").await.unwrap();
+    }
+    runs(&store)
+        .skip(&stream(10), "Ada", "later")
+        .await
+        .unwrap();
+    let (upgrade, told) = cancelling_after(3, |n| n == 12);
+    let runner = upgrade
+        .runner(&store)
+        .select(Selection::all().first(20))
+        .chunk_processes(2);
+    told.set(runner.control()).ok().unwrap();
+    let report = runner.run().await;
+    assert_eq!(report.state, Some(RunState::Cancelled), "{report}");
+    assert_eq!(report.error_count, 1 + 4, "{report}");
+    // The last of the three is in a page alone or with another one.
+    assert!((2..=3).contains(&report.migrated), "{report}");
+    let report = Upgrade::refusing(|n| n == 12)
+        .runner(&store)
+        .resume(report.run.unwrap())
+        .await;
+    assert_eq!(
+        (report.migrated, report.error_count),
+        (19, 1 + 4),
+        "{report}"
+    );
+    assert_eq!(report.skipped_by.held, 1, "{report}");
+    assert_eq!(report.state, Some(RunState::DoneWithErrors));
+    assert_eq!(
+        at_v2(&store, 10..60).await.unwrap(),
+        (11..31).filter(|n| *n != 12).collect::<Vec<_>>()
+    );
+}
+
+/// Takes out: `begin_again`, and what is left alone is counted twice; or the look
+/// at what is closing for this run, and the process that was born meanwhile behind
+/// it is never found.
+async fn a_run_that_another_one_came_between_passes_all_heads_again_and_counts_once(
+    store: impl Store,
+) {
+    for n in 10..40 {
+        put(&store, n).await.unwrap();
+    }
+    runs(&store)
+        .skip(&stream(10), "Ada", "later")
+        .await
+        .unwrap();
+    let (upgrade, told) = cancelling_after(3, |_| false);
+    let runner = upgrade.runner(&store).chunk_processes(2);
+    told.set(runner.control()).ok().unwrap();
+    let first = runner.run().await;
+    assert_eq!(first.state, Some(RunState::Cancelled), "{first}");
+    // It records births for itself, and ends that for all.
+    let only = Selection::all().streams([stream(39)]);
+    let other = Upgrade::new().runner(&store).select(only).run().await;
+    assert_eq!((other.migrated, other.state), (1, Some(RunState::Done)));
+    put(&store, 5).await.unwrap();
+    let report = Upgrade::new()
+        .runner(&store)
+        .resume(first.run.unwrap())
+        .await;
+    assert_eq!(report.state, Some(RunState::Done), "{report}");
+    assert_eq!(report.skipped_by.held, 1, "{report}");
+    assert_eq!(report.migrated, 29, "{report}");
+    let at_v2 = at_v2(&store, [5].into_iter().chain(10..40)).await.unwrap();
+    assert_eq!(at_v2, [5].into_iter().chain(11..40).collect::<Vec<_>>());
+}

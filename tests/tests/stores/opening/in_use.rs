@@ -1,0 +1,270 @@
+//! A store that a program has open is left to it, as is one of which nobody
+//! can tell.
+
+use std::io::{BufRead, BufReader, Write};
+use std::path::Path;
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::sync::Arc;
+use std::time::Duration;
+
+use slatedb::object_store::memory::InMemory;
+use state_migration::{Error, ErrorKind, InUse, SlateDbStore};
+
+use crate::opening::{contents, is_there, open, place};
+
+/// The key of the mark of the last writer that closed the store.
+const MARK: &[u8] = b"ue";
+
+/// The program `hold-child`, under way. It does not outlive this.
+struct Program {
+    child: Child,
+    input: ChildStdin,
+    lines: BufReader<ChildStdout>,
+}
+
+impl Program {
+    fn start(folder: &Path, how: &str) -> Self {
+        let mut child = Command::new(env!("CARGO_BIN_EXE_hold-child"))
+            .arg(folder)
+            .arg(how)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let lines = BufReader::new(child.stdout.take().unwrap());
+        let input = child.stdin.take().unwrap();
+        Self {
+            child,
+            input,
+            lines,
+        }
+    }
+
+    /// One that has the store open.
+    fn holding(folder: &Path) -> Self {
+        let mut program = Self::start(folder, "open");
+        assert!(program.line().starts_with("opened "));
+        program
+    }
+
+    fn line(&mut self) -> String {
+        let mut line = String::new();
+        self.lines.read_line(&mut line).unwrap();
+        line.trim_end().to_owned()
+    }
+
+    fn tell(&mut self, what: &str) -> String {
+        writeln!(self.input, "{what}").unwrap();
+        self.line()
+    }
+
+    fn kill(mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+}
+
+impl Drop for Program {
+    fn drop(&mut self) {
+        // It may be gone already.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+async fn unless_in_use(folder: &Path) -> Result<SlateDbStore, Error> {
+    let opening = SlateDbStore::local_builder(folder).unwrap();
+    tokio::time::timeout(Duration::from_secs(120), opening.open_unless_in_use())
+        .await
+        .expect("an open ends")
+}
+
+async fn refused(folder: &Path) -> InUse {
+    let refused = match unless_in_use(folder).await {
+        Ok(_) => panic!("the store was opened"),
+        Err(refused) => refused,
+    };
+    let ErrorKind::InUse(in_use) = refused.kind() else {
+        panic!("{refused}");
+    };
+    let said = format!(
+        "the store {} cannot be opened: {in_use}; wait until it is closed, work inside that \
+         program, or, if it is dead, take the store over with `open()`, which ends its writing",
+        folder.display()
+    );
+    assert_eq!(refused.to_string(), said);
+    in_use.clone()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_store_that_was_closed_is_opened_and_one_that_is_not_there_is_made() {
+    let folder = tempfile::tempdir().unwrap();
+    for epoch in 1..4 {
+        let store = unless_in_use(&folder.path().join("new")).await.unwrap();
+        assert_eq!(store.db().manifest().writer_epoch(), epoch);
+        // The mark is of the writer before.
+        let before = store.db().get(MARK).await.unwrap();
+        let expected = (epoch > 1).then(|| format!("\x02{{\"epoch\":{}}}", epoch - 1));
+        assert_eq!(before, expected.map(Into::into));
+        store.close().await.unwrap();
+    }
+    let bucket = Arc::new(InMemory::new());
+    for _ in 0..2 {
+        let store = SlateDbStore::builder("orders", bucket.clone());
+        let store = store.open_unless_in_use().await.unwrap();
+        let second = SlateDbStore::builder("orders", bucket.clone());
+        let second = second.open_unless_in_use().await.unwrap_err();
+        assert!(matches!(second.kind(), ErrorKind::InUse(_)), "{second}");
+        store.close().await.unwrap();
+    }
+}
+
+/// To see it fail: open without looking for the mark.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_program_that_writes_is_left_alone_and_goes_on() {
+    let folder = tempfile::tempdir().unwrap();
+    open(folder.path()).await.unwrap().close().await.unwrap();
+    let mut program = Program::holding(folder.path());
+    let writing = tokio::task::spawn_blocking(move || {
+        for n in 0..60 {
+            assert_eq!(program.tell(&format!("place {n}")), "done");
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        program
+    });
+    let in_use = refused(folder.path()).await;
+    assert!((in_use.epoch, in_use.writes) == (2, true), "{in_use:?}");
+    assert!(in_use.quiet_for.unwrap() < Duration::from_secs(60));
+    let mut program = writing.await.unwrap();
+    assert_eq!(program.tell("place 60"), "done");
+    assert_eq!(program.tell("close"), "done");
+
+    let store = unless_in_use(folder.path()).await.unwrap();
+    for n in 0..=60 {
+        assert!(is_there(&store, n).await, "order {n}");
+    }
+}
+
+/// To see it fail: take it that a store in which nothing is written is free.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_program_that_is_idle_is_left_alone_and_goes_on() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut program = Program::holding(folder.path());
+    assert_eq!(program.tell("place 1"), "done");
+    let in_use = refused(folder.path()).await;
+    assert!((in_use.epoch, in_use.writes) == (1, false), "{in_use:?}");
+    assert!(in_use.quiet_for.unwrap() >= Duration::from_secs(2));
+    assert_eq!(program.tell("place 2"), "done");
+}
+
+/// To see it fail: look whether there is a mark, and not of whom.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_program_that_was_killed_cannot_be_told_from_an_idle_one() {
+    let folder = tempfile::tempdir().unwrap();
+    // There is a mark, of the writer before.
+    open(folder.path()).await.unwrap().close().await.unwrap();
+    let mut program = Program::holding(folder.path());
+    assert_eq!(program.tell("place 1"), "done");
+    program.kill();
+    let before = contents(folder.path());
+    let in_use = refused(folder.path()).await;
+    assert!((in_use.epoch, in_use.writes) == (2, false), "{in_use:?}");
+    assert_eq!(contents(folder.path()), before);
+
+    let store = open(folder.path()).await.unwrap();
+    assert!(is_there(&store, 1).await);
+    store.close().await.unwrap();
+    unless_in_use(folder.path()).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_program_that_ends_without_closing_leaves_no_mark() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut program = Program::holding(folder.path());
+    program.tell("end");
+    program.child.wait().unwrap();
+    assert_eq!(refused(folder.path()).await.epoch, 1);
+}
+
+/// To see it fail: let the mark say the epoch that the database is at.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_handle_that_was_shut_out_says_nothing_about_the_one_that_came_after() {
+    for wait in [Duration::ZERO, Duration::from_secs(3)] {
+        let folder = tempfile::tempdir().unwrap();
+        let first = open(folder.path()).await.unwrap();
+        place(&first, 1).await;
+        let second = open(folder.path()).await.unwrap();
+        // After a while the first one notices.
+        tokio::time::sleep(wait).await;
+        let _ = first.close().await;
+        assert_eq!(second.db().get(MARK).await.unwrap(), None);
+        assert_eq!(refused(folder.path()).await.epoch, 2);
+        place(&second, 2).await;
+        second.close().await.unwrap();
+
+        let third = unless_in_use(folder.path()).await.unwrap();
+        assert!(is_there(&third, 1).await && is_there(&third, 2).await);
+    }
+}
+
+/// To see it fail: open without the epoch that was seen.
+#[tokio::test(flavor = "multi_thread")]
+async fn of_programs_that_open_a_closed_store_at_once_one_gets_in() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path();
+    for round in 1..4 {
+        let store = open(path).await.unwrap();
+        place(&store, round).await;
+        store.close().await.unwrap();
+        let mut programs: Vec<_> = (0..4)
+            .map(|_| Program::start(path, "unless-in-use"))
+            .collect();
+        let said: Vec<String> = programs.iter_mut().map(Program::line).collect();
+        let opened: Vec<_> = (0..4)
+            .filter(|program| said[*program].starts_with("opened "))
+            .collect();
+        assert_eq!(opened.len(), 1, "{said:?}");
+        let epoch = said[opened[0]].strip_prefix("opened ").unwrap();
+        for said in said.iter().filter(|said| !said.starts_with("opened ")) {
+            assert!(said.starts_with(&format!("in-use {epoch} ")), "{said}");
+        }
+        let winner = &mut programs[opened[0]];
+        assert_eq!(winner.tell(&format!("place {}", 100 + round)), "done");
+        assert_eq!(winner.tell("close"), "done");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_who_wants_what_is_there_makes_nothing() {
+    let parent = tempfile::tempdir().unwrap();
+    std::fs::create_dir(parent.path().join("empty")).unwrap();
+    let before = contents(parent.path());
+    for name in ["new", "new/below", "empty"] {
+        let folder = parent.path().join(name);
+        let existing = || {
+            let builder = SlateDbStore::local_builder(&folder).unwrap();
+            builder.only_existing()
+        };
+        for refused in [
+            existing().open().await,
+            existing().open_unless_claimed().await,
+            existing().open_unless_in_use().await,
+        ] {
+            let refused = refused.map(drop).unwrap_err();
+            assert_eq!(*refused.kind(), ErrorKind::Invalid, "{refused}");
+            assert_eq!(
+                refused.to_string(),
+                format!(
+                    "the store {} cannot be opened: there is no store, and none is made here; \
+                     check the path, or start the program whose store it is, which makes it",
+                    folder.display()
+                )
+            );
+        }
+        assert_eq!(contents(parent.path()), before);
+    }
+    let folder = parent.path().join("store");
+    open(&folder).await.unwrap().close().await.unwrap();
+    let builder = SlateDbStore::local_builder(&folder).unwrap();
+    builder.only_existing().open_unless_in_use().await.unwrap();
+}

@@ -1,0 +1,181 @@
+//! The operator's tool over an object store that fails, and without migrations:
+//! one sentence, the right exit code, soon.
+
+use std::path::Path;
+use std::process::Command;
+
+use state_migration::SlateDbStore;
+use state_migration_tests::orders;
+use state_migration_tests::stores::contents;
+use tempfile::TempDir;
+
+const ORDERS: u64 = 400;
+
+/// How often a request that fails is tried again: the longest pause is a second.
+const RETRIES: usize = 3;
+
+async fn store() -> TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    let store = SlateDbStore::open_local(folder.path()).await.unwrap();
+    for n in 0..ORDERS {
+        orders::place(&store, &store, n).await.unwrap();
+    }
+    store.close().await.unwrap();
+    folder
+}
+
+struct Said {
+    code: Option<i32>,
+    stdout: String,
+    stderr: String,
+}
+
+fn tool(program: &str, folder: &Path, fault: Option<&str>, args: &[&str]) -> Said {
+    let mut command = Command::new(program);
+    command.args(args).arg("--store").arg(folder);
+    command.args(["--log", "slatedb=info"]);
+    if let Some(fault) = fault {
+        command.env("FAULT", fault).env("FAULTY_FOLDER", folder);
+    }
+    let output = command.output().unwrap();
+    Said {
+        code: output.status.code(),
+        stdout: String::from_utf8(output.stdout).unwrap(),
+        stderr: String::from_utf8(output.stderr).unwrap(),
+    }
+}
+
+fn faulty(folder: &Path, fault: &str, args: &[&str]) -> Said {
+    tool(
+        env!("CARGO_BIN_EXE_faulty-admin"),
+        folder,
+        Some(fault),
+        args,
+    )
+}
+
+impl Said {
+    /// How often a request was tried again.
+    fn retries(&self) -> usize {
+        self.stderr
+            .matches("retrying object store operation")
+            .count()
+    }
+}
+
+#[track_caller]
+fn says(said: &Said, code: i32, expected: &str) {
+    let Said { stdout, stderr, .. } = said;
+    assert_eq!(said.code, Some(code), "{stdout}{stderr}");
+    assert!(stderr.contains(expected), "{stderr}");
+    let errors = stderr.lines().filter(|line| line.starts_with("error: "));
+    assert_eq!(errors.count(), 1, "{stderr}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn wrong_credentials_are_told_of_and_change_nothing() {
+    let folder = store().await;
+    let before = contents(folder.path()).unwrap();
+    for args in [&["status"][..], &["plan"], &["run", "--yes"]] {
+        let said = faulty(folder.path(), "denied", args);
+        says(&said, 1, "access is denied; check the credentials");
+        assert_eq!(said.retries(), 0, "{}", said.stderr);
+    }
+    // They may be good enough to look.
+    assert_eq!(
+        faulty(folder.path(), "read-only", &["status"]).code,
+        Some(0)
+    );
+    let said = faulty(folder.path(), "read-only", &["run", "--yes"]);
+    says(&said, 1, "access is denied; check the credentials");
+    assert_eq!(said.retries(), 0, "{}", said.stderr);
+    assert!(contents(folder.path()).unwrap() == before);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_full_disk_is_told_of_and_changes_nothing() {
+    let folder = store().await;
+    let before = contents(folder.path()).unwrap();
+    let said = faulty(folder.path(), "full:0", &["run", "--yes"]);
+    says(&said, 1, "there is no room left; make room");
+    assert_eq!(said.retries(), RETRIES, "{}", said.stderr);
+    assert!(contents(folder.path()).unwrap() == before);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_disk_that_is_full_in_the_middle_of_a_run_breaks_it_off_and_it_goes_on_later() {
+    let folder = store().await;
+    let slow = ["run", "--yes", "--throttle", "200"];
+    let said = faulty(folder.path(), "full:24", &slow);
+    assert_eq!(said.code, Some(1), "{}{}", said.stdout, said.stderr);
+    let all = format!("{}{}", said.stdout, said.stderr);
+    assert!(all.contains("no room left"), "{all}");
+
+    // There is room again.
+    let enough = "full:100000";
+    let said = faulty(folder.path(), enough, &["resume", "last", "--take-over"]);
+    assert_eq!(said.code, Some(0), "{}{}", said.stdout, said.stderr);
+    let said = faulty(folder.path(), enough, &["run", "--yes", "--json"]);
+    assert_eq!(said.code, Some(0), "{}{}", said.stdout, said.stderr);
+    let last = said.stdout.lines().last().unwrap();
+    let last: serde_json::Value = serde_json::from_str(last).unwrap();
+    assert_eq!((&last["migrated"], &last["failed"]), (&0.into(), &0.into()));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_store_that_cannot_be_closed_is_told_of_after_its_run() {
+    let folder = store().await;
+    let said = faulty(folder.path(), "unclosable", &["run", "--yes", "--json"]);
+    assert_eq!(said.code, Some(0), "{}{}", said.stdout, said.stderr);
+    let last = said.stdout.lines().last().unwrap();
+    let last: serde_json::Value = serde_json::from_str(last).unwrap();
+    assert_eq!(
+        (&last["migrated"], &last["state"]),
+        (&ORDERS.into(), &"done".into())
+    );
+    let warning = &last["warnings"][0];
+    assert_eq!(warning["stream"], "(store)");
+    let message = warning["message"].as_str().unwrap();
+    assert!(
+        message.starts_with("the store could not be closed: "),
+        "{message}"
+    );
+    assert!(message.ends_with("ask for --take-over"), "{message}");
+    assert_eq!(last["warning_count"], 1);
+}
+
+/// SlateDB says that it is closed then, and not why.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_disk_that_is_full_when_a_store_is_closed_loses_nothing_and_is_told_of() {
+    let folder = store().await;
+    let said = faulty(folder.path(), "log-only", &["run", "--yes", "--json"]);
+    assert_eq!(said.code, Some(0), "{}{}", said.stdout, said.stderr);
+    let last = said.stdout.lines().last().unwrap();
+    let last: serde_json::Value = serde_json::from_str(last).unwrap();
+    let message = last["warnings"][0]["message"].as_str().unwrap();
+    assert!(
+        message.starts_with("the store could not be closed in order: all of it is durable in its log, and could not be written to its other files too; look whether the object store has room"),
+        "{message}"
+    );
+    let said = faulty(folder.path(), "full:100000", &["run", "--yes", "--json"]);
+    assert_eq!(said.code, Some(0), "{}{}", said.stdout, said.stderr);
+    let last = said.stdout.lines().last().unwrap();
+    let last: serde_json::Value = serde_json::from_str(last).unwrap();
+    assert_eq!((&last["migrated"], &last["failed"]), (&0.into(), &0.into()));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_binary_without_migrations_says_which_line_it_lacks() {
+    let folder = store().await;
+    let before = contents(folder.path()).unwrap();
+    for args in [&["list"][..], &["plan"], &["run", "--yes"]] {
+        let said = tool(
+            env!("CARGO_BIN_EXE_unlinked-admin"),
+            folder.path(),
+            None,
+            args,
+        );
+        says(&said, 1, "use my_workflows as _;");
+    }
+    assert!(contents(folder.path()).unwrap() == before);
+}

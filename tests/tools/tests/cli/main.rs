@@ -1,0 +1,40 @@
+//! The operator's tool in programs of its own: those of a later release of the
+//! loans, over the sample store, one whose migration refuses some processes and its
+//! correction; one whose migrations do not fit together; and one over stores that
+//! fail.
+//!
+//! What `loans-admin` says is tested in the package that it belongs to.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
+// What the tests of the examples have is here as far as it is needed.
+#![allow(dead_code)]
+
+#[path = "../../../../examples/tests/admin/golden.rs"]
+mod golden;
+#[path = "../../../../examples/tests/admin/mask.rs"]
+mod mask;
+#[path = "../../../../examples/tests/admin/next.rs"]
+mod next;
+#[path = "../../../../examples/tests/admin/program.rs"]
+mod program;
+#[path = "../../../../examples/tests/admin/sample.rs"]
+mod sample;
+#[path = "../../../../examples/tests/admin/schema.rs"]
+mod schema;
+#[path = "../../../../examples/tests/admin/where_it_stands.rs"]
+mod where_it_stands;
+
+mod faulty_stores;
+mod misfit;
+mod security;
+mod stopped;
+mod story;
+
+/// The program with the mistake.
+const PROGRAM: &str = env!("CARGO_BIN_EXE_loans-2014-draft");
+
+/// The one without.
+const FIXED: &str = env!("CARGO_BIN_EXE_loans-2014");
+
+/// The folder of the goldens, in that of the package.
+const GOLDENS: &str = "tests/cli/golden";
