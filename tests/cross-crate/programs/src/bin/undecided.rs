@@ -9,5 +9,5 @@ use state_migration::{MigrationRegistry, register_workflow};
 register_workflow!(OrderV4);
 
 fn main() -> ExitCode {
-    shop_mistakes::tell(MigrationRegistry::linked())
+    shop_programs::tell(MigrationRegistry::linked())
 }

@@ -12,5 +12,5 @@ fn back_to_one(old: CartState2) -> CartState5 {
 }
 
 fn main() -> ExitCode {
-    shop_mistakes::tell(MigrationRegistry::linked())
+    shop_programs::tell(MigrationRegistry::linked())
 }

@@ -12,5 +12,5 @@ fn back(new: CartState4) -> CartState3 {
 }
 
 fn main() -> ExitCode {
-    shop_mistakes::tell(MigrationRegistry::linked())
+    shop_programs::tell(MigrationRegistry::linked())
 }

@@ -12,5 +12,5 @@ fn again(old: OrderStateV1) -> OrderStateV2 {
 }
 
 fn main() -> ExitCode {
-    shop_mistakes::tell(MigrationRegistry::linked())
+    shop_programs::tell(MigrationRegistry::linked())
 }

@@ -35,5 +35,5 @@ fn main() -> ExitCode {
         .with(OrderV1ToV2Migration)
         .with(OrderV2ToV3Migration)
         .with(BackToTheBeginning);
-    shop_mistakes::tell(registry.build())
+    shop_programs::tell(registry.build())
 }

@@ -23,5 +23,5 @@ impl Workflow for OrderV03 {
 register_workflow!(OrderV03);
 
 fn main() -> ExitCode {
-    shop_mistakes::tell(MigrationRegistry::linked())
+    shop_programs::tell(MigrationRegistry::linked())
 }

@@ -14,5 +14,5 @@ fn shortcut(old: OrderStateV1) -> OrderStateV3 {
 }
 
 fn main() -> ExitCode {
-    shop_mistakes::tell(MigrationRegistry::linked())
+    shop_programs::tell(MigrationRegistry::linked())
 }

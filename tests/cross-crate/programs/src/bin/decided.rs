@@ -10,5 +10,5 @@ register_workflow!(OrderV4);
 no_migration!(OrderV3, reason = "all are over in a week");
 
 fn main() -> ExitCode {
-    shop_mistakes::tell(MigrationRegistry::linked())
+    shop_programs::tell(MigrationRegistry::linked())
 }

@@ -1,5 +1,4 @@
 //! What a program says that links the crate of its migrations.
-#![allow(clippy::unwrap_used, missing_docs)]
 
 use std::process::Command;
 

@@ -1,6 +1,5 @@
 //! What is wrong between crates: seen when they are linked, and told with the
 //! function, the file, the line and the package of all that have a part in it.
-#![allow(clippy::unwrap_used, missing_docs)]
 
 use std::process::Command;
 
@@ -10,7 +9,7 @@ const CART_1_TO_2: &str = "cart@1->2 by shop_migrations::cart_1_to_2 (tests/cros
 const REGISTERED: &str = "shop_workflows::register_workflow! (tests/cross-crate/workflows/src/lib.rs:58 in package shop-workflows)";
 
 fn in_bin(program: &str, line: u32) -> String {
-    format!("(tests/cross-crate/mistakes/src/bin/{program}.rs:{line} in package shop-mistakes)")
+    format!("(tests/cross-crate/programs/src/bin/{program}.rs:{line} in package shop-programs)")
 }
 
 macro_rules! error_of {
@@ -60,7 +59,7 @@ fn a_gap_between_crates_is_refused() {
 
 #[test]
 fn a_circle_over_crates_is_refused() {
-    let back = "order@v3->v1 by `circle::BackToTheBeginning` (added at tests/cross-crate/mistakes/src/bin/circle.rs:37)";
+    let back = "order@v3->v1 by `circle::BackToTheBeginning` (added at tests/cross-crate/programs/src/bin/circle.rs:37)";
     assert_eq!(
         error_of!("circle"),
         format!("migrations lead in a circle: {V1_TO_V2}, {V2_TO_V3}, {back}; remove one")

@@ -21,5 +21,5 @@ fn after_the_gap(old: CartState3) -> CartState4 {
 }
 
 fn main() -> ExitCode {
-    shop_mistakes::tell(MigrationRegistry::linked())
+    shop_programs::tell(MigrationRegistry::linked())
 }

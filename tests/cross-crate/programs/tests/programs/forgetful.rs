@@ -1,5 +1,4 @@
 //! What a program says whose migrations are not linked.
-#![allow(clippy::unwrap_used, missing_docs)]
 
 use std::process::Command;
 
@@ -26,13 +25,13 @@ fn versions_are_undecided_whose_migrations_are_not_linked() {
 
 #[test]
 fn an_expected_migration_that_is_not_linked_is_named_with_those_that_are() {
-    let at = "tests/cross-crate/forgetful/src/bin/expecting.rs";
+    let at = "tests/cross-crate/programs/src/bin/expecting.rs";
     assert_eq!(
         error_of(env!("CARGO_BIN_EXE_expecting")),
         format!(
             "the migration cart@1->2 is expected and not there; there are \
-             order@v1->v2 by expecting::order_v1_to_v2 ({at}:9 in package shop-forgetful), \
-             order@v2->v3 by expecting::order_v2_to_v3 ({at}:14 in package shop-forgetful); \
+             order@v1->v2 by expecting::order_v1_to_v2 ({at}:9 in package shop-programs), \
+             order@v2->v3 by expecting::order_v2_to_v3 ({at}:14 in package shop-programs); \
              if its crate is never named in source, write `use my_domain as _;` with that crate's name\n"
         )
     );
