@@ -7,5 +7,6 @@ pub mod lost_answers;
 pub mod orders;
 pub mod scripted_workflow;
 pub mod secrets;
+pub mod size;
 pub mod stores;
 pub mod torture;

@@ -94,19 +94,32 @@ pub(crate) fn write(folder: &Path, name: &str, contents: impl AsRef<[u8]>) -> Pa
     path
 }
 
+/// Whether tests have their full size, as those of `tests/` have it.
+pub(crate) fn full_size(test: &str) -> bool {
+    let full = match std::env::var("STATE_MIGRATION_TEST_SIZE").as_deref() {
+        Err(_) | Ok("gate") => false,
+        Ok("full") => true,
+        Ok(size) => panic!("STATE_MIGRATION_TEST_SIZE is {size:?}; give it gate or full"),
+    };
+    if !full {
+        skipped(test, "STATE_MIGRATION_TEST_SIZE is not full");
+    }
+    full
+}
+
 /// The real log, if the folder with it is known.
 pub(crate) fn real_log(test: &str) -> Option<PathBuf> {
-    match std::env::var_os("STATE_MIGRATION_DATA") {
-        Some(folder) => Some(PathBuf::from(folder).join("bpic2012.xes.gz")),
-        None => {
-            // Not by `eprintln!`, which is not shown of a test that passes.
-            let mut stderr = std::io::stderr();
-            writeln!(
-                stderr,
-                "SKIPPED {test}: STATE_MIGRATION_DATA does not name the folder with bpic2012.xes.gz"
-            )
-            .unwrap();
-            None
-        }
+    let folder = std::env::var_os("STATE_MIGRATION_DATA");
+    if folder.is_none() {
+        skipped(
+            test,
+            "STATE_MIGRATION_DATA does not name the folder with bpic2012.xes.gz",
+        );
     }
+    Some(PathBuf::from(folder?).join("bpic2012.xes.gz"))
+}
+
+fn skipped(test: &str, why: &str) {
+    // Not by `eprintln!`, which is not shown of a test that passes.
+    writeln!(std::io::stderr(), "SKIPPED {test}: {why}").unwrap();
 }

@@ -1,5 +1,4 @@
-//! A run whose program is killed, at instants of the clock. `KILL_ROUNDS` says how
-//! often, and `KILL_ORDERS` of how many orders a run is.
+//! A run whose program is killed, at instants of the clock.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -12,11 +11,14 @@ use state_migration_tests::orders::OrderV2;
 use crate::crash::child::Program;
 use crate::crash::digest::{self, Digest};
 use crate::crash::{only_run, prepare, runner};
+use state_migration_tests::size::size;
 use state_migration_tests::stores::{copy, streams_at};
 
-/// How many orders a run is of, unless `KILL_ORDERS` says another number: what a
-/// kill can meet is a chunk, and there are as many chunks whatever this is.
-const ORDERS: u64 = 5_000;
+/// How many orders a run is of: what a kill can meet is a chunk, and there are as
+/// many chunks whatever this is.
+fn orders() -> u64 {
+    size(2_000, 20_000)
+}
 
 /// How many chunks a run has.
 const CHUNKS: u64 = 200;
@@ -24,11 +26,9 @@ const CHUNKS: u64 = 200;
 /// How many rounds go on at a time.
 const LANES: u64 = 2;
 
-/// How many rounds there are, unless `KILL_ROUNDS` says another number.
-const ROUNDS: u64 = 25;
-
-fn or(name: &str, number: u64) -> u64 {
-    std::env::var(name).map_or(number, |n| n.parse().unwrap())
+/// How many rounds there are.
+fn rounds() -> u64 {
+    size(12, 100)
 }
 
 /// What all rounds share.
@@ -160,7 +160,7 @@ struct Kill {
 /// a cursor are left to the last sweep, or counted and not done).
 #[tokio::test(flavor = "multi_thread")]
 async fn a_run_that_is_killed_resumes_and_no_process_is_migrated_twice() {
-    let (number, orders) = (or("KILL_ROUNDS", ROUNDS), or("KILL_ORDERS", ORDERS));
+    let (number, orders) = (rounds(), orders());
     let began = Instant::now();
     let folder = tempfile::tempdir().unwrap();
     let template = folder.path().join("template");

@@ -1,8 +1,8 @@
 //! A program that is killed before and after its k-th write to the object store,
 //! for each k up to the first with which it survives; another one goes on.
 //!
-//! `CRASH_MATRIX=whole` kills at each write; without it, at some of them, others
-//! in each scenario. `CRASH_MATRIX_ORDERS` says of how many orders.
+//! In the full size it is killed at each write; at the gate at some of them, others
+//! in each scenario, and of fewer orders.
 
 use std::collections::BTreeSet;
 use std::os::unix::process::ExitStatusExt;
@@ -14,14 +14,13 @@ use std::time::Instant;
 
 use state_migration::{RunId, RunKind, Runs, SlateDbStore};
 use state_migration_tests::killer::Kill;
+use state_migration_tests::size::size;
 use state_migration_tests::stores::copy;
 
 use crate::crash::digest::{self, Digest};
 use crate::crash::{prepare, prepare_unregistered};
 
-const ORDERS: u64 = 12;
-
-/// How many kills each scenario has, unless it is to have all.
+/// How many kills each scenario has at the gate.
 const SOME: u64 = 16;
 
 const SIGKILL: i32 = 9;
@@ -68,7 +67,7 @@ const SCENARIOS: [Scenario; 4] = [
 ];
 
 fn orders() -> u64 {
-    std::env::var("CRASH_MATRIX_ORDERS").map_or(ORDERS, |orders| orders.parse().unwrap())
+    size(12, 60)
 }
 
 /// Runs the program to its end, or to where it kills itself.
@@ -146,7 +145,7 @@ async fn lane(matrix: Arc<Matrix>) {
 /// Which kills there are of a program that makes so many writes.
 fn kills(writes: u64, shift: u64) -> Vec<Kill> {
     let all = (1..=writes).flat_map(|n| [Kill::Before(n), Kill::After(n)]);
-    if std::env::var("CRASH_MATRIX").is_ok_and(|what| what == "whole") {
+    if size(false, true) {
         return all.collect();
     }
     // Odd, so that kills before a write and after one take turns.

@@ -8,6 +8,7 @@ mod planted;
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use state_migration_tests::size::size;
 use state_migration_tests::torture::faults::Rates;
 use state_migration_tests::torture::kills::Folder;
 use state_migration_tests::torture::shrink::shrink;
@@ -16,7 +17,9 @@ use state_migration_tests::torture::tally::Tally;
 use state_migration_tests::torture::{Violation, World, steps, workflows};
 
 /// The worlds, and how many steps of each kind they have.
-const SEEDS: std::ops::Range<u64> = 1..4;
+fn seeds() -> std::ops::Range<u64> {
+    1..size(4, 40)
+}
 const OF_EACH: usize = 1;
 
 /// How often entries of the registry change before the first run.
@@ -25,7 +28,9 @@ const REGISTRY: usize = 6;
 /// How often much is written, and then nothing for a while.
 const IDLE: usize = 2;
 
-const KILLS: u64 = 4;
+fn kills() -> u64 {
+    size(4, 40)
+}
 
 /// How often a list of steps is tried that may be shorter.
 const TRIES: usize = 60;
@@ -166,7 +171,7 @@ fn explain(seed: u64, violation: Violation) -> ! {
 fn worlds_in_which_everything_goes_wrong_hold() {
     workflows::silence();
     let mut all = Tally::default();
-    for seed in SEEDS {
+    for seed in seeds() {
         let (tally, result) = World::run(seed, &few_of_each(seed), None);
         all.merge(&tally);
         if let Err(violation) = result {
@@ -190,12 +195,12 @@ fn programs_that_are_killed_lose_nothing_and_double_nothing() {
     let program = Path::new(env!("CARGO_BIN_EXE_torture"));
     let place = tempfile::tempdir().unwrap();
     let mut folder = Folder::new(3, place.path());
-    for _ in 0..KILLS {
+    for _ in 0..kills() {
         folder.kill_one(program).unwrap();
     }
     folder.finish().unwrap();
     let tally = folder.tally();
-    assert_eq!(tally.get("real kills"), KILLS);
+    assert_eq!(tally.get("real kills"), kills());
     assert!(tally.get("events acknowledged") > 0, "{tally:?}");
     assert!(
         tally.get("events found") >= tally.get("events acknowledged"),

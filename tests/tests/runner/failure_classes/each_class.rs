@@ -18,6 +18,7 @@ use state_migration_tests::scripted_workflow::{
     JobEvent, JobV2, PANICS_IN_APPLY, REFUSED_BY_UPCAST, Store, Upgrade, append, event, put,
     put_at, put_fated, stream, version,
 };
+use state_migration_tests::size::size;
 use state_migration_tests::stores::{OnDisk, event_key, head_key};
 
 /// A panic that is printed with its backtrace takes a while, too.
@@ -424,14 +425,14 @@ fn high_water() -> Option<u64> {
 const EVENTS: &str = "STATE_MIGRATION_EVENTS_OF_ONE_STREAM";
 const FOLDER: &str = "STATE_MIGRATION_FOLDER_OF_ONE_STREAM";
 
-/// A hundred thousand events, or as many as the environment says.
+/// Events of more bytes in all than the memory that the run may take.
 ///
 /// Takes out: the pages of `large::read_on` (`PAGE`: all events at once), and
 /// memory follows the stream; that a process that is too large is no part of a
 /// chunk, and whoever appends to it keeps the run busy.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_very_long_stream_is_migrated_in_bounded_memory_while_it_grows() {
-    let events: u64 = std::env::var(EVENTS).map_or(100_000, |n| n.parse().unwrap());
+    let events: u64 = size(50_000, 1_000_000);
     let disk = OnDisk::new().await.unwrap();
     let began = Instant::now();
     fill_one_stream(&disk, events).await;
