@@ -4,7 +4,7 @@
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|key: &[u8]| {
-    if let Err(why) = state_migration::fuzzing::keys(key) {
+    if let Err(why) = state_migration_formats::keys(key) {
         panic!("a key was accepted wrongly: {why}");
     }
 });

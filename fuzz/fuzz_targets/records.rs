@@ -2,7 +2,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use state_migration::fuzzing::FORMATS;
+use state_migration_formats::FORMATS;
 
 fuzz_target!(|bytes: &[u8]| {
     let Some((first, record)) = bytes.split_first() else {

@@ -4,5 +4,5 @@
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|line: &[u8]| {
-    let _ = state_migration::fuzzing::request(line);
+    let _ = state_migration_formats::request(line);
 });
