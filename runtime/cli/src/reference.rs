@@ -18,7 +18,7 @@ const INTRODUCTION: &str = include_str!("reference.md");
 
 #[test]
 fn the_reference_is_what_the_commands_are() {
-    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/cli.md");
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/cli.md");
     let reference = reference();
     if std::env::var_os("DOCS").is_some_and(|value| value == "overwrite") {
         return fs::write(&file, reference).unwrap();

@@ -36,7 +36,7 @@ fn copy(from: &Path, to: &Path) {
 }
 
 async fn rows_of(frozen: &str) -> Vec<(Bytes, Bytes)> {
-    let fixtures = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/fixtures"));
+    let fixtures = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../fixtures"));
     let folder = tempfile::tempdir().unwrap();
     copy(&fixtures.join(frozen), folder.path());
     let store = SlateDbStore::open_local(folder.path()).await.unwrap();

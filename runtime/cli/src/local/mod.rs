@@ -18,9 +18,7 @@ use crate::selection::{duration, number};
 use crate::signals::Signals;
 use crate::view::progress::Shown;
 pub(crate) use crate::view::summary::Ended;
-use state_migration_core::{
-    Error, EventStore, FailureClass, MigrationRegistry, SnapshotStore,
-};
+use state_migration_core::{Error, EventStore, FailureClass, MigrationRegistry, SnapshotStore};
 use state_migration_runner::{MigrationReport, MigrationRunner, RunControl, Runs};
 use state_migration_store::{SlateDbReader, SlateDbStore};
 

@@ -17,8 +17,8 @@ use state_migration_control_socket::protocol::{
     Status, VERSION, Versioned,
 };
 use state_migration_core::{FailureClass, RunId, StreamId};
-use state_migration_runner::{Failure as Failed, RunCounts, RunRecord};
 use state_migration_runner::run::history::Claim;
+use state_migration_runner::{Failure as Failed, RunCounts, RunRecord};
 
 /// How long a service may take to take a client in.
 const CONNECT_WITHIN: Duration = Duration::from_secs(10);

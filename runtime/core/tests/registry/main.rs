@@ -34,10 +34,22 @@ use std::marker::PhantomData;
 use serde::{Deserialize, Serialize};
 use state_migration::__private::Details;
 use state_migration::{
-    ConversionError, MigrationRegistry, Problem, RegistryError, StateMigration, Workflow,
-    WorkflowId,
+    ConversionError, EventPayload, MigrationRegistry, Problem, RegistryError, StateMigration,
+    Workflow, WorkflowId,
 };
-use state_migration_ui_tests::OrderEvent;
+
+/// The event of all workflows here.
+#[derive(Debug, Serialize, Deserialize)]
+enum OrderEvent {
+    /// A customer ordered.
+    Placed,
+}
+
+impl EventPayload for OrderEvent {
+    fn event_type(&self) -> &'static str {
+        "OrderPlaced"
+    }
+}
 
 #[derive(Debug, Default, Clone, PartialEq, Serialize, Deserialize)]
 struct Order {
