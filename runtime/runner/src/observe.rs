@@ -1,6 +1,8 @@
-//! What a run says to those who watch the program: spans, events and metrics.
-//! `telemetry` describes them; without that feature, `unobserved` is here
-//! instead, where everything is empty.
+//! Spans, events and metrics of a run: the only caller of `tracing` and `metrics`.
+//!
+//! The main task counts here what is durable. Workers and threads of user code only
+//! enter spans, which costs a read of one flag without a listener. The names are in
+//! [`telemetry`](crate::telemetry).
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};

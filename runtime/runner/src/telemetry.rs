@@ -1,13 +1,11 @@
-//! What a program that migrates says of itself: spans and events of `tracing`,
-//! and `metrics`. Feature `telemetry`.
+//! Spans and events of `tracing`, and `metrics`, of a program that migrates.
 //!
-//! Nothing has to be turned on: install a subscriber of `tracing` and a recorder
-//! of `metrics`, and what is below comes to them. Without them it costs
-//! nothing that could be measured, and without the feature nothing at all. A
-//! recorder that is installed while a run is under way sees the next one.
+//! Telemetry is always on: install a subscriber of `tracing` and a recorder of
+//! `metrics` to receive it. Without them its cost is too small to measure. A recorder
+//! that is installed during a run receives the next run.
 //!
-//! Nothing here ever holds a payload, a state, or what a conversion says about
-//! one: streams, versions, stages, classes and numbers only.
+//! Telemetry contains streams, versions, stages, classes and numbers only: never a
+//! payload, a state, or the text of a conversion's error.
 //!
 //! # Spans
 //!

@@ -1,7 +1,14 @@
-//! The form with one store: pages of processes, each read at one instant and
-//! committed in one transaction, by several workers at once. This is the main
-//! task of a run: it plans, hands out ranges, counts what the workers did, and
-//! sweeps in the end.
+//! The driver for one store: pages of processes, each read at one instant and
+//! committed in one transaction, by several workers.
+//!
+//! This is the main task of a run. It plans, hands out ranges, counts what the workers
+//! report as durable, and sweeps at the end. A process may be born at an old version
+//! behind the run. The transaction that creates the ranges therefore marks the source
+//! versions as closing, and a birth at a closing version also writes a row of its own.
+//! Sweeps read those rows and not all heads, until a serializable transaction finds
+//! none; that transaction removes the version if the run left no process there, or ends
+//! the closing. So a later run without outdated processes reads a constant number of
+//! rows. A run that can be resumed leaves its versions closing.
 
 use std::collections::BTreeSet;
 use std::pin::pin;

@@ -1,4 +1,7 @@
-//! What a run has done, workflow by workflow. There are few of them.
+//! Counts of a run for each workflow.
+//!
+//! They are part of the row of a range, so that a resumed run knows them. A store has
+//! few workflows, so a list is enough.
 
 use serde::{Deserialize, Serialize};
 

@@ -1,5 +1,9 @@
-//! What is written about processes that are migrated as they are opened: beside
-//! a run that goes over all of them, and without one.
+//! The bookkeeping of processes that are migrated when they are opened, beside a run or
+//! without one.
+//!
+//! Each process has a row of its own, written without reading, so that thousands of
+//! processes opened at once do not conflict. The next run that releases the claim adds
+//! the rows up.
 
 use std::sync::Arc;
 

@@ -1,5 +1,16 @@
-//! What a run writes about itself while it goes: its claim on the store, its
-//! record, and how far each range is.
+//! The bookkeeping of one execution of a run: its claim on the store, its record, and
+//! the progress of each range.
+//!
+//! The claim is one row, which a run writes when it begins and when it ends. It guards
+//! every batch, so an execution that lost the store commits nothing more. Whether its
+//! holder is dead does not depend on clocks: an execution of this program is alive while
+//! it is in a set in memory, and an execution of another program is dead if this program
+//! is the only writer, as with SlateDB.
+//!
+//! A range row changes in the transaction of its processes, and only while it is as its
+//! worker wrote it last. No two workers write the same row, so bookkeeping causes no
+//! conflicts. A process that failed in a run is not retried by that run's sweep or by
+//! `resume`; `retry` is for it.
 
 use std::collections::HashSet;
 use std::sync::{Mutex, OnceLock, PoisonError};

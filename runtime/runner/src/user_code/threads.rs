@@ -1,7 +1,8 @@
 //! Threads for user code, which may never return.
 //!
-//! They are not the runtime's own: a thread that is given up must not keep the
-//! program from ending.
+//! User code that does not return within twice its timeout is abandoned together with its
+//! thread. These threads are not part of the tokio runtime, so an abandoned one does not
+//! block shutdown.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, mpsc};

@@ -1,9 +1,9 @@
-//! How a run gives way to the service that it goes on in.
+//! Backpressure from the service that a run shares its store with.
 //!
-//! A commit of the service waits behind what a run has begun to write, and for
-//! a core that its workers leave. So as long as others write, pages are small,
-//! one worker at a time reads or commits, and user code is on threads of a lower
-//! priority than the service's (see `code`).
+//! A commit of the service waits behind what a run has begun to write, and for a core
+//! that the workers leave free. While others write, pages are therefore small, one worker
+//! at a time reads or commits, and user code is on threads of a lower priority than the
+//! service's (see `user_code::threads`).
 
 use std::time::Duration;
 

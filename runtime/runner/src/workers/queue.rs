@@ -1,9 +1,10 @@
-//! The ranges of a pass, and which of them workers have.
+//! The ranges of a pass, and the worker that has each of them.
 //!
-//! A worker has a range for a time, its lease, which each of its commits renews.
-//! When a lease has run out, another worker takes the range over: it raises the
-//! token of the range, and what the worker before commits then is refused. Time
-//! decides when to try, and the token decides which of the two may write.
+//! A worker has a range under a lease, which each of its commits renews. In a store with
+//! several writers, an idle worker takes over a range whose lease has expired: it raises
+//! the token of the range, and the commits of the previous worker are refused. Time
+//! decides when to try, and the token decides who may write. SlateDB has one writer, so
+//! there a range changes hands only when a run is resumed.
 
 use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard, PoisonError};
