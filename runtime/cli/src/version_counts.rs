@@ -1,5 +1,7 @@
-//! How many processes stand at which version: one pass over the heads of the
-//! streams, a page at a time, whatever is in them.
+//! Counts of processes by version: one pass over the heads of the streams, page by page.
+//!
+//! A head holds version, finished and held, so the counts are exact. A plan takes an even
+//! sample of the due processes on the way, for its dry run.
 
 use std::collections::BTreeMap;
 

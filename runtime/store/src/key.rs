@@ -6,7 +6,7 @@
 //!
 //! | table | key | holds |
 //! |---|---|---|
-//! | `b` | workflow name, version, stream | that a process was born at this version while a run closed it |
+//! | `b` | workflow name, version, round, stream | that a process was born at this version while a run closed it |
 //! | `d` | | reserved for deadlines |
 //! | `e` | stream, sequence (8 bytes, big endian) | an event |
 //! | `h` | stream | the head of a stream |

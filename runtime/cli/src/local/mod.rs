@@ -1,5 +1,8 @@
-//! A run, driven by this tool from its beginning to its end: what `run`,
-//! `resume` and `retry` share.
+//! A run driven by this program from its beginning to its end: the common part of `run`,
+//! `resume` and `retry`.
+//!
+//! The first signal cancels the run, which finishes the chunks in progress. The second
+//! signal drops the run, which is as safe as a kill.
 
 pub(crate) mod goal;
 

@@ -1,4 +1,7 @@
 //! A run inside a service, driven and watched from here.
+//!
+//! Its progress is published in a `RunControl` of the tool's own, so progress bars, lines
+//! and answers are those of a local run.
 
 use std::time::{Duration, Instant};
 

@@ -1,4 +1,6 @@
-//! The runner behind a control socket, and the one run of it that may be under way.
+//! The runner behind a control socket, with its types erased, and its current run.
+//!
+//! The run is in a task that belongs to no client, so no client can end it by leaving.
 
 use std::num::NonZeroU32;
 use std::sync::{Arc, Mutex, PoisonError};

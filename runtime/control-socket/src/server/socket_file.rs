@@ -1,5 +1,8 @@
-//! The socket in the file system: nobody but the owner can ever connect, of two
-//! services one has the path, and a dead one leaves nothing that is in the way.
+//! The socket in the file system.
+//!
+//! It is bound in a private folder and then moved to its path, so that only the owner can
+//! ever connect. A lock says whether its service is alive: of two services only one gets
+//! the path, and the socket of a dead service is replaced.
 
 use std::fs::{self, DirBuilder, File, OpenOptions, Permissions, TryLockError};
 use std::io;

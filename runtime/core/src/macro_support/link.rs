@@ -1,14 +1,18 @@
-//! What the compiler checks of an annotated function, and what makes a
-//! [`StateMigration`] of it. Only generated code names these items.
+//! The compiler's checks of an annotated function, and the [`StateMigration`] made of it.
+//! Only generated code names these items.
 //!
-//! The generated code calls [`link`] once, and every bound that a mistake can
-//! break is on that function: so a mistake is one error, at the type that is
-//! wrong. For the same reason [`Annotated`] has no bounds on its types, and the
-//! types of the function are inferred and never written again: one that cannot
-//! be found would be an error wherever it is written.
+//! Generated code calls [`link`] once, and every bound that a mistake can break is on that
+//! function: a mistake is one error, at the type that is wrong. For the same reason
+//! [`Annotated`] has no bounds on its types. rustc reports an unresolved type at every
+//! occurrence, so the expansion names each workflow once, in a type alias, and never
+//! repeats the function's types: they are inferred.
 //!
-//! What generated code finds by a method call or by the type alone has a name
-//! that no trait of the user's has, or the two would be ambiguous.
+//! Conditions on values (`NAME`, `VERSION`, `STATE_SCHEMA_VERSION`) are panics in
+//! constants, at `to`. Whether two states are one type is a constant too: an inherent
+//! constant, which exists for equal states only, takes precedence over that of a trait.
+//!
+//! What generated code finds by a method call or by the type alone has a name that no
+//! trait of the user's has, or the two would be ambiguous.
 
 use std::fmt::Display;
 use std::marker::PhantomData;

@@ -1,5 +1,9 @@
-//! Opening a SlateDB store: always through one builder, because every process
-//! that opens a database must configure it alike.
+//! Opening a SlateDB store, always through one builder: every process that opens a
+//! database must configure it in the same way.
+//!
+//! Opening a database fences its writer. `open_unless_claimed` therefore first reads the
+//! claim of a run as a reader, which writes nothing, and then opens the database at the
+//! epoch that it saw, so that of two programs only one succeeds. `open` takes over.
 
 use std::ops::RangeFull;
 use std::path::Path as FolderPath;
