@@ -13,13 +13,13 @@
 //!
 //! | span | level | fields |
 //! |---|---|---|
-//! | `run` | info | `run`, `kind`, `dry_run`, `selection`; in the end `state`, `migrated`, `failed`, `skipped`, `conflicts` |
-//! | `chunk` | info | `workflow`, `first` (stream), `processes`; in the end `migrated`, `failed`, `skipped`, `bytes`, `conflicts` (1 if it was read in vain) |
+//! | `run` | info | `run`, `kind`, `dry_run`, `selection`; at the end `state`, `migrated`, `failed`, `skipped`, `conflicts` |
+//! | `chunk` | info | `workflow`, `first` (stream), `processes`; at the end `migrated`, `failed`, `skipped`, `bytes`, `conflicts` (how many of its commits were refused) |
 //! | `process` | debug | `stream`, `workflow`, `from` |
 //!
 //! A `chunk` is part of its `run`, and a `process` of its `chunk`. Over separate
 //! stores there are no chunks. A process that is migrated as it is opened is
-//! part of the span of whoever opens it.
+//! part of the span in which it is opened.
 //!
 //! # Events
 //!
@@ -30,7 +30,7 @@
 //! | `run refused` | warn | `class`, `reason` |
 //! | `process failed` | warn | `stream`, `stage`, `class`, `sequence` |
 //! | `range left` | warn | `class`, `reason`: the store failed; the run can be resumed |
-//! | `conflict` | debug | `first`, `processes`: somebody wrote to one of them, and all are read again |
+//! | `conflict` | debug | `first` (stream), `processes`: a commit was refused, because others had written to this number of processes; they are read again |
 //! | `process migrated as it was opened` | debug | `workflow` |
 //!
 //! # Metrics
@@ -43,7 +43,7 @@
 //! | [`state_migration_processes_failed_total`](PROCESSES_FAILED) | counter | `workflow`, `class` | processes |
 //! | [`state_migration_processes_skipped_total`](PROCESSES_SKIPPED) | counter | `reason` | processes |
 //! | [`state_migration_read_bytes_total`](READ_BYTES) | counter | | bytes of events and baselines |
-//! | [`state_migration_conflicts_total`](CONFLICTS) | counter | | chunks |
+//! | [`state_migration_conflicts_total`](CONFLICTS) | counter | | commits |
 //! | [`state_migration_chunk_seconds`](CHUNK_SECONDS) | histogram | | seconds |
 //! | [`state_migration_commit_seconds`](COMMIT_SECONDS) | histogram | | seconds |
 //! | [`state_migration_durable_seconds`](DURABLE_SECONDS) | histogram | | seconds |
@@ -62,7 +62,7 @@ pub const PROCESSES_FAILED: &str = "state_migration_processes_failed_total";
 pub const PROCESSES_SKIPPED: &str = "state_migration_processes_skipped_total";
 /// The bytes of events and baselines that were read to fold them.
 pub const READ_BYTES: &str = "state_migration_read_bytes_total";
-/// Chunks that were read in vain, because somebody wrote to one of their processes.
+/// Commits that were refused, because others had written to a process of the chunk.
 pub const CONFLICTS: &str = "state_migration_conflicts_total";
 /// How long a chunk took, from its first read until it was committed.
 pub const CHUNK_SECONDS: &str = "state_migration_chunk_seconds";
