@@ -122,7 +122,8 @@ fn sources(package: &str, target: &str, test: &str) -> String {
     let (modules, _) = test.rsplit_once("::").unwrap();
     // A test that stands beside the code.
     if target == "lib" {
-        let file = format!("runtime/src/{}.rs", modules.replace("::", "/"));
+        let package = package.strip_prefix("state-migration-").unwrap();
+        let file = format!("runtime/{package}/src/{}.rs", modules.replace("::", "/"));
         return fs::read_to_string(root().join(file)).unwrap();
     }
     let folder = match package {
