@@ -1,4 +1,4 @@
-//! The rules of event stores.
+//! Rules for event stores.
 
 use futures_util::future::join_all;
 
@@ -14,7 +14,7 @@ use state_migration_core::{
 /// Checks an event store.
 ///
 /// # Errors
-/// The first rule that it breaks.
+/// The first rule that the store breaks.
 pub async fn event_store(store: &dyn EventStore) -> Result<(), Violation> {
     of("a stream without events is empty", empty(store).await)?;
     of(
@@ -104,7 +104,7 @@ async fn round_trip(store: &dyn EventStore) -> Checked {
     same_head("the head", store.head(&stream).await?, head).map(drop)
 }
 
-/// Compares a head but for its revision, which it returns.
+/// Compares two heads without their revisions, and returns the revision found.
 pub(crate) fn same_head(what: &str, found: Option<Head>, wanted: Head) -> Result<u64, Broken> {
     let revision = found.as_ref().map_or(0, |head| head.revision);
     let wanted = Head { revision, ..wanted };
@@ -368,7 +368,7 @@ async fn fence(store: &dyn EventStore) -> Checked {
     refused("an append of v1 to a process at v2", outcome, |e| {
         *e.kind() == ErrorKind::Migrated { to: v2() }
     })?;
-    // Code of the old version does not know of the migration, nor of its event.
+    // Code of the old version knows neither the migration nor its event.
     let outcome = store.append(&stream, Exact(2), events(&v1(), 1)?).await;
     refused("an append of v1 at its last event", outcome, |e| {
         *e.kind() == ErrorKind::Migrated { to: v2() }

@@ -1,8 +1,8 @@
-//! The rules that every store follows, as a suite that a user's own store can
-//! run in its tests.
+//! The conformance suite for stores: the rules that every store follows, to be
+//! run in the tests of a user's own store.
 //!
-//! Each function takes a store, which may hold other streams already, and
-//! names the first rule that it breaks.
+//! Each function takes a store, which may already hold other streams, and
+//! returns the first rule that the store breaks.
 //!
 //! ```
 //! # #[tokio::main(flavor = "current_thread")]
@@ -36,7 +36,7 @@ use state_migration_core::{
     Baseline, Error, Fingerprint, Hop, NewEvent, ProcessId, RunId, StreamId, TenantId, WorkflowId,
 };
 
-/// A rule that a store broke.
+/// A rule that a store breaks.
 #[derive(Debug)]
 pub struct Violation {
     rule: &'static str,
@@ -59,10 +59,10 @@ impl fmt::Display for Violation {
 
 impl std::error::Error for Violation {}
 
-/// What a check says of one rule: nothing, or how it is broken.
+/// The result of checking one rule.
 type Checked = Result<(), Broken>;
 
-/// How a rule is broken.
+/// A description of how a rule is broken.
 #[derive(Debug)]
 struct Broken(String);
 
@@ -98,7 +98,7 @@ fn holds(what: &str, condition: bool) -> Checked {
     }
 }
 
-/// A write that must be refused with an error of a kind.
+/// Checks that a write was refused with an error of the expected kind.
 fn refused<T: fmt::Debug>(
     what: &str,
     outcome: Result<T, Error>,
@@ -122,7 +122,7 @@ fn v2() -> WorkflowId {
     WorkflowId::from_static("conformance", "v2")
 }
 
-/// A tenant that nothing else in the store belongs to.
+/// A new tenant, which nothing in the store belongs to.
 fn tenant() -> TenantId {
     TenantId::random()
 }

@@ -1,4 +1,4 @@
-//! The rules of process registries.
+//! Rules for process registries.
 
 use crate::{Broken, Checked, Violation, holds, of, process, same, tenant, v1, v2};
 use state_migration_core::{
@@ -6,10 +6,10 @@ use state_migration_core::{
     TenantId,
 };
 
-/// Checks a process registry. The processes have no events.
+/// Checks a process registry. Its processes have no events.
 ///
 /// # Errors
-/// The first rule that it breaks.
+/// The first rule that the registry breaks.
 pub async fn process_registry(registry: &dyn ProcessRegistry) -> Result<(), Violation> {
     of(
         "a key leads to the entry registered last",
@@ -34,7 +34,7 @@ fn identity(tenant: &TenantId, id: &str) -> Result<ProcessIdentity, Broken> {
     Ok(ProcessIdentity::new(process(id)?, tenant.clone(), v1()))
 }
 
-/// A key of each kind, with the same id.
+/// A key of each kind, all with the same id.
 pub(crate) fn all_kinds(id: &str) -> Result<[RegistryKey; 3], Broken> {
     let bad = |e: state_migration_core::InvalidId| Broken(e.to_string());
     Ok([

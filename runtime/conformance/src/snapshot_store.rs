@@ -1,12 +1,12 @@
-//! The rules of snapshot stores.
+//! Rules for snapshot stores.
 
 use crate::{Checked, Violation, of, same, stream, tenant, v1, v2};
 use state_migration_core::{Snapshot, SnapshotStore};
 
-/// Checks a snapshot store. It is not given any events.
+/// Checks a snapshot store. The suite appends no events.
 ///
 /// # Errors
-/// The first rule that it breaks.
+/// The first rule that the store breaks.
 pub async fn snapshot_store(store: &dyn SnapshotStore) -> Result<(), Violation> {
     of(
         "a stream has at most one snapshot, the last one saved",

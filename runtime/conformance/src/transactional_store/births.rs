@@ -1,4 +1,4 @@
-//! The rules of processes that are born at a version while it is closing.
+//! Rules for processes that are born at a version while a run closes it.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -81,7 +81,7 @@ pub(crate) async fn recorded(store: &dyn TransactionalStore) -> Checked {
     let left = vec![wanted[1].clone(), wanted[2].clone(), wanted[4].clone()];
     same("the births that are left", &births(&v1).await?, &left)?;
     same("the births at the other one", &births(&v10).await?, &at_v10)?;
-    // One that moves away and is forgotten in one batch.
+    // A process is moved, and its birth removed, in one batch.
     let page = page_of(store, &left[..1]).await?;
     let batch = Batch {
         moves: moves(&page, &v2)?,
@@ -196,7 +196,7 @@ pub(crate) async fn close(store: &dyn TransactionalStore) -> Checked {
     same(what, &versions().await?, &wanted)
 }
 
-/// Bears some processes, one after the other.
+/// Creates processes one after the other.
 fn bear(
     store: Arc<dyn TransactionalStore>,
     streams: Vec<StreamId>,
@@ -211,7 +211,7 @@ fn bear(
     })
 }
 
-/// Two works that bear three processes each.
+/// Two concurrent tasks that create three processes each.
 fn parents(
     store: &dyn TransactionalStore,
     tenant: &TenantId,
@@ -227,7 +227,7 @@ fn parents(
     Ok(works)
 }
 
-/// The processes that are born so far, and how many parents go on.
+/// The processes born so far, and the number of tasks that still create some.
 struct Born {
     streams: Mutex<Vec<StreamId>>,
     parents: AtomicUsize,
@@ -239,7 +239,7 @@ impl Born {
         streams.unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Bears many processes, and says of each that it is born.
+    /// Creates many processes, and publishes each of them once it exists.
     async fn bear(
         self: Arc<Self>,
         store: Arc<dyn TransactionalStore>,
@@ -260,8 +260,9 @@ impl Born {
         outcome
     }
 
-    /// Begins to close the version and opens it again, until all are born. Who
-    /// reads it in between has to know of everyone.
+    /// Repeatedly begins to close the version and opens it again, until all
+    /// processes are born. Each process published before must then be found by
+    /// a scan of the heads or among the births.
     async fn look(
         self: Arc<Self>,
         store: Arc<dyn TransactionalStore>,
@@ -301,10 +302,10 @@ impl Born {
     }
 }
 
-/// How many processes each parent bears.
+/// The number of processes that each task creates.
 const CHILDREN: usize = 60;
 
-/// More births than there are.
+/// A limit above the number of births.
 const MANY: usize = 1_000;
 
 pub(crate) async fn closing_meets_births(store: &dyn TransactionalStore) -> Checked {
@@ -333,10 +334,10 @@ pub(crate) async fn closing_meets_births(store: &dyn TransactionalStore) -> Chec
     .await
 }
 
-/// How often births can be looked at before a version has to be closed.
+/// The number of attempts to close a version, after which the test fails.
 const TURNS: usize = 1_000;
 
-/// Migrates those that are born at a version until it is closed, as a run does.
+/// Migrates the processes born at a version until it is closed, as a run does.
 async fn close_for_good(
     store: Arc<dyn TransactionalStore>,
     token: RunId,

@@ -1,4 +1,4 @@
-//! The rules of a batch that is committed.
+//! Rules for committing a batch.
 
 use crate::event_store::same_head;
 use crate::transactional_store::rows::{keys, value};
@@ -11,7 +11,7 @@ use state_migration_core::{
     ReadPoint, RowWrite, StreamId, Timestamp, TransactionalStore,
 };
 
-/// That a process was found to be finished.
+/// The mark that a process is finished.
 pub(crate) fn mark(process: &DueProcess, by: u64) -> Result<Finished, Broken> {
     Ok(Finished {
         stream: process.stream.clone(),
@@ -112,7 +112,7 @@ pub(crate) async fn whole(store: &dyn TransactionalStore) -> Checked {
     let listed = store.list_streams(Some(&prefix), None, 10).await?;
     same("the list of streams", &listed, &all)?;
 
-    // The process goes on from there, and can be moved again.
+    // The process continues at its new version, and can be migrated again.
     store
         .append(&all[0], ExpectedSequence::Exact(2), events(&v2, 1)?)
         .await?;
@@ -131,7 +131,7 @@ pub(crate) async fn whole(store: &dyn TransactionalStore) -> Checked {
     written("a batch that changes nothing", &commit)
 }
 
-/// Whatever changes the head of a process.
+/// The ways to change the head of a process.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) enum Change {
     Append,
@@ -166,7 +166,7 @@ impl Change {
         }
     }
 
-    /// Changes the head of a process, which goes from v1 to v9 if it is moved.
+    /// Changes the head of a process. A move takes it from v1 to v9.
     pub(crate) async fn make(self, store: &dyn TransactionalStore, stream: &StreamId) -> Checked {
         let page = page_of(store, std::slice::from_ref(stream)).await?;
         let process = &page.processes[0];

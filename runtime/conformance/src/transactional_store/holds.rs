@@ -1,4 +1,4 @@
-//! The rules of processes that an operator holds.
+//! Rules for processes that an operator holds.
 
 use crate::event_store::same_head;
 use crate::transactional_store::commit::a_hold;
@@ -93,7 +93,8 @@ pub(crate) async fn heeded(store: &dyn TransactionalStore) -> Checked {
         &Some(a_hold("one")),
     )?;
 
-    // A page that was read since says that it is held, and its head is as it was.
+    // A page that is read after the hold shows the process as held and its head
+    // otherwise unchanged.
     for is_fresh in [true, false] {
         let page = page_of(store, &all).await?;
         let batch = Batch {

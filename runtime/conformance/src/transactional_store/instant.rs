@@ -1,4 +1,4 @@
-//! The rule that what a page has of a process is of one instant.
+//! The rule that a page shows each process as of one instant.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -10,10 +10,10 @@ use state_migration_core::{
     DueOf, DueProcess, ExpectedSequence, StreamId, TransactionalStore, WorkflowId,
 };
 
-/// How many appends there are beside the pages.
+/// The number of appends concurrent with the pages.
 const APPENDS: u64 = 150;
 
-/// Appends to a process, and moves it from time to time.
+/// Appends to a process, and migrates it from time to time.
 async fn go_on(
     store: Arc<dyn TransactionalStore>,
     stream: StreamId,
@@ -39,7 +39,7 @@ async fn go_on(
     Ok(())
 }
 
-/// Checks that the events of a process go from its baseline to its end.
+/// Checks that the events of a process reach from its baseline to its head.
 fn check_whole(process: &DueProcess, at_least: u64, at_most: u64) -> Checked {
     let head = head_of(process)?;
     let found: Vec<u64> = process.events.iter().map(|it| it.sequence).collect();
@@ -54,7 +54,7 @@ fn check_whole(process: &DueProcess, at_least: u64, at_most: u64) -> Checked {
         &process.problem,
         &None,
     )?;
-    // One more may be written than has been said to be.
+    // An append may be written and not counted yet.
     holds(
         &format!(
             "the head ends at {} and not between {at_least}, which was written before the page was read, and {at_most}",

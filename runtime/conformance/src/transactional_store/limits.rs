@@ -1,4 +1,4 @@
-//! The rules of how much a page has, and of how the next one goes on.
+//! Rules for the limits of a page, and for where the next page starts.
 
 use std::sync::Arc;
 
@@ -9,7 +9,7 @@ use state_migration_core::{
     TenantId, TransactionalStore, Verdict,
 };
 
-/// That pages in a range follow each other.
+/// Checks that `up_to` of a page is not before its last process.
 fn check_up_to(page: &DuePage) -> Checked {
     let last = page.processes.last().map(|last| &last.stream);
     holds(
@@ -34,7 +34,8 @@ pub(crate) async fn continuing(store: &dyn TransactionalStore) -> Checked {
         let stream = stream(&tenant, &format!("{n:02}"))?;
         let version = if n % 4 == 2 { &v2 } else { &v1 };
         all.push((stream.clone(), version.clone(), n % 5 + 1));
-        // Some at the start, none for a while, one as the last.
+        // A few due processes at the start, then a gap, and a last one at the
+        // end.
         if n % 4 != 2 && n % 3 == 0 && !(12..30).contains(&n) {
             due.push((stream, n % 5 + 1));
         }
@@ -115,7 +116,7 @@ pub(crate) async fn continuing(store: &dyn TransactionalStore) -> Checked {
     by_name_in_pages(store, &streams).await
 }
 
-/// The limits are the same where the streams are given.
+/// The same limits apply where the streams are named.
 async fn by_name_in_pages(store: &dyn TransactionalStore, streams: &[StreamId]) -> Checked {
     for (max_processes, max_heads) in [(100, 1), (100, 2), (1, 100), (3, 100), (2, 3)] {
         let mut request = request(DueOf::Streams(streams.to_vec()));
@@ -144,7 +145,7 @@ async fn by_name_in_pages(store: &dyn TransactionalStore, streams: &[StreamId]) 
     Ok(())
 }
 
-/// Processes with so many events of a hundred bytes each.
+/// Creates processes with the given numbers of events of a hundred bytes each.
 async fn large(
     store: &dyn TransactionalStore,
     tenant: &TenantId,
@@ -254,7 +255,7 @@ pub(crate) async fn too_large(store: &dyn TransactionalStore) -> Checked {
         )?;
         same("the number of heads passed", &found.passed.heads, &6)?;
     }
-    // What is not read does not count: here, all but the last event.
+    // Events that are not read do not count: here, all but the last one.
     let mut rest = request(DueOf::Streams(vec![all[1].clone()]));
     rest.max_process_bytes = 5_000;
     rest.events_after = Some(99);
@@ -269,7 +270,7 @@ pub(crate) async fn too_large(store: &dyn TransactionalStore) -> Checked {
         &seen,
         &vec![(&None, 1)],
     )?;
-    // It is too large for this reader, and not for others.
+    // The process is too large for this reader, but not for others.
     let found = read_to_end(store, request(DueOf::Range(of_tenant(&tenant))), |_| Ok(())).await?;
     let many: u64 = found
         .processes

@@ -1,4 +1,4 @@
-//! The rules of writers that meet.
+//! Rules for concurrent writers.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -15,7 +15,7 @@ use state_migration_core::{
     TransactionalStore, WorkflowId,
 };
 
-/// Commits the moves of a page, with its read point.
+/// Commits the moves of a page, with the read point of the page.
 async fn commit_moves(
     store: &dyn TransactionalStore,
     page: DuePage,
@@ -108,7 +108,7 @@ pub(crate) async fn blind_rows(store: &dyn TransactionalStore) -> Checked {
     )
 }
 
-/// Two works at once, each on a thread of its own.
+/// Runs two futures concurrently, each on its own thread.
 async fn both<A: Send + 'static, B: Send + 'static>(
     one: impl Future<Output = Result<A, Broken>> + Send + 'static,
     other: impl Future<Output = Result<B, Broken>> + Send + 'static,
@@ -211,10 +211,10 @@ pub(crate) async fn hold_and_move(store: &dyn TransactionalStore) -> Checked {
     .await
 }
 
-/// How long a claim is left alone.
+/// How long the other writers may run before the claim is taken over.
 const A_MOMENT: Duration = Duration::from_millis(1);
 
-/// Moves a process to and fro until its guard has changed.
+/// Migrates a process back and forth until its guard has changed.
 fn to_and_fro(
     store: Arc<dyn TransactionalStore>,
     stream: StreamId,
@@ -223,7 +223,8 @@ fn to_and_fro(
     is_taken: Arc<AtomicBool>,
 ) -> Work<Vec<Option<Head>>> {
     Box::pin(async move {
-        // A store that never says so is found out by what it wrote.
+        // A store that never reports the changed guard is detected below by
+        // what it wrote.
         let mut after_all = 0;
         for turn in 1.. {
             let page = page_of(&*store, std::slice::from_ref(&stream)).await?;
@@ -278,7 +279,7 @@ pub(crate) async fn guards(store: &dyn TransactionalStore) -> Checked {
         }
         let (taker, take, streams) = (handle(store)?, claim("1", "2"), all.clone());
         works.push(Box::pin(async move {
-            // The others are to have begun.
+            // Lets the other writers begin.
             tokio::time::sleep(A_MOMENT).await;
             let commit = taker.commit_unflushed(&take, Default::default()).await;
             is_taken.store(true, Ordering::SeqCst);
