@@ -1,7 +1,7 @@
-//! The rules of stores that commit everything in one transaction.
+//! Rules for stores that commit everything in one transaction.
 //!
-//! What many writers do at once is done on threads of their own, each on a
-//! handle of the store, so that they meet in whatever way the store lets them.
+//! Concurrent writers run on separate threads, each with its own handle of the
+//! store, so that they conflict in every way that the store allows.
 
 mod births;
 mod commit;
@@ -30,11 +30,11 @@ use state_migration_core::{
     TransactionalStore, Verdict, WorkflowId,
 };
 
-/// Checks a store that commits everything in one transaction. Needs a runtime
-/// of Tokio.
+/// Checks a store that commits everything in one transaction. Needs a Tokio
+/// runtime.
 ///
 /// # Errors
-/// The first rule that it breaks.
+/// The first rule that the store breaks.
 pub async fn transactional_store<S>(store: &S) -> Result<(), Violation>
 where
     S: TransactionalStore + SnapshotStore + ProcessRegistry,
@@ -187,7 +187,7 @@ async fn entries(
     )
 }
 
-/// What many writers do at once.
+/// The rules for concurrent writers.
 async fn meeting(store: &dyn TransactionalStore) -> Result<(), Violation> {
     of(
         "commits of different streams do not get in each other's way",
@@ -235,7 +235,7 @@ fn ids<S: TransactionalStore + SnapshotStore + ProcessRegistry>(store: &S) -> Ch
     same("the id of its transactional handle", &handle, &Some(id))
 }
 
-/// A version of a workflow of which nothing else in the store is.
+/// A version of a workflow that no other process in the store uses.
 fn own(tenant: &TenantId, version: &'static str) -> WorkflowId {
     WorkflowId::new(format!("conformance-{tenant}"), version)
 }
@@ -250,7 +250,7 @@ fn of_tenant(tenant: &TenantId) -> StreamRange {
     }
 }
 
-/// A process is born, and has so many events.
+/// Creates a process with the given number of events.
 async fn put(
     store: &dyn TransactionalStore,
     stream: &StreamId,
@@ -264,7 +264,7 @@ async fn put(
     Ok(())
 }
 
-/// The same of many processes at once.
+/// Creates many processes concurrently.
 async fn put_each<'a>(
     store: &dyn TransactionalStore,
     all: impl IntoIterator<Item = &'a (StreamId, WorkflowId, u64)>,
@@ -275,7 +275,8 @@ async fn put_each<'a>(
     join_all(puts).await.into_iter().collect()
 }
 
-/// Processes of a tenant with one event each, in order of their streams.
+/// Creates processes of a tenant with one event each, in order of their
+/// streams.
 async fn put_all(
     store: &dyn TransactionalStore,
     tenant: &TenantId,
@@ -291,7 +292,7 @@ async fn put_all(
     Ok(all.into_iter().map(|(stream, ..)| stream).collect())
 }
 
-/// What a reader of the suite is interested in.
+/// The filter of the suite's readers.
 struct Wanted {
     versions: Option<BTreeSet<WorkflowId>>,
     verdict: fn(&StreamId, &Head) -> Verdict,
@@ -330,7 +331,7 @@ impl DueFilter for Wanted {
     }
 }
 
-/// A request for all processes, with room for them.
+/// A request for all processes, with limits that none of them reaches.
 fn request(of: DueOf) -> DueRequest {
     DueRequest {
         of,
@@ -344,7 +345,7 @@ fn request(of: DueOf) -> DueRequest {
     }
 }
 
-/// What pages that follow each other have.
+/// The contents of consecutive pages.
 #[derive(Default)]
 struct Pages {
     processes: Vec<DueProcess>,
@@ -358,7 +359,7 @@ impl Pages {
     }
 }
 
-/// Reads pages to the end, and looks at each of them.
+/// Reads all pages of a request, and checks each of them.
 async fn read_to_end(
     store: &dyn TransactionalStore,
     mut request: DueRequest,
@@ -395,7 +396,7 @@ async fn read_to_end(
     }
 }
 
-/// A page of some processes by name, all of which have to be there.
+/// The page of some processes by name, all of which must exist.
 async fn page_of(store: &dyn TransactionalStore, streams: &[StreamId]) -> Result<DuePage, Broken> {
     let page = store
         .read_due(request(DueOf::Streams(streams.to_vec())))
@@ -418,7 +419,7 @@ fn head_of(process: &DueProcess) -> Result<Head, Broken> {
     })
 }
 
-/// The move of a process, as it is on a page.
+/// The migration of a process as the page shows it.
 fn move_to(process: &DueProcess, to: &WorkflowId) -> Result<Move, Broken> {
     let head = head_of(process)?;
     Ok(Move {
@@ -429,12 +430,12 @@ fn move_to(process: &DueProcess, to: &WorkflowId) -> Result<Move, Broken> {
     })
 }
 
-/// The moves of all processes of a page.
+/// The migrations of all processes of a page.
 fn moves(page: &DuePage, to: &WorkflowId) -> Result<Vec<Move>, Broken> {
     page.processes.iter().map(|it| move_to(it, to)).collect()
 }
 
-/// Moves some processes.
+/// Migrates some processes.
 async fn migrate(store: &dyn TransactionalStore, streams: &[StreamId], to: &WorkflowId) -> Checked {
     let page = page_of(store, streams).await?;
     let batch = Batch {
@@ -444,7 +445,7 @@ async fn migrate(store: &dyn TransactionalStore, streams: &[StreamId], to: &Work
     written("a move", &store.commit(&batch).await?)
 }
 
-/// What became of a batch, for people.
+/// The outcome of a batch, as text.
 fn told(commit: &Commit) -> String {
     let Commit::Stale(Stale { streams, rows }) = commit else {
         return "written".to_owned();

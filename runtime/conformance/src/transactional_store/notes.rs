@@ -1,4 +1,5 @@
-//! The rules of notes that a process registry elsewhere is still to be told.
+//! Rules for notes about migrations that a separate process registry has not
+//! recorded yet.
 
 use crate::transactional_store::{
     Broken, Checked, move_to, moves, own, page_of, put_all, stale, written,
@@ -18,7 +19,7 @@ pub(crate) async fn kept(store: &dyn TransactionalStore) -> Checked {
     for it in &mut batch.moves {
         it.remember = it.stream != all[1];
     }
-    // Notes of others may be there too.
+    // The store may hold notes of other tests.
     let before = StreamId::new(format!("process/{tenant}")).map_err(|e| Broken(e.to_string()))?;
     let own_notes = async |after: &StreamId| {
         let mut notes = store.remembered(Some(after), 100).await?;
@@ -50,7 +51,7 @@ pub(crate) async fn kept(store: &dyn TransactionalStore) -> Checked {
         &own_notes(&before).await?,
         &wanted[1..].to_vec(),
     )?;
-    // A process that moves again is to be told of again, and once.
+    // A second migration of a process leaves one note again, not two.
     let page = page_of(store, &all[2..3]).await?;
     let mut again = move_to(&page.processes[0], &v3)?;
     again.remember = true;
@@ -64,7 +65,7 @@ pub(crate) async fn kept(store: &dyn TransactionalStore) -> Checked {
         &own_notes(&before).await?,
         &wanted[1..].to_vec(),
     )?;
-    // A move that does not happen leaves no note.
+    // A migration that is not committed leaves no note.
     let page = page_of(store, &all[..1]).await?;
     let mut late = move_to(&page.processes[0], &v3)?;
     late.remember = true;

@@ -1,4 +1,4 @@
-//! The rules of what a page has of each process.
+//! Rules for what a page shows of each process.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -14,7 +14,7 @@ use state_migration_core::{
     Snapshot, SnapshotStore, StreamId, StreamRange, TransactionalStore, Verdict, WorkflowId,
 };
 
-/// A filter that knows how often it was asked of a version that it left out.
+/// A filter that counts how often it is asked about a version that it excludes.
 struct Watched {
     wanted: Wanted,
     asked_in_vain: AtomicU64,
@@ -38,7 +38,7 @@ fn sequences(process: &DueProcess) -> Vec<u64> {
     process.events.iter().map(|event| event.sequence).collect()
 }
 
-/// Checks that a process is on a page with its head and those events.
+/// Checks that a page shows a process with its head and the expected events.
 pub(crate) async fn check_process(
     store: &dyn TransactionalStore,
     process: &DueProcess,
@@ -79,7 +79,7 @@ pub(crate) async fn check_process(
     Ok(())
 }
 
-/// What to do with a process is said by the first letter of its id.
+/// The verdict on a process, by the first letter of its id.
 fn by_letter(stream: &StreamId, _: &Head) -> Verdict {
     let pass = |skipped| Verdict::Pass(skipped);
     let process = stream.as_str().rsplit('/').next().unwrap_or_default();
@@ -210,7 +210,7 @@ pub(crate) async fn bounded(store: &dyn TransactionalStore) -> Checked {
     Ok(())
 }
 
-/// The only process of all pages of a request.
+/// The only process on all pages of a request.
 async fn only(
     store: &dyn TransactionalStore,
     request: state_migration_core::DueRequest,
@@ -342,7 +342,8 @@ pub(crate) async fn snapshots(
     for asked_for in [None, Some((&v1, 2)), Some((&v2, 3)), Some((&v1, 3))] {
         check(asked_for, &first, 1..EVENTS + 1).await?;
     }
-    // The old one is still there, and is of what the process was.
+    // The old snapshot is still stored, but belongs to the version before the
+    // migration.
     migrate(store, std::slice::from_ref(&stream), &v2).await?;
     let more = events(&v2, EVENTS)?;
     store

@@ -1,4 +1,4 @@
-//! The rules of entries and snapshots that are kept beside the events.
+//! Rules for registry entries and snapshots that are stored with the events.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -64,7 +64,7 @@ pub(crate) async fn lookup(
         }
         check("before the first event", version).await?;
     }
-    // It begins at another version than was thought.
+    // The first event has another version than the entry assumed.
     put(store, &p, &v2, 1).await?;
     check("after the first event", &v2).await?;
     migrate(store, std::slice::from_ref(&p), &v3).await?;
@@ -81,7 +81,7 @@ pub(crate) async fn lookup(
     beside_moves(store, registry).await
 }
 
-/// Looks an entry up while its process is moved from one version to the next.
+/// Looks an entry up while its process is migrated from version to version.
 async fn beside_moves(store: &dyn TransactionalStore, registry: &dyn ProcessRegistry) -> Checked {
     let tenant = tenant();
     let versions: Vec<WorkflowId> = (0..40)
@@ -224,8 +224,8 @@ pub(crate) async fn meetings(
     .await
 }
 
-/// Code of v1 goes on to write until it is refused, while the process comes to
-/// be at v2 and code of v2 takes over.
+/// Code of v1 writes until it is refused, while the process is migrated to v2
+/// and code of v2 takes over.
 async fn meeting(
     store: &dyn TransactionalStore,
     registry: &dyn ProcessRegistry,

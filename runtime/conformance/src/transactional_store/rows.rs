@@ -1,4 +1,4 @@
-//! The rules of rows that belong to runs.
+//! Rules for the bookkeeping rows of runs.
 
 use bytes::Bytes;
 
@@ -6,13 +6,13 @@ use crate::transactional_store::{Checked, stale, written};
 use crate::{same, tenant};
 use state_migration_core::{Batch, RowWrite, TransactionalStore};
 
-/// Keys that nothing else in the store has.
+/// Makes keys that no other row of the store has.
 pub(crate) fn keys() -> impl Fn(&str) -> Vec<u8> {
     let own = format!("conformance-{}", tenant());
     move |name| format!("{own}/{name}").into_bytes()
 }
 
-/// What a row holds.
+/// The value of a row.
 pub(crate) fn value(text: &'static str) -> Bytes {
     Bytes::from_static(text.as_bytes())
 }

@@ -1,4 +1,4 @@
-//! The rules of ranges to share work by.
+//! Rules for splitting streams into ranges.
 
 use std::collections::BTreeMap;
 
@@ -12,7 +12,7 @@ use state_migration_core::{
 
 const PROCESSES: usize = 60;
 
-/// Processes of a tenant, every third of which is at each of three versions.
+/// Creates processes of a tenant, spread evenly over three versions.
 async fn processes(
     store: &dyn TransactionalStore,
     tenant: &TenantId,
@@ -35,7 +35,8 @@ fn part(after: &StreamId, through: &StreamId) -> StreamRange {
     }
 }
 
-/// Whether ranges go from the start of each of the given ones to its end.
+/// Checks that the ranges cover each of the given ones from its start to its
+/// end.
 fn check_cover(ranges: &[StreamRange], given: &[StreamRange]) -> Checked {
     let mut rest = ranges.iter();
     for whole in given {
@@ -131,7 +132,7 @@ pub(crate) async fn sizes(store: &dyn TransactionalStore) -> Checked {
             largest <= most,
         )?;
     }
-    // Two ranges that no even cut meets the ends of.
+    // Two ranges whose ends no even split matches.
     let uneven = [
         StreamRange {
             through: Some(all[24].clone()),
@@ -151,7 +152,7 @@ pub(crate) async fn sizes(store: &dyn TransactionalStore) -> Checked {
         let split = store.split(&given, &Wanted::all(), 50, at_least).await?;
         for range in split.ranges.iter().filter(|range| !given.contains(range)) {
             let heads = heads_in(store, range).await?;
-            // How many there are is known about only.
+            // The number of heads in a range is an estimate.
             holds(
                 &format!(
                     "a range that was cut out has {heads} heads and not about {at_least} at least"
@@ -171,7 +172,8 @@ pub(crate) async fn counts(store: &dyn TransactionalStore) -> Checked {
             true => Verdict::Pass(Default::default()),
             false => Verdict::Due,
         });
-    // Of each thirty, ten are at each version, and of those one ends with a 0.
+    // Of every thirty processes ten are at each version, and one of those ten
+    // ends with a 0.
     for (given, heads, due) in [
         (vec![of_tenant(&tenant)], 60, 18),
         (vec![part(&all[29], &all[59])], 30, 9),

@@ -1,4 +1,4 @@
-//! The rules of a batch whose heads have changed since they were read.
+//! Rules for a batch whose heads have changed since they were read.
 
 use std::time::Duration;
 
@@ -11,21 +11,21 @@ use crate::transactional_store::{Checked, move_to, own, page_of, put_all, stale,
 use crate::{Broken, same, tenant};
 use state_migration_core::{Batch, ReadPoint, RowWrite, StreamId, TransactionalStore};
 
-/// Longer than a store may count a page as fresh.
+/// Longer than any store treats a read point as fresh.
 const LATE: Duration = Duration::from_millis(300);
 
-/// What a commit knows of the instant at which its heads were read.
+/// The read point that a commit is given.
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Read {
     /// The read point of the page.
     Own,
-    /// The same, a while later.
+    /// The read point of the page, after a delay.
     Late,
-    /// None.
+    /// No read point.
     Nothing,
-    /// That of another page, which was read before.
+    /// The read point of another page, which was read earlier.
     Earlier,
-    /// That of another page, which was read since.
+    /// The read point of another page, which was read later.
     Later,
 }
 
@@ -79,8 +79,8 @@ async fn case(store: &dyn TransactionalStore, change: Option<Change>, read: Read
         ..Batch::default()
     };
     batch.moves[0].remember = true;
-    // The process that changes is now among those that move, and now the one
-    // that is found to be finished.
+    // The changed process is either one of those that move, or the one that is
+    // marked as finished.
     let changed = match (change, read) {
         (Some(Change::Append | Change::Finish), Read::Own | Read::Nothing) => 2,
         _ => 1,
@@ -88,7 +88,7 @@ async fn case(store: &dyn TransactionalStore, change: Option<Change>, read: Read
     if let Some(change) = change {
         change.make(store, &all[changed]).await?;
     }
-    // Others write in the meantime, whatever happens to the three.
+    // A fourth process changes too, which must not affect the batch.
     Change::Append.make(store, &all[3]).await?;
     let later = page_of(store, &all[3..]).await?;
     let read_point = match read {

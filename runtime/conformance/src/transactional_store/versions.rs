@@ -1,4 +1,4 @@
-//! The rules of the versions at which processes may be.
+//! Rules for the record of versions at which processes may be.
 
 use state_migration_core::RunId;
 
@@ -36,7 +36,7 @@ pub(crate) async fn named(store: &dyn TransactionalStore) -> Checked {
     let versions = async || store.versions(&name).await;
     let before = versions().await?;
     same("the list of versions before any birth", &before, &vec![])?;
-    // A name that starts with the name is another one.
+    // A name that only starts with the name is another workflow.
     let longer = WorkflowId::new(format!("{name}-b"), "v7");
     put(store, &stream(&tenant, "longer")?, &longer, 1).await?;
     let mut wanted = Vec::new();
@@ -72,7 +72,7 @@ pub(crate) async fn named(store: &dyn TransactionalStore) -> Checked {
     wanted.insert(3, open(&v4));
     let what = "the list of versions after a `$migrated` event of v4";
     let found = versions().await?;
-    // That nobody is at v3 any more, a store may know.
+    // The store may have removed v3, where no process is left.
     let kept: Vec<Presence> = wanted
         .iter()
         .filter(|it| it.version != v3)

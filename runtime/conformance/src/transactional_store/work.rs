@@ -1,4 +1,4 @@
-//! Work that others do at the same time, each on a thread of its own.
+//! Concurrent tasks, each on its own thread.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -13,7 +13,7 @@ use tokio::task::JoinHandle;
 use crate::transactional_store::{Broken, Checked};
 use state_migration_core::TransactionalStore;
 
-/// A handle that other threads can use.
+/// A handle of the store that another thread can use.
 pub(crate) fn handle(
     store: &dyn TransactionalStore,
 ) -> Result<Arc<dyn TransactionalStore>, Broken> {
@@ -23,7 +23,7 @@ pub(crate) fn handle(
     })
 }
 
-/// Does work on a thread of its own.
+/// Starts a task on its own thread.
 pub(crate) fn beside<T: Send + 'static>(
     work: impl Future<Output = Result<T, Broken>> + Send + 'static,
 ) -> Result<JoinHandle<Result<T, Broken>>, Broken> {
@@ -39,7 +39,7 @@ pub(crate) async fn done<T>(work: JoinHandle<Result<T, Broken>>) -> Result<T, Br
 
 pub(crate) type Work<T> = BoxFuture<'static, Result<T, Broken>>;
 
-/// Does some works at once, each on a thread of its own.
+/// Runs tasks concurrently, each on its own thread.
 pub(crate) async fn at_once<T: Send + 'static>(
     works: impl IntoIterator<Item = Work<T>>,
 ) -> Result<Vec<T>, Broken> {
@@ -59,11 +59,12 @@ pub(crate) async fn at_once<T: Send + 'static>(
         .collect()
 }
 
-/// How many rounds are under way at a time.
+/// The number of rounds that run concurrently.
 const LANES: usize = 12;
 
-/// Does so many rounds, some at a time, up to the first that is broken. Those
-/// that are under way are waited for: their threads would outlive the runtime.
+/// Runs the given number of rounds, some concurrently, until one fails. The
+/// rounds in progress are then awaited, because their threads would outlive the
+/// runtime.
 pub(crate) async fn rounds<F: Future<Output = Checked>>(
     many: usize,
     round: impl Fn(usize) -> F,
