@@ -1,5 +1,5 @@
-//! The baseline: what a `$migrated` event says, and from which every later
-//! replay of the process starts.
+//! The baseline: the content of a `$migrated` event, where every later replay
+//! of the process starts.
 
 use bytes::Bytes;
 use serde::de::{Error as _, IgnoredAny};
@@ -12,11 +12,11 @@ use crate::fingerprint::Fingerprint;
 use crate::id::{RunId, StreamId, WorkflowId};
 use crate::redaction;
 
-/// About how many bytes a state is.
+/// Expected size of a state, in bytes.
 const STATE: usize = 1 << 10;
 
-/// One migration that a process went through: the version it led to, and the
-/// fingerprint of the code that converted.
+/// One migration in the route of a process: the version it led to, and the
+/// fingerprint of the conversion's code.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Hop {
     /// The version that this hop led to.
@@ -25,22 +25,22 @@ pub struct Hop {
     pub code: Fingerprint,
 }
 
-/// The content of a `$migrated` event: from where, to where, by which code, in
-/// which run, and the converted state.
+/// The content of a `$migrated` event: source, target, route, run and converted
+/// state.
 ///
-/// No event before it is ever read again to know the state of the process.
+/// No earlier event is ever read again to determine the state of the process.
 #[derive(Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Baseline {
     /// The workflow's name.
     pub workflow: String,
-    /// The version the process stood at.
+    /// The version of the process before the migration.
     pub from: String,
-    /// The version the process stands at from here on.
+    /// The version of the process after the migration.
     pub to: String,
     /// The hops in order; the last leads to `to`.
     pub route: Vec<Hop>,
-    /// The run that did it.
+    /// The run that migrated the process.
     #[serde(deserialize_with = "as_written")]
     pub run: RunId,
     /// The `STATE_SCHEMA_VERSION` of the workflow version `to`.
@@ -49,8 +49,9 @@ pub struct Baseline {
     pub state: Box<RawValue>,
 }
 
-/// What a replay needs of a baseline, borrowed from the event. The rest is
-/// stepped over, but has to be there: what is cut or renamed is no baseline.
+/// The parts of a baseline that a replay needs, borrowed from the event. The
+/// other fields are skipped but must be present, so that a truncated baseline
+/// or one with a renamed field is rejected.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 #[allow(dead_code)]
@@ -65,7 +66,7 @@ struct StateOf<'a> {
     state: &'a RawValue,
 }
 
-/// An id in the one form in which it is written.
+/// Reads an id and accepts only the form in which ids are written.
 fn as_written<'de, D: Deserializer<'de>>(deserializer: D) -> Result<RunId, D::Error> {
     let text = String::deserialize(deserializer)?;
     let run: RunId = text.parse().map_err(D::Error::custom)?;
@@ -81,7 +82,7 @@ impl Baseline {
     /// Reads the payload of a `$migrated` event.
     ///
     /// # Errors
-    /// The event is of another type, of a newer layout, or not readable.
+    /// The event is of another type, of a newer layout, or unreadable.
     pub fn from_event(event: &Event) -> Result<Self, Error> {
         if event.event_type != MIGRATED {
             return Err(Error::invalid(format!(
@@ -93,13 +94,13 @@ impl Baseline {
             .map_err(|problem| problem.at(&event.stream_id, event.sequence))
     }
 
-    /// Where the process stood before.
+    /// The version of the process before the migration.
     #[must_use]
     pub fn source(&self) -> WorkflowId {
         WorkflowId::new(self.workflow.clone(), self.from.clone())
     }
 
-    /// Where the process stands after.
+    /// The version of the process after the migration.
     #[must_use]
     pub fn target(&self) -> WorkflowId {
         WorkflowId::new(self.workflow.clone(), self.to.clone())
@@ -111,17 +112,17 @@ impl Baseline {
     }
 }
 
-/// All of a baseline but its state, which is the same for many processes.
+/// A serialized baseline without its state, shared by the processes of a route.
 #[derive(Debug, Clone)]
 pub struct Frame {
     before: Vec<u8>,
 }
 
 impl Frame {
-    /// What stands after the state, which is last.
+    /// The text after the state, which is the last field.
     const AFTER: &[u8] = b"}";
 
-    /// The frame of a baseline, whatever its state is.
+    /// The frame of a baseline; the state in it does not matter.
     pub fn of(mut baseline: Baseline) -> Result<Self, serde_json::Error> {
         baseline.state = RawValue::NULL.to_owned();
         let whole = baseline.to_payload()?;
@@ -131,7 +132,7 @@ impl Frame {
         })
     }
 
-    /// The payload around the state that `encode` appends, and that state.
+    /// The payload with the state that `encode` appends, and that state alone.
     pub fn around<E>(
         &self,
         encode: impl FnOnce(&mut Vec<u8>) -> Result<(), E>,
@@ -147,11 +148,11 @@ impl Frame {
     }
 }
 
-/// What is wrong with a baseline, before it is known where it stands.
+/// A problem with a baseline, before its stream and sequence number are known.
 #[derive(Debug)]
 pub enum BadBaseline {
     Newer(u32),
-    /// Why, without its values.
+    /// The reason, without values of the state.
     Unreadable(String),
     OtherState {
         stored: u32,
@@ -193,13 +194,14 @@ fn unreadable(error: serde_json::Error) -> BadBaseline {
     BadBaseline::Unreadable(redaction::without_values(&error))
 }
 
-/// The whole of a baseline.
+/// Reads all of a baseline.
 pub fn parse(schema_version: u32, payload: &[u8]) -> Result<Baseline, BadBaseline> {
     known(schema_version)?;
     serde_json::from_slice(payload).map_err(unreadable)
 }
 
-/// The state in a baseline, as raw JSON, if it is of the layout `code` reads.
+/// The state in a baseline, as raw JSON, if its layout is the one that `code`
+/// reads.
 pub fn state_of(schema_version: u32, payload: &[u8], code: u32) -> Result<&str, BadBaseline> {
     known(schema_version)?;
     let part: StateOf<'_> = serde_json::from_slice(payload).map_err(unreadable)?;

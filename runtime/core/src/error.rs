@@ -1,4 +1,4 @@
-//! The error of stores and processes.
+//! The error type of stores and processes.
 
 use std::fmt;
 use std::time::Duration;
@@ -10,19 +10,19 @@ use crate::workflow::BoxError;
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ErrorKind {
-    /// Somebody else wrote first. Load again and decide again.
+    /// Another writer wrote first. Load again and decide again.
     Conflict,
     /// The process has moved to a newer version of its workflow; nothing was
     /// written. Route the work to code of version `to`.
     Migrated {
-        /// Where the process stands now.
+        /// The current version of the process.
         to: WorkflowId,
     },
-    /// The process stands at another version than the code, and was not
-    /// migrated away from the code's version. Migrate it first, or use the
-    /// code of `stands_at`.
+    /// The process is at another version than the code, and was not migrated
+    /// away from the code's version. Migrate it first, or use the code of
+    /// `stands_at`.
     WrongVersion {
-        /// Where the process stands.
+        /// The current version of the process.
         stands_at: WorkflowId,
     },
     /// An operator holds the process, so that it is not migrated; nothing was
@@ -32,39 +32,40 @@ pub enum ErrorKind {
     Unavailable,
     /// Another writer has taken the database over. Stop using this handle.
     Fenced,
-    /// A run holds the store, and is not known to be dead. Nothing was written.
-    /// Wait for it, or take the store over.
+    /// A run has claimed the store, and is not known to be dead. Nothing was
+    /// written. Wait for the run, or take the store over.
     Claimed {
         /// The run.
         run: RunId,
     },
     /// A program has the store open, or was killed while it had. Nothing was
-    /// written. Wait until it is closed, or take the store over.
+    /// written. Wait until the store is closed, or take it over.
     InUse(InUse),
     /// A stored record cannot be read. The message names it; nothing was changed.
     Corrupt,
     /// The data was written by a newer version of this crate. Use that one.
     NewerFormat,
-    /// The request cannot be right. Fix the caller.
+    /// The request is invalid. Fix the caller.
     Invalid,
     /// The write may or may not have happened. Read before trying again.
     OutcomeUnknown,
-    /// Code of the workflow failed: `apply`, `upcast`, (de)serialization or a conversion.
+    /// Code of the workflow failed: `apply`, `upcast`, (de)serialization or a
+    /// conversion.
     Workflow,
 }
 
-/// What can be seen from outside of a program that has a store open.
+/// What another program can see of the one that has a store open.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct InUse {
     /// How often the store was opened for writing.
     pub epoch: u64,
-    /// The run that holds the store.
+    /// The run that has claimed the store.
     pub run: Option<RunId>,
-    /// Whether it wrote while it was watched. If not, it is idle, or was
-    /// killed: nobody can tell.
+    /// Whether it wrote while it was observed. If not, it is idle or was
+    /// killed; these cannot be told apart.
     pub writes: bool,
-    /// For how long nothing has been written, as far as files and clocks tell.
+    /// How long ago the last write was, as far as files and clocks show.
     pub quiet_for: Option<Duration>,
 }
 
@@ -107,7 +108,7 @@ impl fmt::Display for InUse {
     }
 }
 
-/// A length of time, for people.
+/// Formats a duration for people.
 fn about(time: Duration) -> String {
     let seconds = time.as_secs();
     match seconds {
@@ -137,20 +138,21 @@ impl Error {
         }
     }
 
-    /// The same error with its cause.
+    /// The same error with a source.
     #[must_use]
     pub fn with_source(mut self, source: impl Into<BoxError>) -> Self {
         self.source = Some(source.into());
         self
     }
 
-    /// What to do about it.
+    /// The kind of the error, which says what to do about it.
     #[must_use]
     pub fn kind(&self) -> &ErrorKind {
         &self.kind
     }
 
-    /// Whether somebody else wrote first, so that loading and deciding again may succeed.
+    /// Whether another writer wrote first, so that loading and deciding again
+    /// may succeed.
     #[must_use]
     pub fn is_conflict(&self) -> bool {
         self.kind == ErrorKind::Conflict
@@ -161,7 +163,8 @@ impl Error {
         Self::new(ErrorKind::Corrupt, message)
     }
 
-    /// An event that the head of its stream says is there, and is not.
+    /// The error for an event that is missing although the head of its stream
+    /// includes it.
     #[doc(hidden)]
     pub fn missing_event(stream: &StreamId, sequence: u64) -> Self {
         Self::corrupt(format!(
@@ -183,7 +186,7 @@ impl fmt::Display for Error {
             .as_ref()
             .map(|s| s.as_ref() as &dyn std::error::Error);
         while let Some(cause) = source {
-            // Some errors show their causes themselves.
+            // Some errors print their sources themselves.
             let more = cause.to_string();
             if !text.contains(&more) {
                 text.push_str(": ");
@@ -197,8 +200,9 @@ impl fmt::Display for Error {
 
 impl std::error::Error for Error {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        // The text of the causes is in `Display` already, so that a report of
-        // one line is complete; the values are here for code that looks.
+        // `Display` already contains the messages of the sources, so that a
+        // report of one line is complete; this returns the values for code that
+        // inspects them.
         self.source.as_ref().map(|s| s.as_ref() as _)
     }
 }

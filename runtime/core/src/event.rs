@@ -1,4 +1,4 @@
-//! Events: what has happened to a process, in order.
+//! Events: the facts of a process, in order.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -12,8 +12,8 @@ use crate::strict_json;
 use crate::time::Timestamp;
 use crate::workflow::{EventPayload, Workflow};
 
-/// What belongs to an event beside its payload: names and values, such as who
-/// caused it.
+/// Names and values that accompany the payload of an event, such as the actor
+/// that caused it.
 pub type Metadata = BTreeMap<String, String>;
 
 /// The type of the event that records a migration.
@@ -22,7 +22,7 @@ pub const MIGRATED: &str = "$migrated";
 /// The layout of the payload of a `$migrated` event that this crate writes.
 pub const BASELINE_SCHEMA: u32 = 1;
 
-/// Whether an event type belongs to this crate: it starts with `$`.
+/// Whether an event type is reserved for this crate: it starts with `$`.
 ///
 /// Such events cannot be made with [`NewEvent::new`], and
 /// [`EventStore::read`](crate::EventStore::read) leaves them out.
@@ -33,8 +33,8 @@ pub fn is_reserved(event_type: &str) -> bool {
 
 /// An event that is to be appended.
 ///
-/// Its id is given here and not by the store, so that a writer that got no
-/// answer can look whether the event is there.
+/// The writer chooses the id, not the store, so that after a lost answer it can
+/// check whether the event was stored.
 #[derive(Clone, PartialEq, Eq)]
 pub struct NewEvent {
     event_id: EventId,
@@ -50,10 +50,11 @@ impl NewEvent {
     /// An event from its parts. `workflow_id` is the version of the code that
     /// writes it; `payload` is JSON.
     ///
-    /// The parts know no types: whether the code of that version can read the
-    /// payload is not checked, nor whether a `null` in it was a number that JSON
-    /// does not have. [`of`](Self::of) serializes with care, and
-    /// [`Process::append`](crate::Process::append) reads back too.
+    /// The payload is not checked against the types of the workflow: neither
+    /// that code of that version can read it, nor that a `null` in it was not
+    /// written for a NaN or infinite number. [`of`](Self::of) rejects such
+    /// numbers, and [`Process::append`](crate::Process::append) also reads the
+    /// event back.
     ///
     /// # Errors
     /// The type is empty or starts with `$`, or the payload is not JSON.
@@ -74,8 +75,8 @@ impl NewEvent {
         Self::checked(workflow_id, event_type, schema_version, payload)
     }
 
-    /// The event of a workflow, serialized. It is not read back, as
-    /// [`Process::append`](crate::Process::append) does.
+    /// The serialized event of a workflow. Unlike
+    /// [`Process::append`](crate::Process::append), this does not read it back.
     ///
     /// # Errors
     /// The event cannot be serialized, a number in it is NaN or infinite, or its
@@ -154,7 +155,7 @@ impl NewEvent {
         self
     }
 
-    /// The same event, marked as the one after which the process is over (or is not).
+    /// The same event, marked with whether the process is finished after it.
     #[must_use]
     pub fn finishing(mut self, finishes: bool) -> Self {
         self.finishes = finishes;
@@ -191,19 +192,19 @@ impl NewEvent {
         &self.payload
     }
 
-    /// What belongs to the event beside its payload.
+    /// Names and values that accompany the payload.
     #[must_use]
     pub fn metadata(&self) -> &Metadata {
         &self.metadata
     }
 
-    /// Whether the process is over after this event.
+    /// Whether the process is finished after this event.
     #[must_use]
     pub fn finishes(&self) -> bool {
         self.finishes
     }
 
-    /// What was written for the event to be recorded.
+    /// The event as it was before it was recorded.
     pub fn of_record(event: Event) -> Self {
         Self {
             event_id: event.event_id,
@@ -235,7 +236,7 @@ impl NewEvent {
 }
 
 impl fmt::Debug for NewEvent {
-    // As of `Event`.
+    // For the reason given at `Event`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("NewEvent")
             .field("event_id", &self.event_id)
@@ -251,15 +252,16 @@ impl fmt::Debug for NewEvent {
 /// An event that a store holds.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Event {
-    /// The id that the writer gave.
+    /// The id that the writer chose.
     pub event_id: EventId,
-    /// The stream that it is in.
+    /// The stream of the event.
     pub stream_id: StreamId,
-    /// Its place in the stream, from 1.
+    /// Its position in the stream, starting at 1.
     pub sequence: u64,
     /// When it was recorded, by the writer's clock.
     pub time: Timestamp,
-    /// The version of the code that wrote it; of a `$migrated` event, the new one.
+    /// The version of the code that wrote it; for a `$migrated` event, the
+    /// target.
     pub workflow_id: WorkflowId,
     /// The stable type.
     pub event_type: ByteString,
@@ -267,14 +269,14 @@ pub struct Event {
     pub schema_version: u32,
     /// The payload, raw JSON.
     pub payload: Bytes,
-    /// What belongs to the event beside its payload.
+    /// Names and values that accompany the payload.
     pub metadata: Metadata,
-    /// Whether the process is over after this event.
+    /// Whether the process is finished after this event.
     pub finishes: bool,
 }
 
 impl fmt::Debug for Event {
-    // The payload may hold personal data, which does not belong in logs.
+    // The payload may hold personal data, which must not reach logs.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Event")
             .field("event_id", &self.event_id)

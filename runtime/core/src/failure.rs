@@ -1,4 +1,4 @@
-//! Failures of single processes: their stage, their class, their text.
+//! Failures of single processes: stage, class and message.
 
 use std::fmt;
 use std::str::FromStr;
@@ -7,23 +7,23 @@ use serde::{Deserialize, Serialize};
 
 use crate::id::StreamId;
 
-/// Which part of the work on a process failed.
+/// The stage of a migration that failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Stage {
-    /// Before any process: the migrations do not fit together, or streams
+    /// Before any process: the migrations are inconsistent, or the streams
     /// could not be listed.
     Planning,
-    /// No route leads from where the process stands.
+    /// There is no route from the process's version.
     Routing,
     /// Its records could not be read.
     Reading,
     /// Its events could not be folded: `upcast`, decoding or `apply`.
     Folding,
-    /// The conversion refused its state, or panicked.
+    /// The conversion rejected the state, or panicked.
     Converting,
-    /// The new state could not be serialized, or was not the same when it was
+    /// The new state could not be serialized, or changed when it was
     /// deserialized and serialized again.
     Encoding,
     /// The migration could not be written.
@@ -44,7 +44,7 @@ impl fmt::Display for Stage {
     }
 }
 
-/// What kind of failure it is: what to look for, and what to retry by.
+/// The class of a failure, by which failures are searched and retried.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
@@ -63,29 +63,29 @@ pub enum FailureClass {
     UnreadableState,
     /// The new state cannot be serialized, or has a number that is NaN or infinite.
     Unserializable,
-    /// The new state cannot be read back, or is another one then.
+    /// The new state cannot be read back, or changes when it is.
     ReadsBackDifferently,
-    /// Run twice, user code gave two results.
+    /// User code gave two different results for the same input.
     NonDeterministic,
-    /// User code took longer than it may.
+    /// User code exceeded its timeout.
     Deadline,
-    /// User code does not return.
+    /// User code did not return.
     NeverReturned,
-    /// It stands at a version older than all that a migration leads from.
+    /// The process is at a version older than every source of a migration.
     MissingRoute,
-    /// It stands at a version that the program has never heard of.
+    /// The process is at a version that the program does not know.
     UnknownVersion,
-    /// It stands at a version newer than the newest of the program.
+    /// The process is at a version newer than the program's newest.
     NewerThanProgram,
     /// A record was written by a newer version of this crate.
     NewerFormat,
-    /// A record cannot be read, or records do not fit together.
+    /// A record cannot be read, or records contradict each other.
     Corrupt,
-    /// Others wrote to it all the time.
+    /// Concurrent writes caused conflicts on every attempt.
     Busy,
-    /// The store did not answer, or not whether a write has happened.
+    /// The store did not answer, or the outcome of a write is unknown.
     Unavailable,
-    /// The run could not start or not go on.
+    /// The run could not start or continue.
     Run,
 }
 
@@ -113,7 +113,7 @@ impl FailureClass {
         Self::Run,
     ];
 
-    /// The name, as it is stored and shown: `never_returned`.
+    /// The name as it is stored and shown, such as `never_returned`.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -139,7 +139,7 @@ impl FailureClass {
         }
     }
 
-    /// The class of an error of a store.
+    /// The class of a store's error.
     #[doc(hidden)]
     pub fn of(error: &crate::Error) -> Self {
         use crate::ErrorKind as Kind;
@@ -175,7 +175,7 @@ impl FromStr for FailureClass {
     }
 }
 
-/// A name that no [`FailureClass`] has.
+/// A name that is not the name of any [`FailureClass`].
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
     "{0:?} is no class of failures; there are {names}",
@@ -183,25 +183,25 @@ impl FromStr for FailureClass {
 )]
 pub struct UnknownClass(String);
 
-/// A process that could not be migrated, and why. It stays as it was.
+/// A process that could not be migrated, and why. The process is unchanged.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MigrationError {
-    /// Its stream. For what concerns no single stream, a name in parentheses,
-    /// such as `(list_streams)`.
+    /// The stream of the process; for a failure that concerns no single stream,
+    /// a name in parentheses, such as `(list_streams)`.
     pub stream_id: StreamId,
-    /// Which part of the work failed.
+    /// The stage that failed.
     pub stage: Stage,
-    /// What kind of failure it is.
+    /// The class of the failure.
     pub class: FailureClass,
-    /// The event at which it failed, if it was at one.
+    /// The event at which it failed, if the failure is about one event.
     pub sequence: Option<u64>,
-    /// What happened, and what to do.
+    /// What happened, and what to do about it.
     pub message: String,
 }
 
 #[doc(hidden)]
 impl MigrationError {
-    /// The failure of a process, at no event of its own.
+    /// A failure of a process that is not about one of its events.
     #[must_use]
     pub fn new(
         stage: Stage,
@@ -218,7 +218,7 @@ impl MigrationError {
         }
     }
 
-    /// The failure of a process, by an error of its store.
+    /// A failure of a process, from the error of a store.
     #[must_use]
     pub fn of(stage: Stage, stream: &StreamId, error: &crate::Error) -> Self {
         Self::new(stage, FailureClass::of(error), stream, error.to_string())
@@ -237,13 +237,13 @@ impl fmt::Display for MigrationError {
 
 impl std::error::Error for MigrationError {}
 
-/// A process that was migrated, with something left to do.
+/// A process that was migrated, with work left to do.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MigrationWarning {
-    /// Its stream. For what concerns no single stream, a name in parentheses,
-    /// such as `(migrations)`.
+    /// The stream of the process; for a warning that concerns no single stream,
+    /// a name in parentheses, such as `(migrations)`.
     pub stream_id: StreamId,
-    /// What is left, and who does it.
+    /// What is left, and which program does it.
     pub message: String,
 }
 

@@ -1,16 +1,19 @@
-//! Which code converted a state.
+//! Fingerprints of migrations and plans.
 
 use std::fmt;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-/// Of a migration, a hash of the conversion function's tokens, without its docs
-/// and without where it stands; what the function calls is not part of it. Of a
-/// plan, a hash of its selection, its routes with the fingerprints of their
-/// migrations, and its options.
+/// A hash that identifies the code of a migration or the content of a plan.
 ///
-/// A migration written by hand has the fingerprint 0: nothing is known of its code.
+/// For a migration, it covers the tokens of the conversion function, without
+/// its docs and its location; the functions that it calls are not covered. For
+/// a plan, it covers the selection, the routes with the fingerprints of their
+/// migrations, and the options.
+///
+/// A migration that implements the trait without the attribute has the
+/// fingerprint 0: its code is unknown.
 #[derive(
     Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize,
 )]
@@ -24,7 +27,7 @@ impl Fingerprint {
         Self(hash)
     }
 
-    /// The hash of a text: FNV-1a, which is the same on every machine and in
+    /// The FNV-1a hash of a text, which is the same on every machine and in
     /// every release.
     #[doc(hidden)]
     pub fn of_bytes(text: &[u8]) -> Self {
@@ -53,7 +56,8 @@ impl FromStr for Fingerprint {
     }
 }
 
-/// Of what a store holds, which is in the one form in which it is written.
+/// Reads a stored fingerprint, and accepts only the form in which it is
+/// written.
 impl TryFrom<String> for Fingerprint {
     type Error = String;
     fn try_from(hex: String) -> Result<Self, Self::Error> {

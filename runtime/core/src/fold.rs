@@ -1,4 +1,4 @@
-//! Folding: from stored events to a state.
+//! Folding of stored events into a state.
 
 use std::any::Any;
 
@@ -12,7 +12,7 @@ use crate::redaction;
 use crate::store_api::ChunkEvent;
 use crate::workflow::{BoxError, Workflow};
 
-/// What a fold reads of an event.
+/// The parts of an event that a fold reads.
 #[derive(Debug, Clone, Copy)]
 pub struct EventView<'a> {
     pub(crate) event_type: &'a str,
@@ -40,7 +40,7 @@ impl<'a> From<&'a ChunkEvent> for EventView<'a> {
     }
 }
 
-/// Why an event could not be folded. It holds no values of payloads or states.
+/// Why an event could not be folded, without values of payloads or states.
 #[derive(Debug, thiserror::Error)]
 pub enum FoldError {
     #[error(
@@ -78,7 +78,7 @@ pub enum FoldError {
 }
 
 impl FoldError {
-    /// The error for an event whose place is known.
+    /// The error for an event whose stream and sequence number are known.
     pub fn at(self, stream: &StreamId, sequence: u64) -> Error {
         match self {
             Self::Baseline(bad) => bad.at(stream, sequence),
@@ -112,9 +112,9 @@ fn undecodable(event: EventView<'_>, payload: &[u8], error: &serde_json::Error) 
     }
 }
 
-/// Whether serde's error is about the variant that the payload as a whole is
-/// of, and not about one somewhere in it. serde has no type for that; the
-/// start of its text has been the same since 1.0.
+/// Whether serde's error is about the variant of the payload itself, and not
+/// about a variant nested in it. serde has no error kind for this; the start of
+/// its message has been the same since 1.0.
 fn names_unknown_variant(payload: &[u8], error: &str) -> bool {
     use serde_json::Value;
     let variant = error
@@ -133,24 +133,24 @@ fn names_unknown_variant(payload: &[u8], error: &str) -> bool {
     }
 }
 
-/// A state of a workflow whose type is not known here.
+/// A state whose type is erased.
 pub type AnyState = Box<dyn Any + Send>;
 
-/// A fold of a workflow whose type is not known here.
+/// A fold of a workflow whose type is erased.
 pub trait Fold: Send {
-    /// Starts from a stored state, raw JSON, of a schema version.
+    /// Starts from a stored state, as raw JSON of the given schema version.
     fn restore(&mut self, schema_version: u32, state: &[u8]) -> Result<(), FoldError>;
 
     /// Folds one event; a `$migrated` event replaces the state by its baseline.
     fn apply(&mut self, event: EventView<'_>) -> Result<(), FoldError>;
 
-    /// Whether a process in the state so far is over.
+    /// Whether a process in the current state is finished.
     fn is_finished(&self) -> bool;
 
-    /// The same fold, to go on from here more than once.
+    /// A copy of the fold, so that several folds can continue from here.
     fn fork(&self) -> Box<dyn Fold>;
 
-    /// The state that the events add up to.
+    /// The state after all events so far.
     fn finish(self: Box<Self>) -> AnyState;
 }
 

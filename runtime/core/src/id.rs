@@ -1,9 +1,8 @@
-//! Names of things: tenants, processes, streams, events, workflows.
+//! Ids of tenants, processes, streams, events and workflows.
 //!
-//! Every id that comes from outside is checked when it is made, so that code
-//! past this module never sees an empty, overlong or unprintable one. Keys of
-//! the stores escape ids all the same (see `key`), so that a store never has
-//! to trust this check.
+//! Every id from outside is validated when it is created, so that no other code
+//! sees an empty, overlong or unprintable one. The stores escape ids in their
+//! keys anyway (see `key`), so that they do not depend on this validation.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -21,7 +20,7 @@ pub const MAX_ID_LEN: usize = 256;
 /// The longest stream id, in bytes.
 pub const MAX_STREAM_ID_LEN: usize = 1024;
 
-/// A string that cannot be an id, and why.
+/// The reason why a string is not a valid id.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{what} {shown:?} {reason}")]
 pub struct InvalidId {
@@ -81,17 +80,18 @@ macro_rules! string_id {
         pub struct $name(Arc<str>);
 
         impl $name {
-            /// Takes a string as an id.
+            /// Creates an id from a string.
             ///
             /// # Errors
-            /// The string is empty, too long, or holds a character that the id may not.
+            /// The string is empty, too long, or contains a character that is
+            /// not allowed.
             pub fn new(id: impl AsRef<str>) -> Result<Self, InvalidId> {
                 let id = id.as_ref();
                 $check($what, id)?;
                 Ok(Self(Arc::from(id)))
             }
 
-            /// A new id that nothing else has: a random UUID.
+            /// A new unique id: a random UUID.
             #[must_use]
             pub fn random() -> Self {
                 Self::from(Uuid::new_v4())
@@ -146,7 +146,7 @@ macro_rules! string_id {
 }
 
 string_id! {
-    /// Whose process it is: a customer, a legal entity, a deployment.
+    /// The owner of a process: a customer, a legal entity, a deployment.
     ///
     /// Not empty, at most [`MAX_ID_LEN`] bytes, without `/` and control characters.
     TenantId, "tenant id", check_part
@@ -158,13 +158,14 @@ string_id! {
     ProcessId, "process id", check_part
 }
 string_id! {
-    /// A conversation with a partner, by which a reply finds its process.
+    /// A conversation with a partner, by which a reply is routed to its
+    /// process.
     ///
     /// Not empty, at most [`MAX_ID_LEN`] bytes, without control characters.
     ConversationId, "conversation id", check_whole
 }
 string_id! {
-    /// What a message names to say which earlier message it belongs to.
+    /// The reference in a message to an earlier message.
     ///
     /// Not empty, at most [`MAX_ID_LEN`] bytes, without control characters.
     CorrelationId, "correlation id", check_whole
@@ -180,13 +181,13 @@ macro_rules! uuid_id {
         pub struct $name(Uuid);
 
         impl $name {
-            /// A new id that nothing else has.
+            /// A new unique id.
             #[must_use]
             pub fn random() -> Self {
                 Self(Uuid::new_v4())
             }
 
-            /// Takes a UUID as the id.
+            /// The id with the given UUID.
             #[must_use]
             pub const fn from_uuid(id: Uuid) -> Self {
                 Self(id)
@@ -215,12 +216,12 @@ macro_rules! uuid_id {
 }
 
 uuid_id! {
-    /// One event, in whatever stream: given by the writer, so that an append
-    /// whose answer was lost can be resolved by reading.
+    /// The id of an event in any stream. The writer chooses it, so that after a
+    /// lost answer the append can be resolved by reading.
     EventId
 }
 uuid_id! {
-    /// One run of a migration runner.
+    /// The id of a run of a migration runner.
     RunId
 }
 
@@ -243,17 +244,17 @@ uuid_id! {
 pub struct StreamId(Arc<str>);
 
 impl StreamId {
-    /// Takes a string as a stream id.
+    /// Creates a stream id from a string.
     ///
     /// # Errors
-    /// The string is empty, too long or holds a control character.
+    /// The string is empty, too long or contains a control character.
     pub fn new(id: impl AsRef<str>) -> Result<Self, InvalidId> {
         let id = id.as_ref();
         check("stream id", id, MAX_STREAM_ID_LEN)?;
         Ok(Self(Arc::from(id)))
     }
 
-    /// A name known to be good.
+    /// A stream id from a literal, which is not validated.
     #[doc(hidden)]
     pub fn literal(id: &'static str) -> Self {
         Self(Arc::from(id))
@@ -312,7 +313,7 @@ impl fmt::Display for StreamId {
     }
 }
 
-/// A string that is cheap to clone, and that can be a constant.
+/// A string that is cheap to clone and can be a constant.
 #[derive(Clone)]
 enum Text {
     Static(&'static str),
@@ -389,7 +390,7 @@ impl WorkflowId {
         }
     }
 
-    /// An id for a `static` or a `const`.
+    /// An id for use in a `static` or a `const`.
     #[must_use]
     pub const fn from_static(name: &'static str, version: &'static str) -> Self {
         Self {
@@ -404,13 +405,13 @@ impl WorkflowId {
         Self::from_static(W::NAME, W::VERSION)
     }
 
-    /// What the workflow is called, the same in every version.
+    /// The name of the workflow, the same in every version.
     #[must_use]
     pub fn name(&self) -> &str {
         self.name.as_str()
     }
 
-    /// Which version of the workflow.
+    /// The version of the workflow.
     #[must_use]
     pub fn version(&self) -> &str {
         self.version.as_str()
@@ -438,20 +439,21 @@ impl fmt::Display for WorkflowId {
     }
 }
 
-/// All that is needed to find a process and to know which code runs it.
+/// The ids needed to find a process and to choose the code that runs it.
 ///
-/// This is what a [`ProcessRegistry`](crate::ProcessRegistry) stores.
+/// A [`ProcessRegistry`](crate::ProcessRegistry) stores this.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(from = "IdentityParts")]
 pub struct ProcessIdentity {
     stream_id: StreamId,
     process_id: ProcessId,
     tenant_id: TenantId,
-    /// The version of the workflow that the process stands at.
+    /// The version of the workflow that the process is at.
     pub workflow_id: WorkflowId,
 }
 
-/// What an identity is made of; a stream id that does not fit is not read.
+/// The stored parts of an identity; the stream id follows from them and is not
+/// read.
 #[derive(Deserialize)]
 struct IdentityParts {
     process_id: ProcessId,
@@ -489,7 +491,7 @@ impl ProcessIdentity {
         &self.process_id
     }
 
-    /// Whose process it is.
+    /// The tenant that owns the process.
     #[must_use]
     pub fn tenant_id(&self) -> &TenantId {
         &self.tenant_id

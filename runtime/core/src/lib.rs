@@ -1,10 +1,11 @@
-//! The contract of `state-migration`: workflows, events, the traits of stores,
-//! migrations and their registry. It needs no runtime and no store.
+//! The contract of `state-migration`: workflows, events, store traits,
+//! migrations and their registry. Needs neither an async runtime nor a store.
 //!
-//! Programs depend on `state-migration`, which re-exports all of this. The hidden
-//! modules are for the packages beside this one, and may change in any release.
+//! Programs depend on `state-migration`, which re-exports all of this. The
+//! hidden modules are for the other packages of the workspace, and may change
+//! in any release.
 
-// Lets the attribute's `::state_migration` paths work inside this crate.
+// Lets the attribute's `::state_migration` paths resolve inside this crate.
 extern crate self as state_migration;
 
 #[doc(hidden)]
@@ -67,7 +68,7 @@ pub use workflow::{BoxError, EventPayload, Workflow};
 
 pub use state_migration_macros::state_migration;
 
-/// What generated code names. Not for use by hand.
+/// Items that generated code names. Not for direct use.
 #[doc(hidden)]
 pub mod __private {
     pub use core;

@@ -1,8 +1,8 @@
-//! Processes that a run leaves alone, by reason.
+//! Counts of the processes that a run skips, by reason.
 
 use serde::{Deserialize, Serialize};
 
-/// Streams that a run came across and left alone, by reason.
+/// Counts of the streams that a run visited and skipped, by reason.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 #[non_exhaustive]
@@ -13,16 +13,16 @@ pub struct SkippedBy {
     pub other_workflow: usize,
     /// Processes at the newest version.
     pub already_there: usize,
-    /// Processes that are over.
+    /// Finished processes.
     pub finished: usize,
     /// Processes outside the selection.
     pub not_selected: usize,
-    /// Processes that an operator took [out of all runs](state_migration_runner::Runs::skip).
+    /// Processes that an operator [holds](state_migration_runner::Runs::skip).
     pub held: usize,
 }
 
 impl SkippedBy {
-    /// Counts of which some are not zero.
+    /// Zero counts, changed by `count`.
     #[doc(hidden)]
     #[must_use]
     pub fn with(count: impl FnOnce(&mut Self)) -> Self {
@@ -31,7 +31,7 @@ impl SkippedBy {
         counts
     }
 
-    /// Each count with the name that its field has.
+    /// Each count with the name of its field.
     #[doc(hidden)]
     pub fn by_reason(&self) -> [(usize, &'static str); 6] {
         [
@@ -44,7 +44,7 @@ impl SkippedBy {
         ]
     }
 
-    /// How many processes in all.
+    /// The total number of skipped streams.
     #[must_use]
     pub fn total(&self) -> usize {
         self.by_reason().iter().map(|(count, _)| count).sum()

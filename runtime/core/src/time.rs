@@ -1,4 +1,4 @@
-//! When something was recorded.
+//! Timestamps of records.
 
 use std::fmt;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -7,14 +7,14 @@ use serde::{Deserialize, Serialize};
 
 /// A point in time, in microseconds since 1970-01-01T00:00:00Z.
 ///
-/// It is what a clock of the writer said: good for people to read, never used
-/// to decide anything.
+/// It comes from the writer's clock: information for people, never the basis of
+/// a decision.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Timestamp(u64);
 
 impl Timestamp {
-    /// The present.
+    /// The current time.
     #[must_use]
     pub fn now() -> Self {
         SystemTime::now().into()
@@ -44,7 +44,8 @@ impl From<SystemTime> for Timestamp {
 impl fmt::Display for Timestamp {
     /// RFC 3339, in UTC.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // The last moment of the year 9999, past which RFC 3339 has no form.
+        // The last microsecond of the year 9999; RFC 3339 cannot express later
+        // times.
         const LAST: u64 = 253_402_300_799_999_999;
         let time = UNIX_EPOCH + Duration::from_micros(self.0.min(LAST));
         write!(f, "{}", humantime::format_rfc3339_micros(time))

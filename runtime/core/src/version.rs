@@ -2,7 +2,7 @@
 
 use std::cmp::Ordering;
 
-/// Compares versions as people read them: runs of digits count as numbers.
+/// Compares versions in natural order: runs of digits are compared as numbers.
 ///
 /// `v9` < `v10`, `2025-10-01` < `2026-10-01`, `1.9` < `1.10`. Leading zeros do
 /// not count, so `v09` and `v9` are equal here.
@@ -27,7 +27,8 @@ pub const fn natural_cmp(a: &str, b: &str) -> Ordering {
             while j < b.len() && b[j] == b'0' {
                 j += 1;
             }
-            // The first digit that differs decides between numbers of one length.
+            // Between numbers of equal length, the first different digit
+            // decides.
             let mut digits = Ordering::Equal;
             loop {
                 let more_a = i < a.len() && a[i].is_ascii_digit();

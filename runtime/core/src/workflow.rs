@@ -1,17 +1,17 @@
-//! What a user's workflow is: a versioned, pure state machine.
+//! Workflows: versioned, pure state machines, defined by the user.
 
 use std::borrow::Cow;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-/// Any error of a user's code.
+/// Any error from user code.
 pub type BoxError = Box<dyn std::error::Error + Send + Sync + 'static>;
 
-/// A domain event: serializable, with a name and a schema version that outlive
-/// renamings in code.
+/// A domain event: serializable, with a name and a schema version that do not
+/// change when code is renamed.
 ///
-/// The serialized form must say by itself which event it is, as serde's enums do.
+/// The serialized form must identify the event by itself, as serde's enums do.
 pub trait EventPayload: Serialize + DeserializeOwned + Send + Sync + 'static {
     /// The stable name of this event, such as `OrderPlaced`.
     ///
@@ -80,34 +80,36 @@ pub trait EventPayload: Serialize + DeserializeOwned + Send + Sync + 'static {
     label = "expected a type that implements `Workflow`"
 )]
 pub trait Workflow: Send + Sync + 'static {
-    /// What the workflow is called, the same in every version: `order`.
+    /// The name of the workflow, the same in every version: `order`.
     const NAME: &'static str;
 
-    /// Which version this type is: `2025-10-01`.
+    /// The version that this type implements: `2025-10-01`.
     const VERSION: &'static str;
 
-    /// The version of the state's serialized layout. A snapshot of another one
-    /// is not read but replayed. Two versions with states of different types need
-    /// two of these; the attribute [`state_migration`](macro@state_migration::state_migration)
-    /// refuses others.
+    /// The version of the state's serialized layout. A snapshot with another
+    /// one is ignored, and the events are replayed. Two versions with different
+    /// state types need different values; the attribute
+    /// [`state_migration`](macro@state_migration::state_migration) rejects
+    /// others.
     const STATE_SCHEMA_VERSION: u32 = 1;
 
-    /// What the events of a process add up to.
+    /// The state of a process, folded from its events.
     type State: Default + Clone + Send + Sync + 'static;
 
-    /// What can happen to a process.
+    /// The events of a process.
     type Event: EventPayload;
 
-    /// Folds one event into the state. Pure: no clock, no I/O, no chance.
+    /// Folds one event into the state. Must be pure: no clock, no I/O, no
+    /// randomness.
     fn apply(state: Self::State, event: &Self::Event) -> Self::State;
 
-    /// Turns the payload of an older schema version into one that
-    /// [`Self::Event`](Workflow::Event) reads. `payload` is raw JSON; borrow it
-    /// through unchanged when there is nothing to do.
+    /// Converts the payload of an older schema version into one that
+    /// [`Self::Event`](Workflow::Event) reads. `payload` is raw JSON; return it
+    /// borrowed and unchanged when there is nothing to do.
     ///
     /// # Errors
-    /// The payload cannot be read under this workflow; the process fails and
-    /// stays where it is.
+    /// The payload cannot be read by this workflow; the migration of the
+    /// process fails, and the process stays where it is.
     fn upcast<'a>(
         event_type: &str,
         schema_version: u32,
@@ -117,7 +119,7 @@ pub trait Workflow: Send + Sync + 'static {
         Ok(Cow::Borrowed(payload))
     }
 
-    /// Whether a process in this state is over.
+    /// Whether a process in this state is finished.
     fn is_finished(state: &Self::State) -> bool {
         let _ = state;
         false
