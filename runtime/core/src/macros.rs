@@ -1,15 +1,16 @@
-//! The macros beside the attribute, for what needs no function.
+//! The declaration macros that accompany the attribute and need no function.
 //!
-//! Each passes what it is given on to a procedural macro, which shows a mistake
-//! at the token that is wrong, behind its own `$crate`: so they need no key for
-//! a renamed or re-exported crate.
+//! Each forwards its tokens, with its own `$crate`, to a procedural macro,
+//! which reports a mistake at the wrong token. No key for a renamed or
+//! re-exported crate is therefore needed.
 
-/// Migrates between two versions that share a state: nothing changes but the
-/// version. `identity_migration!(OrderV1 => OrderV2)` says at link time what
-/// [`IdentityMigration`](crate::IdentityMigration) says by hand.
+/// Declares a migration between two versions that share a state: only the
+/// version changes. `identity_migration!(OrderV1 => OrderV2)` registers at link
+/// time what [`IdentityMigration`](crate::IdentityMigration) adds explicitly.
 ///
-/// The keys `undo`, `detached` and `note` may follow, with the meaning that they
-/// have in the attribute [`state_migration`](macro@state_migration::state_migration).
+/// The keys `undo`, `detached` and `note` may follow, with the same meaning as
+/// in the attribute
+/// [`state_migration`](macro@state_migration::state_migration).
 ///
 /// ```standalone_crate
 /// # use serde::{Deserialize, Serialize};
@@ -46,14 +47,15 @@ macro_rules! identity_migration {
 }
 
 /// Asserts at compile time that each version of a chain has a migration to the
-/// next one: `migration_chain!(OrderV1 => OrderV2 => OrderV3)`. A hop that is
-/// missing is an error at that hop.
+/// next one: `migration_chain!(OrderV1 => OrderV2 => OrderV3)`. A missing hop
+/// is an error at that hop.
 ///
-/// It sees migrations that the compiler knows as such: by the attribute
+/// The macro sees migrations that are declared by the attribute
 /// [`state_migration`](macro@state_migration::state_migration) or by
-/// [`identity_migration!`](state_migration::identity_migration), in this crate or in one
-/// that it depends on. A migration with the key `detached` it cannot see; expect
-/// that one with [`MigrationRegistry::expect`](crate::MigrationRegistry::expect).
+/// [`identity_migration!`](state_migration::identity_migration), in this crate
+/// or in its dependencies. It cannot see a migration with the key `detached`;
+/// use [`MigrationRegistry::expect`](crate::MigrationRegistry::expect) for
+/// those.
 ///
 /// ```standalone_crate
 /// # use serde::{Deserialize, Serialize};
@@ -85,8 +87,8 @@ macro_rules! migration_chain {
     };
 }
 
-/// Records the decision that the processes of a version need no migration and
-/// stay where they are: `no_migration!(OrderV1, reason = "never deployed")`.
+/// Declares that the processes of a version need no migration and stay there:
+/// `no_migration!(OrderV1, reason = "never deployed")`.
 ///
 /// ```standalone_crate
 /// # use serde::{Deserialize, Serialize};
@@ -112,9 +114,9 @@ macro_rules! no_migration {
     };
 }
 
-/// Makes a workflow known that no migration names, so that the registry can see
-/// that nobody decided about it: `register_workflow!(OrderV3)`, or several with
-/// commas between them.
+/// Registers a workflow that no migration names, so that the registry reports
+/// it as undecided: `register_workflow!(OrderV3)`, or several, separated by
+/// commas.
 ///
 /// ```standalone_crate
 /// # use serde::{Deserialize, Serialize};

@@ -30,7 +30,7 @@ use crate::registry::{Migration, Registration};
 use crate::version::natural_cmp;
 use crate::workflow::Workflow;
 
-/// An annotated function, by way of its unit struct.
+/// An annotated function, represented by its unit struct.
 pub trait Annotated: Send + Sync + 'static {
     /// The argument `from`.
     type From;
@@ -41,21 +41,22 @@ pub trait Annotated: Send + Sync + 'static {
     const MIGRATION: Self;
     /// The hash of the function's tokens.
     const FINGERPRINT: u64;
-    /// Where the function is written.
+    /// The location of the function.
     const DEFINED_AT: SourceLocation;
-    /// What the other keys say.
+    /// The values of the other keys.
     const DETAILS: Details = Details::new();
 
     /// Calls the function. `S` and `T` are the states of the two workflows.
     ///
     /// # Errors
-    /// The function returned one.
+    /// The error that the function returned.
     fn call<S: 'static, T: 'static>(state: S) -> Result<T, ConversionError>;
 
-    /// How the state that the function returns is read, if it can be.
+    /// The decoder of the state that the function returns, if the state has
+    /// one.
     fn decoder() -> Option<Decoder>;
 
-    /// How the state that the function takes is shown, if it can be.
+    /// The encoder of the state that the function takes, if the state has one.
     fn encoder() -> Option<Encoder>;
 }
 
@@ -67,37 +68,38 @@ pub trait Annotated: Send + Sync + 'static {
 )]
 pub trait MigratesTo<To> {}
 
-/// A pair of workflows with a way back. A second implementation is a duplicate.
+/// A pair of workflows with an undo. A second implementation is a duplicate.
 pub trait MigratesBackTo<To> {}
 
-/// One hop of a chain that is to be there.
+/// Asserts one hop of a chain.
 pub const fn hop<A: MigratesTo<B>, B>() {}
 
-/// Two versions that share a state, by way of a type of their own.
+/// Two versions that share a state, represented by a generated type.
 pub trait Pair: Send + Sync + 'static {
     /// The version before.
     type From;
     /// The version after.
     type To;
-    /// Where the two are written.
+    /// The location of the declaration.
     const DEFINED_AT: SourceLocation;
-    /// What the keys say.
+    /// The values of the keys.
     const DETAILS: Details = Details::new();
 }
 
-/// The states of two workflows, of which is to be found out whether they are the
-/// same type. A constant of the type's own goes before one of a trait.
+/// The states of two workflows, used to find out whether they are the same
+/// type. An inherent constant takes precedence over a constant of a trait.
 #[derive(Debug)]
 pub struct States<A, B>(PhantomData<fn() -> (A, B)>);
 
 impl<A: Workflow<State = S>, B: Workflow<State = S>, S> States<A, B> {
-    /// They are.
+    /// The types are the same.
     pub const __STATE_MIGRATION_SHARED: bool = true;
 }
 
-/// All other pairs, also of types that are no workflows: [`link`] refuses those.
+/// All other pairs, including types that are not workflows; [`link`] rejects
+/// those.
 pub trait NotShared {
-    /// They are not.
+    /// The types differ.
     const __STATE_MIGRATION_SHARED: bool = false;
 }
 
@@ -123,7 +125,8 @@ pub trait IntoTargetState<S> {}
 #[diagnostic::do_not_recommend]
 impl<S> IntoTargetState<S> for S {}
 
-// The compiler may recommend this one, or it reports a bad error as a bad state.
+// Not marked `do_not_recommend`: without this suggestion the compiler reports a
+// wrong error type as a wrong state.
 impl<S, E: Reason> IntoTargetState<S> for Result<S, E> {}
 
 /// An error that a report can show.
@@ -201,25 +204,25 @@ where
     }
 }
 
-/// A type that the compiler is to infer. An alias and not a plain `_`, so that
-/// it can have the place of a longer type in the source.
+/// A type that the compiler infers. This is an alias and not a plain `_`, so
+/// that it can carry the span of a longer type in the source.
 pub type Inferred<T> = T;
 
-/// What is left of an annotated function whose types are right.
+/// The result for an annotated function whose types are right.
 pub struct Link {
-    /// What the linker is to keep.
+    /// The registration that the linker keeps.
     pub registration: Registration,
     refusal: Option<Text>,
 }
 
 impl Link {
-    /// Whether something is wrong with the two versions.
+    /// Whether the two versions are rejected.
     #[must_use]
     pub const fn is_refused(&self) -> bool {
         self.refusal.is_some()
     }
 
-    /// What is wrong with the two versions.
+    /// The reason why the two versions are rejected.
     #[must_use]
     pub const fn refusal(&self) -> &str {
         match &self.refusal {
@@ -229,15 +232,16 @@ impl Link {
     }
 }
 
-/// What [`link`] leaves, until it is said of which function.
+/// The result of [`link`], before it is tied to a function.
 pub struct Checked<P: ?Sized, R: ?Sized> {
     link: Link,
     function: PhantomData<fn(P) -> R>,
 }
 
 impl<P: ?Sized, R: ?Sized> Checked<P, R> {
-    /// Says of which function the types are. Not by [`link`] itself: the compiler
-    /// would show a mistake in them at this argument.
+    /// Ties the result to the function whose types were checked. [`link`] does
+    /// not take the function itself, because the compiler would report a
+    /// mistake in the types at that argument.
     #[must_use]
     pub const fn of(self, _: Function<P, R>) -> Link {
         self.link
@@ -246,8 +250,9 @@ impl<P: ?Sized, R: ?Sized> Checked<P, R> {
 
 /// Checks the types of an annotated function.
 ///
-/// `S` and `T` follow from `A` and `B`. They are parameters all the same: with
-/// `A::State` in the bound of `P`, a type that is no workflow is two errors.
+/// `S` and `T` follow from `A` and `B` and are parameters nevertheless: with
+/// `A::State` in the bound of `P`, a type that is not a workflow would cause
+/// two errors.
 #[must_use]
 pub const fn link<
     M: Annotated<From = A, To = B>,
@@ -287,8 +292,9 @@ pub const fn link_identity<
     }
 }
 
-/// What is wrong with two versions, `A` before and `B` after. No text is put
-/// together where nothing is: the compiler would do it for each migration.
+/// The reason to reject two versions, `A` before and `B` after. No text is
+/// built when there is none, because the compiler would build it for each
+/// migration.
 const fn refusal<A: Workflow, B: Workflow>(undo: bool, shared: bool) -> Option<Text> {
     if !same(A::NAME, B::NAME) {
         let text = Text::new("").id::<A>().and(" and ").id::<B>();
@@ -333,14 +339,14 @@ const fn same(a: &str, b: &str) -> bool {
     true
 }
 
-/// A message put together at compile time.
+/// A message that is built at compile time.
 struct Text {
     bytes: [u8; Self::LEN],
     len: usize,
 }
 
 impl Text {
-    /// For three ids of a name and a version, and the words between them.
+    /// Room for three ids of a name and a version, and the words between them.
     const LEN: usize = 6 * MAX_ID_LEN + 256;
 
     const fn new(text: &str) -> Self {
@@ -351,7 +357,7 @@ impl Text {
         empty.and(text)
     }
 
-    /// The text with more; what does not fit as a whole is left out.
+    /// Appends a text; a text that does not fit is left out as a whole.
     const fn and(mut self, more: &str) -> Self {
         let more = more.as_bytes();
         if more.len() <= self.bytes.len() - self.len {

@@ -1,8 +1,9 @@
-//! What an annotated function takes and returns: the states in it, and how they
-//! are read and shown. Only generated code names these items.
+//! The parameter and the return value of an annotated function: the states in
+//! them, and their decoders and encoders. Only generated code names these
+//! items.
 //!
-//! What generated code finds by a method call has a name that no trait of the
-//! user's has, or the two would be ambiguous.
+//! Methods that generated code calls have names that no trait of the user has,
+//! because equal names would be ambiguous.
 
 use std::any::Any;
 use std::error::Error;
@@ -14,37 +15,38 @@ use serde::{Deserialize, Serialize};
 use crate::migration::{ConversionError, Decoder, Encoder};
 use crate::workflow::BoxError;
 
-/// An annotated function, of one parameter. What rustc refuses by itself, a type without
-/// a size, is refused as late as may be, where it is the least of errors.
+/// An annotated function of one parameter. A type without a size, which rustc
+/// rejects by itself, is accepted here and rejected as late as possible, where
+/// it causes the fewest errors.
 #[derive(Debug)]
 pub struct Function<P: ?Sized, R: ?Sized>(fn(P) -> R);
 
-/// An annotated function. All that generated code asks of one begins with this call: so
-/// one of no parameter, or of several, is the same error each time, and rustc shows
-/// that once.
+/// Accepts an annotated function. Everything that generated code asks of a
+/// function begins with this call, so that a function without parameters or
+/// with several causes the same error each time, which rustc shows once.
 #[must_use]
 pub const fn function<P: ?Sized, R: ?Sized>(function: fn(P) -> R) -> Function<P, R> {
     Function(function)
 }
 
 impl<P: ?Sized, R: ?Sized> Function<P, R> {
-    /// Its return value.
+    /// The type of its return value.
     #[must_use]
     pub const fn gives(self) -> Gives<R> {
         Gives(PhantomData)
     }
 
-    /// Its parameter.
+    /// The type of its parameter.
     #[must_use]
     pub const fn takes(self) -> Takes<P> {
         Takes(PhantomData)
     }
 }
 
-/// The type of a return value, of which is to be found out how the state in it
-/// is taken out, and whether it can be deserialized. A method of the type's own
-/// goes before one of a trait, and one that needs no reference before one that
-/// needs it, and `&` before `&mut`; so the methods are tried from the top.
+/// The type of a return value, used to find out how to take the state out of it
+/// and whether the state can be deserialized. Method resolution prefers an
+/// inherent method to one of a trait, no reference to a reference, and `&` to
+/// `&mut`; the methods are therefore tried from the top of this file.
 #[derive(Debug)]
 pub struct Gives<R: ?Sized>(PhantomData<fn() -> R>);
 
@@ -52,20 +54,20 @@ pub struct Gives<R: ?Sized>(PhantomData<fn() -> R>);
 pub type Settle<R, S> = fn(R) -> Result<S, ConversionError>;
 
 impl<S, E: Into<BoxError>> Gives<Result<S, E>> {
-    /// A proper error is kept with its sources.
+    /// An error that converts into a boxed error is kept with its sources.
     #[must_use]
     pub fn __state_migration_settle(self) -> Settle<Result<S, E>, S> {
         |returned| returned.map_err(ConversionError::from_error)
     }
 }
 
-/// A return value with an error that must stay in its thread.
+/// A return value with an error that cannot be sent to another thread.
 pub trait AsTold {
     /// The return value.
     type Returned;
     /// The state in it.
     type State;
-    /// Keeps the texts of the error and of its sources.
+    /// Keeps the messages of the error and of its sources.
     fn __state_migration_settle(self) -> Settle<Self::Returned, Self::State>;
 }
 
@@ -78,13 +80,13 @@ impl<S, E: Into<Box<dyn Error>>> AsTold for Gives<Result<S, E>> {
     }
 }
 
-/// The same for a box that becomes no other.
+/// The same for a box that does not convert into another box.
 pub trait AsToldOfABox {
     /// The return value.
     type Returned;
     /// The state in it.
     type State;
-    /// Keeps the texts of the error and of its sources.
+    /// Keeps the messages of the error and of its sources.
     fn __state_migration_settle(self) -> Settle<Self::Returned, Self::State>;
 }
 
@@ -97,8 +99,8 @@ impl<S> AsToldOfABox for Gives<Result<S, Box<dyn Error + Send>>> {
     }
 }
 
-/// What a report needs of an error and its sources: their texts, which may go to
-/// another thread where the errors may not.
+/// The messages of an error and of its sources, which can be sent to another
+/// thread when the error itself cannot.
 #[derive(Debug)]
 struct Told {
     text: String,
@@ -130,13 +132,13 @@ fn told(error: &dyn Error) -> ConversionError {
     ConversionError::from_error(Told::of(error))
 }
 
-/// A return value with an error that can only be shown.
+/// A return value with an error that only implements `Display`.
 pub trait AsText {
     /// The return value.
     type Returned;
     /// The state in it.
     type State;
-    /// Keeps the text of the error.
+    /// Keeps the message of the error.
     fn __state_migration_settle(self) -> Settle<Self::Returned, Self::State>;
 }
 
@@ -149,11 +151,11 @@ impl<S, E: Display> AsText for &Gives<Result<S, E>> {
     }
 }
 
-/// All other return values are states.
+/// All other return values are the state itself.
 pub trait AsIs {
     /// The return value.
     type State;
-    /// Leaves it as it is.
+    /// Returns the value unchanged.
     fn __state_migration_settle(self) -> Settle<Self::State, Self::State>;
 }
 
@@ -173,9 +175,9 @@ impl<S: Deserialize<'static> + Send + 'static, E> Gives<Result<S, E>> {
     }
 }
 
-/// A return value that is a state which can be deserialized.
+/// A return value that is a deserializable state.
 pub trait DecodeState {
-    /// The return value as the state.
+    /// The decoder of the return value.
     fn __state_migration_decoder(self) -> Option<Decoder>;
 }
 
@@ -185,9 +187,9 @@ impl<S: Deserialize<'static> + Send + 'static> DecodeState for Gives<S> {
     }
 }
 
-/// All other return values: a target's state need not be deserialized to be written.
+/// All other return values: a target state need not be deserializable.
 pub trait DecodeNothing {
-    /// Nothing is known.
+    /// There is no decoder.
     fn __state_migration_decoder(self) -> Option<Decoder>;
 }
 
@@ -197,22 +199,22 @@ impl<R: ?Sized> DecodeNothing for &Gives<R> {
     }
 }
 
-/// The type of a parameter, of which is to be found out whether it can be
-/// serialized. A method of the type's own goes before one of a trait.
+/// The type of a parameter, used to find out whether it can be serialized. An
+/// inherent method takes precedence over a method of a trait.
 #[derive(Debug)]
 pub struct Takes<P: ?Sized>(PhantomData<fn() -> P>);
 
 impl<S: Serialize + 'static> Takes<S> {
-    /// The state that can be serialized.
+    /// The encoder of the state.
     #[must_use]
     pub fn __state_migration_encoder(self) -> Option<Encoder> {
         Some(Encoder::of::<S>())
     }
 }
 
-/// All other parameters: a source's state need not be serialized to be read.
+/// All other parameters: a source state need not be serializable.
 pub trait EncodeNothing {
-    /// Nothing is known.
+    /// There is no encoder.
     fn __state_migration_encoder(self) -> Option<Encoder>;
 }
 
@@ -222,12 +224,12 @@ impl<P: ?Sized> EncodeNothing for Takes<P> {
     }
 }
 
-/// Calls an annotated function with a state of the `from` workflow. That its
-/// types are those of the two workflows is for [`link`](crate::macro_support::link::link) to see: a bound here
-/// would make a mistake two errors.
+/// Calls an annotated function with a state of the `from` workflow. Its types
+/// are checked by [`link`](crate::macro_support::link::link): a bound here
+/// would turn one mistake into two errors.
 ///
 /// # Errors
-/// The function returned one.
+/// The error that the function returned.
 pub fn convert<S: 'static, P: 'static, R, G: 'static, T: 'static>(
     state: S,
     Function(function): Function<P, R>,
@@ -237,7 +239,7 @@ pub fn convert<S: 'static, P: 'static, R, G: 'static, T: 'static>(
     same(settle(function(takes))?).ok_or_else(not_linked)
 }
 
-/// A value as the type that it is of.
+/// Casts a value to the type that it already has.
 fn same<A: 'static, B: 'static>(value: A) -> Option<B> {
     let mut value = Some(value);
     let any: &mut dyn Any = &mut value;

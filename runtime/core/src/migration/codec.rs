@@ -25,8 +25,8 @@ impl TypeRef {
     }
 }
 
-/// Reads a state from JSON, where its type is not known: what
-/// [`StateMigration::decoder`] returns.
+/// Reads a state from JSON where the type of the state is erased: the result of
+/// [`StateMigration::decoder`].
 #[derive(Debug, Clone, Copy)]
 pub struct Decoder {
     decode: fn(&[u8]) -> Result<AnyState, serde_json::Error>,
@@ -41,12 +41,13 @@ impl Decoder {
         }
     }
 
-    /// The decoder of a state of which only the compiler knows whether it has one.
+    /// The decoder of a state whose `Deserialize` implementation only the
+    /// compiler knows.
     ///
-    /// `DeserializeOwned` is asked for nowhere here: which types have it can
-    /// depend on lifetimes, of which the compiler knows nothing yet when it
-    /// chooses a method. Nothing is borrowed from the text, so one lifetime is as
-    /// good as all.
+    /// There is no `DeserializeOwned` bound, because whether a type implements
+    /// it can depend on lifetimes, which the compiler does not know yet when it
+    /// selects a method. The decoder lends nothing from the text, so any
+    /// lifetime will do.
     pub fn of<S: Deserialize<'static> + Send + 'static>() -> Self {
         Self {
             decode: |json| {
@@ -63,7 +64,7 @@ impl Decoder {
     }
 }
 
-/// Serializes a state whose type is not known here, for people to look at.
+/// Serializes a state whose type is erased, for display.
 #[doc(hidden)]
 #[derive(Debug, Clone, Copy)]
 pub struct Encoder {

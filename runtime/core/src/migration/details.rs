@@ -1,4 +1,4 @@
-//! What the keys of the attribute say of a migration, beside its types.
+//! The values of a migration's keys, apart from its types.
 
 use std::marker::PhantomData;
 
@@ -10,7 +10,8 @@ use crate::migration::codec::Decoder;
 use crate::migration::{ConversionError, SharedState, SourceLocation, StateMigration};
 use crate::workflow::Workflow;
 
-/// What a migration says of itself. By hand there is nothing to say.
+/// The values of a migration's keys. A migration without the attribute has
+/// none.
 #[doc(hidden)]
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Details {
@@ -21,7 +22,7 @@ pub struct Details {
 }
 
 impl Details {
-    /// Nothing.
+    /// No values.
     #[must_use]
     pub const fn new() -> Self {
         Self {
@@ -32,7 +33,7 @@ impl Details {
         }
     }
 
-    /// A text for plan and history.
+    /// A note for the plan and the history.
     #[must_use]
     pub const fn note(self, note: &'static str) -> Self {
         Self {
@@ -41,14 +42,14 @@ impl Details {
         }
     }
 
-    /// It leads back, from a version to an earlier one.
+    /// Marks an undo, which leads to an earlier version.
     #[must_use]
     pub const fn undo(self) -> Self {
         Self { undo: true, ..self }
     }
 
-    /// It is in a crate that owns neither workflow, so that coherence does not
-    /// see a second one.
+    /// Marks a migration in a crate that owns neither workflow, where coherence
+    /// cannot detect a duplicate.
     #[must_use]
     pub const fn detached(self) -> Self {
         Self {
@@ -57,7 +58,7 @@ impl Details {
         }
     }
 
-    /// It changes nothing but the version.
+    /// Marks a migration that changes only the version.
     pub(crate) const fn identity(self) -> Self {
         Self {
             identity: true,
@@ -65,20 +66,20 @@ impl Details {
         }
     }
 
-    /// Whether it leads back.
+    /// Whether this is an undo.
     #[must_use]
     pub const fn is_undo(&self) -> bool {
         self.undo
     }
 
-    /// Whether coherence does not see it.
+    /// Whether coherence cannot detect a duplicate of this.
     #[must_use]
     pub const fn is_detached(&self) -> bool {
         self.detached
     }
 }
 
-/// Two versions that share a state.
+/// A migration between two versions that share a state.
 pub(crate) struct Identity<A, B> {
     pub(crate) defined_at: SourceLocation,
     pub(crate) details: Details,
@@ -108,8 +109,8 @@ where
     }
 
     fn fingerprint(&self) -> Fingerprint {
-        // Of no function, but known all the same: that of one that is written
-        // in its place later is another.
+        // The fingerprint of no function, but not 0: a function that replaces
+        // this migration later has another one.
         Fingerprint::of_bytes(b"identity")
     }
 

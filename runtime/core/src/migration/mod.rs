@@ -1,4 +1,4 @@
-//! One migration: the conversion of a process's state from one version of its
+//! Migrations: conversions of a process's state from one version of its
 //! workflow to another.
 
 pub(crate) mod codec;
@@ -15,20 +15,20 @@ use crate::fingerprint::Fingerprint;
 use crate::id::WorkflowId;
 use crate::workflow::{BoxError, Workflow};
 
-/// Why a conversion refused a state. The process stays at its old version and
-/// the reason is in the report.
+/// The reason why a conversion rejected a state. The process stays at its old
+/// version, and the report shows the reason.
 ///
-/// Its text, which is that of `Display` of your error, is written to reports, to
-/// the record of the run, to logs, and to whoever drives the run. It is in your
-/// words, and the only words about a state that are: name fields in it, not the
-/// values of a state. `Debug` of your error is never used.
+/// The message, which is the `Display` of your error, is written to reports, to
+/// the record of the run, to logs, and to the operator of the run. It is the
+/// only text about a state that you choose: name fields in it, not the values
+/// of a state. `Debug` of your error is never used.
 pub struct ConversionError {
     message: String,
     source: Option<BoxError>,
 }
 
 impl ConversionError {
-    /// A reason in words.
+    /// A reason as text.
     pub fn new(message: impl Into<String>) -> Self {
         Self {
             message: message.into(),
@@ -47,7 +47,8 @@ impl ConversionError {
 }
 
 impl fmt::Debug for ConversionError {
-    // `Debug` of what a user wraps is mostly derived, and shows a state whole.
+    // `Debug` of a wrapped error is usually derived, and would print a whole
+    // state.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("ConversionError")
             .field(&self.message)
@@ -63,7 +64,8 @@ impl fmt::Display for ConversionError {
 
 impl std::error::Error for ConversionError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        // The message is the error's own; what lies behind it is its source.
+        // The message is that of the error itself; the source is the next
+        // error.
         self.source.as_ref().and_then(|s| s.source())
     }
 }
@@ -80,11 +82,11 @@ impl From<&str> for ConversionError {
     }
 }
 
-/// Where a migration is written.
+/// The location of a migration in source code.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SourceLocation {
-    /// The annotated function, with its module: `my_crate::orders::v1_to_v2`; or
-    /// the macro: `my_crate::orders::identity_migration!`.
+    /// The annotated function with its module, `my_crate::orders::v1_to_v2`, or
+    /// the macro, `my_crate::orders::identity_migration!`.
     pub function: &'static str,
     /// The package.
     pub package: &'static str,
@@ -104,7 +106,8 @@ impl fmt::Display for SourceLocation {
     }
 }
 
-/// The package of a module: cargo says which, or, for want of cargo, its crate.
+/// The package of a module: the name given by cargo, or without cargo the name
+/// of the crate.
 #[doc(hidden)]
 #[must_use]
 pub const fn package(cargo: Option<&'static str>, module: &'static str) -> &'static str {
@@ -120,9 +123,9 @@ pub const fn package(cargo: Option<&'static str>, module: &'static str) -> &'sta
 
 /// A typed migration from one version of a workflow to the next.
 ///
-/// The attribute [`state_migration`](macro@state_migration::state_migration) writes this
-/// for an annotated function. Write it by hand when the conversion needs values
-/// that only exist at run time:
+/// The attribute [`state_migration`](macro@state_migration::state_migration)
+/// implements this for an annotated function. Implement it yourself when the
+/// conversion needs values that only exist at run time:
 ///
 /// ```
 /// # use serde::{Deserialize, Serialize};
@@ -176,62 +179,63 @@ pub const fn package(cargo: Option<&'static str>, module: &'static str) -> &'sta
 /// # Ok::<(), ConversionError>(())
 /// ```
 pub trait StateMigration: Send + Sync + 'static {
-    /// The version that processes stand at.
+    /// The version before the migration.
     type FromWorkflow: Workflow;
-    /// The version that they go on under.
+    /// The version after the migration.
     type ToWorkflow: Workflow;
 
-    /// The id of the version that processes stand at.
+    /// The id of the version before the migration.
     fn source_workflow_id(&self) -> &WorkflowId;
 
-    /// The id of the version that they go on under.
+    /// The id of the version after the migration.
     fn target_workflow_id(&self) -> &WorkflowId;
 
-    /// Converts the state of one process. Pure: no clock, no I/O, no chance.
+    /// Converts the state of one process. Must be pure: no clock, no I/O, no
+    /// randomness.
     ///
     /// # Errors
-    /// The state cannot be converted. The process stays as it is, the report
-    /// names it, and the others go on.
+    /// The state cannot be converted. The process is unchanged, the report
+    /// names it, and the run continues with the others.
     fn migrate(
         &self,
         state: <Self::FromWorkflow as Workflow>::State,
     ) -> Result<<Self::ToWorkflow as Workflow>::State, ConversionError>;
 
-    /// The fingerprint of the conversion's code; by hand there is none.
+    /// The fingerprint of the conversion's code; 0 without the attribute.
     fn fingerprint(&self) -> Fingerprint {
         Fingerprint::default()
     }
 
-    /// Where the conversion is written, if that is known.
+    /// The location of the conversion, if it is known.
     fn defined_at(&self) -> Option<SourceLocation> {
         None
     }
 
-    /// What the attribute's keys say of the migration.
+    /// The values of the attribute's keys.
     #[doc(hidden)]
     fn details(&self) -> Details {
         Details::new()
     }
 
-    /// How a state of the target version is read: by it a run reads back what
-    /// [`migrate`](Self::migrate) returned, before that is committed. A run of a
-    /// migration without it has a warning.
+    /// The decoder of target states. A run uses it to read back what
+    /// [`migrate`](Self::migrate) returned before that is committed. A run of a
+    /// migration without a decoder reports a warning.
     ///
-    /// The attribute finds it out by itself; by hand it is
+    /// The attribute provides it. In your own implementation, return
     /// `Some(Decoder::for_state::<StateV2>())`.
     fn decoder(&self) -> Option<Decoder> {
         None
     }
 
-    /// How a state of the source version is shown, likewise.
+    /// The encoder of source states.
     #[doc(hidden)]
     fn encoder(&self) -> Option<Encoder> {
         None
     }
 }
 
-/// A migration between two versions that share a state: it changes nothing but
-/// the version.
+/// A migration between two versions that share a state: only the version
+/// changes.
 ///
 /// `W` is the workflow of one of the two ids; its `apply` folds the events of
 /// both.
@@ -319,7 +323,7 @@ impl<W: Workflow> StateMigration for IdentityMigration<W> {
     label = "write a function with `#[state_migration]` that converts `{S}` into `{Self}`"
 )]
 pub trait SharedState<S> {
-    /// The state, which is the same.
+    /// The same state.
     fn from_shared(state: S) -> Self;
 }
 

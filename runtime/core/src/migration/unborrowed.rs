@@ -1,6 +1,6 @@
-//! Deserializes a type that may borrow for as long as the program runs from a
-//! text that goes sooner: the type is lent nothing. Where it asks for a loan all
-//! the same, as `&str` does, it gets the error that a reader gives too.
+//! Deserialization of a type that may borrow for `'static` from a text with a
+//! shorter lifetime: the type is never given borrowed data. A type that
+//! requires it, such as `&str`, gets the same error as from a reader.
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -10,7 +10,7 @@ use serde::de::{
     Visitor,
 };
 
-/// What stands between the two. `'de` is the lifetime of the text.
+/// A wrapper between the two. `'de` is the lifetime of the text.
 pub(crate) struct Unborrowed<'de, T>(T, PhantomData<&'de ()>);
 
 impl<T> Unborrowed<'_, T> {
@@ -87,7 +87,7 @@ macro_rules! pass_to_visitor {
     )*};
 }
 
-/// What is lent comes as what is not: as text that has to be copied.
+/// Passes borrowed data on as data that must be copied.
 impl<'de, V: Visitor<'static>> Visitor<'de> for Unborrowed<'de, V> {
     type Value = V::Value;
 
