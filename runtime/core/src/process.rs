@@ -14,17 +14,17 @@ use crate::read_back;
 use crate::store_api::{EventStore, ExpectedSequence, Head, Snapshot, SnapshotStore, fence};
 use crate::workflow::Workflow;
 
-/// How many events are read at a time.
+/// Number of events per read.
 const PAGE: usize = 256;
 
-/// How often it is looked what became of an append whose answer was lost.
+/// Number of attempts to resolve an append whose answer was lost.
 const RESOLVES: usize = 3;
 
-/// A process of workflow `W`, as it stood when it was loaded.
+/// A process of workflow `W`, as of when it was loaded.
 ///
-/// Its state comes from the baseline (the latest migration), the snapshot if
-/// there is a fitting one, and the events after it. What happened before the
-/// baseline is never read.
+/// Its state comes from the baseline (the latest migration), a snapshot if a
+/// valid one exists, and the events after it. Events before the baseline are
+/// never read.
 ///
 /// ```
 /// # use serde::{Deserialize, Serialize};
@@ -71,7 +71,7 @@ pub struct Process<W: Workflow> {
 }
 
 impl<W: Workflow> fmt::Debug for Process<W> {
-    // The state may hold personal data, which does not belong in logs.
+    // The state may hold personal data, which must not reach logs.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Process")
             .field("identity", &self.identity)
@@ -84,11 +84,11 @@ impl<W: Workflow> Process<W>
 where
     W::State: DeserializeOwned,
 {
-    /// Loads a process. One without events yet is in the default state.
+    /// Loads a process. A process without events has the default state.
     ///
     /// # Errors
-    /// [`ErrorKind::Migrated`] when the process has moved on to a newer version
-    /// than `W`; [`ErrorKind::WrongVersion`] when it stands at another one;
+    /// [`ErrorKind::Migrated`] when the process is at a newer version than `W`;
+    /// [`ErrorKind::WrongVersion`] when it is at another version;
     /// [`ErrorKind::Workflow`] when code of `W` cannot read it.
     pub async fn open(
         identity: ProcessIdentity,
@@ -105,7 +105,7 @@ where
         };
         process.reload().await?;
         if process.sequence == 0 {
-            // Nothing but the identity says where a process without events stands.
+            // Only the identity gives the version of a process without events.
             fence::check(
                 process.identity.stream_id(),
                 &code,
@@ -116,10 +116,12 @@ where
         Ok(process)
     }
 
-    /// Loads the process again: after a conflict, or to see what others appended.
+    /// Loads the process again: after a conflict, or to see the events of other
+    /// writers.
     ///
     /// # Errors
-    /// As of [`open`](Process::open). The process then stays as it was loaded before.
+    /// Those of [`open`](Process::open). The process then keeps its loaded
+    /// state.
     pub async fn reload(&mut self) -> Result<(), Error> {
         let stream = self.identity.stream_id();
         let Some(head) = self.events.head(stream).await? else {
@@ -153,7 +155,8 @@ where
         Ok(())
     }
 
-    /// Where the fold starts: at the snapshot if it fits, else at the baseline.
+    /// Where the fold starts: at the snapshot if it is valid, else at the
+    /// baseline.
     async fn start(&self, stream: &StreamId, head: &Head) -> Result<(Folding<W>, u64), Error> {
         let mut fold = Folding::new();
         // A snapshot is a cache: one that cannot be read is one that is not there.
@@ -170,7 +173,7 @@ where
     }
 }
 
-/// Checks that an event is the one that follows, and of the code's version.
+/// Checks that an event is the next one, and of the code's version.
 fn check_next(
     stream: &StreamId,
     code: &WorkflowId,
@@ -184,7 +187,7 @@ fn check_next(
 }
 
 impl<W: Workflow> Process<W> {
-    /// What the events add up to.
+    /// The state after all events.
     #[must_use]
     pub fn state(&self) -> &W::State {
         &self.state
@@ -196,36 +199,38 @@ impl<W: Workflow> Process<W> {
         self.sequence
     }
 
-    /// Who the process is, with the version that it stands at.
+    /// The identity of the process, with its version.
     #[must_use]
     pub fn identity(&self) -> &ProcessIdentity {
         &self.identity
     }
 
-    /// Whether the process is over.
+    /// Whether the process is finished.
     #[must_use]
     pub fn is_finished(&self) -> bool {
         W::is_finished(&self.state)
     }
 
-    /// Appends events at the place where this process was loaded, and folds
-    /// them into its state. Returns when they are durable.
+    /// Appends events after the last event that this process has loaded, and
+    /// folds them into its state. Returns when they are durable.
     ///
-    /// Each event is read back before anything is written, through
-    /// [`Workflow::upcast`], and what was read is what is folded: so the state is
-    /// the one that a later load gives. An event that cannot be read back, or that
-    /// is another one then, is an error of [`ErrorKind::Workflow`] that names the
-    /// place in it. So is a number that is NaN or infinite.
+    /// Before anything is written, each event is read back through
+    /// [`Workflow::upcast`], and the event read back is the one that is folded,
+    /// so that the state equals that of a later load. An event that cannot be
+    /// read back, or that changes when it is, is an error of
+    /// [`ErrorKind::Workflow`] that names the place in the event. So is a
+    /// number that is NaN or infinite.
     ///
     /// # Errors
-    /// Nothing was written, and the process is as before, when the error is
-    /// [`ErrorKind::Conflict`] (somebody else appended: [`reload`](Process::reload)
-    /// and decide again), [`ErrorKind::Migrated`] (the process moved to a newer
-    /// version: route the work to code of that version) or [`ErrorKind::Workflow`].
-    /// An answer that was lost is looked for in the store;
-    /// [`ErrorKind::OutcomeUnknown`] is left only where the store cannot be read.
-    /// The same holds for a call that was cancelled: [`reload`](Process::reload)
-    /// tells whether it has happened.
+    /// Nothing was written and the process is unchanged when the error is
+    /// [`ErrorKind::Conflict`] (another writer appended:
+    /// [`reload`](Process::reload) and decide again), [`ErrorKind::Migrated`]
+    /// (the process moved to a newer version: route the work to code of that
+    /// version) or [`ErrorKind::Workflow`]. If the store's answer is lost, the
+    /// events are searched for in the store, so that
+    /// [`ErrorKind::OutcomeUnknown`] remains only if the store cannot be read.
+    /// After a cancelled call, [`reload`](Process::reload) shows whether the
+    /// events were appended.
     pub async fn append(&mut self, events: &[W::Event]) -> Result<(), Error> {
         let stream = self.identity.stream_id();
         let mut state = self.state.clone();
@@ -233,7 +238,8 @@ impl<W: Workflow> Process<W> {
         for event in events {
             let (new_event, as_read) = read_back::event::<W>(stream, event)?;
             new_events.push(new_event);
-            // What a serializer leaves out is in no state that is loaded.
+            // A value that the serializer omits is in no state that is loaded
+            // later.
             state = W::apply(state, &as_read);
         }
         if let Some(last) = new_events.pop() {
@@ -259,8 +265,8 @@ impl<W: Workflow> Process<W> {
         Ok(())
     }
 
-    /// Finds out what became of an append whose answer was lost, by the ids of
-    /// its events, and makes it where it has not happened.
+    /// Determines the outcome of an append whose answer was lost by the ids of
+    /// its events, and repeats the append if it did not happen.
     async fn resolve(
         &self,
         expected: ExpectedSequence,
@@ -270,7 +276,7 @@ impl<W: Workflow> Process<W> {
         let stream = self.identity.stream_id();
         let last_sequence = expected.last() + new_events.len() as u64;
         for _ in 0..RESOLVES {
-            // What can be read may not last.
+            // A readable event may not be durable yet.
             let durable = self.events.flush().await;
             let found = match durable {
                 Ok(()) => {
@@ -288,7 +294,7 @@ impl<W: Workflow> Process<W> {
                 return Ok(last_sequence);
             }
             // Where it stands, it cannot be made twice: the expected sequence
-            // number is the same, and so are the ids.
+            // number and the event ids are the same.
             let again = self
                 .events
                 .append(stream, expected, new_events.clone())
@@ -303,12 +309,13 @@ impl<W: Workflow> Process<W> {
         Err(lost)
     }
 
-    /// Keeps the state as a snapshot, from which later loads start.
+    /// Saves the state as a snapshot, from which later loads start.
     ///
     /// # Errors
-    /// The process has no events; its state cannot be serialized, has a number
-    /// that is NaN or infinite, or is another one when it is read back; or the
-    /// store refused the snapshot because the process has moved to another version.
+    /// The process has no events; its state cannot be serialized, contains a
+    /// number that is NaN or infinite, or changes when it is read back; or the
+    /// store rejected the snapshot because the process is at another version
+    /// now.
     pub async fn take_snapshot(&self) -> Result<(), Error>
     where
         W::State: Serialize + DeserializeOwned,

@@ -1,8 +1,9 @@
-//! Reading back what is about to be written, by the code that will read it next:
-//! nothing is stored that is another event or another state when it is loaded.
+//! Read-back of serialized events and states before they are written, by the
+//! code that will read them next, so that no value changes between writing and
+//! loading.
 //!
-//! What is said about a difference or an error names places and types only; the
-//! values of events and states may be nobody's business.
+//! Messages about differences and errors contain places and types only, because
+//! the values of events and states may be confidential.
 
 use std::borrow::Cow;
 
@@ -19,9 +20,9 @@ use crate::workflow::{EventPayload, Workflow};
 /// Serializes an event of a stream. Also returns the event that readers of the
 /// stream will see.
 ///
-/// [`Workflow::upcast`] may turn an event of today's layout into another one on
-/// purpose. So what is compared is what it returns, which is what is
-/// deserialized: of the event, and of the event that was read.
+/// [`Workflow::upcast`] may change an event of the current layout on purpose.
+/// The comparison is therefore between its two results, which are what is
+/// deserialized: for the original event, and for the event read back.
 pub(crate) fn event<W: Workflow>(
     stream: &StreamId,
     event: &W::Event,
@@ -82,7 +83,7 @@ pub(crate) fn state<S: Serialize + DeserializeOwned>(
     Ok(written)
 }
 
-/// Deserializes a value and serializes it again, or says why that cannot be done.
+/// Deserializes a value and serializes it again, or says why that failed.
 fn there_and_back<T: Serialize + DeserializeOwned>(json: &[u8]) -> Result<(T, Vec<u8>), String> {
     let back: T = redaction::read(json).map_err(|error| {
         let why = Refusal::of(&error).text(&text(json));

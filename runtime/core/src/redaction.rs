@@ -1,25 +1,25 @@
-//! Places in the JSON text of a state, and what is wrong there, told without its
-//! values: they may be nobody's business.
+//! Paths and problems in the JSON text of a state, without values, which may be
+//! confidential.
 
 use std::fmt;
 
 use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
-/// How many levels a place is followed down a state; serde_json reads no more.
+/// The maximum depth of a path; serde_json does not read deeper.
 const LEVELS: usize = 128;
 
-/// Deserializes JSON. Of a text that is checked as a whole, which is fast, no
-/// string has to be checked to be UTF-8.
+/// Deserializes JSON. The text is validated as UTF-8 once, which is faster than
+/// validating each string.
 pub(crate) fn read<'de, T: Deserialize<'de>>(json: &'de [u8]) -> Result<T, serde_json::Error> {
     match std::str::from_utf8(json) {
         Ok(text) => serde_json::from_str(text),
-        // Its error says where.
+        // The error of this call has the position.
         Err(_) => serde_json::from_slice(json),
     }
 }
 
-/// The path of the innermost value that a place in the text of a state is in.
+/// The path of the innermost value at an offset in the text of a state.
 fn path_at(json: &str, offset: usize, may_be_just_behind: bool) -> String {
     let mut path = String::new();
     let mut here = json;
@@ -28,7 +28,7 @@ fn path_at(json: &str, offset: usize, may_be_just_behind: bool) -> String {
             break;
         };
         let found = members.by_name.into_iter().find(|(_, value)| {
-            // The members are parts of the same text.
+            // The members are slices of the same text.
             let start = value.get().as_ptr() as usize - json.as_ptr() as usize;
             let end = start + value.get().len() + usize::from(may_be_just_behind);
             (start..end).contains(&offset)
@@ -48,7 +48,7 @@ pub(crate) fn place(path: &str) -> String {
     }
 }
 
-/// The name of a member.
+/// The name of a member: an index or a key.
 #[derive(PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Name {
     Index(usize),
@@ -65,11 +65,11 @@ impl Name {
     }
 }
 
-/// The members of an object or a list, as they are written: a number that is
-/// parsed may not be the one that is in the text.
+/// The members of an object or a list as they are written, because a parsed
+/// number may differ from the one in the text.
 struct Members<'a> {
     is_list: bool,
-    /// Sorted by name. A name that is there several times is so here, too.
+    /// Sorted by name. A repeated name is kept as often as it occurs.
     by_name: Vec<(Name, &'a RawValue)>,
 }
 
@@ -92,7 +92,7 @@ impl<'a> Members<'a> {
     }
 }
 
-/// The members of an object in their order.
+/// The members of an object in their original order.
 struct Object<'a>(Vec<(Name, &'a RawValue)>);
 
 impl<'de: 'a, 'a> Deserialize<'de> for Object<'a> {
@@ -119,21 +119,22 @@ impl<'de: 'a, 'a> Deserialize<'de> for Object<'a> {
     }
 }
 
-/// Whether the order of a list counts when it is compared.
+/// Whether the order of a list matters in a comparison.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Lists {
-    /// It does.
+    /// The order matters.
     InOrder,
-    /// It does not: a `HashSet` is written as a list, and comes back in another
+    /// The order does not matter: a `HashSet` is written as a list, in another
     /// order each time.
     InAnyOrder,
 }
 
-/// Where two texts are not the same JSON value, and how; `None` where they are.
+/// The first difference between two texts as JSON values; `None` if they are
+/// equal.
 ///
-/// The members of an object may be in another order, and numbers are the same
-/// that are equal: `1` and `1.0`, and also `0` and `-0.0`. They are compared as
-/// they are written, to the last digit.
+/// The order of an object's members does not matter. Numbers are equal by
+/// value: `1` equals `1.0`, and `0` equals `-0.0`. They are compared as decimal
+/// text, to the last digit.
 pub fn difference(ours: &str, theirs: &str, lists: Lists) -> Option<String> {
     let (mut ours, mut theirs) = (ours.trim(), theirs.trim());
     let same = |ours: &str, theirs: &str, level| {
@@ -174,8 +175,8 @@ pub fn difference(ours: &str, theirs: &str, lists: Lists) -> Option<String> {
     Some(format!("{} is another value", place(&path)))
 }
 
-/// The text that a value and no other has. What is deeper than any type reads is
-/// left as it is.
+/// The canonical text of a value. Parts nested deeper than any type can read
+/// are left unchanged.
 fn canonical(json: &str, lists: Lists, level: usize) -> String {
     let members = match level {
         LEVELS.. => None,
@@ -211,8 +212,8 @@ fn canonical_string(json: &str) -> Option<String> {
     Some(format!("{text:?}"))
 }
 
-/// A number of any size as 0.DIGITS · 10^EXPONENT, with no zero at either end of
-/// the digits; `None` for the three words of JSON.
+/// A number of any size as 0.DIGITS · 10^EXPONENT, without zeros at either end
+/// of the digits; `None` for `true`, `false` and `null`.
 fn canonical_number(json: &str) -> Option<String> {
     let (sign, text) = match json.strip_prefix('-') {
         Some(text) => ("-", text),
@@ -237,7 +238,7 @@ fn canonical_number(json: &str) -> Option<String> {
     }
 }
 
-/// The starts of serde's own messages in which there are names of types only.
+/// The starts of those messages of serde that contain only names from types.
 const WITHOUT_VALUES: [&str; 6] = [
     "missing field `",
     "duplicate field `",
@@ -247,15 +248,15 @@ const WITHOUT_VALUES: [&str; 6] = [
     "no variant of enum ",
 ];
 
-/// Why a state could not be read, as far as it can be told without its values.
+/// The reason why a state could not be read, without its values.
 pub struct Refusal {
-    /// What is wrong, in words of serde's and of the type's.
+    /// The problem, in the words of serde and of the type.
     what: Option<String>,
-    /// Whether the type expects text that lives longer than the reading.
+    /// Whether the type expects text that outlives the deserialization.
     pub borrows: bool,
     line: usize,
     column: usize,
-    /// Whether the value in question may end where the reading stopped.
+    /// Whether the rejected value may end where the reading stopped.
     of_a_value: bool,
 }
 
@@ -267,10 +268,12 @@ impl Refusal {
         {
             text.truncate(place);
         }
-        // serde's own forms, in which it is known where values of the state stand.
+        // Messages of serde with a known format, in which the values can be
+        // located.
         let starts = |with: &[&str]| with.iter().any(|start| text.starts_with(start));
         let of_a_value = starts(&["invalid type: ", "invalid value: ", "unknown variant `"]);
-        // Where nothing is expected, the last of these words may be the value's.
+        // If nothing is expected, the end of the message may be part of a
+        // value.
         let nothing = [", there are no variants", ", there are no fields"];
         let nothing = nothing.iter().any(|end| text.ends_with(end));
         let expected = text
@@ -280,7 +283,7 @@ impl Refusal {
         let what = if of_a_value || starts(&["invalid length ", "unknown field `"]) {
             expected.map(|expected| format!("expected {expected}"))
         } else if starts(&WITHOUT_VALUES) || !error.is_data() {
-            // What serde_json says of the text itself holds no values.
+            // serde_json's messages about the text itself contain no values.
             Some(text.clone())
         } else {
             None
@@ -298,7 +301,7 @@ impl Refusal {
         self.what.as_deref().unwrap_or("the type refuses it")
     }
 
-    /// The same with the path to the place.
+    /// The reason with the path of the value.
     pub fn text(&self, json: &str) -> String {
         let what = self.what();
         if self.line == 0 || self.column == 0 {
@@ -321,7 +324,7 @@ impl fmt::Display for Refusal {
     }
 }
 
-/// What an error of reading JSON says, without the values that serde puts into it.
+/// The message of a JSON error without the values that serde includes.
 pub(crate) fn without_values(error: &serde_json::Error) -> String {
     Refusal::of(error).to_string()
 }
@@ -466,7 +469,8 @@ mod tests {
                 r#""/a~1b~0" is another value"#,
             ),
             (r#"{"a\n":1}"#, r#"{"a\n":2}"#, r#""/a\n" is another value"#),
-            // A map that is flattened into a struct may repeat a field of it.
+            // A map that is flattened into a struct may repeat one of its
+            // fields.
             (r#"{"a":1,"a":2}"#, r#"{"a":2}"#, r#""/a" is another value"#),
             (r#"{"a":1,"a":1}"#, r#"{"a":1}"#, r#""/a" is lost"#),
         ] {

@@ -1,5 +1,5 @@
-//! Which processes a run is for. Pure: the same selection picks the same
-//! processes on every machine.
+//! The selection of processes for a run. Pure: the same selection selects the
+//! same processes on every machine.
 
 use std::collections::BTreeSet;
 
@@ -8,11 +8,11 @@ use serde::{Deserialize, Serialize};
 use crate::id::{StreamId, TenantId};
 use crate::store_api::StreamRange;
 
-/// A share of all processes, in hundredths of a percent.
+/// All processes, in hundredths of a percent.
 const WHOLE: u32 = 10_000;
 
-/// Which processes a run is for: all of them, unless it says otherwise. What
-/// is said must all hold.
+/// The processes that a run is limited to: all, unless restricted. Restrictions
+/// combine with AND.
 ///
 /// ```
 /// use state_migration::{Selection, StreamId, TenantId};
@@ -32,7 +32,7 @@ pub struct Selection {
     prefix: Option<String>,
     streams: Option<BTreeSet<StreamId>>,
     first: Option<usize>,
-    /// Hundredths of a percent.
+    /// In hundredths of a percent.
     share: Option<u32>,
     in_flight: bool,
 }
@@ -44,54 +44,56 @@ impl Selection {
         Self::default()
     }
 
-    /// Only processes of this workflow, or of others named like this.
+    /// Limits the selection to this workflow; repeated calls add workflows.
     #[must_use]
     pub fn workflow(mut self, name: impl Into<String>) -> Self {
         self.workflows.get_or_insert_default().insert(name.into());
         self
     }
 
-    /// Only processes of this tenant, or of others named like this.
+    /// Limits the selection to this tenant; repeated calls add tenants.
     #[must_use]
     pub fn tenant(mut self, tenant: TenantId) -> Self {
         self.tenants.get_or_insert_default().insert(tenant);
         self
     }
 
-    /// Only streams whose ids start like this.
+    /// Limits the selection to streams whose ids start with this prefix.
     #[must_use]
     pub fn prefix(mut self, prefix: impl Into<String>) -> Self {
         self.prefix = Some(prefix.into());
         self
     }
 
-    /// Only these streams.
+    /// Limits the selection to these streams.
     #[must_use]
     pub fn streams(mut self, streams: impl IntoIterator<Item = StreamId>) -> Self {
         self.streams.get_or_insert_default().extend(streams);
         self
     }
 
-    /// Only the first so many, in order of their streams.
+    /// Limits the selection to the first `count` processes, in order of their
+    /// streams.
     #[must_use]
     pub fn first(mut self, count: usize) -> Self {
         self.first = Some(count);
         self
     }
 
-    /// Only a share of the processes, by a hash of their streams: the same
-    /// ones in every run, and a larger share holds all of a smaller one. Less
-    /// than 0 counts as 0, more than 100 as 100; it counts in steps of 0.01.
+    /// Limits the selection to a percentage of the processes, by a hash of
+    /// their streams: every run selects the same processes, and a larger
+    /// percentage includes those of a smaller one. The value is clamped to 0 to
+    /// 100 and rounded to 0.01.
     #[must_use]
     pub fn percent(mut self, percent: f64) -> Self {
-        // The cast saturates, and makes nothing of what is not a number.
+        // The cast saturates, and turns NaN into 0.
         #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
         let share = (percent * 100.0).round() as u32;
         self.share = Some(share.min(WHOLE));
         self
     }
 
-    /// Only processes that are not over.
+    /// Limits the selection to processes that are not finished.
     #[must_use]
     pub fn in_flight(mut self) -> Self {
         self.in_flight = true;
@@ -106,7 +108,7 @@ impl Selection {
             .is_none_or(|names| names.contains(name))
     }
 
-    /// Whether a stream is selected, as far as its id tells.
+    /// Whether a stream is selected, as far as its id shows.
     #[must_use]
     pub fn selects(&self, stream: &StreamId) -> bool {
         let of_tenant = self.tenants.as_ref().is_none_or(|tenants| {
@@ -124,13 +126,13 @@ impl Selection {
             && self.share.is_none_or(|share| bucket(stream) < share)
     }
 
-    /// Whether a process that is over, or is not, is selected.
+    /// Whether a process with this `finished` flag is selected.
     #[must_use]
     pub fn selects_finished(&self, finished: bool) -> bool {
         !(self.in_flight && finished)
     }
 
-    /// How many processes are selected at most.
+    /// The maximum number of processes selected.
     #[must_use]
     pub fn limit(&self) -> Option<usize> {
         self.first
@@ -151,24 +153,24 @@ impl Selection {
         self.streams.iter().flatten()
     }
 
-    /// The parts of some ranges outside of which nothing is selected.
+    /// The parts of the given ranges that contain all selected streams in them.
     #[doc(hidden)]
     pub fn within(&self, ranges: &[StreamRange]) -> Vec<StreamRange> {
         common(ranges, &self.ranges())
     }
 
-    /// Whether it leaves out streams without looking at each of them.
+    /// Whether the selection is limited to ranges of streams.
     pub(crate) fn is_bounded(&self) -> bool {
         self.streams.is_some() || self.prefix.is_some() || self.tenants.is_some()
     }
 
-    /// Whether it may leave out a stream by its id.
+    /// Whether the selection may exclude a stream by its id.
     #[doc(hidden)]
     pub fn is_partial(&self) -> bool {
         self.is_bounded() || self.share.is_some()
     }
 
-    /// What all selected streams start with, as far as one prefix tells.
+    /// The longest known common prefix of all selected streams.
     #[doc(hidden)]
     pub fn list_prefix(&self) -> Option<String> {
         match (&self.prefix, &self.tenants) {
@@ -181,8 +183,8 @@ impl Selection {
         }
     }
 
-    /// Ranges of streams outside of which nothing is selected, in order and
-    /// apart from each other; a run reads nothing else.
+    /// Disjoint, sorted ranges that contain all selected streams; a run reads
+    /// nothing outside them.
     fn ranges(&self) -> Vec<StreamRange> {
         if let Some(streams) = &self.streams {
             let (first, last) = (streams.first(), streams.last());
@@ -197,7 +199,8 @@ impl Selection {
         let prefixes: Vec<String> = match (&self.prefix, &self.tenants) {
             (Some(prefix), _) => vec![prefix.clone()],
             (None, Some(tenants)) => {
-                // `/` may sort the streams of tenants otherwise than their ids.
+                // The `/` can make streams sort differently from their tenants'
+                // ids.
                 let prefixes = tenants.iter().map(|tenant| format!("process/{tenant}/"));
                 prefixes.collect::<BTreeSet<_>>().into_iter().collect()
             }
@@ -211,13 +214,14 @@ impl Selection {
     }
 }
 
-/// The parts of some ranges that lie in some others.
+/// The intersections of two lists of ranges.
 fn common(ranges: &[StreamRange], others: &[StreamRange]) -> Vec<StreamRange> {
     let mut parts = Vec::new();
     for range in ranges {
         for other in others {
             let after = range.after.clone().max(other.after.clone());
-            // Nothing is the last of all here, and the first of all there.
+            // `None` means no upper bound for `through`, and no lower bound for
+            // `after`.
             let through = match (&range.through, &other.through) {
                 (Some(a), Some(b)) => Some(a.min(b).clone()),
                 (a, b) => a.clone().or(b.clone()),
@@ -231,7 +235,7 @@ fn common(ranges: &[StreamRange], others: &[StreamRange]) -> Vec<StreamRange> {
     parts
 }
 
-/// The same ranges in order, with those that overlap made one.
+/// The union of the ranges, sorted and disjoint.
 fn apart(mut ranges: Vec<StreamRange>) -> Vec<StreamRange> {
     ranges.sort_by(|a, b| a.after.cmp(&b.after));
     let mut apart: Vec<StreamRange> = Vec::with_capacity(ranges.len());
@@ -239,7 +243,7 @@ fn apart(mut ranges: Vec<StreamRange>) -> Vec<StreamRange> {
         match apart.last_mut() {
             Some(last) if last.through.is_none() => {}
             Some(last) if range.after < last.through => {
-                // No end is the latest one.
+                // `None` means no upper bound.
                 last.through = match (last.through.take(), range.through) {
                     (Some(a), Some(b)) => Some(a.max(b)),
                     _ => None,
@@ -251,8 +255,8 @@ fn apart(mut ranges: Vec<StreamRange>) -> Vec<StreamRange> {
     apart
 }
 
-/// A stream id that is less than all that start with `id`, and greater than
-/// nearly all that come before these.
+/// A stream id that sorts before all ids that start with `id`, and after nearly
+/// all that sort before those.
 pub fn before(id: &str) -> Option<StreamId> {
     let mut shorter = id.chars();
     let last = shorter.next_back()?;
@@ -263,8 +267,9 @@ pub fn before(id: &str) -> Option<StreamId> {
         .or_else(|| StreamId::new(shorter.as_str()).ok())
 }
 
-/// The least stream id that is greater than all that start with `prefix`:
-/// `prefix` with its last character replaced by the next one that an id may hold.
+/// The least stream id that sorts after all ids that start with `prefix`:
+/// `prefix` with its last character replaced by the next one that is allowed in
+/// an id.
 fn last_with(prefix: &str) -> Option<StreamId> {
     let mut shorter = prefix.chars();
     while let Some(last) = shorter.next_back() {
@@ -278,11 +283,11 @@ fn last_with(prefix: &str) -> Option<StreamId> {
     None
 }
 
-/// In which of ten thousand equal shares a stream is.
+/// The bucket of a stream, out of ten thousand of equal size.
 fn bucket(stream: &StreamId) -> u32 {
-    // FNV-1a, then mixed so that ids that differ in their last digit only are
+    // FNV-1a, then mixed so that ids that differ only in their last digit are
     // spread evenly. Both are part of the format of a selection: a canary must
-    // mean the same processes on every machine and in every release.
+    // select the same processes on every machine and in every release.
     let hash = stream
         .as_str()
         .bytes()
@@ -474,7 +479,7 @@ mod tests {
         assert_eq!(Selection::all().percent(0.01).share, Some(1));
     }
 
-    // Worked out by another program.
+    // Calculated with an independent program.
     const FIRST_OF_FIVE_PERCENT: [&str; 5] = [
         "process/t/22",
         "process/t/47",

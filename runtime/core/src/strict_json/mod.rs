@@ -1,10 +1,10 @@
-//! JSON without silent loss. `serde_json` writes `null` for a number that is NaN
-//! or infinite, and an `Option` reads that `null` back as `None`; here such a
-//! number is an error, wherever it is in a value.
+//! JSON without silent loss. `serde_json` writes `null` for a number that is
+//! NaN or infinite, and an `Option` reads that `null` back as `None`; here such
+//! a number is an error, anywhere in a value.
 //!
-//! All else is `serde_json`'s: a serializer around its own passes every call on
-//! and looks at the two kinds of floating-point numbers. What it cannot see is a
-//! `Serialize` that loses a number by itself, such as through
+//! Everything else is `serde_json`: a wrapper around its serializer forwards
+//! every call and checks floating-point numbers. It cannot detect a `Serialize`
+//! implementation that loses the number itself, for example through
 //! `serde_json::to_value`.
 
 use std::fmt::Display;
@@ -16,10 +16,10 @@ use serde::ser::{
 
 use crate::redaction::{Name, place};
 
-/// Why a number is refused.
+/// The reason why a number is rejected.
 const NOT_FINITE: &str = "a number that is NaN or infinite, which JSON does not have,";
 
-/// Appends a value to a text as JSON. After an error the text is as before.
+/// Appends a value as JSON. After an error the text is unchanged.
 pub(crate) fn to_writer<T: Serialize + ?Sized>(
     out: &mut Vec<u8>,
     value: &T,
@@ -33,15 +33,16 @@ pub(crate) fn to_writer<T: Serialize + ?Sized>(
     })
 }
 
-/// A value as JSON.
+/// Serializes a value as JSON.
 pub(crate) fn to_vec<T: Serialize + ?Sized>(value: &T) -> Result<Vec<u8>, serde_json::Error> {
     let mut json = Vec::with_capacity(128);
     to_writer(&mut json, value)?;
     Ok(json)
 }
 
-/// The error with the place at which it stopped the writing: the text up to
-/// there tells it, so that nothing is tracked while all goes well.
+/// Adds the place where serialization stopped to the error. The place is
+/// derived from the text written so far, so that successful calls track
+/// nothing.
 fn with_place(error: serde_json::Error, written: &[u8]) -> serde_json::Error {
     let text = error.to_string();
     let (path, is_key) = path_of_end(written);
@@ -53,11 +54,11 @@ fn with_place(error: serde_json::Error, written: &[u8]) -> serde_json::Error {
     serde_json::Error::custom(format!("{text} {at} {}", place(&path)))
 }
 
-/// The path of the value that would be next in a text of JSON that is not
-/// complete; `true` where a key would be next, with the path of its object.
+/// The path of the next value after an incomplete JSON text; `true` if a key
+/// comes next, with the path of its object.
 fn path_of_end(written: &[u8]) -> (String, bool) {
     let mut within: Vec<Option<Name>> = Vec::new();
-    // Whether the text ends with a value that is complete.
+    // Whether the text ends with a complete value.
     let mut complete = false;
     let mut at = 0;
     while let Some(byte) = written.get(at) {
@@ -86,7 +87,7 @@ fn path_of_end(written: &[u8]) -> (String, bool) {
             b':' => false,
             b'"' => {
                 let Some(length) = string(&written[at..]) else {
-                    // The string is where the writing stopped.
+                    // The serialization stopped inside this string.
                     break;
                 };
                 end = at + length;
@@ -105,7 +106,7 @@ fn path_of_end(written: &[u8]) -> (String, bool) {
         at = end;
     }
     if complete {
-        // It is what this value is in that cannot be written.
+        // The value that contains this one cannot be written.
         within.pop();
     }
     let is_key = matches!(within.last(), Some(None));
@@ -113,7 +114,8 @@ fn path_of_end(written: &[u8]) -> (String, bool) {
     (steps.collect(), is_key)
 }
 
-/// How long the string is that a text begins with; `None` where it does not end.
+/// The length of the string at the start of the text; `None` if it is
+/// incomplete.
 fn string(json: &[u8]) -> Option<usize> {
     let mut at = 1;
     loop {
@@ -125,10 +127,10 @@ fn string(json: &[u8]) -> Option<usize> {
     }
 }
 
-/// A serializer, or a part of one, that refuses numbers that are not finite.
+/// A serializer, or a part of one, that rejects numbers that are not finite.
 struct Strict<S>(S);
 
-/// A value that is serialized with such a serializer.
+/// A value that is serialized through [`Strict`].
 struct Value<'a, T: ?Sized>(&'a T);
 
 impl<T: Serialize + ?Sized> Serialize for Value<'_, T> {
@@ -274,7 +276,7 @@ impl<S: Serializer> Serializer for Strict<S> {
         self.0.serialize_map(len).map(Strict)
     }
 
-    // `serde_json` knows its own `RawValue` and `Number` by the name.
+    // `serde_json` recognizes its own `RawValue` and `Number` by this name.
     #[inline]
     fn serialize_struct(
         self,

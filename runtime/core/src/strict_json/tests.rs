@@ -1,4 +1,4 @@
-//! The strict serializer, against the one of `serde_json`.
+//! Tests of the strict serializer against that of `serde_json`.
 #![allow(clippy::unwrap_used)]
 
 use std::collections::BTreeMap;
@@ -82,7 +82,7 @@ struct Flattened<T> {
     rest: T,
 }
 
-/// A value that is written by its `Display`.
+/// A value that is written through its `Display`.
 struct Shown(&'static str);
 
 impl fmt::Display for Shown {
@@ -97,7 +97,7 @@ impl Serialize for Shown {
     }
 }
 
-/// Bytes, which serde takes for a sequence unless it is told.
+/// Bytes, which serde writes as a sequence by default.
 struct Bytes;
 
 impl Serialize for Bytes {
@@ -106,7 +106,7 @@ impl Serialize for Bytes {
     }
 }
 
-/// Another text for people than for programs.
+/// A value with different human-readable and binary forms.
 struct ForPeople;
 
 impl Serialize for ForPeople {
@@ -119,7 +119,7 @@ impl Serialize for ForPeople {
     }
 }
 
-/// A map whose keys and values are written one by one.
+/// A map whose keys and values are serialized separately.
 struct KeyByKey<K, V>(K, V);
 
 impl<K: Serialize, V: Serialize> Serialize for KeyByKey<K, V> {
@@ -131,7 +131,7 @@ impl<K: Serialize, V: Serialize> Serialize for KeyByKey<K, V> {
     }
 }
 
-/// A map with one entry of any key.
+/// A map with one entry and any type of key.
 struct Entry<K, V>(K, V);
 
 impl<K: Serialize, V: Serialize> Serialize for Entry<K, V> {
@@ -140,7 +140,7 @@ impl<K: Serialize, V: Serialize> Serialize for Entry<K, V> {
     }
 }
 
-/// A number that is written through a text of its own.
+/// A number that is written through a raw JSON text.
 struct Raw(&'static str);
 
 impl Serialize for Raw {
@@ -150,7 +150,7 @@ impl Serialize for Raw {
     }
 }
 
-/// What cannot be written, after a part of it was.
+/// A value that fails after a part of it was written.
 struct Unwritable;
 
 impl Serialize for Unwritable {
@@ -161,7 +161,7 @@ impl Serialize for Unwritable {
     }
 }
 
-/// A sequence whose length is not known before.
+/// A sequence whose length is not known in advance.
 struct Unsized;
 
 impl Serialize for Unsized {
@@ -172,7 +172,7 @@ impl Serialize for Unsized {
     }
 }
 
-/// The text is the one of `serde_json` itself.
+/// Checks that the text equals that of `serde_json`.
 fn as_serde_json(value: impl Serialize) {
     let ours = String::from_utf8(to_vec(&value).unwrap()).unwrap();
     assert_eq!(ours, serde_json::to_string(&value).unwrap());
@@ -230,7 +230,8 @@ fn raw_json_is_written_as_it_is() {
     assert_eq!(json, format!(r#"{{"kind":"Struct","b":{raw}}}"#).as_bytes());
 }
 
-/// The number in all kinds of values, and where it is then.
+/// Checks that the number is rejected in every kind of value, and at which
+/// place.
 fn refused_everywhere<T: Serialize + Copy>(number: T) {
     let at = |value: &dyn erased::Value, place: &str| {
         let expected =
@@ -268,7 +269,7 @@ fn refused_everywhere<T: Serialize + Copy>(number: T) {
     at(&Named::new(Entry(Some(number), 1)), "in a key of \"/b\"");
 }
 
-/// Lets one list hold values of many types.
+/// Type erasure for values in one list.
 mod erased {
     pub(crate) trait Value {
         fn refusal(&self) -> String;
