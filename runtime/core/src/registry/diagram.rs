@@ -1,4 +1,4 @@
-//! Drawings of versions and migrations, as text, as Mermaid and as DOT. Pure.
+//! Diagrams of versions and migrations as text, Mermaid or DOT. Pure.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -8,13 +8,13 @@ use crate::registry::linked::VersionRegistration;
 use crate::registry::registered::Migration;
 use crate::registry::{MigrationRegistry, MigrationRegistryBuilder};
 
-/// A picture of versions and the migrations between them: text for a tool that
-/// draws it.
+/// A diagram of versions and the migrations between them, as text for a drawing
+/// tool.
 ///
-/// Versions are grouped by workflow. The newest has a double border; one of which
-/// it is decided that processes stay there says why; one from which no migration leads, though it
-/// is not the newest and nothing is decided, is marked `undecided`. An undo is
-/// dashed.
+/// Versions are grouped by workflow. The newest has a double border. A version
+/// whose processes stay there shows the reason. A version without a migration
+/// from it that is neither the newest nor declared to stay is marked
+/// `undecided`. An undo is dashed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Drawing {
     #[doc(hidden)]
@@ -28,14 +28,14 @@ pub struct Node {
     pub number: usize,
     version: String,
     pub end: End,
-    /// Why processes stay there, if that is decided.
+    /// The reason why processes stay there, if that is declared.
     stays: Option<&'static str>,
 }
 
-/// What becomes of a process at a version.
+/// What happens to a process at a version.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum End {
-    /// A migration leads on.
+    /// A migration leads to a later version.
     None,
     Newest,
     Stays,
@@ -76,7 +76,7 @@ impl Drawing {
         let newest: BTreeMap<&str, &WorkflowId> = versions
             .keys()
             .filter(|id| !leads_on(id))
-            // In the order of versions, so that the latest is what remains.
+            // Sorted by version, so that the newest one remains in the map.
             .map(|id| (id.name(), *id))
             .collect();
         let numbers: BTreeMap<&WorkflowId, usize> = versions.keys().copied().zip(0..).collect();
@@ -113,8 +113,8 @@ impl Drawing {
         Self { workflows, edges }
     }
 
-    /// Every version, sorted, with what becomes of its processes, and why they
-    /// stay there, if that is decided.
+    /// Every version, sorted, with what happens to its processes, and with the
+    /// reason why they stay, if that is declared.
     #[doc(hidden)]
     pub fn ends(&self) -> impl Iterator<Item = (&str, &str, End, Option<&'static str>)> {
         self.workflows.iter().flat_map(|(name, nodes)| {
@@ -124,8 +124,8 @@ impl Drawing {
         })
     }
 
-    /// As text for a terminal: each workflow, and under it its versions, with
-    /// the migrations that lead from each.
+    /// The diagram as text for a terminal: each workflow, its versions, and the
+    /// migrations from each.
     #[must_use]
     pub fn to_text(&self) -> String {
         let mut text = String::new();
@@ -169,8 +169,8 @@ impl Drawing {
         text
     }
 
-    /// As a [Mermaid](https://mermaid.js.org) flowchart, which Markdown of many
-    /// places shows as a picture.
+    /// The diagram as a [Mermaid](https://mermaid.js.org) flowchart, which many
+    /// Markdown viewers render.
     #[must_use]
     pub fn to_mermaid(&self) -> String {
         let mut text = String::from("flowchart LR\n");
@@ -196,7 +196,7 @@ impl Drawing {
         text
     }
 
-    /// In the language of [Graphviz](https://graphviz.org).
+    /// The diagram in the language of [Graphviz](https://graphviz.org).
     #[must_use]
     pub fn to_dot(&self) -> String {
         let mut text =
@@ -227,7 +227,7 @@ impl Drawing {
 }
 
 impl Node {
-    /// What is written in it, line by line.
+    /// The lines of the version's label.
     pub fn lines(&self, escape: fn(&str) -> String) -> Vec<String> {
         let stays = self.stays.map(|why| format!("stays: {}", escape(why)));
         let undecided = (self.end == End::Undecided).then(|| "undecided".to_owned());
@@ -245,16 +245,16 @@ fn label(migration: &Migration) -> String {
     }
 }
 
-/// What stands for a text without letters: there is nothing to see of it, and
-/// Mermaid takes no empty label.
+/// The label for a text without visible characters; Mermaid does not accept an
+/// empty label.
 const EMPTY: &str = "(empty)";
 
-/// Text in one line of a terminal.
+/// Replaces control characters, so that the text is one line in a terminal.
 pub fn plain(text: &str) -> String {
     text.replace(char::is_control, " ")
 }
 
-/// Text in quotes: all that could mean something to Mermaid, as entities.
+/// Escapes characters with a meaning in Mermaid as entities.
 fn mermaid(text: &str) -> String {
     if text.trim().is_empty() {
         return EMPTY.to_owned();
@@ -272,8 +272,8 @@ fn mermaid(text: &str) -> String {
     escaped
 }
 
-/// Text in quotes: a backslash would begin an escape, a quote end the text, and
-/// an ampersand begin an entity.
+/// Escapes characters with a meaning in DOT: a backslash begins an escape, a
+/// quote ends the text, and an ampersand begins an entity.
 fn dot(text: &str) -> String {
     if text.trim().is_empty() {
         return EMPTY.to_owned();
@@ -291,7 +291,7 @@ fn dot(text: &str) -> String {
 }
 
 impl MigrationRegistry {
-    /// A picture of the registry.
+    /// A diagram of the registry.
     ///
     /// ```
     /// # use state_migration::MigrationRegistry;
@@ -305,8 +305,8 @@ impl MigrationRegistry {
         Drawing::new(self.migrations.iter().chain(&self.undos), &stays.collect())
     }
 
-    /// A picture of all that is linked, also where it does not fit together: for
-    /// a look at what [`linked`](Self::linked) refuses.
+    /// A diagram of everything that is linked, even if it is invalid, to
+    /// inspect what [`linked`](Self::linked) rejects.
     #[must_use]
     pub fn drawing_of_linked() -> Drawing {
         let (migrations, versions) = crate::registry::linked::all();
@@ -315,7 +315,7 @@ impl MigrationRegistry {
 }
 
 impl MigrationRegistryBuilder {
-    /// A picture of what was added so far, also where it does not fit together.
+    /// A diagram of what was added so far, even if it is invalid.
     #[must_use]
     pub fn drawing(&self) -> Drawing {
         Drawing::of(&self.migrations, &self.versions)

@@ -1,4 +1,4 @@
-//! The typed part of a migration, behind a trait without types.
+//! The typed part of a migration, behind a trait without type parameters.
 
 use std::any::Any;
 
@@ -10,16 +10,16 @@ use crate::migration::{ConversionError, StateMigration};
 use crate::strict_json;
 use crate::workflow::Workflow;
 
-/// What the runner needs of a migration.
+/// The operations that a runner needs of a migration.
 pub trait Step: Send + Sync {
     /// A fold of the source version.
     fn fold(&self) -> Box<dyn Fold>;
     /// Converts a state of the source version into one of the target version.
     fn convert(&self, state: AnyState) -> Result<AnyState, ConversionError>;
-    /// Serializes a state of the target version, and appends it. A number that
-    /// JSON does not have is an error.
+    /// Serializes a state of the target version and appends it to `out`. A NaN
+    /// or infinite number is an error.
     fn encode(&self, state: &AnyState, out: &mut Vec<u8>) -> Result<(), serde_json::Error>;
-    /// Whether a process in this state of the target version is over.
+    /// Whether a process in this state of the target version is finished.
     fn is_finished(&self, state: &AnyState) -> bool;
 }
 
@@ -35,7 +35,7 @@ where
     }
 
     fn convert(&self, state: AnyState) -> Result<AnyState, ConversionError> {
-        // Validation joins hops only where the types are the same.
+        // Validation joins hops only if their types are the same.
         match state.downcast::<<M::FromWorkflow as Workflow>::State>() {
             Ok(state) => self.0.migrate(*state).map(|new| Box::new(new) as AnyState),
             Err(_) => Err(ConversionError::new(

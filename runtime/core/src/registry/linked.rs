@@ -1,5 +1,5 @@
-//! What generated code leaves for the linker: migrations, and versions that are
-//! known without any.
+//! Link-time registrations: migrations, and versions that are known without a
+//! migration.
 
 use crate::id::WorkflowId;
 use crate::migration::SourceLocation;
@@ -8,7 +8,7 @@ use crate::registry::registered::Migration;
 use crate::registry::source_location::Place;
 use crate::workflow::Workflow;
 
-/// All that the linker saw, in whatever order.
+/// All registrations in the program, in unspecified order.
 pub(crate) fn all() -> (Vec<Migration>, Vec<VersionRegistration>) {
     let migrations = inventory::iter::<Registration>.into_iter();
     let versions = inventory::iter::<VersionRegistration>.into_iter();
@@ -46,18 +46,19 @@ pub struct VersionRegistration {
     pub(crate) schema_version: u32,
     state: fn() -> TypeRef,
     pub(crate) place: Place,
-    /// Why processes stay there, if that is decided.
+    /// The reason why processes stay there, if that is declared.
     pub(crate) stays: Option<&'static str>,
 }
 
 impl VersionRegistration {
-    /// A workflow.
+    /// Registers a workflow.
     #[must_use]
     pub const fn workflow<W: Workflow>(defined_at: SourceLocation) -> Self {
         Self::at::<W>(Place::Code(defined_at))
     }
 
-    /// A workflow whose processes stay where they are, and why.
+    /// Registers a workflow whose processes stay where they are, with the
+    /// reason.
     #[must_use]
     pub const fn no_migration<W: Workflow>(
         reason: &'static str,

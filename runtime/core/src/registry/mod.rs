@@ -1,7 +1,8 @@
-//! The registry of migrations: which exist, and which way a process goes.
+//! The registry of migrations: the known migrations, and the routes between
+//! versions.
 //!
-//! A registry is valid when it exists: every problem is found, and all are
-//! reported at once, before any process is looked at.
+//! A registry is valid once it exists: building it finds every problem and
+//! reports all of them at once, before any process is read.
 
 pub mod diagram;
 pub mod erased;
@@ -71,49 +72,49 @@ use crate::workflow::Workflow;
 #[derive(Debug, Clone)]
 pub struct MigrationRegistry {
     migrations: Vec<Migration>,
-    /// Those that lead back; no route goes over them.
+    /// The undos; no route contains one.
     undos: Vec<Migration>,
-    /// For each version that a migration leads from, which migration that is.
+    /// For each source version, the index of its migration.
     by_source: BTreeMap<WorkflowId, usize>,
-    /// Every version that is known, with why its processes stay there, if that
-    /// is decided.
+    /// Every known version, with the reason why its processes stay there, if
+    /// that is declared.
     versions: BTreeMap<WorkflowId, Option<&'static str>>,
-    /// The states of the versions that are known without a migration.
+    /// The states of the versions that are registered without a migration.
     registered_states: BTreeMap<WorkflowId, TypeRef>,
-    /// For each name that has migrations, its latest version.
+    /// The newest version of each workflow that has migrations.
     newest: BTreeMap<String, WorkflowId>,
 }
 
 impl MigrationRegistry {
-    /// Every migration that the linker saw: all functions annotated with
-    /// [`state_migration`](macro@state_migration::state_migration) in crates that the
-    /// program names somewhere.
+    /// Every migration in the program: all functions annotated with
+    /// [`state_migration`](macro@state_migration::state_migration) in crates
+    /// that the program's source names.
     ///
-    /// A crate that is a dependency but never named in source is not linked,
-    /// not even a package's own library from its `main.rs`. Name it:
+    /// A dependency that the source never names is not linked, and neither is a
+    /// package's own library from its `main.rs`. Name it:
     ///
     /// ```text
     /// use my_domain as _;
     /// ```
     ///
     /// # Errors
-    /// Neither a migration nor a version is linked, or the migrations do not fit together; the error lists
-    /// all problems, with the function, the file and the line of each migration
-    /// that has a part in one.
+    /// Neither a migration nor a version is linked, or the migrations are
+    /// invalid; the error lists all problems, with function, file and line of
+    /// each migration involved.
     pub fn linked() -> Result<Self, RegistryError> {
         let (migrations, versions) = linked::all();
         let registry = Self::new(migrations, versions)?;
-        // Versions without migrations are a program's own; nothing at all is a
-        // crate that is not linked.
+        // Versions without migrations are valid. An empty registry means that a
+        // crate is not linked.
         if registry.migrations.is_empty() && registry.versions.is_empty() {
             return Err(RegistryError::new(vec![Problem::NothingLinked]));
         }
         Ok(registry)
     }
 
-    /// The [linked](Self::linked) registry, for a test of a program's own:
-    /// everything that is linked fits together, and of every version that is
-    /// known it is decided where its processes go.
+    /// Asserts in a test that the [linked](Self::linked) registry is valid, and
+    /// that every known version has either a migration or a declaration that
+    /// its processes stay.
     ///
     /// ```standalone_crate
     /// # use serde::{Deserialize, Serialize};
@@ -144,13 +145,13 @@ impl MigrationRegistry {
     /// # fn main() { every_version_is_decided() }
     /// ```
     ///
-    /// A test sees what is linked into the test: name the crates of the
-    /// program in it, or have one crate that names them all.
+    /// A test sees only what is linked into the test: name the program's crates
+    /// in it, or have one crate that names them all.
     ///
     /// # Panics
-    /// It is not so; the message lists all problems.
+    /// The assertion fails; the message lists all problems.
     #[track_caller]
-    // A panic is how a test fails.
+    // A test fails by a panic.
     #[allow(clippy::panic, clippy::must_use_candidate)]
     pub fn assert_complete() -> Self {
         match Self::linked() {
@@ -159,7 +160,7 @@ impl MigrationRegistry {
         }
     }
 
-    /// All migrations that are linked, sorted, also where they do not fit together.
+    /// All linked migrations, sorted, even if they are invalid.
     #[doc(hidden)]
     pub fn all_linked() -> Vec<Migration> {
         let (mut migrations, _) = linked::all();
@@ -167,7 +168,7 @@ impl MigrationRegistry {
         migrations
     }
 
-    /// A registry of migrations that are named one by one.
+    /// A registry of migrations that are added explicitly.
     pub fn builder() -> MigrationRegistryBuilder {
         MigrationRegistryBuilder::default()
     }
@@ -214,7 +215,7 @@ impl MigrationRegistry {
         let newest = versions
             .keys()
             .filter(|id| migrated.contains(id.name()) && !by_source.contains_key(id))
-            // In the order of versions, so that the latest is what remains.
+            // Sorted by version, so that the newest one remains in the map.
             .map(|id| (id.name().to_owned(), id.clone()))
             .collect();
         Ok(Self {
@@ -227,13 +228,13 @@ impl MigrationRegistry {
         })
     }
 
-    /// The same registry, if it holds each of these migrations: a guard against
-    /// a crate that was not linked. A migration is written `order@v1->v2`. One
-    /// that leads back cannot be expected, since no run takes it;
-    /// [`undos`](Self::undos) lists these.
+    /// The same registry, if it contains each of these migrations: a guard
+    /// against a crate that is not linked. A migration is written
+    /// `order@v1->v2`. An undo cannot be expected, since no run uses it;
+    /// [`undos`](Self::undos) lists those.
     ///
     /// # Errors
-    /// Names every migration that is missing, or is not written like that.
+    /// Names every migration that is missing or written in another form.
     pub fn expect<'a>(
         self,
         migrations: impl IntoIterator<Item = &'a str>,
@@ -264,8 +265,8 @@ impl MigrationRegistry {
         &self.migrations
     }
 
-    /// The migrations that lead back, sorted likewise. No route goes over them,
-    /// and no run takes one.
+    /// The undos, sorted in the same way. No route contains one, and no run
+    /// uses one.
     #[must_use]
     pub fn undos(&self) -> &[Migration] {
         &self.undos
@@ -276,7 +277,8 @@ impl MigrationRegistry {
         self.versions.keys()
     }
 
-    /// Why the processes of a version stay there, if that is decided.
+    /// The reason why the processes of a version stay there, if that is
+    /// declared.
     #[must_use]
     pub fn stays(&self, at: &WorkflowId) -> Option<&'static str> {
         self.versions.get(at).copied().flatten()
@@ -287,13 +289,13 @@ impl MigrationRegistry {
         self.newest.keys().map(String::as_str)
     }
 
-    /// The latest version of a workflow that has migrations.
+    /// The newest version of a workflow that has migrations.
     #[must_use]
     pub fn newest(&self, name: &str) -> Option<&WorkflowId> {
         self.newest.get(name)
     }
 
-    /// What is to be done about a process that stands at a version.
+    /// What has to be done about a process at a version.
     #[must_use]
     pub fn standing(&self, at: &WorkflowId) -> Standing {
         let Some(newest) = self.newest.get(at.name()) else {
@@ -309,13 +311,13 @@ impl MigrationRegistry {
         Route::new(hops).map_or(Standing::NoRoute, Standing::Behind)
     }
 
-    /// The migrations from a version on, in order.
+    /// The migrations from a version to the newest, in order.
     fn hops_from(&self, at: &WorkflowId) -> impl Iterator<Item = &Migration> {
         let next = |at: &WorkflowId| Some(&self.migrations[*self.by_source.get(at)?]);
         std::iter::successors(next(at), move |hop| next(hop.target()))
     }
 
-    /// The routes from every version that a migration leads from.
+    /// The routes from every version that has a migration.
     pub fn routes(&self) -> impl Iterator<Item = Route> {
         self.by_source
             .keys()
@@ -347,7 +349,7 @@ impl MigrationRegistryBuilder {
         self
     }
 
-    /// Makes a version known that no migration names.
+    /// Registers a version that no migration names.
     #[track_caller]
     pub fn version<W: Workflow>(mut self) -> Self {
         let place = Place::of_type::<W>().added_at(Location::caller());
@@ -355,8 +357,8 @@ impl MigrationRegistryBuilder {
         self
     }
 
-    /// Decides that the processes of a version stay there, and why. An empty
-    /// reason is a problem.
+    /// Declares that the processes of a version stay there, with the reason. An
+    /// empty reason is a problem.
     #[track_caller]
     pub fn no_migration<W: Workflow>(mut self, reason: &'static str) -> Self {
         let place = Place::of_type::<W>().added_at(Location::caller());
@@ -365,10 +367,10 @@ impl MigrationRegistryBuilder {
         self
     }
 
-    /// Checks that all of it fits together.
+    /// Validates the migrations and versions.
     ///
     /// # Errors
-    /// It does not; the error lists all problems.
+    /// They are invalid; the error lists all problems.
     pub fn build(self) -> Result<MigrationRegistry, RegistryError> {
         MigrationRegistry::new(self.migrations, self.versions)
     }

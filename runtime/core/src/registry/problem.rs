@@ -1,42 +1,41 @@
-//! What can be wrong with a set of migrations.
+//! Problems in a set of migrations.
 
 use std::fmt;
 
 use crate::id::WorkflowId;
 
-/// One thing that is wrong with a set of migrations.
+/// A problem in a set of migrations.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Problem {
-    /// The program has no migrations at all, nor versions that are registered
-    /// or decided.
+    /// The program has neither migrations nor registered versions.
     NothingLinked,
-    /// A migration that was expected is not there.
+    /// An expected migration is missing.
     NotLinked {
-        /// What was asked for.
+        /// The migration that was expected.
         expected: String,
-        /// What is there.
+        /// The migrations that exist.
         known: Vec<String>,
     },
     /// Two migrations have the same source and target.
     Duplicate {
-        /// Both, with where they are written.
+        /// Both, with their locations.
         migrations: Vec<String>,
     },
     /// Two migrations lead from one version to different ones.
     Fork {
         /// The version that both lead from.
         source: WorkflowId,
-        /// Both, with where they are written.
+        /// Both, with their locations.
         migrations: Vec<String>,
     },
-    /// Migrations lead in a circle.
+    /// Migrations form a cycle.
     Cycle {
-        /// The migrations of the circle.
+        /// The migrations of the cycle.
         migrations: Vec<String>,
     },
-    /// The migrations of one workflow end at more than one version, so that
-    /// none is the newest.
+    /// The migrations of one workflow end at more than one version, so that the
+    /// newest version is ambiguous.
     Gap {
         /// The workflow's name.
         name: String,
@@ -45,33 +44,33 @@ pub enum Problem {
         /// The workflow's migrations.
         migrations: Vec<String>,
     },
-    /// A version that is not the newest, from which no migration leads, and of
-    /// which nobody decided that its processes stay there.
+    /// A version that is not the newest has neither a migration from it nor a
+    /// declaration that its processes stay there.
     Undecided {
         /// The version.
         version: WorkflowId,
-        /// What names it.
+        /// The migrations and registrations that name it.
         named_by: Vec<String>,
         /// The newest version.
         newest: WorkflowId,
-        /// What names that.
+        /// The migrations and registrations that name the newest version.
         newest_named_by: Vec<String>,
     },
-    /// A migration leads from a version of which it was decided that its
-    /// processes stay there.
+    /// A migration leads from a version whose processes are declared to stay
+    /// there.
     Contradiction {
         /// The version.
         version: WorkflowId,
-        /// Where it was decided.
+        /// The location of the declaration.
         decided_by: String,
-        /// The migrations, with where they are written.
+        /// The migrations, with their locations.
         migrations: Vec<String>,
     },
-    /// It was decided that the processes of a version stay there, but not why.
+    /// The processes of a version are declared to stay there, without a reason.
     NoReason {
         /// The version.
         version: WorkflowId,
-        /// Where it was decided.
+        /// The location of the declaration.
         decided_by: String,
     },
     /// Source and target are versions of different workflows.
@@ -94,56 +93,57 @@ pub enum Problem {
         /// The undo.
         undo: String,
     },
-    /// No migration leads the way that an undo leads back.
+    /// An undo has no migration to undo.
     NothingToUndo {
         /// The undo.
         undo: String,
-        /// The migration that there would have to be.
+        /// The migration that is missing.
         migration: String,
     },
-    /// The ids that a migration gives are not those of its workflow types.
+    /// The ids that a migration returns are not those of its workflow types.
     WrongIds {
         /// The migration.
         migration: String,
         /// The ids of its workflow types.
         types: (WorkflowId, WorkflowId),
     },
-    /// One migration produces a state of another type than the next one takes.
+    /// The state that one migration produces is not the type that the next one
+    /// takes.
     StateMismatch {
-        /// The version between the two.
+        /// The version between the two migrations.
         at: WorkflowId,
-        /// The migration before, and the type that it produces.
+        /// The first migration, and the type that it produces.
         produces: (String, String),
-        /// The migration after, and the type that it takes.
+        /// The second migration, and the type that it takes.
         takes: (String, String),
     },
-    /// A version is said to have different states, or different
-    /// `STATE_SCHEMA_VERSION`s, in different places.
+    /// A version has different states, or different `STATE_SCHEMA_VERSION`s, in
+    /// different places.
     SeveralDefinitions {
         /// The version.
         version: WorkflowId,
-        /// What is said, and where.
+        /// The definitions and their locations.
         definitions: Vec<Definition>,
     },
-    /// Versions of one workflow are written differently and count as equal, so
-    /// that none is the later: leading zeros do not count.
+    /// Versions of one workflow differ as text and compare as equal, so that
+    /// neither is the later one: leading zeros do not count.
     EqualVersions {
         /// The versions.
         versions: Vec<WorkflowId>,
-        /// For each, what names it.
+        /// For each version, the migrations and registrations that name it.
         named_by: Vec<String>,
     },
-    /// Versions of one workflow have different states, and the same
+    /// Versions of one workflow have different states but the same
     /// `STATE_SCHEMA_VERSION`.
     SharedSchemaVersion {
-        /// What they share.
+        /// The `STATE_SCHEMA_VERSION` that they share.
         schema_version: u32,
         /// The versions.
         definitions: Vec<Definition>,
     },
 }
 
-/// What a migration or a registration says of a version.
+/// The definition of a version in a migration or a registration.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Definition {
@@ -153,7 +153,7 @@ pub struct Definition {
     pub state: String,
     /// Its `STATE_SCHEMA_VERSION`.
     pub schema_version: u32,
-    /// Which migration or registration says so, and where it is written.
+    /// The migration or registration, with its location.
     pub by: String,
 }
 
@@ -328,7 +328,7 @@ impl fmt::Display for Problem {
     }
 }
 
-/// A set of migrations does not fit together: all problems at once.
+/// A set of migrations is invalid: all problems at once.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RegistryError {
     problems: Vec<Problem>,
@@ -339,7 +339,7 @@ impl RegistryError {
         Self { problems }
     }
 
-    /// Everything that is wrong.
+    /// All problems.
     #[must_use]
     pub fn problems(&self) -> &[Problem] {
         &self.problems

@@ -1,4 +1,4 @@
-//! One migration in a registry, with its types erased.
+//! A migration in a registry, with its types erased.
 
 use std::any::TypeId;
 use std::collections::HashMap;
@@ -27,7 +27,7 @@ pub struct Migration {
     target: WorkflowId,
     fingerprint: Fingerprint,
     defined_at: Option<SourceLocation>,
-    /// Where it is written, as far as that is known.
+    /// The location of its code, as far as it is known.
     place: Place,
     details: Details,
     #[doc(hidden)]
@@ -40,10 +40,10 @@ pub struct Migration {
     #[doc(hidden)]
     pub target_state: TypeRef,
     pub(crate) source_decoder: Decoder,
-    /// `None` where it is not known that a state of the target version can be
-    /// deserialized, which a migration does not need.
+    /// `None` if it is unknown how to deserialize a state of the target
+    /// version; a migration does not require that.
     target_decoder: Option<Decoder>,
-    /// Likewise of a state of the source version and `Serialize`.
+    /// The same for `Serialize` and a state of the source version.
     source_encoder: Option<Encoder>,
     target_encoder: Encoder,
     #[doc(hidden)]
@@ -97,19 +97,19 @@ impl Migration {
         })
     }
 
-    /// Says where a migration by hand was added to a registry.
+    /// Records where an explicitly added migration was added to a registry.
     pub(crate) fn added_at(mut self, caller: &'static Location<'static>) -> Self {
         self.place = self.place.added_at(caller);
         self
     }
 
-    /// The version that processes stand at.
+    /// The version before the migration.
     #[must_use]
     pub fn source(&self) -> &WorkflowId {
         &self.source
     }
 
-    /// The version that they go on under.
+    /// The version after the migration.
     #[must_use]
     pub fn target(&self) -> &WorkflowId {
         &self.target
@@ -121,25 +121,25 @@ impl Migration {
         self.fingerprint
     }
 
-    /// Where the conversion is written, if that is known.
+    /// The location of the conversion, if it is known.
     #[must_use]
     pub fn defined_at(&self) -> Option<SourceLocation> {
         self.defined_at
     }
 
-    /// What its author wrote about it, for plan and history.
+    /// The author's note, for the plan and the history.
     #[must_use]
     pub fn note(&self) -> Option<&'static str> {
         self.details.note
     }
 
-    /// Whether it leads back, from a version to an earlier one.
+    /// Whether this is an undo, which leads to an earlier version.
     #[must_use]
     pub fn is_undo(&self) -> bool {
         self.details.undo
     }
 
-    /// Whether it changes nothing but the version: the two share a state.
+    /// Whether it changes only the version, because the two share a state.
     #[must_use]
     pub fn is_identity(&self) -> bool {
         self.details.identity
@@ -163,13 +163,13 @@ impl Migration {
         self.target_schema_version
     }
 
-    /// How a state of the target version is read, if that is known.
+    /// The decoder of target states, if one is known.
     #[doc(hidden)]
     pub fn target_decoder(&self) -> Option<Decoder> {
         self.target_decoder
     }
 
-    /// How a state of the source version is shown, if that is known.
+    /// The encoder of source states, if one is known.
     #[doc(hidden)]
     pub fn source_encoder(&self) -> Option<Encoder> {
         self.source_encoder
@@ -180,17 +180,19 @@ impl Migration {
         self.place
     }
 
-    /// With where it is written, also if that is by hand.
+    /// The short name and the location.
     pub(crate) fn described(&self) -> String {
         format!("{} by {}", self.short_name(), self.place)
     }
 
-    /// Of two of one source and target, the order is that of where they are written.
+    /// Orders by source, target and location.
     pub(crate) fn cmp_by_place(&self, other: &Self) -> std::cmp::Ordering {
         (&self.source, &self.target, self.place).cmp(&(&other.source, &other.target, other.place))
     }
 
-    /// As in [`MigrationRegistry::expect`](crate::MigrationRegistry::expect): `order@v1->v2`.
+    /// The form that
+    /// [`MigrationRegistry::expect`](crate::MigrationRegistry::expect) accepts:
+    /// `order@v1->v2`.
     #[must_use]
     pub fn short_name(&self) -> String {
         if self.source.name() == self.target.name() {
@@ -222,9 +224,10 @@ impl fmt::Debug for Migration {
     }
 }
 
-/// Takes how a target's state is deserialized from a migration that starts with a
-/// state of the same type, such as the one that leads back, if there is one; and how its source's state is serialized, from one that ends
-/// with it.
+/// Shares codecs between migrations whose states have the same type: the
+/// decoder of a target's state comes from a migration that starts with that
+/// type, such as an undo, and the encoder of a source's state from a migration
+/// that ends with it.
 pub(crate) fn share_codecs(migrations: &mut [Migration], undos: &[Migration]) {
     let all = || migrations.iter().chain(undos);
     let written: HashMap<TypeId, Encoder> = all()
@@ -235,7 +238,8 @@ pub(crate) fn share_codecs(migrations: &mut [Migration], undos: &[Migration]) {
         .collect();
     for migration in migrations {
         let shared = known.get(&migration.target_state.id).copied();
-        // What starts with a state owns it, so its decoder is the faster one.
+        // A migration that starts with a state owns it, so its decoder is
+        // faster.
         migration.target_decoder = shared.or(migration.target_decoder);
         let shared = written.get(&migration.source_state.id).copied();
         migration.source_encoder = migration.source_encoder.or(shared);

@@ -1,4 +1,4 @@
-//! The way of a process to the newest version.
+//! Routes to the newest version.
 
 use std::fmt;
 
@@ -6,15 +6,15 @@ use crate::baseline::Hop;
 use crate::id::WorkflowId;
 use crate::registry::registered::Migration;
 
-/// One or more migrations in a row. The states between hops exist in memory
-/// only; a process is written once.
+/// One or more consecutive migrations. The states between hops exist only in
+/// memory; a process is written once.
 #[derive(Debug, Clone)]
 pub struct Route {
     hops: Vec<Migration>,
 }
 
 impl Route {
-    /// A route from its hops, unless there are none.
+    /// A route of these hops; `None` if there are none.
     pub(crate) fn new(hops: Vec<Migration>) -> Option<Self> {
         (!hops.is_empty()).then_some(Self { hops })
     }
@@ -25,7 +25,7 @@ impl Route {
         &self.hops
     }
 
-    /// The hops, as a baseline and a plan name them.
+    /// The hops in the form in which a baseline and a plan record them.
     #[doc(hidden)]
     pub fn baseline_hops(&self) -> Vec<Hop> {
         self.hops
@@ -37,13 +37,13 @@ impl Route {
             .collect()
     }
 
-    /// The version that the route starts from.
+    /// The version where the route starts.
     #[must_use]
     pub fn source(&self) -> &WorkflowId {
         self.hops[0].source()
     }
 
-    /// The version that the route leads to.
+    /// The version where the route ends.
     #[must_use]
     pub fn target(&self) -> &WorkflowId {
         self.hops[self.hops.len() - 1].target()
@@ -60,18 +60,18 @@ impl fmt::Display for Route {
     }
 }
 
-/// What is to be done about a process that stands at a version.
+/// What has to be done about a process at a version.
 #[derive(Debug, Clone)]
 pub enum Standing {
-    /// It is to be migrated along this route.
+    /// The process is outdated and is migrated along this route.
     Behind(Route),
-    /// It stands at the newest version.
+    /// The process is at the newest version.
     Newest,
-    /// It is decided that processes at this version stay there.
+    /// Processes at this version are declared to stay there.
     Stays,
-    /// Its workflow has migrations, but none leads from this version, and it
-    /// is not the newest: an error.
+    /// The workflow has migrations, but none from this version, which is not
+    /// the newest: an error.
     NoRoute,
-    /// Its workflow has no migrations at all.
+    /// The workflow has no migrations.
     OtherWorkflow,
 }

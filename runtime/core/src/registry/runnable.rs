@@ -1,4 +1,4 @@
-//! What a runner migrates along.
+//! The migrations that a runner can be given.
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -11,7 +11,8 @@ mod sealed {
     pub trait Sealed {}
 }
 
-/// What a runner migrates along: one [`StateMigration`], or a whole [`MigrationRegistry`].
+/// The migrations of a runner: one [`StateMigration`], or a whole
+/// [`MigrationRegistry`].
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is neither a migration nor a registry of migrations",
     label = "expected a `StateMigration` or a `MigrationRegistry`"

@@ -1,17 +1,17 @@
-//! Where something in a registry comes from, for those who must set it right.
+//! Source location of a registered migration or version.
 
 use std::fmt;
 use std::panic::Location;
 
 use crate::migration::SourceLocation;
 
-/// Where something is written.
+/// A source location.
 #[derive(Debug, Clone, Copy)]
 pub enum Place {
-    /// Generated code knows.
+    /// The location recorded by generated code.
     Code(SourceLocation),
-    /// By hand: a type, whose name starts with its crate, and where it was
-    /// added to a registry.
+    /// A type, whose name starts with its crate, and the place where it was
+    /// explicitly added to a registry.
     Type {
         name: &'static str,
         added_at: Option<&'static Location<'static>>,
@@ -36,7 +36,7 @@ impl Place {
         }
     }
 
-    /// The function, the macro or the type.
+    /// The name of the function, the macro or the type.
     pub fn name(&self) -> &'static str {
         match self {
             Self::Code(at) => at.function,
