@@ -1,4 +1,4 @@
-//! Why a state was not upgraded.
+//! Errors of upgrading a state.
 
 use std::cmp::Ordering;
 use std::fmt;
@@ -7,64 +7,65 @@ use crate::id::WorkflowId;
 use crate::migration::ConversionError;
 use crate::version::natural_cmp;
 
-/// Why a state was not upgraded. No value of the state is in it, other than
-/// those that a conversion puts into its error. The path to what cannot be read
-/// holds the names of fields and the keys of maps: where such a key is secret,
-/// such as an address, keep the message secret too.
+/// The reason why a state was not upgraded. It contains no values of the state
+/// except those that a conversion puts into its error. The path to an
+/// unreadable value contains names of fields and keys of maps: if such a key is
+/// confidential, such as an address, keep the message confidential too.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum UpgradeError {
-    /// Nothing that is linked knows the workflow.
+    /// The workflow is unknown to the registry.
     UnknownWorkflow {
-        /// What was asked for.
+        /// The requested workflow.
         name: String,
-        /// The workflows that are known.
+        /// The known workflows.
         known: Vec<String>,
     },
-    /// Nothing that is linked knows this version of the workflow.
+    /// The version of the workflow is unknown to the registry.
     UnknownVersion {
-        /// What was asked for.
+        /// The requested version.
         version: WorkflowId,
-        /// The versions that are known.
+        /// The known versions.
         known: Vec<String>,
     },
-    /// No route leads from the version of the state to the one that was asked for.
+    /// There is no route from the version of the state to the requested
+    /// version.
     NoRoute {
         /// The version of the state.
         from: WorkflowId,
-        /// The version that was asked for.
+        /// The requested version.
         to: WorkflowId,
-        /// The version at which the route of the state ends.
+        /// The version where the route from the state ends.
         end: String,
     },
-    /// The state is not one of its version.
+    /// The state cannot be read as a state of its version.
     Unreadable {
         /// The version.
         version: WorkflowId,
         /// The type of its state.
         state: &'static str,
-        /// What is wrong, and where.
+        /// The problem, and its place in the state.
         problem: String,
     },
-    /// A conversion refused the state.
+    /// A conversion rejected the state.
     Refused {
-        /// Which, and where it is written.
+        /// The migration, with its location.
         migration: String,
-        /// Why.
+        /// The reason.
         reason: ConversionError,
     },
     /// The converted state could not be serialized.
     Unserializable {
-        /// By which migration, and where it is written.
+        /// The migration that produced it, with its location.
         migration: String,
-        /// Why.
+        /// The reason.
         reason: serde_json::Error,
     },
-    /// The workflow type that was asked for is another than the registry's.
+    /// The requested workflow type has another state than the registry's.
     OtherState {
         /// The version of both.
         version: WorkflowId,
-        /// The state of the type that was asked for.
+        /// The state of the requested type.
         asked: &'static str,
         /// The state that the migrations produce.
         produced: &'static str,
@@ -134,7 +135,8 @@ impl fmt::Display for UpgradeError {
 
 impl std::error::Error for UpgradeError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        // The messages hold those of these; what lies behind them is the source.
+        // `Display` includes the messages of these errors; the source is the
+        // next error.
         match self {
             Self::Refused { reason, .. } => reason.source(),
             Self::Unserializable { reason, .. } => reason.source(),

@@ -1,4 +1,4 @@
-//! Brings a serialized state to the newest version, without any store: for
+//! Upgrades of serialized states to the newest version without a store: for
 //! files, caches and queues.
 
 mod error;
@@ -23,14 +23,15 @@ use crate::workflow::Workflow;
 #[derive(Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Upgraded {
-    /// The version that the state is of now.
+    /// The version of the state.
     pub version: WorkflowId,
-    /// The state, as JSON. One that was there already is as it came.
+    /// The state as JSON. A state that needed no migration is returned
+    /// unchanged.
     pub state: String,
 }
 
 impl fmt::Debug for Upgraded {
-    // The state may hold personal data, which does not belong in logs.
+    // The state may hold personal data, which must not reach logs.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Upgraded")
             .field("version", &self.version)
@@ -40,15 +41,16 @@ impl fmt::Debug for Upgraded {
 }
 
 impl MigrationRegistry {
-    /// Brings a serialized state of any known version to the end of its route:
-    /// the newest version, or the one at which it is decided that processes
-    /// stay. `state` is JSON, of the workflow `name` at `version`.
+    /// Upgrades a serialized state of any known version to the end of its
+    /// route: the newest version, or a version whose processes are declared to
+    /// stay there. `state` is JSON, of the workflow `name` at `version`.
     ///
-    /// Needs no store and no runtime: for files, caches, messages in queues. It
-    /// has no more effects than the conversions, and their panics are not caught.
+    /// Needs neither a store nor an async runtime: for files, caches, messages
+    /// in queues. It has no side effects other than those of the conversions,
+    /// whose panics are not caught.
     ///
-    /// JSON has no NaN and no infinite number. A conversion that produces one,
-    /// also in an `Option`, is an error that names the field.
+    /// JSON has no NaN and no infinite numbers. A conversion that produces one,
+    /// even inside an `Option`, causes an error that names the field.
     ///
     /// ```standalone_crate
     /// # use serde::{Deserialize, Serialize};
@@ -87,8 +89,9 @@ impl MigrationRegistry {
     /// ```
     ///
     /// # Errors
-    /// Name or version are not known, the state cannot be read as one of that
-    /// version, a conversion refused it, or the new one cannot be serialized.
+    /// The name or the version is unknown, the state cannot be read as a state
+    /// of that version, a conversion rejected it, or the new state cannot be
+    /// serialized.
     pub fn upgrade(
         &self,
         name: &str,
@@ -113,11 +116,13 @@ impl MigrationRegistry {
         }
     }
 
-    /// As [`upgrade`](Self::upgrade), to the workflow `W`, as its state. `W` is
-    /// any version on the route, and `version` may be that of `W` itself.
+    /// Like [`upgrade`](Self::upgrade), but to the version of the workflow `W`,
+    /// and returns its state. `W` is any version on the route, and `version`
+    /// may be that of `W` itself.
     ///
     /// # Errors
-    /// As of [`upgrade`](Self::upgrade); or no route leads from `version` to `W`.
+    /// Those of [`upgrade`](Self::upgrade); or there is no route from `version`
+    /// to `W`.
     pub fn upgrade_to<W: Workflow>(
         &self,
         version: &str,
@@ -152,7 +157,7 @@ impl MigrationRegistry {
         }
     }
 
-    /// The version of a state, and the hops that are before it.
+    /// The version of a state, and the hops from there.
     fn way(
         &self,
         name: &str,
@@ -179,8 +184,8 @@ impl MigrationRegistry {
         })
     }
 
-    /// A state that no migration leads from; it is read all the same, as far as
-    /// it is known how.
+    /// A state without a migration from its version. It is validated with the
+    /// decoder if one is known.
     fn as_it_is(&self, version: WorkflowId, state: &[u8]) -> Result<Upgraded, UpgradeError> {
         let text = std::str::from_utf8(state).map_err(|error| UpgradeError::Unreadable {
             version: version.clone(),
@@ -189,7 +194,8 @@ impl MigrationRegistry {
         })?;
         let read = match self.decoder_at(&version) {
             Some((name, decoder)) => match decoder.decode(state) {
-                // A type that borrows can be read, but not without its text.
+                // A type that borrows from the text is readable, but not by
+                // this decoder.
                 Err(error) if Refusal::of(&error).borrows => is_json(state),
                 read => read.map(drop).map_err(|error| (name, error)),
             },
@@ -204,7 +210,7 @@ impl MigrationRegistry {
         }
     }
 
-    /// The state of a version, and how it is read, as any migration knows that
+    /// The name and the decoder of a version's state, from any migration that
     /// has a state of this type.
     fn decoder_at(&self, version: &WorkflowId) -> Option<(&'static str, Decoder)> {
         let ends = || {
@@ -231,7 +237,7 @@ fn is_json(state: &[u8]) -> Result<(), (&'static str, serde_json::Error)> {
         .map_err(|error| ("JSON value", error))
 }
 
-/// Reads a state and converts it, hop by hop; with the last migration.
+/// Reads a state and converts it hop by hop; also returns the last migration.
 fn convert<'a>(
     from: &WorkflowId,
     first: &'a Migration,
@@ -256,7 +262,7 @@ fn convert<'a>(
     Ok((last, converted))
 }
 
-/// Serializes a state behind a migration.
+/// Serializes the state after a migration.
 fn serialize(
     last: &Migration,
     state: &AnyState,
@@ -279,7 +285,7 @@ fn unreadable_as(
 ) -> UpgradeError {
     let problem = match std::str::from_utf8(json) {
         Err(error) => not_utf8(&error),
-        // The texts of these are serde_json's own and hold no values.
+        // These messages are serde_json's own and contain no values.
         Ok(_) if !error.is_data() => error.to_string(),
         Ok(text) => format!(
             "{}, line {} column {}",

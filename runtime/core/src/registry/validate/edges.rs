@@ -1,4 +1,4 @@
-//! What is wrong with migrations, as edges between versions.
+//! Problems of migrations as edges between versions.
 
 use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
@@ -8,7 +8,7 @@ use crate::registry::problem::Problem;
 use crate::registry::registered::Migration;
 use crate::version::natural_cmp;
 
-/// What is wrong with one migration, whatever else there is.
+/// A problem of a single migration, independent of all others.
 pub(crate) fn by_itself(migration: &Migration) -> Option<Problem> {
     let (source, target) = (migration.source(), migration.target());
     let own = |id| id == &migration.source_type;
@@ -39,10 +39,10 @@ fn ascends(migration: &Migration) -> Ordering {
     natural_cmp(migration.source().version(), migration.target().version())
 }
 
-/// The migrations forward that are sound by themselves.
+/// The forward migrations without problems of their own.
 pub(crate) struct Graph<'a> {
     pub(crate) by_source: BTreeMap<&'a WorkflowId, Vec<&'a Migration>>,
-    /// The first of those that lead from a version.
+    /// The first migration from each version.
     pub(crate) next: BTreeMap<&'a WorkflowId, &'a Migration>,
 }
 
@@ -77,7 +77,7 @@ impl<'a> Graph<'a> {
         }
     }
 
-    /// Reports each circle once; returns the versions that lie on one.
+    /// Reports each cycle once; returns the versions on cycles.
     pub(crate) fn cycles(&self, problems: &mut Vec<Problem>) -> BTreeSet<&'a WorkflowId> {
         let mut on_cycles = BTreeSet::new();
         let mut settled = BTreeSet::new();
@@ -107,8 +107,8 @@ impl<'a> Graph<'a> {
         on_cycles
     }
 
-    /// Hops join only where the state types are the same; returns the versions
-    /// at which some do not.
+    /// Hops join only if their state types are the same; returns the versions
+    /// where some types differ.
     pub(crate) fn joins(
         &self,
         back: &[&'a Migration],
@@ -138,8 +138,8 @@ impl<'a> Graph<'a> {
         mismatched
     }
 
-    /// For each fork, the versions that it leads to, at last; forks that lead to
-    /// one version are one.
+    /// For each fork, the versions where its branches end; forks with a common
+    /// end are merged.
     pub(crate) fn forked_ends(&self) -> Vec<BTreeSet<&'a WorkflowId>> {
         let mut forks: Vec<BTreeSet<&WorkflowId>> = Vec::new();
         for leading in self.by_source.values().filter(|leading| is_fork(leading)) {
@@ -156,7 +156,7 @@ impl<'a> Graph<'a> {
         forks
     }
 
-    /// Where migrations lead to, from which none leads on.
+    /// The versions where paths that begin with these migrations end.
     fn ends_behind(&self, leading: &[&'a Migration]) -> BTreeSet<&'a WorkflowId> {
         let mut seen = BTreeSet::new();
         let mut open: Vec<&WorkflowId> = leading.iter().map(|m| m.target()).collect();
@@ -183,8 +183,8 @@ fn is_fork(leading: &[&Migration]) -> bool {
         .any(|pair| pair[0].target() != pair[1].target())
 }
 
-/// Workflows of which it is not clear where their migrations end, because of
-/// another mistake than a fork.
+/// Workflows whose end of migrations is unclear because of a problem other than
+/// a fork.
 pub(crate) fn unclear_names(forward: &[Migration]) -> BTreeSet<&str> {
     forward
         .iter()
@@ -193,8 +193,8 @@ pub(crate) fn unclear_names(forward: &[Migration]) -> BTreeSet<&str> {
         .collect()
 }
 
-/// Migrations forward that do not lead to a later version. On a circle one
-/// always does not, and that is said already.
+/// Forward migrations that do not lead to a later version. A cycle always
+/// contains one, and is already reported.
 pub(crate) fn descending(
     migrations: &[&Migration],
     on_cycles: &BTreeSet<&WorkflowId>,
@@ -210,7 +210,8 @@ pub(crate) fn descending(
     }
 }
 
-/// An undo leads from a later version back, the way that one migration came.
+/// An undo leads from a later version to an earlier one, and must be the
+/// reverse of a migration.
 pub(crate) fn undos(graph: &Graph<'_>, back: &[&Migration], problems: &mut Vec<Problem>) {
     let mut by_pair: BTreeMap<_, Vec<&Migration>> = BTreeMap::new();
     for undo in back.iter().copied() {

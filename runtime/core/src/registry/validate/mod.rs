@@ -1,7 +1,9 @@
-//! Finds everything that is wrong with a set of migrations and versions. Pure.
+//! Validation of a set of migrations and versions, which finds all problems.
+//! Pure.
 //!
-//! What is wrong by itself is left out of the rest, and so is all but the first
-//! of those migrations that lead from one version: one mistake, one problem.
+//! Migrations with problems of their own are excluded from the other checks,
+//! and so are all but the first migration from each version, so that one
+//! mistake is reported as one problem.
 
 mod edges;
 mod versions;
@@ -17,8 +19,8 @@ fn sound(migrations: &[Migration]) -> Vec<&Migration> {
         .collect()
 }
 
-/// All problems of migrations that are sorted by source and target, of those
-/// that lead back, and of versions that are known without any.
+/// All problems of forward migrations, which are sorted by source and target,
+/// of undos, and of versions that are registered without a migration.
 pub(crate) fn problems(
     forward: &[Migration],
     undos: &[Migration],

@@ -1,5 +1,5 @@
-//! What is wrong with versions: where migrations end, and what is said of one
-//! version in several places.
+//! Problems of versions: where migrations end, and conflicting definitions of
+//! one version.
 
 use std::any::TypeId;
 use std::collections::{BTreeMap, BTreeSet};
@@ -12,7 +12,8 @@ use crate::registry::registered::Migration;
 use crate::registry::validate::edges::Graph;
 use crate::version::natural_cmp;
 
-/// A version from which a migration leads, though it was decided that none does.
+/// Versions that have a migration from them although their processes are
+/// declared to stay.
 pub(crate) fn contradictions(
     graph: &Graph<'_>,
     registered: &[VersionRegistration],
@@ -29,7 +30,7 @@ pub(crate) fn contradictions(
     }
 }
 
-/// Decisions that do not say why.
+/// Declarations without a reason.
 pub(crate) fn reasons(registered: &[VersionRegistration], problems: &mut Vec<Problem>) {
     let is_blank = |version: &&VersionRegistration| {
         let reason = version.stays;
@@ -43,8 +44,8 @@ pub(crate) fn reasons(registered: &[VersionRegistration], problems: &mut Vec<Pro
     }
 }
 
-/// Versions of one workflow that are told apart only by how they are written;
-/// returns them. A migration from one to the other is refused by itself.
+/// Versions of one workflow that differ as text and compare as equal; returns
+/// them. A migration between two of them is rejected as a problem of its own.
 pub(crate) fn equal<'a>(
     forward: &[&'a Migration],
     back: &[&'a Migration],
@@ -69,7 +70,7 @@ pub(crate) fn equal<'a>(
         })
     };
     let mut equal = BTreeSet::new();
-    // In the order of versions, so that equal ones are neighbours.
+    // Sorted by version, so that equal versions are adjacent.
     let known: Vec<(&WorkflowId, String)> = named_by.into_iter().collect();
     for alike in known.chunk_by(|(a, _), (b, _)| {
         a.name() == b.name() && natural_cmp(a.version(), b.version()).is_eq()
@@ -88,8 +89,8 @@ pub(crate) fn equal<'a>(
     equal
 }
 
-/// Where the migrations of each workflow end: at its newest version, and where
-/// it is decided that processes stay.
+/// Checks that the migrations of each workflow end at its newest version or at
+/// versions whose processes are declared to stay.
 pub(crate) fn ends(
     graph: &Graph<'_>,
     unclear: &BTreeSet<&str>,
@@ -126,7 +127,8 @@ pub(crate) fn ends(
             .iter()
             .filter(undecided)
             .filter(|end| **end != newest && !equal.contains(**end))
-            // Where migrations of an unclear workflow end is no second problem.
+            // In an unclear workflow, the ends of migrations are not reported
+            // again.
             .filter(|end| !(unclear.contains(name) && reached.contains(**end)))
             .filter(|end| fork_of(end).is_none())
             .copied()
@@ -135,7 +137,7 @@ pub(crate) fn ends(
             .iter()
             .filter(undecided)
             .filter(|end| reached.contains(**end))
-            // However many ends a fork has, with one of its ways there is one.
+            // A fork counts as one end, because resolving it leaves one branch.
             .filter(|end| fork_of(end).is_none_or(|ends| ends.last() == Some(*end)))
             .copied()
             .collect();
@@ -151,7 +153,8 @@ pub(crate) fn ends(
                     .map(|m| m.described())
                     .collect(),
             });
-            // With the gap filled, its end is still not the newest version.
+            // Filling the gap adds a migration from these ends. The last end
+            // remains undecided if it is not the newest version.
             for before in &gap[..gap.len() - 1] {
                 open.remove(before);
             }
@@ -167,7 +170,8 @@ pub(crate) fn ends(
     }
 }
 
-/// What knows of a version that no migration leads from.
+/// The migrations and registrations that name a version without a migration
+/// from it.
 fn named_by(
     version: &WorkflowId,
     graph: &Graph<'_>,
@@ -186,11 +190,11 @@ fn named_by(
     named.chain(leading).collect()
 }
 
-/// What one place says of a version.
+/// The definition of a version in one place.
 struct Claim<'a> {
     version: &'a WorkflowId,
     state: TypeRef,
-    /// `None` at the other end of an identity, whose type is that of one end.
+    /// `None` at the end of an identity migration whose type is unknown.
     schema_version: Option<u32>,
     by: String,
 }
@@ -247,8 +251,8 @@ fn claims<'a>(
     claims
 }
 
-/// A version has one definition, and its states are told from those of another
-/// version by the `STATE_SCHEMA_VERSION`.
+/// Checks that each version has one definition, and that versions with
+/// different states have different `STATE_SCHEMA_VERSION`s.
 pub(crate) fn definitions(
     forward: &[&Migration],
     back: &[&Migration],
@@ -267,7 +271,7 @@ pub(crate) fn definitions(
                         || claim.schema_version.is_none())
             };
             if !seen.iter().any(same) {
-                // One that says more takes the place of one that says less.
+                // A definition with a schema version replaces one without.
                 seen.retain(|other| {
                     other.state.id != claim.state.id || other.schema_version.is_some()
                 });
