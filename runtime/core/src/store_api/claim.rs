@@ -1,4 +1,5 @@
-//! The claim of a run on a store: read by a store when it opens, written by a run.
+//! The claim of a run on a store: written by runs, and read when a store is
+//! opened.
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
@@ -8,13 +9,13 @@ use crate::error::Error;
 use crate::id::RunId;
 use crate::store_api::{TransactionalStore, row};
 
-/// The key of the row of the claim.
+/// The key of the claim row.
 pub const CLAIM: &[u8] = b"c";
 
-/// The key of the row that the last writer of a store leaves when it closes it.
+/// The key of the row that records that the last writer closed the store.
 pub const CLOSED: &[u8] = b"e";
 
-/// Who may write to a store as its runner.
+/// The right to write to a store as its runner.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Claim {
     pub holder: Option<Holder>,
@@ -23,20 +24,20 @@ pub struct Claim {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Holder {
     pub run: RunId,
-    /// One for each time that a run is started or resumed.
+    /// Unique for each time that a run is started or resumed.
     pub execution: Uuid,
-    /// One for each process of the operating system.
+    /// Unique for each process of the operating system.
     pub program: Uuid,
 }
 
-/// That the writer of an epoch closed the store: while the database is at that
-/// epoch, nobody has it open.
+/// The record that the writer of an epoch closed the store: while the database
+/// is at that epoch, no program has it open.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Closed {
     pub epoch: u64,
 }
 
-/// Reads the row of the claim; a store without it has no holder.
+/// Decodes the claim row; without a row the store is unclaimed.
 pub fn read(row: Option<Bytes>) -> Result<Claim, Error> {
     row.map_or_else(
         || Ok(Claim::default()),
@@ -44,13 +45,13 @@ pub fn read(row: Option<Bytes>) -> Result<Claim, Error> {
     )
 }
 
-/// The run that has the claim on a store.
+/// The holder of the claim on a store.
 pub async fn holder(store: &dyn TransactionalStore) -> Result<Option<Holder>, Error> {
     let row = store.rows(CLAIM, None, 1).await?;
     Ok(read(row.into_iter().next().map(|(_, row)| row))?.holder)
 }
 
-/// What is said to one who wants to begin a run where another one was interrupted.
+/// The message for a new run while another run is interrupted.
 pub fn interrupted_by(run: RunId) -> String {
     format!(
         "run {run} was interrupted in its middle, and holds the store until it is resumed; resume it, or take the store over from it to begin another one"

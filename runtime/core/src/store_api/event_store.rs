@@ -1,4 +1,4 @@
-//! Streams of events.
+//! Stores of event streams.
 
 use std::sync::Arc;
 
@@ -9,7 +9,7 @@ use crate::event::{Event, NewEvent, is_reserved};
 use crate::id::StreamId;
 use crate::store_api::{Head, TransactionalStore};
 
-/// Where a writer believes that the stream ends.
+/// The end of the stream that a writer expects.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ExpectedSequence {
     /// The stream has no events yet.
@@ -29,7 +29,7 @@ impl ExpectedSequence {
     }
 }
 
-/// Where an append left the stream.
+/// The end of the stream after an append.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Appended {
     /// The sequence number of the last event appended.
@@ -38,15 +38,15 @@ pub struct Appended {
 
 /// A store of event streams.
 ///
-/// Rules that every implementation follows (and that the
-/// [`conformance`](state_migration_conformance) suite checks):
+/// Rules that every implementation follows, and that the
+/// [`conformance`](state_migration_conformance) suite checks:
 ///
 /// - Sequence numbers start at 1 and have no gaps.
-/// - An append happens as a whole or not at all, and only where the stream
-///   ends at `expected`; else it fails with [`ErrorKind::Conflict`].
-/// - All events of a stream carry one version until a `$migrated` event, whose
-///   `workflow_id` is the version from there on. An append of another version
-///   fails with [`ErrorKind::Migrated`] or [`ErrorKind::WrongVersion`].
+/// - An append is atomic, and happens only if the stream ends at `expected`;
+///   otherwise it fails with [`ErrorKind::Conflict`].
+/// - All events of a stream have the same version up to a `$migrated` event,
+///   whose `workflow_id` is the version from there on. An append with another
+///   version fails with [`ErrorKind::Migrated`] or [`ErrorKind::WrongVersion`].
 /// - `$migrated` events are stored like all others.
 /// - A write returns when it is durable.
 ///
@@ -58,8 +58,8 @@ pub trait EventStore: Send + Sync {
     /// Appends events to a stream that ends at `expected`.
     ///
     /// # Errors
-    /// The stream ends elsewhere, stands at another version than the events,
-    /// or the store could not be written.
+    /// The stream ends elsewhere or is at another version than the events, or
+    /// the store could not be written.
     async fn append(
         &self,
         stream: &StreamId,
@@ -68,10 +68,10 @@ pub trait EventStore: Send + Sync {
     ) -> Result<Appended, Error>;
 
     /// At most `limit` events with sequence numbers above `after`, in order,
-    /// with those of reserved types. Fewer than `limit` means the end.
+    /// including those of reserved types. Fewer than `limit` means the end.
     ///
     /// # Errors
-    /// The store could not be read, or holds what cannot be read.
+    /// The store could not be read, or contains an unreadable record.
     async fn read_all(
         &self,
         stream: &StreamId,
@@ -79,12 +79,12 @@ pub trait EventStore: Send + Sync {
         limit: usize,
     ) -> Result<Vec<Event>, Error>;
 
-    /// At most `limit` events of the domain with sequence numbers above
-    /// `after`, in order: what a projection wants to see. Fewer than `limit`
-    /// means the end.
+    /// At most `limit` domain events with sequence numbers above `after`, in
+    /// order: the events that a projection needs. Fewer than `limit` means the
+    /// end.
     ///
     /// # Errors
-    /// The store could not be read, or holds what cannot be read.
+    /// The store could not be read, or contains an unreadable record.
     async fn read(&self, stream: &StreamId, after: u64, limit: usize) -> Result<Vec<Event>, Error> {
         let mut events = Vec::new();
         let mut after = after;
@@ -104,7 +104,7 @@ pub trait EventStore: Send + Sync {
         Ok(events)
     }
 
-    /// Where a stream stands; `None` if it has no events.
+    /// The head of a stream; `None` if it has no events.
     ///
     /// # Errors
     /// The store could not be read.
@@ -122,17 +122,17 @@ pub trait EventStore: Send + Sync {
         limit: usize,
     ) -> Result<Vec<StreamId>, Error>;
 
-    /// Returns when every event that can be read is durable. Nothing to do for
-    /// a store that lets nobody read what is not.
+    /// Returns when every readable event is durable. A store in which only
+    /// durable events are readable has nothing to do here.
     ///
     /// # Errors
-    /// What can be read may or may not last.
+    /// Readable events may not be durable.
     async fn flush(&self) -> Result<(), Error> {
         Ok(())
     }
 
-    /// A handle on the store as one that commits events, snapshots and process
-    /// registry in one transaction, if it is one.
+    /// A handle of the store as one that commits events, snapshots and process
+    /// registry in one transaction; `None` if it cannot.
     fn transactional(&self) -> Option<Arc<dyn TransactionalStore>> {
         None
     }

@@ -1,4 +1,4 @@
-//! The fence: code of one version does not write to a process of another.
+//! The fence: code of one version must not write to a process at another.
 
 use std::cmp::Ordering;
 
@@ -7,7 +7,7 @@ use crate::id::{StreamId, WorkflowId};
 use crate::store_api::Head;
 use crate::version::natural_cmp;
 
-/// Checks that a process may be migrated.
+/// Checks that a process is not held and may be migrated.
 pub fn check_hold(stream: &StreamId, head: &Head) -> Result<(), Error> {
     match head.held {
         false => Ok(()),

@@ -1,4 +1,5 @@
-//! The contract between stores and those who use them: traits, and the values that cross them.
+//! The contract between stores and their users: traits, and the values that
+//! cross them.
 
 pub mod claim;
 mod event_store;
@@ -24,8 +25,8 @@ pub use write_activity::Traffic;
 use crate::fingerprint::Fingerprint;
 use crate::id::WorkflowId;
 
-/// Tells stores apart within one program. Handles on the same store have the
-/// same id.
+/// Identifies a store within a program. Handles of the same store have the same
+/// id.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct StoreId(u64);
 
@@ -38,26 +39,26 @@ impl StoreId {
     }
 }
 
-/// The head of a stream: its last event, its version, and what is known of it.
+/// The head of a stream: last sequence number, version and flags.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Head {
     /// The sequence number of the last event.
     pub sequence: u64,
-    /// Raised by every change of the head. In a store that changes heads by
-    /// appends alone, the sequence number serves.
+    /// Increased by every change of the head. A store that changes heads only
+    /// by appends may use the sequence number.
     pub revision: u64,
-    /// The version that the process is at: of its latest `$migrated` event the
-    /// target, else the version of its first event.
+    /// The version of the process: the target of its latest `$migrated` event,
+    /// or else the version of its first event.
     pub workflow_id: WorkflowId,
-    /// The sequence number of the latest `$migrated` event, if there is one.
+    /// The sequence number of the latest `$migrated` event, if any.
     pub baseline: Option<u64>,
-    /// The first sequence number whose event is kept: 1, unless events were
+    /// The first sequence number whose event still exists: 1 unless events were
     /// erased on purpose.
     pub first_kept: u64,
     /// Whether the process is finished.
     pub finished: bool,
-    /// The fingerprint of the migration whose run found the process finished;
-    /// `None` where its last event says so.
+    /// The fingerprint of the migration whose run marked the process as
+    /// finished; `None` if the last event did.
     pub finished_by: Option<Fingerprint>,
     /// Whether an operator holds the process, so that no run migrates it.
     pub held: bool,
@@ -79,7 +80,8 @@ impl Head {
         }
     }
 
-    /// Where a replay starts: the sequence number before the first event that counts.
+    /// Where a replay starts: the sequence number before the first event to
+    /// fold.
     #[must_use]
     pub fn replay_after(&self) -> u64 {
         self.baseline.map_or(0, |at| at.saturating_sub(1))

@@ -1,4 +1,4 @@
-//! The process registry: by which keys a process is found, and as which version.
+//! The process registry: the keys by which a process is found, and its version.
 
 use std::fmt;
 use std::sync::Arc;
@@ -18,7 +18,7 @@ pub enum RegistryKey {
     Process(ProcessId),
     /// A conversation that the process is in.
     Conversation(ConversationId),
-    /// A correlation that replies name.
+    /// A correlation id that replies contain.
     Correlation(CorrelationId),
 }
 
@@ -43,7 +43,7 @@ impl RegistryKey {
 }
 
 impl RegistryKey {
-    /// Its kind, as the letter in rows on disk and as a word, and its id.
+    /// The kind, as the letter in rows on disk and as a word, and the id.
     #[doc(hidden)]
     #[must_use]
     pub fn parts(&self) -> (u8, &'static str, &str) {
@@ -65,18 +65,18 @@ impl fmt::Display for RegistryKey {
     }
 }
 
-/// Finds the process that a message is for, and the version it stands at.
+/// Finds the process that a message is for, and the version it is at.
 ///
 /// Entries belong to a tenant. A write returns when it is durable.
 #[async_trait]
 pub trait ProcessRegistry: Send + Sync {
-    /// Puts an entry, in place of an earlier one under the same key.
+    /// Puts an entry, and replaces an earlier one under the same key.
     ///
-    /// A store that also holds the events refuses an identity whose version is
-    /// not the one that the process stands at.
+    /// A store that also holds the events rejects an identity with another
+    /// version than that of the process.
     ///
     /// # Errors
-    /// The entry was refused or could not be written.
+    /// The entry was rejected or could not be written.
     async fn register(
         &self,
         tenant: &TenantId,
@@ -94,15 +94,15 @@ pub trait ProcessRegistry: Send + Sync {
         key: &RegistryKey,
     ) -> Result<Option<ProcessIdentity>, Error>;
 
-    /// Puts an entry in place of another one, if that is still there; returns
-    /// whether it was.
+    /// Replaces an entry by another one if it has not changed; returns whether
+    /// it was replaced.
     ///
-    /// By default this looks first and registers then, so an entry that is
-    /// changed between the two is overwritten. A registry that can compare and
-    /// write at once should.
+    /// The default implementation looks the entry up and then registers, so a
+    /// change between the two is overwritten. A registry that has an atomic
+    /// compare-and-swap should use it.
     ///
     /// # Errors
-    /// As of [`register`](ProcessRegistry::register).
+    /// Those of [`register`](ProcessRegistry::register).
     async fn replace(
         &self,
         tenant: &TenantId,
@@ -125,8 +125,8 @@ pub trait ProcessRegistry: Send + Sync {
 
     /// The keys under which a process is registered.
     ///
-    /// A registry without an index from processes to keys knows only the
-    /// process's own key; then entries under other keys keep the old version
+    /// A registry without an index from processes to keys returns only the
+    /// process's own key; entries under other keys then keep the old version
     /// after a migration.
     ///
     /// # Errors
@@ -140,8 +140,8 @@ pub trait ProcessRegistry: Send + Sync {
         Ok(vec![RegistryKey::Process(process.clone())])
     }
 
-    /// Which store this is, if it is one that can hold events, snapshots and
-    /// process registry together.
+    /// The id of the store, if it can hold events, snapshots and process
+    /// registry together.
     fn store_id(&self) -> Option<StoreId> {
         None
     }

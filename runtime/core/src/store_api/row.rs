@@ -1,4 +1,4 @@
-//! The format byte that every record starts with, and rows that are JSON behind it.
+//! The format byte at the start of every record, and rows with JSON after it.
 
 use bytes::{Buf, Bytes};
 use serde::Serialize;
@@ -6,13 +6,13 @@ use serde::de::DeserializeOwned;
 
 use crate::error::{Error, ErrorKind};
 
-/// The format of every record that this crate writes.
+/// The format of every record that this version writes.
 pub const FORMAT: u8 = 2;
 
-/// The format that was never released.
+/// The format of an earlier version, which was never released.
 pub const UNRELEASED: u8 = 1;
 
-/// Why a record cannot be read, before it is known which one it is.
+/// A problem with a record, before its kind is known.
 #[derive(Debug, PartialEq, Eq)]
 pub enum BadRecord {
     Newer(u8),
@@ -21,7 +21,8 @@ pub enum BadRecord {
 }
 
 impl BadRecord {
-    /// The error for a record that `what` names: "the head of stream …".
+    /// The error for the record described by `what`, such as "the head of
+    /// stream …".
     pub fn of(self, what: impl std::fmt::Display) -> Error {
         match self {
             Self::Newer(format) => Error::new(
@@ -56,7 +57,8 @@ pub fn start(record: &mut Bytes) -> Result<(), BadRecord> {
     }
 }
 
-/// Writes a row that is seldom written and that people read: the format byte, then JSON.
+/// Encodes a row that is rarely written and that people may read: the format
+/// byte, then JSON.
 pub fn write(value: &impl Serialize) -> Result<Vec<u8>, Error> {
     let mut record = vec![FORMAT];
     serde_json::to_writer(&mut record, value)
@@ -64,8 +66,8 @@ pub fn write(value: &impl Serialize) -> Result<Vec<u8>, Error> {
     Ok(record)
 }
 
-/// Reads such a row; `what` names it in the error. A field with an unknown name is
-/// refused, because its name may be damaged.
+/// Decodes such a row; `what` describes it in the error. A field with an
+/// unknown name is rejected, because the name may be damaged.
 pub fn read<T: Serialize + DeserializeOwned>(
     mut record: Bytes,
     what: impl std::fmt::Display,
@@ -85,12 +87,12 @@ pub fn read<T: Serialize + DeserializeOwned>(
     }
 }
 
-/// The value that a text says; `None` if the value does not hold all of the text.
+/// The decoded value; `None` if the text contains more than the value.
 fn understood<T: Serialize + DeserializeOwned>(
     json: &[u8],
 ) -> Result<Option<T>, serde_json::Error> {
     let read: T = serde_json::from_slice(json)?;
-    // A text of an earlier version may have fewer fields.
+    // A row of an earlier version may have fewer fields.
     let all = serde_json::to_vec(&read)? == json
         || holds(
             &serde_json::to_value(&read)?,
@@ -99,7 +101,7 @@ fn understood<T: Serialize + DeserializeOwned>(
     Ok(all.then_some(read))
 }
 
-/// Whether all that a value says is in another one.
+/// Whether a value contains everything that another one does.
 fn holds(all: &serde_json::Value, part: &serde_json::Value) -> bool {
     use serde_json::Value::{Array, Object};
     match (all, part) {

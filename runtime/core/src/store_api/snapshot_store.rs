@@ -1,4 +1,5 @@
-//! Snapshots: a cache of a process's state. All of them may be deleted at any time.
+//! Snapshots: a cache of process states. All of them may be deleted at any
+//! time.
 
 use std::fmt;
 use std::sync::Arc;
@@ -10,9 +11,9 @@ use crate::error::Error;
 use crate::id::{StreamId, WorkflowId};
 use crate::store_api::StoreId;
 
-/// The state of a process at one place in its stream.
+/// The state of a process at one sequence number of its stream.
 ///
-/// It names the version of the workflow whose state it is; another version
+/// A snapshot names the workflow version of its state; code of another version
 /// never reads it.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Snapshot {
@@ -20,7 +21,7 @@ pub struct Snapshot {
     pub stream_id: StreamId,
     /// The sequence number of the last event that the state includes.
     pub sequence: u64,
-    /// The workflow version whose state it is.
+    /// The workflow version of the state.
     pub workflow_id: WorkflowId,
     /// The `STATE_SCHEMA_VERSION` of that workflow when it was taken.
     pub state_schema_version: u32,
@@ -29,7 +30,7 @@ pub struct Snapshot {
 }
 
 impl fmt::Debug for Snapshot {
-    // The state may hold personal data, which does not belong in logs.
+    // The state may hold personal data, which must not reach logs.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Snapshot")
             .field("stream_id", &self.stream_id)
@@ -41,18 +42,18 @@ impl fmt::Debug for Snapshot {
     }
 }
 
-/// Where snapshots are kept: at most one a stream.
+/// A store of snapshots: at most one per stream.
 ///
 /// A write returns when it is durable.
 #[async_trait]
 pub trait SnapshotStore: Send + Sync {
-    /// Keeps a snapshot in place of the stream's earlier one.
+    /// Saves a snapshot, and replaces the stream's earlier one.
     ///
-    /// A store that also holds the events refuses a snapshot of a version that
-    /// the process does not stand at.
+    /// A store that also holds the events rejects a snapshot of another version
+    /// than that of the process.
     ///
     /// # Errors
-    /// The snapshot was refused or could not be written.
+    /// The snapshot was rejected or could not be written.
     async fn save(&self, snapshot: &Snapshot) -> Result<(), Error>;
 
     /// The stream's snapshot, if there is one.
@@ -61,14 +62,14 @@ pub trait SnapshotStore: Send + Sync {
     /// The store could not be read.
     async fn load(&self, stream: &StreamId) -> Result<Option<Snapshot>, Error>;
 
-    /// Drops the stream's snapshot, if there is one.
+    /// Deletes the stream's snapshot, if there is one.
     ///
     /// # Errors
     /// The store could not be written.
     async fn delete(&self, stream: &StreamId) -> Result<(), Error>;
 
-    /// Which store this is, if it is one that can hold events, snapshots and
-    /// process registry together.
+    /// The id of the store, if it can hold events, snapshots and process
+    /// registry together.
     fn store_id(&self) -> Option<StoreId> {
         None
     }

@@ -1,9 +1,10 @@
-//! The capability that makes a migration all or nothing: one transaction over
-//! events, heads and the rows of runs.
+//! The transactional store: one transaction over events, heads and the rows of
+//! runs, which makes a migration atomic.
 //!
-//! A run reads a page of processes of one instant ([`read_due`]), works on it
-//! with nothing open that others have to wait for, and commits the result as a
-//! value ([`Batch`]). The revision of a head is the only point of conflict.
+//! A run reads a page of processes as of one instant ([`read_due`]), processes
+//! it without holding a transaction or lock that others wait for, and commits
+//! the result as a value ([`Batch`]). The revision of a head is the only point
+//! of conflict.
 //!
 //! [`read_due`]: TransactionalStore::read_due
 
@@ -27,20 +28,20 @@ use crate::time::Timestamp;
 /// A contiguous part of the streams, in order of their ids.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct StreamRange {
-    /// The range starts after this stream; `None`: at the first.
+    /// The range starts after this stream; `None`: at the first stream.
     pub after: Option<StreamId>,
-    /// The range ends with this stream; `None`: with the last.
+    /// The range ends with this stream; `None`: with the last stream.
     pub through: Option<StreamId>,
 }
 
-/// What an operator said about a process that no run may touch.
+/// The operator's record of a hold, which excludes a process from all runs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Hold {
-    /// Who, in the operator's words.
+    /// The actor, as given by the operator.
     pub who: ByteString,
-    /// Why, in the operator's words.
+    /// The reason, as given by the operator.
     pub why: ByteString,
-    /// When, by the clock of the program that wrote it.
+    /// The time, by the clock of the program that wrote it.
     pub time: Timestamp,
 }
 
@@ -49,87 +50,89 @@ pub struct Hold {
 pub struct Presence {
     /// The version.
     pub version: WorkflowId,
-    /// The run that closes it, for which each birth there is recorded.
+    /// The run that is closing it, for which each birth at this version is
+    /// recorded.
     pub closing: Option<RunId>,
 }
 
-/// Ranges to share the work by.
+/// The result of splitting the work into ranges.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Split {
-    /// The ranges, in order; together they cover what was to be split.
+    /// The ranges, in order; together they cover what was split.
     pub ranges: Vec<StreamRange>,
-    /// About how many heads there are in them.
+    /// The approximate number of heads in them.
     pub heads: u64,
-    /// How many processes of each version are due, where all heads were read
-    /// because they are few.
+    /// The number of due processes at each version, if the store has few heads
+    /// and read all of them.
     pub due: Option<BTreeMap<WorkflowId, u64>>,
 }
 
-/// What is to be read of a process.
+/// The parts of a process to read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Verdict {
-    /// Its head and its events.
+    /// The head and the events.
     Due,
-    /// Its head only.
+    /// The head only.
     Head,
-    /// Nothing; it is counted here.
+    /// Nothing; the process is added to these counts.
     Pass(SkippedBy),
 }
 
-/// Which processes a reader is interested in.
+/// The processes that a reader is interested in.
 pub trait DueFilter: Send + Sync {
-    /// The versions at which a process may be due; `None`: all of them. A
-    /// process at another version is passed without asking further.
+    /// The versions at which a process may be due; `None`: all versions. A
+    /// process at another version is passed without a call of
+    /// [`verdict`](Self::verdict).
     fn versions(&self) -> Option<&BTreeSet<WorkflowId>>;
 
-    /// What is to be read of a process at one of these versions.
+    /// The parts to read of a process at one of these versions.
     fn verdict(&self, stream: &StreamId, head: &Head) -> Verdict;
 
-    /// Whether a process is to be returned whose head cannot be read.
+    /// Whether to return a process whose head cannot be read.
     fn wants_unreadable(&self, stream: &StreamId) -> bool {
         let _ = stream;
         true
     }
 }
 
-/// Where processes are looked for.
+/// Where to look for processes.
 #[derive(Debug, Clone)]
 pub enum DueOf {
-    /// In a range of streams; the versions of the filter apply.
+    /// A range of streams; the versions of the filter apply.
     Range(StreamRange),
-    /// In these streams, sorted, each once, whatever their version is.
+    /// These streams, sorted and without duplicates, whatever their versions.
     Streams(Vec<StreamId>),
 }
 
-/// What one page is to read.
+/// The request for one page.
 #[derive(Clone)]
 pub struct DueRequest {
-    /// Where processes are looked for.
+    /// Where to look for processes.
     pub of: DueOf,
-    /// Which of them.
+    /// Which of those processes to read.
     pub filter: Arc<dyn DueFilter>,
-    /// The page ends with this many processes.
+    /// The maximum number of processes on the page.
     pub max_processes: usize,
-    /// The page ends after this many heads.
+    /// The maximum number of heads that the page reads.
     pub max_heads: usize,
-    /// The page ends once this many bytes of events have been read.
+    /// The page ends once it has read this many bytes of events.
     pub max_bytes: usize,
-    /// A process whose events are more bytes than this is returned as too
-    /// large, without them, and as the only process of its page.
+    /// A process with more bytes of events than this is returned as too large,
+    /// without its events, and as the only process of its page.
     pub max_process_bytes: usize,
-    /// Read events after this sequence number only, and from the baseline on all
-    /// the same. For a page of one process.
+    /// Read only events after this sequence number, and none before the
+    /// baseline. For a page of one process.
     pub events_after: Option<u64>,
-    /// The versions at which a process may be read from its snapshot on, each
-    /// with the `STATE_SCHEMA_VERSION` that the snapshot must have. A store
-    /// need not look for any.
+    /// The versions at which a process may be read from its snapshot, each with
+    /// the `STATE_SCHEMA_VERSION` that the snapshot must have. A store may
+    /// ignore this.
     pub snapshots: Arc<BTreeMap<WorkflowId, u32>>,
 }
 
-/// An event as a page holds it: what a fold needs, and no more.
+/// An event on a page, with only what a fold needs.
 #[derive(Clone)]
 pub struct ChunkEvent {
-    /// Its place in the stream.
+    /// Its sequence number in the stream.
     pub sequence: u64,
     /// The stable type.
     pub event_type: ByteString,
@@ -140,7 +143,7 @@ pub struct ChunkEvent {
 }
 
 impl fmt::Debug for ChunkEvent {
-    // The payload may hold personal data, which does not belong in logs.
+    // The payload may hold personal data, which must not reach logs.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ChunkEvent")
             .field("sequence", &self.sequence)
@@ -154,9 +157,9 @@ impl fmt::Debug for ChunkEvent {
 /// The heads that a page passed between two of its processes.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Passed {
-    /// How many, of whatever version.
+    /// The number of heads, at any version.
     pub heads: u64,
-    /// What the filter counted of them, by version.
+    /// The counts from the filter, by version.
     pub counted: Vec<(WorkflowId, SkippedBy)>,
 }
 
@@ -169,7 +172,7 @@ impl Passed {
         }
     }
 
-    /// Adds what another part of a page passed.
+    /// Adds the heads passed in another part of a page.
     pub fn add(&mut self, other: &Self) {
         self.heads += other.heads;
         for (version, skipped) in &other.counted {
@@ -183,74 +186,75 @@ impl Passed {
 pub struct DueProcess {
     /// Its stream.
     pub stream: StreamId,
-    /// Its head; `None` when that cannot be read.
+    /// Its head; `None` if that cannot be read.
     pub head: Option<Head>,
     /// Its events from the baseline on (or after
-    /// [`events_after`](DueRequest::events_after), or after its snapshot if
-    /// there is one here), in order; none where only the head was wanted.
+    /// [`events_after`](DueRequest::events_after), or after the snapshot if
+    /// there is one), in order; empty if only the head was requested.
     pub events: Vec<ChunkEvent>,
-    /// The snapshot after which the events start, if one was asked for in
-    /// [`snapshots`](DueRequest::snapshots) and it saves reading events.
+    /// The snapshot after which the events start, if one was requested in
+    /// [`snapshots`](DueRequest::snapshots) and saves reading events.
     ///
-    /// It must be of the version that the head says, of the schema version
-    /// asked for, taken after the baseline and not ahead of the head. A store
-    /// that always returns `None` here is as right.
+    /// It must have the version of the head and the requested schema version,
+    /// and its sequence number must be after the baseline and not after the
+    /// head. A store may always return `None`.
     pub snapshot: Option<Snapshot>,
-    /// Why the process cannot be read, or that it is too large for a page.
+    /// The reason why the process cannot be read, or that it is too large for a
+    /// page.
     pub problem: Option<ChunkProblem>,
-    /// What was passed since the process before, this one's own head included.
+    /// The heads passed since the previous process, including this one's own.
     pub passed: Passed,
 }
 
-/// Why a page returns a process without its events.
+/// The reason why a page returns a process without its events.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ChunkProblem {
-    /// Its events are more than [`max_process_bytes`](DueRequest::max_process_bytes).
+    /// Its events exceed [`max_process_bytes`](DueRequest::max_process_bytes).
     TooLarge,
-    /// A record of it cannot be read; the text says which.
+    /// One of its records cannot be read; the text names the record.
     Corrupt(String),
-    /// A record of it was written by a newer version of this crate; the text
-    /// says which.
+    /// One of its records was written by a newer version of this crate; the
+    /// text names the record.
     NewerFormat(String),
 }
 
-/// Some processes, read at one instant.
+/// Processes read as of one instant.
 #[derive(Debug, Default)]
 pub struct DuePage {
     /// The processes, in order of their streams. Streams without events are
     /// left out.
     pub processes: Vec<DueProcess>,
-    /// What was passed after the last of them.
+    /// The heads passed after the last process.
     pub passed: Passed,
-    /// The last stream that the page passed; `None`: it passed nothing.
+    /// The last stream that the page passed; `None` if it passed none.
     pub up_to: Option<StreamId>,
     /// Whether nothing is left to read after this page.
     pub at_end: bool,
-    /// What lets a commit that comes soon do without reading the heads again.
+    /// Allows a commit soon afterwards to skip reading the heads again.
     pub read_point: ReadPoint,
 }
 
-/// A store's own mark of the instant at which it read a page.
+/// A store's own token for the instant at which it read a page.
 ///
-/// It only saves reading: a commit without it, or with one that is too old,
-/// reads the heads again.
+/// It is only an optimization: a commit without a read point, or with one that
+/// is too old, reads the heads again.
 #[derive(Default)]
 pub struct ReadPoint(Option<Box<dyn Any + Send + Sync>>);
 
 impl ReadPoint {
-    /// None.
+    /// No read point.
     #[must_use]
     pub fn none() -> Self {
         Self::default()
     }
 
-    /// Of whatever a store keeps of an instant.
+    /// A read point from any value that identifies the instant in the store.
     #[must_use]
     pub fn of(instant: impl Any + Send + Sync) -> Self {
         Self(Some(Box::new(instant)))
     }
 
-    /// What the store keeps, if it is of this type.
+    /// The store's value, if it has this type.
     #[must_use]
     pub fn into<T: Any>(self) -> Option<T> {
         self.0?.downcast().ok().map(|instant| *instant)
@@ -263,54 +267,54 @@ impl fmt::Debug for ReadPoint {
     }
 }
 
-/// The migration of one process, to be committed.
+/// The migration of one process in a batch.
 #[derive(Debug, Clone)]
 pub struct Move {
     /// Its stream.
     pub stream: StreamId,
-    /// The head that it was read with: it moves only while the head has this
-    /// revision.
+    /// The head as it was read: the process is migrated only if the head still
+    /// has this revision.
     pub head: Head,
     /// The `$migrated` event.
     pub event: NewEvent,
-    /// Whether to leave a note that a process registry elsewhere is still to
-    /// be told.
+    /// Whether to leave a note that a separate process registry must still be
+    /// updated.
     pub remember: bool,
 }
 
-/// That the code of a version says that a process is finished.
+/// The finding of a version's code that a process is finished.
 #[derive(Debug, Clone)]
 pub struct Finished {
     /// Its stream.
     pub stream: StreamId,
-    /// The head that it was read with, as of a [`Move`].
+    /// The head as it was read, as in a [`Move`].
     pub head: Head,
-    /// The fingerprint of the code that said so.
+    /// The fingerprint of that code.
     pub by: Fingerprint,
 }
 
-/// What a row has to hold for a batch to be committed.
+/// The required value of a row when a batch is committed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Expected {
-    /// It does not matter.
+    /// Any value.
     Anything,
-    /// Just this; `None`: there is no such row.
+    /// This value; `None`: the row must not exist.
     Exactly(Option<Bytes>),
 }
 
-/// A row of the bookkeeping of runs, to be written.
+/// A write to a bookkeeping row of runs.
 #[derive(Debug, Clone)]
 pub struct RowWrite {
     /// Its key.
     pub key: Vec<u8>,
-    /// What it has to hold before.
+    /// The required value before the write.
     pub expected: Expected,
-    /// What it holds then; `None` removes it.
+    /// The value after the write; `None` removes the row.
     pub value: Option<Bytes>,
 }
 
 impl RowWrite {
-    /// A row that is written whatever it held.
+    /// A write without a condition.
     #[must_use]
     pub fn put(key: Vec<u8>, value: impl Into<Bytes>) -> Self {
         Self {
@@ -320,7 +324,7 @@ impl RowWrite {
         }
     }
 
-    /// A row that is removed.
+    /// A removal without a condition.
     #[must_use]
     pub fn remove(key: Vec<u8>) -> Self {
         Self {
@@ -330,7 +334,7 @@ impl RowWrite {
         }
     }
 
-    /// The same write, only while the row holds this.
+    /// The same write, on the condition that the row has this value.
     #[must_use]
     pub fn expecting(mut self, held: Option<Bytes>) -> Self {
         self.expected = Expected::Exactly(held);
@@ -338,30 +342,31 @@ impl RowWrite {
     }
 }
 
-/// What is committed together, all of it or nothing.
+/// The writes of one transaction, committed atomically.
 #[derive(Debug, Clone, Default)]
 pub struct Batch {
-    /// Rows that have to hold this, and are not written: the claim of a run.
+    /// Rows that must have these values and are not written, such as the claim.
     pub guards: Vec<(Vec<u8>, Option<Bytes>)>,
-    /// Processes to be migrated, each stream once.
+    /// Processes to migrate; each stream at most once.
     pub moves: Vec<Move>,
-    /// Processes that were found to be finished, none of which is moved too.
+    /// Processes to mark as finished, none of which is also migrated.
     pub finished: Vec<Finished>,
-    /// Rows of the bookkeeping of runs.
+    /// Writes to bookkeeping rows of runs.
     pub rows: Vec<RowWrite>,
-    /// Births to be forgotten, since they have been looked at.
+    /// Births to remove because they were handled.
     pub births: Vec<(WorkflowId, StreamId)>,
-    /// Versions at which processes may be from now on.
+    /// Versions to record as present, where processes may be from now on.
     pub present: Vec<WorkflowId>,
-    /// Whether the versions that processes are moved to are known to be present
-    /// and not closing, as long as the guards hold: then the store need not look.
+    /// Whether the target versions are known to be present and not closing
+    /// while the guards hold, so that the store need not check.
     pub arrivals_are_known: bool,
-    /// Versions at which every birth is recorded from now on, for this run.
+    /// Versions to mark as closing for this run, so that every birth there is
+    /// recorded from now on.
     pub closing: Option<(RunId, Vec<WorkflowId>)>,
 }
 
 impl Batch {
-    /// Whether it changes nothing.
+    /// Whether the batch changes nothing.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.moves.is_empty()
@@ -373,49 +378,49 @@ impl Batch {
     }
 }
 
-/// What became of a batch.
+/// The outcome of a commit.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[must_use = "a batch that met stale expectations was not written"]
 pub enum Commit {
-    /// All of it is written.
+    /// The whole batch was written.
     Written,
-    /// Nothing of it is.
+    /// Nothing was written.
     Stale(Stale),
 }
 
-/// What was not as a batch expected it.
+/// The expectations of a batch that were not met.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Stale {
-    /// Streams whose heads have another revision, or that are held.
+    /// Streams whose heads have another revision or are held.
     pub streams: Vec<StreamId>,
-    /// Rows that hold something else.
+    /// Rows that have another value.
     pub rows: Vec<Vec<u8>>,
 }
 
 /// A store that holds events, snapshots and process registry together, and can
 /// change them in one transaction.
 ///
-/// A user's own store that implements this gets all-or-nothing migrations; the
-/// runner knows stores only through this trait and the three others.
+/// A user's own store that implements this gets atomic migrations; the runner
+/// knows stores only through this trait and the three others.
 #[async_trait]
 pub trait TransactionalStore: EventStore {
-    /// Which store this is. Every handle on it says the same.
+    /// The id of the store, which is the same for every handle.
     fn store_id(&self) -> StoreId;
 
-    /// The versions of a workflow at which processes may be, sorted. Where this
-    /// does not name a version, no process is at it.
+    /// The versions of a workflow at which processes may be, sorted. No process
+    /// is at a version that is missing here.
     ///
     /// # Errors
     /// The store could not be read.
     async fn versions(&self, name: &str) -> Result<Vec<Presence>, Error>;
 
-    /// Splits ranges of streams, in order and apart from each other, into at
-    /// most `parts` ranges of about as many heads each, which together cover the
-    /// same streams. There are as many as were given at least, and rather fewer
-    /// than ones of fewer than `at_least` heads.
+    /// Splits ranges of streams, which are sorted and disjoint, into at most
+    /// `parts` ranges with similar numbers of heads, which cover the same
+    /// streams. The result has at least as many ranges as were given, and
+    /// otherwise no ranges that are estimated at fewer than `at_least` heads.
     ///
-    /// It does not read all heads, unless they are few; then it counts those
-    /// that the filter says are due.
+    /// The store reads all heads only if they are few; it then also counts
+    /// those that the filter says are due.
     ///
     /// # Errors
     /// The store could not be read.
@@ -427,31 +432,32 @@ pub trait TransactionalStore: EventStore {
         at_least: usize,
     ) -> Result<Split, Error>;
 
-    /// Reads processes that are due. Heads and events of a process are of one
-    /// instant, and so are all processes of a page where the store can do that.
+    /// Reads due processes. The head and the events of a process are of one
+    /// instant, and if the store can do that, so are all processes of a page.
     ///
     /// # Errors
     /// The store could not be read.
     async fn read_due(&self, request: DueRequest) -> Result<DuePage, Error>;
 
-    /// Commits a batch if all that it expects is so. It may return before the
-    /// batch is durable: [`EventStore::flush`] makes it so, for many commits at
-    /// once. Commits become durable in the order in which they were made.
+    /// Commits a batch if all its expectations hold. This may return before the
+    /// batch is durable: [`EventStore::flush`] makes it durable, for many
+    /// commits at once. Commits become durable in the order in which they were
+    /// made.
     ///
-    /// A move appends its event at the end of the stream and puts the head at
+    /// A move appends its event at the end of the stream and sets the head to
     /// the version of the event; no other row of the process changes. The
     /// arrival of a process at a version counts as a birth there.
     ///
     /// # Errors
-    /// [`ErrorKind::Conflict`] when others were faster again and again: nothing
-    /// was written. [`ErrorKind::OutcomeUnknown`] when only reading can tell
-    /// whether it was.
+    /// [`ErrorKind::Conflict`] after repeated conflicts with other writers:
+    /// nothing was written. [`ErrorKind::OutcomeUnknown`] if only a read can
+    /// show whether the batch was written.
     async fn commit_unflushed(&self, batch: &Batch, read: ReadPoint) -> Result<Commit, Error>;
 
     /// Commits a batch, and returns when it is durable.
     ///
     /// # Errors
-    /// As of [`commit_unflushed`](Self::commit_unflushed).
+    /// Those of [`commit_unflushed`](Self::commit_unflushed).
     async fn commit(&self, batch: &Batch) -> Result<Commit, Error> {
         let commit = self.commit_unflushed(batch, ReadPoint::none()).await?;
         if commit == Commit::Written {
@@ -461,17 +467,18 @@ pub trait TransactionalStore: EventStore {
     }
 
     /// At most `limit` streams that were born at a version while it was
-    /// closing, and are not forgotten yet, sorted. Fewer than `limit` means the
-    /// end.
+    /// closing, and whose births are not removed yet, sorted. Fewer than
+    /// `limit` means the end.
     ///
     /// # Errors
     /// The store could not be read.
     async fn births(&self, version: &WorkflowId, limit: usize) -> Result<Vec<StreamId>, Error>;
 
-    /// Ends what [`Batch::closing`] began, unless births are left: removes the
-    /// version when `empty` says that no process is there any more, or else
-    /// stops to record births. Where the version is not closing for this run,
-    /// nothing is left to end. Returns whether it is ended.
+    /// Ends what [`Batch::closing`] began, unless births are left. If `empty`
+    /// says that no process is at the version any more, the version is removed;
+    /// otherwise births are no longer recorded. If the version is not closing
+    /// for this run, there is nothing to end. Returns whether the closing has
+    /// ended.
     ///
     /// # Errors
     /// The store could not be read or written.
@@ -482,21 +489,21 @@ pub trait TransactionalStore: EventStore {
         empty: bool,
     ) -> Result<bool, Error>;
 
-    /// Holds a process, so that no `$migrated` event is appended to it, or
-    /// releases it. Returns its head then; `None` if the stream has no events.
+    /// Holds a process, so that no `$migrated` event can be appended to it, or
+    /// releases it. Returns its new head; `None` if the stream has no events.
     ///
     /// # Errors
     /// The store could not be written.
     async fn hold(&self, stream: &StreamId, hold: Option<Hold>) -> Result<Option<Head>, Error>;
 
-    /// What was said when a process was held; `None` if it is not.
+    /// The record of a process's hold; `None` if the process is not held.
     ///
     /// # Errors
     /// The store could not be read.
     async fn held(&self, stream: &StreamId) -> Result<Option<Hold>, Error>;
 
-    /// At most `limit` streams after `after` for which a process registry
-    /// elsewhere is still to be told which version they are at.
+    /// At most `limit` streams after `after` whose version must still be
+    /// written to a separate process registry.
     ///
     /// # Errors
     /// The store could not be read.
@@ -506,15 +513,15 @@ pub trait TransactionalStore: EventStore {
         limit: usize,
     ) -> Result<Vec<StreamId>, Error>;
 
-    /// Forgets notes that [`Move::remember`] left.
+    /// Deletes notes that were left by [`Move::remember`].
     ///
     /// # Errors
     /// The store could not be written.
     async fn forget(&self, streams: &[StreamId]) -> Result<(), Error>;
 
-    /// At most `limit` rows of the bookkeeping of runs whose keys start with
-    /// `prefix` and are above `after`, in order of their keys. Fewer than
-    /// `limit` means the end.
+    /// At most `limit` bookkeeping rows of runs whose keys start with `prefix`
+    /// and are above `after`, in order of their keys. Fewer than `limit` means
+    /// the end.
     ///
     /// # Errors
     /// The store could not be read.
@@ -525,23 +532,23 @@ pub trait TransactionalStore: EventStore {
         limit: usize,
     ) -> Result<Vec<(Bytes, Bytes)>, Error>;
 
-    /// Whether nobody else can write to the store as long as this handle can.
-    /// Then a run that another program began is over, or cannot write; and no worker
-    /// of a run takes over what another one has in hand.
+    /// Whether this handle is the only possible writer for as long as it can
+    /// write. If so, a run of another program has ended or is fenced, and no
+    /// worker of a run takes over the range of another worker.
     fn is_single_writer(&self) -> bool {
         false
     }
 
-    /// The writes to this store that are not a run's, through any handle in
-    /// this program, so that a run can give way to them. A store that does not
-    /// count them says that there are none.
+    /// The writes to this store by anything but a run, through all handles in
+    /// this program, so that a run can yield to them. A store that does not
+    /// count them reports none.
     fn traffic(&self) -> Traffic {
         Traffic::default()
     }
 }
 
-/// The error of a batch whose expectations were not met, for callers that have
-/// no other use for them.
+/// The error for a batch whose expectations were not met, for callers that do
+/// not handle the details.
 pub fn stale(what: &str) -> Error {
     Error::new(
         ErrorKind::Conflict,
