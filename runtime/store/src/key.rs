@@ -1,23 +1,23 @@
 //! Keys on disk, format 2.
 //!
 //! The first byte names the table. Ids are escaped: a zero byte becomes
-//! `00 FF`, and `00 01` ends the id. So ids keep their order, no id is a prefix
-//! of another, and none can leave its table, whatever bytes it holds.
+//! `00 FF`, and `00 01` ends the id. Ids therefore keep their order, no id is a
+//! prefix of another, and none can leave its table, whatever bytes it contains.
 //!
 //! | table | key | holds |
 //! |---|---|---|
-//! | `b` | workflow name, version, round, stream | that a process was born at this version while a run closed it |
+//! | `b` | workflow name, version, round, stream | a birth at this version while a run closed it |
 //! | `d` | | reserved for deadlines |
 //! | `e` | stream, sequence (8 bytes, big endian) | an event |
 //! | `h` | stream | the head of a stream |
-//! | `k` | stream, kind, registry key | that the registry has this key for the process |
+//! | `k` | stream, kind, registry key | a key of the process in the registry |
 //! | `m` | name | facts about the store, its format first |
-//! | `o` | stream | what an operator said when the process was held |
-//! | `p` | stream | a process registry elsewhere is still to be told |
+//! | `o` | stream | the operator's record of a hold |
+//! | `p` | stream | a note that a separate process registry must still be updated |
 //! | `r` | tenant, kind, registry key | an entry of the process registry |
 //! | `s` | stream | a snapshot |
-//! | `u` | what the runner says | bookkeeping of runs |
-//! | `w` | workflow name, version | that processes may be at this version |
+//! | `u` | chosen by the runner | bookkeeping of runs |
+//! | `w` | workflow name, version | the presence of a version: processes may be at it |
 //! | `x` | | reserved for an outbox |
 
 use std::ops::{Range, RangeInclusive};
@@ -42,7 +42,7 @@ const SNAPSHOTS: u8 = b's';
 const RUNS: u8 = b'u';
 const PRESENCE: u8 = b'w';
 
-/// A table whose rows are one a stream.
+/// A table with one row per stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PerStream {
     Head,
@@ -90,8 +90,8 @@ impl PerStream {
         start..end
     }
 
-    /// The stream of what a key starts with: of all that there is of its id,
-    /// which need not be the id of any stream.
+    /// The stream at the start of a key: the complete part of its id, which
+    /// need not be the id of an existing stream.
     pub(crate) fn mark(self, start: &[u8]) -> Option<StreamId> {
         let rest = start.strip_prefix(&[self.table()])?;
         let plain = rest.split(|byte| *byte == 0).next()?;
@@ -114,7 +114,7 @@ pub(crate) fn event(stream: &StreamId, sequence: u64) -> Vec<u8> {
     key
 }
 
-/// What all keys of the events of a stream start with.
+/// The common prefix of the keys of a stream's events.
 pub(crate) fn event_prefix(stream: &StreamId) -> Vec<u8> {
     with_id(start(EVENTS), stream.as_str())
 }
@@ -128,7 +128,7 @@ pub(crate) fn events_after(stream: &StreamId, after: u64) -> KeyRange {
     }
 }
 
-/// The events from one stream to another, both included.
+/// The events of all streams from one to another, both included.
 pub(crate) fn events_between(first: &StreamId, last: &StreamId) -> KeyRange {
     event_prefix(first)..after_prefix(event_prefix(last))
 }
@@ -143,18 +143,18 @@ pub(crate) fn meta(name: &str) -> Vec<u8> {
     with_id(start(META), name)
 }
 
-/// A row of the bookkeeping of runs. The runner's keys are not escaped here:
-/// the table holds nothing else, and none can leave it.
+/// A bookkeeping row of runs. The runner's keys are not escaped: they are the
+/// only ones in the table, and cannot leave it.
 pub(crate) fn run_row(row: &[u8]) -> Vec<u8> {
     [&[RUNS], row].concat()
 }
 
-/// The rows of the bookkeeping of runs that start with `prefix`, after `after`.
+/// The bookkeeping rows of runs that start with `prefix`, after `after`.
 pub(crate) fn run_rows(prefix: &[u8], after: Option<&[u8]>) -> KeyRange {
     let start = run_row(prefix);
     let end = after_prefix(start.clone());
     match after {
-        // The least key above another one.
+        // The least key above `after`.
         Some(after) => start.max([&run_row(after)[..], &[0]].concat())..end,
         None => start..end,
     }
@@ -164,7 +164,7 @@ fn version_prefix(table: u8, id: &WorkflowId) -> Vec<u8> {
     with_id(with_id(start(table), id.name()), id.version())
 }
 
-/// That a process was born at a version, in a round of a run that closed it.
+/// The record of a birth at a version, in a round of the run that closed it.
 pub fn birth(id: &WorkflowId, round: u32, stream: &StreamId) -> Vec<u8> {
     with_id(birth_round(id, round), stream.as_str())
 }
@@ -180,7 +180,7 @@ pub(crate) fn births(id: &WorkflowId, rounds: RangeInclusive<u32>) -> KeyRange {
     birth_round(id, *rounds.start())..after_prefix(birth_round(id, *rounds.end()))
 }
 
-/// The round and the stream of a key of [`birth`].
+/// The round and the stream in a key of [`birth`].
 pub fn read_birth(key: &[u8], id: &WorkflowId) -> Result<(u32, StreamId), Error> {
     let rest = key.strip_prefix(&version_prefix(BIRTHS, id)[..]);
     let round = rest.and_then(|rest| rest.first_chunk::<4>().copied());
@@ -192,19 +192,19 @@ pub fn read_birth(key: &[u8], id: &WorkflowId) -> Result<(u32, StreamId), Error>
     Ok((u32::from_be_bytes(round), stream))
 }
 
-/// That processes may be at a version.
+/// The record that processes may be at a version.
 pub fn presence(id: &WorkflowId) -> Vec<u8> {
     version_prefix(PRESENCE, id)
 }
 
-/// The presence of all versions of a workflow.
+/// The presence rows of all versions of a workflow.
 pub(crate) fn presences(name: &str) -> KeyRange {
     let start = with_id(start(PRESENCE), name);
     let end = after_prefix(start.clone());
     start..end
 }
 
-/// The version of a key of [`presence`].
+/// The version in a key of [`presence`].
 pub fn presence_version(key: &[u8]) -> Result<WorkflowId, Error> {
     let (name, rest) = read_id(key, 1)?;
     let version = read_whole(key, key.len() - rest.len())?;
@@ -227,7 +227,7 @@ fn keys_prefix(stream: &StreamId) -> Vec<u8> {
     with_id(start(KEYS), stream.as_str())
 }
 
-/// That the process registry has a key for the process of a stream.
+/// The record that the process registry has a key for the process of a stream.
 pub fn key_of(stream: &StreamId, key: &RegistryKey) -> Vec<u8> {
     with_registry_key(keys_prefix(stream), key)
 }
@@ -237,7 +237,7 @@ pub(crate) fn keys_of(stream: &StreamId) -> KeyRange {
     keys_prefix(stream)..after_prefix(keys_prefix(stream))
 }
 
-/// The stream and the registry key of a key of [`key_of`].
+/// The stream and the registry key in a key of [`key_of`].
 pub fn key_of_parts(key: &[u8]) -> Result<(StreamId, RegistryKey), Error> {
     let (stream, rest) = read_id(key, 1)?;
     let stream = stream_id(key, stream)?;
@@ -262,7 +262,7 @@ fn escape(key: &mut Vec<u8>, id: &str) {
     }
 }
 
-/// The start of a key, with room for most keys.
+/// The start of a key, with capacity for most keys.
 fn start(table: u8) -> Vec<u8> {
     let mut key = Vec::with_capacity(128);
     key.push(table);
@@ -276,8 +276,9 @@ fn with_id(mut key: Vec<u8>, id: &str) -> Vec<u8> {
     key
 }
 
-/// The first key after all that start with `prefix`, which is not empty and
-/// holds a byte other than `FF`, as all prefixes here do.
+/// The first key after all that start with `prefix`. The prefix must not be
+/// empty and must contain a byte other than `FF`, which is true of all prefixes
+/// here.
 fn after_prefix(mut prefix: Vec<u8>) -> Vec<u8> {
     while let Some(last) = prefix.last_mut() {
         if *last < 0xFF {
@@ -289,7 +290,7 @@ fn after_prefix(mut prefix: Vec<u8>) -> Vec<u8> {
     prefix
 }
 
-/// Reads the id that starts at `from`; returns it and what follows.
+/// Reads the id that starts at `from`; returns it and the bytes after it.
 fn read_id(key: &[u8], from: usize) -> Result<(String, &[u8]), Error> {
     let mut rest = key.get(from..).ok_or_else(|| bad_key(key))?;
     let mut id = Vec::with_capacity(rest.len());
@@ -312,7 +313,7 @@ fn read_id(key: &[u8], from: usize) -> Result<(String, &[u8]), Error> {
     }
 }
 
-/// Reads the id that starts at `from` and ends the key.
+/// Reads the id that starts at `from` and extends to the end of the key.
 fn read_whole(key: &[u8], from: usize) -> Result<String, Error> {
     match read_id(key, from)? {
         (id, []) => Ok(id),
@@ -324,7 +325,7 @@ fn stream_id(key: &[u8], id: String) -> Result<StreamId, Error> {
     StreamId::new(id).map_err(|_| bad_key(key))
 }
 
-/// What a key is that of, for people.
+/// A description of the row of a key, for people.
 pub fn name(key: &[u8]) -> String {
     named(key).unwrap_or_else(|| format!("the key \"{}\"", key.escape_ascii()))
 }
@@ -466,7 +467,7 @@ mod tests {
         assert!(key_of_parts(b"ka\0\x01qb\0\x01").is_err());
     }
 
-    /// A stream as it would be if nothing checked ids.
+    /// A stream with an id that is not validated.
     fn unchecked(id: &str) -> StreamId {
         StreamId::literal(Box::leak(id.to_owned().into_boxed_str()))
     }
@@ -475,8 +476,8 @@ mod tests {
         with_id(with_id(start(ENTRIES), "t"), id)
     }
 
-    /// Two ids that have much in common: what one starts with, and what ends and
-    /// escapes ids in keys.
+    /// Two similar ids: one may be a prefix of the other, and both contain the
+    /// bytes that end and escape ids in keys.
     fn pair_of_ids() -> impl Strategy<Value = (String, String)> {
         let piece = prop_oneof![
             Just("\0"),
@@ -526,14 +527,14 @@ mod tests {
                 prop_assert!(!table.range("", Some(&last)).contains(&table.key(&first)));
                 prop_assert_eq!(table.range(&a, None).contains(&table.key(&t)), b.starts_with(&a));
             }
-            // The number behind an id cannot lengthen it to another one.
+            // The sequence number after an id cannot turn it into another id.
             prop_assert!(!events_after(&s, 0).contains(&event(&t, sequence)));
             prop_assert!(!events_between(&s, &s).contains(&event(&t, sequence)));
             prop_assert_eq!(sequence_in(&event(&t, sequence), &event_prefix(&s)), None);
             prop_assert!(!keys_of(&s).contains(&with_id(with_id(start(KEYS), &b), &name)));
             prop_assert!(unchecked_key(&a) != unchecked_key(&b));
             prop_assert!(!unchecked_key(&b).starts_with(&unchecked_key(&a)));
-            // Names, versions and streams, each next to another one.
+            // Names, versions and streams, in adjacent positions of a key.
             prop_assert!(births(&v, 7..=7).contains(&birth(&v, 7, &t)));
             if name != version {
                 prop_assert!(!births(&v, 0..=u32::MAX).contains(&birth(&w, 7, &s)));
@@ -541,7 +542,7 @@ mod tests {
             }
             let other = WorkflowId::new(name.clone(), "1".to_owned());
             prop_assert_eq!(presences(&version).contains(&presence(&other)), name == version);
-            // No table holds a key of another one.
+            // No table contains a key of another one.
             let tables = [EVENTS, HEADS, KEYS, META, REMEMBERED, ENTRIES, SNAPSHOTS, RUNS, BIRTHS, HOLDS, PRESENCE];
             for table in tables {
                 let whole = vec![table]..vec![table + 1];

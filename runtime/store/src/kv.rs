@@ -1,6 +1,6 @@
-//! What the record store needs of a key-value engine: ordered keys, and
-//! transactions under snapshot isolation that can mark keys as read. SlateDB and
-//! the in-memory engine implement it.
+//! The key-value engine that the record store needs: ordered keys, and
+//! transactions under snapshot isolation that can mark keys as read. SlateDB
+//! and the in-memory engine implement it.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -11,7 +11,7 @@ use bytes::Bytes;
 use crate::key::KeyRange;
 use state_migration_core::{Error, StoreId};
 
-/// How many rows have been read through all handles on an engine.
+/// Counts the rows read through all handles of an engine.
 #[derive(Debug, Clone, Default)]
 pub struct RowsRead(Arc<AtomicU64>);
 
@@ -24,7 +24,7 @@ impl RowsRead {
         self.0.fetch_add(rows, Ordering::Relaxed);
     }
 
-    /// A counter of its own, which is added when it is dropped.
+    /// A local counter, which is added to this one when it is dropped.
     pub(crate) fn count(&self) -> RowCount {
         RowCount {
             rows: 0,
@@ -33,7 +33,7 @@ impl RowsRead {
     }
 }
 
-/// The rows that one scan has read.
+/// Counts the rows that one scan has read.
 #[derive(Debug)]
 pub struct RowCount {
     rows: u64,
@@ -52,43 +52,43 @@ impl Drop for RowCount {
     }
 }
 
-/// An engine. Clones are handles on the same data.
+/// A key-value engine. Clones are handles of the same data.
 pub trait Kv: Clone + Send + Sync + 'static {
     #[doc(hidden)]
     type Txn: KvTxn;
 
-    /// Which data this is a handle on.
+    /// The id of the data.
     fn store_id(&self) -> StoreId;
 
-    /// Refuses if this is a handle for reading only.
+    /// Fails if this handle is read-only.
     fn check_writable(&self) -> Result<(), Error> {
         Ok(())
     }
 
     /// A transaction under snapshot isolation: it commits only if nothing that
-    /// it writes or has [marked](KvTxn::mark_read) was written since. Of a handle
-    /// for reading only, a view.
+    /// it writes or has [marked](KvTxn::mark_read) was written since it began.
+    /// A read-only handle returns a view.
     fn begin(&self) -> Result<Self::Txn, Error>;
 
-    /// A serializable transaction: all that it reads counts as marked, ranges
-    /// included.
+    /// A serializable transaction: everything that it reads counts as marked,
+    /// including ranges.
     fn begin_serializable(&self) -> Result<Self::Txn, Error>;
 
-    /// A view of one instant, for reading only; nothing it reads is tracked.
+    /// A read-only view as of one instant; its reads are not tracked.
     ///
-    /// Where an engine cannot hold an instant, each `get` and each scan has
-    /// one of its own, which is never before that of an earlier one.
+    /// If an engine cannot hold an instant, each `get` and each scan is as of
+    /// its own instant, which is never before that of an earlier read.
     fn view(&self) -> Result<Self::Txn, Error>;
 
-    /// Where reads are counted.
+    /// The counter of rows read.
     fn rows_read(&self) -> &RowsRead;
 
     /// Whether this handle is the only one that can write.
     fn is_single_writer(&self) -> bool;
 
-    /// Where keys of a range stand, so that it can be cut into even parts: some
-    /// keys, or what they start with, each with about how many rows follow up to
-    /// the next one. `None` where only reading all of them would tell.
+    /// Keys, or prefixes of keys, at which a range can be split evenly, each
+    /// with the approximate number of rows up to the next one. `None` if that
+    /// requires reading all rows.
     fn marks(
         &self,
         range: &KeyRange,
@@ -101,34 +101,35 @@ pub trait Kv: Clone + Send + Sync + 'static {
     fn flush(&self) -> impl Future<Output = Result<(), Error>> + Send;
 }
 
-/// A transaction, or a view.
+/// A transaction or a view.
 pub trait KvTxn: Send + Sync + 'static {
     #[doc(hidden)]
     type Scan: KvScan;
 
-    /// Whether all that is read through it is of one instant.
+    /// Whether all reads through it are as of one instant.
     fn is_of_one_instant(&self) -> bool {
         true
     }
 
-    /// The value under a key. Writes of this transaction itself are not seen.
+    /// The value of a key. The transaction's own writes are not visible.
     fn get(&self, key: &[u8]) -> impl Future<Output = Result<Option<Bytes>, Error>> + Send;
 
-    /// Starts to read a range in order. Writes of this transaction itself are not seen.
+    /// Starts an ordered scan of a range. The transaction's own writes are not
+    /// visible.
     fn scan(&self, range: KeyRange) -> impl Future<Output = Result<Self::Scan, Error>> + Send {
         self.scan_part(range, usize::MAX)
     }
 
-    /// The same for one who will read about so many bytes of it, so that no
-    /// more is fetched ahead.
+    /// The same for a caller that expects to read about `bytes` of the range,
+    /// so that no more is prefetched.
     fn scan_part(
         &self,
         range: KeyRange,
         bytes: usize,
     ) -> impl Future<Output = Result<Self::Scan, Error>> + Send;
 
-    /// Makes the commit conflict with whoever writes this key, whether or not
-    /// there is such a row.
+    /// Makes the commit conflict with every concurrent write of this key,
+    /// whether or not the key exists.
     fn mark_read(&self, key: &[u8]) -> Result<(), Error>;
 
     /// Writes a value when the transaction commits.
@@ -137,21 +138,23 @@ pub trait KvTxn: Send + Sync + 'static {
     /// Removes a key when the transaction commits.
     fn delete(&mut self, key: Vec<u8>) -> Result<(), Error>;
 
-    /// Commits. Not yet durable when it returns.
+    /// Commits. The commit is not yet durable when this returns.
     ///
-    /// A conflict is [`ErrorKind::Conflict`](state_migration_core::ErrorKind::Conflict): nothing was written.
+    /// A conflict is
+    /// [`ErrorKind::Conflict`](state_migration_core::ErrorKind::Conflict):
+    /// nothing was written.
     fn commit(self) -> impl Future<Output = Result<(), Error>> + Send;
 }
 
-/// A read of a range, in order.
+/// An ordered scan of a range.
 ///
-/// Dropping a future of `next` or `seek` before it is done spoils the scan:
+/// Dropping an unfinished future of `next` or `seek` invalidates the scan:
 /// every later call is an error, never a silent end.
 pub trait KvScan: Send + 'static {
     /// The next row; `None` at the end.
     fn next(&mut self) -> impl Future<Output = Result<Option<(Bytes, Bytes)>, Error>> + Send;
 
-    /// Goes on at the first row with a key of at least `key`, which must be
+    /// Continues at the first row with a key of at least `key`, which must be
     /// above every key returned so far.
     fn seek(&mut self, key: &[u8]) -> impl Future<Output = Result<(), Error>> + Send;
 }

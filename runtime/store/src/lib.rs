@@ -1,7 +1,8 @@
 //! The stores of `state-migration`: in memory, and on SlateDB.
 //!
-//! Programs depend on `state-migration`, which re-exports all of this. The hidden
-//! modules are for the packages beside this one, and may change in any release.
+//! Programs depend on `state-migration`, which re-exports all of this. The
+//! hidden modules are for the other packages of the workspace, and may change
+//! in any release.
 
 #[doc(hidden)]
 pub mod key;

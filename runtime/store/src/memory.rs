@@ -1,9 +1,9 @@
 //! The in-memory engine: for tests, and to measure the runner without a disk.
 //!
-//! It keeps the same keys and records as SlateDB does and has the same
-//! transactions: reads see one instant, and a commit fails when something that
-//! was marked as read or is written has changed since. "Durable" means nothing here:
-//! everything is gone with the last handle.
+//! It stores the same keys and records as SlateDB and has the same
+//! transactions: reads are as of one instant, and a commit fails when a key
+//! that it marked as read or writes has changed since. Nothing is durable: the
+//! data is gone with the last handle.
 
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::ops::Bound;
@@ -19,7 +19,7 @@ use state_migration_core::{Error, ErrorKind, StoreId};
 
 /// A store in memory: events, snapshots and process registry in one.
 ///
-/// Clones are handles on the same data.
+/// Clones are handles of the same data.
 ///
 /// ```
 /// use state_migration::{EventStore, MemoryStore, ProcessRegistry, SnapshotStore};
@@ -44,7 +44,7 @@ impl MemoryStore {
         map.into_iter().collect()
     }
 
-    /// Puts a row as it is, past all rules: to see how damage is met.
+    /// Puts a raw row without any check: to test how damage is handled.
     pub fn put_raw(&self, key: impl Into<Bytes>, value: impl Into<Bytes>) {
         self.kv().state().rows.insert(key.into(), value.into());
     }
@@ -67,11 +67,12 @@ pub struct MemoryKv {
 #[derive(Default)]
 struct State {
     rows: OrdMap<Bytes, Bytes>,
-    /// How many transactions have committed.
+    /// The number of committed transactions.
     commits: u64,
-    /// The keys of recent commits, as far back as an open transaction began.
+    /// The keys of recent commits, back to the start of the oldest open
+    /// transaction.
     recent: VecDeque<(u64, Vec<Bytes>)>,
-    /// How many open transactions began at a count of commits.
+    /// The number of open transactions, by the count of commits at their start.
     open: BTreeMap<u64, usize>,
 }
 
@@ -85,7 +86,7 @@ impl Default for MemoryKv {
     }
 }
 
-/// How many rows there are from one mark to the next.
+/// The number of rows from one mark to the next.
 const MARK: usize = 64;
 
 impl MemoryKv {
@@ -105,7 +106,7 @@ impl MemoryKv {
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        // No code that can panic runs under the lock.
+        // No code that can panic runs while the lock is held.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -130,7 +131,7 @@ impl Kv for MemoryKv {
     }
 
     async fn marks(&self, range: &KeyRange) -> Result<Option<Vec<(Bytes, u64)>>, Error> {
-        // A look at keys in memory, which reads no rows.
+        // Iterates over keys in memory, which counts as no row read.
         let rows = self.state().rows.clone();
         let (start, end) = (
             Bound::Included(&range.start[..]),
@@ -148,7 +149,7 @@ impl Kv for MemoryKv {
     }
 
     fn is_single_writer(&self) -> bool {
-        // Other handles write whenever they like.
+        // Other handles can write at any time.
         false
     }
 
@@ -162,7 +163,7 @@ pub struct MemoryTxn {
     kv: MemoryKv,
     rows: OrdMap<Bytes, Bytes>,
     began: u64,
-    /// Whether all that is read counts as marked.
+    /// Whether all reads count as marked.
     serializable: bool,
     read_keys: Mutex<HashSet<Bytes>>,
     read_ranges: Mutex<Vec<KeyRange>>,
@@ -280,14 +281,14 @@ impl Drop for MemoryTxn {
     }
 }
 
-/// How many rows a scan takes out of the map at a time.
+/// The number of rows that a scan takes from the map at a time.
 const PAGE: usize = 32;
 
 /// A scan of [`MemoryKv`].
 pub struct MemoryScan {
     rows: OrdMap<Bytes, Bytes>,
     count: RowCount,
-    /// Taken out of the map, and not returned yet.
+    /// Rows taken from the map and not returned yet.
     page: VecDeque<(Bytes, Bytes)>,
     next: Bound<Bytes>,
     end: Bytes,

@@ -1,4 +1,4 @@
-//! Records on disk, format 2: the values that stand under the keys of `key`.
+//! Records on disk, format 2: the values of the keys in `key`.
 //!
 //! Every record starts with a format byte. Numbers are big endian; a string is
 //! its length in two bytes and its UTF-8. A payload or state is last and takes
@@ -29,8 +29,8 @@ const CLOSING: u8 = 1;
 
 type Read<T> = Result<T, BadRecord>;
 
-/// A bit that nobody sets says that something else than this crate wrote it, or
-/// that it was damaged.
+/// Rejects unknown flags: a bit that this crate never sets means that other
+/// code wrote the record or that it is damaged.
 fn check_flags(flags: u8, known: u8) -> Read<()> {
     match flags & !known {
         0 => Ok(()),
@@ -61,7 +61,8 @@ fn take_text(record: &mut Bytes) -> Read<ByteString> {
     ByteString::try_from(record.split_to(len)).map_err(|_| NOT_UTF8)
 }
 
-/// Most records next to each other are of one workflow, so that one is shared.
+/// Shares the id of the previous record, because most adjacent records have the
+/// same workflow.
 fn take_workflow_like(record: &mut Bytes, like: Option<&WorkflowId>) -> Read<WorkflowId> {
     let name = take_text(record)?;
     let version = take_text(record)?;
@@ -103,7 +104,7 @@ fn put_workflow(record: &mut Vec<u8>, id: &WorkflowId) -> Result<(), Error> {
 }
 
 /// Format, flags, event id, time, schema version, workflow, type, metadata if
-/// there is any (its size, and each name and value), payload.
+/// any (its size, then each name and value), payload.
 pub fn write_event(event: &NewEvent, time: Timestamp) -> Result<Vec<u8>, Error> {
     let mut record = Vec::with_capacity(128 + event.payload().len());
     record.push(FORMAT);
@@ -131,7 +132,7 @@ pub fn write_event(event: &NewEvent, time: Timestamp) -> Result<Vec<u8>, Error> 
     Ok(record)
 }
 
-/// The metadata of an event; its names rise.
+/// The metadata of an event; its names are in ascending order.
 fn take_metadata(record: &mut Bytes) -> Read<Metadata> {
     const BAD: BadRecord = BadRecord::Malformed("its metadata is not as it is written");
     let entries = record.try_get_u16().map_err(|_| SHORT)?;
@@ -184,8 +185,8 @@ pub fn read_event(mut record: Bytes, stream: &StreamId, sequence: u64) -> Read<E
 
 /// The parts of an event that a fold needs, without copying any of them.
 ///
-/// The event has to be of the version at which its stream stands, as all are
-/// from the baseline on: head and events are each other's second source.
+/// The event must have the version of its stream's head, as all events from the
+/// baseline on do: head and events are checked against each other.
 pub fn read_chunk_event(
     mut record: Bytes,
     sequence: u64,
@@ -195,7 +196,7 @@ pub fn read_chunk_event(
     start(&mut record)?;
     let flags = record.first().copied().ok_or(SHORT)?;
     check_flags(flags, FINISHES | HAS_METADATA)?;
-    // Where a text that starts there ends.
+    // The end of the text that starts at `from`.
     let text = |from: usize| match record.get(from..from + 2) {
         Some(len) => Ok(from + 2 + usize::from(u16::from_be_bytes([len[0], len[1]]))),
         None => Err(SHORT),
@@ -231,8 +232,8 @@ pub fn read_chunk_event(
 }
 
 /// Format, flags, last sequence number, revision, baseline (0: none), first
-/// sequence number kept, fingerprint of the code that said that the process is
-/// finished if there is one, workflow.
+/// sequence number kept, fingerprint of the code that marked the process as
+/// finished if any, workflow.
 pub fn write_head(head: &Head) -> Result<Vec<u8>, Error> {
     let mut record = Vec::with_capacity(96);
     record.push(FORMAT);
@@ -258,9 +259,9 @@ pub fn read_head(record: Bytes) -> Read<Head> {
     read_head_like(record, None)
 }
 
-/// Whether a head may be of one of some versions, of which the last one found
-/// comes first: heads next to each other are of the same. A head that cannot be
-/// read may be of any.
+/// Whether a head may be at one of the given versions. The version that matched
+/// last is tried first, because adjacent heads mostly have the same. An
+/// unreadable head may be at any version.
 pub(crate) fn head_is_of<'a>(
     record: &[u8],
     versions: &'a [WorkflowId],
@@ -291,12 +292,12 @@ pub(crate) fn head_is_of<'a>(
             *last = found;
             versions.get(found).map(Some)
         }
-        // Of another version, if it is of any.
+        // The head is at another version, if it is readable.
         None => (!is_two_texts(names)).then_some(None),
     }
 }
 
-/// Whether a name and a version are all that is left of a record.
+/// Whether the rest of a record is exactly a name and a version.
 fn is_two_texts(mut rest: &[u8]) -> bool {
     for _ in 0..2 {
         let [a, b, texts @ ..] = rest else {
@@ -314,7 +315,7 @@ fn is_two_texts(mut rest: &[u8]) -> bool {
     rest.is_empty()
 }
 
-/// Reads a head, probably of the same workflow and version as another one.
+/// Reads a head that probably has the same workflow and version as another one.
 pub(crate) fn read_head_like(mut record: Bytes, like: Option<&WorkflowId>) -> Read<Head> {
     start(&mut record)?;
     let flags = take_u8(&mut record)?;
@@ -375,8 +376,8 @@ pub fn read_snapshot(mut record: Bytes, stream: &StreamId) -> Read<Snapshot> {
     })
 }
 
-/// Format, tenant, number of processes, and each: process, and the version at
-/// which it is born if it has no events yet.
+/// Format, tenant, number of processes, and for each: the process, and the
+/// version at which it is born if it has no events yet.
 pub fn write_entry(
     tenant: &TenantId,
     processes: &[(ProcessId, WorkflowId)],
@@ -411,14 +412,15 @@ pub fn read_entry(mut record: Bytes) -> Read<(TenantId, Vec<(ProcessId, Workflow
     }
 }
 
-/// That a run closes a version. Births are recorded in rounds, so that a look at
-/// those of late does not come by all that were recorded and removed before.
+/// The record that a run closes a version. Births are recorded in rounds, so
+/// that reading recent births does not step over the tombstones of earlier
+/// ones.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Closing {
     pub(crate) run: RunId,
-    /// The round of the births from now on.
+    /// The round of births from now on.
     pub(crate) round: u32,
-    /// In rounds before this one, all births were removed.
+    /// All births of rounds before this one were removed.
     pub(crate) first: u32,
 }
 
@@ -429,7 +431,7 @@ impl Closing {
     }
 }
 
-/// Format, whether a run closes the version, which, round, first round.
+/// Format, whether a run closes the version, run, round, first round.
 pub fn write_presence(closing: Option<Closing>) -> Vec<u8> {
     let Some(Closing { run, round, first }) = closing else {
         return vec![FORMAT, OPEN];
@@ -457,7 +459,7 @@ pub fn read_presence(mut record: Bytes) -> Read<Option<Closing>> {
     Ok(closing)
 }
 
-/// Format, when, who, why.
+/// Format, time, actor, reason.
 pub fn write_hold(hold: &Hold) -> Result<Vec<u8>, Error> {
     let mut record = vec![FORMAT];
     record.extend_from_slice(&hold.time.as_micros().to_be_bytes());
@@ -474,24 +476,24 @@ pub fn read_hold(mut record: Bytes) -> Read<Hold> {
     Ok(Hold { who, why, time })
 }
 
-/// A row whose key says it all: a registry key of a process, a birth, a note to
-/// a process registry elsewhere.
+/// A row with all its information in the key: a registry key of a process, a
+/// birth, a note for a separate process registry.
 pub fn mark() -> Vec<u8> {
     vec![FORMAT]
 }
 
-/// Checks a row whose key says it all.
+/// Checks a row with all its information in the key.
 pub fn check_mark(mut record: Bytes) -> Read<()> {
     start(&mut record)?;
     end(&record)
 }
 
-/// The format of the store as a whole.
+/// The format of the whole store.
 pub fn store_format() -> Vec<u8> {
     vec![FORMAT]
 }
 
-/// Checks the format of the store as a whole.
+/// Checks the format of the whole store.
 pub fn check_store_format(record: Bytes) -> Read<()> {
     match record[..] == [UNRELEASED] {
         true => Err(BadRecord::Unreleased),

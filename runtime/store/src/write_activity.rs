@@ -1,4 +1,4 @@
-//! Counts the writes to a store, so that a run can give way to them.
+//! Counts of the writes to a store, so that a run can yield to them.
 
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, LazyLock, Mutex, PoisonError, Weak};
@@ -6,23 +6,23 @@ use std::time::{Duration, Instant};
 
 use state_migration_core::{StoreId, Traffic};
 
-/// Counts the writes to one store, through whichever handles.
+/// Counts the writes to one store, through all its handles.
 #[derive(Debug, Default)]
 pub(crate) struct Activity {
     under_way: AtomicUsize,
-    /// When one began or ended last; 0: there was none.
+    /// When a write last started or ended; 0 if there was none.
     last: AtomicU64,
 }
 
-/// Microseconds of this program, never 0.
+/// Microseconds since the first call, never 0.
 fn now() -> u64 {
     static START: LazyLock<Instant> = LazyLock::new(Instant::now);
     u64::try_from(START.elapsed().as_micros()).map_or(u64::MAX, |micros| micros + 1)
 }
 
 impl Activity {
-    /// The one of a store: handles that were made apart from each other may
-    /// be on the same one.
+    /// The counter of a store. Handles that were opened separately may be of
+    /// the same store.
     pub(crate) fn of(store: StoreId) -> Arc<Self> {
         static KNOWN: Mutex<Vec<(StoreId, Weak<Activity>)>> = Mutex::new(Vec::new());
         let mut known = KNOWN.lock().unwrap_or_else(PoisonError::into_inner);
@@ -36,7 +36,7 @@ impl Activity {
         activity
     }
 
-    /// A write begins; it ends when what this returns is dropped.
+    /// Starts a write; it ends when the returned value is dropped.
     pub(crate) fn begin(self: &Arc<Self>) -> Write {
         self.under_way.fetch_add(1, Ordering::Relaxed);
         self.last.fetch_max(now(), Ordering::Relaxed);
@@ -44,7 +44,7 @@ impl Activity {
     }
 
     pub(crate) fn traffic(&self) -> Traffic {
-        // Read before the clock, which is never behind it then.
+        // Read before the clock, so that it is never ahead of the clock.
         let last = self.last.load(Ordering::Relaxed);
         Traffic {
             under_way: self.under_way.load(Ordering::Relaxed),
@@ -53,7 +53,7 @@ impl Activity {
     }
 }
 
-/// A write that is under way.
+/// A write in progress.
 #[derive(Debug)]
 pub(crate) struct Write(Arc<Activity>);
 
