@@ -1,5 +1,5 @@
-//! A batch: what a run commits together, by the revisions of heads and the
-//! values of rows that it expects.
+//! Commit of a batch, on the condition that heads have the expected revisions
+//! and rows the expected values.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -19,14 +19,15 @@ use state_migration_core::{
     WorkflowId,
 };
 
-/// For how long the transaction that read a page serves to commit it: the
-/// engine keeps what others write as long as it is open.
+/// How long the transaction that read a page can be used to commit it. The
+/// limit exists because the engine retains later writes while a transaction is
+/// open.
 const FRESH: Duration = Duration::from_millis(200);
 
-/// How many heads are read at a time.
+/// The number of heads read concurrently.
 const AT_A_TIME: usize = 16;
 
-/// Commits a batch; not durable yet.
+/// Commits a batch, which is not yet durable when this returns.
 pub(crate) async fn batch<K: Kv>(
     store: &RecordStore<K>,
     batch: &Batch,
@@ -38,7 +39,8 @@ pub(crate) async fn batch<K: Kv>(
     }
     check(batch)?;
     let open = read.into::<OpenRead<K::Txn>>();
-    // Whatever changed a head since makes this transaction conflict.
+    // Any change of a head since the page was read conflicts with this
+    // transaction.
     let mut fresh = open
         .filter(|open| open.began.elapsed() < FRESH && open.has_read(heads(batch)))
         .map(|open| open.txn);
@@ -94,7 +96,7 @@ fn heads(batch: &Batch) -> impl Iterator<Item = (&StreamId, &Head)> {
     moves.chain(finished)
 }
 
-/// The streams whose heads are not as they were read.
+/// The streams whose heads have another revision than expected, or are gone.
 async fn stale_heads<T: KvTxn>(txn: &T, batch: &Batch) -> Result<Vec<StreamId>, Error> {
     // By value: a future that borrows from the batch would not be `Send`.
     let expected: Vec<(StreamId, u64)> = heads(batch)
@@ -114,8 +116,8 @@ async fn stale_heads<T: KvTxn>(txn: &T, batch: &Batch) -> Result<Vec<StreamId>, 
     Ok(stale)
 }
 
-/// The rows that do not hold what a batch expects. The others are marked, so
-/// that they still hold it when the batch is committed.
+/// The rows without the expected value. Guards are marked, so that they still
+/// have that value when the batch is committed.
 async fn stale_rows<T: KvTxn>(txn: &T, batch: &Batch) -> Result<Vec<Vec<u8>>, Error> {
     let guards = batch.guards.iter().map(|(key, held)| (key, held, true));
     let writes = batch.rows.iter().filter_map(|row| match &row.expected {
@@ -175,7 +177,8 @@ async fn put<T: KvTxn>(txn: &mut T, batch: &Batch) -> Result<(), Error> {
     }
     if let Some((run, versions)) = &batch.closing {
         for version in versions {
-            // Another run may have closed it, and not have come to the births.
+            // The births that an earlier run recorded and did not handle remain
+            // in their rounds.
             let (first, round) = rounds_of(txn, version).await?.into_inner();
             let run = *run;
             let closing = Closing { run, round, first };
@@ -193,8 +196,8 @@ async fn put<T: KvTxn>(txn: &mut T, batch: &Batch) -> Result<(), Error> {
     Ok(())
 }
 
-/// Begins the next round of births at a version. It conflicts with each birth that
-/// is under way, and not with those that were made meanwhile.
+/// Begins the next round of births at a version. It conflicts with every birth
+/// in progress, but not with those already committed.
 async fn next_round<K: Kv>(
     store: &RecordStore<K>,
     version: &WorkflowId,
@@ -211,16 +214,16 @@ async fn next_round<K: Kv>(
     };
     txn.put(key::presence(version), record::write_presence(Some(next)))?;
     match txn.commit().await {
-        // It may as well begin later.
+        // The round may also begin later.
         Err(error) if !error.is_conflict() => Err(error),
         _ => Ok(()),
     }
 }
 
-/// Ends the closing of a version, unless births are left. The range of births
-/// is part of what a serializable transaction has read: who is born meanwhile,
-/// and had read the presence before, conflicts with it. Where births are left, the
-/// next round begins.
+/// Ends the closing of a version unless births are left. The range of births is
+/// in the read set of a serializable transaction: a birth that read the
+/// presence before and commits meanwhile conflicts with it. If births are left,
+/// the next round begins.
 pub(crate) async fn close<K: Kv>(
     store: &RecordStore<K>,
     version: &WorkflowId,
@@ -245,7 +248,8 @@ pub(crate) async fn close<K: Kv>(
         drop(births);
         if let Some((row_key, _)) = left {
             let (round, _) = key::read_birth(&row_key, version)?;
-            // Births of earlier rounds are all removed, and no more can come.
+            // All births of earlier rounds are removed, and no more can be
+            // recorded there.
             if round == closing.round {
                 next_round(store, version, closing).await?;
             }
@@ -264,6 +268,6 @@ pub(crate) async fn close<K: Kv>(
             Err(error) => return Err(error),
         }
     }
-    // Births come faster than this can be committed, so there are some.
+    // Every attempt conflicted with births, so births are left.
     Ok(false)
 }

@@ -1,4 +1,4 @@
-//! Runs over an engine one of whose scans ends early without an error.
+//! Tests of runs in which one scan of the engine ends early without an error.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 use std::sync::Arc;
@@ -17,15 +17,15 @@ use state_migration_core::{
 };
 use state_migration_runner::{MigrationReport, MigrationRunner, RunState};
 
-/// Which scan ends early, and after how many rows.
+/// The scan that ends early, and the number of rows before its end.
 struct Cut {
     table: u8,
     rows: usize,
-    /// How many scans of the table come before it.
+    /// The number of scans of the table before that one.
     before: AtomicUsize,
-    /// Whether there was such a scan.
+    /// Whether that scan has happened.
     met: AtomicBool,
-    /// Whether it left out a row that was asked for.
+    /// Whether the scan omitted a row that was read.
     left_out: AtomicBool,
 }
 
@@ -182,7 +182,7 @@ fn registry_key(n: u64) -> RegistryKey {
     RegistryKey::Process(ProcessId::new(n.to_string()).unwrap())
 }
 
-/// Orders of two events, all but the last under a registry key.
+/// Creates orders of two events each, all but the last with a registry key.
 async fn filled() -> MemoryKv {
     let kv = MemoryKv::default();
     let store = RecordStore::over(kv.clone());
@@ -211,7 +211,7 @@ fn runner<K: Kv>(store: &RecordStore<K>, full_count: bool) -> Runner<K> {
         .full_count(full_count)
 }
 
-/// Whether all orders and all their entries stand at version 2.
+/// Whether all orders and all their entries are at version 2.
 async fn all_moved(kv: &MemoryKv) -> bool {
     let store = RecordStore::over(kv.clone());
     let tenant = TenantId::new("shop").unwrap();
@@ -227,12 +227,12 @@ async fn all_moved(kv: &MemoryKv) -> bool {
     true
 }
 
-/// What became of a run one of whose scans ended early.
+/// Counts of the runs in which one scan ended early.
 #[derive(Debug, Default, PartialEq)]
 struct Runs {
-    /// It was not done, and said so.
+    /// Runs that were not done, and reported it.
     named: usize,
-    /// Nothing was lost by it.
+    /// Runs in which the early end lost nothing.
     harmless: usize,
 }
 
@@ -240,7 +240,7 @@ fn is_done(report: &MigrationReport) -> bool {
     report.is_ok() && report.state == Some(RunState::Done)
 }
 
-/// Cuts each scan of a table short, in a run of its own.
+/// Ends each scan of a table early, each in its own run.
 async fn cut_each(table: u8, rows: usize, full_count: bool) -> Runs {
     let mut runs = Runs::default();
     for before in 0.. {
@@ -269,7 +269,7 @@ async fn cut_each(table: u8, rows: usize, full_count: bool) -> Runs {
             "{what}: {text}"
         );
         runs.named += 1;
-        // The next one finds what is left.
+        // The next run finds what is left.
         let runner = runner(&store, full_count);
         let report = match report.run.filter(|_| report.state.is_some()) {
             Some(run) => runner.resume(run).await,
@@ -281,8 +281,8 @@ async fn cut_each(table: u8, rows: usize, full_count: bool) -> Runs {
     runs
 }
 
-/// To see it fail: take it for the end where a scan says so (`Rows::next`), or
-/// take an event that a scan left out for one that is not there.
+/// Fails if the end of a scan is taken for the end of the range (`Rows::next`),
+/// or if an event that a scan omitted is taken for a missing one.
 #[tokio::test]
 async fn a_run_whose_scan_ends_early_says_so_and_is_not_done() {
     for table in *b"ehw" {
@@ -299,7 +299,7 @@ async fn a_run_whose_scan_ends_early_says_so_and_is_not_done() {
     }
 }
 
-/// A run that was broken off, since a scan of the heads ended early.
+/// A run that was interrupted because a scan of the heads ended early.
 async fn broken_off() -> (MemoryKv, RunId) {
     for before in 0..9 {
         let kv = filled().await;
@@ -313,7 +313,7 @@ async fn broken_off() -> (MemoryKv, RunId) {
     panic!("no run was broken off");
 }
 
-/// To see it fail: take it for the end where a scan says so (`Rows::next`).
+/// Fails if the end of a scan is taken for the end of the range (`Rows::next`).
 #[tokio::test]
 async fn a_run_whose_bookkeeping_is_read_in_part_is_not_gone_on_with() {
     let mut named = 0;

@@ -1,5 +1,5 @@
-//! A page of processes that are due: the heads of a range are scanned, and the
-//! events of those that are due are joined to them, all of one instant.
+//! Pages of due processes: a scan of the heads of a range, joined with the
+//! events of the processes that are due, as of one instant.
 
 use std::sync::atomic::Ordering;
 use std::time::Instant;
@@ -17,37 +17,37 @@ use state_migration_core::{
     Head, Passed, ReadPoint, Snapshot, StreamId, Verdict, WorkflowId,
 };
 
-/// For how many rows room is made before they are read.
+/// Maximum capacity reserved for events before they are read.
 const MANY: usize = 256;
 
-/// How many rows a cursor steps over before it seeks instead.
+/// The number of rows that a cursor steps over before it seeks instead.
 const STEPS_BEFORE_SEEK: usize = 16;
 
-/// Processes are far apart when there are this many heads for each of them:
-/// then it costs less to look for the events of each than to come by all that
-/// is between.
+/// Due processes are sparse when there are this many heads for each of them. It
+/// is then cheaper to look up the events of each than to scan everything in
+/// between.
 const FAR_APART: usize = 8;
 
-/// How many processes are read at a time where each is read on its own.
+/// The number of processes read concurrently when each is read separately.
 const AT_A_TIME: usize = 8;
 
-/// About how many bytes the row of an event is.
+/// Expected size of an event row, in bytes.
 const EVENT_ROW: usize = 512;
 
-/// A snapshot is looked for, and used, where it saves reading this many events.
+/// A snapshot is read and used if it saves reading this many events.
 const WORTH_A_SNAPSHOT: u64 = 64;
 
-/// The transaction that read a page, and since when it is open.
+/// The transaction that read a page, and when it began.
 pub(crate) struct OpenRead<T> {
     pub(crate) txn: T,
     pub(crate) began: Instant,
-    /// The heads that it read, in order of their streams, with their revisions.
+    /// The heads that it read, sorted by stream, with their revisions.
     heads: Vec<(StreamId, u64)>,
 }
 
 impl<T> OpenRead<T> {
-    /// Whether it has read these heads: whatever changed one of them since is a
-    /// conflict of its transaction.
+    /// Whether it has read these heads: any change of one of them since
+    /// conflicts with its transaction.
     pub(crate) fn has_read<'a>(
         &self,
         heads: impl Iterator<Item = (&'a StreamId, &'a Head)>,
@@ -61,17 +61,17 @@ impl<T> OpenRead<T> {
     }
 }
 
-/// A process as its head tells of it.
+/// A process as its head describes it.
 struct Found {
     stream: StreamId,
     head: Result<Head, ChunkProblem>,
-    /// Whether its events are wanted too.
+    /// Whether to read its events too.
     is_due: bool,
-    /// What was passed before, its own head included.
+    /// The heads passed before it, including its own.
     passed: Passed,
 }
 
-/// What the heads tell of a page.
+/// The result of reading the heads for a page.
 #[derive(Default)]
 struct Heads {
     found: Vec<Found>,
@@ -149,7 +149,7 @@ pub(crate) async fn read<K: Kv>(
         processes,
         read_point: ReadPoint::of(open),
     };
-    // What comes after a process that did not fit is for the next page.
+    // Everything after a process that did not fit belongs to the next page.
     if cut || page.processes.len() < all {
         page.passed = Passed::default();
         page.up_to = page.processes.last().map(|last| last.stream.clone());
@@ -158,7 +158,7 @@ pub(crate) async fn read<K: Kv>(
     Ok(page)
 }
 
-/// Scans the heads of a range for processes that are due.
+/// Scans the heads of a range for due processes.
 async fn scan_heads<K: Kv>(
     store: &RecordStore<K>,
     txn: &K::Txn,
@@ -212,7 +212,7 @@ async fn scan_heads<K: Kv>(
     Ok(heads)
 }
 
-/// Gets the heads of some streams, several at a time.
+/// Gets the heads of the given streams, several concurrently.
 async fn get_heads<T: KvTxn>(
     txn: &T,
     streams: &[StreamId],
@@ -242,7 +242,7 @@ async fn get_heads<T: KvTxn>(
 }
 
 impl Found {
-    /// The process, with what was read of it beside its head.
+    /// The process with its snapshot and its events.
     fn with(self, snapshot: Option<Snapshot>, read: Result<Events, ChunkProblem>) -> DueProcess {
         let (head, mut problem) = match self.head {
             Ok(head) => (Some(head), None),
@@ -277,7 +277,7 @@ impl Read {
         }
     }
 
-    /// Adds one more process; returns whether it is the last one to fit.
+    /// Adds a process; returns whether it fits, and whether more may follow.
     fn add(&mut self, found: Found, more: More, request: &DueRequest) -> Fit {
         let (snapshot, read) = more;
         if matches!(read, Err(ChunkProblem::TooLarge)) && !self.processes.is_empty() {
@@ -294,7 +294,7 @@ impl Read {
     }
 }
 
-/// Whether a process fits into a page.
+/// Whether a process fits on a page.
 #[derive(PartialEq)]
 enum Fit {
     More,
@@ -302,11 +302,11 @@ enum Fit {
     Not,
 }
 
-/// What is read of a process beside its head.
+/// The parts of a process that are read in addition to its head.
 type More = (Option<Snapshot>, Result<Events, ChunkProblem>);
 
-/// After which event a process is read: never before its baseline, below which
-/// its events are of other versions.
+/// The sequence number after which a process is read: never before its
+/// baseline, because earlier events are of other versions.
 fn start_of(request: &DueRequest, head: &Head) -> u64 {
     let baseline = head.replay_after();
     request
@@ -314,13 +314,13 @@ fn start_of(request: &DueRequest, head: &Head) -> u64 {
         .map_or(baseline, |after| after.max(baseline))
 }
 
-/// Nothing: its head is enough, or cannot be read.
+/// No snapshot and no events: only the head was requested, or it is unreadable.
 fn nothing_more() -> More {
     (None, Ok((Vec::new(), 0)))
 }
 
-/// Reads the events of processes that are close together in one pass; returns
-/// also whether the page was cut short of what was found.
+/// Reads the events of dense processes in one scan; also returns whether the
+/// page ends before the last process found.
 async fn read_together<T: KvTxn>(
     txn: &T,
     request: &DueRequest,
@@ -340,7 +340,8 @@ async fn read_together<T: KvTxn>(
                 let limit = request.max_process_bytes;
                 let events = match &snapshot {
                     Some(snapshot) => {
-                        // What it saves is much, and the events of the next one are as far.
+                        // The snapshot skips many events, so the next process's
+                        // events are far ahead in the scan.
                         events.far = true;
                         let after = snapshot.sequence;
                         read_events_alone(txn, &one.stream, head, after, limit).await?
@@ -362,8 +363,8 @@ async fn read_together<T: KvTxn>(
     Ok((read.processes, false))
 }
 
-/// Reads the events of processes each on its own, several at a time: nothing
-/// that is between them is read.
+/// Reads the events of each process separately, several concurrently, without
+/// reading anything in between.
 async fn read_one_by_one<T: KvTxn>(
     txn: &T,
     request: &DueRequest,
@@ -380,7 +381,8 @@ async fn read_one_by_one<T: KvTxn>(
     let mut reads = stream::iter(reads).buffered(AT_A_TIME);
     while let Some((one, more)) = reads.next().await {
         if read.add(one, more?, request) != Fit::More {
-            // What was begun beyond the end goes with its scans.
+            // Reads that were started beyond the end of the page are dropped
+            // with their scans.
             return Ok((read.processes, true));
         }
     }
@@ -404,12 +406,13 @@ async fn read_alone<T: KvTxn>(
     Ok((snapshot, events))
 }
 
-/// Reads the rows of some keys out of an ordered scan.
+/// Reads the rows of given keys from an ordered scan.
 struct Cursor<S> {
     rows: S,
     peeked: Option<(Bytes, Bytes)>,
     done: bool,
-    /// Whether much stands before the next key, so that stepping is in vain.
+    /// Whether many rows precede the next key, so that seeking is better than
+    /// stepping.
     far: bool,
 }
 
@@ -427,7 +430,7 @@ impl<S: KvScan> Cursor<S> {
         })
     }
 
-    /// The next row, which stays the next one until it is taken.
+    /// The next row, without consuming it.
     async fn peek(&mut self) -> Result<Option<&(Bytes, Bytes)>, Error> {
         if self.peeked.is_none() && !self.done {
             self.peeked = self.rows.next().await?;
@@ -440,7 +443,7 @@ impl<S: KvScan> Cursor<S> {
         self.peeked.take()
     }
 
-    /// Goes on to the first row with a key of at least `key`.
+    /// Advances to the first row with a key of at least `key`.
     async fn advance_to(&mut self, key: &[u8]) -> Result<(), Error> {
         let steps = match std::mem::take(&mut self.far) {
             true => 1,
@@ -458,7 +461,7 @@ impl<S: KvScan> Cursor<S> {
     }
 }
 
-/// The snapshot of a process, where it fits and saves much.
+/// The snapshot of a process, if it is valid and saves enough reading.
 async fn read_snapshot<T: KvTxn>(
     txn: &T,
     request: &DueRequest,
@@ -483,7 +486,7 @@ async fn read_snapshot<T: KvTxn>(
     }))
 }
 
-/// The same as [`read_events`], by a scan of nothing else.
+/// Like [`read_events`], with a scan of this stream only.
 async fn read_events_alone<T: KvTxn>(
     txn: &T,
     stream: &StreamId,
@@ -513,13 +516,13 @@ fn problem(error: &Error) -> ChunkProblem {
     }
 }
 
-/// Events, and how many bytes they are.
+/// Events, and their size in bytes.
 type Events = (Vec<ChunkEvent>, usize);
 
 /// The events of a stream above `after`.
 ///
-/// The head is the second source that says how many there must be, so that a
-/// scan that ends early is noticed and never taken for a shorter stream.
+/// Their number is checked against the head, so that a scan that ends early is
+/// detected and never taken for a shorter stream.
 async fn read_events<T: KvTxn>(
     txn: &T,
     rows: &mut Cursor<T::Scan>,
@@ -566,7 +569,7 @@ async fn read_events<T: KvTxn>(
     Ok(Ok((events, bytes)))
 }
 
-/// Tells a row that is not there from one that a scan left out.
+/// Distinguishes a row that does not exist from one that a scan omitted.
 async fn check_absent<T: KvTxn>(txn: &T, key: &[u8]) -> Result<(), Error> {
     if txn.is_of_one_instant() && txn.get(key).await?.is_some() {
         return Err(ended_early(None, key));
@@ -574,12 +577,12 @@ async fn check_absent<T: KvTxn>(txn: &T, key: &[u8]) -> Result<(), Error> {
     Ok(())
 }
 
-/// Whether the head knows of an event by now.
+/// Whether the head by now includes an event.
 ///
-/// Where reads are not of one instant, a writer may have appended after the
-/// heads were read and before the events were. Such an event is left out, so
-/// that the chunk is of the instant of its heads. As no read is of an earlier
-/// instant than the one before it, events can never be behind the heads.
+/// If reads are not as of one instant, a writer may append after the heads were
+/// read and before the events are. Such an event is omitted, so that the page
+/// is as of the instant of its heads. Because no read is of an earlier instant
+/// than a previous one, events are never behind the heads.
 async fn knows_of<T: KvTxn>(txn: &T, stream: &StreamId, sequence: u64) -> Result<bool, Error> {
     let row = txn.get(&PerStream::Head.key(stream)).await?;
     let head = row.map(record::read_head);

@@ -1,7 +1,7 @@
 //! The process registry: entries, and the index from a process to its keys.
 //!
-//! An entry names a process. The version that a process is at stands in its head
-//! alone, so an entry is right at every instant and a migration writes none.
+//! An entry names a process. The version of a process is only in its head, so
+//! an entry is right at every instant and a migration writes none.
 
 use async_trait::async_trait;
 
@@ -15,10 +15,10 @@ use state_migration_core::{
     Error, ProcessId, ProcessIdentity, ProcessRegistry, RegistryKey, StoreId, StreamId, TenantId,
 };
 
-/// About how many keys a process is registered under.
+/// Expected number of keys under which a process is registered.
 const KEYS: usize = 2;
 
-/// The entry under a key, as it is kept.
+/// The stored entry under a key.
 async fn read_entry<T: KvTxn>(
     txn: &T,
     tenant: &TenantId,
@@ -32,13 +32,13 @@ async fn read_entry<T: KvTxn>(
             "the registry entry of tenant {tenant} under {registry_key}"
         ))
     })?;
-    // A key names one process, though a row has room for more.
+    // A key names one process, although the format allows several.
     let first = processes.into_iter().next();
     Ok(first.map(|(process, version)| ProcessIdentity::new(process, tenant, version)))
 }
 
-/// The entry under a key, with the version that the head of its process says:
-/// the one in the row is that of a process without events.
+/// The entry under a key, with the version from the head of its process. The
+/// version in the row is used only for a process without events.
 async fn look_up<T: KvTxn>(
     txn: &T,
     tenant: &TenantId,
@@ -58,7 +58,7 @@ impl<K: Kv> RecordStore<K> {
     /// entry is durable. For imports, where one flush serves many writes.
     ///
     /// # Errors
-    /// As of [`ProcessRegistry::register`].
+    /// Those of [`ProcessRegistry::register`].
     pub async fn register_unflushed(
         &self,
         tenant: &TenantId,
@@ -70,8 +70,8 @@ impl<K: Kv> RecordStore<K> {
         Ok(self.not_durable((), write))
     }
 
-    /// Puts an entry; in place of `expected` only, if that is given. Returns
-    /// whether it did.
+    /// Puts an entry, if given only in place of `expected`; returns whether it
+    /// did.
     async fn put_entry(
         &self,
         tenant: &TenantId,

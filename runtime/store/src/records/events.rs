@@ -1,4 +1,4 @@
-//! Events and heads.
+//! Event streams: events and heads.
 
 use std::sync::Arc;
 
@@ -15,7 +15,7 @@ use state_migration_core::{
     StreamId, Timestamp, TransactionalStore, baseline, is_reserved,
 };
 
-/// About how many bytes an event is.
+/// Expected size of an event, in bytes.
 const EVENT: usize = 512;
 
 impl<K: Kv> RecordStore<K> {
@@ -23,7 +23,7 @@ impl<K: Kv> RecordStore<K> {
     /// durable. For imports, where one flush serves many appends.
     ///
     /// # Errors
-    /// As of [`EventStore::append`].
+    /// Those of [`EventStore::append`].
     pub async fn append_unflushed(
         &self,
         stream: &StreamId,
@@ -36,8 +36,9 @@ impl<K: Kv> RecordStore<K> {
         let appended = self
             .transact("an append to", stream.as_str(), |mut txn| async move {
                 let head = read_head(&txn, stream).await?;
-                // The fence comes first: code of an old version is to learn that
-                // the process moved, not only that somebody was faster.
+                // The fence is checked first, so that code of an old version
+                // learns that the process has moved, not only that another
+                // writer was faster.
                 if let (Some(head), Some(event)) = (&head, events.first())
                     && !is_reserved(event.event_type())
                 {
@@ -139,8 +140,9 @@ async fn append<T: KvTxn>(
     })
 }
 
-/// A `$migrated` event that comes through [`EventStore::append`]: the runner's
-/// form without a transaction over all stores. A held process refuses it.
+/// A `$migrated` event appended through [`EventStore::append`], which is the
+/// form of migration without a transaction over all stores. A held process
+/// rejects it.
 async fn migrate<K: KvTxn>(
     txn: &mut K,
     stream: &StreamId,
@@ -199,7 +201,7 @@ impl<K: Kv> EventStore for RecordStore<K> {
             && let Ok(Some(head)) = read_head(&view, stream).await
             && head.sequence > after + events.len() as u64
         {
-            // They may have come since, where reads are not of one instant.
+            // If reads are not as of one instant, more events may exist by now.
             if !view.is_of_one_instant() {
                 read_more(&view, stream, after, limit, &mut events).await?;
             }
@@ -244,7 +246,7 @@ impl<K: Kv> EventStore for RecordStore<K> {
     }
 }
 
-/// Reads on after the events that were read, up to `limit` in all.
+/// Continues reading after these events, up to `limit` in all.
 async fn read_more<T: KvTxn>(
     view: &T,
     stream: &StreamId,
@@ -273,7 +275,7 @@ async fn read_more<T: KvTxn>(
     Ok(())
 }
 
-/// Refuses to write over an event that a damaged head does not know of.
+/// Rejects an append over an event that a damaged head does not include.
 async fn nothing_beyond<T: KvTxn>(txn: &T, stream: &StreamId, last: u64) -> Result<(), Error> {
     let next = next_sequence(stream, last)?;
     match txn.get(&key::event(stream, next)).await? {

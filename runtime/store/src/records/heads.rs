@@ -1,4 +1,4 @@
-//! Where all streams stand, read in one pass: what a look at a whole store costs.
+//! The heads of many streams, read in one pass to inspect a whole store.
 
 use crate::key::PerStream;
 use crate::kv::Kv;
@@ -7,8 +7,8 @@ use crate::records::{ROW, RecordStore, decode_head};
 use state_migration_core::{Error, Head, StreamId, StreamRange};
 
 impl<K: Kv> RecordStore<K> {
-    /// At most `limit` streams of a range, in order, each with where it stands,
-    /// or with why its head cannot be read. Fewer than `limit` means the end.
+    /// At most `limit` streams of a range, in order, each with its head or with
+    /// the error of reading it. Fewer than `limit` means the end.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")]

@@ -1,5 +1,5 @@
-//! Writes that another one comes in between: after all that they read, and
-//! before they are committed.
+//! Tests of writes with another write in between: after everything that they
+//! read, and before they commit.
 #![allow(clippy::unwrap_used)]
 
 use std::sync::{Arc, Mutex};
@@ -19,7 +19,7 @@ use state_migration_core::{
 
 type Between = Arc<Mutex<Option<Box<dyn FnOnce() + Send>>>>;
 
-/// An engine that does something before the next commit.
+/// An engine that runs an action before the next commit.
 #[derive(Clone)]
 struct BetweenKv {
     inner: MemoryKv,
@@ -91,7 +91,7 @@ impl KvTxn for BetweenTxn {
     }
 }
 
-/// A process, and the store in which something comes in between.
+/// A process, and a store with an action before the next commit.
 struct World {
     store: RecordStore<BetweenKv>,
     plain: RecordStore<MemoryKv>,
@@ -132,7 +132,7 @@ impl World {
             .unwrap();
     }
 
-    /// The process moves to v2 before the next commit.
+    /// Migrates the process to v2 before the next commit.
     fn moves_in_between(&self) {
         let (plain, stream) = (self.plain.clone(), self.identity.stream_id().clone());
         let moves = move || {

@@ -1,9 +1,10 @@
 //! The store over a key-value engine: one algorithm for SlateDB and memory.
 //!
-//! The head of a stream is the only point of conflict. Every write reads it in
-//! its transaction, under snapshot isolation, and either rewrites it or marks it
-//! as read; so the check of the version and the write cannot come apart, and
-//! transactions conflict only over a stream or a row that both are about.
+//! The head of a stream is the only point of conflict. Every write reads the
+//! head in its transaction, under snapshot isolation, and either rewrites it or
+//! marks it as read. The check of the version and the write are therefore
+//! atomic, and two transactions conflict only if both concern the same stream
+//! or row.
 
 mod commit;
 #[cfg(test)]
@@ -33,26 +34,26 @@ use crate::record::{self, Closing};
 use crate::write_activity::{Activity, Write};
 use state_migration_core::{Error, ErrorKind, Head, NewEvent, StreamId, Timestamp, WorkflowId};
 
-/// About how many bytes a row of a table with small rows is, its key included.
+/// Expected size of a small row with its key, in bytes.
 const ROW: usize = 128;
 
-/// How often a write starts over because another transaction was faster.
+/// The number of attempts of a write that conflicts with other transactions.
 const ATTEMPTS: usize = 32;
 
 /// Events, snapshots and process registry in one key-value engine.
 ///
 /// Use it as [`SlateDbStore`](crate::SlateDbStore),
 /// [`SlateDbReader`](crate::SlateDbReader) or
-/// [`MemoryStore`](crate::MemoryStore). Clones are handles on the same store.
+/// [`MemoryStore`](crate::MemoryStore). Clones are handles of the same store.
 pub struct RecordStore<K> {
     inner: Arc<Inner<K>>,
 }
 
 struct Inner<K> {
     kv: K,
-    /// How many heads there were for each process of the last page.
+    /// The number of heads for each process of the last page.
     spread: AtomicUsize,
-    /// The writes of users; a run's batches and notes are none.
+    /// The writes of users, which exclude a run's batches and notes.
     activity: Arc<Activity>,
 }
 
@@ -72,21 +73,21 @@ impl<K: Kv> fmt::Debug for RecordStore<K> {
     }
 }
 
-/// The outcome of a write that is committed and visible, but not yet durable:
-/// a crash now may still undo it.
+/// The result of a write that is committed and visible, but not yet durable: a
+/// crash may still lose it.
 ///
-/// Writes become durable in the order in which they were made, so to make many
-/// durable wait for the last one only, or flush the store.
+/// Writes become durable in the order in which they were made. To make many
+/// durable, wait only for the last one, or flush the store.
 #[must_use = "the write is not durable yet; call `durable`, or flush the store"]
 pub struct NotDurable<T> {
     value: T,
     until: Arc<dyn Flush>,
-    /// Under way as long as this is there.
+    /// Counts the write as in progress until it is dropped.
     write: Write,
 }
 
 impl<T> NotDurable<T> {
-    /// The outcome, whether or not it lasts.
+    /// The result, whether or not the write is durable.
     pub fn value(&self) -> &T {
         &self.value
     }
@@ -94,8 +95,8 @@ impl<T> NotDurable<T> {
     /// Waits until the write is durable.
     ///
     /// # Errors
-    /// The write may or may not last: [`ErrorKind::OutcomeUnknown`], or
-    /// [`ErrorKind::Fenced`] when another writer took the database over.
+    /// The write may be lost: [`ErrorKind::OutcomeUnknown`], or
+    /// [`ErrorKind::Fenced`] when another writer has taken the database over.
     pub async fn durable(self) -> Result<T, Error> {
         let Self {
             value,
@@ -145,24 +146,24 @@ impl<K: Kv> RecordStore<K> {
     /// Returns when every write that has returned is durable.
     ///
     /// # Errors
-    /// The writes may or may not last.
+    /// The writes may be lost.
     pub async fn flush(&self) -> Result<(), Error> {
         Flush::flush(&*self.inner).await
     }
 
-    /// How many rows have been read through this handle and its clones: what
-    /// a run costs, whatever the machine.
+    /// The number of rows read through this handle and its clones: the cost of
+    /// a run, independent of the machine.
     #[must_use]
     pub fn rows_read(&self) -> u64 {
         self.kv().rows_read().get()
     }
 
-    /// The writes of users.
+    /// The counter of users' writes.
     pub(crate) fn activity(&self) -> Arc<Activity> {
         self.inner.activity.clone()
     }
 
-    /// A user's write begins, to which a run gives way until it is durable.
+    /// Begins a user's write. Runs yield to it until it is durable.
     fn write(&self) -> Write {
         self.inner.activity.begin()
     }
@@ -175,7 +176,7 @@ impl<K: Kv> RecordStore<K> {
         }
     }
 
-    /// Runs a transaction, again from its start when another one was faster.
+    /// Runs a transaction, and repeats it from its start after a conflict.
     async fn transact<T, F, Fut>(&self, what: &str, of: &str, attempt: F) -> Result<T, Error>
     where
         F: Fn(K::Txn) -> Fut,
@@ -216,7 +217,7 @@ fn decode_head(row: Bytes, stream: &StreamId) -> Result<Head, Error> {
     record::read_head(row).map_err(|bad| bad.of(format_args!("the head of stream {stream}")))
 }
 
-/// The two rows that a migration of one process writes.
+/// Puts the two rows that the migration of one process writes.
 fn put_migration<T: KvTxn>(
     txn: &mut T,
     stream: &StreamId,
@@ -244,11 +245,11 @@ fn put_migration<T: KvTxn>(
     )
 }
 
-/// Processes arrive at a version: by their birth, or by a migration.
+/// Records that processes arrive at a version, by a birth or by a migration.
 ///
-/// A version that a run closes records each of them, so that the run finds
-/// those behind it. The presence of the version is marked as read, so whoever
-/// begins or ends to close it conflicts.
+/// While a run closes the version, each arrival is recorded, so that the run
+/// finds the processes that it has already scanned past. The presence row is
+/// marked as read, so this conflicts with beginning or ending to close it.
 async fn arrive<T: KvTxn>(
     txn: &mut T,
     version: &WorkflowId,
@@ -268,19 +269,20 @@ async fn arrive<T: KvTxn>(
     Ok(())
 }
 
-/// That a run closes a version, by the row of its presence.
+/// The closing in a presence row, if a run closes the version.
 fn closing(row: Bytes, version: &WorkflowId) -> Result<Option<Closing>, Error> {
     record::read_presence(row)
         .map_err(|bad| bad.of(format_args!("the note that processes may be at {version}")))
 }
 
-/// The rounds that may hold births at a version; of one that no run closes, the first.
+/// The rounds that may contain births at a version; the first if no run closes
+/// it.
 async fn rounds_of<T: KvTxn>(txn: &T, version: &WorkflowId) -> Result<RangeInclusive<u32>, Error> {
     let closing = closing_of(txn, version).await?;
     Ok(closing.map_or(0..=0, |closing| closing.rounds()))
 }
 
-/// That a run closes a version, if one does.
+/// The closing of a version, if a run closes it.
 async fn closing_of<T: KvTxn>(txn: &T, version: &WorkflowId) -> Result<Option<Closing>, Error> {
     match txn.get(&key::presence(version)).await? {
         Some(row) => closing(row, version),

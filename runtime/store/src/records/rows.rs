@@ -1,10 +1,10 @@
-//! Rows of a range up to its end, and knowing that it was the end.
+//! Scans that verify the end of their range.
 //!
-//! What a scan leaves out because it ended early, nobody would miss: SlateDB's
-//! iterators do that where a future of theirs was dropped, without an error. So
-//! where a scan says that a range is over, another one that starts after the last
-//! row has to say so too. Events in a page need no second scan: the head has their
-//! number.
+//! A row that a scan omits because it ended early would go unnoticed: SlateDB's
+//! iterators end early without an error after one of their futures was dropped.
+//! Therefore the end of a range is confirmed by a second scan that starts after
+//! the last row. Events on a page need no second scan, because the head has
+//! their number.
 
 use bytes::Bytes;
 
@@ -13,18 +13,19 @@ use crate::kv::{KvScan, KvTxn};
 use crate::records::ROW;
 use state_migration_core::{Error, ErrorKind};
 
-/// The rows of a range, in order, all of them.
+/// All rows of a range, in order.
 pub(crate) struct Rows<'a, T: KvTxn> {
     txn: &'a T,
     scan: T::Scan,
     end: Vec<u8>,
-    /// Where what is left starts: at the start of the range, or after a row.
+    /// The start of the remaining range: the start of the range, or after a
+    /// row.
     start: Vec<u8>,
     last: Option<Bytes>,
 }
 
 impl<'a, T: KvTxn> Rows<'a, T> {
-    /// For one who will read about so many bytes of the range.
+    /// Scans a range of which about `bytes` will be read.
     pub(crate) async fn scan(txn: &'a T, range: KeyRange, bytes: usize) -> Result<Self, Error> {
         Ok(Self {
             txn,
@@ -35,7 +36,7 @@ impl<'a, T: KvTxn> Rows<'a, T> {
         })
     }
 
-    /// The next row; `None` where there is none for certain.
+    /// The next row; `None` only at the confirmed end.
     pub(crate) async fn next(&mut self) -> Result<Option<(Bytes, Bytes)>, Error> {
         if let Some(row) = self.scan.next().await? {
             self.last = Some(row.0.clone());
@@ -59,14 +60,14 @@ impl<'a, T: KvTxn> Rows<'a, T> {
         if self.txn.is_of_one_instant() {
             return Err(ended_early(self.last.as_deref(), &row.0));
         }
-        // It may have been written since the first scan began.
+        // The row may have been written since the first scan began.
         self.scan = again;
         self.last = Some(row.0.clone());
         Ok(Some(row))
     }
 }
 
-/// A scan that left out a row.
+/// The error for a scan that omitted a row.
 pub(crate) fn ended_early(last: Option<&[u8]>, next: &[u8]) -> Error {
     let after = last.map(|last| format!(" after {}", key::name(last)));
     let after = after.unwrap_or_default();

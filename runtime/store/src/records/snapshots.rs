@@ -1,4 +1,4 @@
-//! Snapshots.
+//! The snapshot store.
 
 use async_trait::async_trait;
 
@@ -11,7 +11,7 @@ use state_migration_core::store_api::fence;
 use state_migration_core::{Error, Snapshot, SnapshotStore, StoreId, StreamId};
 
 impl<K: Kv> RecordStore<K> {
-    /// Drops all snapshots and returns how many there were. Nothing is lost:
+    /// Deletes all snapshots and returns their number. No data is lost, because
     /// every state can be folded again.
     ///
     /// # Errors

@@ -1,5 +1,5 @@
-//! What a runner needs: pages of processes that are due, batches, the presence
-//! of versions, and notes to a process registry elsewhere.
+//! The operations that a runner needs: pages of due processes, batches, the
+//! presence of versions, and notes for a separate process registry.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -16,10 +16,10 @@ use state_migration_core::{
     Split, StoreId, StreamId, StreamRange, Traffic, TransactionalStore, Verdict, WorkflowId,
 };
 
-/// How many streams `split` keeps while it looks for even ranges.
+/// The number of streams that `split` samples to find even ranges.
 const SAMPLES: usize = 1_024;
 
-/// Up to this many heads are read to split them exactly.
+/// Up to this number, heads are read to split them exactly.
 const FEW: usize = 8_192;
 
 #[async_trait]
@@ -80,7 +80,7 @@ impl<K: Kv> TransactionalStore for RecordStore<K> {
             })?;
             Ok(stream)
         };
-        // A stream may have been born in more than one round.
+        // A stream may have births in more than one round.
         let streams: Result<BTreeSet<_>, Error> = rows.into_iter().map(stream).collect();
         Ok(streams?.into_iter().collect())
     }
@@ -181,7 +181,7 @@ impl<K: Kv> TransactionalStore for RecordStore<K> {
     ) -> Result<Vec<(Bytes, Bytes)>, Error> {
         let mut page = self.page(key::run_rows(prefix, after), limit).await?;
         for (row_key, _) in &mut page {
-            // The runner's key is what follows the name of the table.
+            // The runner's key follows the table byte.
             *row_key = row_key.split_off(1);
         }
         Ok(page)
@@ -197,7 +197,7 @@ impl<K: Kv> TransactionalStore for RecordStore<K> {
 }
 
 impl<K: Kv> RecordStore<K> {
-    /// The first rows of a range, up to `limit`.
+    /// The first `limit` rows of a range.
     async fn page(&self, range: KeyRange, limit: usize) -> Result<Vec<(Bytes, Bytes)>, Error> {
         let view = self.kv().view()?;
         let mut rows = Rows::scan(&view, range, limit.saturating_mul(ROW)).await?;
@@ -211,8 +211,8 @@ impl<K: Kv> RecordStore<K> {
         Ok(page)
     }
 
-    /// Reads the heads of some ranges, and counts the due ones by version;
-    /// `None` where they are not few.
+    /// Reads the heads of the ranges, and counts the due ones by version;
+    /// `None` if there are more than [`FEW`].
     async fn count_few(
         &self,
         within: &[StreamRange],
@@ -244,9 +244,9 @@ impl<K: Kv> RecordStore<K> {
     }
 }
 
-/// Some of many streams, in even steps: every `stride`-th one. When there are
-/// too many, every second of them goes and the stride doubles, so that memory
-/// stays flat.
+/// Evenly spaced samples of many streams: every `stride`-th one. When there are
+/// too many, every second sample is dropped and the stride doubles, so that
+/// memory stays constant.
 struct Samples {
     streams: Vec<StreamId>,
     stride: u64,
@@ -264,7 +264,7 @@ impl Default for Samples {
 }
 
 impl Samples {
-    /// Passes so many rows, the first of which is of a stream.
+    /// Counts rows, the first of which is of the given stream.
     fn add(&mut self, rows: u64, stream: impl FnOnce() -> Option<StreamId>) {
         let before = self.rows / self.stride;
         self.rows += rows;
@@ -300,15 +300,15 @@ impl Samples {
     }
 }
 
-/// Cuts ranges where samples say that about as many heads are to each side, and
-/// none into parts of fewer than `least` samples.
+/// Splits ranges so that the samples are spread evenly, without parts of fewer
+/// than `least` samples.
 fn cut(
     samples: &[StreamId],
     within: &[StreamRange],
     parts: usize,
     least: usize,
 ) -> Vec<StreamRange> {
-    // Each range given is one part at least.
+    // Each given range becomes at least one part.
     let cuts = parts.saturating_sub(within.len());
     let all = samples.len().max(1);
     let (mut left, mut ranges) = (cuts, Vec::with_capacity(parts));
@@ -344,9 +344,10 @@ mod tests {
 
     use super::*;
 
-    /// What `close` rests on: a row that is put into a range conflicts with its
-    /// scan in a serializable transaction, whether or not anything of it was
-    /// read; and in another one with a mark only, also of an absent key.
+    /// The assumption of `close`: a row put into a range conflicts with a
+    /// serializable transaction that scanned the range, whether or not the scan
+    /// read any row; and with other transactions only if the key is marked,
+    /// even if it is absent.
     async fn scans_and_marks_conflict(kv: impl Kv) {
         let range = || b"a".to_vec()..b"c".to_vec();
         for marks in [None, Some(b"b")] {
@@ -388,7 +389,8 @@ mod tests {
         scans_and_marks_conflict(store.kv().clone()).await;
     }
 
-    /// A sweep must not come by the tombstones of the births that were swept before.
+    /// A sweep must not step over the tombstones of births that were swept
+    /// before.
     #[tokio::test]
     async fn births_that_are_left_begin_a_round_and_old_rounds_are_not_read() {
         use crate::records::closing_of;
@@ -426,7 +428,7 @@ mod tests {
             })
             .await;
         }
-        // Another run that closes it does not lose what is left.
+        // Another run that closes the version keeps the births that are left.
         let event = NewEvent::new(version.clone(), "Placed", 1, "{}").unwrap();
         let none = ExpectedSequence::NoStream;
         store.append(&stream(9), none, vec![event]).await.unwrap();
@@ -447,7 +449,7 @@ mod tests {
         assert_eq!(rounds().await, None);
     }
 
-    /// Every process is due.
+    /// A filter by which every process is due.
     struct All;
 
     impl DueFilter for All {
@@ -510,7 +512,7 @@ mod tests {
             }
         }
         assert_eq!(cut(&[], &all, 4, 1), [StreamRange::default()]);
-        // Ranges that are apart stay so.
+        // Disjoint ranges stay disjoint.
         let bound = |n: u32| StreamId::new(format!("s{n}")).ok();
         let apart = [(10, 15), (20, 25)].map(|(after, through)| StreamRange {
             after: bound(after),
