@@ -1,9 +1,10 @@
-//! Whether a program has a store open: what can be seen of that from outside.
+//! Detection of whether another program has a store open.
 //!
 //! A writer that closes its store leaves a mark with its epoch, and every
-//! writer has an epoch of its own: while the database is at the epoch of the
-//! mark, nobody has it open. Otherwise a program has, or did not say goodbye.
-//! What it writes shows that it is alive; that it writes nothing shows nothing.
+//! writer has its own epoch: while the database is at the epoch of the mark, no
+//! program has it open. Otherwise a program has it open, or ended without
+//! closing it. New writes show that the program is alive; their absence shows
+//! nothing.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
@@ -21,7 +22,7 @@ use state_migration_core::store_api::claim::{self, Closed, interrupted_by};
 use state_migration_core::store_api::row;
 use state_migration_core::{Error, ErrorKind, InUse};
 
-/// For how long a store is watched that was not closed, and how often.
+/// How long, and at which interval, a store that was not closed is watched.
 const WATCH: Duration = Duration::from_secs(2);
 const LOOK: Duration = Duration::from_millis(250);
 
@@ -29,13 +30,13 @@ const LOOK: Duration = Duration::from_millis(250);
 const LOG: &str = "wal";
 const MANIFESTS: &str = "manifest";
 
-/// Makes everything durable, and then leaves the mark. What goes wrong leaves
-/// none, which is the safe side: the store counts as in use then.
+/// Makes everything durable, and then leaves the mark. An error leaves no mark,
+/// which is safe: the store then counts as in use.
 pub(crate) async fn say_goodbye(db: &Db) -> Result<(), slatedb::Error> {
     db.flush().await?;
-    // SlateDB takes no manifest of a later writer into an open handle, so this
-    // is its own epoch, also when it was shut out; and then the mark, which is
-    // written to the log of that epoch, does not become durable.
+    // An open handle never loads the manifest of a later writer, so this is its
+    // own epoch even after it was fenced. The mark is then written to the log
+    // of that epoch and does not become durable.
     let epoch = db.manifest().writer_epoch();
     if let Ok(row) = row::write(&Closed { epoch }) {
         db.put(key::run_row(claim::CLOSED), row).await?;
@@ -44,7 +45,7 @@ pub(crate) async fn say_goodbye(db: &Db) -> Result<(), slatedb::Error> {
     Ok(())
 }
 
-/// The epoch of the last writer that closed a store.
+/// The epoch of the last writer that closed the store.
 pub(crate) async fn closed(reader: &DbReader) -> Result<Option<u64>, Error> {
     let row = reader
         .get(key::run_row(claim::CLOSED))
@@ -57,7 +58,7 @@ pub(crate) async fn closed(reader: &DbReader) -> Result<Option<u64>, Error> {
 }
 
 impl Seen {
-    /// Whether a program has the store open, as far as can be told.
+    /// Whether a program appears to have the store open.
     fn is_in_use(&self) -> bool {
         self.epoch.is_some() && self.closed != self.epoch
     }
@@ -71,7 +72,7 @@ struct Newest {
 }
 
 impl Newest {
-    /// How long ago the newer one was written.
+    /// The time since the newer of the two was written.
     fn age(&self) -> Option<Duration> {
         let files = [&self.log, &self.manifest];
         let times = files.into_iter().flatten().map(|file| file.last_modified);
@@ -83,15 +84,16 @@ impl Newest {
 
 impl SlateDbReader {
     /// Whether a program has the store open for writing, or ended without
-    /// closing it, which cannot be told from here: then
-    /// [`open_unless_in_use`](SlateDbStoreBuilder::open_unless_in_use) refuses.
+    /// closing it; these cannot be told apart. If so,
+    /// [`open_unless_in_use`](SlateDbStoreBuilder::open_unless_in_use) fails.
     ///
     /// # Errors
     /// The store could not be read.
     pub async fn is_in_use(&self) -> Result<bool, Error> {
         let reader = self.kv().reader();
         let seen = Seen {
-            // First, so that who comes later has another one than the mark.
+            // The epoch is read first, so that a later writer has another one
+            // than the mark.
             epoch: Some(reader.manifest().writer_epoch()),
             holder: None,
             closed: closed(reader).await?,
@@ -101,16 +103,16 @@ impl SlateDbReader {
 }
 
 impl SlateDbStoreBuilder {
-    /// Opens the store, unless a program has it open: no writer is shut out.
+    /// Opens the store unless a program has it open: no writer is fenced.
     ///
     /// A writer that [closed](SlateDbStore::close) the store left a mark, and
-    /// then this opens it at once. Where there is none, the store is watched
-    /// for two seconds, to tell in the error whether somebody writes. A program
-    /// that was killed, or that ended without closing the store, left no mark
-    /// either: it cannot be told from one that is idle. When you know, take the
-    /// store over with [`open`](Self::open).
+    /// then this opens it at once. Without a mark, the store is watched for two
+    /// seconds, so that the error can say whether a program writes to it. A
+    /// program that was killed, or that ended without closing the store, left
+    /// no mark either and cannot be told apart from an idle program. If you
+    /// know that it has ended, take the store over with [`open`](Self::open).
     ///
-    /// Of programs that do this at the same time, one gets in.
+    /// If several programs do this at the same time, one succeeds.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")]
@@ -132,7 +134,7 @@ impl SlateDbStoreBuilder {
     ///
     /// # Errors
     /// [`ErrorKind::InUse`] when a program has the store open, or was killed
-    /// while it had. Else as of [`open`](Self::open).
+    /// while it had. Otherwise those of [`open`](Self::open).
     pub async fn open_unless_in_use(mut self) -> Result<SlateDbStore, Error> {
         let in_place = self.in_place();
         self.open_at_rest().await.map_err(in_place)
@@ -153,13 +155,14 @@ impl SlateDbStoreBuilder {
         {
             return Err(Error::new(ErrorKind::Claimed { run }, interrupted_by(run)));
         }
-        // Whoever opened it since made it another epoch.
+        // Any program that has opened the store since has raised the epoch.
         let epoch = Some(seen.epoch.unwrap_or(0));
         let refused = match self.open_at(object_store.clone(), epoch).await {
             Ok(store) => return Ok(store),
             Err(refused) => refused,
         };
-        // Storage that fails half-way leaves another epoch, which is this one's.
+        // If the storage fails during the open, the epoch was raised by this
+        // program.
         if *refused.kind() == ErrorKind::Unavailable {
             return Err(refused);
         }
@@ -172,7 +175,7 @@ impl SlateDbStoreBuilder {
         Err(in_use(&now, &Newest::default(), true))
     }
 
-    /// Looks whether anything is written to the store.
+    /// Watches whether anything is written to the store.
     async fn watch(&self, object_store: &Arc<dyn ObjectStore>) -> Result<(Newest, bool), Error> {
         let first = self.newest(object_store, &Newest::default()).await?;
         let end = Instant::now() + WATCH;
@@ -186,7 +189,8 @@ impl SlateDbStoreBuilder {
         Ok((first, false))
     }
 
-    /// What an object store says to one who asks once for the newest manifest.
+    /// The error of an object store when the newest manifest is read without
+    /// retries.
     pub(crate) async fn why_no_manifest(&self, object_store: &Arc<dyn ObjectStore>) -> Error {
         let folder = self.path().clone().join(MANIFESTS);
         let answer = async {
@@ -206,7 +210,7 @@ impl SlateDbStoreBuilder {
         }
     }
 
-    /// The newest files, none of them older than those of before.
+    /// The newest files, never older than those in `before`.
     async fn newest(
         &self,
         object_store: &Arc<dyn ObjectStore>,
@@ -231,7 +235,7 @@ impl SlateDbStoreBuilder {
     }
 }
 
-/// The last file of a folder, which is the newest: their names are numbers.
+/// The last file of a folder, which is the newest because names are numbers.
 async fn newest_in(
     object_store: &Arc<dyn ObjectStore>,
     folder: &Path,

@@ -23,14 +23,14 @@ use state_migration_core::{Error, ErrorKind, StoreId};
 #[derive(Clone)]
 pub struct SlateDbKv {
     db: Db,
-    /// Where its files are, if that is known.
+    /// The location of its files, if it is known.
     files: Option<Files>,
     id: StoreId,
     rows_read: RowsRead,
     durability: Arc<Durability>,
 }
 
-/// The place of a database.
+/// The location of a database.
 #[derive(Clone)]
 pub(crate) struct Files {
     pub(crate) path: Path,
@@ -66,8 +66,8 @@ impl SlateDbKv {
 
 /// The id of a database, the same for every clone of its handle.
 ///
-/// A handle has no identity that one could ask for, but all clones share the
-/// channel over which they publish their status.
+/// A handle has no identity that can be queried, but all clones share the
+/// channel on which they publish their status.
 fn id_of(db: &Db) -> StoreId {
     static KNOWN: Mutex<Vec<(watch::Receiver<DbStatus>, StoreId)>> = Mutex::new(Vec::new());
     let status = db.subscribe();
@@ -84,18 +84,18 @@ fn id_of(db: &Db) -> StoreId {
     id
 }
 
-/// What a scan fetches at a time, of each file it reads.
+/// The number of bytes that a scan prefetches from each file.
 const READ_AHEAD: usize = 1 << 20;
 
-/// The size of the blocks of SlateDB's files, and the same as SlateDB says it. Each
-/// block is an entry of the index of its file, which is read and kept as a whole, and
-/// an object of its own to everything that reads it. With 4 KiB, SlateDB's default,
-/// the indexes of a million processes do not fit into their cache.
+/// The block size of SlateDB's files, also as SlateDB's type. Each block is an
+/// entry in the index of its file, which is read and cached as a whole, and is
+/// a separate object for every reader. With SlateDB's default of 4 KiB, the
+/// indexes of a million processes do not fit into their cache.
 const BLOCK: usize = 16 << 10;
 pub(crate) const BLOCK_SIZE: SstBlockSize = SstBlockSize::Block16Kib;
 
-/// SlateDB's defaults fetch one block at a time, which is five times slower;
-/// but all that is fetched is decoded, also what nobody comes to read.
+/// SlateDB's defaults fetch one block at a time, which is five times slower.
+/// But everything that is fetched is decoded, even if it is never read.
 pub(crate) fn scan_options(bytes: usize) -> ScanOptions {
     let ahead = bytes.clamp(BLOCK, READ_AHEAD);
     ScanOptions::default()
@@ -119,7 +119,8 @@ impl Kv for SlateDbKv {
     }
 
     fn view(&self) -> Result<SlateDbTxn, Error> {
-        // Not a transaction: an open one makes SlateDB keep all later writes in memory.
+        // Not a transaction: an open one makes SlateDB keep all later writes in
+        // memory.
         self.db
             .snapshot()
             .map(|view| SlateDbTxn {
@@ -134,7 +135,7 @@ impl Kv for SlateDbKv {
     }
 
     fn is_single_writer(&self) -> bool {
-        // Whoever opens the database shuts every writer before it out.
+        // Opening the database fences every earlier writer.
         true
     }
 
@@ -142,11 +143,11 @@ impl Kv for SlateDbKv {
         let Some(files) = &self.files else {
             return Ok(None);
         };
-        // What is not in files yet is in no index of a file.
+        // The indexes of files do not cover rows that are still in memory.
         let memtable = FlushOptions {
             flush_type: FlushType::MemTable,
         };
-        // Only how well the work is shared depends on it.
+        // A failure only makes the ranges less even.
         let flushed = self.db.flush_with_options(memtable).await;
         match flushed {
             Ok(()) => Ok(marks(&self.db.manifest(), files, range).await.ok()),
@@ -160,8 +161,8 @@ impl Kv for SlateDbKv {
     }
 }
 
-/// The first keys of the blocks of a range in all files, with the rows that
-/// were put there.
+/// The first keys of the blocks of a range in all files, each with the number
+/// of rows put in the block.
 pub(crate) async fn marks(
     manifest: &VersionedManifest,
     files: &Files,
@@ -267,15 +268,15 @@ impl KvTxn for SlateDbTxn {
     }
 }
 
-/// A scan of [`SlateDbKv`]: the one place that calls SlateDB's iterator.
+/// A scan of [`SlateDbKv`]: the only place that calls SlateDB's iterator.
 ///
-/// A future of the iterator that is dropped half-way makes it end early without
-/// an error, so a scan that this happened to refuses to go on.
+/// Dropping an unfinished future of the iterator makes it end early without an
+/// error, so a scan fails after that happened.
 pub struct SlateDbScan {
-    /// `None`: the range is empty.
+    /// `None` if the range is empty.
     rows: Option<DbIterator>,
     end: Vec<u8>,
-    /// The key before; no key is empty.
+    /// The previous key; no key is empty.
     last: Vec<u8>,
     under_way: bool,
     count: RowCount,
@@ -305,7 +306,7 @@ impl SlateDbScan {
         }
     }
 
-    /// What failed, and near what.
+    /// The description of a failure, with the position of the scan.
     fn failed(&self) -> String {
         match &self.last[..] {
             [] => format!("a scan that ends before {} failed", key::name(&self.end)),
@@ -366,7 +367,7 @@ impl KvScan for SlateDbScan {
     }
 }
 
-/// What to do about an error of SlateDB while reading.
+/// Converts a read error of SlateDB, with what to do about it.
 pub(crate) fn error(what: &str, error: slatedb::Error) -> Error {
     use slatedb::ErrorKind as Slate;
     if let Some(file) = damaged_file(&error) {
@@ -408,26 +409,27 @@ pub(crate) fn error(what: &str, error: slatedb::Error) -> Error {
     Error::new(kind, format!("{what}: {way_out}")).with_source(error)
 }
 
-/// The sentence over a database that cannot be read, and what to restore then.
+/// The message for an unreadable database, with what to restore.
 pub(crate) fn damaged(what: &str) -> String {
     format!(
         "the database is damaged or was written by another version of SlateDB; restore {what} from a backup"
     )
 }
 
-/// The file of which an error says that it is damaged.
+/// The file that an error reports as damaged.
 pub(crate) fn damaged_file(error: &slatedb::Error) -> Option<String> {
     let short = in_causes(error, |cause| cause.downcast_ref::<Short>());
     if let Some(short) = short {
         return Some(short.file.to_string());
     }
-    // SlateDB names it in its text only.
+    // SlateDB names the file only in its message.
     let text = error.to_string();
     let (_, file) = text.split_once("checksum mismatch in ")?;
     Some(file.split(" (").next().unwrap_or(file).to_owned())
 }
 
-/// SlateDB dates what it reads and writes, and says so in its text only.
+/// Whether the clock went backwards: SlateDB timestamps its reads and writes,
+/// and reports that only in its message.
 fn is_of_the_clock(error: &slatedb::Error) -> bool {
     error.to_string().contains("invalid clock tick")
 }
@@ -439,7 +441,7 @@ pub(crate) fn is_file_gone(error: &slatedb::Error) -> bool {
     .is_some()
 }
 
-/// What an error, or one of its causes, from the outside in, says.
+/// Applies `says` to an error and its sources, from the outermost inwards.
 fn in_causes<'a, T>(
     error: &'a (dyn std::error::Error + 'static),
     says: impl Fn(&'a (dyn std::error::Error + 'static)) -> Option<T>,
@@ -455,19 +457,19 @@ fn in_causes<'a, T>(
 }
 
 fn storage_error<'a>(cause: &'a (dyn std::error::Error + 'static)) -> Option<&'a Storage> {
-    // SlateDB shares some of its causes.
+    // SlateDB shares some sources in an `Arc`.
     let shared = cause.downcast_ref::<Arc<Storage>>().map(Arc::as_ref);
     shared.or(cause.downcast_ref())
 }
 
 const DENIED: &str = "access is denied; check the credentials, or the permissions of the files";
 
-/// Whether somebody may not do what he asked for.
+/// Whether a permission is missing.
 pub(crate) fn is_denied(error: &(dyn std::error::Error + 'static)) -> bool {
     way_out_of_storage(error) == Some(DENIED)
 }
 
-/// What is to be done about storage that will not do what it did not do now.
+/// What to do about an error of the storage.
 pub(crate) fn way_out_of_storage(
     error: &(dyn std::error::Error + 'static),
 ) -> Option<&'static str> {

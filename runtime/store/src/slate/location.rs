@@ -1,4 +1,4 @@
-//! Where a database is: in a folder, or in an object store.
+//! The location of a database: in a folder, or in an object store.
 
 use std::io;
 use std::path::{Path as FolderPath, PathBuf};
@@ -10,18 +10,18 @@ use slatedb::object_store::local::LocalFileSystem;
 use crate::slate::gradual::Gradual;
 use state_migration_core::{Error, ErrorKind};
 
-/// The folders that SlateDB makes.
+/// The folders that SlateDB creates.
 const SLATEDB_FOLDERS: [&str; 5] = ["manifest", "wal", "compacted", "compactions", "gc"];
 
-/// Where a database is.
+/// The location of a database.
 pub(crate) enum Place {
-    /// In a folder of the local disk, which may not be there yet.
+    /// A folder on the local disk, which may not exist yet.
     Folder(PathBuf),
     ObjectStore(Arc<dyn ObjectStore>),
 }
 
 impl Place {
-    /// Makes the folder if it is not there.
+    /// The object store for a writer; creates the folder if it does not exist.
     pub(crate) fn for_writing(&self) -> Result<Arc<dyn ObjectStore>, Error> {
         match self {
             Self::Folder(folder) => {
@@ -32,7 +32,7 @@ impl Place {
         }
     }
 
-    /// Makes nothing.
+    /// The object store for a reader; creates nothing.
     pub(crate) fn for_reading(&self) -> Result<Arc<dyn ObjectStore>, Error> {
         match self {
             Self::Folder(folder) if is_folder(folder)? => files_in(folder),
@@ -41,7 +41,7 @@ impl Place {
         }
     }
 
-    /// How large files are written there.
+    /// The writer of large files at this location.
     pub(crate) fn gradual(&self) -> Option<Gradual> {
         match self {
             Self::Folder(folder) => Some(Gradual::new(folder)),
@@ -49,7 +49,7 @@ impl Place {
         }
     }
 
-    /// Refuses a place that has no manifest and holds something else.
+    /// Rejects a location that has no manifest but other contents.
     pub(crate) fn nothing_else(&self) -> Result<(), Error> {
         match self {
             Self::Folder(folder) => only_slatedb_folders(folder),
@@ -65,7 +65,7 @@ fn files_in(folder: &FolderPath) -> Result<Arc<dyn ObjectStore>, Error> {
     Ok(Arc::new(files))
 }
 
-/// Whether a folder is there; an error if something else is.
+/// Whether a folder exists; an error if the path is not a folder.
 pub(crate) fn is_folder(folder: &FolderPath) -> Result<bool, Error> {
     match std::fs::metadata(folder) {
         Ok(found) if found.is_dir() => Ok(true),
@@ -75,7 +75,8 @@ pub(crate) fn is_folder(folder: &FolderPath) -> Result<bool, Error> {
     }
 }
 
-/// A folder without a database may hold what an interrupted start left behind, and nothing else.
+/// Checks that a folder without a database contains only what an interrupted
+/// start left behind.
 fn only_slatedb_folders(folder: &FolderPath) -> Result<(), Error> {
     for entry in std::fs::read_dir(folder).map_err(|e| unusable(folder, e))? {
         let entry = entry.map_err(|e| unusable(folder, e))?;
@@ -91,8 +92,8 @@ fn only_slatedb_folders(folder: &FolderPath) -> Result<(), Error> {
     Ok(())
 }
 
-/// A folder of a database without a manifest may hold half-written files, which
-/// have a `#` in their names, and nothing else.
+/// Checks that a folder of a database without a manifest contains only
+/// half-written files, which have a `#` in their names.
 fn no_data(folder: &FolderPath) -> Result<(), Error> {
     for entry in std::fs::read_dir(folder).map_err(|e| unusable(folder, e))? {
         let path = entry.map_err(|e| unusable(folder, e))?.path();

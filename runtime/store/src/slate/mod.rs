@@ -1,4 +1,4 @@
-//! The SlateDB store, and a reader of it.
+//! The SlateDB store, and its reader.
 
 #[cfg(test)]
 mod cancelled;
@@ -26,29 +26,32 @@ use state_migration_core::{Error, ErrorKind};
 /// A store in SlateDB: events, snapshots and process registry in one database,
 /// on the local disk or in an object store.
 ///
-/// Clones are handles on the same store, and so are stores made
+/// Clones are handles of the same store, and so are stores made
 /// [from](SlateDbStore::from_db) clones of one [`Db`].
 ///
 /// SlateDB allows one writer: opening a database takes it over, and a handle
-/// opened before gets [`ErrorKind::Fenced`](state_migration_core::ErrorKind::Fenced) when it
-/// waits for a write to become durable. Until then its writes seem to succeed,
+/// that was opened before gets
+/// [`ErrorKind::Fenced`](state_migration_core::ErrorKind::Fenced) when it waits
+/// for a write to become durable. Until then its writes appear to succeed,
 /// which is why every write here waits unless its type says otherwise
-/// ([`NotDurable`](crate::NotDurable)). A [`SlateDbReader`] takes nothing over.
+/// ([`NotDurable`](crate::NotDurable)). A [`SlateDbReader`] does not take the
+/// store over.
 ///
-/// What follows from that, and cannot be otherwise over SlateDB:
+/// Consequences of SlateDB's design:
 ///
-/// - A run against a live service goes on inside that service. A second program
-///   that opens the store, even only to look, ends the first one's writing, unless
-///   it uses a [`SlateDbReader`] or, to run,
+/// - A run on a live service runs inside that service. A second program that
+///   opens the store, even only to inspect it, fences the first one, unless it
+///   uses a [`SlateDbReader`] or, to run,
 ///   [`open_local_unless_claimed`](SlateDbStore::open_local_unless_claimed).
-/// - Whether the program that has the store open is alive cannot be told from
-///   outside; a run that was killed holds the store like one that goes on, until
-///   [`open_local`](SlateDbStore::open_local) takes the store over.
-/// - It takes memory for its caches and for what is not in files yet: about 256
-///   MiB, however large it is, unless [`memory`](SlateDbStoreBuilder::memory)
-///   says otherwise.
-/// - A store scales to what one writer can do. A fleet has several stores, with a
-///   runner each.
+/// - Whether the program that has the store open is alive cannot be determined
+///   from outside. A run that was killed keeps its claim on the store, like a
+///   live one, until [`open_local`](SlateDbStore::open_local) takes the store
+///   over.
+/// - A store needs memory for its caches and for rows that are not in files
+///   yet: about 256 MiB whatever its size, unless
+///   [`memory`](SlateDbStoreBuilder::memory) sets another limit.
+/// - A store scales to what one writer can do. A fleet has several stores, with
+///   a runner each.
 ///
 /// ```
 /// # #[tokio::main(flavor = "current_thread")]
@@ -74,7 +77,7 @@ use state_migration_core::{Error, ErrorKind};
 pub type SlateDbStore = RecordStore<SlateDbKv>;
 
 impl SlateDbStore {
-    /// The database under the store. Write to it and you are on your own.
+    /// The underlying database. Writes to it bypass all checks of the store.
     #[must_use]
     pub fn db(&self) -> &Db {
         self.kv().db()
@@ -82,22 +85,22 @@ impl SlateDbStore {
 
     /// Makes everything durable and closes the database for all handles.
     ///
-    /// Others can see then that nobody has the store open, which
-    /// [`open_unless_in_use`](SlateDbStoreBuilder::open_unless_in_use) asks
-    /// for; of a store that was dropped, nobody can tell.
+    /// Other programs can then see that no program has the store open, which
+    /// [`open_unless_in_use`](SlateDbStoreBuilder::open_unless_in_use) checks.
+    /// A store that was only dropped does not show that.
     ///
     /// # Errors
-    /// What was not yet durable may be lost.
+    /// Writes that were not yet durable may be lost.
     pub async fn close(&self) -> Result<(), Error> {
         let unclosed = |error| kv::error("the store could not be closed", error);
-        // One that is known to be shut out has nothing to make durable.
+        // A handle that is known to be fenced has nothing to make durable.
         let is_open = self.db().status().close_reason.is_none();
         let farewell = match is_open {
             true => in_use::say_goodbye(self.db()).await,
             false => Ok(()),
         };
         let closed = self.db().close().await;
-        // What comes after the first failure is of that one, or not told at all.
+        // Later errors follow from the first one, or are not reported.
         farewell.map_err(unclosed)?;
         match closed {
             Err(error)

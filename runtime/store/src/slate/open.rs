@@ -27,19 +27,20 @@ use crate::{key, record};
 use state_migration_core::store_api::claim::{self, Holder};
 use state_migration_core::{Error, ErrorKind, RunId};
 
-/// How often SlateDB tries a request again before it gives up. Its own default
-/// is for ever, which turns a full disk or a missing permission into a hang.
+/// How often SlateDB retries a request. It retries without limit by default,
+/// which turns a full disk or a missing permission into a hang.
 const RETRIES: u32 = 8;
 
-/// How often a reader looks for what the writer has made durable since.
+/// The interval at which a reader polls for new durable data.
 const POLL: Duration = Duration::from_secs(1);
 
-/// How long a program that has just opened a store is given to begin its run,
-/// before another one takes it to have none. Being wrong harms no data.
+/// How long a program that has just opened a store may take to begin a run
+/// before another program assumes that it has none. A wrong assumption harms no
+/// data.
 const SETTLE: Duration = Duration::from_secs(1);
 
-/// How often, and after what pause, a program that came second looks for the
-/// run of the first, to name it.
+/// How often, and at which interval, a program that lost the race to open a
+/// store looks for the run of the winner, to name it.
 const LOOKS: u32 = 20;
 const PAUSE: Duration = Duration::from_millis(250);
 
@@ -54,9 +55,10 @@ pub struct SlateDbStoreBuilder {
     settings: Settings,
     pub(crate) reader_options: DbReaderOptions,
     pub(crate) only_existing: bool,
-    /// Whose claim alone does not keep it from being opened at rest, if any does.
+    /// If set, a claim prevents opening a store that is not in use, except the
+    /// claim of this run.
     pub(crate) unless_claimed: Option<Option<RunId>>,
-    /// Behind a lock only so that the futures of this builder are `Send`.
+    /// The lock only makes the futures of this builder `Send`.
     configure: Mutex<Option<Configure>>,
 }
 
@@ -71,37 +73,38 @@ pub(crate) fn reader_options(memory: Memory) -> DbReaderOptions {
 }
 
 impl SlateDbStore {
-    /// Opens the store in a folder of the local disk; makes both if they are
-    /// not there. Writes are synced to the disk. A writer that has it open is
-    /// [shut out](SlateDbStoreBuilder::open).
+    /// Opens the store in a folder of the local disk; creates both if they do
+    /// not exist. Writes are synced to the disk. A writer that has the store
+    /// open is [fenced](SlateDbStoreBuilder::open).
     ///
     /// # Errors
-    /// The folder cannot be used, holds something else than a store, or a
+    /// The folder cannot be used, contains something other than a store, or a
     /// store of a newer format.
     pub async fn open_local(folder: impl AsRef<FolderPath>) -> Result<Self, Error> {
         Self::local_builder(folder)?.open().await
     }
 
-    /// Opens the store in a folder of the local disk, [unless a run holds
+    /// Opens the store in a folder of the local disk, [unless a run has claimed
     /// it](SlateDbStoreBuilder::open_unless_claimed).
     ///
     /// # Errors
-    /// As of [`SlateDbStoreBuilder::open_unless_claimed`].
+    /// Those of [`SlateDbStoreBuilder::open_unless_claimed`].
     pub async fn open_local_unless_claimed(folder: impl AsRef<FolderPath>) -> Result<Self, Error> {
         Self::local_builder(folder)?.open_unless_claimed().await
     }
 
-    /// A builder for a store in a folder of the local disk. SlateDB writes its log
-    /// every 5 ms there (`flush_interval`), unless its settings are changed.
+    /// A builder for a store in a folder of the local disk. SlateDB writes its
+    /// log every 5 ms there (`flush_interval`), unless its settings are
+    /// changed.
     ///
     /// # Errors
-    /// The path is that of something else than a folder, or cannot be looked at.
+    /// The path is not a folder, or cannot be read.
     pub fn local_builder(folder: impl AsRef<FolderPath>) -> Result<SlateDbStoreBuilder, Error> {
         let folder = folder.as_ref();
         is_folder(folder)?;
         let mut builder =
             SlateDbStoreBuilder::of(Path::default(), Place::Folder(folder.to_owned()));
-        // The local file system cannot overwrite conditionally, which the
+        // The local file system has no conditional overwrite, which the garbage
         // collector would need for these files.
         let collector = GarbageCollectorOptions {
             boundary_files_enabled: false,
@@ -121,15 +124,17 @@ impl SlateDbStore {
         SlateDbStoreBuilder::of(path.into(), Place::ObjectStore(object_store))
     }
 
-    /// A store in a database that is open already. An empty database becomes a store.
+    /// A store in a database that is already open. An empty database becomes a
+    /// store.
     ///
     /// # Errors
-    /// The database holds something else than a store, or a store of a newer format.
+    /// The database contains something other than a store, or a store of a
+    /// newer format.
     pub async fn from_db(db: Db) -> Result<Self, Error> {
         Self::in_files(db, None, Durability::default()).await
     }
 
-    /// The same of a database of which is known where it is.
+    /// The same for a database whose location may be known.
     async fn in_files(db: Db, files: Option<Files>, durability: Durability) -> Result<Self, Error> {
         let kv = SlateDbKv::new(db, files, durability);
         let format = kv.view()?.get(&key::meta(FORMAT)).await?;
@@ -166,26 +171,25 @@ impl SlateDbStoreBuilder {
         }
     }
 
-    /// About how much memory the database may take, in bytes: for its caches,
-    /// for writes that are not in files yet, and for the files that are being
-    /// written and compacted. 256 MiB, unless this is called; less than 64 MiB
-    /// is taken for 64 MiB. The more there is, the fewer and larger are the
-    /// files, and the more of what is read twice is read from memory.
+    /// The approximate memory of the database, in bytes: for its caches, for
+    /// rows that are not in files yet, and for files being written and
+    /// compacted. The default is 256 MiB, the minimum 64 MiB. With more memory,
+    /// files are fewer and larger, and more repeated reads are served from
+    /// memory.
     ///
-    /// It sets the caches, `max_unflushed_bytes`, `l0_sst_size_bytes`,
-    /// `l0_flush_parallelism`, `l0_max_ssts`, `l0_max_ssts_per_key` and what
-    /// compactions run and fetch at a time, in proportion. What is said of
-    /// them in [`settings`](Self::settings),
-    /// [`with_settings`](Self::with_settings) or
-    /// [`with_reader_options`](Self::with_reader_options) after this holds.
+    /// This sets the caches, `max_unflushed_bytes`, `l0_sst_size_bytes`,
+    /// `l0_flush_parallelism`, `l0_max_ssts`, `l0_max_ssts_per_key` and the
+    /// number and fetch size of compactions, in proportion. A later call of
+    /// [`settings`](Self::settings), [`with_settings`](Self::with_settings) or
+    /// [`with_reader_options`](Self::with_reader_options) overrides them.
     ///
-    /// A [`SlateDbReader`] heeds it for its caches and for the tables in which
-    /// it keeps what the writer has not put into files yet; how many these are
+    /// A [`SlateDbReader`] applies this to its caches and to the tables of rows
+    /// that the writer has not put into files yet; the number of those tables
     /// depends on the writer.
     ///
-    /// A run takes a few MiB more for each of its workers (two for each core, and
-    /// up to 16 where the store is slow to answer) for its chunk and for what
-    /// is read ahead. That does not depend on this.
+    /// A run takes a few MiB more for each of its workers (two for each core,
+    /// and up to 16 where the store is slow to answer) for its chunk and for
+    /// prefetched data. That does not depend on this.
     pub fn memory(mut self, bytes: usize) -> Self {
         self.memory = Memory::of(bytes);
         self.memory.set(&mut self.settings);
@@ -193,27 +197,27 @@ impl SlateDbStoreBuilder {
         self
     }
 
-    /// Takes these settings instead of the defaults.
+    /// Replaces the default settings.
     pub fn settings(mut self, settings: Settings) -> Self {
         self.settings = settings;
         self
     }
 
-    /// Changes the defaults of this crate.
+    /// Changes the default settings of this crate.
     pub fn with_settings(mut self, change: impl FnOnce(&mut Settings)) -> Self {
         change(&mut self.settings);
         self
     }
 
-    /// Changes the defaults of this crate for a [`SlateDbReader`], which heeds
-    /// nothing else that is set here but the [memory](Self::memory).
+    /// Changes the default options of this crate for a [`SlateDbReader`], which
+    /// uses no other setting of this builder except the [memory](Self::memory).
     pub fn with_reader_options(mut self, change: impl FnOnce(&mut DbReaderOptions)) -> Self {
         change(&mut self.reader_options);
         self
     }
 
-    /// Changes the builder of the database just before it opens. Whatever is
-    /// set here must be set by every process that opens the database.
+    /// Changes the builder of the database just before it opens. Every process
+    /// that opens the database must make the same changes.
     ///
     /// Blocks are of 16 KiB unless another size is set here.
     pub fn configure(
@@ -224,47 +228,48 @@ impl SlateDbStoreBuilder {
         self
     }
 
-    /// Opens the store only if it is there: none is made, and no folder. A
-    /// reader makes none in any case.
+    /// Opens the store only if it exists, and creates neither a store nor a
+    /// folder. A reader never creates them.
     pub fn only_existing(mut self) -> Self {
         self.only_existing = true;
         self
     }
 
-    /// Opens a store that nobody has open only if no run was interrupted that
-    /// holds it, but for this one.
+    /// Opens a store that is not in use only if no interrupted run has claimed
+    /// it, except for this run.
     #[doc(hidden)]
     pub fn unless_claimed(mut self, but: Option<RunId>) -> Self {
         self.unless_claimed = Some(but);
         self
     }
 
-    /// Opens the store. A writer that has it open is shut out, and so is its
-    /// run: this is how to take a store over, to resume a run whose program is
-    /// dead or hangs. [`open_unless_claimed`](Self::open_unless_claimed) leaves
-    /// a run alone, and [`open_unless_in_use`](Self::open_unless_in_use) every
-    /// program.
+    /// Opens the store. A writer that has it open is fenced, and so is its run:
+    /// use this to take a store over, and to resume a run whose program is dead
+    /// or hangs. [`open_unless_claimed`](Self::open_unless_claimed) does not
+    /// fence a run, and [`open_unless_in_use`](Self::open_unless_in_use) does
+    /// not fence any program.
     ///
     /// # Errors
-    /// There is something else than a store, or a store of a newer format;
-    /// then nothing is written and no writer is shut out. Or the object store
-    /// cannot be used.
+    /// The location contains something other than a store, or a store of a
+    /// newer format; then nothing is written and no writer is fenced. Or the
+    /// object store cannot be used.
     pub async fn open(mut self) -> Result<SlateDbStore, Error> {
         let in_place = self.in_place();
         self.open_any().await.map_err(in_place)
     }
 
-    /// Opens the store, unless a run of another program holds it. A run that
-    /// was killed holds it too, since nobody can tell: wait, or take the store
-    /// over with [`open`](Self::open) and resume the run.
+    /// Opens the store unless a run of another program has claimed it. A run
+    /// that was killed keeps its claim, because its death cannot be detected:
+    /// wait, or take the store over with [`open`](Self::open) and resume the
+    /// run.
     ///
-    /// A program that has the store open and has no run is shut out. It is
-    /// given a second to begin one, which is how long this takes.
+    /// A program that has the store open without a run is fenced. It is given a
+    /// second to begin one, so this call takes a second.
     ///
     /// # Errors
-    /// [`ErrorKind::Claimed`] when a run holds the store, and
+    /// [`ErrorKind::Claimed`] when a run has claimed the store, and
     /// [`ErrorKind::Fenced`] when another program opened it at the same moment
-    /// and has no run yet. Else as of [`open`](Self::open).
+    /// and has no run yet. Otherwise those of [`open`](Self::open).
     pub async fn open_unless_claimed(mut self) -> Result<SlateDbStore, Error> {
         let in_place = self.in_place();
         self.open_unless_held().await.map_err(in_place)
@@ -302,7 +307,7 @@ impl SlateDbStoreBuilder {
                 return Err(self.came_second(&object_store).await);
             }
         }
-        // Of all that have seen the same epoch, one gets in.
+        // Of all programs that have seen the same epoch, one succeeds.
         let epoch = Some(first.epoch.unwrap_or(0));
         let store = match self.open_at(object_store.clone(), epoch).await {
             Ok(store) => store,
@@ -327,10 +332,11 @@ impl SlateDbStoreBuilder {
         ))
     }
 
-    /// Why this program cannot open the store: another one just did.
+    /// The error when another program has opened the store at the same moment.
     async fn came_second(&self, object_store: &Arc<dyn ObjectStore>) -> Error {
         for _ in 0..LOOKS {
-            // What cannot be read while it is being made can be read later.
+            // A store that is unreadable while it is being created can be read
+            // later.
             if let Ok(Seen {
                 holder: Some(run), ..
             }) = self.look_first(object_store).await
@@ -345,7 +351,7 @@ impl SlateDbStoreBuilder {
         )
     }
 
-    /// Opens the database, if it was opened so often before.
+    /// Opens the database, if given only if it is still at this epoch.
     pub(crate) async fn open_at(
         &mut self,
         object_store: Arc<dyn ObjectStore>,
@@ -380,8 +386,8 @@ impl SlateDbStoreBuilder {
         Ok(store)
     }
 
-    /// Opens the store for reading only. Nothing is made or written, and no
-    /// writer is shut out.
+    /// Opens the store read-only. Nothing is created or written, and no writer
+    /// is fenced.
     ///
     /// # Errors
     /// There is no store, something else, or a store of a newer format. Or the
@@ -390,7 +396,7 @@ impl SlateDbStoreBuilder {
         self.look_and_stay().await.map_err(self.in_place())
     }
 
-    /// Says of an error which store it is about.
+    /// Adds the location of the store to an error.
     pub(crate) fn in_place(&self) -> impl Fn(Error) -> Error + use<> {
         let place = match &self.place {
             Place::Folder(folder) => folder.display().to_string(),
@@ -403,7 +409,7 @@ impl SlateDbStoreBuilder {
         }
     }
 
-    /// Where the files of the database are.
+    /// The path of the database.
     pub(crate) fn path(&self) -> &Path {
         &self.path
     }
@@ -451,7 +457,7 @@ mod tests {
         let own = Settings::default();
         let expected = (own.max_unflushed_bytes, own.l0_sst_size_bytes);
         assert_eq!(all(&builder().memory(1 << 30).settings(own)).1, expected);
-        // The retries are no matter of memory.
+        // The number of retries does not depend on the memory.
         let settings = builder().memory(1 << 30).settings;
         assert_eq!(settings.object_store_max_retries, Some(RETRIES));
     }

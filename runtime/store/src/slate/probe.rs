@@ -1,4 +1,4 @@
-//! What is in a place, seen by one who writes nothing and shuts no writer out.
+//! Inspection of a location without writing and without fencing a writer.
 
 use std::ops::RangeFull;
 use std::sync::Arc;
@@ -21,22 +21,22 @@ use state_migration_core::{Error, ErrorKind, RunId};
 
 pub(crate) const FORMAT: &str = "format";
 
-/// How long it may take to read a manifest, with some tries.
+/// The time limit for reading a manifest, including retries.
 const PATIENCE: Duration = Duration::from_secs(15);
 
-/// What is in a place, as one sees it who opens nothing.
+/// The state of a location, as seen without opening it for writing.
 #[derive(Clone, Copy, Default)]
 pub(crate) struct Seen {
-    /// How often it was opened; `None` if nothing is there.
+    /// How often the store was opened; `None` if there is none.
     pub(crate) epoch: Option<u64>,
-    /// The run that holds it.
+    /// The run that has claimed it.
     pub(crate) holder: Option<RunId>,
-    /// Of which of its writers it is known that they closed it: the last one.
+    /// The epoch of the last writer that is known to have closed it.
     pub(crate) closed: Option<u64>,
 }
 
 impl SlateDbStoreBuilder {
-    /// A reader of what is there.
+    /// A reader of the store.
     pub(crate) async fn look_and_stay(&self) -> Result<SlateDbReader, Error> {
         let object_store = self.place.for_reading()?;
         if self.epoch(&object_store).await?.is_none() {
@@ -59,12 +59,12 @@ impl SlateDbStoreBuilder {
             Ok(false) => no_store(),
             Err(error) => error,
         };
-        // The refusal says more than a close that fails.
+        // The error says more than a close that fails.
         let _ = kv.reader().close().await;
         Err(refusal)
     }
 
-    /// Reads what is there without writing and without shutting a writer out.
+    /// Reads the state without writing and without fencing a writer.
     pub(crate) async fn look_first(
         &self,
         object_store: &Arc<dyn ObjectStore>,
@@ -73,7 +73,7 @@ impl SlateDbStoreBuilder {
         if epoch.is_none()
             && let Err(something_else) = self.place.nothing_else()
         {
-            // Another program may have made the store just now.
+            // Another program may have created the store just now.
             epoch = self.epoch(object_store).await?;
             if epoch.is_none() {
                 return Err(something_else);
@@ -92,8 +92,8 @@ impl SlateDbStoreBuilder {
             if !is_store(&reader).await? && self.only_existing {
                 return Err(no_store_to_open());
             }
-            // The epoch was read first: who claims the store later has it open
-            // already, or finds another epoch.
+            // The epoch was read first: a program that claims the store later
+            // has it open already, or finds another epoch.
             Ok((holder(&reader).await?, in_use::closed(&reader).await?))
         };
         let found = found.await;
@@ -111,7 +111,7 @@ impl SlateDbStoreBuilder {
     async fn epoch(&self, object_store: &Arc<dyn ObjectStore>) -> Result<Option<u64>, Error> {
         let (at_once, _opening) = Storage::opening(object_store.clone(), None);
         let admin = self.admin(&at_once);
-        // SlateDB asks for ever here, whatever the answer.
+        // SlateDB retries here without limit, whatever the error.
         let manifest = damage::shielded(admin.read_manifest(None));
         let Ok(manifest) = tokio::time::timeout(PATIENCE, manifest).await else {
             return Err(self.why_no_manifest(object_store).await);
@@ -119,7 +119,8 @@ impl SlateDbStoreBuilder {
         let manifest = manifest
             .map_err(|panic| damage::panicked("its manifest could not be read", &*panic))?;
         let manifest = manifest.map_err(|e| match e.kind() {
-            // A manifest that cannot be decoded is an internal error to SlateDB.
+            // SlateDB reports a manifest that cannot be decoded as an internal
+            // error.
             slatedb::ErrorKind::Internal => damaged_manifest(e),
             slatedb::ErrorKind::Data if !is_file_gone(&e) => damaged_manifest(e),
             _ => error("its manifest could not be read", e),
@@ -168,14 +169,14 @@ async fn is_store(reader: &DbReader) -> Result<bool, Error> {
     if is_empty(reader.scan::<RangeFull>(..).await).await? {
         return Ok(false);
     }
-    // A writer may have made the store between these two reads.
+    // A writer may have created the store between these two reads.
     if marked().await? {
         return Ok(true);
     }
     Err(foreign())
 }
 
-/// The run that holds a store.
+/// The run that has claimed a store.
 async fn holder(reader: &DbReader) -> Result<Option<RunId>, Error> {
     let row = reader
         .get(key::run_row(claim::CLAIM))

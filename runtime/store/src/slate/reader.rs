@@ -1,4 +1,4 @@
-//! A store that is only read, while another process writes to it.
+//! A read-only store, while another process writes to it.
 
 use std::path::Path as FolderPath;
 use std::sync::Arc;
@@ -18,56 +18,59 @@ use crate::slate::SlateDbStore;
 use crate::slate::kv::{Files, SlateDbScan, error, marks, scan_options};
 use state_migration_core::{Error, ErrorKind, StoreId};
 
-/// How many polls, and how much time, a reader has to catch up before it is
-/// taken for lost.
+/// The number of polls, and the time, that a reader has to catch up before it
+/// is considered lost.
 const POLLS_TO_CATCH_UP: u32 = 30;
 const TIME_TO_CATCH_UP: Duration = Duration::from_secs(5);
 
-/// A [`SlateDbStore`] that is only read: to look at a store that another
-/// process has open for writing.
+/// A read-only [`SlateDbStore`], to inspect a store that another process has
+/// open for writing.
 ///
-/// It makes no file, no folder and no checkpoint, and shuts nobody out.
-/// Whatever would write is refused with
-/// [`ErrorKind::Invalid`](state_migration_core::ErrorKind::Invalid). Rights to read the files
-/// are enough.
+/// It creates no file, no folder and no checkpoint, and does not fence the
+/// writer. Every write fails with
+/// [`ErrorKind::Invalid`](state_migration_core::ErrorKind::Invalid). Permission
+/// to read the files is sufficient.
 ///
 /// # What it sees
 ///
-/// - What the writer has made durable, and up to a second later (or
-///   [as long as you say](crate::SlateDbStoreBuilder::with_reader_options)):
-///   it looks for new files at an interval. An event whose append has just
-///   returned elsewhere may not be here yet, so do not take it for lost; read
-///   again after a moment. While the object store does not answer, the reader
-///   stays at what it saw last.
-/// - One instant in each read: a [head](state_migration_core::EventStore::head), a page of
-///   events, of streams or of heads, a snapshot, a registry entry. No read
-///   is of an earlier instant than one that returned before it.
-/// - One instant of each process of a [page](state_migration_core::TransactionalStore::read_due):
-///   its head is read first, and its events up to there.
-/// - A [`Process`](state_migration_core::Process) as of some instant of its stream.
+/// - What the writer has made durable, up to a second later (or [an interval
+///   that you set](crate::SlateDbStoreBuilder::with_reader_options)): the
+///   reader polls for new files. An event whose append has just returned
+///   elsewhere may not be visible yet, so do not take it for lost; read again
+///   after a moment. While the object store does not answer, the reader stays
+///   at its last state.
+/// - One instant in each read: a
+///   [head](state_migration_core::EventStore::head), a page of events, of
+///   streams or of heads, a snapshot, a registry entry. No read is of an
+///   earlier instant than one that returned before it.
+/// - One instant of each process of a
+///   [page](state_migration_core::TransactionalStore::read_due): its head is
+///   read first, and then its events up to there.
+/// - A [`Process`](state_migration_core::Process) as of some instant of its
+///   stream.
 ///
-/// # What cannot be promised
+/// # What is not guaranteed
 ///
-/// SlateDB takes no snapshots for a reader. So while a writer goes on:
+/// SlateDB has no snapshots for a reader. While a writer is active:
 ///
 /// - Two reads may be of different instants: two pages of a list, two
-///   processes, a process and its registry entry. A process that moves from
-///   one version to another between two reads of heads may be found at
-///   both or at neither, and a [dry run](state_migration_runner::MigrationRunner::dry_run)
-///   speaks of each process as it was when its turn came.
-/// - Nothing keeps the writer's garbage collection from the files of a read
-///   that takes longer than they are kept, 15 minutes unless the writer is
-///   told otherwise. Such a read fails with
-///   [`ErrorKind::Unavailable`](state_migration_core::ErrorKind::Unavailable), and is never
-///   cut short without an error; start it again.
-/// - A reader that is halted for long, 5 minutes unless the writer is told
-///   otherwise, may find that garbage collection has removed what it needs to
-///   follow the writer. When it notices that, every read fails with
-///   [`ErrorKind::Unavailable`](state_migration_core::ErrorKind::Unavailable), rather than to
-///   show the past for ever; open another reader.
+///   processes, a process and its registry entry. A process that moves from one
+///   version to another between two reads of heads may be found at both or at
+///   neither, and a [dry run](state_migration_runner::MigrationRunner::dry_run)
+///   sees each process as of when it reads it.
+/// - The writer's garbage collection can delete the files of a read that takes
+///   longer than they are kept: 15 minutes unless the writer is configured
+///   otherwise. Such a read fails with
+///   [`ErrorKind::Unavailable`](state_migration_core::ErrorKind::Unavailable),
+///   and never ends early without an error; start it again.
+/// - A reader that is suspended for long, 5 minutes unless the writer is
+///   configured otherwise, may need files that garbage collection has deleted.
+///   When the reader detects that, every read fails with
+///   [`ErrorKind::Unavailable`](state_migration_core::ErrorKind::Unavailable)
+///   instead of showing an old state indefinitely; open another reader.
 ///
-/// What the writer has not yet moved out of its log is held in memory, at most
-/// 144 MiB unless the writer is told otherwise.
+/// Rows that the writer has not yet moved out of its log are kept in memory, at
+/// most 144 MiB unless the writer is configured otherwise.
 ///
 /// ```
 /// # #[tokio::main(flavor = "current_thread")]
@@ -91,7 +94,7 @@ const TIME_TO_CATCH_UP: Duration = Duration::from_secs(5);
 /// assert!(refused.is_err());
 /// reader.close().await?;
 ///
-/// // The writer goes on.
+/// // The writer continues.
 /// store.append(&stream, ExpectedSequence::Exact(1), vec![event()?]).await?;
 /// # Ok(())
 /// # }
@@ -99,9 +102,8 @@ const TIME_TO_CATCH_UP: Duration = Duration::from_secs(5);
 pub type SlateDbReader = RecordStore<SlateDbReaderKv>;
 
 impl SlateDbReader {
-    /// Opens the store in a folder of the local disk for reading only. For
-    /// one elsewhere, see
-    /// [`open_reader`](crate::SlateDbStoreBuilder::open_reader).
+    /// Opens the store in a folder of the local disk read-only. For other
+    /// locations, see [`open_reader`](crate::SlateDbStoreBuilder::open_reader).
     ///
     /// # Errors
     /// There is no store, something else, or a store of a newer format. Or the
@@ -110,11 +112,11 @@ impl SlateDbReader {
         SlateDbStore::local_builder(folder)?.open_reader().await
     }
 
-    /// Stops to look for news, and closes all handles on this reader. So does
-    /// dropping the last of them, some time after.
+    /// Stops polling, and closes all handles of this reader. Dropping the last
+    /// handle does the same, some time later.
     ///
     /// # Errors
-    /// The task that looks for news had failed.
+    /// The polling task had failed.
     pub async fn close(&self) -> Result<(), Error> {
         self.kv()
             .reader()
@@ -145,25 +147,26 @@ struct Open {
 impl Drop for Open {
     fn drop(&mut self) {
         self.watch.abort();
-        // SlateDB looks for news until it is told to stop.
+        // SlateDB polls until the reader is closed.
         let reader = self.reader.clone();
         self.runtime.spawn(async move {
-            // Nobody is left to tell.
+            // There is no caller to report an error to.
             let _ = reader.close().await;
         });
     }
 }
 
-/// Finds out when a reader can no longer follow the writer.
+/// Detects when a reader can no longer follow the writer.
 ///
-/// SlateDB's reader asks for the manifest after the one it has, and takes it
-/// that there is none when garbage collection has removed that one. `admin`
-/// lists the manifests instead.
+/// SlateDB's reader requests the manifest after the one it has, and assumes
+/// that there is none if garbage collection has deleted that one. `admin` lists
+/// the manifests instead.
 async fn watch(reader: Arc<DbReader>, admin: Admin, lost: Arc<AtomicBool>, interval: Duration) {
     let mut newest = 0;
     loop {
         tokio::time::sleep(interval).await;
-        // It has had many a poll to get to where the manifest was a while ago.
+        // The reader had many polls to reach the manifest that was the newest a
+        // while ago.
         if reader.manifest().id() < newest {
             lost.store(true, Ordering::Relaxed);
             return;
@@ -176,7 +179,7 @@ async fn watch(reader: Arc<DbReader>, admin: Admin, lost: Arc<AtomicBool>, inter
 }
 
 impl SlateDbReaderKv {
-    /// To be called in the runtime in which the reader was opened.
+    /// Must be called in the Tokio runtime in which the reader was opened.
     pub(crate) fn new(reader: DbReader, files: Files, admin: Admin, poll: Duration) -> Self {
         let reader = Arc::new(reader);
         let lost = Arc::new(AtomicBool::new(false));
@@ -245,7 +248,7 @@ impl Kv for SlateDbReaderKv {
     }
 
     fn is_single_writer(&self) -> bool {
-        // It is none at all.
+        // A reader is not a writer.
         false
     }
 
@@ -259,11 +262,11 @@ impl Kv for SlateDbReaderKv {
     }
 }
 
-/// A view of [`SlateDbReaderKv`]: each read is of an instant of its own.
+/// A view of [`SlateDbReaderKv`]: each read is as of its own instant.
 ///
-/// SlateDB's reader puts the files and the log that it reads from in place at
-/// once, after every poll, and only ever newer ones; a get or a scan holds on
-/// to those that were there when it began.
+/// After every poll, SlateDB's reader replaces its files and its log at once,
+/// only ever by newer ones; a get or a scan keeps those that were current when
+/// it began.
 pub struct SlateDbReaderTxn {
     kv: SlateDbReaderKv,
 }
@@ -317,7 +320,7 @@ mod tests {
     use crate::kv::KvScan;
     use state_migration_core::{EventStore, ExpectedSequence, NewEvent, StreamId, WorkflowId};
 
-    /// A store with one stream, whose every event has so many bytes.
+    /// A store with one stream, whose events have the given size.
     async fn store(folder: &FolderPath, events: usize, bytes: usize) -> (SlateDbStore, StreamId) {
         let store = SlateDbStore::open_local(folder).await.unwrap();
         let stream = StreamId::new("process/shop/17").unwrap();
@@ -332,7 +335,7 @@ mod tests {
     #[tokio::test(flavor = "multi_thread")]
     async fn a_scan_whose_file_is_removed_half_way_fails_and_does_not_end() {
         let folder = tempfile::tempdir().unwrap();
-        // More than is read ahead.
+        // More than a scan prefetches.
         let (store, stream) = store(folder.path(), 256, 64 << 10).await;
         store.close().await.unwrap();
         let reader = SlateDbReader::open_local(folder.path()).await.unwrap();
@@ -359,7 +362,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let _writer = store(folder.path(), 1, 1).await;
         let reader = SlateDbReader::open_local(folder.path()).await.unwrap();
-        // What is left of SlateDB's reader can publish what it sees.
+        // A remaining part of SlateDB's reader could still publish its status.
         let mut published = reader.kv().reader().subscribe();
         let another = reader.clone();
         drop(reader);
