@@ -1,4 +1,4 @@
-//! Scans that are interrupted: SlateDB's, and ours.
+//! Tests of interrupted scans, of SlateDB's iterator and of ours.
 #![allow(clippy::unwrap_used)]
 
 use std::ops::RangeFull;
@@ -13,7 +13,7 @@ use state_migration_core::ErrorKind;
 
 const ROWS: u64 = 2_000;
 
-/// A store whose rows are spread over two files, and in no cache.
+/// A store whose rows are spread over two files and not cached.
 async fn store(folder: &Path) -> SlateDbStore {
     let open = async || {
         let builder = SlateDbStore::local_builder(folder).unwrap();
@@ -34,8 +34,9 @@ async fn store(folder: &Path) -> SlateDbStore {
     open().await
 }
 
-/// Why nothing but `SlateDbScan` calls SlateDB's iterator. When this fails,
-/// SlateDB has learnt to go on, or to fail: then say so there.
+/// The reason why only `SlateDbScan` calls SlateDB's iterator. When this fails,
+/// SlateDB continues or returns an error after a dropped future; then update
+/// the comment there.
 #[tokio::test]
 async fn slatedb_ends_a_scan_early_and_without_an_error_once_a_next_was_dropped() {
     let folder = tempfile::tempdir().unwrap();
@@ -49,14 +50,14 @@ async fn slatedb_ends_a_scan_early_and_without_an_error_once_a_next_was_dropped(
     }
     assert!(expected > ROWS);
 
-    // As one does who waits for a row, or else for something else.
+    // Like a `select!` between a row and another event.
     let mut rows = scan().await.unwrap();
     let (mut read, mut dropped) = (0, 0);
     loop {
         match rows.next().now_or_never() {
             Some(row) if row.as_ref().unwrap().is_some() => read += 1,
             Some(_) => break,
-            // The task that fetches a block runs when nobody else does.
+            // The task that fetches a block runs only when this one yields.
             None => dropped += 1,
         }
         tokio::task::yield_now().await;
@@ -67,7 +68,7 @@ async fn slatedb_ends_a_scan_early_and_without_an_error_once_a_next_was_dropped(
     assert!(read < expected);
 }
 
-/// To see it fail: go on after an interruption in `SlateDbScan::start`.
+/// Fails if `SlateDbScan::start` continues after an interruption.
 #[tokio::test]
 async fn a_scan_of_ours_refuses_to_go_on_once_a_next_was_dropped() {
     let folder = tempfile::tempdir().unwrap();

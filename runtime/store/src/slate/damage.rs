@@ -1,5 +1,5 @@
-//! Damaged files over which SlateDB panics. It keeps no checksum of a manifest,
-//! nor of the last bytes of a file, which say where its index is.
+//! Detection of damaged files on which SlateDB panics. SlateDB has no checksum
+//! of a manifest, nor of the last bytes of a file, which locate its index.
 
 use std::any::Any;
 use std::future::Future;
@@ -16,7 +16,7 @@ use state_migration_core::Error;
 
 type Outcome<T> = Result<Result<T, slatedb::Error>, Box<dyn Any + Send>>;
 
-/// Opens a database, and names the file of the log that it cannot be opened for.
+/// Opens a database; an error names the file of the log that caused it.
 pub(crate) async fn open<T>(
     what: &str,
     path: &Path,
@@ -40,7 +40,8 @@ pub(crate) async fn open<T>(
     }
 }
 
-/// Whether SlateDB may mean a file of its log, which it does not name.
+/// Whether SlateDB's error may be about a file of its log, which the error does
+/// not name.
 fn may_be_of_the_log(failed: &slatedb::Error) -> bool {
     use slatedb::ErrorKind::{Data, Internal};
     match failed.kind() {
@@ -50,11 +51,12 @@ fn may_be_of_the_log(failed: &slatedb::Error) -> bool {
     }
 }
 
-/// What comes of a future of SlateDB's, or with what it panicked.
+/// The result of a future of SlateDB's, or its panic.
 pub(crate) async fn shielded<T>(
     future: impl Future<Output = Result<T, slatedb::Error>>,
 ) -> Outcome<T> {
-    // What it worked on is dropped, and nothing of it looked at again.
+    // After a panic, everything that the future used is dropped without being
+    // read.
     AssertUnwindSafe(future).catch_unwind().await
 }
 
@@ -69,7 +71,7 @@ pub(crate) fn panicked(what: &str, panic: &(dyn Any + Send)) -> Error {
     ))
 }
 
-/// The first file of the log that cannot be read.
+/// The first unreadable file of the log.
 async fn damaged_log(path: &Path, object_store: &Arc<dyn ObjectStore>) -> Option<String> {
     let log = WalReader::new(path.clone(), object_store.clone());
     for file in log.list(..).await.ok()? {

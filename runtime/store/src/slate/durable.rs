@@ -1,4 +1,4 @@
-//! Waiting until what was written is durable.
+//! Waiting for writes to become durable.
 
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
@@ -8,20 +8,20 @@ use slatedb::config::Settings;
 use tokio::sync::Mutex;
 use tokio::time::timeout;
 
-/// How often SlateDB writes what it has to the log in a folder, without being
-/// asked. SlateDB's own default, 100 ms, is for stores where each file is paid for.
+/// The interval at which SlateDB writes its log to a folder without a flush.
+/// SlateDB's own default, 100 ms, is for stores where each file costs money.
 pub(crate) const OFTEN: Duration = Duration::from_millis(5);
 
-/// How long a write waits for that, before it asks after all.
+/// How long a write waits for that before it requests a flush.
 const PATIENCE: Duration = Duration::from_millis(250);
 
 /// The flushes of one database, and the writes that wait for them.
 ///
-/// A flush that is asked for while a file is on its way ends after two more of them:
-/// one of what was written before it was asked for, one of what came until then.
-/// A database that writes its log often by itself makes one file at a time, of all
-/// rows that have been written until then. There, a write asks for a flush only while
-/// no other write waits.
+/// A flush that is requested while a file is being written ends after two more
+/// files: one with what was written before the request, and one with what was
+/// written until then. A database that frequently writes its log without a
+/// flush makes one file at a time, with all rows written until then. There, a
+/// write requests a flush only if no other write is waiting.
 #[derive(Default)]
 pub(crate) struct Durability {
     writes_often: bool,
@@ -45,7 +45,7 @@ impl Durability {
         self.flushes.share(|| db.flush()).await
     }
 
-    /// Whether all became durable without a flush by itself.
+    /// Whether all writes became durable without a requested flush.
     async fn written_by_itself(&self, db: &Db) -> Result<bool, slatedb::Error> {
         let written = db.snapshot()?.seq();
         let mut status = db.subscribe();
@@ -66,7 +66,7 @@ impl Durability {
     }
 }
 
-/// A write that waits, and whether another one does.
+/// A waiting write, and whether it is the only one.
 struct Waits<'a> {
     waiting: &'a AtomicUsize,
     alone: bool,
@@ -85,18 +85,18 @@ impl Drop for Waits<'_> {
     }
 }
 
-/// Flushes that are shared by all that wait for one: each of them makes a file,
-/// and is waited for as long whatever it holds.
+/// Flushes that are shared by all callers waiting for one: each flush makes a
+/// file, and takes as long whatever the file contains.
 #[derive(Default)]
 struct Flushes {
     asked: AtomicU64,
-    /// Up to which of those that asked all is durable.
+    /// The last request whose writes are all durable.
     done: AtomicU64,
     turn: Mutex<()>,
 }
 
 impl Flushes {
-    /// Returns when a flush has ended that was begun after this was called.
+    /// Returns when a flush has ended that began after this call.
     async fn share<F, E>(&self, flush: impl FnOnce() -> F) -> Result<(), E>
     where
         F: Future<Output = Result<(), E>>,
@@ -106,7 +106,7 @@ impl Flushes {
         if self.done.load(Ordering::SeqCst) >= asked {
             return Ok(());
         }
-        // All that asked before it begins have written before.
+        // Every caller counted here made its writes before this flush begins.
         let covers = self.asked.load(Ordering::SeqCst);
         flush().await?;
         self.done.fetch_max(covers, Ordering::SeqCst);
@@ -128,19 +128,20 @@ mod tests {
         SlateDbStore::local_builder(folder).unwrap()
     }
 
-    /// Writes and waits, many times at once.
+    /// Writes and waits, many times concurrently.
     async fn write(store: &SlateDbStore, times: usize) {
         let writes = (0..times).map(|number| async move {
             store.db().put(format!("x{number}"), "y").await.unwrap();
             store.flush().await.unwrap();
-            // The last one has written before, so this says it of all.
+            // The last write comes after all others, so its durability implies
+            // theirs.
             let written = store.db().snapshot().unwrap().seq();
             assert!(number < times - 1 || store.db().status().durable_seq >= written);
         });
         join_all(writes).await;
     }
 
-    /// To see it fail: let each of them ask for a flush, or none wait for the last.
+    /// Fails if each write requests a flush, or if none waits for the last one.
     #[tokio::test]
     async fn writes_that_wait_together_share_files() {
         let folder = tempfile::tempdir().unwrap();
@@ -151,7 +152,7 @@ mod tests {
         store.close().await.unwrap();
     }
 
-    /// What is set at the last moment is not known here.
+    /// Settings made in `configure` are not visible here.
     #[tokio::test]
     async fn a_database_that_writes_nothing_by_itself_is_asked() {
         let folder = tempfile::tempdir().unwrap();
@@ -165,7 +166,7 @@ mod tests {
         store.close().await.unwrap();
     }
 
-    /// To see it fail: take `done` for enough without a look at who asked.
+    /// Fails if `done` counts without a comparison with the request's number.
     #[tokio::test]
     async fn flushes_are_shared_by_those_that_asked_before_one_began() {
         let (flushes, begun) = (Flushes::default(), AtomicU64::new(0));
@@ -181,7 +182,7 @@ mod tests {
         for flushed in join_all(all).await {
             flushed.unwrap();
         }
-        // The first one began before the others had asked.
+        // The first flush began before the other requests.
         assert_eq!(begun.load(Ordering::SeqCst), 2);
         flushes.share(flush).await.unwrap();
         assert_eq!(begun.load(Ordering::SeqCst), 3);

@@ -21,19 +21,19 @@ use tokio::time::sleep;
 use crate::write_activity::Activity;
 use state_migration_core::store_api::write_activity::LATELY;
 
-/// How much is given to the disk at a time.
+/// The number of bytes given to the disk at a time.
 const PIECE: usize = 1 << 20;
 
-/// How large files are written to the folder of a database.
+/// The writer of large files to a database's folder.
 #[derive(Debug, Clone)]
 pub(crate) struct Gradual(Arc<Shared>);
 
 #[derive(Debug)]
 struct Shared {
     folder: PathBuf,
-    /// The writes of users, once the database is open.
+    /// The counter of users' writes, once the database is open.
     activity: OnceLock<Arc<Activity>>,
-    /// One piece at a time, of all files.
+    /// Held for one piece at a time, across all files.
     turn: Mutex<()>,
 }
 
@@ -46,7 +46,7 @@ impl Gradual {
         }))
     }
 
-    /// Gives way to the writes of users from now on.
+    /// Yields to the writes of users from now on.
     pub(crate) fn give_way_to(&self, activity: Arc<Activity>) {
         let _ = self.0.activity.set(activity);
     }
@@ -56,7 +56,7 @@ impl Gradual {
         location: &Path,
         inner: Box<dyn MultipartUpload>,
     ) -> Box<dyn MultipartUpload> {
-        // Where `LocalFileSystem` collects what becomes the file.
+        // The file in which `LocalFileSystem` collects the upload.
         let staged = self.0.folder.join(format!("{location}#1"));
         Box::new(Upload {
             inner,
@@ -72,14 +72,15 @@ impl Shared {
         activity.is_some_and(|activity| activity.traffic().is_within(LATELY))
     }
 
-    /// Writes a piece, and makes it durable.
+    /// Writes a piece, and syncs it to the disk.
     async fn write(&self, piece: UploadPart, staged: &FolderPath) -> Result<()> {
         let _turn = self.turn.lock().await;
         piece.await?;
         let (began, staged) = (Instant::now(), staged.to_owned());
-        // The whole file becomes durable in the end, which fails if this does.
+        // An error is ignored here: completing the file syncs it again, and
+        // fails then.
         let _ = spawn_blocking(move || File::open(staged)?.sync_data()).await;
-        // Half of the time of the disk is for others.
+        // Leaves half of the disk's time to other writes.
         sleep(began.elapsed()).await;
         Ok(())
     }
@@ -98,7 +99,7 @@ impl MultipartUpload for Upload {
         if !self.shared.has_traffic() {
             return self.inner.put_part(data);
         }
-        // Their places in the file are given away in this order.
+        // The positions of the pieces in the file are assigned in this order.
         let pieces: Vec<UploadPart> = pieces(data).map(|it| self.inner.put_part(it)).collect();
         let (staged, shared) = (self.staged.clone(), self.shared.clone());
         Box::pin(async move {
@@ -118,7 +119,7 @@ impl MultipartUpload for Upload {
     }
 }
 
-/// The same bytes in pieces.
+/// Splits the same bytes into pieces.
 fn pieces(data: PutPayload) -> impl Iterator<Item = PutPayload> {
     let mut rest: Vec<Bytes> = data.into_iter().collect();
     rest.reverse();
@@ -169,7 +170,7 @@ mod tests {
         }
     }
 
-    /// To see it fail: look for the file under the name that it has in the end.
+    /// Fails if the file is looked up under its final name.
     #[tokio::test]
     async fn a_file_is_whole_and_is_where_its_pieces_are_made_durable() {
         let folder = tempfile::tempdir().unwrap();
@@ -190,7 +191,7 @@ mod tests {
             for part in parts {
                 part.await.unwrap();
             }
-            // Under another name nothing would be durable before the end.
+            // Under another name, no piece would be synced before the end.
             let staged = folder.path().join(format!("{location}#1"));
             assert_eq!(std::fs::read(staged).unwrap(), all);
             upload.complete().await.unwrap();

@@ -1,4 +1,4 @@
-//! How the memory that a database may take is shared out.
+//! The memory budget of a database, and how it is divided.
 
 use std::sync::Arc;
 
@@ -8,57 +8,57 @@ use slatedb::db_cache::{DbCache, SplitCache};
 
 const MIB: usize = 1 << 20;
 
-/// What a database takes, unless the builder is told otherwise.
+/// The default budget of a database.
 pub(crate) const DEFAULT: usize = 256 * MIB;
 
-/// With less, what a compaction writes at a time would not fit any more.
+/// With less, the write buffers of a compaction would not fit.
 const LEAST: usize = 64 * MIB;
 
-/// The largest file that is made of what was written, and how many at a time:
+/// The largest file for flushed rows, and the number of concurrent flushes:
 /// SlateDB's defaults.
 const LARGEST_FILE: usize = 64 * MIB;
 const MOST_FLUSHES: usize = 4;
 
 /// The largest file that a compaction writes. The index of a file is read and
-/// kept as a whole, so with SlateDB's default of 256 MiB the few indexes that a
-/// run needs at a time are larger than their cache, and each scan reads them anew.
+/// cached as a whole. With SlateDB's default of 256 MiB, the few indexes that a
+/// run needs at a time exceed their cache, and each scan reads them again.
 const LARGEST_COMPACTED: usize = 64 * MIB;
 
-/// How much may wait in files to be compacted before writers have to wait, as
-/// with SlateDB's defaults; but a scan reads from each of these files.
+/// The amount of data in files waiting for compaction before writers are
+/// blocked, as in SlateDB's defaults. A scan reads from each of these files.
 const WAITING: usize = 512 * MIB;
 const FEWEST_WAITING: usize = 8;
 const MOST_WAITING: usize = 16;
 
-/// How many files a compaction reads at once.
+/// The number of files that a compaction reads concurrently.
 const SOURCES: usize = 8;
 
-/// How many fetches of each of them are under way; one more is being read.
+/// The number of fetches in progress for each of them; one more is being read.
 const FETCHES: usize = 2;
 
-/// The most that is fetched at a time: SlateDB's default.
+/// The largest fetch: SlateDB's default.
 const LARGEST_FETCH: usize = 2 * MIB;
 
-/// What SlateDB buffers of a file that a compaction writes.
+/// SlateDB's buffer for a file that a compaction writes.
 const WRITE_BUFFER: usize = 10 * MIB;
 
-/// What there is of memory for each purpose, in bytes or numbers.
+/// The division of the budget by purpose, in bytes or counts.
 ///
-/// Three sixteenths are for nobody: a row that waits to be written takes about
-/// twice its bytes.
+/// Three sixteenths are unassigned, because a row that waits to be written
+/// takes about twice its size.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Memory {
     block_cache: usize,
     meta_cache: usize,
     unflushed: usize,
-    /// The size of the files that unflushed rows become, and how many are
-    /// written at a time.
+    /// The size of the files for flushed rows, and the number of concurrent
+    /// flushes.
     file: usize,
     flushes: usize,
-    /// Compactions at a time, and of how many parts each.
+    /// The number of concurrent compactions, and of parts in each.
     compactions: usize,
     parts: usize,
-    /// What each fetches at a time.
+    /// The size of each fetch.
     fetch: usize,
 }
 
@@ -84,7 +84,7 @@ impl Memory {
         }
     }
 
-    /// Sets what a writer takes.
+    /// Sets the limits of a writer.
     pub(crate) fn set(self, settings: &mut Settings) {
         settings.max_unflushed_bytes = self.unflushed;
         settings.l0_sst_size_bytes = self.file;
@@ -92,7 +92,8 @@ impl Memory {
         let waiting = (WAITING / self.file).clamp(FEWEST_WAITING, MOST_WAITING);
         settings.l0_max_ssts = waiting;
         settings.l0_max_ssts_per_key = waiting;
-        // Without a compactor, or with workers elsewhere, there is nothing to set.
+        // Without a compactor, or with workers elsewhere, there is nothing to
+        // set.
         let Some(compactor) = &mut settings.compactor_options else {
             return;
         };
@@ -106,7 +107,7 @@ impl Memory {
         }
     }
 
-    /// Sets what a reader takes.
+    /// Sets the limits of a reader.
     pub(crate) fn set_reader(self, options: &mut DbReaderOptions) {
         options.max_memtable_bytes = self.file as u64;
     }
@@ -141,7 +142,8 @@ mod tests {
         settings
     }
 
-    /// What SlateDB takes with some settings at most, beside its caches.
+    /// The maximum memory of SlateDB with the given settings, without its
+    /// caches.
     fn taken(settings: &Settings) -> usize {
         let CompactorOptions { worker, .. } = settings.compactor_options.clone().unwrap();
         let CompactionWorkerOptions {
@@ -165,7 +167,8 @@ mod tests {
             settings.validate().unwrap();
             let all = memory.block_cache + memory.meta_cache + taken(&settings);
             assert!(all <= mib * MIB, "{mib} MiB: {all} by {memory:?}");
-            // With what rows take beside their bytes it is about the whole.
+            // With the overhead of waiting rows, the total is close to the
+            // budget.
             let real = all + memory.unflushed;
             assert!(
                 (mib * 7 / 8..=mib * 9 / 8).contains(&(real / MIB)),

@@ -1,6 +1,6 @@
-//! An object store that says of its errors whether there is a point in trying
-//! again. SlateDB tries again all that has no better name than "failed": a file
-//! that is shorter than it must be looks like an outage to it.
+//! An object store that marks those of its errors for which a retry is useless.
+//! SlateDB retries every error without a specific type: to it, a file that is
+//! too short looks like an outage.
 
 use std::fmt;
 use std::ops::Range;
@@ -21,7 +21,7 @@ use slatedb_common::retry::NonRetryable;
 use crate::slate::gradual::Gradual;
 use crate::slate::kv::is_denied;
 
-/// A file that ends before what is to be read of it.
+/// The error for a file that ends before the range to be read.
 #[derive(Debug)]
 pub(crate) struct Short {
     pub(crate) file: Path,
@@ -44,12 +44,12 @@ impl std::error::Error for Short {}
 #[derive(Debug)]
 pub(crate) struct Storage {
     inner: Arc<dyn ObjectStore>,
-    /// Whether who is denied something is told so at once.
+    /// Whether a missing permission is reported without retries.
     denies_at_once: Arc<AtomicBool>,
     gradual: Option<Gradual>,
 }
 
-/// As long as this is there, who is denied something is told so at once.
+/// While this exists, a missing permission is reported without retries.
 pub(crate) struct Opening(Arc<AtomicBool>);
 
 impl Drop for Opening {
@@ -59,8 +59,8 @@ impl Drop for Opening {
 }
 
 impl Storage {
-    /// For a database that is being opened. Once it is open, rights that are
-    /// missing may come back.
+    /// The storage for a database that is being opened. Once the database is
+    /// open, missing permissions are retried, because they may be restored.
     pub(crate) fn opening(
         inner: Arc<dyn ObjectStore>,
         gradual: Option<Gradual>,
@@ -93,7 +93,7 @@ impl Storage {
             head: true,
             ..GetOptions::default()
         };
-        // Who does not answer now says nothing of the file.
+        // If this request fails too, it says nothing about the file.
         let Ok(there) = self.inner.get_opts(file, look).await else {
             return self.judged(error);
         };
@@ -128,7 +128,7 @@ fn all_judged(
         .boxed()
 }
 
-/// Whether a file of so many bytes has some of a range.
+/// Whether a file of this size contains a part of the range.
 fn is_in(range: &GetRange, bytes: u64) -> bool {
     match range {
         GetRange::Bounded(range) => range.start < range.end && range.start < bytes,
