@@ -1,4 +1,4 @@
-//! Control of a run from inside of the program, and what it says of itself.
+//! Control and progress of a run, within the program that runs it.
 
 use std::fmt;
 use std::num::NonZeroU32;
@@ -19,39 +19,40 @@ use crate::run::{RunCounts, RunState};
 use crate::workers::in_progress::{AtWork, Hand};
 use state_migration_core::RunId;
 
-/// How far a run is.
+/// Progress of a run.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Progress {
     /// The run; `None` before the first one.
     pub run: Option<RunId>,
-    /// Whether it is a dry run, of which nothing is kept: it cannot be resumed.
+    /// Whether this is a dry run. A dry run leaves no record and cannot be resumed.
     #[serde(default)]
     pub dry_run: bool,
-    /// Its state. A run is paused when all that it had in hand is counted.
+    /// The state of the run. A run is paused when no chunk is in progress and
+    /// everything done is counted.
     pub state: RunState,
-    /// What it has done so far, durably.
+    /// What the run has done so far, durably.
     pub counts: RunCounts,
-    /// How many processes it is for, if they were counted: those that it passes
-    /// and that are not selected are not among them.
+    /// Number of processes that the run is for, if they were counted. Excludes
+    /// processes that are not selected.
     pub expected: Option<u64>,
-    /// How many heads it has passed, of whatever version.
+    /// Number of heads that the run has passed, of any version.
     #[serde(default)]
     pub passed: u64,
-    /// About how many heads there are to pass, if that is known.
+    /// Approximate number of heads to pass, if known.
     #[serde(default)]
     pub heads: Option<u64>,
-    /// How many processes a second it looked at lately.
+    /// Recent rate, in processes per second.
     pub per_second: f64,
-    /// How long it will take at that rate, if that can be told.
+    /// Estimated remaining time at that rate, if known.
     pub time_left: Option<Duration>,
-    /// The same of each workflow, sorted by name; none over separate handles.
+    /// Progress per workflow, sorted by name; empty over separate stores.
     #[serde(default)]
     pub workflows: Vec<WorkflowProgress>,
 }
 
 impl Default for Progress {
-    /// That of no run.
+    /// The progress before any run.
     fn default() -> Self {
         Self {
             run: None,
@@ -69,8 +70,8 @@ impl Default for Progress {
 }
 
 impl Progress {
-    /// Which part of the run is done, from 0 to 1, if that can be told: of the
-    /// processes that were counted, or else of the heads.
+    /// The completed part of the run, from 0 to 1, if known: by counted processes, or
+    /// else by heads.
     #[must_use]
     #[allow(clippy::cast_precision_loss)]
     pub fn share(&self) -> Option<f64> {
@@ -82,11 +83,11 @@ impl Progress {
     }
 }
 
-/// How far a run is with the processes of one workflow: part of [`Progress`].
+/// Progress of a run for one workflow: part of [`Progress`].
 ///
-/// Streams that a [full count](crate::MigrationRunner::full_count) came by,
-/// processes that are not selected, and those that were migrated as they were
-/// opened, are counted in all only.
+/// Three kinds are counted in the total only: streams visited because of a [full
+/// count](crate::MigrationRunner::full_count), processes that are not selected, and
+/// processes migrated when they were opened.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct WorkflowProgress {
@@ -96,13 +97,13 @@ pub struct WorkflowProgress {
     pub migrated: u64,
     /// Processes that failed.
     pub failed: u64,
-    /// Processes left alone.
+    /// Processes skipped.
     pub skipped: u64,
-    /// About how many processes of it the run is for, if that is known.
+    /// Approximate number of processes of this workflow that the run is for, if known.
     pub expected: Option<u64>,
-    /// How many processes of it a second it looked at lately.
+    /// Recent rate, in processes per second.
     pub per_second: f64,
-    /// How long it will take at that rate, if that can be told.
+    /// Estimated remaining time at that rate, if known.
     pub time_left: Option<Duration>,
 }
 
@@ -120,7 +121,7 @@ impl WorkflowProgress {
         }
     }
 
-    /// How many processes were looked at.
+    /// Number of processes visited.
     #[must_use]
     pub fn processes(&self) -> u64 {
         self.migrated + self.failed + self.skipped
@@ -133,7 +134,7 @@ impl WorkflowProgress {
     }
 }
 
-/// What the holder of the handle wants.
+/// The state that the holder of the handle requests.
 #[derive(Debug, Clone, Copy, PartialEq)]
 struct Wanted {
     paused: bool,
@@ -147,12 +148,12 @@ impl Wanted {
     }
 }
 
-/// A handle on the runs of one [`MigrationRunner`](crate::MigrationRunner), to
-/// be used from another task while one is under way.
+/// A handle that controls the runs of one [`MigrationRunner`](crate::MigrationRunner),
+/// for use from another task while a run is in progress.
 ///
-/// It works in the program that runs, and in no other: SlateDB has one writer, so
-/// another program could only take the store over. That one can read how far a
-/// run is ([`Runs`](crate::Runs) over a `SlateDbReader`).
+/// The handle works only in the program that runs. SlateDB allows one writer, so
+/// another program could only take over the store; it can read the progress of a run
+/// ([`Runs`](crate::Runs) over a `SlateDbReader`).
 ///
 /// ```
 /// # #[tokio::main(flavor = "current_thread")]
@@ -191,11 +192,12 @@ pub struct RunControl {
 struct Inner {
     wanted: watch::Sender<Wanted>,
     progress: watch::Sender<Progress>,
-    /// Whether the last run is over, in whatever state it ended.
+    /// Whether the last run has ended, in any state.
     over: watch::Sender<bool>,
-    /// How many runs are under way, of which the store lets one go on.
+    /// Number of runs in progress. The store admits one of them; the others are
+    /// refused.
     under_way: AtomicUsize,
-    /// When the next process may be begun.
+    /// Earliest time at which the next process may start.
     next: Mutex<Option<Instant>>,
 }
 
@@ -227,24 +229,24 @@ impl RunControl {
         }
     }
 
-    /// Lets the run finish the chunks in hand and wait then. The store stays
-    /// claimed, and says that the run is paused.
+    /// Pauses the run after the chunks in progress. The run keeps its claim on the
+    /// store, and its record says that it is paused.
     pub fn pause(&self) {
         self.want(|wanted| wanted.paused = true);
     }
 
-    /// Lets the run go on.
+    /// Unpauses the run.
     pub fn resume(&self) {
         self.want(|wanted| wanted.paused = false);
     }
 
-    /// Lets the run finish the chunks in hand and end then. It can be resumed.
+    /// Cancels the run after the chunks in progress. It can be resumed.
     pub fn cancel(&self) {
         self.want(|wanted| wanted.cancelled = true);
     }
 
-    /// Looks at no more than so many processes a second from now on; `None`:
-    /// as many as it can.
+    /// Limits the run to this many processes per second from now on; `None` removes the
+    /// limit.
     pub fn throttle(&self, per_second: Option<NonZeroU32>) {
         self.want(|wanted| wanted.per_second = per_second);
     }
@@ -256,7 +258,7 @@ impl RunControl {
         });
     }
 
-    /// Forgets the turns that were dealt out: whoever waits for one asks again.
+    /// Clears the schedule of turns, so that every waiting worker requests a new turn.
     fn deal_anew(&self) {
         *self
             .inner
@@ -265,15 +267,17 @@ impl RunControl {
             .unwrap_or_else(PoisonError::into_inner) = None;
     }
 
-    /// How far the run is.
+    /// The current progress of the run.
     #[must_use]
     pub fn progress(&self) -> Progress {
         self.inner.progress.borrow().clone()
     }
 
-    /// How far the run is, now and after each change, until it ends, also when
-    /// it is refused or broken off. One who is slow to look misses changes, and
-    /// never the last one.
+    /// A stream of the progress of the run: now, and after each change until the run
+    /// ends.
+    ///
+    /// The stream also ends when the run is refused or interrupted. A slow receiver may
+    /// miss intermediate updates, but always sees the last one.
     #[must_use]
     pub fn watch(&self) -> BoxStream<'static, Progress> {
         let progress = self.inner.progress.subscribe();
@@ -287,7 +291,7 @@ impl RunControl {
                     Either::Right((ended, _)) => drop(ended.ok()?),
                 }
             }
-            // What is published is published before the run is over.
+            // The last progress is published before `over` is set.
             let is_over = *over.borrow();
             let now = progress.borrow_and_update().clone();
             Some((now, (!is_over).then_some((progress, over, false))))
@@ -295,34 +299,34 @@ impl RunControl {
         .boxed()
     }
 
-    /// Whether a run is under way, paused or not.
+    /// Whether a run is in progress, paused or not.
     #[must_use]
     pub fn is_under_way(&self) -> bool {
         self.inner.under_way.load(Ordering::SeqCst) > 0
     }
 
-    /// How many processes a second a run looks at at most.
+    /// The limit in processes per second, if there is one.
     #[must_use]
     pub fn throttled(&self) -> Option<NonZeroU32> {
         self.inner.wanted.borrow().per_second
     }
 
-    /// Pauses the run that is under way, or lets it go on; `false`: none is,
-    /// and the next one is not told either.
+    /// Pauses or unpauses the run in progress. Returns `false` and has no effect, not
+    /// even on the next run, if no run is in progress.
     #[doc(hidden)]
     pub fn pause_this(&self, paused: bool) -> bool {
         self.tell_this(|wanted| wanted.paused = paused)
     }
 
-    /// Cancels the run that is under way; `false`: none is, and the next one is
-    /// not cancelled either.
+    /// Cancels the run in progress. Returns `false` and has no effect, not even on the
+    /// next run, if no run is in progress.
     #[doc(hidden)]
     pub fn cancel_this(&self) -> bool {
         self.tell_this(|wanted| wanted.cancelled = true)
     }
 
     fn tell_this(&self, tell: impl FnOnce(&mut Wanted)) -> bool {
-        // What a run leaves behind when it ends is taken back under the same lock.
+        // The end of a run resets the requested state under the same lock.
         self.inner.wanted.send_if_modified(|wanted| {
             let is_under_way = self.is_under_way();
             if is_under_way {
@@ -333,22 +337,22 @@ impl RunControl {
         })
     }
 
-    /// A watch of what is wanted of the run.
+    /// A receiver of changes to the requested state.
     pub(crate) fn changes(&self) -> Changes {
         let mut changes = self.inner.wanted.subscribe();
         if changes.borrow_and_update().paused {
-            // It was paused before it came so far: that is to be told too.
+            // The run was paused before this point; report that as a change.
             changes.mark_changed();
         }
         Changes(changes)
     }
 
-    /// The state of a run that goes on: paused when that is wanted and nobody
-    /// has anything in hand; `None` as long as somebody finishes it.
+    /// The state of a run in progress: paused if a pause is requested and no chunk is
+    /// in progress; `None` while the last chunks finish.
     pub(crate) fn state(&self, at_work: &AtWork) -> Option<RunState> {
         match self.is_paused() {
             false => Some(RunState::Running),
-            // Who takes something in hand looks first whether it is paused.
+            // A worker checks for a pause after it has registered a chunk.
             true => at_work.is_nobody().then_some(RunState::Paused),
         }
     }
@@ -362,12 +366,12 @@ impl RunControl {
         self.inner.wanted.borrow().paused
     }
 
-    /// Whether a worker may be made to wait before its next chunk.
+    /// Whether a worker may have to wait before its next chunk.
     pub(crate) fn is_slowed(&self) -> bool {
         self.inner.wanted.borrow().slows()
     }
 
-    /// A run begins; it ends when what this returns is dropped.
+    /// Begins a run, which ends when the returned value is dropped.
     #[doc(hidden)]
     pub fn begin(&self) -> UnderWay {
         self.inner.under_way.fetch_add(1, Ordering::SeqCst);
@@ -375,14 +379,14 @@ impl RunControl {
         UnderWay(self.clone())
     }
 
-    /// Forgets how far the last run came, for the sake of one that begins.
+    /// Clears the progress of the last run before a new one begins.
     #[doc(hidden)]
     pub fn forget(&self) {
         self.publish(Progress::default());
     }
 
-    /// A run has ended; the next one is neither cancelled nor paused by what
-    /// was wanted of this one.
+    /// Ends a run, and resets the requested state so that the next run is neither
+    /// cancelled nor paused.
     fn end(&self) {
         if self.inner.under_way.fetch_sub(1, Ordering::SeqCst) > 1 {
             return;
@@ -394,8 +398,8 @@ impl RunControl {
         });
     }
 
-    /// How many processes a chunk may hold, so that a throttled run moves in
-    /// small steps.
+    /// Maximum number of processes per chunk, so that a throttled run advances in small
+    /// steps.
     pub(crate) fn chunk_limit(&self) -> usize {
         match self.inner.wanted.borrow().per_second {
             Some(rate) => (rate.get() as usize / 10).max(1),
@@ -403,7 +407,7 @@ impl RunControl {
         }
     }
 
-    /// Waits until so many processes may be looked at.
+    /// Waits until this many processes may start.
     pub(crate) async fn may_go_on(&self, processes: usize, at_work: &AtWork) -> Go {
         let mut changes = self.inner.wanted.subscribe();
         let mut paused = false;
@@ -414,7 +418,7 @@ impl RunControl {
             }
             if wanted.paused {
                 paused = true;
-                // The sender lives as long as this does.
+                // Cannot fail: the sender lives as long as `self`.
                 let _ = changes.changed().await;
                 continue;
             }
@@ -431,14 +435,14 @@ impl RunControl {
                 }
             }
             let hand = at_work.begin();
-            // Whoever pauses it from here on sees the hand.
+            // A pause that is requested after this check sees the registered chunk.
             if !self.is_paused() {
                 return Go::On(hand);
             }
         }
     }
 
-    /// When so many processes have their turn.
+    /// Reserves the next turn for this many processes, and returns its start.
     fn turn(&self, rate: NonZeroU32, processes: usize) -> Instant {
         let mut next = self
             .inner
@@ -459,7 +463,7 @@ impl RunControl {
     }
 }
 
-/// A run that is under way.
+/// A run in progress; dropping it ends the run.
 pub struct UnderWay(RunControl);
 
 impl Drop for UnderWay {
@@ -468,19 +472,20 @@ impl Drop for UnderWay {
     }
 }
 
-/// What a worker may do.
+/// What a worker may do next.
 pub(crate) enum Go {
-    /// Look at the processes.
+    /// Migrate the processes.
     On(Hand),
-    /// Go on; the processes may have been decided about in the meantime.
+    /// Read again: the run was paused, and the processes may have been held or released
+    /// meanwhile.
     AfterAPause,
-    /// Go on with as many processes as are right now.
+    /// Read again with a page size that fits the new rate.
     AtAnotherPace,
-    /// The run was cancelled.
+    /// Stop: the run was cancelled.
     Nowhere,
 }
 
-/// Tells when something else is wanted of the run.
+/// A receiver of changes to the requested state of the run.
 pub(crate) struct Changes(watch::Receiver<Wanted>);
 
 impl Changes {
@@ -503,7 +508,7 @@ mod tests {
         NonZeroU32::new(per_second).unwrap()
     }
 
-    /// Without `next` all have their turn at once.
+    /// Fails without `next`: all turns start at once.
     #[tokio::test]
     async fn turns_follow_each_other_at_the_rate() {
         let control = RunControl::new();
@@ -513,7 +518,7 @@ mod tests {
         assert!(first <= Instant::now());
         assert_eq!(second - first, Duration::from_millis(500));
         assert_eq!(third - second, Duration::from_millis(100));
-        // What was not used is not saved up.
+        // Unused turns do not accumulate.
         *control.inner.next.lock().unwrap() = Instant::now().checked_sub(LONG);
         assert!(control.turn(rate(10), 1) + LONG / 2 > Instant::now());
     }
@@ -536,7 +541,7 @@ mod tests {
     async fn a_worker_waits_for_its_turn_and_hears_of_changes() {
         let (control, at_work) = (RunControl::new(), AtWork::new());
         let under_way = control.begin();
-        // Another one of the same runner ends, which is nothing to this one.
+        // The end of another run of the same runner does not affect this run.
         drop(control.begin());
         let go = control.may_go_on(1, &at_work).await;
         assert!(matches!(go, Go::On(_)) && !at_work.is_nobody());
@@ -568,8 +573,8 @@ mod tests {
         assert!(matches!(go, Go::On(_)));
     }
 
-    /// Each that waits used to deal out the turns anew, and to take the first:
-    /// all of them went on at once, with chunks of the old size.
+    /// Regression test: every waiting worker used to clear the schedule and take the
+    /// first turn, so that all of them continued at once, with chunks of the old size.
     #[tokio::test]
     async fn at_another_throttle_all_that_wait_take_turns_again() {
         const WAITING: usize = 8;
@@ -586,7 +591,7 @@ mod tests {
         tokio::task::yield_now().await;
         control.throttle(Some(rate(2)));
         for waits in waiting {
-            // They ask again, for as many as are right by now.
+            // The workers ask again, with the page size for the new rate.
             assert!(matches!(waits.await.unwrap(), Go::AtAnotherPace));
         }
         assert!(at_work.is_nobody());
@@ -596,7 +601,7 @@ mod tests {
         }
     }
 
-    /// Who comes too late must not stop the next run.
+    /// A late request must not stop the next run.
     #[test]
     fn only_a_run_that_is_under_way_is_told() {
         let control = RunControl::new();

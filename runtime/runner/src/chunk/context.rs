@@ -1,4 +1,4 @@
-//! What the workers of a run share.
+//! State shared by the workers of a run.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -20,30 +20,32 @@ use state_migration_core::{
     MigrationError, MigrationRegistry, RunId, Selection, SkippedBy, Standing, StreamId, WorkflowId,
 };
 
-/// After this many snapshots that cannot be used, a run looks for none any more:
-/// they are not what its code writes, and each was read in vain.
+/// Number of unusable snapshots after which a run stops looking for snapshots.
+///
+/// By then it is likely that the store's snapshots are not those that the linked code
+/// writes, and every further read is wasted.
 const BAD_SNAPSHOTS: usize = 8;
 
-/// How many processes are asked for before it is known how large they are.
+/// Processes requested per page before their size is known.
 const FIRST_CHUNK: usize = 64;
 
-/// What every worker needs.
+/// State that every worker needs.
 #[derive(Clone)]
 pub(crate) struct ChunkContext {
     pub(crate) store: Store,
-    /// The routes, by where they start.
+    /// The routes, by source version.
     pub(crate) routes: Arc<BTreeMap<WorkflowId, Arc<convert::Planned>>>,
     pub(crate) migrations: Arc<MigrationRegistry>,
     pub(crate) filter: Arc<Filter>,
     pub(crate) run: RunId,
     pub(crate) selection: Arc<Selection>,
-    /// Whether a process registry elsewhere is to be told.
+    /// Whether a process registry in another store must be updated.
     pub(crate) remember: bool,
-    /// Whether user code is to run twice on every process.
+    /// Whether user code runs twice on every process.
     pub(crate) twice: bool,
-    /// Whether the versions that routes lead to are known to be present.
+    /// Whether the target versions of the routes are known to be marked as present.
     pub(crate) targets_are_known: bool,
-    /// Whether this goes over what was born behind a run.
+    /// Whether this is a sweep: a pass over processes that were born behind the run.
     pub(crate) sweeps: bool,
     pub(crate) code: Code,
     pub(crate) control: RunControl,
@@ -53,21 +55,22 @@ pub(crate) struct ChunkContext {
     pub(crate) at_work: AtWork,
     pub(crate) chunk_processes: usize,
     pub(crate) sizes: Arc<ProcessSizes>,
-    /// The versions whose snapshots may be started from.
+    /// The versions whose snapshots a fold may start from.
     pub(crate) snapshots: scan::Snapshots,
     pub(crate) bad_snapshots: Arc<AtomicUsize>,
-    /// What could not be checked of new states for want of a decoder.
+    /// New states that could not be checked because no decoder is known.
     pub(crate) unchecked: Arc<round_trip::Unchecked>,
     pub(crate) book: Bookkeeping,
 }
 
-/// How many bytes a process has of late, read and written, so that a page asks
-/// for no more processes than it can hold.
+/// Recent average of the bytes read and written per process.
+///
+/// A page requests no more processes than fit into it.
 #[derive(Default)]
 pub(crate) struct ProcessSizes(AtomicUsize);
 
 impl ProcessSizes {
-    /// How many processes a page can hold.
+    /// Number of processes that fit into a page.
     pub(crate) fn fit(&self) -> usize {
         match self.0.load(Ordering::Relaxed) {
             0 => FIRST_CHUNK,
@@ -75,7 +78,7 @@ impl ProcessSizes {
         }
     }
 
-    /// This many processes had this many bytes.
+    /// Records that `processes` processes took `bytes` bytes.
     pub(crate) fn saw(&self, processes: usize, bytes: usize) {
         let Some(now) = bytes.checked_div(processes) else {
             return;
@@ -91,8 +94,8 @@ impl ProcessSizes {
 }
 
 impl ChunkContext {
-    /// The work of a run, under the id that its migrations are to name. It looks
-    /// at processes at the versions where a route starts.
+    /// The context of a run, whose migrations are recorded under `id`. The filter
+    /// selects processes at the source versions of the routes.
     pub(crate) fn new(run: &RunContext, id: RunId, store: Store) -> Self {
         let routes: BTreeMap<_, _> = run
             .migrations
@@ -141,8 +144,8 @@ impl ChunkContext {
         }
     }
 
-    /// Looks at processes at these versions; at all, to count them, where there
-    /// are none.
+    /// Restricts the filter to these versions; `None` removes the restriction, to count
+    /// all processes.
     pub(crate) fn look_at(&mut self, versions: Option<BTreeSet<WorkflowId>>, compares: bool) {
         self.filter = Arc::new(Filter {
             versions,
@@ -153,7 +156,7 @@ impl ChunkContext {
         });
     }
 
-    /// The snapshots that a page may start from.
+    /// The snapshots that a fold of this page may start from.
     pub(crate) fn snapshots(&self) -> scan::Snapshots {
         match self.bad_snapshots.load(Ordering::Relaxed) {
             0..BAD_SNAPSHOTS => self.snapshots.clone(),
@@ -161,8 +164,8 @@ impl ChunkContext {
         }
     }
 
-    /// What is to be said of a process that no route of this run is for: it
-    /// moved since it was found, or failed in an earlier run for that.
+    /// The outcome of a process that has no route in this run: either it was migrated
+    /// after it was found, or it failed in an earlier run because it has no route.
     pub(crate) fn without_route(
         &self,
         stream: &StreamId,
@@ -180,8 +183,8 @@ impl ChunkContext {
         Ok(skipped)
     }
 
-    /// The run whose failures are not to be looked at again: its own, where it
-    /// may come by them again.
+    /// The run whose failed processes are skipped: this run, where it may read the same
+    /// processes again.
     pub(crate) fn failed_before(&self) -> Option<RunId> {
         let ledger = self.book.ledger()?;
         let again = self.sweeps || ledger.record().executions > 1;

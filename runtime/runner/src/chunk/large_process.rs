@@ -1,6 +1,7 @@
-//! A process whose events do not fit into a page: folded part by part, then to
-//! its end with what came since. The strategy beside a page of processes; what
-//! it returns is committed in the same way.
+//! A process whose events do not fit into a page.
+//!
+//! Its events are folded part by part, then together with the events appended
+//! meanwhile. The result is committed like that of a page of processes.
 
 use std::sync::Arc;
 
@@ -13,19 +14,19 @@ use crate::stages::scan::{self, Looked};
 use crate::user_code::round_trip;
 use state_migration_core::{Error, ErrorKind, Finished, MigrationError, SkippedBy, StreamId};
 
-/// What became of a process.
+/// Outcome of a large process.
 pub(crate) enum Large {
     Converted(Box<Converted>),
     Finished(Finished),
-    /// The run is not for it any more.
+    /// The run is no longer for this process.
     Gone(SkippedBy),
 }
 
-/// Why a process was not converted.
+/// Reason why a process was not converted.
 pub(crate) enum Trouble {
-    /// It failed.
+    /// The process failed.
     Process(MigrationError),
-    /// The store did.
+    /// The store failed.
     Store(Error),
 }
 
@@ -46,15 +47,15 @@ impl From<MigrationError> for Trouble {
     }
 }
 
-/// A fold of one process, which continues where it was when others append.
+/// A fold of one process, which continues where it was after concurrent appends.
 #[derive(Default)]
 pub(crate) struct LargeFold {
-    /// From which baseline on, and how far.
+    /// The baseline that the fold started from, and the position of the fold.
     progress: Option<(Option<u64>, Progress)>,
 }
 
 impl LargeFold {
-    /// Converts the process as it is now; twice, where that is wanted.
+    /// Converts the process as it is now, twice if the run checks determinism.
     pub(crate) async fn convert(
         &mut self,
         work: &ChunkContext,
@@ -93,7 +94,8 @@ impl LargeFold {
             if head.held {
                 return Ok(Large::Gone(SkippedBy::with(|counts| counts.held = 1)));
             }
-            // A migration in between starts the replay anew.
+            // A migration in between changes the baseline, so that the replay starts
+            // again.
             let here = match self.progress.take() {
                 Some((baseline, here)) if baseline == head.baseline => here,
                 _ => {
@@ -110,7 +112,7 @@ impl LargeFold {
                 Some(Looked::Failed(error)) => return Err(error.into()),
                 Some(Looked::TooLarge) | None => None,
             };
-            // What an operator decided since is found out by looking again.
+            // If the process was migrated, held or released meanwhile, read it again.
             let tail = tail
                 .filter(|tail| tail.head.baseline == head.baseline && tail.head.held == head.held);
             let Some(tail) = tail else {
@@ -145,13 +147,13 @@ impl LargeFold {
         Err(commit::busy(stream, ATTEMPTS).into())
     }
 
-    /// How many bytes of events were read.
+    /// Bytes of events read.
     pub(crate) fn bytes(&self) -> u64 {
         self.progress.as_ref().map_or(0, |(_, here)| here.bytes)
     }
 }
 
-/// Folds the events up to a sequence number.
+/// Folds the events up to sequence number `through`.
 async fn read_on(
     work: &ChunkContext,
     stream: &StreamId,

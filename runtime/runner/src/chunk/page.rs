@@ -1,8 +1,7 @@
-//! What is done to a page of processes in one store, wherever they come from:
-//! folded, converted and committed together.
+//! A page of processes in one store, folded, converted and committed together.
 //!
-//! A process that changes meanwhile is read again and worked on again, and no
-//! other; the page is committed as a whole once all of it is as it was read.
+//! Only processes that changed after they were read are read and converted again. The
+//! page is committed as a whole, once no process in it has changed since it was read.
 
 use std::cell::Cell;
 use std::collections::BTreeSet;
@@ -31,11 +30,11 @@ use state_migration_core::{
     WorkflowId,
 };
 
-/// For how long user code may work on a page before the store lets go of the
-/// instant at which it was read.
+/// Time after which user code on a page makes the store drop the read point of the
+/// page.
 const READ_POINT: Duration = Duration::from_millis(150);
 
-/// Processes that were left alone.
+/// Counts of skipped processes.
 #[derive(Clone, Default)]
 pub(crate) struct Skips {
     pub(crate) by: SkippedBy,
@@ -52,48 +51,48 @@ impl Skips {
         }
     }
 
-    /// Adds what the filter counted. What is up to date or of another workflow
-    /// is counted in all only.
+    /// Adds the counts of the filter. Processes that are up to date or of another
+    /// workflow are counted in the total only, not per workflow.
     fn pass(&mut self, at: &WorkflowId, skipped: &SkippedBy) {
         let counted = skipped.already_there + skipped.other_workflow > 0;
         self.add(Some(at).filter(|_| !counted), skipped);
     }
 }
 
-/// Some processes that a worker is to migrate.
+/// Processes that a worker is to migrate together.
 pub(crate) struct Page {
     pub(crate) read: DuePage,
-    /// The births that it covers.
+    /// The births that the page covers.
     pub(crate) births: Vec<(WorkflowId, StreamId)>,
 }
 
-/// What became of a page.
+/// Outcome of a page.
 pub(crate) struct Worked {
     pub(crate) done: Done,
-    /// Whether a process was met that is too large for a page.
+    /// Whether the page held a process that is too large for a page.
     pub(crate) large: bool,
 }
 
-/// A process of a page, on its way.
+/// A process of a page, and how far it is.
 struct Slot {
     stream: StreamId,
-    /// The version that it is at, if that is known.
+    /// The version that the process is at, if known.
     at: Option<WorkflowId>,
     passed: Passed,
     scanned: Option<Arc<Scanned>>,
     result: Option<Converted>,
-    /// How often it was not as it was read any more.
+    /// Number of commits that failed because this process had changed.
     conflicts: usize,
 }
 
-/// What became of a process in the hands of user code.
+/// Result of user code on one process.
 #[derive(Clone)]
 enum Converted {
     Migrated(Box<convert::Converted>),
     Finished(Finished),
-    /// It is up to date, to be compared with a registry elsewhere.
+    /// The process is up to date, to be compared with a registry in another store.
     UpToDate(Head),
-    /// No route of the run is for it, and none need be.
+    /// The process has no route in this run and needs none.
     Elsewhere(SkippedBy),
     Failed(MigrationError),
 }
@@ -117,8 +116,8 @@ impl Slot {
 }
 
 impl ChunkContext {
-    /// Migrates the processes of a page, which is not empty, and commits them
-    /// with how far the range is then.
+    /// Migrates the processes of a page, which is not empty, and commits them together
+    /// with the progress of the range.
     pub(crate) async fn migrate_page(
         &self,
         page: Page,
@@ -211,14 +210,14 @@ impl ChunkContext {
                                 slot.fail(commit::busy(&stream, ATTEMPTS));
                             }
                         }
-                        // What takes as long as a page may never be over between
-                        // two writes of others; a part of it is over sooner.
+                        // The interval between two concurrent writes may be shorter
+                        // than the time that a page takes. Half of the page takes less.
                         if conflicts > 1 && slots.len() > 1 {
                             slots.truncate(slots.len() / 2);
                             end.cut(&slots);
                             again.retain(|it| slots.iter().any(|slot| slot.stream == *it));
                         }
-                        // Let the other writers finish; they have right of way.
+                        // Let the other writers finish; they have priority.
                         if conflicts > 1 && !again.is_empty() {
                             back_off(conflicts).await;
                         }
@@ -229,7 +228,7 @@ impl ChunkContext {
                 continue;
             }
             if let Some(grown) = self.read_again(&mut slots, again, snapshots).await? {
-                // Those before it first.
+                // Commit the processes before it first.
                 match slots.iter().position(|slot| slot.stream == grown) {
                     Some(0) | None => {
                         slots.truncate(1);
@@ -248,8 +247,8 @@ impl ChunkContext {
         }
     }
 
-    /// Reads some processes of a page once more; returns one that has become
-    /// too large for a page.
+    /// Reads some processes of a page again. Returns the first that no longer fits into
+    /// a page.
     async fn read_again(
         &self,
         slots: &mut [Slot],
@@ -291,8 +290,8 @@ impl ChunkContext {
         Ok(None)
     }
 
-    /// Lets user code work on all processes that it has not worked on yet.
-    /// Returns one whose snapshot is of no use.
+    /// Runs user code on all processes that have no result yet. Returns a process whose
+    /// snapshot is unusable.
     async fn convert(
         &self,
         slots: &mut Vec<Slot>,
@@ -312,7 +311,7 @@ impl ChunkContext {
             let (processes, all) = (todo.len(), todo.iter());
             let read: usize = all.map(|(_, scanned)| scanned.bytes()).sum();
             let mut inner = self.clone();
-            // Code that never returns must not keep the run among the live ones.
+            // Code that never returns must not keep the execution registered as live.
             inner.book = Bookkeeping::DryRun;
             let code = self.code.run(move |watch| convert_all(&inner, todo, watch));
             let worked = match select(pin!(code), pin!(tokio::time::sleep(READ_POINT))).await {
@@ -352,7 +351,7 @@ impl ChunkContext {
         }
     }
 
-    /// What is to be committed of a page.
+    /// The outcome of a page, to be committed.
     fn outcome(&self, slots: &[Slot], end: &End) -> Outcome {
         let mut outcome = Outcome {
             converted: Vec::with_capacity(slots.len()),
@@ -412,7 +411,7 @@ impl ChunkContext {
                 }
             }
         }
-        // A sweep comes by those that the run has counted already.
+        // A sweep reads processes again that the run has already counted.
         if !self.sweeps {
             outcome.counts.skipped_by.add(&skips.by);
             outcome.tally = skips.tally;
@@ -450,7 +449,7 @@ impl ChunkContext {
                 Attempted::Done(done) => return Ok(Worked { done, large: true }),
                 Attempted::Stale(_) => {
                     self.observer.conflict(&slots[0].stream, 1);
-                    // Let the other writer finish; it has right of way.
+                    // Let the other writer finish; it has priority.
                     back_off(conflicts).await;
                     conflicts += 1;
                 }
@@ -459,18 +458,18 @@ impl ChunkContext {
     }
 }
 
-/// How a page ends, after the last of its slots.
+/// The end of a page, after its last slot.
 struct End {
     passed: Passed,
     up_to: Option<StreamId>,
     at_end: bool,
     births: Vec<(WorkflowId, StreamId)>,
-    /// The versions of processes that have failed before in this run.
+    /// Versions of processes that failed earlier in this run.
     left: BTreeSet<WorkflowId>,
 }
 
 impl End {
-    /// The page ends with the last of these.
+    /// Ends the page after the last of these slots.
     fn cut(&mut self, slots: &[Slot]) {
         self.passed = Passed::default();
         self.up_to = slots.last().map(|slot| slot.stream.clone());
@@ -481,7 +480,7 @@ impl End {
     }
 }
 
-/// What became of a large process, and whether it is to be moved.
+/// The result of a large process, and whether the process is to be migrated.
 fn large_result(
     converted: Result<large_process::Large, large_process::Trouble>,
 ) -> Result<(Converted, bool), Error> {
@@ -497,24 +496,24 @@ fn large_result(
     Ok((result, false))
 }
 
-/// What user code made of some processes.
+/// Results of user code on several processes.
 #[derive(Default)]
 struct Results {
     results: Vec<(usize, Converted)>,
-    /// The bytes of their new states.
+    /// Bytes of the new states.
     bytes: usize,
-    /// Why it stopped before the end.
+    /// Reason why the work stopped before the end.
     stop: Option<Stopped>,
 }
 
 enum Stopped {
-    /// A process was read from a snapshot on that its code cannot read.
+    /// The code cannot read the snapshot that the fold of this process starts from.
     BadSnapshot(StreamId),
-    /// The new states are as many bytes as a page may hold.
+    /// The new states are as large as a page may be.
     Full,
 }
 
-/// The work of user code on a page.
+/// Runs user code on the processes of a page.
 fn convert_all(
     work: &ChunkContext,
     processes: Vec<(usize, Arc<Scanned>)>,
@@ -545,7 +544,7 @@ fn convert_all(
     all
 }
 
-/// The snapshot of a process is of no use.
+/// The snapshot of a process is unusable.
 struct BadSnapshot;
 
 fn convert_one(
@@ -607,7 +606,7 @@ fn convert_one(
     })
 }
 
-/// Checks that user code did the same twice.
+/// Checks that two executions of user code gave the same result.
 pub(crate) fn twice(
     stream: &StreamId,
     first: Option<convert::Converted>,

@@ -1,7 +1,8 @@
-//! The form over separate handles: every stream is looked at, the `$migrated`
-//! event is appended at the expected head, and snapshot and process registry
-//! follow. What does not land there is a warning, and is set right by the next
-//! run; the event alone decides where a process stands.
+//! The driver for separate stores, where the event is committed first.
+//!
+//! Every stream is visited. The `$migrated` event is appended at the expected head;
+//! snapshot and process registry follow. A failure to write these is a warning, which
+//! the next run repairs; the event alone determines the version of a process.
 
 use std::pin::pin;
 
@@ -29,10 +30,10 @@ use state_migration_core::{
     Standing, StreamId, WorkflowId,
 };
 
-/// How many streams are worked on at a time.
+/// Number of streams processed concurrently.
 const AT_A_TIME: usize = 16;
 
-/// How many streams are listed at a time.
+/// Number of streams listed at a time.
 const PAGE: usize = 256;
 
 struct Stores<'a> {
@@ -42,7 +43,7 @@ struct Stores<'a> {
     code: Code,
 }
 
-/// Migrates one process as it is opened.
+/// Migrates one process when it is opened.
 pub(crate) async fn lazy(
     run: &RunContext,
     events: &dyn EventStore,
@@ -80,7 +81,7 @@ pub(crate) async fn lazy(
     }
 }
 
-/// What became of one stream.
+/// Outcome of one stream.
 enum Outcome {
     Empty,
     OtherWorkflow,
@@ -117,7 +118,7 @@ pub(crate) async fn run(
     let state = match is_over {
         true if pass.report.is_ok() => RunState::Done,
         true => RunState::DoneWithErrors,
-        // Nothing is kept of it, so this is the only place that says so.
+        // This form keeps no record, so that only the report has the state.
         false => {
             pass.report.state = Some(RunState::Cancelled);
             RunState::Cancelled
@@ -133,16 +134,17 @@ struct Pass<'a> {
     report: MigrationReport,
     meter: Meter,
     at_work: AtWork,
-    /// How many more processes the run is for.
+    /// Number of processes left until the limit of the selection, if there is one.
     left: Option<usize>,
 }
 
 impl Pass<'_> {
-    /// Goes over all streams; `false` when the run was cancelled before.
+    /// Visits all streams. Returns `false` if the run was cancelled before the end.
     async fn all(&mut self, stores: &Stores<'_>) -> bool {
         let run = self.run;
         let prefix = run.selection.list_prefix();
-        // The first so many are found by going through all in order.
+        // A limit selects the first N processes in order, so that streams are visited
+        // one at a time.
         let at_a_time = self.left.map_or(AT_A_TIME, |_| 1);
         let (mut changes, mut hands) = (run.control.changes(), self.at_work.changes());
         let at_work = self.at_work.clone();
@@ -166,8 +168,8 @@ impl Pass<'_> {
             };
             let at_end = page.len() < PAGE;
             after = page.last().cloned();
-            // By value: futures that borrow from the page would keep a run from
-            // being a task of its own.
+            // Owned streams: futures that borrow from the page would prevent the run
+            // from being spawned as a task.
             let mut outcomes = stream::iter(page)
                 .map(|stream| async move {
                     let _hand = loop {
@@ -193,7 +195,7 @@ impl Pass<'_> {
                 };
                 match next {
                     Some(None) => break,
-                    // Those in hand are finished, and counted.
+                    // Streams in progress are finished and counted.
                     Some(Some(None)) => cancelled = true,
                     Some(Some(Some((stream, at, (outcome, warnings))))) => {
                         for warning in warnings {
@@ -216,7 +218,7 @@ impl Pass<'_> {
         true
     }
 
-    /// The run waits, or goes on.
+    /// Publishes that the run was paused or unpaused.
     fn note(&mut self, state: Option<RunState>) {
         let Some(state) = state.filter(|state| !self.meter.is(*state)) else {
             return;
@@ -251,7 +253,7 @@ impl Pass<'_> {
             Outcome::Failed(error) => {
                 self.run.observer.failed(&error, workflow);
                 counts.failed = 1;
-                // One that no route is for is not among the first so many.
+                // A process without a route does not count towards the limit.
                 of_the_first = usize::from(error.stage != Stage::Routing);
                 self.report.fail(error);
             }
@@ -265,8 +267,8 @@ impl Pass<'_> {
     }
 }
 
-/// Does what is to be done about one stream; returns what is left to do as warnings,
-/// and in `at` where it stands, if that is known.
+/// Migrates one stream. Returns failures to write snapshot or registry as warnings, and
+/// the version of the process in `at`, if known.
 async fn migrate(
     run: &RunContext,
     stores: &Stores<'_>,
@@ -330,10 +332,10 @@ async fn migrate(
             return (Outcome::Migrated, warnings);
         }
         if let Err(error) = commit::event(stores.events, &converted).await {
-            // An answer may be lost after the write has happened.
+            // The answer may be lost after the write has happened.
             match commit::has_landed(stores.events, &converted).await {
                 Ok(true) => {}
-                // Somebody appended, or migrated it: look again.
+                // The process received an event or was migrated: read it again.
                 Ok(false) if moved_on(&error) => continue,
                 _ => return (Outcome::Failed(commit::failed(stream, &error)), warnings),
             }
@@ -359,8 +361,8 @@ fn moved_on(error: &Error) -> bool {
     )
 }
 
-/// Reads, folds and converts a process; `None` when it is over and the
-/// selection leaves such processes alone.
+/// Reads, folds and converts a process. Returns `None` if the process is finished and
+/// the selection excludes finished processes.
 async fn read(
     run: &RunContext,
     stores: &Stores<'_>,
@@ -383,7 +385,8 @@ async fn read(
     .await
 }
 
-/// Tells the process registry where the process stands. Returns whether it did not know.
+/// Writes the version of the process to the process registry. Returns whether an entry
+/// was out of date.
 async fn tell(
     stores: &Stores<'_>,
     stream: &StreamId,

@@ -1,4 +1,4 @@
-//! The forms of a run: each takes processes through the stages.
+//! The drivers: the forms of a run, which take processes through the stages.
 
 pub(crate) mod event_first;
 pub(crate) mod on_open;

@@ -1,5 +1,6 @@
-//! One process, migrated as it is opened: with the same code, the same
-//! transaction and the same bookkeeping as in a run.
+//! The driver for one process that is migrated when it is opened.
+//!
+//! It uses the same code, transaction and bookkeeping as a run.
 
 use std::sync::Arc;
 
@@ -18,11 +19,11 @@ use state_migration_core::{
     WorkflowId,
 };
 
-/// What became of a process that stands behind.
+/// Outcome of an outdated process.
 pub(crate) enum Lazy {
-    /// It was migrated, here or elsewhere: load it.
+    /// The process was migrated, here or by a run: load it.
     Moved,
-    /// It is not for the run that is under way, or was taken out of all runs.
+    /// The process is held, or neither the run in progress nor this runner selects it.
     LeftAlone,
 }
 
@@ -37,12 +38,12 @@ pub(crate) async fn process(
     let Some(head) = store.head(stream).await? else {
         return Ok(Lazy::LeftAlone);
     };
-    // Which the first so many are, only a run can tell.
+    // Only a run can tell which are the first N processes.
     let selected = selection.selects(stream)
         && selection.selects_workflow(head.workflow_id.name())
         && selection.limit().is_none();
     if !run.migrations_lead_from(&head.workflow_id) {
-        // A run was faster, since it was found to stand behind.
+        // A run has migrated the process since it was found to be outdated.
         return Ok(Lazy::Moved);
     }
     if !selected || head.held {
@@ -69,7 +70,7 @@ async fn migrate(work: &ChunkContext, stream: &StreamId) -> Result<Lazy, Error> 
             Ok(worked) => worked.done,
             Err(error) if error.is_conflict() => {
                 work.observer.conflict(stream, 1);
-                // A run may have been faster; it is looked at again.
+                // A run may have migrated the process meanwhile: read it again.
                 back_off(attempt).await;
                 continue;
             }
@@ -86,7 +87,7 @@ async fn migrate(work: &ChunkContext, stream: &StreamId) -> Result<Lazy, Error> 
     Err(refused(&commit::busy(stream, ATTEMPTS)))
 }
 
-/// The error of a process that could not be opened for it.
+/// The error of opening a process whose migration failed.
 pub(crate) fn refused(error: &MigrationError) -> Error {
     let kind = match error.class {
         FailureClass::Busy => ErrorKind::Conflict,

@@ -39,18 +39,18 @@ use state_migration_core::{
     WorkflowId,
 };
 
-/// Into how many ranges the heads are split, for each worker.
+/// Number of ranges per worker that the heads are split into.
 const RANGES_PER_WORKER: usize = 8;
 
-/// How many chunks may wait to be reported.
+/// Maximum number of chunks that wait to be counted.
 const WAITING: usize = 16;
 
-/// How often old versions are swept while processes are still born there, and
-/// how often in a row with nothing made durable in between.
+/// Maximum number of sweeps while processes are still born at old versions, and maximum
+/// number of sweeps in a row without a flush in between.
 const SWEEPS: usize = 100;
 const CLOSE_SWEEPS: usize = 16;
 
-/// How a pass over ranges ended.
+/// Result of a pass over ranges.
 #[derive(Default)]
 struct Passed {
     broken: bool,
@@ -58,10 +58,10 @@ struct Passed {
     ranges: Vec<Range>,
 }
 
-/// Fewer heads than this are not shared out among workers.
+/// Minimum number of heads that are split among workers.
 const FEWEST: usize = 64;
 
-/// One execution, as the main task sees it.
+/// One execution of a run, as the main task sees it.
 struct Execution<'a> {
     run: &'a RunContext,
     work: ChunkContext,
@@ -111,7 +111,7 @@ pub(crate) async fn run(
 }
 
 impl Execution<'_> {
-    /// Goes through the whole run; returns the state it is to end in.
+    /// Executes the whole run. Returns its final state.
     async fn go(&mut self) -> RunState {
         let mut passed = Passed::default();
         match self.pass_all(&mut passed).await {
@@ -153,12 +153,12 @@ impl Execution<'_> {
         if ranges.is_empty() {
             (ranges, split) = self.lay(&source, &present, counts_all).await?;
         }
-        // The claim guards every batch, and no other run can change it meanwhile.
+        // The claim guards every batch, and no other run can change this meanwhile.
         self.work.targets_are_known = !present.targets_are_closing;
         let (main, sweeps): (Vec<Range>, Vec<Range>) = ranges
             .into_iter()
             .partition(|range| range.row.part == Part::Migrate);
-        // Processes that no route is for are not among the first ones.
+        // A process without a route does not count towards the limit.
         let rows = main.iter().map(|range| &range.row);
         let so_far = rows
             .map(|row| row.counts.migrated + row.counts.failed - row.unroutable)
@@ -169,7 +169,7 @@ impl Execution<'_> {
             let before = main.iter().map(|range| range.row.heads).sum();
             self.meter.expect_heads(before, heads);
         }
-        // The first page may take long.
+        // Publish now: the first page may take long.
         let progress = self.meter.state(RunState::Running);
         self.run.control.publish(progress);
         let (mut over, left): (Vec<Range>, Vec<Range>) =
@@ -182,14 +182,16 @@ impl Execution<'_> {
         self.sweep(present, over, sweeps, passed).await
     }
 
-    /// Whether this run goes over what is born behind it.
+    /// Whether this run sweeps processes that are born behind it.
     fn sweeps(&self, source: &Source) -> bool {
         matches!(source, Source::Heads) && self.work.selection.limit().is_none()
     }
 
-    /// Takes over the ranges of an earlier execution. Where births were not
-    /// recorded for the run all the time, some may be behind it: it passes all
-    /// heads again, and finds what it has moved up to date.
+    /// Takes over the ranges of an earlier execution.
+    ///
+    /// If births were not recorded for this run throughout, some processes may have
+    /// been born behind it. The run then passes all heads again, and counts those that
+    /// it has migrated as up to date.
     async fn resume(
         &self,
         ledger: &Ledger,
@@ -204,7 +206,7 @@ impl Execution<'_> {
         ledger.take(ranges, !open.is_empty()).await
     }
 
-    /// The versions that the routes from what is present lead to.
+    /// The target versions of the routes whose source versions are present.
     fn targets(&self, present: &due::Present) -> Vec<WorkflowId> {
         let planned = present
             .sources
@@ -216,7 +218,7 @@ impl Execution<'_> {
         targets.into_iter().collect()
     }
 
-    /// Where this run's processes come from.
+    /// The source of the processes of this run.
     fn source(&self) -> Source {
         match &self.run.kind {
             RunKind::Retry { of, classes } => Source::Failures {
@@ -227,8 +229,8 @@ impl Execution<'_> {
         }
     }
 
-    /// Cuts the run into ranges; also returns what came to light of how much
-    /// there is.
+    /// Splits the run into ranges. Also returns what the split found out about the
+    /// number of processes and heads.
     async fn lay(
         &mut self,
         source: &Source,
@@ -265,7 +267,7 @@ impl Execution<'_> {
         Ok((ranges, split))
     }
 
-    /// What the run had done before it was resumed.
+    /// Reports what the run had done before it was resumed.
     async fn report_earlier(&mut self, ranges: &[Range]) -> Result<(), Error> {
         let Some(ledger) = self.work.book.ledger().filter(|_| !ranges.is_empty()) else {
             return Ok(());
@@ -289,7 +291,7 @@ impl Execution<'_> {
         Ok(())
     }
 
-    /// Adds the processes that were migrated as they were opened meanwhile.
+    /// Adds the processes that were migrated meanwhile when they were opened.
     async fn report_lazy(&mut self) {
         let Some(ledger) = self.work.book.ledger() else {
             return;
@@ -343,20 +345,21 @@ impl Execution<'_> {
     }
 
     fn workers(&self) -> usize {
-        // The first so many are those of one worker that goes through all in order.
+        // A limit selects the first N processes in order, which takes a single worker.
         match self.work.selection.limit() {
             Some(_) => 1,
             None => concurrency::MOST,
         }
     }
 
-    /// Goes over ranges, with several workers, after so many processes.
+    /// Passes ranges with several workers; `so_far` processes count towards the limit
+    /// already.
     async fn pass(&mut self, source: &Source, ranges: Vec<Range>, so_far: u64) -> Passed {
         let mut passed = Passed::default();
         if ranges.is_empty() {
             return passed;
         }
-        // One worker more than ranges, to take over a range whose lease has run out.
+        // One worker more than ranges, to take over a range whose lease has expired.
         let expires = !self.run.dry && !self.work.store.is_single_writer();
         let workers = self.workers().min(ranges.len() + usize::from(expires));
         let queue = Arc::new(Queue::new(ranges, expires));
@@ -391,12 +394,12 @@ impl Execution<'_> {
         passed
     }
 
-    /// Listens to the workers, and to the handle that pauses them.
+    /// Receives the messages of the workers and the requests of the control handle.
     async fn listen(&mut self, mut told: mpsc::Receiver<Told>, passed: &mut Passed) {
         let mut changes = self.run.control.changes();
         let mut hands = self.work.at_work.changes();
         loop {
-            // What was in hand is told by the time when no hand holds it.
+            // A worker sends its results before it deregisters its chunk.
             let state = self.run.control.state(&self.work.at_work);
             if let Some(state) = state
                 && !self.meter.is(state)
@@ -425,11 +428,11 @@ impl Execution<'_> {
         }
     }
 
-    /// Records that the run was paused, or goes on.
+    /// Records that the run was paused or unpaused.
     async fn note(&mut self, state: RunState) {
         self.run.observer.state(state);
         if let Err(error) = self.publish(state).await {
-            // The workers run into the same, and end.
+            // The workers encounter the same error and stop.
             self.report.warn(
                 StreamId::literal("(run)"),
                 format!("that the run is {state} could not be recorded: {error}"),
@@ -437,8 +440,8 @@ impl Execution<'_> {
         }
     }
 
-    /// Goes over what was born at old versions behind the run, until nothing of
-    /// it is left; then removes the versions that all processes have left.
+    /// Migrates the processes that were born at old versions behind the run, until none
+    /// is left. Then removes the versions that no process is at any more.
     async fn sweep(
         &mut self,
         present: due::Present,
@@ -459,7 +462,8 @@ impl Execution<'_> {
                 .await?;
             let mut source = Source::Births(closing.clone().into());
             if closing.is_empty() {
-                // Nobody recorded births at a version that was not there.
+                // Births at a version that was not present at the start were not
+                // recorded.
                 let now = due::present(self.run, &self.work.store).await?;
                 closing = now
                     .all()
@@ -502,9 +506,11 @@ impl Execution<'_> {
         Ok(())
     }
 
-    /// Migrates the last births at versions, and ends their closing right after,
-    /// with nothing made durable in between: where processes are born all the
-    /// time, a moment has to be met at which none is left.
+    /// Migrates the last births at the closing versions and ends the closing
+    /// immediately afterwards, without a flush in between.
+    ///
+    /// Where births are frequent, the closing can only end in an instant without
+    /// pending births.
     async fn sweep_closely(
         &mut self,
         ledger: &Ledger,
@@ -514,7 +520,7 @@ impl Execution<'_> {
     ) -> Result<Vec<WorkflowId>, Error> {
         let mut waiting = Vec::new();
         for _ in 0..CLOSE_SWEEPS {
-            // Those that wait to be told are for a pass.
+            // A slowed run must wait before each chunk, which only a pass does.
             if closing.is_empty() || sweeps.is_empty() || self.run.control.is_slowed() {
                 break;
             }
@@ -539,8 +545,8 @@ impl Execution<'_> {
         Ok(closing)
     }
 
-    /// Stops to record births at versions, and removes those that all processes
-    /// have left; returns those at which there are births to look at before.
+    /// Stops recording births at these versions, and removes versions that no process
+    /// is at any more. Returns the versions with births that must be migrated first.
     async fn end_closing(
         &self,
         ledger: &Ledger,
