@@ -26,7 +26,8 @@ use state_migration_core::{
 
 const TARGET: &str = "state_migration";
 
-/// Tells of one run, or of processes that are migrated as they are opened.
+/// Emits the telemetry of one run, or of processes that are migrated when they are
+/// opened.
 #[derive(Debug, Clone)]
 pub(crate) struct Observer(Arc<Inner>);
 
@@ -36,12 +37,12 @@ struct Inner {
     dry: bool,
     conflicts: AtomicU64,
     paused: AtomicBool,
-    /// Made once each, so that a process costs no allocation.
+    /// Counters by workflow, created once so that a process costs no allocation.
     migrated: Mutex<Vec<(String, Counter)>>,
 }
 
 impl Observer {
-    /// Of a run that is about to begin.
+    /// The observer of a run that is about to begin.
     pub(crate) fn of(id: RunId, kind: &RunKind, selection: &Selection, dry: bool) -> Self {
         let span = info_span!(
             target: TARGET,
@@ -68,7 +69,8 @@ impl Observer {
         Self::within(span, dry)
     }
 
-    /// Of a process that is migrated as it is opened, or a run that does not begin.
+    /// The observer of processes migrated when they are opened, or of a run that is
+    /// refused.
     pub(crate) fn of_none() -> Self {
         Self::within(Span::none(), false)
     }
@@ -83,12 +85,12 @@ impl Observer {
         }))
     }
 
-    /// Does something as part of the run.
+    /// Runs a future inside the span of the run.
     pub(crate) fn during<F: Future>(&self, work: F) -> impl Future<Output = F::Output> + use<F> {
         work.instrument(self.0.span.clone())
     }
 
-    /// The run is over.
+    /// Records the end of the run.
     pub(crate) fn ended(&self, report: &MigrationReport) {
         let Inner { span, dry, .. } = &*self.0;
         if report.run.is_none() {
@@ -98,7 +100,7 @@ impl Observer {
             }
             return;
         }
-        // Of a run that is not kept nothing says how it ended.
+        // A run without a record has no state of its own.
         let state = report.state.unwrap_or(match report.is_ok() {
             true => RunState::Done,
             false => RunState::DoneWithErrors,
@@ -121,10 +123,10 @@ impl Observer {
         }
     }
 
-    /// The run waits, or goes on.
+    /// Records that the run was paused or unpaused.
     pub(crate) fn state(&self, state: RunState) {
         let paused = state == RunState::Paused;
-        // It may be said twice of a run that was paused before it began.
+        // A run that was paused before it began may report this twice.
         match (self.0.paused.swap(paused, Ordering::Relaxed), paused) {
             (false, true) => info!(target: TARGET, parent: &self.0.span, "run paused"),
             (true, false) => info!(target: TARGET, parent: &self.0.span, "run goes on"),
@@ -132,14 +134,14 @@ impl Observer {
         }
     }
 
-    /// How fast it is.
+    /// Updates the rate of the run.
     pub(crate) fn progress(&self, progress: &Progress) {
         if !self.0.dry {
             gauge!(PROCESSES_PER_SECOND).set(progress.per_second);
         }
     }
 
-    /// So much is durable, or would be.
+    /// Counts what is durable, or what would be in a dry run.
     pub(crate) fn done(&self, done: &Done) {
         for failed in &done.failed {
             let at = failed.at.as_ref();
@@ -154,7 +156,7 @@ impl Observer {
         self.counted(&done.counts);
     }
 
-    /// So many of a workflow were migrated.
+    /// Counts migrated processes of a workflow.
     pub(crate) fn migrated(&self, workflow: &str, processes: u64) {
         if self.0.dry {
             return;
@@ -173,7 +175,7 @@ impl Observer {
         counter.increment(processes);
     }
 
-    /// What was counted, apart from those that were migrated or failed.
+    /// Counts everything except migrated and failed processes.
     pub(crate) fn counted(&self, counts: &RunCounts) {
         if self.0.dry {
             return;
@@ -190,7 +192,8 @@ impl Observer {
         }
     }
 
-    /// A process failed. What its conversion said may quote a payload.
+    /// Records a failed process, without the message of the conversion, which may quote
+    /// a payload.
     pub(crate) fn failed(&self, error: &MigrationError, workflow: &str) {
         warn!(
             target: TARGET,
@@ -207,13 +210,13 @@ impl Observer {
         }
     }
 
-    /// Nothing went wrong with a process, but with the store.
+    /// Records a failure of the store, for which no process is at fault.
     pub(crate) fn broken(&self, error: &MigrationError) {
         let (class, reason) = (error.class.as_str(), &error.message);
         warn!(target: TARGET, parent: &self.0.span, class, reason, "range left");
     }
 
-    /// A process was migrated as it was opened, or failed then.
+    /// Records that a process was migrated, or failed, when it was opened.
     pub(crate) fn opened(&self, done: &Done) {
         self.done(done);
         for moved in &done.moved {
@@ -225,7 +228,7 @@ impl Observer {
         }
     }
 
-    /// Somebody wrote to one of these, and they are read again.
+    /// Records that processes were changed by other writers and are read again.
     pub(crate) fn conflict(&self, first: &StreamId, processes: usize) {
         self.0.conflicts.fetch_add(1, Ordering::Relaxed);
         debug!(target: TARGET, parent: &self.0.span, first = %first, processes, "conflict");
@@ -256,31 +259,31 @@ impl Observer {
         }
     }
 
-    /// A commit has taken so long.
+    /// Records how long a commit took.
     pub(crate) fn committed(&self, since: Clock) {
         histogram!(COMMIT_SECONDS).record(since.0.elapsed());
     }
 
-    /// What was committed is durable after so long.
+    /// Records how long it took until the commit was durable.
     pub(crate) fn durable(&self, since: Clock) {
         histogram!(DURABLE_SECONDS).record(since.0.elapsed());
     }
 }
 
-/// A chunk that is worked on.
+/// A chunk in progress.
 pub(crate) struct Chunk {
     span: Span,
-    /// Nowhere in a dry run, which is not measured.
+    /// Start of the chunk; `None` in a dry run, which is not measured.
     began: Option<Instant>,
 }
 
 impl Chunk {
-    /// Does something as part of the chunk.
+    /// Runs a future inside the span of the chunk.
     pub(crate) fn during<F: Future>(&self, work: F) -> impl Future<Output = F::Output> + use<F> {
         work.instrument(self.span.clone())
     }
 
-    /// It is committed.
+    /// Records the committed chunk.
     pub(crate) fn committed(self, done: &Done) {
         let RunCounts {
             migrated, failed, ..
@@ -296,13 +299,13 @@ impl Chunk {
         }
     }
 
-    /// It was read in vain.
+    /// Records that the chunk was read in vain.
     pub(crate) fn conflicted(self) {
         self.span.record("conflicts", 1);
     }
 }
 
-/// Since when something takes.
+/// The start of a measured duration.
 pub(crate) struct Clock(Instant);
 
 impl Clock {
@@ -311,7 +314,7 @@ impl Clock {
     }
 }
 
-/// A place in the spans, to go on from on another thread.
+/// The current span, to be entered on another thread.
 pub(crate) struct Here(Span);
 
 impl Here {
@@ -324,12 +327,12 @@ impl Here {
     }
 }
 
-/// Works on one process.
+/// Runs work on one process inside its span.
 pub(crate) fn process<T>(stream: &StreamId, version: &WorkflowId, work: impl FnOnce() -> T) -> T {
     span_of(stream, version).in_scope(work)
 }
 
-/// The same, for work that waits.
+/// Runs asynchronous work on one process inside its span.
 pub(crate) fn process_during<F: Future>(
     stream: &StreamId,
     version: &WorkflowId,

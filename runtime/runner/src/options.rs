@@ -7,27 +7,26 @@ use crate::run::{Plan, PlanOptions};
 use crate::stages::scan;
 use state_migration_core::{FailureClass, MigrationRegistry, RunId, Selection};
 
-/// How long user code may take for one process, unless the runner is told otherwise.
+/// Default timeout of user code for one process.
 const DEADLINE: Duration = Duration::from_secs(10);
 
-/// What is asked of one run; of every run of a runner, unless somebody asks
-/// for another one.
+/// Options of one run; those of the runner are the default for each of its runs.
 #[derive(Debug, Clone)]
 pub struct Asked {
     pub selection: Arc<Selection>,
     pub full_count: bool,
-    /// In a dry run, unless this says otherwise, and in no other.
+    /// Whether user code runs twice on every process; `None`: only in a dry run.
     pub twice: Option<bool>,
     pub deadline: Duration,
     pub who: String,
     pub why: String,
-    /// Whether to resume although the plan is another one.
+    /// Whether to resume although the plan differs.
     pub force: bool,
-    /// Whether to take the store over from a run that is not known to be dead.
+    /// Whether to take over the store from a run that is not known to be dead.
     pub take_over: bool,
 }
 
-/// What the builder methods set.
+/// Settings of the runner that are not part of a plan.
 #[derive(Debug, Clone)]
 pub(crate) struct Options {
     pub(crate) chunk_processes: usize,
@@ -69,7 +68,7 @@ impl Asked {
     }
 }
 
-/// What a runner is asked for.
+/// The kind of run that is requested.
 pub enum Wanted {
     Run,
     DryRun,

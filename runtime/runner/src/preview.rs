@@ -1,4 +1,5 @@
-//! What a migration makes of one process, to be looked at: nothing is written.
+//! A preview of the migration of one process, which writes nothing.
+//!
 //! User code runs here, guarded as in a run.
 
 use std::time::Duration;
@@ -13,15 +14,15 @@ use state_migration_core::{
     Stage, Standing, StreamId,
 };
 
-/// A state as JSON, or why there is none to show.
+/// A state as JSON, or the reason why it cannot be shown.
 pub type Shown = Result<String, String>;
 
-/// The two sides of a migration.
+/// The state of a process before and after a migration.
 #[derive(Debug)]
 pub struct Preview {
     pub before: Shown,
     pub after: Shown,
-    /// Why the process does not get there.
+    /// Reason why the migration fails.
     pub failure: Option<MigrationError>,
 }
 
@@ -36,7 +37,7 @@ impl Preview {
     }
 }
 
-/// What the next run would make of a process that stands behind.
+/// Previews what the next run would make of an outdated process.
 pub async fn ahead(
     events: &impl EventStore,
     route: Route,
@@ -60,8 +61,8 @@ pub async fn ahead(
     }
 }
 
-/// What the migration made of a process that a `$migrated` event of it tells
-/// of, which is the event after `last`; `replay_after` is where a replay began.
+/// Shows what a past migration made of a process. Its `$migrated` event is the event
+/// after `last`, and the replay before it began after `replay_after`.
 pub async fn behind(
     events: &impl EventStore,
     migrations: &MigrationRegistry,
@@ -93,8 +94,7 @@ pub async fn behind(
     preview
 }
 
-/// Folds the events after one up to another under the version that a route
-/// starts from.
+/// Folds the events after `after` up to `last`, under the source version of a route.
 async fn folded(
     events: &impl EventStore,
     code: &Code,
@@ -124,7 +124,7 @@ async fn folded(
     .await
 }
 
-/// The state that a route starts from, as JSON.
+/// A state at the source version of a route, as JSON.
 fn shown(route: &Route, state: &state_migration_core::fold::AnyState) -> Shown {
     let Some(encoder) = route.hops()[0].source_encoder() else {
         return Err(format!(
@@ -224,7 +224,7 @@ mod tests {
     static ONE: WorkflowId = WorkflowId::of::<V1>();
     static TWO: WorkflowId = WorkflowId::of::<V2>();
 
-    /// Converts, with some sums that it cannot stand.
+    /// A conversion that panics, fails or hangs for certain sums.
     struct ToCents {
         shows: bool,
     }

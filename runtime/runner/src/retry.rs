@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-/// How often something is tried while others write to it.
+/// Maximum number of attempts under conflicts with other writers.
 pub(crate) const ATTEMPTS: usize = 16;
 
-/// Waits until the other writer may have finished: longer after each conflict.
+/// Waits for other writers, longer after each conflict: from 1 to 64 ms.
 pub(crate) async fn back_off(conflicts: usize) {
     tokio::time::sleep(Duration::from_millis(1 << conflicts.min(6))).await;
 }

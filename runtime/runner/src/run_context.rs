@@ -1,4 +1,4 @@
-//! One execution of a run.
+//! The parameters of one execution of a run.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,29 +10,29 @@ use crate::observe::Observer;
 use crate::run::RunKind;
 use crate::user_code::round_trip;
 
-/// One execution of a run.
+/// Parameters of one execution of a run.
 #[derive(Debug, Clone)]
 pub(crate) struct RunContext {
     pub(crate) id: RunId,
     pub(crate) kind: RunKind,
     pub(crate) migrations: Arc<MigrationRegistry>,
     pub(crate) selection: Arc<Selection>,
-    /// Whether nothing is to be written.
+    /// Whether this is a dry run.
     pub(crate) dry: bool,
     pub(crate) full_count: bool,
     pub(crate) twice: bool,
     pub(crate) deadline: Duration,
     pub(crate) chunk_processes: usize,
-    /// Whether it gives way to others that write.
+    /// Whether the run yields to other writers.
     pub(crate) yields: bool,
     pub(crate) control: RunControl,
     pub(crate) observer: Observer,
-    /// What a dry run could not check.
+    /// New states that could not be checked because no decoder is known.
     pub(crate) unchecked: Arc<round_trip::Unchecked>,
 }
 
 impl RunContext {
-    /// An observer of this run, which is about to begin.
+    /// The observer of this run, which is about to begin.
     pub(crate) fn observe(&self) -> Observer {
         Observer::of(self.id, &self.kind, &self.selection, self.dry)
     }

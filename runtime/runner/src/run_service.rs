@@ -1,4 +1,4 @@
-//! The runner with its types erased, for those who drive it from elsewhere.
+//! The runner behind a trait without type parameters, for the control socket.
 
 use async_trait::async_trait;
 use state_migration_core::{
@@ -11,14 +11,14 @@ use crate::options::{Asked, Wanted};
 use crate::report::MigrationReport;
 use crate::run::{Plan, Runs};
 
-/// A runner, whatever it migrates along and wherever.
+/// A runner with any migrations and stores.
 #[async_trait]
 pub trait RunService: Send + Sync + 'static {
     fn control(&self) -> RunControl;
     fn asked(&self) -> Asked;
     fn plan_for(&self, asked: &Asked) -> Result<Plan, RegistryError>;
     fn runs(&self) -> Option<Runs>;
-    /// About how many processes stand where, of the workflows of a plan.
+    /// Approximate number of processes at each version of the workflows of a plan.
     async fn versions(&self, plan: &Plan) -> Result<Vec<(WorkflowId, u64)>, Error>;
     async fn absent(&self, plan: &Plan) -> Result<Vec<String>, Error>;
     async fn start(&self, asked: Asked, wanted: Wanted) -> MigrationReport;

@@ -9,7 +9,7 @@
 //!
 //! # Spans
 //!
-//! All have the target `state_migration`. Numbers are recorded before a span ends.
+//! All spans have the target `state_migration`. Numbers are recorded before a span ends.
 //!
 //! | span | level | fields |
 //! |---|---|---|
@@ -25,7 +25,7 @@
 //!
 //! | event | level | fields |
 //! |---|---|---|
-//! | `run began`, `run ended` | info | those of its span |
+//! | `run began`, `run ended` | info | those of the span |
 //! | `run paused`, `run goes on` | info | |
 //! | `run refused` | warn | `class`, `reason` |
 //! | `process failed` | warn | `stream`, `stage`, `class`, `sequence` |
@@ -47,37 +47,39 @@
 //! | [`state_migration_chunk_seconds`](CHUNK_SECONDS) | histogram | | seconds |
 //! | [`state_migration_commit_seconds`](COMMIT_SECONDS) | histogram | | seconds |
 //! | [`state_migration_durable_seconds`](DURABLE_SECONDS) | histogram | | seconds |
-//! | [`state_migration_processes_per_second`](PROCESSES_PER_SECOND) | gauge | | processes a second |
+//! | [`state_migration_processes_per_second`](PROCESSES_PER_SECOND) | gauge | | processes per second |
 //! | [`state_migration_runs_ended_total`](RUNS_ENDED) | counter | `state` | runs |
 
 use metrics::{Unit, describe_counter, describe_gauge, describe_histogram};
 
 /// Processes migrated, durably; labelled with their `workflow`.
 pub const PROCESSES_MIGRATED: &str = "state_migration_processes_migrated_total";
-/// Processes that failed; labelled with their `workflow`, empty where that is
-/// not known, and the [`class`](state_migration_core::FailureClass) of the failure.
+/// Processes that failed; labelled with their `workflow`, empty if unknown, and the
+/// [`class`](state_migration_core::FailureClass) of the failure.
 pub const PROCESSES_FAILED: &str = "state_migration_processes_failed_total";
-/// Processes left alone; labelled with the `reason`, as of
+/// Processes skipped; labelled with the `reason`, a field of
 /// [`SkippedBy`](state_migration_core::SkippedBy).
 pub const PROCESSES_SKIPPED: &str = "state_migration_processes_skipped_total";
-/// The bytes of events and baselines that were read to fold them.
+/// Bytes of events and baselines read for folding.
 pub const READ_BYTES: &str = "state_migration_read_bytes_total";
 /// Commits that were refused, because others had written to a process of the chunk.
 pub const CONFLICTS: &str = "state_migration_conflicts_total";
-/// How long a chunk took, from its first read until it was committed.
+/// Duration of a chunk, from its first read to its commit.
 pub const CHUNK_SECONDS: &str = "state_migration_chunk_seconds";
-/// How long the commit of a chunk took, before it is durable.
+/// Duration of the commit of a chunk, before it is durable.
 pub const COMMIT_SECONDS: &str = "state_migration_commit_seconds";
-/// How long it took until what was committed of a range was durable.
+/// Duration until the commits of a range were durable.
 pub const DURABLE_SECONDS: &str = "state_migration_durable_seconds";
-/// How many processes a second the run looked at lately; 0 when it has ended.
+/// Recent rate of the run, in processes per second; 0 after its end.
 pub const PROCESSES_PER_SECOND: &str = "state_migration_processes_per_second";
-/// Runs that ended; labelled with the `state` in which they did: `done`,
-/// `done_with_errors`, `cancelled`, or `running` for one that was broken off.
+/// Runs that ended; labelled with their final `state`: `done`, `done_with_errors`,
+/// `cancelled`, or `running` for a run that was interrupted.
 pub const RUNS_ENDED: &str = "state_migration_runs_ended_total";
 
-/// Tells the recorder that is installed what the metrics mean. Call it once,
-/// after installing one; a recorder that shows no descriptions needs none.
+/// Registers the descriptions of the metrics with the installed recorder.
+///
+/// Call it once, after installing a recorder. A recorder that shows no descriptions
+/// does not need it.
 pub fn describe() {
     for (name, unit, text) in [
         (PROCESSES_MIGRATED, Unit::Count, "Processes migrated"),

@@ -1,4 +1,4 @@
-//! The entry of a run.
+//! The migration runner: the entry point of every run.
 
 mod open;
 mod settings;
@@ -29,14 +29,14 @@ use state_migration_core::{
     SnapshotStore, StreamId, StreamRange, TransactionalStore, WorkflowId,
 };
 
-/// Moves processes in flight along a migration, or along all that are linked.
+/// Migrates processes in flight along one migration, or along all linked migrations.
 ///
-/// Event store and snapshot store are separate handles and may be of any kind.
-/// When both are the same store, and it can, every process is moved all or
-/// nothing, registry entries included; the report says which form ran.
+/// Event store and snapshot store are separate handles and may be of any kind. If both
+/// handles are of the same store and it is transactional, every process is migrated
+/// atomically, including its registry entries. The report says which form was used.
 ///
-/// A process that fails stays as it is and is named in the report; the others
-/// go on. Running again changes nothing that is done.
+/// A process that fails keeps its version and is listed in the report; the other
+/// processes are migrated. Running again does not change processes that are up to date.
 ///
 /// ```standalone_crate
 /// # use serde::{Deserialize, Serialize};
@@ -91,7 +91,7 @@ pub struct MigrationRunner<M, ES, SS> {
     pub(crate) asked: Asked,
     pub(crate) options: Options,
     pub(crate) control: RunControl,
-    /// The run and the threads of processes that are migrated as they are opened.
+    /// The run id and the threads for processes that are migrated when they are opened.
     pub(crate) lazy: (RunId, OnceLock<threads::Code>),
     /// Whether the record of that run is written.
     pub(crate) recorded: Recorded,
@@ -109,7 +109,7 @@ impl<M, ES, SS> fmt::Debug for MigrationRunner<M, ES, SS> {
 }
 
 impl<M: Migrations, ES, SS> MigrationRunner<M, ES, SS> {
-    /// A runner of one migration, or of a registry of them.
+    /// A runner for one migration, or for a registry of migrations.
     #[must_use]
     pub fn new(migrations: M, event_store: ES, snapshot_store: SS) -> Self {
         Self {
@@ -150,8 +150,8 @@ impl<M, ES: EventStore, SS: SnapshotStore> MigrationRunner<M, ES, SS> {
         }
     }
 
-    /// How many processes are at which versions of the workflows of a plan, by
-    /// one scan of the heads; nothing is known of separate stores.
+    /// Counts the processes at each version of the workflows of a plan, in one scan of
+    /// the heads. Empty over separate stores.
     pub(crate) async fn standing_at(&self, plan: &Plan) -> Result<Vec<(WorkflowId, u64)>, Error> {
         let (Some(store), Ok(migrations)) = (self.one_store(), &self.registry) else {
             return Ok(Vec::new());
@@ -181,7 +181,7 @@ impl<M, ES: EventStore, SS: SnapshotStore> MigrationRunner<M, ES, SS> {
         Ok(standing.into_iter().collect())
     }
 
-    /// The runs that the event store has seen; `None` if it keeps none.
+    /// The history of runs of the event store; `None` if it keeps none.
     pub fn runs(&self) -> Option<Runs> {
         Runs::of(&self.events)
     }
@@ -192,7 +192,7 @@ impl<M, ES: EventStore, SS: SnapshotStore> MigrationRunner<M, ES, SS> {
         registry: Option<&dyn ProcessRegistry>,
         wanted: Wanted,
     ) -> MigrationReport {
-        // Also when the future is dropped half-way.
+        // A guard, since the future may be dropped before the end.
         let _under_way = self.control.begin();
         self.started(asked, registry, wanted).await
     }
@@ -228,7 +228,8 @@ impl<M, ES: EventStore, SS: SnapshotStore> MigrationRunner<M, ES, SS> {
                         let go = transactional::run(&run, store, elsewhere, ledger);
                         run.observer.during(go).await
                     }
-                    // The claim is the first thing that a run reads.
+                    // A run reads the claim first, so that a failure here is a failure
+                    // to read.
                     Err(error) if first && !matches!(error.kind(), ErrorKind::Claimed { .. }) => {
                         MigrationReport::refused(due::listing_failed(&error))
                     }
@@ -257,7 +258,7 @@ impl<M, ES: EventStore, SS: SnapshotStore> MigrationRunner<M, ES, SS> {
         report
     }
 
-    /// Who looks first is told what was edited since it was last applied.
+    /// Warns in a dry run of migrations that were edited after they were applied.
     async fn warn_of_changed_steps(
         &self,
         asked: &Asked,
@@ -281,7 +282,7 @@ impl<M, ES: EventStore, SS: SnapshotStore> MigrationRunner<M, ES, SS> {
         }
     }
 
-    /// Claims the store for what is wanted; nothing is claimed for a dry run.
+    /// Claims the store for the requested run. A dry run makes no claim.
     async fn ledger(
         &self,
         asked: &Asked,
@@ -362,14 +363,14 @@ impl<M, ES: EventStore, SS: SnapshotStore> MigrationRunner<M, ES, SS> {
         Ok(Arc::new(ledger))
     }
 
-    /// The store, if events and snapshots are in the same one and it is transactional.
+    /// The store, if it is transactional and holds both events and snapshots.
     pub(crate) fn one_store(&self) -> Option<Arc<dyn TransactionalStore>> {
         let store = self.events.transactional()?;
         (self.snapshots.store_id() == Some(store.store_id())).then_some(store)
     }
 }
 
-/// Why a run cannot start in a program whose panics abort.
+/// The refusal of a run in a program in which a panic aborts.
 pub(crate) fn refusal(panics_abort: bool) -> Option<MigrationError> {
     panics_abort.then(|| MigrationError::new(Stage::Planning, FailureClass::Run, &StreamId::literal("(program)"), "the program is built with `panic = \"abort\"`, so that one process whose code panics would end it in the middle of a run; build it with `panic = \"unwind\"`"))
 }

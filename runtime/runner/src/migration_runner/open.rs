@@ -1,4 +1,4 @@
-//! Opening of processes, with a migration on the spot.
+//! Opening of processes, which migrates an outdated process first.
 
 use serde::de::DeserializeOwned;
 use state_migration_core::{
@@ -15,20 +15,21 @@ use crate::run::{RunKind, RunRecord};
 use crate::user_code::threads::Code;
 
 impl<M, ES: EventStore, SS: SnapshotStore> MigrationRunner<M, ES, SS> {
-    /// Opens a process under version `W`, and migrates it on the spot if it
-    /// stands behind: with the same code and the same transaction as a run.
+    /// Opens a process under version `W`. An outdated process is migrated first, with
+    /// the same code and the same transaction as in a run.
     ///
-    /// While a run holds the store, what that run is for is migrated, and counts
-    /// as part of it; otherwise what this runner [selects](Self::select), under
-    /// a run of kind [`RunKind::Lazy`] of its own. What neither is for, what an
-    /// operator took [out of all runs](crate::Runs::skip), and processes at versions
-    /// from which no route leads to `W` are left as they are. A process registry
-    /// in the same store moves with the process; one elsewhere is not told.
+    /// While a run has claimed the store, processes that the run selects are migrated
+    /// as part of that run. Otherwise the processes that this runner
+    /// [selects](Self::select) are migrated, in a run of their own of kind
+    /// [`RunKind::Lazy`]. Processes that neither selects, processes that are
+    /// [held](crate::Runs::skip), and processes at versions without a route to `W` are
+    /// not migrated. Entries of a process registry in the same store are updated with
+    /// the process; a registry in another store is not updated.
     ///
     /// # Errors
-    /// As of [`Process::open`]: [`ErrorKind::WrongVersion`] for a process that
-    /// is left as it is. When the migration fails, the process stays as it was,
-    /// and code of its version goes on using it.
+    /// As for [`Process::open`]; [`ErrorKind::WrongVersion`] for an outdated process
+    /// that is not migrated. If the migration fails, the process keeps its version and
+    /// remains usable by code of that version.
     pub async fn open<W>(&self, identity: ProcessIdentity) -> Result<Process<W>, Error>
     where
         W: Workflow,
@@ -55,8 +56,7 @@ impl<M, ES: EventStore, SS: SnapshotStore> MigrationRunner<M, ES, SS> {
         }
     }
 
-    /// Whether a route leads to `W` from where a process stands that was not
-    /// opened for it.
+    /// Whether a route leads to `W` from the version that the process is at.
     fn leads_to<W: Workflow>(&self, error: &Error) -> Result<bool, Error> {
         let migrations = self.migrations()?;
         let ErrorKind::WrongVersion { stands_at } = error.kind() else {
@@ -80,7 +80,7 @@ impl<M, ES: EventStore, SS: SnapshotStore> MigrationRunner<M, ES, SS> {
         }
         let migrations = self.migrations()?;
         let mut run = self.execution(&self.asked, migrations.clone(), false);
-        // Somebody waits for it.
+        // The caller waits for the process.
         run.yields = false;
         (run.id, run.kind) = (self.lazy.0, RunKind::Lazy);
         let code = self
