@@ -1,4 +1,4 @@
-//! Tells a process registry elsewhere where processes stand.
+//! Updates of a process registry in another store after a migration.
 
 use crate::report::MigrationReport;
 use crate::run::Store;
@@ -11,8 +11,8 @@ use state_migration_core::{
 
 const PAGE: usize = 512;
 
-/// Rewrites the entries of a process that do not say `stands_at`. Returns
-/// whether there was anything to rewrite.
+/// Updates the entries of a process to the version that the process is at. Returns
+/// whether an entry was out of date.
 pub(crate) async fn process(
     registry: &dyn ProcessRegistry,
     stream: &StreamId,
@@ -33,7 +33,7 @@ pub(crate) async fn process(
         let Some(entry) = registry.lookup(tenant, &key).await? else {
             continue;
         };
-        // A key may have been given to another process since.
+        // The key may have been assigned to another process since.
         let is_of_process = entry.process_id() == process && entry.tenant_id() == tenant;
         if is_of_process && entry != identity {
             rewritten |= registry.replace(tenant, &key, &entry, &identity).await?;
@@ -42,8 +42,7 @@ pub(crate) async fn process(
     Ok(rewritten)
 }
 
-/// Sets right what a process registry elsewhere says of a process that needs
-/// nothing else.
+/// Repairs the registry entries of a process that is up to date.
 pub(crate) async fn compare(
     registry: &dyn ProcessRegistry,
     stream: &StreamId,
@@ -54,7 +53,7 @@ pub(crate) async fn compare(
     report.repaired += usize::from(told(stream, rewritten, report) == Some(true));
 }
 
-/// Whether anything was rewritten; a failure becomes a warning.
+/// Turns a failure into a warning. Returns whether an entry was updated.
 fn told(
     stream: &StreamId,
     rewritten: Result<bool, Error>,
@@ -65,14 +64,14 @@ fn told(
         .ok()
 }
 
-/// What the report says about entries that could not be rewritten.
+/// The warning for entries that could not be updated.
 pub(crate) fn warning(error: &Error) -> String {
     format!(
         "migrated, but its process registry entry could not be rewritten, which the next run repairs: {error}"
     )
 }
 
-/// Sets right what earlier runs could not tell a process registry elsewhere.
+/// Repairs the registry entries that earlier runs could not update.
 pub(crate) async fn repair(
     run: &RunContext,
     store: &Store,
@@ -105,8 +104,8 @@ pub(crate) async fn repair(
     }
 }
 
-/// Drops the notes on processes whose registry entries are right. A note that
-/// stays is harmless: the next run looks, and finds nothing to do.
+/// Removes the notes about processes whose entries are up to date. A remaining note is
+/// harmless: the next run compares the entry and finds no difference.
 async fn forget(store: &Store, told: &[StreamId], report: &mut MigrationReport) {
     if let Some(last) = told.last()
         && let Err(error) = store.forget(told).await
@@ -118,7 +117,7 @@ async fn forget(store: &Store, told: &[StreamId], report: &mut MigrationReport) 
     }
 }
 
-/// Tells a process registry elsewhere, and drops the notes to do so.
+/// Updates the registry entries of migrated processes, and removes their notes.
 pub(crate) async fn tell(
     store: &Store,
     registry: &dyn ProcessRegistry,

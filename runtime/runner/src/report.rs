@@ -1,4 +1,4 @@
-//! Stage five: what a run did, counted from what is durable.
+//! Stage five: the report of a run, counted from what is durable.
 
 use std::fmt;
 
@@ -7,17 +7,17 @@ use serde::{Deserialize, Serialize};
 use crate::run::{RunCounts, RunState};
 use state_migration_core::{MigrationError, MigrationWarning, RunId, SkippedBy, StreamId};
 
-/// How many errors and how many warnings a report keeps; it counts all.
+/// Maximum number of errors, and of warnings, that a report keeps; it counts all.
 pub(crate) const KEPT: usize = 1_000;
 
-/// How a run commits.
+/// Form of the commits of a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum CommitForm {
-    /// All of a process at once: event, head, index and registry entries.
+    /// Event, head and registry entries of a process are committed together.
     OneTransaction,
-    /// The event first; snapshot and registry follow from it.
+    /// The event is committed first; snapshot and registry follow.
     EventFirst,
 }
 
@@ -35,9 +35,9 @@ impl fmt::Display for CommitForm {
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Visited {
-    /// Only those at versions with a route, by the store's index.
+    /// Only the heads of processes at versions with a route were selected.
     ByIndex,
-    /// Every stream.
+    /// Every stream was visited.
     ByFullScan,
 }
 
@@ -50,46 +50,49 @@ impl fmt::Display for Visited {
     }
 }
 
-/// What a run did.
+/// Result of a run.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MigrationReport {
-    /// Processes that were migrated, durably.
+    /// Processes migrated, durably.
     pub migrated: usize,
-    /// Streams that the run came across and left alone.
+    /// Streams visited and skipped.
     pub skipped: usize,
-    /// The same, by reason.
+    /// Skipped streams by reason.
     pub skipped_by: SkippedBy,
     /// Processes that failed: the first 1,000.
     pub errors: Vec<MigrationError>,
-    /// How many failed in all.
+    /// Number of all processes that failed.
     pub error_count: usize,
-    /// What is left to do about processes that were migrated: the first 1,000.
+    /// Remaining work on migrated processes: the first 1,000 warnings.
     pub warnings: Vec<MigrationWarning>,
-    /// How many warnings in all.
+    /// Number of all warnings.
     pub warning_count: usize,
-    /// Processes of earlier runs whose registry entries this run set right.
+    /// Processes of earlier runs whose registry entries this run repaired.
     pub repaired: usize,
-    /// Of those migrated: too large for a chunk, and folded page by page.
+    /// Migrated processes that were too large for a chunk, and were folded page by
+    /// page.
     pub large: usize,
-    /// Of those migrated: born at an old version behind the run, and found by
-    /// its last sweep.
+    /// Migrated processes that were born at an old version behind the run, and were
+    /// found by its final sweep.
     pub swept: usize,
-    /// Of those migrated: streams of another shape than
-    /// `process/{tenant}/{process}`, to which no registry entry can lead.
+    /// Migrated streams with ids of another form than `process/{tenant}/{process}`,
+    /// which no registry entry can name.
     pub unregistered: usize,
-    /// Of those migrated: as they were opened, while the run was under way.
+    /// Processes migrated when they were opened, while the run was in progress.
     pub lazy: usize,
-    /// How the run ended. `None` when it did not start, and where nothing of it
-    /// is kept: in a dry run, and over separate stores, unless it was cancelled.
-    /// [`RunState::Running`] when it was broken off and can be resumed.
+    /// The final state of the run.
+    ///
+    /// `None` if the run did not start, and where no record is kept: in a dry run, and
+    /// over separate stores unless the run was cancelled. [`RunState::Running`] if the
+    /// run was interrupted and can be resumed.
     pub state: Option<RunState>,
-    /// Whether nothing was written: `migrated` counts what a run would migrate.
+    /// Whether this was a dry run; `migrated` then counts what a run would migrate.
     pub dry_run: bool,
-    /// How the run committed; `None` when it did not get that far.
+    /// Form of the commits; `None` if the run did not get that far.
     pub form: Option<CommitForm>,
-    /// How the run found the processes; `None` when it did not get that far.
+    /// How the run found the processes; `None` if the run did not get that far.
     pub visited: Option<Visited>,
-    /// The run, as `$migrated` events name it; `None` when it did not get that far.
+    /// The run id in `$migrated` events; `None` if the run did not get that far.
     pub run: Option<RunId>,
 }
 
@@ -100,8 +103,8 @@ impl MigrationReport {
         self.error_count == 0
     }
 
-    /// Adds another report to this one: counts add up, and what differs
-    /// between the two (form, visit, run) becomes `None`.
+    /// Adds another report to this one. Counts are added; `form`, `visited`, `run` and
+    /// `state` become `None` where they differ.
     pub fn merge(&mut self, other: Self) {
         fn same<T: PartialEq>(ours: Option<T>, theirs: Option<T>) -> Option<T> {
             if ours == theirs { ours } else { None }
@@ -150,7 +153,7 @@ impl MigrationReport {
         self.skip(|s| s.add(skipped));
     }
 
-    /// Adds what was counted, but for the failures, which come one by one.
+    /// Adds counts. Failures are added one by one with `fail`.
     pub(crate) fn count(&mut self, counts: &RunCounts) {
         let number = |count: u64| usize::try_from(count).unwrap_or(usize::MAX);
         self.migrated += number(counts.migrated);
@@ -161,7 +164,7 @@ impl MigrationReport {
         self.skip_all(&counts.skipped_by);
     }
 
-    /// A report of a run that could not start.
+    /// The report of a run that could not start.
     pub(crate) fn refused(error: MigrationError) -> Self {
         let mut report = Self::default();
         report.fail(error);

@@ -1,14 +1,15 @@
-//! Names in a selection of which there is nothing: a mistyped one selects
-//! nothing, which looks like a store that is empty.
+//! Unknown names in a selection.
+//!
+//! A mistyped name selects nothing, which looks like an empty store.
 
 use crate::migration_runner::MigrationRunner;
 use state_migration_core::{Error, EventStore, Selection, StreamId, TenantId};
 
-/// How many names are told.
+/// Maximum number of names in a message.
 const TOLD: usize = 5;
 
 impl<M, ES: EventStore, SS> MigrationRunner<M, ES, SS> {
-    /// A sentence on each kind of names in a selection that no stream has.
+    /// A message for each kind of selected names that no stream has.
     #[doc(hidden)]
     pub async fn absent(&self, selection: &Selection) -> Result<Vec<String>, Error> {
         let store = &self.events;
@@ -63,7 +64,7 @@ async fn first(store: &impl EventStore, prefix: &str) -> Result<Option<StreamId>
     Ok(found.pop())
 }
 
-/// The first tenants that have processes, one more than is told.
+/// The first tenants that have processes, one more than a message shows.
 async fn tenants(store: &impl EventStore) -> Result<Vec<TenantId>, Error> {
     let (mut tenants, mut after) = (Vec::new(), None);
     while tenants.len() <= TOLD {
@@ -71,7 +72,7 @@ async fn tenants(store: &impl EventStore) -> Result<Vec<TenantId>, Error> {
         let Some(stream) = next.await?.pop() else {
             break;
         };
-        // Past all others of this tenant; what is of none is past itself.
+        // Skip all other streams of this tenant.
         after = match stream.process() {
             Some((tenant, _)) => {
                 let last = format!("{}{}", of_tenant(&tenant), char::MAX);
@@ -84,7 +85,7 @@ async fn tenants(store: &impl EventStore) -> Result<Vec<TenantId>, Error> {
     Ok(tenants)
 }
 
-/// `a`, `a, b` or `a, b, …`.
+/// Formats names as `a`, `a, b` or `a, b, …`.
 fn some(names: &[&str]) -> String {
     match names.get(..TOLD) {
         Some(told) if names.len() > TOLD => format!("{}, …", told.join(", ")),

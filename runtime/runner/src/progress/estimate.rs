@@ -1,7 +1,8 @@
-//! Measures how far a run is, how fast it goes, and how long it will take.
+//! Estimates of the rate and of the remaining time of a run.
 //!
-//! How far it is, the heads say that it has passed. How many processes there are
-//! to migrate is known only where they were counted; then it is measured by them.
+//! Progress is measured by the heads that the run has passed. The number of processes
+//! to migrate is known only where they were counted; progress is then measured by
+//! processes.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -13,20 +14,20 @@ use crate::run::counts::Tally;
 use crate::run::{RunCounts, RunState};
 use state_migration_core::RunId;
 
-/// Over how long the rate is measured.
+/// Window over which the rate is measured.
 const WINDOW: Duration = Duration::from_secs(10);
 
-/// What was done in less time counts as done in this: the first few come at once,
-/// whatever the rate is.
+/// Minimum duration for a rate: the first processes arrive in a burst, whatever the
+/// rate.
 const SHORTEST: Duration = Duration::from_secs(1);
 
-/// Measures how far a run is.
+/// Measures the progress of a run.
 pub(crate) struct Meter {
     progress: Progress,
     all: Gauge,
-    /// Of the heads that it passes.
+    /// Gauge of the heads that the run passes.
     heads: Gauge,
-    /// In the order of the workflows in the progress.
+    /// Gauges of the workflows, in the order of `progress.workflows`.
     of_each: Vec<Gauge>,
 }
 
@@ -60,7 +61,7 @@ impl Meter {
         self.progress.state == state
     }
 
-    /// The run is in a state from now on. While it is paused it has no rate.
+    /// Sets the state of the run. A paused run has no rate.
     pub(crate) fn state(&mut self, state: RunState) -> Progress {
         self.state_at(Instant::now(), state)
     }
@@ -82,7 +83,7 @@ impl Meter {
         progress.clone()
     }
 
-    /// This many heads were passed before, and about this many are to come.
+    /// Sets the number of heads passed before, and the approximate number to come.
     pub(crate) fn expect_heads(&mut self, passed: u64, more: u64) {
         self.heads.seen = passed;
         self.heads.begin(Instant::now());
@@ -90,7 +91,7 @@ impl Meter {
         self.progress.heads = self.heads.expect(Some(more));
     }
 
-    /// This many more processes are to come, in all and of each workflow.
+    /// Sets the number of processes to come, in total and per workflow.
     pub(crate) fn expect(
         &mut self,
         more: Option<u64>,
@@ -103,7 +104,7 @@ impl Meter {
         }
     }
 
-    /// Adds what was done before.
+    /// Adds what an earlier execution did.
     pub(crate) fn count(&mut self, tally: &Tally) {
         for count in tally.iter() {
             let at = self.place_of(&count.workflow);
@@ -133,7 +134,7 @@ impl Meter {
         let mut by_heads = None;
         self.heads
             .measure(now, &mut progress.heads, &mut 0.0, &mut by_heads);
-        // The heads tell also where nobody counted the processes.
+        // Estimate by heads where the processes were not counted.
         progress.time_left = progress.time_left.or(by_heads);
         for count in tally.iter() {
             let at = self.place_of(&count.workflow);
@@ -156,7 +157,7 @@ impl Meter {
         let found = workflows.binary_search_by(|of_it| of_it.workflow.as_str().cmp(workflow));
         found.unwrap_or_else(|at| {
             workflows.insert(at, WorkflowProgress::new(workflow));
-            // It is measured for as long as the run.
+            // The workflow is measured from the same start as the run.
             let mut gauge = Gauge::default();
             gauge
                 .lately
@@ -167,19 +168,19 @@ impl Meter {
     }
 }
 
-/// The run as a whole, or one workflow of it, or its heads.
+/// Rate and expected total of the run, of one workflow, or of the heads.
 #[derive(Default)]
 struct Gauge {
-    /// How many were looked at.
+    /// Number visited.
     seen: u64,
-    /// How many there are, as far as was known when that was found out.
+    /// Expected total, as estimated when it was determined.
     all: Option<u64>,
-    /// How many had been looked at when.
+    /// Recent samples: time and number visited.
     lately: VecDeque<(Instant, u64)>,
 }
 
 impl Gauge {
-    /// Measures the rate from here on.
+    /// Starts measuring the rate.
     fn begin(&mut self, now: Instant) {
         self.lately.clear();
         self.lately.push_back((now, self.seen));
@@ -190,7 +191,7 @@ impl Gauge {
         self.all
     }
 
-    /// How many there are: what was seen is there.
+    /// The expected total, which is at least the number visited.
     fn expected(&self) -> Option<u64> {
         self.all.map(|all| all.max(self.seen))
     }
@@ -207,7 +208,7 @@ impl Gauge {
         *time_left = left(*expected, self.seen, *per_second);
     }
 
-    /// How many a second there were lately.
+    /// The recent rate per second.
     #[allow(clippy::cast_precision_loss)]
     fn rate(&mut self, now: Instant) -> f64 {
         let (lately, done) = (&mut self.lately, self.seen);
@@ -265,7 +266,7 @@ mod tests {
         assert_eq!(half.expected, None);
         let left = half.time_left.unwrap().as_secs_f64();
         assert!((4.9..5.1).contains(&left), "{left}");
-        // More heads than files told of are there all the same.
+        // There may be more heads than the metadata of the store said.
         let more = meter.add_at(began + SECOND * 8, &counts(7), &tally(7), 600);
         assert_eq!((more.passed, more.heads), (1_100, Some(1_100)));
     }

@@ -1,4 +1,4 @@
-//! How far a run is.
+//! Progress of a run.
 
 pub(crate) mod estimate;
 pub(crate) mod total;

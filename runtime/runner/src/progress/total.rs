@@ -1,5 +1,7 @@
-//! How many processes and heads a run is still to look at, found out before the
-//! first, where that does not mean to read them all.
+//! The expected number of processes and heads of a run.
+//!
+//! They are determined before the first process, unless this requires reading all of
+//! them.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -12,19 +14,20 @@ use crate::stages::due::Present;
 use crate::workers::worker::Source;
 use state_migration_core::{Error, FailureClass, RunId, Selection, Split, StreamRange, WorkflowId};
 
-/// What is ahead of a run, as far as is known.
+/// What a run is expected to visit, as far as known.
 pub(crate) struct Ahead {
-    /// Processes.
+    /// Number of processes.
     pub(crate) all: Option<u64>,
-    /// The same of each workflow that it looks for.
+    /// Number of processes per workflow.
     pub(crate) of_each: Vec<(String, Option<u64>)>,
-    /// Heads.
+    /// Number of heads.
     pub(crate) heads: Option<u64>,
 }
 
 impl Ahead {
-    /// Looks what is ahead in the `main` ranges of a run that has decided about
-    /// `so_far`; `split` is what came to light when they were cut.
+    /// Determines what is left in the `main` ranges of a run. `so_far` processes count
+    /// towards the limit already; `split` is the result of splitting the heads into
+    /// ranges.
     pub(crate) async fn look(
         work: &ChunkContext,
         source: &Source,
@@ -64,7 +67,8 @@ impl Ahead {
         let of_each = names.into_iter().map(|name| {
             let more = match &of_each {
                 _ if is_one => all,
-                // Of which workflow the first ones are shows only in the end.
+                // To which workflows the first N processes belong is known only at the
+                // end.
                 Some(found) if limit.is_none() => Some(found.get(name).copied().unwrap_or(0)),
                 _ => None,
             };
@@ -78,11 +82,11 @@ impl Ahead {
     }
 }
 
-/// How many processes of each workflow are due.
+/// Number of due processes per workflow.
 fn by_workflow(due: BTreeMap<WorkflowId, u64>, present: &Present) -> BTreeMap<String, u64> {
     let mut of_each: BTreeMap<String, u64> = BTreeMap::new();
     for (version, due) in due {
-        // Those that no route is for fail, and are not waited for.
+        // Processes without a route fail, and do not count as expected.
         if present.sources.contains(&version) {
             *of_each.entry(version.name().to_owned()).or_default() += due;
         }
@@ -90,7 +94,7 @@ fn by_workflow(due: BTreeMap<WorkflowId, u64>, present: &Present) -> BTreeMap<St
     of_each
 }
 
-/// What is left of failures, of which some ranges have seen some.
+/// Subtracts the failures that the ranges have visited already.
 fn less(mut failed: BTreeMap<String, u64>, main: &[Range]) -> BTreeMap<String, u64> {
     let mut so_far = Tally::default();
     for range in main {
@@ -102,8 +106,8 @@ fn less(mut failed: BTreeMap<String, u64>, main: &[Range]) -> BTreeMap<String, u
     failed
 }
 
-/// How many selected processes failed in a run, by workflow; of some classes
-/// only, if any are named.
+/// Number of selected processes that failed in a run, per workflow. Non-empty `classes`
+/// restrict it to failures of these classes.
 async fn failures(
     store: &Store,
     run: RunId,
