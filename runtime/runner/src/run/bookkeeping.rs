@@ -1,18 +1,18 @@
-//! Where a driver records what it did.
+//! The record that a driver writes to.
 
 use std::sync::Arc;
 
 use crate::run::on_open_log::LazyBook;
 use crate::run::run_log::Ledger;
 
-/// Where it is recorded what was done.
+/// Where results are recorded.
 #[derive(Clone)]
 pub(crate) enum Bookkeeping {
-    /// Nowhere: nothing is to be written at all.
+    /// Nowhere: a dry run writes nothing.
     DryRun,
-    /// In a run.
+    /// In the record of a run.
     Run(Arc<Ledger>),
-    /// Beside or without a run, process by process.
+    /// Process by process, beside a run or without one.
     Lazy(Arc<LazyBook>),
 }
 

@@ -5,15 +5,15 @@
 
 use serde::{Deserialize, Serialize};
 
-/// What was done to the processes of one workflow.
+/// Counts of the processes of one workflow.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Count {
     pub(crate) workflow: String,
     pub(crate) migrated: u64,
     pub(crate) failed: u64,
-    /// Those of them that the run is for.
+    /// Skipped processes that the run is for.
     pub(crate) skipped: u64,
-    /// Those that it is not for.
+    /// Skipped processes that the run is not for.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub(crate) not_selected: u64,
 }
@@ -24,7 +24,7 @@ fn is_zero(count: &u64) -> bool {
 }
 
 impl Count {
-    /// How many that the run is for were looked at.
+    /// Number of visited processes that the run is for.
     pub(crate) fn processes(&self) -> u64 {
         self.migrated + self.failed + self.skipped
     }
@@ -37,13 +37,13 @@ impl Count {
     }
 }
 
-/// A count of each workflow.
+/// Counts per workflow.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub(crate) struct Tally(Vec<Count>);
 
 impl Tally {
-    /// The count of a workflow.
+    /// The count of a workflow, created if missing.
     pub(crate) fn of(&mut self, workflow: &str) -> &mut Count {
         let known = self.0.iter().position(|count| count.workflow == workflow);
         let at = known.unwrap_or_else(|| {
@@ -62,7 +62,7 @@ impl Tally {
         }
     }
 
-    /// Forgets those that were left alone.
+    /// Resets the numbers of skipped processes.
     pub(crate) fn forget_skipped(&mut self) {
         for count in &mut self.0 {
             (count.skipped, count.not_selected) = (0, 0);

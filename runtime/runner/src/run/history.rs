@@ -1,4 +1,4 @@
-//! The history of runs: read at any time, also by a program without migrations.
+//! The history of runs, readable at any time, even by a program without migrations.
 
 use std::sync::Arc;
 
@@ -23,11 +23,11 @@ const PAGE: usize = 512;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Failure {
-    /// Which, at which stage, and why.
+    /// The stream, the stage and the reason.
     pub error: MigrationError,
-    /// The version that it is at, if that was known.
+    /// The version that the process was at, if known.
     pub at: Option<WorkflowId>,
-    /// The number of the attempt, over a run and its retries, from 1.
+    /// Attempt number, over a run and its retries, starting at 1.
     pub attempt: u32,
 }
 
@@ -41,15 +41,15 @@ impl From<FailureRow> for Failure {
     }
 }
 
-/// Which run holds the store.
+/// The run that has claimed the store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Claim {
     pub run: RunId,
-    /// Whether it is known that nobody works on it any more.
+    /// Whether the execution that made the claim is known to have ended.
     pub is_dead: bool,
 }
 
-/// The runs that a store has seen, and what operators decided about processes.
+/// The history of runs of a store, and the holds of operators.
 ///
 /// ```
 /// # #[tokio::main(flavor = "current_thread")]
@@ -79,13 +79,13 @@ impl std::fmt::Debug for Runs {
 }
 
 impl Runs {
-    /// The runs of a store; `None` if it cannot keep any, because it is not
+    /// The history of a store; `None` if the store cannot keep runs, because it is not
     /// [transactional](TransactionalStore).
     pub fn of(store: &(impl EventStore + ?Sized)) -> Option<Self> {
         store.transactional().map(|store| Self { store })
     }
 
-    /// All runs, the oldest first.
+    /// All runs, oldest first.
     ///
     /// # Errors
     /// The store could not be read.
@@ -98,7 +98,7 @@ impl Runs {
         Ok(runs)
     }
 
-    /// One run; `None` if the store has not seen it.
+    /// One run; `None` if the store does not know it.
     ///
     /// # Errors
     /// The store could not be read.
@@ -125,11 +125,11 @@ impl Runs {
         Ok(counts)
     }
 
-    /// The steps of a plan that were edited after a run had migrated with them,
-    /// by fingerprint: for each, and for each code that it had, the last run
-    /// that moved any process with a plan of which it was a part.
+    /// The steps of a plan that were edited after a run had migrated with them.
     ///
-    /// Which steps a process took is in its `$migrated` event.
+    /// Edits are found by fingerprint. For each step and each fingerprint that it had,
+    /// the result names the last run that migrated any process under a plan with that
+    /// step. The `$migrated` event of a process says which steps it took.
     ///
     /// # Errors
     /// The store could not be read.
@@ -144,7 +144,7 @@ impl Runs {
         Ok(last_of_each(changed))
     }
 
-    /// What was counted of processes that were migrated as they were opened.
+    /// Counts of processes that were migrated when they were opened.
     pub(crate) async fn lazy_counts(&self, run: RunId) -> Result<RunCounts, Error> {
         let mut counts = RunCounts::default();
         let (key, mut after) = (rows::lazies(run), None::<Bytes>);
@@ -166,7 +166,7 @@ impl Runs {
         Ok(ranges.map(|(number, row, _)| (number, row)).collect())
     }
 
-    /// The ranges of a run, each also as it is kept.
+    /// The ranges of a run, each with its row as stored.
     pub(crate) async fn range_rows(
         &self,
         run: RunId,
@@ -181,7 +181,7 @@ impl Runs {
         .collect()
     }
 
-    /// The rows whose keys start like this, of which there are few.
+    /// All rows with this key prefix; used where they are few.
     async fn all_rows(&self, prefix: &[u8]) -> Result<Vec<(Bytes, Bytes)>, Error> {
         let mut rows = Vec::new();
         loop {
@@ -195,8 +195,10 @@ impl Runs {
         }
     }
 
-    /// At most `limit` failures of a run, in order of their streams, after
-    /// `after`; of one class, if one is given. Fewer than `limit` means the end.
+    /// At most `limit` failures of a run, in the order of their streams, after `after`.
+    ///
+    /// `class` restricts the result to failures of that class. Fewer than `limit`
+    /// failures mean the end.
     ///
     /// # Errors
     /// The store could not be read.
@@ -211,8 +213,8 @@ impl Runs {
         failures(&self.store, run, &classes, after, None, limit).await
     }
 
-    /// The run that holds the store; `None` if none does. One that was killed
-    /// holds it until another run takes its place.
+    /// The run that has claimed the store, if there is one. A killed run keeps its
+    /// claim until another run takes over the store.
     ///
     /// # Errors
     /// The store could not be read.
@@ -220,16 +222,17 @@ impl Runs {
         Ok(claim::holder(&*self.store).await?.map(|holder| holder.run))
     }
 
-    /// The run that holds the store although nobody works on it any more, as
-    /// far as a program can tell that may write to the store: its own was
-    /// killed, or dropped it half-way.
+    /// The run that has claimed the store but is known to be dead.
+    ///
+    /// Only a program that may write to the store can tell: the program of the run was
+    /// killed, or it dropped the run before its end.
     #[doc(hidden)]
     pub async fn interrupted(&self) -> Result<Option<RunId>, Error> {
         let claim = self.claim(claim::holder(&*self.store).await?);
         Ok(claim.filter(|claim| claim.is_dead).map(|claim| claim.run))
     }
 
-    /// All runs, the oldest first, with the claim as it was while they were read.
+    /// All runs, oldest first, with the claim at the time of reading.
     #[doc(hidden)]
     pub async fn list_claimed(&self) -> Result<(Vec<RunRecord>, Option<Claim>), Error> {
         let mut before = claim::holder(&*self.store).await?;
@@ -251,14 +254,14 @@ impl Runs {
         })
     }
 
-    /// Takes a process out of all runs, until it is [put
-    /// back](Runs::unskip): every run counts it as held and leaves it alone,
-    /// also one that is under way, unless it has moved the process before this
-    /// returns.
+    /// Holds a process: excludes it from all runs until it is [released](Runs::unskip).
+    ///
+    /// Every run counts the process as held and skips it. This includes a run in
+    /// progress, unless it has migrated the process before this returns.
     ///
     /// # Errors
-    /// The stream has no events, `who` or `why` is longer than 65,535 bytes, or
-    /// the store could not be written.
+    /// The stream has no events, `who` or `why` is longer than 65,535 bytes, or the
+    /// store could not be written.
     pub async fn skip(&self, stream: &StreamId, who: &str, why: &str) -> Result<(), Error> {
         let hold = Hold {
             who: who.into(),
@@ -268,16 +271,16 @@ impl Runs {
         self.hold(stream, Some(hold)).await
     }
 
-    /// Puts a process back into later runs.
+    /// Releases a held process, so that later runs include it.
     ///
     /// # Errors
-    /// As of [`skip`](Runs::skip).
+    /// As for [`skip`](Runs::skip).
     pub async fn unskip(&self, stream: &StreamId) -> Result<(), Error> {
         self.hold(stream, None).await
     }
 
-    /// What an operator said of a process that is held; `None` for one that is
-    /// not, also for a stream without events.
+    /// The hold on a process; `None` if the process is not held, or if the stream has
+    /// no events.
     ///
     /// # Errors
     /// The store could not be read.
@@ -295,7 +298,7 @@ impl Runs {
     }
 }
 
-/// Failures of a run within a range of streams.
+/// The failures of a run within a range of streams.
 pub(crate) async fn failures(
     store: &Arc<dyn TransactionalStore>,
     run: RunId,

@@ -1,5 +1,4 @@
-//! Runs as durable objects: what was planned, by whom and why, how far it
-//! came, what failed, and how it ended.
+//! Runs as durable objects: plan, actor, reason, progress, failures and result.
 
 pub(crate) mod bookkeeping;
 pub(crate) mod counts;
@@ -19,30 +18,30 @@ pub use plan::{ChangedStep, Plan, PlanOptions, PlannedRoute, PlannedStay, Planne
 
 use state_migration_core::{FailureClass, RunId, SkippedBy, Timestamp, TransactionalStore};
 
-/// The store that keeps a run, and the processes that it is for.
+/// The store that holds the run and its processes.
 pub(crate) type Store = Arc<dyn TransactionalStore>;
 
-/// How far a run is.
+/// The state of a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum RunState {
     /// Recorded, before the first process.
     Planned,
-    /// Under way; or it was, when it was killed. Resume it.
+    /// Running, or killed while running; resuming continues it.
     Running,
-    /// Waiting to be told to go on.
+    /// Paused until it is unpaused.
     Paused,
-    /// Ended before its end, because it was told to. It can be resumed.
+    /// Cancelled before its end. It can be resumed.
     Cancelled,
-    /// Ended, and no process that it was for is left undecided.
+    /// Ended, with an outcome for every process that the run was for.
     Done,
     /// Ended, and some processes failed: see [`Runs::failures`].
     DoneWithErrors,
 }
 
 impl RunState {
-    /// Whether the run is over, so that there is nothing to resume.
+    /// Whether the run has ended, with nothing left to resume.
     #[must_use]
     pub fn is_done(self) -> bool {
         matches!(self, Self::Done | Self::DoneWithErrors)
@@ -62,26 +61,26 @@ impl fmt::Display for RunState {
     }
 }
 
-/// What a run goes through.
+/// The kind of a run: which processes it is for.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum RunKind {
-    /// All processes of its selection that stand behind.
+    /// All selected processes that are outdated.
     Migrate,
-    /// Those of them that failed in an earlier run.
+    /// Selected processes that failed in an earlier run.
     Retry {
         /// The earlier run.
         of: RunId,
-        /// The classes of failures that it is for; all, if there are none.
+        /// Restricts the retry to failures of these classes; empty: all classes.
         classes: Vec<FailureClass>,
     },
-    /// Processes one by one, as they are opened. It has no end.
+    /// Single processes, when they are opened. Such a run has no end.
     Lazy,
 }
 
 impl RunKind {
-    /// Its name, as rows and logs have it.
+    /// The name of the kind in rows and logs.
     #[doc(hidden)]
     pub fn name(&self) -> &'static str {
         match self {
@@ -92,31 +91,31 @@ impl RunKind {
     }
 }
 
-/// A run, as the store keeps it.
+/// The record of a run in the store.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct RunRecord {
-    /// Its id, as `$migrated` events name it.
+    /// The run id in `$migrated` events.
     pub id: RunId,
-    /// The how-manieth run of the store it is, from 1.
+    /// Number of the run in its store, starting at 1.
     pub number: u64,
-    /// What it goes through.
+    /// The kind of the run.
     pub kind: RunKind,
-    /// Who started it, in the caller's words.
+    /// Who started the run, as given by the caller.
     pub who: String,
-    /// Why, in the caller's words.
+    /// The reason for the run, as given by the caller.
     pub why: String,
-    /// What it was to do.
+    /// The plan of the run.
     pub plan: Plan,
-    /// How far it is.
+    /// The state of the run.
     pub state: RunState,
-    /// How often it was started: 1, and one more for each time it was resumed.
+    /// Number of executions: 1, plus 1 for each time the run was resumed.
     pub executions: u32,
-    /// The run whose claim on the store it took over, if it did.
+    /// The run whose claim on the store this run took over, if any.
     pub took_over: Option<RunId>,
-    /// When it was started, by a clock that is shown and never trusted.
+    /// Time of the start, for display only: no decision depends on it.
     pub started: Timestamp,
-    /// When it ended.
+    /// Time of the end.
     pub ended: Option<Timestamp>,
 }
 
@@ -129,19 +128,20 @@ pub struct RunCounts {
     pub migrated: u64,
     /// Processes that failed.
     pub failed: u64,
-    /// Processes left alone, by reason.
+    /// Skipped processes by reason.
     pub skipped_by: SkippedBy,
-    /// Of those migrated: too large for a chunk, and folded page by page.
+    /// Migrated processes that were too large for a chunk, and were folded page by
+    /// page.
     pub large: u64,
-    /// Of those migrated: born at an old version behind the run, and found by
-    /// its last sweep.
+    /// Migrated processes that were born at an old version behind the run, and were
+    /// found by its final sweep.
     pub swept: u64,
-    /// Of those migrated: streams of another shape than
-    /// `process/{tenant}/{process}`, to which no registry entry can lead.
+    /// Migrated streams with ids of another form than `process/{tenant}/{process}`,
+    /// which no registry entry can name.
     pub unregistered: u64,
-    /// Of those migrated: on the spot, when they were opened.
+    /// Processes migrated when they were opened.
     pub lazy: u64,
-    /// The bytes of events and baselines read to fold them.
+    /// Bytes of events and baselines read for folding.
     pub bytes: u64,
 }
 
@@ -158,13 +158,14 @@ impl RunCounts {
         self.bytes += other.bytes;
     }
 
-    /// How many processes were looked at.
+    /// Number of processes visited.
     #[must_use]
     pub fn processes(&self) -> u64 {
         self.migrated + self.failed + self.skipped_by.total() as u64
     }
 
-    /// How many of them the run was for: all but those that are not selected.
+    /// Number of visited processes that the run was for: all except those that are not
+    /// selected.
     #[must_use]
     pub fn selected(&self) -> u64 {
         self.processes() - self.skipped_by.not_selected as u64

@@ -20,24 +20,26 @@ use state_migration_core::{
     Selection, StreamId, TransactionalStore, WorkflowId,
 };
 
-/// The bookkeeping of processes that are migrated as they are opened.
+/// Bookkeeping of processes that are migrated when they are opened.
 pub(crate) struct LazyBook {
     store: Arc<dyn TransactionalStore>,
     run: RunId,
-    /// The claim that the processes are counted under, which decides in which
-    /// run they count.
+    /// The claim as read. It determines the run that the processes are counted in, and
+    /// guards each commit.
     claim: Option<Bytes>,
-    /// Whether they count in a run of their own, as no run holds the store.
+    /// Whether the processes are counted in a run of their own, since no run has
+    /// claimed the store for them.
     is_own: bool,
 }
 
-/// That the record of a run of lazily opened processes is written.
+/// Set once the record of the run of opened processes is written.
 pub(crate) type Recorded = OnceCell<()>;
 
 impl LazyBook {
-    /// The bookkeeping as part of the run that holds the store, with the
-    /// selection of that run; else of the run that `own` describes, whose record
-    /// is written once.
+    /// Opens the bookkeeping of the run that has claimed the store, with its selection.
+    ///
+    /// Without such a run, opens that of the run that `own` describes, whose record is
+    /// written once.
     pub(crate) async fn open(
         store: Arc<dyn TransactionalStore>,
         own: RunRecord,
@@ -53,7 +55,7 @@ impl LazyBook {
             Some(holder) => runs.get(holder.run).await?,
             None => None,
         };
-        // A retry is for what failed in it, and for nothing else.
+        // A retry is only for the processes that failed in an earlier run.
         let active = active.filter(|run| run.kind == RunKind::Migrate);
         let (run, is_own, selection) = match active {
             Some(active) => (active.id, false, active.plan.selection),
@@ -76,7 +78,7 @@ impl LazyBook {
         self.run
     }
 
-    /// Commits what became of one process with what is written about it. It is
+    /// Commits the outcome of one process together with its bookkeeping. The commit is
     /// durable when this returns.
     pub(crate) async fn commit(
         &self,
@@ -90,7 +92,7 @@ impl LazyBook {
         counts.lazy = counts.migrated;
         counts.failed = 0;
         for (error, at) in failed {
-            // Beside another run that one comes by it too, and says so.
+            // The other run visits the process too, and records its own failure.
             if !self.is_own {
                 continue;
             }
@@ -105,7 +107,7 @@ impl LazyBook {
             let row = run_log::failure(self.run, error, at.as_ref(), attempt)?;
             batch.rows.push(row.expecting(held));
         }
-        // A row for each process: counting makes no conflicts.
+        // A row per process, so that counting causes no conflicts.
         if counts.migrated + counts.failed > 0 {
             let key = rows::lazy(self.run, stream, counts.failed > 0);
             batch.rows.push(RowWrite::put(key, row::write(&counts)?));
@@ -125,8 +127,9 @@ impl LazyBook {
                 Ok(Committed::Written)
             }
             Err(lost) if *lost.kind() == ErrorKind::OutcomeUnknown => {
-                // What can be seen may not last: make it durable before it
-                // counts. Whether it was written is seen when it is read again.
+                // What a reader sees may not be durable yet, so flush before it counts.
+                // Whether the commit was written is found out when the process is read
+                // again.
                 match self.store.flush().await {
                     Ok(()) => Err(state_migration_core::store_api::transactional::stale(
                         "a commit whose answer was lost",
@@ -139,7 +142,7 @@ impl LazyBook {
     }
 }
 
-/// Writes the record of a run of lazily opened processes.
+/// Writes the record of a run of opened processes.
 async fn record(store: &Arc<dyn TransactionalStore>, mut own: RunRecord) -> Result<(), Error> {
     debug_assert_eq!(own.kind, RunKind::Lazy);
     own.state = RunState::Running;

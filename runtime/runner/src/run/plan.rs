@@ -1,4 +1,4 @@
-//! A plan: what a run is to do, with a fingerprint that tells two plans apart.
+//! The plan of a run, with a fingerprint that identifies it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -9,13 +9,13 @@ use state_migration_core::{
     Fingerprint, Hop, Migration, MigrationRegistry, Route, RunId, Selection, WorkflowId,
 };
 
-/// One way that processes go: part of a [`Plan`].
+/// The route of the processes at one version: part of a [`Plan`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct PlannedRoute {
-    /// Where the processes stand.
+    /// The version that the processes are at.
     pub from: WorkflowId,
-    /// The versions they go through, each with the fingerprint of its code.
+    /// The versions of the route, each with the fingerprint of its code.
     pub hops: Vec<Hop>,
 }
 
@@ -28,20 +28,20 @@ impl PlannedRoute {
     }
 }
 
-/// One migration that a plan may take: part of a [`Plan`].
+/// A migration that a plan may apply: part of a [`Plan`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct PlannedStep {
-    /// Where it leads from.
+    /// The source version.
     pub from: WorkflowId,
-    /// Where it leads to.
+    /// The target version.
     pub to: WorkflowId,
-    /// The fingerprint of its code.
+    /// The fingerprint of the migration code.
     pub code: Fingerprint,
-    /// The function, with its file, line and package; of a migration by hand,
-    /// the type.
+    /// The function, with its file, line and package. For a handwritten migration, the
+    /// type.
     pub by: String,
-    /// What its author wrote about it.
+    /// The note of the migration's author.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub note: Option<String>,
 }
@@ -69,13 +69,13 @@ impl fmt::Display for PlannedStep {
     }
 }
 
-/// A version whose processes stay where they are: part of a [`Plan`].
+/// A version that processes deliberately stay at: part of a [`Plan`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct PlannedStay {
     /// The version.
     pub at: WorkflowId,
-    /// Why.
+    /// The declared reason.
     pub reason: String,
 }
 
@@ -85,36 +85,37 @@ impl fmt::Display for PlannedStay {
     }
 }
 
-/// Options that change what a run does to a process: part of a [`Plan`].
+/// Options that affect how a run treats a process: part of a [`Plan`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct PlanOptions {
-    /// Whether streams that need nothing are counted too.
+    /// Whether processes that are up to date are counted too.
     pub full_count: bool,
-    /// Whether user code runs twice on every process, to see that it does the same.
+    /// Whether user code runs twice on every process, to check that it is
+    /// deterministic.
     pub twice: bool,
-    /// How long user code may take for one process, in milliseconds.
+    /// Timeout of user code for one process, in milliseconds.
     pub deadline_ms: u64,
 }
 
-/// What a run is to do.
+/// The plan of a run.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Plan {
-    /// A hash of selection, routes and options: two plans with the same one do
-    /// the same.
+    /// A hash of selection, routes and options. Plans with the same fingerprint have
+    /// the same effect.
     pub fingerprint: Fingerprint,
-    /// Which processes.
+    /// The processes that the run is for.
     pub selection: Selection,
-    /// Which way they go, by where they stand, sorted.
+    /// The routes, sorted by source version.
     pub routes: Vec<PlannedRoute>,
-    /// How.
+    /// The options of the run.
     pub options: PlanOptions,
-    /// The migrations of the routes, sorted, each once; none in a run that was
-    /// recorded before there were any.
+    /// The migrations of the routes, sorted, without duplicates. Empty in the record of
+    /// a run from before steps were recorded.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub steps: Vec<PlannedStep>,
-    /// Where it is decided that processes stay.
+    /// The versions that processes deliberately stay at.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub stays: Vec<PlannedStay>,
 }
@@ -139,8 +140,8 @@ impl Plan {
             steps: Vec::new(),
             stays: Vec::new(),
         };
-        // With the fingerprint at 0, which is part of the format; and without
-        // what changes nothing, such as the line that a function stands in.
+        // The hashed text has 0 as its fingerprint, which is part of the format, and
+        // omits what has no effect, such as the line of a function.
         let text = serde_json::to_vec(&plan).unwrap_or_default();
         plan.fingerprint = Fingerprint::of_bytes(&text);
         let selects = |id: &WorkflowId| selection.selects_workflow(id.name());
@@ -162,7 +163,7 @@ impl Plan {
         plan
     }
 
-    /// The fingerprint of each step, as the routes name it.
+    /// The fingerprint of each step in the routes.
     fn codes(&self) -> BTreeMap<(WorkflowId, WorkflowId), Fingerprint> {
         let mut codes = BTreeMap::new();
         for route in &self.routes {
@@ -176,8 +177,8 @@ impl Plan {
         codes
     }
 
-    /// The steps whose code was another in the plan of an earlier run. Of code
-    /// without a fingerprint nothing is known.
+    /// The steps whose fingerprint differs in the plan of an earlier run. Code without
+    /// a fingerprint cannot be compared.
     pub(crate) fn changed_since(&self, run: RunId, earlier: &Self) -> Vec<ChangedStep> {
         let then = earlier.codes();
         let known = |code: Fingerprint| code != Fingerprint::default();
@@ -206,7 +207,8 @@ impl Plan {
 }
 
 impl fmt::Display for Plan {
-    /// One line for each step, with its note, and for each version that stays.
+    /// Writes a line for each step, with its note, and for each version that processes
+    /// stay at.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "plan {}: {}", self.fingerprint, self.selection)?;
         for step in &self.steps {
@@ -224,19 +226,19 @@ impl fmt::Display for Plan {
     }
 }
 
-/// A migration that was edited after a run had taken it.
+/// A migration that was edited after a run had applied it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ChangedStep {
-    /// Where it leads from.
+    /// The source version.
     pub from: WorkflowId,
-    /// Where it leads to.
+    /// The target version.
     pub to: WorkflowId,
-    /// The last run whose plan had it as it was then.
+    /// The last run whose plan had the earlier code.
     pub run: RunId,
-    /// Its fingerprint in that run.
+    /// The fingerprint in that run.
     pub was: Fingerprint,
-    /// Its fingerprint in the plan.
+    /// The fingerprint in the current plan.
     pub now: Fingerprint,
     /// The function, with its file, line and package.
     pub by: String,
@@ -257,7 +259,7 @@ impl fmt::Display for ChangedStep {
     }
 }
 
-/// Of each step and each code that it had, the last run.
+/// Keeps the last run for each step and each earlier fingerprint.
 pub(crate) fn last_of_each(changed: Vec<ChangedStep>) -> Vec<ChangedStep> {
     let mut seen = BTreeSet::new();
     let mut last: Vec<ChangedStep> = changed
@@ -299,8 +301,7 @@ mod tests {
             stays: Vec::new(),
         };
         let of = |plan: &Plan| Fingerprint::of_bytes(&serde_json::to_vec(plan).unwrap());
-        // The text is what a store holds, and what a hash of another release
-        // must come to as well.
+        // Stores contain this text, and every release must compute the same hash.
         assert_eq!(
             serde_json::to_string(&plan).unwrap(),
             r#"{"fingerprint":"0000000000000000","selection":{"workflows":null,"tenants":null,"prefix":null,"streams":null,"first":null,"share":null,"in_flight":false},"routes":[{"from":{"name":"loan","version":"1"},"hops":[{"to":"2","code":"0000000000000003"}]}],"options":{"full_count":false,"twice":false,"deadline_ms":10000}}"#
@@ -392,7 +393,7 @@ mod tests {
                 "loan@2->3 by bank::v2_to_v3 (src/lib.rs:7 in package bank) was edited after run {run} had migrated with it, fingerprint 0000000000000004 then and 0000000000000005 now; what that run moved keeps its states, so undo the edit, or correct them in a migration from loan@3 on"
             )
         );
-        // The same code, and code of which nothing is known.
+        // The same code, and code without a fingerprint.
         for (now, then) in [(5, 5), (0, 5), (5, 0)] {
             let now = planned(now, Vec::new());
             assert_eq!(now.changed_since(run, &planned(then, Vec::new())), []);

@@ -1,20 +1,20 @@
 //! The rows that a run keeps in a store, and their keys.
 //!
-//! | key | holds |
+//! | key | content |
 //! |---|---|
-//! | `c` | the claim: which run holds the store |
+//! | `c` | the claim: the run that has claimed the store |
 //! | `e` | the epoch of the last writer that closed the store |
-//! | `f` run, stream | that a process failed, and why |
-//! | `g` run, number | a range: how far it is, and what was counted in it |
-//! | `l` run | how many processes were migrated as they were opened, as far as they were added up |
-//! | `l` run, stream | that a process was migrated as it was opened, and is not added up yet |
-//! | `n` | how many runs there were |
-//! | `r` run | the run itself |
+//! | `f` run, stream | a process that failed, and the reason |
+//! | `g` run, number | a range: its progress and its counts |
+//! | `l` run | sum of the counts of processes migrated when they were opened |
+//! | `l` run, stream | the count of one such process that is not in the sum yet |
+//! | `n` | the number of runs |
+//! | `r` run | the record of the run |
 //!
-//! Every row is a format byte and JSON. Nothing here is written by two workers
-//! of one run, and batches are guarded by the claim only, which a run writes
-//! when it begins and when it ends; so bookkeeping makes no conflicts.
-//! The row `e` belongs to no run: it is the last thing that a writer of SlateDB leaves.
+//! Every row is a format byte and JSON. No row is written by two workers of one run,
+//! and batches are guarded by the claim only, which a run writes when it begins and
+//! when it ends; so bookkeeping causes no conflicts. The row `e` belongs to no run: a
+//! SlateDB writer writes it last, when it closes.
 
 use std::collections::BTreeSet;
 
@@ -45,7 +45,8 @@ pub(crate) fn ranges(run: RunId) -> Vec<u8> {
     of_run(b'g', run, b"")
 }
 
-/// The stream ends the key, so it needs no mark of its end and keeps its order.
+/// The stream is the end of the key, so that it needs no terminator and keeps its
+/// order.
 pub(crate) fn failure(run: RunId, stream: &StreamId) -> Vec<u8> {
     of_run(b'f', run, stream.as_str().as_bytes())
 }
@@ -54,14 +55,15 @@ pub(crate) fn failures(run: RunId) -> Vec<u8> {
     of_run(b'f', run, b"")
 }
 
-/// A process fails as it is opened, and is migrated later: that is counted apart.
+/// A process may fail when it is opened and be migrated later; each is counted in its
+/// own row.
 pub(crate) fn lazy(run: RunId, stream: &StreamId, failed: bool) -> Vec<u8> {
     let rest = [stream.as_str().as_bytes(), &[u8::from(failed)]].concat();
     of_run(b'l', run, &rest)
 }
 
-/// The sum of the counts of processes that were migrated as they were opened,
-/// which comes before each of those that are not part of it.
+/// Key of the sum of the counts of opened processes. It sorts before the rows that are
+/// not in the sum.
 pub(crate) fn lazies(run: RunId) -> Vec<u8> {
     of_run(b'l', run, b"")
 }
@@ -79,17 +81,17 @@ pub(crate) fn range_number(key: &[u8]) -> Result<u32, Error> {
         })
 }
 
-/// How many runs a store has seen.
+/// The number of runs that a store has seen.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Number {
     pub(crate) runs: u64,
 }
 
-/// What a range is for.
+/// The purpose of a range.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Part {
-    /// The heads of some streams.
+    /// The heads of a range of streams.
     Migrate,
     /// Processes that were born behind the run.
     Sweep,
@@ -105,33 +107,33 @@ fn is_false(flag: &bool) -> bool {
     !flag
 }
 
-/// How far a range is.
+/// Progress of a range.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RangeRow {
     pub(crate) part: Part,
     pub(crate) after: Option<StreamId>,
     pub(crate) through: Option<StreamId>,
-    /// All up to this stream has been looked at.
+    /// Last stream that has been visited.
     pub(crate) at: Option<StreamId>,
     pub(crate) done: bool,
-    /// How often the range was given to a worker: whoever takes it over raises
-    /// this, and what the worker before commits then is refused.
+    /// Number of workers that have had the range. A worker that takes over the range
+    /// raises it, so that later commits of the previous worker are refused.
     pub(crate) token: u64,
-    /// How often this row was written, which tells whether a commit landed.
+    /// Number of writes of this row, which shows whether a commit landed.
     pub(crate) commits: u64,
-    /// How many heads were passed.
+    /// Number of heads passed.
     pub(crate) heads: u64,
-    /// The versions at which the run left a process.
+    /// Versions at which the run left a process.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub(crate) stays: BTreeSet<WorkflowId>,
-    /// Of those that failed: processes at a version that no route starts from.
+    /// Failed processes at versions without a route.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub(crate) unroutable: u64,
-    /// Whether there was a process whose version cannot be read.
+    /// Whether the version of some process could not be read.
     #[serde(default, skip_serializing_if = "is_false")]
     pub(crate) unread: bool,
     pub(crate) counts: RunCounts,
-    /// Of `counts`, what is known of each workflow.
+    /// `counts` per workflow, as far as known.
     #[serde(default, skip_serializing_if = "Tally::is_empty")]
     pub(crate) tally: Tally,
 }
@@ -155,8 +157,8 @@ impl RangeRow {
         }
     }
 
-    /// The range is to be passed a second time, and what is left alone there is
-    /// counted then. What was migrated or failed stays counted.
+    /// Resets the range for a second pass, which counts skipped processes again. The
+    /// counts of migrated and failed processes are kept.
     pub(crate) fn begin_again(&mut self) {
         self.at = None;
         self.done = false;
@@ -165,7 +167,7 @@ impl RangeRow {
         self.tally.forget_skipped();
     }
 
-    /// What is left of the range.
+    /// The part of the range that has not been visited.
     pub(crate) fn rest(&self) -> StreamRange {
         StreamRange {
             after: self.at.clone().or_else(|| self.after.clone()),
@@ -174,13 +176,13 @@ impl RangeRow {
     }
 }
 
-/// That a process failed.
+/// A process that failed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FailureRow {
     pub(crate) error: MigrationError,
-    /// The version that it is at, if that was known.
+    /// The version that the process was at, if known.
     pub(crate) at: Option<WorkflowId>,
-    /// The number of the attempt, over a run and its retries, from 1.
+    /// Attempt number, over a run and its retries, starting at 1.
     pub(crate) attempt: u32,
 }
 

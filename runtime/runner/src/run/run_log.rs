@@ -28,16 +28,16 @@ use state_migration_core::{
     StreamId, StreamRange, Timestamp, WorkflowId,
 };
 
-/// How often what was written is made durable before the answer is taken for lost.
+/// Maximum number of flushes before their outcome is reported as unknown.
 const FLUSHES: usize = 4;
 
-/// This process of the operating system.
+/// The id of this operating-system process.
 fn program() -> Uuid {
     static ID: OnceLock<Uuid> = OnceLock::new();
     *ID.get_or_init(Uuid::new_v4)
 }
 
-/// The executions that are under way in this program.
+/// The executions in progress in this program.
 fn live() -> &'static Mutex<HashSet<Uuid>> {
     static LIVE: OnceLock<Mutex<HashSet<Uuid>>> = OnceLock::new();
     LIVE.get_or_init(Mutex::default)
@@ -50,7 +50,7 @@ fn is_live(execution: Uuid) -> bool {
         .contains(&execution)
 }
 
-/// An execution that is under way as long as this exists.
+/// Registers an execution as live while it exists.
 struct Live(Uuid);
 
 impl Live {
@@ -73,17 +73,17 @@ impl Drop for Live {
     }
 }
 
-/// A range, with what the store holds of it.
+/// A range, with its row as stored.
 #[derive(Debug, Clone)]
 pub(crate) struct Range {
     pub(crate) number: u32,
     pub(crate) row: RangeRow,
-    /// The row as the store holds it; `None` in a dry run, which has none.
+    /// The row as stored; `None` in a dry run, which writes no rows.
     held: Option<Bytes>,
 }
 
 impl Range {
-    /// The range of a dry run, which is written nowhere.
+    /// The range of a dry run, which is not stored.
     pub(crate) fn nowhere() -> Self {
         Self::of(StreamRange::default())
     }
@@ -97,15 +97,15 @@ impl Range {
     }
 }
 
-/// What became of a batch of a run.
+/// Outcome of a batch of a run.
 #[derive(Debug)]
 pub(crate) enum Committed {
     Written,
-    /// Nothing was written: these streams are not as they were read.
+    /// Nothing was written, because these streams have changed since they were read.
     Stale(Vec<StreamId>),
 }
 
-/// How a run is started.
+/// Parameters of a new run.
 pub(crate) struct Start {
     pub(crate) id: RunId,
     pub(crate) kind: RunKind,
@@ -140,13 +140,13 @@ impl RunRecord {
     }
 }
 
-/// Which run claims a store.
+/// The run that claims a store.
 enum Claims {
     New(Box<RunRecord>),
     Again(RunId, Option<Box<Plan>>),
 }
 
-/// The record of a run that is to be resumed.
+/// The record of a run to be resumed.
 async fn resumable(store: &Store, id: RunId) -> Result<RunRecord, Error> {
     let Some(mut record) = history_of(store)?.get(id).await? else {
         return Err(Error::invalid(format!(
@@ -173,7 +173,7 @@ async fn resumable(store: &Store, id: RunId) -> Result<RunRecord, Error> {
 pub(crate) struct Ledger {
     store: Store,
     live: Live,
-    /// The claim as this execution wrote it.
+    /// The claim as written by this execution.
     claim: Bytes,
     record: Mutex<RunRecord>,
 }
@@ -185,8 +185,8 @@ impl Ledger {
         Self::claim(store, take_over, Claims::New(Box::new(record))).await
     }
 
-    /// Claims the store for a run that was begun before.
-    /// With the plan of the program that goes on.
+    /// Claims the store for an earlier run, and records the plan of the current
+    /// program.
     pub(crate) async fn resume(
         store: Store,
         id: RunId,
@@ -253,9 +253,10 @@ impl Ledger {
         ))
     }
 
-    /// The execution is alive as long as this is, whatever else goes on: what
-    /// its workers still do when it is dropped comes to nothing once another
-    /// execution holds the store.
+    /// A guard that keeps this execution registered as live.
+    ///
+    /// Workers may outlive the guard. What they do then has no effect once another
+    /// execution has claimed the store.
     pub(crate) fn alive(&self) -> impl Drop + Send + use<> {
         Live(self.live.0)
     }
@@ -265,7 +266,7 @@ impl Ledger {
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, RunRecord> {
-        // Nothing that can panic runs under the lock.
+        // No code that can panic runs under the lock.
         self.record.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -273,12 +274,12 @@ impl Ledger {
         self.lock().id
     }
 
-    /// What guards every batch of this execution: that it still has the claim.
+    /// The guard of every batch of this execution: the claim is unchanged.
     fn guard(&self) -> (Vec<u8>, Option<Bytes>) {
         (claim::CLAIM.to_vec(), Some(self.claim.clone()))
     }
 
-    /// Why a batch was stale that the claim guards, if it was for that.
+    /// Fails if the batch was stale because the claim has changed.
     async fn check_claim(&self, stale: &Stale) -> Result<(), Error> {
         if !stale.rows.iter().any(|key| key == claim::CLAIM) {
             return Ok(());
@@ -295,7 +296,7 @@ impl Ledger {
         })
     }
 
-    /// The ranges that the run has been cut into; none before it was.
+    /// The ranges of the run; empty before the run was split.
     pub(crate) async fn ranges(&self) -> Result<Vec<Range>, Error> {
         let ranges = history_of(&self.store)?.range_rows(self.run()).await?;
         Ok(ranges
@@ -308,14 +309,16 @@ impl Ledger {
             .collect())
     }
 
-    /// What was counted of processes that were migrated as they were opened.
+    /// Counts of processes that were migrated when they were opened.
     pub(crate) async fn lazy_counts(&self) -> Result<RunCounts, Error> {
         history_of(&self.store)?.lazy_counts(self.run()).await
     }
 
-    /// Adds ranges to the run. In the same transaction the versions that its
-    /// routes lead to become present, and each birth at those that it is to
-    /// empty is recorded from then on.
+    /// Adds ranges to the run.
+    ///
+    /// The same transaction marks the target versions of the routes as present, and the
+    /// versions to be emptied as closing, so that each birth at them is recorded from
+    /// then on.
     pub(crate) async fn lay(
         &self,
         first: u32,
@@ -344,8 +347,7 @@ impl Ledger {
         Ok(ranges)
     }
 
-    /// Takes ranges over from whoever had them before, and begins each anew
-    /// where `again` says so.
+    /// Takes over ranges from an earlier execution, and resets them if `again` is set.
     pub(crate) async fn take(&self, ranges: &mut [Range], again: bool) -> Result<(), Error> {
         for range in ranges.iter_mut() {
             range.row.token += 1;
@@ -374,9 +376,9 @@ impl Ledger {
         Ok(())
     }
 
-    /// Takes a range over from the worker that has it, unless that worker has
-    /// committed meanwhile. Returns whether the range was taken over, and how it is
-    /// stored now.
+    /// Takes over a range from another worker, unless that worker has committed
+    /// meanwhile. Returns whether the range was taken over, and the range as stored
+    /// now.
     pub(crate) async fn take_over(&self, mut range: Range) -> Result<(bool, Range), Error> {
         let key = rows::range(self.run(), range.number);
         let mut row = range.row.clone();
@@ -403,9 +405,10 @@ impl Ledger {
         Ok((false, range))
     }
 
-    /// Commits a batch together with the progress of a range; neither is durable
-    /// before [`flush`](Self::flush) says so. When the store does not say
-    /// whether they were written, it is read.
+    /// Commits a batch together with the progress of a range.
+    ///
+    /// Both are durable only after [`flush`](Self::flush). If the outcome is unknown,
+    /// it is found out by reading.
     pub(crate) async fn commit(
         &self,
         mut batch: Batch,
@@ -435,7 +438,7 @@ impl Ledger {
                         let what = "a commit whose answer was lost has not happened";
                         return Err(Error::new(ErrorKind::Conflict, what).with_source(error));
                     }
-                    // It stays unknown until the store can be read; the rows will tell.
+                    // The outcome stays unknown until the store can be read.
                     Err(_) => return Err(error),
                 }
             }
@@ -446,7 +449,7 @@ impl Ledger {
         Ok(Committed::Written)
     }
 
-    /// Makes all that was committed durable; where the answer is lost, a few times.
+    /// Makes all commits durable, and retries a few times if the outcome is unknown.
     pub(crate) async fn flush(&self) -> Result<(), Error> {
         for _ in 1..FLUSHES {
             match self.store.flush().await {
@@ -457,11 +460,12 @@ impl Ledger {
         self.store.flush().await
     }
 
-    /// Finds out whether a batch has landed whose answer was lost: process by
-    /// process by the ids of its events, or by the row of its range if it moves
-    /// none.
+    /// Finds out whether a batch with unknown outcome has landed.
+    ///
+    /// It compares the event ids of the migrated processes, or the row of the range if
+    /// the batch migrates none.
     async fn has_landed(&self, batch: &Batch, key: &[u8], ours: &RangeRow) -> Result<bool, Error> {
-        // What can be seen may not last: make it durable before it counts.
+        // What a reader sees may not be durable yet, so flush before it counts.
         self.flush().await?;
         for it in &batch.moves {
             let next = self.store.read_all(&it.stream, it.head.sequence, 1).await?;
@@ -479,11 +483,11 @@ impl Ledger {
             .await?
             .map(|row| row::read(row, "a range of a run"))
             .transpose()?;
-        // Under another token it is another worker's.
+        // Under another token, the row was written by another worker.
         Ok(row.is_some_and(|row| row.token == ours.token && row.commits >= ours.commits))
     }
 
-    /// Writes that the run is in a state now, unless it is already.
+    /// Records the state of the run, unless it is recorded already.
     pub(crate) async fn set_state(&self, state: RunState) -> Result<(), Error> {
         let mut record = self.record();
         if record.state == state {
@@ -500,7 +504,7 @@ impl Ledger {
         Ok(())
     }
 
-    /// Ends this execution: writes the state, and lets the store go.
+    /// Ends this execution: records the state and releases the claim.
     pub(crate) async fn end(&self, state: RunState) -> Result<(), Error> {
         let mut record = self.record();
         record.state = state;
@@ -522,7 +526,7 @@ impl Ledger {
                 Ok(Commit::Stale(stale)) => {
                     let now = row(&self.store, claim::CLAIM).await?;
                     if lost && now.as_ref() == Some(&released) {
-                        // The answer that was lost was a good one; make sure that it lasts.
+                        // The commit with the lost answer has landed; make it durable.
                         self.flush().await?;
                     } else {
                         self.check_claim(&stale).await?;
@@ -544,8 +548,7 @@ impl Ledger {
         Err(in_the_way())
     }
 
-    /// Adds up the counts of processes that were migrated as they were opened,
-    /// each of which has a row of its own.
+    /// Replaces the count rows of opened processes, one for each process, by their sum.
     async fn add_up_lazies(&self, batch: &mut Batch) -> Result<(), Error> {
         const MOST: usize = 10_000;
         let (run, mut sum) = (self.run(), RunCounts::default());
@@ -585,7 +588,7 @@ impl Ledger {
         Err(in_the_way())
     }
 
-    /// The row of a failure, for the batch that the failure is part of.
+    /// The row of a failure, for the batch that commits the failure.
     pub(crate) async fn failure(
         &self,
         error: &MigrationError,
@@ -621,13 +624,13 @@ pub(crate) fn failure(
 
 /// A row of the bookkeeping, by its key.
 pub(crate) async fn row(store: &Store, key: &[u8]) -> Result<Option<Bytes>, Error> {
-    // Of all that start with the key, the key itself comes first.
+    // The key itself sorts before all longer keys that start with it.
     let found = store.rows(key, None, 1).await?;
     let row = found.into_iter().find(|(at, _)| at[..] == *key);
     Ok(row.map(|(_, row)| row))
 }
 
-/// Gives a run its number, which no other run has.
+/// Assigns the run a number that is unique in its store.
 pub(crate) async fn number(
     store: &Store,
     record: &mut RunRecord,
@@ -645,7 +648,7 @@ pub(crate) async fn number(
     Ok(())
 }
 
-/// How many attempts at a process failed, as a run has it; 0 if it did not fail there.
+/// Number of failed attempts at a process in a run; 0 if it did not fail there.
 async fn attempt(store: &Store, run: RunId, stream: &StreamId) -> Result<u32, Error> {
     row(store, &rows::failure(run, stream))
         .await?
@@ -655,13 +658,13 @@ async fn attempt(store: &Store, run: RunId, stream: &StreamId) -> Result<u32, Er
         })
 }
 
-/// Whether the execution that holds a claim cannot write any more. Nothing is
-/// concluded from time.
+/// Whether the execution that made a claim can no longer write. This does not depend on
+/// clocks or timeouts.
 pub(crate) fn is_dead(holder: &Holder, store: &Store) -> bool {
     if holder.program == program() {
         !is_live(holder.execution)
     } else {
-        // Another program's, and this one is the only one that can write.
+        // The claim is of another program, and only this program can write.
         store.is_single_writer()
     }
 }
@@ -675,13 +678,13 @@ fn claimed(run: RunId) -> Error {
     )
 }
 
-/// Whether a write of the run about itself is to be made again: it says the
-/// same when it is made twice.
+/// Whether to repeat a write of the bookkeeping, which is idempotent.
 fn again(error: &Error) -> bool {
     error.is_conflict() || *error.kind() == ErrorKind::OutcomeUnknown
 }
 
-/// An execution of a run lost the store to a run, or to another execution of its own.
+/// The error of an execution whose claim was taken over, by another run or by another
+/// execution of the same run.
 fn lost(run: RunId, to: RunId) -> Error {
     let message = if run == to {
         format!(
@@ -695,7 +698,7 @@ fn lost(run: RunId, to: RunId) -> Error {
     Error::new(ErrorKind::Claimed { run: to }, message)
 }
 
-/// The token of a range is not the one that a worker has.
+/// The token of the range is no longer that of the worker.
 #[derive(Debug, thiserror::Error)]
 #[error("the token of the range was raised")]
 struct RangeLost;
@@ -710,7 +713,7 @@ fn range_lost(run: RunId, number: u32) -> Error {
     .with_source(RangeLost)
 }
 
-/// Whether a worker could not commit since its range was taken over.
+/// Whether a commit failed because the range was taken over.
 pub(crate) fn is_range_lost(error: &Error) -> bool {
     std::error::Error::source(error).is_some_and(|source| source.is::<RangeLost>())
 }
