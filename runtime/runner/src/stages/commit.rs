@@ -1,4 +1,4 @@
-//! Stage four: makes migrations durable, together with what is written about them.
+//! Stage four: commits migrations together with their bookkeeping.
 
 use std::collections::BTreeSet;
 
@@ -15,42 +15,44 @@ use state_migration_core::{
     ReadPoint, Snapshot, SnapshotStore, Stage, StreamId, WorkflowId,
 };
 
-/// What is to be committed of a range at a time.
+/// The part of a range that is committed together.
 #[derive(Default)]
 pub(crate) struct Outcome {
     pub(crate) converted: Vec<Converted>,
     pub(crate) failed: Vec<Failed>,
-    /// Those that are finished and were left alone for that.
+    /// Finished processes, which were skipped.
     pub(crate) finished: Vec<Finished>,
-    /// Those that are up to date, to be compared with a registry elsewhere.
+    /// Processes that are up to date, to be compared with a registry in another store.
     pub(crate) up_to_date: Vec<(StreamId, Head)>,
-    /// What else was counted.
+    /// All other counts.
     pub(crate) counts: RunCounts,
-    /// Of that, what is known of each workflow.
+    /// `counts` per workflow, as far as known.
     pub(crate) tally: Tally,
-    /// How many heads were passed.
+    /// Number of heads passed.
     pub(crate) heads: u64,
-    /// The versions at which a process was left.
+    /// Versions at which a process was left.
     pub(crate) stays: BTreeSet<WorkflowId>,
-    /// Whether the version of a process that was left is not known.
+    /// Whether the version of a process that was left is unknown.
     pub(crate) unread: bool,
-    /// Births that have been looked at then.
+    /// Births covered by this outcome.
     pub(crate) births: Vec<(WorkflowId, StreamId)>,
-    /// The last stream that has been looked at then.
+    /// Last stream covered by this outcome.
     pub(crate) up_to: Option<StreamId>,
-    /// The range has been looked at to its end then.
+    /// Whether this outcome covers the rest of the range.
     pub(crate) at_end: bool,
 }
 
-/// What became of an attempt to commit.
+/// Result of an attempt to commit.
 pub(crate) enum Attempted {
     Done(Done),
-    /// These are not as they were read; nothing was written.
+    /// Nothing was written, because these streams have changed since they were read.
     Stale(Vec<StreamId>),
 }
 
-/// Commits what became of some processes, all or nothing, and returns before it
-/// is durable. In a dry run, only says what would have been committed.
+/// Commits the outcome of some processes atomically. The commit is not durable yet when
+/// this returns.
+///
+/// In a dry run, only determines what would be committed.
 pub(crate) async fn attempt(
     work: &ChunkContext,
     outcome: Outcome,
@@ -113,7 +115,7 @@ pub(crate) async fn attempt(
         Bookkeeping::Run(ledger) => {
             let mut batch = Batch {
                 moves: moves(work.remember),
-                // The head may say so already; then nothing is new.
+                // Has no effect where the head says so already.
                 finished: outcome.finished,
                 births: outcome.births,
                 arrivals_are_known: work.targets_are_known,
@@ -135,7 +137,7 @@ pub(crate) async fn attempt(
         Bookkeeping::Lazy(book) => {
             let one = done.moved.iter().map(|moved| &moved.stream);
             let other = done.failed.iter().map(|failed| &failed.error.stream_id);
-            // One that is finished, or has moved on, leaves nothing to write.
+            // A process that is finished or was migrated elsewhere needs no write.
             match one.chain(other).next().cloned() {
                 None => None,
                 Some(stream) => {
@@ -170,7 +172,7 @@ fn moved(converted: &Converted) -> Moved {
     }
 }
 
-/// Makes durable what was committed.
+/// Makes all commits durable.
 pub(crate) async fn settle(work: &ChunkContext) -> Result<(), Error> {
     match work.book.ledger() {
         Some(ledger) => {
@@ -183,7 +185,7 @@ pub(crate) async fn settle(work: &ChunkContext) -> Result<(), Error> {
     }
 }
 
-/// Commits what does not depend on any process.
+/// Commits an outcome that migrates no process.
 pub(crate) async fn without_processes(
     work: &ChunkContext,
     outcome: Outcome,
@@ -201,7 +203,7 @@ pub(crate) async fn without_processes(
     }
 }
 
-/// Commits that a process failed that cannot be read.
+/// Commits the failure of a process that cannot be read.
 pub(crate) async fn failure(
     work: &ChunkContext,
     error: MigrationError,
@@ -219,7 +221,7 @@ pub(crate) async fn failure(
     without_processes(work, outcome, range).await
 }
 
-/// Commits one process by its event.
+/// Commits one process by appending its event.
 pub(crate) async fn event(events: &dyn EventStore, converted: &Converted) -> Result<(), Error> {
     let expected = ExpectedSequence::Exact(converted.head.sequence);
     events
@@ -228,8 +230,8 @@ pub(crate) async fn event(events: &dyn EventStore, converted: &Converted) -> Res
         .map(drop)
 }
 
-/// Whether the event of a process is in its stream, durably, whatever the store
-/// answered.
+/// Whether the event of a process is in its stream, durably. Used when the outcome of
+/// the append is unknown.
 pub(crate) async fn has_landed(
     events: &dyn EventStore,
     converted: &Converted,
@@ -243,7 +245,7 @@ pub(crate) async fn has_landed(
         .is_some_and(|event| event.event_id == converted.event.event_id()))
 }
 
-/// Keeps the state of a process that was committed by its event.
+/// Saves the new state of a process that was committed by its event.
 pub(crate) async fn snapshot(
     snapshots: &dyn SnapshotStore,
     converted: Converted,
@@ -260,12 +262,12 @@ pub(crate) async fn snapshot(
         .await
 }
 
-/// The failure of a process that could not be written.
+/// The failure of a process whose commit failed.
 pub(crate) fn failed(stream: &StreamId, error: &Error) -> MigrationError {
     MigrationError::of(Stage::Committing, stream, error)
 }
 
-/// The failure of a process that others write to all the time.
+/// The failure of a process that other writers change too often.
 pub(crate) fn busy(stream: &StreamId, attempts: usize) -> MigrationError {
     MigrationError::new(
         Stage::Committing,

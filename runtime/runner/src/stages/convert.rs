@@ -1,5 +1,6 @@
-//! Stage three: takes a state along its route and writes the `$migrated`
-//! event. User code runs here. Pure.
+//! Stage three: takes a state along its route and creates the `$migrated` event.
+//!
+//! User code runs here. No I/O.
 
 use bytes::Bytes;
 use serde_json::value::RawValue;
@@ -13,11 +14,11 @@ use state_migration_core::{
     Stage, StreamId,
 };
 
-/// A process, converted: ready to be committed.
+/// A converted process, ready to be committed.
 #[derive(Clone)]
 pub(crate) struct Converted {
     pub(crate) stream: StreamId,
-    /// Where its stream stood when it was read.
+    /// The head of the stream when it was read.
     pub(crate) head: Head,
     /// The event that records the migration.
     pub(crate) event: NewEvent,
@@ -28,12 +29,12 @@ pub(crate) struct Converted {
 impl Converted {
     /// The new state, as text.
     pub(crate) fn json(&self) -> &str {
-        // Serialized JSON is nothing else.
+        // Serialized JSON is always UTF-8.
         std::str::from_utf8(&self.state).unwrap_or_default()
     }
 }
 
-/// A route, with what all baselines of it have in common.
+/// A route, with the parts that all its baselines share.
 pub(crate) struct Planned {
     pub(crate) route: Route,
     frame: Result<Frame, String>,
@@ -57,16 +58,16 @@ impl Planned {
         }
     }
 
-    /// The fingerprint that a head keeps when the code of this route finds its
-    /// process finished.
+    /// The fingerprint that the head stores if the code of this route finds the process
+    /// finished.
     pub(crate) fn finished_by(&self) -> Fingerprint {
         self.route.hops()[0].fingerprint()
     }
 }
 
-/// Checks that user code did the same twice.
+/// Checks that two executions of user code gave the same state.
 pub(crate) fn same(first: &Converted, second: &Converted) -> Result<(), MigrationError> {
-    // The head may have moved on between the two.
+    // The process may have been changed between the two reads.
     if first.head != second.head
         || first.state == second.state
         || redaction::difference(first.json(), second.json(), Lists::InOrder).is_none()
@@ -76,7 +77,7 @@ pub(crate) fn same(first: &Converted, second: &Converted) -> Result<(), Migratio
     Err(differently(&first.stream, "two different states"))
 }
 
-/// The failure of a process whose code does one thing, and then another.
+/// The failure of a process with non-deterministic code.
 pub(crate) fn differently(stream: &StreamId, what: &str) -> MigrationError {
     MigrationError::new(
         Stage::Converting,
@@ -88,7 +89,7 @@ pub(crate) fn differently(stream: &StreamId, what: &str) -> MigrationError {
     )
 }
 
-/// Converts a folded state, hop by hop in memory.
+/// Converts a folded state along all hops of the route.
 pub(crate) fn process(planned: &Planned, folded: Folded) -> Result<Converted, MigrationError> {
     let route = &planned.route;
     let Folded {
@@ -114,7 +115,7 @@ pub(crate) fn process(planned: &Planned, folded: Folded) -> Result<Converted, Mi
         let Some(old) = state.take() else {
             return Err(fail(Stage::Converting, hop, no_state()));
         };
-        // The text of a user's error is user code too.
+        // Formatting a user's error runs user code too.
         let converted = catch(|| {
             hop.step
                 .convert(old)

@@ -1,11 +1,11 @@
-//! What was committed, for those who count it and tell of it.
+//! The content of a commit, for reports, progress and telemetry.
 
 use state_migration_core::{Head, MigrationError, Stage, StreamId, WorkflowId};
 
 use crate::run::RunCounts;
 use crate::run::counts::Tally;
 
-/// A process that was migrated, durably.
+/// A process that was migrated.
 pub(crate) struct Moved {
     pub(crate) stream: StreamId,
     pub(crate) to: WorkflowId,
@@ -14,11 +14,11 @@ pub(crate) struct Moved {
 /// A process that failed.
 pub(crate) struct Failed {
     pub(crate) error: MigrationError,
-    /// The version that it is at, if that is known.
+    /// The version that the process is at, if known.
     pub(crate) at: Option<WorkflowId>,
 }
 
-/// What was committed, durably.
+/// The content of a commit.
 #[derive(Default)]
 pub(crate) struct Done {
     pub(crate) moved: Vec<Moved>,
@@ -29,12 +29,12 @@ pub(crate) struct Done {
     pub(crate) heads: u64,
     /// The bytes of the new states.
     pub(crate) bytes: usize,
-    /// How often processes were not as they had been read.
+    /// Number of commits that failed because a process had changed since it was read.
     pub(crate) conflicts: u64,
 }
 
 impl Done {
-    /// How many failed since no route is for them.
+    /// Number of processes that failed because they have no route.
     pub(crate) fn unroutable(&self) -> u64 {
         let of_routing = |failed: &&Failed| failed.error.stage == Stage::Routing;
         self.failed.iter().filter(of_routing).count() as u64

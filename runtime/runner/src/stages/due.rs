@@ -1,4 +1,4 @@
-//! Before the first process: which versions are due.
+//! The due versions: those at which a run may find processes to migrate.
 
 use std::cmp::Ordering;
 
@@ -9,16 +9,16 @@ use state_migration_core::{
     WorkflowId, natural_cmp,
 };
 
-/// Versions at which there may be processes that something is to be done about.
+/// Versions that are marked as present and at which processes are outdated.
 #[derive(Default)]
 pub(crate) struct Present {
-    /// Where routes start.
+    /// Source versions of routes.
     pub(crate) sources: Vec<WorkflowId>,
-    /// Where none does, and which are not the newest.
+    /// Versions without a route that are not the newest.
     pub(crate) strays: Vec<WorkflowId>,
-    /// Of both, those at which births are not recorded for this run.
+    /// Those of both kinds at which births are not recorded for this run.
     pub(crate) open: Vec<WorkflowId>,
-    /// Whether an interrupted run records births at a version that needs nothing.
+    /// Whether an interrupted run still records births at an up-to-date version.
     pub(crate) targets_are_closing: bool,
 }
 
@@ -27,13 +27,13 @@ impl Present {
         self.sources.is_empty() && self.strays.is_empty()
     }
 
-    /// Both kinds.
+    /// Versions of both kinds.
     pub(crate) fn all(&self) -> impl Iterator<Item = &WorkflowId> {
         self.sources.iter().chain(&self.strays)
     }
 }
 
-/// What is present, for a run.
+/// The due versions of a run.
 pub(crate) async fn present(run: &RunContext, store: &Store) -> Result<Present, Error> {
     let mut present = Present::default();
     let names = run.migrations.names();
@@ -55,7 +55,7 @@ pub(crate) async fn present(run: &RunContext, store: &Store) -> Result<Present, 
     Ok(present)
 }
 
-/// The failure of a process at a version that no route starts from.
+/// The failure of a process at a version without a route.
 pub(crate) fn no_route(
     migrations: &MigrationRegistry,
     stream_id: StreamId,

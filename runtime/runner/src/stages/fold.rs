@@ -1,4 +1,4 @@
-//! Stage two: adds events up to a state. User code runs here.
+//! Stage two: computes a state from events. User code runs here.
 
 use crate::stages::scan::{self, Scanned};
 use crate::user_code::panics::{Bad, Shielded, WAY_OUT, catch, short};
@@ -10,28 +10,28 @@ use state_migration_core::{
     StreamId,
 };
 
-/// How many events of a process that is not read in a chunk are read at a time
-/// at most, and how many before it is known how large they are.
+/// Maximum number of events read at a time where a process is not read in a chunk, and
+/// number of events read before their size is known.
 pub(crate) const PAGE: usize = 512;
 const FIRST_PAGE: usize = 32;
 
-/// About how many bytes are read at a time.
+/// Approximate number of bytes read at a time.
 const PAGE_BYTES: usize = 2 << 20;
 
-/// A fold under way.
+/// A fold in progress.
 pub(crate) type Running = Shielded<Box<dyn Fold>>;
 
-/// A process, folded.
+/// A folded process.
 pub(crate) struct Folded {
     pub(crate) stream: StreamId,
     pub(crate) head: Head,
     pub(crate) state: Shielded<AnyState>,
 }
 
-/// Why a process was not folded.
+/// Reason why a process was not folded.
 pub(crate) enum Unfolded {
     Failed(MigrationError),
-    /// Its snapshot is of no use, and the events before it were not read.
+    /// The snapshot is unusable, and the events before it were not read.
     BadSnapshot,
 }
 
@@ -41,8 +41,8 @@ impl From<MigrationError> for Unfolded {
     }
 }
 
-/// Folds a process that was read; `None` when it is over and the selection
-/// leaves such processes alone.
+/// Folds a process that was read. Returns `None` if the process is finished and the
+/// selection excludes finished processes.
 pub(crate) fn process(
     route: &Route,
     scanned: &Scanned,
@@ -68,12 +68,12 @@ pub(crate) fn process(
     Ok(finish(fold, stream.clone(), head.clone(), selection)?)
 }
 
-/// Starts from a snapshot, if it can be read.
+/// Starts from a snapshot. Returns `false` if the code cannot read it.
 fn restore(fold: &mut Running, snapshot: &Snapshot) -> bool {
     let Some(fold) = fold.get_mut() else {
         return false;
     };
-    // A panic says no more than an error here: the snapshot is of no use.
+    // A panic is treated like an error: the snapshot is unusable.
     catch(|| {
         fold.restore(snapshot.state_schema_version, &snapshot.state)
             .is_ok()
@@ -81,7 +81,7 @@ fn restore(fold: &mut Running, snapshot: &Snapshot) -> bool {
     .unwrap_or(false)
 }
 
-/// A fold of the version that a route starts from.
+/// Starts a fold under the source version of a route.
 fn start(route: &Route, stream: &StreamId) -> Result<Running, MigrationError> {
     let step = &route.hops()[0].step;
     match catch(|| step.fold()) {
@@ -90,20 +90,20 @@ fn start(route: &Route, stream: &StreamId) -> Result<Running, MigrationError> {
     }
 }
 
-/// A fold that has come to a place in a stream. Its code runs on threads for user
-/// code, and has its time for each page.
+/// A fold at a position in a stream. Its code runs on threads for user code, and the
+/// timeout applies to each page.
 pub(crate) struct Progress {
     pub(crate) fold: Running,
-    /// The last event that was folded.
+    /// Sequence number of the last event folded.
     pub(crate) at: u64,
-    /// How many bytes of events that were.
+    /// Bytes of the events folded.
     pub(crate) bytes: u64,
-    /// The bytes of the largest of them; 0: there was none.
+    /// Bytes of the largest event folded; 0 before the first.
     largest: usize,
 }
 
 impl Progress {
-    /// At the event after this one, under the version that a route starts from.
+    /// Starts after event `at`, under the source version of a route.
     pub(crate) async fn begin(
         code: &Code,
         route: &Route,
@@ -120,7 +120,7 @@ impl Progress {
         })
     }
 
-    /// How many events to read next.
+    /// Number of events to read next.
     pub(crate) fn page(&self) -> usize {
         match PAGE_BYTES.checked_div(self.largest) {
             None => FIRST_PAGE,
@@ -128,7 +128,7 @@ impl Progress {
         }
     }
 
-    /// Reads and folds the events up to this one.
+    /// Reads and folds the events up to `through`.
     pub(crate) async fn read_on(
         mut self,
         code: &Code,
@@ -146,7 +146,7 @@ impl Progress {
         Ok(self)
     }
 
-    /// Folds the events of a page, up to this one.
+    /// Folds the events of a page up to `through`.
     pub(crate) async fn over(
         mut self,
         code: &Code,
@@ -177,7 +177,7 @@ pub(crate) fn apply(
     let Some(fold) = fold.get_mut() else {
         return Ok(());
     };
-    // The text of a user's error is user code too.
+    // Formatting a user's error runs user code too.
     let applied = catch(|| {
         fold.apply(event).map_err(|error| Bad {
             class: class_of(&error),
@@ -205,8 +205,8 @@ fn class_of(error: &FoldError) -> FailureClass {
     }
 }
 
-/// The state that a fold has come to; `None` when the process is over and the
-/// selection leaves such processes alone.
+/// The folded state. Returns `None` if the process is finished and the selection
+/// excludes finished processes.
 pub(crate) fn finish(
     fold: Running,
     stream: StreamId,
@@ -229,7 +229,7 @@ pub(crate) fn finish(
     }
 }
 
-/// A second fold that goes on from where this one is.
+/// A copy of the fold, to be continued separately.
 pub(crate) fn fork(fold: &Running, stream: &StreamId) -> Result<Running, MigrationError> {
     match catch(|| fold.get().map(|fold| fold.fork())) {
         Ok(fork) => Ok(Shielded::new(fork)),
@@ -285,7 +285,7 @@ mod tests {
         }
     }
 
-    /// A store that knows the most bytes that were read of it at a time.
+    /// A store that records the maximum number of bytes returned by a read.
     struct Watched(MemoryStore, AtomicUsize);
 
     #[async_trait]

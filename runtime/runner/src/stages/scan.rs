@@ -1,4 +1,4 @@
-//! Stage one: finds processes that are to be migrated, and reads them.
+//! Stage one: finds the processes to migrate and reads them.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -11,29 +11,29 @@ use state_migration_core::{
     Stage, Standing, StreamId, StreamRange, Verdict, WorkflowId,
 };
 
-/// The bytes of events that one page holds at most.
+/// Maximum bytes of events in a page.
 pub(crate) const CHUNK_BYTES: usize = 2 << 20;
 
-/// The bytes of events of a process that is too large for a page.
+/// Maximum bytes of events of a process in a page; a process with more is large.
 const PROCESS_BYTES: usize = 512 << 10;
 
-/// The processes that one page holds at most.
+/// Maximum number of processes in a page.
 pub(crate) const CHUNK_PROCESSES: usize = 512;
 
-/// The heads that one page passes at most: what a killed run looks at again.
+/// Maximum number of heads that a page passes, which a killed run has to read again.
 const CHUNK_HEADS: usize = 32_768;
 
-/// A process, read.
+/// A process that was read.
 pub(crate) struct Scanned {
     pub(crate) stream: StreamId,
     pub(crate) head: Head,
-    /// The events start after it, if there is one.
+    /// The snapshot, if there is one; the events start after it.
     pub(crate) snapshot: Option<Snapshot>,
     pub(crate) events: Vec<ChunkEvent>,
 }
 
 impl Scanned {
-    /// The bytes that were read of it.
+    /// Bytes that were read of the process.
     pub(crate) fn bytes(&self) -> usize {
         let events = self.events.iter().map(|event| event.payload.len());
         let snapshot = self.snapshot.as_ref().map_or(0, |it| it.state.len());
@@ -41,7 +41,7 @@ impl Scanned {
     }
 }
 
-/// What was read of a process.
+/// Result of reading a process.
 pub(crate) enum Looked {
     Scanned(Scanned),
     TooLarge,
@@ -76,16 +76,15 @@ impl Looked {
     }
 }
 
-/// Which processes a run looks for.
+/// The filter of a run.
 pub(crate) struct Filter {
-    /// The versions at which a process is looked at; `None`: all of them, to be
-    /// counted.
+    /// Versions whose processes are returned; `None`: all versions, for counting.
     pub(crate) versions: Option<BTreeSet<WorkflowId>>,
     pub(crate) routes: Arc<BTreeMap<WorkflowId, Arc<Planned>>>,
     pub(crate) migrations: Arc<MigrationRegistry>,
     pub(crate) selection: Arc<Selection>,
-    /// Whether processes that are up to date are returned too, to be compared
-    /// with a process registry elsewhere.
+    /// Whether to return processes that are up to date, to compare them with a process
+    /// registry in another store.
     pub(crate) compares: bool,
 }
 
@@ -127,7 +126,7 @@ impl DueFilter for Filter {
         let Some(planned) = self.routes.get(&head.workflow_id) else {
             return Verdict::Head;
         };
-        // Other code may say something else.
+        // Other code may decide differently.
         let is_finished = head.finished && head.finished_by == Some(planned.finished_by());
         if is_finished && !self.selection.selects_finished(true) {
             skipped.finished = 1;
@@ -141,7 +140,7 @@ impl DueFilter for Filter {
     }
 }
 
-/// For processes that were found before: whatever became of them is returned.
+/// A filter for processes found before, which returns them in any state.
 pub(crate) struct Again(pub(crate) Arc<Filter>);
 
 impl DueFilter for Again {
@@ -157,7 +156,8 @@ impl DueFilter for Again {
     }
 }
 
-/// For the first process of a page that cannot be read.
+/// A filter that returns heads without events, to identify a process that cannot be
+/// read.
 pub(crate) struct HeadsOnly(pub(crate) Arc<Filter>);
 
 impl DueFilter for HeadsOnly {
@@ -173,7 +173,7 @@ impl DueFilter for HeadsOnly {
     }
 }
 
-/// For counting all processes at some versions.
+/// A filter that counts all processes at some versions.
 pub(crate) struct Counting(pub(crate) BTreeSet<WorkflowId>);
 
 impl DueFilter for Counting {
@@ -190,10 +190,10 @@ impl DueFilter for Counting {
     }
 }
 
-/// The versions whose snapshots may be read, with their schema versions.
+/// The versions whose snapshots may be read, with their state schema versions.
 pub(crate) type Snapshots = Arc<BTreeMap<WorkflowId, u32>>;
 
-/// Reads at most some processes.
+/// Reads a page of at most `max_processes` processes.
 pub(crate) async fn page(
     store: &Store,
     of: DueOf,
@@ -215,7 +215,7 @@ pub(crate) async fn page(
         .await
 }
 
-/// Reads what came to one process after an event.
+/// Reads the events of one process after event `after`.
 pub(crate) async fn tail(
     store: &Store,
     stream: &StreamId,
@@ -229,7 +229,7 @@ pub(crate) async fn tail(
             max_processes: 1,
             max_heads: 1,
             max_bytes: PROCESS_BYTES,
-            // What is left of a large process is to be no larger.
+            // The tail of a large process is bounded like any process.
             max_process_bytes: PROCESS_BYTES,
             events_after: Some(after),
             snapshots: Snapshots::default(),
@@ -237,7 +237,7 @@ pub(crate) async fn tail(
         .await
 }
 
-/// The bounds of what a page covers of a range, to see whether it is right.
+/// Checks that a page of a range is in order and after the start of the range.
 pub(crate) fn check_page(page: &DuePage, rest: &StreamRange) -> Result<(), Error> {
     let streams = page.processes.iter().map(|process| &process.stream);
     check_order(
@@ -255,8 +255,9 @@ pub(crate) fn unread(stream: &StreamId, error: &Error) -> MigrationError {
     MigrationError::of(Stage::Reading, stream, error)
 }
 
-/// Checks that the streams of a page rise, from where the last page ended: what
-/// a store that goes back and forth leaves out, nobody would miss.
+/// Checks that streams are in ascending order and start after the last page.
+///
+/// A store that lists streams out of order could omit a stream without being noticed.
 pub(crate) fn check_order<'a>(
     mut after: Option<&'a StreamId>,
     streams: impl IntoIterator<Item = &'a StreamId>,
@@ -272,16 +273,15 @@ pub(crate) fn check_order<'a>(
     Ok(())
 }
 
-/// What is wrong with a stream that was there, and that has no head: streams
-/// are never removed.
+/// The error for a stream that existed and has no head; streams are never removed.
 pub(crate) fn no_head(stream: &StreamId) -> Error {
     Error::corrupt(format!(
         "the head of stream {stream} is missing; nothing was changed, restore the head from a backup"
     ))
 }
 
-/// The events of a page that follow each other after `at`, up to `through`; at
-/// least one.
+/// The leading events of a page with consecutive sequence numbers from `at + 1` to at
+/// most `through`. Fails if there are none.
 pub(crate) fn follow<'a>(
     stream: &StreamId,
     page: &'a [Event],
@@ -299,7 +299,7 @@ pub(crate) fn follow<'a>(
     Ok(&page[..count])
 }
 
-/// Which processes of a page have failed in a run, if there is a run to ask about.
+/// The processes of a page that failed in a run; none if no run is given.
 pub(crate) async fn failed(
     store: &Store,
     run: Option<RunId>,
