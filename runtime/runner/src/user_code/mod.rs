@@ -1,4 +1,5 @@
-//! User code: on threads of its own, with panics caught, and its states read back.
+//! Execution of user code: on its own threads, with panics caught and new states read
+//! back.
 
 pub(crate) mod panics;
 pub(crate) mod round_trip;

@@ -1,12 +1,13 @@
-//! Panics of user code, caught, and what its texts may say.
+//! Panics of user code: how they are caught, and how their messages are redacted.
 
 use state_migration_core::FailureClass;
 
-/// What follows a failure of user code in the report.
+/// Appended to each failure of user code in the report.
 pub(crate) const WAY_OUT: &str = "; correct the code or the data and run again";
 
-/// Something of user code's, which may panic even when it is dropped: that is
-/// caught, since the process that it belongs to has failed already, or is done.
+/// A value of user code, whose `drop` may panic.
+///
+/// Such a panic is ignored, since the process has already failed or is done.
 pub(crate) struct Shielded<T>(Option<T>);
 
 impl<T> Shielded<T> {
@@ -30,27 +31,27 @@ impl<T> Shielded<T> {
 impl<T> Drop for Shielded<T> {
     fn drop(&mut self) {
         let value = self.0.take();
-        // Nothing is left to tell anybody.
+        // A panic in `drop` is ignored.
         let _ = catch(|| drop(value));
     }
 }
 
-/// What user code did wrong.
+/// A failure of user code.
 pub(crate) struct Bad {
     pub(crate) class: FailureClass,
     pub(crate) message: String,
 }
 
-/// Runs user code; a panic becomes a message.
+/// Runs user code and turns a panic into a failure.
 pub(crate) fn catch<T>(user_code: impl FnOnce() -> T) -> Result<T, Bad> {
-    // The state that the code worked on is dropped with the failed process, so
-    // nothing that a panic left half-done is looked at again.
+    // The state that the code worked on is dropped with the failed process, so that no
+    // half-finished value is read again.
     std::panic::catch_unwind(std::panic::AssertUnwindSafe(user_code)).map_err(|panic| {
         let text = panic
             .downcast_ref::<&str>()
             .map(|text| (*text).to_owned())
             .or_else(|| panic.downcast_ref::<String>().cloned());
-        // What was panicked with is user code too, when it is dropped.
+        // Dropping the panic payload runs user code too.
         if let Err(again) =
             std::panic::catch_unwind(std::panic::AssertUnwindSafe(move || drop(panic)))
         {
@@ -66,9 +67,10 @@ pub(crate) fn catch<T>(user_code: impl FnOnce() -> T) -> Result<T, Bad> {
     })
 }
 
-/// The text of a panic without the values that the standard library puts into
-/// it: those that an assertion compares, the error behind an `unwrap`, the text
-/// that an index cuts. The rest is in words of the user's.
+/// Removes the values that the standard library puts into the text of a panic.
+///
+/// These are the operands of an assertion, the error in an `unwrap`, and the text that
+/// is sliced. The rest is text of the user.
 fn without_values(mut text: String) -> String {
     let starts = |with: &[&str]| with.iter().any(|start| text.starts_with(start));
     let end = if starts(&["assertion `left "]) {
@@ -93,10 +95,10 @@ fn without_values(mut text: String) -> String {
     text
 }
 
-/// How long a text of user code may be in a report and in a row.
+/// Maximum bytes of a text of user code in a report or a row.
 const LONGEST: usize = 2_000;
 
-/// A text of user code, cut where it is too long.
+/// Truncates a text of user code.
 pub(crate) fn short(mut text: String) -> String {
     if text.len() > LONGEST {
         let end = (0..=LONGEST).rev().find(|at| text.is_char_boundary(*at));

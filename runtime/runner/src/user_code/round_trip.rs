@@ -1,8 +1,8 @@
-//! Reads a converted state back, as the process will when it goes on: a state
-//! that is another one then is not committed. User code runs here. Pure.
+//! The round trip of a new state: it is deserialized as the process will read it, and
+//! serialized again.
 //!
-//! What is said about a difference or an error names places and types only; the
-//! values of a state may be nobody's business.
+//! A state that changes in this way is not committed. User code runs here. No I/O.
+//! Messages contain paths and types without values, which may be confidential.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
@@ -12,8 +12,8 @@ use crate::user_code::panics::{catch, short};
 use state_migration_core::redaction::{self, Lists, Refusal};
 use state_migration_core::{FailureClass, Migration, MigrationError, Route, Stage, StreamId};
 
-/// Migrations whose new states could not be read back for want of a decoder,
-/// with the reason.
+/// Migrations whose new states could not be read back because no decoder is known, with
+/// the reason.
 #[derive(Debug, Default)]
 pub(crate) struct Unchecked(Mutex<BTreeMap<String, String>>);
 
@@ -25,7 +25,7 @@ impl Unchecked {
             .or_insert_with(|| format!("{migration}: whether a process can go on with its new state was not checked, because {why}"));
     }
 
-    /// One warning for each migration.
+    /// Adds one warning for each migration.
     pub(crate) fn warn(&self, report: &mut MigrationReport) {
         let noted = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         for warning in noted.values() {
@@ -34,17 +34,17 @@ impl Unchecked {
     }
 }
 
-/// What became of a state that was read back.
+/// Result of a round trip.
 enum Back {
     Same,
     Another(String),
     Unreadable(Refusal),
     Unwritable(String),
-    /// It is not known how it is read.
+    /// No decoder is known.
     Unknown,
 }
 
-/// Checks that a new state, deserialized and serialized again, is the same value.
+/// Checks that a new state is the same value after a round trip.
 pub(crate) fn check(
     route: &Route,
     stream: &StreamId,
@@ -53,7 +53,7 @@ pub(crate) fn check(
 ) -> Result<(), MigrationError> {
     let last = &route.hops()[route.hops().len() - 1];
     let state_type = last.target_state.name;
-    // The text of a user's error is user code too.
+    // Formatting a user's error runs user code too.
     let back = catch(|| read(last, json));
     let differently = FailureClass::ReadsBackDifferently;
     let (class, what) = match back {
@@ -111,7 +111,7 @@ pub(crate) fn check(
     ))
 }
 
-/// Deserializes a state of a migration's target and serializes it again.
+/// Deserializes a state of the target version and serializes it again.
 fn read(last: &Migration, json: &str) -> Back {
     let Some(decoder) = last.target_decoder() else {
         return Back::Unknown;

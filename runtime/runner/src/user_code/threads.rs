@@ -14,37 +14,37 @@ use tokio::time::timeout;
 use crate::observe::Here;
 use state_migration_core::{Error, ErrorKind, FailureClass, MigrationError, Stage, StreamId};
 
-/// How nice a thread is that gives way, on the scale of `nice`: where all want the
-/// same core it has about a tenth of the time that another one has.
+/// The `nice` value of threads that yield. Competing for the same core, such a thread
+/// gets about a tenth of the time of a normal one.
 #[cfg(target_os = "linux")]
 const NICE: i32 = 10;
 
-/// Lets all other threads of the program go before this one.
+/// Lowers the priority of the current thread.
 fn lower_priority() {
-    // Linux has a priority for each thread; a system that refuses loses nothing.
+    // Linux has a priority per thread. A refusal of the system is harmless.
     #[cfg(target_os = "linux")]
     let _ = rustix::process::setpriority_process(None, NICE);
 }
 
 type Job = Box<dyn FnOnce() + Send>;
 
-/// The user code of one run.
+/// The executor of the user code of one run.
 #[derive(Clone)]
 pub(crate) struct Code {
     idle: Arc<Mutex<Vec<mpsc::Sender<Job>>>>,
     deadline: Duration,
-    /// Whether what a service does goes before it, where both want a core.
+    /// Whether the threads have a lower priority than other threads of the program.
     gives_way: bool,
-    /// For how long it was at work, in microseconds.
+    /// Total execution time of user code, in microseconds.
     busy: Arc<AtomicU64>,
 }
 
-/// Which process user code works on, and since when.
+/// The process that user code is working on, and since when.
 #[derive(Clone, Default)]
 pub(crate) struct Watch(Arc<Mutex<Option<(StreamId, Instant)>>>);
 
 impl Watch {
-    /// Runs the work on one process; `Err` when it took longer than it may.
+    /// Runs work on one process. Fails if it takes longer than the timeout.
     pub(crate) fn over<T>(
         &self,
         stream: &StreamId,
@@ -75,7 +75,7 @@ impl Watch {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = now;
     }
 
-    /// The process that has been worked on for longer than this.
+    /// The process, if user code has been working on it for longer than `limit`.
     fn longer_than(&self, limit: Duration) -> Option<StreamId> {
         let now = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         now.as_ref()
@@ -84,17 +84,17 @@ impl Watch {
     }
 }
 
-/// Why user code gave no answer.
+/// Reason why user code gave no result.
 #[derive(Debug)]
 pub(crate) enum NoAnswer {
-    /// It works on this process and does not return.
+    /// The code does not return for this process.
     Stuck(StreamId),
-    /// Its thread ended.
+    /// The thread has ended.
     Ended(Error),
 }
 
 impl NoAnswer {
-    /// As the failure of the one process that the code was run for.
+    /// The failure of the process that the code was run for.
     pub(crate) fn of(self, stream: &StreamId) -> MigrationError {
         match self {
             Self::Stuck(stream) => never_returned(stream),
@@ -123,7 +123,7 @@ impl Code {
         }
     }
 
-    /// For how long user code was at work, on all threads.
+    /// Total execution time of user code, on all threads.
     pub(crate) fn busy(&self) -> Duration {
         Duration::from_micros(self.busy.load(Ordering::Relaxed))
     }
@@ -132,8 +132,8 @@ impl Code {
         self.deadline
     }
 
-    /// Runs user code on a thread of its own. Code that does not return within
-    /// twice its time is given up, with its thread.
+    /// Runs user code on its own thread. Code that does not return within twice the
+    /// timeout is abandoned together with its thread.
     pub(crate) async fn run<T: Send + 'static>(
         &self,
         work: impl FnOnce(&Watch) -> T + Send + 'static,
@@ -148,7 +148,7 @@ impl Code {
                 let done = here.go_on(|| work(&watch));
                 let took = u64::try_from(began.elapsed().as_micros()).unwrap_or(0);
                 busy.fetch_add(took, Ordering::Relaxed);
-                // Nobody is left to hear it when the run was dropped.
+                // Fails if the run was dropped, so that the result is not needed.
                 let _ = answer.send(done);
             }))
             .map_err(NoAnswer::Ended)?
@@ -179,7 +179,7 @@ impl Code {
         }
     }
 
-    /// Runs user code on one process, guarded like all of it.
+    /// Runs user code on one process, within the timeout.
     pub(crate) async fn on<T: Send + 'static>(
         &self,
         stream: &StreamId,
@@ -191,7 +191,7 @@ impl Code {
             .unwrap_or_else(|none| Err(none.of(stream)))
     }
 
-    /// Gives a job to a thread that has none.
+    /// Passes a job to an idle thread, or to a new one.
     fn start(&self, mut job: Job) -> Result<mpsc::Sender<Job>, Error> {
         loop {
             let idle = self
@@ -248,7 +248,7 @@ mod tests {
         code.idle.lock().unwrap().len()
     }
 
-    /// Without the look at `longer_than` it is waited for for ever.
+    /// Fails without the check of `longer_than`: the test hangs.
     #[tokio::test]
     async fn a_thread_that_is_stuck_is_given_up_and_others_go_on() {
         let code = Code::new(Duration::from_millis(20), true);
@@ -274,7 +274,7 @@ mod tests {
         assert_eq!(failure.class, FailureClass::NeverReturned);
     }
 
-    /// Time that is not spent on one process is not held against it.
+    /// The timeout applies to each process, not to the whole job.
     #[tokio::test]
     async fn a_thread_that_goes_from_process_to_process_is_not_stuck() {
         let code = Code::new(Duration::from_millis(40), true);
@@ -285,7 +285,7 @@ mod tests {
                         std::thread::sleep(Duration::from_millis(20));
                         Ok(())
                     };
-                    // As long as it takes: a busy machine is not what is tested.
+                    // Unlimited, so that a busy machine does not fail the test.
                     watch.over(&stream(), Duration::MAX, work)
                 })
                 .all(|done| done.is_ok())
@@ -293,7 +293,7 @@ mod tests {
         assert!(worked.await.unwrap());
     }
 
-    /// Without the list of idle threads each job has a thread of its own.
+    /// Fails without the list of idle threads: each job gets its own thread.
     #[tokio::test]
     async fn threads_are_used_again() {
         let code = Code::new(Duration::from_secs(10), true);
@@ -304,11 +304,12 @@ mod tests {
         assert_eq!((threads.len(), idle(&code)), (1, 1));
     }
 
-    /// The priority of a thread as the system has it, on the scale of `nice`.
+    /// The `nice` value of the current thread according to the system.
     #[cfg(target_os = "linux")]
     fn nice() -> i32 {
         let stat = std::fs::read_to_string("/proc/thread-self/stat").unwrap();
-        // The name may hold anything; what comes after it has no brackets.
+        // The thread name may contain any character; the fields after it contain no
+        // parenthesis.
         let (_, fields) = stat.rsplit_once(')').unwrap();
         fields.split_whitespace().nth(16).unwrap().parse().unwrap()
     }
@@ -324,7 +325,7 @@ mod tests {
         assert_eq!(nice(), here, "of no other thread");
     }
 
-    /// Jobs catch what user code throws; this is for what gets past that.
+    /// Jobs catch panics of user code; this test covers a panic that escapes.
     #[tokio::test]
     async fn a_panic_in_a_job_is_an_error_and_its_thread_is_replaced() {
         let code = Code::new(Duration::from_secs(10), true);

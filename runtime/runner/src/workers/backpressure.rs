@@ -13,22 +13,23 @@ use tokio::time::{Instant, timeout};
 use crate::run::Store;
 use state_migration_core::store_api::write_activity::LATELY;
 
-/// How many processes a page holds at most while others write.
+/// Maximum number of processes in a page while others write.
 const PAGE_PROCESSES: usize = 128;
 
-/// The part of the bytes of a page that it holds then.
+/// Divisor of the page size while others write.
 const SHARE: usize = 4;
 
-/// How often a worker that waits for its turn looks whether there still are turns.
+/// Interval at which a waiting worker checks whether turns are still needed.
 const LOOK_AGAIN: Duration = Duration::from_millis(100);
 
-/// How long a worker waits for the turn: the worker that has it may have stopped.
+/// Maximum time that a worker waits for its turn, since the worker that has it may have
+/// stopped.
 const LONGEST: Duration = Duration::from_secs(60);
 
-/// The pace of one execution, for all of its workers.
+/// The backpressure of one execution, shared by its workers.
 pub(crate) struct Pace {
     gives_way: bool,
-    /// What was written before is not in the way.
+    /// Start of the execution; earlier writes are ignored.
     began: Instant,
     turn: Semaphore,
 }
@@ -42,19 +43,21 @@ impl Pace {
         }
     }
 
-    /// Whether others write to the store, of late.
+    /// Whether others have recently written to the store.
     pub(crate) fn is_in_the_way(&self, store: &Store) -> bool {
         if !self.gives_way {
             return false;
         }
-        // Looked at first, or a write before the beginning could seem to be after it.
+        // Computed before the activity is read; otherwise a write before the start
+        // could appear to be after it.
         let lately = LATELY.min(self.began.elapsed());
         store.traffic().is_within(lately)
     }
 
-    /// Waits for the turn to read or to commit, while others write. `None`: the
-    /// worker goes ahead without it, since nothing else is written, or the turn was
-    /// not free in time.
+    /// Waits for the turn to read or to commit while others write.
+    ///
+    /// Returns `None` if no turn is needed, because there are no other writes, or if
+    /// the turn did not become free in time.
     pub(crate) async fn turn(&self, store: &Store) -> Option<SemaphorePermit<'_>> {
         let until = Instant::now() + LONGEST;
         while self.is_in_the_way(store) && Instant::now() < until {
@@ -66,8 +69,8 @@ impl Pace {
     }
 }
 
-/// The most processes of a page while others write, where `fit` processes fit into a
-/// page otherwise.
+/// Maximum number of processes in a page while others write; without other writes it is
+/// `fit`.
 pub(crate) fn limit(fit: usize) -> usize {
     (fit / SHARE).clamp(1, PAGE_PROCESSES)
 }
@@ -83,7 +86,7 @@ mod tests {
     use state_migration_core::{Appended, ExpectedSequence, NewEvent, StreamId, WorkflowId};
     use state_migration_store::{MemoryStore, NotDurable};
 
-    /// A write that stays under way until it is dropped.
+    /// A write that stays in progress until the returned value is dropped.
     async fn write(store: &MemoryStore, sequence: u64) -> NotDurable<Appended> {
         let stream = StreamId::new("s").unwrap();
         let version = WorkflowId::new("order", "v1");
@@ -107,7 +110,7 @@ mod tests {
         drop(write(&memory, 0).await);
         let pace = Pace::new(true);
         assert!(pace.turn(&store).await.is_none());
-        // What is written during the run is, also when it has just ended.
+        // A write during the run counts, even if it has just ended.
         drop(write(&memory, 1).await);
         assert!(pace.turn(&store).await.is_some());
         assert!(Pace::new(false).turn(&store).await.is_none());
@@ -132,8 +135,8 @@ mod tests {
         drop(under_way);
     }
 
-    /// Whoever waits for a turn goes ahead when there are no turns any more,
-    /// however long the one who has it takes.
+    /// A worker stops waiting once turns are not needed any more, however long the
+    /// other worker keeps its turn.
     #[tokio::test]
     async fn nobody_waits_for_a_turn_in_a_quiet_store() {
         let memory = MemoryStore::new();

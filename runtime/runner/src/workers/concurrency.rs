@@ -1,5 +1,6 @@
-//! How many workers are at work at once: two for each core, and more for as long as
-//! the cores are idle all the same, because the store takes its time to answer.
+//! The number of concurrent workers: two per core, and more while cores are idle.
+//!
+//! Cores are idle while the store is slow to respond.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -10,35 +11,35 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 
 use crate::user_code::threads::Code;
 
-/// The workers for each core to begin with.
+/// Initial number of workers per core.
 const PER_CORE: usize = 2;
 
-/// The most workers there are: each holds a chunk or two in memory.
+/// Maximum number of workers: each holds one or two chunks in memory.
 pub(crate) const MOST: usize = 16;
 
-/// How long is looked before there are more.
+/// Interval between adjustments of the number of workers.
 const WINDOW: Duration = Duration::from_millis(250);
 
-/// The part of the cores that is busy when more workers would be of no use, and when
-/// there are too many: each reads at a place of its own, and what the store has cached
-/// serves the fewer of them.
+/// CPU utilization from which more workers bring no gain, and from which there are too
+/// many. Each worker reads at its own position, and fewer workers make better use of
+/// the store's cache.
 const BUSY: f64 = 0.5;
 const FULL: f64 = 0.9;
 
-/// How many cores there are.
+/// Number of cores.
 fn cores() -> usize {
     std::thread::available_parallelism().map_or(1, usize::from)
 }
 
-/// How many workers there are to begin with.
+/// Initial number of workers.
 pub(crate) fn first() -> usize {
     (cores() * PER_CORE).min(MOST)
 }
 
-/// Lanes for workers.
+/// Limits the number of concurrent workers; a worker needs a lane.
 pub(crate) struct Lanes {
     free: Semaphore,
-    /// How many are to be closed that workers are in.
+    /// Number of occupied lanes to be closed.
     closing: AtomicUsize,
     seen: Mutex<Seen>,
 }
@@ -65,18 +66,18 @@ impl Lanes {
 
     /// Waits for a free lane.
     pub(crate) async fn enter(&self) -> Option<SemaphorePermit<'_>> {
-        // It is never closed.
+        // Fails only for a closed semaphore, and this one is never closed.
         self.free.acquire().await.ok()
     }
 
-    /// Whether the lane that a worker is in closes, so that it has to leave it.
+    /// Whether the worker has to leave its lane because it is closed.
     pub(crate) fn closes(&self) -> bool {
         let (order, one_less) = (Ordering::Relaxed, |closing: usize| closing.checked_sub(1));
         self.closing.fetch_update(order, order, one_less).is_ok()
     }
 
-    /// Looks how busy the cores are, every now and then, and opens more lanes
-    /// if they are not, or closes some of those if they are.
+    /// Adjusts the number of lanes to the CPU utilization: more if cores are idle,
+    /// fewer if they are saturated.
     pub(crate) fn look(&self, code: &Code) {
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
         let took = seen.at.elapsed();
@@ -104,9 +105,9 @@ impl Lanes {
 }
 
 impl Seen {
-    /// How many lanes there are to be.
+    /// The number of lanes to have.
     fn wanted(&self, took: Duration, busy: Duration) -> usize {
-        // At first it is not known how much of it was before.
+        // The first sample includes the time before the run.
         if self.busy.is_zero() {
             return self.lanes;
         }
@@ -123,8 +124,7 @@ impl Seen {
     }
 }
 
-/// For how long threads have been busy: those of the runtime, and those for
-/// user code.
+/// Total busy time of the runtime's threads and of the threads for user code.
 fn busy(code: &Code) -> Duration {
     #[cfg(target_has_atomic = "64")]
     let runtime = {
@@ -134,7 +134,7 @@ fn busy(code: &Code) -> Duration {
             .map(|worker| metrics.worker_total_busy_duration(worker))
             .sum()
     };
-    // Where the runtime does not count, no more lanes are opened.
+    // A runtime without this metric appears busy, so that no lanes are opened.
     #[cfg(not(target_has_atomic = "64"))]
     let runtime = Duration::MAX / 2;
     code.busy().saturating_add(runtime)

@@ -1,11 +1,12 @@
-//! Who has something in hand: a run is at rest when nobody has, and all that
-//! was done is durable and told by then.
+//! The number of chunks in progress.
+//!
+//! A run is paused when there are none; everything done is then durable and counted.
 
 use std::sync::Arc;
 
 use tokio::sync::watch;
 
-/// How many of the workers of an execution have something in hand.
+/// Counts the chunks in progress in an execution.
 #[derive(Clone)]
 pub(crate) struct AtWork(Arc<watch::Sender<usize>>);
 
@@ -14,7 +15,7 @@ impl AtWork {
         Self(Arc::new(watch::Sender::new(0)))
     }
 
-    /// One takes something in hand, until what this returns is dropped.
+    /// Registers a chunk until the returned value is dropped.
     pub(crate) fn begin(&self) -> Hand {
         self.0.send_if_modified(|hands| {
             *hands += 1;
@@ -27,13 +28,13 @@ impl AtWork {
         *self.0.borrow() == 0
     }
 
-    /// Tells when nobody has any more.
+    /// A receiver that is notified when no chunk is in progress any more.
     pub(crate) fn changes(&self) -> watch::Receiver<usize> {
         self.0.subscribe()
     }
 }
 
-/// Something in hand.
+/// A chunk in progress; dropping it deregisters the chunk.
 pub(crate) struct Hand(AtWork);
 
 impl Drop for Hand {

@@ -1,4 +1,4 @@
-//! Workers that migrate ranges side by side.
+//! Workers that migrate ranges concurrently.
 
 pub(crate) mod backpressure;
 pub(crate) mod concurrency;

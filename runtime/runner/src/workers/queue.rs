@@ -17,16 +17,16 @@ use crate::chunk::context::ChunkContext;
 use crate::run::run_log::{Range, is_range_lost};
 use state_migration_core::Error;
 
-/// How long a lease is. Each take-over of a range doubles its next lease, so that of
-/// two slow workers one comes to commit.
+/// Duration of a lease. Each take-over of a range doubles the next lease, so that of
+/// two slow workers one can commit.
 const LEASE: Duration = Duration::from_secs(60);
 
 /// The ranges of a pass.
 pub(crate) struct Queue {
     ranges: Mutex<Ranges>,
-    /// That a lease has ended.
+    /// Notified when a lease has ended.
     ended: Notify,
-    /// Whether ranges are taken over.
+    /// Whether leases expire, so that ranges are taken over.
     expires: bool,
 }
 
@@ -36,7 +36,7 @@ struct Ranges {
 }
 
 struct Lease {
-    /// The range as it was committed last, as far as that is known here.
+    /// The range as last committed, as far as known here.
     range: Range,
     term: Duration,
     until: Instant,
@@ -50,7 +50,7 @@ impl Lease {
 }
 
 impl Queue {
-    /// Ranges, taken over when their leases run out if `expires` says so.
+    /// A queue of ranges; `expires` says whether their leases expire.
     pub(crate) fn new(ranges: Vec<Range>, expires: bool) -> Self {
         let ranges = Ranges {
             free: ranges.into(),
@@ -67,8 +67,8 @@ impl Queue {
         self.ranges.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The next range for a worker: one that no worker has, or else one whose
-    /// lease has run out. `None`: nothing is left to do.
+    /// The next range for a worker: a free range, or else a range with an expired
+    /// lease. Returns `None` if nothing is left.
     pub(crate) async fn next(&self, work: &ChunkContext) -> Result<Option<Range>, Error> {
         loop {
             let ended = self.ended.notified();
@@ -101,7 +101,7 @@ impl Queue {
         }
     }
 
-    /// Takes over a range whose lease has run out, if there is one.
+    /// Takes over a range with an expired lease, if there is one.
     async fn take_over(&self, work: &ChunkContext) -> Result<Option<Range>, Error> {
         let Some(ledger) = work.book.ledger() else {
             return Ok(None);
@@ -111,12 +111,12 @@ impl Queue {
             let mut ranges = self.lock();
             let expired = ranges.leases.iter_mut().find(|lease| lease.until <= now);
             expired.map(|lease| {
-                // Other idle workers leave it alone meanwhile.
+                // Keeps other idle workers from trying at the same time.
                 lease.until = now + lease.term;
                 lease.range.clone()
             })
         };
-        // A worker that has to wait is not one that is lost.
+        // A worker of a slowed run waits on purpose.
         let Some(range) = expired.filter(|_| !work.control.is_slowed()) else {
             return Ok(None);
         };
@@ -133,7 +133,7 @@ impl Queue {
         Ok(taken.then_some(range))
     }
 
-    /// Renews the lease of a range, which has been committed like this.
+    /// Renews the lease of a range after a commit.
     pub(crate) fn renew(&self, range: &Range) {
         let mut ranges = self.lock();
         if let Some(lease) = ranges.leases.iter_mut().find(|lease| lease.is_of(range)) {
@@ -141,13 +141,14 @@ impl Queue {
         }
     }
 
-    /// Whether a worker failed since another one takes its range over. Its lease
-    /// is left to that one, which may not know yet that it has the range.
+    /// Whether a worker failed because its range was taken over. The lease is left to
+    /// the new worker, which may not know yet that it has the range.
     pub(crate) fn is_taken_over(&self, error: &Error) -> bool {
         self.expires && is_range_lost(error)
     }
 
-    /// Leaves the rest of a range to another worker, unless one has taken it over.
+    /// Returns the rest of a range to the queue, unless another worker has taken it
+    /// over.
     pub(crate) fn put_back(&self, range: Range) {
         let mut ranges = self.lock();
         if ranges.end_lease(&range) {
@@ -157,7 +158,8 @@ impl Queue {
         self.ended.notify_waiters();
     }
 
-    /// Ends the lease of a range; `false`: another worker has taken it over.
+    /// Ends the lease of a range. Returns `false` if another worker has taken over the
+    /// range.
     pub(crate) fn end(&self, range: &Range) -> bool {
         let ended = self.lock().end_lease(range);
         self.ended.notify_waiters();
@@ -181,7 +183,8 @@ impl Lease {
 
 enum Taken {
     Range(Box<Range>),
-    /// Until when the first lease is; `None`: there are none.
+    /// No range is free. The time at which the first lease expires; `None` without
+    /// leases.
     Nothing(Option<Instant>),
 }
 
@@ -216,7 +219,7 @@ mod tests {
         assert!(take(&queue).is_none() && queue.lock().leases.is_empty());
     }
 
-    /// Fails where `put_back` does not look at the lease: two workers have the range.
+    /// Fails if `put_back` ignores the lease: two workers have the range.
     #[tokio::test]
     async fn what_another_worker_has_taken_over_is_not_put_back() {
         let queue = queue();

@@ -1,5 +1,4 @@
-//! One of several workers, which take ranges of streams from a queue and
-//! migrate them chunk by chunk.
+//! A worker: takes ranges of streams from a queue and migrates them chunk by chunk.
 
 use std::sync::Arc;
 
@@ -22,14 +21,14 @@ use state_migration_core::{
     WorkflowId,
 };
 
-/// How many pages are made durable together, and of how many bytes.
+/// Maximum number of pages, and of bytes, that are made durable together.
 const TOGETHER: usize = 4;
 const TOGETHER_BYTES: usize = 8 << 20;
 
-/// What a worker tells.
+/// A message of a worker to the main task.
 pub(crate) enum Told {
     Done(Done),
-    /// It could not go on; what it leaves is left for another execution.
+    /// The worker had to stop; the rest of the range is left to another execution.
     Broken(MigrationError),
 }
 
@@ -42,26 +41,26 @@ pub(crate) fn worker_failed(message: &str) -> MigrationError {
     )
 }
 
-/// One of several that take ranges from a queue.
+/// A worker with its queue of results.
 pub(crate) struct Worker {
     pub(crate) work: ChunkContext,
     pub(crate) source: Source,
-    /// How many more processes the run may look at.
+    /// Number of processes left until the limit of the selection, if there is one.
     pub(crate) left: Option<usize>,
     pub(crate) sender: mpsc::Sender<Told>,
-    /// What is committed, and may not be durable yet.
+    /// Results that are committed, but may not be durable yet.
     pub(crate) waiting: Vec<Done>,
-    /// Held as long as it has something to do, to settle or to tell.
+    /// Registered while the worker has a chunk to migrate, to flush or to report.
     pub(crate) hand: Option<Hand>,
 }
 
-/// Why a worker goes no further in a range.
+/// Reason why a worker stops in a range.
 enum Stop {
-    /// The run was cancelled, or nobody listens any more.
+    /// The run was cancelled, or its main task has ended.
     Ended,
-    /// There are more workers than are of use.
+    /// There are too many workers.
     LaneCloses,
-    /// Something failed that is not one process's.
+    /// A failure that concerns more than one process.
     Broken {
         from: Option<StreamId>,
         error: Error,
@@ -81,13 +80,13 @@ impl Worker {
                     let failure = worker_failed(&format!(
                         "a range could not be taken over from a worker that does not answer; resume the run: {error}"
                     ));
-                    // The receiver is gone only when the run itself is.
+                    // Fails only if the run was dropped.
                     drop(self.sender.send(Told::Broken(failure)).await);
                     break;
                 }
             };
             let stop = self.migrate_range(&mut range, &queue).await;
-            // What was committed counts, however the range ended.
+            // Commits count, however the range ended.
             let settled = self.rest().await;
             let stop = match (stop, settled) {
                 (Err(Stop::LaneCloses), Ok(())) => {
@@ -100,7 +99,7 @@ impl Worker {
                 (Err(Stop::LaneCloses), settled) => settled,
                 (stop, settled) => stop.and(settled),
             };
-            // The worker that took it over tells of the rest of it.
+            // The worker that took over the range reports the rest of it.
             match &stop {
                 Err(Stop::Broken { error, .. }) if queue.is_taken_over(error) => continue,
                 _ if !queue.end(&range) => continue,
@@ -116,7 +115,7 @@ impl Worker {
                     ));
                     failure.class = FailureClass::of(&error);
                     let gone = self.sender.send(Told::Broken(failure)).await.is_err();
-                    // Nothing that comes after would be written either.
+                    // No later write would succeed either.
                     let lost =
                         matches!(error.kind(), ErrorKind::Claimed { .. } | ErrorKind::Fenced);
                     if gone || lost {
@@ -163,7 +162,7 @@ impl Worker {
             drop(turn);
             let mut page = match page {
                 Ok(page) => page,
-                // A damaged block holds records of some processes: find them.
+                // A damaged block contains records of some processes: find out which.
                 Err(error) if *error.kind() == ErrorKind::Corrupt && size > 1 => {
                     size = 1;
                     continue;
@@ -178,14 +177,15 @@ impl Worker {
             };
             let processes = page.read.processes.len();
             if self.work.control.is_slowed() {
-                // It may have to wait, and nothing is to be open meanwhile.
+                // The worker may have to wait, and must not hold a read point
+                // meanwhile.
                 page.read.read_point = ReadPoint::none();
                 self.rest().await?;
             }
             let at_work = &self.work.at_work;
             match self.work.control.may_go_on(processes, at_work).await {
                 Go::On(hand) => self.hand = Some(hand),
-                // An operator may have decided about them meanwhile.
+                // The processes may have been held or released meanwhile.
                 Go::AfterAPause | Go::AtAnotherPace => continue,
                 Go::Nowhere => return Err(Stop::Ended),
             }
@@ -197,7 +197,7 @@ impl Worker {
                 Err(error) if error.is_conflict() => seen.conflicted(),
                 Err(_) => {}
             }
-            // Those that give way are idle on purpose.
+            // A worker that yields is idle on purpose.
             if !gives_way {
                 self.work.lanes.look(&self.work.code);
             }
@@ -205,8 +205,8 @@ impl Worker {
                 Ok(Worked { done, large }) => {
                     queue.renew(range);
                     conflicts = 0;
-                    // What was read beyond a large one was read in vain; more of
-                    // them may follow.
+                    // The rest of the page after a large process was read in vain, and
+                    // more large processes may follow.
                     size = if large { 1 } else { size * 2 };
                     size = size.min(self.work.chunk_processes);
                     self.count(&done);
@@ -232,43 +232,43 @@ impl Worker {
         }
     }
 
-    /// Fails the first process of what is left of a range, which cannot be read.
+    /// Fails the first remaining process of a range, which cannot be read.
     async fn fail_first(&self, range: &mut Range, error: Error) -> Result<Done, Error> {
         let work = &self.work;
         let (store, of) = (&work.store, DueOf::Range(range.row.rest()));
         let filter = Arc::new(scan::HeadsOnly(work.filter.clone()));
         let page = scan::page(store, of, filter, 1, scan::Snapshots::default()).await;
-        // It may be the head that is damaged, and with it who it is.
+        // The head itself may be damaged, so that the process is unknown.
         let first = page.ok().and_then(|mut page| page.processes.pop());
         let Some(first) = first else {
             return Err(error);
         };
         let at = first.head.map(|head| head.workflow_id);
         let failure = scan::unread(&first.stream, &error);
-        // It may be the bookkeeping that is damaged.
+        // The bookkeeping itself may be damaged.
         commit::failure(work, failure, at, range)
             .await
             .map_err(|_| error)
     }
 
-    /// Counts what was done against the limit.
+    /// Counts migrated and failed processes towards the limit.
     fn count(&mut self, done: &Done) {
         if let Some(left) = &mut self.left {
-            // Those that no route is for are not among the first ones.
+            // A process without a route does not count towards the limit.
             let unroutable = usize::try_from(done.unroutable()).unwrap_or(usize::MAX);
             let failed = done.failed.len().saturating_sub(unroutable);
             *left = left.saturating_sub(done.moved.len() + failed);
         }
     }
 
-    /// Has nothing in hand any more.
+    /// Flushes and reports all results, and deregisters the chunk.
     async fn rest(&mut self) -> Result<(), Stop> {
         let settled = self.settle().await;
         self.hand = None;
         settled
     }
 
-    /// Makes durable what was committed, and passes it on.
+    /// Makes the commits durable, then reports the results.
     async fn settle(&mut self) -> Result<(), Stop> {
         if self.waiting.is_empty() {
             return Ok(());
@@ -279,7 +279,7 @@ impl Worker {
         let waiting = std::mem::take(&mut self.waiting);
         settled.map_err(|error| Stop::Broken { from, error })?;
         for done in waiting {
-            // The receiver is gone only when the run itself is.
+            // Fails only if the run was dropped.
             let sent = self.sender.send(Told::Done(done)).await;
             sent.map_err(|_| Stop::Ended)?;
         }
@@ -287,17 +287,18 @@ impl Worker {
     }
 }
 
-/// Where processes come from.
+/// The source of the processes of a range.
 #[derive(Debug, Clone)]
 pub(crate) enum Source {
     /// The heads of a range.
     Heads,
-    /// Those that failed in an earlier run; of some classes only, if any are named.
+    /// Processes that failed in an earlier run. Non-empty `classes` restrict it to
+    /// failures of these classes.
     Failures {
         of: RunId,
         classes: Arc<[FailureClass]>,
     },
-    /// Those that were born at some versions while the run closed them.
+    /// Processes born at some versions while the run was closing them.
     Births(Arc<[WorkflowId]>),
 }
 
@@ -348,7 +349,7 @@ impl Source {
     }
 }
 
-/// Processes that were born behind a run, at whichever of its versions.
+/// Processes born behind a run, at any of the versions.
 async fn born(
     work: &ChunkContext,
     versions: &[WorkflowId],
