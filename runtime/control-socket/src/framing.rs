@@ -1,4 +1,4 @@
-//! Lines of a limited length, in a limited time.
+//! Framing: lines of limited length, read and written within a time limit.
 
 use std::io;
 use std::time::Duration;
@@ -6,17 +6,17 @@ use std::time::Duration;
 use tokio::io::{AsyncBufRead, AsyncBufReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::time::timeout;
 
-/// Why there is no line.
+/// Reason why no line was read.
 #[derive(Debug)]
 pub enum NoLine {
-    /// The other side has closed its end, between two lines.
+    /// The peer closed the connection between two lines.
     Closed,
     TooLong,
     TooLate,
     Broken,
 }
 
-/// Reads a line of at most so many bytes, without its end.
+/// Reads a line of at most `longest` bytes, without its line end.
 pub async fn read(
     from: &mut (impl AsyncBufRead + Unpin),
     longest: usize,
@@ -53,7 +53,7 @@ async fn read_line(
     }
 }
 
-/// Writes all of it, or says that the other side does not read.
+/// Writes the whole line, or fails if the peer does not read in time.
 pub async fn write(
     to: &mut (impl AsyncWrite + Unpin),
     line: &[u8],
@@ -78,7 +78,7 @@ mod tests {
     const SOON: Duration = Duration::from_millis(50);
 
     async fn lines(text: &[u8], longest: usize) -> (Vec<Vec<u8>>, NoLine) {
-        // Smaller than a line, so that lines come in parts.
+        // Smaller than a line, so that a line arrives in parts.
         let mut from = BufReader::with_capacity(3, text);
         let mut lines = Vec::new();
         loop {

@@ -1,9 +1,9 @@
-//! Drives the runs of a service from another process, through a Unix socket.
-//! Feature `control-socket`; on systems without Unix sockets nothing is here.
+//! Control of the runs of a service from another process, through a Unix socket.
+//! Feature `control-socket`; without effect on systems without Unix sockets.
 //!
-//! SlateDB has one writer, so a run against a live service goes on inside that
-//! service. With a control socket the operator's tool drives and watches that
-//! run, with `--via`, while the service goes on writing:
+//! SlateDB allows one writer, so a run against a live service must execute inside that
+//! service. Through a control socket, the operator's tool controls and watches that run
+//! with `--via`, while the service continues to write:
 //!
 //! ```no_run
 //! # async fn f<M, ES, SS>(runner: state_migration::MigrationRunner<M, ES, SS>) -> Result<(), state_migration::Error>
@@ -13,40 +13,39 @@
 //!
 //! use state_migration::control_socket::ControlSocket;
 //!
-//! // Of the service's own store; it migrates nothing before somebody says so.
+//! // The runner of the service's own store. It starts no run by itself.
 //! let runner = Arc::new(runner);
 //! let serving = ControlSocket::bind("/run/loans/control")?.serve(runner)?;
-//! // … the service does its work; and when it ends:
+//! // … while the service runs; before it ends:
 //! serving.close().await;
 //! # Ok(())
 //! # }
 //! ```
 //!
-//! # Who may connect
+//! # Access
 //!
-//! The user that the service runs as, and nobody else: the socket has the
-//! permissions 0600. There is no moment at which it has others, since it is
-//! bound in a folder of its own with the permissions 0700, and moved to its path
-//! when it has its own. There is no TCP.
+//! Only the user that the service runs as may connect: the socket has the permissions
+//! 0600 from the start, since it is bound in a private folder with the permissions
+//! 0700, and renamed to its path once it has its own. There is no TCP.
 //!
-//! A lock beside the socket (`….lock`) says whether the service lives; the system
-//! gives it back when the service dies, whatever it dies of. So the socket of a
-//! dead service is replaced, and that of a live one refused.
+//! A lock file beside the socket (`….lock`) shows whether the service is alive; the
+//! system releases the lock when the service ends for any reason. The socket of a
+//! dead service is replaced, and binding the path of a live service is refused.
 //!
-//! # What a client can do
+//! # Requests
 //!
-//! | request | what it does |
+//! | request | effect |
 //! |---|---|
-//! | `status` | says whether a run is under way, and how far it is |
-//! | `watch` | says so again and again, until the run ends |
-//! | `pause`, `continue`, `cancel` | tells the run that is under way |
-//! | `throttle` | limits this run and later ones to so many processes a second |
-//! | `run` | starts a run: which processes, by whom, why, by which plan |
-//! | `resume`, `retry` | goes on with a run, or tries again what failed in it |
-//! | `plan` | says what a run would do, and where processes stand |
-//! | `runs`, `show` | reads the service's own store: its runs, and one with its failures |
+//! | `status` | returns the state and the progress of the run |
+//! | `watch` | returns the progress repeatedly until the run ends |
+//! | `pause`, `continue`, `cancel` | pauses, unpauses or cancels the run in progress |
+//! | `throttle` | limits this run and later ones to N processes per second |
+//! | `run` | starts a run, with its selection, actor, reason and plan |
+//! | `resume`, `retry` | resumes a run, or retries its failures |
+//! | `plan` | returns what a run would do, and the number of processes at each version |
+//! | `runs`, `show` | reads the history of the service's store, or one run with its failures |
 //!
-//! A request is one line of JSON, of at most 1 MiB, and so is each answer:
+//! A request is one line of JSON of at most 1 MiB. Each answer is one line of JSON:
 //!
 //! ```text
 //! > {"version":1,"request":"throttle","per_second":50}
@@ -55,14 +54,15 @@
 //! < {"version":1,"answer":"error","kind":"no_run","message":"no run is under way …","run":null}
 //! ```
 //!
-//! `docs/control-socket.md` has all of them. There is one run at a time: another
-//! one is refused, with the id of the one that is under way. A run goes on
-//! when the client that began it goes away. No client can keep the service or a
-//! run waiting: each has a task of its own and at most one line waiting for it;
-//! one that does not read for 10 seconds, or asks for nothing for 30, is let go;
-//! and there are at most 32, of which 16 may watch. When another one comes, the
-//! one that has asked for nothing for longest makes place, so that there is
-//! always room for one to cancel.
+//! `docs/control-socket.md` describes all of them. Only one run is allowed at a time:
+//! another one is refused with the id of the run in progress. A run continues when the
+//! client that started it disconnects.
+//!
+//! No client can block the service or a run. Each client has its own task and at most
+//! one pending line. A client that does not read for 10 seconds, or sends no request
+//! for 30 seconds, is disconnected. At most 32 clients can be connected, and at most
+//! 16 of them can watch. When another client connects, the client that has been idle
+//! longest is disconnected, so that a run can always be cancelled.
 
 #[cfg_attr(not(unix), allow(dead_code))]
 #[doc(hidden)]

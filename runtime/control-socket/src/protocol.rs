@@ -1,5 +1,7 @@
-//! What is said over a control socket: one JSON object a line, each with the
-//! version of the protocol. `docs/control-socket.md` describes it.
+//! The protocol of a control socket: one JSON object per line, each with the version of
+//! the protocol.
+//!
+//! `docs/control-socket.md` describes it.
 
 use std::num::NonZeroU32;
 
@@ -11,23 +13,23 @@ use state_migration_runner::{Failure, MigrationReport, Plan, Progress, RunCounts
 /// The version of the protocol.
 pub const VERSION: u32 = 1;
 
-/// The longest line that a service takes. A selection may name many streams.
+/// Maximum bytes of a request, including a selection with many streams.
 pub const LONGEST_REQUEST: usize = 1 << 20;
 
-/// The longest line that a client takes.
+/// Maximum bytes of an answer.
 pub const LONGEST_ANSWER: usize = 16 << 20;
 
-/// How many failures one answer shows at most.
+/// Maximum number of failures in an answer.
 pub const MOST_FAILURES: usize = 1_000;
 
-/// The longest text of a failure or a warning on the wire, in bytes. What a
-/// conversion says may be of any length.
+/// Maximum bytes of the text of a failure or a warning in an answer. The message of a
+/// conversion may be of any length.
 const LONGEST_TEXT: usize = 4 << 10;
 
-/// How long the texts of one answer may be together.
+/// Maximum total bytes of the texts in an answer.
 const LONGEST_TEXTS: usize = 1 << 20;
 
-/// A line, with the version in front.
+/// A line: the protocol version and a message.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Line<T> {
     pub version: u32,
@@ -46,24 +48,24 @@ impl<T: Serialize> Line<T> {
     }
 }
 
-/// The one part of a line that every version has.
+/// The part of a line that every protocol version has.
 #[derive(Debug, Deserialize)]
 pub struct Versioned {
     pub version: u32,
 }
 
-/// What a client asks for.
+/// A request of a client.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "request", rename_all = "snake_case")]
 pub enum Request {
-    /// Whether a run is under way, and how far it is.
+    /// The state and the progress of the run.
     Status,
-    /// How far the run is, again and again until it ends.
+    /// The progress of the run, repeatedly until it ends.
     Watch,
     Pause,
     Continue,
     Cancel,
-    /// Of this run and those that follow; without a number: as fast as it can.
+    /// Limits this run and later ones; `None` removes the limit.
     Throttle {
         per_second: Option<NonZeroU32>,
     },
@@ -72,7 +74,7 @@ pub enum Request {
         run: RunId,
         #[serde(default)]
         force: bool,
-        /// As of [`Run`].
+        /// As in [`Run`].
         #[serde(default)]
         take_over: bool,
         #[serde(default)]
@@ -86,8 +88,8 @@ pub enum Request {
         asked: Run,
     },
     Plan(For),
-    /// What the store knows of its runs: the last so many, and the one that
-    /// holds it.
+    /// The history of runs: the last `limit` runs, and the run that has claimed the
+    /// store.
     Runs {
         #[serde(default)]
         limit: Option<usize>,
@@ -103,7 +105,7 @@ pub enum Request {
     },
 }
 
-/// Which processes, and how; what is not said is as the service has it.
+/// Selection and options of a run; a missing field means the setting of the service.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct For {
     #[serde(default)]
@@ -116,7 +118,7 @@ pub struct For {
     pub deadline_ms: Option<u64>,
 }
 
-/// How a run is to be started.
+/// Parameters of a new run.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Run {
     #[serde(flatten)]
@@ -125,43 +127,43 @@ pub struct Run {
     pub who: Option<String>,
     #[serde(default)]
     pub why: String,
-    /// The plan that it must be by.
+    /// The required fingerprint of the plan.
     #[serde(default)]
     pub plan: Option<Fingerprint>,
     #[serde(default)]
     pub dry_run: bool,
-    /// Although another run was interrupted, and holds the store.
+    /// Whether to take over the store from an interrupted run that has claimed it.
     #[serde(default)]
     pub take_over: bool,
     #[serde(default)]
     pub per_second: Option<NonZeroU32>,
 }
 
-/// What a service answers.
+/// An answer of the service.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "answer", rename_all = "snake_case")]
 pub enum Answer {
     Status(Status),
-    /// How far the run is; more follows.
+    /// The progress of the run; more answers follow.
     Progress {
         progress: Progress,
     },
-    /// The run is over, and this is what it did; `None` when it was not begun
-    /// through the socket.
+    /// The run has ended. `report` is `None` if the run was not started through the
+    /// socket.
     Ended {
         report: Option<MigrationReport>,
         progress: Progress,
     },
     Plan(Planned),
-    /// One of several; [`Answer::End`] follows the last.
+    /// One of several runs; [`Answer::End`] follows the last.
     Run {
         record: Box<RunRecord>,
         counts: RunCounts,
     },
     End {
-        /// The run that holds the store.
+        /// The run that has claimed the store.
         claimed_by: Option<RunId>,
-        /// The same, if nobody works on it any more.
+        /// The same run, if it is known to be dead.
         #[serde(default)]
         interrupted: Option<RunId>,
     },
@@ -173,68 +175,68 @@ pub enum Answer {
     Error(Problem),
 }
 
-/// How the service stands.
+/// The state of the service.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Status {
     pub under_way: bool,
-    /// Whether it was told to pause; it may still be finishing what is in hand.
+    /// Whether a pause is requested; chunks may still be in progress.
     pub pausing: bool,
     pub per_second: Option<NonZeroU32>,
     pub progress: Progress,
 }
 
-/// What a run would do.
+/// The plan of a run, with the processes it concerns.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Planned {
     pub plan: Plan,
-    /// The versions of its workflows at which processes stand.
+    /// The versions of the plan's workflows that processes are at.
     pub versions: Vec<AtVersion>,
-    /// A sentence on each kind of names in the selection that nothing has.
+    /// A message for each kind of selected names that do not exist.
     #[serde(default)]
     pub absent: Vec<String>,
 }
 
-/// A version, and how many processes stand there.
+/// A version and the number of processes at it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AtVersion {
     pub version: WorkflowId,
-    /// About how many.
+    /// An approximate number.
     pub processes: u64,
 }
 
-/// Why a request was not done.
+/// The reason why a request was refused or failed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Problem {
     pub kind: ProblemKind,
     /// What happened, and what to do.
     pub message: String,
-    /// The run that it is about, if it is about one.
+    /// The run concerned, if any.
     pub run: Option<RunId>,
 }
 
-/// What kind of problem it is.
+/// The kind of a problem.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ProblemKind {
-    /// The line is not what this version takes.
+    /// The line is not a valid request of this protocol version.
     Invalid,
-    /// The client speaks another version.
+    /// The client uses another protocol version.
     Version,
-    /// The line is too long, or did not come to its end in time.
+    /// The line is too long, or incomplete when the time limit expired.
     Line,
-    /// There are as many clients as the service takes.
+    /// The maximum number of clients is connected.
     TooMany,
-    /// A run is under way, and there is one at a time.
+    /// Another run is in progress; only one run is allowed at a time.
     UnderWay,
-    /// A run was interrupted, and holds the store until it is resumed.
+    /// An interrupted run has claimed the store until it is resumed.
     Interrupted,
-    /// No run is under way.
+    /// No run is in progress.
     NoRun,
-    /// The plan is not the one that was named.
+    /// The fingerprint of the plan is not the required one.
     AnotherPlan,
-    /// The store has not seen the run.
+    /// The store does not know the run.
     UnknownRun,
-    /// The store or the program is not as it must be.
+    /// A problem with the store or the program of the service.
     Service,
 }
 
@@ -253,7 +255,7 @@ impl Problem {
     }
 }
 
-/// Reads a request; says what is wrong with it.
+/// Parses a request.
 pub fn request(line: &[u8]) -> Result<Request, Problem> {
     let invalid = |error: serde_json::Error| {
         Problem::new(
@@ -276,7 +278,7 @@ pub fn request(line: &[u8]) -> Result<Request, Problem> {
     Ok(line.said)
 }
 
-/// Cuts the texts of a report to what an answer may hold; counts stay.
+/// Truncates the texts of a report to the limits of an answer; counts are kept.
 pub fn shown(mut report: MigrationReport) -> MigrationReport {
     let mut room = Room::default();
     report
@@ -287,22 +289,22 @@ pub fn shown(mut report: MigrationReport) -> MigrationReport {
     report
 }
 
-/// The same for a page of failures: the next page begins after the last one.
+/// Truncates a page of failures likewise; the next page starts after the last failure
+/// kept.
 pub fn page(mut failures: Vec<Failure>) -> Vec<Failure> {
     let mut room = Room::default();
     failures.retain_mut(|failure| room.takes(&mut failure.error.message));
     failures
 }
 
-/// How much room texts have taken in an answer.
+/// Total bytes of the texts in an answer so far.
 #[derive(Default)]
 struct Room {
     taken: usize,
 }
 
 impl Room {
-    /// Cuts a text to what may be shown of it. After the first that there is no
-    /// room for there is none for any.
+    /// Truncates a text. Returns `false` once the total limit is reached.
     fn takes(&mut self, text: &mut String) -> bool {
         if text.len() > LONGEST_TEXT {
             text.truncate(text.floor_char_boundary(LONGEST_TEXT));
@@ -323,7 +325,7 @@ mod tests {
         request(line.as_bytes()).unwrap()
     }
 
-    /// The lines of `docs/control-socket.md` are what clients write.
+    /// These are the lines in `docs/control-socket.md`.
     #[test]
     fn requests_read_like_this() {
         assert_eq!(read(r#"{"version":1,"request":"status"}"#), Request::Status);

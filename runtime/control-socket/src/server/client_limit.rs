@@ -1,14 +1,14 @@
-//! How many clients there may be, and who makes place for another one.
+//! The limit on the number of clients.
 //!
-//! Who connects and asks for nothing keeps nobody out: when all places are
-//! taken, the client that has had no request for the longest time goes.
+//! When the limit is reached, the client that has been idle longest is disconnected, so
+//! that idle connections do not keep other clients out.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::Notify;
 
-/// Places for so many clients.
+/// Slots for a limited number of clients.
 pub(crate) struct Room {
     places: usize,
     seats: Mutex<Seats>,
@@ -17,9 +17,9 @@ pub(crate) struct Room {
 #[derive(Default)]
 struct Seats {
     taken: usize,
-    /// Counts up, so that who became idle first comes first.
+    /// Increases, so that the client that became idle first sorts first.
     turn: u64,
-    /// Those that have no request under way.
+    /// Clients without a request in progress.
     idle: BTreeMap<u64, Arc<Notify>>,
 }
 
@@ -39,8 +39,8 @@ impl Room {
         })
     }
 
-    /// A place for a client that has not asked for anything yet; `None`: all
-    /// are taken by those that have a request under way.
+    /// A slot for a new client, which starts idle. Returns `None` if all slots belong
+    /// to clients with a request in progress.
     pub(crate) fn enter(self: &Arc<Self>) -> Option<Seat> {
         let mut seats = self.seats();
         if seats.taken >= self.places {
@@ -61,29 +61,29 @@ impl Room {
     }
 
     fn seats(&self) -> MutexGuard<'_, Seats> {
-        // Nothing that can panic runs under the lock.
+        // No code that can panic runs under the lock.
         self.seats.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// The place of one client.
+/// The slot of one client.
 pub(crate) struct Seat {
     room: Arc<Room>,
     leave: Arc<Notify>,
-    /// Since when it has no request under way, if it has none.
+    /// The turn at which the client became idle; `None` while a request is in progress.
     idle: Option<u64>,
-    /// Whether another one has it by now.
+    /// Whether the slot was given to another client.
     is_lost: bool,
 }
 
 impl Seat {
-    /// Waits until another client needs the place.
+    /// Waits until another client needs the slot.
     pub(crate) async fn is_needed(&self) {
         self.leave.notified().await;
     }
 
-    /// A request is under way; `false`: it came too late, and another client
-    /// has the place.
+    /// Marks the start of a request. Returns `false` if the slot was given to another
+    /// client before.
     pub(crate) fn busy(&mut self) -> bool {
         if let Some(turn) = self.idle.take() {
             self.is_lost |= self.room.seats().idle.remove(&turn).is_none();
@@ -91,7 +91,7 @@ impl Seat {
         !self.is_lost
     }
 
-    /// The request was answered.
+    /// Marks the end of a request.
     pub(crate) fn idle(&mut self) {
         self.idle = self.room.seats().idle(&self.leave);
     }
@@ -122,7 +122,8 @@ mod tests {
         let mut first = room.enter().unwrap();
         let mut second = room.enter().unwrap();
         let third = room.enter().unwrap();
-        // It had a request since, so it is not the one any more.
+        // It had a request since, so it is no longer the one that has been idle
+        // longest.
         assert!(first.busy());
         first.idle();
         let mut fourth = room.enter().unwrap();

@@ -1,4 +1,4 @@
-//! The socket: who is let in, and how long it is there.
+//! The server of a control socket: which clients are accepted, and for how long.
 
 mod client_limit;
 mod service;
@@ -20,15 +20,15 @@ use crate::server::socket_file::Place;
 use state_migration_core::{Error, ErrorKind, EventStore, Migrations, SnapshotStore};
 use state_migration_runner::{MigrationRunner, RunControl};
 
-/// How many clients there may be at a time.
+/// Maximum number of clients.
 const CLIENTS: usize = 32;
 
-/// How many of them may watch.
+/// Maximum number of clients that watch.
 const WATCHERS: usize = 16;
 
-/// A socket that is there, and on which nobody answers yet.
+/// A control socket that is bound but not served yet.
 ///
-/// Who connects before [`serve`](Self::serve) is answered from then on.
+/// Clients that connect before [`serve`](Self::serve) are answered from then on.
 #[derive(Debug)]
 pub struct ControlSocket {
     place: Place,
@@ -36,29 +36,31 @@ pub struct ControlSocket {
 }
 
 impl ControlSocket {
-    /// Makes the socket, with the permissions 0600. One that a dead service has
-    /// left there is replaced.
+    /// Binds the socket, with the permissions 0600. The socket of a dead service is
+    /// replaced.
     ///
     /// # Errors
-    /// A live service listens there, something else than a socket is there, or
-    /// the folder cannot be written to.
+    /// A live service listens at the path, the path is not a socket, or its folder is
+    /// not writable.
     pub fn bind(path: impl AsRef<Path>) -> Result<Self, Error> {
         let (place, listener) = Place::bind(path.as_ref())?;
         Ok(Self { place, listener })
     }
 
-    /// Where it is.
+    /// The path of the socket.
     #[must_use]
     pub fn path(&self) -> &Path {
         self.place.path()
     }
 
-    /// Answers clients, in tasks of the runtime that this is called in, until
-    /// what it returns is closed or dropped. Runs are those of `runner`, also
-    /// for the [handle](MigrationRunner::control) that the service has on it.
+    /// Answers clients in tasks of the current tokio runtime, until the returned value
+    /// is closed or dropped.
+    ///
+    /// Runs use `runner`, so that the service's own [handle](MigrationRunner::control)
+    /// controls them too.
     ///
     /// # Errors
-    /// This is not called in a runtime of tokio that does I/O.
+    /// Not called in a tokio runtime with I/O enabled.
     pub fn serve<M, ES, SS>(self, runner: Arc<MigrationRunner<M, ES, SS>>) -> Result<Serving, Error>
     where
         M: Migrations + 'static,
@@ -89,11 +91,11 @@ impl ControlSocket {
     }
 }
 
-/// A control socket whose clients are answered.
+/// A control socket that is being served.
 ///
-/// When it is dropped the socket is removed, clients are let go, and a run that
-/// was begun through it is cancelled: it ends after the chunks in hand and can
-/// be resumed. [`close`](Self::close) waits for that.
+/// Dropping it removes the socket, disconnects the clients, and cancels a run that was
+/// started through the socket. The run ends after the chunks in progress and can be
+/// resumed. [`close`](Self::close) waits for that.
 #[must_use = "the socket is removed when this is dropped"]
 pub struct Serving {
     place: Place,
@@ -112,19 +114,19 @@ impl std::fmt::Debug for Serving {
 }
 
 impl Serving {
-    /// Where the socket is.
+    /// The path of the socket.
     #[must_use]
     pub fn path(&self) -> &Path {
         self.place.path()
     }
 
-    /// Takes the socket away, and returns when a run that was begun through it
-    /// has ended. Close the store after this.
+    /// Removes the socket, and waits for the end of a run that was started through it.
+    /// Close the store after this.
     pub async fn close(self) {
         let current = self.service.current();
         drop(self);
         if let Some(mut ended) = current {
-            // It ends without a word only if the run panicked.
+            // An error means that the run panicked.
             let _ = ended.wait_for(Option::is_some).await;
         }
     }
@@ -139,7 +141,7 @@ impl Drop for Serving {
     }
 }
 
-/// Takes in clients, and lets them go when it is dropped.
+/// Accepts clients. Dropping the future disconnects them.
 async fn accept(listener: UnixListener, service: Arc<Service>) {
     let room = Room::new(CLIENTS);
     let watchers = Arc::new(Semaphore::new(WATCHERS));
@@ -147,8 +149,8 @@ async fn accept(listener: UnixListener, service: Arc<Service>) {
     loop {
         let client = match listener.accept().await {
             Ok((client, _)) => client,
-            // Of the client, or of a process that has too many files open: the
-            // next one may be better off.
+            // A failure of this client, or too many open files in this process; the
+            // next client may succeed.
             Err(_) => {
                 tokio::time::sleep(std::time::Duration::from_millis(50)).await;
                 continue;
@@ -165,7 +167,7 @@ async fn accept(listener: UnixListener, service: Arc<Service>) {
     }
 }
 
-/// Says that there is no room, and waits for nobody.
+/// Rejects a client without waiting for it.
 fn turn_away(client: &UnixStream) {
     let problem = Problem::new(
         ProblemKind::TooMany,
@@ -174,7 +176,7 @@ fn turn_away(client: &UnixStream) {
         ),
     );
     if let Ok(line) = Line::bytes(Answer::Error(problem)) {
-        // It has not read anything yet, so there is room for a line.
+        // Nothing has been written yet, so that the socket buffer has room for a line.
         let _ = client.try_write(&line);
     }
 }

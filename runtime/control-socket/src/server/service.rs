@@ -15,13 +15,13 @@ use state_migration_runner::options::{Asked, Wanted};
 use state_migration_runner::run_service::RunService;
 use state_migration_runner::{MigrationReport, Plan, RunControl, Runs};
 
-/// A runner that clients drive.
+/// A runner controlled by clients.
 pub(crate) struct Service {
     runner: Arc<dyn RunService>,
     current: Mutex<Option<Ended>>,
 }
 
-/// Hears of the end of a run that was begun through the socket.
+/// Receives the report of a run that was started through the socket.
 pub(crate) type Ended = watch::Receiver<Option<Arc<MigrationReport>>>;
 
 impl Service {
@@ -36,7 +36,7 @@ impl Service {
         self.runner.control()
     }
 
-    /// The run that was begun last, if it is not over.
+    /// The last run started through the socket, if it has not ended.
     pub(crate) fn current(&self) -> Option<Ended> {
         let current = self.current.lock();
         current
@@ -45,7 +45,7 @@ impl Service {
             .filter(|ended| ended.borrow().is_none())
     }
 
-    /// Begins a run, unless one is under way, at most so fast.
+    /// Starts a run with a rate limit. Refused while another run is in progress.
     pub(crate) fn begin(
         &self,
         asked: Asked,
@@ -55,10 +55,10 @@ impl Service {
         let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
         self.check_idle()?;
         let control = self.control();
-        // From here on it is under way for everybody, before its first step.
+        // From here on the run counts as in progress, before its first step.
         let guard = control.begin();
         control.forget();
-        // Before the first process.
+        // Set before the first process.
         if per_second.is_some() {
             control.throttle(per_second);
         }
@@ -73,7 +73,7 @@ impl Service {
         Ok(ended)
     }
 
-    /// Refuses to begin a run while one is under way.
+    /// Refuses to start a run while another one is in progress.
     pub(crate) fn check_idle(&self) -> Result<(), Problem> {
         let control = self.control();
         match control.is_under_way() {
@@ -82,8 +82,8 @@ impl Service {
         }
     }
 
-    /// Refuses to begin another run while one that was interrupted holds the
-    /// store, unless it is to be taken over from it.
+    /// Refuses to start a run while an interrupted run has claimed the store, unless
+    /// the store is to be taken over.
     pub(crate) async fn check_claim(&self, asked: &Asked, wanted: &Wanted) -> Result<(), Problem> {
         let again = match wanted {
             Wanted::DryRun => return Ok(()),
@@ -103,7 +103,7 @@ impl Service {
         }
     }
 
-    /// What is asked of a run that somebody asks for.
+    /// The options of a requested run.
     pub(crate) fn asked(&self, run: &protocol::Run) -> Asked {
         let mut asked = self.asked_for(&run.which);
         if let Some(who) = &run.who {
@@ -161,7 +161,7 @@ pub(crate) fn unreadable(error: Error) -> Problem {
 
 fn under_way(control: &RunControl) -> Problem {
     let progress = control.progress();
-    // Nothing else knows of a dry run, not by its id either.
+    // A dry run has no record, so that its id is of no use.
     let run = progress.run.filter(|_| !progress.dry_run);
     let which = match run {
         Some(run) => format!("run {run}"),

@@ -1,7 +1,6 @@
-//! One client of a control socket: its requests, one after the other.
+//! The session of one client of a control socket: its requests in sequence.
 //!
-//! Nothing that a client does or leaves undone is waited for by a run, or by
-//! another client.
+//! No run and no other client ever waits for a client.
 
 use std::num::NonZeroU32;
 use std::pin::pin;
@@ -26,19 +25,20 @@ use state_migration_core::RunId;
 use state_migration_runner::options::{Asked, Wanted};
 use state_migration_runner::{Progress, RunRecord};
 
-/// How long a client may take for a request, and from one to the next.
+/// Maximum time for a request to arrive, and between two requests.
 const REQUEST_WITHIN: Duration = Duration::from_secs(30);
 
-/// How long it may take to read a line.
+/// Maximum time for the client to read a line.
 const READ_WITHIN: Duration = Duration::from_secs(10);
 
-/// How often progress is told at most.
+/// Minimum interval between progress messages.
 const PROGRESS_EVERY: Duration = Duration::from_millis(100);
 
-/// How often it is told at least, so that both sides see that the other is there.
+/// Maximum interval between progress messages, so that both sides notice a lost
+/// connection.
 const AT_LEAST_EVERY: Duration = Duration::from_secs(5);
 
-/// A client.
+/// A connected client.
 pub(crate) struct Session {
     service: Arc<Service>,
     watchers: Arc<Semaphore>,
@@ -48,10 +48,10 @@ pub(crate) struct Session {
     to: OwnedWriteHalf,
 }
 
-/// A run that is asked for, and how fast it may be.
+/// A requested run and its rate limit.
 type ToBegin = (Asked, Wanted, Option<NonZeroU32>);
 
-/// The client is gone, or is to be let go.
+/// The client has disconnected, or is to be disconnected.
 struct Gone;
 
 impl From<NoLine> for Gone {
@@ -79,7 +79,7 @@ impl Session {
         }
     }
 
-    /// Answers requests until the client is gone.
+    /// Answers requests until the client has disconnected.
     pub(crate) async fn run(mut self) {
         while self.one().await.is_ok() {}
     }
@@ -123,7 +123,7 @@ impl Session {
         Ok(())
     }
 
-    /// Says why another client has its place, and waits for nobody.
+    /// Reports that another client got the slot, without waiting for the client.
     fn make_place(&self) {
         let problem = Problem::new(
             ProblemKind::TooMany,
@@ -187,8 +187,7 @@ impl Session {
         }
     }
 
-    /// Begins a run, if that is what is asked for, and tells how far it is until
-    /// it ends.
+    /// Starts a run if one is requested, and reports the progress until it ends.
     async fn follow(&mut self, request: Request) -> Result<(), Gone> {
         let Ok(_watching) = self.watchers.clone().try_acquire_owned() else {
             let problem = Problem::new(
@@ -204,8 +203,9 @@ impl Session {
         let ended = match prepared {
             None => self.service.current(),
             Some((asked, wanted, per_second)) => {
-                // Who sent this and left before the service came round to it was
-                // told that it does not answer: this cannot be written then.
+                // A client may have disconnected before its request was read, and then
+                // believes that the service did not answer. In that case this write
+                // fails, and the run is not started.
                 let progress = Progress::default();
                 self.say(Answer::Progress { progress }).await?;
                 match self.service.begin(asked, wanted, per_second) {
@@ -231,8 +231,8 @@ impl Session {
         self.say(Answer::Ended { report, progress }).await
     }
 
-    /// Waits for something, as long as the client listens. Who says something
-    /// meanwhile wants to hear no more.
+    /// Waits for `work` while the client is connected. A client that sends anything
+    /// meanwhile is disconnected.
     async fn unless_gone<T>(&mut self, work: impl Future<Output = T>) -> Result<T, Gone> {
         let (work, gone) = (pin!(work), pin!(self.from.fill_buf()));
         match select(work, gone).await {
@@ -241,8 +241,8 @@ impl Session {
         }
     }
 
-    /// The run that is asked for, if it may begin; `None`: the one that is under
-    /// way is to be watched.
+    /// Checks whether the requested run may start; `None` for a request to watch the
+    /// current run.
     async fn prepare(&self, request: &Request) -> Result<Option<ToBegin>, Problem> {
         let service = &self.service;
         let (mut asked, wanted, per_second) = match request {
@@ -307,8 +307,8 @@ impl Session {
         ))
     }
 
-    /// Every run that the store has seen, a line each; the last so many, and
-    /// the one that holds the store, if a limit is given.
+    /// Sends every run of the store in its own line. With a limit, sends only the last
+    /// runs and the one that has claimed the store.
     async fn all_runs(&mut self, limit: Option<usize>) -> Result<(), Gone> {
         let found = async {
             let runs = self.service.runs()?;
@@ -375,7 +375,7 @@ impl Session {
     }
 }
 
-/// What is told to a run needs one.
+/// Requires a run in progress.
 fn under_way(is_under_way: bool) -> Result<(), Problem> {
     match is_under_way {
         true => Ok(()),

@@ -13,25 +13,24 @@ use std::path::{Path, PathBuf};
 
 use state_migration_core::{Error, ErrorKind};
 
-/// The longest path of a socket that all systems take, in bytes.
+/// Maximum bytes of a socket path that all systems support.
 const LONGEST_PATH: usize = 103;
 
-/// A socket that is listened on, and what must go when it does.
+/// A bound socket, with the files to remove when it is dropped.
 #[derive(Debug)]
 pub(crate) struct Place {
     path: PathBuf,
-    /// Device and inode: what is at the path may have become another one's.
+    /// Device and inode, since the file at the path may have been replaced.
     file: (u64, u64),
-    /// Goes last.
+    /// Dropped last.
     _lock: Lock,
 }
 
 impl Place {
     /// Binds a socket at the path.
     ///
-    /// It is bound in a folder of its own that nobody else may enter, gets its
-    /// permissions there, and is then moved to its path: at no moment could
-    /// another user have connected.
+    /// The socket is bound in a private folder, gets its permissions there, and is then
+    /// renamed to its path. At no moment can another user connect.
     pub(crate) fn bind(path: &Path) -> Result<(Self, UnixListener), Error> {
         let lock = Lock::take(path)?;
         refuse_what_is_there(path)?;
@@ -41,7 +40,7 @@ impl Place {
             fs::rename(&private, path)?;
             Ok((listener, (there.dev(), there.ino())))
         });
-        // If something is left there, it is nothing that listens.
+        // Anything left behind does not accept connections.
         let _ = fs::remove_file(&private);
         let _ = fs::remove_dir(&folder);
         let (listener, file) = bound.map_err(|error| unusable(path, &error))?;
@@ -64,7 +63,8 @@ impl Drop for Place {
         let ours = fs::symlink_metadata(&self.path)
             .is_ok_and(|there| (there.dev(), there.ino()) == self.file);
         if ours {
-            // If it stays, the next service takes it for what it is: of a dead one.
+            // If it cannot be removed, the next service replaces it as the socket of a
+            // dead service.
             let _ = fs::remove_file(&self.path);
         }
     }
@@ -77,8 +77,8 @@ fn bind_privately(private: &Path) -> io::Result<UnixListener> {
     Ok(listener)
 }
 
-/// Refuses a path at which something is that must stay. What a dead service
-/// left there does not count.
+/// Fails if a live socket or another kind of file exists at the path. The socket of a
+/// dead service is accepted.
 fn refuse_what_is_there(path: &Path) -> Result<(), Error> {
     let shown = path.display();
     match fs::symlink_metadata(path) {
@@ -87,7 +87,7 @@ fn refuse_what_is_there(path: &Path) -> Result<(), Error> {
         Ok(there) if !there.file_type().is_socket() => Err(Error::invalid(format!(
             "{shown} is there and is no socket, and is left as it is; give the control socket another path"
         ))),
-        // One that was made without a lock, by another program.
+        // A socket that another program has bound without a lock.
         Ok(_) => match UnixStream::connect(path) {
             Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => Ok(()),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
@@ -97,8 +97,8 @@ fn refuse_what_is_there(path: &Path) -> Result<(), Error> {
     }
 }
 
-/// A folder that only its owner may enter, next to `path`, so that what is made
-/// in it can be moved there; and the path of a socket in it.
+/// Creates a folder next to `path` that only its owner may enter, so that a socket in
+/// it can be renamed to `path`. Returns the folder and the path of the socket in it.
 fn private_folder(path: &Path) -> Result<(PathBuf, PathBuf), Error> {
     let beside = path.parent().filter(|parent| parent.as_os_str() != "");
     let beside = beside.unwrap_or(Path::new("."));
@@ -121,8 +121,8 @@ fn private_folder(path: &Path) -> Result<(PathBuf, PathBuf), Error> {
     Ok((folder, private))
 }
 
-/// A file that is locked as long as the service lives: the lock goes with the
-/// process, whatever ends it.
+/// A file that is locked while the service lives. The system releases the lock when the
+/// process ends for any reason.
 #[derive(Debug)]
 struct Lock {
     path: PathBuf,
@@ -147,7 +147,7 @@ impl Lock {
                 Err(TryLockError::WouldBlock) => return Err(in_use(socket)),
                 Err(TryLockError::Error(error)) => return Err(unusable(socket, &error)),
             }
-            // Another service may have removed it between the two.
+            // Another service may have removed the file between the open and the lock.
             let locked = file.metadata().map_err(|error| unusable(socket, &error))?;
             let there = fs::metadata(&path);
             if there.is_ok_and(|there| (there.dev(), there.ino()) == (locked.dev(), locked.ino())) {
@@ -159,7 +159,7 @@ impl Lock {
 
 impl Drop for Lock {
     fn drop(&mut self) {
-        // Still locked: whoever waits for it sees that it is gone.
+        // Removed while locked, so that a waiting service notices the removal.
         let _ = fs::remove_file(&self.path);
     }
 }
@@ -214,7 +214,7 @@ mod tests {
         assert_eq!(names(folder.path()), [""; 0]);
     }
 
-    /// With the umask of the process open, the folder it is bound in is closed.
+    /// Even with a permissive umask, the folder that the socket is bound in is private.
     #[test]
     fn it_is_bound_where_nobody_else_may_enter() {
         let folder = tempfile::tempdir().unwrap();
@@ -243,11 +243,11 @@ mod tests {
         let says = |error: Error| error.to_string().starts_with("a live service listens on");
         let (place, listener) = Place::bind(&path).unwrap();
         assert!(says(Place::bind(&path).unwrap_err()));
-        // Also if somebody took its socket away.
+        // Even if its socket was removed.
         fs::remove_file(&path).unwrap();
         assert!(says(Place::bind(&path).unwrap_err()));
         drop((place, listener));
-        // And if it is none of ours, and there is no lock.
+        // Even if another program owns the socket, without a lock.
         let other = UnixListener::bind(&path).unwrap();
         assert!(says(Place::bind(&path).unwrap_err()));
         UnixStream::connect(&path).unwrap();
