@@ -1,10 +1,10 @@
-//! Moves event-sourced processes that are in flight from one version of their
-//! workflow to the next.
+//! Migrates event-sourced processes in flight from one version of their workflow to the
+//! next.
 //!
-//! Annotate a conversion function with [`state_migration`](macro@state_migration);
-//! a [`MigrationRunner`] moves every process in the store along all functions
-//! that are linked into the program, and a [`Process`] goes on under the new
-//! version. See [`MigrationRunner`] for a whole example.
+//! Annotate a conversion function with [`state_migration`](macro@state_migration); a
+//! [`MigrationRunner`] migrates every process in the store along all functions that are
+//! linked into the program, and a [`Process`] continues under the new version. See
+//! [`MigrationRunner`] for a complete example.
 //!
 //! # Words
 //!
@@ -13,42 +13,43 @@
 //! | *workflow* | a versioned state machine: a type that implements [`Workflow`] |
 //! | *process* | one instance of a workflow: one event stream |
 //! | *migration* | one edge, from a version of a workflow to the next: [`StateMigration`] |
-//! | *route* | the migrations from where a process stands to the newest version: [`Route`] |
+//! | *route* | the migrations from the version of a process to the newest version: [`Route`] |
 //! | *baseline* | the latest `$migrated` event, from which every replay starts: [`Baseline`] |
-//! | *head* | where a stream ends, and at which version its process stands: [`Head`] |
+//! | *head* | the last sequence number, the version and the flags of a stream: [`Head`] |
 //!
 //! # Stores
 //!
-//! [`SlateDbStore`] keeps everything in one SlateDB database, on the local disk
-//! or in an object store; a [`SlateDbReader`] reads it while another process
-//! writes to it; [`MemoryStore`] is for tests. A store of your own
-//! implements [`EventStore`], [`SnapshotStore`] and [`ProcessRegistry`], and
-//! [`TransactionalStore`] if it can commit all of them at once; the
-//! [`conformance`] suite checks it.
+//! [`SlateDbStore`] keeps everything in one SlateDB database, on the local disk or in
+//! an object store; a [`SlateDbReader`] reads it while another process writes to it;
+//! [`MemoryStore`] is for tests. Your own store implements [`EventStore`],
+//! [`SnapshotStore`] and [`ProcessRegistry`], and [`TransactionalStore`] if it can
+//! commit all of them in one transaction; the [`conformance`] suite checks it.
 //!
 //! # Runs
 //!
-//! Over one store a run is kept in it: [`RunRecord`], [`RunCounts`], [`Failure`],
-//! read through [`Runs`]. [`RunControl`] drives it while it goes;
-//! [`MigrationRunner::resume`] and [`MigrationRunner::retry`] go on from it, and
-//! [`MigrationRunner::open`] migrates single processes beside it.
+//! Over one store, the store records each run: [`RunRecord`], [`RunCounts`],
+//! [`Failure`], read through [`Runs`]. [`RunControl`] controls a run in progress.
+//! [`MigrationRunner::resume`] continues an interrupted run, [`MigrationRunner::retry`]
+//! retries the failures of a run, and [`MigrationRunner::open`] migrates single
+//! processes beside a run.
 //!
 //! # Features
 //!
-//! | feature | default | what it adds |
+//! | feature | default | content |
 //! |---|---|---|
-//! | `slatedb` | yes | the SlateDB store; implies `tokio` |
-//! | `tokio` | with `slatedb` | the runner, the in-memory store, the conformance suite |
+//! | `slatedb` | yes | the SlateDB store; implies `runner` |
+//! | `runner` | with `slatedb` | the runner, the in-memory store, the conformance suite |
+//! | `control-socket` | with `cli` | control of runs from another process, through a Unix socket |
 //! | `cli` | no | the operator's tool, for a binary of two lines: [`cli`] |
-//! | `control-socket` | with `cli` | drives runs from another process, through a Unix socket |
-//! | `telemetry` | with `cli` | what a run does, as spans of `tracing` and as `metrics` |
 //! | `aws`, `azure`, `gcp` | no | SlateDB on the object stores of these clouds |
 //!
-//! Without features the crate is traits, macros and registry: enough to check in
-//! a test that every version is decided about
-//! ([`MigrationRegistry::assert_complete`]), and to bring the states in files,
-//! caches and queues to the newest version ([`MigrationRegistry::upgrade`]).
-// The overview links to what features add.
+//! `tokio` is the former name of `runner`, until 0.2.
+//!
+//! Without features, the crate provides the traits, the macros and the registry. They
+//! suffice to test that every version has a migration or a declaration
+//! ([`MigrationRegistry::assert_complete`]), and to upgrade states in files, caches and
+//! queues to the newest version ([`MigrationRegistry::upgrade`]).
+// The overview links to items of optional features.
 #![cfg_attr(
     not(all(feature = "slatedb", feature = "cli")),
     allow(rustdoc::broken_intra_doc_links)
