@@ -33,7 +33,7 @@ pub(crate) struct Graph {
 struct Drawn {
     format: Format,
     drawing: String,
-    /// Whether the migrations fit together; `list` says what is wrong.
+    /// Whether the migrations are consistent; `list` shows the problems.
     fits: bool,
 }
 

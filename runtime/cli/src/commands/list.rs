@@ -30,12 +30,12 @@ impl List {
     }
 }
 
-/// What is linked.
+/// The linked migrations and versions.
 #[derive(Debug, Serialize)]
 struct Linked {
     migrations: Vec<LinkedMigration>,
     versions: Vec<LinkedVersion>,
-    /// Why the migrations do not fit together.
+    /// Why the migrations are inconsistent.
     problems: Vec<String>,
     next: Vec<String>,
 }
@@ -75,11 +75,11 @@ impl fmt::Display for What {
 struct LinkedVersion {
     version: String,
     decision: Decided,
-    /// Why its processes stay, where they do.
+    /// The declared reason why processes stay at the version.
     reason: Option<&'static str>,
 }
 
-/// What is decided about the processes of a version.
+/// What was decided for the processes of a version.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 enum Decided {

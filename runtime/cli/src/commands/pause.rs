@@ -10,7 +10,7 @@ use crate::remote::service::Service;
 use state_migration_control_socket::protocol::{Request, Status};
 use state_migration_runner::RunState;
 
-/// How long is waited for a run to do as it was told.
+/// Time to wait until the run has reached the requested state.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Pauses the run in a service.
@@ -57,7 +57,7 @@ impl Cancel {
     }
 }
 
-/// Tells a service something, and waits a little for it to come about.
+/// Sends a request to a service, and waits until it takes effect, up to the time limit.
 async fn tell(
     context: &Context,
     what: Request,

@@ -37,7 +37,7 @@ pub(crate) struct Resume {
 
 impl Resume {
     pub(crate) async fn run(self, context: &Context) -> Result<Exit, Failure> {
-        // Before the store is opened for writing, which shuts others out.
+        // Check before the store is opened for writing, which fences other writers.
         let runs = context.history().await?;
         let record = self.run.find(&runs, context).await?;
         self.can(context, &record)?;
@@ -75,7 +75,7 @@ impl Resume {
             ));
             return Err(failure.next(context.again("plan")));
         }
-        // The service looks at its own migrations.
+        // The service compares with its own migrations.
         if context.global.via.is_some() {
             return Ok(());
         }

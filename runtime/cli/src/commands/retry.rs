@@ -42,7 +42,7 @@ impl Retry {
         if context.global.via.is_none() {
             context.migrations()?;
         }
-        // Before the store is opened for writing, which shuts others out.
+        // Check before the store is opened for writing, which fences other writers.
         let runs = context.history().await?;
         let record = self.run.find(&runs, context).await?;
         self.has_failed(context, &runs, record.id, record.number)
@@ -74,7 +74,7 @@ impl Retry {
         drive(context, store, set, wanted, &self.pace).await
     }
 
-    /// Refuses to try nothing again.
+    /// Fails if there are no failures to retry.
     async fn has_failed(
         &self,
         context: &Context,

@@ -57,7 +57,7 @@ impl Run {
             let (reader, wanted) = (context.reader(), Wanted::DryRun(command));
             return drive(context, reader, set, wanted, &self.pace).await;
         }
-        // Before the store is opened, which shuts others out.
+        // Check before the store is opened for writing, which fences other writers.
         self.is_meant(context, plan)?;
         let set = |runner| {
             self.planned
@@ -70,7 +70,7 @@ impl Run {
         drive(context, store, set, Wanted::Run, &self.pace).await
     }
 
-    /// Inside of the service, with its migrations.
+    /// Executes the run inside the service, with the migrations of the service.
     async fn through(self, context: &Context, via: Via) -> Result<Exit, Failure> {
         let look = format!("plan{}", self.planned.arguments());
         if !self.yes && !self.dry_run && self.plan.is_none() {
@@ -93,7 +93,7 @@ impl Run {
         remote::drive(context, via, request, wanted, &self.pace).await
     }
 
-    /// That of what would be done now.
+    /// The fingerprint of the current plan.
     fn fingerprint(&self, migrations: MigrationRegistry) -> Result<Fingerprint, Failure> {
         let runner = MigrationRunner::new(migrations, (), ());
         let plan = self.planned.apply(runner).plan();
@@ -101,7 +101,7 @@ impl Run {
         Ok(plan.fingerprint)
     }
 
-    /// Refuses what nobody has said yes to.
+    /// Requires `--yes` or the fingerprint of the current plan.
     fn is_meant(&self, context: &Context, now: Fingerprint) -> Result<(), Failure> {
         let refused = match self.plan {
             _ if self.yes => return Ok(()),
@@ -118,7 +118,7 @@ impl Run {
 
 fn fingerprint(text: &str) -> Result<Fingerprint, String> {
     let fingerprint = text.parse::<Fingerprint>().ok();
-    // Half of one would be the fingerprint of another plan.
+    // Parsing accepts a shorter text, which would be the fingerprint of another plan.
     fingerprint
         .filter(|read| read.to_string() == text.to_ascii_lowercase())
         .ok_or_else(|| {

@@ -27,7 +27,7 @@ pub(crate) struct List {
 #[derive(Debug, Serialize)]
 struct History {
     runs: Vec<RunLine>,
-    /// How many runs the store has seen.
+    /// Number of runs in the history of the store.
     total: usize,
     next: Vec<String>,
 }

@@ -46,14 +46,14 @@ pub(crate) struct Unskip {
     take_over: bool,
 }
 
-/// What holds for a process from now on.
+/// The new state of a process.
 #[derive(Debug, Serialize)]
 struct Decided {
     stream: String,
-    /// Where it stands.
+    /// The version that the process is at.
     version: String,
     skipped: bool,
-    /// Whether it was skipped before.
+    /// Whether the process was held before.
     was_skipped: bool,
     who: Option<String>,
     why: Option<String>,
@@ -79,7 +79,7 @@ async fn decide(
     hold: Option<(String, String)>,
     take_over: bool,
 ) -> Result<Exit, Failure> {
-    // Before the store is opened for writing, which shuts others out.
+    // Check before the store is opened for writing, which fences other writers.
     let reader = context.reader().await?;
     let head = reader.head(&stream).await?;
     reader.close().await?;
@@ -90,7 +90,7 @@ async fn decide(
         .next(context.again("status")));
     };
     if hold.is_none() && !head.held {
-        // Nothing is to be written, so nobody need be shut out.
+        // Nothing has to be written, so that no other writer has to be fenced.
         return tell(context, &stream, &head, (false, None));
     }
     let store = context.writer(take_over, Claim::Any).await?;

@@ -39,11 +39,11 @@ struct Stand {
     store: String,
     /// By workflow and version.
     versions: Vec<Version>,
-    /// Streams of which it cannot be told where they stand.
+    /// Streams whose version cannot be read.
     unreadable: u64,
     /// Whether a program has the store open, or ended without closing it.
     in_use: bool,
-    /// The last runs, the latest first.
+    /// The last runs, latest first.
     runs: Vec<RunLine>,
     warnings: Vec<String>,
     next: Vec<String>,
@@ -115,8 +115,10 @@ impl Status {
         self.workflow.is_empty() || self.workflow.iter().any(|name| name == workflow)
     }
 
-    /// Refuses a workflow of which there is nothing: most likely its name is
-    /// mistyped, and it would look as if no process was left.
+    /// Refuses an unknown workflow.
+    ///
+    /// Its name is probably mistyped, and the empty result would look as if no process
+    /// was left.
     fn check(
         &self,
         context: &Context,
@@ -139,7 +141,7 @@ impl Status {
     }
 }
 
-/// The run that needs somebody comes first, then what is left to migrate.
+/// The next command: first about an unfinished run, then about outdated processes.
 fn next(
     context: &Context,
     versions: &[Version],

@@ -32,7 +32,7 @@ impl Watch {
             _ => Exit::Environment,
         };
         let mut status = via.tell(Request::Status).await?;
-        // Another one may have begun since.
+        // Another run may have started since.
         if status.progress.run != progress.run {
             status.under_way = false;
         }

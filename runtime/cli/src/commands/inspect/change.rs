@@ -1,4 +1,4 @@
-//! A state before and after a migration, line by line.
+//! The states of a process before and after a migration, compared line by line.
 
 use std::fmt::{self, Write};
 use std::time::Duration;
@@ -14,16 +14,16 @@ use state_migration_core::{
 };
 use state_migration_runner::preview::{self, Preview, Shown};
 
-/// A state before and after a migration.
+/// The states of a process before and after a migration.
 #[derive(Debug, Serialize)]
 pub(crate) struct Change {
-    /// Whether it is still to come, or the last that there was.
+    /// Whether this is the next migration or the last one.
     pub(crate) when: When,
     pub(crate) from: String,
     pub(crate) to: String,
     pub(crate) before: Option<Box<RawValue>>,
     pub(crate) after: Option<Box<RawValue>>,
-    /// Why one of the two is not here.
+    /// Reason why one of the states is missing.
     pub(crate) missing: Option<String>,
     pub(crate) failure: Option<Failed>,
 }
@@ -35,12 +35,12 @@ pub(crate) enum When {
     Last,
 }
 
-/// That code of the workflow fails for the process.
+/// A failure of user code for the process.
 #[derive(Debug, Serialize)]
 pub(crate) struct Failed {
     stage: Stage,
     class: FailureClass,
-    /// The event at which it failed, if it was at one.
+    /// The event that failed, if known.
     sequence: Option<u64>,
     message: String,
 }
@@ -146,7 +146,7 @@ fn diff(before: &RawValue, after: &RawValue, out: &mut String) -> fmt::Result {
     Ok(())
 }
 
-/// JSON over several lines, in its own order and with its own numbers.
+/// Indents JSON, and keeps the order of members and the text of numbers.
 fn pretty(json: &str) -> String {
     let mut text = String::with_capacity(json.len() * 2);
     let mut depth = 0_usize;
@@ -207,7 +207,7 @@ mod tests {
             r#"{"z":[],"a":{},"n":12345678901234567890.10,"s":"a,{\"}: ","l":[1,{"b":null}]}"#;
         let laid_out = "{\n  \"z\": [],\n  \"a\": {},\n  \"n\": 12345678901234567890.10,\n  \"s\": \"a,{\\\"}: \",\n  \"l\": [\n    1,\n    {\n      \"b\": null\n    }\n  ]\n}\n";
         assert_eq!(pretty(json), laid_out);
-        // Whatever spaces there were.
+        // Existing whitespace is replaced.
         assert_eq!(pretty(laid_out), laid_out);
         assert_eq!(pretty("17"), "17\n");
     }

@@ -48,40 +48,40 @@ pub(crate) struct Inspect {
     deadline: Duration,
 }
 
-/// All that is known of one process.
+/// Everything known about a process.
 #[derive(Debug, Serialize)]
 struct Inspected {
     stream: String,
-    /// The version that it stands at.
+    /// The version that the process is at.
     version: String,
     #[serde(flatten)]
     at_version: AtVersion,
-    /// The number of its last event.
+    /// Sequence number of the last event.
     sequence: u64,
-    /// The event from which it is replayed.
+    /// The event that a replay starts from.
     baseline: Option<u64>,
     finished: bool,
     skipped: bool,
-    /// Who took it out of all runs, and why.
+    /// Who holds the process, and why.
     who: Option<String>,
     why: Option<String>,
     keys: Vec<Key>,
     migrations: Vec<Migrated>,
     events: Vec<Line>,
     change: Option<Change>,
-    /// What could not be read.
+    /// Records that could not be read.
     problems: Vec<String>,
     next: Vec<String>,
 }
 
-/// A key under which the process registry has it.
+/// A key of the process in the process registry.
 #[derive(Debug, Serialize)]
 struct Key {
     kind: &'static str,
     key: String,
 }
 
-/// A migration that it went through.
+/// A past migration of the process.
 #[derive(Debug, Serialize)]
 struct Migrated {
     sequence: u64,
@@ -115,7 +115,7 @@ impl Inspect {
     pub(crate) async fn run(self, context: &Context) -> Result<Exit, Failure> {
         let reader = context.reader().await?;
         let inspected = self.look(context, &reader).await;
-        // Nothing was written, so nothing can be lost.
+        // Nothing was written, so that a failure to close is harmless.
         let _ = reader.close().await;
         context.output.answer(&inspected?)?;
         Ok(Exit::Done)
@@ -146,7 +146,7 @@ impl Inspect {
             Ok(migrations) => {
                 Change::of(reader, &migrations, stream, &head, &read, self.deadline).await
             }
-            // What this binary is to do about it says why there is none.
+            // The version status explains why there is none.
             Err(_) => None,
         };
         let mut next = Vec::new();
@@ -183,7 +183,7 @@ impl Inspect {
         })
     }
 
-    /// The failure over a stream without events.
+    /// The failure of a stream without events.
     async fn not_there(
         &self,
         context: &Context,
@@ -233,7 +233,7 @@ impl Migrated {
         }
     }
 
-    /// `2012 0123456789abcdef, 2013 0123456789abcdef`
+    /// Formats steps as `2012 0123456789abcdef, 2013 0123456789abcdef`.
     fn steps(&self) -> String {
         let steps = self.steps.iter();
         let steps: Vec<String> = steps

@@ -1,25 +1,25 @@
-//! What a stream holds, read once from its first event to its last.
+//! The content of a stream, read once from the first event to the last.
 
 use state_migration_core::{Baseline, Error, Event, EventStore, MIGRATED, StreamId, Timestamp};
 
-/// How many events are read at a time.
+/// Number of events read at a time.
 const PAGE: usize = 512;
 
-/// How many problems are told of.
+/// Maximum number of problems shown.
 const PROBLEMS: usize = 5;
 
-/// What a stream holds.
+/// The content of a stream.
 #[derive(Default)]
 pub(crate) struct Stream {
-    /// The events that were asked for.
+    /// The requested events.
     pub(crate) lines: Vec<Event>,
-    /// All of the migrations, in order.
+    /// All migrations, in order.
     pub(crate) migrations: Vec<Migration>,
-    /// What could not be read.
+    /// Records that could not be read.
     pub(crate) problems: Vec<String>,
 }
 
-/// A migration that a stream tells of.
+/// A migration recorded in a stream.
 pub(crate) struct Migration {
     pub(crate) sequence: u64,
     pub(crate) time: Timestamp,
@@ -27,7 +27,7 @@ pub(crate) struct Migration {
 }
 
 impl Stream {
-    /// Reads up to the event `last`, and keeps those after `after`, `limit` at most.
+    /// Reads up to event `last`, and keeps at most `limit` events after `after`.
     pub(crate) async fn read(
         events: &impl EventStore,
         stream: &StreamId,
@@ -41,7 +41,7 @@ impl Stream {
             let wanted = usize::try_from(last - at).unwrap_or(PAGE).min(PAGE);
             let page = match events.read_all(stream, at, wanted).await {
                 Ok(page) => page,
-                // One bad record is not to hide the others.
+                // A damaged record must not hide the others.
                 Err(_) => read.one_by_one(events, stream, at, wanted).await,
             };
             at += wanted as u64;

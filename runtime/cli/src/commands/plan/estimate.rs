@@ -1,5 +1,5 @@
-//! How long a run may take and how much it reads: from a dry run over some of
-//! the processes, and from what earlier runs took.
+//! An estimate of the duration and the reads of a run, from a dry run over a sample and
+//! from earlier runs.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -16,36 +16,37 @@ use state_migration_core::{FailureClass, MigrationError, MigrationRegistry, Sele
 use state_migration_runner::{MigrationRunner, RunKind, Runs};
 use state_migration_store::SlateDbReader;
 
-/// How long a sample may take before it is cut short, and then given up.
+/// Time limit of a sample: it is cancelled after this time, and abandoned after as much
+/// again.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// What is known beforehand of the cost of a run.
+/// The estimated cost of a run.
 #[derive(Debug, Default, Serialize)]
 pub(crate) struct Estimate {
-    /// How many processes it is about.
+    /// Number of processes to migrate.
     pub(crate) processes: u64,
     pub(crate) time_ms: Option<u64>,
     pub(crate) basis: Basis,
-    /// The run of which `time_ms` is taken, if it is.
+    /// The run that `time_ms` is derived from, if any.
     pub(crate) run: Option<u64>,
-    /// How many bytes of events and states there are to read.
+    /// Bytes of events and states to read.
     pub(crate) read_bytes: Option<u64>,
 }
 
-/// What the time is taken from.
+/// The basis of the estimated time.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Basis {
-    /// Nothing was there to measure.
+    /// No measurement.
     #[default]
     Nothing,
-    /// A dry run over some processes: the run takes longer, since it writes.
+    /// A dry run over a sample. The run takes longer, since it also writes.
     Sample,
     /// The rate of an earlier run over this store.
     EarlierRun,
 }
 
-/// A dry run over some of the processes that are due.
+/// A dry run over a sample of the due processes.
 #[derive(Debug, Serialize)]
 pub(crate) struct Sample {
     pub(crate) processes: u64,
@@ -60,13 +61,13 @@ pub(crate) struct Sample {
 pub(crate) struct SampleFailures {
     pub(crate) class: FailureClass,
     pub(crate) count: u64,
-    /// The first of them.
+    /// The first process that failed.
     pub(crate) stream: String,
     pub(crate) message: String,
 }
 
-/// Tries at most `most` processes, and gives up after a while; `None` if none
-/// was tried.
+/// Dry-runs a sample of at most `most` processes, within a time limit. Returns `None`
+/// if no process was tried.
 pub(crate) async fn sample(
     reader: &SlateDbReader,
     migrations: &MigrationRegistry,
@@ -152,7 +153,7 @@ impl Estimate {
         Ok(estimate)
     }
 
-    /// For people: what it is, and where it comes from.
+    /// The estimate and its basis, as text.
     pub(crate) fn time(&self) -> String {
         let time = self.time_ms.map(Duration::from_millis).map(format::took);
         match (time, self.basis, self.run) {
@@ -168,7 +169,7 @@ impl Estimate {
 }
 
 impl Sample {
-    /// For people, in a line; what failed is a warning.
+    /// The result in one line; failures are shown as warnings.
     pub(crate) fn text(&self) -> String {
         let Self {
             processes,
@@ -198,10 +199,11 @@ impl Sample {
     }
 }
 
-/// Fewer processes than these say nothing of how fast a run goes.
+/// Minimum number of processes of a run whose rate is meaningful.
 const TELLING: u64 = 100;
 
-/// The last run that says how fast one goes here: in one go, to its end.
+/// The last run whose rate is meaningful: executed once, to its end, over enough
+/// processes.
 async fn earlier(runs: &Runs) -> Result<Option<(u64, u64, Duration)>, Failure> {
     for run in runs.list().await?.into_iter().rev() {
         let Some(ended) = run.ended else { continue };
@@ -218,7 +220,7 @@ async fn earlier(runs: &Runs) -> Result<Option<(u64, u64, Duration)>, Failure> {
     Ok(None)
 }
 
-/// What holds for `of` processes, for `processes` of them.
+/// Scales a value measured for `of` processes to `processes`.
 fn scaled(value: u64, processes: u64, of: u64) -> u64 {
     let scaled = u128::from(value) * u128::from(processes) / u128::from(of.max(1));
     u64::try_from(scaled).unwrap_or(u64::MAX)

@@ -40,21 +40,21 @@ pub(crate) struct ShowPlan {
     sample: usize,
 }
 
-/// What a run would do.
+/// The plan of a run, with counts, an estimate and warnings.
 #[derive(Debug, Serialize)]
 struct Shown {
     fingerprint: String,
-    /// In words.
+    /// As text.
     selection: String,
     full_count: bool,
     twice: bool,
     deadline_ms: u64,
-    /// How many processes the run is to migrate.
+    /// Number of processes to migrate.
     due: u64,
     versions: Vec<Version>,
     routes: Vec<Way>,
     estimate: Estimate,
-    /// What a dry run over some of the processes came to.
+    /// Result of a dry run over a sample.
     sample: Option<Sample>,
     warnings: Vec<String>,
     next: Vec<String>,
@@ -72,7 +72,7 @@ struct Version {
     decision: Decision,
 }
 
-/// The way of the processes of one version.
+/// The route of the processes at one version.
 #[derive(Debug, Serialize)]
 struct Way {
     from: String,
@@ -89,7 +89,7 @@ struct Hop {
     by: Option<String>,
     note: Option<String>,
     fingerprint: String,
-    /// Whether it was edited after a run had migrated with it.
+    /// Whether the migration was edited after a run had applied it.
     edited: bool,
 }
 
@@ -161,7 +161,7 @@ impl ShowPlan {
         due: u64,
         holder: Option<&RunLine>,
     ) -> Vec<String> {
-        // Until that one has ended, another one is refused.
+        // A new run is refused until that run has ended.
         if let Some(run) = holder {
             return vec![context.again(&format!("resume {}", run.number))];
         }
@@ -186,7 +186,7 @@ impl Version {
     }
 }
 
-/// The routes on which there is somebody.
+/// The routes with processes to migrate.
 fn ways(plan: &Plan, census: &Census, changed: &[ChangedStep]) -> Vec<Way> {
     let due = |at: &WorkflowId| census.versions.get(at).map_or(0, |standing| standing.due);
     plan.routes
@@ -304,7 +304,7 @@ impl Answer for Shown {
     }
 }
 
-/// Whether a run would fail the processes of a version.
+/// Whether a run fails the processes of a version because they have no route.
 fn is_stray(decision: &Decision) -> bool {
     matches!(
         decision.standing,

@@ -1,4 +1,4 @@
-//! What an operator should know before a run.
+//! Warnings for an operator before a run.
 
 use crate::commands::plan::estimate::Sample;
 use crate::commands::plan::is_stray;
@@ -12,7 +12,8 @@ use state_migration_core::Selection;
 use state_migration_runner::ChangedStep;
 use state_migration_store::SlateDbReader;
 
-/// Why a selection may be of nothing: it looks as if nothing was left to do.
+/// Warnings about a selection that matches nothing, which looks like a store that is up
+/// to date.
 pub(crate) fn of_nothing(
     selection: &Selection,
     absent: Vec<String>,

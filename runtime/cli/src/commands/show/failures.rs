@@ -1,5 +1,6 @@
-//! The failures of a run: by class, and one by one. Read page by page, so that
-//! a run of which everything failed takes no more memory than any other.
+//! The failures of a run, by class and one by one.
+//!
+//! They are read page by page, so that memory does not grow with their number.
 
 use std::collections::BTreeMap;
 
@@ -13,7 +14,7 @@ use state_migration_runner::Failure;
 
 const PAGE: usize = 512;
 
-/// How many examples are kept of each class.
+/// Number of examples kept per class.
 const EXAMPLES: usize = 3;
 
 /// The failures of one class.
@@ -24,12 +25,12 @@ pub(crate) struct Grouped {
     pub(crate) examples: Vec<Failed>,
 }
 
-/// Some failures, in order of their streams.
+/// Some failures, in the order of their streams.
 #[derive(Debug, Serialize)]
 pub(crate) struct Listed {
     pub(crate) failures: Vec<Failed>,
     pub(crate) limit: usize,
-    /// What to give as --after to see more, if there is more.
+    /// The value of `--after` that continues the list, if there is more.
     pub(crate) next_after: Option<String>,
 }
 
@@ -40,7 +41,7 @@ pub(crate) struct Failed {
     pub(crate) class: FailureClass,
     pub(crate) stage: Stage,
     pub(crate) sequence: Option<u64>,
-    /// The version at which it stands.
+    /// The version that the process is at.
     pub(crate) at: Option<String>,
     pub(crate) attempt: u32,
     pub(crate) message: String,
@@ -64,7 +65,7 @@ impl From<Failure> for Failed {
 }
 
 impl Failed {
-    /// For people, in one line.
+    /// The failure in one line.
     pub(crate) fn text(&self) -> String {
         let Self { stream, stage, .. } = self;
         let at = self.sequence.map(|at| format!(" at event {at}"));
@@ -78,7 +79,7 @@ impl Failed {
     }
 }
 
-/// The failures of a run by class, the most frequent first.
+/// The failures of a run by class, most frequent first.
 pub(crate) async fn grouped(runs: &History, run: RunId) -> Result<Vec<Grouped>, Ended> {
     let mut groups: BTreeMap<FailureClass, Grouped> = BTreeMap::new();
     let mut after = None;
@@ -107,7 +108,7 @@ pub(crate) async fn grouped(runs: &History, run: RunId) -> Result<Vec<Grouped>, 
     Ok(groups)
 }
 
-/// At most `limit` failures of a run after a stream, and where to go on.
+/// At most `limit` failures of a run after a stream.
 pub(crate) async fn listed(
     runs: &History,
     run: RunId,
@@ -115,7 +116,7 @@ pub(crate) async fn listed(
     after: Option<&StreamId>,
     limit: usize,
 ) -> Result<Listed, Ended> {
-    // One more than is shown tells whether there is more.
+    // One more than shown, to detect whether there is more.
     let mut found = runs
         .failures(run, class, after, limit.saturating_add(1))
         .await?;

@@ -18,7 +18,7 @@ use failures::{Grouped, Listed, grouped, listed};
 use state_migration_core::{FailureClass, StreamId};
 use state_migration_runner::{Plan, RunCounts, RunRecord};
 
-/// How many failures are listed at a time, unless it is said otherwise.
+/// Default number of failures per list.
 const PAGE: NonZeroUsize = NonZeroUsize::new(20).unwrap();
 
 /// Shows a run, and what failed in it.
@@ -44,29 +44,29 @@ pub(crate) struct Show {
     limit: Option<NonZeroUsize>,
 }
 
-/// All about a run.
+/// Everything known about a run.
 #[derive(Debug, Serialize)]
 struct Shown {
     #[serde(flatten)]
     run: RunLine,
-    /// Whether it is known to go on.
+    /// Whether the run is known to be in progress.
     #[serde(skip)]
     is_under_way: bool,
     plan: ShownPlan,
     counts: RunCounts,
     took_over: Option<String>,
-    /// The failures by class, the most frequent first.
+    /// The failures by class, most frequent first.
     failures: Vec<Grouped>,
-    /// Failures one by one, if they were asked for.
+    /// Single failures, if requested.
     listed: Option<Listed>,
     next: Vec<String>,
 }
 
-/// What the run was to do.
+/// The plan of the run.
 #[derive(Debug, Serialize)]
 struct ShownPlan {
     fingerprint: String,
-    /// In words.
+    /// As text.
     selection: String,
     routes: Vec<String>,
     full_count: bool,
@@ -108,7 +108,7 @@ impl Show {
         } else {
             None
         };
-        // What a service says of its runs is so; of a store it may be old.
+        // The state reported by a service is current; that in a store may be stale.
         let is_under_way = context.global.via.is_some() && run.goes_on();
         let next = self.next(context, &run, is_under_way, &failures, listed.as_ref());
         context.output.answer(&Shown {
@@ -124,7 +124,7 @@ impl Show {
         Ok(Exit::Done)
     }
 
-    /// What an operator may want to do about it, the likeliest first.
+    /// The next commands, most likely first.
     fn next(
         &self,
         context: &Context,
@@ -159,7 +159,7 @@ impl Show {
             next.push(context.again(&format!("show {number}")));
         }
         if let Some(example) = example {
-            // A service is not asked for a process.
+            // `inspect` does not work through a service.
             next.extend(context.in_store(&format!("inspect {}", last_word(&example.stream))));
             if listed.is_none()
                 && let Some(group) = failures.first()
