@@ -1,4 +1,4 @@
-//! Options that hold for every command.
+//! Options of every command.
 
 use std::path::PathBuf;
 

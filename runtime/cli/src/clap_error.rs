@@ -1,4 +1,4 @@
-//! What is said of a command line that is none, and of one that asks for help.
+//! Formatting of clap's errors and help.
 
 use std::io::{self, Write as _};
 
@@ -8,8 +8,8 @@ use crate::context::typed;
 use crate::exit_code::{Exit, Failure};
 use crate::view::output::{Output, unwritten};
 
-/// Says what clap has to say. It would end with 2, which here means something
-/// else.
+/// Prints clap's message and returns the exit code: clap's own code 2 means something
+/// else here.
 pub(crate) fn tell(said: &clap::Error, words: &[String]) -> Exit {
     let json = words
         .iter()
@@ -33,7 +33,8 @@ pub(crate) fn tell(said: &clap::Error, words: &[String]) -> Exit {
     }
 }
 
-/// The same in one sentence, with the help of the command to be typed next.
+/// Converts clap's message to a failure in one sentence, with the help command as the
+/// next step.
 fn failure(said: &clap::Error, words: &[String]) -> Failure {
     let top = crate::command();
     let known = |word: &&String| top.find_subcommand(word).is_some();
@@ -51,7 +52,7 @@ fn failure(said: &clap::Error, words: &[String]) -> Failure {
     Failure::environment(message).next(format!("{} {next}", typed()))
 }
 
-/// What stands before the usage, without its layout.
+/// The text before the usage, in one line.
 fn sentence(text: &str) -> String {
     let lines = text.lines().map(str::trim);
     let lines = lines.take_while(|line| {

@@ -1,4 +1,4 @@
-//! What commands share.
+//! The context of a command: global options, output, store and suggested commands.
 
 use std::env::consts::EXE_SUFFIX;
 use std::fmt::Write as _;
@@ -15,12 +15,12 @@ use crate::view::output::Output;
 use state_migration_core::{MigrationRegistry, Problem};
 use state_migration_store::{SlateDbReader, SlateDbStore};
 
-/// What commands share.
+/// The context of a command.
 pub(crate) struct Context {
     pub(crate) global: Global,
     pub(crate) output: Output,
     configure: Option<Configure>,
-    /// Whether the command minds signals itself.
+    /// Whether the command handles signals itself.
     minds_signals: Arc<AtomicBool>,
 }
 
@@ -34,19 +34,19 @@ impl Context {
         }
     }
 
-    /// The signals, for a command that minds them itself from here on.
+    /// Starts listening for signals, which the command handles itself from now on.
     pub(crate) fn signals(&self) -> Result<Signals, Failure> {
         let signals = Signals::listen()?;
         self.minds_signals.store(true, Ordering::SeqCst);
         Ok(signals)
     }
 
-    /// Whether the command minds signals itself.
+    /// Whether the command handles signals itself.
     pub(crate) fn minds_signals(&self) -> Arc<AtomicBool> {
         self.minds_signals.clone()
     }
 
-    /// The migrations of this binary.
+    /// The linked migrations.
     pub(crate) fn migrations(&self) -> Result<MigrationRegistry, Failure> {
         MigrationRegistry::linked().map_err(|error| match error.problems() {
             [Problem::NothingLinked] => self.unlinked(),
@@ -54,19 +54,19 @@ impl Context {
         })
     }
 
-    /// The failure of a binary that knows no migration.
+    /// The failure of a program without linked migrations.
     pub(crate) fn unlinked(&self) -> Failure {
         Failure::environment(
             "no migration is linked into this binary, since a crate that is never named in source is not linked; add this line to it, with the name of the crate that holds the migrations:\n\n    use my_workflows as _;\n",
         )
     }
 
-    /// The failure over a store of which no history can be read.
+    /// The failure of a store that keeps no history of runs.
     pub(crate) fn keeps_no_runs(&self) -> Failure {
         Failure::environment("the store keeps no history of runs; name another one with --store")
     }
 
-    /// The store that is named on the command line.
+    /// The store named on the command line.
     pub(crate) fn target(&self) -> Result<Target, Failure> {
         let Some(url) = &self.global.store else {
             return Err(Failure::environment(
@@ -81,13 +81,13 @@ impl Context {
         Target::new(url, self.global.settings.as_deref(), self.configure.clone())
     }
 
-    /// The store, for looking only: nothing is written, and nobody shut out.
+    /// Opens the store read-only, which does not fence its writer.
     pub(crate) async fn reader(&self) -> Result<SlateDbReader, Failure> {
         self.target()?.reader().await
     }
 
-    /// The store, for writing; with `take_over` also from a writer that may
-    /// still have it open, and from a run that holds it.
+    /// Opens the store for writing. With `take_over`, also takes over from a writer
+    /// that may have it open, and from a run that has claimed it.
     pub(crate) async fn writer(
         &self,
         take_over: bool,
@@ -105,33 +105,34 @@ impl Context {
         })
     }
 
-    /// The command that was typed, with one more option.
+    /// The current command line with one more option.
     fn once_more(&self, option: &str) -> String {
         let words = std::env::args_os().skip(1);
         let mut words: Vec<String> = words
             .map(|word| word.to_string_lossy().into_owned())
             .collect();
-        // What follows two dashes is no option.
+        // Arguments after `--` are not options.
         let end = words.iter().position(|word| word == "--");
         words.insert(end.unwrap_or(words.len()), option.to_owned());
         let words: Vec<String> = words.iter().map(|word| quoted(word)).collect();
         format!("{} {}", typed(), words.join(" "))
     }
 
-    /// A command of this binary over the same store, to be typed next.
+    /// A command line of this program for the same store, as the suggested next
+    /// command.
     pub(crate) fn again(&self, command: &str) -> String {
         let via = option_if("--via", path(self.global.via.as_deref()));
         format!("{}{}{via} {command}", typed(), self.in_place())
     }
 
-    /// The same for a command that looks into the store itself and goes to no
-    /// service: none, where only a service is named.
+    /// Likewise, for a command that reads the store itself. Returns `None` if only a
+    /// service is named.
     pub(crate) fn in_store(&self, command: &str) -> Option<String> {
         self.global.store.as_ref()?;
         Some(format!("{}{} {command}", typed(), self.in_place()))
     }
 
-    /// Which store, with a space before each option.
+    /// The options that name the store, each with a leading space.
     fn in_place(&self) -> String {
         let settings = path(self.global.settings.as_deref());
         let store = option_if("--store", self.global.store.clone());
@@ -143,14 +144,14 @@ fn option_if(name: &str, value: Option<String>) -> String {
     value.map_or_else(String::new, |value| option(name, &value))
 }
 
-/// An option with its value, with a space in front.
+/// An option with its value, with a leading space.
 pub(crate) fn option(name: &str, value: &str) -> String {
-    // Apart, a value like this would be taken for an option.
+    // A separate value that starts with `-` would be parsed as an option.
     let between = if value.starts_with('-') { '=' } else { ' ' };
     format!(" {name}{between}{}", quoted(value))
 }
 
-/// A value that belongs to no option, as the last word of a line.
+/// A positional value as the last word of a command line.
 pub(crate) fn last_word(value: &str) -> String {
     let before = if value.starts_with('-') { "-- " } else { "" };
     format!("{before}{}", quoted(value))
@@ -160,7 +161,7 @@ fn path(path: Option<&Path>) -> Option<String> {
     path.map(|path| path.display().to_string())
 }
 
-/// Text as a shell takes it for one word.
+/// Quotes text as one word for a shell.
 pub(crate) fn quoted(text: &str) -> String {
     let plain = |letter: char| letter.is_ascii_alphanumeric() || "-_./:=@%+,".contains(letter);
     if !text.is_empty() && text.chars().all(plain) {
@@ -170,7 +171,7 @@ pub(crate) fn quoted(text: &str) -> String {
     for letter in text.chars() {
         match letter {
             '\'' => word.push_str(r"'\''"),
-            // It would steer the terminal, and is taken out of what is said there.
+            // Control characters are removed from terminal output, so they are encoded.
             letter if letter.is_control() && !matches!(letter, '\n' | '\t') => {
                 word.push_str("'\"$(printf '");
                 for byte in letter.encode_utf8(&mut [0; 4]).bytes() {
@@ -184,7 +185,7 @@ pub(crate) fn quoted(text: &str) -> String {
     word + "'"
 }
 
-/// The name under which the binary was started.
+/// The name under which the program was started.
 pub(crate) fn program() -> String {
     let first = std::env::args_os().next().unwrap_or_default();
     let name = Path::new(&first).file_name().unwrap_or_default();
@@ -195,8 +196,9 @@ pub(crate) fn program() -> String {
     }
 }
 
-/// The binary as it was typed, so that the next line can be typed as it stands:
-/// where it was started by its path, a shell need not find it by its name.
+/// The program as it was typed, so that a suggested command line can be copied.
+///
+/// A program that was started by its path may not be found by its name.
 pub(crate) fn typed() -> String {
     let first = std::env::args_os().next().unwrap_or_default();
     let first = first.to_string_lossy();

@@ -1,4 +1,4 @@
-//! The command line, and the command that it names.
+//! The command line, and dispatch to its command.
 
 use clap::{Parser, Subcommand};
 
@@ -84,7 +84,7 @@ impl Command {
         }
     }
 
-    /// What is left behind when it is interrupted, and the way out.
+    /// The possible effects of an interrupted command, and how to check them.
     pub(crate) fn interrupted(&self) -> &'static str {
         match self {
             Self::Run(_) | Self::Resume(_) | Self::Retry(_) => {
@@ -100,7 +100,7 @@ impl Command {
         }
     }
 
-    /// Why a command cannot go to a service, if it cannot.
+    /// The reason why a command cannot be sent to a service, if it cannot.
     fn not_through_a_service(&self) -> Option<&'static str> {
         match self {
             Self::Inspect(_) => Some(

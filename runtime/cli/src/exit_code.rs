@@ -1,4 +1,4 @@
-//! How the tool ends.
+//! Exit codes, and failures of commands.
 
 use std::fmt;
 use std::process::ExitCode;
@@ -7,16 +7,16 @@ use serde::Serialize;
 
 use state_migration_core::{Error, ErrorKind};
 
-/// The exit codes, as they are documented.
+/// The documented exit codes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
 pub(crate) enum Exit {
     Done = 0,
-    /// Wrong usage, or something around the tool is not as it must be.
+    /// A usage error, or a problem with the store, the settings or the program.
     Environment = 1,
     DoneWithErrors = 2,
     Interrupted = 3,
-    /// It could be done, and the operator has to say so first.
+    /// Refused: needs explicit confirmation.
     Refused = 4,
 }
 
@@ -26,14 +26,14 @@ impl From<Exit> for ExitCode {
     }
 }
 
-/// Why a command did not do what it was asked for.
+/// A failure of a command.
 #[derive(Debug, Clone, Serialize)]
 pub(crate) struct Failure {
     #[serde(skip)]
     pub(crate) exit: Exit,
     /// One sentence.
     pub(crate) message: String,
-    /// What to type next, where that is known.
+    /// The suggested next command, if there is one.
     pub(crate) next: Option<String>,
 }
 

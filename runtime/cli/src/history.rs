@@ -1,5 +1,4 @@
-//! The history of runs, wherever a command reads it: in the store itself, or
-//! through the service that has it open.
+//! The history of runs, read from the store or from the service that has it open.
 
 use crate::context::Context;
 use crate::exit_code::Failure;
@@ -9,14 +8,14 @@ use state_migration_runner::run::history::Claim;
 use state_migration_runner::{Failure as Failed, RunCounts, RunRecord, Runs};
 use state_migration_store::SlateDbReader;
 
-/// The runs that a store has seen.
+/// The history of runs of a store.
 pub(crate) enum History {
     Store(Runs, Option<SlateDbReader>),
     Service(Via, Told),
 }
 
 impl Context {
-    /// The history of the store that is named, or of the service.
+    /// Reads the history of the named store or service.
     pub(crate) async fn history(&self) -> Result<History, Failure> {
         if let Some(via) = self.via() {
             return History::through(via).await;
@@ -34,13 +33,13 @@ impl From<Runs> for History {
 }
 
 impl History {
-    /// The history of the store of a service, as it is now.
+    /// Reads the current history from a service.
     pub(crate) async fn through(via: Via) -> Result<Self, Failure> {
         let told = via.runs(None).await?;
         Ok(Self::Service(via, told))
     }
 
-    /// The last runs of the store of a service, with the one that holds it.
+    /// Reads the last runs from a service, and the run that has claimed the store.
     pub(crate) async fn of_late(via: Via, limit: usize) -> Result<Self, Failure> {
         let told = via.runs(Some(limit)).await?;
         Ok(Self::Service(via, told))
@@ -61,7 +60,7 @@ impl History {
         }
     }
 
-    /// What a run has done.
+    /// The counts of a run.
     pub(crate) async fn counts(&self, run: RunId) -> Result<RunCounts, Failure> {
         match self {
             Self::Store(runs, _) => Ok(runs.counts(run).await?),
@@ -71,12 +70,12 @@ impl History {
         }
     }
 
-    /// All runs, with the one that holds the store.
+    /// All runs, with the claim on the store.
     pub(crate) async fn list_claimed(&self) -> Result<(Vec<RunRecord>, Option<Claim>), Failure> {
         match self {
             Self::Store(runs, reader) => {
                 let (records, mut claim) = runs.list_claimed().await?;
-                // Where nobody has the store open, nobody works on it either.
+                // If no program has the store open, no program executes the run either.
                 if let (Some(claim), Some(reader)) = (&mut claim, reader) {
                     claim.is_dead |= !reader.is_in_use().await?;
                 }
@@ -100,7 +99,7 @@ impl History {
         }
     }
 
-    /// Lets the store go.
+    /// Closes the store.
     pub(crate) async fn close(self) -> Result<(), Failure> {
         if let Self::Store(_, Some(reader)) = self {
             reader.close().await?;

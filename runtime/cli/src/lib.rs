@@ -12,20 +12,19 @@
 //! }
 //! ```
 //!
-//! The binary knows the migrations that are linked into it, so it says what
-//! would happen, makes it happen, watches it, and finds out afterwards what did.
-//! `docs/cli.md` lists its commands, and `docs/cli.schema.json` is the schema of
-//! what they print with `--json`.
+//! The tool plans, runs, watches and inspects the migrations that are linked into the
+//! binary. `docs/cli.md` describes its commands, and `docs/cli.schema.json` is the
+//! schema of their output with `--json`.
 //!
 //! # Exit codes
 //!
 //! | code | meaning |
 //! |---|---|
 //! | 0 | done |
-//! | 1 | wrong usage, or something around the tool is not as it must be: the store, the settings, the program itself |
+//! | 1 | usage error, or a problem with the store, the settings or the program |
 //! | 2 | done, and some processes failed |
-//! | 3 | interrupted; what was done is kept, and the run can be resumed |
-//! | 4 | refused: it could be done, and the operator has to say so first |
+//! | 3 | interrupted; committed work is kept, and the run can be resumed |
+//! | 4 | refused: needs explicit confirmation |
 
 mod args;
 mod clap_error;
@@ -60,18 +59,18 @@ use view::output::Output;
 
 use state_migration_store::SlateDbStoreBuilder;
 
-/// Reads the command line and does what it says: the whole of a `main`.
+/// Executes the command line: the complete body of a `main` function.
 ///
-/// A binary that configures its database itself goes through [`Cli`].
+/// A program that configures its database itself uses [`Cli`].
 #[must_use]
 pub fn main() -> ExitCode {
     Cli::new().main()
 }
 
-/// Changes how a store is opened.
+/// A function that configures how a store is opened.
 type Configure = Arc<dyn Fn(SlateDbStoreBuilder) -> SlateDbStoreBuilder + Send + Sync>;
 
-/// The tool, for binaries that have more to say than [`main`].
+/// The tool with custom configuration, as an alternative to [`main`].
 ///
 /// ```no_run
 /// use std::process::ExitCode;
@@ -97,14 +96,15 @@ impl std::fmt::Debug for Cli {
 }
 
 impl Cli {
-    /// The tool as it is.
+    /// The tool with default configuration.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Changes the builder of each store that the tool opens, after the
-    /// settings of files and variables: every process that opens a database
-    /// must configure it alike.
+    /// Configures the builder of each store that the tool opens.
+    ///
+    /// The function is applied after the settings of files and variables. Every program
+    /// that opens a database must configure it in the same way.
     pub fn configure_store(
         mut self,
         configure: impl Fn(SlateDbStoreBuilder) -> SlateDbStoreBuilder + Send + Sync + 'static,
@@ -113,7 +113,7 @@ impl Cli {
         self
     }
 
-    /// Reads the command line and does what it says.
+    /// Executes the command line.
     #[must_use]
     pub fn main(self) -> ExitCode {
         let args = command().try_get_matches();
@@ -162,9 +162,9 @@ impl Cli {
             interrupted,
             || async move { command.run(&context).await },
         ));
-        // Code that never returns keeps its thread and must not keep the tool.
+        // User code that never returns keeps its thread, and must not block the exit.
         match &ended {
-            // The command goes on until the program ends, and needs it.
+            // The command continues until the program ends, and needs the runtime.
             Err(failure) if failure.exit == Exit::Interrupted => std::mem::forget(runtime),
             _ => runtime.shutdown_background(),
         }
@@ -172,7 +172,7 @@ impl Cli {
     }
 }
 
-/// The command line, under the name of the binary, which the examples begin with.
+/// The command line, with the name of the program in the examples.
 pub(crate) fn command() -> clap::Command {
     named(Args::command(), context::program())
 }

@@ -1,4 +1,4 @@
-//! What is logged, and how: to standard error, as JSON or for people.
+//! Logging to standard error, as text or as JSON.
 
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::format::FmtSpan;
@@ -7,7 +7,7 @@ use crate::args::{Global, LogFormat};
 use crate::exit_code::Failure;
 use crate::view::output::Output;
 
-/// Logs from here on what the filter lets through; nothing, unless it is asked for.
+/// Starts logging with the filter of `--log`; does nothing if logging is off.
 pub(crate) fn init(global: &Global, output: Output) -> Result<(), Failure> {
     let filter = filter(&global.log)?;
     let Some(filter) = filter else { return Ok(()) };
@@ -15,7 +15,7 @@ pub(crate) fn init(global: &Global, output: Output) -> Result<(), Failure> {
         .with_env_filter(filter)
         .with_writer(std::io::stderr)
         .with_span_events(FmtSpan::CLOSE)
-        // It would be said by a macro that panics where nobody listens.
+        // The message would use a macro that panics if standard error is closed.
         .log_internal_errors(false)
         .with_ansi(output.colors_errors());
     let began = match global.log_format {
@@ -29,7 +29,7 @@ pub(crate) fn init(global: &Global, output: Output) -> Result<(), Failure> {
     })
 }
 
-/// The filter; `None`: nothing is logged.
+/// Parses a filter; `None` if logging is off.
 fn filter(text: &str) -> Result<Option<EnvFilter>, Failure> {
     if matches!(text.trim(), "" | "off") {
         return Ok(None);
@@ -39,7 +39,7 @@ fn filter(text: &str) -> Result<Option<EnvFilter>, Failure> {
             "--log {text:?} is no filter ({error}); give a level such as debug, or levels by target such as state_migration=debug,slatedb=warn"
         ))
     })?;
-    // A mistyped level would be taken for a target, and nothing be logged.
+    // A mistyped level would be parsed as a target, and nothing would be logged.
     let is_level = |word: &str| {
         let levels = ["off", "error", "warn", "info", "debug", "trace"];
         levels.contains(&word.to_ascii_lowercase().as_str())

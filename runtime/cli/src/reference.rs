@@ -1,5 +1,6 @@
-//! Writes `docs/cli.md` from the definitions of the commands, and checks that
-//! it is what they are: `DOCS=overwrite` writes it anew.
+//! The reference `docs/cli.md`, generated from the definitions of the commands.
+//!
+//! A test compares the file with them; `DOCS=overwrite` writes it.
 
 #![allow(clippy::unwrap_used, clippy::panic)]
 
@@ -11,7 +12,7 @@ use clap::{Arg, Command, CommandFactory};
 
 use crate::{Args, named};
 
-/// The name that stands for the user's binary.
+/// Placeholder for the name of the user's program.
 const NAME: &str = "loans-admin";
 
 const INTRODUCTION: &str = include_str!("reference.md");
@@ -63,7 +64,7 @@ fn commands() -> Vec<Command> {
         .collect()
 }
 
-/// The lines of a command's examples.
+/// The example lines of a command.
 fn examples(command: &Command) -> Vec<String> {
     let after = command.get_after_help().map(ToString::to_string);
     let after = after.unwrap_or_default();
@@ -110,7 +111,7 @@ fn reference() -> String {
     text
 }
 
-/// Help texts have a line for each paragraph.
+/// Normalizes the paragraphs of a help text.
 fn paragraphs(text: &str) -> String {
     let lines = text.lines().map(str::trim_end);
     lines.collect::<Vec<_>>().join("\n")
@@ -136,7 +137,7 @@ fn options<'a>(text: &mut String, args: impl Iterator<Item = &'a Arg>) {
         let help = arg.get_long_help().or_else(|| arg.get_help());
         let help = help.map(ToString::to_string).unwrap_or_default();
         let mut help = help.split_whitespace().collect::<Vec<_>>().join(" ");
-        // clap takes the full stop away.
+        // clap removes the final full stop.
         if !help.ends_with('.') {
             help.push('.');
         }

@@ -1,4 +1,5 @@
-//! Which run is meant: `last`, its number, its id, or what only its id starts with.
+//! Selection of a run by `last`, its number, its id, or an unambiguous prefix of its
+//! id.
 
 use std::convert::Infallible;
 use std::fmt;
@@ -9,10 +10,10 @@ use crate::exit_code::Failure;
 use crate::history::History;
 use state_migration_runner::RunRecord;
 
-/// How long the first part of an id is, which may be all digits.
+/// Length of the first group of an id, which may consist of digits only.
 const FIRST_GROUP: usize = 8;
 
-/// A run, as it is named on the command line.
+/// A run, as named on the command line.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum WhichRun {
     Last,
@@ -39,7 +40,7 @@ impl fmt::Display for WhichRun {
 }
 
 impl WhichRun {
-    /// The run that is meant.
+    /// Finds the selected run.
     pub(crate) async fn find(
         &self,
         runs: &History,
@@ -70,7 +71,7 @@ impl WhichRun {
         {
             return Ok(known.swap_remove(at));
         }
-        // What is a number is not to become another run, whose id starts like it.
+        // A number must not select another run whose id starts with the same digits.
         let is_id = number.is_none() || named.len() >= FIRST_GROUP;
         known.retain(|run| {
             is_id && !named.is_empty() && run.id.to_string().starts_with(named.as_str())
@@ -148,7 +149,7 @@ mod tests {
             found("ab").unwrap_err(),
             "the ids of 2 runs start with \"ab\"; give more of the id, or the number of the run"
         );
-        // A number is that of a run, though an id may happen to start with it.
+        // A number only selects a run by number, even if an id starts with it.
         for none in ["17", "12", "#12", "1234", "xyz", ""] {
             let error = found(none).unwrap_err();
             assert!(error.starts_with("the store has not seen a run"), "{error}");

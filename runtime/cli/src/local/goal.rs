@@ -1,14 +1,14 @@
-//! What a command wants of a run.
+//! The goal of a command that starts or continues a run.
 
 use state_migration_core::{FailureClass, RunId};
 
-/// What is to be done.
+/// The requested kind of run.
 #[derive(Debug, Clone)]
 pub(crate) enum Wanted {
     Run,
-    /// With the command that would do it.
+    /// A dry run, with the command line of the real run.
     DryRun(String),
-    /// Go on with a run that has looked at so many processes so far.
+    /// Resumes a run that has visited this number of selected processes.
     Resume(RunId, u64),
     Retry(RunId, Vec<FailureClass>),
 }

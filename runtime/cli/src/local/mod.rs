@@ -68,7 +68,7 @@ impl Signed {
     }
 }
 
-/// The name of the user, as the system has it: under cron no variable says it.
+/// The user name according to the system, since cron sets no variable.
 pub(crate) fn user() -> String {
     let of_variable = |name| std::env::var(name).ok().filter(|name| !name.is_empty());
     whoami::username()
@@ -80,7 +80,7 @@ pub(crate) fn user() -> String {
         .unwrap_or_else(|| "unknown".to_owned())
 }
 
-/// `user 1001`: in a container a user need not have a name.
+/// Formats the user id as `user 1001`; in a container a user may have no name.
 fn number_of_user() -> Option<String> {
     #[cfg(unix)]
     {
@@ -92,11 +92,11 @@ fn number_of_user() -> Option<String> {
     None
 }
 
-/// A store that a run goes over, and that is closed after it.
+/// An open store that a run uses, and that is closed afterwards.
 pub(crate) trait Opened: EventStore + SnapshotStore + Clone {
     async fn close(&self) -> Result<(), Error>;
 
-    /// Whether another program has taken the store over.
+    /// Whether another program has taken over the store.
     fn is_shut_out(&self) -> bool;
 }
 
@@ -122,12 +122,12 @@ impl Opened for SlateDbReader {
 
 type Runner<S> = MigrationRunner<MigrationRegistry, S, S>;
 
-/// Opens a store and does what is wanted with it, until it is done or somebody
-/// interrupts it; `set` sets the options of the runner.
+/// Opens a store and executes the run until it ends or is interrupted; `set` configures
+/// the runner.
 ///
-/// The first signal lets the run finish the chunks in hand. The second one stops
-/// it where it is, which loses nothing either: what is not committed is done
-/// again when the run is resumed.
+/// The first signal cancels the run after the chunks in progress. The second signal
+/// stops it immediately, which loses nothing either: work that is not committed is
+/// repeated when the run is resumed.
 pub(crate) async fn drive<S: Opened>(
     context: &Context,
     opening: impl Future<Output = Result<S, Failure>>,
@@ -165,7 +165,7 @@ pub(crate) async fn drive<S: Opened>(
     let absent = match wanted {
         Wanted::Run | Wanted::DryRun(_) if is_idle => {
             let absent = signals.or(runner.absent(&runner.asked().selection)).await;
-            // How the run ended is to be told in any case.
+            // The result of the run is reported in any case.
             absent.ok().and_then(Result::ok).unwrap_or_default()
         }
         _ => Vec::new(),
@@ -192,15 +192,15 @@ pub(crate) async fn drive<S: Opened>(
     ended.tell(context)
 }
 
-/// Whether progress is drawn, as somebody watches a terminal that can be drawn on.
+/// Whether to draw progress bars, on a terminal that supports them.
 pub(crate) fn draws_bars(context: &Context) -> bool {
     let term = std::env::var("TERM");
     let is_a_screen = cfg!(windows) || term.is_ok_and(|term| !term.is_empty() && term != "dumb");
-    // What is logged goes to the same terminal, and would be drawn over.
+    // Log lines go to the same terminal, and would be overwritten.
     context.output.is_watched() && context.global.log == "off" && is_a_screen
 }
 
-/// Runs to the end, or until the second signal: then there is no report.
+/// Executes the run to its end, or until the second signal; then there is no report.
 async fn until_interrupted<S: Opened>(
     runner: &Runner<S>,
     wanted: &Wanted,
@@ -226,14 +226,14 @@ async fn until_interrupted<S: Opened>(
     signals.or(running).await.ok()
 }
 
-/// What is said of a store that could not be closed. What counts is durable.
+/// The warning that the store could not be closed. All counted work is durable.
 fn unclosed(error: &Error) -> String {
     format!(
         "{error}; what was done is kept, and the next command that writes may take it that the store is still open, and ask for --take-over"
     )
 }
 
-/// The end of a run whose store another program took.
+/// The failure of a run whose store another program has taken over.
 fn shut_out(context: &Context, control: &RunControl) -> Failure {
     let Some(run) = control.progress().run else {
         return Failure::refused(
@@ -247,7 +247,7 @@ fn shut_out(context: &Context, control: &RunControl) -> Failure {
     .next(context.again(&format!("resume {run}")))
 }
 
-/// The end of a run that was stopped where it was.
+/// The failure of a run that was stopped immediately.
 fn stopped(context: &Context, wanted: &Wanted, control: &RunControl) -> Failure {
     if wanted.is_dry() {
         return Failure::interrupted("stopped at once; a dry run writes nothing");
@@ -258,14 +258,14 @@ fn stopped(context: &Context, wanted: &Wanted, control: &RunControl) -> Failure 
         )
         .next(context.again("runs"));
     };
-    // Nobody was left to let the store go.
+    // The claim was not released.
     Failure::interrupted(format!(
         "stopped at once; run {run} keeps what it had committed and goes on from there, once it takes the store over from itself"
     ))
     .next(context.again(&format!("resume {run} --take-over")))
 }
 
-/// `--class panic --class refused`, with a space in front.
+/// Formats classes as ` --class panic --class refused`, with a leading space.
 pub(crate) fn classes(classes: &[FailureClass]) -> String {
     let mut line = String::new();
     for class in classes {
