@@ -1,4 +1,4 @@
-//! The side of the tool.
+//! The client side of the control socket.
 
 use std::io::ErrorKind::TimedOut;
 use std::path::{Path, PathBuf};
@@ -20,19 +20,19 @@ use state_migration_core::{FailureClass, RunId, StreamId};
 use state_migration_runner::run::history::Claim;
 use state_migration_runner::{Failure as Failed, RunCounts, RunRecord};
 
-/// How long a service may take to take a client in.
+/// Maximum time for a service to accept the connection.
 const CONNECT_WITHIN: Duration = Duration::from_secs(10);
 
-/// How long it may take for an answer, if it is alive.
+/// Maximum time for an answer of a live service.
 const ANSWER_WITHIN: Duration = Duration::from_secs(60);
 
-/// After how long without an answer it is looked whether it is alive. Of a run
-/// it tells every few seconds.
+/// Time without an answer after which the client checks whether the service is alive.
+/// During a run the service reports every few seconds.
 const QUIET: Duration = Duration::from_secs(3);
 const QUIET_IN_A_RUN: Duration = Duration::from_secs(7);
 
-/// How long one that is alive may take to say how it stands, for which it needs
-/// nothing but itself.
+/// Maximum time for a live service to report its status, which requires no access to
+/// its store.
 const ALIVE_WITHIN: Duration = Duration::from_secs(4);
 
 #[cfg(unix)]
@@ -60,26 +60,26 @@ mod socket {
     }
 }
 
-/// A service, and how to reach it.
+/// A service and the path of its control socket.
 #[derive(Debug, Clone)]
 pub(crate) struct Via {
     path: PathBuf,
-    /// The start of a command line that goes to it.
+    /// The start of a command line for this service.
     again: String,
 }
 
-/// A connection, with what was written to it.
+/// A connection with a request sent.
 struct Connected {
     from: BufReader<socket::From>,
-    /// A service takes this for gone when it is closed.
+    /// Kept open: the service treats a closed connection as a disconnected client.
     _to: socket::To,
 }
 
-/// Answers, as they come.
+/// The stream of answers to a request.
 pub(crate) struct Answers(mpsc::Receiver<Result<Answer, Failure>>);
 
 impl Answers {
-    /// The next one; may be broken off and begun again.
+    /// The next answer. Cancel-safe.
     pub(crate) async fn next(&mut self) -> Result<Answer, Failure> {
         let next = self.0.recv().await;
         next.unwrap_or_else(|| {
@@ -107,7 +107,7 @@ impl Via {
                 "the request is no JSON: {error}; report it as a bug"
             ))
         })?;
-        // A service that has no room says so, and does not listen.
+        // A service without a free slot answers and closes without reading.
         let _ = write(&mut to, &line, CONNECT_WITHIN).await;
         Ok(Connected {
             from: BufReader::new(from),
@@ -115,7 +115,7 @@ impl Via {
         })
     }
 
-    /// The next answer. A service that is slow to give it and alive is waited for.
+    /// The next answer. Waits for a service that is slow but alive.
     async fn hear(&self, connected: &mut Connected, quiet: Duration) -> Result<Answer, Failure> {
         let path = self.path.display();
         let mut line = pin!(read(&mut connected.from, LONGEST_ANSWER, ANSWER_WITHIN));
@@ -154,20 +154,20 @@ impl Via {
         }
     }
 
-    /// Whether the service answers at all.
+    /// Whether the service responds at all.
     async fn is_alive(&self) -> bool {
         let answers = async {
             let Ok(mut connected) = self.connect(&Request::Status).await else {
                 return false;
             };
-            // Whatever it says: that it has no room, for example.
+            // Any answer counts, even that there is no free slot.
             let said = read(&mut connected.from, LONGEST_ANSWER, ALIVE_WITHIN).await;
             !matches!(said, Err(NoLine::TooLate))
         };
         timeout(ALIVE_WITHIN, answers).await.unwrap_or(false)
     }
 
-    /// What a service refused, with what to type next.
+    /// Converts a problem to a failure with the suggested next command.
     fn failure(&self, problem: Problem) -> Failure {
         let Problem { kind, message, run } = problem;
         let next = |command: &str| format!("{}{command}", self.again);
@@ -189,13 +189,13 @@ impl Via {
         }
     }
 
-    /// The one answer to a request.
+    /// Sends a request with a single answer.
     async fn ask(&self, request: Request) -> Result<Answer, Failure> {
         let mut connected = self.connect(&request).await?;
         self.hear(&mut connected, QUIET).await
     }
 
-    /// The answers to a request that has several.
+    /// Sends a request with several answers.
     pub(crate) async fn follow(&self, request: Request) -> Result<Answers, Failure> {
         let mut connected = self.connect(&request).await?;
         let (sender, answers) = mpsc::channel(1);
@@ -214,7 +214,7 @@ impl Via {
         Ok(Answers(answers))
     }
 
-    /// Tells the service something, and hears how it stands then.
+    /// Sends a request and returns the new status of the service.
     pub(crate) async fn tell(&self, request: Request) -> Result<Status, Failure> {
         match self.ask(request).await? {
             Answer::Status(status) => Ok(status),
@@ -229,7 +229,7 @@ impl Via {
         }
     }
 
-    /// The runs that the store of the service has seen, or the last so many.
+    /// The history of runs of the service's store, or its last `limit` runs.
     pub(crate) async fn runs(&self, limit: Option<usize>) -> Result<Told, Failure> {
         let mut answers = self.follow(Request::Runs { limit }).await?;
         let mut runs = Vec::new();
@@ -251,7 +251,7 @@ impl Via {
         }
     }
 
-    /// At most `limit` failures of a run. A service may answer in smaller parts.
+    /// At most `limit` failures of a run. The service may return them in smaller pages.
     pub(crate) async fn failures(
         &self,
         run: RunId,
@@ -287,7 +287,7 @@ impl Via {
     }
 }
 
-/// What a service told of its runs.
+/// The history of runs as reported by a service.
 pub(crate) struct Told {
     pub(crate) runs: Vec<(RunRecord, RunCounts)>,
     pub(crate) claim: Option<Claim>,
@@ -299,7 +299,7 @@ impl Told {
     }
 }
 
-/// Why there is no talking to a service.
+/// The failure to communicate with a service.
 fn unreachable(path: &Path, error: &std::io::Error) -> Failure {
     use std::io::ErrorKind;
     let shown = path.display();
@@ -316,11 +316,11 @@ fn unreachable(path: &Path, error: &std::io::Error) -> Failure {
         ErrorKind::PermissionDenied => format!(
             "this user may not use the control socket {shown}, which is for the user that the service runs as; type the command as that one"
         ),
-        // Of the path nothing is asked but its length.
+        // For a path, this kind only means that it is too long.
         ErrorKind::InvalidInput => format!(
             "the path of the control socket {shown} is longer than a system takes; give --via a shorter one, such as a path from the folder that it is in"
         ),
-        // The second one is said where clients wait already to be let in.
+        // `WouldBlock` means that the queue of pending connections is full.
         ErrorKind::TimedOut | ErrorKind::WouldBlock => format!(
             "the service behind the control socket {shown} does not answer; look whether its program is stopped (`kill -CONT` lets it go on) or overloaded, and ask for `status` again when it is not"
         ),

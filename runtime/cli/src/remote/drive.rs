@@ -14,19 +14,19 @@ use crate::view::progress::Shown;
 use state_migration_control_socket::protocol::{Answer, Request};
 use state_migration_runner::{MigrationReport, Progress, RunControl};
 
-/// What a signal does to a run that is followed.
+/// The effect of a signal on a watched run.
 #[derive(Clone, Copy, PartialEq)]
 enum OnSignal {
-    /// As where it was begun: the first one cancels it.
+    /// The first signal cancels the run, like a local run.
     Cancel,
-    /// Whoever watches watches no more.
+    /// A signal ends the watching only.
     Leave,
 }
 
-/// Begins a run in a service and follows it to its end.
+/// Starts a run in a service and watches it until its end.
 ///
-/// The first signal cancels it, as if it was here; the second one leaves it to
-/// itself. It also goes on by itself when this tool is killed.
+/// The first signal cancels the run, like a local run. The second signal ends the
+/// watching only. The run also continues if this tool is killed.
 pub(crate) async fn drive(
     context: &Context,
     via: Via,
@@ -51,7 +51,7 @@ pub(crate) async fn drive(
         .tell(context)
 }
 
-/// Follows the run that is under way in a service, and says how far it came.
+/// Watches the run in progress in a service, and returns its final progress.
 pub(crate) async fn watch(
     context: &Context,
     via: &Via,
@@ -70,8 +70,8 @@ pub(crate) async fn watch(
     Ok(control.progress())
 }
 
-/// Publishes what a service tells of a run until it ends; returns what it did,
-/// if it was begun through the socket.
+/// Publishes the progress of a run until it ends. Returns its report if the run was
+/// started through the socket.
 async fn follow(
     context: &Context,
     via: &Via,
@@ -108,7 +108,7 @@ async fn follow(
                     Ok(Ok(_)) => shown.note(format!(
                         "{signal}: the service finishes what is in hand; once more leaves it alone"
                     )),
-                    // It may have ended just now, of which it tells by itself.
+                    // The run may just have ended, which the service reports anyway.
                     Ok(Err(failure)) => shown.note(format!(
                         "{signal}: the run was not cancelled: {failure}; it goes on, `cancel` tries again, and once more leaves it alone"
                     )),
@@ -121,7 +121,7 @@ async fn follow(
     ended
 }
 
-/// The end of a tool that leaves a run to the service.
+/// The failure of a tool that stops watching a run.
 fn left(context: &Context, signal: &str) -> Failure {
     Failure::interrupted(format!(
         "{signal}: what goes on in the service goes on without this tool; watch it again, or cancel it"

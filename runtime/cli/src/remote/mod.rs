@@ -1,7 +1,7 @@
-//! Through the control socket of a service: what `--via` does.
+//! Commands sent to the control socket of a service, with `--via`.
 //!
-//! Each request goes over a connection of its own. What a service may do to its
-//! client, not answer for example, ends in one sentence.
+//! Each request uses its own connection. Any misbehaviour of the service, such as not
+//! answering, ends in a failure in one sentence.
 
 pub(crate) mod client;
 mod drive;
@@ -14,13 +14,13 @@ use crate::context::Context;
 use crate::exit_code::Failure;
 
 impl Context {
-    /// The service that the command is to go to, if one is named.
+    /// The service that the command is sent to, if one is named.
     pub(crate) fn via(&self) -> Option<Via> {
         let path = self.global.via.as_deref()?;
         Some(Via::new(path, self))
     }
 
-    /// The same for commands that are for services only.
+    /// The service, for commands that require one.
     pub(crate) fn service(&self) -> Result<Via, Failure> {
         self.via().ok_or_else(|| {
             Failure::environment(

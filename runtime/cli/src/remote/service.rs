@@ -1,4 +1,4 @@
-//! What a service says of itself: how its run stands, and what it would do.
+//! The status and the plan of a service.
 
 use std::collections::BTreeSet;
 use std::fmt::{self, Write};
@@ -18,23 +18,22 @@ use crate::view::run_summary::{Latest, RUNS, RunLine, latest, run_table};
 use state_migration_control_socket::protocol::{self, AtVersion, For, Request};
 use state_migration_runner::RunState;
 
-/// How the run in a service stands.
+/// The state of a service and its run.
 #[derive(Debug, Serialize)]
 pub(crate) struct Service {
-    /// Whether a run is under way, paused or not.
+    /// Whether a run is in progress, paused or not.
     under_way: bool,
-    /// The run that is under way, or was last; none of a dry run, of which
-    /// nothing is kept.
+    /// The run in progress, or else the last one. `None` for a dry run, which leaves no
+    /// record.
     run: Option<String>,
-    /// Whether this is about a dry run.
+    /// Whether this describes a dry run.
     dry_run: bool,
     state: RunState,
-    /// Whether it ended in its middle without a word, with an earlier program of
-    /// the service.
+    /// Whether the run was interrupted when an earlier process of the service ended.
     interrupted: bool,
-    /// Whether it was told to pause.
+    /// Whether a pause is requested.
     pausing: bool,
-    /// How many processes a second it looks at, at most.
+    /// Limit in processes per second.
     throttle: Option<u32>,
     migrated: u64,
     failed: u64,
@@ -42,23 +41,23 @@ pub(crate) struct Service {
     expected: Option<u64>,
     per_second: f64,
     time_left_ms: Option<u64>,
-    /// Where processes stand; only of `status`.
+    /// The versions that processes are at; only for `status`.
     versions: Option<Vec<Version>>,
-    /// The last runs, the latest first; only of `status`.
+    /// The last runs, latest first; only for `status`.
     runs: Option<Vec<RunLine>>,
     warnings: Vec<String>,
     next: Vec<String>,
 }
 
-/// A version, and how many processes stand there.
+/// A version and the number of processes at it.
 #[derive(Debug, Serialize)]
 struct Version {
     #[serde(skip)]
     workflow: String,
     version: String,
-    /// About how many.
+    /// An approximate number.
     processes: u64,
-    /// Where a run takes them.
+    /// The target version of a run.
     to: Option<String>,
 }
 
@@ -95,9 +94,10 @@ impl Service {
         }
     }
 
-    /// What the store knows of the last runs, also of those before the service
-    /// was started. That is all there is when none is under way and the last one
-    /// in it was a dry run.
+    /// Adds the last runs in the store, including those before the service was started.
+    ///
+    /// They replace the state if no run is in progress and the service has only
+    /// executed a dry run, or if the last run was interrupted.
     fn of_late(&mut self, context: &Context, latest: Latest) {
         let is_run = |line: &&RunLine| line.what != "lazy";
         let last = latest.interrupted();
@@ -148,7 +148,7 @@ pub(crate) async fn status(
     let mut versions = versions(&planned);
     versions.retain(|version| workflows.is_empty() || workflows.contains(&version.workflow));
     service.versions = Some(versions);
-    // After the status, so that a run that has ended meanwhile is over here too.
+    // Read after the status, so that a run that has ended meanwhile is shown as ended.
     let latest = async {
         let history = History::of_late(via.clone(), RUNS).await?;
         latest(&history, RUNS).await
@@ -166,7 +166,8 @@ pub(crate) async fn status(
     Ok(Exit::Done)
 }
 
-/// Refuses workflows of which a service knows nothing, by its plan for all.
+/// Refuses workflows without migrations in the service; `planned` is its plan for all
+/// processes.
 fn has_workflows(planned: &protocol::Planned, workflows: &[String]) -> Result<(), Failure> {
     let steps = planned.plan.steps.iter().map(|step| step.from.name());
     let known: BTreeSet<&str> = steps.collect();
@@ -178,7 +179,7 @@ fn has_workflows(planned: &protocol::Planned, workflows: &[String]) -> Result<()
     Ok(())
 }
 
-/// The same, where the plan for all is still to be asked for.
+/// Likewise, and requests the plan for all processes first.
 pub(crate) async fn check(via: &Via, options: &Planned) -> Result<(), Failure> {
     if options.workflow.is_empty() {
         return Ok(());
@@ -201,8 +202,8 @@ fn versions(planned: &protocol::Planned) -> Vec<Version> {
     planned.versions.iter().map(of).collect()
 }
 
-/// Whether a run would find nobody to take on. Where the store keeps no index of
-/// versions, that is not known.
+/// Whether a run would find no outdated process. Unknown if the store does not count
+/// versions.
 fn nothing_is_behind(versions: &[Version]) -> bool {
     !versions.is_empty() && versions.iter().all(|version| version.to.is_none())
 }
@@ -269,7 +270,7 @@ impl Answer for Service {
     }
 }
 
-/// What a run in a service would do. A look at the store itself says more.
+/// The plan of a run in a service. `plan` on the store itself shows more.
 #[derive(Debug, Serialize)]
 struct Plan {
     fingerprint: String,
@@ -277,7 +278,7 @@ struct Plan {
     full_count: bool,
     twice: bool,
     deadline_ms: u64,
-    /// Where processes stand, whatever is selected.
+    /// The versions of all processes, regardless of the selection.
     versions: Vec<Version>,
     /// The migrations of the service.
     steps: Vec<Step>,
@@ -301,7 +302,8 @@ pub(crate) async fn plan(context: &Context, via: &Via, options: &Planned) -> Res
     let protocol::Planned { plan, .. } = &planned;
     let fingerprint = plan.fingerprint.to_string();
     let mut warnings = planned.absent.clone();
-    // There is one run at a time, which the next command is about, then.
+    // Only one run is allowed at a time, so the next command is about a run in
+    // progress.
     let versions = versions(&planned);
     let next = match in_the_way(via).await? {
         Some((warning, next)) => {
@@ -332,7 +334,7 @@ pub(crate) async fn plan(context: &Context, via: &Via, options: &Planned) -> Res
     Ok(Exit::Done)
 }
 
-/// What keeps a service from beginning a run, and what is to be done about it.
+/// The reason why a service cannot start a run, and the suggested next command.
 async fn in_the_way(via: &Via) -> Result<Option<(String, String)>, Failure> {
     if via.tell(Request::Status).await?.under_way {
         let warning = "a run is under way in this service, and there is one at a time; watch it, or cancel it first";
@@ -342,7 +344,7 @@ async fn in_the_way(via: &Via) -> Result<Option<(String, String)>, Failure> {
         let history = History::of_late(via.clone(), 0).await?;
         latest(&history, 0).await
     };
-    // A store that keeps no runs has none that was interrupted.
+    // A store without a history of runs has no interrupted run.
     let latest = latest.await.ok();
     let run = latest.as_ref().and_then(Latest::interrupted);
     Ok(run.and_then(|run| Some((run.note()?, format!("resume {}", run.number)))))
