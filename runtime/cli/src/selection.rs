@@ -1,5 +1,4 @@
-//! What a run is for and how it goes about it: the options that `plan`, `run`
-//! and a dry run share, and that are part of a plan.
+//! The options that are part of a plan, shared by `plan`, `run` and a dry run.
 
 use std::fmt::Write as _;
 use std::num::NonZeroUsize;
@@ -77,13 +76,13 @@ impl Planned {
         selection
     }
 
-    /// A runner with all of it.
+    /// Applies the options to a runner.
     pub(crate) fn apply<M, ES, SS>(
         &self,
         runner: MigrationRunner<M, ES, SS>,
     ) -> MigrationRunner<M, ES, SS> {
         let runner = runner.select(self.selection()).full_count(self.full_count);
-        // A dry run does so unless it is told otherwise.
+        // A dry run checks determinism by default.
         let runner = match self.twice {
             true => runner.run_code_twice(true),
             false => runner,
@@ -94,7 +93,8 @@ impl Planned {
         }
     }
 
-    /// The same for a service. What is not said is as the service has it.
+    /// The options as a request to a service; an absent option means the setting of the
+    /// service.
     pub(crate) fn asked(&self) -> For {
         let millis = |deadline: Duration| u64::try_from(deadline.as_millis()).unwrap_or(u64::MAX);
         For {
@@ -105,8 +105,8 @@ impl Planned {
         }
     }
 
-    /// Refuses a workflow for which this binary has no migration: most likely
-    /// its name is mistyped, and nothing would be done.
+    /// Refuses a workflow without migrations: its name is probably mistyped, and the
+    /// run would do nothing.
     pub(crate) fn check(&self, migrations: &MigrationRegistry) -> Result<(), Failure> {
         for name in &self.workflow {
             if migrations.newest(name).is_none() {
@@ -116,7 +116,7 @@ impl Planned {
         Ok(())
     }
 
-    /// The same options on a command line, with a space before each.
+    /// The options as command-line arguments, each with a leading space.
     pub(crate) fn arguments(&self) -> String {
         let mut line = String::new();
         let mut option = |name: &str, value: &str| line += &option(name, value);
@@ -155,7 +155,7 @@ impl Planned {
     }
 }
 
-/// The failure over a workflow for which somebody has no migration.
+/// The failure of a workflow that `who` has no migrations for.
 pub(crate) fn no_migration<'a>(
     who: &str,
     name: &str,
@@ -171,7 +171,7 @@ pub(crate) fn no_migration<'a>(
     ))
 }
 
-/// A duration as `10s`, `1m30s` or `250ms`.
+/// Parses a duration such as `10s`, `1m30s` or `250ms`.
 pub(crate) fn duration(text: &str) -> Result<Duration, String> {
     match humantime::parse_duration(text) {
         Ok(Duration::ZERO) => Err("it must be more than nothing; give it as 10s or 250ms".into()),
@@ -180,7 +180,7 @@ pub(crate) fn duration(text: &str) -> Result<Duration, String> {
     }
 }
 
-/// A number that is not 0: of nothing, nothing is to be done.
+/// Parses a positive integer.
 pub(crate) fn number<N: FromStr>(text: &str) -> Result<N, String> {
     let is_too_large = text.bytes().all(|byte| byte.is_ascii_digit())
         && text.bytes().any(|byte| matches!(byte, b'1'..=b'9'));
@@ -193,7 +193,7 @@ pub(crate) fn number<N: FromStr>(text: &str) -> Result<N, String> {
 fn percent(text: &str) -> Result<f64, String> {
     let number = text.trim_end_matches('%').trim_end();
     match number.parse::<f64>() {
-        // It counts in steps of 0.01, and nothing at all is no canary.
+        // Shares are in steps of 0.01 %, and an empty share is not a canary.
         Ok(percent) if (0.01..=100.0).contains(&percent) => Ok(percent),
         _ => Err("give a number from 0.01 to 100".into()),
     }

@@ -1,4 +1,4 @@
-//! SlateDB's settings, from a file and from variables.
+//! SlateDB's settings, from a file and from environment variables.
 
 use std::path::Path;
 
@@ -11,7 +11,8 @@ use crate::exit_code::Failure;
 
 const PREFIX: &str = "SLATEDB_";
 
-/// The settings with those of a file over them, and those of variables over both.
+/// Applies the settings of a file to the defaults, and those of environment variables
+/// to both.
 pub(crate) fn over(ours: &Settings, file: Option<&Path>) -> Result<Settings, Failure> {
     let known = known()?;
     let mut all = Figment::from(Serialized::defaults(ours));
@@ -62,7 +63,7 @@ pub(crate) fn over(ours: &Settings, file: Option<&Path>) -> Result<Settings, Fai
     Ok(settings)
 }
 
-/// A request that is tried again for ever is a tool that hangs.
+/// Limits the retries of requests: with unlimited retries the tool would hang.
 fn keep_bounds(ours: &Settings, settings: &mut Settings) {
     let Some(retries) = ours.object_store_max_retries else {
         return;
@@ -79,7 +80,7 @@ fn keep_bounds(ours: &Settings, settings: &mut Settings) {
     }
 }
 
-/// What a file says.
+/// Reads a settings file.
 fn read(file: &Path) -> Result<Dict, Failure> {
     let shown = file.display();
     let text = std::fs::read_to_string(file).map_err(|error| {
@@ -111,7 +112,7 @@ fn of_default_profile(provider: &impl Provider) -> Result<Dict, Box<figment::Err
     Ok(profiles.remove(&Profile::Default).unwrap_or_default())
 }
 
-/// All settings that there are.
+/// All settings that SlateDB knows.
 fn known() -> Result<Dict, Failure> {
     let full = Settings {
         compactor_options: Some(CompactorOptions::default()),
@@ -122,13 +123,13 @@ fn known() -> Result<Dict, Failure> {
         .map_err(|error| Failure::environment(format!("SlateDB's own settings are none: {error}")))
 }
 
-/// The first key that is not known, with those that it is in.
+/// The path of the first unknown key.
 fn unknown(said: &Dict, known: &Dict, within: &mut Vec<String>) -> Option<String> {
     for (key, value) in said {
         within.push(key.clone());
         match (value, known.get(key)) {
             (_, None) => return Some(within.join(".")),
-            // An empty one takes any keys.
+            // An empty table accepts any keys.
             (Value::Dict(_, said), Some(Value::Dict(_, known))) if !known.is_empty() => {
                 if let Some(key) = unknown(said, known, within) {
                     return Some(key);
@@ -141,7 +142,7 @@ fn unknown(said: &Dict, known: &Dict, within: &mut Vec<String>) -> Option<String
     None
 }
 
-/// Whether a key is said.
+/// Whether a key is set.
 fn find(said: &Dict, key: &str) -> bool {
     let mut parts = key.split('.');
     let mut found = parts.next().and_then(|part| said.get(part));
@@ -158,7 +159,7 @@ fn variable(key: &str) -> String {
     format!("{PREFIX}{}", key.to_uppercase())
 }
 
-/// The first line of a text that may draw where a mistake is.
+/// The first and last line of an error text, without the drawing in between.
 fn one_line(text: &str) -> String {
     let mut lines = text.lines().map(str::trim);
     let first = lines.next().unwrap_or_default();

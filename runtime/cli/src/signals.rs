@@ -1,4 +1,4 @@
-//! The signals by which somebody wants a run to end.
+//! Signals that interrupt a command.
 
 use std::future::Future;
 use std::pin::pin;
@@ -12,13 +12,14 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::exit_code::{Exit, Failure};
 
-/// As much as the main thread has.
+/// The usual stack size of a main thread.
 const STACK: usize = 8 << 20;
 
-/// How long it may take to be told why the tool ends.
+/// Maximum time to print why the tool ends.
 const PATIENCE: Duration = Duration::from_secs(2);
 
-/// The signals that come in while this exists. They do nothing else then.
+/// Receives the signals that arrive while this exists, and disables their default
+/// action.
 pub(crate) struct Signals(mpsc::UnboundedReceiver<&'static str>);
 
 impl Signals {
@@ -30,7 +31,7 @@ impl Signals {
         Ok(Self(receiver))
     }
 
-    /// The name of the next one.
+    /// The name of the next signal.
     pub(crate) async fn next(&mut self) -> &'static str {
         match self.0.recv().await {
             Some(name) => name,
@@ -38,7 +39,7 @@ impl Signals {
         }
     }
 
-    /// Waits for something, but no longer than to the next signal.
+    /// Waits for a future, or fails with the name of the next signal.
     pub(crate) async fn or<T>(&mut self, it: impl Future<Output = T>) -> Result<T, &'static str> {
         let (it, next) = (pin!(it), pin!(self.next()));
         match select(it, next).await {
@@ -48,11 +49,11 @@ impl Signals {
     }
 }
 
-/// Does a command until it is done or, if it does not mind signals itself, until
-/// somebody interrupts it.
+/// Executes a command until it ends, or until a signal unless it handles signals
+/// itself.
 ///
-/// It has a thread of its own, so that what it waits for, such as a pipe from
-/// which nobody reads, does not keep the tool.
+/// The command has its own thread, so that blocking output, such as a pipe without a
+/// reader, does not block the tool.
 pub(crate) async fn interruptible<F>(
     minds_signals: &AtomicBool,
     interrupted: &str,
@@ -65,7 +66,7 @@ where
     let runtime = Handle::current();
     let (sender, mut ended) = oneshot::channel();
     let thread = thread::Builder::new().stack_size(STACK).spawn(move || {
-        // Who interrupted it does not listen any more.
+        // The receiver is gone if the command was interrupted.
         let _ = sender.send(runtime.block_on(command()));
     });
     let thread = thread
@@ -87,8 +88,8 @@ where
     }
 }
 
-/// Says something last, unless whoever is told keeps the tool waiting, as the
-/// command may have been that was interrupted.
+/// Prints a final message in a time limit, since the output may block, as it may have
+/// blocked the interrupted command.
 pub(crate) fn say_last(say: impl FnOnce() + Send + 'static) {
     let (done, said) = std::sync::mpsc::channel();
     let thread = thread::Builder::new().spawn(move || {
@@ -115,26 +116,26 @@ fn listen(sender: &mpsc::UnboundedSender<&'static str>) -> io::Result<()> {
         let (mut signal, sender) = (signal(kind)?, sender.clone());
         tokio::spawn(async move {
             while signal.recv().await.is_some() {
-                // A terminal that goes away may say so more than once.
+                // A terminal that is closed may send the signal more than once.
                 if sender.send(name).is_err() || kind == SignalKind::hangup() {
                     break;
                 }
             }
-            // Nothing else is to become of the ones that follow.
+            // Later signals are consumed without effect.
             while signal.recv().await.is_some() {}
         });
     }
     Ok(())
 }
 
-/// Whether the program was started to go on when its terminal goes away, as by
-/// `nohup`: what listens to a signal does not ignore it any more.
+/// Whether the program was started to survive its terminal, for example by `nohup`. A
+/// handler for the signal would replace that setting.
 #[cfg(unix)]
 fn outlives_its_terminal() -> bool {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
     let mask = ignored.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
-    // Hangup is signal 1, in the lowest bit.
+    // SIGHUP is signal 1, the lowest bit.
     mask.is_some_and(|mask| mask & 1 == 1)
 }
 

@@ -1,4 +1,4 @@
-//! Which store, and how it is opened.
+//! The store named on the command line, and how it is opened.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -14,10 +14,10 @@ use state_migration_core::store_api::claim::interrupted_by;
 use state_migration_core::{Error, ErrorKind, RunId};
 use state_migration_store::{SlateDbReader, SlateDbStore, SlateDbStoreBuilder};
 
-/// The warning about a store that somebody has open.
+/// The warning about a store that another program has open.
 pub(crate) const IN_USE: &str = "a program has the store open, or ended without closing it: let a run go on inside of it with --via SOCKET; from here --take-over would end its writing";
 
-/// A store that is named on the command line.
+/// A store named on the command line.
 pub(crate) struct Target {
     url: String,
     place: Place,
@@ -25,30 +25,30 @@ pub(crate) struct Target {
     configure: Option<Configure>,
 }
 
-/// Whose claim on a store matters to one who opens it.
+/// The claims on a store that prevent a command from opening it.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Claim {
-    /// Nobody's.
+    /// No claim.
     Any,
-    /// That of a run, which is gone on with if there is one.
+    /// Any claim except that of the given run, which the command resumes.
     Of(Option<RunId>),
 }
 
-/// Why a store was not opened for writing, and the way out.
+/// Reason why a store was not opened for writing, and the suggested next step.
 pub(crate) struct Unopened {
     pub(crate) failure: Failure,
     pub(crate) way_out: Option<WayOut>,
 }
 
-/// What is to be done about whoever has a store, or had it last.
+/// The suggested step if another program has, or had, the store open.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum WayOut {
-    /// It writes, so nothing that would end that.
+    /// The program is writing, so nothing that would fence it.
     Look,
     TakeOver,
-    /// Its run was interrupted, and nobody has the store open.
+    /// The run was interrupted, and no program has the store open.
     Resume(RunId),
-    /// Its run is another one than the one that is wanted.
+    /// Another run than the requested one was interrupted.
     ResumeByTakingOver(RunId),
 }
 
@@ -67,7 +67,7 @@ impl From<Error> for Unopened {
 
 enum Place {
     Folder(PathBuf),
-    /// One that is there as long as the program is.
+    /// A store in memory, which lives as long as the program.
     Memory(Arc<dyn ObjectStore>),
     ObjectStore(Arc<dyn ObjectStore>, String),
 }
@@ -113,18 +113,20 @@ impl Target {
         Ok(builder)
     }
 
-    /// The store, for looking only.
+    /// Opens the store read-only.
     pub(crate) async fn reader(&self) -> Result<SlateDbReader, Failure> {
         if let Place::Memory(_) = self.place {
-            // Nothing was there before, so nothing is written over.
+            // A store in memory is empty, so nothing is overwritten.
             self.builder()?.open().await?.close().await?;
         }
         Ok(self.builder()?.open_reader().await?)
     }
 
-    /// The store, for writing; for a run, which may go on with `claim` but not
-    /// begin where another one was interrupted. Close it in the end, whatever
-    /// happens, or the next command takes it that it is still open.
+    /// Opens the store for writing. `claim` says which run a command may continue; it
+    /// cannot start one where another run was interrupted.
+    ///
+    /// The store must be closed in any case, or the next command assumes that it is
+    /// still open.
     pub(crate) async fn writer(
         &self,
         take_over: bool,
@@ -156,7 +158,7 @@ impl Target {
                     self.url,
                     match claim {
                         Claim::Of(_) => "let the run go on inside it with `--via SOCKET`",
-                        // What needs no run goes through no service.
+                        // A command without a run cannot be sent to a service.
                         Claim::Any => "type this again when it has ended",
                     }
                 )),
@@ -173,7 +175,7 @@ impl Target {
 impl Place {
     fn of(text: &str) -> Result<Self, Failure> {
         let (scheme, rest) = text.split_once(':').unzip();
-        // One letter is a drive.
+        // A single letter is a drive.
         let is_scheme = |scheme: &str| {
             scheme.len() > 1 && scheme.chars().all(|letter| letter.is_ascii_alphanumeric())
         };
@@ -191,7 +193,7 @@ impl Place {
         }
         let url = Url::parse(text).map_err(|error| bad(error.to_string()))?;
         if scheme == "file" {
-            // `file:loans` would be taken for `/loans`.
+            // The URL parser reads `file:loans` as `/loans`.
             let is_whole = rest.is_some_and(|rest| rest.starts_with('/'));
             return is_whole
                 .then(|| url.to_file_path().ok())
@@ -211,7 +213,8 @@ impl Place {
     }
 }
 
-/// The object store of a cloud, told by the variables of that cloud how to get in.
+/// The object store of a cloud, with credentials from the cloud's environment
+/// variables.
 fn cloud(url: &Url) -> Result<Arc<dyn ObjectStore>, Failure> {
     let feature = match url.scheme() {
         "s3" | "s3a" => "aws",
@@ -262,7 +265,7 @@ mod requests {
 
     use slatedb::object_store::RetryConfig;
 
-    /// Few, since SlateDB tries again what has failed here.
+    /// Few retries, since SlateDB retries as well.
     pub(crate) fn retry() -> RetryConfig {
         RetryConfig {
             max_retries: 1,

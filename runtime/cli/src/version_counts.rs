@@ -10,40 +10,40 @@ use state_migration_store::SlateDbReader;
 
 const PAGE: usize = 1_024;
 
-/// How many streams are kept to try a run on.
+/// Maximum number of streams kept for a sample.
 const SAMPLE: usize = 512;
 
-/// The processes at one version.
+/// Counts of the processes at one version.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Standing {
     pub(crate) processes: u64,
-    /// Those that are not over: their last append did not say so, and no run
-    /// found it.
+    /// Processes that are not finished according to their heads, which are set by
+    /// appends and runs.
     pub(crate) in_flight: u64,
-    /// Those that an operator took out of all runs.
+    /// Processes held by an operator.
     pub(crate) held: u64,
-    /// Those that a run is to migrate. One that folds them may find that more
-    /// of them are over.
+    /// Processes that a run migrates. When the run folds them, it may find more of them
+    /// finished.
     pub(crate) due: u64,
 }
 
-/// The processes of a selection, by version.
+/// Counts of the selected processes by version.
 #[derive(Debug, Default)]
 pub(crate) struct Census {
     pub(crate) versions: BTreeMap<WorkflowId, Standing>,
-    /// Streams whose heads cannot be read.
+    /// Streams with unreadable heads.
     pub(crate) unreadable: u64,
-    /// The first of them, and why.
+    /// The first of them, with the reason.
     pub(crate) first_unreadable: Option<(StreamId, String)>,
-    /// Some of those that are due, in even steps over all of them.
+    /// A sample of the due processes, evenly spaced.
     sample: Vec<StreamId>,
     stride: usize,
     due: usize,
 }
 
 impl Census {
-    /// Counts the processes of a selection. Those at versions that are `behind`
-    /// are due, unless they are held or not selected after all.
+    /// Counts the selected processes. Those at versions for which `behind` is true are
+    /// due, unless they are held or excluded by the selection.
     pub(crate) async fn of(
         reader: &SlateDbReader,
         selection: &Selection,
@@ -71,12 +71,12 @@ impl Census {
         Ok(census)
     }
 
-    /// How many processes a run is to migrate.
+    /// Number of processes that a run migrates.
     pub(crate) fn due(&self) -> usize {
         self.due
     }
 
-    /// At most `most` of those that are due, in even steps.
+    /// A sample of at most `most` due processes, evenly spaced.
     pub(crate) fn sample(&self, most: usize) -> impl Iterator<Item = &StreamId> {
         let step = self.sample.len().div_ceil(most.max(1)).max(1);
         self.sample.iter().step_by(step).take(most)
@@ -124,8 +124,8 @@ impl Census {
         }
     }
 
-    /// Keeps every `stride`-th stream. When they are too many, every second of
-    /// them goes and the stride doubles, so that memory stays flat.
+    /// Keeps every `stride`-th stream. When the sample is full, every second stream is
+    /// dropped and the stride doubles, so that memory stays constant.
     fn keep(&mut self, stream: StreamId) {
         if self.due.is_multiple_of(self.stride) {
             if self.sample.len() == SAMPLE {

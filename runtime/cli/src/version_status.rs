@@ -1,4 +1,4 @@
-//! What this binary is to do about the processes of a version.
+//! The status of a version according to the linked migrations.
 
 use std::cmp::Ordering;
 
@@ -10,39 +10,38 @@ use state_migration_core::{
     Drawing, MigrationRegistry, RegistryError, Standing, WorkflowId, natural_cmp,
 };
 
-/// What this binary is to do about the processes of a version.
+/// The status of a version, with its route or reason.
 #[derive(Debug, Clone, Serialize)]
 pub(crate) struct Decision {
     pub(crate) standing: Stands,
-    /// The way to the newest version.
+    /// The route to the newest version.
     pub(crate) route: Option<String>,
-    /// Why they stay.
+    /// The declared reason why processes stay at the version.
     pub(crate) reason: Option<String>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Stands {
-    /// At the newest version.
+    /// The newest version.
     Newest,
-    /// A route leads to the newest version.
+    /// Outdated: a route leads to the newest version.
     Behind,
-    /// It is decided that they stay.
+    /// Processes are declared to stay.
     Stays,
-    /// Nobody decided, so that this binary refuses to run.
+    /// Neither a migration nor a declaration: the program refuses to run.
     Undecided,
-    /// The workflow has migrations, and they know nothing of this version.
+    /// The workflow has migrations, but the version is unknown.
     UnknownVersion,
-    /// Likewise, and it is newer than all that they know.
+    /// Likewise, and the version is newer than all known versions.
     NewerThanProgram,
-    /// This binary knows the workflow, which has no migrations.
+    /// The workflow is known and has no migrations.
     NoMigrations,
-    /// This binary has never heard of the workflow.
+    /// The workflow is unknown to this program.
     OtherWorkflow,
 }
 
-/// What this binary knows of versions, also where its migrations do not fit
-/// together.
+/// The known versions, available even if the migrations are inconsistent.
 pub(crate) struct Decisions {
     linked: Result<MigrationRegistry, RegistryError>,
     drawing: Drawing,
@@ -56,12 +55,12 @@ impl Decisions {
         }
     }
 
-    /// Why the migrations do not fit together.
+    /// Why the migrations are inconsistent.
     pub(crate) fn problem(&self) -> Option<&RegistryError> {
         self.linked.as_ref().err()
     }
 
-    /// The names of the workflows that it knows.
+    /// The names of the known workflows.
     pub(crate) fn workflows(&self) -> impl Iterator<Item = &str> {
         self.drawing.ends().map(|(name, ..)| name)
     }
@@ -94,7 +93,7 @@ impl Decisions {
                         _ => Stands::UnknownVersion,
                     });
                 }
-                // Versions without migrations may be registered all the same.
+                // Versions may be registered without migrations.
                 Standing::OtherWorkflow => {}
             }
         }
@@ -114,7 +113,7 @@ impl Decisions {
                     },
                     End::Newest if fits => plain(Stands::NoMigrations),
                     End::Newest => plain(Stands::Newest),
-                    // No route is safe while the migrations do not fit together.
+                    // While the migrations are inconsistent, no route is safe.
                     End::None | End::Undecided => plain(Stands::Undecided),
                 };
             }
