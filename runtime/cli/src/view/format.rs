@@ -1,10 +1,10 @@
-//! How counts, sizes, durations and times are written for people.
+//! Formatting of counts, sizes, durations and times as text.
 
 use std::time::Duration;
 
 use state_migration_core::Timestamp;
 
-/// A count with its thousands apart: `1,234,567`.
+/// A count with thousands separators: `1,234,567`.
 pub(crate) fn count(number: u64) -> String {
     let digits = number.to_string();
     let mut text = String::with_capacity(digits.len() * 4 / 3);
@@ -17,17 +17,17 @@ pub(crate) fn count(number: u64) -> String {
     text
 }
 
-/// A count and what is counted: `1 process`, `2 processes`.
+/// A count with its noun: `1 process`, `2 processes`.
 pub(crate) fn of(number: u64, one: &str, many: &str) -> String {
     format!("{} {}", count(number), if number == 1 { one } else { many })
 }
 
-/// How long something took: `340 ms`, `4.2 s`, `3 m 12 s`, `2 h 5 m`.
+/// A duration: `340 ms`, `4.2 s`, `3 m 12 s`, `2 h 5 m`.
 pub(crate) fn took(duration: Duration) -> String {
     let seconds = duration.as_secs();
     match seconds {
         0 => format!("{} ms", duration.as_millis()),
-        // Cut, not rounded, so that 9.99 is not said to be 10.0.
+        // Truncated, so that 9.99 is not shown as 10.0.
         1..10 => format!("{seconds}.{} s", duration.subsec_millis() / 100),
         10..60 => format!("{seconds} s"),
         60..3_600 => format!("{} m {} s", seconds / 60, seconds % 60),
@@ -51,18 +51,18 @@ pub(crate) fn bytes(bytes: u64) -> String {
     format!("{size:.1} TiB")
 }
 
-/// A time to the second, in UTC: `2026-10-01T12:00:00Z`.
+/// A time in UTC, to the second: `2026-10-01T12:00:00Z`.
 pub(crate) fn time(time: Timestamp) -> String {
     let text = time.to_string();
     format!("{}Z", text.get(..19).unwrap_or(&text))
 }
 
-/// How long lies between two times, by the clocks of whoever wrote them.
+/// The duration between two times, which may be of different clocks.
 pub(crate) fn between(started: Timestamp, ended: Timestamp) -> Duration {
     Duration::from_micros(ended.as_micros().saturating_sub(started.as_micros()))
 }
 
-/// Milliseconds, as JSON has durations.
+/// A duration in milliseconds, as in JSON output.
 pub(crate) fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }

@@ -1,4 +1,4 @@
-//! What the tool prints.
+//! Output of the tool.
 
 pub(crate) mod format;
 pub(crate) mod output;

@@ -1,4 +1,4 @@
-//! What the tool says: text for people, JSON for programs.
+//! Output as text or as JSON.
 
 use std::fmt::{self, Write as _};
 use std::io::{self, IsTerminal, Write};
@@ -10,7 +10,7 @@ use serde::Serialize;
 use crate::args::{Global, When};
 use crate::exit_code::Failure;
 
-/// The version of what `--json` prints; `docs/cli.schema.json` describes it.
+/// Version of the JSON output, described by `docs/cli.schema.json`.
 pub(crate) const SCHEMA: u32 = 1;
 
 pub(crate) const BOLD: Style = Style::new().bold();
@@ -19,17 +19,16 @@ pub(crate) const GOOD: Style = AnsiColor::Green.on_default();
 pub(crate) const BAD: Style = AnsiColor::Red.on_default();
 pub(crate) const WARN: Style = AnsiColor::Yellow.on_default();
 
-/// What a command says in the end.
+/// The result of a command.
 pub(crate) trait Answer: Serialize {
-    /// The name of the command, or of the line of progress.
+    /// The name of the command, or of the progress line.
     const KIND: &'static str;
 
-    /// The same for people. Styles may be used: they are taken out where they
-    /// are not wanted.
+    /// The result as text. Styles are removed where they are not supported.
     fn text(&self, out: &mut String) -> fmt::Result;
 }
 
-/// One JSON document, or one line of several.
+/// A JSON document on one line.
 #[derive(Serialize)]
 struct Envelope<'a, A> {
     schema: u32,
@@ -38,7 +37,7 @@ struct Envelope<'a, A> {
     answer: &'a A,
 }
 
-/// Where the tool says it.
+/// The output settings: format and colors.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Output {
     json: bool,
@@ -53,7 +52,7 @@ impl Output {
         }
     }
 
-    /// Where it says that it was not understood.
+    /// The output for errors in the command line.
     pub(crate) fn of_usage(json: bool) -> Self {
         let color = When::Auto;
         Self { json, color }
@@ -63,7 +62,7 @@ impl Output {
         self.json
     }
 
-    /// Whether somebody watches, so that what was said may be drawn over.
+    /// Whether standard error is a terminal that may be redrawn.
     pub(crate) fn is_watched(self) -> bool {
         !self.json && io::stderr().is_terminal()
     }
@@ -77,13 +76,13 @@ impl Output {
         }
     }
 
-    /// Whether colours are to be used on standard error.
+    /// Whether to use colors on standard error.
     pub(crate) fn colors_errors(self) -> bool {
         let auto = AutoStream::choice(&io::stderr());
         self.choice(&io::stderr(), auto) != ColorChoice::Never
     }
 
-    /// Says something on standard output.
+    /// Prints a result to standard output.
     pub(crate) fn answer<A: Answer>(self, answer: &A) -> Result<(), Failure> {
         let text = if self.json {
             json(A::KIND, answer)?
@@ -97,7 +96,7 @@ impl Output {
         self.print(&text)
     }
 
-    /// Prints text that is what it is, with `--json` too.
+    /// Prints text unchanged, even with `--json`.
     pub(crate) fn print(self, text: &str) -> Result<(), Failure> {
         let stdout = io::stdout();
         let auto = AutoStream::choice(&stdout);
@@ -107,13 +106,13 @@ impl Output {
             .write_all(text.as_bytes())
             .and_then(|()| stream.flush());
         match written {
-            // Who pipes into `head` has seen enough.
+            // A closed pipe is normal, for example with `head`.
             Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
             written => written.map_err(|error| unwritten(&error)),
         }
     }
 
-    /// Tells people something that is not the answer, on standard error.
+    /// Prints a remark to standard error; omitted with `--json`.
     pub(crate) fn say(self, text: &str) {
         if !self.json {
             self.to_stderr(&format!("{text}\n"));
@@ -129,12 +128,11 @@ impl Output {
             true => text.to_owned(),
             false => steady(text),
         };
-        // If nobody listens, nobody is told.
+        // A failure to write to standard error cannot be reported.
         let _ = stream.write_all(text.as_bytes());
     }
 
-    /// Says why a command was not done: with `--json` on standard output, like
-    /// every answer.
+    /// Prints a failure: with `--json` to standard output, otherwise to standard error.
     pub(crate) fn failure(self, failure: &Failure) {
         if self.json {
             #[derive(Serialize)]
@@ -162,7 +160,7 @@ impl Output {
     }
 }
 
-/// The failure over an answer that nobody can have.
+/// The failure to write to standard output.
 pub(crate) fn unwritten(error: &io::Error) -> Failure {
     Failure::environment(format!(
         "the answer cannot be written to standard output: {error}; send it where there is room for it"
@@ -181,12 +179,12 @@ fn json(kind: &'static str, answer: &impl Serialize) -> Result<String, Failure> 
     Ok(text)
 }
 
-/// Text of others in one line: what would steer a terminal is taken out.
+/// Foreign text in one line, with control characters removed.
 pub(crate) fn plain(text: &str) -> String {
     text.replace(char::is_control, " ")
 }
 
-/// The commands that may be typed next, the likeliest first.
+/// Writes the suggested next commands, most likely first.
 pub(crate) fn to_type(next: &[String], out: &mut String) -> fmt::Result {
     for (at, next) in next.iter().enumerate() {
         let name = if at == 0 { "\nnext:" } else { "  or:" };
@@ -195,8 +193,8 @@ pub(crate) fn to_type(next: &[String], out: &mut String) -> fmt::Result {
     Ok(())
 }
 
-/// Takes out of what is said to people whatever steers a terminal, but for line
-/// ends and colours: names, words and errors out of a store are quoted in it.
+/// Removes control characters except line breaks, tabs and colors. Names and messages
+/// from a store are part of the text and could control the terminal.
 fn steady(text: &str) -> String {
     let stays = |(at, letter): (usize, char)| match letter {
         '\n' | '\t' => true,
@@ -209,14 +207,14 @@ fn steady(text: &str) -> String {
         .collect()
 }
 
-/// Whether a text starts with an escape that changes the style of what follows.
+/// Whether a text starts with an escape sequence that sets a style.
 fn sets_a_colour(text: &str) -> bool {
     let rest = text.strip_prefix("\u{1b}[").unwrap_or_default();
     rest.trim_start_matches(|c: char| c.is_ascii_digit() || c == ';')
         .starts_with('m')
 }
 
-/// A table for people: a line each, columns apart, numbers to the right.
+/// Formats a table, with numeric columns aligned to the right.
 pub(crate) fn table(header: &[&str], rows: impl IntoIterator<Item = Vec<String>>) -> String {
     let rows: Vec<Vec<String>> = rows.into_iter().collect();
     let mut widths: Vec<usize> = header.iter().map(|name| width(name)).collect();
@@ -247,7 +245,7 @@ pub(crate) fn table(header: &[&str], rows: impl IntoIterator<Item = Vec<String>>
     text
 }
 
-/// How many columns of a terminal a text takes, but for its styles.
+/// Width of a text in terminal columns, without its styles.
 fn width(text: &str) -> usize {
     let plain = anstream::adapter::strip_str(text);
     plain.map(unicode_width::UnicodeWidthStr::width).sum()

@@ -1,4 +1,4 @@
-//! A run in a line: what `status`, `runs` and `show` say of it.
+//! A run in one line, for `status`, `runs` and `show`.
 
 use serde::Serialize;
 
@@ -9,45 +9,45 @@ use crate::view::output::{BAD, GOOD, WARN, plain, table};
 use state_migration_runner::run::history::Claim;
 use state_migration_runner::{RunCounts, RunKind, RunRecord, RunState};
 
-/// How many runs are shown.
+/// Number of runs shown.
 pub(crate) const RUNS: usize = 5;
 
-/// What is said of every run.
+/// A summary of a run.
 #[derive(Debug, Serialize)]
 pub(crate) struct RunLine {
     pub(crate) run: String,
     pub(crate) number: u64,
     pub(crate) what: &'static str,
-    /// The run whose failures it tried again.
+    /// The run whose failures this run retries.
     pub(crate) retry_of: Option<String>,
     pub(crate) state: RunState,
     pub(crate) who: String,
     pub(crate) why: String,
-    /// How often it was started, the first time included.
+    /// Number of executions, including the first.
     pub(crate) executions: u32,
     pub(crate) started: String,
     pub(crate) ended: Option<String>,
     pub(crate) took_ms: Option<u64>,
     pub(crate) migrated: u64,
     pub(crate) failed: u64,
-    /// Processes that it came by and left alone.
+    /// Processes visited and skipped.
     pub(crate) skipped: u64,
-    /// Whether it holds the store: it is under way, or was killed.
+    /// Whether the run has claimed the store: it is in progress, or was killed.
     pub(crate) holds_store: bool,
-    /// Whether it ended in its middle without a word: nobody works on it.
+    /// Whether the run was interrupted: it has not ended, and nothing executes it.
     pub(crate) interrupted: bool,
-    /// The run that took the store over from it, if it is interrupted.
+    /// The run that took over the store, if this run is interrupted.
     pub(crate) taken_over_by: Option<String>,
-    /// The number of that one.
+    /// The number of that run.
     #[serde(skip)]
     taker: Option<u64>,
-    /// As `started`, to the second.
+    /// Time of the start, to the second.
     #[serde(skip)]
     pub(crate) began: String,
 }
 
 impl RunLine {
-    /// One of all runs, in a store that somebody may hold.
+    /// Summarizes one of `all` runs, with the claim on the store.
     pub(crate) fn new(
         record: &RunRecord,
         counts: &RunCounts,
@@ -59,7 +59,7 @@ impl RunLine {
             record.state,
             RunState::Planned | RunState::Running | RunState::Paused
         );
-        // Without the claim it writes nothing any more.
+        // Without the claim, the run can no longer write.
         let nobody = claim.is_none_or(|claim| claim.is_dead);
         let interrupted = goes_on && nobody && record.kind != RunKind::Lazy;
         let taker = all
@@ -94,17 +94,17 @@ impl RunLine {
         }
     }
 
-    /// Whether it stopped half-way, so that `resume` has something to do.
+    /// Whether the run has not ended, so that it can be resumed.
     pub(crate) fn is_open(&self) -> bool {
         !self.state.is_done() && self.what != "lazy"
     }
 
-    /// Whether it holds the store, and nothing says that nobody works on it.
+    /// Whether the run has claimed the store and is not known to be interrupted.
     pub(crate) fn goes_on(&self) -> bool {
         self.holds_store && self.is_open() && !self.interrupted
     }
 
-    /// What an operator should know of one that was interrupted.
+    /// A note for the operator about an interrupted run.
     pub(crate) fn note(&self) -> Option<String> {
         let number = self.number;
         let rest = format!("what it had done is kept, and `resume {number}` does the rest");
@@ -117,8 +117,8 @@ impl RunLine {
         })
     }
 
-    /// What an operator should know of one that holds the store, before another
-    /// one is begun.
+    /// A note for the operator about a run that has claimed the store, before another
+    /// run is started.
     pub(crate) fn in_the_way(&self) -> Option<String> {
         let (number, state) = (self.number, self.state);
         self.note().or_else(|| self.goes_on().then(|| format!(
@@ -137,24 +137,24 @@ impl RunLine {
     }
 }
 
-/// Runs of a store.
+/// The last runs of a store.
 pub(crate) struct Latest {
-    /// The latest first.
+    /// Latest first.
     pub(crate) lines: Vec<RunLine>,
-    /// How many there are.
+    /// Number of all runs.
     pub(crate) total: usize,
-    /// The one that holds the store.
+    /// The run that has claimed the store.
     pub(crate) holder: Option<RunLine>,
 }
 
 impl Latest {
-    /// The one that was interrupted and holds the store.
+    /// The interrupted run that has claimed the store.
     pub(crate) fn interrupted(&self) -> Option<&RunLine> {
         self.holder.as_ref().filter(|run| run.interrupted)
     }
 }
 
-/// The last runs of a store with what they did, at most `limit`.
+/// The last runs of a store, at most `limit`, with their counts.
 pub(crate) async fn latest(runs: &History, limit: usize) -> Result<Latest, Failure> {
     let (all, claim) = runs.list_claimed().await?;
     let line = async |record: &RunRecord| {
@@ -179,7 +179,7 @@ pub(crate) async fn latest(runs: &History, limit: usize) -> Result<Latest, Failu
     })
 }
 
-/// The same as a table for people.
+/// Formats runs as a table.
 pub(crate) fn run_table(lines: &[RunLine]) -> String {
     let header = [
         "RUN", "ID", "WHAT", "STATE", "STARTED", "TOOK", "MIGRATED", "FAILED", "WHO", "WHY",

@@ -1,4 +1,4 @@
-//! What is said of a run when it has ended.
+//! The summary of a run that has ended.
 
 use std::collections::BTreeMap;
 use std::fmt::{self, Write};
@@ -16,42 +16,42 @@ use crate::view::progress::{rate, rounded};
 use state_migration_core::{FailureClass, MigrationError, MigrationWarning, SkippedBy, Stage};
 use state_migration_runner::{MigrationReport, RunControl, RunState};
 
-/// How many failures and warnings are shown; `show` pages through all failures.
+/// Maximum number of failures and warnings shown; `show` lists all failures.
 const SHOWN: usize = 10;
 
-/// How many failures are read at a time.
+/// Number of failures read at a time.
 const PAGE: usize = 1_000;
 
-/// The end of a run.
+/// The summary of a run.
 #[derive(Debug, Serialize)]
 pub(crate) struct Ended {
     #[serde(skip)]
     exit: Exit,
-    /// The command.
+    /// The name of the command.
     command: &'static str,
     dry_run: bool,
-    /// None of a dry run, of which nothing is kept.
+    /// `None` for a dry run, which leaves no record.
     run: Option<String>,
     number: Option<u64>,
-    /// None of a dry run that went to its end.
+    /// `None` for a complete dry run.
     state: Option<RunState>,
-    /// Of the run as a whole, also when it was resumed.
+    /// Counts of the whole run, even if it was resumed.
     migrated: u64,
     failed: u64,
     skipped: u64,
     skipped_by: SkippedBy,
-    /// The most frequent first. Of a dry run, only the first 1,000 failures are
-    /// known by class.
+    /// Most frequent first. For a dry run, only the first 1,000 failures are counted by
+    /// class.
     failed_by_class: Vec<OfClass>,
-    /// The first of them.
+    /// The first failures.
     failures: Vec<Failed>,
     warning_count: u64,
-    /// The first of them.
+    /// The first warnings.
     warnings: Vec<Warned>,
     workflows: Vec<OfWorkflow>,
-    /// How long it took this time.
+    /// Duration of this execution.
     took_ms: u64,
-    /// How many processes a second it looked at this time.
+    /// Rate of this execution, in processes per second.
     per_second: f64,
     next: Vec<String>,
 }
@@ -67,7 +67,7 @@ struct Failed {
     stream: String,
     stage: Stage,
     class: FailureClass,
-    /// The event at which it failed, if it was at one.
+    /// The event that failed, if known.
     sequence: Option<u64>,
     message: String,
     #[serde(skip)]
@@ -123,7 +123,7 @@ impl Ended {
             return Err(refused(context, &report));
         };
         let progress = control.progress();
-        // A dry run is recorded nowhere, so its report has no state.
+        // A dry run leaves no record, so that its report has no state.
         let state = report.state.or_else(|| {
             let cancelled = progress.state == RunState::Cancelled;
             cancelled.then_some(RunState::Cancelled)
@@ -185,7 +185,7 @@ impl Ended {
         })
     }
 
-    /// Warns of something that is of no stream.
+    /// Adds a warning that concerns no stream.
     pub(crate) fn warn(&mut self, message: String) {
         let stream = "(store)".to_owned();
         self.warnings.insert(0, Warned { stream, message });
@@ -204,7 +204,7 @@ impl Ended {
         }
     }
 
-    /// What became of it, for people.
+    /// The outcome as text.
     fn outcome(&self) -> String {
         let (style, text) = match (self.state, self.dry_run) {
             (Some(RunState::Cancelled | RunState::Paused), false) => (
@@ -225,7 +225,7 @@ impl Ended {
     }
 }
 
-/// What only the store knows.
+/// Details from the history of the store.
 #[derive(Default)]
 struct Known {
     number: Option<u64>,
@@ -233,7 +233,7 @@ struct Known {
 }
 
 impl Known {
-    /// As far as it can be read: the run itself is over and recorded.
+    /// Reads as much as possible: the run itself has ended and is recorded.
     async fn of(
         runs: Option<History>,
         run: state_migration_core::RunId,
@@ -248,7 +248,7 @@ impl Known {
             if let Ok(record) = runs.get(run).await {
                 known.number = record.map(|record| record.number);
             }
-            // A report does not keep them all.
+            // The report keeps only the first failures.
             if report.error_count > report.errors.len()
                 && let Ok(all) = count_by_class(&runs, run).await
             {
@@ -282,7 +282,7 @@ async fn count_by_class(
     }
 }
 
-/// A run that did not begin.
+/// The failure of a run that did not start.
 fn refused(context: &Context, report: &MigrationReport) -> Failure {
     let Some(error) = report.errors.first() else {
         return Failure::environment("the run did not begin; look at the runs of the store")
@@ -348,7 +348,7 @@ impl Answer for Ended {
     }
 }
 
-/// A count, and what it is made up of.
+/// A count with its parts in parentheses.
 fn with_parts(all: u64, parts: impl Iterator<Item = String>) -> String {
     let parts: Vec<String> = parts.collect();
     match parts.is_empty() {

@@ -15,14 +15,16 @@ use state_migration_core::registry::diagram::{End, plain};
 
 const FONT: usize = 14;
 
-/// The radius of the corners of a version at which processes stay.
+/// Corner radius of a version that processes stay at.
 const ROUNDED: usize = 12;
 
-/// A picture of a drawing. Every version has the name of its workflow; the newest has
-/// a thick border, and one that is undecided a red one.
+/// Draws a diagram as SVG.
+///
+/// Every version has the name of its workflow. The newest version has a thick border,
+/// and an undecided version a red one.
 pub(crate) fn draw(drawing: &Drawing) -> String {
     let mut picture = SVGWriter::new();
-    // Nothing cannot be laid out.
+    // The layout fails for an empty graph.
     if drawing.workflows.is_empty() {
         return picture.finalize() + "\n";
     }

@@ -1,9 +1,8 @@
-//! Progress on a terminal: a bar for each workflow, drawn over itself.
+//! Progress bars on a terminal, one per workflow, redrawn in place.
 //!
-//! The cursor rests at the start of the first line, and each frame clears from
-//! there to the end of the screen. So it does not matter how many rows the last
-//! frame takes by now: when its window becomes narrower, a terminal may break
-//! long lines anew, or cut them off.
+//! The cursor stays at the start of the first line, and each frame clears from there to
+//! the end of the screen. The number of rows of the previous frame is therefore
+//! irrelevant: a terminal may wrap or cut long lines when its window becomes narrower.
 
 use std::fmt::Write as _;
 use std::io::{self, Write as _};
@@ -17,11 +16,11 @@ use crate::view::output::{BAD, DIM, WARN, plain};
 use crate::view::progress::{percent, rate};
 use state_migration_runner::{Progress, RunState, WorkflowProgress};
 
-/// The shortest and the longest bar.
+/// Minimum and maximum length of a bar.
 const SHORTEST: usize = 10;
 const LONGEST: usize = 40;
 
-/// How much of the name of a workflow is shown.
+/// Maximum width of the name of a workflow.
 const LONGEST_NAME: usize = 24;
 
 /// Clears from the cursor to the end of the screen.
@@ -32,7 +31,7 @@ pub(crate) struct Bars {
     term: Term,
 }
 
-/// A piece of a line, with how it looks.
+/// A piece of a line, with its style.
 type Piece = (Style, String);
 
 impl Bars {
@@ -73,19 +72,19 @@ impl Bars {
     }
 }
 
-/// A terminal that is gone is told nothing.
+/// A failure is ignored: the terminal may be gone.
 fn write(frame: &str) {
     let mut stderr = io::stderr().lock();
     let _ = stderr.write_all(frame.as_bytes());
     let _ = stderr.flush();
 }
 
-/// The lines of a frame, none of them wider than `width`.
+/// The lines of a frame, at most `width` wide.
 fn lines(progress: &Progress, note: Option<&str>, width: usize, rows: usize) -> Vec<Vec<Piece>> {
     let names = progress.workflows.iter().map(|of_it| name(&of_it.workflow));
     let names: Vec<String> = names.collect();
     let widest = names.iter().map(|name| name.width()).max().unwrap_or(0);
-    // The last row is for what is said below the bars.
+    // The last row is for the note below the bars.
     let room = rows.saturating_sub(2).max(1);
     let mut lines: Vec<Vec<Piece>> = progress
         .workflows
@@ -110,7 +109,7 @@ fn name(workflow: &str) -> String {
     cut(&plain(workflow), LONGEST_NAME)
 }
 
-/// The line of one workflow: all that there is room for.
+/// The line of one workflow, with as many details as fit.
 fn bar(of_it: &WorkflowProgress, name: &str, widest: usize, width: usize) -> Vec<Piece> {
     let done = of_it.processes();
     let failed = match of_it.failed {
@@ -125,7 +124,7 @@ fn bar(of_it: &WorkflowProgress, name: &str, widest: usize, width: usize) -> Vec
     let left = left.map(|left| (Style::new(), format!("{left} left")));
     let per_second = (Style::new(), rate(of_it.per_second));
     let of = (Style::new(), of);
-    // From the most that can be said to the least.
+    // From most to fewest details.
     let tails = [
         [Some(&of), Some(&per_second), left.as_ref(), Some(&failed)],
         [Some(&of), None, left.as_ref(), Some(&failed)],
@@ -138,7 +137,7 @@ fn bar(of_it: &WorkflowProgress, name: &str, widest: usize, width: usize) -> Vec
     for tail in tails {
         let tail: Vec<&Piece> = tail.into_iter().flatten().collect();
         let taken: usize = tail.iter().map(|(_, text)| text.width() + 2).sum();
-        // Brackets, and the share: `  [] 100 %`.
+        // Brackets and percentage: `  [] 100 %`.
         let around = widest + taken + if share.is_some() { 10 } else { 0 };
         let shortest = if share.is_some() { SHORTEST } else { 0 };
         if around + shortest > width {
@@ -168,7 +167,7 @@ fn drawn(share: u64, room: usize) -> String {
     format!("[{:-<room$}]", "=".repeat(full) + head)
 }
 
-/// As much of a text as there is room for.
+/// Truncates a text to a width.
 fn cut(text: &str, width: usize) -> String {
     if text.width() <= width {
         return text.to_owned();

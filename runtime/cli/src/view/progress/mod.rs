@@ -1,8 +1,7 @@
-//! How far a run is, while it goes: bars where somebody watches a terminal,
-//! lines at intervals where not.
+//! Progress of a run in progress: bars on a terminal, otherwise lines at intervals.
 //!
-//! It is shown from a thread of its own, so that a terminal that is slow, stopped
-//! or gone is nothing to the run.
+//! Progress is shown by its own thread, so that a slow, stopped or closed terminal does
+//! not affect the run.
 
 mod bars;
 
@@ -18,32 +17,32 @@ use crate::view::output::{Answer, Output};
 use bars::Bars;
 use state_migration_runner::{Progress, RunControl, RunState, WorkflowProgress};
 
-/// How often bars are drawn.
+/// Interval between frames of the bars.
 const FRAME: Duration = Duration::from_millis(100);
 
-/// When the first line is printed, if the others do not come faster.
+/// Time of the first line, unless the interval is shorter.
 const FIRST: Duration = Duration::from_secs(1);
 
-/// How long a terminal may take to be told that the run is over.
+/// Maximum time to clear the terminal at the end of the run.
 const PATIENCE: Duration = Duration::from_secs(1);
 
-/// What the thread is told.
+/// A message to the thread.
 enum Told {
-    /// To be shown as long as the run goes on.
+    /// A note to show until the run ends.
     Note(String),
     Over,
 }
 
-/// A run, as it is shown.
+/// The display of a run.
 pub(crate) struct Shown {
     sender: mpsc::Sender<Told>,
-    /// Says that nothing is shown any more.
+    /// Closed or notified when the display has ended.
     over: mpsc::Receiver<()>,
 }
 
 impl Shown {
-    /// Shows how far a run is until it is over; where it is printed, with so
-    /// much time between lines.
+    /// Shows the progress of a run until `end`. Lines are printed at intervals of
+    /// `every`.
     pub(crate) fn new(output: Output, bars: bool, every: Duration, control: RunControl) -> Self {
         let (sender, told) = mpsc::channel();
         let (gone, over) = mpsc::channel();
@@ -55,17 +54,17 @@ impl Shown {
             }
             let _ = gone.send(());
         };
-        // Without a thread for it, nothing is shown; the run does not need it.
+        // Without the thread, progress is not shown; the run does not need it.
         let _ = thread::Builder::new().name("progress".into()).spawn(show);
         Self { sender, over }
     }
 
-    /// Says something, for as long as the run still goes on.
+    /// Shows a note until the run ends.
     pub(crate) fn note(&self, note: String) {
         let _ = self.sender.send(Told::Note(note));
     }
 
-    /// Leaves a clean terminal.
+    /// Ends the display and clears the terminal.
     pub(crate) fn end(self) {
         let _ = self.sender.send(Told::Over);
         let _ = self.over.recv_timeout(PATIENCE);
@@ -95,7 +94,7 @@ fn print(output: Output, every: Duration, control: &RunControl, told: &mpsc::Rec
                 next += every;
                 let line = Line::of(&control.progress());
                 if output.is_json() {
-                    // Whoever reads it may be gone; the run is not for that.
+                    // The reader may be gone, which does not affect the run.
                     let _ = output.answer(&line);
                 } else {
                     let mut text = String::new();
@@ -108,23 +107,23 @@ fn print(output: Output, every: Duration, control: &RunControl, told: &mpsc::Rec
     }
 }
 
-/// A line of progress.
+/// A progress line.
 #[derive(Debug, Serialize)]
 struct Line {
     run: Option<String>,
     state: RunState,
     migrated: u64,
     failed: u64,
-    /// But for those that are not selected.
+    /// Excludes processes that are not selected.
     skipped: u64,
-    /// About how many processes the run is for, if that is known.
+    /// Approximate number of processes that the run is for, if known.
     expected: Option<u64>,
     per_second: f64,
     time_left_ms: Option<u64>,
     workflows: Vec<LineOfOne>,
 }
 
-/// The same of one workflow.
+/// Progress of one workflow.
 #[derive(Debug, Serialize)]
 struct LineOfOne {
     workflow: String,
@@ -166,12 +165,12 @@ impl LineOfOne {
     }
 }
 
-/// To a tenth, which is more than is known.
+/// Rounds to one decimal, which exceeds the accuracy of the measurement.
 pub(crate) fn rounded(per_second: f64) -> f64 {
     (per_second * 10.0).round() / 10.0
 }
 
-/// A rate for people: `1,234/s`, and `0.4/s` for one that is slow.
+/// Formats a rate: `1,234/s`, or `0.4/s` below 10.
 pub(crate) fn rate(per_second: f64) -> String {
     if per_second < 10.0 {
         return format!("{per_second:.1}/s");
@@ -181,7 +180,7 @@ pub(crate) fn rate(per_second: f64) -> String {
     format!("{}/s", count(per_second))
 }
 
-/// How many of a hundred that is; never all before it is.
+/// Percentage, rounded down so that 100 is shown only at the end.
 fn percent(done: u64, expected: u64) -> u64 {
     (done.min(expected) * 100)
         .checked_div(expected)
