@@ -1,6 +1,6 @@
-//! What must hold, line by line, as `docs/performance.md` has it.
+//! The bounds that figures must meet, by line of the table in `docs/performance.md`.
 
-/// Which side of a bound a figure has to be on.
+/// The side of a bound that a figure must be on.
 #[derive(Clone, Copy)]
 pub enum Bound {
     AtLeast(f64),
@@ -9,9 +9,10 @@ pub enum Bound {
 
 use Bound::{AtLeast, AtMost};
 
-/// Figures that have a bound, each with the line that it belongs to. What comes
-/// of two commits is not here: `compare` prints it. Appends that do not reach their
-/// rate say nothing about one that they should have.
+/// Figures with a bound, each with its line in the table.
+///
+/// Ratios between two commits are not included: `compare` checks them. If appends do
+/// not reach their rate, the latencies of that case are not meaningful.
 const BOUNDS: &[(u8, &str, Bound)] = &[
     (1, "all_migrate.keys_per_process", AtMost(2.0)),
     (1, "all_migrate.bytes_beside_state", AtMost(450.0)),

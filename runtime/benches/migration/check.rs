@@ -1,5 +1,5 @@
-//! Checks of the data: that it is as large as it is said to be, and what the
-//! store itself would have written.
+//! Checks of the data: its size, and its equality with rows written by the store
+//! itself.
 
 use fastrand::Rng;
 use state_migration::{
@@ -10,7 +10,7 @@ use state_migration::{
 use crate::data::{self, SEED, Shape, event, processes, write_all};
 use crate::place::Place;
 
-/// Checks that events and states are as large as they are said to be.
+/// Checks that events and states have the documented size.
 fn check_sizes() {
     const EVENTS: usize = 1_000;
     let mut rng = Rng::with_seed(SEED);
@@ -24,8 +24,8 @@ fn check_sizes() {
     assert!((540.0..660.0).contains(&state), "{state} bytes for a state");
 }
 
-/// Checks that what is written here is what the store itself writes, but for
-/// ids and times of events.
+/// Checks that the generated rows equal those of the store, except for ids and times of
+/// events.
 pub async fn check() {
     check_sizes();
     let shape = Shape {

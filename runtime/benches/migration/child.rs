@@ -1,5 +1,5 @@
-//! What child processes of the benchmark do. They can be started by hand too, to
-//! look at a run with a profiler:
+//! The tasks of child processes of the benchmark. A child can also be started
+//! directly, to profile a run:
 //!
 //! ```text
 //! cargo bench -p state-migration --bench migration --no-run       # prints BENCH
@@ -9,8 +9,8 @@
 //! valgrind --tool=callgrind BENCH --child memory-fill --processes 2000
 //! ```
 //!
-//! The difference of the last two, divided by the number of processes, is what a
-//! process costs in memory.
+//! The difference of the last two, divided by the number of processes, is the number
+//! of instructions per process without a disk.
 
 use std::path::Path;
 use std::process::Command;
@@ -24,7 +24,7 @@ use crate::floor::Floor;
 use crate::measure::{How, run};
 use crate::place::Place;
 
-/// What a child process does.
+/// Executes a task in a child process.
 pub async fn act(task: &str, args: &Args) {
     let processes = args.processes.unwrap_or(1);
     let place = || Place::folder(args.folder.clone().expect("a folder"));
@@ -33,7 +33,7 @@ pub async fn act(task: &str, args: &Args) {
         "migrate-large-states" => {
             migrate(&place().with_memory(STORE_OF_LARGE_STATES), processes).await;
         }
-        // Made once, and gone over as often as one likes.
+        // Created once, for any number of runs.
         "make" => data::make(&place(), &Shape::new(processes)).await,
         "fold" | "floor" | "run" => {
             let copy = place().copy();
@@ -56,7 +56,7 @@ pub async fn act(task: &str, args: &Args) {
     }
 }
 
-/// Migrates, and says how much memory that took at most, in KiB.
+/// Migrates, and prints the peak memory in KiB.
 async fn migrate(place: &Place, processes: usize) {
     let store = place.open().await;
     let (_, report) = run(&store, family::one(), How::Run).await;
@@ -68,8 +68,8 @@ async fn migrate(place: &Place, processes: usize) {
     println!("{}", peak.expect("a peak"));
 }
 
-/// What a child says that does this, if it can be started; under another program,
-/// what that one says.
+/// The output of a child that executes `task`, if it can be started. Under another
+/// program, the output of that program.
 pub fn in_child(
     task: &str,
     processes: usize,

@@ -1,4 +1,4 @@
-//! How many chunks runs have read in vain, which their metrics say.
+//! The number of conflicts of runs, from their metrics.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -6,7 +6,7 @@ use std::sync::{Arc, OnceLock};
 use metrics::{Counter, Gauge, Histogram, Key, KeyName, Metadata, Recorder, SharedString, Unit};
 use state_migration::telemetry::CONFLICTS;
 
-/// How many so far. Counts from the first call on.
+/// The number so far, counted from the first call.
 pub fn so_far() -> u64 {
     static COUNTED: OnceLock<Arc<AtomicU64>> = OnceLock::new();
     let counted = COUNTED.get_or_init(|| {
@@ -18,7 +18,7 @@ pub fn so_far() -> u64 {
     counted.load(Ordering::Relaxed)
 }
 
-/// Records nothing else.
+/// Records only the number of conflicts.
 struct Conflicts(Arc<AtomicU64>);
 
 impl Recorder for Conflicts {

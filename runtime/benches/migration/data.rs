@@ -1,5 +1,7 @@
-//! Stores to measure on: the same for the same seed, written row by row in the
-//! order in which events would come in, and copied before each measurement.
+//! Stores to measure on.
+//!
+//! They are the same for the same seed, written row by row in the order in which events
+//! would arrive, and copied before each measurement.
 
 use std::time::{Duration, Instant};
 
@@ -17,21 +19,21 @@ use crate::place::Place;
 
 pub const SEED: u64 = 0x5eed;
 
-/// Rows that are written at a time.
+/// Maximum rows, and maximum bytes, of a batch.
 const BATCH: usize = 2_000;
 const BATCH_BYTES: usize = 4 << 20;
 
-/// How processes are made.
+/// The shape of the generated processes.
 #[derive(Clone, Copy)]
 pub struct Shape {
     pub processes: usize,
     pub events: u64,
-    /// The last event that a snapshot covers, if there is to be one.
+    /// The last event covered by a snapshot, if there is one.
     pub snapshot_at: Option<u64>,
-    /// The bytes of a note that each event but the first and the last one adds
-    /// to the state, if they are to be of notes.
+    /// Bytes of the note that each event except the first and the last adds to the
+    /// state, if events are notes.
     pub note: Option<usize>,
-    /// At which version of which family the process of a number is.
+    /// Family and version of the process with a number.
     pub is_at: fn(usize) -> (usize, usize),
 }
 
@@ -47,7 +49,7 @@ impl Shape {
     }
 }
 
-/// One process, as its number says.
+/// A generated process.
 pub struct Made {
     pub stream: String,
     pub tenant: String,
@@ -90,7 +92,7 @@ fn time(sequence: u64) -> String {
     )
 }
 
-/// An event that fits its place in an order.
+/// A random event for a position in an order.
 pub fn event(rng: &mut Rng, sequence: u64, of: u64) -> Event {
     if sequence == 1 {
         Event::Placed {
@@ -130,7 +132,7 @@ pub fn event(rng: &mut Rng, sequence: u64, of: u64) -> Event {
     }
 }
 
-/// The event of a place in a process.
+/// The event at a position in a process.
 pub fn event_of(rng: &mut Rng, sequence: u64, shape: &Shape) -> Event {
     match shape.note {
         Some(bytes) if sequence > 1 && sequence < shape.events => Event::Noted {
@@ -140,7 +142,7 @@ pub fn event_of(rng: &mut Rng, sequence: u64, shape: &Shape) -> Event {
     }
 }
 
-/// Writes rows batch by batch.
+/// Writes rows in batches.
 struct Writer<'a> {
     db: &'a slatedb::Db,
     batch: WriteBatch,
@@ -176,14 +178,14 @@ impl<'a> Writer<'a> {
     }
 }
 
-/// Makes a store.
+/// Creates a store.
 pub async fn make(place: &Place, shape: &Shape) {
     let began = Instant::now();
     let store = place
         .builder()
         .with_settings(|settings| {
-            // Only so that the store is at rest soon after it is made, and takes
-            // no more room until then than it has to.
+            // Makes the store idle soon after its creation, and limits its disk space
+            // until then.
             if let Some(compactor) = &mut settings.compactor_options {
                 compactor.poll_interval = Duration::from_millis(200);
             }
@@ -211,7 +213,7 @@ pub async fn make(place: &Place, shape: &Shape) {
     );
 }
 
-/// Writes event by event, so that a head is rewritten after all others were.
+/// Writes event by event, so that each head is rewritten after all others.
 pub async fn write_all(db: &slatedb::Db, shape: &Shape) {
     let all = processes(shape);
     let mut rng = Rng::with_seed(SEED + 1);
@@ -248,7 +250,7 @@ pub async fn write_all(db: &slatedb::Db, shape: &Shape) {
     writer.write().await;
 }
 
-/// The state is of the right layout and size; what it says is not measured.
+/// A snapshot with a state of the right layout and size; its content is not measured.
 fn snapshot(rng: &mut Rng, sequence: u64, at: &WorkflowId) -> Vec<u8> {
     let mut state = order::<0>(rng, 12);
     state.events = sequence;
@@ -257,14 +259,14 @@ fn snapshot(rng: &mut Rng, sequence: u64, at: &WorkflowId) -> Vec<u8> {
     layout::snapshot(sequence, schema, at, &state)
 }
 
-/// What so many events add up to.
+/// The state after a number of events.
 pub fn order<const V: usize>(rng: &mut Rng, events: u64) -> Order<V> {
     (1..=events).fold(Order::default(), |state, sequence| {
         state.apply(&event(rng, sequence, events))
     })
 }
 
-/// The mean number of bytes of a state.
+/// Mean number of bytes of a state.
 pub fn state_bytes(events: u64) -> f64 {
     const ORDERS: usize = 2_000;
     let mut rng = Rng::with_seed(SEED);
@@ -273,7 +275,7 @@ pub fn state_bytes(events: u64) -> f64 {
     bytes as f64 / ORDERS as f64
 }
 
-/// Waits until nothing is compacted any more, so that all measure the same.
+/// Waits until compactions have finished, so that all cases measure the same state.
 async fn settle(db: &slatedb::Db, place: &Place) {
     let flush = FlushOptions {
         flush_type: FlushType::MemTable,
@@ -301,8 +303,8 @@ fn collect(interval: Option<Duration>, min_age: Duration) -> GarbageCollectorDir
     }
 }
 
-/// Removes the files that compactions have left behind, which are several times
-/// as large as the store.
+/// Removes the files left behind by compactions, which are several times as large as
+/// the store.
 async fn remove_garbage(place: &Place) {
     let now = Some(collect(None, Duration::ZERO));
     let options = GarbageCollectorOptions {

@@ -1,5 +1,5 @@
-//! The workflow that is measured: orders, in as many families and versions as a
-//! case needs. Events are about 300 bytes of JSON, states about 600.
+//! The measured workflow: orders, in several families and versions. Events are about
+//! 300 bytes of JSON, states about 600.
 
 use serde::{Deserialize, Serialize};
 use state_migration::{
@@ -7,10 +7,10 @@ use state_migration::{
     state_migration,
 };
 
-/// How many families of workflows there are.
+/// Number of families of workflows.
 pub const FAMILIES: usize = 50;
 
-/// How many versions each of them has.
+/// Number of versions per family.
 pub const VERSIONS: usize = 5;
 
 const NAMES: [&str; FAMILIES] = [
@@ -31,7 +31,7 @@ const NUMBERS: [&str; VERSIONS] = [
     "2026-10-01",
 ];
 
-/// What happens to an order.
+/// The events of an order.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub enum Event {
     Placed {
@@ -90,7 +90,7 @@ pub struct Item {
     warehouse: String,
 }
 
-/// The state of an order; each version is a type of its own.
+/// The state of an order; each version is a separate type.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct Order<const V: usize> {
     order_number: String,
@@ -104,7 +104,7 @@ pub struct Order<const V: usize> {
     paid_cents: u64,
     pub events: u64,
     last_change: String,
-    /// Only of large states.
+    /// Only in large states.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     notes: String,
 }
@@ -140,7 +140,7 @@ impl<const V: usize> Order<V> {
                 ..
             } => {
                 self.total_cents += u64::from(*quantity) * unit_price_cents;
-                // A long order is one of many changes, not of many items.
+                // A long order has many changes, but not many items.
                 if self.items.len() < 4 {
                     self.items.push(Item {
                         sku: sku.clone(),
@@ -164,7 +164,7 @@ impl<const V: usize> Order<V> {
         self
     }
 
-    /// The conversion that is measured.
+    /// The measured conversion.
     pub fn into_version<const W: usize>(self) -> Order<W> {
         Order {
             order_number: self.order_number,
@@ -198,13 +198,13 @@ impl<const F: usize, const V: usize> Workflow for Family<F, V> {
     }
 }
 
-/// A version of a family.
+/// The id of a version of a family.
 pub fn id(family: usize, version: usize) -> WorkflowId {
     WorkflowId::new(NAMES[family], NUMBERS[version])
 }
 
-/// Annotated functions, as users write them: only so is it known how a new state is
-/// read back.
+/// Annotated functions, as users write them: only these provide a decoder for the
+/// read-back.
 macro_rules! migrations {
     ($($function:ident $family:literal $from:literal $to:literal,)*) => {$(
         #[state_migration(from = Family<$family, $from>, to = Family<$family, $to>)]
@@ -225,7 +225,7 @@ pub fn one() -> MigrationRegistry {
     build(MigrationRegistry::builder().with(FirstMigration))
 }
 
-/// The first family again, in three hops.
+/// Three migrations of the first family: a route of three hops.
 pub fn three_hops() -> MigrationRegistry {
     build(
         MigrationRegistry::builder()

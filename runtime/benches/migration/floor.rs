@@ -1,9 +1,10 @@
-//! The floors: the same work without anything that makes it safe. A scan of heads
-//! and of the events of those that are due, with the best options; each event
-//! decoded and folded; the new states encoded and read back; as many keys and bytes
-//! written as the migration wrote. Beside it one that does the same in SlateDB's
-//! transactions, at snapshot isolation as a run does: what safety costs before
-//! this crate has done anything.
+//! The floors: the same work without any safety.
+//!
+//! A floor scans heads and the events of due processes with the best options, decodes
+//! and folds each event, encodes the new states and reads them back, and writes as many
+//! keys and bytes as the migration wrote. Another floor does the same in SlateDB
+//! transactions at snapshot isolation, like a run. It measures the cost of safety
+//! without this crate.
 
 use std::cmp::Ordering;
 use std::collections::VecDeque;
@@ -24,35 +25,35 @@ use crate::place::Place;
 use crate::write::{State, Write};
 use crate::written::{Written, log_position, written_after};
 
-/// How many processes are written at a time.
+/// Number of processes written at a time.
 const BATCH: usize = 500;
 
-/// How many processes a transaction is for, and how many of these are made
-/// durable together: as in a run.
+/// Number of processes per transaction, and number of transactions made durable
+/// together, as in a run.
 const TRANSACTION: usize = 512;
 const TOGETHER: usize = 4;
 
-/// The best options found for a scan.
+/// The fastest known options for a scan.
 fn options() -> ScanOptions {
     ScanOptions::default()
         .with_read_ahead_bytes(1 << 20)
         .with_max_fetch_tasks(2)
 }
 
-/// The options of a floor.
+/// Configuration of a floor.
 #[derive(Clone)]
 pub struct Floor {
-    /// The streams of each of many pieces, in order, and of each part of one
-    /// that is read at a time.
+    /// The pieces of the streams, in order, each with the parts that are read at a
+    /// time.
     pieces: Arc<Mutex<VecDeque<Vec<Piece>>>>,
     streams: Arc<Vec<String>>,
-    /// The version of which the processes are due.
+    /// The version whose processes are due.
     due: WorkflowId,
     tasks: usize,
     options: ScanOptions,
 }
 
-/// The streams from one up to another.
+/// The streams from `first` up to `end`, exclusive.
 #[derive(Clone)]
 struct Piece {
     first: String,
@@ -60,7 +61,7 @@ struct Piece {
 }
 
 impl Piece {
-    /// Their rows in a table.
+    /// The key range of these streams in a table.
     fn rows(&self, table: u8) -> Range<Vec<u8>> {
         let start = [&[table], self.first.as_bytes()].concat();
         let end = self.end.as_ref();
@@ -73,7 +74,7 @@ impl Piece {
 }
 
 impl Floor {
-    /// A floor over the processes of the first family, in a store of a shape.
+    /// A floor over the processes of the first family, in a store with this shape.
     pub fn new(shape: &Shape, tasks: usize) -> Self {
         let mut streams: Vec<_> = processes(shape).into_iter().map(|m| m.stream).collect();
         streams.sort_unstable();
@@ -87,7 +88,7 @@ impl Floor {
         this.in_parts_of(usize::MAX)
     }
 
-    /// Reads so many processes at a time.
+    /// Splits the pieces into parts of this many processes.
     fn in_parts_of(&self, processes: usize) -> Self {
         let streams = &self.streams;
         let pieces = (self.tasks * 8).clamp(1, streams.len());
@@ -106,7 +107,7 @@ impl Floor {
         }
     }
 
-    /// With SlateDB's own options for scans.
+    /// Uses SlateDB's default options for scans.
     pub fn with_default_options(mut self) -> Self {
         self.options = ScanOptions::default();
         self
@@ -124,8 +125,8 @@ impl Floor {
         self.pieces.lock().expect("a lock").pop_front()
     }
 
-    /// Only reads the rows of a table, and does nothing with them; also tells
-    /// how many there are.
+    /// Scans the rows of a table without using them. Returns the duration and the
+    /// number of rows.
     pub async fn bare_scan(&self, db: &Db, table: u8) -> (Duration, u64) {
         let this = self.fresh();
         let began = Instant::now();
@@ -158,8 +159,8 @@ impl Floor {
         began.elapsed()
     }
 
-    /// The same, and writes as much as a migration did: the faster of doing one
-    /// after the other and of both at once.
+    /// Likewise, and writes as much as a migration did. Returns the shorter time of
+    /// writing while folding and writing afterwards.
     pub async fn migrate(&self, place: &Place, written: &Written, processes: usize) -> Duration {
         let mut best = Duration::MAX;
         for form in [Form::AtOnce, Form::OneAfterTheOther] {
@@ -168,7 +169,7 @@ impl Floor {
         best
     }
 
-    /// The same, each part in a transaction of SlateDB.
+    /// Likewise, with each part in a SlateDB transaction.
     pub async fn migrate_in_transactions(
         &self,
         place: &Place,
@@ -209,7 +210,7 @@ impl Floor {
         write.rest(store.db()).await;
         store.db().flush().await.expect("a flush");
         let took = began.elapsed();
-        // Before the close, which leaves a row of its own.
+        // Read before the close, which writes a row of its own.
         let done = written_after(&copy.place, position).await;
         store.close().await.expect("a close");
         assert_eq!(
@@ -230,7 +231,7 @@ impl Floor {
     }
 }
 
-/// How a floor goes.
+/// How a floor writes.
 #[derive(Clone, Copy)]
 enum Form {
     AtOnce,
@@ -238,13 +239,13 @@ enum Form {
     InTransactions,
 }
 
-/// What becomes of new states.
+/// What happens to new states.
 #[derive(Clone)]
 enum Then {
     Drop,
     Keep,
     Write(Arc<Write>),
-    /// In the transaction in which they were read.
+    /// Written in the transaction in which they were read.
     Commit(Arc<Write>),
 }
 
@@ -276,7 +277,7 @@ async fn fold_pieces(this: Floor, db: Db, then: Then) -> Vec<State> {
 }
 
 impl Floor {
-    /// The streams that are due, in order.
+    /// The due streams, in order.
     async fn due(&self, reads: &impl DbReadOps, part: &Piece) -> Vec<Bytes> {
         let scan = reads.scan_with_options(part.rows(b'h'), &self.options);
         let mut scan = scan.await.expect("a scan");

@@ -1,6 +1,7 @@
-//! The rows of format 2, written and read without the crate: what is made
-//! for the cases, and what the floors read. `check` compares them with what the
-//! store itself writes.
+//! The rows of format 2, written and read without the crate.
+//!
+//! They are used to generate stores and to read them in the floors. `check` compares
+//! them with the rows that the store writes.
 
 use state_migration::WorkflowId;
 
@@ -9,13 +10,14 @@ pub type Row = (Vec<u8>, Vec<u8>);
 
 const FORMAT: u8 = 2;
 
-/// In the flags of a head: finished, or held.
+/// Flags of a head: finished, or held.
 const STAYS: u8 = 1 | 4;
 
-/// In the flags of a head: the fingerprint of the code that said so follows.
+/// Flag of a head: followed by the fingerprint of the code that found the process
+/// finished.
 const FINISHED_BY: u8 = 8;
 
-/// In the flags of an event: metadata follows.
+/// Flag of an event: metadata follows.
 const METADATA: u8 = 2;
 
 const MARK: &[u8] = &[FORMAT];
@@ -46,12 +48,13 @@ pub fn event_key(stream: &str, sequence: u64) -> Vec<u8> {
     key
 }
 
-/// The key of an event without table and sequence number: one for each stream.
+/// The part of an event key between table and sequence number, which identifies the
+/// stream.
 pub fn stream_of_event(key: &[u8]) -> &[u8] {
     &key[1..key.len() - 8]
 }
 
-/// The same of the key of a head.
+/// The same part of a head key.
 pub fn stream_of_head(key: &[u8]) -> &[u8] {
     &key[1..]
 }
@@ -64,13 +67,13 @@ pub fn snapshot_key(stream: &str) -> Vec<u8> {
     key(b's', &[stream])
 }
 
-/// That processes may be at a version.
+/// The row that marks a version as present.
 pub fn presence(at: &WorkflowId) -> Row {
     (key(b'w', &[at.name(), at.version()]), vec![FORMAT, 0])
 }
 
-/// What is written about a process as it begins, beside event and head: its
-/// registry keys, by its id and by a correlation.
+/// The rows of a new process beside event and head: its registry keys, by process id
+/// and by correlation id.
 pub fn registered(stream: &str, tenant: &str, process: &str, at: &WorkflowId) -> Vec<Row> {
     let mut rows = Vec::new();
     for (kind, with) in [
@@ -108,7 +111,7 @@ pub fn event(event_id: u128, time: u64, at: &WorkflowId, kind: &str, payload: &[
     row
 }
 
-/// Where the text at a place ends.
+/// The end of a text that starts at a position.
 fn after_text(row: &[u8], at: usize) -> usize {
     at + 2 + usize::from(u16::from_be_bytes([row[at], row[at + 1]]))
 }
@@ -141,7 +144,7 @@ pub fn head(sequence: u64, at: &WorkflowId) -> Vec<u8> {
     row
 }
 
-/// Whether a head is of a process that is at a version, and may move.
+/// Whether a head is of a process at this version that is neither finished nor held.
 pub fn is_due(head: &[u8], at: &WorkflowId) -> bool {
     let flags = head[1];
     let name = 2 + 4 * 8 + if flags & FINISHED_BY == 0 { 0 } else { 8 };

@@ -1,5 +1,5 @@
-//! `cargo bench -p state-migration --bench migration`: how near a run comes to
-//! the floor, which is measured beside it on a copy of the same store.
+//! `cargo bench -p state-migration --bench migration`: compares a run with its floor,
+//! which is measured on a copy of the same store.
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod bounds;
@@ -71,7 +71,7 @@ fn main() {
         .enable_all()
         .build()
         .expect("a runtime");
-    // So do the tests of all targets start it, without optimizations.
+    // The tests of all targets start the program like this, without optimizations.
     if cfg!(debug_assertions) && !args.bench && args.child.is_none() {
         println!("not measured without optimizations; the data is checked");
         return runtime.block_on(check::check());

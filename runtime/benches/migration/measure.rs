@@ -1,4 +1,4 @@
-//! Runs that are measured, and the figures that come of them.
+//! Measured runs, and their figures.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -10,15 +10,15 @@ use crate::bounds;
 use crate::place::Place;
 use crate::written::{Written, log_position, written_after};
 
-/// How a run is made.
+/// The kind of a measured run.
 #[derive(Clone, Copy, PartialEq)]
 pub enum How {
     Run,
-    /// A dry run that runs user code once.
+    /// A dry run that executes user code once.
     FoldOnly,
 }
 
-/// Runs once over a store that is open, and takes the time.
+/// Executes a run over an open store, and measures its time.
 pub async fn run(
     store: &SlateDbStore,
     migrations: MigrationRegistry,
@@ -31,12 +31,12 @@ pub async fn run(
         How::FoldOnly => runner.run_code_twice(false).dry_run().await,
     };
     let took = began.elapsed();
-    // A warning would be that new states were not read back.
+    // A warning would mean that new states were not read back.
     assert!(report.is_ok() && report.warning_count == 0, "{report}");
     (took, report)
 }
 
-/// Runs once over a copy of a store; so many processes must be migrated.
+/// Executes a run over a copy of a store; it must migrate `migrated` processes.
 pub async fn run_over(
     place: &Place,
     migrations: MigrationRegistry,
@@ -47,15 +47,15 @@ pub async fn run_over(
     let position = log_position(&copy.place).await;
     let (took, report) = run(&store, migrations, How::Run).await;
     assert_eq!(report.migrated, migrated, "{report}");
-    // Before the close, which leaves a row of its own.
+    // Read before the close, which writes a row of its own.
     let written = written_after(&copy.place, position).await;
-    // What the report says is in the log: one event for each.
+    // The log must contain one event per migrated process.
     assert_eq!(written.table(b'e').keys, migrated as u64);
     store.close().await.expect("a close");
     (took, written)
 }
 
-/// The middle one.
+/// The median.
 pub fn median(mut values: Vec<f64>) -> f64 {
     values.sort_by(f64::total_cmp);
     match values.len() {
@@ -65,7 +65,7 @@ pub fn median(mut values: Vec<f64>) -> f64 {
     }
 }
 
-/// The value that so many of a thousand are not above.
+/// The value that `permille` of a thousand values do not exceed.
 pub fn permille(values: &mut [f64], permille: usize) -> f64 {
     values.sort_by(f64::total_cmp);
     let at = (values.len() * permille).div_ceil(1_000).max(1) - 1;
@@ -86,7 +86,7 @@ impl Figures {
         self.0.insert(name.to_owned(), value);
     }
 
-    /// All that has a bound once more, by line.
+    /// Prints all figures with a bound again, by line.
     pub fn print_bounds(&self) {
         let mut rows = Vec::new();
         for (name, value) in &self.0 {
@@ -103,8 +103,8 @@ impl Figures {
         }
     }
 
-    /// One flat object of numbers. Of a figure with a bound there are `bound.…`,
-    /// and `met.…`, which is 1 or 0.
+    /// Writes a flat object of numbers. A figure with a bound also has `bound.…`, and
+    /// `met.…` with the value 1 or 0.
     pub fn write(&self, file: &Path) {
         let mut all = self.0.clone();
         for (name, value) in &self.0 {

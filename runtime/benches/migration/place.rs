@@ -1,4 +1,4 @@
-//! Where stores are, and copies of them.
+//! Locations of stores, and copies of stores.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -10,7 +10,7 @@ use slatedb::object_store::memory::InMemory;
 use slatedb::object_store::throttle::{ThrottleConfig, ThrottledStore};
 use state_migration::{SlateDbStore, SlateDbStoreBuilder};
 
-/// Where a store is.
+/// The location of a store, and how it is opened.
 #[derive(Clone)]
 pub struct Place {
     at: At,
@@ -21,7 +21,7 @@ pub struct Place {
 #[derive(Clone)]
 enum At {
     Folder(PathBuf),
-    /// In memory, with the time that each request takes.
+    /// In memory, with a latency per request.
     Memory(InMemory, Duration),
 }
 
@@ -38,24 +38,24 @@ impl Place {
         Self::at(At::Folder(folder.into()))
     }
 
-    /// A new one without a disk.
+    /// A new store in memory.
     pub fn memory() -> Self {
         Self::at(At::Memory(InMemory::new(), Duration::ZERO))
     }
 
-    /// The same, where nothing is ever compacted.
+    /// Disables compactions.
     pub fn without_compactions(mut self) -> Self {
         self.compacts = false;
         self
     }
 
-    /// The same, opened with so much memory.
+    /// Sets the memory of the store.
     pub fn with_memory(mut self, bytes: usize) -> Self {
         self.memory = Some(bytes);
         self
     }
 
-    /// The same, if it is in memory, with the time that each request takes.
+    /// Sets the latency per request of a store in memory.
     pub fn with_latency(mut self, latency: Duration) -> Self {
         if let At::Memory(_, old) = &mut self.at {
             *old = latency;
@@ -80,7 +80,7 @@ impl Place {
         }
         builder.with_settings(|settings| {
             settings.compactor_options = None;
-            // Or writers would wait for compactions.
+            // Otherwise writers would wait for compactions.
             settings.l0_max_ssts = 1 << 20;
             settings.l0_max_ssts_per_key = 1 << 20;
         })
@@ -90,7 +90,7 @@ impl Place {
         self.builder().open().await.expect("a store")
     }
 
-    /// What is under the store.
+    /// The underlying object store.
     pub fn object_store(&self) -> Arc<dyn ObjectStore> {
         match &self.at {
             At::Folder(folder) => {
@@ -112,7 +112,7 @@ impl Place {
         }
     }
 
-    /// The path in what is under the store.
+    /// The path in the underlying object store.
     pub fn path(&self) -> &'static str {
         match self.at {
             At::Folder(_) => "",
@@ -120,7 +120,7 @@ impl Place {
         }
     }
 
-    /// The folder; of one in memory there is none.
+    /// The folder; `None` for a store in memory.
     pub fn folder_path(&self) -> Option<&Path> {
         match &self.at {
             At::Folder(folder) => Some(folder),
@@ -128,8 +128,8 @@ impl Place {
         }
     }
 
-    /// The same data at a new place. SlateDB never changes a file that is
-    /// written, so the files are linked and not copied.
+    /// A copy of the store. SlateDB never changes a written file, so that hard links
+    /// suffice.
     pub fn copy(&self) -> Copy {
         let (at, folder) = match &self.at {
             At::Folder(folder) => {
@@ -148,7 +148,7 @@ impl Place {
     }
 }
 
-/// A copy of a store, which goes when this does.
+/// A copy of a store, deleted when it is dropped.
 pub struct Copy {
     pub place: Place,
     _folder: Option<tempfile::TempDir>,

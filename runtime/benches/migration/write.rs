@@ -1,5 +1,5 @@
-//! What a floor writes: for each process the rows that a migration writes, of the
-//! same size on average, and in the end what is missing.
+//! The writes of a floor: the rows that a migration writes for each process, of the
+//! same average size, and finally the remaining rows.
 
 use std::sync::Mutex;
 
@@ -8,14 +8,14 @@ use slatedb::{Db, DbTransaction, WriteBatch};
 use crate::layout::Row;
 use crate::written::Written;
 
-/// The new state of a stream: what its keys have after the table, and JSON.
+/// The new state of a stream: its key without the table, and JSON.
 pub type State = (Vec<u8>, Vec<u8>);
 
 pub struct Write {
     target: Written,
     event: usize,
     head: usize,
-    /// Keys and bytes that are written.
+    /// Keys and bytes written.
     done: Mutex<(u64, u64)>,
 }
 
@@ -47,7 +47,7 @@ impl Write {
         });
     }
 
-    /// The rows that come of some states.
+    /// The rows of some states.
     fn rows(&self, states: &[State], mut row: impl FnMut(Row)) {
         let (mut keys, mut bytes) = (0, 0);
         let mut row = |key: Vec<u8>, value: Vec<u8>| {
@@ -68,7 +68,7 @@ impl Write {
         done.1 += bytes;
     }
 
-    /// What is missing: the rows that a run keeps for itself.
+    /// Writes the remaining rows, which a run writes for its bookkeeping.
     pub async fn rest(&self, db: &Db) {
         let (keys, bytes) = *self.done.lock().expect("a lock");
         let (all_keys, all_bytes) = (self.target.keys(), self.target.bytes());

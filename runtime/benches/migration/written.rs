@@ -1,13 +1,13 @@
-//! What was written to a store, as its write-ahead log has it.
+//! The rows written to a store, read from its write-ahead log.
 
 use slatedb::{ValueDeletable, WalReader};
 
 use crate::place::Place;
 
-/// The tables of what the runner and the store keep for themselves.
+/// The tables with the bookkeeping of the runner and the store.
 const BOOKKEEPING: &[u8] = b"muw";
 
-/// Rows written in a table, or removed from it.
+/// Number and bytes of rows written to, or removed from, a table.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Rows {
     pub keys: u64,
@@ -15,7 +15,7 @@ pub struct Rows {
     pub value_bytes: u64,
 }
 
-/// What was written to a store, by table.
+/// The rows written to a store, by table.
 #[derive(Debug, Clone)]
 pub struct Written {
     put: [Rows; 256],
@@ -46,18 +46,18 @@ impl Written {
         self.all().map(bytes).sum()
     }
 
-    /// The keys that are not bookkeeping.
+    /// The number of keys outside of the bookkeeping.
     pub fn keys_of_processes(&self) -> u64 {
         let theirs = self.all().filter(|(table, _)| !BOOKKEEPING.contains(table));
         theirs.map(|(_, rows)| rows.keys).sum()
     }
 
-    /// The rows that were put into a table.
+    /// The rows put into a table.
     pub fn table(&self, table: u8) -> Rows {
         self.put[usize::from(table)]
     }
 
-    /// The average length of the values that were put into a table.
+    /// Average length of the values put into a table.
     pub fn value(&self, table: u8) -> usize {
         let rows = self.table(table);
         rows.value_bytes.checked_div(rows.keys).unwrap_or(0) as usize
@@ -76,14 +76,14 @@ impl Written {
     }
 }
 
-/// The newest file of the write-ahead log.
+/// The id of the newest file of the write-ahead log.
 pub async fn log_position(place: &Place) -> u64 {
     let log = WalReader::new(place.path(), place.object_store());
     let files = log.list(..).await.expect("a list");
     files.last().map_or(0, |file| file.id)
 }
 
-/// What the write-ahead log holds after a position.
+/// The rows in the write-ahead log after a position.
 pub async fn written_after(place: &Place, position: u64) -> Written {
     let log = WalReader::new(place.path(), place.object_store());
     let mut written = Written::default();

@@ -1,4 +1,4 @@
-//! Runs for which few processes are due, or none.
+//! Runs with few due processes, or none.
 
 use state_migration::SlateDbStore;
 
@@ -9,11 +9,11 @@ use crate::floor::Floor;
 use crate::measure::{How, median, run, run_over};
 use crate::place::Place;
 
-/// Which of a hundred processes is of the first family.
+/// The remainder modulo 100 of the processes in the first family.
 const DUE: usize = 37;
 
-/// Line 3: 1 % is due, against a bare scan of the heads and a run over those
-/// processes alone.
+/// Line 3: 1 % of the processes are due, compared with a bare scan of the heads plus a
+/// run over those processes alone.
 pub(super) async fn one_percent(bench: &mut Bench) {
     for processes in bench.sizes.one_percent.clone() {
         let (base, _) = bench.all_due(processes).await;
@@ -22,8 +22,8 @@ pub(super) async fn one_percent(bench: &mut Bench) {
         let figure = format!("one_percent.of_all_{processes}");
         bench.figures.set(&figure, took / all);
     }
-    // Heads were rewritten in ten rounds, each after all others, and are in as
-    // many files as they were written to.
+    // Every head was rewritten in ten rounds, and without compactions its versions
+    // remain in as many files.
     let processes = bench.sizes.processes;
     one_percent_of(bench, processes, "rewritten", Place::without_compactions).await;
 }
@@ -48,7 +48,7 @@ async fn one_percent_of(
     let floor = Floor::new(&shape, bench.tasks);
     let (mut heads, mut alones, mut runs) = (Vec::new(), Vec::new(), Vec::new());
     let mut ratios = Vec::new();
-    // The first round is to warm up.
+    // The first round is a warm-up.
     for round in 0..=bench.sizes.rounds.max(5) {
         let copy = sparse.copy();
         let store = copy.place.open().await;
@@ -78,8 +78,8 @@ async fn one_percent_of(
     took
 }
 
-/// Line 3: nothing is due, in a store where nothing ever was, and in one of which
-/// all were migrated just before.
+/// Line 3: nothing is due, in a store where nothing ever was, and in a store whose
+/// processes were all migrated before.
 pub(super) async fn nothing(bench: &mut Bench) {
     let (mut fresh, mut after) = (Vec::new(), Vec::new());
     for processes in bench.sizes.nothing {
@@ -110,7 +110,7 @@ pub(super) async fn nothing(bench: &mut Bench) {
     figures.set("nothing.rows_growth_after_all", growth(&after));
 }
 
-/// What runs cost that find nothing: the rows that the first one reads, and times.
+/// Cost of runs that find nothing to do: rows read by the first one, and times.
 struct Looks {
     rows: f64,
     first_s: f64,

@@ -1,5 +1,4 @@
-//! What grows with the number of processes, with their length, and with the time
-//! that the store takes to answer.
+//! Growth with the number of processes, their length, and the latency of the store.
 
 use std::time::Duration;
 
@@ -10,13 +9,13 @@ use crate::floor::Floor;
 use crate::measure::{median, run_over};
 use crate::place::Place;
 
-/// Ten times as many, and ten times again.
+/// Three sizes; by default each is ten times the previous one.
 pub(super) async fn scale(bench: &mut Bench) {
     let mut efficiencies = Vec::new();
     for processes in bench.sizes.scale {
         let (place, shape) = bench.all_due(processes).await;
         let floor = Floor::new(&shape, bench.tasks);
-        // A small one is over soon, and noise is more of it.
+        // A small run is short, and therefore noisier.
         let rounds = if processes == bench.sizes.scale[0] {
             bench.sizes.rounds * 3
         } else {
@@ -33,7 +32,7 @@ pub(super) async fn scale(bench: &mut Bench) {
     bench.figures.set("scale.efficiency_kept", kept);
 }
 
-/// Long processes, of which only the end is to be read.
+/// Long processes, of which only the end has to be read.
 pub(super) async fn long_processes(bench: &mut Bench) {
     let shape = |events, snapshot_at| Shape {
         events,
@@ -60,7 +59,7 @@ pub(super) async fn long_processes(bench: &mut Bench) {
     figures.set("long_processes.processes", shapes[0].processes as f64);
 }
 
-/// Each request to the object store takes 20 ms.
+/// An object store with a latency of 20 ms per request.
 pub(super) async fn slow_store(bench: &mut Bench) {
     const LATENCY: Duration = Duration::from_millis(20);
     let shape = Shape::new(bench.sizes.slow);
@@ -90,7 +89,7 @@ pub(super) async fn slow_store(bench: &mut Bench) {
     let best = Floor::new(&shape, bench.tasks);
     let default = best.clone().with_default_options();
     for (name, floor) in [("default", default), ("best", best)] {
-        // Each in a store that has read nothing yet.
+        // Each scan uses a store that has read nothing yet.
         let copy = fast.clone().with_latency(LATENCY).copy();
         let store = copy.place.open().await;
         let (took, rows) = floor.bare_scan(store.db(), b'e').await;

@@ -1,4 +1,4 @@
-//! Runs beside a program that goes on writing.
+//! Runs beside a program that continues to write.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -17,8 +17,8 @@ use crate::data::{self, Shape};
 use crate::family::{self, Family};
 use crate::measure::{How, median, permille, run, run_over};
 
-/// Line 5: somebody appends while all migrate, to other processes and to those
-/// that the run is for.
+/// Line 5: appends while all processes are migrated, to the processes of the run and to
+/// others.
 pub(super) async fn live(bench: &mut Bench) {
     let flush_interval = slatedb::config::Settings::default().flush_interval;
     let flush_interval = flush_interval.unwrap_or_default().as_secs_f64();
@@ -30,7 +30,7 @@ pub(super) async fn live(bench: &mut Bench) {
     beside(bench, "elsewhere", 1_000, Where::Elsewhere).await;
 }
 
-/// Which processes are appended to.
+/// The processes that are appended to.
 #[derive(Clone, Copy, PartialEq)]
 enum Where {
     HalfInTheRun,
@@ -76,7 +76,7 @@ async fn beside(bench: &mut Bench, name: &str, per_s: u32, to: Where) {
     set("run_s", median(runs));
     set("run_without_s", median(alone));
     set("run_ratio", median(ratios));
-    // What is left of the cores beside the appends sets a limit to any run.
+    // The CPU time left beside the appends limits any run.
     let share = median(shares);
     set("idle_cpu_share", share);
     set("least_run_ratio", 1.0 / (1.0 - share));
@@ -101,7 +101,7 @@ async fn beside(bench: &mut Bench, name: &str, per_s: u32, to: Where) {
     set("visible_p99_ratio", visible);
 }
 
-/// How long this program was on a core, in all of its threads.
+/// CPU time of all threads of this program.
 fn cpu_time() -> Duration {
     const TICKS_PER_S: f64 = 100.0;
     let stat = std::fs::read_to_string("/proc/self/stat").expect("a file");
@@ -111,9 +111,8 @@ fn cpu_time() -> Duration {
     Duration::from_secs_f64(ticks / TICKS_PER_S)
 }
 
-/// Runs once; unlike elsewhere, a process may be too busy. What takes twenty times
-/// as long as it would alone is not going to end, and is cancelled when nobody is
-/// in its way any more.
+/// Executes one run, in which processes may fail as busy. A run that takes twenty times
+/// as long as alone will not end; it is cancelled, and the appends are stopped.
 async fn run_beside(
     store: &SlateDbStore,
     alone: Duration,
@@ -140,12 +139,12 @@ async fn run_beside(
     (took, report)
 }
 
-/// What appends saw; times in milliseconds.
+/// Latencies of appends, in milliseconds.
 #[derive(Default)]
 struct Seen {
     visible: Vec<f64>,
     durable: Vec<f64>,
-    /// How often one came too late, and was made again.
+    /// Number of appends that were refused and repeated.
     refused: u64,
     took: Duration,
 }
@@ -159,10 +158,10 @@ impl Seen {
     }
 }
 
-/// How many appends are under way at most; a service has no more hands.
+/// Maximum number of concurrent appends, like the concurrency of a service.
 const AT_ONCE: usize = 256;
 
-/// Somebody who appends to processes again and again.
+/// A generator of appends.
 #[derive(Clone)]
 struct Traffic {
     in_the_run: Arc<Vec<StreamId>>,
@@ -184,7 +183,7 @@ impl Traffic {
         }
     }
 
-    /// Appends for a time, or until it is told to stop.
+    /// Appends for a given time, or until it is stopped.
     async fn go(&self, store: &SlateDbStore, time: Duration, goes_on: &AtomicBool) -> Seen {
         let mut rng = Rng::with_seed(7);
         let (mut tasks, mut seen) = (JoinSet::new(), Seen::default());
@@ -216,7 +215,7 @@ impl Traffic {
     }
 }
 
-/// Appends to a process under the version that it is at.
+/// Appends to a process under its current version.
 async fn append(store: SlateDbStore, stream: StreamId, mut rng: Rng) -> Seen {
     let (mut seen, since) = (Seen::default(), Instant::now());
     let event = data::event(&mut rng, 2, 10);
@@ -238,7 +237,7 @@ async fn append(store: SlateDbStore, stream: StreamId, mut rng: Rng) -> Seen {
                 return seen;
             }
             Err(error) => match error.kind() {
-                // Somebody appended, or the run was faster.
+                // Another append, or the run, came first.
                 ErrorKind::Conflict
                 | ErrorKind::Migrated { .. }
                 | ErrorKind::WrongVersion { .. } => seen.refused += 1,
@@ -248,8 +247,8 @@ async fn append(store: SlateDbStore, stream: StreamId, mut rng: Rng) -> Seen {
     }
 }
 
-/// Line 5: while all migrate, a service goes on creating processes at the old
-/// version, 100 a second.
+/// Line 5: while all processes are migrated, a service creates 100 processes per second
+/// at the old version.
 pub(super) async fn births(bench: &mut Bench) {
     const PAUSE: Duration = Duration::from_millis(10);
     let (place, shape) = bench.base().await;
@@ -280,7 +279,7 @@ pub(super) async fn births(bench: &mut Bench) {
         ended += usize::from(report.state == Some(RunState::Done));
         swept += report.swept;
         ratios.push(took.as_secs_f64() / without.as_secs_f64());
-        // What came after the last sweep is there for the next run.
+        // Processes born after the last sweep are left to the next run.
         let (_, next) = run(&store, family::one(), How::Run).await;
         let moved = report.migrated + next.migrated;
         assert_eq!(moved as u64, shape.processes as u64 + created);

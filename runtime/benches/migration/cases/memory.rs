@@ -12,7 +12,7 @@ use crate::data::{self, Shape};
 use crate::family;
 use crate::measure::median;
 
-/// Line 7: no disk, to see what this crate itself costs.
+/// Line 7: no disk, to measure the cost of this crate alone.
 pub(super) async fn memory(bench: &mut Bench) {
     let processes = bench.sizes.processes / 2;
     let mut times = Vec::new();
@@ -60,7 +60,7 @@ pub async fn migrate_in_memory(store: &MemoryStore, processes: usize) {
     assert!(as_it_should, "{report}");
 }
 
-/// How many instructions a child takes, if they can be counted.
+/// Number of instructions that a child executes, if valgrind is installed.
 fn instructions(bench: &Bench, task: &str) -> Option<f64> {
     let callgrind = [
         "valgrind",

@@ -28,7 +28,7 @@ use crate::floor::Floor;
 use crate::measure::{Figures, median, run_over};
 use crate::place::Place;
 
-/// The cases, as they are named on the command line.
+/// The names of the cases on the command line.
 pub const NAMES: [&str; 15] = [
     "all_migrate",
     "floor",
@@ -47,11 +47,11 @@ pub const NAMES: [&str; 15] = [
     "memory",
 ];
 
-/// How large the cases are.
+/// Sizes of the cases.
 struct Sizes {
     processes: usize,
     rounds: usize,
-    /// How often one is measured that takes minutes.
+    /// Number of rounds of cases that take minutes.
     few_rounds: usize,
     scale: [usize; 3],
     one_percent: Vec<usize>,
@@ -62,7 +62,7 @@ struct Sizes {
     idle: Duration,
     slow: usize,
     opened: usize,
-    /// How long the user code of those opened takes, in milliseconds.
+    /// Durations of user code for opened processes, in milliseconds.
     opened_ms: Vec<u64>,
     instructions: usize,
 }
@@ -112,10 +112,10 @@ impl Sizes {
     }
 }
 
-/// What all cases share.
+/// State shared by all cases.
 struct Bench {
     folder: PathBuf,
-    /// Whether stores are kept, for the next time.
+    /// Whether stores are kept for the next execution.
     keeps: bool,
     sizes: Sizes,
     tasks: usize,
@@ -123,12 +123,12 @@ struct Bench {
 }
 
 impl Bench {
-    /// A store, which is made unless it is there.
+    /// A store, which is created unless it exists.
     async fn store(&self, name: &str, shape: &Shape) -> Place {
         self.made(name, shape, |place| place).await
     }
 
-    /// The same, of which is said how it is opened.
+    /// Likewise, with `how` configuring how the store is opened.
     async fn made(&self, name: &str, shape: &Shape, how: fn(Place) -> Place) -> Place {
         let name = format!("{name}-{}", shape.processes);
         let folder = self.folder.join(&name);
@@ -153,7 +153,7 @@ impl Bench {
         (self.store("base", &shape).await, shape)
     }
 
-    /// The same of the usual size.
+    /// Likewise, in the default size.
     async fn base(&self) -> (Place, Shape) {
         self.all_due(self.sizes.processes).await
     }
@@ -199,14 +199,14 @@ pub async fn all(args: &Args) {
     }
 }
 
-/// A run against its floor, in turns.
+/// Measures runs and their floor alternately.
 async fn against_floor(
     place: &Place,
     floor: &Floor,
     processes: usize,
     rounds: usize,
 ) -> (f64, f64, f64) {
-    // Also to know what is written, and to warm up.
+    // A warm-up, which also determines what is written.
     let (_, written) = run_over(place, family::one(), processes).await;
     let (mut floors, mut runs, mut ratios) = (Vec::new(), Vec::new(), Vec::new());
     for _ in 0..rounds {
@@ -219,8 +219,7 @@ async fn against_floor(
     (median(floors), median(runs), median(ratios))
 }
 
-/// The median time of runs over copies of a store, of which the first one is to
-/// warm up.
+/// Median time of runs over copies of a store, after one run as a warm-up.
 async fn over(
     place: &Place,
     migrations: impl Fn() -> MigrationRegistry,

@@ -1,5 +1,5 @@
-//! Runs over one number of processes, of which all migrate: against the floor,
-//! with many migrations, over long routes.
+//! Runs over a fixed number of processes that are all due: against the floor, with many
+//! migrations, and over long routes.
 
 use std::time::Instant;
 
@@ -12,8 +12,8 @@ use crate::floor::Floor;
 use crate::measure::{How, median, run, run_over};
 use crate::place::Place;
 
-/// Line 1: all migrate. Nothing else is measured here, so that two commits can be
-/// compared in turns.
+/// Line 1: all processes are migrated. Nothing else is measured here, so that two
+/// commits can be compared alternately.
 pub(super) async fn all_migrate(bench: &mut Bench) {
     let (place, shape) = bench.base().await;
     let (mut times, mut written) = (Vec::new(), None);

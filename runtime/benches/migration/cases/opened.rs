@@ -1,4 +1,4 @@
-//! Processes that are migrated as they are opened, many at once.
+//! Processes that are migrated when they are opened, many concurrently.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -15,7 +15,7 @@ use crate::data::{self, Made, Shape};
 use crate::family::{self, Family, Order};
 use crate::place::Place;
 
-/// A conversion that takes its time: by hand, since it has something to know.
+/// A slow conversion. It is handwritten, since it holds its duration.
 struct Slow {
     source: WorkflowId,
     target: WorkflowId,
@@ -42,7 +42,7 @@ impl StateMigration for Slow {
     }
 }
 
-/// Line 6: all that are opened at once succeed, and each is counted once.
+/// Line 6: all processes opened concurrently succeed, and each is counted once.
 pub(super) async fn opened(bench: &mut Bench) {
     let shape = Shape::new(bench.sizes.opened);
     let fast = Place::memory();

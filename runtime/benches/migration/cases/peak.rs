@@ -1,14 +1,14 @@
-//! The memory that a program takes at most which only migrates.
+//! The peak memory of a program that only migrates.
 
 use super::Bench;
 use crate::child::in_child;
 use crate::data::Shape;
 use crate::place::Place;
 
-/// What a store takes in which states are large: as little as it can.
+/// Memory of a store with large states: the minimum.
 pub const STORE_OF_LARGE_STATES: usize = 64 << 20;
 
-/// The bytes of a large state, in as many notes as events leave room for.
+/// Bytes of a large state, spread over the notes of its events.
 const LARGE_STATE: usize = 256 << 10;
 
 /// Line 4: many processes, three times as many, and large states.
@@ -36,7 +36,7 @@ pub(super) async fn peak(bench: &mut Bench) {
     bench.forget(&place);
 }
 
-/// The peak memory of a child that does this over a copy.
+/// Peak memory of a child that executes `task` over a copy.
 fn peak_mib(task: &str, place: &Place, processes: usize) -> f64 {
     let copy = place.copy();
     let folder = copy.place.folder_path().expect("it is in a folder");
