@@ -159,7 +159,7 @@ impl Floor {
         began.elapsed()
     }
 
-    /// Likewise, and writes as much as a migration did. Returns the shorter time of
+    /// Folds, and writes as much as a migration did. Returns the shorter time of
     /// writing while folding and writing afterwards.
     pub async fn migrate(&self, place: &Place, written: &Written, processes: usize) -> Duration {
         let mut best = Duration::MAX;
@@ -169,7 +169,7 @@ impl Floor {
         best
     }
 
-    /// Likewise, with each part in a SlateDB transaction.
+    /// Folds and writes each part in a SlateDB transaction.
     pub async fn migrate_in_transactions(
         &self,
         place: &Place,

@@ -125,8 +125,8 @@ impl Context {
         format!("{}{}{via} {command}", typed(), self.in_place())
     }
 
-    /// Likewise, for a command that reads the store itself. Returns `None` if only a
-    /// service is named.
+    /// The suggested command line of a command that reads the store itself. Returns
+    /// `None` if only a service is named.
     pub(crate) fn in_store(&self, command: &str) -> Option<String> {
         self.global.store.as_ref()?;
         Some(format!("{}{} {command}", typed(), self.in_place()))

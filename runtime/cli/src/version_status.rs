@@ -33,7 +33,7 @@ pub(crate) enum Stands {
     Undecided,
     /// The workflow has migrations, but the version is unknown.
     UnknownVersion,
-    /// Likewise, and the version is newer than all known versions.
+    /// The workflow has migrations, and the version is newer than all known versions.
     NewerThanProgram,
     /// The workflow is known and has no migrations.
     NoMigrations,

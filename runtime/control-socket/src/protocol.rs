@@ -289,8 +289,8 @@ pub fn shown(mut report: MigrationReport) -> MigrationReport {
     report
 }
 
-/// Truncates a page of failures likewise; the next page starts after the last failure
-/// kept.
+/// Truncates a page of failures to the limits of an answer. The next page starts after
+/// the last failure kept.
 pub fn page(mut failures: Vec<Failure>) -> Vec<Failure> {
     let mut room = Room::default();
     failures.retain_mut(|failure| room.takes(&mut failure.error.message));

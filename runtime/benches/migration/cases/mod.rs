@@ -128,7 +128,7 @@ impl Bench {
         self.made(name, shape, |place| place).await
     }
 
-    /// Likewise, with `how` configuring how the store is opened.
+    /// A store, created unless it exists, that is opened as `how` configures.
     async fn made(&self, name: &str, shape: &Shape, how: fn(Place) -> Place) -> Place {
         let name = format!("{name}-{}", shape.processes);
         let folder = self.folder.join(&name);
@@ -153,7 +153,7 @@ impl Bench {
         (self.store("base", &shape).await, shape)
     }
 
-    /// Likewise, in the default size.
+    /// A store of the default size in which all processes are due.
     async fn base(&self) -> (Place, Shape) {
         self.all_due(self.sizes.processes).await
     }

@@ -179,7 +179,7 @@ fn has_workflows(planned: &protocol::Planned, workflows: &[String]) -> Result<()
     Ok(())
 }
 
-/// Likewise, and requests the plan for all processes first.
+/// Refuses workflows without migrations in the service, after requesting its plan.
 pub(crate) async fn check(via: &Via, options: &Planned) -> Result<(), Failure> {
     if options.workflow.is_empty() {
         return Ok(());

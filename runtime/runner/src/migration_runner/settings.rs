@@ -70,8 +70,8 @@ impl<M, ES, SS> MigrationRunner<M, ES, SS> {
         self
     }
 
-    /// Sets the maximum number of processes per transaction. Default and upper limit:
-    /// 512.
+    /// Sets the maximum number of processes per transaction; 512 is the default and the
+    /// upper limit.
     ///
     /// Smaller transactions yield to other writers more often, and make the run slower.
     #[must_use]
