@@ -159,7 +159,7 @@ where
     /// baseline.
     async fn start(&self, stream: &StreamId, head: &Head) -> Result<(Folding<W>, u64), Error> {
         let mut fold = Folding::new();
-        // A snapshot is a cache: one that cannot be read is one that is not there.
+        // A snapshot is a cache: an unreadable one counts as missing.
         if let Ok(Some(snapshot)) = self.snapshots.load(stream).await {
             let fits = snapshot.workflow_id == WorkflowId::of::<W>()
                 && snapshot.state_schema_version == W::STATE_SCHEMA_VERSION
@@ -293,8 +293,8 @@ impl<W: Workflow> Process<W> {
             if ours.eq(found.iter().map(|event| event.event_id)) {
                 return Ok(last_sequence);
             }
-            // Where it stands, it cannot be made twice: the expected sequence
-            // number and the event ids are the same.
+            // The append cannot happen twice, because its expected sequence
+            // number and its event ids are the same.
             let again = self
                 .events
                 .append(stream, expected, new_events.clone())

@@ -21,7 +21,7 @@ pub fn check_hold(stream: &StreamId, head: &Head) -> Result<(), Error> {
     }
 }
 
-/// Checks that code of version `code` may write to a process that stands at `stands_at`.
+/// Checks that code of version `code` may write to a process at `stands_at`.
 pub fn check(stream: &StreamId, code: &WorkflowId, stands_at: &WorkflowId) -> Result<(), Error> {
     if code == stands_at {
         return Ok(());

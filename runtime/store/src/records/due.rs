@@ -476,7 +476,7 @@ async fn read_snapshot<T: KvTxn>(
         return Ok(None);
     }
     let row = txn.get(&PerStream::Snapshot.key(stream)).await?;
-    // It is a cache: one that cannot be read is one that is not there.
+    // A snapshot is a cache: an unreadable one counts as missing.
     let snapshot = row.and_then(|row| record::read_snapshot(row, stream).ok());
     Ok(snapshot.filter(|snapshot| {
         snapshot.workflow_id == head.workflow_id

@@ -91,7 +91,7 @@ impl<K: Kv> RecordStore<K> {
             "a registry entry for",
             stream.as_str(),
             |mut txn| async move {
-                // The head decides, also that there is none yet, and is not written.
+                // The head decides, even if there is none, and is not written.
                 txn.mark_read(&PerStream::Head.key(stream))?;
                 if let Some(head) = read_head(&txn, stream).await? {
                     fence::check(stream, &identity.workflow_id, &head.workflow_id)?;

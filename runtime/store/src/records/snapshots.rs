@@ -61,7 +61,7 @@ impl<K: Kv> SnapshotStore for RecordStore<K> {
         self.transact("a snapshot of", stream.as_str(), |mut txn| async move {
             // The head decides, and is not written.
             txn.mark_read(&PerStream::Head.key(stream))?;
-            // Where the events are elsewhere there is no head to check against.
+            // If the events are in another store, there is no head to check.
             if let Some(head) = read_head(&txn, stream).await? {
                 fence::check(stream, &snapshot.workflow_id, &head.workflow_id)?;
                 if snapshot.sequence > head.sequence {
