@@ -17,7 +17,7 @@ pub struct SkippedBy {
     pub finished: usize,
     /// Processes outside the selection.
     pub not_selected: usize,
-    /// Processes that an operator [holds](state_migration_runner::Runs::skip).
+    /// Processes that an operator holds.
     pub held: usize,
 }
 

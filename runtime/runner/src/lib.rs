@@ -1,16 +1,16 @@
 //! The runner of `state-migration`: migrates the processes of a store to their newest
 //! versions.
 //!
-//! Data flows one way, through five stages: [`scan`](stages::scan) finds processes and
-//! reads their events, [`fold`](stages::fold) computes a state from the events,
-//! [`convert`](stages::convert) takes the state along its route and creates the
-//! `$migrated` event, [`commit`](stages::commit) appends it, and [`report`] counts what
+//! Data flows one way, through five stages: `scan` finds processes and
+//! reads their events, `fold` computes a state from the events,
+//! `convert` takes the state along its route and creates the
+//! `$migrated` event, `commit` appends it, and `report` counts what
 //! is durable.
 //!
 //! There are two forms. Where one store holds events, snapshots and process registry, a
-//! chunk of processes is read and committed in [one
-//! transaction](drivers::transactional). Over separate stores, the [event is committed
-//! first](drivers::event_first), and snapshot and registry follow.
+//! chunk of processes is read and committed in one
+//! transaction. Over separate stores, the event is committed
+//! first, and snapshot and registry follow.
 //!
 //! Programs depend on `state-migration`, which re-exports the public items. The hidden
 //! modules are for the other packages of this workspace, and may change in any release.

@@ -26,7 +26,7 @@ impl TypeRef {
 }
 
 /// Reads a state from JSON where the type of the state is erased: the result of
-/// [`StateMigration::decoder`].
+/// [`StateMigration::decoder`](crate::StateMigration::decoder).
 #[derive(Debug, Clone, Copy)]
 pub struct Decoder {
     decode: fn(&[u8]) -> Result<AnyState, serde_json::Error>,

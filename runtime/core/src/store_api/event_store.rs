@@ -39,7 +39,7 @@ pub struct Appended {
 /// A store of event streams.
 ///
 /// Rules that every implementation follows, and that the
-/// [`conformance`](state_migration_conformance) suite checks:
+/// `conformance` suite checks:
 ///
 /// - Sequence numbers start at 1 and have no gaps.
 /// - An append is atomic, and happens only if the stream ends at `expected`;

@@ -56,7 +56,7 @@ const TIME_TO_CATCH_UP: Duration = Duration::from_secs(5);
 /// - Two reads may be of different instants: two pages of a list, two
 ///   processes, a process and its registry entry. A process that moves from one
 ///   version to another between two reads of heads may be found at both or at
-///   neither, and a [dry run](state_migration_runner::MigrationRunner::dry_run)
+///   neither, and a dry run
 ///   sees each process as of when it reads it.
 /// - The writer's garbage collection can delete the files of a read that takes
 ///   longer than they are kept: 15 minutes unless the writer is configured
