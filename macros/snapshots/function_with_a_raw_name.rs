@@ -18,6 +18,7 @@ const _: () = {
     type __StateMigrationTo = OrderV2;
     impl __state_migration::MigratesTo<__state_migration::Inferred<__StateMigrationTo>>
     for __state_migration::Inferred<__StateMigrationFrom> {}
+    use __state_migration::probes::*;
     #[automatically_derived]
     impl __state_migration::core::clone::Clone for MoveMigration {
         fn clone(&self) -> Self {
@@ -38,51 +39,8 @@ const _: () = {
     impl __state_migration::Annotated for MoveMigration {
         type From = __state_migration::Inferred<__StateMigrationFrom>;
         type To = __state_migration::Inferred<__StateMigrationTo>;
-        const MIGRATION: Self = Self;
-        const FINGERPRINT: __state_migration::core::primitive::u64 = 14132693966615211080u64;
-        const DEFINED_AT: __state_migration::SourceLocation = __state_migration::SourceLocation {
-            function: __state_migration::core::concat!(
-                __state_migration::core::module_path!(), "::", "move"
-            ),
-            package: __state_migration::package(
-                __state_migration::core::option_env!("CARGO_PKG_NAME"),
-                __state_migration::core::module_path!(),
-            ),
-            file: __state_migration::core::file!(),
-            line: __state_migration::core::line!(),
-        };
-        fn call<S: 'static, T: 'static>(
-            __state: S,
-        ) -> __state_migration::core::result::Result<
-            T,
-            __state_migration::ConversionError,
-        > {
-            use __state_migration::{
-                AsIs as _, AsText as _, AsTold as _, AsToldOfABox as _,
-            };
-            __state_migration::convert(
-                __state,
-                __state_migration::function(r#move),
-                __state_migration::function(r#move).gives().__state_migration_settle(),
-            )
-        }
-        fn decoder() -> __state_migration::core::option::Option<
-            __state_migration::Decoder,
-        > {
-            use __state_migration::{DecodeNothing as _, DecodeState as _};
-            __state_migration::function(r#move).gives().__state_migration_decoder()
-        }
-        fn encoder() -> __state_migration::core::option::Option<
-            __state_migration::Encoder,
-        > {
-            use __state_migration::EncodeNothing as _;
-            __state_migration::function(r#move).takes().__state_migration_encoder()
-        }
-    }
-    const __STATE_MIGRATION: __state_migration::Link = {
-        use __state_migration::NotShared as _;
-        __state_migration::link::<
-            MoveMigration,
+        const FACTS: __state_migration::Facts = __state_migration::link::<
+            Self,
             __state_migration::Inferred<__StateMigrationFrom>,
             __state_migration::Inferred<__StateMigrationTo>,
             __state_migration::Inferred<_>,
@@ -90,17 +48,46 @@ const _: () = {
             __state_migration::Inferred<_>,
             __state_migration::Inferred<_>,
         >(
+                __state_migration::Facts::new(
+                    14132693966615211080u64,
+                    __state_migration::location(
+                        __state_migration::core::concat!(
+                            __state_migration::core::module_path!(), "::", "move"
+                        ),
+                        __state_migration::core::option::Option::Some(
+                            "state-migration-macros",
+                        ),
+                    ),
+                    __state_migration::Codec::<
+                        __StateMigrationFrom,
+                    >::__STATE_MIGRATION_ENCODER,
+                    __state_migration::Codec::<
+                        __StateMigrationTo,
+                    >::__STATE_MIGRATION_DECODER,
+                ),
                 __state_migration::States::<
                     __StateMigrationFrom,
                     __StateMigrationTo,
                 >::__STATE_MIGRATION_SHARED,
             )
-            .of(__state_migration::function(r#move))
-    };
-    const _: () = if __STATE_MIGRATION.is_refused() {
-        __state_migration::core::panic!("{}", __STATE_MIGRATION.refusal())
+            .of(__state_migration::function(r#move));
+        fn call(__call: __state_migration::Call<'_>) -> __state_migration::Called {
+            __state_migration::convert(
+                __call,
+                __state_migration::function(r#move).__state_migration_conversion(),
+            )
+        }
+    }
+    const _: () = if <MoveMigration as __state_migration::Annotated>::FACTS
+        .link()
+        .is_refused()
+    {
+        __state_migration::core::panic!(
+            "{}", __state_migration::Text::as_str(& < MoveMigration as
+            __state_migration::Annotated > ::FACTS.link().refusal())
+        )
     };
     __state_migration::inventory::submit! {
-        __STATE_MIGRATION.registration
+        < MoveMigration as __state_migration::Annotated > ::FACTS.link().registration()
     }
 };

@@ -11,17 +11,12 @@ const _: () = {
     impl __state_migration::Pair for __StateMigrationPair {
         type From = __StateMigrationFrom;
         type To = __StateMigrationTo;
-        const DEFINED_AT: __state_migration::SourceLocation = __state_migration::SourceLocation {
-            function: __state_migration::core::concat!(
+        const DEFINED_AT: __state_migration::SourceLocation = __state_migration::location(
+            __state_migration::core::concat!(
                 __state_migration::core::module_path!(), "::", "identity_migration!"
             ),
-            package: __state_migration::package(
-                __state_migration::core::option_env!("CARGO_PKG_NAME"),
-                __state_migration::core::module_path!(),
-            ),
-            file: __state_migration::core::file!(),
-            line: __state_migration::core::line!(),
-        };
+            __state_migration::core::option::Option::Some("state-migration-macros"),
+        );
     }
     const __STATE_MIGRATION: __state_migration::Link = __state_migration::link_identity::<
         __StateMigrationPair,
@@ -31,9 +26,11 @@ const _: () = {
         __state_migration::Inferred<_>,
     >();
     const _: () = if __STATE_MIGRATION.is_refused() {
-        __state_migration::core::panic!("{}", __STATE_MIGRATION.refusal())
+        __state_migration::core::panic!(
+            "{}", __state_migration::Text::as_str(& __STATE_MIGRATION.refusal())
+        )
     };
     __state_migration::inventory::submit! {
-        __STATE_MIGRATION.registration
+        __STATE_MIGRATION.registration()
     }
 };

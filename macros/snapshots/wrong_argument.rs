@@ -38,38 +38,21 @@ const _: () = {
     impl __state_migration::Annotated for ToCents {
         type From = __state_migration::Inferred<__StateMigrationFrom>;
         type To = __state_migration::Inferred<__StateMigrationTo>;
-        const MIGRATION: Self = Self;
-        const FINGERPRINT: __state_migration::core::primitive::u64 = 0u64;
-        const DEFINED_AT: __state_migration::SourceLocation = __state_migration::SourceLocation {
-            function: __state_migration::core::concat!(
-                __state_migration::core::module_path!(), "::", "order_v1_to_v2"
+        const FACTS: __state_migration::Facts = __state_migration::Facts::new(
+            0u64,
+            __state_migration::location(
+                __state_migration::core::concat!(
+                    __state_migration::core::module_path!(), "::", "order_v1_to_v2"
+                ),
+                __state_migration::core::option::Option::Some("state-migration-macros"),
             ),
-            package: __state_migration::package(
-                __state_migration::core::option_env!("CARGO_PKG_NAME"),
-                __state_migration::core::module_path!(),
-            ),
-            file: __state_migration::core::file!(),
-            line: __state_migration::core::line!(),
-        };
-        fn call<S: 'static, T: 'static>(
-            _: S,
-        ) -> __state_migration::core::result::Result<
-            T,
-            __state_migration::ConversionError,
-        > {
+            __state_migration::core::option::Option::None,
+            __state_migration::core::option::Option::None,
+        );
+        fn call(__call: __state_migration::Call<'_>) -> __state_migration::Called {
             __state_migration::core::result::Result::Err(
                 __state_migration::ConversionError::new("refused"),
             )
-        }
-        fn decoder() -> __state_migration::core::option::Option<
-            __state_migration::Decoder,
-        > {
-            __state_migration::core::option::Option::None
-        }
-        fn encoder() -> __state_migration::core::option::Option<
-            __state_migration::Encoder,
-        > {
-            __state_migration::core::option::Option::None
         }
     }
 };

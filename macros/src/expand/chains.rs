@@ -20,8 +20,12 @@ pub(crate) fn identity(identity: &Identity) -> TokenStream {
     let (from_type, to_type) = (edge.from(), edge.to());
     let source_state = inferred(from);
     let target_state = inferred(to);
-    let details = edge.details();
-    let submit = edge.submit();
+    let details = edge.details().map(|details| {
+        quote! {
+            const DETAILS: #runtime::Details = #details;
+        }
+    });
+    let submit = edge.submit(&quote!(__STATE_MIGRATION));
     let (link, close) = (
         at(from, quote!(#runtime::link_identity::<)),
         at(from, quote!(>)),

@@ -1,5 +1,5 @@
-//! What the attribute and `identity_migration!` generate alike: the edge from
-//! one version to another.
+//! The edge from one version to another, which the attribute and
+//! `identity_migration!` generate alike.
 
 use proc_macro2::TokenStream;
 use quote::{ToTokens, quote, quote_spanned};
@@ -16,16 +16,16 @@ pub(crate) struct Edge<'a> {
 }
 
 impl Edge<'_> {
-    /// Generated code about the edge, behind what all of it has.
+    /// Generated code about the edge, after the items that all edges have.
     pub(crate) fn block(&self, krate: &impl ToTokens, code: &TokenStream) -> TokenStream {
         let (names, pair) = (self.names(), self.pair());
         let lints = quote!(#[allow(deprecated, non_local_definitions)]);
         block(krate, &lints, &quote!(#names #pair #code))
     }
 
-    /// Names for the workflows. They are written out here only: a type that is
-    /// not there is an error wherever it is written, and not always in the same
-    /// words, by which rustc would know it for one.
+    /// Aliases of the workflows, the only place where their types are written. rustc
+    /// reports an unresolved type at every occurrence, and not always in the same words,
+    /// by which it would recognize a duplicate.
     fn names(&self) -> TokenStream {
         let (from, to) = (self.from, self.to);
         quote! {
@@ -34,18 +34,19 @@ impl Edge<'_> {
         }
     }
 
-    /// The `from` workflow, at its place.
+    /// The alias of the `from` workflow, with the span of the type.
     pub(crate) fn from(&self) -> TokenStream {
         stand_in(self.from, &quote!(__StateMigrationFrom))
     }
 
-    /// The `to` workflow, at its place.
+    /// The alias of the `to` workflow, with the span of the type.
     pub(crate) fn to(&self) -> TokenStream {
         stand_in(self.to, &quote!(__StateMigrationTo))
     }
 
-    /// Makes a second migration between the same two a conflict, shown at `to` of
-    /// both. A detached one has nothing that may implement a trait of another crate.
+    /// The implementation that conflicts with that of a second migration between the
+    /// same versions, shown at `to` of both. A detached migration has none, since neither
+    /// type may implement a trait of another crate.
     fn pair(&self) -> TokenStream {
         let migrates = match self.said {
             Details { detached: true, .. } => return TokenStream::new(),
@@ -59,57 +60,54 @@ impl Edge<'_> {
         }
     }
 
-    /// What the runtime is told beside the types, where there is anything to say.
-    pub(crate) fn details(&self) -> TokenStream {
+    /// The other keys, as a value; `None` if there are none.
+    pub(crate) fn details(&self) -> Option<TokenStream> {
         let Details {
             undo,
             detached,
             note,
         } = self.said;
         if !undo && !detached && note.is_none() {
-            return TokenStream::new();
+            return None;
         }
         let runtime = runtime();
         let note = note.iter();
         let undo = undo.then(|| quote!(.undo()));
         let detached = detached.then(|| quote!(.detached()));
-        quote! {
-            const DETAILS: #runtime::Details =
-                #runtime::Details::new() #(.note(#note))* #undo #detached;
-        }
+        Some(quote!(#runtime::Details::new() #(.note(#note))* #undo #detached))
     }
 
-    /// Hands the link over, unless the two versions are refused, at the one that
-    /// should be the later.
-    pub(crate) fn submit(&self) -> TokenStream {
+    /// The submission of a link to the linker, or the error if the two versions are
+    /// refused. It is shown at `to`.
+    pub(crate) fn submit(&self, link: &TokenStream) -> TokenStream {
         let runtime = runtime();
         let refusal = at(
             self.to,
-            quote!(#runtime::core::panic!("{}", __STATE_MIGRATION.refusal())),
+            quote!(#runtime::core::panic!("{}", #runtime::Text::as_str(&#link.refusal()))),
         );
         quote! {
-            const _: () = if __STATE_MIGRATION.is_refused() {
+            const _: () = if #link.is_refused() {
                 #refusal
             };
 
-            #runtime::inventory::submit! { __STATE_MIGRATION.registration }
+            #runtime::inventory::submit! { #link.registration() }
         }
     }
 }
 
-/// A type, with the place of one that is written.
+/// A type with the span of another.
 fn stand_in(written: &Type, ty: &TokenStream) -> TokenStream {
     let runtime = runtime();
     at(written, quote!(#runtime::Inferred<#ty>))
 }
 
-/// A type that is to be inferred, with the place of one that is written.
+/// A type to be inferred, with the span of another.
 pub(crate) fn inferred(written: &Type) -> TokenStream {
     stand_in(written, &quote!(_))
 }
 
-/// An associated type, which stands where its value is written: rustc points at
-/// the whole of it where a public function takes a private type.
+/// An associated type with the span of its value: rustc points at the whole item if a
+/// public function takes a private type.
 pub(crate) fn associated(name: &str, value: &impl ToTokens) -> TokenStream {
     let (start, end) = ends(value);
     let name = proc_macro2::Ident::new(name, start);

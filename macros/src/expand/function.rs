@@ -1,4 +1,4 @@
-//! The code of the attribute: the function as it is, and its migration.
+//! The code of the attribute: the unchanged function, and its migration.
 
 use proc_macro2::{Span, TokenStream};
 use quote::{quote, quote_spanned};
@@ -18,7 +18,7 @@ pub(crate) fn function(args: &Args, function: &Function, item: TokenStream) -> T
     quote!(#lints #item #migration)
 }
 
-/// Lints that would have the function take or return something else than a state.
+/// Permission for lints that suggest a parameter or a return type other than the state.
 fn lints() -> TokenStream {
     quote! {
         #[allow(
@@ -48,60 +48,47 @@ fn migration(args: &Args, function: &Function, fingerprint: u64) -> TokenStream 
     let source_state = inferred(&function.takes);
     let target_state = inferred(&function.gives);
     let (takes, gives) = (&source_state, &target_state);
-    // A state that only borrows is refused at the path of `link` as a whole.
+    // A state that cannot be owned is refused at the whole path of `link`.
     let (link, close) = (
         at(&function.takes, quote!(#runtime::link::<)),
         at(&function.takes, quote!(>)),
     );
-    let submit = edge.submit();
-    // rustc does not warn of an import of the macro's own that is not needed. A plain
-    // name of a parameter may be that of a constant here, which it would match.
-    let call = quote_spanned! {Span::mixed_site()=>
-        fn call<S: 'static, T: 'static>(
-            __state: S,
-        ) -> #runtime::core::result::Result<T, #runtime::ConversionError> {
-            use #runtime::{AsIs as _, AsText as _, AsTold as _, AsToldOfABox as _};
-            #runtime::convert(
-                __state,
-                #runtime::function(#name),
-                #runtime::function(#name).gives().__state_migration_settle(),
-            )
-        }
-
-        fn decoder() -> #runtime::core::option::Option<#runtime::Decoder> {
-            use #runtime::{DecodeNothing as _, DecodeState as _};
-            #runtime::function(#name).gives().__state_migration_decoder()
-        }
-
-        fn encoder() -> #runtime::core::option::Option<#runtime::Encoder> {
-            use #runtime::EncodeNothing as _;
-            #runtime::function(#name).takes().__state_migration_encoder()
-        }
+    let codecs = quote! {
+        #runtime::Codec::<__StateMigrationFrom>::__STATE_MIGRATION_ENCODER,
+        #runtime::Codec::<__StateMigrationTo>::__STATE_MIGRATION_DECODER
     };
-    let annotated = annotated(&edge, &migration, name, fingerprint, &call);
-    let code = quote! {
-        #annotated
-
-        const __STATE_MIGRATION: #runtime::Link = {
-            use #runtime::NotShared as _;
+    let link = |facts| {
+        quote! {
             #link
-                #migration, #from, #to, #source_state, #target_state, #takes, #gives,
+                Self, #from, #to, #source_state, #target_state, #takes, #gives,
             #close(
+                #facts,
                 #runtime::States::<__StateMigrationFrom, __StateMigrationTo>
                     ::__STATE_MIGRATION_SHARED,
             )
             .of(#runtime::function(#name))
-        };
+        }
+    };
+    let call = quote_spanned! {Span::mixed_site()=>
+        #runtime::convert(__call, #runtime::function(#name).__state_migration_conversion())
+    };
+    let annotated = annotated(&edge, &migration, name, fingerprint, &codecs, link, &call);
+    let submit = edge.submit(&quote!(<#migration as #runtime::Annotated>::FACTS.link()));
+    // rustc does not report unused imports that a macro generated.
+    let code = quote! {
+        use #runtime::probes::*;
+
+        #annotated
 
         #submit
     };
     let code = edge.block(krate, &code);
-    // What the struct collides with is shown at the name that it is made of.
+    // A name collision of the struct is shown at the name that it is derived from.
     let place = migration.span().resolved_at(Span::call_site());
     let documented = quote_spanned!(place=> #[doc = #doc]);
     let generated = quote_spanned!(place=> #visibility struct #migration;);
-    // The one path that rustc resolves first: a `crate` that is another is one
-    // error, at its last token.
+    // rustc resolves this path before all others, so that a wrong `crate` is one error,
+    // at its last token.
     let followed_by = quote_spanned!(ends(krate).1=> __private::followed_by);
     quote!(#[#krate::#followed_by(#code)] #documented #generated)
 }

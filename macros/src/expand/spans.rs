@@ -1,12 +1,14 @@
-//! Where generated tokens stand in the source: rustc shows a mistake at the span
-//! of the token that it is in.
+//! The spans of generated tokens, which decide where rustc shows a mistake; and the
+//! code around generated items.
 
-use proc_macro2::{Span, TokenStream, TokenTree};
+use std::env;
+
+use proc_macro2::{Delimiter, Group, Span, TokenStream, TokenTree};
 use quote::{ToTokens, quote, quote_spanned};
 
 use crate::parse::versions::invocation;
 
-/// The tokens at the place of others.
+/// Tokens with the spans of others.
 pub(crate) fn at(place: &impl ToTokens, tokens: TokenStream) -> TokenStream {
     let (start, end) = ends(place);
     let mut tokens: Vec<_> = tokens.into_iter().collect();
@@ -31,22 +33,22 @@ pub(crate) fn ends(tokens: &impl ToTokens) -> (Span, Span) {
     (first.span(), last)
 }
 
-/// Code of a macro that stands by itself, so that where no item may be, one sentence
-/// says so, and nothing of the code is looked at.
+/// The code of a function-like macro, as one item. Where an item is not allowed, rustc
+/// then reports one error and does not examine the code.
 pub(crate) fn item(krate: &TokenTree, code: TokenStream) -> TokenStream {
     let place = invocation(krate);
     let path = quote_spanned!(place=> #krate::__private::replaced_by);
     quote_spanned!(place=> #[#path(#code)] struct StateMigration;)
 }
 
-/// What generated code calls the module that it names things of. A name of its own: a
-/// path with tokens of the user's is linted as theirs, and the `$crate` of a macro
-/// cannot stand at one.
+/// The name of the module that generated code takes its items from. It is an alias,
+/// because a path that contains the user's tokens is linted as the user's, and `$crate`
+/// cannot have the span of another token.
 pub(crate) fn runtime() -> TokenStream {
     quote!(__state_migration)
 }
 
-/// Generated code where it can call that module so, under an attribute for its lints.
+/// Generated code in the scope of that alias, under an attribute for its lints.
 pub(crate) fn block(krate: &impl ToTokens, lints: &TokenStream, code: &TokenStream) -> TokenStream {
     let runtime = runtime();
     quote! {
@@ -59,23 +61,23 @@ pub(crate) fn block(krate: &impl ToTokens, lints: &TokenStream, code: &TokenStre
     }
 }
 
-/// The `SourceLocation` of what the user wrote: a function, or the macro itself.
+/// The `SourceLocation` of a function, or of a function-like macro. It is that of the
+/// generated call, since `line!` and `file!` would have to be expanded for each.
 pub(crate) fn location(written: Span, what: &str) -> TokenStream {
     let runtime = runtime();
     let core = quote!(#runtime::core);
-    // `line!` gives the line of its own tokens.
-    let line = quote!(#core::line!()).into_iter().map(|mut token| {
+    let function = quote!(#core::concat!(#core::module_path!(), "::", #what));
+    // rustc sets it for the crate that it compiles.
+    let package = match env::var("CARGO_PKG_NAME") {
+        Ok(package) => quote!(#core::option::Option::Some(#package)),
+        Err(_) => quote!(#core::option::Option::None),
+    };
+    let mut arguments = Group::new(Delimiter::Parenthesis, quote!(#function, #package));
+    arguments.set_span(written);
+    let location = quote!(#runtime::location).into_iter().map(|mut token| {
         token.set_span(written);
         token
     });
-    let line: TokenStream = line.collect();
-    let module = quote!(#core::module_path!());
-    quote! {
-        #runtime::SourceLocation {
-            function: #core::concat!(#module, "::", #what),
-            package: #runtime::package(#core::option_env!("CARGO_PKG_NAME"), #module),
-            file: #core::file!(),
-            line: #line,
-        }
-    }
+    let location: TokenStream = location.collect();
+    quote!(#location #arguments)
 }

@@ -1,13 +1,13 @@
-//! The unit struct that stands for an annotated function.
+//! The unit struct of an annotated function.
 
-use proc_macro2::{Ident, Literal, TokenStream};
-use quote::quote;
+use proc_macro2::{Ident, Literal, Span, TokenStream};
+use quote::{quote, quote_spanned};
 use syn::ext::IdentExt;
 
 use crate::expand::edge::{Edge, associated};
 use crate::expand::spans::{location, runtime};
 
-/// What is said of the struct.
+/// The documentation of the struct.
 pub(crate) fn doc(function: &Ident) -> String {
     format!(
         "The migration by [`{}`], found at link time.",
@@ -15,22 +15,34 @@ pub(crate) fn doc(function: &Ident) -> String {
     )
 }
 
-/// What makes the struct a migration.
+/// The implementation that makes the struct a migration. `link` makes an expression of
+/// the facts, and `call` is the body of the method that calls the function.
 pub(crate) fn annotated(
     edge: &Edge<'_>,
     migration: &Ident,
     function: &Ident,
     fingerprint: u64,
+    codecs: &TokenStream,
+    link: impl FnOnce(TokenStream) -> TokenStream,
     call: &TokenStream,
 ) -> TokenStream {
     let runtime = runtime();
     let from_type = associated("From", &edge.from());
     let to_type = associated("To", &edge.to());
     let fingerprint = Literal::u64_suffixed(fingerprint);
-    let plain_name = function.unraw().to_string();
-    let defined_at = location(function.span(), &plain_name);
-    let details = edge.details();
+    let defined_at = location(function.span(), &function.unraw().to_string());
+    let details = edge.details().map(|details| quote!(.details(#details)));
+    let facts = link(quote! {
+        #runtime::Facts::new(#fingerprint, #defined_at, #codecs) #details
+    });
     let values = values(migration);
+    // With the user's hygiene, a constant named as the parameter would be matched as a
+    // pattern.
+    let call = quote_spanned! {Span::mixed_site()=>
+        fn call(__call: #runtime::Call<'_>) -> #runtime::Called {
+            #call
+        }
+    };
     quote! {
         #values
 
@@ -38,18 +50,15 @@ pub(crate) fn annotated(
             #from_type
             #to_type
 
-            const MIGRATION: Self = Self;
-            const FINGERPRINT: #runtime::core::primitive::u64 = #fingerprint;
-            const DEFINED_AT: #runtime::SourceLocation = #defined_at;
-            #details
+            const FACTS: #runtime::Facts = #facts;
 
             #call
         }
     }
 }
 
-/// What the struct can do as a value, as it would be derived. The paths of what is
-/// derived would have to begin with `core`, which may be another crate here.
+/// `Clone`, `Copy` and `Debug` for the struct. They are not derived, since a derive needs
+/// a path that begins with `core`, which may be another crate here.
 pub(crate) fn values(migration: &Ident) -> TokenStream {
     let runtime = runtime();
     let core = quote!(#runtime::core);
@@ -74,8 +83,8 @@ pub(crate) fn values(migration: &Ident) -> TokenStream {
     }
 }
 
-/// `order_v1_to_v2` gives `OrderV1ToV2Migration`. A word in front that begins
-/// with a digit keeps its underscore: `_1to2` gives `_1to2Migration`.
+/// The name of the struct: `order_v1_to_v2` gives `OrderV1ToV2Migration`. If the first
+/// word begins with a digit, it keeps its underscore: `_1to2` gives `_1to2Migration`.
 pub(crate) fn migration_name(function: &Ident) -> Ident {
     let plain = function.unraw().to_string();
     let mut camel = String::new();
@@ -87,7 +96,7 @@ pub(crate) fn migration_name(function: &Ident) -> Ident {
     let candidates = [
         format!("{camel}Migration"),
         format!("_{camel}Migration"),
-        // What begins as a function's name does begins an identifier.
+        // Valid, since the function's name begins an identifier.
         format!("{plain}Migration"),
     ];
     let mut names = candidates
@@ -100,8 +109,6 @@ pub(crate) fn migration_name(function: &Ident) -> Ident {
 
 #[cfg(test)]
 mod tests {
-    use proc_macro2::Span;
-
     use super::*;
 
     #[test]
@@ -114,7 +121,7 @@ mod tests {
             ("ändern", "ÄndernMigration"),
             ("_1to2", "_1to2Migration"),
             ("__1_to_2", "_1To2Migration"),
-            // A mark that an identifier goes on with, but does not begin with.
+            // A combining mark, which is not allowed at the start of an identifier.
             ("_\u{301}to", "_\u{301}toMigration"),
             ("__", "Migration"),
         ] {

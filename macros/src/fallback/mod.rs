@@ -1,5 +1,5 @@
-//! What the attribute leaves behind where it cannot do its work: the errors,
-//! and the function, so that calls of it are no errors too.
+//! The output of the attribute in the case of errors: the errors, the function, and its
+//! unit struct, so that uses of the two cause no further errors.
 
 use proc_macro2::{Delimiter, Group, TokenStream, TokenTree};
 use quote::{ToTokens, quote};
@@ -22,9 +22,9 @@ use crate::parse::keys::Found;
 pub(crate) mod keep_imports;
 pub(crate) mod refused_by_rustc;
 
-/// The errors, if they are not rustc's to show, the item as the user wrote it, and
-/// the struct that it would have had, so that no use of that one is an error too;
-/// nor is a `migration_chain!` over its two versions, nor an import of what it names.
+/// The errors, unless rustc reports them; the item as the user wrote it; and the struct
+/// that it would have had. No further error is caused by uses of the struct, by a
+/// `migration_chain!` over its two versions, and by imports of the types it names.
 pub(crate) fn with_item(
     errors: Option<&Error>,
     args: TokenStream,
@@ -47,7 +47,7 @@ pub(crate) fn with_item(
         Some(_) => second,
         None => quote!(#args, #second),
     };
-    // In the function, for where it is no constant may stand beside it.
+    // The uses are in the function, because a constant may not be allowed beside it.
     output.extend(marked(with_uses(item, named)));
     let followed_by = krate.map(|krate| {
         let code = migration.unwrap_or_else(|| no_migration(&krate, &name));
@@ -62,8 +62,8 @@ pub(crate) fn with_item(
     output
 }
 
-/// What makes the struct a migration, and the two versions a hop of a chain, behind
-/// the struct. Nothing where they may not be one, so that it is no mistake of its own.
+/// The code that makes the struct a migration, and the two versions a hop of a chain.
+/// `None` if that could be an error of its own.
 fn migration(
     found: &Found,
     args: &TokenStream,
@@ -78,39 +78,30 @@ fn migration(
         to,
         said: &Details {
             undo: false,
-            // As if, where it may be no hop.
+            // Treated as detached if the migration may not be a hop.
             detached: Args::may_say(args.clone(), &["detached", "undo"]),
             note: None,
         },
     };
-    let call = quote! {
-        fn call<S: 'static, T: 'static>(
-            _: S,
-        ) -> #runtime::core::result::Result<T, #runtime::ConversionError> {
-            #runtime::core::result::Result::Err(#runtime::ConversionError::new("refused"))
-        }
-
-        fn decoder() -> #runtime::core::option::Option<#runtime::Decoder> {
-            #runtime::core::option::Option::None
-        }
-
-        fn encoder() -> #runtime::core::option::Option<#runtime::Encoder> {
-            #runtime::core::option::Option::None
-        }
+    let core = quote!(#runtime::core);
+    let none = quote!(#core::option::Option::None);
+    let codecs = quote!(#none, #none);
+    let refused = quote! {
+        #core::result::Result::Err(#runtime::ConversionError::new("refused"))
     };
-    let annotated = annotated(&edge, name, function, 0, &call);
+    let annotated = annotated(&edge, name, function, 0, &codecs, |facts| facts, &refused);
     Some(edge.block(krate, &annotated))
 }
 
-/// What makes the struct no more than a value. Never made, it would be warned of, and a
-/// lint that is forbidden cannot be allowed.
+/// The code that makes the struct only a value. The value is constructed once: otherwise
+/// rustc would report dead code, and a forbidden lint cannot be allowed.
 fn no_migration(krate: &Path, name: &Ident) -> TokenStream {
     let values = values(name);
     let made = quote!(const _: #name = #name;);
     block(krate, &TokenStream::new(), &quote!(#values #made))
 }
 
-/// The path of the runtime crate, if it is known.
+/// The path of the runtime crate; `None` if it is given but cannot be read.
 fn krate(found: &Found, args: &TokenStream) -> Option<Path> {
     match &found.krate {
         None if Args::may_say(args.clone(), &["crate"]) => None,
@@ -119,8 +110,8 @@ fn krate(found: &Found, args: &TokenStream) -> Option<Path> {
     }
 }
 
-/// An item that no struct may stand beside, or that is no function, with uses of the
-/// types that its attribute names: in it, where it has a body of its own.
+/// An item with uses of the types that its attribute names; inside the item, if it has a
+/// body. It is not a function, or a function that no struct may be generated beside.
 fn with_uses(item: TokenStream, named: TokenStream) -> TokenStream {
     let uses = keep_imports::uses(named.clone());
     if uses.is_empty() {
@@ -137,7 +128,7 @@ fn with_uses(item: TokenStream, named: TokenStream) -> TokenStream {
             constant.expr = parse_quote!({ #uses #value });
             constant.into_token_stream()
         }
-        // These are in no `impl` and in no `trait`.
+        // These cannot be in an `impl` or a `trait`.
         Ok(
             Item::Struct(_)
             | Item::Enum(_)
@@ -154,8 +145,8 @@ fn with_uses(item: TokenStream, named: TokenStream) -> TokenStream {
     }
 }
 
-/// The item without a second attribute by our name, which would only repeat that
-/// the function is no migration, and the arguments of it.
+/// The item without a second `#[state_migration]`, which would only repeat the error;
+/// and the arguments of that attribute.
 fn without_second(item: TokenStream) -> (TokenStream, TokenStream) {
     let mut second = TokenStream::new();
     let read = |input: ParseStream<'_>| {
@@ -179,7 +170,7 @@ fn without_second(item: TokenStream) -> (TokenStream, TokenStream) {
     }
 }
 
-/// Visibility and name of a function that stands where a struct may.
+/// Visibility and name of a function beside which a struct may be generated.
 fn generated(input: ParseStream<'_>) -> Result<Option<(Visibility, Ident)>> {
     let attributes = Attribute::parse_outer(input)?;
     let visibility = input.parse()?;
@@ -198,7 +189,7 @@ fn generated(input: ParseStream<'_>) -> Result<Option<(Visibility, Ident)>> {
             (name, parameters.into_iter().any(is_self))
         }
     };
-    // A second attribute of ours brings its own.
+    // A second attribute generates its own struct.
     let another = attributes.iter().any(is_ours);
     let has_body = input.parse::<TokenStream>()?.into_iter().last();
     let has_body =

@@ -80,16 +80,23 @@ pub mod __private {
     };
 
     pub use crate::macro_support::link::{
-        Annotated, Checked, Inferred, IntoTargetState, IsSourceState, Link, MigratesBackTo,
-        MigratesTo, NotShared, Pair, ReadableState, Reason, States, WritableState, hop, link,
-        link_identity,
+        Annotated, Checked, Codec, Facts, Inferred, IntoTargetState, IsSourceState, Link,
+        MigratesBackTo, MigratesTo, Pair, ReadableState, Reason, States, Text, WritableState, hop,
+        link, link_identity, location,
     };
     pub use crate::macro_support::return_type::{
-        AsIs, AsText, AsTold, AsToldOfABox, DecodeNothing, DecodeState, EncodeNothing, Function,
-        Gives, Settle, Takes, convert, function,
+        Call, Called, Conversion, Function, convert, function,
     };
     pub use crate::migration::{
-        ConversionError, Decoder, Details, Encoder, SharedState, SourceLocation, package,
+        ConversionError, Decoder, Details, Encoder, SharedState, SourceLocation,
     };
     pub use crate::registry::{Migration, Registration, VersionRegistration};
+
+    /// Traits without names, which could be those of the user's types.
+    pub mod probes {
+        pub use crate::macro_support::link::{NoCodec as _, NotShared as _};
+        pub use crate::macro_support::return_type::{
+            AsIs as _, AsText as _, AsTold as _, AsToldOfABox as _,
+        };
+    }
 }

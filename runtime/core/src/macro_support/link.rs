@@ -7,24 +7,23 @@
 //! occurrence, so the expansion names each workflow once, in a type alias, and never
 //! repeats the function's types: they are inferred.
 //!
-//! Conditions on values (`NAME`, `VERSION`, `STATE_SCHEMA_VERSION`) are panics in
-//! constants, at `to`. Whether two states are one type is a constant too: an inherent
-//! constant, which exists for equal states only, takes precedence over that of a trait.
-//!
-//! What generated code finds by a method call or by the type alone has a name that no
-//! trait of the user's has, or the two would be ambiguous.
+//! What generated code finds by a method call or by the type alone has a name
+//! that no trait of the user's has, or the two would be ambiguous; or it is a method
+//! of the type's own that takes it by value, which goes before all others.
 
 use std::fmt::Display;
 use std::marker::PhantomData;
+use std::panic::Location;
 
-use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 
 use crate::fingerprint::Fingerprint;
 use crate::id::{MAX_ID_LEN, WorkflowId};
-use crate::macro_support::return_type::Function;
+use crate::macro_support::return_type::{Call, Called, Function, convert_by};
 use crate::migration::{
     ConversionError, Decoder, Details, Encoder, SharedState, SourceLocation, StateMigration,
+    package,
 };
 use crate::registry::{Migration, Registration};
 use crate::version::natural_cmp;
@@ -37,27 +36,80 @@ pub trait Annotated: Send + Sync + 'static {
     /// The argument `to`.
     type To;
 
-    /// The only value of the struct.
-    const MIGRATION: Self;
-    /// The hash of the function's tokens.
-    const FINGERPRINT: u64;
-    /// The location of the function.
-    const DEFINED_AT: SourceLocation;
-    /// The values of the other keys.
-    const DETAILS: Details = Details::new();
+    /// The rest of what is known of the migration.
+    const FACTS: Facts;
 
-    /// Calls the function. `S` and `T` are the states of the two workflows.
+    /// Calls the function.
     ///
     /// # Errors
-    /// The error that the function returned.
-    fn call<S: 'static, T: 'static>(state: S) -> Result<T, ConversionError>;
+    /// The function returned one.
+    fn call(call: Call<'_>) -> Called;
+}
 
-    /// The decoder of the state that the function returns, if the state has
-    /// one.
-    fn decoder() -> Option<Decoder>;
+/// What is known of a migration beside the types of its workflows.
+#[derive(Debug, Clone, Copy)]
+pub struct Facts {
+    /// The hash of the function's tokens.
+    fingerprint: u64,
+    /// Where the function is written.
+    defined_at: SourceLocation,
+    /// How the state of the `from` workflow is shown, if it can be.
+    encoder: Option<Encoder>,
+    /// How the state of the `to` workflow is read, if it can be.
+    decoder: Option<Decoder>,
+    /// What the other keys say.
+    details: Details,
+    /// What [`link`] leaves. Where the function is refused, it is not called.
+    link: Option<Link>,
+}
 
-    /// The encoder of the state that the function takes, if the state has one.
-    fn encoder() -> Option<Encoder>;
+impl Facts {
+    /// The facts before [`link`].
+    #[must_use]
+    pub const fn new(
+        fingerprint: u64,
+        defined_at: SourceLocation,
+        encoder: Option<Encoder>,
+        decoder: Option<Decoder>,
+    ) -> Self {
+        Self {
+            fingerprint,
+            defined_at,
+            encoder,
+            decoder,
+            details: Details::new(),
+            link: None,
+        }
+    }
+
+    /// With what the other keys say.
+    #[must_use]
+    pub const fn details(mut self, details: Details) -> Self {
+        self.details = details;
+        self
+    }
+
+    /// What [`link`] left.
+    #[must_use]
+    pub const fn link(self) -> Link {
+        match self.link {
+            Some(link) => link,
+            None => unreachable!(),
+        }
+    }
+}
+
+/// Where a function or a macro is written: at the place of this call.
+#[must_use]
+#[track_caller]
+pub const fn location(function: &'static str, package: Option<&'static str>) -> SourceLocation {
+    let caller = Location::caller();
+    SourceLocation {
+        function,
+        package: self::package(package, function),
+        file: caller.file(),
+        line: caller.line(),
+    }
 }
 
 /// A pair of workflows. A second implementation is a duplicate migration.
@@ -104,6 +156,31 @@ pub trait NotShared {
 }
 
 impl<A, B> NotShared for States<A, B> {}
+
+/// The state of a workflow, of which is to be found out whether it can be serialized
+/// and deserialized. A constant of the type's own goes before one of a trait.
+#[derive(Debug)]
+pub struct Codec<W>(PhantomData<fn() -> W>);
+
+impl<W: Workflow<State = S>, S: Serialize + 'static> Codec<W> {
+    /// It can be serialized.
+    pub const __STATE_MIGRATION_ENCODER: Option<Encoder> = Some(Encoder::of::<S>());
+}
+
+impl<W: Workflow<State = S>, S: Deserialize<'static> + Send + 'static> Codec<W> {
+    /// It can be deserialized.
+    pub const __STATE_MIGRATION_DECODER: Option<Decoder> = Some(Decoder::of::<S>());
+}
+
+/// All other states, also of types that are no workflows: [`link`] refuses those.
+pub trait NoCodec {
+    /// A source's state need not be serialized to be read.
+    const __STATE_MIGRATION_ENCODER: Option<Encoder> = None;
+    /// A target's state need not be deserialized to be written.
+    const __STATE_MIGRATION_DECODER: Option<Decoder> = None;
+}
+
+impl<W> NoCodec for Codec<W> {}
 
 /// A parameter that is the state `S` of the `from` workflow.
 #[diagnostic::on_unimplemented(
@@ -180,27 +257,41 @@ where
         &self,
         state: <M::From as Workflow>::State,
     ) -> Result<<M::To as Workflow>::State, ConversionError> {
-        M::call(state)
+        convert_by(M::call, state)
     }
 
     fn fingerprint(&self) -> Fingerprint {
-        Fingerprint::new(M::FINGERPRINT)
+        Fingerprint::new(M::FACTS.fingerprint)
     }
 
     fn defined_at(&self) -> Option<SourceLocation> {
-        Some(M::DEFINED_AT)
+        Some(M::FACTS.defined_at)
     }
 
     fn details(&self) -> Details {
-        M::DETAILS
+        M::FACTS.details
     }
 
     fn decoder(&self) -> Option<Decoder> {
-        M::decoder()
+        M::FACTS.decoder
     }
 
     fn encoder(&self) -> Option<Encoder> {
-        M::encoder()
+        M::FACTS.encoder
+    }
+}
+
+/// A migration that is known by its type, without a value of it.
+struct ByType<M>(PhantomData<fn() -> M>);
+
+impl<M: Annotated> Annotated for ByType<M> {
+    type From = M::From;
+    type To = M::To;
+
+    const FACTS: Facts = M::FACTS;
+
+    fn call(call: Call<'_>) -> Called {
+        M::call(call)
     }
 }
 
@@ -208,33 +299,39 @@ where
 /// that it can carry the span of a longer type in the source.
 pub type Inferred<T> = T;
 
-/// The result for an annotated function whose types are right.
+/// What is left of a migration whose types are right.
+#[derive(Debug, Clone, Copy)]
 pub struct Link {
-    /// The registration that the linker keeps.
-    pub registration: Registration,
-    refusal: Option<Text>,
+    migration: fn() -> Migration,
+    refusal: Option<Refusal>,
 }
 
 impl Link {
-    /// Whether the two versions are rejected.
+    /// What the linker is to keep.
     #[must_use]
-    pub const fn is_refused(&self) -> bool {
+    pub const fn registration(self) -> Registration {
+        Registration::new(self.migration)
+    }
+
+    /// Whether something is wrong with the two versions.
+    #[must_use]
+    pub const fn is_refused(self) -> bool {
         self.refusal.is_some()
     }
 
     /// The reason why the two versions are rejected.
     #[must_use]
-    pub const fn refusal(&self) -> &str {
+    pub const fn refusal(self) -> Text {
         match &self.refusal {
-            Some(text) => text.as_str(),
-            None => "",
+            Some(refusal) => refusal.text(),
+            None => Text::new(""),
         }
     }
 }
 
 /// The result of [`link`], before it is tied to a function.
 pub struct Checked<P: ?Sized, R: ?Sized> {
-    link: Link,
+    facts: Facts,
     function: PhantomData<fn(P) -> R>,
 }
 
@@ -243,8 +340,8 @@ impl<P: ?Sized, R: ?Sized> Checked<P, R> {
     /// not take the function itself, because the compiler would report a
     /// mistake in the types at that argument.
     #[must_use]
-    pub const fn of(self, _: Function<P, R>) -> Link {
-        self.link
+    pub const fn of(self, _: Function<P, R>) -> Facts {
+        self.facts
     }
 }
 
@@ -263,14 +360,18 @@ pub const fn link<
     P: IsSourceState<S> + ?Sized,
     R: IntoTargetState<T> + ?Sized,
 >(
+    facts: Facts,
     shared: bool,
 ) -> Checked<P, R> {
     let link = Link {
-        registration: Registration::new(|| Migration::of(M::MIGRATION)),
-        refusal: refusal::<A, B>(M::DETAILS.is_undo(), shared),
+        migration: || Migration::of(ByType::<M>(PhantomData)),
+        refusal: refusal::<A, B>(facts.details.is_undo(), shared),
     };
     Checked {
-        link,
+        facts: Facts {
+            link: Some(link),
+            ..facts
+        },
         function: PhantomData,
     }
 }
@@ -285,43 +386,85 @@ pub const fn link_identity<
     T: SharedState<S> + WritableState,
 >() -> Link {
     Link {
-        registration: Registration::new(|| {
-            Migration::identity::<P::From, P::To>(P::DEFINED_AT, P::DETAILS)
-        }),
+        migration: || Migration::identity::<P::From, P::To>(P::DEFINED_AT, P::DETAILS),
         refusal: refusal::<A, B>(P::DETAILS.is_undo(), true),
     }
 }
 
-/// The reason to reject two versions, `A` before and `B` after. No text is
-/// built when there is none, because the compiler would build it for each
-/// migration.
-const fn refusal<A: Workflow, B: Workflow>(undo: bool, shared: bool) -> Option<Text> {
-    if !same(A::NAME, B::NAME) {
-        let text = Text::new("").id::<A>().and(" and ").id::<B>();
-        return Some(text.and(" are not versions of one workflow: both need the same `NAME`"));
-    }
+/// What is wrong with two versions, and of which. The text is put together where it is
+/// needed: the compiler would do it, and keep it, for each migration.
+#[derive(Debug, Clone, Copy)]
+struct Refusal {
+    mistake: Mistake,
+    undo: bool,
+    from: Version,
+    to: Version,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Mistake {
+    DifferentNames,
+    SameVersion,
+    WrongOrder,
+    SharedSchemaVersion,
+}
+
+/// The name and the version of a workflow.
+#[derive(Debug, Clone, Copy)]
+struct Version(&'static str, &'static str);
+
+/// What is wrong with two versions, `A` before and `B` after.
+const fn refusal<A: Workflow, B: Workflow>(undo: bool, shared: bool) -> Option<Refusal> {
     let order = natural_cmp(A::VERSION, B::VERSION);
-    if order.is_eq() {
-        let text = Text::new("the migration leads from ").id::<A>().and(" to ");
-        let text = text.id::<B>().and(", the same version");
-        return Some(text.and(": give one of the two a later `VERSION`"));
+    let mistake = if !same(A::NAME, B::NAME) {
+        Mistake::DifferentNames
+    } else if order.is_eq() {
+        Mistake::SameVersion
+    } else if undo == order.is_lt() {
+        Mistake::WrongOrder
+    } else if !shared && A::STATE_SCHEMA_VERSION == B::STATE_SCHEMA_VERSION {
+        Mistake::SharedSchemaVersion
+    } else {
+        return None;
+    };
+    Some(Refusal {
+        mistake,
+        undo,
+        from: Version(A::NAME, A::VERSION),
+        to: Version(B::NAME, B::VERSION),
+    })
+}
+
+impl Refusal {
+    const fn text(&self) -> Text {
+        let Self { undo, from, to, .. } = self;
+        let text = Text::new("");
+        match self.mistake {
+            Mistake::DifferentNames => {
+                let text = text.id(from).and(" and ").id(to);
+                text.and(" are not versions of one workflow: both need the same `NAME`")
+            }
+            Mistake::SameVersion => {
+                let text = text.and("the migration leads from ").id(from).and(" to ");
+                let text = text.id(to).and(", the same version");
+                text.and(": give one of the two a later `VERSION`")
+            }
+            Mistake::WrongOrder if *undo => {
+                let text = text.and("an `undo` leads back, but ").id(to);
+                let text = text.and(" is later than ").id(from);
+                text.and(": swap the two, or remove `undo`")
+            }
+            Mistake::WrongOrder => {
+                let text = text.id(to).and(" is not later than ").id(from);
+                text.and(": swap the two, or add `undo` for a way back")
+            }
+            Mistake::SharedSchemaVersion => {
+                let text = text.id(from).and(" and ").id(to);
+                let text = text.and(" have different states under one `STATE_SCHEMA_VERSION`");
+                text.and(": raise it in ").id(if *undo { from } else { to })
+            }
+        }
     }
-    if undo && order.is_lt() {
-        let text = Text::new("an `undo` leads back, but ").id::<B>();
-        let text = text.and(" is later than ").id::<A>();
-        return Some(text.and(": swap the two, or remove `undo`"));
-    }
-    if !undo && order.is_gt() {
-        let text = Text::new("").id::<B>().and(" is not later than ").id::<A>();
-        return Some(text.and(": swap the two, or add `undo` for a way back"));
-    }
-    if !shared && A::STATE_SCHEMA_VERSION == B::STATE_SCHEMA_VERSION {
-        let text = Text::new("").id::<A>().and(" and ").id::<B>();
-        let text = text.and(" have different states under one `STATE_SCHEMA_VERSION`");
-        let text = text.and(": raise it in ");
-        return Some(if undo { text.id::<A>() } else { text.id::<B>() });
-    }
-    None
 }
 
 const fn same(a: &str, b: &str) -> bool {
@@ -339,8 +482,8 @@ const fn same(a: &str, b: &str) -> bool {
     true
 }
 
-/// A message that is built at compile time.
-struct Text {
+/// A message put together at compile time.
+pub struct Text {
     bytes: [u8; Self::LEN],
     len: usize,
 }
@@ -371,11 +514,13 @@ impl Text {
         self
     }
 
-    const fn id<W: Workflow>(self) -> Self {
-        self.and(W::NAME).and("@").and(W::VERSION)
+    const fn id(self, Version(name, version): &Version) -> Self {
+        self.and(name).and("@").and(version)
     }
 
-    const fn as_str(&self) -> &str {
+    /// The message.
+    #[must_use]
+    pub const fn as_str(&self) -> &str {
         match std::str::from_utf8(self.bytes.split_at(self.len).0) {
             Ok(text) => text,
             Err(_) => "the two versions do not fit together",

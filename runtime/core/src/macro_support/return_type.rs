@@ -8,11 +8,8 @@
 use std::any::Any;
 use std::error::Error;
 use std::fmt::{self, Display};
-use std::marker::PhantomData;
 
-use serde::{Deserialize, Serialize};
-
-use crate::migration::{ConversionError, Decoder, Encoder};
+use crate::migration::ConversionError;
 use crate::workflow::BoxError;
 
 /// An annotated function of one parameter. A type without a size, which rustc
@@ -29,73 +26,62 @@ pub const fn function<P: ?Sized, R: ?Sized>(function: fn(P) -> R) -> Function<P,
     Function(function)
 }
 
-impl<P: ?Sized, R: ?Sized> Function<P, R> {
-    /// The type of its return value.
-    #[must_use]
-    pub const fn gives(self) -> Gives<R> {
-        Gives(PhantomData)
-    }
-
-    /// The type of its parameter.
-    #[must_use]
-    pub const fn takes(self) -> Takes<P> {
-        Takes(PhantomData)
-    }
+/// An annotated function, and how the state is taken out of what it returns.
+pub struct Conversion<P: ?Sized, R, S> {
+    function: fn(P) -> R,
+    settle: fn(R) -> Result<S, ConversionError>,
 }
 
-/// The type of a return value, used to find out how to take the state out of it
-/// and whether the state can be deserialized. Method resolution prefers an
-/// inherent method to one of a trait, no reference to a reference, and `&` to
-/// `&mut`; the methods are therefore tried from the top of this file.
-#[derive(Debug)]
-pub struct Gives<R: ?Sized>(PhantomData<fn() -> R>);
+// How the state is taken out depends on the type of the return value. A method of the
+// type's own goes before one of a trait, and one that needs no reference before one that
+// needs it, and `&` before `&mut`; so the methods are tried from the top.
 
-/// Takes the state out of a return value.
-pub type Settle<R, S> = fn(R) -> Result<S, ConversionError>;
-
-impl<S, E: Into<BoxError>> Gives<Result<S, E>> {
-    /// An error that converts into a boxed error is kept with its sources.
+impl<P: ?Sized, S, E: Into<BoxError>> Function<P, Result<S, E>> {
+    /// A proper error is kept with its sources.
     #[must_use]
-    pub fn __state_migration_settle(self) -> Settle<Result<S, E>, S> {
-        |returned| returned.map_err(ConversionError::from_error)
+    pub fn __state_migration_conversion(self) -> Conversion<P, Result<S, E>, S> {
+        Conversion {
+            function: self.0,
+            settle: |returned| returned.map_err(ConversionError::from_error),
+        }
     }
 }
 
 /// A return value with an error that cannot be sent to another thread.
 pub trait AsTold {
-    /// The return value.
-    type Returned;
-    /// The state in it.
-    type State;
-    /// Keeps the messages of the error and of its sources.
-    fn __state_migration_settle(self) -> Settle<Self::Returned, Self::State>;
+    /// The function with what it takes to call it.
+    type Conversion;
+    /// Keeps the texts of the error and of its sources.
+    fn __state_migration_conversion(self) -> Self::Conversion;
 }
 
-impl<S, E: Into<Box<dyn Error>>> AsTold for Gives<Result<S, E>> {
-    type Returned = Result<S, E>;
-    type State = S;
+impl<P: ?Sized, S, E: Into<Box<dyn Error>>> AsTold for Function<P, Result<S, E>> {
+    type Conversion = Conversion<P, Result<S, E>, S>;
 
-    fn __state_migration_settle(self) -> Settle<Result<S, E>, S> {
-        |returned| returned.map_err(|error| told(&*error.into()))
+    fn __state_migration_conversion(self) -> Self::Conversion {
+        Conversion {
+            function: self.0,
+            settle: |returned| returned.map_err(|error| told(&*error.into())),
+        }
     }
 }
 
 /// The same for a box that does not convert into another box.
 pub trait AsToldOfABox {
-    /// The return value.
-    type Returned;
-    /// The state in it.
-    type State;
-    /// Keeps the messages of the error and of its sources.
-    fn __state_migration_settle(self) -> Settle<Self::Returned, Self::State>;
+    /// The function with what it takes to call it.
+    type Conversion;
+    /// Keeps the texts of the error and of its sources.
+    fn __state_migration_conversion(self) -> Self::Conversion;
 }
 
-impl<S> AsToldOfABox for Gives<Result<S, Box<dyn Error + Send>>> {
-    type Returned = Result<S, Box<dyn Error + Send>>;
-    type State = S;
+impl<P: ?Sized, S> AsToldOfABox for Function<P, Result<S, Box<dyn Error + Send>>> {
+    type Conversion = Conversion<P, Result<S, Box<dyn Error + Send>>, S>;
 
-    fn __state_migration_settle(self) -> Settle<Self::Returned, S> {
-        |returned| returned.map_err(|error| told(&*error))
+    fn __state_migration_conversion(self) -> Self::Conversion {
+        Conversion {
+            function: self.0,
+            settle: |returned| returned.map_err(|error| told(&*error)),
+        }
     }
 }
 
@@ -134,116 +120,83 @@ fn told(error: &dyn Error) -> ConversionError {
 
 /// A return value with an error that only implements `Display`.
 pub trait AsText {
-    /// The return value.
-    type Returned;
-    /// The state in it.
-    type State;
-    /// Keeps the message of the error.
-    fn __state_migration_settle(self) -> Settle<Self::Returned, Self::State>;
+    /// The function with what it takes to call it.
+    type Conversion;
+    /// Keeps the text of the error.
+    fn __state_migration_conversion(self) -> Self::Conversion;
 }
 
-impl<S, E: Display> AsText for &Gives<Result<S, E>> {
-    type Returned = Result<S, E>;
-    type State = S;
+impl<P: ?Sized, S, E: Display> AsText for &Function<P, Result<S, E>> {
+    type Conversion = Conversion<P, Result<S, E>, S>;
 
-    fn __state_migration_settle(self) -> Settle<Result<S, E>, S> {
-        |returned| returned.map_err(|error| ConversionError::new(error.to_string()))
+    fn __state_migration_conversion(self) -> Self::Conversion {
+        Conversion {
+            function: self.0,
+            settle: |returned| returned.map_err(|error| ConversionError::new(error.to_string())),
+        }
     }
 }
 
 /// All other return values are the state itself.
 pub trait AsIs {
-    /// The return value.
-    type State;
-    /// Returns the value unchanged.
-    fn __state_migration_settle(self) -> Settle<Self::State, Self::State>;
+    /// The function with what it takes to call it.
+    type Conversion;
+    /// Leaves it as it is.
+    fn __state_migration_conversion(self) -> Self::Conversion;
 }
 
-impl<S> AsIs for &mut Gives<S> {
-    type State = S;
+impl<P: ?Sized, S> AsIs for &mut Function<P, S> {
+    type Conversion = Conversion<P, S, S>;
 
-    fn __state_migration_settle(self) -> Settle<S, S> {
-        Ok
+    fn __state_migration_conversion(self) -> Self::Conversion {
+        Conversion {
+            function: self.0,
+            settle: Ok,
+        }
     }
 }
 
-impl<S: Deserialize<'static> + Send + 'static, E> Gives<Result<S, E>> {
-    /// The state in a `Result`.
-    #[must_use]
-    pub fn __state_migration_decoder(self) -> Option<Decoder> {
-        Some(Decoder::of::<S>())
-    }
+/// What a call leaves beside the state.
+pub type Called = Result<(), ConversionError>;
+
+/// A call of an annotated function, without types: `Option`s with the state of the
+/// `from` workflow, and for that of the `to` workflow.
+pub struct Call<'a> {
+    source: &'a mut dyn Any,
+    target: &'a mut dyn Any,
 }
 
-/// A return value that is a deserializable state.
-pub trait DecodeState {
-    /// The decoder of the return value.
-    fn __state_migration_decoder(self) -> Option<Decoder>;
-}
-
-impl<S: Deserialize<'static> + Send + 'static> DecodeState for Gives<S> {
-    fn __state_migration_decoder(self) -> Option<Decoder> {
-        Some(Decoder::of::<S>())
-    }
-}
-
-/// All other return values: a target state need not be deserializable.
-pub trait DecodeNothing {
-    /// There is no decoder.
-    fn __state_migration_decoder(self) -> Option<Decoder>;
-}
-
-impl<R: ?Sized> DecodeNothing for &Gives<R> {
-    fn __state_migration_decoder(self) -> Option<Decoder> {
-        None
-    }
-}
-
-/// The type of a parameter, used to find out whether it can be serialized. An
-/// inherent method takes precedence over a method of a trait.
-#[derive(Debug)]
-pub struct Takes<P: ?Sized>(PhantomData<fn() -> P>);
-
-impl<S: Serialize + 'static> Takes<S> {
-    /// The encoder of the state.
-    #[must_use]
-    pub fn __state_migration_encoder(self) -> Option<Encoder> {
-        Some(Encoder::of::<S>())
-    }
-}
-
-/// All other parameters: a source state need not be serializable.
-pub trait EncodeNothing {
-    /// There is no encoder.
-    fn __state_migration_encoder(self) -> Option<Encoder>;
-}
-
-impl<P: ?Sized> EncodeNothing for Takes<P> {
-    fn __state_migration_encoder(self) -> Option<Encoder> {
-        None
-    }
-}
-
-/// Calls an annotated function with a state of the `from` workflow. Its types
-/// are checked by [`link`](crate::macro_support::link::link): a bound here
-/// would turn one mistake into two errors.
+/// Converts a state by an annotated function. `S` and `T` are the states of the two
+/// workflows.
 ///
 /// # Errors
-/// The error that the function returned.
-pub fn convert<S: 'static, P: 'static, R, G: 'static, T: 'static>(
+/// The function returned one.
+pub(crate) fn convert_by<S: 'static, T: 'static>(
+    call: fn(Call<'_>) -> Called,
     state: S,
-    Function(function): Function<P, R>,
-    settle: Settle<R, G>,
 ) -> Result<T, ConversionError> {
-    let takes = same(state).ok_or_else(not_linked)?;
-    same(settle(function(takes))?).ok_or_else(not_linked)
+    let (mut source, mut target) = (Some(state), None::<T>);
+    call(Call {
+        source: &mut source,
+        target: &mut target,
+    })?;
+    target.ok_or_else(not_linked)
 }
 
-/// Casts a value to the type that it already has.
-fn same<A: 'static, B: 'static>(value: A) -> Option<B> {
-    let mut value = Some(value);
-    let any: &mut dyn Any = &mut value;
-    any.downcast_mut::<Option<B>>()?.take()
+/// Calls an annotated function. That its types are those of the two workflows is for
+/// [`link`](crate::macro_support::link::link) to see: a bound here would make a mistake two errors.
+///
+/// # Errors
+/// The function returned one.
+pub fn convert<P: 'static, R, S: 'static>(
+    call: Call<'_>,
+    conversion: Conversion<P, R, S>,
+) -> Called {
+    let source = call.source.downcast_mut::<Option<P>>();
+    let state = source.and_then(Option::take).ok_or_else(not_linked)?;
+    let target = call.target.downcast_mut().ok_or_else(not_linked)?;
+    *target = Some((conversion.settle)((conversion.function)(state))?);
+    Ok(())
 }
 
 fn not_linked() -> ConversionError {
@@ -317,15 +270,15 @@ mod tests {
     fn an_error_of_one_thread_is_told_with_its_sources() {
         let because = "invalid digit found in string";
         let failed = Some(vec!["failed in test".to_owned(), because.to_owned()]);
-        let boxed = function(boxed).gives().__state_migration_settle()(boxed(1)).err();
+        let boxed = (function(boxed).__state_migration_conversion().settle)(boxed(1)).err();
         assert_eq!(boxed.as_ref().map(chain), failed);
-        let own = function(own).gives().__state_migration_settle()(own(1)).err();
+        let own = (function(own).__state_migration_conversion().settle)(own(1)).err();
         assert_eq!(own.as_ref().map(chain), failed);
-        let sent = function(sent).gives().__state_migration_settle()(sent(1)).err();
+        let sent = (function(sent).__state_migration_conversion().settle)(sent(1)).err();
         assert_eq!(sent.as_ref().map(chain), Some(vec![because.to_owned()]));
-        let text = function(text).gives().__state_migration_settle()(text(1)).err();
+        let text = (function(text).__state_migration_conversion().settle)(text(1)).err();
         assert_eq!(text.as_ref().map(chain), Some(vec!["text".to_owned()]));
-        let state = function(state).gives().__state_migration_settle()(state(1)).ok();
+        let state = (function(state).__state_migration_conversion().settle)(state(1)).ok();
         assert_eq!(state, Some(1));
     }
 }

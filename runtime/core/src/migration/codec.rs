@@ -46,9 +46,9 @@ impl Decoder {
     ///
     /// There is no `DeserializeOwned` bound, because whether a type implements
     /// it can depend on lifetimes, which the compiler does not know yet when it
-    /// selects a method. The decoder lends nothing from the text, so any
+    /// selects a constant. The decoder lends nothing from the text, so any
     /// lifetime will do.
-    pub fn of<S: Deserialize<'static> + Send + 'static>() -> Self {
+    pub const fn of<S: Deserialize<'static> + Send + 'static>() -> Self {
         Self {
             decode: |json| {
                 Ok(Box::new(
@@ -73,7 +73,7 @@ pub struct Encoder {
 
 impl Encoder {
     /// The encoder of a state.
-    pub fn of<S: Serialize + 'static>() -> Self {
+    pub const fn of<S: Serialize + 'static>() -> Self {
         Self {
             encode: |state, out| match (state.as_ref() as &dyn Any).downcast_ref::<S>() {
                 Some(state) => strict_json::to_writer(out, state),

@@ -13,9 +13,19 @@ trait Everything: Sized {
 
     fn decoder_of_state(self) {}
 
-    fn is_refused(&self) {}
+    fn details(self) {}
 
-    fn refusal(&self) {}
+    fn of(self) {}
+
+    fn link(self) {}
+
+    fn is_refused(self) {}
+
+    fn refusal(self) {}
+
+    fn as_str(self) {}
+
+    fn registration(self) {}
 }
 
 impl<T> Everything for T {}
