@@ -3,6 +3,6 @@
 const _: () = {
     use OrderV1 as _;
     ::core::compile_error! {
-        "unknown key `because`, perhaps `reason`: the only key is `reason`"
+        "unknown key `because`, did you mean `reason`? The only key is `reason`"
     }
 };

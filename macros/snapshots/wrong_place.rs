@@ -2,7 +2,7 @@
 // struct OrderV1ToV2;
 
 ::core::compile_error! {
-    "expected a function: `#[state_migration]` goes on the `fn` that converts the state"
+    "expected a function: put `#[state_migration]` on the `fn` that converts the state"
 }
 const _: () = {
     use OrderV1 as _;

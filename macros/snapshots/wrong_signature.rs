@@ -2,7 +2,7 @@
 // pub async fn order_v1_to_v2(old: &StateV1) -> StateV2 { StateV2 }
 
 ::core::compile_error! {
-    "a migration waits for nothing: remove `async`"
+    "a migration cannot be `async`: remove `async`"
 }
 ::core::compile_error! {
     "a migration takes the state by value: remove the `&`"

@@ -1,5 +1,5 @@
-//! The attribute [`macro@state_migration`]. Use it through the crate
-//! `state-migration`, which re-exports it and holds what it generates code for.
+//! The attribute [`macro@state_migration`]. Use it through the crate `state-migration`,
+//! which re-exports it and contains the items that generated code refers to.
 
 mod check;
 mod errors;
@@ -12,30 +12,30 @@ mod snapshots;
 
 /// Makes a function the migration from one version of a workflow to the next.
 ///
-/// The function stays as it is, and callable; Clippy's lints that would have it take
-/// or return something else than a state are allowed on it. Beside it the attribute
-/// defines a unit struct that implements `StateMigration`, and registers it, so that
-/// `MigrationRegistry::linked` finds it in the finished program. The struct is
-/// named after the function, in camel case plus `Migration`: `order_v1_to_v2`
-/// gives `OrderV1ToV2Migration`, with the visibility of the function. The key
-/// `name` names it otherwise.
+/// The function stays unchanged and callable. Clippy lints that suggest a parameter or a
+/// return type other than the state are allowed on it. The attribute also defines a unit
+/// struct that implements `StateMigration`, and registers it, so that
+/// `MigrationRegistry::linked` finds it in the linked program. The name of the struct is
+/// that of the function in camel case, plus `Migration`: `order_v1_to_v2` gives
+/// `OrderV1ToV2Migration`. The struct has the visibility of the function. The key `name`
+/// sets another name.
 ///
 /// A compiled example is in the docs of `state_migration::MigrationRegistry`.
 ///
 /// # Accepted functions
 ///
-/// With `OrderV1` and `OrderV2` for two versions of one workflow:
+/// If `OrderV1` and `OrderV2` are two versions of one workflow:
 ///
 /// - `fn(<OrderV1 as Workflow>::State) -> <OrderV2 as Workflow>::State`, for a
 ///   conversion that always succeeds;
 /// - `fn(<OrderV1 as Workflow>::State) -> Result<<OrderV2 as Workflow>::State, E>`,
-///   for one that can refuse a state. `E` is any `Display`: a `String`, a
-///   `&'static str`, an error type or a `Box<dyn Error>`, whose sources are kept
-///   then. Of an error that is not `Send` and `Sync` these are texts.
+///   for a conversion that can refuse a state. `E` is any type that implements `Display`:
+///   a `String`, a `&'static str`, an error type or a `Box<dyn Error>`. The sources of an
+///   error are kept; if it is not `Send` and `Sync`, only their texts are kept.
 ///
-/// It is a free function, `const` or not, without type parameters. It may be
-/// anywhere that a function may be, in a body too. Where a `#[cfg]` leaves it
-/// out, nothing is generated.
+/// The function is a free function, `const` or not, without generic parameters. It can be
+/// anywhere that a function is allowed, including the body of another function. If a
+/// `#[cfg]` removes it, nothing is generated.
 ///
 /// # Keys
 ///
@@ -43,39 +43,41 @@ mod snapshots;
 ///
 /// | key        | value                                                  |          |
 /// |------------|--------------------------------------------------------|----------|
-/// | `from`     | the workflow that processes stand at                   | required |
-/// | `to`       | the workflow that they go on under                     | required |
-/// | `name`     | the name of the generated struct                       | else as above |
-/// | `note`     | a text that plan and history show: `note = "counts cents"` | |
-/// | `undo`     | none: it leads back, from a version to an earlier one. It is registered, validated and drawn; no run takes it | |
-/// | `detached` | none: the crate of the function owns neither workflow. The registry sees a duplicate then, and not the compiler | |
-/// | `crate`    | the path of `state_migration`, where that is renamed or re-exported | else `::state_migration` |
+/// | `from`     | the workflow that a process is at before               | required |
+/// | `to`       | the workflow that a process is at afterwards           | required |
+/// | `name`     | the name of the generated struct                       | default: see above |
+/// | `note`     | a text that is shown in plan and history: `note = "counts cents"` | |
+/// | `undo`     | no value. The migration leads from a version back to an earlier one. It is registered, validated and drawn, but not part of any route | |
+/// | `detached` | no value. The crate of the function owns neither workflow. A duplicate is then found by the registry instead of the compiler | |
+/// | `crate`    | the path of `state_migration`, if it is renamed or re-exported | default: `::state_migration` |
 ///
 /// # What the compiler refuses
 ///
-/// Types that are not the states of the two workflows; a source state that
-/// cannot be deserialized, or a target state that cannot be serialized; an error
-/// that is no `Display`; workflows with different `NAME`s; a `to` whose `VERSION`
-/// is not later than that of `from`, or with `undo` not earlier (digits compare
-/// as numbers: `v9` is before `v10`); two versions with states of different types
-/// and one `STATE_SCHEMA_VERSION`; and a second migration between the same two.
-/// Unless it is `detached`, one of the two workflows must be a type of the crate
-/// that the function is in.
+/// - types that are not the states of the two workflows;
+/// - a source state that cannot be deserialized, or a target state that cannot be
+///   serialized;
+/// - an error type that does not implement `Display`;
+/// - workflows with different `NAME`s;
+/// - a `to` whose `VERSION` is not later than that of `from`, or with `undo` not earlier
+///   (digits compare as numbers: `v9` is before `v10`);
+/// - two versions with states of different types and the same `STATE_SCHEMA_VERSION`;
+/// - a second migration between the same two versions;
+/// - workflows of which neither is a type of the crate that the function is in, unless
+///   the migration is `detached`.
 ///
-/// Where the attribute is wrong, the function is still there, and so is the struct,
-/// which is a migration as far as both workflows are known: calling the one and
-/// using the other is no second error.
+/// If the attribute is wrong, the function and the struct still exist, and the struct
+/// implements `StateMigration` if both workflows are known. Using them is not a second
+/// error.
 ///
 /// # Pitfalls
 ///
-/// A crate that is a dependency but never named in source is not linked, and
-/// its migrations are missing, without a word from the compiler. This holds
-/// for a package's own library and its `main.rs` too. Name the crate with
-/// `use my_domain as _;`, in the program and in each integration test that
-/// wants its migrations.
+/// A crate that is a dependency but never named in source is not linked. Its migrations
+/// are then missing, and the compiler does not report it. This also holds for a package's
+/// own library and its `main.rs`. Name the crate with `use my_domain as _;` in the
+/// program, and in each integration test that needs its migrations.
 ///
-/// The fingerprint of a migration is a hash of the function's tokens, without
-/// docs. It does not see changes of the functions that it calls.
+/// The fingerprint of a migration is a hash of the function's tokens, without docs. It
+/// does not change if a function that is called by it changes.
 ///
 #[doc = include_str!("../MESSAGES.md")]
 #[proc_macro_attribute]
@@ -86,9 +88,9 @@ pub fn state_migration(
     pipeline::state_migration(args.into(), item.into()).into()
 }
 
-/// Puts generated code behind the generated struct. The code comes as the
-/// arguments, so that in an `impl`, where neither may be, the struct is the one
-/// error. Not for use by hand.
+/// Puts generated code after the generated struct. The code is passed as the arguments:
+/// in an `impl`, where neither is allowed, the struct is then the only error. Used by
+/// generated code only.
 #[doc(hidden)]
 #[proc_macro_attribute]
 pub fn followed_by(
@@ -98,8 +100,8 @@ pub fn followed_by(
     item.into_iter().chain(code).collect()
 }
 
-/// Puts generated code in the place of a struct, for the same reason. Not for use
-/// by hand.
+/// Puts generated code in the place of a struct, for the same reason. Used by generated
+/// code only.
 #[doc(hidden)]
 #[proc_macro_attribute]
 pub fn replaced_by(
@@ -109,29 +111,29 @@ pub fn replaced_by(
     code
 }
 
-/// Reads `identity_migration!`, behind the path of the runtime crate. Not for
-/// use by hand; the macros of the runtime crate pass on what they are given.
+/// Expands `identity_migration!`. Used by the macro of that name in the runtime crate,
+/// which passes on its path and its input.
 #[doc(hidden)]
 #[proc_macro]
 pub fn identity_migration(input: proc_macro::TokenStream) -> proc_macro::TokenStream {
     pipeline::identity_migration(input.into()).into()
 }
 
-/// Reads `migration_chain!`. Not for use by hand.
+/// Expands `migration_chain!`. Used by the macro of that name in the runtime crate.
 #[doc(hidden)]
 #[proc_macro]
 pub fn migration_chain(input: proc_macro::TokenStream) -> proc_macro::TokenStream {
     pipeline::migration_chain(input.into()).into()
 }
 
-/// Reads `no_migration!`. Not for use by hand.
+/// Expands `no_migration!`. Used by the macro of that name in the runtime crate.
 #[doc(hidden)]
 #[proc_macro]
 pub fn no_migration(input: proc_macro::TokenStream) -> proc_macro::TokenStream {
     pipeline::no_migration(input.into()).into()
 }
 
-/// Reads `register_workflow!`. Not for use by hand.
+/// Expands `register_workflow!`. Used by the macro of that name in the runtime crate.
 #[doc(hidden)]
 #[proc_macro]
 pub fn register_workflow(input: proc_macro::TokenStream) -> proc_macro::TokenStream {

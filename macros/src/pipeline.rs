@@ -12,7 +12,7 @@ use crate::parse::args::Args;
 use crate::parse::chains::{Chain, Identity};
 use crate::parse::declarations::{NoMigration, Register};
 
-/// The item as it is, with the migration or with the mistakes.
+/// The unchanged item, with the migration or with the errors.
 pub(crate) fn state_migration(args: TokenStream, item: TokenStream) -> TokenStream {
     match read(args.clone(), item.clone()) {
         Ok((read, function)) => match refused_by_rustc(&function) {
@@ -22,7 +22,7 @@ pub(crate) fn state_migration(args: TokenStream, item: TokenStream) -> TokenStre
             }
             None => expand::function::function(&read, &function, item),
         },
-        // To a `#[state_migration = …]` rustc says that it is none.
+        // rustc itself refuses a `#[state_migration = …]`.
         Err(_) if is_key_and_value(&args) => item,
         Err(errors) => fallback::with_item(Some(&errors), args, item),
     }
@@ -48,7 +48,7 @@ pub(crate) fn register_workflow(input: TokenStream) -> TokenStream {
     or_errors(Register::parse, expand::declarations::register, input)
 }
 
-/// The code of a macro without an item, or the mistakes in its arguments.
+/// The code of a function-like macro, or the errors in its arguments.
 fn or_errors<T>(
     parse: fn(TokenStream) -> Result<T>,
     expand: fn(&T) -> TokenStream,
@@ -60,7 +60,7 @@ fn or_errors<T>(
     }
 }
 
-/// Both inputs, or the mistakes in both.
+/// Arguments and function, or the errors in both.
 fn read(args: TokenStream, item: TokenStream) -> Result<(Args, Function)> {
     match (Args::parse(args, attribute(&item)), Function::parse(item)) {
         (Ok(args), Ok(function)) => Ok((args, function)),
@@ -72,8 +72,8 @@ fn read(args: TokenStream, item: TokenStream) -> Result<(Args, Function)> {
     }
 }
 
-/// Where the attribute stands. With the context of the item, or rustc adds that an
-/// error there originates in a macro.
+/// The span of the attribute. It has the context of the item; otherwise rustc adds that
+/// an error originates in a macro.
 fn attribute(item: &TokenStream) -> Span {
     let first = item.clone().into_iter().next();
     first.map_or_else(Span::call_site, |token| {
@@ -81,14 +81,15 @@ fn attribute(item: &TokenStream) -> Span {
     })
 }
 
-/// Whether rustc refuses the attribute for its `=`. Where that is not certain, it
-/// is taken for none: a mistake that is shown twice is better than one in silence.
+/// Whether rustc refuses the attribute because of its `=`. In case of doubt it does not:
+/// an error that is shown twice is better than one that is not shown.
 fn is_key_and_value(args: &TokenStream) -> bool {
     let written = Span::call_site().source_text().unwrap_or_default();
     args.clone().into_iter().count() <= 1 && is_path_and_equals(&written)
 }
 
-/// Whether a text begins as `#[path =`, without a comment, which may hold anything.
+/// Whether a text begins with `#[path =`. A comment is not accepted, because it can
+/// contain anything.
 fn is_path_and_equals(written: &str) -> bool {
     let attribute = written.strip_prefix("#[").unwrap_or(written);
     attribute.split_once('=').is_some_and(|(path, _)| {

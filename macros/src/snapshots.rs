@@ -1,6 +1,6 @@
-//! What the macros expand to, as text that a person can read, compared with the
-//! files in `macros/snapshots`. To write those again:
-//! `SNAPSHOTS=overwrite cargo test -p state-migration-macros`.
+//! Snapshots of the expanded macros: formatted code, compared with the files in
+//! `macros/snapshots`. `SNAPSHOTS=overwrite cargo test -p state-migration-macros` writes
+//! them again.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -14,7 +14,7 @@ use crate::pipeline;
 const FUNCTION: &str = "/// Counts cents.\n\
      pub(crate) fn order_v1_to_v2(old: StateV1) -> StateV2 { StateV2 { cents: old.euro * 100 } }";
 
-/// The name of a snapshot, the macro, its arguments, and the item it is on.
+/// The name of a snapshot, the macro, its arguments, and the item that it annotates.
 type Case = (&'static str, Macro, &'static str, &'static str);
 
 enum Macro {
@@ -180,8 +180,8 @@ fn snapshot(called: &Macro, args: &str, item: &str) -> String {
     format!("{comment}\n{}", prettyplease::unparse(&file))
 }
 
-/// Does what `followed_by` and `replaced_by` do: puts the code in it behind the
-/// item, or in its place.
+/// Expands `followed_by` and `replaced_by`: puts their code after the item, or in its
+/// place.
 fn unfold(file: &mut File) {
     let mut items = Vec::new();
     for mut item in std::mem::take(&mut file.items) {

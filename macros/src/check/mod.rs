@@ -1,4 +1,4 @@
-//! The mistakes that tokens show, without types.
+//! The mistakes that can be found in tokens alone, without types.
 
 pub(crate) mod signature;
 pub(crate) mod type_tokens;

@@ -1,6 +1,7 @@
-//! The annotated function: what generated code needs of it, and every mistake
-//! that its tokens show. Mistakes in types are left to the compiler; the module
-//! `check` of the runtime crate holds the bounds.
+//! The signature of the annotated function, and every mistake that its tokens show.
+//!
+//! Mistakes in types are left to the compiler; the bounds are on `link` in the
+//! runtime crate.
 
 use proc_macro2::{Span, TokenStream};
 use syn::parse::discouraged::Speculative;
@@ -15,16 +16,16 @@ use crate::check::type_tokens::{self, borrowed};
 use crate::check::unparsed_fn::{Unread, in_every_edition, unread};
 use crate::errors::Errors;
 
-/// A function that can be a migration. Its `#[cfg]`s are no part of this: rustc
-/// has decided on them before it calls the attribute, in whatever order they are.
+/// A function that can be a migration. Its `#[cfg]`s are not part of this: rustc
+/// evaluates them before it expands the attribute, in any order.
 pub(crate) struct Function {
     pub(crate) visibility: Visibility,
     pub(crate) name: Ident,
-    /// The type of its parameter.
+    /// The type of the parameter.
     pub(crate) takes: Type,
-    /// The type that it returns.
+    /// The return type.
     pub(crate) gives: Type,
-    /// Whether rustc cannot read it either.
+    /// Whether rustc cannot parse the function either.
     pub(crate) is_half_typed: bool,
 }
 
@@ -41,7 +42,7 @@ fn function(input: ParseStream<'_>) -> Result<Function> {
     let start = input.span();
     let ahead = input.fork();
     let signature = ahead.parse::<Signature>();
-    // rustc takes these for a mistyped `->`.
+    // rustc treats these as a mistyped `->`.
     let has_no_arrow = ahead.peek(Token![=>]) || ahead.peek(Token![:]);
     let signature = match signature {
         Ok(signature) if !has_no_arrow => signature,
@@ -53,7 +54,7 @@ fn function(input: ParseStream<'_>) -> Result<Function> {
             else {
                 return Err(Error::new(
                     start,
-                    "expected a function: `#[state_migration]` goes on the `fn` that converts the state",
+                    "expected a function: put `#[state_migration]` on the `fn` that converts the state",
                 ));
             };
             let name = name.unwrap_or_else(|| Ident::new("_", start));
@@ -72,20 +73,20 @@ fn function(input: ParseStream<'_>) -> Result<Function> {
     if let Some(second) = attributes.iter().find(|attribute| is_ours(attribute)) {
         errors.add(Error::new_spanned(
             second,
-            "a function is one migration: remove this attribute, and write a function of its own for it",
+            "a function can have only one `#[state_migration]`: write a separate function for this one",
         ));
     }
     let features = |attribute: &&Attribute| attribute.path().is_ident("target_feature");
     if let Some(features) = attributes.iter().find(features) {
         errors.add(Error::new_spanned(
             features,
-            "a migration is called on any machine: remove `#[target_feature]`",
+            "`#[target_feature]` is not supported on a migration: remove it",
         ));
     }
     qualifiers(&signature, &mut errors);
     let takes = parameter(&signature, &mut errors);
     let gives = returned(&signature, &mut errors);
-    // The body is rustc's to understand, or to miss.
+    // The body, or its absence, is left to rustc.
     input.parse::<TokenStream>()?;
     let (takes, gives) = errors.or((takes, gives))?;
     Ok(Function {
@@ -97,7 +98,7 @@ fn function(input: ParseStream<'_>) -> Result<Function> {
     })
 }
 
-/// A type for rustc to find out.
+/// A placeholder for a type that could not be parsed.
 fn unknown(place: Span) -> Type {
     parse_quote_spanned!(place=> ())
 }
@@ -106,31 +107,31 @@ fn qualifiers(signature: &Signature, errors: &mut Errors) {
     if let Some(asyncness) = &signature.asyncness {
         errors.add(Error::new_spanned(
             asyncness,
-            "a migration waits for nothing: remove `async`",
+            "a migration cannot be `async`: remove `async`",
         ));
     }
     if let Safety::Unsafe(unsafety) = &signature.safety {
         errors.add(Error::new_spanned(
             unsafety,
-            "a migration must be safe to call: remove `unsafe`",
+            "a migration cannot be `unsafe`: remove `unsafe`",
         ));
     }
     if let Some(abi) = &signature.abi {
         errors.add(Error::new_spanned(
             abi,
-            "a migration is called from Rust: remove `extern`",
+            "a migration cannot be `extern`: remove `extern`",
         ));
     }
     let generics = &signature.generics;
     if !generics.params.is_empty() {
         errors.add(Error::new_spanned(
             generics,
-            "a migration converts one type into one other: remove the generic parameters",
+            "a migration cannot be generic: remove the generic parameters",
         ));
     }
     if let Some(clause) = &generics.where_clause {
-        let message = "a migration converts one type into one other: remove the `where` clause";
-        // One without bounds has no tokens in syn.
+        let message = "a migration cannot have a `where` clause: remove it";
+        // In syn, a clause without bounds has no tokens.
         errors.add(match clause.predicates.is_empty() {
             true => Error::new_spanned(clause.where_token, message),
             false => Error::new_spanned(clause, message),
@@ -148,11 +149,11 @@ fn qualifiers(signature: &Signature, errors: &mut Errors) {
 fn parameter(signature: &Signature, errors: &mut Errors) -> Type {
     let is_sure = |input: &&FnArg| signature.inputs.len() == 1 || !is_conditional(input);
     let sure = signature.inputs.iter().filter(is_sure);
-    // What is left of some that may each be left out, only rustc knows.
+    // If all have a `#[cfg]`, only rustc knows which of them remain.
     let Some(first) = sure.clone().next().or(signature.inputs.first()) else {
         errors.add(Error::new(
             signature.paren_token.span.join(),
-            "a migration takes the state of its `from` workflow: add the parameter",
+            "a migration takes the state of its `from` workflow: add a parameter for it",
         ));
         return parse_quote!(());
     };
@@ -161,7 +162,7 @@ fn parameter(signature: &Signature, errors: &mut Errors) -> Type {
         FnArg::Receiver(receiver) => {
             errors.add(Error::new_spanned(
                 receiver,
-                "a migration is a free function: move it out of its `impl` or `trait`",
+                "a migration must be a free function: move it out of its `impl` or `trait`",
             ));
             return parse_quote!(());
         }
@@ -184,21 +185,21 @@ fn parameter(signature: &Signature, errors: &mut Errors) -> Type {
     } else if borrowed(&takes).is_some() {
         errors.add(Error::new_spanned(
             &takes,
-            "a migration takes the state by value: a state borrows nothing",
+            "a state cannot have a non-`'static` lifetime: take an owned type",
         ));
     }
     named(&takes, errors);
     takes
 }
 
-/// Whether a parameter may be left out, on which rustc decides later.
+/// Whether rustc may remove a parameter later, because of a `#[cfg]`.
 fn is_conditional(parameter: &FnArg) -> bool {
     let (FnArg::Typed(PatType { attrs, .. }) | FnArg::Receiver(Receiver { attrs, .. })) = parameter;
     let mut paths = attrs.iter().map(Attribute::path);
     paths.any(|path| path.is_ident("cfg") || path.is_ident("cfg_attr"))
 }
 
-/// The type that the function returns.
+/// The return type of the function.
 fn returned(signature: &Signature, errors: &mut Errors) -> Type {
     match &signature.output {
         ReturnType::Type(_, gives) => {
@@ -220,12 +221,12 @@ fn named(ty: &Type, errors: &mut Errors) {
     if type_tokens::find(ty, "impl").is_some() {
         errors.add(Error::new_spanned(
             ty,
-            "`impl Trait` hides which state this is: name the type",
+            "`impl Trait` is not supported here: write the concrete type",
         ));
     }
 }
 
-/// Whether an attribute is `#[state_migration]`, or the mark of one.
+/// Whether an attribute is `#[state_migration]`, or its marker.
 pub(crate) fn is_ours(attribute: &Attribute) -> bool {
     let last = attribute.path().segments.last();
     last.is_some_and(|segment| segment.ident == "state_migration")

@@ -1,10 +1,10 @@
-//! What the tokens of a type show, without knowing what they name.
+//! The tokens of a type, examined without knowing what they name.
 
 use proc_macro2::{Delimiter, Span, TokenStream, TokenTree};
 use quote::ToTokens;
 use syn::Type;
 
-/// A type as it is written, where a `macro_rules!` passes it on as `$t:ty`.
+/// The type inside the invisible group of a `$t:ty` of a `macro_rules!`.
 pub(crate) fn ungrouped(ty: &Type) -> &Type {
     match ty {
         Type::Group(group) => ungrouped(&group.elem),
@@ -12,8 +12,7 @@ pub(crate) fn ungrouped(ty: &Type) -> &Type {
     }
 }
 
-/// The first part of a type that borrows for other than `'static`, or for what
-/// is not written.
+/// The first reference or lifetime in a type that is not `'static`, or is elided.
 pub(crate) fn borrowed(ty: &Type) -> Option<Span> {
     let words = words(ty);
     let follows = |at: usize, word: &str| words.get(at + 1).is_some_and(|next| next.0 == word);
@@ -26,7 +25,7 @@ pub(crate) fn borrowed(ty: &Type) -> Option<Span> {
     found.map(|(_, (_, span))| *span)
 }
 
-/// The first part of a type that is to be inferred.
+/// The first `_` in a type that is to be inferred.
 pub(crate) fn placeholder(ty: &Type) -> Option<Span> {
     let words = words(ty);
     let is_lifetime = |at: usize| at > 0 && words[at - 1].0 == "'";
@@ -35,14 +34,14 @@ pub(crate) fn placeholder(ty: &Type) -> Option<Span> {
     found.map(|(_, (_, span))| *span)
 }
 
-/// Where a word is in a type.
+/// The span of a word in a type.
 pub(crate) fn find(ty: &Type, wanted: &str) -> Option<Span> {
     let found = words(ty).into_iter().find(|(word, _)| word == wanted);
     found.map(|(_, span)| span)
 }
 
-/// The tokens of a type, without those in parentheses and braces: a function
-/// pointer has lifetimes and placeholders of its own there.
+/// The tokens of a type, except those in parentheses and braces, where a function
+/// pointer has lifetimes and placeholders of its own.
 fn words(ty: &Type) -> Vec<(String, Span)> {
     fn read(tokens: TokenStream, words: &mut Vec<(String, Span)>) {
         for token in tokens {

@@ -1,7 +1,8 @@
-//! A function whose signature syn cannot read: it is being typed, and rustc says
-//! what is missing; or its syntax is newer than this macro, and rustc can read it.
-//! The two must not be confused: the first needs no error of ours, and the second
-//! must not go without a migration.
+//! A function whose signature syn cannot parse.
+//!
+//! Either the user is still typing it, and rustc reports what is missing; or its
+//! syntax is newer than this macro, and rustc can parse it. The two must be told
+//! apart: the first needs no error from this macro, and the second needs its migration.
 
 use proc_macro2::{Delimiter, Spacing, TokenStream, TokenTree};
 use quote::ToTokens;
@@ -9,17 +10,17 @@ use syn::ext::IdentExt;
 use syn::parse::ParseStream;
 use syn::{Ident, LitStr};
 
-/// What can be read all the same.
+/// The parts of such a function that can be read.
 pub(crate) struct Unread {
     pub(crate) name: Option<Ident>,
-    /// Whether no compiler can read it.
+    /// Whether no version of the compiler can parse it.
     pub(crate) is_half_typed: bool,
 }
 
-/// In the order that rustc wants.
+/// The qualifiers of a function, in the order that rustc requires.
 const QUALIFIERS: [&str; 7] = ["const", "async", "gen", "unsafe", "safe", "extern", "fn"];
 
-/// Reads a function from its qualifiers on; `None` where it is none.
+/// Reads a function, starting at its qualifiers; `None` if it is not a function.
 pub(crate) fn unread(input: ParseStream<'_>) -> Option<Unread> {
     let mut is_half_typed = false;
     let mut before = 0;
@@ -50,10 +51,10 @@ pub(crate) fn unread(input: ParseStream<'_>) -> Option<Unread> {
     })
 }
 
-/// Words that are keywords in some editions only.
+/// Keywords of some editions only.
 const KEYWORDS_OF_AN_EDITION: [&str; 5] = ["async", "await", "dyn", "gen", "try"];
 
-/// A name as it is written in every edition.
+/// A name in a spelling that is valid in every edition.
 pub(crate) fn in_every_edition(name: Ident) -> Ident {
     match KEYWORDS_OF_AN_EDITION.iter().any(|word| name == word) {
         true => Ident::new_raw(&name.to_string(), name.span()),
@@ -61,7 +62,7 @@ pub(crate) fn in_every_edition(name: Ident) -> Ident {
     }
 }
 
-/// Whether one of some parameters is none: it has no type, or no name.
+/// Whether a parameter is incomplete: its type or its name is missing.
 fn are_half_typed(parameters: TokenStream) -> bool {
     let mut each = vec![Vec::new()];
     let mut depth = 0_usize;
@@ -85,7 +86,7 @@ fn are_half_typed(parameters: TokenStream) -> bool {
             last.push(token);
         }
     }
-    // What follows a comma at the end, or no parameter at all.
+    // The empty rest after a trailing comma, or an empty list of parameters.
     if each.last().is_some_and(Vec::is_empty) {
         each.pop();
     }
@@ -108,7 +109,7 @@ fn is_half_typed(parameter: &[TokenTree]) -> bool {
     });
     let without_type = match colons.next() {
         Some(colon) => colon == 0 || colon + 1 == parameter.len(),
-        // Or it is one of these, which have no type.
+        // `self` and `...` have no type.
         None => !is_word("self") && !is(parameter.len().wrapping_sub(1), '.'),
     };
     semicolon || without_type
@@ -138,10 +139,10 @@ mod tests {
             ("fn _(old: A) -> B {}", true),
             ("fn (old: A) -> B {}", true),
             ("fn match(old: A) -> B {}", true),
-            // These are names in another edition.
+            // Valid names in another edition.
             ("fn try(old: A) -> B {}", false),
             ("fn dyn(old: A) -> B {}", false),
-            // These may be syntax to come.
+            // Possible future syntax.
             ("fn m(old: A new B) -> C {}", false),
             ("fn m(old: M<A, B> new, ) -> C {}", false),
             ("fn m(old: fn(A) -> M<B, C> new) -> D {}", false),

@@ -26,7 +26,7 @@ pub(crate) fn register(declaration: &Register) -> TokenStream {
     item(krate, versions.collect())
 }
 
-/// Hands a version over to the linker.
+/// The submission of a version to the linker.
 fn submit(krate: &TokenTree, known: &TokenStream) -> TokenStream {
     let runtime = runtime();
     let code = quote! {

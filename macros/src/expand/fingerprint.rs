@@ -1,18 +1,18 @@
-//! The fingerprint of a function: which code converted a state.
+//! The fingerprint of a function, which identifies the code that converted a state.
 //!
-//! It is stored with every migrated process, so what goes into the hash must
-//! not change: the texts of the tokens and their nesting. Spaces, line breaks,
-//! commas that the formatter removes, comments and docs are left out; but the comma
-//! that makes a tuple of one element is none of the formatter's.
-//! `TokenStream::to_string` would not do: its spacing is unspecified.
+//! It is stored with every migrated process, so the input of the hash must not change:
+//! the texts of the tokens and their nesting. Spaces, line breaks, comments, docs, and
+//! commas that the formatter removes are left out. The comma of a tuple with one element
+//! is hashed, since the formatter keeps it. `TokenStream::to_string` is not usable,
+//! because its spacing is unspecified.
 //!
-//! Which comma is which only a parser could tell for sure. The last one in the
-//! parameters of a closure counts, though the formatter removes it; and that of
-//! `(x as M<A, B> + 1,)` does not, though it makes a tuple.
+//! Only a parser could classify every comma. There are two known errors: the trailing
+//! comma in the parameters of a closure is hashed, though the formatter removes it; and
+//! the comma of `(x as M<A, B> + 1,)` is not hashed, though it makes a tuple.
 
 use proc_macro2::{Delimiter, Group, Punct, Spacing, TokenStream, TokenTree};
 
-/// The hash of an item's tokens; never 0, which says that nothing is known.
+/// The hash of an item's tokens; never 0, which means an unknown fingerprint.
 pub(crate) fn fingerprint(item: &TokenStream) -> u64 {
     let mut hash = Fnv::new();
     hash.stream(item.clone(), false);
@@ -31,15 +31,16 @@ impl Fnv {
         self.0 = (self.0 ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3);
     }
 
-    /// A text with what it is. The end mark is no byte of UTF-8, so that `a b`
-    /// and `ab` differ.
+    /// Hashes a text with its kind. The end mark is not a valid byte of UTF-8, so that
+    /// `a b` and `ab` differ.
     fn text(&mut self, kind: u8, text: &str) {
         self.byte(kind);
         text.bytes().for_each(|byte| self.byte(byte));
         self.byte(0xff);
     }
 
-    /// `in_tuple` says that the tokens are those of a tuple of one element.
+    /// Hashes tokens. `in_tuple` means that they are the content of a tuple with one
+    /// element.
     fn stream(&mut self, tokens: TokenStream, in_tuple: bool) {
         let mut tokens = tokens.into_iter().peekable();
         let mut operator = String::new();
@@ -57,8 +58,8 @@ impl Fnv {
                 }
                 continue;
             }
-            // The formatter removes a comma before a closing bracket and behind the
-            // block of a `match` arm.
+            // The formatter removes a comma before a closing bracket, and after the block
+            // of a `match` arm.
             if is_punct(&token, ',')
                 && match tokens.peek() {
                     None => !in_tuple,
@@ -76,7 +77,7 @@ impl Fnv {
                 TokenTree::Literal(literal) => self.text(b'l', &literal.to_string()),
                 TokenTree::Punct(punct) => {
                     operator.push(punct.as_char());
-                    if !goes_on(&operator, &punct, tokens.peek()) {
+                    if !continues(&operator, &punct, tokens.peek()) {
                         self.text(b'p', &operator);
                         operator.clear();
                     }
@@ -102,16 +103,15 @@ impl Fnv {
     }
 }
 
-/// The operators of more than one character. Only within these does it count
-/// that characters stand together: `a && b` is not `a & &b`, but `a=-b` is
-/// `a = -b`.
+/// The operators of more than one character. Adjacent characters are hashed as one only
+/// within these: `a && b` differs from `a & &b`, but `a=-b` equals `a = -b`.
 const OPERATORS: [&str; 24] = [
     "!=", "%=", "&&", "&=", "*=", "+=", "-=", "->", "..", "...", "..=", "/=", "::", "<<", "<<=",
     "<=", "==", "=>", ">=", ">>", ">>=", "^=", "|=", "||",
 ];
 
 /// Whether the next character belongs to the same operator.
-fn goes_on(operator: &str, last: &Punct, next: Option<&TokenTree>) -> bool {
+fn continues(operator: &str, last: &Punct, next: Option<&TokenTree>) -> bool {
     let Some(TokenTree::Punct(next)) = next else {
         return false;
     };
@@ -121,10 +121,10 @@ fn goes_on(operator: &str, last: &Punct, next: Option<&TokenTree>) -> bool {
             .any(|known| known.starts_with(&format!("{operator}{}", next.as_char())))
 }
 
-/// What stands before a token.
+/// The context before a token.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Before {
-    /// What parentheses behind it belong to: a call, a pattern, parameters.
+    /// An expression, pattern or name that following parentheses belong to.
     Called,
     /// The tick of a lifetime or a label.
     Tick,
@@ -134,23 +134,23 @@ enum Before {
     Equals,
     /// The arrow of a `match` arm.
     Arrow,
-    /// The tick of a label behind that.
+    /// The tick of a label after that arrow.
     LabelTick,
-    /// The label.
+    /// The label after that tick.
     Label,
-    /// A block behind that.
+    /// The block after the arrow.
     Arm,
     Other,
 }
 
-/// Words that a tuple may follow.
+/// Keywords that can be followed by a tuple.
 const KEYWORDS: [&str; 16] = [
     "as", "break", "const", "dyn", "else", "for", "if", "in", "let", "match", "mut", "ref",
     "return", "where", "while", "yield",
 ];
 
 impl Before {
-    /// What stands before the token behind this one.
+    /// The context after a token, given the context before it.
     fn then(self, token: &TokenTree) -> Self {
         match token {
             TokenTree::Ident(word) if KEYWORDS.iter().any(|keyword| word == keyword) => Self::Other,
@@ -170,7 +170,7 @@ impl Before {
                 '=' if punct.spacing() == Spacing::Joint => Self::Equals,
                 '>' if self == Self::Shaft => Self::Other,
                 '>' if self == Self::Equals => Self::Arrow,
-                // Behind generics, the name of a macro, and a call with `?`.
+                // After generics, the name of a macro, and a call with `?`.
                 '>' | '!' | '?' => Self::Called,
                 _ => Self::Other,
             },
@@ -178,7 +178,7 @@ impl Before {
     }
 }
 
-/// Whether a group is in parentheses and has one comma of its own, at its end.
+/// Whether a group is in parentheses and its only comma is at its end.
 fn is_single(group: &Group) -> bool {
     let tokens: Vec<TokenTree> = group.stream().into_iter().collect();
     group.delimiter() == Delimiter::Parenthesis
@@ -186,7 +186,7 @@ fn is_single(group: &Group) -> bool {
         && first_own_comma(&tokens) == Some(tokens.len() - 1)
 }
 
-/// The first comma that is not between the `<` and the `>` of generics.
+/// The first comma outside the `<` and `>` of generics.
 fn first_own_comma(tokens: &[TokenTree]) -> Option<usize> {
     let mut at = 0;
     while at < tokens.len() {
@@ -198,9 +198,9 @@ fn first_own_comma(tokens: &[TokenTree]) -> Option<usize> {
     None
 }
 
-/// Where the generics end that begin at a token, if it does begin some. A
-/// comparison has an operand behind it; behind generics that follow no `::`, the
-/// type is at its end or goes on with `::`.
+/// The end of the generics that begin at a token, if it begins generics. A comparison is
+/// followed by an operand; generics without a leading `::` are followed by the end of
+/// the type or by `::`.
 fn end_of_generics(tokens: &[TokenTree], start: usize) -> Option<usize> {
     let is = |at: usize, character: char| tokens.get(at).is_some_and(|t| is_punct(t, character));
     if !is(start, '<') {

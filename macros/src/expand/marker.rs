@@ -1,4 +1,4 @@
-//! The mark on a function that may have the attribute twice.
+//! The marker on a function that may have the attribute twice.
 
 use proc_macro2::{TokenStream, TokenTree};
 use quote::quote;
@@ -8,10 +8,12 @@ use syn::{Attribute, Meta};
 use crate::check::signature::is_ours;
 use crate::expand::spans::at;
 
-/// The item, marked as a migration where it has one more attribute that may make
-/// it one: imported under another name, that can be told from others only by what
-/// it does when its turn comes, which is to refuse what is marked. The mark is of
-/// a tool, for which rustc does nothing.
+/// The item, marked as a migration if another of its attributes may be this one under
+/// another name.
+///
+/// An import under another name cannot be recognized here. It is recognized when rustc
+/// expands it, because the attribute refuses a marked function. The marker is a tool
+/// attribute, which rustc ignores.
 pub(crate) fn marked(item: TokenStream) -> TokenStream {
     let attributes = |input: ParseStream<'_>| {
         let attributes = Attribute::parse_outer(input)?;
@@ -19,17 +21,17 @@ pub(crate) fn marked(item: TokenStream) -> TokenStream {
         Ok(attributes)
     };
     let attributes = attributes.parse2(item.clone()).unwrap_or_default();
-    // One by our name is refused as it is.
+    // One with the original name is refused without a marker.
     let may_be_ours =
         |attribute: &&Attribute| !attributes.iter().any(is_ours) && may_be_ours(attribute);
-    let mark = attributes
+    let marker = attributes
         .iter()
         .find(may_be_ours)
         .map(|attribute| at(attribute, quote!(#[rust_analyzer::state_migration])));
-    quote!(#mark #item)
+    quote!(#marker #item)
 }
 
-/// Whether an attribute has an argument of ours.
+/// Whether an attribute has the key `from` or `to`.
 fn may_be_ours(attribute: &Attribute) -> bool {
     let Meta::List(list) = &attribute.meta else {
         return false;

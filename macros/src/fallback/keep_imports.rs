@@ -1,5 +1,5 @@
-//! The types that wrong arguments name. The migration that would use them is not
-//! there, and without a use their imports would be warned of beside the mistake.
+//! Uses of the types that wrong arguments name. The migration that would use them is not
+//! generated, and rustc would report their imports as unused beside the mistake.
 
 use std::collections::BTreeSet;
 
@@ -11,13 +11,13 @@ use syn::{Ident, LitStr, Result, Token, Type, TypePath};
 
 use crate::check::type_tokens;
 
-/// Uses of every path that is named, by its first name, which is the one that an
-/// import brings. As imports, for which it does not matter what the name is of: a
-/// constant or a trait in the place of a workflow is no mistake of its own.
+/// Uses of every path in the arguments, by its first segment, which is the imported one.
+/// They are imports themselves, and so valid for any kind of name, also for a constant or
+/// a trait in the place of a workflow.
 pub(crate) fn uses(args: TokenStream) -> TokenStream {
     let names = names.parse2(args).unwrap_or_default();
     let uses = names.iter().map(|name| {
-        // With the context of the macro, of whose imports rustc does not warn.
+        // With the context of the macro, whose unused imports rustc does not report.
         let span = Span::call_site().located_at(name.span());
         let mut name = name.clone();
         name.set_span(span);
@@ -26,13 +26,13 @@ pub(crate) fn uses(args: TokenStream) -> TokenStream {
     uses.collect()
 }
 
-/// The same, as an item.
+/// The same uses, as one item.
 pub(crate) fn used(args: TokenStream) -> TokenStream {
     in_an_item(&uses(args))
 }
 
-/// Errors of a macro that is an item, with uses of what is behind its `$crate ;`.
-/// In one item, so that in the place of a value there is one mistake too.
+/// The errors of a function-like macro, with uses of the paths after its `$crate ;`. They
+/// are one item, so that a macro in the place of a value is one mistake, too.
 pub(crate) fn errors(error: &syn::Error, input: TokenStream) -> TokenStream {
     let errors = error.to_compile_error();
     let uses = uses(input.into_iter().skip(2).collect());
@@ -51,8 +51,8 @@ fn in_an_item(code: &TokenStream) -> TokenStream {
 
 fn names(input: ParseStream<'_>) -> Result<BTreeSet<Ident>> {
     let mut names = BTreeSet::new();
-    // The name of a workflow is a text too, as it is in the data; so one counts as a
-    // type only where it surely stands for one.
+    // A workflow also has a name in the data, which is a string. A string is therefore
+    // read as a type only where a type is expected.
     let mut may_be_quoted = false;
     while !input.is_empty() {
         if input.peek(Ident::peek_any) && input.peek2(Token![=]) && !input.peek2(Token![=>]) {
@@ -87,7 +87,7 @@ fn names(input: ParseStream<'_>) -> Result<BTreeSet<Ident>> {
             }
             continue;
         }
-        // A path whose end is still to be typed.
+        // A path that is still being typed.
         if input.peek(Ident::peek_any) && input.peek2(Token![::]) {
             names.extend(Some(Ident::parse_any(input)?).filter(may_be_imported));
             while input.parse::<Option<Token![::]>>()?.is_some() {
@@ -106,8 +106,8 @@ fn skip(input: ParseStream<'_>) -> Result<TokenTree> {
     input.parse()
 }
 
-/// Whether this may be a type: by custom, its last name begins with a capital letter,
-/// and a key does not.
+/// Whether this may be a type: by convention, its last segment begins with a capital
+/// letter, and a key does not.
 fn is_type(ty: &Type) -> bool {
     match type_tokens::ungrouped(ty) {
         Type::Path(path) => path.path.segments.last().is_some_and(|last| {
@@ -119,7 +119,7 @@ fn is_type(ty: &Type) -> bool {
     }
 }
 
-/// The first name of a path.
+/// The first segment of a path.
 fn first(ty: Type) -> Option<Ident> {
     let ty = type_tokens::ungrouped(&ty);
     let Type::Path(TypePath {
@@ -133,8 +133,8 @@ fn first(ty: Type) -> Option<Ident> {
     may_be.then_some(name)
 }
 
-/// Whether a name can be that of an import. One of a single letter may be that of a
-/// type parameter, which cannot.
+/// Whether a name can be imported. A single letter may be a type parameter, which
+/// cannot.
 fn may_be_imported(name: &Ident) -> bool {
     let word = name.to_string();
     !["crate", "self", "super", "Self", "$crate"].contains(&word.as_str()) && word.len() > 1

@@ -1,5 +1,4 @@
-//! Functions that rustc refuses by itself, so that generated code would only repeat
-//! its error.
+//! Functions that rustc refuses, so that generated code would only repeat the error.
 
 use proc_macro2::TokenStream;
 use quote::quote_spanned;
@@ -9,8 +8,8 @@ use crate::check::signature::Function;
 use crate::check::type_tokens::ungrouped;
 use crate::expand::spans::ends;
 
-/// Whether rustc refuses the function, half-typed or for a type without a size;
-/// generated code would only repeat that. With code that is refused if not.
+/// `Some` if rustc refuses the function, because it is incomplete or has an unsized type;
+/// with code that rustc refuses if that assumption is wrong.
 pub(crate) fn refused_by_rustc(function: &Function) -> Option<TokenStream> {
     if function.is_half_typed {
         return Some(TokenStream::new());
@@ -18,8 +17,8 @@ pub(crate) fn refused_by_rustc(function: &Function) -> Option<TokenStream> {
     without_size(&function.takes).or_else(|| without_size(&function.gives))
 }
 
-/// For a type without a size, or a `Result` with one, code that compiles if it is one:
-/// `str` and `Result` may be names of other types here, and those be right.
+/// For an unsized type, or a `Result` with one, code that compiles only if the type is
+/// what its name says: `str` and `Result` may be the names of the user's own types.
 fn without_size(ty: &Type) -> Option<TokenStream> {
     let path = match ungrouped(ty) {
         Type::Paren(paren) => return without_size(&paren.elem),

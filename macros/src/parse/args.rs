@@ -14,20 +14,20 @@ const KEYS: Grammar = Grammar {
 };
 
 pub(crate) const SAME_WORKFLOW: &str =
-    "`from` and `to` are the same workflow: name another version";
+    "`from` and `to` are the same workflow: name two different versions";
 
 /// The arguments, complete.
 pub(crate) struct Args {
     pub(crate) from: Type,
     pub(crate) to: Type,
-    /// The name of the generated struct, if it is not to follow the function's.
+    /// The name of the generated struct, if it does not follow from the function's.
     pub(crate) name: Option<Ident>,
     /// The path of the runtime crate.
     pub(crate) krate: Path,
     pub(crate) details: Details,
 }
 
-/// What is said of a migration beside its versions.
+/// The keys of a migration other than its two versions.
 pub(crate) struct Details {
     pub(crate) undo: bool,
     pub(crate) detached: bool,
@@ -35,8 +35,8 @@ pub(crate) struct Details {
 }
 
 impl Args {
-    /// Reads the arguments. `attribute` is where the attribute itself stands,
-    /// for mistakes that no argument shows.
+    /// Reads the arguments. `attribute` is the span of the attribute itself, for
+    /// mistakes that belong to no argument.
     pub(crate) fn parse(args: TokenStream, attribute: Span) -> Result<Self> {
         let mut found = found.parse2(args.clone())?;
         let details = Details::of(&mut found);
@@ -74,8 +74,8 @@ impl Args {
         })
     }
 
-    /// What can be read, also where other arguments are wrong, or are not written
-    /// quite as they are meant.
+    /// The arguments that can be read, even if others are wrong or a key is
+    /// misspelled.
     pub(crate) fn as_far_as_read(args: TokenStream) -> Found {
         let read = |input: ParseStream<'_>| KEYS.read(input, &mut Errors::default());
         let mut found = read.parse2(args).unwrap_or_default();
@@ -87,8 +87,8 @@ impl Args {
         found
     }
 
-    /// Whether a word is there that is one of these keys, or is meant as it, in
-    /// whatever form.
+    /// Whether the arguments contain one of these keys, or a misspelling of one, in
+    /// any form.
     pub(crate) fn may_say(args: TokenStream, keys: &[&str]) -> bool {
         args.into_iter().any(|token| {
             let TokenTree::Ident(word) = token else {
@@ -99,7 +99,7 @@ impl Args {
         })
     }
 
-    /// The path of the runtime crate where none is given.
+    /// The path of the runtime crate if the key `crate` is absent.
     pub(crate) fn default_krate() -> Path {
         parse_quote!(::state_migration)
     }
@@ -115,7 +115,7 @@ impl Details {
     }
 }
 
-/// Whether the tokens show that there is only one version.
+/// Whether both types are written with the same tokens.
 pub(crate) fn is_same(from: &Type, to: &Type) -> bool {
     from.to_token_stream().to_string() == to.to_token_stream().to_string()
 }

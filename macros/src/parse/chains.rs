@@ -75,7 +75,7 @@ fn two(input: ParseStream<'_>, krate: &TokenTree) -> Result<(Type, Type)> {
     if let Some(third) = versions.next() {
         return Err(Error::new_spanned(
             third,
-            "an identity leads from one version to one other: write one for each pair",
+            "`identity_migration!` takes exactly two versions: write one call for each pair",
         ));
     }
     if is_same(&from, &to) {

@@ -52,10 +52,10 @@ fn decision(input: ParseStream<'_>, krate: &TokenTree) -> Result<(Type, LitStr)>
     Ok((version, reason))
 }
 
-/// Reads the comma after a version, where no step from it is meant.
+/// Reads the comma after a version, where `=>` is a mistake.
 fn comma_and_no_arrow(input: ParseStream<'_>, write: &str) -> Result<()> {
     if input.peek(Token![=>]) {
-        let message = format!("single versions are named here, no step: write `{write}`");
+        let message = format!("`=>` is not supported here: write `{write}`");
         return Err(input.error(message));
     }
     comma(input)

@@ -1,7 +1,7 @@
 //! The keys of a macro: `key = value`, or a flag, in any order.
 //!
-//! One reader for all macros, so that each key is written the same everywhere.
-//! A grammar says which keys a macro has.
+//! All macros share one reader, so that each key has the same syntax everywhere. A
+//! grammar lists the keys of one macro.
 
 use syn::ext::IdentExt;
 use syn::parse::ParseStream;
@@ -11,14 +11,14 @@ use syn::{Error, Ident, LitStr, Path, Result, Token, Type};
 use crate::check::type_tokens;
 use crate::errors::Errors;
 
-/// What may follow in a macro.
+/// The keys of one macro.
 pub(crate) struct Grammar {
     pub(crate) keys: &'static [&'static str],
-    /// How it is written as a whole.
+    /// An example of the whole macro call, for messages.
     pub(crate) write: &'static str,
 }
 
-/// The keys that were there.
+/// The keys found in one macro call.
 #[derive(Default)]
 pub(crate) struct Found {
     pub(crate) from: Option<Type>,
@@ -29,12 +29,12 @@ pub(crate) struct Found {
     pub(crate) detached: Option<Ident>,
     pub(crate) note: Option<LitStr>,
     pub(crate) reason: Option<LitStr>,
-    /// The values of unknown keys that are one letter away from these.
+    /// The values of misspelled keys, one edit away from `from` or `to`.
     pub(crate) meant: Vec<(&'static str, Type)>,
 }
 
 impl Grammar {
-    /// Reads all keys, past the wrong ones.
+    /// Reads all keys, and continues after a wrong one.
     pub(crate) fn read(&self, input: ParseStream<'_>, errors: &mut Errors) -> Result<Found> {
         let mut found = Found::default();
         while !input.is_empty() {
@@ -68,7 +68,7 @@ impl Grammar {
             "name" => set(&mut found.name, new_name(input, &key)?, &key),
             "crate" => {
                 let krate = path(input, &key)?;
-                // Of two, neither is a path to name anything by.
+                // If `crate` is given twice, neither path is used.
                 set(&mut found.krate, krate, &key).inspect_err(|_| found.krate = None)
             }
             "undo" => set(&mut found.undo, flag(input, &key)?, &key),
@@ -87,13 +87,14 @@ impl Grammar {
     }
 
     fn unknown(&self, name: &str) -> String {
-        let perhaps = self.nearest(name);
-        let perhaps = perhaps.map_or_else(String::new, |key| format!(", perhaps `{key}`"));
         let keys = listed(self.keys);
-        format!("unknown key `{name}`{perhaps}: {keys}")
+        match self.nearest(name) {
+            Some(key) => format!("unknown key `{name}`, did you mean `{key}`? The {keys}"),
+            None => format!("unknown key `{name}`: the {keys}"),
+        }
     }
 
-    /// The workflow behind a key that is one letter away from the right one.
+    /// The workflow behind a key that is one edit away from `from` or `to`.
     fn meant(&self, input: ParseStream<'_>, key: &Ident) -> Option<(&'static str, Type)> {
         let near = |right: &&&str| distance(&key.to_string(), right) == 1;
         let right = ["from", "to"]
@@ -103,7 +104,7 @@ impl Grammar {
         Some((right, workflow(input, key, "").ok()?))
     }
 
-    /// The key that was probably meant.
+    /// The key that a misspelled or foreign word probably means.
     pub(crate) fn nearest(&self, name: &str) -> Option<&'static str> {
         let name = &name.trim_start_matches("r#").to_lowercase();
         let by_meaning = MEANT.iter().find(|(written, _)| *written == name);
@@ -117,7 +118,7 @@ impl Grammar {
     }
 }
 
-/// Words for a key that look like no other.
+/// Synonyms of keys, which are not similar in spelling.
 const MEANT: [(&str, &str); 13] = [
     ("source", "from"),
     ("target", "to"),
@@ -134,18 +135,18 @@ const MEANT: [(&str, &str); 13] = [
     ("because", "reason"),
 ];
 
-/// `the keys are a, b and c`.
+/// `keys are a, b and c`.
 fn listed(keys: &[&str]) -> String {
     let quoted: Vec<String> = keys.iter().map(|key| format!("`{key}`")).collect();
     match quoted.split_last() {
-        Some((last, [])) => format!("the only key is {last}"),
-        Some((last, others)) => format!("the keys are {} and {last}", others.join(", ")),
+        Some((last, [])) => format!("only key is {last}"),
+        Some((last, others)) => format!("keys are {} and {last}", others.join(", ")),
         None => String::new(),
     }
 }
 
-/// How many letters must be added, removed, replaced or swapped with the next to
-/// make `b` of `a`.
+/// The edit distance of two words: letters added, removed, replaced, or swapped with
+/// the next one.
 fn distance(a: &str, b: &str) -> usize {
     let (a, b): (Vec<char>, Vec<char>) = (a.chars().collect(), b.chars().collect());
     let mut rows = vec![(0..=b.len()).collect::<Vec<usize>>()];
@@ -187,7 +188,7 @@ fn workflow(input: ParseStream<'_>, key: &Ident, example: &str) -> Result<Type> 
     workflow_type(input, &message)
 }
 
-/// Reads a type that can be a workflow.
+/// Reads a type that is written as a workflow type must be.
 pub(crate) fn workflow_type(input: ParseStream<'_>, message: &str) -> Result<Type> {
     let start = input.span();
     let workflow = input.parse().map_err(|_| Error::new(start, message))?;
@@ -197,15 +198,15 @@ pub(crate) fn workflow_type(input: ParseStream<'_>, message: &str) -> Result<Typ
         return Err(Error::new_spanned(workflow, message));
     }
     if let Some(at) = type_tokens::borrowed(&workflow) {
-        let message = "a workflow borrows nothing: write `'static`, or name another type";
+        let message = "a workflow type cannot have a non-`'static` lifetime: write `'static`, or name another type";
         return Err(Error::new(at, message));
     }
     if let Some(at) = type_tokens::placeholder(&workflow) {
-        let message = "no part of a workflow type is inferred: write out what `_` stands for";
+        let message = "`_` is not allowed in a workflow type: write the type in full";
         return Err(Error::new(at, message));
     }
     if let Some(at) = type_tokens::find(&workflow, "Self") {
-        let message = "`Self` means no type here: write the name of the workflow";
+        let message = "`Self` is not available here: write the name of the workflow";
         return Err(Error::new(at, message));
     }
     Ok(workflow)
@@ -231,20 +232,20 @@ fn path(input: ParseStream<'_>, key: &Ident) -> Result<Path> {
     }
 }
 
-/// Whether a value ends here, perhaps without a comma before the next key.
+/// Whether a value ends here, with or without a comma before the next key.
 fn is_read(input: ParseStream<'_>) -> bool {
     input.is_empty() || input.peek(Token![,]) || input.peek(Ident::peek_any)
 }
 
 fn text(input: ParseStream<'_>, key: &Ident) -> Result<LitStr> {
-    let message = format!("`{key}` takes a text: write `{key} = \"…\"`");
+    let message = format!("`{key}` takes a string literal: write `{key} = \"…\"`");
     equals(input, key, &message)?;
     let start = input.span();
     let text: LitStr = input.parse().map_err(|_| Error::new(start, message))?;
     if text.value().trim().is_empty() {
         return Err(Error::new_spanned(
             &text,
-            format!("`{key}` is empty: write a text that says something"),
+            format!("`{key}` is empty: write a non-empty text"),
         ));
     }
     Ok(text)
@@ -252,13 +253,13 @@ fn text(input: ParseStream<'_>, key: &Ident) -> Result<LitStr> {
 
 fn flag(input: ParseStream<'_>, key: &Ident) -> Result<Ident> {
     if input.peek(Token![=]) || input.peek(Token![:]) || input.peek(Paren) {
-        let message = format!("`{key}` takes no value: write `{key}` alone, or nothing");
+        let message = format!("`{key}` takes no value: write `{key}` alone, or remove it");
         return Err(Error::new_spanned(key, message));
     }
     Ok(key.clone())
 }
 
-/// Reads the `=` before a value that is there.
+/// Reads the `=` before a value, and checks that a value follows.
 fn equals(input: ParseStream<'_>, key: &Ident, message: &str) -> Result<()> {
     let equals = input.parse::<Option<Token![=]>>()?;
     if equals.is_none() || input.is_empty() || input.peek(Token![,]) {
@@ -267,8 +268,8 @@ fn equals(input: ParseStream<'_>, key: &Ident, message: &str) -> Result<()> {
     Ok(())
 }
 
-/// Goes on behind a mistake. A type may hold commas too, so only a comma before
-/// `key =` surely ends one.
+/// Skips the rest of a wrong argument. Types can contain commas too, so only a comma
+/// before `key =` reliably ends an argument.
 fn skip_to_next_key(input: ParseStream<'_>) -> Result<()> {
     while !input.is_empty() {
         if input.peek(Token![,]) && input.peek2(Ident::peek_any) && input.peek3(Token![=]) {
@@ -304,7 +305,7 @@ mod tests {
             ("node", Some("note")),
             ("names", Some("name")),
             ("reverse", Some("undo")),
-            // Not a key of this macro.
+            // Similar to no key of this macro.
             ("because", None),
             ("version", None),
         ] {

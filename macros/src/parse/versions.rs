@@ -1,7 +1,6 @@
 //! The versions in the arguments of a function-like macro.
 //!
-//! The runtime crate's macros pass on what the user wrote, behind their `$crate` and
-//! a `;`.
+//! The runtime crate's `macro_rules!` pass on the user's tokens after `$crate ;`.
 
 use proc_macro2::{Span, TokenTree};
 use syn::parse::ParseStream;
@@ -16,13 +15,14 @@ pub(crate) fn passed_on(input: ParseStream<'_>) -> Result<TokenTree> {
     Ok(krate)
 }
 
-/// Where the whole macro stands, for mistakes that no token shows. With the
-/// context of `$crate`, or rustc names the macro behind the one that was written.
+/// The span of the whole macro call, for mistakes that belong to no token. It has the
+/// context of `$crate`; otherwise rustc names the hidden macro instead of the user's.
 pub(crate) fn invocation(krate: &TokenTree) -> Span {
     Span::call_site().resolved_at(krate.span())
 }
 
-/// Reads one version, at a place where a key or nothing may stand by mistake.
+/// Reads one version, where the user may have written a key or nothing. `nothing` is
+/// the span of the error in the latter case.
 pub(crate) fn version(input: ParseStream<'_>, write: &str, nothing: Span) -> Result<Type> {
     let message = format!("expected a workflow type: write `{write}`");
     if input.is_empty() {
@@ -34,7 +34,7 @@ pub(crate) fn version(input: ParseStream<'_>, write: &str, nothing: Span) -> Res
     workflow_type(input, &message)
 }
 
-/// Reads the comma before what follows, if anything does.
+/// Reads a comma, unless the input ends here.
 pub(crate) fn comma(input: ParseStream<'_>) -> Result<()> {
     if !input.is_empty() && input.parse::<Option<Token![,]>>()?.is_none() {
         return Err(input.error("expected a `,` before this"));
@@ -42,7 +42,7 @@ pub(crate) fn comma(input: ParseStream<'_>) -> Result<()> {
     Ok(())
 }
 
-/// Reads versions with arrows between them, at least two.
+/// Reads at least two versions with `=>` between them.
 pub(crate) fn versions(
     input: ParseStream<'_>,
     write: &str,

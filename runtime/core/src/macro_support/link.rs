@@ -116,7 +116,7 @@ pub const fn location(function: &'static str, package: Option<&'static str>) -> 
 #[diagnostic::on_unimplemented(
     message = "no migration leads from `{Self}` to `{To}`",
     label = "the chain has a gap here",
-    note = "write a function with `#[state_migration(from = {Self}, to = {To})]`; a `detached` one is seen by the registry only"
+    note = "write a function with `#[state_migration(from = {Self}, to = {To})]`; a `detached` migration is visible to the registry only"
 )]
 pub trait MigratesTo<To> {}
 
@@ -138,8 +138,25 @@ pub trait Pair: Send + Sync + 'static {
     const DETAILS: Details = Details::new();
 }
 
-/// The states of two workflows, used to find out whether they are the same
-/// type. An inherent constant takes precedence over a constant of a trait.
+/// A state that two versions share.
+#[diagnostic::on_unimplemented(
+    message = "`identity_migration!` requires two versions with the same state, but these have `{S}` and `{Self}`",
+    label = "write a function with `#[state_migration]` that converts `{S}` into `{Self}`"
+)]
+pub trait SharedState<S> {
+    /// The state, which is the same.
+    fn from_shared(state: S) -> Self;
+}
+
+#[diagnostic::do_not_recommend]
+impl<S> SharedState<S> for S {
+    fn from_shared(state: S) -> S {
+        state
+    }
+}
+
+/// The states of two workflows, of which is to be found out whether they are the
+/// same type. A constant of the type's own goes before one of a trait.
 #[derive(Debug)]
 pub struct States<A, B>(PhantomData<fn() -> (A, B)>);
 
@@ -208,7 +225,7 @@ impl<S, E: Reason> IntoTargetState<S> for Result<S, E> {}
 
 /// An error that a report can show.
 #[diagnostic::on_unimplemented(
-    message = "`{Self}` cannot be the error of a migration, because no report can show it",
+    message = "`{Self}` cannot be the error of a migration, because it does not implement `Display`",
     label = "implement `Display` for `{Self}`, or return a `String` as the error"
 )]
 pub trait Reason: Display {}
@@ -442,26 +459,26 @@ impl Refusal {
         match self.mistake {
             Mistake::DifferentNames => {
                 let text = text.id(from).and(" and ").id(to);
-                text.and(" are not versions of one workflow: both need the same `NAME`")
+                text.and(" are not versions of the same workflow: give both the same `NAME`")
             }
             Mistake::SameVersion => {
-                let text = text.and("the migration leads from ").id(from).and(" to ");
-                let text = text.id(to).and(", the same version");
-                text.and(": give one of the two a later `VERSION`")
+                let text = text.id(from).and(" and ").id(to);
+                text.and(" are the same version: give one of the two a later `VERSION`")
             }
             Mistake::WrongOrder if *undo => {
-                let text = text.and("an `undo` leads back, but ").id(to);
-                let text = text.and(" is later than ").id(from);
-                text.and(": swap the two, or remove `undo`")
+                let text = text.and("an `undo` must lead to an earlier version, but ");
+                let text = text.id(to).and(" is later than ").id(from);
+                text.and(": swap the two versions, or remove `undo`")
             }
             Mistake::WrongOrder => {
                 let text = text.id(to).and(" is not later than ").id(from);
-                text.and(": swap the two, or add `undo` for a way back")
+                text.and(": swap the two versions, or add `undo` if the migration leads back")
             }
             Mistake::SharedSchemaVersion => {
                 let text = text.id(from).and(" and ").id(to);
-                let text = text.and(" have different states under one `STATE_SCHEMA_VERSION`");
-                text.and(": raise it in ").id(if *undo { from } else { to })
+                let text = text.and(" have different states, but the same");
+                let text = text.and(" `STATE_SCHEMA_VERSION`: raise it in ");
+                text.id(if *undo { from } else { to })
             }
         }
     }
@@ -523,7 +540,7 @@ impl Text {
     pub const fn as_str(&self) -> &str {
         match std::str::from_utf8(self.bytes.split_at(self.len).0) {
             Ok(text) => text,
-            Err(_) => "the two versions do not fit together",
+            Err(_) => "the two versions cannot be the ends of one migration",
         }
     }
 }
