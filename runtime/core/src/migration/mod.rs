@@ -319,7 +319,7 @@ impl<W: Workflow> StateMigration for IdentityMigration<W> {
 
 /// A state that two versions share.
 #[diagnostic::on_unimplemented(
-    message = "`identity_migration!` is for versions that share a state, but these have `{S}` and `{Self}`",
+    message = "`identity_migration!` requires two versions with the same state, but these have `{S}` and `{Self}`",
     label = "write a function with `#[state_migration]` that converts `{S}` into `{Self}`"
 )]
 pub trait SharedState<S> {

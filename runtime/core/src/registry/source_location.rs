@@ -1,5 +1,6 @@
 //! Source location of a registered migration or version.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::panic::Location;
 
@@ -37,10 +38,10 @@ impl Place {
     }
 
     /// The name of the function, the macro or the type.
-    pub fn name(&self) -> &'static str {
+    pub fn name(&self) -> Cow<'static, str> {
         match self {
-            Self::Code(at) => at.function,
-            Self::Type { name, .. } => name,
+            Self::Code(at) => at.function.into(),
+            Self::Type { name, .. } => as_users_know_it(name),
         }
     }
 
@@ -52,6 +53,17 @@ impl Place {
                 (at.0, at.1, name)
             }
         }
+    }
+}
+
+/// The name of a type under the package that programs depend on, which re-exports
+/// the types of this one.
+fn as_users_know_it(name: &'static str) -> Cow<'static, str> {
+    match name.contains("state_migration_core::") {
+        true => name
+            .replace("state_migration_core::", "state_migration::")
+            .into(),
+        false => name.into(),
     }
 }
 
@@ -80,7 +92,7 @@ impl fmt::Display for Place {
         match self {
             Self::Code(at) => write!(f, "{at}"),
             Self::Type { name, added_at } => {
-                write!(f, "`{name}`")?;
+                write!(f, "`{}`", as_users_know_it(name))?;
                 added_at.map_or(Ok(()), |at| {
                     write!(f, " (added at {}:{})", at.file(), at.line())
                 })
