@@ -138,23 +138,6 @@ pub trait Pair: Send + Sync + 'static {
     const DETAILS: Details = Details::new();
 }
 
-/// A state that two versions share.
-#[diagnostic::on_unimplemented(
-    message = "`identity_migration!` requires two versions with the same state, but these have `{S}` and `{Self}`",
-    label = "write a function with `#[state_migration]` that converts `{S}` into `{Self}`"
-)]
-pub trait SharedState<S> {
-    /// The state, which is the same.
-    fn from_shared(state: S) -> Self;
-}
-
-#[diagnostic::do_not_recommend]
-impl<S> SharedState<S> for S {
-    fn from_shared(state: S) -> S {
-        state
-    }
-}
-
 /// The states of two workflows, of which is to be found out whether they are the
 /// same type. A constant of the type's own goes before one of a trait.
 #[derive(Debug)]

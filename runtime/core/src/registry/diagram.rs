@@ -241,7 +241,7 @@ fn label(migration: &Migration) -> String {
     match (migration.is_undo(), migration.is_identity()) {
         (true, _) => format!("undo: {by}"),
         (false, true) => format!("same state: {by}"),
-        (false, false) => by.to_owned(),
+        (false, false) => by.into_owned(),
     }
 }
 
