@@ -266,6 +266,9 @@ impl Default for Samples {
 impl Samples {
     /// Counts rows, the first of which is of the given stream.
     fn add(&mut self, rows: u64, stream: impl FnOnce() -> Option<StreamId>) {
+        // A stride of fewer rows than come at once would keep a sample each time, and
+        // each halving would thin out the streams before it and not those after.
+        self.stride = self.stride.max(rows.next_power_of_two());
         let before = self.rows / self.stride;
         self.rows += rows;
         if self.rows / self.stride == before {
@@ -369,6 +372,37 @@ mod tests {
                 let mut removes = kv.begin().unwrap();
                 removes.delete(b"b".to_vec()).unwrap();
                 removes.commit().await.unwrap();
+            }
+        }
+    }
+
+    #[test]
+    fn ranges_are_even_however_many_rows_a_sample_stands_for() {
+        for rows_at_once in [1, 64, 150] {
+            for streams in [20_000, 100_000, 1_000_000_u64] {
+                let mut samples = Samples::default();
+                let mut first = 0;
+                while first < streams {
+                    let stream = || Some(StreamId::new(format!("{first:08}")).unwrap());
+                    samples.add(rows_at_once, stream);
+                    first += rows_at_once;
+                }
+                let all = [StreamRange::default()];
+                let ranges = samples.split(&all, 32, 1_024, None).ranges;
+                let end = |id: &Option<StreamId>, or| {
+                    id.as_ref()
+                        .map_or(or, |id| id.as_str().parse::<u64>().unwrap())
+                };
+                let mut sizes: Vec<u64> = ranges
+                    .iter()
+                    .map(|range| end(&range.through, streams) - end(&range.after, 0))
+                    .collect();
+                sizes.sort_unstable();
+                let (median, largest) = (sizes[sizes.len() / 2], sizes[sizes.len() - 1]);
+                assert!(
+                    largest <= 2 * median && sizes.len() >= 8,
+                    "{streams} streams, {rows_at_once} rows at once: {sizes:?}"
+                );
             }
         }
     }
