@@ -12,7 +12,8 @@ use state_migration_examples::import::{APPLICATION_STREAMS, TENANT};
 
 use crate::program::{as_second, command, good, invented, packed, run, write};
 
-const APPLICATIONS: u32 = 2_000;
+/// Of a thousand and some more, so that the import is killed in its middle.
+const APPLICATIONS: u32 = 1_300;
 
 #[tokio::test]
 async fn a_killed_import_goes_on_where_it_stopped() {
