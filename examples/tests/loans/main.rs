@@ -2,11 +2,11 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod after_migration;
 mod bad_log;
 mod bad_store;
 mod broken_log;
 mod conversions;
-mod goes_on;
 mod killed_import;
 mod program;
 mod readme;
