@@ -121,5 +121,6 @@ pub(crate) fn real_log(test: &str) -> Option<PathBuf> {
 
 fn skipped(test: &str, why: &str) {
     // Not by `eprintln!`, which is not shown of a test that passes.
-    writeln!(std::io::stderr(), "SKIPPED {test}: {why}").unwrap();
+    let mut stderr = std::io::stderr();
+    writeln!(stderr, "SKIPPED {test}: {why}").unwrap();
 }
