@@ -139,6 +139,7 @@ pub(crate) fn sequence_in(key: &[u8], prefix: &[u8]) -> Option<u64> {
     Some(u64::from_be_bytes(rest))
 }
 
+#[cfg(any(test, feature = "slatedb"))]
 pub(crate) fn meta(name: &str) -> Vec<u8> {
     with_id(start(META), name)
 }

@@ -316,7 +316,9 @@ fn a_refusal_names_the_migration_and_keeps_its_sources() {
         .unwrap_err();
     let text = error.to_string();
     assert!(
-        text.starts_with("order@v1->v2 by `registry::upgrade::ToCents` (added at runtime/core/tests/"),
+        text.starts_with(
+            "order@v1->v2 by `registry::upgrade::ToCents` (added at runtime/core/tests/"
+        ),
         "{text}"
     );
     assert!(
