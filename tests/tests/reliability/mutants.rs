@@ -128,7 +128,7 @@ fn sources(package: &str, target: &str, test: &str) -> String {
     }
     let folder = match package {
         "state-migration-tests" => "tests/tests",
-        "state-migration-ui-tests" => "tests/ui/tests",
+        "state-migration-core" => "runtime/core/tests",
         other => panic!("where are the tests of {other}?"),
     };
     let mut folder = root().join(folder).join(target);

@@ -159,6 +159,7 @@ impl<K: Kv> RecordStore<K> {
     }
 
     /// The counter of users' writes.
+    #[cfg(feature = "slatedb")]
     pub(crate) fn activity(&self) -> Arc<Activity> {
         self.inner.activity.clone()
     }
