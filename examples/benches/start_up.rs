@@ -31,7 +31,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         return Err("the empty program could not be built".into());
     }
     let tool = Path::new(env!("CARGO_BIN_EXE_loans-admin"));
-    let commands = ["--help", "list", "run --help"];
+    let commands = ["--help", "migrations", "run --help"];
     let mut nothing = Vec::new();
     let mut times = vec![Vec::new(); commands.len()];
     // The first ones read the programs from the disk.

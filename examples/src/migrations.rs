@@ -16,8 +16,8 @@ use crate::work_item::{self, OpenItem};
 /// stays at version 2011, and the report names it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Rejected {
-    /// The amount is no whole number of euro.
-    #[error("the amount {0:?} is no whole number of euro")]
+    /// The amount is not a whole number of euro.
+    #[error("the amount {0:?} is not a whole number of euro")]
     Amount(String),
     /// A time is not RFC 3339.
     #[error("{field} is {value:?}, which is no time")]
@@ -227,7 +227,7 @@ mod tests {
         for (rejected, message) in [
             (
                 rejected(|old| "lots".clone_into(&mut old.amount_requested)),
-                "the amount \"lots\" is no whole number of euro",
+                "the amount \"lots\" is not a whole number of euro",
             ),
             (
                 rejected(|old| "yesterday".clone_into(&mut old.submitted_at)),

@@ -40,7 +40,7 @@
 //! | `slatedb` | yes | the SlateDB store; implies `runner` |
 //! | `runner` | with `slatedb` | the runner, the in-memory store, the conformance suite |
 //! | `control-socket` | with `cli` | control of runs from another process, through a Unix socket |
-//! | `cli` | no | the operator's tool, for a binary of two lines: [`cli`] |
+//! | `cli` | no | the command-line tool, for a binary of two lines: [`cli`] |
 //! | `aws`, `azure`, `gcp` | no | SlateDB on the object stores of these clouds |
 //!
 //! `tokio` is the former name of `runner`, until 0.2.
@@ -68,7 +68,7 @@ pub use state_migration_core::{
     Passed, Presence, Problem, Process, ProcessId, ProcessIdentity, ProcessRegistry, ReadPoint,
     RegistryError, RegistryKey, Route, RowWrite, RunId, Selection, SkippedBy, Snapshot,
     SnapshotStore, SourceLocation, Split, Stage, Stale, Standing, StateMigration, StoreId,
-    StreamId, StreamRange, TenantId, Timestamp, Traffic, TransactionalStore, UnknownClass,
+    StreamId, StreamRange, Subject, TenantId, Timestamp, Traffic, TransactionalStore, UnknownClass,
     UpgradeError, Upgraded, Verdict, Workflow, WorkflowId, is_reserved, natural_cmp,
     state_migration,
 };

@@ -1,5 +1,5 @@
 //! A service that works on the loans all the time, and offers a control socket:
-//! `loans-admin --via` drives a run inside of it.
+//! `loans-admin --socket` drives a run inside of it.
 //!
 //! It writes each loan under the version at which that one stands, which is how
 //! a service lives through a migration.

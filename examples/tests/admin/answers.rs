@@ -12,13 +12,13 @@ use crate::schema::schema;
 fn every_command_answers_with_a_document_of_the_schema() {
     let stream = "process/bank/x1";
     let lines: &[(&str, &[&str])] = &[
-        ("list", &["list"]),
+        ("migrations", &["migrations"]),
         ("graph", &["graph"]),
         ("status", &["status"]),
         ("plan", &["plan"]),
         ("inspect", &["inspect", stream, "--payloads"]),
-        ("skip", &["skip", stream, "--why", "in court"]),
-        ("unskip", &["unskip", stream]),
+        ("hold", &["hold", stream, "--reason", "in court"]),
+        ("release", &["release", stream]),
         ("retry", &["retry", "2"]),
         ("resume", &["resume", "3"]),
         ("show", &["show", "3", "--limit", "1"]),
@@ -30,7 +30,7 @@ fn every_command_answers_with_a_document_of_the_schema() {
         "--dry-run",
         "--throttle",
         "500",
-        "--progress-every",
+        "--progress-interval",
         "1ms",
     ];
     let sample = with_runs(true);
@@ -55,13 +55,13 @@ fn every_command_answers_with_a_document_of_the_schema() {
     // A run in a service.
     let sample = with_runs(false);
     let service = under_way(&sample);
-    let mut see = |args: &[&str]| see(&sample, &[args, &["--via", "./control"]].concat());
+    let mut see = |args: &[&str]| see(&sample, &[args, &["--socket", "./control"]].concat());
     for args in [
         &["status"][..],
         &["plan"],
         &["throttle", "60"],
         &["pause"],
-        &["continue"],
+        &["unpause"],
         &["cancel"],
         &["watch"],
     ] {

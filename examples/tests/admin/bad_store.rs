@@ -17,7 +17,7 @@ const LOOKING: [&[&str]; 3] = [&["status"], &["plan"], &["inspect", "process/ban
 const CHANGING: [&[&str]; 3] = [
     &["run", "--yes"],
     &["resume", "1"],
-    &["skip", "process/bank/500007", "--why", "x"],
+    &["hold", "process/bank/500007", "--reason", "x"],
 ];
 
 /// The same for a command that logs what is tried again: nothing is, so that it
@@ -94,7 +94,7 @@ pub(crate) fn in_runtime<T>(work: impl Future<Output = T>) -> T {
 #[test]
 fn a_store_that_is_not_there_is_neither_read_nor_made() {
     let sample = Sample::empty();
-    let no_store = "the store ./loans cannot be opened: there is no store, and ";
+    let no_store = "the store ./loans cannot be opened: the store does not exist";
     all_say(&sample, &LOOKING, 1, no_store);
     all_say(&sample, &CHANGING, 1, no_store);
     let taking_over = [&["run", "--yes", "--take-over"][..]];
@@ -116,12 +116,12 @@ fn a_place_of_something_else_is_left_alone() {
     let sample = Sample::empty();
     fs::create_dir(sample.store()).unwrap();
     fs::write(sample.store().join("thesis.tex"), "\\begin").unwrap();
-    all_say(&sample, &LOOKING, 1, "there is no store");
+    all_say(&sample, &LOOKING, 1, "the store does not exist");
     all_say(
         &sample,
         &CHANGING[..1],
         1,
-        "the folder holds \"thesis.tex\" and no store",
+        "the folder contains \"thesis.tex\" but no store",
     );
 }
 
@@ -130,9 +130,9 @@ fn a_store_that_is_named_wrongly_is_told_how_to_name_one() {
     for (url, why) in [
         (
             "ftp://host/loans",
-            "`ftp://host/loans` names no store: nothing is known of `ftp:`",
+            "invalid store `ftp://host/loans`: unsupported URL scheme `ftp`",
         ),
-        ("file://loans", "names no store"),
+        ("file://loans", "invalid store `file://loans`"),
         ("s3://bucket/loans", "build it with the feature `aws`"),
         ("az://container/loans", "build it with the feature `azure`"),
         ("gs://bucket/loans", "build it with the feature `gcp`"),
@@ -159,15 +159,15 @@ fn settings_that_are_wrong_are_named_with_their_place() {
     for (text, why) in [
         (
             "flush_intervall = \"1s\"",
-            "the settings file slatedb.toml says `flush_intervall`",
+            "unknown SlateDB setting `flush_intervall` in the settings file slatedb.toml",
         ),
         (
             "l0_max_ssts = \"many\"",
-            "the setting `l0_max_ssts` of the file slatedb.toml cannot be used",
+            "invalid value for the setting `l0_max_ssts` of the file slatedb.toml: ",
         ),
         (
             "[",
-            "the settings file slatedb.toml cannot be read: TOML parse error",
+            "cannot parse the settings file slatedb.toml: TOML parse error",
         ),
     ] {
         fs::write(&file, text).unwrap();
@@ -182,7 +182,7 @@ fn settings_that_are_wrong_are_named_with_their_place() {
         &sample,
         &absent,
         1,
-        "the settings file absent.toml cannot be read",
+        "cannot read the settings file absent.toml",
     );
     for (name, value, why) in [
         (
@@ -193,7 +193,7 @@ fn settings_that_are_wrong_are_named_with_their_place() {
         (
             "SLATEDB_L0_MAX_SSTS",
             "many",
-            "the setting `l0_max_ssts` of the variable SLATEDB_L0_MAX_SSTS cannot be used",
+            "invalid value for the setting `l0_max_ssts` of the variable SLATEDB_L0_MAX_SSTS: ",
         ),
     ] {
         let mut status = command(&sample, &["status"]);
@@ -230,18 +230,8 @@ fn a_manifest_that_is_damaged_is_told_of() {
     for file in fs::read_dir(sample.store().join("manifest")).unwrap() {
         fs::remove_file(file.unwrap().path()).unwrap();
     }
-    all_say(
-        &sample,
-        &LOOKING[..1],
-        1,
-        "there is no manifest, and yet there is ",
-    );
-    all_say(
-        &sample,
-        &CHANGING[..1],
-        1,
-        "there is no manifest, and yet there is ",
-    );
+    all_say(&sample, &LOOKING[..1], 1, "the manifest is missing, but ");
+    all_say(&sample, &CHANGING[..1], 1, "the manifest is missing, but ");
 }
 
 #[test]
@@ -252,8 +242,7 @@ fn a_store_of_a_newer_format_is_left_alone() {
         store.db().put(b"mformat\0\x01", [3]).await.unwrap();
         store.close().await.unwrap();
     });
-    let newer = "the store ./loans cannot be opened: the store has format 3, and this version of \
-                 the crate reads up to 2; upgrade state-migration";
+    let newer = "the store ./loans cannot be opened: the store has format 3, but this release reads formats up to 2; upgrade state-migration";
     all_say(&sample, &LOOKING, 1, newer);
     all_say(&sample, &CHANGING, 1, newer);
 }
@@ -342,8 +331,8 @@ fn a_store_that_a_program_has_open_is_left_to_it() {
                 "{message}"
             );
             // Nobody is skipped through a service.
-            let is_via = message.contains("`--via SOCKET`");
-            assert_eq!(is_via, !args[0].ends_with("skip"), "{message}");
+            let is_via = message.contains("`--socket PATH`");
+            assert_eq!(is_via, !args[0].ends_with("hold"), "{message}");
         }
         let document = run_json(&sample, &["run", "--yes"]).exits(4).json();
         assert_valid(&document);
@@ -369,7 +358,7 @@ fn a_store_that_a_program_has_open_is_left_to_it() {
         }
         // Nor is it ended for nothing.
         let stream = "process/bank/500007";
-        run(&sample, &["unskip", stream, "--take-over"]).exits(0);
+        run(&sample, &["release", stream, "--take-over"]).exits(0);
         assert!(!writes.is_finished());
         writes.abort();
 
@@ -379,7 +368,7 @@ fn a_store_that_a_program_has_open_is_left_to_it() {
         assert!(shut_out, "it goes on writing");
     });
     // What the tool closes it can open again.
-    run(&sample, &["skip", "process/bank/500007", "--why", "x"]).exits(0);
+    run(&sample, &["hold", "process/bank/500007", "--reason", "x"]).exits(0);
 }
 
 #[test]
@@ -390,7 +379,7 @@ fn a_run_whose_store_is_taken_over_explains_itself() {
         "--yes",
         "--throttle",
         "60",
-        "--progress-every",
+        "--progress-interval",
         "50ms",
     ];
     let mut slow = command(&sample, &slow);
@@ -418,7 +407,7 @@ fn a_run_whose_store_is_taken_over_explains_itself() {
     assert_eq!(status.code(), Some(4), "{stderr}");
     let said = stderr.rsplit_once("error: ").unwrap().1;
     assert!(
-        said.starts_with("another program took the store over in the middle of run "),
+        said.starts_with("another program took over the store during run "),
         "{stderr}"
     );
     let next = said.lines().last().unwrap();

@@ -92,12 +92,12 @@ pub(crate) fn under_way(sample: &Sample) -> [Killed; 2] {
     said.read_line(&mut String::new()).unwrap();
     service.0.stdout = Some(said.into_inner());
     let via = |args: &[&str]| {
-        let mut command = bare(&[args, &["--via", "./control"]].concat());
+        let mut command = bare(&[args, &["--socket", "./control"]].concat());
         command.current_dir(sample.folder());
         command
     };
     let slow = ["run", "--yes", "--throttle", "20"];
-    let mut run = via(&[&slow[..], &["--json", "--progress-every", "50ms"]].concat());
+    let mut run = via(&[&slow[..], &["--json", "--progress-interval", "50ms"]].concat());
     run.stdout(Stdio::piped()).stderr(Stdio::null());
     let mut run = Killed(run.spawn().unwrap());
     let mut said = BufReader::new(run.0.stdout.take().unwrap());
@@ -159,7 +159,7 @@ fn every_example_in_the_help_works() {
     for command in &commands {
         for example in examples(command) {
             let sample = with_runs(command == "resume");
-            let via = example.contains("--via").then(|| under_way(&sample));
+            let via = example.contains("--socket").then(|| under_way(&sample));
             let said = finish(typed(&example, &sample));
             drop(via);
             tried += 1;

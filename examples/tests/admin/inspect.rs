@@ -83,12 +83,16 @@ fn what_an_operator_decided_is_shown() {
     let sample = Sample::new();
     run(
         &sample,
-        &["skip", STREAM, "--who", "ann", "--why", "in court"],
+        &["hold", STREAM, "--actor", "ann", "--reason", "in court"],
     )
     .exits(0);
     let said = document(&sample, &[]);
     assert_eq!(
-        (&said["skipped"], &said["who"], &said["why"]),
+        (
+            &said["held"],
+            &said["hold"]["actor"],
+            &said["hold"]["reason"]
+        ),
         (&true.into(), &"ann".into(), &"in court".into())
     );
     let said = inspect(&sample, &[]);
@@ -113,14 +117,13 @@ fn a_stream_that_is_not_there_is_told_in_one_sentence_with_the_one_that_was_mean
     let said = run(&sample, &["inspect", "process/bank/none"]).exits(1);
     assert_eq!(
         said.stderr,
-        "error: there is no stream process/bank/none; streams of processes are called \
-         process/TENANT/PROCESS, so check both of these\n\
+        "error: stream process/bank/none does not exist; check the tenant and the process in process/TENANT/PROCESS\n\
          next: loans-admin --store ./loans status\n"
     );
     let said = run(&sample, &["inspect", "bank/500007"]).exits(1);
     assert_eq!(
         said.stderr,
-        "error: there is no stream bank/500007; the one of the process is process/bank/500007\n\
+        "error: stream bank/500007 does not exist; the stream of the process is process/bank/500007\n\
          next: loans-admin --store ./loans inspect process/bank/500007\n"
     );
 }

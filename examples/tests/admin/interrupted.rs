@@ -16,7 +16,7 @@ const SLOW: [&str; 6] = [
     "--yes",
     "--throttle",
     "60",
-    "--progress-every",
+    "--progress-interval",
     "50ms",
 ];
 
@@ -156,7 +156,7 @@ fn a_run_that_is_killed_is_resumed_by_taking_the_store_over_from_it() {
         serde_json::json!(["loans-admin --store ./loans resume 1"])
     );
     let warning = plan["warnings"][1].as_str().unwrap();
-    assert!(warning.starts_with("run 1 holds the store: "), "{warning}");
+    assert!(warning.starts_with("run 1 claims the store: "), "{warning}");
     assert!(
         sample.files() == before,
         "a refused command changed the store"
@@ -176,16 +176,12 @@ fn a_command_that_waits_can_be_interrupted() {
     let made = std::process::Command::new("mkfifo").arg(&pipe).status();
     assert!(made.unwrap().success());
     for (args, json, says) in [
+        (&["status"][..], false, "it writes nothing, so run it again"),
+        (&["plan"], true, "it writes nothing, so run it again"),
         (
-            &["status"][..],
+            &["hold", "process/bank/500007", "--reason", "x"],
             false,
-            "it changes nothing, so type it again",
-        ),
-        (&["plan"], true, "it changes nothing, so type it again"),
-        (
-            &["skip", "process/bank/500007", "--why", "x"],
-            false,
-            "`inspect` says where the process stands",
+            "`inspect` shows whether it is held",
         ),
     ] {
         let mut command = command(&sample, args);
@@ -211,7 +207,7 @@ fn a_command_that_waits_can_be_interrupted() {
     // One that waits for a service.
     let socket = sample.folder().join("control");
     let service = std::os::unix::net::UnixListener::bind(&socket).unwrap();
-    let mut status = crate::program::bare(&["status", "--via", "./control"]);
+    let mut status = crate::program::bare(&["status", "--socket", "./control"]);
     status.current_dir(sample.folder());
     status.stdout(Stdio::piped()).stderr(Stdio::piped());
     let child = status.spawn().unwrap();

@@ -23,7 +23,7 @@ fn next(answer: &Value) -> &str {
 #[test]
 fn a_dry_run_in_a_service_hides_no_run_and_is_not_resumed() {
     let service = Service::start(Sample::new());
-    let real = service.ask(&["run", "--yes", "--first", "5"]);
+    let real = service.ask(&["run", "--yes", "--limit", "5"]);
     let real = real.exits(0).json()["run"].clone();
     let is_the_real_one = |status: &Value| {
         assert_eq!((&status["run"], &status["dry_run"]), (&real, &false.into()));
@@ -37,7 +37,7 @@ fn a_dry_run_in_a_service_hides_no_run_and_is_not_resumed() {
         status["dry_run"] == true && migrated(status) > 0
     });
     assert_eq!(
-        (&status["run"], &status["under_way"]),
+        (&status["run"], &status["in_progress"]),
         (&Value::Null, &true.into())
     );
     assert_eq!(status["throttle"], 20);
@@ -77,14 +77,14 @@ fn a_run_whose_service_was_killed_is_named_and_in_the_way_of_others() {
     service.kill();
     let lost = wait(driver).exits(1).json();
     assert!(
-        message(&lost).contains("went away before it had answered"),
+        message(&lost).contains("closed the connection before it answered"),
         "{lost}"
     );
 
     let mut service = service.again();
     let status = service.status();
     assert_eq!(
-        (&status["run"], &status["under_way"]),
+        (&status["run"], &status["in_progress"]),
         (&run, &false.into())
     );
     assert_eq!(
@@ -94,11 +94,11 @@ fn a_run_whose_service_was_killed_is_named_and_in_the_way_of_others() {
     assert!(migrated(&status) >= 10, "{status}");
     let warning = status["warnings"][0].as_str().unwrap();
     assert!(
-        warning.starts_with("run 1 was interrupted and holds the store"),
+        warning.starts_with("run 1 was interrupted and claims the store"),
         "{warning}"
     );
     assert!(
-        next(&status).ends_with("--via ./control resume 1"),
+        next(&status).ends_with("--socket ./control resume 1"),
         "{status}"
     );
     let shown = finish(service.tool(&["status"])).exits(0).stdout;
@@ -111,7 +111,7 @@ fn a_run_whose_service_was_killed_is_named_and_in_the_way_of_others() {
         let refused = service.ask(begins).exits(4).json();
         if begins[1] == "--yes" {
             assert!(
-                message(&refused).contains("was interrupted in its middle"),
+                message(&refused).contains("was interrupted and claims the store"),
                 "{refused}"
             );
             assert!(message(&refused).ends_with("with --take-over"), "{refused}");
@@ -131,7 +131,7 @@ fn a_run_whose_service_was_killed_is_named_and_in_the_way_of_others() {
     let before = service.sample.files();
     let refused = run_json(&service.sample, &["run", "--yes"]).exits(4).json();
     assert!(
-        message(&refused).contains("was interrupted in its middle"),
+        message(&refused).contains("was interrupted and claims the store"),
         "{refused}"
     );
     assert!(next(&refused).ends_with(&resume), "{refused}");
@@ -179,7 +179,7 @@ fn a_run_that_another_one_took_the_store_over_from_is_interrupted() {
         (&true.into(), &second["run"])
     );
     let said = run(&sample, &["runs"]).exits(0).stdout;
-    let note = "run 1 was interrupted, and run 2 took the store over from it; what it had done is kept, and `resume 1` does the rest";
+    let note = "run 1 was interrupted, and run 2 took over the store; what it had committed is kept, and `resume 1` continues it";
     assert!(said.contains(note), "{said}");
     assert!(!said.contains("running"), "{said}");
     let shown = run(&sample, &["show", "1"]).exits(0).stdout;
@@ -210,13 +210,13 @@ fn a_service_that_is_stopped_is_told_of_within_seconds() {
         // Far less than the minute that one is waited for that is only slow.
         assert!(begun.elapsed() < Duration::from_secs(30), "{args:?}");
         assert!(
-            message(&failure).starts_with("the service behind the control socket ./control does not answer; look whether its program is stopped"),
+            message(&failure).starts_with("the service behind the control socket ./control does not answer; check whether its program is stopped"),
             "{failure}"
         );
     }
     service.signal("-CONT");
     let status = service.status();
-    assert_eq!(status["under_way"], false);
+    assert_eq!(status["in_progress"], false);
     // Who was told that it does not answer has begun nothing.
     std::thread::sleep(Duration::from_millis(500));
     let runs = service.ask(&["runs"]).exits(0).json();
@@ -252,10 +252,10 @@ fn a_service_with_nothing_left_to_migrate_proposes_nothing() {
         assert_eq!(after["next"], Value::Array(Vec::new()), "{after}");
     }
     // To count all is something to do.
-    let count = service.ask(&["plan", "--full-count"]).exits(0).json();
-    assert!(next(&count).ends_with(" --full-count"), "{count}");
+    let count = service.ask(&["plan", "--count-all"]).exits(0).json();
+    assert!(next(&count).ends_with(" --count-all"), "{count}");
     let said = finish(service.tool(&["plan"])).exits(0).stdout;
-    assert!(said.ends_with("\nnothing is to be done\n"), "{said}");
+    assert!(said.ends_with("\nnothing to do\n"), "{said}");
 }
 
 /// Of a way that is none for this command nothing is said, and what cannot be
@@ -265,13 +265,16 @@ fn a_store_that_a_service_has_open_is_refused_with_what_helps() {
     use std::os::unix::ffi::OsStrExt;
 
     let mut service = Service::start(Sample::new());
-    let skip = ["skip", "process/bank/500007", "--why", "x"];
+    let skip = ["hold", "process/bank/500007", "--reason", "x"];
     let refused = run_json(&service.sample, &skip).exits(4).json();
     let said = message(&refused);
-    assert!(said.contains("type this again when it has ended"), "{said}");
-    assert!(!said.contains("--via"), "{said}");
+    assert!(
+        said.contains("try again after that program has ended"),
+        "{said}"
+    );
+    assert!(!said.contains("--socket"), "{said}");
     let refused = run_json(&service.sample, &["run", "--yes"]).exits(4).json();
-    assert!(message(&refused).contains("--via SOCKET"), "{refused}");
+    assert!(message(&refused).contains("--socket PATH"), "{refused}");
 
     service.kill();
     let odd = std::ffi::OsStr::from_bytes(b"\xff.toml");
@@ -293,7 +296,7 @@ fn the_progress_of_a_canary_is_that_of_those_that_it_is_for() {
         "25",
         "--throttle",
         "60",
-        "--progress-every",
+        "--progress-interval",
         "50ms",
     ];
     let ran = run_json(&sample, &args).exits(0);

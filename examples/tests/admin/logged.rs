@@ -74,9 +74,9 @@ fn a_run_is_logged_for_people_unless_it_is_said_otherwise() {
 #[test]
 fn a_filter_that_is_none_is_refused_before_anything_is_done() {
     for bad in ["loud", "state_migration=loud"] {
-        let mut command = bare(&["list", "--json", "--log", bad]);
+        let mut command = bare(&["migrations", "--json", "--log", bad]);
         command.env_remove("RUST_LOG");
         let message = finish(command).exits(1).json()["message"].to_string();
-        assert!(message.contains("is no filter"), "{message}");
+        assert!(message.contains("invalid filter"), "{message}");
     }
 }

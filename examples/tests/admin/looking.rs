@@ -59,7 +59,12 @@ async fn stray(store: &SlateDbStore, process: &str, version: WorkflowId) {
 async fn migrate(store: &SlateDbStore, selection: Selection, why: &str) -> MigrationReport {
     let linked = MigrationRegistry::linked().unwrap();
     let runner = MigrationRunner::new(linked, store.clone(), store.clone());
-    runner.select(selection).who("ann").why(why).run().await
+    runner
+        .select(selection)
+        .actor("ann")
+        .reason(why)
+        .run()
+        .await
 }
 
 #[test]
@@ -99,7 +104,7 @@ fn a_store_in_the_middle_says_what_failed_and_what_is_left() {
         assert_eq!((report.migrated, report.error_count), (0, 4), "{report}");
         let runs = Runs::of(&store).unwrap();
         let held = StreamId::new(format!("process/{TENANT}/x4")).unwrap();
-        runs.skip(&held, "bob", "on paper").await.unwrap();
+        runs.hold(&held, "bob", "on paper").await.unwrap();
     });
     looks(&sample, "middle/status", &["status"], 0);
     looks(
@@ -153,11 +158,11 @@ fn a_store_that_a_program_has_open_is_looked_at_beside_it() {
 fn what_is_linked_is_listed_and_drawn_without_a_store() {
     let empty = Sample::empty();
     for (golden, args) in [
-        ("linked/list", &["list"][..]),
+        ("linked/migrations", &["migrations"][..]),
         ("linked/graph", &["graph"]),
-        ("linked/graph_mermaid", &["graph", "--mermaid"]),
-        ("linked/graph_dot", &["graph", "--dot"]),
-        ("linked/graph_svg", &["graph", "--svg"]),
+        ("linked/graph_mermaid", &["graph", "--format", "mermaid"]),
+        ("linked/graph_dot", &["graph", "--format", "dot"]),
+        ("linked/graph_svg", &["graph", "--format", "svg"]),
     ] {
         let said = finish(bare(args)).exits(0);
         assert_golden(&format!("{golden}.txt"), &said.stdout);
@@ -171,7 +176,7 @@ fn what_is_linked_is_listed_and_drawn_without_a_store() {
 fn every_shell_gets_completions_of_every_command() {
     for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
         let script = finish(bare(&["completions", shell])).exits(0).stdout;
-        for word in ["loans-admin", "status", "unskip", "percent"] {
+        for word in ["loans-admin", "status", "release", "percent"] {
             assert!(script.contains(word), "{shell}: {word}");
         }
         let said = finish(bare(&["completions", shell, "--json"]))
@@ -190,7 +195,7 @@ fn a_run_that_is_not_there_is_answered_with_where_to_look() {
     let said = run(&sample, &["show", "last"]).exits(1);
     assert_eq!(
         said.stderr,
-        "error: the store has not seen any run yet; plan one first\nnext: loans-admin --store ./loans plan\n"
+        "error: the store has no runs yet; plan one first\nnext: loans-admin --store ./loans plan\n"
     );
     can_be_typed(&sample, &said);
     sample.change(async |store| {
@@ -199,7 +204,7 @@ fn a_run_that_is_not_there_is_answered_with_where_to_look() {
     let said = run(&sample, &["show", "17"]).exits(1);
     assert_eq!(
         said.stderr,
-        "error: the store has not seen a run \"17\"; name one by its number, its id, the start of its id, or as `last`\nnext: loans-admin --store ./loans runs\n"
+        "error: no run \"17\" in the store; give a number, an id, the start of an id, or `last`\nnext: loans-admin --store ./loans runs\n"
     );
     let id = run_json(&sample, &["show", "1"]).json()["run"].clone();
     let start = id.as_str().unwrap()[..8].to_uppercase();
@@ -213,7 +218,7 @@ fn a_plan_for_a_workflow_that_has_no_migration_is_refused() {
     let said = run(&sample, &["plan", "--workflow", "laon"]).exits(1);
     assert_eq!(
         said.stderr,
-        "error: this binary has no migration for the workflow \"laon\", but for loan; give --workflow one of these, or link the crate with its migrations\n"
+        "error: this program has no migration for workflow \"laon\"; the workflows with migrations are loan; correct --workflow, or link the crate with its migrations\n"
     );
 }
 
@@ -227,15 +232,15 @@ fn the_fingerprint_is_that_of_the_same_plan_elsewhere() {
     let all = runner.plan().unwrap().fingerprint.to_string();
     assert_eq!(plan(&["plan"]), all);
     let runner = runner.select(Selection::all().percent(5.0).in_flight());
-    let runner = runner.run_code_twice(true).full_count(true);
+    let runner = runner.check_determinism(true).count_up_to_date(true);
     let share = runner.plan().unwrap().fingerprint.to_string();
     let args = [
         "plan",
         "--percent",
         "5",
         "--in-flight",
-        "--twice",
-        "--full-count",
+        "--check-determinism",
+        "--count-all",
     ];
     assert_eq!(plan(&args), share);
     assert_ne!(all, share);

@@ -23,19 +23,19 @@ fn warnings(said: &Ran) -> Vec<String> {
 const SELECTIONS: [(&[&str], &str); 4] = [
     (
         &["--tenant", "ban"],
-        "no process is of the tenant ban; the store has those of bank",
+        "no process has tenant ban; the store has tenants bank",
     ),
     (
         &["--stream", "process/bank/none"],
-        "there is no stream process/bank/none; those of processes are called process/TENANT/PROCESS",
+        "no stream process/bank/none; streams of processes are named process/TENANT/PROCESS",
     ),
     (
         &["--prefix", "bank/"],
-        "no stream starts with bank/; those of processes are called process/TENANT/PROCESS",
+        "no stream starts with bank/; streams of processes are named process/TENANT/PROCESS",
     ),
     (
         &["--tenant", "bank", "--prefix", "import"],
-        "no process matches the selection (tenant bank, streams that start with import); leave out a part of it",
+        "no process matches the selection (tenant bank, streams with prefix import); remove a part of it",
     ),
 ];
 
@@ -55,11 +55,11 @@ fn a_selection_of_nothing_says_what_is_not_there() {
     assert_eq!(warnings(&said), [says]);
     let said = run(&sample, &[&["run", "--dry-run"], options].concat()).exits(0);
     assert!(
-        said.stdout.contains(&format!("warning: (store): {says}\n")),
+        said.stdout.contains(&format!("warning: {says}\n")),
         "{said:?}"
     );
     // Of what is there, nothing is said.
-    let plan = run_json(&sample, &["plan", "--tenant", "bank", "--first", "1"]).exits(0);
+    let plan = run_json(&sample, &["plan", "--tenant", "bank", "--limit", "1"]).exits(0);
     assert!(warnings(&plan).is_empty());
 }
 
@@ -70,7 +70,7 @@ fn a_workflow_of_which_there_is_nothing_is_refused() {
     assert_eq!(said.stdout, "");
     assert_eq!(
         said.stderr,
-        "error: no process is of the workflow \"laon\", and this binary does not know it either; there is import, loan; give --workflow one of these\n\
+        "error: workflow \"laon\" has no processes and is not linked into this program; known workflows: import, loan; correct --workflow\n\
          next: loans-admin --store ./loans status\n"
     );
     run_json(
@@ -88,7 +88,7 @@ fn a_service_is_asked_for_names_that_it_knows() {
     let sample = Sample::new();
     let _service = under_way(&sample);
     let via = |args: &[&str]| {
-        let mut command = bare(&[args, &["--via", "./control", "--json"]].concat());
+        let mut command = bare(&[args, &["--socket", "./control", "--json"]].concat());
         command.current_dir(sample.folder());
         finish(command)
     };
@@ -103,7 +103,7 @@ fn a_service_is_asked_for_names_that_it_knows() {
             .json();
         assert_eq!(
             said["message"],
-            "the service has no migration for the workflow \"laon\", but for loan; give --workflow one of these, or link the crate with its migrations"
+            "the service has no migration for workflow \"laon\"; the workflows with migrations are loan; correct --workflow, or link the crate with its migrations"
         );
     }
     let status = via(&["status", "--workflow", "loan"]).exits(0).json();
@@ -164,9 +164,9 @@ fn names_that_begin_like_options_are_named_as_they_can_be_typed() {
     let inspect = first(inspect, 0);
     typed(&inspect, &sample, 0);
     for stream in ["-x", "--yes"] {
-        let skip = format!("loans-admin skip --why x --store=-loans -- {stream}");
-        let unskip = first(&skip, 0);
-        let plan = first(&unskip, 0);
+        let hold = format!("loans-admin hold --reason x --store=-loans -- {stream}");
+        let release = first(&hold, 0);
+        let plan = first(&release, 0);
         let planned = typed(&plan, &sample, 0);
         let says = format!("--stream={stream}");
         assert!(planned.next()[0].contains(&says), "{planned:?}");
@@ -186,10 +186,10 @@ fn streams_with_odd_names_are_named_as_a_shell_takes_them() {
     assert!(all.stdout.contains("8 refused"), "{all:?}");
     for process in ODD {
         let stream = format!("process/bank/{process}");
-        let why = format!("--why={process}");
-        let said = run(&sample, &["skip", &stream, &why]).exits(0);
-        let unskip = said.next().remove(0);
-        let said = typed(&unskip, &sample, 0);
+        let reason = format!("--reason={process}");
+        let said = run(&sample, &["hold", &stream, &reason]).exits(0);
+        let release = said.next().remove(0);
+        let said = typed(&release, &sample, 0);
         let plan = said.next().remove(0);
         let said = typed(&plan, &sample, 0);
         let run = said.next().remove(0);

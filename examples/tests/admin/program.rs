@@ -43,7 +43,7 @@ impl Ran {
 
     /// The command lines that it says may be typed next.
     pub(crate) fn next(&self) -> Vec<String> {
-        let labels = ["next:", "or:", "to put it back:", ""];
+        let labels = ["next:", "or:", "to release it:", ""];
         let lines = self.stdout.lines().chain(self.stderr.lines());
         let is_command = |line: &str| {
             labels.iter().find_map(|label| {

@@ -1,4 +1,4 @@
-//! `run`, `retry`, `skip` and `unskip`: what they ask for, what they do, and
+//! `run`, `retry`, `hold` and `release`: what they ask for, what they do, and
 //! what they refuse.
 
 use std::fs::File;
@@ -37,7 +37,7 @@ fn a_run_that_nobody_said_yes_to_is_refused_and_leaves_the_store_alone() {
     assert_eq!(said.stdout, "");
     assert_eq!(
         said.stderr,
-        "error: a run changes the store, so say that it is meant: look at the plan and give its fingerprint with --plan, or give --yes\n\
+        "error: a run changes the store and needs confirmation: give the fingerprint that `plan` prints with --plan, or give --yes\n\
          next: loans-admin --store ./loans plan --percent 5\n"
     );
     can_be_typed(&sample, &said);
@@ -62,7 +62,15 @@ fn a_run_that_nobody_said_yes_to_is_refused_and_leaves_the_store_alone() {
 fn a_run_by_its_plan_moves_all_of_them_and_says_so() {
     let sample = Sample::new();
     let plan = fingerprint(&sample, &[]);
-    let run_by_plan = ["run", "--plan", &plan, "--who", "ann", "--why", "release 7"];
+    let run_by_plan = [
+        "run",
+        "--plan",
+        &plan,
+        "--actor",
+        "ann",
+        "--reason",
+        "release 7",
+    ];
     let said = run(&sample, &run_by_plan).exits(0);
     is_plain(&said);
     assert_golden("run/done.txt", &mask::text(&said.stdout));
@@ -78,10 +86,10 @@ fn a_run_by_its_plan_moves_all_of_them_and_says_so() {
         panic!("{runs}")
     };
     assert_eq!(
-        (&first["who"], &first["why"]),
+        (&first["actor"], &first["reason"]),
         (&"ann".into(), &"release 7".into())
     );
-    assert_eq!(second["why"], "");
+    assert_eq!(second["reason"], "");
     let migrations = stands(&sample).migrations;
     assert_eq!(migrations, [(1, 240)].into());
 }
@@ -92,10 +100,10 @@ fn a_run_signs_with_the_name_of_the_user() {
     let signs = |command: Command| {
         finish(command).exits(0);
         let runs = run_json(&sample, &["runs"]).json();
-        runs["runs"][0]["who"].as_str().unwrap().to_owned()
+        runs["runs"][0]["actor"].as_str().unwrap().to_owned()
     };
     let run = || {
-        let mut command = command(&sample, &["run", "--yes", "--first", "1"]);
+        let mut command = command(&sample, &["run", "--yes", "--limit", "1"]);
         command.env_remove("USER").env_remove("LOGNAME");
         command
     };
@@ -135,10 +143,10 @@ fn an_answer_for_which_there_is_no_room_is_told_of() {
         command.stderr(Stdio::piped());
         wait(command.spawn().unwrap()).exits(1).stderr
     };
-    let says = "the answer cannot be written to standard output: No space left on device";
+    let says = "cannot write the answer to standard output: No space left on device";
     for args in [
         &["status"][..],
-        &["list"],
+        &["migrations"],
         &["--help"],
         &["completions", "zsh"],
     ] {
@@ -156,9 +164,9 @@ fn an_answer_for_which_there_is_no_room_is_told_of() {
         document["message"].as_str().unwrap().starts_with(says),
         "{document}"
     );
-    let stderr = full(&["run", "--yes", "--progress-every", "1h"]);
+    let stderr = full(&["run", "--yes", "--progress-interval", "1h"]);
     assert!(
-        stderr.contains("; the run is over, and recorded\n"),
+        stderr.contains("; the run has ended, and its result is recorded\n"),
         "{stderr}"
     );
     assert!(
@@ -172,11 +180,11 @@ fn an_answer_for_which_there_is_no_room_is_told_of() {
 #[test]
 fn whoever_listens_may_go_away() {
     let sample = Sample::new();
-    run(&sample, &["run", "--yes", "--first", "3"]).exits(0);
+    run(&sample, &["run", "--yes", "--limit", "3"]).exits(0);
     for args in [
         &["--help"][..],
-        &["list"],
-        &["graph", "--dot"],
+        &["migrations"],
+        &["graph", "--format", "dot"],
         &["status"],
         &["plan", "--json"],
         &["show", "1"],
@@ -205,7 +213,7 @@ fn a_dry_run_says_what_a_run_would_do_and_writes_nothing() {
     is_plain(&said);
     assert_golden("run/dry.txt", &mask::text(&said.stdout));
     can_be_typed(&sample, &said);
-    let said = run_json(&sample, &["run", "--dry-run", "--first", "7"]).exits(0);
+    let said = run_json(&sample, &["run", "--dry-run", "--limit", "7"]).exits(0);
     assert_golden("run/dry.json", &mask::json(&said.json()));
     assert!(sample.files() == before);
 }
@@ -236,7 +244,7 @@ fn progress_is_a_json_line_each_and_the_answer_is_the_last() {
         "--yes",
         "--throttle",
         "120",
-        "--progress-every",
+        "--progress-interval",
         "100ms",
     ];
     let said = run_json(&sample, &args).exits(0);
@@ -252,7 +260,7 @@ fn progress_is_a_json_line_each_and_the_answer_is_the_last() {
     for line in lines {
         assert_eq!(
             (&line["schema"], &line["kind"]),
-            (&1.into(), &"progress".into())
+            (&2.into(), &"progress".into())
         );
         let now = line["migrated"].as_u64().unwrap();
         assert!(now >= migrated, "{lines:?}");
@@ -278,7 +286,7 @@ fn piped_progress_is_a_plain_line_at_intervals() {
         "--yes",
         "--throttle",
         "120",
-        "--progress-every",
+        "--progress-interval",
         "100ms",
     ];
     let said = run(&sample, &args).exits(0);
@@ -286,8 +294,7 @@ fn piped_progress_is_a_plain_line_at_intervals() {
     let lines: Vec<&str> = said.stderr.lines().collect();
     assert!(lines.len() >= 5, "{said:?}");
     for line in &lines {
-        let known =
-            *line == "planned: looking at the store" || *line == "running: looking at the store";
+        let known = *line == "planned: reading the store" || *line == "running: reading the store";
         assert!(
             known || line.starts_with("loan: ") && line.contains(" of 240 ("),
             "{line}"
@@ -305,7 +312,7 @@ fn a_run_ends_as_it_should_when_nobody_listens_any_more() {
         "--yes",
         "--throttle",
         "200",
-        "--progress-every",
+        "--progress-interval",
         "50ms",
         "--json",
     ];
@@ -327,10 +334,10 @@ fn a_process_that_is_skipped_stays_until_it_is_put_back() {
     let stream = first_stream(&sample);
     let said = run(
         &sample,
-        &["skip", &stream, "--why", "in court", "--who", "ann"],
+        &["hold", &stream, "--reason", "in court", "--actor", "ann"],
     )
     .exits(0);
-    assert_golden("run/skip.txt", &mask::text(&said.stdout));
+    assert_golden("run/hold.txt", &mask::text(&said.stdout));
     can_be_typed(&sample, &said);
     let said = run_json(&sample, &["run", "--yes"]).exits(0).json();
     assert_eq!(
@@ -340,17 +347,17 @@ fn a_process_that_is_skipped_stays_until_it_is_put_back() {
     assert_eq!(stands(&sample).at("loan@2011"), 1);
     let again = run_json(
         &sample,
-        &["skip", &stream, "--why", "still", "--who", "ann"],
+        &["hold", &stream, "--reason", "still", "--actor", "ann"],
     )
     .exits(0);
-    assert_golden("run/skip.json", &mask::json(&again.json()));
+    assert_golden("run/hold.json", &mask::json(&again.json()));
 
-    let said = run(&sample, &["unskip", &stream]).exits(0);
-    assert_golden("run/unskip.txt", &mask::text(&said.stdout));
+    let said = run(&sample, &["release", &stream]).exits(0);
+    assert_golden("run/release.txt", &mask::text(&said.stdout));
     can_be_typed(&sample, &said);
-    let again = run_json(&sample, &["unskip", &stream]).exits(0).json();
+    let again = run_json(&sample, &["release", &stream]).exits(0).json();
     assert_eq!(
-        (&again["skipped"], &again["was_skipped"]),
+        (&again["held"], &again["was_held"]),
         (&false.into(), &false.into())
     );
     let said = run_json(&sample, &["run", "--yes"]).exits(0).json();
@@ -358,12 +365,13 @@ fn a_process_that_is_skipped_stays_until_it_is_put_back() {
 
     let before = sample.files();
     for command in [
-        &["unskip", "process/bank/none"][..],
-        &["skip", "process/bank/none", "--why", "x"],
+        &["release", "process/bank/none"][..],
+        &["hold", "process/bank/none", "--reason", "x"],
     ] {
         let said = run(&sample, command).exits(1);
         assert!(
-            said.stderr.contains("process/bank/none has no events"),
+            said.stderr
+                .contains("stream process/bank/none does not exist"),
             "{said:?}"
         );
     }
@@ -389,11 +397,11 @@ fn what_cannot_be_resumed_or_retried_is_refused_with_the_way_out() {
             said["message"]
                 .as_str()
                 .unwrap()
-                .contains("not seen any run"),
+                .contains("has no runs yet"),
             "{said}"
         );
     }
-    run(&sample, &["run", "--yes", "--first", "3"]).exits(0);
+    run(&sample, &["run", "--yes", "--limit", "3"]).exits(0);
     let said = error(&["resume", "1"], 1);
     let message = said["message"].as_str().unwrap();
     assert!(
@@ -413,6 +421,9 @@ fn what_cannot_be_resumed_or_retried_is_refused_with_the_way_out() {
         "{said}"
     );
     let said = run(&sample, &["retry", "1", "--class", "panick"]).exits(1);
-    assert!(said.stderr.contains("there are panic, refused"), "{said:?}");
+    assert!(
+        said.stderr.contains("known classes: panic, refused"),
+        "{said:?}"
+    );
     error(&["resume", "17"], 1);
 }

@@ -87,7 +87,7 @@ impl Service {
         let mut command = bare(args);
         command
             .current_dir(self.sample.folder())
-            .args(["--via", "./control"]);
+            .args(["--socket", "./control"]);
         command
     }
 
@@ -100,7 +100,7 @@ impl Service {
     /// The tool at work in the background.
     pub(crate) fn begin(&self, args: &[&str]) -> Child {
         let mut command = self.tool(args);
-        let command = command.args(["--json", "--progress-every", "100ms"]);
+        let command = command.args(["--json", "--progress-interval", "100ms"]);
         let command = command.stdout(Stdio::piped()).stderr(Stdio::piped());
         command.spawn().unwrap()
     }
@@ -157,7 +157,7 @@ fn standing(sample: &Sample) -> Vec<(String, u64)> {
 fn a_run_in_a_live_service_is_driven_to_its_end() {
     let mut service = Service::start(Sample::new());
     let status = service.status();
-    assert_eq!(status["under_way"], false);
+    assert_eq!(status["in_progress"], false);
     assert_eq!(status["run"], Value::Null);
     assert_eq!(status["versions"][0]["version"], "loan@2011");
     assert_eq!(status["versions"][0]["processes"], 240);
@@ -173,28 +173,25 @@ fn a_run_in_a_live_service_is_driven_to_its_end() {
     assert_eq!(unmeant["kind"], "error");
     let another = service.ask(&["run", "--plan", "0123456789abcdef"]);
     let message = another.exits(4).json()["message"].to_string();
-    assert!(
-        message.contains("is not the one that you looked at"),
-        "{message}"
-    );
+    assert!(message.contains(" is out of date (now "), "{message}");
 
-    let by = ["--who", "ann", "--why", "release 7"];
+    let by = ["--actor", "ann", "--reason", "release 7"];
     let driver =
         service.begin(&[&["run", "--plan", fingerprint, "--throttle", "30"][..], &by].concat());
     let status = service.until_migrated(10);
-    assert_eq!(status["under_way"], true);
+    assert_eq!(status["in_progress"], true);
     assert_eq!(status["throttle"], 30);
     let run = status["run"].as_str().unwrap().to_owned();
     let watcher = service.begin(&["watch"]);
 
     let second = service.ask(&["run", "--yes"]).exits(4).json();
     let message = second["message"].as_str().unwrap();
-    assert!(message.starts_with(&format!("run {run} is under way in this service")));
+    assert!(message.starts_with(&format!("run {run} is in progress in this service")));
     assert!(
         second["next"]
             .as_str()
             .unwrap()
-            .ends_with("--via ./control watch")
+            .ends_with("--socket ./control watch")
     );
 
     // Paused: no loan moves, and the service goes on appending.
@@ -222,16 +219,16 @@ fn a_run_in_a_live_service_is_driven_to_its_end() {
     );
     let runs = service.ask(&["runs"]).exits(0).json();
     assert_eq!(runs["runs"][0]["state"], "paused");
-    assert_eq!(runs["runs"][0]["holds_store"], true);
+    assert_eq!(runs["runs"][0]["claims_store"], true);
 
     let throttled = service.ask(&["throttle", "60"]).exits(0).json();
     assert_eq!(throttled["throttle"], 60);
-    let goes_on = service.ask(&["continue"]).exits(0).json();
+    let goes_on = service.ask(&["unpause"]).exits(0).json();
     assert_eq!(goes_on["state"], "running");
     service.until_migrated(at + 20);
 
     let cancelled = service.ask(&["cancel"]).exits(0).json();
-    assert_eq!(cancelled["under_way"], false);
+    assert_eq!(cancelled["in_progress"], false);
     assert_eq!(cancelled["state"], "cancelled");
     let driven = wait(driver).exits(3);
     let lines = driven.documents();
@@ -253,7 +250,7 @@ fn a_run_in_a_live_service_is_driven_to_its_end() {
         ended["next"][0]
             .as_str()
             .unwrap()
-            .ends_with("--via ./control resume 1")
+            .ends_with("--socket ./control resume 1")
     );
     let watched = wait(watcher).exits(3);
     assert!(watched.documents().len() > 1);
@@ -268,7 +265,7 @@ fn a_run_in_a_live_service_is_driven_to_its_end() {
     assert_eq!((migrated(&resumed), &resumed["failed"]), (240, &0.into()));
     let shown = service.ask(&["show", &run[..8]]).exits(0).json();
     assert_eq!(
-        (&shown["who"], &shown["why"]),
+        (&shown["actor"], &shown["reason"]),
         (&"ann".into(), &"release 7".into())
     );
     assert_eq!(
@@ -280,7 +277,11 @@ fn a_run_in_a_live_service_is_driven_to_its_end() {
     let nothing = service.ask(&["retry", "1"]).exits(1).json();
     assert!(nothing["message"].to_string().contains("no failures"));
     let idle = service.ask(&["pause"]).exits(1).json();
-    assert!(idle["message"].to_string().contains("no run is under way"));
+    assert!(
+        idle["message"]
+            .to_string()
+            .contains("no run is in progress")
+    );
 
     // It goes on under the new version, and ends as it should.
     let appended = service.journal().len();
@@ -340,11 +341,11 @@ fn a_tool_that_is_interrupted_cancels_and_one_that_is_killed_does_not() {
     tell(&driver, "-INT");
     let ended = wait(driver).exits(3).json();
     assert_eq!(ended["state"], "cancelled");
-    assert_eq!(service.status()["under_way"], false);
+    assert_eq!(service.status()["in_progress"], false);
 
     let mut driver = service.begin(&["resume", "last"]);
     let watcher = service.begin(&["watch"]);
-    let before = service.until("it is resumed", |status| status["under_way"] == true);
+    let before = service.until("it is resumed", |status| status["in_progress"] == true);
     driver.kill().unwrap();
     driver.wait().unwrap();
     service.until_migrated(migrated(&before) + 10);
@@ -357,10 +358,10 @@ fn a_tool_that_is_interrupted_cancels_and_one_that_is_killed_does_not() {
         assert!(
             left["message"]
                 .to_string()
-                .contains("goes on without this tool")
+                .contains("the run continues in the service")
         );
     }
-    assert_eq!(service.status()["under_way"], true);
+    assert_eq!(service.status()["in_progress"], true);
 
     // A service that ends leaves a run that can be resumed.
     let said = service.end().exits(0);
@@ -380,7 +381,7 @@ fn a_service_that_cannot_be_reached_is_told_of() {
         let mut command = bare(args);
         command
             .current_dir(folder)
-            .args(["--via", socket, "--json"]);
+            .args(["--socket", socket, "--json"]);
         let begun = Instant::now();
         let message = finish(command).exits(1).json()["message"].clone();
         assert!(begun.elapsed() < Duration::from_secs(20));
@@ -398,12 +399,12 @@ fn a_service_that_cannot_be_reached_is_told_of() {
     ] {
         let message = ask("./none", command);
         assert!(
-            message.starts_with("there is no control socket at ./none; start the service"),
+            message.starts_with("no control socket at ./none; start the service"),
             "{message}"
         );
         let message = ask("./dead", command);
         assert!(
-            message.starts_with("nobody listens on the control socket ./dead any more"),
+            message.starts_with("no service listens on the control socket ./dead"),
             "{message}"
         );
         let message = ask("./notes", command);
@@ -414,12 +415,12 @@ fn a_service_that_cannot_be_reached_is_told_of() {
     }
     let message = ask(&format!("./{}", "x".repeat(120)), &["status"]);
     assert!(
-        message.contains("is longer than a system takes; give --via a shorter one"),
+        message.contains("is too long; give --socket a shorter path"),
         "{message}"
     );
     let message = ask("./none", &["inspect", "process/bank/500001"]);
     assert!(
-        message.ends_with("name the store with --store, and leave out --via"),
+        message.ends_with("use --store instead of --socket"),
         "{message}"
     );
 
@@ -432,17 +433,17 @@ fn a_service_that_cannot_be_reached_is_told_of() {
     });
     let message = ask("./other", &["status"]);
     assert!(
-        message.contains("does not speak version 1 of the control protocol"),
+        message.contains("does not speak version 2 of the control protocol"),
         "{message}"
     );
     answers.join().unwrap();
 
-    // And without --via there is nobody to tell.
+    // And without --socket there is nobody to tell.
     let mut command = bare(&["pause", "--json"]);
     command.current_dir(folder);
     let message = finish(command).exits(1).json()["message"].to_string();
     assert!(
-        message.contains("give its control socket with --via"),
+        message.contains("give its control socket with --socket"),
         "{message}"
     );
 }
@@ -462,7 +463,7 @@ fn a_second_service_is_refused_before_it_harms_the_first() {
     assert!(
         refused
             .stderr
-            .starts_with("error: a live service listens on the control socket ./control"),
+            .starts_with("error: another service listens on the control socket ./control"),
         "{refused:?}"
     );
     let appended = service.journal().len();
@@ -478,9 +479,9 @@ fn a_second_service_is_refused_before_it_harms_the_first() {
     service.kill();
     assert!(service.sample.folder().join("control").exists());
     let message = service.ask(&["status"]).exits(1).json()["message"].to_string();
-    assert!(message.contains("nobody listens on"), "{message}");
+    assert!(message.contains("no service listens on"), "{message}");
     let mut service = service.again();
-    assert_eq!(service.status()["under_way"], false);
+    assert_eq!(service.status()["in_progress"], false);
     service.end().exits(0);
 }
 
@@ -514,7 +515,7 @@ fn another_user_is_kept_out() {
     let refused = wait(child).exits(1).json();
     let message = refused["message"].as_str().unwrap();
     assert!(
-        message.starts_with("this user may not use the control socket ./control"),
+        message.starts_with("permission denied on the control socket ./control"),
         "{message}"
     );
 }

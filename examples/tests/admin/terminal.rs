@@ -304,7 +304,7 @@ fn a_terminal_that_cannot_draw_gets_lines() {
         "--yes",
         "--throttle",
         "200",
-        "--progress-every",
+        "--progress-interval",
         "100ms",
     ];
     let terminal = Terminal::new(&sample, &args, &[("TERM", "dumb"), ("NO_COLOR", "1")]);

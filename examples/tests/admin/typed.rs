@@ -38,7 +38,7 @@ pub(crate) fn typed(said: &str, sample: &Sample, code: i32) -> Ran {
 
 /// The command without what is another in each run: `resume N`, `run --plan PLAN`.
 fn shape(line: &str) -> String {
-    let (_, command) = line.split_once(" --via ./control ").unwrap_or_else(|| {
+    let (_, command) = line.split_once(" --socket ./control ").unwrap_or_else(|| {
         panic!("it goes to no service: {line}");
     });
     let is_hex = |word: &str| word.chars().all(|c| c.is_ascii_hexdigit() || c == '-');
@@ -124,7 +124,7 @@ fn every_next_line_of_a_service_can_be_typed_as_it_stands() {
     let plan = typed.ask(&["plan", "--percent", "5", "--deadline", "1m30s"], 0);
     let ran = typed.follow(&plan, 0);
     typed.follow(&ran, 0);
-    let unmeant = typed.ask(&["run", "--tenant", "bank", "--full-count"], 4);
+    let unmeant = typed.ask(&["run", "--tenant", "bank", "--count-all"], 4);
     let plan = typed.follow(&unmeant, 0);
     let ran = typed.follow(&plan, 2);
     typed.follow_all(&ran, &[0, 2]);
@@ -135,7 +135,7 @@ fn every_next_line_of_a_service_can_be_typed_as_it_stands() {
         &[
             "run",
             "--dry-run",
-            "--first",
+            "--limit",
             "1",
             "--stream",
             "process/bank/500007",
@@ -155,11 +155,11 @@ fn every_next_line_of_a_service_can_be_typed_as_it_stands() {
     typed.service.end().exits(0);
     let expected = [
         "plan",
-        "plan --stream process/bank/500007 --first N",
-        "plan --tenant bank --full-count",
+        "plan --stream process/bank/500007 --limit N",
+        "plan --tenant bank --count-all",
         "retry N",
         "run --plan PLAN --percent N --deadline 1m30s",
-        "run --plan PLAN --tenant bank --full-count",
+        "run --plan PLAN --tenant bank --count-all",
         "runs",
         "show ID",
         "show N",
@@ -184,7 +184,7 @@ fn every_next_line_about_a_run_in_a_service_can_be_typed_as_it_stands() {
         &["plan"],
         &["show", "1"],
         &["throttle", "20"],
-        &["continue"],
+        &["unpause"],
     ] {
         let next = typed.only(&typed.ask(args, 0));
         assert!(next.ends_with(" watch"), "{next}");
@@ -215,7 +215,7 @@ fn every_next_line_about_a_run_in_a_service_can_be_typed_as_it_stands() {
     let resumed = typed.begin(&cancelled);
     typed
         .service
-        .until("it is resumed", |status| status["under_way"] == true);
+        .until("it is resumed", |status| status["in_progress"] == true);
     typed.service.kill();
     let lost = wait(resumed).exits(1);
     typed = typed.again();
@@ -236,11 +236,11 @@ fn every_next_line_about_a_run_in_a_service_can_be_typed_as_it_stands() {
     // One that does not say how its run ended.
     let nothing = typed.ask_a_forgetful_one();
     let next = nothing.next().remove(0);
-    assert!(next.ends_with(" --via ./forgetful show last"), "{next}");
+    assert!(next.ends_with(" --socket ./forgetful show last"), "{next}");
     typed.typed(&next, 0);
     typed.service.end().exits(0);
     let expected = [
-        "continue",
+        "unpause",
         "plan",
         "resume ID",
         "resume N",
@@ -256,14 +256,14 @@ impl Typed {
     fn ask_a_forgetful_one(&self) -> Ran {
         let folder = self.service.sample.folder();
         let mut real = UnixStream::connect(folder.join("control")).unwrap();
-        real.write_all(b"{\"version\":1,\"request\":\"status\"}\n")
+        real.write_all(b"{\"version\":2,\"request\":\"status\"}\n")
             .unwrap();
         let mut status = String::new();
         BufReader::new(real).read_line(&mut status).unwrap();
         let status: serde_json::Value = serde_json::from_str(&status).unwrap();
         let progress = &status["progress"];
         let answer = serde_json::json!({
-            "version": 1, "answer": "ended", "report": null, "progress": progress,
+            "version": 2, "answer": "ended", "report": null, "progress": progress,
         });
         let place = folder.join("forgetful");
         let forgetful = UnixListener::bind(&place).unwrap();
@@ -273,7 +273,7 @@ impl Typed {
             client.read_line(&mut String::new()).unwrap();
             writeln!(client.get_mut(), "{answer}").unwrap();
         });
-        let run = line(folder, "loans-admin run --yes --via ./forgetful");
+        let run = line(folder, "loans-admin run --yes --socket ./forgetful");
         let said = finish(run).exits(1);
         answers.join().unwrap();
         fs::remove_file(&place).unwrap();

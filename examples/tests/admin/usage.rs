@@ -8,17 +8,17 @@ fn a_command_line_that_is_none_is_a_document_with_json() {
     for (args, message, next) in [
         (
             &["--json"][..],
-            "no command is given; name one, such as `status`",
+            "no command given; add one, such as `status`",
             "loans-admin --help",
         ),
         (
             &["run", "--json", "--plan", "zzz"],
-            "invalid value 'zzz' for '--plan <FINGERPRINT>': it is no fingerprint, which is 16 digits and letters from a to f; copy the one that `plan` shows",
+            "invalid value 'zzz' for '--plan <FINGERPRINT>': expected a fingerprint of 16 hexadecimal digits, as printed by `plan`",
             "loans-admin run --help",
         ),
         (
             &["run", "--yes", "--throttle", "0", "--json"],
-            "invalid value '0' for '--throttle <N>': it is no whole number from 1 on; give one, or leave the option out",
+            "invalid value '0' for '--throttle <N>': expected a positive integer; give one, or omit the option",
             "loans-admin run --help",
         ),
         (
@@ -53,15 +53,15 @@ fn a_command_line_that_is_none_is_a_document_with_json() {
 fn options_that_mean_nothing_are_told_how_to_be_given() {
     let sample = Sample::new();
     let before = sample.files();
-    let number = "it is no whole number from 1 on; give one, or leave the option out";
+    let number = "expected a positive integer; give one, or omit the option";
     for (args, says) in [
         (&["run", "--yes", "--throttle", "0"][..], number),
-        (&["run", "--yes", "--first", "0"], number),
+        (&["run", "--yes", "--limit", "0"], number),
         (&["runs", "--limit", "0"], number),
         (&["show", "1", "--limit", "0"], number),
         (&["inspect", "process/bank/500007", "--limit", "0"], number),
-        (&["run", "--plan", "zzz"], "copy the one that `plan` shows"),
-        (&["run", "--plan", "0123"], "copy the one that `plan` shows"),
+        (&["run", "--plan", "zzz"], "as printed by `plan`"),
+        (&["run", "--plan", "0123"], "as printed by `plan`"),
     ] {
         let said = run(&sample, args).exits(1);
         assert!(said.stderr.starts_with("error: invalid value "), "{said:?}");
@@ -79,7 +79,7 @@ fn options_that_mean_nothing_are_told_how_to_be_given() {
         command.current_dir(sample.folder());
         assert_eq!(
             finish(command).exits(1).stderr,
-            "error: the store has an empty name, in `--store` or in STATE_MIGRATION_STORE; give its folder or URL\n"
+            "error: the store name in `--store` or STATE_MIGRATION_STORE is empty; give a folder or a URL\n"
         );
     }
 }

@@ -318,7 +318,7 @@ fn applications_that_cannot_be_used() {
     bench.refuses(
         "slash.xes",
         with("value=\"702\"", "value=\"7/02\""),
-        ", trace 2: `concept:name` cannot be an application's number: process id \"7/02\" holds a `/`, which separates the parts of a stream id; correct the log",
+        ", trace 2: `concept:name` cannot be an application's number: process id \"7/02\" contains a `/`, which separates the parts of a stream id; correct the log",
     );
     bench.refuses(
         "twice.xes",

@@ -44,7 +44,7 @@ fn a_folder_of_something_else_is_no_store() {
     assert_eq!(
         refused(&run_on_sample(folder.path())),
         format!(
-            "error: the store {} cannot be opened: the folder holds \"notes.txt\" and no store; name an empty folder, a new one, or that of a store",
+            "error: the store {} cannot be opened: the folder contains \"notes.txt\" but no store; use an empty folder, a new folder, or the folder of a store",
             folder.path().display()
         )
     );
@@ -114,7 +114,7 @@ async fn a_store_of_a_newer_format_is_left_alone() {
     assert_eq!(
         refused(&run_on_sample(folder.path())),
         format!(
-            "error: the store {} cannot be opened: the store has format 3, and this version of the crate reads up to 2; upgrade state-migration",
+            "error: the store {} cannot be opened: the store has format 3, but this release reads formats up to 2; upgrade state-migration",
             folder.path().display()
         )
     );

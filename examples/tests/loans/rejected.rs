@@ -38,7 +38,7 @@ async fn an_unreadable_amount_is_reported_and_the_others_go_on() {
     store.close().await.unwrap();
 
     let error = "error: process/bank/by-hand failed while converting: ";
-    let reason = "the amount \"a lot\" is no whole number of euro";
+    let reason = "the amount \"a lot\" is not a whole number of euro";
     for migrated in [5, 0] {
         let run = run(&log, &store_folder);
         assert_eq!(run.code, Some(2), "{run:?}");

@@ -28,7 +28,7 @@ pub async fn run(
     let began = Instant::now();
     let report = match how {
         How::Run => runner.run().await,
-        How::FoldOnly => runner.run_code_twice(false).dry_run().await,
+        How::FoldOnly => runner.check_determinism(false).dry_run().await,
     };
     let took = began.elapsed();
     // A warning would mean that new states were not read back.

@@ -4,11 +4,11 @@ use std::path::PathBuf;
 
 use clap::{ArgAction, ValueEnum};
 
-/// What holds for every command.
+/// Options of every command.
 #[derive(Debug, Clone, clap::Args)]
 pub(crate) struct Global {
-    /// The store: a folder, file:///folder, memory:, s3://bucket/path,
-    /// az://container/path or gs://bucket/path.
+    /// Use this store: a folder, file:///folder, memory:, s3://bucket/path,
+    /// az://container/path or gs://bucket/path
     #[arg(
         long,
         global = true,
@@ -17,22 +17,21 @@ pub(crate) struct Global {
         help_heading = "Store"
     )]
     pub(crate) store: Option<String>,
-    /// Settings of SlateDB from a .toml, .json or .yaml file; variables that
-    /// begin with SLATEDB_ go before it.
+    /// Read SlateDB settings from a .toml, .json or .yaml file; SLATEDB_*
+    /// variables override them
     #[arg(long, global = true, value_name = "FILE", help_heading = "Store")]
     pub(crate) settings: Option<PathBuf>,
-    /// The control socket of a service that has the store open: the command
-    /// goes to that service.
-    #[arg(long, global = true, value_name = "SOCKET", help_heading = "Store")]
-    pub(crate) via: Option<PathBuf>,
-    /// Prints JSON; progress is a line each.
+    /// Send the command to the service that listens on this control socket
+    #[arg(long, global = true, value_name = "PATH", help_heading = "Store")]
+    pub(crate) socket: Option<PathBuf>,
+    /// Print JSON, one document per line
     #[arg(long, global = true, action = ArgAction::SetTrue, help_heading = "Output")]
     pub(crate) json: bool,
-    /// When to use colours; auto heeds NO_COLOR.
+    /// Color the output; `auto` respects NO_COLOR
     #[arg(long, global = true, value_enum, default_value_t = When::Auto, value_name = "WHEN", help_heading = "Output")]
     pub(crate) color: When,
-    /// What is logged to standard error, as in RUST_LOG: off, warn,
-    /// state_migration=debug.
+    /// Log to standard error, with a filter as in RUST_LOG: off, warn,
+    /// state_migration=debug
     #[arg(
         long,
         global = true,
@@ -42,7 +41,7 @@ pub(crate) struct Global {
         help_heading = "Output"
     )]
     pub(crate) log: String,
-    /// How it is logged.
+    /// Format log lines as text or JSON
     #[arg(long, global = true, value_enum, default_value_t = LogFormat::Text, value_name = "FORMAT", help_heading = "Output")]
     pub(crate) log_format: LogFormat,
 }

@@ -45,7 +45,7 @@ fn failure(said: &clap::Error, words: &[String]) -> Failure {
     };
     let message = match said.kind() {
         ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand | ErrorKind::MissingSubcommand => {
-            "no command is given; name one, such as `status`".to_owned()
+            "no command given; add one, such as `status`".to_owned()
         }
         _ => sentence(&said.render().to_string()),
     };
@@ -80,20 +80,16 @@ mod tests {
     #[test]
     fn a_mistake_is_told_in_one_sentence_with_the_help_to_look_at() {
         for (line, message, next) in [
-            (
-                "",
-                "no command is given; name one, such as `status`",
-                "--help",
-            ),
+            ("", "no command given; add one, such as `status`", "--help"),
             (
                 "retri 1",
                 "unrecognized subcommand 'retri'; a similar subcommand exists: 'retry'",
                 "--help",
             ),
             (
-                "skip process/bank/1",
-                "the following required arguments were not provided: --why <TEXT>",
-                "skip --help",
+                "hold process/bank/1",
+                "the following required arguments were not provided: --reason <TEXT>",
+                "hold --help",
             ),
             (
                 "run --yes --plam x",
@@ -102,7 +98,7 @@ mod tests {
             ),
             (
                 "run --plan zzz",
-                "invalid value 'zzz' for '--plan <FINGERPRINT>': it is no fingerprint, which is 16 digits and letters from a to f; copy the one that `plan` shows",
+                "invalid value 'zzz' for '--plan <FINGERPRINT>': expected a fingerprint of 16 hexadecimal digits, as printed by `plan`",
                 "run --help",
             ),
             (
@@ -128,7 +124,7 @@ mod tests {
         for line in [
             "run --yes --throttle 0",
             "run --yes --throttle -5",
-            "run --yes --first 0",
+            "run --yes --limit 0",
             "runs --limit 0",
             "show 1 --limit none",
             "inspect s --limit 0",
@@ -140,7 +136,7 @@ mod tests {
                 assert!(sentence.contains("'-5'"), "{sentence}");
                 continue;
             }
-            let expected = "it is no whole number from 1 on; give one, or leave the option out";
+            let expected = "expected a positive integer; give one, or omit the option";
             assert!(sentence.ends_with(expected), "{sentence}");
         }
     }

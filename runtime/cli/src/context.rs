@@ -50,32 +50,32 @@ impl Context {
     pub(crate) fn migrations(&self) -> Result<MigrationRegistry, Failure> {
         MigrationRegistry::linked().map_err(|error| match error.problems() {
             [Problem::NothingLinked] => self.unlinked(),
-            _ => Failure::refused(error.to_string()).next(self.again("list")),
+            _ => Failure::refused(error.to_string()).next(self.again("migrations")),
         })
     }
 
     /// The failure of a program without linked migrations.
     pub(crate) fn unlinked(&self) -> Failure {
         Failure::environment(
-            "no migration is linked into this binary, since a crate that is never named in source is not linked; add this line to it, with the name of the crate that holds the migrations:\n\n    use my_workflows as _;\n",
+            "no migrations are linked into this program; a crate that is never named in the source is not linked, so add this line, with the name of the crate that has the migrations:\n\n    use my_workflows as _;\n",
         )
     }
 
     /// The failure of a store that keeps no history of runs.
     pub(crate) fn keeps_no_runs(&self) -> Failure {
-        Failure::environment("the store keeps no history of runs; name another one with --store")
+        Failure::environment("the store does not record runs; use another store with --store")
     }
 
     /// The store named on the command line.
     pub(crate) fn target(&self) -> Result<Target, Failure> {
         let Some(url) = &self.global.store else {
             return Err(Failure::environment(
-                "no store is named; add `--store URL`, or set STATE_MIGRATION_STORE",
+                "no store given; add `--store URL`, or set STATE_MIGRATION_STORE",
             ));
         };
         if url.is_empty() {
             return Err(Failure::environment(
-                "the store has an empty name, in `--store` or in STATE_MIGRATION_STORE; give its folder or URL",
+                "the store name in `--store` or STATE_MIGRATION_STORE is empty; give a folder or a URL",
             ));
         }
         Target::new(url, self.global.settings.as_deref(), self.configure.clone())
@@ -121,7 +121,7 @@ impl Context {
     /// A command line of this program for the same store, as the suggested next
     /// command.
     pub(crate) fn again(&self, command: &str) -> String {
-        let via = option_if("--via", path(self.global.via.as_deref()));
+        let via = option_if("--socket", path(self.global.socket.as_deref()));
         format!("{}{}{via} {command}", typed(), self.in_place())
     }
 

@@ -4,16 +4,17 @@ use clap::{Parser, Subcommand};
 
 use crate::args::Global;
 use crate::commands::{
-    completions, graph, inspect, list, pause, plan, resume, retry, run, runs, show, skip, status,
-    throttle, watch,
+    completions, graph, hold, inspect, migrations, pause, plan, resume, retry, run, runs, show,
+    status, throttle, watch,
 };
 use crate::context::Context;
 use crate::exit_code::{Exit, Failure};
 
-/// Moves the processes of a store to the newest versions of their workflows.
+/// Migrate the processes of a store to the newest versions of their workflows
 ///
-/// Commands that only look shut nobody out and write nothing. A run in a store
-/// that a service has open goes on inside that service: see `--via`.
+/// Commands that only read never write to the store and never fence its
+/// writer. A run over a store that a service has open is executed by that
+/// service: see `--socket`.
 #[derive(Debug, Parser)]
 #[command(
     name = "state-migration",
@@ -21,8 +22,8 @@ use crate::exit_code::{Exit, Failure};
     propagate_version = true,
     subcommand_required = true,
     arg_required_else_help = true,
-    max_term_width = 100,
-    after_help = "Exit codes: 0 done; 1 wrong usage, or something around the tool is not as it must be; 2 done, and some processes failed; 3 interrupted, what was done is kept; 4 refused, since the operator has to say so first"
+    max_term_width = 80,
+    after_help = "Exit codes:\n  0  done\n  1  usage error, or a problem with the store, the settings or the program\n  2  done, but some processes failed\n  3  interrupted; what was committed is kept, and a run can be resumed\n  4  refused: needs explicit confirmation"
 )]
 pub(crate) struct Args {
     #[command(flatten)]
@@ -34,7 +35,7 @@ pub(crate) struct Args {
 /// What to do. The text of each is at its own type.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    List(list::List),
+    Migrations(migrations::Migrations),
     Graph(graph::Graph),
     Status(status::Status),
     Plan(plan::ShowPlan),
@@ -45,11 +46,11 @@ pub(crate) enum Command {
     Show(show::Show),
     Watch(watch::Watch),
     Pause(pause::Pause),
-    Continue(pause::Continue),
+    Unpause(pause::Unpause),
     Cancel(pause::Cancel),
     Throttle(throttle::Throttle),
-    Skip(skip::Skip),
-    Unskip(skip::Unskip),
+    Hold(hold::Hold),
+    Release(hold::Release),
     Inspect(inspect::Inspect),
     Completions(completions::Completions),
 }
@@ -57,13 +58,13 @@ pub(crate) enum Command {
 impl Command {
     /// Runs the command.
     pub(crate) async fn run(self, context: &Context) -> Result<Exit, Failure> {
-        if let (Some(_), Some(why)) = (&context.global.via, self.not_through_a_service()) {
+        if let (Some(_), Some(why)) = (&context.global.socket, self.not_through_a_service()) {
             return Err(Failure::environment(format!(
-                "{why}; name the store with --store, and leave out --via"
+                "{why}; use --store instead of --socket"
             )));
         }
         match self {
-            Self::List(list) => list.run(context),
+            Self::Migrations(migrations) => migrations.run(context),
             Self::Graph(graph) => graph.run(context),
             Self::Status(status) => status.run(context).await,
             Self::Plan(plan) => plan.run(context).await,
@@ -74,11 +75,11 @@ impl Command {
             Self::Show(show) => show.run(context).await,
             Self::Watch(watch) => watch.run(context).await,
             Self::Pause(pause) => pause.run(context).await,
-            Self::Continue(go_on) => go_on.run(context).await,
+            Self::Unpause(unpause) => unpause.run(context).await,
             Self::Cancel(cancel) => cancel.run(context).await,
             Self::Throttle(throttle) => throttle.run(context).await,
-            Self::Skip(skip) => skip.run(context).await,
-            Self::Unskip(unskip) => unskip.run(context).await,
+            Self::Hold(hold) => hold.run(context).await,
+            Self::Release(release) => release.run(context).await,
             Self::Inspect(inspect) => inspect.run(context).await,
             Self::Completions(completions) => completions.run(context),
         }
@@ -88,26 +89,26 @@ impl Command {
     pub(crate) fn interrupted(&self) -> &'static str {
         match self {
             Self::Run(_) | Self::Resume(_) | Self::Retry(_) => {
-                "the command was broken off before its run began or after it was over; `runs` says which"
+                "the command stopped before its run began or after the run ended; `runs` shows which"
             }
-            Self::Skip(_) | Self::Unskip(_) => {
-                "it is not known whether it was decided; `inspect` says where the process stands"
+            Self::Hold(_) | Self::Release(_) => {
+                "the process may or may not be changed; `inspect` shows whether it is held"
             }
-            Self::Pause(_) | Self::Continue(_) | Self::Cancel(_) | Self::Throttle(_) => {
-                "it is not known whether the service was told; `status` says how it stands"
+            Self::Pause(_) | Self::Unpause(_) | Self::Cancel(_) | Self::Throttle(_) => {
+                "the service may or may not have received the request; `status` shows the state of its run"
             }
-            _ => "the command was broken off; it changes nothing, so type it again",
+            _ => "the command stopped; it writes nothing, so run it again",
         }
     }
 
     /// The reason why a command cannot be sent to a service, if it cannot.
     fn not_through_a_service(&self) -> Option<&'static str> {
         match self {
-            Self::Inspect(_) => Some(
-                "a process is looked at in the store itself, which shuts nobody out, also while a service has it open",
-            ),
-            Self::Skip(_) | Self::Unskip(_) => Some(
-                "a process is taken out of all runs in the store itself, while no service has it open",
+            Self::Inspect(_) => {
+                Some("`inspect` reads the store directly, even while a service has it open")
+            }
+            Self::Hold(_) | Self::Release(_) => Some(
+                "`hold` and `release` write to the store directly, while no service has it open",
             ),
             _ => None,
         }

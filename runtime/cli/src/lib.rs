@@ -1,4 +1,4 @@
-//! The operator's tool, for a binary of two lines.
+//! The command-line tool, for a program of two lines.
 //!
 //! ```no_run
 //! use std::process::ExitCode;
@@ -151,9 +151,7 @@ impl Cli {
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .enable_all()
             .build()
-            .map_err(|error| {
-                Failure::environment(format!("threads could not be started: {error}"))
-            })?;
+            .map_err(|error| Failure::environment(format!("cannot start threads: {error}")))?;
         let context = Context::new(args.global, self.configure, *output);
         let (command, minds_signals) = (args.command, context.minds_signals());
         let interrupted = command.interrupted();

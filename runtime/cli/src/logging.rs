@@ -24,7 +24,7 @@ pub(crate) fn init(global: &Global, output: Output) -> Result<(), Failure> {
     };
     began.map_err(|error| {
         Failure::environment(format!(
-            "what happens cannot be logged, since this binary logs by itself: {error}; leave out --log"
+            "cannot log, because this program has its own logger: {error}; omit --log"
         ))
     })
 }
@@ -36,7 +36,7 @@ fn filter(text: &str) -> Result<Option<EnvFilter>, Failure> {
     }
     let filter = EnvFilter::builder().parse(text).map_err(|error| {
         Failure::environment(format!(
-            "--log {text:?} is no filter ({error}); give a level such as debug, or levels by target such as state_migration=debug,slatedb=warn"
+            "invalid filter --log {text:?} ({error}); give a level such as debug, or levels by target such as state_migration=debug,slatedb=warn"
         ))
     })?;
     // A mistyped level would be parsed as a target, and nothing would be logged.
@@ -50,7 +50,7 @@ fn filter(text: &str) -> Result<Option<EnvFilter>, Failure> {
         .find(|part| part.chars().all(char::is_alphabetic) && !is_level(part));
     match mistyped.filter(|part| !part.is_empty()) {
         Some(part) => Err(Failure::environment(format!(
-            "--log {text:?} is no filter, since {part:?} is no level; give off, error, warn, info, debug or trace, or {part}=LEVEL if it is a target"
+            "invalid filter --log {text:?}: {part:?} is not a level; give off, error, warn, info, debug or trace, or {part}=LEVEL if it is a target"
         ))),
         None => Ok(Some(filter)),
     }
@@ -75,10 +75,10 @@ mod tests {
             assert!(filter(good).unwrap().is_some(), "{good}");
         }
         for (bad, says) in [
-            ("loud", "\"loud\" is no level"),
-            ("info,verbos", "\"verbos\" is no level"),
-            ("state_migration=loud", "is no filter"),
-            ("a=b=c", "is no filter"),
+            ("loud", "\"loud\" is not a level"),
+            ("info,verbos", "\"verbos\" is not a level"),
+            ("state_migration=loud", "invalid filter"),
+            ("a=b=c", "invalid filter"),
         ] {
             let error = filter(bad).unwrap_err().message;
             assert!(error.contains(says), "{error}");

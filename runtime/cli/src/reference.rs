@@ -30,7 +30,7 @@ fn the_reference_is_what_the_commands_are() {
     }
     let mut lines = written.lines().zip(reference.lines()).enumerate();
     let differs = lines.find(|(_, (written, reference))| written != reference);
-    panic!("docs/cli.md is not what the commands are; DOCS=overwrite writes it anew: {differs:?}");
+    panic!("docs/cli.md is out of date; DOCS=overwrite writes it anew: {differs:?}");
 }
 
 #[test]
@@ -46,6 +46,32 @@ fn every_command_says_what_it_is_for_and_has_an_example() {
         }
         for arg in command.get_arguments() {
             assert!(arg.get_help().is_some(), "{name}: {}", arg.get_id());
+        }
+    }
+}
+
+#[test]
+fn help_fits_80_columns_and_ends_without_a_full_stop() {
+    let mut all = named(Args::command(), NAME.to_owned());
+    all.build();
+    let top = all.clone();
+    for mut command in commands().into_iter().chain([top]) {
+        let name = command.get_name().to_owned();
+        for help in [command.render_help(), command.render_long_help()] {
+            for line in help.to_string().lines() {
+                assert!(line.chars().count() <= 80, "{name}: {line}");
+            }
+        }
+        // An example that is broken over two lines cannot be copied.
+        let help = command.render_long_help().to_string();
+        for example in examples(&command) {
+            assert!(help.contains(&format!("  {example}")), "{example}");
+        }
+        let about = command.get_about().map(ToString::to_string);
+        let args = command.get_arguments();
+        let texts = args.filter_map(|arg| arg.get_help().map(ToString::to_string));
+        for text in texts.chain(about) {
+            assert!(!text.ends_with('.'), "{name}: {text}");
         }
     }
 }
@@ -78,7 +104,7 @@ fn examples(command: &Command) -> Vec<String> {
 fn reference() -> String {
     let mut text = INTRODUCTION.to_owned();
     let commands = commands();
-    text.push_str("\n## Options of every command\n\n");
+    text.push_str("\n## Global options\n\n");
     let top = named(Args::command(), NAME.to_owned());
     options(
         &mut text,
@@ -118,7 +144,7 @@ fn paragraphs(text: &str) -> String {
 }
 
 fn options<'a>(text: &mut String, args: impl Iterator<Item = &'a Arg>) {
-    text.push_str("| option | what it is |\n|---|---|\n");
+    text.push_str("| option | meaning |\n|---|---|\n");
     for arg in args.filter(|arg| !arg.is_hide_set()) {
         let mut name = String::new();
         if let Some(short) = arg.get_short() {
@@ -138,9 +164,7 @@ fn options<'a>(text: &mut String, args: impl Iterator<Item = &'a Arg>) {
         let help = help.map(ToString::to_string).unwrap_or_default();
         let mut help = help.split_whitespace().collect::<Vec<_>>().join(" ");
         // clap removes the final full stop.
-        if !help.ends_with('.') {
-            help.push('.');
-        }
+        let mut notes = Vec::new();
         let values: Vec<String> = arg
             .get_possible_values()
             .iter()
@@ -148,14 +172,18 @@ fn options<'a>(text: &mut String, args: impl Iterator<Item = &'a Arg>) {
             .map(|value| format!("`{}`", value.get_name()))
             .collect();
         if !values.is_empty() {
-            let _ = write!(help, " One of {}.", values.join(", "));
+            notes.push(format!("one of {}", values.join(", ")));
         }
         let defaults = arg.get_default_values();
-        if let Some(default) = defaults.first().filter(|_| takes) {
-            let _ = write!(help, " Default: `{}`.", default.to_string_lossy());
+        let shown = takes && !arg.is_hide_default_value_set();
+        if let Some(default) = defaults.first().filter(|_| shown) {
+            notes.push(format!("default `{}`", default.to_string_lossy()));
         }
         if let Some(variable) = arg.get_env() {
-            let _ = write!(help, " Variable: `{}`.", variable.to_string_lossy());
+            notes.push(format!("variable `{}`", variable.to_string_lossy()));
+        }
+        if !notes.is_empty() {
+            let _ = write!(help, " ({})", notes.join("; "));
         }
         let help = help.replace('|', "\\|");
         let _ = writeln!(text, "| `{name}` | {help} |");

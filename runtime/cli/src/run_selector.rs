@@ -55,7 +55,7 @@ impl WhichRun {
     fn among(&self, mut known: Vec<RunRecord>) -> Result<RunRecord, Failure> {
         if known.is_empty() {
             return Err(Failure::environment(
-                "the store has not seen any run yet; plan one first",
+                "the store has no runs yet; plan one first",
             ));
         }
         let named = match self {
@@ -79,7 +79,7 @@ impl WhichRun {
         match known.len() {
             1 => Ok(known.swap_remove(0)),
             0 => Err(Failure::environment(format!(
-                "the store has not seen a run {named:?}; name one by its number, its id, the start of its id, or as `last`"
+                "no run {named:?} in the store; give a number, an id, the start of an id, or `last`"
             ))),
             several => Err(Failure::environment(format!(
                 "the ids of {several} runs start with {named:?}; give more of the id, or the number of the run"
@@ -152,9 +152,9 @@ mod tests {
         // A number only selects a run by number, even if an id starts with it.
         for none in ["17", "12", "#12", "1234", "xyz", ""] {
             let error = found(none).unwrap_err();
-            assert!(error.starts_with("the store has not seen a run"), "{error}");
+            assert!(error.starts_with("no run "), "{error}");
         }
         let error = WhichRun::Last.among(Vec::new()).unwrap_err().message;
-        assert_eq!(error, "the store has not seen any run yet; plan one first");
+        assert_eq!(error, "the store has no runs yet; plan one first");
     }
 }

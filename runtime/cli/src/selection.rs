@@ -15,37 +15,37 @@ use state_migration_runner::MigrationRunner;
 /// to the same fingerprint.
 #[derive(Debug, Clone, Default, clap::Args)]
 pub(crate) struct Planned {
-    /// Only processes of this workflow, or of others named like this.
-    #[arg(long, value_name = "NAME", help_heading = "Which processes")]
+    /// Select processes of this workflow (repeatable)
+    #[arg(long, value_name = "NAME", help_heading = "Selection")]
     pub(crate) workflow: Vec<String>,
-    /// Only processes of this tenant, or of others named like this.
-    #[arg(long, value_name = "TENANT", help_heading = "Which processes")]
+    /// Select processes of this tenant (repeatable)
+    #[arg(long, value_name = "TENANT", help_heading = "Selection")]
     pub(crate) tenant: Vec<TenantId>,
-    /// Only streams whose ids start like this.
-    #[arg(long, value_name = "PREFIX", help_heading = "Which processes")]
+    /// Select streams whose ids start with this prefix
+    #[arg(long, value_name = "PREFIX", help_heading = "Selection")]
     pub(crate) prefix: Option<String>,
-    /// Only this stream, or others named like this.
-    #[arg(long, value_name = "STREAM", help_heading = "Which processes")]
+    /// Select this stream (repeatable)
+    #[arg(long, value_name = "STREAM", help_heading = "Selection")]
     pub(crate) stream: Vec<StreamId>,
-    /// Only the first N, in order of their streams.
-    #[arg(long, value_name = "N", value_parser = number::<NonZeroUsize>, help_heading = "Which processes")]
-    pub(crate) first: Option<NonZeroUsize>,
-    /// Only a share by hash, the same in every run, and part of every larger
-    /// share: a canary.
-    #[arg(long, value_name = "PERCENT", value_parser = percent, help_heading = "Which processes")]
+    /// Select the first N processes, in order of their stream ids
+    #[arg(long, value_name = "N", value_parser = number::<NonZeroUsize>, help_heading = "Selection")]
+    pub(crate) limit: Option<NonZeroUsize>,
+    /// Select a share of the processes by hash, as a canary: the same in every
+    /// run, and included in every larger share
+    #[arg(long, value_name = "PERCENT", value_parser = percent, help_heading = "Selection")]
     pub(crate) percent: Option<f64>,
-    /// Only processes that are not over.
-    #[arg(long, help_heading = "Which processes")]
+    /// Select processes that are not finished
+    #[arg(long, help_heading = "Selection")]
     pub(crate) in_flight: bool,
-    /// Counts the streams that need nothing too, which reads all of them.
-    #[arg(long, help_heading = "How")]
-    pub(crate) full_count: bool,
-    /// Runs user code twice on every process, and fails those on which it does
-    /// not do the same.
-    #[arg(long, help_heading = "How")]
-    pub(crate) twice: bool,
-    /// How long user code may take for one process [default: 10s].
-    #[arg(long, value_name = "DURATION", value_parser = duration, help_heading = "How")]
+    /// Also count up-to-date processes, which reads every stream
+    #[arg(long, help_heading = "Execution")]
+    pub(crate) count_all: bool,
+    /// Run user code twice for each process, and fail a process whose results
+    /// differ
+    #[arg(long, help_heading = "Execution")]
+    pub(crate) check_determinism: bool,
+    /// Fail a process whose user code takes longer than this [default: 10s]
+    #[arg(long, value_name = "DURATION", value_parser = duration, help_heading = "Execution")]
     pub(crate) deadline: Option<Duration>,
 }
 
@@ -64,8 +64,8 @@ impl Planned {
         if !self.stream.is_empty() {
             selection = selection.streams(self.stream.iter().cloned());
         }
-        if let Some(first) = self.first {
-            selection = selection.first(first.get());
+        if let Some(limit) = self.limit {
+            selection = selection.first(limit.get());
         }
         if let Some(percent) = self.percent {
             selection = selection.percent(percent);
@@ -81,10 +81,12 @@ impl Planned {
         &self,
         runner: MigrationRunner<M, ES, SS>,
     ) -> MigrationRunner<M, ES, SS> {
-        let runner = runner.select(self.selection()).full_count(self.full_count);
+        let runner = runner
+            .select(self.selection())
+            .count_up_to_date(self.count_all);
         // A dry run checks determinism by default.
-        let runner = match self.twice {
-            true => runner.run_code_twice(true),
+        let runner = match self.check_determinism {
+            true => runner.check_determinism(true),
             false => runner,
         };
         match self.deadline {
@@ -99,8 +101,8 @@ impl Planned {
         let millis = |deadline: Duration| u64::try_from(deadline.as_millis()).unwrap_or(u64::MAX);
         For {
             selection: Some(self.selection()).filter(|it| *it != Selection::all()),
-            full_count: self.full_count.then_some(true),
-            twice: self.twice.then_some(true),
+            count_all: self.count_all.then_some(true),
+            check_determinism: self.check_determinism.then_some(true),
             deadline_ms: self.deadline.map(millis),
         }
     }
@@ -110,7 +112,7 @@ impl Planned {
     pub(crate) fn check(&self, migrations: &MigrationRegistry) -> Result<(), Failure> {
         for name in &self.workflow {
             if migrations.newest(name).is_none() {
-                return Err(no_migration("this binary", name, migrations.names()));
+                return Err(no_migration("this program", name, migrations.names()));
             }
         }
         Ok(())
@@ -132,8 +134,8 @@ impl Planned {
         for stream in &self.stream {
             option("--stream", stream.as_str());
         }
-        if let Some(first) = self.first {
-            option("--first", &first.to_string());
+        if let Some(limit) = self.limit {
+            option("--limit", &limit.to_string());
         }
         if let Some(percent) = self.percent {
             option("--percent", &percent.to_string());
@@ -144,8 +146,8 @@ impl Planned {
         }
         for (flag, is_set) in [
             ("--in-flight", self.in_flight),
-            ("--full-count", self.full_count),
-            ("--twice", self.twice),
+            ("--count-all", self.count_all),
+            ("--check-determinism", self.check_determinism),
         ] {
             if is_set {
                 let _ = write!(line, " {flag}");
@@ -163,20 +165,24 @@ pub(crate) fn no_migration<'a>(
 ) -> Failure {
     let known: Vec<&str> = known.into_iter().collect();
     let known = match known.as_slice() {
-        [] => "for no workflow at all".to_owned(),
-        known => format!("for {}", known.join(", ")),
+        [] => "no workflow has one".to_owned(),
+        known => format!("the workflows with migrations are {}", known.join(", ")),
     };
     Failure::environment(format!(
-        "{who} has no migration for the workflow {name:?}, but {known}; give --workflow one of these, or link the crate with its migrations"
+        "{who} has no migration for workflow {name:?}; {known}; correct --workflow, or link the crate with its migrations"
     ))
 }
 
 /// Parses a duration such as `10s`, `1m30s` or `250ms`.
 pub(crate) fn duration(text: &str) -> Result<Duration, String> {
     match humantime::parse_duration(text) {
-        Ok(Duration::ZERO) => Err("it must be more than nothing; give it as 10s or 250ms".into()),
+        Ok(Duration::ZERO) => {
+            Err("expected a duration greater than zero, such as 10s or 250ms".into())
+        }
         Ok(duration) => Ok(duration),
-        Err(error) => Err(format!("{error}; give it as 10s, 1m30s or 250ms")),
+        Err(error) => Err(format!(
+            "{error}; expected a duration such as 10s, 1m30s or 250ms"
+        )),
     }
 }
 
@@ -185,8 +191,8 @@ pub(crate) fn number<N: FromStr>(text: &str) -> Result<N, String> {
     let is_too_large = text.bytes().all(|byte| byte.is_ascii_digit())
         && text.bytes().any(|byte| matches!(byte, b'1'..=b'9'));
     text.parse().map_err(|_| match is_too_large {
-        true => "it is larger than can be; give less, or leave the option out".into(),
-        false => "it is no whole number from 1 on; give one, or leave the option out".into(),
+        true => "the number is too large; give a smaller one, or omit the option".into(),
+        false => "expected a positive integer; give one, or omit the option".into(),
     })
 }
 
@@ -195,7 +201,7 @@ fn percent(text: &str) -> Result<f64, String> {
     match number.parse::<f64>() {
         // Shares are in steps of 0.01 %, and an empty share is not a canary.
         Ok(percent) if (0.01..=100.0).contains(&percent) => Ok(percent),
-        _ => Err("give a number from 0.01 to 100".into()),
+        _ => Err("expected a number from 0.01 to 100".into()),
     }
 }
 
@@ -219,12 +225,12 @@ mod tests {
 
     #[test]
     fn options_written_out_again_select_the_same() {
-        let line = "--workflow loan --workflow offer --tenant bank --prefix process/bank/1 --stream process/bank/17 --first 5 --percent 2.5 --deadline 1m30s --in-flight --full-count --twice";
+        let line = "--workflow loan --workflow offer --tenant bank --prefix process/bank/1 --stream process/bank/17 --limit 5 --percent 2.5 --deadline 1m30s --in-flight --count-all --check-determinism";
         let planned = read(line);
         assert_eq!(planned.arguments(), format!(" {line}"));
         assert_eq!(
             planned.selection().to_string(),
-            "workflow loan or offer, tenant bank, streams that start with process/bank/1, 1 stream by id, 2.5 % by hash, in flight only, the first 5"
+            "workflow loan or offer, tenant bank, streams with prefix process/bank/1, 1 stream by id, 2.5 % by hash, in flight, the first 5"
         );
         assert_eq!(read("").arguments(), "");
         assert_eq!(read("").selection(), Selection::all());
@@ -243,10 +249,10 @@ mod tests {
         assert_eq!(percent("5"), Ok(5.0));
         assert_eq!(percent("5 %"), Ok(5.0));
         let said = [
-            ("4294967296", "larger than can be"),
-            ("0", "no whole number"),
-            ("-1", "no whole number"),
-            ("", "no whole number"),
+            ("4294967296", "too large"),
+            ("0", "expected a positive integer"),
+            ("-1", "expected a positive integer"),
+            ("", "expected a positive integer"),
         ];
         for (bad, says) in said {
             let error = number::<std::num::NonZeroU32>(bad).unwrap_err();

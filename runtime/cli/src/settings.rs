@@ -21,7 +21,7 @@ pub(crate) fn over(ours: &Settings, file: Option<&Path>) -> Result<Settings, Fai
         let said = read(file)?;
         if let Some(key) = unknown(&said, &known, &mut Vec::new()) {
             return Err(Failure::environment(format!(
-                "the settings file {} says `{key}`, which SlateDB does not know; correct the name, or remove it",
+                "unknown SlateDB setting `{key}` in the settings file {}; correct its name, or remove it",
                 file.display()
             )));
         }
@@ -32,12 +32,12 @@ pub(crate) fn over(ours: &Settings, file: Option<&Path>) -> Result<Settings, Fai
     let said = of_default_profile(&variables).unwrap_or_default();
     if let Some(key) = unknown(&said, &known, &mut Vec::new()) {
         return Err(Failure::environment(format!(
-            "the variable {} is for the setting `{key}`, which SlateDB does not know; correct the name, or unset it",
+            "the variable {} is for the unknown SlateDB setting `{key}`; correct its name, or unset it",
             variable(&key)
         )));
     }
     if !said.is_empty() {
-        places.push(format!("of the variables that begin with {PREFIX}"));
+        places.push(format!("of the variables {PREFIX}*"));
     }
     let settings = all.merge(variables).extract::<Settings>();
     let mut settings = settings.map_err(|error| {
@@ -48,13 +48,13 @@ pub(crate) fn over(ours: &Settings, file: Option<&Path>) -> Result<Settings, Fai
             places.first().cloned().unwrap_or_default()
         };
         Failure::environment(format!(
-            "the setting `{key}` {place} cannot be used: {}; correct it",
+            "invalid value for the setting `{key}` {place}: {}; correct it",
             one_line(&error.kind.to_string())
         ))
     })?;
     settings.validate().map_err(|error| {
         Failure::environment(format!(
-            "the settings {} do not fit together: {}; correct them",
+            "the settings {} are inconsistent: {}; correct them",
             places.join(" and "),
             one_line(&error.to_string())
         ))
@@ -85,7 +85,7 @@ fn read(file: &Path) -> Result<Dict, Failure> {
     let shown = file.display();
     let text = std::fs::read_to_string(file).map_err(|error| {
         Failure::environment(format!(
-            "the settings file {shown} cannot be read: {error}; check `--settings`"
+            "cannot read the settings file {shown}: {error}; check `--settings`"
         ))
     })?;
     let kind = file.extension().and_then(|kind| kind.to_str());
@@ -95,13 +95,13 @@ fn read(file: &Path) -> Result<Dict, Failure> {
         Some("yaml" | "yml") => of_default_profile(&Yaml::string(&text)),
         _ => {
             return Err(Failure::environment(format!(
-                "the settings file {shown} is of no kind that is known; name a .toml, .json or .yaml file"
+                "unsupported settings file {shown}: expected .toml, .json or .yaml"
             )));
         }
     };
     said.map_err(|error| {
         Failure::environment(format!(
-            "the settings file {shown} cannot be read: {}; correct it",
+            "cannot parse the settings file {shown}: {}; correct it",
             one_line(&error.to_string())
         ))
     })
@@ -120,7 +120,7 @@ fn known() -> Result<Dict, Failure> {
         ..Settings::default()
     };
     of_default_profile(&Serialized::defaults(full))
-        .map_err(|error| Failure::environment(format!("SlateDB's own settings are none: {error}")))
+        .map_err(|error| Failure::environment(format!("invalid SlateDB settings: {error}")))
 }
 
 /// The path of the first unknown key.
@@ -241,17 +241,17 @@ mod tests {
             (
                 "a.toml",
                 "flush_intervall = \"7ms\"",
-                "says `flush_intervall`, which SlateDB does not know",
+                "unknown SlateDB setting `flush_intervall` in",
             ),
             (
                 "a.toml",
                 "[garbage_collector_options.wal_options]\nage = \"1s\"",
-                "says `garbage_collector_options.wal_options.age`, which SlateDB does not know",
+                "unknown SlateDB setting `garbage_collector_options.wal_options.age` in",
             ),
             (
                 "a.json",
                 r#"{"l0_max_ssts":"many"}"#,
-                "cannot be used: invalid type: found string \"many\", expected ",
+                "invalid type: found string \"many\", expected ",
             ),
             (
                 "a.json",
@@ -263,18 +263,18 @@ mod tests {
                 r#"{"compactor_options":{"poll_interval":"soon"}}"#,
                 "the setting `compactor_options.poll_interval` of the file ",
             ),
-            ("a.json", "{", "cannot be read: EOF while parsing"),
+            ("a.json", "{", ": EOF while parsing"),
             (
                 "a.toml",
                 "flush_interval = ",
-                "cannot be read: TOML parse error at line 1",
+                ": TOML parse error at line 1",
             ),
             (
                 "a.json",
                 r#"{"max_unflushed_bytes":1}"#,
-                "do not fit together: ",
+                "are inconsistent: ",
             ),
-            ("a.ini", "a=1", "name a .toml, .json or .yaml file"),
+            ("a.ini", "a=1", "expected .toml, .json or .yaml"),
         ] {
             let (_folder, file) = file(name, text);
             let failure = over(&ours(), Some(&file)).unwrap_err();

@@ -25,9 +25,8 @@ pub(crate) struct Signals(mpsc::UnboundedReceiver<&'static str>);
 impl Signals {
     pub(crate) fn listen() -> Result<Self, Failure> {
         let (sender, receiver) = mpsc::unbounded_channel();
-        listen(&sender).map_err(|error| {
-            Failure::environment(format!("signals cannot be listened to: {error}"))
-        })?;
+        listen(&sender)
+            .map_err(|error| Failure::environment(format!("cannot listen for signals: {error}")))?;
         Ok(Self(receiver))
     }
 
@@ -69,15 +68,17 @@ where
         // The receiver is gone if the command was interrupted.
         let _ = sender.send(runtime.block_on(command()));
     });
-    let thread = thread
-        .map_err(|error| Failure::environment(format!("a thread could not be started: {error}")))?;
+    let thread =
+        thread.map_err(|error| Failure::environment(format!("cannot start a thread: {error}")))?;
     loop {
         match signals.or(&mut ended).await {
             Ok(Ok(ended)) => return ended,
             Ok(Err(_)) => {
                 return match thread.join() {
                     Err(panic) => std::panic::resume_unwind(panic),
-                    Ok(()) => Err(Failure::environment("the command said nothing of its end")),
+                    Ok(()) => Err(Failure::environment(
+                        "the command ended without a result; report it as a bug",
+                    )),
                 };
             }
             Err(_) if minds_signals.load(Ordering::SeqCst) => {}

@@ -15,7 +15,7 @@ use state_migration_core::{Error, ErrorKind, RunId};
 use state_migration_store::{SlateDbReader, SlateDbStore, SlateDbStoreBuilder};
 
 /// The warning about a store that another program has open.
-pub(crate) const IN_USE: &str = "a program has the store open, or ended without closing it: let a run go on inside of it with --via SOCKET; from here --take-over would end its writing";
+pub(crate) const IN_USE: &str = "a program has the store open, or ended without closing it; use --socket PATH to run inside that program, because --take-over would fence it";
 
 /// A store named on the command line.
 pub(crate) struct Target {
@@ -154,18 +154,18 @@ impl Target {
                     _ => Some(WayOut::TakeOver),
                 },
                 failure: Failure::refused(format!(
-                    "the store {} cannot be opened: {in_use}; to open it would end that program's writing, so {}, or, once you know that it is dead, add `--take-over`",
+                    "the store {} cannot be opened: {in_use}; opening it would fence that program, so {}, or add `--take-over` if that program is dead",
                     self.url,
                     match claim {
-                        Claim::Of(_) => "let the run go on inside it with `--via SOCKET`",
+                        Claim::Of(_) => "use `--socket PATH` to run inside that program",
                         // A command without a run cannot be sent to a service.
-                        Claim::Any => "type this again when it has ended",
+                        Claim::Any => "try again after that program has ended",
                     }
                 )),
             },
             ErrorKind::Claimed { run } => Unopened {
                 way_out: Some(WayOut::Resume(*run)),
-                failure: Failure::refused(format!("{}, with --take-over", interrupted_by(*run))),
+                failure: Failure::refused(format!("{} with --take-over", interrupted_by(*run))),
             },
             _ => error.into(),
         })
@@ -185,7 +185,7 @@ impl Place {
         let scheme = scheme.to_ascii_lowercase();
         let bad = |why: String| {
             Failure::environment(format!(
-                "`{text}` names no store: {why}; write a folder, file:///folder, memory:, s3://bucket/path, az://container/path or gs://bucket/path"
+                "invalid store `{text}`: {why}; expected a folder, file:///folder, memory:, s3://bucket/path, az://container/path or gs://bucket/path"
             ))
         };
         if scheme == "memory" {
@@ -199,10 +199,10 @@ impl Place {
                 .then(|| url.to_file_path().ok())
                 .flatten()
                 .map(Self::Folder)
-                .ok_or_else(|| bad("the path of a file: has to begin with a slash".to_owned()));
+                .ok_or_else(|| bad("the path of a file: URL must begin with a slash".to_owned()));
         }
         if !matches!(scheme.as_str(), "s3" | "s3a" | "az" | "azure" | "gs") {
-            return Err(bad(format!("nothing is known of `{scheme}:`")));
+            return Err(bad(format!("unsupported URL scheme `{scheme}`")));
         }
         if url.host_str().is_none_or(str::is_empty) {
             return Err(bad("the bucket is missing".to_owned()));
@@ -251,10 +251,10 @@ fn cloud(url: &Url) -> Result<Arc<dyn ObjectStore>, Failure> {
     match built {
         Some(Ok(store)) => Ok(store),
         Some(Err(error)) => Err(Failure::environment(format!(
-            "the store {url} cannot be reached: {error}; check the variables of the cloud"
+            "cannot reach the store {url}: {error}; check the environment variables of the cloud"
         ))),
         None => Err(Failure::environment(format!(
-            "the store {url} is in a cloud that this program was built without; build it with the feature `{feature}` of state-migration"
+            "this program is built without support for the store {url}; build it with the feature `{feature}` of state-migration"
         ))),
     }
 }
@@ -302,14 +302,14 @@ mod tests {
     #[test]
     fn what_names_no_store_is_told_how_to_write_one() {
         for (text, why) in [
-            ("ftp://host/loans", "nothing is known of `ftp:`"),
+            ("ftp://host/loans", "unsupported URL scheme `ftp`"),
             (
                 "file://loans",
-                "the path of a file: has to begin with a slash",
+                "the path of a file: URL must begin with a slash",
             ),
             (
                 "file:loans",
-                "the path of a file: has to begin with a slash",
+                "the path of a file: URL must begin with a slash",
             ),
             ("s3:///loans", "the bucket is missing"),
             ("s3:loans", "the bucket is missing"),

@@ -13,7 +13,7 @@ use state_migration_core::{
 /// The status of a version, with its route or reason.
 #[derive(Debug, Clone, Serialize)]
 pub(crate) struct Decision {
-    pub(crate) standing: Stands,
+    pub(crate) status: Stands,
     /// The route to the newest version.
     pub(crate) route: Option<String>,
     /// The declared reason why processes stay at the version.
@@ -26,7 +26,7 @@ pub(crate) enum Stands {
     /// The newest version.
     Newest,
     /// Outdated: a route leads to the newest version.
-    Behind,
+    Outdated,
     /// Processes are declared to stay.
     Stays,
     /// Neither a migration nor a declaration: the program refuses to run.
@@ -67,7 +67,7 @@ impl Decisions {
 
     pub(crate) fn about(&self, version: &WorkflowId) -> Decision {
         let plain = |standing| Decision {
-            standing,
+            status: standing,
             route: None,
             reason: None,
         };
@@ -77,7 +77,7 @@ impl Decisions {
                 Standing::Behind(route) => {
                     return Decision {
                         route: Some(route.to_string()),
-                        ..plain(Stands::Behind)
+                        ..plain(Stands::Outdated)
                     };
                 }
                 Standing::Stays => {
@@ -133,15 +133,17 @@ fn is_newer(version: &WorkflowId, newest: &WorkflowId) -> bool {
 impl Decision {
     pub(crate) fn text(&self) -> String {
         let bad = |text: &str| format!("{BAD}{text}{BAD:#}");
-        match self.standing {
+        match self.status {
             Stands::Newest => format!("{GOOD}newest{GOOD:#}"),
-            Stands::Behind => format!("behind: {}", plain(self.route.as_deref().unwrap_or("?"))),
+            Stands::Outdated => {
+                format!("outdated: {}", plain(self.route.as_deref().unwrap_or("?")))
+            }
             Stands::Stays => format!("stays: {}", plain(self.reason.as_deref().unwrap_or("?"))),
             Stands::Undecided => bad("undecided"),
-            Stands::UnknownVersion => bad("a version unknown to this binary"),
-            Stands::NewerThanProgram => bad("newer than all that this binary knows"),
+            Stands::UnknownVersion => bad("unknown version"),
+            Stands::NewerThanProgram => bad("newer than this program"),
             Stands::NoMigrations => "no migrations".to_owned(),
-            Stands::OtherWorkflow => "a workflow unknown to this binary".to_owned(),
+            Stands::OtherWorkflow => "unknown workflow".to_owned(),
         }
     }
 }

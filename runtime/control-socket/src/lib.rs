@@ -2,8 +2,8 @@
 //! Feature `control-socket`; without effect on systems without Unix sockets.
 //!
 //! SlateDB allows one writer, so a run against a live service must execute inside that
-//! service. Through a control socket, the operator's tool controls and watches that run
-//! with `--via`, while the service continues to write:
+//! service. Through a control socket, the command-line tool controls and watches that
+//! run with `--socket`, while the service continues to write:
 //!
 //! ```no_run
 //! # async fn f<M, ES, SS>(runner: state_migration::MigrationRunner<M, ES, SS>) -> Result<(), state_migration::Error>
@@ -38,7 +38,7 @@
 //! |---|---|
 //! | `status` | returns the state and the progress of the run |
 //! | `watch` | returns the progress repeatedly until the run ends |
-//! | `pause`, `continue`, `cancel` | pauses, unpauses or cancels the run in progress |
+//! | `pause`, `unpause`, `cancel` | pauses, unpauses or cancels the run in progress |
 //! | `throttle` | limits this run and later ones to N processes per second |
 //! | `run` | starts a run, with its selection, actor, reason and plan |
 //! | `resume`, `retry` | resumes a run, or retries its failures |
@@ -48,10 +48,10 @@
 //! A request is one line of JSON of at most 1 MiB. Each answer is one line of JSON:
 //!
 //! ```text
-//! > {"version":1,"request":"throttle","per_second":50}
-//! < {"version":1,"answer":"status","under_way":true,"pausing":false,"per_second":50,"progress":{…}}
-//! > {"version":1,"request":"pause"}
-//! < {"version":1,"answer":"error","kind":"no_run","message":"no run is under way …","run":null}
+//! > {"version":2,"request":"throttle","per_second":50}
+//! < {"version":2,"answer":"status","in_progress":true,"pausing":false,"per_second":50,"progress":{…}}
+//! > {"version":2,"request":"pause"}
+//! < {"version":2,"answer":"error","kind":"no_run","message":"no run is in progress …","run":null}
 //! ```
 //!
 //! `docs/control-socket.md` describes all of them. Only one run is allowed at a time:

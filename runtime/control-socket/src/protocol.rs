@@ -11,7 +11,7 @@ use state_migration_core::{FailureClass, Fingerprint, RunId, Selection, StreamId
 use state_migration_runner::{Failure, MigrationReport, Plan, Progress, RunCounts, RunRecord};
 
 /// The version of the protocol.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 
 /// Maximum bytes of a request, including a selection with many streams.
 pub const LONGEST_REQUEST: usize = 1 << 20;
@@ -63,7 +63,7 @@ pub enum Request {
     /// The progress of the run, repeatedly until it ends.
     Watch,
     Pause,
-    Continue,
+    Unpause,
     Cancel,
     /// Limits this run and later ones; `None` removes the limit.
     Throttle {
@@ -111,9 +111,9 @@ pub struct For {
     #[serde(default)]
     pub selection: Option<Selection>,
     #[serde(default)]
-    pub full_count: Option<bool>,
+    pub count_all: Option<bool>,
     #[serde(default)]
-    pub twice: Option<bool>,
+    pub check_determinism: Option<bool>,
     #[serde(default)]
     pub deadline_ms: Option<u64>,
 }
@@ -124,9 +124,9 @@ pub struct Run {
     #[serde(flatten)]
     pub which: For,
     #[serde(default)]
-    pub who: Option<String>,
+    pub actor: Option<String>,
     #[serde(default)]
-    pub why: String,
+    pub reason: String,
     /// The required fingerprint of the plan.
     #[serde(default)]
     pub plan: Option<Fingerprint>,
@@ -157,6 +157,7 @@ pub enum Answer {
     Plan(Planned),
     /// One of several runs; [`Answer::End`] follows the last.
     Run {
+        #[serde(with = "words::record")]
         record: Box<RunRecord>,
         counts: RunCounts,
     },
@@ -168,6 +169,7 @@ pub enum Answer {
         interrupted: Option<RunId>,
     },
     Show {
+        #[serde(with = "words::record")]
         record: Box<RunRecord>,
         counts: RunCounts,
         failures: Vec<Failure>,
@@ -178,7 +180,7 @@ pub enum Answer {
 /// The state of the service.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Status {
-    pub under_way: bool,
+    pub in_progress: bool,
     /// Whether a pause is requested; chunks may still be in progress.
     pub pausing: bool,
     pub per_second: Option<NonZeroU32>,
@@ -188,6 +190,7 @@ pub struct Status {
 /// The plan of a run, with the processes it concerns.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Planned {
+    #[serde(with = "words::plan")]
     pub plan: Plan,
     /// The versions of the plan's workflows that processes are at.
     pub versions: Vec<AtVersion>,
@@ -227,7 +230,7 @@ pub enum ProblemKind {
     /// The maximum number of clients is connected.
     TooMany,
     /// Another run is in progress; only one run is allowed at a time.
-    UnderWay,
+    InProgress,
     /// An interrupted run has claimed the store until it is resumed.
     Interrupted,
     /// No run is in progress.
@@ -255,13 +258,98 @@ impl Problem {
     }
 }
 
+/// The names of the protocol for fields that a store keeps under older names.
+mod words {
+    use serde::de::{DeserializeOwned, Error as _};
+    use serde::ser::Error as _;
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+    use serde_json::Value;
+
+    const OF_A_RECORD: [(&str, &str); 2] = [("who", "actor"), ("why", "reason")];
+    const OF_OPTIONS: [(&str, &str); 2] =
+        [("full_count", "count_all"), ("twice", "check_determinism")];
+
+    /// Renames fields of an object to the names of the protocol, or back.
+    fn rename(object: Option<&mut Value>, names: &[(&str, &str)], is_back: bool) {
+        let Some(object) = object.and_then(Value::as_object_mut) else {
+            return;
+        };
+        for (kept, said) in names {
+            let (from, to) = if is_back { (said, kept) } else { (kept, said) };
+            if let Some(value) = object.remove(*from) {
+                object.insert((*to).to_owned(), value);
+            }
+        }
+    }
+
+    fn of_plan(plan: Option<&mut Value>, is_back: bool) {
+        let options = plan.and_then(|plan| plan.get_mut("options"));
+        rename(options, &OF_OPTIONS, is_back);
+    }
+
+    fn of_record(record: &mut Value, is_back: bool) {
+        rename(Some(record), &OF_A_RECORD, is_back);
+        of_plan(record.get_mut("plan"), is_back);
+    }
+
+    fn write<S: Serializer>(
+        value: &impl Serialize,
+        into: S,
+        name: impl FnOnce(&mut Value),
+    ) -> Result<S::Ok, S::Error> {
+        let mut value = serde_json::to_value(value).map_err(S::Error::custom)?;
+        name(&mut value);
+        value.serialize(into)
+    }
+
+    fn read<'de, D: Deserializer<'de>, T: DeserializeOwned>(
+        from: D,
+        name: impl FnOnce(&mut Value),
+    ) -> Result<T, D::Error> {
+        let mut value = Value::deserialize(from)?;
+        name(&mut value);
+        serde_json::from_value(value).map_err(D::Error::custom)
+    }
+
+    pub(super) mod record {
+        use super::{Deserializer, Serializer, of_record, read, write};
+        use state_migration_runner::RunRecord;
+
+        pub(crate) fn serialize<S: Serializer>(
+            record: &RunRecord,
+            into: S,
+        ) -> Result<S::Ok, S::Error> {
+            write(record, into, |value| of_record(value, false))
+        }
+
+        pub(crate) fn deserialize<'de, D: Deserializer<'de>>(
+            from: D,
+        ) -> Result<Box<RunRecord>, D::Error> {
+            read(from, |value| of_record(value, true))
+        }
+    }
+
+    pub(super) mod plan {
+        use super::{Deserializer, Serializer, of_plan, read, write};
+        use state_migration_runner::Plan;
+
+        pub(crate) fn serialize<S: Serializer>(plan: &Plan, into: S) -> Result<S::Ok, S::Error> {
+            write(plan, into, |value| of_plan(Some(value), false))
+        }
+
+        pub(crate) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Plan, D::Error> {
+            read(from, |value| of_plan(Some(value), true))
+        }
+    }
+}
+
 /// Parses a request.
 pub fn request(line: &[u8]) -> Result<Request, Problem> {
     let invalid = |error: serde_json::Error| {
         Problem::new(
             ProblemKind::Invalid,
             format!(
-                "this is no request of the control protocol, version {VERSION}: {error}; see docs/control-socket.md"
+                "invalid request for version {VERSION} of the control protocol: {error}; see docs/control-socket.md"
             ),
         )
     };
@@ -270,7 +358,7 @@ pub fn request(line: &[u8]) -> Result<Request, Problem> {
         return Err(Problem::new(
             ProblemKind::Version,
             format!(
-                "the request is of version {version} of the control protocol, and this service speaks version {VERSION}; use a tool of the release that the service is built with"
+                "the request has version {version} of the control protocol, but this service speaks version {VERSION}; use the tool of the release that the service is built with"
             ),
         ));
     }
@@ -319,7 +407,8 @@ impl Room {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
-    use state_migration_core::{MigrationError, Stage};
+    use serde_json::json;
+    use state_migration_core::{MigrationError, Stage, Timestamp};
 
     fn read(line: &str) -> Request {
         request(line.as_bytes()).unwrap()
@@ -328,35 +417,35 @@ mod tests {
     /// These are the lines in `docs/control-socket.md`.
     #[test]
     fn requests_read_like_this() {
-        assert_eq!(read(r#"{"version":1,"request":"status"}"#), Request::Status);
+        assert_eq!(read(r#"{"version":2,"request":"status"}"#), Request::Status);
         assert_eq!(
-            read(r#"{"version":1,"request":"throttle","per_second":50}"#),
+            read(r#"{"version":2,"request":"throttle","per_second":50}"#),
             Request::Throttle {
                 per_second: NonZeroU32::new(50)
             }
         );
         assert_eq!(
-            read(r#"{"version":1,"request":"throttle","per_second":null}"#),
+            read(r#"{"version":2,"request":"throttle","per_second":null}"#),
             Request::Throttle { per_second: None }
         );
         assert_eq!(
-            read(r#"{"version":1,"request":"runs"}"#),
+            read(r#"{"version":2,"request":"runs"}"#),
             Request::Runs { limit: None }
         );
         assert_eq!(
-            read(r#"{"version":1,"request":"run"}"#),
+            read(r#"{"version":2,"request":"run"}"#),
             Request::Run(Run::default())
         );
         let run = RunId::random();
         assert_eq!(
             read(&format!(
-                r#"{{"version":1,"request":"retry","run":"{run}","classes":["refused"],"who":"ann"}}"#
+                r#"{{"version":2,"request":"retry","run":"{run}","classes":["refused"],"actor":"ann"}}"#
             )),
             Request::Retry {
                 run,
                 classes: vec![FailureClass::Refused],
                 asked: Run {
-                    who: Some("ann".into()),
+                    actor: Some("ann".into()),
                     ..Run::default()
                 }
             }
@@ -371,8 +460,8 @@ mod tests {
                 deadline_ms: Some(5),
                 ..For::default()
             },
-            who: Some("ann".into()),
-            why: "release 7".into(),
+            actor: Some("ann".into()),
+            reason: "release 7".into(),
             plan: Some(Fingerprint::new(7)),
             dry_run: true,
             take_over: false,
@@ -405,26 +494,87 @@ mod tests {
     }
 
     #[test]
+    fn a_run_and_a_plan_have_the_words_of_the_protocol() {
+        let plan = json!({
+            "fingerprint": "0000000000000000",
+            "selection": Selection::all(),
+            "routes": [],
+            "options": { "full_count": true, "twice": false, "deadline_ms": 5 },
+        });
+        let record = json!({
+            "id": RunId::random(),
+            "number": 1,
+            "kind": "migrate",
+            "who": "ann",
+            "why": "release 7",
+            "plan": plan,
+            "state": "done",
+            "executions": 1,
+            "took_over": null,
+            "started": Timestamp::from_micros(0),
+            "ended": null,
+        });
+        let plan: Plan = serde_json::from_value(plan).unwrap();
+        let record: RunRecord = serde_json::from_value(record).unwrap();
+        let said = [
+            Answer::Show {
+                record: Box::new(record.clone()),
+                counts: RunCounts::default(),
+                failures: Vec::new(),
+            },
+            Answer::Run {
+                record: Box::new(record),
+                counts: RunCounts::default(),
+            },
+            Answer::Plan(Planned {
+                plan,
+                versions: Vec::new(),
+                absent: Vec::new(),
+            }),
+        ];
+        for answer in said {
+            let line = Line::bytes(answer.clone()).unwrap();
+            let json: serde_json::Value = serde_json::from_slice(&line).unwrap();
+            let is_plan = matches!(answer, Answer::Plan(_));
+            let plan = if is_plan {
+                &json["plan"]
+            } else {
+                &json["record"]["plan"]
+            };
+            let options = r#"{"count_all":true,"check_determinism":false,"deadline_ms":5}"#;
+            let options: serde_json::Value = serde_json::from_str(options).unwrap();
+            assert_eq!(plan["options"], options, "{json}");
+            if !is_plan {
+                assert_eq!(json["record"]["actor"], "ann", "{json}");
+                assert_eq!(json["record"]["reason"], "release 7", "{json}");
+                assert_eq!(json["record"]["who"], serde_json::Value::Null, "{json}");
+            }
+            let read: Line<Answer> = serde_json::from_slice(&line).unwrap();
+            assert_eq!(read.said, answer);
+        }
+    }
+
+    #[test]
     fn what_is_no_request_is_told_why() {
         for (line, kind, says) in [
             ("", ProblemKind::Invalid, "EOF"),
             ("nonsense", ProblemKind::Invalid, "expected"),
             ("{}", ProblemKind::Invalid, "missing field `version`"),
-            (r#"{"version":1}"#, ProblemKind::Invalid, "request"),
+            (r#"{"version":2}"#, ProblemKind::Invalid, "request"),
             (
-                r#"{"version":1,"request":"explode"}"#,
+                r#"{"version":2,"request":"explode"}"#,
                 ProblemKind::Invalid,
                 "unknown variant `explode`",
             ),
             (
-                r#"{"version":1,"request":"throttle","per_second":0}"#,
+                r#"{"version":2,"request":"throttle","per_second":0}"#,
                 ProblemKind::Invalid,
                 "nonzero",
             ),
             (
-                r#"{"version":2,"request":"anything"}"#,
+                r#"{"version":1,"request":"anything"}"#,
                 ProblemKind::Version,
-                "of version 2 of the control protocol, and this service speaks version 1",
+                "version 1 of the control protocol, but this service speaks version 2",
             ),
         ] {
             let problem = request(line.as_bytes()).unwrap_err();
@@ -436,7 +586,7 @@ mod tests {
     #[test]
     fn an_answer_stays_small_however_much_a_conversion_has_to_say() {
         let error = MigrationError {
-            stream_id: StreamId::new("s").unwrap(),
+            subject: StreamId::new("s").unwrap().into(),
             stage: Stage::Converting,
             class: FailureClass::Refused,
             sequence: None,

@@ -73,7 +73,7 @@ fn as_written<'de, D: Deserializer<'de>>(deserializer: D) -> Result<RunId, D::Er
     match run.to_string() == text {
         true => Ok(run),
         false => Err(D::Error::custom(
-            "the id of the run is not as it is written",
+            "the id of the run is not in canonical form",
         )),
     }
 }
@@ -86,7 +86,7 @@ impl Baseline {
     pub fn from_event(event: &Event) -> Result<Self, Error> {
         if event.event_type != MIGRATED {
             return Err(Error::invalid(format!(
-                "event {} of stream {} is no `{MIGRATED}` event but of type {:?}",
+                "event {} of stream {} is of type {:?}, not a `{MIGRATED}` event",
                 event.sequence, event.stream_id, event.event_type
             )));
         }
@@ -166,17 +166,17 @@ impl BadBaseline {
             Self::Newer(version) => Error::new(
                 ErrorKind::NewerFormat,
                 format!(
-                    "the `{MIGRATED}` event {sequence} of stream {stream} has layout {version}, and this version of the crate reads up to {BASELINE_SCHEMA}; upgrade state-migration"
+                    "the `{MIGRATED}` event {sequence} of stream {stream} has layout {version}, but this release reads layouts up to {BASELINE_SCHEMA}; upgrade state-migration"
                 ),
             ),
             Self::OtherState { stored, code } => Error::new(
                 ErrorKind::Workflow,
                 format!(
-                    "the `{MIGRATED}` event {sequence} of stream {stream} holds a state of schema version {stored}, and the code reads {code}; a new layout of the state needs a new `VERSION` of the workflow and a migration to it"
+                    "the `{MIGRATED}` event {sequence} of stream {stream} holds a state of schema version {stored}, but the code expects {code}; a changed state needs a new `VERSION` of the workflow and a migration to it"
                 ),
             ),
             Self::Unreadable(why) => Error::corrupt(format!(
-                "the `{MIGRATED}` event {sequence} of stream {stream} cannot be read; nothing was changed, restore it from a backup: {why}"
+                "the `{MIGRATED}` event {sequence} of stream {stream} cannot be read ({why}); nothing was changed, restore the event from a backup"
             )),
         }
     }

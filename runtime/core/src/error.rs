@@ -86,14 +86,14 @@ impl fmt::Display for InUse {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { epoch, .. } = self;
         let run = self.run.map_or_else(String::new, |run| {
-            format!("; run {run} is under way in it, or was")
+            format!("; its run {run} is or was in progress")
         });
         let quiet_for = self.quiet_for.map(about);
         if self.writes {
             let last = quiet_for.unwrap_or_else(|| about(Duration::ZERO));
             return write!(
                 f,
-                "a program has this store open (epoch {epoch}; it last wrote {last} ago{run})"
+                "a program has this store open (epoch {epoch}; last write {last} ago{run})"
             );
         }
         write!(
@@ -102,9 +102,9 @@ impl fmt::Display for InUse {
         )?;
         match quiet_for {
             Some(long) => write!(f, "nothing was written for {long}")?,
-            None => write!(f, "nothing was written while this was looked at")?,
+            None => write!(f, "nothing was written during this check")?,
         }
-        write!(f, ", so it was killed, or it is idle")
+        write!(f, ", so the program was killed or is idle")
     }
 }
 
@@ -168,7 +168,7 @@ impl Error {
     #[doc(hidden)]
     pub fn missing_event(stream: &StreamId, sequence: u64) -> Self {
         Self::corrupt(format!(
-            "event {sequence} of stream {stream} is missing; nothing was changed, restore it from a backup"
+            "event {sequence} of stream {stream} is missing; nothing was changed, restore the event from a backup"
         ))
     }
 
@@ -227,7 +227,7 @@ mod tests {
         };
         assert_eq!(
             in_use.to_string(),
-            "a program has this store open (epoch 7; it last wrote 3 s ago)"
+            "a program has this store open (epoch 7; last write 3 s ago)"
         );
         in_use.writes = false;
         for (seconds, told) in [
@@ -242,7 +242,7 @@ mod tests {
                 in_use.to_string(),
                 format!(
                     "a program opened this store (epoch 7) and did not close it; nothing was \
-                     written for {told}, so it was killed, or it is idle"
+                     written for {told}, so the program was killed or is idle"
                 )
             );
         }
@@ -250,9 +250,7 @@ mod tests {
         in_use.run = Some(RunId::from_uuid(uuid::Uuid::from_u128(5)));
         assert_eq!(
             in_use.to_string(),
-            "a program opened this store (epoch 7; run 00000000-0000-0000-0000-000000000005 is \
-             under way in it, or was) and did not close it; nothing was written while this was \
-             looked at, so it was killed, or it is idle"
+            "a program opened this store (epoch 7; its run 00000000-0000-0000-0000-000000000005 is or was in progress) and did not close it; nothing was written during this check, so the program was killed or is idle"
         );
     }
 }

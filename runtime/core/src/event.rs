@@ -108,11 +108,13 @@ impl NewEvent {
         payload: Bytes,
     ) -> Result<Self, Error> {
         if event_type.is_empty() {
-            return Err(Error::invalid("an event type is empty"));
+            return Err(Error::invalid(
+                "the event type is empty; give the event a type",
+            ));
         }
         if is_reserved(&event_type) {
             return Err(Error::invalid(format!(
-                "the event type {event_type:?} is reserved, as all that start with `$` are; choose another name"
+                "the event type {event_type:?} is reserved: types that start with `$` belong to state-migration; choose another name"
             )));
         }
         Ok(Self {

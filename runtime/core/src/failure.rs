@@ -178,17 +178,100 @@ impl FromStr for FailureClass {
 /// A name that is not the name of any [`FailureClass`].
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "{0:?} is no class of failures; there are {names}",
+    "unknown failure class {0:?}; known classes: {names}",
     names = FailureClass::ALL.map(FailureClass::as_str).join(", ")
 )]
 pub struct UnknownClass(String);
 
+/// What a failure or a warning is about: a process, or no single one.
+///
+/// As JSON, `{"kind":"stream","id":"process/t/p"}` or `{"kind":"run"}`.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(tag = "kind", content = "id", rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Subject {
+    /// The process of a stream.
+    Stream(StreamId),
+    /// The list of streams, which could not be read: `(list_streams)`.
+    ListStreams,
+    /// The run as a whole.
+    Run,
+    /// The registered migrations.
+    Migrations,
+    /// The program that would run them.
+    Program,
+    /// The versions of workflows that a store records.
+    Versions,
+    /// A worker of the run.
+    Worker,
+    /// The store.
+    Store,
+}
+
+impl Subject {
+    /// The stream of the process that it is about.
+    #[must_use]
+    pub fn stream(&self) -> Option<&StreamId> {
+        match self {
+            Self::Stream(stream) => Some(stream),
+            _ => None,
+        }
+    }
+
+    /// How a text names it. A failure of the run as a whole, or of what it
+    /// needs, has no name in front.
+    fn name(&self) -> Option<&str> {
+        match self {
+            Self::Stream(stream) => Some(stream.as_str()),
+            Self::ListStreams => Some("(list_streams)"),
+            Self::Run
+            | Self::Migrations
+            | Self::Program
+            | Self::Versions
+            | Self::Worker
+            | Self::Store => None,
+        }
+    }
+}
+
+impl From<StreamId> for Subject {
+    fn from(stream: StreamId) -> Self {
+        Self::Stream(stream)
+    }
+}
+
+impl From<&StreamId> for Subject {
+    fn from(stream: &StreamId) -> Self {
+        Self::Stream(stream.clone())
+    }
+}
+
+impl PartialEq<StreamId> for Subject {
+    fn eq(&self, stream: &StreamId) -> bool {
+        self.stream() == Some(stream)
+    }
+}
+
+impl fmt::Display for Subject {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Stream(stream) => stream.as_str(),
+            Self::ListStreams => "(list_streams)",
+            Self::Run => "run",
+            Self::Migrations => "migrations",
+            Self::Program => "program",
+            Self::Versions => "versions",
+            Self::Worker => "worker",
+            Self::Store => "store",
+        })
+    }
+}
+
 /// A process that could not be migrated, and why. The process is unchanged.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MigrationError {
-    /// The stream of the process; for a failure that concerns no single stream,
-    /// a name in parentheses, such as `(list_streams)`.
-    pub stream_id: StreamId,
+    /// The process, or what else failed.
+    pub subject: Subject,
     /// The stage that failed.
     pub stage: Stage,
     /// The class of the failure.
@@ -201,16 +284,16 @@ pub struct MigrationError {
 
 #[doc(hidden)]
 impl MigrationError {
-    /// A failure of a process that is not about one of its events.
+    /// A failure that is not about one event of a process.
     #[must_use]
     pub fn new(
         stage: Stage,
         class: FailureClass,
-        stream: &StreamId,
+        subject: impl Into<Subject>,
         message: impl Into<String>,
     ) -> Self {
         Self {
-            stream_id: stream.clone(),
+            subject: subject.into(),
             stage,
             class,
             sequence: None,
@@ -227,7 +310,10 @@ impl MigrationError {
 
 impl fmt::Display for MigrationError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} failed while {}", self.stream_id, self.stage)?;
+        match self.subject.name() {
+            Some(name) => write!(f, "{name} failed while {}", self.stage)?,
+            None => write!(f, "{} failed", self.stage)?,
+        }
         if let Some(sequence) = self.sequence {
             write!(f, " event {sequence}")?;
         }
@@ -240,16 +326,18 @@ impl std::error::Error for MigrationError {}
 /// A process that was migrated, with work left to do.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MigrationWarning {
-    /// The stream of the process; for a warning that concerns no single stream,
-    /// a name in parentheses, such as `(migrations)`.
-    pub stream_id: StreamId,
+    /// The process, or what else the warning is about.
+    pub subject: Subject,
     /// What is left, and which program does it.
     pub message: String,
 }
 
 impl fmt::Display for MigrationWarning {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", self.stream_id, self.message)
+        match self.subject.name() {
+            Some(name) => write!(f, "{name}: {}", self.message),
+            None => f.write_str(&self.message),
+        }
     }
 }
 
@@ -269,7 +357,39 @@ mod tests {
         assert!(
             error
                 .to_string()
-                .starts_with("\"panick\" is no class of failures; there are panic, refused")
+                .starts_with("unknown failure class \"panick\"; known classes: panic, refused")
         );
+    }
+
+    #[test]
+    fn a_subject_that_is_no_stream_is_no_name_of_one() {
+        let error = MigrationError {
+            subject: Subject::Run,
+            stage: Stage::Converting,
+            class: FailureClass::Refused,
+            sequence: None,
+            message: "no".into(),
+        };
+        assert_eq!(error.to_string(), "converting failed: no");
+        assert_eq!(error.subject.stream(), None);
+        let error = MigrationError {
+            subject: Subject::ListStreams,
+            ..error
+        };
+        let text = "(list_streams) failed while converting: no";
+        assert_eq!(error.to_string(), text);
+        let warning = MigrationWarning {
+            subject: Subject::Store,
+            message: "left".into(),
+        };
+        assert_eq!(warning.to_string(), "left");
+        let json = |subject: &Subject| serde_json::to_string(subject).unwrap();
+        let stream = Subject::Stream(StreamId::new("process/t/p").unwrap());
+        assert_eq!(json(&stream), r#"{"kind":"stream","id":"process/t/p"}"#);
+        assert_eq!(json(&Subject::ListStreams), r#"{"kind":"list_streams"}"#);
+        for subject in [stream, Subject::Run] {
+            let read: Subject = serde_json::from_str(&json(&subject)).unwrap();
+            assert_eq!(read, subject);
+        }
     }
 }

@@ -63,7 +63,9 @@ impl TryFrom<String> for Fingerprint {
     fn try_from(hex: String) -> Result<Self, Self::Error> {
         match hex.parse() {
             Ok(fingerprint) if Self::to_string(&fingerprint) == hex => Ok(fingerprint),
-            _ => Err(format!("{hex:?} is no fingerprint, which has 16 digits")),
+            _ => Err(format!(
+                "invalid fingerprint {hex:?}: expected 16 hexadecimal digits"
+            )),
         }
     }
 }

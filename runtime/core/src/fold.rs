@@ -60,7 +60,7 @@ pub enum FoldError {
         problem: String,
     },
     #[error(
-        "an event of type {event_type:?}, schema version {schema_version}, is of a type that the code does not know: {problem}"
+        "an event of type {event_type:?}, schema version {schema_version}, is of a type unknown to the code: {problem}"
     )]
     UnknownType {
         event_type: String,
@@ -69,9 +69,7 @@ pub enum FoldError {
     },
     #[error("the state in the baseline or snapshot cannot be decoded: {0}")]
     State(String),
-    #[error(
-        "the event type {0:?} is reserved, and this version of the crate does not know it; upgrade state-migration"
-    )]
+    #[error("the reserved event type {0:?} is unknown to this release; upgrade state-migration")]
     UnknownReserved(String),
     #[error("the baseline cannot be read")]
     Baseline(BadBaseline),

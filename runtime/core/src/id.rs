@@ -50,7 +50,7 @@ fn check(what: &'static str, id: &str, longest: usize) -> Result<(), InvalidId> 
     } else if id.len() > longest {
         Err(InvalidId::new(what, id, "is too long"))
     } else if id.chars().any(char::is_control) {
-        Err(InvalidId::new(what, id, "holds a control character"))
+        Err(InvalidId::new(what, id, "contains a control character"))
     } else {
         Ok(())
     }
@@ -62,7 +62,7 @@ fn check_part(what: &'static str, id: &str) -> Result<(), InvalidId> {
         return Err(InvalidId::new(
             what,
             id,
-            "holds a `/`, which separates the parts of a stream id",
+            "contains a `/`, which separates the parts of a stream id",
         ));
     }
     Ok(())
@@ -517,11 +517,11 @@ mod tests {
         );
         assert_eq!(
             TenantId::new("a/b").unwrap_err().to_string(),
-            "tenant id \"a/b\" holds a `/`, which separates the parts of a stream id"
+            "tenant id \"a/b\" contains a `/`, which separates the parts of a stream id"
         );
         assert_eq!(
             ProcessId::new("a\0b").unwrap_err().to_string(),
-            "process id \"a\\0b\" holds a control character"
+            "process id \"a\\0b\" contains a control character"
         );
         assert!(ProcessId::new("x".repeat(MAX_ID_LEN)).is_ok());
         assert!(ProcessId::new("x".repeat(MAX_ID_LEN + 1)).is_err());

@@ -42,7 +42,7 @@ mod workflow;
 pub use baseline::{Baseline, Hop};
 pub use error::{Error, ErrorKind, InUse};
 pub use event::{Event, MIGRATED, Metadata, NewEvent, is_reserved};
-pub use failure::{FailureClass, MigrationError, MigrationWarning, Stage, UnknownClass};
+pub use failure::{FailureClass, MigrationError, MigrationWarning, Stage, Subject, UnknownClass};
 pub use fingerprint::Fingerprint;
 pub use id::{
     ConversationId, CorrelationId, EventId, InvalidId, MAX_ID_LEN, MAX_STREAM_ID_LEN, ProcessId,

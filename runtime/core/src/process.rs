@@ -146,7 +146,7 @@ where
         }
         if sequence < head.sequence {
             return Err(Error::corrupt(format!(
-                "stream {stream} ends at {sequence}, and its head says {}; restore it from a backup",
+                "stream {stream} ends at event {sequence}, but its head says {}; restore the stream from a backup",
                 head.sequence
             )));
         }
@@ -323,7 +323,7 @@ impl<W: Workflow> Process<W> {
         let stream = self.identity.stream_id();
         if self.sequence == 0 {
             return Err(Error::invalid(format!(
-                "the process {stream} has no events, so there is nothing to take a snapshot of"
+                "the process {stream} has no events, so it cannot have a snapshot"
             )));
         }
         let state = read_back::state(stream, &self.state)?;

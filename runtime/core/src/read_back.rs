@@ -42,7 +42,7 @@ pub(crate) fn event<W: Workflow>(
     };
     let upcast = |event_type: &str, schema_version, payload| {
         W::upcast(event_type, schema_version, payload)
-            .map_err(|error| refused(format!("is refused by `upcast`: {error}")))
+            .map_err(|error| refused(format!("is rejected by `upcast`: {error}")))
     };
     let written = &new.payload()[..];
     let read = upcast(new.event_type(), new.schema_version(), written)?;
@@ -50,7 +50,7 @@ pub(crate) fn event<W: Workflow>(
     let is_upcast = *read != *written;
     if !is_upcast && back.event_type() != new.event_type() {
         return Err(refused(format!(
-            "is read back as one of type {:?}",
+            "has another type after a round trip: {:?}",
             back.event_type()
         )));
     }
@@ -98,7 +98,7 @@ fn same(ours: &[u8], theirs: &[u8]) -> Result<(), String> {
     match redaction::difference(&text(ours), &text(theirs), Lists::InAnyOrder) {
         None => Ok(()),
         Some(difference) => Err(format!(
-            "is not the same when it is deserialized and serialized again: {difference}"
+            "changes when it is deserialized and serialized again: {difference}"
         )),
     }
 }

@@ -42,7 +42,7 @@ fn path_at(json: &str, offset: usize, may_be_just_behind: bool) -> String {
 
 pub(crate) fn place(path: &str) -> String {
     if path.is_empty() {
-        "the whole of it".to_owned()
+        "the top level".to_owned()
     } else {
         format!("{path:?}")
     }
@@ -172,7 +172,7 @@ pub fn difference(ours: &str, theirs: &str, lists: Lists) -> Option<String> {
             (None, None) => break,
         }
     }
-    Some(format!("{} is another value", place(&path)))
+    Some(format!("{} differs", place(&path)))
 }
 
 /// The canonical text of a value. Parts nested deeper than any type can read
@@ -298,7 +298,7 @@ impl Refusal {
     }
 
     fn what(&self) -> &str {
-        self.what.as_deref().unwrap_or("the type refuses it")
+        self.what.as_deref().unwrap_or("the type rejects the value")
     }
 
     /// The reason with the path of the value.
@@ -375,7 +375,7 @@ mod tests {
                 r#"missing field `name` at "/a/0""#,
             ),
             (r#"{"a":7}"#, r#"expected a sequence at "/a""#),
-            ("[]", "expected a map at the whole of it"),
+            ("[]", "expected a map at the top level"),
         ] {
             assert_eq!(refused::<People>(json), expected, "{json}");
         }
@@ -388,16 +388,16 @@ mod tests {
         let secret = r#""secret, expected secret""#;
         assert_eq!(
             refused::<Nothing>(secret),
-            "the type refuses it at the whole of it"
+            "the type rejects the value at the top level"
         );
         let error = serde_json::from_str::<Nothing>(secret).unwrap_err();
         assert_eq!(
             without_values(&error),
-            "the type refuses it at line 1 column 25"
+            "the type rejects the value at line 1 column 25"
         );
         assert_eq!(
             refused::<Vec<std::net::IpAddr>>(r#"["secret"]"#),
-            r#"the type refuses it at "/0""#
+            r#"the type rejects the value at "/0""#
         );
     }
 
@@ -427,7 +427,7 @@ mod tests {
         );
         assert_eq!(
             refused::<Vec<Either>>("[1,true]"),
-            "data did not match any variant of untagged enum Either at the whole of it"
+            "data did not match any variant of untagged enum Either at the top level"
         );
     }
 
@@ -444,11 +444,7 @@ mod tests {
     #[test]
     fn the_first_difference_is_named_by_its_place() {
         for (ours, theirs, expected) in [
-            (
-                r#"{"a":1,"b":2}"#,
-                r#"{"a":1,"b":3}"#,
-                r#""/b" is another value"#,
-            ),
+            (r#"{"a":1,"b":2}"#, r#"{"a":1,"b":3}"#, r#""/b" differs"#),
             (r#"{"a":1,"b":2}"#, r#"{"a":1}"#, r#""/b" is lost"#),
             (r#"{"a":1,"b":2}"#, r#"{"b":2}"#, r#""/a" is lost"#),
             (r#"{"a":1}"#, r#"{"a":1,"b":2}"#, r#""/b" is new"#),
@@ -456,22 +452,18 @@ mod tests {
             (
                 r#"{"a":[0,{"b":{}}]}"#,
                 r#"{"a":[0,{"b":[]}]}"#,
-                r#""/a/1/b" is another value"#,
+                r#""/a/1/b" differs"#,
             ),
             ("[1,[2,3]]", "[1,[2]]", r#""/1/1" is lost"#),
             ("[1]", "[1,2]", r#""/1" is new"#),
-            ("1", "2", "the whole of it is another value"),
-            ("null", "0", "the whole of it is another value"),
-            (r#""1""#, "1", "the whole of it is another value"),
-            (
-                r#"{"a/b~":1}"#,
-                r#"{"a/b~":2}"#,
-                r#""/a~1b~0" is another value"#,
-            ),
-            (r#"{"a\n":1}"#, r#"{"a\n":2}"#, r#""/a\n" is another value"#),
+            ("1", "2", "the top level differs"),
+            ("null", "0", "the top level differs"),
+            (r#""1""#, "1", "the top level differs"),
+            (r#"{"a/b~":1}"#, r#"{"a/b~":2}"#, r#""/a~1b~0" differs"#),
+            (r#"{"a\n":1}"#, r#"{"a\n":2}"#, r#""/a\n" differs"#),
             // A map that is flattened into a struct may repeat one of its
             // fields.
-            (r#"{"a":1,"a":2}"#, r#"{"a":2}"#, r#""/a" is another value"#),
+            (r#"{"a":1,"a":2}"#, r#"{"a":2}"#, r#""/a" differs"#),
             (r#"{"a":1,"a":1}"#, r#"{"a":1}"#, r#""/a" is lost"#),
         ] {
             for lists in [Lists::InOrder, Lists::InAnyOrder] {
@@ -507,18 +499,18 @@ mod tests {
     #[test]
     fn the_order_of_a_list_counts_where_it_is_to() {
         for (ours, theirs, in_order, in_any_order) in [
-            ("[1,2]", "[2,1.0]", Some(r#""/0" is another value"#), None),
+            ("[1,2]", "[2,1.0]", Some(r#""/0" differs"#), None),
             (
                 r#"{"a":[[1],[2,{"b":3,"c":4}]]}"#,
                 r#"{"a":[[{"c":4,"b":3},2],[1]]}"#,
-                Some(r#""/a/0/0" is another value"#),
+                Some(r#""/a/0/0" differs"#),
                 None,
             ),
             (
                 "[1,1,2]",
                 "[2,2,1]",
-                Some(r#""/0" is another value"#),
-                Some(r#""/0" is another value"#),
+                Some(r#""/0" differs"#),
+                Some(r#""/0" differs"#),
             ),
         ] {
             let found = difference(ours, theirs, Lists::InOrder);
@@ -540,7 +532,7 @@ mod tests {
             ("1e99999999999999999999", "1e99999999999999999998"),
         ] {
             let found = difference(ours, theirs, Lists::InAnyOrder);
-            let expected = Some("the whole of it is another value");
+            let expected = Some("the top level differs");
             assert_eq!(found.as_deref(), expected, "{ours} {theirs}");
         }
     }
@@ -550,6 +542,6 @@ mod tests {
         let deep = |end: &str| "[".repeat(10_000) + end + &"]".repeat(10_000);
         let difference = difference(&deep("1"), &deep("2"), Lists::InAnyOrder);
         let difference = difference.unwrap_or_default();
-        assert!(difference.starts_with(r#""/0/0/"#) && difference.ends_with(" is another value"));
+        assert!(difference.starts_with(r#""/0/0/"#) && difference.ends_with(" differs"));
     }
 }

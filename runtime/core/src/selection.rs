@@ -312,7 +312,7 @@ impl std::fmt::Display for Selection {
             parts.push(format!("tenant {}", tenants.join(" or ")));
         }
         if let Some(prefix) = &self.prefix {
-            parts.push(format!("streams that start with {prefix}"));
+            parts.push(format!("streams with prefix {prefix}"));
         }
         if let Some(streams) = &self.streams {
             parts.push(match streams.len() {
@@ -324,7 +324,7 @@ impl std::fmt::Display for Selection {
             parts.push(format!("{} % by hash", f64::from(share) / 100.0));
         }
         if self.in_flight {
-            parts.push("in flight only".to_owned());
+            parts.push("in flight".to_owned());
         }
         if let Some(first) = self.first {
             parts.push(format!("the first {first}"));
@@ -500,7 +500,7 @@ mod tests {
             .first(3);
         assert_eq!(
             all.to_string(),
-            "workflow order, streams that start with process/, 1 stream by id, 0.5 % by hash, in flight only, the first 3"
+            "workflow order, streams with prefix process/, 1 stream by id, 0.5 % by hash, in flight, the first 3"
         );
     }
 }

@@ -86,7 +86,7 @@ impl Progress {
 /// Progress of a run for one workflow: part of [`Progress`].
 ///
 /// Three kinds are counted in the total only: streams visited because of a [full
-/// count](crate::MigrationRunner::full_count), processes that are not selected, and
+/// count](crate::MigrationRunner::count_up_to_date), processes that are not selected, and
 /// processes migrated when they were opened.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
@@ -178,7 +178,7 @@ impl Wanted {
 /// let control = runner.control();
 /// control.throttle(NonZeroU32::new(500));
 /// let run = tokio::spawn(async move { runner.run().await });
-/// // From anywhere: control.pause(), control.resume(), control.cancel().
+/// // From anywhere: control.pause(), control.unpause(), control.cancel().
 /// let report = run.await?;
 /// assert_eq!(control.progress().counts.migrated as usize, report.migrated);
 /// # Ok(())
@@ -236,7 +236,7 @@ impl RunControl {
     }
 
     /// Unpauses the run.
-    pub fn resume(&self) {
+    pub fn unpause(&self) {
         self.want(|wanted| wanted.paused = false);
     }
 
@@ -562,7 +562,7 @@ mod tests {
         control.throttle(None);
         tokio::task::yield_now().await;
         assert!(!waits.is_finished() && at_work.is_nobody());
-        control.resume();
+        control.unpause();
         assert!(matches!(waits.await.unwrap(), Go::AfterAPause));
         control.pause();
         control.cancel();

@@ -129,7 +129,7 @@ impl Observer {
         // A run that was paused before it began may report this twice.
         match (self.0.paused.swap(paused, Ordering::Relaxed), paused) {
             (false, true) => info!(target: TARGET, parent: &self.0.span, "run paused"),
-            (true, false) => info!(target: TARGET, parent: &self.0.span, "run goes on"),
+            (true, false) => info!(target: TARGET, parent: &self.0.span, "run continues"),
             _ => {}
         }
     }
@@ -198,7 +198,7 @@ impl Observer {
         warn!(
             target: TARGET,
             parent: &self.0.span,
-            stream = %error.stream_id,
+            stream = %error.subject,
             stage = %error.stage,
             class = error.class.as_str(),
             sequence = error.sequence,
@@ -223,7 +223,7 @@ impl Observer {
             debug!(
                 target: TARGET,
                 workflow = moved.to.name(),
-                "process migrated as it was opened"
+                "process migrated when it was opened"
             );
         }
     }

@@ -14,12 +14,12 @@ const DEADLINE: Duration = Duration::from_secs(10);
 #[derive(Debug, Clone)]
 pub struct Asked {
     pub selection: Arc<Selection>,
-    pub full_count: bool,
+    pub count_up_to_date: bool,
     /// Whether user code runs twice on every process; `None`: only in a dry run.
-    pub twice: Option<bool>,
+    pub check_determinism: Option<bool>,
     pub deadline: Duration,
-    pub who: String,
-    pub why: String,
+    pub actor: String,
+    pub reason: String,
     /// Whether to resume although the plan differs.
     pub force: bool,
     /// Whether to take over the store from a run that is not known to be dead.
@@ -37,11 +37,11 @@ impl Default for Asked {
     fn default() -> Self {
         Self {
             selection: Arc::default(),
-            full_count: false,
-            twice: None,
+            count_up_to_date: false,
+            check_determinism: None,
             deadline: DEADLINE,
-            who: String::new(),
-            why: String::new(),
+            actor: String::new(),
+            reason: String::new(),
             force: false,
             take_over: false,
         }
@@ -60,8 +60,8 @@ impl Default for Options {
 impl Asked {
     pub(crate) fn plan(&self, migrations: &MigrationRegistry) -> Plan {
         let options = PlanOptions {
-            full_count: self.full_count,
-            twice: self.twice.unwrap_or(false),
+            count_up_to_date: self.count_up_to_date,
+            check_determinism: self.check_determinism.unwrap_or(false),
             deadline_ms: u64::try_from(self.deadline.as_millis()).unwrap_or(u64::MAX),
         };
         Plan::new(migrations, &self.selection, options)

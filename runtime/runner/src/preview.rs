@@ -28,7 +28,7 @@ pub struct Preview {
 
 impl Preview {
     fn failed(failure: MigrationError) -> Self {
-        let none = || Err("the process failed before".to_owned());
+        let none = || Err("an earlier step failed".to_owned());
         Self {
             before: none(),
             after: none(),
@@ -74,7 +74,7 @@ pub async fn behind(
 ) -> Preview {
     let mut preview = Preview {
         before: Err(format!(
-            "this binary has no migration from {}, and so no code of it",
+            "this program has no migration from {}, so it cannot compute the state",
             baseline.source()
         )),
         after: Ok(baseline.state.get().to_owned()),
@@ -86,7 +86,8 @@ pub async fn behind(
         match folded(events, &code, route, stream, head, window).await {
             Ok((_, before)) => preview.before = before,
             Err(failure) => {
-                preview.before = Err("its events cannot be folded any more".to_owned());
+                preview.before =
+                    Err("the events cannot be folded with the code of this program".to_owned());
                 preview.failure = Some(failure);
             }
         }
@@ -110,7 +111,12 @@ async fn folded(
     let Progress { fold, .. } = begun.read_on(code, events, stream, last).await?;
     let head = head.clone();
     code.on(stream, move |stream| {
-        let none = || broken(stream, "a fold was lost");
+        let none = || {
+            broken(
+                stream,
+                "user code returned no state; report it as a bug of state-migration",
+            )
+        };
         let fold = fold.take().ok_or_else(none)?;
         let state = catch(|| fold.finish()).map_err(|bad| broken(stream, &bad.message))?;
         let shown = shown(&route, &state);
@@ -128,7 +134,7 @@ async fn folded(
 fn shown(route: &Route, state: &state_migration_core::fold::AnyState) -> Shown {
     let Some(encoder) = route.hops()[0].source_encoder() else {
         return Err(format!(
-            "the state of {} cannot be serialized; derive `serde::Serialize` for it to see it here",
+            "the state of {} cannot be serialized; derive `serde::Serialize` for it to show it",
             route.source()
         ));
     };

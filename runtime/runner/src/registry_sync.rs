@@ -67,7 +67,7 @@ fn told(
 /// The warning for entries that could not be updated.
 pub(crate) fn warning(error: &Error) -> String {
     format!(
-        "migrated, but its process registry entry could not be rewritten, which the next run repairs: {error}"
+        "migrated, but its process registry entry could not be updated; the next run repairs it: {error}"
     )
 }
 
@@ -112,7 +112,7 @@ async fn forget(store: &Store, told: &[StreamId], report: &mut MigrationReport) 
     {
         report.warn(
                 last.clone(),
-                format!("a note that its process registry entry was to be rewritten could not be removed, which the next run does: {error}"),
+                format!("the note to update its process registry entry could not be removed; the next run removes it: {error}"),
             );
     }
 }

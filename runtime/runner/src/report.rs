@@ -5,7 +5,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use crate::run::{RunCounts, RunState};
-use state_migration_core::{MigrationError, MigrationWarning, RunId, SkippedBy, StreamId};
+use state_migration_core::{MigrationError, MigrationWarning, RunId, SkippedBy, Subject};
 
 /// Maximum number of errors, and of warnings, that a report keeps; it counts all.
 pub(crate) const KEPT: usize = 1_000;
@@ -178,10 +178,11 @@ impl MigrationReport {
         }
     }
 
-    pub(crate) fn warn(&mut self, stream_id: StreamId, message: String) {
+    pub(crate) fn warn(&mut self, subject: impl Into<Subject>, message: String) {
+        let subject = subject.into();
         self.warning_count += 1;
         if self.warnings.len() < KEPT {
-            self.warnings.push(MigrationWarning { stream_id, message });
+            self.warnings.push(MigrationWarning { subject, message });
         }
     }
 }
@@ -219,7 +220,7 @@ impl fmt::Display for MigrationReport {
         match self.state {
             Some(state @ (RunState::Paused | RunState::Cancelled)) => write!(f, "; {state}")?,
             Some(RunState::Planned | RunState::Running) => {
-                f.write_str("; broken off, resume it")?
+                f.write_str("; stopped by an error, resume it")?
             }
             Some(RunState::Done | RunState::DoneWithErrors) | None => {}
         }
@@ -251,11 +252,11 @@ impl fmt::Display for MigrationReport {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
-    use state_migration_core::{FailureClass, Stage};
+    use state_migration_core::{FailureClass, Stage, StreamId};
 
     fn error(stream: &str) -> MigrationError {
         MigrationError {
-            stream_id: StreamId::new(stream).unwrap(),
+            subject: StreamId::new(stream).unwrap().into(),
             stage: Stage::Converting,
             class: FailureClass::Refused,
             sequence: None,
@@ -277,7 +278,7 @@ mod tests {
             (report.warnings.len(), report.warning_count),
             (1_000, 1_500)
         );
-        assert_eq!(report.errors[999].stream_id.as_str(), "s999");
+        assert_eq!(report.errors[999].subject.to_string(), "s999");
     }
 
     #[test]

@@ -19,8 +19,8 @@ pub(crate) struct RunContext {
     pub(crate) selection: Arc<Selection>,
     /// Whether this is a dry run.
     pub(crate) dry: bool,
-    pub(crate) full_count: bool,
-    pub(crate) twice: bool,
+    pub(crate) count_up_to_date: bool,
+    pub(crate) check_determinism: bool,
     pub(crate) deadline: Duration,
     pub(crate) chunk_processes: usize,
     /// Whether the run yields to other writers.

@@ -26,12 +26,12 @@
 //! | event | level | fields |
 //! |---|---|---|
 //! | `run began`, `run ended` | info | those of the span |
-//! | `run paused`, `run goes on` | info | |
+//! | `run paused`, `run continues` | info | |
 //! | `run refused` | warn | `class`, `reason` |
 //! | `process failed` | warn | `stream`, `stage`, `class`, `sequence` |
 //! | `range left` | warn | `class`, `reason`: the store failed; the run can be resumed |
 //! | `conflict` | debug | `first` (stream), `processes`: a commit was refused, because others had written to this number of processes; they are read again |
-//! | `process migrated as it was opened` | debug | `workflow` |
+//! | `process migrated when it was opened` | debug | `workflow` |
 //!
 //! # Metrics
 //!
@@ -84,9 +84,13 @@ pub fn describe() {
     for (name, unit, text) in [
         (PROCESSES_MIGRATED, Unit::Count, "Processes migrated"),
         (PROCESSES_FAILED, Unit::Count, "Processes that failed"),
-        (PROCESSES_SKIPPED, Unit::Count, "Processes left alone"),
+        (
+            PROCESSES_SKIPPED,
+            Unit::Count,
+            "Processes that were skipped",
+        ),
         (READ_BYTES, Unit::Bytes, "Bytes of events read"),
-        (CONFLICTS, Unit::Count, "Chunks that were read in vain"),
+        (CONFLICTS, Unit::Count, "Chunks that had to be read again"),
         (RUNS_ENDED, Unit::Count, "Runs that ended"),
     ] {
         describe_counter!(name, unit, text);
@@ -100,13 +104,13 @@ pub fn describe() {
             COMMIT_SECONDS,
             "The commit of a chunk, before it is durable",
         ),
-        (DURABLE_SECONDS, "Until what was committed was durable"),
+        (DURABLE_SECONDS, "From a commit until it is durable"),
     ] {
         describe_histogram!(name, Unit::Seconds, text);
     }
     describe_gauge!(
         PROCESSES_PER_SECOND,
         Unit::CountPerSecond,
-        "Processes looked at a second"
+        "Processes per second"
     );
 }

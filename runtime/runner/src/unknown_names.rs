@@ -24,11 +24,11 @@ impl<M, ES: EventStore, SS> MigrationRunner<M, ES, SS> {
             let there = tenants(store).await?;
             let there: Vec<&str> = there.iter().map(TenantId::as_str).collect();
             said.push(format!(
-                "no process is of the tenant {}; {}",
+                "no process has tenant {}; {}",
                 some(&absent),
                 match there.is_empty() {
-                    true => "the store has processes of no tenant at all".to_owned(),
-                    false => format!("the store has those of {}", some(&there)),
+                    true => "the store has no processes with a tenant".to_owned(),
+                    false => format!("the store has tenants {}", some(&there)),
                 }
             ));
         }
@@ -36,7 +36,7 @@ impl<M, ES: EventStore, SS> MigrationRunner<M, ES, SS> {
             && first(store, prefix).await?.is_none()
         {
             said.push(format!(
-                "no stream starts with {prefix}; those of processes are called process/TENANT/PROCESS"
+                "no stream starts with {prefix}; streams of processes are named process/TENANT/PROCESS"
             ));
         }
         let mut absent = Vec::new();
@@ -47,7 +47,7 @@ impl<M, ES: EventStore, SS> MigrationRunner<M, ES, SS> {
         }
         if !absent.is_empty() {
             said.push(format!(
-                "there is no stream {}; those of processes are called process/TENANT/PROCESS",
+                "no stream {}; streams of processes are named process/TENANT/PROCESS",
                 some(&absent)
             ));
         }
@@ -150,9 +150,9 @@ mod tests {
         assert_eq!(
             said(&STREAMS, selection).await,
             [
-                "no process is of the tenant ban; the store has those of bank-2, bank, shop",
-                "no stream starts with process/bank3; those of processes are called process/TENANT/PROCESS",
-                "there is no stream process/bank/3; those of processes are called process/TENANT/PROCESS",
+                "no process has tenant ban; the store has tenants bank-2, bank, shop",
+                "no stream starts with process/bank3; streams of processes are named process/TENANT/PROCESS",
+                "no stream process/bank/3; streams of processes are named process/TENANT/PROCESS",
             ]
         );
         let many: Vec<String> = (0..9).map(|n| format!("process/t{n}/1")).collect();
@@ -160,11 +160,11 @@ mod tests {
         let none = Selection::all().tenant(tenant("x"));
         assert_eq!(
             said(&many, none.clone()).await,
-            ["no process is of the tenant x; the store has those of t0, t1, t2, t3, t4, …"]
+            ["no process has tenant x; the store has tenants t0, t1, t2, t3, t4, …"]
         );
         assert_eq!(
             said(&[], none).await,
-            ["no process is of the tenant x; the store has processes of no tenant at all"]
+            ["no process has tenant x; the store has no processes with a tenant"]
         );
     }
 }

@@ -342,7 +342,7 @@ fn named(key: &[u8]) -> Option<String> {
         HEADS => format!("the head of stream {}", stream(PerStream::Head)?),
         SNAPSHOTS => format!("the snapshot of stream {}", stream(PerStream::Snapshot)?),
         REMEMBERED => format!(
-            "the note about {} for a process registry elsewhere",
+            "the note to update a separate process registry for {}",
             stream(PerStream::Remembered)?
         ),
         KEYS => {
@@ -359,7 +359,7 @@ fn named(key: &[u8]) -> Option<String> {
             let (name, rest) = read_id(key, 1).ok()?;
             let (version, rest) = read_id(rest, 0).ok()?;
             let (stream, _) = read_id(rest, 4).ok()?;
-            format!("the note that {stream} was born at {name}@{version}")
+            format!("the note that {stream} was created at {name}@{version}")
         }
         PRESENCE => {
             let version = presence_version(key).ok()?;
@@ -367,7 +367,7 @@ fn named(key: &[u8]) -> Option<String> {
         }
         META => format!("the {} of the store", read_whole(key, 1).ok()?),
         RUNS => format!(
-            "the row \"{}\" of the bookkeeping of runs",
+            "the row \"{}\" of the records of runs",
             key[1..].escape_ascii()
         ),
         _ => return None,
@@ -376,7 +376,7 @@ fn named(key: &[u8]) -> Option<String> {
 
 fn bad_key(key: &[u8]) -> Error {
     Error::corrupt(format!(
-        "the store holds a key that this crate did not write: \"{}\"; restore it from a backup, or remove the row if something else wrote it",
+        "the store contains a key that this crate did not write: \"{}\"; remove the row if another program wrote it, or restore the store from a backup",
         key.escape_ascii()
     ))
 }

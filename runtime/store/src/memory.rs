@@ -246,7 +246,7 @@ impl KvTxn for MemoryTxn {
             drop(state);
             return Err(Error::new(
                 ErrorKind::Conflict,
-                "another transaction changed what this one read or writes; load again and decide again",
+                "conflict with another transaction; load again and retry",
             ));
         }
         let writes = std::mem::take(&mut self.writes);

@@ -34,12 +34,12 @@ type Read<T> = Result<T, BadRecord>;
 fn check_flags(flags: u8, known: u8) -> Read<()> {
     match flags & !known {
         0 => Ok(()),
-        _ => Err(BadRecord::Malformed("it has a flag that is not known")),
+        _ => Err(BadRecord::Malformed("unknown flag")),
     }
 }
 
-const NOT_UTF8: BadRecord = BadRecord::Malformed("a string in it is not UTF-8");
-const SHORT: BadRecord = BadRecord::Malformed("it is too short");
+const NOT_UTF8: BadRecord = BadRecord::Malformed("a string is not UTF-8");
+const SHORT: BadRecord = BadRecord::Malformed("too short");
 
 fn take_u8(record: &mut Bytes) -> Read<u8> {
     record.try_get_u8().map_err(|_| SHORT)
@@ -80,7 +80,7 @@ fn end(record: &Bytes) -> Read<()> {
     if record.is_empty() {
         Ok(())
     } else {
-        Err(BadRecord::Malformed("it is too long"))
+        Err(BadRecord::Malformed("too long"))
     }
 }
 
@@ -134,7 +134,7 @@ pub fn write_event(event: &NewEvent, time: Timestamp) -> Result<Vec<u8>, Error> 
 
 /// The metadata of an event; its names are in ascending order.
 fn take_metadata(record: &mut Bytes) -> Read<Metadata> {
-    const BAD: BadRecord = BadRecord::Malformed("its metadata is not as it is written");
+    const BAD: BadRecord = BadRecord::Malformed("its metadata is not in canonical form");
     let entries = record.try_get_u16().map_err(|_| SHORT)?;
     let mut metadata = Metadata::new();
     for _ in 0..entries {
@@ -215,7 +215,7 @@ pub fn read_chunk_event(
         || !is_of(version_text, kind, stands_at.version())
     {
         return Err(BadRecord::Malformed(
-            "it is of another version than the head of its stream",
+            "its version differs from the head of its stream",
         ));
     }
     let event_type = ByteString::try_from(record.slice(kind + 2..end)).map_err(|_| NOT_UTF8)?;
@@ -396,7 +396,7 @@ pub fn write_entry(
 }
 
 pub fn read_entry(mut record: Bytes) -> Read<(TenantId, Vec<(ProcessId, WorkflowId)>)> {
-    const BAD_ID: BadRecord = BadRecord::Malformed("an id in it is not valid");
+    const BAD_ID: BadRecord = BadRecord::Malformed("an id is invalid");
     start(&mut record)?;
     let tenant = TenantId::new(take_text(&mut record)?).map_err(|_| BAD_ID)?;
     let count = record.try_get_u16().map_err(|_| SHORT)?;
@@ -407,7 +407,7 @@ pub fn read_entry(mut record: Bytes) -> Read<(TenantId, Vec<(ProcessId, Workflow
     }
     end(&record)?;
     match processes.is_empty() {
-        true => Err(BadRecord::Malformed("it names no process")),
+        true => Err(BadRecord::Malformed("no process is named")),
         false => Ok((tenant, processes)),
     }
 }
@@ -453,7 +453,7 @@ pub fn read_presence(mut record: Bytes) -> Read<Option<Closing>> {
             first: record.get_u32(),
         }),
         CLOSING => return Err(SHORT),
-        _ => return Err(BadRecord::Malformed("it has a flag that is not known")),
+        _ => return Err(BadRecord::Malformed("unknown flag")),
     };
     end(&record)?;
     Ok(closing)
@@ -463,17 +463,21 @@ pub fn read_presence(mut record: Bytes) -> Read<Option<Closing>> {
 pub fn write_hold(hold: &Hold) -> Result<Vec<u8>, Error> {
     let mut record = vec![FORMAT];
     record.extend_from_slice(&hold.time.as_micros().to_be_bytes());
-    put_text(&mut record, &hold.who)?;
-    put_text(&mut record, &hold.why)?;
+    put_text(&mut record, &hold.actor)?;
+    put_text(&mut record, &hold.reason)?;
     Ok(record)
 }
 
 pub fn read_hold(mut record: Bytes) -> Read<Hold> {
     start(&mut record)?;
     let time = Timestamp::from_micros(take_u64(&mut record)?);
-    let (who, why) = (take_text(&mut record)?, take_text(&mut record)?);
+    let (actor, reason) = (take_text(&mut record)?, take_text(&mut record)?);
     end(&record)?;
-    Ok(Hold { who, why, time })
+    Ok(Hold {
+        actor,
+        reason,
+        time,
+    })
 }
 
 /// A row with all its information in the key: a registry key of a process, a
@@ -588,8 +592,8 @@ mod tests {
         let (round, first) = (9, 8);
         assert_eq!(write_presence(Some(Closing { run, round, first })), closing);
         let hold = Hold {
-            who: "me".into(),
-            why: "ask".into(),
+            actor: "me".into(),
+            reason: "ask".into(),
             time: Timestamp::from_micros(9),
         };
         let expected = b"\x02\0\0\0\0\0\0\0\x09\0\x02me\0\x03ask";
@@ -681,7 +685,7 @@ mod tests {
         assert_eq!(error.kind(), &ErrorKind::NewerFormat);
         assert_eq!(
             error.to_string(),
-            "the head of stream s has format 3, and this version of the crate reads up to 2; upgrade state-migration"
+            "the head of stream s has format 3, but this release reads formats up to 2; upgrade state-migration"
         );
     }
 

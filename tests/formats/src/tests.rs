@@ -271,7 +271,7 @@ fn every_flag_is_frozen() {
     assert!(
         holds
             .iter()
-            .any(|hold| hold.who == "ann" && hold.why == "in court")
+            .any(|hold| hold.actor == "ann" && hold.reason == "in court")
     );
 }
 
@@ -290,7 +290,7 @@ fn a_record_of_a_newer_format_is_refused_whatever_it_is() {
     let error = error.of("the note that order@v1 is in use");
     assert_eq!(
         error.to_string(),
-        "the note that order@v1 is in use has format 3, and this version of the crate reads up to \
+        "the note that order@v1 is in use has format 3, but this release reads formats up to \
          2; upgrade state-migration"
     );
 }

@@ -112,8 +112,8 @@ async fn run<M: Migrations>(store: &SlateDbStore, migrations: M) -> Result<(), B
     // One worker, which makes each chunk durable before the next one.
     let runner = MigrationRunner::new(migrations, store.clone(), store.clone())
         .chunk_processes(512)
-        .who("crash-child")
-        .why("to be killed");
+        .actor("crash-child")
+        .reason("to be killed");
     runner.control().throttle(NonZeroU32::new(50));
     let history = Runs::of(store)
         .ok_or("the store keeps runs")?

@@ -72,7 +72,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
         )
         .await?;
     let history = Runs::of(&store).ok_or("the store keeps runs")?;
-    history.skip(&stream(11), "ann", "in court").await?;
+    history.hold(&stream(11), "ann", "in court").await?;
     let closing = Batch {
         closing: Some((RunId::random(), vec![WorkflowId::of::<OrderV1>()])),
         ..Batch::default()
@@ -97,28 +97,31 @@ async fn runs(store: SlateDbStore) -> Result<(), Box<dyn Error>> {
         Ok(MigrationRunner::new(linked, store.clone(), store.clone()))
     };
     let history = Runs::of(&store).ok_or("the store keeps runs")?;
-    history.skip(&stream(3), "ann", "in court").await?;
+    history.hold(&stream(3), "ann", "in court").await?;
     // 1: as it is opened. 2: with an error, and two left as finished. 3: the
     // failure again. 4: ended before its end.
-    let opener = runner()?.who("the service").why("as they come");
+    let opener = runner()?.actor("the service").reason("as they come");
     opener.open::<OrderV3>(identity::<OrderV3>(0)).await?;
     let failing = [1, 2, 4, 9, UNTAXABLE - 1].map(stream);
     let selection = Selection::all().streams(failing).in_flight();
     let report = runner()?
-        .who("bob")
-        .why("canary")
+        .actor("bob")
+        .reason("canary")
         .select(selection)
         .run()
         .await;
     println!("{report}");
     let run = report.run.ok_or("it ran")?;
     let report = runner()?
-        .who("bob")
-        .why("again")
+        .actor("bob")
+        .reason("again")
         .retry(run, &[FailureClass::Refused])
         .await;
     println!("{report}");
-    let cancelled = runner()?.who("carl").why("all").run_code_twice(true);
+    let cancelled = runner()?
+        .actor("carl")
+        .reason("all")
+        .check_determinism(true);
     cancelled.control().cancel();
     println!("{}", cancelled.run().await);
     store.close().await?;
@@ -142,10 +145,10 @@ async fn words(store: SlateDbStore) -> Result<(), Box<dyn Error>> {
         .percent(100.0)
         .in_flight();
     let runner = MigrationRunner::new(linked, store.clone(), store.clone())
-        .who("ann")
-        .why("to say all words")
+        .actor("ann")
+        .reason("to say all words")
         .select(selection)
-        .full_count(true);
+        .count_up_to_date(true);
     println!("{}", runner.run().await);
     let rows = store.rows(b"", None, 1_000).await?;
     let first = |table: u8| -> Result<Value, Box<dyn Error>> {

@@ -38,8 +38,8 @@ async fn main() -> Result<(), Box<dyn Error>> {
     println!("opened");
     let runner = MigrationRunner::new(OrderV1ToV2Migration, store.clone(), store)
         .chunk_processes(chunk.parse()?)
-        .who("migrate-child")
-        .why("to be stopped half-way");
+        .actor("migrate-child")
+        .reason("to be stopped half-way");
     let control = runner.control();
     if let [per_second] = rest {
         control.throttle(NonZeroU32::new(per_second.parse()?));

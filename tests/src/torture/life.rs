@@ -38,7 +38,7 @@ impl Life<'_> {
             .migrations()
             .map_err(|error| Wrong::other(error.to_string()))?;
         let (events, snapshots) = (self.store.clone(), self.store.clone());
-        Ok(MigrationRunner::new(migrations, events, snapshots).who(code.name()))
+        Ok(MigrationRunner::new(migrations, events, snapshots).actor(code.name()))
     }
 
     /// The runs that the store knows of.
@@ -190,7 +190,7 @@ pub(super) async fn finish(life: &mut Life<'_>) -> Result<(), Wrong> {
     };
     for (n, stream) in held {
         life.world.model.borrow_mut().streams[n].held().ask(false);
-        life.runs()?.unskip(&stream).await.map_err(unread)?;
+        life.runs()?.release(&stream).await.map_err(unread)?;
         life.world.model.borrow_mut().streams[n]
             .held()
             .acknowledge();

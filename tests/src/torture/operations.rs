@@ -390,8 +390,8 @@ pub(super) async fn hold(life: &Life<'_>, rng: &mut Rng) -> Result<(), Wrong> {
     let runs = life.runs()?;
     life.world.model.borrow_mut().streams[n].held().ask(holds);
     let result = match holds {
-        true => runs.skip(&stream, "the torture", "by chance").await,
-        false => runs.unskip(&stream).await,
+        true => runs.hold(&stream, "the torture", "by chance").await,
+        false => runs.release(&stream).await,
     };
     if result.is_ok() {
         let mut model = life.world.model.borrow_mut();

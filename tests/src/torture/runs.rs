@@ -7,7 +7,7 @@ use fastrand::Rng;
 use futures_util::future::join_all;
 use state_migration::{
     ErrorKind, FailureClass, MigrationReport, Process, RunControl, RunId, RunKind, RunState,
-    Selection, StreamId,
+    Selection, Subject,
 };
 
 use super::check;
@@ -101,9 +101,9 @@ pub(super) async fn run(
         .runner(run.code)?
         .select(selection)
         .chunk_processes(run.chunk)
-        .full_count(run.full)
-        .yield_to_traffic(run.yields)
-        .run_code_twice(run.twice);
+        .count_up_to_date(run.full)
+        .yield_to_writers(run.yields)
+        .check_determinism(run.twice);
     let control = runner.control();
     control.throttle(run.throttle.and_then(NonZeroU32::new));
     let over = Cell::new(false);
@@ -191,7 +191,7 @@ async fn operate(
                 tokio::task::yield_now().await;
             }
             life.world.count("pauses");
-            control.resume();
+            control.unpause();
         }
         Operator::Cancels => {
             if !over.get() {
@@ -287,9 +287,9 @@ fn is_done(
 /// Where nothing fails and nobody else writes, only what must fail does.
 fn failed_by_rule(life: &Life<'_>, code: Code, report: &MigrationReport) -> Result<(), Wrong> {
     let model = life.world.model.borrow();
-    let by_rule = |stream: &StreamId, class: FailureClass| match class {
+    let by_rule = |subject: &Subject, class: FailureClass| match class {
         FailureClass::Refused | FailureClass::Panic => {
-            let found = model.streams.iter().find(|known| known.id() == stream);
+            let found = model.streams.iter().find(|known| subject == known.id());
             found.is_some_and(|known| {
                 let version = known.version();
                 version.is_some_and(|version| !code.takes(version, &known.sum()))
@@ -301,7 +301,7 @@ fn failed_by_rule(life: &Life<'_>, code: Code, report: &MigrationReport) -> Resu
     if let Some(error) = report
         .errors
         .iter()
-        .find(|error| !by_rule(&error.stream_id, error.class))
+        .find(|error| !by_rule(&error.subject, error.class))
     {
         return Err(Wrong::other(format!(
             "a run of {code:?} failed without a reason ({}): {error}",
@@ -337,12 +337,12 @@ pub(super) async fn resume(life: &Life<'_>, is_quiet: bool) -> Result<(), Wrong>
         return Ok(());
     };
     let left = runs.iter().rev().find(|run| {
-        !run.state.is_done() && run.kind != RunKind::Lazy && Code::of(&run.who).is_some()
+        !run.state.is_done() && run.kind != RunKind::Lazy && Code::of(&run.actor).is_some()
     });
     let Some(left) = left else {
         return Ok(());
     };
-    let code = Code::of(&left.who).unwrap_or(Code::Corrected);
+    let code = Code::of(&left.actor).unwrap_or(Code::Corrected);
     // A retry is for some of them only.
     let before = match left.kind {
         RunKind::Migrate => before(life, &left.plan.selection),

@@ -78,7 +78,7 @@ impl Act {
             Self::DryRun(_) => "step: dry run",
             Self::Resume => "step: resume",
             Self::Retry => "step: retry",
-            Self::Hold => "step: skip or unskip",
+            Self::Hold => "step: hold or release",
             Self::Idle(_) => "step: idle",
             Self::Jump(_) => "step: clock jumps",
             Self::Scan => "step: scan by a reader",

@@ -7,7 +7,8 @@ use serde::{Deserialize, Deserializer, Serialize};
 use state_migration::{
     ConversionError, Decoder, EventStore, ExpectedSequence, FailureClass, IdentityMigration,
     MemoryStore, MigrationError, MigrationRegistry, MigrationReport, MigrationRunner, Migrations,
-    NewEvent, Process, SnapshotStore, Stage, StateMigration, Workflow, WorkflowId, state_migration,
+    NewEvent, Process, SnapshotStore, Stage, StateMigration, Subject, Workflow, WorkflowId,
+    state_migration,
 };
 use state_migration_tests::faulty::Faulty;
 use state_migration_tests::orders::{
@@ -132,7 +133,7 @@ fn assert_all_fail(reports: &[MigrationReport], reason: &str) {
 
 fn large(report: &MigrationReport) -> Option<&MigrationError> {
     let mut errors = report.errors.iter();
-    errors.find(|error| error.stream_id.as_str() == LARGE)
+    errors.find(|error| error.subject.to_string() == LARGE)
 }
 
 /// Every order would be migrated, and one warning says what was not checked.
@@ -140,7 +141,7 @@ fn assert_one_warning(reports: &[MigrationReport], parts: &[&str]) {
     for report in reports {
         assert_eq!(counts(report), (SMALL + 1, 0, 1), "{report}");
         let warning = &report.warnings[0];
-        assert_eq!(warning.stream_id.as_str(), "(migrations)");
+        assert_eq!(warning.subject, Subject::Migrations);
         for part in parts {
             assert!(warning.message.contains(part), "{part}: {warning}");
         }
@@ -214,9 +215,8 @@ async fn a_state_that_loses_a_field_fails() {
     let reports = dry_runs(|| LosesThePriceMigration).await;
     assert_all_fail(
         &reports,
-        "deserialized and serialized again, the new state is not the same: \
-         \"/lines/1/price\" is lost; correct how `reliability::decode_back::Lines` is serialized or \
-         deserialized and run again",
+        "the new state changes when it is deserialized and serialized again: \
+         \"/lines/1/price\" is lost; correct how `reliability::decode_back::Lines` is serialized or deserialized and retry",
     );
     for report in &reports {
         let message = &report.errors[0].message;
@@ -336,13 +336,13 @@ fn has_no_lines(_: StateV1) -> SomeLines {
 
 refused! {
     a_number_that_json_does_not_have: HasNoRateMigration, Unserializable,
-        "a number that is NaN or infinite, which JSON does not have, at \"/rates/1\"; correct";
+        "a number that is NaN or infinite, which JSON cannot represent, at \"/rates/1\"; correct";
     such_a_number_in_an_option: MayHaveNoRateMigration, Unserializable,
-        "a number that is NaN or infinite, which JSON does not have, at \"/rate\"; correct";
+        "a number that is NaN or infinite, which JSON cannot represent, at \"/rate\"; correct";
     such_a_number_in_a_flattened_struct: HasNoRateInAPartMigration, Unserializable,
-        "a number that is NaN or infinite, which JSON does not have, at \"/rate\"; correct";
+        "a number that is NaN or infinite, which JSON cannot represent, at \"/rate\"; correct";
     such_a_number_in_a_tagged_enum: HasNoRateInAVariantMigration, Unserializable,
-        "a number that is NaN or infinite, which JSON does not have, at \"/rate\"; correct";
+        "a number that is NaN or infinite, which JSON cannot represent, at \"/rate\"; correct";
     a_field_that_is_not_deserialized: LosesThePriceMigration, ReadsBackDifferently,
         "\"/lines/1/price\" is lost; correct";
     more_levels_than_serde_json_reads: NestsMigration, ReadsBackDifferently,
@@ -476,7 +476,11 @@ fn keeps_the_price(old: StateV1) -> Touchy {
 /// Two orders are not read back; the others are moved.
 fn assert_two_fail(report: &MigrationReport) {
     assert_eq!(counts(report), (SMALL - 1, 2, 0), "{report}");
-    let mut streams: Vec<&str> = report.errors.iter().map(|e| e.stream_id.as_str()).collect();
+    let mut streams: Vec<String> = report
+        .errors
+        .iter()
+        .map(|e| e.subject.to_string())
+        .collect();
     streams.sort_unstable();
     assert_eq!(streams, ["process/shop/000002", LARGE]);
     for error in &report.errors {
@@ -554,7 +558,7 @@ fn borrows(_: StateV1) -> Result<Named<'static>, String> {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_state_that_borrows_is_named_in_a_warning() {
     let reports = dry_runs(|| BorrowsMigration).await;
-    let reason = "` borrows from the text that it is deserialized from; let it own";
+    let reason = "` borrows from its input; use owned types";
     assert_one_warning(&reports, &[reason]);
 }
 
@@ -581,9 +585,7 @@ impl StateMigration for ByHand {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_migration_by_hand_is_named_in_a_warning() {
     let reports = dry_runs(|| ByHand).await;
-    let reason = "order@v1->v2: whether a process can go on with its new state was not checked, \
-                  because a migration that is written by hand does not say how `reliability::decode_back::Lines` \
-                  is deserialized; say it with `StateMigration::decoder`";
+    let reason = "order@v1->v2: the round trip of the new state was not checked, because a migration without the macro does not define how `reliability::decode_back::Lines` is deserialized; define `StateMigration::decoder`";
     assert_one_warning(&reports, &[reason]);
 }
 

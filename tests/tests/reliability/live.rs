@@ -169,7 +169,7 @@ async fn run_beside(
     });
     let watched = Lossy::over(store).unwrap();
     let runner = MigrationRunner::new(OrderV1ToV2Migration, watched.clone(), watched.clone());
-    let runner = runner.yield_to_traffic(yields);
+    let runner = runner.yield_to_writers(yields);
     let report = runner.run().await;
     over.store(true, Ordering::SeqCst);
     writer.await.unwrap();

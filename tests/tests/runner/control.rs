@@ -107,7 +107,7 @@ async fn pausing_stops_it_until_it_is_resumed(store: impl Store) {
     );
     assert!(!run.is_finished());
 
-    control.resume();
+    control.unpause();
     until(&control, |progress| progress.state != RunState::Paused).await;
     let report = ended(run).await;
     assert_eq!(report.state, Some(RunState::Done), "{report}");
@@ -140,7 +140,7 @@ async fn a_run_that_is_paused_before_it_starts_waits_and_says_so() {
     until_recorded(&store, RunState::Paused).await;
     sleep(Duration::from_millis(100)).await;
     assert_eq!(moved(&store, 20).await, 0);
-    control.resume();
+    control.unpause();
     assert_eq!(ended(run).await.migrated, 20);
 }
 
@@ -163,10 +163,10 @@ async fn a_process_that_is_skipped_while_the_run_is_paused_is_left_alone() {
     assert!(left.len() > 20);
     let runs = Runs::of(&store).unwrap();
     for n in &left {
-        runs.skip(&stream(*n), "Ada", "not now").await.unwrap();
+        runs.hold(&stream(*n), "Ada", "not now").await.unwrap();
     }
     control.throttle(None);
-    control.resume();
+    control.unpause();
     let report = ended(run).await;
     assert_eq!(report.migrated, 40 - left.len(), "{report}");
     assert_eq!(report.skipped_by.held, left.len(), "{report}");
@@ -236,7 +236,7 @@ async fn a_run_that_was_resumed_has_not_ended() {
     // What it is for is known again.
     let progress = control.progress();
     assert_eq!((progress.run, progress.expected), (Some(id), Some(20)));
-    control.resume();
+    control.unpause();
     let report = ended(run).await;
     assert_eq!((report.state, report.migrated), (Some(RunState::Done), 20));
 }
@@ -407,7 +407,7 @@ async fn watching_ends_also_with_a_run_that_is_refused() {
     assert_eq!((report.state, report.error_count), (None, 1), "{report}");
     drop(refused);
     timeout(PATIENCE, watched).await.expect("it ends").unwrap();
-    held.resume();
+    held.unpause();
     assert_eq!(ended(run).await.migrated, 20);
 }
 
@@ -425,7 +425,7 @@ async fn a_run_over_separate_stores_is_driven_in_the_same_way() {
     let run = tokio::spawn(async move { again.run().await });
     until(&control, |progress| progress.state == RunState::Paused).await;
     assert_eq!(moved(&store, JOBS).await, 0);
-    control.resume();
+    control.unpause();
     until(&control, |progress| progress.counts.migrated >= 20).await;
     control.cancel();
     let report = ended(run).await;

@@ -73,7 +73,7 @@ where
         "{dry}"
     );
     assert_eq!(
-        dry.errors[0].stream_id,
+        dry.errors[0].subject,
         *identity::<OrderV1>(BROKEN).stream_id()
     );
 

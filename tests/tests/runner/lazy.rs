@@ -53,8 +53,8 @@ where
         .await;
     assert_eq!((report.migrated, report.error_count), (20, 0), "{report}");
     let opener = MigrationRunner::new(linked(), lazy.clone(), lazy.clone())
-        .who("the service")
-        .why("as they come");
+        .actor("the service")
+        .reason("as they come");
     for n in 0..20 {
         let opened = opener
             .open::<OrderV3>(identity::<OrderV3>(n))
@@ -95,7 +95,7 @@ where
     let history = runs.list().await.unwrap();
     let own: Vec<_> = history.iter().filter(|r| r.kind == RunKind::Lazy).collect();
     assert_eq!(
-        (own.len(), own[0].who.as_str(), own[0].why.as_str()),
+        (own.len(), own[0].actor.as_str(), own[0].reason.as_str()),
         (1, "the service", "as they come")
     );
     let counts = runs.counts(own[0].id).await.unwrap();
@@ -182,7 +182,7 @@ async fn a_process_that_cannot_be_migrated_as_it_is_opened_stays_usable_and_can_
                 .unwrap_err();
             assert_eq!(*error.kind(), ErrorKind::Workflow);
             let text = error.to_string();
-            assert!(text.starts_with("process/shop/000001 could not be migrated as it was opened, and stays as it was"), "{text}");
+            assert!(text.starts_with("process/shop/000001 could not be migrated when it was opened; the process is unchanged"), "{text}");
             assert!(text.contains("not today"), "{text}");
         }
         // The old version goes on.
@@ -247,7 +247,7 @@ async fn a_process_that_the_run_under_way_is_not_for_is_left_alone() {
     let baseline = state_migration::Baseline::from_event(event).unwrap();
     assert_eq!(baseline.run, holder);
     // The report counts both, each once.
-    control.resume();
+    control.unpause();
     let report = waiting.await.unwrap();
     assert_eq!(
         (report.migrated, report.lazy, report.error_count),
@@ -261,7 +261,7 @@ async fn a_process_that_the_run_under_way_is_not_for_is_left_alone() {
         .await
         .unwrap();
     // And one that was taken out of all runs stays.
-    runs.skip(&stream(6), "me", "in court").await.unwrap();
+    runs.hold(&stream(6), "me", "in court").await.unwrap();
     let error = opener
         .open::<OrderV2>(identity::<OrderV2>(6))
         .await

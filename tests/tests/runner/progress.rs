@@ -54,7 +54,7 @@ async fn each_workflow_is_counted_with_what_is_expected_of_it() {
     let store = filled().await;
     Runs::of(&store)
         .unwrap()
-        .skip(&stream(7), "ann", "looks odd")
+        .hold(&stream(7), "ann", "looks odd")
         .await
         .unwrap();
     let runner = runner(Upgrade::refusing(|n| n < 3), &store);
@@ -138,7 +138,7 @@ async fn what_is_expected_is_told_before_the_first_of_them_is_done() {
 async fn a_canary_is_measured_by_those_that_it_is_for() {
     let some = || (0..10).map(|n| stream(3 * n));
     let tenant = stream(1).process().unwrap().0;
-    for (selection, jobs, orders, full_count) in [
+    for (selection, jobs, orders, count_up_to_date) in [
         (Selection::all().streams(some()), 10, 0, false),
         (Selection::all().prefix("process/yard/000001"), 10, 0, false),
         (Selection::all().prefix("process/yard/000001"), 10, 0, true),
@@ -151,7 +151,7 @@ async fn a_canary_is_measured_by_those_that_it_is_for() {
         let canary = runner(Upgrade::new(), &store)
             .chunk_processes(1)
             .select(selection)
-            .full_count(full_count);
+            .count_up_to_date(count_up_to_date);
         let watched = tokio::spawn(canary.control().watch().collect::<Vec<_>>());
         canary.control().throttle(NonZeroU32::new(200));
         let report = canary.run().await;
@@ -231,7 +231,7 @@ async fn a_run_is_cancelled_too_while_it_counts_or_reports_what_it_is_not_for() 
         put_at(&store, n, "v2", "").await.unwrap();
     }
     put_at(&store, 7_777, "v0", "").await.unwrap();
-    let cancelled = runner(Upgrade::new(), &store).full_count(true);
+    let cancelled = runner(Upgrade::new(), &store).count_up_to_date(true);
     cancelled.control().cancel();
     let report = cancelled.run().await;
     assert_eq!(report.state, Some(RunState::Cancelled), "{report}");

@@ -33,7 +33,7 @@ async fn a_process_that_is_taken_out_during_a_run_is_left_alone(store: impl Stor
     let mut held = Vec::new();
     for n in 0..JOBS {
         if held.len() < 10 && version(&store, n).await.unwrap() == "v1" {
-            runs.skip(&stream(n), "ann", "in court").await.unwrap();
+            runs.hold(&stream(n), "ann", "in court").await.unwrap();
             if version(&store, n).await.unwrap() == "v1" {
                 held.push(n);
             }
@@ -71,7 +71,7 @@ async fn what_an_operator_took_out_stays_out_also_when_it_is_over() {
     let over = vec![event("v1", &JobEvent::Over).unwrap()];
     append(&store, &stream(1), over).await.unwrap();
     let runs = Runs::of(&store).unwrap();
-    runs.skip(&stream(1), "ann", "in court").await.unwrap();
+    runs.hold(&stream(1), "ann", "in court").await.unwrap();
     let report = Upgrade::new()
         .runner(&store)
         .select(Selection::all().in_flight())
@@ -91,7 +91,7 @@ async fn what_an_operator_took_out_stays_out_also_when_it_is_over() {
         (0, 1),
         "{report}"
     );
-    runs.unskip(&stream(1)).await.unwrap();
+    runs.release(&stream(1)).await.unwrap();
     let report = Upgrade::new().runner(&store).run().await;
     assert_eq!(
         (report.migrated, report.skipped_by.held),
@@ -124,7 +124,7 @@ async fn a_panic_whose_value_panics_again_is_one_processs_failure() {
         "{report}"
     );
     assert_eq!(report.errors[0].class, FailureClass::Panic);
-    assert_eq!(report.errors[0].stream_id, stream(7));
+    assert_eq!(report.errors[0].subject, stream(7));
     assert_eq!(report.state, Some(RunState::DoneWithErrors));
 }
 
@@ -174,7 +174,10 @@ async fn what_a_full_count_cannot_read_is_kept_by_a_run_that_is_broken_off() {
         std::thread::sleep(Duration::from_millis(20));
         Ok(())
     });
-    let runner = slow.runner(&store).full_count(true).chunk_processes(2);
+    let runner = slow
+        .runner(&store)
+        .count_up_to_date(true)
+        .chunk_processes(2);
     let control = runner.control();
     let run = tokio::spawn(async move { runner.run().await });
     while control.progress().counts.migrated == 0 {
@@ -194,7 +197,7 @@ async fn what_a_full_count_cannot_read_is_kept_by_a_run_that_is_broken_off() {
     assert_eq!(report.state, Some(RunState::DoneWithErrors));
     let failures = runs.failures(id, None, None, 10).await.unwrap();
     assert_eq!(failures.len(), 1);
-    assert_eq!(failures[0].error.stream_id, stream(900));
+    assert_eq!(failures[0].error.subject, stream(900));
 }
 
 /// To see it fail: sweep only the versions that routes start from.
@@ -209,7 +212,7 @@ async fn a_process_born_without_a_route_during_a_run_is_named() {
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
     put_at(&store, 500, "v0", "").await.unwrap();
-    control.resume();
+    control.unpause();
     let report = run.await.unwrap();
     assert_eq!(
         (report.migrated as u64, report.error_count),

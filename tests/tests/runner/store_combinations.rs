@@ -88,7 +88,7 @@ where
         assert_eq!(report.migrated, migrated, "run {run}: {report}");
         assert_eq!((report.error_count, report.errors.len()), (1, 1));
         let error = &report.errors[0];
-        assert_eq!(error.stream_id, *identity::<OrderV2>(FAILING).stream_id());
+        assert_eq!(error.subject, *identity::<OrderV2>(FAILING).stream_id());
         assert_eq!(error.stage, Stage::Converting);
         assert!(
             error.message.contains("666 euro cannot be taxed"),
@@ -406,7 +406,7 @@ async fn a_full_count_sets_a_registry_elsewhere_right_after_a_run_without_it() {
         entries(&registry, 3).await,
         all_at(WorkflowId::of::<OrderV1>())
     );
-    let counting = runner.full_count(true);
+    let counting = runner.count_up_to_date(true);
     for repaired in [4, 0] {
         let report = counting.run_and_update_registry(&registry).await;
         assert_eq!(

@@ -183,7 +183,7 @@ async fn run_with(
     MigrationRunner::new(Upgrade::new(), lossy.clone(), lossy)
         .chunk_processes(8)
         .deadline(Duration::from_secs(1_000 * 3_600))
-        .yield_to_traffic(false)
+        .yield_to_writers(false)
         .run()
         .await
 }

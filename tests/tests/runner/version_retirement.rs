@@ -28,7 +28,11 @@ async fn what_a_full_count_could_not_read_is_found_later(
     let mut damaged = whole.to_vec();
     damage(&mut damaged);
     store.put_row(key.clone(), damaged).await.unwrap();
-    let report = Upgrade::new().runner(&store).full_count(true).run().await;
+    let report = Upgrade::new()
+        .runner(&store)
+        .count_up_to_date(true)
+        .run()
+        .await;
     assert_eq!((report.migrated, report.error_count), (7, 1), "{report}");
     store.put_row(key, whole.to_vec()).await.unwrap();
     let report = Upgrade::new().runner(&store).run().await;
@@ -76,7 +80,7 @@ async fn whoever_is_born_beside_a_run_is_found(store: impl Store, rounds: u64) {
             })
         });
         let births: Vec<_> = births.collect();
-        let runner = Upgrade::new().runner(&store).yield_to_traffic(false);
+        let runner = Upgrade::new().runner(&store).yield_to_writers(false);
         let report = runner.run().await;
         assert!(report.is_ok(), "{report}");
         for birth in births {

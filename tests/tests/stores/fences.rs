@@ -161,7 +161,7 @@ async fn an_old_node_is_refused_with_the_typed_error() {
             let error = write(what, &disk, order, n).await.unwrap_err();
             assert!(is_migrated(&error), "{what:?}: {error}");
             let v2 = WorkflowId::of::<OrderV2>();
-            let told = format!("route it to code of {v2}");
+            let told = format!("use code for {v2}");
             assert!(error.to_string().contains(&told), "{error}");
         }
         let state = StateV1 {

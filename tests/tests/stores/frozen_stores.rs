@@ -108,7 +108,7 @@ async fn a_store_of_format_2_is_read_and_migrated() {
         .held(identity::<OrderV1>(11).stream_id())
         .await
         .unwrap();
-    assert_eq!(&*hold.unwrap().why, "in court");
+    assert_eq!(&*hold.unwrap().reason, "in court");
     let born = store.births(&v1, 10).await.unwrap();
     assert_eq!(born, [identity::<OrderV1>(12).stream_id().clone()]);
     let present = store.versions("order").await.unwrap();
@@ -155,7 +155,7 @@ async fn the_runs_of_a_store_of_format_2_are_read_and_resumed() {
         panic!("{history:#?}")
     };
     let told = |run: &state_migration::RunRecord| {
-        (run.number, run.who.clone(), run.why.clone(), run.state)
+        (run.number, run.actor.clone(), run.reason.clone(), run.state)
     };
     let expected =
         |number, who: &str, why: &str, state| (number, who.to_owned(), why.to_owned(), state);
@@ -172,8 +172,8 @@ async fn the_runs_of_a_store_of_format_2_are_read_and_resumed() {
     let classes = vec![FailureClass::Refused];
     let of = canary.id;
     assert_eq!(again.kind, RunKind::Retry { of, classes });
-    assert!(canary.plan.selection.to_string().contains("in flight only"));
-    assert!(all.plan.options.twice && !canary.plan.options.twice);
+    assert!(canary.plan.selection.to_string().contains("in flight"));
+    assert!(all.plan.options.check_determinism && !canary.plan.options.check_determinism);
     assert_eq!(runs.claimed_by().await.unwrap(), None);
 
     let counts = runs.counts(canary.id).await.unwrap();
@@ -188,14 +188,14 @@ async fn the_runs_of_a_store_of_format_2_are_read_and_resumed() {
         };
         assert_eq!(failure.error.class, FailureClass::Refused);
         assert_eq!(
-            failure.error.stream_id,
+            failure.error.subject,
             *identity::<OrderV1>(UNTAXABLE - 1).stream_id()
         );
         assert_eq!(failure.attempt, attempt);
     }
     let hold = runs.held(identity::<OrderV1>(3).stream_id()).await.unwrap();
     let hold = hold.unwrap();
-    assert_eq!((&*hold.who, &*hold.why), ("ann", "in court"));
+    assert_eq!((&*hold.actor, &*hold.reason), ("ann", "in court"));
     for (n, finished_by) in [(4, true), (5, false), (9, true)] {
         let head = store.head(identity::<OrderV1>(n).stream_id()).await;
         let head = head.unwrap().unwrap();
@@ -299,7 +299,7 @@ async fn refused(name: &str) -> Vec<Error> {
 async fn a_store_of_format_3_is_refused_and_not_a_byte_of_it_changes() {
     for error in refused("format-3").await {
         assert_eq!(*error.kind(), ErrorKind::NewerFormat, "{error}");
-        let why = "the store has format 3, and this version of the crate reads up to 2; upgrade \
+        let why = "the store has format 3, but this release reads formats up to 2; upgrade \
                    state-migration";
         assert!(error.to_string().ends_with(why), "{error}");
     }

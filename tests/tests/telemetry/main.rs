@@ -379,7 +379,11 @@ async fn conflicts_and_processes_left_alone_are_counted() {
     assert_eq!(count(&metrics, PROCESSES_MIGRATED, "workflow=job"), 10);
 
     // Full counts look at those that need nothing.
-    let report = Upgrade::new().runner(&store).full_count(true).run().await;
+    let report = Upgrade::new()
+        .runner(&store)
+        .count_up_to_date(true)
+        .run()
+        .await;
     assert_eq!(report.skipped_by.already_there, 10);
     let metrics = listening.metrics();
     assert_eq!(
@@ -417,7 +421,7 @@ async fn pauses_and_refusals_are_told() {
     // The store is claimed, and this one is told so.
     let refused = Upgrade::new().runner(&store).run().await;
     assert!(!refused.is_ok());
-    control.resume();
+    control.unpause();
     assert_eq!(run.await.unwrap().migrated, 40);
     let refusals = listening.events("run refused");
     assert_eq!(refusals.len(), 1);
@@ -427,7 +431,7 @@ async fn pauses_and_refusals_are_told() {
             || refusals[0].fields["reason"].contains("run")
     );
     assert_eq!(listening.events("run paused").len(), 1);
-    assert_eq!(listening.events("run goes on").len(), 1);
+    assert_eq!(listening.events("run continues").len(), 1);
     assert_eq!(listening.spans("run").len(), 1);
 }
 

@@ -154,7 +154,7 @@ fn classes(report: &MigrationReport) -> Vec<(u64, FailureClass)> {
     let number = |id: &str| id.rsplit('/').next().unwrap().parse().unwrap();
     let errors = report.errors.iter();
     let mut all: Vec<_> = errors
-        .map(|e| (number(e.stream_id.as_str()), e.class))
+        .map(|e| (number(&e.subject.to_string()), e.class))
         .collect();
     all.sort_by_key(|(n, _)| *n);
     all
@@ -193,7 +193,10 @@ async fn runs_are_silent(store: &impl Store) {
     all_is_silent("a dry run", &dry);
     assert_eq!(classes(&dry), expected(), "{dry}");
 
-    let runner = runner.run_code_twice(true).who("ann").why("release 7");
+    let runner = runner
+        .check_determinism(true)
+        .actor("ann")
+        .reason("release 7");
     let control = runner.control();
     let report = runner.run().await;
     assert_eq!(report.state, Some(RunState::DoneWithErrors), "{report}");
@@ -294,7 +297,7 @@ async fn what_is_in_a_state_is_told_to_nobody() {
     let (events, snapshots) = (MemoryStore::new(), MemoryStore::new());
     put_all(&events).await;
     let runner = MigrationRunner::new(upgrade(), events.clone(), snapshots.clone());
-    let report = runner.run_code_twice(true).run().await;
+    let report = runner.check_determinism(true).run().await;
     assert_eq!(
         (report.migrated, classes(&report)),
         (2, expected()),

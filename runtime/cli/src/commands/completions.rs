@@ -10,13 +10,11 @@ use crate::context::Context;
 use crate::exit_code::{Exit, Failure};
 use crate::view::output::Answer;
 
-/// Prints a script that completes the command line in a shell.
+/// Print a shell completion script
 #[derive(Debug, clap::Args)]
-#[command(
-    after_help = "Examples:\n  completions bash > ~/.local/share/bash-completion/completions/loans-admin\n  completions zsh"
-)]
+#[command(after_help = "Examples:\n  completions bash > loans-admin.bash\n  completions zsh")]
 pub(crate) struct Completions {
-    /// The shell.
+    /// Complete the command line in this shell
     #[arg(value_enum)]
     shell: Shell,
 }

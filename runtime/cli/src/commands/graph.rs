@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use clap::ValueEnum;
 use serde::Serialize;
 
 use crate::context::Context;
@@ -10,34 +11,28 @@ use crate::view::output::Answer;
 use crate::view::svg;
 use state_migration_core::{MigrationRegistry, Problem};
 
-/// Draws the versions and the migrations between them.
+/// Draw the versions and the migrations between them
 ///
-/// It reads no store, and also draws migrations that do not fit together.
+/// Opens no store. Also draws migrations that are inconsistent.
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Examples:\n  graph\n  graph --mermaid\n  graph --svg > migrations.svg\n  graph --dot | dot -Tpdf > migrations.pdf"
+    after_help = "Examples:\n  graph\n  graph --format mermaid\n  graph --format svg > migrations.svg\n  graph --format dot | dot -Tpdf > migrations.pdf"
 )]
 pub(crate) struct Graph {
-    /// As a Mermaid flowchart, which Markdown shows as a picture in many places.
-    #[arg(long, conflicts_with_all = ["dot", "svg"])]
-    mermaid: bool,
-    /// In the language of Graphviz, which draws more carefully: `| dot -Tpdf`.
-    #[arg(long, conflicts_with = "svg")]
-    dot: bool,
-    /// As an SVG picture.
-    #[arg(long)]
-    svg: bool,
+    /// Draw in this format; `dot` is the language of Graphviz
+    #[arg(long, value_enum, value_name = "FORMAT", default_value_t = Format::Text)]
+    format: Format,
 }
 
 #[derive(Debug, Serialize)]
 struct Drawn {
     format: Format,
     drawing: String,
-    /// Whether the migrations are consistent; `list` shows the problems.
+    /// Whether the migrations are consistent; `migrations` shows the problems.
     fits: bool,
 }
 
-#[derive(Debug, Clone, Copy, Serialize)]
+#[derive(Debug, Clone, Copy, Serialize, ValueEnum)]
 #[serde(rename_all = "snake_case")]
 enum Format {
     Text,
@@ -56,21 +51,21 @@ impl Graph {
             Err(_) => false,
         };
         let drawing = MigrationRegistry::drawing_of_linked();
-        let (format, drawing) = match (self.mermaid, self.dot, self.svg) {
-            (true, ..) => (Format::Mermaid, drawing.to_mermaid()),
-            (_, true, _) => (Format::Dot, drawing.to_dot()),
-            (.., true) => (Format::Svg, svg::draw(&drawing)),
-            _ => (Format::Text, drawing.to_text()),
+        let drawing = match self.format {
+            Format::Text => drawing.to_text(),
+            Format::Mermaid => drawing.to_mermaid(),
+            Format::Dot => drawing.to_dot(),
+            Format::Svg => svg::draw(&drawing),
         };
         context.output.answer(&Drawn {
-            format,
+            format: self.format,
             drawing,
             fits,
         })?;
         if !fits {
             context
                 .output
-                .say("the migrations do not fit together; `list` says why");
+                .say("the migrations are inconsistent; `migrations` shows why");
         }
         Ok(Exit::Done)
     }

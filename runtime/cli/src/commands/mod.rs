@@ -2,8 +2,9 @@
 
 pub(crate) mod completions;
 pub(crate) mod graph;
+pub(crate) mod hold;
 pub(crate) mod inspect;
-pub(crate) mod list;
+pub(crate) mod migrations;
 pub(crate) mod pause;
 pub(crate) mod plan;
 pub(crate) mod resume;
@@ -11,7 +12,6 @@ pub(crate) mod retry;
 pub(crate) mod run;
 pub(crate) mod runs;
 pub(crate) mod show;
-pub(crate) mod skip;
 pub(crate) mod status;
 pub(crate) mod throttle;
 pub(crate) mod watch;

@@ -1,4 +1,4 @@
-//! The commands `pause`, `continue` and `cancel`.
+//! The commands `pause`, `unpause` and `cancel`.
 
 use std::time::Duration;
 
@@ -13,39 +13,40 @@ use state_migration_runner::RunState;
 /// Time to wait until the run has reached the requested state.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// Pauses the run in a service.
+/// Pause the run in a service
 ///
-/// It finishes what is in hand and waits; the service goes on. It keeps the
-/// store claimed until it is continued or cancelled.
+/// The run finishes the chunks in progress and waits, while the service
+/// continues. The run keeps its claim on the store until it ends.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Examples:\n  pause --via ./control")]
+#[command(after_help = "Examples:\n  pause --socket ./control")]
 pub(crate) struct Pause {}
 
-/// Lets a paused run in a service go on.
+/// Continue a paused run in a service
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Examples:\n  continue --via ./control")]
-pub(crate) struct Continue {}
+#[command(after_help = "Examples:\n  unpause --socket ./control")]
+pub(crate) struct Unpause {}
 
-/// Cancels the run in a service.
+/// Cancel the run in a service
 ///
-/// It finishes what is in hand and ends; it can be resumed. The service goes on.
+/// The run finishes the chunks in progress and ends; it can be resumed. The
+/// service continues.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Examples:\n  cancel --via ./control")]
+#[command(after_help = "Examples:\n  cancel --socket ./control")]
 pub(crate) struct Cancel {}
 
 impl Pause {
     pub(crate) async fn run(self, context: &Context) -> Result<Exit, Failure> {
         tell(context, Request::Pause, |status| {
-            status.progress.state == RunState::Paused || !status.under_way
+            status.progress.state == RunState::Paused || !status.in_progress
         })
         .await
     }
 }
 
-impl Continue {
+impl Unpause {
     pub(crate) async fn run(self, context: &Context) -> Result<Exit, Failure> {
-        tell(context, Request::Continue, |status| {
-            status.progress.state != RunState::Paused || !status.under_way
+        tell(context, Request::Unpause, |status| {
+            status.progress.state != RunState::Paused || !status.in_progress
         })
         .await
     }
@@ -53,7 +54,7 @@ impl Continue {
 
 impl Cancel {
     pub(crate) async fn run(self, context: &Context) -> Result<Exit, Failure> {
-        tell(context, Request::Cancel, |status| !status.under_way).await
+        tell(context, Request::Cancel, |status| !status.in_progress).await
     }
 }
 

@@ -9,26 +9,23 @@ use crate::store::Claim;
 use state_migration_control_socket::protocol::Request;
 use state_migration_runner::{MigrationRunner, RunKind, RunRecord};
 
-/// Goes on with a run that was interrupted.
+/// Resume an interrupted run
 ///
-/// It goes on with the options that the run was begun with, and does nothing a
-/// second time. A run that was killed still holds the store: --take-over takes
-/// it from there.
+/// Uses the options that the run was started with, and repeats no work. A run
+/// that was killed still claims the store: add --take-over to resume it.
 #[derive(Debug, clap::Args)]
 #[command(
     after_help = "Examples:\n  resume last --store ./loans\n  resume 3 --store ./loans --take-over --throttle 500"
 )]
 pub(crate) struct Resume {
-    /// The run: its number, its id or the start of it, or `last`.
+    /// Resume this run: a number, an id, the start of an id, or `last`
     #[arg(value_name = "RUN")]
     run: WhichRun,
-    /// Goes on although this binary has other migrations, or other code in
-    /// them, than the one that began the run.
+    /// Resume even if the migrations differ from those the run was started with
     #[arg(long)]
     force: bool,
-    /// Takes the store over from the program that has it open, or that was
-    /// killed when it had; that one writes nothing from then on. Or from another
-    /// run that was interrupted and holds the store.
+    /// Take over the store from a program that has it open, which can no longer
+    /// write to it, or from an interrupted run that claims it
     #[arg(long)]
     take_over: bool,
     #[command(flatten)]
@@ -71,26 +68,26 @@ impl Resume {
         }
         if record.kind == RunKind::Lazy {
             let failure = Failure::environment(format!(
-                "run {number} migrates processes as they are opened, and cannot be resumed; start a run for the others"
+                "run {number} migrates processes as they are opened and cannot be resumed; start a run for the other processes"
             ));
             return Err(failure.next(context.again("plan")));
         }
         // The service compares with its own migrations.
-        if context.global.via.is_some() {
+        if context.global.socket.is_some() {
             return Ok(());
         }
         let began = &record.plan;
         let runner = MigrationRunner::new(context.migrations()?, (), ())
             .select(began.selection.clone())
-            .full_count(began.options.full_count)
-            .run_code_twice(began.options.twice)
+            .count_up_to_date(began.options.count_up_to_date)
+            .check_determinism(began.options.check_determinism)
             .deadline(std::time::Duration::from_millis(began.options.deadline_ms));
         let plan = runner
             .plan()
             .map_err(|error| Failure::refused(error.to_string()))?;
         if plan.fingerprint != began.fingerprint && !self.force {
             let failure = Failure::refused(format!(
-                "run {number} was begun by plan {}, and this binary comes to {}: its migrations or their code are others; resume it with the binary that began it, start a new run, or give --force",
+                "run {number} was started with plan {}, but the migrations of this program give plan {}; resume the run with the original program, start a new run, or use --force",
                 began.fingerprint, plan.fingerprint
             ));
             return Err(failure.next(context.again(&format!("show {number}"))));

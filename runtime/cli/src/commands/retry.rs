@@ -11,26 +11,25 @@ use state_migration_control_socket::protocol::{self, Request};
 use state_migration_core::FailureClass;
 use state_migration_runner::MigrationRunner;
 
-/// Tries the processes again that failed in a run.
+/// Retry the processes that failed in a run
 ///
-/// It is a run of its own, over these processes only, with the code that this
-/// binary has now.
+/// Starts a new run over these processes only, with the migrations that are
+/// linked into this program now.
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Examples:\n  retry last --store ./loans --why 'reads amounts with cents'\n  retry 2 --store ./loans --class refused --class panic"
+    after_help = "Examples:\n  retry last --store ./loans --reason 'reads amounts with cents'\n  retry 2 --store ./loans --class refused --class panic"
 )]
 pub(crate) struct Retry {
-    /// The run: its number, its id or the start of it, or `last`.
+    /// Retry failures of this run: a number, an id, the start of an id, or `last`
     #[arg(value_name = "RUN")]
     run: WhichRun,
-    /// Only failures of this class, or of others named like this.
+    /// Retry only failures of this class (repeatable)
     #[arg(long, value_name = "CLASS")]
     class: Vec<FailureClass>,
     #[command(flatten)]
     signed: Signed,
-    /// Takes the store over from a program that has it open and writes to it;
-    /// that one writes nothing from then on. Or from a run that was interrupted
-    /// and holds the store.
+    /// Take over the store from a program that has it open, which can no longer
+    /// write to it, or from an interrupted run that claims it
     #[arg(long)]
     take_over: bool,
     #[command(flatten)]
@@ -39,7 +38,7 @@ pub(crate) struct Retry {
 
 impl Retry {
     pub(crate) async fn run(self, context: &Context) -> Result<Exit, Failure> {
-        if context.global.via.is_none() {
+        if context.global.socket.is_none() {
             context.migrations()?;
         }
         // Check before the store is opened for writing, which fences other writers.
@@ -54,8 +53,8 @@ impl Retry {
                 run: record.id,
                 classes: self.class,
                 asked: protocol::Run {
-                    who: Some(self.signed.who()),
-                    why: self.signed.why().to_owned(),
+                    actor: Some(self.signed.actor()),
+                    reason: self.signed.reason().to_owned(),
                     take_over: self.take_over,
                     per_second: self.pace.throttle,
                     ..protocol::Run::default()
@@ -65,8 +64,8 @@ impl Retry {
         }
         let set = |runner: MigrationRunner<_, _, _>| {
             runner
-                .who(self.signed.who())
-                .why(self.signed.why())
+                .actor(self.signed.actor())
+                .reason(self.signed.reason())
                 .take_over(self.take_over)
         };
         let wanted = Wanted::Retry(record.id, self.class.clone());
@@ -96,7 +95,7 @@ impl Retry {
             false => format!(" with{}", classes(&self.class)),
         };
         Err(Failure::environment(format!(
-            "run {number} has no failures{of}, so there is nothing to retry; look at what it did"
+            "run {number} has no failures{of}, so there is nothing to retry; check the run"
         ))
         .next(context.again(&format!("show {number}"))))
     }

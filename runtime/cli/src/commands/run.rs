@@ -10,31 +10,30 @@ use state_migration_control_socket::protocol::{self, Request};
 use state_migration_core::{Fingerprint, MigrationRegistry};
 use state_migration_runner::MigrationRunner;
 
-/// Migrates the processes that stand behind.
+/// Migrate outdated processes to the newest version
 ///
-/// It wants to be told that this is meant: by the fingerprint that `plan` shows
-/// for the same options, or by --yes. Ctrl-C lets it finish what is in hand and
-/// prints how to go on; a second one stops it at once, which loses nothing
-/// either. A dry run writes nothing and shuts nobody out.
+/// Requires --plan FINGERPRINT (printed by `plan` for the same options) or
+/// --yes. Ctrl-C finishes the chunks in progress and prints how to resume; a
+/// second Ctrl-C stops at once. In both cases nothing committed is lost. A dry
+/// run writes nothing and does not fence a writer.
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Examples:\n  run --store ./loans --yes\n  run --store ./loans --dry-run\n  run --store ./loans --yes --percent 5 --why 'canary of release 7'\n  run --store ./loans --yes --throttle 500 --json"
+    after_help = "Examples:\n  run --store ./loans --yes\n  run --store ./loans --dry-run\n  run --store ./loans --yes --percent 5 --reason 'canary'\n  run --store ./loans --yes --throttle 500 --json"
 )]
 pub(crate) struct Run {
-    /// The fingerprint of the plan, as `plan` shows it; refuses any other.
+    /// Run only if the plan still has this fingerprint
     #[arg(long, value_name = "FINGERPRINT", value_parser = fingerprint, conflicts_with_all = ["yes", "dry_run"])]
     plan: Option<Fingerprint>,
-    /// Runs without a look at the plan.
+    /// Run without confirming the plan
     #[arg(long)]
     yes: bool,
-    /// Does everything but write: tries every process, and runs its code twice.
+    /// Do everything except write; also checks that user code is deterministic
     #[arg(long)]
     dry_run: bool,
     #[command(flatten)]
     signed: Signed,
-    /// Takes the store over from a program that has it open and writes to it;
-    /// that one writes nothing from then on. Or from a run that was interrupted
-    /// and holds the store.
+    /// Take over the store from a program that has it open, which can no longer
+    /// write to it, or from an interrupted run that claims it
     #[arg(long)]
     take_over: bool,
     #[command(flatten)]
@@ -62,8 +61,8 @@ impl Run {
         let set = |runner| {
             self.planned
                 .apply(runner)
-                .who(self.signed.who())
-                .why(self.signed.why())
+                .actor(self.signed.actor())
+                .reason(self.signed.reason())
                 .take_over(self.take_over)
         };
         let store = context.writer(self.take_over, Claim::Of(None));
@@ -83,8 +82,8 @@ impl Run {
         };
         let request = Request::Run(protocol::Run {
             which: self.planned.asked(),
-            who: Some(self.signed.who()),
-            why: self.signed.why().to_owned(),
+            actor: Some(self.signed.actor()),
+            reason: self.signed.reason().to_owned(),
             plan: self.plan,
             dry_run: self.dry_run,
             take_over: self.take_over,
@@ -107,7 +106,7 @@ impl Run {
             _ if self.yes => return Ok(()),
             Some(wanted) if wanted == now => return Ok(()),
             Some(wanted) => Failure::refused(format!(
-                "the plan {wanted} is not what would be done now, which is {now}: the options, the migrations or their code are others; look at the plan again"
+                "plan {wanted} is out of date (now {now}), because the options or the migrations have changed; check the plan again"
             )),
             None => unmeant(),
         };
@@ -122,12 +121,12 @@ fn fingerprint(text: &str) -> Result<Fingerprint, String> {
     fingerprint
         .filter(|read| read.to_string() == text.to_ascii_lowercase())
         .ok_or_else(|| {
-            "it is no fingerprint, which is 16 digits and letters from a to f; copy the one that `plan` shows".into()
+            "expected a fingerprint of 16 hexadecimal digits, as printed by `plan`".into()
         })
 }
 
 fn unmeant() -> Failure {
     Failure::refused(
-        "a run changes the store, so say that it is meant: look at the plan and give its fingerprint with --plan, or give --yes",
+        "a run changes the store and needs confirmation: give the fingerprint that `plan` prints with --plan, or give --yes",
     )
 }

@@ -11,15 +11,15 @@ use crate::selection::number;
 use crate::view::output::{Answer, WARN, to_type};
 use crate::view::run_summary::{RunLine, latest, run_table};
 
-/// Lists the runs that the store has seen, the latest first.
+/// List the runs of the store, the latest first
 ///
-/// It writes nothing and shuts nobody out.
+/// Writes nothing and does not fence a writer.
 #[derive(Debug, clap::Args)]
 #[command(
     after_help = "Examples:\n  runs --store ./loans\n  runs --store ./loans --limit 100 --json"
 )]
 pub(crate) struct List {
-    /// How many at most.
+    /// List at most N runs
     #[arg(long, value_name = "N", value_parser = number::<NonZeroUsize>, default_value = "20")]
     limit: NonZeroUsize,
 }

@@ -12,24 +12,24 @@ use crate::remote::service;
 use crate::store::IN_USE;
 use crate::version_counts::Census;
 use crate::version_status::{Decision, Decisions, Stands};
-use crate::view::format::count;
+use crate::view::format::{self, count};
 use crate::view::output::{Answer, WARN, plain, table, to_type};
 use crate::view::run_summary::{Latest, RUNS, RunLine, latest, run_table};
 use state_migration_core::{Selection, WorkflowId};
 use state_migration_runner::{RunState, Runs};
 
-/// Shows where the processes of the store stand, and the last runs.
+/// Show how many processes are at each version, and the last runs
 ///
-/// A process is in flight unless it is over: the last append to it, or a run,
-/// said so. It is held if an operator took it out of all runs with `skip`. All
-/// streams are counted, which reads a small row of each; nothing is written,
-/// and nobody is shut out.
+/// A process is in flight until it is finished, as its last append or a run
+/// has recorded. A process is held if an operator excludes it from runs: see
+/// `hold`. Counting reads one small row for each process. The command writes
+/// nothing and does not fence a writer.
 #[derive(Debug, clap::Args)]
 #[command(
     after_help = "Examples:\n  status --store ./loans\n  status --store ./loans --workflow loan --json"
 )]
 pub(crate) struct Status {
-    /// Only this workflow, or others named like this.
+    /// Show only this workflow (repeatable)
     #[arg(long, value_name = "NAME")]
     workflow: Vec<String>,
 }
@@ -81,8 +81,8 @@ impl Status {
         }
         if let Some((stream, why)) = &census.first_unreadable {
             warnings.push(format!(
-                "where {} streams stand cannot be read; the first is {stream}: {why}",
-                count(census.unreadable)
+                "the version of {} cannot be read; the first is {stream}: {why}",
+                format::of(census.unreadable, "stream", "streams")
             ));
         }
         warnings.extend(latest.holder.as_ref().and_then(RunLine::in_the_way));
@@ -131,8 +131,8 @@ impl Status {
             if !known.contains(name.as_str()) {
                 let known = Vec::from_iter(known).join(", ");
                 return Err(Failure::environment(format!(
-                    "no process is of the workflow {name:?}, and this binary does not know it either; there is {}; give --workflow one of these",
-                    if known.is_empty() { "none at all" } else { &known }
+                    "workflow {name:?} has no processes and is not linked into this program; known workflows: {}; correct --workflow",
+                    if known.is_empty() { "none" } else { &known }
                 ))
                 .next(context.again("status")));
             }
@@ -150,14 +150,14 @@ fn next(
 ) -> Vec<String> {
     let last = latest.holder.as_ref().or(latest.lines.first());
     if latest.interrupted().is_none() && decisions.problem().is_some() {
-        return vec![context.again("list")];
+        return vec![context.again("migrations")];
     }
     let command = match last {
         Some(last) if last.is_open() => format!("resume {}", last.number),
         Some(last) if last.state == RunState::DoneWithErrors => format!("show {}", last.number),
         _ if versions
             .iter()
-            .any(|version| version.decision.standing == Stands::Behind) =>
+            .any(|version| version.decision.status == Stands::Outdated) =>
         {
             "plan".to_owned()
         }
@@ -182,7 +182,7 @@ impl Answer for Stand {
                     version.decision.text(),
                 ]
             });
-            let header = ["VERSION", "PROCESSES", "IN FLIGHT", "HELD", "THIS BINARY"];
+            let header = ["VERSION", "PROCESSES", "IN FLIGHT", "HELD", "STATUS"];
             out.push_str(&table(&header, rows));
         }
         if self.runs.is_empty() {

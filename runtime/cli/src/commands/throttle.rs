@@ -7,14 +7,16 @@ use crate::exit_code::{Exit, Failure};
 use crate::remote::service::Service;
 use state_migration_control_socket::protocol::Request;
 
-/// Limits how fast the runs in a service are.
+/// Limit the speed of the runs in a service
 ///
-/// It holds for the run that is under way and for those that follow, until it is
-/// said otherwise or the service is started again.
+/// The limit applies to the current run and to later ones, until it is changed
+/// or the service restarts.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Examples:\n  throttle 50 --via ./control\n  throttle off --via ./control")]
+#[command(
+    after_help = "Examples:\n  throttle 50 --socket ./control\n  throttle off --socket ./control"
+)]
 pub(crate) struct Throttle {
-    /// How many processes a second at most, or `off`.
+    /// Migrate at most N processes per second; `off` removes the limit
     #[arg(value_name = "N", value_parser = limit)]
     limit: Limit,
 }
@@ -27,7 +29,7 @@ fn limit(text: &str) -> Result<Limit, String> {
         return Ok(Limit(None));
     }
     let number = text.parse().map(|number| Limit(Some(number)));
-    number.map_err(|_| "give a number from 1 on, or off; pause stops a run altogether".to_owned())
+    number.map_err(|_| "expected a positive integer or `off`; use `pause` to stop a run".to_owned())
 }
 
 impl Throttle {

@@ -10,21 +10,22 @@ use crate::selection::duration;
 use state_migration_control_socket::protocol::Request;
 use state_migration_runner::RunState;
 
-/// Watches the run in a service until it ends.
+/// Watch the run in a service until it ends
 ///
-/// Ctrl-C ends the watching, and not the run. The exit code is that of the run.
+/// Ctrl-C stops watching, and the run continues. The exit code is that of the
+/// run.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Examples:\n  watch --via ./control\n  watch --via ./control --json")]
+#[command(after_help = "Examples:\n  watch --socket ./control\n  watch --socket ./control --json")]
 pub(crate) struct Watch {
-    /// How often to say how far it is, where there is no terminal to show it on.
+    /// Print progress this often, where no progress bar is drawn
     #[arg(long, value_name = "DURATION", value_parser = duration, default_value = "5s", help_heading = "Output")]
-    progress_every: Duration,
+    progress_interval: Duration,
 }
 
 impl Watch {
     pub(crate) async fn run(self, context: &Context) -> Result<Exit, Failure> {
         let via = context.service()?;
-        let progress = watch(context, &via, self.progress_every).await?;
+        let progress = watch(context, &via, self.progress_interval).await?;
         let exit = match progress.state {
             RunState::Done => Exit::Done,
             RunState::DoneWithErrors => Exit::DoneWithErrors,
@@ -34,7 +35,7 @@ impl Watch {
         let mut status = via.tell(Request::Status).await?;
         // Another run may have started since.
         if status.progress.run != progress.run {
-            status.under_way = false;
+            status.in_progress = false;
         }
         status.progress = progress;
         context.output.answer(&Service::new(context, &status))?;

@@ -28,43 +28,43 @@ use state_migration_store::{SlateDbReader, SlateDbStore};
 /// How a run goes about it, in which it differs from others with its plan.
 #[derive(Debug, Clone, clap::Args)]
 pub(crate) struct Pace {
-    /// Looks at no more than so many processes a second.
-    #[arg(long, value_name = "N", value_parser = number::<NonZeroU32>, help_heading = "How")]
+    /// Limit the run to N processes per second
+    #[arg(long, value_name = "N", value_parser = number::<NonZeroU32>, help_heading = "Execution")]
     pub(crate) throttle: Option<NonZeroU32>,
-    /// How often to say how far it is, where there is no terminal to show it on.
+    /// Print progress this often, where no progress bar is drawn
     #[arg(long, value_name = "DURATION", value_parser = duration, default_value = "5s", help_heading = "Output")]
-    progress_every: Duration,
+    progress_interval: Duration,
 }
 
 impl Pace {
     pub(crate) fn every(&self) -> Duration {
-        self.progress_every
+        self.progress_interval
     }
 }
 
 /// Who wants the run, and why: kept in its record.
 #[derive(Debug, Clone, clap::Args)]
 pub(crate) struct Signed {
-    /// Who starts it [default: the user, as the system has it].
+    /// Record who starts the run [default: the name of the user]
     #[arg(long, value_name = "NAME")]
-    who: Option<String>,
-    /// Why.
+    actor: Option<String>,
+    /// Record why the run is started
     #[arg(
         long,
         value_name = "TEXT",
         default_value = "",
         hide_default_value = true
     )]
-    why: String,
+    reason: String,
 }
 
 impl Signed {
-    pub(crate) fn who(&self) -> String {
-        self.who.clone().unwrap_or_else(user)
+    pub(crate) fn actor(&self) -> String {
+        self.actor.clone().unwrap_or_else(user)
     }
 
-    pub(crate) fn why(&self) -> &str {
-        &self.why
+    pub(crate) fn reason(&self) -> &str {
+        &self.reason
     }
 }
 
@@ -141,7 +141,7 @@ pub(crate) async fn drive<S: Opened>(
         Ok(store) => store?,
         Err(signal) => {
             return Err(Failure::interrupted(format!(
-                "{signal} came before the run began, so nothing was done; type the command again"
+                "{signal} arrived before the run began, so nothing was done; run the command again"
             )));
         }
     };
@@ -150,7 +150,12 @@ pub(crate) async fn drive<S: Opened>(
     let control = runner.control();
     control.throttle(pace.throttle);
     let bars = draws_bars(context);
-    let shown = Shown::new(context.output, bars, pace.progress_every, control.clone());
+    let shown = Shown::new(
+        context.output,
+        bars,
+        pace.progress_interval,
+        control.clone(),
+    );
     let begun = Instant::now();
     let reported = until_interrupted(&runner, &wanted, &mut signals, &shown).await;
     let took = begun.elapsed();
@@ -175,8 +180,7 @@ pub(crate) async fn drive<S: Opened>(
         .map(History::from);
     let ended = Ended::new(context, history, &wanted, report, &control, took);
     let Ok(ended) = signals.or(ended).await else {
-        let failure =
-            Failure::interrupted("the run is over, and what it did was not read any more");
+        let failure = Failure::interrupted("the run has ended, but its result was not read");
         return Err(failure.next(context.again("runs")));
     };
     let closed = signals.or(store.close()).await;
@@ -221,7 +225,7 @@ async fn until_interrupted<S: Opened>(
     };
     runner.control().cancel();
     shown.note(format!(
-        "{signal}: finishing what is in hand; once more stops at once"
+        "{signal}: finishing the chunks in progress; send the signal again to stop at once"
     ));
     signals.or(running).await.ok()
 }
@@ -229,7 +233,7 @@ async fn until_interrupted<S: Opened>(
 /// The warning that the store could not be closed. All counted work is durable.
 fn unclosed(error: &Error) -> String {
     format!(
-        "{error}; what was done is kept, and the next command that writes may take it that the store is still open, and ask for --take-over"
+        "{error}; what was committed is kept, but the next command that writes may require --take-over, because the store may appear to be open"
     )
 }
 
@@ -237,12 +241,12 @@ fn unclosed(error: &Error) -> String {
 fn shut_out(context: &Context, control: &RunControl) -> Failure {
     let Some(run) = control.progress().run else {
         return Failure::refused(
-            "another program took the store over before the run was recorded, so nothing was done; look what it does, and type the command again when it has closed the store",
+            "another program took over the store before the run was recorded, so nothing was done; run the command again after that program has closed the store",
         )
         .next(context.again("runs"));
     };
     Failure::refused(format!(
-        "another program took the store over in the middle of run {run}, which ended the run's writing; what it had committed is kept, so resume it once that program has closed the store"
+        "another program took over the store during run {run}, so the run can no longer write; what it had committed is kept, so resume it after that program has closed the store"
     ))
     .next(context.again(&format!("resume {run}")))
 }
@@ -254,13 +258,13 @@ fn stopped(context: &Context, wanted: &Wanted, control: &RunControl) -> Failure 
     }
     let Some(run) = control.progress().run else {
         return Failure::interrupted(
-            "stopped at once, before a run was recorded; look whether there is one to resume",
+            "stopped at once, before a run was recorded; check whether there is a run to resume",
         )
         .next(context.again("runs"));
     };
     // The claim was not released.
     Failure::interrupted(format!(
-        "stopped at once; run {run} keeps what it had committed and goes on from there, once it takes the store over from itself"
+        "stopped at once; run {run} keeps what it had committed and still claims the store, so resume it with --take-over"
     ))
     .next(context.again(&format!("resume {run} --take-over")))
 }

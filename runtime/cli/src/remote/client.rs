@@ -82,11 +82,7 @@ impl Answers {
     /// The next answer. Cancel-safe.
     pub(crate) async fn next(&mut self) -> Result<Answer, Failure> {
         let next = self.0.recv().await;
-        next.unwrap_or_else(|| {
-            Err(Failure::environment(
-                "the service has said all it had to say",
-            ))
-        })
+        next.unwrap_or_else(|| Err(Failure::environment("the service closed the connection")))
     }
 }
 
@@ -104,7 +100,7 @@ impl Via {
         let (from, mut to) = connected.map_err(|error| unreachable(&self.path, &error))?;
         let line = Line::bytes(request).map_err(|error| {
             Failure::environment(format!(
-                "the request is no JSON: {error}; report it as a bug"
+                "cannot serialize the request: {error}; report it as a bug"
             ))
         })?;
         // A service without a free slot answers and closes without reading.
@@ -129,22 +125,22 @@ impl Via {
         let line = line.map_err(|no| match no {
             NoLine::TooLate => unreachable(&self.path, &TimedOut.into()),
             NoLine::TooLong => Failure::environment(format!(
-                "what listens on {path} answers with more than {LONGEST_ANSWER} bytes, so it is no control socket of this release; use the tool of the release that the service is built with"
+                "the answer from {path} is larger than {LONGEST_ANSWER} bytes; use the tool of the release that the service is built with"
             )),
             NoLine::Closed | NoLine::Broken => Failure::environment(format!(
-                "the service behind {path} went away before it had answered; a run in it that was broken off can be resumed when it is back"
+                "the service behind {path} closed the connection before it answered; if its run was interrupted, resume the run after the service has restarted"
             ))
             .next(format!("{}status", self.again)),
         })?;
         let unknown = |error: serde_json::Error| {
             Failure::environment(format!(
-                "what listens on {path} does not speak version {VERSION} of the control protocol: {error}; use the tool of the release that the service is built with"
+                "the service behind {path} does not speak version {VERSION} of the control protocol: {error}; use the tool of the release that the service is built with"
             ))
         };
         let Versioned { version } = serde_json::from_slice(&line).map_err(unknown)?;
         if version != VERSION {
             return Err(Failure::environment(format!(
-                "the service speaks version {version} of the control protocol, and this tool version {VERSION}; use the tool of the release that the service is built with"
+                "the service speaks version {version} of the control protocol, but this tool speaks version {VERSION}; use the tool of the release that the service is built with"
             )));
         }
         let line: Line<Answer> = serde_json::from_slice(&line).map_err(unknown)?;
@@ -172,7 +168,7 @@ impl Via {
         let Problem { kind, message, run } = problem;
         let next = |command: &str| format!("{}{command}", self.again);
         match kind {
-            ProblemKind::UnderWay => Failure::refused(message).next(next("watch")),
+            ProblemKind::InProgress => Failure::refused(message).next(next("watch")),
             ProblemKind::Interrupted => {
                 let run = run.map_or_else(|| "last".to_owned(), |run| run.to_string());
                 Failure::refused(format!("{message}, with --take-over"))
@@ -261,7 +257,7 @@ impl Via {
     ) -> Result<Vec<Failed>, Failure> {
         let mut all: Vec<Failed> = Vec::new();
         while all.len() < limit {
-            let last = all.last().map(|failure| &failure.error.stream_id);
+            let last = all.last().and_then(Failed::stream);
             let request = Request::Show {
                 run,
                 class,
@@ -281,7 +277,7 @@ impl Via {
         let answer = serde_json::to_string(answer).unwrap_or_default();
         let answer: String = answer.chars().take(64).collect();
         Failure::environment(format!(
-            "the service behind {} answers something else than it was asked ({answer}…); use the tool of the release that the service is built with",
+            "unexpected answer from the service behind {} ({answer}…); use the tool of the release that the service is built with",
             self.path.display()
         ))
     }
@@ -304,29 +300,27 @@ fn unreachable(path: &Path, error: &std::io::Error) -> Failure {
     use std::io::ErrorKind;
     let shown = path.display();
     Failure::environment(match error.kind() {
-        ErrorKind::NotFound => format!(
-            "there is no control socket at {shown}; start the service that offers it, or give --via the path that the service has"
-        ),
+        ErrorKind::NotFound => {
+            format!("no control socket at {shown}; start the service, or correct --socket")
+        }
         ErrorKind::ConnectionRefused if is_socket(path) => format!(
-            "nobody listens on the control socket {shown} any more; start the service again, which replaces it"
+            "no service listens on the control socket {shown}; start the service, which replaces the socket"
         ),
         ErrorKind::ConnectionRefused => {
-            format!("{shown} is not a control socket; give --via the path that the service has")
+            format!("{shown} is not a control socket; correct --socket")
         }
         ErrorKind::PermissionDenied => format!(
-            "this user may not use the control socket {shown}, which is for the user that the service runs as; type the command as that one"
+            "permission denied on the control socket {shown}; run the command as the user of the service"
         ),
         // For a path, this kind only means that it is too long.
         ErrorKind::InvalidInput => format!(
-            "the path of the control socket {shown} is longer than a system takes; give --via a shorter one, such as a path from the folder that it is in"
+            "the path of the control socket {shown} is too long; give --socket a shorter path, such as one relative to its folder"
         ),
         // `WouldBlock` means that the queue of pending connections is full.
         ErrorKind::TimedOut | ErrorKind::WouldBlock => format!(
-            "the service behind the control socket {shown} does not answer; look whether its program is stopped (`kill -CONT` lets it go on) or overloaded, and ask for `status` again when it is not"
+            "the service behind the control socket {shown} does not answer; check whether its program is stopped (`kill -CONT` continues it) or overloaded, and try again"
         ),
-        _ => format!(
-            "the control socket {shown} cannot be used: {error}; give --via the path that the service has"
-        ),
+        _ => format!("cannot use the control socket {shown}: {error}; check --socket"),
     })
 }
 

@@ -39,7 +39,7 @@ pub(crate) async fn drive(
     let report = follow(context, &via, request, &control, every, OnSignal::Cancel).await?;
     let took = begun.elapsed();
     let report = report.ok_or_else(|| {
-        Failure::environment("the service says nothing of how the run ended; look at it there")
+        Failure::environment("the service did not report how the run ended; check the run")
             .next(context.again("show last"))
     })?;
     let history = match wanted.is_dry() {
@@ -97,7 +97,7 @@ async fn follow(
             }
             Ok(Ok(_)) => {
                 break Err(Failure::environment(
-                    "the service answers something else than it was asked; use the tool of the release that the service is built with",
+                    "unexpected answer from the service; use the tool of the release that the service is built with",
                 ));
             }
             Ok(Err(failure)) => break Err(failure),
@@ -106,11 +106,11 @@ async fn follow(
                 cancelled = true;
                 match signals.or(via.tell(Request::Cancel)).await {
                     Ok(Ok(_)) => shown.note(format!(
-                        "{signal}: the service finishes what is in hand; once more leaves it alone"
+                        "{signal}: the service finishes the chunks in progress; send the signal again to leave the run to the service"
                     )),
                     // The run may just have ended, which the service reports anyway.
                     Ok(Err(failure)) => shown.note(format!(
-                        "{signal}: the run was not cancelled: {failure}; it goes on, `cancel` tries again, and once more leaves it alone"
+                        "{signal}: the run continues, because it could not be cancelled: {failure}; try `cancel`, or send the signal again to leave the run to the service"
                     )),
                     Err(signal) => break Err(left(context, signal)),
                 }
@@ -124,7 +124,7 @@ async fn follow(
 /// The failure of a tool that stops watching a run.
 fn left(context: &Context, signal: &str) -> Failure {
     Failure::interrupted(format!(
-        "{signal}: what goes on in the service goes on without this tool; watch it again, or cancel it"
+        "{signal}: the run continues in the service; watch it again, or cancel it"
     ))
     .next(context.again("watch"))
 }

@@ -1,4 +1,4 @@
-//! Commands sent to the control socket of a service, with `--via`.
+//! Commands sent to the control socket of a service, with `--socket`.
 //!
 //! Each request uses its own connection. Any misbehaviour of the service, such as not
 //! answering, ends in a failure in one sentence.
@@ -16,7 +16,7 @@ use crate::exit_code::Failure;
 impl Context {
     /// The service that the command is sent to, if one is named.
     pub(crate) fn via(&self) -> Option<Via> {
-        let path = self.global.via.as_deref()?;
+        let path = self.global.socket.as_deref()?;
         Some(Via::new(path, self))
     }
 
@@ -24,7 +24,7 @@ impl Context {
     pub(crate) fn service(&self) -> Result<Via, Failure> {
         self.via().ok_or_else(|| {
             Failure::environment(
-                "this goes to the service that a run is in, and none is named; give its control socket with --via, or press Ctrl-C where `run` was typed to end that one",
+                "no service given; give its control socket with --socket, or press Ctrl-C to end a run of this tool",
             )
         })
     }

@@ -22,7 +22,7 @@ use state_migration_runner::RunState;
 #[derive(Debug, Serialize)]
 pub(crate) struct Service {
     /// Whether a run is in progress, paused or not.
-    under_way: bool,
+    in_progress: bool,
     /// The run in progress, or else the last one. `None` for a dry run, which leaves no
     /// record.
     run: Option<String>,
@@ -66,15 +66,15 @@ impl Service {
         let progress = &status.progress;
         let run = progress.run.filter(|_| !progress.dry_run);
         let run = run.map(|run| run.to_string());
-        let next = match (&run, status.under_way) {
-            (_, true) if status.pausing => "continue".to_owned(),
+        let next = match (&run, status.in_progress) {
+            (_, true) if status.pausing => "unpause".to_owned(),
             (_, true) => "watch".to_owned(),
             (Some(run), false) if !progress.state.is_done() => format!("resume {run}"),
             (Some(run), false) if progress.counts.failed > 0 => format!("show {run}"),
             _ => "plan".to_owned(),
         };
         Self {
-            under_way: status.under_way,
+            in_progress: status.in_progress,
             dry_run: progress.dry_run,
             state: progress.state,
             interrupted: false,
@@ -103,7 +103,7 @@ impl Service {
         let last = latest.interrupted();
         let last = last.or_else(|| latest.lines.iter().find(is_run));
         if let Some(last) = last
-            && !self.under_way
+            && !self.in_progress
             && (self.run.is_none() || last.interrupted)
         {
             let next = match last.state {
@@ -210,10 +210,10 @@ fn nothing_is_behind(versions: &[Version]) -> bool {
 
 fn version_table(versions: &[Version]) -> String {
     let rows = versions.iter().map(|version| {
-        let to = version.to.as_deref().unwrap_or("stays");
+        let to = version.to.as_deref().unwrap_or("-");
         vec![plain(&version.version), count(version.processes), plain(to)]
     });
-    table(&["VERSION", "PROCESSES", "A RUN TAKES THEM TO"], rows)
+    table(&["VERSION", "PROCESSES", "MIGRATES TO"], rows)
 }
 
 impl Answer for Service {
@@ -221,10 +221,10 @@ impl Answer for Service {
 
     fn text(&self, out: &mut String) -> fmt::Result {
         let mut line = |name: &str, value: &str| writeln!(out, "{DIM}{name:10}{DIM:#} {value}");
-        match (&self.run, self.under_way) {
-            (None, true) if self.dry_run => line("run", "a dry run, under way; it writes nothing")?,
+        match (&self.run, self.in_progress) {
+            (None, true) if self.dry_run => line("run", "a dry run, in progress; writes nothing")?,
             (None, false) if self.dry_run => line("last run", "a dry run, which wrote nothing")?,
-            (Some(run), true) => line("run", &format!("{BOLD}{run}{BOLD:#}, under way"))?,
+            (Some(run), true) => line("run", &format!("{BOLD}{run}{BOLD:#}, in progress"))?,
             (None, true) => line("run", "about to begin")?,
             (Some(run), false) => line("last run", run)?,
             (None, false) => line("run", "none yet")?,
@@ -245,10 +245,10 @@ impl Answer for Service {
             line("failed", &count(self.failed))?;
             line("skipped", &count(self.skipped))?;
         }
-        if self.under_way {
+        if self.in_progress {
             line("rate", &rate(self.per_second))?;
             if let Some(left) = self.time_left_ms {
-                line("left", &format::took(Duration::from_millis(left)))?;
+                line("time left", &format::took(Duration::from_millis(left)))?;
             }
         }
         let throttle = self.throttle.map(u64::from);
@@ -275,8 +275,8 @@ impl Answer for Service {
 struct Plan {
     fingerprint: String,
     selection: String,
-    full_count: bool,
-    twice: bool,
+    count_all: bool,
+    check_determinism: bool,
     deadline_ms: u64,
     /// The versions of all processes, regardless of the selection.
     versions: Vec<Version>,
@@ -310,7 +310,7 @@ pub(crate) async fn plan(context: &Context, via: &Via, options: &Planned) -> Res
             warnings.push(warning);
             Some(next)
         }
-        None if nothing_is_behind(&versions) && !plan.options.full_count => None,
+        None if nothing_is_behind(&versions) && !plan.options.count_up_to_date => None,
         None => Some(format!("run --plan {fingerprint}{}", options.arguments())),
     };
     let steps = plan.steps.iter().map(|step| Step {
@@ -322,8 +322,8 @@ pub(crate) async fn plan(context: &Context, via: &Via, options: &Planned) -> Res
     });
     context.output.answer(&Plan {
         selection: plan.selection.to_string(),
-        full_count: plan.options.full_count,
-        twice: plan.options.twice,
+        count_all: plan.options.count_up_to_date,
+        check_determinism: plan.options.check_determinism,
         deadline_ms: plan.options.deadline_ms,
         versions,
         steps: steps.collect(),
@@ -336,8 +336,8 @@ pub(crate) async fn plan(context: &Context, via: &Via, options: &Planned) -> Res
 
 /// The reason why a service cannot start a run, and the suggested next command.
 async fn in_the_way(via: &Via) -> Result<Option<(String, String)>, Failure> {
-    if via.tell(Request::Status).await?.under_way {
-        let warning = "a run is under way in this service, and there is one at a time; watch it, or cancel it first";
+    if via.tell(Request::Status).await?.in_progress {
+        let warning = "a run is in progress in this service, and only one can run at a time; watch it, or cancel it first";
         return Ok(Some((warning.to_owned(), "watch".to_owned())));
     }
     let latest = async {
@@ -359,8 +359,11 @@ impl Answer for Plan {
         line("processes", &self.selection)?;
         let deadline = Duration::from_millis(self.deadline_ms);
         let mut options = vec![format!("deadline {}", format::took(deadline))];
-        options.extend(self.full_count.then(|| "full count".to_owned()));
-        options.extend(self.twice.then(|| "user code twice".to_owned()));
+        options.extend(self.count_all.then(|| "count all".to_owned()));
+        options.extend(
+            self.check_determinism
+                .then(|| "check determinism".to_owned()),
+        );
         line("options", &options.join(", "))?;
         if !self.versions.is_empty() {
             write!(out, "\n{}", version_table(&self.versions))?;
@@ -386,7 +389,7 @@ impl Answer for Plan {
             writeln!(out, "{WARN}warning:{WARN:#} {}", plain(warning))?;
         }
         if self.next.is_empty() {
-            writeln!(out, "\nnothing is to be done")?;
+            writeln!(out, "\nnothing to do")?;
         }
         to_type(&self.next, out)
     }

@@ -11,7 +11,7 @@ use crate::args::{Global, When};
 use crate::exit_code::Failure;
 
 /// Version of the JSON output, described by `docs/cli.schema.json`.
-pub(crate) const SCHEMA: u32 = 1;
+pub(crate) const SCHEMA: u32 = 2;
 
 pub(crate) const BOLD: Style = Style::new().bold();
 pub(crate) const DIM: Style = Style::new().dimmed();
@@ -163,7 +163,7 @@ impl Output {
 /// The failure to write to standard output.
 pub(crate) fn unwritten(error: &io::Error) -> Failure {
     Failure::environment(format!(
-        "the answer cannot be written to standard output: {error}; send it where there is room for it"
+        "cannot write the answer to standard output: {error}; free space, or redirect the output"
     ))
 }
 
@@ -174,7 +174,7 @@ fn json(kind: &'static str, answer: &impl Serialize) -> Result<String, Failure> 
         answer,
     };
     let mut text = serde_json::to_string(&envelope)
-        .map_err(|error| Failure::environment(format!("the answer is no JSON: {error}")))?;
+        .map_err(|error| Failure::environment(format!("cannot serialize the answer: {error}")))?;
     text.push('\n');
     Ok(text)
 }

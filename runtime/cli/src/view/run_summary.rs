@@ -21,8 +21,8 @@ pub(crate) struct RunLine {
     /// The run whose failures this run retries.
     pub(crate) retry_of: Option<String>,
     pub(crate) state: RunState,
-    pub(crate) who: String,
-    pub(crate) why: String,
+    pub(crate) actor: String,
+    pub(crate) reason: String,
     /// Number of executions, including the first.
     pub(crate) executions: u32,
     pub(crate) started: String,
@@ -33,7 +33,7 @@ pub(crate) struct RunLine {
     /// Processes visited and skipped.
     pub(crate) skipped: u64,
     /// Whether the run has claimed the store: it is in progress, or was killed.
-    pub(crate) holds_store: bool,
+    pub(crate) claims_store: bool,
     /// Whether the run was interrupted: it has not ended, and nothing executes it.
     pub(crate) interrupted: bool,
     /// The run that took over the store, if this run is interrupted.
@@ -60,8 +60,8 @@ impl RunLine {
             RunState::Planned | RunState::Running | RunState::Paused
         );
         // Without the claim, the run can no longer write.
-        let nobody = claim.is_none_or(|claim| claim.is_dead);
-        let interrupted = goes_on && nobody && record.kind != RunKind::Lazy;
+        let is_dead = claim.is_none_or(|claim| claim.is_dead);
+        let interrupted = goes_on && is_dead && record.kind != RunKind::Lazy;
         let taker = all
             .iter()
             .rfind(|other| other.took_over == Some(record.id))
@@ -77,8 +77,8 @@ impl RunLine {
             what: record.kind.name(),
             retry_of,
             state: record.state,
-            who: record.who.clone(),
-            why: record.why.clone(),
+            actor: record.actor.clone(),
+            reason: record.reason.clone(),
             executions: record.executions,
             started: record.started.to_string(),
             ended: record.ended.map(|at| at.to_string()),
@@ -86,7 +86,7 @@ impl RunLine {
             migrated: counts.migrated,
             failed: counts.failed,
             skipped: counts.skipped_by.total() as u64,
-            holds_store: claim.is_some(),
+            claims_store: claim.is_some(),
             interrupted,
             taken_over_by: taker.map(|taker| taker.id.to_string()),
             taker: taker.map(|taker| taker.number),
@@ -101,20 +101,21 @@ impl RunLine {
 
     /// Whether the run has claimed the store and is not known to be interrupted.
     pub(crate) fn goes_on(&self) -> bool {
-        self.holds_store && self.is_open() && !self.interrupted
+        self.claims_store && self.is_open() && !self.interrupted
     }
 
     /// A note for the operator about an interrupted run.
     pub(crate) fn note(&self) -> Option<String> {
         let number = self.number;
-        let rest = format!("what it had done is kept, and `resume {number}` does the rest");
-        self.interrupted.then(|| match (self.holds_store, self.taker) {
-            (true, _) => format!("run {number} was interrupted and holds the store; {rest}"),
-            (false, Some(taker)) => format!(
-                "run {number} was interrupted, and run {taker} took the store over from it; {rest}"
-            ),
-            (false, None) => format!("run {number} was broken off; {rest}"),
-        })
+        let rest = format!("what it had committed is kept, and `resume {number}` continues it");
+        self.interrupted
+            .then(|| match (self.claims_store, self.taker) {
+                (true, _) => format!("run {number} was interrupted and claims the store; {rest}"),
+                (false, Some(taker)) => format!(
+                    "run {number} was interrupted, and run {taker} took over the store; {rest}"
+                ),
+                (false, None) => format!("run {number} was stopped by an error; {rest}"),
+            })
     }
 
     /// A note for the operator about a run that has claimed the store, before another
@@ -122,7 +123,7 @@ impl RunLine {
     pub(crate) fn in_the_way(&self) -> Option<String> {
         let (number, state) = (self.number, self.state);
         self.note().or_else(|| self.goes_on().then(|| format!(
-            "run {number} holds the store: it is {state}, or was killed; a new run is refused until it has ended, so resume it when its program is gone"
+            "run {number} claims the store: it is {state}, or was killed; a new run is refused until it has ended, so resume it if its program is dead"
         )))
     }
 
@@ -182,7 +183,7 @@ pub(crate) async fn latest(runs: &History, limit: usize) -> Result<Latest, Failu
 /// Formats runs as a table.
 pub(crate) fn run_table(lines: &[RunLine]) -> String {
     let header = [
-        "RUN", "ID", "WHAT", "STATE", "STARTED", "TOOK", "MIGRATED", "FAILED", "WHO", "WHY",
+        "RUN", "ID", "WHAT", "STATE", "STARTED", "TOOK", "MIGRATED", "FAILED", "ACTOR", "REASON",
     ];
     let rows = lines.iter().map(|run| {
         let took = run.took_ms.map(std::time::Duration::from_millis);
@@ -195,8 +196,8 @@ pub(crate) fn run_table(lines: &[RunLine]) -> String {
             took.map_or_else(|| "-".to_owned(), format::took),
             count(run.migrated),
             count(run.failed),
-            plain(&run.who),
-            plain(&run.why),
+            plain(&run.actor),
+            plain(&run.reason),
         ]
     });
     table(&header, rows)

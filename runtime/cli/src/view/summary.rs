@@ -13,7 +13,9 @@ use crate::local::goal::Wanted;
 use crate::view::format::{self, count};
 use crate::view::output::{Answer, BAD, BOLD, DIM, GOOD, WARN, plain, to_type};
 use crate::view::progress::{rate, rounded};
-use state_migration_core::{FailureClass, MigrationError, MigrationWarning, SkippedBy, Stage};
+use state_migration_core::{
+    FailureClass, MigrationError, MigrationWarning, SkippedBy, Stage, Subject,
+};
 use state_migration_runner::{MigrationReport, RunControl, RunState};
 
 /// Maximum number of failures and warnings shown; `show` lists all failures.
@@ -64,7 +66,7 @@ struct OfClass {
 
 #[derive(Debug, Serialize)]
 struct Failed {
-    stream: String,
+    subject: Subject,
     stage: Stage,
     class: FailureClass,
     /// The event that failed, if known.
@@ -76,8 +78,10 @@ struct Failed {
 
 #[derive(Debug, Serialize)]
 struct Warned {
-    stream: String,
+    subject: Subject,
     message: String,
+    #[serde(skip)]
+    text: String,
 }
 
 #[derive(Debug, Serialize)]
@@ -91,7 +95,7 @@ struct OfWorkflow {
 impl Failed {
     fn of(error: &MigrationError) -> Self {
         Self {
-            stream: error.stream_id.to_string(),
+            subject: error.subject.clone(),
             stage: error.stage,
             class: error.class,
             sequence: error.sequence,
@@ -104,8 +108,9 @@ impl Failed {
 impl Warned {
     fn of(warning: &MigrationWarning) -> Self {
         Self {
-            stream: warning.stream_id.to_string(),
+            subject: warning.subject.clone(),
             message: warning.message.clone(),
+            text: warning.to_string(),
         }
     }
 }
@@ -187,8 +192,11 @@ impl Ended {
 
     /// Adds a warning that concerns no stream.
     pub(crate) fn warn(&mut self, message: String) {
-        let stream = "(store)".to_owned();
-        self.warnings.insert(0, Warned { stream, message });
+        let warning = MigrationWarning {
+            subject: Subject::Store,
+            message,
+        };
+        self.warnings.insert(0, Warned::of(&warning));
         self.warning_count += 1;
     }
 
@@ -196,7 +204,10 @@ impl Ended {
         match (context.output.answer(&self), self.number) {
             (Ok(()), _) => Ok(self.exit),
             (Err(failure), Some(number)) => Err(Failure {
-                message: format!("{}; the run is over, and recorded", failure.message),
+                message: format!(
+                    "{}; the run has ended, and its result is recorded",
+                    failure.message
+                ),
                 ..failure
             }
             .next(context.again(&format!("show {number}")))),
@@ -209,14 +220,16 @@ impl Ended {
         let (style, text) = match (self.state, self.dry_run) {
             (Some(RunState::Cancelled | RunState::Paused), false) => (
                 WARN,
-                "interrupted; what was done is kept, and the rest can be resumed",
+                "interrupted; what was committed is kept, and the run can be resumed",
             ),
             (Some(RunState::Cancelled | RunState::Paused), true) => (WARN, "interrupted"),
             (Some(RunState::Planned | RunState::Running), _) => (
                 BAD,
-                "broken off; what was done is kept, and the rest can be resumed",
+                "stopped by an error; what was committed is kept, and the run can be resumed",
             ),
-            (_, true) if self.failed > 0 => (BAD, "dry run, nothing written; some would fail"),
+            (_, true) if self.failed > 0 => {
+                (BAD, "dry run, nothing written; some processes would fail")
+            }
             (_, true) => (GOOD, "dry run, nothing written"),
             _ if self.failed > 0 => (BAD, "done with errors"),
             _ => (GOOD, "done"),
@@ -278,14 +291,17 @@ async fn count_by_class(
         if page.len() < PAGE {
             return Ok(counts);
         }
-        after = page.into_iter().next_back().map(|f| f.error.stream_id);
+        after = page
+            .into_iter()
+            .next_back()
+            .and_then(|f| f.stream().cloned());
     }
 }
 
 /// The failure of a run that did not start.
 fn refused(context: &Context, report: &MigrationReport) -> Failure {
     let Some(error) = report.errors.first() else {
-        return Failure::environment("the run did not begin; look at the runs of the store")
+        return Failure::environment("the run did not begin; check the runs of the store")
             .next(context.again("runs"));
     };
     let message = format!("the run did not begin: {}", error.message);
@@ -304,8 +320,7 @@ impl Answer for Ended {
             writeln!(out, "{BAD}failed:{BAD:#} {}", plain(&failure.text))?;
         }
         for warning in &self.warnings {
-            let Warned { stream, message } = warning;
-            writeln!(out, "{WARN}warning:{WARN:#} {stream}: {}", plain(message))?;
+            writeln!(out, "{WARN}warning:{WARN:#} {}", plain(&warning.text))?;
         }
         let mut line = |name: &str, value: &str| writeln!(out, "{DIM}{name:10}{DIM:#} {value}");
         if let (Some(run), Some(number)) = (&self.run, self.number) {
@@ -315,11 +330,11 @@ impl Answer for Ended {
         line("migrated", &count(self.migrated))?;
         let skipped = [
             (self.skipped_by.empty, "empty"),
-            (self.skipped_by.other_workflow, "of other workflows"),
-            (self.skipped_by.already_there, "already there"),
+            (self.skipped_by.other_workflow, "other workflow"),
+            (self.skipped_by.already_there, "up to date"),
             (self.skipped_by.finished, "finished"),
             (self.skipped_by.not_selected, "not selected"),
-            (self.skipped_by.held, "taken out by `skip`"),
+            (self.skipped_by.held, "held"),
         ];
         let skipped = skipped.into_iter().filter(|(count, _)| *count > 0);
         let skipped = skipped.map(|(n, reason)| format!("{} {reason}", count(n as u64)));

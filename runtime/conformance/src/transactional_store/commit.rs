@@ -22,8 +22,8 @@ pub(crate) fn mark(process: &DueProcess, by: u64) -> Result<Finished, Broken> {
 
 pub(crate) fn a_hold(who: &'static str) -> Hold {
     Hold {
-        who: who.into(),
-        why: "a \"reason\", with ä and 🦀".into(),
+        actor: who.into(),
+        reason: "a \"reason\", with ä and 🦀".into(),
         time: Timestamp::from_micros(1_317_423_524_546_001),
     }
 }

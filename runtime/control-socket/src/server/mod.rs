@@ -69,13 +69,13 @@ impl ControlSocket {
     {
         if tokio::runtime::Handle::try_current().is_err() {
             return Err(Error::invalid(
-                "a control socket is served in a runtime of tokio; call `serve` in one",
+                "`serve` needs a tokio runtime; call it in one",
             ));
         }
         let listener = UnixListener::from_std(self.listener).map_err(|error| {
             Error::new(
                 ErrorKind::Unavailable,
-                "the control socket cannot be listened on; enable I/O in the runtime of tokio",
+                "cannot listen on the control socket; enable I/O in the tokio runtime",
             )
             .with_source(error)
         })?;
@@ -171,9 +171,7 @@ async fn accept(listener: UnixListener, service: Arc<Service>) {
 fn turn_away(client: &UnixStream) {
     let problem = Problem::new(
         ProblemKind::TooMany,
-        format!(
-            "{CLIENTS} clients are connected and wait for answers, and the service takes no more; end one of them"
-        ),
+        format!("{CLIENTS} clients are connected, which is the limit; end one of them"),
     );
     if let Ok(line) = Line::bytes(Answer::Error(problem)) {
         // Nothing has been written yet, so that the socket buffer has room for a line.

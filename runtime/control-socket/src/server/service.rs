@@ -106,10 +106,10 @@ impl Service {
     /// The options of a requested run.
     pub(crate) fn asked(&self, run: &protocol::Run) -> Asked {
         let mut asked = self.asked_for(&run.which);
-        if let Some(who) = &run.who {
-            asked.who.clone_from(who);
+        if let Some(actor) = &run.actor {
+            asked.actor.clone_from(actor);
         }
-        asked.why.clone_from(&run.why);
+        asked.reason.clone_from(&run.reason);
         asked.take_over |= run.take_over;
         asked
     }
@@ -119,8 +119,8 @@ impl Service {
         if let Some(selection) = &which.selection {
             asked.selection = Arc::new(selection.clone());
         }
-        asked.full_count = which.full_count.unwrap_or(asked.full_count);
-        asked.twice = which.twice.or(asked.twice);
+        asked.count_up_to_date = which.count_all.unwrap_or(asked.count_up_to_date);
+        asked.check_determinism = which.check_determinism.or(asked.check_determinism);
         if let Some(deadline) = which.deadline_ms {
             asked.deadline = Duration::from_millis(deadline.max(1));
         }
@@ -149,7 +149,7 @@ impl Service {
         self.runner.runs().ok_or_else(|| {
             Problem::new(
                 ProblemKind::Service,
-                "the service has events and snapshots in stores that keep no runs; nothing is known of earlier ones",
+                "the stores of the service do not record runs, so there is no list of runs",
             )
         })
     }
@@ -169,9 +169,9 @@ fn under_way(control: &RunControl) -> Problem {
         None => "a run".to_owned(),
     };
     Problem::new(
-        ProblemKind::UnderWay,
+        ProblemKind::InProgress,
         format!(
-            "{which} is under way in this service, and there is one at a time; watch it, or cancel it first"
+            "{which} is in progress in this service, and only one can run at a time; watch it, or cancel it first"
         ),
     )
     .about(run)

@@ -127,7 +127,7 @@ impl Session {
     fn make_place(&self) {
         let problem = Problem::new(
             ProblemKind::TooMany,
-            "all places are taken, and this client had asked for nothing for longest when another one came; connect again",
+            "the service reached its limit of clients and disconnected the client that was idle longest; connect again",
         );
         if let Ok(line) = Line::bytes(Answer::Error(problem)) {
             let _ = self.to.try_write(&line);
@@ -150,7 +150,7 @@ impl Session {
         let told = match request {
             Request::Status => Ok(()),
             Request::Pause => under_way(control.pause_this(true)),
-            Request::Continue => under_way(control.pause_this(false)),
+            Request::Unpause => under_way(control.pause_this(false)),
             Request::Cancel => under_way(control.cancel_this()),
             Request::Throttle { per_second } => {
                 control.throttle(per_second);
@@ -180,7 +180,7 @@ impl Session {
     fn status(&self) -> Status {
         let control = self.service.control();
         Status {
-            under_way: control.is_under_way(),
+            in_progress: control.is_under_way(),
             pausing: control.is_paused(),
             per_second: control.throttled(),
             progress: control.progress(),
@@ -192,7 +192,7 @@ impl Session {
         let Ok(_watching) = self.watchers.clone().try_acquire_owned() else {
             let problem = Problem::new(
                 ProblemKind::TooMany,
-                "as many clients watch as the service takes; end one of them and try again",
+                "the service reached its limit of watching clients; end one of them and try again",
             );
             return self.say(Answer::Error(problem)).await;
         };
@@ -281,10 +281,10 @@ impl Session {
                 return Ok(None);
             }
         };
-        if asked.who.is_empty()
+        if asked.actor.is_empty()
             && let Some(user) = self.user
         {
-            asked.who = format!("user {user} through the control socket");
+            asked.actor = format!("user {user} through the control socket");
         }
         service.check_idle()?;
         service.check_claim(&asked, &wanted).await?;
@@ -301,9 +301,7 @@ impl Session {
         }
         Err(Problem::new(
             ProblemKind::AnotherPlan,
-            format!(
-                "the plan is not the one that you looked at: its fingerprint is {plan} now, and not {wanted}; look at the plan again"
-            ),
+            format!("plan {wanted} is out of date (now {plan}); check the plan again"),
         ))
     }
 
@@ -350,7 +348,10 @@ impl Session {
             limit,
         } = request
         else {
-            return Err(Problem::new(ProblemKind::Invalid, "no run is named"));
+            return Err(Problem::new(
+                ProblemKind::Invalid,
+                "the request names no run; add `run`",
+            ));
         };
         let runs = self.service.runs()?;
         let record = self.record(run).await?;
@@ -368,7 +369,7 @@ impl Session {
         let record = self.service.runs()?.get(run).await.map_err(unreadable)?;
         record.ok_or_else(|| {
             let message = format!(
-                "the store of the service has not seen run {run}; look up the id among its runs"
+                "run {run} is not in the store of the service; check the id in the list of runs"
             );
             Problem::new(ProblemKind::UnknownRun, message).about(Some(run))
         })
@@ -381,7 +382,7 @@ fn under_way(is_under_way: bool) -> Result<(), Problem> {
         true => Ok(()),
         false => Err(Problem::new(
             ProblemKind::NoRun,
-            "no run is under way in this service; start one, or resume an earlier one",
+            "no run is in progress in this service; start one, or resume an earlier one",
         )),
     }
 }

@@ -85,7 +85,7 @@ fn refuse_what_is_there(path: &Path) -> Result<(), Error> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
         Err(error) => Err(unusable(path, &error)),
         Ok(there) if !there.file_type().is_socket() => Err(Error::invalid(format!(
-            "{shown} is there and is no socket, and is left as it is; give the control socket another path"
+            "{shown} exists and is not a socket; give the control socket another path"
         ))),
         // A socket that another program has bound without a lock.
         Ok(_) => match UnixStream::connect(path) {
@@ -109,7 +109,7 @@ fn private_folder(path: &Path) -> Result<(PathBuf, PathBuf), Error> {
         let length = path.as_os_str().as_bytes().len();
         if length > LONGEST_PATH {
             return Err(Error::invalid(format!(
-                "{} is {length} bytes long, and the path of a socket may be {LONGEST_PATH}; give the control socket a path in another folder",
+                "the path {} has {length} bytes, more than the {LONGEST_PATH} of a socket; give the control socket a shorter path",
                 path.display()
             )));
         }
@@ -168,7 +168,7 @@ fn in_use(path: &Path) -> Error {
     Error::new(
         ErrorKind::Invalid,
         format!(
-            "a live service listens on the control socket {}; stop it, or give this one another path",
+            "another service listens on the control socket {}; stop that service, or use another path",
             path.display()
         ),
     )
@@ -178,7 +178,7 @@ fn unusable(path: &Path, error: &io::Error) -> Error {
     Error::new(
         ErrorKind::Invalid,
         format!(
-            "the control socket {} cannot be made: {error}; give it a path in a folder that is there and that this program may write to",
+            "cannot create the control socket {}: {error}; use a path in an existing folder that this program can write to",
             path.display()
         ),
     )
@@ -240,7 +240,7 @@ mod tests {
     fn a_live_service_keeps_its_socket() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("control");
-        let says = |error: Error| error.to_string().starts_with("a live service listens on");
+        let says = |error: Error| error.to_string().starts_with("another service listens on");
         let (place, listener) = Place::bind(&path).unwrap();
         assert!(says(Place::bind(&path).unwrap_err()));
         // Even if its socket was removed.
@@ -284,15 +284,12 @@ mod tests {
         let path = folder.path().join("notes");
         fs::write(&path, "mine").unwrap();
         let error = Place::bind(&path).unwrap_err().to_string();
-        assert!(
-            error.contains("is no socket, and is left as it is"),
-            "{error}"
-        );
+        assert!(error.contains("exists and is not a socket"), "{error}");
         assert_eq!(fs::read(&path).unwrap(), b"mine");
         assert_eq!(names(folder.path()), ["notes"]);
         let error = Place::bind(&folder.path().join("no/where")).unwrap_err();
-        assert!(error.to_string().contains("in a folder that is there"));
+        assert!(error.to_string().contains("in an existing folder"));
         let error = Place::bind(&folder.path().join("x".repeat(200))).unwrap_err();
-        assert!(error.to_string().contains("may be 103"), "{error}");
+        assert!(error.to_string().contains("more than the 103"), "{error}");
     }
 }

@@ -200,7 +200,9 @@ pub fn convert<P: 'static, R, S: 'static>(
 }
 
 fn not_linked() -> ConversionError {
-    ConversionError::new("a bug in state-migration: the types of a migration were not checked")
+    ConversionError::new(
+        "the types of a migration were not checked; report it as a bug of state-migration",
+    )
 }
 
 #[cfg(test)]

@@ -78,7 +78,7 @@ impl Encoder {
             encode: |state, out| match (state.as_ref() as &dyn Any).downcast_ref::<S>() {
                 Some(state) => strict_json::to_writer(out, state),
                 None => Err(serde::ser::Error::custom(
-                    "a bug in state-migration: an encoder was given a state of another type",
+                    "an encoder received a state of another type; report it as a bug of state-migration",
                 )),
             },
         }

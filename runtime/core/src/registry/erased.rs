@@ -39,7 +39,7 @@ where
         match state.downcast::<<M::FromWorkflow as Workflow>::State>() {
             Ok(state) => self.0.migrate(*state).map(|new| Box::new(new) as AnyState),
             Err(_) => Err(ConversionError::new(
-                "a bug in state-migration: a hop was given a state of another type",
+                "a hop received a state of another type; report it as a bug of state-migration",
             )),
         }
     }
@@ -48,7 +48,7 @@ where
         match downcast::<M>(state) {
             Some(state) => strict_json::to_writer(out, state),
             None => Err(serde::ser::Error::custom(
-                "a bug in state-migration: a hop was given a state of another type",
+                "a hop received a state of another type; report it as a bug of state-migration",
             )),
         }
     }

@@ -162,36 +162,36 @@ impl fmt::Display for Problem {
         match self {
             Self::NothingLinked => write!(
                 f,
-                "no migration is linked into this program; a crate that is never named in source is not linked, so write `use my_domain as _;` with the name of the crate that holds the migrations"
+                "no migrations are linked into this program; a crate that is never named in the source is not linked, so add `use my_domain as _;` with the name of the crate that has the migrations"
             ),
             Self::NotLinked { expected, known } => {
-                write!(f, "the migration {expected} is expected and not there; ")?;
+                write!(f, "the expected migration {expected} is missing; ")?;
                 if known.is_empty() {
-                    write!(f, "none is")
+                    write!(f, "no migrations are linked")
                 } else {
-                    write!(f, "there are {}", known.join(", "))
+                    write!(f, "known migrations: {}", known.join(", "))
                 }?;
                 write!(
                     f,
-                    "; if its crate is never named in source, write `use my_domain as _;` with that crate's name"
+                    "; if its crate is never named in the source, add `use my_domain as _;` with the name of the crate"
                 )
             }
             Self::Duplicate { migrations } => {
                 write!(
                     f,
-                    "the same migration is there more than once: {}; keep one",
+                    "duplicate migration: {}; keep one of them",
                     migrations.join(" and ")
                 )
             }
             Self::Fork { source, migrations } => write!(
                 f,
-                "more than one migration leads from {source}: {}; keep one, or give them versions that follow each other",
+                "several migrations lead from {source}: {}; keep one of them, or chain their versions",
                 migrations.join(" and ")
             ),
             Self::Cycle { migrations } => {
                 write!(
                     f,
-                    "migrations lead in a circle: {}; remove one",
+                    "the migrations form a cycle: {}; remove one",
                     migrations.join(", ")
                 )
             }
@@ -201,14 +201,14 @@ impl fmt::Display for Problem {
                 migrations,
             } => write!(
                 f,
-                "the migrations of {name} end at {}, so none of these is the newest version: {}; add the migration between them, or say with `no_migration!` why processes stay",
+                "the migrations of {name} end at {}, so there is no single newest version: {}; add the missing migration, or declare with `no_migration!` that processes stay",
                 ends.join(" and at "),
                 migrations.join(", ")
             ),
             Self::DifferentNames { migration } => {
                 write!(
                     f,
-                    "{migration} leads from one workflow to another; both ends must have the same name"
+                    "{migration} leads from one workflow to another; both versions must have the same workflow name"
                 )
             }
             Self::SameVersion { migration } => {
@@ -221,12 +221,12 @@ impl fmt::Display for Problem {
                 if from == to {
                     write!(
                         f,
-                        "{migration} is between two versions that share a state, but neither is {from}, the version of its workflow type; give it the id of that type"
+                        "{migration} is an identity migration, but neither version is {from}, the version of its workflow type; use the id of that type"
                     )
                 } else {
                     write!(
                         f,
-                        "{migration} gives ids that are not those of its workflow types, {from} and {to}; give it those"
+                        "{migration} has ids that differ from those of its workflow types, {from} and {to}; use these ids"
                     )
                 }
             }
@@ -246,7 +246,7 @@ impl fmt::Display for Problem {
                 newest_named_by,
             } => write!(
                 f,
-                "no migration leads from {version}, though {newest} is newer; {version} is named by {}, and {newest} by {}; add the migration, name its crate with `use my_migrations as _;` if there is one, or say with `no_migration!` why processes stay",
+                "no migration leads from {version}, but {newest} is newer ({version} is used by {}, {newest} by {}); add the migration, link its crate with `use my_migrations as _;`, or declare with `no_migration!` that processes stay",
                 named_by.join(" and "),
                 newest_named_by.join(" and ")
             ),
@@ -256,7 +256,7 @@ impl fmt::Display for Problem {
                 migrations,
             } => write!(
                 f,
-                "{decided_by} says that {version} needs no migration, but from it leads {}; remove one of them",
+                "{decided_by} declares that {version} needs no migration, but a migration leads from it: {}; remove one of them",
                 migrations.join(" and ")
             ),
             Self::NoReason {
@@ -264,19 +264,19 @@ impl fmt::Display for Problem {
                 decided_by,
             } => write!(
                 f,
-                "{decided_by} says that {version} needs no migration, but its reason is empty; write a text that says something"
+                "{decided_by} declares that {version} needs no migration, but its reason is empty; give a reason"
             ),
             Self::NotAscending { migration } => write!(
                 f,
-                "{migration} does not lead to a later version; exchange its ends, or make it an `undo`"
+                "{migration} does not lead to a later version; swap its versions, or make it an `undo`"
             ),
             Self::UndoAscends { undo } => write!(
                 f,
-                "the undo {undo} does not lead to an earlier version; exchange its ends, or remove `undo`"
+                "the undo {undo} does not lead to an earlier version; swap its versions, or remove `undo`"
             ),
             Self::NothingToUndo { undo, migration } => write!(
                 f,
-                "the undo {undo} has nothing to undo, because there is no migration {migration}; add that, name its crate with `use my_migrations as _;`, or remove the undo"
+                "the undo {undo} has no migration {migration} to undo; add that migration, link its crate with `use my_migrations as _;`, or remove the undo"
             ),
             Self::SeveralDefinitions {
                 version,
@@ -296,7 +296,7 @@ impl fmt::Display for Problem {
                         "{and}as a `{state}` with STATE_SCHEMA_VERSION {schema_version} in {by}"
                     )?;
                 }
-                write!(f, "; let all of them name one workflow type")
+                write!(f, "; use one workflow type for all of them")
             }
             Self::EqualVersions { versions, named_by } => {
                 for (n, (version, by)) in versions.iter().zip(named_by).enumerate() {
@@ -305,7 +305,7 @@ impl fmt::Display for Problem {
                 }
                 write!(
                     f,
-                    " count as equal, since leading zeros do not count; write them alike, or give one a later version"
+                    " are equal, because leading zeros do not count; use one spelling, or give one of them a later version"
                 )
             }
             Self::SharedSchemaVersion {

@@ -14,7 +14,7 @@ pub fn check_hold(stream: &StreamId, head: &Head) -> Result<(), Error> {
         true => Err(Error::new(
             ErrorKind::Held,
             format!(
-                "the process {stream} is held by an operator, so it stays at {}; release it first",
+                "process {stream} is held by an operator and stays at {}; release it first",
                 head.workflow_id
             ),
         )),
@@ -33,22 +33,20 @@ pub fn check(stream: &StreamId, code: &WorkflowId, stands_at: &WorkflowId) -> Re
                 to: stands_at.clone(),
             },
             format!(
-                "the process {stream} was migrated to {stands_at}, and this is code of {code}; route it to code of {stands_at}"
+                "process {stream} was migrated to {stands_at}, but this code is for {code}; use code for {stands_at}"
             ),
         ))
     } else {
         let way_out = if same_name {
-            "migrate it first, or use code of that version"
+            "migrate the process, or use code for its version"
         } else {
-            "it belongs to another workflow"
+            "use code for its workflow"
         };
         Err(Error::new(
             ErrorKind::WrongVersion {
                 stands_at: stands_at.clone(),
             },
-            format!(
-                "the process {stream} stands at {stands_at}, and this is code of {code}; {way_out}"
-            ),
+            format!("process {stream} is at {stands_at}, but this code is for {code}; {way_out}"),
         ))
     }
 }

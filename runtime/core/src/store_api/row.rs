@@ -28,7 +28,7 @@ impl BadRecord {
             Self::Newer(format) => Error::new(
                 ErrorKind::NewerFormat,
                 format!(
-                    "{what} has format {format}, and this version of the crate reads up to {FORMAT}; upgrade state-migration"
+                    "{what} has format {format}, but this release reads formats up to {FORMAT}; upgrade state-migration"
                 ),
             ),
             Self::Unreleased => Error::invalid(format!(
@@ -44,15 +44,11 @@ impl BadRecord {
 pub fn start(record: &mut Bytes) -> Result<(), BadRecord> {
     match record
         .try_get_u8()
-        .map_err(|_| BadRecord::Malformed("it is too short"))?
+        .map_err(|_| BadRecord::Malformed("too short"))?
     {
         FORMAT => Ok(()),
-        0 => Err(BadRecord::Malformed(
-            "its format is 0, which no version writes",
-        )),
-        UNRELEASED => Err(BadRecord::Malformed(
-            "its format is 1, which no release wrote",
-        )),
+        0 => Err(BadRecord::Malformed("format 0 does not exist")),
+        UNRELEASED => Err(BadRecord::Malformed("format 1 was never released")),
         newer => Err(BadRecord::Newer(newer)),
     }
 }
@@ -78,10 +74,10 @@ pub fn read<T: Serialize + DeserializeOwned>(
     match understood(&record) {
         Ok(Some(read)) => Ok(read),
         Ok(None) => Err(BadRecord::Malformed(
-            "it says what this version of the crate does not know; upgrade state-migration if a newer one wrote it",
+            "unknown content; upgrade state-migration if a newer release wrote it",
         )
         .of(what)),
-        Err(error) => Err(BadRecord::Malformed("it is not the JSON expected")
+        Err(error) => Err(BadRecord::Malformed("unexpected JSON")
             .of(what)
             .with_source(error)),
     }

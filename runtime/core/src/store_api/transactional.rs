@@ -38,9 +38,9 @@ pub struct StreamRange {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Hold {
     /// The actor, as given by the operator.
-    pub who: ByteString,
+    pub actor: ByteString,
     /// The reason, as given by the operator.
-    pub why: ByteString,
+    pub reason: ByteString,
     /// The time, by the clock of the program that wrote it.
     pub time: Timestamp,
 }
@@ -552,6 +552,6 @@ pub trait TransactionalStore: EventStore {
 pub fn stale(what: &str) -> Error {
     Error::new(
         ErrorKind::Conflict,
-        format!("{what} gave way to another write; read again and decide again"),
+        format!("{what} conflicted with another write; read again and retry"),
     )
 }

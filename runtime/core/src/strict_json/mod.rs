@@ -17,7 +17,7 @@ use serde::ser::{
 use crate::redaction::{Name, place};
 
 /// The reason why a number is rejected.
-const NOT_FINITE: &str = "a number that is NaN or infinite, which JSON does not have,";
+const NOT_FINITE: &str = "a number that is NaN or infinite, which JSON cannot represent,";
 
 /// Appends a value as JSON. After an error the text is unchanged.
 pub(crate) fn to_writer<T: Serialize + ?Sized>(

@@ -235,12 +235,12 @@ fn raw_json_is_written_as_it_is() {
 fn refused_everywhere<T: Serialize + Copy>(number: T) {
     let at = |value: &dyn erased::Value, place: &str| {
         let expected =
-            format!("a number that is NaN or infinite, which JSON does not have, {place}");
+            format!("a number that is NaN or infinite, which JSON cannot represent, {place}");
         assert_eq!(value.refusal(), expected);
     };
-    at(&number, "at the whole of it");
-    at(&Some(number), "at the whole of it");
-    at(&Newtype(Newtype(number)), "at the whole of it");
+    at(&number, "at the top level");
+    at(&Some(number), "at the top level");
+    at(&Newtype(Newtype(number)), "at the top level");
     at(&vec![None, Some(number)], "at \"/1\"");
     at(&(1, number), "at \"/1\"");
     at(&Pair(1, number), "at \"/1\"");
@@ -253,7 +253,7 @@ fn refused_everywhere<T: Serialize + Copy>(number: T) {
     at(&Adjacent::Newtype(number), "at \"/of\"");
     at(&Adjacent::Tuple(1, number), "at \"/of/1\"");
     at(&Adjacent::Struct { b: number }, "at \"/of/b\"");
-    at(&Untagged::Newtype(number), "at the whole of it");
+    at(&Untagged::Newtype(number), "at the top level");
     at(&Untagged::Struct { b: number }, "at \"/b\"");
     let rest = Named::new(Some(number));
     at(&Flattened { a: 1, rest }, "at \"/b\"");
@@ -263,8 +263,8 @@ fn refused_everywhere<T: Serialize + Copy>(number: T) {
     at(&Flattened { a: 1, rest }, "at \"/b\"");
     at(&Entry("k", number), "at \"/k\"");
     at(&KeyByKey("k", number), "at \"/k\"");
-    at(&Entry(number, 1), "in a key of the whole of it");
-    at(&KeyByKey(number, 1), "in a key of the whole of it");
+    at(&Entry(number, 1), "in a key of the top level");
+    at(&KeyByKey(number, 1), "in a key of the top level");
     at(&Named::new(Entry(number, 1)), "in a key of \"/b\"");
     at(&Named::new(Entry(Some(number), 1)), "in a key of \"/b\"");
 }

@@ -31,7 +31,7 @@ fn a_version_behind_a_registered_one_is_undecided() {
     assert!(problem.starts_with("Undecided"), "{problem}");
     assert_eq!(
         registered(&message),
-        "no migration leads from order@v2, though order@v3 is newer; order@v2 is named by order@v1->v2, and order@v3 by `registry::V3`; add the migration, name its crate with `use my_migrations as _;` if there is one, or say with `no_migration!` why processes stay"
+        "no migration leads from order@v2, but order@v3 is newer (order@v2 is used by order@v1->v2, order@v3 by `registry::V3`); add the migration, link its crate with `use my_migrations as _;`, or declare with `no_migration!` that processes stay"
     );
 }
 
@@ -48,7 +48,7 @@ fn a_registered_version_behind_is_undecided() {
     assert!(problem.starts_with("Undecided"), "{problem}");
     assert_eq!(
         registered(&message),
-        "no migration leads from order@v1, though order@v3 is newer; order@v1 is named by `registry::V1`, and order@v3 by `registry::V3` and order@v2->v3; add the migration, name its crate with `use my_migrations as _;` if there is one, or say with `no_migration!` why processes stay"
+        "no migration leads from order@v1, but order@v3 is newer (order@v1 is used by `registry::V1`, order@v3 by `registry::V3` and order@v2->v3); add the migration, link its crate with `use my_migrations as _;`, or declare with `no_migration!` that processes stay"
     );
 }
 
@@ -130,7 +130,7 @@ fn a_decision_against_a_migration_that_is_there_is_refused() {
     assert!(problem.starts_with("Contradiction"), "{problem}");
     assert_eq!(
         registered(&message),
-        "`registry::V1` says that order@v1 needs no migration, but from it leads order@v1->v2; remove one of them"
+        "`registry::V1` declares that order@v1 needs no migration, but a migration leads from it: order@v1->v2; remove one of them"
     );
 }
 
@@ -176,7 +176,7 @@ fn a_migration_by_hand_that_does_not_ascend_is_refused() {
     );
     assert_eq!(
         message,
-        "order@v10->v9 does not lead to a later version; exchange its ends, or make it an `undo`"
+        "order@v10->v9 does not lead to a later version; swap its versions, or make it an `undo`"
     );
 }
 
@@ -190,7 +190,7 @@ fn every_migration_names_its_type_and_where_it_was_added() {
     assert_eq!(
         error.to_string(),
         format!(
-            "order@v10->v9 by `registry::Step<registry::V10, registry::V9>` (added at {}:{line}) does not lead to a later version; exchange its ends, or make it an `undo`",
+            "order@v10->v9 by `registry::Step<registry::V10, registry::V9>` (added at {}:{line}) does not lead to a later version; swap its versions, or make it an `undo`",
             file!()
         )
     );
@@ -225,7 +225,7 @@ fn a_decision_without_a_reason_is_refused() {
         assert!(problem.starts_with("NoReason"), "{problem}");
         assert_eq!(
             registered(&message),
-            "`registry::V1` says that order@v1 needs no migration, but its reason is empty; write a text that says something"
+            "`registry::V1` declares that order@v1 needs no migration, but its reason is empty; give a reason"
         );
     }
 }

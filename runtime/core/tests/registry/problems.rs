@@ -24,7 +24,7 @@ fn a_duplicate_is_refused() {
     );
     assert_eq!(
         message,
-        "the same migration is there more than once: order@v1->v2 and order@v1->v2; keep one"
+        "duplicate migration: order@v1->v2 and order@v1->v2; keep one of them"
     );
 }
 
@@ -45,7 +45,7 @@ fn a_fork_is_refused() {
     );
     assert_eq!(
         message,
-        "more than one migration leads from order@v1: order@v1->v2 and order@v1->v3; keep one, or give them versions that follow each other"
+        "several migrations lead from order@v1: order@v1->v2 and order@v1->v3; keep one of them, or chain their versions"
     );
 }
 
@@ -84,7 +84,7 @@ fn a_circle_is_refused() {
     );
     assert_eq!(
         message,
-        "migrations lead in a circle: order@v1->v2, order@v2->v3, order@v3->v1; remove one"
+        "the migrations form a cycle: order@v1->v2, order@v2->v3, order@v3->v1; remove one"
     );
 }
 
@@ -124,7 +124,7 @@ fn a_gap_is_refused() {
     );
     assert_eq!(
         message,
-        "the migrations of order end at v2 and at v4, so none of these is the newest version: order@v1->v2, order@v3->v4; add the migration between them, or say with `no_migration!` why processes stay"
+        "the migrations of order end at v2 and at v4, so there is no single newest version: order@v1->v2, order@v3->v4; add the missing migration, or declare with `no_migration!` that processes stay"
     );
 }
 
@@ -163,7 +163,7 @@ fn ids_of_other_workflows_than_the_types_are_refused() {
     );
     assert_eq!(
         message,
-        "order@v1->v3 gives ids that are not those of its workflow types, order@v1 and order@v2; give it those"
+        "order@v1->v3 has ids that differ from those of its workflow types, order@v1 and order@v2; use these ids"
     );
 }
 
@@ -183,7 +183,7 @@ fn an_identity_between_versions_of_which_none_is_its_workflow_is_refused() {
     );
     assert_eq!(
         message,
-        "order@v1->v2 is between two versions that share a state, but neither is order@v9, the version of its workflow type; give it the id of that type"
+        "order@v1->v2 is an identity migration, but neither version is order@v9, the version of its workflow type; use the id of that type"
     );
 }
 
@@ -227,10 +227,10 @@ fn every_problem_is_reported_at_once() {
     assert_eq!(
         placeless(&error.to_string()),
         "the migrations have 5 problems:\n\
-         - order@v3->v9 gives ids that are not those of its workflow types, order@v3 and order@v4; give it those\n\
-         - the same migration is there more than once: cart@1->2 and cart@1->2; keep one\n\
-         - migrations lead in a circle: invoice@2025-10-01->2026-04-01, invoice@2026-04-01->2025-10-01; remove one\n\
-         - the migrations of offer end at 2 and at 4, so none of these is the newest version: offer@1->2, offer@3->4; add the migration between them, or say with `no_migration!` why processes stay\n\
+         - order@v3->v9 has ids that differ from those of its workflow types, order@v3 and order@v4; use these ids\n\
+         - duplicate migration: cart@1->2 and cart@1->2; keep one of them\n\
+         - the migrations form a cycle: invoice@2025-10-01->2026-04-01, invoice@2026-04-01->2025-10-01; remove one\n\
+         - the migrations of offer end at 2 and at 4, so there is no single newest version: offer@1->2, offer@3->4; add the missing migration, or declare with `no_migration!` that processes stay\n\
          - at order@v2, order@v1->v2 produces a `registry::Cents` and order@v2->v3 takes a `registry::Order`; both must be the same type"
     );
 }
@@ -279,15 +279,15 @@ fn everything_that_is_expected_and_missing_is_named() {
     assert_eq!(
         placeless(&error.to_string()),
         "the migrations have 2 problems:\n\
-         - the migration order@v2->v3 is expected and not there; there are invoice@2025-10-01->2026-04-01, order@v1->v2; if its crate is never named in source, write `use my_domain as _;` with that crate's name\n\
-         - the migration order: v1 to v2 is expected and not there; there are invoice@2025-10-01->2026-04-01, order@v1->v2; if its crate is never named in source, write `use my_domain as _;` with that crate's name"
+         - the expected migration order@v2->v3 is missing; known migrations: invoice@2025-10-01->2026-04-01, order@v1->v2; if its crate is never named in the source, add `use my_domain as _;` with the name of the crate\n\
+         - the expected migration order: v1 to v2 is missing; known migrations: invoice@2025-10-01->2026-04-01, order@v1->v2; if its crate is never named in the source, add `use my_domain as _;` with the name of the crate"
     );
 
     let nothing = MigrationRegistry::builder().build().unwrap();
     let (_, message) = only_problem(nothing.expect(["order@v1->v2"]));
     assert_eq!(
         message,
-        "the migration order@v1->v2 is expected and not there; none is; if its crate is never named in source, write `use my_domain as _;` with that crate's name"
+        "the expected migration order@v1->v2 is missing; no migrations are linked; if its crate is never named in the source, add `use my_domain as _;` with the name of the crate"
     );
 }
 

@@ -41,7 +41,7 @@ fn an_undo_without_its_migration_is_refused() {
     );
     assert_eq!(
         message,
-        "the undo order@v3->v1 has nothing to undo, because there is no migration order@v1->v3; add that, name its crate with `use my_migrations as _;`, or remove the undo"
+        "the undo order@v3->v1 has no migration order@v1->v3 to undo; add that migration, link its crate with `use my_migrations as _;`, or remove the undo"
     );
 }
 
@@ -60,7 +60,7 @@ fn an_undo_that_leads_forward_is_refused() {
     );
     assert_eq!(
         message,
-        "the undo order@v1->v2 does not lead to an earlier version; exchange its ends, or remove `undo`"
+        "the undo order@v1->v2 does not lead to an earlier version; swap its versions, or remove `undo`"
     );
 }
 

@@ -154,11 +154,11 @@ fn a_state_of_a_version_that_stays_is_left_as_it_came() {
     assert_eq!(upgraded.version, order("v2"));
     assert_eq!(
         message(registry.upgrade_to::<V3>("v1", r#"{"total":7}"#)),
-        "no migrations lead from order@v1 to order@v3: the route ends at order@v2; ask for that version"
+        "no route leads from order@v1 to order@v3: the route ends at order@v2; ask for that version"
     );
     assert_eq!(
         message(registry.upgrade_to::<V3>("v2", r#"{"total":7}"#)),
-        "no migrations lead from order@v2 to order@v3: the route ends at order@v2; ask for that version"
+        "no route leads from order@v2 to order@v3: the route ends at order@v2; ask for that version"
     );
 }
 
@@ -216,7 +216,7 @@ fn a_state_is_upgraded_to_the_type_of_any_version_on_its_route() {
     );
     assert_eq!(
         message(registry.upgrade_to::<V1>("v2", state)),
-        "no migrations lead from order@v2 to order@v1: the route ends at order@v3; ask for that version"
+        "no route leads from order@v2 to order@v1: the route ends at order@v3; ask for that version"
     );
 }
 
@@ -224,7 +224,7 @@ fn a_state_is_upgraded_to_the_type_of_any_version_on_its_route() {
 fn another_type_than_the_one_of_the_migrations_is_refused() {
     assert_eq!(
         message(registry().upgrade_to::<V3>("v1", r#"{"total":7}"#)),
-        "the state of order@v3 is a `registry::Cents`, not a `registry::Order`; ask for the workflow type that the migrations name"
+        "the state of order@v3 is a `registry::Cents`, not a `registry::Order`; ask for the workflow type that the migrations use"
     );
 }
 
@@ -232,12 +232,12 @@ fn another_type_than_the_one_of_the_migrations_is_refused() {
 fn an_unknown_name_is_refused_with_those_that_are_known() {
     assert_eq!(
         message(registry().upgrade("ordr", "v1", "{}")),
-        "no workflow \"ordr\" is known, only basket, order; correct the name, or link its migrations with `use my_migrations as _;`"
+        "unknown workflow \"ordr\"; known workflows: basket, order; correct the name, or link its migrations with `use my_migrations as _;`"
     );
     let nothing = MigrationRegistry::builder().build().unwrap();
     assert_eq!(
         message(nothing.upgrade("order", "v1", "{}")),
-        "no workflow \"order\" is known, and no other; correct the name, or link its migrations with `use my_migrations as _;`"
+        "unknown workflow \"order\"; no workflow is linked; correct the name, or link its migrations with `use my_migrations as _;`"
     );
 }
 
@@ -245,11 +245,11 @@ fn an_unknown_name_is_refused_with_those_that_are_known() {
 fn an_unknown_version_is_refused_with_those_that_are_known() {
     assert_eq!(
         message(registry().upgrade("order", "v0", "{}")),
-        "order@v0 is not known, only v1, v2, v3; correct the version, or link its migration with `use my_migrations as _;`"
+        "unknown version order@v0; known versions: v1, v2, v3; correct the version, or link its migration with `use my_migrations as _;`"
     );
     assert_eq!(
         message(registry().upgrade_to::<V1>("v10", "{}")),
-        "order@v10 is not known, only v1, v2, v3; it is newer than all of these, so use the program that wrote it"
+        "unknown version order@v10; known versions: v1, v2, v3; this version is newer than all of them, so use the program that wrote the state"
     );
 }
 
@@ -257,7 +257,7 @@ fn an_unknown_version_is_refused_with_those_that_are_known() {
 fn a_state_that_cannot_be_read_is_refused_with_the_place_and_no_value() {
     let unreadable = |of: &str, ty: &str, problem: &str| {
         format!(
-            "the state of {of} cannot be read as a `{ty}`: {problem}; check that it is of this version and complete"
+            "the state of {of} cannot be read as a `{ty}`: {problem}; check that the state is complete and of this version"
         )
     };
     let registry = registry();
@@ -268,7 +268,7 @@ fn a_state_that_cannot_be_read_is_refused_with_the_place_and_no_value() {
         ),
         (
             "{}",
-            "missing field `total` at the whole of it, line 1 column 2",
+            "missing field `total` at the top level, line 1 column 2",
         ),
         (
             r#"{"total":7"#,
@@ -289,15 +289,11 @@ fn a_state_that_cannot_be_read_is_refused_with_the_place_and_no_value() {
     }
     assert_eq!(
         message(registry.upgrade("order", "v1", b"{\"total\":\"\xff\"}")),
-        unreadable(
-            "order@v1",
-            "registry::Order",
-            "it is not UTF-8 from byte 10 on"
-        )
+        unreadable("order@v1", "registry::Order", "not UTF-8 from byte 10 on")
     );
     assert_eq!(
         message(registry.upgrade("order", "v3", b"\xff")),
-        unreadable("order@v3", "JSON value", "it is not UTF-8 from byte 0 on")
+        unreadable("order@v3", "JSON value", "not UTF-8 from byte 0 on")
     );
     assert_eq!(
         message(registry.upgrade("basket", "1", "{")),
@@ -345,7 +341,7 @@ fn a_number_that_json_does_not_have_is_refused_with_its_field() {
     assert_eq!(upgraded.state, r#"{"usual":0.25,"discount":null}"#);
     assert_eq!(
         message(registry.upgrade("rate", "1", r#"{"total":0}"#)),
-        "the state that rate@2->3 produced cannot be serialized: a number that is NaN or infinite, which JSON does not have, at \"/usual\""
+        "the state that rate@2->3 produced cannot be serialized: a number that is NaN or infinite, which JSON cannot represent, at \"/usual\""
     );
 }
 

@@ -70,7 +70,7 @@ fn a_version_of_two_states_is_refused() {
     );
     assert_eq!(
         plain(&message),
-        "order@v2 is defined more than once: as a `registry::Cents` with STATE_SCHEMA_VERSION 4 in `registry::InCents`, and as a `registry::Order` with STATE_SCHEMA_VERSION 3 in order@v1->v2; let all of them name one workflow type"
+        "order@v2 is defined more than once: as a `registry::Cents` with STATE_SCHEMA_VERSION 4 in `registry::InCents`, and as a `registry::Order` with STATE_SCHEMA_VERSION 3 in order@v1->v2; use one workflow type for all of them"
     );
 }
 
@@ -120,7 +120,7 @@ fn versions_that_differ_only_in_leading_zeros_are_refused() {
     );
     assert_eq!(
         message,
-        "order@v01, which order@v01->v2 names, and order@v1, which order@v1->v2 names, count as equal, since leading zeros do not count; write them alike, or give one a later version"
+        "order@v01, which order@v01->v2 names, and order@v1, which order@v1->v2 names, are equal, because leading zeros do not count; use one spelling, or give one of them a later version"
     );
 }
 

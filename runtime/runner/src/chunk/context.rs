@@ -128,7 +128,7 @@ impl ChunkContext {
             run: id,
             selection: run.selection.clone(),
             remember: false,
-            twice: run.twice,
+            twice: run.check_determinism,
             targets_are_known: false,
             sweeps: false,
             code: Code::new(run.deadline, run.yields),

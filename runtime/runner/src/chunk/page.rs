@@ -268,7 +268,7 @@ impl ChunkContext {
             let (now, later): (Vec<_>, Vec<_>) = left.into_iter().partition(ends);
             if now.is_empty() {
                 return Err(Error::corrupt(
-                    "the store returned a page that covers none of the streams asked for",
+                    "the store returned a page that covers none of the requested streams; check the store",
                 ));
             }
             left = later;
@@ -573,7 +573,7 @@ fn convert_one(
             fold::Unfolded::Failed(error) => error,
             fold::Unfolded::BadSnapshot => {
                 bad_snapshot.set(true);
-                scan::unread(stream, &Error::invalid("its snapshot is of no use"))
+                scan::unread(stream, &Error::invalid("the snapshot cannot be used"))
             }
         })
     };
@@ -622,7 +622,7 @@ pub(crate) fn twice(
         _ => {
             return Err(convert::differently(
                 stream,
-                "two answers to whether it is over,",
+                "different answers to `is_finished`",
             ));
         }
     }

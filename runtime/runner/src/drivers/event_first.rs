@@ -308,7 +308,7 @@ async fn migrate(
             Ok(converted) => converted,
             Err(error) => return (Outcome::Failed(error), warnings),
         };
-        if run.twice {
+        if run.check_determinism {
             let again = read(run, stores, stream, head, &route).await;
             converted = match twice(stream, converted, again) {
                 Ok(converted) => converted,
@@ -344,7 +344,7 @@ async fn migrate(
         let schema = route.hops()[route.hops().len() - 1].target_schema_version();
         if let Err(error) = commit::snapshot(stores.snapshots, converted, schema).await {
             warnings.push(format!(
-                "migrated, but its snapshot could not be written, so it is loaded from the migration event: {error}"
+                "migrated, but its snapshot could not be written; loads start at the migration event: {error}"
             ));
         }
         tell(stores, stream, &moved_to, &mut warnings).await;

@@ -100,8 +100,8 @@ pub(crate) fn refused(error: &MigrationError) -> Error {
     Error::new(
         kind,
         format!(
-            "{} could not be migrated as it was opened, and stays as it was, usable by code of its version: {error}",
-            error.stream_id
+            "{} could not be migrated when it was opened; the process is unchanged and usable by code of its version: {error}",
+            error.subject
         ),
     )
 }

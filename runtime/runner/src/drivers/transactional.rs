@@ -35,7 +35,7 @@ use crate::workers::concurrency;
 use crate::workers::queue::Queue;
 use crate::workers::worker::{Source, Told, Worker, worker_failed};
 use state_migration_core::{
-    Error, FailureClass, MigrationError, ProcessRegistry, Split, Stage, StreamId, StreamRange,
+    Error, FailureClass, MigrationError, ProcessRegistry, Split, Stage, StreamRange, Subject,
     WorkflowId,
 };
 
@@ -76,7 +76,7 @@ pub(crate) async fn run(
     elsewhere: Option<&dyn ProcessRegistry>,
     ledger: Option<Arc<Ledger>>,
 ) -> MigrationReport {
-    let visited = if run.full_count {
+    let visited = if run.count_up_to_date {
         Visited::ByFullScan
     } else {
         Visited::ByIndex
@@ -99,7 +99,7 @@ pub(crate) async fn run(
     let mut report = execution.report;
     if let Some(ledger) = ledger {
         if let Err(error) = ledger.end(state).await {
-            report.fail(due::planning("(run)", &error));
+            report.fail(due::planning(Subject::Run, &error));
             report.state = Some(RunState::Running);
         } else {
             report.state = Some(state);
@@ -144,7 +144,7 @@ impl Execution<'_> {
             registry_sync::repair(run, &store, registry, &mut self.report).await;
         }
         let source = self.source();
-        let counts_all = run.full_count && matches!(source, Source::Heads);
+        let counts_all = run.count_up_to_date && matches!(source, Source::Heads);
         let versions = present.all().cloned().collect();
         let compares = counts_all && self.elsewhere.is_some() && !run.dry;
         self.work
@@ -302,8 +302,10 @@ impl Execution<'_> {
                 self.meter.add(&counts, &Tally::default(), 0);
             }
             Err(error) => self.report.warn(
-                StreamId::literal("(run)"),
-                format!("how many processes were migrated as they were opened could not be read: {error}"),
+                Subject::Run,
+                format!(
+                    "cannot read how many processes were migrated when they were opened: {error}"
+                ),
             ),
         }
     }
@@ -434,8 +436,8 @@ impl Execution<'_> {
         if let Err(error) = self.publish(state).await {
             // The workers encounter the same error and stop.
             self.report.warn(
-                StreamId::literal("(run)"),
-                format!("that the run is {state} could not be recorded: {error}"),
+                Subject::Run,
+                format!("cannot record that the run is {state}: {error}"),
             );
         }
     }
@@ -499,8 +501,8 @@ impl Execution<'_> {
             }
             sweeps = swept.ranges;
         }
-        self.report.fail(MigrationError::new(Stage::Planning, FailureClass::Run, &StreamId::literal("(versions)"), format!(
-                "processes are still born at an old version after {SWEEPS} sweeps; stop the programs that make them and resume the run"
+        self.report.fail(MigrationError::new(Stage::Planning, FailureClass::Run, Subject::Versions, format!(
+                "processes are still created at an old version after {SWEEPS} sweeps; stop the programs that create them, and resume the run"
             )));
         passed.broken = true;
         Ok(())

@@ -12,7 +12,7 @@ use std::time::Duration;
 use crate::control::RunControl;
 use crate::report::MigrationReport;
 use crate::run_context::RunContext;
-use state_migration_core::{FailureClass, MigrationError, Migrations, Stage};
+use state_migration_core::{FailureClass, MigrationError, Migrations, Stage, Subject};
 
 use crate::options::{Asked, Wanted};
 
@@ -26,7 +26,7 @@ use crate::stages::{due, scan};
 use crate::user_code::threads;
 use state_migration_core::{
     DueOf, Error, ErrorKind, EventStore, MigrationRegistry, ProcessRegistry, RegistryError, RunId,
-    SnapshotStore, StreamId, StreamRange, TransactionalStore, WorkflowId,
+    SnapshotStore, StreamRange, TransactionalStore, WorkflowId,
 };
 
 /// Migrates processes in flight along one migration, or along all linked migrations.
@@ -138,8 +138,8 @@ impl<M, ES: EventStore, SS: SnapshotStore> MigrationRunner<M, ES, SS> {
             kind: RunKind::Migrate,
             selection: asked.selection.clone(),
             dry,
-            full_count: asked.full_count,
-            twice: asked.twice.unwrap_or(dry),
+            count_up_to_date: asked.count_up_to_date,
+            check_determinism: asked.check_determinism.unwrap_or(dry),
             deadline: asked.deadline,
             chunk_processes: self.options.chunk_processes,
             yields: self.options.yields,
@@ -212,7 +212,7 @@ impl<M, ES: EventStore, SS: SnapshotStore> MigrationRunner<M, ES, SS> {
                 return MigrationReport::refused(MigrationError::new(
                     Stage::Planning,
                     FailureClass::Run,
-                    &StreamId::literal("(migrations)"),
+                    Subject::Migrations,
                     error.to_string(),
                 ));
             }
@@ -233,7 +233,7 @@ impl<M, ES: EventStore, SS: SnapshotStore> MigrationRunner<M, ES, SS> {
                     Err(error) if first && !matches!(error.kind(), ErrorKind::Claimed { .. }) => {
                         MigrationReport::refused(due::listing_failed(&error))
                     }
-                    Err(error) => MigrationReport::refused(due::planning("(run)", &error)),
+                    Err(error) => MigrationReport::refused(due::planning(Subject::Run, &error)),
                 }
             }
             None => match wanted {
@@ -244,9 +244,9 @@ impl<M, ES: EventStore, SS: SnapshotStore> MigrationRunner<M, ES, SS> {
                 }
                 Wanted::Resume(_) | Wanted::Retry(..) => {
                     let error = Error::invalid(
-                        "events and snapshots are in separate stores, where no run is kept that could be resumed or retried; run again, which does what is left",
+                        "events and snapshots are in separate stores, which do not record runs, so a run cannot be resumed or retried; start a new run, which migrates what is left",
                     );
-                    MigrationReport::refused(due::planning("(run)", &error))
+                    MigrationReport::refused(due::planning(Subject::Run, &error))
                 }
             },
         };
@@ -266,17 +266,16 @@ impl<M, ES: EventStore, SS: SnapshotStore> MigrationRunner<M, ES, SS> {
         report: &mut MigrationReport,
     ) {
         let Some(runs) = self.runs() else { return };
-        let stream = StreamId::literal("(migrations)");
         match runs.changed_steps(&asked.plan(&run.migrations)).await {
             Ok(changed) => {
                 for step in changed {
-                    report.warn(stream.clone(), step.to_string());
+                    report.warn(Subject::Migrations, step.to_string());
                 }
             }
             Err(error) => report.warn(
-                stream,
+                Subject::Migrations,
                 format!(
-                    "whether a migration was edited after it was applied is not known: {error}"
+                    "cannot check whether a migration was edited after it was applied: {error}"
                 ),
             ),
         }
@@ -304,7 +303,7 @@ impl<M, ES: EventStore, SS: SnapshotStore> MigrationRunner<M, ES, SS> {
                 };
                 if !known {
                     return Err(Error::invalid(format!(
-                        "the store has not seen run {of}; look up the id in its history of runs"
+                        "run {of} is not in the store; check the id in the list of runs"
                     )));
                 }
                 RunKind::Retry { of, classes }
@@ -314,8 +313,8 @@ impl<M, ES: EventStore, SS: SnapshotStore> MigrationRunner<M, ES, SS> {
         let start = Start {
             id: run.id,
             kind,
-            who: asked.who.clone(),
-            why: asked.why.clone(),
+            actor: asked.actor.clone(),
+            reason: asked.reason.clone(),
             plan: asked.plan(&run.migrations),
         };
         let ledger = Ledger::begin(store.clone(), start, asked.take_over).await?;
@@ -339,8 +338,8 @@ impl<M, ES: EventStore, SS: SnapshotStore> MigrationRunner<M, ES, SS> {
             run.id = id;
             run.kind = record.kind.clone();
             run.selection = Arc::new(plan.selection.clone());
-            run.full_count = plan.options.full_count;
-            run.twice = plan.options.twice;
+            run.count_up_to_date = plan.options.count_up_to_date;
+            run.check_determinism = plan.options.check_determinism;
             run.deadline = Duration::from_millis(plan.options.deadline_ms);
         }
         let plan = began.as_ref().map(|record| {
@@ -355,7 +354,7 @@ impl<M, ES: EventStore, SS: SnapshotStore> MigrationRunner<M, ES, SS> {
             && !asked.force
         {
             return Err(Error::invalid(format!(
-                "run {id} was planned with fingerprint {}, and this program plans {}: its migrations or their code are others; resume it with the program that began it, start a new run, or force it",
+                "run {id} was started with plan {}, but the migrations of this program give plan {}; resume the run with the original program, start a new run, or force it",
                 record.plan.fingerprint, plan.fingerprint
             )));
         }
@@ -372,7 +371,7 @@ impl<M, ES: EventStore, SS: SnapshotStore> MigrationRunner<M, ES, SS> {
 
 /// The refusal of a run in a program in which a panic aborts.
 pub(crate) fn refusal(panics_abort: bool) -> Option<MigrationError> {
-    panics_abort.then(|| MigrationError::new(Stage::Planning, FailureClass::Run, &StreamId::literal("(program)"), "the program is built with `panic = \"abort\"`, so that one process whose code panics would end it in the middle of a run; build it with `panic = \"unwind\"`"))
+    panics_abort.then(|| MigrationError::new(Stage::Planning, FailureClass::Run, Subject::Program, "the program is built with `panic = \"abort\"`, so a panic in user code would end it; build it with `panic = \"unwind\"`"))
 }
 
 #[cfg(test)]
@@ -384,7 +383,7 @@ mod tests {
     fn a_run_is_refused_where_a_panic_would_end_the_program() {
         assert_eq!(refusal(false), None);
         let refusal = refusal(true).unwrap();
-        assert_eq!(refusal.stream_id.as_str(), "(program)");
+        assert_eq!(refusal.subject, Subject::Program);
         assert!(
             refusal
                 .message

@@ -22,7 +22,7 @@ impl<M, ES: EventStore, SS: SnapshotStore> MigrationRunner<M, ES, SS> {
     /// as part of that run. Otherwise the processes that this runner
     /// [selects](Self::select) are migrated, in a run of their own of kind
     /// [`RunKind::Lazy`]. Processes that neither selects, processes that are
-    /// [held](crate::Runs::skip), and processes at versions without a route to `W` are
+    /// [held](crate::Runs::hold), and processes at versions without a route to `W` are
     /// not migrated. Entries of a process registry in the same store are updated with
     /// the process; a registry in another store is not updated.
     ///
@@ -92,8 +92,8 @@ impl<M, ES: EventStore, SS: SnapshotStore> MigrationRunner<M, ES, SS> {
                 let own = RunRecord::new(Start {
                     id: run.id,
                     kind: RunKind::Lazy,
-                    who: self.asked.who.clone(),
-                    why: self.asked.why.clone(),
+                    actor: self.asked.actor.clone(),
+                    reason: self.asked.reason.clone(),
                     plan: self.asked.plan(migrations),
                 });
                 process(&run, &store, code, (own, &self.recorded), stream).await

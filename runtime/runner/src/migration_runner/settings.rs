@@ -21,8 +21,8 @@ impl<M, ES, SS> MigrationRunner<M, ES, SS> {
     /// old version, and `skipped` counts only streams that the run visited. Over
     /// separate stores every stream is always visited.
     #[must_use]
-    pub fn full_count(mut self, full_count: bool) -> Self {
-        self.asked.full_count = full_count;
+    pub fn count_up_to_date(mut self, count_up_to_date: bool) -> Self {
+        self.asked.count_up_to_date = count_up_to_date;
         self
     }
 
@@ -35,15 +35,15 @@ impl<M, ES, SS> MigrationRunner<M, ES, SS> {
 
     /// Sets who starts the run, for its record.
     #[must_use]
-    pub fn who(mut self, who: impl Into<String>) -> Self {
-        self.asked.who = who.into();
+    pub fn actor(mut self, actor: impl Into<String>) -> Self {
+        self.asked.actor = actor.into();
         self
     }
 
     /// Sets the reason for the run, for its record.
     #[must_use]
-    pub fn why(mut self, why: impl Into<String>) -> Self {
-        self.asked.why = why.into();
+    pub fn reason(mut self, reason: impl Into<String>) -> Self {
+        self.asked.reason = reason.into();
         self
     }
 
@@ -54,8 +54,8 @@ impl<M, ES, SS> MigrationRunner<M, ES, SS> {
     /// this check, since it doubles the time in user code. A dry run without this check
     /// is the fastest way to find out which processes fail.
     #[must_use]
-    pub fn run_code_twice(mut self, twice: bool) -> Self {
-        self.asked.twice = Some(twice);
+    pub fn check_determinism(mut self, check: bool) -> Self {
+        self.asked.check_determinism = Some(check);
         self
     }
 
@@ -94,7 +94,7 @@ impl<M, ES, SS> MigrationRunner<M, ES, SS> {
     /// writes](state_migration_core::TransactionalStore::traffic); it has no effect
     /// over separate stores. The setting is not part of the [plan](Self::plan).
     #[must_use]
-    pub fn yield_to_traffic(mut self, yields: bool) -> Self {
+    pub fn yield_to_writers(mut self, yields: bool) -> Self {
         self.options.yields = yields;
         self
     }
@@ -169,7 +169,7 @@ impl<M, ES: EventStore, SS: SnapshotStore> MigrationRunner<M, ES, SS> {
     /// a warning, and the next run repairs the entry.
     ///
     /// Over one store with the registry in another store, a run without that registry
-    /// leaves no note about entries to update. [`full_count`](Self::full_count) then
+    /// leaves no note about entries to update. [`count_up_to_date`](Self::count_up_to_date) then
     /// compares every process that is at its newest version with its entries.
     pub async fn run_and_update_registry<R>(&self, registry: &R) -> MigrationReport
     where
@@ -181,7 +181,7 @@ impl<M, ES: EventStore, SS: SnapshotStore> MigrationRunner<M, ES, SS> {
     /// Does everything that [`run`](Self::run) does, except write.
     ///
     /// A dry run reads, folds and converts every selected process
-    /// [twice](Self::run_code_twice), and reports what a run would do. A process with
+    /// [twice](Self::check_determinism), and reports what a run would do. A process with
     /// two different states fails.
     ///
     /// A dry run neither claims the store nor fences its writer.

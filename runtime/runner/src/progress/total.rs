@@ -117,9 +117,11 @@ async fn failures(
     let (mut counts, mut after) = (BTreeMap::new(), None);
     loop {
         let found = history::failures(store, run, classes, after.as_ref(), None, KEPT).await?;
-        let selected = found
-            .iter()
-            .filter(|failure| selection.selects(&failure.error.stream_id));
+        let selected = found.iter().filter(|failure| {
+            failure
+                .stream()
+                .is_some_and(|stream| selection.selects(stream))
+        });
         for failure in selected {
             let workflow = failure.at.as_ref().map_or("", |at| at.name());
             *counts.entry(workflow.to_owned()).or_default() += 1;
@@ -127,6 +129,9 @@ async fn failures(
         if found.len() < KEPT {
             return Ok(counts);
         }
-        after = found.into_iter().next_back().map(|f| f.error.stream_id);
+        after = found
+            .into_iter()
+            .next_back()
+            .and_then(|f| f.stream().cloned());
     }
 }

@@ -31,10 +31,18 @@ pub struct Failure {
     pub attempt: u32,
 }
 
+impl Failure {
+    /// The stream of the process.
+    #[must_use]
+    pub fn stream(&self) -> Option<&StreamId> {
+        self.error.subject.stream()
+    }
+}
+
 impl From<FailureRow> for Failure {
     fn from(row: FailureRow) -> Self {
         Self {
-            error: row.error,
+            error: row.error.into(),
             at: row.at,
             attempt: row.attempt,
         }
@@ -59,7 +67,7 @@ pub struct Claim {
 /// let store = MemoryStore::new();
 /// let runs = Runs::of(&store).ok_or("the store keeps no history of runs")?;
 /// for run in runs.list().await? {
-///     println!("{} {} by {}: {}", run.id, run.state, run.who, run.why);
+///     println!("{} {} by {}: {}", run.id, run.state, run.actor, run.reason);
 /// }
 /// assert!(runs.claimed_by().await?.is_none());
 /// # Ok(())
@@ -254,29 +262,29 @@ impl Runs {
         })
     }
 
-    /// Holds a process: excludes it from all runs until it is [released](Runs::unskip).
+    /// Holds a process: excludes it from all runs until it is [released](Runs::release).
     ///
     /// Every run counts the process as held and skips it. This includes a run in
     /// progress, unless it has migrated the process before this returns.
     ///
     /// # Errors
-    /// The stream has no events, `who` or `why` is longer than 65,535 bytes, or the
+    /// The stream has no events, `actor` or `reason` is longer than 65,535 bytes, or the
     /// store could not be written.
-    pub async fn skip(&self, stream: &StreamId, who: &str, why: &str) -> Result<(), Error> {
+    pub async fn hold(&self, stream: &StreamId, actor: &str, reason: &str) -> Result<(), Error> {
         let hold = Hold {
-            who: who.into(),
-            why: why.into(),
+            actor: actor.into(),
+            reason: reason.into(),
             time: Timestamp::now(),
         };
-        self.hold(stream, Some(hold)).await
+        self.set_hold(stream, Some(hold)).await
     }
 
     /// Releases a held process, so that later runs include it.
     ///
     /// # Errors
-    /// As for [`skip`](Runs::skip).
-    pub async fn unskip(&self, stream: &StreamId) -> Result<(), Error> {
-        self.hold(stream, None).await
+    /// As for [`hold`](Runs::hold).
+    pub async fn release(&self, stream: &StreamId) -> Result<(), Error> {
+        self.set_hold(stream, None).await
     }
 
     /// The hold on a process; `None` if the process is not held, or if the stream has
@@ -288,11 +296,11 @@ impl Runs {
         self.store.held(stream).await
     }
 
-    async fn hold(&self, stream: &StreamId, hold: Option<Hold>) -> Result<(), Error> {
+    async fn set_hold(&self, stream: &StreamId, hold: Option<Hold>) -> Result<(), Error> {
         match self.store.hold(stream, hold).await? {
             Some(_) => Ok(()),
             None => Err(Error::invalid(format!(
-                "stream {stream} has no events, so there is nothing to decide about; check its id"
+                "stream {stream} does not exist; check its id"
             ))),
         }
     }

@@ -102,9 +102,11 @@ pub struct RunRecord {
     /// The kind of the run.
     pub kind: RunKind,
     /// Who started the run, as given by the caller.
-    pub who: String,
+    #[serde(rename = "who")]
+    pub actor: String,
     /// The reason for the run, as given by the caller.
-    pub why: String,
+    #[serde(rename = "why")]
+    pub reason: String,
     /// The plan of the run.
     pub plan: Plan,
     /// The state of the run.

@@ -47,7 +47,7 @@ impl LazyBook {
     ) -> Result<(Self, Selection), Error> {
         let Some(runs) = Runs::of(&store as &dyn EventStore) else {
             return Err(Error::invalid(
-                "the store says that it is transactional and gives no transactional handle",
+                "the store reports that it is transactional but provides no transactional handle; correct the store",
             ));
         };
         let claim = run_log::row(&store, claim::CLAIM).await?;
@@ -96,7 +96,7 @@ impl LazyBook {
             if !self.is_own {
                 continue;
             }
-            let key = rows::failure(self.run, &error.stream_id);
+            let key = rows::failure(self.run, run_log::stream_of(error)?);
             let held = run_log::row(&self.store, &key).await?;
             let before: Option<FailureRow> = held
                 .clone()
@@ -118,7 +118,7 @@ impl LazyBook {
         match self.store.commit_unflushed(&batch, read).await {
             Ok(Commit::Stale(stale)) if stale.streams.is_empty() => {
                 Err(state_migration_core::store_api::transactional::stale(
-                    "what is written about a process that is opened",
+                    "the record of a process that was opened",
                 ))
             }
             Ok(Commit::Stale(stale)) => Ok(Committed::Stale(stale.streams)),

@@ -90,10 +90,12 @@ impl fmt::Display for PlannedStay {
 #[non_exhaustive]
 pub struct PlanOptions {
     /// Whether processes that are up to date are counted too.
-    pub full_count: bool,
+    #[serde(rename = "full_count")]
+    pub count_up_to_date: bool,
     /// Whether user code runs twice on every process, to check that it is
     /// deterministic.
-    pub twice: bool,
+    #[serde(rename = "twice")]
+    pub check_determinism: bool,
     /// Timeout of user code for one process, in milliseconds.
     pub deadline_ms: u64,
 }
@@ -249,7 +251,7 @@ impl fmt::Display for ChangedStep {
         let (from, to) = (&self.from, &self.to);
         write!(
             f,
-            "{from}->{} by {} was edited after run {} had migrated with it, fingerprint {} then and {} now; what that run moved keeps its states, so undo the edit, or correct them in a migration from {to} on",
+            "{from}->{} by {} was edited after run {} had used it (fingerprint {} then, {} now); processes migrated by that run keep their states, so revert the edit, or correct the states in a migration from {to}",
             to.version(),
             self.by,
             self.run,
@@ -278,8 +280,8 @@ mod tests {
 
     fn options() -> PlanOptions {
         PlanOptions {
-            full_count: false,
-            twice: false,
+            count_up_to_date: false,
+            check_determinism: false,
             deadline_ms: 10_000,
         }
     }
@@ -314,7 +316,7 @@ mod tests {
         other.routes[0].hops[0].code = Fingerprint::new(4);
         assert_ne!(of(&other), base);
         let mut other = plan;
-        other.options.twice = true;
+        other.options.check_determinism = true;
         assert_ne!(of(&other), base);
     }
 
@@ -390,7 +392,7 @@ mod tests {
         assert_eq!(
             changed.to_string(),
             format!(
-                "loan@2->3 by bank::v2_to_v3 (src/lib.rs:7 in package bank) was edited after run {run} had migrated with it, fingerprint 0000000000000004 then and 0000000000000005 now; what that run moved keeps its states, so undo the edit, or correct them in a migration from loan@3 on"
+                "loan@2->3 by bank::v2_to_v3 (src/lib.rs:7 in package bank) was edited after run {run} had used it (fingerprint 0000000000000004 then, 0000000000000005 now); processes migrated by that run keep their states, so revert the edit, or correct the states in a migration from loan@3"
             )
         );
         // The same code, and code without a fingerprint.

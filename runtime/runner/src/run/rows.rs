@@ -23,7 +23,7 @@ use serde::{Deserialize, Serialize};
 use crate::run::RunCounts;
 use crate::run::counts::Tally;
 use state_migration_core::{
-    Error, MigrationError, RunId, SkippedBy, StreamId, StreamRange, WorkflowId,
+    Error, FailureClass, MigrationError, RunId, SkippedBy, Stage, StreamId, StreamRange, WorkflowId,
 };
 
 pub(crate) const NUMBER: &[u8] = b"n";
@@ -75,7 +75,7 @@ pub(crate) fn range_number(key: &[u8]) -> Result<u32, Error> {
         .map(u32::from_be_bytes)
         .ok_or_else(|| {
             Error::corrupt(format!(
-                "the bookkeeping of runs holds the key \"{}\", which no range of a run has; restore it from a backup",
+                "unexpected key \"{}\" among the ranges of a run; restore the store from a backup",
                 key.escape_ascii()
             ))
         })
@@ -176,10 +176,44 @@ impl RangeRow {
     }
 }
 
+/// A [`MigrationError`] of a process, with the names that it has on disk.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct StoredError {
+    pub(crate) stream_id: StreamId,
+    pub(crate) stage: Stage,
+    pub(crate) class: FailureClass,
+    pub(crate) sequence: Option<u64>,
+    pub(crate) message: String,
+}
+
+impl StoredError {
+    pub(crate) fn of(stream: &StreamId, error: &MigrationError) -> Self {
+        Self {
+            stream_id: stream.clone(),
+            stage: error.stage,
+            class: error.class,
+            sequence: error.sequence,
+            message: error.message.clone(),
+        }
+    }
+}
+
+impl From<StoredError> for MigrationError {
+    fn from(error: StoredError) -> Self {
+        Self {
+            subject: error.stream_id.into(),
+            stage: error.stage,
+            class: error.class,
+            sequence: error.sequence,
+            message: error.message,
+        }
+    }
+}
+
 /// A process that failed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FailureRow {
-    pub(crate) error: MigrationError,
+    pub(crate) error: StoredError,
     /// The version that the process was at, if known.
     pub(crate) at: Option<WorkflowId>,
     /// Attempt number, over a run and its retries, starting at 1.
@@ -193,7 +227,6 @@ mod tests {
 
     use super::*;
     use state_migration_core::store_api::row::{read, write};
-    use state_migration_core::{FailureClass, Stage};
 
     fn id() -> RunId {
         RunId::from_uuid(Uuid::from_u128(0x0102))
@@ -241,7 +274,7 @@ mod tests {
         assert!(text(written.clone()).contains(stays));
         assert_eq!(read::<RangeRow>(written.into(), "it").unwrap(), row);
         let failure = FailureRow {
-            error: MigrationError {
+            error: StoredError {
                 stream_id: StreamId::new("process/t/p").unwrap(),
                 stage: Stage::Converting,
                 class: FailureClass::Panic,

@@ -19,7 +19,7 @@ use bytes::Bytes;
 use uuid::Uuid;
 
 use crate::retry::ATTEMPTS;
-use crate::run::rows::{self, FailureRow, Part, RangeRow};
+use crate::run::rows::{self, FailureRow, Part, RangeRow, StoredError};
 use crate::run::{Plan, RunCounts, RunKind, RunRecord, RunState, Runs, Store};
 use state_migration_core::store_api::claim::{self, Claim, Holder};
 use state_migration_core::store_api::row;
@@ -109,8 +109,8 @@ pub(crate) enum Committed {
 pub(crate) struct Start {
     pub(crate) id: RunId,
     pub(crate) kind: RunKind,
-    pub(crate) who: String,
-    pub(crate) why: String,
+    pub(crate) actor: String,
+    pub(crate) reason: String,
     pub(crate) plan: Plan,
 }
 
@@ -120,16 +120,16 @@ impl RunRecord {
         let Start {
             id,
             kind,
-            who,
-            why,
+            actor,
+            reason,
             plan,
         } = start;
         Self {
             id,
             number: 0,
             kind,
-            who,
-            why,
+            actor,
+            reason,
             plan,
             state: RunState::Planned,
             executions: 1,
@@ -150,7 +150,7 @@ enum Claims {
 async fn resumable(store: &Store, id: RunId) -> Result<RunRecord, Error> {
     let Some(mut record) = history_of(store)?.get(id).await? else {
         return Err(Error::invalid(format!(
-            "the store has not seen run {id}; look up the id in its history of runs"
+            "run {id} is not in the store; check the id in the list of runs"
         )));
     };
     if record.state.is_done() {
@@ -161,7 +161,7 @@ async fn resumable(store: &Store, id: RunId) -> Result<RunRecord, Error> {
     }
     if record.kind == RunKind::Lazy {
         return Err(Error::invalid(format!(
-            "run {id} migrates processes as they are opened, and cannot be resumed"
+            "run {id} migrates processes as they are opened and cannot be resumed"
         )));
     }
     record.executions += 1;
@@ -249,7 +249,7 @@ impl Ledger {
         }
         Err(Error::new(
             ErrorKind::Conflict,
-            "other runs claimed the store all the time; look at the history of runs, and try again",
+            "other runs claimed the store in every attempt; check the list of runs, and try again",
         ))
     }
 
@@ -435,7 +435,7 @@ impl Ledger {
                 match self.has_landed(&batch, &key, &row).await {
                     Ok(true) => {}
                     Ok(false) => {
-                        let what = "a commit whose answer was lost has not happened";
+                        let what = "a commit whose answer was lost was not written";
                         return Err(Error::new(ErrorKind::Conflict, what).with_source(error));
                     }
                     // The outcome stays unknown until the store can be read.
@@ -599,7 +599,7 @@ impl Ledger {
             (record.id, record.kind.clone())
         };
         let attempt = match kind {
-            RunKind::Retry { of, .. } => attempt(&self.store, of, &error.stream_id).await? + 1,
+            RunKind::Retry { of, .. } => attempt(&self.store, of, stream_of(error)?).await? + 1,
             RunKind::Migrate | RunKind::Lazy => 1,
         };
         failure(run, error, at, attempt)
@@ -613,13 +613,24 @@ pub(crate) fn failure(
     at: Option<&WorkflowId>,
     attempt: u32,
 ) -> Result<RowWrite, Error> {
+    let stream = stream_of(error)?;
     let row = FailureRow {
-        error: error.clone(),
+        error: StoredError::of(stream, error),
         at: at.cloned(),
         attempt,
     };
-    let key = rows::failure(run, &error.stream_id);
+    let key = rows::failure(run, stream);
     Ok(RowWrite::put(key, row::write(&row)?))
+}
+
+/// The process that failed: of nothing else there is a row.
+pub(crate) fn stream_of(error: &MigrationError) -> Result<&StreamId, Error> {
+    let stream = error.subject.stream();
+    stream.ok_or_else(|| {
+        Error::invalid(format!(
+            "a failure without a process cannot be recorded: {error}; report it as a bug"
+        ))
+    })
 }
 
 /// A row of the bookkeeping, by its key.
@@ -673,7 +684,7 @@ fn claimed(run: RunId) -> Error {
     Error::new(
         ErrorKind::Claimed { run },
         format!(
-            "run {run} holds the store; wait until it has ended, or take the store over if it is dead"
+            "run {run} claims the store; wait until that run has ended, or take over the store if its program is dead"
         ),
     )
 }
@@ -687,13 +698,9 @@ fn again(error: &Error) -> bool {
 /// execution of the same run.
 fn lost(run: RunId, to: RunId) -> Error {
     let message = if run == to {
-        format!(
-            "run {run} was taken over by another execution of itself; look at its record for how far it is"
-        )
+        format!("run {run} was resumed by another program; check its record for its progress")
     } else {
-        format!(
-            "run {run} lost the store to run {to}, which took it over; nothing was written since"
-        )
+        format!("run {to} took over the store from run {run}, which wrote nothing afterwards")
     };
     Error::new(ErrorKind::Claimed { run: to }, message)
 }
@@ -707,7 +714,7 @@ fn range_lost(run: RunId, number: u32) -> Error {
     Error::new(
         ErrorKind::Claimed { run },
         format!(
-            "range {number} of run {run} was taken over by another worker; nothing was written since"
+            "range {number} of run {run} was taken over by another worker; this worker wrote nothing afterwards"
         ),
     )
     .with_source(RangeLost)
@@ -722,13 +729,13 @@ fn in_the_way() -> Error {
     Error::new(
         ErrorKind::Conflict,
         format!(
-            "the record of the run gave way to other writes {ATTEMPTS} times; resume the run later"
+            "the record of the run conflicted with concurrent writes {ATTEMPTS} times; resume the run later"
         ),
     )
 }
 
 fn history_of(store: &Store) -> Result<Runs, Error> {
     Runs::of(store as &dyn EventStore).ok_or_else(|| {
-        Error::invalid("the store says that it is transactional and gives no transactional handle")
+        Error::invalid("the store reports that it is transactional but provides no transactional handle; correct the store")
     })
 }

@@ -136,7 +136,10 @@ pub(crate) async fn attempt(
         }
         Bookkeeping::Lazy(book) => {
             let one = done.moved.iter().map(|moved| &moved.stream);
-            let other = done.failed.iter().map(|failed| &failed.error.stream_id);
+            let other = done
+                .failed
+                .iter()
+                .filter_map(|failed| failed.error.subject.stream());
             // A process that is finished or was migrated elsewhere needs no write.
             match one.chain(other).next().cloned() {
                 None => None,
@@ -197,7 +200,7 @@ pub(crate) async fn without_processes(
             Ok(done)
         }
         Attempted::Stale(streams) => Err(Error::invalid(format!(
-            "the store says that {} streams changed of which nothing was to be written; check its `commit_unflushed`",
+            "the store reports {} streams as changed that the batch does not contain; check its `commit_unflushed`",
             streams.len()
         ))),
     }
@@ -211,7 +214,7 @@ pub(crate) async fn failure(
     range: &mut Range,
 ) -> Result<Done, Error> {
     let outcome = Outcome {
-        up_to: Some(error.stream_id.clone()),
+        up_to: error.subject.stream().cloned(),
         heads: 1,
         stays: at.iter().cloned().collect(),
         unread: at.is_none(),
@@ -274,7 +277,7 @@ pub(crate) fn busy(stream: &StreamId, attempts: usize) -> MigrationError {
         FailureClass::Busy,
         stream,
         format!(
-            "the process is busy: others wrote to it in each of {attempts} attempts; run again when it is quieter"
+            "the process is busy: gave up after {attempts} conflicts with concurrent writes; retry later"
         ),
     )
 }

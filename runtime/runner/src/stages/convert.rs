@@ -84,7 +84,7 @@ pub(crate) fn differently(stream: &StreamId, what: &str) -> MigrationError {
         FailureClass::NonDeterministic,
         stream,
         format!(
-            "run twice, the code gives {what} for one process; it must not look at clocks, chance or the order of a `HashMap`{WAY_OUT}"
+            "user code is non-deterministic: two executions gave {what}; avoid clocks, randomness and the order of a `HashMap`, and retry"
         ),
     )
 }
@@ -107,7 +107,8 @@ pub(crate) fn process(planned: &Planned, folded: Folded) -> Result<Converted, Mi
     };
     let bad = |class, message: String| Bad { class, message };
     let no_state = || {
-        let message = "it left no state, which is a bug of state-migration".to_owned();
+        let message =
+            "the conversion left no state; report it as a bug of state-migration".to_owned();
         bad(FailureClass::Unserializable, message)
     };
     let mut last = &route.hops()[0];

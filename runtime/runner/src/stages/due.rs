@@ -6,7 +6,7 @@ use crate::run::Store;
 use crate::run_context::RunContext;
 use state_migration_core::{
     Error, FailureClass, MigrationError, MigrationRegistry, Presence, Stage, Standing, StreamId,
-    WorkflowId, natural_cmp,
+    Subject, WorkflowId, natural_cmp,
 };
 
 /// Versions that are marked as present and at which processes are outdated.
@@ -58,7 +58,7 @@ pub(crate) async fn present(run: &RunContext, store: &Store) -> Result<Present, 
 /// The failure of a process at a version without a route.
 pub(crate) fn no_route(
     migrations: &MigrationRegistry,
-    stream_id: StreamId,
+    stream: StreamId,
     version: &WorkflowId,
 ) -> MigrationError {
     let newest = migrations.newest(version.name());
@@ -76,41 +76,36 @@ pub(crate) fn no_route(
         (
             FailureClass::NewerThanProgram,
             format!(
-                "it stands at {version}, which is newer than all that this program knows; use the program that brought it there"
+                "the process is at {version}, which is newer than all versions in this program; use the program that migrated it"
             ),
         )
     } else if is_oldest {
         (
             FailureClass::MissingRoute,
             format!(
-                "it stands at {version}, from which no migration leads, and that is not the newest version; link the migration from {version}, or use the program that knows this version"
+                "the process is at {version}, an old version without a migration; link the migration from {version}, or use a program that has it"
             ),
         )
     } else {
         (
             FailureClass::UnknownVersion,
             format!(
-                "it stands at {version}, a version that this program has never heard of, from which no migration leads, and that is not the newest version; link the migration from {version}, or use the program that knows this version"
+                "the process is at unknown version {version}; link the migration from {version}, or use a program that has it"
             ),
         )
     };
-    MigrationError::new(Stage::Routing, class, &stream_id, message)
+    MigrationError::new(Stage::Routing, class, stream, message)
 }
 
 pub(crate) fn listing_failed(error: &Error) -> MigrationError {
-    planning("(list_streams)", error)
+    planning(Subject::ListStreams, error)
 }
 
 /// The failure of a run that could not be planned, recorded or ended.
-pub(crate) fn planning(what: &'static str, error: &Error) -> MigrationError {
+pub(crate) fn planning(subject: Subject, error: &Error) -> MigrationError {
     let class = match FailureClass::of(error) {
         FailureClass::Busy => FailureClass::Run,
         class => class,
     };
-    MigrationError::new(
-        Stage::Planning,
-        class,
-        &StreamId::literal(what),
-        error.to_string(),
-    )
+    MigrationError::new(Stage::Planning, class, subject, error.to_string())
 }

@@ -239,7 +239,7 @@ pub(crate) fn fork(fold: &Running, stream: &StreamId) -> Result<Running, Migrati
 
 fn failed(stream: &StreamId, sequence: Option<u64>, bad: Bad) -> MigrationError {
     MigrationError {
-        stream_id: stream.clone(),
+        subject: stream.into(),
         stage: Stage::Folding,
         class: bad.class,
         sequence,

@@ -64,7 +64,7 @@ impl Looked {
             (Some(ChunkProblem::NewerFormat(message)), _) => (FailureClass::NewerFormat, message),
             (None, None) => (
                 FailureClass::Corrupt,
-                "the store returned the process without its head".to_owned(),
+                "the store returned a process without its head; check the store".to_owned(),
             ),
         };
         Self::Failed(MigrationError::new(
@@ -265,7 +265,7 @@ pub(crate) fn check_order<'a>(
     for stream in streams {
         if let Some(before) = after.filter(|before| *before >= stream) {
             return Err(Error::corrupt(format!(
-                "the store listed stream {stream} after {before}, out of order; nothing was concluded from it, check the store"
+                "the store listed stream {stream} after {before}, out of order; check the store"
             )));
         }
         after = Some(stream);
@@ -313,5 +313,7 @@ pub(crate) async fn failed(
     let through = Some(&last.stream);
     let failures = history::failures(store, run, &[], before.as_ref(), through, usize::MAX);
     let failures = failures.await?.into_iter();
-    Ok(failures.map(|failure| failure.error.stream_id).collect())
+    Ok(failures
+        .filter_map(|failure| failure.stream().cloned())
+        .collect())
 }

@@ -3,7 +3,7 @@
 use state_migration_core::FailureClass;
 
 /// Appended to each failure of user code in the report.
-pub(crate) const WAY_OUT: &str = "; correct the code or the data and run again";
+pub(crate) const WAY_OUT: &str = "; correct the code or the data and retry";
 
 /// A value of user code, whose `drop` may panic.
 ///

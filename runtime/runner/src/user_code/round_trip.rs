@@ -10,7 +10,9 @@ use std::sync::{Mutex, PoisonError};
 use crate::report::MigrationReport;
 use crate::user_code::panics::{catch, short};
 use state_migration_core::redaction::{self, Lists, Refusal};
-use state_migration_core::{FailureClass, Migration, MigrationError, Route, Stage, StreamId};
+use state_migration_core::{
+    FailureClass, Migration, MigrationError, Route, Stage, StreamId, Subject,
+};
 
 /// Migrations whose new states could not be read back because no decoder is known, with
 /// the reason.
@@ -20,16 +22,16 @@ pub(crate) struct Unchecked(Mutex<BTreeMap<String, String>>);
 impl Unchecked {
     fn note(&self, migration: &Migration, why: &str) {
         let mut noted = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        noted
-            .entry(migration.short_name())
-            .or_insert_with(|| format!("{migration}: whether a process can go on with its new state was not checked, because {why}"));
+        noted.entry(migration.short_name()).or_insert_with(|| {
+            format!("{migration}: the round trip of the new state was not checked, because {why}")
+        });
     }
 
     /// Adds one warning for each migration.
     pub(crate) fn warn(&self, report: &mut MigrationReport) {
         let noted = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         for warning in noted.values() {
-            report.warn(StreamId::literal("(migrations)"), warning.clone());
+            report.warn(Subject::Migrations, warning.clone());
         }
     }
 }
@@ -61,16 +63,16 @@ pub(crate) fn check(
         Ok(Back::Another(difference)) => (
             differently,
             format!(
-                "deserialized and serialized again, the new state is not the same: {difference}"
+                "the new state changes when it is deserialized and serialized again: {difference}"
             ),
         ),
         Ok(Back::Unwritable(why)) => (
             differently,
-            format!("deserialized, the new state cannot be serialized again: {why}"),
+            format!("the new state cannot be serialized again after it was deserialized: {why}"),
         ),
         Ok(Back::Unreadable(refusal)) if refusal.borrows => {
             let why = format!(
-                "`{state_type}` borrows from the text that it is deserialized from; let it own its values, such as a `String` instead of a `&str`"
+                "`{state_type}` borrows from its input; use owned types, such as `String` instead of `&str`"
             );
             unchecked.note(last, &why);
             return Ok(());
@@ -87,7 +89,7 @@ pub(crate) fn check(
                 format!("`{state_type}` cannot be deserialized; derive `serde::Deserialize` for it")
             } else {
                 format!(
-                    "a migration that is written by hand does not say how `{state_type}` is deserialized; say it with `StateMigration::decoder`"
+                    "a migration without the macro does not define how `{state_type}` is deserialized; define `StateMigration::decoder`"
                 )
             };
             unchecked.note(last, &why);
@@ -106,7 +108,7 @@ pub(crate) fn check(
         class,
         stream,
         format!(
-            "{last}: {what}; correct how `{state_type}` is serialized or deserialized and run again"
+            "{last}: {what}; correct how `{state_type}` is serialized or deserialized and retry"
         ),
     ))
 }

@@ -62,7 +62,7 @@ impl Watch {
                 FailureClass::Deadline,
                 stream,
                 format!(
-                    "its code took {} ms, and may take {} ms; make it faster or allow it more time, and run again",
+                    "user code took {} ms, more than the deadline of {} ms; make the code faster, or raise the deadline, and retry",
                     took.as_millis(),
                     deadline.as_millis()
                 ),
@@ -104,12 +104,12 @@ impl NoAnswer {
 }
 
 /// The failure of a process whose code does not return.
-pub(crate) fn never_returned(stream_id: StreamId) -> MigrationError {
+pub(crate) fn never_returned(stream: StreamId) -> MigrationError {
     MigrationError::new(
         Stage::Converting,
         FailureClass::NeverReturned,
-        &stream_id,
-        "its code does not return, so its thread was given up, and runs on until the program ends; correct the code and run again",
+        stream,
+        "user code did not return; its thread was abandoned and keeps running until the program exits; correct the code and retry",
     )
 }
 
@@ -167,7 +167,7 @@ impl Code {
                 Ok(Err(_)) => {
                     return Err(NoAnswer::Ended(Error::new(
                         ErrorKind::Unavailable,
-                        "a panic left user code by a way that is not guarded; report it as a bug of state-migration",
+                        "a panic in user code was not caught; report it as a bug of state-migration",
                     )));
                 }
                 Err(_) => {
@@ -221,14 +221,14 @@ impl Code {
             .map_err(|error| {
                 Error::new(
                     ErrorKind::Unavailable,
-                    "a thread for user code could not be started; check the limits of the process",
+                    "cannot start a thread for user code; check the resource limits of the program",
                 )
                 .with_source(error)
             })?;
         thread.send(job).map_err(|_| {
             Error::new(
                 ErrorKind::Unavailable,
-                "a thread for user code ended at once; run again",
+                "a thread for user code ended at once; retry",
             )
         })?;
         Ok(thread)
@@ -347,7 +347,7 @@ mod tests {
         };
         let late = Watch::default().over(&stream(), limit, work).unwrap_err();
         assert_eq!(late.class, FailureClass::Deadline);
-        assert!(late.message.contains("may take 5 ms"), "{late}");
+        assert!(late.message.contains("the deadline of 5 ms"), "{late}");
         let long = Duration::from_secs(60);
         assert_eq!(Watch::default().over(&stream(), long, || Ok(1)).unwrap(), 1);
     }

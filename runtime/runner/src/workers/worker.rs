@@ -18,7 +18,7 @@ use crate::workers::in_progress::Hand;
 use crate::workers::queue::Queue;
 use state_migration_core::{
     DueOf, Error, ErrorKind, FailureClass, MigrationError, ReadPoint, RunId, Stage, StreamId,
-    WorkflowId,
+    Subject, WorkflowId,
 };
 
 /// Maximum number of pages, and of bytes, that are made durable together.
@@ -36,7 +36,7 @@ pub(crate) fn worker_failed(message: &str) -> MigrationError {
     MigrationError::new(
         Stage::Committing,
         FailureClass::Unavailable,
-        &StreamId::literal("(worker)"),
+        Subject::Worker,
         message.to_owned(),
     )
 }
@@ -78,7 +78,7 @@ impl Worker {
                 Ok(None) => break,
                 Err(error) => {
                     let failure = worker_failed(&format!(
-                        "a range could not be taken over from a worker that does not answer; resume the run: {error}"
+                        "cannot take over a range from a worker that does not answer; resume the run: {error}"
                     ));
                     // Fails only if the run was dropped.
                     drop(self.sender.send(Told::Broken(failure)).await);
@@ -111,7 +111,7 @@ impl Worker {
                 Err(Stop::Broken { from, error }) => {
                     let from = from.map_or_else(String::new, |stream| format!(" from {stream} on"));
                     let mut failure = worker_failed(&format!(
-                        "a range of processes{from} was not looked at; resume the run, or run again: {error}"
+                        "a range of processes{from} was not migrated; resume the run: {error}"
                     ));
                     failure.class = FailureClass::of(&error);
                     let gone = self.sender.send(Told::Broken(failure)).await.is_err();
@@ -326,7 +326,9 @@ impl Source {
                 let (after, through) = (rest.after.as_ref(), rest.through.as_ref());
                 let found =
                     history::failures(&work.store, *of, classes, after, through, limit).await?;
-                let streams = found.into_iter().map(|failure| failure.error.stream_id);
+                let streams = found
+                    .into_iter()
+                    .filter_map(|failure| failure.stream().cloned());
                 (streams.collect(), Vec::new())
             }
             Self::Births(versions) => born(work, versions, limit).await?,

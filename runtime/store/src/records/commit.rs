@@ -73,7 +73,9 @@ pub(crate) async fn batch<K: Kv>(
     }
     Err(Error::new(
         ErrorKind::Conflict,
-        format!("a batch gave way to other writes {ATTEMPTS} times; try again later"),
+        format!(
+            "gave up on a batch after {ATTEMPTS} conflicts with concurrent writes; try again later"
+        ),
     ))
 }
 

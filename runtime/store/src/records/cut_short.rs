@@ -203,12 +203,12 @@ async fn filled() -> MemoryKv {
 
 type Runner<K> = MigrationRunner<IdentityMigration<Order>, RecordStore<K>, RecordStore<K>>;
 
-fn runner<K: Kv>(store: &RecordStore<K>, full_count: bool) -> Runner<K> {
+fn runner<K: Kv>(store: &RecordStore<K>, count_up_to_date: bool) -> Runner<K> {
     let version = |version: &str| WorkflowId::new("order", version.to_owned());
     let migration = IdentityMigration::<Order>::new(version("1"), version("2"));
     MigrationRunner::new(migration, store.clone(), store.clone())
         .chunk_processes(3)
-        .full_count(full_count)
+        .count_up_to_date(count_up_to_date)
 }
 
 /// Whether all orders and all their entries are at version 2.
@@ -241,7 +241,7 @@ fn is_done(report: &MigrationReport) -> bool {
 }
 
 /// Ends each scan of a table early, each in its own run.
-async fn cut_each(table: u8, rows: usize, full_count: bool) -> Runs {
+async fn cut_each(table: u8, rows: usize, count_up_to_date: bool) -> Runs {
     let mut runs = Runs::default();
     for before in 0.. {
         let cut = Cut::new(table, rows, before);
@@ -252,7 +252,7 @@ async fn cut_each(table: u8, rows: usize, full_count: bool) -> Runs {
             cut: cut.clone(),
         });
         let what = format!("scan {before} of {} after {rows} rows", char::from(table));
-        let report = runner(&store, full_count).run().await;
+        let report = runner(&store, count_up_to_date).run().await;
         if !cut.met.load(Ordering::SeqCst) {
             assert!(is_done(&report) && all_moved(&kv).await, "{report}");
             return runs;
@@ -270,7 +270,7 @@ async fn cut_each(table: u8, rows: usize, full_count: bool) -> Runs {
         );
         runs.named += 1;
         // The next run finds what is left.
-        let runner = runner(&store, full_count);
+        let runner = runner(&store, count_up_to_date);
         let report = match report.run.filter(|_| report.state.is_some()) {
             Some(run) => runner.resume(run).await,
             None => runner.run().await,
@@ -288,8 +288,8 @@ async fn a_run_whose_scan_ends_early_says_so_and_is_not_done() {
     for table in *b"ehw" {
         let mut all = Runs::default();
         for rows in [0, 1, 2, 5] {
-            for full_count in [false, true] {
-                let runs = cut_each(table, rows, full_count).await;
+            for count_up_to_date in [false, true] {
+                let runs = cut_each(table, rows, count_up_to_date).await;
                 all.named += runs.named;
                 all.harmless += runs.harmless;
             }

@@ -118,7 +118,7 @@ pub(crate) async fn read<K: Kv>(
         DueOf::Streams(streams) => {
             if !streams.is_sorted_by(|a, b| a < b) {
                 return Err(Error::invalid(
-                    "the streams of a page are not sorted, or not each there once",
+                    "the streams of a page must be sorted and unique",
                 ));
             }
             get_heads(&txn, streams, &request).await?

@@ -74,7 +74,7 @@ fn check_events(stream: &StreamId, events: &[NewEvent]) -> Result<(), Error> {
     let reserved = events.iter().find(|e| is_reserved(e.event_type()));
     if reserved.is_some() && events.len() > 1 {
         return Err(Error::invalid(format!(
-            "an append to {stream} holds a `{MIGRATED}` event among others"
+            "an append to {stream} mixes a `{MIGRATED}` event with others"
         )));
     }
     Ok(())
@@ -92,7 +92,7 @@ fn check_expected(
     Err(Error::new(
         ErrorKind::Conflict,
         format!(
-            "stream {stream} ends at {last} and not at {}; load it again and decide again",
+            "stream {stream} ends at event {last}, not at {}; load the process again and retry",
             expected.last()
         ),
     ))
@@ -111,7 +111,7 @@ async fn append<T: KvTxn>(
     if head.is_none() {
         if is_reserved(first.event_type()) {
             return Err(Error::invalid(format!(
-                "stream {stream} has no events, so nothing of it can be migrated"
+                "stream {stream} has no events, so it cannot be migrated"
             )));
         }
         arrive(txn, code, [stream]).await?;
@@ -151,7 +151,7 @@ async fn migrate<K: KvTxn>(
 ) -> Result<Appended, Error> {
     if event.event_type() != MIGRATED {
         return Err(Error::invalid(format!(
-            "the event type {:?} is reserved and unknown",
+            "the event type {:?} is reserved",
             event.event_type()
         )));
     }
@@ -159,7 +159,7 @@ async fn migrate<K: KvTxn>(
         .map_err(|bad| bad.at(stream, head.sequence + 1))?;
     if baseline.target() != *event.workflow_id() {
         return Err(Error::invalid(format!(
-            "a `{MIGRATED}` event for {stream} says {} and carries {}",
+            "a `{MIGRATED}` event for {stream} is of version {}, but its baseline is of version {}",
             baseline.target(),
             event.workflow_id()
         )));
@@ -286,6 +286,6 @@ async fn nothing_beyond<T: KvTxn>(txn: &T, stream: &StreamId, last: u64) -> Resu
 
 pub(crate) fn beyond_head(stream: &StreamId, sequence: u64) -> Error {
     Error::corrupt(format!(
-        "event {sequence} of stream {stream} is there, and its head does not know of it; nothing was changed, restore the head from a backup"
+        "event {sequence} of stream {stream} exists, but the head ends before it; nothing was changed, restore the head from a backup"
     ))
 }

@@ -194,7 +194,9 @@ impl<K: Kv> RecordStore<K> {
         }
         Err(Error::new(
             ErrorKind::Conflict,
-            format!("{what} {of} gave way to other writes {ATTEMPTS} times; try again later"),
+            format!(
+                "gave up on {what} {of} after {ATTEMPTS} conflicts with concurrent writes; try again later"
+            ),
         ))
     }
 }

@@ -76,7 +76,9 @@ impl<K: Kv> TransactionalStore for RecordStore<K> {
         let stream = |(row_key, row): (Bytes, Bytes)| {
             let (_, stream) = key::read_birth(&row_key, version)?;
             record::check_mark(row).map_err(|bad| {
-                bad.of(format_args!("the note that {stream} was born at {version}"))
+                bad.of(format_args!(
+                    "the note that {stream} was created at {version}"
+                ))
             })?;
             Ok(stream)
         };
@@ -134,7 +136,7 @@ impl<K: Kv> TransactionalStore for RecordStore<K> {
         let row = view.get(&PerStream::Hold.key(stream)).await?;
         let Some(row) = row else {
             return Err(Error::corrupt(format!(
-                "the head of stream {stream} says that it is held, and who said so is missing; release the process, or restore the row from a backup"
+                "the head of stream {stream} is marked as held, but the hold is missing; release the process, or restore the row from a backup"
             )));
         };
         let hold = record::read_hold(row);
@@ -153,7 +155,7 @@ impl<K: Kv> TransactionalStore for RecordStore<K> {
             let stream = PerStream::Remembered.stream(&row_key)?;
             record::check_mark(row).map_err(|bad| {
                 bad.of(format_args!(
-                    "the note that a process registry elsewhere is to be told of {stream}"
+                    "the note to update a separate process registry for {stream}"
                 ))
             })?;
             Ok(stream)

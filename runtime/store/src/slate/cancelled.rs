@@ -63,7 +63,7 @@ async fn slatedb_ends_a_scan_early_and_without_an_error_once_a_next_was_dropped(
         tokio::task::yield_now().await;
     }
     println!(
-        "SlateDB's scan ended after {read} of {expected} rows, of whose futures {dropped} were dropped"
+        "SlateDB's scan ended after {read} of {expected} rows, and {dropped} of its futures were dropped"
     );
     assert!(read < expected);
 }
@@ -88,7 +88,9 @@ async fn a_scan_of_ours_refuses_to_go_on_once_a_next_was_dropped() {
         let error = rows.next().await.unwrap_err();
         assert_eq!(*error.kind(), ErrorKind::Unavailable);
         assert!(
-            error.to_string().contains("interrupted half-way"),
+            error
+                .to_string()
+                .contains("interrupted and cannot continue"),
             "{error}"
         );
         assert!(rows.seek(b"x000300").await.is_err());

@@ -66,8 +66,8 @@ pub(crate) fn panicked(what: &str, panic: &(dyn Any + Send)) -> Error {
         .copied()
         .or_else(|| panic.downcast_ref::<String>().map(String::as_str));
     Error::corrupt(format!(
-        "{what}: the database is damaged or was written by another version of SlateDB, which panicked over it ({}); restore its files from a backup",
-        text.unwrap_or("it did not say why")
+        "{what}: SlateDB panicked ({}); the database is damaged or from another version of SlateDB, so restore its files from a backup",
+        text.unwrap_or("no message")
     ))
 }
 

@@ -50,9 +50,9 @@ pub(crate) async fn closed(reader: &DbReader) -> Result<Option<u64>, Error> {
     let row = reader
         .get(key::run_row(claim::CLOSED))
         .await
-        .map_err(|e| error("the mark of the last writer could not be read", e))?;
+        .map_err(|e| error("the record of the last writer could not be read", e))?;
     let closed: Option<Closed> = row
-        .map(|row| row::read(row, "the mark of the last writer"))
+        .map(|row| row::read(row, "the record of the last writer"))
         .transpose()?;
     Ok(closed.map(|closed| closed.epoch))
 }
@@ -261,7 +261,7 @@ fn in_use(seen: &Seen, newest: &Newest, writes: bool) -> Error {
     let epoch = seen.epoch.unwrap_or_default();
     let in_use = InUse::new(epoch, seen.holder, writes, newest.age());
     let message = format!(
-        "{in_use}; wait until it is closed, work inside that program, or, if it is dead, take the store over with `open()`, which ends its writing"
+        "{in_use}; wait until the store is closed, work inside that program, or, if that program is dead, take over the store with `open()`"
     );
     Error::new(ErrorKind::InUse(in_use), message)
 }

@@ -318,7 +318,7 @@ impl SlateDbScan {
         if std::mem::replace(&mut self.under_way, true) {
             return Err(Error::new(
                 ErrorKind::Unavailable,
-                "a scan was interrupted half-way and cannot go on; start it again",
+                "a scan was interrupted and cannot continue; start it again",
             ));
         }
         Ok(())
@@ -379,11 +379,11 @@ pub(crate) fn error(what: &str, error: slatedb::Error) -> Error {
     let (kind, way_out) = match error.kind() {
         Slate::Transaction => (
             ErrorKind::Conflict,
-            "another transaction was faster; load again and decide again",
+            "conflict with another transaction; load again and retry",
         ),
         Slate::Closed(CloseReason::Fenced) => (
             ErrorKind::Fenced,
-            "another process has opened the database and taken it over; stop using this handle",
+            "this writer is fenced: another program has opened the store; stop using this handle",
         ),
         Slate::Closed(_) => (ErrorKind::Invalid, "the store is closed; open it again"),
         Slate::Unavailable => (
@@ -393,7 +393,7 @@ pub(crate) fn error(what: &str, error: slatedb::Error) -> Error {
         ),
         Slate::Data if is_file_gone(&error) => (
             ErrorKind::Unavailable,
-            "a file of the database is not there: garbage collection removed it while it was read, or it is lost; read again, and restore the file from a backup if it is missing again",
+            "a file of the database is missing: garbage collection removed it during the read, or it is lost; read again, and restore the file from a backup if it is still missing",
         ),
         Slate::Data => {
             let message = format!("{what}: {} (SlateDB says: {error})", damaged("it"));
@@ -401,9 +401,9 @@ pub(crate) fn error(what: &str, error: slatedb::Error) -> Error {
         }
         Slate::Invalid if is_of_the_clock(&error) => (
             ErrorKind::Unavailable,
-            "the clock of this machine is behind the last date in the database; set it right, or wait until it has caught up, and try again",
+            "the system clock is behind the last timestamp in the database; correct it, or wait and try again",
         ),
-        Slate::Invalid => (ErrorKind::Invalid, "the database refused the request"),
+        Slate::Invalid => (ErrorKind::Invalid, "the database rejected the request"),
         _ => (ErrorKind::Unavailable, "SlateDB failed"),
     };
     Error::new(kind, format!("{what}: {way_out}")).with_source(error)
@@ -473,7 +473,7 @@ pub(crate) fn is_denied(error: &(dyn std::error::Error + 'static)) -> bool {
 pub(crate) fn way_out_of_storage(
     error: &(dyn std::error::Error + 'static),
 ) -> Option<&'static str> {
-    const FULL: &str = "there is no room left; make room, or raise the quota, and try again";
+    const FULL: &str = "no space left; free space or raise the quota, and try again";
     in_causes(error, |cause| {
         if let Some(Storage::PermissionDenied { .. } | Storage::Unauthenticated { .. }) =
             storage_error(cause)
@@ -496,7 +496,7 @@ fn outcome_unknown(what: &str, slate: slatedb::Error) -> Error {
         | Slate::Closed(CloseReason::Fenced | CloseReason::Clean)
         | Slate::Invalid => error(what, slate),
         _ => {
-            let unknown = "it is not known whether it was; read before trying again";
+            let unknown = "the outcome is unknown; read before trying again";
             let message = match way_out_of_storage(&slate) {
                 Some(way_out) => format!("{what}: {way_out}; {unknown}"),
                 None => format!("{what}, and {unknown}"),

@@ -83,7 +83,7 @@ fn only_slatedb_folders(folder: &FolderPath) -> Result<(), Error> {
         let name = entry.file_name();
         if !entry.path().is_dir() || !SLATEDB_FOLDERS.iter().any(|known| name == *known) {
             return Err(Error::invalid(format!(
-                "the folder holds {:?} and no store; name an empty folder, a new one, or that of a store",
+                "the folder contains {:?} but no store; use an empty folder, a new folder, or the folder of a store",
                 name.to_string_lossy()
             )));
         }
@@ -101,7 +101,7 @@ fn no_data(folder: &FolderPath) -> Result<(), Error> {
             no_data(&path)?;
         } else if !path.to_string_lossy().contains('#') {
             return Err(Error::corrupt(format!(
-                "there is no manifest, and yet there is {}; restore the folder from a backup, or name another one",
+                "the manifest is missing, but {} exists; restore the folder from a backup, or use another one",
                 path.display()
             )));
         }
@@ -111,7 +111,7 @@ fn no_data(folder: &FolderPath) -> Result<(), Error> {
 
 pub(crate) fn no_store() -> Error {
     Error::invalid(
-        "there is no store, and a reader makes none; check the path, or start the program whose store it is, which makes it",
+        "the store does not exist, and a reader does not create it; check the path, or start the program that creates the store",
     )
 }
 

@@ -106,7 +106,7 @@ impl SlateDbStore {
             Err(error)
                 if is_open && error.kind() == slatedb::ErrorKind::Closed(CloseReason::Clean) =>
             {
-                let message = "the store could not be closed in order: all of it is durable in its log, and could not be written to its other files too; look whether the object store has room and answers";
+                let message = "the store was not closed cleanly: everything is durable in its log, but not yet in its other files; check that the object store has space and answers";
                 Err(Error::new(ErrorKind::Unavailable, message).with_source(error))
             }
             closed => closed.map_err(unclosed),

@@ -33,7 +33,7 @@ impl fmt::Display for Short {
         let Self { file, bytes } = self;
         write!(
             f,
-            "{file} ends after {bytes} bytes, before what is to be read of it"
+            "{file} ends after {bytes} bytes, before the end of the requested range"
         )
     }
 }

@@ -327,7 +327,7 @@ impl SlateDbStoreBuilder {
         Err(Error::new(
             ErrorKind::Claimed { run },
             format!(
-                "run {run} began at the moment when the store was opened, and was shut out; take the store over with `open()` and resume the run"
+                "run {run} began while the store was being opened, and is now fenced; take over the store with `open()` and resume the run"
             ),
         ))
     }
@@ -347,7 +347,7 @@ impl SlateDbStoreBuilder {
         }
         Error::new(
             ErrorKind::Fenced,
-            "another program opened it at the same moment; wait until that one is done and try again, or take the store over with `open()`",
+            "another program opened the store at the same time; wait until that program is done and try again, or take over the store with `open()`",
         )
     }
 
@@ -419,7 +419,7 @@ fn claimed(run: RunId) -> Error {
     Error::new(
         ErrorKind::Claimed { run },
         format!(
-            "run {run} holds it; wait until the run has ended, or, if it is dead, take the store over with `open()`, which shuts its writer out, and resume the run"
+            "run {run} claims it; wait until the run has ended, or, if its program is dead, take over the store with `open()` and resume the run"
         ),
     )
 }

@@ -193,7 +193,7 @@ pub(crate) async fn is_empty(rows: Result<DbIterator, slatedb::Error>) -> Result
 
 pub(crate) fn no_store_to_open() -> Error {
     Error::invalid(
-        "there is no store, and none is made here; check the path, or start the program whose store it is, which makes it",
+        "the store does not exist and is not created; check the path, or start the program that creates the store",
     )
 }
 
@@ -205,6 +205,6 @@ fn damaged_manifest(cause: slatedb::Error) -> Error {
 
 pub(crate) fn foreign() -> Error {
     Error::invalid(
-        "it is a database of something else: it holds records and not the mark of a store; name another place",
+        "the database belongs to another application: it has records, but not those of a store; use another path",
     )
 }

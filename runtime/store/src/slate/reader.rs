@@ -203,7 +203,7 @@ impl SlateDbReaderKv {
         if self.open.lost.load(Ordering::Relaxed) {
             return Err(Error::new(
                 ErrorKind::Unavailable,
-                "the reader cannot follow the writer any more, since garbage collection was faster, and sees only what was written before; open another reader",
+                "the reader can no longer follow the writer, because garbage collection removed files that it needs; open another reader",
             ));
         }
         Ok(self.reader())
@@ -216,7 +216,7 @@ impl SlateDbReaderKv {
 
 fn refused() -> Error {
     Error::invalid(
-        "the store was opened for reading only and cannot be written to; open it with `SlateDbStore`, which shuts out the process that writes to it now",
+        "the store is open for reading only; open it with `SlateDbStore` to write, which fences the current writer",
     )
 }
 

@@ -142,7 +142,7 @@ impl Child {
                 .into_iter()
                 .next_back()
                 .filter(|run| run.kind == RunKind::Migrate && !run.state.is_done());
-            let code = left.as_ref().and_then(|run| Code::of(&run.who));
+            let code = left.as_ref().and_then(|run| Code::of(&run.actor));
             let code = code.unwrap_or(match rng.u32(0..3) {
                 0 => Code::Broken,
                 _ => Code::Corrected,
@@ -151,9 +151,9 @@ impl Child {
                 .migrations()
                 .map_err(|error| Error::new(ErrorKind::Invalid, error.to_string()))?;
             let runner = MigrationRunner::new(migrations, self.store.clone(), self.store.clone())
-                .who(code.name())
+                .actor(code.name())
                 .chunk_processes(rng.usize(1..64))
-                .yield_to_traffic(rng.bool());
+                .yield_to_writers(rng.bool());
             self.under_way.set(true);
             let report = match &left {
                 Some(run) => runner.resume(run.id).await,

@@ -80,7 +80,7 @@ async fn a_runner_that_was_frozen_adds_no_key_after_another_took_over() {
         panic!("{lines:?}");
     };
     let fenced =
-        "another process has opened the database and taken it over; stop using this handle";
+        "this writer is fenced: another program has opened the store; stop using this handle";
     assert!(why.contains(fenced), "{why}");
     // What it did after it woke it did not count as done.
     for line in &lines {

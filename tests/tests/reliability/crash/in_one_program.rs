@@ -65,7 +65,7 @@ async fn dropped<S: Store>(store: &S) -> RunId {
 async fn when_free(run: impl AsyncFn() -> MigrationReport) -> MigrationReport {
     for _ in 0..2_000 {
         let report = run().await;
-        if !report.to_string().contains("holds the store") {
+        if !report.to_string().contains("claims the store") {
             return report;
         }
         tokio::time::sleep(SHORT).await;
@@ -217,7 +217,7 @@ async fn taken_over(store: &impl Store, ends: bool) {
 
     let refused = runner(store).run().await;
     assert!(!refused.is_ok());
-    let held = format!("run {id} holds the store");
+    let held = format!("run {id} claims the store");
     assert!(refused.to_string().contains(&held), "{refused}");
 
     let second = runner(store).take_over(true);
@@ -240,17 +240,17 @@ async fn taken_over(store: &impl Store, ends: bool) {
         tokio::time::sleep(SHORT).await;
     }
     let rows = settled(store).await;
-    control.resume();
+    control.unpause();
     let report = first.await.unwrap();
     assert!(!report.is_ok(), "{report}");
-    let lost = format!("run {id} lost the store to run {by}, which took it over");
+    let lost = format!("run {by} took over the store from run {id}");
     assert!(report.to_string().contains(&lost), "{report}");
     let after = store.all_rows().await.unwrap();
     assert_eq!(differences(&rows, &after), [""; 0]);
 
     assert_eq!(second.is_finished(), ends);
     second_control.throttle(None);
-    second_control.resume();
+    second_control.unpause();
     let by_second = well(&second.await.unwrap());
     assert_eq!(report.migrated as u64 + by_second, ORDERS);
     all_are_migrated(store).await;

@@ -44,7 +44,7 @@ async fn round(template: &Path, later: Duration) -> Line {
     match refused {
         Line::Claimed(by) => assert_eq!(Some(*by), run),
         Line::Fenced(why) => assert!(
-            why.contains("another program opened it at the same moment"),
+            why.contains("another program opened the store at the same time"),
             "{why}"
         ),
         other => panic!("{other:?}"),
@@ -114,13 +114,11 @@ async fn who_looks_first_leaves_a_run_alone() {
     assert_eq!(
         refused.to_string(),
         format!(
-            "the store {} cannot be opened: run {holder} holds it; wait until the run has ended, \
-             or, if it is dead, take the store over with `open()`, which shuts its writer out, \
-             and resume the run",
+            "the store {} cannot be opened: run {holder} claims it; wait until the run has ended, or, if its program is dead, take over the store with `open()` and resume the run",
             folder.display()
         )
     );
-    control.resume();
+    control.unpause();
     let report = run.await.unwrap();
     assert!(report.is_ok(), "{report}");
     assert_eq!(report.migrated, 50);
@@ -129,7 +127,7 @@ async fn who_looks_first_leaves_a_run_alone() {
     let opened = SlateDbStore::open_local_unless_claimed(&folder).await;
     drop(opened.unwrap());
     let report = runner(&store).run().await;
-    assert!(report.to_string().contains("taken it over"), "{report}");
+    assert!(report.to_string().contains("is fenced"), "{report}");
 }
 
 /// Where nothing is, nobody needs to be waited for.

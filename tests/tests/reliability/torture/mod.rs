@@ -103,7 +103,7 @@ const MUST: [&str; 45] = [
     "step: race",
     "step: snapshot",
     "step: registry",
-    "step: skip or unskip",
+    "step: hold or release",
     "step: open",
     "step: run",
     "step: dry run",

@@ -49,14 +49,14 @@ async fn a_full_count_counts_by_reason_what_needs_nothing(world: World) {
     world.place(8..12).await;
 
     let before = world.rows().await.len();
-    let report = world.checked(world.runner(linked()).full_count(true).run().await);
+    let report = world.checked(world.runner(linked()).count_up_to_date(true).run().await);
     assert_eq!(report.visited, Some(Visited::ByFullScan));
     assert_eq!((report.migrated, report.error_count), (6, 1), "{report}");
     assert_eq!(report.errors[0].stage, Stage::Routing);
     assert_eq!(skipped(&report), counts(2, 3));
     assert!(world.rows().await.len() > before);
 
-    let report = world.checked(world.runner(linked()).full_count(true).run().await);
+    let report = world.checked(world.runner(linked()).count_up_to_date(true).run().await);
     assert_eq!((report.migrated, report.error_count), (0, 1), "{report}");
     assert_eq!(skipped(&report), counts(2, 9));
 
@@ -73,8 +73,12 @@ async fn a_full_count_counts_by_reason_what_needs_nothing(world: World) {
 
 async fn a_store_without_anything_is_a_report_of_nothing(world: World) {
     let before = world.rows().await;
-    for full_count in [false, true] {
-        let report = world.runner(linked()).full_count(full_count).run().await;
+    for count_up_to_date in [false, true] {
+        let report = world
+            .runner(linked())
+            .count_up_to_date(count_up_to_date)
+            .run()
+            .await;
         let report = world.checked(report);
         assert!(report.is_ok());
         assert_eq!((report.migrated, report.skipped), (0, 0));

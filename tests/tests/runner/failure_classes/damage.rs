@@ -86,18 +86,15 @@ async fn a_head_that_cannot_be_read_fails_its_process(world: World) {
         &world,
         key,
         &[
-            (b"", &format!("it is too short{RESTORE}")),
-            (b"\x02\0\0", &format!("it is too short{RESTORE}")),
-            (&too_long, &format!("it is too long{RESTORE}")),
+            (b"", &format!("too short{RESTORE}")),
+            (b"\x02\0\0", &format!("too short{RESTORE}")),
+            (&too_long, &format!("too long{RESTORE}")),
             (
                 &no_sequence,
                 &format!("its numbers contradict each other{RESTORE}"),
             ),
-            (&bad_text, &format!("a string in it is not UTF-8{RESTORE}")),
-            (
-                b"\0",
-                &format!("its format is 0, which no version writes{RESTORE}"),
-            ),
+            (&bad_text, &format!("a string is not UTF-8{RESTORE}")),
+            (b"\0", &format!("format 0 does not exist{RESTORE}")),
         ],
         "the head of stream process/shop/000003 cannot be read:",
     )
@@ -105,9 +102,7 @@ async fn a_head_that_cannot_be_read_fails_its_process(world: World) {
 }
 
 fn newer(what: &str) -> String {
-    format!(
-        "{what} has format 3, and this version of the crate reads up to 2; upgrade state-migration"
-    )
+    format!("{what} has format 3, but this release reads formats up to 2; upgrade state-migration")
 }
 
 async fn a_head_of_a_newer_format_fails_its_process(world: World) {
@@ -129,10 +124,10 @@ async fn a_head_that_cannot_be_read_does_not_end_a_full_count(world: World) {
     for n in damaged {
         world.put_row(head_key(&stream(n)), b"\x02").await;
     }
-    let report = world.runner(linked()).full_count(true).run().await;
+    let report = world.runner(linked()).count_up_to_date(true).run().await;
     let failures = damaged.map(|n| {
         let what = format!("the head of stream {}", stream(n));
-        let message = format!("{what} cannot be read: it is too short{RESTORE}");
+        let message = format!("{what} cannot be read: too short{RESTORE}");
         Failure::of(n, Stage::Reading, message)
     });
     expect(&report, 3, &failures);
@@ -166,15 +161,12 @@ fn missing(report: &state_migration::MigrationReport, migrated: usize, sequence:
     );
     let error = &report.errors[0];
     assert_eq!(
-        (&error.stream_id, error.stage),
-        (&stream(BROKEN), Stage::Reading)
+        (&error.subject, error.stage),
+        (&stream(BROKEN).into(), Stage::Reading)
     );
     let what = format!("event {sequence} of stream process/shop/000003 is missing; ");
     assert!(error.message.starts_with(&what), "{error}");
-    assert!(
-        error.message.ends_with("restore it from a backup"),
-        "{error}"
-    );
+    assert!(error.message.ends_with("from a backup"), "{error}");
 }
 
 async fn a_head_that_is_behind_its_events_fails_its_process(world: World) {
@@ -190,7 +182,7 @@ async fn a_head_that_is_behind_its_events_fails_its_process(world: World) {
         (others(&world), 1),
         "{report}"
     );
-    assert_eq!(report.errors[0].stream_id, stream(BROKEN));
+    assert_eq!(report.errors[0].subject, stream(BROKEN));
     assert!(
         report.errors[0].message.contains("from a backup"),
         "{report}"
@@ -205,17 +197,11 @@ async fn an_event_that_cannot_be_read_fails_its_process(world: World) {
         &world,
         key,
         &[
-            (b"", &format!("it is too short{RESTORE}")),
-            (
-                b"\x02garbage",
-                &format!("it has a flag that is not known{RESTORE}"),
-            ),
-            (&cut_in_name, &format!("it is too short{RESTORE}")),
-            (&bad_type, &format!("a string in it is not UTF-8{RESTORE}")),
-            (
-                b"\0",
-                &format!("its format is 0, which no version writes{RESTORE}"),
-            ),
+            (b"", &format!("too short{RESTORE}")),
+            (b"\x02garbage", &format!("unknown flag{RESTORE}")),
+            (&cut_in_name, &format!("too short{RESTORE}")),
+            (&bad_type, &format!("a string is not UTF-8{RESTORE}")),
+            (b"\0", &format!("format 0 does not exist{RESTORE}")),
         ],
         "event 2 of stream process/shop/000003 cannot be read:",
     )
@@ -286,8 +272,7 @@ async fn a_reserved_event_of_a_newer_version_fails_its_process(world: World) {
         "a crafted record is read"
     );
     world.put_row(key, record("$archived", 1, "{}")).await;
-    let message = "event 2 of stream process/shop/000003: the event type \"$archived\" is reserved, \
-                   and this version of the crate does not know it; upgrade state-migration";
+    let message = "event 2 of stream process/shop/000003: the reserved event type \"$archived\" is unknown to this release; upgrade state-migration";
     let failure = Failure::of(BROKEN, Stage::Folding, message).at(2);
     only_the_broken_one_fails(&world, failure).await;
 }
@@ -313,8 +298,7 @@ async fn a_baseline_of_a_newer_layout_fails_its_process(world: World) {
     assert_eq!(row[26..30], [0, 0, 0, 1]);
     row[29] = 2;
     world.put_row(key, row).await;
-    let message = "the `$migrated` event 5 of stream process/shop/000003 has layout 2, and this \
-                   version of the crate reads up to 1; upgrade state-migration";
+    let message = "the `$migrated` event 5 of stream process/shop/000003 has layout 2, but this release reads layouts up to 1; upgrade state-migration";
     let failure = Failure::of(BROKEN, Stage::Folding, message).at(5);
     only_the_broken_one_fails(&world, failure).await;
     assert_eq!(

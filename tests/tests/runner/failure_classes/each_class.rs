@@ -119,25 +119,31 @@ async fn put_all(store: &impl Store) -> Vec<Reason> {
             Class::UnknownEventType,
             Folding,
             Some(3),
-            "the code does not know",
+            "unknown to the code",
         ),
-        reason(13, Class::Deadline, Converting, None, "may take 1000 ms"),
         reason(
-            15,
-            Class::NeverReturned,
+            13,
+            Class::Deadline,
             Converting,
             None,
-            "does not return",
+            "the deadline of 1000 ms",
         ),
-        reason(17, Class::NonDeterministic, Converting, None, "run twice"),
+        reason(15, Class::NeverReturned, Converting, None, "did not return"),
+        reason(
+            17,
+            Class::NonDeterministic,
+            Converting,
+            None,
+            "non-deterministic",
+        ),
         reason(19, Class::MissingRoute, Routing, None, "job@v0"),
-        reason(21, Class::UnknownVersion, Routing, None, "never heard of"),
+        reason(21, Class::UnknownVersion, Routing, None, "unknown version"),
         reason(
             23,
             Class::NewerThanProgram,
             Routing,
             None,
-            "newer than all that this program knows",
+            "newer than all versions in this program",
         ),
         reason(25, Class::NewerFormat, Reading, None, "upgrade"),
         reason(27, Class::NewerFormat, Reading, None, "upgrade"),
@@ -147,10 +153,12 @@ async fn put_all(store: &impl Store) -> Vec<Reason> {
 
 fn each_reason_is_named(report: &MigrationReport, reasons: &[Reason]) {
     assert_eq!(report.error_count, reasons.len(), "{report}");
-    let errors: BTreeMap<_, _> = report.errors.iter().map(|e| (&e.stream_id, e)).collect();
+    let errors: BTreeMap<_, _> = report.errors.iter().map(|e| (&e.subject, e)).collect();
     assert_eq!(errors.len(), reasons.len(), "each once: {report}");
     for reason in reasons {
-        let error = errors.get(&stream(reason.n)).expect("it failed");
+        let error = errors
+            .get(&state_migration::Subject::from(stream(reason.n)))
+            .expect("it failed");
         assert_eq!(
             (error.class, error.stage, error.sequence),
             (reason.class, reason.stage, reason.sequence),
@@ -214,8 +222,8 @@ fn each_reason_has_its_name_in_one_transaction() {
         let report = by_fate()
             .runner(&store)
             .deadline(DEADLINE)
-            .run_code_twice(true)
-            .full_count(true)
+            .check_determinism(true)
+            .count_up_to_date(true)
             .run()
             .await;
         assert!(began.elapsed() < Duration::from_secs(30));
@@ -237,8 +245,8 @@ fn each_reason_has_its_name_in_one_transaction() {
             .map(|failure| failure.error)
             .collect();
         let mut errors = report.errors.clone();
-        rows.sort_by(|a, b| a.stream_id.cmp(&b.stream_id));
-        errors.sort_by(|a, b| a.stream_id.cmp(&b.stream_id));
+        rows.sort_by(|a, b| a.subject.cmp(&b.subject));
+        errors.sort_by(|a, b| a.subject.cmp(&b.subject));
         assert_eq!(rows, errors);
         for reason in &reasons {
             let of_class = runs.failures(run, Some(reason.class), None, 100).await;
@@ -246,7 +254,7 @@ fn each_reason_has_its_name_in_one_transaction() {
             assert!(
                 of_class
                     .iter()
-                    .any(|failure| failure.error.stream_id == stream(reason.n))
+                    .any(|failure| failure.error.subject == stream(reason.n))
             );
         }
         let counts = runs.counts(run).await.unwrap();
@@ -322,7 +330,7 @@ fn each_reason_has_its_name_over_separate_handles() {
         let apart = WithAnEmptyStream(Faulty::over(store.clone()));
         let report = MigrationRunner::new(by_fate(), apart.clone(), apart)
             .deadline(DEADLINE)
-            .run_code_twice(true)
+            .check_determinism(true)
             .run()
             .await;
         each_reason_is_named(&report, &reasons);
@@ -351,7 +359,11 @@ async fn what_only_a_full_count_cannot_read_is_a_row_of_the_run_too() {
     for n in [2, 12] {
         store.put_raw(head_key(&stream(n)), &b"\x01?"[..]);
     }
-    let report = Upgrade::new().runner(&store).full_count(true).run().await;
+    let report = Upgrade::new()
+        .runner(&store)
+        .count_up_to_date(true)
+        .run()
+        .await;
     assert_eq!((report.migrated, report.error_count), (3, 2), "{report}");
     assert_eq!(report.state, Some(RunState::DoneWithErrors));
     let (runs, run) = (Runs::of(&store).unwrap(), report.run.unwrap());
@@ -360,7 +372,7 @@ async fn what_only_a_full_count_cannot_read_is_a_row_of_the_run_too() {
         .await
         .unwrap()
         .into_iter()
-        .map(|failure| failure.error.stream_id)
+        .filter_map(|failure| failure.stream().cloned())
         .collect();
     assert_eq!(streams, [stream(2), stream(12)]);
     let counts = runs.counts(run).await.unwrap();

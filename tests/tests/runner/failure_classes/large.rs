@@ -111,7 +111,7 @@ async fn a_large_process_that_cannot_be_folded_fails_alone(world: World) {
     let unreadable = event::<OrderV1>("OrderLost", 1, r#"{"Lost":{}}"#);
     world.append(&stream(LARGE), vec![unreadable]).await;
     let message = "event 2001 of stream process/shop/000003: an event of type \"OrderLost\", \
-                   schema version 1, is of a type that the code does not know: \
+                   schema version 1, is of a type unknown to the code: \
                    expected one of `Placed`, `Paid`, `Closed` at line 1 column 7";
     let failure = Failure::of(LARGE, Stage::Folding, message).at(2_001);
     world.migrates_all_but(linked(), 7, &[failure]).await;
@@ -124,7 +124,7 @@ async fn a_large_process_with_a_record_that_cannot_be_read_fails_alone(world: Wo
     world
         .put_row(event_key(&stream(LARGE), 1_500), b"\x02")
         .await;
-    let message = "event 1500 of stream process/shop/000003 cannot be read: it is too short; \
+    let message = "event 1500 of stream process/shop/000003 cannot be read: too short; \
                    nothing was changed, restore the record from a backup";
     let failure = Failure::of(LARGE, Stage::Reading, message);
     world.migrates_all_but(linked(), 7, &[failure]).await;
@@ -149,7 +149,7 @@ async fn a_large_process_whose_head_is_behind_its_events_fails_alone(world: Worl
             (migrated, 1),
             "{report}"
         );
-        assert_eq!(report.errors[0].stream_id, stream(LARGE));
+        assert_eq!(report.errors[0].subject, stream(LARGE));
         assert!(
             report.errors[0].message.contains("from a backup"),
             "{report}"
@@ -174,8 +174,8 @@ async fn a_large_process_whose_conversion_is_refused_fails_alone(world: World) {
         );
         let error = &report.errors[0];
         assert_eq!(
-            (&error.stream_id, error.stage),
-            (&stream(LARGE), Stage::Converting)
+            (&error.subject, error.stage),
+            (&stream(LARGE).into(), Stage::Converting)
         );
         assert!(
             error.message.contains("666 euro cannot be taxed"),

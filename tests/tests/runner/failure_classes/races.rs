@@ -300,7 +300,7 @@ async fn it_is_reported_as_busy(world: &World) {
     let busy = Failure::of(
         BUSY,
         Stage::Committing,
-        "the process is busy: others wrote to it in each of 16 attempts; run again when it is quieter",
+        "the process is busy: gave up after 16 conflicts with concurrent writes; retry later",
     );
     for migrated in [others(world).count(), 0] {
         let report = world.checked(runner.run().await);
@@ -402,7 +402,7 @@ async fn of_two_runs_at_once_only_one_migrates_a_process(world: World) {
         assert_eq!(
             refusal.message,
             format!(
-                "run {holder} holds the store; wait until it has ended, or take the store over if it is dead"
+                "run {holder} claims the store; wait until that run has ended, or take over the store if its program is dead"
             )
         );
         expect(&report, all, &[]);

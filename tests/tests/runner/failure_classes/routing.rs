@@ -1,7 +1,7 @@
 //! Where processes stand that no route starts from, and migrations that do not fit together.
 
 use state_migration::{
-    EventId, FailureClass, IdentityMigration, MigrationError, NewEvent, Stage, StreamId, WorkflowId,
+    EventId, FailureClass, IdentityMigration, MigrationError, NewEvent, Stage, Subject, WorkflowId,
 };
 use state_migration_tests::orders::{OrderV1, OrderV1ToV2Migration, OrderV2, OrderV3, identity};
 
@@ -26,25 +26,21 @@ const PLACED: &str = r#"{"Placed":{"euro":5}}"#;
 
 fn missing_route(n: u64, version: &str) -> Failure {
     let message = format!(
-        "it stands at {version}, from which no migration leads, and that is not the newest version; \
-         link the migration from {version}, or use the program that knows this version"
+        "the process is at {version}, an old version without a migration; link the migration from {version}, or use a program that has it"
     );
     Failure::of(n, Stage::Routing, message).class(FailureClass::MissingRoute)
 }
 
 fn unknown_version(n: u64, version: &str) -> Failure {
     let message = format!(
-        "it stands at {version}, a version that this program has never heard of, from which no \
-         migration leads, and that is not the newest version; link the migration from {version}, \
-         or use the program that knows this version"
+        "the process is at unknown version {version}; link the migration from {version}, or use a program that has it"
     );
     Failure::of(n, Stage::Routing, message).class(FailureClass::UnknownVersion)
 }
 
 fn newer(n: u64, version: &str) -> Failure {
     let message = format!(
-        "it stands at {version}, which is newer than all that this program knows; use the program \
-         that brought it there"
+        "the process is at {version}, which is newer than all versions in this program; use the program that migrated it"
     );
     Failure::of(n, Stage::Routing, message).class(FailureClass::NewerThanProgram)
 }
@@ -97,8 +93,7 @@ async fn migrations_that_do_not_fit_together_are_one_error(world: World) {
             order("v7"),
             order("v8"),
             "order@v7->v8",
-            "is between two versions that share a state, but neither is order@v1, \
-             the version of its workflow type; give it the id of that type",
+            "is an identity migration, but neither version is order@v1, the version of its workflow type; use the id of that type",
         ),
         (
             order("v1"),
@@ -110,16 +105,16 @@ async fn migrations_that_do_not_fit_together_are_one_error(world: World) {
             order("v1"),
             WorkflowId::new("parcel", "v2"),
             "order@v1->parcel@v2",
-            "leads from one workflow to another; both ends must have the same name",
+            "leads from one workflow to another; both versions must have the same workflow name",
         ),
     ] {
         let migration = IdentityMigration::<OrderV1>::new(source, target);
-        let runner = world.runner(migration).full_count(true);
+        let runner = world.runner(migration).count_up_to_date(true);
         let with_registry = runner.run_and_update_registry(&world.registry).await;
         for report in [runner.run().await, with_registry] {
             assert_eq!((report.migrated, report.error_count), (0, 1), "{report}");
             let error = MigrationError {
-                stream_id: StreamId::new("(migrations)").unwrap(),
+                subject: Subject::Migrations,
                 stage: Stage::Planning,
                 class: FailureClass::Run,
                 sequence: None,
@@ -154,7 +149,7 @@ async fn without_a_migration_of_its_name_a_process_is_left_alone(world: World) {
     );
     assert_eq!(world.rows_of(&stream(2)).await, before);
 
-    let report = world.runner(linked()).full_count(true).run().await;
+    let report = world.runner(linked()).count_up_to_date(true).run().await;
     assert_eq!((report.migrated, report.error_count), (0, 0), "{report}");
     assert_eq!(report.skipped_by.other_workflow, 2);
     assert_eq!(report.skipped_by.already_there, 2);

@@ -3,7 +3,7 @@
 
 use std::sync::atomic::Ordering;
 
-use state_migration::{CommitForm, Stage};
+use state_migration::{CommitForm, Stage, Subject};
 use state_migration_tests::faulty::ALL;
 use state_migration_tests::orders::{self, OrderV1, OrderV3, identity};
 
@@ -34,7 +34,7 @@ async fn a_listing_that_fails_is_one_error(world: World) {
         assert_eq!((report.migrated, report.error_count), (0, 1), "{report}");
         assert_eq!((report.skipped, report.warning_count), (0, 0));
         let error = &report.errors[0];
-        assert_eq!(error.stream_id.as_str(), "(list_streams)");
+        assert_eq!(error.subject, Subject::ListStreams);
         assert_eq!((error.stage, error.sequence), (Stage::Planning, None));
         assert_eq!(error.message, "list_streams failed on demand");
     }
@@ -51,7 +51,7 @@ async fn an_append_that_fails_is_that_processs_error(world: World) {
     let error = &report.errors[0];
     assert_eq!((error.stage, error.sequence), (Stage::Committing, None));
     assert_eq!(error.message, "append failed on demand");
-    let failed = (0..5).find(|n| *identity::<OrderV1>(*n).stream_id() == error.stream_id);
+    let failed = (0..5).find(|n| error.subject == *identity::<OrderV1>(*n).stream_id());
     for n in 0..5 {
         if Some(n) == failed {
             let expected = orders::folded::<OrderV1>(n);
@@ -92,16 +92,14 @@ async fn a_snapshot_that_cannot_be_saved_is_a_warning(world: World) {
     assert_eq!((report.migrated, report.error_count), (5, 0), "{report}");
     assert_eq!((report.warning_count, report.warnings.len()), (5, 5));
     for (n, warning) in (0..).zip(&report.warnings) {
-        assert_eq!(warning.stream_id, *identity::<OrderV1>(n).stream_id());
+        let identity = identity::<OrderV1>(n);
+        let stream = identity.stream_id();
+        assert_eq!(warning.subject, *stream);
         assert_eq!(
             warning.message,
-            "migrated, but its snapshot could not be written, so it is loaded from the migration \
-             event: save failed on demand"
+            "migrated, but its snapshot could not be written; loads start at the migration event: save failed on demand"
         );
-        assert_eq!(
-            world.snapshots.load(&warning.stream_id).await.unwrap(),
-            None
-        );
+        assert_eq!(world.snapshots.load(stream).await.unwrap(), None);
         assert_eq!(world.load::<OrderV3>(n).await.unwrap(), converted(n));
     }
     let report = world.run().await;
@@ -128,8 +126,7 @@ async fn a_registry_that_fails_is_a_warning_and_the_next_run_repairs_it(world: W
     );
     assert_eq!(
         report.warnings[0].message,
-        "migrated, but its process registry entry could not be rewritten, which the next run \
-         repairs: register failed on demand"
+        "migrated, but its process registry entry could not be updated; the next run repairs it: register failed on demand"
     );
     let report = runner.run_and_update_registry(&registry).await;
     assert_eq!(

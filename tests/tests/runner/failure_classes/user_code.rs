@@ -207,7 +207,7 @@ fn all_bad() -> Vec<Bad> {
             1,
             r#"{"Lost":{}}"#,
             &format!(
-                "{event}{sent} 1, is of a type that the code does not know: \
+                "{event}{sent} 1, is of a type unknown to the code: \
                  expected `Sent` or `Moved` at line 1 column 7"
             ),
         ),
@@ -348,7 +348,7 @@ async fn an_error_that_cannot_be_shown_is_one_processs_failure(world: World) {
         .expect("a run does not panic");
     assert_eq!((report.migrated, report.error_count), (2, 1), "{report}");
     let error = &report.errors[0];
-    assert_eq!(error.stream_id, stream(1));
+    assert_eq!(error.subject, stream(1));
     assert_eq!((error.stage, error.sequence), (Stage::Folding, Some(2)));
     assert_eq!(world.rows_of(&stream(1)).await, before);
 }
@@ -358,7 +358,7 @@ async fn a_failure_of_user_code_says_what_to_do(world: World) {
     let report = world.runner(Weigh { careful: false }).run().await;
     assert_eq!(report.error_count, 13);
     for error in &report.errors {
-        assert!(error.message.contains("run again"), "{error}");
+        assert!(error.message.contains("retry"), "{error}");
     }
 }
 
@@ -427,7 +427,7 @@ async fn a_state_that_panics_when_it_is_dropped_fails_at_most_its_own_process(wo
     let failed: Vec<_> = report
         .errors
         .iter()
-        .map(|e| (number(&e.stream_id), e.stage))
+        .map(|e| (number(e.subject.stream().unwrap()), e.stage))
         .collect();
     assert!(failed.contains(&(1, Stage::Converting)), "{report}");
     assert!(failed.contains(&(3, Stage::Folding)), "{report}");

@@ -259,7 +259,7 @@ impl Failure {
             _ => error.message == self.message,
         };
         let class = self.class.is_none_or(|class| error.class == class);
-        error.stream_id == self.stream && error.stage == self.stage && at && class && message
+        error.subject == self.stream && error.stage == self.stage && at && class && message
     }
 }
 
@@ -270,10 +270,10 @@ pub(crate) fn expect(report: &MigrationReport, migrated: usize, failures: &[Fail
     assert_eq!(report.errors.len(), failures.len(), "{report}");
     assert_eq!(report.is_ok(), failures.is_empty());
     assert_eq!(report.warning_count, 0, "{report}");
-    let named: BTreeSet<_> = report.errors.iter().map(|e| &e.stream_id).collect();
+    let named: BTreeSet<_> = report.errors.iter().map(|e| &e.subject).collect();
     assert_eq!(named.len(), failures.len(), "{report}");
     for failure in failures {
-        let error = report.errors.iter().find(|e| e.stream_id == failure.stream);
+        let error = report.errors.iter().find(|e| e.subject == failure.stream);
         let error = error.unwrap_or_else(|| panic!("no error for {failure:?}: {report}"));
         assert!(failure.matches(error), "{error:?} is not {failure:?}");
     }

@@ -55,7 +55,7 @@ async fn a_retry_is_for_what_failed_and_for_nothing_else(store: impl Store) {
     );
     assert_eq!(kept.number, 2);
     let attempts = |failures: Vec<Failure>| -> Vec<(String, u32)> {
-        let of = |f: Failure| (f.error.stream_id.to_string(), f.attempt);
+        let of = |f: Failure| (f.error.subject.to_string(), f.attempt);
         failures.into_iter().map(of).collect()
     };
     let expected = |attempt| -> Vec<(String, u32)> {
@@ -93,7 +93,7 @@ async fn a_retry_is_for_what_failed_and_for_nothing_else(store: impl Store) {
     }
     // An operator's word counts here too.
     runs(&store)
-        .skip(&stream(1), "Ada", "by hand")
+        .hold(&stream(1), "Ada", "by hand")
         .await
         .unwrap();
     let held = runner.retry(first_id, &[FailureClass::Panic]).await;
@@ -123,11 +123,14 @@ async fn a_process_that_is_skipped_is_left_alone_until_it_is_put_back(store: imp
         put(&store, n).await.unwrap();
     }
     let runs = runs(&store);
-    runs.skip(&stream(4), "Ada", "its customer is moving")
+    runs.hold(&stream(4), "Ada", "its customer is moving")
         .await
         .unwrap();
     let hold = runs.held(&stream(4)).await.unwrap().unwrap();
-    assert_eq!((&*hold.who, &*hold.why), ("Ada", "its customer is moving"));
+    assert_eq!(
+        (&*hold.actor, &*hold.reason),
+        ("Ada", "its customer is moving")
+    );
     let of_it = async || {
         let id = b"yard/0000004";
         let mut rows = store.rows().await.unwrap();
@@ -151,7 +154,7 @@ async fn a_process_that_is_skipped_is_left_alone_until_it_is_put_back(store: imp
     }
     assert_eq!(seen.of(4), 0);
     assert_eq!(of_it().await, before);
-    runs.unskip(&stream(4)).await.unwrap();
+    runs.release(&stream(4)).await.unwrap();
     assert_eq!(runs.held(&stream(4)).await.unwrap(), None);
     let report = runner.run().await;
     assert_eq!(
@@ -169,7 +172,7 @@ async fn skipping_a_process_that_no_route_is_for_silences_its_error(store: impl 
     let report = Upgrade::new().runner(&store).run().await;
     assert_eq!((report.migrated, report.error_count), (1, 1), "{report}");
     runs(&store)
-        .skip(&stream(2), "Ada", "of a program that is gone")
+        .hold(&stream(2), "Ada", "of a program that is gone")
         .await
         .unwrap();
     let report = Upgrade::new().runner(&store).run().await;
@@ -185,7 +188,7 @@ async fn skipping_a_process_that_no_route_is_for_silences_its_error(store: impl 
 async fn skipping_lasts_over_an_append_and_needs_a_process(store: impl Store) {
     put(&store, 1).await.unwrap();
     let runs = runs(&store);
-    runs.skip(&stream(1), "Ada", "later").await.unwrap();
+    runs.hold(&stream(1), "Ada", "later").await.unwrap();
     let step = || vec![event("v1", &JobEvent::Step).unwrap()];
     append(&store, &stream(1), step()).await.unwrap();
     append(&store, &stream(1), step()).await.unwrap();
@@ -198,17 +201,14 @@ async fn skipping_lasts_over_an_append_and_needs_a_process(store: impl Store) {
     );
     let before = store.all_rows().await.unwrap();
     for refused in [
-        runs.skip(&stream(2), "Ada", "later").await,
-        runs.unskip(&stream(2)).await,
+        runs.hold(&stream(2), "Ada", "later").await,
+        runs.release(&stream(2)).await,
     ] {
         let refused = refused.unwrap_err();
         assert_eq!(refused.kind(), &ErrorKind::Invalid);
         assert_eq!(
             refused.to_string(),
-            format!(
-                "stream {} has no events, so there is nothing to decide about; check its id",
-                stream(2)
-            )
+            format!("stream {} does not exist; check its id", stream(2))
         );
     }
     assert_eq!(store.all_rows().await.unwrap(), before);
@@ -275,7 +275,7 @@ async fn over_separate_handles_no_run_is_kept() {
     for report in [runner.resume(run).await, runner.retry(run, &[]).await] {
         let message = refused_as_run(&report);
         assert!(message.contains("separate stores"), "{message}");
-        assert!(message.ends_with("run again, which does what is left"));
+        assert!(message.ends_with("start a new run, which migrates what is left"));
     }
     assert!(store.transactional().is_some());
     assert_eq!(Runs::of(&store).unwrap().list().await.unwrap(), []);

@@ -26,8 +26,8 @@ async fn a_run_is_recorded_with_who_why_plan_and_end(store: impl Store) {
     let runner = Upgrade::refusing(|n| n == 3)
         .fingerprint(7)
         .runner(&store)
-        .who("Ada")
-        .why("the new tariffs");
+        .actor("Ada")
+        .reason("the new tariffs");
     let plan = runner.plan().unwrap();
     let report = runner.run().await;
     assert_eq!(report.state, Some(RunState::DoneWithErrors), "{report}");
@@ -36,7 +36,7 @@ async fn a_run_is_recorded_with_who_why_plan_and_end(store: impl Store) {
     assert_eq!((first.number, first.executions), (1, 1));
     assert_eq!(first.kind, RunKind::Migrate);
     assert_eq!(
-        (first.who.as_str(), first.why.as_str()),
+        (first.actor.as_str(), first.reason.as_str()),
         ("Ada", "the new tariffs")
     );
     assert_eq!(first.plan, plan);
@@ -73,7 +73,7 @@ async fn the_history_is_there_when_the_store_is_opened_again() {
     let mut ids = Vec::new();
     for round in 0..5_u64 {
         let upgrade = Upgrade::refusing(move |n| n > round);
-        let report = upgrade.runner(&store).who(format!("{round}")).run().await;
+        let report = upgrade.runner(&store).actor(format!("{round}")).run().await;
         let failed = 5 - usize::try_from(round).unwrap();
         assert_eq!((report.migrated, report.error_count), (1, failed));
         ids.push(report.run.unwrap());
@@ -88,7 +88,7 @@ async fn the_history_is_there_when_the_store_is_opened_again() {
     assert_eq!(numbers, [1, 2, 3, 4, 5]);
     assert_eq!(after.iter().map(|run| run.id).collect::<Vec<_>>(), ids);
     for (round, id) in ids.into_iter().enumerate() {
-        assert_eq!(after[round].who, format!("{round}"));
+        assert_eq!(after[round].actor, format!("{round}"));
         let counts = runs.counts(id).await.unwrap();
         assert_eq!((counts.migrated, counts.failed), (1, 5 - round as u64));
         let failures = runs.failures(id, None, None, 100).await.unwrap();
@@ -115,7 +115,7 @@ async fn counts_by_reason_are_those_of_the_report(store: impl Store) {
     put_at(&store, 41, "v0", "").await.unwrap();
     put_at(&store, 42, "v0", "").await.unwrap();
     for n in [20, 21, 41] {
-        runs(&store).skip(&stream(n), "Ada", "later").await.unwrap();
+        runs(&store).hold(&stream(n), "Ada", "later").await.unwrap();
     }
     // Another workflow, and a stream that is no process.
     let parcel = NewEvent::new(WorkflowId::new("parcel", "v1"), "Sent", 1, "{}").unwrap();
@@ -133,7 +133,7 @@ async fn counts_by_reason_are_those_of_the_report(store: impl Store) {
     let report = Upgrade::refusing(|n| n == 30)
         .runner(&store)
         .select(Selection::all().in_flight())
-        .full_count(true)
+        .count_up_to_date(true)
         .run()
         .await;
     let skipped = report.skipped_by;
@@ -169,9 +169,9 @@ async fn a_full_count_counts_what_is_not_selected_once() {
     let share = Selection::all().percent(30.0);
     let selected = (0..200).filter(|n| share.selects(&stream(*n))).count();
     assert!((20..100).contains(&selected));
-    for full_count in [false, true] {
+    for count_up_to_date in [false, true] {
         let runner = Upgrade::new().runner(&store).select(share.clone());
-        let report = runner.full_count(full_count).dry_run().await;
+        let report = runner.count_up_to_date(count_up_to_date).dry_run().await;
         assert_eq!(report.migrated, selected);
         assert_eq!(report.skipped_by.not_selected, 200 - selected, "{report}");
     }
@@ -196,7 +196,7 @@ async fn every_failure_is_a_row_also_beyond_what_a_report_keeps() {
     let page_through = async |class, limit| {
         let mut all: Vec<Failure> = Vec::new();
         loop {
-            let after = all.last().map(|failure| failure.error.stream_id.clone());
+            let after = all.last().and_then(Failure::stream).cloned();
             let page = runs
                 .failures(run, class, after.as_ref(), limit)
                 .await
@@ -213,7 +213,7 @@ async fn every_failure_is_a_row_also_beyond_what_a_report_keeps() {
     assert_eq!(all.len(), report.error_count);
     assert!(
         all.windows(2)
-            .all(|pair| pair[0].error.stream_id < pair[1].error.stream_id)
+            .all(|pair| pair[0].error.subject < pair[1].error.subject)
     );
     for failure in &all {
         assert_eq!(failure.attempt, 1);

@@ -4,7 +4,7 @@
 use std::sync::{Arc, OnceLock};
 
 use state_migration::{
-    Failure, FailureClass, MigrationReport, RunControl, RunRecord, RunState, Runs, Stage,
+    Failure, FailureClass, MigrationReport, RunControl, RunRecord, RunState, Runs, Stage, Subject,
 };
 use state_migration_tests::scripted_workflow::{Store, Upgrade, put};
 
@@ -92,7 +92,7 @@ pub(crate) fn refused_as_run(report: &MigrationReport) -> String {
     assert_eq!((report.migrated, report.error_count), (0, 1), "{report}");
     assert_eq!((report.run, report.state), (None, None), "{report}");
     let error = &report.errors[0];
-    assert_eq!(error.stream_id.as_str(), "(run)");
+    assert_eq!(error.subject, Subject::Run);
     assert_eq!(
         (error.stage, error.class),
         (Stage::Planning, FailureClass::Run)

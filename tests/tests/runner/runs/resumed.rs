@@ -111,10 +111,10 @@ async fn what_cannot_be_resumed_or_retried_is_refused(store: impl Store) {
     let message = refused_as_run(&runner.resume(unknown).await);
     assert_eq!(
         message,
-        format!("the store has not seen run {unknown}; look up the id in its history of runs")
+        format!("run {unknown} is not in the store; check the id in the list of runs")
     );
     let message = refused_as_run(&runner.retry(unknown, &[]).await);
-    assert!(message.contains(&format!("has not seen run {unknown}")));
+    assert!(message.contains(&format!("run {unknown} is not in the store")));
     let message = refused_as_run(&runner.resume(done).await);
     assert_eq!(
         message,
@@ -138,7 +138,7 @@ async fn a_resumed_run_keeps_its_selection_and_options(store: impl Store) {
     let runner = upgrade
         .runner(&store)
         .select(selection.clone())
-        .run_code_twice(true)
+        .check_determinism(true)
         .deadline(std::time::Duration::from_secs(33))
         .chunk_processes(1);
     told.set(runner.control()).ok().unwrap();
@@ -146,7 +146,7 @@ async fn a_resumed_run_keeps_its_selection_and_options(store: impl Store) {
     assert_eq!(report.state, Some(RunState::Cancelled), "{report}");
     let begun = record(&store, &report).await;
     assert_eq!(begun.plan.selection, selection);
-    assert!(begun.plan.options.twice);
+    assert!(begun.plan.options.check_determinism);
     assert_eq!(begun.plan.options.deadline_ms, 33_000);
 
     let upgrade = Upgrade::new();
@@ -180,7 +180,7 @@ async fn a_limit_holds_over_all_executions_of_a_run(store: impl Store) {
         put_at(&store, n, "v0", "").await.unwrap();
     }
     runs(&store)
-        .skip(&stream(10), "Ada", "later")
+        .hold(&stream(10), "Ada", "later")
         .await
         .unwrap();
     let (upgrade, told) = cancelling_after(3, |n| n == 12);
@@ -221,7 +221,7 @@ async fn a_run_that_another_one_came_between_passes_all_heads_again_and_counts_o
         put(&store, n).await.unwrap();
     }
     runs(&store)
-        .skip(&stream(10), "Ada", "later")
+        .hold(&stream(10), "Ada", "later")
         .await
         .unwrap();
     let (upgrade, told) = cancelling_after(3, |_| false);

@@ -115,7 +115,7 @@ async fn a_store_that_lost_its_manifests_is_not_taken_for_an_empty_one() {
     let error = refused(folder.path()).await;
     assert_eq!(*error.kind(), ErrorKind::Corrupt, "{error}");
     assert!(
-        error.to_string().contains("there is no manifest"),
+        error.to_string().contains("the manifest is missing"),
         "{error}"
     );
     assert_eq!(contents(folder.path()), before);

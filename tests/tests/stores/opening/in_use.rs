@@ -88,8 +88,7 @@ async fn refused(folder: &Path) -> InUse {
         panic!("{refused}");
     };
     let said = format!(
-        "the store {} cannot be opened: {in_use}; wait until it is closed, work inside that \
-         program, or, if it is dead, take the store over with `open()`, which ends its writing",
+        "the store {} cannot be opened: {in_use}; wait until the store is closed, work inside that program, or, if that program is dead, take over the store with `open()`",
         folder.display()
     );
     assert_eq!(refused.to_string(), said);
@@ -255,8 +254,7 @@ async fn one_who_wants_what_is_there_makes_nothing() {
             assert_eq!(
                 refused.to_string(),
                 format!(
-                    "the store {} cannot be opened: there is no store, and none is made here; \
-                     check the path, or start the program whose store it is, which makes it",
+                    "the store {} cannot be opened: the store does not exist and is not created; check the path, or start the program that creates the store",
                     folder.display()
                 )
             );

@@ -77,8 +77,7 @@ pub(crate) fn is_newer(error: &Error, folder: &Path) {
     assert_eq!(
         error.to_string(),
         format!(
-            "the store {} cannot be opened: the store has format 3, and this version of the crate \
-             reads up to 2; upgrade state-migration",
+            "the store {} cannot be opened: the store has format 3, but this release reads formats up to 2; upgrade state-migration",
             folder.display()
         )
     );

@@ -40,8 +40,7 @@ async fn a_folder_of_something_else_is_refused_and_left_alone() {
         assert_eq!(
             error.to_string(),
             format!(
-                "the store {} cannot be opened: the folder holds \"thesis.tex\" and no store; \
-                 name an empty folder, a new one, or that of a store",
+                "the store {} cannot be opened: the folder contains \"thesis.tex\" but no store; use an empty folder, a new folder, or the folder of a store",
                 folder.path().display()
             )
         );
@@ -56,10 +55,7 @@ async fn files_that_have_the_names_of_slatedbs_folders_are_something_else() {
     let before = contents(folder.path());
     let error = refused(folder.path()).await;
     assert_eq!(*error.kind(), ErrorKind::Invalid, "{error}");
-    assert!(
-        error.to_string().contains("name an empty folder"),
-        "{error}"
-    );
+    assert!(error.to_string().contains("use an empty folder"), "{error}");
     assert_eq!(contents(folder.path()), before);
 }
 
@@ -118,8 +114,7 @@ async fn a_refused_open_of_a_newer_store_does_not_shut_its_writer_out() {
 
 fn is_foreign(error: &Error) {
     assert_eq!(*error.kind(), ErrorKind::Invalid, "{error}");
-    let way_out = "it is a database of something else: it holds records and not the mark of a \
-                   store; name another place";
+    let way_out = "the database belongs to another application: it has records, but not those of a store; use another path";
     assert!(error.to_string().ends_with(way_out), "{error}");
 }
 

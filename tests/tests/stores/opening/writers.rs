@@ -4,7 +4,7 @@ use std::path::Path;
 
 use state_migration::{
     ErrorKind, EventStore, ExpectedSequence, MigrationRegistry, MigrationRunner, NewEvent, Process,
-    ProcessRegistry, SlateDbStore, Snapshot, SnapshotStore, Stage, TransactionalStore,
+    ProcessRegistry, SlateDbStore, Snapshot, SnapshotStore, Stage, Subject, TransactionalStore,
 };
 use state_migration_tests::orders::{self, OrderEvent, OrderV1, OrderV3, identity};
 use state_migration_tests::stores;
@@ -28,7 +28,7 @@ async fn a_second_open_shuts_the_first_out() {
     let fenced = appended.unwrap_err();
     assert_eq!(*fenced.kind(), ErrorKind::Fenced, "{fenced}");
     let way_out =
-        "another process has opened the database and taken it over; stop using this handle";
+        "this writer is fenced: another program has opened the store; stop using this handle";
     assert!(fenced.to_string().contains(way_out), "{fenced}");
 
     assert!(is_there(&second, 1).await);
@@ -139,7 +139,7 @@ async fn a_run_over_a_store_that_was_taken_over_reports_it_and_migrates_nothing(
     assert_eq!(report.migrated, 0, "{report}");
     assert!(!report.is_ok());
     for error in &report.errors {
-        assert!(error.message.contains("taken it over"), "{report}");
+        assert!(error.message.contains("is fenced"), "{report}");
     }
     assert_eq!(stores::dump(&second).await.unwrap(), before);
 }
@@ -252,7 +252,7 @@ async fn a_closed_store_answers_every_call_with_an_error() {
         .run()
         .await;
     assert_eq!((report.migrated, report.error_count), (0, 1), "{report}");
-    assert_eq!(report.errors[0].stream_id.as_str(), "(list_streams)");
+    assert_eq!(report.errors[0].subject, Subject::ListStreams);
     assert_eq!(report.errors[0].stage, Stage::Planning);
 
     let store = open(folder.path()).await.unwrap();

@@ -70,7 +70,7 @@ async fn of_two_writers_the_second_conflicts_and_writes_nothing(store: &impl Sto
     assert!(conflict.is_conflict());
     assert_eq!(
         conflict.to_string(),
-        "stream process/shop/000003 ends at 5 and not at 4; load it again and decide again"
+        "stream process/shop/000003 ends at event 5, not at 4; load the process again and retry"
     );
     assert_eq!(store.rows().await.unwrap(), before);
     assert_eq!((second.state(), second.sequence()), (&state, sequence));
@@ -247,7 +247,7 @@ async fn a_process_that_its_code_cannot_read_does_not_open(store: &impl Store) {
     assert!(
         unread.to_string().starts_with(
             "event 3 of stream process/shop/000001: an event of type \"Noted\", schema version 1, \
-             is of a type that the code does not know: expected one of `Plain`"
+             is of a type unknown to the code: expected one of `Plain`"
         ),
         "{unread}"
     );
@@ -286,7 +286,6 @@ async fn a_head_that_is_ahead_of_its_events_is_corrupt(store: &impl Store) {
     assert_eq!(*corrupt.kind(), ErrorKind::Corrupt);
     assert_eq!(
         corrupt.to_string(),
-        "event 5 of stream process/shop/000003 is missing; nothing was changed, restore it from a \
-         backup"
+        "event 5 of stream process/shop/000003 is missing; nothing was changed, restore the event from a backup"
     );
 }

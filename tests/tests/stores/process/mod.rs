@@ -105,8 +105,7 @@ pub(crate) fn v2() -> WorkflowId {
 
 pub(crate) fn migrated_to_v2(error: &Error) {
     assert_eq!(*error.kind(), ErrorKind::Migrated { to: v2() }, "{error}");
-    let way_out =
-        "was migrated to order@v2, and this is code of order@v1; route it to code of order@v2";
+    let way_out = "was migrated to order@v2, but this code is for order@v1; use code for order@v2";
     assert!(error.to_string().contains(way_out), "{error}");
 }
 

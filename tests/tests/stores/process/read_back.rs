@@ -148,8 +148,7 @@ async fn an_event_with_a_number_that_json_does_not_have_is_not_appended(store: &
         (Reading::Rate(rate(Some(nan))), "/Rate/rate"),
     ] {
         let reason = format!(
-            " of readings@v1 cannot be serialized: a number that is NaN or infinite, which JSON \
-             does not have, at {place:?}"
+            " of readings@v1 cannot be serialized: a number that is NaN or infinite, which JSON cannot represent, at {place:?}"
         );
         refused(store, reading, &reason).await;
     }
@@ -193,8 +192,8 @@ async fn an_event_that_cannot_be_read_back_is_not_appended(store: &impl Store) {
 }
 
 async fn an_event_that_is_read_back_as_another_is_not_appended(store: &impl Store) {
-    let reason = "is not the same when it is deserialized and serialized again: \
-                  \"/Price/price\" is another value;";
+    let reason = "changes when it is deserialized and serialized again: \
+                  \"/Price/price\" differs;";
     refused(store, Reading::Price { price: 7 }, reason).await;
 
     let mut process = open::<Doors>(store, 2).await;
@@ -205,8 +204,8 @@ async fn an_event_that_is_read_back_as_another_is_not_appended(store: &impl Stor
     assert_eq!(*refused.kind(), ErrorKind::Workflow);
     assert_eq!(
         refused.to_string(),
-        "nothing was appended to process/shop/000002: an event of type \"Closed\" is read back as \
-         one of type \"Opened\"; correct how `stores::process::read_back::Untold` is serialized or \
+        "nothing was appended to process/shop/000002: an event of type \"Closed\" has another type after a round trip: \
+         \"Opened\"; correct how `stores::process::read_back::Untold` is serialized or \
          deserialized"
     );
     assert_eq!(store.rows().await.unwrap(), before);
@@ -335,7 +334,7 @@ async fn an_event_that_upcast_changes_on_purpose_is_appended(store: &impl Store)
     assert_eq!(state::<Amounts>(store, 1).await, *process.state());
     // What is lost is lost, whatever `upcast` changes beside it.
     let refused = process.append(&[shouted("three", true)]).await.unwrap_err();
-    let reason = "\"/Shouted/lost\" is another value";
+    let reason = "\"/Shouted/lost\" differs";
     assert!(refused.to_string().contains(reason), "{refused}");
 }
 
@@ -344,7 +343,7 @@ async fn an_event_that_upcast_refuses_is_not_appended(store: &impl Store) {
     let mut process = open::<Amounts>(store, 1).await;
     let refused = process.append(&[Amount::Refused]).await.unwrap_err();
     assert_eq!(*refused.kind(), ErrorKind::Workflow);
-    let reason = "an event of type \"Refused\" is refused by `upcast`: no such amount";
+    let reason = "an event of type \"Refused\" is rejected by `upcast`: no such amount";
     assert!(refused.to_string().contains(reason), "{refused}");
     assert_eq!(store.rows().await.unwrap(), before);
 }
@@ -409,13 +408,12 @@ where
 async fn a_snapshot_that_cannot_be_read_back_is_not_written(store: &impl Store) {
     let not_finite = |place: &str| {
         format!(
-            "the state of process/shop/000001 cannot be serialized: a number that is NaN or \
-             infinite, which JSON does not have, at {place}"
+            "the state of process/shop/000001 cannot be serialized: a number that is NaN or infinite, which JSON cannot represent, at {place}"
         )
     };
-    no_snapshot::<NotANumber>(store, 1, &not_finite("the whole of it")).await;
+    no_snapshot::<NotANumber>(store, 1, &not_finite("the top level")).await;
     let at = |place| not_finite(place).replace("000001", "000002");
-    no_snapshot::<MaybeNotANumber>(store, 2, &at("the whole of it")).await;
+    no_snapshot::<MaybeNotANumber>(store, 2, &at("the top level")).await;
     let at = |place| not_finite(place).replace("000001", "000003");
     no_snapshot::<FlattenedNotANumber>(store, 3, &at("\"/rate\"")).await;
     let at = |place| not_finite(place).replace("000001", "000004");
@@ -427,12 +425,12 @@ async fn a_snapshot_that_cannot_be_read_back_is_not_written(store: &impl Store) 
         "its state cannot be deserialized again: expected u64",
     )
     .await;
-    no_snapshot::<FlattenedLarge>(store, 7, "u128 is not supported at the whole of it").await;
+    no_snapshot::<FlattenedLarge>(store, 7, "u128 is not supported at the top level").await;
     no_snapshot::<NoLines>(
         store,
         8,
         "no snapshot of process/shop/000008 was written: its state cannot be deserialized again: \
-         missing field `lines` at the whole of it; correct how `stores::process::read_back::Lines` is \
+         missing field `lines` at the top level; correct how `stores::process::read_back::Lines` is \
          serialized or deserialized",
     )
     .await;
@@ -452,7 +450,6 @@ fn an_event_by_itself_is_serialized_without_loss() {
     assert_eq!(*refused.kind(), ErrorKind::Workflow);
     assert_eq!(
         refused.to_string(),
-        "an event of type \"Read\" of readings@v1 cannot be serialized: a number that is NaN or \
-         infinite, which JSON does not have, at \"/Optional\""
+        "an event of type \"Read\" of readings@v1 cannot be serialized: a number that is NaN or infinite, which JSON cannot represent, at \"/Optional\""
     );
 }

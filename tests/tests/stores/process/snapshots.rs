@@ -50,7 +50,7 @@ async fn events_under_a_snapshot_are_never_read(store: &impl Store) {
     assert_eq!(*corrupt.kind(), ErrorKind::Corrupt);
     assert_eq!(
         corrupt.to_string(),
-        "event 1 of stream process/shop/000001 cannot be read: it has a flag that is not known; \
+        "event 1 of stream process/shop/000001 cannot be read: unknown flag; \
          nothing was changed, restore the record from a backup"
     );
 }
@@ -197,7 +197,7 @@ async fn a_process_without_events_has_no_snapshot(store: &impl Store) {
     assert_eq!(*refused.kind(), ErrorKind::Invalid);
     assert_eq!(
         refused.to_string(),
-        "the process process/shop/000005 has no events, so there is nothing to take a snapshot of"
+        "the process process/shop/000005 has no events, so it cannot have a snapshot"
     );
     assert_eq!(store.rows().await.unwrap(), before);
 }

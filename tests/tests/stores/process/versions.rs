@@ -28,15 +28,13 @@ async fn code_of_another_version_cannot_open_a_process(store: &impl Store) {
     assert_eq!(*early.kind(), ErrorKind::WrongVersion { stands_at: v1() });
     assert_eq!(
         early.to_string(),
-        "the process process/shop/000001 stands at order@v1, and this is code of order@v2; \
-         migrate it first, or use code of that version"
+        "process process/shop/000001 is at order@v1, but this code is for order@v2; migrate the process, or use code for its version"
     );
     let foreign = try_open::<NotesV1>(store, 1).await.unwrap_err();
     assert_eq!(*foreign.kind(), ErrorKind::WrongVersion { stands_at: v1() });
     assert_eq!(
         foreign.to_string(),
-        "the process process/shop/000001 stands at order@v1, and this is code of notes@v1; \
-         it belongs to another workflow"
+        "process process/shop/000001 is at order@v1, but this code is for notes@v1; use code for its workflow"
     );
 
     migrate_to_v2(store, 1).await;
@@ -204,7 +202,7 @@ async fn a_state_of_another_schema_version_is_not_read_as_ones_own(store: &impl 
     assert_eq!(
         error.to_string(),
         "the `$migrated` event 3 of stream process/shop/000001 holds a state of schema version 2, \
-         and the code reads 22; a new layout of the state needs a new `VERSION` of the workflow \
+         but the code expects 22; a changed state needs a new `VERSION` of the workflow \
          and a migration to it"
     );
 }

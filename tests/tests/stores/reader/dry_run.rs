@@ -26,10 +26,10 @@ async fn a_dry_run_over_a_reader_tells_what_a_run_does_while_a_writer_goes_on() 
     let traffic = Traffic::start(&disk).await;
     let reader = fast_reader(disk.folder()).await;
     let all = QUIET as usize + BUSY.count() + 1;
-    for full_count in [false, true, false, true, false] {
+    for count_up_to_date in [false, true, false, true, false] {
         let migrations = MigrationRegistry::linked().unwrap();
         let report = MigrationRunner::new(migrations, reader.clone(), reader.clone())
-            .full_count(full_count)
+            .count_up_to_date(count_up_to_date)
             .dry_run()
             .await;
         assert!(report.dry_run);

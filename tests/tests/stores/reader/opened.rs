@@ -97,8 +97,7 @@ async fn where_there_is_no_store_a_reader_says_so_and_makes_none() {
         assert_eq!(
             error.to_string(),
             format!(
-                "the store {} cannot be opened: there is no store, and a reader makes none; \
-                 check the path, or start the program whose store it is, which makes it",
+                "the store {} cannot be opened: the store does not exist, and a reader does not create it; check the path, or start the program that creates the store",
                 at(name).display()
             )
         );
@@ -117,7 +116,7 @@ async fn where_there_is_no_store_a_reader_says_so_and_makes_none() {
     let error = nowhere.await.unwrap_err();
     assert_eq!(*error.kind(), ErrorKind::Invalid, "{error}");
     let message = error.to_string();
-    let expected = "the store orders cannot be opened: there is no store";
+    let expected = "the store orders cannot be opened: the store does not exist";
     assert!(message.starts_with(expected), "{error}");
     let store = SlateDbStore::builder("orders", bucket.clone()).open().await;
     place(&store.as_ref().unwrap().clone(), &store.unwrap(), 1)
@@ -151,7 +150,10 @@ async fn a_reader_refuses_what_a_writer_refuses() {
     let error = refused(folder.path()).await;
     assert_eq!(*error.kind(), ErrorKind::Invalid, "{error}");
     let message = error.to_string();
-    assert!(message.contains("a database of something else"), "{error}");
+    assert!(
+        message.contains("the database belongs to another application"),
+        "{error}"
+    );
     assert!(contents(folder.path()).unwrap() == before);
 
     // A store whose manifests are damaged, and then gone.
@@ -160,7 +162,7 @@ async fn a_reader_refuses_what_a_writer_refuses() {
     disk.close().await.unwrap();
     for (damage, message) in [
         (Some(vec![0xFF; 400]), "its manifest could not be read"),
-        (None, "there is no manifest, and yet there is"),
+        (None, "the manifest is missing, but"),
     ] {
         for manifest in contents(&disk.folder().join("manifest")).unwrap().keys() {
             match &damage {

@@ -97,7 +97,7 @@ async fn a_full_disk_is_told_of_and_changes_nothing() {
     let folder = store().await;
     let before = contents(folder.path()).unwrap();
     let said = faulty(folder.path(), "full:0", &["run", "--yes"]);
-    says(&said, 1, "there is no room left; make room");
+    says(&said, 1, "no space left; free space");
     assert_eq!(said.retries(), RETRIES, "{}", said.stderr);
     assert!(contents(folder.path()).unwrap() == before);
 }
@@ -109,7 +109,7 @@ async fn a_disk_that_is_full_in_the_middle_of_a_run_breaks_it_off_and_it_goes_on
     let said = faulty(folder.path(), "full:24", &slow);
     assert_eq!(said.code, Some(1), "{}{}", said.stdout, said.stderr);
     let all = format!("{}{}", said.stdout, said.stderr);
-    assert!(all.contains("no room left"), "{all}");
+    assert!(all.contains("no space left"), "{all}");
 
     // There is room again.
     let enough = "full:100000";
@@ -134,13 +134,13 @@ async fn a_store_that_cannot_be_closed_is_told_of_after_its_run() {
         (&ORDERS.into(), &"done".into())
     );
     let warning = &last["warnings"][0];
-    assert_eq!(warning["stream"], "(store)");
+    assert_eq!(warning["subject"]["kind"], "store");
     let message = warning["message"].as_str().unwrap();
     assert!(
         message.starts_with("the store could not be closed: "),
         "{message}"
     );
-    assert!(message.ends_with("ask for --take-over"), "{message}");
+    assert!(message.ends_with("may appear to be open"), "{message}");
     assert_eq!(last["warning_count"], 1);
 }
 
@@ -154,7 +154,7 @@ async fn a_disk_that_is_full_when_a_store_is_closed_loses_nothing_and_is_told_of
     let last: serde_json::Value = serde_json::from_str(last).unwrap();
     let message = last["warnings"][0]["message"].as_str().unwrap();
     assert!(
-        message.starts_with("the store could not be closed in order: all of it is durable in its log, and could not be written to its other files too; look whether the object store has room"),
+        message.starts_with("the store was not closed cleanly: everything is durable in its log, but not yet in its other files; check that the object store has space"),
         "{message}"
     );
     let said = faulty(folder.path(), "full:100000", &["run", "--yes", "--json"]);
@@ -168,7 +168,7 @@ async fn a_disk_that_is_full_when_a_store_is_closed_loses_nothing_and_is_told_of
 async fn a_binary_without_migrations_says_which_line_it_lacks() {
     let folder = store().await;
     let before = contents(folder.path()).unwrap();
-    for args in [&["list"][..], &["plan"], &["run", "--yes"]] {
+    for args in [&["migrations"][..], &["plan"], &["run", "--yes"]] {
         let said = tool(
             env!("CARGO_BIN_EXE_unlinked-admin"),
             folder.path(),

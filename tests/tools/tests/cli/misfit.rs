@@ -20,11 +20,11 @@ fn run(sample: &Sample, args: &[&str]) -> Ran {
 
 #[test]
 fn what_does_not_fit_together_is_listed_with_what_is_wrong() {
-    let said = finish(bare(&["list", "--json"])).exits(4);
+    let said = finish(bare(&["migrations", "--json"])).exits(4);
     let list = said.json();
     let problem = list["problems"][0].as_str().unwrap();
     assert!(
-        problem.starts_with("more than one migration leads from loan@2012: "),
+        problem.starts_with("several migrations lead from loan@2012: "),
         "{list}"
     );
     let of = |version: &str| {
@@ -41,8 +41,8 @@ fn what_does_not_fit_together_is_listed_with_what_is_wrong() {
     assert_eq!(noted["note"], "in one go");
     assert_eq!(noted["function"], "misfit_admin::loan_2012_to_2014");
 
-    let text = finish(bare(&["list"])).exits(4).stdout;
-    assert!(text.contains("problem: more than one migration"), "{text}");
+    let text = finish(bare(&["migrations"])).exits(4).stdout;
+    assert!(text.contains("problem: several migrations"), "{text}");
     assert!(
         text.contains("loan@2009  stays: never deployed\n"),
         "{text}"
@@ -65,9 +65,9 @@ fn what_does_not_fit_together_is_drawn() {
     );
     assert_eq!(
         said.stderr,
-        "the migrations do not fit together; `list` says why\n"
+        "the migrations are inconsistent; `migrations` shows why\n"
     );
-    let picture = finish(bare(&["graph", "--svg"])).exits(0).stdout;
+    let picture = finish(bare(&["graph", "--format", "svg"])).exits(0).stdout;
     for text in [
         "loan@2013",
         "undecided",
@@ -76,7 +76,9 @@ fn what_does_not_fit_together_is_drawn() {
     ] {
         assert!(picture.contains(text), "{text}: {picture}");
     }
-    let said = finish(bare(&["graph", "--dot", "--json"])).exits(0).json();
+    let said = finish(bare(&["graph", "--format", "dot", "--json"]))
+        .exits(0)
+        .json();
     assert_eq!(
         (&said["fits"], &said["format"]),
         (&false.into(), &"dot".into())
@@ -91,22 +93,22 @@ fn a_store_is_shown_and_nothing_is_done_to_it() {
     let loans = &status["versions"][1];
     assert_eq!(loans["version"], "loan@2011");
     assert_eq!(
-        (&loans["processes"], &loans["standing"]),
+        (&loans["processes"], &loans["status"]),
         (&240.into(), &"undecided".into())
     );
     let warning = status["warnings"][0].as_str().unwrap();
-    assert!(warning.starts_with("more than one migration"), "{warning}");
+    assert!(warning.starts_with("several migrations"), "{warning}");
     for args in [&["plan"][..], &["run", "--yes"], &["run", "--dry-run"]] {
         let said = run(&sample, args).exits(4);
         assert_eq!(said.stdout, "");
         assert!(
             said.stderr
-                .starts_with("error: more than one migration leads from loan@2012: "),
+                .starts_with("error: several migrations lead from loan@2012: "),
             "{said:?}"
         );
         assert!(
             said.stderr
-                .ends_with("\nnext: misfit-admin --store ./loans list\n"),
+                .ends_with("\nnext: misfit-admin --store ./loans migrations\n"),
             "{said:?}"
         );
     }

@@ -90,7 +90,7 @@ async fn ids_from_the_command_line_stay_in_their_place() {
             &["plan", "--stream"],
             &["plan", "--tenant"],
             &["run", "--yes", "--dry-run", "--stream"],
-            &["skip", "--why", "a test"],
+            &["hold", "--reason", "a test"],
             &["show"],
         ] {
             // Without colours, escapes are taken out of what goes into a pipe.
@@ -140,22 +140,22 @@ async fn words_from_a_store_or_a_command_line_steer_no_terminal() {
     }
     store.close().await.unwrap();
     for command in [
-        &["list"][..],
+        &["migrations"][..],
         &["graph"],
         &["status"],
         &["plan"],
         &["plan", "--workflow", STEERS],
         &["run", "--dry-run"],
-        &["run", "--yes", "--who", STEERS, "--why", STEERS],
+        &["run", "--yes", "--actor", STEERS, "--reason", STEERS],
         &["run", "--yes", "--workflow", STEERS],
         &["run", "--yes", "--plan", STEERS],
         &["run", "--yes", "--tenant", STEERS],
         &[
-            "skip",
+            "hold",
             "process/shop/000021",
-            "--who",
+            "--actor",
             STEERS,
-            "--why",
+            "--reason",
             STEERS,
         ],
         &["inspect", "process/shop/000020"],
@@ -167,7 +167,7 @@ async fn words_from_a_store_or_a_command_line_steer_no_terminal() {
         &["runs"],
         &["show", "last"],
         &["show", STEERS],
-        &["status", "--via", STEERS],
+        &["status", "--socket", STEERS],
         &["status", "--settings", STEERS],
     ] {
         let args = [command, &["--color", "always", "--log", "trace"]].concat();
@@ -202,7 +202,7 @@ fn is_a_colour(text: &str) -> bool {
 async fn only_inspect_shows_what_is_in_a_process() {
     let folder = store().await;
     for command in [
-        &["list"][..],
+        &["migrations"][..],
         &["graph"],
         &["status"],
         &["plan"],

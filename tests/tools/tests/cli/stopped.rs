@@ -24,7 +24,7 @@ fn fixed(sample: &Sample, args: &[&str]) -> std::process::Command {
 fn the_second_signal_stops_a_run_at_once_and_loses_nothing() {
     for json in [false, true] {
         let sample = Sample::new();
-        let first = ["run", "--yes", "--first", "40"];
+        let first = ["run", "--yes", "--limit", "40"];
         finish(fixed(&sample, &first)).exits(0);
         let mut slow = fixed(
             &sample,
@@ -66,7 +66,8 @@ fn the_second_signal_stops_a_run_at_once_and_loses_nothing() {
                 "{said:?}"
             );
             assert!(
-                said.stderr.contains("SIGINT: finishing what is in hand"),
+                said.stderr
+                    .contains("SIGINT: finishing the chunks in progress"),
                 "{said:?}"
             );
         }
@@ -110,8 +111,11 @@ fn a_run_of_other_code_is_resumed_only_by_force() {
     let said = finish(fixed(&sample, &["resume", "last", "--json"])).exits(4);
     let said = said.json();
     let message = said["message"].as_str().unwrap();
-    assert!(message.starts_with("run 1 was begun by plan "), "{message}");
-    assert!(message.ends_with("or give --force"), "{message}");
+    assert!(
+        message.starts_with("run 1 was started with plan "),
+        "{message}"
+    );
+    assert!(message.ends_with("or use --force"), "{message}");
     assert!(
         sample.files() == before,
         "a refused command changed the store"

@@ -153,11 +153,11 @@ fn tell_the_story(form: Form) {
         plan,
         "--throttle",
         "60",
-        "--progress-every",
+        "--progress-interval",
         "50ms",
-        "--who",
+        "--actor",
         "ann",
-        "--why",
+        "--reason",
         "release 2014",
     ];
     let mut running = story.command(PROGRAM, &args);
@@ -183,7 +183,7 @@ fn tell_the_story(form: Form) {
 
     // The program is corrected, and tries those again.
     let retry = [
-        "retry", "1", "--class", "refused", "--who", "ann", "--why", "band 3",
+        "retry", "1", "--class", "refused", "--actor", "ann", "--reason", "band 3",
     ];
     story.says("6-retry", FIXED, &retry, 0);
     story.says("7-status", FIXED, &["status"], 0);

@@ -65,7 +65,7 @@ impl Client {
 
     pub(crate) async fn ask(&mut self, request: Value) {
         let mut request = request;
-        request["version"] = json!(1);
+        request["version"] = json!(2);
         self.send(format!("{request}\n").as_bytes()).await;
     }
 

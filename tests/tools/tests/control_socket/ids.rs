@@ -45,7 +45,7 @@ async fn ids_in_requests_are_checked_and_select_nothing_else() {
         for (field, value) in selection.as_object().unwrap() {
             all[field] = value.clone();
         }
-        json!({"version": 1, "request": "run", "selection": all}).to_string()
+        json!({"version": 2, "request": "run", "selection": all}).to_string()
     };
     // No ids at all.
     let long = "x".repeat(2_000);
@@ -60,9 +60,9 @@ async fn ids_in_requests_are_checked_and_select_nothing_else() {
         }
     }
     for line in [
-        &b"{\"version\":1,\"request\":\"run\",\"selection\":{\"prefix\":\"\xff\"}}"[..],
-        b"{\"version\":1,\"request\":\"resume\",\"run\":\"../../run\"}",
-        b"{\"version\":1,\"request\":\"show\",\"run\":\"..\"}",
+        &b"{\"version\":2,\"request\":\"run\",\"selection\":{\"prefix\":\"\xff\"}}"[..],
+        b"{\"version\":2,\"request\":\"resume\",\"run\":\"../../run\"}",
+        b"{\"version\":2,\"request\":\"show\",\"run\":\"..\"}",
     ] {
         let answer = ask(&mut client, line).await;
         assert_eq!(answer["answer"], "error", "{answer}");

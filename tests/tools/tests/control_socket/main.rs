@@ -25,7 +25,7 @@ async fn a_run_is_driven_from_outside(store: impl Store) {
     let service = service(store, JOBS, slow()).await;
     let path = service.path.clone();
     let status = ask(&path, json!({"request": "status"})).await;
-    assert_eq!(status["under_way"], false);
+    assert_eq!(status["in_progress"], false);
     assert_eq!(status["progress"]["run"], Value::Null);
 
     let plan = ask(&path, json!({"request": "plan"})).await;
@@ -37,7 +37,7 @@ async fn a_run_is_driven_from_outside(store: impl Store) {
     let mut first = Client::new(&path).await;
     first
         .ask(json!({
-            "request": "run", "who": "ann", "why": "release 7", "plan": fingerprint,
+            "request": "run", "actor": "ann", "reason": "release 7", "plan": fingerprint,
             "per_second": 200
         }))
         .await;
@@ -51,13 +51,13 @@ async fn a_run_is_driven_from_outside(store: impl Store) {
 
     // There is one at a time.
     let second = ask(&path, json!({"request": "run"})).await;
-    assert_eq!(second["kind"], "under_way");
+    assert_eq!(second["kind"], "in_progress");
     assert_eq!(second["run"], json!(run));
     assert!(
         second["message"]
             .as_str()
             .unwrap()
-            .starts_with(&format!("run {run} is under way"))
+            .starts_with(&format!("run {run} is in progress"))
     );
 
     // Paused: nothing moves until it is told to go on.
@@ -77,7 +77,7 @@ async fn a_run_is_driven_from_outside(store: impl Store) {
     assert_eq!(service.store.all_rows().await.unwrap(), before);
     let unthrottled = ask(&path, json!({"request": "throttle", "per_second": null})).await;
     assert_eq!(unthrottled["per_second"], Value::Null);
-    ask(&path, json!({"request": "continue"})).await;
+    ask(&path, json!({"request": "unpause"})).await;
     until_migrated(&service, 20).await;
 
     // Cancelled: who began it hears of the end, and what there was.
@@ -105,13 +105,13 @@ async fn a_run_is_driven_from_outside(store: impl Store) {
 
     first.ask(json!({"request": "runs"})).await;
     let record = first.answer().await;
-    assert_eq!(record["record"]["who"], "ann");
-    assert_eq!(record["record"]["why"], "release 7");
+    assert_eq!(record["record"]["actor"], "ann");
+    assert_eq!(record["record"]["reason"], "release 7");
     assert_eq!(record["record"]["executions"], 2);
     assert_eq!(record["counts"]["migrated"], JOBS);
     assert_eq!(
         first.answer().await,
-        json!({"version": 1, "answer": "end", "claimed_by": null, "interrupted": null})
+        json!({"version": 2, "answer": "end", "claimed_by": null, "interrupted": null})
     );
     let runs = Runs::of(&service.store).unwrap().list().await.unwrap();
     assert_eq!(runs.len(), 1, "who was refused began nothing");
@@ -142,12 +142,12 @@ async fn what_failed_is_shown_and_tried_again() {
         .await;
     let shown = client.answer().await;
     assert_eq!(shown["counts"]["failed"], 5);
-    let user = shown["record"]["who"].as_str().unwrap();
+    let user = shown["record"]["actor"].as_str().unwrap();
     assert!(user.ends_with(" through the control socket"), "{user}");
     let failures = shown["failures"].as_array().unwrap();
     assert_eq!(failures.len(), 2);
     assert_eq!(failures[0]["error"]["class"], json!(FailureClass::Refused));
-    let after = failures[1]["error"]["stream_id"].clone();
+    let after = failures[1]["error"]["subject"]["id"].clone();
     client
         .ask(json!({"request": "show", "run": run, "after": after, "limit": 1000}))
         .await;
@@ -168,7 +168,7 @@ async fn what_failed_is_shown_and_tried_again() {
             .ask(json!({"request": request, "run": unknown, "limit": 1}))
             .await;
         let answer = client.end().await.to_string();
-        assert!(answer.contains("has not seen run"), "{answer}");
+        assert!(answer.contains("is not in the store"), "{answer}");
     }
 }
 
@@ -203,7 +203,7 @@ async fn another_plan_than_the_one_that_was_looked_at_is_refused() {
 #[tokio::test(flavor = "multi_thread")]
 async fn nobody_is_told_when_no_run_is_under_way() {
     let service = service(MemoryStore::new(), 5, Upgrade::new()).await;
-    for request in ["pause", "continue", "cancel", "watch"] {
+    for request in ["pause", "unpause", "cancel", "watch"] {
         let answer = ask(&service.path, json!({"request": request})).await;
         assert_eq!(answer["kind"], "no_run", "{request}");
     }
@@ -230,7 +230,7 @@ async fn a_client_that_talks_nonsense_harms_nobody() {
         (b"[[[[\n", "invalid"),
         (b"{\"version\":9,\"request\":\"status\"}\n", "version"),
         (
-            b"{\"version\":1,\"request\":\"throttle\",\"per_second\":-1}\n",
+            b"{\"version\":2,\"request\":\"throttle\",\"per_second\":-1}\n",
             "invalid",
         ),
     ] {
@@ -288,7 +288,7 @@ async fn clients_that_are_slow_or_gone_keep_nobody_waiting() {
     // Those who leave make room for others to watch.
     drop(watchers);
     let status = ask(&service.path, json!({"request": "status"})).await;
-    assert_eq!(status["under_way"], true);
+    assert_eq!(status["in_progress"], true);
 
     // Who began the run goes away, and the run goes on to its end.
     let run = status["progress"]["run"].clone();
@@ -296,7 +296,7 @@ async fn clients_that_are_slow_or_gone_keep_nobody_waiting() {
     ask(&service.path, json!({"request": "throttle"})).await;
     until("it is done", async || {
         let status = ask(&service.path, json!({"request": "status"})).await;
-        (status["under_way"] == false).then_some(())
+        (status["in_progress"] == false).then_some(())
     })
     .await;
     let shown = ask(
@@ -331,11 +331,11 @@ async fn a_run_that_the_service_began_is_driven_too() {
     .await;
     assert_eq!(
         ask(&path, json!({"request": "run"})).await["kind"],
-        "under_way"
+        "in_progress"
     );
     // Its end is not the end of a run of the socket.
     let cancelled = ask(&path, json!({"request": "cancel"})).await;
-    assert_eq!(cancelled["under_way"], true);
+    assert_eq!(cancelled["in_progress"], true);
     let ended = watcher.end().await;
     assert_eq!(ended["report"], Value::Null);
     assert_eq!(ended["progress"]["state"], "cancelled");
@@ -373,7 +373,7 @@ async fn a_client_that_is_there_before_the_service_is_answered_then() {
     let socket = ControlSocket::bind(folder.path().join("control")).unwrap();
     let mut early = UnixStream::connect(socket.path()).await.unwrap();
     early
-        .write_all(b"{\"version\":1,\"request\":\"status\"}\n")
+        .write_all(b"{\"version\":2,\"request\":\"status\"}\n")
         .await
         .unwrap();
     let store = MemoryStore::new();
@@ -385,7 +385,7 @@ async fn a_client_that_is_there_before_the_service_is_answered_then() {
         .await
         .unwrap()
         .unwrap();
-    assert!(answer.starts_with(br#"{"version":1,"answer":"status""#));
+    assert!(answer.starts_with(br#"{"version":2,"answer":"status""#));
 }
 
 #[test]
@@ -396,5 +396,5 @@ fn a_socket_is_not_served_outside_of_a_runtime() {
     let error = socket
         .serve(Arc::new(Upgrade::new().runner(&store)))
         .unwrap_err();
-    assert!(error.to_string().contains("in a runtime of tokio"));
+    assert!(error.to_string().contains("needs a tokio runtime"));
 }

@@ -37,10 +37,10 @@ async fn a_dry_run_is_said_to_be_one() {
     let second = ask(&service.path, json!({"request": "run"})).await;
     assert_eq!(
         (&second["kind"], &second["run"]),
-        (&json!("under_way"), &Value::Null)
+        (&json!("in_progress"), &Value::Null)
     );
     let message = second["message"].as_str().unwrap();
-    assert!(message.starts_with("a dry run is under way"), "{message}");
+    assert!(message.starts_with("a dry run is in progress"), "{message}");
     ask(&service.path, json!({"request": "cancel"})).await;
     let ended = driver.end().await;
     assert_eq!(ended["progress"]["dry_run"], true);
@@ -97,7 +97,7 @@ async fn paused_counts_are_durable(store: impl Store) {
         assert_eq!(at_v2(&store, 0..JOBS).await.unwrap().len() as u64, moved);
         assert!(moved < JOBS, "it was over too soon");
         before = moved;
-        ask(&path, json!({"request": "continue"})).await;
+        ask(&path, json!({"request": "unpause"})).await;
     }
     ask(&path, json!({"request": "cancel"})).await;
     assert_eq!(driver.end().await["report"]["state"], "cancelled");
@@ -186,7 +186,7 @@ async fn clients_that_ask_for_nothing_make_place_for_one_that_cancels() {
         ));
         if n % 2 == 0 {
             // Half a request is none.
-            client.send(b"{\"version\":1,").await;
+            client.send(b"{\"version\":2,").await;
         }
         idle.push(client);
     }

@@ -21,29 +21,29 @@ use state_migration_core::{EventStore, Hold, ProcessRegistry, RegistryKey, Strea
 use state_migration_runner::Runs;
 use stream::Stream;
 
-/// Shows all that is known of one process.
+/// Show everything known about one process
 ///
-/// Where it stands and what was decided about it, its events, its migrations,
-/// its registry keys, and its state before and after the migration that it
-/// would take next, or took last.
+/// Prints its version and status, its events, its migrations, its registry
+/// keys, and its state before and after its next migration, or else its last
+/// one.
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Examples:\n  inspect process/bank/500007 --store ./loans\n  inspect process/bank/500007 --store ./loans --after 20 --limit 20 --payloads"
+    after_help = "Examples:\n  inspect process/bank/500007 --store ./loans\n  inspect process/bank/500007 --store ./loans --after 20 --payloads"
 )]
 pub(crate) struct Inspect {
-    /// Its stream.
+    /// Inspect the process of this stream
     #[arg(value_name = "STREAM")]
     stream: StreamId,
-    /// Shows the events after this one.
+    /// Show the events after event N
     #[arg(long, value_name = "N", default_value_t = 0)]
     after: u64,
-    /// How many events to show.
+    /// Show at most N events
     #[arg(long, value_name = "N", value_parser = number::<NonZeroUsize>, default_value = "20")]
     limit: NonZeroUsize,
-    /// Shows what the events say, too.
+    /// Show the payloads of the events, too
     #[arg(long)]
     payloads: bool,
-    /// How long code of the workflow may take.
+    /// Stop user code that takes longer than this
     #[arg(long, value_name = "DURATION", value_parser = duration, default_value = "10s")]
     deadline: Duration,
 }
@@ -61,10 +61,9 @@ struct Inspected {
     /// The event that a replay starts from.
     baseline: Option<u64>,
     finished: bool,
-    skipped: bool,
+    held: bool,
     /// Who holds the process, and why.
-    who: Option<String>,
-    why: Option<String>,
+    hold: Option<HeldBy>,
     keys: Vec<Key>,
     migrations: Vec<Migrated>,
     events: Vec<Line>,
@@ -72,6 +71,13 @@ struct Inspected {
     /// Records that could not be read.
     problems: Vec<String>,
     next: Vec<String>,
+}
+
+/// Who holds a process, and why.
+#[derive(Debug, Serialize)]
+struct HeldBy {
+    actor: String,
+    reason: String,
 }
 
 /// A key of the process in the process registry.
@@ -131,10 +137,7 @@ impl Inspect {
             return Err(self.not_there(context, reader).await?);
         };
         let runs = Runs::of(reader).ok_or_else(|| context.keeps_no_runs())?;
-        let (who, why) = match runs.held(stream).await? {
-            Some(Hold { who, why, .. }) => (Some(who), Some(why)),
-            None => (None, None),
-        };
+        let hold = runs.held(stream).await?;
         let keys = match stream.process() {
             Some((tenant, process)) => reader.keys_of(&tenant, &process).await?,
             None => Vec::new(),
@@ -146,7 +149,7 @@ impl Inspect {
             Ok(migrations) => {
                 Change::of(reader, &migrations, stream, &head, &read, self.deadline).await
             }
-            // The version status explains why there is none.
+            // The version status explains the missing change.
             Err(_) => None,
         };
         let mut next = Vec::new();
@@ -167,9 +170,8 @@ impl Inspect {
             sequence: head.sequence,
             baseline: head.baseline,
             finished: head.finished,
-            skipped: head.held,
-            who: who.map(Into::into),
-            why: why.map(Into::into),
+            held: head.held,
+            hold: hold.map(HeldBy::from),
             keys: keys.iter().map(Key::of).collect(),
             migrations: read.migrations.iter().map(Migrated::of).collect(),
             events: read
@@ -195,14 +197,23 @@ impl Inspect {
             && reader.head(&meant).await?.is_some()
         {
             return Ok(Failure::environment(format!(
-                "there is no stream {stream}; the one of the process is {meant}"
+                "stream {stream} does not exist; the stream of the process is {meant}"
             ))
             .next(context.again(&format!("inspect {}", last_word(meant.as_str())))));
         }
         Ok(Failure::environment(format!(
-            "there is no stream {stream}; streams of processes are called process/TENANT/PROCESS, so check both of these"
+            "stream {stream} does not exist; check the tenant and the process in process/TENANT/PROCESS"
         ))
         .next(context.again("status")))
+    }
+}
+
+impl From<Hold> for HeldBy {
+    fn from(hold: Hold) -> Self {
+        Self {
+            actor: hold.actor.into(),
+            reason: hold.reason.into(),
+        }
     }
 }
 
@@ -266,18 +277,23 @@ impl Answer for Inspected {
         let mut line = |name: &str, text: &str| writeln!(out, "{DIM}{name:10}{DIM:#} {text}");
         line("stream", &format!("{BOLD}{}{BOLD:#}", plain(&self.stream)))?;
         let version = plain(&self.version);
-        line("stands at", &format!("{version}, event {}", self.sequence))?;
-        line("binary", &self.at_version.text())?;
+        line(
+            "version",
+            &format!("{version}, after event {}", self.sequence),
+        )?;
+        line("status", &self.at_version.text())?;
         if let Some(baseline) = self.baseline {
-            line("replayed", &format!("from event {baseline} on"))?;
+            line("baseline", &format!("event {baseline}"))?;
         }
         if self.finished {
             line("finished", "yes")?;
         }
-        if self.skipped {
-            let [who, why] =
-                [&self.who, &self.why].map(|text| plain(text.as_deref().unwrap_or("?")));
-            line("skipped", &format!("{WARN}by {who}: {why}{WARN:#}"))?;
+        if self.held {
+            let of = |part: fn(&HeldBy) -> &String| {
+                plain(self.hold.as_ref().map_or("?", |hold| part(hold)))
+            };
+            let (actor, reason) = (of(|hold| &hold.actor), of(|hold| &hold.reason));
+            line("held", &format!("{WARN}by {actor}: {reason}{WARN:#}"))?;
         }
         for key in &self.keys {
             line("key", &format!("{} {}", key.kind, plain(&key.key)))?;

@@ -12,7 +12,7 @@ use crate::selection::Planned;
 use crate::version_counts::Census;
 use crate::view::format::{self, count};
 use crate::view::output::plain;
-use state_migration_core::{FailureClass, MigrationError, MigrationRegistry, Selection};
+use state_migration_core::{FailureClass, MigrationError, MigrationRegistry, Selection, Subject};
 use state_migration_runner::{MigrationRunner, RunKind, Runs};
 use state_migration_store::SlateDbReader;
 
@@ -62,7 +62,7 @@ pub(crate) struct SampleFailures {
     pub(crate) class: FailureClass,
     pub(crate) count: u64,
     /// The first process that failed.
-    pub(crate) stream: String,
+    pub(crate) subject: Subject,
     pub(crate) message: String,
 }
 
@@ -87,8 +87,8 @@ pub(crate) async fn sample(
     let runner = planned
         .apply(runner)
         .select(selection)
-        .full_count(false)
-        .run_code_twice(planned.twice);
+        .count_up_to_date(false)
+        .check_determinism(planned.check_determinism);
     let control = runner.control();
     let begun = Instant::now();
     let mut run = Box::pin(runner.dry_run());
@@ -120,7 +120,7 @@ fn by_class(errors: Vec<MigrationError>) -> Vec<SampleFailures> {
             .or_insert_with(|| SampleFailures {
                 class: error.class,
                 count: 0,
-                stream: error.stream_id.to_string(),
+                subject: error.subject,
                 message: error.message,
             })
             .count += 1;
@@ -158,12 +158,14 @@ impl Estimate {
         let time = self.time_ms.map(Duration::from_millis).map(format::took);
         match (time, self.basis, self.run) {
             (Some(time), Basis::EarlierRun, Some(run)) => {
-                format!("about {time}, at the rate of run {run}, throttle and pauses included")
+                format!(
+                    "about {time}, from the rate of run {run}, including its throttle and pauses"
+                )
             }
             (Some(time), Basis::Sample, _) => format!(
-                "at least {time}: so long takes the reading and converting, from a dry run over some"
+                "at least {time}, from the sample, which reads and converts but does not write"
             ),
-            _ => "unknown, since nothing was measured".to_owned(),
+            _ => "unknown: nothing was measured".to_owned(),
         }
     }
 }
@@ -180,8 +182,8 @@ impl Sample {
         let took = format::took(Duration::from_millis(*took_ms));
         let tried = format::of(*processes, "process", "processes");
         match failed {
-            0 => format!("{tried} in a dry run, none failed, {took}"),
-            failed => format!("{tried} in a dry run, {} failed, {took}", count(*failed)),
+            0 => format!("{tried} dry-run in {took}, none failed"),
+            failed => format!("{tried} dry-run in {took}, {} failed", count(*failed)),
         }
     }
 
@@ -189,10 +191,10 @@ impl Sample {
         self.failures.iter().map(|failed| {
             let processes = format::of(self.processes, "process", "processes");
             format!(
-                "of {processes} that were tried, {} would fail with {}; the first is {}: {}",
+                "in a sample of {processes}, {} would fail with class {}; the first is {}: {}",
                 count(failed.count),
                 failed.class,
-                failed.stream,
+                failed.subject,
                 plain(&failed.message)
             )
         })

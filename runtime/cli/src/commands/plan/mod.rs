@@ -21,21 +21,21 @@ use estimate::{Estimate, Sample, sample};
 use state_migration_core::WorkflowId;
 use state_migration_runner::{ChangedStep, MigrationRunner, Plan, PlannedRoute, Runs};
 
-/// Shows what a run would do, and the fingerprint to run it by.
+/// Show what a run would do, and the fingerprint that confirms it
 ///
-/// It writes nothing and shuts nobody out, also while a service writes to the
-/// store. The fingerprint covers which processes a run is for, the routes with
-/// the code of their functions, and the options; `run --plan` refuses when it
-/// comes to another one. How long a run takes is estimated from an earlier run
-/// over this store, else from a dry run over some of the processes.
+/// Writes nothing and does not fence a service that writes to the store. The
+/// fingerprint covers the selection, the routes with the code of their
+/// migrations, and the options; `run --plan` is refused if any of them has
+/// changed. The duration is estimated from an earlier run over this store, or
+/// else from a dry run over a sample of the processes.
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Examples:\n  plan --store ./loans\n  plan --store ./loans --workflow loan --percent 5\n  plan --store ./loans --tenant bank --first 100 --json"
+    after_help = "Examples:\n  plan --store ./loans\n  plan --store ./loans --workflow loan --percent 5\n  plan --store ./loans --tenant bank --limit 100 --json"
 )]
 pub(crate) struct ShowPlan {
     #[command(flatten)]
     planned: Planned,
-    /// Tries so many of the processes at most, to see what fails; 0 tries none.
+    /// Dry-run at most N processes; 0 disables the sample
     #[arg(long, value_name = "N", default_value_t = 256)]
     sample: usize,
 }
@@ -46,8 +46,8 @@ struct Shown {
     fingerprint: String,
     /// As text.
     selection: String,
-    full_count: bool,
-    twice: bool,
+    count_all: bool,
+    check_determinism: bool,
     deadline_ms: u64,
     /// Number of processes to migrate.
     due: u64,
@@ -128,8 +128,8 @@ impl ShowPlan {
         let shown = Shown {
             fingerprint: plan.fingerprint.to_string(),
             selection: plan.selection.to_string(),
-            full_count: plan.options.full_count,
-            twice: plan.options.twice,
+            count_all: plan.options.count_up_to_date,
+            check_determinism: plan.options.check_determinism,
             deadline_ms: plan.options.deadline_ms,
             due,
             routes: ways(&plan, &census, &changed),
@@ -165,7 +165,7 @@ impl ShowPlan {
         if let Some(run) = holder {
             return vec![context.again(&format!("resume {}", run.number))];
         }
-        if due == 0 && !self.planned.full_count {
+        if due == 0 && !self.planned.count_all {
             return Vec::new();
         }
         let arguments = self.planned.arguments();
@@ -232,8 +232,11 @@ impl Answer for Shown {
         line("processes", &self.selection)?;
         let deadline = std::time::Duration::from_millis(self.deadline_ms);
         let mut options = vec![format!("deadline {}", format::took(deadline))];
-        options.extend(self.full_count.then(|| "full count".to_owned()));
-        options.extend(self.twice.then(|| "user code twice".to_owned()));
+        options.extend(self.count_all.then(|| "count all".to_owned()));
+        options.extend(
+            self.check_determinism
+                .then(|| "check determinism".to_owned()),
+        );
         line("options", &options.join(", "))?;
         if !self.versions.is_empty() {
             let rows = self.versions.iter().map(|version| {
@@ -252,7 +255,7 @@ impl Answer for Shown {
                 "IN FLIGHT",
                 "HELD",
                 "TO MIGRATE",
-                "THIS BINARY",
+                "STATUS",
             ];
             write!(out, "\n{}", table(&header, rows))?;
         }
@@ -264,7 +267,11 @@ impl Answer for Shown {
                 way.from, way.to
             )?;
             for hop in &way.hops {
-                let edited = if hop.edited { "  edited since" } else { "" };
+                let edited = if hop.edited {
+                    "  edited since a run"
+                } else {
+                    ""
+                };
                 writeln!(
                     out,
                     "  {} -> {}  {DIM}{}{DIM:#}{WARN}{edited}{WARN:#}",
@@ -289,7 +296,7 @@ impl Answer for Shown {
             }
         }
         if let Some(sample) = &self.sample {
-            line("tried", &sample.text())?;
+            line("sample", &sample.text())?;
         }
         if !self.warnings.is_empty() {
             writeln!(out)?;
@@ -298,7 +305,7 @@ impl Answer for Shown {
             writeln!(out, "{WARN}warning:{WARN:#} {warning}")?;
         }
         if self.next.is_empty() {
-            writeln!(out, "\nnothing is to be done")?;
+            writeln!(out, "\nnothing to do")?;
         }
         to_type(&self.next, out)
     }
@@ -307,7 +314,7 @@ impl Answer for Shown {
 /// Whether a run fails the processes of a version because they have no route.
 fn is_stray(decision: &Decision) -> bool {
     matches!(
-        decision.standing,
+        decision.status,
         Stands::UnknownVersion | Stands::NewerThanProgram | Stands::Undecided
     )
 }

@@ -22,7 +22,7 @@ pub(crate) fn of_nothing(
     let is_of_nothing = census.versions.is_empty() && census.unreadable == 0;
     if absent.is_empty() && is_of_nothing && *selection != Selection::all() {
         return vec![format!(
-            "no process matches the selection ({selection}); leave out a part of it"
+            "no process matches the selection ({selection}); remove a part of it"
         )];
     }
     absent
@@ -39,7 +39,7 @@ pub(crate) async fn all(
     let mut warnings = Vec::new();
     if cfg!(panic = "abort") {
         warnings.push(
-            "this binary is built with `panic = \"abort\"`, with which a run is refused; build it with `panic = \"unwind\"`"
+            "this program is built with `panic = \"abort\"`, so it cannot run migrations; build it with `panic = \"unwind\"`"
                 .to_owned(),
         );
     }
@@ -51,25 +51,25 @@ pub(crate) async fn all(
         let decision = decisions.about(version);
         if is_stray(&decision) {
             let processes = of(standing.processes, "process", "processes");
-            warnings.push(match decision.standing {
+            warnings.push(match decision.status {
                 Stands::NewerThanProgram => format!(
-                    "{processes} at {version} would fail: that is newer than all that this binary knows; use the binary that brought them there"
+                    "{processes} at {version} would fail: the version is newer than all versions in this program; use the program that migrated them"
                 ),
                 _ => format!(
-                    "{processes} at {version} would fail: no migration leads from there; link it, or say with `no_migration!` why they stay"
+                    "{processes} at {version} would fail: no migration leads from this version; link one, or declare with `no_migration!` that they stay"
                 ),
             });
         }
-        if standing.held > 0 && decision.standing == Stands::Behind {
+        if standing.held > 0 && decision.status == Stands::Outdated {
             let processes = of(standing.held, "process", "processes");
             warnings.push(format!(
-                "{processes} at {version}, held by an operator, would be left alone; `unskip` puts back what is held"
+                "{processes} at {version} would be skipped as held; use `release` to include a held process again"
             ));
         }
     }
     if let Some((stream, why)) = &census.first_unreadable {
         warnings.push(format!(
-            "where {} stand cannot be read; the first is {stream}: {why}",
+            "the version of {} cannot be read; the first is {stream}: {why}",
             of(census.unreadable, "stream", "streams")
         ));
     }
@@ -79,7 +79,7 @@ pub(crate) async fn all(
         let listed: u64 = sample.failures.iter().map(|failed| failed.count).sum();
         if listed < sample.failed {
             warnings.push(format!(
-                "{} more of those that were tried would fail",
+                "{} more processes of the sample would fail",
                 count(sample.failed - listed)
             ));
         }

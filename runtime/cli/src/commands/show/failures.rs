@@ -53,7 +53,7 @@ impl From<Failure> for Failed {
             error, at, attempt, ..
         } = failure;
         Self {
-            stream: error.stream_id.to_string(),
+            stream: error.subject.to_string(),
             class: error.class,
             stage: error.stage,
             sequence: error.sequence,
@@ -86,7 +86,7 @@ pub(crate) async fn grouped(runs: &History, run: RunId) -> Result<Vec<Grouped>, 
     loop {
         let page = runs.failures(run, None, after.as_ref(), PAGE).await?;
         let at_end = page.len() < PAGE;
-        after = page.last().map(|failure| failure.error.stream_id.clone());
+        after = page.last().and_then(|failure| failure.stream().cloned());
         for failure in page {
             let class = failure.error.class;
             let group = groups.entry(class).or_insert_with(|| Grouped {

@@ -21,25 +21,25 @@ use state_migration_runner::{Plan, RunCounts, RunRecord};
 /// Default number of failures per list.
 const PAGE: NonZeroUsize = NonZeroUsize::new(20).unwrap();
 
-/// Shows a run, and what failed in it.
+/// Show a run and its failures
 ///
-/// Failures are grouped by class, each with some examples. With --class, --after
-/// or --limit they are listed one by one.
+/// Groups the failures by class, with examples of each. With --class, --after
+/// or --limit, lists single failures instead.
 #[derive(Debug, clap::Args)]
 #[command(
     after_help = "Examples:\n  show last --store ./loans\n  show 1 --store ./loans --class refused --limit 50"
 )]
 pub(crate) struct Show {
-    /// The run: its number, its id or the start of it, or `last`.
+    /// Show this run: a number, an id, the start of an id, or `last`
     #[arg(value_name = "RUN")]
     run: WhichRun,
-    /// Lists the failures of this class.
+    /// List the failures of this class
     #[arg(long, value_name = "CLASS")]
     class: Option<FailureClass>,
-    /// Lists the failures after this stream, as the end of a list says.
+    /// List the failures after this stream, in order of stream ids
     #[arg(long, value_name = "STREAM")]
     after: Option<StreamId>,
-    /// Lists so many failures.
+    /// List at most N failures
     #[arg(long, value_name = "N", value_parser = number::<NonZeroUsize>)]
     limit: Option<NonZeroUsize>,
 }
@@ -69,8 +69,8 @@ struct ShownPlan {
     /// As text.
     selection: String,
     routes: Vec<String>,
-    full_count: bool,
-    twice: bool,
+    count_all: bool,
+    check_determinism: bool,
     deadline_ms: u64,
 }
 
@@ -87,8 +87,8 @@ impl ShownPlan {
             fingerprint: plan.fingerprint.to_string(),
             selection: plan.selection.to_string(),
             routes: routes.collect(),
-            full_count: plan.options.full_count,
-            twice: plan.options.twice,
+            count_all: plan.options.count_up_to_date,
+            check_determinism: plan.options.check_determinism,
             deadline_ms: plan.options.deadline_ms,
         }
     }
@@ -109,7 +109,7 @@ impl Show {
             None
         };
         // The state reported by a service is current; that in a store may be stale.
-        let is_under_way = context.global.via.is_some() && run.goes_on();
+        let is_under_way = context.global.socket.is_some() && run.goes_on();
         let next = self.next(context, &run, is_under_way, &failures, listed.as_ref());
         context.output.answer(&Shown {
             is_under_way,
@@ -193,16 +193,16 @@ impl Answer for Shown {
         };
         line("what", &what)?;
         let holds = match (run.goes_on(), self.is_under_way) {
-            (true, true) => "; it is under way in the service",
-            (true, false) => "; it holds the store, so it is under way or was killed",
+            (true, true) => ", in progress in the service",
+            (true, false) => "; it claims the store, so it is in progress or was killed",
             (false, _) => "",
         };
         line("state", &format!("{}{holds}", run.state()))?;
         if let Some(note) = run.note() {
             line("note", &note)?;
         }
-        line("who", &plain(&run.who))?;
-        line("why", &plain(&run.why))?;
+        line("actor", &plain(&run.actor))?;
+        line("reason", &plain(&run.reason))?;
         line("plan", &self.plan.fingerprint)?;
         line("processes", &self.plan.selection)?;
         for route in &self.plan.routes {
@@ -223,7 +223,7 @@ impl Answer for Shown {
         }
         line("migrated", &count(counts.migrated))?;
         line("failed", &count(counts.failed))?;
-        line("left alone", &left_alone(counts))?;
+        line("skipped", &left_alone(counts))?;
         line("read", &format::bytes(counts.bytes))?;
         self.failures_text(out)?;
         to_type(&self.next, out)
@@ -257,7 +257,7 @@ impl Shown {
                 writeln!(out, "{}", failure.text())?;
             }
             if listed.failures.is_empty() {
-                writeln!(out, "no failures there")?;
+                writeln!(out, "no failures")?;
             }
         }
         Ok(())
@@ -267,11 +267,11 @@ impl Shown {
 fn left_alone(counts: &RunCounts) -> String {
     let skipped = &counts.skipped_by;
     let parts: Vec<String> = [
-        (skipped.finished, "over"),
+        (skipped.finished, "finished"),
         (skipped.held, "held"),
-        (skipped.already_there, "already there"),
+        (skipped.already_there, "up to date"),
         (skipped.not_selected, "not selected"),
-        (skipped.other_workflow, "of other workflows"),
+        (skipped.other_workflow, "other workflow"),
         (skipped.empty, "empty"),
     ]
     .into_iter()

@@ -97,7 +97,7 @@ fn lines(progress: &Progress, note: Option<&str>, width: usize, rows: usize) -> 
     let below = match note {
         Some(note) => Some((WARN, note.to_owned())),
         None if left > 0 => Some((DIM, format!("and {left} more workflows"))),
-        None if lines.is_empty() => Some((DIM, "looking at the store".to_owned())),
+        None if lines.is_empty() => Some((DIM, "reading the store".to_owned())),
         None if progress.state == RunState::Paused => Some((WARN, "paused".to_owned())),
         None => None,
     };

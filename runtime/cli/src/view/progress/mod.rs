@@ -192,7 +192,7 @@ impl Answer for Line {
 
     fn text(&self, out: &mut String) -> fmt::Result {
         if self.workflows.is_empty() {
-            return writeln!(out, "{}: looking at the store", self.state);
+            return writeln!(out, "{}: reading the store", self.state);
         }
         for of_it in &self.workflows {
             let done = of_it.migrated + of_it.failed + of_it.skipped;

@@ -76,11 +76,11 @@ impl fmt::Display for UpgradeError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::UnknownWorkflow { name, known } => {
-                write!(f, "no workflow {name:?} is known, ")?;
+                write!(f, "unknown workflow {name:?}; ")?;
                 if known.is_empty() {
-                    write!(f, "and no other")?;
+                    write!(f, "no workflow is linked")?;
                 } else {
-                    write!(f, "only {}", known.join(", "))?;
+                    write!(f, "known workflows: {}", known.join(", "))?;
                 }
                 write!(
                     f,
@@ -92,19 +92,19 @@ impl fmt::Display for UpgradeError {
                     .iter()
                     .all(|known| natural_cmp(version.version(), known) == Ordering::Greater);
                 let way_out = if is_newer {
-                    "it is newer than all of these, so use the program that wrote it"
+                    "this version is newer than all of them, so use the program that wrote the state"
                 } else {
                     "correct the version, or link its migration with `use my_migrations as _;`"
                 };
                 write!(
                     f,
-                    "{version} is not known, only {}; {way_out}",
+                    "unknown version {version}; known versions: {}; {way_out}",
                     known.join(", ")
                 )
             }
             Self::NoRoute { from, to, end } => write!(
                 f,
-                "no migrations lead from {from} to {to}: the route ends at {end}; ask for that version"
+                "no route leads from {from} to {to}: the route ends at {end}; ask for that version"
             ),
             Self::Unreadable {
                 version,
@@ -112,7 +112,7 @@ impl fmt::Display for UpgradeError {
                 problem,
             } => write!(
                 f,
-                "the state of {version} cannot be read as a `{state}`: {problem}; check that it is of this version and complete"
+                "the state of {version} cannot be read as a `{state}`: {problem}; check that the state is complete and of this version"
             ),
             Self::Refused { migration, reason } => {
                 write!(f, "{migration} refused the state: {reason}")
@@ -127,7 +127,7 @@ impl fmt::Display for UpgradeError {
                 produced,
             } => write!(
                 f,
-                "the state of {version} is a `{produced}`, not a `{asked}`; ask for the workflow type that the migrations name"
+                "the state of {version} is a `{produced}`, not a `{asked}`; ask for the workflow type that the migrations use"
             ),
         }
     }

@@ -302,5 +302,5 @@ fn unreadable_as(
 }
 
 fn not_utf8(error: &std::str::Utf8Error) -> String {
-    format!("it is not UTF-8 from byte {} on", error.valid_up_to())
+    format!("not UTF-8 from byte {} on", error.valid_up_to())
 }

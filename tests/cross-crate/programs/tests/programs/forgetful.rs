@@ -12,13 +12,13 @@ fn error_of(program: &str) -> String {
 fn versions_are_undecided_whose_migrations_are_not_linked() {
     let error = error_of(env!("CARGO_BIN_EXE_shop-forgetful"));
     let at = "shop_workflows::register_workflow! (tests/cross-crate/workflows/src/lib.rs:58 in package shop-workflows)";
-    let way_out = "add the migration, name its crate with `use my_migrations as _;` if there is one, or say with `no_migration!` why processes stay";
+    let way_out = "add the migration, link its crate with `use my_migrations as _;`, or declare with `no_migration!` that processes stay";
     assert_eq!(
         error,
         format!(
             "the migrations have 2 problems:\n\
-             - no migration leads from order@v1, though order@v3 is newer; order@v1 is named by {at}, and order@v3 by {at}; {way_out}\n\
-             - no migration leads from order@v2, though order@v3 is newer; order@v2 is named by {at}, and order@v3 by {at}; {way_out}\n"
+             - no migration leads from order@v1, but order@v3 is newer (order@v1 is used by {at}, order@v3 by {at}); {way_out}\n\
+             - no migration leads from order@v2, but order@v3 is newer (order@v2 is used by {at}, order@v3 by {at}); {way_out}\n"
         )
     );
 }
@@ -29,10 +29,10 @@ fn an_expected_migration_that_is_not_linked_is_named_with_those_that_are() {
     assert_eq!(
         error_of(env!("CARGO_BIN_EXE_expecting")),
         format!(
-            "the migration cart@1->2 is expected and not there; there are \
+            "the expected migration cart@1->2 is missing; known migrations: \
              order@v1->v2 by expecting::order_v1_to_v2 ({at}:9 in package shop-programs), \
              order@v2->v3 by expecting::order_v2_to_v3 ({at}:14 in package shop-programs); \
-             if its crate is never named in source, write `use my_domain as _;` with that crate's name\n"
+             if its crate is never named in the source, add `use my_domain as _;` with the name of the crate\n"
         )
     );
 }

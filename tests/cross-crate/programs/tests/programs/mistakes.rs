@@ -31,7 +31,7 @@ fn a_duplicate_of_another_crate_is_refused() {
     );
     assert_eq!(
         error_of!("duplicate"),
-        format!("the same migration is there more than once: {V1_TO_V2} and {again}; keep one")
+        format!("duplicate migration: {V1_TO_V2} and {again}; keep one of them")
     );
 }
 
@@ -41,7 +41,7 @@ fn a_fork_between_crates_is_refused() {
     assert_eq!(
         error_of!("fork"),
         format!(
-            "more than one migration leads from order@v1: {V1_TO_V2} and {shortcut}; keep one, or give them versions that follow each other"
+            "several migrations lead from order@v1: {V1_TO_V2} and {shortcut}; keep one of them, or chain their versions"
         )
     );
 }
@@ -52,7 +52,7 @@ fn a_gap_between_crates_is_refused() {
     assert_eq!(
         error_of!("gap"),
         format!(
-            "the migrations of cart end at 2 and at 4, so none of these is the newest version: {CART_1_TO_2}, {after}; add the migration between them, or say with `no_migration!` why processes stay"
+            "the migrations of cart end at 2 and at 4, so there is no single newest version: {CART_1_TO_2}, {after}; add the missing migration, or declare with `no_migration!` that processes stay"
         )
     );
 }
@@ -62,7 +62,7 @@ fn a_circle_over_crates_is_refused() {
     let back = "order@v3->v1 by `circle::BackToTheBeginning` (added at tests/cross-crate/programs/src/bin/circle.rs:37)";
     assert_eq!(
         error_of!("circle"),
-        format!("migrations lead in a circle: {V1_TO_V2}, {V2_TO_V3}, {back}; remove one")
+        format!("the migrations form a cycle: {V1_TO_V2}, {V2_TO_V3}, {back}; remove one")
     );
 }
 
@@ -83,7 +83,7 @@ fn an_undo_without_its_migration_is_refused() {
     assert_eq!(
         error_of!("undo"),
         format!(
-            "the undo {back} has nothing to undo, because there is no migration cart@3->4; add that, name its crate with `use my_migrations as _;`, or remove the undo"
+            "the undo {back} has no migration cart@3->4 to undo; add that migration, link its crate with `use my_migrations as _;`, or remove the undo"
         )
     );
 }
@@ -94,7 +94,7 @@ fn a_version_that_nobody_decided_about_is_refused() {
     assert_eq!(
         error_of!("undecided"),
         format!(
-            "no migration leads from order@v3, though order@v4 is newer; order@v3 is named by {REGISTERED} and {V2_TO_V3}, and order@v4 by {registered}; add the migration, name its crate with `use my_migrations as _;` if there is one, or say with `no_migration!` why processes stay"
+            "no migration leads from order@v3, but order@v4 is newer (order@v3 is used by {REGISTERED} and {V2_TO_V3}, order@v4 by {registered}); add the migration, link its crate with `use my_migrations as _;`, or declare with `no_migration!` that processes stay"
         )
     );
 }
@@ -105,7 +105,7 @@ fn a_version_that_only_leading_zeros_tell_from_another_is_refused() {
     assert_eq!(
         error_of!("zeros"),
         format!(
-            "order@v03, which {registered} names, and order@v3, which {REGISTERED} names, count as equal, since leading zeros do not count; write them alike, or give one a later version"
+            "order@v03, which {registered} names, and order@v3, which {REGISTERED} names, are equal, because leading zeros do not count; use one spelling, or give one of them a later version"
         )
     );
 }
@@ -125,7 +125,7 @@ fn several_mistakes_are_told_at_once() {
     let lines: Vec<&str> = error.lines().collect();
     assert_eq!(lines[0], "the migrations have 3 problems:");
     for (line, start) in lines[1..].iter().zip([
-        "- the same migration is there more than once: ",
+        "- duplicate migration: ",
         "- the migrations of cart end at 2 and at 4",
         "- no migration leads from order@v3, ",
     ]) {

@@ -1,4 +1,4 @@
-//! The commands `skip` and `unskip`.
+//! The commands `hold` and `release`.
 
 use std::fmt::{self, Write};
 
@@ -12,36 +12,37 @@ use crate::view::output::{Answer, BOLD, plain, to_type};
 use state_migration_core::{EventStore, Head, StreamId};
 use state_migration_runner::Runs;
 
-/// Takes a process out of all runs.
+/// Exclude a process from all runs
 ///
-/// Every run counts it as held and leaves it alone, until `unskip` puts it back.
+/// Runs count the process as held and do not migrate it, until `release`
+/// includes it again.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Examples:\n  skip process/bank/500007 --store ./loans --why 'in court'")]
-pub(crate) struct Skip {
-    /// Its stream.
+#[command(after_help = "Examples:\n  hold process/bank/500007 --store ./loans --reason 'in court'")]
+pub(crate) struct Hold {
+    /// Hold the process of this stream
     #[arg(value_name = "STREAM")]
     stream: StreamId,
-    /// Why: kept in the store.
+    /// Record why the process is held
     #[arg(long, value_name = "TEXT")]
-    why: String,
-    /// Who decides so [default: the user, as the system has it].
+    reason: String,
+    /// Record who holds the process [default: the name of the user]
     #[arg(long, value_name = "NAME")]
-    who: Option<String>,
-    /// Takes the store over from a program that has it open and writes to it;
-    /// that one writes nothing from then on.
+    actor: Option<String>,
+    /// Take over the store from a program that has it open, which can no longer
+    /// write to it
     #[arg(long)]
     take_over: bool,
 }
 
-/// Puts a process back into later runs.
+/// Include a held process in later runs again
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Examples:\n  unskip process/bank/500007 --store ./loans")]
-pub(crate) struct Unskip {
-    /// Its stream.
+#[command(after_help = "Examples:\n  release process/bank/500007 --store ./loans")]
+pub(crate) struct Release {
+    /// Release the process of this stream
     #[arg(value_name = "STREAM")]
     stream: StreamId,
-    /// Takes the store over from a program that has it open and writes to it;
-    /// that one writes nothing from then on.
+    /// Take over the store from a program that has it open, which can no longer
+    /// write to it
     #[arg(long)]
     take_over: bool,
 }
@@ -52,22 +53,28 @@ struct Decided {
     stream: String,
     /// The version that the process is at.
     version: String,
-    skipped: bool,
+    held: bool,
     /// Whether the process was held before.
-    was_skipped: bool,
-    who: Option<String>,
-    why: Option<String>,
+    was_held: bool,
+    actor: Option<String>,
+    reason: Option<String>,
     next: Vec<String>,
 }
 
-impl Skip {
+impl Hold {
     pub(crate) async fn run(self, context: &Context) -> Result<Exit, Failure> {
-        let who = self.who.unwrap_or_else(user);
-        decide(context, self.stream, Some((who, self.why)), self.take_over).await
+        let actor = self.actor.unwrap_or_else(user);
+        decide(
+            context,
+            self.stream,
+            Some((actor, self.reason)),
+            self.take_over,
+        )
+        .await
     }
 }
 
-impl Unskip {
+impl Release {
     pub(crate) async fn run(self, context: &Context) -> Result<Exit, Failure> {
         decide(context, self.stream, None, self.take_over).await
     }
@@ -84,10 +91,10 @@ async fn decide(
     let head = reader.head(&stream).await?;
     reader.close().await?;
     let Some(head) = head else {
-        return Err(Failure::environment(format!(
-            "stream {stream} has no events, so there is nothing to decide about; check its id"
-        ))
-        .next(context.again("status")));
+        return Err(
+            Failure::environment(format!("stream {stream} does not exist; check its id"))
+                .next(context.again("status")),
+        );
     };
     if hold.is_none() && !head.held {
         // Nothing has to be written, so that no other writer has to be fenced.
@@ -96,26 +103,24 @@ async fn decide(
     let store = context.writer(take_over, Claim::Any).await?;
     let decided = async {
         let runs = Runs::of(&store).ok_or_else(|| context.keeps_no_runs())?;
-        let was_skipped = store.head(&stream).await?.is_some_and(|head| head.held);
+        let was_held = store.head(&stream).await?.is_some_and(|head| head.held);
         match &hold {
-            Some((who, why)) => runs.skip(&stream, who, why).await?,
-            None if was_skipped => runs.unskip(&stream).await?,
+            Some((actor, reason)) => runs.hold(&stream, actor, reason).await?,
+            None if was_held => runs.release(&stream).await?,
             None => {}
         }
-        Ok::<_, Failure>((was_skipped, hold))
+        Ok::<_, Failure>((was_held, hold))
     };
     let decided = decided.await;
     let closed = store.close().await;
     let decided = decided?;
     closed.map_err(|error| {
         let now = match decided.1 {
-            Some(_) => "is skipped",
-            None => "is not skipped",
+            Some(_) => "is held",
+            None => "is not held",
         };
-        Failure::environment(format!(
-            "{stream} {now} from now on, but {error}; look at the store"
-        ))
-        .next(context.again("status"))
+        Failure::environment(format!("{stream} {now} now, but {error}; check the store"))
+            .next(context.again("status"))
     })?;
     tell(context, &stream, &head, decided)
 }
@@ -124,48 +129,45 @@ fn tell(
     context: &Context,
     stream: &StreamId,
     head: &Head,
-    (was_skipped, by): (bool, Option<(String, String)>),
+    (was_held, by): (bool, Option<(String, String)>),
 ) -> Result<Exit, Failure> {
-    let skipped = by.is_some();
-    let (who, why) = by.unzip();
-    let next = match skipped {
-        true => format!("unskip {}", last_word(stream.as_str())),
+    let held = by.is_some();
+    let (actor, reason) = by.unzip();
+    let next = match held {
+        true => format!("release {}", last_word(stream.as_str())),
         false => format!("plan{}", option("--stream", stream.as_str())),
     };
     context.output.answer(&Decided {
         stream: stream.to_string(),
         version: head.workflow_id.to_string(),
-        skipped,
-        was_skipped,
-        who,
-        why,
+        held,
+        was_held,
+        actor,
+        reason,
         next: vec![context.again(&next)],
     })?;
     Ok(Exit::Done)
 }
 
 impl Answer for Decided {
-    const KIND: &'static str = "skip";
+    const KIND: &'static str = "hold";
 
     fn text(&self, out: &mut String) -> fmt::Result {
         let Self {
             stream, version, ..
         } = self;
-        match (self.skipped, self.was_skipped) {
+        match (self.held, self.was_held) {
             (true, _) => {
-                let who = plain(self.who.as_deref().unwrap_or_default());
-                let why = plain(self.why.as_deref().unwrap_or_default());
-                writeln!(
-                    out,
-                    "{stream} stays at {version}: every run leaves it alone, says {who}: {why}"
-                )?;
+                let actor = plain(self.actor.as_deref().unwrap_or_default());
+                let reason = plain(self.reason.as_deref().unwrap_or_default());
+                writeln!(out, "{stream} at {version} is held by {actor}: {reason}")?;
                 for next in &self.next {
-                    writeln!(out, "{BOLD}to put it back:{BOLD:#} {next}")?;
+                    writeln!(out, "{BOLD}to release it:{BOLD:#} {next}")?;
                 }
                 return Ok(());
             }
-            (false, true) => writeln!(out, "{stream} at {version} is part of later runs again")?,
-            (false, false) => writeln!(out, "{stream} at {version} was not skipped")?,
+            (false, true) => writeln!(out, "{stream} at {version} is released")?,
+            (false, false) => writeln!(out, "{stream} at {version} was not held")?,
         }
         to_type(&self.next, out)
     }

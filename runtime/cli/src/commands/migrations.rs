@@ -1,4 +1,4 @@
-//! The command `list`.
+//! The command `migrations`.
 
 use std::fmt::{self, Write};
 
@@ -10,15 +10,15 @@ use crate::view::output::{Answer, BAD, BOLD, DIM, plain, table, to_type};
 use state_migration_core::registry::End;
 use state_migration_core::{Migration, MigrationRegistry, Problem, WorkflowId};
 
-/// Lists the migrations and versions that are linked into this binary.
+/// List the migrations and versions that are linked into this program
 ///
-/// It reads no store. Where the migrations do not fit together all of them are
-/// listed with what is wrong, and the exit code is 4.
+/// Opens no store. If the migrations are inconsistent, all of them are listed
+/// together with the problems, and the exit code is 4.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Examples:\n  list\n  list --json")]
-pub(crate) struct List {}
+#[command(after_help = "Examples:\n  migrations\n  migrations --json")]
+pub(crate) struct Migrations {}
 
-impl List {
+impl Migrations {
     pub(crate) fn run(self, context: &Context) -> Result<Exit, Failure> {
         let linked = Linked::new(context)?;
         context.output.answer(&linked)?;
@@ -173,7 +173,7 @@ impl Linked {
 }
 
 impl Answer for Linked {
-    const KIND: &'static str = "list";
+    const KIND: &'static str = "migrations";
 
     fn text(&self, out: &mut String) -> fmt::Result {
         for migration in &self.migrations {
@@ -199,7 +199,7 @@ impl Answer for Linked {
             .versions
             .iter()
             .map(|version| vec![plain(&version.version), version.decision()]);
-        out.push_str(&table(&["VERSION", "DECISION"], rows));
+        out.push_str(&table(&["VERSION", "STATUS"], rows));
         if !self.problems.is_empty() {
             writeln!(out)?;
         }
