@@ -6,14 +6,15 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use state_migration_core::{MigrationRegistry, Problem};
+use state_migration_store::{SlateDbReader, SlateDbStore};
+
 use crate::Configure;
 use crate::args::Global;
 use crate::exit_code::Failure;
 use crate::signals::Signals;
 use crate::store::{Claim, Target, Unopened, WayOut};
 use crate::view::output::Output;
-use state_migration_core::{MigrationRegistry, Problem};
-use state_migration_store::{SlateDbReader, SlateDbStore};
 
 /// The context of a command.
 pub(crate) struct Context {

@@ -4,7 +4,6 @@ use std::fmt;
 use std::process::ExitCode;
 
 use serde::Serialize;
-
 use state_migration_core::{Error, ErrorKind};
 
 /// The documented exit codes.

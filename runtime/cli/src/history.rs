@@ -1,12 +1,13 @@
 //! The history of runs, read from the store or from the service that has it open.
 
-use crate::context::Context;
-use crate::exit_code::Failure;
-use crate::remote::client::{Told, Via};
 use state_migration_core::{FailureClass, RunId, StreamId};
 use state_migration_runner::run::history::Claim;
 use state_migration_runner::{Failure as Failed, RunCounts, RunRecord, Runs};
 use state_migration_store::SlateDbReader;
+
+use crate::context::Context;
+use crate::exit_code::Failure;
+use crate::remote::client::{Told, Via};
 
 /// The history of runs of a store.
 pub(crate) enum History {

@@ -51,13 +51,12 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use clap::{CommandFactory, FromArgMatches};
+use state_migration_store::SlateDbStoreBuilder;
 
 use context::Context;
 use dispatch::Args;
 use exit_code::{Exit, Failure};
 use view::output::Output;
-
-use state_migration_store::SlateDbStoreBuilder;
 
 /// Executes the command line: the complete body of a `main` function.
 ///

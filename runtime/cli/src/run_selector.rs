@@ -5,10 +5,11 @@ use std::convert::Infallible;
 use std::fmt;
 use std::str::FromStr;
 
+use state_migration_runner::RunRecord;
+
 use crate::context::Context;
 use crate::exit_code::Failure;
 use crate::history::History;
-use state_migration_runner::RunRecord;
 
 /// Length of the first group of an id, which may consist of digits only.
 const FIRST_GROUP: usize = 8;

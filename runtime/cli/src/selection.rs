@@ -5,11 +5,12 @@ use std::num::NonZeroUsize;
 use std::str::FromStr;
 use std::time::Duration;
 
-use crate::context::option;
-use crate::exit_code::Failure;
 use state_migration_control_socket::protocol::For;
 use state_migration_core::{MigrationRegistry, Selection, StreamId, TenantId};
 use state_migration_runner::MigrationRunner;
+
+use crate::context::option;
+use crate::exit_code::Failure;
 
 /// Options that are part of a plan: with the same ones, `plan` and `run` come
 /// to the same fingerprint.
@@ -97,7 +98,7 @@ impl Planned {
 
     /// The options as a request to a service; an absent option means the setting of the
     /// service.
-    pub(crate) fn asked(&self) -> For {
+    pub(crate) fn run_options(&self) -> For {
         let millis = |deadline: Duration| u64::try_from(deadline.as_millis()).unwrap_or(u64::MAX);
         For {
             selection: Some(self.selection()).filter(|it| *it != Selection::all()),

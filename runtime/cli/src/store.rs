@@ -6,13 +6,13 @@ use std::sync::Arc;
 use slatedb::config::Settings;
 use slatedb::object_store::ObjectStore;
 use slatedb::object_store::memory::InMemory;
+use state_migration_core::store_api::claim::interrupted_by;
+use state_migration_core::{Error, ErrorKind, RunId};
+use state_migration_store::{SlateDbReader, SlateDbStore, SlateDbStoreBuilder};
 use url::Url;
 
 use crate::exit_code::Failure;
 use crate::{Configure, settings};
-use state_migration_core::store_api::claim::interrupted_by;
-use state_migration_core::{Error, ErrorKind, RunId};
-use state_migration_store::{SlateDbReader, SlateDbStore, SlateDbStoreBuilder};
 
 /// The warning about a store that another program has open.
 pub(crate) const IN_USE: &str = "a program has the store open, or ended without closing it; use --socket PATH to run inside that program, because --take-over would fence it";

@@ -3,12 +3,12 @@
 use std::cmp::Ordering;
 
 use serde::Serialize;
-
-use crate::view::output::{BAD, GOOD, plain};
 use state_migration_core::registry::End;
 use state_migration_core::{
     Drawing, MigrationRegistry, RegistryError, Standing, WorkflowId, natural_cmp,
 };
+
+use crate::view::output::{BAD, GOOD, plain};
 
 /// The status of a version, with its route or reason.
 #[derive(Debug, Clone, Serialize)]

@@ -1,14 +1,14 @@
 //! Rules for event stores.
 
 use futures_util::future::join_all;
+use state_migration_core::{
+    Error, ErrorKind, Event, EventStore, ExpectedSequence, Head, MIGRATED, NewEvent, StreamId,
+    Timestamp,
+};
 
 use crate::{
     Broken, Checked, Violation, event, events, holds, migrated, of, refused, same, stream, tenant,
     v1, v2,
-};
-use state_migration_core::{
-    Error, ErrorKind, Event, EventStore, ExpectedSequence, Head, MIGRATED, NewEvent, StreamId,
-    Timestamp,
 };
 
 /// Checks an event store.

@@ -1,10 +1,11 @@
 //! Rules for process registries.
 
-use crate::{Broken, Checked, Violation, holds, of, process, same, tenant, v1, v2};
 use state_migration_core::{
     ConversationId, CorrelationId, ProcessId, ProcessIdentity, ProcessRegistry, RegistryKey,
     TenantId,
 };
+
+use crate::{Broken, Checked, Violation, holds, of, process, same, tenant, v1, v2};
 
 /// Checks a process registry. Its processes have no events.
 ///

@@ -1,7 +1,8 @@
 //! Rules for snapshot stores.
 
-use crate::{Checked, Violation, of, same, stream, tenant, v1, v2};
 use state_migration_core::{Snapshot, SnapshotStore};
+
+use crate::{Checked, Violation, of, same, stream, tenant, v1, v2};
 
 /// Checks a snapshot store. The suite appends no events.
 ///

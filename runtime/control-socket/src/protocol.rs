@@ -6,7 +6,6 @@
 use std::num::NonZeroU32;
 
 use serde::{Deserialize, Serialize};
-
 use state_migration_core::{FailureClass, Fingerprint, RunId, Selection, StreamId, WorkflowId};
 use state_migration_runner::{Failure, MigrationReport, Plan, Progress, RunCounts, RunRecord};
 
@@ -85,7 +84,7 @@ pub enum Request {
         #[serde(default)]
         classes: Vec<FailureClass>,
         #[serde(flatten)]
-        asked: Run,
+        options: Run,
     },
     Plan(For),
     /// The history of runs: the last `limit` runs, and the run that has claimed the
@@ -444,7 +443,7 @@ mod tests {
             Request::Retry {
                 run,
                 classes: vec![FailureClass::Refused],
-                asked: Run {
+                options: Run {
                     actor: Some("ann".into()),
                     ..Run::default()
                 }
@@ -479,7 +478,7 @@ mod tests {
             Request::Retry {
                 run: RunId::random(),
                 classes: Vec::new(),
-                asked: run,
+                options: run,
             },
             Request::Show {
                 run: RunId::random(),

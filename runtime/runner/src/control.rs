@@ -11,13 +11,13 @@ use futures_util::StreamExt;
 use futures_util::future::{Either, select};
 use futures_util::stream::{self, BoxStream};
 use serde::{Deserialize, Serialize};
+use state_migration_core::RunId;
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout_at};
 
 use crate::run::counts::Count;
 use crate::run::{RunCounts, RunState};
-use crate::workers::in_progress::{AtWork, Hand};
-use state_migration_core::RunId;
+use crate::workers::in_progress::{ChunkGuard, InProgress};
 
 /// Progress of a run.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -136,13 +136,13 @@ impl WorkflowProgress {
 
 /// The state that the holder of the handle requests.
 #[derive(Debug, Clone, Copy, PartialEq)]
-struct Wanted {
+struct Requested {
     paused: bool,
     cancelled: bool,
     per_second: Option<NonZeroU32>,
 }
 
-impl Wanted {
+impl Requested {
     fn slows(&self) -> bool {
         self.paused || self.cancelled || self.per_second.is_some()
     }
@@ -190,7 +190,7 @@ pub struct RunControl {
 }
 
 struct Inner {
-    wanted: watch::Sender<Wanted>,
+    requested: watch::Sender<Requested>,
     progress: watch::Sender<Progress>,
     /// Whether the last run has ended, in any state.
     over: watch::Sender<bool>,
@@ -204,7 +204,7 @@ struct Inner {
 impl fmt::Debug for RunControl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("RunControl")
-            .field("wanted", &*self.inner.wanted.borrow())
+            .field("requested", &*self.inner.requested.borrow())
             .field("progress", &*self.inner.progress.borrow())
             .finish()
     }
@@ -213,14 +213,14 @@ impl fmt::Debug for RunControl {
 impl RunControl {
     #[doc(hidden)]
     pub fn new() -> Self {
-        let wanted = Wanted {
+        let requested = Requested {
             paused: false,
             cancelled: false,
             per_second: None,
         };
         Self {
             inner: Arc::new(Inner {
-                wanted: watch::Sender::new(wanted),
+                requested: watch::Sender::new(requested),
                 progress: watch::Sender::new(Progress::default()),
                 over: watch::Sender::new(false),
                 under_way: AtomicUsize::new(0),
@@ -232,28 +232,28 @@ impl RunControl {
     /// Pauses the run after the chunks in progress. The run keeps its claim on the
     /// store, and its record says that it is paused.
     pub fn pause(&self) {
-        self.want(|wanted| wanted.paused = true);
+        self.request(|requested| requested.paused = true);
     }
 
     /// Unpauses the run.
     pub fn unpause(&self) {
-        self.want(|wanted| wanted.paused = false);
+        self.request(|requested| requested.paused = false);
     }
 
     /// Cancels the run after the chunks in progress. It can be resumed.
     pub fn cancel(&self) {
-        self.want(|wanted| wanted.cancelled = true);
+        self.request(|requested| requested.cancelled = true);
     }
 
     /// Limits the run to this many processes per second from now on; `None` removes the
     /// limit.
     pub fn throttle(&self, per_second: Option<NonZeroU32>) {
-        self.want(|wanted| wanted.per_second = per_second);
+        self.request(|requested| requested.per_second = per_second);
     }
 
-    fn want(&self, want: impl FnOnce(&mut Wanted)) {
-        self.inner.wanted.send_modify(|wanted| {
-            want(wanted);
+    fn request(&self, request: impl FnOnce(&mut Requested)) {
+        self.inner.requested.send_modify(|requested| {
+            request(requested);
             self.deal_anew();
         });
     }
@@ -308,29 +308,29 @@ impl RunControl {
     /// The limit in processes per second, if there is one.
     #[must_use]
     pub fn throttled(&self) -> Option<NonZeroU32> {
-        self.inner.wanted.borrow().per_second
+        self.inner.requested.borrow().per_second
     }
 
     /// Pauses or unpauses the run in progress. Returns `false` and has no effect, not
     /// even on the next run, if no run is in progress.
     #[doc(hidden)]
     pub fn pause_this(&self, paused: bool) -> bool {
-        self.tell_this(|wanted| wanted.paused = paused)
+        self.tell_this(|requested| requested.paused = paused)
     }
 
     /// Cancels the run in progress. Returns `false` and has no effect, not even on the
     /// next run, if no run is in progress.
     #[doc(hidden)]
     pub fn cancel_this(&self) -> bool {
-        self.tell_this(|wanted| wanted.cancelled = true)
+        self.tell_this(|requested| requested.cancelled = true)
     }
 
-    fn tell_this(&self, tell: impl FnOnce(&mut Wanted)) -> bool {
+    fn tell_this(&self, tell: impl FnOnce(&mut Requested)) -> bool {
         // The end of a run resets the requested state under the same lock.
-        self.inner.wanted.send_if_modified(|wanted| {
+        self.inner.requested.send_if_modified(|requested| {
             let is_under_way = self.is_under_way();
             if is_under_way {
-                tell(wanted);
+                tell(requested);
                 self.deal_anew();
             }
             is_under_way
@@ -339,7 +339,7 @@ impl RunControl {
 
     /// A receiver of changes to the requested state.
     pub(crate) fn changes(&self) -> Changes {
-        let mut changes = self.inner.wanted.subscribe();
+        let mut changes = self.inner.requested.subscribe();
         if changes.borrow_and_update().paused {
             // The run was paused before this point; report that as a change.
             changes.mark_changed();
@@ -349,26 +349,26 @@ impl RunControl {
 
     /// The state of a run in progress: paused if a pause is requested and no chunk is
     /// in progress; `None` while the last chunks finish.
-    pub(crate) fn state(&self, at_work: &AtWork) -> Option<RunState> {
+    pub(crate) fn state(&self, in_progress: &InProgress) -> Option<RunState> {
         match self.is_paused() {
             false => Some(RunState::Running),
             // A worker checks for a pause after it has registered a chunk.
-            true => at_work.is_nobody().then_some(RunState::Paused),
+            true => in_progress.is_empty().then_some(RunState::Paused),
         }
     }
 
     pub(crate) fn is_cancelled(&self) -> bool {
-        self.inner.wanted.borrow().cancelled
+        self.inner.requested.borrow().cancelled
     }
 
     #[doc(hidden)]
     pub fn is_paused(&self) -> bool {
-        self.inner.wanted.borrow().paused
+        self.inner.requested.borrow().paused
     }
 
     /// Whether a worker may have to wait before its next chunk.
     pub(crate) fn is_slowed(&self) -> bool {
-        self.inner.wanted.borrow().slows()
+        self.inner.requested.borrow().slows()
     }
 
     /// Begins a run, which ends when the returned value is dropped.
@@ -392,31 +392,31 @@ impl RunControl {
             return;
         }
         self.inner.over.send_replace(true);
-        self.want(|wanted| {
-            wanted.cancelled = false;
-            wanted.paused = false;
+        self.request(|requested| {
+            requested.cancelled = false;
+            requested.paused = false;
         });
     }
 
     /// Maximum number of processes per chunk, so that a throttled run advances in small
     /// steps.
     pub(crate) fn chunk_limit(&self) -> usize {
-        match self.inner.wanted.borrow().per_second {
+        match self.inner.requested.borrow().per_second {
             Some(rate) => (rate.get() as usize / 10).max(1),
             None => usize::MAX,
         }
     }
 
     /// Waits until this many processes may start.
-    pub(crate) async fn may_go_on(&self, processes: usize, at_work: &AtWork) -> Go {
-        let mut changes = self.inner.wanted.subscribe();
+    pub(crate) async fn may_go_on(&self, processes: usize, in_progress: &InProgress) -> Go {
+        let mut changes = self.inner.requested.subscribe();
         let mut paused = false;
         loop {
-            let wanted = *changes.borrow_and_update();
-            if wanted.cancelled {
+            let requested = *changes.borrow_and_update();
+            if requested.cancelled {
                 return Go::Nowhere;
             }
-            if wanted.paused {
+            if requested.paused {
                 paused = true;
                 // Cannot fail: the sender lives as long as `self`.
                 let _ = changes.changed().await;
@@ -425,7 +425,7 @@ impl RunControl {
             if paused {
                 return Go::AfterAPause;
             }
-            if let Some(rate) = wanted.per_second {
+            if let Some(rate) = requested.per_second {
                 let turn = self.turn(rate, processes);
                 if timeout_at(turn, changes.changed()).await.is_ok() {
                     match self.is_paused() {
@@ -434,10 +434,10 @@ impl RunControl {
                     }
                 }
             }
-            let hand = at_work.begin();
+            let guard = in_progress.begin();
             // A pause that is requested after this check sees the registered chunk.
             if !self.is_paused() {
-                return Go::On(hand);
+                return Go::On(guard);
             }
         }
     }
@@ -475,7 +475,7 @@ impl Drop for UnderWay {
 /// What a worker may do next.
 pub(crate) enum Go {
     /// Migrate the processes.
-    On(Hand),
+    On(ChunkGuard),
     /// Read again: the run was paused, and the processes may have been held or released
     /// meanwhile.
     AfterAPause,
@@ -486,7 +486,7 @@ pub(crate) enum Go {
 }
 
 /// A receiver of changes to the requested state of the run.
-pub(crate) struct Changes(watch::Receiver<Wanted>);
+pub(crate) struct Changes(watch::Receiver<Requested>);
 
 impl Changes {
     /// Waits for the next change.
@@ -539,37 +539,37 @@ mod tests {
 
     #[tokio::test]
     async fn a_worker_waits_for_its_turn_and_hears_of_changes() {
-        let (control, at_work) = (RunControl::new(), AtWork::new());
+        let (control, in_progress) = (RunControl::new(), InProgress::new());
         let under_way = control.begin();
         // The end of another run of the same runner does not affect this run.
         drop(control.begin());
-        let go = control.may_go_on(1, &at_work).await;
-        assert!(matches!(go, Go::On(_)) && !at_work.is_nobody());
+        let go = control.may_go_on(1, &in_progress).await;
+        assert!(matches!(go, Go::On(_)) && !in_progress.is_empty());
         drop(go);
-        assert!(at_work.is_nobody());
+        assert!(in_progress.is_empty());
         control.throttle(Some(rate(1)));
         assert!(matches!(
-            control.may_go_on(3_600, &at_work).await,
+            control.may_go_on(3_600, &in_progress).await,
             Go::On(_)
         ));
         // The next turn is in an hour.
         let waits = tokio::spawn({
-            let (control, at_work) = (control.clone(), at_work.clone());
-            async move { control.may_go_on(1, &at_work).await }
+            let (control, in_progress) = (control.clone(), in_progress.clone());
+            async move { control.may_go_on(1, &in_progress).await }
         });
         tokio::task::yield_now().await;
         control.pause();
         control.throttle(None);
         tokio::task::yield_now().await;
-        assert!(!waits.is_finished() && at_work.is_nobody());
+        assert!(!waits.is_finished() && in_progress.is_empty());
         control.unpause();
         assert!(matches!(waits.await.unwrap(), Go::AfterAPause));
         control.pause();
         control.cancel();
-        let go = control.may_go_on(1, &at_work).await;
+        let go = control.may_go_on(1, &in_progress).await;
         assert!(matches!(go, Go::Nowhere));
         drop(under_way);
-        let go = control.may_go_on(1, &at_work).await;
+        let go = control.may_go_on(1, &in_progress).await;
         assert!(matches!(go, Go::On(_)));
     }
 
@@ -578,14 +578,14 @@ mod tests {
     #[tokio::test]
     async fn at_another_throttle_all_that_wait_take_turns_again() {
         const WAITING: usize = 8;
-        let (control, at_work) = (RunControl::new(), AtWork::new());
+        let (control, in_progress) = (RunControl::new(), InProgress::new());
         control.throttle(Some(rate(1)));
         // The next turn is in an hour.
-        drop(control.may_go_on(3_600, &at_work).await);
+        drop(control.may_go_on(3_600, &in_progress).await);
         let waiting: Vec<_> = (0..WAITING)
             .map(|_| {
-                let (control, at_work) = (control.clone(), at_work.clone());
-                tokio::spawn(async move { control.may_go_on(500, &at_work).await })
+                let (control, in_progress) = (control.clone(), in_progress.clone());
+                tokio::spawn(async move { control.may_go_on(500, &in_progress).await })
             })
             .collect();
         tokio::task::yield_now().await;
@@ -594,7 +594,7 @@ mod tests {
             // The workers ask again, with the page size for the new rate.
             assert!(matches!(waits.await.unwrap(), Go::AtAnotherPace));
         }
-        assert!(at_work.is_nobody());
+        assert!(in_progress.is_empty());
         let turns: Vec<_> = (0..WAITING).map(|_| control.turn(rate(2), 1)).collect();
         for pair in turns.windows(2) {
             assert_eq!(pair[1] - pair[0], Duration::from_millis(500));

@@ -9,6 +9,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 use metrics::{Counter, counter, gauge, histogram};
+use state_migration_core::{
+    DueProcess, MigrationError, RunId, Selection, SkippedBy, StreamId, WorkflowId,
+};
 use tracing::field::Empty;
 use tracing::{Instrument, Span, debug, debug_span, info, info_span, warn};
 
@@ -19,9 +22,6 @@ use crate::stages::done::Done;
 use crate::telemetry::{
     CHUNK_SECONDS, COMMIT_SECONDS, CONFLICTS, DURABLE_SECONDS, PROCESSES_FAILED,
     PROCESSES_MIGRATED, PROCESSES_PER_SECOND, PROCESSES_SKIPPED, READ_BYTES, RUNS_ENDED,
-};
-use state_migration_core::{
-    DueProcess, MigrationError, RunId, Selection, SkippedBy, StreamId, WorkflowId,
 };
 
 const TARGET: &str = "state_migration";

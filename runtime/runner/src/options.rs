@@ -3,16 +3,17 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use state_migration_core::{FailureClass, MigrationRegistry, RunId, Selection};
+
 use crate::run::{Plan, PlanOptions};
 use crate::stages::scan;
-use state_migration_core::{FailureClass, MigrationRegistry, RunId, Selection};
 
 /// Default timeout of user code for one process.
 const DEADLINE: Duration = Duration::from_secs(10);
 
 /// Options of one run; those of the runner are the default for each of its runs.
 #[derive(Debug, Clone)]
-pub struct Asked {
+pub struct RunOptions {
     pub selection: Arc<Selection>,
     pub count_up_to_date: bool,
     /// Whether user code runs twice on every process; `None`: only in a dry run.
@@ -33,7 +34,7 @@ pub(crate) struct Options {
     pub(crate) yields: bool,
 }
 
-impl Default for Asked {
+impl Default for RunOptions {
     fn default() -> Self {
         Self {
             selection: Arc::default(),
@@ -57,7 +58,7 @@ impl Default for Options {
     }
 }
 
-impl Asked {
+impl RunOptions {
     pub(crate) fn plan(&self, migrations: &MigrationRegistry) -> Plan {
         let options = PlanOptions {
             count_up_to_date: self.count_up_to_date,
@@ -69,7 +70,7 @@ impl Asked {
 }
 
 /// The kind of run that is requested.
-pub enum Wanted {
+pub enum RunRequest {
     Run,
     DryRun,
     Resume(RunId),

@@ -4,15 +4,16 @@
 
 use std::time::Duration;
 
+use state_migration_core::{
+    Baseline, EventStore, FailureClass, Head, MigrationError, MigrationRegistry, Route, RunId,
+    Stage, Standing, StreamId,
+};
+
 use crate::migration_runner::refusal;
 use crate::stages::convert::{self, Planned};
 use crate::stages::fold::{Folded, Progress};
 use crate::user_code::panics::{Shielded, catch};
 use crate::user_code::threads::Code;
-use state_migration_core::{
-    Baseline, EventStore, FailureClass, Head, MigrationError, MigrationRegistry, Route, RunId,
-    Stage, Standing, StreamId,
-};
 
 /// A state as JSON, or the reason why it cannot be shown.
 pub type Shown = Result<String, String>;

@@ -1,13 +1,14 @@
 //! Updates of a process registry in another store after a migration.
 
+use state_migration_core::{
+    Error, Head, ProcessIdentity, ProcessRegistry, RegistryKey, StreamId, WorkflowId,
+};
+
 use crate::report::MigrationReport;
 use crate::run::Store;
 use crate::run_context::RunContext;
 use crate::stages::done::Moved;
 use crate::stages::due;
-use state_migration_core::{
-    Error, Head, ProcessIdentity, ProcessRegistry, RegistryKey, StreamId, WorkflowId,
-};
 
 const PAGE: usize = 512;
 

@@ -3,9 +3,9 @@
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
+use state_migration_core::{MigrationError, MigrationWarning, RunId, SkippedBy, Subject};
 
 use crate::run::{RunCounts, RunState};
-use state_migration_core::{MigrationError, MigrationWarning, RunId, SkippedBy, Subject};
 
 /// Maximum number of errors, and of warnings, that a report keeps; it counts all.
 pub(crate) const KEPT: usize = 1_000;

@@ -7,7 +7,7 @@ use state_migration_core::{
 
 use crate::control::RunControl;
 use crate::migration_runner::MigrationRunner;
-use crate::options::{Asked, Wanted};
+use crate::options::{RunOptions, RunRequest};
 use crate::report::MigrationReport;
 use crate::run::{Plan, Runs};
 
@@ -15,13 +15,13 @@ use crate::run::{Plan, Runs};
 #[async_trait]
 pub trait RunService: Send + Sync + 'static {
     fn control(&self) -> RunControl;
-    fn asked(&self) -> Asked;
-    fn plan_for(&self, asked: &Asked) -> Result<Plan, RegistryError>;
+    fn run_options(&self) -> RunOptions;
+    fn plan_for(&self, run_options: &RunOptions) -> Result<Plan, RegistryError>;
     fn runs(&self) -> Option<Runs>;
     /// Approximate number of processes at each version of the workflows of a plan.
     async fn versions(&self, plan: &Plan) -> Result<Vec<(WorkflowId, u64)>, Error>;
     async fn absent(&self, plan: &Plan) -> Result<Vec<String>, Error>;
-    async fn start(&self, asked: Asked, wanted: Wanted) -> MigrationReport;
+    async fn start(&self, run_options: RunOptions, request: RunRequest) -> MigrationReport;
 }
 
 #[async_trait]
@@ -35,12 +35,12 @@ where
         self.control()
     }
 
-    fn asked(&self) -> Asked {
-        self.asked().clone()
+    fn run_options(&self) -> RunOptions {
+        self.run_options().clone()
     }
 
-    fn plan_for(&self, asked: &Asked) -> Result<Plan, RegistryError> {
-        self.plan_for(asked)
+    fn plan_for(&self, run_options: &RunOptions) -> Result<Plan, RegistryError> {
+        self.plan_for(run_options)
     }
 
     fn runs(&self) -> Option<Runs> {
@@ -55,7 +55,7 @@ where
         self.absent(&plan.selection).await
     }
 
-    async fn start(&self, asked: Asked, wanted: Wanted) -> MigrationReport {
-        self.start(&asked, None, wanted).await
+    async fn start(&self, run_options: RunOptions, request: RunRequest) -> MigrationReport {
+        self.start(&run_options, None, request).await
     }
 }

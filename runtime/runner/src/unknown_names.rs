@@ -2,8 +2,9 @@
 //!
 //! A mistyped name selects nothing, which looks like an empty store.
 
-use crate::migration_runner::MigrationRunner;
 use state_migration_core::{Error, EventStore, Selection, StreamId, TenantId};
+
+use crate::migration_runner::MigrationRunner;
 
 /// Maximum number of names in a message.
 const TOLD: usize = 5;

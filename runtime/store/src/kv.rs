@@ -7,9 +7,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
+use state_migration_core::{Error, StoreId};
 
 use crate::key::KeyRange;
-use state_migration_core::{Error, StoreId};
 
 /// Counts the rows read through all handles of an engine.
 #[derive(Debug, Clone, Default)]

@@ -11,11 +11,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 use imbl::OrdMap;
+use state_migration_core::{Error, ErrorKind, StoreId};
 
 use crate::key::KeyRange;
 use crate::kv::{Kv, KvScan, KvTxn, RowCount, RowsRead};
 use crate::records::RecordStore;
-use state_migration_core::{Error, ErrorKind, StoreId};
 
 /// A store in memory: events, snapshots and process registry in one.
 ///

@@ -8,13 +8,12 @@ use std::ops::RangeInclusive;
 
 use bytes::{Buf, Bytes};
 use bytestring::ByteString;
-use uuid::Uuid;
-
 use state_migration_core::store_api::row::{BadRecord, FORMAT, UNRELEASED, start};
 use state_migration_core::{
     ChunkEvent, Error, Event, EventId, Fingerprint, Head, Hold, Metadata, NewEvent, ProcessId,
     RunId, Snapshot, StreamId, TenantId, Timestamp, WorkflowId,
 };
+use uuid::Uuid;
 
 const FINISHES: u8 = 1;
 const HAS_METADATA: u8 = 2;

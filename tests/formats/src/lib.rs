@@ -11,7 +11,6 @@ use bytes::Bytes;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
-
 use state_migration_control_socket::protocol;
 use state_migration_core::event::BASELINE_SCHEMA;
 use state_migration_core::store_api::claim::{Claim, Closed};

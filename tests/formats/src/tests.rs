@@ -10,12 +10,12 @@ use bytes::Bytes;
 use proptest::prelude::*;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
-
-use crate::{FORMATS, Format, baseline, keys};
 use state_migration_core::{FailureClass, MIGRATED, NewEvent, Stage, StreamId};
 use state_migration_runner::run::rows::Part;
 use state_migration_runner::{RunKind, RunState};
 use state_migration_store::{SlateDbStore, record};
+
+use crate::{FORMATS, Format, baseline, keys};
 
 /// The stores of this format that are frozen.
 const FROZEN: [&str; 3] = ["format-2", "format-2-runs", "format-2-words"];

@@ -4,12 +4,12 @@ use std::fmt;
 
 use clap::ValueEnum;
 use serde::Serialize;
+use state_migration_core::{MigrationRegistry, Problem};
 
 use crate::context::Context;
 use crate::exit_code::{Exit, Failure};
 use crate::view::output::Answer;
 use crate::view::svg;
-use state_migration_core::{MigrationRegistry, Problem};
 
 /// Draw the versions and the migrations between them
 ///

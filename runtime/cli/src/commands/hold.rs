@@ -3,14 +3,14 @@
 use std::fmt::{self, Write};
 
 use serde::Serialize;
+use state_migration_core::{EventStore, Head, StreamId};
+use state_migration_runner::Runs;
 
 use crate::context::{Context, last_word, option};
 use crate::exit_code::{Exit, Failure};
 use crate::local::user;
 use crate::store::Claim;
 use crate::view::output::{Answer, BOLD, plain, to_type};
-use state_migration_core::{EventStore, Head, StreamId};
-use state_migration_runner::Runs;
 
 /// Exclude a process from all runs
 ///

@@ -3,12 +3,12 @@
 use std::fmt::{self, Write};
 
 use serde::Serialize;
+use state_migration_core::registry::End;
+use state_migration_core::{Migration, MigrationRegistry, Problem, WorkflowId};
 
 use crate::context::Context;
 use crate::exit_code::{Exit, Failure};
 use crate::view::output::{Answer, BAD, BOLD, DIM, plain, table, to_type};
-use state_migration_core::registry::End;
-use state_migration_core::{Migration, MigrationRegistry, Problem, WorkflowId};
 
 /// List the migrations and versions that are linked into this program
 ///

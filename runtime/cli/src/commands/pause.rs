@@ -2,13 +2,13 @@
 
 use std::time::Duration;
 
+use state_migration_control_socket::protocol::{Request, Status};
+use state_migration_runner::RunState;
 use tokio::time::{Instant, sleep};
 
 use crate::context::Context;
 use crate::exit_code::{Exit, Failure};
 use crate::remote::service::Service;
-use state_migration_control_socket::protocol::{Request, Status};
-use state_migration_runner::RunState;
 
 /// Time to wait until the run has reached the requested state.
 const PATIENCE: Duration = Duration::from_secs(10);

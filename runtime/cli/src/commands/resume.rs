@@ -1,13 +1,14 @@
 //! The command `resume`.
 
+use state_migration_control_socket::protocol::Request;
+use state_migration_runner::{MigrationRunner, RunKind, RunRecord};
+
 use crate::context::Context;
 use crate::exit_code::{Exit, Failure};
-use crate::local::{Pace, Wanted, drive};
+use crate::local::{Goal, Pace, drive};
 use crate::remote;
 use crate::run_selector::WhichRun;
 use crate::store::Claim;
-use state_migration_control_socket::protocol::Request;
-use state_migration_runner::{MigrationRunner, RunKind, RunRecord};
 
 /// Resume an interrupted run
 ///
@@ -41,20 +42,20 @@ impl Resume {
         let before = runs.counts(record.id).await?.selected();
         runs.close().await?;
         if let Some(via) = context.via() {
-            let wanted = Wanted::Resume(record.id, before);
+            let goal = Goal::Resume(record.id, before);
             let request = Request::Resume {
                 run: record.id,
                 force: self.force,
                 take_over: self.take_over,
                 per_second: self.pace.throttle,
             };
-            return remote::drive(context, via, request, wanted, &self.pace).await;
+            return remote::drive(context, via, request, goal, &self.pace).await;
         }
         let set =
             |runner: MigrationRunner<_, _, _>| runner.force(self.force).take_over(self.take_over);
-        let wanted = Wanted::Resume(record.id, before);
+        let goal = Goal::Resume(record.id, before);
         let store = context.writer(self.take_over, Claim::Of(Some(record.id)));
-        drive(context, store, set, wanted, &self.pace).await
+        drive(context, store, set, goal, &self.pace).await
     }
 
     fn can(&self, context: &Context, record: &RunRecord) -> Result<(), Failure> {

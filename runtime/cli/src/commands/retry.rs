@@ -1,15 +1,16 @@
 //! The command `retry`.
 
-use crate::context::Context;
-use crate::exit_code::{Exit, Failure};
-use crate::history::History;
-use crate::local::{Pace, Signed, Wanted, classes, drive};
-use crate::remote;
-use crate::run_selector::WhichRun;
-use crate::store::Claim;
 use state_migration_control_socket::protocol::{self, Request};
 use state_migration_core::FailureClass;
 use state_migration_runner::MigrationRunner;
+
+use crate::context::Context;
+use crate::exit_code::{Exit, Failure};
+use crate::history::History;
+use crate::local::{Goal, Pace, Signed, classes, drive};
+use crate::remote;
+use crate::run_selector::WhichRun;
+use crate::store::Claim;
 
 /// Retry the processes that failed in a run
 ///
@@ -48,11 +49,11 @@ impl Retry {
             .await?;
         runs.close().await?;
         if let Some(via) = context.via() {
-            let wanted = Wanted::Retry(record.id, self.class.clone());
+            let goal = Goal::Retry(record.id, self.class.clone());
             let request = Request::Retry {
                 run: record.id,
                 classes: self.class,
-                asked: protocol::Run {
+                options: protocol::Run {
                     actor: Some(self.signed.actor()),
                     reason: self.signed.reason().to_owned(),
                     take_over: self.take_over,
@@ -60,7 +61,7 @@ impl Retry {
                     ..protocol::Run::default()
                 },
             };
-            return remote::drive(context, via, request, wanted, &self.pace).await;
+            return remote::drive(context, via, request, goal, &self.pace).await;
         }
         let set = |runner: MigrationRunner<_, _, _>| {
             runner
@@ -68,9 +69,9 @@ impl Retry {
                 .reason(self.signed.reason())
                 .take_over(self.take_over)
         };
-        let wanted = Wanted::Retry(record.id, self.class.clone());
+        let goal = Goal::Retry(record.id, self.class.clone());
         let store = context.writer(self.take_over, Claim::Of(None));
-        drive(context, store, set, wanted, &self.pace).await
+        drive(context, store, set, goal, &self.pace).await
     }
 
     /// Fails if there are no failures to retry.

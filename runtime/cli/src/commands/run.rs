@@ -1,14 +1,15 @@
 //! The command `run`.
 
-use crate::context::Context;
-use crate::exit_code::{Exit, Failure};
-use crate::local::{Pace, Signed, Wanted, drive};
-use crate::remote::{self, Via, service};
-use crate::selection::Planned;
-use crate::store::Claim;
 use state_migration_control_socket::protocol::{self, Request};
 use state_migration_core::{Fingerprint, MigrationRegistry};
 use state_migration_runner::MigrationRunner;
+
+use crate::context::Context;
+use crate::exit_code::{Exit, Failure};
+use crate::local::{Goal, Pace, Signed, drive};
+use crate::remote::{self, Via, service};
+use crate::selection::Planned;
+use crate::store::Claim;
 
 /// Migrate outdated processes to the newest version
 ///
@@ -53,8 +54,8 @@ impl Run {
         if self.dry_run {
             let command = format!("run{} --plan {plan}", self.planned.arguments());
             let set = |runner| self.planned.apply(runner);
-            let (reader, wanted) = (context.reader(), Wanted::DryRun(command));
-            return drive(context, reader, set, wanted, &self.pace).await;
+            let (reader, goal) = (context.reader(), Goal::DryRun(command));
+            return drive(context, reader, set, goal, &self.pace).await;
         }
         // Check before the store is opened for writing, which fences other writers.
         self.is_meant(context, plan)?;
@@ -66,7 +67,7 @@ impl Run {
                 .take_over(self.take_over)
         };
         let store = context.writer(self.take_over, Claim::Of(None));
-        drive(context, store, set, Wanted::Run, &self.pace).await
+        drive(context, store, set, Goal::Run, &self.pace).await
     }
 
     /// Executes the run inside the service, with the migrations of the service.
@@ -76,12 +77,12 @@ impl Run {
             return Err(unmeant().next(context.again(&look)));
         }
         service::check(&via, &self.planned).await?;
-        let wanted = match self.dry_run {
-            true => Wanted::DryRun(look),
-            false => Wanted::Run,
+        let goal = match self.dry_run {
+            true => Goal::DryRun(look),
+            false => Goal::Run,
         };
         let request = Request::Run(protocol::Run {
-            which: self.planned.asked(),
+            which: self.planned.run_options(),
             actor: Some(self.signed.actor()),
             reason: self.signed.reason().to_owned(),
             plan: self.plan,
@@ -89,7 +90,7 @@ impl Run {
             take_over: self.take_over,
             per_second: self.pace.throttle,
         });
-        remote::drive(context, via, request, wanted, &self.pace).await
+        remote::drive(context, via, request, goal, &self.pace).await
     }
 
     /// The fingerprint of the current plan.
@@ -104,9 +105,9 @@ impl Run {
     fn is_meant(&self, context: &Context, now: Fingerprint) -> Result<(), Failure> {
         let refused = match self.plan {
             _ if self.yes => return Ok(()),
-            Some(wanted) if wanted == now => return Ok(()),
-            Some(wanted) => Failure::refused(format!(
-                "plan {wanted} is out of date (now {now}), because the options or the migrations have changed; check the plan again"
+            Some(expected) if expected == now => return Ok(()),
+            Some(expected) => Failure::refused(format!(
+                "plan {expected} is out of date (now {now}), because the options or the migrations have changed; check the plan again"
             )),
             None => unmeant(),
         };

@@ -4,6 +4,8 @@ use std::collections::BTreeSet;
 use std::fmt::{self, Write};
 
 use serde::Serialize;
+use state_migration_core::{Selection, WorkflowId};
+use state_migration_runner::{RunState, Runs};
 
 use crate::context::Context;
 use crate::exit_code::{Exit, Failure};
@@ -15,8 +17,6 @@ use crate::version_status::{Decision, Decisions, Stands};
 use crate::view::format::{self, count};
 use crate::view::output::{Answer, WARN, plain, table, to_type};
 use crate::view::run_summary::{Latest, RUNS, RunLine, latest, run_table};
-use state_migration_core::{Selection, WorkflowId};
-use state_migration_runner::{RunState, Runs};
 
 /// Show how many processes are at each version, and the last runs
 ///

@@ -2,10 +2,11 @@
 
 use std::num::NonZeroU32;
 
+use state_migration_control_socket::protocol::Request;
+
 use crate::context::Context;
 use crate::exit_code::{Exit, Failure};
 use crate::remote::service::Service;
-use state_migration_control_socket::protocol::Request;
 
 /// Limit the speed of the runs in a service
 ///

@@ -2,13 +2,14 @@
 
 use std::time::Duration;
 
+use state_migration_control_socket::protocol::Request;
+use state_migration_runner::RunState;
+
 use crate::context::Context;
 use crate::exit_code::{Exit, Failure};
 use crate::remote::service::Service;
 use crate::remote::watch;
 use crate::selection::duration;
-use state_migration_control_socket::protocol::Request;
-use state_migration_runner::RunState;
 
 /// Watch the run in a service until it ends
 ///

@@ -4,7 +4,7 @@ use state_migration_core::{FailureClass, RunId};
 
 /// The requested kind of run.
 #[derive(Debug, Clone)]
-pub(crate) enum Wanted {
+pub(crate) enum Goal {
     Run,
     /// A dry run, with the command line of the real run.
     DryRun(String),
@@ -13,7 +13,7 @@ pub(crate) enum Wanted {
     Retry(RunId, Vec<FailureClass>),
 }
 
-impl Wanted {
+impl Goal {
     pub(crate) fn command(&self) -> &'static str {
         match self {
             Self::Run | Self::DryRun(_) => "run",

@@ -16,7 +16,7 @@ use slatedb::CloseReason;
 use crate::context::Context;
 use crate::exit_code::{Exit, Failure};
 use crate::history::History;
-pub(crate) use crate::local::goal::Wanted;
+pub(crate) use crate::local::goal::Goal;
 use crate::selection::{duration, number};
 use crate::signals::Signals;
 use crate::view::progress::Shown;
@@ -132,7 +132,7 @@ pub(crate) async fn drive<S: Opened>(
     context: &Context,
     opening: impl Future<Output = Result<S, Failure>>,
     set: impl FnOnce(Runner<S>) -> Runner<S>,
-    wanted: Wanted,
+    goal: Goal,
     pace: &Pace,
 ) -> Result<Exit, Failure> {
     let migrations = context.migrations()?;
@@ -157,28 +157,30 @@ pub(crate) async fn drive<S: Opened>(
         control.clone(),
     );
     let begun = Instant::now();
-    let reported = until_interrupted(&runner, &wanted, &mut signals, &shown).await;
+    let reported = until_interrupted(&runner, &goal, &mut signals, &shown).await;
     let took = begun.elapsed();
     shown.end();
     let Some(report) = reported else {
-        return Err(stopped(context, &wanted, &control));
+        return Err(stopped(context, &goal, &control));
     };
     if store.is_shut_out() {
         return Err(shut_out(context, &control));
     }
     let is_idle = report.migrated == 0 && report.error_count == 0;
-    let absent = match wanted {
-        Wanted::Run | Wanted::DryRun(_) if is_idle => {
-            let absent = signals.or(runner.absent(&runner.asked().selection)).await;
+    let absent = match goal {
+        Goal::Run | Goal::DryRun(_) if is_idle => {
+            let absent = signals
+                .or(runner.absent(&runner.run_options().selection))
+                .await;
             // The result of the run is reported in any case.
             absent.ok().and_then(Result::ok).unwrap_or_default()
         }
         _ => Vec::new(),
     };
     let history = Runs::of(&store)
-        .filter(|_| !wanted.is_dry())
+        .filter(|_| !goal.is_dry())
         .map(History::from);
-    let ended = Ended::new(context, history, &wanted, report, &control, took);
+    let ended = Ended::new(context, history, &goal, report, &control, took);
     let Ok(ended) = signals.or(ended).await else {
         let failure = Failure::interrupted("the run has ended, but its result was not read");
         return Err(failure.next(context.again("runs")));
@@ -189,7 +191,7 @@ pub(crate) async fn drive<S: Opened>(
         ended.warn(absent);
     }
     if let Ok(Err(error)) = closed
-        && !wanted.is_dry()
+        && !goal.is_dry()
     {
         ended.warn(unclosed(&error));
     }
@@ -207,16 +209,16 @@ pub(crate) fn draws_bars(context: &Context) -> bool {
 /// Executes the run to its end, or until the second signal; then there is no report.
 async fn until_interrupted<S: Opened>(
     runner: &Runner<S>,
-    wanted: &Wanted,
+    goal: &Goal,
     signals: &mut Signals,
     shown: &Shown,
 ) -> Option<MigrationReport> {
     let mut running = Box::pin(async {
-        match wanted {
-            Wanted::Run => runner.run().await,
-            Wanted::DryRun(_) => runner.dry_run().await,
-            Wanted::Resume(run, _) => runner.resume(*run).await,
-            Wanted::Retry(of, classes) => runner.retry(*of, classes).await,
+        match goal {
+            Goal::Run => runner.run().await,
+            Goal::DryRun(_) => runner.dry_run().await,
+            Goal::Resume(run, _) => runner.resume(*run).await,
+            Goal::Retry(of, classes) => runner.retry(*of, classes).await,
         }
     });
     let signal = match signals.or(&mut running).await {
@@ -252,8 +254,8 @@ fn shut_out(context: &Context, control: &RunControl) -> Failure {
 }
 
 /// The failure of a run that was stopped immediately.
-fn stopped(context: &Context, wanted: &Wanted, control: &RunControl) -> Failure {
-    if wanted.is_dry() {
+fn stopped(context: &Context, goal: &Goal, control: &RunControl) -> Failure {
+    if goal.is_dry() {
         return Failure::interrupted("stopped at once; a dry run writes nothing");
     }
     let Some(run) = control.progress().run else {

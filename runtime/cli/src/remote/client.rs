@@ -5,12 +5,6 @@ use std::path::{Path, PathBuf};
 use std::pin::pin;
 use std::time::Duration;
 
-use tokio::io::BufReader;
-use tokio::sync::mpsc;
-use tokio::time::timeout;
-
-use crate::context::Context;
-use crate::exit_code::Failure;
 use state_migration_control_socket::framing::{NoLine, read, write};
 use state_migration_control_socket::protocol::{
     Answer, For, LONGEST_ANSWER, Line, MOST_FAILURES, Planned, Problem, ProblemKind, Request,
@@ -19,6 +13,12 @@ use state_migration_control_socket::protocol::{
 use state_migration_core::{FailureClass, RunId, StreamId};
 use state_migration_runner::run::history::Claim;
 use state_migration_runner::{Failure as Failed, RunCounts, RunRecord};
+use tokio::io::BufReader;
+use tokio::sync::mpsc;
+use tokio::time::timeout;
+
+use crate::context::Context;
+use crate::exit_code::Failure;
 
 /// Maximum time for a service to accept the connection.
 const CONNECT_WITHIN: Duration = Duration::from_secs(10);

@@ -5,14 +5,15 @@
 
 use std::time::{Duration, Instant};
 
+use state_migration_control_socket::protocol::{Answer, Request};
+use state_migration_runner::{MigrationReport, Progress, RunControl};
+
 use crate::context::Context;
 use crate::exit_code::{Exit, Failure};
 use crate::history::History;
-use crate::local::{Ended, Pace, Wanted, draws_bars};
+use crate::local::{Ended, Goal, Pace, draws_bars};
 use crate::remote::client::Via;
 use crate::view::progress::Shown;
-use state_migration_control_socket::protocol::{Answer, Request};
-use state_migration_runner::{MigrationReport, Progress, RunControl};
 
 /// The effect of a signal on a watched run.
 #[derive(Clone, Copy, PartialEq)]
@@ -31,7 +32,7 @@ pub(crate) async fn drive(
     context: &Context,
     via: Via,
     request: Request,
-    wanted: Wanted,
+    goal: Goal,
     pace: &Pace,
 ) -> Result<Exit, Failure> {
     let (control, begun) = (RunControl::new(), Instant::now());
@@ -42,11 +43,11 @@ pub(crate) async fn drive(
         Failure::environment("the service did not report how the run ended; check the run")
             .next(context.again("show last"))
     })?;
-    let history = match wanted.is_dry() {
+    let history = match goal.is_dry() {
         true => None,
         false => History::through(via).await.ok(),
     };
-    Ended::new(context, history, &wanted, report, &control, took)
+    Ended::new(context, history, &goal, report, &control, took)
         .await?
         .tell(context)
 }

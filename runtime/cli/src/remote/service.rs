@@ -5,6 +5,8 @@ use std::fmt::{self, Write};
 use std::time::Duration;
 
 use serde::Serialize;
+use state_migration_control_socket::protocol::{self, AtVersion, For, Request};
+use state_migration_runner::RunState;
 
 use crate::context::Context;
 use crate::exit_code::{Exit, Failure};
@@ -15,8 +17,6 @@ use crate::view::format::{self, count};
 use crate::view::output::{Answer, BAD, BOLD, DIM, WARN, plain, table, to_type};
 use crate::view::progress::{rate, rounded};
 use crate::view::run_summary::{Latest, RUNS, RunLine, latest, run_table};
-use state_migration_control_socket::protocol::{self, AtVersion, For, Request};
-use state_migration_runner::RunState;
 
 /// The state of a service and its run.
 #[derive(Debug, Serialize)]
@@ -298,7 +298,7 @@ struct Step {
 /// The command `plan`.
 pub(crate) async fn plan(context: &Context, via: &Via, options: &Planned) -> Result<Exit, Failure> {
     check(via, options).await?;
-    let planned = via.plan(options.asked()).await?;
+    let planned = via.plan(options.run_options()).await?;
     let protocol::Planned { plan, .. } = &planned;
     let fingerprint = plan.fingerprint.to_string();
     let mut warnings = planned.absent.clone();

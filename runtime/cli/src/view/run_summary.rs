@@ -1,13 +1,13 @@
 //! A run in one line, for `status`, `runs` and `show`.
 
 use serde::Serialize;
+use state_migration_runner::run::history::Claim;
+use state_migration_runner::{RunCounts, RunKind, RunRecord, RunState};
 
 use crate::exit_code::Failure;
 use crate::history::History;
 use crate::view::format::{self, count};
 use crate::view::output::{BAD, GOOD, WARN, plain, table};
-use state_migration_runner::run::history::Claim;
-use state_migration_runner::{RunCounts, RunKind, RunRecord, RunState};
 
 /// Number of runs shown.
 pub(crate) const RUNS: usize = 5;

@@ -5,18 +5,18 @@ use std::fmt::{self, Write};
 use std::time::Duration;
 
 use serde::Serialize;
-
-use crate::context::Context;
-use crate::exit_code::{Exit, Failure};
-use crate::history::History;
-use crate::local::goal::Wanted;
-use crate::view::format::{self, count};
-use crate::view::output::{Answer, BAD, BOLD, DIM, GOOD, WARN, plain, to_type};
-use crate::view::progress::{rate, rounded};
 use state_migration_core::{
     FailureClass, MigrationError, MigrationWarning, SkippedBy, Stage, Subject,
 };
 use state_migration_runner::{MigrationReport, RunControl, RunState};
+
+use crate::context::Context;
+use crate::exit_code::{Exit, Failure};
+use crate::history::History;
+use crate::local::goal::Goal;
+use crate::view::format::{self, count};
+use crate::view::output::{Answer, BAD, BOLD, DIM, GOOD, WARN, plain, to_type};
+use crate::view::progress::{rate, rounded};
 
 /// Maximum number of failures and warnings shown; `show` lists all failures.
 const SHOWN: usize = 10;
@@ -119,7 +119,7 @@ impl Ended {
     pub(crate) async fn new(
         context: &Context,
         kept: Option<History>,
-        wanted: &Wanted,
+        goal: &Goal,
         report: MigrationReport,
         control: &RunControl,
         took: Duration,
@@ -142,17 +142,17 @@ impl Ended {
             },
         };
         let known = Known::of(kept, run, &report).await;
-        let before = match wanted {
-            Wanted::Resume(_, before) => *before,
+        let before = match goal {
+            Goal::Resume(_, before) => *before,
             _ => 0,
         };
         let looked_at = progress.counts.selected().saturating_sub(before);
         let name = known
             .number
             .map_or_else(|| run.to_string(), |n| n.to_string());
-        let next = match (exit, wanted) {
-            (Exit::Done, Wanted::DryRun(command)) => vec![command.clone()],
-            (_, Wanted::DryRun(_)) => Vec::new(),
+        let next = match (exit, goal) {
+            (Exit::Done, Goal::DryRun(command)) => vec![command.clone()],
+            (_, Goal::DryRun(_)) => Vec::new(),
             (Exit::Interrupted | Exit::Environment, _) => vec![format!("resume {name}")],
             (Exit::DoneWithErrors, _) => vec![format!("show {name}"), format!("retry {name}")],
             _ => vec!["status".to_owned()],
@@ -161,9 +161,9 @@ impl Ended {
         let per_second = looked_at as f64 / took.as_secs_f64().max(0.001);
         Ok(Self {
             exit,
-            command: wanted.command(),
-            dry_run: wanted.is_dry(),
-            run: (!wanted.is_dry()).then(|| run.to_string()),
+            command: goal.command(),
+            dry_run: goal.is_dry(),
+            run: (!goal.is_dry()).then(|| run.to_string()),
             number: known.number,
             state,
             migrated: report.migrated as u64,

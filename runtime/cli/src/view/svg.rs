@@ -9,7 +9,6 @@ use layout::core::style::{LineStyleKind, StyleAttr};
 use layout::std_shapes::render::get_shape_size;
 use layout::std_shapes::shapes::{Arrow, Element, LineEndKind, ShapeKind};
 use layout::topo::layout::VisualGraph;
-
 use state_migration_core::Drawing;
 use state_migration_core::registry::diagram::{End, plain};
 

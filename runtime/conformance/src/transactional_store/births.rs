@@ -5,6 +5,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use state_migration_core::RunId;
+use state_migration_core::{
+    Batch, Commit, DueOf, ExpectedSequence, Presence, StreamId, TenantId, TransactionalStore,
+    WorkflowId,
+};
 
 use crate::transactional_store::versions::{begin_to_close, open};
 use crate::transactional_store::work::{Work, at_once, handle, rounds};
@@ -13,10 +17,6 @@ use crate::transactional_store::{
     written,
 };
 use crate::{events, holds, migrated_between, same, stream, tenant};
-use state_migration_core::{
-    Batch, Commit, DueOf, ExpectedSequence, Presence, StreamId, TenantId, TransactionalStore,
-    WorkflowId,
-};
 
 fn forgetting(version: &WorkflowId, streams: &[StreamId]) -> Batch {
     let births = streams.iter();

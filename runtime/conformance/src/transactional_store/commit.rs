@@ -1,15 +1,16 @@
 //! Rules for committing a batch.
 
+use state_migration_core::{
+    Batch, DueProcess, ErrorKind, ExpectedSequence, Fingerprint, Finished, Head, Hold, MIGRATED,
+    ReadPoint, RowWrite, StreamId, Timestamp, TransactionalStore,
+};
+
 use crate::event_store::same_head;
 use crate::transactional_store::rows::{keys, value};
 use crate::transactional_store::{
     Checked, head_of, migrate, move_to, own, page_of, put_all, written,
 };
 use crate::{Broken, event, events, holds, migrated_between, refused, same, stream, tenant};
-use state_migration_core::{
-    Batch, DueProcess, ErrorKind, ExpectedSequence, Fingerprint, Finished, Head, Hold, MIGRATED,
-    ReadPoint, RowWrite, StreamId, Timestamp, TransactionalStore,
-};
 
 /// The mark that a process is finished.
 pub(crate) fn mark(process: &DueProcess, by: u64) -> Result<Finished, Broken> {

@@ -1,12 +1,13 @@
 //! Rules for processes that an operator holds.
 
+use state_migration_core::{
+    Batch, Commit, ErrorKind, ExpectedSequence, Head, ReadPoint, Stale, TransactionalStore,
+};
+
 use crate::event_store::same_head;
 use crate::transactional_store::commit::a_hold;
 use crate::transactional_store::{Checked, became, moves, own, page_of, put_all, written};
 use crate::{Broken, events, migrated_between, refused, same, stream, tenant};
-use state_migration_core::{
-    Batch, Commit, ErrorKind, ExpectedSequence, Head, ReadPoint, Stale, TransactionalStore,
-};
 
 pub(crate) async fn kept(store: &dyn TransactionalStore) -> Checked {
     let tenant = tenant();

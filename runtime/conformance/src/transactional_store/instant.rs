@@ -3,12 +3,13 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use crate::transactional_store::work::{beside, done, handle};
-use crate::transactional_store::{Broken, Checked, head_of, migrate, of_tenant, own, put, request};
-use crate::{event, holds, same, stream, tenant};
 use state_migration_core::{
     DueOf, DueProcess, ExpectedSequence, StreamId, TransactionalStore, WorkflowId,
 };
+
+use crate::transactional_store::work::{beside, done, handle};
+use crate::transactional_store::{Broken, Checked, head_of, migrate, of_tenant, own, put, request};
+use crate::{event, holds, same, stream, tenant};
 
 /// The number of appends concurrent with the pages.
 const APPENDS: u64 = 150;

@@ -2,12 +2,15 @@
 
 use std::sync::Arc;
 
-use crate::transactional_store::{Checked, Wanted, of_tenant, own, put_each, read_to_end, request};
-use crate::{Broken, holds, same, stream, tenant};
 use state_migration_core::{
     ChunkProblem, DueOf, DuePage, DueProcess, ExpectedSequence, NewEvent, SkippedBy, StreamId,
     TenantId, TransactionalStore, Verdict,
 };
+
+use crate::transactional_store::{
+    Checked, HeadFilter, of_tenant, own, put_each, read_to_end, request,
+};
+use crate::{Broken, holds, same, stream, tenant};
 
 /// Checks that `up_to` of a page is not before its last process.
 fn check_up_to(page: &DuePage) -> Checked {
@@ -41,7 +44,7 @@ pub(crate) async fn continuing(store: &dyn TransactionalStore) -> Checked {
         }
     }
     put_each(store, &all).await?;
-    let filter = Wanted::at([v1.clone()]).by(|stream, _| {
+    let filter = HeadFilter::at([v1.clone()]).by(|stream, _| {
         let digits = stream.as_str().rsplit('/').next();
         let n: u64 = digits.and_then(|n| n.parse().ok()).unwrap_or_default();
         match n.is_multiple_of(3) && !(12..30).contains(&n) {

@@ -5,15 +5,16 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use state_migration_core::{
+    Batch, Commit, DuePage, ErrorKind, ExpectedSequence, Head, RowWrite, StreamId,
+    TransactionalStore, WorkflowId,
+};
+
 use crate::transactional_store::commit::a_hold;
 use crate::transactional_store::rows::{keys, of_rows, value};
 use crate::transactional_store::work::{Work, at_once, handle, rounds};
 use crate::transactional_store::{Broken, Checked, moves, own, page_of, put_all, stale, written};
 use crate::{event, holds, same, tenant};
-use state_migration_core::{
-    Batch, Commit, DuePage, ErrorKind, ExpectedSequence, Head, RowWrite, StreamId,
-    TransactionalStore, WorkflowId,
-};
 
 /// Commits the moves of a page, with the read point of the page.
 async fn commit_moves(

@@ -22,13 +22,13 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use futures_util::future::join_all;
-
-use crate::{Broken, Checked, Violation, events, holds, migrated_between, of, same};
 use state_migration_core::{
     Batch, Commit, DueFilter, DueOf, DuePage, DueProcess, DueRequest, EventStore, ExpectedSequence,
     Head, Move, Passed, ProcessRegistry, SnapshotStore, Stale, StreamId, StreamRange, TenantId,
     TransactionalStore, Verdict, WorkflowId,
 };
+
+use crate::{Broken, Checked, Violation, events, holds, migrated_between, of, same};
 
 /// Checks a store that commits everything in one transaction. Needs a Tokio
 /// runtime.
@@ -293,12 +293,12 @@ async fn put_all(
 }
 
 /// The filter of the suite's readers.
-struct Wanted {
+struct HeadFilter {
     versions: Option<BTreeSet<WorkflowId>>,
     verdict: fn(&StreamId, &Head) -> Verdict,
 }
 
-impl Wanted {
+impl HeadFilter {
     /// All processes.
     fn all() -> Self {
         Self {
@@ -321,7 +321,7 @@ impl Wanted {
     }
 }
 
-impl DueFilter for Wanted {
+impl DueFilter for HeadFilter {
     fn versions(&self) -> Option<&BTreeSet<WorkflowId>> {
         self.versions.as_ref()
     }
@@ -335,7 +335,7 @@ impl DueFilter for Wanted {
 fn request(of: DueOf) -> DueRequest {
     DueRequest {
         of,
-        filter: Arc::new(Wanted::all()),
+        filter: Arc::new(HeadFilter::all()),
         max_processes: 1_000,
         max_heads: 10_000,
         max_bytes: 1 << 20,

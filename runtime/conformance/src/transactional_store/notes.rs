@@ -1,11 +1,12 @@
 //! Rules for notes about migrations that a separate process registry has not
 //! recorded yet.
 
+use state_migration_core::{Batch, ExpectedSequence, StreamId, TransactionalStore};
+
 use crate::transactional_store::{
     Broken, Checked, move_to, moves, own, page_of, put_all, stale, written,
 };
 use crate::{events, same, tenant};
-use state_migration_core::{Batch, ExpectedSequence, StreamId, TransactionalStore};
 
 pub(crate) async fn kept(store: &dyn TransactionalStore) -> Checked {
     let tenant = tenant();

@@ -4,19 +4,20 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use crate::transactional_store::{
-    Broken, Checked, Wanted, head_of, migrate, of_tenant, own, put, put_all, put_each, read_to_end,
-    request,
-};
-use crate::{events, holds, refused, same, stream, tenant};
 use state_migration_core::{
     ChunkEvent, DueFilter, DueOf, DueProcess, ErrorKind, ExpectedSequence, Head, SkippedBy,
     Snapshot, SnapshotStore, StreamId, StreamRange, TransactionalStore, Verdict, WorkflowId,
 };
 
+use crate::transactional_store::{
+    Broken, Checked, HeadFilter, head_of, migrate, of_tenant, own, put, put_all, put_each,
+    read_to_end, request,
+};
+use crate::{events, holds, refused, same, stream, tenant};
+
 /// A filter that counts how often it is asked about a version that it excludes.
 struct Watched {
-    wanted: Wanted,
+    wanted: HeadFilter,
     asked_in_vain: AtomicU64,
 }
 
@@ -106,7 +107,7 @@ pub(crate) async fn wanted(store: &dyn TransactionalStore) -> Checked {
     }
     put_each(store, &all).await?;
     let filter = Arc::new(Watched {
-        wanted: Wanted::at([v1.clone(), v2.clone()]).by(by_letter),
+        wanted: HeadFilter::at([v1.clone(), v2.clone()]).by(by_letter),
         asked_in_vain: AtomicU64::new(0),
     });
     let mut request = request(DueOf::Range(of_tenant(&tenant)));
@@ -164,7 +165,7 @@ async fn few_among_many(store: &dyn TransactionalStore) -> Checked {
     }
     put_each(store, &all).await?;
     let mut request = request(DueOf::Range(of_tenant(&tenant)));
-    request.filter = Arc::new(Wanted::all().by(by_letter));
+    request.filter = Arc::new(HeadFilter::all().by(by_letter));
     let found = read_to_end(store, request, |_| Ok(())).await?;
     same("the few processes among many", &found.streams(), &due)?;
     for process in &found.processes {
@@ -267,7 +268,7 @@ pub(crate) async fn by_name(store: &dyn TransactionalStore) -> Checked {
     let mut names: Vec<StreamId> = all.iter().chain(&nothing).cloned().collect();
     names.sort();
     let mut request = request(DueOf::Streams(names));
-    request.filter = Arc::new(Wanted::at([v1]).by(by_letter));
+    request.filter = Arc::new(HeadFilter::at([v1]).by(by_letter));
     let found = read_to_end(store, request, |_| Ok(())).await?;
     let mut wanted = all.clone();
     wanted.retain(|stream| !stream.as_str().ends_with("/f"));

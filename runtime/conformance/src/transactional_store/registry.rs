@@ -4,15 +4,15 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use futures_util::future::join;
+use state_migration_core::{
+    Error, ErrorKind, ExpectedSequence, ProcessIdentity, ProcessRegistry, Snapshot, SnapshotStore,
+    StreamId, TenantId, TransactionalStore, WorkflowId,
+};
 
 use crate::process_registry::all_kinds;
 use crate::transactional_store::work::{beside, done, handle, rounds};
 use crate::transactional_store::{Broken, Checked, migrate, own, put, put_all};
 use crate::{events, holds, migrated_between, process, refused, same, stream, tenant};
-use state_migration_core::{
-    Error, ErrorKind, ExpectedSequence, ProcessIdentity, ProcessRegistry, Snapshot, SnapshotStore,
-    StreamId, TenantId, TransactionalStore, WorkflowId,
-};
 
 fn identity(tenant: &TenantId, id: &str, version: &WorkflowId) -> Result<ProcessIdentity, Broken> {
     Ok(ProcessIdentity::new(

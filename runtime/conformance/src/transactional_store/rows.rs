@@ -1,10 +1,10 @@
 //! Rules for the bookkeeping rows of runs.
 
 use bytes::Bytes;
+use state_migration_core::{Batch, RowWrite, TransactionalStore};
 
 use crate::transactional_store::{Checked, stale, written};
 use crate::{same, tenant};
-use state_migration_core::{Batch, RowWrite, TransactionalStore};
 
 /// Makes keys that no other row of the store has.
 pub(crate) fn keys() -> impl Fn(&str) -> Vec<u8> {

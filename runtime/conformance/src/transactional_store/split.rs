@@ -2,13 +2,14 @@
 
 use std::collections::BTreeMap;
 
-use crate::transactional_store::{
-    Broken, Checked, Wanted, of_tenant, own, put_each, read_to_end, request,
-};
-use crate::{holds, same, stream, tenant};
 use state_migration_core::{
     DueOf, StreamId, StreamRange, TenantId, TransactionalStore, Verdict, WorkflowId,
 };
+
+use crate::transactional_store::{
+    Broken, Checked, HeadFilter, of_tenant, own, put_each, read_to_end, request,
+};
+use crate::{holds, same, stream, tenant};
 
 const PROCESSES: usize = 60;
 
@@ -90,7 +91,9 @@ pub(crate) async fn cover(store: &dyn TransactionalStore) -> Checked {
     ];
     for given in [vec![whole], apart, open, vec![StreamRange::default()]] {
         for (parts, at_least) in [(1, 1), (2, 1), (5, 1), (7, 4), (1_000, 1)] {
-            let split = store.split(&given, &Wanted::all(), parts, at_least).await?;
+            let split = store
+                .split(&given, &HeadFilter::all(), parts, at_least)
+                .await?;
             check_cover(&split.ranges, &given)?;
             let most = parts.max(given.len());
             holds(
@@ -103,7 +106,7 @@ pub(crate) async fn cover(store: &dyn TransactionalStore) -> Checked {
             )?;
         }
     }
-    let split = store.split(&[], &Wanted::all(), 3, 1).await?;
+    let split = store.split(&[], &HeadFilter::all(), 3, 1).await?;
     same("the ranges of nothing", &split.ranges, &vec![])
 }
 
@@ -119,7 +122,7 @@ pub(crate) async fn sizes(store: &dyn TransactionalStore) -> Checked {
     let whole = of_tenant(&tenant);
     for parts in [2, 6, 10] {
         let given = [whole.clone()];
-        let split = store.split(&given, &Wanted::all(), parts, 1).await?;
+        let split = store.split(&given, &HeadFilter::all(), parts, 1).await?;
         let mut largest = 0;
         for range in &split.ranges {
             largest = largest.max(heads_in(store, range).await?);
@@ -149,7 +152,9 @@ pub(crate) async fn sizes(store: &dyn TransactionalStore) -> Checked {
         (vec![whole], 100),
         (uneven.to_vec(), 20),
     ] {
-        let split = store.split(&given, &Wanted::all(), 50, at_least).await?;
+        let split = store
+            .split(&given, &HeadFilter::all(), 50, at_least)
+            .await?;
         for range in split.ranges.iter().filter(|range| !given.contains(range)) {
             let heads = heads_in(store, range).await?;
             // The number of heads in a range is an estimate.
@@ -167,11 +172,12 @@ pub(crate) async fn sizes(store: &dyn TransactionalStore) -> Checked {
 pub(crate) async fn counts(store: &dyn TransactionalStore) -> Checked {
     let tenant = tenant();
     let (all, [v1, v2, _]) = processes(store, &tenant).await?;
-    let filter =
-        Wanted::at([v1.clone(), v2.clone()]).by(|stream, _| match stream.as_str().ends_with('0') {
+    let filter = HeadFilter::at([v1.clone(), v2.clone()]).by(|stream, _| {
+        match stream.as_str().ends_with('0') {
             true => Verdict::Pass(Default::default()),
             false => Verdict::Due,
-        });
+        }
+    });
     // Of every thirty processes ten are at each version, and one of those ten
     // ends with a 0.
     for (given, heads, due) in [

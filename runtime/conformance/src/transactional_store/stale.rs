@@ -3,13 +3,13 @@
 use std::time::Duration;
 
 use futures_util::future::join_all;
+use state_migration_core::{Batch, ReadPoint, RowWrite, StreamId, TransactionalStore};
 
 use crate::transactional_store::commit::{Change, a_hold, mark};
 use crate::transactional_store::rows::{keys, value};
 use crate::transactional_store::versions::open;
 use crate::transactional_store::{Checked, move_to, own, page_of, put_all, stale, written};
 use crate::{Broken, same, tenant};
-use state_migration_core::{Batch, ReadPoint, RowWrite, StreamId, TransactionalStore};
 
 /// Longer than any store treats a read point as fresh.
 const LATE: Duration = Duration::from_millis(300);

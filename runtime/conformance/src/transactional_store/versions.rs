@@ -1,11 +1,11 @@
 //! Rules for the record of versions at which processes may be.
 
 use state_migration_core::RunId;
+use state_migration_core::{Batch, ExpectedSequence, Presence, TransactionalStore, WorkflowId};
 
 use crate::transactional_store::work::handle;
 use crate::transactional_store::{Checked, migrate, move_to, own, page_of, put, stale, written};
 use crate::{events, same, stream, tenant};
-use state_migration_core::{Batch, ExpectedSequence, Presence, TransactionalStore, WorkflowId};
 
 pub(crate) fn open(version: &WorkflowId) -> Presence {
     Presence {

@@ -6,12 +6,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use futures_util::future::{BoxFuture, join_all};
 use futures_util::{StreamExt, stream};
+use state_migration_core::TransactionalStore;
 use tokio::runtime::Handle;
 use tokio::sync::Barrier;
 use tokio::task::JoinHandle;
 
 use crate::transactional_store::{Broken, Checked};
-use state_migration_core::TransactionalStore;
 
 /// A handle of the store that another thread can use.
 pub(crate) fn handle(

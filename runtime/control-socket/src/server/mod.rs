@@ -8,6 +8,8 @@ mod socket_file;
 use std::path::Path;
 use std::sync::Arc;
 
+use state_migration_core::{Error, ErrorKind, EventStore, Migrations, SnapshotStore};
+use state_migration_runner::{MigrationRunner, RunControl};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::Semaphore;
 use tokio::task::{JoinHandle, JoinSet};
@@ -17,8 +19,6 @@ use crate::server::client_limit::Room;
 use crate::server::service::Service;
 use crate::server::session::Session;
 use crate::server::socket_file::Place;
-use state_migration_core::{Error, ErrorKind, EventStore, Migrations, SnapshotStore};
-use state_migration_runner::{MigrationRunner, RunControl};
 
 /// Maximum number of clients.
 const CLIENTS: usize = 32;

@@ -6,14 +6,14 @@ use std::num::NonZeroU32;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use state_migration_core::Error;
+use state_migration_core::store_api::claim::interrupted_by;
+use state_migration_runner::options::{RunOptions, RunRequest};
+use state_migration_runner::run_service::RunService;
+use state_migration_runner::{MigrationReport, Plan, RunControl, Runs};
 use tokio::sync::watch;
 
 use crate::protocol::{self, AtVersion, For, Planned, Problem, ProblemKind};
-use state_migration_core::Error;
-use state_migration_core::store_api::claim::interrupted_by;
-use state_migration_runner::options::{Asked, Wanted};
-use state_migration_runner::run_service::RunService;
-use state_migration_runner::{MigrationReport, Plan, RunControl, Runs};
 
 /// A runner controlled by clients.
 pub(crate) struct Service {
@@ -48,8 +48,8 @@ impl Service {
     /// Starts a run with a rate limit. Refused while another run is in progress.
     pub(crate) fn begin(
         &self,
-        asked: Asked,
-        wanted: Wanted,
+        options: RunOptions,
+        request: RunRequest,
         per_second: Option<NonZeroU32>,
     ) -> Result<Ended, Problem> {
         let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
@@ -65,7 +65,7 @@ impl Service {
         let (sender, ended) = watch::channel(None);
         let runner = self.runner.clone();
         tokio::spawn(async move {
-            let report = runner.start(asked, wanted).await;
+            let report = runner.start(options, request).await;
             sender.send_replace(Some(Arc::new(report)));
             drop(guard);
         });
@@ -84,12 +84,16 @@ impl Service {
 
     /// Refuses to start a run while an interrupted run has claimed the store, unless
     /// the store is to be taken over.
-    pub(crate) async fn check_claim(&self, asked: &Asked, wanted: &Wanted) -> Result<(), Problem> {
-        let again = match wanted {
-            Wanted::DryRun => return Ok(()),
-            _ if asked.take_over => return Ok(()),
-            Wanted::Resume(run) => Some(*run),
-            Wanted::Run | Wanted::Retry(..) => None,
+    pub(crate) async fn check_claim(
+        &self,
+        options: &RunOptions,
+        request: &RunRequest,
+    ) -> Result<(), Problem> {
+        let again = match request {
+            RunRequest::DryRun => return Ok(()),
+            _ if options.take_over => return Ok(()),
+            RunRequest::Resume(run) => Some(*run),
+            RunRequest::Run | RunRequest::Retry(..) => None,
         };
         let Some(runs) = self.runner.runs() else {
             return Ok(());
@@ -104,36 +108,36 @@ impl Service {
     }
 
     /// The options of a requested run.
-    pub(crate) fn asked(&self, run: &protocol::Run) -> Asked {
-        let mut asked = self.asked_for(&run.which);
+    pub(crate) fn run_options(&self, run: &protocol::Run) -> RunOptions {
+        let mut options = self.options_for(&run.which);
         if let Some(actor) = &run.actor {
-            asked.actor.clone_from(actor);
+            options.actor.clone_from(actor);
         }
-        asked.reason.clone_from(&run.reason);
-        asked.take_over |= run.take_over;
-        asked
+        options.reason.clone_from(&run.reason);
+        options.take_over |= run.take_over;
+        options
     }
 
-    pub(crate) fn asked_for(&self, which: &For) -> Asked {
-        let mut asked = self.runner.asked();
+    pub(crate) fn options_for(&self, which: &For) -> RunOptions {
+        let mut options = self.runner.run_options();
         if let Some(selection) = &which.selection {
-            asked.selection = Arc::new(selection.clone());
+            options.selection = Arc::new(selection.clone());
         }
-        asked.count_up_to_date = which.count_all.unwrap_or(asked.count_up_to_date);
-        asked.check_determinism = which.check_determinism.or(asked.check_determinism);
+        options.count_up_to_date = which.count_all.unwrap_or(options.count_up_to_date);
+        options.check_determinism = which.check_determinism.or(options.check_determinism);
         if let Some(deadline) = which.deadline_ms {
-            asked.deadline = Duration::from_millis(deadline.max(1));
+            options.deadline = Duration::from_millis(deadline.max(1));
         }
-        asked
+        options
     }
 
-    pub(crate) fn plan(&self, asked: &Asked) -> Result<Plan, Problem> {
-        let plan = self.runner.plan_for(asked);
+    pub(crate) fn plan(&self, options: &RunOptions) -> Result<Plan, Problem> {
+        let plan = self.runner.plan_for(options);
         plan.map_err(|error| Problem::new(ProblemKind::Service, error.to_string()))
     }
 
     pub(crate) async fn planned(&self, which: &For) -> Result<Planned, Problem> {
-        let plan = self.plan(&self.asked_for(which))?;
+        let plan = self.plan(&self.options_for(which))?;
         let at = |(version, processes)| AtVersion { version, processes };
         let versions = self.runner.versions(&plan).await.map_err(unreadable)?;
         let versions = versions.into_iter().map(at).collect();

@@ -9,6 +9,9 @@ use std::time::Duration;
 
 use futures_util::StreamExt;
 use futures_util::future::{Either, select};
+use state_migration_core::RunId;
+use state_migration_runner::options::{RunOptions, RunRequest};
+use state_migration_runner::{Progress, RunRecord};
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::net::UnixStream;
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
@@ -21,9 +24,6 @@ use crate::protocol::{
 };
 use crate::server::client_limit::Seat;
 use crate::server::service::{Service, unreadable};
-use state_migration_core::RunId;
-use state_migration_runner::options::{Asked, Wanted};
-use state_migration_runner::{Progress, RunRecord};
 
 /// Maximum time for a request to arrive, and between two requests.
 const REQUEST_WITHIN: Duration = Duration::from_secs(30);
@@ -49,7 +49,7 @@ pub(crate) struct Session {
 }
 
 /// A requested run and its rate limit.
-type ToBegin = (Asked, Wanted, Option<NonZeroU32>);
+type ToBegin = (RunOptions, RunRequest, Option<NonZeroU32>);
 
 /// The client has disconnected, or is to be disconnected.
 struct Gone;
@@ -202,13 +202,13 @@ impl Session {
         };
         let ended = match prepared {
             None => self.service.current(),
-            Some((asked, wanted, per_second)) => {
+            Some((options, request, per_second)) => {
                 // A client may have disconnected before its request was read, and then
                 // believes that the service did not answer. In that case this write
                 // fails, and the run is not started.
                 let progress = Progress::default();
                 self.say(Answer::Progress { progress }).await?;
-                match self.service.begin(asked, wanted, per_second) {
+                match self.service.begin(options, request, per_second) {
                     Ok(ended) => Some(ended),
                     Err(problem) => return self.say(Answer::Error(problem)).await,
                 }
@@ -245,25 +245,25 @@ impl Session {
     /// current run.
     async fn prepare(&self, request: &Request) -> Result<Option<ToBegin>, Problem> {
         let service = &self.service;
-        let (mut asked, wanted, per_second) = match request {
+        let (mut options, request, per_second) = match request {
             Request::Run(run) => {
-                let asked = service.asked(run);
-                self.check_plan(run, &asked)?;
-                let wanted = match run.dry_run {
-                    true => Wanted::DryRun,
-                    false => Wanted::Run,
+                let options = service.run_options(run);
+                self.check_plan(run, &options)?;
+                let request = match run.dry_run {
+                    true => RunRequest::DryRun,
+                    false => RunRequest::Run,
                 };
-                (asked, wanted, run.per_second)
+                (options, request, run.per_second)
             }
             Request::Retry {
                 run,
                 classes,
-                asked: more,
+                options: more,
             } => {
-                let asked = service.asked(more);
-                self.check_plan(more, &asked)?;
-                let wanted = Wanted::Retry(*run, classes.clone());
-                (asked, wanted, more.per_second)
+                let options = service.run_options(more);
+                self.check_plan(more, &options)?;
+                let request = RunRequest::Retry(*run, classes.clone());
+                (options, request, more.per_second)
             }
             Request::Resume {
                 run,
@@ -271,37 +271,37 @@ impl Session {
                 take_over,
                 per_second,
             } => {
-                let mut asked = service.asked(&protocol::Run::default());
-                asked.force |= *force;
-                asked.take_over |= *take_over;
-                (asked, Wanted::Resume(*run), *per_second)
+                let mut options = service.run_options(&protocol::Run::default());
+                options.force |= *force;
+                options.take_over |= *take_over;
+                (options, RunRequest::Resume(*run), *per_second)
             }
             _ => {
                 under_way(service.control().is_under_way())?;
                 return Ok(None);
             }
         };
-        if asked.actor.is_empty()
+        if options.actor.is_empty()
             && let Some(user) = self.user
         {
-            asked.actor = format!("user {user} through the control socket");
+            options.actor = format!("user {user} through the control socket");
         }
         service.check_idle()?;
-        service.check_claim(&asked, &wanted).await?;
-        Ok(Some((asked, wanted, per_second)))
+        service.check_claim(&options, &request).await?;
+        Ok(Some((options, request, per_second)))
     }
 
-    fn check_plan(&self, run: &protocol::Run, asked: &Asked) -> Result<(), Problem> {
-        let Some(wanted) = run.plan else {
+    fn check_plan(&self, run: &protocol::Run, options: &RunOptions) -> Result<(), Problem> {
+        let Some(expected) = run.plan else {
             return Ok(());
         };
-        let plan = self.service.plan(asked)?.fingerprint;
-        if plan == wanted {
+        let plan = self.service.plan(options)?.fingerprint;
+        if plan == expected {
             return Ok(());
         }
         Err(Problem::new(
             ProblemKind::AnotherPlan,
-            format!("plan {wanted} is out of date (now {plan}); check the plan again"),
+            format!("plan {expected} is out of date (now {plan}); check the plan again"),
         ))
     }
 

@@ -4,21 +4,22 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use state_migration_core::{
+    MigrationError, MigrationRegistry, RunId, Selection, SkippedBy, Standing, StreamId, WorkflowId,
+};
+
 use crate::control::RunControl;
 use crate::observe::Observer;
 use crate::run::Store;
-use crate::run::bookkeeping::Bookkeeping;
 use crate::run_context::RunContext;
+use crate::stages::commit::Committer;
 use crate::stages::scan::{self, Filter};
 use crate::stages::{convert, due};
 use crate::user_code::round_trip;
 use crate::user_code::threads::Code;
-use crate::workers::backpressure::Pace;
-use crate::workers::concurrency::Lanes;
-use crate::workers::in_progress::AtWork;
-use state_migration_core::{
-    MigrationError, MigrationRegistry, RunId, Selection, SkippedBy, Standing, StreamId, WorkflowId,
-};
+use crate::workers::backpressure::Backpressure;
+use crate::workers::concurrency::Concurrency;
+use crate::workers::in_progress::InProgress;
 
 /// Number of unusable snapshots after which a run stops looking for snapshots.
 ///
@@ -39,20 +40,14 @@ pub(crate) struct ChunkContext {
     pub(crate) filter: Arc<Filter>,
     pub(crate) run: RunId,
     pub(crate) selection: Arc<Selection>,
-    /// Whether a process registry in another store must be updated.
-    pub(crate) remember: bool,
     /// Whether user code runs twice on every process.
     pub(crate) twice: bool,
-    /// Whether the target versions of the routes are known to be marked as present.
-    pub(crate) targets_are_known: bool,
-    /// Whether this is a sweep: a pass over processes that were born behind the run.
-    pub(crate) sweeps: bool,
     pub(crate) code: Code,
     pub(crate) control: RunControl,
     pub(crate) observer: Observer,
-    pub(crate) pace: Arc<Pace>,
-    pub(crate) lanes: Arc<Lanes>,
-    pub(crate) at_work: AtWork,
+    pub(crate) backpressure: Arc<Backpressure>,
+    pub(crate) concurrency: Arc<Concurrency>,
+    pub(crate) in_progress: InProgress,
     pub(crate) chunk_processes: usize,
     pub(crate) sizes: Arc<ProcessSizes>,
     /// The versions whose snapshots a fold may start from.
@@ -60,7 +55,7 @@ pub(crate) struct ChunkContext {
     pub(crate) bad_snapshots: Arc<AtomicUsize>,
     /// New states that could not be checked because no decoder is known.
     pub(crate) unchecked: Arc<round_trip::Unchecked>,
-    pub(crate) book: Bookkeeping,
+    pub(crate) committer: Committer,
 }
 
 /// Recent average of the bytes read and written per process.
@@ -118,6 +113,7 @@ impl ChunkContext {
             selection: run.selection.clone(),
             compares: false,
         };
+        let committer = Committer::new(run, store.clone());
         Self {
             store,
             snapshots: Arc::new(snapshots.collect()),
@@ -127,20 +123,17 @@ impl ChunkContext {
             migrations: run.migrations.clone(),
             run: id,
             selection: run.selection.clone(),
-            remember: false,
             twice: run.check_determinism,
-            targets_are_known: false,
-            sweeps: false,
             code: Code::new(run.deadline, run.yields),
             control: run.control.clone(),
             observer: run.observer.clone(),
-            pace: Arc::new(Pace::new(run.yields)),
-            lanes: Arc::new(Lanes::new()),
-            at_work: AtWork::new(),
+            backpressure: committer.backpressure.clone(),
+            concurrency: Arc::new(Concurrency::new()),
+            in_progress: InProgress::new(),
             chunk_processes: run.chunk_processes.clamp(1, scan::CHUNK_PROCESSES),
             sizes: Arc::default(),
             unchecked: run.unchecked.clone(),
-            book: Bookkeeping::DryRun,
+            committer,
         }
     }
 
@@ -186,8 +179,8 @@ impl ChunkContext {
     /// The run whose failed processes are skipped: this run, where it may read the same
     /// processes again.
     pub(crate) fn failed_before(&self) -> Option<RunId> {
-        let ledger = self.book.ledger()?;
-        let again = self.sweeps || ledger.record().executions > 1;
+        let run_log = self.committer.bookkeeping.run_log()?;
+        let again = self.committer.sweeps || run_log.record().executions > 1;
         again.then_some(self.run)
     }
 }

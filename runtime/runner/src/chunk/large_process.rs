@@ -5,6 +5,8 @@
 
 use std::sync::Arc;
 
+use state_migration_core::{Error, ErrorKind, Finished, MigrationError, SkippedBy, StreamId};
+
 use crate::chunk::context::ChunkContext;
 use crate::retry::ATTEMPTS;
 use crate::stages::commit;
@@ -12,7 +14,6 @@ use crate::stages::convert::{self, Converted};
 use crate::stages::fold::{self, Progress};
 use crate::stages::scan::{self, Looked};
 use crate::user_code::round_trip;
-use state_migration_core::{Error, ErrorKind, Finished, MigrationError, SkippedBy, StreamId};
 
 /// Outcome of a large process.
 pub(crate) enum Large {
@@ -58,37 +59,37 @@ impl LargeFold {
     /// Converts the process as it is now, twice if the run checks determinism.
     pub(crate) async fn convert(
         &mut self,
-        work: &ChunkContext,
+        context: &ChunkContext,
         stream: &StreamId,
     ) -> Result<Large, Trouble> {
-        let first = self.once(work, stream).await?;
+        let first = self.once(context, stream).await?;
         let Large::Converted(first) = first else {
             return Ok(first);
         };
-        if work.twice
-            && let Large::Converted(second) = Self::default().once(work, stream).await?
+        if context.twice
+            && let Large::Converted(second) = Self::default().once(context, stream).await?
         {
             convert::same(&first, &second)?;
         }
-        let Some(planned) = work.routes.get(&first.head.workflow_id).cloned() else {
+        let Some(planned) = context.routes.get(&first.head.workflow_id).cloned() else {
             return Ok(Large::Converted(first));
         };
-        let unchecked = work.unchecked.clone();
-        let checked = work.code.on(stream, move |stream| {
+        let unchecked = context.unchecked.clone();
+        let checked = context.code.on(stream, move |stream| {
             round_trip::check(&planned.route, stream, first.json(), &unchecked)?;
             Ok(first)
         });
         Ok(Large::Converted(checked.await?))
     }
 
-    async fn once(&mut self, work: &ChunkContext, stream: &StreamId) -> Result<Large, Trouble> {
+    async fn once(&mut self, context: &ChunkContext, stream: &StreamId) -> Result<Large, Trouble> {
         let unread = |error| Trouble::of(stream, error);
         for _ in 0..ATTEMPTS {
-            let Some(head) = work.store.head(stream).await.map_err(unread)? else {
+            let Some(head) = context.store.head(stream).await.map_err(unread)? else {
                 return Err(unread(scan::no_head(stream)));
             };
-            let Some(planned) = work.routes.get(&head.workflow_id) else {
-                let skipped = work.without_route(stream, &head.workflow_id)?;
+            let Some(planned) = context.routes.get(&head.workflow_id) else {
+                let skipped = context.without_route(stream, &head.workflow_id)?;
                 return Ok(Large::Gone(skipped));
             };
             if head.held {
@@ -100,12 +101,12 @@ impl LargeFold {
                 Some((baseline, here)) if baseline == head.baseline => here,
                 _ => {
                     let at = head.replay_after();
-                    Progress::begin(&work.code, &planned.route, stream, at).await?
+                    Progress::begin(&context.code, &planned.route, stream, at).await?
                 }
             };
-            let here = read_on(work, stream, here, head.sequence).await?;
-            let filter = Arc::new(scan::Again(work.filter.clone()));
-            let tail = scan::tail(&work.store, stream, filter, here.at);
+            let here = read_on(context, stream, here, head.sequence).await?;
+            let filter = Arc::new(scan::Again(context.filter.clone()));
+            let tail = scan::tail(&context.store, stream, filter, here.at);
             let tail = tail.await.map_err(unread)?.processes.pop();
             let tail = match tail.map(Looked::of) {
                 Some(Looked::Scanned(tail)) => Some(tail),
@@ -119,10 +120,10 @@ impl LargeFold {
                 self.progress = Some((head.baseline, here));
                 continue;
             };
-            let (planned, selection) = (planned.clone(), work.selection.clone());
+            let (planned, selection) = (planned.clone(), context.selection.clone());
             let by = planned.finished_by();
             let now = tail.head.clone();
-            let (converted, here) = work
+            let (converted, here) = context
                 .code
                 .on(stream, move |stream| {
                     let mut fork = fold::fork(&here.fold, stream)?;
@@ -155,17 +156,17 @@ impl LargeFold {
 
 /// Folds the events up to sequence number `through`.
 async fn read_on(
-    work: &ChunkContext,
+    context: &ChunkContext,
     stream: &StreamId,
     mut here: Progress,
     through: u64,
 ) -> Result<Progress, Trouble> {
     while here.at < through {
-        let turn = work.pace.turn(&work.store).await;
-        let page = work.store.read_all(stream, here.at, here.page()).await;
+        let turn = context.backpressure.turn(&context.store).await;
+        let page = context.store.read_all(stream, here.at, here.page()).await;
         drop(turn);
         let page = page.map_err(|error| Trouble::of(stream, error))?;
-        here = here.over(&work.code, stream, page, through).await?;
+        here = here.over(&context.code, stream, page, through).await?;
     }
     Ok(here)
 }

@@ -11,13 +11,17 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use futures_util::future::{Either, select};
+use state_migration_core::{
+    DueOf, DuePage, Error, Finished, Head, MigrationError, Passed, ReadPoint, SkippedBy, StreamId,
+    WorkflowId,
+};
 
 use crate::chunk::context::ChunkContext;
 use crate::chunk::large_process;
 use crate::observe;
 use crate::retry::{ATTEMPTS, back_off};
 use crate::run::bookkeeping::Bookkeeping;
-use crate::run::counts::Tally;
+use crate::run::counts::CountsByWorkflow;
 use crate::run::run_log::Range;
 use crate::stages::commit::{self, Attempted, Outcome};
 use crate::stages::done::{Done, Failed};
@@ -25,10 +29,6 @@ use crate::stages::scan::{self, Looked, Scanned};
 use crate::stages::{convert, fold};
 use crate::user_code::round_trip;
 use crate::user_code::threads::{NoAnswer, Watch, never_returned};
-use state_migration_core::{
-    DueOf, DuePage, Error, Finished, Head, MigrationError, Passed, ReadPoint, SkippedBy, StreamId,
-    WorkflowId,
-};
 
 /// Time after which user code on a page makes the store drop the read point of the
 /// page.
@@ -38,14 +38,14 @@ const READ_POINT: Duration = Duration::from_millis(150);
 #[derive(Clone, Default)]
 pub(crate) struct Skips {
     pub(crate) by: SkippedBy,
-    pub(crate) tally: Tally,
+    pub(crate) by_workflow: CountsByWorkflow,
 }
 
 impl Skips {
     pub(crate) fn add(&mut self, at: Option<&WorkflowId>, skipped: &SkippedBy) {
         self.by.add(skipped);
         if let Some(at) = at {
-            let count = self.tally.of(at.name());
+            let count = self.by_workflow.of(at.name());
             count.not_selected += skipped.not_selected as u64;
             count.skipped += (skipped.total() - skipped.not_selected) as u64;
         }
@@ -139,7 +139,7 @@ impl ChunkContext {
             births: page.births,
             left: BTreeSet::new(),
         };
-        if self.book.is_dry() {
+        if self.committer.bookkeeping.is_dry() {
             read_point = ReadPoint::none();
         }
         let mut slots: Vec<Slot> = Vec::with_capacity(processes.len());
@@ -190,7 +190,7 @@ impl ChunkContext {
             } else if slots.iter().all(|slot| slot.result.is_some()) {
                 let outcome = self.outcome(&slots, &end);
                 let read_point = std::mem::take(&mut read_point);
-                match commit::attempt(self, outcome, read_point, range).await? {
+                match commit::attempt(&self.committer, outcome, read_point, range).await? {
                     Attempted::Done(mut done) => {
                         done.conflicts = conflicts as u64;
                         return Ok(Worked { done, large: false });
@@ -259,7 +259,7 @@ impl ChunkContext {
         while !left.is_empty() {
             let filter = Arc::new(scan::Again(self.filter.clone()));
             let of = DueOf::Streams(left.clone());
-            let turn = self.pace.turn(&self.store).await;
+            let turn = self.backpressure.turn(&self.store).await;
             let page = scan::page(&self.store, of, filter, left.len(), snapshots.clone()).await?;
             drop(turn);
             let covered = page.up_to;
@@ -312,7 +312,7 @@ impl ChunkContext {
             let read: usize = all.map(|(_, scanned)| scanned.bytes()).sum();
             let mut inner = self.clone();
             // Code that never returns must not keep the execution registered as live.
-            inner.book = Bookkeeping::DryRun;
+            inner.committer.bookkeeping = Bookkeeping::DryRun;
             let code = self.code.run(move |watch| convert_all(&inner, todo, watch));
             let worked = match select(pin!(code), pin!(tokio::time::sleep(READ_POINT))).await {
                 Either::Left((worked, _)) => worked,
@@ -412,9 +412,9 @@ impl ChunkContext {
             }
         }
         // A sweep reads processes again that the run has already counted.
-        if !self.sweeps {
+        if !self.committer.sweeps {
             outcome.counts.skipped_by.add(&skips.by);
-            outcome.tally = skips.tally;
+            outcome.by_workflow = skips.by_workflow;
         }
         outcome
     }
@@ -445,7 +445,7 @@ impl ChunkContext {
             let mut outcome = self.outcome(&slots, &end);
             outcome.counts.large = u64::from(is_moved && conflicts <= ATTEMPTS);
             outcome.counts.bytes = fold.bytes();
-            match commit::attempt(self, outcome, ReadPoint::none(), range).await? {
+            match commit::attempt(&self.committer, outcome, ReadPoint::none(), range).await? {
                 Attempted::Done(done) => return Ok(Worked { done, large: true }),
                 Attempted::Stale(_) => {
                     self.observer.conflict(&slots[0].stream, 1);
@@ -515,7 +515,7 @@ enum Stopped {
 
 /// Runs user code on the processes of a page.
 fn convert_all(
-    work: &ChunkContext,
+    context: &ChunkContext,
     processes: Vec<(usize, Arc<Scanned>)>,
     watch: &Watch,
 ) -> Results {
@@ -528,7 +528,7 @@ fn convert_all(
             all.stop = Some(Stopped::Full);
             return all;
         }
-        match convert_one(work, &scanned, watch) {
+        match convert_one(context, &scanned, watch) {
             Ok(result) => {
                 if let Converted::Migrated(converted) = &result {
                     all.bytes += converted.state.len();
@@ -548,7 +548,7 @@ fn convert_all(
 struct BadSnapshot;
 
 fn convert_one(
-    work: &ChunkContext,
+    context: &ChunkContext,
     scanned: &Scanned,
     watch: &Watch,
 ) -> Result<Converted, BadSnapshot> {
@@ -557,19 +557,19 @@ fn convert_one(
         let held = SkippedBy::with(|counts| counts.held = 1);
         return Ok(Converted::Elsewhere(held));
     }
-    let Some(planned) = work.routes.get(version) else {
-        return Ok(match work.without_route(stream, version) {
-            Ok(skipped) if work.filter.compares && skipped.already_there > 0 => {
+    let Some(planned) = context.routes.get(version) else {
+        return Ok(match context.without_route(stream, version) {
+            Ok(skipped) if context.filter.compares && skipped.already_there > 0 => {
                 Converted::UpToDate(scanned.head.clone())
             }
             Ok(skipped) => Converted::Elsewhere(skipped),
             Err(error) => Converted::Failed(error),
         });
     };
-    let deadline = work.code.deadline();
+    let deadline = context.code.deadline();
     let bad_snapshot = Cell::new(false);
     let fold_and_convert = || {
-        fold_and_convert(work, planned, scanned).map_err(|unfolded| match unfolded {
+        fold_and_convert(context, planned, scanned).map_err(|unfolded| match unfolded {
             fold::Unfolded::Failed(error) => error,
             fold::Unfolded::BadSnapshot => {
                 bad_snapshot.set(true);
@@ -579,7 +579,7 @@ fn convert_one(
     };
     let converted = observe::process(stream, version, || {
         let first = watch.over(stream, deadline, fold_and_convert)?;
-        let first = match work.twice {
+        let first = match context.twice {
             true => watch.over(stream, deadline, || {
                 twice(stream, first, fold_and_convert())
             })?,
@@ -587,7 +587,7 @@ fn convert_one(
         };
         if let Some(converted) = &first {
             watch.over(stream, deadline, || {
-                round_trip::check(&planned.route, stream, converted.json(), &work.unchecked)
+                round_trip::check(&planned.route, stream, converted.json(), &context.unchecked)
             })?;
         }
         Ok(first)
@@ -630,11 +630,11 @@ pub(crate) fn twice(
 }
 
 fn fold_and_convert(
-    work: &ChunkContext,
+    context: &ChunkContext,
     planned: &convert::Planned,
     scanned: &Scanned,
 ) -> Result<Option<convert::Converted>, fold::Unfolded> {
-    match fold::process(&planned.route, scanned, &work.selection)? {
+    match fold::process(&planned.route, scanned, &context.selection)? {
         Some(folded) => Ok(Some(convert::process(planned, folded)?)),
         None => Ok(None),
     }

@@ -8,6 +8,10 @@ use std::pin::pin;
 
 use futures_util::future::{Either, select};
 use futures_util::{StreamExt, stream};
+use state_migration_core::{
+    Error, EventStore, Head, MigrationError, ProcessRegistry, Route, SnapshotStore, Stage,
+    Standing, StreamId, WorkflowId,
+};
 
 use crate::chunk::page::twice;
 use crate::control::Go;
@@ -15,7 +19,7 @@ use crate::drivers::on_open::{self, Lazy};
 use crate::progress::estimate::Meter;
 use crate::report::{CommitForm, MigrationReport, Visited};
 use crate::retry::ATTEMPTS;
-use crate::run::counts::Tally;
+use crate::run::counts::CountsByWorkflow;
 use crate::run::{RunCounts, RunState};
 use crate::run_context::RunContext;
 use crate::stages::due::{listing_failed, no_route};
@@ -23,12 +27,8 @@ use crate::stages::fold::{self, Progress};
 use crate::stages::{commit, convert, scan};
 use crate::user_code::round_trip;
 use crate::user_code::threads::Code;
-use crate::workers::in_progress::AtWork;
+use crate::workers::in_progress::InProgress;
 use crate::{observe, registry_sync};
-use state_migration_core::{
-    Error, EventStore, Head, MigrationError, ProcessRegistry, Route, SnapshotStore, Stage,
-    Standing, StreamId, WorkflowId,
-};
 
 /// Number of streams processed concurrently.
 const AT_A_TIME: usize = 16;
@@ -109,7 +109,7 @@ pub(crate) async fn run(
         run,
         report: MigrationReport::of(run.id, CommitForm::EventFirst, Visited::ByFullScan),
         meter: Meter::new(run.id, run.dry, RunCounts::default()),
-        at_work: AtWork::new(),
+        in_progress: InProgress::new(),
         left: run.selection.limit(),
     };
     pass.report.dry_run = run.dry;
@@ -133,7 +133,7 @@ struct Pass<'a> {
     run: &'a RunContext,
     report: MigrationReport,
     meter: Meter,
-    at_work: AtWork,
+    in_progress: InProgress,
     /// Number of processes left until the limit of the selection, if there is one.
     left: Option<usize>,
 }
@@ -146,9 +146,9 @@ impl Pass<'_> {
         // A limit selects the first N processes in order, so that streams are visited
         // one at a time.
         let at_a_time = self.left.map_or(AT_A_TIME, |_| 1);
-        let (mut changes, mut hands) = (run.control.changes(), self.at_work.changes());
-        let at_work = self.at_work.clone();
-        let at_work = &at_work;
+        let (mut changes, mut in_progress) = (run.control.changes(), self.in_progress.changes());
+        let in_progress = self.in_progress.clone();
+        let in_progress = &in_progress;
         let (mut after, mut cancelled) = (None, false);
         while self.left != Some(0) {
             let page = stores
@@ -172,9 +172,9 @@ impl Pass<'_> {
             // from being spawned as a task.
             let mut outcomes = stream::iter(page)
                 .map(|stream| async move {
-                    let _hand = loop {
-                        match run.control.may_go_on(1, at_work).await {
-                            Go::On(hand) => break hand,
+                    let _guard = loop {
+                        match run.control.may_go_on(1, in_progress).await {
+                            Go::On(guard) => break guard,
                             Go::AfterAPause | Go::AtAnotherPace => {}
                             Go::Nowhere => return None,
                         }
@@ -186,7 +186,7 @@ impl Pass<'_> {
                 .buffered(at_a_time);
             loop {
                 let next = {
-                    let (change, rest) = (pin!(changes.next()), pin!(hands.changed()));
+                    let (change, rest) = (pin!(changes.next()), pin!(in_progress.changed()));
                     let changed = select(change, rest);
                     match select(pin!(outcomes.next()), changed).await {
                         Either::Left((next, _)) => Some(next),
@@ -206,7 +206,7 @@ impl Pass<'_> {
                     }
                     None => {}
                 }
-                self.note(run.control.state(at_work));
+                self.note(run.control.state(in_progress));
                 if self.left == Some(0) {
                     return true;
                 }
@@ -261,7 +261,7 @@ impl Pass<'_> {
         self.left = self.left.map(|left| left.saturating_sub(of_the_first));
         self.run.observer.counted(&counts);
         self.report.count(&counts);
-        let progress = self.meter.add(&counts, &Tally::default(), 0);
+        let progress = self.meter.add(&counts, &CountsByWorkflow::default(), 0);
         self.run.observer.progress(&progress);
         self.run.control.publish(progress);
     }

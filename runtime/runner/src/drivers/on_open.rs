@@ -4,6 +4,11 @@
 
 use std::sync::Arc;
 
+use state_migration_core::{
+    DueOf, Error, ErrorKind, EventStore, FailureClass, MigrationError, Standing, StreamId,
+    WorkflowId,
+};
+
 use crate::chunk::context::ChunkContext;
 use crate::chunk::page::Page;
 use crate::retry::{ATTEMPTS, back_off};
@@ -14,10 +19,6 @@ use crate::run::{RunRecord, Store};
 use crate::run_context::RunContext;
 use crate::stages::{commit, scan};
 use crate::user_code::threads::Code;
-use state_migration_core::{
-    DueOf, Error, ErrorKind, EventStore, FailureClass, MigrationError, Standing, StreamId,
-    WorkflowId,
-};
 
 /// Outcome of an outdated process.
 pub(crate) enum Lazy {
@@ -49,34 +50,34 @@ pub(crate) async fn process(
     if !selected || head.held {
         return Ok(Lazy::LeftAlone);
     }
-    let mut work = ChunkContext::new(run, book.run(), store.clone());
-    work.selection = Arc::new(selection);
-    work.code = code.clone();
-    work.book = Bookkeeping::Lazy(Arc::new(book));
-    migrate(&work, stream).await
+    let mut context = ChunkContext::new(run, book.run(), store.clone());
+    context.selection = Arc::new(selection);
+    context.code = code.clone();
+    context.committer.bookkeeping = Bookkeeping::Lazy(Arc::new(book));
+    migrate(&context, stream).await
 }
 
-async fn migrate(work: &ChunkContext, stream: &StreamId) -> Result<Lazy, Error> {
+async fn migrate(context: &ChunkContext, stream: &StreamId) -> Result<Lazy, Error> {
     let mut range = Range::nowhere();
     for attempt in 0..ATTEMPTS {
-        let filter = Arc::new(scan::Again(work.filter.clone()));
+        let filter = Arc::new(scan::Again(context.filter.clone()));
         let of = DueOf::Streams(vec![stream.clone()]);
-        let read = scan::page(&work.store, of, filter, 1, work.snapshots()).await?;
+        let read = scan::page(&context.store, of, filter, 1, context.snapshots()).await?;
         let page = Page {
             read,
             births: Vec::new(),
         };
-        let done = match work.migrate_page(page, &mut range).await {
+        let done = match context.migrate_page(page, &mut range).await {
             Ok(worked) => worked.done,
             Err(error) if error.is_conflict() => {
-                work.observer.conflict(stream, 1);
+                context.observer.conflict(stream, 1);
                 // A run may have migrated the process meanwhile: read it again.
                 back_off(attempt).await;
                 continue;
             }
             Err(error) => return Err(error),
         };
-        work.observer.opened(&done);
+        context.observer.opened(&done);
         if let Some(failed) = done.failed.into_iter().next() {
             return Err(refused(&failed.error));
         }

@@ -15,6 +15,10 @@ use std::pin::pin;
 use std::sync::Arc;
 
 use futures_util::future::{Either, select};
+use state_migration_core::{
+    Error, FailureClass, MigrationError, ProcessRegistry, Split, Stage, StreamRange, Subject,
+    WorkflowId,
+};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
@@ -24,9 +28,9 @@ use crate::progress::total::Ahead;
 use crate::registry_sync;
 use crate::report::{CommitForm, KEPT, MigrationReport, Visited};
 use crate::run::bookkeeping::Bookkeeping;
-use crate::run::counts::Tally;
+use crate::run::counts::CountsByWorkflow;
 use crate::run::rows::Part;
-use crate::run::run_log::{Ledger, Range};
+use crate::run::run_log::{Range, RunLog};
 use crate::run::{RunCounts, RunKind, RunState, Store};
 use crate::run_context::RunContext;
 use crate::stages::done::Done;
@@ -34,10 +38,6 @@ use crate::stages::{commit, due};
 use crate::workers::concurrency;
 use crate::workers::queue::Queue;
 use crate::workers::worker::{Source, Told, Worker, worker_failed};
-use state_migration_core::{
-    Error, FailureClass, MigrationError, ProcessRegistry, Split, Stage, StreamRange, Subject,
-    WorkflowId,
-};
 
 /// Number of ranges per worker that the heads are split into.
 const RANGES_PER_WORKER: usize = 8;
@@ -64,7 +64,7 @@ const FEWEST: usize = 64;
 /// One execution of a run, as the main task sees it.
 struct Execution<'a> {
     run: &'a RunContext,
-    work: ChunkContext,
+    context: ChunkContext,
     elsewhere: Option<&'a dyn ProcessRegistry>,
     report: MigrationReport,
     meter: Meter,
@@ -74,7 +74,7 @@ pub(crate) async fn run(
     run: &RunContext,
     store: Store,
     elsewhere: Option<&dyn ProcessRegistry>,
-    ledger: Option<Arc<Ledger>>,
+    run_log: Option<Arc<RunLog>>,
 ) -> MigrationReport {
     let visited = if run.count_up_to_date {
         Visited::ByFullScan
@@ -83,22 +83,24 @@ pub(crate) async fn run(
     };
     let mut report = MigrationReport::of(run.id, CommitForm::OneTransaction, visited);
     report.dry_run = run.dry;
-    let mut work = ChunkContext::new(run, run.id, store);
-    work.remember = elsewhere.is_some();
-    work.book = ledger.clone().map_or(Bookkeeping::DryRun, Bookkeeping::Run);
+    let mut context = ChunkContext::new(run, run.id, store);
+    context.committer.remember = elsewhere.is_some();
+    context.committer.bookkeeping = run_log
+        .clone()
+        .map_or(Bookkeeping::DryRun, Bookkeeping::Run);
     let mut execution = Execution {
         run,
-        work,
+        context,
         elsewhere,
         report,
         meter: Meter::new(run.id, run.dry, RunCounts::default()),
     };
-    let _alive = ledger.as_ref().map(|ledger| ledger.alive());
+    let _alive = run_log.as_ref().map(|run_log| run_log.alive());
     let state = execution.go().await;
     execution.report_lazy().await;
     let mut report = execution.report;
-    if let Some(ledger) = ledger {
-        if let Err(error) = ledger.end(state).await {
+    if let Some(run_log) = run_log {
+        if let Err(error) = run_log.end(state).await {
             report.fail(due::planning(Subject::Run, &error));
             report.state = Some(RunState::Running);
         } else {
@@ -127,16 +129,16 @@ impl Execution<'_> {
     }
 
     async fn pass_all(&mut self, passed: &mut Passed) -> Result<(), Error> {
-        let (run, store) = (self.run, self.work.store.clone());
-        let mut ranges = match self.work.book.ledger() {
-            Some(ledger) => ledger.ranges().await?,
+        let (run, store) = (self.run, self.context.store.clone());
+        let mut ranges = match self.context.committer.bookkeeping.run_log() {
+            Some(run_log) => run_log.ranges().await?,
             None => Vec::new(),
         };
         let present = due::present(run, &store).await?;
-        if let Some(ledger) = self.work.book.ledger().cloned()
+        if let Some(run_log) = self.context.committer.bookkeeping.run_log().cloned()
             && !ranges.is_empty()
         {
-            self.resume(&ledger, &present, &mut ranges).await?;
+            self.resume(&run_log, &present, &mut ranges).await?;
         }
         self.report_earlier(&ranges).await?;
         self.publish(RunState::Running).await?;
@@ -147,14 +149,14 @@ impl Execution<'_> {
         let counts_all = run.count_up_to_date && matches!(source, Source::Heads);
         let versions = present.all().cloned().collect();
         let compares = counts_all && self.elsewhere.is_some() && !run.dry;
-        self.work
+        self.context
             .look_at((!counts_all).then_some(versions), compares);
         let mut split = None;
         if ranges.is_empty() {
             (ranges, split) = self.lay(&source, &present, counts_all).await?;
         }
         // The claim guards every batch, and no other run can change this meanwhile.
-        self.work.targets_are_known = !present.targets_are_closing;
+        self.context.committer.targets_are_known = !present.targets_are_closing;
         let (main, sweeps): (Vec<Range>, Vec<Range>) = ranges
             .into_iter()
             .partition(|range| range.row.part == Part::Migrate);
@@ -163,7 +165,7 @@ impl Execution<'_> {
         let so_far = rows
             .map(|row| row.counts.migrated + row.counts.failed - row.unroutable)
             .sum();
-        let ahead = Ahead::look(&self.work, &source, &present, &main, split, so_far).await?;
+        let ahead = Ahead::look(&self.context, &source, &present, &main, split, so_far).await?;
         self.meter.expect(ahead.all, ahead.of_each);
         if let Some(heads) = ahead.heads {
             let before = main.iter().map(|range| range.row.heads).sum();
@@ -184,7 +186,7 @@ impl Execution<'_> {
 
     /// Whether this run sweeps processes that are born behind it.
     fn sweeps(&self, source: &Source) -> bool {
-        matches!(source, Source::Heads) && self.work.selection.limit().is_none()
+        matches!(source, Source::Heads) && self.context.selection.limit().is_none()
     }
 
     /// Takes over the ranges of an earlier execution.
@@ -194,16 +196,16 @@ impl Execution<'_> {
     /// it has migrated as up to date.
     async fn resume(
         &self,
-        ledger: &Ledger,
+        run_log: &RunLog,
         present: &due::Present,
         ranges: &mut [Range],
     ) -> Result<(), Error> {
         let sweeps = self.sweeps(&self.source());
         let open: &[WorkflowId] = if sweeps { &present.open } else { &[] };
-        ledger
+        run_log
             .lay(0, Vec::new(), &self.targets(present), open)
             .await?;
-        ledger.take(ranges, !open.is_empty()).await
+        run_log.take(ranges, !open.is_empty()).await
     }
 
     /// The target versions of the routes whose source versions are present.
@@ -211,7 +213,7 @@ impl Execution<'_> {
         let planned = present
             .sources
             .iter()
-            .filter_map(|at| self.work.routes.get(at));
+            .filter_map(|at| self.context.routes.get(at));
         let targets: BTreeSet<WorkflowId> = planned
             .map(|planned| planned.route.target().clone())
             .collect();
@@ -245,16 +247,16 @@ impl Execution<'_> {
                     1 => RANGES_PER_WORKER,
                     _ => concurrency::first() * RANGES_PER_WORKER,
                 };
-                let within = self.work.selection.within(&[StreamRange::default()]);
-                let fewest = FEWEST.min(self.work.chunk_processes);
-                let filter = &*self.work.filter;
-                let split = self.work.store.split(&within, filter, pieces, fewest);
+                let within = self.context.selection.within(&[StreamRange::default()]);
+                let fewest = FEWEST.min(self.context.chunk_processes);
+                let filter = &*self.context.filter;
+                let split = self.context.store.split(&within, filter, pieces, fewest);
                 let split = split.await?;
                 (split.ranges.clone(), Some(split))
             }
             Source::Failures { .. } | Source::Births(_) => (vec![StreamRange::default()], None),
         };
-        let Some(ledger) = self.work.book.ledger() else {
+        let Some(run_log) = self.context.committer.bookkeeping.run_log() else {
             return Ok((parts.into_iter().map(Range::of).collect(), split));
         };
         let closing = match self.sweeps(source) {
@@ -263,43 +265,49 @@ impl Execution<'_> {
         };
         let parts = parts.into_iter().map(|range| (Part::Migrate, range));
         let targets = self.targets(present);
-        let ranges = ledger.lay(0, parts.collect(), &targets, &closing).await?;
+        let ranges = run_log.lay(0, parts.collect(), &targets, &closing).await?;
         Ok((ranges, split))
     }
 
     /// Reports what the run had done before it was resumed.
     async fn report_earlier(&mut self, ranges: &[Range]) -> Result<(), Error> {
-        let Some(ledger) = self.work.book.ledger().filter(|_| !ranges.is_empty()) else {
+        let Some(run_log) = self
+            .context
+            .committer
+            .bookkeeping
+            .run_log()
+            .filter(|_| !ranges.is_empty())
+        else {
             return Ok(());
         };
-        let (mut counts, mut tally) = (RunCounts::default(), Tally::default());
+        let (mut counts, mut by_workflow) = (RunCounts::default(), CountsByWorkflow::default());
         for range in ranges {
             counts.add(&range.row.counts);
-            tally.add(&range.row.tally);
+            by_workflow.add(&range.row.by_workflow);
         }
         self.report.count(&counts);
-        let run = ledger.run();
+        let run = run_log.run();
         let failures =
-            crate::run::history::failures(&self.work.store, run, &[], None, None, KEPT).await?;
+            crate::run::history::failures(&self.context.store, run, &[], None, None, KEPT).await?;
         for failure in failures {
             self.report.fail(failure.error);
         }
         let failed = usize::try_from(counts.failed).unwrap_or(usize::MAX);
         self.report.error_count = self.report.error_count.max(failed);
         self.meter = Meter::new(run, false, counts);
-        self.meter.count(&tally);
+        self.meter.count(&by_workflow);
         Ok(())
     }
 
     /// Adds the processes that were migrated meanwhile when they were opened.
     async fn report_lazy(&mut self) {
-        let Some(ledger) = self.work.book.ledger() else {
+        let Some(run_log) = self.context.committer.bookkeeping.run_log() else {
             return;
         };
-        match ledger.lazy_counts().await {
+        match run_log.lazy_counts().await {
             Ok(counts) => {
                 self.report.count(&counts);
-                self.meter.add(&counts, &Tally::default(), 0);
+                self.meter.add(&counts, &CountsByWorkflow::default(), 0);
             }
             Err(error) => self.report.warn(
                 Subject::Run,
@@ -312,8 +320,8 @@ impl Execution<'_> {
 
     /// Records and publishes the state of the run.
     async fn publish(&mut self, state: RunState) -> Result<(), Error> {
-        if let Some(ledger) = self.work.book.ledger() {
-            ledger.set_state(state).await?;
+        if let Some(run_log) = self.context.committer.bookkeeping.run_log() {
+            run_log.set_state(state).await?;
         }
         self.run.control.publish(self.meter.state(state));
         Ok(())
@@ -327,7 +335,7 @@ impl Execution<'_> {
             failed,
             up_to_date,
             counts,
-            tally,
+            by_workflow,
             heads,
             ..
         } = done;
@@ -335,11 +343,11 @@ impl Execution<'_> {
         for failed in failed {
             self.report.fail(failed.error);
         }
-        let progress = self.meter.add(&counts, &tally, heads);
+        let progress = self.meter.add(&counts, &by_workflow, heads);
         self.run.observer.progress(&progress);
         self.run.control.publish(progress);
         if let Some(registry) = self.elsewhere.filter(|_| !self.run.dry) {
-            registry_sync::tell(&self.work.store, registry, &moved, &mut self.report).await;
+            registry_sync::tell(&self.context.store, registry, &moved, &mut self.report).await;
             for (stream, head) in &up_to_date {
                 registry_sync::compare(registry, stream, head, &mut self.report).await;
             }
@@ -348,7 +356,7 @@ impl Execution<'_> {
 
     fn workers(&self) -> usize {
         // A limit selects the first N processes in order, which takes a single worker.
-        match self.work.selection.limit() {
+        match self.context.selection.limit() {
             Some(_) => 1,
             None => concurrency::MOST,
         }
@@ -362,21 +370,21 @@ impl Execution<'_> {
             return passed;
         }
         // One worker more than ranges, to take over a range whose lease has expired.
-        let expires = !self.run.dry && !self.work.store.is_single_writer();
+        let expires = !self.run.dry && !self.context.store.is_single_writer();
         let workers = self.workers().min(ranges.len() + usize::from(expires));
         let queue = Arc::new(Queue::new(ranges, expires));
         let (sender, told) = mpsc::channel(WAITING);
         let mut tasks = JoinSet::new();
-        let limit = self.work.selection.limit();
+        let limit = self.context.selection.limit();
         let so_far = usize::try_from(so_far).unwrap_or(usize::MAX);
         for _ in 0..workers {
             let worker = Worker {
-                work: self.work.clone(),
+                context: self.context.clone(),
                 source: source.clone(),
                 left: limit.map(|limit| limit.saturating_sub(so_far)),
                 sender: sender.clone(),
                 waiting: Vec::new(),
-                hand: None,
+                guard: None,
             };
             tasks.spawn(self.run.observer.during(worker.run(queue.clone())));
         }
@@ -399,10 +407,10 @@ impl Execution<'_> {
     /// Receives the messages of the workers and the requests of the control handle.
     async fn listen(&mut self, mut told: mpsc::Receiver<Told>, passed: &mut Passed) {
         let mut changes = self.run.control.changes();
-        let mut hands = self.work.at_work.changes();
+        let mut in_progress = self.context.in_progress.changes();
         loop {
             // A worker sends its results before it deregisters its chunk.
-            let state = self.run.control.state(&self.work.at_work);
+            let state = self.run.control.state(&self.context.in_progress);
             if let Some(state) = state
                 && !self.meter.is(state)
                 && told.is_empty()
@@ -410,7 +418,7 @@ impl Execution<'_> {
                 self.note(state).await;
             }
             let next = {
-                let (change, rest) = (pin!(changes.next()), pin!(hands.changed()));
+                let (change, rest) = (pin!(changes.next()), pin!(in_progress.changed()));
                 let changed = select(change, rest);
                 match select(pin!(told.recv()), changed).await {
                     Either::Left((told, _)) => Some(told),
@@ -451,22 +459,22 @@ impl Execution<'_> {
         mut sweeps: Vec<Range>,
         passed: &mut Passed,
     ) -> Result<(), Error> {
-        let Some(ledger) = self.work.book.ledger().cloned() else {
+        let Some(run_log) = self.context.committer.bookkeeping.run_log().cloned() else {
             return Ok(());
         };
-        self.work.sweeps = true;
+        self.context.committer.sweeps = true;
         let mut known: BTreeSet<WorkflowId> = present.all().cloned().collect();
         let mut closing: Vec<WorkflowId> = known.iter().cloned().collect();
         for _ in 0..SWEEPS {
-            closing = self.end_closing(&ledger, closing, &main, &sweeps).await?;
+            closing = self.end_closing(&run_log, closing, &main, &sweeps).await?;
             closing = self
-                .sweep_closely(&ledger, closing, &main, &mut sweeps)
+                .sweep_closely(&run_log, closing, &main, &mut sweeps)
                 .await?;
             let mut source = Source::Births(closing.clone().into());
             if closing.is_empty() {
                 // Births at a version that was not present at the start were not
                 // recorded.
-                let now = due::present(self.run, &self.work.store).await?;
+                let now = due::present(self.run, &self.context.store).await?;
                 closing = now
                     .all()
                     .filter(|at| !known.contains(at))
@@ -476,18 +484,18 @@ impl Execution<'_> {
                     return Ok(());
                 }
                 known.extend(closing.iter().cloned());
-                ledger
+                run_log
                     .lay(0, Vec::new(), &self.targets(&now), &closing)
                     .await?;
-                self.work
+                self.context
                     .look_at(Some(closing.iter().cloned().collect()), false);
                 source = Source::Heads;
             }
             if sweeps.is_empty() {
                 let first = u32::try_from(main.len()).unwrap_or(u32::MAX);
-                let parts = self.work.selection.within(&[StreamRange::default()]);
+                let parts = self.context.selection.within(&[StreamRange::default()]);
                 let parts = parts.into_iter().map(|range| (Part::Sweep, range));
-                sweeps = ledger.lay(first, parts.collect(), &[], &[]).await?;
+                sweeps = run_log.lay(first, parts.collect(), &[], &[]).await?;
             }
             for range in &mut sweeps {
                 range.row.at = None;
@@ -515,7 +523,7 @@ impl Execution<'_> {
     /// pending births.
     async fn sweep_closely(
         &mut self,
-        ledger: &Ledger,
+        run_log: &RunLog,
         mut closing: Vec<WorkflowId>,
         main: &[Range],
         sweeps: &mut [Range],
@@ -527,19 +535,19 @@ impl Execution<'_> {
                 break;
             }
             let source = Source::Births(closing.clone().into());
-            let page = source.page(&self.work, &sweeps[0], FEWEST).await?;
+            let page = source.page(&self.context, &sweeps[0], FEWEST).await?;
             if page.read.processes.len() == FEWEST {
                 break;
             }
-            match self.work.migrate_page(page, &mut sweeps[0]).await {
+            match self.context.migrate_page(page, &mut sweeps[0]).await {
                 Ok(worked) => waiting.push(worked.done),
                 Err(error) if error.is_conflict() => {}
                 Err(error) => return Err(error),
             }
-            closing = self.end_closing(ledger, closing, main, sweeps).await?;
+            closing = self.end_closing(run_log, closing, main, sweeps).await?;
         }
         if !waiting.is_empty() {
-            commit::settle(&self.work).await?;
+            commit::settle(&self.context.committer).await?;
         }
         for done in waiting {
             self.add(done).await;
@@ -551,7 +559,7 @@ impl Execution<'_> {
     /// is at any more. Returns the versions with births that must be migrated first.
     async fn end_closing(
         &self,
-        ledger: &Ledger,
+        run_log: &RunLog,
         closing: Vec<WorkflowId>,
         main: &[Range],
         sweeps: &[Range],
@@ -561,7 +569,10 @@ impl Execution<'_> {
         for version in closing {
             let stays = |range: &Range| range.row.unread || range.row.stays.contains(&version);
             let empty = sees_all && !main.iter().chain(sweeps).any(stays);
-            let ended = self.work.store.end_closing(&version, ledger.run(), empty);
+            let ended = self
+                .context
+                .store
+                .end_closing(&version, run_log.run(), empty);
             if !ended.await? {
                 left.push(version);
             }

@@ -9,25 +9,24 @@ use std::marker::PhantomData;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use crate::control::RunControl;
-use crate::report::MigrationReport;
-use crate::run_context::RunContext;
-use state_migration_core::{FailureClass, MigrationError, Migrations, Stage, Subject};
-
-use crate::options::{Asked, Wanted};
-
-use crate::drivers::{event_first, transactional};
-use crate::observe::Observer;
-use crate::options::Options;
-use crate::run::on_open_log::Recorded;
-use crate::run::run_log::{Ledger, Start};
-use crate::run::{Plan, RunKind, Runs};
-use crate::stages::{due, scan};
-use crate::user_code::threads;
 use state_migration_core::{
     DueOf, Error, ErrorKind, EventStore, MigrationRegistry, ProcessRegistry, RegistryError, RunId,
     SnapshotStore, StreamRange, TransactionalStore, WorkflowId,
 };
+use state_migration_core::{FailureClass, MigrationError, Migrations, Stage, Subject};
+
+use crate::control::RunControl;
+use crate::drivers::{event_first, transactional};
+use crate::observe::Observer;
+use crate::options::Options;
+use crate::options::{RunOptions, RunRequest};
+use crate::report::MigrationReport;
+use crate::run::on_open_log::Recorded;
+use crate::run::run_log::{RunLog, Start};
+use crate::run::{Plan, RunKind, Runs};
+use crate::run_context::RunContext;
+use crate::stages::{due, scan};
+use crate::user_code::threads;
 
 /// Migrates processes in flight along one migration, or along all linked migrations.
 ///
@@ -88,7 +87,7 @@ pub struct MigrationRunner<M, ES, SS> {
     pub(crate) registry: Result<MigrationRegistry, RegistryError>,
     pub(crate) events: ES,
     pub(crate) snapshots: SS,
-    pub(crate) asked: Asked,
+    pub(crate) run_options: RunOptions,
     pub(crate) options: Options,
     pub(crate) control: RunControl,
     /// The run id and the threads for processes that are migrated when they are opened.
@@ -102,7 +101,7 @@ impl<M, ES, SS> fmt::Debug for MigrationRunner<M, ES, SS> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("MigrationRunner")
             .field("registry", &self.registry)
-            .field("selection", &self.asked.selection)
+            .field("selection", &self.run_options.selection)
             .field("options", &self.options)
             .finish_non_exhaustive()
     }
@@ -116,7 +115,7 @@ impl<M: Migrations, ES, SS> MigrationRunner<M, ES, SS> {
             registry: migrations.into_registry(),
             events: event_store,
             snapshots: snapshot_store,
-            asked: Asked::default(),
+            run_options: RunOptions::default(),
             options: Options::default(),
             control: RunControl::new(),
             lazy: (RunId::random(), OnceLock::new()),
@@ -129,18 +128,18 @@ impl<M: Migrations, ES, SS> MigrationRunner<M, ES, SS> {
 impl<M, ES: EventStore, SS: SnapshotStore> MigrationRunner<M, ES, SS> {
     pub(crate) fn execution(
         &self,
-        asked: &Asked,
+        run_options: &RunOptions,
         migrations: MigrationRegistry,
         dry: bool,
     ) -> RunContext {
         RunContext {
             id: RunId::random(),
             kind: RunKind::Migrate,
-            selection: asked.selection.clone(),
+            selection: run_options.selection.clone(),
             dry,
-            count_up_to_date: asked.count_up_to_date,
-            check_determinism: asked.check_determinism.unwrap_or(dry),
-            deadline: asked.deadline,
+            count_up_to_date: run_options.count_up_to_date,
+            check_determinism: run_options.check_determinism.unwrap_or(dry),
+            deadline: run_options.deadline,
             chunk_processes: self.options.chunk_processes,
             yields: self.options.yields,
             control: self.control.clone(),
@@ -188,20 +187,20 @@ impl<M, ES: EventStore, SS: SnapshotStore> MigrationRunner<M, ES, SS> {
 
     pub(crate) async fn start(
         &self,
-        asked: &Asked,
+        run_options: &RunOptions,
         registry: Option<&dyn ProcessRegistry>,
-        wanted: Wanted,
+        request: RunRequest,
     ) -> MigrationReport {
         // A guard, since the future may be dropped before the end.
         let _under_way = self.control.begin();
-        self.started(asked, registry, wanted).await
+        self.started(run_options, registry, request).await
     }
 
     async fn started(
         &self,
-        asked: &Asked,
+        run_options: &RunOptions,
         registry: Option<&dyn ProcessRegistry>,
-        wanted: Wanted,
+        request: RunRequest,
     ) -> MigrationReport {
         if let Some(refusal) = refusal(cfg!(panic = "abort")) {
             return MigrationReport::refused(refusal);
@@ -217,15 +216,19 @@ impl<M, ES: EventStore, SS: SnapshotStore> MigrationRunner<M, ES, SS> {
                 ));
             }
         };
-        let mut run = self.execution(asked, migrations, matches!(wanted, Wanted::DryRun));
+        let mut run = self.execution(
+            run_options,
+            migrations,
+            matches!(request, RunRequest::DryRun),
+        );
         let mut report = match self.one_store() {
             Some(store) => {
                 let elsewhere = registry.filter(|r| r.store_id() != Some(store.store_id()));
-                let first = matches!(wanted, Wanted::Run);
-                match self.ledger(asked, &mut run, &store, wanted).await {
-                    Ok(ledger) => {
+                let first = matches!(request, RunRequest::Run);
+                match self.run_log(run_options, &mut run, &store, request).await {
+                    Ok(run_log) => {
                         run.observer = run.observe();
-                        let go = transactional::run(&run, store, elsewhere, ledger);
+                        let go = transactional::run(&run, store, elsewhere, run_log);
                         run.observer.during(go).await
                     }
                     // A run reads the claim first, so that a failure here is a failure
@@ -236,13 +239,13 @@ impl<M, ES: EventStore, SS: SnapshotStore> MigrationRunner<M, ES, SS> {
                     Err(error) => MigrationReport::refused(due::planning(Subject::Run, &error)),
                 }
             }
-            None => match wanted {
-                Wanted::Run | Wanted::DryRun => {
+            None => match request {
+                RunRequest::Run | RunRequest::DryRun => {
                     run.observer = run.observe();
                     let go = event_first::run(&run, &self.events, &self.snapshots, registry);
                     run.observer.during(go).await
                 }
-                Wanted::Resume(_) | Wanted::Retry(..) => {
+                RunRequest::Resume(_) | RunRequest::Retry(..) => {
                     let error = Error::invalid(
                         "events and snapshots are in separate stores, which do not record runs, so a run cannot be resumed or retried; start a new run, which migrates what is left",
                     );
@@ -252,7 +255,8 @@ impl<M, ES: EventStore, SS: SnapshotStore> MigrationRunner<M, ES, SS> {
         };
         run.unchecked.warn(&mut report);
         if run.dry {
-            self.warn_of_changed_steps(asked, &run, &mut report).await;
+            self.warn_of_changed_steps(run_options, &run, &mut report)
+                .await;
         }
         run.observer.ended(&report);
         report
@@ -261,12 +265,12 @@ impl<M, ES: EventStore, SS: SnapshotStore> MigrationRunner<M, ES, SS> {
     /// Warns in a dry run of migrations that were edited after they were applied.
     async fn warn_of_changed_steps(
         &self,
-        asked: &Asked,
+        run_options: &RunOptions,
         run: &RunContext,
         report: &mut MigrationReport,
     ) {
         let Some(runs) = self.runs() else { return };
-        match runs.changed_steps(&asked.plan(&run.migrations)).await {
+        match runs.changed_steps(&run_options.plan(&run.migrations)).await {
             Ok(changed) => {
                 for step in changed {
                     report.warn(Subject::Migrations, step.to_string());
@@ -282,20 +286,20 @@ impl<M, ES: EventStore, SS: SnapshotStore> MigrationRunner<M, ES, SS> {
     }
 
     /// Claims the store for the requested run. A dry run makes no claim.
-    async fn ledger(
+    async fn run_log(
         &self,
-        asked: &Asked,
+        run_options: &RunOptions,
         run: &mut RunContext,
         store: &Arc<dyn TransactionalStore>,
-        wanted: Wanted,
-    ) -> Result<Option<Arc<Ledger>>, Error> {
-        let kind = match wanted {
-            Wanted::DryRun => return Ok(None),
-            Wanted::Resume(id) => {
-                return self.resumed(asked, run, store, id).await.map(Some);
+        request: RunRequest,
+    ) -> Result<Option<Arc<RunLog>>, Error> {
+        let kind = match request {
+            RunRequest::DryRun => return Ok(None),
+            RunRequest::Resume(id) => {
+                return self.resumed(run_options, run, store, id).await.map(Some);
             }
-            Wanted::Run => RunKind::Migrate,
-            Wanted::Retry(of, classes) => {
+            RunRequest::Run => RunKind::Migrate,
+            RunRequest::Retry(of, classes) => {
                 let runs = self.runs();
                 let known = match &runs {
                     Some(runs) => runs.get(of).await?.is_some(),
@@ -313,21 +317,21 @@ impl<M, ES: EventStore, SS: SnapshotStore> MigrationRunner<M, ES, SS> {
         let start = Start {
             id: run.id,
             kind,
-            actor: asked.actor.clone(),
-            reason: asked.reason.clone(),
-            plan: asked.plan(&run.migrations),
+            actor: run_options.actor.clone(),
+            reason: run_options.reason.clone(),
+            plan: run_options.plan(&run.migrations),
         };
-        let ledger = Ledger::begin(store.clone(), start, asked.take_over).await?;
-        Ok(Some(Arc::new(ledger)))
+        let run_log = RunLog::begin(store.clone(), start, run_options.take_over).await?;
+        Ok(Some(Arc::new(run_log)))
     }
 
     async fn resumed(
         &self,
-        asked: &Asked,
+        run_options: &RunOptions,
         run: &mut RunContext,
         store: &Arc<dyn TransactionalStore>,
         id: RunId,
-    ) -> Result<Arc<Ledger>, Error> {
+    ) -> Result<Arc<RunLog>, Error> {
         let runs = self.runs();
         let began = match &runs {
             Some(runs) => runs.get(id).await?,
@@ -351,15 +355,15 @@ impl<M, ES: EventStore, SS: SnapshotStore> MigrationRunner<M, ES, SS> {
         });
         if let (Some(plan), Some(record)) = (&plan, &began)
             && plan.fingerprint != record.plan.fingerprint
-            && !asked.force
+            && !run_options.force
         {
             return Err(Error::invalid(format!(
                 "run {id} was started with plan {}, but the migrations of this program give plan {}; resume the run with the original program, start a new run, or force it",
                 record.plan.fingerprint, plan.fingerprint
             )));
         }
-        let ledger = Ledger::resume(store.clone(), id, plan, asked.take_over).await?;
-        Ok(Arc::new(ledger))
+        let run_log = RunLog::resume(store.clone(), id, plan, run_options.take_over).await?;
+        Ok(Arc::new(run_log))
     }
 
     /// The store, if it is transactional and holds both events and snapshots.

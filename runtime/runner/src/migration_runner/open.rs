@@ -79,22 +79,22 @@ impl<M, ES: EventStore, SS: SnapshotStore> MigrationRunner<M, ES, SS> {
             return Err(Error::invalid(refusal.message));
         }
         let migrations = self.migrations()?;
-        let mut run = self.execution(&self.asked, migrations.clone(), false);
+        let mut run = self.execution(&self.run_options, migrations.clone(), false);
         // The caller waits for the process.
         run.yields = false;
         (run.id, run.kind) = (self.lazy.0, RunKind::Lazy);
         let code = self
             .lazy
             .1
-            .get_or_init(|| Code::new(self.asked.deadline, false));
+            .get_or_init(|| Code::new(self.run_options.deadline, false));
         match self.one_store() {
             Some(store) => {
                 let own = RunRecord::new(Start {
                     id: run.id,
                     kind: RunKind::Lazy,
-                    actor: self.asked.actor.clone(),
-                    reason: self.asked.reason.clone(),
-                    plan: self.asked.plan(migrations),
+                    actor: self.run_options.actor.clone(),
+                    reason: self.run_options.reason.clone(),
+                    plan: self.run_options.plan(migrations),
                 });
                 process(&run, &store, code, (own, &self.recorded), stream).await
             }

@@ -9,7 +9,7 @@ use state_migration_core::{
 
 use crate::control::RunControl;
 use crate::migration_runner::MigrationRunner;
-use crate::options::{Asked, Wanted};
+use crate::options::{RunOptions, RunRequest};
 use crate::report::MigrationReport;
 use crate::run::Plan;
 
@@ -22,28 +22,28 @@ impl<M, ES, SS> MigrationRunner<M, ES, SS> {
     /// separate stores every stream is always visited.
     #[must_use]
     pub fn count_up_to_date(mut self, count_up_to_date: bool) -> Self {
-        self.asked.count_up_to_date = count_up_to_date;
+        self.run_options.count_up_to_date = count_up_to_date;
         self
     }
 
     /// Sets the processes that the run is for. Default: all processes.
     #[must_use]
     pub fn select(mut self, selection: Selection) -> Self {
-        self.asked.selection = Arc::new(selection);
+        self.run_options.selection = Arc::new(selection);
         self
     }
 
     /// Sets who starts the run, for its record.
     #[must_use]
     pub fn actor(mut self, actor: impl Into<String>) -> Self {
-        self.asked.actor = actor.into();
+        self.run_options.actor = actor.into();
         self
     }
 
     /// Sets the reason for the run, for its record.
     #[must_use]
     pub fn reason(mut self, reason: impl Into<String>) -> Self {
-        self.asked.reason = reason.into();
+        self.run_options.reason = reason.into();
         self
     }
 
@@ -55,7 +55,7 @@ impl<M, ES, SS> MigrationRunner<M, ES, SS> {
     /// is the fastest way to find out which processes fail.
     #[must_use]
     pub fn check_determinism(mut self, check: bool) -> Self {
-        self.asked.check_determinism = Some(check);
+        self.run_options.check_determinism = Some(check);
         self
     }
 
@@ -66,7 +66,7 @@ impl<M, ES, SS> MigrationRunner<M, ES, SS> {
     /// is too large for a chunk, the timeout applies to each 512 of its events.
     #[must_use]
     pub fn deadline(mut self, deadline: Duration) -> Self {
-        self.asked.deadline = deadline.max(Duration::from_millis(1));
+        self.run_options.deadline = deadline.max(Duration::from_millis(1));
         self
     }
 
@@ -104,7 +104,7 @@ impl<M, ES, SS> MigrationRunner<M, ES, SS> {
     /// more.
     #[must_use]
     pub fn take_over(mut self, take_over: bool) -> Self {
-        self.asked.take_over = take_over;
+        self.run_options.take_over = take_over;
         self
     }
 
@@ -112,7 +112,7 @@ impl<M, ES, SS> MigrationRunner<M, ES, SS> {
     /// this program differ from those that the run was started with.
     #[must_use]
     pub fn force(mut self, force: bool) -> Self {
-        self.asked.force = force;
+        self.run_options.force = force;
         self
     }
 
@@ -128,18 +128,18 @@ impl<M, ES, SS> MigrationRunner<M, ES, SS> {
     /// # Errors
     /// The migrations are inconsistent.
     pub fn plan(&self) -> Result<Plan, RegistryError> {
-        self.plan_for(&self.asked)
+        self.plan_for(&self.run_options)
     }
 
-    pub(crate) fn plan_for(&self, asked: &Asked) -> Result<Plan, RegistryError> {
+    pub(crate) fn plan_for(&self, run_options: &RunOptions) -> Result<Plan, RegistryError> {
         let migrations = self.registry.as_ref().map_err(Clone::clone)?;
-        Ok(asked.plan(migrations))
+        Ok(run_options.plan(migrations))
     }
 
     /// The options of every run of this runner.
     #[doc(hidden)]
-    pub fn asked(&self) -> &Asked {
-        &self.asked
+    pub fn run_options(&self) -> &RunOptions {
+        &self.run_options
     }
 }
 
@@ -159,7 +159,7 @@ impl<M, ES: EventStore, SS: SnapshotStore> MigrationRunner<M, ES, SS> {
     /// Over separate stores this method does not update process registries. If one
     /// store also holds the registry, its entries are updated with their processes.
     pub async fn run(&self) -> MigrationReport {
-        self.start(&self.asked, None, Wanted::Run).await
+        self.start(&self.run_options, None, RunRequest::Run).await
     }
 
     /// Migrates like [`run`](Self::run), and updates the entries of the processes in
@@ -175,7 +175,8 @@ impl<M, ES: EventStore, SS: SnapshotStore> MigrationRunner<M, ES, SS> {
     where
         R: ProcessRegistry,
     {
-        self.start(&self.asked, Some(registry), Wanted::Run).await
+        self.start(&self.run_options, Some(registry), RunRequest::Run)
+            .await
     }
 
     /// Does everything that [`run`](Self::run) does, except write.
@@ -186,7 +187,8 @@ impl<M, ES: EventStore, SS: SnapshotStore> MigrationRunner<M, ES, SS> {
     ///
     /// A dry run neither claims the store nor fences its writer.
     pub async fn dry_run(&self) -> MigrationReport {
-        self.start(&self.asked, None, Wanted::DryRun).await
+        self.start(&self.run_options, None, RunRequest::DryRun)
+            .await
     }
 
     /// Resumes a run that was cancelled or killed, with its original selection and
@@ -196,7 +198,8 @@ impl<M, ES: EventStore, SS: SnapshotStore> MigrationRunner<M, ES, SS> {
     /// started with, unless [forced](Self::force), and over stores that keep no runs.
     /// The report covers the whole run.
     pub async fn resume(&self, run: RunId) -> MigrationReport {
-        self.start(&self.asked, None, Wanted::Resume(run)).await
+        self.start(&self.run_options, None, RunRequest::Resume(run))
+            .await
     }
 
     /// Resumes like [`resume`](Self::resume), and updates the entries of the processes
@@ -205,7 +208,7 @@ impl<M, ES: EventStore, SS: SnapshotStore> MigrationRunner<M, ES, SS> {
     where
         R: ProcessRegistry,
     {
-        self.start(&self.asked, Some(registry), Wanted::Resume(run))
+        self.start(&self.run_options, Some(registry), RunRequest::Resume(run))
             .await
     }
 
@@ -215,8 +218,12 @@ impl<M, ES: EventStore, SS: SnapshotStore> MigrationRunner<M, ES, SS> {
     /// Non-empty `classes` restrict it to failures of these classes. The
     /// [selection](Self::select) applies as well.
     pub async fn retry(&self, run: RunId, classes: &[FailureClass]) -> MigrationReport {
-        self.start(&self.asked, None, Wanted::Retry(run, classes.to_vec()))
-            .await
+        self.start(
+            &self.run_options,
+            None,
+            RunRequest::Retry(run, classes.to_vec()),
+        )
+        .await
     }
 
     /// Retries like [`retry`](Self::retry), and updates the entries of the processes in
@@ -231,9 +238,9 @@ impl<M, ES: EventStore, SS: SnapshotStore> MigrationRunner<M, ES, SS> {
         R: ProcessRegistry,
     {
         self.start(
-            &self.asked,
+            &self.run_options,
             Some(registry),
-            Wanted::Retry(run, classes.to_vec()),
+            RunRequest::Retry(run, classes.to_vec()),
         )
         .await
     }

@@ -7,12 +7,12 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
+use state_migration_core::RunId;
 use tokio::time::Instant;
 
 use crate::control::{Progress, WorkflowProgress};
-use crate::run::counts::Tally;
+use crate::run::counts::CountsByWorkflow;
 use crate::run::{RunCounts, RunState};
-use state_migration_core::RunId;
 
 /// Window over which the rate is measured.
 const WINDOW: Duration = Duration::from_secs(10);
@@ -105,8 +105,8 @@ impl Meter {
     }
 
     /// Adds what an earlier execution did.
-    pub(crate) fn count(&mut self, tally: &Tally) {
-        for count in tally.iter() {
+    pub(crate) fn count(&mut self, by_workflow: &CountsByWorkflow) {
+        for count in by_workflow.iter() {
             let at = self.place_of(&count.workflow);
             self.progress.workflows[at].add(count);
             let gauge = &mut self.of_each[at];
@@ -115,11 +115,22 @@ impl Meter {
         }
     }
 
-    pub(crate) fn add(&mut self, counts: &RunCounts, tally: &Tally, heads: u64) -> Progress {
-        self.add_at(Instant::now(), counts, tally, heads)
+    pub(crate) fn add(
+        &mut self,
+        counts: &RunCounts,
+        by_workflow: &CountsByWorkflow,
+        heads: u64,
+    ) -> Progress {
+        self.add_at(Instant::now(), counts, by_workflow, heads)
     }
 
-    fn add_at(&mut self, now: Instant, counts: &RunCounts, tally: &Tally, heads: u64) -> Progress {
+    fn add_at(
+        &mut self,
+        now: Instant,
+        counts: &RunCounts,
+        by_workflow: &CountsByWorkflow,
+        heads: u64,
+    ) -> Progress {
         let progress = &mut self.progress;
         progress.counts.add(counts);
         self.all.seen = progress.counts.selected();
@@ -136,7 +147,7 @@ impl Meter {
             .measure(now, &mut progress.heads, &mut 0.0, &mut by_heads);
         // Estimate by heads where the processes were not counted.
         progress.time_left = progress.time_left.or(by_heads);
-        for count in tally.iter() {
+        for count in by_workflow.iter() {
             let at = self.place_of(&count.workflow);
             let of_it = &mut self.progress.workflows[at];
             of_it.add(count);
@@ -243,10 +254,10 @@ mod tests {
         }
     }
 
-    fn tally(migrated: u64) -> Tally {
-        let mut tally = Tally::default();
-        tally.of("loan").migrated = migrated;
-        tally
+    fn by_workflow(migrated: u64) -> CountsByWorkflow {
+        let mut by_workflow = CountsByWorkflow::default();
+        by_workflow.of("loan").migrated = migrated;
+        by_workflow
     }
 
     const SECOND: Duration = Duration::from_secs(1);
@@ -261,13 +272,13 @@ mod tests {
         let mut meter = meter(began, RunCounts::default());
         meter.expect(None, []);
         meter.expect_heads(100, 900);
-        let half = meter.add_at(began + SECOND * 4, &counts(7), &tally(7), 400);
+        let half = meter.add_at(began + SECOND * 4, &counts(7), &by_workflow(7), 400);
         assert_eq!((half.passed, half.heads), (500, Some(1_000)));
         assert_eq!(half.expected, None);
         let left = half.time_left.unwrap().as_secs_f64();
         assert!((4.9..5.1).contains(&left), "{left}");
         // There may be more heads than the metadata of the store said.
-        let more = meter.add_at(began + SECOND * 8, &counts(7), &tally(7), 600);
+        let more = meter.add_at(began + SECOND * 8, &counts(7), &by_workflow(7), 600);
         assert_eq!((more.passed, more.heads), (1_100, Some(1_100)));
     }
 
@@ -277,7 +288,7 @@ mod tests {
         let mut meter = meter(began, RunCounts::default());
         let more = Some(100);
         meter.expect(more, [("loan".to_owned(), more)]);
-        let first = meter.add_at(began + SECOND, &counts(10), &tally(10), 0);
+        let first = meter.add_at(began + SECOND, &counts(10), &by_workflow(10), 0);
         assert_eq!(first.per_second, 10.0);
         let paused = meter.state_at(began + SECOND, RunState::Paused);
         assert_eq!((paused.per_second, paused.time_left), (0.0, None));
@@ -285,7 +296,7 @@ mod tests {
         assert_eq!((loan.per_second, loan.time_left), (0.0, None));
         let later = began + SECOND * 3_600;
         meter.state_at(later, RunState::Running);
-        let again = meter.add_at(later + SECOND, &counts(30), &tally(30), 0);
+        let again = meter.add_at(later + SECOND, &counts(30), &by_workflow(30), 0);
         assert_eq!(
             (again.per_second, again.time_left),
             (30.0, Some(SECOND * 2))
@@ -299,7 +310,7 @@ mod tests {
         let mut meter = meter(began, RunCounts::default());
         let more = Some(100);
         meter.expect(more, [("loan".to_owned(), more)]);
-        let first = meter.add_at(began + soon, &counts(4), &tally(4), 0);
+        let first = meter.add_at(began + soon, &counts(4), &by_workflow(4), 0);
         assert_eq!(
             (first.per_second, first.workflows[0].per_second),
             (4.0, 4.0)
@@ -309,7 +320,7 @@ mod tests {
         let later = began + SECOND * 60;
         meter.state_at(later, RunState::Running);
         for at in [later, later + soon] {
-            let again = meter.add_at(at, &counts(1), &tally(1), 0);
+            let again = meter.add_at(at, &counts(1), &by_workflow(1), 0);
             assert!(again.per_second <= 2.0, "{again:?}");
             assert!(again.workflows[0].per_second <= 2.0, "{again:?}");
         }

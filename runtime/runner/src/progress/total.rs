@@ -5,14 +5,15 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use state_migration_core::{Error, FailureClass, RunId, Selection, Split, StreamRange, WorkflowId};
+
 use crate::chunk::context::ChunkContext;
 use crate::report::KEPT;
-use crate::run::counts::Tally;
+use crate::run::counts::CountsByWorkflow;
 use crate::run::run_log::Range;
 use crate::run::{Store, history};
 use crate::stages::due::Present;
 use crate::workers::worker::Source;
-use state_migration_core::{Error, FailureClass, RunId, Selection, Split, StreamRange, WorkflowId};
 
 /// What a run is expected to visit, as far as known.
 pub(crate) struct Ahead {
@@ -29,18 +30,18 @@ impl Ahead {
     /// towards the limit already; `split` is the result of splitting the heads into
     /// ranges.
     pub(crate) async fn look(
-        work: &ChunkContext,
+        context: &ChunkContext,
         source: &Source,
         present: &Present,
         main: &[Range],
         split: Option<Split>,
         so_far: u64,
     ) -> Result<Self, Error> {
-        let limit = work.selection.limit();
+        let limit = context.selection.limit();
         let limit = limit.map(|limit| (limit as u64).saturating_sub(so_far));
         let (of_each, heads) = match source {
             Source::Failures { of, classes } => {
-                let failed = failures(&work.store, *of, classes, &work.selection).await?;
+                let failed = failures(&context.store, *of, classes, &context.selection).await?;
                 (Some(less(failed, main)), None)
             }
             Source::Heads | Source::Births(_) => {
@@ -49,8 +50,8 @@ impl Ahead {
                     None => {
                         let left = main.iter().filter(|range| !range.row.done);
                         let left: Vec<StreamRange> = left.map(|range| range.row.rest()).collect();
-                        let filter = &*work.filter;
-                        work.store.split(&left, filter, 1, usize::MAX).await?
+                        let filter = &*context.filter;
+                        context.store.split(&left, filter, 1, usize::MAX).await?
                     }
                 };
                 let of_each = split.due.map(|due| by_workflow(due, present));
@@ -96,9 +97,9 @@ fn by_workflow(due: BTreeMap<WorkflowId, u64>, present: &Present) -> BTreeMap<St
 
 /// Subtracts the failures that the ranges have visited already.
 fn less(mut failed: BTreeMap<String, u64>, main: &[Range]) -> BTreeMap<String, u64> {
-    let mut so_far = Tally::default();
+    let mut so_far = CountsByWorkflow::default();
     for range in main {
-        so_far.add(&range.row.tally);
+        so_far.add(&range.row.by_workflow);
     }
     for (name, failed) in &mut failed {
         *failed = failed.saturating_sub(so_far.of(name).processes());

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::run::on_open_log::LazyBook;
-use crate::run::run_log::Ledger;
+use crate::run::run_log::RunLog;
 
 /// Where results are recorded.
 #[derive(Clone)]
@@ -11,7 +11,7 @@ pub(crate) enum Bookkeeping {
     /// Nowhere: a dry run writes nothing.
     DryRun,
     /// In the record of a run.
-    Run(Arc<Ledger>),
+    Run(Arc<RunLog>),
     /// Process by process, beside a run or without one.
     Lazy(Arc<LazyBook>),
 }
@@ -21,9 +21,9 @@ impl Bookkeeping {
         matches!(self, Self::DryRun)
     }
 
-    pub(crate) fn ledger(&self) -> Option<&Arc<Ledger>> {
+    pub(crate) fn run_log(&self) -> Option<&Arc<RunLog>> {
         match self {
-            Self::Run(ledger) => Some(ledger),
+            Self::Run(run_log) => Some(run_log),
             Self::DryRun | Self::Lazy(_) => None,
         }
     }

@@ -40,9 +40,9 @@ impl Count {
 /// Counts per workflow.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
-pub(crate) struct Tally(Vec<Count>);
+pub(crate) struct CountsByWorkflow(Vec<Count>);
 
-impl Tally {
+impl CountsByWorkflow {
     /// The count of a workflow, created if missing.
     pub(crate) fn of(&mut self, workflow: &str) -> &mut Count {
         let known = self.0.iter().position(|count| count.workflow == workflow);
@@ -84,11 +84,11 @@ mod tests {
 
     #[test]
     fn workflows_are_counted_apart() {
-        let mut some = Tally::default();
+        let mut some = CountsByWorkflow::default();
         assert!(some.is_empty());
         some.of("loan").migrated += 2;
         some.of("offer").skipped += 1;
-        let mut all = Tally::default();
+        let mut all = CountsByWorkflow::default();
         all.of("offer").failed += 3;
         all.add(&some);
         all.add(&some);

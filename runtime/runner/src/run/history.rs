@@ -4,18 +4,18 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
-
-use crate::retry::ATTEMPTS;
-use crate::run::plan::last_of_each;
-use crate::run::rows::{self, FailureRow, RangeRow};
-use crate::run::run_log::is_dead;
-use crate::run::{ChangedStep, Plan, RunCounts, RunRecord};
 use state_migration_core::store_api::claim::{self, Holder};
 use state_migration_core::store_api::row;
 use state_migration_core::{
     Error, EventStore, FailureClass, Hold, MigrationError, RunId, StreamId, Timestamp,
     TransactionalStore, WorkflowId,
 };
+
+use crate::retry::ATTEMPTS;
+use crate::run::plan::last_of_each;
+use crate::run::rows::{self, FailureRow, RangeRow};
+use crate::run::run_log::is_dead;
+use crate::run::{ChangedStep, Plan, RunCounts, RunRecord};
 
 const PAGE: usize = 512;
 

@@ -8,17 +8,17 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use state_migration_core::store_api::{claim, row};
+use state_migration_core::{
+    Batch, Commit, Error, ErrorKind, EventStore, MigrationError, ReadPoint, RowWrite, RunId,
+    Selection, StreamId, TransactionalStore, WorkflowId,
+};
 use tokio::sync::OnceCell;
 
 use crate::retry::ATTEMPTS;
 use crate::run::rows::{self, FailureRow};
 use crate::run::run_log::{self, Committed};
 use crate::run::{RunCounts, RunKind, RunRecord, RunState, Runs};
-use state_migration_core::store_api::{claim, row};
-use state_migration_core::{
-    Batch, Commit, Error, ErrorKind, EventStore, MigrationError, ReadPoint, RowWrite, RunId,
-    Selection, StreamId, TransactionalStore, WorkflowId,
-};
 
 /// Bookkeeping of processes that are migrated when they are opened.
 pub(crate) struct LazyBook {

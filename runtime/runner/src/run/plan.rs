@@ -4,7 +4,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
-
 use state_migration_core::{
     Fingerprint, Hop, Migration, MigrationRegistry, Route, RunId, Selection, WorkflowId,
 };

@@ -19,12 +19,12 @@
 use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
-
-use crate::run::RunCounts;
-use crate::run::counts::Tally;
 use state_migration_core::{
     Error, FailureClass, MigrationError, RunId, SkippedBy, Stage, StreamId, StreamRange, WorkflowId,
 };
+
+use crate::run::RunCounts;
+use crate::run::counts::CountsByWorkflow;
 
 pub(crate) const NUMBER: &[u8] = b"n";
 pub(crate) const RUNS: &[u8] = b"r";
@@ -134,8 +134,8 @@ pub struct RangeRow {
     pub(crate) unread: bool,
     pub(crate) counts: RunCounts,
     /// `counts` per workflow, as far as known.
-    #[serde(default, skip_serializing_if = "Tally::is_empty")]
-    pub(crate) tally: Tally,
+    #[serde(default, skip_serializing_if = "CountsByWorkflow::is_empty")]
+    pub(crate) by_workflow: CountsByWorkflow,
 }
 
 impl RangeRow {
@@ -153,7 +153,7 @@ impl RangeRow {
             unroutable: 0,
             unread: false,
             counts: RunCounts::default(),
-            tally: Tally::default(),
+            by_workflow: CountsByWorkflow::default(),
         }
     }
 
@@ -164,7 +164,7 @@ impl RangeRow {
         self.done = false;
         self.heads = 0;
         self.counts.skipped_by = SkippedBy::default();
-        self.tally.forget_skipped();
+        self.by_workflow.forget_skipped();
     }
 
     /// The part of the range that has not been visited.
@@ -264,12 +264,12 @@ mod tests {
             r#"{"part":"migrate","after":null,"through":null,"at":"process/t/p","done":false,"token":1,"commits":0,"heads":0,"counts":{"migrated":2,"failed":0,"skipped_by":{"empty":0,"other_workflow":0,"already_there":0,"finished":0,"not_selected":0,"held":0},"large":0,"swept":0,"unregistered":0,"lazy":0,"bytes":0}}"#
         );
         assert_eq!(read::<RangeRow>(written.into(), "it").unwrap(), row);
-        row.tally.of("loan").migrated = 2;
+        row.by_workflow.of("loan").migrated = 2;
         row.stays.insert(WorkflowId::from_static("loan", "1"));
         row.unread = true;
         let written = write(&row).unwrap();
-        let tally = r#","tally":[{"workflow":"loan","migrated":2,"failed":0,"skipped":0}]}"#;
-        assert!(text(written.clone()).ends_with(tally));
+        let by_workflow = r#","tally":[{"workflow":"loan","migrated":2,"failed":0,"skipped":0}]}"#;
+        assert!(text(written.clone()).ends_with(by_workflow));
         let stays = r#""heads":0,"stays":[{"name":"loan","version":"1"}],"unread":true,"counts""#;
         assert!(text(written.clone()).contains(stays));
         assert_eq!(read::<RangeRow>(written.into(), "it").unwrap(), row);

@@ -16,17 +16,17 @@ use std::collections::HashSet;
 use std::sync::{Mutex, OnceLock, PoisonError};
 
 use bytes::Bytes;
-use uuid::Uuid;
-
-use crate::retry::ATTEMPTS;
-use crate::run::rows::{self, FailureRow, Part, RangeRow, StoredError};
-use crate::run::{Plan, RunCounts, RunKind, RunRecord, RunState, Runs, Store};
 use state_migration_core::store_api::claim::{self, Claim, Holder};
 use state_migration_core::store_api::row;
 use state_migration_core::{
     Batch, Commit, Error, ErrorKind, EventStore, MigrationError, ReadPoint, RowWrite, RunId, Stale,
     StreamId, StreamRange, Timestamp, WorkflowId,
 };
+use uuid::Uuid;
+
+use crate::retry::ATTEMPTS;
+use crate::run::rows::{self, FailureRow, Part, RangeRow, StoredError};
+use crate::run::{Plan, RunCounts, RunKind, RunRecord, RunState, Runs, Store};
 
 /// Maximum number of flushes before their outcome is reported as unknown.
 const FLUSHES: usize = 4;
@@ -170,7 +170,7 @@ async fn resumable(store: &Store, id: RunId) -> Result<RunRecord, Error> {
 }
 
 /// The bookkeeping of one execution of a run.
-pub(crate) struct Ledger {
+pub(crate) struct RunLog {
     store: Store,
     live: Live,
     /// The claim as written by this execution.
@@ -178,7 +178,7 @@ pub(crate) struct Ledger {
     record: Mutex<RunRecord>,
 }
 
-impl Ledger {
+impl RunLog {
     /// Claims the store for a new run.
     pub(crate) async fn begin(store: Store, start: Start, take_over: bool) -> Result<Self, Error> {
         let record = RunRecord::new(start);

@@ -1,19 +1,53 @@
 //! Stage four: commits migrations together with their bookkeeping.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
-use crate::chunk::context::ChunkContext;
-use crate::observe::Clock;
-use crate::run::RunCounts;
-use crate::run::bookkeeping::Bookkeeping;
-use crate::run::counts::Tally;
-use crate::run::run_log::{Committed, Range};
-use crate::stages::convert::Converted;
-use crate::stages::done::{Done, Failed, Moved};
 use state_migration_core::{
     Batch, Error, EventStore, ExpectedSequence, FailureClass, Finished, Head, MigrationError, Move,
     ReadPoint, Snapshot, SnapshotStore, Stage, StreamId, WorkflowId,
 };
+
+use crate::observe::{Clock, Observer};
+use crate::run::bookkeeping::Bookkeeping;
+use crate::run::counts::CountsByWorkflow;
+use crate::run::run_log::{Committed, Range};
+use crate::run::{RunCounts, Store};
+use crate::run_context::RunContext;
+use crate::stages::convert::Converted;
+use crate::stages::done::{Done, Failed, Moved};
+use crate::workers::backpressure::Backpressure;
+
+/// What a commit needs of a run.
+#[derive(Clone)]
+pub(crate) struct Committer {
+    store: Store,
+    observer: Observer,
+    /// Shared with the workers' reads.
+    pub(crate) backpressure: Arc<Backpressure>,
+    pub(crate) bookkeeping: Bookkeeping,
+    /// Whether a process registry in another store must be updated.
+    pub(crate) remember: bool,
+    /// Whether the target versions of the routes are known to be marked as present.
+    pub(crate) targets_are_known: bool,
+    /// Whether this is a sweep: a pass over processes that were born behind the run.
+    pub(crate) sweeps: bool,
+}
+
+impl Committer {
+    /// A committer that commits nothing, until it has a run's bookkeeping.
+    pub(crate) fn new(run: &RunContext, store: Store) -> Self {
+        Self {
+            store,
+            observer: run.observer.clone(),
+            backpressure: Arc::new(Backpressure::new(run.yields)),
+            bookkeeping: Bookkeeping::DryRun,
+            remember: false,
+            targets_are_known: false,
+            sweeps: false,
+        }
+    }
+}
 
 /// The part of a range that is committed together.
 #[derive(Default)]
@@ -27,7 +61,7 @@ pub(crate) struct Outcome {
     /// All other counts.
     pub(crate) counts: RunCounts,
     /// `counts` per workflow, as far as known.
-    pub(crate) tally: Tally,
+    pub(crate) by_workflow: CountsByWorkflow,
     /// Number of heads passed.
     pub(crate) heads: u64,
     /// Versions at which a process was left.
@@ -54,28 +88,28 @@ pub(crate) enum Attempted {
 ///
 /// In a dry run, only determines what would be committed.
 pub(crate) async fn attempt(
-    work: &ChunkContext,
+    committer: &Committer,
     outcome: Outcome,
     read: ReadPoint,
     range: &mut Range,
 ) -> Result<Attempted, Error> {
-    let (mut counts, mut tally) = (outcome.counts, outcome.tally);
+    let (mut counts, mut by_workflow) = (outcome.counts, outcome.by_workflow);
     let moved: Vec<Moved> = outcome.converted.iter().map(moved).collect();
     counts.migrated += moved.len() as u64;
     counts.failed += outcome.failed.len() as u64;
     let outside = moved.iter().filter(|m| m.stream.process().is_none());
     counts.unregistered += outside.count() as u64;
-    if work.sweeps {
+    if committer.sweeps {
         counts.swept += moved.len() as u64;
     }
     for moved in &moved {
-        tally.of(moved.to.name()).migrated += 1;
+        by_workflow.of(moved.to.name()).migrated += 1;
     }
     for at in outcome.failed.iter().filter_map(|f| f.at.as_ref()) {
-        tally.of(at.name()).failed += 1;
+        by_workflow.of(at.name()).failed += 1;
     }
     for finished in &outcome.finished {
-        tally.of(finished.head.workflow_id.name()).skipped += 1;
+        by_workflow.of(finished.head.workflow_id.name()).skipped += 1;
     }
     let states = outcome.converted.iter().map(|it| it.state.len());
     let done = Done {
@@ -84,13 +118,13 @@ pub(crate) async fn attempt(
         failed: outcome.failed,
         up_to_date: outcome.up_to_date,
         counts,
-        tally,
+        by_workflow,
         heads: outcome.heads,
         conflicts: 0,
     };
     let mut row = range.row.clone();
     row.counts.add(&done.counts);
-    row.tally.add(&done.tally);
+    row.by_workflow.add(&done.by_workflow);
     row.heads += done.heads;
     row.stays.extend(outcome.stays);
     row.unread |= outcome.unread;
@@ -107,28 +141,28 @@ pub(crate) async fn attempt(
         })
         .collect()
     };
-    let stale = match &work.book {
+    let stale = match &committer.bookkeeping {
         Bookkeeping::DryRun => {
             range.row = row;
             None
         }
-        Bookkeeping::Run(ledger) => {
+        Bookkeeping::Run(run_log) => {
             let mut batch = Batch {
-                moves: moves(work.remember),
+                moves: moves(committer.remember),
                 // Has no effect where the head says so already.
                 finished: outcome.finished,
                 births: outcome.births,
-                arrivals_are_known: work.targets_are_known,
+                arrivals_are_known: committer.targets_are_known,
                 ..Batch::default()
             };
             for Failed { error, at } in &done.failed {
-                batch.rows.push(ledger.failure(error, at.as_ref()).await?);
+                batch.rows.push(run_log.failure(error, at.as_ref()).await?);
             }
-            let _turn = work.pace.turn(&work.store).await;
+            let _turn = committer.backpressure.turn(&committer.store).await;
             let clock = Clock::now();
-            match ledger.commit(batch, read, range, row).await? {
+            match run_log.commit(batch, read, range, row).await? {
                 Committed::Written => {
-                    work.observer.committed(clock);
+                    committer.observer.committed(clock);
                     None
                 }
                 Committed::Stale(streams) => Some(streams),
@@ -176,12 +210,12 @@ fn moved(converted: &Converted) -> Moved {
 }
 
 /// Makes all commits durable.
-pub(crate) async fn settle(work: &ChunkContext) -> Result<(), Error> {
-    match work.book.ledger() {
-        Some(ledger) => {
+pub(crate) async fn settle(committer: &Committer) -> Result<(), Error> {
+    match committer.bookkeeping.run_log() {
+        Some(run_log) => {
             let clock = Clock::now();
-            ledger.flush().await?;
-            work.observer.durable(clock);
+            run_log.flush().await?;
+            committer.observer.durable(clock);
             Ok(())
         }
         None => Ok(()),
@@ -190,13 +224,13 @@ pub(crate) async fn settle(work: &ChunkContext) -> Result<(), Error> {
 
 /// Commits an outcome that migrates no process.
 pub(crate) async fn without_processes(
-    work: &ChunkContext,
+    committer: &Committer,
     outcome: Outcome,
     range: &mut Range,
 ) -> Result<Done, Error> {
-    match attempt(work, outcome, ReadPoint::none(), range).await? {
+    match attempt(committer, outcome, ReadPoint::none(), range).await? {
         Attempted::Done(done) => {
-            settle(work).await?;
+            settle(committer).await?;
             Ok(done)
         }
         Attempted::Stale(streams) => Err(Error::invalid(format!(
@@ -208,7 +242,7 @@ pub(crate) async fn without_processes(
 
 /// Commits the failure of a process that cannot be read.
 pub(crate) async fn failure(
-    work: &ChunkContext,
+    committer: &Committer,
     error: MigrationError,
     at: Option<WorkflowId>,
     range: &mut Range,
@@ -221,7 +255,7 @@ pub(crate) async fn failure(
         failed: vec![Failed { error, at }],
         ..Outcome::default()
     };
-    without_processes(work, outcome, range).await
+    without_processes(committer, outcome, range).await
 }
 
 /// Commits one process by appending its event.

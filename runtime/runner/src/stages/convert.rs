@@ -4,15 +4,15 @@
 
 use bytes::Bytes;
 use serde_json::value::RawValue;
-
-use crate::stages::fold::Folded;
-use crate::user_code::panics::{Bad, Shielded, WAY_OUT, catch, short};
 use state_migration_core::baseline::Frame;
 use state_migration_core::redaction::{self, Lists};
 use state_migration_core::{
     Baseline, FailureClass, Fingerprint, Head, Migration, MigrationError, NewEvent, Route, RunId,
     Stage, StreamId,
 };
+
+use crate::stages::fold::Folded;
+use crate::user_code::panics::{Bad, Shielded, WAY_OUT, catch, short};
 
 /// A converted process, ready to be committed.
 #[derive(Clone)]

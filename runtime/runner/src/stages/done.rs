@@ -3,7 +3,7 @@
 use state_migration_core::{Head, MigrationError, Stage, StreamId, WorkflowId};
 
 use crate::run::RunCounts;
-use crate::run::counts::Tally;
+use crate::run::counts::CountsByWorkflow;
 
 /// A process that was migrated.
 pub(crate) struct Moved {
@@ -25,7 +25,7 @@ pub(crate) struct Done {
     pub(crate) failed: Vec<Failed>,
     pub(crate) up_to_date: Vec<(StreamId, Head)>,
     pub(crate) counts: RunCounts,
-    pub(crate) tally: Tally,
+    pub(crate) by_workflow: CountsByWorkflow,
     pub(crate) heads: u64,
     /// The bytes of the new states.
     pub(crate) bytes: usize,

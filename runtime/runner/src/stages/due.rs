@@ -2,12 +2,13 @@
 
 use std::cmp::Ordering;
 
-use crate::run::Store;
-use crate::run_context::RunContext;
 use state_migration_core::{
     Error, FailureClass, MigrationError, MigrationRegistry, Presence, Stage, Standing, StreamId,
     Subject, WorkflowId, natural_cmp,
 };
+
+use crate::run::Store;
+use crate::run_context::RunContext;
 
 /// Versions that are marked as present and at which processes are outdated.
 #[derive(Default)]

@@ -1,14 +1,15 @@
 //! Stage two: computes a state from events. User code runs here.
 
-use crate::stages::scan::{self, Scanned};
-use crate::user_code::panics::{Bad, Shielded, WAY_OUT, catch, short};
-use crate::user_code::threads::Code;
 use state_migration_core::baseline::BadBaseline;
 use state_migration_core::fold::{AnyState, EventView, Fold, FoldError};
 use state_migration_core::{
     Event, EventStore, FailureClass, Head, MigrationError, Route, Selection, Snapshot, Stage,
     StreamId,
 };
+
+use crate::stages::scan::{self, Scanned};
+use crate::user_code::panics::{Bad, Shielded, WAY_OUT, catch, short};
+use crate::user_code::threads::Code;
 
 /// Maximum number of events read at a time where a process is not read in a chunk, and
 /// number of events read before their size is known.

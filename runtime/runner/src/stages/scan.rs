@@ -3,13 +3,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use crate::run::{Store, history};
-use crate::stages::convert::Planned;
 use state_migration_core::{
     ChunkEvent, ChunkProblem, DueFilter, DueOf, DuePage, DueProcess, DueRequest, Error, Event,
     FailureClass, Head, MigrationError, MigrationRegistry, RunId, Selection, SkippedBy, Snapshot,
     Stage, Standing, StreamId, StreamRange, Verdict, WorkflowId,
 };
+
+use crate::run::{Store, history};
+use crate::stages::convert::Planned;
 
 /// Maximum bytes of events in a page.
 pub(crate) const CHUNK_BYTES: usize = 2 << 20;

@@ -7,12 +7,13 @@
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 
-use crate::report::MigrationReport;
-use crate::user_code::panics::{catch, short};
 use state_migration_core::redaction::{self, Lists, Refusal};
 use state_migration_core::{
     FailureClass, Migration, MigrationError, Route, Stage, StreamId, Subject,
 };
+
+use crate::report::MigrationReport;
+use crate::user_code::panics::{catch, short};
 
 /// Migrations whose new states could not be read back because no decoder is known, with
 /// the reason.

@@ -8,11 +8,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::time::{Duration, Instant};
 
+use state_migration_core::{Error, ErrorKind, FailureClass, MigrationError, Stage, StreamId};
 use tokio::sync::oneshot;
 use tokio::time::timeout;
 
 use crate::observe::Here;
-use state_migration_core::{Error, ErrorKind, FailureClass, MigrationError, Stage, StreamId};
 
 /// The `nice` value of threads that yield. Competing for the same core, such a thread
 /// gets about a tenth of the time of a normal one.

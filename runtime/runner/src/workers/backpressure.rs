@@ -7,11 +7,11 @@
 
 use std::time::Duration;
 
+use state_migration_core::store_api::write_activity::LATELY;
 use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::{Instant, timeout};
 
 use crate::run::Store;
-use state_migration_core::store_api::write_activity::LATELY;
 
 /// Maximum number of processes in a page while others write.
 const PAGE_PROCESSES: usize = 128;
@@ -27,14 +27,14 @@ const LOOK_AGAIN: Duration = Duration::from_millis(100);
 const LONGEST: Duration = Duration::from_secs(60);
 
 /// The backpressure of one execution, shared by its workers.
-pub(crate) struct Pace {
+pub(crate) struct Backpressure {
     gives_way: bool,
     /// Start of the execution; earlier writes are ignored.
     began: Instant,
     turn: Semaphore,
 }
 
-impl Pace {
+impl Backpressure {
     pub(crate) fn new(gives_way: bool) -> Self {
         Self {
             gives_way,
@@ -108,12 +108,12 @@ mod tests {
         let memory = MemoryStore::new();
         let store = shared(&memory);
         drop(write(&memory, 0).await);
-        let pace = Pace::new(true);
-        assert!(pace.turn(&store).await.is_none());
+        let backpressure = Backpressure::new(true);
+        assert!(backpressure.turn(&store).await.is_none());
         // A write during the run counts, even if it has just ended.
         drop(write(&memory, 1).await);
-        assert!(pace.turn(&store).await.is_some());
-        assert!(Pace::new(false).turn(&store).await.is_none());
+        assert!(backpressure.turn(&store).await.is_some());
+        assert!(Backpressure::new(false).turn(&store).await.is_none());
     }
 
     #[tokio::test]
@@ -121,12 +121,12 @@ mod tests {
         let memory = MemoryStore::new();
         let store = shared(&memory);
         let under_way = write(&memory, 0).await;
-        let pace = Arc::new(Pace::new(true));
-        let first = pace.turn(&store).await;
+        let backpressure = Arc::new(Backpressure::new(true));
+        let first = backpressure.turn(&store).await;
         assert!(first.is_some());
         let other = tokio::spawn({
-            let (pace, store) = (pace.clone(), store.clone());
-            async move { pace.turn(&store).await.is_some() }
+            let (backpressure, store) = (backpressure.clone(), store.clone());
+            async move { backpressure.turn(&store).await.is_some() }
         });
         sleep(LOOK_AGAIN * 2).await;
         assert!(!other.is_finished());
@@ -142,10 +142,10 @@ mod tests {
         let memory = MemoryStore::new();
         let store = shared(&memory);
         let under_way = write(&memory, 0).await;
-        let pace = Pace::new(true);
-        let _first = pace.turn(&store).await.unwrap();
+        let backpressure = Backpressure::new(true);
+        let _first = backpressure.turn(&store).await.unwrap();
         drop(under_way);
-        assert!(pace.turn(&store).await.is_none());
+        assert!(backpressure.turn(&store).await.is_none());
     }
 
     #[tokio::test(start_paused = true)]
@@ -153,10 +153,10 @@ mod tests {
         let memory = MemoryStore::new();
         let store = shared(&memory);
         let _under_way = write(&memory, 0).await;
-        let pace = Pace::new(true);
-        let _never_back = pace.turn(&store).await.unwrap();
+        let backpressure = Backpressure::new(true);
+        let _never_back = backpressure.turn(&store).await.unwrap();
         let began = Instant::now();
-        assert!(pace.turn(&store).await.is_none());
+        assert!(backpressure.turn(&store).await.is_none());
         assert!(began.elapsed() >= LONGEST);
     }
 

@@ -36,90 +36,90 @@ pub(crate) fn first() -> usize {
     (cores() * PER_CORE).min(MOST)
 }
 
-/// Limits the number of concurrent workers; a worker needs a lane.
-pub(crate) struct Lanes {
+/// Limits the number of concurrent workers; a worker needs a slot.
+pub(crate) struct Concurrency {
     free: Semaphore,
-    /// Number of occupied lanes to be closed.
+    /// Number of occupied slots to be closed.
     closing: AtomicUsize,
-    seen: Mutex<Seen>,
+    last: Mutex<Sample>,
 }
 
-struct Seen {
-    lanes: usize,
+struct Sample {
+    slots: usize,
     at: Instant,
     busy: Duration,
 }
 
-impl Lanes {
+impl Concurrency {
     pub(crate) fn new() -> Self {
-        let lanes = first();
+        let slots = first();
         Self {
-            free: Semaphore::new(lanes),
+            free: Semaphore::new(slots),
             closing: AtomicUsize::new(0),
-            seen: Mutex::new(Seen {
-                lanes,
+            last: Mutex::new(Sample {
+                slots,
                 at: Instant::now(),
                 busy: Duration::ZERO,
             }),
         }
     }
 
-    /// Waits for a free lane.
+    /// Waits for a free slot.
     pub(crate) async fn enter(&self) -> Option<SemaphorePermit<'_>> {
         // Fails only for a closed semaphore, and this one is never closed.
         self.free.acquire().await.ok()
     }
 
-    /// Whether the worker has to leave its lane because it is closed.
+    /// Whether the worker has to leave its slot because it is closed.
     pub(crate) fn closes(&self) -> bool {
         let (order, one_less) = (Ordering::Relaxed, |closing: usize| closing.checked_sub(1));
         self.closing.fetch_update(order, order, one_less).is_ok()
     }
 
-    /// Adjusts the number of lanes to the CPU utilization: more if cores are idle,
+    /// Adjusts the number of slots to the CPU utilization: more if cores are idle,
     /// fewer if they are saturated.
-    pub(crate) fn look(&self, code: &Code) {
-        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
-        let took = seen.at.elapsed();
+    pub(crate) fn adjust(&self, code: &Code) {
+        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        let took = last.at.elapsed();
         if took < WINDOW {
             return;
         }
         let busy = busy(code);
-        let lanes = seen.wanted(took, busy);
-        match lanes.checked_sub(seen.lanes) {
+        let slots = last.target(took, busy);
+        match slots.checked_sub(last.slots) {
             Some(more) => {
                 let stay = (0..more).take_while(|_| self.closes()).count();
                 self.free.add_permits(more - stay);
             }
             None => {
-                let fewer = seen.lanes - lanes;
+                let fewer = last.slots - slots;
                 self.closing.fetch_add(fewer, Ordering::Relaxed);
             }
         }
-        *seen = Seen {
-            lanes,
+        *last = Sample {
+            slots,
             at: Instant::now(),
             busy,
         };
     }
 }
 
-impl Seen {
-    /// The number of lanes to have.
-    fn wanted(&self, took: Duration, busy: Duration) -> usize {
+impl Sample {
+    /// The number of slots to have.
+    fn target(&self, took: Duration, busy: Duration) -> usize {
         // The first sample includes the time before the run.
         if self.busy.is_zero() {
-            return self.lanes;
+            return self.slots;
         }
         #[allow(clippy::cast_precision_loss)]
         let all = took.as_secs_f64() * cores() as f64;
         let part = busy.saturating_sub(self.busy).as_secs_f64() / all;
         if part < BUSY {
-            (self.lanes * 2).min(MOST)
+            (self.slots * 2).min(MOST)
         } else if part > FULL {
-            (self.lanes / 2).max(first())
+            (self.slots / 2).max(first())
         } else {
-            self.lanes
+            self.slots
         }
     }
 }
@@ -134,7 +134,7 @@ fn busy(code: &Code) -> Duration {
             .map(|worker| metrics.worker_total_busy_duration(worker))
             .sum()
     };
-    // A runtime without this metric appears busy, so that no lanes are opened.
+    // A runtime without this metric appears busy, so that no slots are opened.
     #[cfg(not(target_has_atomic = "64"))]
     let runtime = Duration::MAX / 2;
     code.busy().saturating_add(runtime)
@@ -146,48 +146,48 @@ mod tests {
     use super::*;
 
     #[test]
-    fn idle_cores_open_lanes_up_to_the_most_and_busy_ones_close_them() {
+    fn idle_cores_add_slots_up_to_the_most_and_busy_cores_remove_them() {
         let second = Duration::from_secs(1);
         let cores = u32::try_from(cores()).unwrap();
-        let wanted = |lanes, part: f64| {
-            let seen = Seen {
-                lanes,
+        let target = |slots, part: f64| {
+            let last = Sample {
+                slots,
                 at: Instant::now(),
                 busy: second,
             };
-            seen.wanted(second, second + (second * cores).mul_f64(part))
+            last.target(second, second + (second * cores).mul_f64(part))
         };
-        assert_eq!(wanted(4, 0.0), 8.min(MOST));
-        assert_eq!(wanted(12, 0.4), MOST);
-        assert_eq!(wanted(MOST, 0.0), MOST);
-        assert_eq!(wanted(MOST, 0.7), MOST);
-        assert_eq!(wanted(MOST, 1.0), (MOST / 2).max(first()));
-        assert_eq!(wanted(first(), 1.0), first());
-        let unknown = Seen {
-            lanes: 4,
+        assert_eq!(target(4, 0.0), 8.min(MOST));
+        assert_eq!(target(12, 0.4), MOST);
+        assert_eq!(target(MOST, 0.0), MOST);
+        assert_eq!(target(MOST, 0.7), MOST);
+        assert_eq!(target(MOST, 1.0), (MOST / 2).max(first()));
+        assert_eq!(target(first(), 1.0), first());
+        let unknown = Sample {
+            slots: 4,
             at: Instant::now(),
             busy: Duration::ZERO,
         };
-        assert_eq!(unknown.wanted(second, second), 4);
+        assert_eq!(unknown.target(second, second), 4);
     }
 
     #[test]
-    fn a_lane_closes_once() {
-        let lanes = Lanes::new();
-        assert!(!lanes.closes());
-        lanes.closing.store(2, Ordering::Relaxed);
-        assert!(lanes.closes() && lanes.closes() && !lanes.closes());
+    fn a_slot_closes_once() {
+        let slots = Concurrency::new();
+        assert!(!slots.closes());
+        slots.closing.store(2, Ordering::Relaxed);
+        assert!(slots.closes() && slots.closes() && !slots.closes());
     }
 
     #[tokio::test]
-    async fn as_many_enter_as_there_are_lanes() {
-        let lanes = Lanes::new();
+    async fn as_many_enter_as_there_are_slots() {
+        let slots = Concurrency::new();
         let mut inside = Vec::new();
         for _ in 0..first() {
-            inside.push(lanes.enter().await.unwrap());
+            inside.push(slots.enter().await.unwrap());
         }
-        assert!(lanes.free.try_acquire().is_err());
+        assert!(slots.free.try_acquire().is_err());
         inside.pop();
-        assert!(lanes.free.try_acquire().is_ok());
+        assert!(slots.free.try_acquire().is_ok());
     }
 }

@@ -8,23 +8,23 @@ use tokio::sync::watch;
 
 /// Counts the chunks in progress in an execution.
 #[derive(Clone)]
-pub(crate) struct AtWork(Arc<watch::Sender<usize>>);
+pub(crate) struct InProgress(Arc<watch::Sender<usize>>);
 
-impl AtWork {
+impl InProgress {
     pub(crate) fn new() -> Self {
         Self(Arc::new(watch::Sender::new(0)))
     }
 
     /// Registers a chunk until the returned value is dropped.
-    pub(crate) fn begin(&self) -> Hand {
-        self.0.send_if_modified(|hands| {
-            *hands += 1;
+    pub(crate) fn begin(&self) -> ChunkGuard {
+        self.0.send_if_modified(|in_progress| {
+            *in_progress += 1;
             false
         });
-        Hand(self.clone())
+        ChunkGuard(self.clone())
     }
 
-    pub(crate) fn is_nobody(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         *self.0.borrow() == 0
     }
 
@@ -35,13 +35,13 @@ impl AtWork {
 }
 
 /// A chunk in progress; dropping it deregisters the chunk.
-pub(crate) struct Hand(AtWork);
+pub(crate) struct ChunkGuard(InProgress);
 
-impl Drop for Hand {
+impl Drop for ChunkGuard {
     fn drop(&mut self) {
-        self.0.0.send_if_modified(|hands| {
-            *hands -= 1;
-            *hands == 0
+        self.0.0.send_if_modified(|in_progress| {
+            *in_progress -= 1;
+            *in_progress == 0
         });
     }
 }

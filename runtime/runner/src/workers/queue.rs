@@ -10,12 +10,12 @@ use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use state_migration_core::Error;
 use tokio::sync::Notify;
 use tokio::time::{Instant, timeout_at};
 
 use crate::chunk::context::ChunkContext;
 use crate::run::run_log::{Range, is_range_lost};
-use state_migration_core::Error;
 
 /// Duration of a lease. Each take-over of a range doubles the next lease, so that of
 /// two slow workers one can commit.
@@ -69,7 +69,7 @@ impl Queue {
 
     /// The next range for a worker: a free range, or else a range with an expired
     /// lease. Returns `None` if nothing is left.
-    pub(crate) async fn next(&self, work: &ChunkContext) -> Result<Option<Range>, Error> {
+    pub(crate) async fn next(&self, context: &ChunkContext) -> Result<Option<Range>, Error> {
         loop {
             let ended = self.ended.notified();
             let Some(until) = (match self.take() {
@@ -81,10 +81,10 @@ impl Queue {
             if timeout_at(until, ended).await.is_ok() {
                 continue;
             }
-            if work.control.is_cancelled() {
+            if context.control.is_cancelled() {
                 return Ok(None);
             }
-            if let Some(range) = self.take_over(work).await? {
+            if let Some(range) = self.take_over(context).await? {
                 return Ok(Some(range));
             }
         }
@@ -102,8 +102,8 @@ impl Queue {
     }
 
     /// Takes over a range with an expired lease, if there is one.
-    async fn take_over(&self, work: &ChunkContext) -> Result<Option<Range>, Error> {
-        let Some(ledger) = work.book.ledger() else {
+    async fn take_over(&self, context: &ChunkContext) -> Result<Option<Range>, Error> {
+        let Some(run_log) = context.committer.bookkeeping.run_log() else {
             return Ok(None);
         };
         let now = Instant::now();
@@ -117,10 +117,10 @@ impl Queue {
             })
         };
         // A worker of a slowed run waits on purpose.
-        let Some(range) = expired.filter(|_| !work.control.is_slowed()) else {
+        let Some(range) = expired.filter(|_| !context.control.is_slowed()) else {
             return Ok(None);
         };
-        let (taken, range) = ledger.take_over(range).await?;
+        let (taken, range) = run_log.take_over(range).await?;
         let mut ranges = self.lock();
         let number = range.number;
         let lease = ranges

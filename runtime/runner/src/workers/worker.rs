@@ -2,6 +2,10 @@
 
 use std::sync::Arc;
 
+use state_migration_core::{
+    DueOf, Error, ErrorKind, FailureClass, MigrationError, ReadPoint, RunId, Stage, StreamId,
+    Subject, WorkflowId,
+};
 use tokio::sync::mpsc;
 
 use crate::chunk::context::ChunkContext;
@@ -14,12 +18,8 @@ use crate::stages::commit::{self, Outcome};
 use crate::stages::done::Done;
 use crate::stages::scan;
 use crate::workers::backpressure;
-use crate::workers::in_progress::Hand;
+use crate::workers::in_progress::ChunkGuard;
 use crate::workers::queue::Queue;
-use state_migration_core::{
-    DueOf, Error, ErrorKind, FailureClass, MigrationError, ReadPoint, RunId, Stage, StreamId,
-    Subject, WorkflowId,
-};
 
 /// Maximum number of pages, and of bytes, that are made durable together.
 const TOGETHER: usize = 4;
@@ -43,7 +43,7 @@ pub(crate) fn worker_failed(message: &str) -> MigrationError {
 
 /// A worker with its queue of results.
 pub(crate) struct Worker {
-    pub(crate) work: ChunkContext,
+    pub(crate) context: ChunkContext,
     pub(crate) source: Source,
     /// Number of processes left until the limit of the selection, if there is one.
     pub(crate) left: Option<usize>,
@@ -51,7 +51,7 @@ pub(crate) struct Worker {
     /// Results that are committed, but may not be durable yet.
     pub(crate) waiting: Vec<Done>,
     /// Registered while the worker has a chunk to migrate, to flush or to report.
-    pub(crate) hand: Option<Hand>,
+    pub(crate) guard: Option<ChunkGuard>,
 }
 
 /// Reason why a worker stops in a range.
@@ -70,10 +70,10 @@ enum Stop {
 impl Worker {
     pub(crate) async fn run(mut self, queue: Arc<Queue>) -> Vec<Range> {
         let mut ended = Vec::new();
-        let lanes = self.work.lanes.clone();
+        let concurrency = self.context.concurrency.clone();
         loop {
-            let lane = lanes.enter().await;
-            let mut range = match queue.next(&self.work).await {
+            let lane = concurrency.enter().await;
+            let mut range = match queue.next(&self.context).await {
                 Ok(Some(range)) => range,
                 Ok(None) => break,
                 Err(error) => {
@@ -129,8 +129,8 @@ impl Worker {
 
     /// Migrates a range, page by page.
     async fn migrate_range(&mut self, range: &mut Range, queue: &Queue) -> Result<(), Stop> {
-        let pace = self.work.pace.clone();
-        let mut size = self.work.chunk_processes;
+        let backpressure = self.context.backpressure.clone();
+        let mut size = self.context.chunk_processes;
         let mut conflicts = 0;
         loop {
             let from = range.row.at.clone();
@@ -143,22 +143,22 @@ impl Worker {
                     at_end: true,
                     ..Outcome::default()
                 };
-                let done = commit::without_processes(&self.work, end, range).await;
+                let done = commit::without_processes(&self.context.committer, end, range).await;
                 self.waiting.push(done.map_err(broken)?);
                 return Ok(());
             }
-            let fit = self.work.sizes.fit();
-            let gives_way = pace.is_in_the_way(&self.work.store);
+            let fit = self.context.sizes.fit();
+            let gives_way = backpressure.is_in_the_way(&self.context.store);
             let limit = size
                 .min(if gives_way {
                     backpressure::limit(fit)
                 } else {
                     fit
                 })
-                .min(self.work.control.chunk_limit())
+                .min(self.context.control.chunk_limit())
                 .min(self.left.unwrap_or(usize::MAX));
-            let turn = pace.turn(&self.work.store).await;
-            let page = self.source.page(&self.work, range, limit).await;
+            let turn = backpressure.turn(&self.context.store).await;
+            let page = self.source.page(&self.context, range, limit).await;
             drop(turn);
             let mut page = match page {
                 Ok(page) => page,
@@ -176,21 +176,21 @@ impl Worker {
                 Err(error) => return Err(broken(error)),
             };
             let processes = page.read.processes.len();
-            if self.work.control.is_slowed() {
+            if self.context.control.is_slowed() {
                 // The worker may have to wait, and must not hold a read point
                 // meanwhile.
                 page.read.read_point = ReadPoint::none();
                 self.rest().await?;
             }
-            let at_work = &self.work.at_work;
-            match self.work.control.may_go_on(processes, at_work).await {
-                Go::On(hand) => self.hand = Some(hand),
+            let in_progress = &self.context.in_progress;
+            match self.context.control.may_go_on(processes, in_progress).await {
+                Go::On(guard) => self.guard = Some(guard),
                 // The processes may have been held or released meanwhile.
                 Go::AfterAPause | Go::AtAnotherPace => continue,
                 Go::Nowhere => return Err(Stop::Ended),
             }
-            let seen = self.work.observer.chunk(&page.read.processes);
-            let worked = self.work.migrate_page(page, range);
+            let seen = self.context.observer.chunk(&page.read.processes);
+            let worked = self.context.migrate_page(page, range);
             let worked = seen.during(worked).await;
             match &worked {
                 Ok(worked) => seen.committed(&worked.done),
@@ -199,7 +199,7 @@ impl Worker {
             }
             // A worker that yields is idle on purpose.
             if !gives_way {
-                self.work.lanes.look(&self.work.code);
+                self.context.concurrency.adjust(&self.context.code);
             }
             match worked {
                 Ok(Worked { done, large }) => {
@@ -208,7 +208,7 @@ impl Worker {
                     // The rest of the page after a large process was read in vain, and
                     // more large processes may follow.
                     size = if large { 1 } else { size * 2 };
-                    size = size.min(self.work.chunk_processes);
+                    size = size.min(self.context.chunk_processes);
                     self.count(&done);
                     self.waiting.push(done);
                     let bytes: usize = self.waiting.iter().map(|done| done.bytes).sum();
@@ -218,7 +218,7 @@ impl Worker {
                     if range.row.done {
                         return Ok(());
                     }
-                    if self.work.lanes.closes() {
+                    if self.context.concurrency.closes() {
                         return Err(Stop::LaneCloses);
                     }
                 }
@@ -234,9 +234,9 @@ impl Worker {
 
     /// Fails the first remaining process of a range, which cannot be read.
     async fn fail_first(&self, range: &mut Range, error: Error) -> Result<Done, Error> {
-        let work = &self.work;
-        let (store, of) = (&work.store, DueOf::Range(range.row.rest()));
-        let filter = Arc::new(scan::HeadsOnly(work.filter.clone()));
+        let context = &self.context;
+        let (store, of) = (&context.store, DueOf::Range(range.row.rest()));
+        let filter = Arc::new(scan::HeadsOnly(context.filter.clone()));
         let page = scan::page(store, of, filter, 1, scan::Snapshots::default()).await;
         // The head itself may be damaged, so that the process is unknown.
         let first = page.ok().and_then(|mut page| page.processes.pop());
@@ -246,7 +246,7 @@ impl Worker {
         let at = first.head.map(|head| head.workflow_id);
         let failure = scan::unread(&first.stream, &error);
         // The bookkeeping itself may be damaged.
-        commit::failure(work, failure, at, range)
+        commit::failure(&context.committer, failure, at, range)
             .await
             .map_err(|_| error)
     }
@@ -264,7 +264,7 @@ impl Worker {
     /// Flushes and reports all results, and deregisters the chunk.
     async fn rest(&mut self) -> Result<(), Stop> {
         let settled = self.settle().await;
-        self.hand = None;
+        self.guard = None;
         settled
     }
 
@@ -275,7 +275,7 @@ impl Worker {
         }
         let first = self.waiting.iter().find_map(|done| done.moved.first());
         let from = first.map(|moved| moved.stream.clone());
-        let settled = commit::settle(&self.work).await;
+        let settled = commit::settle(&self.context.committer).await;
         let waiting = std::mem::take(&mut self.waiting);
         settled.map_err(|error| Stop::Broken { from, error })?;
         for done in waiting {
@@ -306,15 +306,15 @@ impl Source {
     /// The next processes of a range, at most `limit`.
     pub(crate) async fn page(
         &self,
-        work: &ChunkContext,
+        context: &ChunkContext,
         range: &Range,
         limit: usize,
     ) -> Result<Page, Error> {
-        let (rest, snapshots) = (range.row.rest(), work.snapshots());
+        let (rest, snapshots) = (range.row.rest(), context.snapshots());
         let (streams, births) = match self {
             Self::Heads => {
                 let of = DueOf::Range(rest.clone());
-                let read = scan::page(&work.store, of, work.filter.clone(), limit, snapshots);
+                let read = scan::page(&context.store, of, context.filter.clone(), limit, snapshots);
                 let read = read.await?;
                 scan::check_page(&read, &rest)?;
                 return Ok(Page {
@@ -325,18 +325,19 @@ impl Source {
             Self::Failures { of, classes } => {
                 let (after, through) = (rest.after.as_ref(), rest.through.as_ref());
                 let found =
-                    history::failures(&work.store, *of, classes, after, through, limit).await?;
+                    history::failures(&context.store, *of, classes, after, through, limit).await?;
                 let streams = found
                     .into_iter()
                     .filter_map(|failure| failure.stream().cloned());
                 (streams.collect(), Vec::new())
             }
-            Self::Births(versions) => born(work, versions, limit).await?,
+            Self::Births(versions) => born(context, versions, limit).await?,
         };
         let at_end = streams.len() < limit;
         let last: Option<StreamId> = streams.last().cloned();
         let of = DueOf::Streams(streams);
-        let mut read = scan::page(&work.store, of, work.filter.clone(), limit, snapshots).await?;
+        let mut read =
+            scan::page(&context.store, of, context.filter.clone(), limit, snapshots).await?;
         let whole = read.at_end;
         read.at_end = whole && at_end;
         if whole {
@@ -353,13 +354,13 @@ impl Source {
 
 /// Processes born behind a run, at any of the versions.
 async fn born(
-    work: &ChunkContext,
+    context: &ChunkContext,
     versions: &[WorkflowId],
     limit: usize,
 ) -> Result<(Vec<StreamId>, Vec<(WorkflowId, StreamId)>), Error> {
     let mut births = Vec::new();
     for version in versions {
-        let streams = work.store.births(version, limit - births.len()).await?;
+        let streams = context.store.births(version, limit - births.len()).await?;
         births.extend(streams.into_iter().map(|stream| (version.clone(), stream)));
         if births.len() == limit {
             break;

@@ -6,6 +6,10 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::{StreamExt, stream};
+use state_migration_core::{
+    Batch, Commit, Error, ErrorKind, Expected, Head, ReadPoint, RunId, Stale, StreamId, Timestamp,
+    WorkflowId,
+};
 
 use crate::key::{self, PerStream};
 use crate::kv::{Kv, KvTxn};
@@ -13,10 +17,6 @@ use crate::record::{self, Closing};
 use crate::records::due::OpenRead;
 use crate::records::{
     ATTEMPTS, RecordStore, arrive, closing, closing_of, put_migration, read_head, rounds_of,
-};
-use state_migration_core::{
-    Batch, Commit, Error, ErrorKind, Expected, Head, ReadPoint, RunId, Stale, StreamId, Timestamp,
-    WorkflowId,
 };
 
 /// How long the transaction that read a page can be used to commit it. The

@@ -6,16 +6,16 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
-
-use crate::key::KeyRange;
-use crate::kv::{Kv, KvScan, KvTxn, RowsRead};
-use crate::memory::{MemoryKv, MemoryScan, MemoryTxn};
-use crate::records::RecordStore;
 use state_migration_core::{
     Error, EventPayload, EventStore, ExpectedSequence, IdentityMigration, NewEvent, ProcessId,
     ProcessIdentity, ProcessRegistry, RegistryKey, RunId, StoreId, TenantId, Workflow, WorkflowId,
 };
 use state_migration_runner::{MigrationReport, MigrationRunner, RunState};
+
+use crate::key::KeyRange;
+use crate::kv::{Kv, KvScan, KvTxn, RowsRead};
+use crate::memory::{MemoryKv, MemoryScan, MemoryTxn};
+use crate::records::RecordStore;
 
 /// The scan that ends early, and the number of rows before its end.
 struct Cut {

@@ -6,16 +6,16 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use futures_util::{StreamExt, stream};
+use state_migration_core::{
+    ChunkEvent, ChunkProblem, DueFilter, DueOf, DuePage, DueProcess, DueRequest, Error, ErrorKind,
+    Head, Passed, ReadPoint, Snapshot, StreamId, Verdict, WorkflowId,
+};
 
 use crate::key::{self, KeyRange, PerStream};
 use crate::kv::{Kv, KvScan, KvTxn};
 use crate::record;
 use crate::records::rows::{Rows, ended_early};
 use crate::records::{ROW, RecordStore};
-use state_migration_core::{
-    ChunkEvent, ChunkProblem, DueFilter, DueOf, DuePage, DueProcess, DueRequest, Error, ErrorKind,
-    Head, Passed, ReadPoint, Snapshot, StreamId, Verdict, WorkflowId,
-};
 
 /// Maximum capacity reserved for events before they are read.
 const MANY: usize = 256;

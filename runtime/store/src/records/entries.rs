@@ -4,16 +4,16 @@
 //! an entry is right at every instant and a migration writes none.
 
 use async_trait::async_trait;
+use state_migration_core::store_api::fence;
+use state_migration_core::{
+    Error, ProcessId, ProcessIdentity, ProcessRegistry, RegistryKey, StoreId, StreamId, TenantId,
+};
 
 use crate::key::{self, PerStream};
 use crate::kv::{Kv, KvTxn};
 use crate::record;
 use crate::records::rows::Rows;
 use crate::records::{NotDurable, ROW, RecordStore, read_head};
-use state_migration_core::store_api::fence;
-use state_migration_core::{
-    Error, ProcessId, ProcessIdentity, ProcessRegistry, RegistryKey, StoreId, StreamId, TenantId,
-};
 
 /// Expected number of keys under which a process is registered.
 const KEYS: usize = 2;

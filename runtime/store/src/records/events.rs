@@ -3,17 +3,17 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use state_migration_core::store_api::fence;
+use state_migration_core::{
+    Appended, Error, ErrorKind, Event, EventStore, ExpectedSequence, Head, MIGRATED, NewEvent,
+    StreamId, Timestamp, TransactionalStore, baseline, is_reserved,
+};
 
 use crate::key::{self, PerStream};
 use crate::kv::{Kv, KvTxn};
 use crate::record;
 use crate::records::rows::Rows;
 use crate::records::{NotDurable, ROW, RecordStore, arrive, next_sequence, read_head};
-use state_migration_core::store_api::fence;
-use state_migration_core::{
-    Appended, Error, ErrorKind, Event, EventStore, ExpectedSequence, Head, MIGRATED, NewEvent,
-    StreamId, Timestamp, TransactionalStore, baseline, is_reserved,
-};
 
 /// Expected size of an event, in bytes.
 const EVENT: usize = 512;

@@ -1,10 +1,11 @@
 //! The heads of many streams, read in one pass to inspect a whole store.
 
+use state_migration_core::{Error, Head, StreamId, StreamRange};
+
 use crate::key::PerStream;
 use crate::kv::Kv;
 use crate::records::rows::Rows;
 use crate::records::{ROW, RecordStore, decode_head};
-use state_migration_core::{Error, Head, StreamId, StreamRange};
 
 impl<K: Kv> RecordStore<K> {
     /// At most `limit` streams of a range, in order, each with its head or with

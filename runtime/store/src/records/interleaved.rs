@@ -6,16 +6,16 @@ use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
 use futures_util::FutureExt;
-
-use crate::key::KeyRange;
-use crate::kv::{Kv, KvTxn, RowsRead};
-use crate::memory::{MemoryKv, MemoryScan, MemoryTxn};
-use crate::records::RecordStore;
 use state_migration_core::{
     Batch, Commit, Error, ErrorKind, EventStore, ExpectedSequence, Head, Move, NewEvent, ProcessId,
     ProcessIdentity, ProcessRegistry, RegistryKey, Snapshot, SnapshotStore, StoreId, TenantId,
     TransactionalStore, WorkflowId,
 };
+
+use crate::key::KeyRange;
+use crate::kv::{Kv, KvTxn, RowsRead};
+use crate::memory::{MemoryKv, MemoryScan, MemoryTxn};
+use crate::records::RecordStore;
 
 type Between = Arc<Mutex<Option<Box<dyn FnOnce() + Send>>>>;
 

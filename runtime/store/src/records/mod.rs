@@ -27,12 +27,12 @@ use std::sync::atomic::AtomicUsize;
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use state_migration_core::{Error, ErrorKind, Head, NewEvent, StreamId, Timestamp, WorkflowId};
 
 use crate::key;
 use crate::kv::{Kv, KvTxn};
 use crate::record::{self, Closing};
 use crate::write_activity::{Activity, Write};
-use state_migration_core::{Error, ErrorKind, Head, NewEvent, StreamId, Timestamp, WorkflowId};
 
 /// Expected size of a small row with its key, in bytes.
 const ROW: usize = 128;

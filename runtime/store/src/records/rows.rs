@@ -7,11 +7,11 @@
 //! their number.
 
 use bytes::Bytes;
+use state_migration_core::{Error, ErrorKind};
 
 use crate::key::{self, KeyRange};
 use crate::kv::{KvScan, KvTxn};
 use crate::records::ROW;
-use state_migration_core::{Error, ErrorKind};
 
 /// All rows of a range, in order.
 pub(crate) struct Rows<'a, T: KvTxn> {

@@ -1,14 +1,14 @@
 //! The snapshot store.
 
 use async_trait::async_trait;
+use state_migration_core::store_api::fence;
+use state_migration_core::{Error, Snapshot, SnapshotStore, StoreId, StreamId};
 
 use crate::key::PerStream;
 use crate::kv::{Kv, KvTxn};
 use crate::record;
 use crate::records::rows::Rows;
 use crate::records::{ROW, RecordStore, read_head};
-use state_migration_core::store_api::fence;
-use state_migration_core::{Error, Snapshot, SnapshotStore, StoreId, StreamId};
 
 impl<K: Kv> RecordStore<K> {
     /// Deletes all snapshots and returns their number. No data is lost, because

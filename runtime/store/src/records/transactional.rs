@@ -5,16 +5,16 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use state_migration_core::{
+    Batch, Commit, DueFilter, DuePage, DueRequest, Error, Head, Hold, Presence, ReadPoint, RunId,
+    Split, StoreId, StreamId, StreamRange, Traffic, TransactionalStore, Verdict, WorkflowId,
+};
 
 use crate::key::{self, KeyRange, PerStream};
 use crate::kv::{Kv, KvTxn};
 use crate::record;
 use crate::records::rows::Rows;
 use crate::records::{ROW, RecordStore, closing, decode_head, read_head, rounds_of};
-use state_migration_core::{
-    Batch, Commit, DueFilter, DuePage, DueRequest, Error, Head, Hold, Presence, ReadPoint, RunId,
-    Split, StoreId, StreamId, StreamRange, Traffic, TransactionalStore, Verdict, WorkflowId,
-};
 
 /// The number of streams that `split` samples to find even ranges.
 const SAMPLES: usize = 1_024;

@@ -5,11 +5,11 @@ use std::ops::RangeFull;
 use std::path::Path;
 
 use futures_util::FutureExt;
+use state_migration_core::ErrorKind;
 
 use crate::kv::{Kv, KvScan, KvTxn};
 use crate::slate::SlateDbStore;
 use crate::slate::kv::scan_options;
-use state_migration_core::ErrorKind;
 
 const ROWS: u64 = 2_000;
 

@@ -10,9 +10,9 @@ use futures_util::FutureExt;
 use slatedb::WalReader;
 use slatedb::object_store::ObjectStore;
 use slatedb::object_store::path::Path;
+use state_migration_core::Error;
 
 use crate::slate::kv::{damaged_file, error, is_file_gone};
-use state_migration_core::Error;
 
 type Outcome<T> = Result<Result<T, slatedb::Error>, Box<dyn Any + Send>>;
 

@@ -14,12 +14,12 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use slatedb::object_store::path::Path;
 use slatedb::object_store::{MultipartUpload, PutPayload, PutResult, Result, UploadPart};
+use state_migration_core::store_api::write_activity::LATELY;
 use tokio::sync::Mutex;
 use tokio::task::spawn_blocking;
 use tokio::time::sleep;
 
 use crate::write_activity::Activity;
-use state_migration_core::store_api::write_activity::LATELY;
 
 /// The number of bytes given to the disk at a time.
 const PIECE: usize = 1 << 20;

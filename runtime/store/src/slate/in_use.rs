@@ -13,14 +13,14 @@ use futures_util::TryStreamExt;
 use slatedb::object_store::path::Path;
 use slatedb::object_store::{self, ObjectMeta, ObjectStore, ObjectStoreExt as _};
 use slatedb::{Db, DbReader};
+use state_migration_core::store_api::claim::{self, Closed, interrupted_by};
+use state_migration_core::store_api::row;
+use state_migration_core::{Error, ErrorKind, InUse};
 
 use crate::key;
 use crate::slate::kv::{error, way_out_of_storage};
 use crate::slate::probe::Seen;
 use crate::slate::{SlateDbReader, SlateDbStore, SlateDbStoreBuilder};
-use state_migration_core::store_api::claim::{self, Closed, interrupted_by};
-use state_migration_core::store_api::row;
-use state_migration_core::{Error, ErrorKind, InUse};
 
 /// How long, and at which interval, a store that was not closed is watched.
 const WATCH: Duration = Duration::from_secs(2);

@@ -11,13 +11,13 @@ use slatedb::{
     CloseReason, Db, DbIterator, DbSnapshot, DbStatus, DbTransaction, IsolationLevel, SstBlockSize,
     SstReader, VersionedManifest,
 };
+use state_migration_core::{Error, ErrorKind, StoreId};
 use tokio::sync::watch;
 
 use crate::key::{self, KeyRange};
 use crate::kv::{Kv, KvScan, KvTxn, RowCount, RowsRead};
 use crate::slate::durable::Durability;
 use crate::slate::no_retry::Short;
-use state_migration_core::{Error, ErrorKind, StoreId};
 
 /// The engine of [`SlateDbStore`](crate::SlateDbStore).
 #[derive(Clone)]

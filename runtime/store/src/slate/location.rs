@@ -6,9 +6,9 @@ use std::sync::Arc;
 
 use slatedb::object_store::ObjectStore;
 use slatedb::object_store::local::LocalFileSystem;
+use state_migration_core::{Error, ErrorKind};
 
 use crate::slate::gradual::Gradual;
-use state_migration_core::{Error, ErrorKind};
 
 /// The folders that SlateDB creates.
 const SLATEDB_FOLDERS: [&str; 5] = ["manifest", "wal", "compacted", "compactions", "gc"];

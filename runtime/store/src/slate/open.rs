@@ -14,6 +14,8 @@ use slatedb::config::{DbReaderOptions, GarbageCollectorOptions, Settings};
 use slatedb::object_store::ObjectStore;
 use slatedb::object_store::path::Path;
 use slatedb::{Db, DbBuilder};
+use state_migration_core::store_api::claim::{self, Holder};
+use state_migration_core::{Error, ErrorKind, RunId};
 
 use crate::kv::{Kv, KvTxn};
 use crate::slate::durable::{Durability, OFTEN};
@@ -24,8 +26,6 @@ use crate::slate::no_retry::Storage;
 use crate::slate::probe::{FORMAT, Seen, check_format, foreign, is_empty, no_store_to_open};
 use crate::slate::{SlateDbReader, SlateDbStore, damage};
 use crate::{key, record};
-use state_migration_core::store_api::claim::{self, Holder};
-use state_migration_core::{Error, ErrorKind, RunId};
 
 /// How often SlateDB retries a request. It retries without limit by default,
 /// which turns a full disk or a missing permission into a hang.

@@ -8,6 +8,8 @@ use slatedb::admin::Admin;
 use slatedb::config::DbReaderOptions;
 use slatedb::object_store::ObjectStore;
 use slatedb::{DbIterator, DbReader, DbReaderMode};
+use state_migration_core::store_api::claim;
+use state_migration_core::{Error, ErrorKind, RunId};
 
 use crate::slate::kv::{Files, damaged, error, is_file_gone};
 use crate::slate::location::no_store;
@@ -16,8 +18,6 @@ use crate::slate::open::reader_options;
 use crate::slate::reader::SlateDbReaderKv;
 use crate::slate::{SlateDbReader, SlateDbStoreBuilder, damage, in_use};
 use crate::{key, record};
-use state_migration_core::store_api::claim;
-use state_migration_core::{Error, ErrorKind, RunId};
 
 pub(crate) const FORMAT: &str = "format";
 

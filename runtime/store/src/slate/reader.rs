@@ -8,6 +8,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use slatedb::DbReader;
 use slatedb::admin::Admin;
+use state_migration_core::{Error, ErrorKind, StoreId};
 use tokio::runtime::Handle;
 use tokio::task::JoinHandle;
 
@@ -16,7 +17,6 @@ use crate::kv::{Kv, KvTxn, RowsRead};
 use crate::records::RecordStore;
 use crate::slate::SlateDbStore;
 use crate::slate::kv::{Files, SlateDbScan, error, marks, scan_options};
-use state_migration_core::{Error, ErrorKind, StoreId};
 
 /// The number of polls, and the time, that a reader has to catch up before it
 /// is considered lost.

@@ -7,12 +7,12 @@ use std::time::{Duration, Instant};
 
 use state_migration::{RunState, Runs, SlateDbStore, Workflow, WorkflowId};
 use state_migration_tests::orders::OrderV2;
+use state_migration_tests::size::size;
+use state_migration_tests::stores::{copy, streams_at};
 
 use crate::crash::child::Program;
 use crate::crash::digest::{self, Digest};
 use crate::crash::{only_run, prepare, runner};
-use state_migration_tests::size::size;
-use state_migration_tests::stores::{copy, streams_at};
 
 /// How many orders a run is of: what a kill can meet is a chunk, and there are as
 /// many chunks whatever this is.

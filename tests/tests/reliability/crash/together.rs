@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use state_migration::{ErrorKind, RunState, Runs, SlateDbStore};
 use state_migration_tests::orders::register;
+use state_migration_tests::stores::copy;
 
 use crate::crash::child::{Line, Program};
 use crate::crash::{only_run, prepare, runner};
-use state_migration_tests::stores::copy;
 
 const ORDERS: u64 = 450;
 

@@ -6,13 +6,13 @@ use std::time::Duration;
 use serde::Serialize;
 use serde_json::value::RawValue;
 use similar::{ChangeTag, TextDiff};
-
-use crate::commands::inspect::stream::Stream;
-use crate::view::output::{BAD, BOLD, DIM, GOOD, plain};
 use state_migration_core::{
     EventStore, FailureClass, Head, MigrationRegistry, Stage, Standing, StreamId,
 };
 use state_migration_runner::preview::{self, Preview, Shown};
+
+use crate::commands::inspect::stream::Stream;
+use crate::view::output::{BAD, BOLD, DIM, GOOD, plain};
 
 /// The states of a process before and after a migration.
 #[derive(Debug, Serialize)]

@@ -9,6 +9,8 @@ use std::time::Duration;
 
 use serde::Serialize;
 use serde_json::value::RawValue;
+use state_migration_core::{EventStore, Hold, ProcessRegistry, RegistryKey, StreamId};
+use state_migration_runner::Runs;
 
 use crate::context::{Context, last_word};
 use crate::exit_code::{Exit, Failure};
@@ -17,8 +19,6 @@ use crate::version_status::{Decision as AtVersion, Decisions};
 use crate::view::format;
 use crate::view::output::{Answer, BAD, BOLD, DIM, WARN, plain, table, to_type};
 use change::Change;
-use state_migration_core::{EventStore, Hold, ProcessRegistry, RegistryKey, StreamId};
-use state_migration_runner::Runs;
 use stream::Stream;
 
 /// Show everything known about one process

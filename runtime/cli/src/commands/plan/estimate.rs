@@ -5,6 +5,9 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use serde::Serialize;
+use state_migration_core::{FailureClass, MigrationError, MigrationRegistry, Selection, Subject};
+use state_migration_runner::{MigrationRunner, RunKind, Runs};
+use state_migration_store::SlateDbReader;
 use tokio::time::timeout;
 
 use crate::exit_code::Failure;
@@ -12,9 +15,6 @@ use crate::selection::Planned;
 use crate::version_counts::Census;
 use crate::view::format::{self, count};
 use crate::view::output::plain;
-use state_migration_core::{FailureClass, MigrationError, MigrationRegistry, Selection, Subject};
-use state_migration_runner::{MigrationRunner, RunKind, Runs};
-use state_migration_store::SlateDbReader;
 
 /// Time limit of a sample: it is cancelled after this time, and abandoned after as much
 /// again.

@@ -6,6 +6,8 @@ mod warnings;
 use std::fmt::{self, Write};
 
 use serde::Serialize;
+use state_migration_core::WorkflowId;
+use state_migration_runner::{ChangedStep, MigrationRunner, Plan, PlannedRoute, Runs};
 
 use crate::context::Context;
 use crate::exit_code::{Exit, Failure};
@@ -18,8 +20,6 @@ use crate::view::format::{self, count};
 use crate::view::output::{Answer, BOLD, DIM, WARN, plain, table, to_type};
 use crate::view::run_summary::{RunLine, latest};
 use estimate::{Estimate, Sample, sample};
-use state_migration_core::WorkflowId;
-use state_migration_runner::{ChangedStep, MigrationRunner, Plan, PlannedRoute, Runs};
 
 /// Show what a run would do, and the fingerprint that confirms it
 ///

@@ -1,5 +1,9 @@
 //! Warnings for an operator before a run.
 
+use state_migration_core::Selection;
+use state_migration_runner::ChangedStep;
+use state_migration_store::SlateDbReader;
+
 use crate::commands::plan::estimate::Sample;
 use crate::commands::plan::is_stray;
 use crate::exit_code::Failure;
@@ -8,9 +12,6 @@ use crate::version_counts::Census;
 use crate::version_status::{Decisions, Stands};
 use crate::view::format::{count, of};
 use crate::view::run_summary::RunLine;
-use state_migration_core::Selection;
-use state_migration_runner::ChangedStep;
-use state_migration_store::SlateDbReader;
 
 /// Warnings about a selection that matches nothing, which looks like a store that is up
 /// to date.

@@ -5,12 +5,12 @@
 use std::collections::BTreeMap;
 
 use serde::Serialize;
+use state_migration_core::{FailureClass, RunId, Stage, StreamId};
+use state_migration_runner::Failure;
 
 use crate::exit_code::Failure as Ended;
 use crate::history::History;
 use crate::view::output::{DIM, plain};
-use state_migration_core::{FailureClass, RunId, Stage, StreamId};
-use state_migration_runner::Failure;
 
 const PAGE: usize = 512;
 

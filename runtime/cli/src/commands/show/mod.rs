@@ -6,6 +6,8 @@ use std::fmt::{self, Write};
 use std::num::NonZeroUsize;
 
 use serde::Serialize;
+use state_migration_core::{FailureClass, StreamId};
+use state_migration_runner::{Plan, RunCounts, RunRecord};
 
 use crate::context::{Context, last_word, option};
 use crate::exit_code::{Exit, Failure};
@@ -15,8 +17,6 @@ use crate::view::format::{self, count};
 use crate::view::output::{Answer, BAD, BOLD, DIM, plain, table, to_type};
 use crate::view::run_summary::RunLine;
 use failures::{Grouped, Listed, grouped, listed};
-use state_migration_core::{FailureClass, StreamId};
-use state_migration_runner::{Plan, RunCounts, RunRecord};
 
 /// Default number of failures per list.
 const PAGE: NonZeroUsize = NonZeroUsize::new(20).unwrap();

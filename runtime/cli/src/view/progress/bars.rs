@@ -9,12 +9,12 @@ use std::io::{self, Write as _};
 
 use anstyle::Style;
 use console::Term;
+use state_migration_runner::{Progress, RunState, WorkflowProgress};
 use unicode_width::UnicodeWidthStr;
 
 use crate::view::format::{self, count};
 use crate::view::output::{BAD, DIM, WARN, plain};
 use crate::view::progress::{percent, rate};
-use state_migration_runner::{Progress, RunState, WorkflowProgress};
 
 /// Minimum and maximum length of a bar.
 const SHORTEST: usize = 10;

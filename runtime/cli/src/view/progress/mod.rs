@@ -11,11 +11,11 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use serde::Serialize;
+use state_migration_runner::{Progress, RunControl, RunState, WorkflowProgress};
 
 use crate::view::format::{self, count};
 use crate::view::output::{Answer, Output};
 use bars::Bars;
-use state_migration_runner::{Progress, RunControl, RunState, WorkflowProgress};
 
 /// Interval between frames of the bars.
 const FRAME: Duration = Duration::from_millis(100);
