@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::examples::{commands, under_way, with_runs};
+use crate::examples::{commands, in_progress, with_runs};
 use crate::program::run_json;
 use crate::sample::Sample;
 use crate::schema::schema;
@@ -54,7 +54,7 @@ fn every_command_answers_with_a_document_of_the_schema() {
     assert_eq!(see(&sample, &["show", "17"])["kind"], "error");
     // A run in a service.
     let sample = with_runs(false);
-    let service = under_way(&sample);
+    let service = in_progress(&sample);
     let mut see = |args: &[&str]| see(&sample, &[args, &["--socket", "./control"]].concat());
     for args in [
         &["status"][..],

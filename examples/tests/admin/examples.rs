@@ -74,7 +74,7 @@ impl Drop for Killed {
 }
 
 /// A service at `./control` with a run under way that takes ten seconds.
-pub(crate) fn under_way(sample: &Sample) -> [Killed; 2] {
+pub(crate) fn in_progress(sample: &Sample) -> [Killed; 2] {
     let mut service = program(
         env!("CARGO_BIN_EXE_loans-service"),
         &[
@@ -159,7 +159,7 @@ fn every_example_in_the_help_works() {
     for command in &commands {
         for example in examples(command) {
             let sample = with_runs(command == "resume");
-            let via = example.contains("--socket").then(|| under_way(&sample));
+            let via = example.contains("--socket").then(|| in_progress(&sample));
             let said = finish(typed(&example, &sample));
             drop(via);
             tried += 1;

@@ -4,7 +4,7 @@
 use serde_json::Value;
 use state_migration::{EventStore, ExpectedSequence, NewEvent, StreamId, WorkflowId};
 
-use crate::examples::under_way;
+use crate::examples::in_progress;
 use crate::looking::unreadable_amount;
 use crate::program::{Ran, bare, finish, run, run_json};
 use crate::sample::Sample;
@@ -86,7 +86,7 @@ fn a_workflow_of_which_there_is_nothing_is_refused() {
 #[test]
 fn a_service_is_asked_for_names_that_it_knows() {
     let sample = Sample::new();
-    let _service = under_way(&sample);
+    let _service = in_progress(&sample);
     let via = |args: &[&str]| {
         let mut command = bare(&[args, &["--socket", "./control", "--json"]].concat());
         command.current_dir(sample.folder());

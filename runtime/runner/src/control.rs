@@ -196,7 +196,7 @@ struct Inner {
     over: watch::Sender<bool>,
     /// Number of runs in progress. The store admits one of them; the others are
     /// refused.
-    under_way: AtomicUsize,
+    in_progress: AtomicUsize,
     /// Earliest time at which the next process may start.
     next: Mutex<Option<Instant>>,
 }
@@ -223,7 +223,7 @@ impl RunControl {
                 requested: watch::Sender::new(requested),
                 progress: watch::Sender::new(Progress::default()),
                 over: watch::Sender::new(false),
-                under_way: AtomicUsize::new(0),
+                in_progress: AtomicUsize::new(0),
                 next: Mutex::default(),
             }),
         }
@@ -301,8 +301,8 @@ impl RunControl {
 
     /// Whether a run is in progress, paused or not.
     #[must_use]
-    pub fn is_under_way(&self) -> bool {
-        self.inner.under_way.load(Ordering::SeqCst) > 0
+    pub fn is_in_progress(&self) -> bool {
+        self.inner.in_progress.load(Ordering::SeqCst) > 0
     }
 
     /// The limit in processes per second, if there is one.
@@ -328,12 +328,12 @@ impl RunControl {
     fn tell_this(&self, tell: impl FnOnce(&mut Requested)) -> bool {
         // The end of a run resets the requested state under the same lock.
         self.inner.requested.send_if_modified(|requested| {
-            let is_under_way = self.is_under_way();
-            if is_under_way {
+            let is_in_progress = self.is_in_progress();
+            if is_in_progress {
                 tell(requested);
                 self.deal_anew();
             }
-            is_under_way
+            is_in_progress
         })
     }
 
@@ -373,10 +373,10 @@ impl RunControl {
 
     /// Begins a run, which ends when the returned value is dropped.
     #[doc(hidden)]
-    pub fn begin(&self) -> UnderWay {
-        self.inner.under_way.fetch_add(1, Ordering::SeqCst);
+    pub fn begin(&self) -> RunGuard {
+        self.inner.in_progress.fetch_add(1, Ordering::SeqCst);
         self.inner.over.send_replace(false);
-        UnderWay(self.clone())
+        RunGuard(self.clone())
     }
 
     /// Clears the progress of the last run before a new one begins.
@@ -388,7 +388,7 @@ impl RunControl {
     /// Ends a run, and resets the requested state so that the next run is neither
     /// cancelled nor paused.
     fn end(&self) {
-        if self.inner.under_way.fetch_sub(1, Ordering::SeqCst) > 1 {
+        if self.inner.in_progress.fetch_sub(1, Ordering::SeqCst) > 1 {
             return;
         }
         self.inner.over.send_replace(true);
@@ -464,9 +464,9 @@ impl RunControl {
 }
 
 /// A run in progress; dropping it ends the run.
-pub struct UnderWay(RunControl);
+pub struct RunGuard(RunControl);
 
-impl Drop for UnderWay {
+impl Drop for RunGuard {
     fn drop(&mut self) {
         self.0.end();
     }
@@ -540,7 +540,7 @@ mod tests {
     #[tokio::test]
     async fn a_worker_waits_for_its_turn_and_hears_of_changes() {
         let (control, in_progress) = (RunControl::new(), InProgress::new());
-        let under_way = control.begin();
+        let in_progress = control.begin();
         // The end of another run of the same runner does not affect this run.
         drop(control.begin());
         let go = control.may_go_on(1, &in_progress).await;
@@ -568,7 +568,7 @@ mod tests {
         control.cancel();
         let go = control.may_go_on(1, &in_progress).await;
         assert!(matches!(go, Go::Nowhere));
-        drop(under_way);
+        drop(in_progress);
         let go = control.may_go_on(1, &in_progress).await;
         assert!(matches!(go, Go::On(_)));
     }
@@ -603,16 +603,16 @@ mod tests {
 
     /// A late request must not stop the next run.
     #[test]
-    fn only_a_run_that_is_under_way_is_told() {
+    fn only_a_run_that_is_in_progress_is_told() {
         let control = RunControl::new();
-        assert!(!control.is_under_way());
+        assert!(!control.is_in_progress());
         assert!(!control.pause_this(true) && !control.cancel_this());
         assert!(!control.is_paused() && !control.is_cancelled());
-        let under_way = control.begin();
-        assert!(control.is_under_way());
+        let in_progress = control.begin();
+        assert!(control.is_in_progress());
         assert!(control.pause_this(true) && control.cancel_this());
         assert!(control.is_paused() && control.is_cancelled());
-        drop(under_way);
+        drop(in_progress);
         assert!(!control.is_paused() && !control.is_cancelled());
     }
 }

@@ -9,7 +9,7 @@ use state_migration_core::{StoreId, Traffic};
 /// Counts the writes to one store, through all its handles.
 #[derive(Debug, Default)]
 pub(crate) struct Activity {
-    under_way: AtomicUsize,
+    in_progress: AtomicUsize,
     /// When a write last started or ended; 0 if there was none.
     last: AtomicU64,
 }
@@ -38,7 +38,7 @@ impl Activity {
 
     /// Starts a write; it ends when the returned value is dropped.
     pub(crate) fn begin(self: &Arc<Self>) -> Write {
-        self.under_way.fetch_add(1, Ordering::Relaxed);
+        self.in_progress.fetch_add(1, Ordering::Relaxed);
         self.last.fetch_max(now(), Ordering::Relaxed);
         Write(self.clone())
     }
@@ -47,7 +47,7 @@ impl Activity {
         // Read before the clock, so that it is never ahead of the clock.
         let last = self.last.load(Ordering::Relaxed);
         Traffic {
-            under_way: self.under_way.load(Ordering::Relaxed),
+            in_progress: self.in_progress.load(Ordering::Relaxed),
             last: (last > 0).then(|| Duration::from_micros(now().saturating_sub(last))),
         }
     }
@@ -60,7 +60,7 @@ pub(crate) struct Write(Arc<Activity>);
 impl Drop for Write {
     fn drop(&mut self) {
         self.0.last.fetch_max(now(), Ordering::Relaxed);
-        self.0.under_way.fetch_sub(1, Ordering::Relaxed);
+        self.0.in_progress.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -82,8 +82,8 @@ mod tests {
         vec![NewEvent::new(version, "Placed", 1, "{}").unwrap()]
     }
 
-    fn under_way(store: &MemoryStore) -> usize {
-        store.traffic().under_way
+    fn in_progress(store: &MemoryStore) -> usize {
+        store.traffic().in_progress
     }
 
     #[test]
@@ -92,7 +92,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_write_is_under_way_until_it_is_durable_or_given_up() {
+    async fn a_write_is_in_progress_until_it_is_durable_or_given_up() {
         let (store, none) = (MemoryStore::new(), ExpectedSequence::NoStream);
         let (clone, stream) = (store.clone(), stream());
         let first = store.append_unflushed(&stream, none, events());
@@ -100,11 +100,11 @@ mod tests {
         let then = ExpectedSequence::Exact(1);
         let second = clone.append_unflushed(&stream, then, events());
         let second = second.await.unwrap();
-        assert_eq!((under_way(&store), under_way(&clone)), (2, 2));
+        assert_eq!((in_progress(&store), in_progress(&clone)), (2, 2));
         first.durable().await.unwrap();
-        assert_eq!(under_way(&store), 1);
+        assert_eq!(in_progress(&store), 1);
         drop(second);
-        assert_eq!(under_way(&store), 0);
+        assert_eq!(in_progress(&store), 0);
         assert!(store.traffic().last.is_some());
     }
 
@@ -112,7 +112,7 @@ mod tests {
     async fn a_write_that_fails_is_over() {
         let (store, wrong) = (MemoryStore::new(), ExpectedSequence::Exact(7));
         store.append(&stream(), wrong, events()).await.unwrap_err();
-        assert_eq!(under_way(&store), 0);
+        assert_eq!(in_progress(&store), 0);
         assert!(store.traffic().last.is_some());
     }
 
@@ -121,9 +121,9 @@ mod tests {
         let (one, other) = (StoreId::unique(), StoreId::unique());
         let activity = Activity::of(one);
         let write = Activity::of(one).begin();
-        assert_eq!(activity.traffic().under_way, 1);
+        assert_eq!(activity.traffic().in_progress, 1);
         assert_eq!(Activity::of(other).traffic(), Traffic::default());
         drop(write);
-        assert_eq!(activity.traffic().under_way, 0);
+        assert_eq!(activity.traffic().in_progress, 0);
     }
 }

@@ -182,12 +182,12 @@ impl Folder {
                     let ask = model.ask(process, after, version, vec![event]);
                     asked.insert(token, (ask, 1));
                 }
-                Line::Acknowledged { token, under_way } => {
+                Line::Acknowledged { token, in_progress } => {
                     if let Some((ask, events)) = asked.get(&token) {
                         model.acknowledge(*ask);
                         tally.add("appends", 1);
                         tally.add("events acknowledged", *events);
-                        tally.add("appends under migration", u64::from(under_way));
+                        tally.add("appends under migration", u64::from(in_progress));
                     }
                 }
                 Line::Refused { token } => {

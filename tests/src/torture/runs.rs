@@ -207,7 +207,7 @@ async fn operate(
         Operator::Opens => open_some(life, rng, false).await?,
         Operator::RunsToo => {
             let report = life.runner(Code::Corrected)?.run().await;
-            if !over.get() && control.is_under_way() && control.progress().run.is_some() {
+            if !over.get() && control.is_in_progress() && control.progress().run.is_some() {
                 let state = report.state;
                 if state.is_some() && !over.get() && !is_ended(control) {
                     return Err(Wrong::other(format!(

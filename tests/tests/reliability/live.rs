@@ -147,13 +147,13 @@ async fn nothing_is_lost_under_live_traffic_where_the_event_comes_first() {
 /// is given it is under way all the time, and others come and go without end.
 async fn run_beside(
     store: impl EventStore + SnapshotStore + Clone + 'static,
-    under_way: Option<NotDurable<Appended>>,
+    in_progress: Option<NotDurable<Appended>>,
     yields: bool,
 ) -> Arc<Pages> {
     for n in 0..ORDERS {
         place(&store, &store, n).await.unwrap();
     }
-    let over = Arc::new(AtomicBool::new(under_way.is_none()));
+    let over = Arc::new(AtomicBool::new(in_progress.is_none()));
     let writer = tokio::spawn({
         let (store, over) = (store.clone(), over.clone());
         async move {
@@ -175,7 +175,7 @@ async fn run_beside(
     writer.await.unwrap();
     assert_eq!(report.state, Some(RunState::Done), "{report}");
     assert_eq!(report.migrated, ORDERS as usize);
-    drop(under_way);
+    drop(in_progress);
     watched.pages
 }
 

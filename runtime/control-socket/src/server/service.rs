@@ -76,8 +76,8 @@ impl Service {
     /// Refuses to start a run while another one is in progress.
     pub(crate) fn check_idle(&self) -> Result<(), Problem> {
         let control = self.control();
-        match control.is_under_way() {
-            true => Err(under_way(&control)),
+        match control.is_in_progress() {
+            true => Err(in_progress(&control)),
             false => Ok(()),
         }
     }
@@ -163,7 +163,7 @@ pub(crate) fn unreadable(error: Error) -> Problem {
     Problem::new(ProblemKind::Service, error.to_string())
 }
 
-fn under_way(control: &RunControl) -> Problem {
+fn in_progress(control: &RunControl) -> Problem {
     let progress = control.progress();
     // A dry run has no record, so that its id is of no use.
     let run = progress.run.filter(|_| !progress.dry_run);

@@ -149,9 +149,9 @@ impl Session {
         let control = self.service.control();
         let told = match request {
             Request::Status => Ok(()),
-            Request::Pause => under_way(control.pause_this(true)),
-            Request::Unpause => under_way(control.pause_this(false)),
-            Request::Cancel => under_way(control.cancel_this()),
+            Request::Pause => in_progress(control.pause_this(true)),
+            Request::Unpause => in_progress(control.pause_this(false)),
+            Request::Cancel => in_progress(control.cancel_this()),
             Request::Throttle { per_second } => {
                 control.throttle(per_second);
                 Ok(())
@@ -180,7 +180,7 @@ impl Session {
     fn status(&self) -> Status {
         let control = self.service.control();
         Status {
-            in_progress: control.is_under_way(),
+            in_progress: control.is_in_progress(),
             pausing: control.is_paused(),
             per_second: control.throttled(),
             progress: control.progress(),
@@ -277,7 +277,7 @@ impl Session {
                 (options, RunRequest::Resume(*run), *per_second)
             }
             _ => {
-                under_way(service.control().is_under_way())?;
+                in_progress(service.control().is_in_progress())?;
                 return Ok(None);
             }
         };
@@ -377,8 +377,8 @@ impl Session {
 }
 
 /// Requires a run in progress.
-fn under_way(is_under_way: bool) -> Result<(), Problem> {
-    match is_under_way {
+fn in_progress(is_in_progress: bool) -> Result<(), Problem> {
+    match is_in_progress {
         true => Ok(()),
         false => Err(Problem::new(
             ProblemKind::NoRun,

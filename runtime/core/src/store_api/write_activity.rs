@@ -7,7 +7,7 @@ use std::time::Duration;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Traffic {
     /// The number of writes in progress: started, and not yet durable.
-    pub under_way: usize,
+    pub in_progress: usize,
     /// The time since a write last started or ended; `None` if there was none.
     pub last: Option<Duration>,
 }
@@ -20,6 +20,6 @@ impl Traffic {
     /// ago.
     #[doc(hidden)]
     pub fn is_within(self, time: Duration) -> bool {
-        self.under_way > 0 || self.last.is_some_and(|ago| ago < time)
+        self.in_progress > 0 || self.last.is_some_and(|ago| ago < time)
     }
 }

@@ -146,7 +146,7 @@ impl Pass<'_> {
         // A limit selects the first N processes in order, so that streams are visited
         // one at a time.
         let at_a_time = self.left.map_or(AT_A_TIME, |_| 1);
-        let (mut changes, mut in_progress) = (run.control.changes(), self.in_progress.changes());
+        let (mut changes, mut idle) = (run.control.changes(), self.in_progress.changes());
         let in_progress = self.in_progress.clone();
         let in_progress = &in_progress;
         let (mut after, mut cancelled) = (None, false);
@@ -186,7 +186,7 @@ impl Pass<'_> {
                 .buffered(at_a_time);
             loop {
                 let next = {
-                    let (change, rest) = (pin!(changes.next()), pin!(in_progress.changed()));
+                    let (change, rest) = (pin!(changes.next()), pin!(idle.changed()));
                     let changed = select(change, rest);
                     match select(pin!(outcomes.next()), changed).await {
                         Either::Left((next, _)) => Some(next),

@@ -407,7 +407,7 @@ impl Execution<'_> {
     /// Receives the messages of the workers and the requests of the control handle.
     async fn listen(&mut self, mut told: mpsc::Receiver<Told>, passed: &mut Passed) {
         let mut changes = self.run.control.changes();
-        let mut in_progress = self.context.in_progress.changes();
+        let mut idle = self.context.in_progress.changes();
         loop {
             // A worker sends its results before it deregisters its chunk.
             let state = self.run.control.state(&self.context.in_progress);
@@ -418,7 +418,7 @@ impl Execution<'_> {
                 self.note(state).await;
             }
             let next = {
-                let (change, rest) = (pin!(changes.next()), pin!(in_progress.changed()));
+                let (change, rest) = (pin!(changes.next()), pin!(idle.changed()));
                 let changed = select(change, rest);
                 match select(pin!(told.recv()), changed).await {
                     Either::Left((told, _)) => Some(told),

@@ -192,7 +192,7 @@ impl<M, ES: EventStore, SS: SnapshotStore> MigrationRunner<M, ES, SS> {
         request: RunRequest,
     ) -> MigrationReport {
         // A guard, since the future may be dropped before the end.
-        let _under_way = self.control.begin();
+        let _in_progress = self.control.begin();
         self.started(run_options, registry, request).await
     }
 

@@ -120,7 +120,7 @@ mod tests {
     async fn one_worker_at_a_time_has_its_turn() {
         let memory = MemoryStore::new();
         let store = shared(&memory);
-        let under_way = write(&memory, 0).await;
+        let in_progress = write(&memory, 0).await;
         let backpressure = Arc::new(Backpressure::new(true));
         let first = backpressure.turn(&store).await;
         assert!(first.is_some());
@@ -132,7 +132,7 @@ mod tests {
         assert!(!other.is_finished());
         drop(first);
         assert!(other.await.unwrap());
-        drop(under_way);
+        drop(in_progress);
     }
 
     /// A worker stops waiting once turns are not needed any more, however long the
@@ -141,10 +141,10 @@ mod tests {
     async fn nobody_waits_for_a_turn_in_a_quiet_store() {
         let memory = MemoryStore::new();
         let store = shared(&memory);
-        let under_way = write(&memory, 0).await;
+        let in_progress = write(&memory, 0).await;
         let backpressure = Backpressure::new(true);
         let _first = backpressure.turn(&store).await.unwrap();
-        drop(under_way);
+        drop(in_progress);
         assert!(backpressure.turn(&store).await.is_none());
     }
 
@@ -152,7 +152,7 @@ mod tests {
     async fn nobody_waits_for_ever_for_a_turn_that_does_not_come_back() {
         let memory = MemoryStore::new();
         let store = shared(&memory);
-        let _under_way = write(&memory, 0).await;
+        let _in_progress = write(&memory, 0).await;
         let backpressure = Backpressure::new(true);
         let _never_back = backpressure.turn(&store).await.unwrap();
         let began = Instant::now();

@@ -278,7 +278,7 @@ pub struct SlateDbScan {
     end: Vec<u8>,
     /// The previous key; no key is empty.
     last: Vec<u8>,
-    under_way: bool,
+    in_progress: bool,
     count: RowCount,
 }
 
@@ -301,7 +301,7 @@ impl SlateDbScan {
             rows: None,
             end,
             last: Vec::new(),
-            under_way: false,
+            in_progress: false,
             count,
         }
     }
@@ -315,7 +315,7 @@ impl SlateDbScan {
     }
 
     fn start(&mut self) -> Result<(), Error> {
-        if std::mem::replace(&mut self.under_way, true) {
+        if std::mem::replace(&mut self.in_progress, true) {
             return Err(Error::new(
                 ErrorKind::Unavailable,
                 "a scan was interrupted and cannot continue; start it again",
@@ -329,7 +329,7 @@ impl KvScan for SlateDbScan {
     async fn next(&mut self) -> Result<Option<(Bytes, Bytes)>, Error> {
         self.start()?;
         let Some(rows) = &mut self.rows else {
-            self.under_way = false;
+            self.in_progress = false;
             return Ok(None);
         };
         let row = match rows.next().await {
@@ -347,7 +347,7 @@ impl KvScan for SlateDbScan {
             self.last.extend_from_slice(&row.key);
             self.count.one_more();
         }
-        self.under_way = false;
+        self.in_progress = false;
         Ok(row.map(|row| (row.key, row.value)))
     }
 
@@ -362,7 +362,7 @@ impl KvScan for SlateDbScan {
             let what = format!("a scan failed on its way to {}", key::name(key));
             return Err(error(&what, failed));
         }
-        self.under_way = false;
+        self.in_progress = false;
         Ok(())
     }
 }

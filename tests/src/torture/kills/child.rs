@@ -20,7 +20,7 @@ use crate::torture_of_version;
 struct Child {
     store: SlateDbStore,
     processes: Vec<ProcessIdentity>,
-    under_way: Cell<bool>,
+    in_progress: Cell<bool>,
     /// Counts up from where no other life has counted.
     token: Cell<u64>,
 }
@@ -59,7 +59,7 @@ async fn go_on(folder: &Path, seed: u64, life: u64) -> Result<(), Error> {
     let child = Child {
         store,
         processes,
-        under_way: Cell::new(false),
+        in_progress: Cell::new(false),
         token: Cell::new(life << 32),
     };
     let mut rng = Rng::with_seed(seed.wrapping_add(life));
@@ -116,7 +116,7 @@ impl Child {
         match appended {
             Ok(_) => say(&Line::Acknowledged {
                 token,
-                under_way: self.under_way.get(),
+                in_progress: self.in_progress.get(),
             }),
             Err(error) => match error.kind() {
                 ErrorKind::Conflict
@@ -154,12 +154,12 @@ impl Child {
                 .actor(code.name())
                 .chunk_processes(rng.usize(1..64))
                 .yield_to_writers(rng.bool());
-            self.under_way.set(true);
+            self.in_progress.set(true);
             let report = match &left {
                 Some(run) => runner.resume(run.id).await,
                 None => runner.run().await,
             };
-            self.under_way.set(false);
+            self.in_progress.set(false);
             let done = matches!(
                 report.state,
                 Some(RunState::Done | RunState::DoneWithErrors)

@@ -22,7 +22,7 @@ pub(super) enum Line {
         len: usize,
     },
     /// The append was acknowledged, while a run was under way or not.
-    Acknowledged { token: u64, under_way: bool },
+    Acknowledged { token: u64, in_progress: bool },
     /// Nothing was written.
     Refused { token: u64 },
     /// A run is done.
@@ -53,8 +53,8 @@ impl fmt::Display for Line {
                     "asks {token} {process} {after} {version} {grams} {len} ."
                 )
             }
-            Self::Acknowledged { token, under_way } => {
-                write!(f, "acknowledged {token} {} .", u64::from(*under_way))
+            Self::Acknowledged { token, in_progress } => {
+                write!(f, "acknowledged {token} {} .", u64::from(*in_progress))
             }
             Self::Refused { token } => write!(f, "refused {token} ."),
             Self::Ran {
@@ -91,7 +91,7 @@ impl Line {
             },
             "acknowledged" => Self::Acknowledged {
                 token: number(0)?,
-                under_way: number(1)? == 1,
+                in_progress: number(1)? == 1,
             },
             "refused" => Self::Refused { token: number(0)? },
             "ran" => Self::Ran {

@@ -28,12 +28,12 @@ async fn a_dry_run_is_said_to_be_one() {
     let service = service(MemoryStore::new(), 200, slow()).await;
     let mut driver = Client::new(&service.path).await;
     driver.ask(json!({"request": "run", "dry_run": true})).await;
-    let under_way = until("it has begun", async || {
+    let in_progress = until("it has begun", async || {
         let status = status(&service.path).await;
         status["progress"]["run"].is_string().then_some(status)
     })
     .await;
-    assert_eq!(under_way["progress"]["dry_run"], true, "{under_way}");
+    assert_eq!(in_progress["progress"]["dry_run"], true, "{in_progress}");
     let second = ask(&service.path, json!({"request": "run"})).await;
     assert_eq!(
         (&second["kind"], &second["run"]),

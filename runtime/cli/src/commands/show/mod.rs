@@ -51,7 +51,7 @@ struct Shown {
     run: RunLine,
     /// Whether the run is known to be in progress.
     #[serde(skip)]
-    is_under_way: bool,
+    is_in_progress: bool,
     plan: ShownPlan,
     counts: RunCounts,
     took_over: Option<String>,
@@ -109,10 +109,10 @@ impl Show {
             None
         };
         // The state reported by a service is current; that in a store may be stale.
-        let is_under_way = context.global.socket.is_some() && run.goes_on();
-        let next = self.next(context, &run, is_under_way, &failures, listed.as_ref());
+        let is_in_progress = context.global.socket.is_some() && run.goes_on();
+        let next = self.next(context, &run, is_in_progress, &failures, listed.as_ref());
         context.output.answer(&Shown {
-            is_under_way,
+            is_in_progress,
             plan: ShownPlan::of(&record.plan),
             took_over: took_over(&record),
             run,
@@ -129,7 +129,7 @@ impl Show {
         &self,
         context: &Context,
         run: &RunLine,
-        is_under_way: bool,
+        is_in_progress: bool,
         failures: &[Grouped],
         listed: Option<&Listed>,
     ) -> Vec<String> {
@@ -146,7 +146,7 @@ impl Show {
             let _ = write!(line, "{after} --limit {}", listed.limit);
             next.push(context.again(&line));
         }
-        if is_under_way {
+        if is_in_progress {
             next.push(context.again("watch"));
         } else if run.is_open() {
             next.push(context.again(&format!("resume {number}")));
@@ -192,7 +192,7 @@ impl Answer for Shown {
             None => run.what.to_owned(),
         };
         line("what", &what)?;
-        let holds = match (run.goes_on(), self.is_under_way) {
+        let holds = match (run.goes_on(), self.is_in_progress) {
             (true, true) => ", in progress in the service",
             (true, false) => "; it claims the store, so it is in progress or was killed",
             (false, _) => "",
