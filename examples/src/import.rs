@@ -1,9 +1,9 @@
-//! Brings a log into a store: once, and as if in one go.
+//! Idempotent import of a log into a store.
 //!
-//! The whole log is checked before anything is written. Each application is one
-//! atomic append, so a stream that exists is whole; a stream of the import's
-//! own says that it began and that it ended. What was killed in between goes on
-//! where it stopped.
+//! The whole log is checked before the first write. Each application is one
+//! atomic append, so a stream that exists is complete. The import has a stream of
+//! its own, which records its start and its end. After a kill, the next import
+//! continues at the first application that is missing.
 
 use std::path::{Path, PathBuf};
 
@@ -118,11 +118,11 @@ enum Standing {
 }
 
 /// Opens the store in `folder` and brings the log into it, unless it is there.
-/// `progress` hears how many applications of how many are durable.
+/// `progress` is called with the number of durable applications and of all.
 ///
 /// # Errors
-/// The log or the folder cannot be used; then nothing was written. Or the
-/// store failed; then the next import goes on from there.
+/// The log or the folder cannot be used, and nothing was written. Or the store
+/// failed, and the next import continues from that point.
 pub async fn import(
     log: &XesLog,
     folder: &Path,

@@ -1,8 +1,8 @@
 //! The first version of the workflow: everything is a string.
 //!
-//! An application keeps what the bank's systems said, in their words and in
-//! their order. What it means is worked out by whoever reads it, which is what
-//! version 2012 puts right.
+//! An application keeps the values of the bank's systems unparsed and in their
+//! order. Each reader has to parse them again; version 2012 stores them parsed
+//! instead.
 
 use serde::{Deserialize, Serialize};
 use state_migration::{EventPayload, Workflow};

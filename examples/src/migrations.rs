@@ -20,18 +20,18 @@ pub enum Rejected {
     #[error("the amount {0:?} is not a whole number of euro")]
     Amount(String),
     /// A time is not RFC 3339.
-    #[error("{field} is {value:?}, which is no time")]
+    #[error("{field} is {value:?}, which is not a time")]
     Time {
         /// Which time.
         field: &'static str,
         /// What is there.
         value: String,
     },
-    /// The status is none that version 2012 knows.
+    /// The status is not defined in version 2012.
     #[error("the status {0:?} is unknown")]
     Status(String),
-    /// The decision is none of the statuses that decide.
-    #[error("{0:?} decides no application")]
+    /// The decision is not a status that decides an application.
+    #[error("{0:?} is not a status that decides an application")]
     Decision(String),
     /// Something happened to an offer that version 2012 does not know.
     #[error("the offer's step {0:?} is unknown")]
@@ -231,15 +231,15 @@ mod tests {
             ),
             (
                 rejected(|old| "yesterday".clone_into(&mut old.submitted_at)),
-                "submitted_at is \"yesterday\", which is no time",
+                "submitted_at is \"yesterday\", which is not a time",
             ),
             (
                 rejected(|old| old.decided_at.clear()),
-                "decided_at is \"\", which is no time",
+                "decided_at is \"\", which is not a time",
             ),
             (
                 rejected(|old| old.last_activity_at.clear()),
-                "last_activity_at is \"\", which is no time",
+                "last_activity_at is \"\", which is not a time",
             ),
             (
                 rejected(|old| "A_LOST".clone_into(&mut old.status)),
@@ -247,7 +247,7 @@ mod tests {
             ),
             (
                 rejected(|old| "A_ACCEPTED".clone_into(&mut old.decision)),
-                "\"A_ACCEPTED\" decides no application",
+                "\"A_ACCEPTED\" is not a status that decides an application",
             ),
             (
                 rejected(|old| old.offers.push("O_LOST".to_owned())),

@@ -16,16 +16,19 @@ pub const APPLICATIONS: u32 = 240;
 /// The sample, a gzipped XES log; `sample-log` writes it.
 pub static LOG: &[u8] = include_bytes!("../data/loans-sample.xes.gz");
 
-const HEAD: &str = r#"<?xml version="1.0" encoding="UTF-8"?>
-<!-- Invented loan applications. Any likeness to real ones is chance. -->
-<log xes.version="1.0" xes.features="" xmlns="http://www.xes-standard.org/">
+// The committed sample contains this text.
+const HEAD: &str = concat!(
+    "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n",
+    "<!-- Invented loan applications. Any likeness to real ones is chance. -->\n", // words: allowed
+    r#"<log xes.version="1.0" xes.features="" xmlns="http://www.xes-standard.org/">
   <extension name="Concept" prefix="concept" uri="http://www.xes-standard.org/concept.xesext"/>
   <extension name="Lifecycle" prefix="lifecycle" uri="http://www.xes-standard.org/lifecycle.xesext"/>
   <extension name="Organizational" prefix="org" uri="http://www.xes-standard.org/org.xesext"/>
   <extension name="Time" prefix="time" uri="http://www.xes-standard.org/time.xesext"/>
   <classifier name="Activity" keys="concept:name lifecycle:transition"/>
   <string key="concept:name" value="Invented loan applications"/>
-"#;
+"#
+);
 
 const COMPLETEREN: &str = "W_Completeren aanvraag";
 const NABELLEN: &str = "W_Nabellen offertes";
@@ -39,8 +42,8 @@ const MINUTE: i64 = 60;
 const HOUR: i64 = 60 * MINUTE;
 const DAY: i64 = 24 * HOUR;
 
-/// Writes a log of so many applications as plain XES. The same number gives
-/// the same bytes, and a longer log begins with the applications of a shorter one.
+/// Writes a log of `applications` applications as plain XES. The output is
+/// deterministic, and a longer log begins with the applications of a shorter one.
 ///
 /// # Errors
 /// `out` cannot be written.
@@ -63,11 +66,11 @@ struct Case {
     clerk: u64,
 }
 
-/// The application ends here, or goes on.
+/// Whether the application ends here or continues.
 #[derive(PartialEq, Eq)]
 enum Next {
     End,
-    GoesOn,
+    Continue,
 }
 
 impl Case {
@@ -77,7 +80,7 @@ impl Case {
         let started = 1_317_448_800 + i64::from(index) * 195 * MINUTE + dice.below(HOUR);
         let registered = DateTime::from_timestamp(started, 0).unwrap_or_default()
             + TimeDelta::milliseconds(dice.below(1000));
-        let amount = if dice.chance(15) {
+        let amount = if dice.random_bool(15) {
             101 + dice.below(9_000)
         } else {
             500 * (2 + dice.below(90))
@@ -95,7 +98,7 @@ impl Case {
             dice,
             clerk: 1,
         };
-        if case.dice.chance(20) {
+        if case.dice.random_bool(20) {
             case.wait(3);
         }
         case.status("A_SUBMITTED");
@@ -107,54 +110,54 @@ impl Case {
 
     fn handle(&mut self) {
         self.wait(5 * MINUTE);
-        if self.dice.chance(28) {
+        if self.dice.random_bool(28) {
             self.status("A_DECLINED");
-        } else if self.dice.chance(4) {
-            // Nobody has looked at it yet.
-        } else if self.look_into_fraud() == Next::GoesOn
-            && self.follow_lead() == Next::GoesOn
-            && self.complete_application() == Next::GoesOn
-            && self.call_about_offers() == Next::GoesOn
+        } else if self.dice.random_bool(4) {
+            // The bank has not reviewed the application yet.
+        } else if self.look_into_fraud() == Next::Continue
+            && self.follow_lead() == Next::Continue
+            && self.complete_application() == Next::Continue
+            && self.call_about_offers() == Next::Continue
         {
             self.validate();
         }
     }
 
     fn look_into_fraud(&mut self) -> Next {
-        if !self.dice.chance(14) {
-            return Next::GoesOn;
+        if !self.dice.random_bool(14) {
+            return Next::Continue;
         }
         self.work(FRAUDE, "SCHEDULE");
         self.session(FRAUDE);
-        if self.dice.chance(40) {
+        if self.dice.random_bool(40) {
             self.work(FRAUDE, "START");
             self.status("A_DECLINED");
             self.work(FRAUDE, "COMPLETE");
             return Next::End;
         }
-        Next::GoesOn
+        Next::Continue
     }
 
     fn follow_lead(&mut self) -> Next {
-        if !self.dice.chance(35) {
-            return Next::GoesOn;
+        if !self.dice.random_bool(35) {
+            return Next::Continue;
         }
         self.work(LEADS, "SCHEDULE");
-        if self.dice.chance(12) {
-            // Declined before anybody took the item up.
+        if self.dice.random_bool(12) {
+            // The application is declined before a clerk starts the item.
             self.status("A_DECLINED");
             self.work(LEADS, "COMPLETE");
             return Next::End;
         }
         self.session(LEADS);
-        if self.dice.chance(30) {
+        if self.dice.random_bool(30) {
             self.session(LEADS);
         }
-        if self.dice.chance(10) {
-            // A completion that nobody started.
+        if self.dice.random_bool(10) {
+            // A completion without a start.
             self.work(LEADS, "COMPLETE");
         }
-        Next::GoesOn
+        Next::Continue
     }
 
     fn complete_application(&mut self) -> Next {
@@ -164,12 +167,12 @@ impl Case {
             self.wait(2 * DAY);
             self.session(COMPLETEREN);
         }
-        if self.dice.chance(6) {
+        if self.dice.random_bool(6) {
             return Next::End;
         }
         self.wait(DAY);
         self.work(COMPLETEREN, "START");
-        if self.dice.chance(30) {
+        if self.dice.random_bool(30) {
             let ends = self.dice.pick(&["A_CANCELLED", "A_DECLINED"]);
             self.status(ends);
             self.work(COMPLETEREN, "COMPLETE");
@@ -177,7 +180,7 @@ impl Case {
         }
         self.status("A_ACCEPTED");
         self.wait(5 * MINUTE);
-        if self.dice.chance(50) {
+        if self.dice.random_bool(50) {
             self.status("A_FINALIZED");
             self.status("O_SELECTED");
         } else {
@@ -186,7 +189,7 @@ impl Case {
         }
         self.send_offer();
         self.work(COMPLETEREN, "COMPLETE");
-        Next::GoesOn
+        Next::Continue
     }
 
     fn send_offer(&mut self) {
@@ -199,9 +202,9 @@ impl Case {
     fn call_about_offers(&mut self) -> Next {
         for _ in 0..self.dice.below(4) {
             self.wait(6 * DAY);
-            if self.dice.chance(25) {
+            if self.dice.random_bool(25) {
                 self.work(NABELLEN, "START");
-                if self.dice.chance(50) {
+                if self.dice.random_bool(50) {
                     self.status("O_SELECTED");
                     self.status("O_CANCELLED");
                 } else {
@@ -213,12 +216,12 @@ impl Case {
             }
             self.session(NABELLEN);
         }
-        if self.dice.chance(8) {
+        if self.dice.random_bool(8) {
             return Next::End;
         }
         self.wait(9 * DAY);
         self.work(NABELLEN, "START");
-        if self.dice.chance(18) {
+        if self.dice.random_bool(18) {
             self.status("O_CANCELLED");
             self.status("A_CANCELLED");
             self.work(NABELLEN, "COMPLETE");
@@ -227,28 +230,28 @@ impl Case {
         self.status("O_SENT_BACK");
         self.work(VALIDEREN, "SCHEDULE");
         self.work(NABELLEN, "COMPLETE");
-        Next::GoesOn
+        Next::Continue
     }
 
     fn validate(&mut self) {
-        if self.dice.chance(4) {
+        if self.dice.random_bool(4) {
             return;
         }
         self.wait(3 * DAY);
         self.work(VALIDEREN, "START");
-        if self.dice.chance(35) {
+        if self.dice.random_bool(35) {
             self.work(INCOMPLEET, "SCHEDULE");
             self.work(VALIDEREN, "COMPLETE");
             for _ in 0..=self.dice.below(3) {
                 self.wait(2 * DAY);
                 self.session(INCOMPLEET);
             }
-            if self.dice.chance(10) {
+            if self.dice.random_bool(10) {
                 return;
             }
             self.work(VALIDEREN, "START");
         }
-        if self.dice.chance(18) {
+        if self.dice.random_bool(18) {
             self.status("A_DECLINED");
             self.status("O_DECLINED");
             self.work(VALIDEREN, "COMPLETE");
@@ -260,7 +263,7 @@ impl Case {
             ["A_ACTIVATED", "A_REGISTERED", "A_APPROVED"],
             ["A_REGISTERED", "A_ACTIVATED", "A_APPROVED"],
         ]);
-        let accepted_first = self.dice.chance(50);
+        let accepted_first = self.dice.random_bool(50);
         if accepted_first {
             self.status("O_ACCEPTED");
         }
@@ -271,10 +274,10 @@ impl Case {
             self.status("O_ACCEPTED");
         }
         self.work(VALIDEREN, "COMPLETE");
-        if self.dice.chance(15) {
+        if self.dice.random_bool(15) {
             self.wait(40 * DAY);
             self.work(WIJZIGEN, "SCHEDULE");
-            if self.dice.chance(60) {
+            if self.dice.random_bool(60) {
                 self.session(WIJZIGEN);
             }
         }
@@ -308,7 +311,7 @@ impl Case {
         ));
     }
 
-    /// Lets up to so many seconds pass, and at least one.
+    /// Advances the time by at least 1 second, and by less than `seconds` + 1.
     fn wait(&mut self, seconds: i64) {
         self.now += TimeDelta::milliseconds(1000 + self.dice.below(seconds * 1000));
     }
@@ -328,8 +331,8 @@ fn dutch(at: DateTime<Utc>) -> String {
         .to_rfc3339_opts(SecondsFormat::Millis, false)
 }
 
-/// Numbers that look like chance and are the same every time: SplitMix64, by
-/// Steele, Lea and Flood (2014).
+/// A deterministic generator of pseudorandom numbers: SplitMix64, by Steele, Lea
+/// and Flood (2014).
 struct Dice(u64);
 
 impl Dice {
@@ -346,7 +349,8 @@ impl Dice {
         i64::try_from(self.roll() % limit.unsigned_abs()).unwrap_or_default()
     }
 
-    fn chance(&mut self, percent: i64) -> bool {
+    /// `true` with a probability of `percent` percent.
+    fn random_bool(&mut self, percent: i64) -> bool {
         self.below(100) < percent
     }
 

@@ -27,7 +27,7 @@ pub struct Summary {
     pub amount_requested: u128,
     /// How long the customers of those applications waited.
     pub waited_seconds: u128,
-    /// Applications that do not stand at version 2013.
+    /// Applications that are not at version 2013.
     pub behind: u64,
 }
 

@@ -1,4 +1,4 @@
-//! A migration over HTTP whose server is killed while it is under way.
+//! A run over HTTP whose server is killed while it is in progress.
 
 use std::num::NonZeroU32;
 use std::sync::Arc;
@@ -118,7 +118,7 @@ async fn run(
         attempts += 1;
         assert!(attempts < 100, "its runs cannot be listed");
         let store = open(objects).await;
-        // What a run is told of its id may not have been written.
+        // The record of a run that reported its id may not have been written.
         let runs = Runs::of(&store).unwrap().list().await;
         let Ok(began) = runs.map(|runs| runs.last().map(|record| record.id)) else {
             continue;
@@ -142,7 +142,7 @@ async fn run(
         if let Some(error) = report.errors.first() {
             println!("  broken off: {}", error.message);
         }
-        // It may have been shut out, or the server may be away.
+        // The writer may be fenced, or the server may be unreachable.
         let _ = tokio::time::timeout(Duration::from_secs(30), store.close()).await;
     }
 }

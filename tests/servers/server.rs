@@ -67,7 +67,7 @@ impl Server {
         }
     }
 
-    /// Kills the server with SIGKILL: no request is answered any more, and nobody is told.
+    /// Kills the server with SIGKILL, so that it answers no request and sends no error.
     pub(crate) fn kill(&mut self) {
         let id = self.child.id().to_string();
         let is_there = matches!(self.child.try_wait(), Ok(None));

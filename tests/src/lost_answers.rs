@@ -18,7 +18,7 @@ use state_migration::{
 #[derive(Debug, Default)]
 pub struct Losses {
     writes: AtomicU64,
-    /// Every so many writes one answer is lost; 0: none.
+    /// The number of writes for each lost answer; 0 loses none.
     pub every: AtomicU64,
     flushes: AtomicU64,
     /// Of how many flushes the answers are lost, every other one.

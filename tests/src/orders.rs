@@ -9,7 +9,7 @@ use state_migration::{
 /// What can happen to an order, in every version.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub enum OrderEvent {
-    /// Something was ordered, for so many euro.
+    /// The order was placed.
     Placed {
         /// The price.
         euro: u64,

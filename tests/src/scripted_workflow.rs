@@ -363,7 +363,7 @@ pub async fn version(store: &(impl EventStore + ?Sized), n: u64) -> Result<Strin
     Ok(head.workflow_id.version().to_owned())
 }
 
-/// The numbers of some jobs that stand at v2.
+/// The numbers of the given jobs that are at v2.
 ///
 /// # Errors
 /// The store could not be read.

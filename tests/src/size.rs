@@ -1,8 +1,8 @@
-//! How large the tests are that do the same many times: worlds, kills, races,
-//! processes of a store, events of a stream.
+//! Sizes of the tests that repeat one operation: worlds, kills, races, processes
+//! of a store, events of a stream.
 //!
-//! `STATE_MIGRATION_TEST_SIZE=gate`, the default, is what every change passes in
-//! minutes; `full` is what is run by hand before a release.
+//! `STATE_MIGRATION_TEST_SIZE=gate`, the default, is for every change and takes
+//! minutes; `full` is run manually before a release.
 
 /// The variable that says it.
 pub const VARIABLE: &str = "STATE_MIGRATION_TEST_SIZE";

@@ -73,7 +73,8 @@ async fn main() -> ExitCode {
 }
 
 async fn serve(arguments: Arguments) -> Result<(), Failed> {
-    // Before the store, so that a second service does not shut out the first.
+    // The socket is bound before the store is opened, so that a second service fails
+    // here and does not fence the first.
     let socket = ControlSocket::bind(&arguments.socket)?;
     let (mut terminate, mut interrupt) = (
         signal(SignalKind::terminate())?,
@@ -194,15 +195,15 @@ impl Loan {
             let old = ProcessIdentity::of::<Loan2011>(tenant.clone(), process.clone());
             match Process::open(old, events, snapshots).await {
                 Ok(loan) => return Ok(Self::Of2011(loan)),
-                // It was migrated between the two.
+                // The loan was migrated between the two attempts.
                 Err(error) if is_elsewhere(error.kind()) => {}
                 Err(error) => return Err(error.into()),
             }
         }
-        Err(format!("{stream} stands at a version that this service does not know").into())
+        Err(format!("{stream} is at a version that this service does not support").into())
     }
 
-    /// Appends an event; returns where and under which version it is.
+    /// Appends an event; returns its sequence number and its version.
     async fn schedule(
         &mut self,
         item: &str,
@@ -227,7 +228,7 @@ impl Loan {
     }
 }
 
-/// Whether the loan stands at another version than the code.
+/// Whether the loan is at another version than the code.
 fn is_elsewhere(kind: &ErrorKind) -> bool {
     matches!(
         kind,
@@ -267,7 +268,7 @@ impl Desk {
         Ok(())
     }
 
-    /// Appends one event, under whichever version the loan stands at by then.
+    /// Appends one event under the version that the loan has at that time.
     async fn schedule(&self, stream: &StreamId, item: &str) -> Result<(u64, &'static str), Failed> {
         loop {
             let mut loan = Loan::open(&self.store, stream).await?;

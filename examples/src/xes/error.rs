@@ -99,13 +99,13 @@ pub enum Problem {
     #[error("cannot be read ({0}); give --log the path of an XES file, plain or gzipped")]
     Unreadable(#[source] io::Error),
     /// The path is a folder, a pipe or the like.
-    #[error("is no file; give --log the path of an XES file, plain or gzipped")]
+    #[error("is not a file; give --log the path of an XES file, plain or gzipped")]
     NotAFile,
     /// The gzip data cannot be unpacked.
     #[error("the gzip data is damaged or cut off ({0}); get the file again in full")]
     Packed(String),
-    /// The file is no XML.
-    #[error("this is no XML; give --log an XES file, plain or gzipped")]
+    /// The file is not XML.
+    #[error("the file is not XML; give --log an XES file, plain or gzipped")]
     NotXml,
     /// The XML breaks the rules of XML.
     #[error("the XML is broken ({0}); export or get the log again")]
@@ -119,32 +119,32 @@ pub enum Problem {
     /// The XML is in an encoding that is not read.
     #[error("the XML is in {0}; convert the log to UTF-8")]
     Encoding(String),
-    /// The XML is something else.
-    #[error("the XML holds <{root}> and not <log>, so it is no XES; give --log an XES file")]
+    /// The root element is not that of XES.
+    #[error("the root element is <{root}>, but XES has <log>; give --log an XES file")]
     NotALog {
         /// The outermost element.
         root: String,
     },
     /// Something follows the log.
-    #[error("the XML goes on after </log>; an XES file holds one log, so split the file")]
+    #[error("the XML continues after </log>; an XES file holds one log, so split the file")]
     AfterLog,
-    /// An element is where XES has none.
-    #[error("<{element}> stands inside <{within}>, where XES has none; correct the log")]
+    /// An element is where XES does not allow it.
+    #[error("<{element}> is not allowed inside <{within}>; correct the log")]
     Misplaced {
         /// The element.
         element: String,
         /// What it is in.
         within: String,
     },
-    /// Elements stand inside each other deeper than any log needs.
-    #[error("elements stand more than {0} deep inside each other; correct the log")]
+    /// The elements are nested deeper than any log needs.
+    #[error("elements are nested more than {0} levels deep; correct the log")]
     TooDeep(usize),
     /// An event or a trace without anything in it.
     #[error("<{0}/> is empty; remove it from the log or give it its attributes")]
     Empty(&'static str),
-    /// An `<int>` that is none.
+    /// The value of an `<int>` is not a whole number.
     #[error(
-        "<int key=\"{key}\"> has the value \"{value}\", which is no whole number; correct the log"
+        "<int key=\"{key}\"> has the value \"{value}\", which is not a whole number; correct the log"
     )]
     NotAnInt {
         /// The attribute.

@@ -211,8 +211,8 @@ impl Structure {
         Ok(())
     }
 
-    /// Text between elements means nothing in XES, and is none of XML before
-    /// and after the log.
+    /// Checks text between elements: XES ignores it inside the log, and XML does
+    /// not allow it before and after the root element.
     fn text(&self, text: &[u8]) -> Result<(), Problem> {
         if !self.open.is_empty() || text.iter().all(u8::is_ascii_whitespace) {
             Ok(())

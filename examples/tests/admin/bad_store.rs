@@ -247,9 +247,9 @@ fn a_store_of_a_newer_format_is_left_alone() {
     all_say(&sample, &CHANGING, 1, newer);
 }
 
-/// Nobody, who may write nothing.
+/// The id of a user without write permissions.
 #[cfg(unix)]
-const NOBODY: u32 = 65_534;
+const UNPRIVILEGED_USER: u32 = 65_534;
 
 #[cfg(unix)]
 fn chmod(folder: &Path, folders: u32, files: u32) {
@@ -265,16 +265,16 @@ fn chmod(folder: &Path, folders: u32, files: u32) {
     fs::set_permissions(folder, fs::Permissions::from_mode(folders)).unwrap();
 }
 
-/// The command, by one who has no rights but those of everybody.
+/// The command, run by a user without any permissions of its own.
 #[cfg(unix)]
-fn by_nobody(mut command: Command) -> Command {
+fn as_unprivileged_user(mut command: Command) -> Command {
     use std::os::unix::process::CommandExt as _;
     let root = fs::metadata("/proc/self").is_ok_and(|me| {
         use std::os::unix::fs::MetadataExt as _;
         me.uid() == 0
     });
     if root {
-        command.uid(NOBODY).gid(NOBODY);
+        command.uid(UNPRIVILEGED_USER).gid(UNPRIVILEGED_USER);
     }
     command
 }
@@ -285,10 +285,10 @@ fn a_folder_that_may_only_be_read_is_read_and_not_written() {
     let sample = Sample::new();
     chmod(sample.folder(), 0o555, 0o444);
     let before = everything(sample.folder());
-    let reading = finish(by_nobody(command(&sample, &["status"]))).exits(0);
+    let reading = finish(as_unprivileged_user(command(&sample, &["status"]))).exits(0);
     assert!(reading.stdout.contains("loan@2011"), "{reading:?}");
     for args in [&["run", "--yes"][..], &["run", "--yes", "--take-over"]] {
-        let message = at_once(by_nobody(command(&sample, args)), 1);
+        let message = at_once(as_unprivileged_user(command(&sample, args)), 1);
         assert!(
             message.starts_with("the store ./loans cannot be opened: the database could not be opened: access is denied; check the credentials, or the permissions of the files"),
             "{message}"
@@ -296,11 +296,11 @@ fn a_folder_that_may_only_be_read_is_read_and_not_written() {
     }
     assert!(everything(sample.folder()) == before);
 
-    // Not even to be read.
+    // Nor is a store read without read permission.
     chmod(sample.folder(), 0o755, 0o400);
     chmod(&sample.store(), 0o700, 0o400);
     for args in [&["status"][..], &["run", "--yes"]] {
-        let message = sentence(finish(by_nobody(command(&sample, args))), 1);
+        let message = sentence(finish(as_unprivileged_user(command(&sample, args))), 1);
         assert!(message.contains("ermission"), "{message}");
     }
     chmod(sample.folder(), 0o755, 0o644);
@@ -330,7 +330,7 @@ fn a_store_that_a_program_has_open_is_left_to_it() {
                 message.starts_with("the store ./loans cannot be opened: a program opened this store (epoch 2) and did not close it; nothing was written for "),
                 "{message}"
             );
-            // Nobody is skipped through a service.
+            // A service does not hold processes, so `--socket` is not offered for `hold`.
             let is_via = message.contains("`--socket PATH`");
             assert_eq!(is_via, !args[0].ends_with("hold"), "{message}");
         }
@@ -356,7 +356,7 @@ fn a_store_that_a_program_has_open_is_left_to_it() {
                 "{said:?}"
             );
         }
-        // Nor is it ended for nothing.
+        // A release without a held process does not fence the program.
         let stream = "process/bank/500007";
         run(&sample, &["release", stream, "--take-over"]).exits(0);
         assert!(!writes.is_finished());
@@ -364,10 +364,10 @@ fn a_store_that_a_program_has_open_is_left_to_it() {
 
         run(&sample, &["run", "--yes", "--take-over"]).exits(0);
         let put = service.db().put(b"uz", b"2").await;
-        let shut_out = put.is_err() || service.flush().await.is_err();
-        assert!(shut_out, "it goes on writing");
+        let is_fenced = put.is_err() || service.flush().await.is_err();
+        assert!(is_fenced, "the program can still write");
     });
-    // What the tool closes it can open again.
+    // The tool closed the store, so a further command opens it without `--take-over`.
     run(&sample, &["hold", "process/bank/500007", "--reason", "x"]).exits(0);
 }
 

@@ -73,7 +73,7 @@ impl Drop for Killed {
     }
 }
 
-/// A service at `./control` with a run under way that takes ten seconds.
+/// A service at `./control` with a run in progress that takes ten seconds.
 pub(crate) fn in_progress(sample: &Sample) -> [Killed; 2] {
     let mut service = program(
         env!("CARGO_BIN_EXE_loans-service"),

@@ -89,7 +89,7 @@ fn a_run_that_is_interrupted_finishes_what_is_in_hand_and_can_be_resumed() {
     goes_on(&sample, &wait(child).exits(3));
 }
 
-/// Whether these tests, and so what they start, go on without a terminal.
+/// Whether these tests, and so their child processes, ignore SIGHUP.
 fn ignores_hangups() -> bool {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));

@@ -19,7 +19,7 @@ fn next(answer: &Value) -> &str {
     next[0].as_str().or_else(|| next.as_str()).unwrap()
 }
 
-/// A dry run keeps nothing: it is no last run, and there is nothing to resume.
+/// A dry run is not recorded, so it is not the last run and cannot be resumed.
 #[test]
 fn a_dry_run_in_a_service_hides_no_run_and_is_not_resumed() {
     let service = Service::start(Sample::new());
@@ -123,7 +123,7 @@ fn a_run_whose_service_was_killed_is_named_and_in_the_way_of_others() {
     assert_eq!(runs["runs"][0]["interrupted"], true);
     assert!(next(&runs).ends_with("resume 1"), "{runs}");
 
-    // The same where the store is not in a service, and nobody has it open.
+    // The same holds without a service and without a program that has the store open.
     assert_eq!(service.end().exits(0).stderr, "");
     let status = run_json(&service.sample, &["status"]).exits(0).json();
     assert!(next(&status).ends_with("resume 1"), "{status}");
@@ -154,7 +154,7 @@ fn a_run_whose_service_was_killed_is_named_and_in_the_way_of_others() {
     service.end().exits(0);
 }
 
-/// Another run was begun in its place: it is never said to go on.
+/// A run whose store another run took over is never reported as running.
 #[test]
 fn a_run_that_another_one_took_the_store_over_from_is_interrupted() {
     let sample = Sample::new();
@@ -231,14 +231,14 @@ fn a_service_that_is_stopped_is_told_of_within_seconds() {
     assert!(begun.elapsed() < Duration::from_secs(30));
     assert!(message(&left).contains("does not answer"), "{left}");
     service.signal("-CONT");
-    service.until("it goes on without this tool", |status| {
+    service.until("the run continues without this tool", |status| {
         migrated(status) > 10
     });
     service.ask(&["cancel"]).exits(0);
     service.end().exits(0);
 }
 
-/// When nobody is behind any more, no run is proposed.
+/// No run is proposed if no process is outdated.
 #[test]
 fn a_service_with_nothing_left_to_migrate_proposes_nothing() {
     let service = Service::start(Sample::new());
@@ -251,15 +251,15 @@ fn a_service_with_nothing_left_to_migrate_proposes_nothing() {
         let after = service.ask(args).exits(0).json();
         assert_eq!(after["next"], Value::Array(Vec::new()), "{after}");
     }
-    // To count all is something to do.
+    // A full count is still a run to propose.
     let count = service.ask(&["plan", "--count-all"]).exits(0).json();
     assert!(next(&count).ends_with(" --count-all"), "{count}");
     let said = finish(service.tool(&["plan"])).exits(0).stdout;
     assert!(said.ends_with("\nnothing to do\n"), "{said}");
 }
 
-/// Of a way that is none for this command nothing is said, and what cannot be
-/// printed is in nobody's way.
+/// The refusal names only options that this command has. An argument that is not
+/// UTF-8 does not prevent the refusal.
 #[test]
 fn a_store_that_a_service_has_open_is_refused_with_what_helps() {
     use std::os::unix::ffi::OsStrExt;

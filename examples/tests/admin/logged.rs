@@ -62,7 +62,7 @@ fn a_run_is_logged_for_people_unless_it_is_said_otherwise() {
     );
     assert!(
         !lines.concat().contains('\u{1b}'),
-        "no colours where nobody sees them"
+        "a log that is not a terminal has no colours"
     );
     let (_, nothing) = log(&sample, &[]);
     assert_eq!(nothing, [""; 0]);

@@ -83,8 +83,8 @@ fn a_new_store_waits_for_a_plan() {
         "3",
     ];
     looks(&sample, "new/plan_of_a_share", &canary, 0);
-    let nobody = ["plan", "--prefix", "process/nobody/", "--in-flight"];
-    looks(&sample, "new/plan_of_nobody", &nobody, 0);
+    let none = ["plan", "--prefix", "process/nobody/", "--in-flight"];
+    looks(&sample, "new/plan_of_no_process", &none, 0);
 }
 
 #[test]
@@ -144,7 +144,7 @@ fn a_store_that_a_program_has_open_is_looked_at_beside_it() {
             "{said}"
         );
     }
-    // That program was not shut out.
+    // The other program was not fenced.
     runtime.block_on(async {
         unreadable_amount(&store, "x1").await;
         store.close().await.unwrap();

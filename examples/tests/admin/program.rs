@@ -75,15 +75,15 @@ pub(crate) fn command(sample: &Sample, args: &[&str]) -> Command {
     command
 }
 
-/// The program, untouched by the variables of whoever runs the tests.
+/// The tool, without the environment variables of the user who runs the tests.
 pub(crate) fn bare(args: &[&str]) -> Command {
     program(crate::PROGRAM, args)
 }
 
-/// A program, untouched by the variables of whoever runs the tests.
+/// A program, without the environment variables of the user who runs the tests.
 pub(crate) fn program(program: &str, args: &[&str]) -> Command {
     let mut command = Command::new(program);
-    // Typed by its name, which the shell finds.
+    // The program sees its bare name, as if a shell had found it in PATH.
     let name = Path::new(program).file_name().unwrap();
     command.arg0(name);
     let ours = |name: &str| {

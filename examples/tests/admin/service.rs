@@ -1,5 +1,5 @@
 //! A run inside a live service, driven by the tool through the control socket
-//! while the service goes on writing to the same loans.
+//! while the service writes to the same loans.
 
 use std::fs;
 use std::io::{BufRead, BufReader};
@@ -152,7 +152,7 @@ fn standing(sample: &Sample) -> Vec<(String, u64)> {
     at.collect()
 }
 
-/// The whole story: nothing is lost, nobody shut out.
+/// A run from start to end loses no event and fences no writer.
 #[test]
 fn a_run_in_a_live_service_is_driven_to_its_end() {
     let mut service = Service::start(Sample::new());
@@ -194,7 +194,7 @@ fn a_run_in_a_live_service_is_driven_to_its_end() {
             .ends_with("--socket ./control watch")
     );
 
-    // Paused: no loan moves, and the service goes on appending.
+    // While the run is paused, no loan is migrated and the service still appends.
     let paused = service.ask(&["pause"]).exits(0).json();
     assert_eq!(paused["state"], "paused");
     thread::sleep(Duration::from_millis(700));
@@ -283,7 +283,7 @@ fn a_run_in_a_live_service_is_driven_to_its_end() {
             .contains("no run is in progress")
     );
 
-    // It goes on under the new version, and ends as it should.
+    // The service appends under the new version, and ends without an error.
     let appended = service.journal().len();
     let begun = Instant::now();
     while service.journal().len() < appended + 5 {
@@ -349,11 +349,11 @@ fn a_tool_that_is_interrupted_cancels_and_one_that_is_killed_does_not() {
     driver.kill().unwrap();
     driver.wait().unwrap();
     service.until_migrated(migrated(&before) + 10);
-    // Who only watches leaves, and the run goes on.
+    // The run continues after its watcher has disconnected.
     tell(&watcher, "-INT");
     let left = wait(watcher);
     if left.code != Some(1) {
-        // It came too soon, before the run was resumed.
+        // The signal came before the run was resumed.
         let left = left.exits(3).json();
         assert!(
             left["message"]
@@ -438,7 +438,7 @@ fn a_service_that_cannot_be_reached_is_told_of() {
     );
     answers.join().unwrap();
 
-    // And without --socket there is nobody to tell.
+    // Without --socket, there is no service to send the request to.
     let mut command = bare(&["pause", "--json"]);
     command.current_dir(folder);
     let message = finish(command).exits(1).json()["message"].to_string();
@@ -491,10 +491,10 @@ fn another_user_is_kept_out() {
     use std::os::unix::fs::{MetadataExt, PermissionsExt};
     use std::os::unix::process::CommandExt;
 
-    const NOBODY: u32 = 65_534;
+    const UNPRIVILEGED_USER: u32 = 65_534;
     let service = Service::start(Sample::new());
     let folder = service.sample.folder();
-    // Of the folder anybody may know what is in it; the socket alone says no.
+    // Every user can list the folder; only the permissions of the socket refuse.
     fs::set_permissions(folder, fs::Permissions::from_mode(0o755)).unwrap();
     let socket = fs::metadata(folder.join("control")).unwrap();
     assert_eq!(socket.permissions().mode() & 0o777, 0o600);
@@ -503,7 +503,7 @@ fn another_user_is_kept_out() {
         return;
     }
     let mut command = service.tool(&["status", "--json"]);
-    command.uid(NOBODY).gid(NOBODY);
+    command.uid(UNPRIVILEGED_USER).gid(UNPRIVILEGED_USER);
     let child = command.stdout(Stdio::piped()).stderr(Stdio::piped());
     let child = match child.spawn() {
         Err(error) if error.kind() == std::io::ErrorKind::PermissionDenied => {

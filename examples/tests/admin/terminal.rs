@@ -32,7 +32,7 @@ struct Seen {
     bytes: Vec<u8>,
     /// Every share that a bar has shown, in order, each once in a row.
     shares: Vec<u64>,
-    /// Nobody looks any more.
+    /// The terminal was closed.
     is_gone: bool,
 }
 
@@ -315,7 +315,7 @@ fn a_terminal_that_cannot_draw_gets_lines() {
     assert!(text.contains("\nloan: "), "{text:?}");
 }
 
-/// The window is closed while the run goes on.
+/// The terminal is closed during a run.
 #[test]
 fn a_run_whose_terminal_goes_away_ends_and_can_be_resumed() {
     let sample = Sample::new();

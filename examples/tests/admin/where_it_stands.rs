@@ -9,11 +9,11 @@ use state_migration_examples::import::APPLICATION_STREAMS;
 
 use crate::sample::Sample;
 
-/// How many applications stand at each version, and how often each was migrated.
+/// The number of applications by version, and by number of migrations.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Stands {
     pub(crate) at: BTreeMap<String, usize>,
-    /// How many applications were migrated so often.
+    /// The number of applications by number of migrations.
     pub(crate) migrations: BTreeMap<usize, usize>,
 }
 
@@ -56,7 +56,7 @@ pub(crate) fn first_stream(sample: &Sample) -> String {
     })
 }
 
-/// The run that holds the store.
+/// The run that claims the store.
 pub(crate) fn holder(sample: &Sample) -> Option<RunId> {
     let folder = sample.store();
     in_runtime(async move {

@@ -1,4 +1,4 @@
-//! After the migration an application goes on under version 2013.
+//! Events of an application after its migration to version 2013.
 
 use chrono::{DateTime, Utc};
 use serde_json::json;

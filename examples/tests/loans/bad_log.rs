@@ -168,14 +168,14 @@ fn packed_logs_that_are_cut_off_or_damaged() {
 #[test]
 fn files_that_are_no_logs() {
     let bench = Bench::new();
-    let no_xml = ": this is no XML; give --log an XES file, plain or gzipped";
-    bench.refuses("notes.txt", "Applications: 13,087\n", no_xml);
-    bench.refuses("empty.xes", "", no_xml);
-    bench.refuses("empty.xes.gz", packed(b""), no_xml);
+    let not_xml = ": the file is not XML; give --log an XES file, plain or gzipped";
+    bench.refuses("notes.txt", "Applications: 13,087\n", not_xml);
+    bench.refuses("empty.xes", "", not_xml);
+    bench.refuses("empty.xes.gz", packed(b""), not_xml);
     bench.refuses(
         "page.html",
         "<!DOCTYPE html>\n<html><body>Not found</body></html>\n",
-        ", byte 16 of the XML: the XML holds <html> and not <log>, so it is no XES; give --log an XES file",
+        ", byte 16 of the XML: the root element is <html>, but XES has <log>; give --log an XES file",
     );
     bench.refuses(
         "latin.xes",
@@ -192,7 +192,7 @@ fn files_that_are_no_logs() {
     );
     bench.refuses_path(
         bench.folder.path(),
-        ": is no file; give --log the path of an XES file, plain or gzipped",
+        ": is not a file; give --log the path of an XES file, plain or gzipped",
     );
     bench.takes_a_good_log();
 }
@@ -226,7 +226,7 @@ fn logs_whose_elements_are_out_of_place() {
         "outside.xes",
         &outside,
         &format!(
-            ", byte {} of the XML: <event> stands inside <log>, where XES has none; correct the log",
+            ", byte {} of the XML: <event> is not allowed inside <log>; correct the log",
             byte_of(&outside, "<event></event>")
         ),
     );
@@ -235,7 +235,7 @@ fn logs_whose_elements_are_out_of_place() {
         "prefixed.xes",
         &prefixed,
         &format!(
-            ", byte {} of the XML: <xes:trace> stands inside <log>, where XES has none; correct the log",
+            ", byte {} of the XML: <xes:trace> is not allowed inside <log>; correct the log",
             byte_of(&prefixed, "<xes:trace>")
         ),
     );
@@ -244,7 +244,7 @@ fn logs_whose_elements_are_out_of_place() {
         "two.xes",
         &two,
         &format!(
-            ", byte {} of the XML: the XML goes on after </log>; an XES file holds one log, so split the file",
+            ", byte {} of the XML: the XML continues after </log>; an XES file holds one log, so split the file",
             byte_of(&two, "<log></log>")
         ),
     );
@@ -296,7 +296,7 @@ fn applications_that_cannot_be_used() {
         "int.xes",
         &int,
         &format!(
-            ", byte {} of the XML{second}: <int key=\"AMOUNT_REQ\"> has the value \"lots\", which is no whole number; correct the log",
+            ", byte {} of the XML{second}: <int key=\"AMOUNT_REQ\"> has the value \"lots\", which is not a whole number; correct the log",
             byte_of(&int, "<int ")
         ),
     );

@@ -1,4 +1,4 @@
-//! An import that is killed in the middle goes on where it stopped.
+//! An import continues after its program was killed.
 
 use std::io::{BufRead, BufReader};
 use std::path::Path;

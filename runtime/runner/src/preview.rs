@@ -285,7 +285,7 @@ mod tests {
         let (store, stream) = store(sums).await;
         let head = store.head(&stream).await.unwrap().unwrap();
         let Standing::Behind(route) = registry(shows).standing(&head.workflow_id) else {
-            panic!("it stands behind");
+            panic!("the process is not outdated");
         };
         let deadline = Duration::from_secs(1);
         ahead(&store, route, &stream, &head, deadline).await

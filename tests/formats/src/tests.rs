@@ -153,8 +153,8 @@ fn every_format_is_frozen_and_read() {
     assert!(!baselines().is_empty());
 }
 
-/// The words that the variants of an enum are written as, which serde tells of a
-/// word that is none of them.
+/// The names of the variants of an enum, which serde lists in its error for an
+/// unknown name.
 fn words<T: DeserializeOwned>() -> BTreeSet<String> {
     let Err(refused) = serde_json::from_str::<T>("\"\"") else {
         panic!("an empty word is a variant")
@@ -224,7 +224,7 @@ fn every_word_that_bookkeeping_can_say_is_frozen() {
         let frozen = &said[&(format, path.to_owned())];
         assert_eq!(frozen, &words, "{format} at {path}");
     }
-    // A field that is `null` in all of them is one whose content nobody reads.
+    // A field that is `null` in all frozen rows would have no test of its content.
     for ((format, path), words) in &said {
         let is_null = words.len() == 1 && words.contains("null");
         assert!(!is_null, "{path} of a {format} is null in all frozen rows");

@@ -1,8 +1,8 @@
 //! A program that migrates orders, to be killed at one of its writes by itself:
 //! `crash-child FOLDER plain|hops|lazy ORDERS [before:N|after:N]`.
 //!
-//! It goes on with the run that the store holds, if there is one, and begins one
-//! otherwise. In the end it prints how many writes it made, and closes the store.
+//! The program resumes the run that claims the store, or else starts a run. At the
+//! end, it prints the number of its writes and closes the store.
 
 use std::error::Error;
 use std::num::NonZeroU32;
@@ -40,7 +40,7 @@ impl Workflow for OrderV4 {
     }
 }
 
-/// The third hop, by hand: no other program is to find it linked.
+/// The third hop, hand-written, so that no other program links it.
 struct OrderV3ToV4 {
     from: WorkflowId,
     to: WorkflowId,

@@ -1,8 +1,8 @@
 //! A program that migrates orders, to be killed or frozen by a test:
 //! `migrate-child FOLDER open|unless-claimed PROCESSES-PER-CHUNK [PER-SECOND]`.
 //!
-//! It prints a line at each step: `opened`, `run ID`, `durable N` (so many
-//! processes are migrated for good), and in the end `migrated N`,
+//! The program prints a line at each step: `opened`, `run ID`, `durable N` (the
+//! number of durably migrated processes), and at the end `migrated N`,
 //! `failed MESSAGE`, or, when it could not open the store,
 //! `claimed ID`, `fenced MESSAGE`.
 

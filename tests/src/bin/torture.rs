@@ -55,10 +55,10 @@ struct Args {
     /// Writes the figures here too.
     #[arg(long)]
     json: Option<PathBuf>,
-    /// Be the program that is killed.
+    /// Run as the program that is killed.
     #[arg(long, hide = true)]
     child: Option<PathBuf>,
-    /// The how-manieth.
+    /// The number of this program among the programs of its folder.
     #[arg(long, hide = true, default_value_t = 0)]
     life: u64,
 }
@@ -298,7 +298,7 @@ fn table(tally: &Tally, args: &Args, took: Duration) {
         "real kills",
         "restarts after an error",
         "reads to be tried again",
-        "writers shut out",
+        "writers fenced",
         "resumes",
         "runs done",
         "processes migrated",

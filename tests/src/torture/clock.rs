@@ -12,8 +12,8 @@ use tokio::time::Instant;
 /// When every world begins.
 const BEGINNING: i64 = 1_750_000_000_000;
 
-/// The time of a world, which goes on over the lives of its programs. It is
-/// virtual: tokio's paused clock within a life, and nothing passes between two.
+/// The virtual time of a world, which continues across the lives of its programs.
+/// Within a life it is tokio's paused clock; between two lives no time passes.
 #[derive(Debug)]
 pub struct WorldClock {
     /// Milliseconds since 1970 when this life began.

@@ -84,9 +84,9 @@ pub struct Faults {
 struct State {
     rng: Rng,
     rates: Rates,
-    /// So many requests fail, all of them.
+    /// The number of requests, starting with the next one, that all fail.
     outage: u32,
-    /// The program dies at the so manieth write from now.
+    /// The number of the write, counted from now, at which the program dies.
     crash_in: Option<u32>,
     begun: u64,
     /// The latest request that is answered.
@@ -143,7 +143,7 @@ impl Faults {
         self.state().outage = requests;
     }
 
-    /// The program dies at the so manieth write from now.
+    /// Lets the program die at the write with this number, counted from now.
     pub fn crash_in(&self, writes: Option<u32>) {
         self.state().crash_in = writes;
     }
@@ -221,7 +221,7 @@ impl Faults {
             self.die();
         }
         if self.dead.load(Ordering::SeqCst) {
-            // Nobody is there any more to hear the answer.
+            // The program is dead, so the answer never arrives.
             pending::<()>().await;
         }
     }

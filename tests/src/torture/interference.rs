@@ -72,11 +72,9 @@ pub(super) async fn fence(life: &mut Life<'_>, rng: &mut Rng) -> Result<Option<E
     let before = life.world.tally.borrow().get("appends");
     append_some(life, rng, 2).await?;
     if life.world.tally.borrow().get("appends") > before {
-        return Err(Wrong::other(
-            "a writer that another one has shut out was acknowledged",
-        ));
+        return Err(Wrong::other("a write of a fenced writer was acknowledged"));
     }
-    life.world.count("writers shut out");
+    life.world.count("writers fenced");
     life.store = store;
     life.fail_points = fail_points;
     life.faults.set(rng.u64(..), super::faults::Rates::NONE);

@@ -139,7 +139,7 @@ impl Folder {
         };
         let mut said = Vec::new();
         let mut lines = BufReader::new(out).lines();
-        // One that cannot go on says so, and nothing more.
+        // A program that fails prints `failed` as its last line.
         while said.len() < after && !matches!(said.last(), Some(Line::Failed(_))) {
             match lines.next() {
                 Some(line) => said.push(Line::parse(&line.map_err(no_child)?)?),

@@ -88,9 +88,9 @@ pub(super) async fn take(life: &mut Life<'_>, step: &Step) -> Result<Option<End>
     excused(life, compared.map(|()| None))
 }
 
-/// A store that SlateDB has closed cannot be read, and that is no violation. Nor is
-/// one that is to be read again: the next life reads all of it as it begins, and what
-/// it cannot read then is a violation.
+/// Turns failed reads that are not violations into the end of a life. Reads fail
+/// after SlateDB has closed the store, or with an error to retry. The next life reads
+/// the whole store when it begins, and a failure there is a violation.
 fn excused(life: &Life<'_>, acted: Result<Option<End>, Wrong>) -> Result<Option<End>, Wrong> {
     match acted {
         Err(wrong) if wrong.is_unread() && life.is_closed() => Ok(Some(End::Restart)),
@@ -175,8 +175,8 @@ async fn act(
     Ok(None)
 }
 
-/// The end of a world: all that stands behind is migrated by corrected code,
-/// running again changes nothing, and all of it is there when it is opened anew.
+/// The end of a world. Corrected code migrates all outdated processes, a second run
+/// changes nothing, and the store has the same content after it is opened again.
 pub(super) async fn finish(life: &mut Life<'_>) -> Result<(), Wrong> {
     check::whole(life.held(), false).await?;
     let unread = |error| Wrong::unread("a process cannot be put back", &error);
@@ -203,7 +203,7 @@ pub(super) async fn finish(life: &mut Life<'_>) -> Result<(), Wrong> {
     for stream in &life.world.model.borrow().streams {
         if stream.version() != stream.version().map(|version| version.newest()) {
             return Err(Wrong::other(format!(
-                "{} stands at {:?} after the last run",
+                "{} is at {:?} after the last run",
                 stream.id(),
                 stream.version()
             )));

@@ -162,14 +162,14 @@ impl Model {
         }
     }
 
-    /// What no event has yet.
+    /// A token that no event has yet.
     pub fn token(&mut self) -> u64 {
         self.next_token += 1;
         self.next_token
     }
 
-    /// An append is asked for, after so many events. Until it is said how it
-    /// ended, nobody knows.
+    /// Records the request of an append after the event `after`. Its outcome is
+    /// unknown until it is reported.
     pub fn ask(
         &mut self,
         stream: usize,
@@ -224,7 +224,7 @@ impl Model {
             let at = Version::of(&seen.workflow_id);
             if at != self.streams[process].version() {
                 return Err(Wrong::other(format!(
-                    "{key} of tenant {tenant} says {at:?}, and {} stands at {:?}",
+                    "{key} of tenant {tenant} has version {at:?}, but {} is at {:?}",
                     seen.stream_id(),
                     self.streams[process].version()
                 )));

@@ -231,7 +231,7 @@ pub(super) async fn wrong_place(life: &Life<'_>, rng: &mut Rng) -> Result<(), Wr
     }
 }
 
-/// Code of another version than the process stands at writes nothing.
+/// Code of another version than that of the process writes nothing.
 pub(super) async fn wrong_version(life: &Life<'_>, rng: &mut Rng) -> Result<(), Wrong> {
     let n = life.any(rng);
     let identity = life.identity(n);
@@ -267,7 +267,7 @@ pub(super) async fn wrong_version(life: &Life<'_>, rng: &mut Rng) -> Result<(), 
     };
     match result {
         Ok(()) => Err(Wrong::other(format!(
-            "code of {other:?} wrote to {stream}, which stands at {}",
+            "code of {other:?} wrote to {stream}, which is at {}",
             head.workflow_id
         ))),
         Err(error) => match error.kind() {
@@ -276,7 +276,7 @@ pub(super) async fn wrong_version(life: &Life<'_>, rng: &mut Rng) -> Result<(), 
                 Ok(())
             }
             ErrorKind::Conflict => Err(Wrong::other(format!(
-                "code of {other:?} was told of a conflict at {stream}: {error}"
+                "code of {other:?} got a conflict at {stream}, expected a fence: {error}"
             ))),
             _ => Ok(()),
         },
@@ -390,7 +390,7 @@ pub(super) async fn hold(life: &Life<'_>, rng: &mut Rng) -> Result<(), Wrong> {
     let runs = life.runs()?;
     life.world.model.borrow_mut().streams[n].held().ask(holds);
     let result = match holds {
-        true => runs.hold(&stream, "the torture", "by chance").await,
+        true => runs.hold(&stream, "the torture", "at random").await,
         false => runs.release(&stream).await,
     };
     if result.is_ok() {

@@ -117,11 +117,11 @@ pub(super) async fn run(
         let rng = Rng::with_seed(seeds.u64(..));
         write(life, rng, run.appends, &over)
     });
-    let mut chance = Rng::with_seed(rng.u64(..));
+    let mut operator_rng = Rng::with_seed(rng.u64(..));
     let (report, written, operated) = tokio::join!(
         goes,
         join_all(writers),
-        operate(life, run, &control, &mut chance, &over)
+        operate(life, run, &control, &mut operator_rng, &over)
     );
     written.into_iter().collect::<Result<Vec<()>, _>>()?;
     operated?;
@@ -146,7 +146,7 @@ pub(super) async fn run(
     Ok(())
 }
 
-/// One who appends as long as a run is under way.
+/// A writer that appends while a run is in progress.
 async fn write(
     life: &Life<'_>,
     mut rng: Rng,
@@ -172,7 +172,7 @@ async fn write(
     Ok(())
 }
 
-/// What an operator does while a run is under way.
+/// The actions of an operator while a run is in progress.
 async fn operate(
     life: &Life<'_>,
     run: &Run,
@@ -275,7 +275,7 @@ fn is_done(
         let closed_since = !process.closed && stream.sum().closed;
         if stream.version() < Some(target) && !closed_since {
             return Err(Wrong::other(format!(
-                "a run of {code:?} is done, and {} stands at {:?}: {report}",
+                "a run of {code:?} is done, but {} is at {:?}: {report}",
                 stream.id(),
                 stream.version()
             )));
@@ -284,7 +284,7 @@ fn is_done(
     Ok(())
 }
 
-/// Where nothing fails and nobody else writes, only what must fail does.
+/// Without faults and other writers, only the failures that the rules require occur.
 fn failed_by_rule(life: &Life<'_>, code: Code, report: &MigrationReport) -> Result<(), Wrong> {
     let model = life.world.model.borrow();
     let by_rule = |subject: &Subject, class: FailureClass| match class {
@@ -330,7 +330,7 @@ pub(super) async fn dry_run(life: &Life<'_>, code: Code, is_quiet: bool) -> Resu
     }
 }
 
-/// Goes on with the last run that did not come to its end.
+/// Resumes the last run that did not end.
 pub(super) async fn resume(life: &Life<'_>, is_quiet: bool) -> Result<(), Wrong> {
     check::touched(life.held()).await?;
     let Ok(runs) = life.runs()?.list().await else {
@@ -386,7 +386,7 @@ pub(super) async fn retry(life: &Life<'_>) -> Result<(), Wrong> {
     reported(life, Code::Corrected, &report, false)
 }
 
-/// Opens processes under their newest version, and goes on with them.
+/// Opens processes under their newest version, and appends to them.
 pub(super) async fn open_some(life: &Life<'_>, rng: &mut Rng, is_quiet: bool) -> Result<(), Wrong> {
     let runner = life.runner(Code::Corrected)?;
     for _ in 0..rng.u32(1..5) {
@@ -412,11 +412,13 @@ pub(super) async fn open_some(life: &Life<'_>, rng: &mut Rng, is_quiet: bool) ->
                     &error,
                 ));
             }
-            // A run that holds the store may be for others only.
+            // The run that claims the store may not have selected this process.
             Err(error) if matches!(error.kind(), ErrorKind::WrongVersion { .. }) => {
                 let claimed = life.runs()?.claimed_by().await;
                 if is_quiet && !held && matches!(claimed, Ok(None)) {
-                    return Err(Wrong::other(format!("process {n} was left alone: {error}")));
+                    return Err(Wrong::other(format!(
+                        "process {n} was not migrated when it was opened: {error}"
+                    )));
                 }
             }
             Err(error) if is_quiet => {

@@ -1,9 +1,9 @@
-//! Makes the list of steps that fails shorter, as long as it fails.
+//! Reduction of a list of failing steps to a shorter list that still fails.
 
 use super::steps::Step;
 
-/// Leaves out as many steps as it can, in at most so many tries: halves first,
-/// then quarters, down to single ones. `fails` says whether what is left fails.
+/// Removes as many steps as possible in at most `tries` attempts: halves first, then
+/// quarters, down to single steps. `fails` says whether the remaining steps fail.
 pub fn shrink(
     steps: Vec<(usize, Step)>,
     tries: usize,

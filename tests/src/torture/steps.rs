@@ -9,26 +9,28 @@ use super::workflows::Code;
 /// One step.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Step {
-    /// What all chance within the step comes from.
+    /// The seed of all random decisions within the step.
     pub seed: u64,
-    /// What is done.
+    /// The operation.
     pub act: Act,
-    /// How the object store behaves meanwhile.
+    /// The faults of the object store during the step.
     pub rates: Rates,
-    /// The program dies at the so manieth write of the step, or after the step.
+    /// The number of the write in the step at which the program dies. If the step has
+    /// fewer writes, the program dies after the step.
     pub crash: Option<u32>,
 }
 
 /// What a step does.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Act {
-    /// Appends at the expected place, so many times.
+    /// Appends at the expected place; the value is the number of appends.
     Append(u32),
-    /// Appends at another place than the end of the stream.
+    /// Appends at a place that is not the end of the stream.
     WrongPlace,
     /// Appends with the code of another version.
     WrongVersion,
-    /// So many writers append at the same place of one stream.
+    /// Several writers append at the same place of one stream; the value is their
+    /// number.
     Race(u32),
     /// Saves a snapshot of a process.
     Snapshot,
@@ -40,25 +42,26 @@ pub enum Act {
     Run(Box<Run>),
     /// A run that writes nothing.
     DryRun(Code),
-    /// Goes on with a run that was broken off.
+    /// Resumes an interrupted run.
     Resume,
-    /// Tries again what failed in a run, with corrected code.
+    /// Retries the failures of a run, with corrected code.
     Retry,
-    /// Takes a process out of all runs, or puts it back.
+    /// Holds a process, or releases it.
     Hold,
-    /// Time passes: flushes, compactions and collections go on.
+    /// Time passes, in which the store flushes, compacts and collects garbage.
     Idle(u64),
     /// The clock of the program jumps, by milliseconds.
     Jump(i64),
     /// Reads the whole store slowly, by a reader, while it is written to.
     Scan,
-    /// Another program opens the store, and shuts this one out.
+    /// Another program opens the store, which fences this program.
     Fence,
     /// Closes the store and opens it again.
     Reopen,
     /// A fail point of SlateDB goes off while processes are appended to.
     FailPoint(FailPoint),
-    /// So many requests fail, all of them, while processes are appended to.
+    /// Consecutive requests fail while processes are appended to; the value is their
+    /// number.
     Outage(u32),
 }
 
@@ -82,7 +85,7 @@ impl Act {
             Self::Idle(_) => "step: idle",
             Self::Jump(_) => "step: clock jumps",
             Self::Scan => "step: scan by a reader",
-            Self::Fence => "step: shut out by another writer",
+            Self::Fence => "step: fenced by another writer",
             Self::Reopen => "step: close",
             Self::FailPoint(_) => "step: fail point",
             Self::Outage(_) => "step: outage",
@@ -126,15 +129,15 @@ pub struct Run {
     pub yields: bool,
     /// Whether user code runs twice.
     pub twice: bool,
-    /// What it is for.
+    /// The processes that the run selects.
     pub selected: Selected,
-    /// How many processes a second.
+    /// The limit of processes per second.
     pub throttle: Option<u32>,
-    /// So many writers append meanwhile.
+    /// The number of writers that append during the run.
     pub writers: u32,
-    /// Each of them so often.
+    /// The number of appends by each of them.
     pub appends: u32,
-    /// What an operator does meanwhile.
+    /// The actions of an operator during the run.
     pub operator: Operator,
 }
 
@@ -151,20 +154,20 @@ pub enum Selected {
     Workflow,
     /// A share of all.
     Percent(u32),
-    /// The first so many.
+    /// At most this number of processes.
     First(usize),
 }
 
-/// What an operator does while a run is under way.
+/// The actions of an operator while a run is in progress.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Operator {
     /// Nothing.
     Looks,
-    /// Pauses it, and lets it go on.
+    /// Pauses the run, and unpauses it.
     Pauses,
     /// Ends it.
     Cancels,
-    /// Takes processes out, and puts them back.
+    /// Holds processes, and releases them.
     Holds,
     /// Opens processes, which migrates them at once.
     Opens,

@@ -21,7 +21,7 @@ pub enum Happened {
         /// Makes events and states larger.
         pad: String,
     },
-    /// The process is over, and may go on all the same.
+    /// The process is finished, and further events are possible.
     Closed {
         /// No other event of the world has it.
         token: u64,
@@ -158,13 +158,13 @@ workflow!(NoteV1, "note", "v1", 1, Grams);
 /// A version of a workflow.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Version {
-    /// Grams; goes on to v2.
+    /// Grams; migrates to v2.
     ParcelV1,
-    /// Milligrams; goes on to v3.
+    /// Milligrams; migrates to v3.
     ParcelV2,
     /// Kilograms.
     ParcelV3,
-    /// Goes on to v2 without a change.
+    /// Migrates to v2 without a change.
     MeterV1,
     /// The newest.
     MeterV2,
@@ -332,13 +332,13 @@ impl Code {
         }
     }
 
-    /// The code of a run, by who started it.
+    /// The code of a run, by the actor of the run.
     #[must_use]
     pub fn of(who: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|code| code.name() == who)
     }
 
-    /// Where it takes a process that stands at a version.
+    /// The version to which the code migrates a process at version `from`.
     #[must_use]
     pub fn target(self, from: Version) -> Version {
         match (self, from) {

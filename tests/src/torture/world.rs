@@ -47,7 +47,7 @@ pub struct World<'d> {
     defect: Option<&'d Defect>,
     pub(super) model: RefCell<Model>,
     pub(super) tally: RefCell<Tally>,
-    /// The program is to die at the so manieth write of its opening.
+    /// The number of the write at which the program dies while it opens the store.
     dies_opening: Cell<Option<u32>>,
     /// Whether the last program came so far as to open the store.
     opened: Cell<bool>,
@@ -75,7 +75,7 @@ const STACK: usize = 64 << 20;
 
 const TENANTS: [&str; 3] = ["a", "a b", "ab"];
 
-/// So many processes of all workflows and tenants.
+/// `count` processes of all workflows and tenants.
 pub(super) fn processes(rng: &mut Rng, count: usize) -> Vec<ProcessIdentity> {
     let lines = [
         Version::ParcelV1,

@@ -1,5 +1,5 @@
-//! Every run reads every new state back, as the process will when it goes on, and
-//! commits none that is another one then.
+//! The read-back of new states: a run decodes each new state as a process does when it
+//! is loaded, and commits the state only if the result is equal.
 
 use std::collections::{HashMap, HashSet};
 
@@ -69,7 +69,7 @@ async fn run_event_first<M: Migrations>(migrations: M) -> (MigrationReport, Memo
     (runner.run().await, store)
 }
 
-/// Nobody has moved, and everybody goes on under the old version.
+/// Asserts that all processes are at the old version, without a baseline or snapshot.
 async fn assert_none_has_moved(store: &MemoryStore) {
     for stream in store.list_streams(None, None, 1_000).await.unwrap() {
         let head = store.head(&stream).await.unwrap().unwrap();
@@ -562,13 +562,13 @@ async fn a_state_that_borrows_is_named_in_a_warning() {
     assert_one_warning(&reports, &[reason]);
 }
 
-/// As [`loses_the_price`], by hand.
-struct ByHand;
+/// As [`loses_the_price`], but hand-written.
+struct HandWritten;
 
 static V1: WorkflowId = WorkflowId::of::<OrderV1>();
 static V2: WorkflowId = WorkflowId::of::<Lossy>();
 
-impl StateMigration for ByHand {
+impl StateMigration for HandWritten {
     type FromWorkflow = OrderV1;
     type ToWorkflow = Lossy;
     fn source_workflow_id(&self) -> &WorkflowId {
@@ -583,13 +583,13 @@ impl StateMigration for ByHand {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_migration_by_hand_is_named_in_a_warning() {
-    let reports = dry_runs(|| ByHand).await;
+async fn a_hand_written_migration_is_named_in_a_warning() {
+    let reports = dry_runs(|| HandWritten).await;
     let reason = "order@v1->v2: the round trip of the new state was not checked, because a migration without the macro does not define how `reliability::decode_back::Lines` is deserialized; define `StateMigration::decoder`";
     assert_one_warning(&reports, &[reason]);
 }
 
-/// As [`ByHand`], and it says how its state is read.
+/// As [`HandWritten`], with a declaration of how its state is read.
 struct SaysHow;
 
 impl StateMigration for SaysHow {
@@ -610,7 +610,7 @@ impl StateMigration for SaysHow {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_migration_by_hand_is_checked_where_it_says_how_its_state_is_read() {
+async fn a_hand_written_migration_is_checked_where_it_says_how_its_state_is_read() {
     assert_all_fail(&dry_runs(|| SaysHow).await, "\"/lines/1/price\" is lost");
     let (report, store) = run_event_first(SaysHow).await;
     assert_all_fail(&[report], "\"/lines/1/price\" is lost");
@@ -618,13 +618,13 @@ async fn a_migration_by_hand_is_checked_where_it_says_how_its_state_is_read() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_migration_by_hand_is_checked_where_another_one_reads_its_state() {
+async fn a_hand_written_migration_is_checked_where_another_one_reads_its_state() {
     let reports = dry_runs(|| {
         let again = IdentityMigration::<Invoice>::new(
             WorkflowId::of::<Invoice>(),
             WorkflowId::new("invoice", "v2"),
         );
-        let registry = MigrationRegistry::builder().with(ByHand).with(again);
+        let registry = MigrationRegistry::builder().with(HandWritten).with(again);
         registry.build().unwrap()
     })
     .await;
@@ -637,9 +637,9 @@ fn leads_back(_: Lines) -> StateV1 {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_migration_by_hand_is_checked_where_one_leads_back() {
+async fn a_hand_written_migration_is_checked_where_one_leads_back() {
     let reports = dry_runs(|| {
-        let registry = MigrationRegistry::builder().with(ByHand);
+        let registry = MigrationRegistry::builder().with(HandWritten);
         registry.with(LeadsBackMigration).build().unwrap()
     })
     .await;

@@ -143,8 +143,8 @@ async fn nothing_is_lost_under_live_traffic_where_the_event_comes_first() {
     nothing_is_lost(Faulty::over(MemoryStore::new())).await;
 }
 
-/// Runs once over a store with orders; returns the chunks of the run. If a write
-/// is given it is under way all the time, and others come and go without end.
+/// Runs once over a store with orders; returns the chunks of the run. A write in
+/// `under_way` stays pending during the run, while other writers append in a loop.
 async fn run_beside(
     store: impl EventStore + SnapshotStore + Clone + 'static,
     in_progress: Option<NotDurable<Appended>>,

@@ -1,7 +1,7 @@
-//! What must hold whatever happens: programs that are killed, appends that race with
-//! a run, code that writes what nobody can read, and worlds in which everything goes
-//! wrong. And the mutants by which it is known that the tests notice, and what the
-//! project says of itself.
+//! Reliability under faults: programs that are killed, appends that race with a run,
+//! code that writes unreadable states, and simulated worlds with all faults at once.
+//! The mutants show that the tests detect a missing safety mechanism. Other modules
+//! check the claims of the documentation.
 //!
 //! Migrations that are declared here lead from one version to several others, so
 //! nothing here may run all that are linked.

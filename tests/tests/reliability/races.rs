@@ -200,8 +200,8 @@ async fn write(store: SlateDbStore, mut order: Process<OrderV1>, n: u64, when: W
     true
 }
 
-/// One run over so many orders, each of which somebody appends to meanwhile.
-/// `length` is about how long a run takes.
+/// One run over the orders from `first` on, with a concurrent append to each order.
+/// `length` is the approximate duration of a run.
 async fn run(
     store: &SlateDbStore,
     first: u64,
@@ -319,7 +319,7 @@ async fn is_as_expected(store: &SlateDbStore, model: &Model) {
     assert_eq!(state, model.state(), "order {n}, {:?}", model.kind);
 }
 
-/// Runs in a store of its own, after which its orders go on.
+/// Several runs in a store of their own, and an append to each order after them.
 async fn races(seed: u64) -> (OnDisk, Vec<Model>) {
     let disk = OnDisk::new().await.unwrap();
     let (mut random, mut length) = (Random(seed), Duration::from_millis(300));
@@ -357,7 +357,7 @@ async fn races_of_append_against_migrate_lose_nothing() {
     };
     for kind in [Kind::Before, Kind::Between, Kind::After] {
         let (all, free) = (count(kind, None), count(kind, Some(true)));
-        eprintln!("{kind:?}: {all}, of which by chance {free}");
+        eprintln!("{kind:?}: {all}, of which {free} with unforced timing");
         assert!(all * 100 >= models.len() * AT_LEAST, "{kind:?}: {all}");
         assert!(free > 0, "{kind:?}");
     }

@@ -50,7 +50,7 @@ async fn states<S: EventStore + SnapshotStore + Clone + 'static>(store: &S) -> V
     states
 }
 
-/// v1 → v2, some go on under v2, v2 → v3.
+/// Migrates v1 → v2, appends to some orders at v2, and migrates v2 → v3.
 async fn in_steps<S: EventStore + SnapshotStore + Clone + 'static>(store: &S) {
     fill(store).await;
     let report = MigrationRunner::new(OrderV1ToV2Migration, store.clone(), store.clone())

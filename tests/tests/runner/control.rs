@@ -1,4 +1,4 @@
-//! A run is paused, slowed down, cancelled and watched while it is under way.
+//! Pausing, throttling, cancelling and watching a run while it is in progress.
 
 use std::num::NonZeroU32;
 use std::sync::Arc;
@@ -20,7 +20,7 @@ use tokio::time::{sleep, timeout};
 /// Longer than anything here takes, on a machine that is busy.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// A store with so many jobs at v1.
+/// The store with `jobs` jobs at v1.
 async fn filled<S: Store>(store: S, jobs: u64) -> S {
     for n in 0..jobs {
         put(&store, n).await.unwrap();
@@ -89,7 +89,7 @@ async fn pausing_stops_it_until_it_is_resumed(store: impl Store) {
     let paused = until(&control, |progress| progress.state == RunState::Paused).await;
     assert!(paused.run.is_some());
     until_recorded(&store, RunState::Paused).await;
-    // What was in hand is finished by then; after that nothing moves.
+    // Chunks in progress are committed by then; no process is migrated after that.
     sleep(Duration::from_millis(500)).await;
     let before = store.all_rows().await.unwrap();
     sleep(Duration::from_millis(500)).await;
@@ -374,7 +374,7 @@ async fn what_is_expected_is_what_the_run_is_for() {
     };
     assert_eq!(expected(Selection::all()).await, Some(50));
     assert_eq!(expected(Selection::all().first(7)).await, Some(7));
-    // Nobody knows before how many of a share there are: at most all.
+    // The size of a share is not known in advance; all processes are an upper bound.
     let share = expected(Selection::all().percent(10.0)).await;
     assert!(share.is_none_or(|share| share <= 50));
     // A retry is for what failed.
@@ -431,10 +431,10 @@ async fn a_run_over_separate_stores_is_driven_in_the_same_way() {
     let report = ended(run).await;
     assert_eq!(report.state, Some(RunState::Cancelled), "{report}");
     assert_eq!(control.progress().state, RunState::Cancelled);
-    // What was in hand was finished, and counted.
+    // The chunks in progress were committed and counted.
     assert_eq!(moved(&store, JOBS).await, report.migrated);
     assert!((20..JOBS as usize).contains(&report.migrated), "{report}");
-    // The next run does what is left, and is watched to its end.
+    // The next run migrates the rest, and is watched to its end.
     let rest = JOBS as usize - report.migrated;
     let watched = control.watch();
     let again = runner.clone();

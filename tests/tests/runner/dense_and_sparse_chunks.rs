@@ -59,7 +59,7 @@ fn placed<W: Workflow<Event = OrderEvent>>(euro: u64) -> NewEvent {
     NewEvent::of::<W>(&OrderEvent::Placed { euro }).unwrap()
 }
 
-/// Orders of three events, each entered in the registry; every `step`th stands at v1.
+/// Orders of three events, each entered in the registry; every `step`th is at v1.
 async fn fill(store: &impl Store, step: u64) {
     for n in 0..PROCESSES {
         if n % step == 0 {

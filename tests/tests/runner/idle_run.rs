@@ -19,20 +19,20 @@ use state_migration_tests::size::size;
 use state_migration_tests::stores::{OnDisk, Rows, event_key, head_key, streams_at};
 use tokio::sync::oneshot;
 
-/// The row that says that processes may stand at v1.
+/// The row that records that v1 may have processes.
 const V1_PRESENT: &[u8] = b"worder\0\x01v1\0\x01";
 
-/// What the rows of processes that were born at v1 while a run closed it start with.
+/// The prefix of the rows of processes that were born at v1 while a run closed it.
 const BORN_AT_V1: &[u8] = b"border\0\x01v1\0\x01";
 
-/// How many processes are migrated where it are many.
+/// The number of processes of a large store.
 fn many() -> u64 {
     size(20_000, 200_000)
 }
 
-/// Puts so many processes of one event into a store: one as everybody does,
-/// and the others as copies of its rows, since a transaction for each takes
-/// minutes in an unoptimized build.
+/// Writes `processes` processes of one event: the first through the store, the others
+/// as copies of its rows, because a transaction for each process takes minutes in an
+/// unoptimized build.
 async fn import(store: &SlateDbStore, processes: u64) {
     let stream = |n: u64| id::<StreamId>(&format!("process/t/{n:06}"));
     let placed = NewEvent::of::<OrderV1>(&OrderEvent::Placed { euro: 1 }).unwrap();
@@ -68,16 +68,16 @@ async fn run(store: &SlateDbStore) -> MigrationReport {
     report
 }
 
-/// How many rows a run reads that finds nothing.
+/// The number of rows that a run reads if no process is outdated.
 async fn nothing(store: &SlateDbStore) -> u64 {
     let before = store.rows_read();
     assert_eq!(run(store).await.migrated, 0);
     store.rows_read() - before
 }
 
-/// How many rows the runs read that find nothing, after so many processes were
-/// migrated: the first one, one more, and two after the store was opened again;
-/// and the row that would say that processes may stand at v1.
+/// The numbers of rows that idle runs read after `processes` processes were migrated:
+/// the first run, the second, and two after the store was opened again. Also returns
+/// the row that records that v1 may have processes.
 async fn costs_after(processes: u64) -> ([u64; 4], Option<Bytes>) {
     let disk = OnDisk::new().await.unwrap();
     let began = Instant::now();

@@ -80,7 +80,7 @@ where
             assert_eq!(entry.workflow_id, WorkflowId::of::<OrderV3>(), "{key}");
         }
     }
-    // It goes on, and a run finds nothing.
+    // The process accepts an event, and a run finds no outdated process.
     let mut order = opener
         .open::<OrderV3>(identity::<OrderV3>(3))
         .await
@@ -185,7 +185,7 @@ async fn a_process_that_cannot_be_migrated_as_it_is_opened_stays_usable_and_can_
             assert!(text.starts_with("process/shop/000001 could not be migrated when it was opened; the process is unchanged"), "{text}");
             assert!(text.contains("not today"), "{text}");
         }
-        // The old version goes on.
+        // The old version accepts further events.
         let mut old =
             Process::<OrderV1>::open(identity::<OrderV1>(1), store.clone(), store.clone())
                 .await
@@ -260,7 +260,7 @@ async fn a_process_that_the_run_under_way_is_not_for_is_left_alone() {
         .open::<OrderV2>(identity::<OrderV2>(5))
         .await
         .unwrap();
-    // And one that was taken out of all runs stays.
+    // A held process stays at its version.
     runs.hold(&stream(6), "me", "in court").await.unwrap();
     let error = opener
         .open::<OrderV2>(identity::<OrderV2>(6))
@@ -349,7 +349,7 @@ async fn only_the_newest_version_is_opened_by_migrating() {
         .open::<OrderV3>(identity::<OrderV3>(1))
         .await
         .unwrap();
-    // The old node is shut out, and learns where to go.
+    // The old node is fenced, and the error names the newer version.
     let error = opener
         .open::<OrderV1>(identity::<OrderV1>(1))
         .await

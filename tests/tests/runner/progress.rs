@@ -100,7 +100,7 @@ async fn those_that_are_not_selected_are_no_part_of_what_is_expected() {
     assert_eq!(last.expected, Some(report.migrated as u64));
     assert_eq!(last.time_left, Some(Duration::ZERO));
     assert!(report.skipped_by.not_selected > 0 && last.dry_run);
-    // Nobody is ever said to be nearly there because others were passed by.
+    // Processes that are not selected do not count as progress.
     for progress in watched.await.unwrap() {
         assert!(progress.expected.is_none_or(|all| all < JOBS + ORDERS));
     }
@@ -144,7 +144,7 @@ async fn a_canary_is_measured_by_those_that_it_is_for() {
         (Selection::all().prefix("process/yard/000001"), 10, 0, true),
         (Selection::all().tenant(tenant), JOBS, 0, false),
         (Selection::all().workflow("order"), 0, ORDERS, false),
-        (Selection::all().prefix("nobody"), 0, 0, false),
+        (Selection::all().prefix("absent"), 0, 0, false),
     ] {
         let store = filled().await;
         let shown = selection.to_string();

@@ -39,7 +39,7 @@ fn keys(n: u64) -> Vec<RegistryKey> {
         .collect()
 }
 
-/// The keys that a writer adds while the run is under way.
+/// The keys that a writer adds while the run is in progress.
 fn late_key(n: u64, times: usize) -> RegistryKey {
     let late = format!("late {n} {times}");
     match times % 3 {
@@ -114,7 +114,7 @@ async fn read(store: SlateDbStore, over: Arc<AtomicBool>, reader: u64) -> Seen {
             for (key, version) in entries {
                 assert_eq!(
                     version, stands_at,
-                    "order {n} stands at {stands_at}, and its entry {key} says otherwise"
+                    "order {n} is at {stands_at}, but its entry {key} has another version"
                 );
                 if key.to_string().contains("late") {
                     seen.late.insert(version);

@@ -62,7 +62,7 @@ async fn run(store: &impl Store, selection: Selection) -> MigrationReport {
         .await
 }
 
-/// The streams that stand at v2.
+/// The streams at v2.
 async fn migrated(store: &impl EventStore) -> BTreeSet<StreamId> {
     let mut found = BTreeSet::new();
     for tenant in TENANTS {
@@ -113,7 +113,7 @@ async fn each_way_to_select_picks_what_it_says(store: impl Store) {
     let mut expected = BTreeSet::new();
     for (selection, more) in [
         (Selection::all().workflow("invoice"), BTreeSet::new()),
-        (Selection::all().tenant(id("nobody")), BTreeSet::new()),
+        (Selection::all().tenant(id("absent")), BTreeSet::new()),
         (Selection::all().streams([]), BTreeSet::new()),
         (Selection::all().percent(0.0), BTreeSet::new()),
         (

@@ -1,4 +1,4 @@
-//! What happens to a store while a run is under way on it.
+//! Changes of a store during a run.
 
 use std::num::NonZeroU32;
 use std::time::Duration;

@@ -152,12 +152,12 @@ async fn an_append_whose_answer_was_lost_gives_way_to_another_writer() {
 
 const JOBS: u64 = 200;
 
-/// Virtual time, which flies while nothing is under way.
+/// Runs `work` in virtual time, which advances at once while no task can run.
 fn in_virtual_time<T>(work: impl Future<Output = T>) -> T {
     tokio::runtime::Builder::new_current_thread()
         .enable_time()
         .start_paused(true)
-        // Threads of user code are under way too: let them come to an end.
+        // Threads of user code need real time to finish.
         .on_thread_park(|| std::thread::sleep(Duration::from_micros(200)))
         .build()
         .unwrap()

@@ -8,11 +8,11 @@ use state_migration::{MemoryStore, RunState, WorkflowId};
 use state_migration_tests::scripted_workflow::{self, Store, Upgrade, stream, version};
 use state_migration_tests::stores::{OnDisk, head_key, streams_at};
 
-/// What a head begins with that this format does not know.
+/// The format byte of a head in an unsupported newer format.
 const NEWER: u8 = 3;
 
-/// A full count records that a head cannot be read, and the run leaves it alone
-/// after that. Once the head is whole again, a plain run must find the process.
+/// A full count records an unreadable head, and the run then skips it. After the head is
+/// repaired, a plain run must find the process.
 ///
 /// Takes out: `unread` of a range.
 async fn what_a_full_count_could_not_read_is_found_later(

@@ -463,7 +463,7 @@ async fn the_suite_names_the_rule_that_a_defective_transactional_store_breaks() 
     let changed = "a batch for a head that has changed writes nothing, and names the stream";
     let births = "births are recorded while a version is closing, and only then";
     let closed = "a version is closed only under its token, and when no birth is left";
-    let stays = "a version at which a process is stays named, whoever closes it";
+    let stays = "a version with a process stays listed, even if a run closes it";
     let held = "a held process takes events and is not migrated";
     let entry = "an entry says at every instant at which version its process is";
     let older =

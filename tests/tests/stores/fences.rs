@@ -128,7 +128,7 @@ async fn write(
         Write::Replace => {
             let (key, identity) = (keys(n).1, identity::<OrderV1>(n));
             let replaced = store.replace(&tenant(), &key, &owner(n), &identity).await?;
-            assert!(replaced, "nobody else writes this entry");
+            assert!(replaced, "the entry has no other writer");
             Ok(())
         }
     }

@@ -58,7 +58,7 @@ struct Rejected {
 
 impl fmt::Display for Rejected {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("the fate is none that v2 knows")
+        f.write_str("the fate is unknown to v2")
     }
 }
 
@@ -282,7 +282,7 @@ async fn states_without_a_store_are_told_of_without_values() {
 
 /// One test, since subscriber, recorder and all that is heard are of the program.
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_in_a_state_is_told_to_nobody() {
+async fn values_of_a_state_do_not_appear_in_any_output() {
     let listening = listen().await;
 
     let memory = MemoryStore::new();

@@ -213,7 +213,7 @@ pub(crate) async fn revisions(store: &dyn TransactionalStore) -> Checked {
     let process = put_all(store, &tenant, &["p"], &own(&tenant, "v1")).await?;
     let revision = async || {
         let head = store.head(&process[0]).await?;
-        let missing = || Broken("the head of a process with events is None".to_owned());
+        let missing = || Broken("a process with events has no head".to_owned());
         Ok::<_, Broken>(head.ok_or_else(missing)?.revision)
     };
     let mut before = revision().await?;

@@ -193,9 +193,7 @@ pub(crate) async fn bytes(store: &dyn TransactionalStore) -> Checked {
                 };
                 let bytes = bytes_of(before);
                 holds(
-                    &format!(
-                        "a page goes on after {bytes} bytes and does not end after {max_bytes}"
-                    ),
+                    &format!("a page continues after {bytes} bytes, but its limit is {max_bytes}"),
                     bytes < max_bytes,
                 )
             });

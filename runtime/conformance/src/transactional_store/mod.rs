@@ -132,7 +132,7 @@ async fn committing(store: &dyn TransactionalStore) -> Result<(), Violation> {
         commit::revisions(store).await,
     )?;
     of(
-        "a process that was found to be finished says so until it goes on",
+        "a process that was found to be finished is marked as finished until its next event",
         commit::finished(store).await,
     )?;
     of(
@@ -194,7 +194,7 @@ async fn meeting(store: &dyn TransactionalStore) -> Result<(), Violation> {
         meetings::different_streams(store).await,
     )?;
     of(
-        "a row that expects nothing is written, whoever else writes it",
+        "a row without an expected value is written, even if others write it too",
         meetings::blind_rows(store).await,
     )?;
     of(
@@ -210,11 +210,11 @@ async fn meeting(store: &dyn TransactionalStore) -> Result<(), Violation> {
         meetings::guards(store).await,
     )?;
     of(
-        "a birth is seen by whoever reads a version after it began to close it, or is recorded",
+        "a birth that a scan of a closing version does not see is recorded",
         births::closing_meets_births(store).await,
     )?;
     of(
-        "a version at which a process is stays named, whoever closes it",
+        "a version with a process stays listed, even if a run closes it",
         births::close_meets_births(store).await,
     )
 }
@@ -380,7 +380,7 @@ async fn read_to_end(
         }
         let Some(up_to) = page.up_to else {
             return Err(Broken(
-                "`up_to` of a page before the end is None and not the last stream that it passed"
+                "`up_to` of a page before the end is missing; expected the last stream passed"
                     .to_owned(),
             ));
         };
@@ -413,7 +413,7 @@ async fn page_of(store: &dyn TransactionalStore, streams: &[StreamId]) -> Result
 fn head_of(process: &DueProcess) -> Result<Head, Broken> {
     process.head.clone().ok_or_else(|| {
         Broken(format!(
-            "the head of {} on a page is None and not what its events say: {:?}",
+            "the head of {} is missing on a page, although the stream has events: {:?}",
             process.stream, process.problem
         ))
     })

@@ -199,7 +199,7 @@ pub(crate) async fn bounded(store: &dyn TransactionalStore) -> Checked {
                     && range.through.as_ref().is_none_or(|end| up_to <= end),
             ),
             None => holds(
-                "`up_to` is None although processes were passed",
+                "`up_to` is missing although processes were passed",
                 page.processes.is_empty(),
             ),
         });

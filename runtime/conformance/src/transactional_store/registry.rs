@@ -111,9 +111,7 @@ async fn beside_moves(store: &dyn TransactionalStore, registry: &dyn ProcessRegi
     })?;
     let place = |version: Option<WorkflowId>| {
         let found = version.and_then(|it| versions.iter().position(|at| *at == it));
-        found.ok_or_else(|| {
-            Broken("the version of a process is none that it ever was at".to_owned())
-        })
+        found.ok_or_else(|| Broken("a process was read at a version that it never had".to_owned()))
     };
     let at = async || place(store.head(&all[0]).await?.map(|head| head.workflow_id));
     let look = async || {

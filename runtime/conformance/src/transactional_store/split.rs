@@ -45,7 +45,7 @@ fn check_cover(ranges: &[StreamRange], given: &[StreamRange]) -> Checked {
         loop {
             let Some(range) = rest.next() else {
                 return Err(Broken(format!(
-                    "no range goes on after {after:?} in {whole:?}"
+                    "no range continues after {after:?} in {whole:?}"
                 )));
             };
             same("the start of a range", &range.after, &after)?;

@@ -19,7 +19,7 @@ pub(crate) fn handle(
 ) -> Result<Arc<dyn TransactionalStore>, Broken> {
     let handle = store.transactional();
     handle.ok_or_else(|| {
-        Broken("its transactional handle is None and not one on the store".to_owned())
+        Broken("its transactional handle is missing; expected a handle on the store".to_owned())
     })
 }
 

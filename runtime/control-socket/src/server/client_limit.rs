@@ -117,24 +117,24 @@ mod tests {
     }
 
     #[test]
-    fn whoever_has_been_idle_for_longest_makes_place() {
+    fn the_client_that_has_been_idle_longest_makes_room() {
         let room = Room::new(3);
         let mut first = room.enter().unwrap();
         let mut second = room.enter().unwrap();
         let third = room.enter().unwrap();
-        // It had a request since, so it is no longer the one that has been idle
-        // longest.
+        // A request of the first client ends its idle time, so that the second client
+        // has been idle longest.
         assert!(first.busy());
         first.idle();
         let mut fourth = room.enter().unwrap();
         assert!(is_needed(&second) && !is_needed(&third) && !is_needed(&first));
-        assert!(!second.busy(), "its request came too late");
+        assert!(!second.busy(), "the request came too late");
         drop(second);
         assert!(first.busy() && fourth.busy());
         let mut fifth = room.enter().unwrap();
         assert!(is_needed(&third) && fifth.busy());
         drop(third);
-        assert!(room.enter().is_none(), "nobody is idle");
+        assert!(room.enter().is_none(), "no client is idle");
         drop(fifth);
         let sixth = room.enter().unwrap();
         assert!(!is_needed(&sixth));

@@ -19,7 +19,7 @@ pub enum ExpectedSequence {
 }
 
 impl ExpectedSequence {
-    /// The sequence number of the last event; 0 where there is none.
+    /// The sequence number of the last event; 0 for a stream without events.
     #[must_use]
     pub fn last(self) -> u64 {
         match self {

@@ -1,10 +1,10 @@
-//! Of every version it is decided where its processes go.
+//! The decision for each version: a migration, or a declaration that none is needed.
 
 use state_migration::{MigrationRegistry, MigrationRegistryBuilder, Problem, Standing};
 
 use crate::*;
 
-/// Where versions come from that are registered by hand.
+/// A message without the source locations of versions that code has registered.
 fn registered(text: &str) -> String {
     let mut plain = String::new();
     let mut rest = text;
@@ -124,7 +124,7 @@ fn a_decision_against_a_migration_that_is_there_is_refused() {
     let (problem, message) = only_problem(
         MigrationRegistry::builder()
             .with(Step::<V1, V2>::new())
-            .no_migration::<V1>("nobody is there any more")
+            .no_migration::<V1>("no process is left")
             .build(),
     );
     assert!(problem.starts_with("Contradiction"), "{problem}");
@@ -162,7 +162,7 @@ fn where_a_forked_workflow_ends_is_no_second_problem() {
 }
 
 #[test]
-fn a_migration_by_hand_that_does_not_ascend_is_refused() {
+fn a_hand_written_migration_that_does_not_ascend_is_refused() {
     let (problem, message) = only_problem(
         MigrationRegistry::builder()
             .with(Step::<V10, V9>::new())

@@ -83,7 +83,7 @@ workflows! {
     Offer4 = "offer" @ "4" of Order, 3;
 }
 
-/// A migration by hand, between any two workflows, with any ids.
+/// A hand-written migration between any two workflows, with any ids.
 struct Step<A, B> {
     source: WorkflowId,
     target: WorkflowId,
@@ -159,8 +159,8 @@ fn shown(problem: &Problem) -> String {
     format!("{problem:?}")
 }
 
-/// A text without where migrations by hand come from: `` by `Step<V1, V2>`
-/// (added at file:line)``. One test is about just that.
+/// A text without the source locations of hand-written migrations:
+/// `` by `Step<V1, V2>` (added at file:line)``, which a test of its own checks.
 fn placeless(text: &str) -> String {
     let mut rest = text;
     let mut plain = String::new();

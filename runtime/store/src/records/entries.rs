@@ -91,7 +91,7 @@ impl<K: Kv> RecordStore<K> {
             "a registry entry for",
             stream.as_str(),
             |mut txn| async move {
-                // The head decides, even if there is none, and is not written.
+                // The batch depends on the head, also on its absence, and does not write it.
                 txn.mark_read(&PerStream::Head.key(stream))?;
                 if let Some(head) = read_head(&txn, stream).await? {
                     fence::check(stream, &identity.workflow_id, &head.workflow_id)?;

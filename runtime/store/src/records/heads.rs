@@ -18,7 +18,7 @@ impl<K: Kv> RecordStore<K> {
     ///
     /// let store = MemoryStore::new();
     /// for (stream, head) in store.heads(&StreamRange::default(), 512).await? {
-    ///     println!("{stream} stands at {}", head?.workflow_id);
+    ///     println!("{stream} is at {}", head?.workflow_id);
     /// }
     /// # Ok(())
     /// # }

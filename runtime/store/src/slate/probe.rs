@@ -27,7 +27,7 @@ const PATIENCE: Duration = Duration::from_secs(15);
 /// The state of a location, as seen without opening it for writing.
 #[derive(Clone, Copy, Default)]
 pub(crate) struct Seen {
-    /// How often the store was opened; `None` if there is none.
+    /// How often the store was opened; `None` without a store.
     pub(crate) epoch: Option<u64>,
     /// The run that has claimed it.
     pub(crate) holder: Option<RunId>,
@@ -107,7 +107,7 @@ impl SlateDbStoreBuilder {
         })
     }
 
-    /// How often the database was opened; `None` if there is none.
+    /// How often the database was opened; `None` without a database.
     async fn epoch(&self, object_store: &Arc<dyn ObjectStore>) -> Result<Option<u64>, Error> {
         let (at_once, _opening) = Storage::opening(object_store.clone(), None);
         let admin = self.admin(&at_once);

@@ -158,9 +158,9 @@ impl Drop for Open {
 
 /// Detects when a reader can no longer follow the writer.
 ///
-/// SlateDB's reader requests the manifest after the one it has, and assumes
-/// that there is none if garbage collection has deleted that one. `admin` lists
-/// the manifests instead.
+/// SlateDB's reader requests the manifest after its current one. If garbage
+/// collection has deleted that manifest, the reader assumes that its own is the
+/// newest. `admin` lists the manifests instead.
 async fn watch(reader: Arc<DbReader>, admin: Admin, lost: Arc<AtomicBool>, interval: Duration) {
     let mut newest = 0;
     loop {

@@ -87,7 +87,7 @@ impl Child {
         let Some(version) = Version::of(at) else {
             return Err(Error::new(
                 ErrorKind::Corrupt,
-                format!("{stream} stands at {at}"),
+                format!("{stream} is at the unknown version {at}"),
             ));
         };
         let after = head.map_or(0, |head| head.sequence);
@@ -130,14 +130,14 @@ impl Child {
         Ok(())
     }
 
-    /// Resumes what was broken off, and runs again and again.
+    /// Resumes an interrupted run, and starts runs in a loop.
     async fn run_for_ever(&self, mut rng: Rng) -> Result<(), Error> {
         loop {
             let left = match Runs::of(&self.store) {
                 Some(runs) => runs.list().await?,
                 None => Vec::new(),
             };
-            // One that was taken over is left alone.
+            // A run that another run took over is not resumed.
             let left = left
                 .into_iter()
                 .next_back()

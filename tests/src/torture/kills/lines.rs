@@ -21,7 +21,7 @@ pub(super) enum Line {
         grams: u64,
         len: usize,
     },
-    /// The append was acknowledged, while a run was under way or not.
+    /// The append was acknowledged. `in_progress` says whether a run was in progress.
     Acknowledged { token: u64, in_progress: bool },
     /// Nothing was written.
     Refused { token: u64 },

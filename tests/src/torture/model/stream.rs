@@ -40,7 +40,7 @@ pub struct Stream {
     /// Where it is.
     pub identity: ProcessIdentity,
     places: Vec<Place>,
-    /// So many places are durable for certain.
+    /// The number of places that are certain to be durable.
     durable: usize,
     appends: Vec<Append>,
     held: Maybe<bool>,
@@ -344,7 +344,7 @@ impl Stream {
                 sum: self.sum().and(happened),
             }),
             _ => Err(Wrong::other(format!(
-                "event {} of {} is of {version:?}, and the process stands at {stands:?}",
+                "event {} of {} is of {version:?}, but the process is at {stands:?}",
                 self.len() + 1,
                 self.id()
             ))),
@@ -368,7 +368,7 @@ impl Stream {
         if stands != Some(from) {
             let kind = Kind::Doubled;
             let what = format!(
-                "event {sequence} of {id} migrates from {from:?}, and it stands at {stands:?}"
+                "event {sequence} of {id} migrates from {from:?}, but {id} is at {stands:?}"
             );
             return Err(Wrong { kind, what });
         }
@@ -398,7 +398,7 @@ impl Stream {
         })
     }
 
-    /// Compares what somebody read who only looked: the first so many events at least.
+    /// Compares the events that a reader saw, which are at least the first `at_least`.
     ///
     /// # Errors
     /// Something is wrong.

@@ -6,16 +6,16 @@ use std::process::{Child, ChildStdout, Command, Stdio};
 
 use state_migration::RunId;
 
-/// What the program says.
+/// A line that the program prints.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Line {
     Opened,
     Run(RunId),
-    /// So many processes are migrated for good.
+    /// The number of durably migrated processes.
     Durable(u64),
-    /// The run ended well.
+    /// The run ended without an error.
     Migrated(u64),
-    /// The store is held by this run.
+    /// This run claims the store.
     Claimed(RunId),
     Fenced(String),
     Failed(String),
@@ -37,7 +37,7 @@ impl Line {
     }
 }
 
-/// The program, under way. It does not outlive this.
+/// The running program, which is killed when this value is dropped.
 pub(crate) struct Program {
     child: Child,
     lines: BufReader<ChildStdout>,
@@ -67,8 +67,8 @@ impl Program {
         (read > 0).then(|| Line::parse(line.trim_end()))
     }
 
-    /// Reads lines until so many processes are migrated for good; `false` if
-    /// the program ended before.
+    /// Reads lines until at least `processes` processes are durably migrated; `false`
+    /// if the program ended before.
     pub(crate) fn durable(&mut self, processes: u64) -> bool {
         loop {
             match self.line() {
@@ -87,13 +87,13 @@ impl Program {
         lines
     }
 
-    /// Ends it at once, wherever it is.
+    /// Kills the program.
     pub(crate) fn kill(mut self) {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
     }
 
-    /// Stops it, wherever it is, or lets it go on.
+    /// Sends a signal to the program, such as `-STOP` or `-CONT`.
     pub(crate) fn signal(&self, signal: &str) {
         let id = self.child.id().to_string();
         let sent = Command::new("kill").arg(signal).arg(id).status().unwrap();

@@ -94,7 +94,7 @@ impl<'a> Migrated<'a> {
             state_schema_version,
             state,
         } = &self.baseline;
-        assert!(runs.contains(by), "{by} is none of the store's runs");
+        assert!(runs.contains(by), "{by} is not a run of the store");
         (self.flags, self.names, workflow, from, to).hash(hash);
         for hop in route {
             (&hop.to, hop.code.to_string()).hash(hash);

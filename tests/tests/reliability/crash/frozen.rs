@@ -35,9 +35,9 @@ async fn durable(folder: &Path) -> Vec<(Bytes, Bytes)> {
     all
 }
 
-/// To see it fail: do not wait until a chunk is durable before it is counted
-/// (the woken run counts what nobody will ever see), or open without looking
-/// for a claim (the second program is not refused).
+/// The test fails if a chunk is counted before it is durable (the woken run counts
+/// writes that are lost), or if the store is opened without a check of the claim (the
+/// second program is not refused).
 #[tokio::test(flavor = "multi_thread")]
 async fn a_runner_that_was_frozen_adds_no_key_after_another_took_over() {
     let folder = tempfile::tempdir().unwrap();
@@ -52,7 +52,7 @@ async fn a_runner_that_was_frozen_adds_no_key_after_another_took_over() {
     .await
     .unwrap();
 
-    // Nobody can tell a frozen run from a slow one.
+    // A frozen run looks like a slow run, so the claim still holds.
     let refused = SlateDbStore::open_local_unless_claimed(folder).await;
     let refused = refused.map(drop).unwrap_err();
     let ErrorKind::Claimed { run } = *refused.kind() else {
@@ -82,7 +82,7 @@ async fn a_runner_that_was_frozen_adds_no_key_after_another_took_over() {
     let fenced =
         "this writer is fenced: another program has opened the store; stop using this handle";
     assert!(why.contains(fenced), "{why}");
-    // What it did after it woke it did not count as done.
+    // The woken run counts none of its later writes as durable.
     for line in &lines {
         assert!(
             !matches!(line, Line::Durable(n) if *n > before),

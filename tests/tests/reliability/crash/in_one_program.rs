@@ -70,7 +70,7 @@ async fn when_free(run: impl AsyncFn() -> MigrationReport) -> MigrationReport {
         }
         tokio::time::sleep(SHORT).await;
     }
-    panic!("a run that was dropped still holds the store");
+    panic!("a run that was dropped still claims the store");
 }
 
 fn well(report: &MigrationReport) -> u64 {
@@ -209,7 +209,7 @@ async fn settled(store: &impl Store) -> Vec<(Bytes, Bytes)> {
     }
 }
 
-/// `ends`: whether the run that takes over has ended when the first one goes on.
+/// `ends` says whether the second run has ended before the first run is unpaused.
 async fn taken_over(store: &impl Store, ends: bool) {
     fill(store).await;
     let (control, first) = paused(store).await;
@@ -256,7 +256,7 @@ async fn taken_over(store: &impl Store, ends: bool) {
     all_are_migrated(store).await;
 }
 
-/// To see it fail: do not read the claim in a chunk (the first run goes on).
+/// The test fails if a chunk does not check the claim: the first run then continues.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_paused_run_whose_store_was_taken_over_writes_nothing_more() {
     for ends in [true, false] {

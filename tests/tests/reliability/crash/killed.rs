@@ -23,7 +23,7 @@ fn orders() -> u64 {
 /// How many chunks a run has.
 const CHUNKS: u64 = 200;
 
-/// How many rounds go on at a time.
+/// The number of concurrent rounds.
 const LANES: u64 = 2;
 
 /// How many rounds there are.
@@ -69,14 +69,14 @@ impl Rounds {
     }
 }
 
-/// How many orders stand at v2.
+/// The number of orders at v2.
 async fn moved(store: &SlateDbStore) -> u64 {
     let v2 = WorkflowId::new(OrderV2::NAME, OrderV2::VERSION);
     streams_at(store, &v2).await.unwrap().len() as u64
 }
 
-/// Kills a run once so many orders are migrated, and resumes it. Returns
-/// whether the kill was seen to fall into the middle of the run.
+/// Kills a run after a number of migrated orders, and resumes the run. Returns
+/// whether the run was in progress when it was killed.
 async fn round(rounds: &Rounds, kill: Kill) -> bool {
     let (folder, took) = (tempfile::tempdir().unwrap(), &rounds.took);
     let (orders, chunk) = (rounds.orders, rounds.chunk());

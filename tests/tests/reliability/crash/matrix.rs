@@ -1,8 +1,8 @@
-//! A program that is killed before and after its k-th write to the object store,
-//! for each k up to the first with which it survives; another one goes on.
+//! Kills of a program before and after its k-th write to the object store, for each k
+//! up to the number of its writes. A second program resumes the run.
 //!
-//! In the full size it is killed at each write; at the gate at some of them, others
-//! in each scenario, and of fewer orders.
+//! The full size has a kill at each write. The gate has fewer orders, and kills at a
+//! sample of the writes that differs between scenarios.
 
 use std::collections::BTreeSet;
 use std::os::unix::process::ExitStatusExt;
@@ -119,7 +119,7 @@ struct Matrix {
     next: AtomicU64,
 }
 
-/// Kills a program, and lets another one go on.
+/// Kills a program, and resumes its run in a second program.
 async fn round(matrix: &Matrix, kill: Kill) {
     let folder = tempfile::tempdir().unwrap();
     copy(&matrix.template, folder.path()).unwrap();
@@ -142,7 +142,7 @@ async fn lane(matrix: Arc<Matrix>) {
     }
 }
 
-/// Which kills there are of a program that makes so many writes.
+/// The kills of a program that makes `writes` writes.
 fn kills(writes: u64, shift: u64) -> Vec<Kill> {
     let all = (1..=writes).flat_map(|n| [Kill::Before(n), Kill::After(n)]);
     if size(false, true) {

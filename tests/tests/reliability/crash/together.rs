@@ -12,8 +12,8 @@ use crate::crash::{only_run, prepare, runner};
 
 const ORDERS: u64 = 450;
 
-/// One round of two programs, the second so much later; returns how the one
-/// that did not run was refused.
+/// One round of two programs, the second of which starts after `later`; returns the
+/// refusal of the program that did not run.
 async fn round(template: &Path, later: Duration) -> Line {
     let folder = tempfile::tempdir().unwrap();
     copy(template, folder.path()).unwrap();
@@ -60,9 +60,9 @@ async fn round(template: &Path, later: Duration) -> Line {
     refused.clone()
 }
 
-/// To see it fail: open without the epoch that was seen (both get in, and the
-/// first is shut out), or without the second look (one that comes a little
-/// later shuts out the first, which was about to begin).
+/// The test fails if the store is opened without a check of the epoch that was read
+/// (both runners open it, and the first is fenced). It also fails without the
+/// second check of epoch and claim (a runner that starts later fences the first runner).
 #[tokio::test(flavor = "multi_thread")]
 async fn two_runners_that_start_together_do_not_both_run() {
     let folder = tempfile::tempdir().unwrap();
@@ -82,15 +82,15 @@ async fn two_runners_that_start_together_do_not_both_run() {
         }
     }
     println!(
-        "{named} of {} were told which run holds the store",
+        "{named} of {} refusals name the run that claims the store",
         lags.len()
     );
     assert!(named > lags.len() / 2);
 }
 
-/// To see it fail: open without looking for a claim.
+/// The test fails if the store is opened without a check of the claim.
 #[tokio::test(flavor = "multi_thread")]
-async fn who_looks_first_leaves_a_run_alone() {
+async fn opening_unless_claimed_does_not_fence_a_run() {
     let folder = tempfile::tempdir().unwrap();
     prepare(folder.path(), 50).await;
     let store = SlateDbStore::open_local(folder.path()).await.unwrap();
@@ -107,7 +107,7 @@ async fn who_looks_first_leaves_a_run_alone() {
     };
 
     let folder = folder.path().to_owned();
-    // On a task of its own, as programs do it.
+    // A separate task, as in a real program.
     let opened = tokio::spawn(SlateDbStore::open_local_unless_claimed(folder.clone()));
     let refused = opened.await.unwrap().map(drop).unwrap_err();
     assert_eq!(*refused.kind(), ErrorKind::Claimed { run: holder });
@@ -123,19 +123,19 @@ async fn who_looks_first_leaves_a_run_alone() {
     assert!(report.is_ok(), "{report}");
     assert_eq!(report.migrated, 50);
 
-    // Nobody holds it any more; who has it open is shut out.
+    // After the run, the store is not claimed: opening it fences the first handle.
     let opened = SlateDbStore::open_local_unless_claimed(&folder).await;
     drop(opened.unwrap());
     let report = runner(&store).run().await;
     assert!(report.to_string().contains("is fenced"), "{report}");
 }
 
-/// Where nothing is, nobody needs to be waited for.
+/// Concurrent openings of a place without a store give exactly one writer.
 ///
-/// To see it fail: hand on the error of SlateDB, which has several for those
-/// who come second, instead of looking what happened.
+/// The test fails if the errors of SlateDB are returned unchanged: it has several for
+/// the programs that lose the race.
 #[tokio::test(flavor = "multi_thread")]
-async fn of_those_that_make_a_store_together_one_has_it() {
+async fn one_of_several_programs_that_create_a_store_becomes_its_writer() {
     for _ in 0..3 {
         let folder = tempfile::tempdir().unwrap();
         let mut tasks = tokio::task::JoinSet::new();
@@ -146,7 +146,7 @@ async fn of_those_that_make_a_store_together_one_has_it() {
         let mut writers = 0;
         for opened in tasks.join_all().await {
             match opened {
-                // One that came late may have shut out another that had no run.
+                // A later program may have fenced an earlier one that had no run.
                 Ok(store) => writers += usize::from(register(&store, 1).await.is_ok()),
                 Err(error) => assert_eq!(*error.kind(), ErrorKind::Fenced, "{error}"),
             }

@@ -12,7 +12,7 @@ use state_migration_tests::torture::shrink::shrink;
 use state_migration_tests::torture::steps::{self, Act, Step};
 use state_migration_tests::torture::{World, workflows};
 
-/// A stream, and the last of its events that is no migration.
+/// A stream whose last event is not a migration, and that event.
 async fn last_event(store: &SlateDbStore) -> Option<(StreamId, state_migration::Event)> {
     for stream in store.list_streams(None, None, 100).await.unwrap() {
         let events = store.read_all(&stream, 0, 10_000).await.unwrap();

@@ -345,8 +345,8 @@ fn each_reason_has_its_name_over_separate_handles() {
     });
 }
 
-/// A corrupt head of a process that stands at the newest version is met by a
-/// full count only; it is a failure of the run like all others.
+/// Only a full count reads the corrupt head of a process at the newest version. The
+/// failure is recorded like all others.
 ///
 /// Takes out: the rows for them at the end of `Execution::pass_all`.
 #[tokio::test(flavor = "multi_thread")]
@@ -439,9 +439,9 @@ const FOLDER: &str = "STATE_MIGRATION_FOLDER_OF_ONE_STREAM";
 
 /// Events of more bytes in all than the memory that the run may take.
 ///
-/// Takes out: the pages of `large::read_on` (`PAGE`: all events at once), and
-/// memory follows the stream; that a process that is too large is no part of a
-/// chunk, and whoever appends to it keeps the run busy.
+/// The test fails if `large_process::read_on` reads all events in one page (memory grows with
+/// the stream), or if a large process is part of a chunk (each append to it makes the
+/// run retry the chunk).
 #[tokio::test(flavor = "multi_thread")]
 async fn a_very_long_stream_is_migrated_in_bounded_memory_while_it_grows() {
     let events: u64 = size(50_000, 1_000_000);

@@ -25,14 +25,14 @@ const CHUNK_BYTES: usize = 512 << 10;
 /// The order that is large; small ones stand on both sides.
 const LARGE: u64 = 3;
 
-/// An order of 1 euro that says more than it must.
+/// An order of 1 euro with an extra field of `bytes` bytes.
 fn wordy(bytes: usize) -> NewEvent {
     let words = "x".repeat(bytes);
     let payload = format!(r#"{{"Placed":{{"euro":1,"words":"{words}"}}}}"#);
     event::<OrderV1>("OrderPlaced", 1, payload)
 }
 
-/// So many events of about 500 bytes.
+/// Appends `count` events of about 500 bytes.
 async fn place_many(world: &World, n: u64, count: usize) {
     let events = (0..count).map(|_| wordy(450)).collect();
     world.append(&stream(n), events).await;
@@ -53,7 +53,7 @@ async fn stored_bytes(world: &World, n: u64) -> usize {
     events.iter().map(|event| event.payload.len()).sum()
 }
 
-/// The state at v3 of an order of so many euro, of which nothing is paid.
+/// The state at v3 of an unpaid order of `euro` euro.
 fn at_v3(euro: u64) -> StateV3 {
     StateV3 {
         net: euro * 10_000 / 120,

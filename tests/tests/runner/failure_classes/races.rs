@@ -49,8 +49,8 @@ fn blocking(work: impl AsyncFn() + Send + Sync + 'static) -> Meddling {
     })
 }
 
-/// Goes from v1 to v2, and does something else on the way so many times: with the
-/// busy order, or with each one.
+/// A migration from v1 to v2 with a side effect at the conversion of the busy order, or
+/// of each order. `times` limits how often the side effect happens.
 #[derive(Clone)]
 struct Meddle {
     times: Arc<AtomicUsize>,
@@ -68,8 +68,8 @@ impl Meddle {
         }
     }
 
-    /// Appends an event to the order after the one that is converted, as long as
-    /// that is at v1: while two of them are in hand, one is written to.
+    /// Appends an event to the order after the converted one if that order is at v1, so
+    /// that a process of the same chunk changes during the conversion.
     fn with_the_next(world: &World) -> Self {
         let (events, crowd) = (world.events.clone(), world.crowd());
         let runtime = tokio::runtime::Handle::current();
@@ -141,12 +141,12 @@ impl StateMigration for Meddle {
     }
 }
 
-/// The orders that nobody else writes to.
+/// The orders without a concurrent writer.
 fn others(world: &World) -> impl Iterator<Item = u64> + use<> {
     (0..world.crowd()).filter(|n| *n != BUSY)
 }
 
-/// Places orders, of which one is for a sum that no other has.
+/// Places orders. The busy order has a price of its own.
 async fn place(world: &World) {
     world.place(others(world)).await;
     let placed = NewEvent::of::<OrderV1>(&OrderEvent::Placed { euro: EURO }).unwrap();
@@ -292,8 +292,8 @@ async fn an_event_appended_while_events_are_folded_is_part_of_the_migrated_state
 
 async fn it_is_reported_as_busy(world: &World) {
     let placed = world.head(&stream(BUSY)).await.sequence;
-    // More often than runs try, and not for ever: a run that did not stop to try
-    // would migrate the process in the end.
+    // More appends than a run has attempts, but not without limit: a run without a
+    // retry bound migrates the process in the end.
     const TIMES: usize = 400;
     let meddle = Meddle::paying(TIMES, world, None);
     let runner = world.runner(meddle.clone());

@@ -86,7 +86,7 @@ async fn migrations_that_do_not_fit_together_are_one_error(world: World) {
     world.place([0, 1]).await;
     let before = world.rows().await;
     let order = |version| WorkflowId::new("order", version);
-    // The migration by hand names its type, which names its crate.
+    // A hand-written migration names its type, which names its crate.
     let by = "by `state_migration::migration::IdentityMigration<state_migration_tests::orders::OrderV1>`";
     for (source, target, name, message) in [
         (
@@ -141,7 +141,7 @@ async fn without_a_migration_of_its_name_a_process_is_left_alone(world: World) {
     let before = world.rows_of(identity::<OrderV1>(2).stream_id()).await;
     let report = world.run().await;
     assert_eq!((report.migrated, report.error_count), (2, 0), "{report}");
-    // By index nobody comes across them.
+    // A transactional run finds processes by version, so it never reads these.
     let other = if world.is_one_transaction() { 0 } else { 2 };
     assert_eq!(
         (report.skipped, report.skipped_by.other_workflow),

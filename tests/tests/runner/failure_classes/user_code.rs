@@ -187,7 +187,7 @@ fn folding(schema_version: u32, payload: &str, message: &str) -> Bad {
     }
 }
 
-/// Folds, to so many grams, and fails after.
+/// An event that folds to a state of `grams` grams, and fails at a later stage.
 fn later(grams: u64, stage: Stage, message: &str) -> Bad {
     Bad {
         schema_version: 1,

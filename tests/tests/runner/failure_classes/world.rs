@@ -97,8 +97,8 @@ impl World {
         self.on_disk.is_none()
     }
 
-    /// How many orders a scenario places: in memory so many that a chunk holds
-    /// several of them, on disk a few.
+    /// The number of orders of a scenario: in memory enough for several in a chunk, on
+    /// disk a few.
     pub(crate) fn crowd(&self) -> u64 {
         if self.is_in_memory() { 200 } else { 8 }
     }

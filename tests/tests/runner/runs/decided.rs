@@ -79,7 +79,7 @@ async fn a_retry_is_for_what_failed_and_for_nothing_else(store: impl Store) {
     assert_eq!((right.migrated, right.error_count), (3, 0), "{right}");
     assert_eq!(right.state, Some(RunState::Done));
     assert_eq!(seen.all(), BTreeMap::from([(2, 1), (12, 1), (22, 1)]));
-    // All classes: those that are done by now are counted, and left alone.
+    // A retry of all classes counts the migrated processes, and does not change them.
     let rest = runner.retry(first_id, &[]).await;
     assert_eq!((rest.migrated, rest.error_count), (0, 3), "{rest}");
     assert_eq!(rest.skipped_by.already_there, 3, "{rest}");
@@ -91,9 +91,9 @@ async fn a_retry_is_for_what_failed_and_for_nothing_else(store: impl Store) {
             "{n} is due, not a failure"
         );
     }
-    // An operator's word counts here too.
+    // A retry also skips held processes.
     runs(&store)
-        .hold(&stream(1), "Ada", "by hand")
+        .hold(&stream(1), "Ada", "manually")
         .await
         .unwrap();
     let held = runner.retry(first_id, &[FailureClass::Panic]).await;
@@ -246,13 +246,13 @@ async fn what_is_over_is_decided_once(store: impl Store) {
         second + 110 < first,
         "{first} rows, then {second}: no event is read again"
     );
-    // One goes on, however over it is.
+    // A finished process gets a further event.
     let step = event("v1", &JobEvent::Step).unwrap();
     append(&store, &stream(base + 7), vec![step]).await.unwrap();
     rows_of_a_run().await;
-    assert_eq!(folded(), 124, "one is looked at again");
+    assert_eq!(folded(), 124, "only the changed process is folded again");
     assert_eq!(applied(base + 7), 7);
-    // A run for all of them takes them as well.
+    // A run that selects all processes migrates them as well.
     let report = Upgrade::new().runner(&store).run().await;
     assert_eq!((report.migrated, report.skipped), (40, 0), "{report}");
 }

@@ -1,4 +1,4 @@
-//! A migration that was edited after it was applied is told of.
+//! The warning about a migration that was edited after it was applied.
 
 use state_migration::{Fingerprint, RunState, WorkflowId};
 use state_migration_tests::scripted_workflow::{Store, Upgrade, put};
@@ -6,13 +6,13 @@ use state_migration_tests::scripted_workflow::{Store, Upgrade, put};
 use crate::runs::runs;
 
 over_both_stores![
-    a_step_that_was_edited_after_it_was_applied_is_told_of,
+    a_step_that_was_edited_after_it_was_applied_is_reported,
     a_run_that_moved_nothing_applied_nothing,
 ];
 
-/// Takes out: `was != now` in `Plan::changed_since`, and steps that are as they
-/// were are told of; `warn_of_changed_steps`, and the dry run is silent.
-async fn a_step_that_was_edited_after_it_was_applied_is_told_of(store: impl Store) {
+/// The test fails without `was != now` in `Plan::changed_since` (unchanged migrations
+/// are reported), and without `warn_of_changed_steps` (a dry run does not warn).
+async fn a_step_that_was_edited_after_it_was_applied_is_reported(store: impl Store) {
     put(&store, 0).await.unwrap();
     let report = Upgrade::new().fingerprint(7).runner(&store).run().await;
     assert_eq!(report.state, Some(RunState::Done), "{report}");

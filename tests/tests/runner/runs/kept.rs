@@ -106,18 +106,18 @@ async fn counts_by_reason_are_those_of_the_report(store: impl Store) {
     for n in 10..40 {
         put(&store, n).await.unwrap();
     }
-    // Two that are over.
+    // Two finished processes.
     for n in [11, 12] {
         let over = event("v1", &JobEvent::Over).unwrap();
         append(&store, &stream(n), vec![over]).await.unwrap();
     }
-    // Three that an operator holds, one of which is nobody's.
+    // Three held processes, one of which is at a version without a migration.
     put_at(&store, 41, "v0", "").await.unwrap();
     put_at(&store, 42, "v0", "").await.unwrap();
     for n in [20, 21, 41] {
         runs(&store).hold(&stream(n), "Ada", "later").await.unwrap();
     }
-    // Another workflow, and a stream that is no process.
+    // A process of another workflow, and a stream that does not belong to a process.
     let parcel = NewEvent::new(WorkflowId::new("parcel", "v1"), "Sent", 1, "{}").unwrap();
     append(&store, &stream(50), vec![parcel]).await.unwrap();
     let begun = event(
@@ -157,9 +157,9 @@ async fn counts_by_reason_are_those_of_the_report(store: impl Store) {
     assert_eq!(counts.processes(), 26 + 2 + 2 + 3 + 6 + 1);
 }
 
-/// Each stream is counted once, whatever it is left alone for.
+/// Each stream that is not migrated is counted once.
 ///
-/// Takes out: that `Due` leaves to a full count what is not selected.
+/// The test fails if `Due` also counts the streams that a full count counts.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_full_count_counts_what_is_not_selected_once() {
     let store = MemoryStore::new();

@@ -74,7 +74,7 @@ pub(crate) fn cancelling_after(
     (upgrade, told)
 }
 
-/// A run that was cancelled after a few of so many jobs.
+/// A run over `jobs` jobs that was cancelled after a few of them.
 pub(crate) async fn cancelled(store: &impl Store, jobs: u64) -> MigrationReport {
     for n in 0..jobs {
         put(store, n).await.unwrap();

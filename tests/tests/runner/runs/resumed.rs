@@ -1,4 +1,4 @@
-//! A run goes on in another execution.
+//! Runs that are resumed: one run with several executions.
 
 use state_migration::{RunState, Selection};
 use state_migration_tests::scripted_workflow::{Store, Upgrade, at_v2, put, put_at, stream};
@@ -14,14 +14,14 @@ over_both_stores![
     a_run_that_another_one_came_between_passes_all_heads_again_and_counts_once,
 ];
 
-/// Takes out: `failed_before`, and what failed is converted again;
-/// `claim.holder = None` in `Ledger::end`, and the store stays claimed.
+/// The test fails without `failed_before` (failed processes are converted again), and
+/// without the released claim in `RunLog::end` (the store stays claimed).
 async fn a_cancelled_run_lets_the_store_go_and_is_finished_by_another_execution(store: impl Store) {
     const JOBS: u64 = 120;
     for n in 0..JOBS {
         put(&store, n).await.unwrap();
     }
-    // Else the first chunks all note that jobs stand at v2 now, and conflict.
+    // Otherwise each of the first chunks records that v2 has processes, and they conflict.
     put_at(&store, JOBS, "v2", "").await.unwrap();
     let refused = |n| n % 10 == 7;
     let (upgrade, told) = cancelling_after(40, refused);
@@ -38,7 +38,7 @@ async fn a_cancelled_run_lets_the_store_go_and_is_finished_by_another_execution(
     assert_eq!(
         looked_at.len(),
         cancelled.migrated + cancelled.error_count,
-        "what was in hand was finished"
+        "chunks in progress are finished"
     );
     let first = record(&store, &cancelled).await;
     assert_eq!(first.state, RunState::Cancelled);
@@ -211,9 +211,9 @@ async fn a_limit_holds_over_all_executions_of_a_run(store: impl Store) {
     );
 }
 
-/// Takes out: `begin_again`, and what is left alone is counted twice; or the look
-/// at what is closing for this run, and the process that was born meanwhile behind
-/// it is never found.
+/// The test fails without `begin_again` (skipped processes are counted twice), and
+/// without the check of the versions that this run closes (a process that was born
+/// behind the run is never found).
 async fn a_run_that_another_one_came_between_passes_all_heads_again_and_counts_once(
     store: impl Store,
 ) {
@@ -229,7 +229,7 @@ async fn a_run_that_another_one_came_between_passes_all_heads_again_and_counts_o
     told.set(runner.control()).ok().unwrap();
     let first = runner.run().await;
     assert_eq!(first.state, Some(RunState::Cancelled), "{first}");
-    // It records births for itself, and ends that for all.
+    // The other run records births for itself, and its end stops that for all runs.
     let only = Selection::all().streams([stream(39)]);
     let other = Upgrade::new().runner(&store).select(only).run().await;
     assert_eq!((other.migrated, other.state), (1, Some(RunState::Done)));

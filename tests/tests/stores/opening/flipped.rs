@@ -77,12 +77,12 @@ fn files(folder: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
         .collect()
 }
 
-/// What was seen of bits that flip.
+/// The effects of flipped bits.
 #[derive(Debug, Default)]
 struct Seen {
     reported: usize,
     without_effect: usize,
-    /// What was read is not what was written, and nobody said so.
+    /// The wrong content that was read without an error.
     wrong: Vec<String>,
 }
 

@@ -1,5 +1,5 @@
-//! A store that a program has open is left to it, as is one of which nobody
-//! can tell.
+//! The check whether a program has a store open. A store whose state cannot be
+//! determined counts as open.
 
 use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
@@ -15,7 +15,7 @@ use crate::opening::{contents, is_there, open, place};
 /// The key of the mark of the last writer that closed the store.
 const MARK: &[u8] = b"ue";
 
-/// The program `hold-child`, under way. It does not outlive this.
+/// The running program `hold-child`, which is killed when this value is dropped.
 struct Program {
     child: Child,
     input: ChildStdin,

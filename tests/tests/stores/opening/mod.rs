@@ -1,5 +1,5 @@
-//! Opening a SlateDB store: what is made, what is refused and left alone, who
-//! is shut out, and what is there afterwards.
+//! Opening a SlateDB store: which files are created, which places are refused and
+//! unchanged, which writers are fenced, and what the store contains afterwards.
 
 mod damaged;
 mod flipped;
@@ -54,7 +54,7 @@ pub(crate) fn contents(folder: &Path) -> BTreeMap<PathBuf, Option<Vec<u8>>> {
     stores::contents(folder).unwrap()
 }
 
-/// A database that is no store, in a folder.
+/// A database in a folder that is not a store.
 pub(crate) async fn database(folder: &Path) -> Db {
     let files = LocalFileSystem::new_with_prefix(folder).unwrap();
     Db::builder(ObjectPath::default(), Arc::new(files))

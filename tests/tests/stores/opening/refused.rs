@@ -1,4 +1,5 @@
-//! Places that hold something else, or a store of a newer format: refused and left alone.
+//! Places that contain something else or a store of a newer format are refused and
+//! unchanged.
 
 use std::fs;
 

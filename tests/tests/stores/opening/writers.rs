@@ -280,7 +280,7 @@ async fn handles_on_one_database_are_one_store_and_two_databases_are_two() {
     assert!(is_there(&store, 1).await);
     assert!(!is_there(&other, 1).await);
 
-    // Opened again, it is another one: the handles of before are shut out.
+    // The store has a new id after it is opened again, and older handles are fenced.
     store.close().await.unwrap();
     let reopened = open(a.path()).await.unwrap();
     assert_ne!(SnapshotStore::store_id(&reopened), id);

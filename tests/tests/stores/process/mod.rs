@@ -109,7 +109,7 @@ pub(crate) fn migrated_to_v2(error: &Error) {
     assert!(error.to_string().contains(way_out), "{error}");
 }
 
-/// Makes events unreadable, so that whoever reads them fails.
+/// Makes events unreadable, so that every reader of them fails.
 pub(crate) async fn garble(store: &impl Store, n: u64, sequences: std::ops::RangeInclusive<u64>) {
     for sequence in sequences {
         let key = event_key(&stream(n), sequence);

@@ -1,4 +1,4 @@
-//! A migration under a process: old code is fenced, and new code goes on.
+//! A migration while processes are loaded: old code is fenced, new code can append.
 
 use state_migration::{ErrorKind, MIGRATED, Process, ProcessIdentity, SnapshotStore, WorkflowId};
 use state_migration_tests::orders::OrderEvent::{Closed, Paid, Placed};

@@ -1,4 +1,4 @@
-//! Dry runs over a reader while a writer goes on.
+//! Dry runs over a reader with a concurrent writer.
 
 use std::path::Path;
 
@@ -72,7 +72,7 @@ async fn a_dry_run_leaves_every_file_as_it_was_while_a_writer_goes_on() {
     assert_eq!(report.error_count, 0, "{report}");
     assert_eq!(report.migrated, QUIET as usize + BUSY.count(), "{report}");
     reader.close().await.unwrap();
-    // The writer was shut out at no time: each of its appends became durable.
+    // The writer was never fenced: each of its appends became durable.
     traffic.stop().await;
     let after = contents(disk.folder()).unwrap();
     for (path, content) in &before {

@@ -54,7 +54,7 @@ async fn restless(keeps_tables_for: Duration, keeps_manifests_for: Duration) -> 
     .unwrap()
 }
 
-/// Reads all processes again and again while a writer goes on.
+/// Reads all processes in a loop with a concurrent writer.
 async fn read_meanwhile(disk: &OnDisk, passes: usize, tables: bool) {
     const CHUNK: usize = 16;
     for n in 0..QUIET {
@@ -95,7 +95,7 @@ async fn read_meanwhile(disk: &OnDisk, passes: usize, tables: bool) {
                     .await
                     .unwrap();
             assert!(order.sequence() >= seen[&stream(n)]);
-            // All that goes on is that one euro after the other is paid.
+            // The writer only appends payments of one euro.
             let paid = order.sequence() - history(n).len() as u64;
             let mut expected = folded::<OrderV1>(n);
             expected.paid_euro += paid;

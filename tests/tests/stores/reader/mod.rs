@@ -1,6 +1,5 @@
-//! A store that is read while another handle has it open for writing: nothing
-//! is written, nobody is shut out, and what a writer does meanwhile is never
-//! taken for damage.
+//! Reading a store that another handle has open for writing: the reader writes nothing,
+//! fences no writer, and never reports concurrent changes as damage.
 
 mod dry_run;
 mod meanwhile;
@@ -23,10 +22,10 @@ use state_migration_tests::orders::{OrderEvent, OrderV1, identity, place};
 use state_migration_tests::stores;
 use tokio::task::JoinHandle;
 
-/// The orders to which nobody but a test writes.
+/// The orders without a concurrent writer.
 const QUIET: u64 = 20;
 
-/// The orders to which somebody writes all the time.
+/// The orders to which the concurrent writers append.
 const BUSY: std::ops::Range<u64> = 100..148;
 
 const WRITERS: u64 = 4;
@@ -65,7 +64,7 @@ async fn eventually<F: Future<Output = bool>>(what: &str, ask: impl Fn() -> F) {
     }
 }
 
-/// Makes a table of what is in the log of a store, as happens after so many bytes.
+/// Flushes the memtable of a store, which otherwise happens when it is full.
 async fn make_a_table(store: &SlateDbStore) {
     let tables = FlushOptions {
         flush_type: FlushType::MemTable,

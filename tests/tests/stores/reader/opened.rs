@@ -1,4 +1,4 @@
-//! Opening a store to read it: every file stays as it is, and what is no store is refused.
+//! Opening a store to read it: no file changes, and a place without a store is refused.
 
 use std::fs;
 use std::path::Path;
@@ -31,7 +31,7 @@ async fn a_reader_leaves_every_file_as_it_is() {
         place(&store, &store, n).await.unwrap();
         register(&store, n).await.unwrap();
     }
-    // One store in whose log nothing is left to read, and one that was left alone.
+    // A store that was closed with a flush, and one with events in its log only.
     for closed in [false, true] {
         if closed {
             SlateDbStore::open_local(folder.path())

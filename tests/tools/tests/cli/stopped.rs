@@ -1,4 +1,4 @@
-//! Who does not want to wait for what is in hand.
+//! Runs that are stopped at once, without waiting for the chunks in progress.
 
 use std::process::Stdio;
 use std::thread;
@@ -38,7 +38,7 @@ fn the_second_signal_stops_a_run_at_once_and_loses_nothing() {
         while holder(&sample).is_none() {
             thread::sleep(Duration::from_millis(20));
         }
-        // Its first chunk is in hand, and takes far longer than this test.
+        // The first chunk is in progress, and takes far longer than this test.
         thread::sleep(Duration::from_millis(500));
         tell(&running, "-INT");
         thread::sleep(Duration::from_millis(1_500));
@@ -88,7 +88,7 @@ fn the_second_signal_stops_a_run_at_once_and_loses_nothing() {
     }
 }
 
-/// The program that begins a run and the one that goes on must do the same.
+/// A run must be resumed with the migrations that it was started with.
 #[test]
 fn a_run_of_other_code_is_resumed_only_by_force() {
     let sample = Sample::new();

@@ -175,7 +175,7 @@ fn tell_the_story(form: Form) {
     assert!((30..200).contains(&halfway.at("loan@2014")), "{halfway:?}");
     assert_eq!(halfway.at("loan@2011"), 240 - halfway.at("loan@2014"));
 
-    // It goes on, and some do not convert.
+    // The run is resumed, and some processes fail to convert.
     story.says("4-resume", PROGRAM, &["resume", "last"], 2);
     let refused = stands(sample).at("loan@2011");
     assert!((1..100).contains(&refused), "{refused}");

@@ -16,7 +16,7 @@ use tokio::time::{sleep, timeout};
 /// Longer than anything here takes, on a machine that is busy.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
-/// A service over a store with so many jobs at v1.
+/// A service over a store with jobs at v1.
 pub(crate) struct Service<S> {
     pub(crate) store: S,
     pub(crate) control: RunControl,

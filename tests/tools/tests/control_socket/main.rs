@@ -60,7 +60,7 @@ async fn a_run_is_driven_from_outside(store: impl Store) {
             .starts_with(&format!("run {run} is in progress"))
     );
 
-    // Paused: nothing moves until it is told to go on.
+    // While the run is paused, no process is migrated.
     let paused = ask(&path, json!({"request": "pause"})).await;
     assert_eq!(
         (&paused["pausing"], &paused["per_second"]),
@@ -212,10 +212,10 @@ async fn nobody_is_told_when_no_run_is_in_progress() {
     assert_eq!(client.end().await["report"]["state"], "done");
 }
 
-/// Garbage, wrong versions, lines without end: each client is told, and the run
-/// goes on.
+/// Garbage, unsupported versions and endless lines: each client gets an error, and the
+/// run continues.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_client_that_talks_nonsense_harms_nobody() {
+async fn an_invalid_request_is_refused_and_the_run_continues() {
     const JOBS: u64 = 60;
     let service = service(MemoryStore::new(), JOBS, slow()).await;
     let mut driver = Client::new(&service.path).await;
@@ -262,19 +262,19 @@ async fn a_client_that_talks_nonsense_harms_nobody() {
     assert_eq!(ended["report"]["migrated"], JOBS);
 }
 
-/// Many that connect and say nothing, or ask and never read: the run goes on,
-/// and there is room for one to cancel.
+/// Clients that send no request or read no answer do not stop the run, and leave room
+/// for a client that cancels it.
 #[tokio::test(flavor = "multi_thread")]
-async fn clients_that_are_slow_or_gone_keep_nobody_waiting() {
+async fn slow_and_disconnected_clients_do_not_block_others() {
     const JOBS: u64 = 150;
     let service = service(MemoryStore::new(), JOBS, slow()).await;
     let mut driver = Client::new(&service.path).await;
-    // It must not be over before all of them have come.
+    // The run must not end before all clients have connected.
     driver.ask(json!({"request": "run", "per_second": 1})).await;
     // The first answer comes before the run begins, the second after.
     driver.answer().await;
     driver.answer().await;
-    // As many watch as may; they never read.
+    // The maximum number of clients watches and never reads.
     let mut watchers = Vec::new();
     loop {
         let mut watcher = Client::new(&service.path).await;
@@ -287,12 +287,12 @@ async fn clients_that_are_slow_or_gone_keep_nobody_waiting() {
         watchers.push(watcher);
     }
     assert_eq!(watchers.len(), 15, "the driver is the sixteenth");
-    // Those who leave make room for others to watch.
+    // Disconnected clients make room for other watchers.
     drop(watchers);
     let status = ask(&service.path, json!({"request": "status"})).await;
     assert_eq!(status["in_progress"], true);
 
-    // Who began the run goes away, and the run goes on to its end.
+    // The client that started the run disconnects, and the run continues to its end.
     let run = status["progress"]["run"].clone();
     drop(driver);
     ask(&service.path, json!({"request": "throttle"})).await;
@@ -326,7 +326,7 @@ async fn a_run_that_the_service_began_is_driven_too() {
     let serving = serving.serve(runner.clone()).unwrap();
     let run = tokio::spawn(async move { runner.run().await });
     let mut watcher = Client::new(&path).await;
-    until("it is under way", async || {
+    until("the run is in progress", async || {
         watcher.ask(json!({"request": "watch"})).await;
         (watcher.answer().await["answer"] == "progress").then_some(())
     })

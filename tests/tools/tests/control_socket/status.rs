@@ -46,7 +46,7 @@ async fn a_dry_run_is_said_to_be_one() {
     assert_eq!(ended["progress"]["dry_run"], true);
 
     driver.ask(json!({"request": "run"})).await;
-    until("it is told of the run", async || {
+    until("the status shows the run", async || {
         let status = status(&service.path).await;
         let progress = &status["progress"];
         (progress["run"].is_string() && progress["dry_run"] == false).then_some(())
@@ -129,14 +129,14 @@ async fn a_throttle_that_is_set_after_the_run_began_holds() {
     assert_eq!(told["per_second"], 20);
     let (began, run) = (Instant::now(), told["progress"]["run"].clone());
     let before = counts(&service.store, &run).await.migrated;
-    // Each of the workers may have had four chunks of two in hand.
+    // Each of the workers may have had four chunks of two processes in progress.
     let in_hand = 16 * 4 * 2;
     let more = in_hand + 60;
     until_migrated(&service, before + more).await;
     let took = began.elapsed();
     assert!(took >= Duration::from_secs(2), "{more} more in {took:?}");
     assert_eq!(status(&path).await["per_second"], 20);
-    // Again at another one: nobody goes on at the old one, or all at once.
+    // After another throttle, no worker continues at the old rate or without a limit.
     ask(&path, json!({"request": "throttle", "per_second": 1})).await;
     let (began, before) = (Instant::now(), service.control.progress().counts.migrated);
     sleep(Duration::from_secs(2)).await;
@@ -185,7 +185,7 @@ async fn clients_that_ask_for_nothing_make_place_for_one_that_cancels() {
             UnixStream::connect(&service.path).await.unwrap(),
         ));
         if n % 2 == 0 {
-            // Half a request is none.
+            // An incomplete request.
             client.send(b"{\"version\":2,").await;
         }
         idle.push(client);
@@ -256,7 +256,7 @@ async fn a_run_that_was_interrupted_is_resumed_or_taken_over_from() {
     assert_eq!(
         told,
         [json!(first)],
-        "the one that holds the store is told of"
+        "the run that claims the store is listed"
     );
     assert_eq!(
         (&last["claimed_by"], &last["interrupted"]),
@@ -268,14 +268,14 @@ async fn a_run_that_was_interrupted_is_resumed_or_taken_over_from() {
         (&refused["kind"], &refused["run"]),
         (&json!("interrupted"), &json!(first))
     );
-    // Who only tries is let.
+    // A dry run is allowed.
     client.ask(json!({"request": "run", "dry_run": true})).await;
     assert_eq!(client.end().await["answer"], "ended");
     let runs = Runs::of(&store).unwrap();
     assert_eq!(
         runs.list().await.unwrap().len(),
         1,
-        "who was refused began nothing"
+        "a refused request starts no run"
     );
 
     client
@@ -288,7 +288,7 @@ async fn a_run_that_was_interrupted_is_resumed_or_taken_over_from() {
     assert_eq!(
         all[0].state,
         RunState::Running,
-        "nobody wrote that it ended"
+        "the end of the run was not recorded"
     );
     let (_, last) = end(&mut client).await;
     assert_eq!(
@@ -297,7 +297,7 @@ async fn a_run_that_was_interrupted_is_resumed_or_taken_over_from() {
     );
     assert_eq!(at_v2(&store, 0..JOBS).await.unwrap().len() as u64, JOBS);
 
-    // One that holds the store is resumed as it is; another one is not.
+    // Only the run that claims the store can be resumed without taking over.
     for n in JOBS..2 * JOBS {
         put(&store, n).await.unwrap();
     }

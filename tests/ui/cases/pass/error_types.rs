@@ -110,7 +110,7 @@ fn behind_an_alias(old: State) -> Fallible<State> {
     Err(Failed("x".parse::<u8>().unwrap_err()).into())
 }
 
-// These may not leave their thread; what is told of them does.
+// These errors are not `Send`; only their messages leave their thread.
 #[state_migration(from = V7, to = V8)]
 fn boxed(_: State) -> Result<State, Box<dyn Error>> {
     Ok(State { total: parse()? })

@@ -27,13 +27,13 @@ struct WriteOnly {
     total: u64,
 }
 
-/// Can be read only from what lives for ever.
+/// Can be deserialized only from `'static` input.
 #[derive(Debug, Default, Clone, PartialEq, Serialize, Deserialize)]
 struct Static {
     currency: &'static str,
 }
 
-/// Can be read from what lives as long as it does.
+/// Can be deserialized from input that lives as long as the state.
 #[derive(Debug, Default, Clone, PartialEq, Serialize, Deserialize)]
 struct Borrowed<'a> {
     currency: &'a str,

@@ -1,4 +1,4 @@
-//! A migration by hand that leads back to the beginning.
+//! A hand-written migration that closes a cycle.
 
 use std::process::ExitCode;
 
