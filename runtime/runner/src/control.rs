@@ -540,7 +540,7 @@ mod tests {
     #[tokio::test]
     async fn a_worker_waits_for_its_turn_and_hears_of_changes() {
         let (control, in_progress) = (RunControl::new(), InProgress::new());
-        let in_progress = control.begin();
+        let run = control.begin();
         // The end of another run of the same runner does not affect this run.
         drop(control.begin());
         let go = control.may_go_on(1, &in_progress).await;
@@ -568,7 +568,7 @@ mod tests {
         control.cancel();
         let go = control.may_go_on(1, &in_progress).await;
         assert!(matches!(go, Go::Nowhere));
-        drop(in_progress);
+        drop(run);
         let go = control.may_go_on(1, &in_progress).await;
         assert!(matches!(go, Go::On(_)));
     }
@@ -608,11 +608,11 @@ mod tests {
         assert!(!control.is_in_progress());
         assert!(!control.pause_this(true) && !control.cancel_this());
         assert!(!control.is_paused() && !control.is_cancelled());
-        let in_progress = control.begin();
+        let run = control.begin();
         assert!(control.is_in_progress());
         assert!(control.pause_this(true) && control.cancel_this());
         assert!(control.is_paused() && control.is_cancelled());
-        drop(in_progress);
+        drop(run);
         assert!(!control.is_paused() && !control.is_cancelled());
     }
 }

@@ -144,7 +144,7 @@ async fn nothing_is_lost_under_live_traffic_where_the_event_comes_first() {
 }
 
 /// Runs once over a store with orders; returns the chunks of the run. A write in
-/// `under_way` stays pending during the run, while other writers append in a loop.
+/// `in_progress` stays pending during the run, while other writers append in a loop.
 async fn run_beside(
     store: impl EventStore + SnapshotStore + Clone + 'static,
     in_progress: Option<NotDurable<Appended>>,

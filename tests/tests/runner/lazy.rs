@@ -211,7 +211,7 @@ async fn a_process_that_cannot_be_migrated_as_it_is_opened_stays_usable_and_can_
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_process_that_the_run_under_way_is_not_for_is_left_alone() {
+async fn a_process_that_the_run_in_progress_does_not_select_is_skipped() {
     let store = MemoryStore::new();
     for n in 0..30 {
         place(&store, &store, n).await.unwrap();
