@@ -114,7 +114,7 @@ async fn who_looks_first_leaves_a_run_alone() {
     assert_eq!(
         refused.to_string(),
         format!(
-            "the store {} cannot be opened: run {holder} claims it; wait until the run has ended, or, if its program is dead, take over the store with `open()` and resume the run",
+            "the store {} cannot be opened: run {holder} claims the store; wait until the run has ended, or, if its program is dead, take over the store with `open()` and resume the run",
             folder.display()
         )
     );
