@@ -65,7 +65,7 @@ fn a_file_of_data_that_is_damaged_is_named_at_once() {
     for file in files {
         let bytes = fs::read(whole.store().join(&file)).unwrap();
         let sentence = format!(
-            "the file {} of the database is damaged; restore it from a backup (SlateDB says: ",
+            "the file {} of the database is damaged; restore the file from a backup (SlateDB says: ",
             file.display()
         );
         for (what, damaged) in damages(&bytes) {

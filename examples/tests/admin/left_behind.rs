@@ -179,7 +179,7 @@ fn a_run_that_another_one_took_the_store_over_from_is_interrupted() {
         (&true.into(), &second["run"])
     );
     let said = run(&sample, &["runs"]).exits(0).stdout;
-    let note = "run 1 was interrupted, and run 2 took over the store; what it had committed is kept, and `resume 1` continues it";
+    let note = "run 1 was interrupted, and run 2 took over the store; what was committed is kept, and `resume 1` resumes the run";
     assert!(said.contains(note), "{said}");
     assert!(!said.contains("running"), "{said}");
     let shown = run(&sample, &["show", "1"]).exits(0).stdout;

@@ -195,7 +195,7 @@ fn a_run_that_is_not_there_is_answered_with_where_to_look() {
     let said = run(&sample, &["show", "last"]).exits(1);
     assert_eq!(
         said.stderr,
-        "error: the store has no runs yet; plan one first\nnext: loans-admin --store ./loans plan\n"
+        "error: the store has no runs yet; plan a run first\nnext: loans-admin --store ./loans plan\n"
     );
     can_be_typed(&sample, &said);
     sample.change(async |store| {

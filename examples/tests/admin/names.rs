@@ -27,7 +27,7 @@ const SELECTIONS: [(&[&str], &str); 4] = [
     ),
     (
         &["--stream", "process/bank/none"],
-        "no stream process/bank/none; streams of processes are named process/TENANT/PROCESS",
+        "stream process/bank/none does not exist; streams of processes are named process/TENANT/PROCESS",
     ),
     (
         &["--prefix", "bank/"],

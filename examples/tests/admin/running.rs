@@ -37,7 +37,7 @@ fn a_run_that_nobody_said_yes_to_is_refused_and_leaves_the_store_alone() {
     assert_eq!(said.stdout, "");
     assert_eq!(
         said.stderr,
-        "error: a run changes the store and needs confirmation: give the fingerprint that `plan` prints with --plan, or give --yes\n\
+        "error: a run changes the store and needs confirmation; give --plan with the fingerprint that `plan` prints, or give --yes\n\
          next: loans-admin --store ./loans plan --percent 5\n"
     );
     can_be_typed(&sample, &said);

@@ -136,7 +136,7 @@ mod tests {
                 assert!(sentence.contains("'-5'"), "{sentence}");
                 continue;
             }
-            let expected = "expected a positive integer; give one, or omit the option";
+            let expected = "expected a positive integer; correct the value, or omit the option";
             assert!(sentence.ends_with(expected), "{sentence}");
         }
     }

@@ -150,7 +150,11 @@ impl Cli {
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .enable_all()
             .build()
-            .map_err(|error| Failure::environment(format!("cannot start threads: {error}")))?;
+            .map_err(|error| {
+                Failure::environment(format!(
+                    "cannot start threads: {error}; check the resource limits of the system"
+                ))
+            })?;
         let context = Context::new(args.global, self.configure, *output);
         let (command, minds_signals) = (args.command, context.minds_signals());
         let interrupted = command.interrupted();

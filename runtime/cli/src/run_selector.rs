@@ -56,7 +56,7 @@ impl WhichRun {
     fn among(&self, mut known: Vec<RunRecord>) -> Result<RunRecord, Failure> {
         if known.is_empty() {
             return Err(Failure::environment(
-                "the store has no runs yet; plan one first",
+                "the store has no runs yet; plan a run first",
             ));
         }
         let named = match self {
@@ -156,6 +156,6 @@ mod tests {
             assert!(error.starts_with("no run "), "{error}");
         }
         let error = WhichRun::Last.among(Vec::new()).unwrap_err().message;
-        assert_eq!(error, "the store has no runs yet; plan one first");
+        assert_eq!(error, "the store has no runs yet; plan a run first");
     }
 }

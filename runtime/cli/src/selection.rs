@@ -166,7 +166,7 @@ pub(crate) fn no_migration<'a>(
 ) -> Failure {
     let known: Vec<&str> = known.into_iter().collect();
     let known = match known.as_slice() {
-        [] => "no workflow has one".to_owned(),
+        [] => "no workflow has migrations".to_owned(),
         known => format!("the workflows with migrations are {}", known.join(", ")),
     };
     Failure::environment(format!(
@@ -192,8 +192,8 @@ pub(crate) fn number<N: FromStr>(text: &str) -> Result<N, String> {
     let is_too_large = text.bytes().all(|byte| byte.is_ascii_digit())
         && text.bytes().any(|byte| matches!(byte, b'1'..=b'9'));
     text.parse().map_err(|_| match is_too_large {
-        true => "the number is too large; give a smaller one, or omit the option".into(),
-        false => "expected a positive integer; give one, or omit the option".into(),
+        true => "the number is too large; give a smaller number, or omit the option".into(),
+        false => "expected a positive integer; correct the value, or omit the option".into(),
     })
 }
 

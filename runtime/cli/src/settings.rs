@@ -48,7 +48,7 @@ pub(crate) fn over(ours: &Settings, file: Option<&Path>) -> Result<Settings, Fai
             places.first().cloned().unwrap_or_default()
         };
         Failure::environment(format!(
-            "invalid value for the setting `{key}` {place}: {}; correct it",
+            "invalid value for the setting `{key}` {place}: {}; correct the value",
             one_line(&error.kind.to_string())
         ))
     })?;

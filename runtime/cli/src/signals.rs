@@ -68,8 +68,11 @@ where
         // The receiver is gone if the command was interrupted.
         let _ = sender.send(runtime.block_on(command()));
     });
-    let thread =
-        thread.map_err(|error| Failure::environment(format!("cannot start a thread: {error}")))?;
+    let thread = thread.map_err(|error| {
+        Failure::environment(format!(
+            "cannot start a thread: {error}; check the resource limits of the system"
+        ))
+    })?;
     loop {
         match signals.or(&mut ended).await {
             Ok(Ok(ended)) => return ended,

@@ -16,22 +16,25 @@ use crate::{
 /// # Errors
 /// The first rule that the store breaks.
 pub async fn event_store(store: &dyn EventStore) -> Result<(), Violation> {
-    of("a stream without events is empty", empty(store).await)?;
     of(
-        "events come back as they were appended",
+        "a stream without events has no head and no events",
+        empty(store).await,
+    )?;
+    of(
+        "events are read as they were appended",
         round_trip(store).await,
     )?;
     of(
-        "an append happens only at the expected end",
+        "an append succeeds only at the expected sequence number",
         expected_end(store).await,
     )?;
     of("events are read in pages", pages(store).await)?;
     of(
-        "of many appends at one place one wins",
+        "of concurrent appends at one sequence number, exactly one succeeds",
         one_wins(store).await,
     )?;
     of(
-        "streams do not run into each other",
+        "the events of different streams are separate",
         neighbours(store).await,
     )?;
     of(
@@ -39,12 +42,15 @@ pub async fn event_store(store: &dyn EventStore) -> Result<(), Violation> {
         listing(store).await,
     )?;
     of(
-        "a migration is an event like others, and moves the head",
+        "a `$migrated` event is stored like other events and changes the version in the head",
         migration(store).await,
     )?;
-    of("code of another version writes nothing", fence(store).await)?;
     of(
-        "an append without events, or of mixed versions, is refused",
+        "an append by code of another version is rejected",
+        fence(store).await,
+    )?;
+    of(
+        "an append without events or with events of mixed versions is rejected",
         malformed(store).await,
     )
 }
@@ -55,14 +61,18 @@ fn conflict(error: &Error) -> bool {
 
 async fn empty(store: &dyn EventStore) -> Checked {
     let stream = stream(&tenant(), "none")?;
-    same("its head", &store.head(&stream).await?, &None)?;
     same(
-        "its events",
+        "the head of a stream without events",
+        &store.head(&stream).await?,
+        &None,
+    )?;
+    same(
+        "the events of a stream without events",
         &store.read_all(&stream, 0, 10).await?,
         &vec![],
     )?;
     same(
-        "its events after 5",
+        "the events after event 5 of a stream without events",
         &store.read_all(&stream, 5, 10).await?,
         &vec![],
     )
@@ -84,10 +94,14 @@ async fn round_trip(store: &dyn EventStore) -> Checked {
     let appended = store
         .append(&stream, ExpectedSequence::NoStream, new.clone())
         .await?;
-    same("the last sequence number", &appended.last_sequence, &4)?;
+    same(
+        "the last sequence number of an append",
+        &appended.last_sequence,
+        &4,
+    )?;
     let found = store.read_all(&stream, 0, 10).await?;
     holds(
-        "a time of recording is missing",
+        "an event has no timestamp",
         found.iter().all(|e| e.time > Timestamp::from_micros(0)),
     )?;
     let wanted: Vec<Event> = new
@@ -96,12 +110,12 @@ async fn round_trip(store: &dyn EventStore) -> Checked {
         .zip(&found)
         .map(|((new, sequence), found)| new.record(stream.clone(), sequence, found.time))
         .collect();
-    same("the stream", &found, &wanted)?;
+    same("the list of events", &found, &wanted)?;
     let head = Head {
         finished: true,
         ..Head::of(4, v1())
     };
-    same_head("the head", store.head(&stream).await?, head).map(drop)
+    same_head("the head after an append", store.head(&stream).await?, head).map(drop)
 }
 
 /// Compares two heads without their revisions, and returns the revision found.
@@ -116,24 +130,32 @@ async fn expected_end(store: &dyn EventStore) -> Checked {
     use ExpectedSequence::{Exact, NoStream};
     let stream = stream(&tenant(), "p")?;
     let outcome = store.append(&stream, Exact(1), events(&v1(), 1)?).await;
-    refused("an append at 1 of an empty stream", outcome, conflict)?;
-    same("the head", &store.head(&stream).await?, &None)?;
+    refused(
+        "an append with `Exact(1)` to a stream without events",
+        outcome,
+        conflict,
+    )?;
+    same(
+        "the head after a rejected append",
+        &store.head(&stream).await?,
+        &None,
+    )?;
     store.append(&stream, NoStream, events(&v1(), 2)?).await?;
     for expected in [NoStream, Exact(0), Exact(1), Exact(3), Exact(u64::MAX)] {
         let outcome = store.append(&stream, expected, events(&v1(), 3)?).await;
         refused(
-            &format!("an append at {expected:?} of a stream that ends at 2"),
+            &format!("an append with `{expected:?}` to a stream that ends at event 2"),
             outcome,
             conflict,
         )?;
     }
     same(
-        "the number of events",
+        "the number of events after rejected appends",
         &store.read_all(&stream, 0, 10).await?.len(),
         &2,
     )?;
     same(
-        "the end",
+        "the last sequence number of another append",
         &store
             .append(&stream, Exact(2), events(&v1(), 1)?)
             .await?
@@ -157,23 +179,23 @@ async fn pages(store: &dyn EventStore) -> Checked {
     ] {
         let found = sequences(store.read_all(&stream, after, limit).await?);
         same(
-            &format!("the page of {limit} after {after}"),
+            &format!("a page of {limit} events after event {after}"),
             &found,
             &(first..=last).collect(),
         )?;
     }
     same(
-        "the page after the end",
+        "a page after the last event",
         &sequences(store.read_all(&stream, 300, 10).await?),
         &vec![],
     )?;
     same(
-        "the page after the last number",
+        "a page after the highest sequence number",
         &sequences(store.read_all(&stream, u64::MAX, 10).await?),
         &vec![],
     )?;
     same(
-        "a page of none",
+        "a page with limit 0",
         &sequences(store.read_all(&stream, 0, 0).await?),
         &vec![],
     )
@@ -196,14 +218,18 @@ async fn one_wins(store: &dyn EventStore) -> Checked {
         let won = outcomes.iter().filter(|outcome| outcome.is_ok()).count();
         same("the number of appends that succeeded", &won, &1)?;
         for outcome in outcomes.into_iter().filter(Result::is_err) {
-            refused("an append that came second", outcome, conflict)?;
+            refused("a concurrent append that lost", outcome, conflict)?;
         }
         last += 2;
         let found = store.read_all(&stream, 0, 100).await?;
-        same("the number of events", &(found.len() as u64), &last)?;
+        same(
+            "the number of events after concurrent appends",
+            &(found.len() as u64),
+            &last,
+        )?;
         let pair = &found[found.len() - 2..];
         same(
-            "the second event of the winner",
+            "the payload of the second event of the successful append",
             &pair[1].payload,
             &pair[0].payload,
         )?;
@@ -234,12 +260,12 @@ async fn neighbours(store: &dyn EventStore) -> Checked {
         let stream = stream(&tenant, name)?;
         let found = store.read_all(&stream, 0, 100).await?;
         same(
-            &format!("the number of events of {name:?}"),
+            &format!("the number of events of process {name:?}"),
             &found.len(),
             &(n + 1),
         )?;
         holds(
-            "an event names another stream",
+            "an event has the id of another stream",
             found.iter().all(|e| e.stream_id == stream),
         )?;
     }
@@ -259,7 +285,7 @@ async fn listing(store: &dyn EventStore) -> Checked {
     wanted.sort();
     let prefix = format!("process/{tenant}/");
     same(
-        "the list",
+        "the list of streams",
         &store.list_streams(Some(&prefix), None, 100).await?,
         &wanted,
     )?;
@@ -270,7 +296,7 @@ async fn listing(store: &dyn EventStore) -> Checked {
         .cloned()
         .collect();
     same(
-        "the list of those that start with `a`",
+        "the list of streams with a longer prefix",
         &store.list_streams(Some(&with_a), None, 100).await?,
         &a,
     )?;
@@ -278,7 +304,10 @@ async fn listing(store: &dyn EventStore) -> Checked {
     let mut after = None;
     loop {
         let page = store.list_streams(Some(&prefix), after.as_ref(), 2).await?;
-        holds("a page is longer than its limit", page.len() <= 2)?;
+        holds(
+            "a page of streams is longer than its limit",
+            page.len() <= 2,
+        )?;
         let at_end = page.len() < 2;
         after = page.last().cloned().or(after);
         found.extend(page);
@@ -286,13 +315,17 @@ async fn listing(store: &dyn EventStore) -> Checked {
             break;
         }
     }
-    same("the list in pages of 2", &found, &wanted)?;
+    same("the list of streams in pages of 2", &found, &wanted)?;
     let missing = stream(&tenant, "aaa")?;
     let after: Vec<StreamId> = wanted.iter().filter(|s| **s > missing).cloned().collect();
     let found = store
         .list_streams(Some(&prefix), Some(&missing), 100)
         .await?;
-    same("the list after a stream that is not there", &found, &after)?;
+    same(
+        "the list of streams after a stream that does not exist",
+        &found,
+        &after,
+    )?;
     let mut all = Vec::new();
     let mut after = None;
     loop {
@@ -305,7 +338,7 @@ async fn listing(store: &dyn EventStore) -> Checked {
         }
     }
     holds(
-        "the list without a prefix lacks a stream",
+        "a stream is missing from the list without a prefix",
         wanted.iter().all(|s| all.contains(s)),
     )
 }
@@ -316,7 +349,7 @@ async fn migration(store: &dyn EventStore) -> Checked {
     store.append(&stream, NoStream, events(&v1(), 2)?).await?;
     let event = migrated()?;
     refused(
-        "a migration at another place",
+        "a `$migrated` event at another sequence number",
         store.append(&stream, Exact(1), vec![event.clone()]).await,
         conflict,
     )?;
@@ -325,12 +358,18 @@ async fn migration(store: &dyn EventStore) -> Checked {
         baseline: Some(3),
         ..Head::of(sequence, v2())
     };
-    let before = same_head("the head", store.head(&stream).await?, at_v2(3))?;
+    let before = same_head(
+        "the head after a `$migrated` event",
+        store.head(&stream).await?,
+        at_v2(3),
+    )?;
     store.append(&stream, Exact(3), events(&v2(), 2)?).await?;
     let after = store.head(&stream).await?;
-    let after = same_head("the head after more events", after, at_v2(5))?;
+    let after = same_head("the head after further events", after, at_v2(5))?;
     holds(
-        &format!("the revision {after} of the head after an append is not above {before}"),
+        &format!(
+            "the revision of the head after an append is {after}, expected more than {before}"
+        ),
         after > before,
     )?;
     let all = store.read_all(&stream, 0, 10).await?;
@@ -340,16 +379,24 @@ async fn migration(store: &dyn EventStore) -> Checked {
         &&*all[2].event_type,
         &MIGRATED,
     )?;
-    same("its payload", &all[2].payload, event.payload())?;
-    same("its id", &all[2].event_id, &event.event_id())?;
+    same(
+        "the payload of the third event",
+        &all[2].payload,
+        event.payload(),
+    )?;
+    same(
+        "the id of the third event",
+        &all[2].event_id,
+        &event.event_id(),
+    )?;
     let sequences = |page: Vec<Event>| page.into_iter().map(|e| e.sequence).collect::<Vec<_>>();
     same(
-        "what a projection reads",
+        "the list of sequence numbers from `read`",
         &sequences(store.read(&stream, 0, 10).await?),
         &vec![1, 2, 4, 5],
     )?;
     same(
-        "what a projection reads in a page of 3",
+        "the list of sequence numbers in a page of 3 from `read`",
         &sequences(store.read(&stream, 0, 3).await?),
         &vec![1, 2, 4],
     )
@@ -360,21 +407,23 @@ async fn fence(store: &dyn EventStore) -> Checked {
     let stream = stream(&tenant(), "p")?;
     store.append(&stream, NoStream, events(&v1(), 2)?).await?;
     let outcome = store.append(&stream, Exact(2), events(&v2(), 1)?).await;
-    refused("an append of v2 to a process at v1", outcome, |e| {
+    refused("an append by code of v2 to a process at v1", outcome, |e| {
         *e.kind() == ErrorKind::WrongVersion { stands_at: v1() }
     })?;
     store.append(&stream, Exact(2), vec![migrated()?]).await?;
     let outcome = store.append(&stream, Exact(3), events(&v1(), 1)?).await;
-    refused("an append of v1 to a process at v2", outcome, |e| {
+    refused("an append by code of v1 to a process at v2", outcome, |e| {
         *e.kind() == ErrorKind::Migrated { to: v2() }
     })?;
     // Code of the old version knows neither the migration nor its event.
     let outcome = store.append(&stream, Exact(2), events(&v1(), 1)?).await;
-    refused("an append of v1 at its last event", outcome, |e| {
-        *e.kind() == ErrorKind::Migrated { to: v2() }
-    })?;
+    refused(
+        "an append by code of v1 at the last event of v1",
+        outcome,
+        |e| *e.kind() == ErrorKind::Migrated { to: v2() },
+    )?;
     same(
-        "the number of events",
+        "the number of events after rejected appends",
         &store.read_all(&stream, 0, 10).await?.len(),
         &3,
     )
@@ -386,15 +435,23 @@ async fn malformed(store: &dyn EventStore) -> Checked {
     let outcome = store
         .append(&stream, ExpectedSequence::NoStream, vec![])
         .await;
-    refused("an append of nothing", outcome, invalid)?;
+    refused("an append without events", outcome, invalid)?;
     let mixed = vec![event(v1(), 1)?, event(v2(), 1)?];
     let outcome = store
         .append(&stream, ExpectedSequence::NoStream, mixed)
         .await;
-    refused("an append of v1 and v2", outcome, invalid)?;
+    refused("an append with events of v1 and v2", outcome, invalid)?;
     let outcome = store
         .append(&stream, ExpectedSequence::NoStream, vec![migrated()?])
         .await;
-    refused("a migration of a stream without events", outcome, invalid)?;
-    same("the head", &store.head(&stream).await?, &None)
+    refused(
+        "a `$migrated` event for a stream without events",
+        outcome,
+        invalid,
+    )?;
+    same(
+        "the head after rejected appends",
+        &store.head(&stream).await?,
+        &None,
+    )
 }

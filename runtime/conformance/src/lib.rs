@@ -53,7 +53,11 @@ impl Violation {
 
 impl fmt::Display for Violation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "the store breaks a rule: {}: {}", self.rule, self.detail)
+        write!(
+            f,
+            "the store breaks the rule \"{}\": {}",
+            self.rule, self.detail
+        )
     }
 }
 
@@ -86,7 +90,7 @@ fn same<T: PartialEq + fmt::Debug>(what: &str, found: &T, wanted: &T) -> Checked
     if found == wanted {
         Ok(())
     } else {
-        Err(Broken(format!("{what} is {found:?} and not {wanted:?}")))
+        Err(Broken(format!("{what} is {found:?}, expected {wanted:?}")))
     }
 }
 
@@ -107,10 +111,12 @@ fn refused<T: fmt::Debug>(
     match outcome {
         Err(error) if kind(&error) => Ok(()),
         Err(error) => Err(Broken(format!(
-            "{what} fails with the wrong kind {:?}: {error}",
+            "{what} failed with the wrong error kind {:?}: {error}",
             error.kind()
         ))),
-        Ok(done) => Err(Broken(format!("{what} succeeds: {done:?}"))),
+        Ok(done) => Err(Broken(format!(
+            "{what} succeeded, but must be rejected: {done:?}"
+        ))),
     }
 }
 

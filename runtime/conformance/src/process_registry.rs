@@ -13,20 +13,20 @@ use crate::{Broken, Checked, Violation, holds, of, process, same, tenant, v1, v2
 /// The first rule that the registry breaks.
 pub async fn process_registry(registry: &dyn ProcessRegistry) -> Result<(), Violation> {
     of(
-        "a key leads to the entry registered last",
+        "`lookup` returns the entry that was registered last",
         latest(registry).await,
     )?;
     of(
-        "keys of different kinds and tenants are apart",
+        "keys of different kinds and of different tenants are separate",
         apart(registry).await,
     )?;
     of(
-        "an entry is replaced only if it is the expected one",
+        "`replace` replaces only the expected entry",
         replacing(registry).await,
     )?;
     of("an entry can be removed", removal(registry).await)?;
     of(
-        "the process's own key is among its keys",
+        "the keys of a process include the key with its process id",
         keys(registry).await,
     )
 }
@@ -49,28 +49,28 @@ async fn latest(registry: &dyn ProcessRegistry) -> Checked {
     let tenant = tenant();
     for key in all_kinds("k")? {
         same(
-            "the entry of a new key",
+            "the entry under an unused key",
             &registry.lookup(&tenant, &key).await?,
             &None,
         )?;
         let mut entry = identity(&tenant, "k")?;
         registry.register(&tenant, &key, &entry).await?;
         same(
-            "the entry",
+            "the entry after the first registration",
             &registry.lookup(&tenant, &key).await?,
             &Some(entry.clone()),
         )?;
         entry.workflow_id = v2();
         registry.register(&tenant, &key, &entry).await?;
         same(
-            "the entry",
+            "the entry after a registration of another version",
             &registry.lookup(&tenant, &key).await?,
             &Some(entry),
         )?;
         let other = identity(&tenant, "other")?;
         registry.register(&tenant, &key, &other).await?;
         same(
-            "the entry",
+            "the entry after a registration of another process",
             &registry.lookup(&tenant, &key).await?,
             &Some(other),
         )?;
@@ -102,20 +102,32 @@ async fn replacing(registry: &dyn ProcessRegistry) -> Checked {
     let mut new = old.clone();
     new.workflow_id = v2();
     let replaced = registry.replace(&tenant, &key, &old, &new).await?;
-    same("whether nothing was replaced", &replaced, &false)?;
+    same(
+        "the result of `replace` without an entry",
+        &replaced,
+        &false,
+    )?;
     registry.register(&tenant, &key, &other).await?;
     let replaced = registry.replace(&tenant, &key, &old, &new).await?;
-    same("whether another entry was replaced", &replaced, &false)?;
     same(
-        "the entry",
+        "the result of `replace` with another entry",
+        &replaced,
+        &false,
+    )?;
+    same(
+        "the entry after `replace` with another entry",
         &registry.lookup(&tenant, &key).await?,
         &Some(other),
     )?;
     registry.register(&tenant, &key, &old).await?;
     let replaced = registry.replace(&tenant, &key, &old, &new).await?;
-    same("whether the expected one was replaced", &replaced, &true)?;
     same(
-        "the entry",
+        "the result of `replace` with the expected entry",
+        &replaced,
+        &true,
+    )?;
+    same(
+        "the entry after `replace` with the expected entry",
         &registry.lookup(&tenant, &key).await?,
         &Some(new),
     )
@@ -132,12 +144,16 @@ async fn removal(registry: &dyn ProcessRegistry) -> Checked {
     registry.remove(&tenant, &conversation).await?;
     registry.remove(&tenant, &correlation).await?;
     same(
-        "the removed entry",
+        "the entry after its removal",
         &registry.lookup(&tenant, &conversation).await?,
         &None,
     )?;
     let kept = registry.lookup(&tenant, &own).await?;
-    same("the other entry", &kept, &Some(identity(&tenant, "k")?))
+    same(
+        "the entry that was not removed",
+        &kept,
+        &Some(identity(&tenant, "k")?),
+    )
 }
 
 async fn keys(registry: &dyn ProcessRegistry) -> Checked {
@@ -149,5 +165,8 @@ async fn keys(registry: &dyn ProcessRegistry) -> Checked {
             .await?;
     }
     let keys = registry.keys_of(&tenant, &process("k")?).await?;
-    holds(&format!("its keys are {keys:?}"), keys.contains(&own))
+    holds(
+        &format!("the list of keys is {keys:?}, without the {own}"),
+        keys.contains(&own),
+    )
 }

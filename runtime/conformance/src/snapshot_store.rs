@@ -10,17 +10,17 @@ use crate::{Checked, Violation, of, same, stream, tenant, v1, v2};
 /// The first rule that the store breaks.
 pub async fn snapshot_store(store: &dyn SnapshotStore) -> Result<(), Violation> {
     of(
-        "a stream has at most one snapshot, the last one saved",
+        "`load` returns the snapshot that was saved last",
         latest(store).await,
     )?;
-    of("a snapshot can be dropped", deletion(store).await)
+    of("a snapshot can be deleted", deletion(store).await)
 }
 
 async fn latest(store: &dyn SnapshotStore) -> Checked {
     let tenant = tenant();
     let (a, ab) = (stream(&tenant, "a")?, stream(&tenant, "ab")?);
     same(
-        "the snapshot of a new stream",
+        "the snapshot of a stream without snapshots",
         &store.load(&a).await?,
         &None,
     )?;
@@ -32,8 +32,16 @@ async fn latest(store: &dyn SnapshotStore) -> Checked {
         state: "{\"n\": 1}".into(),
     };
     store.save(&first).await?;
-    same("the snapshot", &store.load(&a).await?, &Some(first.clone()))?;
-    same("that of a neighbour", &store.load(&ab).await?, &None)?;
+    same(
+        "the snapshot after the first `save`",
+        &store.load(&a).await?,
+        &Some(first.clone()),
+    )?;
+    same(
+        "the snapshot of another stream",
+        &store.load(&ab).await?,
+        &None,
+    )?;
     let second = Snapshot {
         sequence: 12,
         workflow_id: v2(),
@@ -42,7 +50,7 @@ async fn latest(store: &dyn SnapshotStore) -> Checked {
     };
     store.save(&second).await?;
     same(
-        "the snapshot",
+        "the snapshot after the second `save`",
         &store.load(&a).await?,
         &Some(second.clone()),
     )?;
@@ -51,9 +59,13 @@ async fn latest(store: &dyn SnapshotStore) -> Checked {
         ..first
     };
     store.save(&other).await?;
-    same("the snapshot", &store.load(&a).await?, &Some(second))?;
     same(
-        "that of the neighbour",
+        "the snapshot after a `save` for another stream",
+        &store.load(&a).await?,
+        &Some(second),
+    )?;
+    same(
+        "the snapshot of the other stream",
         &store.load(&ab).await?,
         &Some(other),
     )
@@ -76,12 +88,12 @@ async fn deletion(store: &dyn SnapshotStore) -> Checked {
     store.delete(&stream(&tenant, "a")?).await?;
     store.delete(&stream(&tenant, "never there")?).await?;
     same(
-        "the snapshot",
+        "the snapshot after `delete`",
         &store.load(&stream(&tenant, "a")?).await?,
         &None,
     )?;
     same(
-        "that of a neighbour",
+        "the snapshot of another stream",
         &store.load(&stream(&tenant, "b")?).await?,
         &kept,
     )

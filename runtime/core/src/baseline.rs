@@ -176,7 +176,7 @@ impl BadBaseline {
                 ),
             ),
             Self::Unreadable(why) => Error::corrupt(format!(
-                "the `{MIGRATED}` event {sequence} of stream {stream} cannot be read ({why}); nothing was changed, restore the event from a backup"
+                "the `{MIGRATED}` event {sequence} of stream {stream} cannot be read ({why}); restore the event from a backup (nothing was changed)"
             )),
         }
     }

@@ -168,7 +168,7 @@ impl Error {
     #[doc(hidden)]
     pub fn missing_event(stream: &StreamId, sequence: u64) -> Self {
         Self::corrupt(format!(
-            "event {sequence} of stream {stream} is missing; nothing was changed, restore the event from a backup"
+            "event {sequence} of stream {stream} is missing; restore the event from a backup (nothing was changed)"
         ))
     }
 

@@ -223,7 +223,7 @@ impl Subject {
     fn name(&self) -> Option<&str> {
         match self {
             Self::Stream(stream) => Some(stream.as_str()),
-            Self::ListStreams => Some("(list_streams)"),
+            Self::ListStreams => Some("the list of streams"),
             Self::Run
             | Self::Migrations
             | Self::Program
@@ -376,7 +376,7 @@ mod tests {
             subject: Subject::ListStreams,
             ..error
         };
-        let text = "(list_streams) failed while converting: no";
+        let text = "the list of streams failed while converting: no";
         assert_eq!(error.to_string(), text);
         let warning = MigrationWarning {
             subject: Subject::Store,

@@ -60,7 +60,7 @@ pub enum FoldError {
         problem: String,
     },
     #[error(
-        "an event of type {event_type:?}, schema version {schema_version}, is of a type unknown to the code: {problem}"
+        "an event of type {event_type:?}, schema version {schema_version}, is unknown to the code: {problem}"
     )]
     UnknownType {
         event_type: String,

@@ -26,11 +26,11 @@ pub const MAX_STREAM_ID_LEN: usize = 1024;
 pub struct InvalidId {
     what: &'static str,
     shown: String,
-    reason: &'static str,
+    reason: Box<str>,
 }
 
 impl InvalidId {
-    fn new(what: &'static str, id: &str, reason: &'static str) -> Self {
+    fn new(what: &'static str, id: &str, reason: impl Into<Box<str>>) -> Self {
         let shown = if id.chars().count() > 64 {
             id.chars().take(64).chain(['…']).collect()
         } else {
@@ -39,7 +39,7 @@ impl InvalidId {
         Self {
             what,
             shown,
-            reason,
+            reason: reason.into(),
         }
     }
 }
@@ -48,7 +48,8 @@ fn check(what: &'static str, id: &str, longest: usize) -> Result<(), InvalidId> 
     if id.is_empty() {
         Err(InvalidId::new(what, id, "is empty"))
     } else if id.len() > longest {
-        Err(InvalidId::new(what, id, "is too long"))
+        let reason = format!("is longer than {longest} bytes");
+        Err(InvalidId::new(what, id, reason))
     } else if id.chars().any(char::is_control) {
         Err(InvalidId::new(what, id, "contains a control character"))
     } else {

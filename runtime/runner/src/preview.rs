@@ -135,7 +135,7 @@ async fn folded(
 fn shown(route: &Route, state: &state_migration_core::fold::AnyState) -> Shown {
     let Some(encoder) = route.hops()[0].source_encoder() else {
         return Err(format!(
-            "the state of {} cannot be serialized; derive `serde::Serialize` for it to show it",
+            "the state of {} cannot be serialized; derive `serde::Serialize` for the state to show it",
             route.source()
         ));
     };

@@ -220,7 +220,7 @@ impl fmt::Display for MigrationReport {
         match self.state {
             Some(state @ (RunState::Paused | RunState::Cancelled)) => write!(f, "; {state}")?,
             Some(RunState::Planned | RunState::Running) => {
-                f.write_str("; stopped by an error, resume it")?
+                f.write_str("; stopped by an error; resume the run")?
             }
             Some(RunState::Done | RunState::DoneWithErrors) | None => {}
         }

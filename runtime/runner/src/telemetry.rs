@@ -98,13 +98,16 @@ pub fn describe() {
     for (name, text) in [
         (
             CHUNK_SECONDS,
-            "From the first read of a chunk to its commit",
+            "Time from the first read of a chunk to its commit",
         ),
         (
             COMMIT_SECONDS,
-            "The commit of a chunk, before it is durable",
+            "Time to commit a chunk, before the commit is durable",
         ),
-        (DURABLE_SECONDS, "From a commit until it is durable"),
+        (
+            DURABLE_SECONDS,
+            "Time from a commit until the commit is durable",
+        ),
     ] {
         describe_histogram!(name, Unit::Seconds, text);
     }

@@ -47,9 +47,12 @@ impl<M, ES: EventStore, SS> MigrationRunner<M, ES, SS> {
             }
         }
         if !absent.is_empty() {
+            let what = match absent.len() {
+                1 => format!("stream {} does not exist", some(&absent)),
+                _ => format!("streams {} do not exist", some(&absent)),
+            };
             said.push(format!(
-                "no stream {}; streams of processes are named process/TENANT/PROCESS",
-                some(&absent)
+                "{what}; streams of processes are named process/TENANT/PROCESS"
             ));
         }
         Ok(said)
@@ -153,7 +156,7 @@ mod tests {
             [
                 "no process has tenant ban; the store has tenants bank-2, bank, shop",
                 "no stream starts with process/bank3; streams of processes are named process/TENANT/PROCESS",
-                "no stream process/bank/3; streams of processes are named process/TENANT/PROCESS",
+                "stream process/bank/3 does not exist; streams of processes are named process/TENANT/PROCESS",
             ]
         );
         let many: Vec<String> = (0..9).map(|n| format!("process/t{n}/1")).collect();

@@ -336,13 +336,13 @@ fn has_no_lines(_: StateV1) -> SomeLines {
 
 refused! {
     a_number_that_json_does_not_have: HasNoRateMigration, Unserializable,
-        "a number that is NaN or infinite, which JSON cannot represent, at \"/rates/1\"; correct";
+        "a number that JSON cannot represent (NaN or infinite) at \"/rates/1\"; correct";
     such_a_number_in_an_option: MayHaveNoRateMigration, Unserializable,
-        "a number that is NaN or infinite, which JSON cannot represent, at \"/rate\"; correct";
+        "a number that JSON cannot represent (NaN or infinite) at \"/rate\"; correct";
     such_a_number_in_a_flattened_struct: HasNoRateInAPartMigration, Unserializable,
-        "a number that is NaN or infinite, which JSON cannot represent, at \"/rate\"; correct";
+        "a number that JSON cannot represent (NaN or infinite) at \"/rate\"; correct";
     such_a_number_in_a_tagged_enum: HasNoRateInAVariantMigration, Unserializable,
-        "a number that is NaN or infinite, which JSON cannot represent, at \"/rate\"; correct";
+        "a number that JSON cannot represent (NaN or infinite) at \"/rate\"; correct";
     a_field_that_is_not_deserialized: LosesThePriceMigration, ReadsBackDifferently,
         "\"/lines/1/price\" is lost; correct";
     more_levels_than_serde_json_reads: NestsMigration, ReadsBackDifferently,
@@ -485,7 +485,7 @@ fn assert_two_fail(report: &MigrationReport) {
     assert_eq!(streams, ["process/shop/000002", LARGE]);
     for error in &report.errors {
         assert_eq!(error.stage, Stage::Encoding);
-        let reason = "cannot be deserialized again: it panicked: no such price; correct";
+        let reason = "cannot be deserialized again: user code panicked: no such price; correct";
         assert!(error.message.contains(reason), "{error}");
     }
 }

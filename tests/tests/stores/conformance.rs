@@ -436,7 +436,7 @@ async fn the_suite_names_the_rule_that_a_defective_event_store_breaks() {
     for (defect, rule) in [
         (
             Defect::IgnoresExpectedSequence,
-            "an append happens only at the expected end",
+            "an append succeeds only at the expected sequence number",
         ),
         (Defect::LosesTheLastEventOfAPage, "events are read in pages"),
         (
@@ -445,7 +445,7 @@ async fn the_suite_names_the_rule_that_a_defective_event_store_breaks() {
         ),
         (
             Defect::HidesMigrations,
-            "a migration is an event like others, and moves the head",
+            "a `$migrated` event is stored like other events and changes the version in the head",
         ),
     ] {
         let store = Defective::with(defect);
@@ -457,20 +457,20 @@ async fn the_suite_names_the_rule_that_a_defective_event_store_breaks() {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_suite_names_the_rule_that_a_defective_transactional_store_breaks() {
     use Defect::*;
-    let pages = "pages that follow each other have each process once, and count each head once";
-    let instant = "the head and the events of a process on a page are of one instant";
-    let rows = "a row is written only where all rows hold what is expected";
-    let changed = "a batch for a head that has changed writes nothing, and names the stream";
-    let births = "births are recorded while a version is closing, and only then";
-    let closed = "a version is closed only under its token, and when no birth is left";
-    let stays = "a version with a process stays listed, even if a run closes it";
-    let held = "a held process takes events and is not migrated";
-    let entry = "an entry says at every instant at which version its process is";
+    let pages = "consecutive pages have each process once, and count each head once";
+    let instant = "a page shows the head and the events of a process at the same point in time";
+    let rows = "a batch is written only if all rows and guards have the expected values";
+    let changed = "a batch with a stale head writes nothing and returns the stream";
+    let births = "births at a version are recorded while the version is closing, and only then";
+    let closed = "a version is closed only with its token, and only if no birth is left";
+    let stays = "a version with a process stays listed, even if the version is closed concurrently";
+    let held = "a held process accepts events and is not migrated";
+    let entry = "an entry always has the current version of its process";
     let older =
-        "an entry or a snapshot of an older version is not accepted once the process has moved on";
-    let guard = "nothing is committed once a guard has changed";
-    let apart = "commits of different streams do not get in each other's way";
-    let cover = "ranges are in order and apart, and cover just what was to be split";
+        "an entry or a snapshot of an older version is rejected after the process is migrated";
+    let guard = "nothing is committed after a guard has changed";
+    let apart = "concurrent commits of different streams do not conflict";
+    let cover = "the ranges of a split are sorted and disjoint, and cover exactly the given ranges";
     for (defect, rule) in [
         (SplitsWithAGap, cover),
         (EndsPagesTooEarly, pages),

@@ -28,8 +28,8 @@ pub(crate) struct Hold {
     /// Record who holds the process [default: the name of the user]
     #[arg(long, value_name = "NAME")]
     actor: Option<String>,
-    /// Take over the store from a program that has it open, which can no longer
-    /// write to it
+    /// Take over the store from a program that has the store open; that program
+    /// can no longer write to the store
     #[arg(long)]
     take_over: bool,
 }
@@ -41,8 +41,8 @@ pub(crate) struct Release {
     /// Release the process of this stream
     #[arg(value_name = "STREAM")]
     stream: StreamId,
-    /// Take over the store from a program that has it open, which can no longer
-    /// write to it
+    /// Take over the store from a program that has the store open; that program
+    /// can no longer write to the store
     #[arg(long)]
     take_over: bool,
 }

@@ -25,8 +25,8 @@ pub(crate) struct Resume {
     /// Resume even if the migrations differ from those the run was started with
     #[arg(long)]
     force: bool,
-    /// Take over the store from a program that has it open, which can no longer
-    /// write to it, or from an interrupted run that claims it
+    /// Take over the store from an interrupted run, or from a program that has
+    /// the store open; that program can no longer write to the store
     #[arg(long)]
     take_over: bool,
     #[command(flatten)]

@@ -29,8 +29,8 @@ pub(crate) struct Retry {
     class: Vec<FailureClass>,
     #[command(flatten)]
     signed: Signed,
-    /// Take over the store from a program that has it open, which can no longer
-    /// write to it, or from an interrupted run that claims it
+    /// Take over the store from an interrupted run, or from a program that has
+    /// the store open; that program can no longer write to the store
     #[arg(long)]
     take_over: bool,
     #[command(flatten)]

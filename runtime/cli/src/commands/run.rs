@@ -33,8 +33,8 @@ pub(crate) struct Run {
     dry_run: bool,
     #[command(flatten)]
     signed: Signed,
-    /// Take over the store from a program that has it open, which can no longer
-    /// write to it, or from an interrupted run that claims it
+    /// Take over the store from an interrupted run, or from a program that has
+    /// the store open; that program can no longer write to the store
     #[arg(long)]
     take_over: bool,
     #[command(flatten)]
@@ -128,6 +128,6 @@ fn fingerprint(text: &str) -> Result<Fingerprint, String> {
 
 fn unmeant() -> Failure {
     Failure::refused(
-        "a run changes the store and needs confirmation: give the fingerprint that `plan` prints with --plan, or give --yes",
+        "a run changes the store and needs confirmation; give --plan with the fingerprint that `plan` prints, or give --yes",
     )
 }

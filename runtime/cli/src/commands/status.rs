@@ -20,8 +20,8 @@ use crate::view::run_summary::{Latest, RUNS, RunLine, latest, run_table};
 
 /// Show how many processes are at each version, and the last runs
 ///
-/// A process is in flight until it is finished, as its last append or a run
-/// has recorded. A process is held if an operator excludes it from runs: see
+/// A process is in flight until its last append or a run has recorded that it
+/// is finished. A process is held if an operator excludes it from runs: see
 /// `hold`. Counting reads one small row for each process. The command writes
 /// nothing and does not fence a writer.
 #[derive(Debug, clap::Args)]

@@ -182,7 +182,9 @@ pub(crate) async fn drive<S: Opened>(
         .map(History::from);
     let ended = Ended::new(context, history, &goal, report, &control, took);
     let Ok(ended) = signals.or(ended).await else {
-        let failure = Failure::interrupted("the run has ended, but its result was not read");
+        let failure = Failure::interrupted(
+            "the run has ended, but its result was not read; check the runs of the store",
+        );
         return Err(failure.next(context.again("runs")));
     };
     let closed = signals.or(store.close()).await;
@@ -248,7 +250,7 @@ fn shut_out(context: &Context, control: &RunControl) -> Failure {
         .next(context.again("runs"));
     };
     Failure::refused(format!(
-        "another program took over the store during run {run}, so the run can no longer write; what it had committed is kept, so resume it after that program has closed the store"
+        "another program took over the store during run {run}, so the run can no longer write; what was committed is kept, so resume the run after that program has closed the store"
     ))
     .next(context.again(&format!("resume {run}")))
 }
@@ -260,13 +262,13 @@ fn stopped(context: &Context, goal: &Goal, control: &RunControl) -> Failure {
     }
     let Some(run) = control.progress().run else {
         return Failure::interrupted(
-            "stopped at once, before a run was recorded; check whether there is a run to resume",
+            "stopped at once, probably before the run was recorded; check whether there is a run to resume",
         )
         .next(context.again("runs"));
     };
     // The claim was not released.
     Failure::interrupted(format!(
-        "stopped at once; run {run} keeps what it had committed and still claims the store, so resume it with --take-over"
+        "stopped at once; what run {run} committed is kept, but the run still claims the store, so resume the run with --take-over"
     ))
     .next(context.again(&format!("resume {run} --take-over")))
 }

@@ -82,7 +82,11 @@ impl Answers {
     /// The next answer. Cancel-safe.
     pub(crate) async fn next(&mut self) -> Result<Answer, Failure> {
         let next = self.0.recv().await;
-        next.unwrap_or_else(|| Err(Failure::environment("the service closed the connection")))
+        next.unwrap_or_else(|| {
+            Err(Failure::environment(
+                "the service closed the connection; check the service and try again",
+            ))
+        })
     }
 }
 
@@ -171,7 +175,7 @@ impl Via {
             ProblemKind::InProgress => Failure::refused(message).next(next("watch")),
             ProblemKind::Interrupted => {
                 let run = run.map_or_else(|| "last".to_owned(), |run| run.to_string());
-                Failure::refused(format!("{message}, with --take-over"))
+                Failure::refused(format!("{message} with --take-over"))
                     .next(next(&format!("resume {run}")))
             }
             ProblemKind::AnotherPlan => Failure::refused(message).next(next("plan")),
@@ -314,7 +318,7 @@ fn unreachable(path: &Path, error: &std::io::Error) -> Failure {
         ),
         // For a path, this kind only means that it is too long.
         ErrorKind::InvalidInput => format!(
-            "the path of the control socket {shown} is too long; give --socket a shorter path, such as one relative to its folder"
+            "the path of the control socket {shown} is too long; give --socket a shorter path, such as a relative path"
         ),
         // `WouldBlock` means that the queue of pending connections is full.
         ErrorKind::TimedOut | ErrorKind::WouldBlock => format!(

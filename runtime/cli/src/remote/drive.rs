@@ -107,11 +107,11 @@ async fn follow(
                 cancelled = true;
                 match signals.or(via.tell(Request::Cancel)).await {
                     Ok(Ok(_)) => shown.note(format!(
-                        "{signal}: the service finishes the chunks in progress; send the signal again to leave the run to the service"
+                        "{signal}: the service finishes the chunks in progress; send the signal again to stop watching"
                     )),
                     // The run may just have ended, which the service reports anyway.
                     Ok(Err(failure)) => shown.note(format!(
-                        "{signal}: the run continues, because it could not be cancelled: {failure}; try `cancel`, or send the signal again to leave the run to the service"
+                        "{signal}: the run continues, because it could not be cancelled: {failure}; try `cancel`, or send the signal again to stop watching"
                     )),
                     Err(signal) => break Err(left(context, signal)),
                 }

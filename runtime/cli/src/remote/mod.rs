@@ -24,7 +24,7 @@ impl Context {
     pub(crate) fn service(&self) -> Result<Via, Failure> {
         self.via().ok_or_else(|| {
             Failure::environment(
-                "no service given; give its control socket with --socket, or press Ctrl-C to end a run of this tool",
+                "no service given; add `--socket PATH`, or press Ctrl-C to cancel a run that this tool executes",
             )
         })
     }

@@ -337,7 +337,7 @@ pub(crate) async fn plan(context: &Context, via: &Via, options: &Planned) -> Res
 /// The reason why a service cannot start a run, and the suggested next command.
 async fn in_the_way(via: &Via) -> Result<Option<(String, String)>, Failure> {
     if via.tell(Request::Status).await?.in_progress {
-        let warning = "a run is in progress in this service, and only one can run at a time; watch it, or cancel it first";
+        let warning = "a run is in progress in this service, which executes one run at a time; watch or cancel that run first";
         return Ok(Some((warning.to_owned(), "watch".to_owned())));
     }
     let latest = async {

@@ -173,8 +173,11 @@ fn json(kind: &'static str, answer: &impl Serialize) -> Result<String, Failure> 
         kind,
         answer,
     };
-    let mut text = serde_json::to_string(&envelope)
-        .map_err(|error| Failure::environment(format!("cannot serialize the answer: {error}")))?;
+    let mut text = serde_json::to_string(&envelope).map_err(|error| {
+        Failure::environment(format!(
+            "cannot serialize the answer: {error}; report it as a bug"
+        ))
+    })?;
     text.push('\n');
     Ok(text)
 }

@@ -107,7 +107,7 @@ impl RunLine {
     /// A note for the operator about an interrupted run.
     pub(crate) fn note(&self) -> Option<String> {
         let number = self.number;
-        let rest = format!("what it had committed is kept, and `resume {number}` continues it");
+        let rest = format!("what was committed is kept, and `resume {number}` resumes the run");
         self.interrupted
             .then(|| match (self.claims_store, self.taker) {
                 (true, _) => format!("run {number} was interrupted and claims the store; {rest}"),
@@ -123,7 +123,7 @@ impl RunLine {
     pub(crate) fn in_the_way(&self) -> Option<String> {
         let (number, state) = (self.number, self.state);
         self.note().or_else(|| self.goes_on().then(|| format!(
-            "run {number} claims the store: it is {state}, or was killed; a new run is refused until it has ended, so resume it if its program is dead"
+            "run {number} is {state} or was killed, and claims the store; a new run is refused until run {number} has ended, so resume run {number} if its program is dead"
         )))
     }
 

@@ -33,7 +33,7 @@ pub(crate) async fn recorded(store: &dyn TransactionalStore) -> Checked {
     let movers = put_all(store, &tenant, &["c", "e"], &v2).await?;
     let births = async |version| store.births(version, 10).await;
     same(
-        "the births at a version that is open",
+        "the list of births at an open version",
         &births(&v1).await?,
         &vec![],
     )?;
@@ -47,7 +47,7 @@ pub(crate) async fn recorded(store: &dyn TransactionalStore) -> Checked {
         &store.commit(&closing).await?,
     )?;
     same(
-        "the births at a version that begins to be closed",
+        "the list of births at a version that has just begun to close",
         &births(&v1).await?,
         &vec![],
     )?;
@@ -66,30 +66,49 @@ pub(crate) async fn recorded(store: &dyn TransactionalStore) -> Checked {
     let at_v10 = put_all(store, &tenant, &["a", "g"], &v10).await?;
     put_all(store, &tenant, &["h"], &v2).await?;
     same(
-        "the births, with those that were moved there",
+        "the list of births at a closing version, with the migrated processes",
         &births(&v1).await?,
         &wanted,
     )?;
-    same("the births at the other one", &births(&v10).await?, &at_v10)?;
-    same("the births at a third", &births(&v2).await?, &vec![])?;
+    same(
+        "the list of births at another closing version",
+        &births(&v10).await?,
+        &at_v10,
+    )?;
+    same(
+        "the list of births at a version that is not closing",
+        &births(&v2).await?,
+        &vec![],
+    )?;
     let first = store.births(&v1, 2).await?;
-    same("the first two births", &first, &wanted[..2].to_vec())?;
+    same(
+        "the list of the first two births",
+        &first,
+        &wanted[..2].to_vec(),
+    )?;
 
     let looked_at = [wanted[0].clone(), wanted[3].clone(), at_v10[0].clone()];
     let commit = store.commit(&forgetting(&v1, &looked_at)).await?;
-    written("a batch that forgets births", &commit)?;
+    written("a batch that removes births", &commit)?;
     let left = vec![wanted[1].clone(), wanted[2].clone(), wanted[4].clone()];
-    same("the births that are left", &births(&v1).await?, &left)?;
-    same("the births at the other one", &births(&v10).await?, &at_v10)?;
+    same("the list of remaining births", &births(&v1).await?, &left)?;
+    same(
+        "the list of births at another closing version",
+        &births(&v10).await?,
+        &at_v10,
+    )?;
     // A process is moved, and its birth removed, in one batch.
     let page = page_of(store, &left[..1]).await?;
     let batch = Batch {
         moves: moves(&page, &v2)?,
         ..forgetting(&v1, &left[..1])
     };
-    written("a batch that moves a process", &store.commit(&batch).await?)?;
+    written(
+        "a batch that migrates a process and removes its birth",
+        &store.commit(&batch).await?,
+    )?;
     same(
-        "the births that are left",
+        "the list of births after a migration",
         &births(&v1).await?,
         &left[1..].to_vec(),
     )
@@ -103,7 +122,7 @@ pub(crate) async fn close(store: &dyn TransactionalStore) -> Checked {
     let stranger = RunId::random();
     let never = store.end_closing(&v1, stranger, true).await?;
     same(
-        "whether a version that nothing is at is closed",
+        "the result of `end_closing` for a version without processes",
         &never,
         &true,
     )?;
@@ -111,11 +130,15 @@ pub(crate) async fn close(store: &dyn TransactionalStore) -> Checked {
     for empty in [true, false] {
         let ended = store.end_closing(&v1, stranger, empty).await?;
         same(
-            "whether nothing is left to end of one that is open",
+            "the result of `end_closing` for an open version",
             &ended,
             &true,
         )?;
-        same("the list of versions", &versions().await?, &vec![open(&v1)])?;
+        same(
+            "the list of versions after `end_closing` for an open version",
+            &versions().await?,
+            &vec![open(&v1)],
+        )?;
     }
     let token = begin_to_close(store, &v1).await?;
     let closing = |token| Presence {
@@ -125,42 +148,50 @@ pub(crate) async fn close(store: &dyn TransactionalStore) -> Checked {
     for empty in [true, false] {
         let ended = store.end_closing(&v1, stranger, empty).await?;
         same(
-            "whether nothing is left to end for a stranger",
+            "the result of `end_closing` with a wrong token",
             &ended,
             &true,
         )?;
-        let what = "the list of versions after a stranger's attempt to close one";
+        let what = "the list of versions after `end_closing` with a wrong token";
         same(what, &versions().await?, &vec![closing(token)])?;
     }
     let b = put_all(store, &tenant, &["b"], &v1).await?;
     same(
-        "the births after a stranger's attempt",
+        "the list of births after `end_closing` with a wrong token",
         &births().await?,
         &b,
     )?;
     for empty in [true, false] {
         let ended = store.end_closing(&v1, token, empty).await?;
         same(
-            "whether a version is closed while a birth is left",
+            "the result of `end_closing` while a birth is left",
             &ended,
             &false,
         )?;
         let what = "the list of versions while a birth is left";
         same(what, &versions().await?, &vec![closing(token)])?;
-        same("the births that are left", &births().await?, &b)?;
+        same(
+            "the list of births after `end_closing` while a birth is left",
+            &births().await?,
+            &b,
+        )?;
     }
     let forget = store.commit(&forgetting(&v1, &b)).await?;
-    written("a batch that forgets a birth", &forget)?;
+    written("a batch that removes a birth", &forget)?;
     let ended = store.end_closing(&v1, token, false).await?;
     same(
-        "whether a version that is not empty is opened",
+        "the result of `end_closing` for a version with processes",
         &ended,
         &true,
     )?;
-    same("the list of versions", &versions().await?, &vec![open(&v1)])?;
+    same(
+        "the list of versions after `end_closing` for a version with processes",
+        &versions().await?,
+        &vec![open(&v1)],
+    )?;
     let c = put_all(store, &tenant, &["c"], &v1).await?;
     same(
-        "the births once it is open again",
+        "the list of births at a version that is open again",
         &births().await?,
         &vec![],
     )?;
@@ -168,12 +199,12 @@ pub(crate) async fn close(store: &dyn TransactionalStore) -> Checked {
     let second = begin_to_close(store, &v1).await?;
     let ended = store.end_closing(&v1, token, true).await?;
     same(
-        "whether nothing is left to end for the first token",
+        "the result of `end_closing` with an earlier token",
         &ended,
         &true,
     )?;
     same(
-        "the list of versions",
+        "the list of versions after `end_closing` with an earlier token",
         &versions().await?,
         &vec![closing(second)],
     )?;
@@ -182,17 +213,29 @@ pub(crate) async fn close(store: &dyn TransactionalStore) -> Checked {
     migrate(store, &all, &v2).await?;
     for _ in 0..2 {
         let ended = store.end_closing(&v1, second, true).await?;
-        same("whether an empty version is removed", &ended, &true)?;
-        let what = "the list of versions after one was removed";
+        same(
+            "the result of `end_closing` for an empty version",
+            &ended,
+            &true,
+        )?;
+        let what = "the list of versions after the removal of an empty version";
         same(what, &versions().await?, &vec![open(&v2)])?;
     }
     put_all(store, &tenant, &["d"], &v1).await?;
     let wanted = vec![open(&v1), open(&v2)];
-    let what = "the list of versions after a birth at the one that was removed";
+    let what = "the list of versions after a birth at a removed version";
     same(what, &versions().await?, &wanted)?;
-    same("the births there", &births().await?, &vec![])?;
+    same(
+        "the list of births at a version that was removed",
+        &births().await?,
+        &vec![],
+    )?;
     let ended = store.end_closing(&v1, second, true).await?;
-    same("whether nothing is left to end", &ended, &true)?;
+    same(
+        "the result of `end_closing` for a version that is not closing",
+        &ended,
+        &true,
+    )?;
     same(what, &versions().await?, &wanted)
 }
 
@@ -279,7 +322,7 @@ impl Born {
             for stream in born {
                 holds(
                     &format!(
-                        "{stream} is not among those that are there once {version} is closing, nor among its births, and not in one of the two"
+                        "{stream} is missing from a scan after {version} began to close, and from the births at {version}"
                     ),
                     found.binary_search(&stream).is_ok() || births.contains(&stream),
                 )?;
@@ -288,10 +331,10 @@ impl Born {
             while !store.end_closing(&version, token, false).await? {
                 let births = store.births(&version, MANY).await?;
                 let commit = store.commit(&forgetting(&version, &births)).await?;
-                written("a batch that forgets births", &commit)?;
+                written("a batch that removes births", &commit)?;
                 turns += 1;
                 holds(
-                    &format!("{version} is still closing after {TURNS} attempts, and not open"),
+                    &format!("{version} is still closing after {TURNS} attempts, expected open"),
                     turns < TURNS,
                 )?;
             }
@@ -364,7 +407,7 @@ async fn close_for_good(
         }
     }
     Err(Broken(format!(
-        "{from} is still closing after {TURNS} attempts, and not closed once its births are looked at"
+        "{from} is still closing after {TURNS} attempts, expected closed"
     )))
 }
 
@@ -376,7 +419,11 @@ pub(crate) async fn close_meets_births(store: &dyn TransactionalStore) -> Checke
         migrate(store, &first, &versions[1]).await?;
         let token = begin_to_close(store, &versions[0]).await?;
         let mut works = parents(store, &tenant, &versions[0])?;
-        works.push(Box::pin(close_for_good(handle(store)?, token, versions.clone())));
+        works.push(Box::pin(close_for_good(
+            handle(store)?,
+            token,
+            versions.clone(),
+        )));
         let mut outcomes = at_once(works).await?;
         let moved = outcomes.pop().unwrap_or_default();
         let named = store.versions(versions[0].name()).await?;
@@ -387,9 +434,15 @@ pub(crate) async fn close_meets_births(store: &dyn TransactionalStore) -> Checke
                 true => &versions[1],
                 false => &versions[0],
             };
-            same(&format!("the version of {stream}"), &at.as_ref(), &Some(wanted))?;
+            same(
+                &format!("the version of {stream}"),
+                &at.as_ref(),
+                &Some(wanted),
+            )?;
             holds(
-                &format!("the list of versions is {named:?} and not one with {wanted}, at which {stream} is"),
+                &format!(
+                    "the list of versions is {named:?}, without {wanted}, the version of {stream}"
+                ),
                 named.iter().any(|it| it.version == *wanted),
             )?;
         }

@@ -36,7 +36,7 @@ pub(crate) async fn whole(store: &dyn TransactionalStore) -> Checked {
     let all = put_all(store, &tenant, &["a", "b", "c", "d"], &v1).await?;
     let page = page_of(store, &all).await?;
     let [a, b, c, _] = &page.processes[..] else {
-        return Err(Broken("a page of four has fewer".to_owned()));
+        return Err(Broken("a page of four processes has fewer".to_owned()));
     };
     let mut moves = vec![move_to(a, &v2)?, move_to(b, &v2)?];
     moves[1].event = moves[1].event.clone().finishing(true);
@@ -101,11 +101,19 @@ pub(crate) async fn whole(store: &dyn TransactionalStore) -> Checked {
             it.event.payload(),
         )?;
         let finishes = it.event.finishes();
-        same(&format!("the end {of}"), &events[1].finishes, &finishes)?;
+        same(
+            &format!("the field `finishes` {of}"),
+            &events[1].finishes,
+            &finishes,
+        )?;
     }
     for stream in &all[2..] {
         let many = store.read_all(stream, 0, 10).await?.len();
-        same("the number of events of one that was not moved", &many, &1)?;
+        same(
+            "the number of events of a process that was not migrated",
+            &many,
+            &1,
+        )?;
     }
     let rows = store.rows(&key(""), None, 10).await?;
     same("the number of rows", &rows.len(), &1)?;
@@ -123,7 +131,7 @@ pub(crate) async fn whole(store: &dyn TransactionalStore) -> Checked {
         ..Head::of(4, own(&tenant, "v3"))
     };
     same_head(
-        "the head after a second move",
+        "the head after a second migration",
         store.head(&all[0]).await?,
         head,
     )?;
@@ -161,8 +169,8 @@ impl Change {
             Self::Hold => "a hold",
             Self::Release => "a release",
             Self::HoldAndRelease => "a hold and a release",
-            Self::Finish => "a mark that it is finished",
-            Self::Move => "another move",
+            Self::Finish => "a mark that the process is finished",
+            Self::Move => "another migration",
             Self::MigratedEvent => "a `$migrated` event",
         }
     }
@@ -195,7 +203,10 @@ impl Change {
                     finished: vec![mark(process, 3)?],
                     ..Batch::default()
                 };
-                written("a mark", &store.commit(&batch).await?)?;
+                written(
+                    "a mark that the process is finished",
+                    &store.commit(&batch).await?,
+                )?;
             }
             Self::Move => migrate(store, std::slice::from_ref(stream), &to).await?,
             Self::MigratedEvent => {
@@ -240,7 +251,7 @@ pub(crate) async fn revisions(store: &dyn TransactionalStore) -> Checked {
         let after = revision().await?;
         holds(
             &format!(
-                "the revision after {} is {after} and not above {before}, which it was before",
+                "the revision of the head after {} is {after}, expected more than {before}",
                 change.name()
             ),
             after > before,
@@ -263,13 +274,13 @@ pub(crate) async fn finished(store: &dyn TransactionalStore) -> Checked {
         ..Head::of(1, v1.clone())
     };
     same_head(
-        "the head of a process that was found to be finished",
+        "the head of a process that is marked as finished",
         head().await?,
         wanted.clone(),
     )?;
     let page = page_of(store, &process).await?;
     same(
-        "its head on a page",
+        "the head of a finished process on a page",
         &page.processes[0].head,
         &head().await?,
     )?;
@@ -277,10 +288,10 @@ pub(crate) async fn finished(store: &dyn TransactionalStore) -> Checked {
         finished: vec![mark(&page.processes[0], 4)?],
         ..Batch::default()
     };
-    written("a mark of other code", &store.commit(&again).await?)?;
+    written("a mark by other code", &store.commit(&again).await?)?;
     wanted.finished_by = Some(Fingerprint::new(4));
     same_head(
-        "the head after a mark of other code",
+        "the head after a mark by other code",
         head().await?,
         wanted.clone(),
     )?;
@@ -288,7 +299,7 @@ pub(crate) async fn finished(store: &dyn TransactionalStore) -> Checked {
     same_head("the head after a hold and a release", head().await?, wanted)?;
     Change::Append.make(store, stream).await?;
     let wanted = Head::of(2, v1.clone());
-    same_head("the head after the process went on", head().await?, wanted)?;
+    same_head("the head after another event", head().await?, wanted)?;
     let last = vec![event(v1.clone(), 3)?.finishing(true)];
     store
         .append(stream, ExpectedSequence::Exact(2), last)
@@ -298,7 +309,7 @@ pub(crate) async fn finished(store: &dyn TransactionalStore) -> Checked {
         ..Head::of(3, v1)
     };
     same_head(
-        "the head after an event that says so",
+        "the head after an event that finishes the process",
         head().await?,
         wanted,
     )?;
@@ -313,22 +324,22 @@ pub(crate) async fn twice(store: &dyn TransactionalStore) -> Checked {
     let all = put_all(store, &tenant, &["a", "b"], &v1).await?;
     let page = page_of(store, &all).await?;
     let [a, b] = &page.processes[..] else {
-        return Err(Broken("a page of two has fewer".to_owned()));
+        return Err(Broken("a page of two processes has fewer".to_owned()));
     };
     let (to_a, to_b) = (move_to(a, &v2)?, move_to(b, &v2)?);
     for (what, moves, finished) in [
         (
-            "moves a stream twice",
+            "migrates a stream twice",
             vec![to_a.clone(), to_b.clone(), to_a],
             vec![],
         ),
         (
-            "moves a stream and finds it finished",
+            "migrates a stream and marks it as finished",
             vec![to_b],
             vec![mark(a, 1)?, mark(b, 1)?],
         ),
         (
-            "finds a stream finished twice",
+            "marks a stream as finished twice",
             vec![],
             vec![mark(a, 1)?, mark(a, 2)?],
         ),
@@ -347,10 +358,10 @@ pub(crate) async fn twice(store: &dyn TransactionalStore) -> Checked {
     }
     for process in [a, b] {
         let head = store.head(&process.stream).await?;
-        same("a head after the refusals", &head, &process.head)?;
+        same("a head after rejected batches", &head, &process.head)?;
     }
     let rows = store.rows(&key(""), None, 10).await?;
-    same("the rows after the refusals", &rows, &vec![])?;
+    same("the list of rows after rejected batches", &rows, &vec![])?;
     let none = store.head(&stream(&tenant, "none")?).await?;
-    same("the head of a stream that is not there", &none, &None)
+    same("the head of a stream that does not exist", &none, &None)
 }

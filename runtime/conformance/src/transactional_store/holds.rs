@@ -16,28 +16,44 @@ pub(crate) async fn kept(store: &dyn TransactionalStore) -> Checked {
     for hold in [Some(a_hold("one")), None] {
         let head = store.hold(&none, hold).await?;
         same(
-            "the answer to a hold or release of a stream without events",
+            "the result of `hold` for a stream without events",
             &head,
             &None,
         )?;
-        same("its head", &store.head(&none).await?, &None)?;
-        same("its hold", &store.held(&none).await?, &None)?;
+        same(
+            "the head of a stream without events",
+            &store.head(&none).await?,
+            &None,
+        )?;
+        same(
+            "the hold of a stream without events",
+            &store.held(&none).await?,
+            &None,
+        )?;
     }
     let all = put_all(store, &tenant, &["a", "b"], &v1).await?;
     let a = &all[0];
-    same("the hold at first", &store.held(a).await?, &None)?;
+    same(
+        "the hold of a process that is not held",
+        &store.held(a).await?,
+        &None,
+    )?;
     for who in ["one", "another"] {
         let answer = store.hold(a, Some(a_hold(who))).await?;
         let wanted = Head {
             held: true,
             ..Head::of(1, v1.clone())
         };
-        same_head("the answer to a hold", answer.clone(), wanted)?;
-        same("the head after it", &store.head(a).await?, &answer)?;
-        same("the hold", &store.held(a).await?, &Some(a_hold(who)))?;
+        same_head("the result of a hold", answer.clone(), wanted)?;
+        same("the head after a hold", &store.head(a).await?, &answer)?;
+        same(
+            "the hold of a held process",
+            &store.held(a).await?,
+            &Some(a_hold(who)),
+        )?;
     }
     same(
-        "the hold of a neighbour",
+        "the hold of another process",
         &store.held(&all[1]).await?,
         &None,
     )?;
@@ -48,19 +64,19 @@ pub(crate) async fn kept(store: &dyn TransactionalStore) -> Checked {
         .map(|it| it.head.as_ref().map(|head| head.held))
         .collect();
     same(
-        "what a page says of the two",
+        "the field `held` of two heads on a page",
         &held,
         &vec![Some(true), Some(false)],
     )?;
     for _ in 0..2 {
         let answer = store.hold(a, None).await?;
         same_head(
-            "the answer to a release",
+            "the result of a release",
             answer.clone(),
             Head::of(1, v1.clone()),
         )?;
-        same("the head after it", &store.head(a).await?, &answer)?;
-        same("the hold after it", &store.held(a).await?, &None)?;
+        same("the head after a release", &store.head(a).await?, &answer)?;
+        same("the hold after a release", &store.held(a).await?, &None)?;
     }
     Ok(())
 }
@@ -73,7 +89,7 @@ pub(crate) async fn heeded(store: &dyn TransactionalStore) -> Checked {
     store.hold(a, Some(a_hold("one"))).await?;
     let event = || migrated_between(&v1, &v2).map(|event| vec![event]);
     let append = store.append(a, ExpectedSequence::Exact(1), event()?).await;
-    refused("a `$migrated` event of a held process", append, |error| {
+    refused("a `$migrated` event for a held process", append, |error| {
         *error.kind() == ErrorKind::Held
     })?;
     store
@@ -84,12 +100,12 @@ pub(crate) async fn heeded(store: &dyn TransactionalStore) -> Checked {
         ..Head::of(3, v1.clone())
     };
     same_head(
-        "the head after an append",
+        "the head after an append to a held process",
         store.head(a).await?,
         wanted.clone(),
     )?;
     same(
-        "the hold after an append",
+        "the hold after an append to a held process",
         &store.held(a).await?,
         &Some(a_hold("one")),
     )?;
@@ -114,12 +130,16 @@ pub(crate) async fn heeded(store: &dyn TransactionalStore) -> Checked {
         match commit {
             Err(error) if *error.kind() == ErrorKind::Held => {}
             Err(error) => return Err(Broken::from(error)),
-            Ok(commit) => became("a move of a held process", &commit, &named)?,
+            Ok(commit) => became("a migration of a held process", &commit, &named)?,
         }
-        same_head("its head", store.head(a).await?, wanted.clone())?;
+        same_head(
+            "the head after a rejected migration of a held process",
+            store.head(a).await?,
+            wanted.clone(),
+        )?;
         let other = store.head(&all[1]).await?;
         same_head(
-            "the head of the other one in the batch",
+            "the head of the other process in the batch",
             other,
             Head::of(1, v1.clone()),
         )?;
@@ -132,11 +152,16 @@ pub(crate) async fn heeded(store: &dyn TransactionalStore) -> Checked {
         ..Batch::default()
     };
     let commit = store.commit_unflushed(&batch, page.read_point).await?;
-    written("a move after the release", &commit)?;
+    written("a migration after the release", &commit)?;
     store.flush().await?;
     let wanted = Head {
         baseline: Some(4),
         ..Head::of(4, v2)
     };
-    same_head("the head after it", store.head(a).await?, wanted).map(drop)
+    same_head(
+        "the head after a migration after the release",
+        store.head(a).await?,
+        wanted,
+    )
+    .map(drop)
 }

@@ -46,19 +46,22 @@ fn check_whole(process: &DueProcess, at_least: u64, at_most: u64) -> Checked {
     let found: Vec<u64> = process.events.iter().map(|it| it.sequence).collect();
     let wanted = (head.replay_after() + 1..=head.sequence).collect();
     same(
-        &format!("the list of events beside a head at {}", head.sequence),
+        &format!(
+            "the list of events on a page with a head at event {}",
+            head.sequence
+        ),
         &found,
         &wanted,
     )?;
     same(
-        "the problem of a process that others write to",
+        "the problem of a process with concurrent writers",
         &process.problem,
         &None,
     )?;
     // An append may be written and not counted yet.
     holds(
         &format!(
-            "the head ends at {} and not between {at_least}, which was written before the page was read, and {at_most}",
+            "the head on a page is at event {}, expected an event from {at_least} to {at_most}",
             head.sequence
         ),
         (at_least..=at_most).contains(&head.sequence),
@@ -116,7 +119,7 @@ async fn read_beside(
         let after: Vec<u64> = written().collect();
         if !page.at_end {
             return Err(Broken(format!(
-                "a page of three small processes ends after {:?} and not with the last",
+                "a page of three small processes ends after {:?}, expected all three",
                 page.up_to
             )));
         }

@@ -17,7 +17,7 @@ fn check_up_to(page: &DuePage) -> Checked {
     let last = page.processes.last().map(|last| &last.stream);
     holds(
         &format!(
-            "`up_to` is {:?} and not at or after {last:?}, the last process of its page",
+            "`up_to` of a page is {:?}, expected the last process {last:?} or a later stream",
             page.up_to
         ),
         last <= page.up_to.as_ref(),
@@ -82,14 +82,14 @@ pub(crate) async fn continuing(store: &dyn TransactionalStore) -> Checked {
             check_up_to(page)?;
             holds(
                 &format!(
-                    "the number of processes on a page is {} and not at most {max_processes}",
+                    "the number of processes on a page is {}, expected at most {max_processes}",
                     page.processes.len()
                 ),
                 page.processes.len() <= max_processes,
             )?;
             let heads = heads_on(page);
             holds(
-                &format!("the number of heads on a page is {heads} and not at most {max_heads}"),
+                &format!("the number of heads on a page is {heads}, expected at most {max_heads}"),
                 heads <= max_heads as u64,
             )
         });
@@ -101,7 +101,7 @@ pub(crate) async fn continuing(store: &dyn TransactionalStore) -> Checked {
         )?;
         let events = found.processes.iter().map(|it| it.events.len() as u64);
         same(
-            &format!("how many events each has {with}"),
+            &format!("the number of events of each process {with}"),
             &events.collect(),
             &many,
         )?;
@@ -111,7 +111,7 @@ pub(crate) async fn continuing(store: &dyn TransactionalStore) -> Checked {
             &40,
         )?;
         same(
-            &format!("what was counted {with}"),
+            &format!("the count of skipped processes {with}"),
             &found.passed.counted,
             &passed,
         )?;
@@ -126,12 +126,14 @@ async fn by_name_in_pages(store: &dyn TransactionalStore, streams: &[StreamId]) 
         request.max_processes = max_processes;
         request.max_heads = max_heads;
         let most = max_processes.min(max_heads);
-        let with = format!("by name, in pages of {max_processes} processes and {max_heads} heads");
+        let with = format!("by id, in pages of {max_processes} processes and {max_heads} heads");
         let found = read_to_end(store, request, |page| {
             check_up_to(page)?;
             let heads = heads_on(page);
             holds(
-                &format!("the number of heads on a page {with} is {heads} and not at most {most}"),
+                &format!(
+                    "the number of heads on a page {with} is {heads}, expected at most {most}"
+                ),
                 heads <= most as u64,
             )
         });
@@ -193,7 +195,9 @@ pub(crate) async fn bytes(store: &dyn TransactionalStore) -> Checked {
                 };
                 let bytes = bytes_of(before);
                 holds(
-                    &format!("a page continues after {bytes} bytes, but its limit is {max_bytes}"),
+                    &format!(
+                        "a page has another process after {bytes} bytes, expected its end at {max_bytes} bytes"
+                    ),
                     bytes < max_bytes,
                 )
             });
@@ -230,7 +234,7 @@ pub(crate) async fn too_large(store: &dyn TransactionalStore) -> Checked {
             let is_too_large = |it: &DueProcess| it.problem == Some(ChunkProblem::TooLarge);
             let is_among = page.processes.len() > 1 && page.processes.iter().any(is_too_large);
             holds(
-                "a process that is too large is one of many on a page and not the only one",
+                "a process that is too large is not alone on its page",
                 !is_among,
             )
         });
@@ -267,7 +271,7 @@ pub(crate) async fn too_large(store: &dyn TransactionalStore) -> Checked {
         .map(|it| (&it.problem, it.events.len()))
         .collect();
     same(
-        "what is read of one after its event 99",
+        "the problem and the number of events of a large process after event 99",
         &seen,
         &vec![(&None, 1)],
     )?;
@@ -278,6 +282,6 @@ pub(crate) async fn too_large(store: &dyn TransactionalStore) -> Checked {
         .iter()
         .map(|it| it.events.len() as u64)
         .sum();
-    same("the number of events where there is room", &many, &303)?;
+    same("the number of events with a higher limit", &many, &303)?;
     Ok(())
 }

@@ -35,7 +35,7 @@ pub(crate) async fn different_streams(store: &dyn TransactionalStore) -> Checked
     let key = keys();
     let guard = (key("guard"), Some(value("1")));
     let first = of_rows(vec![RowWrite::put(key("guard"), value("1"))]);
-    written("a batch of a row", &store.commit(&first).await?)?;
+    written("a batch with one row", &store.commit(&first).await?)?;
     let names = ["a", "b", "c", "d", "e", "f", "g", "h", "i", "j", "k", "l"];
     let all = put_all(store, &tenant, &names, &v1).await?;
     for to in [v2, v3] {
@@ -57,7 +57,7 @@ pub(crate) async fn different_streams(store: &dyn TransactionalStore) -> Checked
         let many = works.len();
         let commits = at_once(works).await?;
         same(
-            "what became of commits of different streams under one guard",
+            "the list of outcomes of commits of different streams with one guard",
             &commits,
             &vec![Commit::Written; many],
         )?;
@@ -66,7 +66,7 @@ pub(crate) async fn different_streams(store: &dyn TransactionalStore) -> Checked
     for stream in &all {
         let sequence = store.head(stream).await?.map(|head| head.sequence);
         same(
-            &format!("the end of {stream} after two moves"),
+            &format!("the last sequence number of {stream} after two migrations"),
             &sequence,
             &Some(3),
         )?;
@@ -94,7 +94,7 @@ pub(crate) async fn blind_rows(store: &dyn TransactionalStore) -> Checked {
         }));
     }
     let commits: Vec<Commit> = at_once(works).await?.into_iter().flatten().collect();
-    let what = "what became of batches that all write one row";
+    let what = "the list of outcomes of batches that all write one row";
     same(what, &commits, &vec![Commit::Written; 48])?;
     store.flush().await?;
     let rows = store.rows(&key(""), None, 10).await?;
@@ -102,7 +102,7 @@ pub(crate) async fn blind_rows(store: &dyn TransactionalStore) -> Checked {
     let last: Vec<_> = rows[..6].iter().map(|(_, value)| value.clone()).collect();
     holds(
         &format!(
-            "the row that all wrote is {:?} and not as one of the last writes, {last:?}",
+            "the row that all batches wrote is {:?}, expected one of the last writes {last:?}",
             rows[6].1
         ),
         last.contains(&rows[6].1),
@@ -123,7 +123,7 @@ async fn both<A: Send + 'static, B: Send + 'static>(
         .flatten()
         .next()
         .zip(others.into_iter().flatten().next());
-    pair.ok_or_else(|| Broken("one of two works has no outcome".to_owned()))
+    pair.ok_or_else(|| Broken("one of two concurrent tasks has no outcome".to_owned()))
 }
 
 pub(crate) async fn append_and_move(store: &dyn TransactionalStore) -> Checked {
@@ -153,21 +153,17 @@ pub(crate) async fn append_and_move(store: &dyn TransactionalStore) -> Checked {
         )
         .await?;
         match appended {
-            true => stale("a move after an append", &commit, &all, &[])?,
-            false => written("a move that an append gave way to", &commit)?,
+            true => stale("a migration after an append", &commit, &all, &[])?,
+            false => written("a migration whose concurrent append was rejected", &commit)?,
         }
         let events = store.read_all(&all[0], 0, 10).await?;
         same(
-            "the number of events after an append or a move",
+            "the number of events after a concurrent append and migration",
             &events.len(),
             &2,
         )?;
         let is_kept = events[1].event_id == id;
-        same(
-            "whether the second event is the one appended",
-            &is_kept,
-            &appended,
-        )
+        same("the presence of the appended event", &is_kept, &appended)
     })
     .await
 }
@@ -188,23 +184,23 @@ pub(crate) async fn hold_and_move(store: &dyn TransactionalStore) -> Checked {
         let at = held.map(|head| head.workflow_id);
         match commit {
             Commit::Written => same(
-                "the version in the answer to a hold of a process that was moved",
+                "the version in the result of `hold` for a migrated process",
                 &at,
                 &Some(v2),
             )?,
             commit => {
                 same(
-                    "the version in the answer to a hold of a process that was not moved",
+                    "the version in the result of `hold` for a process that was not migrated",
                     &at,
                     &Some(v1),
                 )?;
-                stale("a move of a held process", &commit, &all, &[])?;
+                stale("a migration of a held process", &commit, &all, &[])?;
             }
         }
         let head = store.head(&all[0]).await?;
         let now = head.as_ref().map(|head| (&head.workflow_id, head.held));
         same(
-            "the head after both",
+            "the version and the hold after a concurrent hold and migration",
             &now,
             &at.as_ref().map(|at| (at, true)),
         )
@@ -236,12 +232,7 @@ fn to_and_fro(
             };
             let commit = store.commit_unflushed(&batch, page.read_point).await?;
             if commit != Commit::Written {
-                stale(
-                    "a batch under a guard that has changed",
-                    &commit,
-                    &[],
-                    &[guard.0],
-                )?;
+                stale("a batch with a changed guard", &commit, &[], &[guard.0])?;
                 break;
             }
             after_all += usize::from(is_taken.load(Ordering::SeqCst));
@@ -264,7 +255,10 @@ pub(crate) async fn guards(store: &dyn TransactionalStore) -> Checked {
                 RowWrite::put(key("claim"), value(next)).expecting(expected),
             ])
         };
-        written("a claim", &store.commit(&claim("", "1")).await?)?;
+        written(
+            "a batch that writes a claim",
+            &store.commit(&claim("", "1")).await?,
+        )?;
         let all = put_all(store, &tenant, &["a", "b", "c"], &versions[0]).await?;
         let is_taken = Arc::new(AtomicBool::new(false));
         let guard = (key("claim"), Some(value("1")));
@@ -284,7 +278,7 @@ pub(crate) async fn guards(store: &dyn TransactionalStore) -> Checked {
             tokio::time::sleep(A_MOMENT).await;
             let commit = taker.commit_unflushed(&take, Default::default()).await;
             is_taken.store(true, Ordering::SeqCst);
-            written("a batch that takes a claim over", &commit?)?;
+            written("a batch that takes over a claim", &commit?)?;
             let mut heads = Vec::new();
             for stream in &streams {
                 heads.push(taker.head(stream).await?);
@@ -294,7 +288,7 @@ pub(crate) async fn guards(store: &dyn TransactionalStore) -> Checked {
         let taken_over = at_once(works).await?.pop().unwrap_or_default();
         for (stream, then) in all.iter().zip(taken_over) {
             let now = store.head(stream).await?;
-            let what = format!("the head of {stream} some time after its guard has changed");
+            let what = format!("the head of {stream} after its guard has changed");
             same(&what, &now, &then)?;
         }
         Ok(())

@@ -39,7 +39,7 @@ pub async fn transactional_store<S>(store: &S) -> Result<(), Violation>
 where
     S: TransactionalStore + SnapshotStore + ProcessRegistry,
 {
-    of("every handle says the same id", ids(store))?;
+    of("all handles of a store have the same store id", ids(store))?;
     let events: &dyn TransactionalStore = store;
     bookkeeping(events).await?;
     reading(events, store).await?;
@@ -55,15 +55,15 @@ async fn bookkeeping(store: &dyn TransactionalStore) -> Result<(), Violation> {
         rows::reading(store).await,
     )?;
     of(
-        "a row is written only where all rows hold what is expected",
+        "a batch is written only if all rows and guards have the expected values",
         rows::expectations(store).await,
     )?;
     of(
-        "a version is named from the first process on that is born or moved there",
+        "a version is listed after the first process is created at it or migrated to it",
         versions::named(store).await,
     )?;
     of(
-        "a version says under which token it is closing",
+        "a closing version is listed with its token",
         versions::closing(store).await,
     )
 }
@@ -73,58 +73,58 @@ async fn reading(
     snapshots: &dyn SnapshotStore,
 ) -> Result<(), Violation> {
     of(
-        "ranges are in order and apart, and cover just what was to be split",
+        "the ranges of a split are sorted and disjoint, and cover exactly the given ranges",
         split::cover(store).await,
     )?;
     of(
-        "ranges are about as large as each other, and not smaller than asked for",
+        "the ranges of a split are about equally large, and not smaller than requested",
         split::sizes(store).await,
     )?;
     of(
-        "a split says how many heads there are, and how many processes are due",
+        "a split counts the heads and the due processes",
         split::counts(store).await,
     )?;
     of(
-        "a page has the processes that the filter wants, in order of their streams",
+        "a page has the processes that the filter selects, in order of their stream ids",
         pages::wanted(store).await,
     )?;
     of(
-        "a page of a range has nothing from outside of it",
+        "a page of a range has no process from outside that range",
         pages::bounded(store).await,
     )?;
     of(
-        "a process is read from its baseline on, or after a given event",
+        "the events of a process are read from its baseline on, or after a given event",
         pages::baseline(store).await,
     )?;
     of(
-        "streams that are given by name are read whatever their version is",
+        "streams that are requested by id are read at any version",
         pages::by_name(store).await,
     )?;
     of(
-        "a snapshot is used only where one was asked for and fits",
+        "a snapshot is used only if it is requested and of the requested version",
         pages::snapshots(store, snapshots).await,
     )?;
     of(
-        "pages that follow each other have each process once, and count each head once",
+        "consecutive pages have each process once, and count each head once",
         limits::continuing(store).await,
     )?;
     of(
-        "a page ends once it has read as many bytes as it may",
+        "a page ends when its limit of bytes is reached",
         limits::bytes(store).await,
     )?;
     of(
-        "a process that is too large is alone on its page, and without events",
+        "a process that is too large is alone on its page, without events",
         limits::too_large(store).await,
     )?;
     of(
-        "the head and the events of a process on a page are of one instant",
+        "a page shows the head and the events of a process at the same point in time",
         instant::one_instant(store).await,
     )
 }
 
 async fn committing(store: &dyn TransactionalStore) -> Result<(), Violation> {
     of(
-        "a batch is committed as a whole",
+        "a batch is committed atomically",
         commit::whole(store).await,
     )?;
     of(
@@ -132,38 +132,35 @@ async fn committing(store: &dyn TransactionalStore) -> Result<(), Violation> {
         commit::revisions(store).await,
     )?;
     of(
-        "a process that was found to be finished is marked as finished until its next event",
+        "a process that is marked as finished stays finished until its next event",
         commit::finished(store).await,
     )?;
     of(
-        "a batch that changes a stream twice is refused",
+        "a batch that changes a stream twice is rejected",
         commit::twice(store).await,
     )?;
     of(
-        "a batch for a head that has changed writes nothing, and names the stream",
+        "a batch with a stale head writes nothing and returns the stream",
         stale::every_change(store).await,
     )?;
     of(
-        "births are recorded while a version is closing, and only then",
+        "births at a version are recorded while the version is closing, and only then",
         births::recorded(store).await,
     )?;
     of(
-        "a version is closed only under its token, and when no birth is left",
+        "a version is closed only with its token, and only if no birth is left",
         births::close(store).await,
     )?;
-    of(
-        "notes are kept until they are dropped",
-        notes::kept(store).await,
-    )
+    of("notes are kept until `forget`", notes::kept(store).await)
 }
 
 async fn operators(store: &dyn TransactionalStore) -> Result<(), Violation> {
     of(
-        "a hold is kept, with who, why and when, until it is released",
+        "a hold is kept with its actor, reason and time until its release",
         holds::kept(store).await,
     )?;
     of(
-        "a held process takes events and is not migrated",
+        "a held process accepts events and is not migrated",
         holds::heeded(store).await,
     )
 }
@@ -174,15 +171,15 @@ async fn entries(
     snapshots: &dyn SnapshotStore,
 ) -> Result<(), Violation> {
     of(
-        "an entry says at every instant at which version its process is",
+        "an entry always has the current version of its process",
         registry::lookup(store, registry).await,
     )?;
     of(
-        "code of an older version registers no entry and saves no snapshot",
+        "code of an older version cannot register an entry or save a snapshot",
         registry::older_code(store, registry, snapshots).await,
     )?;
     of(
-        "an entry or a snapshot of an older version is not accepted once the process has moved on",
+        "an entry or a snapshot of an older version is rejected after the process is migrated",
         registry::meetings(store, registry, snapshots).await,
     )
 }
@@ -190,31 +187,31 @@ async fn entries(
 /// The rules for concurrent writers.
 async fn meeting(store: &dyn TransactionalStore) -> Result<(), Violation> {
     of(
-        "commits of different streams do not get in each other's way",
+        "concurrent commits of different streams do not conflict",
         meetings::different_streams(store).await,
     )?;
     of(
-        "a row without an expected value is written, even if others write it too",
+        "a row without an expectation is written, even if concurrent batches write it",
         meetings::blind_rows(store).await,
     )?;
     of(
-        "of an append and a move at one place one wins",
+        "of a concurrent append and migration of one process, exactly one succeeds",
         meetings::append_and_move(store).await,
     )?;
     of(
-        "a process is not moved once its hold has returned",
+        "a process is not migrated after `hold` has returned",
         meetings::hold_and_move(store).await,
     )?;
     of(
-        "nothing is committed once a guard has changed",
+        "nothing is committed after a guard has changed",
         meetings::guards(store).await,
     )?;
     of(
-        "a birth that a scan of a closing version does not see is recorded",
+        "a process born at a closing version is found by a later scan, or its birth is recorded",
         births::closing_meets_births(store).await,
     )?;
     of(
-        "a version with a process stays listed, even if a run closes it",
+        "a version with a process stays listed, even if the version is closed concurrently",
         births::close_meets_births(store).await,
     )
 }
@@ -222,17 +219,21 @@ async fn meeting(store: &dyn TransactionalStore) -> Result<(), Violation> {
 fn ids<S: TransactionalStore + SnapshotStore + ProcessRegistry>(store: &S) -> Checked {
     let id = TransactionalStore::store_id(store);
     same(
-        "the id as snapshot store",
+        "the store id as snapshot store",
         &SnapshotStore::store_id(store),
         &Some(id),
     )?;
     same(
-        "the id as process registry",
+        "the store id as process registry",
         &ProcessRegistry::store_id(store),
         &Some(id),
     )?;
     let handle = EventStore::transactional(store).map(|handle| handle.store_id());
-    same("the id of its transactional handle", &handle, &Some(id))
+    same(
+        "the store id of the transactional handle",
+        &handle,
+        &Some(id),
+    )
 }
 
 /// A version of a workflow that no other process in the store uses.
@@ -380,8 +381,7 @@ async fn read_to_end(
         }
         let Some(up_to) = page.up_to else {
             return Err(Broken(
-                "`up_to` of a page before the end is missing; expected the last stream passed"
-                    .to_owned(),
+                "a page that is not the last has no `up_to`".to_owned(),
             ));
         };
         let goes_on = match &mut request.of {
@@ -392,7 +392,10 @@ async fn read_to_end(
                 streams.len() < before
             }
         };
-        holds("a page ends where it began, and not further on", goes_on)?;
+        holds(
+            "`up_to` of a page is not after the start of the page",
+            goes_on,
+        )?;
     }
 }
 
@@ -403,7 +406,7 @@ async fn page_of(store: &dyn TransactionalStore, streams: &[StreamId]) -> Result
         .await?;
     let found: Vec<&StreamId> = page.processes.iter().map(|it| &it.stream).collect();
     same(
-        "the streams of a page",
+        "the list of streams on a page",
         &found,
         &streams.iter().collect::<Vec<_>>(),
     )?;
@@ -413,7 +416,7 @@ async fn page_of(store: &dyn TransactionalStore, streams: &[StreamId]) -> Result
 fn head_of(process: &DueProcess) -> Result<Head, Broken> {
     process.head.clone().ok_or_else(|| {
         Broken(format!(
-            "the head of {} is missing on a page, although the stream has events: {:?}",
+            "a page has no head of {} (problem: {:?})",
             process.stream, process.problem
         ))
     })
@@ -442,7 +445,7 @@ async fn migrate(store: &dyn TransactionalStore, streams: &[StreamId], to: &Work
         moves: moves(&page, to)?,
         ..Batch::default()
     };
-    written("a move", &store.commit(&batch).await?)
+    written("a migration", &store.commit(&batch).await?)
 }
 
 /// The outcome of a batch, as text.
@@ -461,7 +464,7 @@ fn told(commit: &Commit) -> String {
 fn became(what: &str, commit: &Commit, wanted: &Commit) -> Checked {
     let (found, wanted) = (told(commit), told(wanted));
     holds(
-        &format!("{what} is {found} and not {wanted}"),
+        &format!("the outcome of {what} is {found}, expected {wanted}"),
         found == wanted,
     )
 }

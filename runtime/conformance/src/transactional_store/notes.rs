@@ -28,27 +28,39 @@ pub(crate) async fn kept(store: &dyn TransactionalStore) -> Checked {
         Ok::<_, Broken>(notes)
     };
     same(
-        "the notes before a move",
+        "the list of notes before a migration",
         &own_notes(&before).await?,
         &vec![],
     )?;
-    written("a batch of moves", &store.commit(&batch).await?)?;
+    written("a batch of migrations", &store.commit(&batch).await?)?;
     let wanted = vec![all[0].clone(), all[2].clone(), all[3].clone()];
-    same("the notes", &own_notes(&before).await?, &wanted)?;
+    same(
+        "the list of notes after migrations",
+        &own_notes(&before).await?,
+        &wanted,
+    )?;
     let first = store.remembered(Some(&before), 2).await?;
-    same("the first two notes", &first, &wanted[..2].to_vec())?;
+    same(
+        "the list of the first two notes",
+        &first,
+        &wanted[..2].to_vec(),
+    )?;
     let after = own_notes(&wanted[0]).await?;
-    same("the notes after the first", &after, &wanted[1..].to_vec())?;
+    same(
+        "the list of notes after the first stream",
+        &after,
+        &wanted[1..].to_vec(),
+    )?;
     let after = own_notes(&all[1]).await?;
     same(
-        "the notes after a process without one",
+        "the list of notes after a stream without a note",
         &after,
         &wanted[1..].to_vec(),
     )?;
 
     store.forget(&[wanted[0].clone(), all[1].clone()]).await?;
     same(
-        "the notes that are left",
+        "the list of notes after `forget`",
         &own_notes(&before).await?,
         &wanted[1..].to_vec(),
     )?;
@@ -60,9 +72,9 @@ pub(crate) async fn kept(store: &dyn TransactionalStore) -> Checked {
         moves: vec![again],
         ..Batch::default()
     };
-    written("a second move", &store.commit(&again).await?)?;
+    written("a second migration", &store.commit(&again).await?)?;
     same(
-        "the notes after a second move",
+        "the list of notes after a second migration",
         &own_notes(&before).await?,
         &wanted[1..].to_vec(),
     )?;
@@ -78,14 +90,23 @@ pub(crate) async fn kept(store: &dyn TransactionalStore) -> Checked {
         .append(&all[0], ExpectedSequence::Exact(2), events(&v2, 1)?)
         .await?;
     let commit = store.commit(&late).await?;
-    stale("a move of a process that went on", &commit, &all[..1], &[])?;
+    stale(
+        "a migration of a process with a newer event",
+        &commit,
+        &all[..1],
+        &[],
+    )?;
     same(
-        "the notes after it",
+        "the list of notes after a stale migration",
         &own_notes(&before).await?,
         &wanted[1..].to_vec(),
     )?;
     store.forget(&wanted[1..]).await?;
-    same("the notes at last", &own_notes(&before).await?, &vec![])?;
+    same(
+        "the list of notes after `forget` for all of them",
+        &own_notes(&before).await?,
+        &vec![],
+    )?;
     store.forget(&[]).await?;
     Ok(())
 }

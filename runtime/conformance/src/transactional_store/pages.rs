@@ -46,7 +46,11 @@ pub(crate) async fn check_process(
     wanted: Range<u64>,
 ) -> Checked {
     let stream = &process.stream;
-    same(&format!("the problem of {stream}"), &process.problem, &None)?;
+    same(
+        &format!("the problem of {stream} on a page"),
+        &process.problem,
+        &None,
+    )?;
     let head = store.head(stream).await?;
     same(
         &format!("the head of {stream} on a page"),
@@ -139,13 +143,13 @@ pub(crate) async fn wanted(store: &dyn TransactionalStore) -> Checked {
         })
     };
     same(
-        "what was counted of those that the filter passes",
+        "the count of processes that the filter skips",
         &counted,
         &vec![(v1, of(2, 2)), (v2, of(1, 4))],
     )?;
     let in_vain = filter.asked_in_vain.load(Ordering::Relaxed);
     same(
-        "how often the filter was asked of versions that it leaves out",
+        "the number of calls of the filter for versions that it excludes",
         &in_vain,
         &0,
     )?;
@@ -167,7 +171,11 @@ async fn few_among_many(store: &dyn TransactionalStore) -> Checked {
     let mut request = request(DueOf::Range(of_tenant(&tenant)));
     request.filter = Arc::new(HeadFilter::all().by(by_letter));
     let found = read_to_end(store, request, |_| Ok(())).await?;
-    same("the few processes among many", &found.streams(), &due)?;
+    same(
+        "the list of a few due processes among many",
+        &found.streams(),
+        &due,
+    )?;
     for process in &found.processes {
         check_process(store, process, 1..3).await?;
     }
@@ -194,12 +202,12 @@ pub(crate) async fn bounded(store: &dyn TransactionalStore) -> Checked {
         let request = request(DueOf::Range(range.clone()));
         let found = read_to_end(store, request, |page| match &page.up_to {
             Some(up_to) => holds(
-                &format!("`up_to` is {up_to} and not a stream in {range:?}"),
+                &format!("`up_to` of a page is {up_to}, expected a stream in {range:?}"),
                 range.after.as_ref() < Some(up_to)
                     && range.through.as_ref().is_none_or(|end| up_to <= end),
             ),
             None => holds(
-                "`up_to` is missing although processes were passed",
+                "a page with processes has no `up_to`",
                 page.processes.is_empty(),
             ),
         });
@@ -220,7 +228,7 @@ async fn only(
     match (found.processes.pop(), found.processes.is_empty()) {
         (Some(process), true) => Ok(process),
         (last, _) => Err(Broken(format!(
-            "the processes of a page are {:?} and {last:?}, and not just one",
+            "the processes of a request are {:?} and {last:?}, expected exactly one",
             found.processes
         ))),
     }
@@ -279,11 +287,15 @@ pub(crate) async fn by_name(store: &dyn TransactionalStore) -> Checked {
     }
     let none = crate::transactional_store::request(DueOf::Streams(vec![]));
     let none = read_to_end(store, none, |_| Ok(())).await?;
-    same("the list of no processes", &none.streams(), &vec![])?;
+    same(
+        "the list of processes of a request without streams",
+        &none.streams(),
+        &vec![],
+    )?;
     let (a, b) = (all[0].clone(), all[1].clone());
     for (what, names) in [
-        ("streams that are not sorted", vec![b, a.clone()]),
-        ("a stream that is there twice", vec![a.clone(), a]),
+        ("unsorted streams", vec![b, a.clone()]),
+        ("a repeated stream", vec![a.clone(), a]),
     ] {
         let page = store
             .read_due(crate::transactional_store::request(DueOf::Streams(names)))
@@ -327,7 +339,7 @@ pub(crate) async fn snapshots(
                 let may = asked_for == Some((&head.workflow_id, 3));
                 holds(
                     &format!(
-                        "the snapshot is one of schema 3 and not None, where {asked_for:?} was asked for"
+                        "the snapshot has schema version 3, expected None for the request {asked_for:?}"
                     ),
                     may,
                 )?;

@@ -68,7 +68,7 @@ pub(crate) async fn lookup(
     put(store, &p, &v2, 1).await?;
     check("after the first event", &v2).await?;
     migrate(store, std::slice::from_ref(&p), &v3).await?;
-    check("after a move", &v3).await?;
+    check("after a migration", &v3).await?;
     let back = migrated_between(&v3, &v1)?;
     store
         .append(&p, ExpectedSequence::Exact(2), vec![back])
@@ -111,7 +111,9 @@ async fn beside_moves(store: &dyn TransactionalStore, registry: &dyn ProcessRegi
     })?;
     let place = |version: Option<WorkflowId>| {
         let found = version.and_then(|it| versions.iter().position(|at| *at == it));
-        found.ok_or_else(|| Broken("a process was read at a version that it never had".to_owned()))
+        found.ok_or_else(|| {
+            Broken("a process or its entry has a version that the process was never at".to_owned())
+        })
     };
     let at = async || place(store.head(&all[0]).await?.map(|head| head.workflow_id));
     let look = async || {
@@ -122,7 +124,7 @@ async fn beside_moves(store: &dyn TransactionalStore, registry: &dyn ProcessRegi
             let found = place(entry.map(|entry| entry.workflow_id))?;
             holds(
                 &format!(
-                    "the version of an entry is {} and not between {} and {}, at which its process was before and after",
+                    "the version of an entry is {}, expected {} to {}, the versions of its process before and after the lookup",
                     versions[found], versions[before], versions[after]
                 ),
                 (before..=after).contains(&found),
@@ -154,7 +156,7 @@ pub(crate) async fn older_code(
         .replace(&tenant, &own_key, &of(&v1)?, &of(&v1)?)
         .await?;
     same(
-        "whether the entry is replaced before the move",
+        "the result of `replace` before a migration",
         &replaced,
         &true,
     )?;
@@ -162,16 +164,20 @@ pub(crate) async fn older_code(
 
     for key in [&own_key, &third_key] {
         let register = registry.register(&tenant, key, &of(&v1)?).await;
-        let what = format!("an entry of v1 under the {key} for a process at v2");
+        let what = format!("a registration of v1 under the {key} for a process at v2");
         refused(&what, register, is_migrated(&v2))?;
     }
     let register = registry.register(&tenant, &own_key, &of(&v3)?).await;
-    refused("an entry of v3 for a process at v2", register, |error| {
-        *error.kind()
-            == ErrorKind::WrongVersion {
-                stands_at: v2.clone(),
-            }
-    })?;
+    refused(
+        "a registration of v3 for a process at v2",
+        register,
+        |error| {
+            *error.kind()
+                == ErrorKind::WrongVersion {
+                    stands_at: v2.clone(),
+                }
+        },
+    )?;
     let save = snapshots.save(&snapshot(p, 1, &v1)).await;
     refused(
         "a snapshot of v1 for a process at v2",
@@ -179,25 +185,33 @@ pub(crate) async fn older_code(
         is_migrated(&v2),
     )?;
     let found = registry.lookup(&tenant, &third_key).await?;
-    same("the entry that was refused", &found, &None)?;
+    same("the entry of a rejected registration", &found, &None)?;
 
     let q = identity(&tenant, "q", &v2)?;
     let outdated = registry.replace(&tenant, &own_key, &of(&v1)?, &q).await?;
     same(
-        "whether an entry is replaced whose process has moved on",
+        "the result of `replace` with an outdated version",
         &outdated,
         &false,
     )?;
     let found = registry.lookup(&tenant, &own_key).await?;
-    same("the entry after that", &found, &Some(of(&v2)?))?;
+    same(
+        "the entry after `replace` with an outdated version",
+        &found,
+        &Some(of(&v2)?),
+    )?;
     let replaced = registry.replace(&tenant, &own_key, &of(&v2)?, &q).await?;
     same(
-        "whether an entry is replaced that is as expected",
+        "the result of `replace` with the expected entry",
         &replaced,
         &true,
     )?;
     let found = registry.lookup(&tenant, &own_key).await?;
-    same("the entry after that", &found, &Some(q))?;
+    same(
+        "the entry after `replace` with the expected entry",
+        &found,
+        &Some(q),
+    )?;
     let found = registry.lookup(&tenant, &other_key).await?;
     same("the entry under another key", &found, &Some(of(&v2)?))?;
 
@@ -252,9 +266,7 @@ async fn meeting(
     })?;
     let check = |what: &str, begun_after: bool, outcome: Result<(), Error>| match outcome {
         Ok(()) => holds(
-            &format!(
-                "{what} of v1 succeeds and is not refused, after its process has come to be at v2"
-            ),
+            &format!("{what} of v1 was accepted for a process at v2"),
             !begun_after,
         )
         .map(|()| true),
@@ -289,7 +301,7 @@ async fn meeting(
     new_code?;
     old_code?;
     let found = registry.lookup(&tenant, &key).await?;
-    same("the entry that code of v2 made", &found, &Some(new))?;
+    same("the entry that code of v2 registered", &found, &Some(new))?;
     let found = snapshots.load(&p).await?;
     same(
         "the snapshot that code of v2 saved",

@@ -28,7 +28,7 @@ pub(crate) async fn reading(store: &dyn TransactionalStore) -> Checked {
     let key = keys();
     let prefix = key("");
     let all = store.rows(&prefix, None, 10).await?;
-    same("the rows before any is written", &all, &vec![])?;
+    same("the list of rows before the first write", &all, &vec![])?;
     let row = |name: &str, text| (Bytes::from(key(name)), value(text));
     let wanted = vec![
         row("a", "1"),
@@ -60,7 +60,7 @@ pub(crate) async fn reading(store: &dyn TransactionalStore) -> Checked {
         let within_key = key(within);
         let found = store.rows(&within_key, after_key.as_deref(), limit);
         same(
-            &format!("the list of {limit} rows under {within:?} after {after:?}"),
+            &format!("the list of at most {limit} rows with prefix {within:?} after {after:?}"),
             &found.await?,
             &wanted[first..last].to_vec(),
         )?;
@@ -70,12 +70,16 @@ pub(crate) async fn reading(store: &dyn TransactionalStore) -> Checked {
         RowWrite::remove(key("never there")),
         RowWrite::put(key("a"), value("7")),
     ]);
-    written("a removal", &store.commit(&removal).await?)?;
+    written("a batch that removes rows", &store.commit(&removal).await?)?;
     let mut left = wanted;
     left.remove(2);
     left[0].1 = value("7");
     let found = store.rows(&prefix, None, 10).await?;
-    same("the rows after a removal and a change", &found, &left)
+    same(
+        "the list of rows after a removal and a change",
+        &found,
+        &left,
+    )
 }
 
 pub(crate) async fn expectations(store: &dyn TransactionalStore) -> Checked {
@@ -94,7 +98,10 @@ pub(crate) async fn expectations(store: &dyn TransactionalStore) -> Checked {
         ..Batch::default()
     };
     let commit = store.commit(&only_guards).await?;
-    written("a batch of guards that hold, and nothing else", &commit)?;
+    written(
+        "a batch with only guards, which have the expected values",
+        &commit,
+    )?;
     let expected = Batch {
         guards,
         ..of_rows(vec![
@@ -104,7 +111,7 @@ pub(crate) async fn expectations(store: &dyn TransactionalStore) -> Checked {
         ])
     };
     let commit = store.commit(&expected).await?;
-    written("a batch whose expectations hold", &commit)?;
+    written("a batch whose expectations are met", &commit)?;
     let all = |names: &[(&str, &'static str)]| {
         let rows = names.iter();
         let rows = rows.map(|(name, text)| (Bytes::from(key(name)), value(text)));
@@ -117,54 +124,58 @@ pub(crate) async fn expectations(store: &dyn TransactionalStore) -> Checked {
         ("present", "1"),
     ]);
     let rows = store.rows(&key(""), None, 10).await?;
-    same("the rows", &rows, &now)?;
+    same(
+        "the list of rows after a batch whose expectations are met",
+        &rows,
+        &now,
+    )?;
 
     let removal = RowWrite::remove(key("present")).expecting(Some(two.clone()));
     for (what, rows, guards, wrong) in [
         (
-            "a row that is there, expected to be absent",
+            "a row that exists and is expected to be absent",
             vec![put("fresh", None)],
             vec![],
             vec!["fresh"],
         ),
         (
-            "a row that holds something else",
+            "a row with another value",
             vec![put("changed", Some(two.clone()))],
             vec![],
             vec!["changed"],
         ),
         (
-            "a row that is not there, expected to be",
+            "a row that is absent and is expected to exist",
             vec![put("absent", Some(one.clone()))],
             vec![],
             vec!["absent"],
         ),
         (
-            "a removal of a row that holds something else",
+            "a removal of a row with another value",
             vec![removal],
             vec![],
             vec!["present"],
         ),
         (
-            "a guard that has changed",
+            "a guard with another value",
             vec![],
             vec![("changed", Some(two.clone()))],
             vec!["changed"],
         ),
         (
-            "a guard that has gone",
+            "a guard whose row is absent",
             vec![],
             vec![("absent", Some(one.clone()))],
             vec!["absent"],
         ),
         (
-            "a guard that has come",
+            "a guard whose row is expected to be absent",
             vec![],
             vec![("fresh", None)],
             vec!["fresh"],
         ),
         (
-            "two wrong rows and a wrong guard among right ones",
+            "two stale rows and a stale guard among others",
             vec![
                 put("absent", None),
                 put("changed", None),

@@ -45,7 +45,7 @@ fn check_cover(ranges: &[StreamRange], given: &[StreamRange]) -> Checked {
         loop {
             let Some(range) = rest.next() else {
                 return Err(Broken(format!(
-                    "no range continues after {after:?} in {whole:?}"
+                    "no range begins after {after:?} in {whole:?}"
                 )));
             };
             same("the start of a range", &range.after, &after)?;
@@ -67,7 +67,7 @@ fn check_cover(ranges: &[StreamRange], given: &[StreamRange]) -> Checked {
         }
     }
     let extra = rest.next();
-    same("the range after the last one", &extra, &None)
+    same("an extra range", &extra, &None)
 }
 
 pub(crate) async fn cover(store: &dyn TransactionalStore) -> Checked {
@@ -98,7 +98,7 @@ pub(crate) async fn cover(store: &dyn TransactionalStore) -> Checked {
             let most = parts.max(given.len());
             holds(
                 &format!(
-                    "the number of ranges is {} and not at most {most}, where {parts} parts of {} ranges were asked for",
+                    "the number of ranges is {}, expected at most {most} for {parts} parts of {} ranges",
                     split.ranges.len(),
                     given.len()
                 ),
@@ -107,7 +107,11 @@ pub(crate) async fn cover(store: &dyn TransactionalStore) -> Checked {
         }
     }
     let split = store.split(&[], &HeadFilter::all(), 3, 1).await?;
-    same("the ranges of nothing", &split.ranges, &vec![])
+    same(
+        "the list of ranges for an empty list of ranges",
+        &split.ranges,
+        &vec![],
+    )
 }
 
 async fn heads_in(store: &dyn TransactionalStore, range: &StreamRange) -> Result<usize, Broken> {
@@ -130,7 +134,7 @@ pub(crate) async fn sizes(store: &dyn TransactionalStore) -> Checked {
         let most = PROCESSES / parts * 3;
         holds(
             &format!(
-                "the largest of {parts} ranges has {largest} heads and not at most {most} of {PROCESSES}"
+                "the largest of {parts} ranges has {largest} heads, expected at most {most} of {PROCESSES}"
             ),
             largest <= most,
         )?;
@@ -160,7 +164,7 @@ pub(crate) async fn sizes(store: &dyn TransactionalStore) -> Checked {
             // The number of heads in a range is an estimate.
             holds(
                 &format!(
-                    "a range that was cut out has {heads} heads and not about {at_least} at least"
+                    "a range of a split has {heads} heads, expected at least about {at_least}"
                 ),
                 heads * 2 >= at_least,
             )?;
@@ -192,7 +196,7 @@ pub(crate) async fn counts(store: &dyn TransactionalStore) -> Checked {
         let split = store.split(&given, &filter, 4, 1).await?;
         holds(
             &format!(
-                "the number of heads is {} and not about {heads}",
+                "the number of heads is {}, expected about {heads}",
                 split.heads
             ),
             (heads / 2..=heads * 2).contains(&split.heads),
@@ -201,7 +205,7 @@ pub(crate) async fn counts(store: &dyn TransactionalStore) -> Checked {
             found.retain(|_, many| *many > 0);
             let wanted = BTreeMap::from([(v1.clone(), due), (v2.clone(), due)]);
             same(
-                "how many processes are due at each version",
+                "the number of due processes at each version",
                 &found,
                 &wanted,
             )?;

@@ -33,10 +33,10 @@ impl Read {
     fn told(self) -> &'static str {
         match self {
             Self::Own => "with the read point of its page",
-            Self::Late => "with the read point of its page, a while later",
+            Self::Late => "with the read point of its page after a delay",
             Self::Nothing => "without a read point",
-            Self::Earlier => "with the read point of a page that was read before",
-            Self::Later => "with the read point of a page that was read since",
+            Self::Earlier => "with the read point of an earlier page",
+            Self::Later => "with the read point of a later page",
         }
     }
 }
@@ -65,7 +65,7 @@ async fn case(store: &dyn TransactionalStore, change: Option<Change>, read: Read
     let earlier = page_of(store, &all[3..]).await?;
     let page = page_of(store, &all[..3]).await?;
     let [a, b, c] = &page.processes[..] else {
-        return Err(Broken("a page of three has fewer".to_owned()));
+        return Err(Broken("a page of three processes has fewer".to_owned()));
     };
     let mut batch = Batch {
         moves: vec![move_to(a, &v2)?, move_to(b, &v2)?],
@@ -110,8 +110,8 @@ async fn case(store: &dyn TransactionalStore, change: Option<Change>, read: Read
     }
     let versions = store.versions(v1.name()).await?;
     let what = format!(
-        "a batch after {} of one of its processes, {}",
-        change.map_or("nothing", Change::name),
+        "a batch (change of one process: {}; {})",
+        change.map_or("none", Change::name),
         read.told()
     );
     let commit = store.commit_unflushed(&batch, read_point).await?;
@@ -140,10 +140,18 @@ async fn case(store: &dyn TransactionalStore, change: Option<Change>, read: Read
         &versions,
     )?;
     let is_open = after.contains(&open(&v1));
-    same("whether v1 is still open", &is_open, &true)?;
+    same(
+        "the presence of v1 in the list of open versions",
+        &is_open,
+        &true,
+    )?;
     let before = StreamId::new(format!("process/{tenant}"));
     let before = before.map_err(|error| Broken(error.to_string()))?;
     let notes = store.remembered(Some(&before), 1).await?;
     let is_noted = notes.iter().any(|note| all.contains(note));
-    same("whether a note was left", &is_noted, &false)
+    same(
+        "the presence of a note after a stale batch",
+        &is_noted,
+        &false,
+    )
 }

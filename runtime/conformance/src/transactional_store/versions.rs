@@ -35,7 +35,11 @@ pub(crate) async fn named(store: &dyn TransactionalStore) -> Checked {
     let name = v1.name().to_owned();
     let versions = async || store.versions(&name).await;
     let before = versions().await?;
-    same("the list of versions before any birth", &before, &vec![])?;
+    same(
+        "the list of versions before the first birth",
+        &before,
+        &vec![],
+    )?;
     // A name that only starts with the name is another workflow.
     let longer = WorkflowId::new(format!("{name}-b"), "v7");
     put(store, &stream(&tenant, "longer")?, &longer, 1).await?;
@@ -62,7 +66,7 @@ pub(crate) async fn named(store: &dyn TransactionalStore) -> Checked {
     let moved = [stream(&tenant, "a0")?];
     migrate(store, &moved, &v3).await?;
     wanted.insert(2, open(&v3));
-    let what = "the list of versions after a move to v3";
+    let what = "the list of versions after a migration to v3";
     same(what, &versions().await?, &wanted)?;
 
     let event = crate::migrated_between(&v3, &v4)?;
@@ -92,21 +96,26 @@ pub(crate) async fn named(store: &dyn TransactionalStore) -> Checked {
         .append(&moved[0], ExpectedSequence::Exact(3), more)
         .await?;
     let commit = store.commit(&late).await?;
-    stale("a move of a process that went on", &commit, &moved, &[])?;
+    stale(
+        "a migration of a process with a newer event",
+        &commit,
+        &moved,
+        &[],
+    )?;
     let named = |found: Vec<Presence>, version: &WorkflowId| {
         found.into_iter().any(|it| it.version == *version)
     };
-    let what = "whether v5 is named after a batch that was not written";
+    let what = "the presence of v5 in the list of versions after a stale batch";
     same(what, &named(versions().await?, &v5), &false)?;
     let present = Batch {
         present: vec![v5.clone()],
         ..Batch::default()
     };
     written(
-        "a batch that says that processes may be at v5",
+        "a batch that adds v5 to the list of versions",
         &store.commit(&present).await?,
     )?;
-    let what = "whether v5 is named after a batch that says that processes may be there";
+    let what = "the presence of v5 in the list of versions after a batch that adds v5";
     same(what, &named(versions().await?, &v5), &true)
 }
 
@@ -123,7 +132,11 @@ pub(crate) async fn closing(store: &dyn TransactionalStore) -> Checked {
     };
     let wanted = vec![closing, open(&v2)];
     let versions = store.versions(v1.name()).await?;
-    same("the list of versions", &versions, &wanted)?;
+    same(
+        "the list of versions after a version began to close",
+        &versions,
+        &wanted,
+    )?;
 
     put(store, &stream(&tenant, "late")?, &v1, 1).await?;
     migrate(store, &[at_v2], &v1).await?;
@@ -133,10 +146,13 @@ pub(crate) async fn closing(store: &dyn TransactionalStore) -> Checked {
         ..Batch::default()
     };
     let commit = store.commit(&present).await?;
-    written("a batch that says that processes may be there", &commit)?;
+    written(
+        "a batch that adds a closing version to the list of versions",
+        &commit,
+    )?;
     let versions = store.versions(v1.name()).await?;
     same(
-        "the list of versions after a birth and a move to the one that is closing",
+        "the list of versions after a birth and a migration at a closing version",
         &versions,
         &wanted,
     )

@@ -19,7 +19,7 @@ pub(crate) fn handle(
 ) -> Result<Arc<dyn TransactionalStore>, Broken> {
     let handle = store.transactional();
     handle.ok_or_else(|| {
-        Broken("its transactional handle is missing; expected a handle on the store".to_owned())
+        Broken("`transactional` returns None, expected a handle of the store".to_owned())
     })
 }
 
@@ -34,7 +34,7 @@ pub(crate) fn beside<T: Send + 'static>(
 
 pub(crate) async fn done<T>(work: JoinHandle<Result<T, Broken>>) -> Result<T, Broken> {
     let outcome = work.await;
-    outcome.map_err(|error| Broken(format!("work of the suite did not end: {error}")))?
+    outcome.map_err(|error| Broken(format!("a task of the suite failed: {error}")))?
 }
 
 pub(crate) type Work<T> = BoxFuture<'static, Result<T, Broken>>;

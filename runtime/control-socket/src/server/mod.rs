@@ -69,7 +69,7 @@ impl ControlSocket {
     {
         if tokio::runtime::Handle::try_current().is_err() {
             return Err(Error::invalid(
-                "`serve` needs a tokio runtime; call it in one",
+                "`serve` needs a tokio runtime; call `serve` inside a runtime",
             ));
         }
         let listener = UnixListener::from_std(self.listener).map_err(|error| {
@@ -96,7 +96,7 @@ impl ControlSocket {
 /// Dropping it removes the socket, disconnects the clients, and cancels a run that was
 /// started through the socket. The run ends after the chunks in progress and can be
 /// resumed. [`close`](Self::close) waits for that.
-#[must_use = "the socket is removed when this is dropped"]
+#[must_use = "the control socket is removed when `Serving` is dropped"]
 pub struct Serving {
     place: Place,
     service: Arc<Service>,

@@ -175,7 +175,7 @@ fn in_progress(control: &RunControl) -> Problem {
     Problem::new(
         ProblemKind::InProgress,
         format!(
-            "{which} is in progress in this service, and only one can run at a time; watch it, or cancel it first"
+            "{which} is in progress in this service, which executes one run at a time; watch or cancel that run first"
         ),
     )
     .about(run)

@@ -382,7 +382,7 @@ fn in_progress(is_in_progress: bool) -> Result<(), Problem> {
         true => Ok(()),
         false => Err(Problem::new(
             ProblemKind::NoRun,
-            "no run is in progress in this service; start one, or resume an earlier one",
+            "no run is in progress in this service; start a run, or resume an earlier run",
         )),
     }
 }

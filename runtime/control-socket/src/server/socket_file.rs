@@ -109,7 +109,7 @@ fn private_folder(path: &Path) -> Result<(PathBuf, PathBuf), Error> {
         let length = path.as_os_str().as_bytes().len();
         if length > LONGEST_PATH {
             return Err(Error::invalid(format!(
-                "the path {} has {length} bytes, more than the {LONGEST_PATH} of a socket; give the control socket a shorter path",
+                "the path {} has {length} bytes, more than the limit of {LONGEST_PATH} bytes for a socket; give the control socket a shorter path",
                 path.display()
             )));
         }

@@ -116,7 +116,7 @@ pub const fn location(function: &'static str, package: Option<&'static str>) -> 
 #[diagnostic::on_unimplemented(
     message = "no migration leads from `{Self}` to `{To}`",
     label = "the chain has a gap here",
-    note = "write a function with `#[state_migration(from = {Self}, to = {To})]`; a `detached` migration is visible to the registry only"
+    note = "write a function with `#[state_migration(from = {Self}, to = {To})]`; check a `detached` migration with `MigrationRegistry::expect` instead"
 )]
 pub trait MigratesTo<To> {}
 

@@ -54,7 +54,7 @@ pub async fn holder(store: &dyn TransactionalStore) -> Result<Option<Holder>, Er
 /// The message for a new run while another run is interrupted.
 pub fn interrupted_by(run: RunId) -> String {
     format!(
-        "run {run} was interrupted and claims the store until it is resumed; resume the run, or begin another one"
+        "run {run} was interrupted and claims the store until it is resumed; resume the run, or take over the store for a new run"
     )
 }
 

@@ -35,7 +35,7 @@ impl BadRecord {
                 "{what} has format {UNRELEASED}, which no release of this crate wrote; import its events into a new store"
             )),
             Self::Malformed(why) => Error::corrupt(format!(
-                "{what} cannot be read: {why}; nothing was changed, restore the record from a backup"
+                "{what} cannot be read: {why}; restore the record from a backup (nothing was changed)"
             )),
         }
     }

@@ -380,7 +380,7 @@ impl Batch {
 
 /// The outcome of a commit.
 #[derive(Debug, Clone, PartialEq, Eq)]
-#[must_use = "a batch that met stale expectations was not written"]
+#[must_use = "a batch whose outcome is `Stale` was not written"]
 pub enum Commit {
     /// The whole batch was written.
     Written,

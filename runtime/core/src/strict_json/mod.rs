@@ -17,7 +17,7 @@ use serde::ser::{
 use crate::redaction::{Name, place};
 
 /// The reason why a number is rejected.
-const NOT_FINITE: &str = "a number that is NaN or infinite, which JSON cannot represent,";
+const NOT_FINITE: &str = "a number that JSON cannot represent (NaN or infinite)";
 
 /// Appends a value as JSON. After an error the text is unchanged.
 pub(crate) fn to_writer<T: Serialize + ?Sized>(

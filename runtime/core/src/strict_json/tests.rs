@@ -234,8 +234,7 @@ fn raw_json_is_written_as_it_is() {
 /// place.
 fn refused_everywhere<T: Serialize + Copy>(number: T) {
     let at = |value: &dyn erased::Value, place: &str| {
-        let expected =
-            format!("a number that is NaN or infinite, which JSON cannot represent, {place}");
+        let expected = format!("a number that JSON cannot represent (NaN or infinite) {place}");
         assert_eq!(value.refusal(), expected);
     };
     at(&number, "at the top level");

@@ -154,11 +154,11 @@ fn a_state_of_a_version_that_stays_is_left_as_it_came() {
     assert_eq!(upgraded.version, order("v2"));
     assert_eq!(
         message(registry.upgrade_to::<V3>("v1", r#"{"total":7}"#)),
-        "no route leads from order@v1 to order@v3: the route ends at order@v2; ask for that version"
+        "no route leads from order@v1 to order@v3, because the route from order@v1 ends at order@v2; ask for order@v2"
     );
     assert_eq!(
         message(registry.upgrade_to::<V3>("v2", r#"{"total":7}"#)),
-        "no route leads from order@v2 to order@v3: the route ends at order@v2; ask for that version"
+        "no route leads from order@v2 to order@v3, because the route from order@v2 ends at order@v2; ask for order@v2"
     );
 }
 
@@ -216,7 +216,7 @@ fn a_state_is_upgraded_to_the_type_of_any_version_on_its_route() {
     );
     assert_eq!(
         message(registry.upgrade_to::<V1>("v2", state)),
-        "no route leads from order@v2 to order@v1: the route ends at order@v3; ask for that version"
+        "no route leads from order@v2 to order@v1, because the route from order@v2 ends at order@v3; ask for order@v3"
     );
 }
 
@@ -341,7 +341,7 @@ fn a_number_that_json_does_not_have_is_refused_with_its_field() {
     assert_eq!(upgraded.state, r#"{"usual":0.25,"discount":null}"#);
     assert_eq!(
         message(registry.upgrade("rate", "1", r#"{"total":0}"#)),
-        "the state that rate@2->3 produced cannot be serialized: a number that is NaN or infinite, which JSON cannot represent, at \"/usual\""
+        "the state that rate@2->3 produced cannot be serialized: a number that JSON cannot represent (NaN or infinite) at \"/usual\""
     );
 }
 

@@ -344,7 +344,7 @@ async fn migrate(
         let schema = route.hops()[route.hops().len() - 1].target_schema_version();
         if let Err(error) = commit::snapshot(stores.snapshots, converted, schema).await {
             warnings.push(format!(
-                "migrated, but its snapshot could not be written; loads start at the migration event: {error}"
+                "migrated, but its snapshot could not be written; loads start at the `$migrated` event: {error}"
             ));
         }
         tell(stores, stream, &moved_to, &mut warnings).await;

@@ -395,8 +395,9 @@ impl Execution<'_> {
                 Ok(done) => passed.ranges.extend(done),
                 Err(error) => {
                     passed.broken = true;
-                    self.report
-                        .fail(worker_failed(&format!("a worker ended early: {error}")));
+                    self.report.fail(worker_failed(&format!(
+                        "a worker ended early; resume the run: {error}"
+                    )));
                 }
             }
         }

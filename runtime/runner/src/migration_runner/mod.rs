@@ -247,7 +247,7 @@ impl<M, ES: EventStore, SS: SnapshotStore> MigrationRunner<M, ES, SS> {
                 }
                 RunRequest::Resume(_) | RunRequest::Retry(..) => {
                     let error = Error::invalid(
-                        "events and snapshots are in separate stores, which do not record runs, so a run cannot be resumed or retried; start a new run, which migrates what is left",
+                        "events and snapshots are in separate stores, which do not record runs, so a run cannot be resumed or retried; start a new run, which migrates the remaining processes",
                     );
                     MigrationReport::refused(due::planning(Subject::Run, &error))
                 }
@@ -358,7 +358,7 @@ impl<M, ES: EventStore, SS: SnapshotStore> MigrationRunner<M, ES, SS> {
             && !run_options.force
         {
             return Err(Error::invalid(format!(
-                "run {id} was started with plan {}, but the migrations of this program give plan {}; resume the run with the original program, start a new run, or force it",
+                "run {id} was started with plan {}, but the migrations of this program give plan {}; resume the run with the original program or with `force`, or start a new run",
                 record.plan.fingerprint, plan.fingerprint
             )));
         }

@@ -132,7 +132,7 @@ impl LazyBook {
                 // again.
                 match self.store.flush().await {
                     Ok(()) => Err(state_migration_core::store_api::transactional::stale(
-                        "a commit whose answer was lost",
+                        "a commit without an answer from the store",
                     )),
                     Err(_) => Err(lost),
                 }

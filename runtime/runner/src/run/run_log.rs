@@ -161,7 +161,7 @@ async fn resumable(store: &Store, id: RunId) -> Result<RunRecord, Error> {
     }
     if record.kind == RunKind::Lazy {
         return Err(Error::invalid(format!(
-            "run {id} migrates processes as they are opened and cannot be resumed"
+            "run {id} migrates processes as they are opened and cannot be resumed; start a run for the other processes"
         )));
     }
     record.executions += 1;
@@ -435,7 +435,7 @@ impl RunLog {
                 match self.has_landed(&batch, &key, &row).await {
                     Ok(true) => {}
                     Ok(false) => {
-                        let what = "a commit whose answer was lost was not written";
+                        let what = "a commit without an answer from the store was not written; retry the commit";
                         return Err(Error::new(ErrorKind::Conflict, what).with_source(error));
                     }
                     // The outcome stays unknown until the store can be read.
@@ -698,16 +698,20 @@ fn again(error: &Error) -> bool {
 /// execution of the same run.
 fn lost(run: RunId, to: RunId) -> Error {
     let message = if run == to {
-        format!("run {run} was resumed by another program; check its record for its progress")
+        format!(
+            "run {run} was resumed by another program; check the progress in the record of the run"
+        )
     } else {
-        format!("run {to} took over the store from run {run}, which wrote nothing afterwards")
+        format!(
+            "run {to} took over the store from run {run}, which wrote nothing afterwards; resume run {run} after run {to} has ended"
+        )
     };
     Error::new(ErrorKind::Claimed { run: to }, message)
 }
 
 /// The token of the range is no longer that of the worker.
 #[derive(Debug, thiserror::Error)]
-#[error("the token of the range was raised")]
+#[error("the range has a newer fencing token")]
 struct RangeLost;
 
 fn range_lost(run: RunId, number: u32) -> Error {

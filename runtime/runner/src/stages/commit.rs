@@ -234,7 +234,7 @@ pub(crate) async fn without_processes(
             Ok(done)
         }
         Attempted::Stale(streams) => Err(Error::invalid(format!(
-            "the store reports {} streams as changed that the batch does not contain; check its `commit_unflushed`",
+            "the store reports {} streams as changed that the batch does not contain; check `commit_unflushed` of the store",
             streams.len()
         ))),
     }

@@ -377,18 +377,21 @@ mod tests {
             panicked(|| assert!(secret()[from..to].is_empty())),
         ];
         for text in &texts {
-            assert!(text.starts_with("it panicked: "), "{text}");
+            assert!(text.starts_with("user code panicked: "), "{text}");
             assert!(!text.contains("cret"), "{text}");
         }
         assert_eq!(
             texts[0],
-            "it panicked: assertion `left == right` failed: the name"
+            "user code panicked: assertion `left == right` failed: the name"
         );
         assert_eq!(
             texts[2],
-            "it panicked: called `Result::unwrap()` on an `Err` value"
+            "user code panicked: called `Result::unwrap()` on an `Err` value"
         );
         let own = || panic!("the order {} has no lines", 7);
-        assert_eq!(panicked(own), "it panicked: the order 7 has no lines");
+        assert_eq!(
+            panicked(own),
+            "user code panicked: the order 7 has no lines"
+        );
     }
 }

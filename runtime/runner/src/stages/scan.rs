@@ -277,7 +277,7 @@ pub(crate) fn check_order<'a>(
 /// The error for a stream that existed and has no head; streams are never removed.
 pub(crate) fn no_head(stream: &StreamId) -> Error {
     Error::corrupt(format!(
-        "the head of stream {stream} is missing; nothing was changed, restore the head from a backup"
+        "the head of stream {stream} is missing; restore the head from a backup (nothing was changed)"
     ))
 }
 

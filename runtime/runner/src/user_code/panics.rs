@@ -60,8 +60,8 @@ pub(crate) fn catch<T>(user_code: impl FnOnce() -> T) -> Result<T, Bad> {
         Bad {
             class: FailureClass::Panic,
             message: match text {
-                Some(text) => format!("it panicked: {}", short(without_values(text))),
-                None => "it panicked".to_owned(),
+                Some(text) => format!("user code panicked: {}", short(without_values(text))),
+                None => "user code panicked".to_owned(),
             },
         }
     })

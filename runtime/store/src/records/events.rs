@@ -286,6 +286,6 @@ async fn nothing_beyond<T: KvTxn>(txn: &T, stream: &StreamId, last: u64) -> Resu
 
 pub(crate) fn beyond_head(stream: &StreamId, sequence: u64) -> Error {
     Error::corrupt(format!(
-        "event {sequence} of stream {stream} exists, but the head ends before it; nothing was changed, restore the head from a backup"
+        "event {sequence} of stream {stream} exists, but the head ends before it; restore the head from a backup (nothing was changed)"
     ))
 }

@@ -33,7 +33,7 @@ pub(crate) async fn open<T>(
     };
     match damaged_log(path, object_store).await {
         Some(file) => Err(Error::corrupt(format!(
-            "{what}: the file {file} of its log is damaged; restore it from a backup"
+            "{what}: the file {file} of the log is damaged; restore the file from a backup"
         ))
         .with_source(failed)),
         None => Err(failed),

@@ -60,7 +60,7 @@ impl SlateDbKv {
                 reads: Reads::Transaction(txn),
                 rows_read: self.rows_read.clone(),
             })
-            .map_err(|e| error("a transaction could not be begun", e))
+            .map_err(|e| error("a transaction could not be started", e))
     }
 }
 
@@ -208,7 +208,7 @@ impl SlateDbTxn {
     fn writable(&self) -> Result<&DbTransaction, Error> {
         match &self.reads {
             Reads::Transaction(txn) => Ok(txn),
-            Reads::View(_) => Err(Error::invalid("a view cannot be written to")),
+            Reads::View(_) => Err(Error::invalid("a read-only view cannot be written to")),
         }
     }
 }
@@ -241,7 +241,7 @@ impl KvTxn for SlateDbTxn {
     fn mark_read(&self, key: &[u8]) -> Result<(), Error> {
         self.writable()?
             .mark_read([key])
-            .map_err(|e| error("a record could not be watched", e))
+            .map_err(|e| error("a read could not be added to a transaction", e))
     }
 
     fn put(&mut self, key: Vec<u8>, value: Vec<u8>) -> Result<(), Error> {
@@ -263,7 +263,7 @@ impl KvTxn for SlateDbTxn {
                 .await
                 .map(drop)
                 .map_err(|e| outcome_unknown("a transaction could not be committed", e)),
-            Reads::View(_) => Err(Error::invalid("a view cannot be committed")),
+            Reads::View(_) => Err(Error::invalid("a read-only view cannot be committed")),
         }
     }
 }
@@ -359,7 +359,7 @@ impl KvScan for SlateDbScan {
         if let Some(rows) = &mut self.rows
             && let Err(failed) = rows.seek(key).await
         {
-            let what = format!("a scan failed on its way to {}", key::name(key));
+            let what = format!("a scan failed while seeking {}", key::name(key));
             return Err(error(&what, failed));
         }
         self.in_progress = false;
@@ -372,7 +372,7 @@ pub(crate) fn error(what: &str, error: slatedb::Error) -> Error {
     use slatedb::ErrorKind as Slate;
     if let Some(file) = damaged_file(&error) {
         let message = format!(
-            "{what}: the file {file} of the database is damaged; restore it from a backup (SlateDB says: {error})"
+            "{what}: the file {file} of the database is damaged; restore the file from a backup (SlateDB says: {error})"
         );
         return Error::corrupt(message).with_source(error);
     }
@@ -401,7 +401,7 @@ pub(crate) fn error(what: &str, error: slatedb::Error) -> Error {
         }
         Slate::Invalid if is_of_the_clock(&error) => (
             ErrorKind::Unavailable,
-            "the system clock is behind the last timestamp in the database; correct it, or wait and try again",
+            "the system clock is behind the last timestamp in the database; correct the clock, or wait and try again",
         ),
         Slate::Invalid => (ErrorKind::Invalid, "the database rejected the request"),
         _ => (ErrorKind::Unavailable, "SlateDB failed"),

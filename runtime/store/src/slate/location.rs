@@ -101,7 +101,7 @@ fn no_data(folder: &FolderPath) -> Result<(), Error> {
             no_data(&path)?;
         } else if !path.to_string_lossy().contains('#') {
             return Err(Error::corrupt(format!(
-                "the manifest is missing, but {} exists; restore the folder from a backup, or use another one",
+                "the manifest is missing, but {} exists; restore the folder from a backup, or use another folder",
                 path.display()
             )));
         }

@@ -419,7 +419,7 @@ fn claimed(run: RunId) -> Error {
     Error::new(
         ErrorKind::Claimed { run },
         format!(
-            "run {run} claims it; wait until the run has ended, or, if its program is dead, take over the store with `open()` and resume the run"
+            "run {run} claims the store; wait until the run has ended, or, if its program is dead, take over the store with `open()` and resume the run"
         ),
     )
 }

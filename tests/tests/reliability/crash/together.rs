@@ -114,7 +114,7 @@ async fn opening_unless_claimed_does_not_fence_a_run() {
     assert_eq!(
         refused.to_string(),
         format!(
-            "the store {} cannot be opened: run {holder} claims it; wait until the run has ended, or, if its program is dead, take over the store with `open()` and resume the run",
+            "the store {} cannot be opened: run {holder} claims the store; wait until the run has ended, or, if its program is dead, take over the store with `open()` and resume the run",
             folder.display()
         )
     );

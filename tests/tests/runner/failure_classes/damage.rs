@@ -26,7 +26,7 @@ in_both_forms![
     a_damaged_process_is_migrated_once_its_record_is_restored,
 ];
 
-const RESTORE: &str = "; nothing was changed, restore the record from a backup";
+const RESTORE: &str = "; restore the record from a backup (nothing was changed)";
 
 /// The order that is damaged, which has four events.
 const BROKEN: u64 = 3;

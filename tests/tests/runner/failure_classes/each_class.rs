@@ -104,7 +104,13 @@ async fn put_all(store: &impl Store) -> Vec<Reason> {
     store.put_row(head, b"\x02?".to_vec()).await.unwrap();
     vec![
         reason(1, Class::Panic, Folding, Some(2), "a step too far"),
-        reason(3, Class::Panic, Converting, None, "it panicked: no way"),
+        reason(
+            3,
+            Class::Panic,
+            Converting,
+            None,
+            "user code panicked: no way",
+        ),
         reason(5, Class::Refused, Converting, None, "not this one"),
         reason(7, Class::Upcast, Folding, Some(3), "never released"),
         reason(

@@ -111,7 +111,7 @@ async fn a_large_process_that_cannot_be_folded_fails_alone(world: World) {
     let unreadable = event::<OrderV1>("OrderLost", 1, r#"{"Lost":{}}"#);
     world.append(&stream(LARGE), vec![unreadable]).await;
     let message = "event 2001 of stream process/shop/000003: an event of type \"OrderLost\", \
-                   schema version 1, is of a type unknown to the code: \
+                   schema version 1, is unknown to the code: \
                    expected one of `Placed`, `Paid`, `Closed` at line 1 column 7";
     let failure = Failure::of(LARGE, Stage::Folding, message).at(2_001);
     world.migrates_all_but(linked(), 7, &[failure]).await;
@@ -125,7 +125,7 @@ async fn a_large_process_with_a_record_that_cannot_be_read_fails_alone(world: Wo
         .put_row(event_key(&stream(LARGE), 1_500), b"\x02")
         .await;
     let message = "event 1500 of stream process/shop/000003 cannot be read: too short; \
-                   nothing was changed, restore the record from a backup";
+                   restore the record from a backup (nothing was changed)";
     let failure = Failure::of(LARGE, Stage::Reading, message);
     world.migrates_all_but(linked(), 7, &[failure]).await;
     neighbours_are_at_v3(&world).await;

@@ -97,7 +97,7 @@ async fn a_snapshot_that_cannot_be_saved_is_a_warning(world: World) {
         assert_eq!(warning.subject, *stream);
         assert_eq!(
             warning.message,
-            "migrated, but its snapshot could not be written; loads start at the migration event: save failed on demand"
+            "migrated, but its snapshot could not be written; loads start at the `$migrated` event: save failed on demand"
         );
         assert_eq!(world.snapshots.load(stream).await.unwrap(), None);
         assert_eq!(world.load::<OrderV3>(n).await.unwrap(), converted(n));

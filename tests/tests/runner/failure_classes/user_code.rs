@@ -207,7 +207,7 @@ fn all_bad() -> Vec<Bad> {
             1,
             r#"{"Lost":{}}"#,
             &format!(
-                "{event}{sent} 1, is of a type unknown to the code: \
+                "{event}{sent} 1, is unknown to the code: \
                  expected `Sent` or `Moved` at line 1 column 7"
             ),
         ),
@@ -227,28 +227,28 @@ fn all_bad() -> Vec<Bad> {
         folding(
             3,
             r#"{"Sent":{"grams":1}}"#,
-            "it panicked: layout 3 is cursed",
+            "user code panicked: layout 3 is cursed",
         ),
         folding(
             1,
             r#"{"Sent":{"grams":9999}}"#,
-            "it panicked: assertion `left != right` failed: the scale is broken",
+            "user code panicked: assertion `left != right` failed: the scale is broken",
         ),
         folding(
             1,
             r#"{"Sent":{"grams":13}}"#,
-            "it panicked: 13 grams bring bad luck",
+            "user code panicked: 13 grams bring bad luck",
         ),
         later(404, Converting, "the parcel is lost"),
         later(405, Converting, "invalid digit found in string"),
-        later(500, Converting, "it panicked: the scale says 500"),
-        later(501, Converting, "it panicked"),
+        later(500, Converting, "user code panicked: the scale says 500"),
+        later(501, Converting, "user code panicked"),
         later(42, Encoding, "42 is the answer, not a weight"),
-        later(43, Encoding, "it panicked: 43 cannot be written"),
+        later(43, Encoding, "user code panicked: 43 cannot be written"),
         later(
             44,
             Encoding,
-            "it panicked: assertion `left != right` failed: 44 has no end",
+            "user code panicked: assertion `left != right` failed: 44 has no end",
         ),
     ]
 }

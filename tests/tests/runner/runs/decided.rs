@@ -275,7 +275,7 @@ async fn over_separate_handles_no_run_is_kept() {
     for report in [runner.resume(run).await, runner.retry(run, &[]).await] {
         let message = refused_as_run(&report);
         assert!(message.contains("separate stores"), "{message}");
-        assert!(message.ends_with("start a new run, which migrates what is left"));
+        assert!(message.ends_with("start a new run, which migrates the remaining processes"));
     }
     assert!(store.transactional().is_some());
     assert_eq!(Runs::of(&store).unwrap().list().await.unwrap(), []);

@@ -247,7 +247,7 @@ async fn a_process_that_its_code_cannot_read_does_not_open(store: &impl Store) {
     assert!(
         unread.to_string().starts_with(
             "event 3 of stream process/shop/000001: an event of type \"Noted\", schema version 1, \
-             is of a type unknown to the code: expected one of `Plain`"
+             is unknown to the code: expected one of `Plain`"
         ),
         "{unread}"
     );
@@ -286,6 +286,6 @@ async fn a_head_that_is_ahead_of_its_events_is_corrupt(store: &impl Store) {
     assert_eq!(*corrupt.kind(), ErrorKind::Corrupt);
     assert_eq!(
         corrupt.to_string(),
-        "event 5 of stream process/shop/000003 is missing; nothing was changed, restore the event from a backup"
+        "event 5 of stream process/shop/000003 is missing; restore the event from a backup (nothing was changed)"
     );
 }

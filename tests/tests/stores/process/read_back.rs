@@ -148,7 +148,7 @@ async fn an_event_with_a_number_that_json_does_not_have_is_not_appended(store: &
         (Reading::Rate(rate(Some(nan))), "/Rate/rate"),
     ] {
         let reason = format!(
-            " of readings@v1 cannot be serialized: a number that is NaN or infinite, which JSON cannot represent, at {place:?}"
+            " of readings@v1 cannot be serialized: a number that JSON cannot represent (NaN or infinite) at {place:?}"
         );
         refused(store, reading, &reason).await;
     }
@@ -408,7 +408,7 @@ where
 async fn a_snapshot_that_cannot_be_read_back_is_not_written(store: &impl Store) {
     let not_finite = |place: &str| {
         format!(
-            "the state of process/shop/000001 cannot be serialized: a number that is NaN or infinite, which JSON cannot represent, at {place}"
+            "the state of process/shop/000001 cannot be serialized: a number that JSON cannot represent (NaN or infinite) at {place}"
         )
     };
     no_snapshot::<NotANumber>(store, 1, &not_finite("the top level")).await;
@@ -450,6 +450,6 @@ fn an_event_by_itself_is_serialized_without_loss() {
     assert_eq!(*refused.kind(), ErrorKind::Workflow);
     assert_eq!(
         refused.to_string(),
-        "an event of type \"Read\" of readings@v1 cannot be serialized: a number that is NaN or infinite, which JSON cannot represent, at \"/Optional\""
+        "an event of type \"Read\" of readings@v1 cannot be serialized: a number that JSON cannot represent (NaN or infinite) at \"/Optional\""
     );
 }

@@ -51,7 +51,7 @@ async fn events_under_a_snapshot_are_never_read(store: &impl Store) {
     assert_eq!(
         corrupt.to_string(),
         "event 1 of stream process/shop/000001 cannot be read: unknown flag; \
-         nothing was changed, restore the record from a backup"
+         restore the record from a backup (nothing was changed)"
     );
 }
 

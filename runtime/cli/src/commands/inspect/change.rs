@@ -101,8 +101,8 @@ impl Change {
     pub(crate) fn text(&self, out: &mut String) -> fmt::Result {
         let (from, to) = (plain(&self.from), plain(&self.to));
         let when = match self.when {
-            When::Next => "what the next run would convert it to",
-            When::Last => "what the last migration converted it to",
+            When::Next => "what the next run would change",
+            When::Last => "what the last migration changed",
         };
         writeln!(out, "{BOLD}{from} -> {to}{BOLD:#}  {DIM}{when}{DIM:#}")?;
         match (&self.before, &self.after) {

@@ -23,9 +23,9 @@ use stream::Stream;
 
 /// Show everything known about one process
 ///
-/// Prints its version and status, its events, its migrations, its registry
-/// keys, and its state before and after its next migration, or else its last
-/// one.
+/// Prints the version, status, registry keys, migrations and events of the
+/// process, and the state before and after the next migration (the last
+/// migration for an up-to-date process).
 #[derive(Debug, clap::Args)]
 #[command(
     after_help = "Examples:\n  inspect process/bank/500007 --store ./loans\n  inspect process/bank/500007 --store ./loans --after 20 --payloads"

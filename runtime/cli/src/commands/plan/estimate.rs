@@ -182,8 +182,8 @@ impl Sample {
         let took = format::took(Duration::from_millis(*took_ms));
         let tried = format::of(*processes, "process", "processes");
         match failed {
-            0 => format!("{tried} dry-run in {took}, none failed"),
-            failed => format!("{tried} dry-run in {took}, {} failed", count(*failed)),
+            0 => format!("dry run of {tried} in {took}, none failed"),
+            failed => format!("dry run of {tried} in {took}, {} failed", count(*failed)),
         }
     }
 

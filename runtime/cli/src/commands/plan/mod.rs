@@ -268,7 +268,7 @@ impl Answer for Shown {
             )?;
             for hop in &way.hops {
                 let edited = if hop.edited {
-                    "  edited since a run"
+                    "  edited since an earlier run"
                 } else {
                     ""
                 };

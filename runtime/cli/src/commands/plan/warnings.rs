@@ -57,7 +57,7 @@ pub(crate) async fn all(
                     "{processes} at {version} would fail: the version is newer than all versions in this program; use the program that migrated them"
                 ),
                 _ => format!(
-                    "{processes} at {version} would fail: no migration leads from this version; link one, or declare with `no_migration!` that they stay"
+                    "{processes} at {version} would fail: no migration leads from this version; link a migration, or declare with `no_migration!` that processes stay at this version"
                 ),
             });
         }

@@ -194,7 +194,7 @@ impl Answer for Shown {
         line("what", &what)?;
         let holds = match (run.goes_on(), self.is_in_progress) {
             (true, true) => ", in progress in the service",
-            (true, false) => "; it claims the store, so it is in progress or was killed",
+            (true, false) => "; the run claims the store, so the run is in progress or was killed",
             (false, _) => "",
         };
         line("state", &format!("{}{holds}", run.state()))?;

@@ -104,7 +104,7 @@ impl fmt::Display for UpgradeError {
             }
             Self::NoRoute { from, to, end } => write!(
                 f,
-                "no route leads from {from} to {to}: the route ends at {end}; ask for that version"
+                "no route leads from {from} to {to}, because the route from {from} ends at {end}; ask for {end}"
             ),
             Self::Unreadable {
                 version,

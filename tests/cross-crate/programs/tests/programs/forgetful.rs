@@ -12,7 +12,7 @@ fn error_of(program: &str) -> String {
 fn versions_are_undecided_whose_migrations_are_not_linked() {
     let error = error_of(env!("CARGO_BIN_EXE_shop-forgetful"));
     let at = "shop_workflows::register_workflow! (tests/cross-crate/workflows/src/lib.rs:58 in package shop-workflows)";
-    let way_out = "add the migration, link its crate with `use my_migrations as _;`, or declare with `no_migration!` that processes stay";
+    let way_out = "add the migration, link its crate with `use my_migrations as _;`, or declare with `no_migration!` that processes stay at this version";
     assert_eq!(
         error,
         format!(
