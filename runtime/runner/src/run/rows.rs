@@ -134,7 +134,11 @@ pub struct RangeRow {
     pub(crate) unread: bool,
     pub(crate) counts: RunCounts,
     /// `counts` per workflow, as far as known.
-    #[serde(default, skip_serializing_if = "CountsByWorkflow::is_empty")]
+    #[serde(
+        default,
+        rename = "tally",
+        skip_serializing_if = "CountsByWorkflow::is_empty"
+    )]
     pub(crate) by_workflow: CountsByWorkflow,
 }
 
