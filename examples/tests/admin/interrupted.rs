@@ -156,7 +156,10 @@ fn a_run_that_is_killed_is_resumed_by_taking_the_store_over_from_it() {
         serde_json::json!(["loans-admin --store ./loans resume 1"])
     );
     let warning = plan["warnings"][1].as_str().unwrap();
-    assert!(warning.starts_with("run 1 claims the store: "), "{warning}");
+    assert!(
+        warning.starts_with("run 1 is ") && warning.contains(", and claims the store; "),
+        "{warning}"
+    );
     assert!(
         sample.files() == before,
         "a refused command changed the store"

@@ -442,10 +442,7 @@ fn a_service_that_cannot_be_reached_is_told_of() {
     let mut command = bare(&["pause", "--json"]);
     command.current_dir(folder);
     let message = finish(command).exits(1).json()["message"].to_string();
-    assert!(
-        message.contains("give its control socket with --socket"),
-        "{message}"
-    );
+    assert!(message.contains("add `--socket PATH`"), "{message}");
 }
 
 /// A second service does not take the socket, nor the store.

@@ -395,7 +395,7 @@ fn events_that_cannot_be_used() {
         &bench.store,
     );
     assert_eq!(run.code, Some(1), "{run:?}");
-    assert!(run.stderr.contains("more than 64 deep"), "{run:?}");
+    assert!(run.stderr.contains("more than 64 levels deep"), "{run:?}");
     bench.refuses(
         "again.xes",
         with("O_SENT", "A_SUBMITTED"),

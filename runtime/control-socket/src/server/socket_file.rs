@@ -290,6 +290,9 @@ mod tests {
         let error = Place::bind(&folder.path().join("no/where")).unwrap_err();
         assert!(error.to_string().contains("in an existing folder"));
         let error = Place::bind(&folder.path().join("x".repeat(200))).unwrap_err();
-        assert!(error.to_string().contains("more than the 103"), "{error}");
+        assert!(
+            error.to_string().contains("more than the limit of 103"),
+            "{error}"
+        );
     }
 }

@@ -299,7 +299,7 @@ fn a_refusal_names_the_place_and_leaves_the_text_as_it_was() {
     ]);
     let mut out = b"before".to_vec();
     let refused = to_writer(&mut out, &deep).unwrap_err().to_string();
-    assert!(refused.ends_with(r#", at "/b/1/a~1\"b~0/1""#), "{refused}");
+    assert!(refused.ends_with(r#" at "/b/1/a~1\"b~0/1""#), "{refused}");
     assert_eq!(out, b"before");
 }
 

@@ -272,8 +272,8 @@ mod tests {
         row.stays.insert(WorkflowId::from_static("loan", "1"));
         row.unread = true;
         let written = write(&row).unwrap();
-        let by_workflow = r#","tally":[{"workflow":"loan","migrated":2,"failed":0,"skipped":0}]}"#;
-        assert!(text(written.clone()).ends_with(by_workflow));
+        let tally = r#","tally":[{"workflow":"loan","migrated":2,"failed":0,"skipped":0}]}"#;
+        assert!(text(written.clone()).ends_with(tally));
         let stays = r#""heads":0,"stays":[{"name":"loan","version":"1"}],"unread":true,"counts""#;
         assert!(text(written.clone()).contains(stays));
         assert_eq!(read::<RangeRow>(written.into(), "it").unwrap(), row);
