@@ -84,17 +84,11 @@ const _: () = {
             )
         }
     }
-    const _: () = if <OrderV1ToV2Migration as __state_migration::Annotated>::FACTS
-        .link()
-        .is_refused()
-    {
-        __state_migration::core::panic!(
-            "{}", __state_migration::Text::as_str(& < OrderV1ToV2Migration as
-            __state_migration::Annotated > ::FACTS.link().refusal())
-        )
-    };
+    const _: () = __state_migration::check_versions(
+        <OrderV1ToV2Migration as __state_migration::Annotated>::FACTS.link(),
+    );
     __state_migration::inventory::submit! {
-        < OrderV1ToV2Migration as __state_migration::Annotated > ::FACTS.link()
-        .registration()
+        __state_migration::registration(< OrderV1ToV2Migration as
+        __state_migration::Annotated > ::FACTS.link())
     }
 };

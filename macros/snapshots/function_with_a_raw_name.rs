@@ -78,16 +78,11 @@ const _: () = {
             )
         }
     }
-    const _: () = if <MoveMigration as __state_migration::Annotated>::FACTS
-        .link()
-        .is_refused()
-    {
-        __state_migration::core::panic!(
-            "{}", __state_migration::Text::as_str(& < MoveMigration as
-            __state_migration::Annotated > ::FACTS.link().refusal())
-        )
-    };
+    const _: () = __state_migration::check_versions(
+        <MoveMigration as __state_migration::Annotated>::FACTS.link(),
+    );
     __state_migration::inventory::submit! {
-        < MoveMigration as __state_migration::Annotated > ::FACTS.link().registration()
+        __state_migration::registration(< MoveMigration as __state_migration::Annotated >
+        ::FACTS.link())
     }
 };

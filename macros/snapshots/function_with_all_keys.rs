@@ -87,13 +87,11 @@ const _: () = {
             )
         }
     }
-    const _: () = if <Back as __state_migration::Annotated>::FACTS.link().is_refused() {
-        __state_migration::core::panic!(
-            "{}", __state_migration::Text::as_str(& < Back as
-            __state_migration::Annotated > ::FACTS.link().refusal())
-        )
-    };
+    const _: () = __state_migration::check_versions(
+        <Back as __state_migration::Annotated>::FACTS.link(),
+    );
     __state_migration::inventory::submit! {
-        < Back as __state_migration::Annotated > ::FACTS.link().registration()
+        __state_migration::registration(< Back as __state_migration::Annotated > ::FACTS
+        .link())
     }
 };

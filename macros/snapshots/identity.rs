@@ -25,12 +25,8 @@ const _: () = {
         __state_migration::Inferred<_>,
         __state_migration::Inferred<_>,
     >();
-    const _: () = if __STATE_MIGRATION.is_refused() {
-        __state_migration::core::panic!(
-            "{}", __state_migration::Text::as_str(& __STATE_MIGRATION.refusal())
-        )
-    };
+    const _: () = __state_migration::check_versions(__STATE_MIGRATION);
     __state_migration::inventory::submit! {
-        __STATE_MIGRATION.registration()
+        __state_migration::registration(__STATE_MIGRATION)
     }
 };

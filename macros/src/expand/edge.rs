@@ -77,20 +77,14 @@ impl Edge<'_> {
         Some(quote!(#runtime::Details::new() #(.note(#note))* #undo #detached))
     }
 
-    /// The submission of a link to the linker, or the error if the two versions are
-    /// refused. It is shown at `to`.
+    /// The submission of a link to the linker, and its check, whose error is shown at `to`.
     pub(crate) fn submit(&self, link: &TokenStream) -> TokenStream {
         let runtime = runtime();
-        let refusal = at(
-            self.to,
-            quote!(#runtime::core::panic!("{}", #runtime::Text::as_str(&#link.refusal()))),
-        );
+        let check = at(self.to, quote!(#runtime::check_versions(#link)));
         quote! {
-            const _: () = if #link.is_refused() {
-                #refusal
-            };
+            const _: () = #check;
 
-            #runtime::inventory::submit! { #link.registration() }
+            #runtime::inventory::submit! { #runtime::registration(#link) }
         }
     }
 }

@@ -81,8 +81,8 @@ pub mod __private {
 
     pub use crate::macro_support::link::{
         Annotated, Checked, Codec, Facts, Inferred, IntoTargetState, IsSourceState, Link,
-        MigratesBackTo, MigratesTo, Pair, ReadableState, Reason, States, Text, WritableState, hop,
-        link, link_identity, location,
+        MigratesBackTo, MigratesTo, Pair, ReadableState, Reason, States, WritableState,
+        check_versions, hop, link, link_identity, location, registration,
     };
     pub use crate::macro_support::return_type::{
         Call, Called, Conversion, Function, convert, function,

@@ -306,26 +306,20 @@ pub struct Link {
     refusal: Option<Refusal>,
 }
 
-impl Link {
-    /// What the linker is to keep.
-    #[must_use]
-    pub const fn registration(self) -> Registration {
-        Registration::new(self.migration)
-    }
+/// What the linker is to keep.
+#[must_use]
+pub const fn registration(link: Link) -> Registration {
+    Registration::new(link.migration)
+}
 
-    /// Whether something is wrong with the two versions.
-    #[must_use]
-    pub const fn is_refused(self) -> bool {
-        self.refusal.is_some()
-    }
-
-    /// The reason why the two versions are rejected.
-    #[must_use]
-    pub const fn refusal(self) -> Text {
-        match &self.refusal {
-            Some(refusal) => refusal.text(),
-            None => Text::new(""),
-        }
+/// Two versions that cannot be the ends of one migration are an error at the place of
+/// this call.
+#[track_caller]
+// In a constant, a panic is how an error is reported.
+#[allow(clippy::panic)]
+pub const fn check_versions(link: Link) {
+    if let Some(refusal) = &link.refusal {
+        panic!("{}", refusal.text().as_str())
     }
 }
 
@@ -483,7 +477,7 @@ const fn same(a: &str, b: &str) -> bool {
 }
 
 /// A message put together at compile time.
-pub struct Text {
+struct Text {
     bytes: [u8; Self::LEN],
     len: usize,
 }
@@ -518,9 +512,7 @@ impl Text {
         self.and(name).and("@").and(version)
     }
 
-    /// The message.
-    #[must_use]
-    pub const fn as_str(&self) -> &str {
+    const fn as_str(&self) -> &str {
         match std::str::from_utf8(self.bytes.split_at(self.len).0) {
             Ok(text) => text,
             Err(_) => "the two versions cannot be the ends of one migration",
