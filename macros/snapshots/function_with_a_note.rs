@@ -88,7 +88,6 @@ const _: () = {
         <OrderV1ToV2Migration as __state_migration::Annotated>::FACTS.link(),
     );
     __state_migration::inventory::submit! {
-        __state_migration::registration(< OrderV1ToV2Migration as
-        __state_migration::Annotated > ::FACTS.link())
+        __state_migration::registration:: < OrderV1ToV2Migration > ()
     }
 };

@@ -82,7 +82,6 @@ const _: () = {
         <MoveMigration as __state_migration::Annotated>::FACTS.link(),
     );
     __state_migration::inventory::submit! {
-        __state_migration::registration(< MoveMigration as __state_migration::Annotated >
-        ::FACTS.link())
+        __state_migration::registration:: < MoveMigration > ()
     }
 };

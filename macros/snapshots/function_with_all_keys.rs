@@ -91,7 +91,6 @@ const _: () = {
         <Back as __state_migration::Annotated>::FACTS.link(),
     );
     __state_migration::inventory::submit! {
-        __state_migration::registration(< Back as __state_migration::Annotated > ::FACTS
-        .link())
+        __state_migration::registration:: < Back > ()
     }
 };

@@ -87,7 +87,6 @@ const _: () = {
         <OrderV2ToV1Migration as __state_migration::Annotated>::FACTS.link(),
     );
     __state_migration::inventory::submit! {
-        __state_migration::registration(< OrderV2ToV1Migration as
-        __state_migration::Annotated > ::FACTS.link())
+        __state_migration::registration:: < OrderV2ToV1Migration > ()
     }
 };

@@ -29,6 +29,6 @@ const _: () = {
     >();
     const _: () = __state_migration::check_versions(__STATE_MIGRATION);
     __state_migration::inventory::submit! {
-        __state_migration::registration(__STATE_MIGRATION)
+        __state_migration::registration_of(__STATE_MIGRATION)
     }
 };

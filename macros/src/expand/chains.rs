@@ -25,7 +25,8 @@ pub(crate) fn identity(identity: &Identity) -> TokenStream {
             const DETAILS: #runtime::Details = #details;
         }
     });
-    let submit = edge.submit(&quote!(__STATE_MIGRATION));
+    let link = quote!(__STATE_MIGRATION);
+    let submit = edge.submit(&quote!(registration_of(#link)), &link);
     let (link, close) = (
         at(from, quote!(#runtime::link_identity::<)),
         at(from, quote!(>)),

@@ -77,14 +77,15 @@ impl Edge<'_> {
         Some(quote!(#runtime::Details::new() #(.note(#note))* #undo #detached))
     }
 
-    /// The submission of a link to the linker, and its check, whose error is shown at `to`.
-    pub(crate) fn submit(&self, link: &TokenStream) -> TokenStream {
+    /// The submission to the linker, and the check of the versions, whose error is shown at
+    /// `to`.
+    pub(crate) fn submit(&self, registration: &TokenStream, link: &TokenStream) -> TokenStream {
         let runtime = runtime();
         let check = at(self.to, quote!(#runtime::check_versions(#link)));
         quote! {
             const _: () = #check;
 
-            #runtime::inventory::submit! { #runtime::registration(#link) }
+            #runtime::inventory::submit! { #runtime::#registration }
         }
     }
 }

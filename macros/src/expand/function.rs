@@ -73,7 +73,10 @@ fn migration(args: &Args, function: &Function, fingerprint: u64) -> TokenStream 
         #runtime::convert(__call, #runtime::function(#name).__state_migration_conversion())
     };
     let annotated = annotated(&edge, &migration, name, fingerprint, &codecs, link, &call);
-    let submit = edge.submit(&quote!(<#migration as #runtime::Annotated>::FACTS.link()));
+    let submit = edge.submit(
+        &quote!(registration::<#migration>()),
+        &quote!(<#migration as #runtime::Annotated>::FACTS.link()),
+    );
     // rustc does not report unused imports that a macro generated.
     let code = quote! {
         use #runtime::probes::*;

@@ -306,9 +306,16 @@ pub struct Link {
     refusal: Option<Refusal>,
 }
 
-/// What the linker is to keep.
+/// What the linker is to keep of an annotated function. Its facts are left to the program:
+/// the compiler evaluates them once, for [`check_versions`].
 #[must_use]
-pub const fn registration(link: Link) -> Registration {
+pub const fn registration<M: Annotated>() -> Registration {
+    Registration::new(|| (M::FACTS.link().migration)())
+}
+
+/// What the linker is to keep of two versions that share a state.
+#[must_use]
+pub const fn registration_of(link: Link) -> Registration {
     Registration::new(link.migration)
 }
 
