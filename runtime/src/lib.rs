@@ -79,9 +79,9 @@ pub use state_migration_core::{
 #[cfg(feature = "runner")]
 #[doc(inline)]
 pub use state_migration_runner::{
-    ChangedStep, CommitForm, Failure, MigrationReport, MigrationRunner, Plan, PlanOptions,
-    PlannedRoute, PlannedStay, PlannedStep, Progress, RunControl, RunCounts, RunKind, RunRecord,
-    RunState, Runs, Visited, WorkflowProgress, telemetry,
+    ChangedStep, CommitForm, Execution, Failure, MigrationReport, MigrationRunner, Plan,
+    PlanOptions, PlannedRoute, PlannedStay, PlannedStep, Progress, RunControl, RunCounts, RunKind,
+    RunRecord, RunState, Runs, Visited, WorkflowProgress, telemetry,
 };
 #[cfg(feature = "runner")]
 #[doc(inline)]

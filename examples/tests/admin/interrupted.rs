@@ -6,7 +6,7 @@ use std::thread;
 
 use crate::golden::assert_golden;
 use crate::mask;
-use crate::program::{Ran, command, run_json, tell, wait};
+use crate::program::{Ran, command, run, run_json, tell, wait};
 use crate::sample::Sample;
 use crate::where_it_stands::{holder, stands};
 
@@ -145,8 +145,8 @@ fn a_run_that_is_killed_is_resumed_by_taking_the_store_over_from_it() {
     assert!(next.contains("--take-over"), "{said}");
     // Another run is not what is next.
     let said = run_json(&sample, &["run", "--yes"]).exits(4).json();
-    let run = holder(&sample).unwrap();
-    let next = format!("loans-admin --store ./loans resume {run} --take-over");
+    let held_by = holder(&sample).unwrap();
+    let next = format!("loans-admin --store ./loans resume {held_by} --take-over");
     assert_eq!(said["next"], next);
     let plan = run_json(&sample, &["plan", "--sample", "0"])
         .exits(0)
@@ -164,10 +164,17 @@ fn a_run_that_is_killed_is_resumed_by_taking_the_store_over_from_it() {
         sample.files() == before,
         "a refused command changed the store"
     );
-    let said = run_json(&sample, &["resume", "last", "--take-over"])
-        .exits(0)
-        .json();
+    let by_bob = ["--actor", "bob", "--reason", "night shift"];
+    let resume = [&["resume", "last", "--take-over"][..], &by_bob].concat();
+    let said = run_json(&sample, &resume).exits(0).json();
     assert_eq!(said["migrated"], 240);
+    let shown = run(&sample, &["show", "last"]).exits(0).stdout;
+    let resumed = |line: &str| {
+        line.starts_with("resumed")
+            && line.contains(" by bob, ")
+            && line.ends_with(", took over the store: night shift")
+    };
+    assert!(shown.lines().any(resumed), "{shown}");
     assert_eq!(stands(&sample).migrations, [(1, 240)].into());
 }
 

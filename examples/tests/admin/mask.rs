@@ -31,6 +31,7 @@ fn masked(text: &str) -> String {
                     .or_else(|| time(rest).map(|len| (len, "<time>".to_owned())))
                     .or_else(|| took(rest).map(|len| (len, "<took>".to_owned())))
                     .or_else(|| rate(rest).map(|len| (len, "<rate>".to_owned())))
+                    .or_else(|| place(rest).map(|len| (len, "(<place>)".to_owned())))
             })
             .flatten();
         let len = match found {
@@ -49,6 +50,14 @@ fn masked(text: &str) -> String {
     masked
 }
 
+/// The length of `(pid N on HOST)`.
+fn place(text: &str) -> Option<usize> {
+    let is_place = text.starts_with("(pid ");
+    is_place
+        .then(|| text.find(')').map(|end| end + 1))
+        .flatten()
+}
+
 /// A document, indented, with the same masks; fields that end in `_ms` or in
 /// `per_second` hold how long something took, or a rate.
 pub(crate) fn json(document: &Value) -> String {
@@ -64,7 +73,9 @@ fn mask_numbers(value: &mut Value) {
     match value {
         Value::Object(fields) => {
             for (name, value) in fields {
-                if value.is_number() && name.ends_with("_ms") && name != "deadline_ms" {
+                if let "pid" | "host" | "program" = name.as_str() {
+                    *value = format!("<{name}>").into();
+                } else if value.is_number() && name.ends_with("_ms") && name != "deadline_ms" {
                     *value = "<took>".into();
                 } else if value.is_number() && name.ends_with("per_second") {
                     *value = "<rate>".into();

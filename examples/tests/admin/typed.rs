@@ -127,7 +127,8 @@ fn every_next_line_of_a_service_can_be_typed_as_it_stands() {
     let unmeant = typed.ask(&["run", "--tenant", "bank", "--count-all"], 4);
     let plan = typed.follow(&unmeant, 0);
     let ran = typed.follow(&plan, 2);
-    typed.follow_all(&ran, &[0, 2]);
+    // All were refused, and by the same code they would be again.
+    typed.follow(&ran, 0);
     typed.follow(&typed.ask(&["status"], 0), 0);
     let another = typed.ask(&["run", "--plan", "0123456789abcdef"], 4);
     typed.follow(&another, 0);

@@ -18,7 +18,7 @@ fn a_command_line_that_is_none_is_a_document_with_json() {
         ),
         (
             &["run", "--yes", "--throttle", "0", "--json"],
-            "invalid value '0' for '--throttle <N>': expected a positive integer; correct the value, or omit the option",
+            "invalid value '0' for '--throttle <N>': expected a positive integer or `off`; correct the value, or omit the option",
             "loans-admin run --help",
         ),
         (
@@ -55,7 +55,10 @@ fn options_that_mean_nothing_are_told_how_to_be_given() {
     let before = sample.files();
     let number = "expected a positive integer; correct the value, or omit the option";
     for (args, says) in [
-        (&["run", "--yes", "--throttle", "0"][..], number),
+        (
+            &["run", "--yes", "--throttle", "0"][..],
+            "expected a positive integer or `off`; correct the value, or omit the option",
+        ),
         (&["run", "--yes", "--limit", "0"], number),
         (&["runs", "--limit", "0"], number),
         (&["show", "1", "--limit", "0"], number),

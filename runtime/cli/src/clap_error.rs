@@ -136,8 +136,15 @@ mod tests {
                 assert!(sentence.contains("'-5'"), "{sentence}");
                 continue;
             }
-            let expected = "expected a positive integer; correct the value, or omit the option";
-            assert!(sentence.ends_with(expected), "{sentence}");
+            let or_off = if line.contains("--throttle") {
+                " or `off`"
+            } else {
+                ""
+            };
+            let expected = format!(
+                "expected a positive integer{or_off}; correct the value, or omit the option"
+            );
+            assert!(sentence.ends_with(&expected), "{sentence}");
         }
     }
 }

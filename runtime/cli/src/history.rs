@@ -2,7 +2,7 @@
 
 use state_migration_core::{FailureClass, RunId, StreamId};
 use state_migration_runner::run::history::Claim;
-use state_migration_runner::{Failure as Failed, RunCounts, RunRecord, Runs};
+use state_migration_runner::{Execution, Failure as Failed, RunCounts, RunRecord, Runs};
 use state_migration_store::SlateDbReader;
 
 use crate::context::Context;
@@ -68,6 +68,14 @@ impl History {
             Self::Service(_, told) => {
                 Ok(told.of(run).map(|(_, counts)| *counts).unwrap_or_default())
             }
+        }
+    }
+
+    /// The executions of a run, oldest first.
+    pub(crate) async fn executions(&self, run: RunId) -> Result<Vec<Execution>, Failure> {
+        match self {
+            Self::Store(runs, _) => Ok(runs.executions(run).await?),
+            Self::Service(via, _) => via.executions(run).await,
         }
     }
 

@@ -50,6 +50,11 @@ pub(crate) struct Planned {
     pub(crate) deadline: Option<Duration>,
 }
 
+/// A duration in whole milliseconds.
+pub(crate) fn millis(deadline: Duration) -> u64 {
+    u64::try_from(deadline.as_millis()).unwrap_or(u64::MAX)
+}
+
 impl Planned {
     pub(crate) fn selection(&self) -> Selection {
         let mut selection = Selection::all();
@@ -99,7 +104,6 @@ impl Planned {
     /// The options as a request to a service; an absent option means the setting of the
     /// service.
     pub(crate) fn run_options(&self) -> For {
-        let millis = |deadline: Duration| u64::try_from(deadline.as_millis()).unwrap_or(u64::MAX);
         For {
             selection: Some(self.selection()).filter(|it| *it != Selection::all()),
             count_all: self.count_all.then_some(true),

@@ -5,9 +5,11 @@
 
 use std::num::NonZeroU32;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 use state_migration_core::{FailureClass, Fingerprint, RunId, Selection, StreamId, WorkflowId};
-use state_migration_runner::{Failure, MigrationReport, Plan, Progress, RunCounts, RunRecord};
+use state_migration_runner::{
+    Execution, Failure, MigrationReport, Plan, Progress, RunCounts, RunRecord,
+};
 
 /// The version of the protocol.
 pub const VERSION: u32 = 2;
@@ -66,18 +68,29 @@ pub enum Request {
     Cancel,
     /// Limits this run and later ones; `None` removes the limit.
     Throttle {
+        // A missing field is an error: it must not remove the limit.
+        #[serde(deserialize_with = "Option::deserialize")]
         per_second: Option<NonZeroU32>,
     },
     Run(Run),
     Resume {
         run: RunId,
         #[serde(default)]
+        actor: Option<String>,
+        #[serde(default)]
+        reason: String,
+        #[serde(default)]
         force: bool,
         /// As in [`Run`].
         #[serde(default)]
         take_over: bool,
-        #[serde(default)]
-        per_second: Option<NonZeroU32>,
+        /// A new limit, or null for none. If missing, the run keeps its limit.
+        #[serde(
+            default,
+            deserialize_with = "given",
+            skip_serializing_if = "Option::is_none"
+        )]
+        per_second: Option<Option<NonZeroU32>>,
     },
     Retry {
         run: RunId,
@@ -102,6 +115,11 @@ pub enum Request {
         after: Option<StreamId>,
         limit: usize,
     },
+}
+
+/// A field of which null is a value, and not the same as a missing field.
+fn given<'de, T: Deserialize<'de>, D: Deserializer<'de>>(from: D) -> Result<Option<T>, D::Error> {
+    T::deserialize(from).map(Some)
 }
 
 /// Selection and options of a run; a missing field means the setting of the service.
@@ -171,6 +189,8 @@ pub enum Answer {
         #[serde(with = "words::record")]
         record: Box<RunRecord>,
         counts: RunCounts,
+        #[serde(with = "words::executions")]
+        executions: Vec<Execution>,
         failures: Vec<Failure>,
     },
     Error(Problem),
@@ -328,6 +348,31 @@ mod words {
         }
     }
 
+    pub(super) mod executions {
+        use super::{Deserializer, Serializer, of_plan, read, write};
+        use serde_json::Value;
+        use state_migration_runner::Execution;
+
+        fn of_each(executions: &mut Value, is_back: bool) {
+            for execution in executions.as_array_mut().into_iter().flatten() {
+                of_plan(execution.get_mut("plan"), is_back);
+            }
+        }
+
+        pub(crate) fn serialize<S: Serializer>(
+            executions: &[Execution],
+            into: S,
+        ) -> Result<S::Ok, S::Error> {
+            write(&executions, into, |value| of_each(value, false))
+        }
+
+        pub(crate) fn deserialize<'de, D: Deserializer<'de>>(
+            from: D,
+        ) -> Result<Vec<Execution>, D::Error> {
+            read(from, |value| of_each(value, true))
+        }
+    }
+
     pub(super) mod plan {
         use super::{Deserializer, Serializer, of_plan, read, write};
         use state_migration_runner::Plan;
@@ -470,6 +515,8 @@ mod tests {
             Request::Run(run.clone()),
             Request::Plan(run.which.clone()),
             Request::Resume {
+                actor: Some("ann".into()),
+                reason: "again".into(),
                 run: RunId::random(),
                 force: true,
                 take_over: true,
@@ -519,6 +566,7 @@ mod tests {
             Answer::Show {
                 record: Box::new(record.clone()),
                 counts: RunCounts::default(),
+                executions: Vec::new(),
                 failures: Vec::new(),
             },
             Answer::Run {

@@ -113,6 +113,32 @@ impl FailureClass {
         Self::Run,
     ];
 
+    /// Whether a process that failed so fails again until the code is changed.
+    #[must_use]
+    pub fn needs_other_code(self) -> bool {
+        match self {
+            Self::Panic
+            | Self::Refused
+            | Self::Upcast
+            | Self::UndecodableEvent
+            | Self::UnknownEventType
+            | Self::UnreadableState
+            | Self::Unserializable
+            | Self::ReadsBackDifferently
+            | Self::NonDeterministic
+            | Self::MissingRoute
+            | Self::UnknownVersion
+            | Self::NewerThanProgram
+            | Self::NewerFormat => true,
+            Self::Deadline
+            | Self::NeverReturned
+            | Self::Corrupt
+            | Self::Busy
+            | Self::Unavailable
+            | Self::Run => false,
+        }
+    }
+
     /// The name as it is stored and shown, such as `never_returned`.
     #[must_use]
     pub fn as_str(self) -> &'static str {

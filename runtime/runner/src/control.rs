@@ -140,6 +140,8 @@ struct Requested {
     paused: bool,
     cancelled: bool,
     per_second: Option<NonZeroU32>,
+    /// Whether the limit was requested, and not taken from the record of a run.
+    limit_is_requested: bool,
 }
 
 impl Requested {
@@ -217,6 +219,7 @@ impl RunControl {
             paused: false,
             cancelled: false,
             per_second: None,
+            limit_is_requested: false,
         };
         Self {
             inner: Arc::new(Inner {
@@ -246,9 +249,22 @@ impl RunControl {
     }
 
     /// Limits the run to this many processes per second from now on; `None` removes the
-    /// limit.
+    /// limit. The record of the run keeps the limit, and a run that is resumed has it
+    /// again, unless this is called before.
     pub fn throttle(&self, per_second: Option<NonZeroU32>) {
-        self.request(|requested| requested.per_second = per_second);
+        self.request(|requested| {
+            requested.per_second = per_second;
+            requested.limit_is_requested = true;
+        });
+    }
+
+    /// Limits a resumed run as it was before, unless another limit was requested.
+    pub(crate) fn throttle_again(&self, per_second: Option<NonZeroU32>) {
+        self.request(|requested| {
+            if !requested.limit_is_requested {
+                requested.per_second = per_second;
+            }
+        });
     }
 
     fn request(&self, request: impl FnOnce(&mut Requested)) {
@@ -395,6 +411,10 @@ impl RunControl {
         self.request(|requested| {
             requested.cancelled = false;
             requested.paused = false;
+            // The limit of a record is for its run only.
+            if !requested.limit_is_requested {
+                requested.per_second = None;
+            }
         });
     }
 

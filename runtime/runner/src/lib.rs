@@ -47,6 +47,6 @@ pub use control::{Progress, RunControl, WorkflowProgress};
 pub use migration_runner::MigrationRunner;
 pub use report::{CommitForm, MigrationReport, Visited};
 pub use run::{
-    ChangedStep, Failure, Plan, PlanOptions, PlannedRoute, PlannedStay, PlannedStep, RunCounts,
-    RunKind, RunRecord, RunState, Runs,
+    ChangedStep, Execution, Failure, Plan, PlanOptions, PlannedRoute, PlannedStay, PlannedStep,
+    RunCounts, RunKind, RunRecord, RunState, Runs,
 };

@@ -18,7 +18,8 @@ pub struct RunOptions {
     pub count_up_to_date: bool,
     /// Whether user code runs twice on every process; `None`: only in a dry run.
     pub check_determinism: Option<bool>,
-    pub deadline: Duration,
+    /// Timeout of user code for one process; `None`: ten seconds.
+    pub deadline: Option<Duration>,
     pub actor: String,
     pub reason: String,
     /// Whether to resume although the plan differs.
@@ -40,7 +41,7 @@ impl Default for RunOptions {
             selection: Arc::default(),
             count_up_to_date: false,
             check_determinism: None,
-            deadline: DEADLINE,
+            deadline: None,
             actor: String::new(),
             reason: String::new(),
             force: false,
@@ -59,11 +60,27 @@ impl Default for Options {
 }
 
 impl RunOptions {
+    pub(crate) fn deadline(&self) -> Duration {
+        self.deadline.unwrap_or(DEADLINE)
+    }
+
+    /// The options of a run that follows an earlier one: what is not given is as it was
+    /// there, so that no check is lost.
+    pub(crate) fn following(&self, earlier: &PlanOptions) -> Self {
+        let checked = Some(earlier.check_determinism);
+        let deadline = Some(Duration::from_millis(earlier.deadline_ms));
+        Self {
+            check_determinism: self.check_determinism.or(checked),
+            deadline: self.deadline.or(deadline),
+            ..self.clone()
+        }
+    }
+
     pub(crate) fn plan(&self, migrations: &MigrationRegistry) -> Plan {
         let options = PlanOptions {
             count_up_to_date: self.count_up_to_date,
             check_determinism: self.check_determinism.unwrap_or(false),
-            deadline_ms: u64::try_from(self.deadline.as_millis()).unwrap_or(u64::MAX),
+            deadline_ms: u64::try_from(self.deadline().as_millis()).unwrap_or(u64::MAX),
         };
         Plan::new(migrations, &self.selection, options)
     }

@@ -1,5 +1,6 @@
 //! The commands `hold` and `release`.
 
+use clap::builder::NonEmptyStringValueParser;
 use std::fmt::{self, Write};
 
 use serde::Serialize;
@@ -26,7 +27,7 @@ pub(crate) struct Hold {
     #[arg(long, value_name = "TEXT")]
     reason: String,
     /// Record who holds the process [default: the name of the user]
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", value_parser = NonEmptyStringValueParser::new())]
     actor: Option<String>,
     /// Take over the store from a program that has the store open; that program
     /// can no longer write to the store

@@ -1,18 +1,18 @@
 //! The command `resume`.
 
 use state_migration_control_socket::protocol::Request;
-use state_migration_runner::{MigrationRunner, RunKind, RunRecord};
+use state_migration_runner::{MigrationRunner, Plan, RunKind, RunRecord};
 
 use crate::context::Context;
 use crate::exit_code::{Exit, Failure};
-use crate::local::{Goal, Pace, drive};
+use crate::local::{Goal, Pace, Signed, drive, planned_again};
 use crate::remote;
 use crate::run_selector::WhichRun;
 use crate::store::Claim;
 
 /// Resume an interrupted run
 ///
-/// Uses the options that the run was started with, and repeats no work. A run
+/// Uses the options of the run, its throttle included, and repeats no work. A run
 /// that was killed still claims the store: add --take-over to resume it.
 #[derive(Debug, clap::Args)]
 #[command(
@@ -30,6 +30,8 @@ pub(crate) struct Resume {
     #[arg(long)]
     take_over: bool,
     #[command(flatten)]
+    signed: Signed,
+    #[command(flatten)]
     pace: Pace,
 }
 
@@ -38,27 +40,36 @@ impl Resume {
         // Check before the store is opened for writing, which fences other writers.
         let runs = context.history().await?;
         let record = self.run.find(&runs, context).await?;
-        self.can(context, &record)?;
+        let last = runs.executions(record.id).await?.pop();
+        let last = last.and_then(|last| last.plan);
+        self.can(context, &record, last.as_ref().unwrap_or(&record.plan))?;
         let before = runs.counts(record.id).await?.selected();
         runs.close().await?;
         if let Some(via) = context.via() {
             let goal = Goal::Resume(record.id, before);
             let request = Request::Resume {
                 run: record.id,
+                actor: Some(self.signed.actor()),
+                reason: self.signed.reason().to_owned(),
                 force: self.force,
                 take_over: self.take_over,
-                per_second: self.pace.throttle,
+                per_second: self.pace.limit(),
             };
             return remote::drive(context, via, request, goal, &self.pace).await;
         }
-        let set =
-            |runner: MigrationRunner<_, _, _>| runner.force(self.force).take_over(self.take_over);
+        let set = |runner: MigrationRunner<_, _, _>| {
+            runner
+                .actor(self.signed.actor())
+                .reason(self.signed.reason())
+                .force(self.force)
+                .take_over(self.take_over)
+        };
         let goal = Goal::Resume(record.id, before);
         let store = context.writer(self.take_over, Claim::Of(Some(record.id)));
         drive(context, store, set, goal, &self.pace).await
     }
 
-    fn can(&self, context: &Context, record: &RunRecord) -> Result<(), Failure> {
+    fn can(&self, context: &Context, record: &RunRecord, last: &Plan) -> Result<(), Failure> {
         let number = record.number;
         if record.state.is_done() {
             let failure = Failure::environment(format!(
@@ -77,19 +88,11 @@ impl Resume {
         if context.global.socket.is_some() {
             return Ok(());
         }
-        let began = &record.plan;
-        let runner = MigrationRunner::new(context.migrations()?, (), ())
-            .select(began.selection.clone())
-            .count_up_to_date(began.options.count_up_to_date)
-            .check_determinism(began.options.check_determinism)
-            .deadline(std::time::Duration::from_millis(began.options.deadline_ms));
-        let plan = runner
-            .plan()
-            .map_err(|error| Failure::refused(error.to_string()))?;
-        if plan.fingerprint != began.fingerprint && !self.force {
+        let plan = planned_again(context, &record.plan)?;
+        if plan.fingerprint != last.fingerprint && !self.force {
             let failure = Failure::refused(format!(
-                "run {number} was started with plan {}, but the migrations of this program give plan {}; resume the run with the original program, start a new run, or use --force",
-                began.fingerprint, plan.fingerprint
+                "run {number} was last executed with plan {}, but the migrations of this program give plan {}; resume the run with the original program, start a new run, or use --force",
+                last.fingerprint, plan.fingerprint
             ));
             return Err(failure.next(context.again(&format!("show {number}"))));
         }

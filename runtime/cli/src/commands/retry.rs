@@ -1,5 +1,7 @@
 //! The command `retry`.
 
+use std::time::Duration;
+
 use state_migration_control_socket::protocol::{self, Request};
 use state_migration_core::FailureClass;
 use state_migration_runner::MigrationRunner;
@@ -10,6 +12,7 @@ use crate::history::History;
 use crate::local::{Goal, Pace, Signed, classes, drive};
 use crate::remote;
 use crate::run_selector::WhichRun;
+use crate::selection::{duration, millis};
 use crate::store::Claim;
 
 /// Retry the processes that failed in a run
@@ -27,6 +30,14 @@ pub(crate) struct Retry {
     /// Retry only failures of this class (repeatable)
     #[arg(long, value_name = "CLASS")]
     class: Vec<FailureClass>,
+    /// Run user code twice for each process, and fail a process whose results
+    /// differ [default: as in the earlier run]
+    #[arg(long, help_heading = "Execution")]
+    check_determinism: bool,
+    /// Fail a process whose user code takes longer than this [default: as in
+    /// the earlier run]
+    #[arg(long, value_name = "DURATION", value_parser = duration, help_heading = "Execution")]
+    deadline: Option<Duration>,
     #[command(flatten)]
     signed: Signed,
     /// Take over the store from an interrupted run, or from a program that has
@@ -54,20 +65,33 @@ impl Retry {
                 run: record.id,
                 classes: self.class,
                 options: protocol::Run {
+                    which: protocol::For {
+                        check_determinism: self.check_determinism.then_some(true),
+                        deadline_ms: self.deadline.map(millis),
+                        ..protocol::For::default()
+                    },
                     actor: Some(self.signed.actor()),
                     reason: self.signed.reason().to_owned(),
                     take_over: self.take_over,
-                    per_second: self.pace.throttle,
+                    per_second: self.pace.limit().flatten(),
                     ..protocol::Run::default()
                 },
             };
             return remote::drive(context, via, request, goal, &self.pace).await;
         }
         let set = |runner: MigrationRunner<_, _, _>| {
-            runner
+            let runner = runner
                 .actor(self.signed.actor())
                 .reason(self.signed.reason())
-                .take_over(self.take_over)
+                .take_over(self.take_over);
+            let runner = match self.check_determinism {
+                true => runner.check_determinism(true),
+                false => runner,
+            };
+            match self.deadline {
+                Some(deadline) => runner.deadline(deadline),
+                None => runner,
+            }
         };
         let goal = Goal::Retry(record.id, self.class.clone());
         let store = context.writer(self.take_over, Claim::Of(None));

@@ -88,7 +88,7 @@ impl Run {
             plan: self.plan,
             dry_run: self.dry_run,
             take_over: self.take_over,
-            per_second: self.pace.throttle,
+            per_second: self.pace.limit().flatten(),
         });
         remote::drive(context, via, request, goal, &self.pace).await
     }

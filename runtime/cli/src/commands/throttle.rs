@@ -22,10 +22,11 @@ pub(crate) struct Throttle {
     limit: Limit,
 }
 
+/// A number of processes per second, or none.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Limit(Option<NonZeroU32>);
+pub(crate) struct Limit(pub(crate) Option<NonZeroU32>);
 
-fn limit(text: &str) -> Result<Limit, String> {
+pub(crate) fn limit(text: &str) -> Result<Limit, String> {
     if text == "off" {
         return Ok(Limit(None));
     }

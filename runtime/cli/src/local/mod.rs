@@ -11,32 +11,45 @@ use std::future::Future;
 use std::num::NonZeroU32;
 use std::time::{Duration, Instant};
 
+use clap::builder::NonEmptyStringValueParser;
 use slatedb::CloseReason;
 
+use crate::commands::throttle::{Limit, limit};
 use crate::context::Context;
 use crate::exit_code::{Exit, Failure};
 use crate::history::History;
 pub(crate) use crate::local::goal::Goal;
-use crate::selection::{duration, number};
+use crate::selection::duration;
 use crate::signals::Signals;
 use crate::view::progress::Shown;
 pub(crate) use crate::view::summary::Ended;
 use state_migration_core::{Error, EventStore, FailureClass, MigrationRegistry, SnapshotStore};
-use state_migration_runner::{MigrationReport, MigrationRunner, RunControl, Runs};
+use state_migration_runner::{MigrationReport, MigrationRunner, Plan, RunControl, Runs};
 use state_migration_store::{SlateDbReader, SlateDbStore};
 
 /// How a run goes about it, in which it differs from others with its plan.
 #[derive(Debug, Clone, clap::Args)]
 pub(crate) struct Pace {
-    /// Limit the run to N processes per second
-    #[arg(long, value_name = "N", value_parser = number::<NonZeroU32>, help_heading = "Execution")]
-    pub(crate) throttle: Option<NonZeroU32>,
+    /// Limit the run to N processes per second; `off` removes the limit
+    #[arg(long, value_name = "N", value_parser = limit_of_a_run, help_heading = "Execution")]
+    throttle: Option<Limit>,
     /// Print progress this often, where no progress bar is drawn
     #[arg(long, value_name = "DURATION", value_parser = duration, default_value = "5s", help_heading = "Output")]
     progress_interval: Duration,
 }
 
+fn limit_of_a_run(text: &str) -> Result<Limit, String> {
+    limit(text).map_err(|_| {
+        "expected a positive integer or `off`; correct the value, or omit the option".to_owned()
+    })
+}
+
 impl Pace {
+    /// The requested limit; `None` leaves it as it is.
+    pub(crate) fn limit(&self) -> Option<Option<NonZeroU32>> {
+        self.throttle.map(|limit| limit.0)
+    }
+
     pub(crate) fn every(&self) -> Duration {
         self.progress_interval
     }
@@ -45,10 +58,10 @@ impl Pace {
 /// Who wants the run, and why: kept in its record.
 #[derive(Debug, Clone, clap::Args)]
 pub(crate) struct Signed {
-    /// Record who starts the run [default: the name of the user]
-    #[arg(long, value_name = "NAME")]
+    /// Record who starts or resumes the run [default: the name of the user]
+    #[arg(long, value_name = "NAME", value_parser = NonEmptyStringValueParser::new())]
     actor: Option<String>,
-    /// Record why the run is started
+    /// Record why the run is started or resumed
     #[arg(
         long,
         value_name = "TEXT",
@@ -71,6 +84,9 @@ impl Signed {
 /// The user name according to the system, since cron sets no variable.
 pub(crate) fn user() -> String {
     let of_variable = |name| std::env::var(name).ok().filter(|name| !name.is_empty());
+    if let Some(name) = of_variable("SUDO_USER") {
+        return name;
+    }
     whoami::username()
         .ok()
         .filter(|name| !name.is_empty())
@@ -90,6 +106,17 @@ fn number_of_user() -> Option<String> {
     }
     #[cfg(not(unix))]
     None
+}
+
+/// The plan of an earlier run with the migrations of this program.
+pub(crate) fn planned_again(context: &Context, plan: &Plan) -> Result<Plan, Failure> {
+    MigrationRunner::new(context.migrations()?, (), ())
+        .select(plan.selection.clone())
+        .count_up_to_date(plan.options.count_up_to_date)
+        .check_determinism(plan.options.check_determinism)
+        .deadline(Duration::from_millis(plan.options.deadline_ms))
+        .plan()
+        .map_err(|error| Failure::refused(error.to_string()))
 }
 
 /// An open store that a run uses, and that is closed afterwards.
@@ -148,7 +175,9 @@ pub(crate) async fn drive<S: Opened>(
     let runner = MigrationRunner::new(migrations, store.clone(), store.clone());
     let runner = set(runner);
     let control = runner.control();
-    control.throttle(pace.throttle);
+    if let Some(limit) = pace.limit() {
+        control.throttle(limit);
+    }
     let bars = draws_bars(context);
     let shown = Shown::new(
         context.output,

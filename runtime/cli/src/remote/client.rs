@@ -12,7 +12,7 @@ use state_migration_control_socket::protocol::{
 };
 use state_migration_core::{FailureClass, RunId, StreamId};
 use state_migration_runner::run::history::Claim;
-use state_migration_runner::{Failure as Failed, RunCounts, RunRecord};
+use state_migration_runner::{Execution, Failure as Failed, RunCounts, RunRecord};
 use tokio::io::BufReader;
 use tokio::sync::mpsc;
 use tokio::time::timeout;
@@ -275,6 +275,20 @@ impl Via {
             }
         }
         Ok(all)
+    }
+
+    /// The executions of a run, oldest first.
+    pub(crate) async fn executions(&self, run: RunId) -> Result<Vec<Execution>, Failure> {
+        let request = Request::Show {
+            run,
+            class: None,
+            after: None,
+            limit: 0,
+        };
+        match self.ask(request).await? {
+            Answer::Show { executions, .. } => Ok(executions),
+            answer => Err(self.unexpected(&answer)),
+        }
     }
 
     fn unexpected(&self, answer: &Answer) -> Failure {

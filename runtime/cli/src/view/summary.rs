@@ -154,7 +154,14 @@ impl Ended {
             (Exit::Done, Goal::DryRun(command)) => vec![command.clone()],
             (_, Goal::DryRun(_)) => Vec::new(),
             (Exit::Interrupted | Exit::Environment, _) => vec![format!("resume {name}")],
-            (Exit::DoneWithErrors, _) => vec![format!("show {name}"), format!("retry {name}")],
+            (Exit::DoneWithErrors, _) => {
+                let classes = known.failed_by_class.iter().map(|failed| failed.class);
+                let retry = retry(&name, classes, true);
+                [Some(format!("show {name}")), retry]
+                    .into_iter()
+                    .flatten()
+                    .collect()
+            }
             _ => vec!["status".to_owned()],
         };
         #[allow(clippy::cast_precision_loss)]
@@ -236,6 +243,26 @@ impl Ended {
         };
         format!("{style}{text}{style:#}")
     }
+}
+
+/// The command that retries the failures of a run; `None` if every one of them would fail
+/// again, because the code is the same.
+pub(crate) fn retry(
+    run: &str,
+    failed: impl Iterator<Item = FailureClass> + Clone,
+    same_code: bool,
+) -> Option<String> {
+    let again = |class: &FailureClass| same_code && class.needs_other_code();
+    if !failed.clone().any(|class| again(&class)) {
+        return Some(format!("retry {run}"));
+    }
+    let mut line = format!("retry {run}");
+    let mut rest = failed.filter(|class| !again(class)).peekable();
+    rest.peek()?;
+    for class in rest {
+        let _ = write!(line, " --class {class}");
+    }
+    Some(line)
 }
 
 /// Details from the history of the store.

@@ -45,12 +45,12 @@ impl Service {
             .filter(|ended| ended.borrow().is_none())
     }
 
-    /// Starts a run with a rate limit. Refused while another run is in progress.
+    /// Starts a run, with a new rate limit if one is requested. Refused while another run is in progress.
     pub(crate) fn begin(
         &self,
         options: RunOptions,
         request: RunRequest,
-        per_second: Option<NonZeroU32>,
+        per_second: Option<Option<NonZeroU32>>,
     ) -> Result<Ended, Problem> {
         let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
         self.check_idle()?;
@@ -59,7 +59,7 @@ impl Service {
         let guard = control.begin();
         control.forget();
         // Set before the first process.
-        if per_second.is_some() {
+        if let Some(per_second) = per_second {
             control.throttle(per_second);
         }
         let (sender, ended) = watch::channel(None);
@@ -126,7 +126,7 @@ impl Service {
         options.count_up_to_date = which.count_all.unwrap_or(options.count_up_to_date);
         options.check_determinism = which.check_determinism.or(options.check_determinism);
         if let Some(deadline) = which.deadline_ms {
-            options.deadline = Duration::from_millis(deadline.max(1));
+            options.deadline = Some(Duration::from_millis(deadline.max(1)));
         }
         options
     }

@@ -49,7 +49,7 @@ pub(crate) struct Session {
 }
 
 /// A requested run and its rate limit.
-type ToBegin = (RunOptions, RunRequest, Option<NonZeroU32>);
+type ToBegin = (RunOptions, RunRequest, Option<Option<NonZeroU32>>);
 
 /// The client has disconnected, or is to be disconnected.
 struct Gone;
@@ -253,7 +253,7 @@ impl Session {
                     true => RunRequest::DryRun,
                     false => RunRequest::Run,
                 };
-                (options, request, run.per_second)
+                (options, request, run.per_second.map(Some))
             }
             Request::Retry {
                 run,
@@ -263,17 +263,23 @@ impl Session {
                 let options = service.run_options(more);
                 self.check_plan(more, &options)?;
                 let request = RunRequest::Retry(*run, classes.clone());
-                (options, request, more.per_second)
+                (options, request, more.per_second.map(Some))
             }
             Request::Resume {
                 run,
+                actor,
+                reason,
                 force,
                 take_over,
                 per_second,
             } => {
-                let mut options = service.run_options(&protocol::Run::default());
+                let mut options = service.run_options(&protocol::Run {
+                    actor: actor.clone(),
+                    reason: reason.clone(),
+                    take_over: *take_over,
+                    ..protocol::Run::default()
+                });
                 options.force |= *force;
-                options.take_over |= *take_over;
                 (options, RunRequest::Resume(*run), *per_second)
             }
             _ => {
@@ -358,9 +364,11 @@ impl Session {
         let counts = runs.counts(run).await.map_err(unreadable)?;
         let limit = limit.min(MOST_FAILURES);
         let failures = runs.failures(run, class, after.as_ref(), limit).await;
+        let executions = runs.executions(run).await.map_err(unreadable)?;
         Ok(Answer::Show {
             record: Box::new(record),
             counts,
+            executions,
             failures: protocol::page(failures.map_err(unreadable)?),
         })
     }

@@ -97,6 +97,7 @@ pub(crate) async fn run(
     };
     let _alive = run_log.as_ref().map(|run_log| run_log.alive());
     let state = execution.go().await;
+    execution.note_throttle().await;
     execution.report_lazy().await;
     let mut report = execution.report;
     if let Some(run_log) = run_log {
@@ -321,7 +322,8 @@ impl Execution<'_> {
     /// Records and publishes the state of the run.
     async fn publish(&mut self, state: RunState) -> Result<(), Error> {
         if let Some(run_log) = self.context.committer.bookkeeping.run_log() {
-            run_log.set_state(state).await?;
+            let throttle = self.run.control.throttled();
+            run_log.set_state(state, throttle).await?;
         }
         self.run.control.publish(self.meter.state(state));
         Ok(())
@@ -418,6 +420,7 @@ impl Execution<'_> {
             {
                 self.note(state).await;
             }
+            self.note_throttle().await;
             let next = {
                 let (change, rest) = (pin!(changes.next()), pin!(idle.changed()));
                 let changed = select(change, rest);
@@ -436,6 +439,22 @@ impl Execution<'_> {
                 }
                 None => {}
             }
+        }
+    }
+
+    /// Records the limit of the run if it has changed.
+    async fn note_throttle(&mut self) {
+        let Some(run_log) = self.context.committer.bookkeeping.run_log() else {
+            return;
+        };
+        let (record, throttle) = (run_log.record(), self.run.control.throttled());
+        if record.throttle != throttle
+            && let Err(error) = run_log.set_state(record.state, throttle).await
+        {
+            self.report.warn(
+                Subject::Run,
+                format!("cannot record the new limit of the run: {error}"),
+            );
         }
     }
 

@@ -22,7 +22,7 @@ use crate::options::Options;
 use crate::options::{RunOptions, RunRequest};
 use crate::report::MigrationReport;
 use crate::run::on_open_log::Recorded;
-use crate::run::run_log::{RunLog, Start};
+use crate::run::run_log::{Again, RunLog, Start};
 use crate::run::{Plan, RunKind, Runs};
 use crate::run_context::RunContext;
 use crate::stages::{due, scan};
@@ -139,7 +139,7 @@ impl<M, ES: EventStore, SS: SnapshotStore> MigrationRunner<M, ES, SS> {
             dry,
             count_up_to_date: run_options.count_up_to_date,
             check_determinism: run_options.check_determinism.unwrap_or(dry),
-            deadline: run_options.deadline,
+            deadline: run_options.deadline(),
             chunk_processes: self.options.chunk_processes,
             yields: self.options.yields,
             control: self.control.clone(),
@@ -293,23 +293,27 @@ impl<M, ES: EventStore, SS: SnapshotStore> MigrationRunner<M, ES, SS> {
         store: &Arc<dyn TransactionalStore>,
         request: RunRequest,
     ) -> Result<Option<Arc<RunLog>>, Error> {
+        let mut run_options = run_options.clone();
         let kind = match request {
             RunRequest::DryRun => return Ok(None),
             RunRequest::Resume(id) => {
-                return self.resumed(run_options, run, store, id).await.map(Some);
+                return self.resumed(&run_options, run, store, id).await.map(Some);
             }
             RunRequest::Run => RunKind::Migrate,
             RunRequest::Retry(of, classes) => {
                 let runs = self.runs();
-                let known = match &runs {
-                    Some(runs) => runs.get(of).await?.is_some(),
-                    None => false,
+                let earlier = match &runs {
+                    Some(runs) => runs.get(of).await?,
+                    None => None,
                 };
-                if !known {
+                let Some(earlier) = earlier else {
                     return Err(Error::invalid(format!(
                         "run {of} is not in the store; check the id in the list of runs"
                     )));
-                }
+                };
+                run_options = run_options.following(&earlier.plan.options);
+                run.check_determinism = run_options.check_determinism.unwrap_or(false);
+                run.deadline = run_options.deadline();
                 RunKind::Retry { of, classes }
             }
         };
@@ -320,6 +324,7 @@ impl<M, ES: EventStore, SS: SnapshotStore> MigrationRunner<M, ES, SS> {
             actor: run_options.actor.clone(),
             reason: run_options.reason.clone(),
             plan: run_options.plan(&run.migrations),
+            throttle: self.control.throttled(),
         };
         let run_log = RunLog::begin(store.clone(), start, run_options.take_over).await?;
         Ok(Some(Arc::new(run_log)))
@@ -337,6 +342,15 @@ impl<M, ES: EventStore, SS: SnapshotStore> MigrationRunner<M, ES, SS> {
             Some(runs) => runs.get(id).await?,
             None => None,
         };
+        // The plan of the execution that was last.
+        let last = match (&runs, &began) {
+            (Some(runs), Some(record)) => {
+                let last = runs.executions(id).await?.pop();
+                last.and_then(|last| last.plan)
+                    .or(Some(record.plan.clone()))
+            }
+            _ => None,
+        };
         if let Some(record) = &began {
             let plan = &record.plan;
             run.id = id;
@@ -353,16 +367,29 @@ impl<M, ES: EventStore, SS: SnapshotStore> MigrationRunner<M, ES, SS> {
                 record.plan.options.clone(),
             )
         });
-        if let (Some(plan), Some(record)) = (&plan, &began)
-            && plan.fingerprint != record.plan.fingerprint
+        if let (Some(plan), Some(last)) = (&plan, &last)
+            && plan.fingerprint != last.fingerprint
             && !run_options.force
         {
             return Err(Error::invalid(format!(
-                "run {id} was started with plan {}, but the migrations of this program give plan {}; resume the run with the original program or with `force`, or start a new run",
-                record.plan.fingerprint, plan.fingerprint
+                "run {id} was last executed with plan {}, but the migrations of this program give plan {}; resume the run with the original program or with `force`, or start a new run",
+                last.fingerprint, plan.fingerprint
             )));
         }
-        let run_log = RunLog::resume(store.clone(), id, plan, run_options.take_over).await?;
+        if let Some(record) = &began {
+            self.control.throttle_again(record.throttle);
+        }
+        let differs = |plan: &Plan| {
+            let record = began.as_ref();
+            record.is_none_or(|record| record.plan.fingerprint != plan.fingerprint)
+        };
+        let again = Again {
+            id,
+            actor: run_options.actor.clone(),
+            reason: run_options.reason.clone(),
+            plan: plan.filter(differs),
+        };
+        let run_log = RunLog::resume(store.clone(), again, run_options.take_over).await?;
         Ok(Arc::new(run_log))
     }
 

@@ -86,7 +86,7 @@ impl<M, ES: EventStore, SS: SnapshotStore> MigrationRunner<M, ES, SS> {
         let code = self
             .lazy
             .1
-            .get_or_init(|| Code::new(self.run_options.deadline, false));
+            .get_or_init(|| Code::new(self.run_options.deadline(), false));
         match self.one_store() {
             Some(store) => {
                 let own = RunRecord::new(Start {
@@ -95,6 +95,7 @@ impl<M, ES: EventStore, SS: SnapshotStore> MigrationRunner<M, ES, SS> {
                     actor: self.run_options.actor.clone(),
                     reason: self.run_options.reason.clone(),
                     plan: self.run_options.plan(migrations),
+                    throttle: None,
                 });
                 process(&run, &store, code, (own, &self.recorded), stream).await
             }

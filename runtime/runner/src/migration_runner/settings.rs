@@ -66,7 +66,7 @@ impl<M, ES, SS> MigrationRunner<M, ES, SS> {
     /// is too large for a chunk, the timeout applies to each 512 of its events.
     #[must_use]
     pub fn deadline(mut self, deadline: Duration) -> Self {
-        self.run_options.deadline = deadline.max(Duration::from_millis(1));
+        self.run_options.deadline = Some(deadline.max(Duration::from_millis(1)));
         self
     }
 

@@ -15,7 +15,7 @@ use crate::retry::ATTEMPTS;
 use crate::run::plan::last_of_each;
 use crate::run::rows::{self, FailureRow, RangeRow};
 use crate::run::run_log::is_dead;
-use crate::run::{ChangedStep, Plan, RunCounts, RunRecord};
+use crate::run::{ChangedStep, Execution, Plan, RunCounts, RunRecord};
 
 const PAGE: usize = 512;
 
@@ -120,6 +120,17 @@ impl Runs {
             .transpose()
     }
 
+    /// The executions of a run, oldest first: who started and resumed it, where, with
+    /// which code. A run of an earlier release has none.
+    ///
+    /// # Errors
+    /// The store could not be read.
+    pub async fn executions(&self, run: RunId) -> Result<Vec<Execution>, Error> {
+        let rows = self.all_rows(&rows::executions(run)).await?.into_iter();
+        rows.map(|(_, row)| row::read(row, format_args!("an execution of run {run}")))
+            .collect()
+    }
+
     /// What a run has done so far, durably.
     ///
     /// # Errors
@@ -144,7 +155,12 @@ impl Runs {
     pub async fn changed_steps(&self, plan: &Plan) -> Result<Vec<ChangedStep>, Error> {
         let mut changed = Vec::new();
         for run in self.list().await? {
-            let edited = plan.changed_since(run.id, &run.plan);
+            let mut edited = plan.changed_since(run.id, &run.plan);
+            if run.executions > 1 {
+                let executions = self.executions(run.id).await?;
+                let plans = executions.iter().filter_map(|it| it.plan.as_ref());
+                edited.extend(plans.flat_map(|earlier| plan.changed_since(run.id, earlier)));
+            }
             if !edited.is_empty() && self.counts(run.id).await?.migrated > 0 {
                 changed.extend(edited);
             }

@@ -9,6 +9,7 @@ pub mod rows;
 pub(crate) mod run_log;
 
 use std::fmt;
+use std::num::NonZeroU32;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -111,6 +112,10 @@ pub struct RunRecord {
     pub plan: Plan,
     /// The state of the run.
     pub state: RunState,
+    /// The limit of the run in processes per second, as requested last. A resumed run
+    /// keeps it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub throttle: Option<NonZeroU32>,
     /// Number of executions: 1, plus 1 for each time the run was resumed.
     pub executions: u32,
     /// The run whose claim on the store this run took over, if any.
@@ -119,6 +124,70 @@ pub struct RunRecord {
     pub started: Timestamp,
     /// Time of the end.
     pub ended: Option<Timestamp>,
+}
+
+/// One execution of a run: the first, or one that resumed the run. Nothing overwrites it
+/// but its own end.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct Execution {
+    /// Number of the execution in its run, starting at 1.
+    pub number: u32,
+    /// Who started or resumed the run, as given by the caller.
+    pub actor: String,
+    /// The reason, as given by the caller.
+    pub reason: String,
+    /// The file name of the program.
+    pub program: String,
+    /// The process id of the program.
+    pub pid: u32,
+    /// The host, if the operating system names it.
+    pub host: String,
+    /// The plan, if it is not that of the record, because the run was resumed by force
+    /// with other code.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub plan: Option<Plan>,
+    /// The run whose claim on the store this execution took over. After an interruption,
+    /// that is the run itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub took_over: Option<RunId>,
+    /// Time of the start, for display only.
+    pub started: Timestamp,
+    /// Time of the end; `None` while the execution is in progress, or if it was
+    /// interrupted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ended: Option<Timestamp>,
+}
+
+impl Execution {
+    /// An execution in this program, from now on.
+    pub(crate) fn here(number: u32, actor: String, reason: String) -> Self {
+        let program = std::env::current_exe().ok();
+        let program = program.as_deref().and_then(std::path::Path::file_name);
+        Self {
+            number,
+            actor,
+            reason,
+            program: program.map_or_else(String::new, |name| name.to_string_lossy().into_owned()),
+            pid: std::process::id(),
+            host: host(),
+            plan: None,
+            took_over: None,
+            started: Timestamp::now(),
+            ended: None,
+        }
+    }
+}
+
+/// The name of this host.
+fn host() -> String {
+    #[cfg(unix)]
+    return rustix::system::uname()
+        .nodename()
+        .to_string_lossy()
+        .into_owned();
+    #[cfg(not(unix))]
+    return std::env::var("COMPUTERNAME").unwrap_or_default();
 }
 
 /// What a run has done so far, durably.

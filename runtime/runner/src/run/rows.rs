@@ -10,6 +10,7 @@
 //! | `l` run, stream | the count of one such process that is not in the sum yet |
 //! | `n` | the number of runs |
 //! | `r` run | the record of the run |
+//! | `x` run, number | an execution of the run |
 //!
 //! Every row is a format byte and JSON. No row is written by two workers of one run,
 //! and batches are guarded by the claim only, which a run writes when it begins and
@@ -66,6 +67,14 @@ pub(crate) fn lazy(run: RunId, stream: &StreamId, failed: bool) -> Vec<u8> {
 /// not in the sum.
 pub(crate) fn lazies(run: RunId) -> Vec<u8> {
     of_run(b'l', run, b"")
+}
+
+pub(crate) fn execution(run: RunId, number: u32) -> Vec<u8> {
+    of_run(b'x', run, &number.to_be_bytes())
+}
+
+pub(crate) fn executions(run: RunId) -> Vec<u8> {
+    of_run(b'x', run, b"")
 }
 
 /// The number in the key of a range.

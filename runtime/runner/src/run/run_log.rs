@@ -13,6 +13,7 @@
 //! `resume`; `retry` is for it.
 
 use std::collections::HashSet;
+use std::num::NonZeroU32;
 use std::sync::{Mutex, OnceLock, PoisonError};
 
 use bytes::Bytes;
@@ -26,7 +27,7 @@ use uuid::Uuid;
 
 use crate::retry::ATTEMPTS;
 use crate::run::rows::{self, FailureRow, Part, RangeRow, StoredError};
-use crate::run::{Plan, RunCounts, RunKind, RunRecord, RunState, Runs, Store};
+use crate::run::{Execution, Plan, RunCounts, RunKind, RunRecord, RunState, Runs, Store};
 
 /// Maximum number of flushes before their outcome is reported as unknown.
 const FLUSHES: usize = 4;
@@ -112,6 +113,7 @@ pub(crate) struct Start {
     pub(crate) actor: String,
     pub(crate) reason: String,
     pub(crate) plan: Plan,
+    pub(crate) throttle: Option<NonZeroU32>,
 }
 
 impl RunRecord {
@@ -123,6 +125,7 @@ impl RunRecord {
             actor,
             reason,
             plan,
+            throttle,
         } = start;
         Self {
             id,
@@ -132,6 +135,7 @@ impl RunRecord {
             reason,
             plan,
             state: RunState::Planned,
+            throttle,
             executions: 1,
             took_over: None,
             started: Timestamp::now(),
@@ -143,7 +147,16 @@ impl RunRecord {
 /// The run that claims a store.
 enum Claims {
     New(Box<RunRecord>),
-    Again(RunId, Option<Box<Plan>>),
+    Again(Box<Again>),
+}
+
+/// Parameters of a run that is resumed.
+pub(crate) struct Again {
+    pub(crate) id: RunId,
+    pub(crate) actor: String,
+    pub(crate) reason: String,
+    /// The plan, if it is not that of the record.
+    pub(crate) plan: Option<Plan>,
 }
 
 /// The record of a run to be resumed.
@@ -176,6 +189,7 @@ pub(crate) struct RunLog {
     /// The claim as written by this execution.
     claim: Bytes,
     record: Mutex<RunRecord>,
+    execution: Execution,
 }
 
 impl RunLog {
@@ -185,29 +199,25 @@ impl RunLog {
         Self::claim(store, take_over, Claims::New(Box::new(record))).await
     }
 
-    /// Claims the store for an earlier run, and records the plan of the current
-    /// program.
-    pub(crate) async fn resume(
-        store: Store,
-        id: RunId,
-        plan: Option<Plan>,
-        take_over: bool,
-    ) -> Result<Self, Error> {
-        Self::claim(store, take_over, Claims::Again(id, plan.map(Box::new))).await
+    /// Claims the store for an earlier run.
+    pub(crate) async fn resume(store: Store, again: Again, take_over: bool) -> Result<Self, Error> {
+        Self::claim(store, take_over, Claims::Again(Box::new(again))).await
     }
 
     async fn claim(store: Store, take_over: bool, claims: Claims) -> Result<Self, Error> {
         for _ in 0..ATTEMPTS {
             let mut record = match &claims {
                 Claims::New(record) => (**record).clone(),
-                Claims::Again(id, plan) => {
-                    let mut record = resumable(&store, *id).await?;
-                    if let Some(plan) = plan {
-                        record.plan = (**plan).clone();
-                    }
-                    record
-                }
+                Claims::Again(again) => resumable(&store, again.id).await?,
             };
+            let (actor, reason) = match &claims {
+                Claims::New(record) => (&record.actor, &record.reason),
+                Claims::Again(again) => (&again.actor, &again.reason),
+            };
+            let mut execution = Execution::here(record.executions, actor.clone(), reason.clone());
+            if let Claims::Again(again) = &claims {
+                execution.plan.clone_from(&again.plan);
+            }
             let live = Live::new();
             let held = row(&store, claim::CLAIM).await?;
             let mut claim = claim::read(held.clone())?;
@@ -218,6 +228,7 @@ impl RunLog {
                 if holder.run != record.id {
                     record.took_over = Some(holder.run);
                 }
+                execution.took_over = Some(holder.run);
             }
             let mut batch = Batch::default();
             if record.number == 0 {
@@ -232,6 +243,10 @@ impl RunLog {
             batch.rows.extend([
                 RowWrite::put(claim::CLAIM.to_vec(), claim.clone()).expecting(held),
                 RowWrite::put(rows::run(record.id), row::write(&record)?),
+                RowWrite::put(
+                    rows::execution(record.id, execution.number),
+                    row::write(&execution)?,
+                ),
             ]);
             match store.commit(&batch).await {
                 Ok(Commit::Written) => {
@@ -240,6 +255,7 @@ impl RunLog {
                         live,
                         claim,
                         record: Mutex::new(record),
+                        execution,
                     });
                 }
                 Ok(Commit::Stale(_)) => {}
@@ -487,13 +503,18 @@ impl RunLog {
         Ok(row.is_some_and(|row| row.token == ours.token && row.commits >= ours.commits))
     }
 
-    /// Records the state of the run, unless it is recorded already.
-    pub(crate) async fn set_state(&self, state: RunState) -> Result<(), Error> {
+    /// Records the state of the run and its limit, unless they are recorded already.
+    pub(crate) async fn set_state(
+        &self,
+        state: RunState,
+        throttle: Option<NonZeroU32>,
+    ) -> Result<(), Error> {
         let mut record = self.record();
-        if record.state == state {
+        if (record.state, record.throttle) == (state, throttle) {
             return Ok(());
         }
         record.state = state;
+        record.throttle = throttle;
         self.write(|batch| {
             let row = RowWrite::put(rows::run(record.id), row::write(&record)?);
             batch.rows.push(row);
@@ -511,6 +532,10 @@ impl RunLog {
         if state.is_done() || state == RunState::Cancelled {
             record.ended = Some(Timestamp::now());
         }
+        let execution = Execution {
+            ended: Some(Timestamp::now()),
+            ..self.execution.clone()
+        };
         let released = Bytes::from(row::write(&Claim::default())?);
         let mut lost = false;
         for _ in 0..ATTEMPTS {
@@ -520,6 +545,10 @@ impl RunLog {
             batch.rows.extend([
                 RowWrite::put(claim, released.clone()).expecting(held),
                 RowWrite::put(rows::run(record.id), row::write(&record)?),
+                RowWrite::put(
+                    rows::execution(record.id, execution.number),
+                    row::write(&execution)?,
+                ),
             ]);
             match self.store.commit(&batch).await {
                 Ok(Commit::Written) => {}

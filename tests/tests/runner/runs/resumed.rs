@@ -1,16 +1,26 @@
 //! Runs that are resumed: one run with several executions.
 
-use state_migration::{RunState, Selection};
+use std::collections::BTreeSet;
+use std::num::NonZeroU32;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use futures_util::StreamExt;
+use state_migration::{FailureClass, RunState, Selection};
 use state_migration_tests::scripted_workflow::{Store, Upgrade, at_v2, put, put_at, stream};
 
-use crate::runs::{cancelled, cancelling_after, failures, record, refused_as_run, runs};
+use crate::runs::{Told, cancelled, cancelling_after, failures, record, refused_as_run, runs};
 
 over_both_stores![
     a_cancelled_run_lets_the_store_go_and_is_finished_by_another_execution,
     a_run_goes_on_with_other_code_only_when_forced,
+    every_execution_is_recorded,
     what_cannot_be_resumed_or_retried_is_refused,
     a_resumed_run_keeps_its_selection_and_options,
     a_limit_holds_over_all_executions_of_a_run,
+    a_resumed_run_keeps_its_throttle,
+    a_retry_keeps_the_checks_of_its_run,
     a_run_that_another_one_came_between_passes_all_heads_again_and_counts_once,
 ];
 
@@ -97,7 +107,72 @@ async fn a_run_goes_on_with_other_code_only_when_forced(store: impl Store) {
     assert_eq!(report.state, Some(RunState::Done), "{report}");
     assert_eq!(report.migrated, 30);
     let record = record(&store, &report).await;
-    assert_eq!(record.plan.fingerprint, now, "what it went on with");
+    assert_eq!(
+        record.plan.fingerprint, planned,
+        "the plan that it began with"
+    );
+    let executions = runs(&store).executions(id).await.unwrap();
+    let plans = executions
+        .iter()
+        .map(|it| it.plan.as_ref().map(|plan| plan.fingerprint));
+    assert_eq!(plans.collect::<Vec<_>>(), [None, Some(now)]);
+}
+
+/// Who resumes a run stands beside who began it, and replaces nobody.
+async fn every_execution_is_recorded(store: impl Store) {
+    for n in 0..30 {
+        put(&store, n).await.unwrap();
+    }
+    let (upgrade, told) = cancelling_after(3, |_| false);
+    let runner = upgrade
+        .runner(&store)
+        .chunk_processes(1)
+        .actor("ann")
+        .reason("release 7");
+    told.set(runner.control()).ok().unwrap();
+    let report = runner.run().await;
+    assert_eq!(report.state, Some(RunState::Cancelled), "{report}");
+    let first = runs(&store).executions(report.run.unwrap()).await.unwrap();
+    let resumed = Upgrade::new()
+        .runner(&store)
+        .actor("bob")
+        .reason("the night shift");
+    let report = resumed.resume(report.run.unwrap()).await;
+    assert_eq!(report.state, Some(RunState::Done), "{report}");
+
+    let record = record(&store, &report).await;
+    assert_eq!((&*record.actor, &*record.reason), ("ann", "release 7"));
+    let executions = runs(&store).executions(record.id).await.unwrap();
+    assert_eq!(
+        executions[..1],
+        first[..],
+        "nothing overwrites an execution"
+    );
+    let of: Vec<_> = executions
+        .iter()
+        .map(|it| {
+            (
+                it.number,
+                &*it.actor,
+                &*it.reason,
+                it.pid,
+                it.plan.is_some(),
+            )
+        })
+        .collect();
+    let pid = std::process::id();
+    assert_eq!(
+        of,
+        [
+            (1, "ann", "release 7", pid, false),
+            (2, "bob", "the night shift", pid, false)
+        ]
+    );
+    for execution in &executions {
+        assert!(execution.ended >= Some(execution.started), "{execution:?}");
+        assert!(execution.program.starts_with("runner"), "{execution:?}");
+        assert!(!execution.host.is_empty(), "{execution:?}");
+    }
 }
 
 /// Takes out: the checks of `resumable`, and of `Wanted::Retry`.
@@ -166,6 +241,120 @@ async fn a_resumed_run_keeps_its_selection_and_options(store: impl Store) {
     }
     let record = record(&store, &report).await;
     assert_eq!(record.plan, begun.plan);
+}
+
+/// The throttle protects those beside the run, whoever resumes it. The test fails without
+/// `throttle_again`, and without the last `note_throttle`.
+async fn a_resumed_run_keeps_its_throttle(store: impl Store) {
+    for n in 0..30 {
+        put(&store, n).await.unwrap();
+    }
+    let rate = NonZeroU32::new(400);
+    let (told, so_far) = (Told::default(), AtomicU64::new(0));
+    let control = told.clone();
+    let upgrade = Upgrade::with(move |_| {
+        if so_far.fetch_add(1, Ordering::SeqCst) == 3 {
+            let control = control.get().unwrap();
+            control.throttle(NonZeroU32::new(400));
+            control.cancel();
+        }
+        Ok(())
+    });
+    let runner = upgrade.runner(&store).chunk_processes(1);
+    told.set(runner.control()).ok().unwrap();
+    runner.control().throttle(NonZeroU32::new(9_000));
+    let report = runner.run().await;
+    assert_eq!(report.state, Some(RunState::Cancelled), "{report}");
+    assert_eq!(
+        record(&store, &report).await.throttle,
+        rate,
+        "the one requested last"
+    );
+
+    let limits = |told: &Told| {
+        let (control, seen) = (told.clone(), Arc::new(Mutex::new(BTreeSet::new())));
+        let limits = seen.clone();
+        let upgrade = Upgrade::with(move |_| {
+            limits
+                .lock()
+                .unwrap()
+                .insert(control.get().unwrap().throttled());
+            Ok(())
+        });
+        (upgrade, seen)
+    };
+    let told = Told::default();
+    let (upgrade, seen) = limits(&told);
+    let runner = upgrade.runner(&store).chunk_processes(1);
+    let control = runner.control();
+    told.set(control.clone()).ok().unwrap();
+    let cancelled = {
+        let control = control.clone();
+        let mut watched = control.watch();
+        async move {
+            while let Some(progress) = watched.next().await {
+                if progress.counts.migrated > 8 {
+                    control.cancel();
+                }
+            }
+        }
+    };
+    let (report, ()) = futures_util::join!(runner.resume(report.run.unwrap()), cancelled);
+    assert_eq!(report.state, Some(RunState::Cancelled), "{report}");
+    assert_eq!(*seen.lock().unwrap(), BTreeSet::from([rate]));
+    assert_eq!(control.throttled(), None, "the limit is that of the run");
+
+    // Whoever says otherwise is heard.
+    let told = Told::default();
+    let (upgrade, seen) = limits(&told);
+    let runner = upgrade.runner(&store);
+    told.set(runner.control()).ok().unwrap();
+    runner.control().throttle(None);
+    let report = runner.resume(report.run.unwrap()).await;
+    assert_eq!(report.state, Some(RunState::Done), "{report}");
+    assert_eq!(*seen.lock().unwrap(), BTreeSet::from([None]));
+    assert_eq!(record(&store, &report).await.throttle, None);
+}
+
+/// A retry without the checks would migrate what the run refused, with chance in its
+/// states. The test fails without `following`.
+async fn a_retry_keeps_the_checks_of_its_run(store: impl Store) {
+    for n in 0..4 {
+        put(&store, n).await.unwrap();
+    }
+    let changing = || {
+        let calls = AtomicU64::new(0);
+        Upgrade::with(move |_| match calls.fetch_add(1, Ordering::SeqCst) % 2 {
+            0 => Ok(()),
+            _ => Err("not this time".into()),
+        })
+    };
+    let runner = changing()
+        .runner(&store)
+        .chunk_processes(1)
+        .check_determinism(true)
+        .deadline(Duration::from_secs(33));
+    let report = runner.run().await;
+    assert_eq!((report.migrated, report.error_count), (0, 4), "{report}");
+    let first = record(&store, &report).await;
+
+    let report = changing().runner(&store).retry(first.id, &[]).await;
+    assert_eq!((report.migrated, report.error_count), (0, 4), "{report}");
+    assert_eq!(report.errors[0].class, FailureClass::NonDeterministic);
+    let second = record(&store, &report).await;
+    assert_eq!(second.plan.options, first.plan.options);
+
+    // A retry of the retry, and one that is told otherwise.
+    let runner = Upgrade::new()
+        .runner(&store)
+        .deadline(Duration::from_secs(5));
+    let report = runner.check_determinism(false).retry(second.id, &[]).await;
+    assert_eq!((report.migrated, report.error_count), (4, 0), "{report}");
+    let options = record(&store, &report).await.plan.options;
+    assert_eq!(
+        (options.check_determinism, options.deadline_ms),
+        (false, 5_000)
+    );
 }
 
 /// Takes out: `so_far` in `Execution::pass`, and each execution takes as many

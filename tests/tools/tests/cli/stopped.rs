@@ -112,7 +112,7 @@ fn a_run_of_other_code_is_resumed_only_by_force() {
     let said = said.json();
     let message = said["message"].as_str().unwrap();
     assert!(
-        message.starts_with("run 1 was started with plan "),
+        message.starts_with("run 1 was last executed with plan "),
         "{message}"
     );
     assert!(message.ends_with("or use --force"), "{message}");

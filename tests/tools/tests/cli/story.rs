@@ -176,7 +176,15 @@ fn tell_the_story(form: Form) {
     assert_eq!(halfway.at("loan@2011"), 240 - halfway.at("loan@2014"));
 
     // The run is resumed, and some processes fail to convert.
-    story.says("4-resume", PROGRAM, &["resume", "last"], 2);
+    let resume = [
+        "resume",
+        "last",
+        "--actor",
+        "bob",
+        "--reason",
+        "after the break",
+    ];
+    story.says("4-resume", PROGRAM, &resume, 2);
     let refused = stands(sample).at("loan@2011");
     assert!((1..100).contains(&refused), "{refused}");
     story.says("5-show", PROGRAM, &["show", "last"], 0);

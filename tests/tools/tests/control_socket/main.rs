@@ -295,7 +295,11 @@ async fn slow_and_disconnected_clients_do_not_block_others() {
     // The client that started the run disconnects, and the run continues to its end.
     let run = status["progress"]["run"].clone();
     drop(driver);
-    ask(&service.path, json!({"request": "throttle"})).await;
+    ask(
+        &service.path,
+        json!({"request": "throttle", "per_second": null}),
+    )
+    .await;
     until("it is done", async || {
         let status = ask(&service.path, json!({"request": "status"})).await;
         (status["in_progress"] == false).then_some(())

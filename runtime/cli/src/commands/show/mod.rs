@@ -3,19 +3,22 @@
 mod failures;
 
 use std::fmt::{self, Write};
-use std::num::NonZeroUsize;
+use std::num::{NonZeroU32, NonZeroUsize};
+use std::time::Duration;
 
 use serde::Serialize;
 use state_migration_core::{FailureClass, StreamId};
-use state_migration_runner::{Plan, RunCounts, RunRecord};
+use state_migration_runner::{Execution, Plan, RunCounts, RunRecord};
 
 use crate::context::{Context, last_word, option};
 use crate::exit_code::{Exit, Failure};
+use crate::local::planned_again;
 use crate::run_selector::WhichRun;
 use crate::selection::number;
 use crate::view::format::{self, count};
 use crate::view::output::{Answer, BAD, BOLD, DIM, plain, table, to_type};
 use crate::view::run_summary::RunLine;
+use crate::view::summary::retry;
 use failures::{Grouped, Listed, grouped, listed};
 
 /// Default number of failures per list.
@@ -54,12 +57,73 @@ struct Shown {
     is_in_progress: bool,
     plan: ShownPlan,
     counts: RunCounts,
+    /// Who started and resumed the run, oldest first.
+    executed: Vec<Executed>,
     took_over: Option<String>,
+    /// The limit in processes per second.
+    throttle: Option<NonZeroU32>,
     /// The failures by class, most frequent first.
     failures: Vec<Grouped>,
     /// Single failures, if requested.
     listed: Option<Listed>,
     next: Vec<String>,
+}
+
+/// An execution of the run.
+#[derive(Debug, Serialize)]
+struct Executed {
+    number: u32,
+    actor: String,
+    reason: String,
+    program: String,
+    pid: u32,
+    host: String,
+    started: String,
+    ended: Option<String>,
+    /// The fingerprint of the plan, if it is not that of the run.
+    plan: Option<String>,
+    took_over: Option<String>,
+}
+
+impl From<Execution> for Executed {
+    fn from(execution: Execution) -> Self {
+        Self {
+            number: execution.number,
+            actor: execution.actor,
+            reason: execution.reason,
+            program: execution.program,
+            pid: execution.pid,
+            host: execution.host,
+            started: execution.started.to_string(),
+            ended: execution.ended.map(|at| at.to_string()),
+            plan: execution.plan.map(|plan| plan.fingerprint.to_string()),
+            took_over: execution.took_over.map(|run| run.to_string()),
+        }
+    }
+}
+
+impl Executed {
+    fn text(&self) -> String {
+        let Self {
+            actor,
+            program,
+            pid,
+            host,
+            ..
+        } = self;
+        let started = self.started.get(..19).unwrap_or(&self.started);
+        let mut text = format!("{started}Z by {actor}, {program} (pid {pid} on {host})");
+        if let Some(plan) = &self.plan {
+            let _ = write!(text, ", by force with plan {plan}");
+        }
+        if self.took_over.is_some() {
+            text += ", took over the store";
+        }
+        if !self.reason.is_empty() {
+            let _ = write!(text, ": {}", self.reason);
+        }
+        text
+    }
 }
 
 /// The plan of the run.
@@ -99,6 +163,7 @@ impl Show {
         let runs = context.history().await?;
         let record = self.run.find(&runs, context).await?;
         let counts = runs.counts(record.id).await?;
+        let executions = runs.executions(record.id).await?;
         let (all, claim) = runs.list_claimed().await?;
         let run = RunLine::new(&record, &counts, &all, claim);
         let failures = grouped(&runs, record.id).await?;
@@ -110,11 +175,22 @@ impl Show {
         };
         // The state reported by a service is current; that in a store may be stale.
         let is_in_progress = context.global.socket.is_some() && run.goes_on();
-        let next = self.next(context, &run, is_in_progress, &failures, listed.as_ref());
+        let last = executions.last().and_then(|last| last.plan.as_ref());
+        let same_code = has_same_code(context, last.unwrap_or(&record.plan));
+        let next = self.next(
+            context,
+            &run,
+            is_in_progress,
+            &failures,
+            listed.as_ref(),
+            same_code,
+        );
         context.output.answer(&Shown {
             is_in_progress,
             plan: ShownPlan::of(&record.plan),
+            executed: executions.into_iter().map(Executed::from).collect(),
             took_over: took_over(&record),
+            throttle: record.throttle,
             run,
             counts,
             failures,
@@ -132,6 +208,7 @@ impl Show {
         is_in_progress: bool,
         failures: &[Grouped],
         listed: Option<&Listed>,
+        same_code: bool,
     ) -> Vec<String> {
         let mut next = Vec::new();
         let number = run.number;
@@ -167,13 +244,26 @@ impl Show {
                 next.push(context.again(&format!("show {number} --class {}", group.class)));
             }
             if !run.is_open() {
-                let class = self.class.map(|class| format!(" --class {class}"));
-                let class = class.unwrap_or_default();
-                next.push(context.again(&format!("retry {number}{class}")));
+                let shown = |class: &FailureClass| self.class.is_none_or(|only| only == *class);
+                let classes = failures.iter().map(|group| group.class).filter(shown);
+                let mut line = retry(&number.to_string(), classes, same_code);
+                if let (Some(line), Some(class)) = (&mut line, self.class)
+                    && !line.contains("--class")
+                {
+                    let _ = write!(line, " --class {class}");
+                }
+                next.extend(line.map(|line| context.again(&line)));
             }
         }
         next
     }
+}
+
+/// Whether the migrations of this program are those of a plan. Of a service this is not
+/// known.
+fn has_same_code(context: &Context, plan: &Plan) -> bool {
+    context.global.socket.is_none()
+        && planned_again(context, plan).is_ok_and(|now| now.fingerprint == plan.fingerprint)
 }
 
 fn took_over(record: &RunRecord) -> Option<String> {
@@ -208,11 +298,15 @@ impl Answer for Shown {
         for route in &self.plan.routes {
             line("route", &plain(route))?;
         }
+        line("options", &self.options())?;
         let times = match run.executions {
             0 | 1 => String::new(),
             more => format!("; started {more} times"),
         };
         line("started", &format!("{}{times}", run.began))?;
+        for again in self.executed.iter().filter(|it| it.number > 1) {
+            line("resumed", &plain(&again.text()))?;
+        }
         if let (Some(took), Some(ended)) = (run.took_ms, &run.ended) {
             let ended = ended.get(..19).unwrap_or(ended);
             let took = format::took(std::time::Duration::from_millis(took));
@@ -231,6 +325,19 @@ impl Answer for Shown {
 }
 
 impl Shown {
+    /// The options that a resumed run keeps.
+    fn options(&self) -> String {
+        let deadline = Duration::from_millis(self.plan.deadline_ms);
+        let mut options = format!("deadline {}", format::took(deadline));
+        if self.plan.check_determinism {
+            options += ", check determinism";
+        }
+        if let Some(throttle) = self.throttle {
+            let _ = write!(options, ", throttle {}/s", count(throttle.get().into()));
+        }
+        options
+    }
+
     fn failures_text(&self, out: &mut String) -> fmt::Result {
         if self.listed.is_none() {
             for group in &self.failures {
