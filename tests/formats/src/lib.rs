@@ -17,7 +17,7 @@ use state_migration_core::store_api::claim::{Claim, Closed};
 use state_migration_core::store_api::row::{self, BadRecord};
 use state_migration_core::{NewEvent, StreamId, WorkflowId, baseline};
 use state_migration_runner::run::rows::{FailureRow, Number, RangeRow};
-use state_migration_runner::{RunCounts, RunRecord};
+use state_migration_runner::{Execution, RunCounts, RunRecord};
 use state_migration_store::{key, record};
 
 /// A format of records, and where they are.
@@ -117,6 +117,11 @@ pub const FORMATS: &[Format] = &[
         name: "number of runs",
         table: b"un",
         decode: json::<Number>,
+    },
+    Format {
+        name: "execution of a run",
+        table: b"ux",
+        decode: json::<Execution>,
     },
     Format {
         name: "run",

@@ -18,7 +18,12 @@ use state_migration_store::{SlateDbStore, record};
 use crate::{FORMATS, Format, baseline, keys};
 
 /// The stores of this format that are frozen.
-const FROZEN: [&str; 3] = ["format-2", "format-2-runs", "format-2-words"];
+const FROZEN: [&str; 4] = [
+    "format-2",
+    "format-2-executions",
+    "format-2-runs",
+    "format-2-words",
+];
 
 /// How many records of a format are damaged.
 const SAMPLES: usize = 4;
@@ -237,6 +242,10 @@ fn every_word_that_bookkeeping_can_say_is_frozen() {
         ("range", "/tally/*/not_selected"),
         ("range", "/stays/*/name"),
         ("range", "/unread"),
+        ("run", "/throttle"),
+        ("execution of a run", "/plan/fingerprint"),
+        ("execution of a run", "/took_over"),
+        ("execution of a run", "/ended"),
     ] {
         let at = (format, path.to_owned());
         assert!(said.contains_key(&at), "{path} of a {format} is not frozen");

@@ -2,11 +2,13 @@
 //! this version of the crate:
 //! `cargo run -p state-migration-tests --bin freeze -- FOLDER`, and with `runs`
 //! after the folder for the one of which the rows of runs are read, `words` for
-//! the one in which these say all that they can, or `newer` for one of a format
-//! that is not there yet.
+//! the one in which these say all that they can, `executions` for the one with a
+//! run that was resumed, or `newer` for one of a format that is not there yet.
 
 use std::error::Error;
+use std::num::NonZeroU32;
 
+use futures_util::StreamExt;
 use serde_json::{Value, json};
 use state_migration::{
     Batch, Commit, EventStore, ExpectedSequence, FailureClass, MemoryStore, MigrationRegistry,
@@ -28,6 +30,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     match std::env::args().nth(2).as_deref() {
         Some("runs") => return runs(store).await,
         Some("words") => return words(store).await,
+        Some("executions") => return executions(store).await,
         Some("newer") => return newer(store).await,
         _ => {}
     }
@@ -124,6 +127,44 @@ async fn runs(store: SlateDbStore) -> Result<(), Box<dyn Error>> {
         .check_determinism(true);
     cancelled.control().cancel();
     println!("{}", cancelled.run().await);
+    store.close().await?;
+    Ok(())
+}
+
+/// A store with a run that was throttled, then interrupted, then resumed by force with
+/// other code, and cancelled.
+async fn executions(store: SlateDbStore) -> Result<(), Box<dyn Error>> {
+    for n in 0..2 {
+        place(&store, &store, n).await?;
+    }
+    let first = MigrationRunner::new(OrderV1ToV2Migration, store.clone(), store.clone())
+        .actor("ann")
+        .reason("release 7");
+    let control = first.control();
+    control.throttle(NonZeroU32::new(50));
+    control.pause();
+    let paused = async {
+        let mut progress = control.watch();
+        while let Some(now) = progress.next().await {
+            if now.state == RunState::Paused {
+                return now.run;
+            }
+        }
+        None
+    };
+    let run = tokio::select! {
+        _ = first.run() => None,
+        run = paused => run,
+    };
+    let run = run.ok_or("the run was paused")?;
+    let resumed = MigrationRunner::new(MigrationRegistry::linked()?, store.clone(), store.clone())
+        .actor("bob")
+        .reason("the night shift")
+        .force(true);
+    resumed.control().cancel();
+    println!("{}", resumed.resume(run).await);
+    let history = Runs::of(&store).ok_or("the store keeps runs")?;
+    println!("{:#?}", history.executions(run).await?);
     store.close().await?;
     Ok(())
 }
