@@ -12,7 +12,7 @@ use crate::stages::scan;
 const DEADLINE: Duration = Duration::from_secs(10);
 
 /// Options of one run; those of the runner are the default for each of its runs.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct RunOptions {
     pub selection: Arc<Selection>,
     pub count_up_to_date: bool,
@@ -33,21 +33,6 @@ pub struct RunOptions {
 pub(crate) struct Options {
     pub(crate) chunk_processes: usize,
     pub(crate) yields: bool,
-}
-
-impl Default for RunOptions {
-    fn default() -> Self {
-        Self {
-            selection: Arc::default(),
-            count_up_to_date: false,
-            check_determinism: None,
-            deadline: None,
-            actor: String::new(),
-            reason: String::new(),
-            force: false,
-            take_over: false,
-        }
-    }
 }
 
 impl Default for Options {

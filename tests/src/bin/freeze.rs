@@ -131,6 +131,18 @@ async fn runs(store: SlateDbStore) -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
+/// A selection with every restriction.
+fn selection() -> Selection {
+    Selection::all()
+        .workflow("order")
+        .tenant(tenant())
+        .prefix("process/shop/")
+        .streams([0, UNTAXABLE - 1].map(|n| identity::<OrderV1>(n).stream_id().clone()))
+        .first(1_000)
+        .percent(100.0)
+        .in_flight()
+}
+
 /// A store with a run that was throttled, then interrupted, then resumed by force with
 /// other code, and cancelled.
 async fn executions(store: SlateDbStore) -> Result<(), Box<dyn Error>> {
@@ -139,7 +151,8 @@ async fn executions(store: SlateDbStore) -> Result<(), Box<dyn Error>> {
     }
     let first = MigrationRunner::new(OrderV1ToV2Migration, store.clone(), store.clone())
         .actor("ann")
-        .reason("release 7");
+        .reason("release 7")
+        .select(selection());
     let control = first.control();
     control.throttle(NonZeroU32::new(50));
     control.pause();
@@ -177,14 +190,7 @@ async fn words(store: SlateDbStore) -> Result<(), Box<dyn Error>> {
         place(&store, &store, n).await?;
     }
     let linked = MigrationRegistry::linked()?;
-    let selection = Selection::all()
-        .workflow("order")
-        .tenant(tenant())
-        .prefix("process/shop/")
-        .streams([0, UNTAXABLE - 1].map(|n| identity::<OrderV1>(n).stream_id().clone()))
-        .first(1_000)
-        .percent(100.0)
-        .in_flight();
+    let selection = selection();
     let runner = MigrationRunner::new(linked, store.clone(), store.clone())
         .actor("ann")
         .reason("to say all words")

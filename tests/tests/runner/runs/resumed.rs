@@ -118,7 +118,7 @@ async fn a_run_goes_on_with_other_code_only_when_forced(store: impl Store) {
     assert_eq!(plans.collect::<Vec<_>>(), [None, Some(now)]);
 }
 
-/// Who resumes a run stands beside who began it, and replaces nobody.
+/// An execution is added to those before it, and overwrites nothing.
 async fn every_execution_is_recorded(store: impl Store) {
     for n in 0..30 {
         put(&store, n).await.unwrap();
@@ -243,7 +243,7 @@ async fn a_resumed_run_keeps_its_selection_and_options(store: impl Store) {
     assert_eq!(record.plan, begun.plan);
 }
 
-/// The throttle protects those beside the run, whoever resumes it. The test fails without
+/// The throttle protects the other writers, in every execution. The test fails without
 /// `throttle_again`, and without the last `note_throttle`.
 async fn a_resumed_run_keeps_its_throttle(store: impl Store) {
     for n in 0..30 {
@@ -304,7 +304,7 @@ async fn a_resumed_run_keeps_its_throttle(store: impl Store) {
     assert_eq!(*seen.lock().unwrap(), BTreeSet::from([rate]));
     assert_eq!(control.throttled(), None, "the limit is that of the run");
 
-    // Whoever says otherwise is heard.
+    // An explicit request replaces it.
     let told = Told::default();
     let (upgrade, seen) = limits(&told);
     let runner = upgrade.runner(&store);
@@ -316,17 +316,16 @@ async fn a_resumed_run_keeps_its_throttle(store: impl Store) {
     assert_eq!(record(&store, &report).await.throttle, None);
 }
 
-/// A retry without the checks would migrate what the run refused, with chance in its
-/// states. The test fails without `following`.
+/// A retry without the check would migrate what the run refused, with random states. The test fails without `following`.
 async fn a_retry_keeps_the_checks_of_its_run(store: impl Store) {
     for n in 0..4 {
         put(&store, n).await.unwrap();
     }
     let changing = || {
-        let calls = AtomicU64::new(0);
-        Upgrade::with(move |_| match calls.fetch_add(1, Ordering::SeqCst) % 2 {
-            0 => Ok(()),
-            _ => Err("not this time".into()),
+        let calls = Mutex::new(BTreeSet::new());
+        Upgrade::with(move |job| match calls.lock().unwrap().insert(job.n) {
+            true => Ok(()),
+            false => Err("not this time".into()),
         })
     };
     let runner = changing()
