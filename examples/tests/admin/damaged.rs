@@ -70,7 +70,12 @@ fn a_file_of_data_that_is_damaged_is_named_at_once() {
         );
         for (what, damaged) in damages(&bytes) {
             let sample = with(&whole, &file, &damaged);
-            for args in [&["status"][..], &["plan"], &["run", "--yes"]] {
+            for args in [
+                &["status"][..],
+                &["plan"],
+                &["run", "--yes"],
+                &["run", "--dry-run"],
+            ] {
                 is_told(&sample, args, what, &sentence);
             }
         }

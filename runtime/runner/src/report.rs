@@ -82,9 +82,9 @@ pub struct MigrationReport {
     pub lazy: usize,
     /// The final state of the run.
     ///
-    /// `None` if the run did not start, and where no record is kept: in a dry run, and
-    /// over separate stores unless the run was cancelled. [`RunState::Running`] if the
-    /// run was interrupted and can be resumed.
+    /// `None` if the run did not start. [`RunState::Running`] if it was interrupted before
+    /// its end. A dry run, and a run over separate stores, leave no record; the others can
+    /// then be resumed.
     pub state: Option<RunState>,
     /// Whether this was a dry run; `migrated` then counts what a run would migrate.
     pub dry_run: bool,

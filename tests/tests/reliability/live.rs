@@ -203,7 +203,7 @@ fn did_not(pages: &Pages) {
     assert_eq!(sizes[0], FIRST_PAGE, "{sizes:?}");
 }
 
-/// Takes out: the limit or the semaphore of `Pace`, and pages are large, or several
+/// Takes out: the limit or the semaphore of `Backpressure`, and pages are large, or several
 /// are read or committed at a time.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_run_gives_way_to_writers_that_never_stop_and_ends_in_memory() {

@@ -392,6 +392,40 @@ async fn what_is_expected_is_what_the_run_is_for() {
 }
 
 /// Takes out: the last `publish` of a run that could not start.
+/// A report without a state would pass for that of a run that came to its end.
+#[tokio::test(flavor = "multi_thread")]
+async fn every_report_has_a_state() {
+    let memory = filled(MemoryStore::new(), 20).await;
+    let elsewhere = Faulty::over(memory.clone());
+    let separate = || MigrationRunner::new(Upgrade::new(), elsewhere.clone(), memory.clone());
+    for is_dry in [true, false] {
+        let report = async |runner: MigrationRunner<_, _, _>| match is_dry {
+            true => runner.dry_run().await,
+            false => runner.run().await,
+        };
+        let runner = separate();
+        runner.control().cancel();
+        let cancelled = report(runner).await;
+        assert_eq!(cancelled.state, Some(RunState::Cancelled), "{cancelled}");
+        elsewhere.faults.list.store(1, Ordering::SeqCst);
+        let unread = report(separate()).await;
+        assert_eq!(unread.state, Some(RunState::Running), "{unread}");
+        assert!(!unread.is_ok());
+    }
+    let one_store = || Upgrade::new().runner(&memory);
+    let runner = one_store();
+    runner.control().cancel();
+    let cancelled = runner.dry_run().await;
+    assert_eq!(cancelled.state, Some(RunState::Cancelled), "{cancelled}");
+    let whole = one_store().dry_run().await;
+    assert_eq!((whole.state, whole.migrated), (Some(RunState::Done), 20));
+    let separate = separate().run().await;
+    assert_eq!(
+        (separate.state, separate.migrated),
+        (Some(RunState::Done), 20)
+    );
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn watching_ends_also_with_a_run_that_is_refused() {
     let store = filled(MemoryStore::new(), 20).await;

@@ -48,7 +48,7 @@ fn figures(progress: &Progress) -> Vec<(&str, u64, u64, u64, Option<u64>)> {
         .collect()
 }
 
-/// Takes out: what `commit::chunk` adds to the tally, and what `Skips` does.
+/// Takes out: what `commit::chunk` adds to the counts by workflow, and what `Skips` does.
 #[tokio::test]
 async fn each_workflow_is_counted_with_what_is_expected_of_it() {
     let store = filled().await;
@@ -173,7 +173,7 @@ async fn a_canary_is_measured_by_those_that_it_is_for() {
     }
 }
 
-/// Takes out: `tally` of the row of a range, and `Meter::count`.
+/// Takes out: `by_workflow` of the row of a range, and `Meter::count`.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_run_that_is_resumed_knows_what_it_had_done() {
     let store = filled().await;

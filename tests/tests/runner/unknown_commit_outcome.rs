@@ -29,9 +29,9 @@ fn linked() -> MigrationRegistry {
         .unwrap()
 }
 
-// To see it fail: take every unknown outcome in `Ledger::commit` for a conflict
+// To see it fail: take every unknown outcome in `RunLog::commit` for a conflict
 // (counts are wrong), or for a success (processes stay behind); or return what a
-// flush says the first time in `Ledger::flush` (the run is broken off).
+// flush says the first time in `RunLog::flush` (the run is broken off).
 async fn chunks<S>(store: S, reference: MemoryStore)
 where
     S: EventStore + SnapshotStore + ProcessRegistry + Clone + 'static,
@@ -220,7 +220,7 @@ async fn taken_over(store: &MemoryStore) -> u64 {
 
 const HOUR: Duration = Duration::from_secs(3_600);
 
-/// To see it fail: let `Ledger::take_over` leave the token as it is, or let a
+/// To see it fail: let `RunLog::take_over` leave the token as it is, or let a
 /// commit expect nothing of the row of its range.
 #[test]
 fn a_range_whose_worker_stops_is_taken_over_and_the_worker_wakes_too_late() {

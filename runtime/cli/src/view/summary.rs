@@ -128,12 +128,7 @@ impl Ended {
             return Err(refused(context, &report));
         };
         let progress = control.progress();
-        // A dry run leaves no record, so that its report has no state.
-        let state = report.state.or_else(|| {
-            let cancelled = progress.state == RunState::Cancelled;
-            cancelled.then_some(RunState::Cancelled)
-        });
-        let exit = match state {
+        let exit = match report.state {
             Some(RunState::Cancelled | RunState::Paused) => Exit::Interrupted,
             Some(state) if !state.is_done() => Exit::Environment,
             _ => match report.is_ok() {
@@ -172,7 +167,7 @@ impl Ended {
             dry_run: goal.is_dry(),
             run: (!goal.is_dry()).then(|| run.to_string()),
             number: known.number,
-            state,
+            state: report.state,
             migrated: report.migrated as u64,
             failed: report.error_count as u64,
             skipped: report.skipped as u64,
@@ -230,7 +225,11 @@ impl Ended {
                 "interrupted; what was committed is kept, and the run can be resumed",
             ),
             (Some(RunState::Cancelled | RunState::Paused), true) => (WARN, "interrupted"),
-            (Some(RunState::Planned | RunState::Running), _) => (
+            (Some(RunState::Planned | RunState::Running), true) => (
+                BAD,
+                "stopped by an error before its end; nothing was written",
+            ),
+            (Some(RunState::Planned | RunState::Running), false) => (
                 BAD,
                 "stopped by an error; what was committed is kept, and the run can be resumed",
             ),

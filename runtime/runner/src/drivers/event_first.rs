@@ -114,18 +114,24 @@ pub(crate) async fn run(
     };
     pass.report.dry_run = run.dry;
     pass.publish(RunState::Running);
-    let is_over = pass.all(&stores).await;
-    let state = match is_over {
-        true if pass.report.is_ok() => RunState::Done,
-        true => RunState::DoneWithErrors,
-        // This form keeps no record, so that only the report has the state.
-        false => {
-            pass.report.state = Some(RunState::Cancelled);
-            RunState::Cancelled
-        }
+    let state = match pass.all(&stores).await {
+        Ended::AtTheEnd if pass.report.is_ok() => RunState::Done,
+        Ended::AtTheEnd => RunState::DoneWithErrors,
+        Ended::Cancelled => RunState::Cancelled,
+        Ended::Unread => RunState::Running,
     };
+    // This form keeps no record, so that only the report has the state.
+    pass.report.state = Some(state);
     pass.publish(state);
     pass.report
+}
+
+/// Why a pass ended.
+enum Ended {
+    AtTheEnd,
+    Cancelled,
+    /// The list of streams could not be read to its end.
+    Unread,
 }
 
 /// One pass over all streams.
@@ -139,8 +145,8 @@ struct Pass<'a> {
 }
 
 impl Pass<'_> {
-    /// Visits all streams. Returns `false` if the run was cancelled before the end.
-    async fn all(&mut self, stores: &Stores<'_>) -> bool {
+    /// Visits all streams.
+    async fn all(&mut self, stores: &Stores<'_>) -> Ended {
         let run = self.run;
         let prefix = run.selection.list_prefix();
         // A limit selects the first N processes in order, so that streams are visited
@@ -163,7 +169,7 @@ impl Pass<'_> {
                 Ok(page) => page,
                 Err(error) => {
                     self.report.fail(listing_failed(&error));
-                    return true;
+                    return Ended::Unread;
                 }
             };
             let at_end = page.len() < PAGE;
@@ -208,14 +214,17 @@ impl Pass<'_> {
                 }
                 self.note(run.control.state(in_progress));
                 if self.left == Some(0) {
-                    return true;
+                    return Ended::AtTheEnd;
                 }
             }
-            if cancelled || at_end {
-                return !cancelled;
+            if cancelled {
+                return Ended::Cancelled;
+            }
+            if at_end {
+                return Ended::AtTheEnd;
             }
         }
-        true
+        Ended::AtTheEnd
     }
 
     /// Publishes that the run was paused or unpaused.

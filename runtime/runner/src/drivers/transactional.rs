@@ -107,6 +107,8 @@ pub(crate) async fn run(
         } else {
             report.state = Some(state);
         }
+    } else {
+        report.state = Some(state);
     }
     run.control
         .publish(execution.meter.state(report.state.unwrap_or(state)));

@@ -346,7 +346,7 @@ fn each_reason_has_its_name_over_separate_handles() {
         assert_eq!(report.skipped_by.other_workflow, 1, "{report}");
         assert_eq!(report.skipped_by.already_there, 1, "{report}");
         assert_eq!(report.skipped, 3);
-        assert_eq!(report.state, None);
+        assert_eq!(report.state, Some(RunState::DoneWithErrors));
         the_others_are_migrated(&store, &reasons).await;
     });
 }
@@ -399,7 +399,7 @@ fn a_dry_run_names_the_same_reasons_and_writes_nothing() {
         let report = runner.dry_run().await;
         each_reason_is_named(&report, &reasons);
         assert_eq!(report.migrated, 16, "{report}");
-        assert_eq!(report.state, None);
+        assert_eq!(report.state, Some(RunState::DoneWithErrors));
         let after = state_migration_tests::stores::dump_all(&store)
             .await
             .unwrap();

@@ -24,7 +24,7 @@ over_both_stores![
 ];
 
 /// Takes out: `Source::Failures` (a retry goes through the index then), or the
-/// classes in `history::failures`, or the attempt in `Ledger::put_failure`.
+/// classes in `history::failures`, or the attempt in `RunLog::put_failure`.
 async fn a_retry_is_for_what_failed_and_for_nothing_else(store: impl Store) {
     for n in 0..30 {
         let fate = if n % 10 == 1 { "panics in apply" } else { "" };
@@ -270,7 +270,7 @@ async fn over_separate_handles_no_run_is_kept() {
     assert!(Runs::of(&apart).is_none());
     let report = runner.run().await;
     assert_eq!((report.migrated, report.error_count), (4, 1), "{report}");
-    assert_eq!(report.state, None);
+    assert_eq!(report.state, Some(RunState::DoneWithErrors));
     let run = report.run.unwrap();
     for report in [runner.resume(run).await, runner.retry(run, &[]).await] {
         let message = refused_as_run(&report);

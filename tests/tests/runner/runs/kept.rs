@@ -16,7 +16,7 @@ over_both_stores![
     counts_by_reason_are_those_of_the_report,
 ];
 
-/// Takes out: `chunk.put_row(rows::run(record.id), …)` in `Ledger::end`, and
+/// Takes out: `chunk.put_row(rows::run(record.id), …)` in `RunLog::end`, and
 /// the state stays at running; `claim.runs += 1`, and the second run has no
 /// number of its own.
 async fn a_run_is_recorded_with_who_why_plan_and_end(store: impl Store) {
@@ -177,7 +177,7 @@ async fn a_full_count_counts_what_is_not_selected_once() {
     }
 }
 
-/// Takes out: `ledger.put_failure` in `commit::chunk`.
+/// Takes out: `run_log.failure` in `commit::chunk`.
 #[tokio::test(flavor = "multi_thread")]
 async fn every_failure_is_a_row_also_beyond_what_a_report_keeps() {
     let store = MemoryStore::new();

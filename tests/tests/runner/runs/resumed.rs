@@ -175,7 +175,7 @@ async fn every_execution_is_recorded(store: impl Store) {
     }
 }
 
-/// Takes out: the checks of `resumable`, and of `Wanted::Retry`.
+/// Takes out: the checks of `resumable`, and of `RunRequest::Retry`.
 async fn what_cannot_be_resumed_or_retried_is_refused(store: impl Store) {
     put(&store, 1).await.unwrap();
     let report = Upgrade::refusing(|_| true).runner(&store).run().await;
