@@ -60,16 +60,16 @@ pub use state_migration_core::__private;
 #[doc(inline)]
 pub use state_migration_core::{
     Appended, Baseline, Batch, BoxError, ChunkEvent, ChunkProblem, Commit, ConversationId,
-    ConversionError, CorrelationId, Decoder, Definition, Drawing, DueFilter, DueOf, DuePage,
+    ConversionError, CorrelationId, Decoder, Definition, Diagram, DueFilter, DueOf, DuePage,
     DueProcess, DueRequest, Error, ErrorKind, Event, EventId, EventPayload, EventStore, Expected,
     ExpectedSequence, FailureClass, Fingerprint, Finished, Head, Hold, Hop, IdentityMigration,
     InUse, InvalidId, MAX_ID_LEN, MAX_STREAM_ID_LEN, MIGRATED, Metadata, Migration, MigrationError,
     MigrationRegistry, MigrationRegistryBuilder, MigrationWarning, Migrations, Move, NewEvent,
-    Passed, Presence, Problem, Process, ProcessId, ProcessIdentity, ProcessRegistry, ReadPoint,
-    RegistryError, RegistryKey, Route, RowWrite, RunId, Selection, SkippedBy, Snapshot,
-    SnapshotStore, SourceLocation, Split, Stage, Stale, Standing, StateMigration, StoreId,
-    StreamId, StreamRange, Subject, TenantId, Timestamp, Traffic, TransactionalStore, UnknownClass,
-    UpgradeError, Upgraded, Verdict, Workflow, WorkflowId, is_reserved, natural_cmp,
+    Partitioning, Passed, Presence, Problem, Process, ProcessId, ProcessIdentity, ProcessRegistry,
+    ReadPoint, RegistryError, RegistryKey, Route, RowWrite, RunId, Selection, SkippedBy, Snapshot,
+    SnapshotStore, SourceLocation, Stage, Stale, StateMigration, StoreId, StreamId, StreamRange,
+    Subject, TenantId, Timestamp, TransactionalStore, UnknownClass, UpgradeError, Upgraded,
+    Verdict, VersionStatus, Workflow, WorkflowId, WriteActivity, is_reserved, natural_cmp,
     state_migration,
 };
 #[doc(inline)]
@@ -79,9 +79,9 @@ pub use state_migration_core::{
 #[cfg(feature = "runner")]
 #[doc(inline)]
 pub use state_migration_runner::{
-    ChangedStep, CommitForm, Execution, Failure, MigrationReport, MigrationRunner, Plan,
-    PlanOptions, PlannedRoute, PlannedStay, PlannedStep, Progress, RunControl, RunCounts, RunKind,
-    RunRecord, RunState, Runs, Visited, WorkflowProgress, telemetry,
+    ChangedStep, CommitMode, Execution, Failure, MigrationReport, MigrationRunner, PinnedVersion,
+    Plan, PlanOptions, PlannedRoute, PlannedStep, Progress, RunControl, RunCounts, RunKind,
+    RunRecord, RunState, Runs, ScanKind, WorkflowProgress, telemetry,
 };
 #[cfg(feature = "runner")]
 #[doc(inline)]

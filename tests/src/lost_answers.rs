@@ -10,8 +10,8 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use state_migration::{
     Appended, Batch, Commit, DueFilter, DuePage, DueRequest, Error, ErrorKind, Event, EventStore,
-    ExpectedSequence, Head, Hold, NewEvent, Presence, ReadPoint, RunId, Snapshot, SnapshotStore,
-    Split, StoreId, StreamId, StreamRange, Traffic, TransactionalStore, WorkflowId,
+    ExpectedSequence, Head, Hold, NewEvent, Partitioning, Presence, ReadPoint, RunId, Snapshot,
+    SnapshotStore, StoreId, StreamId, StreamRange, TransactionalStore, WorkflowId, WriteActivity,
 };
 
 /// Which answers get lost.
@@ -230,7 +230,7 @@ impl<S: EventStore + Clone + 'static> TransactionalStore for Lossy<S> {
         filter: &dyn DueFilter,
         parts: usize,
         at_least: usize,
-    ) -> Result<Split, Error> {
+    ) -> Result<Partitioning, Error> {
         self.store.split(within, filter, parts, at_least).await
     }
     async fn read_due(&self, request: DueRequest) -> Result<DuePage, Error> {
@@ -272,12 +272,12 @@ impl<S: EventStore + Clone + 'static> TransactionalStore for Lossy<S> {
     async fn held(&self, stream: &StreamId) -> Result<Option<Hold>, Error> {
         self.store.held(stream).await
     }
-    async fn remembered(
+    async fn pending_registry_updates(
         &self,
         after: Option<&StreamId>,
         limit: usize,
     ) -> Result<Vec<StreamId>, Error> {
-        self.store.remembered(after, limit).await
+        self.store.pending_registry_updates(after, limit).await
     }
     async fn forget(&self, streams: &[StreamId]) -> Result<(), Error> {
         self.store.forget(streams).await
@@ -293,7 +293,7 @@ impl<S: EventStore + Clone + 'static> TransactionalStore for Lossy<S> {
     fn is_single_writer(&self) -> bool {
         self.store.is_single_writer()
     }
-    fn traffic(&self) -> Traffic {
-        self.store.traffic()
+    fn write_activity(&self) -> WriteActivity {
+        self.store.write_activity()
     }
 }

@@ -15,7 +15,7 @@ const SAMPLE: usize = 512;
 
 /// Counts of the processes at one version.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(crate) struct Standing {
+pub(crate) struct VersionStatus {
     pub(crate) processes: u64,
     /// Processes that are not finished according to their heads, which are set by
     /// appends and runs.
@@ -30,7 +30,7 @@ pub(crate) struct Standing {
 /// Counts of the selected processes by version.
 #[derive(Debug, Default)]
 pub(crate) struct Census {
-    pub(crate) versions: BTreeMap<WorkflowId, Standing>,
+    pub(crate) versions: BTreeMap<WorkflowId, VersionStatus>,
     /// Streams with unreadable heads.
     pub(crate) unreadable: u64,
     /// The first of them, with the reason.
@@ -188,7 +188,7 @@ mod tests {
         let at = |census: &Census, version: &'static str| {
             let id = WorkflowId::new("order", version);
             let standing = census.versions[&id];
-            let Standing {
+            let VersionStatus {
                 processes,
                 in_flight,
                 held,

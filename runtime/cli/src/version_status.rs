@@ -5,7 +5,7 @@ use std::cmp::Ordering;
 use serde::Serialize;
 use state_migration_core::registry::End;
 use state_migration_core::{
-    Drawing, MigrationRegistry, RegistryError, Standing, WorkflowId, natural_cmp,
+    Diagram, MigrationRegistry, RegistryError, VersionStatus, WorkflowId, natural_cmp,
 };
 
 use crate::view::output::{BAD, GOOD, plain};
@@ -44,7 +44,7 @@ pub(crate) enum Stands {
 /// The known versions, available even if the migrations are inconsistent.
 pub(crate) struct Decisions {
     linked: Result<MigrationRegistry, RegistryError>,
-    drawing: Drawing,
+    drawing: Diagram,
 }
 
 impl Decisions {
@@ -72,21 +72,21 @@ impl Decisions {
             reason: None,
         };
         if let Ok(registry) = &self.linked {
-            match registry.standing(version) {
-                Standing::Newest => return plain(Stands::Newest),
-                Standing::Behind(route) => {
+            match registry.version_status(version) {
+                VersionStatus::Newest => return plain(Stands::Newest),
+                VersionStatus::Behind(route) => {
                     return Decision {
                         route: Some(route.to_string()),
                         ..plain(Stands::Outdated)
                     };
                 }
-                Standing::Stays => {
+                VersionStatus::Stays => {
                     return Decision {
                         reason: registry.stays(version).map(ToOwned::to_owned),
                         ..plain(Stands::Stays)
                     };
                 }
-                Standing::NoRoute => {
+                VersionStatus::NoRoute => {
                     let newest = registry.newest(version.name());
                     return plain(match newest {
                         Some(newest) if is_newer(version, newest) => Stands::NewerThanProgram,
@@ -94,7 +94,7 @@ impl Decisions {
                     });
                 }
                 // Versions may be registered without migrations.
-                Standing::OtherWorkflow => {}
+                VersionStatus::OtherWorkflow => {}
             }
         }
         let fits = self.linked.is_ok();

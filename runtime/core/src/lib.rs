@@ -51,16 +51,16 @@ pub use id::{
 pub use migration::{ConversionError, Decoder, IdentityMigration, SourceLocation, StateMigration};
 pub use process::Process;
 pub use registry::{
-    Definition, Drawing, Migration, MigrationRegistry, MigrationRegistryBuilder, Migrations,
-    Problem, RegistryError, Route, Standing, UpgradeError, Upgraded,
+    Definition, Diagram, Migration, MigrationRegistry, MigrationRegistryBuilder, Migrations,
+    Problem, RegistryError, Route, UpgradeError, Upgraded, VersionStatus,
 };
 pub use selection::Selection;
 pub use skipped_by::SkippedBy;
 pub use store_api::{
     Appended, Batch, ChunkEvent, ChunkProblem, Commit, DueFilter, DueOf, DuePage, DueProcess,
-    DueRequest, EventStore, Expected, ExpectedSequence, Finished, Head, Hold, Move, Passed,
-    Presence, ProcessRegistry, ReadPoint, RegistryKey, RowWrite, Snapshot, SnapshotStore, Split,
-    Stale, StoreId, StreamRange, Traffic, TransactionalStore, Verdict,
+    DueRequest, EventStore, Expected, ExpectedSequence, Finished, Head, Hold, Move, Partitioning,
+    Passed, Presence, ProcessRegistry, ReadPoint, RegistryKey, RowWrite, Snapshot, SnapshotStore,
+    Stale, StoreId, StreamRange, TransactionalStore, Verdict, WriteActivity,
 };
 pub use time::Timestamp;
 pub use version::natural_cmp;

@@ -45,8 +45,8 @@ mod workers;
 
 pub use control::{Progress, RunControl, WorkflowProgress};
 pub use migration_runner::MigrationRunner;
-pub use report::{CommitForm, MigrationReport, Visited};
+pub use report::{CommitMode, MigrationReport, ScanKind};
 pub use run::{
-    ChangedStep, Execution, Failure, Plan, PlanOptions, PlannedRoute, PlannedStay, PlannedStep,
+    ChangedStep, Execution, Failure, PinnedVersion, Plan, PlanOptions, PlannedRoute, PlannedStep,
     RunCounts, RunKind, RunRecord, RunState, Runs,
 };

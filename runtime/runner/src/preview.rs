@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use state_migration_core::{
     Baseline, EventStore, FailureClass, Head, MigrationError, MigrationRegistry, Route, RunId,
-    Stage, Standing, StreamId,
+    Stage, StreamId, VersionStatus,
 };
 
 use crate::migration_runner::refusal;
@@ -81,7 +81,7 @@ pub async fn behind(
         after: Ok(baseline.state.get().to_owned()),
         failure: None,
     };
-    if let Standing::Behind(route) = migrations.standing(&baseline.source()) {
+    if let VersionStatus::Behind(route) = migrations.version_status(&baseline.source()) {
         let code = Code::new(deadline, false);
         let window = (replay_after, last);
         match folded(events, &code, route, stream, head, window).await {
@@ -284,7 +284,7 @@ mod tests {
     async fn look(sums: &[u64], shows: bool) -> Preview {
         let (store, stream) = store(sums).await;
         let head = store.head(&stream).await.unwrap().unwrap();
-        let Standing::Behind(route) = registry(shows).standing(&head.workflow_id) else {
+        let VersionStatus::Behind(route) = registry(shows).version_status(&head.workflow_id) else {
             panic!("the process is not outdated");
         };
         let deadline = Duration::from_secs(1);

@@ -81,7 +81,7 @@ pub(crate) async fn repair(
 ) {
     let mut after = None;
     loop {
-        let page = match store.remembered(after.as_ref(), PAGE).await {
+        let page = match store.pending_registry_updates(after.as_ref(), PAGE).await {
             Ok(page) => page,
             Err(error) => return report.fail(due::listing_failed(&error)),
         };

@@ -14,14 +14,14 @@ pub(crate) const KEPT: usize = 1_000;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
-pub enum CommitForm {
+pub enum CommitMode {
     /// Event, head and registry entries of a process are committed together.
     OneTransaction,
     /// The event is committed first; snapshot and registry follow.
     EventFirst,
 }
 
-impl fmt::Display for CommitForm {
+impl fmt::Display for CommitMode {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::OneTransaction => "one transaction",
@@ -34,14 +34,14 @@ impl fmt::Display for CommitForm {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
-pub enum Visited {
+pub enum ScanKind {
     /// Only the heads of processes at versions with a route were selected.
     ByIndex,
     /// Every stream was visited.
     ByFullScan,
 }
 
-impl fmt::Display for Visited {
+impl fmt::Display for ScanKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::ByIndex => "by index",
@@ -89,9 +89,9 @@ pub struct MigrationReport {
     /// Whether this was a dry run; `migrated` then counts what a run would migrate.
     pub dry_run: bool,
     /// Form of the commits; `None` if the run did not get that far.
-    pub form: Option<CommitForm>,
+    pub form: Option<CommitMode>,
     /// How the run found the processes; `None` if the run did not get that far.
-    pub visited: Option<Visited>,
+    pub visited: Option<ScanKind>,
     /// The run id in `$migrated` events; `None` if the run did not get that far.
     pub run: Option<RunId>,
 }
@@ -135,7 +135,7 @@ impl MigrationReport {
         self.dry_run |= other.dry_run;
     }
 
-    pub(crate) fn of(run: RunId, form: CommitForm, visited: Visited) -> Self {
+    pub(crate) fn of(run: RunId, form: CommitMode, visited: ScanKind) -> Self {
         Self {
             form: Some(form),
             visited: Some(visited),
@@ -284,11 +284,11 @@ mod tests {
     #[test]
     fn reports_add_up() {
         let run = RunId::random();
-        let mut a = MigrationReport::of(run, CommitForm::OneTransaction, Visited::ByIndex);
+        let mut a = MigrationReport::of(run, CommitMode::OneTransaction, ScanKind::ByIndex);
         a.migrated = 2;
         a.skip(|s| s.empty += 1);
         a.fail(error("a"));
-        let mut b = MigrationReport::of(run, CommitForm::EventFirst, Visited::ByIndex);
+        let mut b = MigrationReport::of(run, CommitMode::EventFirst, ScanKind::ByIndex);
         b.migrated = 3;
         b.repaired = 1;
         b.skip(|s| s.already_there += 4);
@@ -304,7 +304,7 @@ mod tests {
         assert_eq!((sum.errors.len(), sum.error_count), (1_000, 1_201));
         assert_eq!(
             (sum.form, sum.visited, sum.run),
-            (None, Some(Visited::ByIndex), Some(run))
+            (None, Some(ScanKind::ByIndex), Some(run))
         );
     }
 
@@ -312,8 +312,8 @@ mod tests {
     fn a_report_reads_like_this() {
         let mut report = MigrationReport::of(
             RunId::random(),
-            CommitForm::OneTransaction,
-            Visited::ByIndex,
+            CommitMode::OneTransaction,
+            ScanKind::ByIndex,
         );
         report.migrated = 7;
         assert_eq!(

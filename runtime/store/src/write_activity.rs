@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, LazyLock, Mutex, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
-use state_migration_core::{StoreId, Traffic};
+use state_migration_core::{StoreId, WriteActivity};
 
 /// Counts the writes to one store, through all its handles.
 #[derive(Debug, Default)]
@@ -43,10 +43,10 @@ impl Activity {
         Write(self.clone())
     }
 
-    pub(crate) fn traffic(&self) -> Traffic {
+    pub(crate) fn write_activity(&self) -> WriteActivity {
         // Read before the clock, so that it is never ahead of the clock.
         let last = self.last.load(Ordering::Relaxed);
-        Traffic {
+        WriteActivity {
             in_progress: self.in_progress.load(Ordering::Relaxed),
             last: (last > 0).then(|| Duration::from_micros(now().saturating_sub(last))),
         }
@@ -83,12 +83,15 @@ mod tests {
     }
 
     fn in_progress(store: &MemoryStore) -> usize {
-        store.traffic().in_progress
+        store.write_activity().in_progress
     }
 
     #[test]
     fn a_store_that_nobody_wrote_to_is_quiet() {
-        assert_eq!(MemoryStore::new().traffic(), Traffic::default());
+        assert_eq!(
+            MemoryStore::new().write_activity(),
+            WriteActivity::default()
+        );
     }
 
     #[tokio::test]
@@ -105,7 +108,7 @@ mod tests {
         assert_eq!(in_progress(&store), 1);
         drop(second);
         assert_eq!(in_progress(&store), 0);
-        assert!(store.traffic().last.is_some());
+        assert!(store.write_activity().last.is_some());
     }
 
     #[tokio::test]
@@ -113,7 +116,7 @@ mod tests {
         let (store, wrong) = (MemoryStore::new(), ExpectedSequence::Exact(7));
         store.append(&stream(), wrong, events()).await.unwrap_err();
         assert_eq!(in_progress(&store), 0);
-        assert!(store.traffic().last.is_some());
+        assert!(store.write_activity().last.is_some());
     }
 
     #[test]
@@ -121,9 +124,12 @@ mod tests {
         let (one, other) = (StoreId::unique(), StoreId::unique());
         let activity = Activity::of(one);
         let write = Activity::of(one).begin();
-        assert_eq!(activity.traffic().in_progress, 1);
-        assert_eq!(Activity::of(other).traffic(), Traffic::default());
+        assert_eq!(activity.write_activity().in_progress, 1);
+        assert_eq!(
+            Activity::of(other).write_activity(),
+            WriteActivity::default()
+        );
         drop(write);
-        assert_eq!(activity.traffic().in_progress, 0);
+        assert_eq!(activity.write_activity().in_progress, 0);
     }
 }

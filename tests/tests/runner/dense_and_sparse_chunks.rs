@@ -132,7 +132,7 @@ async fn commit_after_append(
             stream: process.stream,
             head: process.head.unwrap(),
             event: NewEvent::of::<OrderV2>(&OrderEvent::Closed).unwrap(),
-            remember: false,
+            update_registry: false,
         }
     });
     let batch = Batch {

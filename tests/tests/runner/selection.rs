@@ -200,7 +200,7 @@ async fn a_canary_picks_the_same_ones_again_and_a_larger_one_holds_it(store: imp
 
 /// Whether a full scan counted the invoice as not selected.
 fn invoice_seen(report: &MigrationReport, selection: &Selection) -> usize {
-    let full = report.visited == Some(state_migration::Visited::ByFullScan);
+    let full = report.visited == Some(state_migration::ScanKind::ByFullScan);
     usize::from(full && !selection.selects(&id("process/a/invoice")))
 }
 

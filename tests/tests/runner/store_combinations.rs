@@ -4,9 +4,9 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use state_migration::{
-    CommitForm, Error, EventStore, ExpectedSequence, MemoryStore, MigrationRegistry,
-    MigrationRunner, NewEvent, Process, ProcessIdentity, ProcessRegistry, RegistryKey,
-    SlateDbStore, SnapshotStore, Stage, StreamId, Visited, WorkflowId,
+    CommitMode, Error, EventStore, ExpectedSequence, MemoryStore, MigrationRegistry,
+    MigrationRunner, NewEvent, Process, ProcessIdentity, ProcessRegistry, RegistryKey, ScanKind,
+    SlateDbStore, SnapshotStore, Stage, StreamId, WorkflowId,
 };
 use state_migration_tests::faulty::{ALL, Faulty};
 use state_migration_tests::orders::{
@@ -35,17 +35,17 @@ where
 }
 
 /// One migration, then the whole registry, then everything again.
-async fn contract<ES, SS>(events: ES, snapshots: SS, form: CommitForm)
+async fn contract<ES, SS>(events: ES, snapshots: SS, form: CommitMode)
 where
     ES: EventStore + Clone + 'static,
     SS: SnapshotStore + Clone + 'static,
 {
     fill(&events, &snapshots).await;
-    let by_index = form == CommitForm::OneTransaction;
+    let by_index = form == CommitMode::OneTransaction;
     let visited = if by_index {
-        Visited::ByIndex
+        ScanKind::ByIndex
     } else {
-        Visited::ByFullScan
+        ScanKind::ByFullScan
     };
 
     let runner = MigrationRunner::new(OrderV1ToV2Migration, events.clone(), snapshots.clone());
@@ -115,7 +115,7 @@ where
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_contract_holds_over_every_combination_of_separate_stores() {
-    let form = CommitForm::EventFirst;
+    let form = CommitMode::EventFirst;
     let (disk, other_disk) = (OnDisk::new().await.unwrap(), OnDisk::new().await.unwrap());
     contract(MemoryStore::new(), MemoryStore::new(), form).await;
     contract(MemoryStore::new(), disk.clone(), form).await;
@@ -128,7 +128,7 @@ async fn the_contract_holds_over_every_combination_of_separate_stores() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_contract_holds_over_one_store_in_one_transaction() {
-    let form = CommitForm::OneTransaction;
+    let form = CommitMode::OneTransaction;
     let memory = MemoryStore::new();
     contract(memory.clone(), memory, form).await;
     let disk = OnDisk::new().await.unwrap();
@@ -141,7 +141,7 @@ async fn handles_on_clones_of_one_database_are_one_store() {
     let events = SlateDbStore::from_db(disk.db().clone()).await.unwrap();
     let snapshots: Arc<dyn SnapshotStore> =
         Arc::new(SlateDbStore::from_db(disk.db().clone()).await.unwrap());
-    contract(events, snapshots, CommitForm::OneTransaction).await;
+    contract(events, snapshots, CommitMode::OneTransaction).await;
 }
 
 /// Where the entries of order `n` lead, by key.
@@ -196,7 +196,7 @@ async fn over_one_store_every_entry_moves_with_its_process_in_every_form_of_run(
         assert_eq!((report.migrated, report.repaired), (20, 0), "{report}");
         assert_eq!(
             (report.warning_count, report.form),
-            (0, Some(CommitForm::OneTransaction))
+            (0, Some(CommitMode::OneTransaction))
         );
         for n in 0..20 {
             assert_eq!(
@@ -212,7 +212,7 @@ async fn over_one_store_every_entry_moves_with_its_process_in_every_form_of_run(
         let report = runner.run().await;
         assert_eq!(
             (report.migrated, report.form),
-            (1, Some(CommitForm::EventFirst))
+            (1, Some(CommitMode::EventFirst))
         );
         assert_eq!(
             entries(&*disk, 1).await,
@@ -222,7 +222,7 @@ async fn over_one_store_every_entry_moves_with_its_process_in_every_form_of_run(
 }
 
 /// The registry is elsewhere, and fails for a while.
-async fn failing_registry<ES, SS>(events: ES, snapshots: SS, form: CommitForm)
+async fn failing_registry<ES, SS>(events: ES, snapshots: SS, form: CommitMode)
 where
     ES: EventStore + Clone + 'static,
     SS: SnapshotStore + Clone + 'static,
@@ -286,9 +286,9 @@ where
 #[tokio::test(flavor = "multi_thread")]
 async fn a_failing_registry_is_a_warning_and_the_next_run_repairs_it() {
     let memory = MemoryStore::new();
-    failing_registry(memory.clone(), memory, CommitForm::OneTransaction).await;
+    failing_registry(memory.clone(), memory, CommitMode::OneTransaction).await;
     let disk = OnDisk::new().await.unwrap();
-    failing_registry(disk.clone(), disk.clone(), CommitForm::OneTransaction).await;
+    failing_registry(disk.clone(), disk.clone(), CommitMode::OneTransaction).await;
 }
 
 #[tokio::test]
@@ -296,7 +296,7 @@ async fn a_failing_registry_over_separate_handles_is_repaired_by_comparing() {
     failing_registry(
         MemoryStore::new(),
         MemoryStore::new(),
-        CommitForm::EventFirst,
+        CommitMode::EventFirst,
     )
     .await;
 }

@@ -9,8 +9,8 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use state_migration::{
     Appended, Batch, Commit, DueFilter, DueOf, DuePage, DueRequest, Error, Event, EventStore,
-    ExpectedSequence, Head, Hold, MemoryStore, NewEvent, Presence, ProcessIdentity,
-    ProcessRegistry, ReadPoint, RegistryKey, RunId, Snapshot, SnapshotStore, Split, Stale, StoreId,
+    ExpectedSequence, Head, Hold, MemoryStore, NewEvent, Partitioning, Presence, ProcessIdentity,
+    ProcessRegistry, ReadPoint, RegistryKey, RunId, Snapshot, SnapshotStore, Stale, StoreId,
     StreamId, StreamRange, TenantId, TransactionalStore, WorkflowId, conformance, is_reserved,
 };
 use state_migration_tests::faulty::Faulty;
@@ -261,7 +261,7 @@ impl TransactionalStore for Defective {
         filter: &dyn DueFilter,
         parts: usize,
         at_least: usize,
-    ) -> Result<Split, Error> {
+    ) -> Result<Partitioning, Error> {
         let mut split = self.inner.split(within, filter, parts, at_least).await?;
         if self.has(Defect::SplitsWithAGap) && split.ranges.len() > 2 {
             split.ranges.remove(1);
@@ -342,12 +342,12 @@ impl TransactionalStore for Defective {
     async fn held(&self, stream: &StreamId) -> Result<Option<Hold>, Error> {
         self.inner.held(stream).await
     }
-    async fn remembered(
+    async fn pending_registry_updates(
         &self,
         after: Option<&StreamId>,
         limit: usize,
     ) -> Result<Vec<StreamId>, Error> {
-        self.inner.remembered(after, limit).await
+        self.inner.pending_registry_updates(after, limit).await
     }
     async fn forget(&self, streams: &[StreamId]) -> Result<(), Error> {
         self.inner.forget(streams).await

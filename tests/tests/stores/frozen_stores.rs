@@ -114,7 +114,7 @@ async fn a_store_of_format_2_is_read_and_migrated() {
     let present = store.versions("order").await.unwrap();
     let closing: Vec<_> = present.iter().map(|at| at.closing.is_some()).collect();
     assert_eq!(closing, [true, false]);
-    let notes = store.remembered(None, 10).await.unwrap();
+    let notes = store.pending_registry_updates(None, 10).await.unwrap();
     assert_eq!(notes, [identity::<OrderV1>(5).stream_id().clone()]);
 
     let linked = MigrationRegistry::linked().unwrap();

@@ -3,7 +3,7 @@
 
 use serde::{Deserialize, Serialize};
 use state_migration::{
-    MigrationRegistry, Standing, Workflow, WorkflowId, no_migration, register_workflow,
+    MigrationRegistry, VersionStatus, Workflow, WorkflowId, no_migration, register_workflow,
 };
 use state_migration_ui_tests::OrderEvent;
 
@@ -42,6 +42,6 @@ fn a_program_whose_versions_are_decided_is_complete_without_a_migration() {
         registry.stays(&WorkflowId::of::<OrderV1>()),
         Some("never deployed")
     );
-    let newest = registry.standing(&WorkflowId::of::<OrderV2>());
-    assert!(matches!(newest, Standing::OtherWorkflow));
+    let newest = registry.version_status(&WorkflowId::of::<OrderV2>());
+    assert!(matches!(newest, VersionStatus::OtherWorkflow));
 }

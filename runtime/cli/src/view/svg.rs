@@ -9,7 +9,7 @@ use layout::core::style::{LineStyleKind, StyleAttr};
 use layout::std_shapes::render::get_shape_size;
 use layout::std_shapes::shapes::{Arrow, Element, LineEndKind, ShapeKind};
 use layout::topo::layout::VisualGraph;
-use state_migration_core::Drawing;
+use state_migration_core::Diagram;
 use state_migration_core::registry::diagram::{End, plain};
 
 const FONT: usize = 14;
@@ -21,7 +21,7 @@ const ROUNDED: usize = 12;
 ///
 /// Every version has the name of its workflow. The newest version has a thick border,
 /// and an undecided version a red one.
-pub(crate) fn draw(drawing: &Drawing) -> String {
+pub(crate) fn draw(drawing: &Diagram) -> String {
     let mut picture = SVGWriter::new();
     // The layout fails for an empty graph.
     if drawing.workflows.is_empty() {

@@ -429,7 +429,7 @@ fn move_to(process: &DueProcess, to: &WorkflowId) -> Result<Move, Broken> {
         stream: process.stream.clone(),
         event: migrated_between(&head.workflow_id, to)?,
         head,
-        remember: false,
+        update_registry: false,
     })
 }
 

@@ -18,12 +18,12 @@ pub(crate) async fn kept(store: &dyn TransactionalStore) -> Checked {
         ..Batch::default()
     };
     for it in &mut batch.moves {
-        it.remember = it.stream != all[1];
+        it.update_registry = it.stream != all[1];
     }
     // The store may hold notes of other tests.
     let before = StreamId::new(format!("process/{tenant}")).map_err(|e| Broken(e.to_string()))?;
     let own_notes = async |after: &StreamId| {
-        let mut notes = store.remembered(Some(after), 100).await?;
+        let mut notes = store.pending_registry_updates(Some(after), 100).await?;
         notes.retain(|stream| all.contains(stream));
         Ok::<_, Broken>(notes)
     };
@@ -39,7 +39,7 @@ pub(crate) async fn kept(store: &dyn TransactionalStore) -> Checked {
         &own_notes(&before).await?,
         &wanted,
     )?;
-    let first = store.remembered(Some(&before), 2).await?;
+    let first = store.pending_registry_updates(Some(&before), 2).await?;
     same(
         "the list of the first two notes",
         &first,
@@ -67,7 +67,7 @@ pub(crate) async fn kept(store: &dyn TransactionalStore) -> Checked {
     // A second migration of a process leaves one note again, not two.
     let page = page_of(store, &all[2..3]).await?;
     let mut again = move_to(&page.processes[0], &v3)?;
-    again.remember = true;
+    again.update_registry = true;
     let again = Batch {
         moves: vec![again],
         ..Batch::default()
@@ -81,7 +81,7 @@ pub(crate) async fn kept(store: &dyn TransactionalStore) -> Checked {
     // A migration that is not committed leaves no note.
     let page = page_of(store, &all[..1]).await?;
     let mut late = move_to(&page.processes[0], &v3)?;
-    late.remember = true;
+    late.update_registry = true;
     let late = Batch {
         moves: vec![late],
         ..Batch::default()

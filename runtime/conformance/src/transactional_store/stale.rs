@@ -78,7 +78,7 @@ async fn case(store: &dyn TransactionalStore, change: Option<Change>, read: Read
         closing: Some((state_migration_core::RunId::random(), vec![v1.clone()])),
         ..Batch::default()
     };
-    batch.moves[0].remember = true;
+    batch.moves[0].update_registry = true;
     // The changed process is either one of those that move, or the one that is
     // marked as finished.
     let changed = match (change, read) {
@@ -147,7 +147,7 @@ async fn case(store: &dyn TransactionalStore, change: Option<Change>, read: Read
     )?;
     let before = StreamId::new(format!("process/{tenant}"));
     let before = before.map_err(|error| Broken(error.to_string()))?;
-    let notes = store.remembered(Some(&before), 1).await?;
+    let notes = store.pending_registry_updates(Some(&before), 1).await?;
     let is_noted = notes.iter().any(|note| all.contains(note));
     same(
         "the presence of a note after a stale batch",

@@ -16,7 +16,7 @@ use crate::registry::{MigrationRegistry, MigrationRegistryBuilder};
 /// from it that is neither the newest nor declared to stay is marked
 /// `undecided`. An undo is dashed.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Drawing {
+pub struct Diagram {
     #[doc(hidden)]
     pub workflows: Vec<(String, Vec<Node>)>,
     #[doc(hidden)]
@@ -50,7 +50,7 @@ pub struct Edge {
     pub is_undo: bool,
 }
 
-impl Drawing {
+impl Diagram {
     fn of(migrations: &[Migration], registered: &[VersionRegistration]) -> Self {
         let mut stays: BTreeMap<&WorkflowId, Option<&'static str>> = BTreeMap::new();
         for id in migrations.iter().flat_map(|m| [m.source(), m.target()]) {
@@ -300,24 +300,24 @@ impl MigrationRegistry {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     #[must_use]
-    pub fn drawing(&self) -> Drawing {
+    pub fn drawing(&self) -> Diagram {
         let stays = self.versions.iter().map(|(id, stays)| (id, *stays));
-        Drawing::new(self.migrations.iter().chain(&self.undos), &stays.collect())
+        Diagram::new(self.migrations.iter().chain(&self.undos), &stays.collect())
     }
 
     /// A diagram of everything that is linked, even if it is invalid, to
     /// inspect what [`linked`](Self::linked) rejects.
     #[must_use]
-    pub fn drawing_of_linked() -> Drawing {
+    pub fn drawing_of_linked() -> Diagram {
         let (migrations, versions) = crate::registry::linked::all();
-        Drawing::of(&migrations, &versions)
+        Diagram::of(&migrations, &versions)
     }
 }
 
 impl MigrationRegistryBuilder {
     /// A diagram of what was added so far, even if it is invalid.
     #[must_use]
-    pub fn drawing(&self) -> Drawing {
-        Drawing::of(&self.migrations, &self.versions)
+    pub fn drawing(&self) -> Diagram {
+        Diagram::of(&self.migrations, &self.versions)
     }
 }

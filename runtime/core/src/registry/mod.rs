@@ -21,11 +21,11 @@ use std::panic::Location;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-pub use diagram::{Drawing, End};
+pub use diagram::{Diagram, End};
 pub use linked::{Registration, VersionRegistration};
 pub use problem::{Definition, Problem, RegistryError};
 pub use registered::Migration;
-pub use route::{Route, Standing};
+pub use route::{Route, VersionStatus};
 pub use runnable::Migrations;
 pub use upgrade::{UpgradeError, Upgraded};
 
@@ -55,7 +55,7 @@ use crate::workflow::Workflow;
 /// #     const STATE_SCHEMA_VERSION: u32 = 2; type State = StateV2; type Event = OrderEvent;
 /// #     fn apply(s: StateV2, _: &OrderEvent) -> StateV2 { s }
 /// # }
-/// use state_migration::{MigrationRegistry, Standing, state_migration};
+/// use state_migration::{MigrationRegistry, VersionStatus, state_migration};
 ///
 /// #[state_migration(from = OrderV1, to = OrderV2)]
 /// fn order_v1_to_v2(old: StateV1) -> StateV2 {
@@ -63,7 +63,7 @@ use crate::workflow::Workflow;
 /// }
 ///
 /// let registry = MigrationRegistry::linked()?;
-/// let Standing::Behind(route) = registry.standing(&WorkflowId::of::<OrderV1>()) else {
+/// let VersionStatus::Behind(route) = registry.version_status(&WorkflowId::of::<OrderV1>()) else {
 ///     panic!("order@v1 has a route");
 /// };
 /// assert_eq!(route.to_string(), "order@v1 -> v2");
@@ -297,18 +297,18 @@ impl MigrationRegistry {
 
     /// What has to be done about a process at a version.
     #[must_use]
-    pub fn standing(&self, at: &WorkflowId) -> Standing {
+    pub fn version_status(&self, at: &WorkflowId) -> VersionStatus {
         let Some(newest) = self.newest.get(at.name()) else {
-            return Standing::OtherWorkflow;
+            return VersionStatus::OtherWorkflow;
         };
         if newest == at {
-            return Standing::Newest;
+            return VersionStatus::Newest;
         }
         if self.stays(at).is_some() {
-            return Standing::Stays;
+            return VersionStatus::Stays;
         }
         let hops = self.hops_from(at).cloned().collect();
-        Route::new(hops).map_or(Standing::NoRoute, Standing::Behind)
+        Route::new(hops).map_or(VersionStatus::NoRoute, VersionStatus::Behind)
     }
 
     /// The migrations from a version to the newest, in order.
@@ -321,8 +321,8 @@ impl MigrationRegistry {
     pub fn routes(&self) -> impl Iterator<Item = Route> {
         self.by_source
             .keys()
-            .filter_map(|at| match self.standing(at) {
-                Standing::Behind(route) => Some(route),
+            .filter_map(|at| match self.version_status(at) {
+                VersionStatus::Behind(route) => Some(route),
                 _ => None,
             })
     }

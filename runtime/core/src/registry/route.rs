@@ -62,7 +62,7 @@ impl fmt::Display for Route {
 
 /// What has to be done about a process at a version.
 #[derive(Debug, Clone)]
-pub enum Standing {
+pub enum VersionStatus {
     /// The process is outdated and is migrated along this route.
     Behind(Route),
     /// The process is at the newest version.

@@ -17,10 +17,10 @@ pub use process_registry::{ProcessRegistry, RegistryKey};
 pub use snapshot_store::{Snapshot, SnapshotStore};
 pub use transactional::{
     Batch, ChunkEvent, ChunkProblem, Commit, DueFilter, DueOf, DuePage, DueProcess, DueRequest,
-    Expected, Finished, Hold, Move, Passed, Presence, ReadPoint, RowWrite, Split, Stale,
+    Expected, Finished, Hold, Move, Partitioning, Passed, Presence, ReadPoint, RowWrite, Stale,
     StreamRange, TransactionalStore, Verdict,
 };
-pub use write_activity::Traffic;
+pub use write_activity::WriteActivity;
 
 use crate::fingerprint::Fingerprint;
 use crate::id::WorkflowId;

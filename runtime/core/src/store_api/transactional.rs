@@ -22,7 +22,7 @@ use crate::error::{Error, ErrorKind};
 use crate::event::NewEvent;
 use crate::fingerprint::Fingerprint;
 use crate::id::{RunId, StreamId, WorkflowId};
-use crate::store_api::{EventStore, Head, Snapshot, StoreId, Traffic};
+use crate::store_api::{EventStore, Head, Snapshot, StoreId, WriteActivity};
 use crate::time::Timestamp;
 
 /// A contiguous part of the streams, in order of their ids.
@@ -57,7 +57,7 @@ pub struct Presence {
 
 /// The result of splitting the work into ranges.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Split {
+pub struct Partitioning {
     /// The ranges, in order; together they cover what was split.
     pub ranges: Vec<StreamRange>,
     /// The approximate number of heads in them.
@@ -279,7 +279,7 @@ pub struct Move {
     pub event: NewEvent,
     /// Whether to leave a note that a separate process registry must still be
     /// updated.
-    pub remember: bool,
+    pub update_registry: bool,
 }
 
 /// The finding of a version's code that a process is finished.
@@ -430,7 +430,7 @@ pub trait TransactionalStore: EventStore {
         filter: &dyn DueFilter,
         parts: usize,
         at_least: usize,
-    ) -> Result<Split, Error>;
+    ) -> Result<Partitioning, Error>;
 
     /// Reads due processes. The head and the events of a process are of one
     /// instant, and if the store can do that, so are all processes of a page.
@@ -507,13 +507,13 @@ pub trait TransactionalStore: EventStore {
     ///
     /// # Errors
     /// The store could not be read.
-    async fn remembered(
+    async fn pending_registry_updates(
         &self,
         after: Option<&StreamId>,
         limit: usize,
     ) -> Result<Vec<StreamId>, Error>;
 
-    /// Deletes notes that were left by [`Move::remember`].
+    /// Deletes notes that were left by [`Move::update_registry`].
     ///
     /// # Errors
     /// The store could not be written.
@@ -542,8 +542,8 @@ pub trait TransactionalStore: EventStore {
     /// The writes to this store by anything but a run, through all handles in
     /// this program, so that a run can yield to them. A store that does not
     /// count them reports none.
-    fn traffic(&self) -> Traffic {
-        Traffic::default()
+    fn write_activity(&self) -> WriteActivity {
+        WriteActivity::default()
     }
 }
 

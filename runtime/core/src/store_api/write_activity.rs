@@ -5,7 +5,7 @@ use std::time::Duration;
 /// The writes to a store by anything but a run, so that a run can yield to
 /// them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Traffic {
+pub struct WriteActivity {
     /// The number of writes in progress: started, and not yet durable.
     pub in_progress: usize,
     /// The time since a write last started or ended; `None` if there was none.
@@ -15,7 +15,7 @@ pub struct Traffic {
 /// How long after a write another one is expected.
 pub const LATELY: Duration = Duration::from_secs(1);
 
-impl Traffic {
+impl WriteActivity {
     /// Whether a write is in progress, or started or ended less than `time`
     /// ago.
     #[doc(hidden)]

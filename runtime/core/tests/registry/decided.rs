@@ -1,6 +1,6 @@
 //! The decision for each version: a migration, or a declaration that none is needed.
 
-use state_migration::{MigrationRegistry, MigrationRegistryBuilder, Problem, Standing};
+use state_migration::{MigrationRegistry, MigrationRegistryBuilder, Problem, VersionStatus};
 
 use crate::*;
 
@@ -76,12 +76,21 @@ fn a_version_of_which_it_is_decided_stays() {
         .build()
         .unwrap();
     assert!(matches!(
-        registry.standing(&order("v1")),
-        Standing::Behind(_)
+        registry.version_status(&order("v1")),
+        VersionStatus::Behind(_)
     ));
-    assert!(matches!(registry.standing(&order("v2")), Standing::Stays));
-    assert!(matches!(registry.standing(&order("v3")), Standing::Newest));
-    assert!(matches!(registry.standing(&order("v4")), Standing::NoRoute));
+    assert!(matches!(
+        registry.version_status(&order("v2")),
+        VersionStatus::Stays
+    ));
+    assert!(matches!(
+        registry.version_status(&order("v3")),
+        VersionStatus::Newest
+    ));
+    assert!(matches!(
+        registry.version_status(&order("v4")),
+        VersionStatus::NoRoute
+    ));
     assert_eq!(registry.newest("order"), Some(&order("v3")));
     assert_eq!(registry.stays(&order("v2")), Some("all are over by March"));
     assert_eq!(registry.stays(&order("v1")), None);
@@ -145,7 +154,10 @@ fn a_registered_workflow_without_migrations_is_another_workflow() {
         .unwrap();
     assert_eq!(registry.names().collect::<Vec<_>>(), ["order"]);
     for other in [WorkflowId::of::<Cart1>(), WorkflowId::of::<Invoice1>()] {
-        assert!(matches!(registry.standing(&other), Standing::OtherWorkflow));
+        assert!(matches!(
+            registry.version_status(&other),
+            VersionStatus::OtherWorkflow
+        ));
     }
 }
 

@@ -1,7 +1,7 @@
 //! What fits together: the order of migrations, and the way of a process.
 
 use state_migration::{
-    Fingerprint, IdentityMigration, MigrationRegistry, Standing, StateMigration,
+    Fingerprint, IdentityMigration, MigrationRegistry, StateMigration, VersionStatus,
 };
 
 use crate::*;
@@ -65,7 +65,7 @@ fn a_route_leads_over_every_hop_to_the_newest_version() {
         .build()
         .unwrap();
 
-    let Standing::Behind(route) = registry.standing(&order("v1")) else {
+    let VersionStatus::Behind(route) = registry.version_status(&order("v1")) else {
         panic!("v1 is behind");
     };
     let hops: Vec<String> = route.hops().iter().map(|hop| hop.short_name()).collect();
@@ -102,20 +102,29 @@ fn a_process_stands_behind_or_at_the_newest_version_or_nowhere() {
         .build()
         .unwrap();
     assert!(matches!(
-        registry.standing(&order("v1")),
-        Standing::Behind(_)
+        registry.version_status(&order("v1")),
+        VersionStatus::Behind(_)
     ));
-    assert!(matches!(registry.standing(&order("v2")), Standing::Newest));
-    assert!(matches!(registry.standing(&order("v0")), Standing::NoRoute));
-    assert!(matches!(registry.standing(&order("v3")), Standing::NoRoute));
+    assert!(matches!(
+        registry.version_status(&order("v2")),
+        VersionStatus::Newest
+    ));
+    assert!(matches!(
+        registry.version_status(&order("v0")),
+        VersionStatus::NoRoute
+    ));
+    assert!(matches!(
+        registry.version_status(&order("v3")),
+        VersionStatus::NoRoute
+    ));
     // Equal as a number, but not the same version.
     assert!(matches!(
-        registry.standing(&order("v02")),
-        Standing::NoRoute
+        registry.version_status(&order("v02")),
+        VersionStatus::NoRoute
     ));
     assert!(matches!(
-        registry.standing(&WorkflowId::of::<Invoice1>()),
-        Standing::OtherWorkflow
+        registry.version_status(&WorkflowId::of::<Invoice1>()),
+        VersionStatus::OtherWorkflow
     ));
 }
 
@@ -126,8 +135,8 @@ fn a_registry_without_migrations_knows_no_workflow() {
     assert_eq!(registry.names().count(), 0);
     assert_eq!(registry.routes().count(), 0);
     assert!(matches!(
-        registry.standing(&order("v1")),
-        Standing::OtherWorkflow
+        registry.version_status(&order("v1")),
+        VersionStatus::OtherWorkflow
     ));
 }
 

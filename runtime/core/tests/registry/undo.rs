@@ -1,6 +1,6 @@
 //! Migrations that lead back: what is asked of them, and that none is taken.
 
-use state_migration::{MigrationRegistry, Problem, Standing};
+use state_migration::{MigrationRegistry, Problem, VersionStatus};
 
 use crate::*;
 
@@ -19,7 +19,10 @@ fn an_undo_is_kept_apart_and_no_route_goes_over_it() {
     assert!(registry.migrations().iter().all(|m| !m.is_undo()));
     let routes: Vec<String> = registry.routes().map(|route| route.to_string()).collect();
     assert_eq!(routes, ["order@v1 -> v2 -> v3", "order@v2 -> v3"]);
-    assert!(matches!(registry.standing(&order("v3")), Standing::Newest));
+    assert!(matches!(
+        registry.version_status(&order("v3")),
+        VersionStatus::Newest
+    ));
     assert!(registry.expect(["order@v2->v1"]).is_err());
 }
 

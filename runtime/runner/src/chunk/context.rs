@@ -5,7 +5,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use state_migration_core::{
-    MigrationError, MigrationRegistry, RunId, Selection, SkippedBy, Standing, StreamId, WorkflowId,
+    MigrationError, MigrationRegistry, RunId, Selection, SkippedBy, StreamId, VersionStatus,
+    WorkflowId,
 };
 
 use crate::control::RunControl;
@@ -165,11 +166,11 @@ impl ChunkContext {
         version: &WorkflowId,
     ) -> Result<SkippedBy, MigrationError> {
         let mut skipped = SkippedBy::default();
-        match self.migrations.standing(version) {
-            Standing::Newest | Standing::Stays => skipped.already_there = 1,
-            Standing::OtherWorkflow => skipped.other_workflow = 1,
-            Standing::Behind(_) => skipped.not_selected = 1,
-            Standing::NoRoute => {
+        match self.migrations.version_status(version) {
+            VersionStatus::Newest | VersionStatus::Stays => skipped.already_there = 1,
+            VersionStatus::OtherWorkflow => skipped.other_workflow = 1,
+            VersionStatus::Behind(_) => skipped.not_selected = 1,
+            VersionStatus::NoRoute => {
                 return Err(due::no_route(&self.migrations, stream.clone(), version));
             }
         }

@@ -10,14 +10,14 @@ use futures_util::future::{Either, select};
 use futures_util::{StreamExt, stream};
 use state_migration_core::{
     Error, EventStore, Head, MigrationError, ProcessRegistry, Route, SnapshotStore, Stage,
-    Standing, StreamId, WorkflowId,
+    StreamId, VersionStatus, WorkflowId,
 };
 
 use crate::chunk::page::twice;
 use crate::control::Go;
 use crate::drivers::on_open::{self, Lazy};
 use crate::progress::estimate::Meter;
-use crate::report::{CommitForm, MigrationReport, Visited};
+use crate::report::{CommitMode, MigrationReport, ScanKind};
 use crate::retry::ATTEMPTS;
 use crate::run::counts::CountsByWorkflow;
 use crate::run::{RunCounts, RunState};
@@ -107,7 +107,7 @@ pub(crate) async fn run(
     };
     let mut pass = Pass {
         run,
-        report: MigrationReport::of(run.id, CommitForm::EventFirst, Visited::ByFullScan),
+        report: MigrationReport::of(run.id, CommitMode::EventFirst, ScanKind::ByFullScan),
         meter: Meter::new(run.id, run.dry, RunCounts::default()),
         in_progress: InProgress::new(),
         left: run.selection.limit(),
@@ -298,18 +298,18 @@ async fn migrate(
         if !run.selection.selects_workflow(version.name()) {
             return (Outcome::NotSelected, warnings);
         }
-        let route = match run.migrations.standing(&head.workflow_id) {
-            Standing::OtherWorkflow => return (Outcome::OtherWorkflow, warnings),
-            Standing::Newest | Standing::Stays => {
+        let route = match run.migrations.version_status(&head.workflow_id) {
+            VersionStatus::OtherWorkflow => return (Outcome::OtherWorkflow, warnings),
+            VersionStatus::Newest | VersionStatus::Stays => {
                 let repaired = tell(stores, stream, &head.workflow_id, &mut warnings).await;
                 return (Outcome::AlreadyThere { repaired }, warnings);
             }
-            Standing::NoRoute => {
+            VersionStatus::NoRoute => {
                 let error = no_route(&run.migrations, stream.clone(), &head.workflow_id);
                 return (Outcome::Failed(error), warnings);
             }
-            Standing::Behind(_) if head.held => return (Outcome::Held, warnings),
-            Standing::Behind(route) => route,
+            VersionStatus::Behind(_) if head.held => return (Outcome::Held, warnings),
+            VersionStatus::Behind(route) => route,
         };
         let first = read(run, stores, stream, head.clone(), &route);
         let first = observe::process_during(stream, version, first);

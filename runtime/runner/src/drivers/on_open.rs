@@ -5,7 +5,7 @@
 use std::sync::Arc;
 
 use state_migration_core::{
-    DueOf, Error, ErrorKind, EventStore, FailureClass, MigrationError, Standing, StreamId,
+    DueOf, Error, ErrorKind, EventStore, FailureClass, MigrationError, StreamId, VersionStatus,
     WorkflowId,
 };
 
@@ -109,6 +109,9 @@ pub(crate) fn refused(error: &MigrationError) -> Error {
 
 impl RunContext {
     fn migrations_lead_from(&self, version: &WorkflowId) -> bool {
-        matches!(self.migrations.standing(version), Standing::Behind(_))
+        matches!(
+            self.migrations.version_status(version),
+            VersionStatus::Behind(_)
+        )
     }
 }

@@ -16,8 +16,8 @@ use std::sync::Arc;
 
 use futures_util::future::{Either, select};
 use state_migration_core::{
-    Error, FailureClass, MigrationError, ProcessRegistry, Split, Stage, StreamRange, Subject,
-    WorkflowId,
+    Error, FailureClass, MigrationError, Partitioning, ProcessRegistry, Stage, StreamRange,
+    Subject, WorkflowId,
 };
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
@@ -26,7 +26,7 @@ use crate::chunk::context::ChunkContext;
 use crate::progress::estimate::Meter;
 use crate::progress::total::Ahead;
 use crate::registry_sync;
-use crate::report::{CommitForm, KEPT, MigrationReport, Visited};
+use crate::report::{CommitMode, KEPT, MigrationReport, ScanKind};
 use crate::run::bookkeeping::Bookkeeping;
 use crate::run::counts::CountsByWorkflow;
 use crate::run::rows::Part;
@@ -77,14 +77,14 @@ pub(crate) async fn run(
     run_log: Option<Arc<RunLog>>,
 ) -> MigrationReport {
     let visited = if run.count_up_to_date {
-        Visited::ByFullScan
+        ScanKind::ByFullScan
     } else {
-        Visited::ByIndex
+        ScanKind::ByIndex
     };
-    let mut report = MigrationReport::of(run.id, CommitForm::OneTransaction, visited);
+    let mut report = MigrationReport::of(run.id, CommitMode::OneTransaction, visited);
     report.dry_run = run.dry;
     let mut context = ChunkContext::new(run, run.id, store);
-    context.committer.remember = elsewhere.is_some();
+    context.committer.update_registry = elsewhere.is_some();
     context.committer.bookkeeping = run_log
         .clone()
         .map_or(Bookkeeping::DryRun, Bookkeeping::Run);
@@ -241,7 +241,7 @@ impl Execution<'_> {
         source: &Source,
         present: &due::Present,
         counts_all: bool,
-    ) -> Result<(Vec<Range>, Option<Split>), Error> {
+    ) -> Result<(Vec<Range>, Option<Partitioning>), Error> {
         let nothing = present.is_empty() && !counts_all;
         let (parts, split) = match source {
             Source::Heads if nothing => return Ok((Vec::new(), None)),

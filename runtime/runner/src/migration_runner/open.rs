@@ -3,7 +3,7 @@
 use serde::de::DeserializeOwned;
 use state_migration_core::{
     Error, ErrorKind, EventStore, MigrationRegistry, Process, ProcessIdentity, SnapshotStore,
-    Standing, StreamId, Workflow, WorkflowId,
+    StreamId, VersionStatus, Workflow, WorkflowId,
 };
 
 use crate::drivers::event_first;
@@ -62,8 +62,8 @@ impl<M, ES: EventStore, SS: SnapshotStore> MigrationRunner<M, ES, SS> {
         let ErrorKind::WrongVersion { stands_at } = error.kind() else {
             return Ok(false);
         };
-        Ok(match migrations.standing(stands_at) {
-            Standing::Behind(route) => *route.target() == WorkflowId::of::<W>(),
+        Ok(match migrations.version_status(stands_at) {
+            VersionStatus::Behind(route) => *route.target() == WorkflowId::of::<W>(),
             _ => false,
         })
     }

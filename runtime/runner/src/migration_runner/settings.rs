@@ -91,7 +91,7 @@ impl<M, ES, SS> MigrationRunner<M, ES, SS> {
     /// that does not yield uses all resources of the machine.
     ///
     /// This applies to one store that [observes its
-    /// writes](state_migration_core::TransactionalStore::traffic); it has no effect
+    /// writes](state_migration_core::TransactionalStore::write_activity); it has no effect
     /// over separate stores. The setting is not part of the [plan](Self::plan).
     #[must_use]
     pub fn yield_to_writers(mut self, yields: bool) -> Self {

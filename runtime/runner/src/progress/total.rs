@@ -5,7 +5,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use state_migration_core::{Error, FailureClass, RunId, Selection, Split, StreamRange, WorkflowId};
+use state_migration_core::{
+    Error, FailureClass, Partitioning, RunId, Selection, StreamRange, WorkflowId,
+};
 
 use crate::chunk::context::ChunkContext;
 use crate::report::KEPT;
@@ -34,7 +36,7 @@ impl Ahead {
         source: &Source,
         present: &Present,
         main: &[Range],
-        split: Option<Split>,
+        split: Option<Partitioning>,
         so_far: u64,
     ) -> Result<Self, Error> {
         let limit = context.selection.limit();

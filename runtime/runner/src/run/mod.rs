@@ -15,7 +15,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 pub use history::{Failure, Runs};
-pub use plan::{ChangedStep, Plan, PlanOptions, PlannedRoute, PlannedStay, PlannedStep};
+pub use plan::{ChangedStep, PinnedVersion, Plan, PlanOptions, PlannedRoute, PlannedStep};
 
 use state_migration_core::{FailureClass, RunId, SkippedBy, Timestamp, TransactionalStore};
 

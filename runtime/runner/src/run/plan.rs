@@ -71,14 +71,14 @@ impl fmt::Display for PlannedStep {
 /// A version that processes deliberately stay at: part of a [`Plan`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
-pub struct PlannedStay {
+pub struct PinnedVersion {
     /// The version.
     pub at: WorkflowId,
     /// The declared reason.
     pub reason: String,
 }
 
-impl fmt::Display for PlannedStay {
+impl fmt::Display for PinnedVersion {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} stays: {}", self.at, self.reason)
     }
@@ -118,7 +118,7 @@ pub struct Plan {
     pub steps: Vec<PlannedStep>,
     /// The versions that processes deliberately stay at.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub stays: Vec<PlannedStay>,
+    pub stays: Vec<PinnedVersion>,
 }
 
 impl Plan {
@@ -156,7 +156,7 @@ impl Plan {
             .versions()
             .filter(|id| selects(id))
             .filter_map(|id| Some((id, migrations.stays(id)?)))
-            .map(|(at, reason)| PlannedStay {
+            .map(|(at, reason)| PinnedVersion {
                 at: at.clone(),
                 reason: reason.to_owned(),
             })
@@ -362,7 +362,7 @@ mod tests {
     #[test]
     fn a_plan_shows_its_steps_with_their_notes() {
         let mut plan = planned(5, vec![step()]);
-        plan.stays.push(PlannedStay {
+        plan.stays.push(PinnedVersion {
             at: WorkflowId::from_static("loan", "9"),
             reason: "over by May".into(),
         });

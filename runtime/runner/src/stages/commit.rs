@@ -27,7 +27,7 @@ pub(crate) struct Committer {
     pub(crate) backpressure: Arc<Backpressure>,
     pub(crate) bookkeeping: Bookkeeping,
     /// Whether a process registry in another store must be updated.
-    pub(crate) remember: bool,
+    pub(crate) update_registry: bool,
     /// Whether the target versions of the routes are known to be marked as present.
     pub(crate) targets_are_known: bool,
     /// Whether this is a sweep: a pass over processes that were born behind the run.
@@ -42,7 +42,7 @@ impl Committer {
             observer: run.observer.clone(),
             backpressure: Arc::new(Backpressure::new(run.yields)),
             bookkeeping: Bookkeeping::DryRun,
-            remember: false,
+            update_registry: false,
             targets_are_known: false,
             sweeps: false,
         }
@@ -131,10 +131,10 @@ pub(crate) async fn attempt(
     row.unroutable += done.unroutable();
     row.at = outcome.up_to.or(row.at);
     row.done = outcome.at_end;
-    let moves = |remember: bool| {
+    let moves = |update_registry: bool| {
         let each = outcome.converted.into_iter();
         each.map(move |it| Move {
-            remember: remember && it.stream.process().is_some(),
+            update_registry: update_registry && it.stream.process().is_some(),
             stream: it.stream,
             head: it.head,
             event: it.event,
@@ -148,7 +148,7 @@ pub(crate) async fn attempt(
         }
         Bookkeeping::Run(run_log) => {
             let mut batch = Batch {
-                moves: moves(committer.remember),
+                moves: moves(committer.update_registry),
                 // Has no effect where the head says so already.
                 finished: outcome.finished,
                 births: outcome.births,

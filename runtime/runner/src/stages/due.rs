@@ -3,8 +3,8 @@
 use std::cmp::Ordering;
 
 use state_migration_core::{
-    Error, FailureClass, MigrationError, MigrationRegistry, Presence, Stage, Standing, StreamId,
-    Subject, WorkflowId, natural_cmp,
+    Error, FailureClass, MigrationError, MigrationRegistry, Presence, Stage, StreamId, Subject,
+    VersionStatus, WorkflowId, natural_cmp,
 };
 
 use crate::run::Store;
@@ -40,10 +40,10 @@ pub(crate) async fn present(run: &RunContext, store: &Store) -> Result<Present, 
     let names = run.migrations.names();
     for name in names.filter(|name| run.selection.selects_workflow(name)) {
         for Presence { version, closing } in store.versions(name).await? {
-            match run.migrations.standing(&version) {
-                Standing::Behind(_) => present.sources.push(version.clone()),
-                Standing::NoRoute => present.strays.push(version.clone()),
-                Standing::Newest | Standing::Stays | Standing::OtherWorkflow => {
+            match run.migrations.version_status(&version) {
+                VersionStatus::Behind(_) => present.sources.push(version.clone()),
+                VersionStatus::NoRoute => present.strays.push(version.clone()),
+                VersionStatus::Newest | VersionStatus::Stays | VersionStatus::OtherWorkflow => {
                     present.targets_are_closing |= closing.is_some();
                     continue;
                 }

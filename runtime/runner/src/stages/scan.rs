@@ -6,7 +6,7 @@ use std::sync::Arc;
 use state_migration_core::{
     ChunkEvent, ChunkProblem, DueFilter, DueOf, DuePage, DueProcess, DueRequest, Error, Event,
     FailureClass, Head, MigrationError, MigrationRegistry, RunId, Selection, SkippedBy, Snapshot,
-    Stage, Standing, StreamId, StreamRange, Verdict, WorkflowId,
+    Stage, StreamId, StreamRange, Verdict, VersionStatus, WorkflowId,
 };
 
 use crate::run::{Store, history};
@@ -92,11 +92,13 @@ pub(crate) struct Filter {
 impl Filter {
     fn counted(&self, head: &Head) -> Option<Verdict> {
         let mut skipped = SkippedBy::default();
-        match self.migrations.standing(&head.workflow_id) {
-            Standing::OtherWorkflow => skipped.other_workflow = 1,
-            Standing::Newest | Standing::Stays if self.compares => return Some(Verdict::Head),
-            Standing::Newest | Standing::Stays => skipped.already_there = 1,
-            Standing::Behind(_) | Standing::NoRoute => return None,
+        match self.migrations.version_status(&head.workflow_id) {
+            VersionStatus::OtherWorkflow => skipped.other_workflow = 1,
+            VersionStatus::Newest | VersionStatus::Stays if self.compares => {
+                return Some(Verdict::Head);
+            }
+            VersionStatus::Newest | VersionStatus::Stays => skipped.already_there = 1,
+            VersionStatus::Behind(_) | VersionStatus::NoRoute => return None,
         }
         Some(Verdict::Pass(skipped))
     }

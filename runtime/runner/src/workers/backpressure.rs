@@ -51,7 +51,7 @@ impl Backpressure {
         // Computed before the activity is read; otherwise a write before the start
         // could appear to be after it.
         let lately = LATELY.min(self.began.elapsed());
-        store.traffic().is_within(lately)
+        store.write_activity().is_within(lately)
     }
 
     /// Waits for the turn to read or to commit while others write.

@@ -142,7 +142,7 @@ impl World {
                         head: plain.head(&stream).await.unwrap().unwrap(),
                         stream: stream.clone(),
                         event: event("v2"),
-                        remember: false,
+                        update_registry: false,
                     }],
                     ..Batch::default()
                 };
@@ -256,7 +256,7 @@ async fn a_batch_with_a_read_point_of_another_page_does_not_overwrite_an_append(
             stream: stream.clone(),
             head: old,
             event: event("v2"),
-            remember: false,
+            update_registry: false,
         }],
         ..Batch::default()
     };

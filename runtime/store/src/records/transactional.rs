@@ -6,8 +6,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use async_trait::async_trait;
 use bytes::Bytes;
 use state_migration_core::{
-    Batch, Commit, DueFilter, DuePage, DueRequest, Error, Head, Hold, Presence, ReadPoint, RunId,
-    Split, StoreId, StreamId, StreamRange, Traffic, TransactionalStore, Verdict, WorkflowId,
+    Batch, Commit, DueFilter, DuePage, DueRequest, Error, Head, Hold, Partitioning, Presence,
+    ReadPoint, RunId, StoreId, StreamId, StreamRange, TransactionalStore, Verdict, WorkflowId,
+    WriteActivity,
 };
 
 use crate::key::{self, KeyRange, PerStream};
@@ -48,7 +49,7 @@ impl<K: Kv> TransactionalStore for RecordStore<K> {
         filter: &dyn DueFilter,
         parts: usize,
         at_least: usize,
-    ) -> Result<Split, Error> {
+    ) -> Result<Partitioning, Error> {
         if let Some((heads, due)) = self.count_few(within, filter).await? {
             return Ok(heads.split(within, parts, at_least, Some(due)));
         }
@@ -144,7 +145,7 @@ impl<K: Kv> TransactionalStore for RecordStore<K> {
             .map_err(|bad| bad.of(format_args!("the hold of stream {stream}")))
     }
 
-    async fn remembered(
+    async fn pending_registry_updates(
         &self,
         after: Option<&StreamId>,
         limit: usize,
@@ -193,8 +194,8 @@ impl<K: Kv> TransactionalStore for RecordStore<K> {
         self.kv().is_single_writer()
     }
 
-    fn traffic(&self) -> Traffic {
-        self.inner.activity.traffic()
+    fn write_activity(&self) -> WriteActivity {
+        self.inner.activity.write_activity()
     }
 }
 
@@ -293,11 +294,11 @@ impl Samples {
         parts: usize,
         at_least: usize,
         due: Option<BTreeMap<WorkflowId, u64>>,
-    ) -> Split {
+    ) -> Partitioning {
         self.streams.sort();
         self.streams.dedup();
         let stride = usize::try_from(self.stride).unwrap_or(usize::MAX);
-        Split {
+        Partitioning {
             ranges: cut(&self.streams, within, parts, at_least.div_ceil(stride)),
             heads: self.rows,
             due,

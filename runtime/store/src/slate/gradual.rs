@@ -69,7 +69,7 @@ impl Gradual {
 impl Shared {
     fn has_traffic(&self) -> bool {
         let activity = self.activity.get();
-        activity.is_some_and(|activity| activity.traffic().is_within(LATELY))
+        activity.is_some_and(|activity| activity.write_activity().is_within(LATELY))
     }
 
     /// Writes a piece, and syncs it to the disk.

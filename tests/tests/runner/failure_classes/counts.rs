@@ -1,6 +1,6 @@
 //! What a report counts: those that needed nothing, by reason, and failures past any number.
 
-use state_migration::{MemoryStore, MigrationReport, NewEvent, Stage, Visited, WorkflowId};
+use state_migration::{MemoryStore, MigrationReport, NewEvent, ScanKind, Stage, WorkflowId};
 use state_migration_tests::orders::{OrderV1ToV2Migration, OrderV3, UNTAXABLE};
 
 use crate::failure_classes::world::{World, in_both_forms, linked, stream};
@@ -50,7 +50,7 @@ async fn a_full_count_counts_by_reason_what_needs_nothing(world: World) {
 
     let before = world.rows().await.len();
     let report = world.checked(world.runner(linked()).count_up_to_date(true).run().await);
-    assert_eq!(report.visited, Some(Visited::ByFullScan));
+    assert_eq!(report.visited, Some(ScanKind::ByFullScan));
     assert_eq!((report.migrated, report.error_count), (6, 1), "{report}");
     assert_eq!(report.errors[0].stage, Stage::Routing);
     assert_eq!(skipped(&report), counts(2, 3));
@@ -63,10 +63,10 @@ async fn a_full_count_counts_by_reason_what_needs_nothing(world: World) {
     // Without a full count only a store with an index is spared the look.
     let report = world.run().await;
     if world.is_one_transaction() {
-        assert_eq!(report.visited, Some(Visited::ByIndex));
+        assert_eq!(report.visited, Some(ScanKind::ByIndex));
         assert_eq!(skipped(&report), counts(0, 0));
     } else {
-        assert_eq!(report.visited, Some(Visited::ByFullScan));
+        assert_eq!(report.visited, Some(ScanKind::ByFullScan));
         assert_eq!(skipped(&report), counts(2, 9));
     }
 }
@@ -115,12 +115,17 @@ async fn of_many_failures_the_first_thousand_are_kept_and_all_are_counted(world:
 
 #[tokio::test]
 async fn the_event_store_decides_the_form_together_with_the_snapshot_store() {
-    use state_migration::{CommitForm, MigrationRunner};
+    use state_migration::{CommitMode, MigrationRunner};
     let (a, b) = (MemoryStore::new(), MemoryStore::new());
     for (events, snapshots, form, visited) in [
-        (&a, &a, CommitForm::OneTransaction, Visited::ByIndex),
-        (&a, &a.clone(), CommitForm::OneTransaction, Visited::ByIndex),
-        (&a, &b, CommitForm::EventFirst, Visited::ByFullScan),
+        (&a, &a, CommitMode::OneTransaction, ScanKind::ByIndex),
+        (
+            &a,
+            &a.clone(),
+            CommitMode::OneTransaction,
+            ScanKind::ByIndex,
+        ),
+        (&a, &b, CommitMode::EventFirst, ScanKind::ByFullScan),
     ] {
         let report = MigrationRunner::new(linked(), events, snapshots)
             .run()

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 
 use serde::{Deserialize, Serialize};
 use state_migration::{
-    Baseline, CommitForm, ConversionError, Decoder, EventId, EventPayload, EventStore,
+    Baseline, CommitMode, ConversionError, Decoder, EventId, EventPayload, EventStore,
     ExpectedSequence, FailureClass, IdentityMigration, MIGRATED, MigrationRunner, NewEvent,
     ProcessRegistry, RegistryKey, Stage, StateMigration, Workflow, WorkflowId,
 };
@@ -393,7 +393,7 @@ async fn of_two_runs_at_once_only_one_migrates_a_process(world: World) {
     assert_eq!(meddle.times.load(Ordering::SeqCst), 0);
     let all = others(&world).count() + 1;
     let other = by_the_other.lock().unwrap().take().unwrap();
-    if world.form == CommitForm::OneTransaction {
+    if world.form == CommitMode::OneTransaction {
         // The store is the first one's.
         assert_eq!((other.migrated, other.error_count), (0, 1), "{other}");
         let holder = report.run.unwrap();

@@ -3,7 +3,7 @@
 
 use std::sync::atomic::Ordering;
 
-use state_migration::{CommitForm, Stage, Subject};
+use state_migration::{CommitMode, Stage, Subject};
 use state_migration_tests::faulty::ALL;
 use state_migration_tests::orders::{self, OrderV1, OrderV3, identity};
 
@@ -110,7 +110,7 @@ async fn a_snapshot_that_cannot_be_saved_is_a_warning(world: World) {
 async fn a_registry_that_fails_is_a_warning_and_the_next_run_repairs_it(world: World) {
     use state_migration::{MemoryStore, ProcessRegistry};
     use state_migration_tests::faulty::Faulty;
-    assert_eq!(world.form, CommitForm::EventFirst);
+    assert_eq!(world.form, CommitMode::EventFirst);
     world.place(0..5).await;
     let registry = Faulty::over(MemoryStore::new());
     for n in 0..5 {

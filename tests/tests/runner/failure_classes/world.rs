@@ -6,7 +6,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use serde::de::DeserializeOwned;
 use state_migration::{
-    CommitForm, Error, Event, EventStore, ExpectedSequence, FailureClass, Head, MemoryStore,
+    CommitMode, Error, Event, EventStore, ExpectedSequence, FailureClass, Head, MemoryStore,
     MigrationError, MigrationRegistry, MigrationReport, MigrationRunner, NewEvent, Process,
     ProcessRegistry, SnapshotStore, Stage, StreamId, Workflow, WorkflowId,
 };
@@ -31,7 +31,7 @@ macro_rules! in_form {
             $(
                 #[tokio::test(flavor = "multi_thread")]
                 async fn $scenario() {
-                    let form = state_migration::CommitForm::$form;
+                    let form = state_migration::CommitMode::$form;
                     super::$scenario($crate::failure_classes::world::World::$store(form).await).await;
                 }
             )+
@@ -41,7 +41,7 @@ macro_rules! in_form {
 pub(crate) use in_form;
 
 pub(crate) struct World {
-    pub(crate) form: CommitForm,
+    pub(crate) form: CommitMode,
     /// What the runner is given.
     runner_events: Arc<dyn EventStore>,
     runner_snapshots: Arc<dyn SnapshotStore>,
@@ -56,16 +56,16 @@ pub(crate) struct World {
 }
 
 impl World {
-    pub(crate) async fn in_memory(form: CommitForm) -> Self {
+    pub(crate) async fn in_memory(form: CommitMode) -> Self {
         Self::over(MemoryStore::new(), form, None)
     }
 
-    pub(crate) async fn on_disk(form: CommitForm) -> Self {
+    pub(crate) async fn on_disk(form: CommitMode) -> Self {
         let store = OnDisk::new().await.unwrap();
         Self::over((*store).clone(), form, Some(store))
     }
 
-    fn over<S>(store: S, form: CommitForm, on_disk: Option<OnDisk>) -> Self
+    fn over<S>(store: S, form: CommitMode, on_disk: Option<OnDisk>) -> Self
     where
         S: EventStore + SnapshotStore + ProcessRegistry + Rows + Clone + 'static,
     {
@@ -73,7 +73,7 @@ impl World {
         let faults = faulty.faults.clone();
         let (runner_events, runner_snapshots): (Arc<dyn EventStore>, Arc<dyn SnapshotStore>) =
             match form {
-                CommitForm::EventFirst => (Arc::new(faulty.clone()), Arc::new(faulty)),
+                CommitMode::EventFirst => (Arc::new(faulty.clone()), Arc::new(faulty)),
                 _ => (Arc::new(store.clone()), Arc::new(store.clone())),
             };
         Self {
@@ -90,7 +90,7 @@ impl World {
     }
 
     pub(crate) fn is_one_transaction(&self) -> bool {
-        self.form == CommitForm::OneTransaction
+        self.form == CommitMode::OneTransaction
     }
 
     pub(crate) fn is_in_memory(&self) -> bool {

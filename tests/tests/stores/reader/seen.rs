@@ -136,7 +136,7 @@ async fn every_write_through_a_reader_is_refused_and_changes_nothing() {
             stream: stream.clone(),
             head: disk.head(&stream).await.unwrap().unwrap(),
             event: paid(),
-            remember: true,
+            update_registry: true,
         }],
         ..Batch::default()
     };

@@ -7,7 +7,7 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 use similar::{ChangeTag, TextDiff};
 use state_migration_core::{
-    EventStore, FailureClass, Head, MigrationRegistry, Stage, Standing, StreamId,
+    EventStore, FailureClass, Head, MigrationRegistry, Stage, StreamId, VersionStatus,
 };
 use state_migration_runner::preview::{self, Preview, Shown};
 
@@ -54,7 +54,7 @@ impl Change {
         read: &Stream,
         deadline: Duration,
     ) -> Option<Self> {
-        if let Standing::Behind(route) = migrations.standing(&head.workflow_id) {
+        if let VersionStatus::Behind(route) = migrations.version_status(&head.workflow_id) {
             let (from, to) = (route.source().to_string(), route.target().to_string());
             let preview = preview::ahead(events, route, stream, head, deadline).await;
             return Some(Self::new(When::Next, (from, to), preview));

@@ -14,7 +14,7 @@ use crate::exit_code::{Exit, Failure};
 use crate::history::History;
 use crate::remote::service;
 use crate::selection::Planned;
-use crate::version_counts::{Census, Standing};
+use crate::version_counts::{Census, VersionStatus};
 use crate::version_status::{Decision, Decisions, Stands};
 use crate::view::format::{self, count};
 use crate::view::output::{Answer, BOLD, DIM, WARN, plain, table, to_type};
@@ -174,7 +174,7 @@ impl ShowPlan {
 }
 
 impl Version {
-    fn new(version: &WorkflowId, standing: &Standing, decisions: &Decisions) -> Self {
+    fn new(version: &WorkflowId, standing: &VersionStatus, decisions: &Decisions) -> Self {
         Self {
             version: version.to_string(),
             processes: standing.processes,
