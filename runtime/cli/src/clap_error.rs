@@ -36,7 +36,7 @@ pub(crate) fn tell(said: &clap::Error, words: &[String]) -> Exit {
 /// Converts clap's message to a failure in one sentence, with the help command as the
 /// next step.
 fn failure(said: &clap::Error, words: &[String]) -> Failure {
-    let top = crate::command();
+    let top = crate::dispatch::command();
     let known = |word: &&String| top.find_subcommand(word).is_some();
     let command = words.iter().find(known);
     let next = match command {
@@ -109,7 +109,7 @@ mod tests {
         ] {
             let words: Vec<String> = line.split_whitespace().map(ToOwned::to_owned).collect();
             let typed = std::iter::once("x".to_owned()).chain(words.clone());
-            let said = crate::command().try_get_matches_from(typed);
+            let said = crate::dispatch::command().try_get_matches_from(typed);
             let failure = failure(&said.unwrap_err(), &words);
             assert_eq!(failure.message, message);
             assert!(
@@ -125,17 +125,14 @@ mod tests {
             "run --yes --throttle 0",
             "run --yes --throttle -5",
             "run --yes --limit 0",
+            "run --yes --limit -1",
             "runs --limit 0",
             "show 1 --limit none",
             "inspect s --limit 0",
         ] {
             let typed = std::iter::once("x").chain(line.split_whitespace());
-            let said = crate::command().try_get_matches_from(typed);
+            let said = crate::dispatch::command().try_get_matches_from(typed);
             let sentence = sentence(&said.unwrap_err().render().to_string());
-            if line.contains("-5") {
-                assert!(sentence.contains("'-5'"), "{sentence}");
-                continue;
-            }
             let or_off = if line.contains("--throttle") {
                 " or `off`"
             } else {

@@ -9,11 +9,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use state_migration_core::{MigrationRegistry, Problem};
 use state_migration_store::{SlateDbReader, SlateDbStore};
 
-use crate::Configure;
 use crate::args::Global;
 use crate::exit_code::Failure;
 use crate::signals::Signals;
-use crate::store::{Claim, Target, Unopened, WayOut};
+use crate::store::{Claim, Configure, Target, Unopened, WayOut};
 use crate::view::output::Output;
 
 /// The context of a command.

@@ -1,13 +1,13 @@
 //! The command line, and dispatch to its command.
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 
 use crate::args::Global;
 use crate::commands::{
     completions, graph, hold, inspect, migrations, pause, plan, resume, retry, run, runs, show,
     status, throttle, watch,
 };
-use crate::context::Context;
+use crate::context::{self, Context};
 use crate::exit_code::{Exit, Failure};
 
 /// Migrate the processes of a store to the newest versions of their workflows
@@ -81,7 +81,7 @@ impl Command {
             Self::Hold(hold) => hold.run(context).await,
             Self::Release(release) => release.run(context).await,
             Self::Inspect(inspect) => inspect.run(context).await,
-            Self::Completions(completions) => completions.run(context),
+            Self::Completions(completions) => completions.run(context, command()),
         }
     }
 
@@ -113,4 +113,27 @@ impl Command {
             _ => None,
         }
     }
+}
+
+/// The command line, with the name of the program in the examples.
+pub(crate) fn command() -> clap::Command {
+    named(Args::command(), context::program())
+}
+
+pub(crate) fn named(command: clap::Command, name: String) -> clap::Command {
+    command
+        .mut_subcommands(|command| {
+            let Some(after) = command.get_after_help() else {
+                return command;
+            };
+            let lines = after.to_string();
+            let lines = lines.lines().map(|line| match line.strip_prefix("  ") {
+                Some(example) => format!("  {name} {example}"),
+                None => line.to_owned(),
+            });
+            let after = lines.collect::<Vec<_>>().join("\n");
+            command.after_help(after)
+        })
+        .display_name(name.clone())
+        .bin_name(name)
 }

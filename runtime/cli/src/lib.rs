@@ -50,12 +50,13 @@ mod view;
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use clap::{CommandFactory, FromArgMatches};
+use clap::FromArgMatches;
 use state_migration_store::SlateDbStoreBuilder;
 
 use context::Context;
-use dispatch::Args;
+use dispatch::{Args, command};
 use exit_code::{Exit, Failure};
+use store::Configure;
 use view::output::Output;
 
 /// Executes the command line: the complete body of a `main` function.
@@ -65,9 +66,6 @@ use view::output::Output;
 pub fn main() -> ExitCode {
     Cli::new().main()
 }
-
-/// A function that configures how a store is opened.
-type Configure = Arc<dyn Fn(SlateDbStoreBuilder) -> SlateDbStoreBuilder + Send + Sync>;
 
 /// The tool with custom configuration, as an alternative to [`main`].
 ///
@@ -171,27 +169,4 @@ impl Cli {
         }
         ended
     }
-}
-
-/// The command line, with the name of the program in the examples.
-pub(crate) fn command() -> clap::Command {
-    named(Args::command(), context::program())
-}
-
-fn named(command: clap::Command, name: String) -> clap::Command {
-    command
-        .mut_subcommands(|command| {
-            let Some(after) = command.get_after_help() else {
-                return command;
-            };
-            let lines = after.to_string();
-            let lines = lines.lines().map(|line| match line.strip_prefix("  ") {
-                Some(example) => format!("  {name} {example}"),
-                None => line.to_owned(),
-            });
-            let after = lines.collect::<Vec<_>>().join("\n");
-            command.after_help(after)
-        })
-        .display_name(name.clone())
-        .bin_name(name)
 }

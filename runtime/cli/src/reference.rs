@@ -10,7 +10,7 @@ use std::path::Path;
 
 use clap::{Arg, Command, CommandFactory};
 
-use crate::{Args, named};
+use crate::dispatch::{Args, named};
 
 /// Placeholder for the name of the user's program.
 const NAME: &str = "loans-admin";

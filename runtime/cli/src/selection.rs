@@ -29,7 +29,7 @@ pub(crate) struct Planned {
     #[arg(long, value_name = "STREAM", help_heading = "Selection")]
     pub(crate) stream: Vec<StreamId>,
     /// Select the first N processes, in order of their stream ids
-    #[arg(long, value_name = "N", value_parser = number::<NonZeroUsize>, help_heading = "Selection")]
+    #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = number::<NonZeroUsize>, help_heading = "Selection")]
     pub(crate) limit: Option<NonZeroUsize>,
     /// Select a share of the processes by hash, as a canary: the same in every
     /// run, and included in every larger share

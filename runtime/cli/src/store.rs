@@ -12,7 +12,10 @@ use state_migration_store::{SlateDbReader, SlateDbStore, SlateDbStoreBuilder};
 use url::Url;
 
 use crate::exit_code::Failure;
-use crate::{Configure, settings};
+use crate::settings;
+
+/// A function that configures how a store is opened.
+pub(crate) type Configure = Arc<dyn Fn(SlateDbStoreBuilder) -> SlateDbStoreBuilder + Send + Sync>;
 
 /// The warning about a store that another program has open.
 pub(crate) const IN_USE: &str = "a program has the store open, or ended without closing the store; use --socket PATH to run inside that program, because --take-over would fence that program";

@@ -5,7 +5,6 @@ use std::fmt;
 use clap_complete::Shell;
 use serde::Serialize;
 
-use crate::command;
 use crate::context::Context;
 use crate::exit_code::{Exit, Failure};
 use crate::view::output::Answer;
@@ -26,8 +25,11 @@ struct Script {
 }
 
 impl Completions {
-    pub(crate) fn run(self, context: &Context) -> Result<Exit, Failure> {
-        let mut command = command();
+    pub(crate) fn run(
+        self,
+        context: &Context,
+        mut command: clap::Command,
+    ) -> Result<Exit, Failure> {
         let name = command
             .get_bin_name()
             .unwrap_or("state-migration")

@@ -20,7 +20,7 @@ use crate::view::run_summary::{RunLine, latest, run_table};
 )]
 pub(crate) struct List {
     /// List at most N runs
-    #[arg(long, value_name = "N", value_parser = number::<NonZeroUsize>, default_value = "20")]
+    #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = number::<NonZeroUsize>, default_value = "20")]
     limit: NonZeroUsize,
 }
 

@@ -31,7 +31,7 @@ use state_migration_store::{SlateDbReader, SlateDbStore};
 #[derive(Debug, Clone, clap::Args)]
 pub(crate) struct Pace {
     /// Limit the run to N processes per second; `off` removes the limit
-    #[arg(long, value_name = "N", value_parser = limit_of_a_run, help_heading = "Execution")]
+    #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = limit_of_a_run, help_heading = "Execution")]
     throttle: Option<Limit>,
     /// Print progress this often, where no progress bar is drawn
     #[arg(long, value_name = "DURATION", value_parser = duration, default_value = "5s", help_heading = "Output")]

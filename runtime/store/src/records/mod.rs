@@ -42,8 +42,7 @@ const ATTEMPTS: usize = 32;
 
 /// Events, snapshots and process registry in one key-value engine.
 ///
-/// Use it as [`SlateDbStore`](crate::SlateDbStore),
-/// [`SlateDbReader`](crate::SlateDbReader) or
+/// Use it as `SlateDbStore`, as `SlateDbReader` or as
 /// [`MemoryStore`](crate::MemoryStore). Clones are handles of the same store.
 pub struct RecordStore<K> {
     inner: Arc<Inner<K>>,

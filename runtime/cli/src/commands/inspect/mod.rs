@@ -38,7 +38,7 @@ pub(crate) struct Inspect {
     #[arg(long, value_name = "N", default_value_t = 0)]
     after: u64,
     /// Show at most N events
-    #[arg(long, value_name = "N", value_parser = number::<NonZeroUsize>, default_value = "20")]
+    #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = number::<NonZeroUsize>, default_value = "20")]
     limit: NonZeroUsize,
     /// Show the payloads of the events, too
     #[arg(long)]

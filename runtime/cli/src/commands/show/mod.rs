@@ -43,7 +43,7 @@ pub(crate) struct Show {
     #[arg(long, value_name = "STREAM")]
     after: Option<StreamId>,
     /// List at most N failures
-    #[arg(long, value_name = "N", value_parser = number::<NonZeroUsize>)]
+    #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = number::<NonZeroUsize>)]
     limit: Option<NonZeroUsize>,
 }
 
