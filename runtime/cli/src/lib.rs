@@ -32,6 +32,7 @@ mod commands;
 mod context;
 mod dispatch;
 mod exit_code;
+mod goal;
 mod history;
 mod local;
 mod logging;

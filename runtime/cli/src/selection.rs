@@ -1,7 +1,7 @@
 //! The options that are part of a plan, shared by `plan`, `run` and a dry run.
 
 use std::fmt::Write as _;
-use std::num::NonZeroUsize;
+use std::num::{NonZeroU32, NonZeroUsize};
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -48,6 +48,18 @@ pub(crate) struct Planned {
     /// Fail a process whose user code takes longer than this [default: 10s]
     #[arg(long, value_name = "DURATION", value_parser = duration, help_heading = "Execution")]
     pub(crate) deadline: Option<Duration>,
+}
+
+/// A number of processes per second, or none.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Limit(pub(crate) Option<NonZeroU32>);
+
+pub(crate) fn limit(text: &str) -> Result<Limit, String> {
+    if text == "off" {
+        return Ok(Limit(None));
+    }
+    let number = text.parse().map(|number| Limit(Some(number)));
+    number.map_err(|_| "expected a positive integer or `off`; use `pause` to stop a run".to_owned())
 }
 
 /// A duration in whole milliseconds.
@@ -216,6 +228,15 @@ mod tests {
     use clap::Parser;
 
     use super::*;
+
+    #[test]
+    fn a_limit_is_a_number_or_off() {
+        assert_eq!(limit("50"), Ok(Limit(NonZeroU32::new(50))));
+        assert_eq!(limit("off"), Ok(Limit(None)));
+        for bad in ["0", "-1", "fast", ""] {
+            assert!(limit(bad).is_err(), "{bad}");
+        }
+    }
 
     #[derive(Parser)]
     struct Line {

@@ -15,9 +15,9 @@ use state_migration_core::RunId;
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout_at};
 
+use crate::limits::in_progress::{ChunkGuard, InProgress};
 use crate::run::counts::Count;
 use crate::run::{RunCounts, RunState};
-use crate::workers::in_progress::{ChunkGuard, InProgress};
 
 /// Progress of a run.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

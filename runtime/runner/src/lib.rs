@@ -22,6 +22,7 @@ extern crate state_migration_core as state_migration;
 mod chunk;
 mod control;
 mod drivers;
+mod limits;
 mod migration_runner;
 mod observe;
 #[doc(hidden)]

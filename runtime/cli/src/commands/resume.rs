@@ -5,7 +5,8 @@ use state_migration_runner::{MigrationRunner, Plan, RunKind, RunRecord};
 
 use crate::context::Context;
 use crate::exit_code::{Exit, Failure};
-use crate::local::{Goal, Pace, Signed, drive, planned_again};
+use crate::goal::Goal;
+use crate::local::{Pace, Signed, drive, planned_again};
 use crate::remote;
 use crate::run_selector::WhichRun;
 use crate::store::Claim;

@@ -8,8 +8,9 @@ use state_migration_runner::MigrationRunner;
 
 use crate::context::Context;
 use crate::exit_code::{Exit, Failure};
+use crate::goal::Goal;
 use crate::history::History;
-use crate::local::{Goal, Pace, Signed, classes, drive};
+use crate::local::{Pace, Signed, classes, drive};
 use crate::remote;
 use crate::run_selector::WhichRun;
 use crate::selection::{duration, millis};

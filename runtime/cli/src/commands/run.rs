@@ -6,7 +6,8 @@ use state_migration_runner::MigrationRunner;
 
 use crate::context::Context;
 use crate::exit_code::{Exit, Failure};
-use crate::local::{Goal, Pace, Signed, drive};
+use crate::goal::Goal;
+use crate::local::{Pace, Signed, drive};
 use crate::remote::{self, Via, service};
 use crate::selection::Planned;
 use crate::store::Claim;

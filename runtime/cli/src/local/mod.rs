@@ -4,8 +4,6 @@
 //! The first signal cancels the run, which finishes the chunks in progress. The second
 //! signal drops the run, which is as safe as a kill.
 
-pub(crate) mod goal;
-
 use std::fmt::Write as _;
 use std::future::Future;
 use std::num::NonZeroU32;
@@ -14,15 +12,14 @@ use std::time::{Duration, Instant};
 use clap::builder::NonEmptyStringValueParser;
 use slatedb::CloseReason;
 
-use crate::commands::throttle::{Limit, limit};
 use crate::context::Context;
 use crate::exit_code::{Exit, Failure};
+use crate::goal::Goal;
 use crate::history::History;
-pub(crate) use crate::local::goal::Goal;
-use crate::selection::duration;
+use crate::selection::{Limit, duration, limit};
 use crate::signals::Signals;
 use crate::view::progress::Shown;
-pub(crate) use crate::view::summary::Ended;
+use crate::view::summary::Ended;
 use state_migration_core::{Error, EventStore, FailureClass, MigrationRegistry, SnapshotStore};
 use state_migration_runner::{MigrationReport, MigrationRunner, Plan, RunControl, Runs};
 use state_migration_store::{SlateDbReader, SlateDbStore};

@@ -10,10 +10,12 @@ use state_migration_runner::{MigrationReport, Progress, RunControl};
 
 use crate::context::Context;
 use crate::exit_code::{Exit, Failure};
+use crate::goal::Goal;
 use crate::history::History;
-use crate::local::{Ended, Goal, Pace, draws_bars};
+use crate::local::{Pace, draws_bars};
 use crate::remote::client::Via;
 use crate::view::progress::Shown;
+use crate::view::summary::Ended;
 
 /// The effect of a signal on a watched run.
 #[derive(Clone, Copy, PartialEq)]

@@ -12,8 +12,8 @@ use state_migration_runner::{MigrationReport, RunControl, RunState};
 
 use crate::context::Context;
 use crate::exit_code::{Exit, Failure};
+use crate::goal::Goal;
 use crate::history::History;
-use crate::local::goal::Goal;
 use crate::view::format::{self, count};
 use crate::view::output::{Answer, BAD, BOLD, DIM, GOOD, WARN, plain, to_type};
 use crate::view::progress::{rate, rounded};

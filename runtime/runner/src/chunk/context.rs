@@ -10,6 +10,9 @@ use state_migration_core::{
 };
 
 use crate::control::RunControl;
+use crate::limits::backpressure::Backpressure;
+use crate::limits::concurrency::Concurrency;
+use crate::limits::in_progress::InProgress;
 use crate::observe::Observer;
 use crate::run::Store;
 use crate::run_context::RunContext;
@@ -18,9 +21,6 @@ use crate::stages::scan::{self, Filter};
 use crate::stages::{convert, due};
 use crate::user_code::round_trip;
 use crate::user_code::threads::Code;
-use crate::workers::backpressure::Backpressure;
-use crate::workers::concurrency::Concurrency;
-use crate::workers::in_progress::InProgress;
 
 /// Number of unusable snapshots after which a run stops looking for snapshots.
 ///

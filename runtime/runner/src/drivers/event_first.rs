@@ -16,6 +16,7 @@ use state_migration_core::{
 use crate::chunk::page::twice;
 use crate::control::Go;
 use crate::drivers::on_open::{self, Lazy};
+use crate::limits::in_progress::InProgress;
 use crate::progress::estimate::Meter;
 use crate::report::{CommitMode, MigrationReport, ScanKind};
 use crate::retry::ATTEMPTS;
@@ -27,7 +28,6 @@ use crate::stages::fold::{self, Progress};
 use crate::stages::{commit, convert, scan};
 use crate::user_code::round_trip;
 use crate::user_code::threads::Code;
-use crate::workers::in_progress::InProgress;
 use crate::{observe, registry_sync};
 
 /// Number of streams processed concurrently.

@@ -23,6 +23,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
 use crate::chunk::context::ChunkContext;
+use crate::limits::concurrency;
 use crate::progress::estimate::Meter;
 use crate::progress::total::Ahead;
 use crate::registry_sync;
@@ -35,7 +36,6 @@ use crate::run::{RunCounts, RunKind, RunState, Store};
 use crate::run_context::RunContext;
 use crate::stages::done::Done;
 use crate::stages::{commit, due};
-use crate::workers::concurrency;
 use crate::workers::queue::Queue;
 use crate::workers::worker::{Source, Told, Worker, worker_failed};
 

@@ -8,6 +8,7 @@ use state_migration_core::{
     ReadPoint, Snapshot, SnapshotStore, Stage, StreamId, WorkflowId,
 };
 
+use crate::limits::backpressure::Backpressure;
 use crate::observe::{Clock, Observer};
 use crate::run::bookkeeping::Bookkeeping;
 use crate::run::counts::CountsByWorkflow;
@@ -16,7 +17,6 @@ use crate::run::{RunCounts, Store};
 use crate::run_context::RunContext;
 use crate::stages::convert::Converted;
 use crate::stages::done::{Done, Failed, Moved};
-use crate::workers::backpressure::Backpressure;
 
 /// What a commit needs of a run.
 #[derive(Clone)]

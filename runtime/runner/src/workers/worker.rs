@@ -11,14 +11,14 @@ use tokio::sync::mpsc;
 use crate::chunk::context::ChunkContext;
 use crate::chunk::page::{Page, Worked};
 use crate::control::Go;
+use crate::limits::backpressure;
+use crate::limits::in_progress::ChunkGuard;
 use crate::retry::{ATTEMPTS, back_off};
 use crate::run::history;
 use crate::run::run_log::Range;
 use crate::stages::commit::{self, Outcome};
 use crate::stages::done::Done;
 use crate::stages::scan;
-use crate::workers::backpressure;
-use crate::workers::in_progress::ChunkGuard;
 use crate::workers::queue::Queue;
 
 /// Maximum number of pages, and of bytes, that are made durable together.

@@ -1,0 +1,5 @@
+//! Limits on what runs at the same time, and the count of it.
+
+pub(crate) mod backpressure;
+pub(crate) mod concurrency;
+pub(crate) mod in_progress;
