@@ -613,6 +613,12 @@ mod tests {
                 ProblemKind::Invalid,
                 "unknown variant `explode`",
             ),
+            // A missing field must not remove the limit.
+            (
+                r#"{"version":2,"request":"throttle"}"#,
+                ProblemKind::Invalid,
+                "missing field `per_second`",
+            ),
             (
                 r#"{"version":2,"request":"throttle","per_second":0}"#,
                 ProblemKind::Invalid,
