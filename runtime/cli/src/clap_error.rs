@@ -33,14 +33,6 @@ pub(crate) fn tell(said: &clap::Error, words: &[String]) -> Exit {
     }
 }
 
-/// Whether the command line has options only.
-fn is_missing_command(said: &clap::Error) -> bool {
-    matches!(
-        said.kind(),
-        ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand | ErrorKind::MissingSubcommand
-    )
-}
-
 /// Converts clap's message to a failure in one sentence, with the help command as the
 /// next step.
 fn failure(said: &clap::Error, words: &[String]) -> Failure {
@@ -51,9 +43,11 @@ fn failure(said: &clap::Error, words: &[String]) -> Failure {
         Some(command) => format!("{command} --help"),
         None => "--help".to_owned(),
     };
-    let message = match is_missing_command(said) {
-        true => "no command given; add one, such as `status`".to_owned(),
-        false => sentence(&said.render().to_string()),
+    let message = match said.kind() {
+        ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand | ErrorKind::MissingSubcommand => {
+            "no command given; add one, such as `status`".to_owned()
+        }
+        _ => sentence(&said.render().to_string()),
     };
     Failure::environment(message).next(format!("{} {next}", typed()))
 }

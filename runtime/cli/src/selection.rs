@@ -62,6 +62,23 @@ pub(crate) fn limit(text: &str) -> Result<Limit, String> {
     number.map_err(|_| "expected a positive integer or `off`; use `pause` to stop a run".to_owned())
 }
 
+/// Applies the checks that are given; the others are up to the run: a dry run checks
+/// determinism, and a retry checks what the earlier run did.
+pub(crate) fn with_checks<M, ES, SS>(
+    runner: MigrationRunner<M, ES, SS>,
+    check_determinism: bool,
+    deadline: Option<Duration>,
+) -> MigrationRunner<M, ES, SS> {
+    let runner = match check_determinism {
+        true => runner.check_determinism(true),
+        false => runner,
+    };
+    match deadline {
+        Some(deadline) => runner.deadline(deadline),
+        None => runner,
+    }
+}
+
 /// A duration in whole milliseconds.
 pub(crate) fn millis(deadline: Duration) -> u64 {
     u64::try_from(deadline.as_millis()).unwrap_or(u64::MAX)
@@ -102,15 +119,7 @@ impl Planned {
         let runner = runner
             .select(self.selection())
             .count_up_to_date(self.count_all);
-        // A dry run checks determinism by default.
-        let runner = match self.check_determinism {
-            true => runner.check_determinism(true),
-            false => runner,
-        };
-        match self.deadline {
-            Some(deadline) => runner.deadline(deadline),
-            None => runner,
-        }
+        with_checks(runner, self.check_determinism, self.deadline)
     }
 
     /// The options as a request to a service; an absent option means the setting of the

@@ -13,7 +13,7 @@ use crate::history::History;
 use crate::local::{Pace, Signed, classes, drive};
 use crate::remote;
 use crate::run_selector::WhichRun;
-use crate::selection::{duration, millis};
+use crate::selection::{duration, millis, with_checks};
 use crate::store::Claim;
 
 /// Retry the processes that failed in a run
@@ -85,14 +85,7 @@ impl Retry {
                 .actor(self.signed.actor())
                 .reason(self.signed.reason())
                 .take_over(self.take_over);
-            let runner = match self.check_determinism {
-                true => runner.check_determinism(true),
-                false => runner,
-            };
-            match self.deadline {
-                Some(deadline) => runner.deadline(deadline),
-                None => runner,
-            }
+            with_checks(runner, self.check_determinism, self.deadline)
         };
         let goal = Goal::Retry(record.id, self.class.clone());
         let store = context.writer(self.take_over, Claim::Of(None));

@@ -10,10 +10,10 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use state_migration_core::{
-    DueOf, Error, ErrorKind, EventStore, MigrationRegistry, ProcessRegistry, RegistryError, RunId,
-    SnapshotStore, StreamRange, TransactionalStore, WorkflowId,
+    DueOf, Error, ErrorKind, EventStore, FailureClass, MigrationError, MigrationRegistry,
+    Migrations, ProcessRegistry, RegistryError, RunId, SnapshotStore, Stage, StreamRange, Subject,
+    TransactionalStore, WorkflowId,
 };
-use state_migration_core::{FailureClass, MigrationError, Migrations, Stage, Subject};
 
 use crate::control::RunControl;
 use crate::drivers::{event_first, transactional};

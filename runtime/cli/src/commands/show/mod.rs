@@ -244,14 +244,14 @@ impl Show {
                 next.push(context.again(&format!("show {number} --class {}", group.class)));
             }
             if !run.is_open() {
-                let shown = |class: &FailureClass| self.class.is_none_or(|only| only == *class);
-                let classes = failures.iter().map(|group| group.class).filter(shown);
-                let mut line = retry(&number.to_string(), classes, same_code);
-                if let (Some(line), Some(class)) = (&mut line, self.class)
-                    && !line.contains("--class")
-                {
-                    let _ = write!(line, " --class {class}");
-                }
+                let line = match self.class {
+                    Some(class) if same_code && class.needs_other_code() => None,
+                    Some(class) => Some(format!("retry {number} --class {class}")),
+                    None => {
+                        let classes = failures.iter().map(|group| group.class);
+                        retry(&number.to_string(), classes, same_code)
+                    }
+                };
                 next.extend(line.map(|line| context.again(&line)));
             }
         }
