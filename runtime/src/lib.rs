@@ -66,11 +66,11 @@ pub use state_migration_core::{
     InUse, InvalidId, MAX_ID_LEN, MAX_STREAM_ID_LEN, MIGRATED, Metadata, Migration, MigrationError,
     MigrationRegistry, MigrationRegistryBuilder, MigrationWarning, Migrations, Move, NewEvent,
     Partitioning, Passed, Presence, Problem, Process, ProcessId, ProcessIdentity, ProcessRegistry,
-    ReadPoint, RegistryError, RegistryKey, Route, RowWrite, RunId, Selection, SkippedBy, Snapshot,
-    SnapshotStore, SourceLocation, Stage, Stale, StateMigration, StoreId, StreamId, StreamRange,
-    Subject, TenantId, Timestamp, TransactionalStore, UnknownClass, UpgradeError, Upgraded,
-    Verdict, VersionStatus, Workflow, WorkflowId, WriteActivity, is_reserved, natural_cmp,
-    state_migration,
+    Program, ReadPoint, RegistryError, RegistryKey, Route, RowWrite, RunId, Selection, SkippedBy,
+    Snapshot, SnapshotStore, SourceLocation, Stage, Stale, StateMigration, StoreId, StreamId,
+    StreamRange, Subject, TenantId, Timestamp, TransactionalStore, UnknownClass, UpgradeError,
+    Upgraded, Verdict, VersionStatus, Workflow, WorkflowId, WriteActivity, is_reserved,
+    natural_cmp, state_migration,
 };
 #[doc(inline)]
 pub use state_migration_core::{
@@ -79,9 +79,10 @@ pub use state_migration_core::{
 #[cfg(feature = "runner")]
 #[doc(inline)]
 pub use state_migration_runner::{
-    ChangedStep, CommitMode, Execution, Failure, MigrationReport, MigrationRunner, PinnedVersion,
-    Plan, PlanOptions, PlannedRoute, PlannedStep, Progress, RunControl, RunCounts, RunKind,
-    RunRecord, RunState, Runs, ScanKind, WorkflowProgress, telemetry,
+    Action, ChangedStep, CommitMode, Execution, Failure, HoldAction, MigrationReport,
+    MigrationRunner, PinnedVersion, Plan, PlanOptions, PlannedRoute, PlannedStep, Progress,
+    RunAction, RunControl, RunCounts, RunKind, RunRecord, RunState, Runs, ScanKind,
+    WorkflowProgress, telemetry,
 };
 #[cfg(feature = "runner")]
 #[doc(inline)]
@@ -102,5 +103,5 @@ pub use state_migration_control_socket as control_socket;
 
 /// The examples of the README, compiled and run.
 #[cfg(doctest)]
-#[doc = include_str!("../../README.md")]
+#[doc = include_str!("../README.md")]
 struct Readme;

@@ -10,8 +10,9 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use state_migration::{
     Appended, Batch, Commit, DueFilter, DuePage, DueRequest, Error, ErrorKind, Event, EventStore,
-    ExpectedSequence, Head, Hold, NewEvent, Partitioning, Presence, ReadPoint, RunId, Snapshot,
-    SnapshotStore, StoreId, StreamId, StreamRange, TransactionalStore, WorkflowId, WriteActivity,
+    ExpectedSequence, Head, Hold, NewEvent, Partitioning, Presence, ReadPoint, RowWrite, RunId,
+    Snapshot, SnapshotStore, StoreId, StreamId, StreamRange, TransactionalStore, WorkflowId,
+    WriteActivity,
 };
 
 /// Which answers get lost.
@@ -266,8 +267,13 @@ impl<S: EventStore + Clone + 'static> TransactionalStore for Lossy<S> {
     ) -> Result<bool, Error> {
         self.store.end_closing(version, run, empty).await
     }
-    async fn hold(&self, stream: &StreamId, hold: Option<Hold>) -> Result<Option<Head>, Error> {
-        self.store.hold(stream, hold).await
+    async fn hold(
+        &self,
+        stream: &StreamId,
+        hold: Option<Hold>,
+        record: RowWrite,
+    ) -> Result<Option<Head>, Error> {
+        self.store.hold(stream, hold, record).await
     }
     async fn held(&self, stream: &StreamId) -> Result<Option<Hold>, Error> {
         self.store.held(stream).await

@@ -13,6 +13,7 @@ use crate::args::Global;
 use crate::exit_code::Failure;
 use crate::signals::Signals;
 use crate::store::{Claim, Configure, Target, Unopened, WayOut};
+use crate::take_over::TakeOver;
 use crate::view::output::Output;
 
 /// The context of a command.
@@ -86,11 +87,10 @@ impl Context {
         self.target()?.reader().await
     }
 
-    /// Opens the store for writing. With `take_over`, also takes over from a writer
-    /// that may have it open, and from a run that has claimed it.
+    /// Opens the store for writing.
     pub(crate) async fn writer(
         &self,
-        take_over: bool,
+        take_over: TakeOver,
         claim: Claim,
     ) -> Result<SlateDbStore, Failure> {
         let opened = self.target()?.writer(take_over, claim).await;

@@ -2,7 +2,7 @@
 
 use state_migration_core::{FailureClass, RunId, StreamId};
 use state_migration_runner::run::history::Claim;
-use state_migration_runner::{Execution, Failure as Failed, RunCounts, RunRecord, Runs};
+use state_migration_runner::{Execution, Failure as Failed, RunAction, RunCounts, RunRecord, Runs};
 use state_migration_store::SlateDbReader;
 
 use crate::context::Context;
@@ -75,7 +75,15 @@ impl History {
     pub(crate) async fn executions(&self, run: RunId) -> Result<Vec<Execution>, Failure> {
         match self {
             Self::Store(runs, _) => Ok(runs.executions(run).await?),
-            Self::Service(via, _) => via.executions(run).await,
+            Self::Service(via, _) => Ok(via.executed(run).await?.0),
+        }
+    }
+
+    /// The requests to a run while it was in progress, oldest first.
+    pub(crate) async fn actions(&self, run: RunId) -> Result<Vec<RunAction>, Failure> {
+        match self {
+            Self::Store(runs, _) => Ok(runs.actions(run).await?),
+            Self::Service(via, _) => Ok(via.executed(run).await?.1),
         }
     }
 
@@ -86,7 +94,7 @@ impl History {
                 let (records, mut claim) = runs.list_claimed().await?;
                 // If no program has the store open, no program executes the run either.
                 if let (Some(claim), Some(reader)) = (&mut claim, reader) {
-                    claim.is_dead |= !reader.is_in_use().await?;
+                    claim.is_dead |= reader.in_use().await?.is_none();
                 }
                 Ok((records, claim))
             }

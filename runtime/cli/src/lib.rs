@@ -44,6 +44,7 @@ mod selection;
 mod settings;
 mod signals;
 mod store;
+mod take_over;
 mod version_counts;
 mod version_status;
 mod view;

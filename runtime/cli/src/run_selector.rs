@@ -5,7 +5,7 @@ use std::convert::Infallible;
 use std::fmt;
 use std::str::FromStr;
 
-use state_migration_runner::RunRecord;
+use state_migration_runner::{RunKind, RunRecord};
 
 use crate::context::Context;
 use crate::exit_code::Failure;
@@ -61,8 +61,9 @@ impl WhichRun {
         }
         let named = match self {
             Self::Last => {
-                let last = known.into_iter().max_by_key(|run| run.number);
-                return last.ok_or_else(|| Failure::environment("there is no last run"));
+                let started = known.into_iter().filter(|run| run.kind != RunKind::Lazy);
+                let last = started.max_by_key(|run| run.number);
+                return last.ok_or_else(|| Failure::environment("the store has no run that was started by a command; give the number or the id of a run"));
             }
             Self::Named(named) => named,
         };
@@ -103,13 +104,13 @@ mod tests {
             "id": Uuid::from_u128(id),
             "number": number,
             "kind": "migrate",
-            "who": "",
-            "why": "",
+            "actor": "",
+            "reason": "",
             "plan": {
                 "fingerprint": "0000000000000000",
                 "selection": Selection::all(),
                 "routes": [],
-                "options": { "full_count": false, "twice": false, "deadline_ms": 1 },
+                "options": { "count_all": false, "check_determinism": false, "deadline_ms": 1 },
                 "steps": [],
                 "stays": [],
             },
@@ -136,6 +137,15 @@ mod tests {
     #[test]
     fn a_run_is_named_by_number_by_id_by_the_start_of_its_id_or_as_the_last() {
         assert_eq!(found("last"), Ok(3));
+        let mut opened = run(4, 4);
+        opened.kind = RunKind::Lazy;
+        let last = WhichRun::Last.among(vec![run(1, 1), opened.clone()]);
+        assert_eq!(last.ok().map(|run| run.number), Some(1));
+        let error = WhichRun::Last.among(vec![opened]).unwrap_err().message;
+        assert!(
+            error.starts_with("the store has no run that was started"),
+            "{error}"
+        );
         assert_eq!(found("1"), Ok(1));
         assert_eq!(found("#2"), Ok(2));
         assert_eq!(found("abcd"), Ok(1));

@@ -12,6 +12,9 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::exit_code::{Exit, Failure};
 
+/// The name of the signal of a terminal that is closed.
+pub(crate) const HANGUP: &str = "SIGHUP";
+
 /// The usual stack size of a main thread.
 const STACK: usize = 8 << 20;
 
@@ -114,7 +117,7 @@ fn listen(sender: &mpsc::UnboundedSender<&'static str>) -> io::Result<()> {
         (SignalKind::terminate(), "SIGTERM"),
     ];
     if !outlives_its_terminal() {
-        kinds.push((SignalKind::hangup(), "SIGHUP"));
+        kinds.push((SignalKind::hangup(), HANGUP));
     }
     for (kind, name) in kinds {
         let (mut signal, sender) = (signal(kind)?, sender.clone());

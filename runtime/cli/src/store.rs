@@ -7,18 +7,25 @@ use slatedb::config::Settings;
 use slatedb::object_store::ObjectStore;
 use slatedb::object_store::memory::InMemory;
 use state_migration_core::store_api::claim::interrupted_by;
-use state_migration_core::{Error, ErrorKind, RunId};
+use state_migration_core::{Error, ErrorKind, InUse, RunId};
 use state_migration_store::{SlateDbReader, SlateDbStore, SlateDbStoreBuilder};
 use url::Url;
 
 use crate::exit_code::Failure;
 use crate::settings;
+use crate::take_over::{QUIET, TakeOver};
 
 /// A function that configures how a store is opened.
 pub(crate) type Configure = Arc<dyn Fn(SlateDbStoreBuilder) -> SlateDbStoreBuilder + Send + Sync>;
 
 /// The warning about a store that another program has open.
-pub(crate) const IN_USE: &str = "a program has the store open, or ended without closing the store; use --socket PATH to run inside that program, because --take-over would fence that program";
+pub(crate) fn in_use(in_use: &InUse) -> String {
+    let way_out = match in_use.appears_alive() {
+        true => "",
+        false => ", or --take-over if that program is dead",
+    };
+    format!("{in_use}; use --socket PATH to run inside that program{way_out}")
+}
 
 /// A store named on the command line.
 pub(crate) struct Target {
@@ -132,15 +139,17 @@ impl Target {
     /// still open.
     pub(crate) async fn writer(
         &self,
-        take_over: bool,
+        take_over: TakeOver,
         claim: Claim,
     ) -> Result<SlateDbStore, Unopened> {
         let mut builder = self.builder()?;
         if !matches!(self.place, Place::Memory(_)) {
             builder = builder.only_existing();
         }
-        let opened = if take_over {
+        let opened = if take_over.fences() {
             builder.open().await
+        } else if take_over.is_meant() {
+            builder.open_unless_alive(QUIET).await
         } else {
             if let Claim::Of(run) = claim {
                 builder = builder.unless_claimed(run);
@@ -150,19 +159,23 @@ impl Target {
         opened.map_err(|error| match error.kind() {
             ErrorKind::InUse(in_use) => Unopened {
                 way_out: match (in_use.run, claim) {
-                    _ if in_use.writes => Some(WayOut::Look),
+                    _ if in_use.appears_alive() => Some(WayOut::Look),
                     (Some(run), Claim::Of(wanted)) if wanted != Some(run) => {
                         Some(WayOut::ResumeByTakingOver(run))
                     }
                     _ => Some(WayOut::TakeOver),
                 },
                 failure: Failure::refused(format!(
-                    "the store {} cannot be opened: {in_use}; opening the store would fence that program, so {}, or add `--take-over` if that program is dead",
+                    "the store {} cannot be opened: {in_use}; opening the store would fence that program, so {}{}",
                     self.url,
                     match claim {
                         Claim::Of(_) => "use `--socket PATH` to run inside that program",
                         // A command without a run cannot be sent to a service.
                         Claim::Any => "try again after that program has ended",
+                    },
+                    match in_use.appears_alive() {
+                        true => "",
+                        false => ", or add `--take-over` if that program is dead",
                     }
                 )),
             },

@@ -8,7 +8,7 @@ use std::num::NonZeroU32;
 use serde::{Deserialize, Deserializer, Serialize};
 use state_migration_core::{FailureClass, Fingerprint, RunId, Selection, StreamId, WorkflowId};
 use state_migration_runner::{
-    Execution, Failure, MigrationReport, Plan, Progress, RunCounts, RunRecord,
+    Execution, Failure, MigrationReport, Plan, Progress, RunAction, RunCounts, RunRecord,
 };
 
 /// The version of the protocol.
@@ -63,11 +63,13 @@ pub enum Request {
     Status,
     /// The progress of the run, repeatedly until it ends.
     Watch,
-    Pause,
-    Unpause,
-    Cancel,
+    Pause(By),
+    Unpause(By),
+    Cancel(By),
     /// Limits this run and later ones; `None` removes the limit.
     Throttle {
+        #[serde(flatten)]
+        by: By,
         // A missing field is an error: it must not remove the limit.
         #[serde(deserialize_with = "Option::deserialize")]
         per_second: Option<NonZeroU32>,
@@ -117,6 +119,15 @@ pub enum Request {
     },
 }
 
+/// Who makes a request to the run in progress, and the reason: recorded with the run.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct By {
+    #[serde(default)]
+    pub actor: Option<String>,
+    #[serde(default)]
+    pub reason: String,
+}
+
 /// A field of which null is a value, and not the same as a missing field.
 fn given<'de, T: Deserialize<'de>, D: Deserializer<'de>>(from: D) -> Result<Option<T>, D::Error> {
     T::deserialize(from).map(Some)
@@ -152,8 +163,14 @@ pub struct Run {
     /// Whether to take over the store from an interrupted run that has claimed it.
     #[serde(default)]
     pub take_over: bool,
-    #[serde(default)]
-    pub per_second: Option<NonZeroU32>,
+    /// The limit of this run, or null for none. If missing, the limit of the service
+    /// holds, or in a retry that of the earlier run.
+    #[serde(
+        default,
+        deserialize_with = "given",
+        skip_serializing_if = "Option::is_none"
+    )]
+    pub per_second: Option<Option<NonZeroU32>>,
 }
 
 /// An answer of the service.
@@ -174,7 +191,6 @@ pub enum Answer {
     Plan(Planned),
     /// One of several runs; [`Answer::End`] follows the last.
     Run {
-        #[serde(with = "words::record")]
         record: Box<RunRecord>,
         counts: RunCounts,
     },
@@ -186,11 +202,10 @@ pub enum Answer {
         interrupted: Option<RunId>,
     },
     Show {
-        #[serde(with = "words::record")]
         record: Box<RunRecord>,
         counts: RunCounts,
-        #[serde(with = "words::executions")]
         executions: Vec<Execution>,
+        actions: Vec<RunAction>,
         failures: Vec<Failure>,
     },
     Error(Problem),
@@ -209,7 +224,6 @@ pub struct Status {
 /// The plan of a run, with the processes it concerns.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Planned {
-    #[serde(with = "words::plan")]
     pub plan: Plan,
     /// The versions of the plan's workflows that processes are at.
     pub versions: Vec<AtVersion>,
@@ -274,116 +288,6 @@ impl Problem {
     pub fn about(mut self, run: Option<RunId>) -> Self {
         self.run = run;
         self
-    }
-}
-
-/// The names of the protocol for fields that a store keeps under older names.
-mod words {
-    use serde::de::{DeserializeOwned, Error as _};
-    use serde::ser::Error as _;
-    use serde::{Deserialize, Deserializer, Serialize, Serializer};
-    use serde_json::Value;
-
-    const OF_A_RECORD: [(&str, &str); 2] = [("who", "actor"), ("why", "reason")];
-    const OF_OPTIONS: [(&str, &str); 2] =
-        [("full_count", "count_all"), ("twice", "check_determinism")];
-
-    /// Renames fields of an object to the names of the protocol, or back.
-    fn rename(object: Option<&mut Value>, names: &[(&str, &str)], is_back: bool) {
-        let Some(object) = object.and_then(Value::as_object_mut) else {
-            return;
-        };
-        for (kept, said) in names {
-            let (from, to) = if is_back { (said, kept) } else { (kept, said) };
-            if let Some(value) = object.remove(*from) {
-                object.insert((*to).to_owned(), value);
-            }
-        }
-    }
-
-    fn of_plan(plan: Option<&mut Value>, is_back: bool) {
-        let options = plan.and_then(|plan| plan.get_mut("options"));
-        rename(options, &OF_OPTIONS, is_back);
-    }
-
-    fn of_record(record: &mut Value, is_back: bool) {
-        rename(Some(record), &OF_A_RECORD, is_back);
-        of_plan(record.get_mut("plan"), is_back);
-    }
-
-    fn write<S: Serializer>(
-        value: &impl Serialize,
-        into: S,
-        name: impl FnOnce(&mut Value),
-    ) -> Result<S::Ok, S::Error> {
-        let mut value = serde_json::to_value(value).map_err(S::Error::custom)?;
-        name(&mut value);
-        value.serialize(into)
-    }
-
-    fn read<'de, D: Deserializer<'de>, T: DeserializeOwned>(
-        from: D,
-        name: impl FnOnce(&mut Value),
-    ) -> Result<T, D::Error> {
-        let mut value = Value::deserialize(from)?;
-        name(&mut value);
-        serde_json::from_value(value).map_err(D::Error::custom)
-    }
-
-    pub(super) mod record {
-        use super::{Deserializer, Serializer, of_record, read, write};
-        use state_migration_runner::RunRecord;
-
-        pub(crate) fn serialize<S: Serializer>(
-            record: &RunRecord,
-            into: S,
-        ) -> Result<S::Ok, S::Error> {
-            write(record, into, |value| of_record(value, false))
-        }
-
-        pub(crate) fn deserialize<'de, D: Deserializer<'de>>(
-            from: D,
-        ) -> Result<Box<RunRecord>, D::Error> {
-            read(from, |value| of_record(value, true))
-        }
-    }
-
-    pub(super) mod executions {
-        use super::{Deserializer, Serializer, of_plan, read, write};
-        use serde_json::Value;
-        use state_migration_runner::Execution;
-
-        fn of_each(executions: &mut Value, is_back: bool) {
-            for execution in executions.as_array_mut().into_iter().flatten() {
-                of_plan(execution.get_mut("plan"), is_back);
-            }
-        }
-
-        pub(crate) fn serialize<S: Serializer>(
-            executions: &[Execution],
-            into: S,
-        ) -> Result<S::Ok, S::Error> {
-            write(&executions, into, |value| of_each(value, false))
-        }
-
-        pub(crate) fn deserialize<'de, D: Deserializer<'de>>(
-            from: D,
-        ) -> Result<Vec<Execution>, D::Error> {
-            read(from, |value| of_each(value, true))
-        }
-    }
-
-    pub(super) mod plan {
-        use super::{Deserializer, Serializer, of_plan, read, write};
-        use state_migration_runner::Plan;
-
-        pub(crate) fn serialize<S: Serializer>(plan: &Plan, into: S) -> Result<S::Ok, S::Error> {
-            write(plan, into, |value| of_plan(Some(value), false))
-        }
-
-        pub(crate) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Plan, D::Error> {
-            read(from, |value| of_plan(Some(value), true))
-        }
     }
 }
 
@@ -465,12 +369,27 @@ mod tests {
         assert_eq!(
             read(r#"{"version":2,"request":"throttle","per_second":50}"#),
             Request::Throttle {
-                per_second: NonZeroU32::new(50)
+                per_second: NonZeroU32::new(50),
+                by: By::default()
             }
         );
         assert_eq!(
             read(r#"{"version":2,"request":"throttle","per_second":null}"#),
-            Request::Throttle { per_second: None }
+            Request::Throttle {
+                per_second: None,
+                by: By::default()
+            }
+        );
+        assert_eq!(
+            read(r#"{"version":2,"request":"pause"}"#),
+            Request::Pause(By::default())
+        );
+        assert_eq!(
+            read(r#"{"version":2,"request":"cancel","actor":"ann","reason":"peak hour"}"#),
+            Request::Cancel(By {
+                actor: Some("ann".into()),
+                reason: "peak hour".into()
+            })
         );
         assert_eq!(
             read(r#"{"version":2,"request":"runs"}"#),
@@ -509,7 +428,7 @@ mod tests {
             plan: Some(Fingerprint::new(7)),
             dry_run: true,
             take_over: false,
-            per_second: NonZeroU32::new(9),
+            per_second: Some(NonZeroU32::new(9)),
         };
         for said in [
             Request::Run(run.clone()),
@@ -525,7 +444,17 @@ mod tests {
             Request::Retry {
                 run: RunId::random(),
                 classes: Vec::new(),
-                options: run,
+                options: Run {
+                    per_second: Some(None),
+                    ..run
+                },
+            },
+            Request::Throttle {
+                per_second: None,
+                by: By {
+                    actor: None,
+                    reason: "night".into(),
+                },
             },
             Request::Show {
                 run: RunId::random(),
@@ -540,19 +469,19 @@ mod tests {
     }
 
     #[test]
-    fn a_run_and_a_plan_have_the_words_of_the_protocol() {
+    fn answers_with_a_run_or_a_plan_are_read_as_the_same() {
         let plan = json!({
             "fingerprint": "0000000000000000",
             "selection": Selection::all(),
             "routes": [],
-            "options": { "full_count": true, "twice": false, "deadline_ms": 5 },
+            "options": { "count_all": true, "check_determinism": false, "deadline_ms": 5 },
         });
         let record = json!({
             "id": RunId::random(),
             "number": 1,
             "kind": "migrate",
-            "who": "ann",
-            "why": "release 7",
+            "actor": "ann",
+            "reason": "release 7",
             "plan": plan,
             "state": "done",
             "executions": 1,
@@ -567,6 +496,7 @@ mod tests {
                 record: Box::new(record.clone()),
                 counts: RunCounts::default(),
                 executions: Vec::new(),
+                actions: Vec::new(),
                 failures: Vec::new(),
             },
             Answer::Run {
@@ -594,7 +524,6 @@ mod tests {
             if !is_plan {
                 assert_eq!(json["record"]["actor"], "ann", "{json}");
                 assert_eq!(json["record"]["reason"], "release 7", "{json}");
-                assert_eq!(json["record"]["who"], serde_json::Value::Null, "{json}");
             }
             let read: Line<Answer> = serde_json::from_slice(&line).unwrap();
             assert_eq!(read.said, answer);

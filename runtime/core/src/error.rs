@@ -4,6 +4,8 @@ use std::fmt;
 use std::time::Duration;
 
 use crate::id::{InvalidId, RunId, StreamId, WorkflowId};
+use crate::store_api::Program;
+use crate::time::Timestamp;
 use crate::workflow::BoxError;
 
 /// What the caller should do about an [`Error`].
@@ -62,8 +64,14 @@ pub struct InUse {
     pub epoch: u64,
     /// The run that has claimed the store.
     pub run: Option<RunId>,
-    /// Whether it wrote while it was observed. If not, it is idle or was
-    /// killed; these cannot be told apart.
+    /// The program, if it left its mark.
+    pub program: Option<Program>,
+    /// Whether the program runs, if that can be determined: only on the machine
+    /// where it runs.
+    pub is_alive: Option<bool>,
+    /// When it opened the store.
+    pub opened: Option<Timestamp>,
+    /// Whether it wrote while it was observed.
     pub writes: bool,
     /// How long ago the last write was, as far as files and clocks show.
     pub quiet_for: Option<Duration>,
@@ -76,35 +84,50 @@ impl InUse {
         Self {
             epoch,
             run,
+            program: None,
+            is_alive: None,
+            opened: None,
             writes,
             quiet_for,
         }
     }
 }
 
+impl InUse {
+    /// Whether the program is alive: it wrote while it was observed, or the operating
+    /// system says so.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn appears_alive(&self) -> bool {
+        self.writes || self.is_alive == Some(true)
+    }
+}
+
 impl fmt::Display for InUse {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { epoch, .. } = self;
-        let run = self.run.map_or_else(String::new, |run| {
-            format!("; its run {run} is or was in progress")
-        });
-        let quiet_for = self.quiet_for.map(about);
-        if self.writes {
-            let last = quiet_for.unwrap_or_else(|| about(Duration::ZERO));
-            return write!(
-                f,
-                "a program has this store open (epoch {epoch}; last write {last} ago{run})"
-            );
+        let program = match &self.program {
+            Some(program) if program.is_this() => "this program".to_owned(),
+            Some(program) => program.to_string(),
+            None => "a program".to_owned(),
+        };
+        let mut about = match self.opened {
+            Some(opened) => format!("since {}", opened.to_seconds()),
+            None => format!("epoch {}", self.epoch),
+        };
+        if let Some(run) = self.run {
+            about += &format!("; its run {run} is or was in progress");
+        }
+        let last = match self.quiet_for {
+            Some(quiet) => format!("; last write {} ago", self::about(quiet)),
+            None => String::new(),
+        };
+        if self.appears_alive() {
+            return write!(f, "{program} has this store open ({about}{last})");
         }
         write!(
             f,
-            "a program opened this store (epoch {epoch}{run}) and did not close it; "
-        )?;
-        match quiet_for {
-            Some(long) => write!(f, "nothing was written for {long}")?,
-            None => write!(f, "nothing was written during this check")?,
-        }
-        write!(f, ", so the program was killed or is idle")
+            "{program} opened this store ({about}{last}) and did not close it, so the program was killed or is idle"
+        )
     }
 }
 
@@ -219,12 +242,7 @@ mod tests {
 
     #[test]
     fn a_store_in_use_is_told_of_in_one_sentence() {
-        let mut in_use = InUse {
-            epoch: 7,
-            run: None,
-            writes: true,
-            quiet_for: Some(Duration::from_millis(3_900)),
-        };
+        let mut in_use = InUse::new(7, None, true, Some(Duration::from_millis(3_900)));
         assert_eq!(
             in_use.to_string(),
             "a program has this store open (epoch 7; last write 3 s ago)"
@@ -241,8 +259,8 @@ mod tests {
             assert_eq!(
                 in_use.to_string(),
                 format!(
-                    "a program opened this store (epoch 7) and did not close it; nothing was \
-                     written for {told}, so the program was killed or is idle"
+                    "a program opened this store (epoch 7; last write {told} ago) and did not \
+                     close it, so the program was killed or is idle"
                 )
             );
         }
@@ -250,7 +268,17 @@ mod tests {
         in_use.run = Some(RunId::from_uuid(uuid::Uuid::from_u128(5)));
         assert_eq!(
             in_use.to_string(),
-            "a program opened this store (epoch 7; its run 00000000-0000-0000-0000-000000000005 is or was in progress) and did not close it; nothing was written during this check, so the program was killed or is idle"
+            "a program opened this store (epoch 7; its run 00000000-0000-0000-0000-000000000005 is or was in progress) and did not close it, so the program was killed or is idle"
+        );
+        let mut program = Program::this().clone();
+        (program.id, program.name, program.pid) = (uuid::Uuid::nil(), "loans".to_owned(), 7);
+        (program.host, program.user) = ("db3".to_owned(), "ann".to_owned());
+        in_use.program = Some(program);
+        in_use.opened = Some(Timestamp::from_micros(1_317_423_524_546_000));
+        (in_use.run, in_use.is_alive) = (None, Some(true));
+        assert_eq!(
+            in_use.to_string(),
+            "loans (pid 7 on db3, user ann) has this store open (since 2011-09-30T22:58:44Z)"
         );
     }
 }

@@ -59,8 +59,8 @@ pub use skipped_by::SkippedBy;
 pub use store_api::{
     Appended, Batch, ChunkEvent, ChunkProblem, Commit, DueFilter, DueOf, DuePage, DueProcess,
     DueRequest, EventStore, Expected, ExpectedSequence, Finished, Head, Hold, Move, Partitioning,
-    Passed, Presence, ProcessRegistry, ReadPoint, RegistryKey, RowWrite, Snapshot, SnapshotStore,
-    Stale, StoreId, StreamRange, TransactionalStore, Verdict, WriteActivity,
+    Passed, Presence, ProcessRegistry, Program, ReadPoint, RegistryKey, RowWrite, Snapshot,
+    SnapshotStore, Stale, StoreId, StreamRange, TransactionalStore, Verdict, WriteActivity,
 };
 pub use time::Timestamp;
 pub use version::natural_cmp;

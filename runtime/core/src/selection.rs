@@ -93,6 +93,12 @@ impl Selection {
         self
     }
 
+    /// Whether only processes in flight are selected.
+    #[must_use]
+    pub fn is_in_flight(&self) -> bool {
+        self.in_flight
+    }
+
     /// Limits the selection to processes that are not finished.
     #[must_use]
     pub fn in_flight(mut self) -> Self {

@@ -26,6 +26,14 @@ impl Timestamp {
         Self(micros)
     }
 
+    /// RFC 3339 to the second, in UTC.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn to_seconds(self) -> String {
+        let text = self.to_string();
+        format!("{}Z", text.get(..19).unwrap_or(&text))
+    }
+
     /// Microseconds since 1970-01-01T00:00:00Z.
     #[must_use]
     pub const fn as_micros(self) -> u64 {

@@ -4,20 +4,23 @@ use std::fmt;
 use std::num::NonZeroU32;
 use std::pin::pin;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use futures_util::StreamExt;
 use futures_util::future::{Either, select};
 use futures_util::stream::{self, BoxStream};
 use serde::{Deserialize, Serialize};
-use state_migration_core::RunId;
+use state_migration_core::{RunId, Timestamp};
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout_at};
 
 use crate::limits::in_progress::{ChunkGuard, InProgress};
 use crate::run::counts::Count;
-use crate::run::{RunCounts, RunState};
+use crate::run::{Action, RunAction, RunCounts, RunState};
+
+/// Maximum number of requests that are kept until the run records them.
+const MOST_ACTIONS: usize = 1_000;
 
 /// Progress of a run.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -139,9 +142,12 @@ impl WorkflowProgress {
 struct Requested {
     paused: bool,
     cancelled: bool,
+    /// The limit of the run in progress, or of the next one.
     per_second: Option<NonZeroU32>,
-    /// Whether the limit was requested, and not taken from the record of a run.
-    limit_is_requested: bool,
+    /// The limit that was requested for all runs.
+    standing: Option<NonZeroU32>,
+    /// Whether a limit was requested since the last run ended.
+    is_new: bool,
 }
 
 impl Requested {
@@ -189,6 +195,8 @@ impl Requested {
 #[derive(Clone)]
 pub struct RunControl {
     inner: Arc<Inner>,
+    /// Who makes the requests, and the reason.
+    by: Arc<(String, String)>,
 }
 
 struct Inner {
@@ -199,6 +207,10 @@ struct Inner {
     /// Number of runs in progress. The store admits one of them; the others are
     /// refused.
     in_progress: AtomicUsize,
+    /// Held while a run begins or ends.
+    border: Mutex<()>,
+    /// Requests that are not recorded yet.
+    actions: Mutex<Vec<RunAction>>,
     /// Earliest time at which the next process may start.
     next: Mutex<Option<Instant>>,
 }
@@ -219,7 +231,8 @@ impl RunControl {
             paused: false,
             cancelled: false,
             per_second: None,
-            limit_is_requested: false,
+            standing: None,
+            is_new: false,
         };
         Self {
             inner: Arc::new(Inner {
@@ -227,49 +240,107 @@ impl RunControl {
                 progress: watch::Sender::new(Progress::default()),
                 over: watch::Sender::new(false),
                 in_progress: AtomicUsize::new(0),
+                border: Mutex::default(),
+                actions: Mutex::default(),
                 next: Mutex::default(),
             }),
+            by: Arc::default(),
+        }
+    }
+
+    /// A handle of the same runs whose requests are recorded with this actor and reason.
+    #[must_use]
+    pub fn on_behalf_of(&self, actor: impl Into<String>, reason: impl Into<String>) -> Self {
+        Self {
+            inner: self.inner.clone(),
+            by: Arc::new((actor.into(), reason.into())),
         }
     }
 
     /// Pauses the run after the chunks in progress. The run keeps its claim on the
     /// store, and its record says that it is paused.
     pub fn pause(&self) {
-        self.request(|requested| requested.paused = true);
+        self.request(Action::Pause);
     }
 
     /// Unpauses the run.
     pub fn unpause(&self) {
-        self.request(|requested| requested.paused = false);
+        self.request(Action::Unpause);
     }
 
     /// Cancels the run after the chunks in progress. It can be resumed.
     pub fn cancel(&self) {
-        self.request(|requested| requested.cancelled = true);
+        self.request(Action::Cancel);
     }
 
-    /// Limits the run to this many processes per second from now on; `None` removes the
-    /// limit. The record of the run keeps the limit, and a run that is resumed has it
-    /// again, unless this is called before.
+    /// Limits the run and later ones to this many processes per second from now on;
+    /// `None` removes the limit.
+    ///
+    /// The record of the run keeps the limit. A run that is resumed or retried has it
+    /// again, unless this was called since the last run ended.
     pub fn throttle(&self, per_second: Option<NonZeroU32>) {
-        self.request(|requested| {
+        self.request(Action::Throttle(per_second));
+    }
+
+    /// Limits the next run, but no later one.
+    #[doc(hidden)]
+    pub fn throttle_next(&self, per_second: Option<NonZeroU32>) {
+        self.change(|requested| {
             requested.per_second = per_second;
-            requested.limit_is_requested = true;
+            requested.is_new = true;
         });
     }
 
-    /// Limits a resumed run as it was before, unless another limit was requested.
+    /// Limits a run that follows an earlier one, unless another limit was requested for
+    /// it. Of the limit of that run and the one for all runs, the lower one is used.
     pub(crate) fn throttle_again(&self, per_second: Option<NonZeroU32>) {
-        self.request(|requested| {
-            if !requested.limit_is_requested {
-                requested.per_second = per_second;
+        self.change(|requested| {
+            if !requested.is_new {
+                let limits = [per_second, requested.standing];
+                requested.per_second = limits.into_iter().flatten().min();
             }
         });
     }
 
-    fn request(&self, request: impl FnOnce(&mut Requested)) {
+    /// Makes a request, and keeps it for the record of the run.
+    fn request(&self, action: Action) {
+        self.change(|requested| self.apply(requested, action));
+    }
+
+    fn apply(&self, requested: &mut Requested, action: Action) {
+        match action {
+            Action::Pause => requested.paused = true,
+            Action::Unpause => requested.paused = false,
+            Action::Cancel => requested.cancelled = true,
+            Action::Throttle(limit) => {
+                (requested.per_second, requested.standing) = (limit, limit);
+                requested.is_new = true;
+            }
+        }
+        let mut actions = self.actions();
+        if actions.len() < MOST_ACTIONS {
+            actions.push(RunAction {
+                action,
+                actor: self.by.0.clone(),
+                reason: self.by.1.clone(),
+                time: Timestamp::now(),
+            });
+        }
+    }
+
+    fn actions(&self) -> MutexGuard<'_, Vec<RunAction>> {
+        let actions = self.inner.actions.lock();
+        actions.unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes the requests that are not recorded yet.
+    pub(crate) fn take_actions(&self) -> Vec<RunAction> {
+        std::mem::take(&mut *self.actions())
+    }
+
+    fn change(&self, change: impl FnOnce(&mut Requested)) {
         self.inner.requested.send_modify(|requested| {
-            request(requested);
+            change(requested);
             self.deal_anew();
         });
     }
@@ -331,22 +402,25 @@ impl RunControl {
     /// even on the next run, if no run is in progress.
     #[doc(hidden)]
     pub fn pause_this(&self, paused: bool) -> bool {
-        self.tell_this(|requested| requested.paused = paused)
+        self.tell_this(match paused {
+            true => Action::Pause,
+            false => Action::Unpause,
+        })
     }
 
     /// Cancels the run in progress. Returns `false` and has no effect, not even on the
     /// next run, if no run is in progress.
     #[doc(hidden)]
     pub fn cancel_this(&self) -> bool {
-        self.tell_this(|requested| requested.cancelled = true)
+        self.tell_this(Action::Cancel)
     }
 
-    fn tell_this(&self, tell: impl FnOnce(&mut Requested)) -> bool {
+    fn tell_this(&self, action: Action) -> bool {
         // The end of a run resets the requested state under the same lock.
         self.inner.requested.send_if_modified(|requested| {
             let is_in_progress = self.is_in_progress();
             if is_in_progress {
-                tell(requested);
+                self.apply(requested, action);
                 self.deal_anew();
             }
             is_in_progress
@@ -390,6 +464,7 @@ impl RunControl {
     /// Begins a run, which ends when the returned value is dropped.
     #[doc(hidden)]
     pub fn begin(&self) -> RunGuard {
+        let _border = self.border();
         self.inner.in_progress.fetch_add(1, Ordering::SeqCst);
         self.inner.over.send_replace(false);
         RunGuard(self.clone())
@@ -404,18 +479,26 @@ impl RunControl {
     /// Ends a run, and resets the requested state so that the next run is neither
     /// cancelled nor paused.
     fn end(&self) {
+        // A run that begins meanwhile is neither told that it has ended, nor loses what
+        // is requested of it.
+        let _border = self.border();
         if self.inner.in_progress.fetch_sub(1, Ordering::SeqCst) > 1 {
             return;
         }
         self.inner.over.send_replace(true);
-        self.request(|requested| {
+        self.change(|requested| {
             requested.cancelled = false;
             requested.paused = false;
-            // The limit of a record is for its run only.
-            if !requested.limit_is_requested {
-                requested.per_second = None;
-            }
+            // A limit of one run ends with it.
+            requested.per_second = requested.standing;
+            requested.is_new = false;
+            self.actions().clear();
         });
+    }
+
+    fn border(&self) -> MutexGuard<'_, ()> {
+        let border = self.inner.border.lock();
+        border.unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Maximum number of processes per chunk, so that a throttled run advances in small

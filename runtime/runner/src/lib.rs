@@ -48,6 +48,6 @@ pub use control::{Progress, RunControl, WorkflowProgress};
 pub use migration_runner::MigrationRunner;
 pub use report::{CommitMode, MigrationReport, ScanKind};
 pub use run::{
-    ChangedStep, Execution, Failure, PinnedVersion, Plan, PlanOptions, PlannedRoute, PlannedStep,
-    RunCounts, RunKind, RunRecord, RunState, Runs,
+    Action, ChangedStep, Execution, Failure, HoldAction, PinnedVersion, Plan, PlanOptions,
+    PlannedRoute, PlannedStep, RunAction, RunCounts, RunKind, RunRecord, RunState, Runs,
 };

@@ -51,12 +51,17 @@ impl RunOptions {
 
     /// The options of a run that follows an earlier one: what is not given is as it was
     /// there, so that no check is lost.
-    pub(crate) fn following(&self, earlier: &PlanOptions) -> Self {
-        let checked = Some(earlier.check_determinism);
-        let deadline = Some(Duration::from_millis(earlier.deadline_ms));
+    pub(crate) fn following(&self, earlier: &Plan) -> Self {
+        let checked = Some(earlier.options.check_determinism);
+        let deadline = Some(Duration::from_millis(earlier.options.deadline_ms));
+        let selection = self.selection.clone();
         Self {
             check_determinism: self.check_determinism.or(checked),
             deadline: self.deadline.or(deadline),
+            selection: match earlier.selection.is_in_flight() {
+                true => Arc::new(Selection::clone(&selection).in_flight()),
+                false => selection,
+            },
             ..self.clone()
         }
     }

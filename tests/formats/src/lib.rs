@@ -17,7 +17,7 @@ use state_migration_core::store_api::claim::{Claim, Closed};
 use state_migration_core::store_api::row::{self, BadRecord};
 use state_migration_core::{NewEvent, StreamId, WorkflowId, baseline};
 use state_migration_runner::run::rows::{FailureRow, Number, RangeRow};
-use state_migration_runner::{Execution, RunCounts, RunRecord};
+use state_migration_runner::{Execution, HoldAction, RunAction, RunCounts, RunRecord};
 use state_migration_store::{key, record};
 
 /// A format of records, and where they are.
@@ -92,6 +92,16 @@ pub const FORMATS: &[Format] = &[
         name: "claim",
         table: b"uc",
         decode: json::<Claim>,
+    },
+    Format {
+        name: "request to a run",
+        table: b"ua",
+        decode: json::<RunAction>,
+    },
+    Format {
+        name: "hold or release",
+        table: b"uh",
+        decode: json::<HoldAction>,
     },
     Format {
         name: "mark of the last writer",

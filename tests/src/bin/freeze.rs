@@ -154,6 +154,7 @@ async fn executions(store: SlateDbStore) -> Result<(), Box<dyn Error>> {
         .reason("release 7")
         .select(selection());
     let control = first.control();
+    let control = control.on_behalf_of("carl", "peak hour");
     control.throttle(NonZeroU32::new(50));
     control.pause();
     let paused = async {
@@ -270,12 +271,14 @@ async fn words(store: SlateDbStore) -> Result<(), Box<dyn Error>> {
         for end in ["after", "through", "at"] {
             range[end] = json!(identity::<OrderV1>(0).stream_id());
         }
-        range["tally"] = json!([{"workflow": "order", "migrated": 1, "failed": 2, "skipped": 3, "not_selected": 4}]);
+        range["by_workflow"] = json!([{"workflow": "order", "migrated": 1, "failed": 2, "skipped": 3, "not_selected": 4}]);
         range["stays"] = json!([{"name": "order", "version": "v1"}]);
         range["unread"] = json!(true);
         put(&[b"g", of.as_bytes(), &n.to_be_bytes()], &range).await?;
     }
-    let holder = json!({"run": last, "execution": RunId::random(), "program": RunId::random()});
+    // A program of another machine, which may be alive.
+    let program = json!({"id": RunId::random(), "name": "loans", "pid": 7, "host": "db3", "user": "ann", "machine": "another", "start": 8});
+    let holder = json!({"run": last, "execution": RunId::random(), "program": program});
     put(&[b"c"], &json!({"holder": holder})).await?;
     put(&[b"n"], &json!({"runs": number})).await?;
     store.close().await?;

@@ -190,7 +190,10 @@ pub(super) async fn finish(life: &mut Life<'_>) -> Result<(), Wrong> {
     };
     for (n, stream) in held {
         life.world.model.borrow_mut().streams[n].held().ask(false);
-        life.runs()?.release(&stream).await.map_err(unread)?;
+        life.runs()?
+            .release(&stream, "the torture", "at random")
+            .await
+            .map_err(unread)?;
         life.world.model.borrow_mut().streams[n]
             .held()
             .acknowledge();

@@ -391,7 +391,7 @@ pub(super) async fn hold(life: &Life<'_>, rng: &mut Rng) -> Result<(), Wrong> {
     life.world.model.borrow_mut().streams[n].held().ask(holds);
     let result = match holds {
         true => runs.hold(&stream, "the torture", "at random").await,
-        false => runs.release(&stream).await,
+        false => runs.release(&stream, "the torture", "at random").await,
     };
     if result.is_ok() {
         let mut model = life.world.model.borrow_mut();

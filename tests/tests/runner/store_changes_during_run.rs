@@ -91,7 +91,7 @@ async fn what_an_operator_took_out_stays_out_also_when_it_is_over() {
         (0, 1),
         "{report}"
     );
-    runs.release(&stream(1)).await.unwrap();
+    runs.release(&stream(1), "ann", "paid").await.unwrap();
     let report = Upgrade::new().runner(&store).run().await;
     assert_eq!(
         (report.migrated, report.skipped_by.held),

@@ -10,8 +10,9 @@ use bytes::Bytes;
 use state_migration::{
     Appended, Batch, Commit, DueFilter, DueOf, DuePage, DueRequest, Error, Event, EventStore,
     ExpectedSequence, Head, Hold, MemoryStore, NewEvent, Partitioning, Presence, ProcessIdentity,
-    ProcessRegistry, ReadPoint, RegistryKey, RunId, Snapshot, SnapshotStore, Stale, StoreId,
-    StreamId, StreamRange, TenantId, TransactionalStore, WorkflowId, conformance, is_reserved,
+    ProcessRegistry, ReadPoint, RegistryKey, RowWrite, RunId, Snapshot, SnapshotStore, Stale,
+    StoreId, StreamId, StreamRange, TenantId, TransactionalStore, WorkflowId, conformance,
+    is_reserved,
 };
 use state_migration_tests::faulty::Faulty;
 use state_migration_tests::stores::OnDisk;
@@ -68,6 +69,7 @@ struct Defective {
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Defect {
     IgnoresExpectedSequence,
+    ForgetsTheRecordOfAHold,
     LosesTheLastEventOfAPage,
     ListsOutOfOrder,
     HidesMigrations,
@@ -87,6 +89,11 @@ enum Defect {
     SavesAfterALook,
     ChecksGuardsFirst,
     LetsOneCommitAtATime,
+}
+
+/// The record of a hold that no rule looks at.
+fn no_record() -> RowWrite {
+    RowWrite::put(b"defective".to_vec(), "")
 }
 
 impl Defective {
@@ -128,12 +135,16 @@ impl Defective {
             let now = self.inner.head(&it.stream).await?;
             if it.head.held && now.as_ref() == Some(&it.head) {
                 holds.push((it.stream.clone(), self.inner.held(&it.stream).await?));
-                it.head = self.inner.hold(&it.stream, None).await?.unwrap();
+                it.head = self
+                    .inner
+                    .hold(&it.stream, None, no_record())
+                    .await?
+                    .unwrap();
             }
         }
         let commit = self.inner.commit(&batch).await?;
         for (stream, hold) in holds {
-            self.inner.hold(&stream, hold).await?;
+            self.inner.hold(&stream, hold, no_record()).await?;
         }
         Ok(commit)
     }
@@ -208,7 +219,7 @@ impl EventStore for Defective {
         let migrates = events.iter().any(|it| is_reserved(it.event_type()));
         let is_held = head.is_some_and(|head| head.held);
         if migrates && is_held && self.has(Defect::AppendsToWhatIsHeld) {
-            self.inner.hold(stream, None).await?;
+            self.inner.hold(stream, None, no_record()).await?;
         }
         self.inner.append(stream, expected, events).await
     }
@@ -336,8 +347,17 @@ impl TransactionalStore for Defective {
         }
         Ok(ended)
     }
-    async fn hold(&self, stream: &StreamId, hold: Option<Hold>) -> Result<Option<Head>, Error> {
-        self.inner.hold(stream, hold).await
+    async fn hold(
+        &self,
+        stream: &StreamId,
+        hold: Option<Hold>,
+        record: RowWrite,
+    ) -> Result<Option<Head>, Error> {
+        let record = match self.has(Defect::ForgetsTheRecordOfAHold) {
+            true => no_record(),
+            false => record,
+        };
+        self.inner.hold(stream, hold, record).await
     }
     async fn held(&self, stream: &StreamId) -> Result<Option<Hold>, Error> {
         self.inner.held(stream).await
@@ -472,6 +492,10 @@ async fn the_suite_names_the_rule_that_a_defective_transactional_store_breaks() 
     let apart = "concurrent commits of different streams do not conflict";
     let cover = "the ranges of a split are sorted and disjoint, and cover exactly the given ranges";
     for (defect, rule) in [
+        (
+            ForgetsTheRecordOfAHold,
+            "a hold is kept with its actor, reason and time until its release",
+        ),
         (SplitsWithAGap, cover),
         (EndsPagesTooEarly, pages),
         (SkipsWhatItDidNotRead, pages),

@@ -271,9 +271,16 @@ async fn nobody_gets_at_anothers_rows_on_disk_and_no_id_becomes_a_file() {
             .collect()
     };
     assert_eq!(names(around.path()), ["store".to_owned()].into());
-    let known: BTreeSet<String> = ["compacted", "compactions", "gc", "manifest", "wal"]
-        .map(str::to_owned)
-        .into();
+    let known: BTreeSet<String> = [
+        "compacted",
+        "compactions",
+        "gc",
+        "manifest",
+        "openings",
+        "wal",
+    ]
+    .map(str::to_owned)
+    .into();
     assert!(names(&folder).is_subset(&known), "{:?}", names(&folder));
     let numbered = |name: &String| {
         let name = name.split('.').next().unwrap();

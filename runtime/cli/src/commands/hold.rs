@@ -9,8 +9,9 @@ use state_migration_runner::Runs;
 
 use crate::context::{Context, last_word, option};
 use crate::exit_code::{Exit, Failure};
-use crate::local::user;
+use crate::local::{Signed, user};
 use crate::store::Claim;
+use crate::take_over::TakeOver;
 use crate::view::output::{Answer, BOLD, plain, to_type};
 
 /// Exclude a process from all runs
@@ -29,10 +30,8 @@ pub(crate) struct Hold {
     /// Record who holds the process [default: the name of the user]
     #[arg(long, value_name = "NAME", value_parser = NonEmptyStringValueParser::new())]
     actor: Option<String>,
-    /// Take over the store from a program that has the store open; that program
-    /// can no longer write to the store
-    #[arg(long)]
-    take_over: bool,
+    #[command(flatten)]
+    take_over: TakeOver,
 }
 
 /// Include a held process in later runs again
@@ -42,10 +41,10 @@ pub(crate) struct Release {
     /// Release the process of this stream
     #[arg(value_name = "STREAM")]
     stream: StreamId,
-    /// Take over the store from a program that has the store open; that program
-    /// can no longer write to the store
-    #[arg(long)]
-    take_over: bool,
+    #[command(flatten)]
+    signed: Signed,
+    #[command(flatten)]
+    take_over: TakeOver,
 }
 
 /// The new state of a process.
@@ -65,27 +64,24 @@ struct Decided {
 impl Hold {
     pub(crate) async fn run(self, context: &Context) -> Result<Exit, Failure> {
         let actor = self.actor.unwrap_or_else(user);
-        decide(
-            context,
-            self.stream,
-            Some((actor, self.reason)),
-            self.take_over,
-        )
-        .await
+        let by = (actor, self.reason);
+        decide(context, self.stream, true, by, self.take_over).await
     }
 }
 
 impl Release {
     pub(crate) async fn run(self, context: &Context) -> Result<Exit, Failure> {
-        decide(context, self.stream, None, self.take_over).await
+        let by = (self.signed.actor(), self.signed.reason().to_owned());
+        decide(context, self.stream, false, by, self.take_over).await
     }
 }
 
 async fn decide(
     context: &Context,
     stream: StreamId,
-    hold: Option<(String, String)>,
-    take_over: bool,
+    held: bool,
+    (actor, reason): (String, String),
+    take_over: TakeOver,
 ) -> Result<Exit, Failure> {
     // Check before the store is opened for writing, which fences other writers.
     let reader = context.reader().await?;
@@ -97,7 +93,7 @@ async fn decide(
                 .next(context.again("status")),
         );
     };
-    if hold.is_none() && !head.held {
+    if !held && !head.held {
         // Nothing has to be written, so that no other writer has to be fenced.
         return tell(context, &stream, &head, (false, None));
     }
@@ -105,12 +101,12 @@ async fn decide(
     let decided = async {
         let runs = Runs::of(&store).ok_or_else(|| context.keeps_no_runs())?;
         let was_held = store.head(&stream).await?.is_some_and(|head| head.held);
-        match &hold {
-            Some((actor, reason)) => runs.hold(&stream, actor, reason).await?,
-            None if was_held => runs.release(&stream).await?,
-            None => {}
+        match held {
+            true => runs.hold(&stream, &actor, &reason).await?,
+            false if was_held => runs.release(&stream, &actor, &reason).await?,
+            false => {}
         }
-        Ok::<_, Failure>((was_held, hold))
+        Ok::<_, Failure>((was_held, held.then_some((actor, reason))))
     };
     let decided = decided.await;
     let closed = store.close().await;

@@ -8,6 +8,7 @@ use tokio::time::{Instant, sleep};
 
 use crate::context::Context;
 use crate::exit_code::{Exit, Failure};
+use crate::local::Signed;
 use crate::remote::service::Service;
 
 /// Time to wait until the run has reached the requested state.
@@ -19,12 +20,18 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// continues. The run keeps its claim on the store until it ends.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:\n  pause --socket ./control")]
-pub(crate) struct Pause {}
+pub(crate) struct Pause {
+    #[command(flatten)]
+    signed: Signed,
+}
 
 /// Continue a paused run in a service
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:\n  unpause --socket ./control")]
-pub(crate) struct Unpause {}
+pub(crate) struct Unpause {
+    #[command(flatten)]
+    signed: Signed,
+}
 
 /// Cancel the run in a service
 ///
@@ -32,11 +39,14 @@ pub(crate) struct Unpause {}
 /// service continues.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:\n  cancel --socket ./control")]
-pub(crate) struct Cancel {}
+pub(crate) struct Cancel {
+    #[command(flatten)]
+    signed: Signed,
+}
 
 impl Pause {
     pub(crate) async fn run(self, context: &Context) -> Result<Exit, Failure> {
-        tell(context, Request::Pause, |status| {
+        tell(context, Request::Pause(self.signed.by()), |status| {
             status.progress.state == RunState::Paused || !status.in_progress
         })
         .await
@@ -45,7 +55,7 @@ impl Pause {
 
 impl Unpause {
     pub(crate) async fn run(self, context: &Context) -> Result<Exit, Failure> {
-        tell(context, Request::Unpause, |status| {
+        tell(context, Request::Unpause(self.signed.by()), |status| {
             status.progress.state != RunState::Paused || !status.in_progress
         })
         .await
@@ -54,7 +64,10 @@ impl Unpause {
 
 impl Cancel {
     pub(crate) async fn run(self, context: &Context) -> Result<Exit, Failure> {
-        tell(context, Request::Cancel, |status| !status.in_progress).await
+        tell(context, Request::Cancel(self.signed.by()), |status| {
+            !status.in_progress
+        })
+        .await
     }
 }
 

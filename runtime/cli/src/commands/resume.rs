@@ -10,6 +10,7 @@ use crate::local::{Pace, Signed, drive, planned_again};
 use crate::remote;
 use crate::run_selector::WhichRun;
 use crate::store::Claim;
+use crate::take_over::TakeOver;
 
 /// Resume an interrupted run
 ///
@@ -26,10 +27,8 @@ pub(crate) struct Resume {
     /// Resume even if the migrations differ from those the run was started with
     #[arg(long)]
     force: bool,
-    /// Take over the store from an interrupted run, or from a program that has
-    /// the store open; that program can no longer write to the store
-    #[arg(long)]
-    take_over: bool,
+    #[command(flatten)]
+    take_over: TakeOver,
     #[command(flatten)]
     signed: Signed,
     #[command(flatten)]
@@ -53,7 +52,7 @@ impl Resume {
                 actor: Some(self.signed.actor()),
                 reason: self.signed.reason().to_owned(),
                 force: self.force,
-                take_over: self.take_over,
+                take_over: self.take_over.is_meant(),
                 per_second: self.pace.limit(),
             };
             return remote::drive(context, via, request, goal, &self.pace).await;
@@ -63,7 +62,7 @@ impl Resume {
                 .actor(self.signed.actor())
                 .reason(self.signed.reason())
                 .force(self.force)
-                .take_over(self.take_over)
+                .take_over(self.take_over.is_meant())
         };
         let goal = Goal::Resume(record.id, before);
         let store = context.writer(self.take_over, Claim::Of(Some(record.id)));

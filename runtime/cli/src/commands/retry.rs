@@ -15,6 +15,7 @@ use crate::remote;
 use crate::run_selector::WhichRun;
 use crate::selection::{duration, millis, with_checks};
 use crate::store::Claim;
+use crate::take_over::TakeOver;
 
 /// Retry the processes that failed in a run
 ///
@@ -41,10 +42,8 @@ pub(crate) struct Retry {
     deadline: Option<Duration>,
     #[command(flatten)]
     signed: Signed,
-    /// Take over the store from an interrupted run, or from a program that has
-    /// the store open; that program can no longer write to the store
-    #[arg(long)]
-    take_over: bool,
+    #[command(flatten)]
+    take_over: TakeOver,
     #[command(flatten)]
     pace: Pace,
 }
@@ -73,8 +72,8 @@ impl Retry {
                     },
                     actor: Some(self.signed.actor()),
                     reason: self.signed.reason().to_owned(),
-                    take_over: self.take_over,
-                    per_second: self.pace.limit().flatten(),
+                    take_over: self.take_over.is_meant(),
+                    per_second: self.pace.limit(),
                     ..protocol::Run::default()
                 },
             };
@@ -84,7 +83,7 @@ impl Retry {
             let runner = runner
                 .actor(self.signed.actor())
                 .reason(self.signed.reason())
-                .take_over(self.take_over);
+                .take_over(self.take_over.is_meant());
             with_checks(runner, self.check_determinism, self.deadline)
         };
         let goal = Goal::Retry(record.id, self.class.clone());

@@ -11,6 +11,7 @@ use crate::local::{Pace, Signed, drive};
 use crate::remote::{self, Via, service};
 use crate::selection::Planned;
 use crate::store::Claim;
+use crate::take_over::TakeOver;
 
 /// Migrate outdated processes to the newest version
 ///
@@ -34,10 +35,8 @@ pub(crate) struct Run {
     dry_run: bool,
     #[command(flatten)]
     signed: Signed,
-    /// Take over the store from an interrupted run, or from a program that has
-    /// the store open; that program can no longer write to the store
-    #[arg(long)]
-    take_over: bool,
+    #[command(flatten)]
+    take_over: TakeOver,
     #[command(flatten)]
     planned: Planned,
     #[command(flatten)]
@@ -65,7 +64,7 @@ impl Run {
                 .apply(runner)
                 .actor(self.signed.actor())
                 .reason(self.signed.reason())
-                .take_over(self.take_over)
+                .take_over(self.take_over.is_meant())
         };
         let store = context.writer(self.take_over, Claim::Of(None));
         drive(context, store, set, Goal::Run, &self.pace).await
@@ -88,8 +87,8 @@ impl Run {
             reason: self.signed.reason().to_owned(),
             plan: self.plan,
             dry_run: self.dry_run,
-            take_over: self.take_over,
-            per_second: self.pace.limit().flatten(),
+            take_over: self.take_over.is_meant(),
+            per_second: self.pace.limit(),
         });
         remote::drive(context, via, request, goal, &self.pace).await
     }

@@ -4,14 +4,14 @@ use std::collections::BTreeSet;
 use std::fmt::{self, Write};
 
 use serde::Serialize;
-use state_migration_core::{Selection, WorkflowId};
+use state_migration_core::{InUse, Selection, WorkflowId};
 use state_migration_runner::{RunState, Runs};
 
 use crate::context::Context;
 use crate::exit_code::{Exit, Failure};
 use crate::history::History;
 use crate::remote::service;
-use crate::store::IN_USE;
+use crate::store;
 use crate::version_counts::Census;
 use crate::version_status::{Decision, Decisions, Stands};
 use crate::view::format::{self, count};
@@ -43,10 +43,38 @@ struct Stand {
     unreadable: u64,
     /// Whether a program has the store open, or ended without closing it.
     in_use: bool,
+    /// That program, if it left its mark.
+    opened_by: Option<OpenedBy>,
     /// The last runs, latest first.
     runs: Vec<RunLine>,
     warnings: Vec<String>,
     next: Vec<String>,
+}
+
+#[derive(Debug, Serialize)]
+struct OpenedBy {
+    program: String,
+    pid: u32,
+    host: String,
+    user: String,
+    /// When it opened the store.
+    since: String,
+    /// Whether the program runs; `None` for a program of another machine.
+    alive: Option<bool>,
+}
+
+impl OpenedBy {
+    fn of(in_use: InUse) -> Option<Self> {
+        let program = in_use.program?;
+        Some(Self {
+            program: program.name,
+            pid: program.pid,
+            host: program.host,
+            user: program.user,
+            since: in_use.opened?.to_string(),
+            alive: in_use.is_alive,
+        })
+    }
 }
 
 #[derive(Debug, Serialize)]
@@ -71,11 +99,8 @@ impl Status {
         let runs = Runs::of(&reader).ok_or_else(|| context.keeps_no_runs())?;
         let runs = History::Store(runs, Some(reader.clone()));
         let latest = latest(&runs, RUNS).await?;
-        let in_use = reader.is_in_use().await?;
-        let mut warnings = Vec::new();
-        if in_use {
-            warnings.push(IN_USE.to_owned());
-        }
+        let in_use = reader.in_use().await?;
+        let mut warnings = Vec::from_iter(in_use.as_ref().map(store::in_use));
         if let Some(problem) = decisions.problem() {
             warnings.push(problem.to_string());
         }
@@ -103,7 +128,8 @@ impl Status {
             store: context.global.store.clone().unwrap_or_default(),
             versions,
             unreadable: census.unreadable,
-            in_use,
+            in_use: in_use.is_some(),
+            opened_by: in_use.and_then(OpenedBy::of),
             runs: latest.lines,
             warnings,
             next,

@@ -4,6 +4,7 @@ use state_migration_control_socket::protocol::Request;
 
 use crate::context::Context;
 use crate::exit_code::{Exit, Failure};
+use crate::local::Signed;
 use crate::remote::service::Service;
 use crate::selection::{Limit, limit};
 
@@ -19,13 +20,16 @@ pub(crate) struct Throttle {
     /// Migrate at most N processes per second; `off` removes the limit
     #[arg(value_name = "N", value_parser = limit)]
     limit: Limit,
+    #[command(flatten)]
+    signed: Signed,
 }
 
 impl Throttle {
     pub(crate) async fn run(self, context: &Context) -> Result<Exit, Failure> {
         let via = context.service()?;
         let per_second = self.limit.0;
-        let status = via.tell(Request::Throttle { per_second }).await?;
+        let by = self.signed.by();
+        let status = via.tell(Request::Throttle { per_second, by }).await?;
         context.output.answer(&Service::new(context, &status))?;
         Ok(Exit::Done)
     }

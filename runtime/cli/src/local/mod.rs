@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use clap::builder::NonEmptyStringValueParser;
 use slatedb::CloseReason;
+use state_migration_control_socket::protocol::By;
 
 use crate::context::Context;
 use crate::exit_code::{Exit, Failure};
@@ -52,13 +53,13 @@ impl Pace {
     }
 }
 
-/// Who wants the run, and why: kept in its record.
+/// Who makes a request, and why: kept in the record of the run.
 #[derive(Debug, Clone, clap::Args)]
 pub(crate) struct Signed {
-    /// Record who starts or resumes the run [default: the name of the user]
+    /// Record who makes the request [default: the name of the user]
     #[arg(long, value_name = "NAME", value_parser = NonEmptyStringValueParser::new())]
     actor: Option<String>,
-    /// Record why the run is started or resumed
+    /// Record the reason for the request
     #[arg(
         long,
         value_name = "TEXT",
@@ -75,6 +76,14 @@ impl Signed {
 
     pub(crate) fn reason(&self) -> &str {
         &self.reason
+    }
+
+    /// The same for a request to a service.
+    pub(crate) fn by(&self) -> By {
+        By {
+            actor: Some(self.actor()),
+            reason: self.reason.clone(),
+        }
     }
 }
 
@@ -253,7 +262,8 @@ async fn until_interrupted<S: Opened>(
         Ok(report) => return Some(report),
         Err(signal) => signal,
     };
-    runner.control().cancel();
+    let control = runner.control();
+    control.on_behalf_of(user(), signal).cancel();
     shown.note(format!(
         "{signal}: finishing the chunks in progress; send the signal again to stop at once"
     ));
@@ -294,9 +304,9 @@ fn stopped(context: &Context, goal: &Goal, control: &RunControl) -> Failure {
     };
     // The claim was not released.
     Failure::interrupted(format!(
-        "stopped at once; what run {run} committed is kept, but the run still claims the store, so resume the run with --take-over"
+        "stopped at once; what run {run} committed is kept, but the run still claims the store, so resume the run"
     ))
-    .next(context.again(&format!("resume {run} --take-over")))
+    .next(context.again(&format!("resume {run}")))
 }
 
 /// Formats classes as ` --class panic --class refused`, with a leading space.

@@ -12,7 +12,7 @@ use state_migration_control_socket::protocol::{
 };
 use state_migration_core::{FailureClass, RunId, StreamId};
 use state_migration_runner::run::history::Claim;
-use state_migration_runner::{Execution, Failure as Failed, RunCounts, RunRecord};
+use state_migration_runner::{Execution, Failure as Failed, RunAction, RunCounts, RunRecord};
 use tokio::io::BufReader;
 use tokio::sync::mpsc;
 use tokio::time::timeout;
@@ -277,8 +277,11 @@ impl Via {
         Ok(all)
     }
 
-    /// The executions of a run, oldest first.
-    pub(crate) async fn executions(&self, run: RunId) -> Result<Vec<Execution>, Failure> {
+    /// The executions of a run and the requests to it, oldest first.
+    pub(crate) async fn executed(
+        &self,
+        run: RunId,
+    ) -> Result<(Vec<Execution>, Vec<RunAction>), Failure> {
         let request = Request::Show {
             run,
             class: None,
@@ -286,7 +289,11 @@ impl Via {
             limit: 0,
         };
         match self.ask(request).await? {
-            Answer::Show { executions, .. } => Ok(executions),
+            Answer::Show {
+                executions,
+                actions,
+                ..
+            } => Ok((executions, actions)),
             answer => Err(self.unexpected(&answer)),
         }
     }

@@ -5,15 +5,16 @@
 
 use std::time::{Duration, Instant};
 
-use state_migration_control_socket::protocol::{Answer, Request};
+use state_migration_control_socket::protocol::{Answer, By, Request};
 use state_migration_runner::{MigrationReport, Progress, RunControl};
 
 use crate::context::Context;
 use crate::exit_code::{Exit, Failure};
 use crate::goal::Goal;
 use crate::history::History;
-use crate::local::{Pace, draws_bars};
+use crate::local::{Pace, draws_bars, user};
 use crate::remote::client::Via;
+use crate::signals::HANGUP;
 use crate::view::progress::Shown;
 use crate::view::summary::Ended;
 
@@ -29,7 +30,8 @@ enum OnSignal {
 /// Starts a run in a service and watches it until its end.
 ///
 /// The first signal cancels the run, like a local run. The second signal ends the
-/// watching only. The run also continues if this tool is killed.
+/// watching only. The run also continues if this tool is killed or its terminal is
+/// closed.
 pub(crate) async fn drive(
     context: &Context,
     via: Via,
@@ -104,10 +106,15 @@ async fn follow(
                 ));
             }
             Ok(Err(failure)) => break Err(failure),
-            Err(signal) if cancelled => break Err(left(context, signal)),
+            // A terminal that is closed is no request to cancel the run.
+            Err(signal) if cancelled || signal == HANGUP => break Err(left(context, signal)),
             Err(signal) => {
                 cancelled = true;
-                match signals.or(via.tell(Request::Cancel)).await {
+                let by = By {
+                    actor: Some(user()),
+                    reason: signal.to_owned(),
+                };
+                match signals.or(via.tell(Request::Cancel(by))).await {
                     Ok(Ok(_)) => shown.note(format!(
                         "{signal}: the service finishes the chunks in progress; send the signal again to stop watching"
                     )),

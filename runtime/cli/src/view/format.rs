@@ -53,8 +53,7 @@ pub(crate) fn bytes(bytes: u64) -> String {
 
 /// A time in UTC, to the second: `2026-10-01T12:00:00Z`.
 pub(crate) fn time(time: Timestamp) -> String {
-    let text = time.to_string();
-    format!("{}Z", text.get(..19).unwrap_or(&text))
+    time.to_seconds()
 }
 
 /// The duration between two times, which may be of different clocks.

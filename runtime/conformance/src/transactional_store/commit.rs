@@ -29,6 +29,11 @@ pub(crate) fn a_hold(who: &'static str) -> Hold {
     }
 }
 
+/// The record of a hold, under a key of its own.
+pub(crate) fn a_record() -> RowWrite {
+    RowWrite::put(keys()("record"), &b"a hold"[..])
+}
+
 pub(crate) async fn whole(store: &dyn TransactionalStore) -> Checked {
     let tenant = tenant();
     let (v1, v2) = (own(&tenant, "v1"), own(&tenant, "v2"));
@@ -189,14 +194,14 @@ impl Change {
                 store.append(stream, end, new).await?;
             }
             Self::Hold => {
-                store.hold(stream, Some(a_hold("one"))).await?;
+                store.hold(stream, Some(a_hold("one")), a_record()).await?;
             }
             Self::Release => {
-                store.hold(stream, None).await?;
+                store.hold(stream, None, a_record()).await?;
             }
             Self::HoldAndRelease => {
-                store.hold(stream, Some(a_hold("one"))).await?;
-                store.hold(stream, None).await?;
+                store.hold(stream, Some(a_hold("one")), a_record()).await?;
+                store.hold(stream, None, a_record()).await?;
             }
             Self::Finish => {
                 let batch = Batch {

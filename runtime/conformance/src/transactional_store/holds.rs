@@ -5,7 +5,7 @@ use state_migration_core::{
 };
 
 use crate::event_store::same_head;
-use crate::transactional_store::commit::a_hold;
+use crate::transactional_store::commit::{a_hold, a_record};
 use crate::transactional_store::{Checked, became, moves, own, page_of, put_all, written};
 use crate::{Broken, events, migrated_between, refused, same, stream, tenant};
 
@@ -14,7 +14,14 @@ pub(crate) async fn kept(store: &dyn TransactionalStore) -> Checked {
     let v1 = own(&tenant, "v1");
     let none = stream(&tenant, "none")?;
     for hold in [Some(a_hold("one")), None] {
-        let head = store.hold(&none, hold).await?;
+        let record = a_record();
+        let key = record.key.clone();
+        let head = store.hold(&none, hold, record).await?;
+        same(
+            "the record of a hold of a stream without events",
+            &store.rows(&key, None, 1).await?.len(),
+            &0,
+        )?;
         same(
             "the result of `hold` for a stream without events",
             &head,
@@ -39,7 +46,15 @@ pub(crate) async fn kept(store: &dyn TransactionalStore) -> Checked {
         &None,
     )?;
     for who in ["one", "another"] {
-        let answer = store.hold(a, Some(a_hold(who))).await?;
+        let record = a_record();
+        let (key, value) = (record.key.clone(), record.value.clone());
+        let answer = store.hold(a, Some(a_hold(who)), record).await?;
+        let rows = store.rows(&key, None, 1).await?;
+        same(
+            "the record of a hold",
+            &rows.into_iter().next().map(|(_, row)| row),
+            &value,
+        )?;
         let wanted = Head {
             held: true,
             ..Head::of(1, v1.clone())
@@ -69,7 +84,7 @@ pub(crate) async fn kept(store: &dyn TransactionalStore) -> Checked {
         &vec![Some(true), Some(false)],
     )?;
     for _ in 0..2 {
-        let answer = store.hold(a, None).await?;
+        let answer = store.hold(a, None, a_record()).await?;
         same_head(
             "the result of a release",
             answer.clone(),
@@ -86,7 +101,7 @@ pub(crate) async fn heeded(store: &dyn TransactionalStore) -> Checked {
     let (v1, v2) = (own(&tenant, "v1"), own(&tenant, "v2"));
     let all = put_all(store, &tenant, &["a", "b"], &v1).await?;
     let a = &all[0];
-    store.hold(a, Some(a_hold("one"))).await?;
+    store.hold(a, Some(a_hold("one")), a_record()).await?;
     let event = || migrated_between(&v1, &v2).map(|event| vec![event]);
     let append = store.append(a, ExpectedSequence::Exact(1), event()?).await;
     refused("a `$migrated` event for a held process", append, |error| {
@@ -145,7 +160,7 @@ pub(crate) async fn heeded(store: &dyn TransactionalStore) -> Checked {
         )?;
     }
 
-    store.hold(a, None).await?;
+    store.hold(a, None, a_record()).await?;
     let page = page_of(store, &all).await?;
     let batch = Batch {
         moves: moves(&page, &v2)?,

@@ -10,7 +10,7 @@ use state_migration_core::{
     TransactionalStore, WorkflowId,
 };
 
-use crate::transactional_store::commit::a_hold;
+use crate::transactional_store::commit::{a_hold, a_record};
 use crate::transactional_store::rows::{keys, of_rows, value};
 use crate::transactional_store::work::{Work, at_once, handle, rounds};
 use crate::transactional_store::{Broken, Checked, moves, own, page_of, put_all, stale, written};
@@ -177,7 +177,11 @@ pub(crate) async fn hold_and_move(store: &dyn TransactionalStore) -> Checked {
         let (operator, commits, stream) = (handle(store)?, handle(store)?, all[0].clone());
         let to = v2.clone();
         let (held, commit) = both(
-            async move { Ok(operator.hold(&stream, Some(a_hold("one"))).await?) },
+            async move {
+                Ok(operator
+                    .hold(&stream, Some(a_hold("one")), a_record())
+                    .await?)
+            },
             async move { commit_moves(&*commits, page, &to).await },
         )
         .await?;

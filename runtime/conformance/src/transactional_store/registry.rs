@@ -75,7 +75,11 @@ pub(crate) async fn lookup(
         .await?;
     check("after a `$migrated` event", &v1).await?;
     store
-        .hold(&p, Some(crate::transactional_store::commit::a_hold("one")))
+        .hold(
+            &p,
+            Some(crate::transactional_store::commit::a_hold("one")),
+            crate::transactional_store::commit::a_record(),
+        )
         .await?;
     check("after a hold", &v1).await?;
     beside_moves(store, registry).await

@@ -5,7 +5,7 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use state_migration_core::{Batch, ReadPoint, RowWrite, StreamId, TransactionalStore};
 
-use crate::transactional_store::commit::{Change, a_hold, mark};
+use crate::transactional_store::commit::{Change, a_hold, a_record, mark};
 use crate::transactional_store::rows::{keys, value};
 use crate::transactional_store::versions::open;
 use crate::transactional_store::{Checked, move_to, own, page_of, put_all, stale, written};
@@ -60,7 +60,9 @@ async fn case(store: &dyn TransactionalStore, change: Option<Change>, read: Read
     let key = keys();
     let all = put_all(store, &tenant, &["a", "b", "c", "d"], &v1).await?;
     if change == Some(Change::Release) {
-        store.hold(&all[1], Some(a_hold("somebody"))).await?;
+        store
+            .hold(&all[1], Some(a_hold("somebody")), a_record())
+            .await?;
     }
     let earlier = page_of(store, &all[3..]).await?;
     let page = page_of(store, &all[..3]).await?;

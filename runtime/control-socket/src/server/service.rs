@@ -60,7 +60,7 @@ impl Service {
         control.forget();
         // Set before the first process.
         if let Some(per_second) = per_second {
-            control.throttle(per_second);
+            control.throttle_next(per_second);
         }
         let (sender, ended) = watch::channel(None);
         let runner = self.runner.clone();

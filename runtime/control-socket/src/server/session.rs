@@ -11,7 +11,7 @@ use futures_util::StreamExt;
 use futures_util::future::{Either, select};
 use state_migration_core::RunId;
 use state_migration_runner::options::{RunOptions, RunRequest};
-use state_migration_runner::{Progress, RunRecord};
+use state_migration_runner::{Progress, RunControl, RunRecord};
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::net::UnixStream;
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
@@ -20,7 +20,7 @@ use tokio::time::{sleep, timeout};
 
 use crate::framing::{self, NoLine};
 use crate::protocol::{
-    self, Answer, LONGEST_REQUEST, Line, MOST_FAILURES, Problem, ProblemKind, Request, Status,
+    self, Answer, By, LONGEST_REQUEST, Line, MOST_FAILURES, Problem, ProblemKind, Request, Status,
 };
 use crate::server::client_limit::Seat;
 use crate::server::service::{Service, unreadable};
@@ -146,14 +146,13 @@ impl Session {
     }
 
     async fn answer(&mut self, request: Request) -> Result<(), Gone> {
-        let control = self.service.control();
         let told = match request {
             Request::Status => Ok(()),
-            Request::Pause => in_progress(control.pause_this(true)),
-            Request::Unpause => in_progress(control.pause_this(false)),
-            Request::Cancel => in_progress(control.cancel_this()),
-            Request::Throttle { per_second } => {
-                control.throttle(per_second);
+            Request::Pause(by) => in_progress(self.signed(by).pause_this(true)),
+            Request::Unpause(by) => in_progress(self.signed(by).pause_this(false)),
+            Request::Cancel(by) => in_progress(self.signed(by).cancel_this()),
+            Request::Throttle { per_second, by } => {
+                self.signed(by).throttle(per_second);
                 Ok(())
             }
             Request::Watch | Request::Run(_) | Request::Resume { .. } | Request::Retry { .. } => {
@@ -175,6 +174,20 @@ impl Session {
             Err(problem) => Answer::Error(problem),
         };
         self.say(answer).await
+    }
+
+    /// The control handle, with the actor of a request.
+    fn signed(&self, by: By) -> RunControl {
+        let actor = self.actor(by.actor.unwrap_or_default());
+        self.service.control().on_behalf_of(actor, by.reason)
+    }
+
+    /// The actor of a request; without a name, the user of the client.
+    fn actor(&self, name: String) -> String {
+        match self.user {
+            Some(user) if name.is_empty() => format!("user {user} through the control socket"),
+            _ => name,
+        }
     }
 
     fn status(&self) -> Status {
@@ -253,7 +266,7 @@ impl Session {
                     true => RunRequest::DryRun,
                     false => RunRequest::Run,
                 };
-                (options, request, run.per_second.map(Some))
+                (options, request, run.per_second)
             }
             Request::Retry {
                 run,
@@ -263,7 +276,7 @@ impl Session {
                 let options = service.run_options(more);
                 self.check_plan(more, &options)?;
                 let request = RunRequest::Retry(*run, classes.clone());
-                (options, request, more.per_second.map(Some))
+                (options, request, more.per_second)
             }
             Request::Resume {
                 run,
@@ -287,11 +300,7 @@ impl Session {
                 return Ok(None);
             }
         };
-        if options.actor.is_empty()
-            && let Some(user) = self.user
-        {
-            options.actor = format!("user {user} through the control socket");
-        }
+        options.actor = self.actor(options.actor);
         service.check_idle()?;
         service.check_claim(&options, &request).await?;
         Ok(Some((options, request, per_second)))
@@ -369,6 +378,7 @@ impl Session {
             record: Box::new(record),
             counts,
             executions,
+            actions: runs.actions(run).await.map_err(unreadable)?,
             failures: protocol::page(failures.map_err(unreadable)?),
         })
     }

@@ -7,7 +7,8 @@ use uuid::Uuid;
 
 use crate::error::Error;
 use crate::id::RunId;
-use crate::store_api::{TransactionalStore, row};
+use crate::store_api::{Program, TransactionalStore, row};
+use crate::time::Timestamp;
 
 /// The key of the claim row.
 pub const CLAIM: &[u8] = b"c";
@@ -26,8 +27,16 @@ pub struct Holder {
     pub run: RunId,
     /// Unique for each time that a run is started or resumed.
     pub execution: Uuid,
-    /// Unique for each process of the operating system.
-    pub program: Uuid,
+    /// The program that executes the run.
+    pub program: Program,
+}
+
+impl Holder {
+    /// Whether the program of the run is not known to have ended.
+    #[must_use]
+    pub fn may_be_alive(&self) -> bool {
+        !self.program.has_ended()
+    }
 }
 
 /// The record that the writer of an epoch closed the store: while the database
@@ -35,6 +44,27 @@ pub struct Holder {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Closed {
     pub epoch: u64,
+}
+
+/// The mark of a program that opens, or has opened, a store.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Opening {
+    pub epoch: u64,
+    pub program: Program,
+    /// The location, so that a copy of a store does not count as open.
+    pub place: String,
+    pub opened: Timestamp,
+    /// Whether the attempt failed.
+    #[serde(default)]
+    pub failed: bool,
+}
+
+impl Opening {
+    /// Whether the program is known to have the store closed.
+    #[must_use]
+    pub fn is_over(&self) -> bool {
+        self.failed || self.program.has_ended()
+    }
 }
 
 /// Decodes the claim row; without a row the store is unclaimed.
@@ -70,16 +100,29 @@ mod tests {
             assert_eq!(row[0], 2);
             String::from_utf8(row[1..].to_vec()).unwrap()
         };
+        let program = r#"{"id":"00000000-0000-0000-0000-000000000005","name":"loans","pid":7,"host":"db3","user":"ann","machine":"boot pid:[1]","start":9}"#;
+        let program: Program = serde_json::from_str(program).unwrap();
         let claim = Claim {
             holder: Some(Holder {
                 run: RunId::from_uuid(Uuid::from_u128(0x0102)),
                 execution: Uuid::from_u128(4),
-                program: Uuid::from_u128(5),
+                program: program.clone(),
             }),
         };
         assert_eq!(
             text(row::write(&claim).unwrap()),
-            r#"{"holder":{"run":"00000000-0000-0000-0000-000000000102","execution":"00000000-0000-0000-0000-000000000004","program":"00000000-0000-0000-0000-000000000005"}}"#
+            r#"{"holder":{"run":"00000000-0000-0000-0000-000000000102","execution":"00000000-0000-0000-0000-000000000004","program":{"id":"00000000-0000-0000-0000-000000000005","name":"loans","pid":7,"host":"db3","user":"ann","machine":"boot pid:[1]","start":9}}}"#
+        );
+        let opening = Opening {
+            epoch: 7,
+            program,
+            place: "/data/loans".to_owned(),
+            opened: Timestamp::from_micros(8),
+            failed: false,
+        };
+        assert_eq!(
+            text(row::write(&opening).unwrap()),
+            r#"{"epoch":7,"program":{"id":"00000000-0000-0000-0000-000000000005","name":"loans","pid":7,"host":"db3","user":"ann","machine":"boot pid:[1]","start":9},"place":"/data/loans","opened":8,"failed":false}"#
         );
         let closed = Closed { epoch: 7 };
         assert_eq!(text(row::write(&closed).unwrap()), r#"{"epoch":7}"#);

@@ -5,6 +5,7 @@ pub mod claim;
 mod event_store;
 pub mod fence;
 mod process_registry;
+mod program;
 pub mod row;
 mod snapshot_store;
 pub mod transactional;
@@ -14,6 +15,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 pub use event_store::{Appended, EventStore, ExpectedSequence};
 pub use process_registry::{ProcessRegistry, RegistryKey};
+pub use program::Program;
 pub use snapshot_store::{Snapshot, SnapshotStore};
 pub use transactional::{
     Batch, ChunkEvent, ChunkProblem, Commit, DueFilter, DueOf, DuePage, DueProcess, DueRequest,

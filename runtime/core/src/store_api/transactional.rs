@@ -490,11 +490,18 @@ pub trait TransactionalStore: EventStore {
     ) -> Result<bool, Error>;
 
     /// Holds a process, so that no `$migrated` event can be appended to it, or
-    /// releases it. Returns its new head; `None` if the stream has no events.
+    /// releases it, and writes the record of that in the same transaction. Returns
+    /// its new head; `None` if the stream has no events, and then nothing is
+    /// written.
     ///
     /// # Errors
     /// The store could not be written.
-    async fn hold(&self, stream: &StreamId, hold: Option<Hold>) -> Result<Option<Head>, Error>;
+    async fn hold(
+        &self,
+        stream: &StreamId,
+        hold: Option<Hold>,
+        record: RowWrite,
+    ) -> Result<Option<Head>, Error>;
 
     /// The record of a process's hold; `None` if the process is not held.
     ///

@@ -35,10 +35,11 @@ pub(crate) async fn process(
     (own, recorded): (RunRecord, &Recorded),
     stream: &StreamId,
 ) -> Result<Lazy, Error> {
-    let (book, selection) = LazyBook::open(store.clone(), own, recorded).await?;
     let Some(head) = store.head(stream).await? else {
         return Ok(Lazy::LeftAlone);
     };
+    let opened = LazyBook::open(store.clone(), &head.workflow_id, own, recorded);
+    let (book, selection) = opened.await?;
     // Only a run can tell which are the first N processes.
     let selected = selection.selects(stream)
         && selection.selects_workflow(head.workflow_id.name())

@@ -97,7 +97,7 @@ pub(crate) async fn run(
     };
     let _alive = run_log.as_ref().map(|run_log| run_log.alive());
     let state = execution.go().await;
-    execution.note_throttle().await;
+    execution.note_requests().await;
     execution.report_lazy().await;
     let mut report = execution.report;
     if let Some(run_log) = run_log {
@@ -422,7 +422,7 @@ impl Execution<'_> {
             {
                 self.note(state).await;
             }
-            self.note_throttle().await;
+            self.note_requests().await;
             let next = {
                 let (change, rest) = (pin!(changes.next()), pin!(idle.changed()));
                 let changed = select(change, rest);
@@ -444,18 +444,26 @@ impl Execution<'_> {
         }
     }
 
-    /// Records the limit of the run if it has changed.
-    async fn note_throttle(&mut self) {
+    /// Records what was requested of the run, and its limit if it has changed.
+    async fn note_requests(&mut self) {
+        let actions = self.run.control.take_actions();
         let Some(run_log) = self.context.committer.bookkeeping.run_log() else {
             return;
         };
         let (record, throttle) = (run_log.record(), self.run.control.throttled());
-        if record.throttle != throttle
-            && let Err(error) = run_log.set_state(record.state, throttle).await
-        {
+        let noted = async {
+            if !actions.is_empty() {
+                run_log.note(&actions).await?;
+            }
+            if record.throttle != throttle {
+                run_log.set_state(record.state, throttle).await?;
+            }
+            Ok::<_, Error>(())
+        };
+        if let Err(error) = noted.await {
             self.report.warn(
                 Subject::Run,
-                format!("cannot record the new limit of the run: {error}"),
+                format!("cannot record a request to the run: {error}"),
             );
         }
     }

@@ -311,7 +311,8 @@ impl<M, ES: EventStore, SS: SnapshotStore> MigrationRunner<M, ES, SS> {
                         "run {of} is not in the store; check the id in the list of runs"
                     )));
                 };
-                run_options = run_options.following(&earlier.plan.options);
+                self.control.throttle_again(earlier.throttle);
+                run_options = run_options.following(&earlier.plan);
                 run.check_determinism = run_options.check_determinism.unwrap_or(false);
                 run.deadline = run_options.deadline();
                 RunKind::Retry { of, classes }

@@ -7,15 +7,17 @@ use serde::{Deserialize, Serialize};
 use state_migration_core::store_api::claim::{self, Holder};
 use state_migration_core::store_api::row;
 use state_migration_core::{
-    Error, EventStore, FailureClass, Hold, MigrationError, RunId, StreamId, Timestamp,
-    TransactionalStore, WorkflowId,
+    Error, EventStore, FailureClass, Hold, MigrationError, Program, RowWrite, RunId, StreamId,
+    Timestamp, TransactionalStore, WorkflowId,
 };
 
 use crate::retry::ATTEMPTS;
 use crate::run::plan::last_of_each;
 use crate::run::rows::{self, FailureRow, RangeRow};
-use crate::run::run_log::is_dead;
-use crate::run::{ChangedStep, Execution, Plan, RunCounts, RunRecord};
+use crate::run::run_log::{has_ended, is_dead};
+use crate::run::{
+    ChangedStep, Execution, HoldAction, Plan, RunAction, RunCounts, RunKind, RunRecord, RunState,
+};
 
 const PAGE: usize = 512;
 
@@ -102,8 +104,24 @@ impl Runs {
         let mut runs: Vec<RunRecord> = rows
             .map(|(_, row)| row::read(row, "the record of a run"))
             .collect::<Result<_, _>>()?;
+        for run in &mut runs {
+            self.end_if_over(run).await?;
+        }
         runs.sort_by_key(|run| run.number);
         Ok(runs)
+    }
+
+    /// Ends the record of a run of opened processes whose program has ended.
+    async fn end_if_over(&self, run: &mut RunRecord) -> Result<(), Error> {
+        if run.kind != RunKind::Lazy || run.state != RunState::Running {
+            return Ok(());
+        }
+        let execution = self.executions(run.id).await?.pop();
+        let is_over = execution.is_some_and(|it| has_ended(&it.program, &self.store));
+        if is_over {
+            run.state = RunState::Done;
+        }
+        Ok(())
     }
 
     /// One run; `None` if the store does not know it.
@@ -113,11 +131,12 @@ impl Runs {
     pub async fn get(&self, run: RunId) -> Result<Option<RunRecord>, Error> {
         let key = rows::run(run);
         let found = self.store.rows(&key, None, 1).await?;
-        found
-            .into_iter()
-            .next()
-            .map(|(_, row)| row::read(row, format_args!("the record of run {run}")))
-            .transpose()
+        let Some((_, row)) = found.into_iter().next() else {
+            return Ok(None);
+        };
+        let mut record = row::read(row, format_args!("the record of run {run}"))?;
+        self.end_if_over(&mut record).await?;
+        Ok(Some(record))
     }
 
     /// The executions of a run, oldest first: who started and resumed it, where, with
@@ -128,6 +147,16 @@ impl Runs {
     pub async fn executions(&self, run: RunId) -> Result<Vec<Execution>, Error> {
         let rows = self.all_rows(&rows::executions(run)).await?.into_iter();
         rows.map(|(_, row)| row::read(row, format_args!("an execution of run {run}")))
+            .collect()
+    }
+
+    /// The requests to a run while it was in progress, oldest first.
+    ///
+    /// # Errors
+    /// The store could not be read.
+    pub async fn actions(&self, run: RunId) -> Result<Vec<RunAction>, Error> {
+        let rows = self.all_rows(&rows::actions(run)).await?.into_iter();
+        rows.map(|(_, row)| row::read(row, format_args!("a request to run {run}")))
             .collect()
     }
 
@@ -287,20 +316,25 @@ impl Runs {
     /// The stream has no events, `actor` or `reason` is longer than 65,535 bytes, or the
     /// store could not be written.
     pub async fn hold(&self, stream: &StreamId, actor: &str, reason: &str) -> Result<(), Error> {
-        let hold = Hold {
-            actor: actor.into(),
-            reason: reason.into(),
-            time: Timestamp::now(),
-        };
-        self.set_hold(stream, Some(hold)).await
+        self.set_hold(stream, true, actor, reason).await
     }
 
     /// Releases a held process, so that later runs include it.
     ///
     /// # Errors
     /// As for [`hold`](Runs::hold).
-    pub async fn release(&self, stream: &StreamId) -> Result<(), Error> {
-        self.set_hold(stream, None).await
+    pub async fn release(&self, stream: &StreamId, actor: &str, reason: &str) -> Result<(), Error> {
+        self.set_hold(stream, false, actor, reason).await
+    }
+
+    /// Every hold and release of a process, oldest first.
+    ///
+    /// # Errors
+    /// The store could not be read.
+    pub async fn holds(&self, stream: &StreamId) -> Result<Vec<HoldAction>, Error> {
+        let rows = self.all_rows(&rows::holds(stream)).await?.into_iter();
+        rows.map(|(_, row)| row::read(row, format_args!("a hold of {stream}")))
+            .collect()
     }
 
     /// The hold on a process; `None` if the process is not held, or if the stream has
@@ -312,8 +346,28 @@ impl Runs {
         self.store.held(stream).await
     }
 
-    async fn set_hold(&self, stream: &StreamId, hold: Option<Hold>) -> Result<(), Error> {
-        match self.store.hold(stream, hold).await? {
+    async fn set_hold(
+        &self,
+        stream: &StreamId,
+        held: bool,
+        actor: &str,
+        reason: &str,
+    ) -> Result<(), Error> {
+        let time = Timestamp::now();
+        let hold = held.then(|| Hold {
+            actor: actor.into(),
+            reason: reason.into(),
+            time,
+        });
+        let action = HoldAction {
+            held,
+            actor: actor.into(),
+            reason: reason.into(),
+            program: Program::this().clone(),
+            time,
+        };
+        let record = RowWrite::put(rows::hold(stream, time), row::write(&action)?);
+        match self.store.hold(stream, hold, record).await? {
             Some(_) => Ok(()),
             None => Err(Error::invalid(format!(
                 "stream {stream} does not exist; check its id"

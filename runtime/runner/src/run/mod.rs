@@ -1,5 +1,6 @@
 //! Runs as durable objects: plan, actor, reason, progress, failures and result.
 
+pub mod actions;
 pub(crate) mod bookkeeping;
 pub(crate) mod counts;
 pub mod history;
@@ -14,10 +15,13 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+pub use actions::{Action, HoldAction, RunAction};
 pub use history::{Failure, Runs};
 pub use plan::{ChangedStep, PinnedVersion, Plan, PlanOptions, PlannedRoute, PlannedStep};
 
-use state_migration_core::{FailureClass, RunId, SkippedBy, Timestamp, TransactionalStore};
+use state_migration_core::{
+    FailureClass, Program, RunId, SkippedBy, Timestamp, TransactionalStore,
+};
 
 /// The store that holds the run and its processes.
 pub(crate) type Store = Arc<dyn TransactionalStore>;
@@ -76,7 +80,7 @@ pub enum RunKind {
         /// Restricts the retry to failures of these classes; empty: all classes.
         classes: Vec<FailureClass>,
     },
-    /// Single processes, when they are opened. Such a run has no end.
+    /// Single processes, when they are opened. Such a run ends with its program.
     Lazy,
 }
 
@@ -103,10 +107,8 @@ pub struct RunRecord {
     /// The kind of the run.
     pub kind: RunKind,
     /// Who started the run, as given by the caller.
-    #[serde(rename = "who")]
     pub actor: String,
     /// The reason for the run, as given by the caller.
-    #[serde(rename = "why")]
     pub reason: String,
     /// The plan of the run.
     pub plan: Plan,
@@ -137,12 +139,8 @@ pub struct Execution {
     pub actor: String,
     /// The reason, as given by the caller.
     pub reason: String,
-    /// The file name of the program.
-    pub program: String,
-    /// The process id of the program.
-    pub pid: u32,
-    /// The host, if the operating system names it.
-    pub host: String,
+    /// The program, and where it runs.
+    pub program: Program,
     /// The plan, if it is not that of the record, because the run was resumed by force
     /// with other code.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -162,32 +160,17 @@ pub struct Execution {
 impl Execution {
     /// An execution in this program, from now on.
     pub(crate) fn here(number: u32, actor: String, reason: String) -> Self {
-        let program = std::env::current_exe().ok();
-        let program = program.as_deref().and_then(std::path::Path::file_name);
         Self {
             number,
             actor,
             reason,
-            program: program.map_or_else(String::new, |name| name.to_string_lossy().into_owned()),
-            pid: std::process::id(),
-            host: host(),
+            program: Program::this().clone(),
             plan: None,
             took_over: None,
             started: Timestamp::now(),
             ended: None,
         }
     }
-}
-
-/// The name of this host.
-fn host() -> String {
-    #[cfg(unix)]
-    return rustix::system::uname()
-        .nodename()
-        .to_string_lossy()
-        .into_owned();
-    #[cfg(not(unix))]
-    return std::env::var("COMPUTERNAME").unwrap_or_default();
 }
 
 /// What a run has done so far, durably.

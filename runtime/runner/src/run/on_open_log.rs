@@ -18,7 +18,7 @@ use tokio::sync::OnceCell;
 use crate::retry::ATTEMPTS;
 use crate::run::rows::{self, FailureRow};
 use crate::run::run_log::{self, Committed};
-use crate::run::{RunCounts, RunKind, RunRecord, RunState, Runs};
+use crate::run::{Execution, RunCounts, RunKind, RunRecord, RunState, Runs};
 
 /// Bookkeeping of processes that are migrated when they are opened.
 pub(crate) struct LazyBook {
@@ -36,12 +36,14 @@ pub(crate) struct LazyBook {
 pub(crate) type Recorded = OnceCell<()>;
 
 impl LazyBook {
-    /// Opens the bookkeeping of the run that has claimed the store, with its selection.
+    /// Opens the bookkeeping of the run that has claimed the store, with its selection, if
+    /// the run is for processes at this version.
     ///
     /// Without such a run, opens that of the run that `own` describes, whose record is
     /// written once.
     pub(crate) async fn open(
         store: Arc<dyn TransactionalStore>,
+        version: &WorkflowId,
         own: RunRecord,
         recorded: &Recorded,
     ) -> Result<(Self, Selection), Error> {
@@ -51,12 +53,18 @@ impl LazyBook {
             ));
         };
         let claim = run_log::row(&store, claim::CLAIM).await?;
-        let active = match claim::read(claim.clone())?.holder {
+        // The selection of an interrupted run is of no concern to other programs.
+        let holder = claim::read(claim.clone())?.holder;
+        let active = match holder.filter(|holder| !run_log::is_dead(holder, &store)) {
             Some(holder) => runs.get(holder.run).await?,
             None => None,
         };
         // A retry is only for the processes that failed in an earlier run.
-        let active = active.filter(|run| run.kind == RunKind::Migrate);
+        let active = active.filter(|run| {
+            run.kind == RunKind::Migrate
+                && run.plan.selection.selects_workflow(version.name())
+                && run.plan.routes.iter().any(|route| route.from == *version)
+        });
         let (run, is_own, selection) = match active {
             Some(active) => (active.id, false, active.plan.selection),
             None => {
@@ -155,6 +163,9 @@ async fn record(store: &Arc<dyn TransactionalStore>, mut own: RunRecord) -> Resu
         run_log::number(store, &mut own, &mut batch).await?;
         let row = RowWrite::put(key.clone(), row::write(&own)?);
         batch.rows.push(row.expecting(None));
+        let here = Execution::here(1, own.actor.clone(), own.reason.clone());
+        let row = RowWrite::put(rows::execution(own.id, here.number), row::write(&here)?);
+        batch.rows.push(row);
         match store.commit(&batch).await {
             Ok(Commit::Written) => return Ok(()),
             Ok(Commit::Stale(_)) => {}

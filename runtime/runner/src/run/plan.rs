@@ -89,11 +89,10 @@ impl fmt::Display for PinnedVersion {
 #[non_exhaustive]
 pub struct PlanOptions {
     /// Whether processes that are up to date are counted too.
-    #[serde(rename = "full_count")]
+    #[serde(rename = "count_all")]
     pub count_up_to_date: bool,
     /// Whether user code runs twice on every process, to check that it is
     /// deterministic.
-    #[serde(rename = "twice")]
     pub check_determinism: bool,
     /// Timeout of user code for one process, in milliseconds.
     pub deadline_ms: u64,

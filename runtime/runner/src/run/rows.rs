@@ -2,10 +2,12 @@
 //!
 //! | key | content |
 //! |---|---|
+//! | `a` run, time, random | a request to the run |
 //! | `c` | the claim: the run that has claimed the store |
 //! | `e` | the epoch of the last writer that closed the store |
 //! | `f` run, stream | a process that failed, and the reason |
 //! | `g` run, number | a range: its progress and its counts |
+//! | `h` length, stream, time, random | a hold or a release of a process |
 //! | `l` run | sum of the counts of processes migrated when they were opened |
 //! | `l` run, stream | the count of one such process that is not in the sum yet |
 //! | `n` | the number of runs |
@@ -21,12 +23,15 @@ use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 use state_migration_core::{
-    Error, FailureClass, MigrationError, RunId, SkippedBy, Stage, StreamId, StreamRange, WorkflowId,
+    Error, FailureClass, MigrationError, RunId, SkippedBy, Stage, StreamId, StreamRange, Timestamp,
+    WorkflowId,
 };
+use uuid::Uuid;
 
 use crate::run::RunCounts;
 use crate::run::counts::CountsByWorkflow;
 
+const HOLDS: &[u8] = b"h";
 pub(crate) const NUMBER: &[u8] = b"n";
 pub(crate) const RUNS: &[u8] = b"r";
 
@@ -75,6 +80,32 @@ pub(crate) fn execution(run: RunId, number: u32) -> Vec<u8> {
 
 pub(crate) fn executions(run: RunId) -> Vec<u8> {
     of_run(b'x', run, b"")
+}
+
+/// Entries of one instant have keys of their own.
+fn at(time: Timestamp) -> [u8; 16] {
+    let mut key = *Uuid::new_v4().as_bytes();
+    key[..8].copy_from_slice(&time.as_micros().to_be_bytes());
+    key
+}
+
+pub(crate) fn action(run: RunId, time: Timestamp) -> Vec<u8> {
+    of_run(b'a', run, &at(time))
+}
+
+pub(crate) fn actions(run: RunId) -> Vec<u8> {
+    of_run(b'a', run, b"")
+}
+
+/// The length keeps the rows of a stream apart from those of longer ids.
+pub(crate) fn holds(stream: &StreamId) -> Vec<u8> {
+    let stream = stream.as_str().as_bytes();
+    let length = u16::try_from(stream.len()).unwrap_or(u16::MAX);
+    [HOLDS, &length.to_be_bytes(), stream].concat()
+}
+
+pub(crate) fn hold(stream: &StreamId, time: Timestamp) -> Vec<u8> {
+    [&holds(stream)[..], &at(time)].concat()
 }
 
 /// The number in the key of a range.
@@ -143,11 +174,7 @@ pub struct RangeRow {
     pub(crate) unread: bool,
     pub(crate) counts: RunCounts,
     /// `counts` per workflow, as far as known.
-    #[serde(
-        default,
-        rename = "tally",
-        skip_serializing_if = "CountsByWorkflow::is_empty"
-    )]
+    #[serde(default, skip_serializing_if = "CountsByWorkflow::is_empty")]
     pub(crate) by_workflow: CountsByWorkflow,
 }
 
@@ -236,8 +263,6 @@ pub struct FailureRow {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
-    use uuid::Uuid;
-
     use super::*;
     use state_migration_core::store_api::row::{read, write};
 
@@ -260,6 +285,12 @@ mod tests {
         assert_eq!(NUMBER, b"n");
         assert_eq!(lazy(id(), &stream, true), with(b'l', b"process/t/p\x01"));
         assert_eq!(lazies(id()), with(b'l', b""));
+        let time = Timestamp::from_micros(258);
+        let (one, other) = (action(id(), time), action(id(), time));
+        assert!(one != other && one.starts_with(&with(b'a', &[0, 0, 0, 0, 0, 0, 1, 2])));
+        assert_eq!(one.len(), actions(id()).len() + 16);
+        assert_eq!(holds(&stream), b"h\0\x0bprocess/t/p");
+        assert_eq!(hold(&stream, time).len(), holds(&stream).len() + 16);
     }
 
     #[test]
@@ -281,8 +312,8 @@ mod tests {
         row.stays.insert(WorkflowId::from_static("loan", "1"));
         row.unread = true;
         let written = write(&row).unwrap();
-        let tally = r#","tally":[{"workflow":"loan","migrated":2,"failed":0,"skipped":0}]}"#;
-        assert!(text(written.clone()).ends_with(tally));
+        let counts = r#","by_workflow":[{"workflow":"loan","migrated":2,"failed":0,"skipped":0}]}"#;
+        assert!(text(written.clone()).ends_with(counts));
         let stays = r#""heads":0,"stays":[{"name":"loan","version":"1"}],"unread":true,"counts""#;
         assert!(text(written.clone()).contains(stays));
         assert_eq!(read::<RangeRow>(written.into(), "it").unwrap(), row);

@@ -4,8 +4,9 @@
 //! The claim is one row, which a run writes when it begins and when it ends. It guards
 //! every batch, so an execution that lost the store commits nothing more. Whether its
 //! holder is dead does not depend on clocks: an execution of this program is alive while
-//! it is in a set in memory, and an execution of another program is dead if this program
-//! is the only writer, as with SlateDB.
+//! it is in a set in memory. An execution of another program is dead if the operating
+//! system says that the program has ended, or if this program is the only writer, as with
+//! SlateDB.
 //!
 //! A range row changes in the transaction of its processes, and only while it is as its
 //! worker wrote it last. No two workers write the same row, so bookkeeping causes no
@@ -20,23 +21,19 @@ use bytes::Bytes;
 use state_migration_core::store_api::claim::{self, Claim, Holder};
 use state_migration_core::store_api::row;
 use state_migration_core::{
-    Batch, Commit, Error, ErrorKind, EventStore, MigrationError, ReadPoint, RowWrite, RunId, Stale,
-    StreamId, StreamRange, Timestamp, WorkflowId,
+    Batch, Commit, Error, ErrorKind, EventStore, MigrationError, Program, ReadPoint, RowWrite,
+    RunId, Stale, StreamId, StreamRange, Timestamp, WorkflowId,
 };
 use uuid::Uuid;
 
 use crate::retry::ATTEMPTS;
 use crate::run::rows::{self, FailureRow, Part, RangeRow, StoredError};
-use crate::run::{Execution, Plan, RunCounts, RunKind, RunRecord, RunState, Runs, Store};
+use crate::run::{
+    Execution, Plan, RunAction, RunCounts, RunKind, RunRecord, RunState, Runs, Store,
+};
 
 /// Maximum number of flushes before their outcome is reported as unknown.
 const FLUSHES: usize = 4;
-
-/// The id of this operating-system process.
-fn program() -> Uuid {
-    static ID: OnceLock<Uuid> = OnceLock::new();
-    *ID.get_or_init(Uuid::new_v4)
-}
 
 /// The executions in progress in this program.
 fn live() -> &'static Mutex<HashSet<Uuid>> {
@@ -237,7 +234,7 @@ impl RunLog {
             claim.holder = Some(Holder {
                 run: record.id,
                 execution: live.0,
-                program: program(),
+                program: Program::this().clone(),
             });
             let claim = Bytes::from(row::write(&claim)?);
             batch.rows.extend([
@@ -525,6 +522,21 @@ impl RunLog {
         Ok(())
     }
 
+    /// Records requests to the run.
+    pub(crate) async fn note(&self, actions: &[RunAction]) -> Result<(), Error> {
+        let run = self.run();
+        let mut rows = Vec::with_capacity(actions.len());
+        for action in actions {
+            let row = row::write(action)?;
+            rows.push(RowWrite::put(rows::action(run, action.time), row));
+        }
+        self.write(|batch| {
+            batch.rows.extend(rows.iter().cloned());
+            Ok(())
+        })
+        .await
+    }
+
     /// Ends this execution: records the state and releases the claim.
     pub(crate) async fn end(&self, state: RunState) -> Result<(), Error> {
         let mut record = self.record();
@@ -701,12 +713,16 @@ async fn attempt(store: &Store, run: RunId, stream: &StreamId) -> Result<u32, Er
 /// Whether the execution that made a claim can no longer write. This does not depend on
 /// clocks or timeouts.
 pub(crate) fn is_dead(holder: &Holder, store: &Store) -> bool {
-    if holder.program == program() {
-        !is_live(holder.execution)
-    } else {
-        // The claim is of another program, and only this program can write.
-        store.is_single_writer()
+    match holder.program.is_this() {
+        true => !is_live(holder.execution),
+        false => has_ended(&holder.program, store),
     }
+}
+
+/// Whether a program can no longer write to a store.
+pub(crate) fn has_ended(program: &Program, store: &Store) -> bool {
+    // If this program is the only writer, another one is fenced.
+    !program.is_this() && (store.is_single_writer() || program.has_ended())
 }
 
 fn claimed(run: RunId) -> Error {

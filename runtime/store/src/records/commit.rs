@@ -7,8 +7,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::{StreamExt, stream};
 use state_migration_core::{
-    Batch, Commit, Error, ErrorKind, Expected, Head, ReadPoint, RunId, Stale, StreamId, Timestamp,
-    WorkflowId,
+    Batch, Commit, Error, ErrorKind, Expected, Head, ReadPoint, RowWrite, RunId, Stale, StreamId,
+    Timestamp, WorkflowId,
 };
 
 use crate::key::{self, PerStream};
@@ -189,13 +189,18 @@ async fn put<T: KvTxn>(txn: &mut T, batch: &Batch) -> Result<(), Error> {
         }
     }
     for row in &batch.rows {
-        let key = key::run_row(&row.key);
-        match &row.value {
-            Some(value) => txn.put(key, value.to_vec())?,
-            None => txn.delete(key)?,
-        }
+        write_row(txn, row)?;
     }
     Ok(())
+}
+
+/// Writes a row of the bookkeeping.
+pub(crate) fn write_row(txn: &mut impl KvTxn, row: &RowWrite) -> Result<(), Error> {
+    let key = key::run_row(&row.key);
+    match &row.value {
+        Some(value) => txn.put(key, value.to_vec()),
+        None => txn.delete(key),
+    }
 }
 
 /// Begins the next round of births at a version. It conflicts with every birth

@@ -7,8 +7,8 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use state_migration_core::{
     Batch, Commit, DueFilter, DuePage, DueRequest, Error, Head, Hold, Partitioning, Presence,
-    ReadPoint, RunId, StoreId, StreamId, StreamRange, TransactionalStore, Verdict, WorkflowId,
-    WriteActivity,
+    ReadPoint, RowWrite, RunId, StoreId, StreamId, StreamRange, TransactionalStore, Verdict,
+    WorkflowId, WriteActivity,
 };
 
 use crate::key::{self, KeyRange, PerStream};
@@ -97,8 +97,13 @@ impl<K: Kv> TransactionalStore for RecordStore<K> {
         crate::records::commit::close(self, version, run, empty).await
     }
 
-    async fn hold(&self, stream: &StreamId, hold: Option<Hold>) -> Result<Option<Head>, Error> {
-        let hold = &hold;
+    async fn hold(
+        &self,
+        stream: &StreamId,
+        hold: Option<Hold>,
+        record: RowWrite,
+    ) -> Result<Option<Head>, Error> {
+        let (hold, row) = (&hold, &record);
         let what = match hold {
             Some(_) => "the hold of",
             None => "the release of",
@@ -119,6 +124,7 @@ impl<K: Kv> TransactionalStore for RecordStore<K> {
                     Some(hold) => txn.put(key, record::write_hold(hold)?)?,
                     None => txn.delete(key)?,
                 }
+                crate::records::commit::write_row(&mut txn, row)?;
                 Ok((txn, Some(head)))
             })
             .await?;

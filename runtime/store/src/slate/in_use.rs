@@ -1,10 +1,11 @@
 //! Detection of whether another program has a store open.
 //!
-//! A writer that closes its store leaves a mark with its epoch, and every
-//! writer has its own epoch: while the database is at the epoch of the mark, no
-//! program has it open. Otherwise a program has it open, or ended without
-//! closing it. New writes show that the program is alive; their absence shows
-//! nothing.
+//! A writer that closes its store records its epoch, and every writer has its
+//! own epoch: while the database is at the recorded epoch, no program has it
+//! open. Otherwise a program has it open, or ended without closing it. The
+//! [marks](crate::slate::openings) of the programs say which, for programs of
+//! this machine. For others, new writes show that the program is alive; their
+//! absence shows nothing.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
@@ -13,12 +14,13 @@ use futures_util::TryStreamExt;
 use slatedb::object_store::path::Path;
 use slatedb::object_store::{self, ObjectMeta, ObjectStore, ObjectStoreExt as _};
 use slatedb::{Db, DbReader};
-use state_migration_core::store_api::claim::{self, Closed, interrupted_by};
+use state_migration_core::store_api::claim::{self, Closed, Holder, interrupted_by};
 use state_migration_core::store_api::row;
 use state_migration_core::{Error, ErrorKind, InUse};
 
 use crate::key;
 use crate::slate::kv::{error, way_out_of_storage};
+use crate::slate::openings::Openings;
 use crate::slate::probe::Seen;
 use crate::slate::{SlateDbReader, SlateDbStore, SlateDbStoreBuilder};
 
@@ -59,8 +61,20 @@ pub(crate) async fn closed(reader: &DbReader) -> Result<Option<u64>, Error> {
 
 impl Seen {
     /// Whether a program appears to have the store open.
-    fn is_in_use(&self) -> bool {
-        self.epoch.is_some() && self.closed != self.epoch
+    pub(crate) fn is_in_use(&self) -> bool {
+        self.epoch.is_some() && self.closed != self.epoch && !self.openings.are_over()
+    }
+
+    /// The program that has the store open, as far as is known.
+    fn in_use(&self, newest: &Newest, writes: bool) -> InUse {
+        let run = self.holder.as_ref().map(|holder| holder.run);
+        let mut in_use = InUse::new(self.epoch.unwrap_or_default(), run, writes, newest.age());
+        if let Some(opening) = self.openings.current() {
+            in_use.is_alive = opening.program.is_alive();
+            in_use.program = Some(opening.program.clone());
+            in_use.opened = Some(opening.opened);
+        }
+        in_use
     }
 }
 
@@ -83,34 +97,41 @@ impl Newest {
 }
 
 impl SlateDbReader {
-    /// Whether a program has the store open for writing, or ended without
-    /// closing it; these cannot be told apart. If so,
+    /// The program that has the store open for writing, or ended without
+    /// closing it. If there is one,
     /// [`open_unless_in_use`](SlateDbStoreBuilder::open_unless_in_use) fails.
+    ///
+    /// A program of this machine that was killed does not count. Of a program
+    /// elsewhere, it is not known whether it was.
     ///
     /// # Errors
     /// The store could not be read.
-    pub async fn is_in_use(&self) -> Result<bool, Error> {
+    pub async fn in_use(&self) -> Result<Option<InUse>, Error> {
         let reader = self.kv().reader();
+        // The epoch is read first, so that a later writer has another one than
+        // the mark.
+        let epoch = reader.manifest().writer_epoch();
         let seen = Seen {
-            // The epoch is read first, so that a later writer has another one
-            // than the mark.
-            epoch: Some(reader.manifest().writer_epoch()),
+            epoch: Some(epoch),
             holder: None,
             closed: closed(reader).await?,
+            openings: Openings::read(self.kv().files(), epoch).await,
         };
-        Ok(seen.is_in_use())
+        Ok(seen
+            .is_in_use()
+            .then(|| seen.in_use(&Newest::default(), false)))
     }
 }
 
 impl SlateDbStoreBuilder {
     /// Opens the store unless a program has it open: no writer is fenced.
     ///
-    /// A writer that [closed](SlateDbStore::close) the store left a mark, and
-    /// then this opens it at once. Without a mark, the store is watched for two
-    /// seconds, so that the error can say whether a program writes to it. A
-    /// program that was killed, or that ended without closing the store, left
-    /// no mark either and cannot be told apart from an idle program. If you
-    /// know that it has ended, take the store over with [`open`](Self::open).
+    /// If the last writer [closed](SlateDbStore::close) the store, or if it ran
+    /// on this machine and has ended, this opens the store at once. Otherwise
+    /// the store is watched for two seconds, so that the error can say whether a
+    /// program writes to it. A program of another machine that was killed cannot
+    /// be told apart from an idle program. If you know that it has ended, take
+    /// the store over with [`open_unless_alive`](Self::open_unless_alive).
     ///
     /// If several programs do this at the same time, one succeeds.
     ///
@@ -137,27 +158,47 @@ impl SlateDbStoreBuilder {
     /// while it had. Otherwise those of [`open`](Self::open).
     pub async fn open_unless_in_use(mut self) -> Result<SlateDbStore, Error> {
         let in_place = self.in_place();
-        self.open_at_rest().await.map_err(in_place)
+        self.open_at_rest(None).await.map_err(in_place)
     }
 
-    async fn open_at_rest(&mut self) -> Result<SlateDbStore, Error> {
+    /// Takes the store over from a program that does not appear to be alive: it
+    /// runs on another machine, and has written nothing for this long. A program
+    /// that is known to be alive is not fenced, however long it has been idle.
+    ///
+    /// If the last write was later, the store is watched until the time has
+    /// passed.
+    ///
+    /// # Errors
+    /// [`ErrorKind::InUse`] when a program of this machine has the store open,
+    /// or a program writes to it. Otherwise those of [`open`](Self::open).
+    pub async fn open_unless_alive(mut self, quiet_for: Duration) -> Result<SlateDbStore, Error> {
+        let in_place = self.in_place();
+        self.open_at_rest(Some(quiet_for)).await.map_err(in_place)
+    }
+
+    async fn open_at_rest(&mut self, take_over: Option<Duration>) -> Result<SlateDbStore, Error> {
         let object_store = self.place_for_writing()?;
         let mut seen = self.look_first(&object_store).await?;
         if seen.is_in_use() {
-            let (newest, writes) = self.watch(&object_store).await?;
+            let (newest, writes) = self.watch(&object_store, take_over).await?;
             seen = self.look_first(&object_store).await?;
             if seen.is_in_use() {
-                return Err(in_use(&seen, &newest, writes));
+                let in_use = seen.in_use(&newest, writes);
+                if take_over.is_none() || in_use.appears_alive() {
+                    return Err(refusal(in_use));
+                }
             }
         }
-        if let (Some(but), Some(run)) = (self.unless_claimed, seen.holder)
-            && but != Some(run)
+        if let (Some(but), Some(Holder { run, .. })) = (self.unless_claimed, &seen.holder)
+            && but != Some(*run)
         {
-            return Err(Error::new(ErrorKind::Claimed { run }, interrupted_by(run)));
+            let kind = ErrorKind::Claimed { run: *run };
+            return Err(Error::new(kind, interrupted_by(*run)));
         }
         // Any program that has opened the store since has raised the epoch.
         let epoch = Some(seen.epoch.unwrap_or(0));
-        let refused = match self.open_at(object_store.clone(), epoch).await {
+        let opened = self.open_at(object_store.clone(), &seen, epoch).await;
+        let refused = match opened {
             Ok(store) => return Ok(store),
             Err(refused) => refused,
         };
@@ -169,16 +210,24 @@ impl SlateDbStoreBuilder {
         let Ok(now) = self.look_first(&object_store).await else {
             return Err(refused);
         };
-        if now.epoch == seen.epoch {
+        // The epoch may have been raised by this program, whose mark then says
+        // that it failed.
+        if now.epoch == seen.epoch || !now.is_in_use() {
             return Err(refused);
         }
-        Err(in_use(&now, &Newest::default(), true))
+        Err(refusal(now.in_use(&Newest::default(), true)))
     }
 
-    /// Watches whether anything is written to the store.
-    async fn watch(&self, object_store: &Arc<dyn ObjectStore>) -> Result<(Newest, bool), Error> {
+    /// Watches whether anything is written to the store, until nothing was
+    /// written for `quiet_for`.
+    async fn watch(
+        &self,
+        object_store: &Arc<dyn ObjectStore>,
+        quiet_for: Option<Duration>,
+    ) -> Result<(Newest, bool), Error> {
         let first = self.newest(object_store, &Newest::default()).await?;
-        let end = Instant::now() + WATCH;
+        let quiet = first.age().unwrap_or_default();
+        let end = Instant::now() + WATCH.max(quiet_for.unwrap_or_default().saturating_sub(quiet));
         while Instant::now() < end {
             tokio::time::sleep(LOOK).await;
             let now = self.newest(object_store, &first).await?;
@@ -257,11 +306,9 @@ async fn newest_in(
     Ok(newest)
 }
 
-fn in_use(seen: &Seen, newest: &Newest, writes: bool) -> Error {
-    let epoch = seen.epoch.unwrap_or_default();
-    let in_use = InUse::new(epoch, seen.holder, writes, newest.age());
+fn refusal(in_use: InUse) -> Error {
     let message = format!(
-        "{in_use}; wait until the store is closed, work inside that program, or, if that program is dead, take over the store with `open()`"
+        "{in_use}; wait until the store is closed, work inside that program, or, if that program is dead, take over the store with `open_unless_alive()`"
     );
     Error::new(ErrorKind::InUse(in_use), message)
 }

@@ -18,6 +18,7 @@ use crate::key::{self, KeyRange};
 use crate::kv::{Kv, KvScan, KvTxn, RowCount, RowsRead};
 use crate::slate::durable::Durability;
 use crate::slate::no_retry::Short;
+use crate::slate::openings::Mark;
 
 /// The engine of [`SlateDbStore`](crate::SlateDbStore).
 #[derive(Clone)]
@@ -28,6 +29,8 @@ pub struct SlateDbKv {
     id: StoreId,
     rows_read: RowsRead,
     durability: Arc<Durability>,
+    /// The mark that this program has the database open.
+    mark: Option<Mark>,
 }
 
 /// The location of a database.
@@ -35,6 +38,8 @@ pub struct SlateDbKv {
 pub(crate) struct Files {
     pub(crate) path: Path,
     pub(crate) object_store: Arc<dyn ObjectStore>,
+    /// The location as text.
+    pub(crate) place: String,
 }
 
 impl SlateDbKv {
@@ -46,7 +51,17 @@ impl SlateDbKv {
             id,
             rows_read: RowsRead::default(),
             durability: Arc::new(durability),
+            mark: None,
         }
+    }
+
+    pub(crate) fn with_mark(mut self, mark: Option<Mark>) -> Self {
+        self.mark = mark;
+        self
+    }
+
+    pub(crate) fn mark(&self) -> Option<&Mark> {
+        self.mark.as_ref()
     }
 
     pub(crate) fn db(&self) -> &Db {

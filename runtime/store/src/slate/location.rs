@@ -6,9 +6,11 @@ use std::sync::Arc;
 
 use slatedb::object_store::ObjectStore;
 use slatedb::object_store::local::LocalFileSystem;
+use slatedb::object_store::path::Path;
 use state_migration_core::{Error, ErrorKind};
 
 use crate::slate::gradual::Gradual;
+use crate::slate::openings;
 
 /// The folders that SlateDB creates.
 const SLATEDB_FOLDERS: [&str; 5] = ["manifest", "wal", "compacted", "compactions", "gc"];
@@ -49,6 +51,17 @@ impl Place {
         }
     }
 
+    /// The location as text, the same for all programs that use it.
+    pub(crate) fn name(&self, path: &Path) -> String {
+        match self {
+            Self::Folder(folder) => {
+                let folder = folder.canonicalize().unwrap_or_else(|_| folder.clone());
+                folder.display().to_string()
+            }
+            Self::ObjectStore(store) => format!("{store}/{path}"),
+        }
+    }
+
     /// Rejects a location that has no manifest but other contents.
     pub(crate) fn nothing_else(&self) -> Result<(), Error> {
         match self {
@@ -81,6 +94,10 @@ fn only_slatedb_folders(folder: &FolderPath) -> Result<(), Error> {
     for entry in std::fs::read_dir(folder).map_err(|e| unusable(folder, e))? {
         let entry = entry.map_err(|e| unusable(folder, e))?;
         let name = entry.file_name();
+        // Programs leave their marks before there is a database.
+        if name == openings::FOLDER {
+            continue;
+        }
         if !entry.path().is_dir() || !SLATEDB_FOLDERS.iter().any(|known| name == *known) {
             return Err(Error::invalid(format!(
                 "the folder contains {:?} but no store; use an empty folder, a new folder, or the folder of a store",

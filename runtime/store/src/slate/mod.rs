@@ -11,6 +11,7 @@ mod location;
 mod memory_budget;
 mod no_retry;
 mod open;
+mod openings;
 mod probe;
 mod reader;
 
@@ -43,10 +44,11 @@ use state_migration_core::{Error, ErrorKind};
 ///   opens the store, even only to inspect it, fences the first one, unless it
 ///   uses a [`SlateDbReader`] or, to run,
 ///   [`open_local_unless_claimed`](SlateDbStore::open_local_unless_claimed).
-/// - Whether the program that has the store open is alive cannot be determined
-///   from outside. A run that was killed keeps its claim on the store, like a
-///   live one, until [`open_local`](SlateDbStore::open_local) takes the store
-///   over.
+/// - Whether the program that has the store open is alive can be determined on
+///   the machine where it runs. A run that was killed elsewhere keeps its claim
+///   on the store, like a live one, until
+///   [`open_unless_alive`](SlateDbStoreBuilder::open_unless_alive) takes the
+///   store over.
 /// - A store needs memory for its caches and for rows that are not in files
 ///   yet: about 256 MiB whatever its size, unless
 ///   [`memory`](SlateDbStoreBuilder::memory) sets another limit.
@@ -100,6 +102,9 @@ impl SlateDbStore {
             false => Ok(()),
         };
         let closed = self.db().close().await;
+        if let (Ok(()), Some(mark)) = (&farewell, self.kv().mark()) {
+            mark.remove().await;
+        }
         // Later errors follow from the first one, or are not reported.
         farewell.map_err(unclosed)?;
         match closed {

@@ -23,6 +23,7 @@ use crate::slate::kv::{BLOCK_SIZE, Files, SlateDbKv};
 use crate::slate::location::{Place, is_folder};
 use crate::slate::memory_budget::{self, Memory};
 use crate::slate::no_retry::Storage;
+use crate::slate::openings::Mark;
 use crate::slate::probe::{FORMAT, Seen, check_format, foreign, is_empty, no_store_to_open};
 use crate::slate::{SlateDbReader, SlateDbStore, damage};
 use crate::{key, record};
@@ -131,12 +132,10 @@ impl SlateDbStore {
     /// The database contains something other than a store, or a store of a
     /// newer format.
     pub async fn from_db(db: Db) -> Result<Self, Error> {
-        Self::in_files(db, None, Durability::default()).await
+        Self::of_kv(SlateDbKv::new(db, None, Durability::default())).await
     }
 
-    /// The same for a database whose location may be known.
-    async fn in_files(db: Db, files: Option<Files>, durability: Durability) -> Result<Self, Error> {
-        let kv = SlateDbKv::new(db, files, durability);
+    async fn of_kv(kv: SlateDbKv) -> Result<Self, Error> {
         let format = kv.view()?.get(&key::meta(FORMAT)).await?;
         if check_format(format.as_ref())?.is_none() {
             let mut txn = kv.begin()?;
@@ -259,9 +258,9 @@ impl SlateDbStoreBuilder {
     }
 
     /// Opens the store unless a run of another program has claimed it. A run
-    /// that was killed keeps its claim, because its death cannot be detected:
-    /// wait, or take the store over with [`open`](Self::open) and resume the
-    /// run.
+    /// that was killed on another machine keeps its claim, because its death
+    /// cannot be detected: wait, or take the store over with
+    /// [`open_unless_alive`](Self::open_unless_alive) and resume the run.
     ///
     /// A program that has the store open without a run is fenced. It is given a
     /// second to begin one, so this call takes a second.
@@ -287,20 +286,20 @@ impl SlateDbStoreBuilder {
 
     async fn open_any(&mut self) -> Result<SlateDbStore, Error> {
         let object_store = self.place_for_writing()?;
-        self.look_first(&object_store).await?;
-        self.open_at(object_store, None).await
+        let seen = self.look_first(&object_store).await?;
+        self.open_at(object_store, &seen, None).await
     }
 
     async fn open_unless_held(&mut self) -> Result<SlateDbStore, Error> {
         let object_store = self.place_for_writing()?;
         let first = self.look_first(&object_store).await?;
-        if let Some(run) = first.holder {
+        if let Some(run) = first.live_run() {
             return Err(claimed(run));
         }
         if first.epoch.is_some() {
             tokio::time::sleep(SETTLE).await;
             let now = self.look_first(&object_store).await?;
-            if let Some(run) = now.holder {
+            if let Some(run) = now.live_run() {
                 return Err(claimed(run));
             }
             if now.epoch != first.epoch {
@@ -309,18 +308,21 @@ impl SlateDbStoreBuilder {
         }
         // Of all programs that have seen the same epoch, one succeeds.
         let epoch = Some(first.epoch.unwrap_or(0));
-        let store = match self.open_at(object_store.clone(), epoch).await {
+        let opened = self.open_at(object_store.clone(), &first, epoch).await;
+        let store = match opened {
             Ok(store) => store,
             Err(error) => {
                 let now = self.look_first(&object_store).await;
-                return Err(if now.is_ok_and(|now| now.epoch == first.epoch) {
+                let is_own = |now: Seen| now.epoch == first.epoch || !now.is_in_use();
+                return Err(if now.is_ok_and(is_own) {
                     error
                 } else {
                     self.came_second(&object_store).await
                 });
             }
         };
-        let Some(Holder { run, .. }) = claim::holder(&store).await? else {
+        let holder = claim::holder(&store).await?;
+        let Some(Holder { run, .. }) = holder.filter(Holder::may_be_alive) else {
             return Ok(store);
         };
         store.close().await?;
@@ -337,9 +339,8 @@ impl SlateDbStoreBuilder {
         for _ in 0..LOOKS {
             // A store that is unreadable while it is being created can be read
             // later.
-            if let Ok(Seen {
-                holder: Some(run), ..
-            }) = self.look_first(object_store).await
+            if let Ok(seen) = self.look_first(object_store).await
+                && let Some(run) = seen.live_run()
             {
                 return claimed(run);
             }
@@ -351,16 +352,41 @@ impl SlateDbStoreBuilder {
         )
     }
 
+    pub(crate) fn files(&self, object_store: Arc<dyn ObjectStore>) -> Files {
+        Files {
+            path: self.path.clone(),
+            object_store,
+            place: self.place.name(&self.path),
+        }
+    }
+
     /// Opens the database, if given only if it is still at this epoch.
     pub(crate) async fn open_at(
         &mut self,
         object_store: Arc<dyn ObjectStore>,
+        seen: &Seen,
         epoch: Option<u64>,
     ) -> Result<SlateDbStore, Error> {
-        let files = Files {
-            path: self.path.clone(),
-            object_store: object_store.clone(),
-        };
+        let files = self.files(object_store);
+        let mark = Mark::put(&files, seen.epoch.unwrap_or(0) + 1).await;
+        match self.open_files(files, epoch, mark.clone()).await {
+            Ok(store) => Ok(store),
+            Err(error) => {
+                if let Some(mark) = mark {
+                    mark.failed().await;
+                }
+                Err(error)
+            }
+        }
+    }
+
+    async fn open_files(
+        &mut self,
+        files: Files,
+        epoch: Option<u64>,
+        mark: Option<Mark>,
+    ) -> Result<SlateDbStore, Error> {
+        let object_store = files.object_store.clone();
         let gradual = self.place.gradual();
         let (object_store, opening) = Storage::opening(object_store, gradual.clone());
         let mut builder = Db::builder(self.path.clone(), object_store)
@@ -379,7 +405,12 @@ impl SlateDbStoreBuilder {
         let db = damage::open(what, path, object_store, builder.build()).await?;
         drop(opening);
         let durability = Durability::of(&self.settings);
-        let store = SlateDbStore::in_files(db, Some(files), durability).await?;
+        let mark = match mark {
+            Some(mark) => mark.opened(db.manifest().writer_epoch()).await,
+            None => None,
+        };
+        let kv = SlateDbKv::new(db, Some(files), durability).with_mark(mark);
+        let store = SlateDbStore::of_kv(kv).await?;
         if let Some(gradual) = gradual {
             gradual.give_way_to(store.activity());
         }

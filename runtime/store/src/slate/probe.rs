@@ -8,13 +8,14 @@ use slatedb::admin::Admin;
 use slatedb::config::DbReaderOptions;
 use slatedb::object_store::ObjectStore;
 use slatedb::{DbIterator, DbReader, DbReaderMode};
-use state_migration_core::store_api::claim;
+use state_migration_core::store_api::claim::{self, Holder};
 use state_migration_core::{Error, ErrorKind, RunId};
 
-use crate::slate::kv::{Files, damaged, error, is_file_gone};
+use crate::slate::kv::{damaged, error, is_file_gone};
 use crate::slate::location::no_store;
 use crate::slate::no_retry::Storage;
 use crate::slate::open::reader_options;
+use crate::slate::openings::Openings;
 use crate::slate::reader::SlateDbReaderKv;
 use crate::slate::{SlateDbReader, SlateDbStoreBuilder, damage, in_use};
 use crate::{key, record};
@@ -25,14 +26,24 @@ pub(crate) const FORMAT: &str = "format";
 const PATIENCE: Duration = Duration::from_secs(15);
 
 /// The state of a location, as seen without opening it for writing.
-#[derive(Clone, Copy, Default)]
+#[derive(Clone, Default)]
 pub(crate) struct Seen {
     /// How often the store was opened; `None` without a store.
     pub(crate) epoch: Option<u64>,
     /// The run that has claimed it.
-    pub(crate) holder: Option<RunId>,
+    pub(crate) holder: Option<Holder>,
     /// The epoch of the last writer that is known to have closed it.
     pub(crate) closed: Option<u64>,
+    /// The programs that have opened it at its epoch.
+    pub(crate) openings: Openings,
+}
+
+impl Seen {
+    /// The run that has claimed the store and may be in progress.
+    pub(crate) fn live_run(&self) -> Option<RunId> {
+        let holder = self.holder.as_ref();
+        holder.filter(|it| it.may_be_alive()).map(|it| it.run)
+    }
 }
 
 impl SlateDbStoreBuilder {
@@ -47,10 +58,7 @@ impl SlateDbStoreBuilder {
         }
         let options = self.reader_options.clone();
         let (admin, poll) = (self.admin(&object_store), options.manifest_poll_interval);
-        let files = Files {
-            path: self.path.clone(),
-            object_store: object_store.clone(),
-        };
+        let files = self.files(object_store.clone());
         let reader = self.reader(object_store, options).await?;
         let kv = SlateDbReaderKv::new(reader, files, admin, poll);
         let found = is_store(kv.reader()).await;
@@ -100,10 +108,12 @@ impl SlateDbStoreBuilder {
         let ended = reader.close().await;
         let (holder, closed) = found?;
         ended.map_err(|e| error("the database could not be read", e))?;
+        let files = self.files(object_store.clone());
         Ok(Seen {
             epoch: Some(epoch),
             holder,
             closed,
+            openings: Openings::read(&files, epoch).await,
         })
     }
 
@@ -177,12 +187,12 @@ async fn is_store(reader: &DbReader) -> Result<bool, Error> {
 }
 
 /// The run that has claimed a store.
-async fn holder(reader: &DbReader) -> Result<Option<RunId>, Error> {
+async fn holder(reader: &DbReader) -> Result<Option<Holder>, Error> {
     let row = reader
         .get(key::run_row(claim::CLAIM))
         .await
         .map_err(|e| error("the claim of a run could not be read", e))?;
-    Ok(claim::read(row)?.holder.map(|holder| holder.run))
+    Ok(claim::read(row)?.holder)
 }
 
 pub(crate) async fn is_empty(rows: Result<DbIterator, slatedb::Error>) -> Result<bool, Error> {

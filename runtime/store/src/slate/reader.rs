@@ -179,6 +179,10 @@ async fn watch(reader: Arc<DbReader>, admin: Admin, lost: Arc<AtomicBool>, inter
 }
 
 impl SlateDbReaderKv {
+    pub(crate) fn files(&self) -> &Files {
+        &self.files
+    }
+
     /// Must be called in the Tokio runtime in which the reader was opened.
     pub(crate) fn new(reader: DbReader, files: Files, admin: Admin, poll: Duration) -> Self {
         let reader = Arc::new(reader);

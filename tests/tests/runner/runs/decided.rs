@@ -154,7 +154,7 @@ async fn a_process_that_is_skipped_is_left_alone_until_it_is_put_back(store: imp
     }
     assert_eq!(seen.of(4), 0);
     assert_eq!(of_it().await, before);
-    runs.release(&stream(4)).await.unwrap();
+    runs.release(&stream(4), "ann", "paid").await.unwrap();
     assert_eq!(runs.held(&stream(4)).await.unwrap(), None);
     let report = runner.run().await;
     assert_eq!(
@@ -202,7 +202,7 @@ async fn skipping_lasts_over_an_append_and_needs_a_process(store: impl Store) {
     let before = store.all_rows().await.unwrap();
     for refused in [
         runs.hold(&stream(2), "Ada", "later").await,
-        runs.release(&stream(2)).await,
+        runs.release(&stream(2), "ann", "paid").await,
     ] {
         let refused = refused.unwrap_err();
         assert_eq!(refused.kind(), &ErrorKind::Invalid);

@@ -155,7 +155,7 @@ async fn every_execution_is_recorded(store: impl Store) {
                 it.number,
                 &*it.actor,
                 &*it.reason,
-                it.pid,
+                it.program.pid,
                 it.plan.is_some(),
             )
         })
@@ -170,8 +170,11 @@ async fn every_execution_is_recorded(store: impl Store) {
     );
     for execution in &executions {
         assert!(execution.ended >= Some(execution.started), "{execution:?}");
-        assert!(execution.program.starts_with("runner"), "{execution:?}");
-        assert!(!execution.host.is_empty(), "{execution:?}");
+        assert!(
+            execution.program.name.starts_with("runner"),
+            "{execution:?}"
+        );
+        assert!(!execution.program.host.is_empty(), "{execution:?}");
     }
 }
 

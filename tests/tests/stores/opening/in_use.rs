@@ -2,13 +2,13 @@
 //! determined counts as open.
 
 use std::io::{BufRead, BufReader, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use slatedb::object_store::memory::InMemory;
-use state_migration::{Error, ErrorKind, InUse, SlateDbStore};
+use state_migration::{Error, ErrorKind, InUse, SlateDbReader, SlateDbStore};
 
 use crate::opening::{contents, is_there, open, place};
 
@@ -88,7 +88,7 @@ async fn refused(folder: &Path) -> InUse {
         panic!("{refused}");
     };
     let said = format!(
-        "the store {} cannot be opened: {in_use}; wait until the store is closed, work inside that program, or, if that program is dead, take over the store with `open()`",
+        "the store {} cannot be opened: {in_use}; wait until the store is closed, work inside that program, or, if that program is dead, take over the store with `open_unless_alive()`",
         folder.display()
     );
     assert_eq!(refused.to_string(), said);
@@ -152,37 +152,161 @@ async fn a_program_that_is_idle_is_left_alone_and_goes_on() {
     assert_eq!(program.tell("place 1"), "done");
     let in_use = refused(folder.path()).await;
     assert!((in_use.epoch, in_use.writes) == (1, false), "{in_use:?}");
+    assert_eq!(in_use.is_alive, Some(true));
     assert!(in_use.quiet_for.unwrap() >= Duration::from_secs(2));
     assert_eq!(program.tell("place 2"), "done");
 }
 
-/// To see it fail: look whether there is a mark, and not of whom.
+/// To see it fail: let `Openings::are_over` be false.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_program_that_was_killed_cannot_be_told_from_an_idle_one() {
+async fn a_store_of_a_program_that_has_ended_is_opened() {
+    for end in ["kill", "end"] {
+        let folder = tempfile::tempdir().unwrap();
+        let mut program = Program::holding(folder.path());
+        assert_eq!(program.tell("place 1"), "done");
+        match end {
+            "kill" => program.kill(),
+            _ => {
+                program.tell("end");
+                program.child.wait().unwrap();
+            }
+        }
+        let reader = SlateDbReader::open_local(folder.path()).await.unwrap();
+        assert_eq!(reader.in_use().await.unwrap(), None);
+        reader.close().await.unwrap();
+        let store = unless_in_use(folder.path()).await.unwrap();
+        assert!(is_there(&store, 1).await);
+        store.close().await.unwrap();
+        assert_eq!(marks(folder.path()), Vec::<PathBuf>::new());
+    }
+}
+
+/// The files of the marks of programs.
+fn marks(folder: &Path) -> Vec<PathBuf> {
+    let marks = std::fs::read_dir(folder.join("openings")).unwrap();
+    marks.map(|mark| mark.unwrap().path()).collect()
+}
+
+/// Moves the programs of the marks to another machine.
+fn elsewhere(folder: &Path) {
+    for mark in marks(folder) {
+        let text = String::from_utf8(std::fs::read(&mark).unwrap()).unwrap();
+        let (before, machine) = text.split_once("\"machine\":\"").unwrap();
+        let text = format!("{before}\"machine\":\"another {machine}");
+        std::fs::write(&mark, text).unwrap();
+    }
+}
+
+/// To see it fail: let `Program::is_alive` ignore the machine, or do not watch in
+/// `open_unless_alive`.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_program_that_was_killed_elsewhere_cannot_be_told_from_an_idle_one() {
     let folder = tempfile::tempdir().unwrap();
-    // There is a mark, of the writer before.
+    // The writer before closed the store.
     open(folder.path()).await.unwrap().close().await.unwrap();
     let mut program = Program::holding(folder.path());
     assert_eq!(program.tell("place 1"), "done");
     program.kill();
+    elsewhere(folder.path());
     let before = contents(folder.path());
     let in_use = refused(folder.path()).await;
     assert!((in_use.epoch, in_use.writes) == (2, false), "{in_use:?}");
+    assert_eq!(in_use.is_alive, None);
     assert_eq!(contents(folder.path()), before);
 
-    let store = open(folder.path()).await.unwrap();
+    let begun = Instant::now();
+    let quiet = Duration::from_secs(6);
+    let builder = SlateDbStore::local_builder(folder.path()).unwrap();
+    let store = builder.open_unless_alive(quiet).await.unwrap();
+    let waited = begun.elapsed() + in_use.quiet_for.unwrap();
+    assert!(waited > quiet, "{waited:?}");
     assert!(is_there(&store, 1).await);
     store.close().await.unwrap();
     unless_in_use(folder.path()).await.unwrap();
 }
 
+/// To see it fail: let `open_unless_alive` open the store if it is not written to.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_program_that_ends_without_closing_leaves_no_mark() {
+async fn a_program_that_is_alive_or_writes_is_not_taken_over() {
     let folder = tempfile::tempdir().unwrap();
     let mut program = Program::holding(folder.path());
-    program.tell("end");
-    program.child.wait().unwrap();
-    assert_eq!(refused(folder.path()).await.epoch, 1);
+    assert_eq!(program.tell("place 1"), "done");
+    let take_over = async || {
+        let builder = SlateDbStore::local_builder(folder.path()).unwrap();
+        let refused = builder.open_unless_alive(Duration::ZERO).await;
+        let refused = refused.map(drop).unwrap_err();
+        match refused.kind() {
+            ErrorKind::InUse(in_use) => in_use.clone(),
+            _ => panic!("{refused}"),
+        }
+    };
+    let in_use = take_over().await;
+    assert_eq!((in_use.is_alive, in_use.writes), (Some(true), false));
+    let by = in_use.program.as_ref().unwrap();
+    assert_eq!(
+        (by.name.as_str(), by.pid),
+        ("hold-child", program.child.id())
+    );
+    let said = in_use.to_string();
+    let begins = format!("hold-child (pid {} on {}, user ", by.pid, by.host);
+    assert!(said.starts_with(&begins), "{said}");
+    assert!(said.contains(") has this store open (since 20"), "{said}");
+
+    elsewhere(folder.path());
+    let writing = tokio::task::spawn_blocking(move || {
+        for n in 0..60 {
+            assert_eq!(program.tell(&format!("place {}", n + 2)), "done");
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        program
+    });
+    let in_use = take_over().await;
+    assert_eq!((in_use.is_alive, in_use.writes), (None, true));
+    assert_eq!(writing.await.unwrap().tell("place 99"), "done");
+}
+
+/// A copy that is made while a program has the store open is not open in that program.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_mark_of_a_program_is_not_that_of_a_copy() {
+    let parent = tempfile::tempdir().unwrap();
+    let (original, copy) = (parent.path().join("original"), parent.path().join("copy"));
+    let mut program = Program::holding(&original);
+    assert_eq!(program.tell("place 1"), "done");
+    let copied = Command::new("cp")
+        .arg("-r")
+        .arg(&original)
+        .arg(&copy)
+        .status();
+    assert!(copied.unwrap().success());
+    let in_use = refused(&copy).await;
+    assert_eq!((in_use.program, in_use.is_alive), (None, None));
+    let builder = SlateDbStore::local_builder(&copy).unwrap();
+    let store = builder.open_unless_alive(Duration::ZERO).await.unwrap();
+    assert!(is_there(&store, 1).await);
+    assert_eq!(program.tell("place 2"), "done");
+}
+
+/// To see it fail: do not call `Mark::failed`.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_attempt_that_fails_does_not_make_the_store_appear_open() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(folder.path()).await.unwrap();
+    place(&store, 1).await;
+    store.close().await.unwrap();
+    let files = std::fs::read_dir(folder.path().join("compactions")).unwrap();
+    let newest = files.map(|file| file.unwrap().path()).max().unwrap();
+    let whole = std::fs::read(&newest).unwrap();
+    std::fs::write(&newest, &whole[..20]).unwrap();
+    // In this program and in another one, which is alive when this one asks.
+    let mut other = Program::start(folder.path(), "unless-in-use");
+    assert!(other.line().starts_with("failed "));
+    for _ in 0..2 {
+        let failed = unless_in_use(folder.path()).await.map(drop).unwrap_err();
+        assert_eq!(*failed.kind(), ErrorKind::Corrupt, "{failed}");
+    }
+    std::fs::write(&newest, &whole).unwrap();
+    let store = unless_in_use(folder.path()).await.unwrap();
+    assert!(is_there(&store, 1).await);
 }
 
 /// To see it fail: let the mark say the epoch that the database is at.

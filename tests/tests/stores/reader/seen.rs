@@ -2,7 +2,7 @@
 
 use state_migration::{
     Batch, ErrorKind, EventStore, ExpectedSequence, MigrationRunner, Move, Process,
-    ProcessRegistry, RunId, Selection, SlateDbReader, SnapshotStore, TransactionalStore,
+    ProcessRegistry, RowWrite, RunId, Selection, SlateDbReader, SnapshotStore, TransactionalStore,
     WorkflowId,
 };
 use state_migration_tests::orders::{
@@ -184,7 +184,13 @@ async fn every_write_through_a_reader_is_refused_and_changes_nothing() {
             "end_closing",
             reader.end_closing(&v1, RunId::random(), true).await.err(),
         ),
-        ("hold", reader.hold(&stream, None).await.err()),
+        (
+            "hold",
+            reader
+                .hold(&stream, None, RowWrite::put(vec![b'h'], ""))
+                .await
+                .err(),
+        ),
         (
             "forget",
             reader.forget(std::slice::from_ref(&stream)).await.err(),

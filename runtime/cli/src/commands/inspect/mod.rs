@@ -10,7 +10,7 @@ use std::time::Duration;
 use serde::Serialize;
 use serde_json::value::RawValue;
 use state_migration_core::{EventStore, Hold, ProcessRegistry, RegistryKey, StreamId};
-use state_migration_runner::Runs;
+use state_migration_runner::{HoldAction, Runs};
 
 use crate::context::{Context, last_word};
 use crate::exit_code::{Exit, Failure};
@@ -64,6 +64,8 @@ struct Inspected {
     held: bool,
     /// Who holds the process, and why.
     hold: Option<HeldBy>,
+    /// Every hold and release, oldest first.
+    holds: Vec<Held>,
     keys: Vec<Key>,
     migrations: Vec<Migrated>,
     events: Vec<Line>,
@@ -78,6 +80,46 @@ struct Inspected {
 struct HeldBy {
     actor: String,
     reason: String,
+}
+
+/// A hold or a release of the process.
+#[derive(Debug, Serialize)]
+struct Held {
+    held: bool,
+    actor: String,
+    reason: String,
+    program: String,
+    pid: u32,
+    host: String,
+    user: String,
+    time: String,
+}
+
+impl From<HoldAction> for Held {
+    fn from(action: HoldAction) -> Self {
+        let HoldAction { program, .. } = action;
+        Self {
+            held: action.held,
+            actor: action.actor,
+            reason: action.reason,
+            program: program.name,
+            pid: program.pid,
+            host: program.host,
+            user: program.user,
+            time: action.time.to_string(),
+        }
+    }
+}
+
+impl Held {
+    fn text(&self) -> String {
+        let time = self.time.get(..19).unwrap_or(&self.time);
+        let mut text = format!("{time}Z by {}", self.actor);
+        if !self.reason.is_empty() {
+            let _ = write!(text, ": {}", self.reason);
+        }
+        text
+    }
 }
 
 /// A key of the process in the process registry.
@@ -138,6 +180,7 @@ impl Inspect {
         };
         let runs = Runs::of(reader).ok_or_else(|| context.keeps_no_runs())?;
         let hold = runs.held(stream).await?;
+        let holds = runs.holds(stream).await?;
         let keys = match stream.process() {
             Some((tenant, process)) => reader.keys_of(&tenant, &process).await?,
             None => Vec::new(),
@@ -172,6 +215,7 @@ impl Inspect {
             finished: head.finished,
             held: head.held,
             hold: hold.map(HeldBy::from),
+            holds: holds.into_iter().map(Held::from).collect(),
             keys: keys.iter().map(Key::of).collect(),
             migrations: read.migrations.iter().map(Migrated::of).collect(),
             events: read
@@ -294,6 +338,10 @@ impl Answer for Inspected {
             };
             let (actor, reason) = (of(|hold| &hold.actor), of(|hold| &hold.reason));
             line("held", &format!("{WARN}by {actor}: {reason}{WARN:#}"))?;
+        }
+        for hold in &self.holds {
+            let name = if hold.held { "hold" } else { "release" };
+            line(name, &plain(&hold.text()))?;
         }
         for key in &self.keys {
             line("key", &format!("{} {}", key.kind, plain(&key.key)))?;

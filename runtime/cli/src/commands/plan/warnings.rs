@@ -7,7 +7,7 @@ use state_migration_store::SlateDbReader;
 use crate::commands::plan::estimate::Sample;
 use crate::commands::plan::is_stray;
 use crate::exit_code::Failure;
-use crate::store::IN_USE;
+use crate::store;
 use crate::version_counts::Census;
 use crate::version_status::{Decisions, Stands};
 use crate::view::format::{count, of};
@@ -44,9 +44,7 @@ pub(crate) async fn all(
                 .to_owned(),
         );
     }
-    if reader.is_in_use().await? {
-        warnings.push(IN_USE.to_owned());
-    }
+    warnings.extend(reader.in_use().await?.as_ref().map(store::in_use));
     warnings.extend(holder.and_then(RunLine::in_the_way));
     for (version, standing) in &census.versions {
         let decision = decisions.about(version);

@@ -7,8 +7,8 @@ use std::num::{NonZeroU32, NonZeroUsize};
 use std::time::Duration;
 
 use serde::Serialize;
-use state_migration_core::{FailureClass, StreamId};
-use state_migration_runner::{Execution, Plan, RunCounts, RunRecord};
+use state_migration_core::{FailureClass, Selection, StreamId};
+use state_migration_runner::{Execution, Plan, RunAction, RunCounts, RunRecord};
 
 use crate::context::{Context, last_word, option};
 use crate::exit_code::{Exit, Failure};
@@ -59,6 +59,8 @@ struct Shown {
     counts: RunCounts,
     /// Who started and resumed the run, oldest first.
     executed: Vec<Executed>,
+    /// What was requested of the run while it was in progress, oldest first.
+    requests: Vec<Requested>,
     took_over: Option<String>,
     /// The limit in processes per second.
     throttle: Option<NonZeroU32>,
@@ -78,6 +80,7 @@ struct Executed {
     program: String,
     pid: u32,
     host: String,
+    user: String,
     started: String,
     ended: Option<String>,
     /// The fingerprint of the plan, if it is not that of the run.
@@ -91,9 +94,10 @@ impl From<Execution> for Executed {
             number: execution.number,
             actor: execution.actor,
             reason: execution.reason,
-            program: execution.program,
-            pid: execution.pid,
-            host: execution.host,
+            program: execution.program.name,
+            pid: execution.program.pid,
+            host: execution.program.host,
+            user: execution.program.user,
             started: execution.started.to_string(),
             ended: execution.ended.map(|at| at.to_string()),
             plan: execution.plan.map(|plan| plan.fingerprint.to_string()),
@@ -126,12 +130,49 @@ impl Executed {
     }
 }
 
+/// A request to the run.
+#[derive(Debug, Serialize)]
+struct Requested {
+    /// As text, such as `throttle 500`.
+    request: String,
+    actor: String,
+    reason: String,
+    time: String,
+}
+
+impl From<RunAction> for Requested {
+    fn from(action: RunAction) -> Self {
+        Self {
+            request: action.action.to_string(),
+            actor: action.actor,
+            reason: action.reason,
+            time: action.time.to_string(),
+        }
+    }
+}
+
+impl Requested {
+    fn text(&self) -> String {
+        let time = self.time.get(..19).unwrap_or(&self.time);
+        let mut text = format!("{time}Z {}", self.request);
+        if !self.actor.is_empty() {
+            let _ = write!(text, " by {}", self.actor);
+        }
+        if !self.reason.is_empty() {
+            let _ = write!(text, ": {}", self.reason);
+        }
+        text
+    }
+}
+
 /// The plan of the run.
 #[derive(Debug, Serialize)]
 struct ShownPlan {
     fingerprint: String,
     /// As text.
     selection: String,
+    /// The same in full.
+    selected: Selection,
     routes: Vec<String>,
     count_all: bool,
     check_determinism: bool,
@@ -150,6 +191,7 @@ impl ShownPlan {
         Self {
             fingerprint: plan.fingerprint.to_string(),
             selection: plan.selection.to_string(),
+            selected: plan.selection.clone(),
             routes: routes.collect(),
             count_all: plan.options.count_up_to_date,
             check_determinism: plan.options.check_determinism,
@@ -164,6 +206,7 @@ impl Show {
         let record = self.run.find(&runs, context).await?;
         let counts = runs.counts(record.id).await?;
         let executions = runs.executions(record.id).await?;
+        let actions = runs.actions(record.id).await?;
         let (all, claim) = runs.list_claimed().await?;
         let run = RunLine::new(&record, &counts, &all, claim);
         let failures = grouped(&runs, record.id).await?;
@@ -189,6 +232,7 @@ impl Show {
             is_in_progress,
             plan: ShownPlan::of(&record.plan),
             executed: executions.into_iter().map(Executed::from).collect(),
+            requests: actions.into_iter().map(Requested::from).collect(),
             took_over: took_over(&record),
             throttle: record.throttle,
             run,
@@ -304,8 +348,8 @@ impl Answer for Shown {
             more => format!("; started {more} times"),
         };
         line("started", &format!("{}{times}", run.began))?;
-        for again in self.executed.iter().filter(|it| it.number > 1) {
-            line("resumed", &plain(&again.text()))?;
+        for (name, text) in self.history() {
+            line(name, &plain(&text))?;
         }
         if let (Some(took), Some(ended)) = (run.took_ms, &run.ended) {
             let ended = ended.get(..19).unwrap_or(ended);
@@ -325,6 +369,19 @@ impl Answer for Shown {
 }
 
 impl Shown {
+    /// When the run was resumed, and what was requested of it, in order of time.
+    fn history(&self) -> Vec<(&'static str, String)> {
+        let again = self.executed.iter().filter(|it| it.number > 1);
+        let again = again.map(|it| (&it.started, "resumed", it.text()));
+        let requests = self.requests.iter();
+        let requests = requests.map(|it| (&it.time, "requested", it.text()));
+        let mut all: Vec<_> = again.chain(requests).collect();
+        all.sort_by_key(|(time, ..)| *time);
+        all.into_iter()
+            .map(|(_, name, text)| (name, text))
+            .collect()
+    }
+
     /// The options that a resumed run keeps.
     fn options(&self) -> String {
         let deadline = Duration::from_millis(self.plan.deadline_ms);

@@ -1,0 +1,143 @@
+//! Marks of the programs that open a store for writing, in files of their own: a program
+//! whose attempt fails cannot write to the database, and everybody may read the marks
+//! without opening it.
+//!
+//! A program writes its mark before it opens the database, for the epoch that it will be
+//! given, and removes it when it closes the store. If the open fails, it records that in
+//! the mark. The epoch of a database is free if it has marks and all of their programs
+//! have ended or failed.
+//!
+//! A mark that cannot be written or read is the same as none: whether the store is in use
+//! is then unknown.
+
+use bytes::Bytes;
+use futures_util::TryStreamExt as _;
+use slatedb::object_store::path::Path;
+use slatedb::object_store::{ObjectStoreExt as _, PutPayload};
+use state_migration_core::Timestamp;
+use state_migration_core::store_api::claim::Opening;
+use state_migration_core::store_api::{Program, row};
+use uuid::Uuid;
+
+use crate::slate::kv::Files;
+
+/// The folder of the marks.
+pub(crate) const FOLDER: &str = "openings";
+
+/// The mark of this program.
+#[derive(Clone)]
+pub(crate) struct Mark {
+    files: Files,
+    file: Path,
+    opening: Opening,
+}
+
+impl Mark {
+    /// Writes the mark of a program that is about to open an epoch.
+    pub(crate) async fn put(files: &Files, epoch: u64) -> Option<Self> {
+        let name = format!("{epoch:020}-{}", Uuid::new_v4());
+        let mark = Self {
+            file: files.path.clone().join(FOLDER).join(name),
+            files: files.clone(),
+            opening: Opening {
+                epoch,
+                program: Program::this().clone(),
+                place: files.place.clone(),
+                opened: Timestamp::now(),
+                failed: false,
+            },
+        };
+        mark.write().await.then_some(mark)
+    }
+
+    async fn write(&self) -> bool {
+        let Ok(row) = row::write(&self.opening) else {
+            return false;
+        };
+        let row = PutPayload::from(row);
+        self.files.object_store.put(&self.file, row).await.is_ok()
+    }
+
+    /// Records that the attempt failed.
+    pub(crate) async fn failed(mut self) {
+        self.opening.failed = true;
+        self.write().await;
+    }
+
+    /// Keeps the mark of the program that has opened the store, and removes the others:
+    /// their programs are fenced, or failed. Returns the mark.
+    pub(crate) async fn opened(self, epoch: u64) -> Option<Self> {
+        let mark = match epoch == self.opening.epoch {
+            true => Some(self),
+            // Others have opened the database since its epoch was read.
+            false => Self::put(&self.files, epoch).await,
+        };
+        if let Some(mark) = &mark {
+            mark.remove_others().await;
+        }
+        mark
+    }
+
+    async fn remove_others(&self) {
+        let folder = self.files.path.clone().join(FOLDER);
+        let store = &self.files.object_store;
+        let found = store.list(Some(&folder)).try_collect::<Vec<_>>().await;
+        for other in found.unwrap_or_default() {
+            let epoch = epoch_of(&other.location);
+            if other.location != self.file && epoch.is_some_and(|it| it <= self.opening.epoch) {
+                let _ = store.delete(&other.location).await;
+            }
+        }
+    }
+
+    /// Removes the mark of a program that has closed the store.
+    pub(crate) async fn remove(&self) {
+        let _ = self.files.object_store.delete(&self.file).await;
+    }
+}
+
+/// The epoch in the name of a mark.
+fn epoch_of(file: &Path) -> Option<u64> {
+    let (epoch, _) = file.filename()?.split_once('-')?;
+    epoch.parse().ok()
+}
+
+/// The programs that have opened a database at an epoch.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Openings(Vec<Opening>);
+
+impl Openings {
+    pub(crate) async fn read(files: &Files, epoch: u64) -> Self {
+        Self(read(files, epoch).await.unwrap_or_default())
+    }
+
+    /// Whether all programs are known to have the store closed.
+    pub(crate) fn are_over(&self) -> bool {
+        !self.0.is_empty() && self.0.iter().all(Opening::is_over)
+    }
+
+    /// The program that has the store open, as far as is known.
+    pub(crate) fn current(&self) -> Option<&Opening> {
+        self.0.iter().find(|opening| !opening.is_over())
+    }
+}
+
+/// Any mark that cannot be read makes the result unknown.
+async fn read(files: &Files, epoch: u64) -> Option<Vec<Opening>> {
+    let folder = files.path.clone().join(FOLDER);
+    let store = &files.object_store;
+    let found: Vec<_> = store.list(Some(&folder)).try_collect().await.ok()?;
+    let mut openings = Vec::new();
+    for file in found {
+        if epoch_of(&file.location) != Some(epoch) {
+            continue;
+        }
+        let mark: Bytes = store.get(&file.location).await.ok()?.bytes().await.ok()?;
+        let opening: Opening = row::read(mark, "the mark of a program").ok()?;
+        // In a copy of a store, the marks are of the original.
+        if opening.epoch == epoch && opening.place == files.place {
+            openings.push(opening);
+        }
+    }
+    Some(openings)
+}
