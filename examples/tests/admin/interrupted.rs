@@ -131,22 +131,35 @@ fn a_run_that_ignores_its_terminal_goes_on_without_it() {
     assert_eq!(stands(&sample).at("loan@2013"), 240);
 }
 
-#[test]
-fn a_run_that_is_killed_is_resumed_by_taking_the_store_over_from_it() {
-    let sample = Sample::new();
-    let mut child = in_the_middle(&sample);
+/// Kills a run in its middle.
+fn killed(sample: &Sample) {
+    let mut child = in_the_middle(sample);
     child.kill().unwrap();
     child.wait().unwrap();
-    let moved = stands(&sample).at("loan@2013");
+    let moved = stands(sample).at("loan@2013");
     assert!((1..240).contains(&moved), "{moved}");
+}
+
+#[test]
+fn a_run_that_was_killed_here_is_interrupted_and_resumed() {
+    let sample = Sample::new();
+    killed(&sample);
     let before = sample.files();
-    let said = run_json(&sample, &["resume", "last"]).exits(4).json();
-    let next = said["next"].as_str().unwrap_or_default();
-    assert!(next.contains("--take-over"), "{said}");
+    for args in [&["runs"][..], &["status"], &["show", "1"]] {
+        let said = run(&sample, args).exits(0).stdout;
+        assert!(
+            said.contains("interrupted") && !said.contains("running"),
+            "{said}"
+        );
+        assert!(
+            said.contains("next: loans-admin --store ./loans resume 1\n"),
+            "{said}"
+        );
+    }
     // Another run is not what is next.
     let said = run_json(&sample, &["run", "--yes"]).exits(4).json();
     let held_by = holder(&sample).unwrap();
-    let next = format!("loans-admin --store ./loans resume {held_by} --take-over");
+    let next = format!("loans-admin --store ./loans resume {held_by}");
     assert_eq!(said["next"], next);
     let plan = run_json(&sample, &["plan", "--sample", "0"])
         .exits(0)
@@ -155,17 +168,14 @@ fn a_run_that_is_killed_is_resumed_by_taking_the_store_over_from_it() {
         plan["next"],
         serde_json::json!(["loans-admin --store ./loans resume 1"])
     );
-    let warning = plan["warnings"][1].as_str().unwrap();
-    assert!(
-        warning.starts_with("run 1 is ") && warning.contains(", and claims the store; "),
-        "{warning}"
-    );
+    let warning = plan["warnings"][0].as_str().unwrap();
+    assert!(warning.starts_with("run 1 was interrupted "), "{warning}");
     assert!(
         sample.files() == before,
         "a refused command changed the store"
     );
     let by_bob = ["--actor", "bob", "--reason", "night shift"];
-    let resume = [&["resume", "last", "--take-over"][..], &by_bob].concat();
+    let resume = [&["resume", "last"][..], &by_bob].concat();
     let said = run_json(&sample, &resume).exits(0).json();
     assert_eq!(said["migrated"], 240);
     let shown = run(&sample, &["show", "last"]).exits(0).stdout;
@@ -176,6 +186,73 @@ fn a_run_that_is_killed_is_resumed_by_taking_the_store_over_from_it() {
     };
     assert!(shown.lines().any(resumed), "{shown}");
     assert_eq!(stands(&sample).migrations, [(1, 240)].into());
+}
+
+#[test]
+fn a_run_that_was_killed_elsewhere_is_resumed_by_taking_over_the_store() {
+    let sample = Sample::new();
+    killed(&sample);
+    sample.opened_elsewhere();
+    let before = sample.files();
+    let said = run_json(&sample, &["resume", "last"]).exits(4).json();
+    let next = said["next"].as_str().unwrap_or_default();
+    assert!(next.ends_with(" --take-over"), "{said}");
+    let said = run_json(&sample, &["run", "--yes"]).exits(4).json();
+    let held_by = holder(&sample).unwrap();
+    let next = format!("loans-admin --store ./loans resume {held_by} --take-over");
+    assert_eq!(said["next"], next);
+    assert!(
+        sample.files() == before,
+        "a refused command changed the store"
+    );
+    let resume = ["resume", "last", "--take-over"];
+    let said = run_json(&sample, &resume).exits(0).json();
+    assert_eq!(said["migrated"], 240);
+    assert_eq!(stands(&sample).migrations, [(1, 240)].into());
+}
+
+/// One command line for a job that is started again whenever it was killed.
+#[test]
+fn one_command_line_gets_through_all_kills() {
+    let sample = Sample::new();
+    let job = ["run", "--yes", "--or-resume", "--throttle", "120", "--json"];
+    for kill in 1..=6_u64 {
+        let mut child = command(&sample, &job)
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        thread::sleep(std::time::Duration::from_millis(250 + 97 * kill));
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
+    let said = run_json(&sample, &job[..5]).exits(0).json();
+    assert_eq!(
+        (&said["state"], &said["failed"]),
+        (&"done".into(), &0.into())
+    );
+    let all = stands(&sample);
+    assert_eq!(
+        (all.at("loan@2013"), all.migrations),
+        (240, [(1, 240)].into())
+    );
+    // There is nothing left to do, and only one run did it.
+    run(&sample, &job).exits(0);
+    let runs = run_json(&sample, &["runs"]).exits(0).json();
+    let moved = runs["runs"].as_array().unwrap().iter();
+    let moved: Vec<_> = moved.filter(|run| run["migrated"] != 0).collect();
+    assert_eq!(moved.len(), 1, "{runs}");
+    assert_eq!(moved[0]["migrated"], 240);
+    // With another plan, it is another run.
+    let other = Sample::new();
+    killed(&other);
+    let said = run_json(&other, &["run", "--yes", "--or-resume", "--deadline", "9s"]);
+    let said = said.exits(0).json();
+    assert_eq!(
+        (&said["number"], &said["state"]),
+        (&2.into(), &"done".into())
+    );
+    assert_eq!(stands(&other).at("loan@2013"), 240);
 }
 
 /// Who looks and is interrupted has changed nothing.

@@ -277,6 +277,7 @@ fn a_store_that_a_service_has_open_is_refused_with_what_helps() {
     assert!(message(&refused).contains("--socket PATH"), "{refused}");
 
     service.kill();
+    service.sample.opened_elsewhere();
     let odd = std::ffi::OsStr::from_bytes(b"\xff.toml");
     std::fs::write(service.sample.folder().join(odd), "").unwrap();
     let mut command = crate::program::command(&service.sample, &["run", "--yes", "--json"]);

@@ -136,13 +136,15 @@ fn a_store_that_a_program_has_open_is_looked_at_beside_it() {
     let store = runtime.block_on(opened).unwrap();
     let status = run_json(&sample, &["status"]).exits(0).json();
     assert_eq!(status["in_use"], true);
+    let by = &status["opened_by"];
+    assert_eq!(
+        (&by["pid"], &by["alive"]),
+        (&std::process::id().into(), &true.into())
+    );
     let plan = run_json(&sample, &["plan"]).exits(0).json();
     for said in [&status, &plan] {
         let warning = said["warnings"][0].as_str().unwrap();
-        assert!(
-            warning.starts_with("a program has the store open"),
-            "{said}"
-        );
+        assert!(warning.contains(" has this store open (since 20"), "{said}");
     }
     // The other program was not fenced.
     runtime.block_on(async {

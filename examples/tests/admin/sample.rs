@@ -51,6 +51,16 @@ impl Sample {
         self.folder.path().join("loans")
     }
 
+    /// Moves the programs that have the store open to another machine.
+    pub(crate) fn opened_elsewhere(&self) {
+        for mark in std::fs::read_dir(self.store().join("openings")).unwrap() {
+            let mark = mark.unwrap().path();
+            let text = String::from_utf8(std::fs::read(&mark).unwrap()).unwrap();
+            let (before, machine) = text.split_once("\"machine\":\"").unwrap();
+            std::fs::write(&mark, format!("{before}\"machine\":\"another {machine}")).unwrap();
+        }
+    }
+
     /// Opens the store, does something to it, and closes it again.
     pub(crate) fn change<F>(&self, work: impl FnOnce(SlateDbStore) -> F + Send + 'static)
     where

@@ -42,6 +42,8 @@ pub(crate) enum Claim {
     Any,
     /// Any claim except that of the given run, which the command resumes.
     Of(Option<RunId>),
+    /// The claim of a run in progress.
+    Interrupted,
 }
 
 /// Reason why a store was not opened for writing, and the suggested next step.
@@ -169,7 +171,7 @@ impl Target {
                     "the store {} cannot be opened: {in_use}; opening the store would fence that program, so {}{}",
                     self.url,
                     match claim {
-                        Claim::Of(_) => "use `--socket PATH` to run inside that program",
+                        Claim::Of(_) | Claim::Interrupted => "use `--socket PATH` to run inside that program",
                         // A command without a run cannot be sent to a service.
                         Claim::Any => "try again after that program has ended",
                     },

@@ -210,9 +210,24 @@ struct Inner {
     /// Held while a run begins or ends.
     border: Mutex<()>,
     /// Requests that are not recorded yet.
-    actions: Mutex<Vec<RunAction>>,
+    actions: Mutex<Actions>,
     /// Earliest time at which the next process may start.
     next: Mutex<Option<Instant>>,
+}
+
+struct Actions {
+    pending: Vec<RunAction>,
+    /// Time of the last request.
+    last: Timestamp,
+}
+
+impl Default for Actions {
+    fn default() -> Self {
+        Self {
+            pending: Vec::new(),
+            last: Timestamp::from_micros(0),
+        }
+    }
 }
 
 impl fmt::Debug for RunControl {
@@ -318,24 +333,28 @@ impl RunControl {
             }
         }
         let mut actions = self.actions();
-        if actions.len() < MOST_ACTIONS {
-            actions.push(RunAction {
+        // Requests are recorded in the order of their times.
+        let later = actions.last.as_micros() + 1;
+        actions.last = Timestamp::now().max(Timestamp::from_micros(later));
+        if actions.pending.len() < MOST_ACTIONS {
+            let time = actions.last;
+            actions.pending.push(RunAction {
                 action,
                 actor: self.by.0.clone(),
                 reason: self.by.1.clone(),
-                time: Timestamp::now(),
+                time,
             });
         }
     }
 
-    fn actions(&self) -> MutexGuard<'_, Vec<RunAction>> {
+    fn actions(&self) -> MutexGuard<'_, Actions> {
         let actions = self.inner.actions.lock();
         actions.unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Takes the requests that are not recorded yet.
     pub(crate) fn take_actions(&self) -> Vec<RunAction> {
-        std::mem::take(&mut *self.actions())
+        std::mem::take(&mut self.actions().pending)
     }
 
     fn change(&self, change: impl FnOnce(&mut Requested)) {
@@ -492,7 +511,7 @@ impl RunControl {
             // A limit of one run ends with it.
             requested.per_second = requested.standing;
             requested.is_new = false;
-            self.actions().clear();
+            self.actions().pending.clear();
         });
     }
 

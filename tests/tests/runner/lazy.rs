@@ -272,6 +272,38 @@ async fn a_process_that_the_run_in_progress_does_not_select_is_skipped() {
     );
 }
 
+// To see it fail: do not ask in `LazyBook::open` whether the holder is dead.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_interrupted_run_keeps_no_process_from_being_opened() {
+    let store = MemoryStore::new();
+    for n in 0..5 {
+        place(&store, &store, n).await.unwrap();
+    }
+    let selected = Selection::all().streams([stream(1)]);
+    let run =
+        MigrationRunner::new(OrderV1ToV2Migration, store.clone(), store.clone()).select(selected);
+    run.control().pause();
+    let running = tokio::spawn(async move { run.run().await });
+    let runs = Runs::of(&store).unwrap();
+    while runs.claimed_by().await.unwrap().is_none() {
+        tokio::task::yield_now().await;
+    }
+    running.abort();
+    assert!(running.await.unwrap_err().is_cancelled());
+    assert!(runs.claimed_by().await.unwrap().is_some(), "it is claimed");
+    let opener = MigrationRunner::new(OrderV1ToV2Migration, store.clone(), store.clone());
+    for n in 0..5 {
+        opener
+            .open::<OrderV2>(identity::<OrderV2>(n))
+            .await
+            .unwrap();
+        assert_eq!(stands_at(&store, n).await, "v2");
+    }
+    let opened = runs.list().await.unwrap().pop().unwrap();
+    assert_eq!(opened.kind, RunKind::Lazy);
+    assert_eq!(runs.counts(opened.id).await.unwrap().migrated, 5);
+}
+
 // To see it fail: let the commit of a chunk not conflict with others.
 async fn a_run_and_openers_agree<S>(store: S)
 where

@@ -2,7 +2,7 @@
 
 use state_migration_control_socket::protocol::{self, Request};
 use state_migration_core::{Fingerprint, MigrationRegistry};
-use state_migration_runner::MigrationRunner;
+use state_migration_runner::{MigrationRunner, RunKind};
 
 use crate::context::Context;
 use crate::exit_code::{Exit, Failure};
@@ -21,7 +21,7 @@ use crate::take_over::TakeOver;
 /// run writes nothing and does not fence a writer.
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Examples:\n  run --store ./loans --yes\n  run --store ./loans --dry-run\n  run --store ./loans --yes --percent 5 --reason 'canary'\n  run --store ./loans --yes --throttle 500 --json"
+    after_help = "Examples:\n  run --store ./loans --yes\n  run --store ./loans --dry-run\n  run --store ./loans --yes --percent 5 --reason 'canary'\n  run --store ./loans --yes --throttle 500 --json\n  run --store ./loans --yes --or-resume"
 )]
 pub(crate) struct Run {
     /// Run only if the plan still has this fingerprint
@@ -33,6 +33,10 @@ pub(crate) struct Run {
     /// Do everything except write; also checks that user code is deterministic
     #[arg(long)]
     dry_run: bool,
+    /// Resume the interrupted run instead, if it has the same plan; for jobs
+    /// that are started again after they were killed
+    #[arg(long, conflicts_with = "dry_run")]
+    or_resume: bool,
     #[command(flatten)]
     signed: Signed,
     #[command(flatten)]
@@ -66,8 +70,31 @@ impl Run {
                 .reason(self.signed.reason())
                 .take_over(self.take_over.is_meant())
         };
-        let store = context.writer(self.take_over, Claim::Of(None));
-        drive(context, store, set, Goal::Run, &self.pace).await
+        let (goal, claim) = match self.or_resume {
+            true => (self.interrupted(context, plan).await?, Claim::Interrupted),
+            false => (Goal::Run, Claim::Of(None)),
+        };
+        let store = context.writer(self.take_over, claim);
+        drive(context, store, set, goal, &self.pace).await
+    }
+
+    /// Resumes the run that was interrupted, if it has this plan.
+    async fn interrupted(&self, context: &Context, plan: Fingerprint) -> Result<Goal, Failure> {
+        let runs = context.history().await?;
+        let (records, claim) = runs.list_claimed().await?;
+        let mut goal = Goal::Run;
+        if let Some(claim) = claim
+            && let Some(record) = records.into_iter().find(|record| record.id == claim.run)
+            && record.kind == RunKind::Migrate
+        {
+            let last = runs.executions(record.id).await?.pop();
+            let last = last.and_then(|last| last.plan).unwrap_or(record.plan);
+            if last.fingerprint == plan {
+                goal = Goal::Resume(record.id, runs.counts(record.id).await?.selected());
+            }
+        }
+        runs.close().await?;
+        Ok(goal)
     }
 
     /// Executes the run inside the service, with the migrations of the service.
@@ -77,10 +104,25 @@ impl Run {
             return Err(unmeant().next(context.again(&look)));
         }
         service::check(&via, &self.planned).await?;
-        let goal = match self.dry_run {
-            true => Goal::DryRun(look),
-            false => Goal::Run,
+        let goal = match (self.dry_run, self.or_resume) {
+            (true, _) => Goal::DryRun(look),
+            (false, true) => {
+                let planned = via.plan(self.planned.run_options()).await?;
+                self.interrupted(context, planned.plan.fingerprint).await?
+            }
+            (false, false) => Goal::Run,
         };
+        if let Goal::Resume(run, _) = goal {
+            let request = Request::Resume {
+                run,
+                actor: Some(self.signed.actor()),
+                reason: self.signed.reason().to_owned(),
+                force: false,
+                take_over: self.take_over.is_meant(),
+                per_second: self.pace.limit(),
+            };
+            return remote::drive(context, via, request, goal, &self.pace).await;
+        }
         let request = Request::Run(protocol::Run {
             which: self.planned.run_options(),
             actor: Some(self.signed.actor()),

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use futures_util::StreamExt;
-use state_migration::{FailureClass, RunState, Selection};
+use state_migration::{Action, FailureClass, RunState, Selection};
 use state_migration_tests::scripted_workflow::{Store, Upgrade, at_v2, put, put_at, stream};
 
 use crate::runs::{Told, cancelled, cancelling_after, failures, record, refused_as_run, runs};
@@ -16,6 +16,8 @@ over_both_stores![
     a_cancelled_run_lets_the_store_go_and_is_finished_by_another_execution,
     a_run_goes_on_with_other_code_only_when_forced,
     every_execution_is_recorded,
+    every_request_is_recorded,
+    every_hold_is_recorded,
     what_cannot_be_resumed_or_retried_is_refused,
     a_resumed_run_keeps_its_selection_and_options,
     a_limit_holds_over_all_executions_of_a_run,
@@ -176,6 +178,91 @@ async fn every_execution_is_recorded(store: impl Store) {
         );
         assert!(!execution.program.host.is_empty(), "{execution:?}");
     }
+}
+
+/// The test fails without `note_requests` after `go` (the cancellation is lost), and
+/// without `RunControl::take_actions` (nothing is recorded).
+async fn every_request_is_recorded(store: impl Store) {
+    for n in 0..30 {
+        put(&store, n).await.unwrap();
+    }
+    let runner = Upgrade::new().runner(&store).chunk_processes(1);
+    let control = runner.control();
+    let (ann, bob) = (
+        control.on_behalf_of("ann", "peak hour"),
+        control.on_behalf_of("bob", ""),
+    );
+    // Before the run begins.
+    ann.pause();
+    let running = tokio::spawn(async move { runner.run().await });
+    let mut progress = control.watch();
+    while let Some(now) = progress.next().await {
+        if now.state == RunState::Paused {
+            break;
+        }
+    }
+    ann.throttle(NonZeroU32::new(1));
+    bob.unpause();
+    control.throttle(None);
+    bob.cancel();
+    let report = running.await.unwrap();
+    assert_eq!(report.state, Some(RunState::Cancelled), "{report}");
+    let actions = runs(&store).actions(report.run.unwrap()).await.unwrap();
+    let all: Vec<_> = actions
+        .iter()
+        .map(|it| (it.action, &*it.actor, &*it.reason))
+        .collect();
+    let limit = NonZeroU32::new(1);
+    assert_eq!(
+        all,
+        [
+            (Action::Pause, "ann", "peak hour"),
+            (Action::Throttle(limit), "ann", "peak hour"),
+            (Action::Unpause, "bob", ""),
+            (Action::Throttle(None), "", ""),
+            (Action::Cancel, "bob", ""),
+        ]
+    );
+    // What was requested of one run is not recorded with the next one.
+    let next = Upgrade::new().runner(&store).run().await;
+    let actions = runs(&store).actions(next.run.unwrap()).await.unwrap();
+    assert_eq!(actions, []);
+}
+
+/// The test fails if `TransactionalStore::hold` does not write the record.
+async fn every_hold_is_recorded(store: impl Store) {
+    for n in [1, 10] {
+        put(&store, n).await.unwrap();
+    }
+    let runs = runs(&store);
+    runs.hold(&stream(1), "ann", "in court").await.unwrap();
+    runs.hold(&stream(1), "bob", "still in court")
+        .await
+        .unwrap();
+    runs.hold(&stream(10), "carl", "on paper").await.unwrap();
+    runs.release(&stream(1), "bob", "paid").await.unwrap();
+    let missing = runs.hold(&stream(99), "ann", "").await;
+    assert!(missing.is_err());
+    let of = async |n| {
+        let holds = runs.holds(&stream(n)).await.unwrap();
+        let here = holds.iter().all(|it| it.program.is_this());
+        assert!(here, "{holds:?}");
+        holds
+            .into_iter()
+            .map(|it| (it.held, it.actor, it.reason))
+            .collect::<Vec<_>>()
+    };
+    let entry = |held, actor: &str, reason: &str| (held, actor.to_owned(), reason.to_owned());
+    assert_eq!(
+        of(1).await,
+        [
+            entry(true, "ann", "in court"),
+            entry(true, "bob", "still in court"),
+            entry(false, "bob", "paid")
+        ]
+    );
+    assert_eq!(of(10).await, [entry(true, "carl", "on paper")]);
+    assert_eq!(of(99).await, []);
 }
 
 /// Takes out: the checks of `resumable`, and of `RunRequest::Retry`.

@@ -52,7 +52,7 @@ fn the_second_signal_stops_a_run_at_once_and_loses_nothing() {
             begun.elapsed()
         );
         let run = holder(&sample).unwrap();
-        let next = format!("loans-2014 --store ./loans resume {run} --take-over");
+        let next = format!("loans-2014 --store ./loans resume {run}");
         if json {
             let said = said.json();
             assert_eq!((&said["kind"], &said["exit"]), (&"error".into(), &3.into()));
@@ -75,7 +75,7 @@ fn the_second_signal_stops_a_run_at_once_and_loses_nothing() {
 
         // As it says itself.
         let run = run.to_string();
-        let resumed = ["resume", &run, "--take-over", "--json"];
+        let resumed = ["resume", &run, "--json"];
         let said = finish(fixed(&sample, &resumed)).exits(0).json();
         assert_eq!(
             (&said["migrated"], &said["state"]),
