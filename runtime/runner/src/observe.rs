@@ -315,14 +315,14 @@ impl Clock {
 }
 
 /// The current span, to be entered on another thread.
-pub(crate) struct Here(Span);
+pub(crate) struct CurrentSpan(Span);
 
-impl Here {
+impl CurrentSpan {
     pub(crate) fn now() -> Self {
         Self(Span::current())
     }
 
-    pub(crate) fn go_on<T>(&self, work: impl FnOnce() -> T) -> T {
+    pub(crate) fn enter<T>(&self, work: impl FnOnce() -> T) -> T {
         self.0.in_scope(work)
     }
 }

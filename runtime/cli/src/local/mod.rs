@@ -193,13 +193,13 @@ pub(crate) async fn drive<S: Opened>(
         return Err(shut_out(context, &control));
     }
     let is_idle = report.migrated == 0 && report.error_count == 0;
-    let absent = match goal {
+    let unknown_names = match goal {
         Goal::Run | Goal::DryRun(_) if is_idle => {
-            let absent = signals
-                .or(runner.absent(&runner.run_options().selection))
+            let unknown_names = signals
+                .or(runner.unknown_names(&runner.run_options().selection))
                 .await;
             // The result of the run is reported in any case.
-            absent.ok().and_then(Result::ok).unwrap_or_default()
+            unknown_names.ok().and_then(Result::ok).unwrap_or_default()
         }
         _ => Vec::new(),
     };
@@ -215,8 +215,8 @@ pub(crate) async fn drive<S: Opened>(
     };
     let closed = signals.or(store.close()).await;
     let mut ended = ended?;
-    for absent in absent {
-        ended.warn(absent);
+    for message in unknown_names {
+        ended.warn(message);
     }
     if let Ok(Err(error)) = closed
         && !goal.is_dry()

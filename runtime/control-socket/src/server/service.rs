@@ -141,7 +141,7 @@ impl Service {
         let at = |(version, processes)| AtVersion { version, processes };
         let versions = self.runner.versions(&plan).await.map_err(unreadable)?;
         let versions = versions.into_iter().map(at).collect();
-        let absent = self.runner.absent(&plan).await.map_err(unreadable)?;
+        let absent = self.runner.unknown_names(&plan).await.map_err(unreadable)?;
         Ok(Planned {
             plan,
             versions,

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use tokio::runtime::Handle;
 use tokio::sync::{Semaphore, SemaphorePermit};
 
-use crate::user_code::threads::Code;
+use crate::user_code::threads::UserCode;
 
 /// Initial number of workers per core.
 const PER_CORE: usize = 2;
@@ -78,7 +78,7 @@ impl Concurrency {
 
     /// Adjusts the number of slots to the CPU utilization: more if cores are idle,
     /// fewer if they are saturated.
-    pub(crate) fn adjust(&self, code: &Code) {
+    pub(crate) fn adjust(&self, code: &UserCode) {
         let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
         let took = last.at.elapsed();
         if took < WINDOW {
@@ -125,7 +125,7 @@ impl Sample {
 }
 
 /// Total busy time of the runtime's threads and of the threads for user code.
-fn busy(code: &Code) -> Duration {
+fn busy(code: &UserCode) -> Duration {
     #[cfg(target_has_atomic = "64")]
     let runtime = {
         let metrics = Handle::current().metrics();

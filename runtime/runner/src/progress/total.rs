@@ -18,7 +18,7 @@ use crate::stages::due::Present;
 use crate::workers::worker::Source;
 
 /// What a run is expected to visit, as far as known.
-pub(crate) struct Ahead {
+pub(crate) struct RunTotal {
     /// Number of processes.
     pub(crate) all: Option<u64>,
     /// Number of processes per workflow.
@@ -27,11 +27,11 @@ pub(crate) struct Ahead {
     pub(crate) heads: Option<u64>,
 }
 
-impl Ahead {
+impl RunTotal {
     /// Determines what is left in the `main` ranges of a run. `so_far` processes count
     /// towards the limit already; `split` is the result of splitting the heads into
     /// ranges.
-    pub(crate) async fn look(
+    pub(crate) async fn determine(
         context: &ChunkContext,
         source: &Source,
         present: &Present,

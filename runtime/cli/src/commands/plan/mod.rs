@@ -107,7 +107,7 @@ impl ShowPlan {
         let plan = runner
             .plan()
             .map_err(|error| Failure::refused(error.to_string()))?;
-        let absent = runner.absent(&plan.selection).await?;
+        let unknown_names = runner.unknown_names(&plan.selection).await?;
         let decisions = Decisions::of_linked();
         let is_behind = |version: &WorkflowId| {
             let mut routes = plan.routes.iter();
@@ -143,7 +143,11 @@ impl ShowPlan {
             )
             .await?
             .into_iter()
-            .chain(warnings::of_nothing(&plan.selection, absent, &census))
+            .chain(warnings::of_nothing(
+                &plan.selection,
+                unknown_names,
+                &census,
+            ))
             .collect(),
             next: self.next(context, &plan, due, holder.as_ref()),
             versions,

@@ -17,16 +17,16 @@ use crate::view::run_summary::RunLine;
 /// to date.
 pub(crate) fn of_nothing(
     selection: &Selection,
-    absent: Vec<String>,
+    unknown_names: Vec<String>,
     census: &Census,
 ) -> Vec<String> {
     let is_of_nothing = census.versions.is_empty() && census.unreadable == 0;
-    if absent.is_empty() && is_of_nothing && *selection != Selection::all() {
+    if unknown_names.is_empty() && is_of_nothing && *selection != Selection::all() {
         return vec![format!(
             "no process matches the selection ({selection}); remove a part of it"
         )];
     }
-    absent
+    unknown_names
 }
 
 pub(crate) async fn all(
