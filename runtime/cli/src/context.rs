@@ -12,7 +12,7 @@ use state_migration_store::{SlateDbReader, SlateDbStore};
 use crate::args::Global;
 use crate::exit_code::Failure;
 use crate::signals::Signals;
-use crate::store::{Claim, Configure, Target, Unopened, WayOut};
+use crate::store::{Claim, Configure, NextStep, OpenFailure, Target};
 use crate::view::output::Output;
 
 /// The context of a command.
@@ -94,11 +94,11 @@ impl Context {
         claim: Claim,
     ) -> Result<SlateDbStore, Failure> {
         let opened = self.target()?.writer(take_over, claim).await;
-        opened.map_err(|Unopened { failure, way_out }| match way_out {
-            Some(WayOut::Look) => failure.next(self.again("status")),
-            Some(WayOut::TakeOver) => failure.next(self.once_more("--take-over")),
-            Some(WayOut::Resume(run)) => failure.next(self.again(&format!("resume {run}"))),
-            Some(WayOut::ResumeByTakingOver(run)) => {
+        opened.map_err(|OpenFailure { failure, next_step }| match next_step {
+            Some(NextStep::Inspect) => failure.next(self.again("status")),
+            Some(NextStep::TakeOver) => failure.next(self.once_more("--take-over")),
+            Some(NextStep::Resume(run)) => failure.next(self.again(&format!("resume {run}"))),
+            Some(NextStep::ResumeByTakingOver(run)) => {
                 failure.next(self.again(&format!("resume {run} --take-over")))
             }
             None => failure,
@@ -121,8 +121,8 @@ impl Context {
     /// A command line of this program for the same store, as the suggested next
     /// command.
     pub(crate) fn again(&self, command: &str) -> String {
-        let via = option_if("--socket", path(self.global.socket.as_deref()));
-        format!("{}{}{via} {command}", typed(), self.in_place())
+        let socket = option_if("--socket", path(self.global.socket.as_deref()));
+        format!("{}{}{socket} {command}", typed(), self.in_place())
     }
 
     /// The suggested command line of a command that reads the store itself. Returns

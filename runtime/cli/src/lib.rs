@@ -122,7 +122,7 @@ impl Cli {
                 let words: Vec<String> = words
                     .map(|word| word.to_string_lossy().into_owned())
                     .collect();
-                clap_error::tell(&said, &words).into()
+                clap_error::print(&said, &words).into()
             }
         }
     }

@@ -15,7 +15,7 @@ use crate::exit_code::Failure;
 /// Options that are part of a plan: with the same ones, `plan` and `run` come
 /// to the same fingerprint.
 #[derive(Debug, Clone, Default, clap::Args)]
-pub(crate) struct Planned {
+pub(crate) struct PlanArgs {
     /// Select processes of this workflow (repeatable)
     #[arg(long, value_name = "NAME", help_heading = "Selection")]
     pub(crate) workflow: Vec<String>,
@@ -84,7 +84,7 @@ pub(crate) fn millis(deadline: Duration) -> u64 {
     u64::try_from(deadline.as_millis()).unwrap_or(u64::MAX)
 }
 
-impl Planned {
+impl PlanArgs {
     pub(crate) fn selection(&self) -> Selection {
         let mut selection = Selection::all();
         for name in &self.workflow {
@@ -250,10 +250,10 @@ mod tests {
     #[derive(Parser)]
     struct Line {
         #[command(flatten)]
-        planned: Planned,
+        planned: PlanArgs,
     }
 
-    fn read(line: &str) -> Planned {
+    fn read(line: &str) -> PlanArgs {
         let words = std::iter::once("x").chain(line.split_whitespace());
         Line::try_parse_from(words).unwrap().planned
     }

@@ -50,7 +50,7 @@ pub(crate) struct Release {
 
 /// The new state of a process.
 #[derive(Debug, Serialize)]
-struct Decided {
+struct HoldView {
     stream: String,
     /// The version that the process is at.
     version: String,
@@ -99,7 +99,7 @@ async fn decide(
     };
     if hold.is_none() && !head.held {
         // Nothing has to be written, so that no other writer has to be fenced.
-        return tell(context, &stream, &head, (false, None));
+        return print(context, &stream, &head, (false, None));
     }
     let store = context.writer(take_over, Claim::Any).await?;
     let decided = async {
@@ -123,10 +123,10 @@ async fn decide(
         Failure::environment(format!("{stream} {now} now, but {error}; check the store"))
             .next(context.again("status"))
     })?;
-    tell(context, &stream, &head, decided)
+    print(context, &stream, &head, decided)
 }
 
-fn tell(
+fn print(
     context: &Context,
     stream: &StreamId,
     head: &Head,
@@ -138,7 +138,7 @@ fn tell(
         true => format!("release {}", last_word(stream.as_str())),
         false => format!("plan{}", option("--stream", stream.as_str())),
     };
-    context.output.answer(&Decided {
+    context.output.answer(&HoldView {
         stream: stream.to_string(),
         version: head.workflow_id.to_string(),
         held,
@@ -150,7 +150,7 @@ fn tell(
     Ok(Exit::Done)
 }
 
-impl Answer for Decided {
+impl Answer for HoldView {
     const KIND: &'static str = "hold";
 
     fn text(&self, out: &mut String) -> fmt::Result {

@@ -36,7 +36,7 @@ pub(crate) struct Cancel {}
 
 impl Pause {
     pub(crate) async fn run(self, context: &Context) -> Result<Exit, Failure> {
-        tell(context, Request::Pause, |status| {
+        send_and_wait(context, Request::Pause, |status| {
             status.progress.state == RunState::Paused || !status.in_progress
         })
         .await
@@ -45,7 +45,7 @@ impl Pause {
 
 impl Unpause {
     pub(crate) async fn run(self, context: &Context) -> Result<Exit, Failure> {
-        tell(context, Request::Unpause, |status| {
+        send_and_wait(context, Request::Unpause, |status| {
             status.progress.state != RunState::Paused || !status.in_progress
         })
         .await
@@ -54,22 +54,22 @@ impl Unpause {
 
 impl Cancel {
     pub(crate) async fn run(self, context: &Context) -> Result<Exit, Failure> {
-        tell(context, Request::Cancel, |status| !status.in_progress).await
+        send_and_wait(context, Request::Cancel, |status| !status.in_progress).await
     }
 }
 
 /// Sends a request to a service, and waits until it takes effect, up to the time limit.
-async fn tell(
+async fn send_and_wait(
     context: &Context,
     what: Request,
     is_so: impl Fn(&Status) -> bool,
 ) -> Result<Exit, Failure> {
-    let via = context.service()?;
-    let mut status = via.tell(what).await?;
+    let client = context.service()?;
+    let mut status = client.send(what).await?;
     let until = Instant::now() + PATIENCE;
     while !is_so(&status) && Instant::now() < until {
         sleep(Duration::from_millis(50)).await;
-        status = via.tell(Request::Status).await?;
+        status = client.send(Request::Status).await?;
     }
     context.output.answer(&Service::new(context, &status))?;
     Ok(Exit::Done)

@@ -6,7 +6,7 @@ use state_migration_runner::{MigrationRunner, Plan, RunKind, RunRecord};
 use crate::context::Context;
 use crate::exit_code::{Exit, Failure};
 use crate::goal::Goal;
-use crate::local::{Pace, Signed, drive, planned_again};
+use crate::local::{AuditArgs, ExecutionArgs, drive, planned_again};
 use crate::remote;
 use crate::run_selector::WhichRun;
 use crate::store::Claim;
@@ -31,9 +31,9 @@ pub(crate) struct Resume {
     #[arg(long)]
     take_over: bool,
     #[command(flatten)]
-    signed: Signed,
+    audit: AuditArgs,
     #[command(flatten)]
-    pace: Pace,
+    execution: ExecutionArgs,
 }
 
 impl Resume {
@@ -46,28 +46,28 @@ impl Resume {
         self.can(context, &record, last.as_ref().unwrap_or(&record.plan))?;
         let before = runs.counts(record.id).await?.selected();
         runs.close().await?;
-        if let Some(via) = context.via() {
+        if let Some(client) = context.client() {
             let goal = Goal::Resume(record.id, before);
             let request = Request::Resume {
                 run: record.id,
-                actor: Some(self.signed.actor()),
-                reason: self.signed.reason().to_owned(),
+                actor: Some(self.audit.actor()),
+                reason: self.audit.reason().to_owned(),
                 force: self.force,
                 take_over: self.take_over,
-                per_second: self.pace.limit(),
+                per_second: self.execution.limit(),
             };
-            return remote::drive(context, via, request, goal, &self.pace).await;
+            return remote::drive(context, client, request, goal, &self.execution).await;
         }
         let set = |runner: MigrationRunner<_, _, _>| {
             runner
-                .actor(self.signed.actor())
-                .reason(self.signed.reason())
+                .actor(self.audit.actor())
+                .reason(self.audit.reason())
                 .force(self.force)
                 .take_over(self.take_over)
         };
         let goal = Goal::Resume(record.id, before);
         let store = context.writer(self.take_over, Claim::Of(Some(record.id)));
-        drive(context, store, set, goal, &self.pace).await
+        drive(context, store, set, goal, &self.execution).await
     }
 
     fn can(&self, context: &Context, record: &RunRecord, last: &Plan) -> Result<(), Failure> {

@@ -10,7 +10,7 @@ use crate::context::Context;
 use crate::exit_code::{Exit, Failure};
 use crate::goal::Goal;
 use crate::history::History;
-use crate::local::{Pace, Signed, classes, drive};
+use crate::local::{AuditArgs, ExecutionArgs, classes, drive};
 use crate::remote;
 use crate::run_selector::WhichRun;
 use crate::selection::{duration, millis, with_checks};
@@ -40,13 +40,13 @@ pub(crate) struct Retry {
     #[arg(long, value_name = "DURATION", value_parser = duration, help_heading = "Execution")]
     deadline: Option<Duration>,
     #[command(flatten)]
-    signed: Signed,
+    audit: AuditArgs,
     /// Take over the store from an interrupted run, or from a program that has
     /// the store open; that program can no longer write to the store
     #[arg(long)]
     take_over: bool,
     #[command(flatten)]
-    pace: Pace,
+    execution: ExecutionArgs,
 }
 
 impl Retry {
@@ -60,7 +60,7 @@ impl Retry {
         self.has_failed(context, &runs, record.id, record.number)
             .await?;
         runs.close().await?;
-        if let Some(via) = context.via() {
+        if let Some(client) = context.client() {
             let goal = Goal::Retry(record.id, self.class.clone());
             let request = Request::Retry {
                 run: record.id,
@@ -71,25 +71,25 @@ impl Retry {
                         deadline_ms: self.deadline.map(millis),
                         ..protocol::For::default()
                     },
-                    actor: Some(self.signed.actor()),
-                    reason: self.signed.reason().to_owned(),
+                    actor: Some(self.audit.actor()),
+                    reason: self.audit.reason().to_owned(),
                     take_over: self.take_over,
-                    per_second: self.pace.limit().flatten(),
+                    per_second: self.execution.limit().flatten(),
                     ..protocol::Run::default()
                 },
             };
-            return remote::drive(context, via, request, goal, &self.pace).await;
+            return remote::drive(context, client, request, goal, &self.execution).await;
         }
         let set = |runner: MigrationRunner<_, _, _>| {
             let runner = runner
-                .actor(self.signed.actor())
-                .reason(self.signed.reason())
+                .actor(self.audit.actor())
+                .reason(self.audit.reason())
                 .take_over(self.take_over);
             with_checks(runner, self.check_determinism, self.deadline)
         };
         let goal = Goal::Retry(record.id, self.class.clone());
         let store = context.writer(self.take_over, Claim::Of(None));
-        drive(context, store, set, goal, &self.pace).await
+        drive(context, store, set, goal, &self.execution).await
     }
 
     /// Fails if there are no failures to retry.

@@ -7,9 +7,9 @@ use state_migration_runner::MigrationRunner;
 use crate::context::Context;
 use crate::exit_code::{Exit, Failure};
 use crate::goal::Goal;
-use crate::local::{Pace, Signed, drive};
-use crate::remote::{self, Via, service};
-use crate::selection::Planned;
+use crate::local::{AuditArgs, ExecutionArgs, drive};
+use crate::remote::{self, ServiceClient, service};
+use crate::selection::PlanArgs;
 use crate::store::Claim;
 
 /// Migrate outdated processes to the newest version
@@ -33,21 +33,21 @@ pub(crate) struct Run {
     #[arg(long)]
     dry_run: bool,
     #[command(flatten)]
-    signed: Signed,
+    audit: AuditArgs,
     /// Take over the store from an interrupted run, or from a program that has
     /// the store open; that program can no longer write to the store
     #[arg(long)]
     take_over: bool,
     #[command(flatten)]
-    planned: Planned,
+    planned: PlanArgs,
     #[command(flatten)]
-    pace: Pace,
+    execution: ExecutionArgs,
 }
 
 impl Run {
     pub(crate) async fn run(self, context: &Context) -> Result<Exit, Failure> {
-        if let Some(via) = context.via() {
-            return self.through(context, via).await;
+        if let Some(client) = context.client() {
+            return self.through(context, client).await;
         }
         let migrations = context.migrations()?;
         self.planned.check(&migrations)?;
@@ -56,42 +56,42 @@ impl Run {
             let command = format!("run{} --plan {plan}", self.planned.arguments());
             let set = |runner| self.planned.apply(runner);
             let (reader, goal) = (context.reader(), Goal::DryRun(command));
-            return drive(context, reader, set, goal, &self.pace).await;
+            return drive(context, reader, set, goal, &self.execution).await;
         }
         // Check before the store is opened for writing, which fences other writers.
         self.is_meant(context, plan)?;
         let set = |runner| {
             self.planned
                 .apply(runner)
-                .actor(self.signed.actor())
-                .reason(self.signed.reason())
+                .actor(self.audit.actor())
+                .reason(self.audit.reason())
                 .take_over(self.take_over)
         };
         let store = context.writer(self.take_over, Claim::Of(None));
-        drive(context, store, set, Goal::Run, &self.pace).await
+        drive(context, store, set, Goal::Run, &self.execution).await
     }
 
     /// Executes the run inside the service, with the migrations of the service.
-    async fn through(self, context: &Context, via: Via) -> Result<Exit, Failure> {
+    async fn through(self, context: &Context, client: ServiceClient) -> Result<Exit, Failure> {
         let look = format!("plan{}", self.planned.arguments());
         if !self.yes && !self.dry_run && self.plan.is_none() {
             return Err(unmeant().next(context.again(&look)));
         }
-        service::check(&via, &self.planned).await?;
+        service::check(&client, &self.planned).await?;
         let goal = match self.dry_run {
             true => Goal::DryRun(look),
             false => Goal::Run,
         };
         let request = Request::Run(protocol::Run {
             which: self.planned.run_options(),
-            actor: Some(self.signed.actor()),
-            reason: self.signed.reason().to_owned(),
+            actor: Some(self.audit.actor()),
+            reason: self.audit.reason().to_owned(),
             plan: self.plan,
             dry_run: self.dry_run,
             take_over: self.take_over,
-            per_second: self.pace.limit().flatten(),
+            per_second: self.execution.limit().flatten(),
         });
-        remote::drive(context, via, request, goal, &self.pace).await
+        remote::drive(context, client, request, goal, &self.execution).await
     }
 
     /// The fingerprint of the current plan.

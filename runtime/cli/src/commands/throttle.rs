@@ -23,9 +23,9 @@ pub(crate) struct Throttle {
 
 impl Throttle {
     pub(crate) async fn run(self, context: &Context) -> Result<Exit, Failure> {
-        let via = context.service()?;
+        let client = context.service()?;
         let per_second = self.limit.0;
-        let status = via.tell(Request::Throttle { per_second }).await?;
+        let status = client.send(Request::Throttle { per_second }).await?;
         context.output.answer(&Service::new(context, &status))?;
         Ok(Exit::Done)
     }

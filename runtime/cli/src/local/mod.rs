@@ -18,15 +18,15 @@ use crate::goal::Goal;
 use crate::history::History;
 use crate::selection::{Limit, duration, limit};
 use crate::signals::Signals;
-use crate::view::progress::Shown;
-use crate::view::summary::Ended;
+use crate::view::progress::ProgressDisplay;
+use crate::view::summary::RunSummary;
 use state_migration_core::{Error, EventStore, FailureClass, MigrationRegistry, SnapshotStore};
 use state_migration_runner::{MigrationReport, MigrationRunner, Plan, RunControl, Runs};
 use state_migration_store::{SlateDbReader, SlateDbStore};
 
 /// How a run goes about it, in which it differs from others with its plan.
 #[derive(Debug, Clone, clap::Args)]
-pub(crate) struct Pace {
+pub(crate) struct ExecutionArgs {
     /// Limit the run to N processes per second; `off` removes the limit
     #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = limit_of_a_run, help_heading = "Execution")]
     throttle: Option<Limit>,
@@ -41,7 +41,7 @@ fn limit_of_a_run(text: &str) -> Result<Limit, String> {
     })
 }
 
-impl Pace {
+impl ExecutionArgs {
     /// The requested limit; `None` leaves it as it is.
     pub(crate) fn limit(&self) -> Option<Option<NonZeroU32>> {
         self.throttle.map(|limit| limit.0)
@@ -54,7 +54,7 @@ impl Pace {
 
 /// Who wants the run, and why: kept in its record.
 #[derive(Debug, Clone, clap::Args)]
-pub(crate) struct Signed {
+pub(crate) struct AuditArgs {
     /// Record who starts or resumes the run [default: the name of the user]
     #[arg(long, value_name = "NAME", value_parser = NonEmptyStringValueParser::new())]
     actor: Option<String>,
@@ -68,7 +68,7 @@ pub(crate) struct Signed {
     reason: String,
 }
 
-impl Signed {
+impl AuditArgs {
     pub(crate) fn actor(&self) -> String {
         self.actor.clone().unwrap_or_else(user)
     }
@@ -121,7 +121,7 @@ pub(crate) trait Opened: EventStore + SnapshotStore + Clone {
     async fn close(&self) -> Result<(), Error>;
 
     /// Whether another program has taken over the store.
-    fn is_shut_out(&self) -> bool;
+    fn is_fenced(&self) -> bool;
 }
 
 impl Opened for SlateDbStore {
@@ -129,7 +129,7 @@ impl Opened for SlateDbStore {
         Self::close(self).await
     }
 
-    fn is_shut_out(&self) -> bool {
+    fn is_fenced(&self) -> bool {
         self.db().status().close_reason == Some(CloseReason::Fenced)
     }
 }
@@ -139,7 +139,7 @@ impl Opened for SlateDbReader {
         Self::close(self).await
     }
 
-    fn is_shut_out(&self) -> bool {
+    fn is_fenced(&self) -> bool {
         false
     }
 }
@@ -157,7 +157,7 @@ pub(crate) async fn drive<S: Opened>(
     opening: impl Future<Output = Result<S, Failure>>,
     set: impl FnOnce(Runner<S>) -> Runner<S>,
     goal: Goal,
-    pace: &Pace,
+    execution: &ExecutionArgs,
 ) -> Result<Exit, Failure> {
     let migrations = context.migrations()?;
     let mut signals = context.signals()?;
@@ -172,14 +172,14 @@ pub(crate) async fn drive<S: Opened>(
     let runner = MigrationRunner::new(migrations, store.clone(), store.clone());
     let runner = set(runner);
     let control = runner.control();
-    if let Some(limit) = pace.limit() {
+    if let Some(limit) = execution.limit() {
         control.throttle(limit);
     }
     let bars = draws_bars(context);
-    let shown = Shown::new(
+    let shown = ProgressDisplay::new(
         context.output,
         bars,
-        pace.progress_interval,
+        execution.progress_interval,
         control.clone(),
     );
     let begun = Instant::now();
@@ -189,8 +189,8 @@ pub(crate) async fn drive<S: Opened>(
     let Some(report) = reported else {
         return Err(stopped(context, &goal, &control));
     };
-    if store.is_shut_out() {
-        return Err(shut_out(context, &control));
+    if store.is_fenced() {
+        return Err(fenced(context, &control));
     }
     let is_idle = report.migrated == 0 && report.error_count == 0;
     let unknown_names = match goal {
@@ -206,24 +206,24 @@ pub(crate) async fn drive<S: Opened>(
     let history = Runs::of(&store)
         .filter(|_| !goal.is_dry())
         .map(History::from);
-    let ended = Ended::new(context, history, &goal, report, &control, took);
-    let Ok(ended) = signals.or(ended).await else {
+    let summary = RunSummary::new(context, history, &goal, report, &control, took);
+    let Ok(summary) = signals.or(summary).await else {
         let failure = Failure::interrupted(
             "the run has ended, but its result was not read; check the runs of the store",
         );
         return Err(failure.next(context.again("runs")));
     };
     let closed = signals.or(store.close()).await;
-    let mut ended = ended?;
+    let mut summary = summary?;
     for message in unknown_names {
-        ended.warn(message);
+        summary.warn(message);
     }
     if let Ok(Err(error)) = closed
         && !goal.is_dry()
     {
-        ended.warn(unclosed(&error));
+        summary.warn(unclosed(&error));
     }
-    ended.tell(context)
+    summary.print(context)
 }
 
 /// Whether to draw progress bars, on a terminal that supports them.
@@ -239,7 +239,7 @@ async fn until_interrupted<S: Opened>(
     runner: &Runner<S>,
     goal: &Goal,
     signals: &mut Signals,
-    shown: &Shown,
+    shown: &ProgressDisplay,
 ) -> Option<MigrationReport> {
     let mut running = Box::pin(async {
         match goal {
@@ -268,7 +268,7 @@ fn unclosed(error: &Error) -> String {
 }
 
 /// The failure of a run whose store another program has taken over.
-fn shut_out(context: &Context, control: &RunControl) -> Failure {
+fn fenced(context: &Context, control: &RunControl) -> Failure {
     let Some(run) = control.progress().run else {
         return Failure::refused(
             "another program took over the store before the run was recorded, so nothing was done; run the command again after that program has closed the store",

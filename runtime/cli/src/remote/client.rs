@@ -62,7 +62,7 @@ mod socket {
 
 /// A service and the path of its control socket.
 #[derive(Debug, Clone)]
-pub(crate) struct Via {
+pub(crate) struct ServiceClient {
     path: PathBuf,
     /// The start of a command line for this service.
     again: String,
@@ -90,7 +90,7 @@ impl Answers {
     }
 }
 
-impl Via {
+impl ServiceClient {
     pub(crate) fn new(path: &Path, context: &Context) -> Self {
         Self {
             path: path.to_owned(),
@@ -116,7 +116,7 @@ impl Via {
     }
 
     /// The next answer. Waits for a service that is slow but alive.
-    async fn hear(&self, connected: &mut Connected, quiet: Duration) -> Result<Answer, Failure> {
+    async fn receive(&self, connected: &mut Connected, quiet: Duration) -> Result<Answer, Failure> {
         let path = self.path.display();
         let mut line = pin!(read(&mut connected.from, LONGEST_ANSWER, ANSWER_WITHIN));
         let line = loop {
@@ -192,18 +192,18 @@ impl Via {
     /// Sends a request with a single answer.
     async fn ask(&self, request: Request) -> Result<Answer, Failure> {
         let mut connected = self.connect(&request).await?;
-        self.hear(&mut connected, QUIET).await
+        self.receive(&mut connected, QUIET).await
     }
 
     /// Sends a request with several answers.
     pub(crate) async fn follow(&self, request: Request) -> Result<Answers, Failure> {
         let mut connected = self.connect(&request).await?;
         let (sender, answers) = mpsc::channel(1);
-        let via = self.clone();
+        let client = self.clone();
         tokio::spawn(async move {
             let mut quiet = QUIET;
             loop {
-                let answer = via.hear(&mut connected, quiet).await;
+                let answer = client.receive(&mut connected, quiet).await;
                 quiet = QUIET_IN_A_RUN;
                 let more = matches!(answer, Ok(Answer::Progress { .. } | Answer::Run { .. }));
                 if sender.send(answer).await.is_err() || !more {
@@ -215,7 +215,7 @@ impl Via {
     }
 
     /// Sends a request and returns the new status of the service.
-    pub(crate) async fn tell(&self, request: Request) -> Result<Status, Failure> {
+    pub(crate) async fn send(&self, request: Request) -> Result<Status, Failure> {
         match self.ask(request).await? {
             Answer::Status(status) => Ok(status),
             answer => Err(self.unexpected(&answer)),
@@ -230,7 +230,7 @@ impl Via {
     }
 
     /// The history of runs of the service's store, or its last `limit` runs.
-    pub(crate) async fn runs(&self, limit: Option<usize>) -> Result<Told, Failure> {
+    pub(crate) async fn runs(&self, limit: Option<usize>) -> Result<ServiceRuns, Failure> {
         let mut answers = self.follow(Request::Runs { limit }).await?;
         let mut runs = Vec::new();
         loop {
@@ -244,7 +244,7 @@ impl Via {
                         run,
                         is_dead: interrupted == Some(run),
                     });
-                    return Ok(Told { runs, claim });
+                    return Ok(ServiceRuns { runs, claim });
                 }
                 answer => return Err(self.unexpected(&answer)),
             }
@@ -302,12 +302,12 @@ impl Via {
 }
 
 /// The history of runs as reported by a service.
-pub(crate) struct Told {
+pub(crate) struct ServiceRuns {
     pub(crate) runs: Vec<(RunRecord, RunCounts)>,
     pub(crate) claim: Option<Claim>,
 }
 
-impl Told {
+impl ServiceRuns {
     pub(crate) fn of(&self, run: RunId) -> Option<&(RunRecord, RunCounts)> {
         self.runs.iter().find(|(record, _)| record.id == run)
     }

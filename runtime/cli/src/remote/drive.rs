@@ -12,10 +12,10 @@ use crate::context::Context;
 use crate::exit_code::{Exit, Failure};
 use crate::goal::Goal;
 use crate::history::History;
-use crate::local::{Pace, draws_bars};
-use crate::remote::client::Via;
-use crate::view::progress::Shown;
-use crate::view::summary::Ended;
+use crate::local::{ExecutionArgs, draws_bars};
+use crate::remote::client::ServiceClient;
+use crate::view::progress::ProgressDisplay;
+use crate::view::summary::RunSummary;
 
 /// The effect of a signal on a watched run.
 #[derive(Clone, Copy, PartialEq)]
@@ -32,14 +32,14 @@ enum OnSignal {
 /// watching only. The run also continues if this tool is killed.
 pub(crate) async fn drive(
     context: &Context,
-    via: Via,
+    client: ServiceClient,
     request: Request,
     goal: Goal,
-    pace: &Pace,
+    execution: &ExecutionArgs,
 ) -> Result<Exit, Failure> {
     let (control, begun) = (RunControl::new(), Instant::now());
-    let every = pace.every();
-    let report = follow(context, &via, request, &control, every, OnSignal::Cancel).await?;
+    let every = execution.every();
+    let report = follow(context, &client, request, &control, every, OnSignal::Cancel).await?;
     let took = begun.elapsed();
     let report = report.ok_or_else(|| {
         Failure::environment("the service did not report how the run ended; check the run")
@@ -47,23 +47,23 @@ pub(crate) async fn drive(
     })?;
     let history = match goal.is_dry() {
         true => None,
-        false => History::through(via).await.ok(),
+        false => History::through(client).await.ok(),
     };
-    Ended::new(context, history, &goal, report, &control, took)
+    RunSummary::new(context, history, &goal, report, &control, took)
         .await?
-        .tell(context)
+        .print(context)
 }
 
 /// Watches the run in progress in a service, and returns its final progress.
 pub(crate) async fn watch(
     context: &Context,
-    via: &Via,
+    client: &ServiceClient,
     every: Duration,
 ) -> Result<Progress, Failure> {
     let control = RunControl::new();
     follow(
         context,
-        via,
+        client,
         Request::Watch,
         &control,
         every,
@@ -77,19 +77,19 @@ pub(crate) async fn watch(
 /// started through the socket.
 async fn follow(
     context: &Context,
-    via: &Via,
+    client: &ServiceClient,
     request: Request,
     control: &RunControl,
     every: Duration,
     on_signal: OnSignal,
 ) -> Result<Option<MigrationReport>, Failure> {
     let mut signals = context.signals()?;
-    let mut answers = match signals.or(via.follow(request)).await {
+    let mut answers = match signals.or(client.follow(request)).await {
         Ok(answers) => answers?,
         Err(signal) => return Err(left(context, signal)),
     };
     let bars = draws_bars(context);
-    let shown = Shown::new(context.output, bars, every, control.clone());
+    let shown = ProgressDisplay::new(context.output, bars, every, control.clone());
     let mut cancelled = on_signal == OnSignal::Leave;
     let ended = loop {
         match signals.or(answers.next()).await {
@@ -107,7 +107,7 @@ async fn follow(
             Err(signal) if cancelled => break Err(left(context, signal)),
             Err(signal) => {
                 cancelled = true;
-                match signals.or(via.tell(Request::Cancel)).await {
+                match signals.or(client.send(Request::Cancel)).await {
                     Ok(Ok(_)) => shown.note(format!(
                         "{signal}: the service finishes the chunks in progress; send the signal again to stop watching"
                     )),

@@ -11,12 +11,12 @@ use state_migration_runner::RunState;
 use crate::context::Context;
 use crate::exit_code::{Exit, Failure};
 use crate::history::History;
-use crate::remote::client::Via;
-use crate::selection::{Planned, no_migration};
+use crate::remote::client::ServiceClient;
+use crate::selection::{PlanArgs, no_migration};
 use crate::view::format::{self, count};
 use crate::view::output::{Answer, BAD, BOLD, DIM, WARN, plain, table, to_type};
 use crate::view::progress::{rate, rounded};
-use crate::view::run_summary::{Latest, RUNS, RunLine, latest, run_table};
+use crate::view::run_summary::{LatestRuns, RUNS, RunLine, latest, run_table};
 
 /// The state of a service and its run.
 #[derive(Debug, Serialize)]
@@ -98,7 +98,7 @@ impl Service {
     ///
     /// They replace the state if no run is in progress and the service has only
     /// executed a dry run, or if the last run was interrupted.
-    fn of_late(&mut self, context: &Context, latest: Latest) {
+    fn of_late(&mut self, context: &Context, latest: LatestRuns) {
         let is_run = |line: &&RunLine| line.what != "lazy";
         let last = latest.interrupted();
         let last = last.or_else(|| latest.lines.iter().find(is_run));
@@ -138,11 +138,11 @@ impl Service {
 /// The command `status`.
 pub(crate) async fn status(
     context: &Context,
-    via: &Via,
+    client: &ServiceClient,
     workflows: &[String],
 ) -> Result<Exit, Failure> {
-    let status = via.tell(Request::Status).await?;
-    let planned = via.plan(For::default()).await?;
+    let status = client.send(Request::Status).await?;
+    let planned = client.plan(For::default()).await?;
     has_workflows(&planned, workflows)?;
     let mut service = Service::new(context, &status);
     let mut versions = versions(&planned);
@@ -150,7 +150,7 @@ pub(crate) async fn status(
     service.versions = Some(versions);
     // Read after the status, so that a run that has ended meanwhile is shown as ended.
     let latest = async {
-        let history = History::of_late(via.clone(), RUNS).await?;
+        let history = History::of_late(client.clone(), RUNS).await?;
         latest(&history, RUNS).await
     };
     match latest.await {
@@ -159,7 +159,7 @@ pub(crate) async fn status(
     }
     let plan = context.again("plan");
     let versions = service.versions.as_deref().unwrap_or_default();
-    if nothing_is_behind(versions) {
+    if all_up_to_date(versions) {
         service.next.retain(|next| *next != plan);
     }
     context.output.answer(&service)?;
@@ -180,11 +180,11 @@ fn has_workflows(planned: &protocol::Planned, workflows: &[String]) -> Result<()
 }
 
 /// Refuses workflows without migrations in the service, after requesting its plan.
-pub(crate) async fn check(via: &Via, options: &Planned) -> Result<(), Failure> {
+pub(crate) async fn check(client: &ServiceClient, options: &PlanArgs) -> Result<(), Failure> {
     if options.workflow.is_empty() {
         return Ok(());
     }
-    has_workflows(&via.plan(For::default()).await?, &options.workflow)
+    has_workflows(&client.plan(For::default()).await?, &options.workflow)
 }
 
 fn versions(planned: &protocol::Planned) -> Vec<Version> {
@@ -204,7 +204,7 @@ fn versions(planned: &protocol::Planned) -> Vec<Version> {
 
 /// Whether a run would find no outdated process. Unknown if the store does not count
 /// versions.
-fn nothing_is_behind(versions: &[Version]) -> bool {
+fn all_up_to_date(versions: &[Version]) -> bool {
     !versions.is_empty() && versions.iter().all(|version| version.to.is_none())
 }
 
@@ -296,21 +296,25 @@ struct Step {
 }
 
 /// The command `plan`.
-pub(crate) async fn plan(context: &Context, via: &Via, options: &Planned) -> Result<Exit, Failure> {
-    check(via, options).await?;
-    let planned = via.plan(options.run_options()).await?;
+pub(crate) async fn plan(
+    context: &Context,
+    client: &ServiceClient,
+    options: &PlanArgs,
+) -> Result<Exit, Failure> {
+    check(client, options).await?;
+    let planned = client.plan(options.run_options()).await?;
     let protocol::Planned { plan, .. } = &planned;
     let fingerprint = plan.fingerprint.to_string();
     let mut warnings = planned.absent.clone();
     // Only one run is allowed at a time, so the next command is about a run in
     // progress.
     let versions = versions(&planned);
-    let next = match in_the_way(via).await? {
+    let next = match blocking_run(client).await? {
         Some((warning, next)) => {
             warnings.push(warning);
             Some(next)
         }
-        None if nothing_is_behind(&versions) && !plan.options.count_up_to_date => None,
+        None if all_up_to_date(&versions) && !plan.options.count_up_to_date => None,
         None => Some(format!("run --plan {fingerprint}{}", options.arguments())),
     };
     let steps = plan.steps.iter().map(|step| Step {
@@ -335,18 +339,18 @@ pub(crate) async fn plan(context: &Context, via: &Via, options: &Planned) -> Res
 }
 
 /// The reason why a service cannot start a run, and the suggested next command.
-async fn in_the_way(via: &Via) -> Result<Option<(String, String)>, Failure> {
-    if via.tell(Request::Status).await?.in_progress {
+async fn blocking_run(client: &ServiceClient) -> Result<Option<(String, String)>, Failure> {
+    if client.send(Request::Status).await?.in_progress {
         let warning = "a run is in progress in this service, which executes one run at a time; watch or cancel that run first";
         return Ok(Some((warning.to_owned(), "watch".to_owned())));
     }
     let latest = async {
-        let history = History::of_late(via.clone(), 0).await?;
+        let history = History::of_late(client.clone(), 0).await?;
         latest(&history, 0).await
     };
     // A store without a history of runs has no interrupted run.
     let latest = latest.await.ok();
-    let run = latest.as_ref().and_then(Latest::interrupted);
+    let run = latest.as_ref().and_then(LatestRuns::interrupted);
     Ok(run.and_then(|run| Some((run.note()?, format!("resume {}", run.number)))))
 }
 

@@ -722,7 +722,7 @@ fn claimed(run: RunId) -> Error {
     Error::new(
         ErrorKind::Claimed { run },
         format!(
-            "run {run} claiming the store; wait until that run has ended, or take over the store if its program is dead"
+            "run {run} claims the store; wait until that run has ended, or take over the store if its program is dead"
         ),
     )
 }

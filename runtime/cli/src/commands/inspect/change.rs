@@ -9,7 +9,7 @@ use similar::{ChangeTag, TextDiff};
 use state_migration_core::{
     EventStore, FailureClass, Head, MigrationRegistry, Stage, StreamId, VersionStatus,
 };
-use state_migration_runner::preview::{self, Preview, Shown};
+use state_migration_runner::preview::{self, Preview, StateJson};
 
 use crate::commands::inspect::stream::Stream;
 use crate::view::output::{BAD, BOLD, DIM, GOOD, plain};
@@ -72,7 +72,7 @@ impl Change {
 
     fn new(when: When, (from, to): (String, String), preview: Preview) -> Self {
         let mut missing = None;
-        let mut raw = |shown: Shown| match shown.map(RawValue::from_string) {
+        let mut raw = |shown: StateJson| match shown.map(RawValue::from_string) {
             Ok(Ok(json)) => Some(json),
             Ok(Err(error)) => {
                 missing = Some(error.to_string());

@@ -15,7 +15,7 @@ use state_migration_runner::Runs;
 use crate::context::{Context, last_word};
 use crate::exit_code::{Exit, Failure};
 use crate::selection::{duration, number};
-use crate::version_status::{Decision as AtVersion, Decisions};
+use crate::version_status::{VersionDecision as AtVersion, VersionDecisions};
 use crate::view::format;
 use crate::view::output::{Answer, BAD, BOLD, DIM, WARN, plain, table, to_type};
 use change::Change;
@@ -50,7 +50,7 @@ pub(crate) struct Inspect {
 
 /// Everything known about a process.
 #[derive(Debug, Serialize)]
-struct Inspected {
+struct ProcessView {
     stream: String,
     /// The version that the process is at.
     version: String,
@@ -131,7 +131,7 @@ impl Inspect {
         &self,
         context: &Context,
         reader: &state_migration_store::SlateDbReader,
-    ) -> Result<Inspected, Failure> {
+    ) -> Result<ProcessView, Failure> {
         let stream = &self.stream;
         let Some(head) = reader.head(stream).await? else {
             return Err(self.not_there(context, reader).await?);
@@ -144,7 +144,7 @@ impl Inspect {
         };
         let read =
             Stream::read(reader, stream, head.sequence, self.after, self.limit.get()).await?;
-        let decisions = Decisions::of_linked();
+        let decisions = VersionDecisions::of_linked();
         let change = match context.migrations() {
             Ok(migrations) => {
                 Change::of(reader, &migrations, stream, &head, &read, self.deadline).await
@@ -163,7 +163,7 @@ impl Inspect {
                 last_word(stream.as_str())
             )));
         }
-        Ok(Inspected {
+        Ok(ProcessView {
             stream: stream.to_string(),
             version: head.workflow_id.to_string(),
             at_version: decisions.about(&head.workflow_id),
@@ -270,7 +270,7 @@ impl Line {
     }
 }
 
-impl Answer for Inspected {
+impl Answer for ProcessView {
     const KIND: &'static str = "inspect";
 
     fn text(&self, out: &mut String) -> fmt::Result {

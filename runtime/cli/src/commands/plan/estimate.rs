@@ -11,8 +11,8 @@ use state_migration_store::SlateDbReader;
 use tokio::time::timeout;
 
 use crate::exit_code::Failure;
-use crate::selection::Planned;
-use crate::version_counts::Census;
+use crate::selection::PlanArgs;
+use crate::version_counts::VersionCounts;
 use crate::view::format::{self, count};
 use crate::view::output::plain;
 
@@ -71,11 +71,11 @@ pub(crate) struct SampleFailures {
 pub(crate) async fn sample(
     reader: &SlateDbReader,
     migrations: &MigrationRegistry,
-    planned: &Planned,
-    census: &Census,
+    planned: &PlanArgs,
+    counts: &VersionCounts,
     most: usize,
 ) -> Option<Sample> {
-    let streams: Vec<_> = census.sample(most).cloned().collect();
+    let streams: Vec<_> = counts.sample(most).cloned().collect();
     if streams.is_empty() {
         return None;
     }

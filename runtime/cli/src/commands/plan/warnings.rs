@@ -8,8 +8,8 @@ use crate::commands::plan::estimate::Sample;
 use crate::commands::plan::is_stray;
 use crate::exit_code::Failure;
 use crate::store::IN_USE;
-use crate::version_counts::Census;
-use crate::version_status::{Decisions, Stands};
+use crate::version_counts::VersionCounts;
+use crate::version_status::{VersionDecisions, VersionState};
 use crate::view::format::{count, of};
 use crate::view::run_summary::RunLine;
 
@@ -18,9 +18,9 @@ use crate::view::run_summary::RunLine;
 pub(crate) fn of_nothing(
     selection: &Selection,
     unknown_names: Vec<String>,
-    census: &Census,
+    counts: &VersionCounts,
 ) -> Vec<String> {
-    let is_of_nothing = census.versions.is_empty() && census.unreadable == 0;
+    let is_of_nothing = counts.versions.is_empty() && counts.unreadable == 0;
     if unknown_names.is_empty() && is_of_nothing && *selection != Selection::all() {
         return vec![format!(
             "no process matches the selection ({selection}); remove a part of it"
@@ -32,8 +32,8 @@ pub(crate) fn of_nothing(
 pub(crate) async fn all(
     reader: &SlateDbReader,
     holder: Option<&RunLine>,
-    census: &Census,
-    decisions: &Decisions,
+    counts: &VersionCounts,
+    decisions: &VersionDecisions,
     changed: &[ChangedStep],
     sample: Option<&Sample>,
 ) -> Result<Vec<String>, Failure> {
@@ -47,13 +47,13 @@ pub(crate) async fn all(
     if reader.is_in_use().await? {
         warnings.push(IN_USE.to_owned());
     }
-    warnings.extend(holder.and_then(RunLine::in_the_way));
-    for (version, standing) in &census.versions {
+    warnings.extend(holder.and_then(RunLine::blocking_note));
+    for (version, counted) in &counts.versions {
         let decision = decisions.about(version);
         if is_stray(&decision) {
-            let processes = of(standing.processes, "process", "processes");
+            let processes = of(counted.processes, "process", "processes");
             warnings.push(match decision.status {
-                Stands::NewerThanProgram => format!(
+                VersionState::NewerThanProgram => format!(
                     "{processes} at {version} would fail: the version is newer than all versions in this program; use the program that migrated them"
                 ),
                 _ => format!(
@@ -61,17 +61,17 @@ pub(crate) async fn all(
                 ),
             });
         }
-        if standing.held > 0 && decision.status == Stands::Outdated {
-            let processes = of(standing.held, "process", "processes");
+        if counted.held > 0 && decision.status == VersionState::Outdated {
+            let processes = of(counted.held, "process", "processes");
             warnings.push(format!(
                 "{processes} at {version} would be skipped as held; use `release` to include a held process again"
             ));
         }
     }
-    if let Some((stream, why)) = &census.first_unreadable {
+    if let Some((stream, why)) = &counts.first_unreadable {
         warnings.push(format!(
             "the version of {} cannot be read; the first is {stream}: {why}",
-            of(census.unreadable, "stream", "streams")
+            of(counts.unreadable, "stream", "streams")
         ));
     }
     warnings.extend(changed.iter().map(ToString::to_string));

@@ -49,16 +49,16 @@ pub(crate) struct Show {
 
 /// Everything known about a run.
 #[derive(Debug, Serialize)]
-struct Shown {
+struct RunView {
     #[serde(flatten)]
     run: RunLine,
     /// Whether the run is known to be in progress.
     #[serde(skip)]
     is_in_progress: bool,
-    plan: ShownPlan,
+    plan: PlanView,
     counts: RunCounts,
     /// Who started and resumed the run, oldest first.
-    executed: Vec<Executed>,
+    executed: Vec<ExecutionView>,
     took_over: Option<String>,
     /// The limit in processes per second.
     throttle: Option<NonZeroU32>,
@@ -71,7 +71,7 @@ struct Shown {
 
 /// An execution of the run.
 #[derive(Debug, Serialize)]
-struct Executed {
+struct ExecutionView {
     number: u32,
     actor: String,
     reason: String,
@@ -85,7 +85,7 @@ struct Executed {
     took_over: Option<String>,
 }
 
-impl From<Execution> for Executed {
+impl From<Execution> for ExecutionView {
     fn from(execution: Execution) -> Self {
         Self {
             number: execution.number,
@@ -102,7 +102,7 @@ impl From<Execution> for Executed {
     }
 }
 
-impl Executed {
+impl ExecutionView {
     fn text(&self) -> String {
         let Self {
             actor,
@@ -128,7 +128,7 @@ impl Executed {
 
 /// The plan of the run.
 #[derive(Debug, Serialize)]
-struct ShownPlan {
+struct PlanView {
     fingerprint: String,
     /// As text.
     selection: String,
@@ -138,7 +138,7 @@ struct ShownPlan {
     deadline_ms: u64,
 }
 
-impl ShownPlan {
+impl PlanView {
     fn of(plan: &Plan) -> Self {
         let routes = plan.routes.iter().map(|route| {
             let mut text = route.from.to_string();
@@ -174,7 +174,7 @@ impl Show {
             None
         };
         // The state reported by a service is current; that in a store may be stale.
-        let is_in_progress = context.global.socket.is_some() && run.goes_on();
+        let is_in_progress = context.global.socket.is_some() && run.is_claiming();
         let last = executions.last().and_then(|last| last.plan.as_ref());
         let same_code = has_same_code(context, last.unwrap_or(&record.plan));
         let next = self.next(
@@ -185,10 +185,10 @@ impl Show {
             listed.as_ref(),
             same_code,
         );
-        context.output.answer(&Shown {
+        context.output.answer(&RunView {
             is_in_progress,
-            plan: ShownPlan::of(&record.plan),
-            executed: executions.into_iter().map(Executed::from).collect(),
+            plan: PlanView::of(&record.plan),
+            executed: executions.into_iter().map(ExecutionView::from).collect(),
             took_over: took_over(&record),
             throttle: record.throttle,
             run,
@@ -270,7 +270,7 @@ fn took_over(record: &RunRecord) -> Option<String> {
     record.took_over.map(|run| run.to_string())
 }
 
-impl Answer for Shown {
+impl Answer for RunView {
     const KIND: &'static str = "show";
 
     fn text(&self, out: &mut String) -> fmt::Result {
@@ -282,7 +282,7 @@ impl Answer for Shown {
             None => run.what.to_owned(),
         };
         line("what", &what)?;
-        let holds = match (run.goes_on(), self.is_in_progress) {
+        let holds = match (run.is_claiming(), self.is_in_progress) {
             (true, true) => ", in progress in the service",
             (true, false) => "; the run claims the store, so the run is in progress or was killed",
             (false, _) => "",
@@ -317,14 +317,14 @@ impl Answer for Shown {
         }
         line("migrated", &count(counts.migrated))?;
         line("failed", &count(counts.failed))?;
-        line("skipped", &left_alone(counts))?;
+        line("skipped", &skipped_text(counts))?;
         line("read", &format::bytes(counts.bytes))?;
         self.failures_text(out)?;
         to_type(&self.next, out)
     }
 }
 
-impl Shown {
+impl RunView {
     /// The options that a resumed run keeps.
     fn options(&self) -> String {
         let deadline = Duration::from_millis(self.plan.deadline_ms);
@@ -371,7 +371,7 @@ impl Shown {
     }
 }
 
-fn left_alone(counts: &RunCounts) -> String {
+fn skipped_text(counts: &RunCounts) -> String {
     let skipped = &counts.skipped_by;
     let parts: Vec<String> = [
         (skipped.finished, "finished"),
