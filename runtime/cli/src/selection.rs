@@ -5,7 +5,7 @@ use std::num::{NonZeroU32, NonZeroUsize};
 use std::str::FromStr;
 use std::time::Duration;
 
-use state_migration_control_socket::protocol::For;
+use state_migration_control_socket::protocol::PlanRequest;
 use state_migration_core::{MigrationRegistry, Selection, StreamId, TenantId};
 use state_migration_runner::MigrationRunner;
 
@@ -124,8 +124,8 @@ impl PlanArgs {
 
     /// The options as a request to a service; an absent option means the setting of the
     /// service.
-    pub(crate) fn run_options(&self) -> For {
-        For {
+    pub(crate) fn run_options(&self) -> PlanRequest {
+        PlanRequest {
             selection: Some(self.selection()).filter(|it| *it != Selection::all()),
             count_all: self.count_all.then_some(true),
             check_determinism: self.check_determinism.then_some(true),

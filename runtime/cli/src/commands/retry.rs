@@ -66,10 +66,10 @@ impl Retry {
                 run: record.id,
                 classes: self.class,
                 options: protocol::Run {
-                    which: protocol::For {
+                    which: protocol::PlanRequest {
                         check_determinism: self.check_determinism.then_some(true),
                         deadline_ms: self.deadline.map(millis),
-                        ..protocol::For::default()
+                        ..protocol::PlanRequest::default()
                     },
                     actor: Some(self.audit.actor()),
                     reason: self.audit.reason().to_owned(),

@@ -5,10 +5,10 @@ use std::path::{Path, PathBuf};
 use std::pin::pin;
 use std::time::Duration;
 
-use state_migration_control_socket::framing::{NoLine, read, write};
+use state_migration_control_socket::framing::{ReadError, read, write};
 use state_migration_control_socket::protocol::{
-    Answer, For, LONGEST_ANSWER, Line, MOST_FAILURES, Planned, Problem, ProblemKind, Request,
-    Status, VERSION, Versioned,
+    Answer, LONGEST_ANSWER, Line, MOST_FAILURES, PlanRequest, Planned, Problem, ProblemKind,
+    Request, Status, VERSION, Versioned,
 };
 use state_migration_core::{FailureClass, RunId, StreamId};
 use state_migration_runner::run::history::Claim;
@@ -127,11 +127,11 @@ impl ServiceClient {
             }
         };
         let line = line.map_err(|no| match no {
-            NoLine::TooLate => unreachable(&self.path, &TimedOut.into()),
-            NoLine::TooLong => Failure::environment(format!(
+            ReadError::TooLate => unreachable(&self.path, &TimedOut.into()),
+            ReadError::TooLong => Failure::environment(format!(
                 "the answer from {path} is larger than {LONGEST_ANSWER} bytes; use the tool of the release that the service is built with"
             )),
-            NoLine::Closed | NoLine::Broken => Failure::environment(format!(
+            ReadError::Closed | ReadError::Broken => Failure::environment(format!(
                 "the service behind {path} closed the connection before it answered; if its run was interrupted, resume the run after the service has restarted"
             ))
             .next(format!("{}status", self.again)),
@@ -162,7 +162,7 @@ impl ServiceClient {
             };
             // Any answer counts, even that there is no free slot.
             let said = read(&mut connected.from, LONGEST_ANSWER, ALIVE_WITHIN).await;
-            !matches!(said, Err(NoLine::TooLate))
+            !matches!(said, Err(ReadError::TooLate))
         };
         timeout(ALIVE_WITHIN, answers).await.unwrap_or(false)
     }
@@ -222,7 +222,7 @@ impl ServiceClient {
         }
     }
 
-    pub(crate) async fn plan(&self, which: For) -> Result<Planned, Failure> {
+    pub(crate) async fn plan(&self, which: PlanRequest) -> Result<Planned, Failure> {
         match self.ask(Request::Plan(which)).await? {
             Answer::Plan(planned) => Ok(planned),
             answer => Err(self.unexpected(&answer)),

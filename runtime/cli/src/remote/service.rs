@@ -5,7 +5,7 @@ use std::fmt::{self, Write};
 use std::time::Duration;
 
 use serde::Serialize;
-use state_migration_control_socket::protocol::{self, AtVersion, For, Request};
+use state_migration_control_socket::protocol::{self, AtVersion, PlanRequest, Request};
 use state_migration_runner::RunState;
 
 use crate::context::Context;
@@ -142,7 +142,7 @@ pub(crate) async fn status(
     workflows: &[String],
 ) -> Result<Exit, Failure> {
     let status = client.send(Request::Status).await?;
-    let planned = client.plan(For::default()).await?;
+    let planned = client.plan(PlanRequest::default()).await?;
     has_workflows(&planned, workflows)?;
     let mut service = Service::new(context, &status);
     let mut versions = versions(&planned);
@@ -184,7 +184,10 @@ pub(crate) async fn check(client: &ServiceClient, options: &PlanArgs) -> Result<
     if options.workflow.is_empty() {
         return Ok(());
     }
-    has_workflows(&client.plan(For::default()).await?, &options.workflow)
+    has_workflows(
+        &client.plan(PlanRequest::default()).await?,
+        &options.workflow,
+    )
 }
 
 fn versions(planned: &protocol::Planned) -> Vec<Version> {
