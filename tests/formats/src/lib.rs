@@ -269,7 +269,7 @@ pub fn keys(bytes: &[u8]) -> Result<bool, String> {
     for (table, start) in [
         (key::PerStream::Head, b'h'),
         (key::PerStream::Snapshot, b's'),
-        (key::PerStream::Remembered, b'p'),
+        (key::PerStream::PendingRegistryUpdate, b'p'),
     ] {
         if bytes.first() == Some(&start)
             && let Ok(stream) = table.stream(bytes)

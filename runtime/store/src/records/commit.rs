@@ -149,7 +149,10 @@ async fn put<T: KvTxn>(txn: &mut T, batch: &Batch) -> Result<(), Error> {
     for it in &batch.moves {
         put_migration(txn, &it.stream, &it.head, &it.event, now)?;
         if it.update_registry {
-            txn.put(PerStream::Remembered.key(&it.stream), record::mark())?;
+            txn.put(
+                PerStream::PendingRegistryUpdate.key(&it.stream),
+                record::mark(),
+            )?;
         }
         if !batch.arrivals_are_known {
             let target = it.event.workflow_id();

@@ -19,7 +19,7 @@ use state_migration_core::{Error, ErrorKind, InUse};
 
 use crate::key;
 use crate::slate::kv::{error, way_out_of_storage};
-use crate::slate::probe::Seen;
+use crate::slate::probe::Probe;
 use crate::slate::{SlateDbReader, SlateDbStore, SlateDbStoreBuilder};
 
 /// How long, and at which interval, a store that was not closed is watched.
@@ -32,7 +32,7 @@ const MANIFESTS: &str = "manifest";
 
 /// Makes everything durable, and then leaves the mark. An error leaves no mark,
 /// which is safe: the store then counts as in use.
-pub(crate) async fn say_goodbye(db: &Db) -> Result<(), slatedb::Error> {
+pub(crate) async fn mark_closed(db: &Db) -> Result<(), slatedb::Error> {
     db.flush().await?;
     // An open handle never loads the manifest of a later writer, so this is its
     // own epoch even after it was fenced. The mark is then written to the log
@@ -57,7 +57,7 @@ pub(crate) async fn closed(reader: &DbReader) -> Result<Option<u64>, Error> {
     Ok(closed.map(|closed| closed.epoch))
 }
 
-impl Seen {
+impl Probe {
     /// Whether a program appears to have the store open.
     fn is_in_use(&self) -> bool {
         self.epoch.is_some() && self.closed != self.epoch
@@ -91,7 +91,7 @@ impl SlateDbReader {
     /// The store could not be read.
     pub async fn is_in_use(&self) -> Result<bool, Error> {
         let reader = self.kv().reader();
-        let seen = Seen {
+        let seen = Probe {
             // The epoch is read first, so that a later writer has another one
             // than the mark.
             epoch: Some(reader.manifest().writer_epoch()),
@@ -137,10 +137,10 @@ impl SlateDbStoreBuilder {
     /// while it had. Otherwise those of [`open`](Self::open).
     pub async fn open_unless_in_use(mut self) -> Result<SlateDbStore, Error> {
         let in_place = self.in_place();
-        self.open_at_rest().await.map_err(in_place)
+        self.open_idle().await.map_err(in_place)
     }
 
-    async fn open_at_rest(&mut self) -> Result<SlateDbStore, Error> {
+    async fn open_idle(&mut self) -> Result<SlateDbStore, Error> {
         let object_store = self.place_for_writing()?;
         let mut seen = self.look_first(&object_store).await?;
         if seen.is_in_use() {
@@ -257,7 +257,7 @@ async fn newest_in(
     Ok(newest)
 }
 
-fn in_use(seen: &Seen, newest: &Newest, writes: bool) -> Error {
+fn in_use(seen: &Probe, newest: &Newest, writes: bool) -> Error {
     let epoch = seen.epoch.unwrap_or_default();
     let in_use = InUse::new(epoch, seen.holder, writes, newest.age());
     let message = format!(

@@ -17,7 +17,7 @@ use tokio::sync::watch;
 use crate::key::{self, KeyRange};
 use crate::kv::{Kv, KvScan, KvTxn, RowCount, RowsRead};
 use crate::slate::durable::Durability;
-use crate::slate::no_retry::Short;
+use crate::slate::no_retry::TruncatedFile;
 
 /// The engine of [`SlateDbStore`](crate::SlateDbStore).
 #[derive(Clone)]
@@ -418,7 +418,7 @@ pub(crate) fn damaged(what: &str) -> String {
 
 /// The file that an error reports as damaged.
 pub(crate) fn damaged_file(error: &slatedb::Error) -> Option<String> {
-    let short = in_causes(error, |cause| cause.downcast_ref::<Short>());
+    let short = in_causes(error, |cause| cause.downcast_ref::<TruncatedFile>());
     if let Some(short) = short {
         return Some(short.file.to_string());
     }

@@ -23,7 +23,7 @@ use crate::slate::kv::{BLOCK_SIZE, Files, SlateDbKv};
 use crate::slate::location::{Place, is_folder};
 use crate::slate::memory_budget::{self, Memory};
 use crate::slate::no_retry::Storage;
-use crate::slate::probe::{FORMAT, Seen, check_format, foreign, is_empty, no_store_to_open};
+use crate::slate::probe::{FORMAT, Probe, check_format, foreign, is_empty, no_store_to_open};
 use crate::slate::{SlateDbReader, SlateDbStore, damage};
 use crate::{key, record};
 
@@ -304,7 +304,7 @@ impl SlateDbStoreBuilder {
                 return Err(claimed(run));
             }
             if now.epoch != first.epoch {
-                return Err(self.came_second(&object_store).await);
+                return Err(self.lost_race(&object_store).await);
             }
         }
         // Of all programs that have seen the same epoch, one succeeds.
@@ -316,7 +316,7 @@ impl SlateDbStoreBuilder {
                 return Err(if now.is_ok_and(|now| now.epoch == first.epoch) {
                     error
                 } else {
-                    self.came_second(&object_store).await
+                    self.lost_race(&object_store).await
                 });
             }
         };
@@ -333,11 +333,11 @@ impl SlateDbStoreBuilder {
     }
 
     /// The error when another program has opened the store at the same moment.
-    async fn came_second(&self, object_store: &Arc<dyn ObjectStore>) -> Error {
+    async fn lost_race(&self, object_store: &Arc<dyn ObjectStore>) -> Error {
         for _ in 0..LOOKS {
             // A store that is unreadable while it is being created can be read
             // later.
-            if let Ok(Seen {
+            if let Ok(Probe {
                 holder: Some(run), ..
             }) = self.look_first(object_store).await
             {
@@ -381,7 +381,7 @@ impl SlateDbStoreBuilder {
         let durability = Durability::of(&self.settings);
         let store = SlateDbStore::in_files(db, Some(files), durability).await?;
         if let Some(gradual) = gradual {
-            gradual.give_way_to(store.activity());
+            gradual.yield_to(store.activity());
         }
         Ok(store)
     }
@@ -393,7 +393,7 @@ impl SlateDbStoreBuilder {
     /// There is no store, something else, or a store of a newer format. Or the
     /// object store cannot be used.
     pub async fn open_reader(self) -> Result<SlateDbReader, Error> {
-        self.look_and_stay().await.map_err(self.in_place())
+        self.probe_and_open_reader().await.map_err(self.in_place())
     }
 
     /// Adds the location of the store to an error.
