@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 use state_migration::SlateDbStore;
 
 use crate::bad_store::in_runtime;
-use crate::looking::unreadable_amount;
 use crate::program::{Ran, command, finish};
+use crate::read_only_commands::unreadable_amount;
 use crate::sample::Sample;
 
 /// Runs a command that says what is tried again.

@@ -5,10 +5,10 @@ use std::process::{Child, Stdio};
 use std::thread;
 
 use crate::golden::assert_golden;
-use crate::mask;
+use crate::masking;
 use crate::program::{Ran, command, run, run_json, tell, wait};
 use crate::sample::Sample;
-use crate::where_it_stands::{holder, stands};
+use crate::store_state::{holder, stands};
 
 /// The arguments of a run that takes some seconds and says how far it is.
 const SLOW: [&str; 6] = [
@@ -47,7 +47,7 @@ pub(crate) fn in_the_middle(sample: &Sample) -> Child {
 fn goes_on(sample: &Sample, said: &Ran) {
     assert_golden(
         "run/interrupted.txt",
-        &without_counts(&mask::text(&said.stdout)),
+        &without_counts(&masking::text(&said.stdout)),
     );
     let halfway = stands(sample);
     let moved = halfway.at("loan@2013");

@@ -161,9 +161,9 @@ async fn write(
             tokio::task::yield_now().await;
         }
         let n = life.any(&mut rng);
-        let before = life.world.tally.borrow().get("appends");
+        let before = life.world.counts.borrow().get("appends");
         operations::append(life, &mut rng, n).await?;
-        let more = life.world.tally.borrow().get("appends") - before;
+        let more = life.world.counts.borrow().get("appends") - before;
         if !over.get() {
             // Another one may have been counted meanwhile.
             life.world.count_all("appends under migration", more.min(1));

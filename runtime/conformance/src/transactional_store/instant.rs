@@ -7,7 +7,7 @@ use state_migration_core::{
     DueOf, DueProcess, ExpectedSequence, StreamId, TransactionalStore, WorkflowId,
 };
 
-use crate::transactional_store::work::{beside, done, handle};
+use crate::transactional_store::concurrency::{beside, done, handle};
 use crate::transactional_store::{Broken, Checked, head_of, migrate, of_tenant, own, put, request};
 use crate::{event, holds, same, stream, tenant};
 

@@ -21,8 +21,8 @@ macro_rules! workflows {
     )*};
 }
 
-mod decided;
-mod drawing;
+mod declarations;
+mod diagrams;
 mod problems;
 mod routes;
 mod undo;

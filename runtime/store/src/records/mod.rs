@@ -7,17 +7,17 @@
 //! or row.
 
 mod commit;
-#[cfg(test)]
-mod cut_short;
 mod due;
 mod entries;
 mod events;
 mod heads;
 #[cfg(test)]
-mod interleaved;
+mod interleaved_writes;
 mod rows;
 mod snapshots;
 mod transactional;
+#[cfg(test)]
+mod truncated_scans;
 
 use std::fmt;
 use std::future::Future;

@@ -3,7 +3,7 @@
 use state_migration::{MemoryStore, MigrationReport, NewEvent, ScanKind, Stage, WorkflowId};
 use state_migration_tests::orders::{OrderV1ToV2Migration, OrderV3, UNTAXABLE};
 
-use crate::failure_classes::world::{World, in_both_forms, linked, stream};
+use crate::failure_classes::fixture::{World, in_both_forms, linked, stream};
 
 in_both_forms![
     a_full_count_counts_by_reason_what_needs_nothing,

@@ -5,7 +5,7 @@ use state_migration::{
 };
 use state_migration_tests::orders::{OrderV1, OrderV1ToV2Migration, OrderV2, OrderV3, identity};
 
-use crate::failure_classes::world::{Failure, World, converted, in_both_forms, linked, stream};
+use crate::failure_classes::fixture::{Failure, World, converted, in_both_forms, linked, stream};
 
 in_both_forms![
     a_process_at_an_unknown_version_is_an_error_and_stays,

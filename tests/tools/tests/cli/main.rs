@@ -11,24 +11,24 @@
 
 #[path = "../../../../examples/tests/admin/golden.rs"]
 mod golden;
-#[path = "../../../../examples/tests/admin/mask.rs"]
-mod mask;
-#[path = "../../../../examples/tests/admin/next.rs"]
-mod next;
+#[path = "../../../../examples/tests/admin/masking.rs"]
+mod masking;
 #[path = "../../../../examples/tests/admin/program.rs"]
 mod program;
 #[path = "../../../../examples/tests/admin/sample.rs"]
 mod sample;
 #[path = "../../../../examples/tests/admin/schema.rs"]
 mod schema;
-#[path = "../../../../examples/tests/admin/where_it_stands.rs"]
-mod where_it_stands;
+#[path = "../../../../examples/tests/admin/store_state.rs"]
+mod store_state;
+#[path = "../../../../examples/tests/admin/suggested_commands.rs"]
+mod suggested_commands;
 
 mod faulty_stores;
-mod misfit;
+mod immediate_stop;
+mod inconsistent_migrations;
+mod release;
 mod security;
-mod stopped;
-mod story;
 
 /// The program with the mistake.
 const PROGRAM: &str = env!("CARGO_BIN_EXE_loans-2014-draft");

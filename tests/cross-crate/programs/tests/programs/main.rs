@@ -2,5 +2,5 @@
 #![allow(clippy::unwrap_used, missing_docs)]
 
 mod complete;
-mod forgetful;
 mod mistakes;
+mod unlinked;

@@ -59,9 +59,9 @@ fn a_gap_between_crates_is_refused() {
 
 #[test]
 fn a_circle_over_crates_is_refused() {
-    let back = "order@v3->v1 by `circle::BackToTheBeginning` (added at tests/cross-crate/programs/src/bin/circle.rs:37)";
+    let back = "order@v3->v1 by `cycle::BackToTheBeginning` (added at tests/cross-crate/programs/src/bin/cycle.rs:37)";
     assert_eq!(
-        error_of!("circle"),
+        error_of!("cycle"),
         format!("the migrations form a cycle: {V1_TO_V2}, {V2_TO_V3}, {back}; remove one")
     );
 }
@@ -101,9 +101,12 @@ fn a_version_that_nobody_decided_about_is_refused() {
 
 #[test]
 fn a_version_that_only_leading_zeros_tell_from_another_is_refused() {
-    let registered = format!("zeros::register_workflow! {}", in_bin("zeros", 23));
+    let registered = format!(
+        "leading_zeros::register_workflow! {}",
+        in_bin("leading_zeros", 23)
+    );
     assert_eq!(
-        error_of!("zeros"),
+        error_of!("leading_zeros"),
         format!(
             "order@v03, which {registered} names, and order@v3, which {REGISTERED} names, are equal, because leading zeros do not count; use one spelling, or give one of them a later version"
         )
@@ -112,7 +115,7 @@ fn a_version_that_only_leading_zeros_tell_from_another_is_refused() {
 
 #[test]
 fn a_decision_is_enough() {
-    let output = Command::new(env!("CARGO_BIN_EXE_decided"))
+    let output = Command::new(env!("CARGO_BIN_EXE_declared"))
         .output()
         .unwrap();
     let error = String::from_utf8_lossy(&output.stderr);

@@ -5,10 +5,10 @@ use serde_json::Value;
 use state_migration::{EventStore, ExpectedSequence, NewEvent, StreamId, WorkflowId};
 
 use crate::examples::in_progress;
-use crate::looking::unreadable_amount;
 use crate::program::{Ran, bare, finish, run, run_json};
+use crate::read_only_commands::unreadable_amount;
 use crate::sample::Sample;
-use crate::typed::typed;
+use crate::shell::typed;
 
 fn warnings(said: &Ran) -> Vec<String> {
     let said = said.json();

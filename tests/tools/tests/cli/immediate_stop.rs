@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use crate::program::{finish, program, run_json, tell, wait};
 use crate::sample::Sample;
-use crate::where_it_stands::{holder, stands};
+use crate::store_state::{holder, stands};
 use crate::{FIXED, PROGRAM};
 
 /// Runs the fixed program over the sample.

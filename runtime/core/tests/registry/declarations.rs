@@ -11,7 +11,7 @@ fn registered(text: &str) -> String {
     while let Some((before, after)) = rest.split_once(" (added at ") {
         let (place, after) = after.split_once(')').expect("a place ends");
         assert!(
-            place.starts_with("runtime/core/tests/") && place.contains("decided.rs:"),
+            place.starts_with("runtime/core/tests/") && place.contains("declarations.rs:"),
             "{place}"
         );
         plain.push_str(before);
