@@ -99,7 +99,7 @@ fn a_file_of_data_that_is_damaged_is_named_at_once() {
 
 /// What a program wrote that was killed is in its log only.
 #[test]
-fn a_log_that_is_damaged_is_told_of_at_once() {
+fn a_damaged_log_is_reported_at_once() {
     let sample = Sample::new();
     let killed = in_runtime(async {
         let store = SlateDbStore::open_local(sample.store()).await.unwrap();

@@ -201,7 +201,7 @@ fn a_run_that_another_one_took_the_store_over_from_is_interrupted() {
 
 /// One that is stopped takes requests and does not answer them.
 #[test]
-fn a_service_that_is_stopped_is_told_of_within_seconds() {
+fn a_stopped_service_is_reported_within_seconds() {
     let mut service = Service::start(Sample::new());
     service.signal("-STOP");
     for args in [&["status"][..], &["run", "--yes"], &["cancel"]] {

@@ -30,7 +30,7 @@ fn fingerprint(sample: &Sample, args: &[&str]) -> String {
 }
 
 #[test]
-fn a_run_that_nobody_said_yes_to_is_refused_and_leaves_the_store_alone() {
+fn an_unconfirmed_run_is_refused_and_changes_nothing() {
     let sample = Sample::new();
     let before = sample.files();
     let said = run(&sample, &["run", "--percent", "5"]).exits(4);
@@ -135,7 +135,7 @@ fn a_run_signs_with_the_name_of_the_user() {
 
 /// Where the answer goes nowhere, that is said, and how the run ended.
 #[test]
-fn an_answer_for_which_there_is_no_room_is_told_of() {
+fn an_answer_that_cannot_be_written_is_reported() {
     let sample = Sample::new();
     let full = |args: &[&str]| {
         let mut command = command(&sample, args);
@@ -178,7 +178,7 @@ fn an_answer_for_which_there_is_no_room_is_told_of() {
 
 /// As `| head -1` does, which has seen enough.
 #[test]
-fn whoever_listens_may_go_away() {
+fn a_closed_output_does_not_stop_a_run() {
     let sample = Sample::new();
     run(&sample, &["run", "--yes", "--limit", "3"]).exits(0);
     for args in [
@@ -305,7 +305,7 @@ fn piped_progress_is_a_plain_line_at_intervals() {
 
 /// Who listens may go away; the run is not for that.
 #[test]
-fn a_run_ends_as_it_should_when_nobody_listens_any_more() {
+fn a_run_ends_normally_after_its_output_was_closed() {
     let sample = Sample::new();
     let args = [
         "run",

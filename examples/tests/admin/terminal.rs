@@ -262,7 +262,7 @@ fn a_line_that_the_terminal_broke_is_drawn_over_as_a_whole() {
 }
 
 #[test]
-fn control_c_in_a_terminal_stops_it_and_shows_how_to_go_on() {
+fn control_c_in_a_terminal_stops_a_run_and_shows_how_to_resume() {
     let sample = Sample::new();
     let mut terminal = Terminal::new(&sample, &["run", "--yes", "--throttle", "60"], &[]);
     terminal.until(20);

@@ -277,7 +277,7 @@ mod tests {
     }
 
     #[test]
-    fn a_share_or_a_duration_that_is_none_is_refused() {
+    fn an_invalid_share_or_duration_is_refused() {
         for bad in ["0", "-1", "101", "NaN", "inf", "x", "", "0.001"] {
             assert!(percent(bad).is_err(), "{bad}");
         }

@@ -293,7 +293,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_url_is_a_folder() {
+    fn text_without_a_scheme_is_a_folder() {
         for text in ["loans", "./loans", "/data/loans", "C:\\loans", "a b:c/d"] {
             assert_eq!(folder(text), PathBuf::from(text));
         }

@@ -102,7 +102,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn nobody_is_waited_for_without_end() {
+    async fn reads_and_writes_have_a_time_limit() {
         let (mut ours, _theirs) = tokio::io::duplex(8);
         let late = read(&mut BufReader::new(&mut ours), 5, SOON).await;
         assert!(matches!(late, Err(ReadError::TooLate)));

@@ -602,7 +602,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_request_is_told_why() {
+    fn an_invalid_request_is_answered_with_the_reason() {
         for (line, kind, says) in [
             ("", ProblemKind::Invalid, "EOF"),
             ("nonsense", ProblemKind::Invalid, "expected"),

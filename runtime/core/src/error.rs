@@ -218,7 +218,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_store_in_use_is_told_of_in_one_sentence() {
+    fn a_store_in_use_is_reported_in_one_sentence() {
         let mut in_use = InUse {
             epoch: 7,
             run: None,

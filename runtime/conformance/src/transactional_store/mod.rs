@@ -387,7 +387,7 @@ async fn read_to_end(
                 "a page that is not the last has no `up_to`".to_owned(),
             ));
         };
-        let goes_on = match &mut request.of {
+        let advances = match &mut request.of {
             DueOf::Range(range) => range.after.replace(up_to.clone()) < Some(up_to),
             DueOf::Streams(streams) => {
                 let before = streams.len();
@@ -397,7 +397,7 @@ async fn read_to_end(
         };
         holds(
             "`up_to` of a page is not after the start of the page",
-            goes_on,
+            advances,
         )?;
     }
 }

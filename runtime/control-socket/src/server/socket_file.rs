@@ -216,7 +216,7 @@ mod tests {
 
     /// Even with a permissive umask, the folder that the socket is bound in is private.
     #[test]
-    fn it_is_bound_where_nobody_else_may_enter() {
+    fn the_socket_is_bound_in_a_private_folder() {
         let folder = tempfile::tempdir().unwrap();
         let (private, socket) = private_folder(&folder.path().join("control")).unwrap();
         assert_eq!(mode(&private), 0o700);

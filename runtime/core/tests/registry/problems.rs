@@ -292,7 +292,7 @@ fn everything_that_is_expected_and_missing_is_named() {
 }
 
 #[test]
-fn a_fork_whose_second_way_goes_on_is_one_problem() {
+fn a_fork_whose_second_branch_continues_is_one_problem() {
     let (problem, _) = only_problem(
         MigrationRegistry::builder()
             .with(Step::<V1, V2>::new())

@@ -138,7 +138,7 @@ mod tests {
     /// A worker stops waiting once turns are not needed any more, however long the
     /// other worker keeps its turn.
     #[tokio::test]
-    async fn nobody_waits_for_a_turn_in_a_quiet_store() {
+    async fn no_worker_waits_for_a_turn_in_a_quiet_store() {
         let memory = MemoryStore::new();
         let store = shared(&memory);
         let in_progress = write(&memory, 0).await;
@@ -149,7 +149,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn nobody_waits_for_ever_for_a_turn_that_does_not_come_back() {
+    async fn the_wait_for_a_turn_is_limited() {
         let memory = MemoryStore::new();
         let store = shared(&memory);
         let _in_progress = write(&memory, 0).await;

@@ -250,7 +250,7 @@ mod tests {
 
     /// Fails without the check of `longer_than`: the test hangs.
     #[tokio::test]
-    async fn a_thread_that_is_stuck_is_given_up_and_others_go_on() {
+    async fn a_stuck_thread_is_abandoned_and_others_continue() {
         let code = UserCode::new(Duration::from_millis(20), true);
         let stuck = code.run(|watchdog| {
             let forever = || -> Result<(), MigrationError> {

@@ -315,7 +315,7 @@ async fn broken_off() -> (MemoryKv, RunId) {
 
 /// Fails if the end of a scan is taken for the end of the range (`Rows::next`).
 #[tokio::test]
-async fn a_run_whose_bookkeeping_is_read_in_part_is_not_gone_on_with() {
+async fn a_run_whose_bookkeeping_is_read_in_part_is_not_resumed() {
     let mut named = 0;
     for (rows, before) in (0..3).flat_map(|rows| (0..8).map(move |before| (rows, before))) {
         let (kv, run) = broken_off().await;

@@ -210,7 +210,7 @@ fn programs_that_are_killed_lose_nothing_and_double_nothing() {
 
 /// To see it fail: wait for the lines that were drawn, whatever the program says.
 #[test]
-fn a_program_that_cannot_go_on_is_not_waited_for() {
+fn a_program_that_cannot_continue_is_not_waited_for() {
     let program = Path::new(env!("CARGO_BIN_EXE_torture"));
     // Where the store is to be, there is a file.
     let place = tempfile::NamedTempFile::new().unwrap();

@@ -13,8 +13,8 @@ use state_migration_tests::scripted_workflow::{Store, Upgrade, at_v2, put, put_a
 use crate::runs::{Told, cancelled, cancelling_after, failures, record, refused_as_run, runs};
 
 over_both_stores![
-    a_cancelled_run_lets_the_store_go_and_is_finished_by_another_execution,
-    a_run_goes_on_with_other_code_only_when_forced,
+    a_cancelled_run_releases_the_store_and_is_finished_by_another_execution,
+    a_run_resumes_with_other_code_only_when_forced,
     every_execution_is_recorded,
     what_cannot_be_resumed_or_retried_is_refused,
     a_resumed_run_keeps_its_selection_and_options,
@@ -26,7 +26,9 @@ over_both_stores![
 
 /// The test fails without `failed_before` (failed processes are converted again), and
 /// without the released claim in `RunLog::end` (the store stays claimed).
-async fn a_cancelled_run_lets_the_store_go_and_is_finished_by_another_execution(store: impl Store) {
+async fn a_cancelled_run_releases_the_store_and_is_finished_by_another_execution(
+    store: impl Store,
+) {
     const JOBS: u64 = 120;
     for n in 0..JOBS {
         put(&store, n).await.unwrap();
@@ -90,7 +92,7 @@ async fn a_cancelled_run_lets_the_store_go_and_is_finished_by_another_execution(
 }
 
 /// Takes out: the comparison of fingerprints in `MigrationRunner::resumed`.
-async fn a_run_goes_on_with_other_code_only_when_forced(store: impl Store) {
+async fn a_run_resumes_with_other_code_only_when_forced(store: impl Store) {
     let begun = cancelled(&store, 30).await;
     let id = begun.run.unwrap();
     let before = store.all_rows().await.unwrap();

@@ -114,7 +114,7 @@ async fn read_meanwhile(disk: &OnDisk, passes: usize, tables: bool) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_live_writer_is_never_taken_for_damage_and_never_shut_out() {
+async fn a_live_writer_is_never_taken_for_damage_and_never_fenced() {
     read_meanwhile(&OnDisk::new().await.unwrap(), 40, false).await;
 }
 

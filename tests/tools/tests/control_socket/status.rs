@@ -130,8 +130,8 @@ async fn a_throttle_that_is_set_after_the_run_began_holds() {
     let (began, run) = (Instant::now(), told["progress"]["run"].clone());
     let before = counts(&service.store, &run).await.migrated;
     // Each of the workers may have had four chunks of two processes in progress.
-    let in_hand = 16 * 4 * 2;
-    let more = in_hand + 60;
+    let in_progress = 16 * 4 * 2;
+    let more = in_progress + 60;
     until_migrated(&service, before + more).await;
     let took = began.elapsed();
     assert!(took >= Duration::from_secs(2), "{more} more in {took:?}");

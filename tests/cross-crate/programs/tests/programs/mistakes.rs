@@ -89,7 +89,7 @@ fn an_undo_without_its_migration_is_refused() {
 }
 
 #[test]
-fn a_version_that_nobody_decided_about_is_refused() {
+fn an_undecided_version_is_refused() {
     let registered = format!("undecided::register_workflow! {}", in_bin("undecided", 9));
     assert_eq!(
         error_of!("undecided"),
