@@ -80,8 +80,8 @@ pub(crate) async fn all(
         let listed: u64 = sample.failures.iter().map(|failed| failed.count).sum();
         if listed < sample.failed {
             warnings.push(format!(
-                "{} more processes of the sample would fail",
-                count(sample.failed - listed)
+                "{} of the sample would fail",
+                of(sample.failed - listed, "more process", "more processes")
             ));
         }
     }
