@@ -327,7 +327,7 @@ fn a_store_that_a_program_has_open_is_left_to_it() {
             assert!(said.stderr.ends_with(&next), "{said:?}");
             let message = sentence(said, 4);
             assert!(
-                message.starts_with("the store ./loans cannot be opened: a program opened this store (epoch 2) and did not close it; nothing was written for "),
+                message.starts_with("the store ./loans cannot be opened: a program has this store open or was killed (epoch 2; no write for "),
                 "{message}"
             );
             // A service does not hold processes, so `--socket` is not offered for `hold`.

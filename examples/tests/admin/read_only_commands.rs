@@ -218,7 +218,7 @@ fn a_plan_for_a_workflow_that_has_no_migration_is_refused() {
     let said = run(&sample, &["plan", "--workflow", "laon"]).exits(1);
     assert_eq!(
         said.stderr,
-        "error: this program has no migration for workflow \"laon\"; the workflows with migrations are loan; correct --workflow, or link the crate with its migrations\n"
+        "error: this program has no migration for workflow \"laon\" (workflows with migrations: loan); correct --workflow, or link the crate with its migrations\n"
     );
 }
 

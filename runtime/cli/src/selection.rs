@@ -192,10 +192,10 @@ pub(crate) fn no_migration<'a>(
     let known: Vec<&str> = known.into_iter().collect();
     let known = match known.as_slice() {
         [] => "no workflow has migrations".to_owned(),
-        known => format!("the workflows with migrations are {}", known.join(", ")),
+        known => format!("workflows with migrations: {}", known.join(", ")),
     };
     Failure::environment(format!(
-        "{who} has no migration for workflow {name:?}; {known}; correct --workflow, or link the crate with its migrations"
+        "{who} has no migration for workflow {name:?} ({known}); correct --workflow, or link the crate with its migrations"
     ))
 }
 

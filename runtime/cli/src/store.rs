@@ -18,7 +18,7 @@ use crate::settings;
 pub(crate) type Configure = Arc<dyn Fn(SlateDbStoreBuilder) -> SlateDbStoreBuilder + Send + Sync>;
 
 /// The warning about a store that another program has open.
-pub(crate) const IN_USE: &str = "a program has the store open, or ended without closing the store; use --socket PATH to run inside that program, because --take-over would fence that program";
+pub(crate) const IN_USE: &str = "a program has the store open, or ended without closing the store; use --socket PATH to run inside that program";
 
 /// A store named on the command line.
 pub(crate) struct Target {
@@ -159,7 +159,7 @@ impl Target {
                     _ => Some(NextStep::TakeOver),
                 },
                 failure: Failure::refused(format!(
-                    "the store {} cannot be opened: {in_use}; opening the store would fence that program, so {}, or add `--take-over` if that program is dead",
+                    "the store {} cannot be opened: {in_use}; {}, or add `--take-over` if that program is dead",
                     self.url,
                     match claim {
                         Claim::Of(_) => "use `--socket PATH` to run inside that program",

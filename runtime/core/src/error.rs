@@ -96,15 +96,14 @@ impl fmt::Display for InUse {
                 "a program has this store open (epoch {epoch}; last write {last} ago{run})"
             );
         }
+        let quiet_for = match quiet_for {
+            Some(long) => format!("for {long}"),
+            None => "during this check".to_owned(),
+        };
         write!(
             f,
-            "a program opened this store (epoch {epoch}{run}) and did not close it; "
-        )?;
-        match quiet_for {
-            Some(long) => write!(f, "nothing was written for {long}")?,
-            None => write!(f, "nothing was written during this check")?,
-        }
-        write!(f, ", so the program was killed or is idle")
+            "a program has this store open or was killed (epoch {epoch}; no write {quiet_for}{run})"
+        )
     }
 }
 
@@ -241,8 +240,7 @@ mod tests {
             assert_eq!(
                 in_use.to_string(),
                 format!(
-                    "a program opened this store (epoch 7) and did not close it; nothing was \
-                     written for {told}, so the program was killed or is idle"
+                    "a program has this store open or was killed (epoch 7; no write for {told})"
                 )
             );
         }
@@ -250,7 +248,7 @@ mod tests {
         in_use.run = Some(RunId::from_uuid(uuid::Uuid::from_u128(5)));
         assert_eq!(
             in_use.to_string(),
-            "a program opened this store (epoch 7; its run 00000000-0000-0000-0000-000000000005 is or was in progress) and did not close it; nothing was written during this check, so the program was killed or is idle"
+            "a program has this store open or was killed (epoch 7; no write during this check; its run 00000000-0000-0000-0000-000000000005 is or was in progress)"
         );
     }
 }

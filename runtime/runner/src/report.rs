@@ -232,7 +232,10 @@ impl fmt::Display for MigrationReport {
             write!(
                 f,
                 "\n  … and {}",
-                counted(self.error_count - SHOWN.min(self.errors.len()), "more error")
+                counted(
+                    self.error_count - SHOWN.min(self.errors.len()),
+                    "more error"
+                )
             )?;
         }
         for warning in self.warnings.iter().take(SHOWN) {
@@ -242,7 +245,10 @@ impl fmt::Display for MigrationReport {
             write!(
                 f,
                 "\n  … and {}",
-                counted(self.warning_count - SHOWN.min(self.warnings.len()), "more warning")
+                counted(
+                    self.warning_count - SHOWN.min(self.warnings.len()),
+                    "more warning"
+                )
             )?;
         }
         Ok(())

@@ -131,7 +131,7 @@ impl Status {
             if !known.contains(name.as_str()) {
                 let known = Vec::from_iter(known).join(", ");
                 return Err(Failure::environment(format!(
-                    "workflow {name:?} has no processes and is not linked into this program; known workflows: {}; correct --workflow",
+                    "workflow {name:?} has no processes and is not linked into this program (known workflows: {}); correct --workflow",
                     if known.is_empty() { "none" } else { &known }
                 ))
                 .next(context.again("status")));

@@ -263,7 +263,7 @@ async fn until_interrupted<S: Opened>(
 /// The warning that the store could not be closed. All counted work is durable.
 fn unclosed(error: &Error) -> String {
     format!(
-        "{error}; what was committed is kept, but the next command that writes may require --take-over, because the store may appear to be open"
+        "{error}; what was committed is kept, but the next command that writes may require --take-over"
     )
 }
 
@@ -276,7 +276,7 @@ fn fenced(context: &Context, control: &RunControl) -> Failure {
         .next(context.again("runs"));
     };
     Failure::refused(format!(
-        "another program took over the store during run {run}, so the run can no longer write; what was committed is kept, so resume the run after that program has closed the store"
+        "another program took over the store during run {run}, which keeps what it committed; resume the run after that program has closed the store"
     ))
     .next(context.again(&format!("resume {run}")))
 }
@@ -294,7 +294,7 @@ fn stopped(context: &Context, goal: &Goal, control: &RunControl) -> Failure {
     };
     // The claim was not released.
     Failure::interrupted(format!(
-        "stopped at once; what run {run} committed is kept, but the run still claims the store, so resume the run with --take-over"
+        "run {run} was stopped at once and still claims the store; what was committed is kept, so resume the run with --take-over"
     ))
     .next(context.again(&format!("resume {run} --take-over")))
 }

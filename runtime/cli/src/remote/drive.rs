@@ -113,7 +113,7 @@ async fn follow(
                     )),
                     // The run may just have ended, which the service reports anyway.
                     Ok(Err(failure)) => shown.note(format!(
-                        "{signal}: the run continues, because it could not be cancelled: {failure}; try `cancel`, or send the signal again to stop watching"
+                        "{signal}: the run could not be cancelled: {failure}; try `cancel`, or send the signal again to stop watching"
                     )),
                     Err(signal) => break Err(left(context, signal)),
                 }

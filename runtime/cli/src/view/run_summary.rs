@@ -123,7 +123,7 @@ impl RunLine {
     pub(crate) fn blocking_note(&self) -> Option<String> {
         let (number, state) = (self.number, self.state);
         self.note().or_else(|| self.is_claiming().then(|| format!(
-            "run {number} is {state} or was killed, and claims the store; a new run is refused until run {number} has ended, so resume run {number} if its program is dead"
+            "run {number} is {state} or was killed, and claims the store; wait until run {number} has ended, or resume run {number} if its program is dead"
         )))
     }
 

@@ -247,7 +247,7 @@ impl<M, ES: EventStore, SS: SnapshotStore> MigrationRunner<M, ES, SS> {
                 }
                 RunRequest::Resume(_) | RunRequest::Retry(..) => {
                     let error = Error::invalid(
-                        "events and snapshots are in separate stores, which do not record runs, so a run cannot be resumed or retried; start a new run, which migrates the remaining processes",
+                        "separate stores for events and snapshots keep no record of a run to resume or retry; start a new run, which migrates the remaining processes",
                     );
                     MigrationReport::refused(due::planning(Subject::Run, &error))
                 }

@@ -393,7 +393,7 @@ pub(crate) fn error(what: &str, error: slatedb::Error) -> Error {
         ),
         Slate::Data if is_file_gone(&error) => (
             ErrorKind::Unavailable,
-            "a file of the database is missing: garbage collection removed it during the read, or it is lost; read again, and restore the file from a backup if it is still missing",
+            "a file of the database is missing; read again, and restore the file from a backup if it is still missing",
         ),
         Slate::Data => {
             let message = format!("{what}: {} (SlateDB says: {error})", damaged("it"));

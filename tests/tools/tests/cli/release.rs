@@ -12,7 +12,7 @@ use crate::program::{Ran, finish, program, tell, wait};
 use crate::sample::Sample;
 use crate::store_state::stands;
 use crate::suggested_commands::can_be_typed;
-use crate::{FIXED, PROGRAM, mask};
+use crate::{FIXED, PROGRAM, masking};
 
 /// What is said, as text or as JSON.
 #[derive(Clone, Copy, PartialEq)]

@@ -10,7 +10,7 @@ use crate::exit_code::Failure;
 use crate::store::IN_USE;
 use crate::version_counts::VersionCounts;
 use crate::version_status::{VersionDecisions, VersionState};
-use crate::view::format::{count, of};
+use crate::view::format::of;
 use crate::view::run_summary::RunLine;
 
 /// Warnings about a selection that matches nothing, which looks like a store that is up

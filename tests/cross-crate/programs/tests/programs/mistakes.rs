@@ -52,7 +52,7 @@ fn a_gap_between_crates_is_refused() {
     assert_eq!(
         error_of!("gap"),
         format!(
-            "the migrations of cart end at 2 and at 4, so there is no single newest version: {CART_1_TO_2}, {after}; add the missing migration, or declare with `no_migration!` that processes stay at one of these versions"
+            "the migrations of cart end at 2 and at 4 instead of a single newest version ({CART_1_TO_2}, {after}); add the missing migration, or declare with `no_migration!` that processes stay at one of these versions"
         )
     );
 }
@@ -94,7 +94,7 @@ fn an_undecided_version_is_refused() {
     assert_eq!(
         error_of!("undecided"),
         format!(
-            "no migration leads from order@v3, but order@v4 is newer (order@v3 is used by {REGISTERED} and {V2_TO_V3}, order@v4 by {registered}); add the migration, link its crate with `use my_migrations as _;`, or declare with `no_migration!` that processes stay at this version"
+            "no migration leads from order@v3 (used by {REGISTERED} and {V2_TO_V3}) to the newest version order@v4 (used by {registered}); add the migration, link its crate with `use my_migrations as _;`, or declare with `no_migration!` that processes stay at this version"
         )
     );
 }
