@@ -1,5 +1,5 @@
-//! Stores that are not as they must be: one sentence, the right exit code,
-//! soon, and nothing written.
+//! Unusable stores: the error is one sentence with the right exit code, arrives
+//! within seconds, and nothing is written.
 
 use std::fs;
 use std::io::{BufRead, BufReader, Read};

@@ -1,5 +1,5 @@
-//! Files of a store that are damaged: said at once, with the file where that is
-//! known, and never taken for an outage that is over soon.
+//! Damaged files of a store: reported at once, with the file if it is known, and
+//! never taken for a temporary outage.
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -1,5 +1,5 @@
-//! What is said of runs that ended in their middle without a word, and of a
-//! service that does not answer.
+//! Messages about runs whose program died, and about a service that does not
+//! answer.
 
 use std::time::{Duration, Instant};
 

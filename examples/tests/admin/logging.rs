@@ -1,4 +1,4 @@
-//! What is logged while a command works, and that it is nowhere in the way.
+//! Log output of commands, which does not mix with their answers.
 
 use serde_json::Value;
 

@@ -1,5 +1,5 @@
-//! The commands that only look, over stores at every stage of a migration: what
-//! they say, word for word, and that they change nothing.
+//! The commands that only read, over stores at every stage of a migration: their
+//! exact output. They change nothing.
 
 use state_migration::{
     EventStore, ExpectedSequence, MigrationRegistry, MigrationReport, MigrationRunner, NewEvent,

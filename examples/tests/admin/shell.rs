@@ -1,4 +1,4 @@
-//! What the program says may be typed next is typed, as it stands, in a shell.
+//! The commands that the program suggests after `next:`, executed in a shell.
 
 use std::collections::BTreeSet;
 use std::fs;

@@ -1,5 +1,5 @@
-//! Names on the command line of which there is nothing, which would look like a
-//! store that is empty.
+//! Unknown names on the command line, which would otherwise look like an empty
+//! store.
 
 use serde_json::Value;
 use state_migration::{EventStore, ExpectedSequence, NewEvent, StreamId, WorkflowId};

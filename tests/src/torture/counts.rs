@@ -1,4 +1,4 @@
-//! What a torture counts.
+//! The counts of a simulation.
 
 use std::collections::BTreeMap;
 

@@ -1,5 +1,5 @@
-//! What is done to a program: others read its store and take it over, and
-//! SlateDB fails at places of its own.
+//! Interference with a program: other programs read its store and take it over, and
+//! SlateDB fails at its fail points.
 
 use fastrand::Rng;
 use slatedb::fail_parallel;

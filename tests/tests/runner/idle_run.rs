@@ -1,6 +1,6 @@
-//! What is left for a run when another one is done: nothing, and it finds that
-//! out at once, however much was migrated before. And "done" is not said
-//! before that is so.
+//! A run after a completed run: it finds nothing to do, at a cost that does not depend
+//! on the number of migrated processes. A run is not reported as done before that is
+//! true.
 
 use std::sync::{Arc, Mutex, mpsc};
 use std::time::Instant;

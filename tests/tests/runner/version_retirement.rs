@@ -1,5 +1,5 @@
-//! No version is forgotten as long as a process stands there, however sure a run
-//! is that it saw all of them leave: later runs would never look for it.
+//! Retirement of versions: a version stays recorded while a process is at it, even if a
+//! run has migrated all processes that it saw. Later runs would not find that process.
 
 use std::num::NonZeroU32;
 use std::time::Duration;

@@ -1,5 +1,5 @@
-//! What a run says to a real subscriber of `tracing` and a real recorder of
-//! `metrics`.
+//! The telemetry of a run, received by a real subscriber of `tracing` and a real
+//! recorder of `metrics`.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
 
 mod secrets;

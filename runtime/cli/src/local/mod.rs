@@ -24,7 +24,7 @@ use state_migration_core::{Error, EventStore, FailureClass, MigrationRegistry, S
 use state_migration_runner::{MigrationReport, MigrationRunner, Plan, RunControl, Runs};
 use state_migration_store::{SlateDbReader, SlateDbStore};
 
-/// How a run goes about it, in which it differs from others with its plan.
+/// Options of one execution, which are not part of the plan.
 #[derive(Debug, Clone, clap::Args)]
 pub(crate) struct ExecutionArgs {
     /// Limit the run to N processes per second; `off` removes the limit
@@ -42,7 +42,7 @@ fn limit_of_a_run(text: &str) -> Result<Limit, String> {
 }
 
 impl ExecutionArgs {
-    /// The requested limit; `None` leaves it as it is.
+    /// The requested limit; `None` keeps the current limit, and `Some(None)` removes it.
     pub(crate) fn limit(&self) -> Option<Option<NonZeroU32>> {
         self.throttle.map(|limit| limit.0)
     }
@@ -52,7 +52,7 @@ impl ExecutionArgs {
     }
 }
 
-/// Who wants the run, and why: kept in its record.
+/// The actor and the reason that are kept in the record of a run.
 #[derive(Debug, Clone, clap::Args)]
 pub(crate) struct AuditArgs {
     /// Record who starts or resumes the run [default: the name of the user]

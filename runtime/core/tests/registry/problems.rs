@@ -1,4 +1,4 @@
-//! What does not fit together, and in which words it is refused.
+//! Inconsistent migrations, and the messages of their problems.
 
 use state_migration::{IdentityMigration, MigrationRegistry, Problem};
 

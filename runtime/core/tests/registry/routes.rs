@@ -1,4 +1,4 @@
-//! What fits together: the order of migrations, and the way of a process.
+//! Consistent migrations: their order, and the route of a process.
 
 use state_migration::{
     Fingerprint, IdentityMigration, MigrationRegistry, StateMigration, VersionStatus,

@@ -165,8 +165,8 @@ fn explain(seed: u64, violation: Violation) -> ! {
     );
 }
 
-/// To see it fail: return from a commit in `store/slate/kv.rs` before what was
-/// written is durable, or take the check of the expected sequence number out.
+/// Fails if a commit in `runtime/store/src/slate/kv.rs` returns before it is durable, or
+/// if the check of the expected sequence number in `records/events.rs` is removed.
 #[test]
 fn worlds_in_which_everything_goes_wrong_hold() {
     workflows::silence();

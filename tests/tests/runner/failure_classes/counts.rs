@@ -1,4 +1,4 @@
-//! What a report counts: those that needed nothing, by reason, and failures past any number.
+//! The counts of a report: skipped processes by reason, and failures beyond those listed.
 
 use state_migration::{MemoryStore, MigrationReport, NewEvent, ScanKind, Stage, WorkflowId};
 use state_migration_tests::orders::{OrderV1ToV2Migration, OrderV3, UNTAXABLE};

@@ -1,4 +1,4 @@
-//! Where processes stand that no route starts from, and migrations that do not fit together.
+//! Processes at versions without a route, and inconsistent migrations.
 
 use state_migration::{
     EventId, FailureClass, IdentityMigration, MigrationError, NewEvent, Stage, Subject, WorkflowId,

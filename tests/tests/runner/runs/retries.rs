@@ -1,4 +1,4 @@
-//! What failed is retried, and what was decided about a process holds.
+//! Retries of failures, and holds of processes.
 
 use std::collections::BTreeMap;
 

@@ -1,4 +1,4 @@
-//! What a writer does while somebody reads is never taken for damage, and damage is.
+//! Reads during writes: a concurrent change is never reported as damage, and damage is.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};

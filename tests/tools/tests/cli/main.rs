@@ -3,7 +3,7 @@
 //! correction; one whose migrations do not fit together; and one over stores that
 //! fail.
 //!
-//! What `loans-admin` says is tested in the package that it belongs to.
+//! The output of `loans-admin` is tested in the package of that program.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
 // What the tests of the examples have is here as far as it is needed.

@@ -1,4 +1,4 @@
-//! What a service says of its run is what holds, and what it is told takes effect.
+//! The status that a service reports, and the effect of requests on its run.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};

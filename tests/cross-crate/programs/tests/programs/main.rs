@@ -1,4 +1,4 @@
-//! What only linking brings together: programs over the migrations of another crate.
+//! Linking across crates: programs with the migrations of another crate.
 #![allow(clippy::unwrap_used, missing_docs)]
 
 mod complete;

@@ -1,5 +1,5 @@
-//! What is wrong between crates: seen when they are linked, and told with the
-//! function, the file, the line and the package of all that have a part in it.
+//! Mistakes between crates: found when the crates are linked, and reported with the
+//! function, file, line and package of each definition involved.
 
 use std::process::Command;
 

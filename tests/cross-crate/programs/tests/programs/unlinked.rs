@@ -1,4 +1,4 @@
-//! What a program says whose migrations are not linked.
+//! A program that does not link the crate of its migrations.
 
 use std::process::Command;
 
