@@ -237,7 +237,7 @@ fn an_unknown_name_is_refused_with_those_that_are_known() {
     let nothing = MigrationRegistry::builder().build().unwrap();
     assert_eq!(
         message(nothing.upgrade("order", "v1", "{}")),
-        "unknown workflow \"order\"; no workflow is linked; correct the name, or link its migrations with `use my_migrations as _;`"
+        "unknown workflow \"order\" (no workflow is linked); correct the name, or link its migrations with `use my_migrations as _;`"
     );
 }
 

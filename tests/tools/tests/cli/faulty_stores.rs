@@ -140,7 +140,7 @@ async fn a_store_that_cannot_be_closed_is_reported_after_its_run() {
         message.starts_with("the store could not be closed: "),
         "{message}"
     );
-    assert!(message.ends_with("may appear to be open"), "{message}");
+    assert!(message.ends_with("may require --take-over"), "{message}");
     assert_eq!(last["warning_count"], 1);
 }
 
