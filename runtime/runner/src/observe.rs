@@ -71,7 +71,7 @@ impl Observer {
 
     /// The observer of processes migrated when they are opened, or of a run that is
     /// refused.
-    pub(crate) fn of_none() -> Self {
+    pub(crate) fn without_run() -> Self {
         Self::within(Span::none(), false)
     }
 

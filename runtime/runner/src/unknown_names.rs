@@ -26,10 +26,10 @@ impl<M, ES: EventStore, SS> MigrationRunner<M, ES, SS> {
             let there: Vec<&str> = there.iter().map(TenantId::as_str).collect();
             messages.push(format!(
                 "no process has tenant {}; {}",
-                some(&unknown),
+                first_names(&unknown),
                 match there.is_empty() {
                     true => "the store has no processes with a tenant".to_owned(),
-                    false => format!("the store has tenants {}", some(&there)),
+                    false => format!("the store has tenants {}", first_names(&there)),
                 }
             ));
         }
@@ -48,8 +48,8 @@ impl<M, ES: EventStore, SS> MigrationRunner<M, ES, SS> {
         }
         if !unknown.is_empty() {
             let what = match unknown.len() {
-                1 => format!("stream {} does not exist", some(&unknown)),
-                _ => format!("streams {} do not exist", some(&unknown)),
+                1 => format!("stream {} does not exist", first_names(&unknown)),
+                _ => format!("streams {} do not exist", first_names(&unknown)),
             };
             messages.push(format!(
                 "{what}; streams of processes are named process/TENANT/PROCESS"
@@ -90,7 +90,7 @@ async fn tenants(store: &impl EventStore) -> Result<Vec<TenantId>, Error> {
 }
 
 /// Formats names as `a`, `a, b` or `a, b, …`.
-fn some(names: &[&str]) -> String {
+fn first_names(names: &[&str]) -> String {
     match names.get(..MAX_NAMES) {
         Some(told) if names.len() > MAX_NAMES => format!("{}, …", told.join(", ")),
         _ => names.join(", "),

@@ -94,7 +94,7 @@ async fn decide(
     let Some(head) = head else {
         return Err(
             Failure::environment(format!("stream {stream} does not exist; check its id"))
-                .next(context.again("status")),
+                .next(context.command_line("status")),
         );
     };
     if hold.is_none() && !head.held {
@@ -121,7 +121,7 @@ async fn decide(
             None => "is not held",
         };
         Failure::environment(format!("{stream} {now} now, but {error}; check the store"))
-            .next(context.again("status"))
+            .next(context.command_line("status"))
     })?;
     print(context, &stream, &head, decided)
 }
@@ -145,7 +145,7 @@ fn print(
         was_held,
         actor,
         reason,
-        next: vec![context.again(&next)],
+        next: vec![context.command_line(&next)],
     })?;
     Ok(Exit::Done)
 }

@@ -160,7 +160,7 @@ impl Linked {
         let next = if problems.is_empty() {
             Vec::new()
         } else {
-            vec![context.again("graph")]
+            vec![context.command_line("graph")]
         };
         Ok(Self {
             migrations: MigrationRegistry::all_linked()

@@ -77,13 +77,13 @@ impl Resume {
                 "run {number} is {}, so there is nothing to resume; retry its failures, or start a new run",
                 record.state
             ));
-            return Err(failure.next(context.again(&format!("show {number}"))));
+            return Err(failure.next(context.command_line(&format!("show {number}"))));
         }
         if record.kind == RunKind::Lazy {
             let failure = Failure::environment(format!(
                 "run {number} migrates processes as they are opened and cannot be resumed; start a run for the other processes"
             ));
-            return Err(failure.next(context.again("plan")));
+            return Err(failure.next(context.command_line("plan")));
         }
         // The service compares with its own migrations.
         if context.global.socket.is_some() {
@@ -95,7 +95,7 @@ impl Resume {
                 "run {number} was last executed with plan {}, but the migrations of this program give plan {}; resume the run with the original program, start a new run, or use --force",
                 last.fingerprint, plan.fingerprint
             ));
-            return Err(failure.next(context.again(&format!("show {number}"))));
+            return Err(failure.next(context.command_line(&format!("show {number}"))));
         }
         Ok(())
     }

@@ -116,6 +116,6 @@ impl Retry {
         Err(Failure::environment(format!(
             "run {number} has no failures{of}, so there is nothing to retry; check the run"
         ))
-        .next(context.again(&format!("show {number}"))))
+        .next(context.command_line(&format!("show {number}"))))
     }
 }

@@ -75,7 +75,7 @@ impl Run {
     async fn through(self, context: &Context, client: ServiceClient) -> Result<Exit, Failure> {
         let look = format!("plan{}", self.planned.arguments());
         if !self.yes && !self.dry_run && self.plan.is_none() {
-            return Err(unmeant().next(context.again(&look)));
+            return Err(unmeant().next(context.command_line(&look)));
         }
         service::check(&client, &self.planned).await?;
         let goal = match self.dry_run {
@@ -113,7 +113,7 @@ impl Run {
             None => unmeant(),
         };
         let look = format!("plan{}", self.planned.arguments());
-        Err(refused.next(context.again(&look)))
+        Err(refused.next(context.command_line(&look)))
     }
 }
 

@@ -82,7 +82,7 @@ impl Status {
         if let Some((stream, why)) = &counts.first_unreadable {
             warnings.push(format!(
                 "the version of {} cannot be read; the first is {stream}: {why}",
-                format::of(counts.unreadable, "stream", "streams")
+                format::counted(counts.unreadable, "stream", "streams")
             ));
         }
         warnings.extend(latest.holder.as_ref().and_then(RunLine::blocking_note));
@@ -134,7 +134,7 @@ impl Status {
                     "workflow {name:?} has no processes and is not linked into this program (known workflows: {}); correct --workflow",
                     if known.is_empty() { "none" } else { &known }
                 ))
-                .next(context.again("status")));
+                .next(context.command_line("status")));
             }
         }
         Ok(())
@@ -150,7 +150,7 @@ fn next(
 ) -> Vec<String> {
     let last = latest.holder.as_ref().or(latest.lines.first());
     if latest.interrupted().is_none() && decisions.problem().is_some() {
-        return vec![context.again("migrations")];
+        return vec![context.command_line("migrations")];
     }
     let command = match last {
         Some(last) if last.is_open() => format!("resume {}", last.number),
@@ -163,7 +163,7 @@ fn next(
         }
         _ => return Vec::new(),
     };
-    vec![context.again(&command)]
+    vec![context.command_line(&command)]
 }
 
 impl Answer for StatusView {

@@ -211,7 +211,7 @@ pub(crate) async fn drive<S: Opened>(
         let failure = Failure::interrupted(
             "the run has ended, but its result was not read; check the runs of the store",
         );
-        return Err(failure.next(context.again("runs")));
+        return Err(failure.next(context.command_line("runs")));
     };
     let closed = signals.or(store.close()).await;
     let mut summary = summary?;
@@ -273,12 +273,12 @@ fn fenced(context: &Context, control: &RunControl) -> Failure {
         return Failure::refused(
             "another program took over the store before the run was recorded, so nothing was done; run the command again after that program has closed the store",
         )
-        .next(context.again("runs"));
+        .next(context.command_line("runs"));
     };
     Failure::refused(format!(
         "another program took over the store during run {run}, which keeps what it committed; resume the run after that program has closed the store"
     ))
-    .next(context.again(&format!("resume {run}")))
+    .next(context.command_line(&format!("resume {run}")))
 }
 
 /// The failure of a run that was stopped immediately.
@@ -290,13 +290,13 @@ fn stopped(context: &Context, goal: &Goal, control: &RunControl) -> Failure {
         return Failure::interrupted(
             "stopped at once, probably before the run was recorded; check whether there is a run to resume",
         )
-        .next(context.again("runs"));
+        .next(context.command_line("runs"));
     };
     // The claim was not released.
     Failure::interrupted(format!(
         "run {run} was stopped at once and still claims the store; what was committed is kept, so resume the run with --take-over"
     ))
-    .next(context.again(&format!("resume {run} --take-over")))
+    .next(context.command_line(&format!("resume {run} --take-over")))
 }
 
 /// Formats classes as ` --class panic --class refused`, with a leading space.

@@ -94,7 +94,7 @@ impl ServiceClient {
     pub(crate) fn new(path: &Path, context: &Context) -> Self {
         Self {
             path: path.to_owned(),
-            again: context.again(""),
+            again: context.command_line(""),
         }
     }
 

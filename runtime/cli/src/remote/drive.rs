@@ -43,7 +43,7 @@ pub(crate) async fn drive(
     let took = begun.elapsed();
     let report = report.ok_or_else(|| {
         Failure::environment("the service did not report how the run ended; check the run")
-            .next(context.again("show last"))
+            .next(context.command_line("show last"))
     })?;
     let history = match goal.is_dry() {
         true => None,
@@ -129,5 +129,5 @@ fn left(context: &Context, signal: &str) -> Failure {
     Failure::interrupted(format!(
         "{signal}: the run continues in the service; watch it again, or cancel it"
     ))
-    .next(context.again("watch"))
+    .next(context.command_line("watch"))
 }

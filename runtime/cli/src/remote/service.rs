@@ -89,7 +89,7 @@ impl Service {
             versions: None,
             runs: None,
             warnings: Vec::new(),
-            next: vec![context.again(&next)],
+            next: vec![context.command_line(&next)],
             run,
         }
     }
@@ -125,7 +125,7 @@ impl Service {
                 versions: self.versions.take(),
                 runs: None,
                 warnings: std::mem::take(&mut self.warnings),
-                next: vec![context.again(&next)],
+                next: vec![context.command_line(&next)],
                 ..*self
             };
         }
@@ -157,7 +157,7 @@ pub(crate) async fn status(
         Ok(latest) => service.of_late(context, latest),
         Err(failure) => service.warnings.push(failure.message),
     }
-    let plan = context.again("plan");
+    let plan = context.command_line("plan");
     let versions = service.versions.as_deref().unwrap_or_default();
     if all_up_to_date(versions) {
         service.next.retain(|next| *next != plan);
@@ -251,7 +251,7 @@ impl Answer for Service {
         if self.in_progress {
             line("rate", &rate(self.per_second))?;
             if let Some(left) = self.time_left_ms {
-                line("time left", &format::took(Duration::from_millis(left)))?;
+                line("time left", &format::duration(Duration::from_millis(left)))?;
             }
         }
         let throttle = self.throttle.map(u64::from);
@@ -335,7 +335,7 @@ pub(crate) async fn plan(
         versions,
         steps: steps.collect(),
         warnings,
-        next: next.iter().map(|next| context.again(next)).collect(),
+        next: next.iter().map(|next| context.command_line(next)).collect(),
         fingerprint,
     })?;
     Ok(Exit::Done)
@@ -365,7 +365,7 @@ impl Answer for Plan {
         line("plan", &format!("{BOLD}{}{BOLD:#}", self.fingerprint))?;
         line("processes", &self.selection)?;
         let deadline = Duration::from_millis(self.deadline_ms);
-        let mut options = vec![format!("deadline {}", format::took(deadline))];
+        let mut options = vec![format!("deadline {}", format::duration(deadline))];
         options.extend(self.count_all.then(|| "count all".to_owned()));
         options.extend(
             self.check_determinism

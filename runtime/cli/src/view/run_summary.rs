@@ -193,7 +193,7 @@ pub(crate) fn run_table(lines: &[RunLine]) -> String {
             run.what.to_owned(),
             run.state(),
             run.began.clone(),
-            took.map_or_else(|| "-".to_owned(), format::took),
+            took.map_or_else(|| "-".to_owned(), format::duration),
             count(run.migrated),
             count(run.failed),
             plain(&run.actor),

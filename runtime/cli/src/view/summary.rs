@@ -198,7 +198,7 @@ impl RunSummary {
                 .collect(),
             took_ms: format::millis(took),
             per_second: rounded(per_second),
-            next: next.iter().map(|next| context.again(next)).collect(),
+            next: next.iter().map(|next| context.command_line(next)).collect(),
         })
     }
 
@@ -222,7 +222,7 @@ impl RunSummary {
                 ),
                 ..failure
             }
-            .next(context.again(&format!("show {number}")))),
+            .next(context.command_line(&format!("show {number}")))),
             (Err(failure), None) => Err(failure),
         }
     }
@@ -338,14 +338,14 @@ async fn count_by_class(
 fn refused(context: &Context, report: &MigrationReport) -> Failure {
     let Some(error) = report.errors.first() else {
         return Failure::environment("the run did not begin; check the runs of the store")
-            .next(context.again("runs"));
+            .next(context.command_line("runs"));
     };
     let message = format!("the run did not begin: {}", error.message);
     match error.class {
         FailureClass::Run => Failure::refused(message),
         _ => Failure::environment(message),
     }
-    .next(context.again("runs"))
+    .next(context.command_line("runs"))
 }
 
 impl Answer for RunSummary {
@@ -379,7 +379,10 @@ impl Answer for RunSummary {
         let failed = failed.map(|of_it| format!("{} {}", count(of_it.count), of_it.class));
         line("failed", &with_parts(self.failed, failed))?;
         line("warnings", &count(self.warning_count))?;
-        line("time", &format::took(Duration::from_millis(self.took_ms)))?;
+        line(
+            "time",
+            &format::duration(Duration::from_millis(self.took_ms)),
+        )?;
         line("rate", &rate(self.per_second))?;
         if self.workflows.len() > 1 {
             for of_it in &self.workflows {

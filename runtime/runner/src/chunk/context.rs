@@ -75,7 +75,7 @@ impl ProcessSizes {
     }
 
     /// Records that `processes` processes took `bytes` bytes.
-    pub(crate) fn saw(&self, processes: usize, bytes: usize) {
+    pub(crate) fn record(&self, processes: usize, bytes: usize) {
         let Some(now) = bytes.checked_div(processes) else {
             return;
         };
@@ -140,7 +140,7 @@ impl ChunkContext {
 
     /// Restricts the filter to these versions; `None` removes the restriction, to count
     /// all processes.
-    pub(crate) fn look_at(&mut self, versions: Option<BTreeSet<WorkflowId>>, compares: bool) {
+    pub(crate) fn restrict_to(&mut self, versions: Option<BTreeSet<WorkflowId>>, compares: bool) {
         self.filter = Arc::new(Filter {
             versions,
             routes: self.routes.clone(),

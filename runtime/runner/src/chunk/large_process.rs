@@ -35,7 +35,7 @@ impl LargeError {
     fn of(stream: &StreamId, error: Error) -> Self {
         match error.kind() {
             ErrorKind::Corrupt | ErrorKind::NewerFormat => {
-                Self::Process(scan::unread(stream, &error))
+                Self::Process(scan::unreadable(stream, &error))
             }
             _ => Self::Store(error),
         }
@@ -62,12 +62,13 @@ impl LargeFold {
         context: &ChunkContext,
         stream: &StreamId,
     ) -> Result<LargeResult, LargeError> {
-        let first = self.once(context, stream).await?;
+        let first = self.convert_once(context, stream).await?;
         let LargeResult::Converted(first) = first else {
             return Ok(first);
         };
         if context.check_determinism
-            && let LargeResult::Converted(second) = Self::default().once(context, stream).await?
+            && let LargeResult::Converted(second) =
+                Self::default().convert_once(context, stream).await?
         {
             convert::same(&first, &second)?;
         }
@@ -82,15 +83,15 @@ impl LargeFold {
         Ok(LargeResult::Converted(checked.await?))
     }
 
-    async fn once(
+    async fn convert_once(
         &mut self,
         context: &ChunkContext,
         stream: &StreamId,
     ) -> Result<LargeResult, LargeError> {
-        let unread = |error| LargeError::of(stream, error);
+        let to_error = |error| LargeError::of(stream, error);
         for _ in 0..ATTEMPTS {
-            let Some(head) = context.store.head(stream).await.map_err(unread)? else {
-                return Err(unread(scan::no_head(stream)));
+            let Some(head) = context.store.head(stream).await.map_err(to_error)? else {
+                return Err(to_error(scan::no_head(stream)));
             };
             let Some(planned) = context.routes.get(&head.workflow_id) else {
                 let skipped = context.without_route(stream, &head.workflow_id)?;
@@ -111,7 +112,7 @@ impl LargeFold {
             let here = read_on(context, stream, here, head.sequence).await?;
             let filter = Arc::new(scan::FoundBefore(context.filter.clone()));
             let tail = scan::tail(&context.store, stream, filter, here.at);
-            let tail = tail.await.map_err(unread)?.processes.pop();
+            let tail = tail.await.map_err(to_error)?.processes.pop();
             let tail = match tail.map(ScanResult::of) {
                 Some(ScanResult::Scanned(tail)) => Some(tail),
                 Some(ScanResult::Failed(error)) => return Err(error.into()),

@@ -214,7 +214,7 @@ impl ChunkContext {
                         // than the time that a page takes. Half of the page takes less.
                         if conflicts > 1 && slots.len() > 1 {
                             slots.truncate(slots.len() / 2);
-                            end.cut(&slots);
+                            end.end_after(&slots);
                             again.retain(|it| slots.iter().any(|slot| slot.stream == *it));
                         }
                         // Let the other writers finish; they have priority.
@@ -232,7 +232,7 @@ impl ChunkContext {
                 match slots.iter().position(|slot| slot.stream == grown) {
                     Some(0) | None => {
                         slots.truncate(1);
-                        end.cut(&slots);
+                        end.end_after(&slots);
                         return match slots.pop() {
                             Some(slot) => self.migrate_large(slot, end, range).await,
                             None => Err(scan::no_head(&grown)),
@@ -240,7 +240,7 @@ impl ChunkContext {
                     }
                     Some(before) => {
                         slots.truncate(before);
-                        end.cut(&slots);
+                        end.end_after(&slots);
                     }
                 }
             }
@@ -283,7 +283,7 @@ impl ChunkContext {
                             return Ok(Some(stream));
                         }
                     }
-                    None => slot.fail(scan::unread(&stream, &scan::no_head(&stream))),
+                    None => slot.fail(scan::unreadable(&stream, &scan::no_head(&stream))),
                 }
             }
         }
@@ -326,7 +326,7 @@ impl ChunkContext {
             let stop = match worked {
                 Ok(all) => {
                     let done = all.results.len();
-                    self.sizes.saw(done, read / processes * done + all.bytes);
+                    self.sizes.record(done, read / processes * done + all.bytes);
                     for (at, result) in all.results {
                         slots[at].result = Some(result);
                     }
@@ -347,7 +347,7 @@ impl ChunkContext {
                 Some(StopReason::Full) => {
                     let done = slots.iter().position(|slot| slot.result.is_none());
                     slots.truncate(done.unwrap_or(slots.len()));
-                    end.cut(slots);
+                    end.end_after(slots);
                 }
             }
         }
@@ -472,7 +472,7 @@ struct PageEnd {
 
 impl PageEnd {
     /// Ends the page after the last of these slots.
-    fn cut(&mut self, slots: &[Slot]) {
+    fn end_after(&mut self, slots: &[Slot]) {
         self.passed = Passed::default();
         self.up_to = slots.last().map(|slot| slot.stream.clone());
         self.at_end = false;
@@ -575,7 +575,7 @@ fn convert_one(
             fold::FoldFailure::Failed(error) => error,
             fold::FoldFailure::BadSnapshot => {
                 bad_snapshot.set(true);
-                scan::unread(stream, &Error::invalid("the snapshot cannot be used"))
+                scan::unreadable(stream, &Error::invalid("the snapshot cannot be used"))
             }
         })
     };
@@ -619,10 +619,10 @@ pub(crate) fn compare_results(
         (None, Ok(None)) => {}
         (_, Err(error)) => {
             let what = format!("a state and then an error ({})", error.message);
-            return Err(convert::differently(stream, &what));
+            return Err(convert::non_deterministic(stream, &what));
         }
         _ => {
-            return Err(convert::differently(
+            return Err(convert::non_deterministic(
                 stream,
                 "different answers to `is_finished`",
             ));

@@ -212,7 +212,7 @@ impl Pass<'_> {
                     }
                     None => {}
                 }
-                self.note(run.control.state(in_progress));
+                self.record_state(run.control.state(in_progress));
                 if self.left == Some(0) {
                     return PassEnd::AtTheEnd;
                 }
@@ -228,7 +228,7 @@ impl Pass<'_> {
     }
 
     /// Publishes that the run was paused or unpaused.
-    fn note(&mut self, state: Option<RunState>) {
+    fn record_state(&mut self, state: Option<RunState>) {
         let Some(state) = state.filter(|state| !self.meter.is(*state)) else {
             return;
         };
@@ -294,7 +294,7 @@ async fn migrate(
             Ok(None) => return (StreamOutcome::Empty, warnings),
             Err(error) => {
                 return (
-                    StreamOutcome::Failed(scan::unread(stream, &error)),
+                    StreamOutcome::Failed(scan::unreadable(stream, &error)),
                     warnings,
                 );
             }
@@ -306,7 +306,8 @@ async fn migrate(
         let route = match run.migrations.version_status(&head.workflow_id) {
             VersionStatus::OtherWorkflow => return (StreamOutcome::OtherWorkflow, warnings),
             VersionStatus::Newest | VersionStatus::Stays => {
-                let repaired = tell(stores, stream, &head.workflow_id, &mut warnings).await;
+                let repaired =
+                    update_registry(stores, stream, &head.workflow_id, &mut warnings).await;
                 return (StreamOutcome::AlreadyThere { repaired }, warnings);
             }
             VersionStatus::NoRoute => {
@@ -366,7 +367,7 @@ async fn migrate(
                 "migrated, but its snapshot could not be written; loads start at the `$migrated` event: {error}"
             ));
         }
-        tell(stores, stream, &moved_to, &mut warnings).await;
+        update_registry(stores, stream, &moved_to, &mut warnings).await;
         return (StreamOutcome::Migrated, warnings);
     }
     (
@@ -409,7 +410,7 @@ async fn read(
 
 /// Writes the version of the process to the process registry. Returns whether an entry
 /// was out of date.
-async fn tell(
+async fn update_registry(
     stores: &Stores<'_>,
     stream: &StreamId,
     version: &WorkflowId,

@@ -97,7 +97,7 @@ pub(crate) async fn run(
     };
     let _alive = run_log.as_ref().map(|run_log| run_log.alive());
     let state = execution.execute().await;
-    execution.note_throttle().await;
+    execution.record_throttle().await;
     execution.report_on_open().await;
     let mut report = execution.report;
     if let Some(run_log) = run_log {
@@ -153,7 +153,7 @@ impl Execution<'_> {
         let versions = present.all().cloned().collect();
         let compares = counts_all && self.separate_registry.is_some() && !run.dry;
         self.context
-            .look_at((!counts_all).then_some(versions), compares);
+            .restrict_to((!counts_all).then_some(versions), compares);
         let mut split = None;
         if ranges.is_empty() {
             (ranges, split) = self
@@ -356,7 +356,7 @@ impl Execution<'_> {
         self.run.observer.progress(&progress);
         self.run.control.publish(progress);
         if let Some(registry) = self.separate_registry.filter(|_| !self.run.dry) {
-            registry_sync::tell(&self.context.store, registry, &moved, &mut self.report).await;
+            registry_sync::update(&self.context.store, registry, &moved, &mut self.report).await;
             for (stream, head) in &up_to_date {
                 registry_sync::compare(registry, stream, head, &mut self.report).await;
             }
@@ -429,9 +429,9 @@ impl Execution<'_> {
                 && !self.meter.is(state)
                 && messages.is_empty()
             {
-                self.note(state).await;
+                self.record_state(state).await;
             }
-            self.note_throttle().await;
+            self.record_throttle().await;
             let next = {
                 let (change, rest) = (pin!(changes.next()), pin!(idle.changed()));
                 let changed = select(change, rest);
@@ -454,7 +454,7 @@ impl Execution<'_> {
     }
 
     /// Records the limit of the run if it has changed.
-    async fn note_throttle(&mut self) {
+    async fn record_throttle(&mut self) {
         let Some(run_log) = self.context.committer.bookkeeping.run_log() else {
             return;
         };
@@ -470,7 +470,7 @@ impl Execution<'_> {
     }
 
     /// Records that the run was paused or unpaused.
-    async fn note(&mut self, state: RunState) {
+    async fn record_state(&mut self, state: RunState) {
         self.run.observer.state(state);
         if let Err(error) = self.publish(state).await {
             // The workers encounter the same error and stop.
@@ -519,7 +519,7 @@ impl Execution<'_> {
                     .add_ranges(0, Vec::new(), &self.targets(&now), &closing)
                     .await?;
                 self.context
-                    .look_at(Some(closing.iter().cloned().collect()), false);
+                    .restrict_to(Some(closing.iter().cloned().collect()), false);
                 source = Source::Heads;
             }
             if sweeps.is_empty() {

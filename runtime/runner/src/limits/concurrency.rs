@@ -71,7 +71,7 @@ impl Concurrency {
     }
 
     /// Whether the worker has to leave its slot because it is closed.
-    pub(crate) fn closes(&self) -> bool {
+    pub(crate) fn must_close(&self) -> bool {
         let (order, one_less) = (Ordering::Relaxed, |closing: usize| closing.checked_sub(1));
         self.closing.fetch_update(order, order, one_less).is_ok()
     }
@@ -88,7 +88,7 @@ impl Concurrency {
         let slots = last.target(took, busy);
         match slots.checked_sub(last.slots) {
             Some(more) => {
-                let stay = (0..more).take_while(|_| self.closes()).count();
+                let stay = (0..more).take_while(|_| self.must_close()).count();
                 self.free.add_permits(more - stay);
             }
             None => {
@@ -174,9 +174,9 @@ mod tests {
     #[test]
     fn a_slot_closes_once() {
         let slots = Concurrency::new();
-        assert!(!slots.closes());
+        assert!(!slots.must_close());
         slots.closing.store(2, Ordering::Relaxed);
-        assert!(slots.closes() && slots.closes() && !slots.closes());
+        assert!(slots.must_close() && slots.must_close() && !slots.must_close());
     }
 
     #[tokio::test]

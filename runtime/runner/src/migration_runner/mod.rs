@@ -143,7 +143,7 @@ impl<M, ES: EventStore, SS: SnapshotStore> MigrationRunner<M, ES, SS> {
             chunk_processes: self.options.chunk_processes,
             yields: self.options.yields,
             control: self.control.clone(),
-            observer: Observer::of_none(),
+            observer: Observer::without_run(),
             migrations: Arc::new(migrations),
             unchecked: Arc::default(),
         }

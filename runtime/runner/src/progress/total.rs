@@ -44,7 +44,7 @@ impl RunTotal {
         let (of_each, heads) = match source {
             Source::Failures { of, classes } => {
                 let failed = failures(&context.store, *of, classes, &context.selection).await?;
-                (Some(less(failed, main)), None)
+                (Some(without_done(failed, main)), None)
             }
             Source::Heads | Source::Births(_) => {
                 let split = match split {
@@ -98,7 +98,7 @@ fn by_workflow(due: BTreeMap<WorkflowId, u64>, present: &Present) -> BTreeMap<St
 }
 
 /// Subtracts the failures that the ranges have visited already.
-fn less(mut failed: BTreeMap<String, u64>, main: &[Range]) -> BTreeMap<String, u64> {
+fn without_done(mut failed: BTreeMap<String, u64>, main: &[Range]) -> BTreeMap<String, u64> {
     let mut so_far = CountsByWorkflow::default();
     for range in main {
         so_far.add(&range.row.by_workflow);

@@ -74,11 +74,11 @@ pub(crate) fn same(first: &Converted, second: &Converted) -> Result<(), Migratio
     {
         return Ok(());
     }
-    Err(differently(&first.stream, "two different states"))
+    Err(non_deterministic(&first.stream, "two different states"))
 }
 
 /// The failure of a process with non-deterministic code.
-pub(crate) fn differently(stream: &StreamId, what: &str) -> MigrationError {
+pub(crate) fn non_deterministic(stream: &StreamId, what: &str) -> MigrationError {
     MigrationError::new(
         Stage::Converting,
         FailureClass::NonDeterministic,

@@ -143,7 +143,7 @@ impl FoldProgress {
             let page = events
                 .read_all(stream, self.at, self.page())
                 .await
-                .map_err(|error| scan::unread(stream, &error))?;
+                .map_err(|error| scan::unreadable(stream, &error))?;
             self = self.fold_page(code, stream, page, through).await?;
         }
         Ok(self)

@@ -254,7 +254,7 @@ pub(crate) fn check_page(page: &DuePage, rest: &StreamRange) -> Result<(), Error
 }
 
 /// The failure of a process that could not be read.
-pub(crate) fn unread(stream: &StreamId, error: &Error) -> MigrationError {
+pub(crate) fn unreadable(stream: &StreamId, error: &Error) -> MigrationError {
     MigrationError::of(Stage::Reading, stream, error)
 }
 
@@ -297,7 +297,7 @@ pub(crate) fn follow<'a>(
         .take_while(|(event, expected)| event.sequence == *expected)
         .count();
     if count == 0 {
-        return Err(unread(stream, &Error::missing_event(stream, at + 1)));
+        return Err(unreadable(stream, &Error::missing_event(stream, at + 1)));
     }
     Ok(&page[..count])
 }

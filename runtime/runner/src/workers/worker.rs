@@ -227,7 +227,7 @@ impl Worker {
                     if range.row.done {
                         return Ok(());
                     }
-                    if self.context.concurrency.closes() {
+                    if self.context.concurrency.must_close() {
                         return Err(Stop::SlotCloses);
                     }
                 }
@@ -253,7 +253,7 @@ impl Worker {
             return Err(error);
         };
         let at = first.head.map(|head| head.workflow_id);
-        let failure = scan::unread(&first.stream, &error);
+        let failure = scan::unreadable(&first.stream, &error);
         // The bookkeeping itself may be damaged.
         commit::failure(&context.committer, failure, at, range)
             .await

@@ -562,9 +562,9 @@ async fn read_events<T: KvTxn>(
     if let Some((at, _)) = rows.peek().await?
         && let Some(beyond) = key::sequence_in(at, &prefix)
         && beyond > head.sequence
-        && !knows_of(txn, stream, beyond).await?
+        && !head_covers(txn, stream, beyond).await?
     {
-        return corrupt(crate::records::events::beyond_head(stream, beyond));
+        return corrupt(crate::records::events::event_after_head(stream, beyond));
     }
     Ok(Ok((events, bytes)))
 }
@@ -583,7 +583,7 @@ async fn check_absent<T: KvTxn>(txn: &T, key: &[u8]) -> Result<(), Error> {
 /// read and before the events are. Such an event is omitted, so that the page
 /// is as of the instant of its heads. Because no read is of an earlier instant
 /// than a previous one, events are never behind the heads.
-async fn knows_of<T: KvTxn>(txn: &T, stream: &StreamId, sequence: u64) -> Result<bool, Error> {
+async fn head_covers<T: KvTxn>(txn: &T, stream: &StreamId, sequence: u64) -> Result<bool, Error> {
     let row = txn.get(&PerStream::Head.key(stream)).await?;
     let head = row.map(record::read_head);
     Ok(matches!(head, Some(Ok(head)) if head.sequence >= sequence))

@@ -252,7 +252,7 @@ fn put_migration<T: KvTxn>(
 /// While a run closes the version, each arrival is recorded, so that the run
 /// finds the processes that it has already scanned past. The presence row is
 /// marked as read, so this conflicts with beginning or ending to close it.
-async fn arrive<T: KvTxn>(
+async fn record_arrivals<T: KvTxn>(
     txn: &mut T,
     version: &WorkflowId,
     streams: impl IntoIterator<Item = &StreamId>,

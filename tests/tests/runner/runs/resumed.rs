@@ -246,7 +246,7 @@ async fn a_resumed_run_keeps_its_selection_and_options(store: impl Store) {
 }
 
 /// The throttle protects the other writers, in every execution. The test fails without
-/// `throttle_again`, and without the last `note_throttle`.
+/// `throttle_again`, and without the last `record_throttle`.
 async fn a_resumed_run_keeps_its_throttle(store: impl Store) {
     for n in 0..30 {
         put(&store, n).await.unwrap();

@@ -155,7 +155,10 @@ async fn a_file_that_garbage_collection_removes_is_an_error_and_never_a_shorter_
                 gone = true;
                 assert_eq!(*error.kind(), ErrorKind::Unavailable, "{error}");
                 let message = error.to_string();
-                assert!(message.contains("a file of the database is missing; read again"), "{error}");
+                assert!(
+                    message.contains("a file of the database is missing; read again"),
+                    "{error}"
+                );
             }
         }
         tokio::time::sleep(Duration::from_millis(20)).await;

@@ -157,7 +157,7 @@ impl Inspect {
             && last < head.sequence
         {
             let payloads = if self.payloads { " --payloads" } else { "" };
-            next.push(context.again(&format!(
+            next.push(context.command_line(&format!(
                 "inspect --after {last} --limit {}{payloads} {}",
                 self.limit,
                 last_word(stream.as_str())
@@ -199,12 +199,12 @@ impl Inspect {
             return Ok(Failure::environment(format!(
                 "stream {stream} does not exist; the stream of the process is {meant}"
             ))
-            .next(context.again(&format!("inspect {}", last_word(meant.as_str())))));
+            .next(context.command_line(&format!("inspect {}", last_word(meant.as_str())))));
         }
         Ok(Failure::environment(format!(
             "stream {stream} does not exist; check the tenant and the process in process/TENANT/PROCESS"
         ))
-        .next(context.again("status")))
+        .next(context.command_line("status")))
     }
 }
 

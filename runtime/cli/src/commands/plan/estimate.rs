@@ -155,7 +155,10 @@ impl Estimate {
 
     /// The estimate and its basis, as text.
     pub(crate) fn time(&self) -> String {
-        let time = self.time_ms.map(Duration::from_millis).map(format::took);
+        let time = self
+            .time_ms
+            .map(Duration::from_millis)
+            .map(format::duration);
         match (time, self.basis, self.run) {
             (Some(time), Basis::EarlierRun, Some(run)) => {
                 format!(
@@ -179,8 +182,8 @@ impl Sample {
             failed,
             ..
         } = self;
-        let took = format::took(Duration::from_millis(*took_ms));
-        let tried = format::of(*processes, "process", "processes");
+        let took = format::duration(Duration::from_millis(*took_ms));
+        let tried = format::counted(*processes, "process", "processes");
         match failed {
             0 => format!("dry run of {tried} in {took}, none failed"),
             failed => format!("dry run of {tried} in {took}, {} failed", count(*failed)),
@@ -189,7 +192,7 @@ impl Sample {
 
     pub(crate) fn warnings(&self) -> impl Iterator<Item = String> {
         self.failures.iter().map(|failed| {
-            let processes = format::of(self.processes, "process", "processes");
+            let processes = format::counted(self.processes, "process", "processes");
             format!(
                 "in a sample of {processes}, {} would fail with class {}; the first is {}: {}",
                 count(failed.count),

@@ -167,13 +167,13 @@ impl ShowPlan {
     ) -> Vec<String> {
         // A new run is refused until that run has ended.
         if let Some(run) = holder {
-            return vec![context.again(&format!("resume {}", run.number))];
+            return vec![context.command_line(&format!("resume {}", run.number))];
         }
         if due == 0 && !self.planned.count_all {
             return Vec::new();
         }
         let arguments = self.planned.arguments();
-        vec![context.again(&format!("run --plan {}{arguments}", plan.fingerprint))]
+        vec![context.command_line(&format!("run --plan {}{arguments}", plan.fingerprint))]
     }
 }
 
@@ -235,7 +235,7 @@ impl Answer for PlanView {
         line("plan", &format!("{BOLD}{}{BOLD:#}", self.fingerprint))?;
         line("processes", &self.selection)?;
         let deadline = std::time::Duration::from_millis(self.deadline_ms);
-        let mut options = vec![format!("deadline {}", format::took(deadline))];
+        let mut options = vec![format!("deadline {}", format::duration(deadline))];
         options.extend(self.count_all.then(|| "count all".to_owned()));
         options.extend(
             self.check_determinism
@@ -264,7 +264,7 @@ impl Answer for PlanView {
             write!(out, "\n{}", table(&header, rows))?;
         }
         for way in &self.routes {
-            let processes = format::of(way.due, "process", "processes");
+            let processes = format::counted(way.due, "process", "processes");
             writeln!(
                 out,
                 "\n{BOLD}{} -> {}{BOLD:#}: {processes}",

@@ -10,7 +10,7 @@ use crate::exit_code::Failure;
 use crate::store::IN_USE;
 use crate::version_counts::VersionCounts;
 use crate::version_status::{VersionDecisions, VersionState};
-use crate::view::format::of;
+use crate::view::format::counted;
 use crate::view::run_summary::RunLine;
 
 /// Warnings about a selection that matches nothing, which looks like a store that is up
@@ -48,10 +48,10 @@ pub(crate) async fn all(
         warnings.push(IN_USE.to_owned());
     }
     warnings.extend(holder.and_then(RunLine::blocking_note));
-    for (version, counted) in &counts.versions {
+    for (version, number) in &counts.versions {
         let decision = decisions.about(version);
         if is_stray(&decision) {
-            let processes = of(counted.processes, "process", "processes");
+            let processes = counted(number.processes, "process", "processes");
             warnings.push(match decision.status {
                 VersionState::NewerThanProgram => format!(
                     "{processes} at {version} would fail: the version is newer than all versions in this program; use the program that migrated them"
@@ -61,8 +61,8 @@ pub(crate) async fn all(
                 ),
             });
         }
-        if counted.held > 0 && decision.status == VersionState::Outdated {
-            let processes = of(counted.held, "process", "processes");
+        if number.held > 0 && decision.status == VersionState::Outdated {
+            let processes = counted(number.held, "process", "processes");
             warnings.push(format!(
                 "{processes} at {version} would be skipped as held; use `release` to include a held process again"
             ));
@@ -71,7 +71,7 @@ pub(crate) async fn all(
     if let Some((stream, why)) = &counts.first_unreadable {
         warnings.push(format!(
             "the version of {} cannot be read; the first is {stream}: {why}",
-            of(counts.unreadable, "stream", "streams")
+            counted(counts.unreadable, "stream", "streams")
         ));
     }
     warnings.extend(changed.iter().map(ToString::to_string));
@@ -81,7 +81,7 @@ pub(crate) async fn all(
         if listed < sample.failed {
             warnings.push(format!(
                 "{} of the sample would fail",
-                of(sample.failed - listed, "more process", "more processes")
+                counted(sample.failed - listed, "more process", "more processes")
             ));
         }
     }

@@ -221,19 +221,19 @@ impl Show {
             }
             let after = option("--after", after);
             let _ = write!(line, "{after} --limit {}", listed.limit);
-            next.push(context.again(&line));
+            next.push(context.command_line(&line));
         }
         if is_in_progress {
-            next.push(context.again("watch"));
+            next.push(context.command_line("watch"));
         } else if run.is_open() {
-            next.push(context.again(&format!("resume {number}")));
+            next.push(context.command_line(&format!("resume {number}")));
         }
         let example = match listed {
             Some(listed) => listed.failures.first(),
             None => failures.first().and_then(|group| group.examples.first()),
         };
         if example.is_none() && !failures.is_empty() {
-            next.push(context.again(&format!("show {number}")));
+            next.push(context.command_line(&format!("show {number}")));
         }
         if let Some(example) = example {
             // `inspect` does not work through a service.
@@ -241,7 +241,7 @@ impl Show {
             if listed.is_none()
                 && let Some(group) = failures.first()
             {
-                next.push(context.again(&format!("show {number} --class {}", group.class)));
+                next.push(context.command_line(&format!("show {number} --class {}", group.class)));
             }
             if !run.is_open() {
                 let line = match self.class {
@@ -252,7 +252,7 @@ impl Show {
                         retry(&number.to_string(), classes, same_code)
                     }
                 };
-                next.extend(line.map(|line| context.again(&line)));
+                next.extend(line.map(|line| context.command_line(&line)));
             }
         }
         next
@@ -309,7 +309,7 @@ impl Answer for RunView {
         }
         if let (Some(took), Some(ended)) = (run.took_ms, &run.ended) {
             let ended = ended.get(..19).unwrap_or(ended);
-            let took = format::took(std::time::Duration::from_millis(took));
+            let took = format::duration(std::time::Duration::from_millis(took));
             line("ended", &format!("{ended}Z, after {took}"))?;
         }
         if let Some(other) = &self.took_over {
@@ -328,7 +328,7 @@ impl RunView {
     /// The options that a resumed run keeps.
     fn options(&self) -> String {
         let deadline = Duration::from_millis(self.plan.deadline_ms);
-        let mut options = format!("deadline {}", format::took(deadline));
+        let mut options = format!("deadline {}", format::duration(deadline));
         if self.plan.check_determinism {
             options += ", check determinism";
         }
@@ -341,7 +341,7 @@ impl RunView {
     fn failures_text(&self, out: &mut String) -> fmt::Result {
         if self.listed.is_none() {
             for group in &self.failures {
-                let failures = format::of(group.count, "failure", "failures");
+                let failures = format::counted(group.count, "failure", "failures");
                 writeln!(out, "\n{BAD}{}{BAD:#}: {failures}", group.class)?;
                 for example in &group.examples {
                     writeln!(out, "  {}", example.text())?;

@@ -215,7 +215,7 @@ impl Answer for ProgressLine {
             write!(out, ", {} failed", count(of_it.failed))?;
             write!(out, ", {}", rate(of_it.per_second))?;
             if let Some(left) = of_it.time_left_ms {
-                let left = format::took(Duration::from_millis(left));
+                let left = format::duration(Duration::from_millis(left));
                 write!(out, ", {left} left")?;
             }
             if matches!(self.state, RunState::Paused | RunState::Cancelled) {
