@@ -24,7 +24,7 @@ over_both_stores![
 ];
 
 /// Takes out: `Source::Failures` (a retry goes through the index then), or the
-/// classes in `history::failures`, or the attempt in `RunLog::put_failure`.
+/// classes in `history::failures`, or the attempt in `RunLog::failure`.
 async fn a_retry_is_for_what_failed_and_for_nothing_else(store: impl Store) {
     for n in 0..30 {
         let fate = if n % 10 == 1 { "panics in apply" } else { "" };
@@ -101,7 +101,7 @@ async fn a_retry_is_for_what_failed_and_for_nothing_else(store: impl Store) {
 }
 
 /// Takes out: the failure of a process at a version without a route in
-/// `fold_and_convert_all`; the run is done then, and has decided nothing.
+/// `convert_one`; the run is done then, and has decided nothing.
 async fn a_retry_says_of_a_process_without_a_route_that_it_has_none(store: impl Store) {
     put(&store, 1).await.unwrap();
     put_at(&store, 2, "v0", "").await.unwrap();
