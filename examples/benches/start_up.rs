@@ -1,6 +1,6 @@
-//! What it costs to start the operator's tool: `loans-admin --help` against a
-//! Rust program that does nothing, started in turns. It fails if that is more
-//! than [`MOST`] times as much; the fastest starts are compared, which have been
+//! The start-up cost of the operator's tool: `loans-admin --help` against a Rust
+//! program that does nothing, started in turns. The benchmark fails above [`MOST`]
+//! times the cost of that program. It compares the fastest starts, which were
 //! disturbed the least.
 //!
 //! `cargo bench -p state-migration-examples --bench start_up [-- ROUNDS]`

@@ -1,7 +1,7 @@
-//! How an application in flight gets from one version to the next.
+//! The migrations of applications in flight, one function for each step.
 //!
-//! Annotating the two functions is all it takes: the linker collects them, and
-//! one runner moves every application in the store over both.
+//! The annotation is enough: the linker collects the functions, and one runner
+//! migrates every application in the store through both.
 
 use chrono::{DateTime, Utc};
 use state_migration::state_migration;

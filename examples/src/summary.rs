@@ -1,4 +1,4 @@
-//! What the store says about the loans, read the way version 2013 reads it.
+//! A summary of the loans in the store, read under version 2013.
 
 use serde::Serialize;
 use state_migration::{

@@ -101,7 +101,7 @@ mod tests {
     }
 
     #[test]
-    fn items_of_other_names_are_left_alone() {
+    fn items_of_other_names_are_ignored() {
         let (mut open, mut done) = (Vec::new(), Vec::new());
         advance(&mut open, &mut done, "W_Valideren aanvraag", Schedule);
         advance(&mut open, &mut done, "W_Beoordelen fraude", Start);

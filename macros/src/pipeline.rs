@@ -127,12 +127,12 @@ mod tests {
 
         let no_function = "struct Order { total: u64 }";
         assert!(expanded(ARGS, no_function).ends_with(&tokens(no_function).to_string()));
-        let half_typed = "pub const fn order_v1_to_v2(old: ) -> S2 { S2 }";
-        let item = tokens(half_typed).to_string();
-        assert!(expanded(ARGS, half_typed).starts_with(&item));
-        assert!(expanded(ARGS, half_typed).contains("pub struct OrderV1ToV2Migration"));
-        let half_typed = "fn order_v1_to_v2(old S1) -> S2 { S2 }";
-        assert!(!expanded(ARGS, half_typed).contains("compile_error"));
+        let incomplete = "pub const fn order_v1_to_v2(old: ) -> S2 { S2 }";
+        let item = tokens(incomplete).to_string();
+        assert!(expanded(ARGS, incomplete).starts_with(&item));
+        assert!(expanded(ARGS, incomplete).contains("pub struct OrderV1ToV2Migration"));
+        let incomplete = "fn order_v1_to_v2(old S1) -> S2 { S2 }";
+        assert!(!expanded(ARGS, incomplete).contains("compile_error"));
         let no_syntax_of_syn = "fn order_v1_to_v2(old: S1) -> S2 { new syntax { } => }";
         let item = tokens(no_syntax_of_syn).to_string();
         assert!(expanded(ARGS, no_syntax_of_syn).contains(&item));

@@ -1,5 +1,5 @@
-//! Whether a server keeps the promise that SlateDB rests on: of several that
-//! create one object, or that change one they have all seen, one does.
+//! The guarantee that SlateDB needs of a server: of several concurrent creations of
+//! one object, or conditional updates of the same version, exactly one succeeds.
 
 use std::sync::Arc;
 

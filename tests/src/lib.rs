@@ -1,4 +1,4 @@
-//! What the integration tests share: workflows, stores that fail on demand,
+//! The code that the integration tests share: workflows, stores that fail on demand,
 //! and byte-for-byte copies of stores.
 
 pub mod faulty;

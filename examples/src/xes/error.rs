@@ -1,5 +1,5 @@
-//! What can be wrong with a log: one sentence that names the log, the place
-//! and the way out.
+//! Errors of a log. Each is one sentence that names the log, the location and what
+//! to do.
 
 use std::fmt;
 use std::io;

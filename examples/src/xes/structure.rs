@@ -1,8 +1,8 @@
-//! Whether a file is one whole XES log, before the XES parser sees it.
+//! A check that a file is one complete XES log, before the XES parser reads it.
 //!
-//! The parser takes an XML that ends inside a trace for complete, panics at
-//! `<event/>`, reads an unreadable whole number as 0 and does not mind where an
-//! element stands. Here every element is looked at, and where it stands.
+//! The parser accepts XML that ends inside a trace, panics at `<event/>`, reads an
+//! invalid integer as 0 and ignores the position of an element. This check visits
+//! every element and its position.
 
 use std::io::{self, BufRead};
 

@@ -1,5 +1,5 @@
-//! Stores that are not as they must be: one sentence, the right exit code,
-//! soon, and nothing written.
+//! Unusable stores: the error is one sentence with the right exit code, arrives
+//! within seconds, and nothing is written.
 
 use std::fs;
 use std::io::{BufRead, BufReader, Read};
@@ -106,7 +106,7 @@ fn a_store_that_is_not_there_is_neither_read_nor_made() {
 }
 
 #[test]
-fn a_place_of_something_else_is_left_alone() {
+fn a_folder_with_other_data_is_not_changed() {
     let sample = Sample::empty();
     fs::write(sample.store(), "of somebody's").unwrap();
     let no_folder = "the folder ./loans cannot be used for a store; check its path";
@@ -215,7 +215,7 @@ fn manifest(sample: &Sample) -> PathBuf {
 }
 
 #[test]
-fn a_manifest_that_is_damaged_is_told_of() {
+fn a_damaged_manifest_is_reported() {
     let sample = Sample::new();
     let manifest = manifest(&sample);
     let whole = fs::read(&manifest).unwrap();
@@ -235,7 +235,7 @@ fn a_manifest_that_is_damaged_is_told_of() {
 }
 
 #[test]
-fn a_store_of_a_newer_format_is_left_alone() {
+fn a_store_of_a_newer_format_is_not_changed() {
     let sample = Sample::new();
     in_runtime(async {
         let store = SlateDbStore::open_local(sample.store()).await.unwrap();

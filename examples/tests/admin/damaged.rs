@@ -1,5 +1,5 @@
-//! Files of a store that are damaged: said at once, with the file where that is
-//! known, and never taken for an outage that is over soon.
+//! Damaged files of a store: reported at once, with the file if it is known, and
+//! never taken for a temporary outage.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 use state_migration::SlateDbStore;
 
 use crate::bad_store::in_runtime;
-use crate::looking::unreadable_amount;
 use crate::program::{Ran, command, finish};
+use crate::read_only_commands::unreadable_amount;
 use crate::sample::Sample;
 
 /// Runs a command that says what is tried again.
@@ -99,7 +99,7 @@ fn a_file_of_data_that_is_damaged_is_named_at_once() {
 
 /// What a program wrote that was killed is in its log only.
 #[test]
-fn a_log_that_is_damaged_is_told_of_at_once() {
+fn a_damaged_log_is_reported_at_once() {
     let sample = Sample::new();
     let killed = in_runtime(async {
         let store = SlateDbStore::open_local(sample.store()).await.unwrap();

@@ -9,8 +9,8 @@ use std::thread;
 use serde_json::Value;
 use state_migration::{MigrationRegistry, MigrationRunner, Selection};
 
-use crate::looking::unreadable_amount;
 use crate::program::{bare, finish, program};
+use crate::read_only_commands::unreadable_amount;
 use crate::sample::Sample;
 
 /// A store with a run, a run in which all failed and, if it is wanted, a last one

@@ -1,4 +1,4 @@
-//! What the program said once, as files. `GOLDEN=overwrite` writes them anew.
+//! Golden files of the output of the program. `GOLDEN=overwrite` rewrites them.
 
 use std::fs;
 use std::path::Path;

@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use crate::golden::assert_golden;
-use crate::mask;
+use crate::masking;
 use crate::program::{Ran, command, finish, run, run_json};
 use crate::sample::Sample;
 use crate::schema::assert_valid;
@@ -27,11 +27,11 @@ fn a_process_is_shown_with_what_a_run_would_make_of_it() {
     let sample = Sample::new();
     let before = sample.files();
     let said = inspect(&sample, &["--limit", "4"]);
-    assert_golden("inspect/behind.txt", &mask::text(&said.stdout));
+    assert_golden("inspect/behind.txt", &masking::text(&said.stdout));
     let said = document(&sample, &["--limit", "2", "--payloads"]);
     assert_eq!(said["change"]["when"], "next");
     assert_eq!(said["change"]["before"]["application"], "500007");
-    assert_golden("inspect/behind.json", &mask::json(&said));
+    assert_golden("inspect/behind.json", &masking::json(&said));
     assert!(sample.files() == before, "looking changed the store");
 }
 
@@ -41,9 +41,9 @@ fn a_process_is_shown_with_what_its_last_migration_made_of_it() {
     let ahead = document(&sample, &[]);
     run(&sample, &["run", "--yes"]).exits(0);
     let said = inspect(&sample, &["--limit", "1"]);
-    assert_golden("inspect/moved.txt", &mask::text(&said.stdout));
+    assert_golden("inspect/moved.txt", &masking::text(&said.stdout));
     let behind = document(&sample, &["--limit", "1"]);
-    assert_golden("inspect/moved.json", &mask::json(&behind));
+    assert_golden("inspect/moved.json", &masking::json(&behind));
     // What was foretold is what came.
     assert_eq!(behind["change"]["when"], "last");
     for side in ["from", "to", "before", "after"] {

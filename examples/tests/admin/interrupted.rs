@@ -5,10 +5,10 @@ use std::process::{Child, Stdio};
 use std::thread;
 
 use crate::golden::assert_golden;
-use crate::mask;
+use crate::masking;
 use crate::program::{Ran, command, run, run_json, tell, wait};
 use crate::sample::Sample;
-use crate::where_it_stands::{holder, stands};
+use crate::store_state::{holder, stands};
 
 /// The arguments of a run that takes some seconds and says how far it is.
 const SLOW: [&str; 6] = [
@@ -44,10 +44,10 @@ pub(crate) fn in_the_middle(sample: &Sample) -> Child {
 /// Some of them had moved, and the rest moves when the run is resumed; none
 /// moves twice.
 #[track_caller]
-fn goes_on(sample: &Sample, said: &Ran) {
+fn can_be_resumed(sample: &Sample, said: &Ran) {
     assert_golden(
         "run/interrupted.txt",
-        &without_counts(&mask::text(&said.stdout)),
+        &without_counts(&masking::text(&said.stdout)),
     );
     let halfway = stands(sample);
     let moved = halfway.at("loan@2013");
@@ -82,11 +82,11 @@ fn without_counts(text: &str) -> String {
 }
 
 #[test]
-fn a_run_that_is_interrupted_finishes_what_is_in_hand_and_can_be_resumed() {
+fn an_interrupted_run_finishes_its_chunks_in_progress_and_can_be_resumed() {
     let sample = Sample::new();
     let child = in_the_middle(&sample);
     tell(&child, "-INT");
-    goes_on(&sample, &wait(child).exits(3));
+    can_be_resumed(&sample, &wait(child).exits(3));
 }
 
 /// Whether these tests, and so their child processes, ignore SIGHUP.
@@ -106,14 +106,14 @@ fn a_run_that_is_terminated_or_loses_its_terminal_can_be_resumed() {
         let sample = Sample::new();
         let child = in_the_middle(&sample);
         tell(&child, signal);
-        goes_on(&sample, &wait(child).exits(3));
+        can_be_resumed(&sample, &wait(child).exits(3));
     }
 }
 
 /// What `nohup` starts is to outlive its terminal.
 #[cfg(target_os = "linux")]
 #[test]
-fn a_run_that_ignores_its_terminal_goes_on_without_it() {
+fn a_run_that_ignores_its_terminal_continues_without_it() {
     let sample = Sample::new();
     let mut nohup = std::process::Command::new("nohup");
     nohup

@@ -3,29 +3,29 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-mod answers;
 mod bad_store;
 mod damaged;
+mod dead_programs;
 mod examples;
 mod golden;
 mod inspect;
 mod interrupted;
-mod left_behind;
-mod logged;
-mod looking;
-mod mask;
-mod names;
-mod next;
+mod json_answers;
+mod logging;
+mod masking;
 mod program;
+mod read_only_commands;
 mod readme;
 mod running;
 mod sample;
 mod schema;
 mod service;
+mod shell;
+mod store_state;
+mod suggested_commands;
 mod terminal;
-mod typed;
+mod unknown_names;
 mod usage;
-mod where_it_stands;
 
 /// The program.
 const PROGRAM: &str = env!("CARGO_BIN_EXE_loans-admin");

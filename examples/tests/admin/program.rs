@@ -1,4 +1,4 @@
-//! Runs the program and reads what it says.
+//! Execution of the program, and its output.
 
 use std::io::Read;
 use std::os::unix::process::CommandExt;

@@ -7,12 +7,12 @@ use std::process::{Command, Stdio};
 use serde_json::Value;
 
 use crate::golden::assert_golden;
-use crate::mask;
-use crate::next::can_be_typed;
+use crate::masking;
 use crate::program::{Ran, command, finish, program, run, run_json, wait};
 use crate::sample::Sample;
 use crate::schema::assert_valid;
-use crate::where_it_stands::{first_stream, stands};
+use crate::store_state::{first_stream, stands};
+use crate::suggested_commands::can_be_typed;
 
 /// Control codes of a terminal.
 #[track_caller]
@@ -30,7 +30,7 @@ fn fingerprint(sample: &Sample, args: &[&str]) -> String {
 }
 
 #[test]
-fn a_run_that_nobody_said_yes_to_is_refused_and_leaves_the_store_alone() {
+fn an_unconfirmed_run_is_refused_and_changes_nothing() {
     let sample = Sample::new();
     let before = sample.files();
     let said = run(&sample, &["run", "--percent", "5"]).exits(4);
@@ -73,14 +73,14 @@ fn a_run_by_its_plan_moves_all_of_them_and_says_so() {
     ];
     let said = run(&sample, &run_by_plan).exits(0);
     is_plain(&said);
-    assert_golden("run/done.txt", &mask::text(&said.stdout));
+    assert_golden("run/done.txt", &masking::text(&said.stdout));
     can_be_typed(&sample, &said);
     assert_eq!(stands(&sample).at("loan@2013"), 240);
 
     // Again, there is nothing to do.
     let said = run_json(&sample, &["run", "--yes"]).exits(0);
     assert_eq!(said.stderr, "");
-    assert_golden("run/nothing-left.json", &mask::json(&said.json()));
+    assert_golden("run/nothing-left.json", &masking::json(&said.json()));
     let runs = run_json(&sample, &["runs"]).exits(0).json();
     let [second, first] = runs["runs"].as_array().unwrap().as_slice() else {
         panic!("{runs}")
@@ -135,7 +135,7 @@ fn a_run_signs_with_the_name_of_the_user() {
 
 /// Where the answer goes nowhere, that is said, and how the run ended.
 #[test]
-fn an_answer_for_which_there_is_no_room_is_told_of() {
+fn an_answer_that_cannot_be_written_is_reported() {
     let sample = Sample::new();
     let full = |args: &[&str]| {
         let mut command = command(&sample, args);
@@ -178,7 +178,7 @@ fn an_answer_for_which_there_is_no_room_is_told_of() {
 
 /// As `| head -1` does, which has seen enough.
 #[test]
-fn whoever_listens_may_go_away() {
+fn a_closed_output_does_not_stop_a_run() {
     let sample = Sample::new();
     run(&sample, &["run", "--yes", "--limit", "3"]).exits(0);
     for args in [
@@ -211,10 +211,10 @@ fn a_dry_run_says_what_a_run_would_do_and_writes_nothing() {
     let before = sample.files();
     let said = run(&sample, &["run", "--dry-run"]).exits(0);
     is_plain(&said);
-    assert_golden("run/dry.txt", &mask::text(&said.stdout));
+    assert_golden("run/dry.txt", &masking::text(&said.stdout));
     can_be_typed(&sample, &said);
     let said = run_json(&sample, &["run", "--dry-run", "--limit", "7"]).exits(0);
-    assert_golden("run/dry.json", &mask::json(&said.json()));
+    assert_golden("run/dry.json", &masking::json(&said.json()));
     assert!(sample.files() == before);
 }
 
@@ -305,7 +305,7 @@ fn piped_progress_is_a_plain_line_at_intervals() {
 
 /// Who listens may go away; the run is not for that.
 #[test]
-fn a_run_ends_as_it_should_when_nobody_listens_any_more() {
+fn a_run_ends_normally_after_its_output_was_closed() {
     let sample = Sample::new();
     let args = [
         "run",
@@ -337,7 +337,7 @@ fn a_process_that_is_skipped_stays_until_it_is_put_back() {
         &["hold", &stream, "--reason", "in court", "--actor", "ann"],
     )
     .exits(0);
-    assert_golden("run/hold.txt", &mask::text(&said.stdout));
+    assert_golden("run/hold.txt", &masking::text(&said.stdout));
     can_be_typed(&sample, &said);
     let said = run_json(&sample, &["run", "--yes"]).exits(0).json();
     assert_eq!(
@@ -350,10 +350,10 @@ fn a_process_that_is_skipped_stays_until_it_is_put_back() {
         &["hold", &stream, "--reason", "still", "--actor", "ann"],
     )
     .exits(0);
-    assert_golden("run/hold.json", &mask::json(&again.json()));
+    assert_golden("run/hold.json", &masking::json(&again.json()));
 
     let said = run(&sample, &["release", &stream]).exits(0);
-    assert_golden("run/release.txt", &mask::text(&said.stdout));
+    assert_golden("run/release.txt", &masking::text(&said.stdout));
     can_be_typed(&sample, &said);
     let again = run_json(&sample, &["release", &stream]).exits(0).json();
     assert_eq!(

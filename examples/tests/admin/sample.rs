@@ -1,4 +1,4 @@
-//! The store that the tests look at: 240 loan applications under version 2011.
+//! The store of the tests: 240 loan applications under version 2011.
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -223,8 +223,8 @@ fn a_run_in_a_live_service_is_driven_to_its_end() {
 
     let throttled = service.ask(&["throttle", "60"]).exits(0).json();
     assert_eq!(throttled["throttle"], 60);
-    let goes_on = service.ask(&["unpause"]).exits(0).json();
-    assert_eq!(goes_on["state"], "running");
+    let unpaused = service.ask(&["unpause"]).exits(0).json();
+    assert_eq!(unpaused["state"], "running");
     service.until_migrated(at + 20);
 
     let cancelled = service.ask(&["cancel"]).exits(0).json();
@@ -374,7 +374,7 @@ fn a_tool_that_is_interrupted_cancels_and_one_that_is_killed_does_not() {
 
 /// One sentence each, and exit code 1.
 #[test]
-fn a_service_that_cannot_be_reached_is_told_of() {
+fn an_unreachable_service_is_reported() {
     let sample = Sample::empty();
     let folder = sample.folder();
     let ask = |socket: &str, args: &[&str]| {

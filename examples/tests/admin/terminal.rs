@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use portable_pty::{Child, CommandBuilder, MasterPty, PtySize, native_pty_system};
 
 use crate::sample::Sample;
-use crate::where_it_stands::stands;
+use crate::store_state::stands;
 
 /// Longer than anything here takes, on a machine that is busy.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -262,7 +262,7 @@ fn a_line_that_the_terminal_broke_is_drawn_over_as_a_whole() {
 }
 
 #[test]
-fn control_c_in_a_terminal_stops_it_and_shows_how_to_go_on() {
+fn control_c_in_a_terminal_stops_a_run_and_shows_how_to_resume() {
     let sample = Sample::new();
     let mut terminal = Terminal::new(&sample, &["run", "--yes", "--throttle", "60"], &[]);
     terminal.until(20);
@@ -325,10 +325,10 @@ fn a_run_whose_terminal_goes_away_ends_and_can_be_resumed() {
     terminal.reader.join().unwrap();
     drop((terminal.keyboard, terminal.master));
     let begun = Instant::now();
-    while begun.elapsed() < PATIENCE && crate::where_it_stands::holder(&sample).is_some() {
+    while begun.elapsed() < PATIENCE && crate::store_state::holder(&sample).is_some() {
         thread::sleep(Duration::from_millis(100));
     }
-    assert_eq!(crate::where_it_stands::holder(&sample), None);
+    assert_eq!(crate::store_state::holder(&sample), None);
     let _ = terminal.child.kill();
     terminal.child.wait().unwrap();
     let moved = stands(&sample).at("loan@2013");

@@ -4,7 +4,7 @@ use crate::program::{bare, finish, run};
 use crate::sample::Sample;
 
 #[test]
-fn a_command_line_that_is_none_is_a_document_with_json() {
+fn an_invalid_command_line_is_a_document_with_json() {
     for (args, message, next) in [
         (
             &["--json"][..],

@@ -80,7 +80,7 @@ fn the_store_of_another_log_is_not_added_to() {
 }
 
 #[tokio::test]
-async fn applications_that_nobody_imported_are_not_mixed_with_a_log() {
+async fn applications_that_were_not_imported_are_not_mixed_with_a_log() {
     let folder = tempfile::tempdir().unwrap();
     let store = SlateDbStore::open_local(folder.path()).await.unwrap();
     let stream = StreamId::new("process/bank/500000").unwrap();
@@ -104,7 +104,7 @@ async fn applications_that_nobody_imported_are_not_mixed_with_a_log() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_store_of_a_newer_format_is_left_alone() {
+async fn a_store_of_a_newer_format_is_not_changed() {
     let folder = tempfile::tempdir().unwrap();
     good(&run_on_sample(folder.path()));
     let store = SlateDbStore::open_local(folder.path()).await.unwrap();

@@ -1,4 +1,4 @@
-//! However a log is broken: it is refused in one line, or all of it can be used.
+//! Damaged logs: each is refused in one line, or all of it can be used.
 
 use std::panic;
 

@@ -16,7 +16,7 @@ use crate::program::{as_second, command, good, invented, packed, run, write};
 const APPLICATIONS: u32 = 1_300;
 
 #[tokio::test]
-async fn a_killed_import_goes_on_where_it_stopped() {
+async fn a_killed_import_continues_where_it_stopped() {
     let folder = tempfile::tempdir().unwrap();
     let log = packed(invented(APPLICATIONS).as_bytes());
     let log = write(folder.path(), "loans.xes.gz", log);

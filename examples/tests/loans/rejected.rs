@@ -10,7 +10,7 @@ use state_migration_examples::xes::XesLog;
 use crate::program::{command, invented, run, write};
 
 #[tokio::test]
-async fn an_unreadable_amount_is_reported_and_the_others_go_on() {
+async fn an_unreadable_amount_is_reported_and_the_others_are_migrated() {
     let folder = tempfile::tempdir().unwrap();
     let log = write(folder.path(), "loans.xes", invented(5));
     let store_folder = folder.path().join("store");

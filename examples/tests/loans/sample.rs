@@ -48,7 +48,7 @@ fn without_arguments_it_says_in_words_what_happened() {
     for line in [
         "log          the sample log: 240 applications, 3523 events\n",
         "imported     240 applications under loan@2011 in ",
-        "migration    240 migrated, 0 skipped, 0 errors, 0 warnings; one transaction, by index; in ",
+        "migration    240 migrated, 0 skipped, 0 errors, 0 warnings; one transaction, index scan; in ",
         "loan@2013          240 applications\n",
         "  approved          48\n",
         "  declined         134\n",

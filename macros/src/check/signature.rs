@@ -13,7 +13,7 @@ use syn::{
 };
 
 use crate::check::type_tokens::{self, borrowed};
-use crate::check::unparsed_fn::{Unread, in_every_edition, unread};
+use crate::check::unparsed_fn::{UnparsedFn, in_every_edition, read_unparsed_fn};
 use crate::errors::Errors;
 
 /// A function that can be a migration. Its `#[cfg]`s are not part of this: rustc
@@ -26,7 +26,7 @@ pub(crate) struct Function {
     /// The return type.
     pub(crate) gives: Type,
     /// Whether rustc cannot parse the function either.
-    pub(crate) is_half_typed: bool,
+    pub(crate) is_incomplete: bool,
 }
 
 impl Function {
@@ -47,10 +47,10 @@ fn function(input: ParseStream<'_>) -> Result<Function> {
     let signature = match signature {
         Ok(signature) if !has_no_arrow => signature,
         _ => {
-            let Some(Unread {
+            let Some(UnparsedFn {
                 name,
-                is_half_typed,
-            }) = unread(input)
+                is_incomplete,
+            }) = read_unparsed_fn(input)
             else {
                 return Err(Error::new(
                     start,
@@ -64,7 +64,7 @@ fn function(input: ParseStream<'_>) -> Result<Function> {
                 takes: unknown(name.span()),
                 gives: unknown(name.span()),
                 name,
-                is_half_typed: is_half_typed || has_no_arrow,
+                is_incomplete: is_incomplete || has_no_arrow,
             });
         }
     };
@@ -94,7 +94,7 @@ fn function(input: ParseStream<'_>) -> Result<Function> {
         name: in_every_edition(signature.ident),
         takes,
         gives,
-        is_half_typed: false,
+        is_incomplete: false,
     })
 }
 

@@ -11,23 +11,23 @@ use syn::parse::ParseStream;
 use syn::{Ident, LitStr};
 
 /// The parts of such a function that can be read.
-pub(crate) struct Unread {
+pub(crate) struct UnparsedFn {
     pub(crate) name: Option<Ident>,
     /// Whether no version of the compiler can parse it.
-    pub(crate) is_half_typed: bool,
+    pub(crate) is_incomplete: bool,
 }
 
 /// The qualifiers of a function, in the order that rustc requires.
 const QUALIFIERS: [&str; 7] = ["const", "async", "gen", "unsafe", "safe", "extern", "fn"];
 
 /// Reads a function, starting at its qualifiers; `None` if it is not a function.
-pub(crate) fn unread(input: ParseStream<'_>) -> Option<Unread> {
-    let mut is_half_typed = false;
+pub(crate) fn read_unparsed_fn(input: ParseStream<'_>) -> Option<UnparsedFn> {
+    let mut is_incomplete = false;
     let mut before = 0;
     loop {
         let word = Ident::parse_any(input).ok()?;
         let at = QUALIFIERS.iter().position(|known| word == known)?;
-        is_half_typed |= at < before;
+        is_incomplete |= at < before;
         before = at;
         if word == "fn" {
             break;
@@ -36,18 +36,18 @@ pub(crate) fn unread(input: ParseStream<'_>) -> Option<Unread> {
     }
     let name = Ident::parse_any(input).ok().map(in_every_edition);
     let name: Option<Ident> = name.and_then(|name| syn::parse2(name.into_token_stream()).ok());
-    is_half_typed |= name.is_none();
+    is_incomplete |= name.is_none();
     let rest = input.fork().parse::<TokenStream>().unwrap_or_default();
-    is_half_typed |= match rest.into_iter().next() {
+    is_incomplete |= match rest.into_iter().next() {
         Some(TokenTree::Group(group)) if group.delimiter() == Delimiter::Parenthesis => {
-            are_half_typed(group.stream())
+            are_incomplete(group.stream())
         }
         Some(TokenTree::Punct(generics)) => generics.as_char() != '<',
         _ => true,
     };
-    Some(Unread {
+    Some(UnparsedFn {
         name,
-        is_half_typed,
+        is_incomplete,
     })
 }
 
@@ -63,7 +63,7 @@ pub(crate) fn in_every_edition(name: Ident) -> Ident {
 }
 
 /// Whether a parameter is incomplete: its type or its name is missing.
-fn are_half_typed(parameters: TokenStream) -> bool {
+fn are_incomplete(parameters: TokenStream) -> bool {
     let mut each = vec![Vec::new()];
     let mut depth = 0_usize;
     let mut arrow = false;
@@ -90,10 +90,10 @@ fn are_half_typed(parameters: TokenStream) -> bool {
     if each.last().is_some_and(Vec::is_empty) {
         each.pop();
     }
-    each.iter().any(|parameter| is_half_typed(parameter))
+    each.iter().any(|parameter| is_incomplete(parameter))
 }
 
-fn is_half_typed(parameter: &[TokenTree]) -> bool {
+fn is_incomplete(parameter: &[TokenTree]) -> bool {
     let is = |at: usize, character: char| matches!(parameter.get(at), Some(TokenTree::Punct(p)) if p.as_char() == character);
     let is_word = |word: &str| {
         parameter
@@ -121,7 +121,7 @@ mod tests {
     use syn::parse::Parser;
 
     #[test]
-    fn only_what_no_compiler_can_read_is_half_typed() {
+    fn only_what_no_compiler_can_read_is_incomplete() {
         for (function, expected) in [
             ("fn m(old: A, n) -> B {}", true),
             ("fn m(old A) -> B {}", true),
@@ -152,13 +152,13 @@ mod tests {
             ("gen unsafe extern \"C\" fn m() -> C {}", false),
         ] {
             let read = |input: ParseStream<'_>| {
-                let unread = unread(input);
+                let unparsed = read_unparsed_fn(input);
                 input.parse::<TokenStream>()?;
-                Ok(unread)
+                Ok(unparsed)
             };
             let read = read.parse_str(function).ok().flatten();
             assert_eq!(
-                read.map(|read| read.is_half_typed),
+                read.map(|read| read.is_incomplete),
                 Some(expected),
                 "{function}"
             );

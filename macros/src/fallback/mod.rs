@@ -11,13 +11,13 @@ use syn::{
 };
 
 use crate::check::signature::is_ours;
-use crate::check::unparsed_fn::unread;
+use crate::check::unparsed_fn::read_unparsed_fn;
 use crate::expand::edge::Edge;
 use crate::expand::marker::marked;
 use crate::expand::spans::{block, runtime};
 use crate::expand::unit_struct::{annotated, doc, migration_name, values};
 use crate::parse::args::{Args, Details};
-use crate::parse::keys::Found;
+use crate::parse::keys::KeyValues;
 
 pub(crate) mod keep_imports;
 pub(crate) mod refused_by_rustc;
@@ -65,7 +65,7 @@ pub(crate) fn with_item(
 /// The code that makes the struct a migration, and the two versions a hop of a chain.
 /// `None` if that could be an error of its own.
 fn migration(
-    found: &Found,
+    found: &KeyValues,
     args: &TokenStream,
     krate: &Path,
     name: &Ident,
@@ -102,7 +102,7 @@ fn no_migration(krate: &Path, name: &Ident) -> TokenStream {
 }
 
 /// The path of the runtime crate; `None` if it is given but cannot be read.
-fn krate(found: &Found, args: &TokenStream) -> Option<Path> {
+fn krate(found: &KeyValues, args: &TokenStream) -> Option<Path> {
     match &found.krate {
         None if Args::may_say(args.clone(), &["crate"]) => None,
         None => Some(Args::default_krate()),
@@ -182,7 +182,7 @@ fn generated(input: ParseStream<'_>) -> Result<Option<(Visibility, Ident)>> {
             (Some(signature.ident), has_receiver)
         }
         Err(_) => {
-            let name = unread(input).and_then(|unread| unread.name);
+            let name = read_unparsed_fn(input).and_then(|unparsed| unparsed.name);
             let parameters: Option<Group> = input.parse().ok();
             let parameters = parameters.map(|group| group.stream()).unwrap_or_default();
             let is_self = |token| matches!(token, TokenTree::Ident(word) if word == "self");

@@ -11,7 +11,7 @@ use crate::expand::spans::ends;
 /// `Some` if rustc refuses the function, because it is incomplete or has an unsized type;
 /// with code that rustc refuses if that assumption is wrong.
 pub(crate) fn refused_by_rustc(function: &Function) -> Option<TokenStream> {
-    if function.is_half_typed {
+    if function.is_incomplete {
         return Some(TokenStream::new());
     }
     without_size(&function.takes).or_else(|| without_size(&function.gives))

@@ -6,7 +6,7 @@ use syn::parse::{ParseStream, Parser};
 use syn::{Error, Ident, LitStr, Path, Result, Type, parse_quote};
 
 use crate::errors::Errors;
-use crate::parse::keys::{Found, Grammar};
+use crate::parse::keys::{Grammar, KeyValues};
 
 const KEYS: Grammar = Grammar {
     keys: &["from", "to", "name", "crate", "undo", "detached", "note"],
@@ -76,7 +76,7 @@ impl Args {
 
     /// The arguments that can be read, even if others are wrong or a key is
     /// misspelled.
-    pub(crate) fn as_far_as_read(args: TokenStream) -> Found {
+    pub(crate) fn as_far_as_read(args: TokenStream) -> KeyValues {
         let read = |input: ParseStream<'_>| KEYS.read(input, &mut Errors::default());
         let mut found = read.parse2(args).unwrap_or_default();
         match (found.meant.as_slice(), &found.from, &found.to) {
@@ -106,7 +106,7 @@ impl Args {
 }
 
 impl Details {
-    pub(crate) fn of(found: &mut Found) -> Self {
+    pub(crate) fn of(found: &mut KeyValues) -> Self {
         Self {
             undo: found.undo.is_some(),
             detached: found.detached.is_some(),
@@ -120,7 +120,7 @@ pub(crate) fn is_same(from: &Type, to: &Type) -> bool {
     from.to_token_stream().to_string() == to.to_token_stream().to_string()
 }
 
-fn found(input: ParseStream<'_>) -> Result<Found> {
+fn found(input: ParseStream<'_>) -> Result<KeyValues> {
     let mut errors = Errors::default();
     let found = KEYS.read(input, &mut errors)?;
     errors.or(found)

@@ -20,7 +20,7 @@ pub(crate) struct Grammar {
 
 /// The keys found in one macro call.
 #[derive(Default)]
-pub(crate) struct Found {
+pub(crate) struct KeyValues {
     pub(crate) from: Option<Type>,
     pub(crate) to: Option<Type>,
     pub(crate) name: Option<Ident>,
@@ -35,8 +35,8 @@ pub(crate) struct Found {
 
 impl Grammar {
     /// Reads all keys, and continues after a wrong one.
-    pub(crate) fn read(&self, input: ParseStream<'_>, errors: &mut Errors) -> Result<Found> {
-        let mut found = Found::default();
+    pub(crate) fn read(&self, input: ParseStream<'_>, errors: &mut Errors) -> Result<KeyValues> {
+        let mut found = KeyValues::default();
         while !input.is_empty() {
             if let Err(error) = self.key(input, &mut found) {
                 errors.add(error);
@@ -47,7 +47,7 @@ impl Grammar {
     }
 
     /// Reads one key and the comma after it.
-    fn key(&self, input: ParseStream<'_>, found: &mut Found) -> Result<()> {
+    fn key(&self, input: ParseStream<'_>, found: &mut KeyValues) -> Result<()> {
         if !input.peek(Ident::peek_any) {
             return Err(input.error(self.no_key()));
         }
@@ -107,7 +107,7 @@ impl Grammar {
     /// The key that a misspelled or foreign word probably means.
     pub(crate) fn nearest(&self, name: &str) -> Option<&'static str> {
         let name = &name.trim_start_matches("r#").to_lowercase();
-        let by_meaning = MEANT.iter().find(|(written, _)| *written == name);
+        let by_meaning = SYNONYMS.iter().find(|(written, _)| *written == name);
         if let Some((_, key)) = by_meaning.filter(|(_, key)| self.keys.contains(key)) {
             return Some(key);
         }
@@ -119,7 +119,7 @@ impl Grammar {
 }
 
 /// Synonyms of keys, which are not similar in spelling.
-const MEANT: [(&str, &str); 13] = [
+const SYNONYMS: [(&str, &str); 13] = [
     ("source", "from"),
     ("target", "to"),
     ("into", "to"),

@@ -8,7 +8,7 @@ use state_migration::{
 };
 
 use crate::data::{self, SEED, Shape, event, processes, write_all};
-use crate::place::Place;
+use crate::location::Place;
 
 /// Checks that events and states have the documented size.
 fn check_sizes() {

@@ -21,8 +21,8 @@ use crate::cases::peak::STORE_OF_LARGE_STATES;
 use crate::data::{self, Shape};
 use crate::family;
 use crate::floor::Floor;
+use crate::location::Place;
 use crate::measure::{How, run};
-use crate::place::Place;
 
 /// Executes a task in a child process.
 pub async fn act(task: &str, args: &Args) {

@@ -15,7 +15,7 @@ use state_migration::{EventPayload, Workflow, WorkflowId};
 
 use crate::family::{Event, Family, Order, id};
 use crate::layout::{self, Row};
-use crate::place::Place;
+use crate::location::Place;
 
 pub const SEED: u64 = 0x5eed;
 

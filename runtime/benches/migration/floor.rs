@@ -21,9 +21,9 @@ use tokio::task::JoinSet;
 use crate::data::{Shape, processes};
 use crate::family::{Event, Order, id};
 use crate::layout;
-use crate::place::Place;
+use crate::location::Place;
+use crate::wal_rows::{Written, log_position, written_after};
 use crate::write::{State, Write};
-use crate::written::{Written, log_position, written_after};
 
 /// Number of processes written at a time.
 const BATCH: usize = 500;

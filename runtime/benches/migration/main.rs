@@ -11,10 +11,10 @@ mod data;
 mod family;
 mod floor;
 mod layout;
+mod location;
 mod measure;
-mod place;
+mod wal_rows;
 mod write;
-mod written;
 
 use std::path::PathBuf;
 

@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 use state_migration::{MigrationRegistry, MigrationReport, MigrationRunner, SlateDbStore};
 
 use crate::bounds;
-use crate::place::Place;
-use crate::written::{Written, log_position, written_after};
+use crate::location::Place;
+use crate::wal_rows::{Written, log_position, written_after};
 
 /// The kind of a measured run.
 #[derive(Clone, Copy, PartialEq)]

@@ -6,7 +6,7 @@ use std::sync::Mutex;
 use slatedb::{Db, DbTransaction, WriteBatch};
 
 use crate::layout::Row;
-use crate::written::Written;
+use crate::wal_rows::Written;
 
 /// The new state of a stream: its key without the table, and JSON.
 pub type State = (Vec<u8>, Vec<u8>);

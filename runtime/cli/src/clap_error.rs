@@ -10,7 +10,7 @@ use crate::view::output::{Output, unwritten};
 
 /// Prints clap's message and returns the exit code: clap's own code 2 means something
 /// else here.
-pub(crate) fn tell(said: &clap::Error, words: &[String]) -> Exit {
+pub(crate) fn print(said: &clap::Error, words: &[String]) -> Exit {
     let json = words
         .iter()
         .take_while(|word| *word != "--")

@@ -12,7 +12,7 @@ use state_migration_store::{SlateDbReader, SlateDbStore};
 use crate::args::Global;
 use crate::exit_code::Failure;
 use crate::signals::Signals;
-use crate::store::{Claim, Configure, Target, Unopened, WayOut};
+use crate::store::{Claim, Configure, NextStep, OpenFailure, Target};
 use crate::take_over::TakeOver;
 use crate::view::output::Output;
 
@@ -22,7 +22,7 @@ pub(crate) struct Context {
     pub(crate) output: Output,
     configure: Option<Configure>,
     /// Whether the command handles signals itself.
-    minds_signals: Arc<AtomicBool>,
+    handles_signals: Arc<AtomicBool>,
 }
 
 impl Context {
@@ -31,27 +31,27 @@ impl Context {
             global,
             output,
             configure,
-            minds_signals: Arc::default(),
+            handles_signals: Arc::default(),
         }
     }
 
     /// Starts listening for signals, which the command handles itself from now on.
     pub(crate) fn signals(&self) -> Result<Signals, Failure> {
         let signals = Signals::listen()?;
-        self.minds_signals.store(true, Ordering::SeqCst);
+        self.handles_signals.store(true, Ordering::SeqCst);
         Ok(signals)
     }
 
     /// Whether the command handles signals itself.
-    pub(crate) fn minds_signals(&self) -> Arc<AtomicBool> {
-        self.minds_signals.clone()
+    pub(crate) fn handles_signals(&self) -> Arc<AtomicBool> {
+        self.handles_signals.clone()
     }
 
     /// The linked migrations.
     pub(crate) fn migrations(&self) -> Result<MigrationRegistry, Failure> {
         MigrationRegistry::linked().map_err(|error| match error.problems() {
             [Problem::NothingLinked] => self.unlinked(),
-            _ => Failure::refused(error.to_string()).next(self.again("migrations")),
+            _ => Failure::refused(error.to_string()).next(self.command_line("migrations")),
         })
     }
 
@@ -94,19 +94,21 @@ impl Context {
         claim: Claim,
     ) -> Result<SlateDbStore, Failure> {
         let opened = self.target()?.writer(take_over, claim).await;
-        opened.map_err(|Unopened { failure, way_out }| match way_out {
-            Some(WayOut::Look) => failure.next(self.again("status")),
-            Some(WayOut::TakeOver) => failure.next(self.once_more("--take-over")),
-            Some(WayOut::Resume(run)) => failure.next(self.again(&format!("resume {run}"))),
-            Some(WayOut::ResumeByTakingOver(run)) => {
-                failure.next(self.again(&format!("resume {run} --take-over")))
+        opened.map_err(|OpenFailure { failure, next_step }| match next_step {
+            Some(NextStep::Inspect) => failure.next(self.command_line("status")),
+            Some(NextStep::TakeOver) => failure.next(self.same_command_with("--take-over")),
+            Some(NextStep::Resume(run)) => {
+                failure.next(self.command_line(&format!("resume {run}")))
+            }
+            Some(NextStep::ResumeByTakingOver(run)) => {
+                failure.next(self.command_line(&format!("resume {run} --take-over")))
             }
             None => failure,
         })
     }
 
     /// The current command line with one more option.
-    fn once_more(&self, option: &str) -> String {
+    fn same_command_with(&self, option: &str) -> String {
         let words = std::env::args_os().skip(1);
         let mut words: Vec<String> = words
             .map(|word| word.to_string_lossy().into_owned())
@@ -120,9 +122,9 @@ impl Context {
 
     /// A command line of this program for the same store, as the suggested next
     /// command.
-    pub(crate) fn again(&self, command: &str) -> String {
-        let via = option_if("--socket", path(self.global.socket.as_deref()));
-        format!("{}{}{via} {command}", typed(), self.in_place())
+    pub(crate) fn command_line(&self, command: &str) -> String {
+        let socket = option_if("--socket", path(self.global.socket.as_deref()));
+        format!("{}{}{socket} {command}", typed(), self.in_place())
     }
 
     /// The suggested command line of a command that reads the store itself. Returns

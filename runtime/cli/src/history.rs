@@ -7,19 +7,19 @@ use state_migration_store::SlateDbReader;
 
 use crate::context::Context;
 use crate::exit_code::Failure;
-use crate::remote::client::{Told, Via};
+use crate::remote::client::{ServiceClient, ServiceRuns};
 
 /// The history of runs of a store.
 pub(crate) enum History {
     Store(Runs, Option<SlateDbReader>),
-    Service(Via, Told),
+    Service(ServiceClient, ServiceRuns),
 }
 
 impl Context {
     /// Reads the history of the named store or service.
     pub(crate) async fn history(&self) -> Result<History, Failure> {
-        if let Some(via) = self.via() {
-            return History::through(via).await;
+        if let Some(client) = self.client() {
+            return History::through(client).await;
         }
         let reader = self.reader().await?;
         let runs = Runs::of(&reader).ok_or_else(|| self.keeps_no_runs())?;
@@ -35,29 +35,31 @@ impl From<Runs> for History {
 
 impl History {
     /// Reads the current history from a service.
-    pub(crate) async fn through(via: Via) -> Result<Self, Failure> {
-        let told = via.runs(None).await?;
-        Ok(Self::Service(via, told))
+    pub(crate) async fn through(client: ServiceClient) -> Result<Self, Failure> {
+        let listed = client.runs(None).await?;
+        Ok(Self::Service(client, listed))
     }
 
     /// Reads the last runs from a service, and the run that has claimed the store.
-    pub(crate) async fn of_late(via: Via, limit: usize) -> Result<Self, Failure> {
-        let told = via.runs(Some(limit)).await?;
-        Ok(Self::Service(via, told))
+    pub(crate) async fn of_late(client: ServiceClient, limit: usize) -> Result<Self, Failure> {
+        let listed = client.runs(Some(limit)).await?;
+        Ok(Self::Service(client, listed))
     }
 
     /// All runs.
     pub(crate) async fn list(&self) -> Result<Vec<RunRecord>, Failure> {
         match self {
             Self::Store(runs, _) => Ok(runs.list().await?),
-            Self::Service(_, told) => Ok(told.runs.iter().map(|(run, _)| run.clone()).collect()),
+            Self::Service(_, listed) => {
+                Ok(listed.runs.iter().map(|(run, _)| run.clone()).collect())
+            }
         }
     }
 
     pub(crate) async fn get(&self, run: RunId) -> Result<Option<RunRecord>, Failure> {
         match self {
             Self::Store(runs, _) => Ok(runs.get(run).await?),
-            Self::Service(_, told) => Ok(told.of(run).map(|(run, _)| run.clone())),
+            Self::Service(_, listed) => Ok(listed.of(run).map(|(run, _)| run.clone())),
         }
     }
 
@@ -65,9 +67,10 @@ impl History {
     pub(crate) async fn counts(&self, run: RunId) -> Result<RunCounts, Failure> {
         match self {
             Self::Store(runs, _) => Ok(runs.counts(run).await?),
-            Self::Service(_, told) => {
-                Ok(told.of(run).map(|(_, counts)| *counts).unwrap_or_default())
-            }
+            Self::Service(_, listed) => Ok(listed
+                .of(run)
+                .map(|(_, counts)| *counts)
+                .unwrap_or_default()),
         }
     }
 
@@ -75,7 +78,7 @@ impl History {
     pub(crate) async fn executions(&self, run: RunId) -> Result<Vec<Execution>, Failure> {
         match self {
             Self::Store(runs, _) => Ok(runs.executions(run).await?),
-            Self::Service(via, _) => Ok(via.executed(run).await?.0),
+            Self::Service(client, _) => Ok(client.executed(run).await?.0),
         }
     }
 
@@ -83,7 +86,7 @@ impl History {
     pub(crate) async fn actions(&self, run: RunId) -> Result<Vec<RunAction>, Failure> {
         match self {
             Self::Store(runs, _) => Ok(runs.actions(run).await?),
-            Self::Service(via, _) => Ok(via.executed(run).await?.1),
+            Self::Service(client, _) => Ok(client.executed(run).await?.1),
         }
     }
 
@@ -98,7 +101,7 @@ impl History {
                 }
                 Ok((records, claim))
             }
-            Self::Service(_, told) => Ok((self.list().await?, told.claim)),
+            Self::Service(_, listed) => Ok((self.list().await?, listed.claim)),
         }
     }
 
@@ -112,7 +115,7 @@ impl History {
     ) -> Result<Vec<Failed>, Failure> {
         match self {
             Self::Store(runs, _) => Ok(runs.failures(run, class, after, limit).await?),
-            Self::Service(via, _) => via.failures(run, class, after, limit).await,
+            Self::Service(client, _) => client.failures(run, class, after, limit).await,
         }
     }
 

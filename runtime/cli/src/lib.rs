@@ -123,7 +123,7 @@ impl Cli {
                 let words: Vec<String> = words
                     .map(|word| word.to_string_lossy().into_owned())
                     .collect();
-                clap_error::tell(&said, &words).into()
+                clap_error::print(&said, &words).into()
             }
         }
     }
@@ -156,10 +156,10 @@ impl Cli {
                 ))
             })?;
         let context = Context::new(args.global, self.configure, *output);
-        let (command, minds_signals) = (args.command, context.minds_signals());
+        let (command, handles_signals) = (args.command, context.handles_signals());
         let interrupted = command.interrupted();
         let ended = runtime.block_on(signals::interruptible(
-            &minds_signals,
+            &handles_signals,
             interrupted,
             || async move { command.run(&context).await },
         ));

@@ -50,7 +50,7 @@ impl WhichRun {
         let known = runs.list().await?;
         let next = if known.is_empty() { "plan" } else { "runs" };
         self.among(known)
-            .map_err(|failure| failure.next(context.again(next)))
+            .map_err(|failure| failure.next(context.command_line(next)))
     }
 
     fn among(&self, mut known: Vec<RunRecord>) -> Result<RunRecord, Failure> {

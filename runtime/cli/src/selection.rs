@@ -5,7 +5,7 @@ use std::num::{NonZeroU32, NonZeroUsize};
 use std::str::FromStr;
 use std::time::Duration;
 
-use state_migration_control_socket::protocol::For;
+use state_migration_control_socket::protocol::PlanRequest;
 use state_migration_core::{MigrationRegistry, Selection, StreamId, TenantId};
 use state_migration_runner::MigrationRunner;
 
@@ -15,7 +15,7 @@ use crate::exit_code::Failure;
 /// Options that are part of a plan: with the same ones, `plan` and `run` come
 /// to the same fingerprint.
 #[derive(Debug, Clone, Default, clap::Args)]
-pub(crate) struct Planned {
+pub(crate) struct PlanArgs {
     /// Select processes of this workflow (repeatable)
     #[arg(long, value_name = "NAME", help_heading = "Selection")]
     pub(crate) workflow: Vec<String>,
@@ -84,7 +84,7 @@ pub(crate) fn millis(deadline: Duration) -> u64 {
     u64::try_from(deadline.as_millis()).unwrap_or(u64::MAX)
 }
 
-impl Planned {
+impl PlanArgs {
     pub(crate) fn selection(&self) -> Selection {
         let mut selection = Selection::all();
         for name in &self.workflow {
@@ -124,8 +124,8 @@ impl Planned {
 
     /// The options as a request to a service; an absent option means the setting of the
     /// service.
-    pub(crate) fn run_options(&self) -> For {
-        For {
+    pub(crate) fn run_options(&self) -> PlanRequest {
+        PlanRequest {
             selection: Some(self.selection()).filter(|it| *it != Selection::all()),
             count_all: self.count_all.then_some(true),
             check_determinism: self.check_determinism.then_some(true),
@@ -192,10 +192,10 @@ pub(crate) fn no_migration<'a>(
     let known: Vec<&str> = known.into_iter().collect();
     let known = match known.as_slice() {
         [] => "no workflow has migrations".to_owned(),
-        known => format!("the workflows with migrations are {}", known.join(", ")),
+        known => format!("workflows with migrations: {}", known.join(", ")),
     };
     Failure::environment(format!(
-        "{who} has no migration for workflow {name:?}; {known}; correct --workflow, or link the crate with its migrations"
+        "{who} has no migration for workflow {name:?} ({known}); correct --workflow, or link the crate with its migrations"
     ))
 }
 
@@ -250,10 +250,10 @@ mod tests {
     #[derive(Parser)]
     struct Line {
         #[command(flatten)]
-        planned: Planned,
+        planned: PlanArgs,
     }
 
-    fn read(line: &str) -> Planned {
+    fn read(line: &str) -> PlanArgs {
         let words = std::iter::once("x").chain(line.split_whitespace());
         Line::try_parse_from(words).unwrap().planned
     }
@@ -277,7 +277,7 @@ mod tests {
     }
 
     #[test]
-    fn a_share_or_a_duration_that_is_none_is_refused() {
+    fn an_invalid_share_or_duration_is_refused() {
         for bad in ["0", "-1", "101", "NaN", "inf", "x", "", "0.001"] {
             assert!(percent(bad).is_err(), "{bad}");
         }

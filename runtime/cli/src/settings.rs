@@ -225,7 +225,7 @@ mod tests {
     }
 
     #[test]
-    fn requests_are_tried_so_often_whatever_a_file_says_of_for_ever() {
+    fn the_number_of_retries_is_limited_whatever_a_file_says() {
         let (_folder, file) = file("a.json", r#"{"object_store_max_retries":null}"#);
         let settings = over(&ours(), Some(&file)).unwrap();
         assert_eq!(settings.object_store_max_retries, Some(8));

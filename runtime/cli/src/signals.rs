@@ -57,7 +57,7 @@ impl Signals {
 /// The command has its own thread, so that blocking output, such as a pipe without a
 /// reader, does not block the tool.
 pub(crate) async fn interruptible<F>(
-    minds_signals: &AtomicBool,
+    handles_signals: &AtomicBool,
     interrupted: &str,
     command: impl FnOnce() -> F + Send + 'static,
 ) -> Result<Exit, Failure>
@@ -87,7 +87,7 @@ where
                     )),
                 };
             }
-            Err(_) if minds_signals.load(Ordering::SeqCst) => {}
+            Err(_) if handles_signals.load(Ordering::SeqCst) => {}
             Err(signal) => {
                 return Err(Failure::interrupted(format!("{signal}: {interrupted}")));
             }

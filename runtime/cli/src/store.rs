@@ -30,7 +30,7 @@ pub(crate) fn in_use(in_use: &InUse) -> String {
 /// A store named on the command line.
 pub(crate) struct Target {
     url: String,
-    place: Place,
+    place: StoreLocation,
     settings: Option<PathBuf>,
     configure: Option<Configure>,
 }
@@ -47,16 +47,16 @@ pub(crate) enum Claim {
 }
 
 /// Reason why a store was not opened for writing, and the suggested next step.
-pub(crate) struct Unopened {
+pub(crate) struct OpenFailure {
     pub(crate) failure: Failure,
-    pub(crate) way_out: Option<WayOut>,
+    pub(crate) next_step: Option<NextStep>,
 }
 
 /// The suggested step if another program has, or had, the store open.
 #[derive(Debug, Clone, Copy)]
-pub(crate) enum WayOut {
+pub(crate) enum NextStep {
     /// The program is writing, so nothing that would fence it.
-    Look,
+    Inspect,
     TakeOver,
     /// The run was interrupted, and no program has the store open.
     Resume(RunId),
@@ -64,20 +64,20 @@ pub(crate) enum WayOut {
     ResumeByTakingOver(RunId),
 }
 
-impl From<Failure> for Unopened {
+impl From<Failure> for OpenFailure {
     fn from(failure: Failure) -> Self {
-        let way_out = None;
-        Self { failure, way_out }
+        let next_step = None;
+        Self { failure, next_step }
     }
 }
 
-impl From<Error> for Unopened {
+impl From<Error> for OpenFailure {
     fn from(error: Error) -> Self {
         Failure::from(error).into()
     }
 }
 
-enum Place {
+enum StoreLocation {
     Folder(PathBuf),
     /// A store in memory, which lives as long as the program.
     Memory(Arc<dyn ObjectStore>),
@@ -92,7 +92,7 @@ impl Target {
     ) -> Result<Self, Failure> {
         Ok(Self {
             url: url.to_owned(),
-            place: Place::of(url)?,
+            place: StoreLocation::of(url)?,
             settings: settings.map(Path::to_owned),
             configure,
         })
@@ -100,9 +100,11 @@ impl Target {
 
     fn builder(&self) -> Result<SlateDbStoreBuilder, Failure> {
         let builder = match &self.place {
-            Place::Folder(folder) => SlateDbStore::local_builder(folder)?,
-            Place::Memory(store) => SlateDbStore::builder("store", store.clone()),
-            Place::ObjectStore(store, path) => SlateDbStore::builder(path.as_str(), store.clone()),
+            StoreLocation::Folder(folder) => SlateDbStore::local_builder(folder)?,
+            StoreLocation::Memory(store) => SlateDbStore::builder("store", store.clone()),
+            StoreLocation::ObjectStore(store, path) => {
+                SlateDbStore::builder(path.as_str(), store.clone())
+            }
         };
         let mut said = Ok(Settings::default());
         let file = self.settings.as_deref();
@@ -127,7 +129,7 @@ impl Target {
 
     /// Opens the store read-only.
     pub(crate) async fn reader(&self) -> Result<SlateDbReader, Failure> {
-        if let Place::Memory(_) = self.place {
+        if let StoreLocation::Memory(_) = self.place {
             // A store in memory is empty, so nothing is overwritten.
             self.builder()?.open().await?.close().await?;
         }
@@ -143,9 +145,9 @@ impl Target {
         &self,
         take_over: TakeOver,
         claim: Claim,
-    ) -> Result<SlateDbStore, Unopened> {
+    ) -> Result<SlateDbStore, OpenFailure> {
         let mut builder = self.builder()?;
-        if !matches!(self.place, Place::Memory(_)) {
+        if !matches!(self.place, StoreLocation::Memory(_)) {
             builder = builder.only_existing();
         }
         let opened = if take_over.fences() {
@@ -159,13 +161,13 @@ impl Target {
             builder.open_unless_in_use().await
         };
         opened.map_err(|error| match error.kind() {
-            ErrorKind::InUse(in_use) => Unopened {
-                way_out: match (in_use.run, claim) {
-                    _ if in_use.appears_alive() => Some(WayOut::Look),
+            ErrorKind::InUse(in_use) => OpenFailure {
+                next_step: match (in_use.run, claim) {
+                    _ if in_use.appears_alive() => Some(NextStep::Inspect),
                     (Some(run), Claim::Of(wanted)) if wanted != Some(run) => {
-                        Some(WayOut::ResumeByTakingOver(run))
+                        Some(NextStep::ResumeByTakingOver(run))
                     }
-                    _ => Some(WayOut::TakeOver),
+                    _ => Some(NextStep::TakeOver),
                 },
                 failure: Failure::refused(format!(
                     "the store {} cannot be opened: {in_use}; opening the store would fence that program, so {}{}",
@@ -181,8 +183,8 @@ impl Target {
                     }
                 )),
             },
-            ErrorKind::Claimed { run } => Unopened {
-                way_out: Some(WayOut::Resume(*run)),
+            ErrorKind::Claimed { run } => OpenFailure {
+                next_step: Some(NextStep::Resume(*run)),
                 failure: Failure::refused(format!("{} with --take-over", interrupted_by(*run))),
             },
             _ => error.into(),
@@ -190,7 +192,7 @@ impl Target {
     }
 }
 
-impl Place {
+impl StoreLocation {
     fn of(text: &str) -> Result<Self, Failure> {
         let (scheme, rest) = text.split_once(':').unzip();
         // A single letter is a drive.
@@ -299,14 +301,14 @@ mod tests {
     use super::*;
 
     fn folder(text: &str) -> PathBuf {
-        match Place::of(text) {
-            Ok(Place::Folder(folder)) => folder,
+        match StoreLocation::of(text) {
+            Ok(StoreLocation::Folder(folder)) => folder,
             _ => panic!("{text} is no folder"),
         }
     }
 
     #[test]
-    fn what_is_no_url_is_a_folder() {
+    fn text_without_a_scheme_is_a_folder() {
         for text in ["loans", "./loans", "/data/loans", "C:\\loans", "a b:c/d"] {
             assert_eq!(folder(text), PathBuf::from(text));
         }
@@ -314,7 +316,10 @@ mod tests {
             folder("file:///data/my%20loans"),
             PathBuf::from("/data/my loans")
         );
-        assert!(matches!(Place::of("memory:"), Ok(Place::Memory(_))));
+        assert!(matches!(
+            StoreLocation::of("memory:"),
+            Ok(StoreLocation::Memory(_))
+        ));
     }
 
     #[test]
@@ -332,7 +337,7 @@ mod tests {
             ("s3:///loans", "the bucket is missing"),
             ("s3:loans", "the bucket is missing"),
         ] {
-            let message = Place::of(text).err().unwrap().to_string();
+            let message = StoreLocation::of(text).err().unwrap().to_string();
             assert!(message.contains(why), "{message}");
             assert!(message.contains("s3://bucket/path"), "{message}");
         }
@@ -347,7 +352,7 @@ mod tests {
             ("az://container/path", "azure"),
             ("gs://bucket/path", "gcp"),
         ] {
-            let message = Place::of(text).err().unwrap().to_string();
+            let message = StoreLocation::of(text).err().unwrap().to_string();
             assert!(
                 message.contains(&format!("the feature `{feature}` of")),
                 "{message}"

@@ -15,7 +15,7 @@ const SAMPLE: usize = 512;
 
 /// Counts of the processes at one version.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(crate) struct VersionStatus {
+pub(crate) struct ProcessCounts {
     pub(crate) processes: u64,
     /// Processes that are not finished according to their heads, which are set by
     /// appends and runs.
@@ -29,8 +29,8 @@ pub(crate) struct VersionStatus {
 
 /// Counts of the selected processes by version.
 #[derive(Debug, Default)]
-pub(crate) struct Census {
-    pub(crate) versions: BTreeMap<WorkflowId, VersionStatus>,
+pub(crate) struct VersionCounts {
+    pub(crate) versions: BTreeMap<WorkflowId, ProcessCounts>,
     /// Streams with unreadable heads.
     pub(crate) unreadable: u64,
     /// The first of them, with the reason.
@@ -41,7 +41,7 @@ pub(crate) struct Census {
     due: usize,
 }
 
-impl Census {
+impl VersionCounts {
     /// Counts the selected processes. Those at versions for which `behind` is true are
     /// due, unless they are held or excluded by the selection.
     pub(crate) async fn of(
@@ -49,7 +49,7 @@ impl Census {
         selection: &Selection,
         behind: impl Fn(&WorkflowId) -> bool,
     ) -> Result<Self, Error> {
-        let mut census = Self {
+        let mut counts = Self {
             stride: 1,
             ..Self::default()
         };
@@ -60,7 +60,7 @@ impl Census {
                 range.after = page.last().map(|(stream, _)| stream.clone());
                 for (stream, head) in page {
                     if selection.selects(&stream) {
-                        census.add(stream, head, selection, &behind);
+                        counts.add(stream, head, selection, &behind);
                     }
                 }
                 if at_end {
@@ -68,7 +68,7 @@ impl Census {
                 }
             }
         }
-        Ok(census)
+        Ok(counts)
     }
 
     /// Number of processes that a run migrates.
@@ -111,14 +111,14 @@ impl Census {
             && selection.selects_finished(finished)
             && selection.limit().is_none_or(|limit| self.due < limit)
             && behind(&version);
-        let standing = match self.versions.get_mut(&version) {
-            Some(standing) => standing,
+        let counted = match self.versions.get_mut(&version) {
+            Some(counted) => counted,
             None => self.versions.entry(version).or_default(),
         };
-        standing.processes += 1;
-        standing.in_flight += u64::from(!finished);
-        standing.held += u64::from(held);
-        standing.due += u64::from(is_due);
+        counted.processes += 1;
+        counted.in_flight += u64::from(!finished);
+        counted.held += u64::from(held);
+        counted.due += u64::from(is_due);
         if is_due {
             self.keep(stream);
         }
@@ -161,16 +161,16 @@ mod tests {
         })
     }
 
-    fn census(selection: &Selection, heads: Vec<Result<Head, Error>>) -> Census {
-        let mut census = Census {
+    fn counts(selection: &Selection, heads: Vec<Result<Head, Error>>) -> VersionCounts {
+        let mut counts = VersionCounts {
             stride: 1,
-            ..Census::default()
+            ..VersionCounts::default()
         };
         for (number, head) in heads.into_iter().enumerate() {
             let stream = stream(&format!("s{number:05}"));
-            census.add(stream, head, selection, |at| at.version() == "1");
+            counts.add(stream, head, selection, |at| at.version() == "1");
         }
-        census
+        counts
     }
 
     #[test]
@@ -185,29 +185,29 @@ mod tests {
                 head("1", false, false),
             ]
         };
-        let at = |census: &Census, version: &'static str| {
+        let at = |counts: &VersionCounts, version: &'static str| {
             let id = WorkflowId::new("order", version);
-            let standing = census.versions[&id];
-            let VersionStatus {
+            let counted = counts.versions[&id];
+            let ProcessCounts {
                 processes,
                 in_flight,
                 held,
                 due,
-            } = standing;
+            } = counted;
             [processes, in_flight, held, due]
         };
-        let all = census(&Selection::all(), heads());
+        let all = counts(&Selection::all(), heads());
         assert_eq!(at(&all, "1"), [4, 3, 1, 3]);
         assert_eq!(at(&all, "2"), [1, 1, 0, 0]);
         assert_eq!((all.unreadable, all.due()), (1, 3));
         assert_eq!(all.first_unreadable.unwrap().0, stream("s00004"));
 
-        let in_flight = census(&Selection::all().in_flight(), heads());
+        let in_flight = counts(&Selection::all().in_flight(), heads());
         assert_eq!(at(&in_flight, "1"), [4, 3, 1, 2]);
-        let first = census(&Selection::all().first(2), heads());
+        let first = counts(&Selection::all().first(2), heads());
         assert_eq!(at(&first, "1"), [4, 3, 1, 2]);
         assert_eq!(first.sample(9).count(), 2);
-        let other = census(&Selection::all().workflow("loan"), heads());
+        let other = counts(&Selection::all().workflow("loan"), heads());
         assert!(other.versions.is_empty());
     }
 
@@ -215,23 +215,23 @@ mod tests {
     fn a_sample_is_spread_over_all_that_are_due_and_never_grows() {
         for due in [0, 1, 100, SAMPLE, SAMPLE + 1, 10 * SAMPLE + 7] {
             let heads = (0..due).map(|_| head("1", false, false)).collect();
-            let census = census(&Selection::all(), heads);
-            assert!(census.sample.len() <= SAMPLE);
-            assert_eq!(census.sample(SAMPLE).count(), census.sample.len());
+            let counts = counts(&Selection::all(), heads);
+            assert!(counts.sample.len() <= SAMPLE);
+            assert_eq!(counts.sample(SAMPLE).count(), counts.sample.len());
             if due > SAMPLE {
-                assert!(census.sample.len() >= SAMPLE / 2, "{due}");
+                assert!(counts.sample.len() >= SAMPLE / 2, "{due}");
             } else {
-                assert_eq!(census.sample.len(), due);
+                assert_eq!(counts.sample.len(), due);
             }
             for most in [0, 1, 7, 100] {
-                assert!(census.sample(most).count() <= most);
+                assert!(counts.sample(most).count() <= most);
             }
-            let numbers: Vec<usize> = census
+            let numbers: Vec<usize> = counts
                 .sample(SAMPLE)
                 .map(|stream| stream.as_str()[1..].parse().unwrap())
                 .collect();
             for pair in numbers.windows(2) {
-                assert_eq!(pair[1] - pair[0], census.stride, "{due}");
+                assert_eq!(pair[1] - pair[0], counts.stride, "{due}");
             }
         }
     }

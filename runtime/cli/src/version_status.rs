@@ -12,8 +12,8 @@ use crate::view::output::{BAD, GOOD, plain};
 
 /// The status of a version, with its route or reason.
 #[derive(Debug, Clone, Serialize)]
-pub(crate) struct Decision {
-    pub(crate) status: Stands,
+pub(crate) struct VersionDecision {
+    pub(crate) status: VersionState,
     /// The route to the newest version.
     pub(crate) route: Option<String>,
     /// The declared reason why processes stay at the version.
@@ -22,7 +22,7 @@ pub(crate) struct Decision {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub(crate) enum Stands {
+pub(crate) enum VersionState {
     /// The newest version.
     Newest,
     /// Outdated: a route leads to the newest version.
@@ -42,12 +42,12 @@ pub(crate) enum Stands {
 }
 
 /// The known versions, available even if the migrations are inconsistent.
-pub(crate) struct Decisions {
+pub(crate) struct VersionDecisions {
     linked: Result<MigrationRegistry, RegistryError>,
     drawing: Diagram,
 }
 
-impl Decisions {
+impl VersionDecisions {
     pub(crate) fn of_linked() -> Self {
         Self {
             linked: MigrationRegistry::linked(),
@@ -65,32 +65,32 @@ impl Decisions {
         self.drawing.ends().map(|(name, ..)| name)
     }
 
-    pub(crate) fn about(&self, version: &WorkflowId) -> Decision {
-        let plain = |standing| Decision {
-            status: standing,
+    pub(crate) fn about(&self, version: &WorkflowId) -> VersionDecision {
+        let plain = |counted| VersionDecision {
+            status: counted,
             route: None,
             reason: None,
         };
         if let Ok(registry) = &self.linked {
             match registry.version_status(version) {
-                VersionStatus::Newest => return plain(Stands::Newest),
+                VersionStatus::Newest => return plain(VersionState::Newest),
                 VersionStatus::Behind(route) => {
-                    return Decision {
+                    return VersionDecision {
                         route: Some(route.to_string()),
-                        ..plain(Stands::Outdated)
+                        ..plain(VersionState::Outdated)
                     };
                 }
                 VersionStatus::Stays => {
-                    return Decision {
+                    return VersionDecision {
                         reason: registry.stays(version).map(ToOwned::to_owned),
-                        ..plain(Stands::Stays)
+                        ..plain(VersionState::Stays)
                     };
                 }
                 VersionStatus::NoRoute => {
                     let newest = registry.newest(version.name());
                     return plain(match newest {
-                        Some(newest) if is_newer(version, newest) => Stands::NewerThanProgram,
-                        _ => Stands::UnknownVersion,
+                        Some(newest) if is_newer(version, newest) => VersionState::NewerThanProgram,
+                        _ => VersionState::UnknownVersion,
                     });
                 }
                 // Versions may be registered without migrations.
@@ -107,21 +107,21 @@ impl Decisions {
             known = true;
             if WorkflowId::new(name.to_owned(), at.to_owned()) == *version {
                 return match end {
-                    End::Stays => Decision {
+                    End::Stays => VersionDecision {
                         reason: stays.map(ToOwned::to_owned),
-                        ..plain(Stands::Stays)
+                        ..plain(VersionState::Stays)
                     },
-                    End::Newest if fits => plain(Stands::NoMigrations),
-                    End::Newest => plain(Stands::Newest),
+                    End::Newest if fits => plain(VersionState::NoMigrations),
+                    End::Newest => plain(VersionState::Newest),
                     // While the migrations are inconsistent, no route is safe.
-                    End::None | End::Undecided => plain(Stands::Undecided),
+                    End::None | End::Undecided => plain(VersionState::Undecided),
                 };
             }
         }
         plain(match (known, fits) {
-            (false, _) => Stands::OtherWorkflow,
-            (true, true) => Stands::NoMigrations,
-            (true, false) => Stands::UnknownVersion,
+            (false, _) => VersionState::OtherWorkflow,
+            (true, true) => VersionState::NoMigrations,
+            (true, false) => VersionState::UnknownVersion,
         })
     }
 }
@@ -130,20 +130,22 @@ fn is_newer(version: &WorkflowId, newest: &WorkflowId) -> bool {
     natural_cmp(version.version(), newest.version()) == Ordering::Greater
 }
 
-impl Decision {
+impl VersionDecision {
     pub(crate) fn text(&self) -> String {
         let bad = |text: &str| format!("{BAD}{text}{BAD:#}");
         match self.status {
-            Stands::Newest => format!("{GOOD}newest{GOOD:#}"),
-            Stands::Outdated => {
+            VersionState::Newest => format!("{GOOD}newest{GOOD:#}"),
+            VersionState::Outdated => {
                 format!("outdated: {}", plain(self.route.as_deref().unwrap_or("?")))
             }
-            Stands::Stays => format!("stays: {}", plain(self.reason.as_deref().unwrap_or("?"))),
-            Stands::Undecided => bad("undecided"),
-            Stands::UnknownVersion => bad("unknown version"),
-            Stands::NewerThanProgram => bad("newer than this program"),
-            Stands::NoMigrations => "no migrations".to_owned(),
-            Stands::OtherWorkflow => "unknown workflow".to_owned(),
+            VersionState::Stays => {
+                format!("stays: {}", plain(self.reason.as_deref().unwrap_or("?")))
+            }
+            VersionState::Undecided => bad("undecided"),
+            VersionState::UnknownVersion => bad("unknown version"),
+            VersionState::NewerThanProgram => bad("newer than this program"),
+            VersionState::NoMigrations => "no migrations".to_owned(),
+            VersionState::OtherWorkflow => "unknown workflow".to_owned(),
         }
     }
 }

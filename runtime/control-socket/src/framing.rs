@@ -8,7 +8,7 @@ use tokio::time::timeout;
 
 /// Reason why no line was read.
 #[derive(Debug)]
-pub enum NoLine {
+pub enum ReadError {
     /// The peer closed the connection between two lines.
     Closed,
     TooLong,
@@ -21,29 +21,29 @@ pub async fn read(
     from: &mut (impl AsyncBufRead + Unpin),
     longest: usize,
     within: Duration,
-) -> Result<Vec<u8>, NoLine> {
+) -> Result<Vec<u8>, ReadError> {
     timeout(within, read_line(from, longest))
         .await
-        .unwrap_or(Err(NoLine::TooLate))
+        .unwrap_or(Err(ReadError::TooLate))
 }
 
 async fn read_line(
     from: &mut (impl AsyncBufRead + Unpin),
     longest: usize,
-) -> Result<Vec<u8>, NoLine> {
+) -> Result<Vec<u8>, ReadError> {
     let mut line = Vec::new();
     loop {
-        let here = from.fill_buf().await.map_err(|_| NoLine::Broken)?;
+        let here = from.fill_buf().await.map_err(|_| ReadError::Broken)?;
         if here.is_empty() {
             return Err(match line.is_empty() {
-                true => NoLine::Closed,
-                false => NoLine::Broken,
+                true => ReadError::Closed,
+                false => ReadError::Broken,
             });
         }
         let end = here.iter().position(|byte| *byte == b'\n');
         let part = end.unwrap_or(here.len());
         if line.len() + part > longest {
-            return Err(NoLine::TooLong);
+            return Err(ReadError::TooLong);
         }
         line.extend_from_slice(&here[..part]);
         from.consume(end.map_or(part, |end| end + 1));
@@ -77,7 +77,7 @@ mod tests {
 
     const SOON: Duration = Duration::from_millis(50);
 
-    async fn lines(text: &[u8], longest: usize) -> (Vec<Vec<u8>>, NoLine) {
+    async fn lines(text: &[u8], longest: usize) -> (Vec<Vec<u8>>, ReadError) {
         // Smaller than a line, so that a line arrives in parts.
         let mut from = BufReader::with_capacity(3, text);
         let mut lines = Vec::new();
@@ -93,19 +93,19 @@ mod tests {
     async fn lines_end_where_they_end() {
         let (found, end) = lines(b"12345\n\n67\n", 5).await;
         assert_eq!(found, [b"12345".to_vec(), Vec::new(), b"67".to_vec()]);
-        assert!(matches!(end, NoLine::Closed));
+        assert!(matches!(end, ReadError::Closed));
         let (found, end) = lines(b"12\n3", 5).await;
         assert_eq!(found, [b"12".to_vec()]);
-        assert!(matches!(end, NoLine::Broken));
+        assert!(matches!(end, ReadError::Broken));
         let (found, end) = lines(b"123456\n7\n", 5).await;
-        assert!(found.is_empty() && matches!(end, NoLine::TooLong));
+        assert!(found.is_empty() && matches!(end, ReadError::TooLong));
     }
 
     #[tokio::test]
-    async fn nobody_is_waited_for_without_end() {
+    async fn reads_and_writes_have_a_time_limit() {
         let (mut ours, _theirs) = tokio::io::duplex(8);
         let late = read(&mut BufReader::new(&mut ours), 5, SOON).await;
-        assert!(matches!(late, Err(NoLine::TooLate)));
+        assert!(matches!(late, Err(ReadError::TooLate)));
         let late = write(&mut ours, &[0; 64], SOON).await.unwrap_err();
         assert_eq!(late.kind(), io::ErrorKind::TimedOut);
     }

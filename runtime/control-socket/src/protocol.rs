@@ -101,7 +101,7 @@ pub enum Request {
         #[serde(flatten)]
         options: Run,
     },
-    Plan(For),
+    Plan(PlanRequest),
     /// The history of runs: the last `limit` runs, and the run that has claimed the
     /// store.
     Runs {
@@ -135,7 +135,7 @@ fn given<'de, T: Deserialize<'de>, D: Deserializer<'de>>(from: D) -> Result<Opti
 
 /// Selection and options of a run; a missing field means the setting of the service.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-pub struct For {
+pub struct PlanRequest {
     #[serde(default)]
     pub selection: Option<Selection>,
     #[serde(default)]
@@ -150,7 +150,7 @@ pub struct For {
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Run {
     #[serde(flatten)]
-    pub which: For,
+    pub which: PlanRequest,
     #[serde(default)]
     pub actor: Option<String>,
     #[serde(default)]
@@ -316,30 +316,30 @@ pub fn request(line: &[u8]) -> Result<Request, Problem> {
 
 /// Truncates the texts of a report to the limits of an answer; counts are kept.
 pub fn shown(mut report: MigrationReport) -> MigrationReport {
-    let mut room = Room::default();
+    let mut budget = TextBudget::default();
     report
         .errors
-        .retain_mut(|error| room.takes(&mut error.message));
+        .retain_mut(|error| budget.takes(&mut error.message));
     let warnings = &mut report.warnings;
-    warnings.retain_mut(|warning| room.takes(&mut warning.message));
+    warnings.retain_mut(|warning| budget.takes(&mut warning.message));
     report
 }
 
 /// Truncates a page of failures to the limits of an answer. The next page starts after
 /// the last failure kept.
 pub fn page(mut failures: Vec<Failure>) -> Vec<Failure> {
-    let mut room = Room::default();
-    failures.retain_mut(|failure| room.takes(&mut failure.error.message));
+    let mut budget = TextBudget::default();
+    failures.retain_mut(|failure| budget.takes(&mut failure.error.message));
     failures
 }
 
 /// Total bytes of the texts in an answer so far.
 #[derive(Default)]
-struct Room {
+struct TextBudget {
     taken: usize,
 }
 
-impl Room {
+impl TextBudget {
     /// Truncates a text. Returns `false` once the total limit is reached.
     fn takes(&mut self, text: &mut String) -> bool {
         if text.len() > LONGEST_TEXT {
@@ -418,10 +418,10 @@ mod tests {
     #[test]
     fn what_is_written_is_read_as_the_same() {
         let run = Run {
-            which: For {
+            which: PlanRequest {
                 selection: Some(Selection::all().workflow("loan").percent(2.5)),
                 deadline_ms: Some(5),
-                ..For::default()
+                ..PlanRequest::default()
             },
             actor: Some("ann".into()),
             reason: "release 7".into(),
@@ -531,7 +531,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_request_is_told_why() {
+    fn an_invalid_request_is_answered_with_the_reason() {
         for (line, kind, says) in [
             ("", ProblemKind::Invalid, "EOF"),
             ("nonsense", ProblemKind::Invalid, "expected"),

@@ -388,7 +388,7 @@ mod tests {
     }
 
     #[test]
-    fn a_subject_that_is_no_stream_is_no_name_of_one() {
+    fn a_subject_without_a_stream_is_not_a_stream_id() {
         let error = MigrationError {
             subject: Subject::Run,
             stage: Stage::Converting,

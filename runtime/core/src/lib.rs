@@ -96,7 +96,7 @@ pub mod __private {
     pub mod probes {
         pub use crate::macro_support::link::{NoCodec as _, NotShared as _};
         pub use crate::macro_support::return_type::{
-            AsIs as _, AsText as _, AsTold as _, AsToldOfABox as _,
+            AsIs as _, AsMessageChain as _, AsMessageChainOfBox as _, AsText as _,
         };
     }
 }

@@ -360,12 +360,12 @@ impl RunControl {
     fn change(&self, change: impl FnOnce(&mut Requested)) {
         self.inner.requested.send_modify(|requested| {
             change(requested);
-            self.deal_anew();
+            self.reset_turns();
         });
     }
 
     /// Clears the schedule of turns, so that every waiting worker requests a new turn.
-    fn deal_anew(&self) {
+    fn reset_turns(&self) {
         *self
             .inner
             .next
@@ -421,7 +421,7 @@ impl RunControl {
     /// even on the next run, if no run is in progress.
     #[doc(hidden)]
     pub fn pause_this(&self, paused: bool) -> bool {
-        self.tell_this(match paused {
+        self.request_if_in_progress(match paused {
             true => Action::Pause,
             false => Action::Unpause,
         })
@@ -431,16 +431,16 @@ impl RunControl {
     /// next run, if no run is in progress.
     #[doc(hidden)]
     pub fn cancel_this(&self) -> bool {
-        self.tell_this(Action::Cancel)
+        self.request_if_in_progress(Action::Cancel)
     }
 
-    fn tell_this(&self, action: Action) -> bool {
+    fn request_if_in_progress(&self, action: Action) -> bool {
         // The end of a run resets the requested state under the same lock.
         self.inner.requested.send_if_modified(|requested| {
             let is_in_progress = self.is_in_progress();
             if is_in_progress {
                 self.apply(requested, action);
-                self.deal_anew();
+                self.reset_turns();
             }
             is_in_progress
         })
@@ -530,13 +530,17 @@ impl RunControl {
     }
 
     /// Waits until this many processes may start.
-    pub(crate) async fn may_go_on(&self, processes: usize, in_progress: &InProgress) -> Go {
+    pub(crate) async fn permit_chunk(
+        &self,
+        processes: usize,
+        in_progress: &InProgress,
+    ) -> ChunkPermit {
         let mut changes = self.inner.requested.subscribe();
         let mut paused = false;
         loop {
             let requested = *changes.borrow_and_update();
             if requested.cancelled {
-                return Go::Nowhere;
+                return ChunkPermit::Cancelled;
             }
             if requested.paused {
                 paused = true;
@@ -545,21 +549,21 @@ impl RunControl {
                 continue;
             }
             if paused {
-                return Go::AfterAPause;
+                return ChunkPermit::AfterPause;
             }
             if let Some(rate) = requested.per_second {
                 let turn = self.turn(rate, processes);
                 if timeout_at(turn, changes.changed()).await.is_ok() {
                     match self.is_paused() {
                         true => continue,
-                        false => return Go::AtAnotherPace,
+                        false => return ChunkPermit::RateChanged,
                     }
                 }
             }
             let guard = in_progress.begin();
             // A pause that is requested after this check sees the registered chunk.
             if !self.is_paused() {
-                return Go::On(guard);
+                return ChunkPermit::Granted(guard);
             }
         }
     }
@@ -595,16 +599,16 @@ impl Drop for RunGuard {
 }
 
 /// What a worker may do next.
-pub(crate) enum Go {
+pub(crate) enum ChunkPermit {
     /// Migrate the processes.
-    On(ChunkGuard),
+    Granted(ChunkGuard),
     /// Read again: the run was paused, and the processes may have been held or released
     /// meanwhile.
-    AfterAPause,
+    AfterPause,
     /// Read again with a page size that fits the new rate.
-    AtAnotherPace,
+    RateChanged,
     /// Stop: the run was cancelled.
-    Nowhere,
+    Cancelled,
 }
 
 /// A receiver of changes to the requested state of the run.
@@ -665,19 +669,19 @@ mod tests {
         let run = control.begin();
         // The end of another run of the same runner does not affect this run.
         drop(control.begin());
-        let go = control.may_go_on(1, &in_progress).await;
-        assert!(matches!(go, Go::On(_)) && !in_progress.is_empty());
+        let go = control.permit_chunk(1, &in_progress).await;
+        assert!(matches!(go, ChunkPermit::Granted(_)) && !in_progress.is_empty());
         drop(go);
         assert!(in_progress.is_empty());
         control.throttle(Some(rate(1)));
         assert!(matches!(
-            control.may_go_on(3_600, &in_progress).await,
-            Go::On(_)
+            control.permit_chunk(3_600, &in_progress).await,
+            ChunkPermit::Granted(_)
         ));
         // The next turn is in an hour.
         let waits = tokio::spawn({
             let (control, in_progress) = (control.clone(), in_progress.clone());
-            async move { control.may_go_on(1, &in_progress).await }
+            async move { control.permit_chunk(1, &in_progress).await }
         });
         tokio::task::yield_now().await;
         control.pause();
@@ -685,14 +689,14 @@ mod tests {
         tokio::task::yield_now().await;
         assert!(!waits.is_finished() && in_progress.is_empty());
         control.unpause();
-        assert!(matches!(waits.await.unwrap(), Go::AfterAPause));
+        assert!(matches!(waits.await.unwrap(), ChunkPermit::AfterPause));
         control.pause();
         control.cancel();
-        let go = control.may_go_on(1, &in_progress).await;
-        assert!(matches!(go, Go::Nowhere));
+        let go = control.permit_chunk(1, &in_progress).await;
+        assert!(matches!(go, ChunkPermit::Cancelled));
         drop(run);
-        let go = control.may_go_on(1, &in_progress).await;
-        assert!(matches!(go, Go::On(_)));
+        let go = control.permit_chunk(1, &in_progress).await;
+        assert!(matches!(go, ChunkPermit::Granted(_)));
     }
 
     /// Regression test: every waiting worker used to clear the schedule and take the
@@ -703,18 +707,18 @@ mod tests {
         let (control, in_progress) = (RunControl::new(), InProgress::new());
         control.throttle(Some(rate(1)));
         // The next turn is in an hour.
-        drop(control.may_go_on(3_600, &in_progress).await);
+        drop(control.permit_chunk(3_600, &in_progress).await);
         let waiting: Vec<_> = (0..WAITING)
             .map(|_| {
                 let (control, in_progress) = (control.clone(), in_progress.clone());
-                tokio::spawn(async move { control.may_go_on(500, &in_progress).await })
+                tokio::spawn(async move { control.permit_chunk(500, &in_progress).await })
             })
             .collect();
         tokio::task::yield_now().await;
         control.throttle(Some(rate(2)));
         for waits in waiting {
             // The workers ask again, with the page size for the new rate.
-            assert!(matches!(waits.await.unwrap(), Go::AtAnotherPace));
+            assert!(matches!(waits.await.unwrap(), ChunkPermit::RateChanged));
         }
         assert!(in_progress.is_empty());
         let turns: Vec<_> = (0..WAITING).map(|_| control.turn(rate(2), 1)).collect();

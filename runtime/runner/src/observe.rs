@@ -71,7 +71,7 @@ impl Observer {
 
     /// The observer of processes migrated when they are opened, or of a run that is
     /// refused.
-    pub(crate) fn of_none() -> Self {
+    pub(crate) fn without_run() -> Self {
         Self::within(Span::none(), false)
     }
 
@@ -315,14 +315,14 @@ impl Clock {
 }
 
 /// The current span, to be entered on another thread.
-pub(crate) struct Here(Span);
+pub(crate) struct CurrentSpan(Span);
 
-impl Here {
+impl CurrentSpan {
     pub(crate) fn now() -> Self {
         Self(Span::current())
     }
 
-    pub(crate) fn go_on<T>(&self, work: impl FnOnce() -> T) -> T {
+    pub(crate) fn enter<T>(&self, work: impl FnOnce() -> T) -> T {
         self.0.in_scope(work)
     }
 }

@@ -11,18 +11,18 @@ use state_migration_core::{
 
 use crate::migration_runner::refusal;
 use crate::stages::convert::{self, Planned};
-use crate::stages::fold::{Folded, Progress};
-use crate::user_code::panics::{Shielded, catch};
-use crate::user_code::threads::Code;
+use crate::stages::fold::{FoldProgress, Folded};
+use crate::user_code::panics::{DropGuarded, catch};
+use crate::user_code::threads::UserCode;
 
 /// A state as JSON, or the reason why it cannot be shown.
-pub type Shown = Result<String, String>;
+pub type StateJson = Result<String, String>;
 
 /// The state of a process before and after a migration.
 #[derive(Debug)]
 pub struct Preview {
-    pub before: Shown,
-    pub after: Shown,
+    pub before: StateJson,
+    pub after: StateJson,
     /// Reason why the migration fails.
     pub failure: Option<MigrationError>,
 }
@@ -39,14 +39,14 @@ impl Preview {
 }
 
 /// Previews what the next run would make of an outdated process.
-pub async fn ahead(
+pub async fn next_migration(
     events: &impl EventStore,
     route: Route,
     stream: &StreamId,
     head: &Head,
     deadline: Duration,
 ) -> Preview {
-    let code = Code::new(deadline, false);
+    let code = UserCode::new(deadline, false);
     let planned = Planned::new(route, RunId::random());
     let window = (head.replay_after(), head.sequence);
     match folded(events, &code, planned.route.clone(), stream, head, window).await {
@@ -64,7 +64,7 @@ pub async fn ahead(
 
 /// Shows what a past migration made of a process. Its `$migrated` event is the event
 /// after `last`, and the replay before it began after `replay_after`.
-pub async fn behind(
+pub async fn past_migration(
     events: &impl EventStore,
     migrations: &MigrationRegistry,
     stream: &StreamId,
@@ -82,7 +82,7 @@ pub async fn behind(
         failure: None,
     };
     if let VersionStatus::Behind(route) = migrations.version_status(&baseline.source()) {
-        let code = Code::new(deadline, false);
+        let code = UserCode::new(deadline, false);
         let window = (replay_after, last);
         match folded(events, &code, route, stream, head, window).await {
             Ok((_, before)) => preview.before = before,
@@ -99,19 +99,19 @@ pub async fn behind(
 /// Folds the events after `after` up to `last`, under the source version of a route.
 async fn folded(
     events: &impl EventStore,
-    code: &Code,
+    code: &UserCode,
     route: Route,
     stream: &StreamId,
     head: &Head,
     (after, last): (u64, u64),
-) -> Result<(Folded, Shown), MigrationError> {
+) -> Result<(Folded, StateJson), MigrationError> {
     if let Some(refusal) = refusal(cfg!(panic = "abort")) {
         return Err(refusal);
     }
-    let begun = Progress::begin(code, &route, stream, after).await?;
-    let Progress { fold, .. } = begun.read_on(code, events, stream, last).await?;
+    let begun = FoldProgress::begin(code, &route, stream, after).await?;
+    let FoldProgress { fold, .. } = begun.read_on(code, events, stream, last).await?;
     let head = head.clone();
-    code.on(stream, move |stream| {
+    code.run_on(stream, move |stream| {
         let none = || {
             broken(
                 stream,
@@ -124,7 +124,7 @@ async fn folded(
         let folded = Folded {
             stream: stream.clone(),
             head,
-            state: Shielded::new(state),
+            state: DropGuarded::new(state),
         };
         Ok((folded, shown))
     })
@@ -132,7 +132,7 @@ async fn folded(
 }
 
 /// A state at the source version of a route, as JSON.
-fn shown(route: &Route, state: &state_migration_core::fold::AnyState) -> Shown {
+fn shown(route: &Route, state: &state_migration_core::fold::AnyState) -> StateJson {
     let Some(encoder) = route.hops()[0].source_encoder() else {
         return Err(format!(
             "the state of {} cannot be serialized; derive `serde::Serialize` for the state to show it",
@@ -145,12 +145,12 @@ fn shown(route: &Route, state: &state_migration_core::fold::AnyState) -> Shown {
 }
 
 async fn converted(
-    code: &Code,
+    code: &UserCode,
     planned: Planned,
     stream: &StreamId,
     folded: Folded,
-) -> (Shown, Option<MigrationError>) {
-    let converted = code.on(stream, move |_| convert::process(&planned, folded));
+) -> (StateJson, Option<MigrationError>) {
+    let converted = code.run_on(stream, move |_| convert::process(&planned, folded));
     match converted.await {
         Ok(converted) => (Ok(converted.json().to_owned()), None),
         Err(failure) => (Err("the conversion failed".to_owned()), Some(failure)),
@@ -288,7 +288,7 @@ mod tests {
             panic!("the process is not outdated");
         };
         let deadline = Duration::from_secs(1);
-        ahead(&store, route, &stream, &head, deadline).await
+        next_migration(&store, route, &stream, &head, deadline).await
     }
 
     #[tokio::test]
@@ -336,7 +336,7 @@ mod tests {
         let deadline = Duration::from_secs(10);
         let look = async |baseline: &Baseline| {
             let registry = registry(true);
-            behind(
+            past_migration(
                 &store,
                 &registry,
                 &stream,

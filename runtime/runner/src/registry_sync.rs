@@ -119,7 +119,7 @@ async fn forget(store: &Store, told: &[StreamId], report: &mut MigrationReport) 
 }
 
 /// Updates the registry entries of migrated processes, and removes their notes.
-pub(crate) async fn tell(
+pub(crate) async fn update(
     store: &Store,
     registry: &dyn ProcessRegistry,
     migrated: &[Moved],

@@ -44,8 +44,8 @@ pub enum ScanKind {
 impl fmt::Display for ScanKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::ByIndex => "by index",
-            Self::ByFullScan => "by full scan",
+            Self::ByIndex => "index scan",
+            Self::ByFullScan => "full scan",
         })
     }
 }
@@ -208,8 +208,9 @@ impl fmt::Display for MigrationReport {
         }
         write!(
             f,
-            ", {} errors, {} warnings",
-            self.error_count, self.warning_count
+            ", {}, {}",
+            counted(self.error_count, "error"),
+            counted(self.warning_count, "warning")
         )?;
         if self.repaired > 0 {
             write!(f, ", {} repaired", self.repaired)?;
@@ -230,8 +231,11 @@ impl fmt::Display for MigrationReport {
         if self.error_count > SHOWN.min(self.errors.len()) {
             write!(
                 f,
-                "\n  … and {} more errors",
-                self.error_count - SHOWN.min(self.errors.len())
+                "\n  … and {}",
+                counted(
+                    self.error_count - SHOWN.min(self.errors.len()),
+                    "more error"
+                )
             )?;
         }
         for warning in self.warnings.iter().take(SHOWN) {
@@ -240,11 +244,22 @@ impl fmt::Display for MigrationReport {
         if self.warning_count > SHOWN.min(self.warnings.len()) {
             write!(
                 f,
-                "\n  … and {} more warnings",
-                self.warning_count - SHOWN.min(self.warnings.len())
+                "\n  … and {}",
+                counted(
+                    self.warning_count - SHOWN.min(self.warnings.len()),
+                    "more warning"
+                )
             )?;
         }
         Ok(())
+    }
+}
+
+/// A number with its noun: `1 error`, `2 errors`.
+fn counted(number: usize, noun: &str) -> String {
+    match number {
+        1 => format!("1 {noun}"),
+        _ => format!("{number} {noun}s"),
     }
 }
 
@@ -318,14 +333,14 @@ mod tests {
         report.migrated = 7;
         assert_eq!(
             report.to_string(),
-            "7 migrated, 0 skipped, 0 errors, 0 warnings; one transaction, by index"
+            "7 migrated, 0 skipped, 0 errors, 0 warnings; one transaction, index scan"
         );
         report.skip(|s| s.other_workflow += 2);
         report.fail(error("process/t/p"));
         report.warn(StreamId::new("process/t/q").unwrap(), "left".into());
         assert_eq!(
             report.to_string(),
-            "7 migrated, 2 skipped (2 other workflow), 1 errors, 1 warnings; one transaction, by index\
+            "7 migrated, 2 skipped (2 other workflow), 1 error, 1 warning; one transaction, index scan\
              \n  error: process/t/p failed while converting: no\
              \n  warning: process/t/q: left"
         );

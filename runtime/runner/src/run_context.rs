@@ -28,7 +28,7 @@ pub(crate) struct RunContext {
     pub(crate) control: RunControl,
     pub(crate) observer: Observer,
     /// New states that could not be checked because no decoder is known.
-    pub(crate) unchecked: Arc<round_trip::Unchecked>,
+    pub(crate) unchecked: Arc<round_trip::UncheckedStates>,
 }
 
 impl RunContext {

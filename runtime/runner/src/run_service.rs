@@ -20,7 +20,7 @@ pub trait RunService: Send + Sync + 'static {
     fn runs(&self) -> Option<Runs>;
     /// Approximate number of processes at each version of the workflows of a plan.
     async fn versions(&self, plan: &Plan) -> Result<Vec<(WorkflowId, u64)>, Error>;
-    async fn absent(&self, plan: &Plan) -> Result<Vec<String>, Error>;
+    async fn unknown_names(&self, plan: &Plan) -> Result<Vec<String>, Error>;
     async fn start(&self, run_options: RunOptions, request: RunRequest) -> MigrationReport;
 }
 
@@ -48,11 +48,11 @@ where
     }
 
     async fn versions(&self, plan: &Plan) -> Result<Vec<(WorkflowId, u64)>, Error> {
-        self.standing_at(plan).await
+        self.processes_at(plan).await
     }
 
-    async fn absent(&self, plan: &Plan) -> Result<Vec<String>, Error> {
-        self.absent(&plan.selection).await
+    async fn unknown_names(&self, plan: &Plan) -> Result<Vec<String>, Error> {
+        self.unknown_names(&plan.selection).await
     }
 
     async fn start(&self, run_options: RunOptions, request: RunRequest) -> MigrationReport {

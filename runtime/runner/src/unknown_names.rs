@@ -7,55 +7,55 @@ use state_migration_core::{Error, EventStore, Selection, StreamId, TenantId};
 use crate::migration_runner::MigrationRunner;
 
 /// Maximum number of names in a message.
-const TOLD: usize = 5;
+const MAX_NAMES: usize = 5;
 
 impl<M, ES: EventStore, SS> MigrationRunner<M, ES, SS> {
     /// A message for each kind of selected names that no stream has.
     #[doc(hidden)]
-    pub async fn absent(&self, selection: &Selection) -> Result<Vec<String>, Error> {
+    pub async fn unknown_names(&self, selection: &Selection) -> Result<Vec<String>, Error> {
         let store = &self.events;
-        let mut said = Vec::new();
-        let mut absent = Vec::new();
+        let mut messages = Vec::new();
+        let mut unknown = Vec::new();
         for tenant in selection.tenants() {
             if first(store, &of_tenant(tenant)).await?.is_none() {
-                absent.push(tenant.as_str());
+                unknown.push(tenant.as_str());
             }
         }
-        if !absent.is_empty() {
+        if !unknown.is_empty() {
             let there = tenants(store).await?;
             let there: Vec<&str> = there.iter().map(TenantId::as_str).collect();
-            said.push(format!(
+            messages.push(format!(
                 "no process has tenant {}; {}",
-                some(&absent),
+                first_names(&unknown),
                 match there.is_empty() {
                     true => "the store has no processes with a tenant".to_owned(),
-                    false => format!("the store has tenants {}", some(&there)),
+                    false => format!("the store has tenants {}", first_names(&there)),
                 }
             ));
         }
         if let Some(prefix) = selection.starts_with()
             && first(store, prefix).await?.is_none()
         {
-            said.push(format!(
+            messages.push(format!(
                 "no stream starts with {prefix}; streams of processes are named process/TENANT/PROCESS"
             ));
         }
-        let mut absent = Vec::new();
+        let mut unknown = Vec::new();
         for stream in selection.named_streams() {
             if store.head(stream).await?.is_none() {
-                absent.push(stream.as_str());
+                unknown.push(stream.as_str());
             }
         }
-        if !absent.is_empty() {
-            let what = match absent.len() {
-                1 => format!("stream {} does not exist", some(&absent)),
-                _ => format!("streams {} do not exist", some(&absent)),
+        if !unknown.is_empty() {
+            let what = match unknown.len() {
+                1 => format!("stream {} does not exist", first_names(&unknown)),
+                _ => format!("streams {} do not exist", first_names(&unknown)),
             };
-            said.push(format!(
+            messages.push(format!(
                 "{what}; streams of processes are named process/TENANT/PROCESS"
             ));
         }
-        Ok(said)
+        Ok(messages)
     }
 }
 
@@ -71,7 +71,7 @@ async fn first(store: &impl EventStore, prefix: &str) -> Result<Option<StreamId>
 /// The first tenants that have processes, one more than a message shows.
 async fn tenants(store: &impl EventStore) -> Result<Vec<TenantId>, Error> {
     let (mut tenants, mut after) = (Vec::new(), None);
-    while tenants.len() <= TOLD {
+    while tenants.len() <= MAX_NAMES {
         let next = store.list_streams(Some("process/"), after.as_ref(), 1);
         let Some(stream) = next.await?.pop() else {
             break;
@@ -90,9 +90,9 @@ async fn tenants(store: &impl EventStore) -> Result<Vec<TenantId>, Error> {
 }
 
 /// Formats names as `a`, `a, b` or `a, b, …`.
-fn some(names: &[&str]) -> String {
-    match names.get(..TOLD) {
-        Some(told) if names.len() > TOLD => format!("{}, …", told.join(", ")),
+fn first_names(names: &[&str]) -> String {
+    match names.get(..MAX_NAMES) {
+        Some(told) if names.len() > MAX_NAMES => format!("{}, …", told.join(", ")),
         _ => names.join(", "),
     }
 }
@@ -104,7 +104,7 @@ mod tests {
     use state_migration_core::{ExpectedSequence, MigrationRegistry, NewEvent, WorkflowId};
     use state_migration_store::MemoryStore;
 
-    async fn said(streams: &[&str], selection: Selection) -> Vec<String> {
+    async fn messages(streams: &[&str], selection: Selection) -> Vec<String> {
         let store = MemoryStore::new();
         for id in streams {
             let event = NewEvent::new(WorkflowId::new("order", "v1"), "OrderPlaced", 1, "{}");
@@ -114,7 +114,7 @@ mod tests {
         }
         let none = MigrationRegistry::builder().build().unwrap();
         let runner = MigrationRunner::new(none, store.clone(), store);
-        runner.absent(&selection).await.unwrap()
+        runner.unknown_names(&selection).await.unwrap()
     }
 
     fn tenant(id: &str) -> TenantId {
@@ -140,7 +140,7 @@ mod tests {
             Selection::all().tenant(tenant("bank")).prefix("process/b"),
             Selection::all().streams([stream("process/shop/1"), stream("notes")]),
         ] {
-            assert!(said(&STREAMS, selection).await.is_empty());
+            assert!(messages(&STREAMS, selection).await.is_empty());
         }
     }
 
@@ -152,7 +152,7 @@ mod tests {
             .prefix("process/bank3")
             .streams([stream("process/bank/3"), stream("process/shop/1")]);
         assert_eq!(
-            said(&STREAMS, selection).await,
+            messages(&STREAMS, selection).await,
             [
                 "no process has tenant ban; the store has tenants bank-2, bank, shop",
                 "no stream starts with process/bank3; streams of processes are named process/TENANT/PROCESS",
@@ -163,11 +163,11 @@ mod tests {
         let many: Vec<&str> = many.iter().map(String::as_str).collect();
         let none = Selection::all().tenant(tenant("x"));
         assert_eq!(
-            said(&many, none.clone()).await,
+            messages(&many, none.clone()).await,
             ["no process has tenant x; the store has tenants t0, t1, t2, t3, t4, …"]
         );
         assert_eq!(
-            said(&[], none).await,
+            messages(&[], none).await,
             ["no process has tenant x; the store has no processes with a tenant"]
         );
     }

@@ -36,7 +36,7 @@ const HEADS: u8 = b'h';
 const KEYS: u8 = b'k';
 const META: u8 = b'm';
 const HOLDS: u8 = b'o';
-const REMEMBERED: u8 = b'p';
+const PENDING_REGISTRY_UPDATES: u8 = b'p';
 const ENTRIES: u8 = b'r';
 const SNAPSHOTS: u8 = b's';
 const RUNS: u8 = b'u';
@@ -47,7 +47,7 @@ const PRESENCE: u8 = b'w';
 pub enum PerStream {
     Head,
     Snapshot,
-    Remembered,
+    PendingRegistryUpdate,
     Hold,
 }
 
@@ -56,7 +56,7 @@ impl PerStream {
         match self {
             Self::Head => HEADS,
             Self::Snapshot => SNAPSHOTS,
-            Self::Remembered => REMEMBERED,
+            Self::PendingRegistryUpdate => PENDING_REGISTRY_UPDATES,
             Self::Hold => HOLDS,
         }
     }
@@ -341,9 +341,9 @@ fn named(key: &[u8]) -> Option<String> {
         }
         HEADS => format!("the head of stream {}", stream(PerStream::Head)?),
         SNAPSHOTS => format!("the snapshot of stream {}", stream(PerStream::Snapshot)?),
-        REMEMBERED => format!(
+        PENDING_REGISTRY_UPDATES => format!(
             "the note to update a separate process registry for {}",
-            stream(PerStream::Remembered)?
+            stream(PerStream::PendingRegistryUpdate)?
         ),
         KEYS => {
             let (stream, key) = key_of_parts(key).ok()?;
@@ -402,7 +402,10 @@ mod tests {
         assert_eq!(event(&s, 258), b"eprocess/t/p\0\x01\0\0\0\0\0\0\x01\x02");
         assert_eq!(PerStream::Head.key(&s), b"hprocess/t/p\0\x01");
         assert_eq!(PerStream::Snapshot.key(&s), b"sprocess/t/p\0\x01");
-        assert_eq!(PerStream::Remembered.key(&s), b"pprocess/t/p\0\x01");
+        assert_eq!(
+            PerStream::PendingRegistryUpdate.key(&s),
+            b"pprocess/t/p\0\x01"
+        );
         assert_eq!(meta("format"), b"mformat\0\x01");
         assert_eq!(run_row(b"c"), b"uc");
         assert_eq!(PerStream::Hold.key(&s), b"oprocess/t/p\0\x01");
@@ -521,7 +524,7 @@ mod tests {
             let of_s = StreamRange { after: None, through: Some(s.clone()) };
             let beyond_s = StreamRange { after: Some(s.clone()), through: None };
             let (first, last) = (s.clone().min(t.clone()), s.clone().max(t.clone()));
-            for table in [PerStream::Head, PerStream::Snapshot, PerStream::Remembered, PerStream::Hold] {
+            for table in [PerStream::Head, PerStream::Snapshot, PerStream::PendingRegistryUpdate, PerStream::Hold] {
                 prop_assert!(!table.key(&t).starts_with(&table.key(&s)));
                 prop_assert_eq!(table.within(&of_s).contains(&table.key(&t)), t < s);
                 prop_assert_eq!(table.within(&beyond_s).contains(&table.key(&t)), t > s);
@@ -544,7 +547,7 @@ mod tests {
             let other = WorkflowId::new(name.clone(), "1".to_owned());
             prop_assert_eq!(presences(&version).contains(&presence(&other)), name == version);
             // No table contains a key of another one.
-            let tables = [EVENTS, HEADS, KEYS, META, REMEMBERED, ENTRIES, SNAPSHOTS, RUNS, BIRTHS, HOLDS, PRESENCE];
+            let tables = [EVENTS, HEADS, KEYS, META, PENDING_REGISTRY_UPDATES, ENTRIES, SNAPSHOTS, RUNS, BIRTHS, HOLDS, PRESENCE];
             for table in tables {
                 let whole = vec![table]..vec![table + 1];
                 for key in [event(&t, sequence), PerStream::Head.key(&t), presence(&v), birth(&v, 7, &t), PerStream::Hold.key(&t), meta(&b), run_row(b.as_bytes())] {

@@ -87,7 +87,7 @@ mod tests {
     }
 
     #[test]
-    fn a_store_that_nobody_wrote_to_is_quiet() {
+    fn a_store_without_writes_is_quiet() {
         assert_eq!(
             MemoryStore::new().write_activity(),
             WriteActivity::default()

@@ -1,5 +1,5 @@
-//! What `state-migration` re-exports, without its tool: tests that
-//! name this are not built again when the tool changes.
+//! The re-exports of `state-migration` without its tool, so that tests that use
+//! them are not rebuilt when the tool changes.
 
 #[cfg(feature = "runner")]
 pub use state_migration_conformance as conformance;

@@ -2,10 +2,10 @@
 //! for `fuzz/`. A format that is added to the store is added here, and to a
 //! frozen store; tests find either missing.
 //!
-//! What a decoder accepts it must have understood as a whole: written again, it
-//! is the same bytes, or, of JSON, says at least the same. What is damaged and
-//! still accepted is then another record that this crate could have written,
-//! which only the checksum of the block around it can tell.
+//! A decoder accepts only records that it understands completely: encoded again, they
+//! are the same bytes or, for JSON, contain at least the same. A damaged record that is
+//! accepted is then another valid record of this crate, and only the checksum of the
+//! block around it can detect that.
 
 use bytes::Bytes;
 use serde::Serialize;
@@ -279,7 +279,7 @@ pub fn keys(bytes: &[u8]) -> Result<bool, String> {
     for (table, start) in [
         (key::PerStream::Head, b'h'),
         (key::PerStream::Snapshot, b's'),
-        (key::PerStream::Remembered, b'p'),
+        (key::PerStream::PendingRegistryUpdate, b'p'),
     ] {
         if bytes.first() == Some(&start)
             && let Ok(stream) = table.stream(bytes)

@@ -13,10 +13,10 @@ use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use clap::Parser;
+use state_migration_tests::torture::counts::Counts;
 use state_migration_tests::torture::kills::{self, Folder};
 use state_migration_tests::torture::shrink::shrink;
 use state_migration_tests::torture::steps::{self, Step};
-use state_migration_tests::torture::tally::Tally;
 use state_migration_tests::torture::workflows;
 use state_migration_tests::torture::{Violation, World};
 
@@ -87,7 +87,7 @@ fn main() -> ExitCode {
         stop: AtomicBool::new(false),
         next: AtomicU64::new(0),
         folders: AtomicU64::new(0),
-        tally: Mutex::default(),
+        counts: Mutex::default(),
         failed: Mutex::default(),
     };
     match args.world {
@@ -103,7 +103,7 @@ struct Torture<'a> {
     stop: AtomicBool,
     next: AtomicU64,
     folders: AtomicU64,
-    tally: Mutex<Tally>,
+    counts: Mutex<Counts>,
     failed: Mutex<Vec<String>>,
 }
 
@@ -122,16 +122,16 @@ impl Torture<'_> {
         self.stop.load(Ordering::SeqCst) || Instant::now() >= self.until
     }
 
-    fn add(&self, tally: &Tally) {
-        let mut all = self.tally.lock().unwrap_or_else(PoisonError::into_inner);
-        all.merge(tally);
+    fn add(&self, counts: &Counts) {
+        let mut all = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
+        all.merge(counts);
     }
 
     fn fail(&self, what: String) {
         self.stop.store(true, Ordering::SeqCst);
-        let mut tally = Tally::default();
-        tally.add("violations", 1);
-        self.add(&tally);
+        let mut counts = Counts::default();
+        counts.add("violations", 1);
+        self.add(&counts);
         let mut failed = self.failed.lock().unwrap_or_else(PoisonError::into_inner);
         failed.push(what);
     }
@@ -165,9 +165,9 @@ impl Torture<'_> {
 
     fn world(&self, seed: u64) {
         let steps = steps::draw(seed, self.args.steps);
-        let (mut tally, result) = World::run(seed, &steps, None);
-        tally.add("worlds", 1);
-        self.add(&tally);
+        let (mut counts, result) = World::run(seed, &steps, None);
+        counts.add("worlds", 1);
+        self.add(&counts);
         if let Err(violation) = result {
             self.explain(seed, steps.into_iter().enumerate().collect(), &violation);
         }
@@ -183,9 +183,9 @@ impl Torture<'_> {
         if self.args.print {
             print(&steps);
         }
-        let (mut tally, result) = World::run(seed, &bare(&steps), None);
-        tally.add("worlds", 1);
-        self.add(&tally);
+        let (mut counts, result) = World::run(seed, &bare(&steps), None);
+        counts.add("worlds", 1);
+        self.add(&counts);
         if let Err(violation) = result {
             self.explain(seed, steps, &violation);
         }
@@ -237,7 +237,7 @@ impl Torture<'_> {
                 result = folder.kill_one(&program);
             }
             let result = result.and_then(|()| folder.finish());
-            self.add(&folder.tally());
+            self.add(&folder.counts());
             if let Err(wrong) = result {
                 let kept = place.keep();
                 return self.fail(format!(
@@ -250,15 +250,15 @@ impl Torture<'_> {
     }
 
     fn report(&self, took: Duration) -> ExitCode {
-        let tally = self.tally.lock().unwrap_or_else(PoisonError::into_inner);
+        let counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
         let failed = self.failed.lock().unwrap_or_else(PoisonError::into_inner);
-        table(&tally, self.args, took);
+        table(&counts, self.args, took);
         for what in failed.iter() {
             println!("\nVIOLATION {what}");
         }
         if let Some(path) = &self.args.json {
             let figures = serde_json::json!({
-                "seed": self.args.seed, "seconds": took.as_secs(), "figures": &*tally,
+                "seed": self.args.seed, "seconds": took.as_secs(), "figures": &*counts,
             });
             if let Err(error) = std::fs::write(path, format!("{figures:#}\n")) {
                 eprintln!("{} cannot be written: {error}", path.display());
@@ -282,15 +282,15 @@ fn print(steps: &[(usize, Step)]) {
     }
 }
 
-fn table(tally: &Tally, args: &Args, took: Duration) {
+fn table(counts: &Counts, args: &Args, took: Duration) {
     let row = |name: &str, count: u64| println!("{name:<44}{count:>12}");
     println!("{:<44}{:>12}", "seed", args.world.unwrap_or(args.seed));
     row("seconds", took.as_secs());
     for name in ["worlds", "steps", "races"] {
-        row(name, tally.get(name));
+        row(name, counts.get(name));
     }
-    row("faults injected", tally.sum("fault: "));
-    for (name, count) in tally.of("fault: ") {
+    row("faults injected", counts.sum("fault: "));
+    for (name, count) in counts.of("fault: ") {
         row(&format!("  {name}"), count);
     }
     for name in [
@@ -313,10 +313,10 @@ fn table(tally: &Tally, args: &Args, took: Duration) {
         "doubled",
         "violations",
     ] {
-        row(name, tally.get(name));
+        row(name, counts.get(name));
     }
     println!("of the steps:");
-    for (name, count) in tally.of("step: ") {
+    for (name, count) in counts.of("step: ") {
         row(&format!("  {name}"), count);
     }
 }

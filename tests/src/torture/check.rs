@@ -10,8 +10,8 @@ use state_migration::{
     TransactionalStore,
 };
 
+use super::counts::Counts;
 use super::model::{Model, Wrong};
-use super::tally::Tally;
 use super::workflows::Version;
 use crate::torture_of_version;
 
@@ -22,7 +22,7 @@ const PAGE: usize = 128;
 pub(super) struct Held<'a> {
     pub(super) store: &'a SlateDbStore,
     pub(super) model: &'a RefCell<Model>,
-    pub(super) tally: &'a RefCell<Tally>,
+    pub(super) counts: &'a RefCell<Counts>,
 }
 
 /// All events of a stream after a sequence number.
@@ -51,7 +51,7 @@ pub(super) async fn touched(held: Held<'_>) -> Result<(), Wrong> {
 
 /// Compares all of the store. `settled`: it was just opened.
 pub(super) async fn whole(held: Held<'_>, settled: bool) -> Result<(), Wrong> {
-    held.tally
+    held.counts
         .borrow_mut()
         .add("comparisons of the whole store", 1);
     streams(held, true, settled).await?;

@@ -24,7 +24,7 @@ use slatedb::object_store::{
 use tokio::sync::Notify;
 
 use super::clock::LifeClock;
-use super::tally::Tally;
+use super::counts::Counts;
 
 /// What a world keeps over the lives of its programs.
 #[derive(Debug, Default)]
@@ -91,7 +91,7 @@ struct State {
     begun: u64,
     /// The latest request that is answered.
     answered: u64,
-    tally: Tally,
+    counts: Counts,
 }
 
 /// What becomes of a request.
@@ -118,7 +118,7 @@ impl Faults {
                 crash_in: None,
                 begun: 0,
                 answered: 0,
-                tally: Tally::default(),
+                counts: Counts::default(),
             }),
             dead: AtomicBool::new(false),
             died: Notify::new(),
@@ -166,8 +166,8 @@ impl Faults {
     }
 
     /// What was injected.
-    pub fn take_tally(&self) -> Tally {
-        std::mem::take(&mut self.state().tally)
+    pub fn take_counts(&self) -> Counts {
+        std::mem::take(&mut self.state().counts)
     }
 
     fn fate(&self, kind: &'static str, writes: bool) -> Fate {
@@ -203,15 +203,15 @@ impl Faults {
         if state.outage > 0 {
             state.outage -= 1;
             fate.fails_before = true;
-            state.tally.add("fault: outage", 1);
+            state.counts.add("fault: outage", 1);
         } else if before {
             fate.fails_before = true;
-            state.tally.add(kind, 1);
+            state.counts.add(kind, 1);
         } else if after && writes {
             fate.fails_after = true;
         }
         if slow {
-            state.tally.add("fault: slow request", 1);
+            state.counts.add("fault: slow request", 1);
         }
         fate
     }
@@ -249,11 +249,11 @@ impl Faults {
         }
         let mut state = self.state();
         if state.answered > fate.number {
-            state.tally.add("fault: out of order", 1);
+            state.counts.add("fault: out of order", 1);
         }
         state.answered = state.answered.max(fate.number);
         if fate.fails_after && answer.is_ok() {
-            state.tally.add("fault: answer lost", 1);
+            state.counts.add("fault: answer lost", 1);
             return Err(failed("the answer was lost"));
         }
         answer
@@ -332,7 +332,7 @@ impl FaultyStore {
                     || meta.last_modified.timestamp_millis() < since
             });
             if found.len() < all {
-                self.faults.state().tally.add("fault: stale list", 1);
+                self.faults.state().counts.add("fault: stale list", 1);
             }
         }
         Ok(found)

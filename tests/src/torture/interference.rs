@@ -1,5 +1,5 @@
-//! What is done to a program: others read its store and take it over, and
-//! SlateDB fails at places of its own.
+//! Interference with a program: other programs read its store and take it over, and
+//! SlateDB fails at its fail points.
 
 use fastrand::Rng;
 use slatedb::fail_parallel;
@@ -69,9 +69,9 @@ pub(super) async fn fence(life: &mut Life<'_>, rng: &mut Rng) -> Result<Option<E
     let Ok((store, fail_points)) = opened else {
         return Ok(Some(End::Restart));
     };
-    let before = life.world.tally.borrow().get("appends");
+    let before = life.world.counts.borrow().get("appends");
     append_some(life, rng, 2).await?;
-    if life.world.tally.borrow().get("appends") > before {
+    if life.world.counts.borrow().get("appends") > before {
         return Err(Wrong::other("a write of a fenced writer was acknowledged"));
     }
     life.world.count("writers fenced");

@@ -19,8 +19,8 @@ pub use child::live;
 
 use self::lines::Line;
 use super::check::{self, Held};
+use super::counts::Counts;
 use super::model::{Asked, Model, Wrong};
-use super::tally::Tally;
 use super::workflows::{Code, Happened, pad};
 use super::world::processes;
 
@@ -59,7 +59,7 @@ pub struct Folder {
     seed: u64,
     place: PathBuf,
     model: RefCell<Model>,
-    tally: RefCell<Tally>,
+    counts: RefCell<Counts>,
     rng: Rng,
     lives: u64,
 }
@@ -76,7 +76,7 @@ impl Folder {
             seed,
             place: place.to_owned(),
             model: RefCell::new(model(seed)),
-            tally: RefCell::default(),
+            counts: RefCell::default(),
             rng: Rng::with_seed(seed ^ 0x4b49_4c4c),
             lives: 0,
         }
@@ -84,8 +84,8 @@ impl Folder {
 
     /// What was counted.
     #[must_use]
-    pub fn tally(&self) -> Tally {
-        self.tally.borrow().clone()
+    pub fn counts(&self) -> Counts {
+        self.counts.borrow().clone()
     }
 
     /// How many programs are to be killed in it.
@@ -117,9 +117,9 @@ impl Folder {
                 "the child was to be killed, and ended by itself: {ended}"
             )));
         }
-        let mut tally = self.tally.borrow_mut();
-        tally.add("real kills", 1);
-        drop(tally);
+        let mut counts = self.counts.borrow_mut();
+        counts.add("real kills", 1);
+        drop(counts);
         self.compare(said)
     }
 
@@ -164,7 +164,7 @@ impl Folder {
         let mut asked: BTreeMap<u64, (Asked, u64)> = BTreeMap::new();
         for line in said {
             let mut model = self.model.borrow_mut();
-            let mut tally = self.tally.borrow_mut();
+            let mut counts = self.counts.borrow_mut();
             match line {
                 Line::Asks {
                     token,
@@ -185,15 +185,15 @@ impl Folder {
                 Line::Acknowledged { token, in_progress } => {
                     if let Some((ask, events)) = asked.get(&token) {
                         model.acknowledge(*ask);
-                        tally.add("appends", 1);
-                        tally.add("events acknowledged", *events);
-                        tally.add("appends under migration", u64::from(in_progress));
+                        counts.add("appends", 1);
+                        counts.add("events acknowledged", *events);
+                        counts.add("appends under migration", u64::from(in_progress));
                     }
                 }
                 Line::Refused { token } => {
                     if let Some((ask, _)) = asked.get(&token) {
                         model.refuse(*ask);
-                        tally.add("appends refused", 1);
+                        counts.add("appends refused", 1);
                     }
                 }
                 Line::Ran {
@@ -201,9 +201,9 @@ impl Folder {
                     migrated,
                     resumed,
                 } => {
-                    tally.add("resumes", u64::from(resumed));
-                    tally.add("runs done", 1);
-                    tally.add("processes migrated", migrated as u64);
+                    counts.add("resumes", u64::from(resumed));
+                    counts.add("runs done", 1);
+                    counts.add("processes migrated", migrated as u64);
                     reports.push((run, migrated));
                 }
                 Line::Opened => {}
@@ -226,7 +226,7 @@ impl Folder {
             let held = Held {
                 store: &store,
                 model: &self.model,
-                tally: &self.tally,
+                counts: &self.counts,
             };
             check::whole(held, true).await?;
             for (run, migrated) in reports {
@@ -246,8 +246,8 @@ impl Folder {
                     return Err(Wrong::other(format!("the last run is not done: {report}")));
                 }
                 check::whole(held, false).await?;
-                let mut tally = self.tally.borrow_mut();
-                tally.add("events found", self.model.borrow().events());
+                let mut counts = self.counts.borrow_mut();
+                counts.add("events found", self.model.borrow().events());
             }
             drop(store);
             Ok(())

@@ -51,7 +51,7 @@ impl Life<'_> {
         check::Held {
             store: &self.store,
             model: &self.world.model,
-            tally: &self.world.tally,
+            counts: &self.world.counts,
         }
     }
 

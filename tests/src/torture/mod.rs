@@ -9,6 +9,7 @@
 
 mod check;
 pub mod clock;
+pub mod counts;
 pub mod faults;
 mod interference;
 pub mod kills;
@@ -18,7 +19,6 @@ mod operations;
 mod runs;
 pub mod shrink;
 pub mod steps;
-pub mod tally;
 pub mod workflows;
 mod world;
 

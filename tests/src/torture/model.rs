@@ -1,8 +1,8 @@
-//! What a store must hold, in plain vectors: every event that was asked for,
-//! whether it was acknowledged, and what follows from it.
+//! The model: the required content of a store, in plain vectors. It holds every event
+//! that was requested, whether it was acknowledged, and what follows from it.
 //!
-//! It shares no code with the library's stores. An append whose answer was lost
-//! may be there or not; which, the store is asked once, and held to it.
+//! The model shares no code with the library's stores. An append whose answer was lost
+//! may have been written or not; the model reads this once, and expects it from then on.
 
 mod stream;
 

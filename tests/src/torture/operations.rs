@@ -1,4 +1,4 @@
-//! What a program does beside runs: it appends, registers, and reads.
+//! The operations of a program beside runs: appends, registrations and reads.
 
 use fastrand::Rng;
 use futures_util::future::join_all;

@@ -61,7 +61,10 @@ fn aside(life: &Life<'_>, selection: &Selection) -> Vec<(usize, Version)> {
 }
 
 /// A run touches nothing that it is not for.
-fn left_alone(life: &Life<'_>, aside: &[(usize, Version)]) -> Result<(), Wrong> {
+fn unselected_processes_are_unchanged(
+    life: &Life<'_>,
+    aside: &[(usize, Version)],
+) -> Result<(), Wrong> {
     let model = life.world.model.borrow();
     for (n, version) in aside {
         let stream = &model.streams[*n];
@@ -138,7 +141,7 @@ pub(super) async fn run(
     // What others open is moved, and so is what another run is for.
     let by_others = [Operator::Holds, Operator::Opens, Operator::RunsToo];
     if !by_others.contains(&run.operator) {
-        left_alone(life, &aside)?;
+        unselected_processes_are_unchanged(life, &aside)?;
     }
     if is_quiet && is_alone {
         failed_by_rule(life, run.code, &report)?;
@@ -161,9 +164,9 @@ async fn write(
             tokio::task::yield_now().await;
         }
         let n = life.any(&mut rng);
-        let before = life.world.tally.borrow().get("appends");
+        let before = life.world.counts.borrow().get("appends");
         operations::append(life, &mut rng, n).await?;
-        let more = life.world.tally.borrow().get("appends") - before;
+        let more = life.world.counts.borrow().get("appends") - before;
         if !over.get() {
             // Another one may have been counted meanwhile.
             life.world.count_all("appends under migration", more.min(1));
@@ -360,7 +363,7 @@ pub(super) async fn resume(life: &Life<'_>, is_quiet: bool) -> Result<(), Wrong>
         return Err(Wrong::other(format!("a run cannot be resumed: {report}")));
     }
     reported(life, code, &report, true)?;
-    left_alone(life, &aside)?;
+    unselected_processes_are_unchanged(life, &aside)?;
     is_done(life, code, &report, &before)
 }
 

@@ -16,11 +16,11 @@ use tokio::runtime::Builder;
 
 use super::check;
 use super::clock::{LifeClock, WorldClock};
+use super::counts::Counts;
 use super::faults::{Bucket, Faults, FaultyStore, Rates};
 use super::life::{self, Life};
 use super::model::{Kind, Model, Wrong};
 use super::steps::Step;
-use super::tally::Tally;
 use super::workflows::Version;
 use crate::orders::id;
 
@@ -46,7 +46,7 @@ pub struct World<'d> {
     settings: Settings,
     defect: Option<&'d Defect>,
     pub(super) model: RefCell<Model>,
-    pub(super) tally: RefCell<Tally>,
+    pub(super) counts: RefCell<Counts>,
     /// The number of the write at which the program dies while it opens the store.
     dies_opening: Cell<Option<u32>>,
     /// Whether the last program came so far as to open the store.
@@ -143,7 +143,7 @@ impl<'d> World<'d> {
             settings: settings(&mut rng),
             defect,
             model: RefCell::new(Model::new(processes)),
-            tally: RefCell::default(),
+            counts: RefCell::default(),
             dies_opening: Cell::new(None),
             opened: Cell::new(false),
         }
@@ -160,7 +160,7 @@ impl<'d> World<'d> {
         seed: u64,
         steps: &[Step],
         defect: Option<&'d Defect>,
-    ) -> (Tally, Result<(), Violation>) {
+    ) -> (Counts, Result<(), Violation>) {
         // Without optimisation the futures of a run take more than threads get.
         let thread = std::thread::Builder::new().stack_size(STACK);
         std::thread::scope(|scope| {
@@ -178,7 +178,7 @@ impl<'d> World<'d> {
         seed: u64,
         steps: &[Step],
         defect: Option<&'d Defect>,
-    ) -> (Tally, Result<(), Violation>) {
+    ) -> (Counts, Result<(), Violation>) {
         let world = Self::new(seed, defect);
         let mut next = 0;
         let result = loop {
@@ -194,16 +194,16 @@ impl<'d> World<'d> {
             }
         };
         let model = world.model.into_inner();
-        let mut tally = world.tally.into_inner();
+        let mut counts = world.counts.into_inner();
         if result.is_ok() {
-            tally.add("events found", model.events());
+            counts.add("events found", model.events());
         }
         match &result {
-            Err(Violation { wrong, .. }) if wrong.kind == Kind::Lost => tally.add("lost", 1),
-            Err(Violation { wrong, .. }) if wrong.kind == Kind::Doubled => tally.add("doubled", 1),
+            Err(Violation { wrong, .. }) if wrong.kind == Kind::Lost => counts.add("lost", 1),
+            Err(Violation { wrong, .. }) if wrong.kind == Kind::Doubled => counts.add("doubled", 1),
             _ => {}
         }
-        (tally, result)
+        (counts, result)
     }
 
     /// After some crashes the next program dies as it opens the store.
@@ -214,11 +214,11 @@ impl<'d> World<'d> {
     }
 
     pub(super) fn count(&self, what: &'static str) {
-        self.tally.borrow_mut().add(what, 1);
+        self.counts.borrow_mut().add(what, 1);
     }
 
     pub(super) fn count_all(&self, what: &'static str, more: u64) {
-        self.tally.borrow_mut().add(what, more);
+        self.counts.borrow_mut().add(what, more);
     }
 
     pub(super) fn jump(&self, millis: i64) {
@@ -247,7 +247,7 @@ impl<'d> World<'d> {
             };
             let end = tokio::time::timeout(PATIENCE, lived).await;
             clock.end();
-            self.tally.borrow_mut().merge(&faults.take_tally());
+            self.counts.borrow_mut().merge(&faults.take_counts());
             end.unwrap_or_else(|_| Err(Wrong::other("the step does not come to an end")))
         });
         drop(runtime);

@@ -8,10 +8,10 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
 
 mod crash;
-mod decode_back;
 mod lints;
-mod live;
+mod live_traffic;
 mod mutants;
 mod races;
 mod readme;
+mod round_trip;
 mod torture;

@@ -1,6 +1,6 @@
-//! The mutants in `tests/mutants/` still apply, name tests that are there, and
-//! are listed in the docs. That the tests notice them takes a build for each,
-//! which is what `tests/mutants/check` does.
+//! The mutants in `tests/mutants/`: each applies, names an existing test, and is listed
+//! in the docs. `tests/mutants/check` shows that the tests notice them, which takes a
+//! build for each.
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -1,4 +1,4 @@
-//! What the README quotes is what the project holds.
+//! The quotations in the README, compared with the project.
 
 use std::fs;
 use std::path::Path;

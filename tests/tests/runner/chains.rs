@@ -347,7 +347,7 @@ async fn v1_to_v2_to_v3_gives_equal_states_in_three_runs_and_in_one() {
 /// Takes out: `VersionStatus::Stays` in `MigrationRegistry::version_status`, and order 1
 /// is an error.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_process_at_a_version_that_stays_is_left_alone() {
+async fn a_process_at_a_pinned_version_is_skipped() {
     let migrations = || {
         MigrationRegistry::builder()
             .with(OrderV1ToV2Migration)

@@ -115,7 +115,7 @@ async fn pausing_stops_it_until_it_is_resumed(store: impl Store) {
     until_recorded(&store, RunState::Done).await;
 }
 
-/// Takes out: the wait for `paused` in `RunControl::may_go_on`.
+/// Takes out: the wait for `paused` in `RunControl::permit_chunk`.
 #[tokio::test(flavor = "multi_thread")]
 async fn pausing_stops_it_until_it_is_resumed_in_memory() {
     pausing_stops_it_until_it_is_resumed(MemoryStore::new()).await;
@@ -146,7 +146,7 @@ async fn a_run_that_is_paused_before_it_starts_waits_and_says_so() {
 
 /// Takes out: that a chunk asks the index again about what waited for it.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_process_that_is_skipped_while_the_run_is_paused_is_left_alone() {
+async fn a_process_that_is_held_while_the_run_is_paused_is_skipped() {
     let store = filled(MemoryStore::new(), 40).await;
     let runner = Upgrade::new().runner(&store).chunk_processes(1);
     let control = runner.control();
@@ -173,7 +173,7 @@ async fn a_process_that_is_skipped_while_the_run_is_paused_is_left_alone() {
     assert_eq!(moved(&store, 40).await, 40 - left.len());
 }
 
-/// Takes out: `wanted.cancelled` in `RunControl::may_go_on`.
+/// Takes out: `requested.cancelled` in `RunControl::permit_chunk`.
 #[tokio::test(flavor = "multi_thread")]
 async fn cancelling_ends_it_also_while_it_is_paused() {
     const JOBS: u64 = 200;
@@ -270,7 +270,7 @@ async fn a_throttled_run_takes_its_time() {
     }
 }
 
-/// Takes out: the wait for `changes` in `RunControl::may_go_on`.
+/// Takes out: the wait for `changes` in `RunControl::permit_chunk`.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_throttle_can_be_changed_while_it_runs() {
     let store = filled(MemoryStore::new(), 600).await;

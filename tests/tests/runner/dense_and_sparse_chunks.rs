@@ -1,5 +1,5 @@
-//! Processes that match, far apart from each other: the events of the processes
-//! between them are not read, and appends to these are no conflicts.
+//! Due processes far apart from each other: the events of the processes between them
+//! are not read, and appends to those do not conflict.
 
 use state_migration::{
     Batch, Commit, Error, EventStore, ExpectedSequence, MemoryStore, MigrationRegistry,

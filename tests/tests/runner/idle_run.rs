@@ -1,6 +1,6 @@
-//! What is left for a run when another one is done: nothing, and it finds that
-//! out at once, however much was migrated before. And "done" is not said
-//! before that is so.
+//! A run after a completed run: it finds nothing to do, at a cost that does not depend
+//! on the number of migrated processes. A run is not reported as done before that is
+//! true.
 
 use std::sync::{Arc, Mutex, mpsc};
 use std::time::Instant;
@@ -95,21 +95,21 @@ async fn costs_after(processes: u64) -> ([u64; 4], Option<Bytes>) {
         began.elapsed()
     );
     // Without this row no run looks at the heads.
-    let may_stand_at_v1 = disk.db().get(V1_PRESENT).await.unwrap();
+    let v1_presence_row = disk.db().get(V1_PRESENT).await.unwrap();
     let left = streams_at(&*disk, &WorkflowId::of::<OrderV1>()).await;
     assert_eq!(left.unwrap(), [], "left at v1");
-    ([first, second, third, fourth], may_stand_at_v1)
+    ([first, second, third, fourth], v1_presence_row)
 }
 
 // Seen to fail where a run leaves the row that says that processes may be at v1.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_run_that_finds_nothing_reads_a_constant_number_of_rows_however_many_were_migrated() {
     let (few, _) = costs_after(200).await;
-    let (many, may_stand_at_v1) = costs_after(many()).await;
+    let (many, v1_presence_row) = costs_after(many()).await;
     eprintln!("rows read by runs that find nothing: {few:?} and {many:?}");
     assert_eq!(many, few);
     assert!(few.iter().all(|rows| *rows <= 20), "{few:?}");
-    assert_eq!(may_stand_at_v1, None);
+    assert_eq!(v1_presence_row, None);
 }
 
 static V1: WorkflowId = WorkflowId::of::<OrderV1>();

@@ -79,7 +79,7 @@ async fn each_workflow_is_counted_with_what_is_expected_of_it() {
     }
 }
 
-/// Takes out: `not_selected` in `Skips::add`, and `More::ShareOf`.
+/// Takes out: `not_selected` in `SkipCounts::add`.
 #[tokio::test]
 async fn those_that_are_not_selected_are_no_part_of_what_is_expected() {
     let store = filled().await;

@@ -1,5 +1,5 @@
-//! What a run reads is one head for each process of the store, and the events of
-//! those that match, whatever the number of migrations. Counted in rows.
+//! The read cost of a run, in rows: one head for each process of the store, and the
+//! events of the due processes, for any number of migrations.
 
 use serde::{Deserialize, Serialize};
 use state_migration::{

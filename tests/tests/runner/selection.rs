@@ -103,7 +103,7 @@ macro_rules! over_every_store {
 
 over_every_store![
     each_way_to_select_picks_what_it_says,
-    the_first_so_many_are_the_first_in_order,
+    a_limit_selects_the_first_processes_in_order,
     a_canary_picks_the_same_ones_again_and_a_larger_one_holds_it,
     in_flight_leaves_what_is_over_at_its_version,
 ];
@@ -157,7 +157,7 @@ async fn each_way_to_select_picks_what_it_says(store: impl Store) {
     assert_eq!(expected.len() as u64, EACH * 4);
 }
 
-async fn the_first_so_many_are_the_first_in_order(store: impl Store) {
+async fn a_limit_selects_the_first_processes_in_order(store: impl Store) {
     fill(&store).await;
     let mut in_order: Vec<StreamId> = TENANTS.iter().flat_map(|t| all_of(t)).collect();
     in_order.sort();

@@ -19,7 +19,7 @@ async fn filled<S: Store>(store: S) -> S {
 }
 
 /// To see it fail: compare sequence and version of a head instead of its revision.
-async fn a_process_that_is_taken_out_during_a_run_is_left_alone(store: impl Store) {
+async fn a_process_that_is_held_during_a_run_is_skipped(store: impl Store) {
     let store = filled(store).await;
     let runner = Upgrade::new().runner(&store);
     let control = runner.control();
@@ -52,14 +52,14 @@ async fn a_process_that_is_taken_out_during_a_run_is_left_alone(store: impl Stor
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_process_that_is_taken_out_during_a_run_is_left_alone_in_memory() {
-    a_process_that_is_taken_out_during_a_run_is_left_alone(MemoryStore::new()).await;
+async fn a_process_that_is_held_during_a_run_is_skipped_in_memory() {
+    a_process_that_is_held_during_a_run_is_skipped(MemoryStore::new()).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_process_that_is_taken_out_during_a_run_is_left_alone_on_disk() {
+async fn a_process_that_is_held_during_a_run_is_skipped_on_disk() {
     let disk = OnDisk::new().await.unwrap();
-    a_process_that_is_taken_out_during_a_run_is_left_alone((*disk).clone()).await;
+    a_process_that_is_held_during_a_run_is_skipped((*disk).clone()).await;
 }
 
 /// To see it fail: let an append to a process that is over, or a run that finds

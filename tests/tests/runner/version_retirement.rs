@@ -1,5 +1,5 @@
-//! No version is forgotten as long as a process stands there, however sure a run
-//! is that it saw all of them leave: later runs would never look for it.
+//! Retirement of versions: a version stays recorded while a process is at it, even if a
+//! run has migrated all processes that it saw. Later runs would not find that process.
 
 use std::num::NonZeroU32;
 use std::time::Duration;
@@ -61,7 +61,7 @@ async fn a_head_of_a_newer_format_is_not_forgotten() {
 
 /// Takes out: that a birth marks the presence of its version, or that it is recorded
 /// while the version is closing.
-async fn whoever_is_born_beside_a_run_is_found(store: impl Store, rounds: u64) {
+async fn a_process_born_during_a_run_is_found(store: impl Store, rounds: u64) {
     for round in 0..rounds {
         let base = round * 100;
         for n in base..base + 3 {
@@ -100,21 +100,21 @@ async fn whoever_is_born_beside_a_run_is_found(store: impl Store, rounds: u64) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn births_beside_runs_are_found_in_memory() {
-    whoever_is_born_beside_a_run_is_found(MemoryStore::new(), 100).await;
+    a_process_born_during_a_run_is_found(MemoryStore::new(), 100).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn births_beside_runs_are_found_on_disk() {
     let often = OnDisk::with_settings(|s| s.flush_interval = Some(Duration::from_millis(2)));
     let disk = often.await.unwrap();
-    whoever_is_born_beside_a_run_is_found((*disk).clone(), 25).await;
+    a_process_born_during_a_run_is_found((*disk).clone(), 25).await;
 }
 
 /// Born behind a run that was interrupted, before it is resumed: what this
 /// execution sees leave is not all.
 ///
 /// Takes out: that a cancelled run leaves its versions closing.
-async fn whoever_is_born_between_two_executions_is_found(store: impl Store) {
+async fn a_process_born_between_two_executions_is_found(store: impl Store) {
     for n in 100..200 {
         scripted_workflow::put(&store, n).await.unwrap();
     }
@@ -139,11 +139,11 @@ async fn whoever_is_born_between_two_executions_is_found(store: impl Store) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn births_between_two_executions_are_found_in_memory() {
-    whoever_is_born_between_two_executions_is_found(MemoryStore::new()).await;
+    a_process_born_between_two_executions_is_found(MemoryStore::new()).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn births_between_two_executions_are_found_on_disk() {
     let disk = OnDisk::new().await.unwrap();
-    whoever_is_born_between_two_executions_is_found((*disk).clone()).await;
+    a_process_born_between_two_executions_is_found((*disk).clone()).await;
 }

@@ -225,13 +225,13 @@ async fn writes_that_wait_for_a_file() {
     };
     store.db().flush_with_options(flush).await.unwrap();
 
-    let (go_on, wait) = std::sync::mpsc::channel::<()>();
+    let (proceed, wait) = std::sync::mpsc::channel::<()>();
     let busy = tokio::task::spawn_blocking(move || wait.recv());
     let begun = orders().zip(WRITES).zip(&mut loaded);
     let begun: Vec<_> = begun
         .map(|((n, what), order)| start(Box::pin(write(what, &store, order, n))))
         .collect();
-    go_on.send(()).unwrap();
+    proceed.send(()).unwrap();
     busy.await.unwrap().unwrap();
     assert_eq!(migrate(&store).await.migrated, WRITES.len());
     let before = dump_all(&store).await.unwrap();

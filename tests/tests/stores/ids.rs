@@ -168,7 +168,7 @@ fn keys(identity: &ProcessIdentity) -> [RegistryKey; 3] {
     ]
 }
 
-async fn nobody_gets_at_anothers_rows<S>(store: S)
+async fn no_tenant_reads_the_rows_of_another<S>(store: S)
 where
     S: EventStore + SnapshotStore + ProcessRegistry + Clone + 'static,
 {
@@ -251,18 +251,18 @@ async fn at_v2<S: EventStore>(store: &S, all: &[ProcessIdentity]) -> BTreeSet<St
 }
 
 #[tokio::test]
-async fn nobody_gets_at_anothers_rows_in_memory() {
-    nobody_gets_at_anothers_rows(MemoryStore::new()).await;
+async fn no_tenant_reads_the_rows_of_another_in_memory() {
+    no_tenant_reads_the_rows_of_another(MemoryStore::new()).await;
 }
 
 /// The folder around the store and the names in it stay what they are: no id
 /// ever becomes the name of a file.
 #[tokio::test(flavor = "multi_thread")]
-async fn nobody_gets_at_anothers_rows_on_disk_and_no_id_becomes_a_file() {
+async fn no_tenant_reads_the_rows_of_another_on_disk_and_no_id_becomes_a_file() {
     let around = tempfile::tempdir().unwrap();
     let folder = around.path().join("store");
     let store = SlateDbStore::open_local(&folder).await.unwrap();
-    nobody_gets_at_anothers_rows(store.clone()).await;
+    no_tenant_reads_the_rows_of_another(store.clone()).await;
     store.close().await.unwrap();
     let names = |folder: &std::path::Path| -> BTreeSet<String> {
         let entries = std::fs::read_dir(folder).unwrap();

@@ -1,5 +1,5 @@
-//! The stores that ship: what each of them must do, what is on disk, who may open,
-//! read and write, and the process that is loaded from them.
+//! The stores of this project: their contract, their format on disk, opening, readers
+//! and writers, and the processes that are loaded from them.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
 
 mod conformance;

@@ -1,5 +1,5 @@
-//! What a run says to a real subscriber of `tracing` and a real recorder of
-//! `metrics`.
+//! The telemetry of a run, received by a real subscriber of `tracing` and a real
+//! recorder of `metrics`.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
 
 mod secrets;
@@ -321,7 +321,7 @@ async fn a_run_in_a_store_tells_what_it_does() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_dry_run_is_told_of_and_not_counted() {
+async fn a_dry_run_is_traced_and_not_counted() {
     let store = MemoryStore::new();
     for n in 0..10 {
         put(&store, n).await.unwrap();
@@ -346,7 +346,7 @@ async fn a_dry_run_is_told_of_and_not_counted() {
 
 /// Somebody appends to a process while it is converted: its chunk is read again.
 #[tokio::test(flavor = "multi_thread")]
-async fn conflicts_and_processes_left_alone_are_counted() {
+async fn conflicts_and_skipped_processes_are_counted() {
     let store = MemoryStore::new();
     for n in 0..10 {
         put(&store, n).await.unwrap();

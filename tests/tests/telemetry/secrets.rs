@@ -265,7 +265,7 @@ async fn code_that_loads_is_told_no_values(store: &impl Store) {
     is_silent("a process of a page", &format!("{processes:?}"));
 }
 
-async fn states_without_a_store_are_told_of_without_values() {
+async fn upgrade_errors_contain_no_values() {
     let registry = MigrationRegistry::builder()
         .with(upgrade())
         .build()
@@ -304,7 +304,7 @@ async fn values_of_a_state_do_not_appear_in_any_output() {
         "{report}"
     );
     all_is_silent("a run over separate stores", &report);
-    states_without_a_store_are_told_of_without_values().await;
+    upgrade_errors_contain_no_values().await;
 
     let heard = listening.everything.0.lock().unwrap().clone();
     assert!(heard.contains("process failed"), "nothing is heard");

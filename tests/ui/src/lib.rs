@@ -1,6 +1,6 @@
-//! What the cases under `cases/` share: an event, and workflows of a crate that
-//! is not theirs. Without SlateDB among its dependencies, because trybuild
-//! builds them again in a folder of its own.
+//! The code that the cases under `cases/` share: an event, and workflows of another
+//! crate. SlateDB is not a dependency, because trybuild builds all dependencies
+//! again in its own folder.
 
 use serde::{Deserialize, Serialize};
 use state_migration::{EventPayload, Workflow};

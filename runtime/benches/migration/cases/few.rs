@@ -6,8 +6,8 @@ use super::{Bench, over};
 use crate::data::Shape;
 use crate::family;
 use crate::floor::Floor;
+use crate::location::Place;
 use crate::measure::{How, median, run, run_over};
-use crate::place::Place;
 
 /// The remainder modulo 100 of the processes in the first family.
 const DUE: usize = 37;

@@ -6,8 +6,8 @@ use super::{Bench, against_floor, over};
 use crate::data::{self, Shape};
 use crate::family;
 use crate::floor::Floor;
+use crate::location::Place;
 use crate::measure::{median, run_over};
-use crate::place::Place;
 
 /// Three sizes; by default each is ten times the previous one.
 pub(super) async fn scale(bench: &mut Bench) {

@@ -51,18 +51,19 @@ async fn beside(bench: &mut Bench, name: &str, per_s: u32, to: Where) {
         let (without, _) = run_over(&place, family::one(), shape.processes).await;
         let copy = place.copy();
         let store = copy.place.open().await;
-        let goes_on = Arc::new(AtomicBool::new(true));
+        let keep_running = Arc::new(AtomicBool::new(true));
         let cpu = cpu_time();
-        let seen = traffic.go(&store, bench.sizes.idle, &goes_on).await;
+        let seen = traffic.go(&store, bench.sizes.idle, &keep_running).await;
         shares.push((cpu_time() - cpu).as_secs_f64() / seen.took.as_secs_f64() / cores);
         idle.add(seen);
         let before = conflicts::so_far();
         let appends = tokio::spawn({
-            let (traffic, store, goes_on) = (traffic.clone(), store.clone(), goes_on.clone());
-            async move { traffic.go(&store, Duration::MAX, &goes_on).await }
+            let (traffic, store, keep_running) =
+                (traffic.clone(), store.clone(), keep_running.clone());
+            async move { traffic.go(&store, Duration::MAX, &keep_running).await }
         });
-        let (took, report) = run_beside(&store, without, &goes_on).await;
-        goes_on.store(false, Ordering::SeqCst);
+        let (took, report) = run_beside(&store, without, &keep_running).await;
+        keep_running.store(false, Ordering::SeqCst);
         let appends = appends.await.expect("a task");
         failed += shape.processes - report.migrated;
         chunks += conflicts::so_far() - before;
@@ -116,7 +117,7 @@ fn cpu_time() -> Duration {
 async fn run_beside(
     store: &SlateDbStore,
     alone: Duration,
-    goes_on: &AtomicBool,
+    keep_running: &AtomicBool,
 ) -> (Duration, MigrationReport) {
     let limit = alone * 20 + Duration::from_secs(30);
     let runner = MigrationRunner::new(family::one(), store.clone(), store.clone());
@@ -128,7 +129,7 @@ async fn run_beside(
         Ok(report) => report,
         Err(_) => {
             control.cancel();
-            goes_on.store(false, Ordering::SeqCst);
+            keep_running.store(false, Ordering::SeqCst);
             run.await
         }
     };
@@ -184,14 +185,14 @@ impl Traffic {
     }
 
     /// Appends for a given time, or until it is stopped.
-    async fn go(&self, store: &SlateDbStore, time: Duration, goes_on: &AtomicBool) -> Seen {
+    async fn go(&self, store: &SlateDbStore, time: Duration, keep_running: &AtomicBool) -> Seen {
         let mut rng = Rng::with_seed(7);
         let (mut tasks, mut seen) = (JoinSet::new(), Seen::default());
         let mut pace = tokio::time::interval(Duration::from_secs(1) / self.per_s);
         let began = Instant::now();
         for number in 0u64.. {
             pace.tick().await;
-            if began.elapsed() >= time || !goes_on.load(Ordering::SeqCst) {
+            if began.elapsed() >= time || !keep_running.load(Ordering::SeqCst) {
                 break;
             }
             let streams = match self.to {
@@ -257,14 +258,14 @@ pub(super) async fn births(bench: &mut Bench) {
         let (without, _) = run_over(&place, family::one(), shape.processes).await;
         let copy = place.copy();
         let store = copy.place.open().await;
-        let goes_on = Arc::new(AtomicBool::new(true));
+        let keep_running = Arc::new(AtomicBool::new(true));
         let service = tokio::spawn({
-            let (store, goes_on) = (store.clone(), goes_on.clone());
+            let (store, keep_running) = (store.clone(), keep_running.clone());
             async move {
                 let (mut tasks, mut pace) = (JoinSet::new(), tokio::time::interval(PAUSE));
                 for number in 0..u64::MAX {
                     pace.tick().await;
-                    if !goes_on.load(Ordering::SeqCst) {
+                    if !keep_running.load(Ordering::SeqCst) {
                         break;
                     }
                     tasks.spawn(create(store.clone(), number));
@@ -272,8 +273,8 @@ pub(super) async fn births(bench: &mut Bench) {
                 tasks.join_all().await.len() as u64
             }
         });
-        let (took, report) = run_beside(&store, without, &goes_on).await;
-        goes_on.store(false, Ordering::SeqCst);
+        let (took, report) = run_beside(&store, without, &keep_running).await;
+        keep_running.store(false, Ordering::SeqCst);
         let created = service.await.expect("a task");
         born += created;
         ended += usize::from(report.state == Some(RunState::Done));

@@ -25,8 +25,8 @@ use crate::check::check;
 use crate::data::{self, Shape};
 use crate::family;
 use crate::floor::Floor;
+use crate::location::Place;
 use crate::measure::{Figures, median, run_over};
-use crate::place::Place;
 
 /// The names of the cases on the command line.
 pub const NAMES: [&str; 15] = [

@@ -9,8 +9,8 @@ use super::{Bench, against_floor};
 use crate::data::{self, Shape};
 use crate::family;
 use crate::floor::Floor;
+use crate::location::Place;
 use crate::measure::{How, median, run, run_over};
-use crate::place::Place;
 
 /// Line 1: all processes are migrated. Nothing else is measured here, so that two
 /// commits can be compared alternately.

@@ -13,7 +13,7 @@ use super::Bench;
 use super::memory::in_memory;
 use crate::data::{self, Made, Shape};
 use crate::family::{self, Family, Order};
-use crate::place::Place;
+use crate::location::Place;
 
 /// A slow conversion. It is handwritten, since it holds its duration.
 struct Slow {

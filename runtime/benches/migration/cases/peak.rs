@@ -3,7 +3,7 @@
 use super::Bench;
 use crate::child::in_child;
 use crate::data::Shape;
-use crate::place::Place;
+use crate::location::Place;
 
 /// Memory of a store with large states: the minimum.
 pub const STORE_OF_LARGE_STATES: usize = 64 << 20;

@@ -25,7 +25,7 @@ pub(crate) struct Graph {
 }
 
 #[derive(Debug, Serialize)]
-struct Drawn {
+struct DiagramView {
     format: Format,
     drawing: String,
     /// Whether the migrations are consistent; `migrations` shows the problems.
@@ -57,7 +57,7 @@ impl Graph {
             Format::Dot => drawing.to_dot(),
             Format::Svg => svg::draw(&drawing),
         };
-        context.output.answer(&Drawn {
+        context.output.answer(&DiagramView {
             format: self.format,
             drawing,
             fits,
@@ -71,7 +71,7 @@ impl Graph {
     }
 }
 
-impl Answer for Drawn {
+impl Answer for DiagramView {
     const KIND: &'static str = "graph";
 
     fn text(&self, out: &mut String) -> fmt::Result {

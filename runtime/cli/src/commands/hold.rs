@@ -9,7 +9,7 @@ use state_migration_runner::Runs;
 
 use crate::context::{Context, last_word, option};
 use crate::exit_code::{Exit, Failure};
-use crate::local::{Signed, user};
+use crate::local::{AuditArgs, user};
 use crate::store::Claim;
 use crate::take_over::TakeOver;
 use crate::view::output::{Answer, BOLD, plain, to_type};
@@ -42,14 +42,14 @@ pub(crate) struct Release {
     #[arg(value_name = "STREAM")]
     stream: StreamId,
     #[command(flatten)]
-    signed: Signed,
+    audit: AuditArgs,
     #[command(flatten)]
     take_over: TakeOver,
 }
 
 /// The new state of a process.
 #[derive(Debug, Serialize)]
-struct Decided {
+struct HoldView {
     stream: String,
     /// The version that the process is at.
     version: String,
@@ -71,7 +71,7 @@ impl Hold {
 
 impl Release {
     pub(crate) async fn run(self, context: &Context) -> Result<Exit, Failure> {
-        let by = (self.signed.actor(), self.signed.reason().to_owned());
+        let by = (self.audit.actor(), self.audit.reason().to_owned());
         decide(context, self.stream, false, by, self.take_over).await
     }
 }
@@ -90,12 +90,12 @@ async fn decide(
     let Some(head) = head else {
         return Err(
             Failure::environment(format!("stream {stream} does not exist; check its id"))
-                .next(context.again("status")),
+                .next(context.command_line("status")),
         );
     };
     if !held && !head.held {
         // Nothing has to be written, so that no other writer has to be fenced.
-        return tell(context, &stream, &head, (false, None));
+        return print(context, &stream, &head, (false, None));
     }
     let store = context.writer(take_over, Claim::Any).await?;
     let decided = async {
@@ -117,12 +117,12 @@ async fn decide(
             None => "is not held",
         };
         Failure::environment(format!("{stream} {now} now, but {error}; check the store"))
-            .next(context.again("status"))
+            .next(context.command_line("status"))
     })?;
-    tell(context, &stream, &head, decided)
+    print(context, &stream, &head, decided)
 }
 
-fn tell(
+fn print(
     context: &Context,
     stream: &StreamId,
     head: &Head,
@@ -134,19 +134,19 @@ fn tell(
         true => format!("release {}", last_word(stream.as_str())),
         false => format!("plan{}", option("--stream", stream.as_str())),
     };
-    context.output.answer(&Decided {
+    context.output.answer(&HoldView {
         stream: stream.to_string(),
         version: head.workflow_id.to_string(),
         held,
         was_held,
         actor,
         reason,
-        next: vec![context.again(&next)],
+        next: vec![context.command_line(&next)],
     })?;
     Ok(Exit::Done)
 }
 
-impl Answer for Decided {
+impl Answer for HoldView {
     const KIND: &'static str = "hold";
 
     fn text(&self, out: &mut String) -> fmt::Result {

@@ -44,7 +44,7 @@ struct Linked {
 struct LinkedMigration {
     from: String,
     to: String,
-    what: What,
+    what: MigrationKind,
     function: String,
     package: Option<&'static str>,
     file: Option<&'static str>,
@@ -55,13 +55,13 @@ struct LinkedMigration {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
-enum What {
+enum MigrationKind {
     Conversion,
     SameState,
     Undo,
 }
 
-impl fmt::Display for What {
+impl fmt::Display for MigrationKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Conversion => "conversion",
@@ -74,7 +74,7 @@ impl fmt::Display for What {
 #[derive(Debug, Serialize)]
 struct LinkedVersion {
     version: String,
-    decision: Decided,
+    decision: VersionDecision,
     /// The declared reason why processes stay at the version.
     reason: Option<&'static str>,
 }
@@ -82,7 +82,7 @@ struct LinkedVersion {
 /// What was decided for the processes of a version.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
-enum Decided {
+enum VersionDecision {
     Migrates,
     Newest,
     Stays,
@@ -96,9 +96,9 @@ impl LinkedMigration {
             from: migration.source().to_string(),
             to: migration.target().to_string(),
             what: match (migration.is_undo(), migration.is_identity()) {
-                (true, _) => What::Undo,
-                (false, true) => What::SameState,
-                (false, false) => What::Conversion,
+                (true, _) => MigrationKind::Undo,
+                (false, true) => MigrationKind::SameState,
+                (false, false) => MigrationKind::Conversion,
             },
             function: migration.place().name().into_owned(),
             package: at.map(|at| at.package),
@@ -122,10 +122,10 @@ impl LinkedMigration {
 impl LinkedVersion {
     fn of((name, version, end, reason): (&str, &str, End, Option<&'static str>)) -> Self {
         let decision = match end {
-            End::None => Decided::Migrates,
-            End::Newest => Decided::Newest,
-            End::Stays => Decided::Stays,
-            End::Undecided => Decided::Undecided,
+            End::None => VersionDecision::Migrates,
+            End::Newest => VersionDecision::Newest,
+            End::Stays => VersionDecision::Stays,
+            End::Undecided => VersionDecision::Undecided,
         };
         let id = WorkflowId::new(name.to_owned(), version.to_owned());
         Self {
@@ -137,10 +137,12 @@ impl LinkedVersion {
 
     fn decision(&self) -> String {
         match (self.decision, self.reason) {
-            (Decided::Migrates, _) => "migrates".to_owned(),
-            (Decided::Newest, _) => "newest".to_owned(),
-            (Decided::Stays, reason) => format!("stays: {}", plain(reason.unwrap_or_default())),
-            (Decided::Undecided, _) => format!("{BAD}undecided{BAD:#}"),
+            (VersionDecision::Migrates, _) => "migrates".to_owned(),
+            (VersionDecision::Newest, _) => "newest".to_owned(),
+            (VersionDecision::Stays, reason) => {
+                format!("stays: {}", plain(reason.unwrap_or_default()))
+            }
+            (VersionDecision::Undecided, _) => format!("{BAD}undecided{BAD:#}"),
         }
     }
 }
@@ -158,7 +160,7 @@ impl Linked {
         let next = if problems.is_empty() {
             Vec::new()
         } else {
-            vec![context.again("graph")]
+            vec![context.command_line("graph")]
         };
         Ok(Self {
             migrations: MigrationRegistry::all_linked()

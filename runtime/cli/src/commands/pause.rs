@@ -8,7 +8,7 @@ use tokio::time::{Instant, sleep};
 
 use crate::context::Context;
 use crate::exit_code::{Exit, Failure};
-use crate::local::Signed;
+use crate::local::AuditArgs;
 use crate::remote::service::Service;
 
 /// Time to wait until the run has reached the requested state.
@@ -22,7 +22,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 #[command(after_help = "Examples:\n  pause --socket ./control")]
 pub(crate) struct Pause {
     #[command(flatten)]
-    signed: Signed,
+    audit: AuditArgs,
 }
 
 /// Continue a paused run in a service
@@ -30,7 +30,7 @@ pub(crate) struct Pause {
 #[command(after_help = "Examples:\n  unpause --socket ./control")]
 pub(crate) struct Unpause {
     #[command(flatten)]
-    signed: Signed,
+    audit: AuditArgs,
 }
 
 /// Cancel the run in a service
@@ -41,12 +41,12 @@ pub(crate) struct Unpause {
 #[command(after_help = "Examples:\n  cancel --socket ./control")]
 pub(crate) struct Cancel {
     #[command(flatten)]
-    signed: Signed,
+    audit: AuditArgs,
 }
 
 impl Pause {
     pub(crate) async fn run(self, context: &Context) -> Result<Exit, Failure> {
-        tell(context, Request::Pause(self.signed.by()), |status| {
+        send_and_wait(context, Request::Pause(self.audit.by()), |status| {
             status.progress.state == RunState::Paused || !status.in_progress
         })
         .await
@@ -55,7 +55,7 @@ impl Pause {
 
 impl Unpause {
     pub(crate) async fn run(self, context: &Context) -> Result<Exit, Failure> {
-        tell(context, Request::Unpause(self.signed.by()), |status| {
+        send_and_wait(context, Request::Unpause(self.audit.by()), |status| {
             status.progress.state != RunState::Paused || !status.in_progress
         })
         .await
@@ -64,7 +64,7 @@ impl Unpause {
 
 impl Cancel {
     pub(crate) async fn run(self, context: &Context) -> Result<Exit, Failure> {
-        tell(context, Request::Cancel(self.signed.by()), |status| {
+        send_and_wait(context, Request::Cancel(self.audit.by()), |status| {
             !status.in_progress
         })
         .await
@@ -72,17 +72,17 @@ impl Cancel {
 }
 
 /// Sends a request to a service, and waits until it takes effect, up to the time limit.
-async fn tell(
+async fn send_and_wait(
     context: &Context,
     what: Request,
     is_so: impl Fn(&Status) -> bool,
 ) -> Result<Exit, Failure> {
-    let via = context.service()?;
-    let mut status = via.tell(what).await?;
+    let client = context.service()?;
+    let mut status = client.send(what).await?;
     let until = Instant::now() + PATIENCE;
     while !is_so(&status) && Instant::now() < until {
         sleep(Duration::from_millis(50)).await;
-        status = via.tell(Request::Status).await?;
+        status = client.send(Request::Status).await?;
     }
     context.output.answer(&Service::new(context, &status))?;
     Ok(Exit::Done)

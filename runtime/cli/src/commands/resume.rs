@@ -6,7 +6,7 @@ use state_migration_runner::{MigrationRunner, Plan, RunKind, RunRecord};
 use crate::context::Context;
 use crate::exit_code::{Exit, Failure};
 use crate::goal::Goal;
-use crate::local::{Pace, Signed, drive, planned_again};
+use crate::local::{AuditArgs, ExecutionArgs, drive, planned_again};
 use crate::remote;
 use crate::run_selector::WhichRun;
 use crate::store::Claim;
@@ -30,9 +30,9 @@ pub(crate) struct Resume {
     #[command(flatten)]
     take_over: TakeOver,
     #[command(flatten)]
-    signed: Signed,
+    audit: AuditArgs,
     #[command(flatten)]
-    pace: Pace,
+    execution: ExecutionArgs,
 }
 
 impl Resume {
@@ -45,28 +45,28 @@ impl Resume {
         self.can(context, &record, last.as_ref().unwrap_or(&record.plan))?;
         let before = runs.counts(record.id).await?.selected();
         runs.close().await?;
-        if let Some(via) = context.via() {
+        if let Some(client) = context.client() {
             let goal = Goal::Resume(record.id, before);
             let request = Request::Resume {
                 run: record.id,
-                actor: Some(self.signed.actor()),
-                reason: self.signed.reason().to_owned(),
+                actor: Some(self.audit.actor()),
+                reason: self.audit.reason().to_owned(),
                 force: self.force,
                 take_over: self.take_over.is_meant(),
-                per_second: self.pace.limit(),
+                per_second: self.execution.limit(),
             };
-            return remote::drive(context, via, request, goal, &self.pace).await;
+            return remote::drive(context, client, request, goal, &self.execution).await;
         }
         let set = |runner: MigrationRunner<_, _, _>| {
             runner
-                .actor(self.signed.actor())
-                .reason(self.signed.reason())
+                .actor(self.audit.actor())
+                .reason(self.audit.reason())
                 .force(self.force)
                 .take_over(self.take_over.is_meant())
         };
         let goal = Goal::Resume(record.id, before);
         let store = context.writer(self.take_over, Claim::Of(Some(record.id)));
-        drive(context, store, set, goal, &self.pace).await
+        drive(context, store, set, goal, &self.execution).await
     }
 
     fn can(&self, context: &Context, record: &RunRecord, last: &Plan) -> Result<(), Failure> {
@@ -76,13 +76,13 @@ impl Resume {
                 "run {number} is {}, so there is nothing to resume; retry its failures, or start a new run",
                 record.state
             ));
-            return Err(failure.next(context.again(&format!("show {number}"))));
+            return Err(failure.next(context.command_line(&format!("show {number}"))));
         }
         if record.kind == RunKind::Lazy {
             let failure = Failure::environment(format!(
                 "run {number} migrates processes as they are opened and cannot be resumed; start a run for the other processes"
             ));
-            return Err(failure.next(context.again("plan")));
+            return Err(failure.next(context.command_line("plan")));
         }
         // The service compares with its own migrations.
         if context.global.socket.is_some() {
@@ -94,7 +94,7 @@ impl Resume {
                 "run {number} was last executed with plan {}, but the migrations of this program give plan {}; resume the run with the original program, start a new run, or use --force",
                 last.fingerprint, plan.fingerprint
             ));
-            return Err(failure.next(context.again(&format!("show {number}"))));
+            return Err(failure.next(context.command_line(&format!("show {number}"))));
         }
         Ok(())
     }

@@ -10,7 +10,7 @@ use crate::context::Context;
 use crate::exit_code::{Exit, Failure};
 use crate::goal::Goal;
 use crate::history::History;
-use crate::local::{Pace, Signed, classes, drive};
+use crate::local::{AuditArgs, ExecutionArgs, classes, drive};
 use crate::remote;
 use crate::run_selector::WhichRun;
 use crate::selection::{duration, millis, with_checks};
@@ -41,11 +41,11 @@ pub(crate) struct Retry {
     #[arg(long, value_name = "DURATION", value_parser = duration, help_heading = "Execution")]
     deadline: Option<Duration>,
     #[command(flatten)]
-    signed: Signed,
+    audit: AuditArgs,
     #[command(flatten)]
     take_over: TakeOver,
     #[command(flatten)]
-    pace: Pace,
+    execution: ExecutionArgs,
 }
 
 impl Retry {
@@ -59,36 +59,36 @@ impl Retry {
         self.has_failed(context, &runs, record.id, record.number)
             .await?;
         runs.close().await?;
-        if let Some(via) = context.via() {
+        if let Some(client) = context.client() {
             let goal = Goal::Retry(record.id, self.class.clone());
             let request = Request::Retry {
                 run: record.id,
                 classes: self.class,
                 options: protocol::Run {
-                    which: protocol::For {
+                    which: protocol::PlanRequest {
                         check_determinism: self.check_determinism.then_some(true),
                         deadline_ms: self.deadline.map(millis),
-                        ..protocol::For::default()
+                        ..protocol::PlanRequest::default()
                     },
-                    actor: Some(self.signed.actor()),
-                    reason: self.signed.reason().to_owned(),
+                    actor: Some(self.audit.actor()),
+                    reason: self.audit.reason().to_owned(),
                     take_over: self.take_over.is_meant(),
-                    per_second: self.pace.limit(),
+                    per_second: self.execution.limit(),
                     ..protocol::Run::default()
                 },
             };
-            return remote::drive(context, via, request, goal, &self.pace).await;
+            return remote::drive(context, client, request, goal, &self.execution).await;
         }
         let set = |runner: MigrationRunner<_, _, _>| {
             let runner = runner
-                .actor(self.signed.actor())
-                .reason(self.signed.reason())
+                .actor(self.audit.actor())
+                .reason(self.audit.reason())
                 .take_over(self.take_over.is_meant());
             with_checks(runner, self.check_determinism, self.deadline)
         };
         let goal = Goal::Retry(record.id, self.class.clone());
         let store = context.writer(self.take_over, Claim::Of(None));
-        drive(context, store, set, goal, &self.pace).await
+        drive(context, store, set, goal, &self.execution).await
     }
 
     /// Fails if there are no failures to retry.
@@ -115,6 +115,6 @@ impl Retry {
         Err(Failure::environment(format!(
             "run {number} has no failures{of}, so there is nothing to retry; check the run"
         ))
-        .next(context.again(&format!("show {number}"))))
+        .next(context.command_line(&format!("show {number}"))))
     }
 }

@@ -7,9 +7,9 @@ use state_migration_runner::{MigrationRunner, RunKind};
 use crate::context::Context;
 use crate::exit_code::{Exit, Failure};
 use crate::goal::Goal;
-use crate::local::{Pace, Signed, drive};
-use crate::remote::{self, Via, service};
-use crate::selection::Planned;
+use crate::local::{AuditArgs, ExecutionArgs, drive};
+use crate::remote::{self, ServiceClient, service};
+use crate::selection::PlanArgs;
 use crate::store::Claim;
 use crate::take_over::TakeOver;
 
@@ -38,19 +38,19 @@ pub(crate) struct Run {
     #[arg(long, conflicts_with = "dry_run")]
     or_resume: bool,
     #[command(flatten)]
-    signed: Signed,
+    audit: AuditArgs,
     #[command(flatten)]
     take_over: TakeOver,
     #[command(flatten)]
-    planned: Planned,
+    planned: PlanArgs,
     #[command(flatten)]
-    pace: Pace,
+    execution: ExecutionArgs,
 }
 
 impl Run {
     pub(crate) async fn run(self, context: &Context) -> Result<Exit, Failure> {
-        if let Some(via) = context.via() {
-            return self.through(context, via).await;
+        if let Some(client) = context.client() {
+            return self.through(context, client).await;
         }
         let migrations = context.migrations()?;
         self.planned.check(&migrations)?;
@@ -59,15 +59,15 @@ impl Run {
             let command = format!("run{} --plan {plan}", self.planned.arguments());
             let set = |runner| self.planned.apply(runner);
             let (reader, goal) = (context.reader(), Goal::DryRun(command));
-            return drive(context, reader, set, goal, &self.pace).await;
+            return drive(context, reader, set, goal, &self.execution).await;
         }
         // Check before the store is opened for writing, which fences other writers.
         self.is_meant(context, plan)?;
         let set = |runner| {
             self.planned
                 .apply(runner)
-                .actor(self.signed.actor())
-                .reason(self.signed.reason())
+                .actor(self.audit.actor())
+                .reason(self.audit.reason())
                 .take_over(self.take_over.is_meant())
         };
         let (goal, claim) = match self.or_resume {
@@ -75,7 +75,7 @@ impl Run {
             false => (Goal::Run, Claim::Of(None)),
         };
         let store = context.writer(self.take_over, claim);
-        drive(context, store, set, goal, &self.pace).await
+        drive(context, store, set, goal, &self.execution).await
     }
 
     /// Resumes the run that was interrupted, if it has this plan.
@@ -98,16 +98,16 @@ impl Run {
     }
 
     /// Executes the run inside the service, with the migrations of the service.
-    async fn through(self, context: &Context, via: Via) -> Result<Exit, Failure> {
+    async fn through(self, context: &Context, client: ServiceClient) -> Result<Exit, Failure> {
         let look = format!("plan{}", self.planned.arguments());
         if !self.yes && !self.dry_run && self.plan.is_none() {
-            return Err(unmeant().next(context.again(&look)));
+            return Err(unmeant().next(context.command_line(&look)));
         }
-        service::check(&via, &self.planned).await?;
+        service::check(&client, &self.planned).await?;
         let goal = match (self.dry_run, self.or_resume) {
             (true, _) => Goal::DryRun(look),
             (false, true) => {
-                let planned = via.plan(self.planned.run_options()).await?;
+                let planned = client.plan(self.planned.run_options()).await?;
                 self.interrupted(context, planned.plan.fingerprint).await?
             }
             (false, false) => Goal::Run,
@@ -115,24 +115,24 @@ impl Run {
         if let Goal::Resume(run, _) = goal {
             let request = Request::Resume {
                 run,
-                actor: Some(self.signed.actor()),
-                reason: self.signed.reason().to_owned(),
+                actor: Some(self.audit.actor()),
+                reason: self.audit.reason().to_owned(),
                 force: false,
                 take_over: self.take_over.is_meant(),
-                per_second: self.pace.limit(),
+                per_second: self.execution.limit(),
             };
-            return remote::drive(context, via, request, goal, &self.pace).await;
+            return remote::drive(context, client, request, goal, &self.execution).await;
         }
         let request = Request::Run(protocol::Run {
             which: self.planned.run_options(),
-            actor: Some(self.signed.actor()),
-            reason: self.signed.reason().to_owned(),
+            actor: Some(self.audit.actor()),
+            reason: self.audit.reason().to_owned(),
             plan: self.plan,
             dry_run: self.dry_run,
             take_over: self.take_over.is_meant(),
-            per_second: self.pace.limit(),
+            per_second: self.execution.limit(),
         });
-        remote::drive(context, via, request, goal, &self.pace).await
+        remote::drive(context, client, request, goal, &self.execution).await
     }
 
     /// The fingerprint of the current plan.
@@ -154,7 +154,7 @@ impl Run {
             None => unmeant(),
         };
         let look = format!("plan{}", self.planned.arguments());
-        Err(refused.next(context.again(&look)))
+        Err(refused.next(context.command_line(&look)))
     }
 }
 

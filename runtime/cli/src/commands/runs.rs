@@ -37,9 +37,9 @@ impl List {
         let runs = context.history().await?;
         let latest = latest(&runs, self.limit.get()).await?;
         let next = match (latest.interrupted(), latest.lines.first()) {
-            (Some(run), _) => context.again(&format!("resume {}", run.number)),
-            (None, Some(last)) => context.again(&format!("show {}", last.number)),
-            (None, None) => context.again("plan"),
+            (Some(run), _) => context.command_line(&format!("resume {}", run.number)),
+            (None, Some(last)) => context.command_line(&format!("show {}", last.number)),
+            (None, None) => context.command_line("plan"),
         };
         context.output.answer(&History {
             runs: latest.lines,

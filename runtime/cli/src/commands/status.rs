@@ -12,11 +12,11 @@ use crate::exit_code::{Exit, Failure};
 use crate::history::History;
 use crate::remote::service;
 use crate::store;
-use crate::version_counts::Census;
-use crate::version_status::{Decision, Decisions, Stands};
+use crate::version_counts::VersionCounts;
+use crate::version_status::{VersionDecision, VersionDecisions, VersionState};
 use crate::view::format::{self, count};
 use crate::view::output::{Answer, WARN, plain, table, to_type};
-use crate::view::run_summary::{Latest, RUNS, RunLine, latest, run_table};
+use crate::view::run_summary::{LatestRuns, RUNS, RunLine, latest, run_table};
 
 /// Show how many processes are at each version, and the last runs
 ///
@@ -35,7 +35,7 @@ pub(crate) struct Status {
 }
 
 #[derive(Debug, Serialize)]
-struct Stand {
+struct StatusView {
     store: String,
     /// By workflow and version.
     versions: Vec<Version>,
@@ -84,18 +84,18 @@ struct Version {
     in_flight: u64,
     held: u64,
     #[serde(flatten)]
-    decision: Decision,
+    decision: VersionDecision,
 }
 
 impl Status {
     pub(crate) async fn run(self, context: &Context) -> Result<Exit, Failure> {
-        if let Some(via) = context.via() {
-            return service::status(context, &via, &self.workflow).await;
+        if let Some(client) = context.client() {
+            return service::status(context, &client, &self.workflow).await;
         }
-        let decisions = Decisions::of_linked();
+        let decisions = VersionDecisions::of_linked();
         let reader = context.reader().await?;
-        let census = Census::of(&reader, &Selection::all(), |_| false).await?;
-        self.check(context, &census, &decisions)?;
+        let counts = VersionCounts::of(&reader, &Selection::all(), |_| false).await?;
+        self.check(context, &counts, &decisions)?;
         let runs = Runs::of(&reader).ok_or_else(|| context.keeps_no_runs())?;
         let runs = History::Store(runs, Some(reader.clone()));
         let latest = latest(&runs, RUNS).await?;
@@ -104,30 +104,30 @@ impl Status {
         if let Some(problem) = decisions.problem() {
             warnings.push(problem.to_string());
         }
-        if let Some((stream, why)) = &census.first_unreadable {
+        if let Some((stream, why)) = &counts.first_unreadable {
             warnings.push(format!(
                 "the version of {} cannot be read; the first is {stream}: {why}",
-                format::of(census.unreadable, "stream", "streams")
+                format::counted(counts.unreadable, "stream", "streams")
             ));
         }
-        warnings.extend(latest.holder.as_ref().and_then(RunLine::in_the_way));
-        let versions: Vec<Version> = census
+        warnings.extend(latest.holder.as_ref().and_then(RunLine::blocking_note));
+        let versions: Vec<Version> = counts
             .versions
             .iter()
             .filter(|(version, _)| self.shows(version.name()))
-            .map(|(version, standing)| Version {
+            .map(|(version, counted)| Version {
                 version: version.to_string(),
-                processes: standing.processes,
-                in_flight: standing.in_flight,
-                held: standing.held,
+                processes: counted.processes,
+                in_flight: counted.in_flight,
+                held: counted.held,
                 decision: decisions.about(version),
             })
             .collect();
         let next = next(context, &versions, &latest, &decisions);
-        context.output.answer(&Stand {
+        context.output.answer(&StatusView {
             store: context.global.store.clone().unwrap_or_default(),
             versions,
-            unreadable: census.unreadable,
+            unreadable: counts.unreadable,
             in_use: in_use.is_some(),
             opened_by: in_use.and_then(OpenedBy::of),
             runs: latest.lines,
@@ -148,19 +148,19 @@ impl Status {
     fn check(
         &self,
         context: &Context,
-        census: &Census,
-        decisions: &Decisions,
+        counts: &VersionCounts,
+        decisions: &VersionDecisions,
     ) -> Result<(), Failure> {
-        let there = census.versions.keys().map(WorkflowId::name);
+        let there = counts.versions.keys().map(WorkflowId::name);
         let known: BTreeSet<&str> = there.chain(decisions.workflows()).collect();
         for name in &self.workflow {
             if !known.contains(name.as_str()) {
                 let known = Vec::from_iter(known).join(", ");
                 return Err(Failure::environment(format!(
-                    "workflow {name:?} has no processes and is not linked into this program; known workflows: {}; correct --workflow",
+                    "workflow {name:?} has no processes and is not linked into this program (known workflows: {}); correct --workflow",
                     if known.is_empty() { "none" } else { &known }
                 ))
-                .next(context.again("status")));
+                .next(context.command_line("status")));
             }
         }
         Ok(())
@@ -171,28 +171,28 @@ impl Status {
 fn next(
     context: &Context,
     versions: &[Version],
-    latest: &Latest,
-    decisions: &Decisions,
+    latest: &LatestRuns,
+    decisions: &VersionDecisions,
 ) -> Vec<String> {
     let last = latest.holder.as_ref().or(latest.lines.first());
     if latest.interrupted().is_none() && decisions.problem().is_some() {
-        return vec![context.again("migrations")];
+        return vec![context.command_line("migrations")];
     }
     let command = match last {
         Some(last) if last.is_open() => format!("resume {}", last.number),
         Some(last) if last.state == RunState::DoneWithErrors => format!("show {}", last.number),
         _ if versions
             .iter()
-            .any(|version| version.decision.status == Stands::Outdated) =>
+            .any(|version| version.decision.status == VersionState::Outdated) =>
         {
             "plan".to_owned()
         }
         _ => return Vec::new(),
     };
-    vec![context.again(&command)]
+    vec![context.command_line(&command)]
 }
 
-impl Answer for Stand {
+impl Answer for StatusView {
     const KIND: &'static str = "status";
 
     fn text(&self, out: &mut String) -> fmt::Result {

@@ -4,7 +4,7 @@ use state_migration_control_socket::protocol::Request;
 
 use crate::context::Context;
 use crate::exit_code::{Exit, Failure};
-use crate::local::Signed;
+use crate::local::AuditArgs;
 use crate::remote::service::Service;
 use crate::selection::{Limit, limit};
 
@@ -21,15 +21,15 @@ pub(crate) struct Throttle {
     #[arg(value_name = "N", value_parser = limit)]
     limit: Limit,
     #[command(flatten)]
-    signed: Signed,
+    audit: AuditArgs,
 }
 
 impl Throttle {
     pub(crate) async fn run(self, context: &Context) -> Result<Exit, Failure> {
-        let via = context.service()?;
+        let client = context.service()?;
         let per_second = self.limit.0;
-        let by = self.signed.by();
-        let status = via.tell(Request::Throttle { per_second, by }).await?;
+        let by = self.audit.by();
+        let status = client.send(Request::Throttle { per_second, by }).await?;
         context.output.answer(&Service::new(context, &status))?;
         Ok(Exit::Done)
     }

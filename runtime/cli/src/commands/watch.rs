@@ -25,15 +25,15 @@ pub(crate) struct Watch {
 
 impl Watch {
     pub(crate) async fn run(self, context: &Context) -> Result<Exit, Failure> {
-        let via = context.service()?;
-        let progress = watch(context, &via, self.progress_interval).await?;
+        let client = context.service()?;
+        let progress = watch(context, &client, self.progress_interval).await?;
         let exit = match progress.state {
             RunState::Done => Exit::Done,
             RunState::DoneWithErrors => Exit::DoneWithErrors,
             RunState::Cancelled | RunState::Paused => Exit::Interrupted,
             _ => Exit::Environment,
         };
-        let mut status = via.tell(Request::Status).await?;
+        let mut status = client.send(Request::Status).await?;
         // Another run may have started since.
         if status.progress.run != progress.run {
             status.in_progress = false;

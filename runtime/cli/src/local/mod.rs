@@ -19,15 +19,15 @@ use crate::goal::Goal;
 use crate::history::History;
 use crate::selection::{Limit, duration, limit};
 use crate::signals::Signals;
-use crate::view::progress::Shown;
-use crate::view::summary::Ended;
+use crate::view::progress::ProgressDisplay;
+use crate::view::summary::RunSummary;
 use state_migration_core::{Error, EventStore, FailureClass, MigrationRegistry, SnapshotStore};
 use state_migration_runner::{MigrationReport, MigrationRunner, Plan, RunControl, Runs};
 use state_migration_store::{SlateDbReader, SlateDbStore};
 
-/// How a run goes about it, in which it differs from others with its plan.
+/// Options of one execution, which are not part of the plan.
 #[derive(Debug, Clone, clap::Args)]
-pub(crate) struct Pace {
+pub(crate) struct ExecutionArgs {
     /// Limit the run to N processes per second; `off` removes the limit
     #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = limit_of_a_run, help_heading = "Execution")]
     throttle: Option<Limit>,
@@ -42,8 +42,8 @@ fn limit_of_a_run(text: &str) -> Result<Limit, String> {
     })
 }
 
-impl Pace {
-    /// The requested limit; `None` leaves it as it is.
+impl ExecutionArgs {
+    /// The requested limit; `None` keeps the current limit, and `Some(None)` removes it.
     pub(crate) fn limit(&self) -> Option<Option<NonZeroU32>> {
         self.throttle.map(|limit| limit.0)
     }
@@ -55,7 +55,7 @@ impl Pace {
 
 /// Who makes a request, and why: kept in the record of the run.
 #[derive(Debug, Clone, clap::Args)]
-pub(crate) struct Signed {
+pub(crate) struct AuditArgs {
     /// Record who makes the request [default: the name of the user]
     #[arg(long, value_name = "NAME", value_parser = NonEmptyStringValueParser::new())]
     actor: Option<String>,
@@ -69,7 +69,7 @@ pub(crate) struct Signed {
     reason: String,
 }
 
-impl Signed {
+impl AuditArgs {
     pub(crate) fn actor(&self) -> String {
         self.actor.clone().unwrap_or_else(user)
     }
@@ -130,7 +130,7 @@ pub(crate) trait Opened: EventStore + SnapshotStore + Clone {
     async fn close(&self) -> Result<(), Error>;
 
     /// Whether another program has taken over the store.
-    fn is_shut_out(&self) -> bool;
+    fn is_fenced(&self) -> bool;
 }
 
 impl Opened for SlateDbStore {
@@ -138,7 +138,7 @@ impl Opened for SlateDbStore {
         Self::close(self).await
     }
 
-    fn is_shut_out(&self) -> bool {
+    fn is_fenced(&self) -> bool {
         self.db().status().close_reason == Some(CloseReason::Fenced)
     }
 }
@@ -148,7 +148,7 @@ impl Opened for SlateDbReader {
         Self::close(self).await
     }
 
-    fn is_shut_out(&self) -> bool {
+    fn is_fenced(&self) -> bool {
         false
     }
 }
@@ -166,7 +166,7 @@ pub(crate) async fn drive<S: Opened>(
     opening: impl Future<Output = Result<S, Failure>>,
     set: impl FnOnce(Runner<S>) -> Runner<S>,
     goal: Goal,
-    pace: &Pace,
+    execution: &ExecutionArgs,
 ) -> Result<Exit, Failure> {
     let migrations = context.migrations()?;
     let mut signals = context.signals()?;
@@ -181,14 +181,14 @@ pub(crate) async fn drive<S: Opened>(
     let runner = MigrationRunner::new(migrations, store.clone(), store.clone());
     let runner = set(runner);
     let control = runner.control();
-    if let Some(limit) = pace.limit() {
+    if let Some(limit) = execution.limit() {
         control.throttle(limit);
     }
     let bars = draws_bars(context);
-    let shown = Shown::new(
+    let shown = ProgressDisplay::new(
         context.output,
         bars,
-        pace.progress_interval,
+        execution.progress_interval,
         control.clone(),
     );
     let begun = Instant::now();
@@ -198,41 +198,41 @@ pub(crate) async fn drive<S: Opened>(
     let Some(report) = reported else {
         return Err(stopped(context, &goal, &control));
     };
-    if store.is_shut_out() {
-        return Err(shut_out(context, &control));
+    if store.is_fenced() {
+        return Err(fenced(context, &control));
     }
     let is_idle = report.migrated == 0 && report.error_count == 0;
-    let absent = match goal {
+    let unknown_names = match goal {
         Goal::Run | Goal::DryRun(_) if is_idle => {
-            let absent = signals
-                .or(runner.absent(&runner.run_options().selection))
+            let unknown_names = signals
+                .or(runner.unknown_names(&runner.run_options().selection))
                 .await;
             // The result of the run is reported in any case.
-            absent.ok().and_then(Result::ok).unwrap_or_default()
+            unknown_names.ok().and_then(Result::ok).unwrap_or_default()
         }
         _ => Vec::new(),
     };
     let history = Runs::of(&store)
         .filter(|_| !goal.is_dry())
         .map(History::from);
-    let ended = Ended::new(context, history, &goal, report, &control, took);
-    let Ok(ended) = signals.or(ended).await else {
+    let summary = RunSummary::new(context, history, &goal, report, &control, took);
+    let Ok(summary) = signals.or(summary).await else {
         let failure = Failure::interrupted(
             "the run has ended, but its result was not read; check the runs of the store",
         );
-        return Err(failure.next(context.again("runs")));
+        return Err(failure.next(context.command_line("runs")));
     };
     let closed = signals.or(store.close()).await;
-    let mut ended = ended?;
-    for absent in absent {
-        ended.warn(absent);
+    let mut summary = summary?;
+    for message in unknown_names {
+        summary.warn(message);
     }
     if let Ok(Err(error)) = closed
         && !goal.is_dry()
     {
-        ended.warn(unclosed(&error));
+        summary.warn(unclosed(&error));
     }
-    ended.tell(context)
+    summary.print(context)
 }
 
 /// Whether to draw progress bars, on a terminal that supports them.
@@ -248,7 +248,7 @@ async fn until_interrupted<S: Opened>(
     runner: &Runner<S>,
     goal: &Goal,
     signals: &mut Signals,
-    shown: &Shown,
+    shown: &ProgressDisplay,
 ) -> Option<MigrationReport> {
     let mut running = Box::pin(async {
         match goal {
@@ -273,22 +273,22 @@ async fn until_interrupted<S: Opened>(
 /// The warning that the store could not be closed. All counted work is durable.
 fn unclosed(error: &Error) -> String {
     format!(
-        "{error}; what was committed is kept, but the next command that writes may require --take-over, because the store may appear to be open"
+        "{error}; what was committed is kept, but the next command that writes may require --take-over"
     )
 }
 
 /// The failure of a run whose store another program has taken over.
-fn shut_out(context: &Context, control: &RunControl) -> Failure {
+fn fenced(context: &Context, control: &RunControl) -> Failure {
     let Some(run) = control.progress().run else {
         return Failure::refused(
             "another program took over the store before the run was recorded, so nothing was done; run the command again after that program has closed the store",
         )
-        .next(context.again("runs"));
+        .next(context.command_line("runs"));
     };
     Failure::refused(format!(
-        "another program took over the store during run {run}, so the run can no longer write; what was committed is kept, so resume the run after that program has closed the store"
+        "another program took over the store during run {run}, which keeps what it committed; resume the run after that program has closed the store"
     ))
-    .next(context.again(&format!("resume {run}")))
+    .next(context.command_line(&format!("resume {run}")))
 }
 
 /// The failure of a run that was stopped immediately.
@@ -300,13 +300,13 @@ fn stopped(context: &Context, goal: &Goal, control: &RunControl) -> Failure {
         return Failure::interrupted(
             "stopped at once, probably before the run was recorded; check whether there is a run to resume",
         )
-        .next(context.again("runs"));
+        .next(context.command_line("runs"));
     };
     // The claim was not released.
     Failure::interrupted(format!(
         "stopped at once; what run {run} committed is kept, but the run still claims the store, so resume the run"
     ))
-    .next(context.again(&format!("resume {run}")))
+    .next(context.command_line(&format!("resume {run}")))
 }
 
 /// Formats classes as ` --class panic --class refused`, with a leading space.

@@ -5,10 +5,10 @@ use std::path::{Path, PathBuf};
 use std::pin::pin;
 use std::time::Duration;
 
-use state_migration_control_socket::framing::{NoLine, read, write};
+use state_migration_control_socket::framing::{ReadError, read, write};
 use state_migration_control_socket::protocol::{
-    Answer, For, LONGEST_ANSWER, Line, MOST_FAILURES, Planned, Problem, ProblemKind, Request,
-    Status, VERSION, Versioned,
+    Answer, LONGEST_ANSWER, Line, MOST_FAILURES, PlanRequest, Planned, Problem, ProblemKind,
+    Request, Status, VERSION, Versioned,
 };
 use state_migration_core::{FailureClass, RunId, StreamId};
 use state_migration_runner::run::history::Claim;
@@ -62,7 +62,7 @@ mod socket {
 
 /// A service and the path of its control socket.
 #[derive(Debug, Clone)]
-pub(crate) struct Via {
+pub(crate) struct ServiceClient {
     path: PathBuf,
     /// The start of a command line for this service.
     again: String,
@@ -90,11 +90,11 @@ impl Answers {
     }
 }
 
-impl Via {
+impl ServiceClient {
     pub(crate) fn new(path: &Path, context: &Context) -> Self {
         Self {
             path: path.to_owned(),
-            again: context.again(""),
+            again: context.command_line(""),
         }
     }
 
@@ -116,7 +116,7 @@ impl Via {
     }
 
     /// The next answer. Waits for a service that is slow but alive.
-    async fn hear(&self, connected: &mut Connected, quiet: Duration) -> Result<Answer, Failure> {
+    async fn receive(&self, connected: &mut Connected, quiet: Duration) -> Result<Answer, Failure> {
         let path = self.path.display();
         let mut line = pin!(read(&mut connected.from, LONGEST_ANSWER, ANSWER_WITHIN));
         let line = loop {
@@ -127,11 +127,11 @@ impl Via {
             }
         };
         let line = line.map_err(|no| match no {
-            NoLine::TooLate => unreachable(&self.path, &TimedOut.into()),
-            NoLine::TooLong => Failure::environment(format!(
+            ReadError::TooLate => unreachable(&self.path, &TimedOut.into()),
+            ReadError::TooLong => Failure::environment(format!(
                 "the answer from {path} is larger than {LONGEST_ANSWER} bytes; use the tool of the release that the service is built with"
             )),
-            NoLine::Closed | NoLine::Broken => Failure::environment(format!(
+            ReadError::Closed | ReadError::Broken => Failure::environment(format!(
                 "the service behind {path} closed the connection before it answered; if its run was interrupted, resume the run after the service has restarted"
             ))
             .next(format!("{}status", self.again)),
@@ -162,7 +162,7 @@ impl Via {
             };
             // Any answer counts, even that there is no free slot.
             let said = read(&mut connected.from, LONGEST_ANSWER, ALIVE_WITHIN).await;
-            !matches!(said, Err(NoLine::TooLate))
+            !matches!(said, Err(ReadError::TooLate))
         };
         timeout(ALIVE_WITHIN, answers).await.unwrap_or(false)
     }
@@ -192,18 +192,18 @@ impl Via {
     /// Sends a request with a single answer.
     async fn ask(&self, request: Request) -> Result<Answer, Failure> {
         let mut connected = self.connect(&request).await?;
-        self.hear(&mut connected, QUIET).await
+        self.receive(&mut connected, QUIET).await
     }
 
     /// Sends a request with several answers.
     pub(crate) async fn follow(&self, request: Request) -> Result<Answers, Failure> {
         let mut connected = self.connect(&request).await?;
         let (sender, answers) = mpsc::channel(1);
-        let via = self.clone();
+        let client = self.clone();
         tokio::spawn(async move {
             let mut quiet = QUIET;
             loop {
-                let answer = via.hear(&mut connected, quiet).await;
+                let answer = client.receive(&mut connected, quiet).await;
                 quiet = QUIET_IN_A_RUN;
                 let more = matches!(answer, Ok(Answer::Progress { .. } | Answer::Run { .. }));
                 if sender.send(answer).await.is_err() || !more {
@@ -215,14 +215,14 @@ impl Via {
     }
 
     /// Sends a request and returns the new status of the service.
-    pub(crate) async fn tell(&self, request: Request) -> Result<Status, Failure> {
+    pub(crate) async fn send(&self, request: Request) -> Result<Status, Failure> {
         match self.ask(request).await? {
             Answer::Status(status) => Ok(status),
             answer => Err(self.unexpected(&answer)),
         }
     }
 
-    pub(crate) async fn plan(&self, which: For) -> Result<Planned, Failure> {
+    pub(crate) async fn plan(&self, which: PlanRequest) -> Result<Planned, Failure> {
         match self.ask(Request::Plan(which)).await? {
             Answer::Plan(planned) => Ok(planned),
             answer => Err(self.unexpected(&answer)),
@@ -230,7 +230,7 @@ impl Via {
     }
 
     /// The history of runs of the service's store, or its last `limit` runs.
-    pub(crate) async fn runs(&self, limit: Option<usize>) -> Result<Told, Failure> {
+    pub(crate) async fn runs(&self, limit: Option<usize>) -> Result<ServiceRuns, Failure> {
         let mut answers = self.follow(Request::Runs { limit }).await?;
         let mut runs = Vec::new();
         loop {
@@ -244,7 +244,7 @@ impl Via {
                         run,
                         is_dead: interrupted == Some(run),
                     });
-                    return Ok(Told { runs, claim });
+                    return Ok(ServiceRuns { runs, claim });
                 }
                 answer => return Err(self.unexpected(&answer)),
             }
@@ -309,12 +309,12 @@ impl Via {
 }
 
 /// The history of runs as reported by a service.
-pub(crate) struct Told {
+pub(crate) struct ServiceRuns {
     pub(crate) runs: Vec<(RunRecord, RunCounts)>,
     pub(crate) claim: Option<Claim>,
 }
 
-impl Told {
+impl ServiceRuns {
     pub(crate) fn of(&self, run: RunId) -> Option<&(RunRecord, RunCounts)> {
         self.runs.iter().find(|(record, _)| record.id == run)
     }

@@ -12,11 +12,11 @@ use crate::context::Context;
 use crate::exit_code::{Exit, Failure};
 use crate::goal::Goal;
 use crate::history::History;
-use crate::local::{Pace, draws_bars, user};
-use crate::remote::client::Via;
+use crate::local::{ExecutionArgs, draws_bars, user};
+use crate::remote::client::ServiceClient;
 use crate::signals::HANGUP;
-use crate::view::progress::Shown;
-use crate::view::summary::Ended;
+use crate::view::progress::ProgressDisplay;
+use crate::view::summary::RunSummary;
 
 /// The effect of a signal on a watched run.
 #[derive(Clone, Copy, PartialEq)]
@@ -34,38 +34,38 @@ enum OnSignal {
 /// closed.
 pub(crate) async fn drive(
     context: &Context,
-    via: Via,
+    client: ServiceClient,
     request: Request,
     goal: Goal,
-    pace: &Pace,
+    execution: &ExecutionArgs,
 ) -> Result<Exit, Failure> {
     let (control, begun) = (RunControl::new(), Instant::now());
-    let every = pace.every();
-    let report = follow(context, &via, request, &control, every, OnSignal::Cancel).await?;
+    let every = execution.every();
+    let report = follow(context, &client, request, &control, every, OnSignal::Cancel).await?;
     let took = begun.elapsed();
     let report = report.ok_or_else(|| {
         Failure::environment("the service did not report how the run ended; check the run")
-            .next(context.again("show last"))
+            .next(context.command_line("show last"))
     })?;
     let history = match goal.is_dry() {
         true => None,
-        false => History::through(via).await.ok(),
+        false => History::through(client).await.ok(),
     };
-    Ended::new(context, history, &goal, report, &control, took)
+    RunSummary::new(context, history, &goal, report, &control, took)
         .await?
-        .tell(context)
+        .print(context)
 }
 
 /// Watches the run in progress in a service, and returns its final progress.
 pub(crate) async fn watch(
     context: &Context,
-    via: &Via,
+    client: &ServiceClient,
     every: Duration,
 ) -> Result<Progress, Failure> {
     let control = RunControl::new();
     follow(
         context,
-        via,
+        client,
         Request::Watch,
         &control,
         every,
@@ -79,19 +79,19 @@ pub(crate) async fn watch(
 /// started through the socket.
 async fn follow(
     context: &Context,
-    via: &Via,
+    client: &ServiceClient,
     request: Request,
     control: &RunControl,
     every: Duration,
     on_signal: OnSignal,
 ) -> Result<Option<MigrationReport>, Failure> {
     let mut signals = context.signals()?;
-    let mut answers = match signals.or(via.follow(request)).await {
+    let mut answers = match signals.or(client.follow(request)).await {
         Ok(answers) => answers?,
         Err(signal) => return Err(left(context, signal)),
     };
     let bars = draws_bars(context);
-    let shown = Shown::new(context.output, bars, every, control.clone());
+    let shown = ProgressDisplay::new(context.output, bars, every, control.clone());
     let mut cancelled = on_signal == OnSignal::Leave;
     let ended = loop {
         match signals.or(answers.next()).await {
@@ -114,13 +114,13 @@ async fn follow(
                     actor: Some(user()),
                     reason: signal.to_owned(),
                 };
-                match signals.or(via.tell(Request::Cancel(by))).await {
+                match signals.or(client.send(Request::Cancel(by))).await {
                     Ok(Ok(_)) => shown.note(format!(
                         "{signal}: the service finishes the chunks in progress; send the signal again to stop watching"
                     )),
                     // The run may just have ended, which the service reports anyway.
                     Ok(Err(failure)) => shown.note(format!(
-                        "{signal}: the run continues, because it could not be cancelled: {failure}; try `cancel`, or send the signal again to stop watching"
+                        "{signal}: the run could not be cancelled: {failure}; try `cancel`, or send the signal again to stop watching"
                     )),
                     Err(signal) => break Err(left(context, signal)),
                 }
@@ -136,5 +136,5 @@ fn left(context: &Context, signal: &str) -> Failure {
     Failure::interrupted(format!(
         "{signal}: the run continues in the service; watch it again, or cancel it"
     ))
-    .next(context.again("watch"))
+    .next(context.command_line("watch"))
 }

@@ -7,7 +7,7 @@ pub(crate) mod client;
 mod drive;
 pub(crate) mod service;
 
-pub(crate) use client::Via;
+pub(crate) use client::ServiceClient;
 pub(crate) use drive::{drive, watch};
 
 use crate::context::Context;
@@ -15,14 +15,14 @@ use crate::exit_code::Failure;
 
 impl Context {
     /// The service that the command is sent to, if one is named.
-    pub(crate) fn via(&self) -> Option<Via> {
+    pub(crate) fn client(&self) -> Option<ServiceClient> {
         let path = self.global.socket.as_deref()?;
-        Some(Via::new(path, self))
+        Some(ServiceClient::new(path, self))
     }
 
     /// The service, for commands that require one.
-    pub(crate) fn service(&self) -> Result<Via, Failure> {
-        self.via().ok_or_else(|| {
+    pub(crate) fn service(&self) -> Result<ServiceClient, Failure> {
+        self.client().ok_or_else(|| {
             Failure::environment(
                 "no service given; add `--socket PATH`, or press Ctrl-C to cancel a run that this tool executes",
             )

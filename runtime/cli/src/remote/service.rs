@@ -5,18 +5,18 @@ use std::fmt::{self, Write};
 use std::time::Duration;
 
 use serde::Serialize;
-use state_migration_control_socket::protocol::{self, AtVersion, For, Request};
+use state_migration_control_socket::protocol::{self, AtVersion, PlanRequest, Request};
 use state_migration_runner::RunState;
 
 use crate::context::Context;
 use crate::exit_code::{Exit, Failure};
 use crate::history::History;
-use crate::remote::client::Via;
-use crate::selection::{Planned, no_migration};
+use crate::remote::client::ServiceClient;
+use crate::selection::{PlanArgs, no_migration};
 use crate::view::format::{self, count};
 use crate::view::output::{Answer, BAD, BOLD, DIM, WARN, plain, table, to_type};
 use crate::view::progress::{rate, rounded};
-use crate::view::run_summary::{Latest, RUNS, RunLine, latest, run_table};
+use crate::view::run_summary::{LatestRuns, RUNS, RunLine, latest, run_table};
 
 /// The state of a service and its run.
 #[derive(Debug, Serialize)]
@@ -89,7 +89,7 @@ impl Service {
             versions: None,
             runs: None,
             warnings: Vec::new(),
-            next: vec![context.again(&next)],
+            next: vec![context.command_line(&next)],
             run,
         }
     }
@@ -98,7 +98,7 @@ impl Service {
     ///
     /// They replace the state if no run is in progress and the service has only
     /// executed a dry run, or if the last run was interrupted.
-    fn of_late(&mut self, context: &Context, latest: Latest) {
+    fn of_late(&mut self, context: &Context, latest: LatestRuns) {
         let is_run = |line: &&RunLine| line.what != "lazy";
         let last = latest.interrupted();
         let last = last.or_else(|| latest.lines.iter().find(is_run));
@@ -125,7 +125,7 @@ impl Service {
                 versions: self.versions.take(),
                 runs: None,
                 warnings: std::mem::take(&mut self.warnings),
-                next: vec![context.again(&next)],
+                next: vec![context.command_line(&next)],
                 ..*self
             };
         }
@@ -138,11 +138,11 @@ impl Service {
 /// The command `status`.
 pub(crate) async fn status(
     context: &Context,
-    via: &Via,
+    client: &ServiceClient,
     workflows: &[String],
 ) -> Result<Exit, Failure> {
-    let status = via.tell(Request::Status).await?;
-    let planned = via.plan(For::default()).await?;
+    let status = client.send(Request::Status).await?;
+    let planned = client.plan(PlanRequest::default()).await?;
     has_workflows(&planned, workflows)?;
     let mut service = Service::new(context, &status);
     let mut versions = versions(&planned);
@@ -150,16 +150,16 @@ pub(crate) async fn status(
     service.versions = Some(versions);
     // Read after the status, so that a run that has ended meanwhile is shown as ended.
     let latest = async {
-        let history = History::of_late(via.clone(), RUNS).await?;
+        let history = History::of_late(client.clone(), RUNS).await?;
         latest(&history, RUNS).await
     };
     match latest.await {
         Ok(latest) => service.of_late(context, latest),
         Err(failure) => service.warnings.push(failure.message),
     }
-    let plan = context.again("plan");
+    let plan = context.command_line("plan");
     let versions = service.versions.as_deref().unwrap_or_default();
-    if nothing_is_behind(versions) {
+    if all_up_to_date(versions) {
         service.next.retain(|next| *next != plan);
     }
     context.output.answer(&service)?;
@@ -180,11 +180,14 @@ fn has_workflows(planned: &protocol::Planned, workflows: &[String]) -> Result<()
 }
 
 /// Refuses workflows without migrations in the service, after requesting its plan.
-pub(crate) async fn check(via: &Via, options: &Planned) -> Result<(), Failure> {
+pub(crate) async fn check(client: &ServiceClient, options: &PlanArgs) -> Result<(), Failure> {
     if options.workflow.is_empty() {
         return Ok(());
     }
-    has_workflows(&via.plan(For::default()).await?, &options.workflow)
+    has_workflows(
+        &client.plan(PlanRequest::default()).await?,
+        &options.workflow,
+    )
 }
 
 fn versions(planned: &protocol::Planned) -> Vec<Version> {
@@ -204,7 +207,7 @@ fn versions(planned: &protocol::Planned) -> Vec<Version> {
 
 /// Whether a run would find no outdated process. Unknown if the store does not count
 /// versions.
-fn nothing_is_behind(versions: &[Version]) -> bool {
+fn all_up_to_date(versions: &[Version]) -> bool {
     !versions.is_empty() && versions.iter().all(|version| version.to.is_none())
 }
 
@@ -248,7 +251,7 @@ impl Answer for Service {
         if self.in_progress {
             line("rate", &rate(self.per_second))?;
             if let Some(left) = self.time_left_ms {
-                line("time left", &format::took(Duration::from_millis(left)))?;
+                line("time left", &format::duration(Duration::from_millis(left)))?;
             }
         }
         let throttle = self.throttle.map(u64::from);
@@ -296,21 +299,25 @@ struct Step {
 }
 
 /// The command `plan`.
-pub(crate) async fn plan(context: &Context, via: &Via, options: &Planned) -> Result<Exit, Failure> {
-    check(via, options).await?;
-    let planned = via.plan(options.run_options()).await?;
+pub(crate) async fn plan(
+    context: &Context,
+    client: &ServiceClient,
+    options: &PlanArgs,
+) -> Result<Exit, Failure> {
+    check(client, options).await?;
+    let planned = client.plan(options.run_options()).await?;
     let protocol::Planned { plan, .. } = &planned;
     let fingerprint = plan.fingerprint.to_string();
     let mut warnings = planned.absent.clone();
     // Only one run is allowed at a time, so the next command is about a run in
     // progress.
     let versions = versions(&planned);
-    let next = match in_the_way(via).await? {
+    let next = match blocking_run(client).await? {
         Some((warning, next)) => {
             warnings.push(warning);
             Some(next)
         }
-        None if nothing_is_behind(&versions) && !plan.options.count_up_to_date => None,
+        None if all_up_to_date(&versions) && !plan.options.count_up_to_date => None,
         None => Some(format!("run --plan {fingerprint}{}", options.arguments())),
     };
     let steps = plan.steps.iter().map(|step| Step {
@@ -328,25 +335,25 @@ pub(crate) async fn plan(context: &Context, via: &Via, options: &Planned) -> Res
         versions,
         steps: steps.collect(),
         warnings,
-        next: next.iter().map(|next| context.again(next)).collect(),
+        next: next.iter().map(|next| context.command_line(next)).collect(),
         fingerprint,
     })?;
     Ok(Exit::Done)
 }
 
 /// The reason why a service cannot start a run, and the suggested next command.
-async fn in_the_way(via: &Via) -> Result<Option<(String, String)>, Failure> {
-    if via.tell(Request::Status).await?.in_progress {
+async fn blocking_run(client: &ServiceClient) -> Result<Option<(String, String)>, Failure> {
+    if client.send(Request::Status).await?.in_progress {
         let warning = "a run is in progress in this service, which executes one run at a time; watch or cancel that run first";
         return Ok(Some((warning.to_owned(), "watch".to_owned())));
     }
     let latest = async {
-        let history = History::of_late(via.clone(), 0).await?;
+        let history = History::of_late(client.clone(), 0).await?;
         latest(&history, 0).await
     };
     // A store without a history of runs has no interrupted run.
     let latest = latest.await.ok();
-    let run = latest.as_ref().and_then(Latest::interrupted);
+    let run = latest.as_ref().and_then(LatestRuns::interrupted);
     Ok(run.and_then(|run| Some((run.note()?, format!("resume {}", run.number)))))
 }
 
@@ -358,7 +365,7 @@ impl Answer for Plan {
         line("plan", &format!("{BOLD}{}{BOLD:#}", self.fingerprint))?;
         line("processes", &self.selection)?;
         let deadline = Duration::from_millis(self.deadline_ms);
-        let mut options = vec![format!("deadline {}", format::took(deadline))];
+        let mut options = vec![format!("deadline {}", format::duration(deadline))];
         options.extend(self.count_all.then(|| "count all".to_owned()));
         options.extend(
             self.check_determinism

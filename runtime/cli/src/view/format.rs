@@ -18,12 +18,12 @@ pub(crate) fn count(number: u64) -> String {
 }
 
 /// A count with its noun: `1 process`, `2 processes`.
-pub(crate) fn of(number: u64, one: &str, many: &str) -> String {
+pub(crate) fn counted(number: u64, one: &str, many: &str) -> String {
     format!("{} {}", count(number), if number == 1 { one } else { many })
 }
 
 /// A duration: `340 ms`, `4.2 s`, `3 m 12 s`, `2 h 5 m`.
-pub(crate) fn took(duration: Duration) -> String {
+pub(crate) fn duration(duration: Duration) -> String {
     let seconds = duration.as_secs();
     match seconds {
         0 => format!("{} ms", duration.as_millis()),
@@ -74,11 +74,11 @@ mod tests {
     fn figures_are_written_like_this() {
         let counts = [0, 999, 1_000, 1_234_567].map(count);
         assert_eq!(counts, ["0", "999", "1,000", "1,234,567"]);
-        assert_eq!(of(1, "process", "processes"), "1 process");
-        assert_eq!(of(1_000, "process", "processes"), "1,000 processes");
+        assert_eq!(counted(1, "process", "processes"), "1 process");
+        assert_eq!(counted(1_000, "process", "processes"), "1,000 processes");
         let millis = [0, 340, 4_299, 9_999, 12_000, 192_000, 7_500_000];
         assert_eq!(
-            millis.map(|millis| took(Duration::from_millis(millis))),
+            millis.map(|millis| duration(Duration::from_millis(millis))),
             [
                 "0 ms", "340 ms", "4.2 s", "9.9 s", "12 s", "3 m 12 s", "2 h 5 m"
             ]

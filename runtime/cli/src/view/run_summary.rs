@@ -55,13 +55,13 @@ impl RunLine {
         claim: Option<Claim>,
     ) -> Self {
         let claim = claim.filter(|claim| claim.run == record.id);
-        let goes_on = matches!(
+        let is_unfinished = matches!(
             record.state,
             RunState::Planned | RunState::Running | RunState::Paused
         );
         // Without the claim, the run can no longer write.
         let is_dead = claim.is_none_or(|claim| claim.is_dead);
-        let interrupted = goes_on && is_dead && record.kind != RunKind::Lazy;
+        let interrupted = is_unfinished && is_dead && record.kind != RunKind::Lazy;
         let taker = all
             .iter()
             .rfind(|other| other.took_over == Some(record.id))
@@ -100,7 +100,7 @@ impl RunLine {
     }
 
     /// Whether the run has claimed the store and is not known to be interrupted.
-    pub(crate) fn goes_on(&self) -> bool {
+    pub(crate) fn is_claiming(&self) -> bool {
         self.claims_store && self.is_open() && !self.interrupted
     }
 
@@ -120,10 +120,10 @@ impl RunLine {
 
     /// A note for the operator about a run that has claimed the store, before another
     /// run is started.
-    pub(crate) fn in_the_way(&self) -> Option<String> {
+    pub(crate) fn blocking_note(&self) -> Option<String> {
         let (number, state) = (self.number, self.state);
-        self.note().or_else(|| self.goes_on().then(|| format!(
-            "run {number} is {state} or was killed, and claims the store; a new run is refused until run {number} has ended, so resume run {number} if its program is dead"
+        self.note().or_else(|| self.is_claiming().then(|| format!(
+            "run {number} is {state} or was killed, and claims the store; wait until run {number} has ended, or resume run {number} if its program is dead"
         )))
     }
 
@@ -139,7 +139,7 @@ impl RunLine {
 }
 
 /// The last runs of a store.
-pub(crate) struct Latest {
+pub(crate) struct LatestRuns {
     /// Latest first.
     pub(crate) lines: Vec<RunLine>,
     /// Number of all runs.
@@ -148,7 +148,7 @@ pub(crate) struct Latest {
     pub(crate) holder: Option<RunLine>,
 }
 
-impl Latest {
+impl LatestRuns {
     /// The interrupted run that has claimed the store.
     pub(crate) fn interrupted(&self) -> Option<&RunLine> {
         self.holder.as_ref().filter(|run| run.interrupted)
@@ -156,7 +156,7 @@ impl Latest {
 }
 
 /// The last runs of a store, at most `limit`, with their counts.
-pub(crate) async fn latest(runs: &History, limit: usize) -> Result<Latest, Failure> {
+pub(crate) async fn latest(runs: &History, limit: usize) -> Result<LatestRuns, Failure> {
     let (all, claim) = runs.list_claimed().await?;
     let line = async |record: &RunRecord| {
         let counts = runs.counts(record.id).await?;
@@ -173,7 +173,7 @@ pub(crate) async fn latest(runs: &History, limit: usize) -> Result<Latest, Failu
         Some(record) => Some(line(record).await?),
         None => None,
     };
-    Ok(Latest {
+    Ok(LatestRuns {
         lines,
         total: all.len(),
         holder,
@@ -193,7 +193,7 @@ pub(crate) fn run_table(lines: &[RunLine]) -> String {
             run.what.to_owned(),
             run.state(),
             run.began.clone(),
-            took.map_or_else(|| "-".to_owned(), format::took),
+            took.map_or_else(|| "-".to_owned(), format::duration),
             count(run.migrated),
             count(run.failed),
             plain(&run.actor),

@@ -26,7 +26,7 @@ const PAGE: usize = 1_000;
 
 /// The summary of a run.
 #[derive(Debug, Serialize)]
-pub(crate) struct Ended {
+pub(crate) struct RunSummary {
     #[serde(skip)]
     exit: Exit,
     /// The name of the command.
@@ -44,13 +44,13 @@ pub(crate) struct Ended {
     skipped_by: SkippedBy,
     /// Most frequent first. For a dry run, only the first 1,000 failures are counted by
     /// class.
-    failed_by_class: Vec<OfClass>,
+    failed_by_class: Vec<ClassCount>,
     /// The first failures.
-    failures: Vec<Failed>,
+    failures: Vec<FailureLine>,
     warning_count: u64,
     /// The first warnings.
-    warnings: Vec<Warned>,
-    workflows: Vec<OfWorkflow>,
+    warnings: Vec<WarningLine>,
+    workflows: Vec<WorkflowSummary>,
     /// Duration of this execution.
     took_ms: u64,
     /// Rate of this execution, in processes per second.
@@ -59,13 +59,13 @@ pub(crate) struct Ended {
 }
 
 #[derive(Debug, Serialize)]
-struct OfClass {
+struct ClassCount {
     class: FailureClass,
     count: u64,
 }
 
 #[derive(Debug, Serialize)]
-struct Failed {
+struct FailureLine {
     subject: Subject,
     stage: Stage,
     class: FailureClass,
@@ -77,7 +77,7 @@ struct Failed {
 }
 
 #[derive(Debug, Serialize)]
-struct Warned {
+struct WarningLine {
     subject: Subject,
     message: String,
     #[serde(skip)]
@@ -85,14 +85,14 @@ struct Warned {
 }
 
 #[derive(Debug, Serialize)]
-struct OfWorkflow {
+struct WorkflowSummary {
     workflow: String,
     migrated: u64,
     failed: u64,
     skipped: u64,
 }
 
-impl Failed {
+impl FailureLine {
     fn of(error: &MigrationError) -> Self {
         Self {
             subject: error.subject.clone(),
@@ -105,7 +105,7 @@ impl Failed {
     }
 }
 
-impl Warned {
+impl WarningLine {
     fn of(warning: &MigrationWarning) -> Self {
         Self {
             subject: warning.subject.clone(),
@@ -115,7 +115,7 @@ impl Warned {
     }
 }
 
-impl Ended {
+impl RunSummary {
     pub(crate) async fn new(
         context: &Context,
         kept: Option<History>,
@@ -136,7 +136,7 @@ impl Ended {
                 false => Exit::DoneWithErrors,
             },
         };
-        let known = Known::of(kept, run, &report).await;
+        let known = RecordedDetails::of(kept, run, &report).await;
         let before = match goal {
             Goal::Resume(_, before) => *before,
             _ => 0,
@@ -173,13 +173,23 @@ impl Ended {
             skipped: report.skipped as u64,
             skipped_by: report.skipped_by,
             failed_by_class: known.failed_by_class,
-            failures: report.errors.iter().take(SHOWN).map(Failed::of).collect(),
+            failures: report
+                .errors
+                .iter()
+                .take(SHOWN)
+                .map(FailureLine::of)
+                .collect(),
             warning_count: report.warning_count as u64,
-            warnings: report.warnings.iter().take(SHOWN).map(Warned::of).collect(),
+            warnings: report
+                .warnings
+                .iter()
+                .take(SHOWN)
+                .map(WarningLine::of)
+                .collect(),
             workflows: progress
                 .workflows
                 .into_iter()
-                .map(|of_it| OfWorkflow {
+                .map(|of_it| WorkflowSummary {
                     workflow: of_it.workflow,
                     migrated: of_it.migrated,
                     failed: of_it.failed,
@@ -188,7 +198,7 @@ impl Ended {
                 .collect(),
             took_ms: format::millis(took),
             per_second: rounded(per_second),
-            next: next.iter().map(|next| context.again(next)).collect(),
+            next: next.iter().map(|next| context.command_line(next)).collect(),
         })
     }
 
@@ -198,11 +208,11 @@ impl Ended {
             subject: Subject::Store,
             message,
         };
-        self.warnings.insert(0, Warned::of(&warning));
+        self.warnings.insert(0, WarningLine::of(&warning));
         self.warning_count += 1;
     }
 
-    pub(crate) fn tell(self, context: &Context) -> Result<Exit, Failure> {
+    pub(crate) fn print(self, context: &Context) -> Result<Exit, Failure> {
         match (context.output.answer(&self), self.number) {
             (Ok(()), _) => Ok(self.exit),
             (Err(failure), Some(number)) => Err(Failure {
@@ -212,7 +222,7 @@ impl Ended {
                 ),
                 ..failure
             }
-            .next(context.again(&format!("show {number}")))),
+            .next(context.command_line(&format!("show {number}")))),
             (Err(failure), None) => Err(failure),
         }
     }
@@ -266,12 +276,12 @@ pub(crate) fn retry(
 
 /// Details from the history of the store.
 #[derive(Default)]
-struct Known {
+struct RecordedDetails {
     number: Option<u64>,
-    failed_by_class: Vec<OfClass>,
+    failed_by_class: Vec<ClassCount>,
 }
 
-impl Known {
+impl RecordedDetails {
     /// Reads as much as possible: the run itself has ended and is recorded.
     async fn of(
         runs: Option<History>,
@@ -296,7 +306,7 @@ impl Known {
         }
         known.failed_by_class = by_class
             .into_iter()
-            .map(|(class, count)| OfClass { class, count })
+            .map(|(class, count)| ClassCount { class, count })
             .collect();
         let classes = &mut known.failed_by_class;
         classes.sort_by_key(|of_it| std::cmp::Reverse(of_it.count));
@@ -328,17 +338,17 @@ async fn count_by_class(
 fn refused(context: &Context, report: &MigrationReport) -> Failure {
     let Some(error) = report.errors.first() else {
         return Failure::environment("the run did not begin; check the runs of the store")
-            .next(context.again("runs"));
+            .next(context.command_line("runs"));
     };
     let message = format!("the run did not begin: {}", error.message);
     match error.class {
         FailureClass::Run => Failure::refused(message),
         _ => Failure::environment(message),
     }
-    .next(context.again("runs"))
+    .next(context.command_line("runs"))
 }
 
-impl Answer for Ended {
+impl Answer for RunSummary {
     const KIND: &'static str = "run";
 
     fn text(&self, out: &mut String) -> fmt::Result {
@@ -369,7 +379,10 @@ impl Answer for Ended {
         let failed = failed.map(|of_it| format!("{} {}", count(of_it.count), of_it.class));
         line("failed", &with_parts(self.failed, failed))?;
         line("warnings", &count(self.warning_count))?;
-        line("time", &format::took(Duration::from_millis(self.took_ms)))?;
+        line(
+            "time",
+            &format::duration(Duration::from_millis(self.took_ms)),
+        )?;
         line("rate", &rate(self.per_second))?;
         if self.workflows.len() > 1 {
             for of_it in &self.workflows {

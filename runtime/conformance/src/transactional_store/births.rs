@@ -10,8 +10,8 @@ use state_migration_core::{
     WorkflowId,
 };
 
+use crate::transactional_store::concurrency::{Work, at_once, handle, rounds};
 use crate::transactional_store::versions::{begin_to_close, open};
-use crate::transactional_store::work::{Work, at_once, handle, rounds};
 use crate::transactional_store::{
     Broken, Checked, migrate, moves, of_tenant, own, page_of, put, put_all, read_to_end, request,
     written,

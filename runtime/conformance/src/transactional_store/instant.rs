@@ -7,7 +7,7 @@ use state_migration_core::{
     DueOf, DueProcess, ExpectedSequence, StreamId, TransactionalStore, WorkflowId,
 };
 
-use crate::transactional_store::work::{beside, done, handle};
+use crate::transactional_store::concurrency::{beside, done, handle};
 use crate::transactional_store::{Broken, Checked, head_of, migrate, of_tenant, own, put, request};
 use crate::{event, holds, same, stream, tenant};
 
@@ -15,7 +15,7 @@ use crate::{event, holds, same, stream, tenant};
 const APPENDS: u64 = 150;
 
 /// Appends to a process, and migrates it from time to time.
-async fn go_on(
+async fn append_and_migrate(
     store: Arc<dyn TransactionalStore>,
     stream: StreamId,
     versions: [WorkflowId; 2],
@@ -78,7 +78,7 @@ pub(crate) async fn one_instant(store: &dyn TransactionalStore) -> Checked {
         let stream = stream(&tenant, name)?;
         put(store, &stream, &versions[0], 1).await?;
         let written = Arc::new(AtomicU64::new(1));
-        let work = go_on(
+        let work = append_and_migrate(
             handle(store)?,
             stream.clone(),
             versions.clone(),

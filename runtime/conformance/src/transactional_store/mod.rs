@@ -5,18 +5,18 @@
 
 mod births;
 mod commit;
+mod concurrency;
+mod concurrent_writers;
 mod holds;
 mod instant;
 mod limits;
-mod meetings;
-mod notes;
 mod pages;
+mod pending_updates;
 mod registry;
 mod rows;
 mod split;
 mod stale;
 mod versions;
-mod work;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -151,7 +151,10 @@ async fn committing(store: &dyn TransactionalStore) -> Result<(), Violation> {
         "a version is closed only with its token, and only if no birth is left",
         births::close(store).await,
     )?;
-    of("notes are kept until `forget`", notes::kept(store).await)
+    of(
+        "notes are kept until `forget`",
+        pending_updates::kept(store).await,
+    )
 }
 
 async fn operators(store: &dyn TransactionalStore) -> Result<(), Violation> {
@@ -188,23 +191,23 @@ async fn entries(
 async fn meeting(store: &dyn TransactionalStore) -> Result<(), Violation> {
     of(
         "concurrent commits of different streams do not conflict",
-        meetings::different_streams(store).await,
+        concurrent_writers::different_streams(store).await,
     )?;
     of(
         "a row without an expectation is written, even if concurrent batches write it",
-        meetings::blind_rows(store).await,
+        concurrent_writers::blind_rows(store).await,
     )?;
     of(
         "of a concurrent append and migration of one process, exactly one succeeds",
-        meetings::append_and_move(store).await,
+        concurrent_writers::append_and_move(store).await,
     )?;
     of(
         "a process is not migrated after `hold` has returned",
-        meetings::hold_and_move(store).await,
+        concurrent_writers::hold_and_move(store).await,
     )?;
     of(
         "nothing is committed after a guard has changed",
-        meetings::guards(store).await,
+        concurrent_writers::guards(store).await,
     )?;
     of(
         "a process born at a closing version is found by a later scan, or its birth is recorded",
@@ -384,7 +387,7 @@ async fn read_to_end(
                 "a page that is not the last has no `up_to`".to_owned(),
             ));
         };
-        let goes_on = match &mut request.of {
+        let advances = match &mut request.of {
             DueOf::Range(range) => range.after.replace(up_to.clone()) < Some(up_to),
             DueOf::Streams(streams) => {
                 let before = streams.len();
@@ -394,7 +397,7 @@ async fn read_to_end(
         };
         holds(
             "`up_to` of a page is not after the start of the page",
-            goes_on,
+            advances,
         )?;
     }
 }

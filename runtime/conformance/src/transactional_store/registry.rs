@@ -10,7 +10,7 @@ use state_migration_core::{
 };
 
 use crate::process_registry::all_kinds;
-use crate::transactional_store::work::{beside, done, handle, rounds};
+use crate::transactional_store::concurrency::{beside, done, handle, rounds};
 use crate::transactional_store::{Broken, Checked, migrate, own, put, put_all};
 use crate::{events, holds, migrated_between, process, refused, same, stream, tenant};
 

@@ -3,7 +3,7 @@
 use state_migration_core::RunId;
 use state_migration_core::{Batch, ExpectedSequence, Presence, TransactionalStore, WorkflowId};
 
-use crate::transactional_store::work::handle;
+use crate::transactional_store::concurrency::handle;
 use crate::transactional_store::{Checked, migrate, move_to, own, page_of, put, stale, written};
 use crate::{events, same, stream, tenant};
 

@@ -15,10 +15,10 @@ use tokio::sync::Semaphore;
 use tokio::task::{JoinHandle, JoinSet};
 
 use crate::protocol::{Answer, Line, Problem, ProblemKind};
-use crate::server::client_limit::Room;
+use crate::server::client_limit::ClientLimit;
 use crate::server::service::Service;
 use crate::server::session::Session;
-use crate::server::socket_file::Place;
+use crate::server::socket_file::SocketFile;
 
 /// Maximum number of clients.
 const CLIENTS: usize = 32;
@@ -31,7 +31,7 @@ const WATCHERS: usize = 16;
 /// Clients that connect before [`serve`](Self::serve) are answered from then on.
 #[derive(Debug)]
 pub struct ControlSocket {
-    place: Place,
+    socket: SocketFile,
     listener: std::os::unix::net::UnixListener,
 }
 
@@ -43,14 +43,14 @@ impl ControlSocket {
     /// A live service listens at the path, the path is not a socket, or its folder is
     /// not writable.
     pub fn bind(path: impl AsRef<Path>) -> Result<Self, Error> {
-        let (place, listener) = Place::bind(path.as_ref())?;
-        Ok(Self { place, listener })
+        let (socket, listener) = SocketFile::bind(path.as_ref())?;
+        Ok(Self { socket, listener })
     }
 
     /// The path of the socket.
     #[must_use]
     pub fn path(&self) -> &Path {
-        self.place.path()
+        self.socket.path()
     }
 
     /// Answers clients in tasks of the current tokio runtime, until the returned value
@@ -83,7 +83,7 @@ impl ControlSocket {
         let service = Arc::new(Service::new(runner));
         let accepting = tokio::spawn(accept(listener, service.clone()));
         Ok(Serving {
-            place: self.place,
+            socket: self.socket,
             service,
             control,
             accepting,
@@ -98,7 +98,7 @@ impl ControlSocket {
 /// resumed. [`close`](Self::close) waits for that.
 #[must_use = "the control socket is removed when `Serving` is dropped"]
 pub struct Serving {
-    place: Place,
+    socket: SocketFile,
     service: Arc<Service>,
     control: RunControl,
     accepting: JoinHandle<()>,
@@ -107,7 +107,7 @@ pub struct Serving {
 impl std::fmt::Debug for Serving {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Serving")
-            .field("place", &self.place)
+            .field("socket", &self.socket)
             .field("control", &self.control)
             .finish_non_exhaustive()
     }
@@ -117,7 +117,7 @@ impl Serving {
     /// The path of the socket.
     #[must_use]
     pub fn path(&self) -> &Path {
-        self.place.path()
+        self.socket.path()
     }
 
     /// Removes the socket, and waits for the end of a run that was started through it.
@@ -143,7 +143,7 @@ impl Drop for Serving {
 
 /// Accepts clients. Dropping the future disconnects them.
 async fn accept(listener: UnixListener, service: Arc<Service>) {
-    let room = Room::new(CLIENTS);
+    let limit = ClientLimit::new(CLIENTS);
     let watchers = Arc::new(Semaphore::new(WATCHERS));
     let mut sessions = JoinSet::new();
     loop {
@@ -157,18 +157,18 @@ async fn accept(listener: UnixListener, service: Arc<Service>) {
             }
         };
         while sessions.try_join_next().is_some() {}
-        match room.enter() {
-            Some(seat) => {
-                let session = Session::new(service.clone(), watchers.clone(), seat, client);
+        match limit.enter() {
+            Some(slot) => {
+                let session = Session::new(service.clone(), watchers.clone(), slot, client);
                 sessions.spawn(session.run());
             }
-            None => turn_away(&client),
+            None => reject(&client),
         }
     }
 }
 
 /// Rejects a client without waiting for it.
-fn turn_away(client: &UnixStream) {
+fn reject(client: &UnixStream) {
     let problem = Problem::new(
         ProblemKind::TooMany,
         format!("{CLIENTS} clients are connected, which is the limit; end one of them"),

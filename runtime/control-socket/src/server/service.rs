@@ -13,7 +13,7 @@ use state_migration_runner::run_service::RunService;
 use state_migration_runner::{MigrationReport, Plan, RunControl, Runs};
 use tokio::sync::watch;
 
-use crate::protocol::{self, AtVersion, For, Planned, Problem, ProblemKind};
+use crate::protocol::{self, AtVersion, PlanRequest, Planned, Problem, ProblemKind};
 
 /// A runner controlled by clients.
 pub(crate) struct Service {
@@ -118,7 +118,7 @@ impl Service {
         options
     }
 
-    pub(crate) fn options_for(&self, which: &For) -> RunOptions {
+    pub(crate) fn options_for(&self, which: &PlanRequest) -> RunOptions {
         let mut options = self.runner.run_options();
         if let Some(selection) = &which.selection {
             options.selection = Arc::new(selection.clone());
@@ -136,12 +136,12 @@ impl Service {
         plan.map_err(|error| Problem::new(ProblemKind::Service, error.to_string()))
     }
 
-    pub(crate) async fn planned(&self, which: &For) -> Result<Planned, Problem> {
+    pub(crate) async fn planned(&self, which: &PlanRequest) -> Result<Planned, Problem> {
         let plan = self.plan(&self.options_for(which))?;
         let at = |(version, processes)| AtVersion { version, processes };
         let versions = self.runner.versions(&plan).await.map_err(unreadable)?;
         let versions = versions.into_iter().map(at).collect();
-        let absent = self.runner.absent(&plan).await.map_err(unreadable)?;
+        let absent = self.runner.unknown_names(&plan).await.map_err(unreadable)?;
         Ok(Planned {
             plan,
             versions,

@@ -18,11 +18,11 @@ use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::sync::Semaphore;
 use tokio::time::{sleep, timeout};
 
-use crate::framing::{self, NoLine};
+use crate::framing::{self, ReadError};
 use crate::protocol::{
     self, Answer, By, LONGEST_REQUEST, Line, MOST_FAILURES, Problem, ProblemKind, Request, Status,
 };
-use crate::server::client_limit::Seat;
+use crate::server::client_limit::ClientSlot;
 use crate::server::service::{Service, unreadable};
 
 /// Maximum time for a request to arrive, and between two requests.
@@ -42,20 +42,20 @@ const AT_LEAST_EVERY: Duration = Duration::from_secs(5);
 pub(crate) struct Session {
     service: Arc<Service>,
     watchers: Arc<Semaphore>,
-    seat: Seat,
+    slot: ClientSlot,
     user: Option<u32>,
     from: BufReader<OwnedReadHalf>,
     to: OwnedWriteHalf,
 }
 
 /// A requested run and its rate limit.
-type ToBegin = (RunOptions, RunRequest, Option<Option<NonZeroU32>>);
+type RunToStart = (RunOptions, RunRequest, Option<Option<NonZeroU32>>);
 
 /// The client has disconnected, or is to be disconnected.
-struct Gone;
+struct Disconnected;
 
-impl From<NoLine> for Gone {
-    fn from(_: NoLine) -> Self {
+impl From<ReadError> for Disconnected {
+    fn from(_: ReadError) -> Self {
         Self
     }
 }
@@ -64,7 +64,7 @@ impl Session {
     pub(crate) fn new(
         service: Arc<Service>,
         watchers: Arc<Semaphore>,
-        seat: Seat,
+        slot: ClientSlot,
         client: UnixStream,
     ) -> Self {
         let user = client.peer_cred().map(|peer| peer.uid()).ok();
@@ -72,7 +72,7 @@ impl Session {
         Self {
             service,
             watchers,
-            seat,
+            slot,
             user,
             from: BufReader::new(from),
             to,
@@ -84,34 +84,34 @@ impl Session {
         while self.one().await.is_ok() {}
     }
 
-    async fn one(&mut self) -> Result<(), Gone> {
+    async fn one(&mut self) -> Result<(), Disconnected> {
         let line = {
             let read = framing::read(&mut self.from, LONGEST_REQUEST, REQUEST_WITHIN);
-            match select(pin!(read), pin!(self.seat.is_needed())).await {
+            match select(pin!(read), pin!(self.slot.is_needed())).await {
                 Either::Left((line, _)) => line,
-                Either::Right(_) => Err(NoLine::TooLate),
+                Either::Right(_) => Err(ReadError::TooLate),
             }
         };
-        if !self.seat.busy() {
-            self.make_place();
-            return Err(Gone);
+        if !self.slot.busy() {
+            self.report_lost_slot();
+            return Err(Disconnected);
         }
         let line = match line {
             Ok(line) => line,
-            Err(NoLine::TooLong) => {
+            Err(ReadError::TooLong) => {
                 let message = format!(
                     "the request is longer than {LONGEST_REQUEST} bytes; ask for fewer streams at a time"
                 );
                 self.refuse(message).await?;
-                return Err(Gone);
+                return Err(Disconnected);
             }
-            Err(NoLine::TooLate) => {
+            Err(ReadError::TooLate) => {
                 let seconds = REQUEST_WITHIN.as_secs();
                 self.refuse(format!(
                     "no request came within {seconds} seconds; connect again"
                 ))
                 .await?;
-                return Err(Gone);
+                return Err(Disconnected);
             }
             Err(gone) => return Err(gone.into()),
         };
@@ -119,12 +119,12 @@ impl Session {
             Ok(request) => self.answer(request).await,
             Err(problem) => self.say(Answer::Error(problem)).await,
         }?;
-        self.seat.idle();
+        self.slot.idle();
         Ok(())
     }
 
     /// Reports that another client got the slot, without waiting for the client.
-    fn make_place(&self) {
+    fn report_lost_slot(&self) {
         let problem = Problem::new(
             ProblemKind::TooMany,
             "the service reached its limit of clients and disconnected the client that was idle longest; connect again",
@@ -134,18 +134,18 @@ impl Session {
         }
     }
 
-    async fn refuse(&mut self, message: String) -> Result<(), Gone> {
+    async fn refuse(&mut self, message: String) -> Result<(), Disconnected> {
         self.say(Answer::Error(Problem::new(ProblemKind::Line, message)))
             .await
     }
 
-    async fn say(&mut self, answer: Answer) -> Result<(), Gone> {
-        let line = Line::bytes(answer).map_err(|_| Gone)?;
+    async fn say(&mut self, answer: Answer) -> Result<(), Disconnected> {
+        let line = Line::bytes(answer).map_err(|_| Disconnected)?;
         let written = framing::write(&mut self.to, &line, READ_WITHIN).await;
-        written.map_err(|_| Gone)
+        written.map_err(|_| Disconnected)
     }
 
-    async fn answer(&mut self, request: Request) -> Result<(), Gone> {
+    async fn answer(&mut self, request: Request) -> Result<(), Disconnected> {
         let told = match request {
             Request::Status => Ok(()),
             Request::Pause(by) => in_progress(self.signed(by).pause_this(true)),
@@ -201,7 +201,7 @@ impl Session {
     }
 
     /// Starts a run if one is requested, and reports the progress until it ends.
-    async fn follow(&mut self, request: Request) -> Result<(), Gone> {
+    async fn follow(&mut self, request: Request) -> Result<(), Disconnected> {
         let Ok(_watching) = self.watchers.clone().try_acquire_owned() else {
             let problem = Problem::new(
                 ProblemKind::TooMany,
@@ -246,17 +246,17 @@ impl Session {
 
     /// Waits for `work` while the client is connected. A client that sends anything
     /// meanwhile is disconnected.
-    async fn unless_gone<T>(&mut self, work: impl Future<Output = T>) -> Result<T, Gone> {
+    async fn unless_gone<T>(&mut self, work: impl Future<Output = T>) -> Result<T, Disconnected> {
         let (work, gone) = (pin!(work), pin!(self.from.fill_buf()));
         match select(work, gone).await {
             Either::Left((done, _)) => Ok(done),
-            Either::Right(_) => Err(Gone),
+            Either::Right(_) => Err(Disconnected),
         }
     }
 
     /// Checks whether the requested run may start; `None` for a request to watch the
     /// current run.
-    async fn prepare(&self, request: &Request) -> Result<Option<ToBegin>, Problem> {
+    async fn prepare(&self, request: &Request) -> Result<Option<RunToStart>, Problem> {
         let service = &self.service;
         let (mut options, request, per_second) = match request {
             Request::Run(run) => {
@@ -322,7 +322,7 @@ impl Session {
 
     /// Sends every run of the store in its own line. With a limit, sends only the last
     /// runs and the one that has claimed the store.
-    async fn all_runs(&mut self, limit: Option<usize>) -> Result<(), Gone> {
+    async fn all_runs(&mut self, limit: Option<usize>) -> Result<(), Disconnected> {
         let found = async {
             let runs = self.service.runs()?;
             let (records, claim) = runs.list_claimed().await.map_err(unreadable)?;

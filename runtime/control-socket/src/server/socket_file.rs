@@ -18,7 +18,7 @@ const LONGEST_PATH: usize = 103;
 
 /// A bound socket, with the files to remove when it is dropped.
 #[derive(Debug)]
-pub(crate) struct Place {
+pub(crate) struct SocketFile {
     path: PathBuf,
     /// Device and inode, since the file at the path may have been replaced.
     file: (u64, u64),
@@ -26,7 +26,7 @@ pub(crate) struct Place {
     _lock: Lock,
 }
 
-impl Place {
+impl SocketFile {
     /// Binds a socket at the path.
     ///
     /// The socket is bound in a private folder, gets its permissions there, and is then
@@ -45,12 +45,12 @@ impl Place {
         let _ = fs::remove_dir(&folder);
         let (listener, file) = bound.map_err(|error| unusable(path, &error))?;
         let path = path.to_owned();
-        let place = Self {
+        let socket = Self {
             path,
             file,
             _lock: lock,
         };
-        Ok((place, listener))
+        Ok((socket, listener))
     }
 
     pub(crate) fn path(&self) -> &Path {
@@ -58,7 +58,7 @@ impl Place {
     }
 }
 
-impl Drop for Place {
+impl Drop for SocketFile {
     fn drop(&mut self) {
         let ours = fs::symlink_metadata(&self.path)
             .is_ok_and(|there| (there.dev(), there.ino()) == self.file);
@@ -205,18 +205,18 @@ mod tests {
     fn only_its_owner_may_connect_and_nothing_stays_behind() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("control");
-        let (place, _listener) = Place::bind(&path).unwrap();
+        let (socket, _listener) = SocketFile::bind(&path).unwrap();
         assert_eq!(mode(&path), 0o600);
         assert_eq!(mode(&folder.path().join("control.lock")), 0o600);
         assert_eq!(names(folder.path()), ["control", "control.lock"]);
         UnixStream::connect(&path).unwrap();
-        drop(place);
+        drop(socket);
         assert_eq!(names(folder.path()), [""; 0]);
     }
 
     /// Even with a permissive umask, the folder that the socket is bound in is private.
     #[test]
-    fn it_is_bound_where_nobody_else_may_enter() {
+    fn the_socket_is_bound_in_a_private_folder() {
         let folder = tempfile::tempdir().unwrap();
         let (private, socket) = private_folder(&folder.path().join("control")).unwrap();
         assert_eq!(mode(&private), 0o700);
@@ -231,7 +231,7 @@ mod tests {
         drop(UnixListener::bind(&path).unwrap());
         fs::write(folder.path().join("control.lock"), "").unwrap();
         assert!(UnixStream::connect(&path).is_err());
-        let (_place, _listener) = Place::bind(&path).unwrap();
+        let (_socket, _listener) = SocketFile::bind(&path).unwrap();
         UnixStream::connect(&path).unwrap();
         assert_eq!(mode(&path), 0o600);
     }
@@ -241,18 +241,18 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("control");
         let says = |error: Error| error.to_string().starts_with("another service listens on");
-        let (place, listener) = Place::bind(&path).unwrap();
-        assert!(says(Place::bind(&path).unwrap_err()));
+        let (socket, listener) = SocketFile::bind(&path).unwrap();
+        assert!(says(SocketFile::bind(&path).unwrap_err()));
         // Even if its socket was removed.
         fs::remove_file(&path).unwrap();
-        assert!(says(Place::bind(&path).unwrap_err()));
-        drop((place, listener));
+        assert!(says(SocketFile::bind(&path).unwrap_err()));
+        drop((socket, listener));
         // Even if another program owns the socket, without a lock.
         let other = UnixListener::bind(&path).unwrap();
-        assert!(says(Place::bind(&path).unwrap_err()));
+        assert!(says(SocketFile::bind(&path).unwrap_err()));
         UnixStream::connect(&path).unwrap();
         drop(other);
-        Place::bind(&path).unwrap();
+        SocketFile::bind(&path).unwrap();
     }
 
     #[test]
@@ -265,7 +265,7 @@ mod tests {
             let bound = std::thread::scope(|scope| {
                 let bind = || {
                     start.wait();
-                    Place::bind(&path).ok()
+                    SocketFile::bind(&path).ok()
                 };
                 let all: Vec<_> = (0..8).map(|_| scope.spawn(bind)).collect();
                 let all: Vec<_> = all.into_iter().map(|one| one.join().unwrap()).collect();
@@ -283,13 +283,13 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("notes");
         fs::write(&path, "mine").unwrap();
-        let error = Place::bind(&path).unwrap_err().to_string();
+        let error = SocketFile::bind(&path).unwrap_err().to_string();
         assert!(error.contains("exists and is not a socket"), "{error}");
         assert_eq!(fs::read(&path).unwrap(), b"mine");
         assert_eq!(names(folder.path()), ["notes"]);
-        let error = Place::bind(&folder.path().join("no/where")).unwrap_err();
+        let error = SocketFile::bind(&folder.path().join("no/where")).unwrap_err();
         assert!(error.to_string().contains("in an existing folder"));
-        let error = Place::bind(&folder.path().join("x".repeat(200))).unwrap_err();
+        let error = SocketFile::bind(&folder.path().join("x".repeat(200))).unwrap_err();
         assert!(
             error.to_string().contains("more than the limit of 103"),
             "{error}"

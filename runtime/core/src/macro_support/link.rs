@@ -7,9 +7,9 @@
 //! occurrence, so the expansion names each workflow once, in a type alias, and never
 //! repeats the function's types: they are inferred.
 //!
-//! What generated code finds by a method call or by the type alone has a name
-//! that no trait of the user's has, or the two would be ambiguous; or it is a method
-//! of the type's own that takes it by value, which goes before all others.
+//! Items that generated code finds through a type have long names, since a trait of the
+//! user with the same name would make the call ambiguous. The exceptions are inherent
+//! methods that take `self` by value, which have priority over methods of traits.
 
 use std::fmt::Display;
 use std::marker::PhantomData;
@@ -36,7 +36,7 @@ pub trait Annotated: Send + Sync + 'static {
     /// The argument `to`.
     type To;
 
-    /// The rest of what is known of the migration.
+    /// The other facts about the migration.
     const FACTS: Facts;
 
     /// Calls the function.
@@ -46,20 +46,20 @@ pub trait Annotated: Send + Sync + 'static {
     fn call(call: Call<'_>) -> Called;
 }
 
-/// What is known of a migration beside the types of its workflows.
+/// The facts about a migration, except the types of its workflows.
 #[derive(Debug, Clone, Copy)]
 pub struct Facts {
     /// The hash of the function's tokens.
     fingerprint: u64,
-    /// Where the function is written.
+    /// The location of the function.
     defined_at: SourceLocation,
-    /// How the state of the `from` workflow is shown, if it can be.
+    /// Serializes the state of the `from` workflow, if its type can be serialized.
     encoder: Option<Encoder>,
-    /// How the state of the `to` workflow is read, if it can be.
+    /// Deserializes the state of the `to` workflow, if its type can be deserialized.
     decoder: Option<Decoder>,
-    /// What the other keys say.
+    /// The values of the other keys.
     details: Details,
-    /// What [`link`] leaves. Where the function is refused, it is not called.
+    /// The result of [`link`]; `None` before it.
     link: Option<Link>,
 }
 
@@ -82,14 +82,14 @@ impl Facts {
         }
     }
 
-    /// With what the other keys say.
+    /// Sets the values of the other keys.
     #[must_use]
     pub const fn details(mut self, details: Details) -> Self {
         self.details = details;
         self
     }
 
-    /// What [`link`] left.
+    /// The result of [`link`].
     #[must_use]
     pub const fn link(self) -> Link {
         match self.link {
@@ -99,7 +99,7 @@ impl Facts {
     }
 }
 
-/// Where a function or a macro is written: at the place of this call.
+/// The location of an annotated function or of a macro, which is that of this call.
 #[must_use]
 #[track_caller]
 pub const fn location(function: &'static str, package: Option<&'static str>) -> SourceLocation {
@@ -138,8 +138,8 @@ pub trait Pair: Send + Sync + 'static {
     const DETAILS: Details = Details::new();
 }
 
-/// The states of two workflows, of which is to be found out whether they are the
-/// same type. A constant of the type's own goes before one of a trait.
+/// A pair of workflows, to find out at compile time whether they have the same state
+/// type: an inherent constant has priority over the constant of a trait.
 #[derive(Debug)]
 pub struct States<A, B>(PhantomData<fn() -> (A, B)>);
 
@@ -157,22 +157,22 @@ pub trait NotShared {
 
 impl<A, B> NotShared for States<A, B> {}
 
-/// The state of a workflow, of which is to be found out whether it can be serialized
-/// and deserialized. A constant of the type's own goes before one of a trait.
+/// A workflow, to find out at compile time whether its state can be serialized and
+/// deserialized: an inherent constant has priority over the constant of a trait.
 #[derive(Debug)]
 pub struct Codec<W>(PhantomData<fn() -> W>);
 
 impl<W: Workflow<State = S>, S: Serialize + 'static> Codec<W> {
-    /// It can be serialized.
+    /// The state can be serialized.
     pub const __STATE_MIGRATION_ENCODER: Option<Encoder> = Some(Encoder::of::<S>());
 }
 
 impl<W: Workflow<State = S>, S: Deserialize<'static> + Send + 'static> Codec<W> {
-    /// It can be deserialized.
+    /// The state can be deserialized.
     pub const __STATE_MIGRATION_DECODER: Option<Decoder> = Some(Decoder::of::<S>());
 }
 
-/// All other states, also of types that are no workflows: [`link`] refuses those.
+/// All other states, including types that are not workflows; [`link`] rejects those.
 pub trait NoCodec {
     /// A source's state need not be serialized to be read.
     const __STATE_MIGRATION_ENCODER: Option<Encoder> = None;
@@ -281,7 +281,7 @@ where
     }
 }
 
-/// A migration that is known by its type, without a value of it.
+/// A migration represented by its type alone, without a value.
 struct ByType<M>(PhantomData<fn() -> M>);
 
 impl<M: Annotated> Annotated for ByType<M> {
@@ -299,28 +299,29 @@ impl<M: Annotated> Annotated for ByType<M> {
 /// that it can carry the span of a longer type in the source.
 pub type Inferred<T> = T;
 
-/// What is left of a migration whose types are right.
+/// A migration whose types were checked, with the problem of its versions if there is
+/// one.
 #[derive(Debug, Clone, Copy)]
 pub struct Link {
     migration: fn() -> Migration,
     refusal: Option<Refusal>,
 }
 
-/// What the linker is to keep of an annotated function. Its facts are left to the program:
-/// the compiler evaluates them once, for [`check_versions`].
+/// The registration of an annotated function, which the linker collects. The facts are
+/// read at run time, so that the compiler evaluates them only for [`check_versions`].
 #[must_use]
 pub const fn registration<M: Annotated>() -> Registration {
     Registration::new(|| (M::FACTS.link().migration)())
 }
 
-/// What the linker is to keep of two versions that share a state.
+/// The registration of two versions that share a state, which the linker collects.
 #[must_use]
 pub const fn registration_of(link: Link) -> Registration {
     Registration::new(link.migration)
 }
 
-/// Two versions that cannot be the ends of one migration are an error at the place of
-/// this call.
+/// Reports an error at the location of this call if a migration cannot lead from the one
+/// version to the other.
 #[track_caller]
 // In a constant, a panic is how an error is reported.
 #[allow(clippy::panic)]
@@ -392,8 +393,8 @@ pub const fn link_identity<
     }
 }
 
-/// What is wrong with two versions, and of which. The text is put together where it is
-/// needed: the compiler would do it, and keep it, for each migration.
+/// A mistake in the two versions of a migration. The text is built only when it is
+/// reported; a constant text would cost compile time and space for each migration.
 #[derive(Debug, Clone, Copy)]
 struct Refusal {
     mistake: Mistake,
@@ -414,7 +415,7 @@ enum Mistake {
 #[derive(Debug, Clone, Copy)]
 struct Version(&'static str, &'static str);
 
-/// What is wrong with two versions, `A` before and `B` after.
+/// The mistake in a migration from version `A` to version `B`, if there is one.
 const fn refusal<A: Workflow, B: Workflow>(undo: bool, shared: bool) -> Option<Refusal> {
     let order = natural_cmp(A::VERSION, B::VERSION);
     let mistake = if !same(A::NAME, B::NAME) {

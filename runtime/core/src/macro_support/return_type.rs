@@ -48,39 +48,39 @@ impl<P: ?Sized, S, E: Into<BoxError>> Function<P, Result<S, E>> {
 }
 
 /// A return value with an error that cannot be sent to another thread.
-pub trait AsTold {
+pub trait AsMessageChain {
     /// The function with what it takes to call it.
     type Conversion;
     /// Keeps the texts of the error and of its sources.
     fn __state_migration_conversion(self) -> Self::Conversion;
 }
 
-impl<P: ?Sized, S, E: Into<Box<dyn Error>>> AsTold for Function<P, Result<S, E>> {
+impl<P: ?Sized, S, E: Into<Box<dyn Error>>> AsMessageChain for Function<P, Result<S, E>> {
     type Conversion = Conversion<P, Result<S, E>, S>;
 
     fn __state_migration_conversion(self) -> Self::Conversion {
         Conversion {
             function: self.0,
-            settle: |returned| returned.map_err(|error| told(&*error.into())),
+            settle: |returned| returned.map_err(|error| message_chain(&*error.into())),
         }
     }
 }
 
 /// The same for a box that does not convert into another box.
-pub trait AsToldOfABox {
+pub trait AsMessageChainOfBox {
     /// The function with what it takes to call it.
     type Conversion;
     /// Keeps the texts of the error and of its sources.
     fn __state_migration_conversion(self) -> Self::Conversion;
 }
 
-impl<P: ?Sized, S> AsToldOfABox for Function<P, Result<S, Box<dyn Error + Send>>> {
+impl<P: ?Sized, S> AsMessageChainOfBox for Function<P, Result<S, Box<dyn Error + Send>>> {
     type Conversion = Conversion<P, Result<S, Box<dyn Error + Send>>, S>;
 
     fn __state_migration_conversion(self) -> Self::Conversion {
         Conversion {
             function: self.0,
-            settle: |returned| returned.map_err(|error| told(&*error)),
+            settle: |returned| returned.map_err(|error| message_chain(&*error)),
         }
     }
 }
@@ -88,12 +88,12 @@ impl<P: ?Sized, S> AsToldOfABox for Function<P, Result<S, Box<dyn Error + Send>>
 /// The messages of an error and of its sources, which can be sent to another
 /// thread when the error itself cannot.
 #[derive(Debug)]
-struct Told {
+struct MessageChain {
     text: String,
     source: Option<Box<Self>>,
 }
 
-impl Told {
+impl MessageChain {
     fn of(error: &dyn Error) -> Self {
         Self {
             text: error.to_string(),
@@ -102,20 +102,20 @@ impl Told {
     }
 }
 
-impl Display for Told {
+impl Display for MessageChain {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.text)
     }
 }
 
-impl Error for Told {
+impl Error for MessageChain {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         self.source.as_deref().map(|source| source as _)
     }
 }
 
-fn told(error: &dyn Error) -> ConversionError {
-    ConversionError::from_error(Told::of(error))
+fn message_chain(error: &dyn Error) -> ConversionError {
+    ConversionError::from_error(MessageChain::of(error))
 }
 
 /// A return value with an error that only implements `Display`.
@@ -269,7 +269,7 @@ mod tests {
     }
 
     #[test]
-    fn an_error_of_one_thread_is_told_with_its_sources() {
+    fn an_error_that_is_not_send_keeps_its_message_and_sources() {
         let because = "invalid digit found in string";
         let failed = Some(vec!["failed in test".to_owned(), because.to_owned()]);
         let boxed = (function(boxed).__state_migration_conversion().settle)(boxed(1)).err();

@@ -201,7 +201,7 @@ impl fmt::Display for Problem {
                 migrations,
             } => write!(
                 f,
-                "the migrations of {name} end at {}, so there is no single newest version: {}; add the missing migration, or declare with `no_migration!` that processes stay at one of these versions",
+                "the migrations of {name} end at {} instead of a single newest version ({}); add the missing migration, or declare with `no_migration!` that processes stay at one of these versions",
                 ends.join(" and at "),
                 migrations.join(", ")
             ),
@@ -246,7 +246,7 @@ impl fmt::Display for Problem {
                 newest_named_by,
             } => write!(
                 f,
-                "no migration leads from {version}, but {newest} is newer ({version} is used by {}, {newest} by {}); add the migration, link its crate with `use my_migrations as _;`, or declare with `no_migration!` that processes stay at this version",
+                "no migration leads from {version} (used by {}) to the newest version {newest} (used by {}); add the migration, link its crate with `use my_migrations as _;`, or declare with `no_migration!` that processes stay at this version",
                 named_by.join(" and "),
                 newest_named_by.join(" and ")
             ),

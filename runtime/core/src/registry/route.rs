@@ -60,7 +60,7 @@ impl fmt::Display for Route {
     }
 }
 
-/// What has to be done about a process at a version.
+/// The status of the processes at a version.
 #[derive(Debug, Clone)]
 pub enum VersionStatus {
     /// The process is outdated and is migrated along this route.
@@ -69,8 +69,8 @@ pub enum VersionStatus {
     Newest,
     /// Processes at this version are declared to stay there.
     Stays,
-    /// The workflow has migrations, but none from this version, which is not
-    /// the newest: an error.
+    /// An error: the workflow has migrations, but none from this version, and the
+    /// version is not the newest.
     NoRoute,
     /// The workflow has no migrations.
     OtherWorkflow,

@@ -1,5 +1,5 @@
-//! What a registry accepts, what it refuses and in which words, and which way
-//! it sends a process.
+//! The registry: valid and invalid sets of migrations, the messages of problems, and
+//! routes.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
@@ -21,8 +21,8 @@ macro_rules! workflows {
     )*};
 }
 
-mod decided;
-mod drawing;
+mod declarations;
+mod diagrams;
 mod problems;
 mod routes;
 mod undo;

@@ -1,4 +1,4 @@
-//! What does not fit together, and in which words it is refused.
+//! Inconsistent migrations, and the messages of their problems.
 
 use state_migration::{IdentityMigration, MigrationRegistry, Problem};
 
@@ -124,7 +124,7 @@ fn a_gap_is_refused() {
     );
     assert_eq!(
         message,
-        "the migrations of order end at v2 and at v4, so there is no single newest version: order@v1->v2, order@v3->v4; add the missing migration, or declare with `no_migration!` that processes stay at one of these versions"
+        "the migrations of order end at v2 and at v4 instead of a single newest version (order@v1->v2, order@v3->v4); add the missing migration, or declare with `no_migration!` that processes stay at one of these versions"
     );
 }
 
@@ -230,7 +230,7 @@ fn every_problem_is_reported_at_once() {
          - order@v3->v9 has ids that differ from those of its workflow types, order@v3 and order@v4; use these ids\n\
          - duplicate migration: cart@1->2 and cart@1->2; keep one of them\n\
          - the migrations form a cycle: invoice@2025-10-01->2026-04-01, invoice@2026-04-01->2025-10-01; remove one\n\
-         - the migrations of offer end at 2 and at 4, so there is no single newest version: offer@1->2, offer@3->4; add the missing migration, or declare with `no_migration!` that processes stay at one of these versions\n\
+         - the migrations of offer end at 2 and at 4 instead of a single newest version (offer@1->2, offer@3->4); add the missing migration, or declare with `no_migration!` that processes stay at one of these versions\n\
          - at order@v2, order@v1->v2 produces a `registry::Cents` and order@v2->v3 takes a `registry::Order`; both must be the same type"
     );
 }
@@ -292,7 +292,7 @@ fn everything_that_is_expected_and_missing_is_named() {
 }
 
 #[test]
-fn a_fork_whose_second_way_goes_on_is_one_problem() {
+fn a_fork_whose_second_branch_continues_is_one_problem() {
     let (problem, _) = only_problem(
         MigrationRegistry::builder()
             .with(Step::<V1, V2>::new())

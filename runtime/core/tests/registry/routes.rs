@@ -1,4 +1,4 @@
-//! What fits together: the order of migrations, and the way of a process.
+//! Consistent migrations: their order, and the route of a process.
 
 use state_migration::{
     Fingerprint, IdentityMigration, MigrationRegistry, StateMigration, VersionStatus,
@@ -96,7 +96,7 @@ fn versions_that_lead_to_one_newest_version_each_have_their_route() {
 }
 
 #[test]
-fn a_process_stands_behind_or_at_the_newest_version_or_nowhere() {
+fn the_status_of_a_version_follows_from_the_migrations() {
     let registry = MigrationRegistry::builder()
         .with(Step::<V1, V2>::new())
         .build()

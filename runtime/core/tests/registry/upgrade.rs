@@ -232,12 +232,12 @@ fn another_type_than_the_one_of_the_migrations_is_refused() {
 fn an_unknown_name_is_refused_with_those_that_are_known() {
     assert_eq!(
         message(registry().upgrade("ordr", "v1", "{}")),
-        "unknown workflow \"ordr\"; known workflows: basket, order; correct the name, or link its migrations with `use my_migrations as _;`"
+        "unknown workflow \"ordr\" (known workflows: basket, order); correct the name, or link its migrations with `use my_migrations as _;`"
     );
     let nothing = MigrationRegistry::builder().build().unwrap();
     assert_eq!(
         message(nothing.upgrade("order", "v1", "{}")),
-        "unknown workflow \"order\"; no workflow is linked; correct the name, or link its migrations with `use my_migrations as _;`"
+        "unknown workflow \"order\" (no workflow is linked); correct the name, or link its migrations with `use my_migrations as _;`"
     );
 }
 
@@ -245,11 +245,11 @@ fn an_unknown_name_is_refused_with_those_that_are_known() {
 fn an_unknown_version_is_refused_with_those_that_are_known() {
     assert_eq!(
         message(registry().upgrade("order", "v0", "{}")),
-        "unknown version order@v0; known versions: v1, v2, v3; correct the version, or link its migration with `use my_migrations as _;`"
+        "unknown version order@v0 (known versions: v1, v2, v3); correct the version, or link its migration with `use my_migrations as _;`"
     );
     assert_eq!(
         message(registry().upgrade_to::<V1>("v10", "{}")),
-        "unknown version order@v10; known versions: v1, v2, v3; this version is newer than all of them, so use the program that wrote the state"
+        "unknown version order@v10 (known versions: v1, v2, v3); this version is newer than all of them, so use the program that wrote the state"
     );
 }
 

@@ -1,4 +1,4 @@
-//! What several places say of one version, and what tells the states of two apart.
+//! Several definitions of one version, and the schema versions of different states.
 
 use state_migration::{IdentityMigration, MigrationRegistry};
 

@@ -20,7 +20,7 @@ use crate::stages::commit::Committer;
 use crate::stages::scan::{self, Filter};
 use crate::stages::{convert, due};
 use crate::user_code::round_trip;
-use crate::user_code::threads::Code;
+use crate::user_code::threads::UserCode;
 
 /// Number of unusable snapshots after which a run stops looking for snapshots.
 ///
@@ -42,8 +42,8 @@ pub(crate) struct ChunkContext {
     pub(crate) run: RunId,
     pub(crate) selection: Arc<Selection>,
     /// Whether user code runs twice on every process.
-    pub(crate) twice: bool,
-    pub(crate) code: Code,
+    pub(crate) check_determinism: bool,
+    pub(crate) code: UserCode,
     pub(crate) control: RunControl,
     pub(crate) observer: Observer,
     pub(crate) backpressure: Arc<Backpressure>,
@@ -55,7 +55,7 @@ pub(crate) struct ChunkContext {
     pub(crate) snapshots: scan::Snapshots,
     pub(crate) bad_snapshots: Arc<AtomicUsize>,
     /// New states that could not be checked because no decoder is known.
-    pub(crate) unchecked: Arc<round_trip::Unchecked>,
+    pub(crate) unchecked: Arc<round_trip::UncheckedStates>,
     pub(crate) committer: Committer,
 }
 
@@ -75,7 +75,7 @@ impl ProcessSizes {
     }
 
     /// Records that `processes` processes took `bytes` bytes.
-    pub(crate) fn saw(&self, processes: usize, bytes: usize) {
+    pub(crate) fn record(&self, processes: usize, bytes: usize) {
         let Some(now) = bytes.checked_div(processes) else {
             return;
         };
@@ -124,8 +124,8 @@ impl ChunkContext {
             migrations: run.migrations.clone(),
             run: id,
             selection: run.selection.clone(),
-            twice: run.check_determinism,
-            code: Code::new(run.deadline, run.yields),
+            check_determinism: run.check_determinism,
+            code: UserCode::new(run.deadline, run.yields),
             control: run.control.clone(),
             observer: run.observer.clone(),
             backpressure: committer.backpressure.clone(),
@@ -140,7 +140,7 @@ impl ChunkContext {
 
     /// Restricts the filter to these versions; `None` removes the restriction, to count
     /// all processes.
-    pub(crate) fn look_at(&mut self, versions: Option<BTreeSet<WorkflowId>>, compares: bool) {
+    pub(crate) fn restrict_to(&mut self, versions: Option<BTreeSet<WorkflowId>>, compares: bool) {
         self.filter = Arc::new(Filter {
             versions,
             routes: self.routes.clone(),

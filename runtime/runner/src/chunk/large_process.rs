@@ -11,12 +11,12 @@ use crate::chunk::context::ChunkContext;
 use crate::retry::ATTEMPTS;
 use crate::stages::commit;
 use crate::stages::convert::{self, Converted};
-use crate::stages::fold::{self, Progress};
-use crate::stages::scan::{self, Looked};
+use crate::stages::fold::{self, FoldProgress};
+use crate::stages::scan::{self, ScanResult};
 use crate::user_code::round_trip;
 
 /// Outcome of a large process.
-pub(crate) enum Large {
+pub(crate) enum LargeResult {
     Converted(Box<Converted>),
     Finished(Finished),
     /// The run is no longer for this process.
@@ -24,25 +24,25 @@ pub(crate) enum Large {
 }
 
 /// Reason why a process was not converted.
-pub(crate) enum Trouble {
+pub(crate) enum LargeError {
     /// The process failed.
     Process(MigrationError),
     /// The store failed.
     Store(Error),
 }
 
-impl Trouble {
+impl LargeError {
     fn of(stream: &StreamId, error: Error) -> Self {
         match error.kind() {
             ErrorKind::Corrupt | ErrorKind::NewerFormat => {
-                Self::Process(scan::unread(stream, &error))
+                Self::Process(scan::unreadable(stream, &error))
             }
             _ => Self::Store(error),
         }
     }
 }
 
-impl From<MigrationError> for Trouble {
+impl From<MigrationError> for LargeError {
     fn from(error: MigrationError) -> Self {
         Self::Process(error)
     }
@@ -52,7 +52,7 @@ impl From<MigrationError> for Trouble {
 #[derive(Default)]
 pub(crate) struct LargeFold {
     /// The baseline that the fold started from, and the position of the fold.
-    progress: Option<(Option<u64>, Progress)>,
+    progress: Option<(Option<u64>, FoldProgress)>,
 }
 
 impl LargeFold {
@@ -61,39 +61,44 @@ impl LargeFold {
         &mut self,
         context: &ChunkContext,
         stream: &StreamId,
-    ) -> Result<Large, Trouble> {
-        let first = self.once(context, stream).await?;
-        let Large::Converted(first) = first else {
+    ) -> Result<LargeResult, LargeError> {
+        let first = self.convert_once(context, stream).await?;
+        let LargeResult::Converted(first) = first else {
             return Ok(first);
         };
-        if context.twice
-            && let Large::Converted(second) = Self::default().once(context, stream).await?
+        if context.check_determinism
+            && let LargeResult::Converted(second) =
+                Self::default().convert_once(context, stream).await?
         {
             convert::same(&first, &second)?;
         }
         let Some(planned) = context.routes.get(&first.head.workflow_id).cloned() else {
-            return Ok(Large::Converted(first));
+            return Ok(LargeResult::Converted(first));
         };
         let unchecked = context.unchecked.clone();
-        let checked = context.code.on(stream, move |stream| {
+        let checked = context.code.run_on(stream, move |stream| {
             round_trip::check(&planned.route, stream, first.json(), &unchecked)?;
             Ok(first)
         });
-        Ok(Large::Converted(checked.await?))
+        Ok(LargeResult::Converted(checked.await?))
     }
 
-    async fn once(&mut self, context: &ChunkContext, stream: &StreamId) -> Result<Large, Trouble> {
-        let unread = |error| Trouble::of(stream, error);
+    async fn convert_once(
+        &mut self,
+        context: &ChunkContext,
+        stream: &StreamId,
+    ) -> Result<LargeResult, LargeError> {
+        let to_error = |error| LargeError::of(stream, error);
         for _ in 0..ATTEMPTS {
-            let Some(head) = context.store.head(stream).await.map_err(unread)? else {
-                return Err(unread(scan::no_head(stream)));
+            let Some(head) = context.store.head(stream).await.map_err(to_error)? else {
+                return Err(to_error(scan::no_head(stream)));
             };
             let Some(planned) = context.routes.get(&head.workflow_id) else {
                 let skipped = context.without_route(stream, &head.workflow_id)?;
-                return Ok(Large::Gone(skipped));
+                return Ok(LargeResult::Gone(skipped));
             };
             if head.held {
-                return Ok(Large::Gone(SkippedBy::with(|counts| counts.held = 1)));
+                return Ok(LargeResult::Gone(SkippedBy::with(|counts| counts.held = 1)));
             }
             // A migration in between changes the baseline, so that the replay starts
             // again.
@@ -101,17 +106,17 @@ impl LargeFold {
                 Some((baseline, here)) if baseline == head.baseline => here,
                 _ => {
                     let at = head.replay_after();
-                    Progress::begin(&context.code, &planned.route, stream, at).await?
+                    FoldProgress::begin(&context.code, &planned.route, stream, at).await?
                 }
             };
             let here = read_on(context, stream, here, head.sequence).await?;
-            let filter = Arc::new(scan::Again(context.filter.clone()));
+            let filter = Arc::new(scan::FoundBefore(context.filter.clone()));
             let tail = scan::tail(&context.store, stream, filter, here.at);
-            let tail = tail.await.map_err(unread)?.processes.pop();
-            let tail = match tail.map(Looked::of) {
-                Some(Looked::Scanned(tail)) => Some(tail),
-                Some(Looked::Failed(error)) => return Err(error.into()),
-                Some(Looked::TooLarge) | None => None,
+            let tail = tail.await.map_err(to_error)?.processes.pop();
+            let tail = match tail.map(ScanResult::of) {
+                Some(ScanResult::Scanned(tail)) => Some(tail),
+                Some(ScanResult::Failed(error)) => return Err(error.into()),
+                Some(ScanResult::TooLarge) | None => None,
             };
             // If the process was migrated, held or released meanwhile, read it again.
             let tail = tail
@@ -125,7 +130,7 @@ impl LargeFold {
             let now = tail.head.clone();
             let (converted, here) = context
                 .code
-                .on(stream, move |stream| {
+                .run_on(stream, move |stream| {
                     let mut fork = fold::fork(&here.fold, stream)?;
                     for event in &tail.events {
                         fold::apply(&mut fork, stream, event.sequence, event.into())?;
@@ -137,8 +142,8 @@ impl LargeFold {
                 .await?;
             self.progress = Some((head.baseline, here));
             return Ok(match converted {
-                Some(converted) => Large::Converted(Box::new(converted)),
-                None => Large::Finished(Finished {
+                Some(converted) => LargeResult::Converted(Box::new(converted)),
+                None => LargeResult::Finished(Finished {
                     stream: stream.clone(),
                     head: now,
                     by,
@@ -158,15 +163,15 @@ impl LargeFold {
 async fn read_on(
     context: &ChunkContext,
     stream: &StreamId,
-    mut here: Progress,
+    mut here: FoldProgress,
     through: u64,
-) -> Result<Progress, Trouble> {
+) -> Result<FoldProgress, LargeError> {
     while here.at < through {
         let turn = context.backpressure.turn(&context.store).await;
         let page = context.store.read_all(stream, here.at, here.page()).await;
         drop(turn);
-        let page = page.map_err(|error| Trouble::of(stream, error))?;
-        here = here.over(&context.code, stream, page, through).await?;
+        let page = page.map_err(|error| LargeError::of(stream, error))?;
+        here = here.fold_page(&context.code, stream, page, through).await?;
     }
     Ok(here)
 }

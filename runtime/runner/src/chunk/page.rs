@@ -23,12 +23,12 @@ use crate::retry::{ATTEMPTS, back_off};
 use crate::run::bookkeeping::Bookkeeping;
 use crate::run::counts::CountsByWorkflow;
 use crate::run::run_log::Range;
-use crate::stages::commit::{self, Attempted, Outcome};
+use crate::stages::commit::{self, AttemptResult, ChunkOutcome};
 use crate::stages::done::{Done, Failed};
-use crate::stages::scan::{self, Looked, Scanned};
+use crate::stages::scan::{self, ScanResult, Scanned};
 use crate::stages::{convert, fold};
 use crate::user_code::round_trip;
-use crate::user_code::threads::{NoAnswer, Watch, never_returned};
+use crate::user_code::threads::{NoResult, Watchdog, never_returned};
 
 /// Time after which user code on a page makes the store drop the read point of the
 /// page.
@@ -36,12 +36,12 @@ const READ_POINT: Duration = Duration::from_millis(150);
 
 /// Counts of skipped processes.
 #[derive(Clone, Default)]
-pub(crate) struct Skips {
+pub(crate) struct SkipCounts {
     pub(crate) by: SkippedBy,
     pub(crate) by_workflow: CountsByWorkflow,
 }
 
-impl Skips {
+impl SkipCounts {
     pub(crate) fn add(&mut self, at: Option<&WorkflowId>, skipped: &SkippedBy) {
         self.by.add(skipped);
         if let Some(at) = at {
@@ -67,7 +67,7 @@ pub(crate) struct Page {
 }
 
 /// Outcome of a page.
-pub(crate) struct Worked {
+pub(crate) struct PageResult {
     pub(crate) done: Done,
     /// Whether the page held a process that is too large for a page.
     pub(crate) large: bool,
@@ -93,7 +93,7 @@ enum Converted {
     /// The process is up to date, to be compared with a registry in another store.
     UpToDate(Head),
     /// The process has no route in this run and needs none.
-    Elsewhere(SkippedBy),
+    Skipped(SkippedBy),
     Failed(MigrationError),
 }
 
@@ -102,14 +102,14 @@ impl Slot {
         self.result = Some(Converted::Failed(error));
     }
 
-    fn take(&mut self, looked: Looked) -> Option<()> {
-        match looked {
-            Looked::Scanned(scanned) => {
+    fn take(&mut self, result: ScanResult) -> Option<()> {
+        match result {
+            ScanResult::Scanned(scanned) => {
                 self.at = Some(scanned.head.workflow_id.clone());
                 self.scanned = Some(Arc::new(scanned));
             }
-            Looked::Failed(error) => self.fail(error),
-            Looked::TooLarge => return None,
+            ScanResult::Failed(error) => self.fail(error),
+            ScanResult::TooLarge => return None,
         }
         Some(())
     }
@@ -122,7 +122,7 @@ impl ChunkContext {
         &self,
         page: Page,
         range: &mut Range,
-    ) -> Result<Worked, Error> {
+    ) -> Result<PageResult, Error> {
         let failed = scan::failed(&self.store, self.failed_before(), &page.read).await?;
         let mut left = BTreeSet::new();
         let DuePage {
@@ -132,7 +132,7 @@ impl ChunkContext {
             at_end,
             mut read_point,
         } = page.read;
-        let mut end = End {
+        let mut end = PageEnd {
             passed,
             up_to,
             at_end,
@@ -161,7 +161,7 @@ impl ChunkContext {
                 result: None,
                 conflicts: 0,
             };
-            if slot.take(Looked::of(process)).is_none() {
+            if slot.take(ScanResult::of(process)).is_none() {
                 end.left = left;
                 return self.migrate_large(slot, end, range).await;
             }
@@ -175,10 +175,10 @@ impl ChunkContext {
     async fn migrate_slots(
         &self,
         mut slots: Vec<Slot>,
-        mut end: End,
+        mut end: PageEnd,
         mut read_point: ReadPoint,
         range: &mut Range,
-    ) -> Result<Worked, Error> {
+    ) -> Result<PageResult, Error> {
         let mut conflicts = 0;
         loop {
             let mut again = BTreeSet::new();
@@ -191,11 +191,11 @@ impl ChunkContext {
                 let outcome = self.outcome(&slots, &end);
                 let read_point = std::mem::take(&mut read_point);
                 match commit::attempt(&self.committer, outcome, read_point, range).await? {
-                    Attempted::Done(mut done) => {
+                    AttemptResult::Done(mut done) => {
                         done.conflicts = conflicts as u64;
-                        return Ok(Worked { done, large: false });
+                        return Ok(PageResult { done, large: false });
                     }
-                    Attempted::Stale(streams) => {
+                    AttemptResult::Stale(streams) => {
                         conflicts += 1;
                         if let Some(first) = streams.first() {
                             self.observer.conflict(first, streams.len());
@@ -214,7 +214,7 @@ impl ChunkContext {
                         // than the time that a page takes. Half of the page takes less.
                         if conflicts > 1 && slots.len() > 1 {
                             slots.truncate(slots.len() / 2);
-                            end.cut(&slots);
+                            end.end_after(&slots);
                             again.retain(|it| slots.iter().any(|slot| slot.stream == *it));
                         }
                         // Let the other writers finish; they have priority.
@@ -232,7 +232,7 @@ impl ChunkContext {
                 match slots.iter().position(|slot| slot.stream == grown) {
                     Some(0) | None => {
                         slots.truncate(1);
-                        end.cut(&slots);
+                        end.end_after(&slots);
                         return match slots.pop() {
                             Some(slot) => self.migrate_large(slot, end, range).await,
                             None => Err(scan::no_head(&grown)),
@@ -240,7 +240,7 @@ impl ChunkContext {
                     }
                     Some(before) => {
                         slots.truncate(before);
-                        end.cut(&slots);
+                        end.end_after(&slots);
                     }
                 }
             }
@@ -257,7 +257,7 @@ impl ChunkContext {
     ) -> Result<Option<StreamId>, Error> {
         let mut left: Vec<StreamId> = streams.into_iter().collect();
         while !left.is_empty() {
-            let filter = Arc::new(scan::Again(self.filter.clone()));
+            let filter = Arc::new(scan::FoundBefore(self.filter.clone()));
             let of = DueOf::Streams(left.clone());
             let turn = self.backpressure.turn(&self.store).await;
             let page = scan::page(&self.store, of, filter, left.len(), snapshots.clone()).await?;
@@ -279,11 +279,11 @@ impl ChunkContext {
                 slot.result = None;
                 match found.next_if(|process| process.stream == stream) {
                     Some(process) => {
-                        if slot.take(Looked::of(process)).is_none() {
+                        if slot.take(ScanResult::of(process)).is_none() {
                             return Ok(Some(stream));
                         }
                     }
-                    None => slot.fail(scan::unread(&stream, &scan::no_head(&stream))),
+                    None => slot.fail(scan::unreadable(&stream, &scan::no_head(&stream))),
                 }
             }
         }
@@ -295,7 +295,7 @@ impl ChunkContext {
     async fn convert(
         &self,
         slots: &mut Vec<Slot>,
-        end: &mut End,
+        end: &mut PageEnd,
         read_point: &mut ReadPoint,
     ) -> Result<Option<StreamId>, Error> {
         loop {
@@ -313,7 +313,9 @@ impl ChunkContext {
             let mut inner = self.clone();
             // Code that never returns must not keep the execution registered as live.
             inner.committer.bookkeeping = Bookkeeping::DryRun;
-            let code = self.code.run(move |watch| convert_all(&inner, todo, watch));
+            let code = self
+                .code
+                .run(move |watchdog| convert_all(&inner, todo, watchdog));
             let worked = match select(pin!(code), pin!(tokio::time::sleep(READ_POINT))).await {
                 Either::Left((worked, _)) => worked,
                 Either::Right((_, code)) => {
@@ -324,44 +326,44 @@ impl ChunkContext {
             let stop = match worked {
                 Ok(all) => {
                     let done = all.results.len();
-                    self.sizes.saw(done, read / processes * done + all.bytes);
+                    self.sizes.record(done, read / processes * done + all.bytes);
                     for (at, result) in all.results {
                         slots[at].result = Some(result);
                     }
                     all.stop
                 }
-                Err(NoAnswer::Stuck(stream)) => {
+                Err(NoResult::Stuck(stream)) => {
                     *read_point = ReadPoint::none();
                     if let Some(slot) = slots.iter_mut().find(|slot| slot.stream == stream) {
                         slot.fail(never_returned(stream));
                     }
                     continue;
                 }
-                Err(NoAnswer::Ended(error)) => return Err(error),
+                Err(NoResult::Ended(error)) => return Err(error),
             };
             match stop {
                 None => {}
-                Some(Stopped::BadSnapshot(stream)) => return Ok(Some(stream)),
-                Some(Stopped::Full) => {
+                Some(StopReason::BadSnapshot(stream)) => return Ok(Some(stream)),
+                Some(StopReason::Full) => {
                     let done = slots.iter().position(|slot| slot.result.is_none());
                     slots.truncate(done.unwrap_or(slots.len()));
-                    end.cut(slots);
+                    end.end_after(slots);
                 }
             }
         }
     }
 
     /// The outcome of a page, to be committed.
-    fn outcome(&self, slots: &[Slot], end: &End) -> Outcome {
-        let mut outcome = Outcome {
+    fn outcome(&self, slots: &[Slot], end: &PageEnd) -> ChunkOutcome {
+        let mut outcome = ChunkOutcome {
             converted: Vec::with_capacity(slots.len()),
             up_to: end.up_to.clone(),
             at_end: end.at_end,
             births: end.births.clone(),
             stays: end.left.clone(),
-            ..Outcome::default()
+            ..ChunkOutcome::default()
         };
-        let mut skips = Skips::default();
+        let mut skips = SkipCounts::default();
         let all = slots.iter().map(|slot| &slot.passed).chain([&end.passed]);
         for passed in all {
             outcome.heads += passed.heads;
@@ -377,7 +379,7 @@ impl ChunkContext {
         }
         for slot in slots {
             outcome.counts.bytes += slot.scanned.as_ref().map_or(0, |it| it.bytes() as u64);
-            let stays = |outcome: &mut Outcome| match &slot.at {
+            let stays = |outcome: &mut ChunkOutcome| match &slot.at {
                 Some(at) => drop(outcome.stays.insert(at.clone())),
                 None => outcome.unread = true,
             };
@@ -396,7 +398,7 @@ impl ChunkContext {
                     let up_to_date = (slot.stream.clone(), head.clone());
                     outcome.up_to_date.push(up_to_date);
                 }
-                Some(Converted::Elsewhere(skipped)) => {
+                Some(Converted::Skipped(skipped)) => {
                     if skipped.held + skipped.not_selected > 0 {
                         stays(&mut outcome);
                     }
@@ -423,9 +425,9 @@ impl ChunkContext {
     async fn migrate_large(
         &self,
         slot: Slot,
-        end: End,
+        end: PageEnd,
         range: &mut Range,
-    ) -> Result<Worked, Error> {
+    ) -> Result<PageResult, Error> {
         let mut fold = large_process::LargeFold::default();
         let mut slots = vec![slot];
         let mut conflicts = 0;
@@ -446,8 +448,8 @@ impl ChunkContext {
             outcome.counts.large = u64::from(is_moved && conflicts <= ATTEMPTS);
             outcome.counts.bytes = fold.bytes();
             match commit::attempt(&self.committer, outcome, ReadPoint::none(), range).await? {
-                Attempted::Done(done) => return Ok(Worked { done, large: true }),
-                Attempted::Stale(_) => {
+                AttemptResult::Done(done) => return Ok(PageResult { done, large: true }),
+                AttemptResult::Stale(_) => {
                     self.observer.conflict(&slots[0].stream, 1);
                     // Let the other writer finish; it has priority.
                     back_off(conflicts).await;
@@ -459,7 +461,7 @@ impl ChunkContext {
 }
 
 /// The end of a page, after its last slot.
-struct End {
+struct PageEnd {
     passed: Passed,
     up_to: Option<StreamId>,
     at_end: bool,
@@ -468,9 +470,9 @@ struct End {
     left: BTreeSet<WorkflowId>,
 }
 
-impl End {
+impl PageEnd {
     /// Ends the page after the last of these slots.
-    fn cut(&mut self, slots: &[Slot]) {
+    fn end_after(&mut self, slots: &[Slot]) {
         self.passed = Passed::default();
         self.up_to = slots.last().map(|slot| slot.stream.clone());
         self.at_end = false;
@@ -482,16 +484,16 @@ impl End {
 
 /// The result of a large process, and whether the process is to be migrated.
 fn large_result(
-    converted: Result<large_process::Large, large_process::Trouble>,
+    converted: Result<large_process::LargeResult, large_process::LargeError>,
 ) -> Result<(Converted, bool), Error> {
     let result = match converted {
-        Ok(large_process::Large::Converted(converted)) => {
+        Ok(large_process::LargeResult::Converted(converted)) => {
             return Ok((Converted::Migrated(converted), true));
         }
-        Ok(large_process::Large::Finished(finished)) => Converted::Finished(finished),
-        Ok(large_process::Large::Gone(skipped)) => Converted::Elsewhere(skipped),
-        Err(large_process::Trouble::Process(error)) => Converted::Failed(error),
-        Err(large_process::Trouble::Store(error)) => return Err(error),
+        Ok(large_process::LargeResult::Finished(finished)) => Converted::Finished(finished),
+        Ok(large_process::LargeResult::Gone(skipped)) => Converted::Skipped(skipped),
+        Err(large_process::LargeError::Process(error)) => Converted::Failed(error),
+        Err(large_process::LargeError::Store(error)) => return Err(error),
     };
     Ok((result, false))
 }
@@ -503,10 +505,10 @@ struct Results {
     /// Bytes of the new states.
     bytes: usize,
     /// Reason why the work stopped before the end.
-    stop: Option<Stopped>,
+    stop: Option<StopReason>,
 }
 
-enum Stopped {
+enum StopReason {
     /// The code cannot read the snapshot that the fold of this process starts from.
     BadSnapshot(StreamId),
     /// The new states are as large as a page may be.
@@ -517,7 +519,7 @@ enum Stopped {
 fn convert_all(
     context: &ChunkContext,
     processes: Vec<(usize, Arc<Scanned>)>,
-    watch: &Watch,
+    watchdog: &Watchdog,
 ) -> Results {
     let mut all = Results {
         results: Vec::with_capacity(processes.len()),
@@ -525,10 +527,10 @@ fn convert_all(
     };
     for (at, scanned) in processes {
         if all.bytes >= scan::CHUNK_BYTES {
-            all.stop = Some(Stopped::Full);
+            all.stop = Some(StopReason::Full);
             return all;
         }
-        match convert_one(context, &scanned, watch) {
+        match convert_one(context, &scanned, watchdog) {
             Ok(result) => {
                 if let Converted::Migrated(converted) = &result {
                     all.bytes += converted.state.len();
@@ -536,7 +538,7 @@ fn convert_all(
                 all.results.push((at, result));
             }
             Err(BadSnapshot) => {
-                all.stop = Some(Stopped::BadSnapshot(scanned.stream.clone()));
+                all.stop = Some(StopReason::BadSnapshot(scanned.stream.clone()));
                 return all;
             }
         }
@@ -550,19 +552,19 @@ struct BadSnapshot;
 fn convert_one(
     context: &ChunkContext,
     scanned: &Scanned,
-    watch: &Watch,
+    watchdog: &Watchdog,
 ) -> Result<Converted, BadSnapshot> {
     let (stream, version) = (&scanned.stream, &scanned.head.workflow_id);
     if scanned.head.held {
         let held = SkippedBy::with(|counts| counts.held = 1);
-        return Ok(Converted::Elsewhere(held));
+        return Ok(Converted::Skipped(held));
     }
     let Some(planned) = context.routes.get(version) else {
         return Ok(match context.without_route(stream, version) {
             Ok(skipped) if context.filter.compares && skipped.already_there > 0 => {
                 Converted::UpToDate(scanned.head.clone())
             }
-            Ok(skipped) => Converted::Elsewhere(skipped),
+            Ok(skipped) => Converted::Skipped(skipped),
             Err(error) => Converted::Failed(error),
         });
     };
@@ -570,23 +572,23 @@ fn convert_one(
     let bad_snapshot = Cell::new(false);
     let fold_and_convert = || {
         fold_and_convert(context, planned, scanned).map_err(|unfolded| match unfolded {
-            fold::Unfolded::Failed(error) => error,
-            fold::Unfolded::BadSnapshot => {
+            fold::FoldFailure::Failed(error) => error,
+            fold::FoldFailure::BadSnapshot => {
                 bad_snapshot.set(true);
-                scan::unread(stream, &Error::invalid("the snapshot cannot be used"))
+                scan::unreadable(stream, &Error::invalid("the snapshot cannot be used"))
             }
         })
     };
     let converted = observe::process(stream, version, || {
-        let first = watch.over(stream, deadline, fold_and_convert)?;
-        let first = match context.twice {
-            true => watch.over(stream, deadline, || {
-                twice(stream, first, fold_and_convert())
+        let first = watchdog.run_on(stream, deadline, fold_and_convert)?;
+        let first = match context.check_determinism {
+            true => watchdog.run_on(stream, deadline, || {
+                compare_results(stream, first, fold_and_convert())
             })?,
             false => first,
         };
         if let Some(converted) = &first {
-            watch.over(stream, deadline, || {
+            watchdog.run_on(stream, deadline, || {
                 round_trip::check(&planned.route, stream, converted.json(), &context.unchecked)
             })?;
         }
@@ -607,7 +609,7 @@ fn convert_one(
 }
 
 /// Checks that two executions of user code gave the same result.
-pub(crate) fn twice(
+pub(crate) fn compare_results(
     stream: &StreamId,
     first: Option<convert::Converted>,
     second: Result<Option<convert::Converted>, MigrationError>,
@@ -617,10 +619,10 @@ pub(crate) fn twice(
         (None, Ok(None)) => {}
         (_, Err(error)) => {
             let what = format!("a state and then an error ({})", error.message);
-            return Err(convert::differently(stream, &what));
+            return Err(convert::non_deterministic(stream, &what));
         }
         _ => {
-            return Err(convert::differently(
+            return Err(convert::non_deterministic(
                 stream,
                 "different answers to `is_finished`",
             ));
@@ -633,7 +635,7 @@ fn fold_and_convert(
     context: &ChunkContext,
     planned: &convert::Planned,
     scanned: &Scanned,
-) -> Result<Option<convert::Converted>, fold::Unfolded> {
+) -> Result<Option<convert::Converted>, fold::FoldFailure> {
     match fold::process(&planned.route, scanned, &context.selection)? {
         Some(folded) => Ok(Some(convert::process(planned, folded)?)),
         None => Ok(None),

@@ -13,9 +13,9 @@ use state_migration_core::{
     StreamId, VersionStatus, WorkflowId,
 };
 
-use crate::chunk::page::twice;
-use crate::control::Go;
-use crate::drivers::on_open::{self, Lazy};
+use crate::chunk::page::compare_results;
+use crate::control::ChunkPermit;
+use crate::drivers::on_open::{self, OpenOutcome};
 use crate::limits::in_progress::InProgress;
 use crate::progress::estimate::Meter;
 use crate::report::{CommitMode, MigrationReport, ScanKind};
@@ -24,10 +24,10 @@ use crate::run::counts::CountsByWorkflow;
 use crate::run::{RunCounts, RunState};
 use crate::run_context::RunContext;
 use crate::stages::due::{listing_failed, no_route};
-use crate::stages::fold::{self, Progress};
+use crate::stages::fold::{self, FoldProgress};
 use crate::stages::{commit, convert, scan};
 use crate::user_code::round_trip;
-use crate::user_code::threads::Code;
+use crate::user_code::threads::UserCode;
 use crate::{observe, registry_sync};
 
 /// Number of streams processed concurrently.
@@ -40,19 +40,19 @@ struct Stores<'a> {
     events: &'a dyn EventStore,
     snapshots: &'a dyn SnapshotStore,
     registry: Option<&'a dyn ProcessRegistry>,
-    code: Code,
+    code: UserCode,
 }
 
 /// Migrates one process when it is opened.
-pub(crate) async fn lazy(
+pub(crate) async fn on_open(
     run: &RunContext,
     events: &dyn EventStore,
     snapshots: &dyn SnapshotStore,
-    code: &Code,
+    code: &UserCode,
     stream: &StreamId,
-) -> Result<Lazy, Error> {
+) -> Result<OpenOutcome, Error> {
     if run.selection.limit().is_some() {
-        return Ok(Lazy::LeftAlone);
+        return Ok(OpenOutcome::Unchanged);
     }
     let stores = Stores {
         events,
@@ -64,25 +64,25 @@ pub(crate) async fn lazy(
     let outcome = migrate(run, &stores, stream, &mut at).await.0;
     let workflow = at.as_ref().map_or("", WorkflowId::name);
     match outcome {
-        Outcome::AlreadyThere { .. } => Ok(Lazy::Moved),
-        Outcome::Migrated => {
+        StreamOutcome::AlreadyThere { .. } => Ok(OpenOutcome::Moved),
+        StreamOutcome::Migrated => {
             run.observer.migrated(workflow, 1);
-            Ok(Lazy::Moved)
+            Ok(OpenOutcome::Moved)
         }
-        Outcome::Failed(error) => {
+        StreamOutcome::Failed(error) => {
             run.observer.failed(&error, workflow);
             Err(on_open::refused(&error))
         }
-        Outcome::Empty
-        | Outcome::OtherWorkflow
-        | Outcome::NotSelected
-        | Outcome::Finished
-        | Outcome::Held => Ok(Lazy::LeftAlone),
+        StreamOutcome::Empty
+        | StreamOutcome::OtherWorkflow
+        | StreamOutcome::NotSelected
+        | StreamOutcome::Finished
+        | StreamOutcome::Held => Ok(OpenOutcome::Unchanged),
     }
 }
 
 /// Outcome of one stream.
-enum Outcome {
+enum StreamOutcome {
     Empty,
     OtherWorkflow,
     NotSelected,
@@ -103,7 +103,7 @@ pub(crate) async fn run(
         events,
         snapshots,
         registry,
-        code: Code::new(run.deadline, run.yields),
+        code: UserCode::new(run.deadline, run.yields),
     };
     let mut pass = Pass {
         run,
@@ -115,10 +115,10 @@ pub(crate) async fn run(
     pass.report.dry_run = run.dry;
     pass.publish(RunState::Running);
     let state = match pass.all(&stores).await {
-        Ended::AtTheEnd if pass.report.is_ok() => RunState::Done,
-        Ended::AtTheEnd => RunState::DoneWithErrors,
-        Ended::Cancelled => RunState::Cancelled,
-        Ended::Unread => RunState::Running,
+        PassEnd::AtTheEnd if pass.report.is_ok() => RunState::Done,
+        PassEnd::AtTheEnd => RunState::DoneWithErrors,
+        PassEnd::Cancelled => RunState::Cancelled,
+        PassEnd::Unread => RunState::Running,
     };
     // This form keeps no record, so that only the report has the state.
     pass.report.state = Some(state);
@@ -127,7 +127,7 @@ pub(crate) async fn run(
 }
 
 /// Why a pass ended.
-enum Ended {
+enum PassEnd {
     AtTheEnd,
     Cancelled,
     /// The list of streams could not be read to its end.
@@ -146,7 +146,7 @@ struct Pass<'a> {
 
 impl Pass<'_> {
     /// Visits all streams.
-    async fn all(&mut self, stores: &Stores<'_>) -> Ended {
+    async fn all(&mut self, stores: &Stores<'_>) -> PassEnd {
         let run = self.run;
         let prefix = run.selection.list_prefix();
         // A limit selects the first N processes in order, so that streams are visited
@@ -169,7 +169,7 @@ impl Pass<'_> {
                 Ok(page) => page,
                 Err(error) => {
                     self.report.fail(listing_failed(&error));
-                    return Ended::Unread;
+                    return PassEnd::Unread;
                 }
             };
             let at_end = page.len() < PAGE;
@@ -179,10 +179,10 @@ impl Pass<'_> {
             let mut outcomes = stream::iter(page)
                 .map(|stream| async move {
                     let _guard = loop {
-                        match run.control.may_go_on(1, in_progress).await {
-                            Go::On(guard) => break guard,
-                            Go::AfterAPause | Go::AtAnotherPace => {}
-                            Go::Nowhere => return None,
+                        match run.control.permit_chunk(1, in_progress).await {
+                            ChunkPermit::Granted(guard) => break guard,
+                            ChunkPermit::AfterPause | ChunkPermit::RateChanged => {}
+                            ChunkPermit::Cancelled => return None,
                         }
                     };
                     let mut at = None;
@@ -212,23 +212,23 @@ impl Pass<'_> {
                     }
                     None => {}
                 }
-                self.note(run.control.state(in_progress));
+                self.record_state(run.control.state(in_progress));
                 if self.left == Some(0) {
-                    return Ended::AtTheEnd;
+                    return PassEnd::AtTheEnd;
                 }
             }
             if cancelled {
-                return Ended::Cancelled;
+                return PassEnd::Cancelled;
             }
             if at_end {
-                return Ended::AtTheEnd;
+                return PassEnd::AtTheEnd;
             }
         }
-        Ended::AtTheEnd
+        PassEnd::AtTheEnd
     }
 
     /// Publishes that the run was paused or unpaused.
-    fn note(&mut self, state: Option<RunState>) {
+    fn record_state(&mut self, state: Option<RunState>) {
         let Some(state) = state.filter(|state| !self.meter.is(*state)) else {
             return;
         };
@@ -240,26 +240,26 @@ impl Pass<'_> {
         self.run.control.publish(self.meter.state(state));
     }
 
-    fn count(&mut self, stream: &StreamId, workflow: &str, outcome: Outcome) {
+    fn count(&mut self, stream: &StreamId, workflow: &str, outcome: StreamOutcome) {
         let mut counts = RunCounts::default();
         let mut of_the_first = 0;
         match outcome {
-            Outcome::Empty => counts.skipped_by.empty = 1,
-            Outcome::OtherWorkflow => counts.skipped_by.other_workflow = 1,
-            Outcome::AlreadyThere { repaired } => {
+            StreamOutcome::Empty => counts.skipped_by.empty = 1,
+            StreamOutcome::OtherWorkflow => counts.skipped_by.other_workflow = 1,
+            StreamOutcome::AlreadyThere { repaired } => {
                 counts.skipped_by.already_there = 1;
                 self.report.repaired += usize::from(repaired);
             }
-            Outcome::NotSelected => counts.skipped_by.not_selected = 1,
-            Outcome::Finished => counts.skipped_by.finished = 1,
-            Outcome::Held => counts.skipped_by.held = 1,
-            Outcome::Migrated => {
+            StreamOutcome::NotSelected => counts.skipped_by.not_selected = 1,
+            StreamOutcome::Finished => counts.skipped_by.finished = 1,
+            StreamOutcome::Held => counts.skipped_by.held = 1,
+            StreamOutcome::Migrated => {
                 self.run.observer.migrated(workflow, 1);
                 counts.migrated = 1;
                 counts.unregistered = u64::from(stream.process().is_none());
                 of_the_first = 1;
             }
-            Outcome::Failed(error) => {
+            StreamOutcome::Failed(error) => {
                 self.run.observer.failed(&error, workflow);
                 counts.failed = 1;
                 // A process without a route does not count towards the limit.
@@ -283,70 +283,81 @@ async fn migrate(
     stores: &Stores<'_>,
     stream: &StreamId,
     at: &mut Option<WorkflowId>,
-) -> (Outcome, Vec<String>) {
+) -> (StreamOutcome, Vec<String>) {
     let mut warnings = Vec::new();
     if !run.selection.selects(stream) {
-        return (Outcome::NotSelected, warnings);
+        return (StreamOutcome::NotSelected, warnings);
     }
     for _ in 0..ATTEMPTS {
         let head = match stores.events.head(stream).await {
             Ok(Some(head)) => head,
-            Ok(None) => return (Outcome::Empty, warnings),
-            Err(error) => return (Outcome::Failed(scan::unread(stream, &error)), warnings),
+            Ok(None) => return (StreamOutcome::Empty, warnings),
+            Err(error) => {
+                return (
+                    StreamOutcome::Failed(scan::unreadable(stream, &error)),
+                    warnings,
+                );
+            }
         };
         let version = at.insert(head.workflow_id.clone());
         if !run.selection.selects_workflow(version.name()) {
-            return (Outcome::NotSelected, warnings);
+            return (StreamOutcome::NotSelected, warnings);
         }
         let route = match run.migrations.version_status(&head.workflow_id) {
-            VersionStatus::OtherWorkflow => return (Outcome::OtherWorkflow, warnings),
+            VersionStatus::OtherWorkflow => return (StreamOutcome::OtherWorkflow, warnings),
             VersionStatus::Newest | VersionStatus::Stays => {
-                let repaired = tell(stores, stream, &head.workflow_id, &mut warnings).await;
-                return (Outcome::AlreadyThere { repaired }, warnings);
+                let repaired =
+                    update_registry(stores, stream, &head.workflow_id, &mut warnings).await;
+                return (StreamOutcome::AlreadyThere { repaired }, warnings);
             }
             VersionStatus::NoRoute => {
                 let error = no_route(&run.migrations, stream.clone(), &head.workflow_id);
-                return (Outcome::Failed(error), warnings);
+                return (StreamOutcome::Failed(error), warnings);
             }
-            VersionStatus::Behind(_) if head.held => return (Outcome::Held, warnings),
+            VersionStatus::Behind(_) if head.held => return (StreamOutcome::Held, warnings),
             VersionStatus::Behind(route) => route,
         };
         let first = read(run, stores, stream, head.clone(), &route);
         let first = observe::process_during(stream, version, first);
         let mut converted = match first.await {
             Ok(converted) => converted,
-            Err(error) => return (Outcome::Failed(error), warnings),
+            Err(error) => return (StreamOutcome::Failed(error), warnings),
         };
         if run.check_determinism {
             let again = read(run, stores, stream, head, &route).await;
-            converted = match twice(stream, converted, again) {
+            converted = match compare_results(stream, converted, again) {
                 Ok(converted) => converted,
-                Err(error) => return (Outcome::Failed(error), warnings),
+                Err(error) => return (StreamOutcome::Failed(error), warnings),
             };
         }
         let Some(converted) = converted else {
-            return (Outcome::Finished, warnings);
+            return (StreamOutcome::Finished, warnings);
         };
         let read_back = (route.clone(), run.unchecked.clone());
-        let checked = stores.code.on(stream, move |stream| {
+        let checked = stores.code.run_on(stream, move |stream| {
             let (route, unchecked) = read_back;
             round_trip::check(&route, stream, converted.json(), &unchecked)?;
             Ok(converted)
         });
         let converted = match checked.await {
             Ok(converted) => converted,
-            Err(error) => return (Outcome::Failed(error), warnings),
+            Err(error) => return (StreamOutcome::Failed(error), warnings),
         };
         if run.dry {
-            return (Outcome::Migrated, warnings);
+            return (StreamOutcome::Migrated, warnings);
         }
         if let Err(error) = commit::event(stores.events, &converted).await {
             // The answer may be lost after the write has happened.
-            match commit::has_landed(stores.events, &converted).await {
+            match commit::is_committed(stores.events, &converted).await {
                 Ok(true) => {}
                 // The process received an event or was migrated: read it again.
                 Ok(false) if moved_on(&error) => continue,
-                _ => return (Outcome::Failed(commit::failed(stream, &error)), warnings),
+                _ => {
+                    return (
+                        StreamOutcome::Failed(commit::failed(stream, &error)),
+                        warnings,
+                    );
+                }
             }
         }
         let moved_to = route.target().clone();
@@ -356,10 +367,13 @@ async fn migrate(
                 "migrated, but its snapshot could not be written; loads start at the `$migrated` event: {error}"
             ));
         }
-        tell(stores, stream, &moved_to, &mut warnings).await;
-        return (Outcome::Migrated, warnings);
+        update_registry(stores, stream, &moved_to, &mut warnings).await;
+        return (StreamOutcome::Migrated, warnings);
     }
-    (Outcome::Failed(commit::busy(stream, ATTEMPTS)), warnings)
+    (
+        StreamOutcome::Failed(commit::busy(stream, ATTEMPTS)),
+        warnings,
+    )
 }
 
 fn moved_on(error: &Error) -> bool {
@@ -380,13 +394,13 @@ async fn read(
     route: &Route,
 ) -> Result<Option<convert::Converted>, MigrationError> {
     let code = &stores.code;
-    let begun = Progress::begin(code, route, stream, head.replay_after()).await?;
-    let Progress { fold, .. } = begun
+    let begun = FoldProgress::begin(code, route, stream, head.replay_after()).await?;
+    let FoldProgress { fold, .. } = begun
         .read_on(code, stores.events, stream, head.sequence)
         .await?;
     let selection = run.selection.clone();
     let planned = convert::Planned::new(route.clone(), run.id);
-    code.on(stream, move |stream| {
+    code.run_on(stream, move |stream| {
         let folded = fold::finish(fold, stream.clone(), head, &selection)?;
         let converted = folded.map(|folded| convert::process(&planned, folded));
         converted.transpose()
@@ -396,7 +410,7 @@ async fn read(
 
 /// Writes the version of the process to the process registry. Returns whether an entry
 /// was out of date.
-async fn tell(
+async fn update_registry(
     stores: &Stores<'_>,
     stream: &StreamId,
     version: &WorkflowId,

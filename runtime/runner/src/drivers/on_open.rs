@@ -13,55 +13,55 @@ use crate::chunk::context::ChunkContext;
 use crate::chunk::page::Page;
 use crate::retry::{ATTEMPTS, back_off};
 use crate::run::bookkeeping::Bookkeeping;
-use crate::run::on_open_log::{LazyBook, Recorded};
+use crate::run::on_open_log::{OnOpenLog, RecordWritten};
 use crate::run::run_log::Range;
 use crate::run::{RunRecord, Store};
 use crate::run_context::RunContext;
 use crate::stages::{commit, scan};
-use crate::user_code::threads::Code;
+use crate::user_code::threads::UserCode;
 
 /// Outcome of an outdated process.
-pub(crate) enum Lazy {
+pub(crate) enum OpenOutcome {
     /// The process was migrated, here or by a run: load it.
     Moved,
     /// The process is held, or neither the run in progress nor this runner selects it.
-    LeftAlone,
+    Unchanged,
 }
 
 pub(crate) async fn process(
     run: &RunContext,
     store: &Store,
-    code: &Code,
-    (own, recorded): (RunRecord, &Recorded),
+    code: &UserCode,
+    (own, recorded): (RunRecord, &RecordWritten),
     stream: &StreamId,
-) -> Result<Lazy, Error> {
+) -> Result<OpenOutcome, Error> {
     let Some(head) = store.head(stream).await? else {
-        return Ok(Lazy::LeftAlone);
+        return Ok(OpenOutcome::Unchanged);
     };
-    let opened = LazyBook::open(store.clone(), &head.workflow_id, own, recorded);
-    let (book, selection) = opened.await?;
+    let opened = OnOpenLog::open(store.clone(), &head.workflow_id, own, recorded);
+    let (log, selection) = opened.await?;
     // Only a run can tell which are the first N processes.
     let selected = selection.selects(stream)
         && selection.selects_workflow(head.workflow_id.name())
         && selection.limit().is_none();
     if !run.migrations_lead_from(&head.workflow_id) {
         // A run has migrated the process since it was found to be outdated.
-        return Ok(Lazy::Moved);
+        return Ok(OpenOutcome::Moved);
     }
     if !selected || head.held {
-        return Ok(Lazy::LeftAlone);
+        return Ok(OpenOutcome::Unchanged);
     }
-    let mut context = ChunkContext::new(run, book.run(), store.clone());
+    let mut context = ChunkContext::new(run, log.run(), store.clone());
     context.selection = Arc::new(selection);
     context.code = code.clone();
-    context.committer.bookkeeping = Bookkeeping::Lazy(Arc::new(book));
+    context.committer.bookkeeping = Bookkeeping::OnOpen(Arc::new(log));
     migrate(&context, stream).await
 }
 
-async fn migrate(context: &ChunkContext, stream: &StreamId) -> Result<Lazy, Error> {
-    let mut range = Range::nowhere();
+async fn migrate(context: &ChunkContext, stream: &StreamId) -> Result<OpenOutcome, Error> {
+    let mut range = Range::unstored();
     for attempt in 0..ATTEMPTS {
-        let filter = Arc::new(scan::Again(context.filter.clone()));
+        let filter = Arc::new(scan::FoundBefore(context.filter.clone()));
         let of = DueOf::Streams(vec![stream.clone()]);
         let read = scan::page(&context.store, of, filter, 1, context.snapshots()).await?;
         let page = Page {
@@ -84,7 +84,11 @@ async fn migrate(context: &ChunkContext, stream: &StreamId) -> Result<Lazy, Erro
         }
         let skipped = done.counts.skipped_by;
         let left = skipped.finished + skipped.held > 0;
-        return Ok(if left { Lazy::LeftAlone } else { Lazy::Moved });
+        return Ok(if left {
+            OpenOutcome::Unchanged
+        } else {
+            OpenOutcome::Moved
+        });
     }
     Err(refused(&commit::busy(stream, ATTEMPTS)))
 }

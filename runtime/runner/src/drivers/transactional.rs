@@ -25,7 +25,7 @@ use tokio::task::JoinSet;
 use crate::chunk::context::ChunkContext;
 use crate::limits::concurrency;
 use crate::progress::estimate::Meter;
-use crate::progress::total::Ahead;
+use crate::progress::total::RunTotal;
 use crate::registry_sync;
 use crate::report::{CommitMode, KEPT, MigrationReport, ScanKind};
 use crate::run::bookkeeping::Bookkeeping;
@@ -37,7 +37,7 @@ use crate::run_context::RunContext;
 use crate::stages::done::Done;
 use crate::stages::{commit, due};
 use crate::workers::queue::Queue;
-use crate::workers::worker::{Source, Told, Worker, worker_failed};
+use crate::workers::worker::{Source, Worker, WorkerMessage, worker_failed};
 
 /// Number of ranges per worker that the heads are split into.
 const RANGES_PER_WORKER: usize = 8;
@@ -52,7 +52,7 @@ const CLOSE_SWEEPS: usize = 16;
 
 /// Result of a pass over ranges.
 #[derive(Default)]
-struct Passed {
+struct PassResult {
     broken: bool,
     cancelled: bool,
     ranges: Vec<Range>,
@@ -65,7 +65,7 @@ const FEWEST: usize = 64;
 struct Execution<'a> {
     run: &'a RunContext,
     context: ChunkContext,
-    elsewhere: Option<&'a dyn ProcessRegistry>,
+    separate_registry: Option<&'a dyn ProcessRegistry>,
     report: MigrationReport,
     meter: Meter,
 }
@@ -73,7 +73,7 @@ struct Execution<'a> {
 pub(crate) async fn run(
     run: &RunContext,
     store: Store,
-    elsewhere: Option<&dyn ProcessRegistry>,
+    separate_registry: Option<&dyn ProcessRegistry>,
     run_log: Option<Arc<RunLog>>,
 ) -> MigrationReport {
     let visited = if run.count_up_to_date {
@@ -84,21 +84,21 @@ pub(crate) async fn run(
     let mut report = MigrationReport::of(run.id, CommitMode::OneTransaction, visited);
     report.dry_run = run.dry;
     let mut context = ChunkContext::new(run, run.id, store);
-    context.committer.update_registry = elsewhere.is_some();
+    context.committer.update_registry = separate_registry.is_some();
     context.committer.bookkeeping = run_log
         .clone()
         .map_or(Bookkeeping::DryRun, Bookkeeping::Run);
     let mut execution = Execution {
         run,
         context,
-        elsewhere,
+        separate_registry,
         report,
         meter: Meter::new(run.id, run.dry, RunCounts::default()),
     };
     let _alive = run_log.as_ref().map(|run_log| run_log.alive());
-    let state = execution.go().await;
-    execution.note_requests().await;
-    execution.report_lazy().await;
+    let state = execution.execute().await;
+    execution.record_requests().await;
+    execution.report_on_open().await;
     let mut report = execution.report;
     if let Some(run_log) = run_log {
         if let Err(error) = run_log.end(state).await {
@@ -117,8 +117,8 @@ pub(crate) async fn run(
 
 impl Execution<'_> {
     /// Executes the whole run. Returns its final state.
-    async fn go(&mut self) -> RunState {
-        let mut passed = Passed::default();
+    async fn execute(&mut self) -> RunState {
+        let mut passed = PassResult::default();
         match self.pass_all(&mut passed).await {
             Ok(()) if passed.cancelled => RunState::Cancelled,
             Ok(()) if passed.broken => RunState::Running,
@@ -131,7 +131,7 @@ impl Execution<'_> {
         }
     }
 
-    async fn pass_all(&mut self, passed: &mut Passed) -> Result<(), Error> {
+    async fn pass_all(&mut self, passed: &mut PassResult) -> Result<(), Error> {
         let (run, store) = (self.run, self.context.store.clone());
         let mut ranges = match self.context.committer.bookkeeping.run_log() {
             Some(run_log) => run_log.ranges().await?,
@@ -145,18 +145,20 @@ impl Execution<'_> {
         }
         self.report_earlier(&ranges).await?;
         self.publish(RunState::Running).await?;
-        if let Some(registry) = self.elsewhere {
+        if let Some(registry) = self.separate_registry {
             registry_sync::repair(run, &store, registry, &mut self.report).await;
         }
         let source = self.source();
         let counts_all = run.count_up_to_date && matches!(source, Source::Heads);
         let versions = present.all().cloned().collect();
-        let compares = counts_all && self.elsewhere.is_some() && !run.dry;
+        let compares = counts_all && self.separate_registry.is_some() && !run.dry;
         self.context
-            .look_at((!counts_all).then_some(versions), compares);
+            .restrict_to((!counts_all).then_some(versions), compares);
         let mut split = None;
         if ranges.is_empty() {
-            (ranges, split) = self.lay(&source, &present, counts_all).await?;
+            (ranges, split) = self
+                .split_into_ranges(&source, &present, counts_all)
+                .await?;
         }
         // The claim guards every batch, and no other run can change this meanwhile.
         self.context.committer.targets_are_known = !present.targets_are_closing;
@@ -168,7 +170,8 @@ impl Execution<'_> {
         let so_far = rows
             .map(|row| row.counts.migrated + row.counts.failed - row.unroutable)
             .sum();
-        let ahead = Ahead::look(&self.context, &source, &present, &main, split, so_far).await?;
+        let ahead =
+            RunTotal::determine(&self.context, &source, &present, &main, split, so_far).await?;
         self.meter.expect(ahead.all, ahead.of_each);
         if let Some(heads) = ahead.heads {
             let before = main.iter().map(|range| range.row.heads).sum();
@@ -206,7 +209,7 @@ impl Execution<'_> {
         let sweeps = self.sweeps(&self.source());
         let open: &[WorkflowId] = if sweeps { &present.open } else { &[] };
         run_log
-            .lay(0, Vec::new(), &self.targets(present), open)
+            .add_ranges(0, Vec::new(), &self.targets(present), open)
             .await?;
         run_log.take(ranges, !open.is_empty()).await
     }
@@ -236,7 +239,7 @@ impl Execution<'_> {
 
     /// Splits the run into ranges. Also returns what the split found out about the
     /// number of processes and heads.
-    async fn lay(
+    async fn split_into_ranges(
         &mut self,
         source: &Source,
         present: &due::Present,
@@ -268,7 +271,9 @@ impl Execution<'_> {
         };
         let parts = parts.into_iter().map(|range| (Part::Migrate, range));
         let targets = self.targets(present);
-        let ranges = run_log.lay(0, parts.collect(), &targets, &closing).await?;
+        let ranges = run_log
+            .add_ranges(0, parts.collect(), &targets, &closing)
+            .await?;
         Ok((ranges, split))
     }
 
@@ -303,7 +308,7 @@ impl Execution<'_> {
     }
 
     /// Adds the processes that were migrated meanwhile when they were opened.
-    async fn report_lazy(&mut self) {
+    async fn report_on_open(&mut self) {
         let Some(run_log) = self.context.committer.bookkeeping.run_log() else {
             return;
         };
@@ -350,8 +355,8 @@ impl Execution<'_> {
         let progress = self.meter.add(&counts, &by_workflow, heads);
         self.run.observer.progress(&progress);
         self.run.control.publish(progress);
-        if let Some(registry) = self.elsewhere.filter(|_| !self.run.dry) {
-            registry_sync::tell(&self.context.store, registry, &moved, &mut self.report).await;
+        if let Some(registry) = self.separate_registry.filter(|_| !self.run.dry) {
+            registry_sync::update(&self.context.store, registry, &moved, &mut self.report).await;
             for (stream, head) in &up_to_date {
                 registry_sync::compare(registry, stream, head, &mut self.report).await;
             }
@@ -368,8 +373,8 @@ impl Execution<'_> {
 
     /// Passes ranges with several workers; `so_far` processes count towards the limit
     /// already.
-    async fn pass(&mut self, source: &Source, ranges: Vec<Range>, so_far: u64) -> Passed {
-        let mut passed = Passed::default();
+    async fn pass(&mut self, source: &Source, ranges: Vec<Range>, so_far: u64) -> PassResult {
+        let mut passed = PassResult::default();
         if ranges.is_empty() {
             return passed;
         }
@@ -377,7 +382,7 @@ impl Execution<'_> {
         let expires = !self.run.dry && !self.context.store.is_single_writer();
         let workers = self.workers().min(ranges.len() + usize::from(expires));
         let queue = Arc::new(Queue::new(ranges, expires));
-        let (sender, told) = mpsc::channel(WAITING);
+        let (sender, messages) = mpsc::channel(WAITING);
         let mut tasks = JoinSet::new();
         let limit = self.context.selection.limit();
         let so_far = usize::try_from(so_far).unwrap_or(usize::MAX);
@@ -393,7 +398,7 @@ impl Execution<'_> {
             tasks.spawn(self.run.observer.during(worker.run(queue.clone())));
         }
         drop(sender);
-        self.listen(told, &mut passed).await;
+        self.listen(messages, &mut passed).await;
         while let Some(ended) = tasks.join_next().await {
             match ended {
                 Ok(done) => passed.ranges.extend(done),
@@ -410,7 +415,11 @@ impl Execution<'_> {
     }
 
     /// Receives the messages of the workers and the requests of the control handle.
-    async fn listen(&mut self, mut told: mpsc::Receiver<Told>, passed: &mut Passed) {
+    async fn listen(
+        &mut self,
+        mut messages: mpsc::Receiver<WorkerMessage>,
+        passed: &mut PassResult,
+    ) {
         let mut changes = self.run.control.changes();
         let mut idle = self.context.in_progress.changes();
         loop {
@@ -418,23 +427,23 @@ impl Execution<'_> {
             let state = self.run.control.state(&self.context.in_progress);
             if let Some(state) = state
                 && !self.meter.is(state)
-                && told.is_empty()
+                && messages.is_empty()
             {
-                self.note(state).await;
+                self.record_state(state).await;
             }
-            self.note_requests().await;
+            self.record_requests().await;
             let next = {
                 let (change, rest) = (pin!(changes.next()), pin!(idle.changed()));
                 let changed = select(change, rest);
-                match select(pin!(told.recv()), changed).await {
-                    Either::Left((told, _)) => Some(told),
+                match select(pin!(messages.recv()), changed).await {
+                    Either::Left((message, _)) => Some(message),
                     Either::Right(_) => None,
                 }
             };
             match next {
                 Some(None) => return,
-                Some(Some(Told::Done(done))) => self.add(done).await,
-                Some(Some(Told::Broken(error))) => {
+                Some(Some(WorkerMessage::Done(done))) => self.add(done).await,
+                Some(Some(WorkerMessage::Broken(error))) => {
                     self.run.observer.broken(&error);
                     passed.broken = true;
                     self.report.fail(error);
@@ -445,7 +454,7 @@ impl Execution<'_> {
     }
 
     /// Records what was requested of the run, and its limit if it has changed.
-    async fn note_requests(&mut self) {
+    async fn record_requests(&mut self) {
         let actions = self.run.control.take_actions();
         let Some(run_log) = self.context.committer.bookkeeping.run_log() else {
             return;
@@ -453,7 +462,7 @@ impl Execution<'_> {
         let (record, throttle) = (run_log.record(), self.run.control.throttled());
         let noted = async {
             if !actions.is_empty() {
-                run_log.note(&actions).await?;
+                run_log.record_actions(&actions).await?;
             }
             if record.throttle != throttle {
                 run_log.set_state(record.state, throttle).await?;
@@ -469,7 +478,7 @@ impl Execution<'_> {
     }
 
     /// Records that the run was paused or unpaused.
-    async fn note(&mut self, state: RunState) {
+    async fn record_state(&mut self, state: RunState) {
         self.run.observer.state(state);
         if let Err(error) = self.publish(state).await {
             // The workers encounter the same error and stop.
@@ -487,7 +496,7 @@ impl Execution<'_> {
         present: due::Present,
         main: Vec<Range>,
         mut sweeps: Vec<Range>,
-        passed: &mut Passed,
+        passed: &mut PassResult,
     ) -> Result<(), Error> {
         let Some(run_log) = self.context.committer.bookkeeping.run_log().cloned() else {
             return Ok(());
@@ -515,17 +524,17 @@ impl Execution<'_> {
                 }
                 known.extend(closing.iter().cloned());
                 run_log
-                    .lay(0, Vec::new(), &self.targets(&now), &closing)
+                    .add_ranges(0, Vec::new(), &self.targets(&now), &closing)
                     .await?;
                 self.context
-                    .look_at(Some(closing.iter().cloned().collect()), false);
+                    .restrict_to(Some(closing.iter().cloned().collect()), false);
                 source = Source::Heads;
             }
             if sweeps.is_empty() {
                 let first = u32::try_from(main.len()).unwrap_or(u32::MAX);
                 let parts = self.context.selection.within(&[StreamRange::default()]);
                 let parts = parts.into_iter().map(|range| (Part::Sweep, range));
-                sweeps = run_log.lay(first, parts.collect(), &[], &[]).await?;
+                sweeps = run_log.add_ranges(first, parts.collect(), &[], &[]).await?;
             }
             for range in &mut sweeps {
                 range.row.at = None;
@@ -577,7 +586,7 @@ impl Execution<'_> {
             closing = self.end_closing(run_log, closing, main, sweeps).await?;
         }
         if !waiting.is_empty() {
-            commit::settle(&self.context.committer).await?;
+            commit::flush(&self.context.committer).await?;
         }
         for done in waiting {
             self.add(done).await;

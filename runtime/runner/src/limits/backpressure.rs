@@ -28,24 +28,24 @@ const LONGEST: Duration = Duration::from_secs(60);
 
 /// The backpressure of one execution, shared by its workers.
 pub(crate) struct Backpressure {
-    gives_way: bool,
+    enabled: bool,
     /// Start of the execution; earlier writes are ignored.
     began: Instant,
     turn: Semaphore,
 }
 
 impl Backpressure {
-    pub(crate) fn new(gives_way: bool) -> Self {
+    pub(crate) fn new(enabled: bool) -> Self {
         Self {
-            gives_way,
+            enabled,
             began: Instant::now(),
             turn: Semaphore::new(1),
         }
     }
 
     /// Whether others have recently written to the store.
-    pub(crate) fn is_in_the_way(&self, store: &Store) -> bool {
-        if !self.gives_way {
+    pub(crate) fn applies(&self, store: &Store) -> bool {
+        if !self.enabled {
             return false;
         }
         // Computed before the activity is read; otherwise a write before the start
@@ -60,7 +60,7 @@ impl Backpressure {
     /// the turn did not become free in time.
     pub(crate) async fn turn(&self, store: &Store) -> Option<SemaphorePermit<'_>> {
         let until = Instant::now() + LONGEST;
-        while self.is_in_the_way(store) && Instant::now() < until {
+        while self.applies(store) && Instant::now() < until {
             if let Ok(Ok(permit)) = timeout(LOOK_AGAIN, self.turn.acquire()).await {
                 return Some(permit);
             }
@@ -138,7 +138,7 @@ mod tests {
     /// A worker stops waiting once turns are not needed any more, however long the
     /// other worker keeps its turn.
     #[tokio::test]
-    async fn nobody_waits_for_a_turn_in_a_quiet_store() {
+    async fn no_worker_waits_for_a_turn_in_a_quiet_store() {
         let memory = MemoryStore::new();
         let store = shared(&memory);
         let in_progress = write(&memory, 0).await;
@@ -149,7 +149,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn nobody_waits_for_ever_for_a_turn_that_does_not_come_back() {
+    async fn the_wait_for_a_turn_is_limited() {
         let memory = MemoryStore::new();
         let store = shared(&memory);
         let _in_progress = write(&memory, 0).await;

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use tokio::runtime::Handle;
 use tokio::sync::{Semaphore, SemaphorePermit};
 
-use crate::user_code::threads::Code;
+use crate::user_code::threads::UserCode;
 
 /// Initial number of workers per core.
 const PER_CORE: usize = 2;
@@ -71,14 +71,14 @@ impl Concurrency {
     }
 
     /// Whether the worker has to leave its slot because it is closed.
-    pub(crate) fn closes(&self) -> bool {
+    pub(crate) fn must_close(&self) -> bool {
         let (order, one_less) = (Ordering::Relaxed, |closing: usize| closing.checked_sub(1));
         self.closing.fetch_update(order, order, one_less).is_ok()
     }
 
     /// Adjusts the number of slots to the CPU utilization: more if cores are idle,
     /// fewer if they are saturated.
-    pub(crate) fn adjust(&self, code: &Code) {
+    pub(crate) fn adjust(&self, code: &UserCode) {
         let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
         let took = last.at.elapsed();
         if took < WINDOW {
@@ -88,7 +88,7 @@ impl Concurrency {
         let slots = last.target(took, busy);
         match slots.checked_sub(last.slots) {
             Some(more) => {
-                let stay = (0..more).take_while(|_| self.closes()).count();
+                let stay = (0..more).take_while(|_| self.must_close()).count();
                 self.free.add_permits(more - stay);
             }
             None => {
@@ -125,7 +125,7 @@ impl Sample {
 }
 
 /// Total busy time of the runtime's threads and of the threads for user code.
-fn busy(code: &Code) -> Duration {
+fn busy(code: &UserCode) -> Duration {
     #[cfg(target_has_atomic = "64")]
     let runtime = {
         let metrics = Handle::current().metrics();
@@ -174,9 +174,9 @@ mod tests {
     #[test]
     fn a_slot_closes_once() {
         let slots = Concurrency::new();
-        assert!(!slots.closes());
+        assert!(!slots.must_close());
         slots.closing.store(2, Ordering::Relaxed);
-        assert!(slots.closes() && slots.closes() && !slots.closes());
+        assert!(slots.must_close() && slots.must_close() && !slots.must_close());
     }
 
     #[tokio::test]

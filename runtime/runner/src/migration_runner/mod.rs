@@ -21,8 +21,8 @@ use crate::observe::Observer;
 use crate::options::Options;
 use crate::options::{RunOptions, RunRequest};
 use crate::report::MigrationReport;
-use crate::run::on_open_log::Recorded;
-use crate::run::run_log::{Again, RunLog, Start};
+use crate::run::on_open_log::RecordWritten;
+use crate::run::run_log::{NewRun, ResumedRun, RunLog};
 use crate::run::{Plan, RunKind, Runs};
 use crate::run_context::RunContext;
 use crate::stages::{due, scan};
@@ -91,9 +91,9 @@ pub struct MigrationRunner<M, ES, SS> {
     pub(crate) options: Options,
     pub(crate) control: RunControl,
     /// The run id and the threads for processes that are migrated when they are opened.
-    pub(crate) lazy: (RunId, OnceLock<threads::Code>),
+    pub(crate) lazy: (RunId, OnceLock<threads::UserCode>),
     /// Whether the record of that run is written.
-    pub(crate) recorded: Recorded,
+    pub(crate) recorded: RecordWritten,
     pub(crate) migrations: PhantomData<fn() -> M>,
 }
 
@@ -119,7 +119,7 @@ impl<M: Migrations, ES, SS> MigrationRunner<M, ES, SS> {
             options: Options::default(),
             control: RunControl::new(),
             lazy: (RunId::random(), OnceLock::new()),
-            recorded: Recorded::new(),
+            recorded: RecordWritten::new(),
             migrations: PhantomData,
         }
     }
@@ -143,7 +143,7 @@ impl<M, ES: EventStore, SS: SnapshotStore> MigrationRunner<M, ES, SS> {
             chunk_processes: self.options.chunk_processes,
             yields: self.options.yields,
             control: self.control.clone(),
-            observer: Observer::of_none(),
+            observer: Observer::without_run(),
             migrations: Arc::new(migrations),
             unchecked: Arc::default(),
         }
@@ -151,24 +151,24 @@ impl<M, ES: EventStore, SS: SnapshotStore> MigrationRunner<M, ES, SS> {
 
     /// Counts the processes at each version of the workflows of a plan, in one scan of
     /// the heads. Empty over separate stores.
-    pub(crate) async fn standing_at(&self, plan: &Plan) -> Result<Vec<(WorkflowId, u64)>, Error> {
+    pub(crate) async fn processes_at(&self, plan: &Plan) -> Result<Vec<(WorkflowId, u64)>, Error> {
         let (Some(store), Ok(migrations)) = (self.one_store(), &self.registry) else {
             return Ok(Vec::new());
         };
-        let mut standing: BTreeMap<WorkflowId, u64> = BTreeMap::new();
+        let mut counts: BTreeMap<WorkflowId, u64> = BTreeMap::new();
         let names = migrations.names();
         for name in names.filter(|name| plan.selection.selects_workflow(name)) {
             let present = store.versions(name).await?.into_iter();
-            standing.extend(present.map(|at| (at.version, 0)));
+            counts.extend(present.map(|at| (at.version, 0)));
         }
-        let counting = Arc::new(scan::Counting(standing.keys().cloned().collect()));
+        let counting = Arc::new(scan::CountOnly(counts.keys().cloned().collect()));
         let mut range = StreamRange::default();
-        while !standing.is_empty() {
+        while !counts.is_empty() {
             let of = DueOf::Range(range.clone());
             let filter = counting.clone();
             let page = scan::page(&store, of, filter, 1, scan::Snapshots::default()).await?;
             for (version, counted) in &page.passed.counted {
-                if let Some(sum) = standing.get_mut(version) {
+                if let Some(sum) = counts.get_mut(version) {
                     *sum += counted.total() as u64;
                 }
             }
@@ -177,7 +177,7 @@ impl<M, ES: EventStore, SS: SnapshotStore> MigrationRunner<M, ES, SS> {
             }
             range.after = page.up_to;
         }
-        Ok(standing.into_iter().collect())
+        Ok(counts.into_iter().collect())
     }
 
     /// The history of runs of the event store; `None` if it keeps none.
@@ -223,12 +223,12 @@ impl<M, ES: EventStore, SS: SnapshotStore> MigrationRunner<M, ES, SS> {
         );
         let mut report = match self.one_store() {
             Some(store) => {
-                let elsewhere = registry.filter(|r| r.store_id() != Some(store.store_id()));
+                let separate_registry = registry.filter(|r| r.store_id() != Some(store.store_id()));
                 let first = matches!(request, RunRequest::Run);
                 match self.run_log(run_options, &mut run, &store, request).await {
                     Ok(run_log) => {
                         run.observer = run.observe();
-                        let go = transactional::run(&run, store, elsewhere, run_log);
+                        let go = transactional::run(&run, store, separate_registry, run_log);
                         run.observer.during(go).await
                     }
                     // A run reads the claim first, so that a failure here is a failure
@@ -247,7 +247,7 @@ impl<M, ES: EventStore, SS: SnapshotStore> MigrationRunner<M, ES, SS> {
                 }
                 RunRequest::Resume(_) | RunRequest::Retry(..) => {
                     let error = Error::invalid(
-                        "events and snapshots are in separate stores, which do not record runs, so a run cannot be resumed or retried; start a new run, which migrates the remaining processes",
+                        "separate stores for events and snapshots keep no record of a run to resume or retry; start a new run, which migrates the remaining processes",
                     );
                     MigrationReport::refused(due::planning(Subject::Run, &error))
                 }
@@ -319,7 +319,7 @@ impl<M, ES: EventStore, SS: SnapshotStore> MigrationRunner<M, ES, SS> {
             }
         };
         run.kind = kind.clone();
-        let start = Start {
+        let start = NewRun {
             id: run.id,
             kind,
             actor: run_options.actor.clone(),
@@ -384,7 +384,7 @@ impl<M, ES: EventStore, SS: SnapshotStore> MigrationRunner<M, ES, SS> {
             let record = began.as_ref();
             record.is_none_or(|record| record.plan.fingerprint != plan.fingerprint)
         };
-        let again = Again {
+        let again = ResumedRun {
             id,
             actor: run_options.actor.clone(),
             reason: run_options.reason.clone(),

@@ -7,12 +7,12 @@ use state_migration_core::{
 };
 
 use crate::drivers::event_first;
-use crate::drivers::on_open::{Lazy, process};
+use crate::drivers::on_open::{OpenOutcome, process};
 use crate::migration_runner::{MigrationRunner, refusal};
 use crate::retry::ATTEMPTS;
-use crate::run::run_log::Start;
+use crate::run::run_log::NewRun;
 use crate::run::{RunKind, RunRecord};
-use crate::user_code::threads::Code;
+use crate::user_code::threads::UserCode;
 
 impl<M, ES: EventStore, SS: SnapshotStore> MigrationRunner<M, ES, SS> {
     /// Opens a process under version `W`. An outdated process is migrated first, with
@@ -50,8 +50,8 @@ impl<M, ES: EventStore, SS: SnapshotStore> MigrationRunner<M, ES, SS> {
                 return Err(error);
             }
             match self.migrate_now(&stream).await? {
-                Lazy::Moved => {}
-                Lazy::LeftAlone => return Err(error),
+                OpenOutcome::Moved => {}
+                OpenOutcome::Unchanged => return Err(error),
             }
         }
     }
@@ -74,7 +74,7 @@ impl<M, ES: EventStore, SS: SnapshotStore> MigrationRunner<M, ES, SS> {
             .map_err(|error| Error::invalid(error.to_string()))
     }
 
-    async fn migrate_now(&self, stream: &StreamId) -> Result<Lazy, Error> {
+    async fn migrate_now(&self, stream: &StreamId) -> Result<OpenOutcome, Error> {
         if let Some(refusal) = refusal(cfg!(panic = "abort")) {
             return Err(Error::invalid(refusal.message));
         }
@@ -86,10 +86,10 @@ impl<M, ES: EventStore, SS: SnapshotStore> MigrationRunner<M, ES, SS> {
         let code = self
             .lazy
             .1
-            .get_or_init(|| Code::new(self.run_options.deadline(), false));
+            .get_or_init(|| UserCode::new(self.run_options.deadline(), false));
         match self.one_store() {
             Some(store) => {
-                let own = RunRecord::new(Start {
+                let own = RunRecord::new(NewRun {
                     id: run.id,
                     kind: RunKind::Lazy,
                     actor: self.run_options.actor.clone(),
@@ -99,7 +99,7 @@ impl<M, ES: EventStore, SS: SnapshotStore> MigrationRunner<M, ES, SS> {
                 });
                 process(&run, &store, code, (own, &self.recorded), stream).await
             }
-            None => event_first::lazy(&run, &self.events, &self.snapshots, code, stream).await,
+            None => event_first::on_open(&run, &self.events, &self.snapshots, code, stream).await,
         }
     }
 }

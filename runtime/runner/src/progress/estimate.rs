@@ -283,7 +283,7 @@ mod tests {
     }
 
     #[test]
-    fn a_paused_run_has_no_rate_and_begins_anew_when_it_goes_on() {
+    fn a_paused_run_has_no_rate_and_measures_again_when_unpaused() {
         let began = Instant::now();
         let mut meter = meter(began, RunCounts::default());
         let more = Some(100);
@@ -305,7 +305,7 @@ mod tests {
     }
 
     #[test]
-    fn the_first_few_are_no_rate_when_a_run_begins_or_goes_on() {
+    fn no_rate_is_shown_from_the_first_few_processes() {
         let (began, soon) = (Instant::now(), Duration::from_millis(2));
         let mut meter = meter(began, RunCounts::default());
         let more = Some(100);

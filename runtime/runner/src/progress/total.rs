@@ -18,7 +18,7 @@ use crate::stages::due::Present;
 use crate::workers::worker::Source;
 
 /// What a run is expected to visit, as far as known.
-pub(crate) struct Ahead {
+pub(crate) struct RunTotal {
     /// Number of processes.
     pub(crate) all: Option<u64>,
     /// Number of processes per workflow.
@@ -27,11 +27,11 @@ pub(crate) struct Ahead {
     pub(crate) heads: Option<u64>,
 }
 
-impl Ahead {
+impl RunTotal {
     /// Determines what is left in the `main` ranges of a run. `so_far` processes count
     /// towards the limit already; `split` is the result of splitting the heads into
     /// ranges.
-    pub(crate) async fn look(
+    pub(crate) async fn determine(
         context: &ChunkContext,
         source: &Source,
         present: &Present,
@@ -44,7 +44,7 @@ impl Ahead {
         let (of_each, heads) = match source {
             Source::Failures { of, classes } => {
                 let failed = failures(&context.store, *of, classes, &context.selection).await?;
-                (Some(less(failed, main)), None)
+                (Some(without_done(failed, main)), None)
             }
             Source::Heads | Source::Births(_) => {
                 let split = match split {
@@ -98,7 +98,7 @@ fn by_workflow(due: BTreeMap<WorkflowId, u64>, present: &Present) -> BTreeMap<St
 }
 
 /// Subtracts the failures that the ranges have visited already.
-fn less(mut failed: BTreeMap<String, u64>, main: &[Range]) -> BTreeMap<String, u64> {
+fn without_done(mut failed: BTreeMap<String, u64>, main: &[Range]) -> BTreeMap<String, u64> {
     let mut so_far = CountsByWorkflow::default();
     for range in main {
         so_far.add(&range.row.by_workflow);

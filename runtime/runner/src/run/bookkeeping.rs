@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::run::on_open_log::LazyBook;
+use crate::run::on_open_log::OnOpenLog;
 use crate::run::run_log::RunLog;
 
 /// Where results are recorded.
@@ -13,7 +13,7 @@ pub(crate) enum Bookkeeping {
     /// In the record of a run.
     Run(Arc<RunLog>),
     /// Process by process, beside a run or without one.
-    Lazy(Arc<LazyBook>),
+    OnOpen(Arc<OnOpenLog>),
 }
 
 impl Bookkeeping {
@@ -24,7 +24,7 @@ impl Bookkeeping {
     pub(crate) fn run_log(&self) -> Option<&Arc<RunLog>> {
         match self {
             Self::Run(run_log) => Some(run_log),
-            Self::DryRun | Self::Lazy(_) => None,
+            Self::DryRun | Self::OnOpen(_) => None,
         }
     }
 }

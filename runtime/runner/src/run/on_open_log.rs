@@ -21,7 +21,7 @@ use crate::run::run_log::{self, Committed};
 use crate::run::{Execution, RunCounts, RunKind, RunRecord, RunState, Runs};
 
 /// Bookkeeping of processes that are migrated when they are opened.
-pub(crate) struct LazyBook {
+pub(crate) struct OnOpenLog {
     store: Arc<dyn TransactionalStore>,
     run: RunId,
     /// The claim as read. It determines the run that the processes are counted in, and
@@ -33,9 +33,9 @@ pub(crate) struct LazyBook {
 }
 
 /// Set once the record of the run of opened processes is written.
-pub(crate) type Recorded = OnceCell<()>;
+pub(crate) type RecordWritten = OnceCell<()>;
 
-impl LazyBook {
+impl OnOpenLog {
     /// Opens the bookkeeping of the run that has claimed the store, with its selection, if
     /// the run is for processes at this version.
     ///
@@ -45,7 +45,7 @@ impl LazyBook {
         store: Arc<dyn TransactionalStore>,
         version: &WorkflowId,
         own: RunRecord,
-        recorded: &Recorded,
+        recorded: &RecordWritten,
     ) -> Result<(Self, Selection), Error> {
         let Some(runs) = Runs::of(&store as &dyn EventStore) else {
             return Err(Error::invalid(
@@ -73,13 +73,13 @@ impl LazyBook {
                 (id, true, selection)
             }
         };
-        let book = Self {
+        let log = Self {
             store,
             run,
             claim,
             is_own,
         };
-        Ok((book, selection))
+        Ok((log, selection))
     }
 
     pub(crate) fn run(&self) -> RunId {

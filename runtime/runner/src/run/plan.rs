@@ -249,7 +249,7 @@ impl fmt::Display for ChangedStep {
         let (from, to) = (&self.from, &self.to);
         write!(
             f,
-            "{from}->{} by {} was edited after run {} had used it (fingerprint {} then, {} now); processes migrated by that run keep their states, so revert the edit, or correct the states in a migration from {to}",
+            "{from}->{} by {} was edited after run {} had used it (fingerprint {} then, {} now); revert the edit, or correct the states that the run migrated in a migration from {to}",
             to.version(),
             self.by,
             self.run,
@@ -390,7 +390,7 @@ mod tests {
         assert_eq!(
             changed.to_string(),
             format!(
-                "loan@2->3 by bank::v2_to_v3 (src/lib.rs:7 in package bank) was edited after run {run} had used it (fingerprint 0000000000000004 then, 0000000000000005 now); processes migrated by that run keep their states, so revert the edit, or correct the states in a migration from loan@3"
+                "loan@2->3 by bank::v2_to_v3 (src/lib.rs:7 in package bank) was edited after run {run} had used it (fingerprint 0000000000000004 then, 0000000000000005 now); revert the edit, or correct the states that the run migrated in a migration from loan@3"
             )
         );
         // The same code, and code without a fingerprint.

@@ -36,25 +36,25 @@ use crate::run::{
 const FLUSHES: usize = 4;
 
 /// The executions in progress in this program.
-fn live() -> &'static Mutex<HashSet<Uuid>> {
+fn live_executions() -> &'static Mutex<HashSet<Uuid>> {
     static LIVE: OnceLock<Mutex<HashSet<Uuid>>> = OnceLock::new();
     LIVE.get_or_init(Mutex::default)
 }
 
 fn is_live(execution: Uuid) -> bool {
-    live()
+    live_executions()
         .lock()
         .unwrap_or_else(PoisonError::into_inner)
         .contains(&execution)
 }
 
 /// Registers an execution as live while it exists.
-struct Live(Uuid);
+struct LiveExecution(Uuid);
 
-impl Live {
+impl LiveExecution {
     fn new() -> Self {
         let execution = Uuid::new_v4();
-        live()
+        live_executions()
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .insert(execution);
@@ -62,9 +62,9 @@ impl Live {
     }
 }
 
-impl Drop for Live {
+impl Drop for LiveExecution {
     fn drop(&mut self) {
-        live()
+        live_executions()
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .remove(&self.0);
@@ -82,7 +82,7 @@ pub(crate) struct Range {
 
 impl Range {
     /// The range of a dry run, which is not stored.
-    pub(crate) fn nowhere() -> Self {
+    pub(crate) fn unstored() -> Self {
         Self::of(StreamRange::default())
     }
 
@@ -104,7 +104,7 @@ pub(crate) enum Committed {
 }
 
 /// Parameters of a new run.
-pub(crate) struct Start {
+pub(crate) struct NewRun {
     pub(crate) id: RunId,
     pub(crate) kind: RunKind,
     pub(crate) actor: String,
@@ -115,8 +115,8 @@ pub(crate) struct Start {
 
 impl RunRecord {
     /// The record of a run that begins now.
-    pub(crate) fn new(start: Start) -> Self {
-        let Start {
+    pub(crate) fn new(start: NewRun) -> Self {
+        let NewRun {
             id,
             kind,
             actor,
@@ -142,13 +142,13 @@ impl RunRecord {
 }
 
 /// The run that claims a store.
-enum Claims {
+enum ClaimingRun {
     New(Box<RunRecord>),
-    Again(Box<Again>),
+    Resumed(Box<ResumedRun>),
 }
 
 /// Parameters of a run that is resumed.
-pub(crate) struct Again {
+pub(crate) struct ResumedRun {
     pub(crate) id: RunId,
     pub(crate) actor: String,
     pub(crate) reason: String,
@@ -182,7 +182,7 @@ async fn resumable(store: &Store, id: RunId) -> Result<RunRecord, Error> {
 /// The bookkeeping of one execution of a run.
 pub(crate) struct RunLog {
     store: Store,
-    live: Live,
+    live: LiveExecution,
     /// The claim as written by this execution.
     claim: Bytes,
     record: Mutex<RunRecord>,
@@ -191,31 +191,35 @@ pub(crate) struct RunLog {
 
 impl RunLog {
     /// Claims the store for a new run.
-    pub(crate) async fn begin(store: Store, start: Start, take_over: bool) -> Result<Self, Error> {
+    pub(crate) async fn begin(store: Store, start: NewRun, take_over: bool) -> Result<Self, Error> {
         let record = RunRecord::new(start);
-        Self::claim(store, take_over, Claims::New(Box::new(record))).await
+        Self::claim(store, take_over, ClaimingRun::New(Box::new(record))).await
     }
 
     /// Claims the store for an earlier run.
-    pub(crate) async fn resume(store: Store, again: Again, take_over: bool) -> Result<Self, Error> {
-        Self::claim(store, take_over, Claims::Again(Box::new(again))).await
+    pub(crate) async fn resume(
+        store: Store,
+        again: ResumedRun,
+        take_over: bool,
+    ) -> Result<Self, Error> {
+        Self::claim(store, take_over, ClaimingRun::Resumed(Box::new(again))).await
     }
 
-    async fn claim(store: Store, take_over: bool, claims: Claims) -> Result<Self, Error> {
+    async fn claim(store: Store, take_over: bool, claiming: ClaimingRun) -> Result<Self, Error> {
         for _ in 0..ATTEMPTS {
-            let mut record = match &claims {
-                Claims::New(record) => (**record).clone(),
-                Claims::Again(again) => resumable(&store, again.id).await?,
+            let mut record = match &claiming {
+                ClaimingRun::New(record) => (**record).clone(),
+                ClaimingRun::Resumed(again) => resumable(&store, again.id).await?,
             };
-            let (actor, reason) = match &claims {
-                Claims::New(record) => (&record.actor, &record.reason),
-                Claims::Again(again) => (&again.actor, &again.reason),
+            let (actor, reason) = match &claiming {
+                ClaimingRun::New(record) => (&record.actor, &record.reason),
+                ClaimingRun::Resumed(again) => (&again.actor, &again.reason),
             };
             let mut execution = Execution::here(record.executions, actor.clone(), reason.clone());
-            if let Claims::Again(again) = &claims {
+            if let ClaimingRun::Resumed(again) = &claiming {
                 execution.plan.clone_from(&again.plan);
             }
-            let live = Live::new();
+            let live = LiveExecution::new();
             let held = row(&store, claim::CLAIM).await?;
             let mut claim = claim::read(held.clone())?;
             if let Some(holder) = &claim.holder {
@@ -271,7 +275,7 @@ impl RunLog {
     /// Workers may outlive the guard. What they do then has no effect once another
     /// execution has claimed the store.
     pub(crate) fn alive(&self) -> impl Drop + Send + use<> {
-        Live(self.live.0)
+        LiveExecution(self.live.0)
     }
 
     pub(crate) fn record(&self) -> RunRecord {
@@ -332,7 +336,7 @@ impl RunLog {
     /// The same transaction marks the target versions of the routes as present, and the
     /// versions to be emptied as closing, so that each birth at them is recorded from
     /// then on.
-    pub(crate) async fn lay(
+    pub(crate) async fn add_ranges(
         &self,
         first: u32,
         parts: Vec<(Part, StreamRange)>,
@@ -445,7 +449,7 @@ impl RunLog {
                 return Ok(Committed::Stale(stale.streams));
             }
             Err(error) if *error.kind() == ErrorKind::OutcomeUnknown => {
-                match self.has_landed(&batch, &key, &row).await {
+                match self.is_committed(&batch, &key, &row).await {
                     Ok(true) => {}
                     Ok(false) => {
                         let what = "a commit without an answer from the store was not written; retry the commit";
@@ -477,7 +481,12 @@ impl RunLog {
     ///
     /// It compares the event ids of the migrated processes, or the row of the range if
     /// the batch migrates none.
-    async fn has_landed(&self, batch: &Batch, key: &[u8], ours: &RangeRow) -> Result<bool, Error> {
+    async fn is_committed(
+        &self,
+        batch: &Batch,
+        key: &[u8],
+        ours: &RangeRow,
+    ) -> Result<bool, Error> {
         // What a reader sees may not be durable yet, so flush before it counts.
         self.flush().await?;
         for it in &batch.moves {
@@ -523,7 +532,7 @@ impl RunLog {
     }
 
     /// Records requests to the run.
-    pub(crate) async fn note(&self, actions: &[RunAction]) -> Result<(), Error> {
+    pub(crate) async fn record_actions(&self, actions: &[RunAction]) -> Result<(), Error> {
         let run = self.run();
         let mut rows = Vec::with_capacity(actions.len());
         for action in actions {
@@ -586,7 +595,7 @@ impl RunLog {
             *self.lock() = record;
             return Ok(());
         }
-        Err(in_the_way())
+        Err(too_many_conflicts())
     }
 
     /// Replaces the count rows of opened processes, one for each process, by their sum.
@@ -626,7 +635,7 @@ impl RunLog {
                 Err(error) => return Err(error),
             }
         }
-        Err(in_the_way())
+        Err(too_many_conflicts())
     }
 
     /// The row of a failure, for the batch that commits the failure.
@@ -774,7 +783,7 @@ pub(crate) fn is_range_lost(error: &Error) -> bool {
     std::error::Error::source(error).is_some_and(|source| source.is::<RangeLost>())
 }
 
-fn in_the_way() -> Error {
+fn too_many_conflicts() -> Error {
     Error::new(
         ErrorKind::Conflict,
         format!(

@@ -51,7 +51,7 @@ impl Committer {
 
 /// The part of a range that is committed together.
 #[derive(Default)]
-pub(crate) struct Outcome {
+pub(crate) struct ChunkOutcome {
     pub(crate) converted: Vec<Converted>,
     pub(crate) failed: Vec<Failed>,
     /// Finished processes, which were skipped.
@@ -77,7 +77,7 @@ pub(crate) struct Outcome {
 }
 
 /// Result of an attempt to commit.
-pub(crate) enum Attempted {
+pub(crate) enum AttemptResult {
     Done(Done),
     /// Nothing was written, because these streams have changed since they were read.
     Stale(Vec<StreamId>),
@@ -89,10 +89,10 @@ pub(crate) enum Attempted {
 /// In a dry run, only determines what would be committed.
 pub(crate) async fn attempt(
     committer: &Committer,
-    outcome: Outcome,
+    outcome: ChunkOutcome,
     read: ReadPoint,
     range: &mut Range,
-) -> Result<Attempted, Error> {
+) -> Result<AttemptResult, Error> {
     let (mut counts, mut by_workflow) = (outcome.counts, outcome.by_workflow);
     let moved: Vec<Moved> = outcome.converted.iter().map(moved).collect();
     counts.migrated += moved.len() as u64;
@@ -168,7 +168,7 @@ pub(crate) async fn attempt(
                 Committed::Stale(streams) => Some(streams),
             }
         }
-        Bookkeeping::Lazy(book) => {
+        Bookkeeping::OnOpen(log) => {
             let one = done.moved.iter().map(|moved| &moved.stream);
             let other = done
                 .failed
@@ -187,7 +187,7 @@ pub(crate) async fn attempt(
                         .iter()
                         .map(|Failed { error, at }| (error.clone(), at.clone()))
                         .collect();
-                    let committed = book.commit(batch, read, &stream, &done.counts, &failed);
+                    let committed = log.commit(batch, read, &stream, &done.counts, &failed);
                     match committed.await? {
                         Committed::Written => None,
                         Committed::Stale(streams) => Some(streams),
@@ -197,8 +197,8 @@ pub(crate) async fn attempt(
         }
     };
     Ok(match stale {
-        None => Attempted::Done(done),
-        Some(streams) => Attempted::Stale(streams),
+        None => AttemptResult::Done(done),
+        Some(streams) => AttemptResult::Stale(streams),
     })
 }
 
@@ -210,7 +210,7 @@ fn moved(converted: &Converted) -> Moved {
 }
 
 /// Makes all commits durable.
-pub(crate) async fn settle(committer: &Committer) -> Result<(), Error> {
+pub(crate) async fn flush(committer: &Committer) -> Result<(), Error> {
     match committer.bookkeeping.run_log() {
         Some(run_log) => {
             let clock = Clock::now();
@@ -225,15 +225,15 @@ pub(crate) async fn settle(committer: &Committer) -> Result<(), Error> {
 /// Commits an outcome that migrates no process.
 pub(crate) async fn without_processes(
     committer: &Committer,
-    outcome: Outcome,
+    outcome: ChunkOutcome,
     range: &mut Range,
 ) -> Result<Done, Error> {
     match attempt(committer, outcome, ReadPoint::none(), range).await? {
-        Attempted::Done(done) => {
-            settle(committer).await?;
+        AttemptResult::Done(done) => {
+            flush(committer).await?;
             Ok(done)
         }
-        Attempted::Stale(streams) => Err(Error::invalid(format!(
+        AttemptResult::Stale(streams) => Err(Error::invalid(format!(
             "the store reports {} streams as changed that the batch does not contain; check `commit_unflushed` of the store",
             streams.len()
         ))),
@@ -247,13 +247,13 @@ pub(crate) async fn failure(
     at: Option<WorkflowId>,
     range: &mut Range,
 ) -> Result<Done, Error> {
-    let outcome = Outcome {
+    let outcome = ChunkOutcome {
         up_to: error.subject.stream().cloned(),
         heads: 1,
         stays: at.iter().cloned().collect(),
         unread: at.is_none(),
         failed: vec![Failed { error, at }],
-        ..Outcome::default()
+        ..ChunkOutcome::default()
     };
     without_processes(committer, outcome, range).await
 }
@@ -269,7 +269,7 @@ pub(crate) async fn event(events: &dyn EventStore, converted: &Converted) -> Res
 
 /// Whether the event of a process is in its stream, durably. Used when the outcome of
 /// the append is unknown.
-pub(crate) async fn has_landed(
+pub(crate) async fn is_committed(
     events: &dyn EventStore,
     converted: &Converted,
 ) -> Result<bool, Error> {

@@ -12,7 +12,7 @@ use state_migration_core::{
 };
 
 use crate::stages::fold::Folded;
-use crate::user_code::panics::{Bad, Shielded, WAY_OUT, catch, short};
+use crate::user_code::panics::{DropGuarded, UserCodeFailure, WAY_OUT, catch, short};
 
 /// A converted process, ready to be committed.
 #[derive(Clone)]
@@ -74,11 +74,11 @@ pub(crate) fn same(first: &Converted, second: &Converted) -> Result<(), Migratio
     {
         return Ok(());
     }
-    Err(differently(&first.stream, "two different states"))
+    Err(non_deterministic(&first.stream, "two different states"))
 }
 
 /// The failure of a process with non-deterministic code.
-pub(crate) fn differently(stream: &StreamId, what: &str) -> MigrationError {
+pub(crate) fn non_deterministic(stream: &StreamId, what: &str) -> MigrationError {
     MigrationError::new(
         Stage::Converting,
         FailureClass::NonDeterministic,
@@ -97,7 +97,7 @@ pub(crate) fn process(planned: &Planned, folded: Folded) -> Result<Converted, Mi
         head,
         mut state,
     } = folded;
-    let fail = |stage, hop: &Migration, bad: Bad| {
+    let fail = |stage, hop: &Migration, bad: UserCodeFailure| {
         MigrationError::new(
             stage,
             bad.class,
@@ -105,7 +105,7 @@ pub(crate) fn process(planned: &Planned, folded: Folded) -> Result<Converted, Mi
             format!("{hop}: {}{WAY_OUT}", bad.message),
         )
     };
-    let bad = |class, message: String| Bad { class, message };
+    let bad = |class, message: String| UserCodeFailure { class, message };
     let no_state = || {
         let message =
             "the conversion left no state; report it as a bug of state-migration".to_owned();
@@ -123,7 +123,7 @@ pub(crate) fn process(planned: &Planned, folded: Folded) -> Result<Converted, Mi
                 .map_err(|refused| bad(FailureClass::Refused, short(refused.to_string())))
         });
         state = match converted {
-            Ok(Ok(state)) => Shielded::new(state),
+            Ok(Ok(state)) => DropGuarded::new(state),
             Ok(Err(bad)) | Err(bad) => return Err(fail(Stage::Converting, hop, bad)),
         };
         last = hop;

@@ -8,8 +8,8 @@ use state_migration_core::{
 };
 
 use crate::stages::scan::{self, Scanned};
-use crate::user_code::panics::{Bad, Shielded, WAY_OUT, catch, short};
-use crate::user_code::threads::Code;
+use crate::user_code::panics::{DropGuarded, UserCodeFailure, WAY_OUT, catch, short};
+use crate::user_code::threads::UserCode;
 
 /// Maximum number of events read at a time where a process is not read in a chunk, and
 /// number of events read before their size is known.
@@ -20,23 +20,23 @@ const FIRST_PAGE: usize = 32;
 const PAGE_BYTES: usize = 2 << 20;
 
 /// A fold in progress.
-pub(crate) type Running = Shielded<Box<dyn Fold>>;
+pub(crate) type RunningFold = DropGuarded<Box<dyn Fold>>;
 
 /// A folded process.
 pub(crate) struct Folded {
     pub(crate) stream: StreamId,
     pub(crate) head: Head,
-    pub(crate) state: Shielded<AnyState>,
+    pub(crate) state: DropGuarded<AnyState>,
 }
 
 /// Reason why a process was not folded.
-pub(crate) enum Unfolded {
+pub(crate) enum FoldFailure {
     Failed(MigrationError),
     /// The snapshot is unusable, and the events before it were not read.
     BadSnapshot,
 }
 
-impl From<MigrationError> for Unfolded {
+impl From<MigrationError> for FoldFailure {
     fn from(error: MigrationError) -> Self {
         Self::Failed(error)
     }
@@ -48,7 +48,7 @@ pub(crate) fn process(
     route: &Route,
     scanned: &Scanned,
     selection: &Selection,
-) -> Result<Option<Folded>, Unfolded> {
+) -> Result<Option<Folded>, FoldFailure> {
     let Scanned {
         stream,
         head,
@@ -60,7 +60,7 @@ pub(crate) fn process(
         let of_head = snapshot.workflow_id == head.workflow_id;
         let within = head.replay_after() < snapshot.sequence && snapshot.sequence <= head.sequence;
         if !of_head || !within || !restore(&mut fold, snapshot) {
-            return Err(Unfolded::BadSnapshot);
+            return Err(FoldFailure::BadSnapshot);
         }
     }
     for event in events {
@@ -70,7 +70,7 @@ pub(crate) fn process(
 }
 
 /// Starts from a snapshot. Returns `false` if the code cannot read it.
-fn restore(fold: &mut Running, snapshot: &Snapshot) -> bool {
+fn restore(fold: &mut RunningFold, snapshot: &Snapshot) -> bool {
     let Some(fold) = fold.get_mut() else {
         return false;
     };
@@ -83,18 +83,18 @@ fn restore(fold: &mut Running, snapshot: &Snapshot) -> bool {
 }
 
 /// Starts a fold under the source version of a route.
-fn start(route: &Route, stream: &StreamId) -> Result<Running, MigrationError> {
+fn start(route: &Route, stream: &StreamId) -> Result<RunningFold, MigrationError> {
     let step = &route.hops()[0].step;
     match catch(|| step.fold()) {
-        Ok(fold) => Ok(Shielded::new(fold)),
+        Ok(fold) => Ok(DropGuarded::new(fold)),
         Err(panic) => Err(failed(stream, None, panic)),
     }
 }
 
 /// A fold at a position in a stream. Its code runs on threads for user code, and the
 /// timeout applies to each page.
-pub(crate) struct Progress {
-    pub(crate) fold: Running,
+pub(crate) struct FoldProgress {
+    pub(crate) fold: RunningFold,
     /// Sequence number of the last event folded.
     pub(crate) at: u64,
     /// Bytes of the events folded.
@@ -103,16 +103,18 @@ pub(crate) struct Progress {
     largest: usize,
 }
 
-impl Progress {
+impl FoldProgress {
     /// Starts after event `at`, under the source version of a route.
     pub(crate) async fn begin(
-        code: &Code,
+        code: &UserCode,
         route: &Route,
         stream: &StreamId,
         at: u64,
     ) -> Result<Self, MigrationError> {
         let route = route.clone();
-        let fold = code.on(stream, move |stream| start(&route, stream)).await?;
+        let fold = code
+            .run_on(stream, move |stream| start(&route, stream))
+            .await?;
         Ok(Self {
             fold,
             at,
@@ -132,7 +134,7 @@ impl Progress {
     /// Reads and folds the events up to `through`.
     pub(crate) async fn read_on(
         mut self,
-        code: &Code,
+        code: &UserCode,
         events: &(impl EventStore + ?Sized),
         stream: &StreamId,
         through: u64,
@@ -141,21 +143,21 @@ impl Progress {
             let page = events
                 .read_all(stream, self.at, self.page())
                 .await
-                .map_err(|error| scan::unread(stream, &error))?;
-            self = self.over(code, stream, page, through).await?;
+                .map_err(|error| scan::unreadable(stream, &error))?;
+            self = self.fold_page(code, stream, page, through).await?;
         }
         Ok(self)
     }
 
     /// Folds the events of a page up to `through`.
-    pub(crate) async fn over(
+    pub(crate) async fn fold_page(
         mut self,
-        code: &Code,
+        code: &UserCode,
         stream: &StreamId,
         page: Vec<Event>,
         through: u64,
     ) -> Result<Self, MigrationError> {
-        code.on(stream, move |stream| {
+        code.run_on(stream, move |stream| {
             for event in scan::follow(stream, &page, self.at, through)? {
                 apply(&mut self.fold, stream, event.sequence, event.into())?;
                 self.at = event.sequence;
@@ -170,7 +172,7 @@ impl Progress {
 
 /// Folds one event.
 pub(crate) fn apply(
-    fold: &mut Running,
+    fold: &mut RunningFold,
     stream: &StreamId,
     sequence: u64,
     event: EventView<'_>,
@@ -180,7 +182,7 @@ pub(crate) fn apply(
     };
     // Formatting a user's error runs user code too.
     let applied = catch(|| {
-        fold.apply(event).map_err(|error| Bad {
+        fold.apply(event).map_err(|error| UserCodeFailure {
             class: class_of(&error),
             message: short(error.at(stream, sequence).to_string()),
         })
@@ -209,7 +211,7 @@ fn class_of(error: &FoldError) -> FailureClass {
 /// The folded state. Returns `None` if the process is finished and the selection
 /// excludes finished processes.
 pub(crate) fn finish(
-    fold: Running,
+    fold: RunningFold,
     stream: StreamId,
     head: Head,
     selection: &Selection,
@@ -224,21 +226,21 @@ pub(crate) fn finish(
         Ok(state) => Ok(state.map(|state| Folded {
             stream,
             head,
-            state: Shielded::new(state),
+            state: DropGuarded::new(state),
         })),
         Err(panic) => Err(failed(&stream, None, panic)),
     }
 }
 
 /// A copy of the fold, to be continued separately.
-pub(crate) fn fork(fold: &Running, stream: &StreamId) -> Result<Running, MigrationError> {
+pub(crate) fn fork(fold: &RunningFold, stream: &StreamId) -> Result<RunningFold, MigrationError> {
     match catch(|| fold.get().map(|fold| fold.fork())) {
-        Ok(fork) => Ok(Shielded::new(fork)),
+        Ok(fork) => Ok(DropGuarded::new(fork)),
         Err(panic) => Err(failed(stream, None, panic)),
     }
 }
 
-fn failed(stream: &StreamId, sequence: Option<u64>, bad: Bad) -> MigrationError {
+fn failed(stream: &StreamId, sequence: Option<u64>, bad: UserCodeFailure) -> MigrationError {
     MigrationError {
         subject: stream.into(),
         stage: Stage::Folding,
@@ -341,8 +343,10 @@ mod tests {
         let registry = MigrationRegistry::builder().with(migration);
         let registry = registry.build().unwrap();
         let route = registry.routes().next().unwrap();
-        let code = Code::new(Duration::from_secs(10), false);
-        let begun = Progress::begin(&code, &route, &stream, 0).await.unwrap();
+        let code = UserCode::new(Duration::from_secs(10), false);
+        let begun = FoldProgress::begin(&code, &route, &stream, 0)
+            .await
+            .unwrap();
         let through = EVENTS as u64;
         let read = begun
             .read_on(&code, &store, &stream, through)

@@ -43,13 +43,13 @@ impl Scanned {
 }
 
 /// Result of reading a process.
-pub(crate) enum Looked {
+pub(crate) enum ScanResult {
     Scanned(Scanned),
     TooLarge,
     Failed(MigrationError),
 }
 
-impl Looked {
+impl ScanResult {
     pub(crate) fn of(process: DueProcess) -> Self {
         let (class, message) = match (process.problem, process.head) {
             (None, Some(head)) => {
@@ -144,9 +144,9 @@ impl DueFilter for Filter {
 }
 
 /// A filter for processes found before, which returns them in any state.
-pub(crate) struct Again(pub(crate) Arc<Filter>);
+pub(crate) struct FoundBefore(pub(crate) Arc<Filter>);
 
-impl DueFilter for Again {
+impl DueFilter for FoundBefore {
     fn versions(&self) -> Option<&BTreeSet<WorkflowId>> {
         None
     }
@@ -177,9 +177,9 @@ impl DueFilter for HeadsOnly {
 }
 
 /// A filter that counts all processes at some versions.
-pub(crate) struct Counting(pub(crate) BTreeSet<WorkflowId>);
+pub(crate) struct CountOnly(pub(crate) BTreeSet<WorkflowId>);
 
-impl DueFilter for Counting {
+impl DueFilter for CountOnly {
     fn versions(&self) -> Option<&BTreeSet<WorkflowId>> {
         Some(&self.0)
     }
@@ -254,7 +254,7 @@ pub(crate) fn check_page(page: &DuePage, rest: &StreamRange) -> Result<(), Error
 }
 
 /// The failure of a process that could not be read.
-pub(crate) fn unread(stream: &StreamId, error: &Error) -> MigrationError {
+pub(crate) fn unreadable(stream: &StreamId, error: &Error) -> MigrationError {
     MigrationError::of(Stage::Reading, stream, error)
 }
 
@@ -297,7 +297,7 @@ pub(crate) fn follow<'a>(
         .take_while(|(event, expected)| event.sequence == *expected)
         .count();
     if count == 0 {
-        return Err(unread(stream, &Error::missing_event(stream, at + 1)));
+        return Err(unreadable(stream, &Error::missing_event(stream, at + 1)));
     }
     Ok(&page[..count])
 }

@@ -8,9 +8,9 @@ pub(crate) const WAY_OUT: &str = "; correct the code or the data and retry";
 /// A value of user code, whose `drop` may panic.
 ///
 /// Such a panic is ignored, since the process has already failed or is done.
-pub(crate) struct Shielded<T>(Option<T>);
+pub(crate) struct DropGuarded<T>(Option<T>);
 
-impl<T> Shielded<T> {
+impl<T> DropGuarded<T> {
     pub(crate) fn new(value: impl Into<Option<T>>) -> Self {
         Self(value.into())
     }
@@ -28,7 +28,7 @@ impl<T> Shielded<T> {
     }
 }
 
-impl<T> Drop for Shielded<T> {
+impl<T> Drop for DropGuarded<T> {
     fn drop(&mut self) {
         let value = self.0.take();
         // A panic in `drop` is ignored.
@@ -37,13 +37,13 @@ impl<T> Drop for Shielded<T> {
 }
 
 /// A failure of user code.
-pub(crate) struct Bad {
+pub(crate) struct UserCodeFailure {
     pub(crate) class: FailureClass,
     pub(crate) message: String,
 }
 
 /// Runs user code and turns a panic into a failure.
-pub(crate) fn catch<T>(user_code: impl FnOnce() -> T) -> Result<T, Bad> {
+pub(crate) fn catch<T>(user_code: impl FnOnce() -> T) -> Result<T, UserCodeFailure> {
     // The state that the code worked on is dropped with the failed process, so that no
     // half-finished value is read again.
     std::panic::catch_unwind(std::panic::AssertUnwindSafe(user_code)).map_err(|panic| {
@@ -57,7 +57,7 @@ pub(crate) fn catch<T>(user_code: impl FnOnce() -> T) -> Result<T, Bad> {
         {
             std::mem::forget(again);
         }
-        Bad {
+        UserCodeFailure {
             class: FailureClass::Panic,
             message: match text {
                 Some(text) => format!("user code panicked: {}", short(without_values(text))),

@@ -18,9 +18,9 @@ use crate::user_code::panics::{catch, short};
 /// Migrations whose new states could not be read back because no decoder is known, with
 /// the reason.
 #[derive(Debug, Default)]
-pub(crate) struct Unchecked(Mutex<BTreeMap<String, String>>);
+pub(crate) struct UncheckedStates(Mutex<BTreeMap<String, String>>);
 
-impl Unchecked {
+impl UncheckedStates {
     fn note(&self, migration: &Migration, why: &str) {
         let mut noted = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         noted.entry(migration.short_name()).or_insert_with(|| {
@@ -38,9 +38,9 @@ impl Unchecked {
 }
 
 /// Result of a round trip.
-enum Back {
+enum RoundTrip {
     Same,
-    Another(String),
+    Different(String),
     Unreadable(Refusal),
     Unwritable(String),
     /// No decoder is known.
@@ -52,7 +52,7 @@ pub(crate) fn check(
     route: &Route,
     stream: &StreamId,
     json: &str,
-    unchecked: &Unchecked,
+    unchecked: &UncheckedStates,
 ) -> Result<(), MigrationError> {
     let last = &route.hops()[route.hops().len() - 1];
     let state_type = last.target_state.name;
@@ -60,32 +60,32 @@ pub(crate) fn check(
     let back = catch(|| read(last, json));
     let differently = FailureClass::ReadsBackDifferently;
     let (class, what) = match back {
-        Ok(Back::Same) => return Ok(()),
-        Ok(Back::Another(difference)) => (
+        Ok(RoundTrip::Same) => return Ok(()),
+        Ok(RoundTrip::Different(difference)) => (
             differently,
             format!(
                 "the new state changes when it is deserialized and serialized again: {difference}"
             ),
         ),
-        Ok(Back::Unwritable(why)) => (
+        Ok(RoundTrip::Unwritable(why)) => (
             differently,
             format!("the new state cannot be serialized again after it was deserialized: {why}"),
         ),
-        Ok(Back::Unreadable(refusal)) if refusal.borrows => {
+        Ok(RoundTrip::Unreadable(refusal)) if refusal.borrows => {
             let why = format!(
                 "`{state_type}` borrows from its input; use owned types, such as `String` instead of `&str`"
             );
             unchecked.note(last, &why);
             return Ok(());
         }
-        Ok(Back::Unreadable(refusal)) => (
+        Ok(RoundTrip::Unreadable(refusal)) => (
             differently,
             format!(
                 "the new state cannot be deserialized again: {}",
                 refusal.text(json)
             ),
         ),
-        Ok(Back::Unknown) => {
+        Ok(RoundTrip::Unknown) => {
             let why = if last.defined_at().is_some() {
                 format!("`{state_type}` cannot be deserialized; derive `serde::Deserialize` for it")
             } else {
@@ -115,24 +115,24 @@ pub(crate) fn check(
 }
 
 /// Deserializes a state of the target version and serializes it again.
-fn read(last: &Migration, json: &str) -> Back {
+fn read(last: &Migration, json: &str) -> RoundTrip {
     let Some(decoder) = last.target_decoder() else {
-        return Back::Unknown;
+        return RoundTrip::Unknown;
     };
     let state = match decoder.decode(json.as_bytes()) {
         Ok(state) => state,
-        Err(error) => return Back::Unreadable(Refusal::of(&error)),
+        Err(error) => return RoundTrip::Unreadable(Refusal::of(&error)),
     };
     let mut again = Vec::with_capacity(json.len());
     if let Err(error) = last.step.encode(&state, &mut again) {
-        return Back::Unwritable(short(error.to_string()));
+        return RoundTrip::Unwritable(short(error.to_string()));
     }
     if again == json.as_bytes() {
-        return Back::Same;
+        return RoundTrip::Same;
     }
     let again = String::from_utf8_lossy(&again);
     match redaction::difference(json, &again, Lists::InAnyOrder) {
-        None => Back::Same,
-        Some(difference) => Back::Another(difference),
+        None => RoundTrip::Same,
+        Some(difference) => RoundTrip::Different(difference),
     }
 }

@@ -12,7 +12,7 @@ use state_migration_core::{Error, ErrorKind, FailureClass, MigrationError, Stage
 use tokio::sync::oneshot;
 use tokio::time::timeout;
 
-use crate::observe::Here;
+use crate::observe::CurrentSpan;
 
 /// The `nice` value of threads that yield. Competing for the same core, such a thread
 /// gets about a tenth of the time of a normal one.
@@ -30,22 +30,22 @@ type Job = Box<dyn FnOnce() + Send>;
 
 /// The executor of the user code of one run.
 #[derive(Clone)]
-pub(crate) struct Code {
+pub(crate) struct UserCode {
     idle: Arc<Mutex<Vec<mpsc::Sender<Job>>>>,
     deadline: Duration,
     /// Whether the threads have a lower priority than other threads of the program.
-    gives_way: bool,
+    low_priority: bool,
     /// Total execution time of user code, in microseconds.
     busy: Arc<AtomicU64>,
 }
 
 /// The process that user code is working on, and since when.
 #[derive(Clone, Default)]
-pub(crate) struct Watch(Arc<Mutex<Option<(StreamId, Instant)>>>);
+pub(crate) struct Watchdog(Arc<Mutex<Option<(StreamId, Instant)>>>);
 
-impl Watch {
+impl Watchdog {
     /// Runs work on one process. Fails if it takes longer than the timeout.
-    pub(crate) fn over<T>(
+    pub(crate) fn run_on<T>(
         &self,
         stream: &StreamId,
         deadline: Duration,
@@ -86,14 +86,14 @@ impl Watch {
 
 /// Reason why user code gave no result.
 #[derive(Debug)]
-pub(crate) enum NoAnswer {
+pub(crate) enum NoResult {
     /// The code does not return for this process.
     Stuck(StreamId),
     /// The thread has ended.
     Ended(Error),
 }
 
-impl NoAnswer {
+impl NoResult {
     /// The failure of the process that the code was run for.
     pub(crate) fn of(self, stream: &StreamId) -> MigrationError {
         match self {
@@ -113,12 +113,12 @@ pub(crate) fn never_returned(stream: StreamId) -> MigrationError {
     )
 }
 
-impl Code {
-    pub(crate) fn new(deadline: Duration, gives_way: bool) -> Self {
+impl UserCode {
+    pub(crate) fn new(deadline: Duration, low_priority: bool) -> Self {
         Self {
             idle: Arc::default(),
             deadline,
-            gives_way,
+            low_priority,
             busy: Arc::default(),
         }
     }
@@ -136,22 +136,22 @@ impl Code {
     /// timeout is abandoned together with its thread.
     pub(crate) async fn run<T: Send + 'static>(
         &self,
-        work: impl FnOnce(&Watch) -> T + Send + 'static,
-    ) -> Result<T, NoAnswer> {
-        let watch = Watch::default();
+        work: impl FnOnce(&Watchdog) -> T + Send + 'static,
+    ) -> Result<T, NoResult> {
+        let watchdog = Watchdog::default();
         let (answer, mut answered) = oneshot::channel();
         let thread = {
-            let (watch, busy) = (watch.clone(), self.busy.clone());
-            let here = Here::now();
+            let (watchdog, busy) = (watchdog.clone(), self.busy.clone());
+            let span = CurrentSpan::now();
             self.start(Box::new(move || {
                 let began = Instant::now();
-                let done = here.go_on(|| work(&watch));
+                let done = span.enter(|| work(&watchdog));
                 let took = u64::try_from(began.elapsed().as_micros()).unwrap_or(0);
                 busy.fetch_add(took, Ordering::Relaxed);
                 // Fails if the run was dropped, so that the result is not needed.
                 let _ = answer.send(done);
             }))
-            .map_err(NoAnswer::Ended)?
+            .map_err(NoResult::Ended)?
         };
         let patience = self.deadline.saturating_mul(2);
         let tick = (self.deadline / 2).clamp(Duration::from_millis(1), Duration::from_secs(1));
@@ -165,14 +165,14 @@ impl Code {
                     return Ok(done);
                 }
                 Ok(Err(_)) => {
-                    return Err(NoAnswer::Ended(Error::new(
+                    return Err(NoResult::Ended(Error::new(
                         ErrorKind::Unavailable,
                         "a panic in user code was not caught; report it as a bug of state-migration",
                     )));
                 }
                 Err(_) => {
-                    if let Some(stream) = watch.longer_than(patience) {
-                        return Err(NoAnswer::Stuck(stream));
+                    if let Some(stream) = watchdog.longer_than(patience) {
+                        return Err(NoResult::Stuck(stream));
                     }
                 }
             }
@@ -180,13 +180,13 @@ impl Code {
     }
 
     /// Runs user code on one process, within the timeout.
-    pub(crate) async fn on<T: Send + 'static>(
+    pub(crate) async fn run_on<T: Send + 'static>(
         &self,
         stream: &StreamId,
         work: impl FnOnce(&StreamId) -> Result<T, MigrationError> + Send + 'static,
     ) -> Result<T, MigrationError> {
         let (id, deadline) = (stream.clone(), self.deadline);
-        self.run(move |watch| watch.over(&id, deadline, || work(&id)))
+        self.run(move |watchdog| watchdog.run_on(&id, deadline, || work(&id)))
             .await
             .unwrap_or_else(|none| Err(none.of(stream)))
     }
@@ -207,11 +207,11 @@ impl Code {
             }
         }
         let (thread, jobs) = mpsc::channel::<Job>();
-        let gives_way = self.gives_way;
+        let low_priority = self.low_priority;
         std::thread::Builder::new()
             .name("state-migration".to_owned())
             .spawn(move || {
-                if gives_way {
+                if low_priority {
                     lower_priority();
                 }
                 for job in jobs {
@@ -244,41 +244,41 @@ mod tests {
         StreamId::new("process/t/p").unwrap()
     }
 
-    fn idle(code: &Code) -> usize {
+    fn idle(code: &UserCode) -> usize {
         code.idle.lock().unwrap().len()
     }
 
     /// Fails without the check of `longer_than`: the test hangs.
     #[tokio::test]
-    async fn a_thread_that_is_stuck_is_given_up_and_others_go_on() {
-        let code = Code::new(Duration::from_millis(20), true);
-        let stuck = code.run(|watch| {
+    async fn a_stuck_thread_is_abandoned_and_others_continue() {
+        let code = UserCode::new(Duration::from_millis(20), true);
+        let stuck = code.run(|watchdog| {
             let forever = || -> Result<(), MigrationError> {
                 loop {
                     std::thread::park();
                 }
             };
-            watch.over(&stream(), Duration::from_millis(20), forever)
+            watchdog.run_on(&stream(), Duration::from_millis(20), forever)
         });
         let began = Instant::now();
         let other = code.run(|_| 7);
         let (stuck, other) = tokio::join!(stuck, other);
         assert!(began.elapsed() >= Duration::from_millis(40));
         assert_eq!(other.unwrap(), 7);
-        let Err(NoAnswer::Stuck(named)) = stuck else {
+        let Err(NoResult::Stuck(named)) = stuck else {
             panic!("it is stuck");
         };
         assert_eq!(named, stream());
         assert_eq!(idle(&code), 1, "the other one's thread only");
-        let failure = NoAnswer::Stuck(stream()).of(&stream());
+        let failure = NoResult::Stuck(stream()).of(&stream());
         assert_eq!(failure.class, FailureClass::NeverReturned);
     }
 
     /// The timeout applies to each process, not to the whole job.
     #[tokio::test]
     async fn a_thread_that_goes_from_process_to_process_is_not_stuck() {
-        let code = Code::new(Duration::from_millis(40), true);
-        let worked = code.run(|watch| {
+        let code = UserCode::new(Duration::from_millis(40), true);
+        let worked = code.run(|watchdog| {
             (0..6)
                 .map(|_| {
                     let work = || {
@@ -286,7 +286,7 @@ mod tests {
                         Ok(())
                     };
                     // Unlimited, so that a busy machine does not fail the test.
-                    watch.over(&stream(), Duration::MAX, work)
+                    watchdog.run_on(&stream(), Duration::MAX, work)
                 })
                 .all(|done| done.is_ok())
         });
@@ -296,7 +296,7 @@ mod tests {
     /// Fails without the list of idle threads: each job gets its own thread.
     #[tokio::test]
     async fn threads_are_used_again() {
-        let code = Code::new(Duration::from_secs(10), true);
+        let code = UserCode::new(Duration::from_secs(10), true);
         let mut threads = std::collections::HashSet::new();
         for _ in 0..20 {
             threads.insert(code.run(|_| std::thread::current().id()).await.unwrap());
@@ -317,21 +317,21 @@ mod tests {
     #[cfg(target_os = "linux")]
     #[tokio::test]
     async fn threads_of_code_that_gives_way_have_a_lower_priority() {
-        let code = |gives_way| Code::new(Duration::from_secs(10), gives_way);
-        let here = nice();
-        assert_eq!(code(false).run(|_| nice()).await.unwrap(), here);
+        let code = |low_priority| UserCode::new(Duration::from_secs(10), low_priority);
+        let span = nice();
+        assert_eq!(code(false).run(|_| nice()).await.unwrap(), span);
         let lower = code(true).run(|_| nice()).await.unwrap();
-        assert_eq!(lower, NICE.max(here));
-        assert_eq!(nice(), here, "of no other thread");
+        assert_eq!(lower, NICE.max(span));
+        assert_eq!(nice(), span, "of no other thread");
     }
 
     /// Jobs catch panics of user code; this test covers a panic that escapes.
     #[tokio::test]
     async fn a_panic_in_a_job_is_an_error_and_its_thread_is_replaced() {
-        let code = Code::new(Duration::from_secs(10), true);
+        let code = UserCode::new(Duration::from_secs(10), true);
         assert_eq!(code.run(|_| 1).await.unwrap(), 1);
         let ended = code.run(|_| -> u32 { panic!("past all guards") }).await;
-        let Err(NoAnswer::Ended(error)) = ended else {
+        let Err(NoResult::Ended(error)) = ended else {
             panic!("it ended");
         };
         assert!(error.to_string().contains("report it as a bug"), "{error}");
@@ -345,10 +345,17 @@ mod tests {
             std::thread::sleep(2 * limit);
             Ok(1)
         };
-        let late = Watch::default().over(&stream(), limit, work).unwrap_err();
+        let late = Watchdog::default()
+            .run_on(&stream(), limit, work)
+            .unwrap_err();
         assert_eq!(late.class, FailureClass::Deadline);
         assert!(late.message.contains("the deadline of 5 ms"), "{late}");
         let long = Duration::from_secs(60);
-        assert_eq!(Watch::default().over(&stream(), long, || Ok(1)).unwrap(), 1);
+        assert_eq!(
+            Watchdog::default()
+                .run_on(&stream(), long, || Ok(1))
+                .unwrap(),
+            1
+        );
     }
 }

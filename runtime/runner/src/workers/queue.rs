@@ -207,7 +207,7 @@ mod tests {
 
     /// Fails without `push_front` in `put_back`: no worker gets the rest of the range.
     #[tokio::test]
-    async fn what_is_put_back_is_gone_on_with_where_it_was() {
+    async fn a_range_that_is_put_back_continues_where_it_was() {
         let queue = queue();
         let mut range = take(&queue).unwrap();
         assert!(take(&queue).is_none());

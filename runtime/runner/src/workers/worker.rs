@@ -9,14 +9,14 @@ use state_migration_core::{
 use tokio::sync::mpsc;
 
 use crate::chunk::context::ChunkContext;
-use crate::chunk::page::{Page, Worked};
-use crate::control::Go;
+use crate::chunk::page::{Page, PageResult};
+use crate::control::ChunkPermit;
 use crate::limits::backpressure;
 use crate::limits::in_progress::ChunkGuard;
 use crate::retry::{ATTEMPTS, back_off};
 use crate::run::history;
 use crate::run::run_log::Range;
-use crate::stages::commit::{self, Outcome};
+use crate::stages::commit::{self, ChunkOutcome};
 use crate::stages::done::Done;
 use crate::stages::scan;
 use crate::workers::queue::Queue;
@@ -26,7 +26,7 @@ const TOGETHER: usize = 4;
 const TOGETHER_BYTES: usize = 8 << 20;
 
 /// A message of a worker to the main task.
-pub(crate) enum Told {
+pub(crate) enum WorkerMessage {
     Done(Done),
     /// The worker had to stop; the rest of the range is left to another execution.
     Broken(MigrationError),
@@ -47,7 +47,7 @@ pub(crate) struct Worker {
     pub(crate) source: Source,
     /// Number of processes left until the limit of the selection, if there is one.
     pub(crate) left: Option<usize>,
-    pub(crate) sender: mpsc::Sender<Told>,
+    pub(crate) sender: mpsc::Sender<WorkerMessage>,
     /// Results that are committed, but may not be durable yet.
     pub(crate) waiting: Vec<Done>,
     /// Registered while the worker has a chunk to migrate, to flush or to report.
@@ -59,7 +59,7 @@ enum Stop {
     /// The run was cancelled, or its main task has ended.
     Ended,
     /// There are too many workers.
-    LaneCloses,
+    SlotCloses,
     /// A failure that concerns more than one process.
     Broken {
         from: Option<StreamId>,
@@ -72,7 +72,7 @@ impl Worker {
         let mut ended = Vec::new();
         let concurrency = self.context.concurrency.clone();
         loop {
-            let lane = concurrency.enter().await;
+            let slot = concurrency.enter().await;
             let mut range = match queue.next(&self.context).await {
                 Ok(Some(range)) => range,
                 Ok(None) => break,
@@ -81,23 +81,23 @@ impl Worker {
                         "cannot take over a range from a worker that does not answer; resume the run: {error}"
                     ));
                     // Fails only if the run was dropped.
-                    drop(self.sender.send(Told::Broken(failure)).await);
+                    drop(self.sender.send(WorkerMessage::Broken(failure)).await);
                     break;
                 }
             };
             let stop = self.migrate_range(&mut range, &queue).await;
             // Commits count, however the range ended.
-            let settled = self.rest().await;
-            let stop = match (stop, settled) {
-                (Err(Stop::LaneCloses), Ok(())) => {
-                    if let Some(lane) = lane {
-                        lane.forget();
+            let flushed = self.finish_chunks().await;
+            let stop = match (stop, flushed) {
+                (Err(Stop::SlotCloses), Ok(())) => {
+                    if let Some(slot) = slot {
+                        slot.forget();
                     }
                     queue.put_back(range);
                     continue;
                 }
-                (Err(Stop::LaneCloses), settled) => settled,
-                (stop, settled) => stop.and(settled),
+                (Err(Stop::SlotCloses), flushed) => flushed,
+                (stop, flushed) => stop.and(flushed),
             };
             // The worker that took over the range reports the rest of it.
             match &stop {
@@ -107,14 +107,18 @@ impl Worker {
             }
             match stop {
                 Ok(()) => {}
-                Err(Stop::Ended | Stop::LaneCloses) => break,
+                Err(Stop::Ended | Stop::SlotCloses) => break,
                 Err(Stop::Broken { from, error }) => {
                     let from = from.map_or_else(String::new, |stream| format!(" from {stream} on"));
                     let mut failure = worker_failed(&format!(
                         "a range of processes{from} was not migrated; resume the run: {error}"
                     ));
                     failure.class = FailureClass::of(&error);
-                    let gone = self.sender.send(Told::Broken(failure)).await.is_err();
+                    let gone = self
+                        .sender
+                        .send(WorkerMessage::Broken(failure))
+                        .await
+                        .is_err();
                     // No later write would succeed either.
                     let lost =
                         matches!(error.kind(), ErrorKind::Claimed { .. } | ErrorKind::Fenced);
@@ -139,18 +143,18 @@ impl Worker {
                 error,
             };
             if self.left == Some(0) {
-                let end = Outcome {
+                let end = ChunkOutcome {
                     at_end: true,
-                    ..Outcome::default()
+                    ..ChunkOutcome::default()
                 };
                 let done = commit::without_processes(&self.context.committer, end, range).await;
                 self.waiting.push(done.map_err(broken)?);
                 return Ok(());
             }
             let fit = self.context.sizes.fit();
-            let gives_way = backpressure.is_in_the_way(&self.context.store);
+            let yields = backpressure.applies(&self.context.store);
             let limit = size
-                .min(if gives_way {
+                .min(if yields {
                     backpressure::limit(fit)
                 } else {
                     fit
@@ -180,14 +184,19 @@ impl Worker {
                 // The worker may have to wait, and must not hold a read point
                 // meanwhile.
                 page.read.read_point = ReadPoint::none();
-                self.rest().await?;
+                self.finish_chunks().await?;
             }
             let in_progress = &self.context.in_progress;
-            match self.context.control.may_go_on(processes, in_progress).await {
-                Go::On(guard) => self.guard = Some(guard),
+            match self
+                .context
+                .control
+                .permit_chunk(processes, in_progress)
+                .await
+            {
+                ChunkPermit::Granted(guard) => self.guard = Some(guard),
                 // The processes may have been held or released meanwhile.
-                Go::AfterAPause | Go::AtAnotherPace => continue,
-                Go::Nowhere => return Err(Stop::Ended),
+                ChunkPermit::AfterPause | ChunkPermit::RateChanged => continue,
+                ChunkPermit::Cancelled => return Err(Stop::Ended),
             }
             let seen = self.context.observer.chunk(&page.read.processes);
             let worked = self.context.migrate_page(page, range);
@@ -198,11 +207,11 @@ impl Worker {
                 Err(_) => {}
             }
             // A worker that yields is idle on purpose.
-            if !gives_way {
+            if !yields {
                 self.context.concurrency.adjust(&self.context.code);
             }
             match worked {
-                Ok(Worked { done, large }) => {
+                Ok(PageResult { done, large }) => {
                     queue.renew(range);
                     conflicts = 0;
                     // The rest of the page after a large process was read in vain, and
@@ -213,13 +222,13 @@ impl Worker {
                     self.waiting.push(done);
                     let bytes: usize = self.waiting.iter().map(|done| done.bytes).sum();
                     if self.waiting.len() >= TOGETHER || bytes >= TOGETHER_BYTES {
-                        self.settle().await?;
+                        self.flush_results().await?;
                     }
                     if range.row.done {
                         return Ok(());
                     }
-                    if self.context.concurrency.closes() {
-                        return Err(Stop::LaneCloses);
+                    if self.context.concurrency.must_close() {
+                        return Err(Stop::SlotCloses);
                     }
                 }
                 Err(error) if error.is_conflict() && conflicts < ATTEMPTS => {
@@ -244,7 +253,7 @@ impl Worker {
             return Err(error);
         };
         let at = first.head.map(|head| head.workflow_id);
-        let failure = scan::unread(&first.stream, &error);
+        let failure = scan::unreadable(&first.stream, &error);
         // The bookkeeping itself may be damaged.
         commit::failure(&context.committer, failure, at, range)
             .await
@@ -262,25 +271,25 @@ impl Worker {
     }
 
     /// Flushes and reports all results, and deregisters the chunk.
-    async fn rest(&mut self) -> Result<(), Stop> {
-        let settled = self.settle().await;
+    async fn finish_chunks(&mut self) -> Result<(), Stop> {
+        let flushed = self.flush_results().await;
         self.guard = None;
-        settled
+        flushed
     }
 
     /// Makes the commits durable, then reports the results.
-    async fn settle(&mut self) -> Result<(), Stop> {
+    async fn flush_results(&mut self) -> Result<(), Stop> {
         if self.waiting.is_empty() {
             return Ok(());
         }
         let first = self.waiting.iter().find_map(|done| done.moved.first());
         let from = first.map(|moved| moved.stream.clone());
-        let settled = commit::settle(&self.context.committer).await;
+        let flushed = commit::flush(&self.context.committer).await;
         let waiting = std::mem::take(&mut self.waiting);
-        settled.map_err(|error| Stop::Broken { from, error })?;
+        flushed.map_err(|error| Stop::Broken { from, error })?;
         for done in waiting {
             // Fails only if the run was dropped.
-            let sent = self.sender.send(Told::Done(done)).await;
+            let sent = self.sender.send(WorkerMessage::Done(done)).await;
             sent.map_err(|_| Stop::Ended)?;
         }
         Ok(())
@@ -331,7 +340,7 @@ impl Source {
                     .filter_map(|failure| failure.stream().cloned());
                 (streams.collect(), Vec::new())
             }
-            Self::Births(versions) => born(context, versions, limit).await?,
+            Self::Births(versions) => births_page(context, versions, limit).await?,
         };
         let at_end = streams.len() < limit;
         let last: Option<StreamId> = streams.last().cloned();
@@ -353,7 +362,7 @@ impl Source {
 }
 
 /// Processes born behind a run, at any of the versions.
-async fn born(
+async fn births_page(
     context: &ChunkContext,
     versions: &[WorkflowId],
     limit: usize,

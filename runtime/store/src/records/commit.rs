@@ -16,7 +16,8 @@ use crate::kv::{Kv, KvTxn};
 use crate::record::{self, Closing};
 use crate::records::due::OpenRead;
 use crate::records::{
-    ATTEMPTS, RecordStore, arrive, closing, closing_of, put_migration, read_head, rounds_of,
+    ATTEMPTS, RecordStore, closing, closing_of, put_migration, read_head, record_arrivals,
+    rounds_of,
 };
 
 /// How long the transaction that read a page can be used to commit it. The
@@ -149,7 +150,10 @@ async fn put<T: KvTxn>(txn: &mut T, batch: &Batch) -> Result<(), Error> {
     for it in &batch.moves {
         put_migration(txn, &it.stream, &it.head, &it.event, now)?;
         if it.update_registry {
-            txn.put(PerStream::Remembered.key(&it.stream), record::mark())?;
+            txn.put(
+                PerStream::PendingRegistryUpdate.key(&it.stream),
+                record::mark(),
+            )?;
         }
         if !batch.arrivals_are_known {
             let target = it.event.workflow_id();
@@ -157,7 +161,7 @@ async fn put<T: KvTxn>(txn: &mut T, batch: &Batch) -> Result<(), Error> {
         }
     }
     for (version, streams) in arrivals {
-        arrive(txn, version, streams).await?;
+        record_arrivals(txn, version, streams).await?;
     }
     for it in &batch.finished {
         let head = Head {

@@ -62,7 +62,7 @@ impl<T> OpenRead<T> {
 }
 
 /// A process as its head describes it.
-struct Found {
+struct FoundProcess {
     stream: StreamId,
     head: Result<Head, ChunkProblem>,
     /// Whether to read its events too.
@@ -74,7 +74,7 @@ struct Found {
 /// The result of reading the heads for a page.
 #[derive(Default)]
 struct Heads {
-    found: Vec<Found>,
+    found: Vec<FoundProcess>,
     passed: Passed,
     up_to: Option<StreamId>,
     at_end: bool,
@@ -94,7 +94,7 @@ impl Heads {
             Err(_) => return,
         };
         let passed = std::mem::take(&mut self.passed);
-        self.found.push(Found {
+        self.found.push(FoundProcess {
             stream,
             head,
             is_due,
@@ -241,7 +241,7 @@ async fn get_heads<T: KvTxn>(
     Ok(heads)
 }
 
-impl Found {
+impl FoundProcess {
     /// The process with its snapshot and its events.
     fn with(self, snapshot: Option<Snapshot>, read: Result<Events, ChunkProblem>) -> DueProcess {
         let (head, mut problem) = match self.head {
@@ -278,7 +278,7 @@ impl Read {
     }
 
     /// Adds a process; returns whether it fits, and whether more may follow.
-    fn add(&mut self, found: Found, more: More, request: &DueRequest) -> Fit {
+    fn add(&mut self, found: FoundProcess, more: ProcessParts, request: &DueRequest) -> Fit {
         let (snapshot, read) = more;
         if matches!(read, Err(ChunkProblem::TooLarge)) && !self.processes.is_empty() {
             return Fit::Not;
@@ -303,7 +303,7 @@ enum Fit {
 }
 
 /// The parts of a process that are read in addition to its head.
-type More = (Option<Snapshot>, Result<Events, ChunkProblem>);
+type ProcessParts = (Option<Snapshot>, Result<Events, ChunkProblem>);
 
 /// The sequence number after which a process is read: never before its
 /// baseline, because earlier events are of other versions.
@@ -315,7 +315,7 @@ fn start_of(request: &DueRequest, head: &Head) -> u64 {
 }
 
 /// No snapshot and no events: only the head was requested, or it is unreadable.
-fn nothing_more() -> More {
+fn no_parts() -> ProcessParts {
     (None, Ok((Vec::new(), 0)))
 }
 
@@ -324,9 +324,9 @@ fn nothing_more() -> More {
 async fn read_together<T: KvTxn>(
     txn: &T,
     request: &DueRequest,
-    found: Vec<Found>,
+    found: Vec<FoundProcess>,
 ) -> Result<(Vec<DueProcess>, bool), Error> {
-    let is_due = |one: &&Found| one.is_due;
+    let is_due = |one: &&FoundProcess| one.is_due;
     let (Some(first), Some(last)) = (found.iter().find(is_due), found.iter().rfind(is_due)) else {
         return Ok((Vec::new(), false));
     };
@@ -353,7 +353,7 @@ async fn read_together<T: KvTxn>(
                 };
                 (snapshot, events)
             }
-            _ => nothing_more(),
+            _ => no_parts(),
         };
         match read.add(one, more, request) {
             Fit::More => {}
@@ -368,13 +368,13 @@ async fn read_together<T: KvTxn>(
 async fn read_one_by_one<T: KvTxn>(
     txn: &T,
     request: &DueRequest,
-    found: Vec<Found>,
+    found: Vec<FoundProcess>,
 ) -> Result<(Vec<DueProcess>, bool), Error> {
     let mut read = Read::of(found.len());
     let reads = found.into_iter().map(|one| async move {
         let more = match &one.head {
             Ok(head) if one.is_due => read_alone(txn, request, &one.stream, head).await,
-            _ => Ok(nothing_more()),
+            _ => Ok(no_parts()),
         };
         (one, more)
     });
@@ -395,7 +395,7 @@ async fn read_alone<T: KvTxn>(
     request: &DueRequest,
     stream: &StreamId,
     head: &Head,
-) -> Result<More, Error> {
+) -> Result<ProcessParts, Error> {
     let snapshot = read_snapshot(txn, request, stream, head).await?;
     let after = match &snapshot {
         Some(snapshot) => snapshot.sequence,
@@ -562,9 +562,9 @@ async fn read_events<T: KvTxn>(
     if let Some((at, _)) = rows.peek().await?
         && let Some(beyond) = key::sequence_in(at, &prefix)
         && beyond > head.sequence
-        && !knows_of(txn, stream, beyond).await?
+        && !head_covers(txn, stream, beyond).await?
     {
-        return corrupt(crate::records::events::beyond_head(stream, beyond));
+        return corrupt(crate::records::events::event_after_head(stream, beyond));
     }
     Ok(Ok((events, bytes)))
 }
@@ -583,7 +583,7 @@ async fn check_absent<T: KvTxn>(txn: &T, key: &[u8]) -> Result<(), Error> {
 /// read and before the events are. Such an event is omitted, so that the page
 /// is as of the instant of its heads. Because no read is of an earlier instant
 /// than a previous one, events are never behind the heads.
-async fn knows_of<T: KvTxn>(txn: &T, stream: &StreamId, sequence: u64) -> Result<bool, Error> {
+async fn head_covers<T: KvTxn>(txn: &T, stream: &StreamId, sequence: u64) -> Result<bool, Error> {
     let row = txn.get(&PerStream::Head.key(stream)).await?;
     let head = row.map(record::read_head);
     Ok(matches!(head, Some(Ok(head)) if head.sequence >= sequence))

@@ -13,7 +13,7 @@ use crate::key::{self, PerStream};
 use crate::kv::{Kv, KvTxn};
 use crate::record;
 use crate::records::rows::Rows;
-use crate::records::{NotDurable, ROW, RecordStore, arrive, next_sequence, read_head};
+use crate::records::{NotDurable, ROW, RecordStore, next_sequence, read_head, record_arrivals};
 
 /// Expected size of an event, in bytes.
 const EVENT: usize = 512;
@@ -114,10 +114,10 @@ async fn append<T: KvTxn>(
                 "stream {stream} has no events, so it cannot be migrated"
             )));
         }
-        arrive(txn, code, [stream]).await?;
+        record_arrivals(txn, code, [stream]).await?;
     }
     let mut sequence = head.as_ref().map_or(0, |head| head.sequence);
-    nothing_beyond(txn, stream, sequence).await?;
+    check_no_later_event(txn, stream, sequence).await?;
     let now = Timestamp::now();
     for event in events {
         sequence = next_sequence(stream, sequence)?;
@@ -166,8 +166,8 @@ async fn migrate<K: KvTxn>(
     }
     fence::check(stream, &baseline.source(), &head.workflow_id)?;
     fence::check_hold(stream, head)?;
-    nothing_beyond(txn, stream, head.sequence).await?;
-    arrive(txn, event.workflow_id(), [stream]).await?;
+    check_no_later_event(txn, stream, head.sequence).await?;
+    record_arrivals(txn, event.workflow_id(), [stream]).await?;
     crate::records::put_migration(txn, stream, head, event, Timestamp::now())?;
     Ok(Appended {
         last_sequence: head.sequence + 1,
@@ -276,15 +276,19 @@ async fn read_more<T: KvTxn>(
 }
 
 /// Rejects an append over an event that a damaged head does not include.
-async fn nothing_beyond<T: KvTxn>(txn: &T, stream: &StreamId, last: u64) -> Result<(), Error> {
+async fn check_no_later_event<T: KvTxn>(
+    txn: &T,
+    stream: &StreamId,
+    last: u64,
+) -> Result<(), Error> {
     let next = next_sequence(stream, last)?;
     match txn.get(&key::event(stream, next)).await? {
         None => Ok(()),
-        Some(_) => Err(beyond_head(stream, next)),
+        Some(_) => Err(event_after_head(stream, next)),
     }
 }
 
-pub(crate) fn beyond_head(stream: &StreamId, sequence: u64) -> Error {
+pub(crate) fn event_after_head(stream: &StreamId, sequence: u64) -> Error {
     Error::corrupt(format!(
         "event {sequence} of stream {stream} exists, but the head ends before it; restore the head from a backup (nothing was changed)"
     ))

@@ -7,17 +7,17 @@
 //! or row.
 
 mod commit;
-#[cfg(test)]
-mod cut_short;
 mod due;
 mod entries;
 mod events;
 mod heads;
 #[cfg(test)]
-mod interleaved;
+mod interleaved_writes;
 mod rows;
 mod snapshots;
 mod transactional;
+#[cfg(test)]
+mod truncated_scans;
 
 use std::fmt;
 use std::future::Future;
@@ -252,7 +252,7 @@ fn put_migration<T: KvTxn>(
 /// While a run closes the version, each arrival is recorded, so that the run
 /// finds the processes that it has already scanned past. The presence row is
 /// marked as read, so this conflicts with beginning or ending to close it.
-async fn arrive<T: KvTxn>(
+async fn record_arrivals<T: KvTxn>(
     txn: &mut T,
     version: &WorkflowId,
     streams: impl IntoIterator<Item = &StreamId>,

@@ -74,7 +74,7 @@ pub(crate) fn ended_early(last: Option<&[u8]>, next: &[u8]) -> Error {
     Error::new(
         ErrorKind::Unavailable,
         format!(
-            "a scan of the store ended early{after}, although {} follows; the result is discarded, so read again, or resume the run",
+            "a scan of the store ended early{after}, although {} follows; read again, or resume the run",
             key::name(next)
         ),
     )

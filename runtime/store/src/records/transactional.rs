@@ -156,10 +156,10 @@ impl<K: Kv> TransactionalStore for RecordStore<K> {
         after: Option<&StreamId>,
         limit: usize,
     ) -> Result<Vec<StreamId>, Error> {
-        let range = PerStream::Remembered.range("", after);
+        let range = PerStream::PendingRegistryUpdate.range("", after);
         let rows = self.page(range, limit).await?;
         let stream = |(row_key, row): (Bytes, Bytes)| {
-            let stream = PerStream::Remembered.stream(&row_key)?;
+            let stream = PerStream::PendingRegistryUpdate.stream(&row_key)?;
             record::check_mark(row).map_err(|bad| {
                 bad.of(format_args!(
                     "the note to update a separate process registry for {stream}"
@@ -174,7 +174,7 @@ impl<K: Kv> TransactionalStore for RecordStore<K> {
         let last = streams.last().map_or("", StreamId::as_str);
         self.transact("the removal of notes up to", last, |mut txn| async move {
             for stream in streams {
-                txn.delete(PerStream::Remembered.key(stream))?;
+                txn.delete(PerStream::PendingRegistryUpdate.key(stream))?;
             }
             Ok((txn, ()))
         })

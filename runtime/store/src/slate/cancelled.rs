@@ -70,7 +70,7 @@ async fn slatedb_ends_a_scan_early_and_without_an_error_once_a_next_was_dropped(
 
 /// Fails if `SlateDbScan::start` continues after an interruption.
 #[tokio::test]
-async fn a_scan_of_ours_refuses_to_go_on_once_a_next_was_dropped() {
+async fn a_scan_of_ours_fails_after_a_dropped_next() {
     let folder = tempfile::tempdir().unwrap();
     let store = store(folder.path()).await;
     let view = store.kv().view().unwrap();

@@ -47,7 +47,7 @@ impl Gradual {
     }
 
     /// Yields to the writes of users from now on.
-    pub(crate) fn give_way_to(&self, activity: Arc<Activity>) {
+    pub(crate) fn yield_to(&self, activity: Arc<Activity>) {
         let _ = self.0.activity.set(activity);
     }
 
@@ -67,7 +67,7 @@ impl Gradual {
 }
 
 impl Shared {
-    fn has_traffic(&self) -> bool {
+    fn has_writes(&self) -> bool {
         let activity = self.activity.get();
         activity.is_some_and(|activity| activity.write_activity().is_within(LATELY))
     }
@@ -96,7 +96,7 @@ struct Upload {
 #[async_trait]
 impl MultipartUpload for Upload {
     fn put_part(&mut self, data: PutPayload) -> UploadPart {
-        if !self.shared.has_traffic() {
+        if !self.shared.has_writes() {
             return self.inner.put_part(data);
         }
         // The positions of the pieces in the file are assigned in this order.
@@ -177,11 +177,11 @@ mod tests {
         let files = LocalFileSystem::new_with_prefix(folder.path()).unwrap();
         let gradual = Gradual::new(folder.path());
         let activity = Activity::of(StoreId::unique());
-        gradual.give_way_to(activity.clone());
-        for has_traffic in [false, true] {
-            let write = has_traffic.then(|| activity.begin());
-            assert_eq!(gradual.0.has_traffic(), has_traffic);
-            let location = Path::from(format!("compacted/{has_traffic}.sst"));
+        gradual.yield_to(activity.clone());
+        for has_writes in [false, true] {
+            let write = has_writes.then(|| activity.begin());
+            assert_eq!(gradual.0.has_writes(), has_writes);
+            let location = Path::from(format!("compacted/{has_writes}.sst"));
             let options = PutMultipartOptions::default();
             let inner = files.put_multipart_opts(&location, options).await.unwrap();
             let mut upload = gradual.upload(&location, inner);

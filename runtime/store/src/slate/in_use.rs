@@ -21,7 +21,7 @@ use state_migration_core::{Error, ErrorKind, InUse};
 use crate::key;
 use crate::slate::kv::{error, way_out_of_storage};
 use crate::slate::openings::Openings;
-use crate::slate::probe::Seen;
+use crate::slate::probe::Probe;
 use crate::slate::{SlateDbReader, SlateDbStore, SlateDbStoreBuilder};
 
 /// How long, and at which interval, a store that was not closed is watched.
@@ -34,7 +34,7 @@ const MANIFESTS: &str = "manifest";
 
 /// Makes everything durable, and then leaves the mark. An error leaves no mark,
 /// which is safe: the store then counts as in use.
-pub(crate) async fn say_goodbye(db: &Db) -> Result<(), slatedb::Error> {
+pub(crate) async fn mark_closed(db: &Db) -> Result<(), slatedb::Error> {
     db.flush().await?;
     // An open handle never loads the manifest of a later writer, so this is its
     // own epoch even after it was fenced. The mark is then written to the log
@@ -59,7 +59,7 @@ pub(crate) async fn closed(reader: &DbReader) -> Result<Option<u64>, Error> {
     Ok(closed.map(|closed| closed.epoch))
 }
 
-impl Seen {
+impl Probe {
     /// Whether a program appears to have the store open.
     pub(crate) fn is_in_use(&self) -> bool {
         self.epoch.is_some() && self.closed != self.epoch && !self.openings.are_over()
@@ -111,7 +111,7 @@ impl SlateDbReader {
         // The epoch is read first, so that a later writer has another one than
         // the mark.
         let epoch = reader.manifest().writer_epoch();
-        let seen = Seen {
+        let seen = Probe {
             epoch: Some(epoch),
             holder: None,
             closed: closed(reader).await?,
@@ -158,7 +158,7 @@ impl SlateDbStoreBuilder {
     /// while it had. Otherwise those of [`open`](Self::open).
     pub async fn open_unless_in_use(mut self) -> Result<SlateDbStore, Error> {
         let in_place = self.in_place();
-        self.open_at_rest(None).await.map_err(in_place)
+        self.open_idle(None).await.map_err(in_place)
     }
 
     /// Takes the store over from a program that does not appear to be alive: it
@@ -173,10 +173,10 @@ impl SlateDbStoreBuilder {
     /// or a program writes to it. Otherwise those of [`open`](Self::open).
     pub async fn open_unless_alive(mut self, quiet_for: Duration) -> Result<SlateDbStore, Error> {
         let in_place = self.in_place();
-        self.open_at_rest(Some(quiet_for)).await.map_err(in_place)
+        self.open_idle(Some(quiet_for)).await.map_err(in_place)
     }
 
-    async fn open_at_rest(&mut self, take_over: Option<Duration>) -> Result<SlateDbStore, Error> {
+    async fn open_idle(&mut self, take_over: Option<Duration>) -> Result<SlateDbStore, Error> {
         let object_store = self.place_for_writing()?;
         let mut seen = self.look_first(&object_store).await?;
         if seen.is_in_use() {

@@ -17,7 +17,7 @@ use tokio::sync::watch;
 use crate::key::{self, KeyRange};
 use crate::kv::{Kv, KvScan, KvTxn, RowCount, RowsRead};
 use crate::slate::durable::Durability;
-use crate::slate::no_retry::Short;
+use crate::slate::no_retry::TruncatedFile;
 use crate::slate::openings::Mark;
 
 /// The engine of [`SlateDbStore`](crate::SlateDbStore).
@@ -408,7 +408,7 @@ pub(crate) fn error(what: &str, error: slatedb::Error) -> Error {
         ),
         Slate::Data if is_file_gone(&error) => (
             ErrorKind::Unavailable,
-            "a file of the database is missing: garbage collection removed it during the read, or it is lost; read again, and restore the file from a backup if it is still missing",
+            "a file of the database is missing; read again, and restore the file from a backup if it is still missing",
         ),
         Slate::Data => {
             let message = format!("{what}: {} (SlateDB says: {error})", damaged("it"));
@@ -433,7 +433,7 @@ pub(crate) fn damaged(what: &str) -> String {
 
 /// The file that an error reports as damaged.
 pub(crate) fn damaged_file(error: &slatedb::Error) -> Option<String> {
-    let short = in_causes(error, |cause| cause.downcast_ref::<Short>());
+    let short = in_causes(error, |cause| cause.downcast_ref::<TruncatedFile>());
     if let Some(short) = short {
         return Some(short.file.to_string());
     }

@@ -98,7 +98,7 @@ impl SlateDbStore {
         // A handle that is known to be fenced has nothing to make durable.
         let is_open = self.db().status().close_reason.is_none();
         let farewell = match is_open {
-            true => in_use::say_goodbye(self.db()).await,
+            true => in_use::mark_closed(self.db()).await,
             false => Ok(()),
         };
         let closed = self.db().close().await;

@@ -23,12 +23,12 @@ use crate::slate::kv::is_denied;
 
 /// The error for a file that ends before the range to be read.
 #[derive(Debug)]
-pub(crate) struct Short {
+pub(crate) struct TruncatedFile {
     pub(crate) file: Path,
     bytes: u64,
 }
 
-impl fmt::Display for Short {
+impl fmt::Display for TruncatedFile {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { file, bytes } = self;
         write!(
@@ -38,7 +38,7 @@ impl fmt::Display for Short {
     }
 }
 
-impl std::error::Error for Short {}
+impl std::error::Error for TruncatedFile {}
 
 /// An object store whose files may be damaged.
 #[derive(Debug)]
@@ -50,9 +50,9 @@ pub(crate) struct Storage {
 }
 
 /// While this exists, a missing permission is reported without retries.
-pub(crate) struct Opening(Arc<AtomicBool>);
+pub(crate) struct FailFastGuard(Arc<AtomicBool>);
 
-impl Drop for Opening {
+impl Drop for FailFastGuard {
     fn drop(&mut self) {
         self.0.store(false, Ordering::Relaxed);
     }
@@ -64,9 +64,9 @@ impl Storage {
     pub(crate) fn opening(
         inner: Arc<dyn ObjectStore>,
         gradual: Option<Gradual>,
-    ) -> (Arc<dyn ObjectStore>, Opening) {
+    ) -> (Arc<dyn ObjectStore>, FailFastGuard) {
         let denies_at_once = Arc::new(AtomicBool::new(true));
-        let opening = Opening(denies_at_once.clone());
+        let opening = FailFastGuard(denies_at_once.clone());
         let storage = Self {
             inner,
             denies_at_once,
@@ -104,7 +104,7 @@ impl Storage {
         let file = file.clone();
         Error::Generic {
             store,
-            source: Box::new(NonRetryable(Box::new(Short { file, bytes }))),
+            source: Box::new(NonRetryable(Box::new(TruncatedFile { file, bytes }))),
         }
     }
 }

@@ -24,7 +24,7 @@ use crate::slate::location::{Place, is_folder};
 use crate::slate::memory_budget::{self, Memory};
 use crate::slate::no_retry::Storage;
 use crate::slate::openings::Mark;
-use crate::slate::probe::{FORMAT, Seen, check_format, foreign, is_empty, no_store_to_open};
+use crate::slate::probe::{FORMAT, Probe, check_format, foreign, is_empty, no_store_to_open};
 use crate::slate::{SlateDbReader, SlateDbStore, damage};
 use crate::{key, record};
 
@@ -303,7 +303,7 @@ impl SlateDbStoreBuilder {
                 return Err(claimed(run));
             }
             if now.epoch != first.epoch {
-                return Err(self.came_second(&object_store).await);
+                return Err(self.lost_race(&object_store).await);
             }
         }
         // Of all programs that have seen the same epoch, one succeeds.
@@ -313,11 +313,11 @@ impl SlateDbStoreBuilder {
             Ok(store) => store,
             Err(error) => {
                 let now = self.look_first(&object_store).await;
-                let is_own = |now: Seen| now.epoch == first.epoch || !now.is_in_use();
+                let is_own = |now: Probe| now.epoch == first.epoch || !now.is_in_use();
                 return Err(if now.is_ok_and(is_own) {
                     error
                 } else {
-                    self.came_second(&object_store).await
+                    self.lost_race(&object_store).await
                 });
             }
         };
@@ -335,7 +335,7 @@ impl SlateDbStoreBuilder {
     }
 
     /// The error when another program has opened the store at the same moment.
-    async fn came_second(&self, object_store: &Arc<dyn ObjectStore>) -> Error {
+    async fn lost_race(&self, object_store: &Arc<dyn ObjectStore>) -> Error {
         for _ in 0..LOOKS {
             // A store that is unreadable while it is being created can be read
             // later.
@@ -364,7 +364,7 @@ impl SlateDbStoreBuilder {
     pub(crate) async fn open_at(
         &mut self,
         object_store: Arc<dyn ObjectStore>,
-        seen: &Seen,
+        seen: &Probe,
         epoch: Option<u64>,
     ) -> Result<SlateDbStore, Error> {
         let files = self.files(object_store);
@@ -412,7 +412,7 @@ impl SlateDbStoreBuilder {
         let kv = SlateDbKv::new(db, Some(files), durability).with_mark(mark);
         let store = SlateDbStore::of_kv(kv).await?;
         if let Some(gradual) = gradual {
-            gradual.give_way_to(store.activity());
+            gradual.yield_to(store.activity());
         }
         Ok(store)
     }
@@ -424,7 +424,7 @@ impl SlateDbStoreBuilder {
     /// There is no store, something else, or a store of a newer format. Or the
     /// object store cannot be used.
     pub async fn open_reader(self) -> Result<SlateDbReader, Error> {
-        self.look_and_stay().await.map_err(self.in_place())
+        self.probe_and_open_reader().await.map_err(self.in_place())
     }
 
     /// Adds the location of the store to an error.

@@ -27,7 +27,7 @@ const PATIENCE: Duration = Duration::from_secs(15);
 
 /// The state of a location, as seen without opening it for writing.
 #[derive(Clone, Default)]
-pub(crate) struct Seen {
+pub(crate) struct Probe {
     /// How often the store was opened; `None` without a store.
     pub(crate) epoch: Option<u64>,
     /// The run that has claimed it.
@@ -38,7 +38,7 @@ pub(crate) struct Seen {
     pub(crate) openings: Openings,
 }
 
-impl Seen {
+impl Probe {
     /// The run that has claimed the store and may be in progress.
     pub(crate) fn live_run(&self) -> Option<RunId> {
         let holder = self.holder.as_ref();
@@ -48,7 +48,7 @@ impl Seen {
 
 impl SlateDbStoreBuilder {
     /// A reader of the store.
-    pub(crate) async fn look_and_stay(&self) -> Result<SlateDbReader, Error> {
+    pub(crate) async fn probe_and_open_reader(&self) -> Result<SlateDbReader, Error> {
         let object_store = self.place.for_reading()?;
         if self.epoch(&object_store).await?.is_none() {
             return Err(match self.place.nothing_else() {
@@ -76,7 +76,7 @@ impl SlateDbStoreBuilder {
     pub(crate) async fn look_first(
         &self,
         object_store: &Arc<dyn ObjectStore>,
-    ) -> Result<Seen, Error> {
+    ) -> Result<Probe, Error> {
         let mut epoch = self.epoch(object_store).await?;
         if epoch.is_none()
             && let Err(something_else) = self.place.nothing_else()
@@ -91,7 +91,7 @@ impl SlateDbStoreBuilder {
             return if self.only_existing {
                 Err(no_store_to_open())
             } else {
-                Ok(Seen::default())
+                Ok(Probe::default())
             };
         };
         let options = reader_options(self.memory);
@@ -109,7 +109,7 @@ impl SlateDbStoreBuilder {
         let (holder, closed) = found?;
         ended.map_err(|e| error("the database could not be read", e))?;
         let files = self.files(object_store.clone());
-        Ok(Seen {
+        Ok(Probe {
             epoch: Some(epoch),
             holder,
             closed,

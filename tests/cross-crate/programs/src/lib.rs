@@ -1,4 +1,4 @@
-//! What the programs of this package do with their registry.
+//! The code that the programs of this package share: they print their registry.
 
 use std::process::ExitCode;
 

@@ -40,14 +40,14 @@ pub async fn live(folder: &Path, seed: u64, life: u64) {
         std::thread::sleep(LONGEST);
         say(&Line::Failed("said too little in ten minutes".to_owned()));
     });
-    if let Err(error) = go_on(folder, seed, life).await {
+    if let Err(error) = continue_life(folder, seed, life).await {
         say(&Line::Failed(error.to_string()));
         // To be killed, and not to end by itself.
         std::future::pending::<()>().await;
     }
 }
 
-async fn go_on(folder: &Path, seed: u64, life: u64) -> Result<(), Error> {
+async fn continue_life(folder: &Path, seed: u64, life: u64) -> Result<(), Error> {
     let store = SlateDbStore::open_local(folder).await?;
     say(&Line::Opened);
     let size = Size::of(seed);
@@ -63,14 +63,14 @@ async fn go_on(folder: &Path, seed: u64, life: u64) -> Result<(), Error> {
         token: Cell::new(life << 32),
     };
     let mut rng = Rng::with_seed(seed.wrapping_add(life));
-    let runs = child.run_for_ever(Rng::with_seed(rng.u64(..)));
-    let writers = (0..size.writers).map(|_| child.append_for_ever(Rng::with_seed(rng.u64(..))));
+    let runs = child.run_repeatedly(Rng::with_seed(rng.u64(..)));
+    let writers = (0..size.writers).map(|_| child.append_repeatedly(Rng::with_seed(rng.u64(..))));
     let all = futures_util::future::try_join_all(writers);
     futures_util::future::try_join(all, runs).await.map(drop)
 }
 
 impl Child {
-    async fn append_for_ever(&self, mut rng: Rng) -> Result<(), Error> {
+    async fn append_repeatedly(&self, mut rng: Rng) -> Result<(), Error> {
         loop {
             let process = rng.usize(0..self.processes.len());
             self.append(process, &mut rng).await?;
@@ -131,7 +131,7 @@ impl Child {
     }
 
     /// Resumes an interrupted run, and starts runs in a loop.
-    async fn run_for_ever(&self, mut rng: Rng) -> Result<(), Error> {
+    async fn run_repeatedly(&self, mut rng: Rng) -> Result<(), Error> {
         loop {
             let left = match Runs::of(&self.store) {
                 Some(runs) => runs.list().await?,

@@ -1,4 +1,4 @@
-//! What a child says, a line each.
+//! The lines that a child process prints.
 
 use std::fmt;
 

@@ -1,5 +1,5 @@
-//! What is in a store, small enough to compare many: per table how many rows
-//! and a hash of them, without what differs between two runs of one plan.
+//! A digest of a store, small enough to compare many: the number and the hash of the
+//! rows of each table, without the values that differ between two runs of one plan.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{DefaultHasher, Hash, Hasher};

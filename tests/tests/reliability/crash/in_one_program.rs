@@ -90,7 +90,7 @@ async fn a_dropped_run_is_resumed(store: &impl Store) {
     assert_eq!(runs.counts(run).await.unwrap().migrated, ORDERS);
 }
 
-async fn the_next_run_goes_on(store: &impl Store) {
+async fn the_next_run_continues(store: &impl Store) {
     fill(store).await;
     let first = dropped(store).await;
     let report = when_free(async || runner(store).run().await).await;
@@ -115,11 +115,11 @@ async fn the_next_run_goes_on(store: &impl Store) {
 /// To see it fail: keep an execution in the set of live ones when its future
 /// is dropped (the next run is refused).
 #[tokio::test(flavor = "multi_thread")]
-async fn a_run_whose_future_was_dropped_does_not_hold_the_store_for_ever() {
+async fn a_run_whose_future_was_dropped_releases_the_store() {
     a_dropped_run_is_resumed(&MemoryStore::new()).await;
     a_dropped_run_is_resumed(&*OnDisk::new().await.unwrap()).await;
-    the_next_run_goes_on(&MemoryStore::new()).await;
-    the_next_run_goes_on(&*OnDisk::new().await.unwrap()).await;
+    the_next_run_continues(&MemoryStore::new()).await;
+    the_next_run_continues(&*OnDisk::new().await.unwrap()).await;
 }
 
 /// Never converts order 7, and says when it was asked to.
@@ -159,7 +159,7 @@ impl StateMigration for Stuck {
 
 /// To see it fail: give the thread of the code a handle on the run's record.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_dropped_run_whose_code_never_returns_does_not_hold_the_store_for_ever() {
+async fn a_dropped_run_whose_code_never_returns_releases_the_store() {
     let store = MemoryStore::new();
     fill(&store).await;
     let asked = Arc::new(AtomicBool::new(false));

@@ -210,7 +210,7 @@ async fn scenario(scenario: Scenario) -> u64 {
 /// To see it fail: write the row of a range after its chunk instead of with it,
 /// or put the entries of the process registry into a transaction of their own.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_program_that_is_killed_at_any_write_leaves_what_another_one_can_go_on_with() {
+async fn a_run_killed_at_any_write_can_be_resumed_by_another_program() {
     let mut kills = 0;
     for of in SCENARIOS {
         kills += scenario(of).await;

@@ -2,13 +2,13 @@
 //! another one: real processes over real stores on disk.
 
 mod child;
+mod concurrent_starts;
 mod digest;
 mod frozen;
 mod in_one_program;
 mod killed;
 #[cfg(unix)]
 mod matrix;
-mod together;
 
 use std::path::Path;
 

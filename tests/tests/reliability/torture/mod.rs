@@ -3,17 +3,17 @@
 //!
 //! The large one is the program `torture` of this package.
 
-mod planted;
+mod planted_defects;
 
 use std::collections::BTreeMap;
 use std::path::Path;
 
 use state_migration_tests::size::size;
+use state_migration_tests::torture::counts::Counts;
 use state_migration_tests::torture::faults::Rates;
 use state_migration_tests::torture::kills::Folder;
 use state_migration_tests::torture::shrink::shrink;
 use state_migration_tests::torture::steps::{Act, Step};
-use state_migration_tests::torture::tally::Tally;
 use state_migration_tests::torture::{Violation, World, steps, workflows};
 
 /// The worlds, and how many steps of each kind they have.
@@ -165,15 +165,15 @@ fn explain(seed: u64, violation: Violation) -> ! {
     );
 }
 
-/// To see it fail: return from a commit in `store/slate/kv.rs` before what was
-/// written is durable, or take the check of the expected sequence number out.
+/// Fails if a commit in `runtime/store/src/slate/kv.rs` returns before it is durable, or
+/// if the check of the expected sequence number in `records/events.rs` is removed.
 #[test]
 fn worlds_in_which_everything_goes_wrong_hold() {
     workflows::silence();
-    let mut all = Tally::default();
+    let mut all = Counts::default();
     for seed in seeds() {
-        let (tally, result) = World::run(seed, &few_of_each(seed), None);
-        all.merge(&tally);
+        let (counts, result) = World::run(seed, &few_of_each(seed), None);
+        all.merge(&counts);
         if let Err(violation) = result {
             explain(seed, violation);
         }
@@ -199,18 +199,18 @@ fn programs_that_are_killed_lose_nothing_and_double_nothing() {
         folder.kill_one(program).unwrap();
     }
     folder.finish().unwrap();
-    let tally = folder.tally();
-    assert_eq!(tally.get("real kills"), kills());
-    assert!(tally.get("events acknowledged") > 0, "{tally:?}");
+    let counts = folder.counts();
+    assert_eq!(counts.get("real kills"), kills());
+    assert!(counts.get("events acknowledged") > 0, "{counts:?}");
     assert!(
-        tally.get("events found") >= tally.get("events acknowledged"),
-        "{tally:?}"
+        counts.get("events found") >= counts.get("events acknowledged"),
+        "{counts:?}"
     );
 }
 
 /// To see it fail: wait for the lines that were drawn, whatever the program says.
 #[test]
-fn a_program_that_cannot_go_on_is_not_waited_for() {
+fn a_program_that_cannot_continue_is_not_waited_for() {
     let program = Path::new(env!("CARGO_BIN_EXE_torture"));
     // Where the store is to be, there is a file.
     let place = tempfile::NamedTempFile::new().unwrap();

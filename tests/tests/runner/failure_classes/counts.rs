@@ -1,12 +1,12 @@
-//! What a report counts: those that needed nothing, by reason, and failures past any number.
+//! The counts of a report: skipped processes by reason, and failures beyond those listed.
 
 use state_migration::{MemoryStore, MigrationReport, NewEvent, ScanKind, Stage, WorkflowId};
 use state_migration_tests::orders::{OrderV1ToV2Migration, OrderV3, UNTAXABLE};
 
-use crate::failure_classes::world::{World, in_both_forms, linked, stream};
+use crate::failure_classes::fixture::{World, in_both_forms, linked, stream};
 
 in_both_forms![
-    a_full_count_counts_by_reason_what_needs_nothing,
+    a_full_count_counts_skipped_processes_by_reason,
     a_store_without_anything_is_a_report_of_nothing,
     of_many_failures_the_first_thousand_are_kept_and_all_are_counted,
 ];
@@ -33,7 +33,7 @@ fn counts(other_workflow: usize, already_there: usize) -> [(&'static str, usize)
     ]
 }
 
-async fn a_full_count_counts_by_reason_what_needs_nothing(world: World) {
+async fn a_full_count_counts_skipped_processes_by_reason(world: World) {
     // Three at v3, two at v2, two of another workflow, one at a version
     // without a route, and four at v1.
     world.place(0..3).await;

@@ -5,7 +5,7 @@ use state_migration::{MIGRATED, Stage, WorkflowId};
 use state_migration_tests::orders::{self, OrderV1, OrderV1ToV2Migration, OrderV2, OrderV3};
 use state_migration_tests::stores::{differences, event_key, head_key};
 
-use crate::failure_classes::world::{
+use crate::failure_classes::fixture::{
     Failure, World, converted, expect, in_both_forms, linked, stream,
 };
 
@@ -30,7 +30,7 @@ mod missing_on_disk {
     use state_migration::CommitMode::{self, EventFirst, OneTransaction};
 
     async fn a_missing_event_fails_its_process(form: CommitMode) {
-        let world = crate::failure_classes::world::World::on_disk(form).await;
+        let world = crate::failure_classes::fixture::World::on_disk(form).await;
         super::a_missing_event_fails_its_process(world).await;
     }
 

@@ -4,7 +4,7 @@ use state_migration::{NewEvent, Stage};
 use state_migration_tests::orders::{OrderV1, OrderV1ToV2Migration, OrderV2, OrderV3, StateV3};
 use state_migration_tests::stores::{differences, event_key, head_key};
 
-use crate::failure_classes::world::{
+use crate::failure_classes::fixture::{
     Failure, World, converted, event, in_both_forms, linked, stream,
 };
 

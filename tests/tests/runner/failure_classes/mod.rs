@@ -3,7 +3,7 @@
 //!
 //! Every scenario runs in both forms, over both stores that ship.
 
-mod world;
+mod fixture;
 
 mod counts;
 mod damage;
@@ -11,5 +11,5 @@ mod each_class;
 mod large;
 mod races;
 mod routing;
-mod stores_fail;
+mod store_failures;
 mod user_code;

@@ -13,7 +13,7 @@ use state_migration_tests::orders::{
     self, OrderEvent, OrderV1, OrderV1ToV2Migration, OrderV2, StateV1, StateV2, identity,
 };
 
-use crate::failure_classes::world::{Failure, World, event, expect, in_both_forms, stream};
+use crate::failure_classes::fixture::{Failure, World, event, expect, in_both_forms, stream};
 
 in_both_forms![
     an_event_appended_between_reading_and_committing_is_part_of_the_migrated_state,

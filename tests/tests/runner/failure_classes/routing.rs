@@ -1,17 +1,17 @@
-//! Where processes stand that no route starts from, and migrations that do not fit together.
+//! Processes at versions without a route, and inconsistent migrations.
 
 use state_migration::{
     EventId, FailureClass, IdentityMigration, MigrationError, NewEvent, Stage, Subject, WorkflowId,
 };
 use state_migration_tests::orders::{OrderV1, OrderV1ToV2Migration, OrderV2, OrderV3, identity};
 
-use crate::failure_classes::world::{Failure, World, converted, in_both_forms, linked, stream};
+use crate::failure_classes::fixture::{Failure, World, converted, in_both_forms, linked, stream};
 
 in_both_forms![
     a_process_at_an_unknown_version_is_an_error_and_stays,
     a_process_at_a_version_that_was_migrated_away_from_elsewhere_is_an_error,
     migrations_that_do_not_fit_together_are_one_error,
-    without_a_migration_of_its_name_a_process_is_left_alone,
+    a_process_of_a_workflow_without_migrations_is_skipped,
 ];
 
 async fn place_at(world: &World, n: u64, version: &'static str) {
@@ -131,7 +131,7 @@ async fn migrations_that_do_not_fit_together_are_one_error(world: World) {
     assert_eq!(world.rows().await, before);
 }
 
-async fn without_a_migration_of_its_name_a_process_is_left_alone(world: World) {
+async fn a_process_of_a_workflow_without_migrations_is_skipped(world: World) {
     world.place([0, 1]).await;
     let parcel = WorkflowId::new("parcel", "v1");
     for n in [2, 3] {

@@ -9,7 +9,7 @@ use state_migration::{
     WorkflowId,
 };
 
-use crate::failure_classes::world::{Failure, World, event, in_both_forms, stream};
+use crate::failure_classes::fixture::{Failure, World, event, in_both_forms, stream};
 
 in_both_forms![
     what_fails_in_user_code_is_one_processs_failure,

@@ -30,10 +30,10 @@ macro_rules! over_both_stores {
     };
 }
 
-mod decided;
 mod edited;
-mod kept;
+mod records;
 mod resumed;
+mod retries;
 
 pub(crate) fn runs(store: &impl Store) -> Runs {
     Runs::of(store).unwrap()

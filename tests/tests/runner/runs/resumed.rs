@@ -13,8 +13,8 @@ use state_migration_tests::scripted_workflow::{Store, Upgrade, at_v2, put, put_a
 use crate::runs::{Told, cancelled, cancelling_after, failures, record, refused_as_run, runs};
 
 over_both_stores![
-    a_cancelled_run_lets_the_store_go_and_is_finished_by_another_execution,
-    a_run_goes_on_with_other_code_only_when_forced,
+    a_cancelled_run_releases_the_store_and_is_finished_by_another_execution,
+    a_run_resumes_with_other_code_only_when_forced,
     every_execution_is_recorded,
     every_request_is_recorded,
     every_hold_is_recorded,
@@ -28,7 +28,9 @@ over_both_stores![
 
 /// The test fails without `failed_before` (failed processes are converted again), and
 /// without the released claim in `RunLog::end` (the store stays claimed).
-async fn a_cancelled_run_lets_the_store_go_and_is_finished_by_another_execution(store: impl Store) {
+async fn a_cancelled_run_releases_the_store_and_is_finished_by_another_execution(
+    store: impl Store,
+) {
     const JOBS: u64 = 120;
     for n in 0..JOBS {
         put(&store, n).await.unwrap();
@@ -92,7 +94,7 @@ async fn a_cancelled_run_lets_the_store_go_and_is_finished_by_another_execution(
 }
 
 /// Takes out: the comparison of fingerprints in `MigrationRunner::resumed`.
-async fn a_run_goes_on_with_other_code_only_when_forced(store: impl Store) {
+async fn a_run_resumes_with_other_code_only_when_forced(store: impl Store) {
     let begun = cancelled(&store, 30).await;
     let id = begun.run.unwrap();
     let before = store.all_rows().await.unwrap();
@@ -180,7 +182,7 @@ async fn every_execution_is_recorded(store: impl Store) {
     }
 }
 
-/// The test fails without `note_requests` after `go` (the cancellation is lost), and
+/// The test fails without `record_requests` after `execute` (the cancellation is lost), and
 /// without `RunControl::take_actions` (nothing is recorded).
 async fn every_request_is_recorded(store: impl Store) {
     for n in 0..30 {
@@ -334,7 +336,7 @@ async fn a_resumed_run_keeps_its_selection_and_options(store: impl Store) {
 }
 
 /// The throttle protects the other writers, in every execution. The test fails without
-/// `throttle_again`, and without the last `note_throttle`.
+/// `throttle_again`, and without the last `record_throttle`.
 async fn a_resumed_run_keeps_its_throttle(store: impl Store) {
     for n in 0..30 {
         put(&store, n).await.unwrap();

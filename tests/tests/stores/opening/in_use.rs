@@ -120,7 +120,7 @@ async fn a_store_that_was_closed_is_opened_and_one_that_is_not_there_is_made() {
 
 /// To see it fail: open without looking for the mark.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_program_that_writes_is_left_alone_and_goes_on() {
+async fn a_program_that_writes_is_not_fenced_and_continues() {
     let folder = tempfile::tempdir().unwrap();
     open(folder.path()).await.unwrap().close().await.unwrap();
     let mut program = Program::holding(folder.path());
@@ -146,7 +146,7 @@ async fn a_program_that_writes_is_left_alone_and_goes_on() {
 
 /// To see it fail: take it that a store in which nothing is written is free.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_program_that_is_idle_is_left_alone_and_goes_on() {
+async fn an_idle_program_is_not_fenced_and_continues() {
     let folder = tempfile::tempdir().unwrap();
     let mut program = Program::holding(folder.path());
     assert_eq!(program.tell("place 1"), "done");
@@ -311,7 +311,7 @@ async fn an_attempt_that_fails_does_not_make_the_store_appear_open() {
 
 /// To see it fail: let the mark say the epoch that the database is at.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_handle_that_was_shut_out_says_nothing_about_the_one_that_came_after() {
+async fn a_fenced_handle_says_nothing_about_its_successor() {
     for wait in [Duration::ZERO, Duration::from_secs(3)] {
         let folder = tempfile::tempdir().unwrap();
         let first = open(folder.path()).await.unwrap();

@@ -1,10 +1,10 @@
 //! Opening a SlateDB store: which files are created, which places are refused and
 //! unchanged, which writers are fenced, and what the store contains afterwards.
 
+mod bit_flips;
+mod created;
 mod damaged;
-mod flipped;
 mod in_use;
-mod made;
 mod refused;
 mod writers;
 

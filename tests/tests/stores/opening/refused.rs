@@ -10,7 +10,7 @@ use crate::opening::{
 };
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_path_that_is_no_folder_is_refused() {
+async fn a_path_that_is_not_a_folder_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("orders.db");
     fs::write(&file, "something else").unwrap();
@@ -28,7 +28,7 @@ async fn a_path_that_is_no_folder_is_refused() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_folder_of_something_else_is_refused_and_left_alone() {
+async fn a_folder_with_other_data_is_refused_and_not_changed() {
     for known in [None, Some("manifest")] {
         let folder = tempfile::tempdir().unwrap();
         fs::write(folder.path().join("thesis.tex"), "\\begin").unwrap();
@@ -137,7 +137,7 @@ async fn a_database_of_something_else_is_refused_whatever_its_keys() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_database_of_something_else_is_left_alone_and_keeps_its_writer() {
+async fn a_database_with_other_data_is_not_changed_and_keeps_its_writer() {
     let folder = tempfile::tempdir().unwrap();
     let writer = database(folder.path()).await;
     writer.put(b"a row", b"a value").await.unwrap();

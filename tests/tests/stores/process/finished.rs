@@ -1,4 +1,4 @@
-//! Whether a process is over: what its workflow says, kept in its head.
+//! Finished processes, as their workflow decides and as the head records.
 
 use serde::{Deserialize, Serialize};
 use state_migration::{EventPayload, Head, MigrationRunner, Workflow, state_migration};

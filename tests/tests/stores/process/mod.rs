@@ -4,7 +4,7 @@
 
 mod finished;
 mod loading;
-mod read_back;
+mod round_trip;
 mod snapshots;
 mod versions;
 

@@ -17,7 +17,7 @@ over_both_stores![
     a_live_handle_of_the_old_version_cannot_take_a_snapshot,
     code_of_the_old_version_cannot_write_registry_entries,
     a_live_handle_of_the_old_version_learns_of_the_migration_by_reloading,
-    a_process_goes_on_under_the_new_version,
+    a_process_continues_under_the_new_version,
     events_before_the_baseline_are_never_read,
     a_state_of_another_schema_version_is_not_read_as_ones_own,
 ];
@@ -107,7 +107,7 @@ async fn a_live_handle_of_the_old_version_learns_of_the_migration_by_reloading(s
     assert_eq!(old.identity().workflow_id, v1());
 }
 
-async fn a_process_goes_on_under_the_new_version(store: &impl Store) {
+async fn a_process_continues_under_the_new_version(store: &impl Store) {
     orders::place(store, store, 3).await.unwrap();
     migrate_to_v2(store, 1).await;
     let mut model = orders::order_v1_to_v2(orders::folded::<OrderV1>(3));

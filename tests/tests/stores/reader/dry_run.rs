@@ -13,7 +13,7 @@ use crate::reader::{
 };
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_dry_run_over_a_reader_tells_what_a_run_does_while_a_writer_goes_on() {
+async fn a_dry_run_over_a_reader_reports_what_a_run_does_while_a_writer_continues() {
     let disk = OnDisk::new().await.unwrap();
     for n in 0..QUIET {
         place(&*disk, &*disk, n).await.unwrap();
@@ -56,7 +56,7 @@ async fn a_dry_run_over_a_reader_tells_what_a_run_does_while_a_writer_goes_on() 
 // To see it fail: open the reader in SlateDB's own mode, which pins a checkpoint
 // in the manifest.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_dry_run_leaves_every_file_as_it_was_while_a_writer_goes_on() {
+async fn a_dry_run_changes_no_file_while_a_writer_continues() {
     let disk = OnDisk::new().await.unwrap();
     for n in 0..QUIET {
         place(&*disk, &*disk, n).await.unwrap();

@@ -1,10 +1,10 @@
 //! Reading a store that another handle has open for writing: the reader writes nothing,
 //! fences no writer, and never reports concurrent changes as damage.
 
+mod concurrent_writes;
 mod dry_run;
-mod meanwhile;
-mod opened;
-mod seen;
+mod opening;
+mod visibility;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;

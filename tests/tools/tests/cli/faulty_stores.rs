@@ -73,7 +73,7 @@ fn says(said: &Said, code: i32, expected: &str) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn wrong_credentials_are_told_of_and_change_nothing() {
+async fn wrong_credentials_are_reported_and_change_nothing() {
     let folder = store().await;
     let before = contents(folder.path()).unwrap();
     for args in [&["status"][..], &["plan"], &["run", "--yes"]] {
@@ -93,7 +93,7 @@ async fn wrong_credentials_are_told_of_and_change_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_full_disk_is_told_of_and_changes_nothing() {
+async fn a_full_disk_is_reported_and_changes_nothing() {
     let folder = store().await;
     let before = contents(folder.path()).unwrap();
     let said = faulty(folder.path(), "full:0", &["run", "--yes"]);
@@ -103,7 +103,7 @@ async fn a_full_disk_is_told_of_and_changes_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_disk_that_is_full_in_the_middle_of_a_run_breaks_it_off_and_it_goes_on_later() {
+async fn a_full_disk_interrupts_a_run_that_can_be_resumed_later() {
     let folder = store().await;
     let slow = ["run", "--yes", "--throttle", "200"];
     let said = faulty(folder.path(), "full:24", &slow);
@@ -123,7 +123,7 @@ async fn a_disk_that_is_full_in_the_middle_of_a_run_breaks_it_off_and_it_goes_on
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_store_that_cannot_be_closed_is_told_of_after_its_run() {
+async fn a_store_that_cannot_be_closed_is_reported_after_its_run() {
     let folder = store().await;
     let said = faulty(folder.path(), "unclosable", &["run", "--yes", "--json"]);
     assert_eq!(said.code, Some(0), "{}{}", said.stdout, said.stderr);
@@ -140,13 +140,13 @@ async fn a_store_that_cannot_be_closed_is_told_of_after_its_run() {
         message.starts_with("the store could not be closed: "),
         "{message}"
     );
-    assert!(message.ends_with("may appear to be open"), "{message}");
+    assert!(message.ends_with("may require --take-over"), "{message}");
     assert_eq!(last["warning_count"], 1);
 }
 
 /// SlateDB says that it is closed then, and not why.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_disk_that_is_full_when_a_store_is_closed_loses_nothing_and_is_told_of() {
+async fn a_full_disk_when_a_store_is_closed_loses_nothing_and_is_reported() {
     let folder = store().await;
     let said = faulty(folder.path(), "log-only", &["run", "--yes", "--json"]);
     assert_eq!(said.code, Some(0), "{}{}", said.stdout, said.stderr);

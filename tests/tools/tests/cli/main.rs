@@ -3,7 +3,7 @@
 //! correction; one whose migrations do not fit together; and one over stores that
 //! fail.
 //!
-//! What `loans-admin` says is tested in the package that it belongs to.
+//! The output of `loans-admin` is tested in the package of that program.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
 // What the tests of the examples have is here as far as it is needed.
@@ -11,24 +11,24 @@
 
 #[path = "../../../../examples/tests/admin/golden.rs"]
 mod golden;
-#[path = "../../../../examples/tests/admin/mask.rs"]
-mod mask;
-#[path = "../../../../examples/tests/admin/next.rs"]
-mod next;
+#[path = "../../../../examples/tests/admin/masking.rs"]
+mod masking;
 #[path = "../../../../examples/tests/admin/program.rs"]
 mod program;
 #[path = "../../../../examples/tests/admin/sample.rs"]
 mod sample;
 #[path = "../../../../examples/tests/admin/schema.rs"]
 mod schema;
-#[path = "../../../../examples/tests/admin/where_it_stands.rs"]
-mod where_it_stands;
+#[path = "../../../../examples/tests/admin/store_state.rs"]
+mod store_state;
+#[path = "../../../../examples/tests/admin/suggested_commands.rs"]
+mod suggested_commands;
 
 mod faulty_stores;
-mod misfit;
+mod immediate_stop;
+mod inconsistent_migrations;
+mod release;
 mod security;
-mod stopped;
-mod story;
 
 /// The program with the mistake.
 const PROGRAM: &str = env!("CARGO_BIN_EXE_loans-2014-draft");

@@ -201,7 +201,7 @@ async fn another_plan_than_the_one_that_was_looked_at_is_refused() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn nobody_is_told_when_no_run_is_in_progress() {
+async fn requests_to_a_run_are_refused_when_no_run_is_in_progress() {
     let service = service(MemoryStore::new(), 5, Upgrade::new()).await;
     for request in ["pause", "unpause", "cancel", "watch"] {
         let answer = ask(&service.path, json!({"request": request})).await;

@@ -1,4 +1,4 @@
-//! What a service says of its run is what holds, and what it is told takes effect.
+//! The status that a service reports, and the effect of requests on its run.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -130,8 +130,8 @@ async fn a_throttle_that_is_set_after_the_run_began_holds() {
     let (began, run) = (Instant::now(), told["progress"]["run"].clone());
     let before = counts(&service.store, &run).await.migrated;
     // Each of the workers may have had four chunks of two processes in progress.
-    let in_hand = 16 * 4 * 2;
-    let more = in_hand + 60;
+    let in_progress = 16 * 4 * 2;
+    let more = in_progress + 60;
     until_migrated(&service, before + more).await;
     let took = began.elapsed();
     assert!(took >= Duration::from_secs(2), "{more} more in {took:?}");

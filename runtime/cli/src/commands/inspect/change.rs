@@ -9,7 +9,7 @@ use similar::{ChangeTag, TextDiff};
 use state_migration_core::{
     EventStore, FailureClass, Head, MigrationRegistry, Stage, StreamId, VersionStatus,
 };
-use state_migration_runner::preview::{self, Preview, Shown};
+use state_migration_runner::preview::{self, Preview, StateJson};
 
 use crate::commands::inspect::stream::Stream;
 use crate::view::output::{BAD, BOLD, DIM, GOOD, plain};
@@ -56,7 +56,7 @@ impl Change {
     ) -> Option<Self> {
         if let VersionStatus::Behind(route) = migrations.version_status(&head.workflow_id) {
             let (from, to) = (route.source().to_string(), route.target().to_string());
-            let preview = preview::ahead(events, route, stream, head, deadline).await;
+            let preview = preview::next_migration(events, route, stream, head, deadline).await;
             return Some(Self::new(When::Next, (from, to), preview));
         }
         let (last, before) = read.migrations.split_last()?;
@@ -64,14 +64,15 @@ impl Change {
         let window = (replayed, last.sequence - 1);
         let baseline = &last.baseline;
         let preview =
-            preview::behind(events, migrations, stream, head, window, baseline, deadline).await;
+            preview::past_migration(events, migrations, stream, head, window, baseline, deadline)
+                .await;
         let ends = (baseline.source().to_string(), baseline.target().to_string());
         Some(Self::new(When::Last, ends, preview))
     }
 
     fn new(when: When, (from, to): (String, String), preview: Preview) -> Self {
         let mut missing = None;
-        let mut raw = |shown: Shown| match shown.map(RawValue::from_string) {
+        let mut raw = |shown: StateJson| match shown.map(RawValue::from_string) {
             Ok(Ok(json)) => Some(json),
             Ok(Err(error)) => {
                 missing = Some(error.to_string());

@@ -15,7 +15,7 @@ use state_migration_runner::{HoldAction, Runs};
 use crate::context::{Context, last_word};
 use crate::exit_code::{Exit, Failure};
 use crate::selection::{duration, number};
-use crate::version_status::{Decision as AtVersion, Decisions};
+use crate::version_status::{VersionDecision as AtVersion, VersionDecisions};
 use crate::view::format;
 use crate::view::output::{Answer, BAD, BOLD, DIM, WARN, plain, table, to_type};
 use change::Change;
@@ -50,7 +50,7 @@ pub(crate) struct Inspect {
 
 /// Everything known about a process.
 #[derive(Debug, Serialize)]
-struct Inspected {
+struct ProcessView {
     stream: String,
     /// The version that the process is at.
     version: String,
@@ -173,7 +173,7 @@ impl Inspect {
         &self,
         context: &Context,
         reader: &state_migration_store::SlateDbReader,
-    ) -> Result<Inspected, Failure> {
+    ) -> Result<ProcessView, Failure> {
         let stream = &self.stream;
         let Some(head) = reader.head(stream).await? else {
             return Err(self.not_there(context, reader).await?);
@@ -187,7 +187,7 @@ impl Inspect {
         };
         let read =
             Stream::read(reader, stream, head.sequence, self.after, self.limit.get()).await?;
-        let decisions = Decisions::of_linked();
+        let decisions = VersionDecisions::of_linked();
         let change = match context.migrations() {
             Ok(migrations) => {
                 Change::of(reader, &migrations, stream, &head, &read, self.deadline).await
@@ -200,13 +200,13 @@ impl Inspect {
             && last < head.sequence
         {
             let payloads = if self.payloads { " --payloads" } else { "" };
-            next.push(context.again(&format!(
+            next.push(context.command_line(&format!(
                 "inspect --after {last} --limit {}{payloads} {}",
                 self.limit,
                 last_word(stream.as_str())
             )));
         }
-        Ok(Inspected {
+        Ok(ProcessView {
             stream: stream.to_string(),
             version: head.workflow_id.to_string(),
             at_version: decisions.about(&head.workflow_id),
@@ -243,12 +243,12 @@ impl Inspect {
             return Ok(Failure::environment(format!(
                 "stream {stream} does not exist; the stream of the process is {meant}"
             ))
-            .next(context.again(&format!("inspect {}", last_word(meant.as_str())))));
+            .next(context.command_line(&format!("inspect {}", last_word(meant.as_str())))));
         }
         Ok(Failure::environment(format!(
             "stream {stream} does not exist; check the tenant and the process in process/TENANT/PROCESS"
         ))
-        .next(context.again("status")))
+        .next(context.command_line("status")))
     }
 }
 
@@ -314,7 +314,7 @@ impl Line {
     }
 }
 
-impl Answer for Inspected {
+impl Answer for ProcessView {
     const KIND: &'static str = "inspect";
 
     fn text(&self, out: &mut String) -> fmt::Result {

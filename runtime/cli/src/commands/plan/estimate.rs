@@ -11,8 +11,8 @@ use state_migration_store::SlateDbReader;
 use tokio::time::timeout;
 
 use crate::exit_code::Failure;
-use crate::selection::Planned;
-use crate::version_counts::Census;
+use crate::selection::PlanArgs;
+use crate::version_counts::VersionCounts;
 use crate::view::format::{self, count};
 use crate::view::output::plain;
 
@@ -71,11 +71,11 @@ pub(crate) struct SampleFailures {
 pub(crate) async fn sample(
     reader: &SlateDbReader,
     migrations: &MigrationRegistry,
-    planned: &Planned,
-    census: &Census,
+    planned: &PlanArgs,
+    counts: &VersionCounts,
     most: usize,
 ) -> Option<Sample> {
-    let streams: Vec<_> = census.sample(most).cloned().collect();
+    let streams: Vec<_> = counts.sample(most).cloned().collect();
     if streams.is_empty() {
         return None;
     }
@@ -155,7 +155,10 @@ impl Estimate {
 
     /// The estimate and its basis, as text.
     pub(crate) fn time(&self) -> String {
-        let time = self.time_ms.map(Duration::from_millis).map(format::took);
+        let time = self
+            .time_ms
+            .map(Duration::from_millis)
+            .map(format::duration);
         match (time, self.basis, self.run) {
             (Some(time), Basis::EarlierRun, Some(run)) => {
                 format!(
@@ -179,8 +182,8 @@ impl Sample {
             failed,
             ..
         } = self;
-        let took = format::took(Duration::from_millis(*took_ms));
-        let tried = format::of(*processes, "process", "processes");
+        let took = format::duration(Duration::from_millis(*took_ms));
+        let tried = format::counted(*processes, "process", "processes");
         match failed {
             0 => format!("dry run of {tried} in {took}, none failed"),
             failed => format!("dry run of {tried} in {took}, {} failed", count(*failed)),
@@ -189,7 +192,7 @@ impl Sample {
 
     pub(crate) fn warnings(&self) -> impl Iterator<Item = String> {
         self.failures.iter().map(|failed| {
-            let processes = format::of(self.processes, "process", "processes");
+            let processes = format::counted(self.processes, "process", "processes");
             format!(
                 "in a sample of {processes}, {} would fail with class {}; the first is {}: {}",
                 count(failed.count),

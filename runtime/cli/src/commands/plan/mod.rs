@@ -13,9 +13,9 @@ use crate::context::Context;
 use crate::exit_code::{Exit, Failure};
 use crate::history::History;
 use crate::remote::service;
-use crate::selection::Planned;
-use crate::version_counts::{Census, VersionStatus};
-use crate::version_status::{Decision, Decisions, Stands};
+use crate::selection::PlanArgs;
+use crate::version_counts::{ProcessCounts, VersionCounts};
+use crate::version_status::{VersionDecision, VersionDecisions, VersionState};
 use crate::view::format::{self, count};
 use crate::view::output::{Answer, BOLD, DIM, WARN, plain, table, to_type};
 use crate::view::run_summary::{RunLine, latest};
@@ -34,7 +34,7 @@ use estimate::{Estimate, Sample, sample};
 )]
 pub(crate) struct ShowPlan {
     #[command(flatten)]
-    planned: Planned,
+    planned: PlanArgs,
     /// Dry-run at most N processes; 0 disables the sample
     #[arg(long, value_name = "N", default_value_t = 256)]
     sample: usize,
@@ -42,7 +42,7 @@ pub(crate) struct ShowPlan {
 
 /// The plan of a run, with counts, an estimate and warnings.
 #[derive(Debug, Serialize)]
-struct Shown {
+struct PlanView {
     fingerprint: String,
     /// As text.
     selection: String,
@@ -52,7 +52,7 @@ struct Shown {
     /// Number of processes to migrate.
     due: u64,
     versions: Vec<Version>,
-    routes: Vec<Way>,
+    routes: Vec<RouteView>,
     estimate: Estimate,
     /// Result of a dry run over a sample.
     sample: Option<Sample>,
@@ -69,20 +69,20 @@ struct Version {
     held: u64,
     due: u64,
     #[serde(flatten)]
-    decision: Decision,
+    decision: VersionDecision,
 }
 
 /// The route of the processes at one version.
 #[derive(Debug, Serialize)]
-struct Way {
+struct RouteView {
     from: String,
     to: String,
     due: u64,
-    hops: Vec<Hop>,
+    hops: Vec<HopView>,
 }
 
 #[derive(Debug, Serialize)]
-struct Hop {
+struct HopView {
     from: String,
     to: String,
     /// The function, with its file, line and package.
@@ -95,8 +95,8 @@ struct Hop {
 
 impl ShowPlan {
     pub(crate) async fn run(self, context: &Context) -> Result<Exit, Failure> {
-        if let Some(via) = context.via() {
-            return service::plan(context, &via, &self.planned).await;
+        if let Some(client) = context.client() {
+            return service::plan(context, &client, &self.planned).await;
         }
         let migrations = context.migrations()?;
         self.planned.check(&migrations)?;
@@ -107,43 +107,47 @@ impl ShowPlan {
         let plan = runner
             .plan()
             .map_err(|error| Failure::refused(error.to_string()))?;
-        let absent = runner.absent(&plan.selection).await?;
-        let decisions = Decisions::of_linked();
+        let unknown_names = runner.unknown_names(&plan.selection).await?;
+        let decisions = VersionDecisions::of_linked();
         let is_behind = |version: &WorkflowId| {
             let mut routes = plan.routes.iter();
             routes.any(|route| route.from == *version)
         };
-        let census = Census::of(&reader, &plan.selection, is_behind).await?;
-        let versions: Vec<Version> = census
+        let counts = VersionCounts::of(&reader, &plan.selection, is_behind).await?;
+        let versions: Vec<Version> = counts
             .versions
             .iter()
-            .map(|(version, standing)| Version::new(version, standing, &decisions))
+            .map(|(version, counted)| Version::new(version, counted, &decisions))
             .collect();
         let changed = runs.changed_steps(&plan).await?;
-        let sample = sample(&reader, &migrations, &self.planned, &census, self.sample).await;
-        let due = census.due() as u64;
+        let sample = sample(&reader, &migrations, &self.planned, &counts, self.sample).await;
+        let due = counts.due() as u64;
         let estimate = Estimate::new(&runs, due, sample.as_ref()).await?;
         let history = History::Store(runs, Some(reader.clone()));
         let holder = latest(&history, 0).await?.holder.filter(RunLine::is_open);
-        let shown = Shown {
+        let shown = PlanView {
             fingerprint: plan.fingerprint.to_string(),
             selection: plan.selection.to_string(),
             count_all: plan.options.count_up_to_date,
             check_determinism: plan.options.check_determinism,
             deadline_ms: plan.options.deadline_ms,
             due,
-            routes: ways(&plan, &census, &changed),
+            routes: routes(&plan, &counts, &changed),
             warnings: warnings::all(
                 &reader,
                 holder.as_ref(),
-                &census,
+                &counts,
                 &decisions,
                 &changed,
                 sample.as_ref(),
             )
             .await?
             .into_iter()
-            .chain(warnings::of_nothing(&plan.selection, absent, &census))
+            .chain(warnings::of_nothing(
+                &plan.selection,
+                unknown_names,
+                &counts,
+            ))
             .collect(),
             next: self.next(context, &plan, due, holder.as_ref()),
             versions,
@@ -163,40 +167,40 @@ impl ShowPlan {
     ) -> Vec<String> {
         // A new run is refused until that run has ended.
         if let Some(run) = holder {
-            return vec![context.again(&format!("resume {}", run.number))];
+            return vec![context.command_line(&format!("resume {}", run.number))];
         }
         if due == 0 && !self.planned.count_all {
             return Vec::new();
         }
         let arguments = self.planned.arguments();
-        vec![context.again(&format!("run --plan {}{arguments}", plan.fingerprint))]
+        vec![context.command_line(&format!("run --plan {}{arguments}", plan.fingerprint))]
     }
 }
 
 impl Version {
-    fn new(version: &WorkflowId, standing: &VersionStatus, decisions: &Decisions) -> Self {
+    fn new(version: &WorkflowId, counted: &ProcessCounts, decisions: &VersionDecisions) -> Self {
         Self {
             version: version.to_string(),
-            processes: standing.processes,
-            in_flight: standing.in_flight,
-            held: standing.held,
-            due: standing.due,
+            processes: counted.processes,
+            in_flight: counted.in_flight,
+            held: counted.held,
+            due: counted.due,
             decision: decisions.about(version),
         }
     }
 }
 
 /// The routes with processes to migrate.
-fn ways(plan: &Plan, census: &Census, changed: &[ChangedStep]) -> Vec<Way> {
-    let due = |at: &WorkflowId| census.versions.get(at).map_or(0, |standing| standing.due);
+fn routes(plan: &Plan, counts: &VersionCounts, changed: &[ChangedStep]) -> Vec<RouteView> {
+    let due = |at: &WorkflowId| counts.versions.get(at).map_or(0, |counted| counted.due);
     plan.routes
         .iter()
         .filter(|route| due(&route.from) > 0)
-        .map(|route| Way::new(route, due(&route.from), plan, changed))
+        .map(|route| RouteView::new(route, due(&route.from), plan, changed))
         .collect()
 }
 
-impl Way {
+impl RouteView {
     fn new(route: &PlannedRoute, due: u64, plan: &Plan, changed: &[ChangedStep]) -> Self {
         let mut at = route.from.clone();
         let mut hops = Vec::with_capacity(route.hops.len());
@@ -204,7 +208,7 @@ impl Way {
             let to = WorkflowId::new(at.name().to_owned(), hop.to.clone());
             let mut steps = plan.steps.iter();
             let step = steps.find(|step| step.from == at && step.to == to);
-            hops.push(Hop {
+            hops.push(HopView {
                 from: at.to_string(),
                 to: to.to_string(),
                 by: step.map(|step| step.by.clone()),
@@ -223,7 +227,7 @@ impl Way {
     }
 }
 
-impl Answer for Shown {
+impl Answer for PlanView {
     const KIND: &'static str = "plan";
 
     fn text(&self, out: &mut String) -> fmt::Result {
@@ -231,7 +235,7 @@ impl Answer for Shown {
         line("plan", &format!("{BOLD}{}{BOLD:#}", self.fingerprint))?;
         line("processes", &self.selection)?;
         let deadline = std::time::Duration::from_millis(self.deadline_ms);
-        let mut options = vec![format!("deadline {}", format::took(deadline))];
+        let mut options = vec![format!("deadline {}", format::duration(deadline))];
         options.extend(self.count_all.then(|| "count all".to_owned()));
         options.extend(
             self.check_determinism
@@ -260,7 +264,7 @@ impl Answer for Shown {
             write!(out, "\n{}", table(&header, rows))?;
         }
         for way in &self.routes {
-            let processes = format::of(way.due, "process", "processes");
+            let processes = format::counted(way.due, "process", "processes");
             writeln!(
                 out,
                 "\n{BOLD}{} -> {}{BOLD:#}: {processes}",
@@ -312,9 +316,9 @@ impl Answer for Shown {
 }
 
 /// Whether a run fails the processes of a version because they have no route.
-fn is_stray(decision: &Decision) -> bool {
+fn is_stray(decision: &VersionDecision) -> bool {
     matches!(
         decision.status,
-        Stands::UnknownVersion | Stands::NewerThanProgram | Stands::Undecided
+        VersionState::UnknownVersion | VersionState::NewerThanProgram | VersionState::Undecided
     )
 }

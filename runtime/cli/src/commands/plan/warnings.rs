@@ -8,32 +8,32 @@ use crate::commands::plan::estimate::Sample;
 use crate::commands::plan::is_stray;
 use crate::exit_code::Failure;
 use crate::store;
-use crate::version_counts::Census;
-use crate::version_status::{Decisions, Stands};
-use crate::view::format::{count, of};
+use crate::version_counts::VersionCounts;
+use crate::version_status::{VersionDecisions, VersionState};
+use crate::view::format::counted;
 use crate::view::run_summary::RunLine;
 
 /// Warnings about a selection that matches nothing, which looks like a store that is up
 /// to date.
 pub(crate) fn of_nothing(
     selection: &Selection,
-    absent: Vec<String>,
-    census: &Census,
+    unknown_names: Vec<String>,
+    counts: &VersionCounts,
 ) -> Vec<String> {
-    let is_of_nothing = census.versions.is_empty() && census.unreadable == 0;
-    if absent.is_empty() && is_of_nothing && *selection != Selection::all() {
+    let is_of_nothing = counts.versions.is_empty() && counts.unreadable == 0;
+    if unknown_names.is_empty() && is_of_nothing && *selection != Selection::all() {
         return vec![format!(
             "no process matches the selection ({selection}); remove a part of it"
         )];
     }
-    absent
+    unknown_names
 }
 
 pub(crate) async fn all(
     reader: &SlateDbReader,
     holder: Option<&RunLine>,
-    census: &Census,
-    decisions: &Decisions,
+    counts: &VersionCounts,
+    decisions: &VersionDecisions,
     changed: &[ChangedStep],
     sample: Option<&Sample>,
 ) -> Result<Vec<String>, Failure> {
@@ -45,13 +45,13 @@ pub(crate) async fn all(
         );
     }
     warnings.extend(reader.in_use().await?.as_ref().map(store::in_use));
-    warnings.extend(holder.and_then(RunLine::in_the_way));
-    for (version, standing) in &census.versions {
+    warnings.extend(holder.and_then(RunLine::blocking_note));
+    for (version, number) in &counts.versions {
         let decision = decisions.about(version);
         if is_stray(&decision) {
-            let processes = of(standing.processes, "process", "processes");
+            let processes = counted(number.processes, "process", "processes");
             warnings.push(match decision.status {
-                Stands::NewerThanProgram => format!(
+                VersionState::NewerThanProgram => format!(
                     "{processes} at {version} would fail: the version is newer than all versions in this program; use the program that migrated them"
                 ),
                 _ => format!(
@@ -59,17 +59,17 @@ pub(crate) async fn all(
                 ),
             });
         }
-        if standing.held > 0 && decision.status == Stands::Outdated {
-            let processes = of(standing.held, "process", "processes");
+        if number.held > 0 && decision.status == VersionState::Outdated {
+            let processes = counted(number.held, "process", "processes");
             warnings.push(format!(
                 "{processes} at {version} would be skipped as held; use `release` to include a held process again"
             ));
         }
     }
-    if let Some((stream, why)) = &census.first_unreadable {
+    if let Some((stream, why)) = &counts.first_unreadable {
         warnings.push(format!(
             "the version of {} cannot be read; the first is {stream}: {why}",
-            of(census.unreadable, "stream", "streams")
+            counted(counts.unreadable, "stream", "streams")
         ));
     }
     warnings.extend(changed.iter().map(ToString::to_string));
@@ -78,8 +78,8 @@ pub(crate) async fn all(
         let listed: u64 = sample.failures.iter().map(|failed| failed.count).sum();
         if listed < sample.failed {
             warnings.push(format!(
-                "{} more processes of the sample would fail",
-                count(sample.failed - listed)
+                "{} of the sample would fail",
+                counted(sample.failed - listed, "more process", "more processes")
             ));
         }
     }

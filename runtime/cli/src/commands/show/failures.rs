@@ -8,7 +8,7 @@ use serde::Serialize;
 use state_migration_core::{FailureClass, RunId, Stage, StreamId};
 use state_migration_runner::Failure;
 
-use crate::exit_code::Failure as Ended;
+use crate::exit_code::Failure as CommandFailure;
 use crate::history::History;
 use crate::view::output::{DIM, plain};
 
@@ -80,7 +80,7 @@ impl Failed {
 }
 
 /// The failures of a run by class, most frequent first.
-pub(crate) async fn grouped(runs: &History, run: RunId) -> Result<Vec<Grouped>, Ended> {
+pub(crate) async fn grouped(runs: &History, run: RunId) -> Result<Vec<Grouped>, CommandFailure> {
     let mut groups: BTreeMap<FailureClass, Grouped> = BTreeMap::new();
     let mut after = None;
     loop {
@@ -115,7 +115,7 @@ pub(crate) async fn listed(
     class: Option<FailureClass>,
     after: Option<&StreamId>,
     limit: usize,
-) -> Result<Listed, Ended> {
+) -> Result<Listed, CommandFailure> {
     // One more than shown, to detect whether there is more.
     let mut found = runs
         .failures(run, class, after, limit.saturating_add(1))

@@ -49,18 +49,18 @@ pub(crate) struct Show {
 
 /// Everything known about a run.
 #[derive(Debug, Serialize)]
-struct Shown {
+struct RunView {
     #[serde(flatten)]
     run: RunLine,
     /// Whether the run is known to be in progress.
     #[serde(skip)]
     is_in_progress: bool,
-    plan: ShownPlan,
+    plan: PlanView,
     counts: RunCounts,
     /// Who started and resumed the run, oldest first.
-    executed: Vec<Executed>,
+    executed: Vec<ExecutionView>,
     /// What was requested of the run while it was in progress, oldest first.
-    requests: Vec<Requested>,
+    requests: Vec<RequestView>,
     took_over: Option<String>,
     /// The limit in processes per second.
     throttle: Option<NonZeroU32>,
@@ -73,7 +73,7 @@ struct Shown {
 
 /// An execution of the run.
 #[derive(Debug, Serialize)]
-struct Executed {
+struct ExecutionView {
     number: u32,
     actor: String,
     reason: String,
@@ -88,7 +88,7 @@ struct Executed {
     took_over: Option<String>,
 }
 
-impl From<Execution> for Executed {
+impl From<Execution> for ExecutionView {
     fn from(execution: Execution) -> Self {
         Self {
             number: execution.number,
@@ -106,7 +106,7 @@ impl From<Execution> for Executed {
     }
 }
 
-impl Executed {
+impl ExecutionView {
     fn text(&self) -> String {
         let Self {
             actor,
@@ -132,7 +132,7 @@ impl Executed {
 
 /// A request to the run.
 #[derive(Debug, Serialize)]
-struct Requested {
+struct RequestView {
     /// As text, such as `throttle 500`.
     request: String,
     actor: String,
@@ -140,7 +140,7 @@ struct Requested {
     time: String,
 }
 
-impl From<RunAction> for Requested {
+impl From<RunAction> for RequestView {
     fn from(action: RunAction) -> Self {
         Self {
             request: action.action.to_string(),
@@ -151,7 +151,7 @@ impl From<RunAction> for Requested {
     }
 }
 
-impl Requested {
+impl RequestView {
     fn text(&self) -> String {
         let time = self.time.get(..19).unwrap_or(&self.time);
         let mut text = format!("{time}Z {}", self.request);
@@ -167,7 +167,7 @@ impl Requested {
 
 /// The plan of the run.
 #[derive(Debug, Serialize)]
-struct ShownPlan {
+struct PlanView {
     fingerprint: String,
     /// As text.
     selection: String,
@@ -179,7 +179,7 @@ struct ShownPlan {
     deadline_ms: u64,
 }
 
-impl ShownPlan {
+impl PlanView {
     fn of(plan: &Plan) -> Self {
         let routes = plan.routes.iter().map(|route| {
             let mut text = route.from.to_string();
@@ -217,7 +217,7 @@ impl Show {
             None
         };
         // The state reported by a service is current; that in a store may be stale.
-        let is_in_progress = context.global.socket.is_some() && run.goes_on();
+        let is_in_progress = context.global.socket.is_some() && run.is_claiming();
         let last = executions.last().and_then(|last| last.plan.as_ref());
         let same_code = has_same_code(context, last.unwrap_or(&record.plan));
         let next = self.next(
@@ -228,11 +228,11 @@ impl Show {
             listed.as_ref(),
             same_code,
         );
-        context.output.answer(&Shown {
+        context.output.answer(&RunView {
             is_in_progress,
-            plan: ShownPlan::of(&record.plan),
-            executed: executions.into_iter().map(Executed::from).collect(),
-            requests: actions.into_iter().map(Requested::from).collect(),
+            plan: PlanView::of(&record.plan),
+            executed: executions.into_iter().map(ExecutionView::from).collect(),
+            requests: actions.into_iter().map(RequestView::from).collect(),
             took_over: took_over(&record),
             throttle: record.throttle,
             run,
@@ -265,19 +265,19 @@ impl Show {
             }
             let after = option("--after", after);
             let _ = write!(line, "{after} --limit {}", listed.limit);
-            next.push(context.again(&line));
+            next.push(context.command_line(&line));
         }
         if is_in_progress {
-            next.push(context.again("watch"));
+            next.push(context.command_line("watch"));
         } else if run.is_open() {
-            next.push(context.again(&format!("resume {number}")));
+            next.push(context.command_line(&format!("resume {number}")));
         }
         let example = match listed {
             Some(listed) => listed.failures.first(),
             None => failures.first().and_then(|group| group.examples.first()),
         };
         if example.is_none() && !failures.is_empty() {
-            next.push(context.again(&format!("show {number}")));
+            next.push(context.command_line(&format!("show {number}")));
         }
         if let Some(example) = example {
             // `inspect` does not work through a service.
@@ -285,7 +285,7 @@ impl Show {
             if listed.is_none()
                 && let Some(group) = failures.first()
             {
-                next.push(context.again(&format!("show {number} --class {}", group.class)));
+                next.push(context.command_line(&format!("show {number} --class {}", group.class)));
             }
             if !run.is_open() {
                 let line = match self.class {
@@ -296,7 +296,7 @@ impl Show {
                         retry(&number.to_string(), classes, same_code)
                     }
                 };
-                next.extend(line.map(|line| context.again(&line)));
+                next.extend(line.map(|line| context.command_line(&line)));
             }
         }
         next
@@ -314,7 +314,7 @@ fn took_over(record: &RunRecord) -> Option<String> {
     record.took_over.map(|run| run.to_string())
 }
 
-impl Answer for Shown {
+impl Answer for RunView {
     const KIND: &'static str = "show";
 
     fn text(&self, out: &mut String) -> fmt::Result {
@@ -326,7 +326,7 @@ impl Answer for Shown {
             None => run.what.to_owned(),
         };
         line("what", &what)?;
-        let holds = match (run.goes_on(), self.is_in_progress) {
+        let holds = match (run.is_claiming(), self.is_in_progress) {
             (true, true) => ", in progress in the service",
             (true, false) => "; the run claims the store, so the run is in progress or was killed",
             (false, _) => "",
@@ -353,7 +353,7 @@ impl Answer for Shown {
         }
         if let (Some(took), Some(ended)) = (run.took_ms, &run.ended) {
             let ended = ended.get(..19).unwrap_or(ended);
-            let took = format::took(std::time::Duration::from_millis(took));
+            let took = format::duration(std::time::Duration::from_millis(took));
             line("ended", &format!("{ended}Z, after {took}"))?;
         }
         if let Some(other) = &self.took_over {
@@ -361,14 +361,14 @@ impl Answer for Shown {
         }
         line("migrated", &count(counts.migrated))?;
         line("failed", &count(counts.failed))?;
-        line("skipped", &left_alone(counts))?;
+        line("skipped", &skipped_text(counts))?;
         line("read", &format::bytes(counts.bytes))?;
         self.failures_text(out)?;
         to_type(&self.next, out)
     }
 }
 
-impl Shown {
+impl RunView {
     /// When the run was resumed, and what was requested of it, in order of time.
     fn history(&self) -> Vec<(&'static str, String)> {
         let again = self.executed.iter().filter(|it| it.number > 1);
@@ -385,7 +385,7 @@ impl Shown {
     /// The options that a resumed run keeps.
     fn options(&self) -> String {
         let deadline = Duration::from_millis(self.plan.deadline_ms);
-        let mut options = format!("deadline {}", format::took(deadline));
+        let mut options = format!("deadline {}", format::duration(deadline));
         if self.plan.check_determinism {
             options += ", check determinism";
         }
@@ -398,7 +398,7 @@ impl Shown {
     fn failures_text(&self, out: &mut String) -> fmt::Result {
         if self.listed.is_none() {
             for group in &self.failures {
-                let failures = format::of(group.count, "failure", "failures");
+                let failures = format::counted(group.count, "failure", "failures");
                 writeln!(out, "\n{BAD}{}{BAD:#}: {failures}", group.class)?;
                 for example in &group.examples {
                     writeln!(out, "  {}", example.text())?;
@@ -428,7 +428,7 @@ impl Shown {
     }
 }
 
-fn left_alone(counts: &RunCounts) -> String {
+fn skipped_text(counts: &RunCounts) -> String {
     let skipped = &counts.skipped_by;
     let parts: Vec<String> = [
         (skipped.finished, "finished"),

@@ -120,7 +120,7 @@ fn bar(of_it: &WorkflowProgress, name: &str, widest: usize, width: usize) -> Vec
         Some(expected) => format!("{}/{}", count(done), count(expected)),
         None => format!("{} done", count(done)),
     };
-    let left = of_it.time_left.map(format::took).filter(|_| done > 0);
+    let left = of_it.time_left.map(format::duration).filter(|_| done > 0);
     let left = left.map(|left| (Style::new(), format!("{left} left")));
     let per_second = (Style::new(), rate(of_it.per_second));
     let of = (Style::new(), of);

@@ -27,30 +27,30 @@ const FIRST: Duration = Duration::from_secs(1);
 const PATIENCE: Duration = Duration::from_secs(1);
 
 /// A message to the thread.
-enum Told {
+enum DisplayMessage {
     /// A note to show until the run ends.
     Note(String),
-    Over,
+    End,
 }
 
 /// The display of a run.
-pub(crate) struct Shown {
-    sender: mpsc::Sender<Told>,
+pub(crate) struct ProgressDisplay {
+    sender: mpsc::Sender<DisplayMessage>,
     /// Closed or notified when the display has ended.
     over: mpsc::Receiver<()>,
 }
 
-impl Shown {
+impl ProgressDisplay {
     /// Shows the progress of a run until `end`. Lines are printed at intervals of
     /// `every`.
     pub(crate) fn new(output: Output, bars: bool, every: Duration, control: RunControl) -> Self {
-        let (sender, told) = mpsc::channel();
+        let (sender, messages) = mpsc::channel();
         let (gone, over) = mpsc::channel();
         let show = move || {
             if bars {
-                draw(output, &control, &told);
+                draw(output, &control, &messages);
             } else {
-                print(output, every, &control, &told);
+                print(output, every, &control, &messages);
             }
             let _ = gone.send(());
         };
@@ -61,38 +61,43 @@ impl Shown {
 
     /// Shows a note until the run ends.
     pub(crate) fn note(&self, note: String) {
-        let _ = self.sender.send(Told::Note(note));
+        let _ = self.sender.send(DisplayMessage::Note(note));
     }
 
     /// Ends the display and clears the terminal.
     pub(crate) fn end(self) {
-        let _ = self.sender.send(Told::Over);
+        let _ = self.sender.send(DisplayMessage::End);
         let _ = self.over.recv_timeout(PATIENCE);
     }
 }
 
-fn draw(output: Output, control: &RunControl, told: &mpsc::Receiver<Told>) {
+fn draw(output: Output, control: &RunControl, messages: &mpsc::Receiver<DisplayMessage>) {
     let mut bars = Bars::new(output.colors_errors());
     let mut note = None;
     loop {
         bars.draw(&control.progress(), note.as_deref());
-        match told.recv_timeout(FRAME) {
-            Ok(Told::Note(said)) => note = Some(said),
+        match messages.recv_timeout(FRAME) {
+            Ok(DisplayMessage::Note(said)) => note = Some(said),
             Err(RecvTimeoutError::Timeout) => {}
-            Ok(Told::Over) | Err(RecvTimeoutError::Disconnected) => return bars.clear(),
+            Ok(DisplayMessage::End) | Err(RecvTimeoutError::Disconnected) => return bars.clear(),
         }
     }
 }
 
-fn print(output: Output, every: Duration, control: &RunControl, told: &mpsc::Receiver<Told>) {
+fn print(
+    output: Output,
+    every: Duration,
+    control: &RunControl,
+    messages: &mpsc::Receiver<DisplayMessage>,
+) {
     let mut next = Instant::now() + every.min(FIRST);
     loop {
         let wait = next.saturating_duration_since(Instant::now());
-        match told.recv_timeout(wait) {
-            Ok(Told::Note(said)) => output.say(&said),
+        match messages.recv_timeout(wait) {
+            Ok(DisplayMessage::Note(said)) => output.say(&said),
             Err(RecvTimeoutError::Timeout) => {
                 next += every;
-                let line = Line::of(&control.progress());
+                let line = ProgressLine::of(&control.progress());
                 if output.is_json() {
                     // The reader may be gone, which does not affect the run.
                     let _ = output.answer(&line);
@@ -102,14 +107,14 @@ fn print(output: Output, every: Duration, control: &RunControl, told: &mpsc::Rec
                     output.to_stderr(&text);
                 }
             }
-            Ok(Told::Over) | Err(RecvTimeoutError::Disconnected) => return,
+            Ok(DisplayMessage::End) | Err(RecvTimeoutError::Disconnected) => return,
         }
     }
 }
 
 /// A progress line.
 #[derive(Debug, Serialize)]
-struct Line {
+struct ProgressLine {
     run: Option<String>,
     state: RunState,
     migrated: u64,
@@ -120,12 +125,12 @@ struct Line {
     expected: Option<u64>,
     per_second: f64,
     time_left_ms: Option<u64>,
-    workflows: Vec<LineOfOne>,
+    workflows: Vec<WorkflowLine>,
 }
 
 /// Progress of one workflow.
 #[derive(Debug, Serialize)]
-struct LineOfOne {
+struct WorkflowLine {
     workflow: String,
     migrated: u64,
     failed: u64,
@@ -135,7 +140,7 @@ struct LineOfOne {
     time_left_ms: Option<u64>,
 }
 
-impl Line {
+impl ProgressLine {
     fn of(progress: &Progress) -> Self {
         Self {
             run: progress.run.map(|run| run.to_string()),
@@ -146,12 +151,12 @@ impl Line {
             expected: progress.expected,
             per_second: rounded(progress.per_second),
             time_left_ms: progress.time_left.map(format::millis),
-            workflows: progress.workflows.iter().map(LineOfOne::of).collect(),
+            workflows: progress.workflows.iter().map(WorkflowLine::of).collect(),
         }
     }
 }
 
-impl LineOfOne {
+impl WorkflowLine {
     fn of(progress: &WorkflowProgress) -> Self {
         Self {
             workflow: progress.workflow.clone(),
@@ -187,7 +192,7 @@ fn percent(done: u64, expected: u64) -> u64 {
         .unwrap_or(100)
 }
 
-impl Answer for Line {
+impl Answer for ProgressLine {
     const KIND: &'static str = "progress";
 
     fn text(&self, out: &mut String) -> fmt::Result {
@@ -210,7 +215,7 @@ impl Answer for Line {
             write!(out, ", {} failed", count(of_it.failed))?;
             write!(out, ", {}", rate(of_it.per_second))?;
             if let Some(left) = of_it.time_left_ms {
-                let left = format::took(Duration::from_millis(left));
+                let left = format::duration(Duration::from_millis(left));
                 write!(out, ", {left} left")?;
             }
             if matches!(self.state, RunState::Paused | RunState::Cancelled) {

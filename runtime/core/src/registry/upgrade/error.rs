@@ -76,7 +76,7 @@ impl fmt::Display for UpgradeError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::UnknownWorkflow { name, known } => {
-                write!(f, "unknown workflow {name:?}; ")?;
+                write!(f, "unknown workflow {name:?} (")?;
                 if known.is_empty() {
                     write!(f, "no workflow is linked")?;
                 } else {
@@ -84,7 +84,7 @@ impl fmt::Display for UpgradeError {
                 }
                 write!(
                     f,
-                    "; correct the name, or link its migrations with `use my_migrations as _;`"
+                    "); correct the name, or link its migrations with `use my_migrations as _;`"
                 )
             }
             Self::UnknownVersion { version, known } => {
@@ -98,7 +98,7 @@ impl fmt::Display for UpgradeError {
                 };
                 write!(
                     f,
-                    "unknown version {version}; known versions: {}; {way_out}",
+                    "unknown version {version} (known versions: {}); {way_out}",
                     known.join(", ")
                 )
             }

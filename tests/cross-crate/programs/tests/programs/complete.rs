@@ -1,4 +1,4 @@
-//! What a program says that links the crate of its migrations.
+//! A program that links the crate of its migrations.
 
 use std::process::Command;
 

@@ -1,6 +1,6 @@
-//! What only linking brings together: programs over the migrations of another crate.
+//! Linking across crates: programs with the migrations of another crate.
 #![allow(clippy::unwrap_used, missing_docs)]
 
 mod complete;
-mod forgetful;
 mod mistakes;
+mod unlinked;

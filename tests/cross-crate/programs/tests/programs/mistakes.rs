@@ -1,5 +1,5 @@
-//! What is wrong between crates: seen when they are linked, and told with the
-//! function, the file, the line and the package of all that have a part in it.
+//! Mistakes between crates: found when the crates are linked, and reported with the
+//! function, file, line and package of each definition involved.
 
 use std::process::Command;
 
@@ -52,16 +52,16 @@ fn a_gap_between_crates_is_refused() {
     assert_eq!(
         error_of!("gap"),
         format!(
-            "the migrations of cart end at 2 and at 4, so there is no single newest version: {CART_1_TO_2}, {after}; add the missing migration, or declare with `no_migration!` that processes stay at one of these versions"
+            "the migrations of cart end at 2 and at 4 instead of a single newest version ({CART_1_TO_2}, {after}); add the missing migration, or declare with `no_migration!` that processes stay at one of these versions"
         )
     );
 }
 
 #[test]
 fn a_circle_over_crates_is_refused() {
-    let back = "order@v3->v1 by `circle::BackToTheBeginning` (added at tests/cross-crate/programs/src/bin/circle.rs:37)";
+    let back = "order@v3->v1 by `cycle::BackToTheBeginning` (added at tests/cross-crate/programs/src/bin/cycle.rs:37)";
     assert_eq!(
-        error_of!("circle"),
+        error_of!("cycle"),
         format!("the migrations form a cycle: {V1_TO_V2}, {V2_TO_V3}, {back}; remove one")
     );
 }
@@ -89,21 +89,24 @@ fn an_undo_without_its_migration_is_refused() {
 }
 
 #[test]
-fn a_version_that_nobody_decided_about_is_refused() {
+fn an_undecided_version_is_refused() {
     let registered = format!("undecided::register_workflow! {}", in_bin("undecided", 9));
     assert_eq!(
         error_of!("undecided"),
         format!(
-            "no migration leads from order@v3, but order@v4 is newer (order@v3 is used by {REGISTERED} and {V2_TO_V3}, order@v4 by {registered}); add the migration, link its crate with `use my_migrations as _;`, or declare with `no_migration!` that processes stay at this version"
+            "no migration leads from order@v3 (used by {REGISTERED} and {V2_TO_V3}) to the newest version order@v4 (used by {registered}); add the migration, link its crate with `use my_migrations as _;`, or declare with `no_migration!` that processes stay at this version"
         )
     );
 }
 
 #[test]
 fn a_version_that_only_leading_zeros_tell_from_another_is_refused() {
-    let registered = format!("zeros::register_workflow! {}", in_bin("zeros", 23));
+    let registered = format!(
+        "leading_zeros::register_workflow! {}",
+        in_bin("leading_zeros", 23)
+    );
     assert_eq!(
-        error_of!("zeros"),
+        error_of!("leading_zeros"),
         format!(
             "order@v03, which {registered} names, and order@v3, which {REGISTERED} names, are equal, because leading zeros do not count; use one spelling, or give one of them a later version"
         )
@@ -112,7 +115,7 @@ fn a_version_that_only_leading_zeros_tell_from_another_is_refused() {
 
 #[test]
 fn a_decision_is_enough() {
-    let output = Command::new(env!("CARGO_BIN_EXE_decided"))
+    let output = Command::new(env!("CARGO_BIN_EXE_declared"))
         .output()
         .unwrap();
     let error = String::from_utf8_lossy(&output.stderr);
@@ -127,7 +130,7 @@ fn several_mistakes_are_told_at_once() {
     for (line, start) in lines[1..].iter().zip([
         "- duplicate migration: ",
         "- the migrations of cart end at 2 and at 4",
-        "- no migration leads from order@v3, ",
+        "- no migration leads from order@v3 (used by ",
     ]) {
         assert!(line.starts_with(start), "{line}");
     }

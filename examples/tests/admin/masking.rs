@@ -1,4 +1,4 @@
-//! Takes out of what the program says what is another in each run.
+//! Masking of the values that differ in each execution, before a golden comparison.
 
 use std::collections::BTreeMap;
 

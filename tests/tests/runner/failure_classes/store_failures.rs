@@ -7,13 +7,13 @@ use state_migration::{CommitMode, Stage, Subject};
 use state_migration_tests::faulty::ALL;
 use state_migration_tests::orders::{self, OrderV1, OrderV3, identity};
 
-use crate::failure_classes::world::{World, converted, expect};
+use crate::failure_classes::fixture::{World, converted, expect};
 
 /// Runs each scenario over both stores.
 macro_rules! event_first {
     ($($scenario:ident),+ $(,)?) => {
-        crate::failure_classes::world::in_form!(in_memory, in_memory, EventFirst, $($scenario),+);
-        crate::failure_classes::world::in_form!(on_disk, on_disk, EventFirst, $($scenario),+);
+        crate::failure_classes::fixture::in_form!(in_memory, in_memory, EventFirst, $($scenario),+);
+        crate::failure_classes::fixture::in_form!(on_disk, on_disk, EventFirst, $($scenario),+);
     };
 }
 
@@ -117,7 +117,7 @@ async fn a_registry_that_fails_is_a_warning_and_the_next_run_repairs_it(world: W
         orders::register(&registry, n).await.unwrap();
     }
     registry.faults.register.store(1, Ordering::SeqCst);
-    let runner = world.runner(crate::failure_classes::world::linked());
+    let runner = world.runner(crate::failure_classes::fixture::linked());
     let report = runner.run_and_update_registry(&registry).await;
     assert!(report.is_ok());
     assert_eq!(

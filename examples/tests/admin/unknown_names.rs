@@ -1,14 +1,14 @@
-//! Names on the command line of which there is nothing, which would look like a
-//! store that is empty.
+//! Unknown names on the command line, which would otherwise look like an empty
+//! store.
 
 use serde_json::Value;
 use state_migration::{EventStore, ExpectedSequence, NewEvent, StreamId, WorkflowId};
 
 use crate::examples::in_progress;
-use crate::looking::unreadable_amount;
 use crate::program::{Ran, bare, finish, run, run_json};
+use crate::read_only_commands::unreadable_amount;
 use crate::sample::Sample;
-use crate::typed::typed;
+use crate::shell::typed;
 
 fn warnings(said: &Ran) -> Vec<String> {
     let said = said.json();
@@ -70,7 +70,7 @@ fn a_workflow_of_which_there_is_nothing_is_refused() {
     assert_eq!(said.stdout, "");
     assert_eq!(
         said.stderr,
-        "error: workflow \"laon\" has no processes and is not linked into this program; known workflows: import, loan; correct --workflow\n\
+        "error: workflow \"laon\" has no processes and is not linked into this program (known workflows: import, loan); correct --workflow\n\
          next: loans-admin --store ./loans status\n"
     );
     run_json(
@@ -103,7 +103,7 @@ fn a_service_is_asked_for_names_that_it_knows() {
             .json();
         assert_eq!(
             said["message"],
-            "the service has no migration for workflow \"laon\"; the workflows with migrations are loan; correct --workflow, or link the crate with its migrations"
+            "the service has no migration for workflow \"laon\" (workflows with migrations: loan); correct --workflow, or link the crate with its migrations"
         );
     }
     let status = via(&["status", "--workflow", "loan"]).exits(0).json();

@@ -17,10 +17,10 @@ use state_migration_tests::stores::{OnDisk, Rows};
 /// Runs each scenario in both forms over both stores.
 macro_rules! in_both_forms {
     ($($scenario:ident),+ $(,)?) => {
-        $crate::failure_classes::world::in_form!(one_transaction_in_memory, in_memory, OneTransaction, $($scenario),+);
-        $crate::failure_classes::world::in_form!(one_transaction_on_disk, on_disk, OneTransaction, $($scenario),+);
-        $crate::failure_classes::world::in_form!(event_first_in_memory, in_memory, EventFirst, $($scenario),+);
-        $crate::failure_classes::world::in_form!(event_first_on_disk, on_disk, EventFirst, $($scenario),+);
+        $crate::failure_classes::fixture::in_form!(one_transaction_in_memory, in_memory, OneTransaction, $($scenario),+);
+        $crate::failure_classes::fixture::in_form!(one_transaction_on_disk, on_disk, OneTransaction, $($scenario),+);
+        $crate::failure_classes::fixture::in_form!(event_first_in_memory, in_memory, EventFirst, $($scenario),+);
+        $crate::failure_classes::fixture::in_form!(event_first_on_disk, on_disk, EventFirst, $($scenario),+);
     };
 }
 pub(crate) use in_both_forms;
@@ -32,7 +32,7 @@ macro_rules! in_form {
                 #[tokio::test(flavor = "multi_thread")]
                 async fn $scenario() {
                     let form = state_migration::CommitMode::$form;
-                    super::$scenario($crate::failure_classes::world::World::$store(form).await).await;
+                    super::$scenario($crate::failure_classes::fixture::World::$store(form).await).await;
                 }
             )+
         }

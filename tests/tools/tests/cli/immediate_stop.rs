@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use crate::program::{finish, program, run_json, tell, wait};
 use crate::sample::Sample;
-use crate::where_it_stands::{holder, stands};
+use crate::store_state::{holder, stands};
 use crate::{FIXED, PROGRAM};
 
 /// Runs the fixed program over the sample.
@@ -59,7 +59,7 @@ fn the_second_signal_stops_a_run_at_once_and_loses_nothing() {
             assert_eq!(said["next"], next.as_str());
         } else {
             assert_eq!(said.stdout, "");
-            let error = format!("error: stopped at once; what run {run} committed is kept");
+            let error = format!("error: run {run} was stopped at once and still claims the store");
             assert!(said.stderr.contains(&error), "{said:?}");
             assert!(
                 said.stderr.ends_with(&format!("next: {next}\n")),

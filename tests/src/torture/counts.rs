@@ -1,4 +1,4 @@
-//! What a torture counts.
+//! The counts of a simulation.
 
 use std::collections::BTreeMap;
 
@@ -7,9 +7,9 @@ use serde::Serialize;
 /// Numbers by name. Names begin with what they are of: `step: append`.
 #[derive(Debug, Default, Clone, PartialEq, Eq, Serialize)]
 #[serde(transparent)]
-pub struct Tally(BTreeMap<&'static str, u64>);
+pub struct Counts(BTreeMap<&'static str, u64>);
 
-impl Tally {
+impl Counts {
     /// Counts something.
     pub fn add(&mut self, name: &'static str, more: u64) {
         if more > 0 {

@@ -8,11 +8,11 @@ use std::thread;
 use serde_json::Value;
 
 use crate::golden::assert_golden;
-use crate::next::can_be_typed;
 use crate::program::{Ran, finish, program, tell, wait};
 use crate::sample::Sample;
-use crate::where_it_stands::stands;
-use crate::{FIXED, PROGRAM, mask};
+use crate::store_state::stands;
+use crate::suggested_commands::can_be_typed;
+use crate::{FIXED, PROGRAM, masking};
 
 /// What is said, as text or as JSON.
 #[derive(Clone, Copy, PartialEq)]
@@ -54,12 +54,12 @@ impl Story {
         }
         match self.form {
             Form::Text => {
-                let text = mask::text(&said.stdout);
+                let text = masking::text(&said.stdout);
                 let text = match golden {
                     "3-interrupted" => without_counts(&text),
                     _ => text,
                 };
-                assert_golden(&format!("story/{golden}.txt"), &text);
+                assert_golden(&format!("release/{golden}.txt"), &text);
             }
             Form::Json => {
                 assert_eq!(said.stderr, "");
@@ -70,7 +70,7 @@ impl Story {
                 }
                 let mut answer = answer.clone();
                 hide(&mut answer);
-                assert_golden(&format!("story/{golden}.json"), &mask::json(&answer));
+                assert_golden(&format!("release/{golden}.json"), &masking::json(&answer));
             }
         }
     }

@@ -1,4 +1,4 @@
-//! What a reader sees, and that it writes nothing.
+//! The data that a reader sees. A reader writes nothing.
 
 use state_migration::{
     Batch, ErrorKind, EventStore, ExpectedSequence, MigrationRunner, Move, Process,

@@ -17,40 +17,40 @@ use crate::kv::{Kv, KvTxn, RowsRead};
 use crate::memory::{MemoryKv, MemoryScan, MemoryTxn};
 use crate::records::RecordStore;
 
-type Between = Arc<Mutex<Option<Box<dyn FnOnce() + Send>>>>;
+type InterleavedAction = Arc<Mutex<Option<Box<dyn FnOnce() + Send>>>>;
 
 /// An engine that runs an action before the next commit.
 #[derive(Clone)]
-struct BetweenKv {
+struct InterleavedKv {
     inner: MemoryKv,
-    between: Between,
+    between: InterleavedAction,
 }
 
-struct BetweenTxn {
+struct InterleavedTxn {
     inner: MemoryTxn,
-    between: Between,
+    between: InterleavedAction,
 }
 
-impl BetweenKv {
-    fn txn(&self, inner: MemoryTxn) -> BetweenTxn {
+impl InterleavedKv {
+    fn txn(&self, inner: MemoryTxn) -> InterleavedTxn {
         let between = self.between.clone();
-        BetweenTxn { inner, between }
+        InterleavedTxn { inner, between }
     }
 }
 
-impl Kv for BetweenKv {
-    type Txn = BetweenTxn;
+impl Kv for InterleavedKv {
+    type Txn = InterleavedTxn;
 
     fn store_id(&self) -> StoreId {
         self.inner.store_id()
     }
-    fn begin(&self) -> Result<BetweenTxn, Error> {
+    fn begin(&self) -> Result<InterleavedTxn, Error> {
         Ok(self.txn(self.inner.begin()?))
     }
-    fn begin_serializable(&self) -> Result<BetweenTxn, Error> {
+    fn begin_serializable(&self) -> Result<InterleavedTxn, Error> {
         Ok(self.txn(self.inner.begin_serializable()?))
     }
-    fn view(&self) -> Result<BetweenTxn, Error> {
+    fn view(&self) -> Result<InterleavedTxn, Error> {
         self.begin()
     }
     fn rows_read(&self) -> &RowsRead {
@@ -64,7 +64,7 @@ impl Kv for BetweenKv {
     }
 }
 
-impl KvTxn for BetweenTxn {
+impl KvTxn for InterleavedTxn {
     type Scan = MemoryScan;
 
     async fn get(&self, key: &[u8]) -> Result<Option<Bytes>, Error> {
@@ -92,10 +92,10 @@ impl KvTxn for BetweenTxn {
 }
 
 /// A process, and a store with an action before the next commit.
-struct World {
-    store: RecordStore<BetweenKv>,
+struct Fixture {
+    store: RecordStore<InterleavedKv>,
     plain: RecordStore<MemoryKv>,
-    between: Between,
+    between: InterleavedAction,
     identity: ProcessIdentity,
 }
 
@@ -107,10 +107,10 @@ fn event(at: &'static str) -> NewEvent {
     NewEvent::new(version(at), "Placed", 1, "{}").unwrap()
 }
 
-impl World {
+impl Fixture {
     fn new() -> Self {
-        let (inner, between) = (MemoryKv::default(), Between::default());
-        let kv = BetweenKv {
+        let (inner, between) = (MemoryKv::default(), InterleavedAction::default());
+        let kv = InterleavedKv {
             inner: inner.clone(),
             between: between.clone(),
         };
@@ -164,7 +164,7 @@ fn is_fenced<T>(outcome: Result<T, Error>) -> bool {
 
 #[tokio::test]
 async fn a_registration_by_code_of_a_version_that_the_process_leaves_meanwhile_is_refused() {
-    let world = World::new();
+    let world = Fixture::new();
     world.born("v1").await;
     world.moves_in_between();
     let (tenant, key) = (world.identity.tenant_id(), world.key());
@@ -176,7 +176,7 @@ async fn a_registration_by_code_of_a_version_that_the_process_leaves_meanwhile_i
 
 #[tokio::test]
 async fn a_registration_for_a_process_that_is_born_at_another_version_meanwhile_is_refused() {
-    let world = World::new();
+    let world = Fixture::new();
     let (plain, stream) = (world.plain.clone(), world.identity.stream_id().clone());
     let born = move || {
         let none = ExpectedSequence::NoStream;
@@ -194,7 +194,7 @@ async fn a_registration_for_a_process_that_is_born_at_another_version_meanwhile_
 
 #[tokio::test]
 async fn a_replacement_of_an_entry_whose_process_moves_meanwhile_is_not_made() {
-    let world = World::new();
+    let world = Fixture::new();
     world.born("v1").await;
     let (tenant, key) = (world.identity.tenant_id(), world.key());
     world
@@ -213,7 +213,7 @@ async fn a_replacement_of_an_entry_whose_process_moves_meanwhile_is_not_made() {
 
 #[tokio::test]
 async fn a_snapshot_of_a_version_that_the_process_leaves_meanwhile_is_refused() {
-    let world = World::new();
+    let world = Fixture::new();
     world.born("v1").await;
     world.moves_in_between();
     let snapshot = Snapshot {
@@ -230,7 +230,7 @@ async fn a_snapshot_of_a_version_that_the_process_leaves_meanwhile_is_refused() 
 
 #[tokio::test]
 async fn a_batch_with_a_read_point_of_another_page_does_not_overwrite_an_append() {
-    let world = World::new();
+    let world = Fixture::new();
     world.born("v1").await;
     let stream = world.identity.stream_id();
     let old: Head = world.plain.head(stream).await.unwrap().unwrap();

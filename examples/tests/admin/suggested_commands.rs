@@ -1,4 +1,4 @@
-//! What the program says may be typed next can be typed.
+//! The commands that the program suggests after `next:` are valid.
 
 use std::path::Path;
 

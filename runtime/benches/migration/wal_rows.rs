@@ -2,7 +2,7 @@
 
 use slatedb::{ValueDeletable, WalReader};
 
-use crate::place::Place;
+use crate::location::Place;
 
 /// The tables with the bookkeeping of the runner and the store.
 const BOOKKEEPING: &[u8] = b"muw";

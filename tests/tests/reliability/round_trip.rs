@@ -216,11 +216,11 @@ async fn a_state_that_loses_a_field_fails() {
     assert_all_fail(
         &reports,
         "the new state changes when it is deserialized and serialized again: \
-         \"/lines/1/price\" is lost; correct how `reliability::decode_back::Lines` is serialized or deserialized and retry",
+         \"/lines/1/price\" is lost; correct how `reliability::round_trip::Lines` is serialized or deserialized and retry",
     );
     for report in &reports {
         let message = &report.errors[0].message;
-        let by = "order@v1->v2 by reliability::decode_back::loses_the_price (";
+        let by = "order@v1->v2 by reliability::round_trip::loses_the_price (";
         assert!(message.starts_with(by), "{message}");
     }
 }
@@ -520,14 +520,14 @@ fn writes_only(old: StateV1) -> Written {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_state_that_is_serialize_only_is_named_in_a_warning() {
     let reports = dry_runs(|| WritesOnlyMigration).await;
-    let reason = "was not checked, because `reliability::decode_back::Written` cannot be deserialized; \
+    let reason = "was not checked, because `reliability::round_trip::Written` cannot be deserialized; \
                   derive `serde::Deserialize` for it";
-    let by = "order@v1->v5 by reliability::decode_back::writes_only (";
+    let by = "order@v1->v5 by reliability::round_trip::writes_only (";
     assert_one_warning(&reports, &[by, reason]);
 }
 
 const NOT_CHECKED: &str =
-    "was not checked, because `reliability::decode_back::Written` cannot be deserialized";
+    "was not checked, because `reliability::round_trip::Written` cannot be deserialized";
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_state_that_is_serialize_only_is_migrated_with_a_warning_event_first() {
@@ -585,7 +585,7 @@ impl StateMigration for HandWritten {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_hand_written_migration_is_named_in_a_warning() {
     let reports = dry_runs(|| HandWritten).await;
-    let reason = "order@v1->v2: the round trip of the new state was not checked, because a migration without the macro does not define how `reliability::decode_back::Lines` is deserialized; define `StateMigration::decoder`";
+    let reason = "order@v1->v2: the round trip of the new state was not checked, because a migration without the macro does not define how `reliability::round_trip::Lines` is deserialized; define `StateMigration::decoder`";
     assert_one_warning(&reports, &[reason]);
 }
 

@@ -1,4 +1,4 @@
-//! What is logged while a command works, and that it is nowhere in the way.
+//! Log output of commands, which does not mix with their answers.
 
 use serde_json::Value;
 
@@ -72,7 +72,7 @@ fn a_run_is_logged_for_people_unless_it_is_said_otherwise() {
 }
 
 #[test]
-fn a_filter_that_is_none_is_refused_before_anything_is_done() {
+fn an_invalid_filter_is_refused_before_anything_is_done() {
     for bad in ["loud", "state_migration=loud"] {
         let mut command = bare(&["migrations", "--json", "--log", bad]);
         command.env_remove("RUST_LOG");

@@ -18,7 +18,7 @@ use crate::memory::{MemoryKv, MemoryScan, MemoryTxn};
 use crate::records::RecordStore;
 
 /// The scan that ends early, and the number of rows before its end.
-struct Cut {
+struct ScanCut {
     table: u8,
     rows: usize,
     /// The number of scans of the table before that one.
@@ -29,7 +29,7 @@ struct Cut {
     left_out: AtomicBool,
 }
 
-impl Cut {
+impl ScanCut {
     fn new(table: u8, rows: usize, before: usize) -> Arc<Self> {
         Arc::new(Self {
             table,
@@ -44,7 +44,7 @@ impl Cut {
 #[derive(Clone)]
 struct CutKv {
     inner: MemoryKv,
-    cut: Arc<Cut>,
+    cut: Arc<ScanCut>,
 }
 
 impl Kv for CutKv {
@@ -79,7 +79,7 @@ impl Kv for CutKv {
 
 struct CutTxn {
     inner: MemoryTxn,
-    cut: Arc<Cut>,
+    cut: Arc<ScanCut>,
 }
 
 impl KvTxn for CutTxn {
@@ -118,7 +118,7 @@ impl KvTxn for CutTxn {
 
 struct CutScan {
     inner: MemoryScan,
-    left: Option<(usize, Arc<Cut>)>,
+    left: Option<(usize, Arc<ScanCut>)>,
 }
 
 impl KvScan for CutScan {
@@ -142,11 +142,11 @@ impl KvScan for CutScan {
 }
 
 #[derive(Serialize, Deserialize)]
-struct Happened;
+struct OrderEvent;
 
-impl EventPayload for Happened {
+impl EventPayload for OrderEvent {
     fn event_type(&self) -> &'static str {
-        "Happened"
+        "OrderEvent"
     }
 }
 
@@ -161,9 +161,9 @@ impl Workflow for Order {
     const NAME: &'static str = "order";
     const VERSION: &'static str = "2";
     type State = State;
-    type Event = Happened;
+    type Event = OrderEvent;
 
-    fn apply(state: State, _: &Happened) -> State {
+    fn apply(state: State, _: &OrderEvent) -> State {
         State {
             times: state.times + 1,
         }
@@ -188,7 +188,7 @@ async fn filled() -> MemoryKv {
     let store = RecordStore::over(kv.clone());
     for n in 1..=ORDERS {
         let order = order("1", n);
-        let event = || NewEvent::new(order.workflow_id.clone(), "Happened", 1, "null").unwrap();
+        let event = || NewEvent::new(order.workflow_id.clone(), "OrderEvent", 1, "null").unwrap();
         let events = vec![event(), event()];
         let none = ExpectedSequence::NoStream;
         store.append(order.stream_id(), none, events).await.unwrap();
@@ -244,7 +244,7 @@ fn is_done(report: &MigrationReport) -> bool {
 async fn cut_each(table: u8, rows: usize, count_up_to_date: bool) -> Runs {
     let mut runs = Runs::default();
     for before in 0.. {
-        let cut = Cut::new(table, rows, before);
+        let cut = ScanCut::new(table, rows, before);
         let kv = filled().await;
         let inner = kv.clone();
         let store = RecordStore::over(CutKv {
@@ -303,7 +303,7 @@ async fn a_run_whose_scan_ends_early_says_so_and_is_not_done() {
 async fn broken_off() -> (MemoryKv, RunId) {
     for before in 0..9 {
         let kv = filled().await;
-        let (inner, cut) = (kv.clone(), Cut::new(b'h', 1, before));
+        let (inner, cut) = (kv.clone(), ScanCut::new(b'h', 1, before));
         let store = RecordStore::over(CutKv { inner, cut });
         let report = runner(&store, false).run().await;
         if let (Some(run), Some(RunState::Running)) = (report.run, report.state) {
@@ -315,15 +315,15 @@ async fn broken_off() -> (MemoryKv, RunId) {
 
 /// Fails if the end of a scan is taken for the end of the range (`Rows::next`).
 #[tokio::test]
-async fn a_run_whose_bookkeeping_is_read_in_part_is_not_gone_on_with() {
+async fn a_run_whose_bookkeeping_is_read_in_part_is_not_resumed() {
     let mut named = 0;
     for (rows, before) in (0..3).flat_map(|rows| (0..8).map(move |before| (rows, before))) {
         let (kv, run) = broken_off().await;
-        let over = |cut: &Arc<Cut>| {
+        let over = |cut: &Arc<ScanCut>| {
             let (inner, cut) = (kv.clone(), cut.clone());
             RecordStore::over(CutKv { inner, cut })
         };
-        let cut = Cut::new(b'u', rows, before);
+        let cut = ScanCut::new(b'u', rows, before);
         let report = runner(&over(&cut), false).resume(run).await;
         if !is_done(&report) {
             let text = report.to_string();

@@ -179,7 +179,7 @@ async fn an_event_that_cannot_be_read_back_is_not_appended(store: &impl Store) {
         refused(store, reading, &reason).await;
     }
     let way_out =
-        "; correct how `stores::process::read_back::Reading` is serialized or deserialized";
+        "; correct how `stores::process::round_trip::Reading` is serialized or deserialized";
     refused(store, Reading::Nested(Nested::of(129)), way_out).await;
 
     let mut process = open::<Readings>(store, 1).await;
@@ -205,7 +205,7 @@ async fn an_event_that_is_read_back_as_another_is_not_appended(store: &impl Stor
     assert_eq!(
         refused.to_string(),
         "nothing was appended to process/shop/000002: an event of type \"Closed\" has another type after a round trip: \
-         \"Opened\"; correct how `stores::process::read_back::Untold` is serialized or \
+         \"Opened\"; correct how `stores::process::round_trip::Untold` is serialized or \
          deserialized"
     );
     assert_eq!(store.rows().await.unwrap(), before);
@@ -430,7 +430,7 @@ async fn a_snapshot_that_cannot_be_read_back_is_not_written(store: &impl Store) 
         store,
         8,
         "no snapshot of process/shop/000008 was written: its state cannot be deserialized again: \
-         missing field `lines` at the top level; correct how `stores::process::read_back::Lines` is \
+         missing field `lines` at the top level; correct how `stores::process::round_trip::Lines` is \
          serialized or deserialized",
     )
     .await;

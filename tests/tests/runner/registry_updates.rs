@@ -1,5 +1,5 @@
-//! At every instant of a run, the entries of a process in the registry stand
-//! where the process stands.
+//! The process registry during a run: at every instant, the entries of a process have
+//! the version of the process.
 
 use std::collections::BTreeSet;
 use std::num::NonZeroU32;

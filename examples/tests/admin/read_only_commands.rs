@@ -1,5 +1,5 @@
-//! The commands that only look, over stores at every stage of a migration: what
-//! they say, word for word, and that they change nothing.
+//! The commands that only read, over stores at every stage of a migration: their
+//! exact output. They change nothing.
 
 use state_migration::{
     EventStore, ExpectedSequence, MigrationRegistry, MigrationReport, MigrationRunner, NewEvent,
@@ -10,10 +10,10 @@ use state_migration_examples::import::TENANT;
 use state_migration_examples::loan_2011::{Loan2011, LoanEvent2011};
 
 use crate::golden::assert_golden;
-use crate::mask;
-use crate::next::can_be_typed;
+use crate::masking;
 use crate::program::{bare, finish, run, run_json};
 use crate::sample::Sample;
+use crate::suggested_commands::can_be_typed;
 
 /// What a command says, as text and as JSON, is in the goldens of its name; it
 /// exits with this code, and the store is the same afterwards.
@@ -22,14 +22,14 @@ fn looks(sample: &Sample, golden: &str, args: &[&str], code: i32) {
     let before = sample.files();
     let said = run(sample, args).exits(code);
     assert_eq!(said.stderr, "");
-    assert_golden(&format!("{golden}.txt"), &mask::text(&said.stdout));
+    assert_golden(&format!("{golden}.txt"), &masking::text(&said.stdout));
     can_be_typed(sample, &said);
     let next = said.next();
     let said = run_json(sample, args).exits(code);
     assert_eq!(said.stderr, "");
     let documents = said.documents();
     assert_eq!(documents.len(), 1);
-    assert_golden(&format!("{golden}.json"), &mask::json(&documents[0]));
+    assert_golden(&format!("{golden}.json"), &masking::json(&documents[0]));
     assert_eq!(documents[0]["next"], serde_json::json!(next));
     assert!(sample.files() == before, "{args:?} changed the store");
 }
@@ -169,7 +169,7 @@ fn what_is_linked_is_listed_and_drawn_without_a_store() {
         let said = finish(bare(args)).exits(0);
         assert_golden(&format!("{golden}.txt"), &said.stdout);
         let said = finish(bare(&[args, &["--json"]].concat())).exits(0);
-        assert_golden(&format!("{golden}.json"), &mask::json(&said.json()));
+        assert_golden(&format!("{golden}.json"), &masking::json(&said.json()));
     }
     assert!(!empty.store().exists());
 }
@@ -220,7 +220,7 @@ fn a_plan_for_a_workflow_that_has_no_migration_is_refused() {
     let said = run(&sample, &["plan", "--workflow", "laon"]).exits(1);
     assert_eq!(
         said.stderr,
-        "error: this program has no migration for workflow \"laon\"; the workflows with migrations are loan; correct --workflow, or link the crate with its migrations\n"
+        "error: this program has no migration for workflow \"laon\" (workflows with migrations: loan); correct --workflow, or link the crate with its migrations\n"
     );
 }
 

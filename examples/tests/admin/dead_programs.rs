@@ -1,5 +1,5 @@
-//! What is said of runs that ended in their middle without a word, and of a
-//! service that does not answer.
+//! Messages about runs whose program died, and about a service that does not
+//! answer.
 
 use std::time::{Duration, Instant};
 
@@ -201,7 +201,7 @@ fn a_run_that_another_one_took_the_store_over_from_is_interrupted() {
 
 /// One that is stopped takes requests and does not answer them.
 #[test]
-fn a_service_that_is_stopped_is_told_of_within_seconds() {
+fn a_stopped_service_is_reported_within_seconds() {
     let mut service = Service::start(Sample::new());
     service.signal("-STOP");
     for args in [&["status"][..], &["run", "--yes"], &["cancel"]] {

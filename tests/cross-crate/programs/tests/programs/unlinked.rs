@@ -1,4 +1,4 @@
-//! What a program says whose migrations are not linked.
+//! A program that does not link the crate of its migrations.
 
 use std::process::Command;
 
@@ -17,8 +17,8 @@ fn versions_are_undecided_whose_migrations_are_not_linked() {
         error,
         format!(
             "the migrations have 2 problems:\n\
-             - no migration leads from order@v1, but order@v3 is newer (order@v1 is used by {at}, order@v3 by {at}); {way_out}\n\
-             - no migration leads from order@v2, but order@v3 is newer (order@v2 is used by {at}, order@v3 by {at}); {way_out}\n"
+             - no migration leads from order@v1 (used by {at}) to the newest version order@v3 (used by {at}); {way_out}\n\
+             - no migration leads from order@v2 (used by {at}) to the newest version order@v3 (used by {at}); {way_out}\n"
         )
     );
 }

@@ -1,5 +1,5 @@
-//! What every command answers with `--json` is a document of the schema, and of
-//! each kind of document there is one.
+//! JSON answers: each command prints a document that conforms to the schema, and
+//! each kind of document in the schema is printed by a command.
 
 use std::collections::BTreeSet;
 

@@ -1,4 +1,4 @@
-//! What the program says may be typed next is typed, as it stands, in a shell.
+//! The commands that the program suggests after `next:`, executed in a shell.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -191,8 +191,8 @@ fn every_next_line_about_a_run_in_a_service_can_be_typed_as_it_stands() {
         assert!(next.ends_with(" watch"), "{next}");
     }
     let paused = typed.ask(&["pause"], 0);
-    let goes_on = typed.follow(&paused, 0);
-    let mut leaver = typed.begin(&goes_on);
+    let unpause = typed.follow(&paused, 0);
+    let mut leaver = typed.begin(&unpause);
     let mut lines = BufReader::new(leaver.stderr.as_mut().unwrap());
     lines.read_line(&mut String::new()).unwrap();
     tell(&leaver, "-INT");

@@ -11,8 +11,8 @@ use state_migration_core::{
 };
 
 use crate::transactional_store::commit::{a_hold, a_record};
+use crate::transactional_store::concurrency::{Work, at_once, handle, rounds};
 use crate::transactional_store::rows::{keys, of_rows, value};
-use crate::transactional_store::work::{Work, at_once, handle, rounds};
 use crate::transactional_store::{Broken, Checked, moves, own, page_of, put_all, stale, written};
 use crate::{event, holds, same, tenant};
 

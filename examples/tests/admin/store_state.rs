@@ -1,4 +1,4 @@
-//! What a store says of its applications, read without the program.
+//! The versions and the claim in a store, read without the program.
 
 use std::collections::BTreeMap;
 use std::future::Future;

@@ -11,7 +11,7 @@ fn registered(text: &str) -> String {
     while let Some((before, after)) = rest.split_once(" (added at ") {
         let (place, after) = after.split_once(')').expect("a place ends");
         assert!(
-            place.starts_with("runtime/core/tests/") && place.contains("decided.rs:"),
+            place.starts_with("runtime/core/tests/") && place.contains("declarations.rs:"),
             "{place}"
         );
         plain.push_str(before);
@@ -31,7 +31,7 @@ fn a_version_behind_a_registered_one_is_undecided() {
     assert!(problem.starts_with("Undecided"), "{problem}");
     assert_eq!(
         registered(&message),
-        "no migration leads from order@v2, but order@v3 is newer (order@v2 is used by order@v1->v2, order@v3 by `registry::V3`); add the migration, link its crate with `use my_migrations as _;`, or declare with `no_migration!` that processes stay at this version"
+        "no migration leads from order@v2 (used by order@v1->v2) to the newest version order@v3 (used by `registry::V3`); add the migration, link its crate with `use my_migrations as _;`, or declare with `no_migration!` that processes stay at this version"
     );
 }
 
@@ -48,7 +48,7 @@ fn a_registered_version_behind_is_undecided() {
     assert!(problem.starts_with("Undecided"), "{problem}");
     assert_eq!(
         registered(&message),
-        "no migration leads from order@v1, but order@v3 is newer (order@v1 is used by `registry::V1`, order@v3 by `registry::V3` and order@v2->v3); add the migration, link its crate with `use my_migrations as _;`, or declare with `no_migration!` that processes stay at this version"
+        "no migration leads from order@v1 (used by `registry::V1`) to the newest version order@v3 (used by `registry::V3` and order@v2->v3); add the migration, link its crate with `use my_migrations as _;`, or declare with `no_migration!` that processes stay at this version"
     );
 }
 

@@ -1,4 +1,4 @@
-//! What failed is retried, and what was decided about a process holds.
+//! Retries of failures, and holds of processes.
 
 use std::collections::BTreeMap;
 
@@ -17,14 +17,14 @@ use crate::runs::{failures, record, refused_as_run, runs};
 over_both_stores![
     a_retry_is_for_what_failed_and_for_nothing_else,
     a_retry_says_of_a_process_without_a_route_that_it_has_none,
-    a_process_that_is_skipped_is_left_alone_until_it_is_put_back,
+    a_held_process_is_skipped_until_it_is_released,
     skipping_a_process_that_no_route_is_for_silences_its_error,
     skipping_lasts_over_an_append_and_needs_a_process,
     what_is_over_is_decided_once,
 ];
 
 /// Takes out: `Source::Failures` (a retry goes through the index then), or the
-/// classes in `history::failures`, or the attempt in `RunLog::put_failure`.
+/// classes in `history::failures`, or the attempt in `RunLog::failure`.
 async fn a_retry_is_for_what_failed_and_for_nothing_else(store: impl Store) {
     for n in 0..30 {
         let fate = if n % 10 == 1 { "panics in apply" } else { "" };
@@ -101,7 +101,7 @@ async fn a_retry_is_for_what_failed_and_for_nothing_else(store: impl Store) {
 }
 
 /// Takes out: the failure of a process at a version without a route in
-/// `fold_and_convert_all`; the run is done then, and has decided nothing.
+/// `convert_one`; the run is done then, and has decided nothing.
 async fn a_retry_says_of_a_process_without_a_route_that_it_has_none(store: impl Store) {
     put(&store, 1).await.unwrap();
     put_at(&store, 2, "v0", "").await.unwrap();
@@ -118,7 +118,7 @@ async fn a_retry_says_of_a_process_without_a_route_that_it_has_none(store: impl 
 }
 
 /// Takes out: the look at `held` in `Filter::verdict`.
-async fn a_process_that_is_skipped_is_left_alone_until_it_is_put_back(store: impl Store) {
+async fn a_held_process_is_skipped_until_it_is_released(store: impl Store) {
     for n in 0..10 {
         put(&store, n).await.unwrap();
     }

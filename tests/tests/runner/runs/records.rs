@@ -1,4 +1,4 @@
-//! What a store keeps of a run, and that it is what happened.
+//! The record of a run in the store, compared with what the run did.
 
 use state_migration::{
     Failure, FailureClass, MemoryStore, NewEvent, RunKind, RunState, Runs, Selection, Stage,
