@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use state_migration_core::{
-    MigrationError, MigrationRegistry, RunId, Selection, SkippedBy, StreamId, VersionStatus,
+    Head, MigrationError, MigrationRegistry, RunId, Selection, SkippedBy, StreamId, VersionStatus,
     WorkflowId,
 };
 
@@ -20,7 +20,7 @@ use crate::stages::commit::Committer;
 use crate::stages::scan::{self, Filter};
 use crate::stages::{convert, due};
 use crate::user_code::round_trip;
-use crate::user_code::threads::Code;
+use crate::user_code::threads::{Code, never_returned};
 
 /// Number of unusable snapshots after which a run stops looking for snapshots.
 ///
@@ -125,7 +125,7 @@ impl ChunkContext {
             run: id,
             selection: run.selection.clone(),
             twice: run.check_determinism,
-            code: Code::new(run.deadline, run.yields),
+            code: run.code(),
             control: run.control.clone(),
             observer: run.observer.clone(),
             backpressure: committer.backpressure.clone(),
@@ -175,6 +175,14 @@ impl ChunkContext {
             }
         }
         Ok(skipped)
+    }
+
+    /// The failure of a process whose code is not run again.
+    pub(crate) fn decided(&self, stream: &StreamId, head: Option<&Head>) -> Option<MigrationError> {
+        let head = head.filter(|head| !head.held)?;
+        self.routes.get(&head.workflow_id)?;
+        let stuck = self.code.abandoned().has(stream);
+        stuck.then(|| never_returned(stream.clone()))
     }
 
     /// The run whose failed processes are skipped: this run, where it may read the same

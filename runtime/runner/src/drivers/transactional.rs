@@ -36,6 +36,7 @@ use crate::run::{RunCounts, RunKind, RunState, Store};
 use crate::run_context::RunContext;
 use crate::stages::done::Done;
 use crate::stages::{commit, due};
+use crate::user_code::threads::EndOfRun;
 use crate::workers::queue::Queue;
 use crate::workers::worker::{Source, Told, Worker, worker_failed};
 
@@ -351,8 +352,12 @@ impl Execution<'_> {
         self.run.observer.progress(&progress);
         self.run.control.publish(progress);
         if let Some(registry) = self.elsewhere.filter(|_| !self.run.dry) {
-            registry_sync::tell(&self.context.store, registry, &moved, &mut self.report).await;
+            let (store, report) = (&self.context.store, &mut self.report);
+            registry_sync::tell(self.run, store, registry, &moved, report).await;
             for (stream, head) in &up_to_date {
+                if self.run.control.is_cancelled() {
+                    break;
+                }
                 registry_sync::compare(registry, stream, head, &mut self.report).await;
             }
         }
@@ -435,6 +440,10 @@ impl Execution<'_> {
                 Some(None) => return,
                 Some(Some(Told::Done(done))) => self.add(done).await,
                 Some(Some(Told::Broken(error))) => {
+                    // Each worker reports what ends the whole run.
+                    if passed.broken && error.subject == Subject::Run {
+                        continue;
+                    }
                     self.run.observer.broken(&error);
                     passed.broken = true;
                     self.report.fail(error);
@@ -564,6 +573,8 @@ impl Execution<'_> {
             match self.context.migrate_page(page, &mut sweeps[0]).await {
                 Ok(worked) => waiting.push(worked.done),
                 Err(error) if error.is_conflict() => {}
+                // The workers of the next pass end the run.
+                Err(error) if EndOfRun::behind(&error).is_some() => break,
                 Err(error) => return Err(error),
             }
             closing = self.end_closing(run_log, closing, main, sweeps).await?;
