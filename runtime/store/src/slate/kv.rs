@@ -1,6 +1,7 @@
 //! SlateDB as a key-value engine.
 
 use std::io;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
@@ -35,6 +36,8 @@ pub struct SlateDbKv {
 pub(crate) struct Files {
     pub(crate) path: Path,
     pub(crate) object_store: Arc<dyn ObjectStore>,
+    /// The folder for the files of runs, beside those of the database.
+    pub(crate) scratch: Option<PathBuf>,
 }
 
 impl SlateDbKv {
@@ -137,6 +140,10 @@ impl Kv for SlateDbKv {
     fn is_single_writer(&self) -> bool {
         // Opening the database fences every earlier writer.
         true
+    }
+
+    fn scratch_folder(&self) -> Option<PathBuf> {
+        self.files.as_ref()?.scratch.clone()
     }
 
     async fn marks(&self, range: &KeyRange) -> Result<Option<Vec<(Bytes, u64)>>, Error> {

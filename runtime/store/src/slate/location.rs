@@ -13,6 +13,9 @@ use crate::slate::gradual::Gradual;
 /// The folders that SlateDB creates.
 const SLATEDB_FOLDERS: [&str; 5] = ["manifest", "wal", "compacted", "compactions", "gc"];
 
+/// The folder beside them for the files of runs.
+const SCRATCH: &str = "in-hand";
+
 /// The location of a database.
 pub(crate) enum Place {
     /// A folder on the local disk, which may not exist yet.
@@ -49,6 +52,14 @@ impl Place {
         }
     }
 
+    /// The folder for the files of runs.
+    pub(crate) fn scratch(&self) -> Option<PathBuf> {
+        match self {
+            Self::Folder(folder) => Some(folder.join(SCRATCH)),
+            Self::ObjectStore(_) => None,
+        }
+    }
+
     /// Rejects a location that has no manifest but other contents.
     pub(crate) fn nothing_else(&self) -> Result<(), Error> {
         match self {
@@ -81,7 +92,8 @@ fn only_slatedb_folders(folder: &FolderPath) -> Result<(), Error> {
     for entry in std::fs::read_dir(folder).map_err(|e| unusable(folder, e))? {
         let entry = entry.map_err(|e| unusable(folder, e))?;
         let name = entry.file_name();
-        if !entry.path().is_dir() || !SLATEDB_FOLDERS.iter().any(|known| name == *known) {
+        let mut known = SLATEDB_FOLDERS.iter().chain([&SCRATCH]);
+        if !entry.path().is_dir() || !known.any(|known| name == *known) {
             return Err(Error::invalid(format!(
                 "the folder contains {:?} but no store; use an empty folder, a new folder, or the folder of a store",
                 name.to_string_lossy()

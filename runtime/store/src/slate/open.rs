@@ -360,6 +360,7 @@ impl SlateDbStoreBuilder {
         let files = Files {
             path: self.path.clone(),
             object_store: object_store.clone(),
+            scratch: self.place.scratch(),
         };
         let gradual = self.place.gradual();
         let (object_store, opening) = Storage::opening(object_store, gradual.clone());

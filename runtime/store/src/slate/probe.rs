@@ -50,6 +50,7 @@ impl SlateDbStoreBuilder {
         let files = Files {
             path: self.path.clone(),
             object_store: object_store.clone(),
+            scratch: None,
         };
         let reader = self.reader(object_store, options).await?;
         let kv = SlateDbReaderKv::new(reader, files, admin, poll);
