@@ -15,6 +15,7 @@ use crate::limits::concurrency::Concurrency;
 use crate::limits::in_progress::InProgress;
 use crate::observe::Observer;
 use crate::run::Store;
+use crate::run::suspects::Decided;
 use crate::run_context::RunContext;
 use crate::stages::commit::Committer;
 use crate::stages::scan::{self, Filter};
@@ -57,6 +58,8 @@ pub(crate) struct ChunkContext {
     /// New states that could not be checked because no decoder is known.
     pub(crate) unchecked: Arc<round_trip::Unchecked>,
     pub(crate) committer: Committer,
+    /// The processes whose code ended the program, or did not return.
+    pub(crate) decided: Decided,
 }
 
 /// Recent average of the bytes read and written per process.
@@ -135,6 +138,7 @@ impl ChunkContext {
             sizes: Arc::default(),
             unchecked: run.unchecked.clone(),
             committer,
+            decided: Decided::default(),
         }
     }
 
@@ -180,9 +184,11 @@ impl ChunkContext {
     /// The failure of a process whose code is not run again.
     pub(crate) fn decided(&self, stream: &StreamId, head: Option<&Head>) -> Option<MigrationError> {
         let head = head.filter(|head| !head.held)?;
-        self.routes.get(&head.workflow_id)?;
-        let stuck = self.code.abandoned().has(stream);
-        stuck.then(|| never_returned(stream.clone()))
+        let planned = self.routes.get(&head.workflow_id)?;
+        if self.code.abandoned().has(stream) {
+            return Some(never_returned(stream.clone()));
+        }
+        self.decided.failure(stream, planned.code)
     }
 
     /// The run whose failed processes are skipped: this run, where it may read the same

@@ -15,6 +15,7 @@ use crate::retry::{ATTEMPTS, back_off};
 use crate::run::bookkeeping::Bookkeeping;
 use crate::run::on_open_log::{LazyBook, Recorded};
 use crate::run::run_log::Range;
+use crate::run::suspects::{self, Decided};
 use crate::run::{RunRecord, Store};
 use crate::run_context::RunContext;
 use crate::stages::{commit, scan};
@@ -53,6 +54,8 @@ pub(crate) async fn process(
     let mut context = ChunkContext::new(run, book.run(), store.clone());
     context.selection = Arc::new(selection);
     context.code = code.clone();
+    let suspect = suspects::one(store, stream).await?;
+    context.decided = Decided::of(suspect.map(|row| (stream.clone(), row)));
     context.committer.bookkeeping = Bookkeeping::Lazy(Arc::new(book));
     migrate(&context, stream).await
 }

@@ -17,7 +17,7 @@ use std::sync::Arc;
 use futures_util::future::{Either, select};
 use state_migration_core::{
     Error, FailureClass, MigrationError, Partitioning, ProcessRegistry, Stage, StreamRange,
-    Subject, WorkflowId,
+    Subject, VersionStatus, WorkflowId,
 };
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
@@ -97,11 +97,23 @@ pub(crate) async fn run(
         meter: Meter::new(run.id, run.dry, RunCounts::default()),
     };
     let _alive = run_log.as_ref().map(|run_log| run_log.alive());
+    let in_hand = run_log.as_ref().and_then(|run_log| run_log.in_hand());
+    execution.context.code.keep_in_hand(in_hand);
     let state = execution.go().await;
     execution.note_throttle().await;
     execution.report_lazy().await;
     let mut report = execution.report;
     if let Some(run_log) = run_log {
+        if state.is_done() {
+            let migrations = run.migrations.clone();
+            let is_behind = move |at: &WorkflowId| {
+                matches!(migrations.version_status(at), VersionStatus::Behind(_))
+            };
+            if let Err(error) = run_log.acquit(is_behind).await {
+                let what = "cannot forget which processes were in hand when a program ended";
+                report.warn(Subject::Run, format!("{what}: {error}"));
+            }
+        }
         if let Err(error) = run_log.end(state).await {
             report.fail(due::planning(Subject::Run, &error));
             report.state = Some(RunState::Running);
@@ -146,6 +158,7 @@ impl Execution<'_> {
         }
         self.report_earlier(&ranges).await?;
         self.publish(RunState::Running).await?;
+        self.context.try_suspects(run).await?;
         if let Some(registry) = self.elsewhere {
             registry_sync::repair(run, &store, registry, &mut self.report).await;
         }

@@ -3,10 +3,12 @@
 pub(crate) mod bookkeeping;
 pub(crate) mod counts;
 pub mod history;
+pub(crate) mod in_hand;
 pub(crate) mod on_open_log;
 mod plan;
 pub mod rows;
 pub(crate) mod run_log;
+pub mod suspects;
 
 use std::fmt;
 use std::num::NonZeroU32;

@@ -14,7 +14,7 @@
 
 use std::collections::HashSet;
 use std::num::NonZeroU32;
-use std::sync::{Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use bytes::Bytes;
 use state_migration_core::store_api::claim::{self, Claim, Holder};
@@ -26,7 +26,9 @@ use state_migration_core::{
 use uuid::Uuid;
 
 use crate::retry::ATTEMPTS;
+use crate::run::in_hand::{Folder, InHand, InHandFile};
 use crate::run::rows::{self, FailureRow, Part, RangeRow, StoredError};
+use crate::run::suspects::{self, SuspectRow, Verdict};
 use crate::run::{Execution, Plan, RunCounts, RunKind, RunRecord, RunState, Runs, Store};
 
 /// Maximum number of flushes before their outcome is reported as unknown.
@@ -190,6 +192,8 @@ pub(crate) struct RunLog {
     claim: Bytes,
     record: Mutex<RunRecord>,
     execution: Execution,
+    /// The file of the processes in hand, if it could be created.
+    in_hand: Option<InHandFile>,
 }
 
 impl RunLog {
@@ -231,6 +235,12 @@ impl RunLog {
                 execution.took_over = Some(holder.run);
             }
             let mut batch = Batch::default();
+            // An execution of this program that has ended did not end the program.
+            let dead = claim.holder.clone();
+            let dead = dead.filter(|holder| holder.program != program());
+            if let Some(dead) = &dead {
+                batch.rows = suspects::left_by(&store, dead).await?;
+            }
             if record.number == 0 {
                 number(&store, &mut record, &mut batch).await?;
             }
@@ -250,7 +260,12 @@ impl RunLog {
             ]);
             match store.commit(&batch).await {
                 Ok(Commit::Written) => {
+                    let folder = Folder::of(store.scratch_folder());
+                    if let Some(dead) = dead {
+                        folder.remove(dead.execution);
+                    }
                     return Ok(Self {
+                        in_hand: folder.create(live.0),
                         store,
                         live,
                         claim,
@@ -275,6 +290,45 @@ impl RunLog {
     /// execution has claimed the store.
     pub(crate) fn alive(&self) -> impl Drop + Send + use<> {
         Live(self.live.0)
+    }
+
+    /// The file that names the processes in hand.
+    pub(crate) fn in_hand(&self) -> Option<Arc<InHand>> {
+        self.in_hand.as_ref().map(InHandFile::in_hand)
+    }
+
+    /// Records what is known of a suspect.
+    pub(crate) async fn suspect(&self, stream: &StreamId, row: &SuspectRow) -> Result<(), Error> {
+        self.write(|batch| {
+            batch.rows.push(suspects::write(stream, row)?);
+            Ok(())
+        })
+        .await
+    }
+
+    /// Forgets the suspects that are up to date by now, and those of this run that did not
+    /// end the program when they were tried alone.
+    pub(crate) async fn acquit(
+        &self,
+        is_outdated: impl Fn(&WorkflowId) -> bool,
+    ) -> Result<(), Error> {
+        let mut over = Vec::new();
+        for (stream, row) in suspects::all(&self.store).await? {
+            let head = self.store.head(&stream).await?;
+            let outdated = head.is_some_and(|head| is_outdated(&head.workflow_id));
+            let harmless = matches!(row.verdict, Verdict::Survived | Verdict::NeverReturned);
+            if !outdated || (harmless && row.run == self.run()) {
+                over.push(rows::suspect(&stream));
+            }
+        }
+        if over.is_empty() {
+            return Ok(());
+        }
+        self.write(|batch| {
+            batch.rows = over.iter().cloned().map(RowWrite::remove).collect();
+            Ok(())
+        })
+        .await
     }
 
     pub(crate) fn record(&self) -> RunRecord {

@@ -16,6 +16,7 @@ use tokio::sync::{Semaphore, oneshot};
 use tokio::time::timeout;
 
 use crate::observe::Here;
+use crate::run::in_hand::{InHand, Slot};
 use crate::user_code::abandoned::{Abandoned, TOO_MANY};
 use crate::user_code::gaps::{self, Gaps};
 
@@ -63,6 +64,8 @@ pub(crate) struct Code {
     abandoned: Abandoned,
     /// Limits the number of jobs in progress; the others wait in order.
     jobs: Option<Arc<Semaphore>>,
+    /// The file that names the processes in hand.
+    in_hand: Option<Arc<InHand>>,
     is_cancelled: Option<IsCancelled>,
 }
 
@@ -154,7 +157,7 @@ pub(crate) struct Watch {
 
 impl Default for Watch {
     fn default() -> Self {
-        Self::new()
+        Self::new(None)
     }
 }
 
@@ -164,6 +167,8 @@ struct Now {
     ended: bool,
     /// Whether nobody waits for the job any more.
     abandoned: bool,
+    /// The place of the job in the file of the processes in hand.
+    slot: Option<Slot>,
 }
 
 #[derive(Clone)]
@@ -175,11 +180,12 @@ struct Work {
 }
 
 impl Watch {
-    fn new() -> Self {
+    fn new(in_hand: Option<&Arc<InHand>>) -> Self {
         let now = Now {
             work: None,
             ended: false,
             abandoned: false,
+            slot: in_hand.and_then(InHand::slot),
         };
         Self {
             now: Arc::new(Mutex::new(now)),
@@ -204,6 +210,10 @@ impl Watch {
             let mut now = self.lock();
             if now.abandoned {
                 return Err(never_returned(stream.clone()));
+            }
+            // Written before the code begins, which may end the program.
+            if let Some(slot) = &mut now.slot {
+                slot.take_in_hand(stream);
             }
             now.work = Some(Work {
                 stream: stream.clone(),
@@ -249,13 +259,15 @@ impl Watch {
         (took > limit).then(|| work.stream.clone())
     }
 
-    /// Abandons the job, which begins no further process. Returns `false` if the job has just ended.
+    /// Abandons the job: it begins no further process, and the one that it works on is no
+    /// longer in hand. Returns `false` if the job has just ended.
     fn abandon(&self, count: impl FnOnce()) -> bool {
         let mut now = self.lock();
         if now.ended {
             return false;
         }
         now.abandoned = true;
+        now.slot = None;
         count();
         self.gaps.end();
         true
@@ -342,6 +354,7 @@ impl Drop for InProgress {
             let mut now = self.watch.lock();
             now.work = None;
             now.ended = true;
+            now.slot = None;
             now.abandoned
         };
         if abandoned {
@@ -365,6 +378,7 @@ impl Code {
             busy: Arc::default(),
             abandoned: Abandoned::default(),
             jobs: None,
+            in_hand: None,
             is_cancelled: None,
         }
     }
@@ -385,6 +399,11 @@ impl Code {
     pub(crate) fn until(mut self, is_cancelled: IsCancelled) -> Self {
         self.is_cancelled = Some(is_cancelled);
         self
+    }
+
+    /// Names the processes in hand in this file.
+    pub(crate) fn keep_in_hand(&mut self, in_hand: Option<Arc<InHand>>) {
+        self.in_hand = in_hand;
     }
 
     /// Total execution time of user code, on all threads.
@@ -419,7 +438,7 @@ impl Code {
         if self.abandoned.is_full() {
             return Err(NoAnswer::EndOfRun(EndOfRun::TooManyAbandoned));
         }
-        let watch = Watch::new();
+        let watch = Watch::new(self.in_hand.as_ref());
         let (answer, mut answered) = oneshot::channel();
         let id = self.abandoned.next_id();
         let (busy, here) = (self.busy.clone(), Here::now());
