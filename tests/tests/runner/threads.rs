@@ -48,8 +48,10 @@ fn stuck_from(n: u64, inside: &Inside) -> Upgrade {
     let inside = inside.clone();
     Upgrade::with(move |job| {
         inside.enter();
-        while job.n >= n {
-            std::thread::park();
+        if job.n >= n {
+            loop {
+                std::thread::park();
+            }
         }
         inside.leave();
         Ok(())

@@ -1,8 +1,8 @@
-//! Suspects, tried alone before a run goes on.
+//! Suspects, tried alone before a run continues.
 //!
-//! A suspect was in hand when a program ended. Here its code runs while no other user
-//! code does, and the result is discarded: if the program ends again, the next execution
-//! knows which process it was.
+//! A suspect was in user code when a program ended. Here its code runs while no other
+//! user code of the run does, and the result is discarded. If the program ends again, the
+//! next execution knows which process it was.
 
 use std::sync::Arc;
 

@@ -97,8 +97,8 @@ pub(crate) async fn run(
         meter: Meter::new(run.id, run.dry, RunCounts::default()),
     };
     let _alive = run_log.as_ref().map(|run_log| run_log.alive());
-    let in_hand = run_log.as_ref().and_then(|run_log| run_log.in_hand());
-    execution.context.code.keep_in_hand(in_hand);
+    let in_user_code = run_log.as_ref().and_then(|run_log| run_log.in_user_code());
+    execution.context.code.name_processes_in(in_user_code);
     let state = execution.go().await;
     execution.note_throttle().await;
     execution.report_lazy().await;
@@ -110,7 +110,7 @@ pub(crate) async fn run(
                 matches!(migrations.version_status(at), VersionStatus::Behind(_))
             };
             if let Err(error) = run_log.acquit(is_behind).await {
-                let what = "cannot forget which processes were in hand when a program ended";
+                let what = "cannot forget which processes were in user code when a program ended";
                 report.warn(Subject::Run, format!("{what}: {error}"));
             }
         }

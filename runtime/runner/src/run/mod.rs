@@ -3,7 +3,7 @@
 pub(crate) mod bookkeeping;
 pub(crate) mod counts;
 pub mod history;
-pub(crate) mod in_hand;
+pub(crate) mod in_user_code;
 pub(crate) mod on_open_log;
 mod plan;
 pub mod rows;

@@ -3,7 +3,7 @@
 //! | key | content |
 //! |---|---|
 //! | `c` | the claim: the run that has claimed the store |
-//! | `d` stream | a process that was in hand when a program ended |
+//! | `d` stream | a process that was in user code when a program ended |
 //! | `e` | the epoch of the last writer that closed the store |
 //! | `f` run, stream | a process that failed, and the reason |
 //! | `g` run, number | a range: its progress and its counts |

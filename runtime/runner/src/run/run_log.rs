@@ -26,7 +26,7 @@ use state_migration_core::{
 use uuid::Uuid;
 
 use crate::retry::ATTEMPTS;
-use crate::run::in_hand::{Folder, InHand, InHandFile};
+use crate::run::in_user_code::{Folder, InUserCode, InUserCodeFile};
 use crate::run::rows::{self, FailureRow, Part, RangeRow, StoredError};
 use crate::run::suspects::{self, SuspectRow, Verdict};
 use crate::run::{Execution, Plan, RunCounts, RunKind, RunRecord, RunState, Runs, Store};
@@ -192,8 +192,8 @@ pub(crate) struct RunLog {
     claim: Bytes,
     record: Mutex<RunRecord>,
     execution: Execution,
-    /// The file of the processes in hand, if it could be created.
-    in_hand: Option<InHandFile>,
+    /// The file of the processes in user code, if it could be created.
+    in_user_code: Option<InUserCodeFile>,
 }
 
 impl RunLog {
@@ -265,7 +265,7 @@ impl RunLog {
                         folder.remove(dead.execution);
                     }
                     return Ok(Self {
-                        in_hand: folder.create(live.0),
+                        in_user_code: folder.create(live.0),
                         store,
                         live,
                         claim,
@@ -292,9 +292,9 @@ impl RunLog {
         Live(self.live.0)
     }
 
-    /// The file that names the processes in hand.
-    pub(crate) fn in_hand(&self) -> Option<Arc<InHand>> {
-        self.in_hand.as_ref().map(InHandFile::in_hand)
+    /// The file that names the processes in user code.
+    pub(crate) fn in_user_code(&self) -> Option<Arc<InUserCode>> {
+        self.in_user_code.as_ref().map(InUserCodeFile::in_user_code)
     }
 
     /// Records what is known of a suspect.

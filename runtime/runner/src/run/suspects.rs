@@ -1,15 +1,15 @@
-//! The processes that were in hand when a program ended, and what became of them.
+//! The processes that were in user code when a program ended, and what became of them.
 //!
 //! A process whose code ends the program would end every program that runs. It may do so
-//! twice. The execution that takes over from a dead one reads which processes were
-//! [in hand](crate::run::in_hand): in the transaction of its claim, each of them becomes
-//! a suspect. Before it goes on it tries each suspect alone
-//! (`drivers/suspects.rs`). If the program ends again, exactly one process was in hand,
-//! and that process fails in all later executions with the same code.
+//! twice. The execution that takes over from a dead one reads which processes were in user
+//! code (`in_user_code.rs`). In the transaction of its claim, each of them becomes a
+//! suspect. Before the execution continues, it tries each suspect alone
+//! (`drivers/suspects.rs`). If the program ends again, exactly one process was in user
+//! code, and that process fails in all later executions with the same code.
 //!
-//! A process that was in hand by chance survives that. Only if it is in hand again and
-//! again when programs end, it fails too, because some code ends the program only in
-//! company.
+//! A process that was in user code by coincidence survives that. A process that is in user
+//! code at a third end of a program fails too, because some code ends the program only
+//! beside other code.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -22,15 +22,15 @@ use state_migration_core::{
     StreamId, WorkflowId,
 };
 
-use crate::run::in_hand::Folder;
-use crate::run::{Plan, Runs, Store, rows};
+use crate::run::in_user_code::Folder;
+use crate::run::{Plan, RunKind, Runs, Store, rows};
 use crate::user_code::threads::never_returned;
 
-/// Number of times that a process may be in hand when the program ends, if its code has
-/// returned each time that it was run alone.
-const CHANCES: u32 = 3;
+/// Number of ends of a program after which a process fails that was in user code each
+/// time, although its code has returned whenever it was run alone.
+const MOST_DEATHS: u32 = 3;
 
-/// A process that was in hand when a program ended.
+/// A process that was in user code when a program ended.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SuspectRow {
     /// The run of the program that ended last.
@@ -62,7 +62,7 @@ pub(crate) fn code_of(hops: &[Hop]) -> Fingerprint {
 }
 
 impl SuspectRow {
-    /// The row of a process that was in hand when the program of `run` ended.
+    /// The row of a process that was in user code when the program of `run` ended.
     fn after_death(before: Option<Self>, run: RunId, code: Fingerprint) -> Self {
         let Some(before) = before else {
             return Self {
@@ -74,7 +74,7 @@ impl SuspectRow {
         };
         let deaths = before.deaths.saturating_add(1);
         let verdict = match before.verdict {
-            Verdict::Survived if deaths < CHANCES => Verdict::Suspected,
+            Verdict::Survived if deaths < MOST_DEATHS => Verdict::Suspected,
             Verdict::NeverReturned => Verdict::NeverReturned,
             Verdict::Suspected | Verdict::Survived | Verdict::EndedProgram => Verdict::EndedProgram,
         };
@@ -153,18 +153,20 @@ pub(crate) async fn one(store: &Store, stream: &StreamId) -> Result<Option<Suspe
     row.map(|row| read(stream, row)).transpose()
 }
 
-/// The rows of the processes that a dead execution had in hand, for the transaction of
-/// the claim that takes over from it.
+/// The rows of the processes that a dead execution had in user code, for the transaction
+/// of the claim that takes over from it.
 pub(crate) async fn left_by(store: &Store, holder: &Holder) -> Result<Vec<RowWrite>, Error> {
-    let in_hand = Folder::of(store.scratch_folder()).left_by(holder.execution);
-    if in_hand.is_empty() {
+    let in_user_code = Folder::of(store.scratch_folder()).left_by(holder.execution);
+    if in_user_code.is_empty() {
         return Ok(Vec::new());
     }
-    let Some(plan) = plan_of(store, holder.run).await? else {
+    let Some((plan, is_retry)) = plan_of(store, holder.run).await? else {
         return Ok(Vec::new());
     };
+    // A retry is a new attempt, whatever earlier runs have found out.
+    let counts = |row: &SuspectRow| !is_retry || row.run == holder.run;
     let mut writes = Vec::new();
-    for stream in in_hand {
+    for stream in in_user_code {
         // A process that has failed in this run keeps its failure, and its code may
         // still be running on an abandoned thread.
         let failure = rows::failure(holder.run, &stream);
@@ -178,7 +180,8 @@ pub(crate) async fn left_by(store: &Store, holder: &Holder) -> Result<Vec<RowWri
         let Some(code) = code_at(&plan, &head.workflow_id) else {
             continue;
         };
-        let before = one(store, &stream).await?.filter(|row| row.code == code);
+        let before = one(store, &stream).await?;
+        let before = before.filter(|row| row.code == code && counts(row));
         let row = SuspectRow::after_death(before, holder.run, code);
         writes.push(write(&stream, &row)?);
     }
@@ -189,16 +192,17 @@ pub(crate) fn write(stream: &StreamId, row: &SuspectRow) -> Result<RowWrite, Err
     Ok(RowWrite::put(rows::suspect(stream), row::write(row)?))
 }
 
-/// The plan of the last execution of a run.
-async fn plan_of(store: &Store, run: RunId) -> Result<Option<Plan>, Error> {
-    let Some(runs) = Runs::of(&**store as &dyn EventStore) else {
+/// The plan of the last execution of a run, and whether the run is a retry.
+async fn plan_of(store: &Store, run: RunId) -> Result<Option<(Plan, bool)>, Error> {
+    let Some(runs) = Runs::of(store as &dyn EventStore) else {
+        return Ok(None);
+    };
+    let Some(record) = runs.get(run).await? else {
         return Ok(None);
     };
     let last = runs.executions(run).await?.pop().and_then(|last| last.plan);
-    match last {
-        Some(plan) => Ok(Some(plan)),
-        None => Ok(runs.get(run).await?.map(|record| record.plan)),
-    }
+    let is_retry = matches!(record.kind, RunKind::Retry { .. });
+    Ok(Some((last.unwrap_or(record.plan), is_retry)))
 }
 
 /// The fingerprint of the code that a plan has for the processes at a version.
@@ -239,7 +243,7 @@ mod tests {
         assert_eq!(
             verdict_after(Verdict::Survived, 1),
             (Verdict::Suspected, 2),
-            "in hand by chance"
+            "in user code by coincidence"
         );
         assert_eq!(verdict_after(Verdict::Survived, 2), (ended, 3));
         assert_eq!(verdict_after(ended, 2), (ended, 3));

@@ -22,7 +22,7 @@ pub(crate) struct Gaps {
     lost: AtomicU64,
     /// Number of looks.
     looks: AtomicU64,
-    /// Number of jobs in progress. Without any, nobody looks.
+    /// Number of jobs in progress. Without any, the watcher does not look.
     jobs: AtomicUsize,
     watcher: OnceLock<Option<Thread>>,
 }

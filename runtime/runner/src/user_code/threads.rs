@@ -16,7 +16,7 @@ use tokio::sync::{Semaphore, oneshot};
 use tokio::time::timeout;
 
 use crate::observe::Here;
-use crate::run::in_hand::{InHand, Slot};
+use crate::run::in_user_code::{InUserCode, Slot};
 use crate::user_code::abandoned::{Abandoned, TOO_MANY};
 use crate::user_code::gaps::{self, Gaps};
 
@@ -64,8 +64,8 @@ pub(crate) struct Code {
     abandoned: Abandoned,
     /// Limits the number of jobs in progress; the others wait in order.
     jobs: Option<Arc<Semaphore>>,
-    /// The file that names the processes in hand.
-    in_hand: Option<Arc<InHand>>,
+    /// The file that names the processes in user code.
+    in_user_code: Option<Arc<InUserCode>>,
     is_cancelled: Option<IsCancelled>,
 }
 
@@ -125,7 +125,7 @@ impl Pool {
             })
     }
 
-    /// Executes jobs until there is none for a while.
+    /// Executes jobs until no job has come for a while.
     fn work(&self, first: Job) {
         if self.gives_way {
             lower_priority();
@@ -165,9 +165,9 @@ struct Now {
     work: Option<Work>,
     /// Whether the job has ended.
     ended: bool,
-    /// Whether nobody waits for the job any more.
+    /// Whether the job is no longer waited for.
     abandoned: bool,
-    /// The place of the job in the file of the processes in hand.
+    /// The place of the job in the file of the processes in user code.
     slot: Option<Slot>,
 }
 
@@ -180,12 +180,12 @@ struct Work {
 }
 
 impl Watch {
-    fn new(in_hand: Option<&Arc<InHand>>) -> Self {
+    fn new(in_user_code: Option<&Arc<InUserCode>>) -> Self {
         let now = Now {
             work: None,
             ended: false,
             abandoned: false,
-            slot: in_hand.and_then(InHand::slot),
+            slot: in_user_code.map(InUserCode::slot),
         };
         Self {
             now: Arc::new(Mutex::new(now)),
@@ -213,7 +213,7 @@ impl Watch {
             }
             // Written before the code begins, which may end the program.
             if let Some(slot) = &mut now.slot {
-                slot.take_in_hand(stream);
+                slot.name(stream);
             }
             now.work = Some(Work {
                 stream: stream.clone(),
@@ -245,7 +245,7 @@ impl Watch {
         done
     }
 
-    /// Whether nobody waits for the job any more.
+    /// Whether the job is no longer waited for.
     pub(crate) fn is_abandoned(&self) -> bool {
         self.lock().abandoned
     }
@@ -260,7 +260,7 @@ impl Watch {
     }
 
     /// Abandons the job: it begins no further process, and the one that it works on is no
-    /// longer in hand. Returns `false` if the job has just ended.
+    /// longer in user code. Returns `false` if the job has just ended.
     fn abandon(&self, count: impl FnOnce()) -> bool {
         let mut now = self.lock();
         if now.ended {
@@ -378,7 +378,7 @@ impl Code {
             busy: Arc::default(),
             abandoned: Abandoned::default(),
             jobs: None,
-            in_hand: None,
+            in_user_code: None,
             is_cancelled: None,
         }
     }
@@ -401,9 +401,9 @@ impl Code {
         self
     }
 
-    /// Names the processes in hand in this file.
-    pub(crate) fn keep_in_hand(&mut self, in_hand: Option<Arc<InHand>>) {
-        self.in_hand = in_hand;
+    /// Names the processes in user code in this file.
+    pub(crate) fn name_processes_in(&mut self, in_user_code: Option<Arc<InUserCode>>) {
+        self.in_user_code = in_user_code;
     }
 
     /// Total execution time of user code, on all threads.
@@ -438,7 +438,7 @@ impl Code {
         if self.abandoned.is_full() {
             return Err(NoAnswer::EndOfRun(EndOfRun::TooManyAbandoned));
         }
-        let watch = Watch::new(self.in_hand.as_ref());
+        let watch = Watch::new(self.in_user_code.as_ref());
         let (answer, mut answered) = oneshot::channel();
         let id = self.abandoned.next_id();
         let (busy, here) = (self.busy.clone(), Here::now());

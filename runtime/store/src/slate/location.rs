@@ -14,7 +14,7 @@ use crate::slate::gradual::Gradual;
 const SLATEDB_FOLDERS: [&str; 5] = ["manifest", "wal", "compacted", "compactions", "gc"];
 
 /// The folder beside them for the files of runs.
-const SCRATCH: &str = "in-hand";
+const SCRATCH: &str = "in-user-code";
 
 /// The location of a database.
 pub(crate) enum Place {

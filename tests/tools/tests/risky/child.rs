@@ -156,8 +156,8 @@ impl Parcels {
         deaths
     }
 
-    /// Whether the folder of the processes in hand is there.
-    pub(crate) fn in_hand(&self) -> bool {
-        self.store().join("in-hand").exists()
+    /// Whether the folder of the processes in user code is there.
+    pub(crate) fn in_user_code(&self) -> bool {
+        self.store().join("in-user-code").exists()
     }
 }

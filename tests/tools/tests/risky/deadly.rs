@@ -30,7 +30,10 @@ fn assert_each_died_twice_at_most(parcels: &Parcels) {
     let deadly: Vec<u64> = deaths.keys().copied().collect();
     assert_eq!(deadly, [700, 701, 2_500, 4_200, 4_900]);
     assert!(deaths.values().all(|deaths| *deaths <= 2), "{deaths:?}");
-    assert!(!parcels.in_hand(), "the files of dead programs are left");
+    assert!(
+        !parcels.in_user_code(),
+        "the files of dead programs are left"
+    );
 }
 
 #[test]

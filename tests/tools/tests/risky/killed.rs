@@ -1,4 +1,4 @@
-//! Programs that are killed while harmless parcels are in hand.
+//! Programs that are killed while harmless parcels are in user code.
 
 use std::thread;
 use std::time::Duration;
@@ -8,7 +8,8 @@ use crate::child::Parcels;
 const PARCELS: u64 = 4_000;
 const KILLS: u64 = 20;
 
-/// A parcel that was in hand when the program was killed is tried alone, and not failed.
+/// A parcel that was in user code when the program was killed is tried alone, and does not
+/// fail.
 #[test]
 fn no_process_fails_because_its_program_was_killed() {
     let parcels = Parcels::new(PARCELS, &["works:200"], 10_000);
@@ -32,7 +33,7 @@ fn no_process_fails_because_its_program_was_killed() {
     let ended = parcels.serve().ended().unwrap();
     assert_eq!(ended.failed, 0, "{ended:?}");
     assert_eq!(ended.state, "done", "{ended:?}");
-    assert!(!parcels.in_hand());
+    assert!(!parcels.in_user_code());
     let again = parcels.serve().ended().unwrap();
     assert_eq!((again.migrated, again.failed), (0, 0));
 }

@@ -13,7 +13,7 @@ fn the_new_states_that_a_run_holds_are_bounded_in_bytes() {
     assert!(ended.peak_kib < 900 << 10, "{} KiB", ended.peak_kib);
 }
 
-/// Fails without the bound on abandoned threads: the run goes on for ever, with a thread
+/// Fails without the bound on abandoned threads: the run does not end, and has a thread
 /// for each parcel.
 #[test]
 fn a_run_ends_with_one_sentence_once_too_many_threads_are_abandoned() {
@@ -27,7 +27,7 @@ fn a_run_ends_with_one_sentence_once_too_many_threads_are_abandoned() {
     // The jobs in progress when the bound was reached are abandoned, too.
     let stuck = ended.failed - 1;
     assert!((1..=31).contains(&stuck), "{ended:?}");
-    // The next program goes on after them.
+    // The next program continues after them.
     let again = parcels.serve().ended().unwrap();
     assert!(again.failed > ended.failed, "{again:?}");
 }

@@ -7,7 +7,7 @@ use crate::child::Parcels;
 
 const PARCELS: u64 = 400;
 
-/// Fails without the watcher of `gaps.rs`: what was in hand has exceeded its deadline.
+/// Fails without the watcher of `gaps.rs`: what was in user code has exceeded its deadline.
 #[test]
 fn the_time_in_which_a_program_was_stopped_counts_for_no_deadline() {
     let parcels = Parcels::new(PARCELS, &["sleeps:30"], 2_000);

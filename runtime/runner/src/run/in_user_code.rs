@@ -1,9 +1,9 @@
-//! The processes in hand: a file that names the process that each thread for user code
-//! works on.
+//! The processes in user code: a file that names the process that each thread for user
+//! code works on.
 //!
 //! User code can end the program: it aborts, overflows its stack, exits, or takes all
-//! memory. What it worked on is then known to nobody but this file, because the system
-//! keeps what a program has written when the program ends. A machine that loses its power
+//! memory. Only this file then says what it worked on, because the system keeps what a
+//! program has written when the program ends. A machine that loses its power
 //! may lose the file, which then names no process.
 //!
 //! The execution that claims the store afterwards reads the file: `suspects.rs`. Nothing
@@ -26,7 +26,7 @@ const SLOT: usize = 2048;
 const SLOTS: u64 = 4096;
 
 /// The file of one execution.
-pub(crate) struct InHand {
+pub(crate) struct InUserCode {
     file: File,
     slots: Mutex<Slots>,
 }
@@ -38,28 +38,28 @@ struct Slots {
     used: u64,
 }
 
-/// The place of one job in the file, which is empty until a process is in hand and after
-/// the job has ended.
+/// The place of one job in the file, which is empty until the job begins with a process,
+/// and after the job has ended.
 pub(crate) struct Slot {
-    in_hand: Arc<InHand>,
+    in_user_code: Arc<InUserCode>,
     number: u64,
     stream: Option<StreamId>,
 }
 
-impl InHand {
+impl InUserCode {
     /// A free slot.
-    pub(crate) fn slot(self: &Arc<Self>) -> Option<Slot> {
+    pub(crate) fn slot(self: &Arc<Self>) -> Slot {
         let mut slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
         let number = slots.free.pop().unwrap_or_else(|| {
             slots.used += 1;
             slots.used - 1
         });
         drop(slots);
-        Some(Slot {
-            in_hand: self.clone(),
+        Slot {
+            in_user_code: self.clone(),
             number,
             stream: None,
-        })
+        }
     }
 
     fn write(&self, number: u64, bytes: &[u8]) {
@@ -70,9 +70,9 @@ impl InHand {
 
 impl Slot {
     /// Names the process that the job works on from now on.
-    pub(crate) fn take_in_hand(&mut self, stream: &StreamId) {
+    pub(crate) fn name(&mut self, stream: &StreamId) {
         if self.stream.as_ref() != Some(stream) {
-            self.in_hand.write(self.number, &encode(stream));
+            self.in_user_code.write(self.number, &encode(stream));
             self.stream = Some(stream.clone());
         }
     }
@@ -81,9 +81,9 @@ impl Slot {
 impl Drop for Slot {
     fn drop(&mut self) {
         if self.stream.is_some() {
-            self.in_hand.write(self.number, &[0, 0]);
+            self.in_user_code.write(self.number, &[0, 0]);
         }
-        let slots = &self.in_hand.slots;
+        let slots = &self.in_user_code.slots;
         let mut slots = slots.lock().unwrap_or_else(PoisonError::into_inner);
         slots.free.push(self.number);
     }
@@ -121,7 +121,7 @@ fn encode(stream: &StreamId) -> Vec<u8> {
     slot
 }
 
-/// The process in a slot; `None` if there is none, or if the slot cannot be read.
+/// The process in a slot; `None` for an empty slot, or if the slot cannot be read.
 fn decode(slot: &[u8]) -> Option<StreamId> {
     let (len, rest) = slot.split_first_chunk()?;
     let len = usize::from(u16::from_be_bytes(*len));
@@ -133,8 +133,8 @@ fn decode(slot: &[u8]) -> Option<StreamId> {
 }
 
 /// The file of an execution of this program, which is removed when this value is dropped.
-pub(crate) struct InHandFile {
-    in_hand: Arc<InHand>,
+pub(crate) struct InUserCodeFile {
+    in_user_code: Arc<InUserCode>,
     folder: Folder,
     path: PathBuf,
 }
@@ -164,7 +164,7 @@ impl Folder {
     }
 
     /// Creates the file of an execution; `None` if that is not possible.
-    pub(crate) fn create(&self, execution: Uuid) -> Option<InHandFile> {
+    pub(crate) fn create(&self, execution: Uuid) -> Option<InUserCodeFile> {
         if self.own {
             let _ = fs::create_dir(&self.path);
         }
@@ -176,18 +176,18 @@ impl Folder {
         let file = options.open(&path).ok()?;
         // A file system without locks is no obstacle.
         let _ = file.try_lock();
-        let in_hand = InHand {
+        let in_user_code = InUserCode {
             file,
             slots: Mutex::default(),
         };
-        Some(InHandFile {
-            in_hand: Arc::new(in_hand),
+        Some(InUserCodeFile {
+            in_user_code: Arc::new(in_user_code),
             folder: self.clone(),
             path,
         })
     }
 
-    /// The processes that an execution had in hand when its program ended; none if the
+    /// The processes that an execution had in user code when its program ended; none if the
     /// program lives, or left no file.
     pub(crate) fn left_by(&self, execution: Uuid) -> Vec<StreamId> {
         read(&self.file(execution)).unwrap_or_default()
@@ -223,13 +223,13 @@ fn read(path: &Path) -> io::Result<Vec<StreamId>> {
     Ok(streams)
 }
 
-impl InHandFile {
-    pub(crate) fn in_hand(&self) -> Arc<InHand> {
-        self.in_hand.clone()
+impl InUserCodeFile {
+    pub(crate) fn in_user_code(&self) -> Arc<InUserCode> {
+        self.in_user_code.clone()
     }
 }
 
-impl Drop for InHandFile {
+impl Drop for InUserCodeFile {
     fn drop(&mut self) {
         self.folder.remove_file(&self.path);
     }
@@ -246,12 +246,12 @@ mod tests {
 
     fn folder() -> (tempfile::TempDir, Folder) {
         let folder = tempfile::tempdir().unwrap();
-        let own = Folder::of(Some(folder.path().join("in-hand")));
+        let own = Folder::of(Some(folder.path().join("in-user-code")));
         (folder, own)
     }
 
     /// Closes the file without removing it, like a program that ends.
-    fn end(file: InHandFile) {
+    fn end(file: InUserCodeFile) {
         let copy = file.path.with_extension("copy");
         fs::copy(&file.path, &copy).unwrap();
         let path = file.path.clone();
@@ -262,18 +262,18 @@ mod tests {
     }
 
     #[test]
-    fn the_processes_in_hand_are_those_of_the_jobs_in_progress() {
+    fn the_processes_in_user_code_are_those_of_the_jobs_in_progress() {
         let (_folder, own) = folder();
         let execution = Uuid::from_u128(7);
         let file = own.create(execution).unwrap();
-        let in_hand = file.in_hand();
+        let in_user_code = file.in_user_code();
         let longest = "x".repeat(1_024);
-        let (mut one, mut two) = (in_hand.slot().unwrap(), in_hand.slot().unwrap());
-        let mut three = in_hand.slot().unwrap();
-        one.take_in_hand(&stream("process/t/long-name"));
-        one.take_in_hand(&stream("process/t/a"));
-        two.take_in_hand(&stream("process/t/b"));
-        three.take_in_hand(&stream(&longest));
+        let (mut one, mut two) = (in_user_code.slot(), in_user_code.slot());
+        let mut three = in_user_code.slot();
+        one.name(&stream("process/t/long-name"));
+        one.name(&stream("process/t/a"));
+        two.name(&stream("process/t/b"));
+        three.name(&stream(&longest));
         drop(two);
         assert_eq!(own.left_by(execution), [], "its program lives");
         end(file);
@@ -289,9 +289,9 @@ mod tests {
     fn a_slot_is_used_again_after_its_job() {
         let (_folder, own) = folder();
         let file = own.create(Uuid::from_u128(8)).unwrap();
-        let in_hand = file.in_hand();
+        let in_user_code = file.in_user_code();
         let numbers: Vec<u64> = (0..3)
-            .map(|_| in_hand.slot().unwrap())
+            .map(|_| in_user_code.slot())
             .map(|slot| slot.number)
             .collect();
         assert_eq!(numbers, [0, 0, 0]);
@@ -303,7 +303,7 @@ mod tests {
     fn a_folder_that_cannot_be_used_and_a_damaged_file_name_no_process() {
         let folder = tempfile::tempdir().unwrap();
         let execution = Uuid::from_u128(9);
-        let none = Folder::of(Some(folder.path().join("missing/in-hand")));
+        let none = Folder::of(Some(folder.path().join("missing/in-user-code")));
         assert!(none.create(execution).is_none());
         assert_eq!(none.left_by(execution), []);
         let own = Folder::of(Some(folder.path().to_owned()));
