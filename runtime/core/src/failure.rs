@@ -71,6 +71,9 @@ pub enum FailureClass {
     Deadline,
     /// User code did not return.
     NeverReturned,
+    /// User code ended the program twice: it aborted, overflowed its stack, exited, or
+    /// took all memory.
+    EndedProgram,
     /// The process is at a version older than every source of a migration.
     MissingRoute,
     /// The process is at a version that the program does not know.
@@ -91,7 +94,7 @@ pub enum FailureClass {
 
 impl FailureClass {
     /// All classes.
-    pub const ALL: [Self; 19] = [
+    pub const ALL: [Self; 20] = [
         Self::Panic,
         Self::Refused,
         Self::Upcast,
@@ -103,6 +106,7 @@ impl FailureClass {
         Self::NonDeterministic,
         Self::Deadline,
         Self::NeverReturned,
+        Self::EndedProgram,
         Self::MissingRoute,
         Self::UnknownVersion,
         Self::NewerThanProgram,
@@ -126,6 +130,7 @@ impl FailureClass {
             | Self::Unserializable
             | Self::ReadsBackDifferently
             | Self::NonDeterministic
+            | Self::EndedProgram
             | Self::MissingRoute
             | Self::UnknownVersion
             | Self::NewerThanProgram
@@ -154,6 +159,7 @@ impl FailureClass {
             Self::NonDeterministic => "non_deterministic",
             Self::Deadline => "deadline",
             Self::NeverReturned => "never_returned",
+            Self::EndedProgram => "ended_program",
             Self::MissingRoute => "missing_route",
             Self::UnknownVersion => "unknown_version",
             Self::NewerThanProgram => "newer_than_program",

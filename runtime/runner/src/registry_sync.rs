@@ -1,7 +1,7 @@
 //! Updates of a process registry in another store after a migration.
 
 use state_migration_core::{
-    Error, Head, ProcessIdentity, ProcessRegistry, RegistryKey, StreamId, WorkflowId,
+    Error, Head, ProcessIdentity, ProcessRegistry, RegistryKey, StreamId, Subject, WorkflowId,
 };
 
 use crate::report::MigrationReport;
@@ -87,6 +87,9 @@ pub(crate) async fn repair(
         };
         let mut done = Vec::new();
         for stream in page.iter().filter(|stream| run.selection.selects(stream)) {
+            if run.control.is_cancelled() {
+                return forget(store, &done, report).await;
+            }
             let outcome = match store.head(stream).await {
                 Ok(Some(head)) => process(registry, stream, &head.workflow_id).await,
                 Ok(None) => Ok(false),
@@ -118,15 +121,25 @@ async fn forget(store: &Store, told: &[StreamId], report: &mut MigrationReport) 
     }
 }
 
-/// Updates the registry entries of migrated processes, and removes their notes.
+/// Updates the registry entries of migrated processes, and removes their notes. After a
+/// cancel, the rest is left to the next run.
 pub(crate) async fn update(
+    run: &RunContext,
     store: &Store,
     registry: &dyn ProcessRegistry,
     migrated: &[Moved],
     report: &mut MigrationReport,
 ) {
     let mut done = Vec::new();
-    for Moved { stream, to } in migrated {
+    for (at, Moved { stream, to }) in migrated.iter().enumerate() {
+        if run.control.is_cancelled() {
+            let left = migrated.len() - at;
+            report.warn(
+                Subject::Run,
+                format!("the run was cancelled before the process registry entries of {left} migrated processes were updated; the next run updates them"),
+            );
+            break;
+        }
         if stream.process().is_none() {
             continue;
         }

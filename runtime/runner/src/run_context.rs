@@ -8,7 +8,9 @@ use state_migration_core::{MigrationRegistry, RunId, Selection};
 use crate::control::RunControl;
 use crate::observe::Observer;
 use crate::run::RunKind;
+use crate::user_code::abandoned::Abandoned;
 use crate::user_code::round_trip;
+use crate::user_code::threads::UserCode;
 
 /// Parameters of one execution of a run.
 #[derive(Debug, Clone)]
@@ -29,9 +31,19 @@ pub(crate) struct RunContext {
     pub(crate) observer: Observer,
     /// New states that could not be checked because no decoder is known.
     pub(crate) unchecked: Arc<round_trip::UncheckedStates>,
+    /// The threads of the runner that were abandoned.
+    pub(crate) abandoned: Abandoned,
 }
 
 impl RunContext {
+    /// The executor of the user code of this run.
+    pub(crate) fn code(&self) -> UserCode {
+        let control = self.control.clone();
+        UserCode::new(self.deadline, self.yields)
+            .counting(&self.abandoned)
+            .until(Arc::new(move || control.is_cancelled()))
+    }
+
     /// The observer of this run, which is about to begin.
     pub(crate) fn observe(&self) -> Observer {
         Observer::of(self.id, &self.kind, &self.selection, self.dry)

@@ -3,6 +3,7 @@
 //! and the in-memory engine implement it.
 
 use std::future::Future;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -85,6 +86,11 @@ pub trait Kv: Clone + Send + Sync + 'static {
 
     /// Whether this handle is the only one that can write.
     fn is_single_writer(&self) -> bool;
+
+    /// A folder on the local disk for files of the programs that have this open.
+    fn scratch_folder(&self) -> Option<PathBuf> {
+        None
+    }
 
     /// Keys, or prefixes of keys, at which a range can be split evenly, each
     /// with the approximate number of rows up to the next one. `None` if that

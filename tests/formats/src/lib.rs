@@ -17,6 +17,7 @@ use state_migration_core::store_api::claim::{Claim, Closed};
 use state_migration_core::store_api::row::{self, BadRecord};
 use state_migration_core::{NewEvent, StreamId, WorkflowId, baseline};
 use state_migration_runner::run::rows::{FailureRow, Number, RangeRow};
+use state_migration_runner::run::suspects::SuspectRow;
 use state_migration_runner::{Execution, HoldAction, RunAction, RunCounts, RunRecord};
 use state_migration_store::{key, record};
 
@@ -102,6 +103,11 @@ pub const FORMATS: &[Format] = &[
         name: "hold or release",
         table: b"uh",
         decode: json::<HoldAction>,
+    },
+    Format {
+        name: "suspect",
+        table: b"ud",
+        decode: json::<SuspectRow>,
     },
     Format {
         name: "mark of the last writer",

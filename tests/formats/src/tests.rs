@@ -12,6 +12,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 use state_migration_core::{FailureClass, MIGRATED, NewEvent, Stage, StreamId};
 use state_migration_runner::run::rows::Part;
+use state_migration_runner::run::suspects::Verdict;
 use state_migration_runner::{RunKind, RunState};
 use state_migration_store::{SlateDbStore, record};
 
@@ -225,6 +226,7 @@ fn every_word_that_bookkeeping_can_say_is_frozen() {
         ("failure", "/error/class", words::<FailureClass>()),
         ("failure", "/error/stage", words::<Stage>()),
         ("range", "/part", words::<Part>()),
+        ("suspect", "/verdict", words::<Verdict>()),
     ] {
         let frozen = &said[&(format, path.to_owned())];
         assert_eq!(frozen, &words, "{format} at {path}");

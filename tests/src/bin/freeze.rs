@@ -184,7 +184,8 @@ async fn executions(store: SlateDbStore) -> Result<(), Box<dyn Error>> {
 }
 
 /// A store whose bookkeeping says every word that it can: runs of each kind, in
-/// each state, failures of each class, at each stage, ranges of each part. The
+/// each state, failures of each class, at each stage, ranges of each part, suspects of
+/// each verdict. The
 /// rows are those of one run, with other words put into copies of them.
 async fn words(store: SlateDbStore) -> Result<(), Box<dyn Error>> {
     for n in [0, UNTAXABLE - 1] {
@@ -275,6 +276,17 @@ async fn words(store: SlateDbStore) -> Result<(), Box<dyn Error>> {
         range["stays"] = json!([{"name": "order", "version": "v1"}]);
         range["unread"] = json!(true);
         put(&[b"g", of.as_bytes(), &n.to_be_bytes()], &range).await?;
+    }
+    let verdicts = ["suspected", "survived", "never_returned", "ended_program"];
+    for (n, verdict) in (0..).zip(verdicts) {
+        let suspect = json!({
+            "run": last,
+            "code": a_run["plan"]["fingerprint"],
+            "deaths": n + 1,
+            "verdict": verdict,
+        });
+        let identity = identity::<OrderV1>(n);
+        put(&[b"d", identity.stream_id().as_str().as_bytes()], &suspect).await?;
     }
     // A program of another machine, which may be alive.
     let program = json!({"id": RunId::random(), "name": "loans", "pid": 7, "host": "db3", "user": "ann", "machine": "another", "start": 8});

@@ -6,7 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// The safety mechanisms that there must be a mutant of.
-const MECHANISMS: [&str; 20] = [
+const MECHANISMS: [&str; 22] = [
     "fence",
     "expected head",
     "durability wait",
@@ -27,6 +27,8 @@ const MECHANISMS: [&str; 20] = [
     "duplicate check of appends",
     "truncation guard",
     "fingerprint check",
+    "suspects of a dead program",
+    "time given back",
 ];
 
 fn root() -> PathBuf {
@@ -128,6 +130,7 @@ fn sources(package: &str, target: &str, test: &str) -> String {
     }
     let folder = match package {
         "state-migration-tests" => "tests/tests",
+        "state-migration-tool-tests" => "tests/tools/tests",
         "state-migration-core" => "runtime/core/tests",
         other => panic!("where are the tests of {other}?"),
     };

@@ -5,9 +5,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use async_trait::async_trait;
 use futures_util::StreamExt;
 use state_migration::{
-    MemoryStore, MigrationReport, MigrationRunner, Progress, RunControl, RunState, Runs, Selection,
+    Error, EventStore, MemoryStore, MigrationReport, MigrationRunner, ProcessIdentity,
+    ProcessRegistry, Progress, RegistryKey, RunControl, RunState, Runs, Selection, TenantId,
 };
 use state_migration_tests::faulty::Faulty;
 use state_migration_tests::scripted_workflow::{
@@ -477,4 +479,64 @@ async fn a_run_over_separate_stores_is_driven_in_the_same_way() {
     assert_eq!((report.migrated, report.error_count), (rest, 0), "{report}");
     assert_eq!(control.progress().state, RunState::Done);
     drop(watched);
+}
+
+/// A process registry that takes its time for each request.
+struct SlowRegistry(MemoryStore);
+
+const EACH_REQUEST: Duration = Duration::from_millis(150);
+
+#[async_trait]
+impl ProcessRegistry for SlowRegistry {
+    async fn register(
+        &self,
+        tenant: &TenantId,
+        key: &RegistryKey,
+        identity: &ProcessIdentity,
+    ) -> Result<(), Error> {
+        self.0.register(tenant, key, identity).await
+    }
+
+    async fn lookup(
+        &self,
+        tenant: &TenantId,
+        key: &RegistryKey,
+    ) -> Result<Option<ProcessIdentity>, Error> {
+        sleep(EACH_REQUEST).await;
+        self.0.lookup(tenant, key).await
+    }
+
+    async fn remove(&self, tenant: &TenantId, key: &RegistryKey) -> Result<(), Error> {
+        self.0.remove(tenant, key).await
+    }
+}
+
+// To see it fail: leave the cancel out of `registry_sync::tell`. The run ends after 45
+// seconds.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cancel_does_not_wait_for_a_slow_registry_elsewhere() {
+    const JOBS: u64 = 300;
+    let store = filled(MemoryStore::new(), JOBS).await;
+    let runner = MigrationRunner::new(Upgrade::new(), store.clone(), store.clone());
+    let control = runner.control();
+    let run = tokio::spawn(async move {
+        let registry = SlowRegistry(MemoryStore::new());
+        runner.run_and_update_registry(&registry).await
+    });
+    sleep(Duration::from_millis(600)).await;
+    control.cancel();
+    let began = Instant::now();
+    let report = ended(run).await;
+    assert!(
+        began.elapsed() < Duration::from_secs(3),
+        "{:?}",
+        began.elapsed()
+    );
+    assert_eq!(report.state, Some(RunState::Cancelled), "{report}");
+    let warned = |text: &str| report.warnings.iter().any(|it| it.message.contains(text));
+    assert!(warned("the next run updates them"), "{report:?}");
+    // The notes are there for the next run.
+    let left = store.transactional().unwrap();
+    let left = left.pending_registry_updates(None, 1_000).await.unwrap();
+    assert!(left.len() > 200, "{}", left.len());
 }

@@ -19,5 +19,6 @@ mod runs;
 mod selection;
 mod store_changes_during_run;
 mod store_combinations;
+mod threads;
 mod unknown_commit_outcome;
 mod version_retirement;

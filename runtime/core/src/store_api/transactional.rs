@@ -11,6 +11,7 @@
 use std::any::Any;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -544,6 +545,14 @@ pub trait TransactionalStore: EventStore {
     /// worker of a run takes over the range of another worker.
     fn is_single_writer(&self) -> bool {
         false
+    }
+
+    /// A folder on the local disk for files of this store's programs, which need not
+    /// survive a power failure. It may not exist yet. `None`: the store has none, and the
+    /// folder for temporary files is used.
+    #[doc(hidden)]
+    fn scratch_folder(&self) -> Option<PathBuf> {
+        None
     }
 
     /// The writes to this store by anything but a run, through all handles in

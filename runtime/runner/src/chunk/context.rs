@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use state_migration_core::{
-    MigrationError, MigrationRegistry, RunId, Selection, SkippedBy, StreamId, VersionStatus,
+    Head, MigrationError, MigrationRegistry, RunId, Selection, SkippedBy, StreamId, VersionStatus,
     WorkflowId,
 };
 
@@ -15,12 +15,13 @@ use crate::limits::concurrency::Concurrency;
 use crate::limits::in_progress::InProgress;
 use crate::observe::Observer;
 use crate::run::Store;
+use crate::run::suspects::Decided;
 use crate::run_context::RunContext;
 use crate::stages::commit::Committer;
 use crate::stages::scan::{self, Filter};
 use crate::stages::{convert, due};
 use crate::user_code::round_trip;
-use crate::user_code::threads::UserCode;
+use crate::user_code::threads::{UserCode, never_returned};
 
 /// Number of unusable snapshots after which a run stops looking for snapshots.
 ///
@@ -57,6 +58,8 @@ pub(crate) struct ChunkContext {
     /// New states that could not be checked because no decoder is known.
     pub(crate) unchecked: Arc<round_trip::UncheckedStates>,
     pub(crate) committer: Committer,
+    /// The processes whose code ended the program, or did not return.
+    pub(crate) decided: Decided,
 }
 
 /// Recent average of the bytes read and written per process.
@@ -125,7 +128,7 @@ impl ChunkContext {
             run: id,
             selection: run.selection.clone(),
             check_determinism: run.check_determinism,
-            code: UserCode::new(run.deadline, run.yields),
+            code: run.code(),
             control: run.control.clone(),
             observer: run.observer.clone(),
             backpressure: committer.backpressure.clone(),
@@ -135,6 +138,7 @@ impl ChunkContext {
             sizes: Arc::default(),
             unchecked: run.unchecked.clone(),
             committer,
+            decided: Decided::default(),
         }
     }
 
@@ -175,6 +179,16 @@ impl ChunkContext {
             }
         }
         Ok(skipped)
+    }
+
+    /// The failure of a process whose code is not run again.
+    pub(crate) fn decided(&self, stream: &StreamId, head: Option<&Head>) -> Option<MigrationError> {
+        let head = head.filter(|head| !head.held)?;
+        let planned = self.routes.get(&head.workflow_id)?;
+        if self.code.abandoned().has(stream) {
+            return Some(never_returned(stream.clone()));
+        }
+        self.decided.failure(stream, planned.code)
     }
 
     /// The run whose failed processes are skipped: this run, where it may read the same

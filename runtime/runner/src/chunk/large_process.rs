@@ -14,6 +14,7 @@ use crate::stages::convert::{self, Converted};
 use crate::stages::fold::{self, FoldProgress};
 use crate::stages::scan::{self, ScanResult};
 use crate::user_code::round_trip;
+use crate::user_code::threads::EndOfRun;
 
 /// Outcome of a large process.
 pub(crate) enum LargeResult {
@@ -167,6 +168,9 @@ async fn read_on(
     through: u64,
 ) -> Result<FoldProgress, LargeError> {
     while here.at < through {
+        if context.is_of_run() && context.control.is_cancelled() {
+            return Err(EndOfRun::Cancelled.failure().into());
+        }
         let turn = context.backpressure.turn(&context.store).await;
         let page = context.store.read_all(stream, here.at, here.page()).await;
         drop(turn);

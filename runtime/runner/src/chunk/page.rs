@@ -6,8 +6,8 @@
 use std::cell::Cell;
 use std::collections::BTreeSet;
 use std::pin::pin;
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use futures_util::future::{Either, select};
@@ -28,7 +28,7 @@ use crate::stages::done::{Done, Failed};
 use crate::stages::scan::{self, ScanResult, Scanned};
 use crate::stages::{convert, fold};
 use crate::user_code::round_trip;
-use crate::user_code::threads::{NoResult, Watchdog, never_returned};
+use crate::user_code::threads::{EndOfRun, NoResult, Watchdog, never_returned};
 
 /// Time after which user code on a page makes the store drop the read point of the
 /// page.
@@ -161,7 +161,10 @@ impl ChunkContext {
                 result: None,
                 conflicts: 0,
             };
-            if slot.take(ScanResult::of(process)).is_none() {
+            let decided = self.decided(&slot.stream, process.head.as_ref());
+            if let Some(failure) = decided {
+                slot.fail(failure);
+            } else if slot.take(ScanResult::of(process)).is_none() {
                 end.left = left;
                 return self.migrate_large(slot, end, range).await;
             }
@@ -247,6 +250,11 @@ impl ChunkContext {
         }
     }
 
+    /// Whether the page is part of a run, which can be cancelled and resumed.
+    pub(super) fn is_of_run(&self) -> bool {
+        !matches!(self.committer.bookkeeping, Bookkeeping::OnOpen(_))
+    }
+
     /// Reads some processes of a page again. Returns the first that no longer fits into
     /// a page.
     async fn read_again(
@@ -313,9 +321,13 @@ impl ChunkContext {
             let mut inner = self.clone();
             // Code that never returns must not keep the execution registered as live.
             inner.committer.bookkeeping = Bookkeeping::DryRun;
+            // What was converted counts, even if the code does not return for the next.
+            let converted = Arc::new(Mutex::new(Results::default()));
+            let results = converted.clone();
+            let may_stop = self.is_of_run();
             let code = self
                 .code
-                .run(move |watchdog| convert_all(&inner, todo, watchdog));
+                .run(move |watchdog| convert_all(&inner, todo, watchdog, &results, may_stop));
             let worked = match select(pin!(code), pin!(tokio::time::sleep(READ_POINT))).await {
                 Either::Left((worked, _)) => worked,
                 Either::Right((_, code)) => {
@@ -323,28 +335,39 @@ impl ChunkContext {
                     code.await
                 }
             };
+            let all = {
+                let mut all = converted.lock().unwrap_or_else(PoisonError::into_inner);
+                std::mem::take(&mut *all)
+            };
+            let done = all.results.len();
+            self.sizes.record(done, read / processes * done + all.bytes);
+            for (at, result) in all.results {
+                slots[at].result = Some(result);
+            }
             let stop = match worked {
-                Ok(all) => {
-                    let done = all.results.len();
-                    self.sizes.record(done, read / processes * done + all.bytes);
-                    for (at, result) in all.results {
-                        slots[at].result = Some(result);
-                    }
-                    all.stop
-                }
+                Ok(stop) => stop,
                 Err(NoResult::Stuck(stream)) => {
                     *read_point = ReadPoint::none();
-                    if let Some(slot) = slots.iter_mut().find(|slot| slot.stream == stream) {
+                    let slot = slots.iter_mut().find(|slot| slot.stream == stream);
+                    // The code may have returned at the last moment.
+                    if let Some(slot) = slot.filter(|slot| slot.result.is_none()) {
                         slot.fail(never_returned(stream));
                     }
-                    continue;
+                    None
+                }
+                Err(NoResult::EndOfRun(reason)) => {
+                    *read_point = ReadPoint::none();
+                    if slots[0].result.is_none() {
+                        return Err(reason.error());
+                    }
+                    Some(StopReason::Cut)
                 }
                 Err(NoResult::Ended(error)) => return Err(error),
             };
             match stop {
                 None => {}
                 Some(StopReason::BadSnapshot(stream)) => return Ok(Some(stream)),
-                Some(StopReason::Full) => {
+                Some(StopReason::Cut) => {
                     let done = slots.iter().position(|slot| slot.result.is_none());
                     slots.truncate(done.unwrap_or(slots.len()));
                     end.end_after(slots);
@@ -492,7 +515,10 @@ fn large_result(
         }
         Ok(large_process::LargeResult::Finished(finished)) => Converted::Finished(finished),
         Ok(large_process::LargeResult::Gone(skipped)) => Converted::Skipped(skipped),
-        Err(large_process::LargeError::Process(error)) => Converted::Failed(error),
+        Err(large_process::LargeError::Process(error)) => match EndOfRun::behind_failure(&error) {
+            Some(end) => return Err(end.error()),
+            None => Converted::Failed(error),
+        },
         Err(large_process::LargeError::Store(error)) => return Err(error),
     };
     Ok((result, false))
@@ -504,46 +530,50 @@ struct Results {
     results: Vec<(usize, Converted)>,
     /// Bytes of the new states.
     bytes: usize,
-    /// Reason why the work stopped before the end.
-    stop: Option<StopReason>,
 }
 
+/// Reason why the work stopped before the end.
 enum StopReason {
     /// The code cannot read the snapshot that the fold of this process starts from.
     BadSnapshot(StreamId),
-    /// The new states are as large as a page may be.
-    Full,
+    /// The rest of the page is left to a later page: the new states are as large as a
+    /// page may be, or the run has to end.
+    Cut,
 }
 
-/// Runs user code on the processes of a page.
+/// Runs user code on the processes of a page. If the run was cancelled meanwhile, it
+/// `may_stop` after any process.
 fn convert_all(
     context: &ChunkContext,
     processes: Vec<(usize, Arc<Scanned>)>,
     watchdog: &Watchdog,
-) -> Results {
-    let mut all = Results {
-        results: Vec::with_capacity(processes.len()),
-        ..Results::default()
-    };
+    results: &Mutex<Results>,
+    may_stop: bool,
+) -> Option<StopReason> {
+    let mut bytes = 0;
+    let mut is_first = true;
     for (at, scanned) in processes {
-        if all.bytes >= scan::CHUNK_BYTES {
-            all.stop = Some(StopReason::Full);
-            return all;
+        // The first process is always decided, so that each page comes to an end.
+        let cancelled = may_stop && !is_first && context.control.is_cancelled();
+        if bytes >= scan::CHUNK_BYTES || cancelled {
+            return Some(StopReason::Cut);
         }
-        match convert_one(context, &scanned, watchdog) {
-            Ok(result) => {
-                if let Converted::Migrated(converted) = &result {
-                    all.bytes += converted.state.len();
-                }
-                all.results.push((at, result));
-            }
-            Err(BadSnapshot) => {
-                all.stop = Some(StopReason::BadSnapshot(scanned.stream.clone()));
-                return all;
-            }
+        is_first = false;
+        let result = match convert_one(context, &scanned, watchdog) {
+            Ok(result) => result,
+            Err(BadSnapshot) => return Some(StopReason::BadSnapshot(scanned.stream.clone())),
+        };
+        let mut results = results.lock().unwrap_or_else(PoisonError::into_inner);
+        if watchdog.is_abandoned() {
+            return None;
         }
+        if let Converted::Migrated(converted) = &result {
+            bytes += converted.state.len();
+        }
+        results.bytes = bytes;
+        results.results.push((at, result));
     }
-    all
+    None
 }
 
 /// The snapshot of a process is unusable.

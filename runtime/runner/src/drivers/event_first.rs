@@ -27,7 +27,7 @@ use crate::stages::due::{listing_failed, no_route};
 use crate::stages::fold::{self, FoldProgress};
 use crate::stages::{commit, convert, scan};
 use crate::user_code::round_trip;
-use crate::user_code::threads::UserCode;
+use crate::user_code::threads::{EndOfRun, UserCode};
 use crate::{observe, registry_sync};
 
 /// Number of streams processed concurrently.
@@ -103,7 +103,7 @@ pub(crate) async fn run(
         events,
         snapshots,
         registry,
-        code: UserCode::new(run.deadline, run.yields),
+        code: run.code(),
     };
     let mut pass = Pass {
         run,
@@ -130,7 +130,7 @@ pub(crate) async fn run(
 enum PassEnd {
     AtTheEnd,
     Cancelled,
-    /// The list of streams could not be read to its end.
+    /// The list of streams could not be read to its end, or no more code may be run.
     Unread,
 }
 
@@ -203,6 +203,16 @@ impl Pass<'_> {
                     Some(None) => break,
                     // Streams in progress are finished and counted.
                     Some(Some(None)) => cancelled = true,
+                    Some(Some(Some((_, _, (StreamOutcome::Failed(error), _)))))
+                        if let Some(end) = EndOfRun::behind_failure(&error) =>
+                    {
+                        if end == EndOfRun::Cancelled {
+                            cancelled = true;
+                        } else {
+                            self.report.fail(error);
+                            return PassEnd::Unread;
+                        }
+                    }
                     Some(Some(Some((stream, at, (outcome, warnings))))) => {
                         for warning in warnings {
                             self.report.warn(stream.clone(), warning);

@@ -2,4 +2,5 @@
 
 pub(crate) mod event_first;
 pub(crate) mod on_open;
+mod suspects;
 pub(crate) mod transactional;

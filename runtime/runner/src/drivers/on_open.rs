@@ -15,6 +15,7 @@ use crate::retry::{ATTEMPTS, back_off};
 use crate::run::bookkeeping::Bookkeeping;
 use crate::run::on_open_log::{OnOpenLog, RecordWritten};
 use crate::run::run_log::Range;
+use crate::run::suspects::{self, Decided};
 use crate::run::{RunRecord, Store};
 use crate::run_context::RunContext;
 use crate::stages::{commit, scan};
@@ -54,6 +55,8 @@ pub(crate) async fn process(
     let mut context = ChunkContext::new(run, log.run(), store.clone());
     context.selection = Arc::new(selection);
     context.code = code.clone();
+    let suspect = suspects::one(store, stream).await?;
+    context.decided = Decided::of(suspect.map(|row| (stream.clone(), row)));
     context.committer.bookkeeping = Bookkeeping::OnOpen(Arc::new(log));
     migrate(&context, stream).await
 }

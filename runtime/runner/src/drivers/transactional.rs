@@ -17,7 +17,7 @@ use std::sync::Arc;
 use futures_util::future::{Either, select};
 use state_migration_core::{
     Error, FailureClass, MigrationError, Partitioning, ProcessRegistry, Stage, StreamRange,
-    Subject, WorkflowId,
+    Subject, VersionStatus, WorkflowId,
 };
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
@@ -36,6 +36,7 @@ use crate::run::{RunCounts, RunKind, RunState, Store};
 use crate::run_context::RunContext;
 use crate::stages::done::Done;
 use crate::stages::{commit, due};
+use crate::user_code::threads::EndOfRun;
 use crate::workers::queue::Queue;
 use crate::workers::worker::{Source, Worker, WorkerMessage, worker_failed};
 
@@ -96,11 +97,23 @@ pub(crate) async fn run(
         meter: Meter::new(run.id, run.dry, RunCounts::default()),
     };
     let _alive = run_log.as_ref().map(|run_log| run_log.alive());
+    let in_user_code = run_log.as_ref().and_then(|run_log| run_log.in_user_code());
+    execution.context.code.name_processes_in(in_user_code);
     let state = execution.execute().await;
     execution.record_requests().await;
     execution.report_on_open().await;
     let mut report = execution.report;
     if let Some(run_log) = run_log {
+        if state.is_done() {
+            let migrations = run.migrations.clone();
+            let is_behind = move |at: &WorkflowId| {
+                matches!(migrations.version_status(at), VersionStatus::Behind(_))
+            };
+            if let Err(error) = run_log.acquit(is_behind).await {
+                let what = "cannot forget which processes were in user code when a program ended";
+                report.warn(Subject::Run, format!("{what}: {error}"));
+            }
+        }
         if let Err(error) = run_log.end(state).await {
             report.fail(due::planning(Subject::Run, &error));
             report.state = Some(RunState::Running);
@@ -145,6 +158,7 @@ impl Execution<'_> {
         }
         self.report_earlier(&ranges).await?;
         self.publish(RunState::Running).await?;
+        self.context.try_suspects(run).await?;
         if let Some(registry) = self.separate_registry {
             registry_sync::repair(run, &store, registry, &mut self.report).await;
         }
@@ -356,8 +370,12 @@ impl Execution<'_> {
         self.run.observer.progress(&progress);
         self.run.control.publish(progress);
         if let Some(registry) = self.separate_registry.filter(|_| !self.run.dry) {
-            registry_sync::update(&self.context.store, registry, &moved, &mut self.report).await;
+            let (store, report) = (&self.context.store, &mut self.report);
+            registry_sync::update(self.run, store, registry, &moved, report).await;
             for (stream, head) in &up_to_date {
+                if self.run.control.is_cancelled() {
+                    break;
+                }
                 registry_sync::compare(registry, stream, head, &mut self.report).await;
             }
         }
@@ -444,6 +462,10 @@ impl Execution<'_> {
                 Some(None) => return,
                 Some(Some(WorkerMessage::Done(done))) => self.add(done).await,
                 Some(Some(WorkerMessage::Broken(error))) => {
+                    // Each worker reports what ends the whole run.
+                    if passed.broken && error.subject == Subject::Run {
+                        continue;
+                    }
                     self.run.observer.broken(&error);
                     passed.broken = true;
                     self.report.fail(error);
@@ -581,6 +603,8 @@ impl Execution<'_> {
             match self.context.migrate_page(page, &mut sweeps[0]).await {
                 Ok(worked) => waiting.push(worked.done),
                 Err(error) if error.is_conflict() => {}
+                // The workers of the next pass end the run.
+                Err(error) if EndOfRun::behind(&error).is_some() => break,
                 Err(error) => return Err(error),
             }
             closing = self.end_closing(run_log, closing, main, sweeps).await?;

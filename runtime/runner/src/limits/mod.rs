@@ -3,3 +3,4 @@
 pub(crate) mod backpressure;
 pub(crate) mod concurrency;
 pub(crate) mod in_progress;
+pub(crate) mod one_at_a_time;

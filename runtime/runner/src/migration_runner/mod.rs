@@ -17,6 +17,7 @@ use state_migration_core::{
 
 use crate::control::RunControl;
 use crate::drivers::{event_first, transactional};
+use crate::limits::one_at_a_time::OneAtATime;
 use crate::observe::Observer;
 use crate::options::Options;
 use crate::options::{RunOptions, RunRequest};
@@ -26,6 +27,7 @@ use crate::run::run_log::{NewRun, ResumedRun, RunLog};
 use crate::run::{Plan, RunKind, Runs};
 use crate::run_context::RunContext;
 use crate::stages::{due, scan};
+use crate::user_code::abandoned::Abandoned;
 use crate::user_code::threads;
 
 /// Migrates processes in flight along one migration, or along all linked migrations.
@@ -94,6 +96,10 @@ pub struct MigrationRunner<M, ES, SS> {
     pub(crate) lazy: (RunId, OnceLock<threads::UserCode>),
     /// Whether the record of that run is written.
     pub(crate) recorded: RecordWritten,
+    /// The processes that are being migrated because they are opened.
+    pub(crate) opening: OneAtATime,
+    /// The threads that were abandoned, in runs and by opening processes.
+    pub(crate) abandoned: Abandoned,
     pub(crate) migrations: PhantomData<fn() -> M>,
 }
 
@@ -120,6 +126,8 @@ impl<M: Migrations, ES, SS> MigrationRunner<M, ES, SS> {
             control: RunControl::new(),
             lazy: (RunId::random(), OnceLock::new()),
             recorded: RecordWritten::new(),
+            opening: OneAtATime::default(),
+            abandoned: Abandoned::default(),
             migrations: PhantomData,
         }
     }
@@ -146,6 +154,7 @@ impl<M, ES: EventStore, SS: SnapshotStore> MigrationRunner<M, ES, SS> {
             observer: Observer::without_run(),
             migrations: Arc::new(migrations),
             unchecked: Arc::default(),
+            abandoned: self.abandoned.clone(),
         }
     }
 

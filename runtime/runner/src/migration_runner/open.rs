@@ -7,12 +7,16 @@ use state_migration_core::{
 };
 
 use crate::drivers::event_first;
-use crate::drivers::on_open::{OpenOutcome, process};
+use crate::drivers::on_open::{OpenOutcome, process, refused};
 use crate::migration_runner::{MigrationRunner, refusal};
 use crate::retry::ATTEMPTS;
 use crate::run::run_log::NewRun;
 use crate::run::{RunKind, RunRecord};
-use crate::user_code::threads::UserCode;
+use crate::user_code::threads::{UserCode, never_returned};
+
+/// Maximum number of threads for the code of processes that are opened; other callers
+/// wait in order.
+const OPENED_AT_A_TIME: usize = 32;
 
 impl<M, ES: EventStore, SS: SnapshotStore> MigrationRunner<M, ES, SS> {
     /// Opens a process under version `W`. An outdated process is migrated first, with
@@ -83,10 +87,15 @@ impl<M, ES: EventStore, SS: SnapshotStore> MigrationRunner<M, ES, SS> {
         // The caller waits for the process.
         run.yields = false;
         (run.id, run.kind) = (self.lazy.0, RunKind::Lazy);
-        let code = self
-            .lazy
-            .1
-            .get_or_init(|| UserCode::new(self.run_options.deadline(), false));
+        let code = self.lazy.1.get_or_init(|| {
+            UserCode::new(self.run_options.deadline(), false)
+                .counting(&self.abandoned)
+                .at_most(OPENED_AT_A_TIME)
+        });
+        let _turn = self.opening.turn(stream).await;
+        if self.abandoned.has(stream) {
+            return Err(refused(&never_returned(stream.clone())));
+        }
         match self.one_store() {
             Some(store) => {
                 let own = RunRecord::new(NewRun {

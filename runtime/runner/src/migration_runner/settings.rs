@@ -62,8 +62,10 @@ impl<M, ES, SS> MigrationRunner<M, ES, SS> {
     /// Sets the timeout of user code for one process. Default: 10 seconds.
     ///
     /// A process that takes longer fails. If user code does not return within twice the
-    /// timeout, the process fails too, and its thread is abandoned. For a process that
-    /// is too large for a chunk, the timeout applies to each 512 of its events.
+    /// timeout, the process fails too, and its thread is abandoned; after 16 abandoned
+    /// threads the run ends and can be resumed by another program. Time in which the
+    /// program was stopped does not count. For a process that is too large for a chunk,
+    /// the timeout applies to each 512 of its events.
     #[must_use]
     pub fn deadline(mut self, deadline: Duration) -> Self {
         self.run_options.deadline = Some(deadline.max(Duration::from_millis(1)));

@@ -4,10 +4,12 @@ pub mod actions;
 pub(crate) mod bookkeeping;
 pub(crate) mod counts;
 pub mod history;
+pub(crate) mod in_user_code;
 pub(crate) mod on_open_log;
 mod plan;
 pub mod rows;
 pub(crate) mod run_log;
+pub mod suspects;
 
 use std::fmt;
 use std::num::NonZeroU32;

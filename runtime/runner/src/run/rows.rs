@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `a` run, time, random | a request to the run |
 //! | `c` | the claim: the run that has claimed the store |
+//! | `d` stream | a process that was in user code when a program ended |
 //! | `e` | the epoch of the last writer that closed the store |
 //! | `f` run, stream | a process that failed, and the reason |
 //! | `g` run, number | a range: its progress and its counts |
@@ -17,7 +18,8 @@
 //! Every row is a format byte and JSON. No row is written by two workers of one run,
 //! and batches are guarded by the claim only, which a run writes when it begins and
 //! when it ends; so bookkeeping causes no conflicts. The row `e` belongs to no run: a
-//! SlateDB writer writes it last, when it closes.
+//! SlateDB writer writes it last, when it closes. The rows `d` are for all later runs
+//! (`suspects.rs`).
 
 use std::collections::BTreeSet;
 
@@ -34,6 +36,7 @@ use crate::run::counts::CountsByWorkflow;
 const HOLDS: &[u8] = b"h";
 pub(crate) const NUMBER: &[u8] = b"n";
 pub(crate) const RUNS: &[u8] = b"r";
+pub(crate) const SUSPECTS: &[u8] = b"d";
 
 fn of_run(table: u8, run: RunId, rest: &[u8]) -> Vec<u8> {
     [&[table][..], run.as_uuid().as_bytes(), rest].concat()
@@ -106,6 +109,23 @@ pub(crate) fn holds(stream: &StreamId) -> Vec<u8> {
 
 pub(crate) fn hold(stream: &StreamId, time: Timestamp) -> Vec<u8> {
     [&holds(stream)[..], &at(time)].concat()
+}
+
+/// The stream is the end of the key, as in that of a failure.
+pub(crate) fn suspect(stream: &StreamId) -> Vec<u8> {
+    [SUSPECTS, stream.as_str().as_bytes()].concat()
+}
+
+/// The stream in the key of a suspect.
+pub(crate) fn suspect_stream(key: &[u8]) -> Result<StreamId, Error> {
+    let stream = key.get(SUSPECTS.len()..).map(std::str::from_utf8);
+    let stream = stream.and_then(|stream| StreamId::new(stream.ok()?).ok());
+    stream.ok_or_else(|| {
+        Error::corrupt(format!(
+            "unexpected key \"{}\" among the suspects; restore the store from a backup",
+            key.escape_ascii()
+        ))
+    })
 }
 
 /// The number in the key of a range.
@@ -283,6 +303,9 @@ mod tests {
         assert!(range_number(&ranges(id())).is_err());
         assert_eq!(failure(id(), &stream), with(b'f', b"process/t/p"));
         assert_eq!(NUMBER, b"n");
+        assert_eq!(suspect(&stream), b"dprocess/t/p");
+        assert_eq!(suspect_stream(&suspect(&stream)).unwrap(), stream);
+        assert!(suspect_stream(b"d").is_err());
         assert_eq!(lazy(id(), &stream, true), with(b'l', b"process/t/p\x01"));
         assert_eq!(lazies(id()), with(b'l', b""));
         let time = Timestamp::from_micros(258);

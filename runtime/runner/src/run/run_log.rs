@@ -15,7 +15,7 @@
 
 use std::collections::HashSet;
 use std::num::NonZeroU32;
-use std::sync::{Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use bytes::Bytes;
 use state_migration_core::store_api::claim::{self, Claim, Holder};
@@ -27,7 +27,9 @@ use state_migration_core::{
 use uuid::Uuid;
 
 use crate::retry::ATTEMPTS;
+use crate::run::in_user_code::{Folder, InUserCode, InUserCodeFile};
 use crate::run::rows::{self, FailureRow, Part, RangeRow, StoredError};
+use crate::run::suspects::{self, SuspectRow, Verdict};
 use crate::run::{
     Execution, Plan, RunAction, RunCounts, RunKind, RunRecord, RunState, Runs, Store,
 };
@@ -187,6 +189,8 @@ pub(crate) struct RunLog {
     claim: Bytes,
     record: Mutex<RunRecord>,
     execution: Execution,
+    /// The file of the processes in user code, if it could be created.
+    in_user_code: Option<InUserCodeFile>,
 }
 
 impl RunLog {
@@ -232,6 +236,12 @@ impl RunLog {
                 execution.took_over = Some(holder.run);
             }
             let mut batch = Batch::default();
+            // An execution of this program that has ended did not end the program.
+            let dead = claim.holder.clone();
+            let dead = dead.filter(|holder| !holder.program.is_this());
+            if let Some(dead) = &dead {
+                batch.rows = suspects::left_by(&store, dead).await?;
+            }
             if record.number == 0 {
                 number(&store, &mut record, &mut batch).await?;
             }
@@ -251,7 +261,12 @@ impl RunLog {
             ]);
             match store.commit(&batch).await {
                 Ok(Commit::Written) => {
+                    let folder = Folder::of(store.scratch_folder());
+                    if let Some(dead) = dead {
+                        folder.remove(dead.execution);
+                    }
                     return Ok(Self {
+                        in_user_code: folder.create(live.0),
                         store,
                         live,
                         claim,
@@ -276,6 +291,45 @@ impl RunLog {
     /// execution has claimed the store.
     pub(crate) fn alive(&self) -> impl Drop + Send + use<> {
         LiveExecution(self.live.0)
+    }
+
+    /// The file that names the processes in user code.
+    pub(crate) fn in_user_code(&self) -> Option<Arc<InUserCode>> {
+        self.in_user_code.as_ref().map(InUserCodeFile::in_user_code)
+    }
+
+    /// Records what is known of a suspect.
+    pub(crate) async fn suspect(&self, stream: &StreamId, row: &SuspectRow) -> Result<(), Error> {
+        self.write(|batch| {
+            batch.rows.push(suspects::write(stream, row)?);
+            Ok(())
+        })
+        .await
+    }
+
+    /// Forgets the suspects that are up to date by now, and those of this run that did not
+    /// end the program when they were tried alone.
+    pub(crate) async fn acquit(
+        &self,
+        is_outdated: impl Fn(&WorkflowId) -> bool,
+    ) -> Result<(), Error> {
+        let mut over = Vec::new();
+        for (stream, row) in suspects::all(&self.store).await? {
+            let head = self.store.head(&stream).await?;
+            let outdated = head.is_some_and(|head| is_outdated(&head.workflow_id));
+            let harmless = matches!(row.verdict, Verdict::Survived | Verdict::NeverReturned);
+            if !outdated || (harmless && row.run == self.run()) {
+                over.push(rows::suspect(&stream));
+            }
+        }
+        if over.is_empty() {
+            return Ok(());
+        }
+        self.write(|batch| {
+            batch.rows = over.iter().cloned().map(RowWrite::remove).collect();
+            Ok(())
+        })
+        .await
     }
 
     pub(crate) fn record(&self) -> RunRecord {

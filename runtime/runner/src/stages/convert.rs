@@ -11,6 +11,7 @@ use state_migration_core::{
     Stage, StreamId,
 };
 
+use crate::run::suspects;
 use crate::stages::fold::Folded;
 use crate::user_code::panics::{DropGuarded, UserCodeFailure, WAY_OUT, catch, short};
 
@@ -37,6 +38,8 @@ impl Converted {
 /// A route, with the parts that all its baselines share.
 pub(crate) struct Planned {
     pub(crate) route: Route,
+    /// The fingerprint of the code of the whole route.
+    pub(crate) code: Fingerprint,
     frame: Result<Frame, String>,
 }
 
@@ -54,6 +57,7 @@ impl Planned {
         });
         Self {
             frame: frame.map_err(|error| error.to_string()),
+            code: suspects::code_of(&route.baseline_hops()),
             route,
         }
     }

@@ -19,6 +19,7 @@ use crate::run::run_log::Range;
 use crate::stages::commit::{self, ChunkOutcome};
 use crate::stages::done::Done;
 use crate::stages::scan;
+use crate::user_code::threads::EndOfRun;
 use crate::workers::queue::Queue;
 
 /// Maximum number of pages, and of bytes, that are made durable together.
@@ -108,6 +109,12 @@ impl Worker {
             match stop {
                 Ok(()) => {}
                 Err(Stop::Ended | Stop::SlotCloses) => break,
+                Err(Stop::Broken { error, .. }) if let Some(end) = EndOfRun::behind(&error) => {
+                    if end != EndOfRun::Cancelled {
+                        drop(self.sender.send(WorkerMessage::Broken(end.failure())).await);
+                    }
+                    break;
+                }
                 Err(Stop::Broken { from, error }) => {
                     let from = from.map_or_else(String::new, |stream| format!(" from {stream} on"));
                     let mut failure = worker_failed(&format!(

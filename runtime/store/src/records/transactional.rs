@@ -2,6 +2,7 @@
 //! presence of versions, and notes for a separate process registry.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -27,6 +28,10 @@ const FEW: usize = 8_192;
 impl<K: Kv> TransactionalStore for RecordStore<K> {
     fn store_id(&self) -> StoreId {
         self.kv().store_id()
+    }
+
+    fn scratch_folder(&self) -> Option<PathBuf> {
+        self.kv().scratch_folder()
     }
 
     async fn versions(&self, name: &str) -> Result<Vec<Presence>, Error> {

@@ -1,6 +1,7 @@
 //! SlateDB as a key-value engine.
 
 use std::io;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
@@ -40,6 +41,8 @@ pub(crate) struct Files {
     pub(crate) object_store: Arc<dyn ObjectStore>,
     /// The location as text.
     pub(crate) place: String,
+    /// The folder for the files of runs, beside those of the database.
+    pub(crate) scratch: Option<PathBuf>,
 }
 
 impl SlateDbKv {
@@ -152,6 +155,10 @@ impl Kv for SlateDbKv {
     fn is_single_writer(&self) -> bool {
         // Opening the database fences every earlier writer.
         true
+    }
+
+    fn scratch_folder(&self) -> Option<PathBuf> {
+        self.files.as_ref()?.scratch.clone()
     }
 
     async fn marks(&self, range: &KeyRange) -> Result<Option<Vec<(Bytes, u64)>>, Error> {

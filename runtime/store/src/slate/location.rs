@@ -15,6 +15,9 @@ use crate::slate::openings;
 /// The folders that SlateDB creates.
 const SLATEDB_FOLDERS: [&str; 5] = ["manifest", "wal", "compacted", "compactions", "gc"];
 
+/// The folder beside them for the files of runs.
+const SCRATCH: &str = "in-user-code";
+
 /// The location of a database.
 pub(crate) enum Place {
     /// A folder on the local disk, which may not exist yet.
@@ -62,6 +65,14 @@ impl Place {
         }
     }
 
+    /// The folder for the files of runs.
+    pub(crate) fn scratch(&self) -> Option<PathBuf> {
+        match self {
+            Self::Folder(folder) => Some(folder.join(SCRATCH)),
+            Self::ObjectStore(_) => None,
+        }
+    }
+
     /// Rejects a location that has no manifest but other contents.
     pub(crate) fn nothing_else(&self) -> Result<(), Error> {
         match self {
@@ -98,7 +109,8 @@ fn only_slatedb_folders(folder: &FolderPath) -> Result<(), Error> {
         if name == openings::FOLDER {
             continue;
         }
-        if !entry.path().is_dir() || !SLATEDB_FOLDERS.iter().any(|known| name == *known) {
+        let mut known = SLATEDB_FOLDERS.iter().chain([&SCRATCH]);
+        if !entry.path().is_dir() || !known.any(|known| name == *known) {
             return Err(Error::invalid(format!(
                 "the folder contains {:?} but no store; use an empty folder, a new folder, or the folder of a store",
                 name.to_string_lossy()

@@ -357,6 +357,7 @@ impl SlateDbStoreBuilder {
             path: self.path.clone(),
             object_store,
             place: self.place.name(&self.path),
+            scratch: self.place.scratch(),
         }
     }
 

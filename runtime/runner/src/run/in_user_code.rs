@@ -1,0 +1,330 @@
+//! The processes in user code: a file that names the process that each thread for user
+//! code works on.
+//!
+//! User code can end the program: it aborts, overflows its stack, exits, or takes all
+//! memory. Only this file then says what it worked on, because the system keeps what a
+//! program has written when the program ends. A machine that loses its power
+//! may lose the file, which then names no process.
+//!
+//! The execution that claims the store afterwards reads the file: `suspects.rs`. Nothing
+//! about the file fails a run. The file is locked while its program lives, so that a
+//! program that was only fenced is not taken for one that has ended.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use state_migration_core::StreamId;
+use uuid::Uuid;
+
+/// Bytes of a slot: the length of a stream id, the id, and a checksum. No slot crosses a
+/// page of memory, so that the end of the program leaves no slot half-written.
+const SLOT: usize = 2048;
+
+/// Maximum number of slots that are read.
+const SLOTS: u64 = 4096;
+
+/// The file of one execution.
+pub(crate) struct InUserCode {
+    file: File,
+    slots: Mutex<Slots>,
+}
+
+#[derive(Default)]
+struct Slots {
+    free: Vec<u64>,
+    /// Number of slots that were ever used.
+    used: u64,
+}
+
+/// The place of one job in the file, which is empty until the job begins with a process,
+/// and after the job has ended.
+pub(crate) struct Slot {
+    in_user_code: Arc<InUserCode>,
+    number: u64,
+    stream: Option<StreamId>,
+}
+
+impl InUserCode {
+    /// A free slot.
+    pub(crate) fn slot(self: &Arc<Self>) -> Slot {
+        let mut slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
+        let number = slots.free.pop().unwrap_or_else(|| {
+            slots.used += 1;
+            slots.used - 1
+        });
+        drop(slots);
+        Slot {
+            in_user_code: self.clone(),
+            number,
+            stream: None,
+        }
+    }
+
+    fn write(&self, number: u64, bytes: &[u8]) {
+        // Without the name of the process, its code is run all the same.
+        let _ = write_at(&self.file, bytes, number * SLOT as u64);
+    }
+}
+
+impl Slot {
+    /// Names the process that the job works on from now on.
+    pub(crate) fn name(&mut self, stream: &StreamId) {
+        if self.stream.as_ref() != Some(stream) {
+            self.in_user_code.write(self.number, &encode(stream));
+            self.stream = Some(stream.clone());
+        }
+    }
+}
+
+impl Drop for Slot {
+    fn drop(&mut self) {
+        if self.stream.is_some() {
+            self.in_user_code.write(self.number, &[0, 0]);
+        }
+        let slots = &self.in_user_code.slots;
+        let mut slots = slots.lock().unwrap_or_else(PoisonError::into_inner);
+        slots.free.push(self.number);
+    }
+}
+
+#[cfg(unix)]
+fn write_at(file: &File, bytes: &[u8], at: u64) -> io::Result<usize> {
+    std::os::unix::fs::FileExt::write_at(file, bytes, at)
+}
+
+#[cfg(windows)]
+fn write_at(file: &File, bytes: &[u8], at: u64) -> io::Result<usize> {
+    std::os::windows::fs::FileExt::seek_write(file, bytes, at)
+}
+
+#[cfg(not(any(unix, windows)))]
+fn write_at(_: &File, _: &[u8], _: u64) -> io::Result<usize> {
+    Err(io::ErrorKind::Unsupported.into())
+}
+
+/// FNV-1a, which needs no table and no dependency.
+fn checksum(bytes: &[u8]) -> u32 {
+    let step = |hash: u32, byte: &u8| (hash ^ u32::from(*byte)).wrapping_mul(0x0100_0193);
+    bytes.iter().fold(0x811c_9dc5, step)
+}
+
+fn encode(stream: &StreamId) -> Vec<u8> {
+    let id = stream.as_str().as_bytes();
+    // A stream id has at most 1,024 bytes.
+    let len = u16::try_from(id.len()).unwrap_or(0);
+    let mut slot = Vec::with_capacity(id.len() + 6);
+    slot.extend(len.to_be_bytes());
+    slot.extend(id);
+    slot.extend(checksum(&slot).to_be_bytes());
+    slot
+}
+
+/// The process in a slot; `None` for an empty slot, or if the slot cannot be read.
+fn decode(slot: &[u8]) -> Option<StreamId> {
+    let (len, rest) = slot.split_first_chunk()?;
+    let len = usize::from(u16::from_be_bytes(*len));
+    let (id, rest) = rest.split_at_checked(len)?;
+    let (sum, _) = rest.split_first_chunk()?;
+    let same = u32::from_be_bytes(*sum) == checksum(slot.get(..len + 2)?);
+    let id = std::str::from_utf8(id).ok().filter(|_| same && len > 0)?;
+    StreamId::new(id).ok()
+}
+
+/// The file of an execution of this program, which is removed when this value is dropped.
+pub(crate) struct InUserCodeFile {
+    in_user_code: Arc<InUserCode>,
+    folder: Folder,
+    path: PathBuf,
+}
+
+/// The folder of such files.
+#[derive(Clone)]
+pub(crate) struct Folder {
+    path: PathBuf,
+    /// Whether the folder is for nothing else, and may be created and removed.
+    own: bool,
+}
+
+impl Folder {
+    /// The folder that a store has for this, or else the one for temporary files.
+    pub(crate) fn of(scratch: Option<PathBuf>) -> Self {
+        match scratch {
+            Some(path) => Self { path, own: true },
+            None => Self {
+                path: std::env::temp_dir(),
+                own: false,
+            },
+        }
+    }
+
+    fn file(&self, execution: Uuid) -> PathBuf {
+        self.path.join(format!("state-migration-{execution}"))
+    }
+
+    /// Creates the file of an execution; `None` if that is not possible.
+    pub(crate) fn create(&self, execution: Uuid) -> Option<InUserCodeFile> {
+        if self.own {
+            let _ = fs::create_dir(&self.path);
+        }
+        let path = self.file(execution);
+        let mut options = OpenOptions::new();
+        options.read(true).write(true).create_new(true);
+        #[cfg(unix)]
+        std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+        let file = options.open(&path).ok()?;
+        // A file system without locks is no obstacle.
+        let _ = file.try_lock();
+        let in_user_code = InUserCode {
+            file,
+            slots: Mutex::default(),
+        };
+        Some(InUserCodeFile {
+            in_user_code: Arc::new(in_user_code),
+            folder: self.clone(),
+            path,
+        })
+    }
+
+    /// The processes that an execution had in user code when its program ended; none if the
+    /// program lives, or left no file.
+    pub(crate) fn left_by(&self, execution: Uuid) -> Vec<StreamId> {
+        read(&self.file(execution)).unwrap_or_default()
+    }
+
+    /// Removes the file of an execution whose program has ended.
+    pub(crate) fn remove(&self, execution: Uuid) {
+        self.remove_file(&self.file(execution));
+    }
+
+    fn remove_file(&self, path: &Path) {
+        let _ = fs::remove_file(path);
+        if self.own {
+            // Fails while there are files of other executions.
+            let _ = fs::remove_dir(&self.path);
+        }
+    }
+}
+
+fn read(path: &Path) -> io::Result<Vec<StreamId>> {
+    if !fs::symlink_metadata(path)?.is_file() {
+        return Ok(Vec::new());
+    }
+    let file = File::open(path)?;
+    if matches!(file.try_lock(), Err(fs::TryLockError::WouldBlock)) {
+        return Ok(Vec::new());
+    }
+    let mut bytes = Vec::new();
+    file.take(SLOTS * SLOT as u64).read_to_end(&mut bytes)?;
+    let mut streams: Vec<StreamId> = bytes.chunks(SLOT).filter_map(decode).collect();
+    streams.sort();
+    streams.dedup();
+    Ok(streams)
+}
+
+impl InUserCodeFile {
+    pub(crate) fn in_user_code(&self) -> Arc<InUserCode> {
+        self.in_user_code.clone()
+    }
+}
+
+impl Drop for InUserCodeFile {
+    fn drop(&mut self) {
+        self.folder.remove_file(&self.path);
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    fn stream(id: &str) -> StreamId {
+        StreamId::new(id).unwrap()
+    }
+
+    fn folder() -> (tempfile::TempDir, Folder) {
+        let folder = tempfile::tempdir().unwrap();
+        let own = Folder::of(Some(folder.path().join("in-user-code")));
+        (folder, own)
+    }
+
+    /// Closes the file without removing it, like a program that ends.
+    fn end(file: InUserCodeFile) {
+        let copy = file.path.with_extension("copy");
+        fs::copy(&file.path, &copy).unwrap();
+        let path = file.path.clone();
+        let folder = file.folder.path.clone();
+        drop(file);
+        let _ = fs::create_dir(folder);
+        fs::rename(copy, path).unwrap();
+    }
+
+    #[test]
+    fn the_processes_in_user_code_are_those_of_the_jobs_in_progress() {
+        let (_folder, own) = folder();
+        let execution = Uuid::from_u128(7);
+        let file = own.create(execution).unwrap();
+        let in_user_code = file.in_user_code();
+        let longest = "x".repeat(1_024);
+        let (mut one, mut two) = (in_user_code.slot(), in_user_code.slot());
+        let mut three = in_user_code.slot();
+        one.name(&stream("process/t/long-name"));
+        one.name(&stream("process/t/a"));
+        two.name(&stream("process/t/b"));
+        three.name(&stream(&longest));
+        drop(two);
+        assert_eq!(own.left_by(execution), [], "its program lives");
+        end(file);
+        let left = own.left_by(execution);
+        assert_eq!(left, [stream("process/t/a"), stream(&longest)]);
+        own.remove(execution);
+        assert_eq!(own.left_by(execution), []);
+        assert!(!own.path.exists());
+        drop((one, three));
+    }
+
+    #[test]
+    fn a_slot_is_used_again_after_its_job() {
+        let (_folder, own) = folder();
+        let file = own.create(Uuid::from_u128(8)).unwrap();
+        let in_user_code = file.in_user_code();
+        let numbers: Vec<u64> = (0..3)
+            .map(|_| in_user_code.slot())
+            .map(|slot| slot.number)
+            .collect();
+        assert_eq!(numbers, [0, 0, 0]);
+        drop(file);
+        assert!(!own.path.exists());
+    }
+
+    #[test]
+    fn a_folder_that_cannot_be_used_and_a_damaged_file_name_no_process() {
+        let folder = tempfile::tempdir().unwrap();
+        let execution = Uuid::from_u128(9);
+        let none = Folder::of(Some(folder.path().join("missing/in-user-code")));
+        assert!(none.create(execution).is_none());
+        assert_eq!(none.left_by(execution), []);
+        let own = Folder::of(Some(folder.path().to_owned()));
+        let mut slot = encode(&stream("process/t/a"));
+        assert_eq!(decode(&slot), Some(stream("process/t/a")));
+        slot[4] ^= 1;
+        assert_eq!(decode(&slot), None);
+        for damaged in [&slot[..], &[0xff; 3000], &[], &[0]] {
+            fs::write(own.file(execution), damaged).unwrap();
+            assert_eq!(own.left_by(execution), []);
+        }
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn the_file_is_readable_by_its_owner_only() {
+        use std::os::unix::fs::PermissionsExt;
+
+        let (_folder, own) = folder();
+        let file = own.create(Uuid::from_u128(10)).unwrap();
+        let mode = fs::metadata(&file.path).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600);
+    }
+}

@@ -1,0 +1,280 @@
+//! The processes that were in user code when a program ended, and what became of them.
+//!
+//! A process whose code ends the program would end every program that runs. It may do so
+//! twice. The execution that takes over from a dead one reads which processes were in user
+//! code (`in_user_code.rs`). In the transaction of its claim, each of them becomes a
+//! suspect. Before the execution continues, it tries each suspect alone
+//! (`drivers/suspects.rs`). If the program ends again, exactly one process was in user
+//! code, and that process fails in all later executions with the same code.
+//!
+//! A process that was in user code by coincidence survives that. A process that is in user
+//! code at a third end of a program fails too, because some code ends the program only
+//! beside other code.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+use state_migration_core::store_api::claim::Holder;
+use state_migration_core::store_api::row;
+use state_migration_core::{
+    Error, EventStore, FailureClass, Fingerprint, Hop, MigrationError, RowWrite, RunId, Stage,
+    StreamId, WorkflowId,
+};
+
+use crate::run::in_user_code::Folder;
+use crate::run::{Plan, RunKind, Runs, Store, rows};
+use crate::user_code::threads::never_returned;
+
+/// Number of ends of a program after which a process fails that was in user code each
+/// time, although its code has returned whenever it was run alone.
+const MOST_DEATHS: u32 = 3;
+
+/// A process that was in user code when a program ended.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SuspectRow {
+    /// The run of the program that ended last.
+    pub(crate) run: RunId,
+    /// The fingerprint of the code of its route.
+    pub(crate) code: Fingerprint,
+    /// Number of times that the program ended.
+    pub(crate) deaths: u32,
+    pub(crate) verdict: Verdict,
+}
+
+/// What is known of a suspect.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Verdict {
+    /// It is to be tried alone.
+    Suspected,
+    /// Its code returned when it was tried alone.
+    Survived,
+    /// Its code did not return when it was tried alone.
+    NeverReturned,
+    /// Its code ended the program, and is not run again.
+    EndedProgram,
+}
+
+/// The fingerprint of the code of a route.
+pub(crate) fn code_of(hops: &[Hop]) -> Fingerprint {
+    Fingerprint::of_bytes(&serde_json::to_vec(hops).unwrap_or_default())
+}
+
+impl SuspectRow {
+    /// The row of a process that was in user code when the program of `run` ended.
+    fn after_death(before: Option<Self>, run: RunId, code: Fingerprint) -> Self {
+        let Some(before) = before else {
+            return Self {
+                run,
+                code,
+                deaths: 1,
+                verdict: Verdict::Suspected,
+            };
+        };
+        let deaths = before.deaths.saturating_add(1);
+        let verdict = match before.verdict {
+            Verdict::Survived if deaths < MOST_DEATHS => Verdict::Suspected,
+            Verdict::NeverReturned => Verdict::NeverReturned,
+            Verdict::Suspected | Verdict::Survived | Verdict::EndedProgram => Verdict::EndedProgram,
+        };
+        Self {
+            run,
+            code,
+            deaths,
+            verdict,
+        }
+    }
+
+    /// The failure of the process; `None` if its code may be run.
+    fn failure(&self, stream: &StreamId) -> Option<MigrationError> {
+        match self.verdict {
+            Verdict::Suspected | Verdict::Survived => None,
+            Verdict::NeverReturned => Some(never_returned(stream.clone())),
+            Verdict::EndedProgram => Some(ended_program(stream)),
+        }
+    }
+}
+
+/// The failure of a process whose code ended the program.
+fn ended_program(stream: &StreamId) -> MigrationError {
+    MigrationError::new(
+        Stage::Converting,
+        FailureClass::EndedProgram,
+        stream,
+        "the program ended twice while its code worked on this process (abort, stack overflow, exit, or out of memory); correct the code and retry",
+    )
+}
+
+/// The processes whose code is not run, each with its row.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Decided(Arc<BTreeMap<StreamId, SuspectRow>>);
+
+impl Decided {
+    pub(crate) fn of(rows: impl IntoIterator<Item = (StreamId, SuspectRow)>) -> Self {
+        let decided = |(stream, row): &(StreamId, SuspectRow)| row.failure(stream).is_some();
+        Self(Arc::new(rows.into_iter().filter(decided).collect()))
+    }
+
+    /// The failure of a process if it is decided for this code. Other code is run.
+    pub(crate) fn failure(&self, stream: &StreamId, code: Fingerprint) -> Option<MigrationError> {
+        let row = self.0.get(stream).filter(|row| row.code == code)?;
+        row.failure(stream)
+    }
+}
+
+fn read(stream: &StreamId, row: bytes::Bytes) -> Result<SuspectRow, Error> {
+    row::read(row, format_args!("the record of {stream} as a suspect"))
+}
+
+/// All suspects of a store.
+pub(crate) async fn all(store: &Store) -> Result<Vec<(StreamId, SuspectRow)>, Error> {
+    const PAGE: usize = 512;
+    let mut found: Vec<(StreamId, SuspectRow)> = Vec::new();
+    let mut after = None;
+    loop {
+        let page = store.rows(rows::SUSPECTS, after.as_deref(), PAGE).await?;
+        let at_end = page.len() < PAGE;
+        after = page.last().map(|(key, _)| key.to_vec());
+        for (key, row) in page {
+            let stream = rows::suspect_stream(&key)?;
+            let row = read(&stream, row)?;
+            found.push((stream, row));
+        }
+        if at_end {
+            return Ok(found);
+        }
+    }
+}
+
+/// One suspect of a store.
+pub(crate) async fn one(store: &Store, stream: &StreamId) -> Result<Option<SuspectRow>, Error> {
+    let row = crate::run::run_log::row(store, &rows::suspect(stream)).await?;
+    row.map(|row| read(stream, row)).transpose()
+}
+
+/// The rows of the processes that a dead execution had in user code, for the transaction
+/// of the claim that takes over from it.
+pub(crate) async fn left_by(store: &Store, holder: &Holder) -> Result<Vec<RowWrite>, Error> {
+    let in_user_code = Folder::of(store.scratch_folder()).left_by(holder.execution);
+    if in_user_code.is_empty() {
+        return Ok(Vec::new());
+    }
+    let Some((plan, is_retry)) = plan_of(store, holder.run).await? else {
+        return Ok(Vec::new());
+    };
+    // A retry is a new attempt, whatever earlier runs have found out.
+    let counts = |row: &SuspectRow| !is_retry || row.run == holder.run;
+    let mut writes = Vec::new();
+    for stream in in_user_code {
+        // A process that has failed in this run keeps its failure, and its code may
+        // still be running on an abandoned thread.
+        let failure = rows::failure(holder.run, &stream);
+        if crate::run::run_log::row(store, &failure).await?.is_some() {
+            continue;
+        }
+        // A process that cannot be read fails when the run reaches it.
+        let Ok(Some(head)) = store.head(&stream).await else {
+            continue;
+        };
+        let Some(code) = code_at(&plan, &head.workflow_id) else {
+            continue;
+        };
+        let before = one(store, &stream).await?;
+        let before = before.filter(|row| row.code == code && counts(row));
+        let row = SuspectRow::after_death(before, holder.run, code);
+        writes.push(write(&stream, &row)?);
+    }
+    Ok(writes)
+}
+
+pub(crate) fn write(stream: &StreamId, row: &SuspectRow) -> Result<RowWrite, Error> {
+    Ok(RowWrite::put(rows::suspect(stream), row::write(row)?))
+}
+
+/// The plan of the last execution of a run, and whether the run is a retry.
+async fn plan_of(store: &Store, run: RunId) -> Result<Option<(Plan, bool)>, Error> {
+    let Some(runs) = Runs::of(store as &dyn EventStore) else {
+        return Ok(None);
+    };
+    let Some(record) = runs.get(run).await? else {
+        return Ok(None);
+    };
+    let last = runs.executions(run).await?.pop().and_then(|last| last.plan);
+    let is_retry = matches!(record.kind, RunKind::Retry { .. });
+    Ok(Some((last.unwrap_or(record.plan), is_retry)))
+}
+
+/// The fingerprint of the code that a plan has for the processes at a version.
+fn code_at(plan: &Plan, version: &WorkflowId) -> Option<Fingerprint> {
+    let mut routes = plan.routes.iter();
+    let route = routes.find(|route| route.from == *version)?;
+    Some(code_of(&route.hops))
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use uuid::Uuid;
+
+    fn run(n: u128) -> RunId {
+        RunId::from_uuid(Uuid::from_u128(n))
+    }
+
+    fn verdict_after(before: Verdict, deaths: u32) -> (Verdict, u32) {
+        let before = SuspectRow {
+            run: run(1),
+            code: Fingerprint::default(),
+            deaths,
+            verdict: before,
+        };
+        let row = SuspectRow::after_death(Some(before), run(2), Fingerprint::default());
+        assert_eq!(row.run, run(2));
+        (row.verdict, row.deaths)
+    }
+
+    #[test]
+    fn a_process_fails_after_its_second_death_unless_it_has_survived_alone() {
+        let first = SuspectRow::after_death(None, run(1), Fingerprint::default());
+        assert_eq!((first.verdict, first.deaths), (Verdict::Suspected, 1));
+        let ended = Verdict::EndedProgram;
+        assert_eq!(verdict_after(Verdict::Suspected, 1), (ended, 2));
+        assert_eq!(
+            verdict_after(Verdict::Survived, 1),
+            (Verdict::Suspected, 2),
+            "in user code by coincidence"
+        );
+        assert_eq!(verdict_after(Verdict::Survived, 2), (ended, 3));
+        assert_eq!(verdict_after(ended, 2), (ended, 3));
+        let stuck = Verdict::NeverReturned;
+        assert_eq!(verdict_after(stuck, 1), (stuck, 2));
+    }
+
+    #[test]
+    fn a_decision_is_for_one_code() {
+        let stream = StreamId::new("process/t/p").unwrap();
+        let (one, two) = (Fingerprint::of_bytes(b"1"), Fingerprint::of_bytes(b"2"));
+        let mut row = SuspectRow::after_death(None, run(1), one);
+        let decided = |row: &SuspectRow| Decided::of([(stream.clone(), row.clone())]);
+        assert_eq!(decided(&row).failure(&stream, one), None);
+        row = SuspectRow::after_death(Some(row), run(1), one);
+        let failure = decided(&row).failure(&stream, one).unwrap();
+        assert_eq!(failure.class, FailureClass::EndedProgram);
+        assert_eq!(decided(&row).failure(&stream, two), None);
+    }
+
+    #[test]
+    fn the_row_on_disk_is_this() {
+        let row = SuspectRow::after_death(None, run(0x0102), Fingerprint::of_bytes(b"code"));
+        let written = row::write(&row).unwrap();
+        let code = row.code.to_string();
+        assert_eq!(
+            std::str::from_utf8(&written[1..]).unwrap(),
+            format!(
+                r#"{{"run":"00000000-0000-0000-0000-000000000102","code":"{code}","deaths":1,"verdict":"suspected"}}"#
+            )
+        );
+        assert_eq!(row::read::<SuspectRow>(written.into(), "it").unwrap(), row);
+    }
+}

@@ -1,0 +1,163 @@
+//! The program `risky-admin` over a store of its own.
+
+use std::collections::BTreeMap;
+use std::io::{BufRead, BufReader, Lines};
+use std::path::PathBuf;
+use std::process::{Child, ChildStdout, Command, Output, Stdio};
+
+/// A store of parcels.
+pub(crate) struct Parcels {
+    folder: tempfile::TempDir,
+    deadline_ms: u64,
+}
+
+/// What the service says at its end.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Ended {
+    pub(crate) migrated: u64,
+    pub(crate) failed: u64,
+    pub(crate) state: String,
+    /// The class of each failure, by the number of the parcel; other failures are 0.
+    pub(crate) classes: BTreeMap<u64, String>,
+    pub(crate) peak_kib: u64,
+    pub(crate) threads: u64,
+}
+
+impl Ended {
+    /// Reads the lines of a service; `None` if it did not come to its end.
+    pub(crate) fn read(lines: impl Iterator<Item = String>) -> Option<Self> {
+        let mut ended = Self::default();
+        for line in lines {
+            let words: Vec<&str> = line.splitn(4, ' ').collect();
+            match words.as_slice() {
+                ["failed", subject, class] => {
+                    let n = subject.rsplit('/').next().unwrap().parse().unwrap_or(0);
+                    ended.classes.insert(n, (*class).to_owned());
+                }
+                ["peak", kib] => ended.peak_kib = kib.parse().unwrap(),
+                ["threads", threads] => ended.threads = threads.parse().unwrap(),
+                ["ended", migrated, failed, state] => {
+                    ended.migrated = migrated.parse().unwrap();
+                    ended.failed = failed.parse().unwrap();
+                    ended.state = (*state).to_owned();
+                    return Some(ended);
+                }
+                _ => {}
+            }
+        }
+        None
+    }
+}
+
+/// A service in progress, which is killed when this is dropped.
+pub(crate) struct Service {
+    child: Child,
+    lines: Lines<BufReader<ChildStdout>>,
+}
+
+impl Service {
+    /// Reads until this many parcels are migrated; `false` if the service ended before.
+    pub(crate) fn durable(&mut self, parcels: u64) -> bool {
+        for line in self.lines.by_ref() {
+            let line = line.unwrap();
+            let durable = line.strip_prefix("durable ");
+            if durable.is_some_and(|n| n.parse::<u64>().unwrap() >= parcels) {
+                return true;
+            }
+        }
+        false
+    }
+
+    pub(crate) fn signal(&self, signal: &str) {
+        let id = self.child.id().to_string();
+        let sent = Command::new("kill").args([signal, &id]).status().unwrap();
+        assert!(sent.success(), "{signal}");
+    }
+
+    /// Waits for its end.
+    pub(crate) fn ended(mut self) -> Option<Ended> {
+        let ended = Ended::read(self.lines.by_ref().map(Result::unwrap));
+        self.child.wait().unwrap();
+        ended
+    }
+}
+
+impl Drop for Service {
+    fn drop(&mut self) {
+        // It may have ended already.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+impl Parcels {
+    /// A store of `count` parcels with these fates.
+    pub(crate) fn new(count: u64, fates: &[&str], deadline_ms: u64) -> Self {
+        let parcels = Self {
+            folder: tempfile::tempdir().unwrap(),
+            deadline_ms,
+        };
+        let store = parcels.store();
+        let filled = parcels
+            .command()
+            .arg("fill")
+            .arg(store)
+            .arg(count.to_string())
+            .args(fates)
+            .output()
+            .unwrap();
+        assert!(filled.status.success(), "{filled:?}");
+        parcels
+    }
+
+    pub(crate) fn store(&self) -> PathBuf {
+        self.folder.path().join("store")
+    }
+
+    fn log(&self) -> PathBuf {
+        self.folder.path().join("log")
+    }
+
+    fn command(&self) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_risky-admin"));
+        command
+            .env("RISKY_LOG", self.log())
+            .env("RISKY_DEADLINE_MS", self.deadline_ms.to_string())
+            // No core file for each death.
+            .env_remove("RUST_BACKTRACE")
+            .stdin(Stdio::null());
+        command
+    }
+
+    /// Starts the service.
+    pub(crate) fn serve(&self) -> Service {
+        let mut command = self.command();
+        command.arg("serve").arg(self.store());
+        command.stdout(Stdio::piped()).stderr(Stdio::null());
+        let mut child = command.spawn().unwrap();
+        let lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        Service { child, lines }
+    }
+
+    /// Runs a command of the tool.
+    pub(crate) fn tool(&self, args: &[&str]) -> Output {
+        let mut command = self.command();
+        command.args(args).arg("--store").arg(self.store());
+        command.output().unwrap()
+    }
+
+    /// How often each parcel has ended a program.
+    pub(crate) fn deaths(&self) -> BTreeMap<u64, u64> {
+        let mut deaths = BTreeMap::new();
+        let log = std::fs::read_to_string(self.log()).unwrap_or_default();
+        for line in log.lines() {
+            *deaths.entry(line.parse().unwrap()).or_default() += 1;
+        }
+        deaths
+    }
+
+    /// Whether the folder of the processes in user code is there.
+    pub(crate) fn in_user_code(&self) -> bool {
+        self.store().join("in-user-code").exists()
+    }
+}

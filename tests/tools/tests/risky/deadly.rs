@@ -1,0 +1,90 @@
+//! Parcels whose code ends the program, or never returns.
+
+use std::collections::BTreeMap;
+
+use crate::child::Parcels;
+
+const PARCELS: u64 = 5_000;
+
+const FATES: [&str; 6] = [
+    "aborts@700",
+    "overflows@701",
+    "never-returns@703",
+    "exits@2500",
+    "aborts@4200",
+    "allocates@4900",
+];
+
+/// The program may end twice for each deadly parcel.
+const MOST: u64 = 12;
+
+fn classes() -> BTreeMap<u64, String> {
+    let deadly = [700, 701, 2_500, 4_200, 4_900].map(|n| (n, "ended_program".to_owned()));
+    let mut classes = BTreeMap::from(deadly);
+    classes.insert(703, "never_returned".to_owned());
+    classes
+}
+
+fn assert_each_died_twice_at_most(parcels: &Parcels) {
+    let deaths = parcels.deaths();
+    let deadly: Vec<u64> = deaths.keys().copied().collect();
+    assert_eq!(deadly, [700, 701, 2_500, 4_200, 4_900]);
+    assert!(deaths.values().all(|deaths| *deaths <= 2), "{deaths:?}");
+    assert!(
+        !parcels.in_user_code(),
+        "the files of dead programs are left"
+    );
+}
+
+#[test]
+fn a_service_whose_code_ends_it_is_started_again_and_comes_to_an_end() {
+    let parcels = Parcels::new(PARCELS, &FATES, 1_000);
+    let mut programs = 0;
+    let ended = loop {
+        programs += 1;
+        assert!(programs <= MOST, "{:?}", parcels.deaths());
+        if let Some(ended) = parcels.serve().ended() {
+            break ended;
+        }
+    };
+    assert_eq!(ended.classes, classes());
+    assert_eq!((ended.migrated, ended.failed), (PARCELS - 6, 6));
+    assert_eq!(ended.state, "done with errors");
+    assert_each_died_twice_at_most(&parcels);
+
+    // A later run with the same code fails them at once.
+    let ended = parcels.serve().ended().expect("no program ends");
+    assert_eq!(ended.classes, classes());
+    assert_eq!((ended.migrated, ended.failed), (0, 6));
+    assert_each_died_twice_at_most(&parcels);
+}
+
+#[test]
+fn the_tool_resumes_until_every_deadly_process_is_named() {
+    let parcels = Parcels::new(PARCELS, &FATES, 1_000);
+    let mut programs = 0;
+    let mut args = vec!["run", "--yes", "--deadline", "1s"];
+    loop {
+        programs += 1;
+        assert!(programs <= MOST, "{:?}", parcels.deaths());
+        // A process that exits makes the exit code that of the program.
+        if parcels.tool(&args).status.code() == Some(2) {
+            break;
+        }
+        args = vec!["resume", "last", "--take-over"];
+    }
+    assert_each_died_twice_at_most(&parcels);
+    let shown = parcels.tool(&["show", "last"]);
+    let shown = String::from_utf8(shown.stdout).unwrap();
+    for (n, class) in classes() {
+        let listed = parcels.tool(&["show", "last", "--class", &class]);
+        let listed = String::from_utf8(listed.stdout).unwrap();
+        assert!(listed.contains(&format!("process/post/{n:05}")), "{listed}");
+    }
+    assert!(shown.contains("4,994"), "{shown}");
+    // What is tried again is what the operator asks for.
+    let before = parcels.deaths();
+    drop(parcels.tool(&["retry", "last", "--class", "ended_program"]));
+    let after = parcels.deaths();
+    assert!(after.values().sum::<u64>() > before.values().sum::<u64>());
+}

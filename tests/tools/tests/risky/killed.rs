@@ -1,0 +1,39 @@
+//! Programs that are killed while harmless parcels are in user code.
+
+use std::thread;
+use std::time::Duration;
+
+use crate::child::Parcels;
+
+const PARCELS: u64 = 4_000;
+const KILLS: u64 = 20;
+
+/// A parcel that was in user code when the program was killed is tried alone, and does not
+/// fail.
+#[test]
+fn no_process_fails_because_its_program_was_killed() {
+    let parcels = Parcels::new(PARCELS, &["works:200"], 10_000);
+    let mut kills = 0;
+    for kill in 1..=KILLS {
+        let mut service = parcels.serve();
+        // The moments are those of an unsynchronized clock.
+        let after = kill * (PARCELS / (KILLS + 2));
+        if !service.durable(after) {
+            break;
+        }
+        thread::sleep(Duration::from_micros(kill * 7_919 % 5_000));
+        service.signal("-KILL");
+        if service.ended().is_some() {
+            break;
+        }
+        kills += 1;
+    }
+    assert!(kills > KILLS / 2, "{kills}");
+    // The last one may have ended the run.
+    let ended = parcels.serve().ended().unwrap();
+    assert_eq!(ended.failed, 0, "{ended:?}");
+    assert_eq!(ended.state, "done", "{ended:?}");
+    assert!(!parcels.in_user_code());
+    let again = parcels.serve().ended().unwrap();
+    assert_eq!((again.migrated, again.failed), (0, 0));
+}

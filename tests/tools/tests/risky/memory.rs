@@ -1,0 +1,33 @@
+//! Processes whose new states are far larger than what was read of them.
+
+use crate::child::Parcels;
+
+/// A chunk ends when its new states have as many bytes as a chunk may read. Without
+/// that, this takes more than a GiB.
+#[test]
+fn the_new_states_that_a_run_holds_are_bounded_in_bytes() {
+    let parcels = Parcels::new(2_048, &["grows:262144"], 10_000);
+    let ended = parcels.serve().ended().unwrap();
+    assert_eq!((ended.migrated, ended.failed), (2_048, 0));
+    println!("peak {} KiB", ended.peak_kib);
+    assert!(ended.peak_kib < 900 << 10, "{} KiB", ended.peak_kib);
+}
+
+/// Fails without the bound on abandoned threads: the run does not end, and has a thread
+/// for each parcel.
+#[test]
+fn a_run_ends_with_one_sentence_once_too_many_threads_are_abandoned() {
+    let parcels = Parcels::new(800, &["never-returns"], 50);
+    let ended = parcels.serve().ended().unwrap();
+    assert_eq!(ended.state, "running", "{ended:?}");
+    assert_eq!(ended.migrated, 0);
+    assert!(ended.threads < 60, "{ended:?}");
+    let of_run = ended.classes.values().filter(|class| *class == "run");
+    assert_eq!(of_run.count(), 1, "{ended:?}");
+    // The jobs in progress when the bound was reached are abandoned, too.
+    let stuck = ended.failed - 1;
+    assert!((1..=31).contains(&stuck), "{ended:?}");
+    // The next program continues after them.
+    let again = parcels.serve().ended().unwrap();
+    assert!(again.failed > ended.failed, "{again:?}");
+}
