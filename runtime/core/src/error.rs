@@ -241,7 +241,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_store_in_use_is_told_of_in_one_sentence() {
+    fn a_store_in_use_is_reported_in_one_sentence() {
         let mut in_use = InUse::new(7, None, true, Some(Duration::from_millis(3_900)));
         assert_eq!(
             in_use.to_string(),

@@ -14,8 +14,8 @@ use crate::take_over::TakeOver;
 
 /// Resume an interrupted run
 ///
-/// Uses the options of the run, its throttle included, and repeats no work. A run
-/// that was killed still claims the store: add --take-over to resume it.
+/// Uses the options of the run, its throttle included, and repeats no work. If
+/// the run was killed on another machine, add --take-over.
 #[derive(Debug, clap::Args)]
 #[command(
     after_help = "Examples:\n  resume last --store ./loans\n  resume 3 --store ./loans --take-over --throttle 500"
