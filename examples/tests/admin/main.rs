@@ -14,6 +14,7 @@ mod json_answers;
 mod logging;
 mod masking;
 mod program;
+mod program_fit;
 mod read_only_commands;
 mod readme;
 mod running;
