@@ -13,6 +13,7 @@ mod interrupted;
 mod json_answers;
 mod logging;
 mod masking;
+mod processes;
 mod program;
 mod program_fit;
 mod read_only_commands;
