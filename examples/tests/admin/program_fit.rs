@@ -6,7 +6,7 @@ use state_migration::{EventStore, ExpectedSequence, NewEvent, SlateDbStore, Stre
 use crate::program::{run, run_json};
 use crate::sample::Sample;
 
-async fn append(store: &SlateDbStore, stream: &str, workflow: &str, version: &str) {
+async fn append(store: &SlateDbStore, stream: &str, workflow: &'static str, version: &'static str) {
     let version = WorkflowId::new(workflow, version);
     let event = NewEvent::new(version, "Began", 1, "{}").unwrap();
     let stream = StreamId::new(stream).unwrap();

@@ -64,7 +64,7 @@ fn compare_results(
             let Some(planned) = context.routes.get(&first.head.workflow_id) else {
                 return Ok(());
             };
-            convert::same(planned, first, &second)?;
+            convert::same(&planned.route, first, &second)?;
         }
         (Converted(one), Ok(Finished(other))) if one.head == other.head => {
             return differ("different answers to `is_finished`");

@@ -72,7 +72,7 @@ impl Planned {
 
 /// Checks that two executions of user code gave the same state.
 pub(crate) fn same(
-    planned: &Planned,
+    route: &Route,
     first: &Converted,
     second: &Converted,
 ) -> Result<(), MigrationError> {
@@ -81,7 +81,7 @@ pub(crate) fn same(
     if first.head != second.head
         || first.state == second.state
         || !differ(Lists::InOrder)
-        || (!differ(Lists::InAnyOrder) && round_trip::reorders(&planned.route, first.json()))
+        || (!differ(Lists::InAnyOrder) && round_trip::reorders(route, first.json()))
     {
         return Ok(());
     }
