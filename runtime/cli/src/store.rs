@@ -174,8 +174,7 @@ impl Target {
                     self.url,
                     match claim {
                         Claim::Of(_) | Claim::Interrupted => "use `--socket PATH` to run inside that program",
-                        // A command without a run cannot be sent to a service.
-                        Claim::Any => "try again after that program has ended",
+                        Claim::Any => "use `--socket PATH` to ask that program, or try again after it has ended",
                     },
                     match in_use.appears_alive() {
                         true => "",

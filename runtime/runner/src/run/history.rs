@@ -12,6 +12,7 @@ use state_migration_core::{
 };
 
 use crate::retry::ATTEMPTS;
+use crate::run::actions::HeldProcess;
 use crate::run::plan::last_of_each;
 use crate::run::rows::{self, FailureRow, RangeRow};
 use crate::run::run_log::{self, has_ended, is_dead};
@@ -355,6 +356,36 @@ impl Runs {
     /// The store could not be read.
     pub async fn held(&self, stream: &StreamId) -> Result<Option<Hold>, Error> {
         self.store.held(stream).await
+    }
+
+    /// Holds or releases several processes. If one of them does not exist, none is changed.
+    #[doc(hidden)]
+    pub async fn set_holds(
+        &self,
+        streams: &[StreamId],
+        held: bool,
+        actor: &str,
+        reason: &str,
+    ) -> Result<Vec<HeldProcess>, Error> {
+        let mut processes = Vec::with_capacity(streams.len());
+        for stream in streams {
+            let Some(head) = self.store.head(stream).await? else {
+                return Err(Error::invalid(format!(
+                    "stream {stream} does not exist, so no process was changed; check its id"
+                )));
+            };
+            processes.push(HeldProcess {
+                stream: stream.clone(),
+                version: head.workflow_id,
+                was_held: head.held,
+            });
+        }
+        for process in &processes {
+            if held || process.was_held {
+                self.set_hold(&process.stream, held, actor, reason).await?;
+            }
+        }
+        Ok(processes)
     }
 
     async fn set_hold(
