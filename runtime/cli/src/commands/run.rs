@@ -80,7 +80,7 @@ impl Run {
             true => (self.interrupted(context, plan).await?, Claim::Interrupted),
             false => (Goal::Run, Claim::Of(None)),
         };
-        let store = context.writer(self.take_over, claim);
+        let store = context.writer(self.take_over, claim, Some(self.execution.patience()));
         drive(context, store, set, goal, &self.execution).await
     }
 

@@ -1,5 +1,6 @@
 //! The history of runs, readable at any time, even by a program without migrations.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -191,11 +192,32 @@ impl Runs {
                 let plans = executions.iter().filter_map(|it| it.plan.as_ref());
                 edited.extend(plans.flat_map(|earlier| plan.changed_since(run.id, earlier)));
             }
-            if !edited.is_empty() && self.counts(run.id).await?.migrated > 0 {
-                changed.extend(edited);
+            if edited.is_empty() {
+                continue;
             }
+            let migrated = self.migrated_workflows(run.id).await?;
+            let is_used = |step: &ChangedStep| match &migrated {
+                Some(names) => names.contains(step.from.name()),
+                None => true,
+            };
+            changed.extend(edited.into_iter().filter(is_used));
         }
         Ok(last_of_each(changed))
+    }
+
+    /// The workflows of which a run migrated processes; `None` if that is not known, since
+    /// processes were migrated when they were opened.
+    async fn migrated_workflows(&self, run: RunId) -> Result<Option<BTreeSet<String>>, Error> {
+        if self.lazy_counts(run).await?.migrated > 0 {
+            return Ok(None);
+        }
+        let mut names = BTreeSet::new();
+        for (_, row) in self.ranges(run).await? {
+            let counts = row.by_workflow.iter();
+            let migrated = counts.filter(|count| count.migrated > 0);
+            names.extend(migrated.map(|count| count.workflow.clone()));
+        }
+        Ok(Some(names))
     }
 
     /// Counts of processes that were migrated when they were opened.
