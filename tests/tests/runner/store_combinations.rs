@@ -275,9 +275,17 @@ where
     // Of the last three, one cannot even be looked up.
     registry.faults.lookup.store(1, Ordering::SeqCst);
     let report = run().await;
-    assert_eq!((report.repaired, report.warning_count), (2, 1), "{report}");
+    assert_eq!(
+        (report.repaired, report.warning_count),
+        (2, 1 + hint),
+        "{report}"
+    );
     let report = run().await;
-    assert_eq!((report.repaired, report.warning_count), (1, 0), "{report}");
+    assert_eq!(
+        (report.repaired, report.warning_count),
+        (1, hint),
+        "{report}"
+    );
     for n in 0..9 {
         assert_eq!(
             entries(&registry, n).await,
@@ -288,7 +296,7 @@ where
     let report = run().await;
     assert_eq!(
         (report.migrated, report.repaired, report.warning_count),
-        (0, 0, 0),
+        (0, 0, hint),
         "{report}"
     );
 }
