@@ -44,6 +44,7 @@ mod selection;
 mod settings;
 mod signals;
 mod store;
+mod stream_file;
 mod take_over;
 mod version_counts;
 mod version_status;
