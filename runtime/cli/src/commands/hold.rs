@@ -122,7 +122,7 @@ async fn decide(
     by: By,
     take_over: TakeOver,
 ) -> Result<Exit, Failure> {
-    let processes = match context.via() {
+    let processes = match context.client() {
         Some(client) => {
             let by = by.clone();
             client.hold(protocol::Hold { streams, by }, held).await?

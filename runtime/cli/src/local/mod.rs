@@ -341,7 +341,7 @@ fn stopped(context: &Context, goal: &Goal, control: &RunControl) -> Failure {
     };
     // The claim was not released.
     Failure::interrupted(format!(
-        "stopped at once; what run {run} committed is kept, but the run still claims the store, so resume the run"
+        "run {run} was stopped at once and still claims the store; what was committed is kept, so resume the run"
     ))
     .next(context.command_line(&format!("resume {run}")))
 }
