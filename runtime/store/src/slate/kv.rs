@@ -1,6 +1,5 @@
 //! SlateDB as a key-value engine.
 
-use std::io;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -17,6 +16,7 @@ use tokio::sync::watch;
 
 use crate::key::{self, KeyRange};
 use crate::kv::{Kv, KvScan, KvTxn, RowCount, RowsRead};
+use crate::slate::answer;
 use crate::slate::durable::Durability;
 use crate::slate::no_retry::TruncatedFile;
 use crate::slate::openings::Mark;
@@ -389,6 +389,8 @@ impl KvScan for SlateDbScan {
     }
 }
 
+pub(crate) const NO_ANSWER: &str = "the object store did not answer; check it and try again";
+
 /// Converts a read error of SlateDB, with what to do about it.
 pub(crate) fn error(what: &str, error: slatedb::Error) -> Error {
     use slatedb::ErrorKind as Slate;
@@ -410,8 +412,7 @@ pub(crate) fn error(what: &str, error: slatedb::Error) -> Error {
         Slate::Closed(_) => (ErrorKind::Invalid, "the store is closed; open it again"),
         Slate::Unavailable => (
             ErrorKind::Unavailable,
-            way_out_of_storage(&error)
-                .unwrap_or("the object store did not answer; check it and try again"),
+            &*answer::way_out(&error).unwrap_or_else(|| NO_ANSWER.to_owned()),
         ),
         Slate::Data if is_file_gone(&error) => (
             ErrorKind::Unavailable,
@@ -428,7 +429,15 @@ pub(crate) fn error(what: &str, error: slatedb::Error) -> Error {
         Slate::Invalid => (ErrorKind::Invalid, "the database rejected the request"),
         _ => (ErrorKind::Unavailable, "SlateDB failed"),
     };
-    Error::new(kind, format!("{what}: {way_out}")).with_source(error)
+    with_cause(Error::new(kind, format!("{what}: {way_out}")), error)
+}
+
+/// Adds the cause. Of an answer that is told in a sentence, the answer alone.
+fn with_cause(error: Error, cause: slatedb::Error) -> Error {
+    match answer::find(&cause) {
+        Some(answer) => error.with_source(answer.said.clone()),
+        None => error.with_source(cause),
+    }
 }
 
 /// The message for an unreadable database, with what to restore.
@@ -464,7 +473,7 @@ pub(crate) fn is_file_gone(error: &slatedb::Error) -> bool {
 }
 
 /// Applies `says` to an error and its sources, from the outermost inwards.
-fn in_causes<'a, T>(
+pub(crate) fn in_causes<'a, T>(
     error: &'a (dyn std::error::Error + 'static),
     says: impl Fn(&'a (dyn std::error::Error + 'static)) -> Option<T>,
 ) -> Option<T> {
@@ -478,36 +487,12 @@ fn in_causes<'a, T>(
     None
 }
 
-fn storage_error<'a>(cause: &'a (dyn std::error::Error + 'static)) -> Option<&'a Storage> {
+pub(crate) fn storage_error<'a>(
+    cause: &'a (dyn std::error::Error + 'static),
+) -> Option<&'a Storage> {
     // SlateDB shares some sources in an `Arc`.
     let shared = cause.downcast_ref::<Arc<Storage>>().map(Arc::as_ref);
     shared.or(cause.downcast_ref())
-}
-
-const DENIED: &str = "access is denied; check the credentials, or the permissions of the files";
-
-/// Whether a permission is missing.
-pub(crate) fn is_denied(error: &(dyn std::error::Error + 'static)) -> bool {
-    way_out_of_storage(error) == Some(DENIED)
-}
-
-/// What to do about an error of the storage.
-pub(crate) fn way_out_of_storage(
-    error: &(dyn std::error::Error + 'static),
-) -> Option<&'static str> {
-    const FULL: &str = "no space left; free space or raise the quota, and try again";
-    in_causes(error, |cause| {
-        if let Some(Storage::PermissionDenied { .. } | Storage::Unauthenticated { .. }) =
-            storage_error(cause)
-        {
-            return Some(DENIED);
-        }
-        match cause.downcast_ref::<io::Error>()?.kind() {
-            io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => Some(DENIED),
-            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Some(FULL),
-            _ => None,
-        }
-    })
 }
 
 /// The same for a write, which may have happened although it failed.
@@ -519,11 +504,11 @@ fn outcome_unknown(what: &str, slate: slatedb::Error) -> Error {
         | Slate::Invalid => error(what, slate),
         _ => {
             let unknown = "the outcome is unknown; read before trying again";
-            let message = match way_out_of_storage(&slate) {
+            let message = match answer::way_out(&slate) {
                 Some(way_out) => format!("{what}: {way_out}; {unknown}"),
                 None => format!("{what}, and {unknown}"),
             };
-            Error::new(ErrorKind::OutcomeUnknown, message).with_source(slate)
+            with_cause(Error::new(ErrorKind::OutcomeUnknown, message), slate)
         }
     }
 }

@@ -1,5 +1,6 @@
 //! The SlateDB store, and its reader.
 
+mod answer;
 #[cfg(test)]
 mod cancelled;
 mod damage;
