@@ -3,6 +3,7 @@
 mod answer;
 #[cfg(test)]
 mod cancelled;
+mod conditions;
 mod damage;
 mod durable;
 mod gradual;

@@ -18,6 +18,7 @@ use state_migration_core::store_api::claim::{self, Holder};
 use state_migration_core::{Error, ErrorKind, RunId};
 
 use crate::kv::{Kv, KvTxn};
+use crate::slate::conditions;
 use crate::slate::durable::{Durability, OFTEN};
 use crate::slate::kv::{BLOCK_SIZE, Files, SlateDbKv};
 use crate::slate::location::{Place, is_folder};
@@ -378,6 +379,9 @@ impl SlateDbStoreBuilder {
         seen: &Probe,
         epoch: Option<u64>,
     ) -> Result<SlateDbStore, Error> {
+        if let Place::ObjectStore(_) = &self.place {
+            conditions::check(&object_store, &self.path).await?;
+        }
         let files = self.files(object_store);
         let mark = Mark::put(&files, seen.epoch.unwrap_or(0) + 1).await;
         match self.open_files(files, epoch, mark.clone()).await {
