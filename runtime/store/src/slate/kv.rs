@@ -11,7 +11,7 @@ use slatedb::{
     CloseReason, Db, DbIterator, DbSnapshot, DbStatus, DbTransaction, IsolationLevel, SstBlockSize,
     SstReader, VersionedManifest,
 };
-use state_migration_core::{Error, ErrorKind, StoreId};
+use state_migration_core::{Error, ErrorKind, StoreId, Timestamp};
 use tokio::sync::watch;
 
 use crate::key::{self, KeyRange};
@@ -422,10 +422,10 @@ pub(crate) fn error(what: &str, error: slatedb::Error) -> Error {
             let message = format!("{what}: {} (SlateDB says: {error})", damaged("it"));
             return Error::corrupt(message).with_source(error);
         }
-        Slate::Invalid if is_of_the_clock(&error) => (
-            ErrorKind::Unavailable,
-            "the system clock is behind the last timestamp in the database; correct the clock, or wait and try again",
-        ),
+        Slate::Invalid if is_of_the_clock(&error) => {
+            let message = format!("{what}: {}", behind(&error.to_string()));
+            return Error::new(ErrorKind::Unavailable, message).with_source(error);
+        }
         Slate::Invalid => (ErrorKind::Invalid, "the database rejected the request"),
         _ => (ErrorKind::Unavailable, "SlateDB failed"),
     };
@@ -463,6 +463,28 @@ pub(crate) fn damaged_file(error: &slatedb::Error) -> Option<String> {
 /// and reports that only in its message.
 fn is_of_the_clock(error: &slatedb::Error) -> bool {
     error.to_string().contains("invalid clock tick")
+}
+
+/// What to do about a clock that went backwards.
+fn behind(text: &str) -> String {
+    let tick = |name: &str| -> Option<u64> {
+        let (_, rest) = text.split_once(&format!("{name}=`"))?;
+        rest.split_once('`')?.0.parse().ok()
+    };
+    let (Some(last), Some(now)) = (tick("last_tick"), tick("next_tick")) else {
+        return "the system clock is behind the last write to the database; set the clock, or wait and try again".to_owned();
+    };
+    // Rounded up, so that a wait of this time is enough.
+    let seconds = last.saturating_sub(now).div_ceil(1_000);
+    let behind = match seconds {
+        0..120 => format!("{seconds} s"),
+        120..7_200 => format!("{} min", seconds.div_ceil(60)),
+        _ => format!("{} h", seconds.div_ceil(3_600)),
+    };
+    let until = Timestamp::from_micros(last.div_ceil(1_000).saturating_mul(1_000_000)).to_seconds();
+    format!(
+        "the system clock is {behind} behind the last write to the database; set the clock of this machine, or wait until {until} if the clock of that write was ahead"
+    )
 }
 
 pub(crate) fn is_file_gone(error: &slatedb::Error) -> bool {
@@ -510,5 +532,34 @@ fn outcome_unknown(what: &str, slate: slatedb::Error) -> Error {
             };
             with_cause(Error::new(ErrorKind::OutcomeUnknown, message), slate)
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_clock_that_is_behind_is_told_by_how_much_and_until_when() {
+        let text = |last: u64, now: u64| {
+            format!(
+                "Invalid error: invalid clock tick, must be monotonic. last_tick=`{last}`, next_tick=`{now}`"
+            )
+        };
+        for (ms, told) in [
+            (1, "1 s"),
+            (119_000, "119 s"),
+            (119_001, "2 min"),
+            (59 * 60_000 + 1, "60 min"),
+            (26 * 3_600_000, "26 h"),
+        ] {
+            let said = behind(&text(1_317_423_524_546, 1_317_423_524_546 - ms));
+            let expected = format!(
+                "the system clock is {told} behind the last write to the database; set the clock of this machine, or wait until 2011-09-30T22:58:45Z if the clock of that write was ahead"
+            );
+            assert_eq!(said, expected);
+        }
+        let said = behind("invalid clock tick");
+        assert!(said.contains("set the clock, or wait"), "{said}");
     }
 }
