@@ -113,7 +113,7 @@ impl Target {
             StoreLocation::Folder(folder) => SlateDbStore::local_builder(folder)?,
             StoreLocation::Memory(store) => SlateDbStore::builder("store", store.clone()),
             StoreLocation::ObjectStore(store, path) => {
-                SlateDbStore::builder(path.as_str(), store.clone())
+                SlateDbStore::builder(path.as_str(), store.clone()).location(&self.url)
             }
         };
         let mut said = Ok(Settings::default());
@@ -290,7 +290,12 @@ fn cloud(url: &Url) -> Result<Arc<dyn ObjectStore>, Failure> {
     match built {
         Some(Ok(store)) => Ok(store),
         Some(Err(error)) => Err(Failure::environment(format!(
-            "cannot reach the store {url}: {error}; check the environment variables of the cloud"
+            "the store {url} cannot be opened: {error}; check the variables {}",
+            match feature {
+                "aws" => "AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_REGION and AWS_ENDPOINT",
+                "gcp" => "GOOGLE_SERVICE_ACCOUNT and GOOGLE_SERVICE_ACCOUNT_KEY",
+                _ => "AZURE_STORAGE_ACCOUNT_NAME and AZURE_STORAGE_ACCOUNT_KEY",
+            }
         ))),
         None => Err(Failure::environment(format!(
             "this program is built without support for the store {url}; build it with the feature `{feature}` of state-migration"

@@ -209,8 +209,9 @@ impl fmt::Display for Error {
             .as_ref()
             .map(|s| s.as_ref() as &dyn std::error::Error);
         while let Some(cause) = source {
-            // Some errors print their sources themselves.
-            let more = cause.to_string();
+            // Some errors print their sources themselves, and object stores answer
+            // with documents of several lines.
+            let more = in_one_line(cause.to_string());
             if !text.contains(&more) {
                 text.push_str(": ");
                 text.push_str(&more);
@@ -219,6 +220,14 @@ impl fmt::Display for Error {
         }
         f.write_str(&text)
     }
+}
+
+fn in_one_line(text: String) -> String {
+    if !text.contains(['\n', '\r']) {
+        return text;
+    }
+    let lines: Vec<&str> = text.lines().map(str::trim).collect();
+    lines.join(" ")
 }
 
 impl std::error::Error for Error {

@@ -19,7 +19,8 @@ use state_migration_core::store_api::row;
 use state_migration_core::{Error, ErrorKind, InUse};
 
 use crate::key;
-use crate::slate::kv::{error, way_out_of_storage};
+use crate::slate::answer::{self, Cloud};
+use crate::slate::kv::{NO_ANSWER, error};
 use crate::slate::openings::Openings;
 use crate::slate::probe::Probe;
 use crate::slate::{SlateDbReader, SlateDbStore, SlateDbStoreBuilder};
@@ -248,14 +249,19 @@ impl SlateDbStoreBuilder {
                 None => Ok(()),
             }
         };
-        let unread = |way_out| {
+        let unread = |way_out: &str| {
             let message = format!("its manifest could not be read: {way_out}");
             Error::new(ErrorKind::Unavailable, message)
         };
-        let slow = "the object store did not answer; check it and try again";
-        match tokio::time::timeout(WATCH, answer).await {
-            Ok(Err(cause)) => unread(way_out_of_storage(&cause).unwrap_or(slow)).with_source(cause),
-            _ => unread(slow),
+        let Ok(Err(cause)) = tokio::time::timeout(WATCH, answer).await else {
+            return unread(NO_ANSWER);
+        };
+        match answer::of(&cause, Cloud::of(object_store)) {
+            Some(answer) => unread(&answer.sentence).with_source(answer),
+            None => {
+                let way_out = answer::way_out(&cause);
+                unread(way_out.as_deref().unwrap_or(NO_ANSWER)).with_source(cause)
+            }
         }
     }
 
@@ -270,11 +276,15 @@ impl SlateDbStoreBuilder {
             newest_in(object_store, &folder, before.clone())
                 .await
                 .map_err(|cause| {
-                    Error::new(
-                        ErrorKind::Unavailable,
-                        format!("the files in {folder} could not be listed; check the object store and its permissions"),
-                    )
-                    .with_source(cause)
+                    let unlisted = |way_out: &str| {
+                        let message =
+                            format!("the files in {folder} could not be listed: {way_out}");
+                        Error::new(ErrorKind::Unavailable, message)
+                    };
+                    match answer::of(&cause, Cloud::of(object_store)) {
+                        Some(answer) => unlisted(&answer.sentence).with_source(answer),
+                        None => unlisted(NO_ANSWER).with_source(cause),
+                    }
                 })
         };
         Ok(Newest {

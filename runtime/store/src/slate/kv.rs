@@ -1,6 +1,5 @@
 //! SlateDB as a key-value engine.
 
-use std::io;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -12,11 +11,12 @@ use slatedb::{
     CloseReason, Db, DbIterator, DbSnapshot, DbStatus, DbTransaction, IsolationLevel, SstBlockSize,
     SstReader, VersionedManifest,
 };
-use state_migration_core::{Error, ErrorKind, StoreId};
+use state_migration_core::{Error, ErrorKind, StoreId, Timestamp};
 use tokio::sync::watch;
 
 use crate::key::{self, KeyRange};
 use crate::kv::{Kv, KvScan, KvTxn, RowCount, RowsRead};
+use crate::slate::answer;
 use crate::slate::durable::Durability;
 use crate::slate::no_retry::TruncatedFile;
 use crate::slate::openings::Mark;
@@ -389,6 +389,8 @@ impl KvScan for SlateDbScan {
     }
 }
 
+pub(crate) const NO_ANSWER: &str = "the object store did not answer; check it and try again";
+
 /// Converts a read error of SlateDB, with what to do about it.
 pub(crate) fn error(what: &str, error: slatedb::Error) -> Error {
     use slatedb::ErrorKind as Slate;
@@ -410,8 +412,7 @@ pub(crate) fn error(what: &str, error: slatedb::Error) -> Error {
         Slate::Closed(_) => (ErrorKind::Invalid, "the store is closed; open it again"),
         Slate::Unavailable => (
             ErrorKind::Unavailable,
-            way_out_of_storage(&error)
-                .unwrap_or("the object store did not answer; check it and try again"),
+            &*answer::way_out(&error).unwrap_or_else(|| NO_ANSWER.to_owned()),
         ),
         Slate::Data if is_file_gone(&error) => (
             ErrorKind::Unavailable,
@@ -421,14 +422,22 @@ pub(crate) fn error(what: &str, error: slatedb::Error) -> Error {
             let message = format!("{what}: {} (SlateDB says: {error})", damaged("it"));
             return Error::corrupt(message).with_source(error);
         }
-        Slate::Invalid if is_of_the_clock(&error) => (
-            ErrorKind::Unavailable,
-            "the system clock is behind the last timestamp in the database; correct the clock, or wait and try again",
-        ),
+        Slate::Invalid if is_of_the_clock(&error) => {
+            let message = format!("{what}: {}", behind(&error.to_string()));
+            return Error::new(ErrorKind::Unavailable, message).with_source(error);
+        }
         Slate::Invalid => (ErrorKind::Invalid, "the database rejected the request"),
         _ => (ErrorKind::Unavailable, "SlateDB failed"),
     };
-    Error::new(kind, format!("{what}: {way_out}")).with_source(error)
+    with_cause(Error::new(kind, format!("{what}: {way_out}")), error)
+}
+
+/// Adds the cause. Of an answer that is told in a sentence, the answer alone.
+fn with_cause(error: Error, cause: slatedb::Error) -> Error {
+    match answer::find(&cause) {
+        Some(answer) => error.with_source(answer.said.clone()),
+        None => error.with_source(cause),
+    }
 }
 
 /// The message for an unreadable database, with what to restore.
@@ -456,6 +465,28 @@ fn is_of_the_clock(error: &slatedb::Error) -> bool {
     error.to_string().contains("invalid clock tick")
 }
 
+/// What to do about a clock that went backwards.
+fn behind(text: &str) -> String {
+    let tick = |name: &str| -> Option<u64> {
+        let (_, rest) = text.split_once(&format!("{name}=`"))?;
+        rest.split_once('`')?.0.parse().ok()
+    };
+    let (Some(last), Some(now)) = (tick("last_tick"), tick("next_tick")) else {
+        return "the system clock is behind the last write to the database; set the clock, or wait and try again".to_owned();
+    };
+    // Rounded up, so that a wait of this time is enough.
+    let seconds = last.saturating_sub(now).div_ceil(1_000);
+    let behind = match seconds {
+        0..120 => format!("{seconds} s"),
+        120..7_200 => format!("{} min", seconds.div_ceil(60)),
+        _ => format!("{} h", seconds.div_ceil(3_600)),
+    };
+    let until = Timestamp::from_micros(last.div_ceil(1_000).saturating_mul(1_000_000)).to_seconds();
+    format!(
+        "the system clock is {behind} behind the last write to the database; set the clock of this machine, or wait until {until} if the clock of that write was ahead"
+    )
+}
+
 pub(crate) fn is_file_gone(error: &slatedb::Error) -> bool {
     in_causes(error, |cause| {
         matches!(storage_error(cause), Some(Storage::NotFound { .. })).then_some(())
@@ -464,7 +495,7 @@ pub(crate) fn is_file_gone(error: &slatedb::Error) -> bool {
 }
 
 /// Applies `says` to an error and its sources, from the outermost inwards.
-fn in_causes<'a, T>(
+pub(crate) fn in_causes<'a, T>(
     error: &'a (dyn std::error::Error + 'static),
     says: impl Fn(&'a (dyn std::error::Error + 'static)) -> Option<T>,
 ) -> Option<T> {
@@ -478,36 +509,12 @@ fn in_causes<'a, T>(
     None
 }
 
-fn storage_error<'a>(cause: &'a (dyn std::error::Error + 'static)) -> Option<&'a Storage> {
+pub(crate) fn storage_error<'a>(
+    cause: &'a (dyn std::error::Error + 'static),
+) -> Option<&'a Storage> {
     // SlateDB shares some sources in an `Arc`.
     let shared = cause.downcast_ref::<Arc<Storage>>().map(Arc::as_ref);
     shared.or(cause.downcast_ref())
-}
-
-const DENIED: &str = "access is denied; check the credentials, or the permissions of the files";
-
-/// Whether a permission is missing.
-pub(crate) fn is_denied(error: &(dyn std::error::Error + 'static)) -> bool {
-    way_out_of_storage(error) == Some(DENIED)
-}
-
-/// What to do about an error of the storage.
-pub(crate) fn way_out_of_storage(
-    error: &(dyn std::error::Error + 'static),
-) -> Option<&'static str> {
-    const FULL: &str = "no space left; free space or raise the quota, and try again";
-    in_causes(error, |cause| {
-        if let Some(Storage::PermissionDenied { .. } | Storage::Unauthenticated { .. }) =
-            storage_error(cause)
-        {
-            return Some(DENIED);
-        }
-        match cause.downcast_ref::<io::Error>()?.kind() {
-            io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => Some(DENIED),
-            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Some(FULL),
-            _ => None,
-        }
-    })
 }
 
 /// The same for a write, which may have happened although it failed.
@@ -519,11 +526,40 @@ fn outcome_unknown(what: &str, slate: slatedb::Error) -> Error {
         | Slate::Invalid => error(what, slate),
         _ => {
             let unknown = "the outcome is unknown; read before trying again";
-            let message = match way_out_of_storage(&slate) {
+            let message = match answer::way_out(&slate) {
                 Some(way_out) => format!("{what}: {way_out}; {unknown}"),
                 None => format!("{what}, and {unknown}"),
             };
-            Error::new(ErrorKind::OutcomeUnknown, message).with_source(slate)
+            with_cause(Error::new(ErrorKind::OutcomeUnknown, message), slate)
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_clock_that_is_behind_is_told_by_how_much_and_until_when() {
+        let text = |last: u64, now: u64| {
+            format!(
+                "Invalid error: invalid clock tick, must be monotonic. last_tick=`{last}`, next_tick=`{now}`"
+            )
+        };
+        for (ms, told) in [
+            (1, "1 s"),
+            (119_000, "119 s"),
+            (119_001, "2 min"),
+            (59 * 60_000 + 1, "60 min"),
+            (26 * 3_600_000, "26 h"),
+        ] {
+            let said = behind(&text(1_317_423_524_546, 1_317_423_524_546 - ms));
+            let expected = format!(
+                "the system clock is {told} behind the last write to the database; set the clock of this machine, or wait until 2011-09-30T22:58:45Z if the clock of that write was ahead"
+            );
+            assert_eq!(said, expected);
+        }
+        let said = behind("invalid clock tick");
+        assert!(said.contains("set the clock, or wait"), "{said}");
     }
 }

@@ -1,7 +1,9 @@
 //! The SlateDB store, and its reader.
 
+mod answer;
 #[cfg(test)]
 mod cancelled;
+mod conditions;
 mod damage;
 mod durable;
 mod gradual;

@@ -1,6 +1,6 @@
 //! An object store that marks those of its errors for which a retry is useless.
 //! SlateDB retries every error without a specific type: to it, a file that is
-//! too short looks like an outage.
+//! too short looks like an outage, and so do wrong credentials.
 
 use std::fmt;
 use std::ops::Range;
@@ -18,8 +18,8 @@ use slatedb::object_store::{
 };
 use slatedb_common::retry::NonRetryable;
 
+use crate::slate::answer::{self, Cloud};
 use crate::slate::gradual::Gradual;
-use crate::slate::kv::is_denied;
 
 /// The error for a file that ends before the range to be read.
 #[derive(Debug)]
@@ -44,12 +44,13 @@ impl std::error::Error for TruncatedFile {}
 #[derive(Debug)]
 pub(crate) struct Storage {
     inner: Arc<dyn ObjectStore>,
-    /// Whether a missing permission is reported without retries.
-    denies_at_once: Arc<AtomicBool>,
+    cloud: Cloud,
+    /// Whether [answers](answer) are reported without retries.
+    fails_fast: Arc<AtomicBool>,
     gradual: Option<Gradual>,
 }
 
-/// While this exists, a missing permission is reported without retries.
+/// While this exists, [answers](answer) are reported without retries.
 pub(crate) struct FailFastGuard(Arc<AtomicBool>);
 
 impl Drop for FailFastGuard {
@@ -60,23 +61,24 @@ impl Drop for FailFastGuard {
 
 impl Storage {
     /// The storage for a database that is being opened. Once the database is
-    /// open, missing permissions are retried, because they may be restored.
+    /// open, the requests are retried, because permissions may be restored.
     pub(crate) fn opening(
         inner: Arc<dyn ObjectStore>,
         gradual: Option<Gradual>,
     ) -> (Arc<dyn ObjectStore>, FailFastGuard) {
-        let denies_at_once = Arc::new(AtomicBool::new(true));
-        let opening = FailFastGuard(denies_at_once.clone());
+        let fails_fast = Arc::new(AtomicBool::new(true));
+        let opening = FailFastGuard(fails_fast.clone());
         let storage = Self {
+            cloud: Cloud::of(&inner),
             inner,
-            denies_at_once,
+            fails_fast,
             gradual,
         };
         (Arc::new(storage), opening)
     }
 
     fn judged(&self, error: Error) -> Error {
-        judged(error, &self.denies_at_once)
+        judged(error, self.cloud, &self.fails_fast)
     }
 
     async fn unread<'a>(
@@ -109,22 +111,27 @@ impl Storage {
     }
 }
 
-fn judged(error: Error, denies_at_once: &AtomicBool) -> Error {
-    if denies_at_once.load(Ordering::Relaxed) && is_denied(&error) {
-        return Error::Generic {
-            store: "object store",
-            source: Box::new(NonRetryable(Box::new(error))),
-        };
+fn judged(error: Error, cloud: Cloud, fails_fast: &AtomicBool) -> Error {
+    let Some(answer) = answer::of(&error, cloud) else {
+        return error;
+    };
+    let source: Box<dyn std::error::Error + Send + Sync> = Box::new(answer);
+    Error::Generic {
+        store: "object store",
+        source: match fails_fast.load(Ordering::Relaxed) {
+            true => Box::new(NonRetryable(source)),
+            false => source,
+        },
     }
-    error
 }
 
 fn all_judged(
     listed: BoxStream<'static, Result<ObjectMeta>>,
-    denies_at_once: Arc<AtomicBool>,
+    cloud: Cloud,
+    fails_fast: Arc<AtomicBool>,
 ) -> BoxStream<'static, Result<ObjectMeta>> {
     listed
-        .map_err(move |error| judged(error, &denies_at_once))
+        .map_err(move |error| judged(error, cloud, &fails_fast))
         .boxed()
 }
 
@@ -194,7 +201,7 @@ impl ObjectStore for Storage {
     }
 
     fn list(&self, prefix: Option<&Path>) -> BoxStream<'static, Result<ObjectMeta>> {
-        all_judged(self.inner.list(prefix), self.denies_at_once.clone())
+        all_judged(self.inner.list(prefix), self.cloud, self.fails_fast.clone())
     }
 
     fn list_with_offset(
@@ -203,7 +210,7 @@ impl ObjectStore for Storage {
         offset: &Path,
     ) -> BoxStream<'static, Result<ObjectMeta>> {
         let listed = self.inner.list_with_offset(prefix, offset);
-        all_judged(listed, self.denies_at_once.clone())
+        all_judged(listed, self.cloud, self.fails_fast.clone())
     }
 
     async fn list_with_delimiter(&self, prefix: Option<&Path>) -> Result<ListResult> {

@@ -18,6 +18,7 @@ use state_migration_core::store_api::claim::{self, Holder};
 use state_migration_core::{Error, ErrorKind, RunId};
 
 use crate::kv::{Kv, KvTxn};
+use crate::slate::conditions;
 use crate::slate::durable::{Durability, OFTEN};
 use crate::slate::kv::{BLOCK_SIZE, Files, SlateDbKv};
 use crate::slate::location::{Place, is_folder};
@@ -52,6 +53,8 @@ type Configure = Box<dyn FnOnce(DbBuilder<Path>) -> DbBuilder<Path> + Send>;
 pub struct SlateDbStoreBuilder {
     pub(crate) path: Path,
     pub(crate) place: Place,
+    /// The location as the user wrote it.
+    location: Option<String>,
     pub(crate) memory: Memory,
     settings: Settings,
     pub(crate) reader_options: DbReaderOptions,
@@ -161,6 +164,7 @@ impl SlateDbStoreBuilder {
         Self {
             path,
             place,
+            location: None,
             memory,
             settings,
             reader_options: reader_options(memory),
@@ -193,6 +197,13 @@ impl SlateDbStoreBuilder {
         self.memory = Memory::of(bytes);
         self.memory.set(&mut self.settings);
         self.memory.set_reader(&mut self.reader_options);
+        self
+    }
+
+    /// The location as the user wrote it, such as `s3://bucket/path`: errors call
+    /// the store by this name. An object store does not know its URL.
+    pub fn location(mut self, location: impl Into<String>) -> Self {
+        self.location = Some(location.into());
         self
     }
 
@@ -368,6 +379,9 @@ impl SlateDbStoreBuilder {
         seen: &Probe,
         epoch: Option<u64>,
     ) -> Result<SlateDbStore, Error> {
+        if let Place::ObjectStore(_) = &self.place {
+            conditions::check(&object_store, &self.path).await?;
+        }
         let files = self.files(object_store);
         let mark = Mark::put(&files, seen.epoch.unwrap_or(0) + 1).await;
         match self.open_files(files, epoch, mark.clone()).await {
@@ -431,6 +445,7 @@ impl SlateDbStoreBuilder {
     /// Adds the location of the store to an error.
     pub(crate) fn in_place(&self) -> impl Fn(Error) -> Error + use<> {
         let place = match &self.place {
+            _ if self.location.is_some() => self.location.clone().unwrap_or_default(),
             Place::Folder(folder) => folder.display().to_string(),
             Place::ObjectStore(store) if self.path.as_ref().is_empty() => store.to_string(),
             Place::ObjectStore(_) => self.path.to_string(),

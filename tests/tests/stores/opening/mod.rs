@@ -2,6 +2,7 @@
 //! unchanged, which writers are fenced, and what the store contains afterwards.
 
 mod bit_flips;
+mod conditional_writes;
 mod created;
 mod damaged;
 mod in_use;
