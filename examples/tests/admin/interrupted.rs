@@ -268,7 +268,7 @@ fn a_command_that_waits_can_be_interrupted() {
         (
             &["hold", "process/bank/500007", "--reason", "x"],
             false,
-            "`inspect` shows whether it is held",
+            "`processes --held` shows which are held",
         ),
     ] {
         let mut command = command(&sample, args);

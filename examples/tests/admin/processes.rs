@@ -76,7 +76,7 @@ fn a_long_list_is_continued_by_the_suggested_command() {
 #[test]
 fn processes_of_a_file_are_held_and_released() {
     let sample = Sample::new();
-    let some = listed(&sample, &["--prefix", "process/bank/50000"]);
+    let some = listed(&sample, &["--prefix", "process/bank/500"]);
     assert!(some.len() > 2, "{some:?}");
     let file = sample.folder().join("in-court.txt");
     std::fs::write(&file, some[1..].join("\n")).unwrap();
@@ -135,7 +135,7 @@ fn processes_of_a_file_are_held_and_released() {
 #[test]
 fn a_run_is_for_the_streams_of_a_file_and_for_no_more_processes_than_expected() {
     let sample = Sample::new();
-    let some = listed(&sample, &["--prefix", "process/bank/50000"]);
+    let some = listed(&sample, &["--prefix", "process/bank/500"]);
     std::fs::write(sample.folder().join("some.txt"), some.join("\n")).unwrap();
     let few = (some.len() - 1).to_string();
     let refused = run(

@@ -27,7 +27,7 @@ const PRINTED: usize = 20;
 /// it again.
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Examples:\n  hold process/bank/500007 --store ./loans --reason 'in court'\n  hold --from ./in-court.txt --socket ./control --reason 'in court'"
+    after_help = "Examples:\n  hold process/bank/500007 --store ./loans --reason 'in court'\n  hold process/bank/500007 --socket ./control --reason 'in court'"
 )]
 pub(crate) struct Hold {
     #[command(flatten)]
