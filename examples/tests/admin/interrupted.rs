@@ -8,6 +8,7 @@ use crate::golden::assert_golden;
 use crate::masking;
 use crate::program::{Ran, command, run, run_json, tell, wait};
 use crate::sample::Sample;
+use crate::service::Service;
 use crate::store_state::{holder, stands};
 
 /// The arguments of a run that takes some seconds and says how far it is.
@@ -303,4 +304,41 @@ fn a_command_that_waits_can_be_interrupted() {
     let said = wait(child).exits(3);
     assert!(said.stderr.starts_with("error: SIGTERM: "), "{said:?}");
     drop(asked);
+}
+
+/// A terminal that is closed is no request to cancel the run of a service.
+#[test]
+fn a_client_whose_terminal_closes_leaves_the_run_of_the_service_alone() {
+    if ignores_hangups() {
+        println!("SKIPPED: SIGHUP, which these tests were started to ignore");
+        return;
+    }
+    let mut service = Service::start(Sample::new());
+    let client = service.begin(&["run", "--yes", "--throttle", "60"]);
+    service.until_migrated(5);
+    tell(&client, "-HUP");
+    let left = wait(client).exits(3).json();
+    let message = left["message"].as_str().unwrap();
+    assert!(
+        message.starts_with("SIGHUP: the run continues in the service"),
+        "{message}"
+    );
+    let status = service.until_migrated(30);
+    assert_eq!(
+        (&status["state"], &status["in_progress"]),
+        (&"running".into(), &true.into())
+    );
+    // A cancellation is recorded with its actor.
+    service
+        .ask(&["cancel", "--actor", "ann", "--reason", "peak hour"])
+        .exits(0);
+    let shown = service.ask(&["show", "last"]).exits(0).json();
+    let requests = shown["requests"].as_array().unwrap();
+    assert_eq!(requests.len(), 1, "{shown}");
+    let request = &requests[0];
+    assert_eq!(
+        (&request["request"], &request["actor"], &request["reason"]),
+        (&"cancel".into(), &"ann".into(), &"peak hour".into())
+    );
+    service.end().exits(0);
 }
