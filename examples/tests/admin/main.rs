@@ -16,6 +16,7 @@ mod masking;
 mod program;
 mod read_only_commands;
 mod readme;
+mod reasons;
 mod running;
 mod sample;
 mod schema;

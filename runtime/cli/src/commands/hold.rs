@@ -8,7 +8,7 @@ use state_migration_core::{EventStore, Head, StreamId};
 use state_migration_runner::Runs;
 
 use crate::context::{Context, last_word, option};
-use crate::exit_code::{Exit, Failure};
+use crate::exit_code::{Exit, Failure, Reason};
 use crate::local::{AuditArgs, user};
 use crate::store::Claim;
 use crate::take_over::TakeOver;
@@ -88,10 +88,12 @@ async fn decide(
     let head = reader.head(&stream).await?;
     reader.close().await?;
     let Some(head) = head else {
-        return Err(
-            Failure::environment(format!("stream {stream} does not exist; check its id"))
-                .next(context.command_line("status")),
-        );
+        return Err(Failure::environment(
+            Reason::NoSuchProcess,
+            format!("stream {stream} does not exist; check its id"),
+        )
+        .stream(&stream)
+        .next(context.command_line("status")));
     };
     if !held && !head.held {
         // Nothing has to be written, so that no other writer has to be fenced.
@@ -116,8 +118,12 @@ async fn decide(
             Some(_) => "is held",
             None => "is not held",
         };
-        Failure::environment(format!("{stream} {now} now, but {error}; check the store"))
-            .next(context.command_line("status"))
+        Failure::environment(
+            Reason::StoreUnavailable,
+            format!("{stream} {now} now, but {error}; check the store"),
+        )
+        .stream(&stream)
+        .next(context.command_line("status"))
     })?;
     print(context, &stream, &head, decided)
 }

@@ -5,7 +5,7 @@ use state_migration_core::{Fingerprint, MigrationRegistry};
 use state_migration_runner::{MigrationRunner, RunKind};
 
 use crate::context::Context;
-use crate::exit_code::{Exit, Failure};
+use crate::exit_code::{Exit, Failure, Reason};
 use crate::goal::Goal;
 use crate::local::{AuditArgs, ExecutionArgs, drive};
 use crate::remote::{self, ServiceClient, service};
@@ -139,7 +139,8 @@ impl Run {
     fn fingerprint(&self, migrations: MigrationRegistry) -> Result<Fingerprint, Failure> {
         let runner = MigrationRunner::new(migrations, (), ());
         let plan = self.planned.apply(runner).plan();
-        let plan = plan.map_err(|error| Failure::refused(error.to_string()))?;
+        let plan =
+            plan.map_err(|error| Failure::refused(Reason::MigrationsInvalid, error.to_string()))?;
         Ok(plan.fingerprint)
     }
 
@@ -148,9 +149,12 @@ impl Run {
         let refused = match self.plan {
             _ if self.yes => return Ok(()),
             Some(expected) if expected == now => return Ok(()),
-            Some(expected) => Failure::refused(format!(
-                "plan {expected} is out of date (now {now}), because the options or the migrations have changed; check the plan again"
-            )),
+            Some(expected) => Failure::refused(
+                Reason::AnotherPlan,
+                format!(
+                    "plan {expected} is out of date (now {now}), because the options or the migrations have changed; check the plan again"
+                ),
+            ),
             None => unmeant(),
         };
         let look = format!("plan{}", self.planned.arguments());
@@ -170,6 +174,7 @@ fn fingerprint(text: &str) -> Result<Fingerprint, String> {
 
 fn unmeant() -> Failure {
     Failure::refused(
+        Reason::ConfirmationNeeded,
         "a run changes the store and needs confirmation; give --plan with the fingerprint that `plan` prints, or give --yes",
     )
 }

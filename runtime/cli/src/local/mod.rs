@@ -14,7 +14,7 @@ use slatedb::CloseReason;
 use state_migration_control_socket::protocol::By;
 
 use crate::context::Context;
-use crate::exit_code::{Exit, Failure};
+use crate::exit_code::{Exit, Failure, Reason};
 use crate::goal::Goal;
 use crate::history::History;
 use crate::selection::{Limit, duration, limit};
@@ -122,7 +122,7 @@ pub(crate) fn planned_again(context: &Context, plan: &Plan) -> Result<Plan, Fail
         .check_determinism(plan.options.check_determinism)
         .deadline(Duration::from_millis(plan.options.deadline_ms))
         .plan()
-        .map_err(|error| Failure::refused(error.to_string()))
+        .map_err(|error| Failure::refused(Reason::MigrationsInvalid, error.to_string()))
 }
 
 /// An open store that a run uses, and that is closed afterwards.
@@ -280,14 +280,15 @@ fn unclosed(error: &Error) -> String {
 /// The failure of a run whose store another program has taken over.
 fn fenced(context: &Context, control: &RunControl) -> Failure {
     let Some(run) = control.progress().run else {
-        return Failure::refused(
+        return Failure::refused(Reason::StoreTakenOver,
             "another program took over the store before the run was recorded, so nothing was done; run the command again after that program has closed the store",
         )
         .next(context.command_line("runs"));
     };
-    Failure::refused(format!(
+    Failure::refused(Reason::StoreTakenOver, format!(
         "another program took over the store during run {run}, which keeps what it committed; resume the run after that program has closed the store"
     ))
+    .run(run)
     .next(context.command_line(&format!("resume {run}")))
 }
 
@@ -306,6 +307,7 @@ fn stopped(context: &Context, goal: &Goal, control: &RunControl) -> Failure {
     Failure::interrupted(format!(
         "stopped at once; what run {run} committed is kept, but the run still claims the store, so resume the run"
     ))
+    .run(run)
     .next(context.command_line(&format!("resume {run}")))
 }
 

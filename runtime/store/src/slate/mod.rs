@@ -20,6 +20,8 @@ mod reader;
 use slatedb::{CloseReason, Db};
 
 pub use kv::SlateDbKv;
+#[doc(hidden)]
+pub use location::is_no_store;
 pub use open::SlateDbStoreBuilder;
 pub use reader::SlateDbReader;
 
