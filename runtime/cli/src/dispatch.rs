@@ -4,8 +4,8 @@ use clap::{CommandFactory, Parser, Subcommand};
 
 use crate::args::Global;
 use crate::commands::{
-    completions, graph, hold, inspect, migrations, pause, plan, resume, retry, run, runs, show,
-    status, throttle, watch,
+    completions, graph, hold, inspect, migrations, pause, plan, processes, resume, retry, run,
+    runs, show, status, throttle, watch,
 };
 use crate::context::{self, Context};
 use crate::exit_code::{Exit, Failure, Reason};
@@ -38,6 +38,7 @@ pub(crate) enum Command {
     Migrations(migrations::Migrations),
     Graph(graph::Graph),
     Status(status::Status),
+    Processes(processes::Processes),
     Plan(plan::ShowPlan),
     Run(run::Run),
     Resume(resume::Resume),
@@ -68,6 +69,7 @@ impl Command {
             Self::Migrations(migrations) => migrations.run(context),
             Self::Graph(graph) => graph.run(context),
             Self::Status(status) => status.run(context).await,
+            Self::Processes(processes) => processes.run(context).await,
             Self::Plan(plan) => plan.run(context).await,
             Self::Run(run) => run.run(context).await,
             Self::Resume(resume) => resume.run(context).await,
@@ -107,6 +109,9 @@ impl Command {
         match self {
             Self::Inspect(_) => {
                 Some("`inspect` reads the store directly, even while a service has it open")
+            }
+            Self::Processes(_) => {
+                Some("`processes` reads the store directly, even while a service has it open")
             }
             Self::Hold(_) | Self::Release(_) => Some(
                 "`hold` and `release` write to the store directly, while no service has it open",

@@ -87,6 +87,8 @@ reasons! {
     AnotherPlan,
     /// The migrations of the program are not those of the run.
     OtherCode,
+    /// The store has processes that this program does not know.
+    OtherProgram,
     /// The store has no such run.
     NoSuchRun,
     /// Several runs fit.

@@ -205,6 +205,13 @@ pub(crate) fn presences(name: &str) -> KeyRange {
     start..end
 }
 
+/// The presence rows of all workflows.
+pub(crate) fn all_presences() -> KeyRange {
+    let start = start(PRESENCE);
+    let end = after_prefix(start.clone());
+    start..end
+}
+
 /// The version in a key of [`presence`].
 pub fn presence_version(key: &[u8]) -> Result<WorkflowId, Error> {
     let (name, rest) = read_id(key, 1)?;

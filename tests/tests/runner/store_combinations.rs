@@ -5,8 +5,8 @@ use std::sync::atomic::Ordering;
 
 use state_migration::{
     CommitMode, Error, EventStore, ExpectedSequence, MemoryStore, MigrationRegistry,
-    MigrationRunner, NewEvent, Process, ProcessIdentity, ProcessRegistry, RegistryKey, ScanKind,
-    SlateDbStore, SnapshotStore, Stage, StreamId, WorkflowId,
+    MigrationRunner, NewEvent, Process, ProcessIdentity, ProcessRegistry, RegistryKey, Runs,
+    ScanKind, SlateDbStore, SnapshotStore, Stage, StreamId, WorkflowId,
 };
 use state_migration_tests::faulty::{ALL, Faulty};
 use state_migration_tests::orders::{
@@ -488,4 +488,39 @@ async fn a_key_that_moves_while_it_is_rewritten_stays_where_it_went() {
     }
     let entry = registry.0.lookup(&tenant(), &correlation).await.unwrap();
     assert_eq!(entry, Some(identity::<OrderV1>(9)));
+}
+
+/// To see it fail: do not look at the claim in `MigrationRunner::claimed_events`.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_run_that_appends_events_first_is_refused_while_a_run_claims_the_events() {
+    let (events, elsewhere) = (MemoryStore::new(), MemoryStore::new());
+    for n in 0..5 {
+        place(&events, &events, n).await.unwrap();
+    }
+    let first = MigrationRunner::new(OrderV1ToV2Migration, events.clone(), events.clone());
+    let control = first.control();
+    control.pause();
+    let running = tokio::spawn(async move { first.run().await });
+    let runs = Runs::of(&events).unwrap();
+    while runs.claimed_by().await.unwrap().is_none() {
+        tokio::task::yield_now().await;
+    }
+    let claimed_by = runs.claimed_by().await.unwrap().unwrap();
+    let second = MigrationRunner::new(OrderV1ToV2Migration, events.clone(), elsewhere.clone());
+    let refused = second.run().await;
+    assert_eq!((refused.migrated, refused.error_count), (0, 1), "{refused}");
+    let message = &refused.errors[0].message;
+    let claims = format!("run {claimed_by} claims the store");
+    assert!(message.contains(&claims), "{message}");
+    control.unpause();
+    let report = running.await.unwrap();
+    assert_eq!((report.migrated, report.error_count), (5, 0), "{report}");
+    // Afterwards it may run, and says why it uses no transactions.
+    let report = second.run().await;
+    assert_eq!(report.form, Some(CommitMode::EventFirst));
+    let warning = &report.warnings[0].message;
+    assert!(
+        warning.contains("the snapshots are in another store"),
+        "{warning}"
+    );
 }

@@ -7,6 +7,7 @@ pub(crate) mod inspect;
 pub(crate) mod migrations;
 pub(crate) mod pause;
 pub(crate) mod plan;
+pub(crate) mod processes;
 pub(crate) mod resume;
 pub(crate) mod retry;
 pub(crate) mod run;

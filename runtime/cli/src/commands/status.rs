@@ -123,7 +123,8 @@ impl Status {
                 decision: decisions.about(version),
             })
             .collect();
-        let next = next(context, &versions, &latest, &decisions);
+        let is_alive = in_use.as_ref().is_some_and(InUse::appears_alive);
+        let next = next(context, &versions, &latest, &decisions, is_alive);
         context.output.answer(&StatusView {
             store: context.global.store.clone().unwrap_or_default(),
             versions,
@@ -173,12 +174,15 @@ fn next(
     versions: &[Version],
     latest: &LatestRuns,
     decisions: &VersionDecisions,
+    is_alive: bool,
 ) -> Vec<String> {
     let last = latest.holder.as_ref().or(latest.lines.first());
     if latest.interrupted().is_none() && decisions.problem().is_some() {
         return vec![context.command_line("migrations")];
     }
     let command = match last {
+        // The run is in progress in the program that has the store open.
+        Some(last) if last.is_claiming() && is_alive => return Vec::new(),
         Some(last) if last.is_open() => format!("resume {}", last.number),
         Some(last) if last.state == RunState::DoneWithErrors => format!("show {}", last.number),
         _ if versions

@@ -4,6 +4,8 @@
 //! The first signal cancels the run, which finishes the chunks in progress. The second
 //! signal drops the run, which is as safe as a kill.
 
+mod program_fit;
+
 use std::fmt::Write as _;
 use std::future::Future;
 use std::num::NonZeroU32;
@@ -21,7 +23,9 @@ use crate::selection::{Limit, duration, limit};
 use crate::signals::Signals;
 use crate::view::progress::ProgressDisplay;
 use crate::view::summary::RunSummary;
-use state_migration_core::{Error, EventStore, FailureClass, MigrationRegistry, SnapshotStore};
+use state_migration_core::{
+    Error, EventStore, FailureClass, MigrationRegistry, SnapshotStore, WorkflowId,
+};
 use state_migration_runner::{MigrationReport, MigrationRunner, Plan, RunControl, Runs};
 use state_migration_store::{SlateDbReader, SlateDbStore};
 
@@ -31,6 +35,10 @@ pub(crate) struct ExecutionArgs {
     /// Limit the run to N processes per second; `off` removes the limit
     #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = limit_of_a_run, help_heading = "Execution")]
     throttle: Option<Limit>,
+    /// Run although processes of the store are newer than this program; these
+    /// processes fail
+    #[arg(long, help_heading = "Execution")]
+    allow_newer: bool,
     /// Print progress this often, where no progress bar is drawn
     #[arg(long, value_name = "DURATION", value_parser = duration, default_value = "5s", help_heading = "Output")]
     progress_interval: Duration,
@@ -129,11 +137,18 @@ pub(crate) fn planned_again(context: &Context, plan: &Plan) -> Result<Plan, Fail
 pub(crate) trait Opened: EventStore + SnapshotStore + Clone {
     async fn close(&self) -> Result<(), Error>;
 
+    /// The versions, of any workflow, at which a process may be.
+    async fn present_versions(&self) -> Result<Vec<WorkflowId>, Error>;
+
     /// Whether another program has taken over the store.
     fn is_fenced(&self) -> bool;
 }
 
 impl Opened for SlateDbStore {
+    async fn present_versions(&self) -> Result<Vec<WorkflowId>, Error> {
+        Self::present_versions(self).await
+    }
+
     async fn close(&self) -> Result<(), Error> {
         Self::close(self).await
     }
@@ -144,6 +159,10 @@ impl Opened for SlateDbStore {
 }
 
 impl Opened for SlateDbReader {
+    async fn present_versions(&self) -> Result<Vec<WorkflowId>, Error> {
+        Self::present_versions(self).await
+    }
+
     async fn close(&self) -> Result<(), Error> {
         Self::close(self).await
     }
@@ -178,6 +197,16 @@ pub(crate) async fn drive<S: Opened>(
             )));
         }
     };
+    if !goal.is_dry() {
+        let fits = async {
+            let present = store.present_versions().await?;
+            program_fit::check(context, &present, execution.allow_newer)
+        };
+        if let Err(refused) = fits.await {
+            store.close().await?;
+            return Err(refused);
+        }
+    }
     let runner = MigrationRunner::new(migrations, store.clone(), store.clone());
     let runner = set(runner);
     let control = runner.control();

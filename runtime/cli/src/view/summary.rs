@@ -227,9 +227,9 @@ impl RunSummary {
         let (style, text) = match (self.state, self.dry_run) {
             (Some(RunState::Cancelled | RunState::Paused), false) => (
                 WARN,
-                "interrupted; what was committed is kept, and the run can be resumed",
+                "cancelled; what was committed is kept, and the run can be resumed",
             ),
-            (Some(RunState::Cancelled | RunState::Paused), true) => (WARN, "interrupted"),
+            (Some(RunState::Cancelled | RunState::Paused), true) => (WARN, "cancelled"),
             (Some(RunState::Planned | RunState::Running), true) => (
                 BAD,
                 "stopped by an error before its end; nothing was written",

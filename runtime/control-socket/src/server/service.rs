@@ -172,11 +172,13 @@ fn in_progress(control: &RunControl) -> Problem {
         None if progress.dry_run => "a dry run".to_owned(),
         None => "a run".to_owned(),
     };
-    Problem::new(
-        ProblemKind::InProgress,
-        format!(
+    let message = match control.is_paused() {
+        true => format!(
+            "{which} is paused in this service, which executes one run at a time; unpause or cancel that run first"
+        ),
+        false => format!(
             "{which} is in progress in this service, which executes one run at a time; watch or cancel that run first"
         ),
-    )
-    .about(run)
+    };
+    Problem::new(ProblemKind::InProgress, message).about(run)
 }

@@ -49,11 +49,45 @@ impl From<MigrationError> for LargeError {
     }
 }
 
+/// Checks that two executions of user code gave the same result. If the process was changed
+/// between them, the first result cannot be committed anyway.
+fn compare_results(
+    context: &ChunkContext,
+    stream: &StreamId,
+    first: &LargeResult,
+    second: Result<LargeResult, LargeError>,
+) -> Result<(), LargeError> {
+    use LargeResult::{Converted, Finished};
+    let differ = |what: &str| Err(convert::non_deterministic(stream, what).into());
+    match (first, second) {
+        (Converted(first), Ok(Converted(second))) => {
+            let Some(planned) = context.routes.get(&first.head.workflow_id) else {
+                return Ok(());
+            };
+            convert::same(&planned.route, first, &second)?;
+        }
+        (Converted(one), Ok(Finished(other))) if one.head == other.head => {
+            return differ("different answers to `is_finished`");
+        }
+        (Finished(one), Ok(Converted(other))) if one.head == other.head => {
+            return differ("different answers to `is_finished`");
+        }
+        (_, Err(LargeError::Process(error))) if error.class.needs_other_code() => {
+            return differ(&format!("a state and then an error ({})", error.message));
+        }
+        (_, Err(error)) => return Err(error),
+        _ => {}
+    }
+    Ok(())
+}
+
 /// A fold of one process, which continues where it was after concurrent appends.
 #[derive(Default)]
 pub(crate) struct LargeFold {
     /// The baseline that the fold started from, and the position of the fold.
     progress: Option<(Option<u64>, FoldProgress)>,
+    /// The second fold of a run that checks determinism. It continues where it was, too.
+    second: Option<Box<LargeFold>>,
 }
 
 impl LargeFold {
@@ -64,15 +98,14 @@ impl LargeFold {
         stream: &StreamId,
     ) -> Result<LargeResult, LargeError> {
         let first = self.convert_once(context, stream).await?;
+        if context.check_determinism {
+            let second = self.second.get_or_insert_default();
+            let second = second.convert_once(context, stream).await;
+            compare_results(context, stream, &first, second)?;
+        }
         let LargeResult::Converted(first) = first else {
             return Ok(first);
         };
-        if context.check_determinism
-            && let LargeResult::Converted(second) =
-                Self::default().convert_once(context, stream).await?
-        {
-            convert::same(&first, &second)?;
-        }
         let Some(planned) = context.routes.get(&first.head.workflow_id).cloned() else {
             return Ok(LargeResult::Converted(first));
         };

@@ -12,8 +12,8 @@ use std::time::Duration;
 
 use futures_util::future::{Either, select};
 use state_migration_core::{
-    DueOf, DuePage, Error, Finished, Head, MigrationError, Passed, ReadPoint, SkippedBy, StreamId,
-    WorkflowId,
+    DueOf, DuePage, Error, Finished, Head, MigrationError, Passed, ReadPoint, Route, SkippedBy,
+    StreamId, WorkflowId,
 };
 
 use crate::chunk::context::ChunkContext;
@@ -613,7 +613,7 @@ fn convert_one(
         let first = watchdog.run_on(stream, deadline, fold_and_convert)?;
         let first = match context.check_determinism {
             true => watchdog.run_on(stream, deadline, || {
-                compare_results(stream, first, fold_and_convert())
+                compare_results(&planned.route, stream, first, fold_and_convert())
             })?,
             false => first,
         };
@@ -640,12 +640,13 @@ fn convert_one(
 
 /// Checks that two executions of user code gave the same result.
 pub(crate) fn compare_results(
+    route: &Route,
     stream: &StreamId,
     first: Option<convert::Converted>,
     second: Result<Option<convert::Converted>, MigrationError>,
 ) -> Result<Option<convert::Converted>, MigrationError> {
     match (&first, &second) {
-        (Some(first), Ok(Some(second))) => convert::same(first, second)?,
+        (Some(first), Ok(Some(second))) => convert::same(route, first, second)?,
         (None, Ok(None)) => {}
         (_, Err(error)) => {
             let what = format!("a state and then an error ({})", error.message);

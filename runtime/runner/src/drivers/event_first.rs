@@ -335,7 +335,7 @@ async fn migrate(
         };
         if run.check_determinism {
             let again = read(run, stores, stream, head, &route).await;
-            converted = match compare_results(stream, converted, again) {
+            converted = match compare_results(&route, stream, converted, again) {
                 Ok(converted) => converted,
                 Err(error) => return (StreamOutcome::Failed(error), warnings),
             };

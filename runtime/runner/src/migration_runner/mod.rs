@@ -9,6 +9,7 @@ use std::marker::PhantomData;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use state_migration_core::store_api::claim;
 use state_migration_core::{
     DueOf, Error, ErrorKind, EventStore, FailureClass, MigrationError, MigrationRegistry,
     Migrations, ProcessRegistry, RegistryError, RunId, SnapshotStore, Stage, StreamRange, Subject,
@@ -23,7 +24,7 @@ use crate::options::Options;
 use crate::options::{RunOptions, RunRequest};
 use crate::report::MigrationReport;
 use crate::run::on_open_log::RecordWritten;
-use crate::run::run_log::{NewRun, ResumedRun, RunLog};
+use crate::run::run_log::{self, NewRun, ResumedRun, RunLog};
 use crate::run::{Plan, RunKind, Runs};
 use crate::run_context::RunContext;
 use crate::stages::{due, scan};
@@ -249,11 +250,18 @@ impl<M, ES: EventStore, SS: SnapshotStore> MigrationRunner<M, ES, SS> {
                 }
             }
             None => match request {
-                RunRequest::Run | RunRequest::DryRun => {
-                    run.observer = run.observe();
-                    let go = event_first::run(&run, &self.events, &self.snapshots, registry);
-                    run.observer.during(go).await
-                }
+                RunRequest::Run | RunRequest::DryRun => match self.claimed_events(&run).await {
+                    Err(error) => MigrationReport::refused(due::planning(Subject::Run, &error)),
+                    Ok(warning) => {
+                        run.observer = run.observe();
+                        let go = event_first::run(&run, &self.events, &self.snapshots, registry);
+                        let mut report = run.observer.during(go).await;
+                        if let Some(warning) = warning {
+                            report.warn(Subject::Run, warning);
+                        }
+                        report
+                    }
+                },
                 RunRequest::Resume(_) | RunRequest::Retry(..) => {
                     let error = Error::invalid(
                         "separate stores for events and snapshots keep no record of a run to resume or retry; start a new run, which migrates the remaining processes",
@@ -338,6 +346,24 @@ impl<M, ES: EventStore, SS: SnapshotStore> MigrationRunner<M, ES, SS> {
         };
         let run_log = RunLog::begin(store.clone(), start, run_options.take_over).await?;
         Ok(Some(Arc::new(run_log)))
+    }
+
+    /// Checks that no run has claimed the events, if their store is transactional. Returns
+    /// why the run does not use transactions.
+    async fn claimed_events(&self, run: &RunContext) -> Result<Option<String>, Error> {
+        let Some(store) = self.events.transactional() else {
+            return Ok(None);
+        };
+        if !run.dry
+            && let Some(holder) = claim::holder(&*store).await?
+            && !run_log::is_dead(&holder, &store)
+        {
+            return Err(run_log::claimed(holder.run));
+        }
+        Ok(Some(
+            "the store of the events has transactions, but the snapshots are in another store, so the run appended the events first and is not recorded; use one store for both"
+                .to_owned(),
+        ))
     }
 
     async fn resumed(

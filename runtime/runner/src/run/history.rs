@@ -14,7 +14,7 @@ use state_migration_core::{
 use crate::retry::ATTEMPTS;
 use crate::run::plan::last_of_each;
 use crate::run::rows::{self, FailureRow, RangeRow};
-use crate::run::run_log::{has_ended, is_dead};
+use crate::run::run_log::{self, has_ended, is_dead};
 use crate::run::{
     ChangedStep, Execution, HoldAction, Plan, RunAction, RunCounts, RunKind, RunRecord, RunState,
 };
@@ -264,6 +264,17 @@ impl Runs {
     ) -> Result<Vec<Failure>, Error> {
         let classes: Vec<FailureClass> = class.into_iter().collect();
         failures(&self.store, run, &classes, after, None, limit).await
+    }
+
+    /// The failure of a process in a run; `None` if the process did not fail there.
+    ///
+    /// # Errors
+    /// The store could not be read.
+    pub async fn failure(&self, run: RunId, stream: &StreamId) -> Result<Option<Failure>, Error> {
+        let row = run_log::row(&self.store, &rows::failure(run, stream)).await?;
+        let what = format_args!("a failure of run {run}");
+        let row: Option<FailureRow> = row.map(|row| row::read(row, what)).transpose()?;
+        Ok(row.map(Failure::from))
     }
 
     /// The run that has claimed the store, if there is one. A killed run keeps its

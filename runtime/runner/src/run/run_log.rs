@@ -788,7 +788,7 @@ pub(crate) fn has_ended(program: &Program, store: &Store) -> bool {
     !program.is_this() && (store.is_single_writer() || program.has_ended())
 }
 
-fn claimed(run: RunId) -> Error {
+pub(crate) fn claimed(run: RunId) -> Error {
     Error::new(
         ErrorKind::Claimed { run },
         format!(

@@ -48,7 +48,8 @@ fn lower_priority() {
     let _ = rustix::process::setpriority_process(None, NICE);
 }
 
-type Job = Box<dyn FnOnce() + Send>;
+/// A job, which says that its thread is [free](Pool::is_free) before it gives its result.
+type Job = Box<dyn FnOnce(&Pool) + Send>;
 
 /// Tells whether a run was cancelled.
 pub(crate) type IsCancelled = Arc<dyn Fn() -> bool + Send + Sync>;
@@ -83,7 +84,7 @@ struct Pool {
 #[derive(Default)]
 struct Queue {
     jobs: VecDeque<Job>,
-    /// Number of threads that wait for a job.
+    /// Number of threads that wait for a job, or are about to.
     idle: usize,
     closed: bool,
 }
@@ -132,14 +133,18 @@ impl Pool {
         }
         let mut next = Some(first);
         while let Some(job) = next {
-            job();
+            job(self);
             next = self.next();
         }
     }
 
+    /// Counts the thread as idle: who gets the result of its job may have the next one.
+    fn is_free(&self) {
+        self.lock().idle += 1;
+    }
+
     fn next(&self) -> Option<Job> {
         let mut queue = self.lock();
-        queue.idle += 1;
         let nothing = |queue: &mut Queue| queue.jobs.is_empty() && !queue.closed;
         let waited = self.changed.wait_timeout_while(queue, IDLE, nothing);
         queue = waited.unwrap_or_else(PoisonError::into_inner).0;
@@ -448,14 +453,19 @@ impl UserCode {
             abandoned: self.abandoned.clone(),
             id,
         };
-        let job = move || {
+        let job = move |pool: &Pool| {
             let began = Instant::now();
             let done = here.enter(|| work(&in_progress.watchdog));
             let took = u64::try_from(began.elapsed().as_micros()).unwrap_or(0);
             busy.fetch_add(took, Ordering::Relaxed);
             drop(in_progress);
-            // Fails if the run was dropped, so that the result is not needed.
-            let _ = answer.send(done);
+            // If the run was dropped, the result is not needed, and dropping it may run
+            // user code, too.
+            let needed = Some(done).filter(|_| !answer.is_closed());
+            pool.is_free();
+            if let Some(done) = needed {
+                let _ = answer.send(done);
+            }
         };
         let started = self.threads.0.start(Box::new(job));
         started.map_err(NoResult::Ended)?;

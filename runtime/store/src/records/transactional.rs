@@ -24,6 +24,23 @@ const SAMPLES: usize = 1_024;
 /// Up to this number, heads are read to split them exactly.
 const FEW: usize = 8_192;
 
+impl<K: Kv> RecordStore<K> {
+    /// The versions, of any workflow, at which a process may be.
+    ///
+    /// # Errors
+    /// The store could not be read.
+    #[doc(hidden)]
+    pub async fn present_versions(&self) -> Result<Vec<WorkflowId>, Error> {
+        let view = self.kv().view()?;
+        let mut rows = Rows::scan(&view, key::all_presences(), ROW).await?;
+        let mut versions = Vec::new();
+        while let Some((row_key, _)) = rows.next().await? {
+            versions.push(key::presence_version(&row_key)?);
+        }
+        Ok(versions)
+    }
+}
+
 #[async_trait]
 impl<K: Kv> TransactionalStore for RecordStore<K> {
     fn store_id(&self) -> StoreId {

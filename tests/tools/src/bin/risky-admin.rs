@@ -1,7 +1,6 @@
 //! The operator's tool for parcels whose conversion does what the parcel says, also end
 //! the program. With `fill FOLDER COUNT [FATE@N …]` it makes a store of parcels at v1,
-//! and with `serve FOLDER` it is a service that resumes the interrupted run, or starts
-//! one.
+//! and with `serve FOLDER` it is a service that resumes the last run, or starts one.
 //!
 //! `RISKY_LOG` is a file: each parcel writes a line there before it ends the program.
 //! `RISKY_DEADLINE_MS` is the deadline of the service.
@@ -205,8 +204,9 @@ async fn serve(folder: &str) -> Result<(), Box<dyn Error>> {
     }
     let teller = tokio::spawn(tell(runner.control()));
     let runs = Runs::of(&store).ok_or("the store keeps runs")?;
-    let report = match runs.claimed_by().await? {
-        Some(run) => runner.resume(run).await,
+    let last = runs.list().await?.pop();
+    let report = match last.filter(|run| !run.state.is_done()) {
+        Some(run) => runner.resume(run.id).await,
         None => runner.run().await,
     };
     teller.abort();

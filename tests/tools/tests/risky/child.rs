@@ -17,7 +17,8 @@ pub(crate) struct Ended {
     pub(crate) migrated: u64,
     pub(crate) failed: u64,
     pub(crate) state: String,
-    /// The class of each failure, by the number of the parcel; other failures are 0.
+    /// The class of each failure, by the number of the parcel; others have the highest
+    /// number.
     pub(crate) classes: BTreeMap<u64, String>,
     pub(crate) peak_kib: u64,
     pub(crate) threads: u64,
@@ -31,7 +32,12 @@ impl Ended {
             let words: Vec<&str> = line.splitn(4, ' ').collect();
             match words.as_slice() {
                 ["failed", subject, class] => {
-                    let n = subject.rsplit('/').next().unwrap().parse().unwrap_or(0);
+                    let n = subject
+                        .rsplit('/')
+                        .next()
+                        .unwrap()
+                        .parse()
+                        .unwrap_or(u64::MAX);
                     ended.classes.insert(n, (*class).to_owned());
                 }
                 ["peak", kib] => ended.peak_kib = kib.parse().unwrap(),

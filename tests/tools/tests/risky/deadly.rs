@@ -42,7 +42,11 @@ fn a_service_whose_code_ends_it_is_started_again_and_comes_to_an_end() {
     let mut programs = 0;
     let ended = loop {
         programs += 1;
-        assert!(programs <= MOST, "{:?}", parcels.deaths());
+        assert!(
+            programs <= MOST,
+            "too many programs ended: {:?}",
+            parcels.deaths()
+        );
         if let Some(ended) = parcels.serve().ended() {
             break ended;
         }
@@ -66,7 +70,11 @@ fn the_tool_resumes_until_every_deadly_process_is_named() {
     let mut args = vec!["run", "--yes", "--deadline", "1s"];
     loop {
         programs += 1;
-        assert!(programs <= MOST, "{:?}", parcels.deaths());
+        assert!(
+            programs <= MOST,
+            "too many programs ended: {:?}",
+            parcels.deaths()
+        );
         // A process that exits makes the exit code that of the program.
         if parcels.tool(&args).status.code() == Some(2) {
             break;

@@ -4,6 +4,7 @@
 //! not affect the run.
 
 mod bars;
+mod idle;
 
 use std::fmt::{self, Write};
 use std::sync::mpsc::{self, RecvTimeoutError};
@@ -16,6 +17,7 @@ use state_migration_runner::{Progress, RunControl, RunState, WorkflowProgress};
 use crate::view::format::{self, count};
 use crate::view::output::{Answer, Output};
 use bars::Bars;
+use idle::Idle;
 
 /// Interval between frames of the bars.
 const FRAME: Duration = Duration::from_millis(100);
@@ -74,8 +76,11 @@ impl ProgressDisplay {
 fn draw(output: Output, control: &RunControl, messages: &mpsc::Receiver<DisplayMessage>) {
     let mut bars = Bars::new(output.colors_errors());
     let mut note = None;
+    let mut idle = Idle::new(Instant::now());
     loop {
-        bars.draw(&control.progress(), note.as_deref());
+        let mut progress = control.progress();
+        let long = idle.check(&mut progress, Instant::now()).map(idle::text);
+        bars.draw(&progress, note.as_deref().or(long.as_deref()));
         match messages.recv_timeout(FRAME) {
             Ok(DisplayMessage::Note(said)) => note = Some(said),
             Err(RecvTimeoutError::Timeout) => {}
@@ -91,13 +96,16 @@ fn print(
     messages: &mpsc::Receiver<DisplayMessage>,
 ) {
     let mut next = Instant::now() + every.min(FIRST);
+    let mut idle = Idle::new(Instant::now());
     loop {
         let wait = next.saturating_duration_since(Instant::now());
         match messages.recv_timeout(wait) {
             Ok(DisplayMessage::Note(said)) => output.say(&said),
             Err(RecvTimeoutError::Timeout) => {
                 next += every;
-                let line = ProgressLine::of(&control.progress());
+                let mut progress = control.progress();
+                let long = idle.check(&mut progress, Instant::now());
+                let line = ProgressLine::of(&progress, long);
                 if output.is_json() {
                     // The reader may be gone, which does not affect the run.
                     let _ = output.answer(&line);
@@ -125,6 +133,8 @@ struct ProgressLine {
     expected: Option<u64>,
     per_second: f64,
     time_left_ms: Option<u64>,
+    /// The time without progress, if it is long.
+    idle_ms: Option<u64>,
     workflows: Vec<WorkflowLine>,
 }
 
@@ -141,7 +151,7 @@ struct WorkflowLine {
 }
 
 impl ProgressLine {
-    fn of(progress: &Progress) -> Self {
+    fn of(progress: &Progress, idle: Option<Duration>) -> Self {
         Self {
             run: progress.run.map(|run| run.to_string()),
             state: progress.state,
@@ -151,6 +161,7 @@ impl ProgressLine {
             expected: progress.expected,
             per_second: rounded(progress.per_second),
             time_left_ms: progress.time_left.map(format::millis),
+            idle_ms: idle.map(format::millis),
             workflows: progress.workflows.iter().map(WorkflowLine::of).collect(),
         }
     }
@@ -196,8 +207,10 @@ impl Answer for ProgressLine {
     const KIND: &'static str = "progress";
 
     fn text(&self, out: &mut String) -> fmt::Result {
+        let idle = self.idle_ms.map(Duration::from_millis).map(idle::text);
         if self.workflows.is_empty() {
-            return writeln!(out, "{}: reading the store", self.state);
+            let text = idle.as_deref().unwrap_or("reading the store");
+            return writeln!(out, "{}: {text}", self.state);
         }
         for of_it in &self.workflows {
             let done = of_it.migrated + of_it.failed + of_it.skipped;
@@ -213,6 +226,10 @@ impl Answer for ProgressLine {
                 None => write!(out, "{}", count(done))?,
             }
             write!(out, ", {} failed", count(of_it.failed))?;
+            if let Some(idle) = &idle {
+                writeln!(out, "; {idle}")?;
+                continue;
+            }
             write!(out, ", {}", rate(of_it.per_second))?;
             if let Some(left) = of_it.time_left_ms {
                 let left = format::duration(Duration::from_millis(left));
