@@ -363,9 +363,7 @@ fn a_store_that_a_program_has_open_is_left_to_it() {
                 "{message}"
             );
             assert!(!message.contains("--take-over"), "{message}");
-            // A service does not hold processes, so `--socket` is not offered for `hold`.
-            let is_via = message.contains("`--socket PATH`");
-            assert_eq!(is_via, !args[0].ends_with("hold"), "{message}");
+            assert!(message.contains("`--socket PATH`"), "{message}");
         }
         let document = run_json(&sample, &["run", "--yes"]).exits(4).json();
         assert_valid(&document);

@@ -17,6 +17,7 @@ fn every_command_answers_with_a_document_of_the_schema() {
         ("status", &["status"]),
         ("plan", &["plan"]),
         ("inspect", &["inspect", stream, "--payloads"]),
+        ("processes", &["processes", "--limit", "3"]),
         ("hold", &["hold", stream, "--reason", "in court"]),
         ("release", &["release", stream]),
         ("retry", &["retry", "2"]),

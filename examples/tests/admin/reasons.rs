@@ -41,14 +41,7 @@ fn each_failure_has_its_reason() {
         (&["statsu"], 1, "usage"),
         (&["pause"], 1, "usage"),
         (
-            &[
-                "hold",
-                "process/bank/none",
-                "--reason",
-                "x",
-                "--socket",
-                "a",
-            ],
+            &["inspect", "process/bank/none", "--socket", "a"],
             1,
             "unsupported",
         ),

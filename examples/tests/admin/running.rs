@@ -357,7 +357,7 @@ fn a_process_that_is_skipped_stays_until_it_is_put_back() {
     can_be_typed(&sample, &said);
     let again = run_json(&sample, &["release", &stream]).exits(0).json();
     assert_eq!(
-        (&again["held"], &again["was_held"]),
+        (&again["held"], &again["processes"][0]["was_held"]),
         (&false.into(), &false.into())
     );
     let said = run_json(&sample, &["run", "--yes"]).exits(0).json();

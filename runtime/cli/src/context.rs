@@ -4,6 +4,7 @@ use std::env::consts::EXE_SUFFIX;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Once};
+use std::time::Duration;
 
 use state_migration_core::{MigrationRegistry, Problem};
 use state_migration_store::{SlateDbReader, SlateDbStore};
@@ -111,8 +112,10 @@ impl Context {
         &self,
         take_over: TakeOver,
         claim: Claim,
+        patience: Option<Duration>,
     ) -> Result<SlateDbStore, Failure> {
-        let opened = self.target()?.writer(take_over, claim).await;
+        let target = self.target()?.with_patience(patience);
+        let opened = target.writer(take_over, claim).await;
         opened.map_err(|OpenFailure { failure, next_step }| match next_step {
             Some(NextStep::Inspect) => failure.next(self.command_line("status")),
             Some(NextStep::TakeOver) => failure.next(self.same_command_with("--take-over")),

@@ -95,7 +95,7 @@ impl Command {
                 "the command stopped before its run began or after the run ended; `runs` shows which"
             }
             Self::Hold(_) | Self::Release(_) => {
-                "the process may or may not be changed; `inspect` shows whether it is held"
+                "the processes may or may not be changed; `processes --held` shows which are held"
             }
             Self::Pause(_) | Self::Unpause(_) | Self::Cancel(_) | Self::Throttle(_) => {
                 "the service may or may not have received the request; `status` shows the state of its run"
@@ -113,9 +113,6 @@ impl Command {
             Self::Processes(_) => {
                 Some("`processes` reads the store directly, even while a service has it open")
             }
-            Self::Hold(_) | Self::Release(_) => Some(
-                "`hold` and `release` write to the store directly, while no service has it open",
-            ),
             _ => None,
         }
     }

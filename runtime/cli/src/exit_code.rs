@@ -83,6 +83,8 @@ reasons! {
     RunRefused,
     /// The command changes the store and needs confirmation.
     ConfirmationNeeded,
+    /// More processes are due than `--at-most` allows.
+    TooManyDue,
     /// The plan is not the confirmed one.
     AnotherPlan,
     /// The migrations of the program are not those of the run.

@@ -45,6 +45,7 @@ mod settings;
 mod shell_words;
 mod signals;
 mod store;
+mod stream_file;
 mod take_over;
 mod version_counts;
 mod version_status;

@@ -11,6 +11,7 @@ use state_migration_runner::MigrationRunner;
 
 use crate::context::option;
 use crate::exit_code::{Failure, Reason};
+use crate::stream_file::StreamFile;
 
 /// Options that are part of a plan: with the same ones, `plan` and `run` come
 /// to the same fingerprint.
@@ -28,6 +29,10 @@ pub(crate) struct PlanArgs {
     /// Select this stream (repeatable)
     #[arg(long, value_name = "STREAM", help_heading = "Selection")]
     pub(crate) stream: Vec<StreamId>,
+    /// Select the streams that a file names, one in each line; `-` reads the
+    /// standard input
+    #[arg(long, value_name = "FILE", help_heading = "Selection")]
+    pub(crate) streams_from: Option<StreamFile>,
     /// Select the first N processes, in order of their stream ids
     #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = number::<NonZeroUsize>, help_heading = "Selection")]
     pub(crate) limit: Option<NonZeroUsize>,
@@ -96,8 +101,10 @@ impl PlanArgs {
         if let Some(prefix) = &self.prefix {
             selection = selection.prefix(prefix);
         }
-        if !self.stream.is_empty() {
-            selection = selection.streams(self.stream.iter().cloned());
+        let file = self.streams_from.iter().flat_map(StreamFile::streams);
+        let streams: Vec<StreamId> = self.stream.iter().chain(file).cloned().collect();
+        if !streams.is_empty() {
+            selection = selection.streams(streams);
         }
         if let Some(limit) = self.limit {
             selection = selection.first(limit.get());
@@ -159,6 +166,9 @@ impl PlanArgs {
         }
         for stream in &self.stream {
             option("--stream", stream.as_str());
+        }
+        if let Some(file) = &self.streams_from {
+            option("--streams-from", file.path());
         }
         if let Some(limit) = self.limit {
             option("--limit", &limit.to_string());

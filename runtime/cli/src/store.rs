@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use slatedb::config::Settings;
 use slatedb::object_store::ObjectStore;
@@ -32,6 +33,8 @@ pub(crate) struct Target {
     url: String,
     place: StoreLocation,
     settings: Option<PathBuf>,
+    /// How long a run waits for a store that does not answer.
+    patience: Option<Duration>,
     configure: Option<Configure>,
 }
 
@@ -89,8 +92,15 @@ impl Target {
             url: url.to_owned(),
             place: StoreLocation::of(url)?,
             settings: settings.map(Path::to_owned),
+            patience: None,
             configure,
         })
+    }
+
+    /// Waits this long for a store that does not answer, unless the settings say otherwise.
+    pub(crate) fn with_patience(mut self, patience: Option<Duration>) -> Self {
+        self.patience = patience;
+        self
     }
 
     fn builder(&self) -> Result<SlateDbStoreBuilder, Failure> {
@@ -106,6 +116,9 @@ impl Target {
         let mut said = Ok(Settings::default());
         let file = self.settings.as_deref();
         let mut builder = builder.with_settings(|ours| {
+            if let Some(patience) = self.patience {
+                ours.object_store_max_retries = Some(retries(patience));
+            }
             said = settings::over(ours, file);
             if let Ok(said) = &said {
                 ours.clone_from(said);
@@ -176,8 +189,7 @@ impl Target {
                     self.url,
                     match claim {
                         Claim::Of(_) | Claim::Interrupted => "use `--socket PATH` to run inside that program",
-                        // A command without a run cannot be sent to a service.
-                        Claim::Any => "try again after that program has ended",
+                        Claim::Any => "use `--socket PATH` to ask that program, or try again after it has ended",
                     },
                     match in_use.appears_alive() {
                         true => "",
@@ -197,6 +209,13 @@ impl Target {
             _ => Failure::of_opening(error).into(),
         })
     }
+}
+
+/// How often SlateDB repeats a request in this time: with pauses of a second, after the
+/// first few.
+fn retries(patience: Duration) -> u32 {
+    const FIRST: u64 = 4;
+    u32::try_from(patience.as_secs() + FIRST).unwrap_or(u32::MAX)
 }
 
 impl StoreLocation {

@@ -7,6 +7,7 @@ use std::num::NonZeroU32;
 
 use serde::{Deserialize, Deserializer, Serialize};
 use state_migration_core::{FailureClass, Fingerprint, RunId, Selection, StreamId, WorkflowId};
+use state_migration_runner::run::actions::HeldProcess;
 use state_migration_runner::{
     Execution, Failure, MigrationReport, Plan, Progress, RunAction, RunCounts, RunRecord,
 };
@@ -102,6 +103,10 @@ pub enum Request {
         options: Run,
     },
     Plan(PlanRequest),
+    /// Holds processes: excludes them from runs.
+    Hold(Hold),
+    /// Releases held processes.
+    Release(Hold),
     /// The history of runs: the last `limit` runs, and the run that has claimed the
     /// store.
     Runs {
@@ -126,6 +131,14 @@ pub struct By {
     pub actor: Option<String>,
     #[serde(default)]
     pub reason: String,
+}
+
+/// Processes to hold or to release.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Hold {
+    pub streams: Vec<StreamId>,
+    #[serde(flatten)]
+    pub by: By,
 }
 
 /// A field of which null is a value, and not the same as a missing field.
@@ -189,6 +202,10 @@ pub enum Answer {
         progress: Progress,
     },
     Plan(Planned),
+    /// The processes that were held or released.
+    Held {
+        processes: Vec<HeldProcess>,
+    },
     /// One of several runs; [`Answer::End`] follows the last.
     Run {
         record: Box<RunRecord>,

@@ -1,9 +1,12 @@
 //! Stage five: the report of a run, counted from what is durable.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
-use state_migration_core::{MigrationError, MigrationWarning, RunId, SkippedBy, Subject};
+use state_migration_core::{
+    FailureClass, MigrationError, MigrationWarning, RunId, SkippedBy, Subject,
+};
 
 use crate::run::{RunCounts, RunState};
 
@@ -63,6 +66,9 @@ pub struct MigrationReport {
     pub errors: Vec<MigrationError>,
     /// Number of all processes that failed.
     pub error_count: usize,
+    /// Number of all failures by class.
+    #[serde(default)]
+    pub failed_by_class: BTreeMap<FailureClass, usize>,
     /// Remaining work on migrated processes: the first 1,000 warnings.
     pub warnings: Vec<MigrationWarning>,
     /// Number of all warnings.
@@ -117,6 +123,9 @@ impl MigrationReport {
         self.skipped_by.add(&other.skipped_by);
         self.skipped += other.skipped;
         self.error_count += other.error_count;
+        for (class, count) in other.failed_by_class {
+            *self.failed_by_class.entry(class).or_default() += count;
+        }
         self.warning_count += other.warning_count;
         self.repaired += other.repaired;
         self.large += other.large;
@@ -173,6 +182,7 @@ impl MigrationReport {
 
     pub(crate) fn fail(&mut self, error: MigrationError) {
         self.error_count += 1;
+        *self.failed_by_class.entry(error.class).or_default() += 1;
         if self.errors.len() < KEPT {
             self.errors.push(error);
         }

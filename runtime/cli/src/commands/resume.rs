@@ -65,7 +65,11 @@ impl Resume {
                 .take_over(self.take_over.is_meant())
         };
         let goal = Goal::Resume(record.id, before);
-        let store = context.writer(self.take_over, Claim::Of(Some(record.id)));
+        let store = context.writer(
+            self.take_over,
+            Claim::Of(Some(record.id)),
+            Some(self.execution.patience()),
+        );
         drive(context, store, set, goal, &self.execution).await
     }
 

@@ -87,7 +87,11 @@ impl Retry {
             with_checks(runner, self.check_determinism, self.deadline)
         };
         let goal = Goal::Retry(record.id, self.class.clone());
-        let store = context.writer(self.take_over, Claim::Of(None));
+        let store = context.writer(
+            self.take_over,
+            Claim::Of(None),
+            Some(self.execution.patience()),
+        );
         drive(context, store, set, goal, &self.execution).await
     }
 

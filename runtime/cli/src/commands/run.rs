@@ -1,7 +1,7 @@
 //! The command `run`.
 
 use state_migration_control_socket::protocol::{self, Request};
-use state_migration_core::{Fingerprint, MigrationRegistry};
+use state_migration_core::{Fingerprint, MigrationRegistry, VersionStatus, WorkflowId};
 use state_migration_runner::{MigrationRunner, RunKind};
 
 use crate::context::Context;
@@ -9,9 +9,11 @@ use crate::exit_code::{Exit, Failure, Reason};
 use crate::goal::Goal;
 use crate::local::{AuditArgs, ExecutionArgs, drive};
 use crate::remote::{self, ServiceClient, service};
-use crate::selection::PlanArgs;
+use crate::selection::{PlanArgs, number};
 use crate::store::Claim;
 use crate::take_over::TakeOver;
+use crate::version_counts::VersionCounts;
+use crate::view::format::counted;
 
 /// Migrate outdated processes to the newest version
 ///
@@ -37,6 +39,9 @@ pub(crate) struct Run {
     /// that are started again after they were killed
     #[arg(long, conflicts_with = "dry_run")]
     or_resume: bool,
+    /// Refuse to run if more than N processes are due
+    #[arg(long, value_name = "N", value_parser = number::<u64>)]
+    at_most: Option<u64>,
     #[command(flatten)]
     audit: AuditArgs,
     #[command(flatten)]
@@ -63,6 +68,7 @@ impl Run {
         }
         // Check before the store is opened for writing, which fences other writers.
         self.is_meant(context, plan)?;
+        self.are_at_most(context).await?;
         let set = |runner| {
             self.planned
                 .apply(runner)
@@ -74,7 +80,7 @@ impl Run {
             true => (self.interrupted(context, plan).await?, Claim::Interrupted),
             false => (Goal::Run, Claim::Of(None)),
         };
-        let store = context.writer(self.take_over, claim);
+        let store = context.writer(self.take_over, claim, Some(self.execution.patience()));
         drive(context, store, set, goal, &self.execution).await
     }
 
@@ -99,6 +105,12 @@ impl Run {
 
     /// Executes the run inside the service, with the migrations of the service.
     async fn through(self, context: &Context, client: ServiceClient) -> Result<Exit, Failure> {
+        if self.at_most.is_some() {
+            return Err(Failure::environment(
+                Reason::Unsupported,
+                "--at-most counts the processes of a store; use --store instead of --socket",
+            ));
+        }
         let look = format!("plan{}", self.planned.arguments());
         if !self.yes && !self.dry_run && self.plan.is_none() {
             return Err(unmeant().next(context.command_line(&look)));
@@ -133,6 +145,35 @@ impl Run {
             per_second: self.execution.limit(),
         });
         remote::drive(context, client, request, goal, &self.execution).await
+    }
+
+    /// Refuses a run that would migrate more processes than expected, as over the wrong
+    /// store.
+    async fn are_at_most(&self, context: &Context) -> Result<(), Failure> {
+        let Some(most) = self.at_most else {
+            return Ok(());
+        };
+        let migrations = context.migrations()?;
+        let is_behind = |version: &WorkflowId| {
+            matches!(migrations.version_status(version), VersionStatus::Behind(_))
+        };
+        let reader = context.reader().await?;
+        let counts = VersionCounts::of(&reader, &self.planned.selection(), is_behind).await;
+        reader.close().await?;
+        let due = counts?.due() as u64;
+        if due <= most {
+            return Ok(());
+        }
+        let failure = Failure::refused(
+            Reason::TooManyDue,
+            format!(
+                "{} are due in the store {}, more than --at-most {most}; check the store and the selection",
+                counted(due, "process", "processes"),
+                context.global.store.as_deref().unwrap_or_default()
+            ),
+        );
+        let look = format!("plan{}", self.planned.arguments());
+        Err(failure.next(context.command_line(&look)))
     }
 
     /// The fingerprint of the current plan.

@@ -35,6 +35,10 @@ pub(crate) struct ExecutionArgs {
     /// Limit the run to N processes per second; `off` removes the limit
     #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = limit_of_a_run, help_heading = "Execution")]
     throttle: Option<Limit>,
+    /// Wait this long for a store that does not answer, and then interrupt the
+    /// run
+    #[arg(long, value_name = "DURATION", value_parser = duration, default_value = "5m", help_heading = "Execution")]
+    patience: Duration,
     /// Run although processes of the store are newer than this program; these
     /// processes fail
     #[arg(long, help_heading = "Execution")]
@@ -54,6 +58,10 @@ impl ExecutionArgs {
     /// The requested limit; `None` keeps the current limit, and `Some(None)` removes it.
     pub(crate) fn limit(&self) -> Option<Option<NonZeroU32>> {
         self.throttle.map(|limit| limit.0)
+    }
+
+    pub(crate) fn patience(&self) -> Duration {
+        self.patience
     }
 
     pub(crate) fn every(&self) -> Duration {
@@ -334,7 +342,7 @@ fn stopped(context: &Context, goal: &Goal, control: &RunControl) -> Failure {
     };
     // The claim was not released.
     Failure::interrupted(format!(
-        "stopped at once; what run {run} committed is kept, but the run still claims the store, so resume the run"
+        "run {run} was stopped at once and still claims the store; what was committed is kept, so resume the run"
     ))
     .run(run)
     .next(context.command_line(&format!("resume {run}")))

@@ -7,10 +7,11 @@ use std::time::Duration;
 
 use state_migration_control_socket::framing::{ReadError, read, write};
 use state_migration_control_socket::protocol::{
-    Answer, LONGEST_ANSWER, Line, MOST_FAILURES, PlanRequest, Planned, Problem, ProblemKind,
+    Answer, Hold, LONGEST_ANSWER, Line, MOST_FAILURES, PlanRequest, Planned, Problem, ProblemKind,
     Request, Status, VERSION, Versioned,
 };
 use state_migration_core::{FailureClass, RunId, StreamId};
+use state_migration_runner::run::actions::HeldProcess;
 use state_migration_runner::run::history::Claim;
 use state_migration_runner::{Execution, Failure as Failed, RunAction, RunCounts, RunRecord};
 use tokio::io::BufReader;
@@ -252,6 +253,18 @@ impl ServiceClient {
     pub(crate) async fn plan(&self, which: PlanRequest) -> Result<Planned, Failure> {
         match self.ask(Request::Plan(which)).await? {
             Answer::Plan(planned) => Ok(planned),
+            answer => Err(self.unexpected(&answer)),
+        }
+    }
+
+    /// Holds or releases processes.
+    pub(crate) async fn hold(&self, hold: Hold, held: bool) -> Result<Vec<HeldProcess>, Failure> {
+        let request = match held {
+            true => Request::Hold(hold),
+            false => Request::Release(hold),
+        };
+        match self.ask(request).await? {
+            Answer::Held { processes } => Ok(processes),
             answer => Err(self.unexpected(&answer)),
         }
     }

@@ -128,8 +128,19 @@ impl RunSummary {
             return Err(refused(context, &report));
         };
         let progress = control.progress();
+        let stopped_by = report.errors.iter();
+        let stopped_by = stopped_by.filter(|error| error.subject.stream().is_none());
+        let failed = report.error_count - stopped_by.clone().count();
+        let mut stopped_by = stopped_by.map(|error| error.class);
         let exit = match report.state {
             Some(RunState::Cancelled | RunState::Paused) => Exit::Interrupted,
+            // The store did not answer: what was committed is kept, as after a cancellation.
+            Some(state)
+                if !state.is_done()
+                    && stopped_by.any(|class| class == FailureClass::Unavailable) =>
+            {
+                Exit::Interrupted
+            }
             Some(state) if !state.is_done() => Exit::Environment,
             _ => match report.is_ok() {
                 true => Exit::Done,
@@ -169,7 +180,7 @@ impl RunSummary {
             number: known.number,
             state: report.state,
             migrated: report.migrated as u64,
-            failed: report.error_count as u64,
+            failed: failed as u64,
             skipped: report.skipped as u64,
             skipped_by: report.skipped_by,
             failed_by_class: known.failed_by_class,
@@ -283,16 +294,27 @@ impl RecordedDetails {
         run: state_migration_core::RunId,
         report: &MigrationReport,
     ) -> Self {
-        let mut by_class = BTreeMap::new();
-        for error in &report.errors {
-            *by_class.entry(error.class).or_default() += 1;
+        let by_class = report.failed_by_class.iter();
+        let mut by_class: BTreeMap<FailureClass, u64> = by_class
+            .map(|(class, count)| (*class, *count as u64))
+            .collect();
+        // What stopped the run is no failure of a process.
+        for error in report
+            .errors
+            .iter()
+            .filter(|error| error.subject.stream().is_none())
+        {
+            if let Some(count) = by_class.get_mut(&error.class) {
+                *count -= 1;
+            }
         }
+        by_class.retain(|_, count| *count > 0);
         let mut known = Self::default();
         if let Some(runs) = runs {
             if let Ok(record) = runs.get(run).await {
                 known.number = record.map(|record| record.number);
             }
-            // The report keeps only the first failures.
+            // The report of a resumed run has the first failures of earlier executions only.
             if report.error_count > report.errors.len()
                 && let Ok(all) = count_by_class(&runs, run).await
             {

@@ -20,7 +20,8 @@ use tokio::time::{sleep, timeout};
 
 use crate::framing::{self, ReadError};
 use crate::protocol::{
-    self, Answer, By, LONGEST_REQUEST, Line, MOST_FAILURES, Problem, ProblemKind, Request, Status,
+    self, Answer, By, Hold, LONGEST_REQUEST, Line, MOST_FAILURES, Problem, ProblemKind, Request,
+    Status,
 };
 use crate::server::client_limit::ClientSlot;
 use crate::server::service::{Service, unreadable};
@@ -163,6 +164,14 @@ impl Session {
                 let answer = planned.map_or_else(Answer::Error, Answer::Plan);
                 return self.say(answer).await;
             }
+            Request::Hold(hold) => {
+                let held = self.hold(hold, true).await;
+                return self.say(held.unwrap_or_else(Answer::Error)).await;
+            }
+            Request::Release(hold) => {
+                let released = self.hold(hold, false).await;
+                return self.say(released.unwrap_or_else(Answer::Error)).await;
+            }
             Request::Runs { limit } => return self.all_runs(limit).await,
             Request::Show { .. } => {
                 let shown = self.show(request).await;
@@ -174,6 +183,17 @@ impl Session {
             Err(problem) => Answer::Error(problem),
         };
         self.say(answer).await
+    }
+
+    /// Holds or releases processes.
+    async fn hold(&self, hold: Hold, held: bool) -> Result<Answer, Problem> {
+        let runs = self.service.runs()?;
+        let actor = self.actor(hold.by.actor.unwrap_or_default());
+        let changed = runs.set_holds(&hold.streams, held, &actor, &hold.by.reason);
+        let processes = changed
+            .await
+            .map_err(|error| Problem::new(ProblemKind::Service, error.to_string()))?;
+        Ok(Answer::Held { processes })
     }
 
     /// The control handle, with the actor of a request.

@@ -5,7 +5,7 @@ use std::fmt;
 use std::num::NonZeroU32;
 
 use serde::{Deserialize, Serialize};
-use state_migration_core::{Program, Timestamp};
+use state_migration_core::{Program, StreamId, Timestamp, WorkflowId};
 
 /// A request to a run in progress.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -64,4 +64,15 @@ pub struct HoldAction {
     pub program: Program,
     /// Time of the action, for display only.
     pub time: Timestamp,
+}
+
+/// A process that was held or released.
+#[doc(hidden)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HeldProcess {
+    pub stream: StreamId,
+    /// The version that the process is at.
+    pub version: WorkflowId,
+    /// Whether the process was held before.
+    pub was_held: bool,
 }

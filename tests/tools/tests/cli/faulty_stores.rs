@@ -103,7 +103,7 @@ async fn a_full_disk_interrupts_a_run_that_can_be_resumed_later() {
     let folder = store().await;
     let slow = ["run", "--yes", "--throttle", "200"];
     let said = faulty(folder.path(), "full:24", &slow);
-    assert_eq!(said.code, Some(1), "{}{}", said.stdout, said.stderr);
+    assert_eq!(said.code, Some(3), "{}{}", said.stdout, said.stderr);
     let all = format!("{}{}", said.stdout, said.stderr);
     assert!(all.contains("no space left"), "{all}");
 

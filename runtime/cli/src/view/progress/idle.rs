@@ -72,7 +72,7 @@ mod tests {
         let long = idle.check(&mut progress, at(51));
         assert_eq!(long, Some(Duration::from_secs(5)));
         assert_eq!((progress.per_second, progress.time_left), (0.0, None));
-        assert!(text(Duration::from_secs(5)).starts_with("no progress for 5 s; "));
+        assert!(text(Duration::from_secs(5)).starts_with("no progress for 5.0 s; "));
         // A paused run is not idle.
         progress.state = RunState::Paused;
         assert_eq!(idle.check(&mut progress, at(90)), None);
