@@ -144,6 +144,27 @@ fn a_store_that_is_named_wrongly_is_told_how_to_name_one() {
     assert!(message.contains("add `--store URL`"), "{message}");
     let said = finish(bare(&["status", "--store", "memory:"])).exits(0);
     assert_eq!(said.stderr, "");
+    for args in [
+        &["run", "--yes", "--store", "memory:"][..],
+        &["resume", "last", "--store", "memory:"],
+        &[
+            "hold",
+            "process/bank/1",
+            "--reason",
+            "x",
+            "--store",
+            "memory:",
+        ],
+    ] {
+        finish(bare(args)).exits(1);
+    }
+    let message = sentence(finish(bare(&["run", "--yes", "--store", "memory:"])), 1);
+    assert!(
+        message.contains("give a folder or the URL of a store"),
+        "{message}"
+    );
+    let help = finish(bare(&["run", "--help"])).exits(0).stdout;
+    assert!(!help.contains("memory:"), "{help}");
 
     let sample = Sample::new();
     let url = format!("file://{}", sample.store().display());
@@ -201,6 +222,16 @@ fn settings_that_are_wrong_are_named_with_their_place() {
         let message = sentence(finish(status), 1);
         assert!(message.contains(why), "{message}");
     }
+    // Addresses of a service named `slatedb`, which Kubernetes sets in every container.
+    let mut status = command(&sample, &["status"]);
+    status.env("SLATEDB_PORT", "tcp://10.0.0.1:80");
+    status.env("SLATEDB_SERVICE_HOST", "10.0.0.1");
+    status.env("SLATEDB_PORT_80_TCP_PROTO", "tcp");
+    let said = finish(status).exits(0);
+    assert_eq!(
+        said.stderr,
+        "warning: ignored SLATEDB_PORT, SLATEDB_PORT_80_TCP_PROTO, SLATEDB_SERVICE_HOST, which a container platform sets for a service; SlateDB has no such setting\n"
+    );
     // Variables go before the file.
     fs::write(&file, "l0_max_ssts = \"many\"").unwrap();
     let mut status = command(&sample, &["status", "--settings", "slatedb.toml"]);

@@ -18,6 +18,7 @@ mod program;
 mod program_fit;
 mod read_only_commands;
 mod readme;
+mod reasons;
 mod running;
 mod sample;
 mod schema;

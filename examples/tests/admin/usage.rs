@@ -23,7 +23,7 @@ fn an_invalid_command_line_is_a_document_with_json() {
         ),
         (
             &["statsu", "--json"],
-            "unrecognized subcommand 'statsu'; a similar subcommand exists: 'status'",
+            "unrecognized command 'statsu'; a similar command exists: 'status'",
             "loans-admin --help",
         ),
     ] {
@@ -85,4 +85,45 @@ fn options_that_mean_nothing_are_told_how_to_be_given() {
             "error: the store name in `--store` or STATE_MIGRATION_STORE is empty; give a folder or a URL\n"
         );
     }
+}
+
+#[test]
+fn commands_of_other_tools_are_told_what_there_is_and_never_lead_to_a_write() {
+    for (args, says, next) in [
+        (
+            &["undo", "3"][..],
+            "no command takes processes back to an earlier version, because a run only leads to newer versions;",
+            "loans-admin graph",
+        ),
+        (
+            &["rollback"],
+            "no command takes processes back",
+            "loans-admin graph",
+        ),
+        (
+            &["history"],
+            "the history of a store is the list of its runs; use `runs`",
+            "loans-admin runs",
+        ),
+        (
+            &["retri"],
+            "unrecognized command 'retri'; `--help` lists the commands",
+            "loans-admin --help",
+        ),
+        (
+            &["statsu"],
+            "unrecognized command 'statsu'; a similar command exists: 'status'",
+            "loans-admin --help",
+        ),
+    ] {
+        let said = finish(bare(args)).exits(1);
+        let lines: Vec<&str> = said.stderr.lines().collect();
+        assert!(lines[0].starts_with(&format!("error: {says}")), "{said:?}");
+        assert_eq!(lines[1..], [format!("next: {next}")], "{said:?}");
+    }
+    let help = finish(bare(&["--help"])).exits(0).stdout;
+    assert!(
+        !help.contains("undo") && !help.contains("history"),
+        "{help}"
+    );
 }

@@ -7,7 +7,7 @@ use clap::{ArgAction, ValueEnum};
 /// Options of every command.
 #[derive(Debug, Clone, clap::Args)]
 pub(crate) struct Global {
-    /// Use this store: a folder, file:///folder, memory:, s3://bucket/path,
+    /// Use this store: a folder, file:///folder, s3://bucket/path,
     /// az://container/path or gs://bucket/path
     #[arg(
         long,

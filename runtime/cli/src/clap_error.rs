@@ -2,10 +2,10 @@
 
 use std::io::{self, Write as _};
 
-use clap::error::ErrorKind;
+use clap::error::{ContextKind, ContextValue, ErrorKind};
 
 use crate::context::typed;
-use crate::exit_code::{Exit, Failure};
+use crate::exit_code::{Exit, Failure, Reason};
 use crate::view::output::{Output, unwritten};
 
 /// Prints clap's message and returns the exit code: clap's own code 2 means something
@@ -17,7 +17,8 @@ pub(crate) fn print(said: &clap::Error, words: &[String]) -> Exit {
         .any(|word| word == "--json");
     let output = Output::of_usage(json);
     if said.use_stderr() {
-        if json || said.kind() == ErrorKind::MissingSubcommand {
+        let whole = [ErrorKind::MissingSubcommand, ErrorKind::InvalidSubcommand];
+        if json || whole.contains(&said.kind()) {
             output.failure(&failure(said, words));
         } else {
             output.to_stderr(&said.render().ansi().to_string());
@@ -39,7 +40,7 @@ fn failure(said: &clap::Error, words: &[String]) -> Failure {
     let top = crate::dispatch::command();
     let known = |word: &&String| top.find_subcommand(word).is_some();
     let command = words.iter().find(known);
-    let next = match command {
+    let mut next = match command {
         Some(command) => format!("{command} --help"),
         None => "--help".to_owned(),
     };
@@ -47,9 +48,69 @@ fn failure(said: &clap::Error, words: &[String]) -> Failure {
         ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand | ErrorKind::MissingSubcommand => {
             "no command given; add one, such as `status`".to_owned()
         }
+        ErrorKind::InvalidSubcommand => {
+            let word = match said.get(ContextKind::InvalidSubcommand) {
+                Some(ContextValue::String(word)) => word.as_str(),
+                _ => "",
+            };
+            match elsewhere(word) {
+                Some((message, command)) => {
+                    command.clone_into(&mut next);
+                    message.to_owned()
+                }
+                None => unknown(word, said),
+            }
+        }
         _ => sentence(&said.render().to_string()),
     };
-    Failure::environment(message).next(format!("{} {next}", typed()))
+    Failure::environment(Reason::Usage, message).next(format!("{} {next}", typed()))
+}
+
+/// What to use instead of a command that other tools have, and the command to look at.
+fn elsewhere(word: &str) -> Option<(&'static str, &'static str)> {
+    match word {
+        "undo" | "rollback" | "revert" | "down" => Some((
+            "no command takes processes back to an earlier version, because a run only leads to newer versions; correct their states with a migration to a further version, or restore the store from a backup",
+            "graph",
+        )),
+        "history" => Some((
+            "the history of a store is the list of its runs; use `runs`, and `show` for a single run",
+            "runs",
+        )),
+        _ => None,
+    }
+}
+
+/// The sentence for an unknown command. A similar command is named only if the command
+/// does not write: a mistyped word must not lead to a run.
+fn unknown(word: &str, said: &clap::Error) -> String {
+    const READS: [&str; 10] = [
+        "migrations",
+        "graph",
+        "status",
+        "plan",
+        "runs",
+        "show",
+        "watch",
+        "inspect",
+        "processes",
+        "completions",
+    ];
+    let similar: Vec<&String> = match said.get(ContextKind::SuggestedSubcommand) {
+        Some(ContextValue::Strings(all)) => all.iter().collect(),
+        Some(ContextValue::String(one)) => vec![one],
+        _ => Vec::new(),
+    };
+    let mut sentence = format!("unrecognized command '{word}'");
+    let similar = similar
+        .into_iter()
+        .find(|name| READS.contains(&name.as_str()));
+    if let Some(similar) = similar {
+        sentence.push_str(&format!("; a similar command exists: '{similar}'"));
+    } else {
+        sentence.push_str("; `--help` lists the commands");
+    }
+    sentence
 }
 
 /// The text before the usage, in one line.
@@ -83,8 +144,23 @@ mod tests {
             ("", "no command given; add one, such as `status`", "--help"),
             (
                 "retri 1",
-                "unrecognized subcommand 'retri'; a similar subcommand exists: 'retry'",
+                "unrecognized command 'retri'; `--help` lists the commands",
                 "--help",
+            ),
+            (
+                "stats",
+                "unrecognized command 'stats'; a similar command exists: 'status'",
+                "--help",
+            ),
+            (
+                "undo 3",
+                "no command takes processes back to an earlier version, because a run only leads to newer versions; correct their states with a migration to a further version, or restore the store from a backup",
+                "graph",
+            ),
+            (
+                "--store loans history",
+                "the history of a store is the list of its runs; use `runs`, and `show` for a single run",
+                "runs",
             ),
             (
                 "hold process/bank/1",
@@ -111,9 +187,12 @@ mod tests {
             let typed = std::iter::once("x".to_owned()).chain(words.clone());
             let said = crate::dispatch::command().try_get_matches_from(typed);
             let failure = failure(&said.unwrap_err(), &words);
-            assert_eq!(failure.message, message);
+            assert_eq!(failure.message(), message);
             assert!(
-                failure.next.unwrap().ends_with(&format!(" {next}")),
+                failure
+                    .next_command()
+                    .unwrap()
+                    .ends_with(&format!(" {next}")),
                 "{line}"
             );
         }

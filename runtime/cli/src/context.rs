@@ -1,17 +1,18 @@
 //! The context of a command: global options, output, store and suggested commands.
 
 use std::env::consts::EXE_SUFFIX;
-use std::fmt::Write as _;
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Once};
 use std::time::Duration;
 
 use state_migration_core::{MigrationRegistry, Problem};
 use state_migration_store::{SlateDbReader, SlateDbStore};
 
 use crate::args::Global;
-use crate::exit_code::Failure;
+use crate::exit_code::{Failure, Reason};
+use crate::settings;
+use crate::shell_words::quoted;
 use crate::signals::Signals;
 use crate::store::{Claim, Configure, NextStep, OpenFailure, Target};
 use crate::take_over::TakeOver;
@@ -22,6 +23,7 @@ pub(crate) struct Context {
     pub(crate) global: Global,
     pub(crate) output: Output,
     configure: Option<Configure>,
+    warned_of_variables: Once,
     /// Whether the command handles signals itself.
     handles_signals: Arc<AtomicBool>,
 }
@@ -32,6 +34,7 @@ impl Context {
             global,
             output,
             configure,
+            warned_of_variables: Once::new(),
             handles_signals: Arc::default(),
         }
     }
@@ -52,33 +55,49 @@ impl Context {
     pub(crate) fn migrations(&self) -> Result<MigrationRegistry, Failure> {
         MigrationRegistry::linked().map_err(|error| match error.problems() {
             [Problem::NothingLinked] => self.unlinked(),
-            _ => Failure::refused(error.to_string()).next(self.command_line("migrations")),
+            _ => Failure::refused(Reason::MigrationsInvalid, error.to_string())
+                .next(self.command_line("migrations")),
         })
     }
 
     /// The failure of a program without linked migrations.
     pub(crate) fn unlinked(&self) -> Failure {
         Failure::environment(
+            Reason::NoMigrations,
             "no migrations are linked into this program; a crate that is never named in the source is not linked, so add this line, with the name of the crate that has the migrations:\n\n    use my_workflows as _;\n",
         )
     }
 
     /// The failure of a store that keeps no history of runs.
     pub(crate) fn keeps_no_runs(&self) -> Failure {
-        Failure::environment("the store does not record runs; use another store with --store")
+        Failure::environment(
+            Reason::Unsupported,
+            "the store does not record runs; use another store with --store",
+        )
     }
 
     /// The store named on the command line.
     pub(crate) fn target(&self) -> Result<Target, Failure> {
         let Some(url) = &self.global.store else {
             return Err(Failure::environment(
+                Reason::Usage,
                 "no store given; add `--store URL`, or set STATE_MIGRATION_STORE",
             ));
         };
         if url.is_empty() {
             return Err(Failure::environment(
+                Reason::Usage,
                 "the store name in `--store` or STATE_MIGRATION_STORE is empty; give a folder or a URL",
             ));
+        }
+        let foreign = settings::of_a_platform();
+        if !foreign.is_empty() {
+            self.warned_of_variables.call_once(|| {
+                self.output.warn(&format!(
+                    "ignored {}, which a container platform sets for a service; SlateDB has no such setting",
+                    foreign.join(", ")
+                ));
+            });
         }
         Target::new(url, self.global.settings.as_deref(), self.configure.clone())
     }
@@ -166,30 +185,6 @@ fn path(path: Option<&Path>) -> Option<String> {
     path.map(|path| path.display().to_string())
 }
 
-/// Quotes text as one word for a shell.
-pub(crate) fn quoted(text: &str) -> String {
-    let plain = |letter: char| letter.is_ascii_alphanumeric() || "-_./:=@%+,".contains(letter);
-    if !text.is_empty() && text.chars().all(plain) {
-        return text.to_owned();
-    }
-    let mut word = "'".to_owned();
-    for letter in text.chars() {
-        match letter {
-            '\'' => word.push_str(r"'\''"),
-            // Control characters are removed from terminal output, so they are encoded.
-            letter if letter.is_control() && !matches!(letter, '\n' | '\t') => {
-                word.push_str("'\"$(printf '");
-                for byte in letter.encode_utf8(&mut [0; 4]).bytes() {
-                    let _ = write!(word, "\\{byte:03o}");
-                }
-                word.push_str("')\"'");
-            }
-            letter => word.push(letter),
-        }
-    }
-    word + "'"
-}
-
 /// The name under which the program was started.
 pub(crate) fn program() -> String {
     let first = std::env::args_os().next().unwrap_or_default();
@@ -216,21 +211,6 @@ pub(crate) fn typed() -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_shell_takes_what_is_quoted_for_one_word() {
-        for (text, word) in [
-            ("a-b/c=1", "a-b/c=1"),
-            ("", "''"),
-            ("a b", "'a b'"),
-            ("it's", r"'it'\''s'"),
-            ("a\nb\tc", "'a\nb\tc'"),
-            ("a\u{1b}[2Jb", "'a'\"$(printf '\\033')\"'[2Jb'"),
-            ("\u{9b}", "''\"$(printf '\\302\\233')\"''"),
-        ] {
-            assert_eq!(quoted(text), word);
-        }
-    }
 
     #[test]
     fn a_value_that_begins_like_an_option_is_not_taken_for_one() {

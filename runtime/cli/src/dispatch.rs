@@ -8,7 +8,7 @@ use crate::commands::{
     runs, show, status, throttle, watch,
 };
 use crate::context::{self, Context};
-use crate::exit_code::{Exit, Failure};
+use crate::exit_code::{Exit, Failure, Reason};
 
 /// Migrate the processes of a store to the newest versions of their workflows
 ///
@@ -60,9 +60,10 @@ impl Command {
     /// Runs the command.
     pub(crate) async fn run(self, context: &Context) -> Result<Exit, Failure> {
         if let (Some(_), Some(why)) = (&context.global.socket, self.not_through_a_service()) {
-            return Err(Failure::environment(format!(
-                "{why}; use --store instead of --socket"
-            )));
+            return Err(Failure::environment(
+                Reason::Unsupported,
+                format!("{why}; use --store instead of --socket"),
+            ));
         }
         match self {
             Self::Migrations(migrations) => migrations.run(context),

@@ -42,6 +42,7 @@ mod remote;
 mod run_selector;
 mod selection;
 mod settings;
+mod shell_words;
 mod signals;
 mod store;
 mod stream_file;
@@ -58,7 +59,7 @@ use state_migration_store::SlateDbStoreBuilder;
 
 use context::Context;
 use dispatch::{Args, command};
-use exit_code::{Exit, Failure};
+use exit_code::{Exit, Failure, Reason};
 use store::Configure;
 use view::output::Output;
 
@@ -135,7 +136,7 @@ impl Cli {
         match ended {
             Ok(exit) => exit,
             Err(failure) => {
-                let exit = failure.exit;
+                let exit = failure.exit();
                 if exit == Exit::Interrupted {
                     signals::say_last(move || output.failure(&failure));
                 } else {
@@ -152,9 +153,12 @@ impl Cli {
             .enable_all()
             .build()
             .map_err(|error| {
-                Failure::environment(format!(
-                    "cannot start threads: {error}; check the resource limits of the system"
-                ))
+                Failure::environment(
+                    Reason::System,
+                    format!(
+                        "cannot start threads: {error}; check the resource limits of the system"
+                    ),
+                )
             })?;
         let context = Context::new(args.global, self.configure, *output);
         let (command, handles_signals) = (args.command, context.handles_signals());
@@ -167,7 +171,7 @@ impl Cli {
         // User code that never returns keeps its thread, and must not block the exit.
         match &ended {
             // The command continues until the program ends, and needs the runtime.
-            Err(failure) if failure.exit == Exit::Interrupted => std::mem::forget(runtime),
+            Err(failure) if failure.exit() == Exit::Interrupted => std::mem::forget(runtime),
             _ => runtime.shutdown_background(),
         }
         ended

@@ -4,7 +4,7 @@ use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::format::FmtSpan;
 
 use crate::args::{Global, LogFormat};
-use crate::exit_code::Failure;
+use crate::exit_code::{Failure, Reason};
 use crate::view::output::Output;
 
 /// Starts logging with the filter of `--log`; does nothing if logging is off.
@@ -23,9 +23,10 @@ pub(crate) fn init(global: &Global, output: Output) -> Result<(), Failure> {
         LogFormat::Json => log.json().with_ansi(false).try_init(),
     };
     began.map_err(|error| {
-        Failure::environment(format!(
-            "cannot log, because this program has its own logger: {error}; omit --log"
-        ))
+        Failure::environment(
+            Reason::Usage,
+            format!("cannot log, because this program has its own logger: {error}; omit --log"),
+        )
     })
 }
 
@@ -35,7 +36,7 @@ fn filter(text: &str) -> Result<Option<EnvFilter>, Failure> {
         return Ok(None);
     }
     let filter = EnvFilter::builder().parse(text).map_err(|error| {
-        Failure::environment(format!(
+        Failure::environment(Reason::Usage, format!(
             "invalid filter --log {text:?} ({error}); give a level such as debug, or levels by target such as state_migration=debug,slatedb=warn"
         ))
     })?;
@@ -49,9 +50,12 @@ fn filter(text: &str) -> Result<Option<EnvFilter>, Failure> {
         .map(str::trim)
         .find(|part| part.chars().all(char::is_alphabetic) && !is_level(part));
     match mistyped.filter(|part| !part.is_empty()) {
-        Some(part) => Err(Failure::environment(format!(
-            "invalid filter --log {text:?}: {part:?} is not a level; give off, error, warn, info, debug or trace, or {part}=LEVEL if it is a target"
-        ))),
+        Some(part) => Err(Failure::environment(
+            Reason::Usage,
+            format!(
+                "invalid filter --log {text:?}: {part:?} is not a level; give off, error, warn, info, debug or trace, or {part}=LEVEL if it is a target"
+            ),
+        )),
         None => Ok(Some(filter)),
     }
 }
@@ -80,7 +84,7 @@ mod tests {
             ("state_migration=loud", "invalid filter"),
             ("a=b=c", "invalid filter"),
         ] {
-            let error = filter(bad).unwrap_err().message;
+            let error = filter(bad).unwrap_err().to_string();
             assert!(error.contains(says), "{error}");
         }
     }

@@ -11,6 +11,7 @@ use std::path::Path;
 use clap::{Arg, Command, CommandFactory};
 
 use crate::dispatch::{Args, named};
+use crate::exit_code::Reason;
 
 /// Placeholder for the name of the user's program.
 const NAME: &str = "loans-admin";
@@ -102,7 +103,13 @@ fn examples(command: &Command) -> Vec<String> {
 }
 
 fn reference() -> String {
-    let mut text = INTRODUCTION.to_owned();
+    let mut reasons = "| reason | meaning |\n|---|---|\n".to_owned();
+    for (reason, about) in Reason::ALL {
+        let name = serde_json::to_value(reason).unwrap();
+        let (name, about) = (name.as_str().unwrap(), about.trim().trim_end_matches('.'));
+        let _ = writeln!(reasons, "| `{name}` | {about} |");
+    }
+    let mut text = INTRODUCTION.replace("<!-- reasons -->\n", &reasons);
     let commands = commands();
     text.push_str("\n## Global options\n\n");
     let top = named(Args::command(), NAME.to_owned());

@@ -8,7 +8,7 @@ use std::str::FromStr;
 use state_migration_runner::{RunKind, RunRecord};
 
 use crate::context::Context;
-use crate::exit_code::Failure;
+use crate::exit_code::{Failure, Reason};
 use crate::history::History;
 
 /// Length of the first group of an id, which may consist of digits only.
@@ -56,6 +56,7 @@ impl WhichRun {
     fn among(&self, mut known: Vec<RunRecord>) -> Result<RunRecord, Failure> {
         if known.is_empty() {
             return Err(Failure::environment(
+                Reason::NoSuchRun,
                 "the store has no runs yet; plan a run first",
             ));
         }
@@ -63,7 +64,7 @@ impl WhichRun {
             Self::Last => {
                 let started = known.into_iter().filter(|run| run.kind != RunKind::Lazy);
                 let last = started.max_by_key(|run| run.number);
-                return last.ok_or_else(|| Failure::environment("the store has no run that was started by a command; give the number or the id of a run"));
+                return last.ok_or_else(|| Failure::environment(Reason::NoSuchRun, "the store has no run that was started by a command; give the number or the id of a run"));
             }
             Self::Named(named) => named,
         };
@@ -80,12 +81,18 @@ impl WhichRun {
         });
         match known.len() {
             1 => Ok(known.swap_remove(0)),
-            0 => Err(Failure::environment(format!(
-                "no run {named:?} in the store; give a number, an id, the start of an id, or `last`"
-            ))),
-            several => Err(Failure::environment(format!(
-                "the ids of {several} runs start with {named:?}; give more of the id, or the number of the run"
-            ))),
+            0 => Err(Failure::environment(
+                Reason::NoSuchRun,
+                format!(
+                    "no run {named:?} in the store; give a number, an id, the start of an id, or `last`"
+                ),
+            )),
+            several => Err(Failure::environment(
+                Reason::AmbiguousRun,
+                format!(
+                    "the ids of {several} runs start with {named:?}; give more of the id, or the number of the run"
+                ),
+            )),
         }
     }
 }
@@ -131,7 +138,9 @@ mod tests {
         ];
         let which: WhichRun = which.parse().unwrap();
         let found = which.among(runs);
-        found.map(|run| run.number).map_err(|error| error.message)
+        found
+            .map(|run| run.number)
+            .map_err(|error| error.to_string())
     }
 
     #[test]
@@ -141,7 +150,7 @@ mod tests {
         opened.kind = RunKind::Lazy;
         let last = WhichRun::Last.among(vec![run(1, 1), opened.clone()]);
         assert_eq!(last.ok().map(|run| run.number), Some(1));
-        let error = WhichRun::Last.among(vec![opened]).unwrap_err().message;
+        let error = WhichRun::Last.among(vec![opened]).unwrap_err().to_string();
         assert!(
             error.starts_with("the store has no run that was started"),
             "{error}"
@@ -165,7 +174,7 @@ mod tests {
             let error = found(none).unwrap_err();
             assert!(error.starts_with("no run "), "{error}");
         }
-        let error = WhichRun::Last.among(Vec::new()).unwrap_err().message;
+        let error = WhichRun::Last.among(Vec::new()).unwrap_err().to_string();
         assert_eq!(error, "the store has no runs yet; plan a run first");
     }
 }

@@ -10,7 +10,7 @@ use state_migration_core::{MigrationRegistry, Selection, StreamId, TenantId};
 use state_migration_runner::MigrationRunner;
 
 use crate::context::option;
-use crate::exit_code::Failure;
+use crate::exit_code::{Failure, Reason};
 use crate::stream_file::StreamFile;
 
 /// Options that are part of a plan: with the same ones, `plan` and `run` come
@@ -204,9 +204,12 @@ pub(crate) fn no_migration<'a>(
         [] => "no workflow has migrations".to_owned(),
         known => format!("workflows with migrations: {}", known.join(", ")),
     };
-    Failure::environment(format!(
-        "{who} has no migration for workflow {name:?} ({known}); correct --workflow, or link the crate with its migrations"
-    ))
+    Failure::environment(
+        Reason::UnknownWorkflow,
+        format!(
+            "{who} has no migration for workflow {name:?} ({known}); correct --workflow, or link the crate with its migrations"
+        ),
+    )
 }
 
 /// Parses a duration such as `10s`, `1m30s` or `250ms`.

@@ -7,9 +7,27 @@ use figment::value::{Dict, Value};
 use figment::{Figment, Profile, Provider};
 use slatedb::config::{CompactorOptions, GarbageCollectorOptions, Settings};
 
-use crate::exit_code::Failure;
+use crate::exit_code::{Failure, Reason};
 
 const PREFIX: &str = "SLATEDB_";
+
+/// The variables that a container platform sets in every container for a service that is
+/// named `slatedb` or `slatedb-…`, such as `SLATEDB_PORT=tcp://10.0.0.1:80`.
+pub(crate) fn of_a_platform() -> Vec<String> {
+    let names = std::env::vars_os().filter_map(|(name, _)| name.into_string().ok());
+    let mut names: Vec<String> = names
+        .filter(|name| name.strip_prefix(PREFIX).is_some_and(is_of_a_platform))
+        .collect();
+    names.sort();
+    names
+}
+
+/// Whether a variable, without the prefix, has the form of an address of a service.
+fn is_of_a_platform(name: &str) -> bool {
+    let name = format!("_{}", name.to_ascii_uppercase());
+    let ends = ["_SERVICE_HOST", "_SERVICE_PORT", "_PORT"];
+    ends.iter().any(|end| name.ends_with(end)) || name.contains("_PORT_")
+}
 
 /// Applies the settings of a file to the defaults, and those of environment variables
 /// to both.
@@ -20,21 +38,27 @@ pub(crate) fn over(ours: &Settings, file: Option<&Path>) -> Result<Settings, Fai
     if let Some(file) = file {
         let said = read(file)?;
         if let Some(key) = unknown(&said, &known, &mut Vec::new()) {
-            return Err(Failure::environment(format!(
-                "unknown SlateDB setting `{key}` in the settings file {}; correct its name, or remove it",
-                file.display()
-            )));
+            return Err(Failure::environment(
+                Reason::Settings,
+                format!(
+                    "unknown SlateDB setting `{key}` in the settings file {}; correct its name, or remove it",
+                    file.display()
+                ),
+            ));
         }
         all = all.merge(Serialized::defaults(&said));
         places.push(format!("of the file {}", file.display()));
     }
-    let variables = Env::prefixed(PREFIX);
+    let variables = Env::prefixed(PREFIX).filter(|name| !is_of_a_platform(name.as_str()));
     let said = of_default_profile(&variables).unwrap_or_default();
     if let Some(key) = unknown(&said, &known, &mut Vec::new()) {
-        return Err(Failure::environment(format!(
-            "the variable {} is for the unknown SlateDB setting `{key}`; correct its name, or unset it",
-            variable(&key)
-        )));
+        return Err(Failure::environment(
+            Reason::Settings,
+            format!(
+                "the variable {} is for the unknown SlateDB setting `{key}`; correct its name, or unset it",
+                variable(&key)
+            ),
+        ));
     }
     if !said.is_empty() {
         places.push(format!("of the variables {PREFIX}*"));
@@ -47,17 +71,23 @@ pub(crate) fn over(ours: &Settings, file: Option<&Path>) -> Result<Settings, Fai
         } else {
             places.first().cloned().unwrap_or_default()
         };
-        Failure::environment(format!(
-            "invalid value for the setting `{key}` {place}: {}; correct the value",
-            one_line(&error.kind.to_string())
-        ))
+        Failure::environment(
+            Reason::Settings,
+            format!(
+                "invalid value for the setting `{key}` {place}: {}; correct the value",
+                one_line(&error.kind.to_string())
+            ),
+        )
     })?;
     settings.validate().map_err(|error| {
-        Failure::environment(format!(
-            "the settings {} are inconsistent: {}; correct them",
-            places.join(" and "),
-            one_line(&error.to_string())
-        ))
+        Failure::environment(
+            Reason::Settings,
+            format!(
+                "the settings {} are inconsistent: {}; correct them",
+                places.join(" and "),
+                one_line(&error.to_string())
+            ),
+        )
     })?;
     keep_bounds(ours, &mut settings);
     Ok(settings)
@@ -84,9 +114,10 @@ fn keep_bounds(ours: &Settings, settings: &mut Settings) {
 fn read(file: &Path) -> Result<Dict, Failure> {
     let shown = file.display();
     let text = std::fs::read_to_string(file).map_err(|error| {
-        Failure::environment(format!(
-            "cannot read the settings file {shown}: {error}; check `--settings`"
-        ))
+        Failure::environment(
+            Reason::Settings,
+            format!("cannot read the settings file {shown}: {error}; check `--settings`"),
+        )
     })?;
     let kind = file.extension().and_then(|kind| kind.to_str());
     let said = match kind {
@@ -94,16 +125,20 @@ fn read(file: &Path) -> Result<Dict, Failure> {
         Some("json") => of_default_profile(&Json::string(&text)),
         Some("yaml" | "yml") => of_default_profile(&Yaml::string(&text)),
         _ => {
-            return Err(Failure::environment(format!(
-                "unsupported settings file {shown}: expected .toml, .json or .yaml"
-            )));
+            return Err(Failure::environment(
+                Reason::Settings,
+                format!("unsupported settings file {shown}: expected .toml, .json or .yaml"),
+            ));
         }
     };
     said.map_err(|error| {
-        Failure::environment(format!(
-            "cannot parse the settings file {shown}: {}; correct it",
-            one_line(&error.to_string())
-        ))
+        Failure::environment(
+            Reason::Settings,
+            format!(
+                "cannot parse the settings file {shown}: {}; correct it",
+                one_line(&error.to_string())
+            ),
+        )
     })
 }
 
@@ -119,8 +154,12 @@ fn known() -> Result<Dict, Failure> {
         garbage_collector_options: Some(GarbageCollectorOptions::default()),
         ..Settings::default()
     };
-    of_default_profile(&Serialized::defaults(full))
-        .map_err(|error| Failure::environment(format!("invalid SlateDB settings: {error}")))
+    of_default_profile(&Serialized::defaults(full)).map_err(|error| {
+        Failure::environment(
+            Reason::Settings,
+            format!("invalid SlateDB settings: {error}"),
+        )
+    })
 }
 
 /// The path of the first unknown key.
@@ -221,6 +260,38 @@ mod tests {
                 compactor.checkpoint_lifetime,
                 CompactorOptions::default().checkpoint_lifetime
             );
+        }
+    }
+
+    #[test]
+    fn variables_of_a_container_platform_are_not_settings_and_no_setting_looks_like_them() {
+        for name in [
+            "PORT",
+            "SERVICE_HOST",
+            "SERVICE_PORT",
+            "SERVICE_PORT_HTTP",
+            "PORT_80_TCP",
+            "PORT_80_TCP_ADDR",
+            "WRITER_SERVICE_HOST",
+            "writer_service_port",
+            "WRITER_PORT",
+            "WRITER_PORT_80_TCP_PROTO",
+        ] {
+            assert!(is_of_a_platform(name), "{name}");
+        }
+        fn names(settings: &Dict, all: &mut Vec<String>) {
+            for (name, value) in settings {
+                all.push(name.clone());
+                if let Value::Dict(_, inner) = value {
+                    names(inner, all);
+                }
+            }
+        }
+        let mut all = Vec::new();
+        names(&known().unwrap(), &mut all);
+        assert!(all.len() > 20, "{all:?}");
+        for name in all {
+            assert!(!is_of_a_platform(&name), "{name}");
         }
     }
 

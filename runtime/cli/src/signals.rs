@@ -10,7 +10,7 @@ use futures_util::future::{Either, select};
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot};
 
-use crate::exit_code::{Exit, Failure};
+use crate::exit_code::{Exit, Failure, Reason};
 
 /// The name of the signal of a terminal that is closed.
 pub(crate) const HANGUP: &str = "SIGHUP";
@@ -28,8 +28,12 @@ pub(crate) struct Signals(mpsc::UnboundedReceiver<&'static str>);
 impl Signals {
     pub(crate) fn listen() -> Result<Self, Failure> {
         let (sender, receiver) = mpsc::unbounded_channel();
-        listen(&sender)
-            .map_err(|error| Failure::environment(format!("cannot listen for signals: {error}")))?;
+        listen(&sender).map_err(|error| {
+            Failure::environment(
+                Reason::System,
+                format!("cannot listen for signals: {error}"),
+            )
+        })?;
         Ok(Self(receiver))
     }
 
@@ -72,9 +76,10 @@ where
         let _ = sender.send(runtime.block_on(command()));
     });
     let thread = thread.map_err(|error| {
-        Failure::environment(format!(
-            "cannot start a thread: {error}; check the resource limits of the system"
-        ))
+        Failure::environment(
+            Reason::System,
+            format!("cannot start a thread: {error}; check the resource limits of the system"),
+        )
     })?;
     loop {
         match signals.or(&mut ended).await {
@@ -83,6 +88,7 @@ where
                 return match thread.join() {
                     Err(panic) => std::panic::resume_unwind(panic),
                     Ok(()) => Err(Failure::environment(
+                        Reason::Bug,
                         "the command ended without a result; report it as a bug",
                     )),
                 };

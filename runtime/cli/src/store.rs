@@ -8,11 +8,11 @@ use slatedb::config::Settings;
 use slatedb::object_store::ObjectStore;
 use slatedb::object_store::memory::InMemory;
 use state_migration_core::store_api::claim::interrupted_by;
-use state_migration_core::{Error, ErrorKind, InUse, RunId};
+use state_migration_core::{ErrorKind, InUse, RunId};
 use state_migration_store::{SlateDbReader, SlateDbStore, SlateDbStoreBuilder};
 use url::Url;
 
-use crate::exit_code::Failure;
+use crate::exit_code::{Failure, Reason};
 use crate::settings;
 use crate::take_over::{QUIET, TakeOver};
 
@@ -74,15 +74,10 @@ impl From<Failure> for OpenFailure {
     }
 }
 
-impl From<Error> for OpenFailure {
-    fn from(error: Error) -> Self {
-        Failure::from(error).into()
-    }
-}
-
 enum StoreLocation {
     Folder(PathBuf),
-    /// A store in memory, which lives as long as the program.
+    /// A store in memory, which is empty and lives as long as the program: only for
+    /// commands that read.
     Memory(Arc<dyn ObjectStore>),
     ObjectStore(Arc<dyn ObjectStore>, String),
 }
@@ -110,7 +105,9 @@ impl Target {
 
     fn builder(&self) -> Result<SlateDbStoreBuilder, Failure> {
         let builder = match &self.place {
-            StoreLocation::Folder(folder) => SlateDbStore::local_builder(folder)?,
+            StoreLocation::Folder(folder) => {
+                SlateDbStore::local_builder(folder).map_err(Failure::of_opening)?
+            }
             StoreLocation::Memory(store) => SlateDbStore::builder("store", store.clone()),
             StoreLocation::ObjectStore(store, path) => {
                 SlateDbStore::builder(path.as_str(), store.clone()).location(&self.url)
@@ -146,7 +143,8 @@ impl Target {
             // A store in memory is empty, so nothing is overwritten.
             self.builder()?.open().await?.close().await?;
         }
-        Ok(self.builder()?.open_reader().await?)
+        let opened = self.builder()?.open_reader().await;
+        opened.map_err(Failure::of_opening)
     }
 
     /// Opens the store for writing. `claim` says which run a command may continue; it
@@ -159,10 +157,14 @@ impl Target {
         take_over: TakeOver,
         claim: Claim,
     ) -> Result<SlateDbStore, OpenFailure> {
-        let mut builder = self.builder()?;
-        if !matches!(self.place, StoreLocation::Memory(_)) {
-            builder = builder.only_existing();
+        if matches!(self.place, StoreLocation::Memory(_)) {
+            return Err(Failure::environment(
+                Reason::Usage,
+                "the store `memory:` is empty and ends with the command, so there is nothing to change; give a folder or the URL of a store",
+            )
+            .into());
         }
+        let mut builder = self.builder()?.only_existing();
         let opened = if take_over.fences() {
             builder.open().await
         } else if take_over.is_meant() {
@@ -182,7 +184,7 @@ impl Target {
                     }
                     _ => Some(NextStep::TakeOver),
                 },
-                failure: Failure::refused(format!(
+                failure: Failure::refused(Reason::StoreInUse, format!(
                     "the store {} cannot be opened: {in_use}; opening the store would fence that program, so {}{}",
                     self.url,
                     match claim {
@@ -193,13 +195,18 @@ impl Target {
                         true => "",
                         false => ", or add `--take-over` if that program is dead",
                     }
-                )),
+                ))
+                .run(in_use.run),
             },
             ErrorKind::Claimed { run } => OpenFailure {
                 next_step: Some(NextStep::Resume(*run)),
-                failure: Failure::refused(format!("{} with --take-over", interrupted_by(*run))),
+                failure: Failure::refused(
+                    Reason::InterruptedRun,
+                    format!("{} with --take-over", interrupted_by(*run)),
+                )
+                .run(*run),
             },
-            _ => error.into(),
+            _ => Failure::of_opening(error).into(),
         })
     }
 }
@@ -223,9 +230,12 @@ impl StoreLocation {
         };
         let scheme = scheme.to_ascii_lowercase();
         let bad = |why: String| {
-            Failure::environment(format!(
-                "invalid store `{text}`: {why}; expected a folder, file:///folder, memory:, s3://bucket/path, az://container/path or gs://bucket/path"
-            ))
+            Failure::environment(
+                Reason::Usage,
+                format!(
+                    "invalid store `{text}`: {why}; expected a folder, file:///folder, s3://bucket/path, az://container/path or gs://bucket/path"
+                ),
+            )
         };
         if scheme == "memory" {
             return Ok(Self::Memory(Arc::new(InMemory::new())));
@@ -289,17 +299,24 @@ fn cloud(url: &Url) -> Result<Arc<dyn ObjectStore>, Failure> {
     };
     match built {
         Some(Ok(store)) => Ok(store),
-        Some(Err(error)) => Err(Failure::environment(format!(
-            "the store {url} cannot be opened: {error}; check the variables {}",
-            match feature {
-                "aws" => "AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_REGION and AWS_ENDPOINT",
-                "gcp" => "GOOGLE_SERVICE_ACCOUNT and GOOGLE_SERVICE_ACCOUNT_KEY",
-                _ => "AZURE_STORAGE_ACCOUNT_NAME and AZURE_STORAGE_ACCOUNT_KEY",
-            }
-        ))),
-        None => Err(Failure::environment(format!(
-            "this program is built without support for the store {url}; build it with the feature `{feature}` of state-migration"
-        ))),
+        Some(Err(error)) => Err(Failure::environment(
+            Reason::StoreUnavailable,
+            format!(
+                "the store {url} cannot be opened: {error}; check the variables {}",
+                match feature {
+                    "aws" =>
+                        "AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_REGION and AWS_ENDPOINT",
+                    "gcp" => "GOOGLE_SERVICE_ACCOUNT and GOOGLE_SERVICE_ACCOUNT_KEY",
+                    _ => "AZURE_STORAGE_ACCOUNT_NAME and AZURE_STORAGE_ACCOUNT_KEY",
+                }
+            ),
+        )),
+        None => Err(Failure::environment(
+            Reason::Unsupported,
+            format!(
+                "this program is built without support for the store {url}; build it with the feature `{feature}` of state-migration"
+            ),
+        )),
     }
 }
 

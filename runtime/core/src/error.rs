@@ -42,7 +42,7 @@ pub enum ErrorKind {
     },
     /// A program has the store open, or was killed while it had. Nothing was
     /// written. Wait until the store is closed, or take it over.
-    InUse(InUse),
+    InUse(Box<InUse>),
     /// A stored record cannot be read. The message names it; nothing was changed.
     Corrupt,
     /// The data was written by a newer version of this crate. Use that one.

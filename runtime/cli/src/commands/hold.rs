@@ -10,7 +10,7 @@ use state_migration_runner::Runs;
 use state_migration_runner::run::actions::HeldProcess;
 
 use crate::context::{Context, last_word, option};
-use crate::exit_code::{Exit, Failure};
+use crate::exit_code::{Exit, Failure, Reason};
 use crate::local::{AuditArgs, user};
 use crate::store::Claim;
 use crate::stream_file::StreamFile;
@@ -164,9 +164,11 @@ async fn in_store(
     for stream in streams {
         let Some(head) = reader.head(stream).await? else {
             reader.close().await?;
-            return Err(Failure::environment(format!(
-                "stream {stream} does not exist; check its id"
-            ))
+            return Err(Failure::environment(
+                Reason::NoSuchProcess,
+                format!("stream {stream} does not exist; check its id"),
+            )
+            .stream(stream)
             .next(context.command_line("status")));
         };
         processes.push(HeldProcess {
@@ -192,8 +194,11 @@ async fn in_store(
     closed.map_err(|error| {
         let now = if held { "held" } else { "released" };
         let which = counted(changed.len() as u64, "process is", "processes are");
-        Failure::environment(format!("{which} {now}, but {error}; check the store"))
-            .next(context.command_line("status"))
+        Failure::environment(
+            Reason::StoreUnavailable,
+            format!("{which} {now}, but {error}; check the store"),
+        )
+        .next(context.command_line("status"))
     })?;
     Ok(changed)
 }

@@ -4,7 +4,7 @@ use state_migration_control_socket::protocol::Request;
 use state_migration_runner::{MigrationRunner, Plan, RunKind, RunRecord};
 
 use crate::context::Context;
-use crate::exit_code::{Exit, Failure};
+use crate::exit_code::{Exit, Failure, Reason};
 use crate::goal::Goal;
 use crate::local::{AuditArgs, ExecutionArgs, drive, planned_again};
 use crate::remote;
@@ -76,17 +76,25 @@ impl Resume {
     fn can(&self, context: &Context, record: &RunRecord, last: &Plan) -> Result<(), Failure> {
         let number = record.number;
         if record.state.is_done() {
-            let failure = Failure::environment(format!(
-                "run {number} is {}, so there is nothing to resume; retry its failures, or start a new run",
-                record.state
-            ));
-            return Err(failure.next(context.command_line(&format!("show {number}"))));
+            let failure = Failure::environment(
+                Reason::NothingToDo,
+                format!(
+                    "run {number} is {}, so there is nothing to resume; retry its failures, or start a new run",
+                    record.state
+                ),
+            );
+            return Err(failure
+                .run(record.id)
+                .next(context.command_line(&format!("show {number}"))));
         }
         if record.kind == RunKind::Lazy {
-            let failure = Failure::environment(format!(
-                "run {number} migrates processes as they are opened and cannot be resumed; start a run for the other processes"
-            ));
-            return Err(failure.next(context.command_line("plan")));
+            let failure = Failure::environment(
+                Reason::NothingToDo,
+                format!(
+                    "run {number} migrates processes as they are opened and cannot be resumed; start a run for the other processes"
+                ),
+            );
+            return Err(failure.run(record.id).next(context.command_line("plan")));
         }
         // The service compares with its own migrations.
         if context.global.socket.is_some() {
@@ -94,11 +102,16 @@ impl Resume {
         }
         let plan = planned_again(context, &record.plan)?;
         if plan.fingerprint != last.fingerprint && !self.force {
-            let failure = Failure::refused(format!(
-                "run {number} was last executed with plan {}, but the migrations of this program give plan {}; resume the run with the original program, start a new run, or use --force",
-                last.fingerprint, plan.fingerprint
-            ));
-            return Err(failure.next(context.command_line(&format!("show {number}"))));
+            let failure = Failure::refused(
+                Reason::OtherCode,
+                format!(
+                    "run {number} was last executed with plan {}, but the migrations of this program give plan {}; resume the run with the original program, start a new run, or use --force",
+                    last.fingerprint, plan.fingerprint
+                ),
+            );
+            return Err(failure
+                .run(record.id)
+                .next(context.command_line(&format!("show {number}"))));
         }
         Ok(())
     }

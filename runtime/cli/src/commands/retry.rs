@@ -7,7 +7,7 @@ use state_migration_core::FailureClass;
 use state_migration_runner::MigrationRunner;
 
 use crate::context::Context;
-use crate::exit_code::{Exit, Failure};
+use crate::exit_code::{Exit, Failure, Reason};
 use crate::goal::Goal;
 use crate::history::History;
 use crate::local::{AuditArgs, ExecutionArgs, classes, drive};
@@ -116,9 +116,13 @@ impl Retry {
             true => String::new(),
             false => format!(" with{}", classes(&self.class)),
         };
-        Err(Failure::environment(format!(
-            "run {number} has no failures{of}, so there is nothing to retry; check the run"
-        ))
+        Err(Failure::environment(
+            Reason::NothingToDo,
+            format!(
+                "run {number} has no failures{of}, so there is nothing to retry; check the run"
+            ),
+        )
+        .run(run)
         .next(context.command_line(&format!("show {number}"))))
     }
 }

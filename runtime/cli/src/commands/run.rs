@@ -5,7 +5,7 @@ use state_migration_core::{Fingerprint, MigrationRegistry, VersionStatus, Workfl
 use state_migration_runner::{MigrationRunner, RunKind};
 
 use crate::context::Context;
-use crate::exit_code::{Exit, Failure};
+use crate::exit_code::{Exit, Failure, Reason};
 use crate::goal::Goal;
 use crate::local::{AuditArgs, ExecutionArgs, drive};
 use crate::remote::{self, ServiceClient, service};
@@ -107,6 +107,7 @@ impl Run {
     async fn through(self, context: &Context, client: ServiceClient) -> Result<Exit, Failure> {
         if self.at_most.is_some() {
             return Err(Failure::environment(
+                Reason::Unsupported,
                 "--at-most counts the processes of a store; use --store instead of --socket",
             ));
         }
@@ -163,11 +164,14 @@ impl Run {
         if due <= most {
             return Ok(());
         }
-        let failure = Failure::refused(format!(
-            "{} are due in the store {}, more than --at-most {most}; check the store and the selection",
-            counted(due, "process", "processes"),
-            context.global.store.as_deref().unwrap_or_default()
-        ));
+        let failure = Failure::refused(
+            Reason::TooManyDue,
+            format!(
+                "{} are due in the store {}, more than --at-most {most}; check the store and the selection",
+                counted(due, "process", "processes"),
+                context.global.store.as_deref().unwrap_or_default()
+            ),
+        );
         let look = format!("plan{}", self.planned.arguments());
         Err(failure.next(context.command_line(&look)))
     }
@@ -176,7 +180,8 @@ impl Run {
     fn fingerprint(&self, migrations: MigrationRegistry) -> Result<Fingerprint, Failure> {
         let runner = MigrationRunner::new(migrations, (), ());
         let plan = self.planned.apply(runner).plan();
-        let plan = plan.map_err(|error| Failure::refused(error.to_string()))?;
+        let plan =
+            plan.map_err(|error| Failure::refused(Reason::MigrationsInvalid, error.to_string()))?;
         Ok(plan.fingerprint)
     }
 
@@ -185,9 +190,12 @@ impl Run {
         let refused = match self.plan {
             _ if self.yes => return Ok(()),
             Some(expected) if expected == now => return Ok(()),
-            Some(expected) => Failure::refused(format!(
-                "plan {expected} is out of date (now {now}), because the options or the migrations have changed; check the plan again"
-            )),
+            Some(expected) => Failure::refused(
+                Reason::AnotherPlan,
+                format!(
+                    "plan {expected} is out of date (now {now}), because the options or the migrations have changed; check the plan again"
+                ),
+            ),
             None => unmeant(),
         };
         let look = format!("plan{}", self.planned.arguments());
@@ -207,6 +215,7 @@ fn fingerprint(text: &str) -> Result<Fingerprint, String> {
 
 fn unmeant() -> Failure {
     Failure::refused(
+        Reason::ConfirmationNeeded,
         "a run changes the store and needs confirmation; give --plan with the fingerprint that `plan` prints, or give --yes",
     )
 }

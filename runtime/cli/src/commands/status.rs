@@ -8,7 +8,7 @@ use state_migration_core::{InUse, Selection, WorkflowId};
 use state_migration_runner::{RunState, Runs};
 
 use crate::context::Context;
-use crate::exit_code::{Exit, Failure};
+use crate::exit_code::{Exit, Failure, Reason};
 use crate::history::History;
 use crate::remote::service;
 use crate::store;
@@ -157,7 +157,7 @@ impl Status {
         for name in &self.workflow {
             if !known.contains(name.as_str()) {
                 let known = Vec::from_iter(known).join(", ");
-                return Err(Failure::environment(format!(
+                return Err(Failure::environment(Reason::UnknownWorkflow, format!(
                     "workflow {name:?} has no processes and is not linked into this program (known workflows: {}); correct --workflow",
                     if known.is_empty() { "none" } else { &known }
                 ))

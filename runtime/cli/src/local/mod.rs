@@ -16,7 +16,7 @@ use slatedb::CloseReason;
 use state_migration_control_socket::protocol::By;
 
 use crate::context::Context;
-use crate::exit_code::{Exit, Failure};
+use crate::exit_code::{Exit, Failure, Reason};
 use crate::goal::Goal;
 use crate::history::History;
 use crate::selection::{Limit, duration, limit};
@@ -138,7 +138,7 @@ pub(crate) fn planned_again(context: &Context, plan: &Plan) -> Result<Plan, Fail
         .check_determinism(plan.options.check_determinism)
         .deadline(Duration::from_millis(plan.options.deadline_ms))
         .plan()
-        .map_err(|error| Failure::refused(error.to_string()))
+        .map_err(|error| Failure::refused(Reason::MigrationsInvalid, error.to_string()))
 }
 
 /// An open store that a run uses, and that is closed afterwards.
@@ -317,14 +317,15 @@ fn unclosed(error: &Error) -> String {
 /// The failure of a run whose store another program has taken over.
 fn fenced(context: &Context, control: &RunControl) -> Failure {
     let Some(run) = control.progress().run else {
-        return Failure::refused(
+        return Failure::refused(Reason::StoreTakenOver,
             "another program took over the store before the run was recorded, so nothing was done; run the command again after that program has closed the store",
         )
         .next(context.command_line("runs"));
     };
-    Failure::refused(format!(
+    Failure::refused(Reason::StoreTakenOver, format!(
         "another program took over the store during run {run}, which keeps what it committed; resume the run after that program has closed the store"
     ))
+    .run(run)
     .next(context.command_line(&format!("resume {run}")))
 }
 
@@ -343,6 +344,7 @@ fn stopped(context: &Context, goal: &Goal, control: &RunControl) -> Failure {
     Failure::interrupted(format!(
         "run {run} was stopped at once and still claims the store; what was committed is kept, so resume the run"
     ))
+    .run(run)
     .next(context.command_line(&format!("resume {run}")))
 }
 

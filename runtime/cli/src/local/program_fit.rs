@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use state_migration_core::WorkflowId;
 
 use crate::context::Context;
-use crate::exit_code::Failure;
+use crate::exit_code::{Failure, Reason};
 use crate::version_status::{VersionDecisions, VersionState};
 
 /// Refuses a run over a store with these versions.
@@ -19,11 +19,14 @@ pub(crate) fn check(
     let own: BTreeSet<&str> = decisions.workflows().collect();
     let there: BTreeSet<&str> = present.iter().map(WorkflowId::name).collect();
     if !there.is_empty() && there.is_disjoint(&own) {
-        let failure = Failure::refused(format!(
-            "this program has migrations of {}, but the store has processes of {} only; use the program with their migrations",
-            list(own),
-            list(there)
-        ));
+        let failure = Failure::refused(
+            Reason::OtherProgram,
+            format!(
+                "this program has migrations of {}, but the store has processes of {} only; use the program with their migrations",
+                list(own),
+                list(there)
+            ),
+        );
         return Err(failure.next(context.command_line("status")));
     }
     let newer = present
@@ -33,10 +36,13 @@ pub(crate) fn check(
     if newer.is_empty() || allow_newer {
         return Ok(());
     }
-    let failure = Failure::refused(format!(
-        "the store has had processes at {}, which this program does not know; use the newer program, or add --allow-newer to migrate the other processes",
-        list(newer)
-    ));
+    let failure = Failure::refused(
+        Reason::OtherProgram,
+        format!(
+            "the store has had processes at {}, which this program does not know; use the newer program, or add --allow-newer to migrate the other processes",
+            list(newer)
+        ),
+    );
     Err(failure.next(context.command_line("status")))
 }
 

@@ -19,7 +19,7 @@ use tokio::sync::mpsc;
 use tokio::time::timeout;
 
 use crate::context::Context;
-use crate::exit_code::Failure;
+use crate::exit_code::{Failure, Reason};
 
 /// Maximum time for a service to accept the connection.
 const CONNECT_WITHIN: Duration = Duration::from_secs(10);
@@ -85,6 +85,7 @@ impl Answers {
         let next = self.0.recv().await;
         next.unwrap_or_else(|| {
             Err(Failure::environment(
+                Reason::ServiceUnreachable,
                 "the service closed the connection; check the service and try again",
             ))
         })
@@ -104,9 +105,10 @@ impl ServiceClient {
         let connected = connected.unwrap_or_else(|_| Err(std::io::ErrorKind::TimedOut.into()));
         let (from, mut to) = connected.map_err(|error| unreachable(&self.path, &error))?;
         let line = Line::bytes(request).map_err(|error| {
-            Failure::environment(format!(
-                "cannot serialize the request: {error}; report it as a bug"
-            ))
+            Failure::environment(
+                Reason::Bug,
+                format!("cannot serialize the request: {error}; report it as a bug"),
+            )
         })?;
         // A service without a free slot answers and closes without reading.
         let _ = write(&mut to, &line, CONNECT_WITHIN).await;
@@ -129,24 +131,30 @@ impl ServiceClient {
         };
         let line = line.map_err(|no| match no {
             ReadError::TooLate => unreachable(&self.path, &TimedOut.into()),
-            ReadError::TooLong => Failure::environment(format!(
+            ReadError::TooLong => Failure::environment(Reason::ServiceIncompatible, format!(
                 "the answer from {path} is larger than {LONGEST_ANSWER} bytes; use the tool of the release that the service is built with"
             )),
-            ReadError::Closed | ReadError::Broken => Failure::environment(format!(
+            ReadError::Closed | ReadError::Broken => Failure::environment(Reason::ServiceUnreachable, format!(
                 "the service behind {path} closed the connection before it answered; if its run was interrupted, resume the run after the service has restarted"
             ))
             .next(format!("{}status", self.again)),
         })?;
         let unknown = |error: serde_json::Error| {
-            Failure::environment(format!(
-                "the service behind {path} does not speak version {VERSION} of the control protocol: {error}; use the tool of the release that the service is built with"
-            ))
+            Failure::environment(
+                Reason::ServiceIncompatible,
+                format!(
+                    "the service behind {path} does not speak version {VERSION} of the control protocol: {error}; use the tool of the release that the service is built with"
+                ),
+            )
         };
         let Versioned { version } = serde_json::from_slice(&line).map_err(unknown)?;
         if version != VERSION {
-            return Err(Failure::environment(format!(
-                "the service speaks version {version} of the control protocol, but this tool speaks version {VERSION}; use the tool of the release that the service is built with"
-            )));
+            return Err(Failure::environment(
+                Reason::ServiceIncompatible,
+                format!(
+                    "the service speaks version {version} of the control protocol, but this tool speaks version {VERSION}; use the tool of the release that the service is built with"
+                ),
+            ));
         }
         let line: Line<Answer> = serde_json::from_slice(&line).map_err(unknown)?;
         match line.said {
@@ -173,19 +181,38 @@ impl ServiceClient {
         let Problem { kind, message, run } = problem;
         let next = |command: &str| format!("{}{command}", self.again);
         match kind {
-            ProblemKind::InProgress => Failure::refused(message).next(next("watch")),
+            ProblemKind::InProgress => Failure::refused(Reason::RunInProgress, message)
+                .run(run)
+                .next(next("watch")),
             ProblemKind::Interrupted => {
-                let run = run.map_or_else(|| "last".to_owned(), |run| run.to_string());
-                Failure::refused(format!("{message} with --take-over"))
-                    .next(next(&format!("resume {run}")))
+                let named = run.map_or_else(|| "last".to_owned(), |run| run.to_string());
+                Failure::refused(
+                    Reason::InterruptedRun,
+                    format!("{message} with --take-over"),
+                )
+                .run(run)
+                .next(next(&format!("resume {named}")))
             }
-            ProblemKind::AnotherPlan => Failure::refused(message).next(next("plan")),
-            ProblemKind::NoRun | ProblemKind::UnknownRun => {
-                Failure::environment(message).next(next("runs"))
+            ProblemKind::AnotherPlan => {
+                Failure::refused(Reason::AnotherPlan, message).next(next("plan"))
             }
-            _ => {
+            ProblemKind::NoRun => Failure::environment(Reason::NothingToDo, message)
+                .run(run)
+                .next(next("runs")),
+            ProblemKind::UnknownRun => Failure::environment(Reason::NoSuchRun, message)
+                .run(run)
+                .next(next("runs")),
+            ProblemKind::Invalid
+            | ProblemKind::Version
+            | ProblemKind::Line
+            | ProblemKind::TooMany
+            | ProblemKind::Service => {
+                let reason = match kind {
+                    ProblemKind::Version => Reason::ServiceIncompatible,
+                    _ => Reason::ServiceRefused,
+                };
                 let about = run.map_or_else(String::new, |run| format!(" (run {run})"));
-                Failure::environment(format!("{message}{about}"))
+                Failure::environment(reason, format!("{message}{about}")).run(run)
             }
         }
     }
@@ -314,10 +341,13 @@ impl ServiceClient {
     fn unexpected(&self, answer: &Answer) -> Failure {
         let answer = serde_json::to_string(answer).unwrap_or_default();
         let answer: String = answer.chars().take(64).collect();
-        Failure::environment(format!(
-            "unexpected answer from the service behind {} ({answer}…); use the tool of the release that the service is built with",
-            self.path.display()
-        ))
+        Failure::environment(
+            Reason::ServiceIncompatible,
+            format!(
+                "unexpected answer from the service behind {} ({answer}…); use the tool of the release that the service is built with",
+                self.path.display()
+            ),
+        )
     }
 }
 
@@ -337,29 +367,32 @@ impl ServiceRuns {
 fn unreachable(path: &Path, error: &std::io::Error) -> Failure {
     use std::io::ErrorKind;
     let shown = path.display();
-    Failure::environment(match error.kind() {
-        ErrorKind::NotFound => {
-            format!("no control socket at {shown}; start the service, or correct --socket")
-        }
-        ErrorKind::ConnectionRefused if is_socket(path) => format!(
-            "no service listens on the control socket {shown}; start the service, which replaces the socket"
-        ),
-        ErrorKind::ConnectionRefused => {
-            format!("{shown} is not a control socket; correct --socket")
-        }
-        ErrorKind::PermissionDenied => format!(
-            "permission denied on the control socket {shown}; run the command as the user of the service"
-        ),
-        // For a path, this kind only means that it is too long.
-        ErrorKind::InvalidInput => format!(
-            "the path of the control socket {shown} is too long; give --socket a shorter path, such as a relative path"
-        ),
-        // `WouldBlock` means that the queue of pending connections is full.
-        ErrorKind::TimedOut | ErrorKind::WouldBlock => format!(
-            "the service behind the control socket {shown} does not answer; check whether its program is stopped (`kill -CONT` continues it) or overloaded, and try again"
-        ),
-        _ => format!("cannot use the control socket {shown}: {error}; check --socket"),
-    })
+    Failure::environment(
+        Reason::ServiceUnreachable,
+        match error.kind() {
+            ErrorKind::NotFound => {
+                format!("no control socket at {shown}; start the service, or correct --socket")
+            }
+            ErrorKind::ConnectionRefused if is_socket(path) => format!(
+                "no service listens on the control socket {shown}; start the service, which replaces the socket"
+            ),
+            ErrorKind::ConnectionRefused => {
+                format!("{shown} is not a control socket; correct --socket")
+            }
+            ErrorKind::PermissionDenied => format!(
+                "permission denied on the control socket {shown}; run the command as the user of the service"
+            ),
+            // For a path, this kind only means that it is too long.
+            ErrorKind::InvalidInput => format!(
+                "the path of the control socket {shown} is too long; give --socket a shorter path, such as a relative path"
+            ),
+            // `WouldBlock` means that the queue of pending connections is full.
+            ErrorKind::TimedOut | ErrorKind::WouldBlock => format!(
+                "the service behind the control socket {shown} does not answer; check whether its program is stopped (`kill -CONT` continues it) or overloaded, and try again"
+            ),
+            _ => format!("cannot use the control socket {shown}: {error}; check --socket"),
+        },
+    )
 }
 
 #[cfg(unix)]

@@ -9,7 +9,7 @@ use state_migration_control_socket::protocol::{Answer, By, Request};
 use state_migration_runner::{MigrationReport, Progress, RunControl};
 
 use crate::context::Context;
-use crate::exit_code::{Exit, Failure};
+use crate::exit_code::{Exit, Failure, Reason};
 use crate::goal::Goal;
 use crate::history::History;
 use crate::local::{ExecutionArgs, draws_bars, user};
@@ -44,8 +44,11 @@ pub(crate) async fn drive(
     let report = follow(context, &client, request, &control, every, OnSignal::Cancel).await?;
     let took = begun.elapsed();
     let report = report.ok_or_else(|| {
-        Failure::environment("the service did not report how the run ended; check the run")
-            .next(context.command_line("show last"))
+        Failure::environment(
+            Reason::OutcomeUnknown,
+            "the service did not report how the run ended; check the run",
+        )
+        .next(context.command_line("show last"))
     })?;
     let history = match goal.is_dry() {
         true => None,
@@ -102,6 +105,7 @@ async fn follow(
             }
             Ok(Ok(_)) => {
                 break Err(Failure::environment(
+                    Reason::ServiceIncompatible,
                     "unexpected answer from the service; use the tool of the release that the service is built with",
                 ));
             }

@@ -11,7 +11,7 @@ pub(crate) use client::ServiceClient;
 pub(crate) use drive::{drive, watch};
 
 use crate::context::Context;
-use crate::exit_code::Failure;
+use crate::exit_code::{Failure, Reason};
 
 impl Context {
     /// The service that the command is sent to, if one is named.
@@ -23,7 +23,7 @@ impl Context {
     /// The service, for commands that require one.
     pub(crate) fn service(&self) -> Result<ServiceClient, Failure> {
         self.client().ok_or_else(|| {
-            Failure::environment(
+            Failure::environment(Reason::Usage,
                 "no service given; add `--socket PATH`, or press Ctrl-C to cancel a run that this tool executes",
             )
         })

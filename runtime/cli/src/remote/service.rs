@@ -155,7 +155,7 @@ pub(crate) async fn status(
     };
     match latest.await {
         Ok(latest) => service.of_late(context, latest),
-        Err(failure) => service.warnings.push(failure.message),
+        Err(failure) => service.warnings.push(failure.message().to_owned()),
     }
     let plan = context.command_line("plan");
     let versions = service.versions.as_deref().unwrap_or_default();

@@ -8,7 +8,7 @@ use anstyle::{AnsiColor, Style};
 use serde::Serialize;
 
 use crate::args::{Global, When};
-use crate::exit_code::Failure;
+use crate::exit_code::{Failure, Reason};
 
 /// Version of the JSON output, described by `docs/cli.schema.json`.
 pub(crate) const SCHEMA: u32 = 2;
@@ -90,7 +90,7 @@ impl Output {
             let mut text = String::new();
             answer
                 .text(&mut text)
-                .map_err(|error| Failure::environment(error.to_string()))?;
+                .map_err(|error| Failure::environment(Reason::Bug, error.to_string()))?;
             steady(&text)
         };
         self.print(&text)
@@ -119,6 +119,11 @@ impl Output {
         }
     }
 
+    /// Prints a warning to standard error, also with `--json`.
+    pub(crate) fn warn(self, text: &str) {
+        self.to_stderr(&format!("{WARN}warning:{WARN:#} {text}\n"));
+    }
+
     pub(crate) fn to_stderr(self, text: &str) {
         let stderr = io::stderr();
         let auto = AutoStream::choice(&stderr);
@@ -142,7 +147,7 @@ impl Output {
                 failure: &'a Failure,
             }
             let error = Error {
-                exit: failure.exit as u8,
+                exit: failure.exit() as u8,
                 failure,
             };
             if let Ok(text) = json("error", &error)
@@ -152,8 +157,8 @@ impl Output {
             }
             return;
         }
-        let mut text = format!("{BAD}error:{BAD:#} {}\n", failure.message);
-        if let Some(next) = &failure.next {
+        let mut text = format!("{BAD}error:{BAD:#} {}\n", failure.message());
+        if let Some(next) = failure.next_command() {
             let _ = writeln!(text, "{BOLD}next:{BOLD:#} {next}");
         }
         self.to_stderr(&text);
@@ -162,9 +167,12 @@ impl Output {
 
 /// The failure to write to standard output.
 pub(crate) fn unwritten(error: &io::Error) -> Failure {
-    Failure::environment(format!(
-        "cannot write the answer to standard output: {error}; free space, or redirect the output"
-    ))
+    Failure::environment(
+        Reason::OutputFailed,
+        format!(
+            "cannot write the answer to standard output: {error}; free space, or redirect the output"
+        ),
+    )
 }
 
 fn json(kind: &'static str, answer: &impl Serialize) -> Result<String, Failure> {
@@ -174,9 +182,10 @@ fn json(kind: &'static str, answer: &impl Serialize) -> Result<String, Failure> 
         answer,
     };
     let mut text = serde_json::to_string(&envelope).map_err(|error| {
-        Failure::environment(format!(
-            "cannot serialize the answer: {error}; report it as a bug"
-        ))
+        Failure::environment(
+            Reason::Bug,
+            format!("cannot serialize the answer: {error}; report it as a bug"),
+        )
     })?;
     text.push('\n');
     Ok(text)

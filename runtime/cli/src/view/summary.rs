@@ -11,7 +11,7 @@ use state_migration_core::{
 use state_migration_runner::{MigrationReport, RunControl, RunState};
 
 use crate::context::Context;
-use crate::exit_code::{Exit, Failure};
+use crate::exit_code::{Exit, Failure, Reason};
 use crate::goal::Goal;
 use crate::history::History;
 use crate::view::format::{self, count};
@@ -226,14 +226,9 @@ impl RunSummary {
     pub(crate) fn print(self, context: &Context) -> Result<Exit, Failure> {
         match (context.output.answer(&self), self.number) {
             (Ok(()), _) => Ok(self.exit),
-            (Err(failure), Some(number)) => Err(Failure {
-                message: format!(
-                    "{}; the run has ended, and its result is recorded",
-                    failure.message
-                ),
-                ..failure
-            }
-            .next(context.command_line(&format!("show {number}")))),
+            (Err(failure), Some(number)) => Err(failure
+                .and("; the run has ended, and its result is recorded")
+                .next(context.command_line(&format!("show {number}")))),
             (Err(failure), None) => Err(failure),
         }
     }
@@ -359,13 +354,19 @@ async fn count_by_class(
 /// The failure of a run that did not start.
 fn refused(context: &Context, report: &MigrationReport) -> Failure {
     let Some(error) = report.errors.first() else {
-        return Failure::environment("the run did not begin; check the runs of the store")
-            .next(context.command_line("runs"));
+        return Failure::environment(
+            Reason::RunRefused,
+            "the run did not begin; check the runs of the store",
+        )
+        .next(context.command_line("runs"));
     };
     let message = format!("the run did not begin: {}", error.message);
     match error.class {
-        FailureClass::Run => Failure::refused(message),
-        _ => Failure::environment(message),
+        FailureClass::Run => Failure::refused(Reason::RunRefused, message),
+        FailureClass::Corrupt => Failure::environment(Reason::StoreDamaged, message),
+        FailureClass::NewerFormat => Failure::environment(Reason::NewerFormat, message),
+        FailureClass::Unavailable => Failure::environment(Reason::StoreUnavailable, message),
+        _ => Failure::environment(Reason::RunRefused, message),
     }
     .next(context.command_line("runs"))
 }

@@ -320,5 +320,5 @@ fn refusal(in_use: InUse) -> Error {
     let message = format!(
         "{in_use}; wait until the store is closed, work inside that program, or, if that program is dead, take over the store with `open_unless_alive()`"
     );
-    Error::new(ErrorKind::InUse(in_use), message)
+    Error::new(ErrorKind::InUse(Box::new(in_use)), message)
 }

@@ -18,6 +18,7 @@ use crate::key::{self, KeyRange};
 use crate::kv::{Kv, KvScan, KvTxn, RowCount, RowsRead};
 use crate::slate::answer;
 use crate::slate::durable::Durability;
+use crate::slate::litter::Litter;
 use crate::slate::no_retry::TruncatedFile;
 use crate::slate::openings::Mark;
 
@@ -32,6 +33,8 @@ pub struct SlateDbKv {
     durability: Arc<Durability>,
     /// The mark that this program has the database open.
     mark: Option<Mark>,
+    /// What removes unused files when the database is closed.
+    litter: Option<Litter>,
 }
 
 /// The location of a database.
@@ -55,6 +58,19 @@ impl SlateDbKv {
             rows_read: RowsRead::default(),
             durability: Arc::new(durability),
             mark: None,
+            litter: None,
+        }
+    }
+
+    pub(crate) fn with_litter(mut self, litter: Option<Litter>) -> Self {
+        self.litter = litter;
+        self
+    }
+
+    /// Removes the files that earlier openings have left behind.
+    pub(crate) async fn remove_litter(&self) {
+        if let (Some(litter), Some(files)) = (&self.litter, &self.files) {
+            litter.remove(files).await;
         }
     }
 

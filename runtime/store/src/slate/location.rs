@@ -1,5 +1,6 @@
 //! The location of a database: in a folder, or in an object store.
 
+use std::fmt;
 use std::io;
 use std::path::{Path as FolderPath, PathBuf};
 use std::sync::Arc;
@@ -10,6 +11,7 @@ use slatedb::object_store::path::Path;
 use state_migration_core::{Error, ErrorKind};
 
 use crate::slate::gradual::Gradual;
+use crate::slate::kv::in_causes;
 use crate::slate::openings;
 
 /// The folders that SlateDB creates.
@@ -138,10 +140,30 @@ fn no_data(folder: &FolderPath) -> Result<(), Error> {
     Ok(())
 }
 
+/// The cause of an error for a store that does not exist.
+#[derive(Debug)]
+pub(crate) struct NoStore;
+
+impl fmt::Display for NoStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the store does not exist")
+    }
+}
+
+impl std::error::Error for NoStore {}
+
+/// Whether an error says that a store does not exist.
+#[doc(hidden)]
+#[must_use]
+pub fn is_no_store(error: &Error) -> bool {
+    in_causes(error, |cause| cause.downcast_ref::<NoStore>()).is_some()
+}
+
 pub(crate) fn no_store() -> Error {
     Error::invalid(
         "the store does not exist, and a reader does not create it; check the path, or start the program that creates the store",
     )
+    .with_source(NoStore)
 }
 
 fn unusable(folder: &FolderPath, cause: io::Error) -> Error {

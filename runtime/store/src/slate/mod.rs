@@ -9,6 +9,7 @@ mod durable;
 mod gradual;
 mod in_use;
 mod kv;
+mod litter;
 mod location;
 mod memory_budget;
 mod no_retry;
@@ -20,6 +21,8 @@ mod reader;
 use slatedb::{CloseReason, Db};
 
 pub use kv::SlateDbKv;
+#[doc(hidden)]
+pub use location::is_no_store;
 pub use open::SlateDbStoreBuilder;
 pub use reader::SlateDbReader;
 
@@ -103,6 +106,9 @@ impl SlateDbStore {
             true => in_use::mark_closed(self.db()).await,
             false => Ok(()),
         };
+        if is_open && farewell.is_ok() {
+            self.kv().remove_litter().await;
+        }
         let closed = self.db().close().await;
         if let (Ok(()), Some(mark)) = (&farewell, self.kv().mark()) {
             mark.remove().await;

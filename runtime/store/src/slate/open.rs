@@ -21,6 +21,7 @@ use crate::kv::{Kv, KvTxn};
 use crate::slate::conditions;
 use crate::slate::durable::{Durability, OFTEN};
 use crate::slate::kv::{BLOCK_SIZE, Files, SlateDbKv};
+use crate::slate::litter::Litter;
 use crate::slate::location::{Place, is_folder};
 use crate::slate::memory_budget::{self, Memory};
 use crate::slate::no_retry::Storage;
@@ -424,7 +425,9 @@ impl SlateDbStoreBuilder {
             Some(mark) => mark.opened(db.manifest().writer_epoch()).await,
             None => None,
         };
-        let kv = SlateDbKv::new(db, Some(files), durability).with_mark(mark);
+        let kv = SlateDbKv::new(db, Some(files), durability)
+            .with_mark(mark)
+            .with_litter(Litter::of(&self.settings));
         let store = SlateDbStore::of_kv(kv).await?;
         if let Some(gradual) = gradual {
             gradual.yield_to(store.activity());

@@ -12,7 +12,7 @@ use state_migration_core::store_api::claim::{self, Holder};
 use state_migration_core::{Error, ErrorKind, RunId};
 
 use crate::slate::kv::{damaged, error, is_file_gone};
-use crate::slate::location::no_store;
+use crate::slate::location::{NoStore, no_store};
 use crate::slate::no_retry::Storage;
 use crate::slate::open::reader_options;
 use crate::slate::openings::Openings;
@@ -205,6 +205,7 @@ pub(crate) fn no_store_to_open() -> Error {
     Error::invalid(
         "the store does not exist and is not created; check the path, or start the program that creates the store",
     )
+    .with_source(NoStore)
 }
 
 fn damaged_manifest(cause: slatedb::Error) -> Error {

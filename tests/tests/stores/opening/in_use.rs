@@ -92,7 +92,7 @@ async fn refused(folder: &Path) -> InUse {
         folder.display()
     );
     assert_eq!(refused.to_string(), said);
-    in_use.clone()
+    in_use.as_ref().clone()
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -6,6 +6,7 @@ mod conditional_writes;
 mod created;
 mod damaged;
 mod in_use;
+mod litter;
 mod refused;
 mod writers;
 

@@ -13,7 +13,7 @@ use state_migration_core::{EventStore, Hold, ProcessRegistry, RegistryKey, Strea
 use state_migration_runner::{HoldAction, Runs};
 
 use crate::context::{Context, last_word};
-use crate::exit_code::{Exit, Failure};
+use crate::exit_code::{Exit, Failure, Reason};
 use crate::selection::{duration, number};
 use crate::version_status::{VersionDecision as AtVersion, VersionDecisions};
 use crate::view::format;
@@ -240,14 +240,17 @@ impl Inspect {
         if let Ok(meant) = meant
             && reader.head(&meant).await?.is_some()
         {
-            return Ok(Failure::environment(format!(
-                "stream {stream} does not exist; the stream of the process is {meant}"
-            ))
+            return Ok(Failure::environment(
+                Reason::NoSuchProcess,
+                format!("stream {stream} does not exist; the stream of the process is {meant}"),
+            )
+            .stream(stream)
             .next(context.command_line(&format!("inspect {}", last_word(meant.as_str())))));
         }
-        Ok(Failure::environment(format!(
+        Ok(Failure::environment(Reason::NoSuchProcess, format!(
             "stream {stream} does not exist; check the tenant and the process in process/TENANT/PROCESS"
         ))
+        .stream(stream)
         .next(context.command_line("status")))
     }
 }

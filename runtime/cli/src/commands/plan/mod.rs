@@ -10,7 +10,7 @@ use state_migration_core::WorkflowId;
 use state_migration_runner::{ChangedStep, MigrationRunner, Plan, PlannedRoute, Runs};
 
 use crate::context::Context;
-use crate::exit_code::{Exit, Failure};
+use crate::exit_code::{Exit, Failure, Reason};
 use crate::history::History;
 use crate::remote::service;
 use crate::selection::PlanArgs;
@@ -106,7 +106,7 @@ impl ShowPlan {
         let runner = self.planned.apply(runner);
         let plan = runner
             .plan()
-            .map_err(|error| Failure::refused(error.to_string()))?;
+            .map_err(|error| Failure::refused(Reason::MigrationsInvalid, error.to_string()))?;
         let unknown_names = runner.unknown_names(&plan.selection).await?;
         let decisions = VersionDecisions::of_linked();
         let is_behind = |version: &WorkflowId| {
