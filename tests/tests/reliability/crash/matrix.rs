@@ -126,6 +126,12 @@ async fn round(matrix: &Matrix, kill: Kill) {
     let scenario = matrix.scenario;
     let killed = program(folder.path(), scenario, Some(kill)).await;
     let what = format!("{}, {kill}", scenario.name);
+    // A program may need fewer writes than the program that counted them, and then ends
+    // before the last kills.
+    if killed.status.success() {
+        assert_eq!(migrated(folder.path()).await, matrix.expected, "{what}");
+        return;
+    }
     assert_eq!(killed.status.signal(), Some(SIGKILL), "{what}: {killed:?}");
     let resumed = program(folder.path(), scenario, None).await;
     assert!(resumed.status.success(), "{what}: {resumed:?}");
