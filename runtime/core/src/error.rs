@@ -91,9 +91,7 @@ impl InUse {
             quiet_for,
         }
     }
-}
 
-impl InUse {
     /// Whether the program is alive: it wrote while it was observed, or the operating
     /// system says so.
     #[doc(hidden)]

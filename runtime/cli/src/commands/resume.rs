@@ -40,9 +40,8 @@ impl Resume {
         // Check before the store is opened for writing, which fences other writers.
         let runs = context.history().await?;
         let record = self.run.find(&runs, context).await?;
-        let last = runs.executions(record.id).await?.pop();
-        let last = last.and_then(|last| last.plan);
-        self.can(context, &record, last.as_ref().unwrap_or(&record.plan))?;
+        let executions = runs.executions(record.id).await?;
+        self.can(context, &record, record.last_plan(&executions))?;
         let before = runs.counts(record.id).await?.selected();
         runs.close().await?;
         if let Some(client) = context.client() {

@@ -93,9 +93,8 @@ impl Run {
             && let Some(record) = records.into_iter().find(|record| record.id == claim.run)
             && record.kind == RunKind::Migrate
         {
-            let last = runs.executions(record.id).await?.pop();
-            let last = last.and_then(|last| last.plan).unwrap_or(record.plan);
-            if last.fingerprint == plan {
+            let executions = runs.executions(record.id).await?;
+            if record.last_plan(&executions).fingerprint == plan {
                 goal = Goal::Resume(record.id, runs.counts(record.id).await?.selected());
             }
         }

@@ -56,6 +56,20 @@ pub(crate) fn time(time: Timestamp) -> String {
     time.to_seconds()
 }
 
+/// An entry of a record: the time to the second, what was done, who did it, and why.
+pub(crate) fn entry(time: &str, what: &str, actor: &str, reason: &str) -> String {
+    let mut text = format!("{}Z{what}", time.get(..19).unwrap_or(time));
+    if !actor.is_empty() {
+        text += " by ";
+        text += actor;
+    }
+    if !reason.is_empty() {
+        text += ": ";
+        text += reason;
+    }
+    text
+}
+
 /// The duration between two times, which may be of different clocks.
 pub(crate) fn between(started: Timestamp, ended: Timestamp) -> Duration {
     Duration::from_micros(ended.as_micros().saturating_sub(started.as_micros()))

@@ -130,6 +130,16 @@ pub struct RunRecord {
     pub ended: Option<Timestamp>,
 }
 
+impl RunRecord {
+    /// The plan of the last of its executions.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn last_plan<'a>(&'a self, executions: &'a [Execution]) -> &'a Plan {
+        let last = executions.last().and_then(|last| last.plan.as_ref());
+        last.unwrap_or(&self.plan)
+    }
+}
+
 /// One execution of a run: the first, or one that resumed the run. Nothing overwrites it
 /// but its own end.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

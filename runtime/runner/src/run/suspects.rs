@@ -200,9 +200,9 @@ async fn plan_of(store: &Store, run: RunId) -> Result<Option<(Plan, bool)>, Erro
     let Some(record) = runs.get(run).await? else {
         return Ok(None);
     };
-    let last = runs.executions(run).await?.pop().and_then(|last| last.plan);
+    let executions = runs.executions(run).await?;
     let is_retry = matches!(record.kind, RunKind::Retry { .. });
-    Ok(Some((last.unwrap_or(record.plan), is_retry)))
+    Ok(Some((record.last_plan(&executions).clone(), is_retry)))
 }
 
 /// The fingerprint of the code that a plan has for the processes at a version.

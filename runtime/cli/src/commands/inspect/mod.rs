@@ -113,12 +113,7 @@ impl From<HoldAction> for Held {
 
 impl Held {
     fn text(&self) -> String {
-        let time = self.time.get(..19).unwrap_or(&self.time);
-        let mut text = format!("{time}Z by {}", self.actor);
-        if !self.reason.is_empty() {
-            let _ = write!(text, ": {}", self.reason);
-        }
-        text
+        format::entry(&self.time, "", &self.actor, &self.reason)
     }
 }
 

@@ -153,15 +153,8 @@ impl From<RunAction> for RequestView {
 
 impl RequestView {
     fn text(&self) -> String {
-        let time = self.time.get(..19).unwrap_or(&self.time);
-        let mut text = format!("{time}Z {}", self.request);
-        if !self.actor.is_empty() {
-            let _ = write!(text, " by {}", self.actor);
-        }
-        if !self.reason.is_empty() {
-            let _ = write!(text, ": {}", self.reason);
-        }
-        text
+        let request = format!(" {}", self.request);
+        format::entry(&self.time, &request, &self.actor, &self.reason)
     }
 }
 
@@ -218,8 +211,7 @@ impl Show {
         };
         // The state reported by a service is current; that in a store may be stale.
         let is_in_progress = context.global.socket.is_some() && run.is_claiming();
-        let last = executions.last().and_then(|last| last.plan.as_ref());
-        let same_code = has_same_code(context, last.unwrap_or(&record.plan));
+        let same_code = has_same_code(context, record.last_plan(&executions));
         let next = self.next(
             context,
             &run,
