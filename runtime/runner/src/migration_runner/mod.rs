@@ -378,15 +378,11 @@ impl<M, ES: EventStore, SS: SnapshotStore> MigrationRunner<M, ES, SS> {
             Some(runs) => runs.get(id).await?,
             None => None,
         };
-        // The plan of the execution that was last.
-        let last = match (&runs, &began) {
-            (Some(runs), Some(record)) => {
-                let last = runs.executions(id).await?.pop();
-                last.and_then(|last| last.plan)
-                    .or(Some(record.plan.clone()))
-            }
-            _ => None,
+        let executions = match &runs {
+            Some(runs) => runs.executions(id).await?,
+            None => Vec::new(),
         };
+        let last = began.as_ref().map(|record| record.last_plan(&executions));
         if let Some(record) = &began {
             let plan = &record.plan;
             run.id = id;
