@@ -74,7 +74,9 @@ impl Grammar {
             "undo" => set(&mut found.undo, flag(input, &key)?, &key),
             "detached" => set(&mut found.detached, flag(input, &key)?, &key),
             "note" => set(&mut found.note, text(input, &key)?, &key),
-            _ => set(&mut found.reason, text(input, &key)?, &key),
+            "reason" => set(&mut found.reason, text(input, &key)?, &key),
+            // A key of a macro that has no arm here.
+            _ => Err(Error::new_spanned(&key, self.unknown(&name))),
         }?;
         if !input.is_empty() && input.parse::<Option<Token![,]>>()?.is_none() {
             return Err(input.error("expected a `,` before this"));
