@@ -118,15 +118,11 @@ fn a_service_is_asked_for_names_that_it_knows() {
 }
 
 /// Each is a process that cannot be converted.
-const ODD: [&str; 8] = [
-    "it's",
-    "a b  c",
-    "\"quoted\"",
-    "$(touch gone) `touch gone`",
+const ODD: [&str; 4] = [
     "-x",
-    "日本 é",
-    "back\\slash",
-    "*;&|>#~!",
+    "it's  \"quoted\"",
+    "$(touch gone) `touch gone` *;&|>#~!",
+    "日本 é back\\slash",
 ];
 
 /// Neither a store nor a stream is taken for an option.
@@ -183,7 +179,7 @@ fn streams_with_odd_names_are_named_as_a_shell_takes_them() {
         }
     });
     let all = run(&sample, &["run", "--yes"]).exits(2);
-    assert!(all.stdout.contains("8 refused"), "{all:?}");
+    assert!(all.stdout.contains("4 refused"), "{all:?}");
     for process in ODD {
         let stream = format!("process/bank/{process}");
         let reason = format!("--reason={process}");

@@ -262,6 +262,8 @@ mod tests {
     use std::collections::BTreeSet;
 
     use serde_json::Value;
+    use state_migration_core::{FailureClass, Stage};
+    use state_migration_runner::run::RunState;
 
     use super::*;
 
@@ -289,6 +291,36 @@ mod tests {
         let required = error["required"].as_array().unwrap();
         for field in ["reason", "run", "stream", "next", "next_args"] {
             assert!(required.contains(&field.into()), "{field}");
+        }
+    }
+
+    /// The names of an enum, which serde lists for a name that is not among them.
+    fn names<T: serde::de::DeserializeOwned>() -> BTreeSet<String> {
+        let unknown = serde_json::from_value::<T>("?".into()).err().unwrap();
+        let unknown = unknown.to_string();
+        let (_, listed) = unknown.split_once("expected one of").unwrap();
+        listed
+            .split(',')
+            .map(|name| name.trim().trim_matches('`').to_owned())
+            .collect()
+    }
+
+    #[test]
+    fn the_schema_lists_exactly_the_states_the_stages_and_the_classes_of_failures() {
+        let schema = include_str!("../../../docs/cli.schema.json");
+        let schema: Value = serde_json::from_str(schema).unwrap();
+        let classes = FailureClass::ALL.map(FailureClass::as_str);
+        for (listed, all) in [
+            ("run_state", names::<RunState>()),
+            ("stage", names::<Stage>()),
+            ("failure_class", classes.map(str::to_owned).into()),
+        ] {
+            let of_schema = schema["$defs"][listed]["enum"].as_array().unwrap();
+            let of_schema: BTreeSet<String> = of_schema
+                .iter()
+                .map(|it| it.as_str().unwrap().to_owned())
+                .collect();
+            assert_eq!(of_schema, all, "{listed}");
         }
     }
 
