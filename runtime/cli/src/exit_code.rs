@@ -189,7 +189,12 @@ impl Failure {
     pub(crate) fn either(mut self, ways: impl IntoIterator<Item = (String, String)>) -> Self {
         let (commands, means) = ways.into_iter().unzip();
         self.0.next = commands;
-        self.0.next_args = self.0.next.iter().map(|it| shell_words::split(it)).collect();
+        self.0.next_args = self
+            .0
+            .next
+            .iter()
+            .map(|it| shell_words::split(it))
+            .collect();
         self.0.next_means = means;
         self
     }

@@ -199,6 +199,9 @@ mod tests {
         let failure = Cli::new().in_runtime(args, &output).unwrap_err();
         assert_eq!(failure.exit(), Exit::Environment);
         let message = failure.message();
-        assert!(message.contains("call it from a `main` that is not async"), "{message}");
+        assert!(
+            message.contains("call it from a `main` that is not async"),
+            "{message}"
+        );
     }
 }

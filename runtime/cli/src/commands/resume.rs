@@ -44,7 +44,12 @@ impl Resume {
         let executions = runs.executions(record.id).await?;
         let claim = runs.list_claimed().await?.1;
         let claims_store = claim.is_some_and(|claim| claim.run == record.id);
-        self.can(context, &record, record.last_plan(&executions), claims_store)?;
+        self.can(
+            context,
+            &record,
+            record.last_plan(&executions),
+            claims_store,
+        )?;
         let before = runs.counts(record.id).await?.selected();
         runs.close().await?;
         if let Some(client) = context.client() {

@@ -12,13 +12,13 @@ use state_migration_runner::forecast::version_status::{
 use state_migration_runner::forecast::{AtVersion, Versions};
 use state_migration_runner::{RunState, Runs};
 
+use crate::commands::plan::warnings::unreadable;
 use crate::context::Context;
 use crate::exit_code::{Exit, Failure, Reason};
 use crate::history::History;
 use crate::other_code::OtherCode;
 use crate::remote::service;
 use crate::store;
-use crate::commands::plan::warnings::unreadable;
 use crate::view::format::count;
 use crate::view::output::{Answer, WARN, plain, table, to_type};
 use crate::view::run_summary::{LatestRuns, RUNS, RunLine, latest, run_table};

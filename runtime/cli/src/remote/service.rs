@@ -198,7 +198,11 @@ impl Answer for Service {
             };
             let state = match self.interrupted {
                 true => format!("{BAD}interrupted{BAD:#}"),
-                false => self.state.as_ref().map(ToString::to_string).unwrap_or_default(),
+                false => self
+                    .state
+                    .as_ref()
+                    .map(ToString::to_string)
+                    .unwrap_or_default(),
             };
             line("state", &format!("{state}{pausing}"))?;
             let of = self.expected.map(|all| format!(" of {}", count(all)));

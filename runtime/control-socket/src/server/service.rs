@@ -70,7 +70,8 @@ impl Service {
     ) -> Result<Ended, Problem> {
         let mut current = self.lock();
         if current.is_closing {
-            let problem = "the service is about to end; start the run after the service has restarted";
+            let problem =
+                "the service is about to end; start the run after the service has restarted";
             return Err(Problem::new(ProblemKind::Service, problem));
         }
         self.check_idle()?;
@@ -161,7 +162,9 @@ impl Service {
         let plan = self.plan(&options)?;
         let standing = self.runner.control().throttled();
         let throttle = request.per_second.unwrap_or(standing);
-        let forecast = self.runner.forecast(&options, &plan, throttle, request.sample);
+        let forecast = self
+            .runner
+            .forecast(&options, &plan, throttle, request.sample);
         let forecast = forecast.await.map_err(unreadable)?;
         Ok(Planned {
             plan,

@@ -38,11 +38,7 @@ pub(crate) struct Measured {
 
 impl Estimate {
     /// Estimates a run over `due` processes, with a limit in processes per second.
-    pub(crate) fn new(
-        due: u64,
-        throttle: Option<NonZeroU32>,
-        measured: Option<&Measured>,
-    ) -> Self {
+    pub(crate) fn new(due: u64, throttle: Option<NonZeroU32>, measured: Option<&Measured>) -> Self {
         let tried = measured.map(Measured::processes).filter(|tried| *tried > 0);
         let measured = measured.zip(tried);
         let mut estimate = Self {

@@ -63,10 +63,7 @@ impl Linked {
         Self::new(&MigrationRegistry::all_linked(), &drawing)
     }
 
-    fn new<'a>(
-        migrations: impl IntoIterator<Item = &'a Migration>,
-        drawing: &Diagram,
-    ) -> Self {
+    fn new<'a>(migrations: impl IntoIterator<Item = &'a Migration>, drawing: &Diagram) -> Self {
         Self {
             migrations: migrations.into_iter().map(LinkedMigration::of).collect(),
             versions: drawing.ends().map(LinkedVersion::of).collect(),

@@ -75,7 +75,7 @@ impl<M, ES: EventStore, SS: SnapshotStore> MigrationRunner<M, ES, SS> {
     pub async fn versions(&self, selection: &Selection) -> Result<Versions, Error> {
         let migrations = self.migrations()?;
         let census = Census::of(&self.events, selection, |_| false).await?;
-        Ok(Versions::new(&census, &VersionDecisions::of(&migrations)))
+        Ok(Versions::new(&census, &VersionDecisions::of(migrations)))
     }
 
     /// Forecasts a run with this plan and a limit in processes per second, from a sample of
@@ -96,8 +96,8 @@ impl<M, ES: EventStore, SS: SnapshotStore> MigrationRunner<M, ES, SS> {
             None => Vec::new(),
         };
         let unknown_names = self.unknown_names(&plan.selection).await?;
-        let versions = Versions::new(&census, &VersionDecisions::of(&migrations));
-        let mut run = self.execution(run_options, migrations, true);
+        let versions = Versions::new(&census, &VersionDecisions::of(migrations));
+        let mut run = self.execution(run_options, migrations.clone(), true);
         // A run with these options checks no more.
         run.check_determinism = plan.options.check_determinism;
         let taken = match self.one_store() {

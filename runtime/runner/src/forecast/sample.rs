@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
-use state_migration_core::{FailureClass, MigrationError, StreamRange, Subject};
+use state_migration_core::{FailureClass, MigrationError, Subject};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::timeout_at;
@@ -97,7 +97,10 @@ pub(crate) async fn take(
     let context = ChunkContext::new(&run, run.id, store);
     let began = Instant::now();
     let until = tokio::time::Instant::now() + PATIENCE;
-    let queue = Arc::new(Queue::new(ranges.into_iter().map(Range::of).collect(), false));
+    let queue = Arc::new(Queue::new(
+        ranges.into_iter().map(Range::of).collect(),
+        false,
+    ));
     let (sender, mut messages) = mpsc::channel(WAITING);
     let mut tasks = JoinSet::new();
     for _ in 0..workers {

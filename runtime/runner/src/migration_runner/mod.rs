@@ -157,12 +157,6 @@ impl<M, ES: EventStore, SS: SnapshotStore> MigrationRunner<M, ES, SS> {
         }
     }
 
-    /// The migrations, or why there are none.
-    pub(crate) fn migrations(&self) -> Result<MigrationRegistry, Error> {
-        let migrations = self.registry.clone();
-        migrations.map_err(|error| Error::invalid(error.to_string()))
-    }
-
     /// The history of runs of the event store; `None` if it keeps none.
     pub fn runs(&self) -> Option<Runs> {
         Runs::of(&self.events)

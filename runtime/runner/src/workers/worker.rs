@@ -408,7 +408,14 @@ async fn read_together(
     };
     let heads = streams.len().saturating_mul(scan::FAR_APART);
     let snapshots = context.snapshots();
-    let page = scan::page_of(&context.store, range, Arc::new(filter), limit, heads, snapshots);
+    let page = scan::page_of(
+        &context.store,
+        range,
+        Arc::new(filter),
+        limit,
+        heads,
+        snapshots,
+    );
     let page = page.await?;
     let is_dense = page.at_end || page.processes.len() * 2 > streams.len();
     Ok(is_dense.then_some(page))

@@ -409,7 +409,10 @@ fn time(estimate: &Estimate, sample: Option<&Sample>) -> String {
         (Some(low), Some(high), _) => format!("{} to {}{limit}", shown(low), shown(high)),
         (Some(low), None, _) => format!("at least {}{limit}", shown(low)),
         (None, _, Some(sample)) => {
-            format!("unknown: no process was converted in {}", shown(sample.took_ms))
+            format!(
+                "unknown: no process was converted in {}",
+                shown(sample.took_ms)
+            )
         }
         (None, _, None) => "unknown: no sample was taken".to_owned(),
     }
