@@ -119,3 +119,60 @@ fn duration(seconds: f64) -> Duration {
 fn as_f64(number: u64) -> f64 {
     number as f64
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    const PAGE: Duration = Duration::from_millis(50);
+    const PROCESS: Duration = Duration::from_micros(100);
+
+    fn page(processes: u64) -> (u64, Duration) {
+        (processes, PAGE + PROCESS * u32::try_from(processes).unwrap())
+    }
+
+    fn measured(pages: Vec<(u64, Duration)>) -> Measured {
+        Measured {
+            workers: 4,
+            read_bytes: pages.iter().map(|(processes, _)| processes * 1_000).sum(),
+            pages,
+        }
+    }
+
+    #[test]
+    fn what_each_page_takes_is_not_multiplied_by_the_processes() {
+        let mut pages: Vec<_> = (0..64).map(|n| page([2, 6][n % 2])).collect();
+        // The first page of each worker is slow.
+        for (_, took) in &mut pages[..4] {
+            *took += Duration::from_secs(1);
+        }
+        let estimate = Estimate::new(13_000, None, Some(&measured(pages)));
+        // 26 pages and 13,000 processes for four workers.
+        let exact = (26 * 50 + 13_000 / 10) / 4;
+        let (low, high) = (estimate.low_ms.unwrap(), estimate.high_ms.unwrap());
+        assert!(low <= exact + 1 && exact <= high, "{low} to {high}: {exact}");
+        assert!(high <= 4 * low, "{low} to {high}");
+        assert_eq!(estimate.read_bytes, Some(13_000_000));
+    }
+
+    #[test]
+    fn pages_of_one_size_or_with_much_noise_still_give_an_estimate() {
+        let same = vec![page(6); 40];
+        let mut noise: Vec<_> = (0..40).map(|n| page([2, 6][n % 2])).collect();
+        for (processes, took) in &mut noise {
+            if *processes == 2 {
+                *took *= 3;
+            }
+        }
+        for pages in [same, noise, vec![page(1)]] {
+            let estimate = Estimate::new(1_000, None, Some(&measured(pages)));
+            assert!(estimate.low_ms.unwrap() > 0 && estimate.high_ms >= estimate.low_ms);
+        }
+        // No process was decided in time.
+        let none = measured(vec![(0, PAGE)]);
+        assert_eq!(Estimate::new(1_000, None, Some(&none)).low_ms, None);
+        let due = Estimate::new(0, NonZeroU32::new(1), Some(&measured(vec![page(1)])));
+        assert_eq!((due.low_ms, due.high_ms, due.read_bytes), (None, None, None));
+    }
+}
