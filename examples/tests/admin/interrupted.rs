@@ -161,7 +161,7 @@ fn a_run_that_was_killed_here_is_interrupted_and_resumed() {
     let said = run_json(&sample, &["run", "--yes"]).exits(4).json();
     let held_by = holder(&sample).unwrap();
     let next = format!("loans-admin --store ./loans resume {held_by}");
-    assert_eq!(said["next"], next);
+    assert_eq!(said["next"][0], next);
     let plan = run_json(&sample, &["plan", "--sample", "0"])
         .exits(0)
         .json();
@@ -196,12 +196,12 @@ fn a_run_that_was_killed_elsewhere_is_resumed_by_taking_over_the_store() {
     sample.opened_elsewhere();
     let before = sample.files();
     let said = run_json(&sample, &["resume", "last"]).exits(4).json();
-    let next = said["next"].as_str().unwrap_or_default();
+    let next = said["next"][0].as_str().unwrap_or_default();
     assert!(next.ends_with(" --take-over"), "{said}");
     let said = run_json(&sample, &["run", "--yes"]).exits(4).json();
     let held_by = holder(&sample).unwrap();
     let next = format!("loans-admin --store ./loans resume {held_by} --take-over");
-    assert_eq!(said["next"], next);
+    assert_eq!(said["next"][0], next);
     assert!(
         sample.files() == before,
         "a refused command changed the store"

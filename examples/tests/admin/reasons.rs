@@ -118,7 +118,8 @@ fn a_failure_names_its_run_and_its_stream_and_the_next_command_as_arguments() {
     let next = document["next_args"][0].as_array().unwrap();
     let next: Vec<&str> = next.iter().map(|word| word.as_str().unwrap()).collect();
     assert_eq!(next[0], "loans-admin");
-    assert_eq!(document["next"], next.join(" "));
+    assert_eq!(document["next"], json!([next.join(" ")]));
+    assert_eq!(document["next_means"], json!([""]));
     let mut resume = bare(&next[1..]);
     resume.current_dir(sample.folder());
     let said = finish(resume);
@@ -133,6 +134,6 @@ fn a_failure_names_its_run_and_its_stream_and_the_next_command_as_arguments() {
     let document = failure(bare(&["inspect", "--store", "absent", stream]), 1);
     assert_eq!(
         (&document["next"], &document["next_args"]),
-        (&Value::Null, &json!([]))
+        (&json!([]), &json!([]))
     );
 }

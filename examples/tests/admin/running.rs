@@ -50,7 +50,7 @@ fn an_unconfirmed_run_is_refused_and_changes_nothing() {
         message.contains(wrong) && message.contains(&right),
         "{message}"
     );
-    assert_eq!(said["next"], "loans-admin --store ./loans plan");
+    assert_eq!(said["next"][0], "loans-admin --store ./loans plan");
     // The plan of other processes is another one.
     run(&sample, &["run", "--plan", &right, "--percent", "5"]).exits(4);
     let said = run(&sample, &["run", "--plan", "x", "--yes"]).exits(1);
@@ -414,7 +414,7 @@ fn what_cannot_be_resumed_or_retried_is_refused_with_the_way_out() {
         message.starts_with("run 1 has no failures, so there is nothing to retry"),
         "{message}"
     );
-    assert_eq!(said["next"], "loans-admin --store ./loans show 1");
+    assert_eq!(said["next"][0], "loans-admin --store ./loans show 1");
     let said = error(&["retry", "1", "--class", "panic"], 1);
     assert!(
         said["message"].as_str().unwrap().contains("--class panic"),

@@ -159,9 +159,11 @@ fn a_run_in_a_live_service_is_driven_to_its_end() {
     let status = service.status();
     assert_eq!(status["in_progress"], false);
     assert_eq!(status["run"], Value::Null);
-    assert_eq!(status["versions"][0]["version"], "loan@2011");
-    assert_eq!(status["versions"][0]["processes"], 240);
-    assert_eq!(status["versions"][0]["to"], "loan@2013");
+    assert_eq!(status["state"], Value::Null);
+    let loans = &status["versions"][1];
+    assert_eq!(loans["version"], "loan@2011");
+    assert_eq!(loans["processes"], 240);
+    assert_eq!(loans["route"], "loan@2011 -> 2012 -> 2013");
 
     // The service and this binary hold the same migrations.
     let plan = service.ask(&["plan"]).exits(0).json();
@@ -188,7 +190,7 @@ fn a_run_in_a_live_service_is_driven_to_its_end() {
     let message = second["message"].as_str().unwrap();
     assert!(message.starts_with(&format!("run {run} is in progress in this service")));
     assert!(
-        second["next"]
+        second["next"][0]
             .as_str()
             .unwrap()
             .ends_with("--socket ./control watch")
@@ -296,6 +298,71 @@ fn a_run_in_a_live_service_is_driven_to_its_end() {
     assert_eq!(said.stdout, format!("{} events appended\n", journal.len()));
     everything_is_there(&service.sample, &journal);
     assert!(!service.sample.folder().join("control").exists());
+}
+
+/// What is asked through the socket is answered as fully as from the store beside it.
+#[test]
+fn a_service_answers_as_fully_as_its_store() {
+    let service = Service::start(Sample::new());
+    for options in [
+        &[][..],
+        &["--percent", "5"],
+        &["--limit", "10", "--check-determinism"],
+        &["--sample", "0", "--throttle", "20"],
+        &["--tenant", "nobody"],
+    ] {
+        let plan = [&["plan"][..], options].concat();
+        let through = service.ask(&plan).exits(0).json();
+        let beside = run_json(&service.sample, &plan).exits(0).json();
+        for field in ["kind", "fingerprint", "selection", "due", "versions", "routes"] {
+            assert_eq!(through[field], beside[field], "{options:?}");
+        }
+        let sample = |plan: &Value| {
+            let fields = ["processes", "chosen", "conversions", "failed", "failures"];
+            fields.map(|field| plan["sample"][field].clone())
+        };
+        assert_eq!(sample(&through), sample(&beside), "{options:?}");
+        for bound in ["low_ms", "high_ms", "throttle"] {
+            let known = [&through, &beside].map(|plan| plan["estimate"][bound].is_u64());
+            assert_eq!(known[0], known[1], "{options:?}: {bound}");
+        }
+        let next = through["next"][0].as_str().map(ToOwned::to_owned);
+        let beside = beside["next"][0].as_str();
+        let beside = beside.map(|next| next.replace("--store ./loans", "--socket ./control"));
+        assert_eq!(next, beside, "{options:?}");
+    }
+    let beside = run_json(&service.sample, &["status"]).exits(0).json();
+    assert_eq!(service.status()["versions"], beside["versions"]);
+    let of_loans = service.ask(&["status", "--workflow", "loan"]).exits(0).json();
+    assert_eq!(of_loans["versions"].as_array().unwrap().len(), 1);
+    let through = service.ask(&["migrations"]).exits(0).json();
+    let beside = run_json(&service.sample, &["migrations"]).exits(0).json();
+    assert_eq!(through, beside);
+    let own = service.ask(&["graph"]).exits(1).json();
+    let message = own["message"].as_str().unwrap();
+    assert!(message.contains("draws the migrations of this program"), "{message}");
+    // A run is counted by the service before it begins.
+    let many = service.ask(&["run", "--yes", "--at-most", "239"]).exits(4).json();
+    assert_eq!(many["reason"], "too_many_due");
+    assert_eq!(service.status()["run"], Value::Null);
+    service.ask(&["run", "--yes", "--at-most", "240"]).exits(0);
+}
+
+#[test]
+fn a_service_that_ends_tells_the_tool_how_its_run_ended() {
+    let mut service = Service::start(Sample::new());
+    let driver = service.begin(&["run", "--yes", "--throttle", "30"]);
+    let watcher = service.begin(&["watch"]);
+    service.until_migrated(5);
+    assert_eq!(service.end().exits(0).stderr, "");
+    let ended = wait(driver).exits(3).json();
+    assert_eq!(ended["state"], "cancelled");
+    assert!((5..240).contains(&migrated(&ended)), "{ended}");
+    let watched = wait(watcher);
+    // It may have asked before the run began.
+    if watched.code != Some(1) {
+        assert_eq!(watched.exits(3).json()["state"], "cancelled");
+    }
 }
 
 /// Every event that the service had appended is in its stream, once.

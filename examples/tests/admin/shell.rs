@@ -303,7 +303,7 @@ fn a_program_that_was_started_by_its_path_names_it() {
     );
     sh(next).exits(0);
     let wrong = sh("'./my programs/tool-1.2' statsu --json").exits(1).json();
-    assert_eq!(wrong["next"], "'./my programs/tool-1.2' --help");
+    assert_eq!(wrong["next"][0], "'./my programs/tool-1.2' --help");
     // In the help it is the name.
     let help = sh("'./my programs/tool-1.2' status --help").exits(0).stdout;
     assert!(help.contains("\nUsage: tool-1.2 status "), "{help}");

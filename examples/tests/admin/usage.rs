@@ -35,7 +35,7 @@ fn an_invalid_command_line_is_a_document_with_json() {
             (&"error".into(), &1.into())
         );
         assert_eq!(document["message"], message);
-        assert_eq!(document["next"], next);
+        assert_eq!(document["next"], serde_json::json!([next]));
     }
     // What follows two dashes is no option.
     let said = finish(bare(&["inspect", "--", "a", "--json"])).exits(1);

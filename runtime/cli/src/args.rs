@@ -21,7 +21,9 @@ pub(crate) struct Global {
     /// variables override them
     #[arg(long, global = true, value_name = "FILE", help_heading = "Store")]
     pub(crate) settings: Option<PathBuf>,
-    /// Send the command to the service that listens on this control socket
+    /// Send the command to the service that listens on this control socket; the
+    /// answer is about its store, and --store beside --socket only names the
+    /// store in suggested commands such as `inspect`
     #[arg(long, global = true, value_name = "PATH", help_heading = "Store")]
     pub(crate) socket: Option<PathBuf>,
     /// Print JSON, one document per line

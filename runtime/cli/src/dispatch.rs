@@ -60,13 +60,10 @@ impl Command {
     /// Runs the command.
     pub(crate) async fn run(self, context: &Context) -> Result<Exit, Failure> {
         if let (Some(_), Some(why)) = (&context.global.socket, self.not_through_a_service()) {
-            return Err(Failure::environment(
-                Reason::Unsupported,
-                format!("{why}; use --store instead of --socket"),
-            ));
+            return Err(Failure::environment(Reason::Unsupported, why));
         }
         match self {
-            Self::Migrations(migrations) => migrations.run(context),
+            Self::Migrations(migrations) => migrations.run(context).await,
             Self::Graph(graph) => graph.run(context),
             Self::Status(status) => status.run(context).await,
             Self::Processes(processes) => processes.run(context).await,
@@ -107,12 +104,15 @@ impl Command {
     /// The reason why a command cannot be sent to a service, if it cannot.
     fn not_through_a_service(&self) -> Option<&'static str> {
         match self {
-            Self::Inspect(_) => {
-                Some("`inspect` reads the store directly, even while a service has it open")
-            }
-            Self::Processes(_) => {
-                Some("`processes` reads the store directly, even while a service has it open")
-            }
+            Self::Graph(_) => Some(
+                "`graph` draws the migrations of this program; use `migrations` for those of the service, or omit --socket",
+            ),
+            Self::Inspect(_) => Some(
+                "`inspect` reads the store directly, even while a service has it open; use --store instead of --socket",
+            ),
+            Self::Processes(_) => Some(
+                "`processes` reads the store directly, even while a service has it open; use --store instead of --socket",
+            ),
             _ => None,
         }
     }

@@ -143,10 +143,12 @@ struct Details {
     run: Option<RunId>,
     /// The stream that the failure is about.
     stream: Option<StreamId>,
-    /// The suggested next command, if there is one.
-    next: Option<String>,
+    /// The suggested next commands, the likeliest first.
+    next: Vec<String>,
     /// The same commands as arguments, without a shell.
     next_args: Vec<Vec<String>>,
+    /// What each of them does, if there is a choice.
+    next_means: Vec<String>,
 }
 
 impl Failure {
@@ -157,8 +159,9 @@ impl Failure {
             message: message.into(),
             run: None,
             stream: None,
-            next: None,
+            next: Vec::new(),
             next_args: Vec::new(),
+            next_means: Vec::new(),
         }))
     }
 
@@ -177,7 +180,22 @@ impl Failure {
     pub(crate) fn next(mut self, command: impl Into<String>) -> Self {
         let command = command.into();
         self.0.next_args = vec![shell_words::split(&command)];
-        self.0.next = Some(command);
+        self.0.next = vec![command];
+        self.0.next_means = vec![String::new()];
+        self
+    }
+
+    /// Suggests several commands, each with what it does.
+    pub(crate) fn either(mut self, ways: impl IntoIterator<Item = (String, String)>) -> Self {
+        let (commands, means) = ways.into_iter().unzip();
+        self.0.next = commands;
+        self.0.next_args = self
+            .0
+            .next
+            .iter()
+            .map(|it| shell_words::split(it))
+            .collect();
+        self.0.next_means = means;
         self
     }
 
@@ -205,8 +223,10 @@ impl Failure {
         &self.0.message
     }
 
-    pub(crate) fn next_command(&self) -> Option<&str> {
-        self.0.next.as_deref()
+    /// The suggested next commands, each with what it does if there is a choice.
+    pub(crate) fn next_commands(&self) -> impl Iterator<Item = (&str, &str)> {
+        let means = self.0.next_means.iter().map(String::as_str);
+        self.0.next.iter().map(String::as_str).zip(means)
     }
 }
 
@@ -289,7 +309,7 @@ mod tests {
         assert_eq!(listed, all);
         let error = &schema["$defs"]["error"];
         let required = error["required"].as_array().unwrap();
-        for field in ["reason", "run", "stream", "next", "next_args"] {
+        for field in ["reason", "run", "stream", "next", "next_args", "next_means"] {
             assert!(required.contains(&field.into()), "{field}");
         }
     }
@@ -361,8 +381,9 @@ mod tests {
                 "message": "x",
                 "run": null,
                 "stream": null,
-                "next": "./loans-admin --store 'my loans' inspect bank/1",
+                "next": ["./loans-admin --store 'my loans' inspect bank/1"],
                 "next_args": [["./loans-admin", "--store", "my loans", "inspect", "bank/1"]],
+                "next_means": [""],
             })
         );
     }

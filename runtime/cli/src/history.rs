@@ -105,17 +105,18 @@ impl History {
         }
     }
 
-    /// At most `limit` failures of a run after a stream; fewer mean the end.
+    /// At most `limit` failures of a run after a stream, of these classes or of all; fewer
+    /// mean the end.
     pub(crate) async fn failures(
         &self,
         run: RunId,
-        class: Option<FailureClass>,
+        classes: &[FailureClass],
         after: Option<&StreamId>,
         limit: usize,
     ) -> Result<Vec<Failed>, Failure> {
         match self {
-            Self::Store(runs, _) => Ok(runs.failures(run, class, after, limit).await?),
-            Self::Service(client, _) => client.failures(run, class, after, limit).await,
+            Self::Store(runs, _) => Ok(runs.failures(run, classes.to_vec(), after, limit).await?),
+            Self::Service(client, _) => client.failures(run, classes, after, limit).await,
         }
     }
 

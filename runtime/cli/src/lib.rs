@@ -36,6 +36,7 @@ mod goal;
 mod history;
 mod local;
 mod logging;
+mod other_code;
 #[cfg(test)]
 mod reference;
 mod remote;
@@ -47,8 +48,6 @@ mod signals;
 mod store;
 mod stream_file;
 mod take_over;
-mod version_counts;
-mod version_status;
 mod view;
 
 use std::process::ExitCode;
@@ -64,6 +63,8 @@ use store::Configure;
 use view::output::Output;
 
 /// Executes the command line: the complete body of a `main` function.
+///
+/// The tool starts an async runtime of its own, so that `main` is not async.
 ///
 /// A program that configures its database itself uses [`Cli`].
 #[must_use]
@@ -148,6 +149,12 @@ impl Cli {
     }
 
     fn in_runtime(self, args: Args, output: &Output) -> Result<Exit, Failure> {
+        if tokio::runtime::Handle::try_current().is_ok() {
+            return Err(Failure::environment(
+                Reason::Usage,
+                "the tool was called inside of an async runtime, but it starts its own; call it from a `main` that is not async and has no `#[tokio::main]`",
+            ));
+        }
         logging::init(&args.global, *output)?;
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .enable_all()
@@ -175,5 +182,26 @@ impl Cli {
             _ => runtime.shutdown_background(),
         }
         ended
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn the_tool_inside_of_an_async_runtime_says_what_to_do() {
+        let args = Args::parse_from(["tool", "migrations"]);
+        let output = Output::new(&args.global);
+        let failure = Cli::new().in_runtime(args, &output).unwrap_err();
+        assert_eq!(failure.exit(), Exit::Environment);
+        let message = failure.message();
+        assert!(
+            message.contains("call it from a `main` that is not async"),
+            "{message}"
+        );
     }
 }

@@ -1,6 +1,6 @@
 //! The options that are part of a plan, shared by `plan`, `run` and a dry run.
 
-use std::fmt::Write as _;
+use std::fmt::{self, Write as _};
 use std::num::{NonZeroU32, NonZeroUsize};
 use std::str::FromStr;
 use std::time::Duration;
@@ -58,6 +58,15 @@ pub(crate) struct PlanArgs {
 /// A number of processes per second, or none.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Limit(pub(crate) Option<NonZeroU32>);
+
+impl fmt::Display for Limit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            Some(number) => number.fmt(f),
+            None => f.write_str("off"),
+        }
+    }
+}
 
 pub(crate) fn limit(text: &str) -> Result<Limit, String> {
     if text == "off" {

@@ -27,7 +27,8 @@ pub async fn read(
         .unwrap_or(Err(ReadError::TooLate))
 }
 
-async fn read_line(
+/// Reads a line as [`read`] does, for as long as it takes.
+pub async fn read_line(
     from: &mut (impl AsyncBufRead + Unpin),
     longest: usize,
 ) -> Result<Vec<u8>, ReadError> {

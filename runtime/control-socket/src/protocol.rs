@@ -6,7 +6,9 @@
 use std::num::NonZeroU32;
 
 use serde::{Deserialize, Deserializer, Serialize};
-use state_migration_core::{FailureClass, Fingerprint, RunId, Selection, StreamId, WorkflowId};
+use state_migration_core::{FailureClass, Fingerprint, RunId, Selection, StreamId};
+use state_migration_runner::forecast::linked::Linked;
+use state_migration_runner::forecast::{Forecast, Versions};
 use state_migration_runner::run::actions::HeldProcess;
 use state_migration_runner::{
     Execution, Failure, MigrationReport, Plan, Progress, RunAction, RunCounts, RunRecord,
@@ -102,7 +104,12 @@ pub enum Request {
         #[serde(flatten)]
         options: Run,
     },
-    Plan(PlanRequest),
+    /// The plan of a run, and what the run would do.
+    Plan(ForecastRequest),
+    /// The processes at each version.
+    Versions,
+    /// The migrations and versions of the service.
+    Migrations,
     /// Holds processes: excludes them from runs.
     Hold(Hold),
     /// Releases held processes.
@@ -116,8 +123,9 @@ pub enum Request {
     /// One run, with some of its failures.
     Show {
         run: RunId,
+        /// The classes of the failures; none means all.
         #[serde(default)]
-        class: Option<FailureClass>,
+        classes: Vec<FailureClass>,
         #[serde(default)]
         after: Option<StreamId>,
         limit: usize,
@@ -157,6 +165,23 @@ pub struct PlanRequest {
     pub check_determinism: Option<bool>,
     #[serde(default)]
     pub deadline_ms: Option<u64>,
+}
+
+/// A run to forecast.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct ForecastRequest {
+    #[serde(flatten)]
+    pub which: PlanRequest,
+    /// Maximum number of processes to try in the service; 0 tries none.
+    #[serde(default)]
+    pub sample: usize,
+    /// As in [`Run`].
+    #[serde(
+        default,
+        deserialize_with = "given",
+        skip_serializing_if = "Option::is_none"
+    )]
+    pub per_second: Option<Option<NonZeroU32>>,
 }
 
 /// Parameters of a new run.
@@ -201,7 +226,9 @@ pub enum Answer {
         report: Option<MigrationReport>,
         progress: Progress,
     },
-    Plan(Planned),
+    Plan(Box<Planned>),
+    Versions(Versions),
+    Migrations(Linked),
     /// The processes that were held or released.
     Held {
         processes: Vec<HeldProcess>,
@@ -238,23 +265,12 @@ pub struct Status {
     pub progress: Progress,
 }
 
-/// The plan of a run, with the processes it concerns.
+/// The plan of a run, and what the run would do.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Planned {
     pub plan: Plan,
-    /// The versions of the plan's workflows that processes are at.
-    pub versions: Vec<AtVersion>,
-    /// A message for each kind of selected names that do not exist.
-    #[serde(default)]
-    pub absent: Vec<String>,
-}
-
-/// A version and the number of processes at it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct AtVersion {
-    pub version: WorkflowId,
-    /// An approximate number.
-    pub processes: u64,
+    #[serde(flatten)]
+    pub forecast: Forecast,
 }
 
 /// The reason why a request was refused or failed.
@@ -340,6 +356,15 @@ pub fn shown(mut report: MigrationReport) -> MigrationReport {
     let warnings = &mut report.warnings;
     warnings.retain_mut(|warning| budget.takes(&mut warning.message));
     report
+}
+
+/// Truncates the texts of a forecast to the limits of an answer.
+pub fn forecast(mut forecast: Forecast) -> Forecast {
+    let mut budget = TextBudget::default();
+    for failures in forecast.sample.iter_mut().flat_map(|it| &mut it.failures) {
+        budget.takes(&mut failures.message);
+    }
+    forecast
 }
 
 /// Truncates a page of failures to the limits of an answer. The next page starts after
@@ -449,7 +474,13 @@ mod tests {
         };
         for said in [
             Request::Run(run.clone()),
-            Request::Plan(run.which.clone()),
+            Request::Plan(ForecastRequest {
+                which: run.which.clone(),
+                sample: 256,
+                per_second: Some(NonZeroU32::new(50)),
+            }),
+            Request::Versions,
+            Request::Migrations,
             Request::Resume {
                 actor: Some("ann".into()),
                 reason: "again".into(),
@@ -475,7 +506,7 @@ mod tests {
             },
             Request::Show {
                 run: RunId::random(),
-                class: Some(FailureClass::Panic),
+                classes: vec![FailureClass::Panic, FailureClass::Refused],
                 after: Some(StreamId::new("s").unwrap()),
                 limit: 3,
             },
@@ -506,6 +537,28 @@ mod tests {
             "started": Timestamp::from_micros(0),
             "ended": null,
         });
+        let forecast = json!({
+            "versions": [{
+                "version": { "name": "loan", "version": "1" },
+                "processes": 3, "in_flight": 2, "held": 1, "due": 2,
+                "status": "outdated", "route": "loan@1 -> 2", "reason": null,
+            }],
+            "unreadable": { "streams": 1, "first": "s", "reason": "damaged" },
+            "due": 2,
+            "estimate": {
+                "processes": 2, "low_ms": 1, "high_ms": null, "throttle": 50, "read_bytes": null,
+            },
+            "sample": {
+                "processes": 2, "chosen": 2, "conversions": 1, "took_ms": 5, "read_bytes": 7,
+                "failed": 1,
+                "failures": [{
+                    "class": "refused", "count": 1, "expected": 1,
+                    "subject": { "kind": "stream", "id": "s" }, "message": "no",
+                }],
+            },
+            "edited": [],
+            "unknown_names": ["no process has tenant x"],
+        });
         let plan: Plan = serde_json::from_value(plan).unwrap();
         let record: RunRecord = serde_json::from_value(record).unwrap();
         let said = [
@@ -520,11 +573,10 @@ mod tests {
                 record: Box::new(record),
                 counts: RunCounts::default(),
             },
-            Answer::Plan(Planned {
+            Answer::Plan(Box::new(Planned {
                 plan,
-                versions: Vec::new(),
-                absent: Vec::new(),
-            }),
+                forecast: serde_json::from_value(forecast).unwrap(),
+            })),
         ];
         for answer in said {
             let line = Line::bytes(answer.clone()).unwrap();

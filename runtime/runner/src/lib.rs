@@ -22,6 +22,8 @@ extern crate state_migration_core as state_migration;
 mod chunk;
 mod control;
 mod drivers;
+#[doc(hidden)]
+pub mod forecast;
 mod limits;
 mod migration_runner;
 mod observe;

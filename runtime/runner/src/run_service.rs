@@ -1,11 +1,15 @@
 //! The runner behind a trait without type parameters, for the control socket.
 
+use std::num::NonZeroU32;
+
 use async_trait::async_trait;
 use state_migration_core::{
-    Error, EventStore, Migrations, RegistryError, SnapshotStore, WorkflowId,
+    Error, EventStore, Migrations, RegistryError, Selection, SnapshotStore,
 };
 
 use crate::control::RunControl;
+use crate::forecast::linked::Linked;
+use crate::forecast::{Forecast, Versions};
 use crate::migration_runner::MigrationRunner;
 use crate::options::{RunOptions, RunRequest};
 use crate::report::MigrationReport;
@@ -18,9 +22,18 @@ pub trait RunService: Send + Sync + 'static {
     fn run_options(&self) -> RunOptions;
     fn plan_for(&self, run_options: &RunOptions) -> Result<Plan, RegistryError>;
     fn runs(&self) -> Option<Runs>;
-    /// Approximate number of processes at each version of the workflows of a plan.
-    async fn versions(&self, plan: &Plan) -> Result<Vec<(WorkflowId, u64)>, Error>;
-    async fn unknown_names(&self, plan: &Plan) -> Result<Vec<String>, Error>;
+    /// The migrations and versions of the runner.
+    fn linked(&self) -> Result<Linked, RegistryError>;
+    /// The processes at each version.
+    async fn versions(&self) -> Result<Versions, Error>;
+    /// What a run with this plan would do, from a sample of at most `sample` processes.
+    async fn forecast(
+        &self,
+        run_options: &RunOptions,
+        plan: &Plan,
+        throttle: Option<NonZeroU32>,
+        sample: usize,
+    ) -> Result<Forecast, Error>;
     async fn start(&self, run_options: RunOptions, request: RunRequest) -> MigrationReport;
 }
 
@@ -47,12 +60,23 @@ where
         self.runs()
     }
 
-    async fn versions(&self, plan: &Plan) -> Result<Vec<(WorkflowId, u64)>, Error> {
-        self.processes_at(plan).await
+    fn linked(&self) -> Result<Linked, RegistryError> {
+        let registry = self.registry.as_ref();
+        registry.map(Linked::of).map_err(Clone::clone)
     }
 
-    async fn unknown_names(&self, plan: &Plan) -> Result<Vec<String>, Error> {
-        self.unknown_names(&plan.selection).await
+    async fn versions(&self) -> Result<Versions, Error> {
+        self.versions(&Selection::all()).await
+    }
+
+    async fn forecast(
+        &self,
+        run_options: &RunOptions,
+        plan: &Plan,
+        throttle: Option<NonZeroU32>,
+        sample: usize,
+    ) -> Result<Forecast, Error> {
+        self.forecast(run_options, plan, throttle, sample).await
     }
 
     async fn start(&self, run_options: RunOptions, request: RunRequest) -> MigrationReport {

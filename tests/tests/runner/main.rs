@@ -9,6 +9,7 @@ mod control;
 mod dense_and_sparse_chunks;
 mod dry_run;
 mod failure_classes;
+mod forecast;
 mod from_snapshots;
 mod idle_run;
 mod on_open;

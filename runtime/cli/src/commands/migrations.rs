@@ -3,8 +3,10 @@
 use std::fmt::{self, Write};
 
 use serde::Serialize;
-use state_migration_core::registry::End;
-use state_migration_core::{Migration, MigrationRegistry, Problem, WorkflowId};
+use state_migration_core::{MigrationRegistry, Problem};
+use state_migration_runner::forecast::linked::{
+    Decision, Linked, LinkedMigration, LinkedVersion, MigrationKind,
+};
 
 use crate::context::Context;
 use crate::exit_code::{Exit, Failure};
@@ -13,16 +15,24 @@ use crate::view::output::{Answer, BAD, BOLD, DIM, plain, table, to_type};
 /// List the migrations and versions that are linked into this program
 ///
 /// Opens no store. If the migrations are inconsistent, all of them are listed
-/// together with the problems, and the exit code is 4.
+/// together with the problems, and the exit code is 4. With --socket, lists
+/// what is linked into the service.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:\n  migrations\n  migrations --json")]
 pub(crate) struct Migrations {}
 
 impl Migrations {
-    pub(crate) fn run(self, context: &Context) -> Result<Exit, Failure> {
-        let linked = Linked::new(context)?;
-        context.output.answer(&linked)?;
-        Ok(if linked.problems.is_empty() {
+    pub(crate) async fn run(self, context: &Context) -> Result<Exit, Failure> {
+        let view = match context.client() {
+            Some(client) => LinkedView {
+                linked: client.migrations().await?,
+                problems: Vec::new(),
+                next: Vec::new(),
+            },
+            None => LinkedView::of_program(context)?,
+        };
+        context.output.answer(&view)?;
+        Ok(if view.problems.is_empty() {
             Exit::Done
         } else {
             Exit::Refused
@@ -32,153 +42,71 @@ impl Migrations {
 
 /// The linked migrations and versions.
 #[derive(Debug, Serialize)]
-struct Linked {
-    migrations: Vec<LinkedMigration>,
-    versions: Vec<LinkedVersion>,
+struct LinkedView {
+    #[serde(flatten)]
+    linked: Linked,
     /// Why the migrations are inconsistent.
     problems: Vec<String>,
     next: Vec<String>,
 }
 
-#[derive(Debug, Serialize)]
-struct LinkedMigration {
-    from: String,
-    to: String,
-    what: MigrationKind,
-    function: String,
-    package: Option<&'static str>,
-    file: Option<&'static str>,
-    line: Option<u32>,
-    note: Option<&'static str>,
-    fingerprint: String,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
-enum MigrationKind {
-    Conversion,
-    SameState,
-    Undo,
-}
-
-impl fmt::Display for MigrationKind {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Conversion => "conversion",
-            Self::SameState => "same state",
-            Self::Undo => "undo",
-        })
-    }
-}
-
-#[derive(Debug, Serialize)]
-struct LinkedVersion {
-    version: String,
-    decision: VersionDecision,
-    /// The declared reason why processes stay at the version.
-    reason: Option<&'static str>,
-}
-
-/// What was decided for the processes of a version.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
-enum VersionDecision {
-    Migrates,
-    Newest,
-    Stays,
-    Undecided,
-}
-
-impl LinkedMigration {
-    fn of(migration: &Migration) -> Self {
-        let at = migration.defined_at();
-        Self {
-            from: migration.source().to_string(),
-            to: migration.target().to_string(),
-            what: match (migration.is_undo(), migration.is_identity()) {
-                (true, _) => MigrationKind::Undo,
-                (false, true) => MigrationKind::SameState,
-                (false, false) => MigrationKind::Conversion,
-            },
-            function: migration.place().name().into_owned(),
-            package: at.map(|at| at.package),
-            file: at.map(|at| at.file),
-            line: at.map(|at| at.line),
-            note: migration.note(),
-            fingerprint: migration.fingerprint().to_string(),
-        }
-    }
-
-    fn place(&self) -> String {
-        match (self.file, self.line, self.package) {
-            (Some(file), Some(line), Some(package)) => {
-                format!("\n  {file}:{line} in package {package}")
-            }
-            _ => String::new(),
-        }
-    }
-}
-
-impl LinkedVersion {
-    fn of((name, version, end, reason): (&str, &str, End, Option<&'static str>)) -> Self {
-        let decision = match end {
-            End::None => VersionDecision::Migrates,
-            End::Newest => VersionDecision::Newest,
-            End::Stays => VersionDecision::Stays,
-            End::Undecided => VersionDecision::Undecided,
-        };
-        let id = WorkflowId::new(name.to_owned(), version.to_owned());
-        Self {
-            version: id.to_string(),
-            decision,
-            reason,
-        }
-    }
-
-    fn decision(&self) -> String {
-        match (self.decision, self.reason) {
-            (VersionDecision::Migrates, _) => "migrates".to_owned(),
-            (VersionDecision::Newest, _) => "newest".to_owned(),
-            (VersionDecision::Stays, reason) => {
-                format!("stays: {}", plain(reason.unwrap_or_default()))
-            }
-            (VersionDecision::Undecided, _) => format!("{BAD}undecided{BAD:#}"),
-        }
-    }
-}
-
-impl Linked {
-    fn new(context: &Context) -> Result<Self, Failure> {
-        let problems = match MigrationRegistry::linked() {
+impl LinkedView {
+    /// What is linked into this program.
+    fn of_program(context: &Context) -> Result<Self, Failure> {
+        let problems: Vec<String> = match MigrationRegistry::linked() {
             Ok(_) => Vec::new(),
             Err(error) if error.problems() == [Problem::NothingLinked] => {
                 return Err(context.unlinked());
             }
             Err(error) => error.problems().iter().map(ToString::to_string).collect(),
         };
-        let drawing = MigrationRegistry::drawing_of_linked();
-        let next = if problems.is_empty() {
-            Vec::new()
-        } else {
-            vec![context.command_line("graph")]
+        let next = match problems.is_empty() {
+            true => Vec::new(),
+            false => vec![context.command_line("graph")],
         };
         Ok(Self {
-            migrations: MigrationRegistry::all_linked()
-                .iter()
-                .map(LinkedMigration::of)
-                .collect(),
-            versions: drawing.ends().map(LinkedVersion::of).collect(),
+            linked: Linked::of_program(),
             problems,
             next,
         })
     }
 }
 
-impl Answer for Linked {
+/// The kind of a migration as text.
+fn kind(what: MigrationKind) -> &'static str {
+    match what {
+        MigrationKind::Conversion => "conversion",
+        MigrationKind::SameState => "same state",
+        MigrationKind::Undo => "undo",
+    }
+}
+
+fn place(migration: &LinkedMigration) -> String {
+    match (&migration.file, migration.line, &migration.package) {
+        (Some(file), Some(line), Some(package)) => {
+            format!("\n  {}:{line} in package {}", plain(file), plain(package))
+        }
+        _ => String::new(),
+    }
+}
+
+fn decision(version: &LinkedVersion) -> String {
+    match version.decision {
+        Decision::Migrates => "migrates".to_owned(),
+        Decision::Newest => "newest".to_owned(),
+        Decision::Stays => {
+            let reason = version.reason.as_deref();
+            format!("stays: {}", plain(reason.unwrap_or_default()))
+        }
+        Decision::Undecided => format!("{BAD}undecided{BAD:#}"),
+    }
+}
+
+impl Answer for LinkedView {
     const KIND: &'static str = "migrations";
 
     fn text(&self, out: &mut String) -> fmt::Result {
-        for migration in &self.migrations {
+        for migration in &self.linked.migrations {
             let LinkedMigration {
                 from,
                 to,
@@ -189,18 +117,22 @@ impl Answer for Linked {
             } = migration;
             writeln!(
                 out,
-                "{BOLD}{from} -> {to}{BOLD:#}  {what}  {DIM}{fingerprint}{DIM:#}"
+                "{BOLD}{} -> {}{BOLD:#}  {}  {DIM}{fingerprint}{DIM:#}",
+                plain(from),
+                plain(to),
+                kind(*what)
             )?;
-            writeln!(out, "  {}{}", plain(function), migration.place())?;
-            if let Some(note) = migration.note {
+            writeln!(out, "  {}{}", plain(function), place(migration))?;
+            if let Some(note) = &migration.note {
                 writeln!(out, "  {}", plain(note))?;
             }
             writeln!(out)?;
         }
         let rows = self
+            .linked
             .versions
             .iter()
-            .map(|version| vec![plain(&version.version), version.decision()]);
+            .map(|version| vec![plain(&version.version), decision(version)]);
         out.push_str(&table(&["VERSION", "STATUS"], rows));
         if !self.problems.is_empty() {
             writeln!(out)?;

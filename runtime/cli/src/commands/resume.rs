@@ -7,6 +7,7 @@ use crate::context::Context;
 use crate::exit_code::{Exit, Failure, Reason};
 use crate::goal::Goal;
 use crate::local::{AuditArgs, ExecutionArgs, drive, planned_again};
+use crate::other_code::ways_on;
 use crate::remote;
 use crate::run_selector::WhichRun;
 use crate::store::Claim;
@@ -41,7 +42,14 @@ impl Resume {
         let runs = context.history().await?;
         let record = self.run.find(&runs, context).await?;
         let executions = runs.executions(record.id).await?;
-        self.can(context, &record, record.last_plan(&executions))?;
+        let claim = runs.list_claimed().await?.1;
+        let claims_store = claim.is_some_and(|claim| claim.run == record.id);
+        self.can(
+            context,
+            &record,
+            record.last_plan(&executions),
+            claims_store,
+        )?;
         let before = runs.counts(record.id).await?.selected();
         runs.close().await?;
         if let Some(client) = context.client() {
@@ -72,7 +80,13 @@ impl Resume {
         drive(context, store, set, goal, &self.execution).await
     }
 
-    fn can(&self, context: &Context, record: &RunRecord, last: &Plan) -> Result<(), Failure> {
+    fn can(
+        &self,
+        context: &Context,
+        record: &RunRecord,
+        last: &Plan,
+        claims_store: bool,
+    ) -> Result<(), Failure> {
         let number = record.number;
         if record.state.is_done() {
             let failure = Failure::environment(
@@ -104,13 +118,12 @@ impl Resume {
             let failure = Failure::refused(
                 Reason::OtherCode,
                 format!(
-                    "run {number} was last executed with plan {}, but the migrations of this program give plan {}; resume the run with the original program, start a new run, or use --force",
+                    "run {number} was last executed with plan {}, but the migrations of this program give plan {}; resume the run with the original program, or choose what this program does",
                     last.fingerprint, plan.fingerprint
                 ),
             );
-            return Err(failure
-                .run(record.id)
-                .next(context.command_line(&format!("show {number}"))));
+            let ways = ways_on(context, number, claims_store);
+            return Err(failure.run(record.id).either(ways));
         }
         Ok(())
     }

@@ -103,14 +103,8 @@ impl Retry {
         run: state_migration_core::RunId,
         number: u64,
     ) -> Result<(), Failure> {
-        let mut each = self.class.iter().copied().map(Some).collect::<Vec<_>>();
-        if each.is_empty() {
-            each.push(None);
-        }
-        for class in each {
-            if !runs.failures(run, class, None, 1).await?.is_empty() {
-                return Ok(());
-            }
+        if !runs.failures(run, &self.class, None, 1).await?.is_empty() {
+            return Ok(());
         }
         let of = match self.class.is_empty() {
             true => String::new(),

@@ -1,7 +1,8 @@
 //! The command `run`.
 
-use state_migration_control_socket::protocol::{self, Request};
+use state_migration_control_socket::protocol::{self, ForecastRequest, Request};
 use state_migration_core::{Fingerprint, MigrationRegistry, VersionStatus, WorkflowId};
+use state_migration_runner::forecast::census::Census;
 use state_migration_runner::{MigrationRunner, RunKind};
 
 use crate::context::Context;
@@ -12,7 +13,6 @@ use crate::remote::{self, ServiceClient, service};
 use crate::selection::{PlanArgs, number};
 use crate::store::Claim;
 use crate::take_over::TakeOver;
-use crate::version_counts::VersionCounts;
 use crate::view::format::counted;
 
 /// Migrate outdated processes to the newest version
@@ -68,7 +68,9 @@ impl Run {
         }
         // Check before the store is opened for writing, which fences other writers.
         self.is_meant(context, plan)?;
-        self.are_at_most(context).await?;
+        if let Some(most) = self.at_most {
+            self.are_at_most(context, self.due(context).await?, most)?;
+        }
         let set = |runner| {
             self.planned
                 .apply(runner)
@@ -104,24 +106,22 @@ impl Run {
 
     /// Executes the run inside the service, with the migrations of the service.
     async fn through(self, context: &Context, client: ServiceClient) -> Result<Exit, Failure> {
-        if self.at_most.is_some() {
-            return Err(Failure::environment(
-                Reason::Unsupported,
-                "--at-most counts the processes of a store; use --store instead of --socket",
-            ));
-        }
         let look = format!("plan{}", self.planned.arguments());
         if !self.yes && !self.dry_run && self.plan.is_none() {
             return Err(unmeant().next(context.command_line(&look)));
         }
         service::check(&client, &self.planned).await?;
-        let goal = match (self.dry_run, self.or_resume) {
-            (true, _) => Goal::DryRun(look),
-            (false, true) => {
-                let planned = client.plan(self.planned.run_options()).await?;
-                self.interrupted(context, planned.plan.fingerprint).await?
-            }
-            (false, false) => Goal::Run,
+        let planned = match self.at_most.is_some() || self.or_resume {
+            true if !self.dry_run => Some(client.plan(self.forecast()).await?),
+            _ => None,
+        };
+        if let (Some(planned), Some(most)) = (&planned, self.at_most) {
+            self.are_at_most(context, planned.forecast.due, most)?;
+        }
+        let goal = match planned.filter(|_| self.or_resume) {
+            _ if self.dry_run => Goal::DryRun(look),
+            Some(planned) => self.interrupted(context, planned.plan.fingerprint).await?,
+            None => Goal::Run,
         };
         if let Goal::Resume(run, _) = goal {
             let request = Request::Resume {
@@ -146,29 +146,41 @@ impl Run {
         remote::drive(context, client, request, goal, &self.execution).await
     }
 
-    /// Refuses a run that would migrate more processes than expected, as over the wrong
-    /// store.
-    async fn are_at_most(&self, context: &Context) -> Result<(), Failure> {
-        let Some(most) = self.at_most else {
-            return Ok(());
-        };
+    /// The request for the plan of this run, without a sample.
+    fn forecast(&self) -> ForecastRequest {
+        ForecastRequest {
+            which: self.planned.run_options(),
+            ..ForecastRequest::default()
+        }
+    }
+
+    /// Number of processes that are due in the store.
+    async fn due(&self, context: &Context) -> Result<u64, Failure> {
         let migrations = context.migrations()?;
         let is_behind = |version: &WorkflowId| {
             matches!(migrations.version_status(version), VersionStatus::Behind(_))
         };
         let reader = context.reader().await?;
-        let counts = VersionCounts::of(&reader, &self.planned.selection(), is_behind).await;
+        let census = Census::of(&reader, &self.planned.selection(), is_behind).await;
         reader.close().await?;
-        let due = counts?.due() as u64;
+        Ok(census?.due())
+    }
+
+    /// Refuses a run that would migrate more processes than expected, as over the wrong
+    /// store.
+    fn are_at_most(&self, context: &Context, due: u64, most: u64) -> Result<(), Failure> {
         if due <= most {
             return Ok(());
         }
+        let store = match (&context.global.socket, &context.global.store) {
+            (Some(_), _) => "of the service",
+            (None, store) => store.as_deref().unwrap_or_default(),
+        };
         let failure = Failure::refused(
             Reason::TooManyDue,
             format!(
-                "{} are due in the store {}, more than --at-most {most}; check the store and the selection",
+                "{} are due in the store {store}, more than --at-most {most}; check the store and the selection",
                 counted(due, "process", "processes"),
-                context.global.store.as_deref().unwrap_or_default()
             ),
         );
         let look = format!("plan{}", self.planned.arguments());

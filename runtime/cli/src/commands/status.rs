@@ -4,19 +4,25 @@ use std::collections::BTreeSet;
 use std::fmt::{self, Write};
 
 use serde::Serialize;
-use state_migration_core::{InUse, Selection, WorkflowId};
+use state_migration_core::{InUse, Selection};
+use state_migration_runner::forecast::census::Census;
+use state_migration_runner::forecast::version_status::{
+    VersionDecision, VersionDecisions, VersionState,
+};
+use state_migration_runner::forecast::{AtVersion, Versions};
 use state_migration_runner::{RunState, Runs};
 
+use crate::commands::plan::warnings::unreadable;
 use crate::context::Context;
 use crate::exit_code::{Exit, Failure, Reason};
 use crate::history::History;
+use crate::other_code::OtherCode;
 use crate::remote::service;
 use crate::store;
-use crate::version_counts::VersionCounts;
-use crate::version_status::{VersionDecision, VersionDecisions, VersionState};
-use crate::view::format::{self, count};
+use crate::view::format::count;
 use crate::view::output::{Answer, WARN, plain, table, to_type};
 use crate::view::run_summary::{LatestRuns, RUNS, RunLine, latest, run_table};
+use crate::view::version;
 
 /// Show how many processes are at each version, and the last runs
 ///
@@ -77,14 +83,52 @@ impl OpenedBy {
     }
 }
 
+/// The processes at a version.
 #[derive(Debug, Serialize)]
-struct Version {
+pub(crate) struct Version {
     version: String,
     processes: u64,
     in_flight: u64,
     held: u64,
     #[serde(flatten)]
     decision: VersionDecision,
+}
+
+/// The versions of these workflows, or of all.
+pub(crate) fn versions(counted: Versions, workflows: &[String]) -> Vec<Version> {
+    let shows = |at: &AtVersion| {
+        let mut names = workflows.iter();
+        workflows.is_empty() || names.any(|name| name == at.version.name())
+    };
+    let versions = counted.versions.into_iter().filter(shows);
+    let version = |at: AtVersion| Version {
+        version: at.version.to_string(),
+        processes: at.counts.processes,
+        in_flight: at.counts.in_flight,
+        held: at.counts.held,
+        decision: at.decision,
+    };
+    versions.map(version).collect()
+}
+
+/// Whether a run would find an outdated process among these.
+pub(crate) fn any_outdated(versions: &[Version]) -> bool {
+    let mut versions = versions.iter();
+    versions.any(|version| version.decision.status == VersionState::Outdated)
+}
+
+pub(crate) fn version_table(versions: &[Version]) -> String {
+    let rows = versions.iter().map(|version| {
+        vec![
+            plain(&version.version),
+            count(version.processes),
+            count(version.in_flight),
+            count(version.held),
+            version::status(&version.decision),
+        ]
+    });
+    let header = ["VERSION", "PROCESSES", "IN FLIGHT", "HELD", "STATUS"];
+    table(&header, rows)
 }
 
 impl Status {
@@ -94,8 +138,9 @@ impl Status {
         }
         let decisions = VersionDecisions::of_linked();
         let reader = context.reader().await?;
-        let counts = VersionCounts::of(&reader, &Selection::all(), |_| false).await?;
-        self.check(context, &counts, &decisions)?;
+        let census = Census::of(&reader, &Selection::all(), |_| false).await?;
+        let counted = Versions::new(&census, &decisions);
+        self.check(context, &counted, &decisions)?;
         let runs = Runs::of(&reader).ok_or_else(|| context.keeps_no_runs())?;
         let runs = History::Store(runs, Some(reader.clone()));
         let latest = latest(&runs, RUNS).await?;
@@ -104,31 +149,30 @@ impl Status {
         if let Some(problem) = decisions.problem() {
             warnings.push(problem.to_string());
         }
-        if let Some((stream, why)) = &counts.first_unreadable {
-            warnings.push(format!(
-                "the version of {} cannot be read; the first is {stream}: {why}",
-                format::counted(counts.unreadable, "stream", "streams")
-            ));
+        warnings.extend(unreadable(&counted));
+        let unfinished = latest.holder.as_ref().or(latest.lines.first());
+        let other_code = match unfinished.filter(|run| run.is_open()) {
+            Some(run) => OtherCode::of(context, &runs, run).await?,
+            None => None,
+        };
+        match &other_code {
+            Some(other_code) => warnings.push(other_code.warning.clone()),
+            None => {
+                let note = latest.holder.as_ref().and_then(RunLine::blocking_note);
+                warnings.extend(note);
+            }
         }
-        warnings.extend(latest.holder.as_ref().and_then(RunLine::blocking_note));
-        let versions: Vec<Version> = counts
-            .versions
-            .iter()
-            .filter(|(version, _)| self.shows(version.name()))
-            .map(|(version, counted)| Version {
-                version: version.to_string(),
-                processes: counted.processes,
-                in_flight: counted.in_flight,
-                held: counted.held,
-                decision: decisions.about(version),
-            })
-            .collect();
+        let streams = counted.unreadable.as_ref().map(|it| it.streams);
+        let versions = versions(counted, &self.workflow);
         let is_alive = in_use.as_ref().is_some_and(InUse::appears_alive);
-        let next = next(context, &versions, &latest, &decisions, is_alive);
+        let mut next = next(context, &versions, &latest, &decisions, is_alive);
+        if let Some(other_code) = other_code.filter(|_| !is_alive) {
+            next = other_code.next;
+        }
         context.output.answer(&StatusView {
             store: context.global.store.clone().unwrap_or_default(),
             versions,
-            unreadable: counts.unreadable,
+            unreadable: streams.unwrap_or(0),
             in_use: in_use.is_some(),
             opened_by: in_use.and_then(OpenedBy::of),
             runs: latest.lines,
@@ -138,10 +182,6 @@ impl Status {
         Ok(Exit::Done)
     }
 
-    fn shows(&self, workflow: &str) -> bool {
-        self.workflow.is_empty() || self.workflow.iter().any(|name| name == workflow)
-    }
-
     /// Refuses an unknown workflow.
     ///
     /// Its name is probably mistyped, and the empty result would look as if no process
@@ -149,10 +189,10 @@ impl Status {
     fn check(
         &self,
         context: &Context,
-        counts: &VersionCounts,
+        counted: &Versions,
         decisions: &VersionDecisions,
     ) -> Result<(), Failure> {
-        let there = counts.versions.keys().map(WorkflowId::name);
+        let there = counted.versions.iter().map(|at| at.version.name());
         let known: BTreeSet<&str> = there.chain(decisions.workflows()).collect();
         for name in &self.workflow {
             if !known.contains(name.as_str()) {
@@ -185,12 +225,7 @@ fn next(
         Some(last) if last.is_claiming() && is_alive => return Vec::new(),
         Some(last) if last.is_open() => format!("resume {}", last.number),
         Some(last) if last.state == RunState::DoneWithErrors => format!("show {}", last.number),
-        _ if versions
-            .iter()
-            .any(|version| version.decision.status == VersionState::Outdated) =>
-        {
-            "plan".to_owned()
-        }
+        _ if any_outdated(versions) => "plan".to_owned(),
         _ => return Vec::new(),
     };
     vec![context.command_line(&command)]
@@ -203,17 +238,7 @@ impl Answer for StatusView {
         if self.versions.is_empty() {
             writeln!(out, "no processes")?;
         } else {
-            let rows = self.versions.iter().map(|version| {
-                vec![
-                    plain(&version.version),
-                    count(version.processes),
-                    count(version.in_flight),
-                    count(version.held),
-                    version.decision.text(),
-                ]
-            });
-            let header = ["VERSION", "PROCESSES", "IN FLIGHT", "HELD", "STATUS"];
-            out.push_str(&table(&header, rows));
+            out.push_str(&version_table(&self.versions));
         }
         if self.runs.is_empty() {
             writeln!(out, "\nno runs yet")?;

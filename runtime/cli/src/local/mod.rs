@@ -33,7 +33,7 @@ use state_migration_store::{SlateDbReader, SlateDbStore};
 #[derive(Debug, Clone, clap::Args)]
 pub(crate) struct ExecutionArgs {
     /// Limit the run to N processes per second; `off` removes the limit
-    #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = limit_of_a_run, help_heading = "Execution")]
+    #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = throttle, help_heading = "Execution")]
     throttle: Option<Limit>,
     /// Wait this long for a store that does not answer, and then interrupt the
     /// run
@@ -48,7 +48,8 @@ pub(crate) struct ExecutionArgs {
     progress_interval: Duration,
 }
 
-fn limit_of_a_run(text: &str) -> Result<Limit, String> {
+/// Parses the limit of a run.
+pub(crate) fn throttle(text: &str) -> Result<Limit, String> {
     limit(text).map_err(|_| {
         "expected a positive integer or `off`; correct the value, or omit the option".to_owned()
     })

@@ -4,10 +4,10 @@
 use std::collections::BTreeSet;
 
 use state_migration_core::WorkflowId;
+use state_migration_runner::forecast::version_status::{VersionDecisions, VersionState};
 
 use crate::context::Context;
 use crate::exit_code::{Failure, Reason};
-use crate::version_status::{VersionDecisions, VersionState};
 
 /// Refuses a run over a store with these versions.
 pub(crate) fn check(

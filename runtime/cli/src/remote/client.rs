@@ -5,12 +5,14 @@ use std::path::{Path, PathBuf};
 use std::pin::pin;
 use std::time::Duration;
 
-use state_migration_control_socket::framing::{ReadError, read, write};
+use state_migration_control_socket::framing::{ReadError, read, read_line, write};
 use state_migration_control_socket::protocol::{
-    Answer, Hold, LONGEST_ANSWER, Line, MOST_FAILURES, PlanRequest, Planned, Problem, ProblemKind,
-    Request, Status, VERSION, Versioned,
+    Answer, ForecastRequest, Hold, LONGEST_ANSWER, Line, MOST_FAILURES, Planned, Problem,
+    ProblemKind, Request, Status, VERSION, Versioned,
 };
 use state_migration_core::{FailureClass, RunId, StreamId};
+use state_migration_runner::forecast::Versions;
+use state_migration_runner::forecast::linked::Linked;
 use state_migration_runner::run::actions::HeldProcess;
 use state_migration_runner::run::history::Claim;
 use state_migration_runner::{Execution, Failure as Failed, RunAction, RunCounts, RunRecord};
@@ -24,11 +26,8 @@ use crate::exit_code::{Failure, Reason};
 /// Maximum time for a service to accept the connection.
 const CONNECT_WITHIN: Duration = Duration::from_secs(10);
 
-/// Maximum time for an answer of a live service.
-const ANSWER_WITHIN: Duration = Duration::from_secs(60);
-
-/// Time without an answer after which the client checks whether the service is alive.
-/// During a run the service reports every few seconds.
+/// Time without an answer after which the client checks whether the service is alive. An
+/// answer of a live service may take long, such as a count of all processes. During a run the service reports every few seconds.
 const QUIET: Duration = Duration::from_secs(3);
 const QUIET_IN_A_RUN: Duration = Duration::from_secs(7);
 
@@ -121,7 +120,7 @@ impl ServiceClient {
     /// The next answer. Waits for a service that is slow but alive.
     async fn receive(&self, connected: &mut Connected, quiet: Duration) -> Result<Answer, Failure> {
         let path = self.path.display();
-        let mut line = pin!(read(&mut connected.from, LONGEST_ANSWER, ANSWER_WITHIN));
+        let mut line = pin!(read_line(&mut connected.from, LONGEST_ANSWER));
         let line = loop {
             match timeout(quiet, &mut line).await {
                 Ok(line) => break line,
@@ -250,9 +249,25 @@ impl ServiceClient {
         }
     }
 
-    pub(crate) async fn plan(&self, which: PlanRequest) -> Result<Planned, Failure> {
-        match self.ask(Request::Plan(which)).await? {
-            Answer::Plan(planned) => Ok(planned),
+    /// The migrations and versions of the service.
+    pub(crate) async fn migrations(&self) -> Result<Linked, Failure> {
+        match self.ask(Request::Migrations).await? {
+            Answer::Migrations(linked) => Ok(linked),
+            answer => Err(self.unexpected(&answer)),
+        }
+    }
+
+    /// The processes at each version.
+    pub(crate) async fn versions(&self) -> Result<Versions, Failure> {
+        match self.ask(Request::Versions).await? {
+            Answer::Versions(versions) => Ok(versions),
+            answer => Err(self.unexpected(&answer)),
+        }
+    }
+
+    pub(crate) async fn plan(&self, request: ForecastRequest) -> Result<Planned, Failure> {
+        match self.ask(Request::Plan(request)).await? {
+            Answer::Plan(planned) => Ok(*planned),
             answer => Err(self.unexpected(&answer)),
         }
     }
@@ -291,11 +306,12 @@ impl ServiceClient {
         }
     }
 
-    /// At most `limit` failures of a run. The service may return them in smaller pages.
+    /// At most `limit` failures of a run, of these classes or of all. The service may return
+    /// them in smaller pages.
     pub(crate) async fn failures(
         &self,
         run: RunId,
-        class: Option<FailureClass>,
+        classes: &[FailureClass],
         after: Option<&StreamId>,
         limit: usize,
     ) -> Result<Vec<Failed>, Failure> {
@@ -304,7 +320,7 @@ impl ServiceClient {
             let last = all.last().and_then(Failed::stream);
             let request = Request::Show {
                 run,
-                class,
+                classes: classes.to_vec(),
                 after: last.or(after).cloned(),
                 limit: (limit - all.len()).min(MOST_FAILURES),
             };
@@ -324,7 +340,7 @@ impl ServiceClient {
     ) -> Result<(Vec<Execution>, Vec<RunAction>), Failure> {
         let request = Request::Show {
             run,
-            class: None,
+            classes: Vec::new(),
             after: None,
             limit: 0,
         };

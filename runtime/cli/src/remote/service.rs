@@ -1,20 +1,21 @@
-//! The status and the plan of a service.
+//! The status of a service.
 
 use std::collections::BTreeSet;
 use std::fmt::{self, Write};
 use std::time::Duration;
 
 use serde::Serialize;
-use state_migration_control_socket::protocol::{self, AtVersion, PlanRequest, Request};
+use state_migration_control_socket::protocol::{self, Request};
 use state_migration_runner::RunState;
 
+use crate::commands::status::{Version, any_outdated, version_table, versions};
 use crate::context::Context;
 use crate::exit_code::{Exit, Failure};
 use crate::history::History;
 use crate::remote::client::ServiceClient;
 use crate::selection::{PlanArgs, no_migration};
 use crate::view::format::{self, count};
-use crate::view::output::{Answer, BAD, BOLD, DIM, WARN, plain, table, to_type};
+use crate::view::output::{Answer, BAD, BOLD, DIM, WARN, to_type};
 use crate::view::progress::{rate, rounded};
 use crate::view::run_summary::{LatestRuns, RUNS, RunLine, latest, run_table};
 
@@ -28,7 +29,8 @@ pub(crate) struct Service {
     run: Option<String>,
     /// Whether this describes a dry run.
     dry_run: bool,
-    state: RunState,
+    /// `None` before the first run.
+    state: Option<RunState>,
     /// Whether the run was interrupted when an earlier process of the service ended.
     interrupted: bool,
     /// Whether a pause is requested.
@@ -49,18 +51,6 @@ pub(crate) struct Service {
     next: Vec<String>,
 }
 
-/// A version and the number of processes at it.
-#[derive(Debug, Serialize)]
-struct Version {
-    #[serde(skip)]
-    workflow: String,
-    version: String,
-    /// An approximate number.
-    processes: u64,
-    /// The target version of a run.
-    to: Option<String>,
-}
-
 impl Service {
     pub fn new(context: &Context, status: &protocol::Status) -> Self {
         let progress = &status.progress;
@@ -76,7 +66,7 @@ impl Service {
         Self {
             in_progress: status.in_progress,
             dry_run: progress.dry_run,
-            state: progress.state,
+            state: (progress.run.is_some() || status.in_progress).then_some(progress.state),
             interrupted: false,
             pausing: status.pausing,
             throttle: status.per_second.map(std::num::NonZeroU32::get),
@@ -114,7 +104,7 @@ impl Service {
             *self = Self {
                 run: Some(last.run.clone()),
                 dry_run: false,
-                state: last.state,
+                state: Some(last.state),
                 interrupted: last.interrupted,
                 migrated: last.migrated,
                 failed: last.failed,
@@ -142,11 +132,12 @@ pub(crate) async fn status(
     workflows: &[String],
 ) -> Result<Exit, Failure> {
     let status = client.send(Request::Status).await?;
-    let planned = client.plan(PlanRequest::default()).await?;
-    has_workflows(&planned, workflows)?;
+    if !workflows.is_empty() {
+        has_migrations(client, workflows).await?;
+    }
+    let versions = versions(client.versions().await?, workflows);
+    let outdated = any_outdated(&versions);
     let mut service = Service::new(context, &status);
-    let mut versions = versions(&planned);
-    versions.retain(|version| workflows.is_empty() || workflows.contains(&version.workflow));
     service.versions = Some(versions);
     // Read after the status, so that a run that has ended meanwhile is shown as ended.
     let latest = async {
@@ -158,19 +149,19 @@ pub(crate) async fn status(
         Err(failure) => service.warnings.push(failure.message().to_owned()),
     }
     let plan = context.command_line("plan");
-    let versions = service.versions.as_deref().unwrap_or_default();
-    if all_up_to_date(versions) {
+    if !outdated {
         service.next.retain(|next| *next != plan);
     }
     context.output.answer(&service)?;
     Ok(Exit::Done)
 }
 
-/// Refuses workflows without migrations in the service; `planned` is its plan for all
-/// processes.
-fn has_workflows(planned: &protocol::Planned, workflows: &[String]) -> Result<(), Failure> {
-    let steps = planned.plan.steps.iter().map(|step| step.from.name());
-    let known: BTreeSet<&str> = steps.collect();
+/// Refuses workflows without migrations in the service.
+async fn has_migrations(client: &ServiceClient, workflows: &[String]) -> Result<(), Failure> {
+    let linked = client.migrations().await?;
+    let migrations = linked.migrations.iter();
+    let names = migrations.filter_map(|it| it.from.rsplit_once('@'));
+    let known: BTreeSet<&str> = names.map(|(name, _)| name).collect();
     for name in workflows {
         if !known.contains(name.as_str()) {
             return Err(no_migration("the service", name, known));
@@ -179,44 +170,12 @@ fn has_workflows(planned: &protocol::Planned, workflows: &[String]) -> Result<()
     Ok(())
 }
 
-/// Refuses workflows without migrations in the service, after requesting its plan.
+/// Refuses selected workflows without migrations in the service.
 pub(crate) async fn check(client: &ServiceClient, options: &PlanArgs) -> Result<(), Failure> {
-    if options.workflow.is_empty() {
-        return Ok(());
+    match options.workflow.as_slice() {
+        [] => Ok(()),
+        workflows => has_migrations(client, workflows).await,
     }
-    has_workflows(
-        &client.plan(PlanRequest::default()).await?,
-        &options.workflow,
-    )
-}
-
-fn versions(planned: &protocol::Planned) -> Vec<Version> {
-    let of = |AtVersion { version, processes }: &AtVersion| {
-        let mut routes = planned.plan.routes.iter();
-        let route = routes.find(|route| route.from == *version);
-        let last = route.and_then(|route| route.hops.last());
-        Version {
-            workflow: version.name().to_owned(),
-            version: version.to_string(),
-            processes: *processes,
-            to: last.map(|hop| format!("{}@{}", version.name(), hop.to)),
-        }
-    };
-    planned.versions.iter().map(of).collect()
-}
-
-/// Whether a run would find no outdated process. Unknown if the store does not count
-/// versions.
-fn all_up_to_date(versions: &[Version]) -> bool {
-    !versions.is_empty() && versions.iter().all(|version| version.to.is_none())
-}
-
-fn version_table(versions: &[Version]) -> String {
-    let rows = versions.iter().map(|version| {
-        let to = version.to.as_deref().unwrap_or("-");
-        vec![plain(&version.version), count(version.processes), plain(to)]
-    });
-    table(&["VERSION", "PROCESSES", "MIGRATES TO"], rows)
 }
 
 impl Answer for Service {
@@ -233,13 +192,17 @@ impl Answer for Service {
             (None, false) => line("run", "none yet")?,
         }
         if self.run.is_some() || self.dry_run {
-            let pausing = match self.pausing && self.state != RunState::Paused {
+            let pausing = match self.pausing && self.state != Some(RunState::Paused) {
                 true => format!(", {WARN}pausing{WARN:#}"),
                 false => String::new(),
             };
             let state = match self.interrupted {
                 true => format!("{BAD}interrupted{BAD:#}"),
-                false => self.state.to_string(),
+                false => self
+                    .state
+                    .as_ref()
+                    .map(ToString::to_string)
+                    .unwrap_or_default(),
             };
             line("state", &format!("{state}{pausing}"))?;
             let of = self.expected.map(|all| format!(" of {}", count(all)));
@@ -273,76 +236,10 @@ impl Answer for Service {
     }
 }
 
-/// The plan of a run in a service. `plan` on the store itself shows more.
-#[derive(Debug, Serialize)]
-struct Plan {
-    fingerprint: String,
-    selection: String,
-    count_all: bool,
-    check_determinism: bool,
-    deadline_ms: u64,
-    /// The versions of all processes, regardless of the selection.
-    versions: Vec<Version>,
-    /// The migrations of the service.
-    steps: Vec<Step>,
-    warnings: Vec<String>,
-    next: Vec<String>,
-}
-
-#[derive(Debug, Serialize)]
-struct Step {
-    from: String,
-    to: String,
-    by: String,
-    note: Option<String>,
-    fingerprint: String,
-}
-
-/// The command `plan`.
-pub(crate) async fn plan(
-    context: &Context,
-    client: &ServiceClient,
-    options: &PlanArgs,
-) -> Result<Exit, Failure> {
-    check(client, options).await?;
-    let planned = client.plan(options.run_options()).await?;
-    let protocol::Planned { plan, .. } = &planned;
-    let fingerprint = plan.fingerprint.to_string();
-    let mut warnings = planned.absent.clone();
-    // Only one run is allowed at a time, so the next command is about a run in
-    // progress.
-    let versions = versions(&planned);
-    let next = match blocking_run(client).await? {
-        Some((warning, next)) => {
-            warnings.push(warning);
-            Some(next)
-        }
-        None if all_up_to_date(&versions) && !plan.options.count_up_to_date => None,
-        None => Some(format!("run --plan {fingerprint}{}", options.arguments())),
-    };
-    let steps = plan.steps.iter().map(|step| Step {
-        from: step.from.to_string(),
-        to: step.to.to_string(),
-        by: step.by.clone(),
-        note: step.note.clone(),
-        fingerprint: step.code.to_string(),
-    });
-    context.output.answer(&Plan {
-        selection: plan.selection.to_string(),
-        count_all: plan.options.count_up_to_date,
-        check_determinism: plan.options.check_determinism,
-        deadline_ms: plan.options.deadline_ms,
-        versions,
-        steps: steps.collect(),
-        warnings,
-        next: next.iter().map(|next| context.command_line(next)).collect(),
-        fingerprint,
-    })?;
-    Ok(Exit::Done)
-}
-
 /// The reason why a service cannot start a run, and the suggested next command.
-async fn blocking_run(client: &ServiceClient) -> Result<Option<(String, String)>, Failure> {
+pub(crate) async fn blocking_run(
+    client: &ServiceClient,
+) -> Result<Option<(String, String)>, Failure> {
     if client.send(Request::Status).await?.in_progress {
         let warning = "a run is in progress in this service, which executes one run at a time; watch or cancel that run first";
         return Ok(Some((warning.to_owned(), "watch".to_owned())));
@@ -355,49 +252,4 @@ async fn blocking_run(client: &ServiceClient) -> Result<Option<(String, String)>
     let latest = latest.await.ok();
     let run = latest.as_ref().and_then(LatestRuns::interrupted);
     Ok(run.and_then(|run| Some((run.note()?, format!("resume {}", run.number)))))
-}
-
-impl Answer for Plan {
-    const KIND: &'static str = "service_plan";
-
-    fn text(&self, out: &mut String) -> fmt::Result {
-        let mut line = |name: &str, value: &str| writeln!(out, "{DIM}{name:10}{DIM:#} {value}");
-        line("plan", &format!("{BOLD}{}{BOLD:#}", self.fingerprint))?;
-        line("processes", &self.selection)?;
-        let deadline = Duration::from_millis(self.deadline_ms);
-        let mut options = vec![format!("deadline {}", format::duration(deadline))];
-        options.extend(self.count_all.then(|| "count all".to_owned()));
-        options.extend(
-            self.check_determinism
-                .then(|| "check determinism".to_owned()),
-        );
-        line("options", &options.join(", "))?;
-        if !self.versions.is_empty() {
-            write!(out, "\n{}", version_table(&self.versions))?;
-        }
-        writeln!(out)?;
-        for step in &self.steps {
-            let Step {
-                from,
-                to,
-                fingerprint,
-                ..
-            } = step;
-            let by = plain(&step.by);
-            writeln!(out, "{from} -> {to} by {by} {DIM}{fingerprint}{DIM:#}")?;
-            if let Some(note) = &step.note {
-                writeln!(out, "  {}", plain(note))?;
-            }
-        }
-        if !self.warnings.is_empty() {
-            writeln!(out)?;
-        }
-        for warning in &self.warnings {
-            writeln!(out, "{WARN}warning:{WARN:#} {}", plain(warning))?;
-        }
-        if self.next.is_empty() {
-            writeln!(out, "\nnothing to do")?;
-        }
-        to_type(&self.next, out)
-    }
 }

@@ -6,3 +6,4 @@ pub(crate) mod progress;
 pub(crate) mod run_summary;
 pub(crate) mod summary;
 pub(crate) mod svg;
+pub(crate) mod version;

@@ -158,8 +158,12 @@ impl Output {
             return;
         }
         let mut text = format!("{BAD}error:{BAD:#} {}\n", failure.message());
-        if let Some(next) = failure.next_command() {
-            let _ = writeln!(text, "{BOLD}next:{BOLD:#} {next}");
+        for (at, (next, means)) in failure.next_commands().enumerate() {
+            let name = if at == 0 { "next:" } else { "  or:" };
+            let _ = writeln!(text, "{BOLD}{name}{BOLD:#} {next}");
+            if !means.is_empty() {
+                let _ = writeln!(text, "      {DIM}{means}{DIM:#}");
+            }
         }
         self.to_stderr(&text);
     }

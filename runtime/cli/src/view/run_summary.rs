@@ -1,6 +1,7 @@
 //! A run in one line, for `status`, `runs` and `show`.
 
 use serde::Serialize;
+use state_migration_core::RunId;
 use state_migration_runner::run::history::Claim;
 use state_migration_runner::{RunCounts, RunKind, RunRecord, RunState};
 
@@ -15,6 +16,8 @@ pub(crate) const RUNS: usize = 5;
 /// A summary of a run.
 #[derive(Debug, Serialize)]
 pub(crate) struct RunLine {
+    #[serde(skip)]
+    pub(crate) id: RunId,
     pub(crate) run: String,
     pub(crate) number: u64,
     pub(crate) what: &'static str,
@@ -72,6 +75,7 @@ impl RunLine {
         };
         let took = |ended| format::millis(format::between(record.started, ended));
         Self {
+            id: record.id,
             run: record.id.to_string(),
             number: record.number,
             what: record.kind.name(),

@@ -337,7 +337,7 @@ async fn count_by_class(
 ) -> Result<BTreeMap<FailureClass, u64>, Failure> {
     let (mut counts, mut after) = (BTreeMap::new(), None);
     loop {
-        let page = runs.failures(run, None, after.as_ref(), PAGE).await?;
+        let page = runs.failures(run, &[], after.as_ref(), PAGE).await?;
         for failure in &page {
             *counts.entry(failure.error.class).or_default() += 1;
         }

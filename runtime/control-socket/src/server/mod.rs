@@ -7,12 +7,14 @@ mod socket_file;
 
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use state_migration_core::{Error, ErrorKind, EventStore, Migrations, SnapshotStore};
 use state_migration_runner::{MigrationRunner, RunControl};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::Semaphore;
 use tokio::task::{JoinHandle, JoinSet};
+use tokio::time::timeout;
 
 use crate::protocol::{Answer, Line, Problem, ProblemKind};
 use crate::server::client_limit::ClientLimit;
@@ -25,6 +27,9 @@ const CLIENTS: usize = 32;
 
 /// Maximum number of clients that watch.
 const WATCHERS: usize = 16;
+
+/// Time for the clients that watch a run to hear how it ended, when the socket is closed.
+const TOLD_WITHIN: Duration = Duration::from_secs(2);
 
 /// A control socket that is bound but not served yet.
 ///
@@ -81,11 +86,13 @@ impl ControlSocket {
         })?;
         let control = runner.control();
         let service = Arc::new(Service::new(runner));
-        let accepting = tokio::spawn(accept(listener, service.clone()));
+        let watchers = Arc::new(Semaphore::new(WATCHERS));
+        let accepting = tokio::spawn(accept(listener, service.clone(), watchers.clone()));
         Ok(Serving {
             socket: self.socket,
             service,
             control,
+            watchers,
             accepting,
         })
     }
@@ -101,6 +108,7 @@ pub struct Serving {
     socket: SocketFile,
     service: Arc<Service>,
     control: RunControl,
+    watchers: Arc<Semaphore>,
     accepting: JoinHandle<()>,
 }
 
@@ -120,14 +128,17 @@ impl Serving {
         self.socket.path()
     }
 
-    /// Removes the socket, and waits for the end of a run that was started through it.
-    /// Close the store after this.
+    /// Ends a run that was started through the socket, tells the clients that watch it how
+    /// it ended, and removes the socket. Close the store after this.
     pub async fn close(self) {
-        let current = self.service.current();
-        drop(self);
+        let current = self.service.close();
         if let Some(mut ended) = current {
+            self.control.cancel_this();
             // An error means that the run panicked.
             let _ = ended.wait_for(Option::is_some).await;
+            let all = u32::try_from(WATCHERS).unwrap_or(u32::MAX);
+            // A client that does not read is not waited for.
+            let _ = timeout(TOLD_WITHIN, self.watchers.acquire_many(all)).await;
         }
     }
 }
@@ -142,9 +153,8 @@ impl Drop for Serving {
 }
 
 /// Accepts clients. Dropping the future disconnects them.
-async fn accept(listener: UnixListener, service: Arc<Service>) {
+async fn accept(listener: UnixListener, service: Arc<Service>, watchers: Arc<Semaphore>) {
     let limit = ClientLimit::new(CLIENTS);
-    let watchers = Arc::new(Semaphore::new(WATCHERS));
     let mut sessions = JoinSet::new();
     loop {
         let client = match listener.accept().await {
@@ -152,7 +162,7 @@ async fn accept(listener: UnixListener, service: Arc<Service>) {
             // A failure of this client, or too many open files in this process; the
             // next client may succeed.
             Err(_) => {
-                tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+                tokio::time::sleep(Duration::from_millis(50)).await;
                 continue;
             }
         };

@@ -3,22 +3,31 @@
 //! The run is in a task that belongs to no client, so no client can end it by leaving.
 
 use std::num::NonZeroU32;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use state_migration_core::Error;
 use state_migration_core::store_api::claim::interrupted_by;
+use state_migration_runner::forecast::Versions;
+use state_migration_runner::forecast::linked::Linked;
 use state_migration_runner::options::{RunOptions, RunRequest};
 use state_migration_runner::run_service::RunService;
 use state_migration_runner::{MigrationReport, Plan, RunControl, Runs};
 use tokio::sync::watch;
 
-use crate::protocol::{self, AtVersion, PlanRequest, Planned, Problem, ProblemKind};
+use crate::protocol::{self, ForecastRequest, PlanRequest, Planned, Problem, ProblemKind};
 
 /// A runner controlled by clients.
 pub(crate) struct Service {
     runner: Arc<dyn RunService>,
-    current: Mutex<Option<Ended>>,
+    current: Mutex<Current>,
+}
+
+#[derive(Default)]
+struct Current {
+    run: Option<Ended>,
+    /// Whether the service ends, so that no run begins.
+    is_closing: bool,
 }
 
 /// Receives the report of a run that was started through the socket.
@@ -38,11 +47,18 @@ impl Service {
 
     /// The last run started through the socket, if it has not ended.
     pub(crate) fn current(&self) -> Option<Ended> {
-        let current = self.current.lock();
-        current
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
-            .filter(|ended| ended.borrow().is_none())
+        let run = self.lock().run.clone();
+        run.filter(|ended| ended.borrow().is_none())
+    }
+
+    /// Lets no further run begin. Returns the run in progress.
+    pub(crate) fn close(&self) -> Option<Ended> {
+        self.lock().is_closing = true;
+        self.current()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Current> {
+        self.current.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Starts a run, with a new rate limit if one is requested. Refused while another run is in progress.
@@ -52,7 +68,12 @@ impl Service {
         request: RunRequest,
         per_second: Option<Option<NonZeroU32>>,
     ) -> Result<Ended, Problem> {
-        let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut current = self.lock();
+        if current.is_closing {
+            let problem =
+                "the service is about to end; start the run after the service has restarted";
+            return Err(Problem::new(ProblemKind::Service, problem));
+        }
         self.check_idle()?;
         let control = self.control();
         // From here on the run counts as in progress, before its first step.
@@ -69,7 +90,7 @@ impl Service {
             sender.send_replace(Some(Arc::new(report)));
             drop(guard);
         });
-        *current = Some(ended.clone());
+        current.run = Some(ended.clone());
         Ok(ended)
     }
 
@@ -136,17 +157,28 @@ impl Service {
         plan.map_err(|error| Problem::new(ProblemKind::Service, error.to_string()))
     }
 
-    pub(crate) async fn planned(&self, which: &PlanRequest) -> Result<Planned, Problem> {
-        let plan = self.plan(&self.options_for(which))?;
-        let at = |(version, processes)| AtVersion { version, processes };
-        let versions = self.runner.versions(&plan).await.map_err(unreadable)?;
-        let versions = versions.into_iter().map(at).collect();
-        let absent = self.runner.unknown_names(&plan).await.map_err(unreadable)?;
+    pub(crate) async fn planned(&self, request: &ForecastRequest) -> Result<Planned, Problem> {
+        let options = self.options_for(&request.which);
+        let plan = self.plan(&options)?;
+        let standing = self.runner.control().throttled();
+        let throttle = request.per_second.unwrap_or(standing);
+        let forecast = self
+            .runner
+            .forecast(&options, &plan, throttle, request.sample);
+        let forecast = forecast.await.map_err(unreadable)?;
         Ok(Planned {
             plan,
-            versions,
-            absent,
+            forecast: protocol::forecast(forecast),
         })
+    }
+
+    pub(crate) async fn versions(&self) -> Result<Versions, Problem> {
+        self.runner.versions().await.map_err(unreadable)
+    }
+
+    pub(crate) fn linked(&self) -> Result<Linked, Problem> {
+        let linked = self.runner.linked();
+        linked.map_err(|error| Problem::new(ProblemKind::Service, error.to_string()))
     }
 
     pub(crate) fn runs(&self) -> Result<Runs, Problem> {

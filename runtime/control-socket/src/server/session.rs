@@ -159,10 +159,22 @@ impl Session {
             Request::Watch | Request::Run(_) | Request::Resume { .. } | Request::Retry { .. } => {
                 return self.follow(request).await;
             }
-            Request::Plan(which) => {
-                let planned = self.service.planned(&which).await;
-                let answer = planned.map_or_else(Answer::Error, Answer::Plan);
-                return self.say(answer).await;
+            // These read the whole store, which nobody waits for once the client has left.
+            Request::Plan(request) => {
+                let service = self.service.clone();
+                let planned = self.unless_gone(service.planned(&request)).await?;
+                let planned = planned.map(|planned| Answer::Plan(Box::new(planned)));
+                return self.say(planned.unwrap_or_else(Answer::Error)).await;
+            }
+            Request::Versions => {
+                let service = self.service.clone();
+                let versions = self.unless_gone(service.versions()).await?;
+                let versions = versions.map(Answer::Versions);
+                return self.say(versions.unwrap_or_else(Answer::Error)).await;
+            }
+            Request::Migrations => {
+                let linked = self.service.linked().map(Answer::Migrations);
+                return self.say(linked.unwrap_or_else(Answer::Error)).await;
             }
             Request::Hold(hold) => {
                 let held = self.hold(hold, true).await;
@@ -378,7 +390,7 @@ impl Session {
     async fn show(&self, request: Request) -> Result<Answer, Problem> {
         let Request::Show {
             run,
-            class,
+            classes,
             after,
             limit,
         } = request
@@ -392,7 +404,7 @@ impl Session {
         let record = self.record(run).await?;
         let counts = runs.counts(run).await.map_err(unreadable)?;
         let limit = limit.min(MOST_FAILURES);
-        let failures = runs.failures(run, class, after.as_ref(), limit).await;
+        let failures = runs.failures(run, classes, after.as_ref(), limit).await;
         let executions = runs.executions(run).await.map_err(unreadable)?;
         Ok(Answer::Show {
             record: Box::new(record),

@@ -16,8 +16,8 @@ use std::sync::Arc;
 
 use futures_util::future::{Either, select};
 use state_migration_core::{
-    Error, FailureClass, MigrationError, Partitioning, ProcessRegistry, Stage, StreamRange,
-    Subject, VersionStatus, WorkflowId,
+    Error, FailureClass, MigrationError, ProcessRegistry, Stage, StreamRange, Subject,
+    VersionStatus, WorkflowId,
 };
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
@@ -25,7 +25,8 @@ use tokio::task::JoinSet;
 use crate::chunk::context::ChunkContext;
 use crate::limits::concurrency;
 use crate::progress::estimate::Meter;
-use crate::progress::total::RunTotal;
+use crate::progress::failed_before::FailedBefore;
+use crate::progress::total::{RunTotal, Split};
 use crate::registry_sync;
 use crate::report::{CommitMode, KEPT, MigrationReport, ScanKind};
 use crate::run::bookkeeping::Bookkeeping;
@@ -60,7 +61,7 @@ struct PassResult {
 }
 
 /// Minimum number of heads that are split among workers.
-const FEWEST: usize = 64;
+pub(crate) const FEWEST: usize = 64;
 
 /// One execution of a run, as the main task sees it.
 struct Execution<'a> {
@@ -246,6 +247,7 @@ impl Execution<'_> {
             RunKind::Retry { of, classes } => Source::Failures {
                 of: *of,
                 classes: classes.clone().into(),
+                far_apart: Arc::default(),
             },
             RunKind::Migrate | RunKind::Lazy => Source::Heads,
         }
@@ -258,23 +260,28 @@ impl Execution<'_> {
         source: &Source,
         present: &due::Present,
         counts_all: bool,
-    ) -> Result<(Vec<Range>, Option<Partitioning>), Error> {
+    ) -> Result<(Vec<Range>, Option<Split>), Error> {
         let nothing = present.is_empty() && !counts_all;
+        let pieces = match self.workers() {
+            1 => RANGES_PER_WORKER,
+            _ => concurrency::first() * RANGES_PER_WORKER,
+        };
+        let fewest = FEWEST.min(self.context.chunk_processes);
         let (parts, split) = match source {
             Source::Heads if nothing => return Ok((Vec::new(), None)),
             Source::Heads => {
-                let pieces = match self.workers() {
-                    1 => RANGES_PER_WORKER,
-                    _ => concurrency::first() * RANGES_PER_WORKER,
-                };
                 let within = self.context.selection.within(&[StreamRange::default()]);
-                let fewest = FEWEST.min(self.context.chunk_processes);
                 let filter = &*self.context.filter;
                 let split = self.context.store.split(&within, filter, pieces, fewest);
                 let split = split.await?;
-                (split.ranges.clone(), Some(split))
+                (split.ranges.clone(), Some(Split::Heads(split)))
             }
-            Source::Failures { .. } | Source::Births(_) => (vec![StreamRange::default()], None),
+            Source::Failures { of, classes, .. } => {
+                let (store, selection) = (&self.context.store, &self.context.selection);
+                let failed = FailedBefore::read(store, *of, classes, selection).await?;
+                (failed.ranges(pieces, fewest), Some(Split::Failed(failed)))
+            }
+            Source::Births(_) => (vec![StreamRange::default()], None),
         };
         let Some(run_log) = self.context.committer.bookkeeping.run_log() else {
             return Ok((parts.into_iter().map(Range::of).collect(), split));

@@ -3,7 +3,6 @@
 mod open;
 mod settings;
 
-use std::collections::BTreeMap;
 use std::fmt;
 use std::marker::PhantomData;
 use std::sync::{Arc, OnceLock};
@@ -11,9 +10,8 @@ use std::time::Duration;
 
 use state_migration_core::store_api::claim;
 use state_migration_core::{
-    DueOf, Error, ErrorKind, EventStore, FailureClass, MigrationError, MigrationRegistry,
-    Migrations, ProcessRegistry, RegistryError, RunId, SnapshotStore, Stage, StreamRange, Subject,
-    TransactionalStore, WorkflowId,
+    Error, ErrorKind, EventStore, FailureClass, MigrationError, MigrationRegistry, Migrations,
+    ProcessRegistry, RegistryError, RunId, SnapshotStore, Stage, Subject, TransactionalStore,
 };
 
 use crate::control::RunControl;
@@ -27,7 +25,7 @@ use crate::run::on_open_log::RecordWritten;
 use crate::run::run_log::{self, NewRun, ResumedRun, RunLog};
 use crate::run::{Plan, RunKind, Runs};
 use crate::run_context::RunContext;
-use crate::stages::{due, scan};
+use crate::stages::due;
 use crate::user_code::abandoned::Abandoned;
 use crate::user_code::threads;
 
@@ -157,37 +155,6 @@ impl<M, ES: EventStore, SS: SnapshotStore> MigrationRunner<M, ES, SS> {
             unchecked: Arc::default(),
             abandoned: self.abandoned.clone(),
         }
-    }
-
-    /// Counts the processes at each version of the workflows of a plan, in one scan of
-    /// the heads. Empty over separate stores.
-    pub(crate) async fn processes_at(&self, plan: &Plan) -> Result<Vec<(WorkflowId, u64)>, Error> {
-        let (Some(store), Ok(migrations)) = (self.one_store(), &self.registry) else {
-            return Ok(Vec::new());
-        };
-        let mut counts: BTreeMap<WorkflowId, u64> = BTreeMap::new();
-        let names = migrations.names();
-        for name in names.filter(|name| plan.selection.selects_workflow(name)) {
-            let present = store.versions(name).await?.into_iter();
-            counts.extend(present.map(|at| (at.version, 0)));
-        }
-        let counting = Arc::new(scan::CountOnly(counts.keys().cloned().collect()));
-        let mut range = StreamRange::default();
-        while !counts.is_empty() {
-            let of = DueOf::Range(range.clone());
-            let filter = counting.clone();
-            let page = scan::page(&store, of, filter, 1, scan::Snapshots::default()).await?;
-            for (version, counted) in &page.passed.counted {
-                if let Some(sum) = counts.get_mut(version) {
-                    *sum += counted.total() as u64;
-                }
-            }
-            if page.at_end {
-                break;
-            }
-            range.after = page.up_to;
-        }
-        Ok(counts.into_iter().collect())
     }
 
     /// The history of runs of the event store; `None` if it keeps none.

@@ -72,7 +72,7 @@ impl<M, ES: EventStore, SS: SnapshotStore> MigrationRunner<M, ES, SS> {
         })
     }
 
-    fn migrations(&self) -> Result<&MigrationRegistry, Error> {
+    pub(crate) fn migrations(&self) -> Result<&MigrationRegistry, Error> {
         self.registry
             .as_ref()
             .map_err(|error| Error::invalid(error.to_string()))

@@ -5,17 +5,20 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use state_migration_core::{
-    Error, FailureClass, Partitioning, RunId, Selection, StreamRange, WorkflowId,
-};
+use state_migration_core::{Error, Partitioning, StreamRange, WorkflowId};
 
 use crate::chunk::context::ChunkContext;
-use crate::report::KEPT;
+use crate::progress::failed_before::FailedBefore;
 use crate::run::counts::CountsByWorkflow;
 use crate::run::run_log::Range;
-use crate::run::{Store, history};
 use crate::stages::due::Present;
 use crate::workers::worker::Source;
+
+/// What was found out when a run was split into ranges.
+pub(crate) enum Split {
+    Heads(Partitioning),
+    Failed(FailedBefore),
+}
 
 /// What a run is expected to visit, as far as known.
 pub(crate) struct RunTotal {
@@ -36,20 +39,26 @@ impl RunTotal {
         source: &Source,
         present: &Present,
         main: &[Range],
-        split: Option<Partitioning>,
+        split: Option<Split>,
         so_far: u64,
     ) -> Result<Self, Error> {
         let limit = context.selection.limit();
         let limit = limit.map(|limit| (limit as u64).saturating_sub(so_far));
         let (of_each, heads) = match source {
-            Source::Failures { of, classes } => {
-                let failed = failures(&context.store, *of, classes, &context.selection).await?;
-                (Some(without_done(failed, main)), None)
+            Source::Failures { of, classes, .. } => {
+                let failed = match split {
+                    Some(Split::Failed(failed)) => failed,
+                    _ => {
+                        let (store, selection) = (&context.store, &context.selection);
+                        FailedBefore::read(store, *of, classes, selection).await?
+                    }
+                };
+                (Some(without_done(failed.of_each, main)), None)
             }
             Source::Heads | Source::Births(_) => {
                 let split = match split {
-                    Some(split) => split,
-                    None => {
+                    Some(Split::Heads(split)) => split,
+                    _ => {
                         let left = main.iter().filter(|range| !range.row.done);
                         let left: Vec<StreamRange> = left.map(|range| range.row.rest()).collect();
                         let filter = &*context.filter;
@@ -107,34 +116,4 @@ fn without_done(mut failed: BTreeMap<String, u64>, main: &[Range]) -> BTreeMap<S
         *failed = failed.saturating_sub(so_far.of(name).processes());
     }
     failed
-}
-
-/// Number of selected processes that failed in a run, per workflow. Non-empty `classes`
-/// restrict it to failures of these classes.
-async fn failures(
-    store: &Store,
-    run: RunId,
-    classes: &[FailureClass],
-    selection: &Selection,
-) -> Result<BTreeMap<String, u64>, Error> {
-    let (mut counts, mut after) = (BTreeMap::new(), None);
-    loop {
-        let found = history::failures(store, run, classes, after.as_ref(), None, KEPT).await?;
-        let selected = found.iter().filter(|failure| {
-            failure
-                .stream()
-                .is_some_and(|stream| selection.selects(stream))
-        });
-        for failure in selected {
-            let workflow = failure.at.as_ref().map_or("", |at| at.name());
-            *counts.entry(workflow.to_owned()).or_default() += 1;
-        }
-        if found.len() < KEPT {
-            return Ok(counts);
-        }
-        after = found
-            .into_iter()
-            .next_back()
-            .and_then(|f| f.stream().cloned());
-    }
 }

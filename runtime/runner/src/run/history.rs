@@ -273,19 +273,19 @@ impl Runs {
 
     /// At most `limit` failures of a run, in the order of their streams, after `after`.
     ///
-    /// `class` restricts the result to failures of that class. Fewer than `limit`
-    /// failures mean the end.
+    /// `classes` restricts the result to failures of these classes, unless it is empty;
+    /// `None` means all. Fewer than `limit` failures mean the end.
     ///
     /// # Errors
     /// The store could not be read.
     pub async fn failures(
         &self,
         run: RunId,
-        class: Option<FailureClass>,
+        classes: impl IntoIterator<Item = FailureClass>,
         after: Option<&StreamId>,
         limit: usize,
     ) -> Result<Vec<Failure>, Error> {
-        let classes: Vec<FailureClass> = class.into_iter().collect();
+        let classes: Vec<FailureClass> = classes.into_iter().collect();
         failures(&self.store, run, &classes, after, None, limit).await
     }
 
@@ -452,10 +452,14 @@ pub(crate) async fn failures(
     let mut found = Vec::new();
     let mut after = after.map(|stream| rows::failure(run, stream));
     while found.len() < limit {
+        let size = match classes.is_empty() {
+            true => PAGE.min(limit - found.len()),
+            false => PAGE,
+        };
         let page = store
-            .rows(&rows::failures(run), after.as_deref(), PAGE)
+            .rows(&rows::failures(run), after.as_deref(), size)
             .await?;
-        let at_end = page.len() < PAGE;
+        let at_end = page.len() < size;
         after = page.last().map(|(key, _)| key.to_vec());
         for (_, row) in page {
             let row: FailureRow = row::read(row, format_args!("a failure of run {run}"))?;

@@ -227,7 +227,7 @@ impl fmt::Display for Plan {
 }
 
 /// A migration that was edited after a run had applied it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct ChangedStep {
     /// The source version.

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::time::Duration;
 
 use state_migration_core::{
     Batch, Error, EventStore, ExpectedSequence, FailureClass, Finished, Head, MigrationError, Move,
@@ -121,6 +122,7 @@ pub(crate) async fn attempt(
         by_workflow,
         heads: outcome.heads,
         conflicts: 0,
+        took: Duration::ZERO,
     };
     let mut row = range.row.clone();
     row.counts.add(&done.counts);

@@ -1,5 +1,7 @@
 //! The content of a commit, for reports, progress and telemetry.
 
+use std::time::Duration;
+
 use state_migration_core::{Head, MigrationError, Stage, StreamId, WorkflowId};
 
 use crate::run::RunCounts;
@@ -31,6 +33,8 @@ pub(crate) struct Done {
     pub(crate) bytes: usize,
     /// Number of commits that failed because a process had changed since it was read.
     pub(crate) conflicts: u64,
+    /// How long the chunk took, from before it was read.
+    pub(crate) took: Duration,
 }
 
 impl Done {

@@ -176,20 +176,30 @@ impl DueFilter for HeadsOnly {
     }
 }
 
-/// A filter that counts all processes at some versions.
-pub(crate) struct CountOnly(pub(crate) BTreeSet<WorkflowId>);
+/// Heads for each of some streams from which on the streams are far apart: it is then
+/// cheaper to get each of them than to scan everything in between.
+pub(crate) const FAR_APART: usize = 8;
 
-impl DueFilter for CountOnly {
+/// A filter for some of the streams of a range, at any version.
+pub(crate) struct OnlyThese {
+    pub(crate) filter: Arc<Filter>,
+    pub(crate) streams: BTreeSet<StreamId>,
+}
+
+impl DueFilter for OnlyThese {
     fn versions(&self) -> Option<&BTreeSet<WorkflowId>> {
-        Some(&self.0)
+        None
     }
 
-    fn verdict(&self, _: &StreamId, _: &Head) -> Verdict {
-        Verdict::Pass(SkippedBy::with(|counts| counts.not_selected = 1))
+    fn verdict(&self, stream: &StreamId, head: &Head) -> Verdict {
+        match self.streams.contains(stream) {
+            true => self.filter.verdict(stream, head),
+            false => Verdict::Pass(SkippedBy::default()),
+        }
     }
 
-    fn wants_unreadable(&self, _: &StreamId) -> bool {
-        false
+    fn wants_unreadable(&self, stream: &StreamId) -> bool {
+        self.streams.contains(stream) && self.filter.wants_unreadable(stream)
     }
 }
 
@@ -204,18 +214,40 @@ pub(crate) async fn page(
     max_processes: usize,
     snapshots: Snapshots,
 ) -> Result<DuePage, Error> {
-    store
-        .read_due(DueRequest {
-            of,
-            filter,
-            max_processes,
-            max_heads: CHUNK_HEADS,
-            max_bytes: CHUNK_BYTES,
-            max_process_bytes: PROCESS_BYTES,
-            events_after: None,
-            snapshots,
-        })
-        .await
+    let request = request(of, filter, max_processes, snapshots);
+    store.read_due(request).await
+}
+
+/// Reads a page of a range that passes at most `max_heads` heads.
+pub(crate) async fn page_of(
+    store: &Store,
+    range: StreamRange,
+    filter: Arc<dyn DueFilter>,
+    max_processes: usize,
+    max_heads: usize,
+    snapshots: Snapshots,
+) -> Result<DuePage, Error> {
+    let mut request = request(DueOf::Range(range), filter, max_processes, snapshots);
+    request.max_heads = max_heads;
+    store.read_due(request).await
+}
+
+fn request(
+    of: DueOf,
+    filter: Arc<dyn DueFilter>,
+    max_processes: usize,
+    snapshots: Snapshots,
+) -> DueRequest {
+    DueRequest {
+        of,
+        filter,
+        max_processes,
+        max_heads: CHUNK_HEADS,
+        max_bytes: CHUNK_BYTES,
+        max_process_bytes: PROCESS_BYTES,
+        events_after: None,
+        snapshots,
+    }
 }
 
 /// Reads the events of one process after event `after`.

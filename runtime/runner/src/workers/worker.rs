@@ -1,10 +1,13 @@
 //! A worker: takes ranges of streams from a queue and migrates them chunk by chunk.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
 
+use state_migration_core::selection::before;
 use state_migration_core::{
-    DueOf, Error, ErrorKind, FailureClass, MigrationError, ReadPoint, RunId, Stage, StreamId,
-    Subject, WorkflowId,
+    DueOf, DuePage, Error, ErrorKind, FailureClass, MigrationError, ReadPoint, RunId, Stage,
+    StreamId, StreamRange, Subject, WorkflowId,
 };
 use tokio::sync::mpsc;
 
@@ -168,6 +171,7 @@ impl Worker {
                 })
                 .min(self.context.control.chunk_limit())
                 .min(self.left.unwrap_or(usize::MAX));
+            let began = Instant::now();
             let turn = backpressure.turn(&self.context.store).await;
             let page = self.source.page(&self.context, range, limit).await;
             drop(turn);
@@ -218,7 +222,8 @@ impl Worker {
                 self.context.concurrency.adjust(&self.context.code);
             }
             match worked {
-                Ok(PageResult { done, large }) => {
+                Ok(PageResult { mut done, large }) => {
+                    done.took = began.elapsed();
                     queue.renew(range);
                     conflicts = 0;
                     // The rest of the page after a large process was read in vain, and
@@ -313,6 +318,8 @@ pub(crate) enum Source {
     Failures {
         of: RunId,
         classes: Arc<[FailureClass]>,
+        /// Whether these processes were found to be far apart, among many others.
+        far_apart: Arc<AtomicBool>,
     },
     /// Processes born at some versions while the run was closing them.
     Births(Arc<[WorkflowId]>),
@@ -327,6 +334,7 @@ impl Source {
         limit: usize,
     ) -> Result<Page, Error> {
         let (rest, snapshots) = (range.row.rest(), context.snapshots());
+        let mut together = None;
         let (streams, births) = match self {
             Self::Heads => {
                 let of = DueOf::Range(rest.clone());
@@ -338,22 +346,35 @@ impl Source {
                     births: Vec::new(),
                 });
             }
-            Self::Failures { of, classes } => {
+            Self::Failures {
+                of,
+                classes,
+                far_apart,
+            } => {
                 let (after, through) = (rest.after.as_ref(), rest.through.as_ref());
                 let found =
                     history::failures(&context.store, *of, classes, after, through, limit).await?;
                 let streams = found
                     .into_iter()
                     .filter_map(|failure| failure.stream().cloned());
-                (streams.collect(), Vec::new())
+                let streams: Vec<StreamId> = streams.collect();
+                if !far_apart.load(Ordering::Relaxed) {
+                    together = read_together(context, &streams, limit).await?;
+                    far_apart.store(together.is_none(), Ordering::Relaxed);
+                }
+                (streams, Vec::new())
             }
             Self::Births(versions) => births_page(context, versions, limit).await?,
         };
         let at_end = streams.len() < limit;
         let last: Option<StreamId> = streams.last().cloned();
-        let of = DueOf::Streams(streams);
-        let mut read =
-            scan::page(&context.store, of, context.filter.clone(), limit, snapshots).await?;
+        let mut read = match together {
+            Some(read) => read,
+            None => {
+                let (of, filter) = (DueOf::Streams(streams), context.filter.clone());
+                scan::page(&context.store, of, filter, limit, snapshots).await?
+            }
+        };
         let whole = read.at_end;
         read.at_end = whole && at_end;
         if whole {
@@ -366,6 +387,38 @@ impl Source {
             read,
         })
     }
+}
+
+/// Reads these streams in one scan; `None` if too many others are between them.
+async fn read_together(
+    context: &ChunkContext,
+    streams: &[StreamId],
+    limit: usize,
+) -> Result<Option<DuePage>, Error> {
+    let (Some(first), Some(last)) = (streams.first(), streams.last()) else {
+        return Ok(None);
+    };
+    let range = StreamRange {
+        after: before(first.as_str()),
+        through: Some(last.clone()),
+    };
+    let filter = scan::OnlyThese {
+        filter: context.filter.clone(),
+        streams: streams.iter().cloned().collect(),
+    };
+    let heads = streams.len().saturating_mul(scan::FAR_APART);
+    let snapshots = context.snapshots();
+    let page = scan::page_of(
+        &context.store,
+        range,
+        Arc::new(filter),
+        limit,
+        heads,
+        snapshots,
+    );
+    let page = page.await?;
+    let is_dense = page.at_end || page.processes.len() * 2 > streams.len();
+    Ok(is_dense.then_some(page))
 }
 
 /// Processes born behind a run, at any of the versions.

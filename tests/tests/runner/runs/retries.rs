@@ -1,6 +1,9 @@
 //! Retries of failures, and holds of processes.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use state_migration::{
     ErrorKind, EventStore, Failure, FailureClass, MemoryStore, MigrationRunner, RunKind, RunState,
@@ -16,12 +19,46 @@ use crate::runs::{failures, record, refused_as_run, runs};
 
 over_both_stores![
     a_retry_is_for_what_failed_and_for_nothing_else,
+    many_failures_are_retried_by_several_workers_wherever_they_are,
     a_retry_says_of_a_process_without_a_route_that_it_has_none,
     a_held_process_is_skipped_until_it_is_released,
     skipping_a_process_that_no_route_is_for_silences_its_error,
     skipping_lasts_over_an_append_and_needs_a_process,
     what_is_over_is_decided_once,
 ];
+
+/// Failures that are close to each other are read in one scan, and others one by one.
+async fn many_failures_are_retried_by_several_workers_wherever_they_are(store: impl Store) {
+    const JOBS: u64 = 2_000;
+    let failed = |n: u64| n < 400 || n.is_multiple_of(12);
+    for n in 0..JOBS {
+        put(&store, n).await.unwrap();
+    }
+    let first = Upgrade::refusing(failed).runner(&store).run().await;
+    let expected = (0..JOBS).filter(|n| failed(*n)).count();
+    assert_eq!(first.error_count, expected, "{first}");
+    // These are due too, and no failures.
+    for n in JOBS..JOBS + 200 {
+        put(&store, n).await.unwrap();
+    }
+    let at_once = Arc::new([AtomicUsize::new(0), AtomicUsize::new(0)]);
+    let seen = at_once.clone();
+    let upgrade = Upgrade::with(move |_| {
+        let [now, most] = &*seen;
+        most.fetch_max(now.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
+        std::thread::sleep(Duration::from_millis(1));
+        now.fetch_sub(1, Ordering::SeqCst);
+        Ok(())
+    });
+    let converted = upgrade.seen();
+    let retry = upgrade.runner(&store).retry(first.run.unwrap(), &[]).await;
+    assert_eq!((retry.migrated, retry.error_count), (expected, 0), "{retry}");
+    assert_eq!(retry.state, Some(RunState::Done));
+    let all = converted.all();
+    assert!(all.keys().all(|n| failed(*n)), "{all:?}");
+    assert_eq!(version(&store, JOBS).await.unwrap(), "v1");
+    assert!(at_once[1].load(Ordering::SeqCst) > 1, "one worker did it all");
+}
 
 /// Takes out: `Source::Failures` (a retry goes through the index then), or the
 /// classes in `history::failures`, or the attempt in `RunLog::failure`.

@@ -56,7 +56,7 @@ fn the_second_signal_stops_a_run_at_once_and_loses_nothing() {
         if json {
             let said = said.json();
             assert_eq!((&said["kind"], &said["exit"]), (&"error".into(), &3.into()));
-            assert_eq!(said["next"], next.as_str());
+            assert_eq!(said["next"][0], next.as_str());
         } else {
             assert_eq!(said.stdout, "");
             let error = format!("error: run {run} was stopped at once and still claims the store");

@@ -27,6 +27,8 @@ mod suggested_commands;
 mod faulty_stores;
 mod immediate_stop;
 mod inconsistent_migrations;
+mod other_code;
+mod plan;
 mod release;
 mod security;
 

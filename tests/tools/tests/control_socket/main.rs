@@ -32,7 +32,10 @@ async fn a_run_is_driven_from_outside(store: impl Store) {
     let fingerprint = plan["plan"]["fingerprint"].clone();
     assert_eq!(
         plan["versions"],
-        json!([{"version": {"name": "job", "version": "v1"}, "processes": JOBS}])
+        json!([{
+            "version": {"name": "job", "version": "v1"}, "processes": JOBS, "in_flight": JOBS,
+            "held": 0, "due": JOBS, "status": "outdated", "route": "job@v1 -> v2", "reason": null,
+        }])
     );
     let mut first = Client::new(&path).await;
     first
@@ -129,6 +132,93 @@ async fn a_run_is_driven_from_outside_on_disk() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_a_run_would_do_is_counted_and_tried_in_the_service() {
+    const JOBS: u64 = 120;
+    let upgrade = Upgrade::refusing(|n| n >= 90);
+    let seen = upgrade.seen();
+    let service = service(MemoryStore::new(), JOBS, upgrade).await;
+    let plan = async |fields: Value| {
+        let mut request = json!({"request": "plan"});
+        let fields = fields.as_object().unwrap().clone();
+        request.as_object_mut().unwrap().extend(fields);
+        ask(&service.path, request).await
+    };
+    let counted = plan(json!({})).await;
+    assert_eq!((&counted["due"], &counted["sample"]), (&json!(JOBS), &Value::Null));
+    assert_eq!(seen.total(), 0, "no sample was asked for");
+    let tried = plan(json!({"sample": 1_000, "per_second": 2})).await;
+    assert_eq!(seen.total(), JOBS);
+    let sample = &tried["sample"];
+    assert_eq!((&sample["processes"], &sample["failed"]), (&json!(JOBS), &json!(30)));
+    assert_eq!(sample["failures"][0]["class"], "refused");
+    let first = sample["failures"][0]["subject"]["id"].as_str().unwrap();
+    assert!(first.ends_with("/0000090"), "{first}");
+    assert_eq!(tried["estimate"]["low_ms"], 60_000);
+    let selection = json!({
+        "workflows": null, "tenants": null, "prefix": "process/yard/00000", "streams": null,
+        "first": null, "share": null, "in_flight": false,
+    });
+    let some = plan(json!({"selection": selection})).await;
+    assert_eq!((&some["due"], &some["versions"][0]["processes"]), (&json!(100), &json!(100)));
+    let none = json!({
+        "workflows": null, "tenants": null, "prefix": "absent", "streams": null,
+        "first": null, "share": null, "in_flight": false,
+    });
+    let none = plan(json!({"selection": none})).await;
+    assert_eq!(none["due"], 0);
+    assert!(none["unknown_names"][0].as_str().unwrap().contains("absent"));
+    // The limit of the service holds for its plans too.
+    ask(&service.path, json!({"request": "throttle", "per_second": 4})).await;
+    assert_eq!(plan(json!({})).await["estimate"]["low_ms"], 30_000);
+    let free = plan(json!({"per_second": null})).await;
+    assert_eq!(free["estimate"]["low_ms"], Value::Null);
+    // Nothing of this is a run.
+    let runs = Runs::of(&service.store).unwrap().list().await.unwrap();
+    assert_eq!(runs.len(), 0);
+    let status = ask(&service.path, json!({"request": "status"})).await;
+    assert_eq!(status["progress"]["run"], Value::Null);
+
+    let versions = ask(&service.path, json!({"request": "versions"})).await;
+    assert_eq!(versions["answer"], "versions");
+    assert_eq!(versions["versions"][0]["processes"], JOBS);
+    let linked = ask(&service.path, json!({"request": "migrations"})).await;
+    let migration = &linked["migrations"][0];
+    assert_eq!((&migration["from"], &migration["to"]), (&json!("job@v1"), &json!("job@v2")));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_service_tries_no_more_processes_for_a_client_that_is_gone() {
+    let upgrade = Upgrade::with(|_| {
+        std::thread::sleep(Duration::from_millis(50));
+        Ok(())
+    });
+    let seen = upgrade.seen();
+    let service = service(MemoryStore::new(), 200, upgrade).await;
+    let mut client = Client::new(&service.path).await;
+    client.ask(json!({"request": "plan", "sample": 1_000})).await;
+    until("some are tried", async || (seen.total() > 4).then_some(())).await;
+    drop(client);
+    // The processes that are in user code are the last.
+    sleep(Duration::from_millis(500)).await;
+    let then = seen.total();
+    assert!(then < 200, "{then}");
+    sleep(Duration::from_millis(500)).await;
+    assert_eq!(seen.total(), then);
+}
+
+/// The tool shows the migrations of the service, and not its own.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_tool_lists_the_migrations_of_the_service() {
+    let service = service(MemoryStore::new(), 1, Upgrade::new()).await;
+    let mut tool = std::process::Command::new(env!("CARGO_BIN_EXE_loans-2014"));
+    tool.args(["migrations", "--json", "--socket"]).arg(&service.path);
+    let said = tool.output().unwrap();
+    let said: Value = serde_json::from_slice(&said.stdout).unwrap();
+    assert_eq!(said["migrations"].as_array().unwrap().len(), 1);
+    assert_eq!(said["migrations"][0]["to"], "job@v2");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_failed_is_shown_and_tried_again() {
     let service = service(MemoryStore::new(), 20, Upgrade::refusing(|n| n % 4 == 0)).await;
     let mut client = Client::new(&service.path).await;
@@ -138,7 +228,7 @@ async fn what_failed_is_shown_and_tried_again() {
     assert_eq!(ended["report"]["error_count"], 5);
     let run = ended["report"]["run"].clone();
     client
-        .ask(json!({"request": "show", "run": run, "class": "refused", "limit": 2}))
+        .ask(json!({"request": "show", "run": run, "classes": ["refused", "panic"], "limit": 2}))
         .await;
     let shown = client.answer().await;
     assert_eq!(shown["counts"]["failed"], 5);
@@ -360,8 +450,10 @@ async fn a_service_that_closes_leaves_a_run_that_can_be_resumed() {
     service.serving.close().await;
     assert!(begun.elapsed() < PATIENCE / 4);
     assert!(!service.path.exists());
-    // The client sees that the service is gone.
-    while driver.hear().await.is_some() {}
+    // The client hears how the run ended, and then that the service is gone.
+    let ended = driver.end().await;
+    assert_eq!(ended["report"]["state"], "cancelled");
+    assert!(driver.hear().await.is_none());
     let runs = Runs::of(&service.store).unwrap().list().await.unwrap();
     assert_eq!(runs[0].state, RunState::Cancelled);
     let report = Upgrade::new()

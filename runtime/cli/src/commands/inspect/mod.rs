@@ -10,14 +10,15 @@ use std::time::Duration;
 use serde::Serialize;
 use serde_json::value::RawValue;
 use state_migration_core::{EventStore, Hold, ProcessRegistry, RegistryKey, StreamId};
+use state_migration_runner::forecast::version_status::{VersionDecision, VersionDecisions};
 use state_migration_runner::{HoldAction, Runs};
 
 use crate::context::{Context, last_word};
 use crate::exit_code::{Exit, Failure, Reason};
 use crate::selection::{duration, number};
-use crate::version_status::{VersionDecision as AtVersion, VersionDecisions};
 use crate::view::format;
 use crate::view::output::{Answer, BAD, BOLD, DIM, WARN, plain, table, to_type};
+use crate::view::version;
 use change::Change;
 use stream::Stream;
 
@@ -55,7 +56,7 @@ struct ProcessView {
     /// The version that the process is at.
     version: String,
     #[serde(flatten)]
-    at_version: AtVersion,
+    at_version: VersionDecision,
     /// Sequence number of the last event.
     sequence: u64,
     /// The event that a replay starts from.
@@ -323,7 +324,7 @@ impl Answer for ProcessView {
             "version",
             &format!("{version}, after event {}", self.sequence),
         )?;
-        line("status", &self.at_version.text())?;
+        line("status", &version::status(&self.at_version))?;
         if let Some(baseline) = self.baseline {
             line("baseline", &format!("event {baseline}"))?;
         }

@@ -1,36 +1,43 @@
 //! The command `plan`.
 
-mod estimate;
-mod warnings;
+pub(crate) mod warnings;
 
 use std::fmt::{self, Write};
+use std::time::Duration;
 
 use serde::Serialize;
+use state_migration_control_socket::protocol::{ForecastRequest, Planned};
 use state_migration_core::WorkflowId;
+use state_migration_runner::forecast::estimate::Estimate;
+use state_migration_runner::forecast::sample::Sample;
+use state_migration_runner::forecast::version_status::{VersionDecision, VersionState};
+use state_migration_runner::forecast::{AtVersion, Forecast};
 use state_migration_runner::{ChangedStep, MigrationRunner, Plan, PlannedRoute, Runs};
 
-use crate::context::Context;
+use crate::context::{Context, last_word};
 use crate::exit_code::{Exit, Failure, Reason};
 use crate::history::History;
-use crate::remote::service;
-use crate::selection::PlanArgs;
-use crate::version_counts::{ProcessCounts, VersionCounts};
-use crate::version_status::{VersionDecision, VersionDecisions, VersionState};
-use crate::view::format::{self, count};
+use crate::local::throttle;
+use crate::other_code::OtherCode;
+use crate::remote::{ServiceClient, service};
+use crate::selection::{Limit, PlanArgs};
+use crate::store;
+use crate::view::format::{self, count, counted};
 use crate::view::output::{Answer, BOLD, DIM, WARN, plain, table, to_type};
 use crate::view::run_summary::{RunLine, latest};
-use estimate::{Estimate, Sample, sample};
+use crate::view::version;
 
 /// Show what a run would do, and the fingerprint that confirms it
 ///
 /// Writes nothing and does not fence a service that writes to the store. The
 /// fingerprint covers the selection, the routes with the code of their
 /// migrations, and the options; `run --plan` is refused if any of them has
-/// changed. The duration is estimated from an earlier run over this store, or
-/// else from a dry run over a sample of the processes.
+/// changed. The duration is estimated from a dry run over a sample of the
+/// processes, which takes a few seconds at most. With --socket, the service
+/// counts and tries its own processes with its own code.
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Examples:\n  plan --store ./loans\n  plan --store ./loans --workflow loan --percent 5\n  plan --store ./loans --tenant bank --limit 100 --json"
+    after_help = "Examples:\n  plan --store ./loans\n  plan --store ./loans --workflow loan --percent 5\n  plan --store ./loans --throttle 500\n  plan --store ./loans --tenant bank --limit 100 --json"
 )]
 pub(crate) struct ShowPlan {
     #[command(flatten)]
@@ -38,6 +45,10 @@ pub(crate) struct ShowPlan {
     /// Dry-run at most N processes; 0 disables the sample
     #[arg(long, value_name = "N", default_value_t = 256)]
     sample: usize,
+    /// Estimate a run that is limited to N processes per second; `off` for a
+    /// run without the limit of the service
+    #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = throttle)]
+    throttle: Option<Limit>,
 }
 
 /// The plan of a run, with counts, an estimate and warnings.
@@ -93,110 +104,178 @@ struct HopView {
     edited: bool,
 }
 
+/// What a store or a service knows of a run.
+struct Looked {
+    planned: Planned,
+    /// About the store or the service.
+    warnings: Vec<String>,
+    /// The commands about a run that another run has to wait for.
+    first: Vec<String>,
+}
+
 impl ShowPlan {
     pub(crate) async fn run(self, context: &Context) -> Result<Exit, Failure> {
-        if let Some(client) = context.client() {
-            return service::plan(context, &client, &self.planned).await;
-        }
-        let migrations = context.migrations()?;
-        self.planned.check(&migrations)?;
-        let reader = context.reader().await?;
-        let runs = Runs::of(&reader).ok_or_else(|| context.keeps_no_runs())?;
-        let runner = MigrationRunner::new(migrations.clone(), reader.clone(), reader.clone());
-        let runner = self.planned.apply(runner);
-        let plan = runner
-            .plan()
-            .map_err(|error| Failure::refused(Reason::MigrationsInvalid, error.to_string()))?;
-        let unknown_names = runner.unknown_names(&plan.selection).await?;
-        let decisions = VersionDecisions::of_linked();
-        let is_behind = |version: &WorkflowId| {
-            let mut routes = plan.routes.iter();
-            routes.any(|route| route.from == *version)
+        let Looked {
+            planned: Planned { plan, forecast },
+            mut warnings,
+            first,
+        } = match context.client() {
+            Some(client) => self.in_service(context, &client).await?,
+            None => self.in_store(context).await?,
         };
-        let counts = VersionCounts::of(&reader, &plan.selection, is_behind).await?;
-        let versions: Vec<Version> = counts
-            .versions
-            .iter()
-            .map(|(version, counted)| Version::new(version, counted, &decisions))
-            .collect();
-        let changed = runs.changed_steps(&plan).await?;
-        let sample = sample(&reader, &migrations, &self.planned, &counts, self.sample).await;
-        let due = counts.due() as u64;
-        let estimate = Estimate::new(&runs, due, sample.as_ref()).await?;
-        let history = History::Store(runs, Some(reader.clone()));
-        let holder = latest(&history, 0).await?.holder.filter(RunLine::is_open);
-        let shown = PlanView {
+        warnings.extend(warnings::all(&plan, &forecast));
+        let next = self.next(context, &plan, &forecast, first);
+        let Forecast {
+            versions,
+            due,
+            estimate,
+            sample,
+            edited,
+            ..
+        } = forecast;
+        let versions = versions.versions;
+        context.output.answer(&PlanView {
             fingerprint: plan.fingerprint.to_string(),
             selection: plan.selection.to_string(),
             count_all: plan.options.count_up_to_date,
             check_determinism: plan.options.check_determinism,
             deadline_ms: plan.options.deadline_ms,
             due,
-            routes: routes(&plan, &counts, &changed),
-            warnings: warnings::all(
-                &reader,
-                holder.as_ref(),
-                &counts,
-                &decisions,
-                &changed,
-                sample.as_ref(),
-            )
-            .await?
-            .into_iter()
-            .chain(warnings::of_nothing(
-                &plan.selection,
-                unknown_names,
-                &counts,
-            ))
-            .collect(),
-            next: self.next(context, &plan, due, holder.as_ref()),
-            versions,
+            routes: routes(&plan, &versions, &edited),
+            versions: versions.into_iter().map(Version::from).collect(),
             estimate,
             sample,
-        };
-        context.output.answer(&shown)?;
+            warnings,
+            next,
+        })?;
         Ok(Exit::Done)
+    }
+
+    async fn in_store(&self, context: &Context) -> Result<Looked, Failure> {
+        let migrations = context.migrations()?;
+        self.planned.check(&migrations)?;
+        let reader = context.reader().await?;
+        let runs = Runs::of(&reader).ok_or_else(|| context.keeps_no_runs())?;
+        let runner = MigrationRunner::new(migrations, reader.clone(), reader.clone());
+        let runner = self.planned.apply(runner);
+        let plan = runner
+            .plan()
+            .map_err(|error| Failure::refused(Reason::MigrationsInvalid, error.to_string()))?;
+        let throttle = self.throttle.and_then(|limit| limit.0);
+        let forecast = runner
+            .forecast(runner.run_options(), &plan, throttle, self.sample)
+            .await?;
+        let history = History::Store(runs, Some(reader.clone()));
+        let holder = latest(&history, 0).await?.holder.filter(RunLine::is_open);
+        let mut warnings = Vec::new();
+        if cfg!(panic = "abort") {
+            warnings.push(
+                "this program is built with `panic = \"abort\"`, so it cannot run migrations; build it with `panic = \"unwind\"`"
+                    .to_owned(),
+            );
+        }
+        warnings.extend(reader.in_use().await?.as_ref().map(store::in_use));
+        let other_code = match &holder {
+            Some(run) => OtherCode::of(context, &history, run).await?,
+            None => None,
+        };
+        let first = match other_code {
+            Some(other_code) => {
+                warnings.push(other_code.warning);
+                other_code.next
+            }
+            None => {
+                warnings.extend(holder.as_ref().and_then(RunLine::blocking_note));
+                let resume = holder.map(|run| format!("resume {}", run.number));
+                resume.iter().map(|it| context.command_line(it)).collect()
+            }
+        };
+        Ok(Looked {
+            planned: Planned { plan, forecast },
+            warnings,
+            first,
+        })
+    }
+
+    async fn in_service(
+        &self,
+        context: &Context,
+        client: &ServiceClient,
+    ) -> Result<Looked, Failure> {
+        service::check(client, &self.planned).await?;
+        let request = ForecastRequest {
+            which: self.planned.run_options(),
+            sample: self.sample,
+            per_second: self.throttle.map(|limit| limit.0),
+        };
+        let planned = client.plan(request).await?;
+        let (warning, first) = service::blocking_run(client).await?.unzip();
+        Ok(Looked {
+            planned,
+            warnings: warning.into_iter().collect(),
+            first: first.iter().map(|it| context.command_line(it)).collect(),
+        })
     }
 
     fn next(
         &self,
         context: &Context,
         plan: &Plan,
-        due: u64,
-        holder: Option<&RunLine>,
+        forecast: &Forecast,
+        first: Vec<String>,
     ) -> Vec<String> {
         // A new run is refused until that run has ended.
-        if let Some(run) = holder {
-            return vec![context.command_line(&format!("resume {}", run.number))];
+        if !first.is_empty() {
+            return first;
         }
-        if due == 0 && !self.planned.count_all {
+        if forecast.due == 0 && !self.planned.count_all {
             return Vec::new();
         }
-        let arguments = self.planned.arguments();
+        if let Some(sample) = &forecast.sample
+            && sample.processes > 0
+            && sample.failed == sample.processes
+            && let Some(failures) = sample.failures.first()
+        {
+            let stream = failures.subject.stream();
+            let inspect = stream
+                .map(|stream| format!("inspect {}", last_word(stream.as_str())))
+                .and_then(|inspect| context.in_store(&inspect));
+            // `inspect` does not work through a service.
+            let migrations = || context.command_line("migrations");
+            return vec![inspect.unwrap_or_else(migrations)];
+        }
+        let mut arguments = self.planned.arguments();
+        if let Some(limit) = self.throttle {
+            let _ = write!(arguments, " --throttle {limit}");
+        }
         vec![context.command_line(&format!("run --plan {}{arguments}", plan.fingerprint))]
     }
 }
 
-impl Version {
-    fn new(version: &WorkflowId, counted: &ProcessCounts, decisions: &VersionDecisions) -> Self {
+impl From<AtVersion> for Version {
+    fn from(at: AtVersion) -> Self {
         Self {
-            version: version.to_string(),
-            processes: counted.processes,
-            in_flight: counted.in_flight,
-            held: counted.held,
-            due: counted.due,
-            decision: decisions.about(version),
+            version: at.version.to_string(),
+            processes: at.counts.processes,
+            in_flight: at.counts.in_flight,
+            held: at.counts.held,
+            due: at.counts.due,
+            decision: at.decision,
         }
     }
 }
 
 /// The routes with processes to migrate.
-fn routes(plan: &Plan, counts: &VersionCounts, changed: &[ChangedStep]) -> Vec<RouteView> {
-    let due = |at: &WorkflowId| counts.versions.get(at).map_or(0, |counted| counted.due);
+fn routes(plan: &Plan, versions: &[AtVersion], edited: &[ChangedStep]) -> Vec<RouteView> {
+    let due = |at: &WorkflowId| {
+        let mut versions = versions.iter();
+        let version = versions.find(|version| version.version == *at);
+        version.map_or(0, |version| version.counts.due)
+    };
     plan.routes
         .iter()
         .filter(|route| due(&route.from) > 0)
-        .map(|route| RouteView::new(route, due(&route.from), plan, changed))
+        .map(|route| RouteView::new(route, due(&route.from), plan, edited))
         .collect()
 }
 
@@ -234,7 +313,7 @@ impl Answer for PlanView {
         let mut line = |name: &str, value: &str| writeln!(out, "{DIM}{name:11}{DIM:#} {value}");
         line("plan", &format!("{BOLD}{}{BOLD:#}", self.fingerprint))?;
         line("processes", &self.selection)?;
-        let deadline = std::time::Duration::from_millis(self.deadline_ms);
+        let deadline = Duration::from_millis(self.deadline_ms);
         let mut options = vec![format!("deadline {}", format::duration(deadline))];
         options.extend(self.count_all.then(|| "count all".to_owned()));
         options.extend(
@@ -250,7 +329,7 @@ impl Answer for PlanView {
                     count(version.in_flight),
                     count(version.held),
                     count(version.due),
-                    version.decision.text(),
+                    version::status(&version.decision),
                 ]
             });
             let header = [
@@ -293,26 +372,80 @@ impl Answer for PlanView {
         let mut line = |name: &str, value: &str| writeln!(out, "{DIM}{name:11}{DIM:#} {value}");
         line("to migrate", &count(self.due))?;
         if self.due > 0 {
-            line("time", &self.estimate.time())?;
+            line("time", &time(&self.estimate, self.sample.as_ref()))?;
             if let Some(bytes) = self.estimate.read_bytes {
                 let bytes = format::bytes(bytes);
                 line("to read", &format!("about {bytes} of events and states"))?;
             }
         }
         if let Some(sample) = &self.sample {
-            line("sample", &sample.text())?;
+            line("sample", &tried(sample, self.due))?;
         }
         if !self.warnings.is_empty() {
             writeln!(out)?;
         }
         for warning in &self.warnings {
-            writeln!(out, "{WARN}warning:{WARN:#} {warning}")?;
+            writeln!(out, "{WARN}warning:{WARN:#} {}", plain(warning))?;
         }
         if self.next.is_empty() {
             writeln!(out, "\nnothing to do")?;
         }
         to_type(&self.next, out)
     }
+}
+
+/// The estimated time, as text.
+fn time(estimate: &Estimate, sample: Option<&Sample>) -> String {
+    let shown = |ms: u64| format::duration(Duration::from_millis(ms));
+    let limit = estimate.throttle.map(|limit| {
+        let limit = count(limit.get().into());
+        format!(", limited to {limit}/s")
+    });
+    let limit = limit.unwrap_or_default();
+    match (estimate.low_ms, estimate.high_ms, sample) {
+        (Some(low), Some(high), _) if shown(low) == shown(high) => {
+            format!("about {}{limit}", shown(low))
+        }
+        (Some(low), Some(high), _) => format!("{} to {}{limit}", shown(low), shown(high)),
+        (Some(low), None, _) => format!("at least {}{limit}", shown(low)),
+        (None, _, Some(sample)) => {
+            format!(
+                "unknown: no process was converted in {}",
+                shown(sample.took_ms)
+            )
+        }
+        (None, _, None) => "unknown: no sample was taken".to_owned(),
+    }
+}
+
+/// The sample in one line; the failures are shown as warnings.
+fn tried(sample: &Sample, due: u64) -> String {
+    let Sample {
+        processes,
+        chosen,
+        conversions,
+        took_ms,
+        failed,
+        ..
+    } = sample;
+    let due = counted(due.max(*processes), "process", "processes");
+    let took = format::duration(Duration::from_millis(*took_ms));
+    let times = match conversions {
+        2 => "twice",
+        _ => "once",
+    };
+    let failed = match failed {
+        0 => "none".to_owned(),
+        failed => count(*failed),
+    };
+    let mut text = format!(
+        "{} of {due} tried in {took}, each converted {times}; {failed} failed",
+        count(*processes)
+    );
+    if processes < chosen {
+        let _ = write!(text, "; ended early, before {} were tried", count(*chosen));
+    }
+    text
 }
 
 /// Whether a run fails the processes of a version because they have no route.

@@ -1,55 +1,25 @@
 //! Warnings for an operator before a run.
 
 use state_migration_core::Selection;
-use state_migration_runner::ChangedStep;
-use state_migration_store::SlateDbReader;
+use state_migration_runner::Plan;
+use state_migration_runner::forecast::sample::Sample;
+use state_migration_runner::forecast::version_status::VersionState;
+use state_migration_runner::forecast::{AtVersion, Forecast, Versions};
 
-use crate::commands::plan::estimate::Sample;
 use crate::commands::plan::is_stray;
-use crate::exit_code::Failure;
-use crate::store;
-use crate::version_counts::VersionCounts;
-use crate::version_status::{VersionDecisions, VersionState};
-use crate::view::format::counted;
-use crate::view::run_summary::RunLine;
+use crate::view::format::{count, counted};
+use crate::view::output::plain;
 
-/// Warnings about a selection that matches nothing, which looks like a store that is up
-/// to date.
-pub(crate) fn of_nothing(
-    selection: &Selection,
-    unknown_names: Vec<String>,
-    counts: &VersionCounts,
-) -> Vec<String> {
-    let is_of_nothing = counts.versions.is_empty() && counts.unreadable == 0;
-    if unknown_names.is_empty() && is_of_nothing && *selection != Selection::all() {
-        return vec![format!(
-            "no process matches the selection ({selection}); remove a part of it"
-        )];
-    }
-    unknown_names
-}
-
-pub(crate) async fn all(
-    reader: &SlateDbReader,
-    holder: Option<&RunLine>,
-    counts: &VersionCounts,
-    decisions: &VersionDecisions,
-    changed: &[ChangedStep],
-    sample: Option<&Sample>,
-) -> Result<Vec<String>, Failure> {
+pub(crate) fn all(plan: &Plan, forecast: &Forecast) -> Vec<String> {
     let mut warnings = Vec::new();
-    if cfg!(panic = "abort") {
-        warnings.push(
-            "this program is built with `panic = \"abort\"`, so it cannot run migrations; build it with `panic = \"unwind\"`"
-                .to_owned(),
-        );
-    }
-    warnings.extend(reader.in_use().await?.as_ref().map(store::in_use));
-    warnings.extend(holder.and_then(RunLine::blocking_note));
-    for (version, number) in &counts.versions {
-        let decision = decisions.about(version);
-        if is_stray(&decision) {
-            let processes = counted(number.processes, "process", "processes");
+    for at in &forecast.versions.versions {
+        let AtVersion {
+            version,
+            counts,
+            decision,
+        } = at;
+        if is_stray(decision) {
+            let processes = counted(counts.processes, "process", "processes");
             warnings.push(match decision.status {
                 VersionState::NewerThanProgram => format!(
                     "{processes} at {version} would fail: the version is newer than all versions in this program; use the program that migrated them"
@@ -59,29 +29,61 @@ pub(crate) async fn all(
                 ),
             });
         }
-        if number.held > 0 && decision.status == VersionState::Outdated {
-            let processes = counted(number.held, "process", "processes");
+        if counts.held > 0 && decision.status == VersionState::Outdated {
+            let processes = counted(counts.held, "process", "processes");
             warnings.push(format!(
                 "{processes} at {version} would be skipped as held; use `release` to include a held process again"
             ));
         }
     }
-    if let Some((stream, why)) = &counts.first_unreadable {
-        warnings.push(format!(
-            "the version of {} cannot be read; the first is {stream}: {why}",
-            counted(counts.unreadable, "stream", "streams")
-        ));
+    warnings.extend(unreadable(&forecast.versions));
+    warnings.extend(forecast.edited.iter().map(ToString::to_string));
+    if let Some(sample) = &forecast.sample {
+        warnings.extend(failures(sample, forecast.due));
     }
-    warnings.extend(changed.iter().map(ToString::to_string));
-    if let Some(sample) = sample {
-        warnings.extend(sample.warnings());
-        let listed: u64 = sample.failures.iter().map(|failed| failed.count).sum();
-        if listed < sample.failed {
-            warnings.push(format!(
-                "{} of the sample would fail",
-                counted(sample.failed - listed, "more process", "more processes")
-            ));
-        }
+    warnings.extend(of_nothing(&plan.selection, forecast));
+    warnings
+}
+
+/// The warning about streams whose version cannot be read.
+pub(crate) fn unreadable(versions: &Versions) -> Option<String> {
+    let unreadable = versions.unreadable.as_ref()?;
+    Some(format!(
+        "the version of {} cannot be read; the first is {}: {}",
+        counted(unreadable.streams, "stream", "streams"),
+        unreadable.first,
+        unreadable.reason
+    ))
+}
+
+/// Warnings about the failures of a sample, put to all processes that are due.
+fn failures(sample: &Sample, due: u64) -> impl Iterator<Item = String> {
+    let tried = sample.processes;
+    sample.failures.iter().map(move |failed| {
+        let about = match tried < due {
+            true => format!(", about {} of {}", count(failed.expected), count(due)),
+            false => String::new(),
+        };
+        format!(
+            "{} of {} tried would fail with class {}{about}; the first is {}: {}",
+            count(failed.count),
+            count(tried),
+            failed.class,
+            failed.subject,
+            plain(&failed.message)
+        )
+    })
+}
+
+/// Warnings about a selection that matches nothing, which looks like a store that is up
+/// to date.
+fn of_nothing(selection: &Selection, forecast: &Forecast) -> Vec<String> {
+    let versions = &forecast.versions;
+    let is_of_nothing = versions.versions.is_empty() && versions.unreadable.is_none();
+    if forecast.unknown_names.is_empty() && is_of_nothing && *selection != Selection::all() {
+        return vec![format!(
+            "no process matches the selection ({selection}); remove a part of it"
+        )];
     }
-    Ok(warnings)
+    forecast.unknown_names.clone()
 }

@@ -84,7 +84,7 @@ pub(crate) async fn grouped(runs: &History, run: RunId) -> Result<Vec<Grouped>, 
     let mut groups: BTreeMap<FailureClass, Grouped> = BTreeMap::new();
     let mut after = None;
     loop {
-        let page = runs.failures(run, None, after.as_ref(), PAGE).await?;
+        let page = runs.failures(run, &[], after.as_ref(), PAGE).await?;
         let at_end = page.len() < PAGE;
         after = page.last().and_then(|failure| failure.stream().cloned());
         for failure in page {
@@ -112,13 +112,13 @@ pub(crate) async fn grouped(runs: &History, run: RunId) -> Result<Vec<Grouped>, 
 pub(crate) async fn listed(
     runs: &History,
     run: RunId,
-    class: Option<FailureClass>,
+    classes: &[FailureClass],
     after: Option<&StreamId>,
     limit: usize,
 ) -> Result<Listed, CommandFailure> {
     // One more than shown, to detect whether there is more.
     let mut found = runs
-        .failures(run, class, after, limit.saturating_add(1))
+        .failures(run, classes, after, limit.saturating_add(1))
         .await?;
     let more = found.len() > limit;
     found.truncate(limit);

@@ -2,6 +2,7 @@
 
 mod failures;
 
+use std::collections::BTreeSet;
 use std::fmt::{self, Write};
 use std::num::{NonZeroU32, NonZeroUsize};
 use std::time::Duration;
@@ -12,11 +13,12 @@ use state_migration_runner::{Execution, Plan, RunAction, RunCounts, RunRecord};
 
 use crate::context::{Context, last_word, option};
 use crate::exit_code::{Exit, Failure};
-use crate::local::planned_again;
+use crate::local::classes;
+use crate::other_code::{has_code_of, ways_on};
 use crate::run_selector::WhichRun;
 use crate::selection::number;
 use crate::view::format::{self, count};
-use crate::view::output::{Answer, BAD, BOLD, DIM, plain, table, to_type};
+use crate::view::output::{Answer, BAD, BOLD, DIM, plain, to_type};
 use crate::view::run_summary::RunLine;
 use crate::view::summary::retry;
 use failures::{Grouped, Listed, grouped, listed};
@@ -36,9 +38,9 @@ pub(crate) struct Show {
     /// Show this run: a number, an id, the start of an id, or `last`
     #[arg(value_name = "RUN")]
     run: WhichRun,
-    /// List the failures of this class
+    /// List the failures of this class (repeatable)
     #[arg(long, value_name = "CLASS")]
-    class: Option<FailureClass>,
+    class: Vec<FailureClass>,
     /// List the failures after this stream, in order of stream ids
     #[arg(long, value_name = "STREAM")]
     after: Option<StreamId>,
@@ -64,7 +66,7 @@ struct RunView {
     took_over: Option<String>,
     /// The limit in processes per second.
     throttle: Option<NonZeroU32>,
-    /// The failures by class, most frequent first.
+    /// The failures by class, most frequent first; empty if single failures are listed.
     failures: Vec<Grouped>,
     /// Single failures, if requested.
     listed: Option<Listed>,
@@ -202,16 +204,19 @@ impl Show {
         let actions = runs.actions(record.id).await?;
         let (all, claim) = runs.list_claimed().await?;
         let run = RunLine::new(&record, &counts, &all, claim);
-        let failures = grouped(&runs, record.id).await?;
-        let listed = if self.class.is_some() || self.after.is_some() || self.limit.is_some() {
-            let limit = self.limit.unwrap_or(PAGE).get();
-            Some(listed(&runs, record.id, self.class, self.after.as_ref(), limit).await?)
-        } else {
-            None
+        let lists = !self.class.is_empty() || self.after.is_some() || self.limit.is_some();
+        // Grouping reads all failures, of which there may be very many.
+        let (failures, listed) = match lists {
+            true => {
+                let limit = self.limit.unwrap_or(PAGE).get();
+                let listed = listed(&runs, record.id, &self.class, self.after.as_ref(), limit);
+                (Vec::new(), Some(listed.await?))
+            }
+            false => (grouped(&runs, record.id).await?, None),
         };
         // The state reported by a service is current; that in a store may be stale.
         let is_in_progress = context.global.socket.is_some() && run.is_claiming();
-        let same_code = has_same_code(context, record.last_plan(&executions));
+        let same_code = has_code_of(context, record.last_plan(&executions));
         let next = self.next(
             context,
             &run,
@@ -252,15 +257,16 @@ impl Show {
             && let Some(after) = &listed.next_after
         {
             let mut line = format!("show {number}");
-            if let Some(class) = self.class {
-                let _ = write!(line, " --class {class}");
-            }
+            line += &classes(&self.class);
             let after = option("--after", after);
             let _ = write!(line, "{after} --limit {}", listed.limit);
             next.push(context.command_line(&line));
         }
         if is_in_progress {
             next.push(context.command_line("watch"));
+        } else if run.is_open() && !same_code && context.global.socket.is_none() {
+            let ways = ways_on(context, number, run.claims_store);
+            next.extend(ways.into_iter().map(|(command, _)| command));
         } else if run.is_open() {
             next.push(context.command_line(&format!("resume {number}")));
         }
@@ -268,7 +274,7 @@ impl Show {
             Some(listed) => listed.failures.first(),
             None => failures.first().and_then(|group| group.examples.first()),
         };
-        if example.is_none() && !failures.is_empty() {
+        if example.is_none() && run.failed > 0 {
             next.push(context.command_line(&format!("show {number}")));
         }
         if let Some(example) = example {
@@ -280,12 +286,20 @@ impl Show {
                 next.push(context.command_line(&format!("show {number} --class {}", group.class)));
             }
             if !run.is_open() {
-                let line = match self.class {
-                    Some(class) if same_code && class.needs_other_code() => None,
-                    Some(class) => Some(format!("retry {number} --class {class}")),
-                    None => {
-                        let classes = failures.iter().map(|group| group.class);
-                        retry(&number.to_string(), classes, same_code)
+                let again = |class: &FailureClass| same_code && class.needs_other_code();
+                let rest: Vec<_> = self.class.iter().copied().filter(|it| !again(it)).collect();
+                let line = match (self.class.is_empty(), rest.is_empty()) {
+                    (false, true) => None,
+                    (false, false) => Some(format!("retry {number}{}", classes(&rest))),
+                    (true, _) => {
+                        let failed: Vec<_> = match listed {
+                            None => failures.iter().map(|group| group.class).collect(),
+                            Some(listed) => {
+                                let listed = listed.failures.iter().map(|it| it.class);
+                                Vec::from_iter(listed.collect::<BTreeSet<_>>())
+                            }
+                        };
+                        retry(&number.to_string(), failed.into_iter(), same_code)
                     }
                 };
                 next.extend(line.map(|line| context.command_line(&line)));
@@ -293,13 +307,6 @@ impl Show {
         }
         next
     }
-}
-
-/// Whether the migrations of this program are those of a plan. Of a service this is not
-/// known.
-fn has_same_code(context: &Context, plan: &Plan) -> bool {
-    context.global.socket.is_none()
-        && planned_again(context, plan).is_ok_and(|now| now.fingerprint == plan.fingerprint)
 }
 
 fn took_over(record: &RunRecord) -> Option<String> {
@@ -400,12 +407,6 @@ impl RunView {
                     writeln!(out, "  … and {} more", count(rest))?;
                 }
             }
-        } else if !self.failures.is_empty() {
-            let rows = self
-                .failures
-                .iter()
-                .map(|group| vec![group.class.to_string(), count(group.count)]);
-            write!(out, "\n{}", table(&["CLASS", "FAILURES"], rows))?;
         }
         if let Some(listed) = &self.listed {
             writeln!(out)?;

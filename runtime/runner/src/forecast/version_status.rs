@@ -2,27 +2,25 @@
 
 use std::cmp::Ordering;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use state_migration_core::registry::End;
 use state_migration_core::{
     Diagram, MigrationRegistry, RegistryError, VersionStatus, WorkflowId, natural_cmp,
 };
 
-use crate::view::output::{BAD, GOOD, plain};
-
 /// The status of a version, with its route or reason.
-#[derive(Debug, Clone, Serialize)]
-pub(crate) struct VersionDecision {
-    pub(crate) status: VersionState,
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct VersionDecision {
+    pub status: VersionState,
     /// The route to the newest version.
-    pub(crate) route: Option<String>,
+    pub route: Option<String>,
     /// The declared reason why processes stay at the version.
-    pub(crate) reason: Option<String>,
+    pub reason: Option<String>,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub(crate) enum VersionState {
+pub enum VersionState {
     /// The newest version.
     Newest,
     /// Outdated: a route leads to the newest version.
@@ -42,30 +40,38 @@ pub(crate) enum VersionState {
 }
 
 /// The known versions, available even if the migrations are inconsistent.
-pub(crate) struct VersionDecisions {
+pub struct VersionDecisions {
     linked: Result<MigrationRegistry, RegistryError>,
     drawing: Diagram,
 }
 
 impl VersionDecisions {
-    pub(crate) fn of_linked() -> Self {
+    pub fn of_linked() -> Self {
         Self {
             linked: MigrationRegistry::linked(),
             drawing: MigrationRegistry::drawing_of_linked(),
         }
     }
 
+    /// The versions that a runner knows.
+    pub fn of(migrations: &MigrationRegistry) -> Self {
+        Self {
+            drawing: migrations.drawing(),
+            linked: Ok(migrations.clone()),
+        }
+    }
+
     /// Why the migrations are inconsistent.
-    pub(crate) fn problem(&self) -> Option<&RegistryError> {
+    pub fn problem(&self) -> Option<&RegistryError> {
         self.linked.as_ref().err()
     }
 
     /// The names of the known workflows.
-    pub(crate) fn workflows(&self) -> impl Iterator<Item = &str> {
+    pub fn workflows(&self) -> impl Iterator<Item = &str> {
         self.drawing.ends().map(|(name, ..)| name)
     }
 
-    pub(crate) fn about(&self, version: &WorkflowId) -> VersionDecision {
+    pub fn about(&self, version: &WorkflowId) -> VersionDecision {
         let plain = |counted| VersionDecision {
             status: counted,
             route: None,
@@ -128,24 +134,4 @@ impl VersionDecisions {
 
 fn is_newer(version: &WorkflowId, newest: &WorkflowId) -> bool {
     natural_cmp(version.version(), newest.version()) == Ordering::Greater
-}
-
-impl VersionDecision {
-    pub(crate) fn text(&self) -> String {
-        let bad = |text: &str| format!("{BAD}{text}{BAD:#}");
-        match self.status {
-            VersionState::Newest => format!("{GOOD}newest{GOOD:#}"),
-            VersionState::Outdated => {
-                format!("outdated: {}", plain(self.route.as_deref().unwrap_or("?")))
-            }
-            VersionState::Stays => {
-                format!("stays: {}", plain(self.reason.as_deref().unwrap_or("?")))
-            }
-            VersionState::Undecided => bad("undecided"),
-            VersionState::UnknownVersion => bad("unknown version"),
-            VersionState::NewerThanProgram => bad("newer than this program"),
-            VersionState::NoMigrations => "no migrations".to_owned(),
-            VersionState::OtherWorkflow => "unknown workflow".to_owned(),
-        }
-    }
 }

@@ -1,0 +1,67 @@
+//! The ways on after a run that was executed with other code than that of this program, such
+//! as after the next release was deployed.
+
+use state_migration_core::RunId;
+use state_migration_runner::Plan;
+
+use crate::context::Context;
+use crate::exit_code::Failure;
+use crate::history::History;
+use crate::local::planned_again;
+use crate::view::run_summary::RunLine;
+
+/// Whether the migrations of this program are those of a plan. Of a service this is not
+/// known.
+pub(crate) fn has_code_of(context: &Context, plan: &Plan) -> bool {
+    context.global.socket.is_none()
+        && planned_again(context, plan).is_ok_and(|now| now.fingerprint == plan.fingerprint)
+}
+
+/// The commands that work after a run of other code that has not ended, each with what it
+/// does.
+pub(crate) fn ways_on(context: &Context, run: u64, claims_store: bool) -> [(String, String); 2] {
+    let take_over = if claims_store { " --take-over" } else { "" };
+    [
+        (
+            context.command_line(&format!("resume {run} --force")),
+            format!("migrates the rest of run {run} with the migrations of this program"),
+        ),
+        (
+            context.command_line(&format!("run --yes{take_over}")),
+            format!("starts a new run with this program; run {run} stays as it is"),
+        ),
+    ]
+}
+
+/// An unfinished run of other code, with a warning and the commands that work.
+pub(crate) struct OtherCode {
+    pub(crate) warning: String,
+    pub(crate) next: Vec<String>,
+}
+
+impl OtherCode {
+    /// Looks whether a run that has not ended is of other code.
+    pub(crate) async fn of(
+        context: &Context,
+        history: &History,
+        run: &RunLine,
+    ) -> Result<Option<Self>, Failure> {
+        let id: RunId = run.id;
+        let (Some(record), None) = (history.get(id).await?, &context.global.socket) else {
+            return Ok(None);
+        };
+        let executions = history.executions(id).await?;
+        if has_code_of(context, record.last_plan(&executions)) {
+            return Ok(None);
+        }
+        let number = run.number;
+        let ways = ways_on(context, number, run.claims_store);
+        let [(_, force), (_, new)] = &ways;
+        Ok(Some(Self {
+            warning: format!(
+                "run {number} was executed with other migrations than those of this program; `resume {number}` works with the original program, `resume {number} --force` {force}, and `run` {new}"
+            ),
+            next: ways.into_iter().map(|(command, _)| command).collect(),
+        }))
+    }
+}

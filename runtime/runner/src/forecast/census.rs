@@ -1,0 +1,412 @@
+//! Counts of processes by version: one pass over the heads of the streams, page by page.
+//!
+//! A head holds version, finished and held, so the counts are exact. On the way the census
+//! takes short strips of due processes from all over the store, for a sample.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use futures_util::{StreamExt, TryStreamExt, stream};
+use serde::{Deserialize, Serialize};
+use state_migration_core::{
+    ChunkProblem, DueFilter, DueOf, Error, EventStore, Head, Selection, SkippedBy, StreamId,
+    StreamRange, Verdict, WorkflowId, selection,
+};
+
+use crate::stages::scan;
+
+/// Number of heads in a page.
+const PAGE: usize = 1_024;
+
+/// Number of heads that are read concurrently where they have no order of their own.
+const AT_A_TIME: usize = 16;
+
+/// Number of due processes in the two parts of a strip. Pages of two sizes tell what a page
+/// takes from what a process takes.
+const SHORT: usize = 2;
+pub(crate) const STRIP: usize = 8;
+
+/// Maximum number of strips that are kept.
+const STRIPS: usize = 256;
+
+/// Counts of the processes at one version.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProcessCounts {
+    pub processes: u64,
+    /// Processes that are not finished according to their heads, which are set by
+    /// appends and runs.
+    pub in_flight: u64,
+    /// Processes held by an operator.
+    pub held: u64,
+    /// Processes that a run migrates. When the run folds them, it may find more of them
+    /// finished.
+    pub due: u64,
+}
+
+/// Streams with unreadable heads.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Unreadable {
+    pub streams: u64,
+    pub first: StreamId,
+    /// Why the first one cannot be read.
+    pub reason: String,
+}
+
+/// Counts of the selected processes by version.
+#[derive(Debug)]
+pub struct Census {
+    pub versions: BTreeMap<WorkflowId, ProcessCounts>,
+    pub unreadable: Option<Unreadable>,
+    /// Number of heads that were read, also of processes that are not selected.
+    pub(crate) heads: u64,
+    due: usize,
+    strips: Vec<Strip>,
+    /// Every `stride`-th strip is kept.
+    stride: usize,
+}
+
+/// Some due processes that follow each other.
+#[derive(Debug)]
+struct Strip {
+    after: Option<StreamId>,
+    /// The end of the short part.
+    middle: StreamId,
+    through: StreamId,
+    due: usize,
+}
+
+impl Census {
+    /// Counts the selected processes. Those at versions for which `is_behind` is true are
+    /// due, unless they are held or excluded by the selection.
+    pub async fn of(
+        events: &impl EventStore,
+        selection: &Selection,
+        is_behind: impl Fn(&WorkflowId) -> bool,
+    ) -> Result<Self, Error> {
+        let mut census = Self::new();
+        let mut add = |stream, head| census.add(stream, head, selection, &is_behind);
+        match events.transactional() {
+            Some(store) => {
+                let filter = Arc::new(AllHeads(selection.clone()));
+                for mut range in selection.within(&[StreamRange::default()]) {
+                    loop {
+                        let of = DueOf::Range(range.clone());
+                        let none = scan::Snapshots::default();
+                        let page = scan::page(&store, of, filter.clone(), PAGE, none).await?;
+                        for process in page.processes {
+                            let head = process.head.ok_or(process.problem);
+                            add(process.stream, head.map_err(problem));
+                        }
+                        if page.at_end {
+                            break;
+                        }
+                        range.after = page.up_to;
+                    }
+                }
+            }
+            None => {
+                let prefix = selection.list_prefix();
+                let mut after = None;
+                loop {
+                    let page = events.list_streams(prefix.as_deref(), after.as_ref(), PAGE);
+                    let page = page.await?;
+                    let at_end = page.len() < PAGE;
+                    after = page.last().cloned();
+                    let selected = page.into_iter().filter(|it| selection.selects(it));
+                    let heads = selected.map(|stream| async move {
+                        match events.head(&stream).await {
+                            Err(error) if !is_of_stream(&error) => Err(error),
+                            head => Ok((stream, head)),
+                        }
+                    });
+                    let mut heads = stream::iter(heads).buffered(AT_A_TIME);
+                    while let Some((stream, head)) = heads.try_next().await? {
+                        if let Some(head) = head.map_err(|error| error.to_string()).transpose() {
+                            add(stream, head);
+                        }
+                    }
+                    if at_end {
+                        break;
+                    }
+                }
+            }
+        }
+        Ok(census)
+    }
+
+    fn new() -> Self {
+        Self {
+            versions: BTreeMap::new(),
+            unreadable: None,
+            heads: 0,
+            due: 0,
+            strips: Vec::new(),
+            stride: 1,
+        }
+    }
+
+    /// Number of processes that a run migrates.
+    pub fn due(&self) -> u64 {
+        self.due as u64
+    }
+
+    /// Short and long ranges from all over the store, in turn, with about `most` due
+    /// processes in total, and how many there are. A part of them is from all over the
+    /// store too.
+    pub(crate) fn sample(&self, most: usize) -> (Vec<StreamRange>, usize) {
+        let kept = self.strips.len();
+        let all: usize = self.strips.iter().map(|strip| strip.due).sum();
+        let chosen = match most {
+            0 => 0,
+            most if all <= most => kept,
+            most => (most / STRIP).clamp(1, kept),
+        };
+        let mut strips: Vec<(usize, &Strip)> = (0..chosen)
+            .filter_map(|number| self.strips.get(number * kept / chosen))
+            .enumerate()
+            .collect();
+        strips.sort_by_key(|(number, _)| number.reverse_bits());
+        let mut ranges = Vec::with_capacity(2 * chosen);
+        let mut due = 0;
+        for (_, strip) in strips {
+            due += strip.due;
+            ranges.push(StreamRange {
+                after: strip.after.clone(),
+                through: Some(strip.middle.clone()),
+            });
+            if strip.due > SHORT {
+                ranges.push(StreamRange {
+                    after: Some(strip.middle.clone()),
+                    through: Some(strip.through.clone()),
+                });
+            }
+        }
+        (ranges, due.min(most))
+    }
+
+    fn add(
+        &mut self,
+        stream: StreamId,
+        head: Result<Head, String>,
+        selection: &Selection,
+        is_behind: impl Fn(&WorkflowId) -> bool,
+    ) {
+        self.heads += 1;
+        let head = match head {
+            Ok(head) => head,
+            Err(reason) => {
+                let unreadable = self.unreadable.get_or_insert_with(|| Unreadable {
+                    streams: 0,
+                    first: stream,
+                    reason,
+                });
+                unreadable.streams += 1;
+                return;
+            }
+        };
+        let Head {
+            workflow_id: version,
+            finished,
+            held,
+            ..
+        } = head;
+        if !selection.selects_workflow(version.name()) {
+            return;
+        }
+        let is_due = !held
+            && selection.selects_finished(finished)
+            && selection.limit().is_none_or(|limit| self.due < limit)
+            && is_behind(&version);
+        let counted = match self.versions.get_mut(&version) {
+            Some(counted) => counted,
+            None => self.versions.entry(version).or_default(),
+        };
+        counted.processes += 1;
+        counted.in_flight += u64::from(!finished);
+        counted.held += u64::from(held);
+        counted.due += u64::from(is_due);
+        if is_due {
+            self.keep(stream);
+        }
+    }
+
+    /// Keeps every `stride`-th strip. When there are too many, every second one is dropped
+    /// and the stride doubles, so that memory stays constant.
+    fn keep(&mut self, stream: StreamId) {
+        let (number, place) = (self.due / STRIP, self.due % STRIP);
+        self.due += 1;
+        if place == 0 && number.is_multiple_of(self.stride) && self.strips.len() == STRIPS {
+            let mut keep = false;
+            self.strips.retain(|_| {
+                keep = !keep;
+                keep
+            });
+            self.stride *= 2;
+        }
+        if !number.is_multiple_of(self.stride) {
+            return;
+        }
+        match self.strips.last_mut().filter(|_| place > 0) {
+            None => self.strips.push(Strip {
+                after: selection::before(stream.as_str()),
+                middle: stream.clone(),
+                through: stream,
+                due: 1,
+            }),
+            Some(strip) => {
+                if place < SHORT {
+                    strip.middle.clone_from(&stream);
+                }
+                strip.through = stream;
+                strip.due += 1;
+            }
+        }
+    }
+}
+
+/// A filter that returns all selected heads.
+struct AllHeads(Selection);
+
+impl DueFilter for AllHeads {
+    fn versions(&self) -> Option<&std::collections::BTreeSet<WorkflowId>> {
+        None
+    }
+
+    fn verdict(&self, stream: &StreamId, _: &Head) -> Verdict {
+        match self.0.selects(stream) {
+            true => Verdict::Head,
+            false => Verdict::Pass(SkippedBy::with(|counts| counts.not_selected = 1)),
+        }
+    }
+
+    fn wants_unreadable(&self, stream: &StreamId) -> bool {
+        self.0.selects(stream)
+    }
+}
+
+/// Whether an error is about one stream, and not about the store.
+fn is_of_stream(error: &Error) -> bool {
+    use state_migration_core::ErrorKind;
+    matches!(error.kind(), ErrorKind::Corrupt | ErrorKind::NewerFormat)
+}
+
+fn problem(problem: Option<ChunkProblem>) -> String {
+    match problem {
+        Some(ChunkProblem::Corrupt(reason) | ChunkProblem::NewerFormat(reason)) => reason,
+        Some(ChunkProblem::TooLarge) | None => "the store returned no head".to_owned(),
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    fn stream(id: &str) -> StreamId {
+        StreamId::new(id).unwrap()
+    }
+
+    fn head(version: &str, finished: bool, held: bool) -> Result<Head, String> {
+        Ok(Head {
+            finished,
+            held,
+            ..Head::of(1, WorkflowId::new("order", version.to_owned()))
+        })
+    }
+
+    fn census(selection: &Selection, heads: Vec<Result<Head, String>>) -> Census {
+        let mut census = Census::new();
+        for (number, head) in heads.into_iter().enumerate() {
+            let stream = stream(&format!("s{number:05}"));
+            census.add(stream, head, selection, |at| at.version() == "1");
+        }
+        census
+    }
+
+    #[test]
+    fn what_is_due_is_behind_selected_and_not_held() {
+        let heads = || {
+            vec![
+                head("1", false, false),
+                head("1", true, false),
+                head("1", false, true),
+                head("2", false, false),
+                Err("no".to_owned()),
+                head("1", false, false),
+            ]
+        };
+        let at = |census: &Census, version: &'static str| {
+            let id = WorkflowId::new("order", version);
+            let counted = census.versions[&id];
+            let ProcessCounts {
+                processes,
+                in_flight,
+                held,
+                due,
+            } = counted;
+            [processes, in_flight, held, due]
+        };
+        let all = census(&Selection::all(), heads());
+        assert_eq!(at(&all, "1"), [4, 3, 1, 3]);
+        assert_eq!(at(&all, "2"), [1, 1, 0, 0]);
+        assert_eq!((all.heads, all.due()), (6, 3));
+        let unreadable = Unreadable {
+            streams: 1,
+            first: stream("s00004"),
+            reason: "no".to_owned(),
+        };
+        assert_eq!(all.unreadable, Some(unreadable));
+
+        let in_flight = census(&Selection::all().in_flight(), heads());
+        assert_eq!(at(&in_flight, "1"), [4, 3, 1, 2]);
+        let first = census(&Selection::all().first(2), heads());
+        assert_eq!(at(&first, "1"), [4, 3, 1, 2]);
+        assert_eq!(first.sample(9).1, 2);
+        let other = census(&Selection::all().workflow("loan"), heads());
+        assert!(other.versions.is_empty());
+    }
+
+    /// The numbers of the streams in these ranges.
+    fn within(ranges: &[StreamRange], due: usize) -> Vec<usize> {
+        let numbers = (0..due).filter(|number| {
+            let stream = stream(&format!("s{number:05}"));
+            ranges.iter().any(|range| {
+                range.after.as_ref().is_none_or(|after| *after < stream)
+                    && range.through.as_ref().is_some_and(|end| stream <= *end)
+            })
+        });
+        numbers.collect()
+    }
+
+    #[test]
+    fn a_sample_is_of_strips_from_all_over_what_is_due_and_never_grows() {
+        let full = STRIPS * STRIP;
+        for due in [0, 1, 3, 100, full, full + 1, 10 * full + 7] {
+            let heads = (0..due).map(|_| head("1", false, false)).collect();
+            let census = census(&Selection::all(), heads);
+            assert!(census.strips.len() <= STRIPS);
+            let (all, counted) = census.sample(usize::MAX);
+            let sampled = within(&all, due);
+            assert_eq!(sampled.len(), counted, "{due}");
+            match due {
+                due if due <= full => assert_eq!(counted, due),
+                due => assert!(counted > full / 2, "{due}: {counted}"),
+            }
+            for most in [1, 7, 8, 100, 256] {
+                let (ranges, counted) = census.sample(most);
+                assert!(counted <= most);
+                let sampled = within(&ranges, due);
+                assert!(sampled.len() >= counted, "{due}, {most}");
+                assert!(sampled.len() <= most.max(STRIP), "{due}, {most}");
+                // From the beginning to near the end.
+                if due > 1_000 && most >= 100 {
+                    assert!(sampled[0] == 0 && sampled[sampled.len() - 1] > due * 7 / 8);
+                    // The first half of them too.
+                    let half = within(&ranges[..ranges.len() / 2], due);
+                    assert!(half[half.len() - 1] > due * 3 / 4, "{due}, {most}");
+                }
+            }
+            assert_eq!(census.sample(0), (Vec::new(), 0));
+        }
+    }
+}

@@ -1,0 +1,119 @@
+//! The forecast of a run: how many processes it would migrate, how long it would take, and
+//! what would fail.
+//!
+//! It writes nothing, and needs no claim on the store.
+
+pub mod census;
+pub mod estimate;
+pub mod linked;
+pub mod sample;
+pub mod version_status;
+
+use std::num::NonZeroU32;
+
+use serde::{Deserialize, Serialize};
+use state_migration_core::{Error, EventStore, Selection, SnapshotStore, WorkflowId};
+
+use crate::forecast::census::{Census, ProcessCounts, Unreadable};
+use crate::forecast::estimate::Estimate;
+use crate::forecast::sample::Sample;
+use crate::forecast::version_status::{VersionDecision, VersionDecisions};
+use crate::migration_runner::{MigrationRunner, refusal};
+use crate::options::RunOptions;
+use crate::run::{ChangedStep, Plan};
+
+/// The processes at a version.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AtVersion {
+    pub version: WorkflowId,
+    #[serde(flatten)]
+    pub counts: ProcessCounts,
+    #[serde(flatten)]
+    pub decision: VersionDecision,
+}
+
+/// The selected processes by version.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Versions {
+    pub versions: Vec<AtVersion>,
+    pub unreadable: Option<Unreadable>,
+}
+
+impl Versions {
+    pub fn new(census: &Census, decisions: &VersionDecisions) -> Self {
+        let versions = census.versions.iter().map(|(version, counts)| AtVersion {
+            version: version.clone(),
+            counts: *counts,
+            decision: decisions.about(version),
+        });
+        Self {
+            versions: versions.collect(),
+            unreadable: census.unreadable.clone(),
+        }
+    }
+}
+
+/// What a run would do, as far as that is known before the run.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Forecast {
+    #[serde(flatten)]
+    pub versions: Versions,
+    /// Number of processes that the run would migrate.
+    pub due: u64,
+    pub estimate: Estimate,
+    /// `None` if no sample was requested, or none is possible.
+    pub sample: Option<Sample>,
+    /// The migrations that were edited after a run had used them.
+    pub edited: Vec<ChangedStep>,
+    /// A message for each kind of selected names that do not exist.
+    pub unknown_names: Vec<String>,
+}
+
+impl<M, ES: EventStore, SS: SnapshotStore> MigrationRunner<M, ES, SS> {
+    /// Counts the selected processes by version.
+    #[doc(hidden)]
+    pub async fn versions(&self, selection: &Selection) -> Result<Versions, Error> {
+        let migrations = self.migrations()?;
+        let census = Census::of(&self.events, selection, |_| false).await?;
+        Ok(Versions::new(&census, &VersionDecisions::of(migrations)))
+    }
+
+    /// Forecasts a run with this plan and a limit in processes per second, from a sample of
+    /// at most `most` processes; 0 takes no sample.
+    #[doc(hidden)]
+    pub async fn forecast(
+        &self,
+        run_options: &RunOptions,
+        plan: &Plan,
+        throttle: Option<NonZeroU32>,
+        most: usize,
+    ) -> Result<Forecast, Error> {
+        let migrations = self.migrations()?;
+        let is_behind = |version: &WorkflowId| plan.routes.iter().any(|it| it.from == *version);
+        let census = Census::of(&self.events, &plan.selection, is_behind).await?;
+        let edited = match self.runs() {
+            Some(runs) => runs.changed_steps(plan).await?,
+            None => Vec::new(),
+        };
+        let unknown_names = self.unknown_names(&plan.selection).await?;
+        let versions = Versions::new(&census, &VersionDecisions::of(migrations));
+        let mut run = self.execution(run_options, migrations.clone(), true);
+        // A run with these options checks no more.
+        run.check_determinism = plan.options.check_determinism;
+        let taken = match self.one_store() {
+            Some(store) if refusal(cfg!(panic = "abort")).is_none() => {
+                sample::take(run, store, &census, most).await
+            }
+            _ => None,
+        };
+        let (sample, measured) = taken.unzip();
+        Ok(Forecast {
+            due: census.due(),
+            estimate: Estimate::new(census.due(), throttle, measured.as_ref()),
+            versions,
+            sample,
+            edited,
+            unknown_names,
+        })
+    }
+}

@@ -1,0 +1,224 @@
+//! A dry run over a sample of the due processes.
+//!
+//! The workers, the pages and the threads are those of a run, so that what is measured is
+//! what a run does, except for its writes.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use serde::{Deserialize, Serialize};
+use state_migration_core::{FailureClass, MigrationError, Subject};
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+use tokio::time::timeout_at;
+
+use crate::chunk::context::ChunkContext;
+use crate::control::RunControl;
+use crate::drivers::transactional::FEWEST;
+use crate::forecast::census::{Census, STRIP};
+use crate::forecast::estimate::{Measured, millis};
+use crate::limits::concurrency;
+use crate::observe::Observer;
+use crate::run::run_log::Range;
+use crate::run::{RunCounts, Store};
+use crate::run_context::RunContext;
+use crate::stages::done::Done;
+use crate::workers::queue::Queue;
+use crate::workers::worker::{Source, Worker, WorkerMessage};
+
+/// Time after which a sample is cancelled, and time for its workers to stop.
+const PATIENCE: Duration = Duration::from_secs(4);
+const STOPS_WITHIN: Duration = Duration::from_secs(3);
+
+/// Number of pages that wait to be counted.
+const WAITING: usize = 16;
+
+/// A dry run over some of the due processes.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Sample {
+    /// Processes that were tried.
+    pub processes: u64,
+    /// Processes that were chosen; more than were tried if the time was over.
+    pub chosen: u64,
+    /// How many times user code ran for each process.
+    pub conversions: u32,
+    pub took_ms: u64,
+    pub read_bytes: u64,
+    pub failed: u64,
+    /// The failures by class, most frequent first.
+    pub failures: Vec<SampleFailures>,
+}
+
+/// The failures of one class in a sample.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SampleFailures {
+    pub class: FailureClass,
+    pub count: u64,
+    /// About how many of all due processes would fail like this.
+    pub expected: u64,
+    /// The first process that failed, in order of stream ids.
+    pub subject: Subject,
+    pub message: String,
+}
+
+/// Cancels the sample when it is dropped, so that no thread goes on for it.
+struct CancelOnDrop(RunControl);
+
+impl Drop for CancelOnDrop {
+    fn drop(&mut self) {
+        self.0.cancel();
+    }
+}
+
+/// Tries about `most` of the due processes, within a time limit. Returns `None` if there is
+/// none.
+pub(crate) async fn take(
+    mut run: RunContext,
+    store: Store,
+    census: &Census,
+    most: usize,
+) -> Option<(Sample, Measured)> {
+    let (ranges, chosen) = census.sample(most);
+    if chosen == 0 {
+        return None;
+    }
+    let control = RunControl::new();
+    let _cancel = CancelOnDrop(control.clone());
+    run.control = control.clone();
+    run.observer = Observer::of_sample();
+    run.dry = true;
+    let conversions = 1 + u32::from(run.check_determinism);
+    let workers = match most {
+        // A part of a strip is for one worker, which counts.
+        ..STRIP => 1,
+        _ => workers(&run, census.heads).min(ranges.len()),
+    };
+    let context = ChunkContext::new(&run, run.id, store);
+    let began = Instant::now();
+    let until = tokio::time::Instant::now() + PATIENCE;
+    let queue = Arc::new(Queue::new(
+        ranges.into_iter().map(Range::of).collect(),
+        false,
+    ));
+    let (sender, mut messages) = mpsc::channel(WAITING);
+    let mut tasks = JoinSet::new();
+    for _ in 0..workers {
+        let worker = Worker {
+            context: context.clone(),
+            source: Source::Heads,
+            left: Some(chosen).filter(|_| workers == 1),
+            sender: sender.clone(),
+            waiting: Vec::new(),
+            guard: None,
+        };
+        tasks.spawn(worker.run(queue.clone()));
+    }
+    drop(sender);
+    let mut tried = Tried::default();
+    let stopped = timeout_at(until, tried.listen(&mut messages)).await;
+    if stopped.is_err() {
+        control.cancel();
+        // Code that does not return is left alone.
+        let _ = timeout_at(until + STOPS_WITHIN, tried.listen(&mut messages)).await;
+    }
+    let took = began.elapsed();
+    let processes = tried.processes();
+    let sample = Sample {
+        processes,
+        chosen: processes.max(chosen as u64),
+        conversions,
+        took_ms: millis(took),
+        read_bytes: tried.counts.bytes,
+        failed: tried.counts.failed,
+        failures: tried.failures(census.due()),
+    };
+    let measured = Measured {
+        workers,
+        read_bytes: tried.counts.bytes,
+        pages: tried.pages,
+    };
+    Some((sample, measured))
+}
+
+/// Number of workers with which such a run begins.
+pub(crate) fn workers(run: &RunContext, heads: u64) -> usize {
+    let ranges = usize::try_from(heads).unwrap_or(usize::MAX) / FEWEST;
+    match run.selection.limit() {
+        // The first N processes are migrated in order.
+        Some(_) => 1,
+        None => concurrency::first().min(ranges.max(1)),
+    }
+}
+
+/// What was tried so far.
+#[derive(Default)]
+struct Tried {
+    counts: RunCounts,
+    classes: BTreeMap<FailureClass, SampleFailures>,
+    pages: Vec<(u64, Duration)>,
+}
+
+impl Tried {
+    fn processes(&self) -> u64 {
+        self.counts.migrated + self.counts.failed + self.counts.skipped_by.finished as u64
+    }
+
+    async fn listen(&mut self, messages: &mut mpsc::Receiver<WorkerMessage>) {
+        while let Some(message) = messages.recv().await {
+            match message {
+                WorkerMessage::Done(done) => self.add(done),
+                // A page that cannot be read.
+                WorkerMessage::Broken(error) => self.fail(error),
+            }
+        }
+    }
+
+    fn add(&mut self, done: Done) {
+        let before = self.processes();
+        self.counts.add(&done.counts);
+        self.pages.push((self.processes() - before, done.took));
+        for failed in done.failed {
+            self.fail(failed.error);
+        }
+    }
+
+    fn fail(&mut self, error: MigrationError) {
+        let of_class = self.classes.entry(error.class);
+        let failures = of_class.or_insert_with(|| SampleFailures {
+            class: error.class,
+            count: 0,
+            expected: 0,
+            subject: error.subject.clone(),
+            message: error.message.clone(),
+        });
+        failures.count += 1;
+        if is_before(&error.subject, &failures.subject) {
+            (failures.subject, failures.message) = (error.subject, error.message);
+        }
+    }
+
+    fn failures(&mut self, due: u64) -> Vec<SampleFailures> {
+        let tried = self.processes();
+        let mut failures: Vec<SampleFailures> =
+            std::mem::take(&mut self.classes).into_values().collect();
+        for of_class in &mut failures {
+            of_class.expected = scaled(of_class.count, due.max(tried), tried);
+        }
+        failures.sort_by_key(|of_class| std::cmp::Reverse(of_class.count));
+        failures
+    }
+}
+
+fn is_before(one: &Subject, other: &Subject) -> bool {
+    match (one.stream(), other.stream()) {
+        (Some(one), Some(other)) => one < other,
+        _ => false,
+    }
+}
+
+/// Scales a value measured for `of` processes to `processes`.
+pub(crate) fn scaled(value: u64, processes: u64, of: u64) -> u64 {
+    let scaled = u128::from(value) * u128::from(processes) / u128::from(of.max(1));
+    u64::try_from(scaled).unwrap_or(u64::MAX)
+}
