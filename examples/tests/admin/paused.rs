@@ -31,7 +31,7 @@ fn a_paused_run_is_unpaused_and_not_resumed() {
             message.ends_with("; unpause or cancel that run first"),
             "{message}"
         );
-        assert_eq!(refused["next"], "loans-admin --socket ./control unpause");
+        assert_eq!(refused["next"][0], "loans-admin --socket ./control unpause");
     }
     let status = service.ask(&["status"]).exits(0).json();
     assert_eq!(

@@ -15,7 +15,8 @@ use crate::{FIXED, PROGRAM};
 fn say(of: &str, sample: &Sample, args: &[&str], code: i32) -> Ran {
     let mut command = program(of, args);
     command.current_dir(sample.folder());
-    finish(command.args(["--store", "./loans"])).exits(code)
+    command.args(["--store", "./loans"]);
+    finish(command).exits(code)
 }
 
 /// A store in which a run of the draft was killed in its middle.
