@@ -2,11 +2,12 @@
 
 use std::process::ExitCode;
 
-use state_migration_examples as _;
+use state_migration::cli::Cli;
+use state_migration_examples::predicates::predicates;
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
-    state_migration::cli::main()
+    Cli::new().predicates(predicates()).main()
 }

@@ -21,6 +21,7 @@ use state_migration::{
 use state_migration_examples::import::{APPLICATION_STREAMS, import};
 use state_migration_examples::loan_2011::{Loan2011, LoanEvent2011};
 use state_migration_examples::loan_2013::{Loan2013, LoanEvent2013};
+use state_migration_examples::predicates::predicates;
 use state_migration_examples::sample;
 use state_migration_examples::xes::XesLog;
 use tokio::signal::unix::{SignalKind, signal};
@@ -82,7 +83,8 @@ async fn serve(arguments: Arguments) -> Result<(), Failed> {
     );
     let log = XesLog::embedded("the sample log", sample::LOG);
     let store = import(&log, &arguments.store, |_, _| {}).await?.store;
-    let runner = MigrationRunner::new(MigrationRegistry::linked()?, store.clone(), store.clone());
+    let runner = MigrationRunner::new(MigrationRegistry::linked()?, store.clone(), store.clone())
+        .predicates(predicates());
     let serving = socket.serve(Arc::new(runner))?;
 
     let loans = store

@@ -58,7 +58,7 @@ fn a_dry_run_in_a_service_hides_no_run_and_is_not_resumed() {
     is_the_real_one(&status);
     assert!(next(&status).ends_with(" plan"), "{status}");
     let shown = finish(service.tool(&["status"])).exits(0).stdout;
-    let last = format!("last run   {}\n", real.as_str().unwrap());
+    let last = format!("last run   1  {}\n", real.as_str().unwrap());
     assert!(shown.contains(&last), "{shown}");
 }
 

@@ -306,7 +306,7 @@ fn a_command_that_waits_can_be_interrupted() {
     drop(asked);
 }
 
-/// A terminal that is closed is no request to cancel the run of a service.
+/// A closed terminal does not cancel the run of a service.
 #[test]
 fn a_client_whose_terminal_closes_leaves_the_run_of_the_service_alone() {
     if ignores_hangups() {

@@ -3,6 +3,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod another_store;
 mod bad_store;
 mod damaged;
 mod dead_programs;
@@ -13,6 +14,8 @@ mod interrupted;
 mod json_answers;
 mod logging;
 mod masking;
+mod matching;
+mod paused;
 mod processes;
 mod program;
 mod program_fit;
@@ -26,6 +29,7 @@ mod service;
 mod shell;
 mod store_state;
 mod suggested_commands;
+mod tenants;
 mod terminal;
 mod unknown_names;
 mod usage;

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
-/// Text with `<id 1>`, `<id 2>` … for ids of runs, `<time>` for times, `<took>`
+/// Text with `<id 1>`, `<id 2>` … for ids of runs and stores, `<time>` for times, `<took>`
 /// for how long something took, and `<rate>` for numbers a second. Columns
 /// are two spaces apart, since their widths depend on what is masked.
 pub(crate) fn text(text: &str) -> String {
@@ -27,10 +27,14 @@ fn masked(text: &str) -> String {
         let found = at_start
             .then(|| {
                 id(rest)
-                    .map(|len| (len, named(&mut ids, &rest[..len])))
+                    .or_else(|| short_id(rest))
+                    .map(|len| (len, named(&mut ids, &rest[..8])))
                     .or_else(|| time(rest).map(|len| (len, "<time>".to_owned())))
                     .or_else(|| took(rest).map(|len| (len, "<took>".to_owned())))
                     .or_else(|| rate(rest).map(|len| (len, "<rate>".to_owned())))
+                    .or_else(|| {
+                        confirmation(rest).map(|len| (len, format!("{}-<store>", &rest[..16])))
+                    })
                     .or_else(|| place(rest).map(|len| (len, "(<place>)".to_owned())))
             })
             .flatten();
@@ -56,6 +60,15 @@ fn place(text: &str) -> Option<usize> {
     is_place
         .then(|| text.find(')').map(|end| end + 1))
         .flatten()
+}
+
+/// The length of the fingerprint of a plan with the start of the id of its store, which is
+/// another one in each test program.
+fn confirmation(text: &str) -> Option<usize> {
+    let digits = |text: &str| leading(text, |c| c.is_ascii_hexdigit());
+    let (plan, store) = text.split_at_checked(16)?;
+    let store = store.strip_prefix('-')?;
+    (digits(plan) == 16 && digits(store) == 8).then_some(16 + 1 + 8)
 }
 
 /// A document, indented, with the same masks; fields that end in `_ms` or in
@@ -111,6 +124,16 @@ fn id(text: &str) -> Option<usize> {
     // With dashes, and at the end of a word.
     let ends = !text[at..].starts_with(|c: char| c.is_ascii_alphanumeric());
     (at == 36 && ends).then_some(at)
+}
+
+/// The length of the start of a UUID, which tables show.
+fn short_id(text: &str) -> Option<usize> {
+    let digits = leading(text, |c| c.is_ascii_hexdigit());
+    let ends = text[digits..]
+        .chars()
+        .next()
+        .is_none_or(char::is_whitespace);
+    (digits == 8 && ends).then_some(digits)
 }
 
 /// How long the RFC 3339 time is that the text starts with.
@@ -178,9 +201,14 @@ fn what_differs_from_run_to_run_is_masked_and_nothing_else() {
         text("took 1m 3.5s, 2 h, 17ms; 1,234/s"),
         "took <took>, <took>, <took>; <rate>\n"
     );
+    assert_eq!(text(&format!("{} {one}", &one[..8])), "<id 1> <id 1>\n");
     let plain = "loan@2011 240 migrated, plan 0123456789abcdef, 5 % of 3 runs, v1s 5.0 MiB";
     assert_eq!(text(plain), format!("{plain}\n"));
     assert_eq!(text("  a     b   c\n\nd"), "  a  b  c\n\nd\n");
+    assert_eq!(
+        text("plan 0123456789abcdef-01234567, 0123456789abcdef-0123\n"),
+        "plan 0123456789abcdef-<store>, 0123456789abcdef-0123\n"
+    );
     let document = serde_json::json!({"a_ms": 5, "deadline_ms": 5, "n": 5, "b_ms": null});
     assert_eq!(
         json(&document),

@@ -25,10 +25,14 @@ fn failure(mut command: Command, code: i32) -> Value {
 #[test]
 fn each_failure_has_its_reason() {
     let sample = Sample::new();
-    let about_plan = ["run", "--plan", "0123456789abcdef"];
+    let unbound = ["run", "--plan", "0123456789abcdef"];
+    let plan = run_json(&sample, &["plan"]).exits(0).json();
+    let store = plan["store_id"].as_str().unwrap()[..8].to_owned();
+    let out_of_date = format!("0123456789abcdef-{store}");
     for (args, code, reason) in [
         (&["run"][..], 4, "confirmation_needed"),
-        (&about_plan, 4, "another_plan"),
+        (&unbound, 4, "another_store"),
+        (&["run", "--plan", &out_of_date], 4, "another_plan"),
         (&["show", "17"], 1, "no_such_run"),
         (&["resume", "last"], 1, "no_such_run"),
         (&["inspect", "process/bank/none"], 1, "no_such_process"),

@@ -27,6 +27,13 @@ impl Sample {
         sample
     }
 
+    /// A store with the same applications that was filled separately.
+    pub(crate) fn imported_again() -> Self {
+        let sample = Self::empty();
+        copy(imported().path(), &sample.store());
+        sample
+    }
+
     /// Another folder with the same store.
     pub(crate) fn copied(&self) -> Self {
         let sample = Self::empty();

@@ -193,6 +193,8 @@ fn the_bar_moves_follows_the_window_and_leaves_a_clean_screen() {
         "{wide:#?}"
     );
 
+    assert!(wide[1].contains("/s (limit 60/s)  "), "{wide:#?}");
+
     terminal.resize(20, 50);
     terminal.until(40);
     let narrow = terminal.lines();
@@ -276,6 +278,11 @@ fn control_c_in_a_terminal_stops_a_run_and_shows_how_to_resume() {
     assert_eq!(next.unwrap(), "next: loans-admin --store ./loans resume 1");
     assert!(!lines.iter().any(|line| line.contains('%')), "{lines:#?}");
     assert!(!lines.iter().any(|line| line.contains("^C")), "{lines:#?}");
+    let trace = "SIGINT: finishing the chunks in progress; ";
+    assert!(
+        lines.iter().any(|line| line.starts_with(trace)),
+        "{lines:#?}"
+    );
     let moved = stands(&sample).at("loan@2013");
     assert!((20..240).contains(&moved), "{moved}");
 }
@@ -313,6 +320,16 @@ fn a_terminal_that_cannot_draw_gets_lines() {
     let text = String::from_utf8_lossy(&seen.bytes);
     assert!(!text.contains('\x1b'), "{text:?}");
     assert!(text.contains("\nloan: "), "{text:?}");
+}
+
+#[test]
+fn a_terminal_without_a_name_gets_neither_bars_nor_colours() {
+    let sample = Sample::new();
+    let terminal = Terminal::new(&sample, &["run", "--yes"], &[("TERM", "")]);
+    let (code, seen) = terminal.end();
+    assert_eq!(code, 0);
+    let text = String::from_utf8_lossy(&seen.bytes);
+    assert!(!text.contains('\x1b'), "{text:?}");
 }
 
 /// The terminal is closed during a run.

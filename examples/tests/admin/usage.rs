@@ -13,7 +13,7 @@ fn an_invalid_command_line_is_a_document_with_json() {
         ),
         (
             &["run", "--json", "--plan", "zzz"],
-            "invalid value 'zzz' for '--plan <FINGERPRINT>': expected a fingerprint of 16 hexadecimal digits, as printed by `plan`",
+            "invalid value 'zzz' for '--plan <FINGERPRINT>': expected a fingerprint as printed by `plan`, such as 5be1a5f3c0ffee00-1f0c9a7e",
             "loans-admin run --help",
         ),
         (
@@ -63,8 +63,14 @@ fn options_that_mean_nothing_are_told_how_to_be_given() {
         (&["runs", "--limit", "0"], number),
         (&["show", "1", "--limit", "0"], number),
         (&["inspect", "process/bank/500007", "--limit", "0"], number),
-        (&["run", "--plan", "zzz"], "as printed by `plan`"),
-        (&["run", "--plan", "0123"], "as printed by `plan`"),
+        (
+            &["run", "--plan", "zzz"],
+            "such as 5be1a5f3c0ffee00-1f0c9a7e",
+        ),
+        (
+            &["run", "--plan", "0123"],
+            "such as 5be1a5f3c0ffee00-1f0c9a7e",
+        ),
     ] {
         let said = run(&sample, args).exits(1);
         assert!(said.stderr.starts_with("error: invalid value "), "{said:?}");
@@ -125,5 +131,47 @@ fn commands_of_other_tools_are_told_what_there_is_and_never_lead_to_a_write() {
     assert!(
         !help.contains("undo") && !help.contains("history"),
         "{help}"
+    );
+}
+
+/// A command line of 5,000 streams is not printed again.
+#[test]
+fn a_plan_of_many_streams_names_a_file_instead_of_all_streams() {
+    let sample = Sample::new();
+    let streams: Vec<String> = (0..25)
+        .map(|n| format!("process/bank/5000{n:02}"))
+        .collect();
+    let mut args = vec!["plan", "--sample", "0"];
+    for stream in &streams {
+        args.extend(["--stream", stream]);
+    }
+    let plan = crate::program::run_json(&sample, &args).exits(0).json();
+    assert!(plan["due"].as_u64().unwrap() > 0, "{plan}");
+    assert_eq!(plan["next"].as_array().unwrap().len(), 0, "{plan}");
+    let fingerprint = plan["fingerprint"].as_str().unwrap();
+    let hint = format!(
+        "25 --stream options were given; give the same options to `run --plan {fingerprint}`, or name the streams in a file with --streams-from"
+    );
+    let warnings = plan["warnings"].as_array().unwrap();
+    assert!(warnings.iter().any(|warning| *warning == *hint), "{plan}");
+    let said = run(&sample, &args).exits(0);
+    assert!(!said.stdout.contains("nothing to do"), "{said:?}");
+    let few = crate::program::run_json(&sample, &args[..7])
+        .exits(0)
+        .json();
+    assert_eq!(few["next"].as_array().unwrap().len(), 1, "{few}");
+}
+
+/// The tool creates no store, so an empty folder is not a way out.
+#[test]
+fn a_folder_with_a_store_in_it_is_not_a_store() {
+    let sample = Sample::new();
+    let mut command = crate::program::bare(&["run", "--yes", "--store", "."]);
+    command.current_dir(sample.folder());
+    let said = finish(command).exits(1);
+    assert!(
+        said.stderr
+            .contains("contains \"loans\" but no store; use the folder of a store\n"),
+        "{said:?}"
     );
 }

@@ -174,7 +174,7 @@ mod tests {
             ),
             (
                 "run --plan zzz",
-                "invalid value 'zzz' for '--plan <FINGERPRINT>': expected a fingerprint of 16 hexadecimal digits, as printed by `plan`",
+                "invalid value 'zzz' for '--plan <FINGERPRINT>': expected a fingerprint as printed by `plan`, such as 5be1a5f3c0ffee00-1f0c9a7e",
                 "run --help",
             ),
             (

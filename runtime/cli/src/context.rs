@@ -6,7 +6,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Once};
 use std::time::Duration;
 
-use state_migration_core::{MigrationRegistry, Problem};
+use state_migration_core::{MigrationRegistry, Predicates, Problem};
+use state_migration_runner::MigrationRunner;
 use state_migration_store::{SlateDbReader, SlateDbStore};
 
 use crate::args::Global;
@@ -23,17 +24,25 @@ pub(crate) struct Context {
     pub(crate) global: Global,
     pub(crate) output: Output,
     configure: Option<Configure>,
+    /// The predicates of the program.
+    pub(crate) predicates: Predicates,
     warned_of_variables: Once,
     /// Whether the command handles signals itself.
     handles_signals: Arc<AtomicBool>,
 }
 
 impl Context {
-    pub(crate) fn new(global: Global, configure: Option<Configure>, output: Output) -> Self {
+    pub(crate) fn new(
+        global: Global,
+        configure: Option<Configure>,
+        predicates: Predicates,
+        output: Output,
+    ) -> Self {
         Self {
             global,
             output,
             configure,
+            predicates,
             warned_of_variables: Once::new(),
             handles_signals: Arc::default(),
         }
@@ -58,6 +67,16 @@ impl Context {
             _ => Failure::refused(Reason::MigrationsInvalid, error.to_string())
                 .next(self.command_line("migrations")),
         })
+    }
+
+    /// A runner over a store, with the predicates of the program.
+    pub(crate) fn runner<S: Clone>(
+        &self,
+        migrations: MigrationRegistry,
+        store: &S,
+    ) -> MigrationRunner<MigrationRegistry, S, S> {
+        let runner = MigrationRunner::new(migrations, store.clone(), store.clone());
+        runner.predicates(self.predicates.clone())
     }
 
     /// The failure of a program without linked migrations.

@@ -61,6 +61,8 @@ reasons! {
     MigrationsInvalid,
     /// A selected workflow is unknown.
     UnknownWorkflow,
+    /// A predicate that selects processes is unknown.
+    UnknownPredicate,
     /// The store does not exist.
     NoStore,
     /// The location contains something other than a store, or cannot be used for one.
@@ -87,6 +89,8 @@ reasons! {
     TooManyDue,
     /// The plan is not the confirmed one.
     AnotherPlan,
+    /// The confirmed plan was made for another store.
+    AnotherStore,
     /// The migrations of the program are not those of the run.
     OtherCode,
     /// The store has processes that this program does not know.

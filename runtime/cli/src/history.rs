@@ -105,6 +105,19 @@ impl History {
         }
     }
 
+    /// Whether the program that has the store open appears to be alive, so that it may
+    /// execute the run that claims the store.
+    pub(crate) async fn is_open_elsewhere(&self) -> Result<bool, Failure> {
+        Ok(match self {
+            Self::Store(_, Some(reader)) => {
+                let in_use = reader.in_use().await?;
+                in_use.is_some_and(|in_use| in_use.appears_alive())
+            }
+            Self::Store(_, None) => false,
+            Self::Service(..) => true,
+        })
+    }
+
     /// At most `limit` failures of a run after a stream, of these classes or of all; fewer
     /// mean the end.
     pub(crate) async fn failures(

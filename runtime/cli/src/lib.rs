@@ -33,6 +33,7 @@ mod context;
 mod dispatch;
 mod exit_code;
 mod goal;
+mod heads;
 mod history;
 mod local;
 mod logging;
@@ -54,6 +55,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use clap::FromArgMatches;
+use state_migration_core::Predicates;
 use state_migration_store::SlateDbStoreBuilder;
 
 use context::Context;
@@ -89,6 +91,7 @@ pub fn main() -> ExitCode {
 #[derive(Default)]
 pub struct Cli {
     configure: Option<Configure>,
+    predicates: Predicates,
 }
 
 impl std::fmt::Debug for Cli {
@@ -112,6 +115,13 @@ impl Cli {
         configure: impl Fn(SlateDbStoreBuilder) -> SlateDbStoreBuilder + Send + Sync + 'static,
     ) -> Self {
         self.configure = Some(Arc::new(configure));
+        self
+    }
+
+    /// Sets the predicates on states that `--matching` may name: those that the
+    /// [runner](state_migration_runner::MigrationRunner::predicates) of the service has.
+    pub fn predicates(mut self, predicates: Predicates) -> Self {
+        self.predicates = predicates;
         self
     }
 
@@ -167,7 +177,7 @@ impl Cli {
                     ),
                 )
             })?;
-        let context = Context::new(args.global, self.configure, *output);
+        let context = Context::new(args.global, self.configure, self.predicates, *output);
         let (command, handles_signals) = (args.command, context.handles_signals());
         let interrupted = command.interrupted();
         let ended = runtime.block_on(signals::interruptible(

@@ -6,11 +6,13 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use state_migration_control_socket::protocol::PlanRequest;
-use state_migration_core::{MigrationRegistry, Selection, StreamId, TenantId};
-use state_migration_runner::MigrationRunner;
+use state_migration_core::{MigrationRegistry, RunId, Selection, StreamId, TenantId};
+use state_migration_runner::{MigrationRunner, RunKind, RunRecord};
 
-use crate::context::option;
+use crate::context::{Context, option};
 use crate::exit_code::{Failure, Reason};
+use crate::history::History;
+use crate::run_selector::WhichRun;
 use crate::stream_file::StreamFile;
 
 /// Options that are part of a plan: with the same ones, `plan` and `run` come
@@ -43,6 +45,17 @@ pub(crate) struct PlanArgs {
     /// Select processes that are not finished
     #[arg(long, help_heading = "Selection")]
     pub(crate) in_flight: bool,
+    /// Select processes whose state matches this predicate of the program; see
+    /// `predicate!`
+    #[arg(long, value_name = "NAME", help_heading = "Selection")]
+    pub(crate) matching: Option<String>,
+    /// Leave out processes that failed in this run with the same code [without
+    /// RUN: the last run with failures]
+    #[arg(long, value_name = "RUN", num_args = 0..=1, default_missing_value = "last", help_heading = "Selection")]
+    leave_out_failed: Option<WhichRun>,
+    /// That run, once it is found.
+    #[arg(skip)]
+    left_out: Option<(RunId, u64)>,
     /// Also count up-to-date processes, which reads every stream
     #[arg(long, help_heading = "Execution")]
     pub(crate) count_all: bool,
@@ -121,10 +134,37 @@ impl PlanArgs {
         if let Some(percent) = self.percent {
             selection = selection.percent(percent);
         }
+        self.by_state(selection)
+    }
+
+    /// Adds the restrictions that need more than a stream and its version.
+    pub(crate) fn by_state(&self, mut selection: Selection) -> Selection {
         if self.in_flight {
             selection = selection.in_flight();
         }
+        if let Some(predicate) = &self.matching {
+            selection = selection.matching(predicate);
+        }
+        if let Some((run, _)) = self.left_out {
+            selection = selection.except_failed_in(run);
+        }
         selection
+    }
+
+    /// Finds the run whose failures are left out. Without a run that has failures, none
+    /// are.
+    pub(crate) async fn find_run(&mut self, context: &Context) -> Result<(), Failure> {
+        let Some(which) = &self.leave_out_failed else {
+            return Ok(());
+        };
+        let runs = context.history().await?;
+        let run = match which {
+            WhichRun::Last => last_with_failures(&runs).await?,
+            WhichRun::Named(_) => Some(which.find(&runs, context).await?),
+        };
+        runs.close().await?;
+        self.left_out = run.map(|run| (run.id, run.number));
+        Ok(())
     }
 
     /// Applies the options to a runner.
@@ -149,9 +189,24 @@ impl PlanArgs {
         }
     }
 
-    /// Refuses a workflow without migrations: its name is probably mistyped, and the
-    /// run would do nothing.
-    pub(crate) fn check(&self, migrations: &MigrationRegistry) -> Result<(), Failure> {
+    /// Refuses an unknown predicate, and a workflow without migrations: its name is
+    /// probably mistyped, and the run would do nothing.
+    pub(crate) fn check(
+        &self,
+        context: &Context,
+        migrations: &MigrationRegistry,
+    ) -> Result<(), Failure> {
+        if let Some(name) = &self.matching
+            && context.predicates.named(name).is_none()
+        {
+            return Err(Failure::environment(
+                Reason::UnknownPredicate,
+                format!(
+                    "this program has no predicate {name:?} ({}); correct --matching, or register the predicate with `Cli::predicates`",
+                    context.predicates.known()
+                ),
+            ));
+        }
         for name in &self.workflow {
             if migrations.newest(name).is_none() {
                 return Err(no_migration("this program", name, migrations.names()));
@@ -185,6 +240,12 @@ impl PlanArgs {
         if let Some(percent) = self.percent {
             option("--percent", &percent.to_string());
         }
+        if let Some(predicate) = &self.matching {
+            option("--matching", predicate);
+        }
+        if let Some((_, number)) = &self.left_out {
+            option("--leave-out-failed", &number.to_string());
+        }
         if let Some(deadline) = self.deadline {
             let deadline = humantime::format_duration(deadline).to_string();
             option("--deadline", &deadline.replace(' ', ""));
@@ -200,6 +261,19 @@ impl PlanArgs {
         }
         line
     }
+}
+
+/// The last run that a person started and in which processes failed.
+async fn last_with_failures(runs: &History) -> Result<Option<RunRecord>, Failure> {
+    let mut records = runs.list().await?;
+    records.retain(|run| run.kind != RunKind::Lazy);
+    records.sort_by_key(|run| run.number);
+    while let Some(run) = records.pop() {
+        if !runs.failures(run.id, &[], None, 1).await?.is_empty() {
+            return Ok(Some(run));
+        }
+    }
+    Ok(None)
 }
 
 /// The failure of a workflow that `who` has no migrations for.

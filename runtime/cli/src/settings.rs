@@ -75,7 +75,7 @@ pub(crate) fn over(ours: &Settings, file: Option<&Path>) -> Result<Settings, Fai
             Reason::Settings,
             format!(
                 "invalid value for the setting `{key}` {place}: {}; correct the value",
-                one_line(&error.kind.to_string())
+                of_value(&one_line(&error.kind.to_string()))
             ),
         )
     })?;
@@ -122,6 +122,8 @@ fn read(file: &Path) -> Result<Dict, Failure> {
     let kind = file.extension().and_then(|kind| kind.to_str());
     let said = match kind {
         Some("toml") => of_default_profile(&Toml::string(&text)),
+        // Without text there are no settings, as in the other formats.
+        Some("json") if text.trim().is_empty() => Ok(Dict::new()),
         Some("json") => of_default_profile(&Json::string(&text)),
         Some("yaml" | "yml") => of_default_profile(&Yaml::string(&text)),
         _ => {
@@ -199,6 +201,14 @@ fn variable(key: &str) -> String {
 }
 
 /// The first and last line of an error text, without the drawing in between.
+/// The problem of a value. The parser of durations repeats the value only.
+fn of_value(problem: &str) -> String {
+    match problem.split_once(": partial_input:") {
+        Some((value, _)) => format!("{value:?} is not a duration, such as 5ms or 10s"),
+        None => problem.to_owned(),
+    }
+}
+
 fn one_line(text: &str) -> String {
     let mut lines = text.lines().map(str::trim);
     let first = lines.next().unwrap_or_default();
@@ -292,6 +302,28 @@ mod tests {
         assert!(all.len() > 20, "{all:?}");
         for name in all {
             assert!(!is_of_a_platform(&name), "{name}");
+        }
+    }
+
+    #[test]
+    fn a_file_without_text_has_no_settings_whatever_its_kind() {
+        for name in ["a.toml", "a.json", "a.yaml"] {
+            for text in ["", "\n"] {
+                let (_folder, file) = file(name, text);
+                let settings = over(&ours(), Some(&file)).unwrap();
+                assert_eq!(settings.l0_max_ssts, 77, "{name}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_value_that_is_not_a_duration_is_named_once() {
+        for (value, wrong) in [("banana", "\"banana\""), ("", "\"\"")] {
+            let text = format!("flush_interval = \"{value}\"");
+            let (_folder, file) = file("a.toml", &text);
+            let error = over(&ours(), Some(&file)).unwrap_err().to_string();
+            let why = format!(": {wrong} is not a duration, such as 5ms or 10s; correct the value");
+            assert!(error.ends_with(&why), "{error}");
         }
     }
 

@@ -147,6 +147,17 @@ impl Target {
         opened.map_err(Failure::of_opening)
     }
 
+    /// Refuses a store in memory, in which nothing could be changed.
+    pub(crate) fn check_writable(&self) -> Result<(), Failure> {
+        match self.place {
+            StoreLocation::Memory(_) => Err(Failure::environment(
+                Reason::Usage,
+                "the store `memory:` is empty and ends with the command, so there is nothing to change; give a folder or the URL of a store",
+            )),
+            _ => Ok(()),
+        }
+    }
+
     /// Opens the store for writing. `claim` says which run a command may continue; it
     /// cannot start one where another run was interrupted.
     ///
@@ -157,13 +168,7 @@ impl Target {
         take_over: TakeOver,
         claim: Claim,
     ) -> Result<SlateDbStore, OpenFailure> {
-        if matches!(self.place, StoreLocation::Memory(_)) {
-            return Err(Failure::environment(
-                Reason::Usage,
-                "the store `memory:` is empty and ends with the command, so there is nothing to change; give a folder or the URL of a store",
-            )
-            .into());
-        }
+        self.check_writable()?;
         let mut builder = self.builder()?.only_existing();
         let opened = if take_over.fences() {
             builder.open().await

@@ -50,6 +50,10 @@ pub async fn event_store(store: &dyn EventStore) -> Result<(), Violation> {
         fence(store).await,
     )?;
     of(
+        "the id that a store keeps is the same in every read",
+        one_id(store).await,
+    )?;
+    of(
         "an append without events or with events of mixed versions is rejected",
         malformed(store).await,
     )
@@ -57,6 +61,16 @@ pub async fn event_store(store: &dyn EventStore) -> Result<(), Violation> {
 
 fn conflict(error: &Error) -> bool {
     error.is_conflict()
+}
+
+async fn one_id(store: &dyn EventStore) -> Checked {
+    let id = store.durable_id().await?;
+    same("the id in a second read", &store.durable_id().await?, &id)?;
+    if let Some(handle) = store.transactional() {
+        let of_handle = handle.durable_id().await?;
+        same("the id of the transactional handle", &of_handle, &id)?;
+    }
+    Ok(())
 }
 
 async fn empty(store: &dyn EventStore) -> Checked {

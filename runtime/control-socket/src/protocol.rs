@@ -6,9 +6,10 @@
 use std::num::NonZeroU32;
 
 use serde::{Deserialize, Deserializer, Serialize};
-use state_migration_core::{FailureClass, Fingerprint, RunId, Selection, StreamId};
+use state_migration_core::{DurableStoreId, FailureClass, RunId, Selection, StreamId};
 use state_migration_runner::forecast::linked::Linked;
 use state_migration_runner::forecast::{Forecast, Versions};
+use state_migration_runner::run::Confirmation;
 use state_migration_runner::run::actions::HeldProcess;
 use state_migration_runner::{
     Execution, Failure, MigrationReport, Plan, Progress, RunAction, RunCounts, RunRecord,
@@ -193,9 +194,9 @@ pub struct Run {
     pub actor: Option<String>,
     #[serde(default)]
     pub reason: String,
-    /// The required fingerprint of the plan.
+    /// The required plan, and its store.
     #[serde(default)]
-    pub plan: Option<Fingerprint>,
+    pub plan: Option<Confirmation>,
     #[serde(default)]
     pub dry_run: bool,
     /// Whether to take over the store from an interrupted run that has claimed it.
@@ -269,6 +270,10 @@ pub struct Status {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Planned {
     pub plan: Plan,
+    /// What confirms this plan for the store of the service.
+    pub confirmation: Confirmation,
+    /// The id that the store of the service keeps.
+    pub store_id: Option<DurableStoreId>,
     #[serde(flatten)]
     pub forecast: Forecast,
 }
@@ -297,12 +302,16 @@ pub enum ProblemKind {
     TooMany,
     /// Another run is in progress; only one run is allowed at a time.
     InProgress,
+    /// The same, and that run is paused.
+    Paused,
     /// An interrupted run has claimed the store until it is resumed.
     Interrupted,
     /// No run is in progress.
     NoRun,
     /// The fingerprint of the plan is not the required one.
     AnotherPlan,
+    /// The required plan was made for another store.
+    AnotherStore,
     /// The store does not know the run.
     UnknownRun,
     /// A problem with the store or the program of the service.

@@ -225,6 +225,11 @@ uuid_id! {
     /// The id of a run of a migration runner.
     RunId
 }
+uuid_id! {
+    /// The id of a store, which the store keeps: see
+    /// [`EventStore::durable_id`](crate::EventStore::durable_id).
+    DurableStoreId
+}
 
 /// The name of an event stream.
 ///

@@ -22,6 +22,7 @@ mod macro_support;
 mod macros;
 #[doc(hidden)]
 pub mod migration;
+mod predicate;
 mod process;
 mod read_back;
 #[doc(hidden)]
@@ -45,10 +46,11 @@ pub use event::{Event, MIGRATED, Metadata, NewEvent, is_reserved};
 pub use failure::{FailureClass, MigrationError, MigrationWarning, Stage, Subject, UnknownClass};
 pub use fingerprint::Fingerprint;
 pub use id::{
-    ConversationId, CorrelationId, EventId, InvalidId, MAX_ID_LEN, MAX_STREAM_ID_LEN, ProcessId,
-    ProcessIdentity, RunId, StreamId, TenantId, WorkflowId,
+    ConversationId, CorrelationId, DurableStoreId, EventId, InvalidId, MAX_ID_LEN,
+    MAX_STREAM_ID_LEN, ProcessId, ProcessIdentity, RunId, StreamId, TenantId, WorkflowId,
 };
 pub use migration::{ConversionError, Decoder, IdentityMigration, SourceLocation, StateMigration};
+pub use predicate::{Predicate, Predicates};
 pub use process::Process;
 pub use registry::{
     Definition, Diagram, Migration, MigrationRegistry, MigrationRegistryBuilder, Migrations,

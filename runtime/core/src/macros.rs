@@ -141,3 +141,19 @@ macro_rules! register_workflow {
         $crate::__private::register_workflow! { $crate; $($tokens)* }
     };
 }
+
+/// Makes a [`Predicate`](crate::Predicate) of a function on the state of a version:
+/// `predicate!("large", OrderV1, |order| order.euro > 50_000)`.
+///
+/// The fingerprint of the predicate covers the tokens of the function as they are
+/// written here; the functions that it calls are not covered.
+#[macro_export]
+macro_rules! predicate {
+    ($name:expr, $workflow:ty, $holds:expr $(,)?) => {
+        $crate::Predicate::new::<$workflow>(
+            $name,
+            $crate::__private::core::stringify!($holds),
+            $holds,
+        )
+    };
+}

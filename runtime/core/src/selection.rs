@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 
-use crate::id::{StreamId, TenantId};
+use crate::id::{RunId, StreamId, TenantId};
 use crate::store_api::StreamRange;
 
 /// All processes, in hundredths of a percent.
@@ -35,6 +35,10 @@ pub struct Selection {
     /// In hundredths of a percent.
     share: Option<u32>,
     in_flight: bool,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    matching: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    except_failed_in: Option<RunId>,
 }
 
 impl Selection {
@@ -104,6 +108,43 @@ impl Selection {
     pub fn in_flight(mut self) -> Self {
         self.in_flight = true;
         self
+    }
+
+    /// Limits the selection to processes whose state matches a
+    /// [predicate](crate::Predicates) that is registered with the runner under this
+    /// name. The predicate reads the state before the migration, in the run.
+    #[must_use]
+    pub fn matching(mut self, predicate: impl Into<String>) -> Self {
+        self.matching = Some(predicate.into());
+        self
+    }
+
+    /// Leaves out the processes that failed in a run with the same code that would
+    /// migrate them now. If that run left out the failures of an earlier run, these are
+    /// left out too.
+    #[must_use]
+    pub fn except_failed_in(mut self, run: RunId) -> Self {
+        self.except_failed_in = Some(run);
+        self
+    }
+
+    /// The name of the predicate, if there is one.
+    #[must_use]
+    pub fn predicate(&self) -> Option<&str> {
+        self.matching.as_deref()
+    }
+
+    /// The run whose failures are left out, if there is one.
+    #[must_use]
+    pub fn failures_left_out(&self) -> Option<RunId> {
+        self.except_failed_in
+    }
+
+    /// Whether more than the head of a process decides if it is selected.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn reads_more_than_heads(&self) -> bool {
+        self.matching.is_some() || self.except_failed_in.is_some()
     }
 
     /// Whether processes of a workflow may be selected.
@@ -331,6 +372,12 @@ impl std::fmt::Display for Selection {
         }
         if self.in_flight {
             parts.push("in flight".to_owned());
+        }
+        if let Some(predicate) = &self.matching {
+            parts.push(format!("matching {predicate}"));
+        }
+        if let Some(run) = self.except_failed_in {
+            parts.push(format!("except what failed in run {run}"));
         }
         if let Some(first) = self.first {
             parts.push(format!("the first {first}"));

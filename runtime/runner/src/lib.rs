@@ -34,6 +34,7 @@ pub mod preview;
 mod progress;
 mod registry_sync;
 mod report;
+mod restrictions;
 mod retry;
 #[doc(hidden)]
 pub mod run;
@@ -51,5 +52,6 @@ pub use migration_runner::MigrationRunner;
 pub use report::{CommitMode, MigrationReport, ScanKind};
 pub use run::{
     Action, ChangedStep, Execution, Failure, HoldAction, PinnedVersion, Plan, PlanOptions,
-    PlannedRoute, PlannedStep, RunAction, RunCounts, RunKind, RunRecord, RunState, Runs,
+    PlannedPredicate, PlannedRoute, PlannedStep, RunAction, RunCounts, RunKind, RunRecord,
+    RunState, Runs,
 };

@@ -3,8 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use state_migration_core::{FailureClass, MigrationRegistry, RunId, Selection};
+use state_migration_core::{Error, FailureClass, MigrationRegistry, Predicates, RunId, Selection};
 
+use crate::restrictions::NamedPredicate;
 use crate::run::{Plan, PlanOptions};
 use crate::stages::scan;
 
@@ -15,6 +16,8 @@ const DEADLINE: Duration = Duration::from_secs(10);
 #[derive(Debug, Clone, Default)]
 pub struct RunOptions {
     pub selection: Arc<Selection>,
+    /// The predicates that a selection may name.
+    pub predicates: Predicates,
     pub count_up_to_date: bool,
     /// Whether user code runs twice on every process; `None`: only in a dry run.
     pub check_determinism: Option<bool>,
@@ -54,16 +57,27 @@ impl RunOptions {
     pub(crate) fn following(&self, earlier: &Plan) -> Self {
         let checked = Some(earlier.options.check_determinism);
         let deadline = Some(Duration::from_millis(earlier.options.deadline_ms));
-        let selection = self.selection.clone();
+        let mut selection = Selection::clone(&self.selection);
+        if earlier.selection.is_in_flight() {
+            selection = selection.in_flight();
+        }
+        if let (None, Some(predicate)) = (selection.predicate(), earlier.selection.predicate()) {
+            selection = selection.matching(predicate);
+        }
         Self {
             check_determinism: self.check_determinism.or(checked),
             deadline: self.deadline.or(deadline),
-            selection: match earlier.selection.is_in_flight() {
-                true => Arc::new(Selection::clone(&selection).in_flight()),
-                false => selection,
-            },
+            selection: Arc::new(selection),
             ..self.clone()
         }
+    }
+
+    /// Checks that the predicate of the selection is registered.
+    ///
+    /// # Errors
+    /// It is not; the text names the registered ones.
+    pub fn check_predicate(&self) -> Result<(), Error> {
+        NamedPredicate::of(&self.selection, &self.predicates).map(drop)
     }
 
     pub(crate) fn plan(&self, migrations: &MigrationRegistry) -> Plan {
@@ -72,7 +86,7 @@ impl RunOptions {
             check_determinism: self.check_determinism.unwrap_or(false),
             deadline_ms: u64::try_from(self.deadline().as_millis()).unwrap_or(u64::MAX),
         };
-        Plan::new(migrations, &self.selection, options)
+        Plan::new(migrations, &self.selection, &self.predicates, options)
     }
 }
 

@@ -89,8 +89,8 @@ pub struct MigrationReport {
     /// The final state of the run.
     ///
     /// `None` if the run did not start. [`RunState::Running`] if it was interrupted before
-    /// its end. A dry run, and a run over separate stores, leave no record; the others can
-    /// then be resumed.
+    /// its end. A dry run, a run over separate stores, and a run that found no due process
+    /// leave no record; the others can then be resumed.
     pub state: Option<RunState>,
     /// Whether this was a dry run; `migrated` then counts what a run would migrate.
     pub dry_run: bool,
@@ -98,7 +98,8 @@ pub struct MigrationReport {
     pub form: Option<CommitMode>,
     /// How the run found the processes; `None` if the run did not get that far.
     pub visited: Option<ScanKind>,
-    /// The run id in `$migrated` events; `None` if the run did not get that far.
+    /// The run id in `$migrated` events; `None` if the run did not get that far, or found
+    /// no due process.
     pub run: Option<RunId>,
 }
 

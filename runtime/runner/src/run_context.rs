@@ -3,11 +3,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use state_migration_core::{MigrationRegistry, RunId, Selection};
+use state_migration_core::{Error, MigrationRegistry, Predicates, RunId, Selection};
 
 use crate::control::RunControl;
 use crate::observe::Observer;
-use crate::run::RunKind;
+use crate::restrictions::Restrictions;
+use crate::run::{RunKind, Runs};
 use crate::user_code::abandoned::Abandoned;
 use crate::user_code::round_trip;
 use crate::user_code::threads::UserCode;
@@ -19,6 +20,10 @@ pub(crate) struct RunContext {
     pub(crate) kind: RunKind,
     pub(crate) migrations: Arc<MigrationRegistry>,
     pub(crate) selection: Arc<Selection>,
+    /// What the selection asks for beyond the heads.
+    pub(crate) restrictions: Restrictions,
+    /// The predicates that a selection may name.
+    pub(crate) predicates: Predicates,
     /// Whether this is a dry run.
     pub(crate) dry: bool,
     pub(crate) count_up_to_date: bool,
@@ -42,6 +47,15 @@ impl RunContext {
         UserCode::new(self.deadline, self.yields)
             .counting(&self.abandoned)
             .until(Arc::new(move || control.is_cancelled()))
+    }
+
+    /// Looks up what a selection asks for beyond the heads.
+    pub(crate) async fn restricted_by(
+        &self,
+        selection: &Selection,
+        runs: Option<&Runs>,
+    ) -> Result<Restrictions, Error> {
+        Restrictions::of(selection, &self.predicates, &self.migrations, runs).await
     }
 
     /// The observer of this run, which is about to begin.

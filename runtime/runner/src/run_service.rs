@@ -4,7 +4,7 @@ use std::num::NonZeroU32;
 
 use async_trait::async_trait;
 use state_migration_core::{
-    Error, EventStore, Migrations, RegistryError, Selection, SnapshotStore,
+    DurableStoreId, Error, EventStore, Migrations, RegistryError, Selection, SnapshotStore,
 };
 
 use crate::control::RunControl;
@@ -22,6 +22,8 @@ pub trait RunService: Send + Sync + 'static {
     fn run_options(&self) -> RunOptions;
     fn plan_for(&self, run_options: &RunOptions) -> Result<Plan, RegistryError>;
     fn runs(&self) -> Option<Runs>;
+    /// The id that the store of the events keeps.
+    async fn store(&self) -> Result<Option<DurableStoreId>, Error>;
     /// The migrations and versions of the runner.
     fn linked(&self) -> Result<Linked, RegistryError>;
     /// The processes at each version.
@@ -58,6 +60,10 @@ where
 
     fn runs(&self) -> Option<Runs> {
         self.runs()
+    }
+
+    async fn store(&self) -> Result<Option<DurableStoreId>, Error> {
+        self.events.durable_id().await
     }
 
     fn linked(&self) -> Result<Linked, RegistryError> {

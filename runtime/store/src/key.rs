@@ -11,7 +11,7 @@
 //! | `e` | stream, sequence (8 bytes, big endian) | an event |
 //! | `h` | stream | the head of a stream |
 //! | `k` | stream, kind, registry key | a key of the process in the registry |
-//! | `m` | name | facts about the store, its format first |
+//! | `m` | name | facts about the store: its format and its id |
 //! | `o` | stream | the operator's record of a hold |
 //! | `p` | stream | a note that a separate process registry must still be updated |
 //! | `r` | tenant, kind, registry key | an entry of the process registry |
@@ -139,7 +139,11 @@ pub(crate) fn sequence_in(key: &[u8], prefix: &[u8]) -> Option<u64> {
     Some(u64::from_be_bytes(rest))
 }
 
+/// The names of the facts about a store.
 #[cfg(any(test, feature = "slatedb"))]
+pub(crate) const STORE_FORMAT: &str = "format";
+pub(crate) const STORE_ID: &str = "id";
+
 pub(crate) fn meta(name: &str) -> Vec<u8> {
     with_id(start(META), name)
 }

@@ -8,9 +8,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
-use state_migration_core::{Error, StoreId};
+use state_migration_core::{DurableStoreId, Error, StoreId};
 
-use crate::key::KeyRange;
+use crate::key::{self, KeyRange};
+use crate::record;
 
 /// Counts the rows read through all handles of an engine.
 #[derive(Debug, Clone, Default)]
@@ -60,6 +61,15 @@ pub trait Kv: Clone + Send + Sync + 'static {
 
     /// The id of the data.
     fn store_id(&self) -> StoreId;
+
+    /// The id that the data keeps, if it has one.
+    fn durable_id(&self) -> impl Future<Output = Result<Option<DurableStoreId>, Error>> + Send {
+        async {
+            let row = self.view()?.get(&key::meta(key::STORE_ID)).await?;
+            let id = row.map(record::read_store_id).transpose();
+            id.map_err(|bad| bad.of("the id of the store"))
+        }
+    }
 
     /// Fails if this handle is read-only.
     fn check_writable(&self) -> Result<(), Error> {

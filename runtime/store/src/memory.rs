@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 use imbl::OrdMap;
-use state_migration_core::{Error, ErrorKind, StoreId};
+use state_migration_core::{DurableStoreId, Error, ErrorKind, StoreId};
 
 use crate::key::KeyRange;
 use crate::kv::{Kv, KvScan, KvTxn, RowCount, RowsRead};
@@ -60,6 +60,7 @@ impl Default for MemoryStore {
 #[derive(Clone)]
 pub struct MemoryKv {
     id: StoreId,
+    durable_id: DurableStoreId,
     rows_read: RowsRead,
     state: Arc<Mutex<State>>,
 }
@@ -80,6 +81,7 @@ impl Default for MemoryKv {
     fn default() -> Self {
         Self {
             id: StoreId::unique(),
+            durable_id: DurableStoreId::random(),
             rows_read: RowsRead::default(),
             state: Arc::default(),
         }
@@ -116,6 +118,11 @@ impl Kv for MemoryKv {
 
     fn store_id(&self) -> StoreId {
         self.id
+    }
+
+    /// Not a row, so that two stores with the same content are equal byte for byte.
+    async fn durable_id(&self) -> Result<Option<DurableStoreId>, Error> {
+        Ok(Some(self.durable_id))
     }
 
     fn begin(&self) -> Result<MemoryTxn, Error> {

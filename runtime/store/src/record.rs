@@ -10,8 +10,8 @@ use bytes::{Buf, Bytes};
 use bytestring::ByteString;
 use state_migration_core::store_api::row::{BadRecord, FORMAT, UNRELEASED, start};
 use state_migration_core::{
-    ChunkEvent, Error, Event, EventId, Fingerprint, Head, Hold, Metadata, NewEvent, ProcessId,
-    RunId, Snapshot, StreamId, TenantId, Timestamp, WorkflowId,
+    ChunkEvent, DurableStoreId, Error, Event, EventId, Fingerprint, Head, Hold, Metadata, NewEvent,
+    ProcessId, RunId, Snapshot, StreamId, TenantId, Timestamp, WorkflowId,
 };
 use uuid::Uuid;
 
@@ -504,6 +504,19 @@ pub fn check_store_format(record: Bytes) -> Read<()> {
     }
 }
 
+/// The id of the whole store.
+pub fn write_store_id(id: DurableStoreId) -> Vec<u8> {
+    [&[FORMAT], &id.as_uuid().as_bytes()[..]].concat()
+}
+
+/// Reads a record of [`write_store_id`].
+pub fn read_store_id(mut record: Bytes) -> Read<DurableStoreId> {
+    start(&mut record)?;
+    let id = record.try_get_u128().map_err(|_| SHORT)?;
+    end(&record)?;
+    Ok(DurableStoreId::from_uuid(Uuid::from_u128(id)))
+}
+
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
@@ -584,6 +597,8 @@ mod tests {
         expected.extend(b"\0\x05order\0\x02v1{}");
         assert_eq!(write_snapshot(&snapshot).unwrap(), expected);
         assert_eq!((mark(), store_format()), (vec![2], vec![2]));
+        let id = DurableStoreId::from_uuid(Uuid::from_u128(0x0102));
+        assert_eq!(write_store_id(id), [&[2][..], &[0; 14], &[1, 2]].concat());
 
         let run = RunId::from_uuid(Uuid::from_u128(0x0102));
         assert_eq!(write_presence(None), [2, 0]);

@@ -55,10 +55,19 @@ pub const FORMATS: &[Format] = &[
     },
     Format {
         name: "format of the store",
-        table: b"m",
+        table: b"mformat",
         decode: |bytes| {
             binary(bytes, record::check_store_format, |()| {
                 Ok(record::store_format())
+            })
+        },
+    },
+    Format {
+        name: "id of the store",
+        table: b"mid",
+        decode: |bytes| {
+            binary(bytes, record::read_store_id, |id| {
+                Ok(record::write_store_id(id))
             })
         },
     },

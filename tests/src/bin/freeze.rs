@@ -213,6 +213,8 @@ async fn words(store: SlateDbStore) -> Result<(), Box<dyn Error>> {
     };
     let (a_run, a_range, a_failure) = (first(b'r')?, first(b'g')?, first(b'f')?);
     let (mut number, mut last) = (1, RunId::random());
+    // A program of another machine, which may be alive.
+    let program = json!({"id": RunId::random(), "name": "loans", "pid": 7, "host": "db3", "user": "ann", "machine": "another", "start": 8});
     for kind in [
         json!("migrate"),
         json!("lazy"),
@@ -238,6 +240,13 @@ async fn words(store: SlateDbStore) -> Result<(), Box<dyn Error>> {
                 true => run["ended"].clone(),
                 false => Value::Null,
             };
+            run["plan"]["selection"]["matching"] = json!("large");
+            run["plan"]["selection"]["except_failed_in"] = json!(before);
+            let at = json!({"name": "order", "version": "v1"});
+            run["plan"]["predicate"] = json!([{"at": at, "code": run["plan"]["fingerprint"]}]);
+            if kind == "lazy" && state != RunState::Running {
+                run["program"] = program.clone();
+            }
             run["plan"]["steps"][0]["note"] = json!("from euro to cents");
             run["plan"]["stays"] =
                 json!([{"at": {"name": "order", "version": "v0"}, "reason": "never deployed"}]);
@@ -288,8 +297,6 @@ async fn words(store: SlateDbStore) -> Result<(), Box<dyn Error>> {
         let identity = identity::<OrderV1>(n);
         put(&[b"d", identity.stream_id().as_str().as_bytes()], &suspect).await?;
     }
-    // A program of another machine, which may be alive.
-    let program = json!({"id": RunId::random(), "name": "loans", "pid": 7, "host": "db3", "user": "ann", "machine": "another", "start": 8});
     let holder = json!({"run": last, "execution": RunId::random(), "program": program});
     put(&[b"c"], &json!({"holder": holder})).await?;
     put(&[b"n"], &json!({"runs": number})).await?;

@@ -326,18 +326,12 @@ async fn v1_to_v2_to_v3_gives_equal_states_in_three_runs_and_in_one() {
     assert_ne!(went_on, known);
     assert_eq!(states(&*three).await, went_on);
 
-    // An extra run writes about itself, and nothing else.
+    // An extra run writes nothing.
     for disk in [three, one] {
-        let (before, runs) = (dump(&disk).await.unwrap(), dump_all(&disk).await.unwrap());
+        let before = dump_all(&disk).await.unwrap();
         assert_eq!(migrate_all(&*disk).await.migrated, 0);
-        let after = dump(&disk).await.unwrap();
+        let after = dump_all(&disk).await.unwrap();
         assert_eq!(differences(&before, &after), Vec::<String>::new());
-        let written = differences(&runs, &dump_all(&disk).await.unwrap());
-        assert!(!written.is_empty());
-        assert!(
-            written.iter().all(|key| key.starts_with('u')),
-            "{written:?}"
-        );
         let disk = disk.reopen().await.unwrap();
         assert_eq!(disk.delete_all_snapshots().await.unwrap(), 0);
         assert_eq!(states(&*disk).await, went_on);

@@ -6,11 +6,12 @@ use std::sync::{Arc, Mutex, mpsc};
 use std::time::Instant;
 
 use bytes::Bytes;
+use serde_json::json;
 use slatedb::WriteBatch;
 use state_migration::{
     ConversionError, Decoder, EventStore, ExpectedSequence, MemoryStore, MigrationReport,
-    MigrationRunner, NewEvent, Process, ProcessId, ProcessIdentity, RunState, Runs, SlateDbStore,
-    SnapshotStore, StateMigration, StreamId, WorkflowId,
+    MigrationRunner, NewEvent, Process, ProcessId, ProcessIdentity, RunId, RunState, Runs,
+    SlateDbStore, SnapshotStore, StateMigration, StreamId, WorkflowId,
 };
 use state_migration_tests::orders::{
     self, OrderEvent, OrderV1, OrderV1ToV2Migration, OrderV2, StateV1, StateV2, id, tenant,
@@ -262,4 +263,61 @@ async fn a_process_born_at_an_old_version_behind_the_run_is_swept_in_memory() {
 async fn a_process_born_at_an_old_version_behind_the_run_is_swept_on_disk() {
     let disk = OnDisk::new().await.unwrap();
     is_swept(disk.clone()).await;
+}
+
+/// Takes out: `is_idle` in `MigrationRunner::started`.
+async fn leaves_no_trace(store: impl Store) {
+    let runner = MigrationRunner::new(OrderV1ToV2Migration, store.clone(), store.clone());
+    let runs = Runs::of(&store).unwrap();
+    let nothing = async || {
+        let before = store.all_rows().await.unwrap();
+        let report = runner.run().await;
+        assert_eq!((report.state, report.run), (Some(RunState::Done), None));
+        assert!(report.is_ok() && report.migrated == 0, "{report}");
+        assert_eq!(runner.control().progress().state, RunState::Done);
+        assert_eq!(runner.control().progress().run, None);
+        assert_eq!(store.all_rows().await.unwrap(), before);
+    };
+    nothing().await;
+    make(&store, "1", 1).await;
+    assert_eq!(runner.run().await.migrated, 1);
+    assert_eq!(runs.list().await.unwrap().len(), 1);
+    nothing().await;
+    assert_eq!(runs.list().await.unwrap().len(), 1);
+    // A run that counts all processes is recorded.
+    let counting = MigrationRunner::new(OrderV1ToV2Migration, store.clone(), store.clone());
+    let report = counting.count_up_to_date(true).run().await;
+    assert_eq!(report.skipped_by.already_there, 1, "{report}");
+    assert!(report.run.is_some());
+    assert_eq!(runs.list().await.unwrap().len(), 2);
+}
+
+#[tokio::test]
+async fn a_run_that_finds_nothing_leaves_no_trace_in_memory() {
+    leaves_no_trace(MemoryStore::new()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_run_that_finds_nothing_leaves_no_trace_on_disk() {
+    let disk = OnDisk::new().await.unwrap();
+    leaves_no_trace(disk.clone()).await;
+}
+
+/// The run of another program, which may be alive, keeps a run out even if no process is
+/// due.
+#[tokio::test]
+async fn a_run_that_finds_nothing_is_refused_while_another_run_claims_the_store() {
+    let store = MemoryStore::new();
+    let program = json!({"id": RunId::random(), "name": "loans", "pid": 7, "host": "db3", "user": "ann", "machine": "another", "start": 8});
+    let holder = json!({"run": RunId::random(), "execution": RunId::random(), "program": program});
+    let claim = serde_json::to_vec(&json!({"holder": holder})).unwrap();
+    store.put_raw(b"uc".to_vec(), [&[2][..], &claim].concat());
+    let report = MigrationRunner::new(OrderV1ToV2Migration, store.clone(), store.clone())
+        .run()
+        .await;
+    assert_eq!((report.state, report.error_count), (None, 1), "{report}");
+    assert!(
+        report.errors[0].message.contains("claims the store"),
+        "{report}"
+    );
 }

@@ -395,3 +395,62 @@ async fn only_the_newest_version_is_opened_by_migrating() {
         .unwrap();
     assert_eq!(fresh.sequence(), 0);
 }
+
+/// A service that is started again continues the run of opened processes, so that their
+/// number does not grow with each start.
+#[tokio::test(flavor = "multi_thread")]
+async fn each_start_continues_the_run_of_opened_processes() {
+    let store = MemoryStore::new();
+    for n in 0..6 {
+        place(&store, &store, n).await.unwrap();
+    }
+    let opener = |actor: &str| {
+        let opener = MigrationRunner::new(linked(), store.clone(), store.clone());
+        opener.actor(actor)
+    };
+    let runs = Runs::of(&store).unwrap();
+    let open = async |runner: &MigrationRunner<_, _, _>, n| {
+        runner
+            .open::<OrderV3>(identity::<OrderV3>(n))
+            .await
+            .unwrap();
+    };
+    open(&opener("a"), 0).await;
+    open(&opener("a"), 1).await;
+    let [run] = &runs.list().await.unwrap()[..] else {
+        panic!("one run")
+    };
+    assert_eq!((run.executions, run.state), (1, RunState::Running));
+    // The program has ended, and another one opens.
+    let key = [b"ur", &run.id.as_uuid().as_bytes()[..]].concat();
+    let (_, row) = store
+        .dump()
+        .into_iter()
+        .find(|(at, _)| at[..] == key[..])
+        .unwrap();
+    let mut ended: serde_json::Value = serde_json::from_slice(&row[1..]).unwrap();
+    ended["program"]["id"] = serde_json::json!(state_migration::RunId::random());
+    ended["program"]["pid"] = serde_json::json!(4_194_304);
+    let ended = serde_json::to_vec(&ended).unwrap();
+    store.put_raw(key, [&[2][..], &ended].concat());
+    let over = runs.get(run.id).await.unwrap().unwrap();
+    assert_eq!(over.state, RunState::Done);
+    open(&opener("a"), 2).await;
+    let [again] = &runs.list().await.unwrap()[..] else {
+        panic!("one run")
+    };
+    assert_eq!((again.id, again.number), (run.id, run.number));
+    assert_eq!((again.executions, again.state), (2, RunState::Running));
+    let executions = runs.executions(run.id).await.unwrap();
+    assert_eq!(
+        executions.iter().map(|it| it.number).collect::<Vec<_>>(),
+        [1, 2]
+    );
+    assert_eq!(runs.counts(run.id).await.unwrap().lazy, 3);
+    // Another actor or another plan has a run of its own.
+    open(&opener("b"), 3).await;
+    let other_plan = opener("a").select(Selection::all().percent(100.0));
+    open(&other_plan, 4).await;
+    let all = runs.list().await.unwrap();
+    assert_eq!(all.len(), 3, "{all:#?}");
+}

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
 
 mod conformance;
+mod durable_id;
 mod fences;
 mod frozen_stores;
 mod ids;

@@ -5,19 +5,19 @@ use std::num::NonZeroUsize;
 
 use serde::Serialize;
 use state_migration_core::{
-    Baseline, EventStore, Head, RunId, Selection, StreamId, StreamRange, TenantId, WorkflowId,
+    Baseline, EventStore, Head, RunId, Selection, StreamId, TenantId, WorkflowId,
 };
 use state_migration_runner::Runs;
 use state_migration_store::SlateDbReader;
 
 use crate::context::{Context, option};
 use crate::exit_code::{Exit, Failure};
+use crate::heads::Heads;
 use crate::history::History;
 use crate::run_selector::WhichRun;
 use crate::selection::number;
 use crate::view::output::{Answer, plain, table, to_type};
-
-const PAGE: usize = 1_024;
+use crate::view::tenants::{self, TenantLine, tenant_table};
 
 /// List processes, one by one
 ///
@@ -26,7 +26,7 @@ const PAGE: usize = 1_024;
 /// does not fence a writer.
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Examples:\n  processes --store ./loans --at loan@2011\n  processes --store ./loans --migrated-by last --limit 100\n  processes --store ./loans --held --json"
+    after_help = "Examples:\n  processes --store ./loans --at loan@2011\n  processes --store ./loans --migrated-by last --limit 100\n  processes --store ./loans --failed-in last --by-tenant\n  processes --store ./loans --held --json"
 )]
 pub(crate) struct Processes {
     /// List processes of this workflow (repeatable)
@@ -59,6 +59,9 @@ pub(crate) struct Processes {
     /// List the processes after this stream, in order of stream ids
     #[arg(long, value_name = "STREAM")]
     after: Option<StreamId>,
+    /// Count the processes of each tenant, and list none
+    #[arg(long, conflicts_with_all = ["after", "limit"])]
+    by_tenant: bool,
     /// List at most N processes
     #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = number::<NonZeroUsize>, default_value = "20")]
     limit: NonZeroUsize,
@@ -67,6 +70,8 @@ pub(crate) struct Processes {
 #[derive(Debug, Serialize)]
 struct ProcessList {
     processes: Vec<ProcessLine>,
+    /// The counts by tenant, if requested instead of the list.
+    tenants: Option<Vec<TenantLine>>,
     /// The value of `--after` that continues the list, if there may be more.
     next_after: Option<String>,
     /// Streams whose heads cannot be read, with the reason.
@@ -119,43 +124,30 @@ impl Processes {
         let selection = self.selection();
         let (mut processes, mut unreadable) = (Vec::new(), Vec::new());
         let limit = self.limit.get();
-        let whole = StreamRange {
-            after: self.after.clone(),
-            through: None,
-        };
-        'all: for mut range in selection.within(&[whole]) {
-            loop {
-                let page = reader.heads(&range, PAGE).await?;
-                let at_end = page.len() < PAGE;
-                range.after = page.last().map(|(stream, _)| stream.clone());
-                for (stream, head) in page {
-                    if !selection.selects(&stream) {
-                        continue;
-                    }
-                    let head = match head {
-                        Ok(head) => head,
-                        Err(error) => {
-                            unreadable.push(Unreadable {
-                                stream: stream.to_string(),
-                                message: error.to_string(),
-                            });
-                            continue;
-                        }
-                    };
-                    if !self.matches(&head)
-                        || !of_run.matches(reader, &runs, &stream, &head).await?
-                    {
-                        continue;
-                    }
-                    // One more than listed, to detect whether there is more.
-                    processes.push(ProcessLine::of(&stream, &head));
-                    if processes.len() > limit {
-                        break 'all;
-                    }
+        let mut tenants = tenants::Counts::new();
+        let mut heads = Heads::of(reader, &selection, self.after.clone());
+        while let Some((stream, head)) = heads.next().await? {
+            let head = match head {
+                Ok(head) => head,
+                Err(error) => {
+                    unreadable.push(Unreadable {
+                        stream: stream.to_string(),
+                        message: error.to_string(),
+                    });
+                    continue;
                 }
-                if at_end {
-                    break;
-                }
+            };
+            if !self.matches(&head) || !of_run.matches(reader, &runs, &stream, &head).await? {
+                continue;
+            }
+            if self.by_tenant {
+                tenants::add(&mut tenants, tenants::tenant_of(&stream), &head);
+                continue;
+            }
+            // One more than listed, to detect whether there is more.
+            processes.push(ProcessLine::of(&stream, &head));
+            if processes.len() > limit {
+                break;
             }
         }
         let more = processes.len() > limit;
@@ -164,8 +156,11 @@ impl Processes {
         let next_after = last.filter(|_| more);
         let next = next_after.iter();
         let next = next.map(|after| context.command_line(&self.continued(after)));
+        let tenants = tenants.into_iter();
+        let tenants = tenants.map(|(tenant, counts)| TenantLine::of(None, tenant, counts));
         Ok(ProcessList {
             next: next.collect(),
+            tenants: self.by_tenant.then(|| tenants.collect()),
             processes,
             next_after,
             unreadable,
@@ -291,7 +286,9 @@ impl Answer for ProcessList {
     const KIND: &'static str = "processes";
 
     fn text(&self, out: &mut String) -> fmt::Result {
-        if self.processes.is_empty() {
+        if let Some(tenants) = self.tenants.as_ref().filter(|all| !all.is_empty()) {
+            out.push_str(&tenant_table(tenants));
+        } else if self.processes.is_empty() {
             writeln!(out, "no processes")?;
         } else {
             let rows = self.processes.iter().map(|process| {

@@ -1,9 +1,13 @@
 //! The command `run`.
 
 use state_migration_control_socket::protocol::{self, ForecastRequest, Request};
-use state_migration_core::{Fingerprint, MigrationRegistry, VersionStatus, WorkflowId};
+use state_migration_core::{
+    EventStore as _, Fingerprint, MigrationRegistry, VersionStatus, WorkflowId,
+};
 use state_migration_runner::forecast::census::Census;
-use state_migration_runner::{MigrationRunner, RunKind};
+use state_migration_runner::run::{Confirmation, Unconfirmed};
+use state_migration_runner::{Plan, RunKind};
+use state_migration_store::SlateDbReader;
 
 use crate::context::Context;
 use crate::exit_code::{Exit, Failure, Reason};
@@ -26,9 +30,9 @@ use crate::view::format::counted;
     after_help = "Examples:\n  run --store ./loans --yes\n  run --store ./loans --dry-run\n  run --store ./loans --yes --percent 5 --reason 'canary'\n  run --store ./loans --yes --throttle 500 --json\n  run --store ./loans --yes --or-resume"
 )]
 pub(crate) struct Run {
-    /// Run only if the plan still has this fingerprint
-    #[arg(long, value_name = "FINGERPRINT", value_parser = fingerprint, conflicts_with_all = ["yes", "dry_run"])]
-    plan: Option<Fingerprint>,
+    /// Run only if the plan of this store still has this fingerprint
+    #[arg(long, value_name = "FINGERPRINT", conflicts_with_all = ["yes", "dry_run"])]
+    plan: Option<Confirmation>,
     /// Run without confirming the plan
     #[arg(long)]
     yes: bool,
@@ -39,7 +43,8 @@ pub(crate) struct Run {
     /// that are started again after they were killed
     #[arg(long, conflicts_with = "dry_run")]
     or_resume: bool,
-    /// Refuse to run if more than N processes are due
+    /// Refuse to run if more than N processes are due, before --matching and
+    /// --leave-out-failed
     #[arg(long, value_name = "N", value_parser = number::<u64>)]
     at_most: Option<u64>,
     #[command(flatten)]
@@ -53,24 +58,63 @@ pub(crate) struct Run {
 }
 
 impl Run {
-    pub(crate) async fn run(self, context: &Context) -> Result<Exit, Failure> {
+    pub(crate) async fn run(mut self, context: &Context) -> Result<Exit, Failure> {
+        self.planned.find_run(context).await?;
         if let Some(client) = context.client() {
             return self.through(context, client).await;
         }
         let migrations = context.migrations()?;
-        self.planned.check(&migrations)?;
-        let plan = self.fingerprint(migrations)?;
+        self.planned.check(context, &migrations)?;
+        if !self.yes && !self.dry_run && self.plan.is_none() {
+            return Err(self.look_again(context, unmeant()));
+        }
+        let plan = self.plan_now(context, migrations.clone())?;
+        if !self.dry_run {
+            context.target()?.check_writable()?;
+        }
+        let reader = match context.reader().await {
+            Ok(reader) => reader,
+            // The command that opens the store for writing has the same problem.
+            Err(_) if self.yes && self.at_most.is_none() => {
+                return self.write(context, &plan).await;
+            }
+            Err(failure) => return Err(failure),
+        };
         if self.dry_run {
-            let command = format!("run{} --plan {plan}", self.planned.arguments());
+            let confirmation = plan.confirmation(reader.durable_id().await?);
+            let command = format!("run{} --plan {confirmation}", self.planned.arguments());
             let set = |runner| self.planned.apply(runner);
-            let (reader, goal) = (context.reader(), Goal::DryRun(command));
-            return drive(context, reader, set, goal, &self.execution).await;
+            let goal = Goal::DryRun(command);
+            return drive(context, async { Ok(reader) }, set, goal, &self.execution).await;
         }
         // Check before the store is opened for writing, which fences other writers.
-        self.is_meant(context, plan)?;
-        if let Some(most) = self.at_most {
-            self.are_at_most(context, self.due(context).await?, most)?;
+        if let Some(confirmed) = &self.plan {
+            let now = plan.confirmation(reader.durable_id().await?);
+            let checked = confirmed.check(&now);
+            checked.map_err(|unconfirmed| self.look_again(context, unaccepted(unconfirmed)))?;
         }
+        if let Some(most) = self.at_most {
+            self.are_at_most(context, self.due(context, &reader).await?, most)?;
+        }
+        let runner = self.planned.apply(context.runner(migrations, &reader));
+        if runner.would_be_idle().await.unwrap_or(false) {
+            // Not opened for writing, which would leave files and fence a writer.
+            let set = |runner| self.planned.apply(runner);
+            return drive(
+                context,
+                async { Ok(reader) },
+                set,
+                Goal::Run,
+                &self.execution,
+            )
+            .await;
+        }
+        reader.close().await?;
+        self.write(context, &plan).await
+    }
+
+    /// Opens the store for writing and executes the run.
+    async fn write(&self, context: &Context, plan: &Plan) -> Result<Exit, Failure> {
         let set = |runner| {
             self.planned
                 .apply(runner)
@@ -79,7 +123,10 @@ impl Run {
                 .take_over(self.take_over.is_meant())
         };
         let (goal, claim) = match self.or_resume {
-            true => (self.interrupted(context, plan).await?, Claim::Interrupted),
+            true => (
+                self.interrupted(context, plan.fingerprint).await?,
+                Claim::Interrupted,
+            ),
             false => (Goal::Run, Claim::Of(None)),
         };
         let store = context.writer(self.take_over, claim, Some(self.execution.patience()));
@@ -138,7 +185,7 @@ impl Run {
             which: self.planned.run_options(),
             actor: Some(self.audit.actor()),
             reason: self.audit.reason().to_owned(),
-            plan: self.plan,
+            plan: self.plan.clone(),
             dry_run: self.dry_run,
             take_over: self.take_over.is_meant(),
             per_second: self.execution.limit(),
@@ -155,15 +202,13 @@ impl Run {
     }
 
     /// Number of processes that are due in the store.
-    async fn due(&self, context: &Context) -> Result<u64, Failure> {
+    async fn due(&self, context: &Context, reader: &SlateDbReader) -> Result<u64, Failure> {
         let migrations = context.migrations()?;
         let is_behind = |version: &WorkflowId| {
             matches!(migrations.version_status(version), VersionStatus::Behind(_))
         };
-        let reader = context.reader().await?;
-        let census = Census::of(&reader, &self.planned.selection(), is_behind).await;
-        reader.close().await?;
-        Ok(census?.due())
+        let census = Census::of(reader, &self.planned.selection(), is_behind).await?;
+        Ok(census.due())
     }
 
     /// Refuses a run that would migrate more processes than expected, as over the wrong
@@ -183,45 +228,29 @@ impl Run {
                 counted(due, "process", "processes"),
             ),
         );
-        let look = format!("plan{}", self.planned.arguments());
-        Err(failure.next(context.command_line(&look)))
+        Err(self.look_again(context, failure))
     }
 
-    /// The fingerprint of the current plan.
-    fn fingerprint(&self, migrations: MigrationRegistry) -> Result<Fingerprint, Failure> {
-        let runner = MigrationRunner::new(migrations, (), ());
+    /// Suggests to look at the plan.
+    fn look_again(&self, context: &Context, failure: Failure) -> Failure {
+        let look = format!("plan{}", self.planned.arguments());
+        failure.next(context.command_line(&look))
+    }
+
+    /// The current plan.
+    fn plan_now(&self, context: &Context, migrations: MigrationRegistry) -> Result<Plan, Failure> {
+        let runner = context.runner(migrations, &());
         let plan = self.planned.apply(runner).plan();
-        let plan =
-            plan.map_err(|error| Failure::refused(Reason::MigrationsInvalid, error.to_string()))?;
-        Ok(plan.fingerprint)
-    }
-
-    /// Requires `--yes` or the fingerprint of the current plan.
-    fn is_meant(&self, context: &Context, now: Fingerprint) -> Result<(), Failure> {
-        let refused = match self.plan {
-            _ if self.yes => return Ok(()),
-            Some(expected) if expected == now => return Ok(()),
-            Some(expected) => Failure::refused(
-                Reason::AnotherPlan,
-                format!(
-                    "plan {expected} is out of date (now {now}), because the options or the migrations have changed; check the plan again"
-                ),
-            ),
-            None => unmeant(),
-        };
-        let look = format!("plan{}", self.planned.arguments());
-        Err(refused.next(context.command_line(&look)))
+        plan.map_err(|error| Failure::refused(Reason::MigrationsInvalid, error.to_string()))
     }
 }
 
-fn fingerprint(text: &str) -> Result<Fingerprint, String> {
-    let fingerprint = text.parse::<Fingerprint>().ok();
-    // Parsing accepts a shorter text, which would be the fingerprint of another plan.
-    fingerprint
-        .filter(|read| read.to_string() == text.to_ascii_lowercase())
-        .ok_or_else(|| {
-            "expected a fingerprint of 16 hexadecimal digits, as printed by `plan`".into()
-        })
+fn unaccepted(unconfirmed: Unconfirmed) -> Failure {
+    let (reason, why) = match unconfirmed {
+        Unconfirmed::AnotherPlan(why) => (Reason::AnotherPlan, why),
+        Unconfirmed::AnotherStore(why) => (Reason::AnotherStore, why),
+    };
+    Failure::refused(reason, format!("{why}; check the plan of this store"))
 }
 
 fn unmeant() -> Failure {

@@ -4,7 +4,8 @@ use std::collections::BTreeSet;
 use std::fmt::{self, Write};
 
 use serde::Serialize;
-use state_migration_core::{InUse, Selection};
+use state_migration_core::InUse;
+use state_migration_core::Selection;
 use state_migration_runner::forecast::census::Census;
 use state_migration_runner::forecast::version_status::{
     VersionDecision, VersionDecisions, VersionState,
@@ -22,22 +23,26 @@ use crate::store;
 use crate::view::format::count;
 use crate::view::output::{Answer, WARN, plain, table, to_type};
 use crate::view::run_summary::{LatestRuns, RUNS, RunLine, latest, run_table};
+use crate::view::tenants::{self, TenantLine, tenant_table};
 use crate::view::version;
 
 /// Show how many processes are at each version, and the last runs
 ///
-/// A process is in flight until its last append or a run has recorded that it
-/// is finished. A process is held if an operator excludes it from runs: see
+/// A process is in flight until it is finished, which its last append or a run
+/// records. A process is held if an operator excludes it from runs: see
 /// `hold`. Counting reads one small row for each process. The command writes
 /// nothing and does not fence a writer.
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Examples:\n  status --store ./loans\n  status --store ./loans --workflow loan --json"
+    after_help = "Examples:\n  status --store ./loans\n  status --store ./loans --by-tenant\n  status --store ./loans --workflow loan --json"
 )]
 pub(crate) struct Status {
     /// Show only this workflow (repeatable)
     #[arg(long, value_name = "NAME")]
     workflow: Vec<String>,
+    /// Also count the processes of each tenant
+    #[arg(long)]
+    by_tenant: bool,
 }
 
 #[derive(Debug, Serialize)]
@@ -45,6 +50,8 @@ struct StatusView {
     store: String,
     /// By workflow and version.
     versions: Vec<Version>,
+    /// By version and tenant, if requested.
+    tenants: Option<Vec<TenantLine>>,
     /// Streams whose version cannot be read.
     unreadable: u64,
     /// Whether a program has the store open, or ended without closing it.
@@ -134,6 +141,12 @@ pub(crate) fn version_table(versions: &[Version]) -> String {
 impl Status {
     pub(crate) async fn run(self, context: &Context) -> Result<Exit, Failure> {
         if let Some(client) = context.client() {
+            if self.by_tenant {
+                return Err(Failure::environment(
+                    Reason::Unsupported,
+                    "--by-tenant reads the store directly, even while a service has it open; use --store instead of --socket",
+                ));
+            }
             return service::status(context, &client, &self.workflow).await;
         }
         let decisions = VersionDecisions::of_linked();
@@ -141,6 +154,10 @@ impl Status {
         let census = Census::of(&reader, &Selection::all(), |_| false).await?;
         let counted = Versions::new(&census, &decisions);
         self.check(context, &counted, &decisions)?;
+        let tenants = match self.by_tenant {
+            true => Some(tenants::of_versions(&reader, &self.workflow).await?),
+            false => None,
+        };
         let runs = Runs::of(&reader).ok_or_else(|| context.keeps_no_runs())?;
         let runs = History::Store(runs, Some(reader.clone()));
         let latest = latest(&runs, RUNS).await?;
@@ -150,21 +167,24 @@ impl Status {
             warnings.push(problem.to_string());
         }
         warnings.extend(unreadable(&counted));
+        let is_alive = in_use.as_ref().is_some_and(InUse::appears_alive);
         let unfinished = latest.holder.as_ref().or(latest.lines.first());
-        let other_code = match unfinished.filter(|run| run.is_open()) {
+        // A run in a living program is controlled through that program.
+        let is_elsewhere = |run: &&RunLine| is_alive && run.is_claiming();
+        let unfinished = unfinished.filter(|run| run.is_open() && !is_elsewhere(run));
+        let other_code = match unfinished {
             Some(run) => OtherCode::of(context, &runs, run).await?,
             None => None,
         };
         match &other_code {
             Some(other_code) => warnings.push(other_code.warning.clone()),
             None => {
-                let note = latest.holder.as_ref().and_then(RunLine::blocking_note);
-                warnings.extend(note);
+                let holder = latest.holder.as_ref();
+                warnings.extend(holder.and_then(|run| run.blocking_note(is_alive)));
             }
         }
         let streams = counted.unreadable.as_ref().map(|it| it.streams);
         let versions = versions(counted, &self.workflow);
-        let is_alive = in_use.as_ref().is_some_and(InUse::appears_alive);
         let mut next = next(context, &versions, &latest, &decisions, is_alive);
         if let Some(other_code) = other_code.filter(|_| !is_alive) {
             next = other_code.next;
@@ -172,6 +192,7 @@ impl Status {
         context.output.answer(&StatusView {
             store: context.global.store.clone().unwrap_or_default(),
             versions,
+            tenants,
             unreadable: streams.unwrap_or(0),
             in_use: in_use.is_some(),
             opened_by: in_use.and_then(OpenedBy::of),
@@ -239,6 +260,9 @@ impl Answer for StatusView {
             writeln!(out, "no processes")?;
         } else {
             out.push_str(&version_table(&self.versions));
+        }
+        if let Some(tenants) = self.tenants.as_ref().filter(|all| !all.is_empty()) {
+            write!(out, "\n{}", tenant_table(tenants))?;
         }
         if self.runs.is_empty() {
             writeln!(out, "\nno runs yet")?;

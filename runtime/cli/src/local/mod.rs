@@ -21,6 +21,7 @@ use crate::goal::Goal;
 use crate::history::History;
 use crate::selection::{Limit, duration, limit};
 use crate::signals::Signals;
+use crate::view::output::is_a_screen;
 use crate::view::progress::ProgressDisplay;
 use crate::view::summary::RunSummary;
 use state_migration_core::{
@@ -133,7 +134,8 @@ fn number_of_user() -> Option<String> {
 
 /// The plan of an earlier run with the migrations of this program.
 pub(crate) fn planned_again(context: &Context, plan: &Plan) -> Result<Plan, Failure> {
-    MigrationRunner::new(context.migrations()?, (), ())
+    context
+        .runner(context.migrations()?, &())
         .select(plan.selection.clone())
         .count_up_to_date(plan.options.count_up_to_date)
         .check_determinism(plan.options.check_determinism)
@@ -216,8 +218,7 @@ pub(crate) async fn drive<S: Opened>(
             return Err(refused);
         }
     }
-    let runner = MigrationRunner::new(migrations, store.clone(), store.clone());
-    let runner = set(runner);
+    let runner = set(context.runner(migrations, &store));
     let control = runner.control();
     if let Some(limit) = execution.limit() {
         control.throttle(limit);
@@ -275,10 +276,8 @@ pub(crate) async fn drive<S: Opened>(
 
 /// Whether to draw progress bars, on a terminal that supports them.
 pub(crate) fn draws_bars(context: &Context) -> bool {
-    let term = std::env::var("TERM");
-    let is_a_screen = cfg!(windows) || term.is_ok_and(|term| !term.is_empty() && term != "dumb");
     // Log lines go to the same terminal, and would be overwritten.
-    context.output.is_watched() && context.global.log == "off" && is_a_screen
+    context.output.is_watched() && context.global.log == "off" && is_a_screen()
 }
 
 /// Executes the run to its end, or until the second signal; then there is no report.

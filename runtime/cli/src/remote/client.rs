@@ -183,6 +183,9 @@ impl ServiceClient {
             ProblemKind::InProgress => Failure::refused(Reason::RunInProgress, message)
                 .run(run)
                 .next(next("watch")),
+            ProblemKind::Paused => Failure::refused(Reason::RunInProgress, message)
+                .run(run)
+                .next(next("unpause")),
             ProblemKind::Interrupted => {
                 let named = run.map_or_else(|| "last".to_owned(), |run| run.to_string());
                 Failure::refused(
@@ -194,6 +197,9 @@ impl ServiceClient {
             }
             ProblemKind::AnotherPlan => {
                 Failure::refused(Reason::AnotherPlan, message).next(next("plan"))
+            }
+            ProblemKind::AnotherStore => {
+                Failure::refused(Reason::AnotherStore, message).next(next("plan"))
             }
             ProblemKind::NoRun => Failure::environment(Reason::NothingToDo, message)
                 .run(run)

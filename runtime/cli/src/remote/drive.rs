@@ -110,7 +110,7 @@ async fn follow(
                 ));
             }
             Ok(Err(failure)) => break Err(failure),
-            // A terminal that is closed is no request to cancel the run.
+            // A closed terminal does not cancel the run.
             Err(signal) if cancelled || signal == HANGUP => break Err(left(context, signal)),
             Err(signal) => {
                 cancelled = true;

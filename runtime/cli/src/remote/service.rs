@@ -27,6 +27,8 @@ pub(crate) struct Service {
     /// The run in progress, or else the last one. `None` for a dry run, which leaves no
     /// record.
     run: Option<String>,
+    /// Its number in the store, if the store records runs.
+    number: Option<u64>,
     /// Whether this describes a dry run.
     dry_run: bool,
     /// `None` before the first run.
@@ -81,6 +83,7 @@ impl Service {
             warnings: Vec::new(),
             next: vec![context.command_line(&next)],
             run,
+            number: None,
         }
     }
 
@@ -90,6 +93,14 @@ impl Service {
     /// executed a dry run, or if the last run was interrupted.
     fn of_late(&mut self, context: &Context, latest: LatestRuns) {
         let is_run = |line: &&RunLine| line.what != "lazy";
+        let mut all = latest.lines.iter().chain(&latest.holder);
+        let own = all.find(|line| Some(&line.run) == self.run.as_ref());
+        self.number = own.map(|line| line.number);
+        if let (Some(run), Some(number)) = (&self.run, self.number) {
+            for next in &mut self.next {
+                *next = next.replace(run, &number.to_string());
+            }
+        }
         let last = latest.interrupted();
         let last = last.or_else(|| latest.lines.iter().find(is_run));
         if let Some(last) = last
@@ -103,6 +114,7 @@ impl Service {
             };
             *self = Self {
                 run: Some(last.run.clone()),
+                number: Some(last.number),
                 dry_run: false,
                 state: Some(last.state),
                 interrupted: last.interrupted,
@@ -183,10 +195,14 @@ impl Answer for Service {
 
     fn text(&self, out: &mut String) -> fmt::Result {
         let mut line = |name: &str, value: &str| writeln!(out, "{DIM}{name:10}{DIM:#} {value}");
-        match (&self.run, self.in_progress) {
+        let run = match (&self.run, self.number) {
+            (Some(run), Some(number)) => Some(format!("{BOLD}{number}{BOLD:#}  {run}")),
+            (run, _) => run.clone(),
+        };
+        match (&run, self.in_progress) {
             (None, true) if self.dry_run => line("run", "a dry run, in progress; writes nothing")?,
             (None, false) if self.dry_run => line("last run", "a dry run, which wrote nothing")?,
-            (Some(run), true) => line("run", &format!("{BOLD}{run}{BOLD:#}, in progress"))?,
+            (Some(run), true) => line("run", &format!("{run}, in progress"))?,
             (None, true) => line("run", "about to begin")?,
             (Some(run), false) => line("last run", run)?,
             (None, false) => line("run", "none yet")?,

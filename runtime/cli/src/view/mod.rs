@@ -6,4 +6,5 @@ pub(crate) mod progress;
 pub(crate) mod run_summary;
 pub(crate) mod summary;
 pub(crate) mod svg;
+pub(crate) mod tenants;
 pub(crate) mod version;

@@ -71,7 +71,7 @@ impl Output {
         match self.color {
             When::Always => ColorChoice::Always,
             When::Never => ColorChoice::Never,
-            When::Auto if stream.is_terminal() => auto,
+            When::Auto if stream.is_terminal() && is_a_screen() => auto,
             When::Auto => ColorChoice::Never,
         }
     }
@@ -195,6 +195,13 @@ fn json(kind: &'static str, answer: &impl Serialize) -> Result<String, Failure> 
     Ok(text)
 }
 
+/// Whether the terminal understands control sequences: an empty TERM means that it does
+/// not, like `dumb`.
+pub(crate) fn is_a_screen() -> bool {
+    let term = std::env::var("TERM");
+    cfg!(windows) || term.is_ok_and(|term| !term.is_empty() && term != "dumb")
+}
+
 /// Foreign text in one line, with control characters removed.
 pub(crate) fn plain(text: &str) -> String {
     text.replace(char::is_control, " ")
@@ -203,7 +210,10 @@ pub(crate) fn plain(text: &str) -> String {
 /// Writes the suggested next commands, most likely first.
 pub(crate) fn to_type(next: &[String], out: &mut String) -> fmt::Result {
     for (at, next) in next.iter().enumerate() {
-        let name = if at == 0 { "\nnext:" } else { "  or:" };
+        if at == 0 {
+            writeln!(out)?;
+        }
+        let name = if at == 0 { "next:" } else { "  or:" };
         writeln!(out, "{BOLD}{name}{BOLD:#} {next}")?;
     }
     Ok(())
@@ -270,6 +280,15 @@ fn width(text: &str) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_style_of_the_next_command_starts_on_its_line() {
+        let mut text = String::new();
+        let written = to_type(&["x plan".to_owned(), "x run".to_owned()], &mut text);
+        assert!(written.is_ok());
+        let expected = format!("\n{BOLD}next:{BOLD:#} x plan\n{BOLD}  or:{BOLD:#} x run\n");
+        assert_eq!(text, expected);
+    }
 
     #[test]
     fn columns_are_apart_whatever_styles_there_are_and_numbers_stand_to_the_right() {

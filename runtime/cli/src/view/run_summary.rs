@@ -124,8 +124,15 @@ impl RunLine {
 
     /// A note for the operator about a run that has claimed the store, before another
     /// run is started.
-    pub(crate) fn blocking_note(&self) -> Option<String> {
+    ///
+    /// `is_alive` says whether the program that has the store open appears to be alive.
+    pub(crate) fn blocking_note(&self, is_alive: bool) -> Option<String> {
         let (number, state) = (self.number, self.state);
+        if is_alive && self.is_claiming() {
+            return Some(format!(
+                "run {number} is {state} in the program that has the store open; use --socket PATH to control run {number}"
+            ));
+        }
         self.note().or_else(|| self.is_claiming().then(|| format!(
             "run {number} is {state} or was killed, and claims the store; wait until run {number} has ended, or resume run {number} if its program is dead"
         )))
@@ -193,7 +200,8 @@ pub(crate) fn run_table(lines: &[RunLine]) -> String {
         let took = run.took_ms.map(std::time::Duration::from_millis);
         vec![
             run.number.to_string(),
-            run.run.clone(),
+            // The start of an id names a run in every command.
+            run.run.chars().take(8).collect(),
             run.what.to_owned(),
             run.state(),
             run.began.clone(),

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 use state_migration_core::{
-    FailureClass, MigrationError, MigrationWarning, SkippedBy, Stage, Subject,
+    FailureClass, MigrationError, MigrationWarning, RunId, SkippedBy, Stage, Subject,
 };
 use state_migration_runner::{MigrationReport, RunControl, RunState};
 
@@ -32,7 +32,7 @@ pub(crate) struct RunSummary {
     /// The name of the command.
     command: &'static str,
     dry_run: bool,
-    /// `None` for a dry run, which leaves no record.
+    /// `None` for a dry run and where no process was due, which leave no record.
     run: Option<String>,
     number: Option<u64>,
     /// `None` for a complete dry run.
@@ -124,9 +124,11 @@ impl RunSummary {
         control: &RunControl,
         took: Duration,
     ) -> Result<Self, Failure> {
-        let Some(run) = report.run else {
+        let run = report.run;
+        // A run that found no due process has ended, and leaves no record.
+        if run.is_none() && report.state.is_none() {
             return Err(refused(context, &report));
-        };
+        }
         let progress = control.progress();
         let stopped_by = report.errors.iter();
         let stopped_by = stopped_by.filter(|error| error.subject.stream().is_none());
@@ -153,9 +155,9 @@ impl RunSummary {
             _ => 0,
         };
         let looked_at = progress.counts.selected().saturating_sub(before);
-        let name = known
-            .number
-            .map_or_else(|| run.to_string(), |n| n.to_string());
+        let number = known.number.map(|number| number.to_string());
+        let id = run.map(|run| run.to_string());
+        let name = number.or_else(|| id.clone()).unwrap_or_default();
         let next = match (exit, goal) {
             (Exit::Done, Goal::DryRun(command)) => vec![command.clone()],
             (_, Goal::DryRun(_)) => Vec::new(),
@@ -176,7 +178,7 @@ impl RunSummary {
             exit,
             command: goal.command(),
             dry_run: goal.is_dry(),
-            run: (!goal.is_dry()).then(|| run.to_string()),
+            run: id.filter(|_| !goal.is_dry()),
             number: known.number,
             state: report.state,
             migrated: report.migrated as u64,
@@ -289,16 +291,12 @@ struct RecordedDetails {
 
 impl RecordedDetails {
     /// Reads as much as possible: the run itself has ended and is recorded.
-    async fn of(
-        runs: Option<History>,
-        run: state_migration_core::RunId,
-        report: &MigrationReport,
-    ) -> Self {
+    async fn of(runs: Option<History>, run: Option<RunId>, report: &MigrationReport) -> Self {
         let by_class = report.failed_by_class.iter();
         let mut by_class: BTreeMap<FailureClass, u64> = by_class
             .map(|(class, count)| (*class, *count as u64))
             .collect();
-        // What stopped the run is no failure of a process.
+        // An error that stopped the run does not count as a failure of a process.
         for error in report
             .errors
             .iter()
@@ -310,7 +308,7 @@ impl RecordedDetails {
         }
         by_class.retain(|_, count| *count > 0);
         let mut known = Self::default();
-        if let Some(runs) = runs {
+        if let (Some(runs), Some(run)) = (runs, run) {
             if let Ok(record) = runs.get(run).await {
                 known.number = record.map(|record| record.number);
             }
@@ -333,7 +331,7 @@ impl RecordedDetails {
 
 async fn count_by_class(
     runs: &History,
-    run: state_migration_core::RunId,
+    run: RunId,
 ) -> Result<BTreeMap<FailureClass, u64>, Failure> {
     let (mut counts, mut after) = (BTreeMap::new(), None);
     loop {
@@ -384,6 +382,9 @@ impl Answer for RunSummary {
         let mut line = |name: &str, value: &str| writeln!(out, "{DIM}{name:10}{DIM:#} {value}");
         if let (Some(run), Some(number)) = (&self.run, self.number) {
             line("run", &format!("{BOLD}{number}{BOLD:#}  {run}"))?;
+        }
+        if self.run.is_none() && !self.dry_run {
+            line("run", "not recorded, since no process was due")?;
         }
         line("state", &self.outcome())?;
         line("migrated", &count(self.migrated))?;

@@ -11,6 +11,7 @@ use state_migration_core::store_api::claim::interrupted_by;
 use state_migration_runner::forecast::Versions;
 use state_migration_runner::forecast::linked::Linked;
 use state_migration_runner::options::{RunOptions, RunRequest};
+use state_migration_runner::run::{Confirmation, Unconfirmed};
 use state_migration_runner::run_service::RunService;
 use state_migration_runner::{MigrationReport, Plan, RunControl, Runs};
 use tokio::sync::watch;
@@ -159,6 +160,7 @@ impl Service {
 
     pub(crate) async fn planned(&self, request: &ForecastRequest) -> Result<Planned, Problem> {
         let options = self.options_for(&request.which);
+        options.check_predicate().map_err(unreadable)?;
         let plan = self.plan(&options)?;
         let standing = self.runner.control().throttled();
         let throttle = request.per_second.unwrap_or(standing);
@@ -166,7 +168,10 @@ impl Service {
             .runner
             .forecast(&options, &plan, throttle, request.sample);
         let forecast = forecast.await.map_err(unreadable)?;
+        let store_id = self.runner.store().await.map_err(unreadable)?;
         Ok(Planned {
+            confirmation: plan.confirmation(store_id),
+            store_id,
             plan,
             forecast: protocol::forecast(forecast),
         })
@@ -179,6 +184,28 @@ impl Service {
     pub(crate) fn linked(&self) -> Result<Linked, Problem> {
         let linked = self.runner.linked();
         linked.map_err(|error| Problem::new(ProblemKind::Service, error.to_string()))
+    }
+
+    /// Checks that the selection has a known predicate, and that a confirmed plan is the
+    /// plan as it is now, for this store.
+    pub(crate) async fn check_plan(
+        &self,
+        confirmed: Option<&Confirmation>,
+        options: &RunOptions,
+    ) -> Result<(), Problem> {
+        options.check_predicate().map_err(unreadable)?;
+        let Some(confirmed) = confirmed else {
+            return Ok(());
+        };
+        let store = self.runner.store().await.map_err(unreadable)?;
+        let now = self.plan(options)?.confirmation(store);
+        confirmed.check(&now).map_err(|unconfirmed| {
+            let (kind, why) = match unconfirmed {
+                Unconfirmed::AnotherStore(why) => (ProblemKind::AnotherStore, why),
+                Unconfirmed::AnotherPlan(why) => (ProblemKind::AnotherPlan, why),
+            };
+            Problem::new(kind, format!("{why}; check the plan of this service"))
+        })
     }
 
     pub(crate) fn runs(&self) -> Result<Runs, Problem> {
@@ -204,13 +231,19 @@ fn in_progress(control: &RunControl) -> Problem {
         None if progress.dry_run => "a dry run".to_owned(),
         None => "a run".to_owned(),
     };
-    let message = match control.is_paused() {
-        true => format!(
-            "{which} is paused in this service, which executes one run at a time; unpause or cancel that run first"
+    let (kind, message) = match control.is_paused() {
+        true => (
+            ProblemKind::Paused,
+            format!(
+                "{which} is paused in this service, which executes one run at a time; unpause or cancel that run first"
+            ),
         ),
-        false => format!(
-            "{which} is in progress in this service, which executes one run at a time; watch or cancel that run first"
+        false => (
+            ProblemKind::InProgress,
+            format!(
+                "{which} is in progress in this service, which executes one run at a time; watch or cancel that run first"
+            ),
         ),
     };
-    Problem::new(ProblemKind::InProgress, message).about(run)
+    Problem::new(kind, message).about(run)
 }

@@ -293,7 +293,7 @@ impl Session {
         let (mut options, request, per_second) = match request {
             Request::Run(run) => {
                 let options = service.run_options(run);
-                self.check_plan(run, &options)?;
+                service.check_plan(run.plan.as_ref(), &options).await?;
                 let request = match run.dry_run {
                     true => RunRequest::DryRun,
                     false => RunRequest::Run,
@@ -306,7 +306,7 @@ impl Session {
                 options: more,
             } => {
                 let options = service.run_options(more);
-                self.check_plan(more, &options)?;
+                service.check_plan(more.plan.as_ref(), &options).await?;
                 let request = RunRequest::Retry(*run, classes.clone());
                 (options, request, more.per_second)
             }
@@ -336,20 +336,6 @@ impl Session {
         service.check_idle()?;
         service.check_claim(&options, &request).await?;
         Ok(Some((options, request, per_second)))
-    }
-
-    fn check_plan(&self, run: &protocol::Run, options: &RunOptions) -> Result<(), Problem> {
-        let Some(expected) = run.plan else {
-            return Ok(());
-        };
-        let plan = self.service.plan(options)?.fingerprint;
-        if plan == expected {
-            return Ok(());
-        }
-        Err(Problem::new(
-            ProblemKind::AnotherPlan,
-            format!("plan {expected} is out of date (now {plan}); check the plan again"),
-        ))
     }
 
     /// Sends every run of the store in its own line. With a limit, sends only the last

@@ -6,7 +6,7 @@ use async_trait::async_trait;
 
 use crate::error::Error;
 use crate::event::{Event, NewEvent, is_reserved};
-use crate::id::StreamId;
+use crate::id::{DurableStoreId, StreamId};
 use crate::store_api::{Head, TransactionalStore};
 
 /// The end of the stream that a writer expects.
@@ -131,6 +131,20 @@ pub trait EventStore: Send + Sync {
         Ok(())
     }
 
+    /// The id that the store got when it was made and that it keeps, the same
+    /// in every program; `None` if it keeps none.
+    ///
+    /// A confirmed plan is for the store with this id only: `run --plan` of the
+    /// command-line tool refuses a plan that was made for another store. Without
+    /// an id, a plan is accepted for every such store. A copy of a store has the
+    /// id of the original, so this does not tell a copy from its original.
+    ///
+    /// # Errors
+    /// The store could not be read.
+    async fn durable_id(&self) -> Result<Option<DurableStoreId>, Error> {
+        Ok(None)
+    }
+
     /// A handle of the store as one that commits events, snapshots and process
     /// registry in one transaction; `None` if it cannot.
     fn transactional(&self) -> Option<Arc<dyn TransactionalStore>> {
@@ -179,6 +193,9 @@ macro_rules! forward {
             }
             async fn flush(&self) -> Result<(), Error> {
                 (**self).flush().await
+            }
+            async fn durable_id(&self) -> Result<Option<DurableStoreId>, Error> {
+                (**self).durable_id().await
             }
             fn transactional(&self) -> Option<Arc<dyn TransactionalStore>> {
                 (**self).transactional()

@@ -14,6 +14,7 @@ use crate::limits::backpressure::Backpressure;
 use crate::limits::concurrency::Concurrency;
 use crate::limits::in_progress::InProgress;
 use crate::observe::Observer;
+use crate::restrictions::Restrictions;
 use crate::run::Store;
 use crate::run::suspects::Decided;
 use crate::run_context::RunContext;
@@ -42,6 +43,8 @@ pub(crate) struct ChunkContext {
     pub(crate) filter: Arc<Filter>,
     pub(crate) run: RunId,
     pub(crate) selection: Arc<Selection>,
+    /// What the selection asks for beyond the heads.
+    pub(crate) restrictions: Restrictions,
     /// Whether user code runs twice on every process.
     pub(crate) check_determinism: bool,
     pub(crate) code: UserCode,
@@ -127,6 +130,7 @@ impl ChunkContext {
             migrations: run.migrations.clone(),
             run: id,
             selection: run.selection.clone(),
+            restrictions: run.restrictions.clone(),
             check_determinism: run.check_determinism,
             code: run.code(),
             control: run.control.clone(),

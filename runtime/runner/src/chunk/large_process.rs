@@ -5,9 +5,11 @@
 
 use std::sync::Arc;
 
-use state_migration_core::{Error, ErrorKind, Finished, MigrationError, SkippedBy, StreamId};
+use state_migration_core::{Error, ErrorKind, Finished, Head, MigrationError, SkippedBy, StreamId};
 
 use crate::chunk::context::ChunkContext;
+use crate::chunk::page::PREDICATE_DIFFERS;
+use crate::restrictions::Selected;
 use crate::retry::ATTEMPTS;
 use crate::stages::commit;
 use crate::stages::convert::{self, Converted};
@@ -20,8 +22,22 @@ use crate::user_code::threads::EndOfRun;
 pub(crate) enum LargeResult {
     Converted(Box<Converted>),
     Finished(Finished),
+    /// The state does not match the predicate of the selection.
+    NotMatching(Head),
     /// The run is no longer for this process.
     Gone(SkippedBy),
+}
+
+impl LargeResult {
+    /// The head that the code was executed for; `None` if none was executed.
+    fn head(&self) -> Option<&Head> {
+        match self {
+            Self::Converted(converted) => Some(&converted.head),
+            Self::Finished(finished) => Some(&finished.head),
+            Self::NotMatching(head) => Some(head),
+            Self::Gone(_) => None,
+        }
+    }
 }
 
 /// Reason why a process was not converted.
@@ -59,23 +75,28 @@ fn compare_results(
 ) -> Result<(), LargeError> {
     use LargeResult::{Converted, Finished};
     let differ = |what: &str| Err(convert::non_deterministic(stream, what).into());
-    match (first, second) {
-        (Converted(first), Ok(Converted(second))) => {
+    let second = match second {
+        Ok(second) => second,
+        Err(LargeError::Process(error)) if error.class.needs_other_code() => {
+            return differ(&format!("a state and then an error ({})", error.message));
+        }
+        Err(error) => return Err(error),
+    };
+    if first.head().is_none() || first.head() != second.head() {
+        return Ok(());
+    }
+    match (first, &second) {
+        (Converted(first), Converted(second)) => {
             let Some(planned) = context.routes.get(&first.head.workflow_id) else {
                 return Ok(());
             };
-            convert::same(&planned.route, first, &second)?;
+            convert::same(&planned.route, first, second)?;
         }
-        (Converted(one), Ok(Finished(other))) if one.head == other.head => {
+        (Finished(_), Finished(_)) => {}
+        (Finished(_), _) | (_, Finished(_)) => {
             return differ("different answers to `is_finished`");
         }
-        (Finished(one), Ok(Converted(other))) if one.head == other.head => {
-            return differ("different answers to `is_finished`");
-        }
-        (_, Err(LargeError::Process(error))) if error.class.needs_other_code() => {
-            return differ(&format!("a state and then an error ({})", error.message));
-        }
-        (_, Err(error)) => return Err(error),
+        (Converted(_), _) | (_, Converted(_)) => return differ(PREDICATE_DIFFERS),
         _ => {}
     }
     Ok(())
@@ -159,7 +180,7 @@ impl LargeFold {
                 self.progress = Some((head.baseline, here));
                 continue;
             };
-            let (planned, selection) = (planned.clone(), context.selection.clone());
+            let (planned, restrictions) = (planned.clone(), context.restrictions.clone());
             let by = planned.finished_by();
             let now = tail.head.clone();
             let (converted, here) = context
@@ -169,19 +190,20 @@ impl LargeFold {
                     for event in &tail.events {
                         fold::apply(&mut fork, stream, event.sequence, event.into())?;
                     }
-                    let folded = fold::finish(fork, stream.clone(), tail.head, &selection)?;
-                    let converted = folded.map(|folded| convert::process(&planned, folded));
-                    Ok((converted.transpose()?, here))
+                    let folded = fold::finish(fork, stream.clone(), tail.head, &restrictions)?;
+                    let converted = folded.and_then(|folded| convert::process(&planned, folded));
+                    Ok((converted?, here))
                 })
                 .await?;
             self.progress = Some((head.baseline, here));
             return Ok(match converted {
-                Some(converted) => LargeResult::Converted(Box::new(converted)),
-                None => LargeResult::Finished(Finished {
+                Selected::Yes(converted) => LargeResult::Converted(Box::new(converted)),
+                Selected::Finished => LargeResult::Finished(Finished {
                     stream: stream.clone(),
                     head: now,
                     by,
                 }),
+                Selected::NotMatching => LargeResult::NotMatching(now),
             });
         }
         Err(commit::busy(stream, ATTEMPTS).into())

@@ -19,6 +19,7 @@ use state_migration_core::{
 use crate::chunk::context::ChunkContext;
 use crate::chunk::large_process;
 use crate::observe;
+use crate::restrictions::Selected;
 use crate::retry::{ATTEMPTS, back_off};
 use crate::run::bookkeeping::Bookkeeping;
 use crate::run::counts::CountsByWorkflow;
@@ -124,6 +125,10 @@ impl ChunkContext {
         range: &mut Range,
     ) -> Result<PageResult, Error> {
         let failed = scan::failed(&self.store, self.failed_before(), &page.read).await?;
+        let left_out = match &self.restrictions.left_out {
+            Some(left_out) => left_out.of_page(&self.store, &page.read).await?,
+            None => BTreeSet::new(),
+        };
         let mut left = BTreeSet::new();
         let DuePage {
             processes,
@@ -162,7 +167,9 @@ impl ChunkContext {
                 conflicts: 0,
             };
             let decided = self.decided(&slot.stream, process.head.as_ref());
-            if let Some(failure) = decided {
+            if left_out.contains(&slot.stream) {
+                slot.result = Some(Converted::Skipped(not_selected()));
+            } else if let Some(failure) = decided {
                 slot.fail(failure);
             } else if slot.take(ScanResult::of(process)).is_none() {
                 end.left = left;
@@ -514,6 +521,7 @@ fn large_result(
             return Ok((Converted::Migrated(converted), true));
         }
         Ok(large_process::LargeResult::Finished(finished)) => Converted::Finished(finished),
+        Ok(large_process::LargeResult::NotMatching(_)) => Converted::Skipped(not_selected()),
         Ok(large_process::LargeResult::Gone(skipped)) => Converted::Skipped(skipped),
         Err(large_process::LargeError::Process(error)) => match EndOfRun::behind_failure(&error) {
             Some(end) => return Err(end.error()),
@@ -617,7 +625,7 @@ fn convert_one(
             })?,
             false => first,
         };
-        if let Some(converted) = &first {
+        if let Selected::Yes(converted) = &first {
             watchdog.run_on(stream, deadline, || {
                 round_trip::check(&planned.route, stream, converted.json(), &context.unchecked)
             })?;
@@ -628,36 +636,42 @@ fn convert_one(
         return Err(BadSnapshot);
     }
     Ok(match converted {
-        Ok(Some(converted)) => Converted::Migrated(Box::new(converted)),
-        Ok(None) => Converted::Finished(Finished {
+        Ok(Selected::Yes(converted)) => Converted::Migrated(Box::new(converted)),
+        Ok(Selected::Finished) => Converted::Finished(Finished {
             stream: stream.clone(),
             head: scanned.head.clone(),
             by: planned.finished_by(),
         }),
+        Ok(Selected::NotMatching) => Converted::Skipped(not_selected()),
         Err(error) => Converted::Failed(error),
     })
 }
+
+/// How two executions of a predicate differ.
+pub(crate) const PREDICATE_DIFFERS: &str = "different answers of the predicate";
 
 /// Checks that two executions of user code gave the same result.
 pub(crate) fn compare_results(
     route: &Route,
     stream: &StreamId,
-    first: Option<convert::Converted>,
-    second: Result<Option<convert::Converted>, MigrationError>,
-) -> Result<Option<convert::Converted>, MigrationError> {
+    first: Selected<convert::Converted>,
+    second: Result<Selected<convert::Converted>, MigrationError>,
+) -> Result<Selected<convert::Converted>, MigrationError> {
+    use Selected::{Finished, NotMatching, Yes};
     match (&first, &second) {
-        (Some(first), Ok(Some(second))) => convert::same(route, first, second)?,
-        (None, Ok(None)) => {}
+        (Yes(first), Ok(Yes(second))) => convert::same(route, first, second)?,
+        (Finished, Ok(Finished)) | (NotMatching, Ok(NotMatching)) => {}
         (_, Err(error)) => {
             let what = format!("a state and then an error ({})", error.message);
             return Err(convert::non_deterministic(stream, &what));
         }
-        _ => {
+        (Finished, _) | (_, Ok(Finished)) => {
             return Err(convert::non_deterministic(
                 stream,
                 "different answers to `is_finished`",
             ));
         }
+        _ => return Err(convert::non_deterministic(stream, PREDICATE_DIFFERS)),
     }
     Ok(first)
 }
@@ -666,9 +680,12 @@ fn fold_and_convert(
     context: &ChunkContext,
     planned: &convert::Planned,
     scanned: &Scanned,
-) -> Result<Option<convert::Converted>, fold::FoldFailure> {
-    match fold::process(&planned.route, scanned, &context.selection)? {
-        Some(folded) => Ok(Some(convert::process(planned, folded)?)),
-        None => Ok(None),
-    }
+) -> Result<Selected<convert::Converted>, fold::FoldFailure> {
+    let folded = fold::process(&planned.route, scanned, &context.restrictions)?;
+    Ok(folded.and_then(|folded| convert::process(planned, folded))?)
+}
+
+/// The count of a process that the selection leaves out.
+pub(crate) fn not_selected() -> SkippedBy {
+    SkippedBy::with(|counts| counts.not_selected = 1)
 }

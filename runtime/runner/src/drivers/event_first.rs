@@ -19,9 +19,10 @@ use crate::drivers::on_open::{self, OpenOutcome};
 use crate::limits::in_progress::InProgress;
 use crate::progress::estimate::Meter;
 use crate::report::{CommitMode, MigrationReport, ScanKind};
+use crate::restrictions::Selected;
 use crate::retry::ATTEMPTS;
 use crate::run::counts::CountsByWorkflow;
-use crate::run::{RunCounts, RunState};
+use crate::run::{RunCounts, RunState, Runs};
 use crate::run_context::RunContext;
 use crate::stages::due::{listing_failed, no_route};
 use crate::stages::fold::{self, FoldProgress};
@@ -313,6 +314,15 @@ async fn migrate(
         if !run.selection.selects_workflow(version.name()) {
             return (StreamOutcome::NotSelected, warnings);
         }
+        let left_out = match is_left_out(run, stores, stream, version).await {
+            Ok(left_out) => left_out,
+            Err(error) => {
+                return (
+                    StreamOutcome::Failed(scan::unreadable(stream, &error)),
+                    warnings,
+                );
+            }
+        };
         let route = match run.migrations.version_status(&head.workflow_id) {
             VersionStatus::OtherWorkflow => return (StreamOutcome::OtherWorkflow, warnings),
             VersionStatus::Newest | VersionStatus::Stays => {
@@ -325,6 +335,7 @@ async fn migrate(
                 return (StreamOutcome::Failed(error), warnings);
             }
             VersionStatus::Behind(_) if head.held => return (StreamOutcome::Held, warnings),
+            VersionStatus::Behind(_) if left_out => return (StreamOutcome::NotSelected, warnings),
             VersionStatus::Behind(route) => route,
         };
         let first = read(run, stores, stream, head.clone(), &route);
@@ -340,8 +351,10 @@ async fn migrate(
                 Err(error) => return (StreamOutcome::Failed(error), warnings),
             };
         }
-        let Some(converted) = converted else {
-            return (StreamOutcome::Finished, warnings);
+        let converted = match converted {
+            Selected::Yes(converted) => converted,
+            Selected::Finished => return (StreamOutcome::Finished, warnings),
+            Selected::NotMatching => return (StreamOutcome::NotSelected, warnings),
         };
         let read_back = (route.clone(), run.unchecked.clone());
         let checked = stores.code.run_on(stream, move |stream| {
@@ -394,26 +407,38 @@ fn moved_on(error: &Error) -> bool {
     )
 }
 
-/// Reads, folds and converts a process. Returns `None` if the process is finished and
-/// the selection excludes finished processes.
+/// Whether the process failed in a run whose failures are left out. The store of the
+/// events may have runs of a time when it also had the snapshots.
+async fn is_left_out(
+    run: &RunContext,
+    stores: &Stores<'_>,
+    stream: &StreamId,
+    version: &WorkflowId,
+) -> Result<bool, Error> {
+    match (&run.restrictions.left_out, Runs::of(stores.events)) {
+        (Some(left_out), Some(runs)) => left_out.has(&runs, stream, version).await,
+        _ => Ok(false),
+    }
+}
+
+/// Reads, folds and converts a process.
 async fn read(
     run: &RunContext,
     stores: &Stores<'_>,
     stream: &StreamId,
     head: Head,
     route: &Route,
-) -> Result<Option<convert::Converted>, MigrationError> {
+) -> Result<Selected<convert::Converted>, MigrationError> {
     let code = &stores.code;
     let begun = FoldProgress::begin(code, route, stream, head.replay_after()).await?;
     let FoldProgress { fold, .. } = begun
         .read_on(code, stores.events, stream, head.sequence)
         .await?;
-    let selection = run.selection.clone();
+    let restrictions = run.restrictions.clone();
     let planned = convert::Planned::new(route.clone(), run.id);
     code.run_on(stream, move |stream| {
-        let folded = fold::finish(fold, stream.clone(), head, &selection)?;
-        let converted = folded.map(|folded| convert::process(&planned, folded));
-        converted.transpose()
+        let folded = fold::finish(fold, stream.clone(), head, &restrictions)?;
+        folded.and_then(|folded| convert::process(&planned, folded))
     })
     .await
 }

@@ -16,7 +16,7 @@ use crate::run::bookkeeping::Bookkeeping;
 use crate::run::on_open_log::{OnOpenLog, RecordWritten};
 use crate::run::run_log::Range;
 use crate::run::suspects::{self, Decided};
-use crate::run::{RunRecord, Store};
+use crate::run::{RunRecord, Runs, Store};
 use crate::run_context::RunContext;
 use crate::stages::{commit, scan};
 use crate::user_code::threads::UserCode;
@@ -52,8 +52,11 @@ pub(crate) async fn process(
     if !selected || head.held {
         return Ok(OpenOutcome::Unchanged);
     }
+    let runs = Runs::of(store);
+    let restrictions = run.restricted_by(&selection, runs.as_ref()).await?;
     let mut context = ChunkContext::new(run, log.run(), store.clone());
     context.selection = Arc::new(selection);
+    context.restrictions = restrictions;
     context.code = code.clone();
     let suspect = suspects::one(store, stream).await?;
     context.decided = Decided::of(suspect.map(|row| (stream.clone(), row)));
@@ -86,7 +89,7 @@ async fn migrate(context: &ChunkContext, stream: &StreamId) -> Result<OpenOutcom
             return Err(refused(&failed.error));
         }
         let skipped = done.counts.skipped_by;
-        let left = skipped.finished + skipped.held > 0;
+        let left = skipped.finished + skipped.held + skipped.not_selected > 0;
         return Ok(if left {
             OpenOutcome::Unchanged
         } else {

@@ -72,6 +72,18 @@ struct Execution<'a> {
     meter: Meter,
 }
 
+/// The report of a run that found no due process and therefore left no record.
+pub(crate) fn idle(run: &RunContext) -> MigrationReport {
+    let mut progress = Meter::new(run.id, false, RunCounts::default()).state(RunState::Done);
+    progress.run = None;
+    run.control.publish(progress);
+    MigrationReport {
+        run: None,
+        state: Some(RunState::Done),
+        ..MigrationReport::of(run.id, CommitMode::OneTransaction, ScanKind::ByIndex)
+    }
+}
+
 pub(crate) async fn run(
     run: &RunContext,
     store: Store,

@@ -58,7 +58,8 @@ impl Versions {
 pub struct Forecast {
     #[serde(flatten)]
     pub versions: Versions,
-    /// Number of processes that the run would migrate.
+    /// Number of processes that the run would migrate. It includes those that a predicate
+    /// or an earlier failure leaves out, which only a run finds out.
     pub due: u64,
     pub estimate: Estimate,
     /// `None` if no sample was requested, or none is possible.
@@ -100,6 +101,7 @@ impl<M, ES: EventStore, SS: SnapshotStore> MigrationRunner<M, ES, SS> {
         let mut run = self.execution(run_options, migrations.clone(), true);
         // A run with these options checks no more.
         run.check_determinism = plan.options.check_determinism;
+        self.restrict(&mut run).await?;
         let taken = match self.one_store() {
             Some(store) if refusal(cfg!(panic = "abort")).is_none() => {
                 sample::take(run, store, &census, most).await
@@ -107,9 +109,11 @@ impl<M, ES: EventStore, SS: SnapshotStore> MigrationRunner<M, ES, SS> {
             _ => None,
         };
         let (sample, measured) = taken.unzip();
+        let likely = sample.as_ref().map(|sample| sample.share_of(census.due()));
+        let likely = likely.unwrap_or(census.due());
         Ok(Forecast {
             due: census.due(),
-            estimate: Estimate::new(census.due(), throttle, measured.as_ref()),
+            estimate: Estimate::new(likely, throttle, measured.as_ref()),
             versions,
             sample,
             edited,

@@ -39,6 +39,8 @@ const WAITING: usize = 16;
 pub struct Sample {
     /// Processes that were tried.
     pub processes: u64,
+    /// Further processes that a predicate or an earlier failure leaves out.
+    pub left_out: u64,
     /// Processes that were chosen; more than were tried if the time was over.
     pub chosen: u64,
     /// How many times user code ran for each process.
@@ -65,6 +67,16 @@ pub struct SampleFailures {
 /// Cancels the sample when it is dropped, so that no thread goes on for it.
 struct CancelOnDrop(RunControl);
 
+impl Sample {
+    /// About how many of these processes a run is for, by the share of the sample.
+    pub(crate) fn share_of(&self, due: u64) -> u64 {
+        match self.left_out {
+            0 => due,
+            left_out => scaled(due, self.processes, self.processes + left_out),
+        }
+    }
+}
+
 impl Drop for CancelOnDrop {
     fn drop(&mut self) {
         self.0.cancel();
@@ -89,6 +101,7 @@ pub(crate) async fn take(
     run.observer = Observer::of_sample();
     run.dry = true;
     let conversions = 1 + u32::from(run.check_determinism);
+    let selection = run.selection.clone();
     let workers = match most {
         // A part of a strip is for one worker, which counts.
         ..STRIP => 1,
@@ -124,15 +137,21 @@ pub(crate) async fn take(
     }
     let took = began.elapsed();
     let processes = tried.processes();
-    let sample = Sample {
+    let left_out = match stopped.is_ok() && selection.reads_more_than_heads() {
+        true => (chosen as u64).saturating_sub(processes),
+        false => 0,
+    };
+    let mut sample = Sample {
         processes,
+        left_out,
         chosen: processes.max(chosen as u64),
         conversions,
         took_ms: millis(took),
         read_bytes: tried.counts.bytes,
         failed: tried.counts.failed,
-        failures: tried.failures(census.due()),
+        failures: Vec::new(),
     };
+    sample.failures = tried.failures(sample.share_of(census.due()));
     let measured = Measured {
         workers,
         read_bytes: tried.counts.bytes,

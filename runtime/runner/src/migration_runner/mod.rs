@@ -21,9 +21,10 @@ use crate::observe::Observer;
 use crate::options::Options;
 use crate::options::{RunOptions, RunRequest};
 use crate::report::MigrationReport;
+use crate::restrictions::Restrictions;
 use crate::run::on_open_log::RecordWritten;
 use crate::run::run_log::{self, NewRun, ResumedRun, RunLog};
-use crate::run::{Plan, RunKind, Runs};
+use crate::run::{Plan, RunKind, Runs, Store};
 use crate::run_context::RunContext;
 use crate::stages::due;
 use crate::user_code::abandoned::Abandoned;
@@ -143,6 +144,8 @@ impl<M, ES: EventStore, SS: SnapshotStore> MigrationRunner<M, ES, SS> {
             id: RunId::random(),
             kind: RunKind::Migrate,
             selection: run_options.selection.clone(),
+            restrictions: Restrictions::default(),
+            predicates: run_options.predicates.clone(),
             dry,
             count_up_to_date: run_options.count_up_to_date,
             check_determinism: run_options.check_determinism.unwrap_or(dry),
@@ -202,22 +205,48 @@ impl<M, ES: EventStore, SS: SnapshotStore> MigrationRunner<M, ES, SS> {
             Some(store) => {
                 let separate_registry = registry.filter(|r| r.store_id() != Some(store.store_id()));
                 let first = matches!(request, RunRequest::Run);
-                match self.run_log(run_options, &mut run, &store, request).await {
-                    Ok(run_log) => {
+                let begun = match first && separate_registry.is_none() {
+                    true => self.is_idle(&mut run, &store).await,
+                    false => Ok(false),
+                };
+                let begun = match begun {
+                    Ok(true) => Ok(None),
+                    Ok(false) => {
+                        let run_log = self.run_log(run_options, &mut run, &store, request);
+                        run_log.await.map(Some)
+                    }
+                    Err(error) => Err(error),
+                };
+                match begun {
+                    Ok(begun) => {
                         run.observer = run.observe();
-                        let go = transactional::run(&run, store, separate_registry, run_log);
+                        let go = async {
+                            match begun {
+                                None => transactional::idle(&run),
+                                Some(run_log) => {
+                                    transactional::run(&run, store, separate_registry, run_log)
+                                        .await
+                                }
+                            }
+                        };
                         run.observer.during(go).await
                     }
                     // A run reads the claim first, so that a failure here is a failure
-                    // to read.
-                    Err(error) if first && !matches!(error.kind(), ErrorKind::Claimed { .. }) => {
+                    // to read, or the selection is invalid.
+                    Err(error)
+                        if first
+                            && !matches!(
+                                error.kind(),
+                                ErrorKind::Claimed { .. } | ErrorKind::Invalid
+                            ) =>
+                    {
                         MigrationReport::refused(due::listing_failed(&error))
                     }
                     Err(error) => MigrationReport::refused(due::planning(Subject::Run, &error)),
                 }
             }
             None => match request {
-                RunRequest::Run | RunRequest::DryRun => match self.claimed_events(&run).await {
+                RunRequest::Run | RunRequest::DryRun => match self.prepared(&mut run).await {
                     Err(error) => MigrationReport::refused(due::planning(Subject::Run, &error)),
                     Ok(warning) => {
                         run.observer = run.observe();
@@ -269,6 +298,28 @@ impl<M, ES: EventStore, SS: SnapshotStore> MigrationRunner<M, ES, SS> {
         }
     }
 
+    /// Whether no process is due, so that the run neither claims the store nor leaves a
+    /// record.
+    async fn is_idle(&self, run: &mut RunContext, store: &Store) -> Result<bool, Error> {
+        self.restrict(run).await?;
+        Ok(!run.count_up_to_date
+            && claim::holder(&**store).await?.is_none()
+            && due::present(run, store).await?.is_empty())
+    }
+
+    /// Whether a run would find that no process is due, and write nothing.
+    ///
+    /// # Errors
+    /// The store could not be read.
+    #[doc(hidden)]
+    pub async fn would_be_idle(&self) -> Result<bool, Error> {
+        let (Some(store), Ok(migrations)) = (self.one_store(), &self.registry) else {
+            return Ok(false);
+        };
+        let mut run = self.execution(&self.run_options, migrations.clone(), false);
+        self.is_idle(&mut run, &store).await
+    }
+
     /// Claims the store for the requested run. A dry run makes no claim.
     async fn run_log(
         &self,
@@ -279,7 +330,10 @@ impl<M, ES: EventStore, SS: SnapshotStore> MigrationRunner<M, ES, SS> {
     ) -> Result<Option<Arc<RunLog>>, Error> {
         let mut run_options = run_options.clone();
         let kind = match request {
-            RunRequest::DryRun => return Ok(None),
+            RunRequest::DryRun => {
+                self.restrict(run).await?;
+                return Ok(None);
+            }
             RunRequest::Resume(id) => {
                 return self.resumed(&run_options, run, store, id).await.map(Some);
             }
@@ -299,10 +353,12 @@ impl<M, ES: EventStore, SS: SnapshotStore> MigrationRunner<M, ES, SS> {
                 run_options = run_options.following(&earlier.plan);
                 run.check_determinism = run_options.check_determinism.unwrap_or(false);
                 run.deadline = run_options.deadline();
+                run.selection = run_options.selection.clone();
                 RunKind::Retry { of, classes }
             }
         };
         run.kind = kind.clone();
+        self.restrict(run).await?;
         let start = NewRun {
             id: run.id,
             kind,
@@ -315,9 +371,17 @@ impl<M, ES: EventStore, SS: SnapshotStore> MigrationRunner<M, ES, SS> {
         Ok(Some(Arc::new(run_log)))
     }
 
-    /// Checks that no run has claimed the events, if their store is transactional. Returns
-    /// why the run does not use transactions.
-    async fn claimed_events(&self, run: &RunContext) -> Result<Option<String>, Error> {
+    /// Looks up what the selection of a run asks for beyond the heads.
+    pub(crate) async fn restrict(&self, run: &mut RunContext) -> Result<(), Error> {
+        let selection = run.selection.clone();
+        run.restrictions = run.restricted_by(&selection, self.runs().as_ref()).await?;
+        Ok(())
+    }
+
+    /// Looks up what the selection asks for, and checks that no run has claimed the events,
+    /// if their store is transactional. Returns why the run does not use transactions.
+    async fn prepared(&self, run: &mut RunContext) -> Result<Option<String>, Error> {
+        self.restrict(run).await?;
         let Some(store) = self.events.transactional() else {
             return Ok(None);
         };
@@ -358,11 +422,13 @@ impl<M, ES: EventStore, SS: SnapshotStore> MigrationRunner<M, ES, SS> {
             run.count_up_to_date = plan.options.count_up_to_date;
             run.check_determinism = plan.options.check_determinism;
             run.deadline = Duration::from_millis(plan.options.deadline_ms);
+            self.restrict(run).await?;
         }
         let plan = began.as_ref().map(|record| {
             Plan::new(
                 &run.migrations,
                 &record.plan.selection,
+                &run.predicates,
                 record.plan.options.clone(),
             )
         });

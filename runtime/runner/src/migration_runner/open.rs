@@ -108,7 +108,10 @@ impl<M, ES: EventStore, SS: SnapshotStore> MigrationRunner<M, ES, SS> {
                 });
                 process(&run, &store, code, (own, &self.recorded), stream).await
             }
-            None => event_first::on_open(&run, &self.events, &self.snapshots, code, stream).await,
+            None => {
+                self.restrict(&mut run).await?;
+                event_first::on_open(&run, &self.events, &self.snapshots, code, stream).await
+            }
         }
     }
 }

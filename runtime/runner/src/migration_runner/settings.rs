@@ -4,7 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use state_migration_core::{
-    EventStore, FailureClass, ProcessRegistry, RegistryError, RunId, Selection, SnapshotStore,
+    EventStore, FailureClass, Predicates, ProcessRegistry, RegistryError, RunId, Selection,
+    SnapshotStore,
 };
 
 use crate::control::RunControl;
@@ -30,6 +31,13 @@ impl<M, ES, SS> MigrationRunner<M, ES, SS> {
     #[must_use]
     pub fn select(mut self, selection: Selection) -> Self {
         self.run_options.selection = Arc::new(selection);
+        self
+    }
+
+    /// Sets the predicates on states that a [selection](Selection::matching) may name.
+    #[must_use]
+    pub fn predicates(mut self, predicates: Predicates) -> Self {
+        self.run_options.predicates = predicates;
         self
     }
 

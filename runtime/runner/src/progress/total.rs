@@ -53,7 +53,8 @@ impl RunTotal {
                         FailedBefore::read(store, *of, classes, selection).await?
                     }
                 };
-                (Some(without_done(failed.of_each, main)), None)
+                let is_exact = !context.selection.reads_more_than_heads();
+                (is_exact.then(|| without_done(failed.of_each, main)), None)
             }
             Source::Heads | Source::Births(_) => {
                 let split = match split {
@@ -65,7 +66,11 @@ impl RunTotal {
                         context.store.split(&left, filter, 1, usize::MAX).await?
                     }
                 };
-                let of_each = split.due.map(|due| by_workflow(due, present));
+                // How many processes match a predicate is known only at the end.
+                let due = split
+                    .due
+                    .filter(|_| !context.selection.reads_more_than_heads());
+                let of_each = due.map(|due| by_workflow(due, present));
                 (of_each, Some(split.heads))
             }
         };

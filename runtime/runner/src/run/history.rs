@@ -107,23 +107,19 @@ impl Runs {
             .map(|(_, row)| row::read(row, "the record of a run"))
             .collect::<Result<_, _>>()?;
         for run in &mut runs {
-            self.end_if_over(run).await?;
+            self.end_if_over(run);
         }
         runs.sort_by_key(|run| run.number);
         Ok(runs)
     }
 
     /// Ends the record of a run of opened processes whose program has ended.
-    async fn end_if_over(&self, run: &mut RunRecord) -> Result<(), Error> {
-        if run.kind != RunKind::Lazy || run.state != RunState::Running {
-            return Ok(());
-        }
-        let execution = self.executions(run.id).await?.pop();
-        let is_over = execution.is_some_and(|it| has_ended(&it.program, &self.store));
-        if is_over {
+    fn end_if_over(&self, run: &mut RunRecord) {
+        let is_of_opened = run.kind == RunKind::Lazy && run.state == RunState::Running;
+        let is_over = |program: &Program| has_ended(program, &self.store);
+        if is_of_opened && run.program.as_ref().is_some_and(is_over) {
             run.state = RunState::Done;
         }
-        Ok(())
     }
 
     /// One run; `None` if the store does not know it.
@@ -137,7 +133,7 @@ impl Runs {
             return Ok(None);
         };
         let mut record = row::read(row, format_args!("the record of run {run}"))?;
-        self.end_if_over(&mut record).await?;
+        self.end_if_over(&mut record);
         Ok(Some(record))
     }
 
@@ -258,7 +254,7 @@ impl Runs {
     }
 
     /// All rows with this key prefix; used where they are few.
-    async fn all_rows(&self, prefix: &[u8]) -> Result<Vec<(Bytes, Bytes)>, Error> {
+    pub(crate) async fn all_rows(&self, prefix: &[u8]) -> Result<Vec<(Bytes, Bytes)>, Error> {
         let mut rows = Vec::new();
         loop {
             let after = rows.last().map(|(key, _): &(Bytes, Bytes)| key.clone());

@@ -174,7 +174,7 @@ impl Folder {
         #[cfg(unix)]
         std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
         let file = options.open(&path).ok()?;
-        // A file system without locks is no obstacle.
+        // In a file system without locks, the file is used without a lock.
         let _ = file.try_lock();
         let in_user_code = InUserCode {
             file,

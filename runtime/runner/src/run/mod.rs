@@ -2,6 +2,7 @@
 
 pub mod actions;
 pub(crate) mod bookkeeping;
+pub mod confirmation;
 pub(crate) mod counts;
 pub mod history;
 pub(crate) mod in_user_code;
@@ -18,8 +19,11 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 pub use actions::{Action, HoldAction, RunAction};
+pub use confirmation::{Confirmation, Unconfirmed};
 pub use history::{Failure, Runs};
-pub use plan::{ChangedStep, PinnedVersion, Plan, PlanOptions, PlannedRoute, PlannedStep};
+pub use plan::{
+    ChangedStep, PinnedVersion, Plan, PlanOptions, PlannedPredicate, PlannedRoute, PlannedStep,
+};
 
 use state_migration_core::{
     FailureClass, Program, RunId, SkippedBy, Timestamp, TransactionalStore,
@@ -82,7 +86,8 @@ pub enum RunKind {
         /// Restricts the retry to failures of these classes; empty: all classes.
         classes: Vec<FailureClass>,
     },
-    /// Single processes, when they are opened. Such a run ends with its program.
+    /// Single processes, when they are opened. Such a run ends with its program. The next
+    /// program continues it if it has the same plan, actor and reason.
     Lazy,
 }
 
@@ -120,8 +125,12 @@ pub struct RunRecord {
     /// keeps it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub throttle: Option<NonZeroU32>,
-    /// Number of executions: 1, plus 1 for each time the run was resumed.
+    /// Number of executions: 1, plus 1 for each time the run was resumed. Of opened
+    /// processes: the number of programs that opened them.
     pub executions: u32,
+    /// Of a run of opened processes: the program that opens them, or opened them last.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub program: Option<Program>,
     /// The run whose claim on the store this run took over, if any.
     pub took_over: Option<RunId>,
     /// Time of the start, for display only: no decision depends on it.

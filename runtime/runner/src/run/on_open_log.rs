@@ -10,8 +10,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 use state_migration_core::store_api::{claim, row};
 use state_migration_core::{
-    Batch, Commit, Error, ErrorKind, EventStore, MigrationError, ReadPoint, RowWrite, RunId,
-    Selection, StreamId, TransactionalStore, WorkflowId,
+    Batch, Commit, Error, ErrorKind, EventStore, MigrationError, Program, ReadPoint, RowWrite,
+    RunId, Selection, StreamId, TransactionalStore, WorkflowId,
 };
 use tokio::sync::OnceCell;
 
@@ -32,8 +32,8 @@ pub(crate) struct OnOpenLog {
     is_own: bool,
 }
 
-/// Set once the record of the run of opened processes is written.
-pub(crate) type RecordWritten = OnceCell<()>;
+/// The run of opened processes, once its record is written.
+pub(crate) type RecordWritten = OnceCell<RunId>;
 
 impl OnOpenLog {
     /// Opens the bookkeeping of the run that has claimed the store, with its selection, if
@@ -68,9 +68,11 @@ impl OnOpenLog {
         let (run, is_own, selection) = match active {
             Some(active) => (active.id, false, active.plan.selection),
             None => {
-                let (id, selection) = (own.id, own.plan.selection.clone());
-                recorded.get_or_try_init(|| record(&store, own)).await?;
-                (id, true, selection)
+                let selection = own.plan.selection.clone();
+                let id = recorded
+                    .get_or_try_init(|| record(&store, &runs, own))
+                    .await?;
+                (*id, true, selection)
             }
         };
         let log = Self {
@@ -150,24 +152,41 @@ impl OnOpenLog {
     }
 }
 
-/// Writes the record of a run of opened processes.
-async fn record(store: &Arc<dyn TransactionalStore>, mut own: RunRecord) -> Result<(), Error> {
+/// Writes the record of a run of opened processes, and returns its id.
+///
+/// Every start of a service would leave a run of its own otherwise. An earlier run is
+/// continued if it has the same plan, actor and reason, and its program has ended.
+async fn record(
+    store: &Arc<dyn TransactionalStore>,
+    runs: &Runs,
+    own: RunRecord,
+) -> Result<RunId, Error> {
     debug_assert_eq!(own.kind, RunKind::Lazy);
-    own.state = RunState::Running;
-    let key = rows::run(own.id);
     for _ in 0..ATTEMPTS {
-        if run_log::row(store, &key).await?.is_some() {
-            return Ok(());
-        }
         let mut batch = Batch::default();
-        run_log::number(store, &mut own, &mut batch).await?;
-        let row = RowWrite::put(key.clone(), row::write(&own)?);
-        batch.rows.push(row.expecting(None));
-        let here = Execution::here(1, own.actor.clone(), own.reason.clone());
-        let row = RowWrite::put(rows::execution(own.id, here.number), row::write(&here)?);
+        let (mut record, held) = match earlier(store, runs, &own).await? {
+            Some((record, _)) if record.program.as_ref().is_some_and(Program::is_this) => {
+                return Ok(record.id);
+            }
+            Some((mut record, row)) => {
+                record.executions += 1;
+                (record, Some(row))
+            }
+            None => {
+                let mut record = own.clone();
+                run_log::number(store, &mut record, &mut batch).await?;
+                (record, None)
+            }
+        };
+        let here = Execution::here(record.executions, own.actor.clone(), own.reason.clone());
+        record.state = RunState::Running;
+        record.program = Some(here.program.clone());
+        let row = RowWrite::put(rows::run(record.id), row::write(&record)?);
+        batch.rows.push(row.expecting(held));
+        let row = RowWrite::put(rows::execution(record.id, here.number), row::write(&here)?);
         batch.rows.push(row);
         match store.commit(&batch).await {
-            Ok(Commit::Written) => return Ok(()),
+            Ok(Commit::Written) => return Ok(record.id),
             Ok(Commit::Stale(_)) => {}
             Err(error) if error.is_conflict() || *error.kind() == ErrorKind::OutcomeUnknown => {}
             Err(error) => return Err(error),
@@ -176,4 +195,31 @@ async fn record(store: &Arc<dyn TransactionalStore>, mut own: RunRecord) -> Resu
     Err(state_migration_core::store_api::transactional::stale(
         "the record of a run",
     ))
+}
+
+/// The last run of opened processes that this program may continue, with its row.
+async fn earlier(
+    store: &Arc<dyn TransactionalStore>,
+    runs: &Runs,
+    own: &RunRecord,
+) -> Result<Option<(RunRecord, Bytes)>, Error> {
+    let is_same = |run: &RunRecord| {
+        let program = run.program.as_ref();
+        run.kind == RunKind::Lazy
+            && run.plan.fingerprint == own.plan.fingerprint
+            && (&run.actor, &run.reason) == (&own.actor, &own.reason)
+            && program.is_some_and(|it| it.is_this() || run_log::has_ended(it, store))
+    };
+    let mut last: Option<(RunRecord, Bytes)> = None;
+    for (_, row) in runs.all_rows(rows::RUNS).await? {
+        let run: RunRecord = row::read(row.clone(), "the record of a run")?;
+        if is_same(&run)
+            && last
+                .as_ref()
+                .is_none_or(|(last, _)| last.number < run.number)
+        {
+            last = Some((run, row));
+        }
+    }
+    Ok(last)
 }

@@ -5,7 +5,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 use state_migration_core::{
-    Fingerprint, Hop, Migration, MigrationRegistry, Route, RunId, Selection, WorkflowId,
+    Fingerprint, Hop, Migration, MigrationRegistry, Predicates, Route, RunId, Selection, WorkflowId,
 };
 
 /// The route of the processes at one version: part of a [`Plan`].
@@ -84,6 +84,16 @@ impl fmt::Display for PinnedVersion {
     }
 }
 
+/// The code of a predicate for one version: part of a [`Plan`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct PlannedPredicate {
+    /// The version whose states the predicate reads.
+    pub at: WorkflowId,
+    /// The fingerprint of its code.
+    pub code: Fingerprint,
+}
+
 /// Options that affect how a run treats a process: part of a [`Plan`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
@@ -102,8 +112,8 @@ pub struct PlanOptions {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Plan {
-    /// A hash of selection, routes and options. Plans with the same fingerprint have
-    /// the same effect.
+    /// A hash of selection, routes and options, whatever the store. Plans with the same
+    /// fingerprint treat each process in the same way.
     pub fingerprint: Fingerprint,
     /// The processes that the run is for.
     pub selection: Selection,
@@ -111,6 +121,9 @@ pub struct Plan {
     pub routes: Vec<PlannedRoute>,
     /// The options of the run.
     pub options: PlanOptions,
+    /// The predicate of the selection: its code for each version, sorted.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub predicate: Vec<PlannedPredicate>,
     /// The migrations of the routes, sorted, without duplicates. Empty in the record of
     /// a run from before steps were recorded.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -124,8 +137,11 @@ impl Plan {
     pub(crate) fn new(
         migrations: &MigrationRegistry,
         selection: &Selection,
+        predicates: &Predicates,
         options: PlanOptions,
     ) -> Self {
+        let named = selection.predicate().and_then(|it| predicates.named(it));
+        let predicate = named.into_iter().flatten();
         let mut routes: Vec<PlannedRoute> = migrations
             .routes()
             .filter(|route| selection.selects_workflow(route.source().name()))
@@ -137,6 +153,13 @@ impl Plan {
             selection: selection.clone(),
             routes,
             options,
+            predicate: predicate
+                .filter(|(at, _)| selection.selects_workflow(at.name()))
+                .map(|(at, predicate)| PlannedPredicate {
+                    at: at.clone(),
+                    code: predicate.code(),
+                })
+                .collect(),
             steps: Vec::new(),
             stays: Vec::new(),
         };
@@ -219,6 +242,9 @@ impl fmt::Display for Plan {
                 write!(f, "\n  {from}->{}, fingerprint {code}", to.version())?;
             }
         }
+        for PlannedPredicate { at, code } in &self.predicate {
+            write!(f, "\n  predicate for {at}, fingerprint {code}")?;
+        }
         for stay in &self.stays {
             write!(f, "\n  {stay}")?;
         }
@@ -297,6 +323,7 @@ mod tests {
                 }],
             }],
             options: options(),
+            predicate: Vec::new(),
             steps: Vec::new(),
             stays: Vec::new(),
         };
@@ -331,6 +358,7 @@ mod tests {
                 hops: vec![hop("2", 3), hop("3", code)],
             }],
             options: options(),
+            predicate: Vec::new(),
             steps,
             stays: Vec::new(),
         }

@@ -136,6 +136,7 @@ impl RunRecord {
             state: RunState::Planned,
             throttle,
             executions: 1,
+            program: None,
             took_over: None,
             started: Timestamp::now(),
             ended: None,

@@ -3,10 +3,10 @@
 use state_migration_core::baseline::BadBaseline;
 use state_migration_core::fold::{AnyState, EventView, Fold, FoldError};
 use state_migration_core::{
-    Event, EventStore, FailureClass, Head, MigrationError, Route, Selection, Snapshot, Stage,
-    StreamId,
+    Event, EventStore, FailureClass, Head, MigrationError, Route, Snapshot, Stage, StreamId,
 };
 
+use crate::restrictions::{Restrictions, Selected};
 use crate::stages::scan::{self, Scanned};
 use crate::user_code::panics::{DropGuarded, UserCodeFailure, WAY_OUT, catch, short};
 use crate::user_code::threads::UserCode;
@@ -42,13 +42,12 @@ impl From<MigrationError> for FoldFailure {
     }
 }
 
-/// Folds a process that was read. Returns `None` if the process is finished and the
-/// selection excludes finished processes.
+/// Folds a process that was read.
 pub(crate) fn process(
     route: &Route,
     scanned: &Scanned,
-    selection: &Selection,
-) -> Result<Option<Folded>, FoldFailure> {
+    restrictions: &Restrictions,
+) -> Result<Selected<Folded>, FoldFailure> {
     let Scanned {
         stream,
         head,
@@ -66,7 +65,7 @@ pub(crate) fn process(
     for event in events {
         apply(&mut fold, stream, event.sequence, event.into())?;
     }
-    Ok(finish(fold, stream.clone(), head.clone(), selection)?)
+    Ok(finish(fold, stream.clone(), head.clone(), restrictions)?)
 }
 
 /// Starts from a snapshot. Returns `false` if the code cannot read it.
@@ -208,28 +207,35 @@ fn class_of(error: &FoldError) -> FailureClass {
     }
 }
 
-/// The folded state. Returns `None` if the process is finished and the selection
-/// excludes finished processes.
+/// The folded state, if the restrictions select the process.
 pub(crate) fn finish(
     fold: RunningFold,
     stream: StreamId,
     head: Head,
-    selection: &Selection,
-) -> Result<Option<Folded>, MigrationError> {
+    restrictions: &Restrictions,
+) -> Result<Selected<Folded>, MigrationError> {
     let is_finished = fold.get().map(|fold| catch(|| fold.is_finished()));
     match is_finished {
-        Some(Ok(finished)) if selection.selects_finished(finished) => {}
+        Some(Ok(finished)) if !(finished && restrictions.in_flight) => {}
         Some(Err(panic)) => return Err(failed(&stream, None, panic)),
-        _ => return Ok(None),
+        _ => return Ok(Selected::Finished),
     }
-    match catch(|| fold.take().map(|fold| fold.finish())) {
-        Ok(state) => Ok(state.map(|state| Folded {
-            stream,
-            head,
-            state: DropGuarded::new(state),
-        })),
-        Err(panic) => Err(failed(&stream, None, panic)),
+    let state: DropGuarded<AnyState> = match catch(|| fold.take().map(|fold| fold.finish())) {
+        Ok(state) => DropGuarded::new(state),
+        Err(panic) => return Err(failed(&stream, None, panic)),
+    };
+    if let (Some(predicate), Some(known)) = (&restrictions.predicate, state.get()) {
+        match predicate.matches(&head.workflow_id, &**known) {
+            Ok(true) => {}
+            Ok(false) => return Ok(Selected::NotMatching),
+            Err(bad) => return Err(failed(&stream, None, bad)),
+        }
     }
+    Ok(Selected::Yes(Folded {
+        stream,
+        head,
+        state,
+    }))
 }
 
 /// A copy of the fold, to be continued separately.

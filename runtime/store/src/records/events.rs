@@ -5,8 +5,8 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use state_migration_core::store_api::fence;
 use state_migration_core::{
-    Appended, Error, ErrorKind, Event, EventStore, ExpectedSequence, Head, MIGRATED, NewEvent,
-    StreamId, Timestamp, TransactionalStore, baseline, is_reserved,
+    Appended, DurableStoreId, Error, ErrorKind, Event, EventStore, ExpectedSequence, Head,
+    MIGRATED, NewEvent, StreamId, Timestamp, TransactionalStore, baseline, is_reserved,
 };
 
 use crate::key::{self, PerStream};
@@ -239,6 +239,10 @@ impl<K: Kv> EventStore for RecordStore<K> {
 
     async fn flush(&self) -> Result<(), Error> {
         RecordStore::flush(self).await
+    }
+
+    async fn durable_id(&self) -> Result<Option<DurableStoreId>, Error> {
+        self.kv().durable_id().await
     }
 
     fn transactional(&self) -> Option<Arc<dyn TransactionalStore>> {

@@ -76,9 +76,11 @@ impl Place {
     }
 
     /// Rejects a location that has no manifest but other contents.
-    pub(crate) fn nothing_else(&self) -> Result<(), Error> {
+    ///
+    /// `creates` says whether a store is created in an empty location.
+    pub(crate) fn nothing_else(&self, creates: bool) -> Result<(), Error> {
         match self {
-            Self::Folder(folder) => only_slatedb_folders(folder),
+            Self::Folder(folder) => only_slatedb_folders(folder, creates),
             Self::ObjectStore(_) => Ok(()),
         }
     }
@@ -103,7 +105,7 @@ pub(crate) fn is_folder(folder: &FolderPath) -> Result<bool, Error> {
 
 /// Checks that a folder without a database contains only what an interrupted
 /// start left behind.
-fn only_slatedb_folders(folder: &FolderPath) -> Result<(), Error> {
+fn only_slatedb_folders(folder: &FolderPath, creates: bool) -> Result<(), Error> {
     for entry in std::fs::read_dir(folder).map_err(|e| unusable(folder, e))? {
         let entry = entry.map_err(|e| unusable(folder, e))?;
         let name = entry.file_name();
@@ -113,8 +115,12 @@ fn only_slatedb_folders(folder: &FolderPath) -> Result<(), Error> {
         }
         let mut known = SLATEDB_FOLDERS.iter().chain([&SCRATCH]);
         if !entry.path().is_dir() || !known.any(|known| name == *known) {
+            let way_out = match creates {
+                true => "use an empty folder, a new folder, or the folder of a store",
+                false => "use the folder of a store",
+            };
             return Err(Error::invalid(format!(
-                "the folder contains {:?} but no store; use an empty folder, a new folder, or the folder of a store",
+                "the folder contains {:?} but no store; {way_out}",
                 name.to_string_lossy()
             )));
         }

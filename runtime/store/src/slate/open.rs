@@ -15,7 +15,7 @@ use slatedb::object_store::ObjectStore;
 use slatedb::object_store::path::Path;
 use slatedb::{Db, DbBuilder};
 use state_migration_core::store_api::claim::{self, Holder};
-use state_migration_core::{Error, ErrorKind, RunId};
+use state_migration_core::{DurableStoreId, Error, ErrorKind, RunId};
 
 use crate::kv::{Kv, KvTxn};
 use crate::slate::conditions;
@@ -26,7 +26,7 @@ use crate::slate::location::{Place, is_folder};
 use crate::slate::memory_budget::{self, Memory};
 use crate::slate::no_retry::Storage;
 use crate::slate::openings::Mark;
-use crate::slate::probe::{FORMAT, Probe, check_format, foreign, is_empty, no_store_to_open};
+use crate::slate::probe::{Probe, check_format, foreign, is_empty, no_store_to_open};
 use crate::slate::{SlateDbReader, SlateDbStore, damage};
 use crate::{key, record};
 
@@ -140,13 +140,15 @@ impl SlateDbStore {
     }
 
     async fn of_kv(kv: SlateDbKv) -> Result<Self, Error> {
-        let format = kv.view()?.get(&key::meta(FORMAT)).await?;
+        let format = kv.view()?.get(&key::meta(key::STORE_FORMAT)).await?;
         if check_format(format.as_ref())?.is_none() {
             let mut txn = kv.begin()?;
             if !is_empty(kv.db().scan::<RangeFull>(..).await).await? {
                 return Err(foreign());
             }
-            txn.put(key::meta(FORMAT), record::store_format())?;
+            txn.put(key::meta(key::STORE_FORMAT), record::store_format())?;
+            let id = record::write_store_id(DurableStoreId::random());
+            txn.put(key::meta(key::STORE_ID), id)?;
             txn.commit().await?;
             kv.flush().await?;
         }

@@ -20,8 +20,6 @@ use crate::slate::reader::SlateDbReaderKv;
 use crate::slate::{SlateDbReader, SlateDbStoreBuilder, damage, in_use};
 use crate::{key, record};
 
-pub(crate) const FORMAT: &str = "format";
-
 /// The time limit for reading a manifest, including retries.
 const PATIENCE: Duration = Duration::from_secs(15);
 
@@ -51,7 +49,7 @@ impl SlateDbStoreBuilder {
     pub(crate) async fn probe_and_open_reader(&self) -> Result<SlateDbReader, Error> {
         let object_store = self.place.for_reading()?;
         if self.epoch(&object_store).await?.is_none() {
-            return Err(match self.place.nothing_else() {
+            return Err(match self.place.nothing_else(false) {
                 Err(lost) if *lost.kind() == ErrorKind::Corrupt => lost,
                 _ => no_store(),
             });
@@ -79,7 +77,7 @@ impl SlateDbStoreBuilder {
     ) -> Result<Probe, Error> {
         let mut epoch = self.epoch(object_store).await?;
         if epoch.is_none()
-            && let Err(something_else) = self.place.nothing_else()
+            && let Err(something_else) = self.place.nothing_else(!self.only_existing)
         {
             // Another program may have created the store just now.
             epoch = self.epoch(object_store).await?;
@@ -168,7 +166,7 @@ pub(crate) fn check_format(format: Option<&bytes::Bytes>) -> Result<Option<()>, 
 async fn is_store(reader: &DbReader) -> Result<bool, Error> {
     let marked = async || {
         let format = reader
-            .get(key::meta(FORMAT))
+            .get(key::meta(key::STORE_FORMAT))
             .await
             .map_err(|e| error("the format of the store could not be read", e))?;
         Ok::<_, Error>(check_format(format.as_ref())?.is_some())

@@ -30,7 +30,8 @@ pub(crate) async fn of_runs(store: &SlateDbStore, runs: &BTreeSet<RunId>) -> Dig
     let mut rows = rows.unwrap();
     while let Some(row) = rows.next().await.unwrap() {
         let table = char::from(row.key[0]);
-        if table == 'u' {
+        // Each store has an id of its own.
+        if table == 'u' || row.key.starts_with(b"mid") {
             continue;
         }
         let (count, hash) = tables.entry(table).or_default();

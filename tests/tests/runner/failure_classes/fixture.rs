@@ -120,7 +120,8 @@ impl World {
     /// A report, if it names this world's form.
     pub(crate) fn checked(&self, report: MigrationReport) -> MigrationReport {
         assert_eq!(report.form, Some(self.form));
-        assert!(report.run.is_some());
+        // A run that finds no due process leaves no record.
+        assert!(report.run.is_some() || report.migrated + report.error_count == 0);
         report
     }
 

@@ -32,6 +32,7 @@ macro_rules! over_both_stores {
 
 mod edited;
 mod records;
+mod restricted;
 mod resumed;
 mod retries;
 

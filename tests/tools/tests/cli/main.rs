@@ -27,6 +27,7 @@ mod suggested_commands;
 mod faulty_stores;
 mod immediate_stop;
 mod inconsistent_migrations;
+mod nightly;
 mod other_code;
 mod plan;
 mod release;

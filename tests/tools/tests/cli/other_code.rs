@@ -15,7 +15,8 @@ use crate::{FIXED, PROGRAM};
 fn say(of: &str, sample: &Sample, args: &[&str], code: i32) -> Ran {
     let mut command = program(of, args);
     command.current_dir(sample.folder());
-    finish(command.args(["--store", "./loans"])).exits(code)
+    command.args(["--store", "./loans"]);
+    finish(command).exits(code)
 }
 
 /// A store in which a run of the draft was killed in its middle.
@@ -56,7 +57,8 @@ fn after_a_deployment_of_other_code_every_suggested_command_works() {
     for args in [&["status"][..], &["plan", "--sample", "0"]] {
         let text = say(FIXED, &sample, args, 0);
         assert!(
-            text.stdout.contains("`resume 1` works with the original program"),
+            text.stdout
+                .contains("`resume 1` works with the original program"),
             "{text:?}"
         );
         can_be_typed(&sample, &text);

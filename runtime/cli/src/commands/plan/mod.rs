@@ -7,12 +7,13 @@ use std::time::Duration;
 
 use serde::Serialize;
 use state_migration_control_socket::protocol::{ForecastRequest, Planned};
-use state_migration_core::WorkflowId;
+use state_migration_core::{EventStore as _, InUse, WorkflowId};
 use state_migration_runner::forecast::estimate::Estimate;
 use state_migration_runner::forecast::sample::Sample;
 use state_migration_runner::forecast::version_status::{VersionDecision, VersionState};
 use state_migration_runner::forecast::{AtVersion, Forecast};
-use state_migration_runner::{ChangedStep, MigrationRunner, Plan, PlannedRoute, Runs};
+use state_migration_runner::run::Confirmation;
+use state_migration_runner::{ChangedStep, Plan, PlannedPredicate, PlannedRoute, Runs};
 
 use crate::context::{Context, last_word};
 use crate::exit_code::{Exit, Failure, Reason};
@@ -27,14 +28,19 @@ use crate::view::output::{Answer, BOLD, DIM, WARN, plain, table, to_type};
 use crate::view::run_summary::{RunLine, latest};
 use crate::view::version;
 
+/// Number of streams up to which a suggested command repeats their options.
+const MANY: usize = 20;
+
 /// Show what a run would do, and the fingerprint that confirms it
 ///
 /// Writes nothing and does not fence a service that writes to the store. The
 /// fingerprint covers the selection, the routes with the code of their
-/// migrations, and the options; `run --plan` is refused if any of them has
-/// changed. The duration is estimated from a dry run over a sample of the
-/// processes, which takes a few seconds at most. With --socket, the service
-/// counts and tries its own processes with its own code.
+/// migrations, the options, and the id of the store; `run --plan` is refused
+/// if any of them differs, but not if the number of processes does: see
+/// `--at-most`. A copy of a store has the id of its original. The duration is
+/// estimated from a dry run over a sample of the processes, which takes a few
+/// seconds at most. With --socket, the service counts and tries its own
+/// processes with its own code.
 #[derive(Debug, clap::Args)]
 #[command(
     after_help = "Examples:\n  plan --store ./loans\n  plan --store ./loans --workflow loan --percent 5\n  plan --store ./loans --throttle 500\n  plan --store ./loans --tenant bank --limit 100 --json"
@@ -54,14 +60,20 @@ pub(crate) struct ShowPlan {
 /// The plan of a run, with counts, an estimate and warnings.
 #[derive(Debug, Serialize)]
 struct PlanView {
+    /// Of the plan and the store.
     fingerprint: String,
+    store_id: Option<String>,
     /// As text.
     selection: String,
+    predicate: Vec<PredicateView>,
     count_all: bool,
     check_determinism: bool,
     deadline_ms: u64,
     /// Number of processes to migrate.
     due: u64,
+    /// Whether the run may find that it is not for some of them.
+    #[serde(skip)]
+    is_upper_bound: bool,
     versions: Vec<Version>,
     routes: Vec<RouteView>,
     estimate: Estimate,
@@ -69,6 +81,30 @@ struct PlanView {
     sample: Option<Sample>,
     warnings: Vec<String>,
     next: Vec<String>,
+}
+
+/// The code of the predicate of the selection for one version.
+#[derive(Debug, Serialize)]
+pub(crate) struct PredicateView {
+    version: String,
+    fingerprint: String,
+}
+
+impl PredicateView {
+    pub(crate) fn of(predicate: &PlannedPredicate) -> Self {
+        Self {
+            version: predicate.at.to_string(),
+            fingerprint: predicate.code.to_string(),
+        }
+    }
+
+    pub(crate) fn text(&self) -> String {
+        format!(
+            "for {}, fingerprint {}",
+            plain(&self.version),
+            self.fingerprint
+        )
+    }
 }
 
 /// The selected processes at a version.
@@ -111,20 +147,40 @@ struct Looked {
     warnings: Vec<String>,
     /// The commands about a run that another run has to wait for.
     first: Vec<String>,
+    /// Whether such a run is controlled through a program that has the store open.
+    is_elsewhere: bool,
 }
 
 impl ShowPlan {
-    pub(crate) async fn run(self, context: &Context) -> Result<Exit, Failure> {
+    pub(crate) async fn run(mut self, context: &Context) -> Result<Exit, Failure> {
+        self.planned.find_run(context).await?;
         let Looked {
-            planned: Planned { plan, forecast },
+            planned:
+                Planned {
+                    plan,
+                    confirmation,
+                    store_id,
+                    forecast,
+                },
             mut warnings,
             first,
+            is_elsewhere,
         } = match context.client() {
             Some(client) => self.in_service(context, &client).await?,
             None => self.in_store(context).await?,
         };
         warnings.extend(warnings::all(&plan, &forecast));
-        let next = self.next(context, &plan, &forecast, first);
+        let streams = self.planned.stream.len();
+        if forecast.due > 0 && streams > MANY {
+            warnings.push(format!(
+                "{} were given; give the same options to `run --plan {confirmation}`, or name the streams in a file with --streams-from",
+                counted(streams as u64, "--stream option", "--stream options")
+            ));
+        }
+        let next = match is_elsewhere {
+            true => Vec::new(),
+            false => self.next(context, &confirmation, &forecast, first),
+        };
         let Forecast {
             versions,
             due,
@@ -135,12 +191,15 @@ impl ShowPlan {
         } = forecast;
         let versions = versions.versions;
         context.output.answer(&PlanView {
-            fingerprint: plan.fingerprint.to_string(),
+            fingerprint: confirmation.to_string(),
+            store_id: store_id.map(|id| id.to_string()),
             selection: plan.selection.to_string(),
+            predicate: plan.predicate.iter().map(PredicateView::of).collect(),
             count_all: plan.options.count_up_to_date,
             check_determinism: plan.options.check_determinism,
             deadline_ms: plan.options.deadline_ms,
             due,
+            is_upper_bound: plan.selection.reads_more_than_heads(),
             routes: routes(&plan, &versions, &edited),
             versions: versions.into_iter().map(Version::from).collect(),
             estimate,
@@ -153,11 +212,10 @@ impl ShowPlan {
 
     async fn in_store(&self, context: &Context) -> Result<Looked, Failure> {
         let migrations = context.migrations()?;
-        self.planned.check(&migrations)?;
+        self.planned.check(context, &migrations)?;
         let reader = context.reader().await?;
         let runs = Runs::of(&reader).ok_or_else(|| context.keeps_no_runs())?;
-        let runner = MigrationRunner::new(migrations, reader.clone(), reader.clone());
-        let runner = self.planned.apply(runner);
+        let runner = self.planned.apply(context.runner(migrations, &reader));
         let plan = runner
             .plan()
             .map_err(|error| Failure::refused(Reason::MigrationsInvalid, error.to_string()))?;
@@ -174,8 +232,11 @@ impl ShowPlan {
                     .to_owned(),
             );
         }
-        warnings.extend(reader.in_use().await?.as_ref().map(store::in_use));
-        let other_code = match &holder {
+        let in_use = reader.in_use().await?;
+        let is_alive = in_use.as_ref().is_some_and(InUse::appears_alive);
+        let is_elsewhere = is_alive && holder.as_ref().is_some_and(RunLine::is_claiming);
+        warnings.extend(in_use.as_ref().map(store::in_use));
+        let other_code = match holder.as_ref().filter(|_| !is_elsewhere) {
             Some(run) => OtherCode::of(context, &history, run).await?,
             None => None,
         };
@@ -185,15 +246,23 @@ impl ShowPlan {
                 other_code.next
             }
             None => {
-                warnings.extend(holder.as_ref().and_then(RunLine::blocking_note));
+                let note = holder.as_ref().and_then(|run| run.blocking_note(is_alive));
+                warnings.extend(note);
                 let resume = holder.map(|run| format!("resume {}", run.number));
                 resume.iter().map(|it| context.command_line(it)).collect()
             }
         };
+        let store_id = reader.durable_id().await?;
         Ok(Looked {
-            planned: Planned { plan, forecast },
+            planned: Planned {
+                confirmation: plan.confirmation(store_id),
+                store_id,
+                plan,
+                forecast,
+            },
             warnings,
             first,
+            is_elsewhere,
         })
     }
 
@@ -214,13 +283,14 @@ impl ShowPlan {
             planned,
             warnings: warning.into_iter().collect(),
             first: first.iter().map(|it| context.command_line(it)).collect(),
+            is_elsewhere: false,
         })
     }
 
     fn next(
         &self,
         context: &Context,
-        plan: &Plan,
+        plan: &Confirmation,
         forecast: &Forecast,
         first: Vec<String>,
     ) -> Vec<String> {
@@ -244,11 +314,14 @@ impl ShowPlan {
             let migrations = || context.command_line("migrations");
             return vec![inspect.unwrap_or_else(migrations)];
         }
+        if self.planned.stream.len() > MANY {
+            return Vec::new();
+        }
         let mut arguments = self.planned.arguments();
         if let Some(limit) = self.throttle {
             let _ = write!(arguments, " --throttle {limit}");
         }
-        vec![context.command_line(&format!("run --plan {}{arguments}", plan.fingerprint))]
+        vec![context.command_line(&format!("run --plan {plan}{arguments}"))]
     }
 }
 
@@ -312,7 +385,11 @@ impl Answer for PlanView {
     fn text(&self, out: &mut String) -> fmt::Result {
         let mut line = |name: &str, value: &str| writeln!(out, "{DIM}{name:11}{DIM:#} {value}");
         line("plan", &format!("{BOLD}{}{BOLD:#}", self.fingerprint))?;
+        line("store id", self.store_id.as_deref().unwrap_or("none"))?;
         line("processes", &self.selection)?;
+        for predicate in &self.predicate {
+            line("predicate", &predicate.text())?;
+        }
         let deadline = Duration::from_millis(self.deadline_ms);
         let mut options = vec![format!("deadline {}", format::duration(deadline))];
         options.extend(self.count_all.then(|| "count all".to_owned()));
@@ -370,7 +447,8 @@ impl Answer for PlanView {
         }
         writeln!(out)?;
         let mut line = |name: &str, value: &str| writeln!(out, "{DIM}{name:11}{DIM:#} {value}");
-        line("to migrate", &count(self.due))?;
+        let most = if self.is_upper_bound { "at most " } else { "" };
+        line("to migrate", &format!("{most}{}", count(self.due)))?;
         if self.due > 0 {
             line("time", &time(&self.estimate, self.sample.as_ref()))?;
             if let Some(bytes) = self.estimate.read_bytes {
@@ -387,7 +465,7 @@ impl Answer for PlanView {
         for warning in &self.warnings {
             writeln!(out, "{WARN}warning:{WARN:#} {}", plain(warning))?;
         }
-        if self.next.is_empty() {
+        if self.next.is_empty() && self.due == 0 {
             writeln!(out, "\nnothing to do")?;
         }
         to_type(&self.next, out)
@@ -422,13 +500,19 @@ fn time(estimate: &Estimate, sample: Option<&Sample>) -> String {
 fn tried(sample: &Sample, due: u64) -> String {
     let Sample {
         processes,
+        left_out,
         chosen,
         conversions,
         took_ms,
         failed,
         ..
     } = sample;
-    let due = counted(due.max(*processes), "process", "processes");
+    let tried = processes + left_out;
+    let due = counted(due.max(tried), "process", "processes");
+    let selected = match left_out {
+        0 => String::new(),
+        _ => format!(" {} selected,", count(*processes)),
+    };
     let took = format::duration(Duration::from_millis(*took_ms));
     let times = match conversions {
         2 => "twice",
@@ -439,10 +523,10 @@ fn tried(sample: &Sample, due: u64) -> String {
         failed => count(*failed),
     };
     let mut text = format!(
-        "{} of {due} tried in {took}, each converted {times}; {failed} failed",
-        count(*processes)
+        "{} of {due} tried in {took},{selected} each converted {times}; {failed} failed",
+        count(tried)
     );
-    if processes < chosen {
+    if tried < *chosen {
         let _ = write!(text, "; ended early, before {} were tried", count(*chosen));
     }
     text

@@ -41,7 +41,24 @@ pub(crate) fn all(plan: &Plan, forecast: &Forecast) -> Vec<String> {
     if let Some(sample) = &forecast.sample {
         warnings.extend(failures(sample, forecast.due));
     }
+    warnings.extend(of_more_than_heads(&plan.selection));
     warnings.extend(of_nothing(&plan.selection, forecast));
+    warnings
+}
+
+/// What the counts of a plan do not tell, since they are those of heads.
+fn of_more_than_heads(selection: &Selection) -> Vec<String> {
+    let mut warnings = Vec::new();
+    if let Some(predicate) = selection.predicate() {
+        warnings.push(format!(
+            "the numbers of processes include those that do not match `{predicate}`, which only a run finds out"
+        ));
+    }
+    if let Some(run) = selection.failures_left_out() {
+        warnings.push(format!(
+            "the numbers of processes include those that failed in run {run}, which a run leaves out"
+        ));
+    }
     warnings
 }
 

@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 
 use serde::Serialize;
-use state_migration_core::{FailureClass, RunId, Stage, StreamId};
+use state_migration_core::{FailureClass, RunId, Stage, StreamId, TenantId};
 use state_migration_runner::Failure;
 
 use crate::exit_code::Failure as CommandFailure;
@@ -79,8 +79,21 @@ impl Failed {
     }
 }
 
-/// The failures of a run by class, most frequent first.
-pub(crate) async fn grouped(runs: &History, run: RunId) -> Result<Vec<Grouped>, CommandFailure> {
+/// The failures of one class in one tenant.
+#[derive(Debug, Serialize)]
+pub(crate) struct OfTenant {
+    /// `None`: streams without a tenant.
+    pub(crate) tenant: Option<String>,
+    pub(crate) class: FailureClass,
+    pub(crate) count: u64,
+}
+
+/// The failures of a run by class, most frequent first, and by tenant and class.
+pub(crate) async fn grouped(
+    runs: &History,
+    run: RunId,
+) -> Result<(Vec<Grouped>, Vec<OfTenant>), CommandFailure> {
+    let mut tenants: BTreeMap<(Option<TenantId>, FailureClass), u64> = BTreeMap::new();
     let mut groups: BTreeMap<FailureClass, Grouped> = BTreeMap::new();
     let mut after = None;
     loop {
@@ -89,6 +102,9 @@ pub(crate) async fn grouped(runs: &History, run: RunId) -> Result<Vec<Grouped>, 
         after = page.last().and_then(|failure| failure.stream().cloned());
         for failure in page {
             let class = failure.error.class;
+            let process = failure.stream().and_then(StreamId::process);
+            let tenant = process.map(|(tenant, _)| tenant);
+            *tenants.entry((tenant, class)).or_default() += 1;
             let group = groups.entry(class).or_insert_with(|| Grouped {
                 class,
                 count: 0,
@@ -105,7 +121,13 @@ pub(crate) async fn grouped(runs: &History, run: RunId) -> Result<Vec<Grouped>, 
     }
     let mut groups: Vec<Grouped> = groups.into_values().collect();
     groups.sort_by_key(|group| std::cmp::Reverse(group.count));
-    Ok(groups)
+    let tenants = tenants.into_iter();
+    let tenants = tenants.map(|((tenant, class), count)| OfTenant {
+        tenant: tenant.map(|tenant| tenant.to_string()),
+        class,
+        count,
+    });
+    Ok((groups, tenants.collect()))
 }
 
 /// At most `limit` failures of a run after a stream.

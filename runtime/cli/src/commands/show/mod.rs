@@ -7,7 +7,8 @@ use std::fmt::{self, Write};
 use std::num::{NonZeroU32, NonZeroUsize};
 use std::time::Duration;
 
-use serde::Serialize;
+use serde::ser::Error as _;
+use serde::{Serialize, Serializer};
 use state_migration_core::{FailureClass, Selection, StreamId};
 use state_migration_runner::{Execution, Plan, RunAction, RunCounts, RunRecord};
 
@@ -18,10 +19,10 @@ use crate::other_code::{has_code_of, ways_on};
 use crate::run_selector::WhichRun;
 use crate::selection::number;
 use crate::view::format::{self, count};
-use crate::view::output::{Answer, BAD, BOLD, DIM, plain, to_type};
+use crate::view::output::{Answer, BAD, BOLD, DIM, plain, table, to_type};
 use crate::view::run_summary::RunLine;
 use crate::view::summary::retry;
-use failures::{Grouped, Listed, grouped, listed};
+use failures::{Grouped, Listed, OfTenant, grouped, listed};
 
 /// Default number of failures per list.
 const PAGE: NonZeroUsize = NonZeroUsize::new(20).unwrap();
@@ -47,6 +48,9 @@ pub(crate) struct Show {
     /// List at most N failures
     #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = number::<NonZeroUsize>)]
     limit: Option<NonZeroUsize>,
+    /// Also count the failures of each tenant
+    #[arg(long)]
+    by_tenant: bool,
 }
 
 /// Everything known about a run.
@@ -68,6 +72,8 @@ struct RunView {
     throttle: Option<NonZeroU32>,
     /// The failures by class, most frequent first; empty if single failures are listed.
     failures: Vec<Grouped>,
+    /// The failures by tenant and class, if requested.
+    tenants: Option<Vec<OfTenant>>,
     /// Single failures, if requested.
     listed: Option<Listed>,
     next: Vec<String>,
@@ -167,11 +173,23 @@ struct PlanView {
     /// As text.
     selection: String,
     /// The same in full.
+    #[serde(serialize_with = "all_parts")]
     selected: Selection,
     routes: Vec<String>,
     count_all: bool,
     check_determinism: bool,
     deadline_ms: u64,
+}
+
+/// Writes a selection with all its parts, since the rows of runs leave out some of them.
+fn all_parts<S: Serializer>(selection: &Selection, serializer: S) -> Result<S::Ok, S::Error> {
+    let mut parts = serde_json::to_value(selection).map_err(S::Error::custom)?;
+    if let Some(parts) = parts.as_object_mut() {
+        for part in ["matching", "except_failed_in"] {
+            parts.entry(part).or_insert(serde_json::Value::Null);
+        }
+    }
+    parts.serialize(serializer)
 }
 
 impl PlanView {
@@ -206,16 +224,24 @@ impl Show {
         let run = RunLine::new(&record, &counts, &all, claim);
         let lists = !self.class.is_empty() || self.after.is_some() || self.limit.is_some();
         // Grouping reads all failures, of which there may be very many.
-        let (failures, listed) = match lists {
+        let (failures, tenants) = match lists && !self.by_tenant {
+            true => (Vec::new(), Vec::new()),
+            false => grouped(&runs, record.id).await?,
+        };
+        let failures = match lists {
+            true => Vec::new(),
+            false => failures,
+        };
+        let listed = match lists {
             true => {
                 let limit = self.limit.unwrap_or(PAGE).get();
-                let listed = listed(&runs, record.id, &self.class, self.after.as_ref(), limit);
-                (Vec::new(), Some(listed.await?))
+                let after = self.after.as_ref();
+                Some(listed(&runs, record.id, &self.class, after, limit).await?)
             }
-            false => (grouped(&runs, record.id).await?, None),
+            false => None,
         };
-        // The state reported by a service is current; that in a store may be stale.
-        let is_in_progress = context.global.socket.is_some() && run.is_claiming();
+        // The state in a store may be that of a program that was killed.
+        let is_in_progress = run.is_claiming() && runs.is_open_elsewhere().await?;
         let same_code = has_code_of(context, record.last_plan(&executions));
         let next = self.next(
             context,
@@ -235,6 +261,7 @@ impl Show {
             run,
             counts,
             failures,
+            tenants: self.by_tenant.then_some(tenants),
             listed,
             next,
         })?;
@@ -262,12 +289,13 @@ impl Show {
             let _ = write!(line, "{after} --limit {}", listed.limit);
             next.push(context.command_line(&line));
         }
-        if is_in_progress {
+        if is_in_progress && context.global.socket.is_some() {
             next.push(context.command_line("watch"));
-        } else if run.is_open() && !same_code && context.global.socket.is_none() {
+        } else if run.is_open() && !is_in_progress && !same_code && context.global.socket.is_none()
+        {
             let ways = ways_on(context, number, run.claims_store);
             next.extend(ways.into_iter().map(|(command, _)| command));
-        } else if run.is_open() {
+        } else if run.is_open() && !is_in_progress {
             next.push(context.command_line(&format!("resume {number}")));
         }
         let example = match listed {
@@ -326,7 +354,7 @@ impl Answer for RunView {
         };
         line("what", &what)?;
         let holds = match (run.is_claiming(), self.is_in_progress) {
-            (true, true) => ", in progress in the service",
+            (true, true) => ", in the program that has the store open",
             (true, false) => "; the run claims the store, so the run is in progress or was killed",
             (false, _) => "",
         };
@@ -407,6 +435,16 @@ impl RunView {
                     writeln!(out, "  … and {} more", count(rest))?;
                 }
             }
+        }
+        if let Some(tenants) = self.tenants.as_ref().filter(|all| !all.is_empty()) {
+            let rows = tenants.iter().map(|of_it| {
+                vec![
+                    plain(of_it.tenant.as_deref().unwrap_or("-")),
+                    of_it.class.to_string(),
+                    count(of_it.count),
+                ]
+            });
+            write!(out, "\n{}", table(&["TENANT", "CLASS", "FAILURES"], rows))?;
         }
         if let Some(listed) = &self.listed {
             writeln!(out)?;

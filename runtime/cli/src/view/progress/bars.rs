@@ -6,6 +6,7 @@
 
 use std::fmt::Write as _;
 use std::io::{self, Write as _};
+use std::num::NonZeroU32;
 
 use anstyle::Style;
 use console::Term;
@@ -42,12 +43,18 @@ impl Bars {
         }
     }
 
-    pub(crate) fn draw(&mut self, progress: &Progress, note: Option<&str>) {
+    /// Draws a frame; `limit` is the throttle of the run.
+    pub(crate) fn draw(
+        &mut self,
+        progress: &Progress,
+        limit: Option<NonZeroU32>,
+        note: Option<&str>,
+    ) {
         let (rows, columns) = match self.term.size() {
             (0, _) | (_, 0) => (24, 80),
             (rows, columns) => (usize::from(rows), usize::from(columns)),
         };
-        let lines = lines(progress, note, columns.saturating_sub(1), rows);
+        let lines = lines(progress, limit, note, columns.saturating_sub(1), rows);
         let mut frame = CLEAR.to_owned();
         for (at, line) in lines.iter().enumerate() {
             if at > 0 {
@@ -80,7 +87,13 @@ fn write(frame: &str) {
 }
 
 /// The lines of a frame, at most `width` wide.
-fn lines(progress: &Progress, note: Option<&str>, width: usize, rows: usize) -> Vec<Vec<Piece>> {
+fn lines(
+    progress: &Progress,
+    limit: Option<NonZeroU32>,
+    note: Option<&str>,
+    width: usize,
+    rows: usize,
+) -> Vec<Vec<Piece>> {
     let names = progress.workflows.iter().map(|of_it| name(&of_it.workflow));
     let names: Vec<String> = names.collect();
     let widest = names.iter().map(|name| name.width()).max().unwrap_or(0);
@@ -91,7 +104,7 @@ fn lines(progress: &Progress, note: Option<&str>, width: usize, rows: usize) -> 
         .iter()
         .zip(&names)
         .take(room)
-        .map(|(of_it, name)| bar(of_it, name, widest, width))
+        .map(|(of_it, name)| bar(of_it, limit, name, widest, width))
         .collect();
     let left = progress.workflows.len() - lines.len();
     let below = match note {
@@ -110,7 +123,13 @@ fn name(workflow: &str) -> String {
 }
 
 /// The line of one workflow, with as many details as fit.
-fn bar(of_it: &WorkflowProgress, name: &str, widest: usize, width: usize) -> Vec<Piece> {
+fn bar(
+    of_it: &WorkflowProgress,
+    limit: Option<NonZeroU32>,
+    name: &str,
+    widest: usize,
+    width: usize,
+) -> Vec<Piece> {
     let done = of_it.processes();
     let failed = match of_it.failed {
         0 => (DIM, "0 failed".to_owned()),
@@ -122,7 +141,10 @@ fn bar(of_it: &WorkflowProgress, name: &str, widest: usize, width: usize) -> Vec
     };
     let left = of_it.time_left.map(format::duration).filter(|_| done > 0);
     let left = left.map(|left| (Style::new(), format!("{left} left")));
-    let per_second = (Style::new(), rate(of_it.per_second));
+    let limit = limit.map_or_else(String::new, |limit| {
+        format!(" (limit {}/s)", count(limit.get().into()))
+    });
+    let per_second = (Style::new(), rate(of_it.per_second) + &limit);
     let of = (Style::new(), of);
     // From most to fewest details.
     let tails = [
@@ -203,7 +225,7 @@ mod tests {
     }
 
     fn text(progress: &Progress, note: Option<&str>, width: usize) -> Vec<String> {
-        let lines = lines(progress, note, width, 24);
+        let lines = lines(progress, None, note, width, 24);
         let text = |line: Vec<Piece>| line.into_iter().map(|(_, text)| text).collect();
         lines.into_iter().map(text).collect()
     }
@@ -262,7 +284,7 @@ mod tests {
     #[test]
     fn more_workflows_than_rows_are_counted() {
         let many: Vec<(&str, u64, u64, Option<u64>)> = vec![("a", 1, 0, Some(2)); 10];
-        let lines = lines(&progress(&many), None, 80, 6);
+        let lines = lines(&progress(&many), None, None, 80, 6);
         assert_eq!(lines.len(), 5);
         assert_eq!(lines[4][0].1, "and 6 more workflows");
     }

@@ -80,11 +80,19 @@ fn draw(output: Output, control: &RunControl, messages: &mpsc::Receiver<DisplayM
     loop {
         let mut progress = control.progress();
         let long = idle.check(&mut progress, Instant::now()).map(idle::text);
-        bars.draw(&progress, note.as_deref().or(long.as_deref()));
+        let below = note.as_deref().or(long.as_deref());
+        bars.draw(&progress, control.throttled(), below);
         match messages.recv_timeout(FRAME) {
             Ok(DisplayMessage::Note(said)) => note = Some(said),
             Err(RecvTimeoutError::Timeout) => {}
-            Ok(DisplayMessage::End) | Err(RecvTimeoutError::Disconnected) => return bars.clear(),
+            Ok(DisplayMessage::End) | Err(RecvTimeoutError::Disconnected) => {
+                bars.clear();
+                // A signal leaves a trace.
+                if let Some(note) = note {
+                    output.say(&note);
+                }
+                return;
+            }
         }
     }
 }
