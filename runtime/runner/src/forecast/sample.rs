@@ -17,7 +17,7 @@ use crate::chunk::context::ChunkContext;
 use crate::control::RunControl;
 use crate::drivers::transactional::FEWEST;
 use crate::forecast::census::{Census, STRIP};
-use crate::forecast::estimate::{Measured, millis};
+use crate::forecast::estimate::{Measured, Page, millis};
 use crate::limits::concurrency;
 use crate::observe::Observer;
 use crate::run::run_log::Range;
@@ -89,10 +89,11 @@ pub(crate) async fn take(
     run.observer = Observer::of_sample();
     run.dry = true;
     let conversions = 1 + u32::from(run.check_determinism);
+    let of_run = workers(&run, census.heads);
     let workers = match most {
         // A part of a strip is for one worker, which counts.
         ..STRIP => 1,
-        _ => workers(&run, census.heads).min(ranges.len()),
+        _ => of_run.min(ranges.len()),
     };
     let context = ChunkContext::new(&run, run.id, store);
     let began = Instant::now();
@@ -104,8 +105,11 @@ pub(crate) async fn take(
     let (sender, mut messages) = mpsc::channel(WAITING);
     let mut tasks = JoinSet::new();
     for _ in 0..workers {
+        let mut context = context.clone();
+        // Its own threads, so that the time in user code is known for each page.
+        context.code = run.code();
         let worker = Worker {
-            context: context.clone(),
+            context,
             source: Source::Heads,
             left: Some(chosen).filter(|_| workers == 1),
             sender: sender.clone(),
@@ -134,11 +138,20 @@ pub(crate) async fn take(
         failures: tried.failures(census.due()),
     };
     let measured = Measured {
-        workers,
+        workers: of_run,
         read_bytes: tried.counts.bytes,
-        pages: tried.pages,
+        // The first page of each worker starts its thread and fills the caches.
+        pages: later(tried.pages, workers),
     };
     Some((sample, measured))
+}
+
+/// The pages after the first one of each worker, if they are enough.
+fn later(mut pages: Vec<Page>, workers: usize) -> Vec<Page> {
+    if pages.len() >= 3 * workers {
+        pages.drain(..workers);
+    }
+    pages
 }
 
 /// Number of workers with which such a run begins.
@@ -156,7 +169,7 @@ pub(crate) fn workers(run: &RunContext, heads: u64) -> usize {
 struct Tried {
     counts: RunCounts,
     classes: BTreeMap<FailureClass, SampleFailures>,
-    pages: Vec<(u64, Duration)>,
+    pages: Vec<Page>,
 }
 
 impl Tried {
@@ -177,7 +190,11 @@ impl Tried {
     fn add(&mut self, done: Done) {
         let before = self.processes();
         self.counts.add(&done.counts);
-        self.pages.push((self.processes() - before, done.took));
+        self.pages.push(Page {
+            processes: self.processes() - before,
+            took: done.took,
+            in_code: done.in_code,
+        });
         for failed in done.failed {
             self.fail(failed.error);
         }
