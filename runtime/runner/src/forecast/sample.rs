@@ -62,7 +62,7 @@ pub struct SampleFailures {
     pub message: String,
 }
 
-/// Cancels the sample when it is dropped, so that no thread goes on for it.
+/// Cancels the sample when it is dropped, so that its threads end.
 struct CancelOnDrop(RunControl);
 
 impl Drop for CancelOnDrop {
@@ -123,7 +123,7 @@ pub(crate) async fn take(
     let stopped = timeout_at(until, tried.listen(&mut messages)).await;
     if stopped.is_err() {
         control.cancel();
-        // Code that does not return is left alone.
+        // Code that does not return keeps its thread.
         let _ = timeout_at(until + STOPS_WITHIN, tried.listen(&mut messages)).await;
     }
     let took = began.elapsed();
