@@ -47,16 +47,18 @@ pub(crate) struct Page {
 pub(crate) struct Measured {
     /// Number of workers with which the run begins.
     pub(crate) workers: usize,
-    /// Bytes that were read.
+    /// Number of processes that were tried.
+    pub(crate) tried: u64,
+    /// Bytes that were read of them.
     pub(crate) read_bytes: u64,
+    /// Pages with processes.
     pub(crate) pages: Vec<Page>,
 }
 
 impl Estimate {
     /// Estimates a run over `due` processes, with a limit in processes per second.
     pub(crate) fn new(due: u64, throttle: Option<NonZeroU32>, measured: Option<&Measured>) -> Self {
-        let tried = measured.map(Measured::processes).filter(|tried| *tried > 0);
-        let measured = measured.zip(tried);
+        let measured = measured.filter(|measured| !measured.pages.is_empty());
         let mut estimate = Self {
             processes: due,
             throttle,
@@ -65,11 +67,11 @@ impl Estimate {
         if due == 0 {
             return estimate;
         }
-        if let Some((measured, tried)) = measured {
+        if let Some(measured) = measured {
             let (low, high) = measured.range(due);
             estimate.low_ms = Some(millis(low));
             estimate.high_ms = Some(millis(high));
-            estimate.read_bytes = Some(scaled(measured.read_bytes, due, tried));
+            estimate.read_bytes = Some(scaled(measured.read_bytes, due, measured.tried));
         }
         if let Some(limit) = throttle {
             let least = millis(duration(as_f64(due) / f64::from(limit.get())));
@@ -81,13 +83,9 @@ impl Estimate {
 }
 
 impl Measured {
-    fn processes(&self) -> u64 {
-        self.pages.iter().map(|page| page.processes).sum()
-    }
-
     /// The least and the greatest time that a run over `due` processes is expected to take.
     fn range(&self, due: u64) -> (Duration, Duration) {
-        let bytes = (self.read_bytes / self.processes().max(1)).max(1);
+        let bytes = (self.read_bytes / self.tried.max(1)).max(1);
         let fit = (CHUNK_BYTES as u64 / bytes).clamp(1, CHUNK_PROCESSES as u64);
         let pages = as_f64(due.div_ceil(fit).max(self.workers as u64));
         let reading = |page: &Page| page.took.saturating_sub(page.in_code);
@@ -164,6 +162,7 @@ mod tests {
     fn measured(pages: Vec<Page>) -> Measured {
         Measured {
             workers: 4,
+            tried: pages.iter().map(|page| page.processes).sum(),
             read_bytes: pages.iter().map(|page| page.processes * 1_000).sum(),
             pages,
         }
@@ -213,7 +212,7 @@ mod tests {
             assert!(estimate.low_ms.unwrap() > 0 && estimate.high_ms >= estimate.low_ms);
         }
         // No process was decided in time.
-        let none = measured(vec![page(0)]);
+        let none = measured(Vec::new());
         assert_eq!(Estimate::new(1_000, None, Some(&none)).low_ms, None);
         let due = Estimate::new(0, NonZeroU32::new(1), Some(&measured(vec![page(1)])));
         assert_eq!(

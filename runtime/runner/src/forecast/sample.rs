@@ -139,6 +139,7 @@ pub(crate) async fn take(
     };
     let measured = Measured {
         workers: of_run,
+        tried: processes,
         read_bytes: tried.counts.bytes,
         // The first page of each worker starts its thread and fills the caches.
         pages: later(tried.pages, workers),
@@ -190,11 +191,14 @@ impl Tried {
     fn add(&mut self, done: Done) {
         let before = self.processes();
         self.counts.add(&done.counts);
-        self.pages.push(Page {
-            processes: self.processes() - before,
-            took: done.took,
-            in_code: done.in_code,
-        });
+        let processes = self.processes() - before;
+        if processes > 0 {
+            self.pages.push(Page {
+                processes,
+                took: done.took,
+                in_code: done.in_code,
+            });
+        }
         for failed in done.failed {
             self.fail(failed.error);
         }
