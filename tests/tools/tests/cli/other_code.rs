@@ -15,7 +15,8 @@ use crate::{FIXED, PROGRAM};
 fn say(of: &str, sample: &Sample, args: &[&str], code: i32) -> Ran {
     let mut command = program(of, args);
     command.current_dir(sample.folder());
-    finish(command.args(["--store", "./loans"])).exits(code)
+    command.args(["--store", "./loans"]);
+    finish(command).exits(code)
 }
 
 /// A store in which a run of the draft was killed in its middle.
@@ -51,7 +52,8 @@ fn after_a_deployment_of_other_code_every_suggested_command_works() {
     let ways = ["resume 1 --force", "run --yes --take-over"];
     for args in [&["status"][..], &["plan", "--sample", "0"], &["show", "1"]] {
         let said = say(FIXED, &sample, &[args, &["--json"]].concat(), 0).json();
-        assert_eq!(commands(&said["next"]), ways, "{args:?}");
+        // `show` adds the commands about the failures.
+        assert_eq!(commands(&said["next"])[..2], ways, "{args:?}");
     }
     for args in [&["status"][..], &["plan", "--sample", "0"]] {
         let text = say(FIXED, &sample, args, 0);
@@ -69,13 +71,21 @@ fn after_a_deployment_of_other_code_every_suggested_command_works() {
     assert!(means[0].as_str().unwrap().contains("the rest of run 1"));
     assert!(means[1].as_str().unwrap().contains("a new run"));
     assert_eq!(refused["next_args"].as_array().unwrap().len(), 2);
-    // Each of them migrates the rest.
-    for way in ways {
+    // What the draft refused stays failed in its run; a new run migrates all.
+    let [force, new] = ways.map(|way| {
         let sample = sample.copied();
-        let way: Vec<&str> = way.split(' ').collect();
-        say(FIXED, &sample, &way, 0);
-        assert_eq!(stands(&sample).at("loan@2014"), 240, "{way:?}");
-    }
+        let way = [Vec::from_iter(way.split(' ')), vec!["--json"]].concat();
+        let mut command = program(FIXED, &way);
+        command.current_dir(sample.folder());
+        command.args(["--store", "./loans"]);
+        let said = finish(command).json();
+        (
+            said["failed"].as_u64().unwrap(),
+            stands(&sample).at("loan@2014"),
+        )
+    });
+    assert_eq!(force.0 + force.1 as u64, 240, "{force:?}");
+    assert_eq!(new, (0, 240));
     // The original program resumes the run.
     for args in [&["status"][..], &["plan", "--sample", "0"]] {
         let said = say(PROGRAM, &sample, &[args, &["--json"]].concat(), 0).json();
