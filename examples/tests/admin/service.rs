@@ -310,7 +310,7 @@ fn a_service_answers_as_fully_as_its_store() {
         &["--percent", "5"],
         &["--limit", "10", "--check-determinism"],
         &["--sample", "0", "--throttle", "20"],
-        &["--tenant", "nobody"],
+        &["--tenant", "absent"],
     ] {
         let plan = [&["plan"][..], options].concat();
         let through = service.ask(&plan).exits(0).json();

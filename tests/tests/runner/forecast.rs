@@ -120,7 +120,7 @@ async fn a_throttle_bounds_the_estimate_and_the_one_of_an_earlier_run_does_not()
     assert_eq!(limited.high_ms, None);
     let free = forecast!(runner, None, 64).estimate;
     assert!(free.high_ms.unwrap() < (JOBS - 20) * 50, "{free:?}");
-    // A limit above what the run reaches is none.
+    // A limit above what the run reaches has no effect.
     let high = forecast!(runner, NonZeroU32::new(u32::MAX), 64).estimate;
     assert!(high.high_ms.unwrap() < (JOBS - 20) * 50, "{high:?}");
 }
@@ -133,7 +133,8 @@ async fn of_each_class_the_first_process_in_order_is_named() {
         40 | 160 => panic!("oh"),
         _ => Ok(()),
     });
-    let forecast = forecast!(upgrade.runner(&store), None, 1_000);
+    let runner = upgrade.runner(&store);
+    let forecast = forecast!(runner, None, 1_000);
     let sample = forecast.sample.unwrap();
     let failures = sample.failures.iter().map(|failures| {
         let subject = failures.subject.clone();

@@ -118,7 +118,7 @@ impl Resume {
             let failure = Failure::refused(
                 Reason::OtherCode,
                 format!(
-                    "run {number} was last executed with plan {}, but the migrations of this program give plan {}; resume the run with the original program, or choose what this program does",
+                    "run {number} was last executed with plan {}, but the migrations of this program give plan {}; resume the run with the original program, start a new run, or use --force",
                     last.fingerprint, plan.fingerprint
                 ),
             );

@@ -159,7 +159,7 @@ impl Session {
             Request::Watch | Request::Run(_) | Request::Resume { .. } | Request::Retry { .. } => {
                 return self.follow(request).await;
             }
-            // These read the whole store, which nobody waits for once the client has left.
+            // These read the whole store, in vain once the client has left.
             Request::Plan(request) => {
                 let service = self.service.clone();
                 let planned = self.unless_gone(service.planned(&request)).await?;

@@ -23,8 +23,8 @@ const AT_A_TIME: usize = 16;
 
 /// Number of due processes in the two parts of a strip. Pages of two sizes tell what a page
 /// takes from what a process takes.
-const SHORT: usize = 2;
-pub(crate) const STRIP: usize = 8;
+const SHORT: usize = 8;
+pub(crate) const STRIP: usize = 64;
 
 /// Maximum number of strips that are kept.
 const STRIPS: usize = 256;
@@ -150,9 +150,8 @@ impl Census {
         self.due as u64
     }
 
-    /// Short and long ranges from all over the store, in turn, with about `most` due
-    /// processes in total, and how many there are. A part of them is from all over the
-    /// store too.
+    /// Short ranges from all over the store and then long ones, with about `most` due
+    /// processes in total, and how many there are.
     pub(crate) fn sample(&self, most: usize) -> (Vec<StreamRange>, usize) {
         let kept = self.strips.len();
         let all: usize = self.strips.iter().map(|strip| strip.due).sum();
@@ -166,21 +165,19 @@ impl Census {
             .enumerate()
             .collect();
         strips.sort_by_key(|(number, _)| number.reverse_bits());
-        let mut ranges = Vec::with_capacity(2 * chosen);
-        let mut due = 0;
-        for (_, strip) in strips {
-            due += strip.due;
-            ranges.push(StreamRange {
-                after: strip.after.clone(),
-                through: Some(strip.middle.clone()),
-            });
-            if strip.due > SHORT {
-                ranges.push(StreamRange {
-                    after: Some(strip.middle.clone()),
-                    through: Some(strip.through.clone()),
-                });
-            }
-        }
+        let due: usize = strips.iter().map(|(_, strip)| strip.due).sum();
+        // A sample that ends early has been at as many places as possible.
+        let short = strips.iter().map(|(_, strip)| StreamRange {
+            after: strip.after.clone(),
+            through: Some(strip.middle.clone()),
+        });
+        let is_long = |strip: &&Strip| strip.due > SHORT;
+        let long = strips.iter().map(|(_, strip)| *strip).filter(is_long);
+        let long = long.map(|strip| StreamRange {
+            after: Some(strip.middle.clone()),
+            through: Some(strip.through.clone()),
+        });
+        let ranges = short.chain(long).collect();
         (ranges, due.min(most))
     }
 
@@ -392,18 +389,18 @@ mod tests {
                 due if due <= full => assert_eq!(counted, due),
                 due => assert!(counted > full / 2, "{due}: {counted}"),
             }
-            for most in [1, 7, 8, 100, 256] {
+            for most in [1, 7, STRIP, 100, 1_024] {
                 let (ranges, counted) = census.sample(most);
                 assert!(counted <= most);
                 let sampled = within(&ranges, due);
                 assert!(sampled.len() >= counted, "{due}, {most}");
                 assert!(sampled.len() <= most.max(STRIP), "{due}, {most}");
                 // From the beginning to near the end.
-                if due > 1_000 && most >= 100 {
+                if due > 2_000 && most >= 1_000 {
                     assert!(sampled[0] == 0 && sampled[sampled.len() - 1] > due * 7 / 8);
-                    // The first half of them too.
-                    let half = within(&ranges[..ranges.len() / 2], due);
-                    assert!(half[half.len() - 1] > due * 3 / 4, "{due}, {most}");
+                    // The first few of them too.
+                    let few = within(&ranges[..ranges.len() / 8], due);
+                    assert!(few[few.len() - 1] > due / 2, "{due}, {most}");
                 }
             }
             assert_eq!(census.sample(0), (Vec::new(), 0));

@@ -17,7 +17,7 @@ use crate::chunk::context::ChunkContext;
 use crate::control::RunControl;
 use crate::drivers::transactional::FEWEST;
 use crate::forecast::census::{Census, STRIP};
-use crate::forecast::estimate::{Measured, millis};
+use crate::forecast::estimate::{Measured, Page, millis};
 use crate::limits::concurrency;
 use crate::observe::Observer;
 use crate::run::run_log::Range;
@@ -64,7 +64,7 @@ pub struct SampleFailures {
     pub message: String,
 }
 
-/// Cancels the sample when it is dropped, so that no thread goes on for it.
+/// Cancels the sample when it is dropped, so that its threads end.
 struct CancelOnDrop(RunControl);
 
 impl Sample {
@@ -102,10 +102,11 @@ pub(crate) async fn take(
     run.dry = true;
     let conversions = 1 + u32::from(run.check_determinism);
     let selection = run.selection.clone();
+    let of_run = workers(&run, census.heads);
     let workers = match most {
         // A part of a strip is for one worker, which counts.
         ..STRIP => 1,
-        _ => workers(&run, census.heads).min(ranges.len()),
+        _ => of_run.min(ranges.len()),
     };
     let context = ChunkContext::new(&run, run.id, store);
     let began = Instant::now();
@@ -117,8 +118,11 @@ pub(crate) async fn take(
     let (sender, mut messages) = mpsc::channel(WAITING);
     let mut tasks = JoinSet::new();
     for _ in 0..workers {
+        let mut context = context.clone();
+        // Its own threads, so that the time in user code is known for each page.
+        context.code = run.code();
         let worker = Worker {
-            context: context.clone(),
+            context,
             source: Source::Heads,
             left: Some(chosen).filter(|_| workers == 1),
             sender: sender.clone(),
@@ -132,7 +136,7 @@ pub(crate) async fn take(
     let stopped = timeout_at(until, tried.listen(&mut messages)).await;
     if stopped.is_err() {
         control.cancel();
-        // Code that does not return is left alone.
+        // Code that does not return keeps its thread.
         let _ = timeout_at(until + STOPS_WITHIN, tried.listen(&mut messages)).await;
     }
     let took = began.elapsed();
@@ -153,11 +157,21 @@ pub(crate) async fn take(
     };
     sample.failures = tried.failures(sample.share_of(census.due()));
     let measured = Measured {
-        workers,
+        workers: of_run,
+        tried: processes,
         read_bytes: tried.counts.bytes,
-        pages: tried.pages,
+        // The first page of each worker starts its thread and fills the caches.
+        pages: later(tried.pages, workers),
     };
     Some((sample, measured))
+}
+
+/// The pages after the first one of each worker, if they are enough.
+fn later(mut pages: Vec<Page>, workers: usize) -> Vec<Page> {
+    if pages.len() >= 3 * workers {
+        pages.drain(..workers);
+    }
+    pages
 }
 
 /// Number of workers with which such a run begins.
@@ -175,7 +189,7 @@ pub(crate) fn workers(run: &RunContext, heads: u64) -> usize {
 struct Tried {
     counts: RunCounts,
     classes: BTreeMap<FailureClass, SampleFailures>,
-    pages: Vec<(u64, Duration)>,
+    pages: Vec<Page>,
 }
 
 impl Tried {
@@ -196,7 +210,14 @@ impl Tried {
     fn add(&mut self, done: Done) {
         let before = self.processes();
         self.counts.add(&done.counts);
-        self.pages.push((self.processes() - before, done.took));
+        let processes = self.processes() - before;
+        if processes > 0 {
+            self.pages.push(Page {
+                processes,
+                took: done.took,
+                in_code: done.in_code,
+            });
+        }
         for failed in done.failed {
             self.fail(failed.error);
         }

@@ -123,6 +123,7 @@ pub(crate) async fn attempt(
         heads: outcome.heads,
         conflicts: 0,
         took: Duration::ZERO,
+        in_code: Duration::ZERO,
     };
     let mut row = range.row.clone();
     row.counts.add(&done.counts);

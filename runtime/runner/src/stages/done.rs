@@ -35,6 +35,8 @@ pub(crate) struct Done {
     pub(crate) conflicts: u64,
     /// How long the chunk took, from before it was read.
     pub(crate) took: Duration,
+    /// How long user code took meanwhile, on the threads of the worker.
+    pub(crate) in_code: Duration,
 }
 
 impl Done {

@@ -171,7 +171,7 @@ impl Worker {
                 })
                 .min(self.context.control.chunk_limit())
                 .min(self.left.unwrap_or(usize::MAX));
-            let began = Instant::now();
+            let (began, busy) = (Instant::now(), self.context.code.busy());
             let turn = backpressure.turn(&self.context.store).await;
             let page = self.source.page(&self.context, range, limit).await;
             drop(turn);
@@ -224,6 +224,7 @@ impl Worker {
             match worked {
                 Ok(PageResult { mut done, large }) => {
                     done.took = began.elapsed();
+                    done.in_code = self.context.code.busy().saturating_sub(busy);
                     queue.renew(range);
                     conflicts = 0;
                     // The rest of the page after a large process was read in vain, and

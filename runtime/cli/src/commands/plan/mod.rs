@@ -49,7 +49,7 @@ pub(crate) struct ShowPlan {
     #[command(flatten)]
     planned: PlanArgs,
     /// Dry-run at most N processes; 0 disables the sample
-    #[arg(long, value_name = "N", default_value_t = 256)]
+    #[arg(long, value_name = "N", default_value_t = 1_024)]
     sample: usize,
     /// Estimate a run that is limited to N processes per second; `off` for a
     /// run without the limit of the service
