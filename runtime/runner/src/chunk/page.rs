@@ -619,7 +619,7 @@ fn convert_one(
         };
         if let Some(converted) = &first {
             watchdog.run_on(stream, deadline, || {
-                round_trip::check(&planned.route, stream, converted.json(), &context.unchecked)
+                round_trip::check(&planned.route, stream, converted.json())
             })?;
         }
         Ok(first)

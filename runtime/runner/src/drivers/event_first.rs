@@ -343,10 +343,9 @@ async fn migrate(
         let Some(converted) = converted else {
             return (StreamOutcome::Finished, warnings);
         };
-        let read_back = (route.clone(), run.unchecked.clone());
+        let read_back = route.clone();
         let checked = stores.code.run_on(stream, move |stream| {
-            let (route, unchecked) = read_back;
-            round_trip::check(&route, stream, converted.json(), &unchecked)?;
+            round_trip::check(&read_back, stream, converted.json())?;
             Ok(converted)
         });
         let converted = match checked.await {

@@ -152,7 +152,6 @@ impl<M, ES: EventStore, SS: SnapshotStore> MigrationRunner<M, ES, SS> {
             control: self.control.clone(),
             observer: Observer::without_run(),
             migrations: Arc::new(migrations),
-            unchecked: Arc::default(),
             abandoned: self.abandoned.clone(),
         }
     }
@@ -198,6 +197,12 @@ impl<M, ES: EventStore, SS: SnapshotStore> MigrationRunner<M, ES, SS> {
             migrations,
             matches!(request, RunRequest::DryRun),
         );
+        // The selection of a resumed run is that of its record.
+        let is_resumed = matches!(request, RunRequest::Resume(_));
+        let unreadable = due::unreadable_route(&run.migrations, &run.selection);
+        if let Some(refusal) = unreadable.filter(|_| !is_resumed) {
+            return MigrationReport::refused(refusal);
+        }
         let mut report = match self.one_store() {
             Some(store) => {
                 let separate_registry = registry.filter(|r| r.store_id() != Some(store.store_id()));
@@ -237,7 +242,6 @@ impl<M, ES: EventStore, SS: SnapshotStore> MigrationRunner<M, ES, SS> {
                 }
             },
         };
-        run.unchecked.warn(&mut report);
         if run.dry {
             self.warn_of_changed_steps(run_options, &run, &mut report)
                 .await;
@@ -374,6 +378,9 @@ impl<M, ES: EventStore, SS: SnapshotStore> MigrationRunner<M, ES, SS> {
                 "run {id} was last executed with plan {}, but the migrations of this program give plan {}; resume the run with the original program or with `force`, or start a new run",
                 last.fingerprint, plan.fingerprint
             )));
+        }
+        if let Some(refusal) = due::unreadable_route(&run.migrations, &run.selection) {
+            return Err(Error::invalid(refusal.message));
         }
         if let Some(record) = &began {
             self.control.throttle_again(record.throttle);

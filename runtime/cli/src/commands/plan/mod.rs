@@ -174,6 +174,7 @@ impl ShowPlan {
                     .to_owned(),
             );
         }
+        warnings.extend(runner.unreadable_route());
         warnings.extend(reader.in_use().await?.as_ref().map(store::in_use));
         let other_code = match &holder {
             Some(run) => OtherCode::of(context, &history, run).await?,
