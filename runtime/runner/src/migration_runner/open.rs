@@ -23,7 +23,8 @@ impl<M, ES: EventStore, SS: SnapshotStore> MigrationRunner<M, ES, SS> {
     /// the same code and the same transaction as in a run.
     ///
     /// While a run has claimed the store, processes that the run selects are migrated
-    /// as part of that run. Otherwise the processes that this runner
+    /// as part of that run, with its [checks](Self::check_determinism) and its
+    /// [deadline](Self::deadline) unless those of this runner are stricter. Otherwise the processes that this runner
     /// [selects](Self::select) are migrated, in a run of their own of kind
     /// [`RunKind::Lazy`]. Processes that neither selects, processes that are
     /// [held](crate::Runs::hold), and processes at versions without a route to `W` are
