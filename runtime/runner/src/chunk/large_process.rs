@@ -33,7 +33,7 @@ pub(crate) enum LargeError {
 }
 
 impl LargeError {
-    fn of(stream: &StreamId, error: Error) -> Self {
+    pub(super) fn of(stream: &StreamId, error: Error) -> Self {
         match error.kind() {
             ErrorKind::Corrupt | ErrorKind::NewerFormat => {
                 Self::Process(scan::unreadable(stream, &error))

@@ -298,7 +298,7 @@ async fn migrate(
     if !run.selection.selects(stream) {
         return (StreamOutcome::NotSelected, warnings);
     }
-    for _ in 0..ATTEMPTS {
+    for attempt in 0..=ATTEMPTS {
         let head = match stores.events.head(stream).await {
             Ok(Some(head)) => head,
             Ok(None) => return (StreamOutcome::Empty, warnings),
@@ -325,6 +325,8 @@ async fn migrate(
                 return (StreamOutcome::Failed(error), warnings);
             }
             VersionStatus::Behind(_) if head.held => return (StreamOutcome::Held, warnings),
+            // The last change may have been a hold, or a migration elsewhere.
+            VersionStatus::Behind(_) if attempt == ATTEMPTS => break,
             VersionStatus::Behind(route) => route,
         };
         let first = read(run, stores, stream, head.clone(), &route);
