@@ -20,6 +20,7 @@ mod runs;
 mod selection;
 mod store_changes_during_run;
 mod store_combinations;
+mod sweeps;
 mod threads;
 mod unknown_commit_outcome;
 mod version_retirement;

@@ -413,11 +413,11 @@ impl ChunkContext {
                 }
                 Some(Converted::Finished(finished)) => {
                     stays(&mut outcome);
-                    outcome.counts.skipped_by.finished += 1;
+                    skips.by.finished += 1;
                     outcome.finished.push(finished.clone());
                 }
                 Some(Converted::UpToDate(head)) => {
-                    outcome.counts.skipped_by.already_there += 1;
+                    skips.by.already_there += 1;
                     let up_to_date = (slot.stream.clone(), head.clone());
                     outcome.up_to_date.push(up_to_date);
                 }
