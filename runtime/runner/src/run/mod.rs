@@ -2,6 +2,7 @@
 
 pub mod actions;
 pub(crate) mod bookkeeping;
+pub(crate) mod build;
 pub(crate) mod counts;
 pub mod history;
 pub(crate) mod in_user_code;
