@@ -528,8 +528,13 @@ impl ProcessRegistry for SlowRegistry {
         self.0.lookup(tenant, key).await
     }
 
-    async fn remove(&self, tenant: &TenantId, key: &RegistryKey) -> Result<(), Error> {
-        self.0.remove(tenant, key).await
+    async fn remove(
+        &self,
+        tenant: &TenantId,
+        key: &RegistryKey,
+        identity: &ProcessIdentity,
+    ) -> Result<(), Error> {
+        self.0.remove(tenant, key, identity).await
     }
 }
 

@@ -367,8 +367,9 @@ impl ProcessRegistry for OwnKeyOnly {
         &self,
         tenant: &state_migration::TenantId,
         key: &RegistryKey,
+        identity: &ProcessIdentity,
     ) -> Result<(), Error> {
-        self.0.remove(tenant, key).await
+        self.0.remove(tenant, key, identity).await
     }
 }
 
@@ -478,8 +479,9 @@ impl ProcessRegistry for MovesKeys {
         &self,
         tenant: &state_migration::TenantId,
         key: &RegistryKey,
+        identity: &ProcessIdentity,
     ) -> Result<(), Error> {
-        self.0.remove(tenant, key).await
+        self.0.remove(tenant, key, identity).await
     }
     async fn keys_of(
         &self,
