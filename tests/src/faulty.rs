@@ -132,8 +132,13 @@ impl<S: ProcessRegistry> ProcessRegistry for Faulty<S> {
         Faults::strike(&self.faults.lookup, "lookup")?;
         self.inner.lookup(tenant, key).await
     }
-    async fn remove(&self, tenant: &TenantId, key: &RegistryKey) -> Result<(), Error> {
-        self.inner.remove(tenant, key).await
+    async fn remove(
+        &self,
+        tenant: &TenantId,
+        key: &RegistryKey,
+        identity: &ProcessIdentity,
+    ) -> Result<(), Error> {
+        self.inner.remove(tenant, key, identity).await
     }
     async fn keys_of(
         &self,

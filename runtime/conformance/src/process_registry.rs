@@ -24,7 +24,10 @@ pub async fn process_registry(registry: &dyn ProcessRegistry) -> Result<(), Viol
         "`replace` replaces only the expected entry",
         replacing(registry).await,
     )?;
-    of("an entry can be removed", removal(registry).await)?;
+    of(
+        "`remove` removes the entry of the given process only",
+        removal(registry).await,
+    )?;
     of(
         "the keys of a process include the key with its process id",
         keys(registry).await,
@@ -141,19 +144,22 @@ async fn removal(registry: &dyn ProcessRegistry) -> Checked {
             .register(&tenant, key, &identity(&tenant, "k")?)
             .await?;
     }
-    registry.remove(&tenant, &conversation).await?;
-    registry.remove(&tenant, &correlation).await?;
+    let (entry, other) = (identity(&tenant, "k")?, identity(&tenant, "other")?);
+    registry.remove(&tenant, &conversation, &other).await?;
+    same(
+        "the entry after `remove` with another process",
+        &registry.lookup(&tenant, &conversation).await?,
+        &Some(entry.clone()),
+    )?;
+    registry.remove(&tenant, &conversation, &entry).await?;
+    registry.remove(&tenant, &correlation, &entry).await?;
     same(
         "the entry after its removal",
         &registry.lookup(&tenant, &conversation).await?,
         &None,
     )?;
     let kept = registry.lookup(&tenant, &own).await?;
-    same(
-        "the entry that was not removed",
-        &kept,
-        &Some(identity(&tenant, "k")?),
-    )
+    same("the entry that was not removed", &kept, &Some(entry))
 }
 
 async fn keys(registry: &dyn ProcessRegistry) -> Checked {

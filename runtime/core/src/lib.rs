@@ -36,6 +36,7 @@ mod skipped_by;
 pub mod store_api;
 #[doc(hidden)]
 pub mod strict_json;
+mod tag;
 mod time;
 mod version;
 mod workflow;

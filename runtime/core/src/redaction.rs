@@ -19,6 +19,20 @@ pub(crate) fn read<'de, T: Deserialize<'de>>(json: &'de [u8]) -> Result<T, serde
     }
 }
 
+/// The path of the innermost value at which an error occurred; empty for the whole text,
+/// and also between two members. `None` if the error has no position.
+pub(crate) fn path_of(json: &str, error: &serde_json::Error) -> Option<String> {
+    let offset = offset(json, error.line(), error.column())?;
+    Some(path_at(json, offset, false))
+}
+
+/// The offset of the last byte that was read, from a line and a column.
+fn offset(json: &str, line: usize, column: usize) -> Option<usize> {
+    let (before, column) = (line.checked_sub(1)?, column.checked_sub(1)?);
+    let lines = json.split_inclusive('\n').take(before);
+    Some(lines.map(str::len).sum::<usize>() + column)
+}
+
 /// The path of the innermost value at an offset in the text of a state.
 fn path_at(json: &str, offset: usize, may_be_just_behind: bool) -> String {
     let mut path = String::new();
@@ -304,12 +318,10 @@ impl Refusal {
     /// The reason with the path of the value.
     pub fn text(&self, json: &str) -> String {
         let what = self.what();
-        if self.line == 0 || self.column == 0 {
+        let Some(offset) = offset(json, self.line, self.column) else {
             return what.to_owned();
-        }
-        let before = json.split_inclusive('\n').take(self.line - 1);
-        let line = before.map(str::len).sum::<usize>();
-        let path = path_at(json, line + self.column - 1, self.of_a_value);
+        };
+        let path = path_at(json, offset, self.of_a_value);
         format!("{what} at {}", place(&path))
     }
 }

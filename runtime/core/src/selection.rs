@@ -104,6 +104,10 @@ impl Selection {
     }
 
     /// Limits the selection to processes that are not finished.
+    ///
+    /// A run asks [`Workflow::is_finished`](crate::Workflow::is_finished), and the store
+    /// keeps that a process is finished until it gets an event. Another build of
+    /// the program, or another migration, asks again.
     #[must_use]
     pub fn in_flight(mut self) -> Self {
         self.in_flight = true;

@@ -202,8 +202,8 @@ pub struct RunControl {
 struct Inner {
     requested: watch::Sender<Requested>,
     progress: watch::Sender<Progress>,
-    /// Whether the last run has ended, in any state.
-    over: watch::Sender<bool>,
+    /// How often the last run in progress has ended, in any state.
+    ended: watch::Sender<u64>,
     /// Number of runs in progress. The store admits one of them; the others are
     /// refused.
     in_progress: AtomicUsize,
@@ -253,7 +253,7 @@ impl RunControl {
             inner: Arc::new(Inner {
                 requested: watch::Sender::new(requested),
                 progress: watch::Sender::new(Progress::default()),
-                over: watch::Sender::new(false),
+                ended: watch::Sender::new(0),
                 in_progress: AtomicUsize::new(0),
                 border: Mutex::default(),
                 actions: Mutex::default(),
@@ -382,25 +382,28 @@ impl RunControl {
     /// A stream of the progress of the run: now, and after each change until the run
     /// ends.
     ///
-    /// The stream also ends when the run is refused or interrupted. A slow receiver may
-    /// miss intermediate updates, but always sees the last one.
+    /// If no run is in progress, the stream begins with the progress of the last run and
+    /// waits for the next one, so watch a run before it is started. The stream also ends
+    /// when the run is refused or interrupted. A slow receiver may miss intermediate
+    /// updates, but always sees the last one.
     #[must_use]
     pub fn watch(&self) -> BoxStream<'static, Progress> {
         let progress = self.inner.progress.subscribe();
-        let over = self.inner.over.subscribe();
-        stream::unfold(Some((progress, over, true)), |watching| async move {
-            let (mut progress, mut over, first) = watching?;
+        let ended = self.inner.ended.subscribe();
+        let before = *ended.borrow();
+        stream::unfold(Some((progress, ended, true)), move |watching| async move {
+            let (mut progress, mut ended, first) = watching?;
             if !first {
-                let (changed, ended) = (pin!(progress.changed()), pin!(over.wait_for(|o| *o)));
-                match select(changed, ended).await {
+                let end = ended.wait_for(|ended| *ended != before);
+                match select(pin!(progress.changed()), pin!(end)).await {
                     Either::Left((changed, _)) => changed.ok()?,
                     Either::Right((ended, _)) => drop(ended.ok()?),
                 }
             }
-            // The last progress is published before `over` is set.
-            let is_over = *over.borrow();
+            // The last progress is published before the end.
+            let is_over = *ended.borrow() != before;
             let now = progress.borrow_and_update().clone();
-            Some((now, (!is_over).then_some((progress, over, false))))
+            Some((now, (!is_over).then_some((progress, ended, false))))
         })
         .boxed()
     }
@@ -485,7 +488,6 @@ impl RunControl {
     pub fn begin(&self) -> RunGuard {
         let _border = self.border();
         self.inner.in_progress.fetch_add(1, Ordering::SeqCst);
-        self.inner.over.send_replace(false);
         RunGuard(self.clone())
     }
 
@@ -504,7 +506,7 @@ impl RunControl {
         if self.inner.in_progress.fetch_sub(1, Ordering::SeqCst) > 1 {
             return;
         }
-        self.inner.over.send_replace(true);
+        self.inner.ended.send_modify(|ended| *ended += 1);
         self.change(|requested| {
             requested.cancelled = false;
             requested.paused = false;

@@ -13,6 +13,7 @@ use crate::migration_runner::refusal;
 use crate::stages::convert::{self, Planned};
 use crate::stages::fold::{FoldProgress, Folded};
 use crate::user_code::panics::{DropGuarded, catch};
+use crate::user_code::round_trip;
 use crate::user_code::threads::UserCode;
 
 /// A state as JSON, or the reason why it cannot be shown.
@@ -150,9 +151,14 @@ async fn converted(
     stream: &StreamId,
     folded: Folded,
 ) -> (StateJson, Option<MigrationError>) {
-    let converted = code.run_on(stream, move |_| convert::process(&planned, folded));
+    let converted = code.run_on(stream, move |stream| {
+        let converted = convert::process(&planned, folded)?;
+        let json = converted.json().to_owned();
+        let checked = round_trip::check(&planned.route, stream, &json);
+        Ok((json, checked.err()))
+    });
     match converted.await {
-        Ok(converted) => (Ok(converted.json().to_owned()), None),
+        Ok((json, failure)) => (Ok(json), failure),
         Err(failure) => (Err("the conversion failed".to_owned()), Some(failure)),
     }
 }
@@ -176,8 +182,8 @@ mod tests {
     use crate::stages::fold::PAGE;
     use state_migration_core::migration::Encoder;
     use state_migration_core::{
-        ConversionError, EventPayload, ExpectedSequence, NewEvent, StateMigration, Workflow,
-        WorkflowId,
+        ConversionError, Decoder, EventPayload, ExpectedSequence, NewEvent, StateMigration,
+        Workflow, WorkflowId,
     };
     use state_migration_store::MemoryStore;
 
@@ -257,6 +263,10 @@ mod tests {
                 },
                 _ => Ok(Cents { cents: euro * 100 }),
             }
+        }
+
+        fn decoder(&self) -> Option<Decoder> {
+            Some(Decoder::for_state::<Cents>())
         }
 
         fn encoder(&self) -> Option<Encoder> {

@@ -10,7 +10,6 @@ use crate::observe::Observer;
 use crate::restrictions::Restrictions;
 use crate::run::{RunKind, Runs};
 use crate::user_code::abandoned::Abandoned;
-use crate::user_code::round_trip;
 use crate::user_code::threads::UserCode;
 
 /// Parameters of one execution of a run.
@@ -34,8 +33,6 @@ pub(crate) struct RunContext {
     pub(crate) yields: bool,
     pub(crate) control: RunControl,
     pub(crate) observer: Observer,
-    /// New states that could not be checked because no decoder is known.
-    pub(crate) unchecked: Arc<round_trip::UncheckedStates>,
     /// The threads of the runner that were abandoned.
     pub(crate) abandoned: Abandoned,
 }

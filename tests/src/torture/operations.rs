@@ -356,11 +356,17 @@ pub(super) async fn registry(life: &Life<'_>, rng: &mut Rng) -> Result<(), Wrong
             1 => RegistryKey::Conversation(id::<ConversationId>(&format!("c{number}"))),
             _ => RegistryKey::Correlation(id::<CorrelationId>(&format!("c {number}"))),
         };
-        let removes = rng.u32(0..4) == 0;
-        let becomes = (!removes).then_some(n);
+        let removed = match rng.u32(0..4) {
+            0 => match life.store.lookup(tenant, &key).await {
+                Ok(Some(entry)) => Some(entry),
+                Ok(None) | Err(_) => continue,
+            },
+            _ => None,
+        };
+        let becomes = removed.is_none().then_some(n);
         life.world.model.borrow_mut().key(tenant, &key).ask(becomes);
-        let result = if removes {
-            life.store.remove(tenant, &key).await
+        let result = if let Some(entry) = removed {
+            life.store.remove(tenant, &key, &entry).await
         } else {
             let process = identity.process_id().clone();
             let identity = ProcessIdentity::new(process, tenant.clone(), head.workflow_id);

@@ -1,18 +1,22 @@
 //! The read-back of new states: a run decodes each new state as a process does when it
-//! is loaded, and commits the state only if the result is equal.
+//! is loaded, and commits the state only if the result is equal. So does the migration of
+//! a process that is opened.
 
 use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer, Serialize};
 use state_migration::{
-    ConversionError, Decoder, EventStore, ExpectedSequence, FailureClass, IdentityMigration,
-    MemoryStore, MigrationError, MigrationRegistry, MigrationReport, MigrationRunner, Migrations,
-    NewEvent, Process, SnapshotStore, Stage, StateMigration, Subject, Workflow, WorkflowId,
-    state_migration,
+    ConversionError, Decoder, ErrorKind, EventStore, ExpectedSequence, FailureClass,
+    IdentityMigration, MemoryStore, MigrationError, MigrationRegistry, MigrationReport,
+    MigrationRunner, Migrations, NewEvent, Process, ProcessIdentity, RunState, Runs, Selection,
+    SnapshotStore, Stage, StateMigration, Subject, Workflow, WorkflowId, state_migration,
 };
 use state_migration_tests::faulty::Faulty;
 use state_migration_tests::orders::{
-    OrderEvent, OrderV1, OrderV1ToV2Migration, StateV1, id, identity, place,
+    OrderEvent, OrderV1, OrderV1ToV2Migration, OrderV2, StateV1, StateV2, id, identity,
+    order_v1_to_v2, place, tenant,
 };
 use state_migration_tests::stores::OnDisk;
 
@@ -79,10 +83,58 @@ async fn assert_none_has_moved(store: &MemoryStore) {
     }
 }
 
+/// All orders, under version `W`.
+fn identities<W: Workflow>() -> Vec<ProcessIdentity> {
+    let large = ProcessIdentity::of::<W>(tenant(), id("large"));
+    let small = (0..SMALL as u64).map(identity::<W>);
+    small.chain([large]).collect()
+}
+
+/// Opens all orders under version `W`, over one store and over separate handles. Each
+/// migration is refused for this reason, and the orders stay usable at their version.
+async fn assert_none_is_opened<W, M>(migrations: impl Fn() -> M, class: FailureClass, reason: &str)
+where
+    W: Workflow,
+    W::State: DeserializeOwned,
+    M: Migrations,
+{
+    let store = MemoryStore::new();
+    fill(&store).await;
+    let handle = || Arc::new(Faulty::over(store.clone()));
+    let one_store = MigrationRunner::new(migrations(), store.clone(), store.clone());
+    let separate = MigrationRunner::new(migrations(), handle(), handle());
+    for order in identities::<W>() {
+        let opened = [
+            one_store.open::<W>(order.clone()).await.map(drop),
+            separate.open::<W>(order.clone()).await.map(drop),
+        ];
+        for opened in opened {
+            let error = opened.unwrap_err();
+            assert_eq!(*error.kind(), ErrorKind::Workflow);
+            let text = error.to_string();
+            let unchanged = "could not be migrated when it was opened; the process is unchanged";
+            assert!(text.contains(unchanged), "{text}");
+            assert!(text.contains(reason), "{text}");
+        }
+    }
+    assert_none_has_moved(&store).await;
+    for order in identities::<OrderV1>() {
+        let opened = Process::<OrderV1>::open(order, store.clone(), store.clone()).await;
+        opened.unwrap().append(&[OrderEvent::Closed]).await.unwrap();
+    }
+    let runs = Runs::of(&store).unwrap();
+    let [run] = &runs.list().await.unwrap()[..] else {
+        panic!("the orders of one store are opened in one run")
+    };
+    let failures = runs.failures(run.id, None, None, 100).await.unwrap();
+    let classes: Vec<_> = failures.iter().map(|failed| failed.error.class).collect();
+    assert_eq!(classes, [class; SMALL + 1]);
+}
+
 /// A migration whose states are refused, for this class and this reason, in a dry
-/// run and in runs of both forms.
+/// run, in runs of both forms, and when a process is opened.
 macro_rules! refused {
-    ($($name:ident: $migration:expr, $class:ident, $reason:expr;)*) => {$(
+    ($($name:ident: $workflow:ty, $migration:expr, $class:ident, $reason:expr;)*) => {$(
         mod $name {
             use super::*;
 
@@ -111,6 +163,12 @@ macro_rules! refused {
                 assert_refused(&[report]);
                 assert_none_has_moved(&store).await;
             }
+
+            #[tokio::test(flavor = "multi_thread")]
+            async fn is_not_committed_when_the_process_is_opened() {
+                let class = FailureClass::$class;
+                assert_none_is_opened::<$workflow, _>(|| $migration, class, $reason).await;
+            }
         }
     )*};
 }
@@ -136,14 +194,16 @@ fn large(report: &MigrationReport) -> Option<&MigrationError> {
     errors.find(|error| error.subject.to_string() == LARGE)
 }
 
-/// Every order would be migrated, and one warning says what was not checked.
-fn assert_one_warning(reports: &[MigrationReport], parts: &[&str]) {
+/// The runs were refused as a whole, with these words.
+fn assert_runs_are_refused(reports: &[MigrationReport], parts: &[&str]) {
     for report in reports {
-        assert_eq!(counts(report), (SMALL + 1, 0, 1), "{report}");
-        let warning = &report.warnings[0];
-        assert_eq!(warning.subject, Subject::Migrations);
+        assert_eq!(counts(report), (0, 1, 0), "{report}");
+        assert_eq!(report.state, None, "{report}");
+        let refusal = &report.errors[0];
+        assert_eq!(refusal.subject, Subject::Migrations);
+        assert_eq!(refusal.stage, Stage::Planning);
         for part in parts {
-            assert!(warning.message.contains(part), "{part}: {warning}");
+            assert!(refusal.message.contains(part), "{part}: {refusal}");
         }
     }
 }
@@ -184,6 +244,7 @@ orders! {
     Unordered "order" "v16" Sets,
     Mapped "order" "v17" HashMap<u64, u64>,
     Invoice "invoice" "v1" Lines,
+    NameOnly "name" "v1" TwoNames,
 }
 
 #[derive(Default, Clone, Serialize, Deserialize)]
@@ -335,23 +396,23 @@ fn has_no_lines(_: StateV1) -> SomeLines {
 }
 
 refused! {
-    a_number_that_json_does_not_have: HasNoRateMigration, Unserializable,
+    a_number_that_json_does_not_have: NotANumber, HasNoRateMigration, Unserializable,
         "a number that JSON cannot represent (NaN or infinite) at \"/rates/1\"; correct";
-    such_a_number_in_an_option: MayHaveNoRateMigration, Unserializable,
+    such_a_number_in_an_option: MaybeNotANumber, MayHaveNoRateMigration, Unserializable,
         "a number that JSON cannot represent (NaN or infinite) at \"/rate\"; correct";
-    such_a_number_in_a_flattened_struct: HasNoRateInAPartMigration, Unserializable,
+    such_a_number_in_a_flattened_struct: FlattenedNotANumber, HasNoRateInAPartMigration, Unserializable,
         "a number that JSON cannot represent (NaN or infinite) at \"/rate\"; correct";
-    such_a_number_in_a_tagged_enum: HasNoRateInAVariantMigration, Unserializable,
+    such_a_number_in_a_tagged_enum: TaggedNotANumber, HasNoRateInAVariantMigration, Unserializable,
         "a number that JSON cannot represent (NaN or infinite) at \"/rate\"; correct";
-    a_field_that_is_not_deserialized: LosesThePriceMigration, ReadsBackDifferently,
+    a_field_that_is_not_deserialized: Lossy, LosesThePriceMigration, ReadsBackDifferently,
         "\"/lines/1/price\" is lost; correct";
-    more_levels_than_serde_json_reads: NestsMigration, ReadsBackDifferently,
+    more_levels_than_serde_json_reads: Deep, NestsMigration, ReadsBackDifferently,
         "the new state cannot be deserialized again: recursion limit exceeded at \"/0/0/0/";
-    keys_that_are_numbers_in_a_tagged_enum: CountsByNumberMigration, ReadsBackDifferently,
+    keys_that_are_numbers_in_a_tagged_enum: CountedByNumber, CountsByNumberMigration, ReadsBackDifferently,
         "the new state cannot be deserialized again: expected u64";
-    a_large_number_in_a_flattened_struct: HasALargeNumberMigration, ReadsBackDifferently,
+    a_large_number_in_a_flattened_struct: FlattenedLarge, HasALargeNumberMigration, ReadsBackDifferently,
         "the new state cannot be deserialized again: u128 is not supported";
-    a_field_that_is_left_out_without_a_default: HasNoLinesMigration, ReadsBackDifferently,
+    a_field_that_is_left_out_without_a_default: SometimesLines, HasNoLinesMigration, ReadsBackDifferently,
         "the new state cannot be deserialized again: missing field `lines`";
 }
 
@@ -521,32 +582,23 @@ fn writes_only(old: StateV1) -> Written {
     Written { euro: old.euro }
 }
 
+/// A run over one store and a run over separate handles, and whether they left all
+/// orders as they were.
+async fn runs<M: Migrations>(migrations: impl Fn() -> M) -> [MigrationReport; 2] {
+    let (one, store) = run_in_one_store(migrations()).await;
+    assert_none_has_moved(&store).await;
+    let (separate, store) = run_event_first(migrations()).await;
+    assert_none_has_moved(&store).await;
+    [one, separate]
+}
+
 #[tokio::test(flavor = "multi_thread")]
-async fn a_state_that_is_serialize_only_is_named_in_a_warning() {
-    let reports = dry_runs(|| WritesOnlyMigration).await;
-    let reason = "was not checked, because `reliability::round_trip::Written` cannot be deserialized; \
-                  derive `serde::Deserialize` for it";
+async fn a_run_with_a_state_that_is_serialize_only_is_refused() {
+    let reason = "new states cannot be read back before they are committed, because \
+                  `reliability::round_trip::Written` cannot be deserialized; derive `serde::Deserialize` for it";
     let by = "order@v1->v5 by reliability::round_trip::writes_only (";
-    assert_one_warning(&reports, &[by, reason]);
-}
-
-const NOT_CHECKED: &str =
-    "was not checked, because `reliability::round_trip::Written` cannot be deserialized";
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_state_that_is_serialize_only_is_migrated_with_a_warning_event_first() {
-    let (report, _) = run_event_first(WritesOnlyMigration).await;
-    assert_one_warning(&[report], &[NOT_CHECKED]);
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_state_that_is_serialize_only_is_migrated_with_a_warning_in_one_store() {
-    let (report, store) = run_in_one_store(WritesOnlyMigration).await;
-    assert_one_warning(&[report], &[NOT_CHECKED]);
-    let runner = MigrationRunner::new(WritesOnlyMigration, store.clone(), store);
-    let report = runner.dry_run().await;
-    // Nothing is left to convert, so nothing is left to check.
-    assert_eq!(counts(&report), (0, 0, 0), "{report}");
+    assert_runs_are_refused(&dry_runs(|| WritesOnlyMigration).await, &[by, reason]);
+    assert_runs_are_refused(&runs(|| WritesOnlyMigration).await, &[by, reason]);
 }
 
 #[derive(Default, Clone, Serialize, Deserialize)]
@@ -560,10 +612,18 @@ fn borrows(_: StateV1) -> Result<Named<'static>, String> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_state_that_borrows_is_named_in_a_warning() {
-    let reports = dry_runs(|| BorrowsMigration).await;
-    let reason = "` borrows from its input; use owned types";
-    assert_one_warning(&reports, &[reason]);
+async fn a_state_that_borrows_fails() {
+    let reason = "the new state cannot be deserialized again, because \
+                  `reliability::round_trip::Named";
+    let reports = [
+        &dry_runs(|| BorrowsMigration).await[..],
+        &runs(|| BorrowsMigration).await,
+    ]
+    .concat();
+    assert_all_fail(&reports, reason);
+    for error in reports.iter().flat_map(|report| &report.errors) {
+        assert_eq!(error.class, FailureClass::ReadsBackDifferently, "{error}");
+    }
 }
 
 /// As [`loses_the_price`], but hand-written.
@@ -586,11 +646,85 @@ impl StateMigration for HandWritten {
     }
 }
 
+const NO_DECODER: &str = "order@v1->v2: new states cannot be read back before they are committed, because a migration without the macro does not define how `reliability::round_trip::Lines` is deserialized; define `StateMigration::decoder`";
+
 #[tokio::test(flavor = "multi_thread")]
-async fn a_hand_written_migration_is_named_in_a_warning() {
-    let reports = dry_runs(|| HandWritten).await;
-    let reason = "order@v1->v2: the round trip of the new state was not checked, because a migration without the macro does not define how `reliability::round_trip::Lines` is deserialized; define `StateMigration::decoder`";
-    assert_one_warning(&reports, &[reason]);
+async fn a_run_with_a_hand_written_migration_without_a_decoder_is_refused() {
+    assert_runs_are_refused(&dry_runs(|| HandWritten).await, &[NO_DECODER]);
+    assert_runs_are_refused(&runs(|| HandWritten).await, &[NO_DECODER]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_run_that_does_not_select_the_migration_without_a_decoder_is_not_refused() {
+    let store = MemoryStore::new();
+    fill(&store).await;
+    let again = IdentityMigration::<NameOnly>::new(
+        WorkflowId::of::<NameOnly>(),
+        WorkflowId::new("name", "v2"),
+    );
+    let registry = MigrationRegistry::builder().with(HandWritten).with(again);
+    let registry = registry.build().unwrap();
+    let runner = || MigrationRunner::new(registry.clone(), store.clone(), store.clone());
+    let names = runner().select(Selection::all().workflow("name"));
+    let report = names.run().await;
+    assert_eq!(report.state, Some(RunState::Done), "{report}");
+    let refused = runner().select(Selection::all().workflow("order"));
+    assert_runs_are_refused(&[refused.run().await], &[NO_DECODER]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_resume_with_a_migration_without_a_decoder_is_refused() {
+    let store = MemoryStore::new();
+    fill(&store).await;
+    let runner = MigrationRunner::new(SaysHow, store.clone(), store.clone());
+    runner.control().cancel();
+    let cancelled = runner.run().await;
+    assert_eq!(cancelled.state, Some(RunState::Cancelled), "{cancelled}");
+    let runner = MigrationRunner::new(HandWritten, store.clone(), store.clone());
+    let resumed = runner.resume(cancelled.run.unwrap()).await;
+    assert_eq!(counts(&resumed), (0, 1, 0), "{resumed}");
+    assert!(resumed.errors[0].message.contains(NO_DECODER), "{resumed}");
+    assert_none_has_moved(&store).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_process_that_is_opened_is_read_back_as_the_version_that_is_opened() {
+    let (class, reason) = (
+        FailureClass::ReadsBackDifferently,
+        "\"/lines/1/price\" is lost; correct",
+    );
+    assert_none_is_opened::<Lossy, _>(|| HandWritten, class, reason).await;
+}
+
+/// A hand-written migration without a decoder, whose states can be read.
+struct Readable;
+
+static READABLE: WorkflowId = WorkflowId::of::<OrderV2>();
+
+impl StateMigration for Readable {
+    type FromWorkflow = OrderV1;
+    type ToWorkflow = OrderV2;
+    fn source_workflow_id(&self) -> &WorkflowId {
+        &V1
+    }
+    fn target_workflow_id(&self) -> &WorkflowId {
+        &READABLE
+    }
+    fn migrate(&self, old: StateV1) -> Result<StateV2, ConversionError> {
+        Ok(order_v1_to_v2(old))
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_process_is_opened_by_a_migration_without_a_decoder() {
+    let store = MemoryStore::new();
+    fill(&store).await;
+    let runner = MigrationRunner::new(Readable, store.clone(), store.clone());
+    for order in identities::<OrderV2>() {
+        let migrated = runner.open::<OrderV2>(order.clone()).await.unwrap();
+        let again = Process::<OrderV2>::open(order, store.clone(), store.clone()).await;
+        assert_eq!(again.unwrap().state(), migrated.state());
+    }
 }
 
 /// As [`HandWritten`], with a declaration of how its state is read.

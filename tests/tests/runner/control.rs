@@ -447,6 +447,28 @@ async fn watching_ends_also_with_a_run_that_is_refused() {
     assert_eq!(ended(run).await.migrated, 20);
 }
 
+/// Fails if a watcher is told that the run is over because the last one is.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_watcher_between_two_runs_sees_the_next_one() {
+    let store = filled(MemoryStore::new(), 20).await;
+    let runner = Arc::new(Upgrade::new().runner(&store).chunk_processes(4));
+    let first = runner.run().await;
+    assert_eq!(first.migrated, 20, "{first}");
+    for n in 20..40 {
+        put(&store, n).await.unwrap();
+    }
+    let watched = tokio::spawn(runner.control().watch().collect::<Vec<Progress>>());
+    // Nothing is over as long as nothing begins.
+    sleep(Duration::from_millis(50)).await;
+    assert!(!watched.is_finished());
+    let second = runner.run().await;
+    assert_eq!(second.migrated, 20, "{second}");
+    let watched = timeout(PATIENCE, watched).await.expect("it ends").unwrap();
+    let last = watched.last().unwrap();
+    assert_eq!((last.run, last.state), (second.run, RunState::Done));
+    assert_eq!(last.counts.migrated, 20);
+}
+
 // To see it fail: leave the handle out of the form over separate handles.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_run_over_separate_stores_is_driven_in_the_same_way() {
@@ -506,8 +528,13 @@ impl ProcessRegistry for SlowRegistry {
         self.0.lookup(tenant, key).await
     }
 
-    async fn remove(&self, tenant: &TenantId, key: &RegistryKey) -> Result<(), Error> {
-        self.0.remove(tenant, key).await
+    async fn remove(
+        &self,
+        tenant: &TenantId,
+        key: &RegistryKey,
+        identity: &ProcessIdentity,
+    ) -> Result<(), Error> {
+        self.0.remove(tenant, key, identity).await
     }
 }
 

@@ -1,19 +1,27 @@
 //! A process that is migrated as it is opened, beside a run and without one.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::time::Duration;
 
+use slatedb::object_store::memory::InMemory;
+use slatedb::object_store::throttle::{ThrottleConfig, ThrottledStore};
 use state_migration::{
-    ConversionError, Decoder, ErrorKind, EventStore, FailureClass, MIGRATED, MemoryStore,
-    MigrationRegistry, MigrationRunner, Process, ProcessRegistry, RunKind, RunState, Runs,
-    Selection, SnapshotStore, StateMigration, Workflow, WorkflowId,
+    ConversionError, Decoder, Error, ErrorKind, EventStore, FailureClass, MIGRATED, MemoryStore,
+    MigrationRegistry, MigrationRunner, Process, ProcessId, ProcessIdentity, ProcessRegistry,
+    RunKind, RunState, Runs, Selection, SlateDbStore, SnapshotStore, StateMigration, TenantId,
+    Workflow, WorkflowId,
 };
 use state_migration_tests::faulty::Faulty;
 use state_migration_tests::orders::{
     OrderEvent, OrderV1, OrderV1ToV2Migration, OrderV2, OrderV2ToV3Migration, OrderV3, StateV1,
-    StateV2, identity, load, order_v1_to_v2, place, register,
+    StateV2, id, identity, load, order_v1_to_v2, place, register,
+};
+use state_migration_tests::scripted_workflow::{
+    self, JobEvent, JobV2, Store, Upgrade, append, at_v2, event, put, version,
 };
 use state_migration_tests::stores::OnDisk;
+use tokio::task::JoinSet;
 
 fn linked() -> MigrationRegistry {
     MigrationRegistry::builder()
@@ -453,4 +461,182 @@ async fn each_start_continues_the_run_of_opened_processes() {
     open(&other_plan, 4).await;
     let all = runs.list().await.unwrap();
     assert_eq!(all.len(), 3, "{all:#?}");
+}
+
+type Jobs<S> = MigrationRunner<Upgrade, S, S>;
+
+fn job(n: u64) -> ProcessIdentity {
+    let process: ProcessId = id(&format!("{n:07}"));
+    ProcessIdentity::of::<JobV2>(id::<TenantId>("yard"), process)
+}
+
+/// Opens a job while a run, which waits, has claimed the store.
+async fn open_beside<S: Store>(
+    run: Jobs<S>,
+    opener: &Jobs<S>,
+    store: &S,
+    n: u64,
+) -> Result<(), Error> {
+    let control = run.control();
+    control.pause();
+    let waiting = tokio::spawn(async move { run.run().await });
+    let runs = Runs::of(store).unwrap();
+    while runs.claimed_by().await.unwrap().is_none() {
+        tokio::task::yield_now().await;
+    }
+    let opened = opener.open::<JobV2>(job(n)).await.map(drop);
+    control.cancel();
+    waiting.await.unwrap();
+    opened
+}
+
+/// A small job and a large one.
+const SMALL_AND_LARGE: [u64; 2] = [1, 2];
+
+async fn put_small_and_large(store: &impl Store) {
+    put(store, 1).await.unwrap();
+    let fate = "x".repeat(1_000);
+    let begun = event("v1", &JobEvent::Begun { n: 2, fate }).unwrap();
+    let stream = scripted_workflow::stream(2);
+    let events = vec![begun; 700].into_iter();
+    let events = events.map(|event| event.with_event_id(state_migration::EventId::random()));
+    append(store, &stream, events.collect()).await.unwrap();
+}
+
+/// Another result each time.
+fn wavering() -> Upgrade {
+    let times = AtomicU64::new(0);
+    Upgrade::with(move |job| {
+        job.steps = times.fetch_add(1, Ordering::SeqCst);
+        Ok(())
+    })
+}
+
+/// Fails if the checks of the run are left out in `on_open::process`.
+async fn a_process_that_is_counted_in_a_run_is_checked_as_the_run_says<S: Store>(store: S) {
+    put_small_and_large(&store).await;
+    for n in SMALL_AND_LARGE {
+        for (of_run, of_opener) in [(true, false), (false, true), (true, true)] {
+            let run = Upgrade::new().runner(&store).check_determinism(of_run);
+            let opener = wavering().runner(&store).check_determinism(of_opener);
+            let refused = open_beside(run, &opener, &store, n).await.unwrap_err();
+            let text = refused.to_string();
+            assert!(text.contains("user code is non-deterministic"), "{text}");
+            assert_eq!(version(&store, n).await.unwrap(), "v1");
+        }
+        let (run, opener) = (Upgrade::new().runner(&store), wavering().runner(&store));
+        open_beside(run, &opener, &store, n).await.unwrap();
+        assert_eq!(version(&store, n).await.unwrap(), "v2");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_process_that_is_counted_in_a_run_is_checked_as_the_run_says_in_memory() {
+    a_process_that_is_counted_in_a_run_is_checked_as_the_run_says(MemoryStore::new()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_process_that_is_counted_in_a_run_is_checked_as_the_run_says_on_disk() {
+    let disk = OnDisk::new().await.unwrap();
+    a_process_that_is_counted_in_a_run_is_checked_as_the_run_says((*disk).clone()).await;
+}
+
+/// Fails if the deadline of the run is left out in `on_open::process`.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_process_that_is_counted_in_a_run_has_the_deadline_of_the_run() {
+    let store = MemoryStore::new();
+    put_small_and_large(&store).await;
+    let slow = || {
+        let convert = |_: &mut _| {
+            std::thread::sleep(Duration::from_millis(300));
+            Ok(())
+        };
+        Upgrade::with(convert).runner(&store)
+    };
+    let (short, long) = (Duration::from_millis(200), Duration::from_secs(60));
+    for n in SMALL_AND_LARGE {
+        for (of_run, of_opener) in [(short, long), (long, short)] {
+            let run = Upgrade::new().runner(&store).deadline(of_run);
+            let opener = slow().deadline(of_opener);
+            let refused = open_beside(run, &opener, &store, n).await.unwrap_err();
+            let text = refused.to_string();
+            assert!(text.contains("the deadline of 200 ms"), "{text}");
+            assert_eq!(version(&store, n).await.unwrap(), "v1");
+        }
+        let run = Upgrade::new().runner(&store).deadline(long);
+        open_beside(run, &slow().deadline(long), &store, n)
+            .await
+            .unwrap();
+        assert_eq!(version(&store, n).await.unwrap(), "v2");
+    }
+}
+
+/// Fails if the commits of opened processes read and write a row in common, or if user
+/// code runs inside a transaction.
+async fn many_that_are_opened_at_once_are_migrated(store: impl Store) {
+    const OPENED: u64 = 500;
+    for n in 0..OPENED {
+        put(&store, n).await.unwrap();
+    }
+    let slow = Upgrade::with(|_| {
+        std::thread::sleep(Duration::from_millis(5));
+        Ok(())
+    });
+    let runner = Arc::new(slow.runner(&store));
+    let mut opened = JoinSet::new();
+    for n in 0..OPENED {
+        let runner = runner.clone();
+        opened.spawn(async move { runner.open::<JobV2>(job(n)).await.map(drop) });
+    }
+    while let Some(opened) = opened.join_next().await {
+        opened.unwrap().unwrap();
+    }
+    assert_eq!(at_v2(&store, 0..OPENED).await.unwrap().len(), 500);
+    let runs = Runs::of(&store).unwrap();
+    let [run] = &runs.list().await.unwrap()[..] else {
+        panic!("they are opened in one run")
+    };
+    let counts = runs.counts(run.id).await.unwrap();
+    assert_eq!((counts.migrated, counts.lazy, counts.failed), (500, 500, 0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn many_that_are_opened_at_once_are_migrated_in_memory() {
+    many_that_are_opened_at_once_are_migrated(MemoryStore::new()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn many_that_are_opened_at_once_are_migrated_in_a_slow_object_store() {
+    let each = Duration::from_millis(20);
+    let slow = ThrottleConfig {
+        wait_delete_per_call: each,
+        wait_get_per_call: each,
+        wait_list_per_call: each,
+        wait_put_per_call: each,
+        ..ThrottleConfig::default()
+    };
+    let files = Arc::new(ThrottledStore::new(InMemory::new(), slow));
+    let store = SlateDbStore::builder("jobs", files).open().await.unwrap();
+    many_that_are_opened_at_once_are_migrated(store).await;
+}
+
+/// Fails with a panic if nothing looks for the timers.
+#[test]
+fn a_runtime_without_timers_is_an_error() {
+    let mut builder = tokio::runtime::Builder::new_current_thread();
+    let without_timers = builder.build().unwrap();
+    without_timers.block_on(async {
+        let store = MemoryStore::new();
+        put(&store, 1).await.unwrap();
+        let runner = Upgrade::new().runner(&store);
+        let what_to_do = "build the runtime with `enable_time` or `enable_all`";
+        for report in [runner.run().await, runner.dry_run().await] {
+            assert_eq!((report.migrated, report.error_count), (0, 1), "{report}");
+            let message = &report.errors[0].message;
+            assert!(message.contains(what_to_do), "{message}");
+        }
+        let error = runner.open::<JobV2>(job(1)).await.unwrap_err();
+        assert!(error.to_string().contains(what_to_do), "{error}");
+        assert_eq!(version(&store, 1).await.unwrap(), "v1");
+    });
 }

@@ -367,8 +367,9 @@ impl ProcessRegistry for OwnKeyOnly {
         &self,
         tenant: &state_migration::TenantId,
         key: &RegistryKey,
+        identity: &ProcessIdentity,
     ) -> Result<(), Error> {
-        self.0.remove(tenant, key).await
+        self.0.remove(tenant, key, identity).await
     }
 }
 
@@ -478,8 +479,9 @@ impl ProcessRegistry for MovesKeys {
         &self,
         tenant: &state_migration::TenantId,
         key: &RegistryKey,
+        identity: &ProcessIdentity,
     ) -> Result<(), Error> {
-        self.0.remove(tenant, key).await
+        self.0.remove(tenant, key, identity).await
     }
     async fn keys_of(
         &self,
@@ -541,4 +543,54 @@ async fn a_run_that_appends_events_first_is_refused_while_a_run_claims_the_event
         warning.contains("the snapshots are in another store"),
         "{warning}"
     );
+}
+
+/// Fails if `Outcome::Held` is left out of the form over separate stores.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_held_process_stays_as_it_is_where_events_come_first() {
+    let store = MemoryStore::new();
+    for n in 0..5 {
+        place(&store, &store, n).await.unwrap();
+    }
+    let runs = Runs::of(&store).unwrap();
+    let held = identity::<OrderV1>(3).stream_id().clone();
+    runs.hold(&held, "ann", "in court").await.unwrap();
+    let before = store.dump();
+    let handle = || Arc::new(Faulty::over(store.clone()));
+    let runner = MigrationRunner::new(OrderV1ToV2Migration, handle(), handle());
+
+    let report = runner.dry_run().await;
+    assert_eq!(report.form, Some(CommitMode::EventFirst));
+    let counts = (report.migrated, report.skipped_by.held, report.error_count);
+    assert_eq!(counts, (4, 1, 0), "{report}");
+    let refused = runner.open::<OrderV2>(identity::<OrderV2>(3)).await;
+    let refused = refused.unwrap_err();
+    assert!(
+        matches!(
+            refused.kind(),
+            state_migration::ErrorKind::WrongVersion { .. }
+        ),
+        "{refused}"
+    );
+    assert_eq!(store.dump(), before);
+
+    let report = runner.run().await;
+    let counts = (report.migrated, report.skipped_by.held, report.error_count);
+    assert_eq!(counts, (4, 1, 0), "{report}");
+    let head = store.head(&held).await.unwrap().unwrap();
+    assert!(head.held && head.workflow_id == WorkflowId::of::<OrderV1>());
+    let hold = runs.held(&held).await.unwrap().unwrap();
+    assert_eq!((&*hold.actor, &*hold.reason), ("ann", "in court"));
+    assert!(
+        runner
+            .open::<OrderV2>(identity::<OrderV2>(3))
+            .await
+            .is_err()
+    );
+
+    runs.release(&held, "ann", "settled").await.unwrap();
+    runner
+        .open::<OrderV2>(identity::<OrderV2>(3))
+        .await
+        .unwrap();
 }

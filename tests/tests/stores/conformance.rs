@@ -86,6 +86,7 @@ enum Defect {
     MovesWhatIsHeld,
     AppendsToWhatIsHeld,
     RemembersVersions,
+    RemovesForOlderCode,
     SavesAfterALook,
     ChecksGuardsFirst,
     LetsOneCommitAtATime,
@@ -443,8 +444,18 @@ impl ProcessRegistry for Defective {
     ) -> Result<bool, Error> {
         self.inner.replace(tenant, key, expected, identity).await
     }
-    async fn remove(&self, tenant: &TenantId, key: &RegistryKey) -> Result<(), Error> {
-        self.inner.remove(tenant, key).await
+    async fn remove(
+        &self,
+        tenant: &TenantId,
+        key: &RegistryKey,
+        identity: &ProcessIdentity,
+    ) -> Result<(), Error> {
+        let found = match self.has(Defect::RemovesForOlderCode) {
+            true => self.inner.lookup(tenant, key).await?,
+            false => None,
+        };
+        let identity = found.as_ref().unwrap_or(identity);
+        self.inner.remove(tenant, key, identity).await
     }
     fn store_id(&self) -> Option<StoreId> {
         ProcessRegistry::store_id(&self.inner)
@@ -486,6 +497,7 @@ async fn the_suite_names_the_rule_that_a_defective_transactional_store_breaks() 
     let stays = "a version with a process stays listed, even if the version is closed concurrently";
     let held = "a held process accepts events and is not migrated";
     let entry = "an entry always has the current version of its process";
+    let old_code = "code of an older version cannot register or remove an entry or save a snapshot";
     let older =
         "an entry or a snapshot of an older version is rejected after the process is migrated";
     let guard = "nothing is committed after a guard has changed";
@@ -509,6 +521,7 @@ async fn the_suite_names_the_rule_that_a_defective_transactional_store_breaks() 
         (MovesWhatIsHeld, held),
         (AppendsToWhatIsHeld, held),
         (RemembersVersions, entry),
+        (RemovesForOlderCode, old_code),
         (SavesAfterALook, older),
         (ChecksGuardsFirst, guard),
         (LetsOneCommitAtATime, apart),

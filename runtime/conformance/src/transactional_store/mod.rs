@@ -178,7 +178,7 @@ async fn entries(
         registry::lookup(store, registry).await,
     )?;
     of(
-        "code of an older version cannot register an entry or save a snapshot",
+        "code of an older version cannot register or remove an entry or save a snapshot",
         registry::older_code(store, registry, snapshots).await,
     )?;
     of(

@@ -190,6 +190,14 @@ pub(crate) async fn older_code(
     )?;
     let found = registry.lookup(&tenant, &third_key).await?;
     same("the entry of a rejected registration", &found, &None)?;
+    let remove = registry.remove(&tenant, &other_key, &of(&v1)?).await;
+    refused(
+        "a removal by v1 of an entry of a process at v2",
+        remove,
+        is_migrated(&v2),
+    )?;
+    let found = registry.lookup(&tenant, &other_key).await?;
+    same("the entry of a rejected removal", &found, &Some(of(&v2)?))?;
 
     let q = identity(&tenant, "q", &v2)?;
     let outdated = registry.replace(&tenant, &own_key, &of(&v1)?, &q).await?;
@@ -218,6 +226,9 @@ pub(crate) async fn older_code(
     )?;
     let found = registry.lookup(&tenant, &other_key).await?;
     same("the entry under another key", &found, &Some(of(&v2)?))?;
+    registry.remove(&tenant, &other_key, &of(&v2)?).await?;
+    let found = registry.lookup(&tenant, &other_key).await?;
+    same("the entry after a removal by v2", &found, &None)?;
 
     let new = snapshot(p, 2, &v2);
     snapshots.save(&new).await?;

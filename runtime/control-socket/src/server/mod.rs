@@ -146,7 +146,7 @@ impl Serving {
 impl Drop for Serving {
     fn drop(&mut self) {
         self.accepting.abort();
-        if self.service.current().is_some() {
+        if self.service.close().is_some() {
             self.control.cancel_this();
         }
     }

@@ -6,6 +6,7 @@ use std::num::NonZeroU32;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use futures_util::stream::BoxStream;
 use state_migration_core::Error;
 use state_migration_core::store_api::claim::interrupted_by;
 use state_migration_runner::forecast::Versions;
@@ -13,7 +14,7 @@ use state_migration_runner::forecast::linked::Linked;
 use state_migration_runner::options::{RunOptions, RunRequest};
 use state_migration_runner::run::{Confirmation, Unconfirmed};
 use state_migration_runner::run_service::RunService;
-use state_migration_runner::{MigrationReport, Plan, RunControl, Runs};
+use state_migration_runner::{MigrationReport, Plan, Progress, RunControl, Runs};
 use tokio::sync::watch;
 
 use crate::protocol::{self, ForecastRequest, PlanRequest, Planned, Problem, ProblemKind};
@@ -68,7 +69,7 @@ impl Service {
         options: RunOptions,
         request: RunRequest,
         per_second: Option<Option<NonZeroU32>>,
-    ) -> Result<Ended, Problem> {
+    ) -> Result<(Ended, BoxStream<'static, Progress>), Problem> {
         let mut current = self.lock();
         if current.is_closing {
             let problem =
@@ -80,6 +81,7 @@ impl Service {
         // From here on the run counts as in progress, before its first step.
         let guard = control.begin();
         control.forget();
+        let watch = control.watch();
         // Set before the first process.
         if let Some(per_second) = per_second {
             control.throttle_next(per_second);
@@ -92,7 +94,7 @@ impl Service {
             drop(guard);
         });
         current.run = Some(ended.clone());
-        Ok(ended)
+        Ok((ended, watch))
     }
 
     /// Refuses to start a run while another one is in progress.
@@ -246,4 +248,51 @@ fn in_progress(control: &RunControl) -> Problem {
         ),
     };
     Problem::new(kind, message).about(run)
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::panic)]
+mod tests {
+    use state_migration::{MemoryStore, MigrationRegistry, MigrationRunner};
+
+    use super::*;
+
+    fn service() -> Service {
+        let (store, registry) = (MemoryStore::new(), MigrationRegistry::builder().build());
+        let runner = MigrationRunner::new(registry.unwrap(), store.clone(), store);
+        Service::new(Arc::new(runner))
+    }
+
+    fn begin(service: &Service) -> Result<Ended, Problem> {
+        let begun = service.begin(RunOptions::default(), RunRequest::Run, None);
+        begun.map(|(ended, _)| ended)
+    }
+
+    /// Fails if `begin` does not ask whether the service is closing: the run would
+    /// continue after the service has closed.
+    #[tokio::test]
+    async fn no_run_begins_once_the_service_closes() {
+        let service = service();
+        let mut ended = begin(&service).unwrap();
+        ended.wait_for(Option::is_some).await.unwrap();
+        while service.control().is_in_progress() {
+            tokio::task::yield_now().await;
+        }
+        assert!(service.close().is_none());
+        let Err(problem) = begin(&service) else {
+            panic!("a run began");
+        };
+        assert!(problem.message.starts_with("the service is about to end"));
+        assert!(!service.control().is_in_progress());
+    }
+
+    #[tokio::test]
+    async fn a_service_that_closes_knows_the_run_to_wait_for() {
+        let service = service();
+        let _ended = begin(&service).unwrap();
+        // The run has not been polled yet.
+        let mut current = service.close().unwrap();
+        current.wait_for(Option::is_some).await.unwrap();
+        assert!(service.close().is_none());
+    }
 }

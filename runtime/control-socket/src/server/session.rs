@@ -241,12 +241,14 @@ impl Session {
             );
             return self.say(Answer::Error(problem)).await;
         };
+        // Before the check whether a run is in progress, since that run may end meanwhile.
+        let watch = self.service.control().watch();
         let prepared = match self.prepare(&request).await {
             Ok(prepared) => prepared,
             Err(problem) => return self.say(Answer::Error(problem)).await,
         };
-        let ended = match prepared {
-            None => self.service.current(),
+        let (ended, mut watch) = match prepared {
+            None => (self.service.current(), watch),
             Some((options, request, per_second)) => {
                 // A client may have disconnected before its request was read, and then
                 // believes that the service did not answer. In that case this write
@@ -254,12 +256,11 @@ impl Session {
                 let progress = Progress::default();
                 self.say(Answer::Progress { progress }).await?;
                 match self.service.begin(options, request, per_second) {
-                    Ok(ended) => Some(ended),
+                    Ok((ended, watch)) => (Some(ended), watch),
                     Err(problem) => return self.say(Answer::Error(problem)).await,
                 }
             }
         };
-        let mut watch = self.service.control().watch();
         loop {
             let next = timeout(AT_LEAST_EVERY, watch.next());
             let progress = match self.unless_gone(next).await? {

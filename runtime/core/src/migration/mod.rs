@@ -217,11 +217,15 @@ pub trait StateMigration: Send + Sync + 'static {
         Details::new()
     }
 
-    /// The decoder of target states. A run uses it to read back what
-    /// [`migrate`](Self::migrate) returned before that is committed. A run of a
-    /// migration without a decoder reports a warning.
+    /// The decoder of target states. Before a run commits what
+    /// [`migrate`](Self::migrate) returned, it reads the state back with this
+    /// decoder. A run is refused if a route that it selects ends in a migration
+    /// without a decoder, since the processes might be unreadable
+    /// afterwards. `MigrationRunner::open` has the decoder of the version that it
+    /// opens.
     ///
-    /// The attribute provides it. In your own implementation, return
+    /// The attribute provides the decoder if the state implements
+    /// `serde::Deserialize`. In your own implementation, return
     /// `Some(Decoder::for_state::<StateV2>())`.
     fn decoder(&self) -> Option<Decoder> {
         None

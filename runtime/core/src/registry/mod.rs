@@ -259,6 +259,17 @@ impl MigrationRegistry {
         }
     }
 
+    /// The same registry, which knows how the state of version `W` is deserialized.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn reading<W: Workflow>(mut self) -> Self
+    where
+        W::State: DeserializeOwned,
+    {
+        self.migrations.iter_mut().for_each(Migration::read_as::<W>);
+        self
+    }
+
     /// The migrations, sorted by name, source and target.
     #[must_use]
     pub fn migrations(&self) -> &[Migration] {

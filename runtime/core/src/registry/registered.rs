@@ -175,6 +175,18 @@ impl Migration {
         self.source_encoder
     }
 
+    /// Sets the decoder of target states, if `W` is the target version and has the same
+    /// state.
+    pub(crate) fn read_as<W: Workflow>(&mut self)
+    where
+        W::State: DeserializeOwned,
+    {
+        if self.target_state.id == TypeId::of::<W::State>() && self.target == WorkflowId::of::<W>()
+        {
+            self.target_decoder = Some(Decoder::for_state::<W::State>());
+        }
+    }
+
     #[doc(hidden)]
     pub fn place(&self) -> Place {
         self.place

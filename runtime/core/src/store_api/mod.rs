@@ -59,8 +59,8 @@ pub struct Head {
     pub first_kept: u64,
     /// Whether the process is finished.
     pub finished: bool,
-    /// The fingerprint of the migration whose run marked the process as
-    /// finished; `None` if the last event did.
+    /// The fingerprint of the migration and of the build of the program whose
+    /// run marked the process as finished; `None` if the last event did.
     pub finished_by: Option<Fingerprint>,
     /// Whether an operator holds the process, so that no run migrates it.
     pub held: bool,

@@ -117,11 +117,19 @@ pub trait ProcessRegistry: Send + Sync {
         Ok(true)
     }
 
-    /// Removes the entry under a key, if there is one.
+    /// Removes the entry under a key, if it names the process of this identity.
+    ///
+    /// A store that also holds the events rejects an identity with another
+    /// version than that of the process.
     ///
     /// # Errors
-    /// The store could not be written.
-    async fn remove(&self, tenant: &TenantId, key: &RegistryKey) -> Result<(), Error>;
+    /// The removal was rejected or could not be written.
+    async fn remove(
+        &self,
+        tenant: &TenantId,
+        key: &RegistryKey,
+        identity: &ProcessIdentity,
+    ) -> Result<(), Error>;
 
     /// The keys under which a process is registered.
     ///
@@ -175,8 +183,13 @@ macro_rules! forward {
             ) -> Result<bool, Error> {
                 (**self).replace(tenant, key, expected, identity).await
             }
-            async fn remove(&self, tenant: &TenantId, key: &RegistryKey) -> Result<(), Error> {
-                (**self).remove(tenant, key).await
+            async fn remove(
+                &self,
+                tenant: &TenantId,
+                key: &RegistryKey,
+                identity: &ProcessIdentity,
+            ) -> Result<(), Error> {
+                (**self).remove(tenant, key, identity).await
             }
             async fn keys_of(
                 &self,

@@ -61,7 +61,8 @@ pub struct Presence {
 pub struct Partitioning {
     /// The ranges, in order; together they cover what was split.
     pub ranges: Vec<StreamRange>,
-    /// The approximate number of heads in them.
+    /// The approximate number of heads in them. A store may count a head again
+    /// for each file that still has an older revision of it.
     pub heads: u64,
     /// The number of due processes at each version, if the store has few heads
     /// and read all of them.

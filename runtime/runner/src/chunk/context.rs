@@ -21,7 +21,6 @@ use crate::run_context::RunContext;
 use crate::stages::commit::Committer;
 use crate::stages::scan::{self, Filter};
 use crate::stages::{convert, due};
-use crate::user_code::round_trip;
 use crate::user_code::threads::{UserCode, never_returned};
 
 /// Number of unusable snapshots after which a run stops looking for snapshots.
@@ -58,8 +57,6 @@ pub(crate) struct ChunkContext {
     /// The versions whose snapshots a fold may start from.
     pub(crate) snapshots: scan::Snapshots,
     pub(crate) bad_snapshots: Arc<AtomicUsize>,
-    /// New states that could not be checked because no decoder is known.
-    pub(crate) unchecked: Arc<round_trip::UncheckedStates>,
     pub(crate) committer: Committer,
     /// The processes whose code ended the program, or did not return.
     pub(crate) decided: Decided,
@@ -140,7 +137,6 @@ impl ChunkContext {
             in_progress: InProgress::new(),
             chunk_processes: run.chunk_processes.clamp(1, scan::CHUNK_PROCESSES),
             sizes: Arc::default(),
-            unchecked: run.unchecked.clone(),
             committer,
             decided: Decided::default(),
         }

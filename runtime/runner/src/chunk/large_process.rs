@@ -49,7 +49,7 @@ pub(crate) enum LargeError {
 }
 
 impl LargeError {
-    fn of(stream: &StreamId, error: Error) -> Self {
+    pub(super) fn of(stream: &StreamId, error: Error) -> Self {
         match error.kind() {
             ErrorKind::Corrupt | ErrorKind::NewerFormat => {
                 Self::Process(scan::unreadable(stream, &error))
@@ -130,9 +130,8 @@ impl LargeFold {
         let Some(planned) = context.routes.get(&first.head.workflow_id).cloned() else {
             return Ok(LargeResult::Converted(first));
         };
-        let unchecked = context.unchecked.clone();
         let checked = context.code.run_on(stream, move |stream| {
-            round_trip::check(&planned.route, stream, first.json(), &unchecked)?;
+            round_trip::check(&planned.route, stream, first.json())?;
             Ok(first)
         });
         Ok(LargeResult::Converted(checked.await?))

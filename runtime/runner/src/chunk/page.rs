@@ -217,7 +217,7 @@ impl ChunkContext {
                             if slot.conflicts < ATTEMPTS {
                                 again.insert(stream);
                             } else {
-                                slot.fail(commit::busy(&stream, ATTEMPTS));
+                                slot.result = Some(self.give_up(&stream).await?);
                             }
                         }
                         // The interval between two concurrent writes may be shorter
@@ -420,11 +420,11 @@ impl ChunkContext {
                 }
                 Some(Converted::Finished(finished)) => {
                     stays(&mut outcome);
-                    outcome.counts.skipped_by.finished += 1;
+                    skips.by.finished += 1;
                     outcome.finished.push(finished.clone());
                 }
                 Some(Converted::UpToDate(head)) => {
-                    outcome.counts.skipped_by.already_there += 1;
+                    skips.by.already_there += 1;
                     let up_to_date = (slot.stream.clone(), head.clone());
                     outcome.up_to_date.push(up_to_date);
                 }
@@ -460,33 +460,54 @@ impl ChunkContext {
     ) -> Result<PageResult, Error> {
         let mut fold = large_process::LargeFold::default();
         let mut slots = vec![slot];
-        let mut conflicts = 0;
         loop {
-            let Slot { stream, at, .. } = &slots[0];
-            let convert = fold.convert(self, stream);
-            let converted = match at {
-                Some(version) => observe::process_during(stream, version, convert).await,
-                None => convert.await,
+            let slot = &mut slots[0];
+            let stream = &slot.stream;
+            let result = if slot.conflicts < ATTEMPTS {
+                let convert = fold.convert(self, stream);
+                large_result(match &slot.at {
+                    Some(version) => observe::process_during(stream, version, convert).await,
+                    None => convert.await,
+                })?
+            } else {
+                self.give_up(stream).await?
             };
-            let (result, is_moved) = large_result(converted)?;
-            slots[0].result = Some(result);
-            if conflicts > ATTEMPTS {
-                let busy = commit::busy(&slots[0].stream, ATTEMPTS);
-                slots[0].fail(busy);
-            }
+            let is_moved = matches!(result, Converted::Migrated(_));
+            slot.result = Some(result);
             let mut outcome = self.outcome(&slots, &end);
-            outcome.counts.large = u64::from(is_moved && conflicts <= ATTEMPTS);
+            outcome.counts.large = u64::from(is_moved);
             outcome.counts.bytes = fold.bytes();
             match commit::attempt(&self.committer, outcome, ReadPoint::none(), range).await? {
                 AttemptResult::Done(done) => return Ok(PageResult { done, large: true }),
                 AttemptResult::Stale(_) => {
-                    self.observer.conflict(&slots[0].stream, 1);
+                    let slot = &mut slots[0];
+                    self.observer.conflict(&slot.stream, 1);
                     // Let the other writer finish; it has priority.
-                    back_off(conflicts).await;
-                    conflicts += 1;
+                    back_off(slot.conflicts).await;
+                    slot.conflicts += 1;
                 }
             }
         }
+    }
+
+    /// The result of a process that others changed in each attempt. The last change may
+    /// have been a hold, or a migration elsewhere.
+    async fn give_up(&self, stream: &StreamId) -> Result<Converted, Error> {
+        let head = self.store.head(stream).await;
+        let head = match head.and_then(|head| head.ok_or_else(|| scan::no_head(stream))) {
+            Ok(head) => head,
+            Err(error) => return large_result(Err(large_process::LargeError::of(stream, error))),
+        };
+        Ok(if head.held {
+            Converted::Skipped(SkippedBy::with(|counts| counts.held = 1))
+        } else if self.routes.contains_key(&head.workflow_id) {
+            Converted::Failed(commit::busy(stream, ATTEMPTS))
+        } else {
+            match self.without_route(stream, &head.workflow_id) {
+                Ok(skipped) => Converted::Skipped(skipped),
+                Err(error) => Converted::Failed(error),
+            }
+        })
     }
 }
 
@@ -512,14 +533,12 @@ impl PageEnd {
     }
 }
 
-/// The result of a large process, and whether the process is to be migrated.
+/// The result of a large process.
 fn large_result(
     converted: Result<large_process::LargeResult, large_process::LargeError>,
-) -> Result<(Converted, bool), Error> {
-    let result = match converted {
-        Ok(large_process::LargeResult::Converted(converted)) => {
-            return Ok((Converted::Migrated(converted), true));
-        }
+) -> Result<Converted, Error> {
+    Ok(match converted {
+        Ok(large_process::LargeResult::Converted(converted)) => Converted::Migrated(converted),
         Ok(large_process::LargeResult::Finished(finished)) => Converted::Finished(finished),
         Ok(large_process::LargeResult::NotMatching(_)) => Converted::Skipped(not_selected()),
         Ok(large_process::LargeResult::Gone(skipped)) => Converted::Skipped(skipped),
@@ -528,8 +547,7 @@ fn large_result(
             None => Converted::Failed(error),
         },
         Err(large_process::LargeError::Store(error)) => return Err(error),
-    };
-    Ok((result, false))
+    })
 }
 
 /// Results of user code on several processes.
@@ -627,7 +645,7 @@ fn convert_one(
         };
         if let Selected::Yes(converted) = &first {
             watchdog.run_on(stream, deadline, || {
-                round_trip::check(&planned.route, stream, converted.json(), &context.unchecked)
+                round_trip::check(&planned.route, stream, converted.json())
             })?;
         }
         Ok(first)

@@ -3,6 +3,7 @@
 //! It uses the same code, transaction and bookkeeping as a run.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use state_migration_core::{
     DueOf, Error, ErrorKind, EventStore, FailureClass, MigrationError, StreamId, VersionStatus,
@@ -16,7 +17,7 @@ use crate::run::bookkeeping::Bookkeeping;
 use crate::run::on_open_log::{OnOpenLog, RecordWritten};
 use crate::run::run_log::Range;
 use crate::run::suspects::{self, Decided};
-use crate::run::{RunRecord, Runs, Store};
+use crate::run::{Plan, RunRecord, Runs, Store};
 use crate::run_context::RunContext;
 use crate::stages::{commit, scan};
 use crate::user_code::threads::UserCode;
@@ -40,7 +41,12 @@ pub(crate) async fn process(
         return Ok(OpenOutcome::Unchanged);
     };
     let opened = OnOpenLog::open(store.clone(), &head.workflow_id, own, recorded);
-    let (log, selection) = opened.await?;
+    let (
+        log,
+        Plan {
+            selection, options, ..
+        },
+    ) = opened.await?;
     // Only a run can tell which are the first N processes.
     let selected = selection.selects(stream)
         && selection.selects_workflow(head.workflow_id.name())
@@ -57,7 +63,9 @@ pub(crate) async fn process(
     let mut context = ChunkContext::new(run, log.run(), store.clone());
     context.selection = Arc::new(selection);
     context.restrictions = restrictions;
-    context.code = code.clone();
+    // The process is counted in the run, so the checks of the run apply to it, too.
+    context.check_determinism |= options.check_determinism;
+    context.code = code.within(Duration::from_millis(options.deadline_ms));
     let suspect = suspects::one(store, stream).await?;
     context.decided = Decided::of(suspect.map(|row| (stream.clone(), row)));
     context.committer.bookkeeping = Bookkeeping::OnOpen(Arc::new(log));

@@ -544,6 +544,8 @@ impl Execution<'_> {
         };
         self.context.committer.sweeps = true;
         let mut known: BTreeSet<WorkflowId> = present.all().cloned().collect();
+        // What is up to date was counted and compared by the first pass.
+        self.context.restrict_to(Some(known.clone()), false);
         let mut closing: Vec<WorkflowId> = known.iter().cloned().collect();
         for _ in 0..SWEEPS {
             closing = self.end_closing(&run_log, closing, &main, &sweeps).await?;

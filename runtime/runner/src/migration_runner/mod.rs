@@ -13,6 +13,7 @@ use state_migration_core::{
     Error, ErrorKind, EventStore, FailureClass, MigrationError, MigrationRegistry, Migrations,
     ProcessRegistry, RegistryError, RunId, SnapshotStore, Stage, Subject, TransactionalStore,
 };
+use tokio::runtime::Handle;
 
 use crate::control::RunControl;
 use crate::drivers::{event_first, transactional};
@@ -28,6 +29,7 @@ use crate::run::{Plan, RunKind, Runs, Store};
 use crate::run_context::RunContext;
 use crate::stages::due;
 use crate::user_code::abandoned::Abandoned;
+use crate::user_code::panics::catch;
 use crate::user_code::threads;
 
 /// Migrates processes in flight along one migration, or along all linked migrations.
@@ -155,7 +157,6 @@ impl<M, ES: EventStore, SS: SnapshotStore> MigrationRunner<M, ES, SS> {
             control: self.control.clone(),
             observer: Observer::without_run(),
             migrations: Arc::new(migrations),
-            unchecked: Arc::default(),
             abandoned: self.abandoned.clone(),
         }
     }
@@ -201,6 +202,12 @@ impl<M, ES: EventStore, SS: SnapshotStore> MigrationRunner<M, ES, SS> {
             migrations,
             matches!(request, RunRequest::DryRun),
         );
+        // The selection of a resumed run is that of its record.
+        let is_resumed = matches!(request, RunRequest::Resume(_));
+        let unreadable = due::unreadable_route(&run.migrations, &run.selection);
+        if let Some(refusal) = unreadable.filter(|_| !is_resumed) {
+            return MigrationReport::refused(refusal);
+        }
         let mut report = match self.one_store() {
             Some(store) => {
                 let separate_registry = registry.filter(|r| r.store_id() != Some(store.store_id()));
@@ -266,7 +273,6 @@ impl<M, ES: EventStore, SS: SnapshotStore> MigrationRunner<M, ES, SS> {
                 }
             },
         };
-        run.unchecked.warn(&mut report);
         if run.dry {
             self.warn_of_changed_steps(run_options, &run, &mut report)
                 .await;
@@ -441,6 +447,9 @@ impl<M, ES: EventStore, SS: SnapshotStore> MigrationRunner<M, ES, SS> {
                 last.fingerprint, plan.fingerprint
             )));
         }
+        if let Some(refusal) = due::unreadable_route(&run.migrations, &run.selection) {
+            return Err(Error::invalid(refusal.message));
+        }
         if let Some(record) = &began {
             self.control.throttle_again(record.throttle);
         }
@@ -465,9 +474,23 @@ impl<M, ES: EventStore, SS: SnapshotStore> MigrationRunner<M, ES, SS> {
     }
 }
 
-/// The refusal of a run in a program in which a panic aborts.
+/// Why this program, in which a panic may abort, cannot run user code.
 pub(crate) fn refusal(panics_abort: bool) -> Option<MigrationError> {
-    panics_abort.then(|| MigrationError::new(Stage::Planning, FailureClass::Run, Subject::Program, "the program is built with `panic = \"abort\"`, so a panic in user code would end it; build it with `panic = \"unwind\"`"))
+    let message = if panics_abort {
+        "the program is built with `panic = \"abort\"`, so a panic in user code would end it; build it with `panic = \"unwind\"`"
+    } else if !has_timers() {
+        "migrations need a tokio runtime with timers; build the runtime with `enable_time` or `enable_all`"
+    } else {
+        return None;
+    };
+    let (stage, class) = (Stage::Planning, FailureClass::Run);
+    Some(MigrationError::new(stage, class, Subject::Program, message))
+}
+
+/// Whether the caller is in a tokio runtime with timers. tokio reports their absence by a
+/// panic only.
+fn has_timers() -> bool {
+    Handle::try_current().is_ok() && catch(|| drop(tokio::time::sleep(Duration::ZERO))).is_ok()
 }
 
 #[cfg(test)]
@@ -475,8 +498,8 @@ pub(crate) fn refusal(panics_abort: bool) -> Option<MigrationError> {
 mod tests {
     use super::*;
 
-    #[test]
-    fn a_run_is_refused_where_a_panic_would_end_the_program() {
+    #[tokio::test]
+    async fn a_run_is_refused_where_a_panic_would_end_the_program() {
         assert_eq!(refusal(false), None);
         let refusal = refusal(true).unwrap();
         assert_eq!(refusal.subject, Subject::Program);
@@ -485,5 +508,19 @@ mod tests {
                 .message
                 .ends_with("build it with `panic = \"unwind\"`")
         );
+    }
+
+    #[test]
+    fn a_run_is_refused_where_there_are_no_timers() {
+        let mut builder = tokio::runtime::Builder::new_current_thread();
+        let without = builder.build().unwrap();
+        let refusals = [refusal(false), without.block_on(async { refusal(false) })];
+        for refusal in refusals {
+            let message = refusal.unwrap().message;
+            assert!(
+                message.ends_with("`enable_time` or `enable_all`"),
+                "{message}"
+            );
+        }
     }
 }

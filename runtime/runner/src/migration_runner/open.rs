@@ -23,7 +23,8 @@ impl<M, ES: EventStore, SS: SnapshotStore> MigrationRunner<M, ES, SS> {
     /// the same code and the same transaction as in a run.
     ///
     /// While a run has claimed the store, processes that the run selects are migrated
-    /// as part of that run. Otherwise the processes that this runner
+    /// as part of that run, with its [checks](Self::check_determinism) and its
+    /// [deadline](Self::deadline) unless those of this runner are stricter. Otherwise the processes that this runner
     /// [selects](Self::select) are migrated, in a run of their own of kind
     /// [`RunKind::Lazy`]. Processes that neither selects, processes that are
     /// [held](crate::Runs::hold), and processes at versions without a route to `W` are
@@ -53,7 +54,7 @@ impl<M, ES: EventStore, SS: SnapshotStore> MigrationRunner<M, ES, SS> {
             if tries > ATTEMPTS || !self.leads_to::<W>(&error)? {
                 return Err(error);
             }
-            match self.migrate_now(&stream).await? {
+            match self.migrate_now::<W>(&stream).await? {
                 OpenOutcome::Moved => {}
                 OpenOutcome::Unchanged => return Err(error),
             }
@@ -78,12 +79,17 @@ impl<M, ES: EventStore, SS: SnapshotStore> MigrationRunner<M, ES, SS> {
             .map_err(|error| Error::invalid(error.to_string()))
     }
 
-    async fn migrate_now(&self, stream: &StreamId) -> Result<OpenOutcome, Error> {
+    async fn migrate_now<W>(&self, stream: &StreamId) -> Result<OpenOutcome, Error>
+    where
+        W: Workflow,
+        W::State: DeserializeOwned,
+    {
         if let Some(refusal) = refusal(cfg!(panic = "abort")) {
             return Err(Error::invalid(refusal.message));
         }
         let migrations = self.migrations()?;
-        let mut run = self.execution(&self.run_options, migrations.clone(), false);
+        let reading = migrations.clone().reading::<W>();
+        let mut run = self.execution(&self.run_options, reading, false);
         // The caller waits for the process.
         run.yields = false;
         (run.id, run.kind) = (self.lazy.0, RunKind::Lazy);

@@ -17,6 +17,10 @@ use crate::run::{RunCounts, RunState};
 /// Window over which the rate is measured.
 const WINDOW: Duration = Duration::from_secs(10);
 
+/// Minimum interval between two samples. Processes that arrive together are one sample, so
+/// that the memory of a gauge does not depend on the rate.
+const APART: Duration = Duration::from_millis(100);
+
 /// Minimum duration for a rate: the first processes arrive in a burst, whatever the
 /// rate.
 const SHORTEST: Duration = Duration::from_secs(1);
@@ -223,6 +227,12 @@ impl Gauge {
     #[allow(clippy::cast_precision_loss)]
     fn rate(&mut self, now: Instant) -> f64 {
         let (lately, done) = (&mut self.lately, self.seen);
+        // The last sample but one stays `APART` before the last, which moves on until then.
+        let before_last = lately.len().checked_sub(2).map(|at| lately[at].0);
+        let is_close = before_last.is_some_and(|before| now.duration_since(before) < APART);
+        if is_close {
+            lately.pop_back();
+        }
         lately.push_back((now, done));
         let is_old = |(at, _): &(Instant, u64)| now.duration_since(*at) > WINDOW;
         while lately.len() > 2 && lately.front().is_some_and(is_old) {
@@ -302,6 +312,26 @@ mod tests {
             (30.0, Some(SECOND * 2))
         );
         assert_eq!(again.workflows[0].per_second, 30.0);
+    }
+
+    #[test]
+    fn a_fast_run_takes_no_more_memory_than_a_slow_one() {
+        let (began, step) = (Instant::now(), Duration::from_micros(100));
+        let mut meter = meter(began, RunCounts::default());
+        let mut last = Progress::default();
+        for n in 1..=300_000 {
+            last = meter.add_at(began + step * n, &counts(1), &by_workflow(1), 1);
+        }
+        assert!((9_900.0..10_100.0).contains(&last.per_second), "{last:?}");
+        let of_it = &last.workflows[0];
+        assert!((9_900.0..10_100.0).contains(&of_it.per_second), "{of_it:?}");
+        for gauge in [&meter.all, &meter.heads, &meter.of_each[0]] {
+            assert!(
+                (50..=110).contains(&gauge.lately.len()),
+                "{}",
+                gauge.lately.len()
+            );
+        }
     }
 
     #[test]

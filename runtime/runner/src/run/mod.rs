@@ -2,6 +2,7 @@
 
 pub mod actions;
 pub(crate) mod bookkeeping;
+pub(crate) mod build;
 pub mod confirmation;
 pub(crate) mod counts;
 pub mod history;

@@ -11,14 +11,14 @@ use bytes::Bytes;
 use state_migration_core::store_api::{claim, row};
 use state_migration_core::{
     Batch, Commit, Error, ErrorKind, EventStore, MigrationError, Program, ReadPoint, RowWrite,
-    RunId, Selection, StreamId, TransactionalStore, WorkflowId,
+    RunId, StreamId, TransactionalStore, WorkflowId,
 };
 use tokio::sync::OnceCell;
 
 use crate::retry::ATTEMPTS;
 use crate::run::rows::{self, FailureRow};
 use crate::run::run_log::{self, Committed};
-use crate::run::{Execution, RunCounts, RunKind, RunRecord, RunState, Runs};
+use crate::run::{Execution, Plan, RunCounts, RunKind, RunRecord, RunState, Runs};
 
 /// Bookkeeping of processes that are migrated when they are opened.
 pub(crate) struct OnOpenLog {
@@ -36,8 +36,8 @@ pub(crate) struct OnOpenLog {
 pub(crate) type RecordWritten = OnceCell<RunId>;
 
 impl OnOpenLog {
-    /// Opens the bookkeeping of the run that has claimed the store, with its selection, if
-    /// the run is for processes at this version.
+    /// Opens the bookkeeping of the run that has claimed the store, with its plan, if the
+    /// run is for processes at this version.
     ///
     /// Without such a run, opens that of the run that `own` describes, whose record is
     /// written once.
@@ -46,7 +46,7 @@ impl OnOpenLog {
         version: &WorkflowId,
         own: RunRecord,
         recorded: &RecordWritten,
-    ) -> Result<(Self, Selection), Error> {
+    ) -> Result<(Self, Plan), Error> {
         let Some(runs) = Runs::of(&store as &dyn EventStore) else {
             return Err(Error::invalid(
                 "the store reports that it is transactional but provides no transactional handle; correct the store",
@@ -65,14 +65,14 @@ impl OnOpenLog {
                 && run.plan.selection.selects_workflow(version.name())
                 && run.plan.routes.iter().any(|route| route.from == *version)
         });
-        let (run, is_own, selection) = match active {
-            Some(active) => (active.id, false, active.plan.selection),
+        let (run, is_own, plan) = match active {
+            Some(active) => (active.id, false, active.plan),
             None => {
-                let selection = own.plan.selection.clone();
+                let plan = own.plan.clone();
                 let id = recorded
                     .get_or_try_init(|| record(&store, &runs, own))
                     .await?;
-                (*id, true, selection)
+                (*id, true, plan)
             }
         };
         let log = Self {
@@ -81,7 +81,7 @@ impl OnOpenLog {
             claim,
             is_own,
         };
-        Ok((log, selection))
+        Ok((log, plan))
     }
 
     pub(crate) fn run(&self) -> RunId {

@@ -109,7 +109,8 @@ pub(crate) async fn attempt(
     for at in outcome.failed.iter().filter_map(|f| f.at.as_ref()) {
         by_workflow.of(at.name()).failed += 1;
     }
-    for finished in &outcome.finished {
+    // A sweep reads processes again that the run has already counted.
+    for finished in outcome.finished.iter().filter(|_| !committer.sweeps) {
         by_workflow.of(finished.head.workflow_id.name()).skipped += 1;
     }
     let states = outcome.converted.iter().map(|it| it.state.len());

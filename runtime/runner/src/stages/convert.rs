@@ -11,7 +11,7 @@ use state_migration_core::{
     Stage, StreamId,
 };
 
-use crate::run::suspects;
+use crate::run::{build, suspects};
 use crate::stages::fold::Folded;
 use crate::user_code::panics::{DropGuarded, UserCodeFailure, WAY_OUT, catch, short};
 use crate::user_code::round_trip;
@@ -63,10 +63,11 @@ impl Planned {
         }
     }
 
-    /// The fingerprint that the head stores if the code of this route finds the process
-    /// finished.
+    /// The fingerprint that the head stores if the code of this route, in this build of
+    /// the program, finds the process finished.
     pub(crate) fn finished_by(&self) -> Fingerprint {
-        self.route.hops()[0].fingerprint()
+        let [code, build] = [self.route.hops()[0].fingerprint(), build::fingerprint()];
+        Fingerprint::of_bytes(&[code.get().to_le_bytes(), build.get().to_le_bytes()].concat())
     }
 }
 

@@ -3,12 +3,13 @@
 use std::cmp::Ordering;
 
 use state_migration_core::{
-    Error, FailureClass, MigrationError, MigrationRegistry, Presence, Stage, StreamId, Subject,
-    VersionStatus, WorkflowId, natural_cmp,
+    Error, FailureClass, MigrationError, MigrationRegistry, Presence, Selection, Stage, StreamId,
+    Subject, VersionStatus, WorkflowId, natural_cmp,
 };
 
 use crate::run::Store;
 use crate::run_context::RunContext;
+use crate::user_code::round_trip;
 
 /// Versions that are marked as present and at which processes are outdated.
 #[derive(Default)]
@@ -96,6 +97,24 @@ pub(crate) fn no_route(
         )
     };
     MigrationError::new(Stage::Routing, class, stream, message)
+}
+
+/// The failure of a run with a route whose new states cannot be read back.
+pub(crate) fn unreadable_route(
+    migrations: &MigrationRegistry,
+    selection: &Selection,
+) -> Option<MigrationError> {
+    let message = migrations
+        .routes()
+        .filter(|route| selection.selects_workflow(route.source().name()))
+        .find_map(|route| round_trip::unreadable(&route))?;
+    let (stage, class) = (Stage::Planning, FailureClass::Run);
+    Some(MigrationError::new(
+        stage,
+        class,
+        Subject::Migrations,
+        message,
+    ))
 }
 
 pub(crate) fn listing_failed(error: &Error) -> MigrationError {

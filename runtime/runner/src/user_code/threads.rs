@@ -394,6 +394,14 @@ impl UserCode {
         self
     }
 
+    /// The same threads, with a timeout of at most `deadline`.
+    pub(crate) fn within(&self, deadline: Duration) -> Self {
+        Self {
+            deadline: self.deadline.min(deadline),
+            ..self.clone()
+        }
+    }
+
     /// Limits the number of jobs in progress.
     pub(crate) fn at_most(mut self, jobs: usize) -> Self {
         self.jobs = Some(Arc::new(Semaphore::new(jobs)));

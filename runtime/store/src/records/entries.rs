@@ -53,6 +53,17 @@ async fn look_up<T: KvTxn>(
     Ok(Some(identity))
 }
 
+/// Checks that a process is at the version of its identity, if it has events.
+async fn check_version<T: KvTxn>(txn: &T, identity: &ProcessIdentity) -> Result<(), Error> {
+    let stream = identity.stream_id();
+    // The batch depends on the head, also on its absence, and does not write it.
+    txn.mark_read(&PerStream::Head.key(stream))?;
+    match read_head(txn, stream).await? {
+        Some(head) => fence::check(stream, &identity.workflow_id, &head.workflow_id),
+        None => Ok(()),
+    }
+}
+
 impl<K: Kv> RecordStore<K> {
     /// Registers like [`ProcessRegistry::register`], but returns before the
     /// entry is durable. For imports, where one flush serves many writes.
@@ -91,11 +102,7 @@ impl<K: Kv> RecordStore<K> {
             "a registry entry for",
             stream.as_str(),
             |mut txn| async move {
-                // The batch depends on the head, also on its absence, and does not write it.
-                txn.mark_read(&PerStream::Head.key(stream))?;
-                if let Some(head) = read_head(&txn, stream).await? {
-                    fence::check(stream, &identity.workflow_id, &head.workflow_id)?;
-                }
+                check_version(&txn, identity).await?;
                 let old = look_up(&txn, tenant, registry_key).await?;
                 if expected.is_some() && old.as_ref() != expected {
                     return Ok((txn, false));
@@ -160,13 +167,21 @@ impl<K: Kv> ProcessRegistry for RecordStore<K> {
         Ok(replaced)
     }
 
-    async fn remove(&self, tenant: &TenantId, registry_key: &RegistryKey) -> Result<(), Error> {
+    async fn remove(
+        &self,
+        tenant: &TenantId,
+        registry_key: &RegistryKey,
+        identity: &ProcessIdentity,
+    ) -> Result<(), Error> {
         let _write = self.write();
-        let what = "the removal of a registry entry of tenant";
-        self.transact(what, tenant.as_str(), |mut txn| async move {
-            if let Some(old) = read_entry(&txn, tenant, registry_key).await? {
+        let stream = identity.stream_id();
+        let what = "the removal of a registry entry of";
+        self.transact(what, stream.as_str(), |mut txn| async move {
+            check_version(&txn, identity).await?;
+            let old = read_entry(&txn, tenant, registry_key).await?;
+            if old.is_some_and(|old| old.stream_id() == stream) {
                 txn.delete(key::entry(tenant, registry_key))?;
-                txn.delete(key::key_of(old.stream_id(), registry_key))?;
+                txn.delete(key::key_of(stream, registry_key))?;
             }
             Ok((txn, ()))
         })

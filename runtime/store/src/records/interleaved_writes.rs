@@ -175,6 +175,20 @@ async fn a_registration_by_code_of_a_version_that_the_process_leaves_meanwhile_i
 }
 
 #[tokio::test]
+async fn a_removal_by_code_of_a_version_that_the_process_leaves_meanwhile_is_refused() {
+    let world = Fixture::new();
+    world.born("v1").await;
+    let (tenant, key) = (world.identity.tenant_id(), world.key());
+    let registered = world.plain.register(tenant, &key, &world.identity);
+    registered.await.unwrap();
+    world.moves_in_between();
+    assert!(is_fenced(
+        world.store.remove(tenant, &key, &world.identity).await
+    ));
+    assert!(world.plain.lookup(tenant, &key).await.unwrap().is_some());
+}
+
+#[tokio::test]
 async fn a_registration_for_a_process_that_is_born_at_another_version_meanwhile_is_refused() {
     let world = Fixture::new();
     let (plain, stream) = (world.plain.clone(), world.identity.stream_id().clone());

@@ -222,10 +222,15 @@ pub(crate) async fn marks(
             let Some((_, key)) = index.get(block).filter(|(_, key)| *key < end) else {
                 break;
             };
-            let rows = blocks.get(block).map_or(1, |block| block.num_puts);
-            if key >= start {
-                marks.push((Bytes::copy_from_slice(key), u64::from(rows)));
+            let rows = u64::from(blocks.get(block).map_or(1, |block| block.num_puts));
+            let next = index.get(block + 1).map(|(_, next)| next);
+            if next.is_some_and(|next| next <= start) {
+                continue;
             }
+            // About half of a block on a border of the range is in the range.
+            let is_on_border = key < start || next.is_some_and(|next| next > end);
+            let rows = if is_on_border { rows / 2 } else { rows };
+            marks.push((Bytes::copy_from_slice(key.max(start)), rows));
         }
     }
     Ok(marks)

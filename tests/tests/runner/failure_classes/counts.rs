@@ -1,9 +1,11 @@
 //! The counts of a report: skipped processes by reason, and failures beyond those listed.
 
-use state_migration::{MemoryStore, MigrationReport, NewEvent, ScanKind, Stage, WorkflowId};
-use state_migration_tests::orders::{OrderV1ToV2Migration, OrderV3, UNTAXABLE};
+use state_migration::{
+    FailureClass, MemoryStore, MigrationReport, NewEvent, ScanKind, Stage, WorkflowId,
+};
+use state_migration_tests::orders::{OrderV1, OrderV1ToV2Migration, OrderV3, UNTAXABLE};
 
-use crate::failure_classes::fixture::{World, in_both_forms, linked, stream};
+use crate::failure_classes::fixture::{World, event, in_both_forms, linked, stream};
 
 in_both_forms![
     a_full_count_counts_skipped_processes_by_reason,
@@ -95,13 +97,30 @@ async fn of_many_failures_the_first_thousand_are_kept_and_all_are_counted(world:
         let event = NewEvent::new(workflow, "OrderPlaced", 1, placed.clone()).unwrap();
         world.append(&stream(10_000 + n), vec![event]).await;
     }
+    // After these, and of another class.
+    let undecodable = failing / 10;
+    for n in 0..undecodable {
+        let event = event::<OrderV1>("OrderPaid", 1, r#"{"Paid":{}}"#);
+        world.append(&stream(20_000 + n), vec![event]).await;
+    }
     world.place(0..5).await;
-    let failing = usize::try_from(failing).unwrap();
+    let refused = usize::try_from(failing).unwrap();
+    let undecodable = usize::try_from(undecodable).unwrap();
+    let failing = refused + undecodable;
     for migrated in [5, 0] {
         let report = world.run().await;
         assert_eq!((report.migrated, report.error_count), (migrated, failing));
         assert_eq!(report.errors.len(), failing.min(1_000));
-        for error in &report.errors {
+        let classes = [
+            (FailureClass::UndecodableEvent, undecodable),
+            (FailureClass::Refused, refused),
+        ];
+        assert_eq!(report.failed_by_class, classes.into());
+        let dry = world.checked(world.runner(linked()).dry_run().await);
+        assert_eq!(dry.error_count, failing);
+        assert_eq!(dry.failed_by_class, report.failed_by_class);
+        let errors = report.errors.iter();
+        for error in errors.filter(|error| error.class == FailureClass::Refused) {
             assert_eq!(error.stage, Stage::Converting);
             assert!(error.message.starts_with("order@v2->v3 by "), "{error}");
             assert!(

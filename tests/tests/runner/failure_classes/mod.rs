@@ -5,6 +5,7 @@
 
 mod fixture;
 
+mod checked_large;
 mod counts;
 mod damage;
 mod each_class;

@@ -91,7 +91,8 @@ async fn every_write_is_durable_when_it_returns() {
 
     let store = open_without_flushes(folder.path()).await;
     assert!(store.lookup(&tenant, &gone).await.unwrap().is_some());
-    store.remove(&tenant, &gone).await.unwrap();
+    let order = identity::<OrderV1>(1);
+    store.remove(&tenant, &gone, &order).await.unwrap();
     drop(store);
 
     let store = open_without_flushes(folder.path()).await;
@@ -222,7 +223,13 @@ async fn a_closed_store_answers_every_call_with_an_error() {
                 .await
                 .err(),
         ),
-        ("remove", store.remove(&tenant, &key).await.err()),
+        (
+            "remove",
+            store
+                .remove(&tenant, &key, &identity::<OrderV1>(3))
+                .await
+                .err(),
+        ),
         ("versions", store.versions("order").await.err()),
         ("flush", store.flush().await.err()),
         ("reload", order.reload().await.err()),

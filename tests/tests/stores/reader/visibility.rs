@@ -179,7 +179,7 @@ async fn every_write_through_a_reader_is_refused_and_changes_nothing() {
             "replace",
             reader.replace(&tenant, &key, &order, &order).await.err(),
         ),
-        ("remove", reader.remove(&tenant, &key).await.err()),
+        ("remove", reader.remove(&tenant, &key, &order).await.err()),
         (
             "end_closing",
             reader.end_closing(&v1, RunId::random(), true).await.err(),

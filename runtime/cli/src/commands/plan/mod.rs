@@ -232,6 +232,7 @@ impl ShowPlan {
                     .to_owned(),
             );
         }
+        warnings.extend(runner.unreadable_route());
         let in_use = reader.in_use().await?;
         let is_alive = in_use.as_ref().is_some_and(InUse::appears_alive);
         let is_elsewhere = is_alive && holder.as_ref().is_some_and(RunLine::is_claiming);
