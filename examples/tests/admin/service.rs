@@ -314,7 +314,14 @@ fn a_service_answers_as_fully_as_its_store() {
         let plan = [&["plan"][..], options].concat();
         let through = service.ask(&plan).exits(0).json();
         let beside = run_json(&service.sample, &plan).exits(0).json();
-        for field in ["kind", "fingerprint", "selection", "due", "versions", "routes"] {
+        for field in [
+            "kind",
+            "fingerprint",
+            "selection",
+            "due",
+            "versions",
+            "routes",
+        ] {
             assert_eq!(through[field], beside[field], "{options:?}");
         }
         let sample = |plan: &Value| {
@@ -333,16 +340,25 @@ fn a_service_answers_as_fully_as_its_store() {
     }
     let beside = run_json(&service.sample, &["status"]).exits(0).json();
     assert_eq!(service.status()["versions"], beside["versions"]);
-    let of_loans = service.ask(&["status", "--workflow", "loan"]).exits(0).json();
+    let of_loans = service
+        .ask(&["status", "--workflow", "loan"])
+        .exits(0)
+        .json();
     assert_eq!(of_loans["versions"].as_array().unwrap().len(), 1);
     let through = service.ask(&["migrations"]).exits(0).json();
     let beside = run_json(&service.sample, &["migrations"]).exits(0).json();
     assert_eq!(through, beside);
     let own = service.ask(&["graph"]).exits(1).json();
     let message = own["message"].as_str().unwrap();
-    assert!(message.contains("draws the migrations of this program"), "{message}");
+    assert!(
+        message.contains("draws the migrations of this program"),
+        "{message}"
+    );
     // A run is counted by the service before it begins.
-    let many = service.ask(&["run", "--yes", "--at-most", "239"]).exits(4).json();
+    let many = service
+        .ask(&["run", "--yes", "--at-most", "239"])
+        .exits(4)
+        .json();
     assert_eq!(many["reason"], "too_many_due");
     assert_eq!(service.status()["run"], Value::Null);
     service.ask(&["run", "--yes", "--at-most", "240"]).exits(0);

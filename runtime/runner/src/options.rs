@@ -16,6 +16,8 @@ const DEADLINE: Duration = Duration::from_secs(10);
 pub struct RunOptions {
     pub selection: Arc<Selection>,
     pub count_up_to_date: bool,
+    /// Whether a run that finds no outdated version reads all heads. No part of the plan.
+    pub check_heads: bool,
     /// Whether user code runs twice on every process; `None`: only in a dry run.
     pub check_determinism: Option<bool>,
     /// Timeout of user code for one process; `None`: ten seconds.

@@ -53,8 +53,14 @@ async fn a_run_takes_as_long_as_was_estimated() {
         assert_eq!(forecast.due, report.migrated as u64);
         let (low, high) = (forecast.estimate.low_ms, forecast.estimate.high_ms);
         let (low, high) = (low.unwrap(), high.unwrap());
-        assert!(low <= took * 2 && took <= high * 2, "{low} to {high}: {took}");
-        assert!(took <= low * 2 && high <= took * 2, "{low} to {high}: {took}");
+        assert!(
+            low <= took * 2 && took <= high * 2,
+            "{low} to {high}: {took}"
+        );
+        assert!(
+            took <= low * 2 && high <= took * 2,
+            "{low} to {high}: {took}"
+        );
     }
 }
 
@@ -85,7 +91,11 @@ async fn a_sample_that_takes_too_long_reports_what_it_has_tried() {
     assert_eq!(refused.class, FailureClass::Refused);
     assert_eq!(refused.count, sample.failed);
     assert_eq!(refused.expected, sample.failed * JOBS / sample.processes);
-    assert!((40..160).contains(&refused.expected), "{}", refused.expected);
+    assert!(
+        (40..160).contains(&refused.expected),
+        "{}",
+        refused.expected
+    );
     // No worker is faster than the code.
     let workers = 3.0 * std::thread::available_parallelism().unwrap().get() as f64;
     let least = JOBS as f64 * 300.0 / workers;
@@ -95,7 +105,9 @@ async fn a_sample_that_takes_too_long_reports_what_it_has_tried() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_throttle_bounds_the_estimate_and_the_one_of_an_earlier_run_does_not() {
     let store = jobs(JOBS).await;
-    let runner = Upgrade::new().runner(&store).select(Selection::all().first(20));
+    let runner = Upgrade::new()
+        .runner(&store)
+        .select(Selection::all().first(20));
     runner.control().throttle(NonZeroU32::new(10));
     assert_eq!(runner.run().await.migrated, 20);
     let runner = runner.select(Selection::all());

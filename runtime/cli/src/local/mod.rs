@@ -217,7 +217,8 @@ pub(crate) async fn drive<S: Opened>(
         }
     }
     let runner = MigrationRunner::new(migrations, store.clone(), store.clone());
-    let runner = set(runner);
+    // An operator who reads `done` relies on it, and a scan of the heads is little work.
+    let runner = set(runner).check_heads(true);
     let control = runner.control();
     if let Some(limit) = execution.limit() {
         control.throttle(limit);

@@ -25,7 +25,7 @@ use crate::run::counts::CountsByWorkflow;
 use crate::run::run_log::Range;
 use crate::stages::commit::{self, AttemptResult, ChunkOutcome};
 use crate::stages::done::{Done, Failed};
-use crate::stages::scan::{self, ScanResult, Scanned};
+use crate::stages::scan::{self, ScanResult, Scanned, StageError};
 use crate::stages::{convert, fold};
 use crate::user_code::round_trip;
 use crate::user_code::threads::{EndOfRun, NoResult, Watchdog, never_returned};
@@ -507,7 +507,7 @@ impl PageEnd {
 
 /// The result of a large process, and whether the process is to be migrated.
 fn large_result(
-    converted: Result<large_process::LargeResult, large_process::LargeError>,
+    converted: Result<large_process::LargeResult, StageError>,
 ) -> Result<(Converted, bool), Error> {
     let result = match converted {
         Ok(large_process::LargeResult::Converted(converted)) => {
@@ -515,11 +515,11 @@ fn large_result(
         }
         Ok(large_process::LargeResult::Finished(finished)) => Converted::Finished(finished),
         Ok(large_process::LargeResult::Gone(skipped)) => Converted::Skipped(skipped),
-        Err(large_process::LargeError::Process(error)) => match EndOfRun::behind_failure(&error) {
+        Err(StageError::Process(error)) => match EndOfRun::behind_failure(&error) {
             Some(end) => return Err(end.error()),
             None => Converted::Failed(error),
         },
-        Err(large_process::LargeError::Store(error)) => return Err(error),
+        Err(StageError::Store(error)) => return Err(error),
     };
     Ok((result, false))
 }

@@ -129,7 +129,10 @@ mod tests {
     const PROCESS: Duration = Duration::from_micros(100);
 
     fn page(processes: u64) -> (u64, Duration) {
-        (processes, PAGE + PROCESS * u32::try_from(processes).unwrap())
+        (
+            processes,
+            PAGE + PROCESS * u32::try_from(processes).unwrap(),
+        )
     }
 
     fn measured(pages: Vec<(u64, Duration)>) -> Measured {
@@ -151,7 +154,10 @@ mod tests {
         // 26 pages and 13,000 processes for four workers.
         let exact = (26 * 50 + 13_000 / 10) / 4;
         let (low, high) = (estimate.low_ms.unwrap(), estimate.high_ms.unwrap());
-        assert!(low <= exact + 1 && exact <= high, "{low} to {high}: {exact}");
+        assert!(
+            low <= exact + 1 && exact <= high,
+            "{low} to {high}: {exact}"
+        );
         assert!(high <= 4 * low, "{low} to {high}");
         assert_eq!(estimate.read_bytes, Some(13_000_000));
     }
@@ -173,6 +179,9 @@ mod tests {
         let none = measured(vec![(0, PAGE)]);
         assert_eq!(Estimate::new(1_000, None, Some(&none)).low_ms, None);
         let due = Estimate::new(0, NonZeroU32::new(1), Some(&measured(vec![page(1)])));
-        assert_eq!((due.low_ms, due.high_ms, due.read_bytes), (None, None, None));
+        assert_eq!(
+            (due.low_ms, due.high_ms, due.read_bytes),
+            (None, None, None)
+        );
     }
 }

@@ -52,12 +52,19 @@ async fn many_failures_are_retried_by_several_workers_wherever_they_are(store: i
     });
     let converted = upgrade.seen();
     let retry = upgrade.runner(&store).retry(first.run.unwrap(), &[]).await;
-    assert_eq!((retry.migrated, retry.error_count), (expected, 0), "{retry}");
+    assert_eq!(
+        (retry.migrated, retry.error_count),
+        (expected, 0),
+        "{retry}"
+    );
     assert_eq!(retry.state, Some(RunState::Done));
     let all = converted.all();
     assert!(all.keys().all(|n| failed(*n)), "{all:?}");
     assert_eq!(version(&store, JOBS).await.unwrap(), "v1");
-    assert!(at_once[1].load(Ordering::SeqCst) > 1, "one worker did it all");
+    assert!(
+        at_once[1].load(Ordering::SeqCst) > 1,
+        "one worker did it all"
+    );
 }
 
 /// Takes out: `Source::Failures` (a retry goes through the index then), or the

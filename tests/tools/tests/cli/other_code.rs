@@ -56,7 +56,8 @@ fn after_a_deployment_of_other_code_every_suggested_command_works() {
     for args in [&["status"][..], &["plan", "--sample", "0"]] {
         let text = say(FIXED, &sample, args, 0);
         assert!(
-            text.stdout.contains("`resume 1` works with the original program"),
+            text.stdout
+                .contains("`resume 1` works with the original program"),
             "{text:?}"
         );
         can_be_typed(&sample, &text);

@@ -144,12 +144,18 @@ async fn what_a_run_would_do_is_counted_and_tried_in_the_service() {
         ask(&service.path, request).await
     };
     let counted = plan(json!({})).await;
-    assert_eq!((&counted["due"], &counted["sample"]), (&json!(JOBS), &Value::Null));
+    assert_eq!(
+        (&counted["due"], &counted["sample"]),
+        (&json!(JOBS), &Value::Null)
+    );
     assert_eq!(seen.total(), 0, "no sample was asked for");
     let tried = plan(json!({"sample": 1_000, "per_second": 2})).await;
     assert_eq!(seen.total(), JOBS);
     let sample = &tried["sample"];
-    assert_eq!((&sample["processes"], &sample["failed"]), (&json!(JOBS), &json!(30)));
+    assert_eq!(
+        (&sample["processes"], &sample["failed"]),
+        (&json!(JOBS), &json!(30))
+    );
     assert_eq!(sample["failures"][0]["class"], "refused");
     let first = sample["failures"][0]["subject"]["id"].as_str().unwrap();
     assert!(first.ends_with("/0000090"), "{first}");
@@ -159,16 +165,28 @@ async fn what_a_run_would_do_is_counted_and_tried_in_the_service() {
         "first": null, "share": null, "in_flight": false,
     });
     let some = plan(json!({"selection": selection})).await;
-    assert_eq!((&some["due"], &some["versions"][0]["processes"]), (&json!(100), &json!(100)));
+    assert_eq!(
+        (&some["due"], &some["versions"][0]["processes"]),
+        (&json!(100), &json!(100))
+    );
     let none = json!({
         "workflows": null, "tenants": null, "prefix": "absent", "streams": null,
         "first": null, "share": null, "in_flight": false,
     });
     let none = plan(json!({"selection": none})).await;
     assert_eq!(none["due"], 0);
-    assert!(none["unknown_names"][0].as_str().unwrap().contains("absent"));
+    assert!(
+        none["unknown_names"][0]
+            .as_str()
+            .unwrap()
+            .contains("absent")
+    );
     // The limit of the service holds for its plans too.
-    ask(&service.path, json!({"request": "throttle", "per_second": 4})).await;
+    ask(
+        &service.path,
+        json!({"request": "throttle", "per_second": 4}),
+    )
+    .await;
     assert_eq!(plan(json!({})).await["estimate"]["low_ms"], 30_000);
     let free = plan(json!({"per_second": null})).await;
     assert_eq!(free["estimate"]["low_ms"], Value::Null);
@@ -183,7 +201,10 @@ async fn what_a_run_would_do_is_counted_and_tried_in_the_service() {
     assert_eq!(versions["versions"][0]["processes"], JOBS);
     let linked = ask(&service.path, json!({"request": "migrations"})).await;
     let migration = &linked["migrations"][0];
-    assert_eq!((&migration["from"], &migration["to"]), (&json!("job@v1"), &json!("job@v2")));
+    assert_eq!(
+        (&migration["from"], &migration["to"]),
+        (&json!("job@v1"), &json!("job@v2"))
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -195,7 +216,9 @@ async fn a_service_tries_no_more_processes_for_a_client_that_is_gone() {
     let seen = upgrade.seen();
     let service = service(MemoryStore::new(), 200, upgrade).await;
     let mut client = Client::new(&service.path).await;
-    client.ask(json!({"request": "plan", "sample": 1_000})).await;
+    client
+        .ask(json!({"request": "plan", "sample": 1_000}))
+        .await;
     until("some are tried", async || (seen.total() > 4).then_some(())).await;
     drop(client);
     // The processes that are in user code are the last.
@@ -211,7 +234,8 @@ async fn a_service_tries_no_more_processes_for_a_client_that_is_gone() {
 async fn the_tool_lists_the_migrations_of_the_service() {
     let service = service(MemoryStore::new(), 1, Upgrade::new()).await;
     let mut tool = std::process::Command::new(env!("CARGO_BIN_EXE_loans-2014"));
-    tool.args(["migrations", "--json", "--socket"]).arg(&service.path);
+    tool.args(["migrations", "--json", "--socket"])
+        .arg(&service.path);
     let said = tool.output().unwrap();
     let said: Value = serde_json::from_slice(&said.stdout).unwrap();
     assert_eq!(said["migrations"].as_array().unwrap().len(), 1);
