@@ -133,7 +133,8 @@ async fn of_each_class_the_first_process_in_order_is_named() {
         40 | 160 => panic!("oh"),
         _ => Ok(()),
     });
-    let forecast = forecast!(upgrade.runner(&store), None, 1_000);
+    let runner = upgrade.runner(&store);
+    let forecast = forecast!(runner, None, 1_000);
     let sample = forecast.sample.unwrap();
     let failures = sample.failures.iter().map(|failures| {
         let subject = failures.subject.clone();
