@@ -10,14 +10,21 @@ use state_migration::{
 };
 
 /// How many calls of each kind fail from now on.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Faults {
+    /// Calls of the event store that are answered before it stops answering.
+    pub answers: AtomicUsize,
     /// Calls of `list_streams`.
     pub list: AtomicUsize,
     /// Calls of `append`.
     pub append: AtomicUsize,
     /// Calls of `append` that succeed, but say they do not.
     pub append_answer: AtomicUsize,
+    /// Calls of `append` that do nothing and whose outcome is unknown.
+    pub append_unknown: AtomicUsize,
+    /// Calls of `append` that succeed, and whose answer is lost because the event store
+    /// stops answering.
+    pub last_append: AtomicUsize,
     /// Calls of `save`.
     pub save: AtomicUsize,
     /// Calls of `register`.
@@ -29,7 +36,31 @@ pub struct Faults {
 /// All calls from now on.
 pub const ALL: usize = usize::MAX;
 
+impl Default for Faults {
+    fn default() -> Self {
+        Self {
+            answers: AtomicUsize::new(ALL),
+            list: AtomicUsize::default(),
+            append: AtomicUsize::default(),
+            append_answer: AtomicUsize::default(),
+            append_unknown: AtomicUsize::default(),
+            last_append: AtomicUsize::default(),
+            save: AtomicUsize::default(),
+            register: AtomicUsize::default(),
+            lookup: AtomicUsize::default(),
+        }
+    }
+}
+
 impl Faults {
+    /// Fails if the event store has stopped answering.
+    fn answer(&self) -> Result<(), Error> {
+        match Self::strike(&self.answers, "") {
+            Err(_) => Ok(()),
+            Ok(()) => Err(Error::new(ErrorKind::Unavailable, "no answer on demand")),
+        }
+    }
+
     fn strike(count: &AtomicUsize, what: &str) -> Result<(), Error> {
         let due = count.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |n| match n {
             0 => None,
@@ -72,8 +103,15 @@ impl<S: EventStore> EventStore for Faulty<S> {
         expected: ExpectedSequence,
         events: Vec<NewEvent>,
     ) -> Result<Appended, Error> {
+        self.faults.answer()?;
         Faults::strike(&self.faults.append, "append")?;
+        let unknown = |_| Error::new(ErrorKind::OutcomeUnknown, "no answer to append on demand");
+        Faults::strike(&self.faults.append_unknown, "append").map_err(unknown)?;
         let appended = self.inner.append(stream, expected, events).await?;
+        if let Err(lost) = Faults::strike(&self.faults.last_append, "append") {
+            self.faults.answers.store(0, Ordering::SeqCst);
+            return Err(unknown(lost));
+        }
         Faults::strike(&self.faults.append_answer, "the answer of append")?;
         Ok(appended)
     }
@@ -83,9 +121,11 @@ impl<S: EventStore> EventStore for Faulty<S> {
         after: u64,
         limit: usize,
     ) -> Result<Vec<Event>, Error> {
+        self.faults.answer()?;
         self.inner.read_all(stream, after, limit).await
     }
     async fn head(&self, stream: &StreamId) -> Result<Option<Head>, Error> {
+        self.faults.answer()?;
         self.inner.head(stream).await
     }
     async fn list_streams(
@@ -94,6 +134,7 @@ impl<S: EventStore> EventStore for Faulty<S> {
         after: Option<&StreamId>,
         limit: usize,
     ) -> Result<Vec<StreamId>, Error> {
+        self.faults.answer()?;
         Faults::strike(&self.faults.list, "list_streams")?;
         self.inner.list_streams(prefix, after, limit).await
     }

@@ -104,6 +104,9 @@ impl Drop for Call<'_> {
     }
 }
 
+/// Whether the answer to a batch is lost after the batch was written.
+pub type Loses = dyn Fn(&Batch) -> bool + Send + Sync;
+
 /// For how long a worker stops before a batch is committed, and after.
 pub type Stops = dyn Fn(&Batch) -> (Duration, Duration) + Send + Sync;
 
@@ -117,6 +120,7 @@ pub struct Lossy<S> {
     /// Which pages were read.
     pub pages: Arc<Pages>,
     stops: Arc<Stops>,
+    loses: Arc<Loses>,
 }
 
 impl<S: EventStore> Lossy<S> {
@@ -134,7 +138,15 @@ impl<S: EventStore> Lossy<S> {
             losses: Arc::default(),
             pages: Arc::default(),
             stops: Arc::new(|_| (Duration::ZERO, Duration::ZERO)),
+            loses: Arc::new(|_| false),
         })
+    }
+
+    /// The same that loses the answers to some batches.
+    #[must_use]
+    pub fn losing(mut self, loses: impl Fn(&Batch) -> bool + Send + Sync + 'static) -> Self {
+        self.loses = Arc::new(loses);
+        self
     }
 
     /// The same with workers that stop as they commit.
@@ -251,7 +263,13 @@ impl<S: EventStore + Clone + 'static> TransactionalStore for Lossy<S> {
                 let _ = self.store.commit_unflushed(batch, read).await?;
                 lost()
             }
-            Loss::None => self.store.commit_unflushed(batch, read).await,
+            Loss::None => {
+                let committed = self.store.commit_unflushed(batch, read).await;
+                match (self.loses)(batch) {
+                    true => committed.and_then(|_| lost()),
+                    false => committed,
+                }
+            }
         };
         tokio::time::sleep(after).await;
         committed

@@ -254,7 +254,7 @@ fn a_damaged_manifest_is_reported() {
     let cut = whole[..whole.len() / 2].to_vec();
     for damaged in [Vec::new(), vec![0], cut, garbled, vec![0xFF; 400]] {
         fs::write(&manifest, &damaged).unwrap();
-        let damage = "the store ./loans cannot be opened: its manifest could not be read: the database is damaged or was written by another version of SlateDB; restore the newest file under `manifest` from a backup (SlateDB says: ";
+        let damage = "the store ./loans cannot be opened: its manifest could not be read: the database is damaged or was written by another version of SlateDB; restore the newest file under `manifest` (with an earlier one, the store returns to that time) from a backup (SlateDB says: ";
         all_say(&sample, &LOOKING[..1], 1, damage);
         all_say(&sample, &CHANGING[..1], 1, damage);
     }

@@ -99,7 +99,7 @@ fn a_file_of_data_that_is_damaged_is_named_at_once() {
 
 /// What a program wrote that was killed is in its log only.
 #[test]
-fn a_damaged_log_is_reported_at_once() {
+fn a_damaged_file_of_the_log_is_named_at_once() {
     let sample = Sample::new();
     let killed = in_runtime(async {
         let store = SlateDbStore::open_local(sample.store()).await.unwrap();
@@ -110,14 +110,17 @@ fn a_damaged_log_is_reported_at_once() {
     });
     let log = files(&killed, "wal").into_iter().max().unwrap();
     let bytes = fs::read(killed.store().join(&log)).unwrap();
-    // An empty file in the log means that a writer came, and nothing else.
-    for (what, damaged) in damages(&bytes)
-        .into_iter()
-        .filter(|(_, bytes)| !bytes.is_empty())
-    {
+    for (what, damaged) in damages(&bytes) {
         let sample = with(&killed, &log, &damaged);
+        let told = match what {
+            "empty" => "of the log is empty, although records were written to it",
+            _ => "is damaged; restore the file from a backup",
+        };
         for args in [&["status"][..], &["run", "--yes"]] {
-            is_told(&sample, args, what, "damaged");
+            is_told(&sample, args, what, told);
+            let said = finish(command(&sample, args)).exits(1);
+            let named = format!("the file {} of the ", log.display());
+            assert!(said.stderr.contains(&named), "{what} {args:?}: {said:?}");
         }
     }
 }

@@ -8,6 +8,7 @@ use crate::golden::assert_golden;
 use crate::masking;
 use crate::program::{Ran, command, run, run_json, tell, wait};
 use crate::sample::Sample;
+use crate::schema::assert_valid;
 use crate::service::Service;
 use crate::store_state::{holder, stands};
 
@@ -56,18 +57,39 @@ fn can_be_resumed(sample: &Sample, said: &Ran) {
     assert_eq!(halfway.at("loan@2011"), 240 - moved);
     assert_eq!(holder(sample), None);
     let runs = run_json(sample, &["runs"]).json();
-    let run = &runs["runs"][0];
+    let recorded = &runs["runs"][0];
     assert_eq!(
-        (&run["state"], &run["migrated"]),
+        (&recorded["state"], &recorded["migrated"]),
         (&"cancelled".into(), &moved.into())
     );
 
-    let said = run_json(sample, &["resume", "last"]).exits(0).json();
+    // What is of the run, and what is of this execution, is labelled.
+    let rest = 240 - moved;
+    let said = run(sample, &["resume", "last"]).exits(0);
+    let value = |name: &str| {
+        let mut lines = said.stdout.lines();
+        let line = lines.find_map(|line| line.strip_prefix(name));
+        line.unwrap_or_else(|| panic!("{said:?}")).trim().to_owned()
+    };
+    let both = format!("240 by the run, {rest} by this execution");
+    assert_eq!(value("migrated "), both);
+    for name in ["time ", "rate "] {
+        assert!(value(name).ends_with(" (this execution)"), "{said:?}");
+    }
+    let shown = run_json(sample, &["show", "1"]).exits(0).json();
+    assert_valid(&shown);
     assert_eq!(
-        (&said["migrated"], &said["state"]),
+        (&shown["migrated"], &shown["state"]),
         (&240.into(), &"done".into())
     );
-    assert_eq!(said["number"], 1);
+    let executed = shown["executed"].as_array().unwrap();
+    let executed: Vec<_> = executed.iter().map(|it| &it["migrated"]).collect();
+    assert_eq!(executed, [moved, rest]);
+    let shown = run(sample, &["show", "1"]).exits(0).stdout;
+    for (n, migrated) in [(1, moved), (2, rest)] {
+        let line = format!("execution  {n}: {migrated} migrated, 0 failed\n");
+        assert!(shown.contains(&line), "{shown}");
+    }
     let all = stands(sample);
     assert_eq!(all.at("loan@2013"), 240);
     assert_eq!(all.migrations, [(1, 240)].into());

@@ -1,6 +1,10 @@
 //! The goal of a command that starts or continues a run.
 
 use state_migration_core::{FailureClass, RunId};
+use state_migration_runner::RunCounts;
+
+/// The command that resumes a run.
+pub(crate) const RESUME: &str = "resume";
 
 /// The requested kind of run.
 #[derive(Debug, Clone)]
@@ -8,8 +12,8 @@ pub(crate) enum Goal {
     Run,
     /// A dry run, with the command line of the real run.
     DryRun(String),
-    /// Resumes a run that has visited this number of selected processes.
-    Resume(RunId, u64),
+    /// Resumes a run that has done this before.
+    Resume(RunId, RunCounts),
     Retry(RunId, Vec<FailureClass>),
 }
 
@@ -17,7 +21,7 @@ impl Goal {
     pub(crate) fn command(&self) -> &'static str {
         match self {
             Self::Run | Self::DryRun(_) => "run",
-            Self::Resume(..) => "resume",
+            Self::Resume(..) => RESUME,
             Self::Retry(..) => "retry",
         }
     }

@@ -476,7 +476,7 @@ mod tests {
             },
             actor: Some("ann".into()),
             reason: "release 7".into(),
-            plan: Some(Fingerprint::new(7)),
+            plan: Some(Confirmation::try_from("5be1a5f3c0ffee00-1f0c9a7e".to_owned()).unwrap()),
             dry_run: true,
             take_over: false,
             per_second: Some(NonZeroU32::new(9)),
@@ -583,6 +583,8 @@ mod tests {
                 counts: RunCounts::default(),
             },
             Answer::Plan(Box::new(Planned {
+                confirmation: plan.confirmation(None),
+                store_id: None,
                 plan,
                 forecast: serde_json::from_value(forecast).unwrap(),
             })),

@@ -98,6 +98,9 @@ pub struct WorkflowProgress {
     pub workflow: String,
     /// Processes migrated.
     pub migrated: u64,
+    /// Processes that the run had migrated before, and migrated further.
+    #[serde(default)]
+    pub migrated_further: u64,
     /// Processes that failed.
     pub failed: u64,
     /// Processes skipped.
@@ -116,6 +119,7 @@ impl WorkflowProgress {
         Self {
             workflow: workflow.to_owned(),
             migrated: 0,
+            migrated_further: 0,
             failed: 0,
             skipped: 0,
             expected: None,
@@ -127,11 +131,12 @@ impl WorkflowProgress {
     /// Number of processes visited.
     #[must_use]
     pub fn processes(&self) -> u64 {
-        self.migrated + self.failed + self.skipped
+        self.migrated + self.migrated_further + self.failed + self.skipped
     }
 
     pub(crate) fn add(&mut self, count: &Count) {
         self.migrated += count.migrated;
+        self.migrated_further += count.migrated_further;
         self.failed += count.failed;
         self.skipped += count.skipped;
     }
@@ -726,6 +731,39 @@ mod tests {
         let turns: Vec<_> = (0..WAITING).map(|_| control.turn(rate(2), 1)).collect();
         for pair in turns.windows(2) {
             assert_eq!(pair[1] - pair[0], Duration::from_millis(500));
+        }
+    }
+
+    /// The test fails without the lock in `begin` and `end`: the end of a run tells a run
+    /// that begins meanwhile that it is over, and takes back what was requested of it.
+    #[tokio::test]
+    async fn the_end_of_a_run_does_not_end_the_next_one() {
+        const TIMES: usize = 20_000;
+        let control = RunControl::new();
+        let ready = std::sync::Barrier::new(2);
+        let first = Mutex::new(None);
+        for _ in 0..TIMES {
+            *first.lock().unwrap() = Some(control.begin());
+            let next = std::thread::scope(|scope| {
+                scope.spawn(|| {
+                    ready.wait();
+                    drop(first.lock().unwrap().take());
+                });
+                ready.wait();
+                let next = control.begin();
+                assert!(control.cancel_this());
+                next
+            });
+            assert!(control.is_in_progress() && control.is_cancelled());
+            let mut watched = control.watch();
+            assert!(watched.next().await.is_some());
+            control.forget();
+            assert!(
+                watched.next().await.is_some(),
+                "the run was told that it is over"
+            );
+            drop(next);
+            assert!(!control.is_in_progress() && !control.is_cancelled());
         }
     }
 

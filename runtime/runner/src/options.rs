@@ -19,6 +19,8 @@ pub struct RunOptions {
     /// The predicates that a selection may name.
     pub predicates: Predicates,
     pub count_up_to_date: bool,
+    /// Whether a run that finds no outdated version reads all heads. No part of the plan.
+    pub check_heads: bool,
     /// Whether user code runs twice on every process; `None`: only in a dry run.
     pub check_determinism: Option<bool>,
     /// Timeout of user code for one process; `None`: ten seconds.

@@ -5,13 +5,14 @@
 use std::time::Duration;
 
 use state_migration_core::{
-    Baseline, EventStore, FailureClass, Head, MigrationError, MigrationRegistry, Route, RunId,
-    Stage, StreamId, VersionStatus,
+    Baseline, Error, EventStore, FailureClass, Head, MigrationError, MigrationRegistry, Route,
+    RunId, Stage, StreamId, VersionStatus,
 };
 
 use crate::migration_runner::refusal;
 use crate::stages::convert::{self, Planned};
 use crate::stages::fold::{FoldProgress, Folded};
+use crate::stages::scan::StageError;
 use crate::user_code::panics::{DropGuarded, catch};
 use crate::user_code::round_trip;
 use crate::user_code::threads::UserCode;
@@ -40,31 +41,38 @@ impl Preview {
 }
 
 /// Previews what the next run would make of an outdated process.
+///
+/// # Errors
+/// The store could not be read. This says nothing about the process.
 pub async fn next_migration(
     events: &impl EventStore,
     route: Route,
     stream: &StreamId,
     head: &Head,
     deadline: Duration,
-) -> Preview {
+) -> Result<Preview, Error> {
     let code = UserCode::new(deadline, false);
     let planned = Planned::new(route, RunId::random());
     let window = (head.replay_after(), head.sequence);
     match folded(events, &code, planned.route.clone(), stream, head, window).await {
         Ok((folded, before)) => {
             let (after, failure) = converted(&code, planned, stream, folded).await;
-            Preview {
+            Ok(Preview {
                 before,
                 after,
                 failure,
-            }
+            })
         }
-        Err(failure) => Preview::failed(failure),
+        Err(StageError::Process(failure)) => Ok(Preview::failed(failure)),
+        Err(StageError::Store(error)) => Err(error),
     }
 }
 
 /// Shows what a past migration made of a process. Its `$migrated` event is the event
 /// after `last`, and the replay before it began after `replay_after`.
+///
+/// # Errors
+/// The store could not be read. This says nothing about the process.
 pub async fn past_migration(
     events: &impl EventStore,
     migrations: &MigrationRegistry,
@@ -73,7 +81,7 @@ pub async fn past_migration(
     (replay_after, last): (u64, u64),
     baseline: &Baseline,
     deadline: Duration,
-) -> Preview {
+) -> Result<Preview, Error> {
     let mut preview = Preview {
         before: Err(format!(
             "this program has no migration from {}, so it cannot compute the state",
@@ -87,14 +95,15 @@ pub async fn past_migration(
         let window = (replay_after, last);
         match folded(events, &code, route, stream, head, window).await {
             Ok((_, before)) => preview.before = before,
-            Err(failure) => {
+            Err(StageError::Store(error)) => return Err(error),
+            Err(StageError::Process(failure)) => {
                 preview.before =
                     Err("the events cannot be folded with the code of this program".to_owned());
                 preview.failure = Some(failure);
             }
         }
     }
-    preview
+    Ok(preview)
 }
 
 /// Folds the events after `after` up to `last`, under the source version of a route.
@@ -105,14 +114,14 @@ async fn folded(
     stream: &StreamId,
     head: &Head,
     (after, last): (u64, u64),
-) -> Result<(Folded, StateJson), MigrationError> {
+) -> Result<(Folded, StateJson), StageError> {
     if let Some(refusal) = refusal(cfg!(panic = "abort")) {
-        return Err(refusal);
+        return Err(refusal.into());
     }
     let begun = FoldProgress::begin(code, &route, stream, after).await?;
     let FoldProgress { fold, .. } = begun.read_on(code, events, stream, last).await?;
     let head = head.clone();
-    code.run_on(stream, move |stream| {
+    let folded = code.run_on(stream, move |stream| {
         let none = || {
             broken(
                 stream,
@@ -128,8 +137,8 @@ async fn folded(
             state: DropGuarded::new(state),
         };
         Ok((folded, shown))
-    })
-    .await
+    });
+    Ok(folded.await?)
 }
 
 /// A state at the source version of a route, as JSON.
@@ -298,7 +307,9 @@ mod tests {
             panic!("the process is not outdated");
         };
         let deadline = Duration::from_secs(1);
-        next_migration(&store, route, &stream, &head, deadline).await
+        next_migration(&store, route, &stream, &head, deadline)
+            .await
+            .unwrap()
     }
 
     #[tokio::test]
@@ -356,6 +367,7 @@ mod tests {
                 deadline,
             )
             .await
+            .unwrap()
         };
         let preview = look(&baseline).await;
         assert_eq!(preview.before.unwrap(), r#"{"euro":11}"#);

@@ -8,7 +8,6 @@ use crate::report::MigrationReport;
 use crate::run::Store;
 use crate::run_context::RunContext;
 use crate::stages::done::Moved;
-use crate::stages::due;
 
 const PAGE: usize = 512;
 
@@ -83,7 +82,10 @@ pub(crate) async fn repair(
     loop {
         let page = match store.pending_registry_updates(after.as_ref(), PAGE).await {
             Ok(page) => page,
-            Err(error) => return report.fail(due::listing_failed(&error)),
+            Err(error) => {
+                let what = "cannot read which process registry entries earlier runs left; the next run updates them";
+                return report.warn(Subject::Run, format!("{what}: {error}"));
+            }
         };
         let mut done = Vec::new();
         for stream in page.iter().filter(|stream| run.selection.selects(stream)) {

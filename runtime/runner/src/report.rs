@@ -56,8 +56,12 @@ impl fmt::Display for ScanKind {
 /// Result of a run.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MigrationReport {
-    /// Processes migrated, durably.
+    /// Processes migrated, durably, each counted once.
     pub migrated: usize,
+    /// How often the run took a process further that it had migrated before, because it
+    /// was resumed with other code.
+    #[serde(default)]
+    pub migrated_further: usize,
     /// Streams visited and skipped.
     pub skipped: usize,
     /// Skipped streams by reason.
@@ -121,6 +125,7 @@ impl MigrationReport {
             return;
         }
         self.migrated += other.migrated;
+        self.migrated_further += other.migrated_further;
         self.skipped_by.add(&other.skipped_by);
         self.skipped += other.skipped;
         self.error_count += other.error_count;
@@ -167,6 +172,7 @@ impl MigrationReport {
     pub(crate) fn count(&mut self, counts: &RunCounts) {
         let number = |count: u64| usize::try_from(count).unwrap_or(usize::MAX);
         self.migrated += number(counts.migrated);
+        self.migrated_further += number(counts.migrated_further);
         self.large += number(counts.large);
         self.swept += number(counts.swept);
         self.unregistered += number(counts.unregistered);
@@ -232,7 +238,13 @@ impl fmt::Display for MigrationReport {
         match self.state {
             Some(state @ (RunState::Paused | RunState::Cancelled)) => write!(f, "; {state}")?,
             Some(RunState::Planned | RunState::Running) => {
-                f.write_str("; stopped by an error; resume the run")?
+                let leaves_no_record = self.dry_run || self.form == Some(CommitMode::EventFirst);
+                let next = if leaves_no_record {
+                    "run again"
+                } else {
+                    "resume the run"
+                };
+                write!(f, "; stopped by an error; {next}")?;
             }
             Some(RunState::Done | RunState::DoneWithErrors) | None => {}
         }

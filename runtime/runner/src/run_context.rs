@@ -26,6 +26,8 @@ pub(crate) struct RunContext {
     /// Whether this is a dry run.
     pub(crate) dry: bool,
     pub(crate) count_up_to_date: bool,
+    /// Whether a run that finds no outdated version reads all heads.
+    pub(crate) check_heads: bool,
     pub(crate) check_determinism: bool,
     pub(crate) deadline: Duration,
     pub(crate) chunk_processes: usize,

@@ -258,13 +258,22 @@ pub fn read_head(record: Bytes) -> Read<Head> {
     read_head_like(record, None)
 }
 
-/// Whether a head may be at one of the given versions. The version that matched
-/// last is tried first, because adjacent heads mostly have the same. An
-/// unreadable head may be at any version.
+/// The versions of the heads before, which are tried first, because adjacent heads mostly
+/// have the same.
+#[derive(Default)]
+pub(crate) struct LastVersions {
+    /// The version that matched last.
+    found: usize,
+    /// The name and version of the head that matched none last.
+    other: Vec<u8>,
+}
+
+/// Whether a head may be at one of the given versions. An unreadable head may be at any
+/// version.
 pub(crate) fn head_is_of<'a>(
     record: &[u8],
     versions: &'a [WorkflowId],
-    last: &mut usize,
+    last: &mut LastVersions,
 ) -> Option<Option<&'a WorkflowId>> {
     const FIXED: usize = 2 + 4 * 8;
     let at = match record {
@@ -283,16 +292,24 @@ pub(crate) fn head_is_of<'a>(
             && names[end + 2..] == *of
             && usize::from(u16::from_be_bytes([names[0], names[1]])) == name.len()
     };
-    if versions.get(*last).is_some_and(is) {
-        return versions.get(*last).map(Some);
+    if versions.get(last.found).is_some_and(is) {
+        return versions.get(last.found).map(Some);
+    }
+    if !names.is_empty() && *names == last.other[..] {
+        return None;
     }
     match versions.iter().position(is) {
         Some(found) => {
-            *last = found;
+            last.found = found;
             versions.get(found).map(Some)
         }
         // The head is at another version, if it is readable.
-        None => (!is_two_texts(names)).then_some(None),
+        None if is_two_texts(names) => {
+            last.other.clear();
+            last.other.extend_from_slice(names);
+            None
+        }
+        None => Some(None),
     }
 }
 
@@ -664,7 +681,7 @@ mod tests {
     #[test]
     fn the_version_of_a_head_is_found_without_decoding_it() {
         let versions = ["v1", "v10", "v2"].map(|v| WorkflowId::new("order", v));
-        let mut last = 0;
+        let mut last = LastVersions::default();
         for (at, version) in versions.iter().enumerate() {
             for finished_by in [None, Some(Fingerprint::new(1))] {
                 let head = Head {
@@ -677,16 +694,25 @@ mod tests {
                     head_is_of(&record, &versions, &mut last),
                     Some(Some(version))
                 );
-                assert_eq!(last, at);
+                assert_eq!(last.found, at);
             }
         }
         let other = write_head(&Head::of(2, WorkflowId::new("orde", "rv1"))).unwrap();
-        assert_eq!(head_is_of(&other, &versions, &mut last), None);
         let cut = &other[..other.len() - 1];
         let long = [&other[..], b"?"].concat();
-        for damaged in [&b""[..], b"\x03\0", b"\x02\0\0", cut, &long] {
+        let nameless = &other[..2 + 4 * 8];
+        for damaged in [&b""[..], b"\x03\0", b"\x02\0\0", nameless, cut, &long] {
+            assert_eq!(head_is_of(damaged, &versions, &mut last), Some(None));
+            for _ in 0..2 {
+                assert_eq!(head_is_of(&other, &versions, &mut last), None);
+            }
             assert_eq!(head_is_of(damaged, &versions, &mut last), Some(None));
         }
+        let another = write_head(&Head::of(2, WorkflowId::new("orde", "rv2"))).unwrap();
+        assert_eq!(head_is_of(&another, &versions, &mut last), None);
+        let known = write_head(&Head::of(2, versions[0].clone())).unwrap();
+        let found = head_is_of(&known, &versions, &mut last);
+        assert_eq!(found, Some(Some(&versions[0])));
     }
 
     #[test]
@@ -730,7 +756,7 @@ mod tests {
             let _ = read_snapshot(noise.clone(), &stream());
             let _ = read_presence(noise.clone());
             let _ = read_hold(noise.clone());
-            let _ = head_is_of(&noise, &[order()], &mut 0);
+            let _ = head_is_of(&noise, &[order()], &mut LastVersions::default());
             let _ = read_entry(noise);
         }
     }

@@ -254,6 +254,10 @@ fn every_word_that_bookkeeping_can_say_is_frozen() {
         ("hold or release", "/reason"),
         ("execution of a run", "/plan/fingerprint"),
         ("execution of a run", "/took_over"),
+        ("execution of a run", "/before/migrated"),
+        ("execution of a run", "/decided_again"),
+        ("range", "/counts/migrated_further"),
+        ("range", "/by_workflow/*/migrated_further"),
         ("execution of a run", "/ended"),
     ] {
         let at = (format, path.to_owned());

@@ -179,6 +179,20 @@ async fn executions(store: SlateDbStore) -> Result<(), Box<dyn Error>> {
     println!("{}", resumed.resume(run).await);
     let history = Runs::of(&store).ok_or("the store keeps runs")?;
     println!("{:#?}", history.executions(run).await?);
+    // What is left out where it is 0.
+    for (key, row) in store.rows(b"", None, 1_000).await? {
+        let mut value: Value = serde_json::from_slice(&row[1..])?;
+        match key[0] {
+            b'g' => {
+                value["counts"]["migrated_further"] = json!(1);
+                value["by_workflow"] = json!([{"workflow": "order", "migrated": 1, "failed": 2, "skipped": 3, "not_selected": 4, "migrated_further": 1}]);
+            }
+            b'x' if !value["before"].is_null() => value["decided_again"] = json!(1),
+            _ => continue,
+        }
+        let row = [&row[..1], &serde_json::to_vec(&value)?].concat();
+        store.db().put([b"u", &key[..]].concat(), row).await?;
+    }
     store.close().await?;
     Ok(())
 }

@@ -6,7 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// The safety mechanisms that there must be a mutant of.
-const MECHANISMS: [&str; 22] = [
+const MECHANISMS: [&str; 24] = [
     "fence",
     "expected head",
     "durability wait",
@@ -29,6 +29,8 @@ const MECHANISMS: [&str; 22] = [
     "fingerprint check",
     "suspects of a dead program",
     "time given back",
+    "check of the heads that a run has passed",
+    "check of the log",
 ];
 
 fn root() -> PathBuf {

@@ -18,6 +18,7 @@ mod on_open;
 mod progress;
 mod read_cost;
 mod registry_updates;
+mod rolled_back;
 mod runs;
 mod selection;
 mod store_changes_during_run;

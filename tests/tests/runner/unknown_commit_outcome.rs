@@ -301,3 +301,74 @@ fn whenever_workers_stop_each_process_moves_once() {
     }
     assert!(taken > 20, "{taken} ranges were taken over");
 }
+
+/// The test fails if the claim alone tells whether a run has released the store.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_run_whose_release_was_not_answered_is_done_although_another_run_has_claimed_the_store() {
+    let store = MemoryStore::new();
+    for n in 0..5 {
+        scripted_workflow::put(&store, n).await.unwrap();
+    }
+    let releases = |batch: &Batch| {
+        let mut rows = batch.rows.iter();
+        rows.any(|row| {
+            row.key == b"c"
+                && row
+                    .value
+                    .as_deref()
+                    .is_some_and(|row| row.ends_with(b"null}"))
+        })
+    };
+    let lossy = Lossy::over(store.clone()).unwrap();
+    // Once, and the other run begins before the first one looks.
+    let is_over = Arc::new(AtomicBool::new(false));
+    let lost = AtomicBool::new(false);
+    let lossy = lossy
+        .losing(move |batch| releases(batch) && !lost.swap(true, Ordering::SeqCst))
+        .stopping(move |batch| match releases(batch) {
+            true => (Duration::ZERO, Duration::from_millis(500)),
+            false => (Duration::ZERO, Duration::ZERO),
+        });
+    let runs = Runs::of(&store).unwrap();
+    let other = tokio::spawn({
+        let (store, is_over, runs) = (store.clone(), is_over.clone(), runs.clone());
+        async move {
+            while runs
+                .list()
+                .await
+                .unwrap()
+                .first()
+                .is_none_or(|run| !run.state.is_done())
+            {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+            scripted_workflow::put(&store, 9).await.unwrap();
+            // The other run claims the store until the first one has ended.
+            let waits = Upgrade::with(move |_| {
+                while !is_over.load(Ordering::SeqCst) {
+                    std::thread::sleep(Duration::from_millis(1));
+                }
+                Ok(())
+            });
+            waits.runner(&store).run().await
+        }
+    });
+    let report = MigrationRunner::new(Upgrade::new(), lossy.clone(), lossy)
+        .run()
+        .await;
+    assert_eq!((report.migrated, report.error_count), (5, 0), "{report}");
+    assert_eq!(report.state, Some(RunState::Done), "{report}");
+    assert!(
+        runs.claimed_by().await.unwrap().is_some(),
+        "the other run has ended"
+    );
+    is_over.store(true, Ordering::SeqCst);
+    let other = other.await.unwrap();
+    assert_eq!(
+        (other.migrated, other.state),
+        (1, Some(RunState::Done)),
+        "{other}"
+    );
+    let states = runs.list().await.unwrap();
+    assert!(states.iter().all(|run| run.state == RunState::Done));
+}

@@ -50,7 +50,7 @@ impl Resume {
             record.last_plan(&executions),
             claims_store,
         )?;
-        let before = runs.counts(record.id).await?.selected();
+        let before = runs.counts(record.id).await?;
         runs.close().await?;
         if let Some(client) = context.client() {
             let goal = Goal::Resume(record.id, before);

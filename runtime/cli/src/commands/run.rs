@@ -144,7 +144,7 @@ impl Run {
         {
             let executions = runs.executions(record.id).await?;
             if record.last_plan(&executions).fingerprint == plan {
-                goal = Goal::Resume(record.id, runs.counts(record.id).await?.selected());
+                goal = Goal::Resume(record.id, runs.counts(record.id).await?);
             }
         }
         runs.close().await?;

@@ -218,7 +218,8 @@ pub(crate) async fn drive<S: Opened>(
             return Err(refused);
         }
     }
-    let runner = set(context.runner(migrations, &store));
+    // An operator who reads `done` relies on it, and a scan of the heads is little work.
+    let runner = set(context.runner(migrations, &store)).check_heads(true);
     let control = runner.control();
     if let Some(limit) = execution.limit() {
         control.throttle(limit);

@@ -8,11 +8,11 @@ use serde::Serialize;
 use state_migration_core::{
     FailureClass, MigrationError, MigrationWarning, RunId, SkippedBy, Stage, Subject,
 };
-use state_migration_runner::{MigrationReport, RunControl, RunState};
+use state_migration_runner::{MigrationReport, RunControl, RunCounts, RunState};
 
 use crate::context::Context;
 use crate::exit_code::{Exit, Failure, Reason};
-use crate::goal::Goal;
+use crate::goal::{Goal, RESUME};
 use crate::history::History;
 use crate::view::format::{self, count};
 use crate::view::output::{Answer, BAD, BOLD, DIM, GOOD, WARN, plain, to_type};
@@ -37,8 +37,12 @@ pub(crate) struct RunSummary {
     number: Option<u64>,
     /// `None` for a complete dry run.
     state: Option<RunState>,
-    /// Counts of the whole run, even if it was resumed.
+    /// Counts of the whole run, even if it was resumed. Each process counts once.
     migrated: u64,
+    /// How often the run took a process further that it had migrated before.
+    migrated_further: u64,
+    /// Migrated by this execution, processes that were taken further included.
+    migrated_by_execution: u64,
     failed: u64,
     skipped: u64,
     skipped_by: SkippedBy,
@@ -152,9 +156,11 @@ impl RunSummary {
         let known = RecordedDetails::of(kept, run, &report).await;
         let before = match goal {
             Goal::Resume(_, before) => *before,
-            _ => 0,
+            _ => RunCounts::default(),
         };
-        let looked_at = progress.counts.selected().saturating_sub(before);
+        let looked_at = progress.counts.selected().saturating_sub(before.selected());
+        let moved = (report.migrated + report.migrated_further) as u64;
+        let moved_before = before.migrated + before.migrated_further;
         let number = known.number.map(|number| number.to_string());
         let id = run.map(|run| run.to_string());
         let name = number.or_else(|| id.clone()).unwrap_or_default();
@@ -182,6 +188,8 @@ impl RunSummary {
             number: known.number,
             state: report.state,
             migrated: report.migrated as u64,
+            migrated_further: report.migrated_further as u64,
+            migrated_by_execution: moved.saturating_sub(moved_before),
             failed: failed as u64,
             skipped: report.skipped as u64,
             skipped_by: report.skipped_by,
@@ -387,7 +395,19 @@ impl Answer for RunSummary {
             line("run", "not recorded, since no process was due")?;
         }
         line("state", &self.outcome())?;
-        line("migrated", &count(self.migrated))?;
+        let is_resumed = self.command == RESUME;
+        let migrated = match is_resumed {
+            false => count(self.migrated),
+            true => format!(
+                "{} by the run, {} by this execution",
+                count(self.migrated),
+                count(self.migrated_by_execution)
+            ),
+        };
+        line("migrated", &migrated)?;
+        if self.migrated_further > 0 {
+            line("further", &further(self.migrated_further))?;
+        }
         let skipped = [
             (self.skipped_by.empty, "empty"),
             (self.skipped_by.other_workflow, "other workflow"),
@@ -403,11 +423,10 @@ impl Answer for RunSummary {
         let failed = failed.map(|of_it| format!("{} {}", count(of_it.count), of_it.class));
         line("failed", &with_parts(self.failed, failed))?;
         line("warnings", &count(self.warning_count))?;
-        line(
-            "time",
-            &format::duration(Duration::from_millis(self.took_ms)),
-        )?;
-        line("rate", &rate(self.per_second))?;
+        let of = if is_resumed { " (this execution)" } else { "" };
+        let time = format::duration(Duration::from_millis(self.took_ms));
+        line("time", &format!("{time}{of}"))?;
+        line("rate", &format!("{}{of}", rate(self.per_second)))?;
         if self.workflows.len() > 1 {
             for of_it in &self.workflows {
                 line(
@@ -424,6 +443,14 @@ impl Answer for RunSummary {
         }
         to_type(&self.next, out)
     }
+}
+
+/// How often a run took processes further that it had migrated before.
+pub(crate) fn further(times: u64) -> String {
+    format!(
+        "{} (migrated before in this run, with other code)",
+        count(times)
+    )
 }
 
 /// A count with its parts in parentheses.

@@ -57,6 +57,10 @@ pub struct Opening {
     /// Whether the attempt failed.
     #[serde(default)]
     pub failed: bool,
+    /// Number of the file of the log that SlateDB wrote for this opening, an empty one.
+    /// All later files of the log are of this program, and none of them is empty.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fence: Option<u64>,
 }
 
 impl Opening {
@@ -113,16 +117,23 @@ mod tests {
             text(row::write(&claim).unwrap()),
             r#"{"holder":{"run":"00000000-0000-0000-0000-000000000102","execution":"00000000-0000-0000-0000-000000000004","program":{"id":"00000000-0000-0000-0000-000000000005","name":"loans","pid":7,"host":"db3","user":"ann","machine":"boot pid:[1]","start":9}}}"#
         );
-        let opening = Opening {
+        let mut opening = Opening {
             epoch: 7,
             program,
             place: "/data/loans".to_owned(),
             opened: Timestamp::from_micros(8),
             failed: false,
+            fence: None,
         };
         assert_eq!(
             text(row::write(&opening).unwrap()),
             r#"{"epoch":7,"program":{"id":"00000000-0000-0000-0000-000000000005","name":"loans","pid":7,"host":"db3","user":"ann","machine":"boot pid:[1]","start":9},"place":"/data/loans","opened":8,"failed":false}"#
+        );
+        opening.fence = Some(31);
+        let written = text(row::write(&opening).unwrap());
+        assert!(
+            written.ends_with(r#","failed":false,"fence":31}"#),
+            "{written}"
         );
         let closed = Closed { epoch: 7 };
         assert_eq!(text(row::write(&closed).unwrap()), r#"{"epoch":7}"#);

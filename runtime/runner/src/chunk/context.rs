@@ -1,8 +1,8 @@
 //! State shared by the workers of a run.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, PoisonError};
 
 use state_migration_core::{
     Head, MigrationError, MigrationRegistry, RunId, Selection, SkippedBy, StreamId, VersionStatus,
@@ -40,6 +40,7 @@ pub(crate) struct ChunkContext {
     pub(crate) routes: Arc<BTreeMap<WorkflowId, Arc<convert::Planned>>>,
     pub(crate) migrations: Arc<MigrationRegistry>,
     pub(crate) filter: Arc<Filter>,
+    pub(crate) unlisted: scan::Unlisted,
     pub(crate) run: RunId,
     pub(crate) selection: Arc<Selection>,
     /// What the selection asks for beyond the heads.
@@ -110,12 +111,15 @@ impl ChunkContext {
             (source.clone(), first.source_schema_version)
         });
         let routes = Arc::new(routes.clone());
+        let unlisted = scan::Unlisted::default();
         let filter = Filter {
             versions: Some(routes.keys().cloned().collect()),
             routes: routes.clone(),
             migrations: run.migrations.clone(),
             selection: run.selection.clone(),
             compares: false,
+            listed: None,
+            unlisted: unlisted.clone(),
         };
         let committer = Committer::new(run, store.clone());
         Self {
@@ -123,6 +127,7 @@ impl ChunkContext {
             snapshots: Arc::new(snapshots.collect()),
             bad_snapshots: Arc::default(),
             filter: Arc::new(filter),
+            unlisted,
             routes,
             migrations: run.migrations.clone(),
             run: id,
@@ -151,7 +156,25 @@ impl ChunkContext {
             migrations: self.migrations.clone(),
             selection: self.selection.clone(),
             compares,
+            listed: None,
+            unlisted: self.unlisted.clone(),
         });
+    }
+
+    /// Restricts the filter to these versions, which are those that the store lists, and
+    /// notices outdated processes at other versions on the way.
+    pub(crate) fn restrict_to_listed(&mut self, listed: BTreeSet<WorkflowId>) {
+        let versions = listed.iter().chain(self.routes.keys()).cloned();
+        self.restrict_to(Some(versions.collect()), false);
+        if let Some(filter) = Arc::get_mut(&mut self.filter) {
+            filter.listed = Some(listed);
+        }
+    }
+
+    /// The versions with outdated processes that the store did not list.
+    pub(crate) fn unlisted(&self) -> BTreeSet<WorkflowId> {
+        let unlisted = self.unlisted.lock();
+        unlisted.unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// The snapshots that a fold of this page may start from.

@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use state_migration_core::{Error, ErrorKind, Finished, Head, MigrationError, SkippedBy, StreamId};
+use state_migration_core::{Finished, Head, SkippedBy, StreamId};
 
 use crate::chunk::context::ChunkContext;
 use crate::chunk::page::PREDICATE_DIFFERS;
@@ -14,7 +14,7 @@ use crate::retry::ATTEMPTS;
 use crate::stages::commit;
 use crate::stages::convert::{self, Converted};
 use crate::stages::fold::{self, FoldProgress};
-use crate::stages::scan::{self, ScanResult};
+use crate::stages::scan::{self, ScanResult, StageError};
 use crate::user_code::round_trip;
 use crate::user_code::threads::EndOfRun;
 
@@ -40,44 +40,19 @@ impl LargeResult {
     }
 }
 
-/// Reason why a process was not converted.
-pub(crate) enum LargeError {
-    /// The process failed.
-    Process(MigrationError),
-    /// The store failed.
-    Store(Error),
-}
-
-impl LargeError {
-    pub(super) fn of(stream: &StreamId, error: Error) -> Self {
-        match error.kind() {
-            ErrorKind::Corrupt | ErrorKind::NewerFormat => {
-                Self::Process(scan::unreadable(stream, &error))
-            }
-            _ => Self::Store(error),
-        }
-    }
-}
-
-impl From<MigrationError> for LargeError {
-    fn from(error: MigrationError) -> Self {
-        Self::Process(error)
-    }
-}
-
 /// Checks that two executions of user code gave the same result. If the process was changed
 /// between them, the first result cannot be committed anyway.
 fn compare_results(
     context: &ChunkContext,
     stream: &StreamId,
     first: &LargeResult,
-    second: Result<LargeResult, LargeError>,
-) -> Result<(), LargeError> {
+    second: Result<LargeResult, StageError>,
+) -> Result<(), StageError> {
     use LargeResult::{Converted, Finished};
     let differ = |what: &str| Err(convert::non_deterministic(stream, what).into());
     let second = match second {
         Ok(second) => second,
-        Err(LargeError::Process(error)) if error.class.needs_other_code() => {
+        Err(StageError::Process(error)) if error.class.needs_other_code() => {
             return differ(&format!("a state and then an error ({})", error.message));
         }
         Err(error) => return Err(error),
@@ -117,7 +92,7 @@ impl LargeFold {
         &mut self,
         context: &ChunkContext,
         stream: &StreamId,
-    ) -> Result<LargeResult, LargeError> {
+    ) -> Result<LargeResult, StageError> {
         let first = self.convert_once(context, stream).await?;
         if context.check_determinism {
             let second = self.second.get_or_insert_default();
@@ -141,8 +116,8 @@ impl LargeFold {
         &mut self,
         context: &ChunkContext,
         stream: &StreamId,
-    ) -> Result<LargeResult, LargeError> {
-        let to_error = |error| LargeError::of(stream, error);
+    ) -> Result<LargeResult, StageError> {
+        let to_error = |error| StageError::of_read(stream, error);
         for _ in 0..ATTEMPTS {
             let Some(head) = context.store.head(stream).await.map_err(to_error)? else {
                 return Err(to_error(scan::no_head(stream)));
@@ -220,7 +195,7 @@ async fn read_on(
     stream: &StreamId,
     mut here: FoldProgress,
     through: u64,
-) -> Result<FoldProgress, LargeError> {
+) -> Result<FoldProgress, StageError> {
     while here.at < through {
         if context.is_of_run() && context.control.is_cancelled() {
             return Err(EndOfRun::Cancelled.failure().into());
@@ -228,7 +203,7 @@ async fn read_on(
         let turn = context.backpressure.turn(&context.store).await;
         let page = context.store.read_all(stream, here.at, here.page()).await;
         drop(turn);
-        let page = page.map_err(|error| LargeError::of(stream, error))?;
+        let page = page.map_err(|error| StageError::of_read(stream, error))?;
         here = here.fold_page(&context.code, stream, page, through).await?;
     }
     Ok(here)

@@ -26,7 +26,7 @@ use crate::run::counts::CountsByWorkflow;
 use crate::run::run_log::Range;
 use crate::stages::commit::{self, AttemptResult, ChunkOutcome};
 use crate::stages::done::{Done, Failed};
-use crate::stages::scan::{self, ScanResult, Scanned};
+use crate::stages::scan::{self, ScanResult, Scanned, StageError};
 use crate::stages::{convert, fold};
 use crate::user_code::round_trip;
 use crate::user_code::threads::{EndOfRun, NoResult, Watchdog, never_returned};
@@ -496,7 +496,7 @@ impl ChunkContext {
         let head = self.store.head(stream).await;
         let head = match head.and_then(|head| head.ok_or_else(|| scan::no_head(stream))) {
             Ok(head) => head,
-            Err(error) => return large_result(Err(large_process::LargeError::of(stream, error))),
+            Err(error) => return large_result(Err(StageError::of_read(stream, error))),
         };
         Ok(if head.held {
             Converted::Skipped(SkippedBy::with(|counts| counts.held = 1))
@@ -535,18 +535,18 @@ impl PageEnd {
 
 /// The result of a large process.
 fn large_result(
-    converted: Result<large_process::LargeResult, large_process::LargeError>,
+    converted: Result<large_process::LargeResult, StageError>,
 ) -> Result<Converted, Error> {
     Ok(match converted {
         Ok(large_process::LargeResult::Converted(converted)) => Converted::Migrated(converted),
         Ok(large_process::LargeResult::Finished(finished)) => Converted::Finished(finished),
         Ok(large_process::LargeResult::NotMatching(_)) => Converted::Skipped(not_selected()),
         Ok(large_process::LargeResult::Gone(skipped)) => Converted::Skipped(skipped),
-        Err(large_process::LargeError::Process(error)) => match EndOfRun::behind_failure(&error) {
+        Err(StageError::Process(error)) => match EndOfRun::behind_failure(&error) {
             Some(end) => return Err(end.error()),
             None => Converted::Failed(error),
         },
-        Err(large_process::LargeError::Store(error)) => return Err(error),
+        Err(StageError::Store(error)) => return Err(error),
     })
 }
 

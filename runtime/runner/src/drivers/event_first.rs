@@ -3,14 +3,18 @@
 //! Every stream is visited. The `$migrated` event is appended at the expected head;
 //! snapshot and process registry follow. A failure to write these is a warning, which
 //! the next run repairs; the event alone determines the version of a process.
+//!
+//! A store of events that does not answer ends the pass, and no process fails because of
+//! it. How long an answer is waited for is a setting of the store.
 
 use std::pin::pin;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use futures_util::future::{Either, select};
 use futures_util::{StreamExt, stream};
 use state_migration_core::{
-    Error, EventStore, Head, MigrationError, ProcessRegistry, Route, SnapshotStore, Stage,
-    StreamId, VersionStatus, WorkflowId,
+    Error, ErrorKind, EventStore, FailureClass, Head, MigrationError, ProcessRegistry, Route,
+    SnapshotStore, Stage, StreamId, Subject, VersionStatus, WorkflowId,
 };
 
 use crate::chunk::page::compare_results;
@@ -26,7 +30,8 @@ use crate::run::{RunCounts, RunState, Runs};
 use crate::run_context::RunContext;
 use crate::stages::due::{listing_failed, no_route};
 use crate::stages::fold::{self, FoldProgress};
-use crate::stages::{commit, convert, scan};
+use crate::stages::scan::{self, StageError};
+use crate::stages::{commit, convert};
 use crate::user_code::round_trip;
 use crate::user_code::threads::{EndOfRun, UserCode};
 use crate::{observe, registry_sync};
@@ -62,7 +67,7 @@ pub(crate) async fn on_open(
         code: code.clone(),
     };
     let mut at = None;
-    let outcome = migrate(run, &stores, stream, &mut at).await.0;
+    let outcome = migrate(run, &stores, stream, &mut at, &mut Vec::new()).await;
     let workflow = at.as_ref().map_or("", WorkflowId::name);
     match outcome {
         StreamOutcome::AlreadyThere { .. } => Ok(OpenOutcome::Moved),
@@ -74,6 +79,7 @@ pub(crate) async fn on_open(
             run.observer.failed(&error, workflow);
             Err(on_open::refused(&error))
         }
+        StreamOutcome::Ended(_, error) => Err(error),
         StreamOutcome::Empty
         | StreamOutcome::OtherWorkflow
         | StreamOutcome::NotSelected
@@ -89,9 +95,26 @@ enum StreamOutcome {
     NotSelected,
     Finished,
     Held,
-    AlreadyThere { repaired: bool },
+    AlreadyThere {
+        repaired: bool,
+    },
     Migrated,
     Failed(MigrationError),
+    /// The store of events failed in a stage, or the run has to end. This says nothing
+    /// about the process.
+    Ended(Stage, Error),
+}
+
+impl From<StageError> for StreamOutcome {
+    fn from(error: StageError) -> Self {
+        match error {
+            StageError::Process(failure) => match EndOfRun::behind_failure(&failure) {
+                Some(end) => Self::Ended(failure.stage, end.error()),
+                None => Self::Failed(failure),
+            },
+            StageError::Store(error) => Self::Ended(Stage::Reading, error),
+        }
+    }
 }
 
 pub(crate) async fn run(
@@ -119,7 +142,7 @@ pub(crate) async fn run(
         PassEnd::AtTheEnd if pass.report.is_ok() => RunState::Done,
         PassEnd::AtTheEnd => RunState::DoneWithErrors,
         PassEnd::Cancelled => RunState::Cancelled,
-        PassEnd::Unread => RunState::Running,
+        PassEnd::Broken => RunState::Running,
     };
     // This form keeps no record, so that only the report has the state.
     pass.report.state = Some(state);
@@ -131,8 +154,8 @@ pub(crate) async fn run(
 enum PassEnd {
     AtTheEnd,
     Cancelled,
-    /// The list of streams could not be read to its end, or no more code may be run.
-    Unread,
+    /// The store of events failed, or no more code may be run.
+    Broken,
 }
 
 /// One pass over all streams.
@@ -157,6 +180,7 @@ impl Pass<'_> {
         let in_progress = self.in_progress.clone();
         let in_progress = &in_progress;
         let (mut after, mut cancelled) = (None, false);
+        let is_broken = &AtomicBool::new(false);
         while self.left != Some(0) {
             let page = stores
                 .events
@@ -170,7 +194,7 @@ impl Pass<'_> {
                 Ok(page) => page,
                 Err(error) => {
                     self.report.fail(listing_failed(&error));
-                    return PassEnd::Unread;
+                    return PassEnd::Broken;
                 }
             };
             let at_end = page.len() < PAGE;
@@ -180,17 +204,24 @@ impl Pass<'_> {
             let mut outcomes = stream::iter(page)
                 .map(|stream| async move {
                     let _guard = loop {
+                        if is_broken.load(Ordering::Relaxed) {
+                            return None;
+                        }
                         match run.control.permit_chunk(1, in_progress).await {
                             ChunkPermit::Granted(guard) => break guard,
                             ChunkPermit::AfterPause | ChunkPermit::RateChanged => {}
                             ChunkPermit::Cancelled => return None,
                         }
                     };
-                    let mut at = None;
-                    let outcome = migrate(run, stores, &stream, &mut at).await;
-                    Some((stream, at, outcome))
+                    let (mut at, mut warnings) = (None, Vec::new());
+                    let outcome = migrate(run, stores, &stream, &mut at, &mut warnings).await;
+                    if matches!(outcome, StreamOutcome::Ended(..)) {
+                        is_broken.store(true, Ordering::Relaxed);
+                    }
+                    Some((stream, at, outcome, warnings))
                 })
                 .buffered(at_a_time);
+            let mut broken = None;
             loop {
                 let next = {
                     let (change, rest) = (pin!(changes.next()), pin!(idle.changed()));
@@ -203,18 +234,17 @@ impl Pass<'_> {
                 match next {
                     Some(None) => break,
                     // Streams in progress are finished and counted.
-                    Some(Some(None)) => cancelled = true,
-                    Some(Some(Some((_, _, (StreamOutcome::Failed(error), _)))))
-                        if let Some(end) = EndOfRun::behind_failure(&error) =>
-                    {
-                        if end == EndOfRun::Cancelled {
-                            cancelled = true;
-                        } else {
-                            self.report.fail(error);
-                            return PassEnd::Unread;
+                    Some(Some(None)) => cancelled |= run.control.is_cancelled(),
+                    Some(Some(Some((stream, _, StreamOutcome::Ended(stage, error), _)))) => {
+                        match EndOfRun::behind(&error) {
+                            Some(EndOfRun::Cancelled) => cancelled = true,
+                            Some(end) => broken = broken.or(Some(end.failure())),
+                            None => {
+                                broken = broken.or(Some(interrupted(&stream, stage, &error)));
+                            }
                         }
                     }
-                    Some(Some(Some((stream, at, (outcome, warnings))))) => {
+                    Some(Some(Some((stream, at, outcome, warnings)))) => {
                         for warning in warnings {
                             self.report.warn(stream.clone(), warning);
                         }
@@ -228,8 +258,16 @@ impl Pass<'_> {
                     return PassEnd::AtTheEnd;
                 }
             }
+            let is_broken = broken.is_some();
+            if let Some(failure) = broken {
+                run.observer.broken(&failure);
+                self.report.fail(failure);
+            }
             if cancelled {
                 return PassEnd::Cancelled;
+            }
+            if is_broken {
+                return PassEnd::Broken;
             }
             if at_end {
                 return PassEnd::AtTheEnd;
@@ -277,6 +315,8 @@ impl Pass<'_> {
                 of_the_first = usize::from(error.stage != Stage::Routing);
                 self.report.fail(error);
             }
+            // The next run finds the process as it is.
+            StreamOutcome::Ended(..) => return,
         }
         self.left = self.left.map(|left| left.saturating_sub(of_the_first));
         self.run.observer.counted(&counts);
@@ -287,88 +327,85 @@ impl Pass<'_> {
     }
 }
 
-/// Migrates one stream. Returns failures to write snapshot or registry as warnings, and
+/// Migrates one stream. Returns failures to write snapshot or registry in `warnings`, and
 /// the version of the process in `at`, if known.
 async fn migrate(
     run: &RunContext,
     stores: &Stores<'_>,
     stream: &StreamId,
     at: &mut Option<WorkflowId>,
-) -> (StreamOutcome, Vec<String>) {
-    let mut warnings = Vec::new();
+    warnings: &mut Vec<String>,
+) -> StreamOutcome {
+    let migrated = try_to_migrate(run, stores, stream, at, warnings).await;
+    migrated.unwrap_or_else(StreamOutcome::from)
+}
+
+async fn try_to_migrate(
+    run: &RunContext,
+    stores: &Stores<'_>,
+    stream: &StreamId,
+    at: &mut Option<WorkflowId>,
+    warnings: &mut Vec<String>,
+) -> Result<StreamOutcome, StageError> {
     if !run.selection.selects(stream) {
-        return (StreamOutcome::NotSelected, warnings);
+        return Ok(StreamOutcome::NotSelected);
     }
+    let mut unanswered = None;
     for attempt in 0..=ATTEMPTS {
-        let head = match stores.events.head(stream).await {
-            Ok(Some(head)) => head,
-            Ok(None) => return (StreamOutcome::Empty, warnings),
-            Err(error) => {
-                return (
-                    StreamOutcome::Failed(scan::unreadable(stream, &error)),
-                    warnings,
-                );
-            }
+        let head = stores.events.head(stream).await;
+        let head = head.map_err(|error| StageError::of_read(stream, error))?;
+        let Some(head) = head else {
+            return Ok(StreamOutcome::Empty);
         };
         let version = at.insert(head.workflow_id.clone());
         if !run.selection.selects_workflow(version.name()) {
-            return (StreamOutcome::NotSelected, warnings);
+            return Ok(StreamOutcome::NotSelected);
         }
-        let left_out = match is_left_out(run, stores, stream, version).await {
-            Ok(left_out) => left_out,
-            Err(error) => {
-                return (
-                    StreamOutcome::Failed(scan::unreadable(stream, &error)),
-                    warnings,
-                );
-            }
-        };
+        let left_out = is_left_out(run, stores, stream, version).await;
+        let left_out = left_out.map_err(|error| StageError::of_read(stream, error))?;
         let route = match run.migrations.version_status(&head.workflow_id) {
-            VersionStatus::OtherWorkflow => return (StreamOutcome::OtherWorkflow, warnings),
+            VersionStatus::OtherWorkflow => return Ok(StreamOutcome::OtherWorkflow),
             VersionStatus::Newest | VersionStatus::Stays => {
-                let repaired =
-                    update_registry(stores, stream, &head.workflow_id, &mut warnings).await;
-                return (StreamOutcome::AlreadyThere { repaired }, warnings);
+                let repaired = update_registry(stores, stream, &head.workflow_id, warnings).await;
+                return Ok(StreamOutcome::AlreadyThere { repaired });
             }
             VersionStatus::NoRoute => {
                 let error = no_route(&run.migrations, stream.clone(), &head.workflow_id);
-                return (StreamOutcome::Failed(error), warnings);
+                return Ok(StreamOutcome::Failed(error));
             }
-            VersionStatus::Behind(_) if head.held => return (StreamOutcome::Held, warnings),
-            VersionStatus::Behind(_) if left_out => return (StreamOutcome::NotSelected, warnings),
+            VersionStatus::Behind(_) if head.held => return Ok(StreamOutcome::Held),
+            VersionStatus::Behind(_) if left_out => return Ok(StreamOutcome::NotSelected),
             // The last change may have been a hold, or a migration elsewhere.
             VersionStatus::Behind(_) if attempt == ATTEMPTS => break,
             VersionStatus::Behind(route) => route,
         };
         let first = read(run, stores, stream, head.clone(), &route);
-        let first = observe::process_during(stream, version, first);
-        let mut converted = match first.await {
-            Ok(converted) => converted,
-            Err(error) => return (StreamOutcome::Failed(error), warnings),
-        };
+        let mut converted = observe::process_during(stream, version, first).await?;
         if run.check_determinism {
-            let again = read(run, stores, stream, head, &route).await;
-            converted = match compare_results(&route, stream, converted, again) {
-                Ok(converted) => converted,
-                Err(error) => return (StreamOutcome::Failed(error), warnings),
+            let again = match read(run, stores, stream, head, &route).await {
+                Ok(again) => Ok(again),
+                Err(StageError::Process(failure))
+                    if EndOfRun::behind_failure(&failure).is_none() =>
+                {
+                    Err(failure)
+                }
+                Err(error) => return Err(error),
             };
+            converted = compare_results(&route, stream, converted, again)?;
         }
         let converted = match converted {
             Selected::Yes(converted) => converted,
-            Selected::Finished => return (StreamOutcome::Finished, warnings),
-            Selected::NotMatching => return (StreamOutcome::NotSelected, warnings),
+            Selected::Finished => return Ok(StreamOutcome::Finished),
+            Selected::NotMatching => return Ok(StreamOutcome::NotSelected),
         };
         let read_back = route.clone();
         let checked = stores.code.run_on(stream, move |stream| {
             round_trip::check(&read_back, stream, converted.json())?;
             Ok(converted)
         });
-        let converted = match checked.await {
-            Ok(converted) => converted,
-            Err(error) => return (StreamOutcome::Failed(error), warnings),
-        };
+        let converted = checked.await?;
         if run.dry {
-            return (StreamOutcome::Migrated, warnings);
+            return Ok(StreamOutcome::Migrated);
         }
         if let Err(error) = commit::event(stores.events, &converted).await {
             // The answer may be lost after the write has happened.
@@ -376,11 +413,22 @@ async fn migrate(
                 Ok(true) => {}
                 // The process received an event or was migrated: read it again.
                 Ok(false) if moved_on(&error) => continue,
-                _ => {
-                    return (
-                        StreamOutcome::Failed(commit::failed(stream, &error)),
-                        warnings,
-                    );
+                // The write has not happened.
+                Ok(false) if *error.kind() == ErrorKind::OutcomeUnknown => {
+                    unanswered = Some(error);
+                    continue;
+                }
+                Ok(false) if is_of_store(&error) => {
+                    return Ok(StreamOutcome::Ended(Stage::Committing, error));
+                }
+                Ok(false) => return Ok(StreamOutcome::Failed(commit::failed(stream, &error))),
+                Err(unread) => {
+                    return match StageError::of_read(stream, unread) {
+                        StageError::Store(_) if !moved_on(&error) => {
+                            Ok(StreamOutcome::Ended(Stage::Committing, error))
+                        }
+                        unread => Err(unread),
+                    };
                 }
             }
         }
@@ -391,17 +439,17 @@ async fn migrate(
                 "migrated, but its snapshot could not be written; loads start at the `$migrated` event: {error}"
             ));
         }
-        update_registry(stores, stream, &moved_to, &mut warnings).await;
-        return (StreamOutcome::Migrated, warnings);
+        update_registry(stores, stream, &moved_to, warnings).await;
+        return Ok(StreamOutcome::Migrated);
     }
-    (
-        StreamOutcome::Failed(commit::busy(stream, ATTEMPTS)),
-        warnings,
-    )
+    Ok(match unanswered {
+        Some(error) => StreamOutcome::Ended(Stage::Committing, error),
+        None => StreamOutcome::Failed(commit::busy(stream, ATTEMPTS)),
+    })
 }
 
 fn moved_on(error: &Error) -> bool {
-    use state_migration_core::ErrorKind::{Conflict, Held, Migrated, WrongVersion};
+    use ErrorKind::{Conflict, Held, Migrated, WrongVersion};
     matches!(
         error.kind(),
         Conflict | Held | Migrated { .. } | WrongVersion { .. }
@@ -422,6 +470,25 @@ async fn is_left_out(
     }
 }
 
+/// Whether a failure to write concerns every process of the store.
+fn is_of_store(error: &Error) -> bool {
+    use ErrorKind::{Claimed, Fenced, InUse, Unavailable};
+    matches!(
+        error.kind(),
+        Unavailable | Fenced | Claimed { .. } | InUse(_)
+    )
+}
+
+/// The failure of a pass that the store of events ended.
+fn interrupted(stream: &StreamId, stage: Stage, error: &Error) -> MigrationError {
+    MigrationError::new(
+        stage,
+        FailureClass::of(error),
+        Subject::Run,
+        format!("not all processes from {stream} on were visited; run again: {error}"),
+    )
+}
+
 /// Reads, folds and converts a process.
 async fn read(
     run: &RunContext,
@@ -429,7 +496,7 @@ async fn read(
     stream: &StreamId,
     head: Head,
     route: &Route,
-) -> Result<Selected<convert::Converted>, MigrationError> {
+) -> Result<Selected<convert::Converted>, StageError> {
     let code = &stores.code;
     let begun = FoldProgress::begin(code, route, stream, head.replay_after()).await?;
     let FoldProgress { fold, .. } = begun
@@ -437,11 +504,11 @@ async fn read(
         .await?;
     let restrictions = run.restrictions.clone();
     let planned = convert::Planned::new(route.clone(), run.id);
-    code.run_on(stream, move |stream| {
+    let converted = code.run_on(stream, move |stream| {
         let folded = fold::finish(fold, stream.clone(), head, &restrictions)?;
         folded.and_then(|folded| convert::process(&planned, folded))
-    })
-    .await
+    });
+    Ok(converted.await?)
 }
 
 /// Writes the version of the process to the process registry. Returns whether an entry

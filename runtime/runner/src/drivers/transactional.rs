@@ -16,8 +16,8 @@ use std::sync::Arc;
 
 use futures_util::future::{Either, select};
 use state_migration_core::{
-    Error, FailureClass, MigrationError, ProcessRegistry, Stage, StreamRange, Subject,
-    VersionStatus, WorkflowId,
+    DueOf, Error, FailureClass, MigrationError, ProcessRegistry, Stage, StreamId, StreamRange,
+    Subject, VersionStatus, WorkflowId,
 };
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
@@ -31,12 +31,12 @@ use crate::registry_sync;
 use crate::report::{CommitMode, KEPT, MigrationReport, ScanKind};
 use crate::run::bookkeeping::Bookkeeping;
 use crate::run::counts::CountsByWorkflow;
-use crate::run::rows::Part;
+use crate::run::rows::{self, Part};
 use crate::run::run_log::{Range, RunLog};
-use crate::run::{RunCounts, RunKind, RunState, Store};
+use crate::run::{RunCounts, RunKind, RunState, Store, history};
 use crate::run_context::RunContext;
 use crate::stages::done::Done;
-use crate::stages::{commit, due};
+use crate::stages::{commit, due, scan};
 use crate::user_code::threads::EndOfRun;
 use crate::workers::queue::Queue;
 use crate::workers::worker::{Source, Worker, WorkerMessage, worker_failed};
@@ -70,6 +70,9 @@ struct Execution<'a> {
     separate_registry: Option<&'a dyn ProcessRegistry>,
     report: MigrationReport,
     meter: Meter,
+    /// Whether processes are outdated that cannot be: the store is damaged, or was rolled
+    /// back.
+    is_damaged: bool,
 }
 
 /// The report of a run that found no due process and therefore left no record.
@@ -108,6 +111,7 @@ pub(crate) async fn run(
         separate_registry,
         report,
         meter: Meter::new(run.id, run.dry, RunCounts::default()),
+        is_damaged: false,
     };
     let _alive = run_log.as_ref().map(|run_log| run_log.alive());
     let in_user_code = run_log.as_ref().and_then(|run_log| run_log.in_user_code());
@@ -147,7 +151,7 @@ impl Execution<'_> {
         let mut passed = PassResult::default();
         match self.pass_all(&mut passed).await {
             Ok(()) if passed.cancelled => RunState::Cancelled,
-            Ok(()) if passed.broken => RunState::Running,
+            Ok(()) if passed.broken || self.is_damaged => RunState::Running,
             Ok(()) if self.report.error_count > 0 => RunState::DoneWithErrors,
             Ok(()) => RunState::Done,
             Err(error) => {
@@ -164,12 +168,16 @@ impl Execution<'_> {
             None => Vec::new(),
         };
         let present = due::present(run, &store).await?;
+        let mut passes_again = ranges.is_empty();
         if let Some(run_log) = self.context.committer.bookkeeping.run_log().cloned()
             && !ranges.is_empty()
         {
-            self.resume(&run_log, &present, &mut ranges).await?;
+            passes_again = self.resume(&run_log, &present, &mut ranges).await?;
         }
         self.report_earlier(&ranges).await?;
+        if !passes_again {
+            self.check_passed(&present, &ranges).await?;
+        }
         self.publish(RunState::Running).await?;
         self.context.try_suspects(run).await?;
         if let Some(registry) = self.separate_registry {
@@ -179,13 +187,22 @@ impl Execution<'_> {
         let counts_all = run.count_up_to_date && matches!(source, Source::Heads);
         let versions = present.all().cloned().collect();
         let compares = counts_all && self.separate_registry.is_some() && !run.dry;
-        self.context
-            .restrict_to((!counts_all).then_some(versions), compares);
+        match !counts_all && self.sweeps(&source) {
+            true => self.context.restrict_to_listed(versions),
+            false => {
+                let versions = (!counts_all).then_some(versions);
+                self.context.restrict_to(versions, compares);
+            }
+        }
         let mut split = None;
         if ranges.is_empty() {
             (ranges, split) = self
                 .split_into_ranges(&source, &present, counts_all)
                 .await?;
+            if ranges.is_empty() && run.check_heads && self.sweeps(&source) {
+                let all = self.context.routes.keys().cloned().collect();
+                return self.check_versions(all).await;
+            }
         }
         // The claim guards every batch, and no other run can change this meanwhile.
         self.context.committer.targets_are_known = !present.targets_are_closing;
@@ -211,10 +228,111 @@ impl Execution<'_> {
             main.into_iter().partition(|range| range.row.done);
         *passed = self.pass(&source, left, so_far).await;
         over.append(&mut passed.ranges);
-        if passed.broken || passed.cancelled || run.dry || !self.sweeps(&source) {
+        let is_over = |passed: &PassResult| passed.broken || passed.cancelled;
+        if is_over(passed) || self.is_damaged || !self.sweeps(&source) {
             return Ok(());
         }
-        self.sweep(present, over, sweeps, passed).await
+        if !run.dry {
+            self.sweep(present, over, sweeps, passed).await?;
+        }
+        if is_over(passed) {
+            return Ok(());
+        }
+        self.check_versions(self.context.unlisted()).await
+    }
+
+    /// Checks that no process is at one of these versions, at which processes would be
+    /// outdated, unless the store lists the version by now. A process that is created at
+    /// a version makes the store list it.
+    async fn check_versions(&mut self, versions: BTreeSet<WorkflowId>) -> Result<(), Error> {
+        if versions.is_empty() {
+            return Ok(());
+        }
+        let selection = self.context.selection.clone();
+        let mut counts = scan::count(&self.context.store, versions, selection).await?;
+        let listed = due::present(self.run, &self.context.store).await?;
+        let listed: BTreeSet<&WorkflowId> = listed.all().collect();
+        counts.retain(|version, count| *count > 0 && !listed.contains(version));
+        let all: u64 = counts.values().sum();
+        if let Some(version) = counts.into_keys().next() {
+            self.damaged(format!(
+                "{all} processes are outdated, at versions that the store does not list (such as {version}); check the store for damage or a rollback, and count up-to-date processes in a new run, which migrates them"
+            ));
+        }
+        Ok(())
+    }
+
+    /// Checks that no process is outdated in the parts of the ranges that earlier
+    /// executions of this run have passed.
+    ///
+    /// A process is allowed to be outdated there if it failed, if it was created since, or
+    /// if it was ever held. Where the run skips finished processes, a process may have
+    /// received events since.
+    async fn check_passed(
+        &mut self,
+        present: &due::Present,
+        ranges: &[Range],
+    ) -> Result<(), Error> {
+        let context = &self.context;
+        let filter = Arc::new(scan::HeadsOnly(context.filter.clone()));
+        let mut outdated = Vec::new();
+        let main = ranges
+            .iter()
+            .filter(|range| range.row.part == Part::Migrate);
+        for mut passed in main.filter_map(|range| range.row.passed()) {
+            loop {
+                if context.control.is_cancelled() {
+                    return Ok(());
+                }
+                let (of, snapshots) = (DueOf::Range(passed.clone()), scan::Snapshots::default());
+                let most = scan::CHUNK_PROCESSES;
+                let page = scan::page(&context.store, of, filter.clone(), most, snapshots).await?;
+                scan::check_page(&page, &passed)?;
+                let failed = scan::failed(&context.store, Some(context.run), &page).await?;
+                let found = page.processes.into_iter();
+                let found = found.filter(|process| process.head.is_some());
+                let found = found.map(|process| process.stream);
+                outdated.extend(found.filter(|stream| !failed.contains(stream)));
+                if page.at_end {
+                    break;
+                }
+                passed.after = page.up_to;
+            }
+        }
+        if outdated.is_empty() {
+            return Ok(());
+        }
+        for version in present.all() {
+            let births = context.store.births(version, usize::MAX).await?;
+            let births: BTreeSet<StreamId> = births.into_iter().collect();
+            outdated.retain(|stream| !births.contains(stream));
+        }
+        let mut all = Vec::with_capacity(outdated.len());
+        for stream in outdated {
+            let key = rows::holds(&stream);
+            if context.store.rows(&key, None, 1).await?.is_empty() {
+                all.push(stream);
+            }
+        }
+        if let Some(first) = all.first() {
+            let message = format!(
+                "{} processes are outdated that this run has passed (the first is {first}); check the store for damage or a rollback, and start a new run, which migrates them",
+                all.len()
+            );
+            self.damaged(message);
+        }
+        Ok(())
+    }
+
+    /// Reports that processes are outdated that cannot be. The run is not done then.
+    fn damaged(&mut self, message: String) {
+        self.is_damaged = true;
+        self.report.fail(MigrationError::new(
+            Stage::Planning,
+            FailureClass::Corrupt,
+            Subject::Store,
+            message,
+        ));
     }
 
     /// Whether this run sweeps processes that are born behind it.
@@ -226,19 +344,30 @@ impl Execution<'_> {
     ///
     /// If births were not recorded for this run throughout, some processes may have
     /// been born behind it. The run then passes all heads again, and counts those that
-    /// it has migrated as up to date.
+    /// it has migrated as up to date. The same holds if processes failed because they had
+    /// no route, and have one in this program. Returns whether the run passes all heads.
     async fn resume(
         &self,
         run_log: &RunLog,
         present: &due::Present,
         ranges: &mut [Range],
-    ) -> Result<(), Error> {
+    ) -> Result<bool, Error> {
         let sweeps = self.sweeps(&self.source());
         let open: &[WorkflowId] = if sweeps { &present.open } else { &[] };
         run_log
             .add_ranges(0, Vec::new(), &self.targets(present), open)
             .await?;
-        run_log.take(ranges, !open.is_empty()).await
+        let forgotten = match sweeps && run_log.has_other_code() {
+            true => {
+                let has_route = |at: &WorkflowId| self.context.routes.contains_key(at);
+                run_log.forget_failures(ranges, has_route).await?
+            }
+            false => 0,
+        };
+        let again = !open.is_empty() || forgotten > 0;
+        run_log.take(ranges, again).await?;
+        // What is checked of the rest needs all births, and no other reason to be left.
+        Ok(again || !sweeps || self.run.selection.is_in_flight())
     }
 
     /// The target versions of the routes whose source versions are present.
@@ -328,8 +457,7 @@ impl Execution<'_> {
         }
         self.report.count(&counts);
         let run = run_log.run();
-        let failures =
-            crate::run::history::failures(&self.context.store, run, &[], None, None, KEPT).await?;
+        let failures = history::failures(&self.context.store, run, &[], None, None, KEPT).await?;
         for failure in failures {
             self.report.fail(failure.error);
         }
@@ -543,6 +671,10 @@ impl Execution<'_> {
             return Ok(());
         };
         self.context.committer.sweeps = true;
+        if self.context.filter.listed.is_some() {
+            let versions = present.all().cloned().collect();
+            self.context.restrict_to(Some(versions), false);
+        }
         let mut known: BTreeSet<WorkflowId> = present.all().cloned().collect();
         // What is up to date was counted and compared by the first pass.
         self.context.restrict_to(Some(known.clone()), false);

@@ -150,6 +150,7 @@ impl<M, ES: EventStore, SS: SnapshotStore> MigrationRunner<M, ES, SS> {
             predicates: run_options.predicates.clone(),
             dry,
             count_up_to_date: run_options.count_up_to_date,
+            check_heads: run_options.check_heads,
             check_determinism: run_options.check_determinism.unwrap_or(dry),
             deadline: run_options.deadline(),
             chunk_processes: self.options.chunk_processes,
@@ -457,11 +458,13 @@ impl<M, ES: EventStore, SS: SnapshotStore> MigrationRunner<M, ES, SS> {
             let record = began.as_ref();
             record.is_none_or(|record| record.plan.fingerprint != plan.fingerprint)
         };
+        let plan = plan.filter(differs);
         let again = ResumedRun {
             id,
+            has_other_code: plan.is_some() || executions.iter().any(|it| it.plan.is_some()),
             actor: run_options.actor.clone(),
             reason: run_options.reason.clone(),
-            plan: plan.filter(differs),
+            plan,
         };
         let run_log = RunLog::resume(store.clone(), again, run_options.take_over).await?;
         Ok(Arc::new(run_log))

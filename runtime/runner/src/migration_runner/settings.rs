@@ -28,6 +28,20 @@ impl<M, ES, SS> MigrationRunner<M, ES, SS> {
         self
     }
 
+    /// Sets whether a run that finds no outdated version reads the heads of all processes
+    /// before it is done.
+    ///
+    /// Off by default, so that such a run reads a constant number of rows: it relies on
+    /// the list of versions in the store. If the store was damaged or rolled back,
+    /// processes may be outdated nevertheless. The check costs one read of a row for each
+    /// process. A run that finds an outdated version reads all heads in any case, and
+    /// checks them. The setting is not part of the [plan](Self::plan).
+    #[must_use]
+    pub fn check_heads(mut self, check: bool) -> Self {
+        self.run_options.check_heads = check;
+        self
+    }
+
     /// Sets the processes that the run is for. Default: all processes.
     #[must_use]
     pub fn select(mut self, selection: Selection) -> Self {
@@ -172,6 +186,11 @@ impl<M, ES: EventStore, SS: SnapshotStore> MigrationRunner<M, ES, SS> {
     /// members is ignored, and so is the order of list items, since a `HashSet` is
     /// serialized as a list. A migration whose new state only implements `Serialize` is
     /// listed in a warning.
+    ///
+    /// A store that does not answer ends the run, and no process fails because of it. How
+    /// long an answer is waited for is a setting of the store, such as
+    /// `object_store_max_retries` of SlateDB. Over one store the run can be
+    /// [resumed](Self::resume); over separate stores, run again.
     ///
     /// The run is refused in a program built with `panic = "abort"`, and while another
     /// run has claimed the store.

@@ -5,6 +5,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::run::is_zero;
+
 /// Counts of the processes of one workflow.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Count {
@@ -16,17 +18,15 @@ pub(crate) struct Count {
     /// Skipped processes that the run is not for.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub(crate) not_selected: u64,
-}
-
-#[allow(clippy::trivially_copy_pass_by_ref)]
-fn is_zero(count: &u64) -> bool {
-    *count == 0
+    /// Processes that the run had migrated before.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub(crate) migrated_further: u64,
 }
 
 impl Count {
     /// Number of visited processes that the run is for.
     pub(crate) fn processes(&self) -> u64 {
-        self.migrated + self.failed + self.skipped
+        self.migrated + self.migrated_further + self.failed + self.skipped
     }
 
     pub(crate) fn add(&mut self, other: &Self) {
@@ -34,6 +34,7 @@ impl Count {
         self.failed += other.failed;
         self.skipped += other.skipped;
         self.not_selected += other.not_selected;
+        self.migrated_further += other.migrated_further;
     }
 }
 

@@ -171,6 +171,14 @@ pub struct Execution {
     /// that is the run itself.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub took_over: Option<RunId>,
+    /// What the run had done before this execution; `None` for the first one. What an
+    /// execution did is the difference to the next one, or to the run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub before: Option<RunCounts>,
+    /// Failures of earlier executions that the run does not count any more, because this
+    /// execution has a route for the processes and decided them again.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub decided_again: u64,
     /// Time of the start, for display only.
     pub started: Timestamp,
     /// Time of the end; `None` while the execution is in progress, or if it was
@@ -180,6 +188,21 @@ pub struct Execution {
 }
 
 impl Execution {
+    /// What the execution migrated, migrated further, and failed, if the run had these
+    /// counts at its end: what it had done before the next execution, or by now.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn counts(&self, end: &RunCounts) -> RunCounts {
+        let before = self.before.unwrap_or_default();
+        let failed_before = before.failed.saturating_sub(self.decided_again);
+        RunCounts {
+            migrated: end.migrated.saturating_sub(before.migrated),
+            migrated_further: end.migrated_further.saturating_sub(before.migrated_further),
+            failed: end.failed.saturating_sub(failed_before),
+            ..RunCounts::default()
+        }
+    }
+
     /// An execution in this program, from now on.
     pub(crate) fn here(number: u32, actor: String, reason: String) -> Self {
         Self {
@@ -189,6 +212,8 @@ impl Execution {
             program: Program::this().clone(),
             plan: None,
             took_over: None,
+            before: None,
+            decided_again: 0,
             started: Timestamp::now(),
             ended: None,
         }
@@ -200,8 +225,11 @@ impl Execution {
 #[serde(default)]
 #[non_exhaustive]
 pub struct RunCounts {
-    /// Processes migrated.
+    /// Processes migrated, each counted once.
     pub migrated: u64,
+    /// How often the run took a process further that it had migrated before, because it
+    /// was resumed with other code.
+    pub migrated_further: u64,
     /// Processes that failed.
     pub failed: u64,
     /// Skipped processes by reason.
@@ -221,10 +249,16 @@ pub struct RunCounts {
     pub bytes: u64,
 }
 
+#[allow(clippy::trivially_copy_pass_by_ref)]
+pub(crate) fn is_zero(count: &u64) -> bool {
+    *count == 0
+}
+
 impl RunCounts {
     /// Adds other counts to these.
     pub fn add(&mut self, other: &Self) {
         self.migrated += other.migrated;
+        self.migrated_further += other.migrated_further;
         self.failed += other.failed;
         self.skipped_by.add(&other.skipped_by);
         self.large += other.large;
@@ -234,10 +268,17 @@ impl RunCounts {
         self.bytes += other.bytes;
     }
 
-    /// Number of processes visited.
+    /// Number of processes visited. A process that was migrated further is counted again.
     #[must_use]
     pub fn processes(&self) -> u64 {
-        self.migrated + self.failed + self.skipped_by.total() as u64
+        self.migrated + self.migrated_further + self.failed + self.skipped_by.total() as u64
+    }
+
+    /// Number of skipped processes that the run was for.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn skipped(&self) -> u64 {
+        (self.skipped_by.total() - self.skipped_by.not_selected) as u64
     }
 
     /// Number of visited processes that the run was for: all except those that are not

@@ -30,8 +30,8 @@ use state_migration_core::{
 };
 use uuid::Uuid;
 
-use crate::run::RunCounts;
 use crate::run::counts::CountsByWorkflow;
+use crate::run::{RunCounts, is_zero};
 
 const HOLDS: &[u8] = b"h";
 pub(crate) const NUMBER: &[u8] = b"n";
@@ -158,11 +158,6 @@ pub enum Part {
 }
 
 #[allow(clippy::trivially_copy_pass_by_ref)]
-fn is_zero(count: &u64) -> bool {
-    *count == 0
-}
-
-#[allow(clippy::trivially_copy_pass_by_ref)]
 fn is_false(flag: &bool) -> bool {
     !flag
 }
@@ -223,8 +218,40 @@ impl RangeRow {
         self.at = None;
         self.done = false;
         self.heads = 0;
+        self.stays.clear();
+        self.unread = false;
         self.counts.skipped_by = SkippedBy::default();
         self.by_workflow.forget_skipped();
+    }
+
+    /// Removes a failed process from the counts; `false` if none is left in them.
+    pub(crate) fn forget_failure(&mut self, workflow: &str) -> bool {
+        if self.unroutable == 0 {
+            return false;
+        }
+        self.unroutable -= 1;
+        self.counts.failed = self.counts.failed.saturating_sub(1);
+        let count = self.by_workflow.of(workflow);
+        count.failed = count.failed.saturating_sub(1);
+        true
+    }
+
+    /// Whether a stream is in the range.
+    pub(crate) fn contains(&self, stream: &StreamId) -> bool {
+        self.after.as_ref().is_none_or(|after| after < stream)
+            && self.through.as_ref().is_none_or(|end| stream <= end)
+    }
+
+    /// The part of the range that has been visited; `None` before the first stream.
+    pub(crate) fn passed(&self) -> Option<StreamRange> {
+        let through = match self.done {
+            true => self.through.clone(),
+            false => Some(self.at.clone()?),
+        };
+        Some(StreamRange {
+            after: self.after.clone(),
+            through,
+        })
     }
 
     /// The part of the range that has not been visited.
@@ -328,7 +355,7 @@ mod tests {
         let written = write(&row).unwrap();
         assert_eq!(
             text(written.clone()),
-            r#"{"part":"migrate","after":null,"through":null,"at":"process/t/p","done":false,"token":1,"commits":0,"heads":0,"counts":{"migrated":2,"failed":0,"skipped_by":{"empty":0,"other_workflow":0,"already_there":0,"finished":0,"not_selected":0,"held":0},"large":0,"swept":0,"unregistered":0,"lazy":0,"bytes":0}}"#
+            r#"{"part":"migrate","after":null,"through":null,"at":"process/t/p","done":false,"token":1,"commits":0,"heads":0,"counts":{"migrated":2,"migrated_further":0,"failed":0,"skipped_by":{"empty":0,"other_workflow":0,"already_there":0,"finished":0,"not_selected":0,"held":0},"large":0,"swept":0,"unregistered":0,"lazy":0,"bytes":0}}"#
         );
         assert_eq!(read::<RangeRow>(written.into(), "it").unwrap(), row);
         row.by_workflow.of("loan").migrated = 2;

@@ -21,12 +21,13 @@ use bytes::Bytes;
 use state_migration_core::store_api::claim::{self, Claim, Holder};
 use state_migration_core::store_api::row;
 use state_migration_core::{
-    Batch, Commit, Error, ErrorKind, EventStore, MigrationError, Program, ReadPoint, RowWrite,
-    RunId, Stale, StreamId, StreamRange, Timestamp, WorkflowId,
+    Batch, Commit, Error, ErrorKind, EventStore, FailureClass, MigrationError, Program, ReadPoint,
+    RowWrite, RunId, Stale, StreamId, StreamRange, Timestamp, WorkflowId,
 };
 use uuid::Uuid;
 
 use crate::retry::ATTEMPTS;
+use crate::run::history::failures;
 use crate::run::in_user_code::{Folder, InUserCode, InUserCodeFile};
 use crate::run::rows::{self, FailureRow, Part, RangeRow, StoredError};
 use crate::run::suspects::{self, SuspectRow, Verdict};
@@ -157,6 +158,8 @@ pub(crate) struct ResumedRun {
     pub(crate) reason: String,
     /// The plan, if it is not that of the record.
     pub(crate) plan: Option<Plan>,
+    /// Whether this or an earlier execution has another plan than the record.
+    pub(crate) has_other_code: bool,
 }
 
 /// The record of a run to be resumed.
@@ -189,7 +192,9 @@ pub(crate) struct RunLog {
     /// The claim as written by this execution.
     claim: Bytes,
     record: Mutex<RunRecord>,
-    execution: Execution,
+    execution: Mutex<Execution>,
+    /// Whether this or an earlier execution has another plan than the record.
+    has_other_code: bool,
     /// The file of the processes in user code, if it could be created.
     in_user_code: Option<InUserCodeFile>,
 }
@@ -221,8 +226,11 @@ impl RunLog {
                 ClaimingRun::Resumed(again) => (&again.actor, &again.reason),
             };
             let mut execution = Execution::here(record.executions, actor.clone(), reason.clone());
+            let mut has_other_code = false;
             if let ClaimingRun::Resumed(again) = &claiming {
                 execution.plan.clone_from(&again.plan);
+                execution.before = Some(history_of(&store)?.counts(again.id).await?);
+                has_other_code = again.has_other_code;
             }
             let live = LiveExecution::new();
             let held = row(&store, claim::CLAIM).await?;
@@ -272,7 +280,8 @@ impl RunLog {
                         live,
                         claim,
                         record: Mutex::new(record),
-                        execution,
+                        execution: Mutex::new(execution),
+                        has_other_code,
                     });
                 }
                 Ok(Commit::Stale(_)) => {}
@@ -335,6 +344,18 @@ impl RunLog {
 
     pub(crate) fn record(&self) -> RunRecord {
         self.lock().clone()
+    }
+
+    fn execution(&self) -> std::sync::MutexGuard<'_, Execution> {
+        self.execution
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether processes may have been migrated, or may have failed, in this run with
+    /// other code than that of this execution.
+    pub(crate) fn has_other_code(&self) -> bool {
+        self.has_other_code
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, RunRecord> {
@@ -417,6 +438,73 @@ impl RunLog {
         })
         .await?;
         Ok(ranges)
+    }
+
+    /// Forgets the failures of processes that had no route in an earlier execution and
+    /// have one in this program. The ranges begin again, so that these processes are
+    /// decided again. Returns the number of failures.
+    pub(crate) async fn forget_failures(
+        &self,
+        ranges: &mut [Range],
+        has_route: impl Fn(&WorkflowId) -> bool,
+    ) -> Result<usize, Error> {
+        const PAGE: usize = 2_000;
+        let classes = [
+            FailureClass::MissingRoute,
+            FailureClass::UnknownVersion,
+            FailureClass::NewerThanProgram,
+        ];
+        let (run, mut after, mut all) = (self.run(), None, 0);
+        loop {
+            let page = failures(&self.store, run, &classes, after.as_ref(), None, PAGE).await?;
+            let at_end = page.len() < PAGE;
+            let mut over = Vec::new();
+            for failure in &page {
+                let (Some(stream), Some(at)) = (failure.stream(), &failure.at) else {
+                    continue;
+                };
+                if !has_route(at) {
+                    continue;
+                }
+                over.push(rows::failure(run, stream));
+                // The failure is counted in the range of the stream, or in a sweep.
+                let mut of_stream = ranges.iter_mut().filter(|range| range.row.contains(stream));
+                of_stream.any(|range| range.row.forget_failure(at.name()));
+            }
+            if !over.is_empty() {
+                all += over.len();
+                self.begin_again(ranges, over).await?;
+            }
+            if at_end {
+                return Ok(all);
+            }
+            after = page.last().and_then(|last| last.stream().cloned());
+        }
+    }
+
+    /// Resets ranges for a second pass, and removes the rows of failures that they count
+    /// no longer.
+    async fn begin_again(&self, ranges: &mut [Range], failures: Vec<Vec<u8>>) -> Result<(), Error> {
+        let run = self.run();
+        let mut execution = self.execution().clone();
+        execution.decided_again += failures.len() as u64;
+        let key = rows::execution(run, execution.number);
+        let mut written = vec![(key, row::write(&execution)?)];
+        for range in ranges.iter_mut() {
+            range.row.begin_again();
+            written.push((rows::range(run, range.number), row::write(&range.row)?));
+        }
+        self.write(|batch| {
+            let put = |(key, row): &(Vec<u8>, Vec<u8>)| RowWrite::put(key.clone(), row.clone());
+            batch.rows = written.iter().map(put).collect();
+            batch
+                .rows
+                .extend(failures.iter().cloned().map(RowWrite::remove));
+            Ok(())
+        })
+        .await?;
+        *self.execution() = execution;
+        Ok(())
     }
 
     /// Takes over ranges from an earlier execution, and resets them if `again` is set.
@@ -610,9 +698,11 @@ impl RunLog {
         }
         let execution = Execution {
             ended: Some(Timestamp::now()),
-            ..self.execution.clone()
+            ..self.execution().clone()
         };
-        let released = Bytes::from(row::write(&Claim::default())?);
+        let key = rows::execution(record.id, execution.number);
+        let ended = Bytes::from(row::write(&execution)?);
+        let released = row::write(&Claim::default())?;
         let mut lost = false;
         for _ in 0..ATTEMPTS {
             let mut batch = Batch::default();
@@ -621,16 +711,13 @@ impl RunLog {
             batch.rows.extend([
                 RowWrite::put(claim, released.clone()).expecting(held),
                 RowWrite::put(rows::run(record.id), row::write(&record)?),
-                RowWrite::put(
-                    rows::execution(record.id, execution.number),
-                    row::write(&execution)?,
-                ),
+                RowWrite::put(key.clone(), ended.clone()),
             ]);
             match self.store.commit(&batch).await {
                 Ok(Commit::Written) => {}
                 Ok(Commit::Stale(stale)) => {
-                    let now = row(&self.store, claim::CLAIM).await?;
-                    if lost && now.as_ref() == Some(&released) {
+                    // Another run may have claimed the store since.
+                    if lost && row(&self.store, &key).await?.as_ref() == Some(&ended) {
                         // The commit with the lost answer has landed; make it durable.
                         self.flush().await?;
                     } else {

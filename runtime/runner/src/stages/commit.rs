@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use state_migration_core::{
-    Batch, Error, EventStore, ExpectedSequence, FailureClass, Finished, Head, MigrationError, Move,
-    ReadPoint, Snapshot, SnapshotStore, Stage, StreamId, WorkflowId,
+    Baseline, Batch, Error, EventStore, ExpectedSequence, FailureClass, Finished, Head,
+    MigrationError, Move, ReadPoint, Snapshot, SnapshotStore, Stage, StreamId, WorkflowId,
 };
 
 use crate::limits::backpressure::Backpressure;
@@ -96,15 +96,23 @@ pub(crate) async fn attempt(
 ) -> Result<AttemptResult, Error> {
     let (mut counts, mut by_workflow) = (outcome.counts, outcome.by_workflow);
     let moved: Vec<Moved> = outcome.converted.iter().map(moved).collect();
-    counts.migrated += moved.len() as u64;
+    let before = moved_before(committer, &outcome.converted).await?;
+    counts.migrated += (moved.len() - before.len()) as u64;
+    counts.migrated_further += before.len() as u64;
     counts.failed += outcome.failed.len() as u64;
+    counts.large = counts.large.saturating_sub(before.len() as u64);
     let outside = moved.iter().filter(|m| m.stream.process().is_none());
+    let outside = outside.filter(|m| !before.contains(&m.stream));
     counts.unregistered += outside.count() as u64;
     if committer.sweeps {
         counts.swept += moved.len() as u64;
     }
     for moved in &moved {
-        by_workflow.of(moved.to.name()).migrated += 1;
+        let count = by_workflow.of(moved.to.name());
+        match before.contains(&moved.stream) {
+            false => count.migrated += 1,
+            true => count.migrated_further += 1,
+        }
     }
     for at in outcome.failed.iter().filter_map(|f| f.at.as_ref()) {
         by_workflow.of(at.name()).failed += 1;
@@ -204,6 +212,30 @@ pub(crate) async fn attempt(
         None => AttemptResult::Done(done),
         Some(streams) => AttemptResult::Stale(streams),
     })
+}
+
+/// The processes that this run has migrated before, with other code.
+async fn moved_before(
+    committer: &Committer,
+    converted: &[Converted],
+) -> Result<BTreeSet<StreamId>, Error> {
+    let mut moved = BTreeSet::new();
+    let run_log = committer.bookkeeping.run_log();
+    let Some(run_log) = run_log.filter(|run_log| run_log.has_other_code()) else {
+        return Ok(moved);
+    };
+    for it in converted {
+        let Some(baseline) = it.head.baseline else {
+            continue;
+        };
+        let event = committer.store.read_all(&it.stream, baseline - 1, 1);
+        let event = event.await?.pop();
+        let baseline = event.and_then(|event| Baseline::from_event(&event).ok());
+        if baseline.is_some_and(|baseline| baseline.run == run_log.run()) {
+            moved.insert(it.stream.clone());
+        }
+    }
+    Ok(moved)
 }
 
 fn moved(converted: &Converted) -> Moved {

@@ -7,7 +7,7 @@ use state_migration_core::{
 };
 
 use crate::restrictions::{Restrictions, Selected};
-use crate::stages::scan::{self, Scanned};
+use crate::stages::scan::{self, Scanned, StageError};
 use crate::user_code::panics::{DropGuarded, UserCodeFailure, WAY_OUT, catch, short};
 use crate::user_code::threads::UserCode;
 
@@ -137,12 +137,12 @@ impl FoldProgress {
         events: &(impl EventStore + ?Sized),
         stream: &StreamId,
         through: u64,
-    ) -> Result<Self, MigrationError> {
+    ) -> Result<Self, StageError> {
         while self.at < through {
             let page = events
                 .read_all(stream, self.at, self.page())
                 .await
-                .map_err(|error| scan::unreadable(stream, &error))?;
+                .map_err(|error| StageError::of_read(stream, error))?;
             self = self.fold_page(code, stream, page, through).await?;
         }
         Ok(self)
@@ -357,6 +357,7 @@ mod tests {
         let read = begun
             .read_on(&code, &store, &stream, through)
             .await
+            .ok()
             .unwrap();
         assert_eq!(read.at, through);
         assert_eq!(read.bytes, through * (64 << 10));

@@ -1,12 +1,12 @@
 //! Stage one: finds the processes to migrate and reads them.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use state_migration_core::{
-    ChunkEvent, ChunkProblem, DueFilter, DueOf, DuePage, DueProcess, DueRequest, Error, Event,
-    FailureClass, Head, MigrationError, MigrationRegistry, RunId, Selection, SkippedBy, Snapshot,
-    Stage, StreamId, StreamRange, Verdict, VersionStatus, WorkflowId,
+    ChunkEvent, ChunkProblem, DueFilter, DueOf, DuePage, DueProcess, DueRequest, Error, ErrorKind,
+    Event, FailureClass, Head, MigrationError, MigrationRegistry, RunId, Selection, SkippedBy,
+    Snapshot, Stage, StreamId, StreamRange, Verdict, VersionStatus, WorkflowId,
 };
 
 use crate::run::{Store, history};
@@ -87,9 +87,28 @@ pub(crate) struct Filter {
     /// Whether to return processes that are up to date, to compare them with a process
     /// registry in another store.
     pub(crate) compares: bool,
+    /// The versions that the store lists, if processes at other versions are passed.
+    pub(crate) listed: Option<BTreeSet<WorkflowId>>,
+    /// The source versions of routes at which such processes were.
+    pub(crate) unlisted: Unlisted,
 }
 
+/// Versions with outdated processes that the store does not list.
+pub(crate) type Unlisted = Arc<Mutex<BTreeSet<WorkflowId>>>;
+
 impl Filter {
+    /// Whether a process is outdated, at a version that the store does not list. Such a
+    /// process was created after the run began, or the store is damaged.
+    fn is_unlisted(&self, version: &WorkflowId) -> bool {
+        let is_listed = self.listed.as_ref().is_none_or(|all| all.contains(version));
+        if is_listed || !self.routes.contains_key(version) {
+            return false;
+        }
+        let mut unlisted = self.unlisted.lock().unwrap_or_else(PoisonError::into_inner);
+        unlisted.insert(version.clone());
+        true
+    }
+
     fn counted(&self, head: &Head) -> Option<Verdict> {
         let mut skipped = SkippedBy::default();
         match self.migrations.version_status(&head.workflow_id) {
@@ -115,6 +134,9 @@ impl DueFilter for Filter {
             || !self.selection.selects_workflow(head.workflow_id.name())
         {
             skipped.not_selected = 1;
+            return Verdict::Pass(skipped);
+        }
+        if self.is_unlisted(&head.workflow_id) {
             return Verdict::Pass(skipped);
         }
         if self.versions.is_none()
@@ -173,6 +195,28 @@ impl DueFilter for HeadsOnly {
             Verdict::Due => Verdict::Head,
             other => other,
         }
+    }
+}
+
+/// A filter that counts the selected processes at some versions.
+pub(crate) struct CountOnly {
+    pub(crate) versions: BTreeSet<WorkflowId>,
+    pub(crate) selection: Arc<Selection>,
+}
+
+impl DueFilter for CountOnly {
+    fn versions(&self) -> Option<&BTreeSet<WorkflowId>> {
+        Some(&self.versions)
+    }
+
+    fn verdict(&self, stream: &StreamId, _: &Head) -> Verdict {
+        let mut counted = SkippedBy::default();
+        counted.not_selected = usize::from(self.selection.selects(stream));
+        Verdict::Pass(counted)
+    }
+
+    fn wants_unreadable(&self, _: &StreamId) -> bool {
+        false
     }
 }
 
@@ -250,6 +294,37 @@ fn request(
     }
 }
 
+/// Counts the selected processes at some versions, in a scan of the heads of a selection.
+/// A version without processes counts 0.
+pub(crate) async fn count(
+    store: &Store,
+    versions: BTreeSet<WorkflowId>,
+    selection: Arc<Selection>,
+) -> Result<BTreeMap<WorkflowId, u64>, Error> {
+    let mut counts: BTreeMap<_, u64> = versions.iter().map(|at| (at.clone(), 0)).collect();
+    let ranges = selection.within(&[StreamRange::default()]);
+    let filter = Arc::new(CountOnly {
+        versions,
+        selection,
+    });
+    for mut range in ranges {
+        while !counts.is_empty() {
+            let (of, snapshots) = (DueOf::Range(range.clone()), Snapshots::default());
+            let page = page(store, of, filter.clone(), 1, snapshots).await?;
+            for (version, counted) in &page.passed.counted {
+                if let Some(sum) = counts.get_mut(version) {
+                    *sum += counted.total() as u64;
+                }
+            }
+            if page.at_end {
+                break;
+            }
+            range.after = page.up_to;
+        }
+    }
+    Ok(counts)
+}
+
 /// Reads the events of one process after event `after`.
 pub(crate) async fn tail(
     store: &Store,
@@ -283,6 +358,32 @@ pub(crate) fn check_page(page: &DuePage, rest: &StreamRange) -> Result<(), Error
                 .is_none_or(|last| last.stream != **end)
         })),
     )
+}
+
+/// Reason why a stage did not succeed for a process.
+pub(crate) enum StageError {
+    /// The process failed.
+    Process(MigrationError),
+    /// The store failed. This says nothing about the process.
+    Store(Error),
+}
+
+impl StageError {
+    /// Only damaged records, and records of a newer format, are about the process.
+    pub(crate) fn of_read(stream: &StreamId, error: Error) -> Self {
+        match error.kind() {
+            ErrorKind::Corrupt | ErrorKind::NewerFormat => {
+                Self::Process(unreadable(stream, &error))
+            }
+            _ => Self::Store(error),
+        }
+    }
+}
+
+impl From<MigrationError> for StageError {
+    fn from(error: MigrationError) -> Self {
+        Self::Process(error)
+    }
 }
 
 /// The failure of a process that could not be read.

@@ -168,7 +168,7 @@ async fn scan_heads<K: Kv>(
     let filter = &*request.filter;
     let versions: Option<Vec<WorkflowId>> =
         filter.versions().map(|all| all.iter().cloned().collect());
-    let (mut like, mut newest) = (0, None);
+    let (mut like, mut newest) = (record::LastVersions::default(), None);
     let spread = &store.inner.spread;
     let looks = request
         .max_processes

@@ -20,6 +20,7 @@ use state_migration_core::{Error, ErrorKind, InUse};
 
 use crate::key;
 use crate::slate::answer::{self, Cloud};
+use crate::slate::damage::LOG;
 use crate::slate::kv::{NO_ANSWER, error};
 use crate::slate::openings::Openings;
 use crate::slate::probe::Probe;
@@ -29,8 +30,7 @@ use crate::slate::{SlateDbReader, SlateDbStore, SlateDbStoreBuilder};
 const WATCH: Duration = Duration::from_secs(2);
 const LOOK: Duration = Duration::from_millis(250);
 
-/// The folders of the log and of the manifests.
-const LOG: &str = "wal";
+/// The folder of the manifests.
 const MANIFESTS: &str = "manifest";
 
 /// Makes everything durable, and then leaves the mark. An error leaves no mark,

@@ -476,8 +476,15 @@ pub(crate) fn damaged_file(error: &slatedb::Error) -> Option<String> {
     }
     // SlateDB names the file only in its message.
     let text = error.to_string();
+    named_file(&text)
+}
+
+/// The file in the text of a checksum mismatch, which may be part of a longer text.
+fn named_file(text: &str) -> Option<String> {
+    const SUFFIX: &str = ".sst";
     let (_, file) = text.split_once("checksum mismatch in ")?;
-    Some(file.split(" (").next().unwrap_or(file).to_owned())
+    let end = file.find(SUFFIX)? + SUFFIX.len();
+    Some(file[..end].to_owned())
 }
 
 /// Whether the clock went backwards: SlateDB timestamps its reads and writes,
@@ -559,6 +566,19 @@ fn outcome_unknown(what: &str, slate: slatedb::Error) -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_damaged_file_is_named_without_the_text_around_it() {
+        let file = "loans (old)/wal/00000000000000000031.sst";
+        for text in [
+            format!("Data error: checksum mismatch in {file}"),
+            format!("Data error: WAL error (Data error: checksum mismatch in {file})"),
+            format!("checksum mismatch in {file} (again)"),
+        ] {
+            assert_eq!(named_file(&text).as_deref(), Some(file), "{text}");
+        }
+        assert_eq!(named_file("checksum mismatch"), None);
+    }
 
     #[test]
     fn a_clock_that_is_behind_is_told_by_how_much_and_until_when() {

@@ -424,7 +424,11 @@ impl SlateDbStoreBuilder {
         drop(opening);
         let durability = Durability::of(&self.settings);
         let mark = match mark {
-            Some(mark) => mark.opened(db.manifest().writer_epoch()).await,
+            Some(mark) => {
+                let manifest = db.manifest();
+                let fence = damage::fence(&files, manifest.replay_after_wal_id()).await;
+                mark.opened(manifest.writer_epoch(), fence).await
+            }
             None => None,
         };
         let kv = SlateDbKv::new(db, Some(files), durability)

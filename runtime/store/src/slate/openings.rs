@@ -9,6 +9,9 @@
 //!
 //! A mark that cannot be written or read is the same as none: whether the store is in use
 //! is then unknown.
+//!
+//! A mark also has the number of the first file of the program in the log, so that a later
+//! file that lost its content is [detected](crate::slate::damage::emptied_log_file).
 
 use bytes::Bytes;
 use futures_util::TryStreamExt as _;
@@ -45,6 +48,7 @@ impl Mark {
                 place: files.place.clone(),
                 opened: Timestamp::now(),
                 failed: false,
+                fence: None,
             },
         };
         mark.write().await.then_some(mark)
@@ -66,16 +70,16 @@ impl Mark {
 
     /// Keeps the mark of the program that has opened the store, and removes the others:
     /// their programs are fenced, or failed. Returns the mark.
-    pub(crate) async fn opened(self, epoch: u64) -> Option<Self> {
-        let mark = match epoch == self.opening.epoch {
-            true => Some(self),
+    pub(crate) async fn opened(self, epoch: u64, fence: Option<u64>) -> Option<Self> {
+        let mut mark = match epoch == self.opening.epoch {
+            true => self,
             // Others have opened the database since its epoch was read.
-            false => Self::put(&self.files, epoch).await,
+            false => Self::put(&self.files, epoch).await?,
         };
-        if let Some(mark) = &mark {
-            mark.remove_others().await;
-        }
-        mark
+        mark.opening.fence = fence;
+        mark.write().await;
+        mark.remove_others().await;
+        Some(mark)
     }
 
     async fn remove_others(&self) {
@@ -104,21 +108,29 @@ fn epoch_of(file: &Path) -> Option<u64> {
 
 /// The programs that have opened a database at an epoch.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Openings(Vec<Opening>);
+pub(crate) struct Openings {
+    all: Vec<Opening>,
+    /// Number of the file of the log that was written for the opening.
+    pub(crate) fence: Option<u64>,
+}
 
 impl Openings {
     pub(crate) async fn read(files: &Files, epoch: u64) -> Self {
-        Self(read(files, epoch).await.unwrap_or_default())
+        let mut all = read(files, epoch).await.unwrap_or_default();
+        let fence = all.iter().find_map(|opening| opening.fence);
+        // In a copy of a store, the marks are of the original.
+        all.retain(|opening| opening.place == files.place);
+        Self { all, fence }
     }
 
     /// Whether all programs are known to have the store closed.
     pub(crate) fn are_over(&self) -> bool {
-        !self.0.is_empty() && self.0.iter().all(Opening::is_over)
+        !self.all.is_empty() && self.all.iter().all(Opening::is_over)
     }
 
     /// The program that has the store open, as far as is known.
     pub(crate) fn current(&self) -> Option<&Opening> {
-        self.0.iter().find(|opening| !opening.is_over())
+        self.all.iter().find(|opening| !opening.is_over())
     }
 }
 
@@ -134,8 +146,7 @@ async fn read(files: &Files, epoch: u64) -> Option<Vec<Opening>> {
         }
         let mark: Bytes = store.get(&file.location).await.ok()?.bytes().await.ok()?;
         let opening: Opening = row::read(mark, "the mark of a program").ok()?;
-        // In a copy of a store, the marks are of the original.
-        if opening.epoch == epoch && opening.place == files.place {
+        if opening.epoch == epoch {
             openings.push(opening);
         }
     }

@@ -48,12 +48,14 @@ impl SlateDbStoreBuilder {
     /// A reader of the store.
     pub(crate) async fn probe_and_open_reader(&self) -> Result<SlateDbReader, Error> {
         let object_store = self.place.for_reading()?;
-        if self.epoch(&object_store).await?.is_none() {
+        let Some(epoch) = self.epoch(&object_store).await? else {
             return Err(match self.place.nothing_else(false) {
                 Err(lost) if *lost.kind() == ErrorKind::Corrupt => lost,
                 _ => no_store(),
             });
-        }
+        };
+        let openings = Openings::read(&self.files(object_store.clone()), epoch).await;
+        self.check_log(&object_store, epoch, &openings).await?;
         let options = self.reader_options.clone();
         let (admin, poll) = (self.admin(&object_store), options.manifest_poll_interval);
         let files = self.files(object_store.clone());
@@ -92,6 +94,8 @@ impl SlateDbStoreBuilder {
                 Ok(Probe::default())
             };
         };
+        let openings = Openings::read(&self.files(object_store.clone()), epoch).await;
+        self.check_log(object_store, epoch, &openings).await?;
         let options = reader_options(self.memory);
         let reader = self.reader(object_store.clone(), options).await?;
         let found = async {
@@ -106,13 +110,37 @@ impl SlateDbStoreBuilder {
         let ended = reader.close().await;
         let (holder, closed) = found?;
         ended.map_err(|e| error("the database could not be read", e))?;
-        let files = self.files(object_store.clone());
         Ok(Probe {
             epoch: Some(epoch),
             holder,
             closed,
-            openings: Openings::read(&files, epoch).await,
+            openings,
         })
+    }
+
+    /// Checks that no file of the log has lost its content. SlateDB would read the
+    /// database without the records of that file.
+    async fn check_log(
+        &self,
+        object_store: &Arc<dyn ObjectStore>,
+        epoch: u64,
+        openings: &Openings,
+    ) -> Result<(), Error> {
+        let Some(fence) = openings.fence else {
+            return Ok(());
+        };
+        let files = self.files(object_store.clone());
+        let Some(file) = damage::emptied_log_file(&files, fence).await else {
+            return Ok(());
+        };
+        // A program that opens the database raises the epoch, and then writes an empty
+        // file.
+        if self.epoch(object_store).await? != Some(epoch) {
+            return Ok(());
+        }
+        Err(Error::corrupt(format!(
+            "the database could not be read: the file {file} of the log is empty, although records were written to it; restore the file from a backup"
+        )))
     }
 
     /// How often the database was opened; `None` without a database.
@@ -207,7 +235,9 @@ pub(crate) fn no_store_to_open() -> Error {
 }
 
 fn damaged_manifest(cause: slatedb::Error) -> Error {
-    let damaged = damaged("the newest file under `manifest`");
+    let damaged = damaged(
+        "the newest file under `manifest` (with an earlier one, the store returns to that time)",
+    );
     let message = format!("its manifest could not be read: {damaged} (SlateDB says: {cause})");
     Error::corrupt(message).with_source(cause)
 }

@@ -3,7 +3,7 @@
 //!
 //! Every scenario runs in both forms, over both stores that ship.
 
-mod fixture;
+pub(crate) mod fixture;
 
 mod checked_large;
 mod counts;

@@ -3,11 +3,13 @@
 
 use std::sync::atomic::Ordering;
 
-use state_migration::{CommitMode, Stage, Subject};
+use state_migration::{
+    CommitMode, ErrorKind, FailureClass, MigrationReport, RunState, Selection, Stage, Subject,
+};
 use state_migration_tests::faulty::ALL;
 use state_migration_tests::orders::{self, OrderV1, OrderV3, identity};
 
-use crate::failure_classes::fixture::{World, converted, expect};
+use crate::failure_classes::fixture::{World, converted, expect, linked, stream};
 
 /// Runs each scenario over both stores.
 macro_rules! event_first {
@@ -19,7 +21,11 @@ macro_rules! event_first {
 
 event_first![
     a_listing_that_fails_is_one_error,
-    an_append_that_fails_is_that_processs_error,
+    a_store_that_stops_answering_ends_the_run_and_fails_no_process,
+    a_store_that_takes_no_writes_ends_the_run,
+    a_write_that_did_not_happen_is_repeated,
+    a_write_whose_outcome_cannot_be_read_is_left_to_the_next_run,
+    a_process_is_not_opened_while_the_store_does_not_answer,
     an_append_whose_answer_was_lost_is_resolved_by_reading,
     a_snapshot_that_cannot_be_saved_is_a_warning,
     a_registry_that_fails_is_a_warning_and_the_next_run_repairs_it,
@@ -43,26 +49,133 @@ async fn a_listing_that_fails_is_one_error(world: World) {
     expect(&world.run().await, 5, &[]);
 }
 
-async fn an_append_that_fails_is_that_processs_error(world: World) {
-    world.place(0..5).await;
-    world.faults.append.store(1, Ordering::SeqCst);
-    let report = world.run().await;
-    assert_eq!((report.migrated, report.error_count), (4, 1), "{report}");
-    let error = &report.errors[0];
-    assert_eq!((error.stage, error.sequence), (Stage::Committing, None));
-    assert_eq!(error.message, "append failed on demand");
-    let failed = (0..5).find(|n| error.subject == *identity::<OrderV1>(*n).stream_id());
-    for n in 0..5 {
-        if Some(n) == failed {
-            let expected = orders::folded::<OrderV1>(n);
-            assert_eq!(world.load::<OrderV1>(n).await.unwrap(), expected);
-        } else {
+/// The orders that are migrated, each by one event.
+async fn migrated(world: &World, orders: u64) -> usize {
+    let mut migrated = 0;
+    for n in 0..orders {
+        let events = world.all_events(&stream(n)).await;
+        let moves = events.iter().filter(|e| e.event_type.starts_with('$'));
+        let moves = moves.count();
+        assert!(moves <= 1, "order {n} was migrated {moves} times");
+        if moves == 1 {
             assert_eq!(world.load::<OrderV3>(n).await.unwrap(), converted(n));
         }
+        migrated += moves;
     }
-    expect(&world.run().await, 1, &[]);
-    for n in 0..5 {
-        assert_eq!(world.load::<OrderV3>(n).await.unwrap(), converted(n));
+    migrated
+}
+
+/// The report of a run that the store ended: one failure, which is of no process.
+fn is_ended_by_the_store(report: &MigrationReport, stage: Stage, message: &str) {
+    assert_eq!(report.state, Some(RunState::Running), "{report}");
+    assert_eq!((report.error_count, report.warning_count), (1, 0));
+    let error = &report.errors[0];
+    assert_eq!((&error.subject, error.stage), (&Subject::Run, stage));
+    assert_eq!(error.class, FailureClass::Unavailable, "{report}");
+    assert!(
+        error
+            .message
+            .starts_with("not all processes from process/shop/0000")
+    );
+    assert!(error.message.ends_with(message), "{report}");
+    assert!(
+        report
+            .to_string()
+            .contains("; stopped by an error; run again")
+    );
+}
+
+/// The test fails if an outage is a failure of the process that it meets.
+async fn a_store_that_stops_answering_ends_the_run_and_fails_no_process(world: World) {
+    const ORDERS: u64 = 40;
+    world.place(0..ORDERS).await;
+    let report = {
+        world.faults.answers.store(30, Ordering::SeqCst);
+        world.runner(linked()).dry_run().await
+    };
+    is_ended_by_the_store(&report, Stage::Reading, ": no answer on demand");
+    let mut so_far = 0;
+    for answers in [30, 60, 40] {
+        world.faults.answers.store(answers, Ordering::SeqCst);
+        let report = world.run().await;
+        // The stage depends on the call that is not answered first.
+        let stage = report.errors[0].stage;
+        assert!(matches!(stage, Stage::Reading | Stage::Committing));
+        is_ended_by_the_store(&report, stage, ": no answer on demand");
+        assert_eq!(
+            so_far + report.migrated,
+            migrated(&world, ORDERS).await,
+            "{report}"
+        );
+        so_far += report.migrated;
+    }
+    assert!(so_far > 0 && so_far < ORDERS as usize, "{so_far}");
+    world.faults.answers.store(ALL, Ordering::SeqCst);
+    expect(&world.run().await, ORDERS as usize - so_far, &[]);
+    assert_eq!(migrated(&world, ORDERS).await, ORDERS as usize);
+}
+
+/// A full disk is read all the same.
+async fn a_store_that_takes_no_writes_ends_the_run(world: World) {
+    world.place(0..5).await;
+    let before = world.rows().await;
+    world.faults.append.store(ALL, Ordering::SeqCst);
+    let report = world.run().await;
+    is_ended_by_the_store(&report, Stage::Committing, ": append failed on demand");
+    assert_eq!(report.migrated, 0, "{report}");
+    assert_eq!(world.rows().await, before);
+    world.faults.append.store(0, Ordering::SeqCst);
+    expect(&world.run().await, 5, &[]);
+}
+
+async fn a_write_that_did_not_happen_is_repeated(world: World) {
+    world.place(0..5).await;
+    world.faults.append_unknown.store(7, Ordering::SeqCst);
+    expect(&world.run().await, 5, &[]);
+    assert_eq!(migrated(&world, 5).await, 5);
+}
+
+async fn a_write_whose_outcome_cannot_be_read_is_left_to_the_next_run(world: World) {
+    world.place(0..5).await;
+    // One at a time, so that no other process meets the outage first.
+    let first = Selection::all().first(5);
+    world.faults.last_append.store(1, Ordering::SeqCst);
+    let report = world.runner(linked()).select(first).run().await;
+    is_ended_by_the_store(
+        &report,
+        Stage::Committing,
+        ": no answer to append on demand",
+    );
+    assert_eq!(report.migrated, 0, "{report}");
+    assert_eq!(migrated(&world, 5).await, 1);
+    world.faults.answers.store(ALL, Ordering::SeqCst);
+    let report = world.run().await;
+    expect(&report, 4, &[]);
+    assert_eq!(report.skipped_by.already_there, 1, "{report}");
+    assert_eq!(migrated(&world, 5).await, 5);
+}
+
+/// The error is that of the store, and says nothing about the process.
+async fn a_process_is_not_opened_while_the_store_does_not_answer(world: World) {
+    world.place(0..2).await;
+    let runner = world.runner(linked());
+    // The head is read first, to find out that the process is outdated.
+    for answers in 1..5 {
+        world.faults.answers.store(answers, Ordering::SeqCst);
+        let opened = runner.open::<OrderV3>(identity::<OrderV3>(0)).await;
+        let error = opened.err().unwrap();
+        assert_eq!(*error.kind(), ErrorKind::Unavailable, "{answers}: {error}");
+        assert_eq!(error.to_string(), "no answer on demand", "{answers}");
+    }
+    world.faults.answers.store(ALL, Ordering::SeqCst);
+    world.faults.last_append.store(1, Ordering::SeqCst);
+    let opened = runner.open::<OrderV3>(identity::<OrderV3>(1)).await;
+    let error = opened.err().unwrap();
+    assert_eq!(*error.kind(), ErrorKind::OutcomeUnknown, "{error}");
+    world.faults.answers.store(ALL, Ordering::SeqCst);
+    for n in 0..2 {
+        let opened = runner.open::<OrderV3>(identity::<OrderV3>(n)).await;
+        assert_eq!(*opened.unwrap().state(), converted(n));
     }
 }
 

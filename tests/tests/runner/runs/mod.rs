@@ -31,6 +31,7 @@ macro_rules! over_both_stores {
 }
 
 mod edited;
+mod other_code;
 mod records;
 mod restricted;
 mod resumed;

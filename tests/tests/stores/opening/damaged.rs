@@ -3,7 +3,8 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use state_migration::ErrorKind;
+use state_migration::{ErrorKind, SlateDbReader};
+use state_migration_tests::stores::copy;
 
 use crate::opening::{FORMAT_KEY, contents, is_there, open, place, refused};
 
@@ -99,6 +100,72 @@ async fn damaged_data_is_an_error_and_never_a_shorter_store() {
     for n in 0..3 {
         assert!(is_there(&store, n).await);
     }
+}
+
+/// The files of the log, in order, with their sizes.
+fn log(folder: &Path) -> Vec<(PathBuf, usize)> {
+    let files = contents(&folder.join("wal")).into_iter();
+    let files = files.filter_map(|(path, bytes)| Some((path, bytes?.len())));
+    files
+        .filter(|(path, _)| path.extension().is_some_and(|e| e == "sst"))
+        .collect()
+}
+
+/// SlateDB takes an empty file of the log for the mark of a writer, and reads the store
+/// without what was in the file. The test fails without `check_log`.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_of_the_log_that_lost_its_content_is_an_error() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(folder.path()).await.unwrap();
+    place(&store, 1).await;
+    store.close().await.unwrap();
+    let store = open(folder.path()).await.unwrap();
+    for n in 2..5 {
+        place(&store, n).await;
+    }
+    // A copy of the store is that of a program that was killed.
+    let killed = tempfile::tempdir().unwrap();
+    copy(folder.path(), killed.path()).unwrap();
+    store.close().await.unwrap();
+    let files = log(killed.path());
+    let fence = files.iter().rposition(|(_, size)| *size == 0).unwrap();
+    let written = &files[fence + 1..];
+    assert!(written.len() >= 3, "{files:?}");
+    for (file, _) in written {
+        let whole = fs::read(file).unwrap();
+        fs::write(file, b"").unwrap();
+        let before = contents(killed.path());
+        let name = file.strip_prefix(killed.path()).unwrap().display();
+        let told = format!(
+            "the file {name} of the log is empty, although records were written to it; restore the file from a backup"
+        );
+        let refused = [
+            refused(killed.path()).await,
+            SlateDbReader::open_local(killed.path())
+                .await
+                .err()
+                .unwrap(),
+        ];
+        for error in refused {
+            assert_eq!(*error.kind(), ErrorKind::Corrupt, "{error}");
+            assert!(error.to_string().ends_with(&told), "{error}");
+        }
+        assert_eq!(contents(killed.path()), before);
+        fs::write(file, whole).unwrap();
+    }
+    // A reader beside the program, and the next program, read everything.
+    let reader = SlateDbReader::open_local(killed.path()).await.unwrap();
+    reader.close().await.unwrap();
+    let store = open(killed.path()).await.unwrap();
+    for n in 1..5 {
+        assert!(is_there(&store, n).await, "{n}");
+    }
+    store.close().await.unwrap();
+    // The log of a store that was closed is not needed any more.
+    for (file, _) in log(killed.path()) {
+        fs::write(file, b"").unwrap();
+    }
+    assert!(is_there(&open(killed.path()).await.unwrap(), 4).await);
 }
 
 #[tokio::test(flavor = "multi_thread")]

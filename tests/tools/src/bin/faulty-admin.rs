@@ -1,5 +1,6 @@
 //! The operator's tool for orders in `FAULTY_FOLDER`, whose object store fails
-//! as `FAULT` says: `denied` denies everything, `read-only` all that writes,
+//! as `FAULT` says: `denied` denies everything, `reads:N` all after N reads of files of data,
+//! `read-only` all that writes,
 //! `full:N` has room for N more files, `log-only` for none but those of the log and
 //! manifests, and `unclosable` has none for the mark by which a program says that it
 //! has closed the store.
@@ -36,6 +37,7 @@ fn main() -> ExitCode {
             let faulty = Faulty {
                 inner,
                 denies: fault == "denied",
+                reads: fault.starts_with("reads"),
                 room: AtomicU64::new(match fault.split_once(':') {
                     Some((_, files)) => files.parse().unwrap_or_default(),
                     None => 0,
@@ -59,6 +61,7 @@ fn main() -> ExitCode {
 struct Faulty {
     inner: LocalFileSystem,
     denies: bool,
+    reads: bool,
     full: bool,
     log_only: bool,
     unclosable: bool,
@@ -77,6 +80,13 @@ impl Faulty {
             path: path.to_string(),
             source: "the signature does not match".into(),
         }
+    }
+
+    fn one_less(&self) -> std::result::Result<(), u64> {
+        let one_less = |room: u64| room.checked_sub(1);
+        let room = &self.room;
+        let room = room.fetch_update(Ordering::SeqCst, Ordering::SeqCst, one_less);
+        room.map(drop)
     }
 
     fn reading(&self, path: &Path) -> Result<()> {
@@ -103,11 +113,7 @@ impl Faulty {
         if !self.full && !self.log_only && !self.unclosable {
             return Err(Self::denied(path));
         }
-        let one_less = |room: u64| room.checked_sub(1);
-        let room = self
-            .room
-            .fetch_update(Ordering::SeqCst, Ordering::SeqCst, one_less);
-        room.map(drop).map_err(|_| Error::Generic {
+        self.one_less().map_err(|_| Error::Generic {
             store: "Faulty",
             source: Box::new(std::io::Error::from(std::io::ErrorKind::StorageFull)),
         })
@@ -137,6 +143,10 @@ impl ObjectStore for Faulty {
 
     async fn get_opts(&self, location: &Path, options: GetOptions) -> Result<GetResult> {
         self.reading(location)?;
+        let is_data = location.as_ref().starts_with("compacted/");
+        if self.reads && is_data && self.one_less().is_err() {
+            return Err(Self::denied(location));
+        }
         self.inner.get_opts(location, options).await
     }
 

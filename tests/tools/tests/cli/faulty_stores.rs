@@ -89,6 +89,31 @@ async fn wrong_credentials_are_reported_and_change_nothing() {
     assert!(contents(folder.path()).unwrap() == before);
 }
 
+/// Wherever the store stops answering. The test fails if any error of a read is taken for
+/// a damaged record.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_store_that_is_not_read_to_the_end_is_not_shown_as_damaged() {
+    let folder = store().await;
+    let stream = orders::identity::<orders::OrderV1>(7)
+        .stream_id()
+        .to_string();
+    let (mut failed, mut at) = (0, 0);
+    loop {
+        let said = faulty(folder.path(), &format!("reads:{at}"), &["inspect", &stream]);
+        let Said { stdout, stderr, .. } = &said;
+        assert!(!stdout.contains("problem:"), "{at}: {stdout}");
+        assert!(!stdout.contains("failed:"), "{at}: {stdout}");
+        if said.code == Some(0) {
+            break;
+        }
+        says(&said, 1, "access is denied; check the credentials");
+        assert_eq!(stdout, "", "{at}: {stderr}");
+        (failed, at) = (failed + 1, at + 1);
+        assert!(at < 100, "the store is never read");
+    }
+    assert!(failed > 2, "{failed}");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_full_disk_is_reported_and_changes_nothing() {
     let folder = store().await;

@@ -172,6 +172,51 @@ async fn a_throttle_that_is_set_after_the_run_began_holds() {
     driver.end().await;
 }
 
+/// The limit of a run protects the service during that run only. The test fails if `end`
+/// of a run leaves its limit, and without `throttle_again`.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_limit_of_a_run_ends_with_it_and_a_resumed_run_has_its_own() {
+    const JOBS: u64 = 2_000;
+    let service = service(MemoryStore::new(), JOBS, slow()).await;
+    let path = service.path.clone();
+    let mut driver = Client::new(&path).await;
+    // Begins a run, and cancels it after a few processes. Returns it, with its limit.
+    let mut cancelled = async |request: Value| {
+        let before = service.control.progress().counts.migrated;
+        driver.ask(request).await;
+        until("it migrates", async || {
+            let progress = service.control.progress();
+            let moves = progress.run.is_some() && progress.counts.migrated != before;
+            (moves && progress.counts.migrated > 0).then_some(())
+        })
+        .await;
+        let limit = status(&path).await["per_second"].clone();
+        ask(&path, json!({"request": "cancel"})).await;
+        let ended = driver.end().await;
+        assert_eq!(ended["report"]["state"], "cancelled", "{ended}");
+        (ended["report"]["run"].clone(), limit)
+    };
+    let (limited, limit) = cancelled(json!({"request": "run", "per_second": 20})).await;
+    assert_eq!(limit, 20);
+    assert_eq!(status(&path).await["per_second"], Value::Null);
+    let (_, limit) = cancelled(json!({"request": "run"})).await;
+    assert_eq!(limit, Value::Null, "the limit is that of another run");
+    let resume = json!({"request": "resume", "run": limited});
+    let (again, limit) = cancelled(resume.clone()).await;
+    assert_eq!((&again, limit), (&limited, json!(20)));
+    assert_eq!(status(&path).await["per_second"], Value::Null);
+    // The lower limit of the run and of the service.
+    ask(&path, json!({"request": "throttle", "per_second": 900})).await;
+    let (_, limit) = cancelled(json!({"request": "run"})).await;
+    assert_eq!(limit, 900, "the limit of the service is for all runs");
+    let (_, limit) = cancelled(resume).await;
+    assert_eq!(limit, 20);
+    assert_eq!(status(&path).await["per_second"], 900);
+    let other = json!({"request": "resume", "run": limited, "per_second": 30});
+    let (_, limit) = cancelled(other).await;
+    assert_eq!(limit, 30, "another limit was requested");
+}
+
 /// As many as want to may connect and say nothing.
 #[tokio::test(flavor = "multi_thread")]
 async fn clients_that_ask_for_nothing_make_place_for_one_that_cancels() {

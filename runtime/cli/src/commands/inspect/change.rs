@@ -7,7 +7,7 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 use similar::{ChangeTag, TextDiff};
 use state_migration_core::{
-    EventStore, FailureClass, Head, MigrationRegistry, Stage, StreamId, VersionStatus,
+    Error, EventStore, FailureClass, Head, MigrationRegistry, Stage, StreamId, VersionStatus,
 };
 use state_migration_runner::preview::{self, Preview, StateJson};
 
@@ -53,21 +53,22 @@ impl Change {
         head: &Head,
         read: &Stream,
         deadline: Duration,
-    ) -> Option<Self> {
+    ) -> Result<Option<Self>, Error> {
         if let VersionStatus::Behind(route) = migrations.version_status(&head.workflow_id) {
             let (from, to) = (route.source().to_string(), route.target().to_string());
-            let preview = preview::next_migration(events, route, stream, head, deadline).await;
-            return Some(Self::new(When::Next, (from, to), preview));
+            let preview = preview::next_migration(events, route, stream, head, deadline);
+            return Ok(Some(Self::new(When::Next, (from, to), preview.await?)));
         }
-        let (last, before) = read.migrations.split_last()?;
+        let Some((last, before)) = read.migrations.split_last() else {
+            return Ok(None);
+        };
         let replayed = before.last().map_or(0, |before| before.sequence - 1);
         let window = (replayed, last.sequence - 1);
         let baseline = &last.baseline;
         let preview =
-            preview::past_migration(events, migrations, stream, head, window, baseline, deadline)
-                .await;
+            preview::past_migration(events, migrations, stream, head, window, baseline, deadline);
         let ends = (baseline.source().to_string(), baseline.target().to_string());
-        Some(Self::new(When::Last, ends, preview))
+        Ok(Some(Self::new(When::Last, ends, preview.await?)))
     }
 
     fn new(when: When, (from, to): (String, String), preview: Preview) -> Self {

@@ -186,7 +186,7 @@ impl Inspect {
         let decisions = VersionDecisions::of_linked();
         let change = match context.migrations() {
             Ok(migrations) => {
-                Change::of(reader, &migrations, stream, &head, &read, self.deadline).await
+                Change::of(reader, &migrations, stream, &head, &read, self.deadline).await?
             }
             // The version status explains the missing change.
             Err(_) => None,

@@ -1,6 +1,8 @@
 //! The content of a stream, read once from the first event to the last.
 
-use state_migration_core::{Baseline, Error, Event, EventStore, MIGRATED, StreamId, Timestamp};
+use state_migration_core::{
+    Baseline, Error, ErrorKind, Event, EventStore, MIGRATED, StreamId, Timestamp,
+};
 
 /// Number of events read at a time.
 const PAGE: usize = 512;
@@ -42,7 +44,10 @@ impl Stream {
             let page = match events.read_all(stream, at, wanted).await {
                 Ok(page) => page,
                 // A damaged record must not hide the others.
-                Err(_) => read.one_by_one(events, stream, at, wanted).await,
+                Err(error) if is_damage(&error) => {
+                    read.one_by_one(events, stream, at, wanted).await?
+                }
+                Err(error) => return Err(error),
             };
             at += wanted as u64;
             for event in page {
@@ -58,15 +63,16 @@ impl Stream {
         stream: &StreamId,
         after: u64,
         wanted: usize,
-    ) -> Vec<Event> {
+    ) -> Result<Vec<Event>, Error> {
         let mut page = Vec::new();
         for at in after..after + wanted as u64 {
             match events.read_all(stream, at, 1).await {
                 Ok(mut one) => page.extend(one.pop().filter(|event| event.sequence == at + 1)),
-                Err(error) => self.problem(&error),
+                Err(error) if is_damage(&error) => self.problem(&error),
+                Err(error) => return Err(error),
             }
         }
-        page
+        Ok(page)
     }
 
     fn keep(&mut self, event: Event, after: u64, limit: usize) {
@@ -90,4 +96,9 @@ impl Stream {
             self.problems.push(error.to_string());
         }
     }
+}
+
+/// Whether an error is about the record that was read, and not about the store.
+fn is_damage(error: &Error) -> bool {
+    matches!(error.kind(), ErrorKind::Corrupt | ErrorKind::NewerFormat)
 }

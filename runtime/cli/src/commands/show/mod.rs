@@ -21,7 +21,7 @@ use crate::selection::number;
 use crate::view::format::{self, count};
 use crate::view::output::{Answer, BAD, BOLD, DIM, plain, table, to_type};
 use crate::view::run_summary::RunLine;
-use crate::view::summary::retry;
+use crate::view::summary::{further, retry};
 use failures::{Grouped, Listed, OfTenant, grouped, listed};
 
 /// Default number of failures per list.
@@ -94,11 +94,36 @@ struct ExecutionView {
     /// The fingerprint of the plan, if it is not that of the run.
     plan: Option<String>,
     took_over: Option<String>,
+    /// Processes that this execution migrated, those that it took further, and those that
+    /// failed.
+    migrated: u64,
+    migrated_further: u64,
+    failed: u64,
+    /// Failures of earlier executions that this one decided again.
+    decided_again: u64,
 }
 
-impl From<Execution> for ExecutionView {
-    fn from(execution: Execution) -> Self {
+impl ExecutionView {
+    /// The executions of a run with these counts.
+    fn all(executions: Vec<Execution>, counts: &RunCounts) -> Vec<Self> {
+        let later = executions.iter().skip(1).map(|it| it.before);
+        let ends: Vec<RunCounts> = later
+            .map(Option::unwrap_or_default)
+            .chain([*counts])
+            .collect();
+        let each = executions.into_iter().zip(ends);
+        each.map(|(execution, end)| Self::of(execution, &end))
+            .collect()
+    }
+
+    /// An execution, at whose end the run has these counts.
+    fn of(execution: Execution, end: &RunCounts) -> Self {
+        let counts = execution.counts(end);
         Self {
+            migrated: counts.migrated,
+            migrated_further: counts.migrated_further,
+            failed: counts.failed,
+            decided_again: execution.decided_again,
             number: execution.number,
             actor: execution.actor,
             reason: execution.reason,
@@ -112,9 +137,21 @@ impl From<Execution> for ExecutionView {
             took_over: execution.took_over.map(|run| run.to_string()),
         }
     }
-}
 
-impl ExecutionView {
+    /// What the execution did.
+    fn counts(&self) -> String {
+        let mut text = format!("{}: {} migrated", self.number, count(self.migrated));
+        if self.migrated_further > 0 {
+            let _ = write!(text, ", {} migrated further", count(self.migrated_further));
+        }
+        let _ = write!(text, ", {} failed", count(self.failed));
+        if self.decided_again > 0 {
+            let again = format::counted(self.decided_again, "failure", "failures");
+            let _ = write!(text, ", {again} decided again");
+        }
+        text
+    }
+
     fn text(&self) -> String {
         let Self {
             actor,
@@ -254,7 +291,7 @@ impl Show {
         context.output.answer(&RunView {
             is_in_progress,
             plan: PlanView::of(&record.plan),
-            executed: executions.into_iter().map(ExecutionView::from).collect(),
+            executed: ExecutionView::all(executions, &counts),
             requests: actions.into_iter().map(RequestView::from).collect(),
             took_over: took_over(&record),
             throttle: record.throttle,
@@ -387,8 +424,16 @@ impl Answer for RunView {
             line("took over", other)?;
         }
         line("migrated", &count(counts.migrated))?;
+        if counts.migrated_further > 0 {
+            line("further", &further(counts.migrated_further))?;
+        }
         line("failed", &count(counts.failed))?;
         line("skipped", &skipped_text(counts))?;
+        if self.executed.len() > 1 {
+            for execution in &self.executed {
+                line("execution", &execution.counts())?;
+            }
+        }
         line("read", &format::bytes(counts.bytes))?;
         self.failures_text(out)?;
         to_type(&self.next, out)

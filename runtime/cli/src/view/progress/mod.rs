@@ -165,7 +165,7 @@ impl ProgressLine {
             state: progress.state,
             migrated: progress.counts.migrated,
             failed: progress.counts.failed,
-            skipped: progress.counts.selected() - progress.counts.migrated - progress.counts.failed,
+            skipped: progress.counts.skipped(),
             expected: progress.expected,
             per_second: rounded(progress.per_second),
             time_left_ms: progress.time_left.map(format::millis),
