@@ -97,9 +97,10 @@ impl Run {
             self.are_at_most(context, self.due(context, &reader).await?, most)?;
         }
         let runner = self.planned.apply(context.runner(migrations, &reader));
+        let runner = runner.check_heads(true);
         if runner.would_be_idle().await.unwrap_or(false) {
             // Not opened for writing, which would leave files and fence a writer.
-            let set = |runner| self.planned.apply(runner);
+            let set = |runner| self.planned.apply(runner).check_heads(false);
             return drive(
                 context,
                 async { Ok(reader) },

@@ -219,7 +219,7 @@ pub(crate) async fn drive<S: Opened>(
         }
     }
     // An operator who reads `done` relies on it, and a scan of the heads is little work.
-    let runner = set(context.runner(migrations, &store)).check_heads(true);
+    let runner = set(context.runner(migrations, &store).check_heads(true));
     let control = runner.control();
     if let Some(limit) = execution.limit() {
         control.throttle(limit);

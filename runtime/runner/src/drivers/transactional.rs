@@ -367,7 +367,8 @@ impl Execution<'_> {
         let again = !open.is_empty() || forgotten > 0;
         run_log.take(ranges, again).await?;
         // What is checked of the rest needs all births, and no other reason to be left.
-        Ok(again || !sweeps || self.run.selection.is_in_flight())
+        let selection = &self.run.selection;
+        Ok(again || !sweeps || selection.is_in_flight() || selection.reads_more_than_heads())
     }
 
     /// The target versions of the routes whose source versions are present.
@@ -671,10 +672,6 @@ impl Execution<'_> {
             return Ok(());
         };
         self.context.committer.sweeps = true;
-        if self.context.filter.listed.is_some() {
-            let versions = present.all().cloned().collect();
-            self.context.restrict_to(Some(versions), false);
-        }
         let mut known: BTreeSet<WorkflowId> = present.all().cloned().collect();
         // What is up to date was counted and compared by the first pass.
         self.context.restrict_to(Some(known.clone()), false);

@@ -14,7 +14,7 @@ use state_migration_tests::scripted_workflow::{
     JobEvent, JobV1, JobV2, Store, Upgrade, append, event, put, put_fated, stream,
 };
 
-use crate::runs::{refused_as_run, runs};
+use crate::runs::{cancelling_after, refused_as_run, runs};
 
 over_both_stores![
     a_predicate_selects_by_the_state_before_the_migration,
@@ -23,6 +23,7 @@ over_both_stores![
     a_large_process_is_selected_by_its_state_too,
     a_predicate_that_fails_fails_its_process_and_a_retry_keeps_the_predicate,
     a_resumed_run_keeps_its_predicate,
+    what_a_resumed_run_has_left_out_is_no_damage_of_the_store,
     a_predicate_with_different_answers_is_non_deterministic,
     an_opened_process_must_match,
     the_failures_of_a_run_are_left_out_until_the_code_is_other,
@@ -215,6 +216,26 @@ async fn a_resumed_run_keeps_its_predicate(store: impl Store) {
     let report = same.resume(run).await;
     assert_eq!((report.migrated, report.error_count), (5, 0), "{report}");
     assert_eq!(version(&store, 1).await, "v1");
+}
+
+/// The test fails without `reads_more_than_heads` in `Execution::resume`.
+async fn what_a_resumed_run_has_left_out_is_no_damage_of_the_store(store: impl Store) {
+    for n in 0..40 {
+        let fate = if n % 2 == 0 { "soon" } else { "later" };
+        put_fated(&store, n, fate).await.unwrap();
+    }
+    let (upgrade, told) = cancelling_after(9, |_| false);
+    let runner = upgrade.runner(&store).predicates(predicates());
+    let runner = runner.select(soon()).chunk_processes(1);
+    told.set(runner.control()).ok().unwrap();
+    let report = runner.run().await;
+    assert_eq!(report.state, Some(RunState::Cancelled), "{report}");
+    assert!(report.skipped_by.not_selected > 0, "{report}");
+    let run = report.run.unwrap();
+    let same = Upgrade::new().runner(&store).predicates(predicates());
+    let report = same.resume(run).await;
+    assert_eq!(report.state, Some(RunState::Done), "{report}");
+    assert_eq!(counts(&report), (20, 0, 20), "{report}");
 }
 
 async fn a_predicate_with_different_answers_is_non_deterministic(store: impl Store) {
