@@ -38,14 +38,11 @@ macro_rules! forecast {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_run_takes_as_long_as_was_estimated() {
-    for (selection, sample) in [
-        (Selection::all(), 64),
-        (Selection::all(), 8),
-        // One worker, in order.
-        (Selection::all().first(60), 16),
-    ] {
-        let store = jobs(JOBS).await;
-        let runner = sleeping(20).runner(&store).select(selection);
+    // Two workers, and one in order.
+    for (selection, sample) in [(Selection::all(), 64), (Selection::all().first(30), 16)] {
+        let store = jobs(130).await;
+        let runner = sleeping(60).runner(&store).select(selection);
+        let runner = runner.yield_to_writers(false);
         let forecast = forecast!(runner, None, sample);
         let began = Instant::now();
         let report = runner.run().await;
