@@ -2,7 +2,7 @@
 //! of earlier runs.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use state_migration::{
     ErrorKind, EventStore, FailureClass, MemoryStore, MigrationReport, MigrationRunner, Predicate,
@@ -258,7 +258,14 @@ async fn a_predicate_with_different_answers_is_non_deterministic(store: impl Sto
 
 async fn an_opened_process_must_match(store: impl Store) {
     fill(&store).await;
-    let runner = Upgrade::new().runner(&store).predicates(predicates());
+    let asked = Arc::new(AtomicUsize::new(0));
+    let count = asked.clone();
+    let counting = Predicate::new::<JobV1>("soon", "1", move |job| {
+        count.fetch_add(1, Ordering::SeqCst);
+        job.fate == "soon"
+    });
+    let runner = Upgrade::new().runner(&store);
+    let runner = runner.predicates(Predicates::new().with(counting));
     let runner = runner.select(soon());
     runner.open::<JobV2>(identity(0)).await.unwrap();
     let error = runner.open::<JobV2>(identity(1)).await.unwrap_err();
@@ -267,6 +274,7 @@ async fn an_opened_process_must_match(store: impl Store) {
         "{error}"
     );
     assert_eq!(version(&store, 1).await, "v1");
+    assert_eq!(asked.load(Ordering::SeqCst), 2, "once for each process");
     let unknown = Upgrade::new().runner(&store).select(soon());
     let error = unknown.open::<JobV2>(identity(1)).await.unwrap_err();
     assert!(error.to_string().contains("is not registered"), "{error}");
