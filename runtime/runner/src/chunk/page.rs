@@ -203,7 +203,10 @@ impl ChunkContext {
                 match commit::attempt(&self.committer, outcome, read_point, range).await? {
                     AttemptResult::Done(mut done) => {
                         done.conflicts = conflicts as u64;
-                        return Ok(PageResult { done, large: false });
+                        return Ok(PageResult {
+                            done: *done,
+                            large: false,
+                        });
                     }
                     AttemptResult::Stale(streams) => {
                         conflicts += 1;
@@ -478,7 +481,12 @@ impl ChunkContext {
             outcome.counts.large = u64::from(is_moved);
             outcome.counts.bytes = fold.bytes();
             match commit::attempt(&self.committer, outcome, ReadPoint::none(), range).await? {
-                AttemptResult::Done(done) => return Ok(PageResult { done, large: true }),
+                AttemptResult::Done(done) => {
+                    return Ok(PageResult {
+                        done: *done,
+                        large: true,
+                    });
+                }
                 AttemptResult::Stale(_) => {
                     let slot = &mut slots[0];
                     self.observer.conflict(&slot.stream, 1);

@@ -192,7 +192,7 @@ impl Census {
         let head = match head {
             Ok(head) => head,
             Err(reason) => {
-                let unreadable = self.unreadable.get_or_insert_with(|| Unreadable {
+                let unreadable = self.unreadable.get_or_insert(Unreadable {
                     streams: 0,
                     first: stream,
                     reason,

@@ -79,7 +79,7 @@ pub(crate) struct ChunkOutcome {
 
 /// Result of an attempt to commit.
 pub(crate) enum AttemptResult {
-    Done(Done),
+    Done(Box<Done>),
     /// Nothing was written, because these streams have changed since they were read.
     Stale(Vec<StreamId>),
 }
@@ -209,7 +209,7 @@ pub(crate) async fn attempt(
         }
     };
     Ok(match stale {
-        None => AttemptResult::Done(done),
+        None => AttemptResult::Done(Box::new(done)),
         Some(streams) => AttemptResult::Stale(streams),
     })
 }
@@ -267,7 +267,7 @@ pub(crate) async fn without_processes(
     match attempt(committer, outcome, ReadPoint::none(), range).await? {
         AttemptResult::Done(done) => {
             flush(committer).await?;
-            Ok(done)
+            Ok(*done)
         }
         AttemptResult::Stale(streams) => Err(Error::invalid(format!(
             "the store reports {} streams as changed that the batch does not contain; check `commit_unflushed` of the store",
