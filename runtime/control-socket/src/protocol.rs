@@ -224,7 +224,7 @@ pub enum Answer {
     /// The run has ended. `report` is `None` if the run was not started through the
     /// socket.
     Ended {
-        report: Option<MigrationReport>,
+        report: Option<Box<MigrationReport>>,
         progress: Progress,
     },
     Plan(Box<Planned>),
@@ -663,7 +663,7 @@ mod tests {
         assert_eq!(shown.error_count, 7_000);
         assert!(shown.errors.len() > 100);
         let answer = Answer::Ended {
-            report: Some(shown),
+            report: Some(Box::new(shown)),
             progress: Progress::default(),
         };
         assert!(Line::bytes(answer).unwrap().len() < LONGEST_ANSWER / 4);

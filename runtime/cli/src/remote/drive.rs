@@ -101,7 +101,7 @@ async fn follow(
             Ok(Ok(Answer::Progress { progress })) => control.publish(progress),
             Ok(Ok(Answer::Ended { report, progress })) => {
                 control.publish(progress);
-                break Ok(report);
+                break Ok(report.map(|report| *report));
             }
             Ok(Ok(_)) => {
                 break Err(Failure::environment(

@@ -272,7 +272,7 @@ impl Session {
             self.unless_gone(sleep(PROGRESS_EVERY)).await?;
         }
         let report = ended.and_then(|ended| ended.borrow().clone());
-        let report = report.map(|report| protocol::shown((*report).clone()));
+        let report = report.map(|report| Box::new(protocol::shown((*report).clone())));
         let progress = self.service.control().progress();
         self.say(Answer::Ended { report, progress }).await
     }
