@@ -476,7 +476,7 @@ mod tests {
             },
             actor: Some("ann".into()),
             reason: "release 7".into(),
-            plan: Some(Fingerprint::new(7)),
+            plan: "0000000000000007-1f0c9a7e".parse().ok(),
             dry_run: true,
             take_over: false,
             per_second: Some(NonZeroU32::new(9)),
@@ -558,7 +558,8 @@ mod tests {
                 "processes": 2, "low_ms": 1, "high_ms": null, "throttle": 50, "read_bytes": null,
             },
             "sample": {
-                "processes": 2, "chosen": 2, "conversions": 1, "took_ms": 5, "read_bytes": 7,
+                "processes": 2, "left_out": 0, "chosen": 2, "conversions": 1, "took_ms": 5,
+                "read_bytes": 7,
                 "failed": 1,
                 "failures": [{
                     "class": "refused", "count": 1, "expected": 1,
@@ -583,6 +584,8 @@ mod tests {
                 counts: RunCounts::default(),
             },
             Answer::Plan(Box::new(Planned {
+                confirmation: plan.confirmation(None),
+                store_id: None,
                 plan,
                 forecast: serde_json::from_value(forecast).unwrap(),
             })),
