@@ -558,7 +558,8 @@ mod tests {
                 "processes": 2, "low_ms": 1, "high_ms": null, "throttle": 50, "read_bytes": null,
             },
             "sample": {
-                "processes": 2, "chosen": 2, "conversions": 1, "took_ms": 5, "read_bytes": 7,
+                "processes": 2, "left_out": 0, "chosen": 2, "conversions": 1, "took_ms": 5,
+                "read_bytes": 7,
                 "failed": 1,
                 "failures": [{
                     "class": "refused", "count": 1, "expected": 1,
