@@ -113,7 +113,8 @@ fn a_service_is_asked_for_names_that_it_knows() {
     );
     for (options, says) in &SELECTIONS[..3] {
         let plan = via(&[&["plan"], *options].concat()).exits(0);
-        assert_eq!(warnings(&plan)[0], *says);
+        let warnings = warnings(&plan);
+        assert!(warnings.iter().any(|it| it == says), "{warnings:?}");
     }
 }
 
@@ -162,7 +163,8 @@ fn names_that_begin_like_options_are_named_as_they_can_be_typed() {
     for stream in ["-x", "--yes"] {
         let hold = format!("loans-admin hold --reason x --store=-loans -- {stream}");
         let release = first(&hold, 0);
-        let plan = first(&release, 0);
+        // Without a sample, since these events cannot be read.
+        let plan = first(&release, 0) + " --sample 0";
         let planned = typed(&plan, &sample, 0);
         let says = format!("--stream={stream}");
         assert!(planned.next()[0].contains(&says), "{planned:?}");
@@ -186,7 +188,8 @@ fn streams_with_odd_names_are_named_as_a_shell_takes_them() {
         let said = run(&sample, &["hold", &stream, &reason]).exits(0);
         let release = said.next().remove(0);
         let said = typed(&release, &sample, 0);
-        let plan = said.next().remove(0);
+        // Without a sample, of which all would fail.
+        let plan = said.next().remove(0) + " --sample 0";
         let said = typed(&plan, &sample, 0);
         let run = said.next().remove(0);
         let said = typed(&run, &sample, 2);
