@@ -399,6 +399,9 @@ impl StateMigration for ToMilligrams {
     fn fingerprint(&self) -> Fingerprint {
         Fingerprint::new(1)
     }
+    fn decoder(&self) -> Option<Decoder> {
+        Some(Decoder::for_state::<Milligrams>())
+    }
 }
 
 /// What the broken conversion panics with.

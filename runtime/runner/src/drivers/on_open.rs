@@ -68,11 +68,16 @@ pub(crate) async fn process(
     context.code = code.within(Duration::from_millis(options.deadline_ms));
     let suspect = suspects::one(store, stream).await?;
     context.decided = Decided::of(suspect.map(|row| (stream.clone(), row)));
-    context.committer.bookkeeping = Bookkeeping::OnOpen(Arc::new(log));
-    migrate(&context, stream).await
+    let log = Arc::new(log);
+    context.committer.bookkeeping = Bookkeeping::OnOpen(log.clone());
+    migrate(&context, &log, stream).await
 }
 
-async fn migrate(context: &ChunkContext, stream: &StreamId) -> Result<OpenOutcome, Error> {
+async fn migrate(
+    context: &ChunkContext,
+    log: &OnOpenLog,
+    stream: &StreamId,
+) -> Result<OpenOutcome, Error> {
     let mut range = Range::unstored();
     for attempt in 0..ATTEMPTS {
         let filter = Arc::new(scan::FoundBefore(context.filter.clone()));
@@ -86,6 +91,10 @@ async fn migrate(context: &ChunkContext, stream: &StreamId) -> Result<OpenOutcom
             Ok(worked) => worked.done,
             Err(error) if error.is_conflict() => {
                 context.observer.conflict(stream, 1);
+                if log.is_outdated().await? {
+                    // Each further attempt would fail in the same way.
+                    return Ok(OpenOutcome::Moved);
+                }
                 // A run may have migrated the process meanwhile: read it again.
                 back_off(attempt).await;
                 continue;

@@ -314,7 +314,7 @@ mod tests {
     fn census(selection: &Selection, heads: Vec<Result<Head, String>>) -> Census {
         let mut census = Census::new();
         for (number, head) in heads.into_iter().enumerate() {
-            let stream = stream(&format!("s{number:05}"));
+            let stream = stream(&format!("s{number:06}"));
             census.add(stream, head, selection, |at| at.version() == "1");
         }
         census
@@ -349,7 +349,7 @@ mod tests {
         assert_eq!((all.heads, all.due()), (6, 3));
         let unreadable = Unreadable {
             streams: 1,
-            first: stream("s00004"),
+            first: stream("s000004"),
             reason: "no".to_owned(),
         };
         assert_eq!(all.unreadable, Some(unreadable));
@@ -366,7 +366,7 @@ mod tests {
     /// The numbers of the streams in these ranges.
     fn within(ranges: &[StreamRange], due: usize) -> Vec<usize> {
         let numbers = (0..due).filter(|number| {
-            let stream = stream(&format!("s{number:05}"));
+            let stream = stream(&format!("s{number:06}"));
             ranges.iter().any(|range| {
                 range.after.as_ref().is_none_or(|after| *after < stream)
                     && range.through.as_ref().is_some_and(|end| stream <= *end)

@@ -119,6 +119,10 @@ impl Measured {
         }
         let process = together / apart;
         let page = mean_took - process * mean_processes;
+        // All of the time is that of the pages.
+        if process.abs() * mean_processes < mean_took / 100.0 {
+            return (mean_took, 0.0);
+        }
         // Noise, or pages of one size.
         if !process.is_finite() || process <= 0.0 || page < 0.0 {
             return (0.0, took / processes.max(1.0));

@@ -88,6 +88,12 @@ impl OnOpenLog {
         self.run
     }
 
+    /// Whether a run has claimed or released the store since this was opened, so that the
+    /// process may count in another run.
+    pub(crate) async fn is_outdated(&self) -> Result<bool, Error> {
+        Ok(run_log::row(&self.store, claim::CLAIM).await? != self.claim)
+    }
+
     /// Commits the outcome of one process together with its bookkeeping. The commit is
     /// durable when this returns.
     pub(crate) async fn commit(

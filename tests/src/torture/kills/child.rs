@@ -170,6 +170,8 @@ impl Child {
                     migrated: report.migrated,
                     resumed: left.is_some(),
                 }),
+                // No process was due.
+                None if done => {}
                 _ => {
                     return Err(Error::new(
                         ErrorKind::Invalid,

@@ -3,8 +3,10 @@
 use std::path::Path;
 use std::time::Duration;
 
-use state_migration::{ErrorKind, RunState, Runs, SlateDbStore};
-use state_migration_tests::orders::register;
+use state_migration::{
+    ErrorKind, EventStore, ExpectedSequence, NewEvent, RunState, Runs, SlateDbStore,
+};
+use state_migration_tests::orders::{OrderEvent, OrderV1, identity, register};
 use state_migration_tests::stores::copy;
 
 use crate::crash::child::{Line, Program};
@@ -126,8 +128,10 @@ async fn opening_unless_claimed_does_not_fence_a_run() {
     // After the run, the store is not claimed: opening it fences the first handle.
     let opened = SlateDbStore::open_local_unless_claimed(&folder).await;
     drop(opened.unwrap());
-    let report = runner(&store).run().await;
-    assert!(report.to_string().contains("is fenced"), "{report}");
+    let placed = NewEvent::of::<OrderV1>(&OrderEvent::Placed { euro: 1 }).unwrap();
+    let order = identity::<OrderV1>(50);
+    let appended = store.append(order.stream_id(), ExpectedSequence::NoStream, vec![placed]);
+    assert_eq!(*appended.await.unwrap_err().kind(), ErrorKind::Fenced);
 }
 
 /// Concurrent openings of a place without a store give exactly one writer.

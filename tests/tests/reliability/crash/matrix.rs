@@ -119,6 +119,9 @@ struct Matrix {
     next: AtomicU64,
 }
 
+/// By how much the numbers of writes of two programs may differ.
+const SLACK: u64 = 2;
+
 /// Kills a program, and resumes its run in a second program.
 async fn round(matrix: &Matrix, kill: Kill) {
     let folder = tempfile::tempdir().unwrap();
@@ -178,15 +181,18 @@ async fn scenario(scenario: Scenario) -> u64 {
         let writes = writes(&program(&folder, scenario, None).await);
         whole.push((writes, migrated(&folder).await));
     }
-    // Without that, the k-th write would be another one each time.
-    assert_eq!(whole[0], whole[1], "{}", scenario.name);
-    let (writes, expected) = whole.remove(0);
+    // Without that, the k-th write would be another one each time. On a busy machine, a
+    // commit may take a write more.
+    let ((writes, expected), (again, same)) = (whole.remove(0), whole.remove(0));
+    assert_eq!(expected, same, "{}", scenario.name);
+    assert!(writes.abs_diff(again) <= SLACK, "{writes} and {again}");
+    let writes = writes.max(again);
     let registered = expected.contains_key(&'r');
     assert_eq!(registered, scenario.registered);
     // With a kill that comes after its last write, a program survives.
     let survivor = folder.path().join("survivor");
     copy(&template, &survivor).unwrap();
-    let survived = program(&survivor, scenario, Some(Kill::Before(writes + 1))).await;
+    let survived = program(&survivor, scenario, Some(Kill::Before(writes + 1 + SLACK))).await;
     assert!(survived.status.success(), "{survived:?}");
 
     let kills = kills(writes, scenario.shift);

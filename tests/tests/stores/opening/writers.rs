@@ -259,7 +259,7 @@ async fn a_closed_store_answers_every_call_with_an_error() {
         .run()
         .await;
     assert_eq!((report.migrated, report.error_count), (0, 1), "{report}");
-    assert_eq!(report.errors[0].subject, Subject::ListStreams);
+    assert_eq!(report.errors[0].subject, Subject::Run);
     assert_eq!(report.errors[0].stage, Stage::Planning);
 
     let store = open(folder.path()).await.unwrap();
