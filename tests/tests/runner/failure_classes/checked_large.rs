@@ -79,7 +79,7 @@ impl Workflow for Wavering {
     }
 
     fn is_finished(_: &Log) -> bool {
-        ANSWERS.fetch_add(1, Ordering::SeqCst) % 2 == 0
+        ANSWERS.fetch_add(1, Ordering::SeqCst).is_multiple_of(2)
     }
 }
 
