@@ -179,6 +179,14 @@ impl Error {
         self.kind == ErrorKind::Conflict
     }
 
+    /// Whether the record that was read is damaged or of a newer format, so that the error
+    /// says nothing about the store.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn is_of_record(&self) -> bool {
+        matches!(self.kind, ErrorKind::Corrupt | ErrorKind::NewerFormat)
+    }
+
     #[doc(hidden)]
     pub fn corrupt(message: impl Into<String>) -> Self {
         Self::new(ErrorKind::Corrupt, message)

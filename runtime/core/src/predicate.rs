@@ -138,7 +138,7 @@ impl Predicates {
         self.0.keys().map(String::as_str)
     }
 
-    /// The predicates of a name, by version; `None` if there is no such name.
+    /// The predicates with this name, by version; `None` if none is registered.
     #[doc(hidden)]
     #[must_use]
     pub fn named(&self, name: &str) -> Option<&BTreeMap<WorkflowId, Predicate>> {

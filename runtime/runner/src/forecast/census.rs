@@ -115,7 +115,7 @@ impl Census {
                     let selected = page.into_iter().filter(|it| selection.selects(it));
                     let heads = selected.map(|stream| async move {
                         match events.head(&stream).await {
-                            Err(error) if !is_of_stream(&error) => Err(error),
+                            Err(error) if !error.is_of_record() => Err(error),
                             head => Ok((stream, head)),
                         }
                     });
@@ -279,12 +279,6 @@ impl DueFilter for AllHeads {
     fn wants_unreadable(&self, stream: &StreamId) -> bool {
         self.0.selects(stream)
     }
-}
-
-/// Whether an error is about one stream, and not about the store.
-fn is_of_stream(error: &Error) -> bool {
-    use state_migration_core::ErrorKind;
-    matches!(error.kind(), ErrorKind::Corrupt | ErrorKind::NewerFormat)
 }
 
 fn problem(problem: Option<ChunkProblem>) -> String {

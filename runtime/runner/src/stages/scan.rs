@@ -4,9 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use state_migration_core::{
-    ChunkEvent, ChunkProblem, DueFilter, DueOf, DuePage, DueProcess, DueRequest, Error, ErrorKind,
-    Event, FailureClass, Head, MigrationError, MigrationRegistry, RunId, Selection, SkippedBy,
-    Snapshot, Stage, StreamId, StreamRange, Verdict, VersionStatus, WorkflowId,
+    ChunkEvent, ChunkProblem, DueFilter, DueOf, DuePage, DueProcess, DueRequest, Error, Event,
+    FailureClass, Head, MigrationError, MigrationRegistry, RunId, Selection, SkippedBy, Snapshot,
+    Stage, StreamId, StreamRange, Verdict, VersionStatus, WorkflowId,
 };
 
 use crate::run::{Store, history};
@@ -371,11 +371,9 @@ pub(crate) enum StageError {
 impl StageError {
     /// Only damaged records, and records of a newer format, are about the process.
     pub(crate) fn of_read(stream: &StreamId, error: Error) -> Self {
-        match error.kind() {
-            ErrorKind::Corrupt | ErrorKind::NewerFormat => {
-                Self::Process(unreadable(stream, &error))
-            }
-            _ => Self::Store(error),
+        match error.is_of_record() {
+            true => Self::Process(unreadable(stream, &error)),
+            false => Self::Store(error),
         }
     }
 }

@@ -170,7 +170,7 @@ async fn a_predicate_that_fails_fails_its_process_and_a_retry_keeps_the_predicat
 ) {
     fill(&store).await;
     let panics = Predicates::new().with(predicate!("soon", JobV1, |job| {
-        assert_ne!(job.n, 3, "three is no number");
+        assert_ne!(job.n, 3, "the predicate panics at 3");
         job.n < 2
     }));
     let runner = Upgrade::new().runner(&store).predicates(panics);

@@ -1,8 +1,6 @@
 //! The content of a stream, read once from the first event to the last.
 
-use state_migration_core::{
-    Baseline, Error, ErrorKind, Event, EventStore, MIGRATED, StreamId, Timestamp,
-};
+use state_migration_core::{Baseline, Error, Event, EventStore, MIGRATED, StreamId, Timestamp};
 
 /// Number of events read at a time.
 const PAGE: usize = 512;
@@ -44,7 +42,7 @@ impl Stream {
             let page = match events.read_all(stream, at, wanted).await {
                 Ok(page) => page,
                 // A damaged record must not hide the others.
-                Err(error) if is_damage(&error) => {
+                Err(error) if error.is_of_record() => {
                     read.one_by_one(events, stream, at, wanted).await?
                 }
                 Err(error) => return Err(error),
@@ -68,7 +66,7 @@ impl Stream {
         for at in after..after + wanted as u64 {
             match events.read_all(stream, at, 1).await {
                 Ok(mut one) => page.extend(one.pop().filter(|event| event.sequence == at + 1)),
-                Err(error) if is_damage(&error) => self.problem(&error),
+                Err(error) if error.is_of_record() => self.problem(&error),
                 Err(error) => return Err(error),
             }
         }
@@ -96,9 +94,4 @@ impl Stream {
             self.problems.push(error.to_string());
         }
     }
-}
-
-/// Whether an error is about the record that was read, and not about the store.
-fn is_damage(error: &Error) -> bool {
-    matches!(error.kind(), ErrorKind::Corrupt | ErrorKind::NewerFormat)
 }
