@@ -11,8 +11,9 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 use state_migration::{EventStore, SlateDbReader, StreamId};
 
-use crate::program::{Ran, bare, finish, run_json, tell, wait};
+use crate::program::{Ran, bare, command, finish, run_json, tell, wait};
 use crate::sample::Sample;
+use crate::store_state::stands;
 
 /// Longer than anything here takes, on a machine that is busy.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -454,6 +455,54 @@ fn a_tool_that_is_interrupted_cancels_and_one_that_is_killed_does_not() {
     assert_eq!(runs["runs"][0]["state"], "cancelled");
     let resumed = run_json(&service.sample, &["resume", "last", "--throttle", "5000"]);
     assert_eq!(migrated(&resumed.exits(0).json()), 240);
+}
+
+/// Two fixed command lines of a job, one beside the service and one through its socket,
+/// are killed at drawn moments. The service appends all the time and never loses its
+/// writer, and a single run migrates each loan once.
+#[test]
+fn a_job_that_is_killed_thirty_times_leaves_the_writer_to_the_service() {
+    let mut service = Service::start(Sample::new());
+    let job = ["run", "--yes", "--or-resume", "--throttle", "25"];
+    let beside = |service: &Service| command(&service.sample, &job);
+    let through = |service: &Service| service.tool(&job);
+    let mut killed = 0;
+    for kill in 1..=30_u64 {
+        let mut job = match kill % 2 {
+            0 => beside(&service),
+            _ => through(&service),
+        };
+        job.stdout(Stdio::null()).stderr(Stdio::null());
+        let mut job = job.spawn().unwrap();
+        thread::sleep(Duration::from_millis(20 + kill * 7_919 % 300));
+        job.kill().unwrap();
+        killed += usize::from(job.wait().unwrap().code().is_none());
+    }
+    assert!(killed >= 15, "{killed} of 30 were killed");
+    let refused = finish(beside(&service)).exits(4);
+    assert!(refused.stderr.contains("is in use by "), "{refused:?}");
+    service.until("all are migrated", |status| {
+        migrated(status) == 240 && status["in_progress"] == false
+    });
+    finish(through(&service)).exits(0);
+
+    let appended = service.journal().len();
+    let begun = Instant::now();
+    while service.journal().len() < appended + 5 {
+        assert!(begun.elapsed() < PATIENCE);
+        thread::sleep(Duration::from_millis(50));
+    }
+    let said = service.end().exits(0);
+    assert_eq!(said.stderr, "", "it was fenced, or lost an event");
+    everything_is_there(&service.sample, &service.journal());
+    let runs = run_json(&service.sample, &["runs"]).exits(0).json();
+    let runs = runs["runs"].as_array().unwrap();
+    let counts: Vec<_> = runs
+        .iter()
+        .map(|run| (migrated(run), &run["failed"]))
+        .collect();
+    assert_eq!(counts, [(240, &0.into())]);
+    assert_eq!(stands(&service.sample).migrations, [(1, 240)].into());
 }
 
 /// One sentence each, and exit code 1.

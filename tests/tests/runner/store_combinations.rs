@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use state_migration::{
-    CommitMode, Error, EventStore, ExpectedSequence, MemoryStore, MigrationRegistry,
+    CommitMode, Error, ErrorKind, EventStore, ExpectedSequence, MemoryStore, MigrationRegistry,
     MigrationRunner, NewEvent, Process, ProcessIdentity, ProcessRegistry, RegistryKey, Runs,
     ScanKind, SlateDbStore, SnapshotStore, Stage, StreamId, WorkflowId,
 };
@@ -510,7 +510,8 @@ async fn a_key_that_moves_while_it_is_rewritten_stays_where_it_went() {
     assert_eq!(entry, Some(identity::<OrderV1>(9)));
 }
 
-/// To see it fail: do not look at the claim in `MigrationRunner::claimed_events`.
+/// To see it fail: do not look at the claim in `MigrationRunner::prepared`, or leave out
+/// `leave_to_the_run`.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_run_that_appends_events_first_is_refused_while_a_run_claims_the_events() {
     let (events, elsewhere) = (MemoryStore::new(), MemoryStore::new());
@@ -532,9 +533,20 @@ async fn a_run_that_appends_events_first_is_refused_while_a_run_claims_the_event
     let message = &refused.errors[0].message;
     let claims = format!("run {claimed_by} claims the store");
     assert!(message.contains(&claims), "{message}");
+    // Nor does opening a process migrate it without the run.
+    let before = events.dump();
+    let refused = second.open::<OrderV2>(identity::<OrderV2>(3)).await;
+    let refused = refused.unwrap_err();
+    assert_eq!(*refused.kind(), ErrorKind::Claimed { run: claimed_by });
+    assert_eq!(events.dump(), before);
     control.unpause();
     let report = running.await.unwrap();
     assert_eq!((report.migrated, report.error_count), (5, 0), "{report}");
+    // The process is opened as soon as the run has migrated it.
+    second
+        .open::<OrderV2>(identity::<OrderV2>(3))
+        .await
+        .unwrap();
     // Afterwards it may run, and says why it uses no transactions.
     let report = second.run().await;
     assert_eq!(report.form, Some(CommitMode::EventFirst));
@@ -566,10 +578,7 @@ async fn a_held_process_stays_as_it_is_where_events_come_first() {
     let refused = runner.open::<OrderV2>(identity::<OrderV2>(3)).await;
     let refused = refused.unwrap_err();
     assert!(
-        matches!(
-            refused.kind(),
-            state_migration::ErrorKind::WrongVersion { .. }
-        ),
+        matches!(refused.kind(), ErrorKind::WrongVersion { .. }),
         "{refused}"
     );
     assert_eq!(store.dump(), before);

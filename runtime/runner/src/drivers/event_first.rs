@@ -26,6 +26,8 @@ use crate::report::{CommitMode, MigrationReport, ScanKind};
 use crate::restrictions::Selected;
 use crate::retry::ATTEMPTS;
 use crate::run::counts::CountsByWorkflow;
+use crate::run::on_open_log::run_in_progress;
+use crate::run::run_log;
 use crate::run::{RunCounts, RunState, Runs};
 use crate::run_context::RunContext;
 use crate::stages::due::{listing_failed, no_route};
@@ -60,6 +62,7 @@ pub(crate) async fn on_open(
     if run.selection.limit().is_some() {
         return Ok(OpenOutcome::Unchanged);
     }
+    leave_to_the_run(events, stream).await?;
     let stores = Stores {
         events,
         snapshots,
@@ -85,6 +88,22 @@ pub(crate) async fn on_open(
         | StreamOutcome::NotSelected
         | StreamOutcome::Finished
         | StreamOutcome::Held => Ok(OpenOutcome::Unchanged),
+    }
+}
+
+/// Refuses to migrate a process that a run in progress is to migrate: the run would neither
+/// apply its checks to the process nor count it.
+async fn leave_to_the_run(events: &dyn EventStore, stream: &StreamId) -> Result<(), Error> {
+    let (Some(store), Some(runs)) = (events.transactional(), Runs::of(events)) else {
+        return Ok(());
+    };
+    let Some(head) = events.head(stream).await? else {
+        return Ok(());
+    };
+    let (_, active) = run_in_progress(&store, &runs, &head.workflow_id).await?;
+    match active.filter(|run| run.plan.selection.selects(stream)) {
+        Some(active) => Err(run_log::claimed(active.id)),
+        None => Ok(()),
     }
 }
 

@@ -52,19 +52,7 @@ impl OnOpenLog {
                 "the store reports that it is transactional but provides no transactional handle; correct the store",
             ));
         };
-        let claim = run_log::row(&store, claim::CLAIM).await?;
-        // The selection of an interrupted run is of no concern to other programs.
-        let holder = claim::read(claim.clone())?.holder;
-        let active = match holder.filter(|holder| !run_log::is_dead(holder, &store)) {
-            Some(holder) => runs.get(holder.run).await?,
-            None => None,
-        };
-        // A retry is only for the processes that failed in an earlier run.
-        let active = active.filter(|run| {
-            run.kind == RunKind::Migrate
-                && run.plan.selection.selects_workflow(version.name())
-                && run.plan.routes.iter().any(|route| route.from == *version)
-        });
+        let (claim, active) = run_in_progress(&store, &runs, version).await?;
         let (run, is_own, plan) = match active {
             Some(active) => (active.id, false, active.plan),
             None => {
@@ -156,6 +144,29 @@ impl OnOpenLog {
             Err(error) => Err(error),
         }
     }
+}
+
+/// The claim, and the run that has claimed the store if its program is not dead and the
+/// run is for processes at this version.
+pub(crate) async fn run_in_progress(
+    store: &Arc<dyn TransactionalStore>,
+    runs: &Runs,
+    version: &WorkflowId,
+) -> Result<(Option<Bytes>, Option<RunRecord>), Error> {
+    let claim = run_log::row(store, claim::CLAIM).await?;
+    // The selection of an interrupted run is of no concern to other programs.
+    let holder = claim::read(claim.clone())?.holder;
+    let active = match holder.filter(|holder| !run_log::is_dead(holder, store)) {
+        Some(holder) => runs.get(holder.run).await?,
+        None => None,
+    };
+    // A retry is only for the processes that failed in an earlier run.
+    let active = active.filter(|run| {
+        run.kind == RunKind::Migrate
+            && run.plan.selection.selects_workflow(version.name())
+            && run.plan.routes.iter().any(|route| route.from == *version)
+    });
+    Ok((claim, active))
 }
 
 /// Writes the record of a run of opened processes, and returns its id.

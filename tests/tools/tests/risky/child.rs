@@ -62,12 +62,17 @@ pub(crate) struct Service {
 }
 
 impl Service {
-    /// Reads until this many parcels are migrated; `false` if the service ended before.
+    /// Reads until this many parcels are migrated, some of them by this program; `false`
+    /// if the service ended before.
     pub(crate) fn durable(&mut self, parcels: u64) -> bool {
+        let mut before = None;
         for line in self.lines.by_ref() {
             let line = line.unwrap();
-            let durable = line.strip_prefix("durable ");
-            if durable.is_some_and(|n| n.parse::<u64>().unwrap() >= parcels) {
+            let Some(durable) = line.strip_prefix("durable ") else {
+                continue;
+            };
+            let durable: u64 = durable.parse().unwrap();
+            if durable >= parcels && durable > *before.get_or_insert(durable) {
                 return true;
             }
         }

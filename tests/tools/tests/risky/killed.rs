@@ -8,11 +8,12 @@ use crate::child::Parcels;
 const PARCELS: u64 = 4_000;
 const KILLS: u64 = 20;
 
-/// A parcel that was in user code when the program was killed is tried alone, and does not
-/// fail. A kill during that trial cannot be told from a death by its code: of twenty kills
-/// at drawn moments, a few may hit one.
+/// A parcel that was in user code when the program was killed is tried alone, and then
+/// migrated with the others. Each program is killed after it has migrated parcels, and so
+/// after it has tried those of the program before: a kill during a trial cannot be told
+/// from an end by the code (docs/reliability.md).
 #[test]
-fn kills_of_a_program_fail_hardly_any_process() {
+fn no_process_fails_because_its_program_was_killed() {
     let parcels = Parcels::new(PARCELS, &["works:200"], 10_000);
     let mut kills = 0;
     for kill in 1..=KILLS {
@@ -32,10 +33,8 @@ fn kills_of_a_program_fail_hardly_any_process() {
     assert!(kills > KILLS / 2, "{kills}");
     // The last one may have ended the run.
     let ended = parcels.serve().ended().unwrap();
-    assert!(ended.failed <= 3, "{ended:?}");
-    assert_eq!(ended.migrated + ended.failed, PARCELS, "{ended:?}");
-    let others = ended.classes.values().filter(|it| *it != "ended_program");
-    assert_eq!(others.count(), 0, "{ended:?}");
+    assert_eq!((ended.migrated, ended.failed), (PARCELS, 0), "{ended:?}");
+    assert_eq!(ended.state, "done");
     assert!(!parcels.in_user_code());
     let again = parcels.serve().ended().unwrap();
     assert_eq!((again.migrated, again.failed), (0, 0));
