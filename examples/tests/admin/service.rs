@@ -480,7 +480,10 @@ fn a_job_that_is_killed_thirty_times_leaves_the_writer_to_the_service() {
     }
     assert!(killed >= 15, "{killed} of 30 were killed");
     let refused = finish(beside(&service)).exits(4);
-    assert!(refused.stderr.contains("is in use by "), "{refused:?}");
+    assert!(
+        refused.stderr.contains("has this store open"),
+        "{refused:?}"
+    );
     service.until("all are migrated", |status| {
         migrated(status) == 240 && status["in_progress"] == false
     });
