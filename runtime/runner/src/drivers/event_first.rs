@@ -101,8 +101,8 @@ async fn leave_to_the_run(events: &dyn EventStore, stream: &StreamId) -> Result<
         return Ok(());
     };
     let (_, active) = run_in_progress(&store, &runs, &head.workflow_id).await?;
-    match active.filter(|run| run.plan.selection.selects(stream)) {
-        Some(active) => Err(run_log::claimed(active.id)),
+    match active.filter(|(_, plan)| plan.selection.selects(stream)) {
+        Some((run, _)) => Err(run_log::claimed(run)),
         None => Ok(()),
     }
 }

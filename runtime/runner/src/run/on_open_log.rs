@@ -54,7 +54,7 @@ impl OnOpenLog {
         };
         let (claim, active) = run_in_progress(&store, &runs, version).await?;
         let (run, is_own, plan) = match active {
-            Some(active) => (active.id, false, active.plan),
+            Some((run, plan)) => (run, false, plan),
             None => {
                 let plan = own.plan.clone();
                 let id = recorded
@@ -74,6 +74,11 @@ impl OnOpenLog {
 
     pub(crate) fn run(&self) -> RunId {
         self.run
+    }
+
+    /// Whether the processes are counted in the run that has claimed the store.
+    pub(crate) fn is_of_a_run(&self) -> bool {
+        !self.is_own
     }
 
     /// Whether a run has claimed or released the store since this was opened, so that the
@@ -112,8 +117,16 @@ impl OnOpenLog {
             batch.rows.push(row.expecting(held));
         }
         // A row per process, so that counting causes no conflicts.
-        if counts.migrated + counts.failed > 0 {
-            let key = rows::lazy(self.run, stream, counts.failed > 0);
+        let key = rows::lazy(self.run, stream, counts.failed > 0);
+        if counts.migrated_further > 0 {
+            // The row may say that the process was migrated before.
+            let held = run_log::row(&self.store, &key).await?;
+            if let Some(before) = &held {
+                counts.add(&row::read(before.clone(), "the counts of a process")?);
+            }
+            let row = RowWrite::put(key, row::write(&counts)?);
+            batch.rows.push(row.expecting(held));
+        } else if counts.migrated + counts.failed > 0 {
             batch.rows.push(RowWrite::put(key, row::write(&counts)?));
         }
         batch
@@ -146,13 +159,13 @@ impl OnOpenLog {
     }
 }
 
-/// The claim, and the run that has claimed the store if its program is not dead and the
-/// run is for processes at this version.
+/// The claim, and the run that has claimed the store with its plan, if its program is not
+/// dead and the run is for processes at this version.
 pub(crate) async fn run_in_progress(
     store: &Arc<dyn TransactionalStore>,
     runs: &Runs,
     version: &WorkflowId,
-) -> Result<(Option<Bytes>, Option<RunRecord>), Error> {
+) -> Result<(Option<Bytes>, Option<(RunId, Plan)>), Error> {
     let claim = run_log::row(store, claim::CLAIM).await?;
     // The selection of an interrupted run is of no concern to other programs.
     let holder = claim::read(claim.clone())?.holder;
@@ -161,12 +174,17 @@ pub(crate) async fn run_in_progress(
         None => None,
     };
     // A retry is only for the processes that failed in an earlier run.
-    let active = active.filter(|run| {
-        run.kind == RunKind::Migrate
-            && run.plan.selection.selects_workflow(version.name())
-            && run.plan.routes.iter().any(|route| route.from == *version)
-    });
-    Ok((claim, active))
+    let Some(active) = active.filter(|run| run.kind == RunKind::Migrate) else {
+        return Ok((claim, None));
+    };
+    let executions = match active.executions > 1 {
+        true => runs.executions(active.id).await?,
+        false => Vec::new(),
+    };
+    let plan = active.last_plan(&executions);
+    let is_planned = plan.selection.selects_workflow(version.name())
+        && plan.routes.iter().any(|route| route.from == *version);
+    Ok((claim, is_planned.then(|| (active.id, plan.clone()))))
 }
 
 /// Writes the record of a run of opened processes, and returns its id.

@@ -220,8 +220,7 @@ async fn moved_before(
     converted: &[Converted],
 ) -> Result<BTreeSet<StreamId>, Error> {
     let mut moved = BTreeSet::new();
-    let run_log = committer.bookkeeping.run_log();
-    let Some(run_log) = run_log.filter(|run_log| run_log.has_other_code()) else {
+    let Some(run) = committer.bookkeeping.may_move_again() else {
         return Ok(moved);
     };
     for it in converted {
@@ -231,7 +230,7 @@ async fn moved_before(
         let event = committer.store.read_all(&it.stream, baseline - 1, 1);
         let event = event.await?.pop();
         let baseline = event.and_then(|event| Baseline::from_event(&event).ok());
-        if baseline.is_some_and(|baseline| baseline.run == run_log.run()) {
+        if baseline.is_some_and(|baseline| baseline.run == run) {
             moved.insert(it.stream.clone());
         }
     }

@@ -114,7 +114,7 @@ pub(crate) fn process(planned: &Planned, folded: Folded) -> Result<Converted, Mi
             stage,
             bad.class,
             &stream,
-            format!("{hop}: {}{WAY_OUT}", bad.message),
+            format!("{}, in {hop}{WAY_OUT}", bad.message),
         )
     };
     let bad = |class, message: String| UserCodeFailure { class, message };
