@@ -568,6 +568,7 @@ mod tests {
             },
             "edited": [],
             "unknown_names": ["no process has tenant x"],
+            "refused": "a state cannot be read back",
         });
         let plan: Plan = serde_json::from_value(plan).unwrap();
         let record: RunRecord = serde_json::from_value(record).unwrap();

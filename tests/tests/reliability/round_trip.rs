@@ -397,13 +397,13 @@ fn has_no_lines(_: StateV1) -> SomeLines {
 
 refused! {
     a_number_that_json_does_not_have: NotANumber, HasNoRateMigration, Unserializable,
-        "a number that JSON cannot represent (NaN or infinite) at \"/rates/1\"; correct";
+        "a number that JSON cannot represent (NaN or infinite) at \"/rates/1\", in order@v1->v";
     such_a_number_in_an_option: MaybeNotANumber, MayHaveNoRateMigration, Unserializable,
-        "a number that JSON cannot represent (NaN or infinite) at \"/rate\"; correct";
+        "a number that JSON cannot represent (NaN or infinite) at \"/rate\", in order@v1->v";
     such_a_number_in_a_flattened_struct: FlattenedNotANumber, HasNoRateInAPartMigration, Unserializable,
-        "a number that JSON cannot represent (NaN or infinite) at \"/rate\"; correct";
+        "a number that JSON cannot represent (NaN or infinite) at \"/rate\", in order@v1->v";
     such_a_number_in_a_tagged_enum: TaggedNotANumber, HasNoRateInAVariantMigration, Unserializable,
-        "a number that JSON cannot represent (NaN or infinite) at \"/rate\"; correct";
+        "a number that JSON cannot represent (NaN or infinite) at \"/rate\", in order@v1->v";
     a_field_that_is_not_deserialized: Lossy, LosesThePriceMigration, ReadsBackDifferently,
         "\"/lines/1/price\" is lost; correct";
     more_levels_than_serde_json_reads: Deep, NestsMigration, ReadsBackDifferently,
@@ -669,6 +669,13 @@ async fn a_run_that_does_not_select_the_migration_without_a_decoder_is_not_refus
     let report = names.run().await;
     assert_eq!(report.state, Some(RunState::Done), "{report}");
     let refused = runner().select(Selection::all().workflow("order"));
+    // The tool and a service say it before the run.
+    for (runner, why) in [(&names, None), (&refused, Some(NO_DECODER))] {
+        let plan = runner.plan().unwrap();
+        let forecast = runner.forecast(runner.run_options(), &plan, None, 5).await;
+        let forecast = forecast.unwrap();
+        assert_eq!(forecast.refused.as_deref(), why);
+    }
     assert_runs_are_refused(&[refused.run().await], &[NO_DECODER]);
 }
 

@@ -21,6 +21,7 @@ use crate::forecast::version_status::{VersionDecision, VersionDecisions};
 use crate::migration_runner::{MigrationRunner, refusal};
 use crate::options::RunOptions;
 use crate::run::{ChangedStep, Plan};
+use crate::stages::due;
 
 /// The processes at a version.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -68,6 +69,8 @@ pub struct Forecast {
     pub edited: Vec<ChangedStep>,
     /// A message for each kind of selected names that do not exist.
     pub unknown_names: Vec<String>,
+    /// Why the program would refuse the run.
+    pub refused: Option<String>,
 }
 
 impl<M, ES: EventStore, SS: SnapshotStore> MigrationRunner<M, ES, SS> {
@@ -102,10 +105,10 @@ impl<M, ES: EventStore, SS: SnapshotStore> MigrationRunner<M, ES, SS> {
         // A run with these options checks no more.
         run.check_determinism = plan.options.check_determinism;
         self.restrict(&mut run).await?;
+        let refused = refusal(cfg!(panic = "abort"))
+            .or_else(|| due::unreadable_route(migrations, &plan.selection));
         let taken = match self.one_store() {
-            Some(store) if refusal(cfg!(panic = "abort")).is_none() => {
-                sample::take(run, store, &census, most).await
-            }
+            Some(store) if refused.is_none() => sample::take(run, store, &census, most).await,
             _ => None,
         };
         let (sample, measured) = taken.unzip();
@@ -118,6 +121,7 @@ impl<M, ES: EventStore, SS: SnapshotStore> MigrationRunner<M, ES, SS> {
             sample,
             edited,
             unknown_names,
+            refused: refused.map(|refused| refused.message),
         })
     }
 }

@@ -13,7 +13,6 @@ use crate::migration_runner::MigrationRunner;
 use crate::options::{RunOptions, RunRequest};
 use crate::report::MigrationReport;
 use crate::run::Plan;
-use crate::stages::due;
 
 impl<M, ES, SS> MigrationRunner<M, ES, SS> {
     /// Sets whether the run visits every stream and also counts processes that are up
@@ -154,15 +153,6 @@ impl<M, ES, SS> MigrationRunner<M, ES, SS> {
     /// The migrations are inconsistent.
     pub fn plan(&self) -> Result<Plan, RegistryError> {
         self.plan_for(&self.run_options)
-    }
-
-    /// Why a run would be refused: the new states of a route cannot be read back.
-    #[doc(hidden)]
-    #[must_use]
-    pub fn unreadable_route(&self) -> Option<String> {
-        let migrations = self.registry.as_ref().ok()?;
-        let refusal = due::unreadable_route(migrations, &self.run_options.selection)?;
-        Some(refusal.message)
     }
 
     pub(crate) fn plan_for(&self, run_options: &RunOptions) -> Result<Plan, RegistryError> {

@@ -226,13 +226,6 @@ impl ShowPlan {
         let history = History::Store(runs, Some(reader.clone()));
         let holder = latest(&history, 0).await?.holder.filter(RunLine::is_open);
         let mut warnings = Vec::new();
-        if cfg!(panic = "abort") {
-            warnings.push(
-                "this program is built with `panic = \"abort\"`, so it cannot run migrations; build it with `panic = \"unwind\"`"
-                    .to_owned(),
-            );
-        }
-        warnings.extend(runner.unreadable_route());
         let in_use = reader.in_use().await?;
         let is_alive = in_use.as_ref().is_some_and(InUse::appears_alive);
         let is_elsewhere = is_alive && holder.as_ref().is_some_and(RunLine::is_claiming);

@@ -11,7 +11,10 @@ use crate::view::format::{count, counted};
 use crate::view::output::plain;
 
 pub(crate) fn all(plan: &Plan, forecast: &Forecast) -> Vec<String> {
-    let mut warnings = Vec::new();
+    let refused = forecast.refused.iter();
+    let mut warnings: Vec<_> = refused
+        .map(|why| format!("a run would be refused: {why}"))
+        .collect();
     for at in &forecast.versions.versions {
         let AtVersion {
             version,
