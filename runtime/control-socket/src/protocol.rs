@@ -108,7 +108,11 @@ pub enum Request {
     /// The plan of a run, and what the run would do.
     Plan(ForecastRequest),
     /// The processes at each version.
-    Versions,
+    Versions {
+        /// Whether the processes of each tenant are counted, too.
+        #[serde(default)]
+        by_tenant: bool,
+    },
     /// The migrations and versions of the service.
     Migrations,
     /// Holds processes: excludes them from runs.
@@ -488,7 +492,7 @@ mod tests {
                 sample: 256,
                 per_second: Some(NonZeroU32::new(50)),
             }),
-            Request::Versions,
+            Request::Versions { by_tenant: true },
             Request::Migrations,
             Request::Resume {
                 actor: Some("ann".into()),

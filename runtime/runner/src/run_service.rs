@@ -4,7 +4,7 @@ use std::num::NonZeroU32;
 
 use async_trait::async_trait;
 use state_migration_core::{
-    DurableStoreId, Error, EventStore, Migrations, RegistryError, Selection, SnapshotStore,
+    DurableStoreId, Error, EventStore, Migrations, RegistryError, SnapshotStore,
 };
 
 use crate::control::RunControl;
@@ -26,8 +26,8 @@ pub trait RunService: Send + Sync + 'static {
     async fn store(&self) -> Result<Option<DurableStoreId>, Error>;
     /// The migrations and versions of the runner.
     fn linked(&self) -> Result<Linked, RegistryError>;
-    /// The processes at each version.
-    async fn versions(&self) -> Result<Versions, Error>;
+    /// The processes at each version, and of each tenant if that is asked for.
+    async fn versions(&self, by_tenant: bool) -> Result<Versions, Error>;
     /// What a run with this plan would do, from a sample of at most `sample` processes.
     async fn forecast(
         &self,
@@ -71,8 +71,8 @@ where
         registry.map(Linked::of).map_err(Clone::clone)
     }
 
-    async fn versions(&self) -> Result<Versions, Error> {
-        self.versions(&Selection::all()).await
+    async fn versions(&self, by_tenant: bool) -> Result<Versions, Error> {
+        self.versions(by_tenant).await
     }
 
     async fn forecast(

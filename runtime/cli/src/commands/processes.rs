@@ -1,5 +1,6 @@
 //! The command `processes`.
 
+use std::collections::BTreeMap;
 use std::fmt::{self, Write};
 use std::num::NonZeroUsize;
 
@@ -8,6 +9,7 @@ use state_migration_core::{
     Baseline, EventStore, Head, RunId, Selection, StreamId, TenantId, WorkflowId,
 };
 use state_migration_runner::Runs;
+use state_migration_runner::forecast::census::ProcessCounts;
 use state_migration_store::SlateDbReader;
 
 use crate::context::{Context, option};
@@ -124,7 +126,7 @@ impl Processes {
         let selection = self.selection();
         let (mut processes, mut unreadable) = (Vec::new(), Vec::new());
         let limit = self.limit.get();
-        let mut tenants = tenants::Counts::new();
+        let mut tenants = BTreeMap::<_, ProcessCounts>::new();
         let mut heads = Heads::of(reader, &selection, self.after.clone());
         while let Some((stream, head)) = heads.next().await? {
             let head = match head {
@@ -141,7 +143,8 @@ impl Processes {
                 continue;
             }
             if self.by_tenant {
-                tenants::add(&mut tenants, tenants::tenant_of(&stream), &head);
+                let of_tenant = tenants.entry(tenants::tenant_of(&stream));
+                of_tenant.or_default().add(&head, false);
                 continue;
             }
             // One more than listed, to detect whether there is more.

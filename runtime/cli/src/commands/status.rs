@@ -4,8 +4,7 @@ use std::collections::BTreeSet;
 use std::fmt::{self, Write};
 
 use serde::Serialize;
-use state_migration_core::InUse;
-use state_migration_core::Selection;
+use state_migration_core::{InUse, Selection, WorkflowId};
 use state_migration_runner::forecast::census::Census;
 use state_migration_runner::forecast::version_status::{
     VersionDecision, VersionDecisions, VersionState,
@@ -23,7 +22,7 @@ use crate::store;
 use crate::view::format::count;
 use crate::view::output::{Answer, WARN, plain, table, to_type};
 use crate::view::run_summary::{LatestRuns, RUNS, RunLine, latest, run_table};
-use crate::view::tenants::{self, TenantLine, tenant_table};
+use crate::view::tenants::{TenantLine, of_workflows, tenant_table};
 use crate::view::version;
 
 /// Show how many processes are at each version, and the last runs
@@ -101,13 +100,15 @@ pub(crate) struct Version {
     decision: VersionDecision,
 }
 
+/// Whether a version is of these workflows. No workflows are all.
+pub(crate) fn is_shown(version: &WorkflowId, workflows: &[String]) -> bool {
+    workflows.is_empty() || workflows.iter().any(|name| name == version.name())
+}
+
 /// The versions of these workflows, or of all.
 pub(crate) fn versions(counted: Versions, workflows: &[String]) -> Vec<Version> {
-    let shows = |at: &AtVersion| {
-        let mut names = workflows.iter();
-        workflows.is_empty() || names.any(|name| name == at.version.name())
-    };
-    let versions = counted.versions.into_iter().filter(shows);
+    let versions = counted.versions.into_iter();
+    let versions = versions.filter(|at| is_shown(&at.version, workflows));
     let version = |at: AtVersion| Version {
         version: at.version.to_string(),
         processes: at.counts.processes,
@@ -141,23 +142,18 @@ pub(crate) fn version_table(versions: &[Version]) -> String {
 impl Status {
     pub(crate) async fn run(self, context: &Context) -> Result<Exit, Failure> {
         if let Some(client) = context.client() {
-            if self.by_tenant {
-                return Err(Failure::environment(
-                    Reason::Unsupported,
-                    "--by-tenant reads the store directly, even while a service has it open; use --store instead of --socket",
-                ));
-            }
-            return service::status(context, &client, &self.workflow).await;
+            return service::status(context, &client, &self.workflow, self.by_tenant).await;
         }
         let decisions = VersionDecisions::of_linked();
         let reader = context.reader().await?;
-        let census = Census::of(&reader, &Selection::all(), |_| false).await?;
-        let counted = Versions::new(&census, &decisions);
-        self.check(context, &counted, &decisions)?;
-        let tenants = match self.by_tenant {
-            true => Some(tenants::of_versions(&reader, &self.workflow).await?),
-            false => None,
+        let census = match self.by_tenant {
+            true => Census::by_tenant(&reader).await?,
+            false => Census::of(&reader, &Selection::all(), |_| false).await?,
         };
+        let mut counted = Versions::new(&census, &decisions);
+        self.check(context, &counted, &decisions)?;
+        let tenants = counted.tenants.take();
+        let tenants = tenants.map(|tenants| of_workflows(tenants, &self.workflow));
         let runs = Runs::of(&reader).ok_or_else(|| context.keeps_no_runs())?;
         let runs = History::Store(runs, Some(reader.clone()));
         let latest = latest(&runs, RUNS).await?;

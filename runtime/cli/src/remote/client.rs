@@ -263,9 +263,9 @@ impl ServiceClient {
         }
     }
 
-    /// The processes at each version.
-    pub(crate) async fn versions(&self) -> Result<Versions, Failure> {
-        match self.ask(Request::Versions).await? {
+    /// The processes at each version, and of each tenant if that is asked for.
+    pub(crate) async fn versions(&self, by_tenant: bool) -> Result<Versions, Failure> {
+        match self.ask(Request::Versions { by_tenant }).await? {
             Answer::Versions(versions) => Ok(versions),
             answer => Err(self.unexpected(&answer)),
         }

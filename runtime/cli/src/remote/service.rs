@@ -18,6 +18,7 @@ use crate::view::format::{self, count};
 use crate::view::output::{Answer, BAD, BOLD, DIM, WARN, to_type};
 use crate::view::progress::{rate, rounded};
 use crate::view::run_summary::{LatestRuns, RUNS, RunLine, latest, run_table};
+use crate::view::tenants::{TenantLine, of_workflows, tenant_table};
 
 /// The state of a service and its run.
 #[derive(Debug, Serialize)]
@@ -47,6 +48,8 @@ pub(crate) struct Service {
     time_left_ms: Option<u64>,
     /// The versions that processes are at; only for `status`.
     versions: Option<Vec<Version>>,
+    /// By version and tenant, if requested.
+    tenants: Option<Vec<TenantLine>>,
     /// The last runs, latest first; only for `status`.
     runs: Option<Vec<RunLine>>,
     warnings: Vec<String>,
@@ -79,6 +82,7 @@ impl Service {
             per_second: rounded(progress.per_second),
             time_left_ms: progress.time_left.map(format::millis),
             versions: None,
+            tenants: None,
             runs: None,
             warnings: Vec::new(),
             next: vec![context.command_line(&next)],
@@ -125,6 +129,7 @@ impl Service {
                 per_second: 0.0,
                 time_left_ms: None,
                 versions: self.versions.take(),
+                tenants: self.tenants.take(),
                 runs: None,
                 warnings: std::mem::take(&mut self.warnings),
                 next: vec![context.command_line(&next)],
@@ -142,15 +147,19 @@ pub(crate) async fn status(
     context: &Context,
     client: &ServiceClient,
     workflows: &[String],
+    by_tenant: bool,
 ) -> Result<Exit, Failure> {
     let status = client.send(Request::Status).await?;
     if !workflows.is_empty() {
         has_migrations(client, workflows).await?;
     }
-    let versions = versions(client.versions().await?, workflows);
+    let mut counted = client.versions(by_tenant).await?;
+    let tenants = counted.tenants.take();
+    let versions = versions(counted, workflows);
     let outdated = any_outdated(&versions);
     let mut service = Service::new(context, &status);
     service.versions = Some(versions);
+    service.tenants = tenants.map(|tenants| of_workflows(tenants, workflows));
     // Read after the status, so that a run that has ended meanwhile is shown as ended.
     let latest = async {
         let history = History::of_late(client.clone(), RUNS).await?;
@@ -238,6 +247,9 @@ impl Answer for Service {
         line("throttle", &throttle)?;
         if let Some(versions) = self.versions.as_ref().filter(|all| !all.is_empty()) {
             write!(out, "\n{}", version_table(versions))?;
+        }
+        if let Some(tenants) = self.tenants.as_ref().filter(|all| !all.is_empty()) {
+            write!(out, "\n{}", tenant_table(tenants))?;
         }
         if let Some(runs) = self.runs.as_ref().filter(|all| !all.is_empty()) {
             write!(out, "\n{}", run_table(runs))?;

@@ -1,13 +1,11 @@
 //! Counts of processes by tenant.
 
-use std::collections::BTreeMap;
-
 use serde::Serialize;
-use state_migration_core::{Error, Head, Selection, StreamId, TenantId, WorkflowId};
+use state_migration_core::{StreamId, TenantId, WorkflowId};
+use state_migration_runner::forecast::OfTenant;
 use state_migration_runner::forecast::census::ProcessCounts;
-use state_migration_store::SlateDbReader;
 
-use crate::heads::Heads;
+use crate::commands::status::is_shown;
 use crate::view::format::count;
 use crate::view::output::{plain, table};
 
@@ -39,42 +37,17 @@ impl TenantLine {
     }
 }
 
-/// The counts of one tenant, or of one tenant at one version.
-pub(crate) type Counts<K> = BTreeMap<K, ProcessCounts>;
-
 /// The tenant that a stream names.
 pub(crate) fn tenant_of(stream: &StreamId) -> Option<TenantId> {
     stream.process().map(|(tenant, _)| tenant)
 }
 
-pub(crate) fn add<K: Ord>(counts: &mut Counts<K>, of: K, head: &Head) {
-    let counted = counts.entry(of).or_default();
-    counted.processes += 1;
-    counted.in_flight += u64::from(!head.finished);
-    counted.held += u64::from(head.held);
-}
-
-/// The processes of some workflows, or of all, by version and tenant.
-pub(crate) async fn of_versions(
-    reader: &SlateDbReader,
-    workflows: &[String],
-) -> Result<Vec<TenantLine>, Error> {
-    let selection = Selection::all();
-    let mut counts = Counts::new();
-    let mut heads = Heads::of(reader, &selection, None);
-    while let Some((stream, head)) = heads.next().await? {
-        // The streams that cannot be read are counted by version.
-        let Ok(head) = head else { continue };
-        let name = head.workflow_id.name();
-        if workflows.is_empty() || workflows.iter().any(|it| it == name) {
-            let of = (head.workflow_id.clone(), tenant_of(&stream));
-            add(&mut counts, of, &head);
-        }
-    }
-    let lines = counts.into_iter();
-    let lines =
-        lines.map(|((version, tenant), counts)| TenantLine::of(Some(version), tenant, counts));
-    Ok(lines.collect())
+/// The lines of these workflows, or of all.
+pub(crate) fn of_workflows(tenants: Vec<OfTenant>, workflows: &[String]) -> Vec<TenantLine> {
+    let tenants = tenants.into_iter();
+    let tenants = tenants.filter(|line| is_shown(&line.version, workflows));
+    let lines = tenants.map(|line| TenantLine::of(Some(line.version), line.tenant, line.counts));
+    lines.collect()
 }
 
 /// A table of tenants, which is not empty.

@@ -180,8 +180,8 @@ impl Service {
         })
     }
 
-    pub(crate) async fn versions(&self) -> Result<Versions, Problem> {
-        self.runner.versions().await.map_err(unreadable)
+    pub(crate) async fn versions(&self, by_tenant: bool) -> Result<Versions, Problem> {
+        self.runner.versions(by_tenant).await.map_err(unreadable)
     }
 
     pub(crate) fn linked(&self) -> Result<Linked, Problem> {

@@ -166,9 +166,9 @@ impl Session {
                 let planned = planned.map(|planned| Answer::Plan(Box::new(planned)));
                 return self.say(planned.unwrap_or_else(Answer::Error)).await;
             }
-            Request::Versions => {
+            Request::Versions { by_tenant } => {
                 let service = self.service.clone();
-                let versions = self.unless_gone(service.versions()).await?;
+                let versions = self.unless_gone(service.versions(by_tenant)).await?;
                 let versions = versions.map(Answer::Versions);
                 return self.say(versions.unwrap_or_else(Answer::Error)).await;
             }

@@ -10,7 +10,7 @@ use futures_util::{StreamExt, TryStreamExt, stream};
 use serde::{Deserialize, Serialize};
 use state_migration_core::{
     ChunkProblem, DueFilter, DueOf, Error, EventStore, Head, Selection, SkippedBy, StreamId,
-    StreamRange, Verdict, WorkflowId, selection,
+    StreamRange, TenantId, Verdict, WorkflowId, selection,
 };
 
 use crate::stages::scan;
@@ -43,6 +43,19 @@ pub struct ProcessCounts {
     pub due: u64,
 }
 
+impl ProcessCounts {
+    /// Counts a process.
+    pub fn add(&mut self, head: &Head, is_due: bool) {
+        self.processes += 1;
+        self.in_flight += u64::from(!head.finished);
+        self.held += u64::from(head.held);
+        self.due += u64::from(is_due);
+    }
+}
+
+/// Counts by version and tenant. Streams whose ids name no tenant have `None`.
+pub type TenantCounts = BTreeMap<(WorkflowId, Option<TenantId>), ProcessCounts>;
+
 /// Streams with unreadable heads.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Unreadable {
@@ -56,6 +69,8 @@ pub struct Unreadable {
 #[derive(Debug)]
 pub struct Census {
     pub versions: BTreeMap<WorkflowId, ProcessCounts>,
+    /// The counts of each tenant, if they were asked for.
+    pub tenants: Option<TenantCounts>,
     pub unreadable: Option<Unreadable>,
     /// Number of heads that were read, also of processes that are not selected.
     pub(crate) heads: u64,
@@ -83,8 +98,25 @@ impl Census {
         selection: &Selection,
         is_behind: impl Fn(&WorkflowId) -> bool,
     ) -> Result<Self, Error> {
-        let mut census = Self::new();
-        let mut add = |stream, head| census.add(stream, head, selection, &is_behind);
+        Self::new().count(events, selection, is_behind).await
+    }
+
+    /// Counts all processes, by tenant too.
+    pub async fn by_tenant(events: &impl EventStore) -> Result<Self, Error> {
+        let census = Self {
+            tenants: Some(BTreeMap::new()),
+            ..Self::new()
+        };
+        census.count(events, &Selection::all(), |_| false).await
+    }
+
+    async fn count(
+        mut self,
+        events: &impl EventStore,
+        selection: &Selection,
+        is_behind: impl Fn(&WorkflowId) -> bool,
+    ) -> Result<Self, Error> {
+        let mut add = |stream, head| self.add(stream, head, selection, &is_behind);
         match events.transactional() {
             Some(store) => {
                 let filter = Arc::new(AllHeads(selection.clone()));
@@ -131,12 +163,13 @@ impl Census {
                 }
             }
         }
-        Ok(census)
+        Ok(self)
     }
 
     fn new() -> Self {
         Self {
             versions: BTreeMap::new(),
+            tenants: None,
             unreadable: None,
             heads: 0,
             due: 0,
@@ -201,27 +234,24 @@ impl Census {
                 return;
             }
         };
-        let Head {
-            workflow_id: version,
-            finished,
-            held,
-            ..
-        } = head;
+        let version = &head.workflow_id;
         if !selection.selects_workflow(version.name()) {
             return;
         }
-        let is_due = !held
-            && selection.selects_finished(finished)
+        let is_due = !head.held
+            && selection.selects_finished(head.finished)
             && selection.limit().is_none_or(|limit| self.due < limit)
-            && is_behind(&version);
-        let counted = match self.versions.get_mut(&version) {
+            && is_behind(version);
+        if let Some(tenants) = &mut self.tenants {
+            let tenant = stream.process().map(|(tenant, _)| tenant);
+            let of_tenant = tenants.entry((version.clone(), tenant)).or_default();
+            of_tenant.add(&head, is_due);
+        }
+        let counted = match self.versions.get_mut(version) {
             Some(counted) => counted,
-            None => self.versions.entry(version).or_default(),
+            None => self.versions.entry(version.clone()).or_default(),
         };
-        counted.processes += 1;
-        counted.in_flight += u64::from(!finished);
-        counted.held += u64::from(held);
-        counted.due += u64::from(is_due);
+        counted.add(&head, is_due);
         if is_due {
             self.keep(stream);
         }

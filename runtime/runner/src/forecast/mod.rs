@@ -12,7 +12,7 @@ pub mod version_status;
 use std::num::NonZeroU32;
 
 use serde::{Deserialize, Serialize};
-use state_migration_core::{Error, EventStore, Selection, SnapshotStore, WorkflowId};
+use state_migration_core::{Error, EventStore, Selection, SnapshotStore, TenantId, WorkflowId};
 
 use crate::forecast::census::{Census, ProcessCounts, Unreadable};
 use crate::forecast::estimate::Estimate;
@@ -33,10 +33,23 @@ pub struct AtVersion {
     pub decision: VersionDecision,
 }
 
+/// The processes of a tenant at a version.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OfTenant {
+    pub version: WorkflowId,
+    /// `None`: streams whose ids name no tenant.
+    pub tenant: Option<TenantId>,
+    #[serde(flatten)]
+    pub counts: ProcessCounts,
+}
+
 /// The selected processes by version.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Versions {
     pub versions: Vec<AtVersion>,
+    /// The processes of each tenant, if they were asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tenants: Option<Vec<OfTenant>>,
     pub unreadable: Option<Unreadable>,
 }
 
@@ -49,6 +62,15 @@ impl Versions {
         });
         Self {
             versions: versions.collect(),
+            tenants: census.tenants.as_ref().map(|tenants| {
+                let lines = tenants.iter();
+                let lines = lines.map(|((version, tenant), counts)| OfTenant {
+                    version: version.clone(),
+                    tenant: tenant.clone(),
+                    counts: *counts,
+                });
+                lines.collect()
+            }),
             unreadable: census.unreadable.clone(),
         }
     }
@@ -74,11 +96,14 @@ pub struct Forecast {
 }
 
 impl<M, ES: EventStore, SS: SnapshotStore> MigrationRunner<M, ES, SS> {
-    /// Counts the selected processes by version.
+    /// Counts the processes by version, and by tenant if that is asked for.
     #[doc(hidden)]
-    pub async fn versions(&self, selection: &Selection) -> Result<Versions, Error> {
+    pub async fn versions(&self, by_tenant: bool) -> Result<Versions, Error> {
         let migrations = self.migrations()?;
-        let census = Census::of(&self.events, selection, |_| false).await?;
+        let census = match by_tenant {
+            true => Census::by_tenant(&self.events).await?,
+            false => Census::of(&self.events, &Selection::all(), |_| false).await?,
+        };
         Ok(Versions::new(&census, &VersionDecisions::of(migrations)))
     }
 
