@@ -10,6 +10,7 @@ use state_migration_core::{
 };
 
 use crate::migration_runner::refusal;
+use crate::run::suspects::Decided;
 use crate::stages::convert::{self, Planned};
 use crate::stages::fold::{FoldProgress, Folded};
 use crate::stages::scan::StageError;
@@ -53,6 +54,12 @@ pub async fn next_migration(
 ) -> Result<Preview, Error> {
     let code = UserCode::new(deadline, false);
     let planned = Planned::new(route, RunId::random());
+    if let Some(store) = events.transactional() {
+        let decided = Decided::for_reading(&store).await?;
+        if let Some(failure) = decided.failure(stream, planned.code) {
+            return Ok(Preview::failed(failure));
+        }
+    }
     let window = (head.replay_after(), head.sequence);
     match folded(events, &code, planned.route.clone(), stream, head, window).await {
         Ok((folded, before)) => {

@@ -20,24 +20,26 @@ use crate::user_code::threads::EndOfRun;
 
 impl ChunkContext {
     /// Tries each suspect that this run is for, and then knows which processes fail
-    /// without a further attempt.
+    /// without a further attempt. A dry run tries none.
     pub(crate) async fn try_suspects(&mut self, run: &RunContext) -> Result<(), Error> {
+        let Some(run_log) = self.committer.bookkeeping.run_log().cloned() else {
+            self.decided = Decided::for_reading(&self.store).await?;
+            return Ok(());
+        };
         let mut suspects = suspects::all(&self.store).await?;
         if matches!(run.kind, RunKind::Retry { .. }) {
             // A retry is a new attempt, whatever earlier runs have found out.
             suspects.retain(|(_, row)| row.run == run.id);
         }
-        if let Some(run_log) = self.committer.bookkeeping.run_log().cloned() {
-            for (stream, row) in &mut suspects {
-                if row.verdict != Verdict::Suspected || !self.selection.selects(stream) {
-                    continue;
-                }
-                let Some(verdict) = self.try_alone(stream, row).await? else {
-                    continue;
-                };
-                row.verdict = verdict;
-                run_log.suspect(stream, row).await?;
+        for (stream, row) in &mut suspects {
+            if row.verdict != Verdict::Suspected || !self.selection.selects(stream) {
+                continue;
             }
+            let Some(verdict) = self.try_alone(stream, row).await? else {
+                continue;
+            };
+            row.verdict = verdict;
+            run_log.suspect(stream, row).await?;
         }
         self.decided = Decided::of(suspects);
         Ok(())

@@ -20,6 +20,7 @@ use crate::forecast::sample::Sample;
 use crate::forecast::version_status::{VersionDecision, VersionDecisions};
 use crate::migration_runner::{MigrationRunner, refusal};
 use crate::options::RunOptions;
+use crate::run::suspects::Decided;
 use crate::run::{ChangedStep, Plan};
 use crate::stages::due;
 
@@ -133,7 +134,10 @@ impl<M, ES: EventStore, SS: SnapshotStore> MigrationRunner<M, ES, SS> {
         let refused = refusal(cfg!(panic = "abort"))
             .or_else(|| due::unreadable_route(migrations, &plan.selection));
         let taken = match self.one_store() {
-            Some(store) if refused.is_none() => sample::take(run, store, &census, most).await,
+            Some(store) if refused.is_none() => {
+                let decided = Decided::for_reading(&store).await?;
+                sample::take(run, store, decided, &census, most).await
+            }
             _ => None,
         };
         let (sample, measured) = taken.unzip();

@@ -21,6 +21,7 @@ use crate::forecast::estimate::{Measured, Page, millis};
 use crate::limits::concurrency;
 use crate::observe::Observer;
 use crate::run::run_log::Range;
+use crate::run::suspects::Decided;
 use crate::run::{RunCounts, Store};
 use crate::run_context::RunContext;
 use crate::stages::done::Done;
@@ -88,6 +89,7 @@ impl Drop for CancelOnDrop {
 pub(crate) async fn take(
     mut run: RunContext,
     store: Store,
+    decided: Decided,
     census: &Census,
     most: usize,
 ) -> Option<(Sample, Measured)> {
@@ -108,7 +110,8 @@ pub(crate) async fn take(
         ..STRIP => 1,
         _ => of_run.min(ranges.len()),
     };
-    let context = ChunkContext::new(&run, run.id, store);
+    let mut context = ChunkContext::new(&run, run.id, store);
+    context.decided = decided;
     let began = Instant::now();
     let until = tokio::time::Instant::now() + PATIENCE;
     let queue = Arc::new(Queue::new(

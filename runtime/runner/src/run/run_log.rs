@@ -249,7 +249,11 @@ impl RunLog {
             let dead = claim.holder.clone();
             let dead = dead.filter(|holder| !holder.program.is_this());
             if let Some(dead) = &dead {
-                batch.rows = suspects::left_by(&store, dead).await?;
+                let left = suspects::left_by(&store, dead).await?;
+                let left = left
+                    .iter()
+                    .map(|(stream, row)| suspects::write(stream, row));
+                batch.rows = left.collect::<Result<_, _>>()?;
             }
             if record.number == 0 {
                 number(&store, &mut record, &mut batch).await?;

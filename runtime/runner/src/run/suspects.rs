@@ -15,7 +15,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
-use state_migration_core::store_api::claim::Holder;
+use state_migration_core::store_api::claim::{self, Holder};
 use state_migration_core::store_api::row;
 use state_migration_core::{
     Error, EventStore, FailureClass, Fingerprint, Hop, MigrationError, RowWrite, RunId, Stage,
@@ -23,6 +23,7 @@ use state_migration_core::{
 };
 
 use crate::run::in_user_code::Folder;
+use crate::run::run_log::is_dead;
 use crate::run::{Plan, RunKind, Runs, Store, rows};
 use crate::user_code::threads::never_returned;
 
@@ -107,20 +108,55 @@ fn ended_program(stream: &StreamId) -> MigrationError {
     )
 }
 
-/// The processes whose code is not run, each with its row.
+/// The failure of a process whose code a run tries alone, which only a run does.
+fn not_tried_yet(stream: &StreamId) -> MigrationError {
+    MigrationError::new(
+        Stage::Converting,
+        FailureClass::EndedProgram,
+        stream,
+        "the program ended while its code worked on this process, so the code is not run here; resume the run, which tries the process alone",
+    )
+}
+
+/// The processes whose code is not run, each with the code and the failure.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Decided(Arc<BTreeMap<StreamId, SuspectRow>>);
+pub(crate) struct Decided(Arc<BTreeMap<StreamId, (Fingerprint, MigrationError)>>);
 
 impl Decided {
     pub(crate) fn of(rows: impl IntoIterator<Item = (StreamId, SuspectRow)>) -> Self {
-        let decided = |(stream, row): &(StreamId, SuspectRow)| row.failure(stream).is_some();
-        Self(Arc::new(rows.into_iter().filter(decided).collect()))
+        Self::with(rows, SuspectRow::failure)
+    }
+
+    fn with(
+        rows: impl IntoIterator<Item = (StreamId, SuspectRow)>,
+        failure: impl Fn(&SuspectRow, &StreamId) -> Option<MigrationError>,
+    ) -> Self {
+        let decided = |(stream, row): (StreamId, SuspectRow)| {
+            let failure = failure(&row, &stream)?;
+            Some((stream, (row.code, failure)))
+        };
+        Self(Arc::new(rows.into_iter().filter_map(decided).collect()))
+    }
+
+    /// What is known to a program that only reads and must not end. It runs no code that may
+    /// end it: neither that of a suspect nor of a process that a dead execution had in user
+    /// code.
+    pub(crate) async fn for_reading(store: &Store) -> Result<Self, Error> {
+        let mut rows = all(store).await?;
+        let holder = claim::holder(&**store).await?;
+        if let Some(dead) = holder.filter(|holder| is_dead(holder, store)) {
+            rows.extend(left_by(store, &dead).await?);
+        }
+        Ok(Self::with(rows, |row, stream| match row.verdict {
+            Verdict::Suspected => Some(not_tried_yet(stream)),
+            _ => row.failure(stream),
+        }))
     }
 
     /// The failure of a process if it is decided for this code. Other code is run.
     pub(crate) fn failure(&self, stream: &StreamId, code: Fingerprint) -> Option<MigrationError> {
-        let row = self.0.get(stream).filter(|row| row.code == code)?;
-        row.failure(stream)
+        let (_, failure) = self.0.get(stream).filter(|(of, _)| *of == code)?;
+        Some(failure.clone())
     }
 }
 
@@ -154,9 +190,12 @@ pub(crate) async fn one(store: &Store, stream: &StreamId) -> Result<Option<Suspe
     row.map(|row| read(stream, row)).transpose()
 }
 
-/// The rows of the processes that a dead execution had in user code, for the transaction
-/// of the claim that takes over from it.
-pub(crate) async fn left_by(store: &Store, holder: &Holder) -> Result<Vec<RowWrite>, Error> {
+/// The processes that a dead execution had in user code, as suspects. The claim that takes
+/// over from it writes their rows.
+pub(crate) async fn left_by(
+    store: &Store,
+    holder: &Holder,
+) -> Result<Vec<(StreamId, SuspectRow)>, Error> {
     let in_user_code = Folder::of(store.scratch_folder()).left_by(holder.execution);
     if in_user_code.is_empty() {
         return Ok(Vec::new());
@@ -166,7 +205,7 @@ pub(crate) async fn left_by(store: &Store, holder: &Holder) -> Result<Vec<RowWri
     };
     // A retry is a new attempt, whatever earlier runs have found out.
     let counts = |row: &SuspectRow| !is_retry || row.run == holder.run;
-    let mut writes = Vec::new();
+    let mut suspects = Vec::new();
     for stream in in_user_code {
         // A process that has failed in this run keeps its failure, and its code may
         // still be running on an abandoned thread.
@@ -184,9 +223,9 @@ pub(crate) async fn left_by(store: &Store, holder: &Holder) -> Result<Vec<RowWri
         let before = one(store, &stream).await?;
         let before = before.filter(|row| row.code == code && counts(row));
         let row = SuspectRow::after_death(before, holder.run, code);
-        writes.push(write(&stream, &row)?);
+        suspects.push((stream, row));
     }
-    Ok(writes)
+    Ok(suspects)
 }
 
 pub(crate) fn write(stream: &StreamId, row: &SuspectRow) -> Result<RowWrite, Error> {

@@ -1,6 +1,6 @@
 //! A read-only store, while another process writes to it.
 
-use std::path::Path as FolderPath;
+use std::path::{Path as FolderPath, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -254,6 +254,10 @@ impl Kv for SlateDbReaderKv {
     fn is_single_writer(&self) -> bool {
         // A reader is not a writer.
         false
+    }
+
+    fn scratch_folder(&self) -> Option<PathBuf> {
+        self.files.scratch.clone()
     }
 
     async fn marks(&self, range: &KeyRange) -> Result<Option<Vec<(Bytes, u64)>>, Error> {

@@ -96,3 +96,37 @@ fn the_tool_resumes_until_every_deadly_process_is_named() {
     let after = parcels.deaths();
     assert!(after.values().sum::<u64>() > before.values().sum::<u64>());
 }
+
+/// The test fails if the sample, a preview or a dry run does not ask
+/// `Decided::for_reading`.
+#[test]
+fn what_only_reads_runs_no_code_that_has_ended_the_program() {
+    let parcels = Parcels::new(100, &["aborts@50"], 1_000);
+    let reads = || {
+        let before = parcels.deaths();
+        let plan = parcels.tool(&["plan", "--sample", "100", "--json"]);
+        assert_eq!(plan.status.code(), Some(0), "{plan:?}");
+        let plan: serde_json::Value = serde_json::from_slice(&plan.stdout).unwrap();
+        let sample = &plan["sample"];
+        assert_eq!(sample["failures"][0]["class"], "ended_program", "{plan}");
+        let inspect = parcels.tool(&["inspect", "process/post/00050"]);
+        assert_eq!(inspect.status.code(), Some(0), "{inspect:?}");
+        let shown = String::from_utf8(inspect.stdout).unwrap();
+        assert!(
+            shown.contains("while its code worked on this process"),
+            "{shown}"
+        );
+        let dry_run = parcels.tool(&["run", "--dry-run"]);
+        assert_eq!(dry_run.status.code(), Some(2), "{dry_run:?}");
+        assert_eq!(parcels.deaths(), before);
+    };
+    let aborted = parcels.tool(&["run", "--yes"]);
+    assert_eq!(aborted.status.code(), None, "{aborted:?}");
+    reads();
+    let aborted = parcels.tool(&["resume", "last"]);
+    assert_eq!(aborted.status.code(), None, "{aborted:?}");
+    let ended = parcels.tool(&["resume", "last"]);
+    assert_eq!(ended.status.code(), Some(2), "{ended:?}");
+    reads();
+    assert_eq!(parcels.deaths(), BTreeMap::from([(50, 2)]));
+}
