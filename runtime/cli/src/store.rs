@@ -134,6 +134,9 @@ impl Target {
         if let Some(configure) = &self.configure {
             builder = configure(builder);
         }
+        if let Some(patience) = self.patience {
+            builder = builder.patience(patience);
+        }
         Ok(builder)
     }
 

@@ -6,6 +6,7 @@
 use std::num::NonZeroU32;
 
 use serde::{Deserialize, Deserializer, Serialize};
+use serde_json::Value;
 use state_migration_core::{DurableStoreId, FailureClass, RunId, Selection, StreamId};
 use state_migration_runner::forecast::linked::Linked;
 use state_migration_runner::forecast::{Forecast, Versions};
@@ -356,8 +357,35 @@ pub fn request(line: &[u8]) -> Result<Request, Problem> {
             ),
         ));
     }
+    let given: Value = serde_json::from_slice(line).map_err(invalid)?;
     let line: Line<Request> = serde_json::from_slice(line).map_err(invalid)?;
-    Ok(line.said)
+    // A misspelt `dry_run` or `selection` must not begin another run.
+    let understood = serde_json::to_value(&line).map_err(invalid)?;
+    match unknown_field(&given, &understood) {
+        None => Ok(line.said),
+        Some(field) => Err(Problem::new(
+            ProblemKind::Invalid,
+            format!(
+                "the request has an unknown field {field:?}; correct its name, see docs/control-socket.md"
+            ),
+        )),
+    }
+}
+
+/// The first field of a JSON value that was not understood: that is not there when what was
+/// understood is written again.
+fn unknown_field(given: &Value, understood: &Value) -> Option<String> {
+    let (given, understood) = (given.as_object()?, understood.as_object()?);
+    given
+        .iter()
+        .find_map(|(name, value)| match understood.get(name) {
+            Some(understood) => {
+                unknown_field(value, understood).map(|within| format!("{name}.{within}"))
+            }
+            // A field that is left out is the same.
+            None if value.is_null() => None,
+            None => Some(name.clone()),
+        })
 }
 
 /// Truncates the texts of a report to the limits of an answer; counts are kept.
@@ -415,6 +443,44 @@ mod tests {
 
     fn read(line: &str) -> Request {
         request(line.as_bytes()).unwrap()
+    }
+
+    #[test]
+    fn a_field_with_an_unknown_name_is_refused() {
+        for (fields, unknown) in [
+            (json!({"request": "status", "foo": 1}), "foo"),
+            (json!({"request": "run", "dry_rum": true}), "dry_rum"),
+            (json!({"request": "run", "Selection": {}}), "Selection"),
+            (
+                json!({"request": "plan", "selection": {"tenant": ["x"]}}),
+                "selection.tenant",
+            ),
+            (json!({"request": "pause", "per_second": 5}), "per_second"),
+            (
+                json!({"request": "resume", "run": RunId::random(), "plan": "x"}),
+                "plan",
+            ),
+        ] {
+            let mut line = fields;
+            line["version"] = VERSION.into();
+            let problem = request(line.to_string().as_bytes()).unwrap_err();
+            assert_eq!(problem.kind, ProblemKind::Invalid, "{line}");
+            let named = format!("unknown field {unknown:?};");
+            assert!(problem.message.contains(&named), "{}", problem.message);
+        }
+        let plan = r#"{"version":2,"request":"plan","selection":{"tenants":["x"],"matching":null},"per_second":null,"sample":3}"#;
+        let tenant = state_migration_core::TenantId::new("x").unwrap();
+        assert_eq!(
+            read(plan),
+            Request::Plan(ForecastRequest {
+                which: PlanRequest {
+                    selection: Some(Selection::all().tenant(tenant)),
+                    ..PlanRequest::default()
+                },
+                sample: 3,
+                per_second: Some(None),
+            })
+        );
     }
 
     /// These are the lines in `docs/control-socket.md`.

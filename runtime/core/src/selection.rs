@@ -34,6 +34,7 @@ pub struct Selection {
     first: Option<usize>,
     /// In hundredths of a percent.
     share: Option<u32>,
+    #[serde(default)]
     in_flight: bool,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     matching: Option<String>,

@@ -122,6 +122,12 @@ impl std::fmt::Debug for Serving {
 }
 
 impl Serving {
+    /// Cancels the run in progress. The record of the run says that the service did.
+    fn cancel(&self) {
+        let closed = "the control socket was closed";
+        self.control.on_behalf_of("service", closed).cancel_this();
+    }
+
     /// The path of the socket.
     #[must_use]
     pub fn path(&self) -> &Path {
@@ -133,7 +139,7 @@ impl Serving {
     pub async fn close(self) {
         let current = self.service.close();
         if let Some(mut ended) = current {
-            self.control.cancel_this();
+            self.cancel();
             // An error means that the run panicked.
             let _ = ended.wait_for(Option::is_some).await;
             let all = u32::try_from(WATCHERS).unwrap_or(u32::MAX);
@@ -147,7 +153,7 @@ impl Drop for Serving {
     fn drop(&mut self) {
         self.accepting.abort();
         if self.service.close().is_some() {
-            self.control.cancel_this();
+            self.cancel();
         }
     }
 }

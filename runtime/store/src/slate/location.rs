@@ -56,13 +56,14 @@ impl Place {
         }
     }
 
-    /// The location as text, the same for all programs that use it.
+    /// The location as text, the same for all programs that use it: a folder has one name
+    /// under all of its paths, also in containers, and another one than its copies.
     pub(crate) fn name(&self, path: &Path) -> String {
         match self {
-            Self::Folder(folder) => {
+            Self::Folder(folder) => folder_id(folder).unwrap_or_else(|| {
                 let folder = folder.canonicalize().unwrap_or_else(|_| folder.clone());
                 folder.display().to_string()
-            }
+            }),
             Self::ObjectStore(store) => format!("{store}/{path}"),
         }
     }
@@ -84,6 +85,19 @@ impl Place {
             Self::ObjectStore(_) => Ok(()),
         }
     }
+}
+
+#[cfg(unix)]
+fn folder_id(folder: &FolderPath) -> Option<String> {
+    use std::os::unix::fs::MetadataExt;
+
+    let found = std::fs::metadata(folder).ok()?;
+    Some(format!("device {} inode {}", found.dev(), found.ino()))
+}
+
+#[cfg(not(unix))]
+fn folder_id(_: &FolderPath) -> Option<String> {
+    None
 }
 
 fn files_in(folder: &FolderPath) -> Result<Arc<dyn ObjectStore>, Error> {

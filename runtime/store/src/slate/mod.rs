@@ -101,7 +101,8 @@ impl SlateDbStore {
     pub async fn close(&self) -> Result<(), Error> {
         let unclosed = |error| kv::error("the store could not be closed", error);
         // A handle that is known to be fenced has nothing to make durable.
-        let is_open = self.db().status().close_reason.is_none();
+        let ended = self.db().status().close_reason;
+        let is_open = ended.is_none();
         let farewell = match is_open {
             true => in_use::mark_closed(self.db()).await,
             false => Ok(()),
@@ -110,8 +111,19 @@ impl SlateDbStore {
             self.kv().remove_litter().await;
         }
         let closed = self.db().close().await;
-        if let (Ok(()), Some(mark)) = (&farewell, self.kv().mark()) {
-            mark.remove().await;
+        if let Some(mark) = self.kv().mark() {
+            let why = match (&farewell, ended) {
+                (Err(error), _) => Some(error.kind()),
+                (Ok(()), ended) => ended.map(slatedb::ErrorKind::Closed),
+            };
+            match why {
+                None
+                | Some(slatedb::ErrorKind::Closed(CloseReason::Clean | CloseReason::Fenced)) => {
+                    mark.remove().await;
+                }
+                // The database does not record that it was closed.
+                Some(_) => mark.clone().failed().await,
+            }
         }
         // Later errors follow from the first one, or are not reported.
         farewell.map_err(unclosed)?;

@@ -4,8 +4,9 @@
 
 use std::fmt;
 use std::ops::Range;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -17,6 +18,7 @@ use slatedb::object_store::{
     ObjectStore, PutMultipartOptions, PutOptions, PutPayload, PutResult, RenameOptions, Result,
 };
 use slatedb_common::retry::NonRetryable;
+use tokio::time::timeout;
 
 use crate::slate::answer::{self, Cloud};
 use crate::slate::gradual::Gradual;
@@ -40,10 +42,72 @@ impl fmt::Display for TruncatedFile {
 
 impl std::error::Error for TruncatedFile {}
 
+/// How long an object store may be without an answer. SlateDB would wait for an answer to
+/// a request without limit.
+#[derive(Debug, Clone)]
+pub(crate) struct Patience {
+    limit: Duration,
+    /// Begin of the first request without an answer since the last answer.
+    unanswered_since: Arc<Mutex<Option<Instant>>>,
+}
+
+impl Patience {
+    pub(crate) fn new(limit: Duration) -> Self {
+        Self {
+            limit,
+            unanswered_since: Arc::default(),
+        }
+    }
+
+    fn since(&self) -> MutexGuard<'_, Option<Instant>> {
+        let since = &self.unanswered_since;
+        since.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits for the answer to a request. An error that says that the object store has been
+    /// without an answer for too long is not retried.
+    async fn of<T>(&self, request: impl Future<Output = Result<T>>) -> Result<T> {
+        let began = Instant::now();
+        let answer = match timeout(self.limit, request).await {
+            Ok(Err(error @ Error::Generic { .. })) => Err(error),
+            Ok(answer) => {
+                *self.since() = None;
+                return answer;
+            }
+            Err(_) => Err(no_answer(self.limit)),
+        };
+        let since = *self.since().get_or_insert(began);
+        answer.map_err(|error| match since.elapsed() >= self.limit {
+            true => final_error(Box::new(error)),
+            false => error,
+        })
+    }
+}
+
+fn no_answer(limit: Duration) -> Error {
+    let seconds = limit.as_secs_f64();
+    Error::Generic {
+        store: STORE,
+        source: format!("a request had no answer for {seconds} seconds").into(),
+    }
+}
+
+/// An error that SlateDB does not retry.
+fn final_error(source: Box<dyn std::error::Error + Send + Sync>) -> Error {
+    Error::Generic {
+        store: STORE,
+        source: Box::new(NonRetryable(source)),
+    }
+}
+
+/// The name of the object store in an error.
+const STORE: &str = "object store";
+
 /// An object store whose files may be damaged.
 #[derive(Debug)]
 pub(crate) struct Storage {
     inner: Arc<dyn ObjectStore>,
+    patience: Option<Patience>,
     cloud: Cloud,
     /// Whether [answers](answer) are reported without retries.
     fails_fast: Arc<AtomicBool>,
@@ -65,16 +129,25 @@ impl Storage {
     pub(crate) fn opening(
         inner: Arc<dyn ObjectStore>,
         gradual: Option<Gradual>,
+        patience: Option<Duration>,
     ) -> (Arc<dyn ObjectStore>, FailFastGuard) {
         let fails_fast = Arc::new(AtomicBool::new(true));
         let opening = FailFastGuard(fails_fast.clone());
         let storage = Self {
             cloud: Cloud::of(&inner),
             inner,
+            patience: patience.map(Patience::new),
             fails_fast,
             gradual,
         };
         (Arc::new(storage), opening)
+    }
+
+    async fn answer<T>(&self, request: impl Future<Output = Result<T>>) -> Result<T> {
+        match &self.patience {
+            Some(patience) => patience.of(request).await,
+            None => request.await,
+        }
     }
 
     fn judged(&self, error: Error) -> Error {
@@ -117,7 +190,7 @@ fn judged(error: Error, cloud: Cloud, fails_fast: &AtomicBool) -> Error {
     };
     let source: Box<dyn std::error::Error + Send + Sync> = Box::new(answer);
     Error::Generic {
-        store: "object store",
+        store: STORE,
         source: match fails_fast.load(Ordering::Relaxed) {
             true => Box::new(NonRetryable(source)),
             false => source,
@@ -158,7 +231,8 @@ impl ObjectStore for Storage {
         payload: PutPayload,
         options: PutOptions,
     ) -> Result<PutResult> {
-        let put = self.inner.put_opts(location, payload, options).await;
+        let put = self.inner.put_opts(location, payload, options);
+        let put = self.answer(put).await;
         put.map_err(|error| self.judged(error))
     }
 
@@ -167,7 +241,8 @@ impl ObjectStore for Storage {
         location: &Path,
         options: PutMultipartOptions,
     ) -> Result<Box<dyn MultipartUpload>> {
-        let put = self.inner.put_multipart_opts(location, options).await;
+        let put = self.inner.put_multipart_opts(location, options);
+        let put = self.answer(put).await;
         let upload = put.map_err(|error| self.judged(error))?;
         Ok(match &self.gradual {
             Some(gradual) => gradual.upload(location, upload),
@@ -177,14 +252,14 @@ impl ObjectStore for Storage {
 
     async fn get_opts(&self, location: &Path, options: GetOptions) -> Result<GetResult> {
         let range = options.range.clone();
-        match self.inner.get_opts(location, options).await {
+        match self.answer(self.inner.get_opts(location, options)).await {
             Ok(got) => Ok(got),
             Err(error) => Err(self.unread(location, &range, error).await),
         }
     }
 
     async fn get_ranges(&self, location: &Path, ranges: &[Range<u64>]) -> Result<Vec<Bytes>> {
-        match self.inner.get_ranges(location, ranges).await {
+        match self.answer(self.inner.get_ranges(location, ranges)).await {
             Ok(got) => Ok(got),
             Err(error) => {
                 let ranges: Vec<GetRange> = ranges.iter().cloned().map(Into::into).collect();
@@ -214,17 +289,19 @@ impl ObjectStore for Storage {
     }
 
     async fn list_with_delimiter(&self, prefix: Option<&Path>) -> Result<ListResult> {
-        let listed = self.inner.list_with_delimiter(prefix).await;
+        let listed = self.inner.list_with_delimiter(prefix);
+        let listed = self.answer(listed).await;
         listed.map_err(|error| self.judged(error))
     }
 
     async fn copy_opts(&self, from: &Path, to: &Path, options: CopyOptions) -> Result<()> {
-        let copied = self.inner.copy_opts(from, to, options).await;
+        let copied = self.answer(self.inner.copy_opts(from, to, options)).await;
         copied.map_err(|error| self.judged(error))
     }
 
     async fn rename_opts(&self, from: &Path, to: &Path, options: RenameOptions) -> Result<()> {
-        let renamed = self.inner.rename_opts(from, to, options).await;
+        let renamed = self.inner.rename_opts(from, to, options);
+        let renamed = self.answer(renamed).await;
         renamed.map_err(|error| self.judged(error))
     }
 }

@@ -58,6 +58,7 @@ pub struct SlateDbStoreBuilder {
     location: Option<String>,
     pub(crate) memory: Memory,
     settings: Settings,
+    patience: Option<Duration>,
     pub(crate) reader_options: DbReaderOptions,
     pub(crate) only_existing: bool,
     /// If set, a claim prevents opening a store that is not in use, except the
@@ -170,6 +171,7 @@ impl SlateDbStoreBuilder {
             location: None,
             memory,
             settings,
+            patience: None,
             reader_options: reader_options(memory),
             only_existing: false,
             unless_claimed: None,
@@ -226,6 +228,15 @@ impl SlateDbStoreBuilder {
     /// uses no other setting of this builder except the [memory](Self::memory).
     pub fn with_reader_options(mut self, change: impl FnOnce(&mut DbReaderOptions)) -> Self {
         change(&mut self.reader_options);
+        self
+    }
+
+    /// Fails a write or a read if the object store gives no answer for this long. Without
+    /// this setting, a request waits for its answer without limit, and the settings of
+    /// SlateDB limit how often a request is repeated after an error.
+    #[must_use]
+    pub fn patience(mut self, limit: Duration) -> Self {
+        self.patience = Some(limit);
         self
     }
 
@@ -386,27 +397,24 @@ impl SlateDbStoreBuilder {
             conditions::check(&object_store, &self.path).await?;
         }
         let files = self.files(object_store);
-        let mark = Mark::put(&files, seen.epoch.unwrap_or(0) + 1).await;
-        match self.open_files(files, epoch, mark.clone()).await {
-            Ok(store) => Ok(store),
-            Err(error) => {
-                if let Some(mark) = mark {
-                    mark.failed().await;
-                }
-                Err(error)
-            }
+        let mark = Mark::put(&files, seen.epoch.unwrap_or(0) + 1).await?;
+        let opened = self.open_files(files, epoch, mark.clone()).await;
+        if opened.is_err() {
+            mark.failed().await;
         }
+        opened
     }
 
     async fn open_files(
         &mut self,
         files: Files,
         epoch: Option<u64>,
-        mark: Option<Mark>,
+        mark: Mark,
     ) -> Result<SlateDbStore, Error> {
         let object_store = files.object_store.clone();
         let gradual = self.place.gradual();
-        let (object_store, opening) = Storage::opening(object_store, gradual.clone());
+        let (object_store, opening) =
+            Storage::opening(object_store, gradual.clone(), self.patience);
         let mut builder = Db::builder(self.path.clone(), object_store)
             .with_settings(self.settings.clone())
             .with_sst_block_size(BLOCK_SIZE)
@@ -423,14 +431,9 @@ impl SlateDbStoreBuilder {
         let db = damage::open(what, path, object_store, builder.build()).await?;
         drop(opening);
         let durability = Durability::of(&self.settings);
-        let mark = match mark {
-            Some(mark) => {
-                let manifest = db.manifest();
-                let fence = damage::fence(&files, manifest.replay_after_wal_id()).await;
-                mark.opened(manifest.writer_epoch(), fence).await
-            }
-            None => None,
-        };
+        let manifest = db.manifest();
+        let fence = damage::fence(&files, manifest.replay_after_wal_id()).await;
+        let mark = mark.opened(manifest.writer_epoch(), fence).await;
         let kv = SlateDbKv::new(db, Some(files), durability)
             .with_mark(mark)
             .with_litter(Litter::of(&self.settings));

@@ -7,25 +7,31 @@
 //! the mark. The epoch of a database is free if it has marks and all of their programs
 //! have ended or failed.
 //!
-//! A mark that cannot be written or read is the same as none: whether the store is in use
-//! is then unknown.
+//! If the mark cannot be written, the store is not opened: others would not know which
+//! program has it open. If a mark cannot be read, whether the store is in use is unknown.
 //!
 //! A mark also has the number of the first file of the program in the log, so that a later
 //! file that lost its content is [detected](crate::slate::damage::emptied_log_file).
+
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::TryStreamExt as _;
 use slatedb::object_store::path::Path;
 use slatedb::object_store::{ObjectStoreExt as _, PutPayload};
-use state_migration_core::Timestamp;
 use state_migration_core::store_api::claim::Opening;
 use state_migration_core::store_api::{Program, row};
+use state_migration_core::{Error, ErrorKind, Timestamp};
+use tokio::time::timeout;
 use uuid::Uuid;
 
 use crate::slate::kv::Files;
 
 /// The folder of the marks.
 pub(crate) const FOLDER: &str = "openings";
+
+/// Time limit of a write to a mark. The database may have no answer at the same time.
+const WITHIN: Duration = Duration::from_secs(15);
 
 /// The mark of this program.
 #[derive(Clone)]
@@ -37,7 +43,7 @@ pub(crate) struct Mark {
 
 impl Mark {
     /// Writes the mark of a program that is about to open an epoch.
-    pub(crate) async fn put(files: &Files, epoch: u64) -> Option<Self> {
+    pub(crate) async fn put(files: &Files, epoch: u64) -> Result<Self, Error> {
         let name = format!("{epoch:020}-{}", Uuid::new_v4());
         let mark = Self {
             file: files.path.clone().join(FOLDER).join(name),
@@ -51,21 +57,32 @@ impl Mark {
                 fence: None,
             },
         };
-        mark.write().await.then_some(mark)
+        mark.write().await?;
+        Ok(mark)
     }
 
-    async fn write(&self) -> bool {
-        let Ok(row) = row::write(&self.opening) else {
-            return false;
+    async fn write(&self) -> Result<(), Error> {
+        let row = PutPayload::from(row::write(&self.opening)?);
+        let put = self.files.object_store.put(&self.file, row);
+        let put = timeout(WITHIN, put).await;
+        let unwritten = |error: Box<dyn std::error::Error + Send + Sync>| {
+            let message = format!(
+                "the file {} with the name of this program could not be written; check that the store answers and that this program may write to it",
+                self.file
+            );
+            Error::new(ErrorKind::Unavailable, message).with_source(error)
         };
-        let row = PutPayload::from(row);
-        self.files.object_store.put(&self.file, row).await.is_ok()
+        match put {
+            Ok(put) => put.map(drop).map_err(|error| unwritten(error.into())),
+            Err(late) => Err(unwritten(late.into())),
+        }
     }
 
     /// Records that the attempt failed.
     pub(crate) async fn failed(mut self) {
         self.opening.failed = true;
-        self.write().await;
+        // The mark remains that of a program that may have the store open.
+        let _ = self.write().await;
     }
 
     /// Keeps the mark of the program that has opened the store, and removes the others:
@@ -74,10 +91,11 @@ impl Mark {
         let mut mark = match epoch == self.opening.epoch {
             true => self,
             // Others have opened the database since its epoch was read.
-            false => Self::put(&self.files, epoch).await?,
+            false => Self::put(&self.files, epoch).await.ok()?,
         };
         mark.opening.fence = fence;
-        mark.write().await;
+        // Without the number, an emptied file of the log is not detected.
+        let _ = mark.write().await;
         mark.remove_others().await;
         Some(mark)
     }
@@ -96,7 +114,8 @@ impl Mark {
 
     /// Removes the mark of a program that has closed the store.
     pub(crate) async fn remove(&self) {
-        let _ = self.files.object_store.delete(&self.file).await;
+        let delete = self.files.object_store.delete(&self.file);
+        let _ = timeout(WITHIN, delete).await;
     }
 }
 

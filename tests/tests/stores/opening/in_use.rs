@@ -7,8 +7,13 @@ use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use chrono::{DateTime, TimeDelta, Utc};
 use slatedb::object_store::memory::InMemory;
-use state_migration::{Error, ErrorKind, InUse, SlateDbReader, SlateDbStore};
+use slatedb_common::clock::{DefaultSystemClock, SystemClock, SystemClockTicker};
+use state_migration::{
+    Error, ErrorKind, EventStore, ExpectedSequence, InUse, NewEvent, SlateDbReader, SlateDbStore,
+    StreamId, WorkflowId,
+};
 
 use crate::opening::{contents, is_there, open, place};
 
@@ -286,6 +291,54 @@ async fn the_mark_of_a_program_is_not_that_of_a_copy() {
     assert_eq!(program.tell("place 2"), "done");
 }
 
+/// To see it fail: let the mark say the path of the folder.
+#[cfg(unix)]
+#[tokio::test(flavor = "multi_thread")]
+async fn a_folder_that_was_renamed_keeps_the_marks_of_its_programs() {
+    let parent = tempfile::tempdir().unwrap();
+    let (before, after) = (parent.path().join("before"), parent.path().join("after"));
+    let mut program = Program::holding(&before);
+    assert_eq!(program.tell("place 1"), "done");
+    std::fs::rename(&before, &after).unwrap();
+    let in_use = refused(&after).await;
+    assert_eq!(in_use.is_alive, Some(true));
+    let builder = SlateDbStore::local_builder(&after).unwrap();
+    builder
+        .open_unless_alive(Duration::ZERO)
+        .await
+        .map(drop)
+        .unwrap_err();
+    program.kill();
+    let store = unless_in_use(&after).await.unwrap();
+    assert!(is_there(&store, 1).await);
+}
+
+/// To see it fail: ignore the error of `Mark::put`.
+#[cfg(unix)]
+#[tokio::test(flavor = "multi_thread")]
+async fn a_program_that_cannot_leave_its_mark_does_not_open_the_store() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(folder.path()).await.unwrap();
+    place(&store, 1).await;
+    store.close().await.unwrap();
+    // Root may write to every folder, but not to a file as if it were one.
+    let openings = folder.path().join("openings");
+    std::fs::remove_dir_all(&openings).unwrap();
+    std::fs::write(&openings, "").unwrap();
+    let before = contents(folder.path());
+    let failed = unless_in_use(folder.path()).await.map(drop).unwrap_err();
+    assert_eq!(*failed.kind(), ErrorKind::Unavailable);
+    let cause = std::error::Error::source(&failed).unwrap().to_string();
+    assert!(
+        cause.contains("with the name of this program could not be written"),
+        "{cause}"
+    );
+    assert_eq!(contents(folder.path()), before);
+    std::fs::remove_file(&openings).unwrap();
+    let store = unless_in_use(folder.path()).await.unwrap();
+    assert!(is_there(&store, 1).await);
+}
+
 /// To see it fail: do not call `Mark::failed`.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_attempt_that_fails_does_not_make_the_store_appear_open() {
@@ -307,6 +360,58 @@ async fn an_attempt_that_fails_does_not_make_the_store_appear_open() {
     std::fs::write(&newest, &whole).unwrap();
     let store = unless_in_use(folder.path()).await.unwrap();
     assert!(is_there(&store, 1).await);
+}
+
+/// The clock of a machine, set back by an hour.
+#[derive(Debug)]
+struct SetBack(DefaultSystemClock);
+
+impl SystemClock for SetBack {
+    fn now(&self) -> DateTime<Utc> {
+        self.0.now() - TimeDelta::hours(1)
+    }
+
+    fn sleep<'a>(
+        &'a self,
+        duration: Duration,
+    ) -> std::pin::Pin<Box<dyn Future<Output = ()> + Send + 'a>> {
+        self.0.sleep(duration)
+    }
+
+    fn ticker<'a>(&'a self, duration: Duration) -> SystemClockTicker<'a> {
+        self.0.ticker(duration)
+    }
+}
+
+/// To see it fail: remove the mark of each store that is closed.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_program_that_cannot_record_that_it_has_closed_the_store_is_not_in_the_way() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(folder.path()).await.unwrap();
+    place(&store, 1).await;
+    store.close().await.unwrap();
+    for writes in [true, false] {
+        let builder = SlateDbStore::local_builder(folder.path()).unwrap();
+        let clock = Arc::new(SetBack(DefaultSystemClock::new()));
+        let behind = builder.configure(|database| database.with_system_clock(clock));
+        let behind = behind.open_unless_in_use().await.unwrap();
+        if writes {
+            let event = NewEvent::new(WorkflowId::new("order", "1"), "Placed", 1, "{}");
+            let stream = StreamId::new("process/shop/behind").unwrap();
+            let expected = ExpectedSequence::NoStream;
+            let refused = behind.append(&stream, expected, vec![event.unwrap()]).await;
+            let refused = refused.unwrap_err().to_string();
+            assert!(
+                refused.contains("the system clock is 60 min behind"),
+                "{refused}"
+            );
+        }
+        let _ = behind.close().await;
+        // This program is alive, and its attempt has failed.
+        let store = unless_in_use(folder.path()).await.unwrap();
+        assert!(is_there(&store, 1).await);
+        store.close().await.unwrap();
+    }
 }
 
 /// To see it fail: let the mark say the epoch that the database is at.

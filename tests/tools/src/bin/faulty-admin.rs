@@ -1,6 +1,7 @@
 //! The operator's tool for orders in `FAULTY_FOLDER`, whose object store fails
 //! as `FAULT` says: `denied` denies everything, `reads:N` all after N reads of files of data,
 //! `read-only` all that writes,
+//! `hangs:N` gives no answer to a write after N of them,
 //! `full:N` has room for N more files, `log-only` for none but those of the log and
 //! manifests, and `unclosable` has none for the mark by which a program says that it
 //! has closed the store.
@@ -43,6 +44,7 @@ fn main() -> ExitCode {
                     None => 0,
                 }),
                 full: fault.starts_with("full"),
+                hangs: fault.starts_with("hangs"),
                 log_only: fault == "log-only",
                 unclosable: fault == "unclosable",
             };
@@ -63,6 +65,7 @@ struct Faulty {
     denies: bool,
     reads: bool,
     full: bool,
+    hangs: bool,
     log_only: bool,
     unclosable: bool,
     room: AtomicU64,
@@ -128,7 +131,11 @@ impl ObjectStore for Faulty {
         payload: PutPayload,
         opts: PutOptions,
     ) -> Result<PutResult> {
-        self.writing(location, &payload)?;
+        match self.hangs {
+            true if self.one_less().is_err() => std::future::pending().await,
+            true => {}
+            false => self.writing(location, &payload)?,
+        }
         self.inner.put_opts(location, payload, opts).await
     }
 

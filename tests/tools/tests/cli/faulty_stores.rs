@@ -143,6 +143,34 @@ async fn a_full_disk_interrupts_a_run_that_can_be_resumed_later() {
     assert_eq!((&last["migrated"], &last["failed"]), (&0.into(), &0.into()));
 }
 
+/// To see it fail: leave out `Patience`.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_store_that_hangs_interrupts_a_run_when_the_patience_is_over() {
+    let folder = store().await;
+    let slow = ["run", "--yes", "--throttle", "100", "--patience", "3s"];
+    let began = std::time::Instant::now();
+    let said = faulty(folder.path(), "hangs:24", &slow);
+    let took = began.elapsed();
+    assert_eq!(said.code, Some(3), "{}{}", said.stdout, said.stderr);
+    assert!(took < std::time::Duration::from_secs(40), "{took:?}");
+    let all = format!("{}{}", said.stdout, said.stderr);
+    assert!(all.contains("had no answer for 3 seconds"), "{all}");
+
+    let said = tool(
+        env!("CARGO_BIN_EXE_faulty-admin"),
+        folder.path(),
+        Some("full:100000"),
+        &["run", "--yes", "--or-resume", "--json"],
+    );
+    assert_eq!(said.code, Some(0), "{}{}", said.stdout, said.stderr);
+    let last = said.stdout.lines().last().unwrap();
+    let last: serde_json::Value = serde_json::from_str(last).unwrap();
+    assert_eq!(
+        (&last["migrated"], &last["failed"]),
+        (&ORDERS.into(), &0.into())
+    );
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_store_that_cannot_be_closed_is_reported_after_its_run() {
     let folder = store().await;

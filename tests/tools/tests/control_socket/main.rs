@@ -279,7 +279,10 @@ async fn what_failed_is_shown_and_tried_again() {
     for request in ["show", "resume", "retry"] {
         let unknown = "00000000-0000-4000-8000-000000000000";
         client
-            .ask(json!({"request": request, "run": unknown, "limit": 1}))
+            .ask(match request {
+                "show" => json!({"request": request, "run": unknown, "limit": 1}),
+                _ => json!({"request": request, "run": unknown}),
+            })
             .await;
         let answer = client.end().await.to_string();
         assert!(answer.contains("is not in the store"), "{answer}");
