@@ -47,6 +47,9 @@ struct Arguments {
     /// The folder of the store; a new one is filled from the sample log.
     #[arg(long, value_name = "DIR")]
     store: PathBuf,
+    /// An event log in XES that fills a new store, instead of the sample log.
+    #[arg(long, value_name = "FILE")]
+    log: Option<PathBuf>,
     /// Where to offer the control socket.
     #[arg(long, value_name = "SOCKET")]
     socket: PathBuf,
@@ -81,7 +84,10 @@ async fn serve(arguments: Arguments) -> Result<(), Failed> {
         signal(SignalKind::terminate())?,
         signal(SignalKind::interrupt())?,
     );
-    let log = XesLog::embedded("the sample log", sample::LOG);
+    let log = match arguments.log {
+        Some(file) => XesLog::file(file),
+        None => XesLog::embedded("the sample log", sample::LOG),
+    };
     let store = import(&log, &arguments.store, |_, _| {}).await?.store;
     let runner = MigrationRunner::new(MigrationRegistry::linked()?, store.clone(), store.clone())
         .predicates(predicates());

@@ -10,8 +10,9 @@ pub(crate) const RESUME: &str = "resume";
 #[derive(Debug, Clone)]
 pub(crate) enum Goal {
     Run,
-    /// A dry run, with the command line of the real run.
-    DryRun(String),
+    /// A dry run, with the command line of the real run. There is none if that run would be
+    /// refused, because a program has the store open.
+    DryRun(Option<String>),
     /// Resumes a run that has done this before.
     Resume(RunId, RunCounts),
     Retry(RunId, Vec<FailureClass>),

@@ -43,6 +43,8 @@ impl FromStr for StreamFile {
 
 /// Empty lines are ignored.
 fn parse(text: &str) -> Result<Vec<StreamId>, String> {
+    // Editors on Windows begin a file with a byte order mark.
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     let lines = text.lines().enumerate();
     let named = lines.filter(|(_, line)| !line.trim().is_empty());
     let streams: Vec<StreamId> = named
@@ -64,7 +66,7 @@ mod tests {
 
     #[test]
     fn each_line_names_a_stream() {
-        let streams = parse("process/a/1\n\n  process/a/2\r\n").unwrap();
+        let streams = parse("\u{feff}process/a/1\n\n  process/a/2\r\n").unwrap();
         let names: Vec<&str> = streams.iter().map(StreamId::as_str).collect();
         assert_eq!(names, ["process/a/1", "process/a/2"]);
         assert_eq!(parse(" \n").unwrap_err(), "the file names no stream");

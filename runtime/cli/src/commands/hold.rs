@@ -33,7 +33,7 @@ pub(crate) struct Hold {
     #[command(flatten)]
     streams: Streams,
     /// Record why the processes are held
-    #[arg(long, value_name = "TEXT")]
+    #[arg(long, value_name = "TEXT", value_parser = NonEmptyStringValueParser::new())]
     reason: String,
     /// Record who holds the processes [default: the name of the user]
     #[arg(long, value_name = "NAME", value_parser = NonEmptyStringValueParser::new())]

@@ -84,7 +84,9 @@ impl Run {
             let confirmation = plan.confirmation(reader.durable_id().await?);
             let command = format!("run{} --plan {confirmation}", self.planned.arguments());
             let set = |runner| self.planned.apply(runner);
-            let goal = Goal::DryRun(command);
+            let in_use = reader.in_use().await?;
+            let is_alive = in_use.is_some_and(|in_use| in_use.appears_alive());
+            let goal = Goal::DryRun(Some(command).filter(|_| !is_alive));
             return drive(context, async { Ok(reader) }, set, goal, &self.execution).await;
         }
         // Check before the store is opened for writing, which fences other writers.
@@ -177,7 +179,7 @@ impl Run {
             self.are_at_most(context, planned.forecast.due, most)?;
         }
         let goal = match planned.filter(|_| self.or_resume) {
-            _ if self.dry_run => Goal::DryRun(look),
+            _ if self.dry_run => Goal::DryRun(Some(look)),
             Some(planned) => self.interrupted(context, planned.plan.fingerprint).await?,
             None => Goal::Run,
         };

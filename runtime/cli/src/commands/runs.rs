@@ -36,7 +36,16 @@ impl List {
     pub(crate) async fn run(self, context: &Context) -> Result<Exit, Failure> {
         let runs = context.history().await?;
         let latest = latest(&runs, self.limit.get()).await?;
-        let next = match (latest.interrupted(), latest.lines.first()) {
+        let interrupted = latest.interrupted();
+        // Another program resumes its runs itself.
+        let interrupted = match context.client().is_none()
+            && interrupted.is_some()
+            && runs.is_open_elsewhere().await?
+        {
+            true => None,
+            false => interrupted,
+        };
+        let next = match (interrupted, latest.lines.first()) {
             (Some(run), _) => context.command_line(&format!("resume {}", run.number)),
             (None, Some(last)) => context.command_line(&format!("show {}", last.number)),
             (None, None) => context.command_line("plan"),

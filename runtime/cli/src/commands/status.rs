@@ -238,8 +238,8 @@ fn next(
         return vec![context.command_line("migrations")];
     }
     let command = match last {
-        // The run is in progress in the program that has the store open.
-        Some(last) if last.is_claiming() && is_alive => return Vec::new(),
+        // The run is controlled through the program that has the store open.
+        Some(last) if last.is_open() && is_alive => return Vec::new(),
         Some(last) if last.is_open() => format!("resume {}", last.number),
         Some(last) if last.state == RunState::DoneWithErrors => format!("show {}", last.number),
         _ if any_outdated(versions) => "plan".to_owned(),

@@ -4,7 +4,7 @@
 //! The first signal cancels the run, which finishes the chunks in progress. The second
 //! signal drops the run, which is as safe as a kill.
 
-mod program_fit;
+pub(crate) mod program_fit;
 
 use std::fmt::Write as _;
 use std::future::Future;
@@ -208,15 +208,13 @@ pub(crate) async fn drive<S: Opened>(
             )));
         }
     };
-    if !goal.is_dry() {
-        let fits = async {
-            let present = store.present_versions().await?;
-            program_fit::check(context, &present, execution.allow_newer)
-        };
-        if let Err(refused) = fits.await {
-            store.close().await?;
-            return Err(refused);
-        }
+    let fits = async {
+        let present = store.present_versions().await?;
+        program_fit::check(context, &present, execution.allow_newer)
+    };
+    if let Err(refused) = fits.await {
+        store.close().await?;
+        return Err(refused);
     }
     // An operator who reads `done` relies on it, and a scan of the heads is little work.
     let runner = set(context.runner(migrations, &store).check_heads(true));

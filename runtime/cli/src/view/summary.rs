@@ -18,8 +18,10 @@ use crate::view::format::{self, count};
 use crate::view::output::{Answer, BAD, BOLD, DIM, GOOD, WARN, plain, to_type};
 use crate::view::progress::{rate, rounded};
 
-/// Maximum number of failures and warnings shown; `show` lists all failures.
+/// Maximum number of failures and warnings shown, and of failures in a text; `show` lists
+/// all failures.
 const SHOWN: usize = 10;
+const SHORT: usize = 3;
 
 /// Number of failures read at a time.
 const PAGE: usize = 1_000;
@@ -41,7 +43,7 @@ pub(crate) struct RunSummary {
     migrated: u64,
     /// How often the run took a process further that it had migrated before.
     migrated_further: u64,
-    /// Migrated by this execution, processes that were taken further included.
+    /// Migrated by this execution, without processes that were taken further.
     migrated_by_execution: u64,
     failed: u64,
     skipped: u64,
@@ -159,13 +161,11 @@ impl RunSummary {
             _ => RunCounts::default(),
         };
         let looked_at = progress.counts.selected().saturating_sub(before.selected());
-        let moved = (report.migrated + report.migrated_further) as u64;
-        let moved_before = before.migrated + before.migrated_further;
         let number = known.number.map(|number| number.to_string());
         let id = run.map(|run| run.to_string());
         let name = number.or_else(|| id.clone()).unwrap_or_default();
         let next = match (exit, goal) {
-            (Exit::Done, Goal::DryRun(command)) => vec![command.clone()],
+            (Exit::Done, Goal::DryRun(command)) => command.iter().cloned().collect(),
             (_, Goal::DryRun(_)) => Vec::new(),
             (Exit::Interrupted | Exit::Environment, _) => vec![format!("resume {name}")],
             (Exit::DoneWithErrors, _) => {
@@ -189,7 +189,7 @@ impl RunSummary {
             state: report.state,
             migrated: report.migrated as u64,
             migrated_further: report.migrated_further as u64,
-            migrated_by_execution: moved.saturating_sub(moved_before),
+            migrated_by_execution: (report.migrated as u64).saturating_sub(before.migrated),
             failed: failed as u64,
             skipped: report.skipped as u64,
             skipped_by: report.skipped_by,
@@ -381,8 +381,12 @@ impl Answer for RunSummary {
     const KIND: &'static str = "run";
 
     fn text(&self, out: &mut String) -> fmt::Result {
-        for failure in self.failures.iter().take(3) {
+        for failure in self.failures.iter().take(SHORT) {
             writeln!(out, "{BAD}failed:{BAD:#} {}", plain(&failure.text))?;
+        }
+        let more = self.failed.saturating_sub(SHORT as u64);
+        if more > 0 && !self.failures.is_empty() {
+            writeln!(out, "{BAD}failed:{BAD:#} … and {} more", count(more))?;
         }
         for warning in &self.warnings {
             writeln!(out, "{WARN}warning:{WARN:#} {}", plain(&warning.text))?;

@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use std::pin::pin;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures_util::future::{Either, select};
 use state_migration_core::{
@@ -558,6 +558,10 @@ fn large_result(
     })
 }
 
+/// Time in user code after which a page of a run ends. A program that is killed then loses
+/// no more work.
+const IN_CODE: Duration = Duration::from_secs(1);
+
 /// Results of user code on several processes.
 #[derive(Default)]
 struct Results {
@@ -571,12 +575,12 @@ enum StopReason {
     /// The code cannot read the snapshot that the fold of this process starts from.
     BadSnapshot(StreamId),
     /// The rest of the page is left to a later page: the new states are as large as a
-    /// page may be, or the run has to end.
+    /// page may be, the code took as long as it may, or the run has to end.
     Cut,
 }
 
-/// Runs user code on the processes of a page. If the run was cancelled meanwhile, it
-/// `may_stop` after any process.
+/// Runs user code on the processes of a page. If the run was cancelled meanwhile, or the code
+/// is slow, it `may_stop` after any process.
 fn convert_all(
     context: &ChunkContext,
     processes: Vec<(usize, Arc<Scanned>)>,
@@ -586,10 +590,11 @@ fn convert_all(
 ) -> Option<StopReason> {
     let mut bytes = 0;
     let mut is_first = true;
+    let began = Instant::now();
     for (at, scanned) in processes {
         // The first process is always decided, so that each page comes to an end.
-        let cancelled = may_stop && !is_first && context.control.is_cancelled();
-        if bytes >= scan::CHUNK_BYTES || cancelled {
+        let is_over = || context.control.is_cancelled() || began.elapsed() >= IN_CODE;
+        if bytes >= scan::CHUNK_BYTES || (may_stop && !is_first && is_over()) {
             return Some(StopReason::Cut);
         }
         is_first = false;

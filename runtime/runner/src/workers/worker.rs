@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use state_migration_core::selection::before;
 use state_migration_core::{
@@ -28,6 +28,10 @@ use crate::workers::queue::Queue;
 /// Maximum number of pages, and of bytes, that are made durable together.
 const TOGETHER: usize = 4;
 const TOGETHER_BYTES: usize = 8 << 20;
+
+/// Time in which chunks were migrated that are then made durable together: code that is
+/// slow is not repeated after the program was killed.
+const TOGETHER_TIME: Duration = Duration::from_secs(1);
 
 /// A message of a worker to the main task.
 pub(crate) enum WorkerMessage {
@@ -234,7 +238,9 @@ impl Worker {
                     self.count(&done);
                     self.waiting.push(done);
                     let bytes: usize = self.waiting.iter().map(|done| done.bytes).sum();
-                    if self.waiting.len() >= TOGETHER || bytes >= TOGETHER_BYTES {
+                    let took: Duration = self.waiting.iter().map(|done| done.took).sum();
+                    let is_much = bytes >= TOGETHER_BYTES || took >= TOGETHER_TIME;
+                    if self.waiting.len() >= TOGETHER || is_much {
                         self.flush_results().await?;
                     }
                     if range.row.done {

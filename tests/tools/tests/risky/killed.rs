@@ -1,9 +1,28 @@
 //! Programs that are killed while harmless parcels are in user code.
 
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::child::Parcels;
+
+/// To see it fail: do not end a page after a time in user code.
+#[test]
+fn what_slow_code_has_converted_is_durable_soon() {
+    let parcels = Parcels::new(60, &["sleeps:500"], 10_000);
+    // Each program is killed before all of it could be converted.
+    for kill in 1..=3 {
+        let mut service = parcels.serve();
+        let began = Instant::now();
+        assert!(service.durable(kill), "kill {kill}");
+        let took = began.elapsed();
+        assert!(took < Duration::from_secs(8), "kill {kill}: {took:?}");
+        service.signal("-KILL");
+        service.ended();
+    }
+    let shown = parcels.tool(&["show", "1", "--json"]);
+    let shown: serde_json::Value = serde_json::from_slice(&shown.stdout).unwrap();
+    assert!(shown["migrated"].as_u64().unwrap() >= 3, "{shown}");
+}
 
 const PARCELS: u64 = 4_000;
 const KILLS: u64 = 20;

@@ -18,6 +18,7 @@ use state_migration_runner::{ChangedStep, Plan, PlannedPredicate, PlannedRoute, 
 use crate::context::{Context, last_word};
 use crate::exit_code::{Exit, Failure, Reason};
 use crate::history::History;
+use crate::local::program_fit;
 use crate::local::throttle;
 use crate::other_code::OtherCode;
 use crate::remote::{ServiceClient, service};
@@ -147,8 +148,9 @@ struct Looked {
     warnings: Vec<String>,
     /// The commands about a run that another run has to wait for.
     first: Vec<String>,
-    /// Whether such a run is controlled through a program that has the store open.
-    is_elsewhere: bool,
+    /// Whether this program would refuse to run: another program has the store open, or this
+    /// program does not fit the store.
+    is_refused: bool,
 }
 
 impl ShowPlan {
@@ -164,7 +166,7 @@ impl ShowPlan {
                 },
             mut warnings,
             first,
-            is_elsewhere,
+            is_refused,
         } = match context.client() {
             Some(client) => self.in_service(context, &client).await?,
             None => self.in_store(context).await?,
@@ -177,7 +179,7 @@ impl ShowPlan {
                 counted(streams as u64, "--stream option", "--stream options")
             ));
         }
-        let next = match is_elsewhere {
+        let next = match is_refused {
             true => Vec::new(),
             false => self.next(context, &confirmation, &forecast, first),
         };
@@ -246,6 +248,10 @@ impl ShowPlan {
                 resume.iter().map(|it| context.command_line(it)).collect()
             }
         };
+        let present = reader.present_versions().await?;
+        let misfit = program_fit::check(context, &present, false).err();
+        warnings.extend(misfit.iter().map(|misfit| misfit.message().to_owned()));
+        let is_misfit = misfit.is_some();
         let store_id = reader.durable_id().await?;
         Ok(Looked {
             planned: Planned {
@@ -256,7 +262,7 @@ impl ShowPlan {
             },
             warnings,
             first,
-            is_elsewhere,
+            is_refused: is_alive || is_misfit,
         })
     }
 
@@ -277,7 +283,7 @@ impl ShowPlan {
             planned,
             warnings: warning.into_iter().collect(),
             first: first.iter().map(|it| context.command_line(it)).collect(),
-            is_elsewhere: false,
+            is_refused: false,
         })
     }
 

@@ -10,7 +10,7 @@ use std::time::Duration;
 use serde::ser::Error as _;
 use serde::{Serialize, Serializer};
 use state_migration_core::{FailureClass, Selection, StreamId};
-use state_migration_runner::{Execution, Plan, RunAction, RunCounts, RunRecord};
+use state_migration_runner::{Execution, Plan, RunAction, RunCounts, RunKind, RunRecord};
 
 use crate::context::{Context, last_word, option};
 use crate::exit_code::{Exit, Failure};
@@ -61,6 +61,9 @@ struct RunView {
     /// Whether the run is known to be in progress.
     #[serde(skip)]
     is_in_progress: bool,
+    /// The number of the run whose failures a retry is for.
+    #[serde(skip)]
+    retry_of: Option<u64>,
     plan: PlanView,
     counts: RunCounts,
     /// Who started and resumed the run, oldest first.
@@ -290,6 +293,7 @@ impl Show {
         );
         context.output.answer(&RunView {
             is_in_progress,
+            retry_of: retry_of(&record, &all),
             plan: PlanView::of(&record.plan),
             executed: ExecutionView::all(executions, &counts),
             requests: actions.into_iter().map(RequestView::from).collect(),
@@ -378,6 +382,15 @@ fn took_over(record: &RunRecord) -> Option<String> {
     record.took_over.map(|run| run.to_string())
 }
 
+/// The number of the run whose failures a retry is for.
+fn retry_of(record: &RunRecord, all: &[RunRecord]) -> Option<u64> {
+    let RunKind::Retry { of, .. } = &record.kind else {
+        return None;
+    };
+    let of = all.iter().find(|run| run.id == *of)?;
+    Some(of.number)
+}
+
 impl Answer for RunView {
     const KIND: &'static str = "show";
 
@@ -385,7 +398,11 @@ impl Answer for RunView {
         let Self { run, counts, .. } = self;
         let mut line = |name: &str, value: &str| writeln!(out, "{DIM}{name:10}{DIM:#} {value}");
         line("run", &format!("{BOLD}{}{BOLD:#}  {}", run.number, run.run))?;
-        let what = match &run.retry_of {
+        let retry_of = run.retry_of.as_ref().map(|id| match self.retry_of {
+            Some(number) => format!("run {number}"),
+            None => format!("run {id}"),
+        });
+        let what = match &retry_of {
             Some(of) => format!("retry of {of}"),
             None => run.what.to_owned(),
         };
@@ -402,7 +419,11 @@ impl Answer for RunView {
         line("actor", &plain(&run.actor))?;
         line("reason", &plain(&run.reason))?;
         line("plan", &self.plan.fingerprint)?;
-        line("processes", &self.plan.selection)?;
+        let of_retry = retry_of.map(|of| format!("those that failed in {of}"));
+        line(
+            "processes",
+            of_retry.as_ref().unwrap_or(&self.plan.selection),
+        )?;
         for route in &self.plan.routes {
             line("route", &plain(route))?;
         }

@@ -15,7 +15,7 @@ use unicode_width::UnicodeWidthStr;
 
 use crate::view::format::{self, count};
 use crate::view::output::{BAD, DIM, WARN, plain};
-use crate::view::progress::{percent, rate};
+use crate::view::progress::{percent, rate, share};
 
 /// Minimum and maximum length of a bar.
 const SHORTEST: usize = 10;
@@ -112,10 +112,19 @@ fn lines(
         None if left > 0 => Some((DIM, format!("and {left} more workflows"))),
         None if lines.is_empty() => Some((DIM, "reading the store".to_owned())),
         None if progress.state == RunState::Paused => Some((WARN, "paused".to_owned())),
-        None => None,
+        None => of_store(progress).map(|far| (DIM, far)),
     };
     lines.extend(below.map(|(style, text)| vec![(style, cut(&text, width))]));
     lines
+}
+
+/// How far a run is whose processes were not counted.
+fn of_store(progress: &Progress) -> Option<String> {
+    let is_counted = progress.expected.is_some();
+    let percent = share(progress).filter(|_| !is_counted)?;
+    let left = progress.time_left.map(format::duration);
+    let left = left.map_or_else(String::new, |left| format!(", {left} left"));
+    Some(format!("{percent} % of the store{left}"))
 }
 
 fn name(workflow: &str) -> String {

@@ -143,6 +143,9 @@ struct ProgressLine {
     time_left_ms: Option<u64>,
     /// The time without progress, if it is long.
     idle_ms: Option<u64>,
+    /// The completed part of the run, in percent.
+    #[serde(skip)]
+    percent: Option<u64>,
     workflows: Vec<WorkflowLine>,
 }
 
@@ -170,6 +173,7 @@ impl ProgressLine {
             per_second: rounded(progress.per_second),
             time_left_ms: progress.time_left.map(format::millis),
             idle_ms: idle.map(format::millis),
+            percent: share(progress),
             workflows: progress.workflows.iter().map(WorkflowLine::of).collect(),
         }
     }
@@ -204,6 +208,13 @@ pub(crate) fn rate(per_second: f64) -> String {
     format!("{}/s", count(per_second))
 }
 
+/// The completed part of a run in percent, if known.
+fn share(progress: &Progress) -> Option<u64> {
+    // The cast saturates.
+    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
+    progress.share().map(|share| (share * 100.0) as u64)
+}
+
 /// Percentage, rounded down so that 100 is shown only at the end.
 fn percent(done: u64, expected: u64) -> u64 {
     (done.min(expected) * 100)
@@ -220,6 +231,10 @@ impl Answer for ProgressLine {
             let text = idle.as_deref().unwrap_or("reading the store");
             return writeln!(out, "{}: {text}", self.state);
         }
+        // Where the processes were not counted, the heads tell how far the run is.
+        let is_one = self.workflows.len() == 1;
+        let percent_of_run = self.percent.filter(|_| is_one);
+        let left_of_run = self.time_left_ms.filter(|_| is_one);
         for of_it in &self.workflows {
             let done = of_it.migrated + of_it.failed + of_it.skipped;
             write!(out, "{}: ", of_it.workflow)?;
@@ -233,13 +248,16 @@ impl Answer for ProgressLine {
                 )?,
                 None => write!(out, "{}", count(done))?,
             }
+            if let (None, Some(percent)) = (of_it.expected, percent_of_run) {
+                write!(out, " ({percent} % of the store)")?;
+            }
             write!(out, ", {} failed", count(of_it.failed))?;
             if let Some(idle) = &idle {
                 writeln!(out, "; {idle}")?;
                 continue;
             }
             write!(out, ", {}", rate(of_it.per_second))?;
-            if let Some(left) = of_it.time_left_ms {
+            if let Some(left) = of_it.time_left_ms.or(left_of_run) {
                 let left = format::duration(Duration::from_millis(left));
                 write!(out, ", {left} left")?;
             }
