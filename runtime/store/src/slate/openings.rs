@@ -25,6 +25,7 @@ use state_migration_core::{Error, ErrorKind, Timestamp};
 use tokio::time::timeout;
 use uuid::Uuid;
 
+use crate::slate::answer::{self, Cloud};
 use crate::slate::kv::Files;
 
 /// The folder of the marks.
@@ -65,17 +66,23 @@ impl Mark {
         let row = PutPayload::from(row::write(&self.opening)?);
         let put = self.files.object_store.put(&self.file, row);
         let put = timeout(WITHIN, put).await;
-        let unwritten = |error: Box<dyn std::error::Error + Send + Sync>| {
-            let message = format!(
-                "the file {} with the name of this program could not be written; check that the store answers and that this program may write to it",
-                self.file
-            );
-            Error::new(ErrorKind::Unavailable, message).with_source(error)
+        let (why, error): (_, Box<dyn std::error::Error + Send + Sync>) = match put {
+            Ok(Ok(_)) => return Ok(()),
+            Ok(Err(error)) => (
+                answer::of(&error, Cloud::of(&self.files.object_store)),
+                error.into(),
+            ),
+            Err(late) => (None, late.into()),
         };
-        match put {
-            Ok(put) => put.map(drop).map_err(|error| unwritten(error.into())),
-            Err(late) => Err(unwritten(late.into())),
-        }
+        let why = match why {
+            Some(answer) => format!(": {answer}"),
+            None => "; check that the store answers".to_owned(),
+        };
+        let message = format!(
+            "the file {}, which names this program, could not be written{why}",
+            self.file
+        );
+        Err(Error::new(ErrorKind::Unavailable, message).with_source(error))
     }
 
     /// Records that the attempt failed.

@@ -194,7 +194,7 @@ fn later(grams: u64, stage: Stage, message: &str) -> Bad {
         payload: format!(r#"{{"Sent":{{"grams":{}}}}}"#, grams - 1),
         stage,
         sequence: None,
-        message: format!("parcel@v1->v2: {message}"),
+        message: format!("{message}, in parcel@v1->v2"),
     }
 }
 

@@ -330,7 +330,7 @@ async fn a_program_that_cannot_leave_its_mark_does_not_open_the_store() {
     assert_eq!(*failed.kind(), ErrorKind::Unavailable);
     let cause = std::error::Error::source(&failed).unwrap().to_string();
     assert!(
-        cause.contains("with the name of this program could not be written"),
+        cause.contains(", which names this program, could not be written"),
         "{cause}"
     );
     assert_eq!(contents(folder.path()), before);
