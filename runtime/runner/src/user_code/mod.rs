@@ -2,6 +2,7 @@
 //! back.
 
 pub(crate) mod abandoned;
+pub(crate) mod exit;
 pub(crate) mod gaps;
 pub(crate) mod panics;
 pub(crate) mod round_trip;

@@ -18,6 +18,7 @@ use tokio::time::timeout;
 use crate::observe::CurrentSpan;
 use crate::run::in_user_code::{InUserCode, Slot};
 use crate::user_code::abandoned::{Abandoned, TOO_MANY};
+use crate::user_code::exit;
 use crate::user_code::gaps::{self, Gaps};
 
 /// The stack of a thread for user code. The main thread of a program has 8 MiB, and the
@@ -226,7 +227,7 @@ impl Watchdog {
                 lost,
             });
         }
-        let done = work();
+        let done = exit::watched(stream, work);
         self.lock().work = None;
         let elapsed = began.elapsed();
         let took = || elapsed.saturating_sub(self.gaps.lost().saturating_sub(lost));
