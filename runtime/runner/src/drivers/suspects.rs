@@ -1,22 +1,30 @@
 //! Suspects, tried alone before a run continues.
 //!
-//! A suspect was in user code when a program ended. Here its code runs while no other
-//! user code of the run does, and the result is discarded. If the program ends again, the
-//! next execution knows which process it was.
+//! A suspect was in user code when a program ended. Here it is migrated while no other
+//! user code of the run runs, as if it were opened beside the run. If the program ends again,
+//! the next execution knows which process it was. If its code fails, the run reaches the
+//! process again.
 
+use std::pin::pin;
 use std::sync::Arc;
+use std::time::Duration;
 
+use futures_util::future::{Either, select};
 use state_migration_core::{DueOf, Error, FailureClass, StreamId};
 
 use crate::chunk::context::ChunkContext;
 use crate::chunk::page::Page;
 use crate::run::RunKind;
 use crate::run::bookkeeping::Bookkeeping;
-use crate::run::run_log::Range;
+use crate::run::on_open_log::OnOpenLog;
+use crate::run::run_log::{Range, RunLog};
 use crate::run::suspects::{self, Decided, SuspectRow, Verdict};
 use crate::run_context::RunContext;
 use crate::stages::scan;
 use crate::user_code::threads::EndOfRun;
+
+/// Time within which code that ends the program is expected to do so.
+const AT_ONCE: Duration = Duration::from_secs(1);
 
 impl ChunkContext {
     /// Tries each suspect that this run is for, and then knows which processes fail
@@ -35,22 +43,37 @@ impl ChunkContext {
             if row.verdict != Verdict::Suspected || !self.selection.selects(stream) {
                 continue;
             }
-            let Some(verdict) = self.try_alone(stream, row).await? else {
+            let verdict = {
+                let mut tried = pin!(self.try_alone(stream, row, &run_log));
+                match select(tried.as_mut(), pin!(tokio::time::sleep(AT_ONCE))).await {
+                    Either::Left((verdict, _)) => verdict?,
+                    Either::Right(_) => {
+                        let slow = SuspectRow {
+                            slow: true,
+                            ..row.clone()
+                        };
+                        run_log.suspect(stream, &slow).await?;
+                        tried.await?
+                    }
+                }
+            };
+            let Some(verdict) = verdict else {
                 continue;
             };
-            row.verdict = verdict;
+            (row.verdict, row.slow) = (verdict, false);
             run_log.suspect(stream, row).await?;
         }
         self.decided = Decided::of(suspects);
         Ok(())
     }
 
-    /// Runs the code of a suspect. Returns `None` if the run has no code for the process,
-    /// or other code.
+    /// Migrates a suspect. Returns `None` if the run has no code for the process, or other
+    /// code.
     async fn try_alone(
         &self,
         stream: &StreamId,
         row: &SuspectRow,
+        run_log: &RunLog,
     ) -> Result<Option<Verdict>, Error> {
         let Some(head) = self.store.head(stream).await? else {
             return Ok(None);
@@ -60,7 +83,16 @@ impl ChunkContext {
             return Ok(None);
         }
         let mut alone = self.clone();
-        alone.committer.bookkeeping = Bookkeeping::DryRun;
+        // Only a run can tell which are the first N processes, or which have failed.
+        let commits =
+            matches!(run_log.record().kind, RunKind::Migrate) && self.selection.limit().is_none();
+        alone.committer.bookkeeping = match commits {
+            true => {
+                let log = OnOpenLog::of_run(self.store.clone(), run_log.run()).await?;
+                Bookkeeping::OnOpen(Arc::new(log))
+            }
+            false => Bookkeeping::DryRun,
+        };
         let page = scan::page(
             &alone.store,
             DueOf::Streams(vec![stream.clone()]),
@@ -83,6 +115,8 @@ impl ChunkContext {
             }
             // The workers end the run.
             Err(error) if EndOfRun::behind(&error).is_some() => Ok(None),
+            // Its code has returned, and the run reaches the process again.
+            Err(error) if error.is_conflict() => Ok(Some(Verdict::Survived)),
             Err(error) => Err(error),
         }
     }

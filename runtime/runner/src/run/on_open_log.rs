@@ -72,6 +72,20 @@ impl OnOpenLog {
         Ok((log, plan))
     }
 
+    /// The bookkeeping of a run that this program executes.
+    pub(crate) async fn of_run(
+        store: Arc<dyn TransactionalStore>,
+        run: RunId,
+    ) -> Result<Self, Error> {
+        let claim = run_log::row(&store, claim::CLAIM).await?;
+        Ok(Self {
+            store,
+            run,
+            claim,
+            is_own: false,
+        })
+    }
+
     pub(crate) fn run(&self) -> RunId {
         self.run
     }

@@ -7,8 +7,9 @@
 //! (`drivers/suspects.rs`). If the program ends again, exactly one process was in user
 //! code, and that process fails in all later executions with the same code.
 //!
-//! A process that was in user code by coincidence survives that, and is migrated with the
-//! others. Some code ends the program only beside other code. Its process fails after
+//! A process that was in user code by coincidence survives that, and is migrated. So does a
+//! process whose code runs alone for a while before the program ends: somebody may have
+//! killed the program. Some code ends the program only beside other code. Its process fails after
 //! [`MOST_DEATHS`] ends of a program, which no coincidence explains.
 
 use std::collections::BTreeMap;
@@ -42,6 +43,9 @@ pub struct SuspectRow {
     /// Number of times that the program ended.
     pub(crate) deaths: u32,
     pub(crate) verdict: Verdict,
+    /// Whether its code ran alone for a while, and the program did not end at once.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) slow: bool,
 }
 
 /// What is known of a suspect.
@@ -72,11 +76,14 @@ impl SuspectRow {
                 code,
                 deaths: 1,
                 verdict: Verdict::Suspected,
+                slow: false,
             };
         };
         let deaths = before.deaths.saturating_add(1);
         let verdict = match before.verdict {
             Verdict::Survived if deaths < MOST_DEATHS => Verdict::Suspected,
+            // A program that is killed from outside is killed while slow code runs.
+            Verdict::Suspected if before.slow && deaths < MOST_DEATHS => Verdict::Suspected,
             Verdict::NeverReturned => Verdict::NeverReturned,
             Verdict::Suspected | Verdict::Survived | Verdict::EndedProgram => Verdict::EndedProgram,
         };
@@ -85,6 +92,7 @@ impl SuspectRow {
             code,
             deaths,
             verdict,
+            slow: false,
         }
     }
 
@@ -263,11 +271,16 @@ mod tests {
     }
 
     fn verdict_after(before: Verdict, deaths: u32) -> (Verdict, u32) {
+        verdict_after_one(before, deaths, false)
+    }
+
+    fn verdict_after_one(before: Verdict, deaths: u32, slow: bool) -> (Verdict, u32) {
         let before = SuspectRow {
             run: run(1),
             code: Fingerprint::default(),
             deaths,
             verdict: before,
+            slow,
         };
         let row = SuspectRow::after_death(Some(before), run(2), Fingerprint::default());
         assert_eq!(row.run, run(2));
@@ -291,6 +304,9 @@ mod tests {
             (Verdict::Suspected, last)
         );
         assert_eq!(verdict_after(Verdict::Survived, last), (ended, MOST_DEATHS));
+        let slow = |deaths| verdict_after_one(Verdict::Suspected, deaths, true);
+        assert_eq!(slow(1), (Verdict::Suspected, 2), "killed from outside");
+        assert_eq!(slow(last), (ended, MOST_DEATHS));
         assert_eq!(verdict_after(ended, 2), (ended, 3));
         let stuck = Verdict::NeverReturned;
         assert_eq!(verdict_after(stuck, 1), (stuck, 2));

@@ -79,6 +79,13 @@ impl Service {
         false
     }
 
+    /// Reads until the run has begun.
+    pub(crate) fn begun(&mut self) {
+        let begun = self.lines.by_ref().map(Result::unwrap);
+        let mut begun = begun.filter(|line| line.starts_with("durable "));
+        assert!(begun.next().is_some());
+    }
+
     pub(crate) fn signal(&self, signal: &str) {
         let id = self.child.id().to_string();
         let sent = Command::new("kill").args([signal, &id]).status().unwrap();

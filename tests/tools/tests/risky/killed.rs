@@ -24,6 +24,36 @@ fn what_slow_code_has_converted_is_durable_soon() {
     assert!(shown["migrated"].as_u64().unwrap() >= 3, "{shown}");
 }
 
+/// Code that takes three seconds is killed after two, again and again, also while it is
+/// tried alone. To see it fail: leave out `SuspectRow::slow`.
+#[test]
+fn slow_code_is_not_taken_for_code_that_ends_the_program() {
+    let parcels = Parcels::new(4, &["sleeps:3000"], 10_000);
+    for _ in 0..4 {
+        let mut service = parcels.serve();
+        service.begun();
+        thread::sleep(Duration::from_millis(2_200));
+        service.signal("-KILL");
+        assert_eq!(service.ended(), None);
+    }
+    // Suspects that were tried alone stay migrated, so that each program comes further.
+    let mut service = parcels.serve();
+    service.begun();
+    thread::sleep(Duration::from_millis(4_500));
+    service.signal("-KILL");
+    assert_eq!(service.ended(), None);
+    let shown = || {
+        let shown = parcels.tool(&["show", "1", "--json"]);
+        let shown: serde_json::Value = serde_json::from_slice(&shown.stdout).unwrap();
+        let counts = ["migrated", "failed"].map(|count| shown[count].as_u64().unwrap());
+        (counts, shown["state"].clone())
+    };
+    let (counts, _) = shown();
+    assert!(counts[0] > 0 && counts[1] == 0, "{counts:?}");
+    assert!(parcels.serve().ended().is_some());
+    assert_eq!(shown(), ([4, 0], "done".into()));
+}
+
 const PARCELS: u64 = 4_000;
 const KILLS: u64 = 20;
 
