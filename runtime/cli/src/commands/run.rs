@@ -153,7 +153,7 @@ impl Run {
             let executions = runs.executions(record.id).await?;
             if record.last_plan(&executions).fingerprint == plan {
                 goal = Goal::Resume(record.id, runs.counts(record.id).await?);
-            } else if record.state != RunState::Cancelled {
+            } else if record.state != RunState::Cancelled && context.client().is_none() {
                 context.output.warn(&format!(
                     "run {} was interrupted and has another plan, so a new run begins",
                     record.number

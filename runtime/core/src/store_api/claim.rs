@@ -53,6 +53,9 @@ pub struct Opening {
     pub program: Program,
     /// The location, so that a copy of a store does not count as open.
     pub place: String,
+    /// The identity of the folder, which has one under all of its paths.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub folder: Option<String>,
     pub opened: Timestamp,
     /// Whether the attempt failed.
     #[serde(default)]
@@ -121,6 +124,7 @@ mod tests {
             epoch: 7,
             program,
             place: "/data/loans".to_owned(),
+            folder: None,
             opened: Timestamp::from_micros(8),
             failed: false,
             fence: None,

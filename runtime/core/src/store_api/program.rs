@@ -143,13 +143,20 @@ fn is_free(_pid: u32) -> bool {
     false
 }
 
-/// The boot of the operating system, and the namespace of its process ids: containers
-/// have their own.
+/// The boot of the operating system, and the namespaces of its process ids and of its time:
+/// containers may have their own, in which ids and start times are others.
 #[cfg(target_os = "linux")]
 fn machine() -> Option<String> {
     let boot = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?;
     let namespace = std::fs::read_link("/proc/self/ns/pid").ok()?;
-    Some(format!("{} {}", boot.trim(), namespace.display()))
+    // A kernel without namespaces for time has one time.
+    let time = std::fs::read_link("/proc/self/ns/time").unwrap_or_default();
+    Some(format!(
+        "{} {} {}",
+        boot.trim(),
+        namespace.display(),
+        time.display()
+    ))
 }
 
 #[cfg(not(target_os = "linux"))]

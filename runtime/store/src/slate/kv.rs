@@ -44,6 +44,8 @@ pub(crate) struct Files {
     pub(crate) object_store: Arc<dyn ObjectStore>,
     /// The location as text.
     pub(crate) place: String,
+    /// The identity of the folder.
+    pub(crate) folder: Option<String>,
     /// The folder for the files of runs, beside those of the database.
     pub(crate) scratch: Option<PathBuf>,
 }

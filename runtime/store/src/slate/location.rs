@@ -56,15 +56,23 @@ impl Place {
         }
     }
 
-    /// The location as text, the same for all programs that use it: a folder has one name
-    /// under all of its paths, also in containers, and another one than its copies.
+    /// The location as text, the same for all programs that use it.
     pub(crate) fn name(&self, path: &Path) -> String {
         match self {
-            Self::Folder(folder) => folder_id(folder).unwrap_or_else(|| {
+            Self::Folder(folder) => {
                 let folder = folder.canonicalize().unwrap_or_else(|_| folder.clone());
                 folder.display().to_string()
-            }),
+            }
             Self::ObjectStore(store) => format!("{store}/{path}"),
+        }
+    }
+
+    /// The identity of a folder, which has one under all of its paths, also in containers,
+    /// and another one than its copies.
+    pub(crate) fn folder_id(&self) -> Option<String> {
+        match self {
+            Self::Folder(folder) => folder_id(folder),
+            Self::ObjectStore(_) => None,
         }
     }
 

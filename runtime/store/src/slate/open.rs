@@ -382,6 +382,7 @@ impl SlateDbStoreBuilder {
             path: self.path.clone(),
             object_store,
             place: self.place.name(&self.path),
+            folder: self.place.folder_id(),
             scratch: self.place.scratch(),
         }
     }

@@ -53,6 +53,7 @@ impl Mark {
                 epoch,
                 program: Program::this().clone(),
                 place: files.place.clone(),
+                folder: files.folder.clone(),
                 opened: Timestamp::now(),
                 failed: false,
                 fence: None,
@@ -144,8 +145,12 @@ impl Openings {
     pub(crate) async fn read(files: &Files, epoch: u64) -> Self {
         let mut all = read(files, epoch).await.unwrap_or_default();
         let fence = all.iter().find_map(|opening| opening.fence);
-        // In a copy of a store, the marks are of the original.
-        all.retain(|opening| opening.place == files.place);
+        // In a copy of a store, the marks are of the original. The original may have been
+        // renamed, or replaced by a copy.
+        all.retain(|opening| {
+            let is_folder = opening.folder.is_some() && opening.folder == files.folder;
+            is_folder || opening.place == files.place
+        });
         Self { all, fence }
     }
 

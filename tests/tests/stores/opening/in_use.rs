@@ -291,7 +291,7 @@ async fn the_mark_of_a_program_is_not_that_of_a_copy() {
     assert_eq!(program.tell("place 2"), "done");
 }
 
-/// To see it fail: let the mark say the path of the folder.
+/// To see it fail: let the mark say the path of the folder only.
 #[cfg(unix)]
 #[tokio::test(flavor = "multi_thread")]
 async fn a_folder_that_was_renamed_keeps_the_marks_of_its_programs() {
@@ -311,6 +311,26 @@ async fn a_folder_that_was_renamed_keeps_the_marks_of_its_programs() {
     program.kill();
     let store = unless_in_use(&after).await.unwrap();
     assert!(is_there(&store, 1).await);
+}
+
+/// To see it fail: let the mark say the identity of the folder only.
+#[cfg(unix)]
+#[tokio::test(flavor = "multi_thread")]
+async fn a_copy_in_the_place_of_the_original_names_the_program_that_has_it_open() {
+    let parent = tempfile::tempdir().unwrap();
+    let (store, moved) = (parent.path().join("store"), parent.path().join("moved"));
+    let mut program = Program::holding(&store);
+    assert_eq!(program.tell("place 1"), "done");
+    std::fs::rename(&store, &moved).unwrap();
+    let copied = Command::new("cp")
+        .arg("-r")
+        .arg(&moved)
+        .arg(&store)
+        .status();
+    assert!(copied.unwrap().success());
+    for folder in [&store, &moved] {
+        assert_eq!(refused(folder).await.is_alive, Some(true), "{folder:?}");
+    }
 }
 
 /// To see it fail: ignore the error of `Mark::put`.
