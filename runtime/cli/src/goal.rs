@@ -10,8 +10,8 @@ pub(crate) const RESUME: &str = "resume";
 #[derive(Debug, Clone)]
 pub(crate) enum Goal {
     Run,
-    /// A dry run, with the command line of the real run. There is none if that run would be
-    /// refused, because a program has the store open.
+    /// A dry run, with the command line of the real run. It is missing if
+    /// that run would be refused, because a program has the store open.
     DryRun(Option<String>),
     /// Resumes a run that has done this before.
     Resume(RunId, RunCounts),

@@ -134,9 +134,7 @@ impl Target {
         if let Some(configure) = &self.configure {
             builder = configure(builder);
         }
-        if let Some(patience) = self.patience {
-            builder = builder.patience(patience);
-        }
+        builder = builder.patience(self.patience.unwrap_or(PATIENCE));
         Ok(builder)
     }
 
@@ -218,6 +216,9 @@ impl Target {
         })
     }
 }
+
+/// How long a command other than a run waits for a store that does not answer.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// How often SlateDB repeats a request in this time: with pauses of a second, after the
 /// first few.

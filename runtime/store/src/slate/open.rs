@@ -58,7 +58,7 @@ pub struct SlateDbStoreBuilder {
     location: Option<String>,
     pub(crate) memory: Memory,
     settings: Settings,
-    patience: Option<Duration>,
+    pub(crate) patience: Option<Duration>,
     pub(crate) reader_options: DbReaderOptions,
     pub(crate) only_existing: bool,
     /// If set, a claim prevents opening a store that is not in use, except the
@@ -225,16 +225,16 @@ impl SlateDbStoreBuilder {
     }
 
     /// Changes the default options of this crate for a [`SlateDbReader`], which
-    /// uses no other setting of this builder except the [memory](Self::memory).
+    /// uses no other setting of this builder except the [memory](Self::memory) and the
+    /// [patience](Self::patience).
     pub fn with_reader_options(mut self, change: impl FnOnce(&mut DbReaderOptions)) -> Self {
         change(&mut self.reader_options);
         self
     }
 
-    /// Fails a write or a read if the object store gives no answer for this long. Without
-    /// this setting, a request waits for its answer without limit, and the settings of
-    /// SlateDB limit how often a request is repeated after an error.
-    #[must_use]
+    /// Fails a write or a read, also of a reader, if the object store gives no answer for this
+    /// long. Without this setting, a request waits for its answer without limit, and the
+    /// settings of SlateDB limit how often a request is repeated after an error.
     pub fn patience(mut self, limit: Duration) -> Self {
         self.patience = Some(limit);
         self

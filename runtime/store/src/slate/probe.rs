@@ -145,7 +145,7 @@ impl SlateDbStoreBuilder {
 
     /// How often the database was opened; `None` without a database.
     async fn epoch(&self, object_store: &Arc<dyn ObjectStore>) -> Result<Option<u64>, Error> {
-        let (at_once, _opening) = Storage::opening(object_store.clone(), None, None);
+        let (at_once, _opening) = Storage::opening(object_store.clone(), None, self.patience);
         let admin = self.admin(&at_once);
         // SlateDB retries here without limit, whatever the error.
         let manifest = damage::shielded(admin.read_manifest(None));
@@ -173,7 +173,7 @@ impl SlateDbStoreBuilder {
         object_store: Arc<dyn ObjectStore>,
         options: DbReaderOptions,
     ) -> Result<DbReader, Error> {
-        let (object_store, _opening) = Storage::opening(object_store, None, None);
+        let (object_store, _opening) = Storage::opening(object_store, None, self.patience);
         // Every other mode writes a checkpoint, or needs one.
         let builder = DbReader::builder(self.path.clone(), object_store.clone())
             .with_reader_mode(DbReaderMode::FollowLatest)
