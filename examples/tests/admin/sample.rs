@@ -62,6 +62,11 @@ impl Sample {
     pub(crate) fn opened_elsewhere(&self) {
         for mark in std::fs::read_dir(self.store().join("openings")).unwrap() {
             let mark = mark.unwrap().path();
+            // On another machine, no lock tells whether the program lives.
+            if mark.extension().is_some() {
+                std::fs::remove_file(&mark).unwrap();
+                continue;
+            }
             let text = String::from_utf8(std::fs::read(&mark).unwrap()).unwrap();
             let (before, machine) = text.split_once("\"machine\":\"").unwrap();
             std::fs::write(&mark, format!("{before}\"machine\":\"another {machine}")).unwrap();

@@ -66,14 +66,6 @@ pub struct Opening {
     pub fence: Option<u64>,
 }
 
-impl Opening {
-    /// Whether the program is known to have the store closed.
-    #[must_use]
-    pub fn is_over(&self) -> bool {
-        self.failed || self.program.has_ended()
-    }
-}
-
 /// Decodes the claim row; without a row the store is unclaimed.
 pub fn read(row: Option<Bytes>) -> Result<Claim, Error> {
     row.map_or_else(

@@ -70,10 +70,10 @@ impl Probe {
     fn in_use(&self, newest: &Newest, writes: bool) -> InUse {
         let run = self.holder.as_ref().map(|holder| holder.run);
         let mut in_use = InUse::new(self.epoch.unwrap_or_default(), run, writes, newest.age());
-        if let Some(opening) = self.openings.current() {
-            in_use.is_alive = opening.program.is_alive();
-            in_use.program = Some(opening.program.clone());
-            in_use.opened = Some(opening.opened);
+        if let Some(seen) = self.openings.current() {
+            in_use.is_alive = seen.is_alive();
+            in_use.program = Some(seen.opening.program.clone());
+            in_use.opened = Some(seen.opening.opened);
         }
         in_use
     }

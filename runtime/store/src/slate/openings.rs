@@ -10,9 +10,16 @@
 //! If the mark cannot be written, the store is not opened: others would not know which
 //! program has it open. If a mark cannot be read, whether the store is in use is unknown.
 //!
+//! In a local folder, a program holds a lock on a file beside its mark while it has the store
+//! open. The system releases the lock when the program ends, in whichever container. Where
+//! there is no lock, the process id tells whether a program of this machine has ended.
+//!
 //! A mark also has the number of the first file of the program in the log, so that a later
 //! file that lost its content is [detected](crate::slate::damage::emptied_log_file).
 
+use std::fs::{File, TryLockError};
+use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -34,19 +41,68 @@ pub(crate) const FOLDER: &str = "openings";
 /// Time limit of a write to a mark. The database may have no answer at the same time.
 const WITHIN: Duration = Duration::from_secs(15);
 
+/// The end of the name of the file with the lock of a mark.
+const LOCK: &str = ".lock";
+
 /// The mark of this program.
 #[derive(Clone)]
 pub(crate) struct Mark {
     files: Files,
     file: Path,
     opening: Opening,
+    /// The lock, as long as a handle of the store exists.
+    lock: Option<Arc<Lock>>,
+}
+
+/// A file that is locked while a program has a store open.
+struct Lock {
+    path: PathBuf,
+    /// Closing the file releases the lock.
+    _file: File,
+}
+
+impl Lock {
+    /// Creates and locks the file of a mark; `None` where that is not possible.
+    fn hold(files: &Files, mark: &Path) -> Option<Self> {
+        let path = lock_path(files, mark)?;
+        let file = File::create_new(&path).ok()?;
+        let lock = Self { path, _file: file };
+        match lock._file.try_lock() {
+            Ok(()) => Some(lock),
+            Err(_) => {
+                lock.remove();
+                None
+            }
+        }
+    }
+
+    fn remove(&self) {
+        let _ = std::fs::remove_file(&self.path);
+    }
+}
+
+/// The file with the lock of a mark, in a local folder.
+fn lock_path(files: &Files, mark: &Path) -> Option<PathBuf> {
+    let folder = files.scratch.as_deref()?.parent()?;
+    Some(folder.join(format!("{mark}{LOCK}")))
+}
+
+/// Whether a program holds the lock of a mark; `None` if that is unknown.
+fn is_held(files: &Files, mark: &Path) -> Option<bool> {
+    let file = File::open(lock_path(files, mark)?).ok()?;
+    // Others may look at the same time.
+    match file.try_lock_shared() {
+        Ok(()) => Some(false),
+        Err(TryLockError::WouldBlock) => Some(true),
+        Err(TryLockError::Error(_)) => None,
+    }
 }
 
 impl Mark {
     /// Writes the mark of a program that is about to open an epoch.
     pub(crate) async fn put(files: &Files, epoch: u64) -> Result<Self, Error> {
         let name = format!("{epoch:020}-{}", Uuid::new_v4());
-        let mark = Self {
+        let mut mark = Self {
             file: files.path.clone().join(FOLDER).join(name),
             files: files.clone(),
             opening: Opening {
@@ -58,8 +114,10 @@ impl Mark {
                 failed: false,
                 fence: None,
             },
+            lock: None,
         };
         mark.write().await?;
+        mark.lock = Lock::hold(files, &mark.file).map(Arc::new);
         Ok(mark)
     }
 
@@ -89,6 +147,9 @@ impl Mark {
     /// Records that the attempt failed.
     pub(crate) async fn failed(mut self) {
         self.opening.failed = true;
+        if let Some(lock) = &self.lock {
+            lock.remove();
+        }
         // The mark remains that of a program that may have the store open.
         let _ = self.write().await;
     }
@@ -116,6 +177,9 @@ impl Mark {
             let epoch = epoch_of(&other.location);
             if other.location != self.file && epoch.is_some_and(|it| it <= self.opening.epoch) {
                 let _ = store.delete(&other.location).await;
+                if let Some(lock) = lock_path(&self.files, &other.location) {
+                    let _ = std::fs::remove_file(lock);
+                }
             }
         }
     }
@@ -124,31 +188,64 @@ impl Mark {
     pub(crate) async fn remove(&self) {
         let delete = self.files.object_store.delete(&self.file);
         let _ = timeout(WITHIN, delete).await;
+        if let Some(lock) = &self.lock {
+            lock.remove();
+        }
     }
 }
 
 /// The epoch in the name of a mark.
 fn epoch_of(file: &Path) -> Option<u64> {
-    let (epoch, _) = file.filename()?.split_once('-')?;
+    let name = file.filename().filter(|name| !name.ends_with(LOCK))?;
+    let (epoch, _) = name.split_once('-')?;
     epoch.parse().ok()
 }
 
 /// The programs that have opened a database at an epoch.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Openings {
-    all: Vec<Opening>,
+    all: Vec<Seen>,
     /// Number of the file of the log that was written for the opening.
     pub(crate) fence: Option<u64>,
+}
+
+/// A program that has opened a database.
+#[derive(Debug, Clone)]
+pub(crate) struct Seen {
+    pub(crate) opening: Opening,
+    /// Whether the program holds the lock of its mark, if that is known.
+    is_held: Option<bool>,
+}
+
+impl Seen {
+    /// Whether the program has the store open, if that is known.
+    pub(crate) fn is_alive(&self) -> Option<bool> {
+        self.is_held.or_else(|| self.opening.program.is_alive())
+    }
+
+    /// Whether the program is known to have the store closed.
+    fn is_over(&self) -> bool {
+        let has_ended = match self.is_held {
+            Some(is_held) => !is_held,
+            None => self.opening.program.has_ended(),
+        };
+        self.opening.failed || has_ended
+    }
 }
 
 impl Openings {
     pub(crate) async fn read(files: &Files, epoch: u64) -> Self {
         let mut all = read(files, epoch).await.unwrap_or_default();
-        let fence = all.iter().find_map(|opening| opening.fence);
+        let fence = all.iter().find_map(|seen| seen.opening.fence);
         // In a copy of a store, the marks are of the original. The original may have been
         // renamed, or replaced by a copy.
-        all.retain(|opening| {
+        all.retain_mut(|seen| {
+            let opening = &seen.opening;
             let is_folder = opening.folder.is_some() && opening.folder == files.folder;
+            if !is_folder {
+                // A lock is not copied.
+                seen.is_held = None;
+            }
             is_folder || opening.place == files.place
         });
         Self { all, fence }
@@ -156,17 +253,17 @@ impl Openings {
 
     /// Whether all programs are known to have the store closed.
     pub(crate) fn are_over(&self) -> bool {
-        !self.all.is_empty() && self.all.iter().all(Opening::is_over)
+        !self.all.is_empty() && self.all.iter().all(Seen::is_over)
     }
 
     /// The program that has the store open, as far as is known.
-    pub(crate) fn current(&self) -> Option<&Opening> {
-        self.all.iter().find(|opening| !opening.is_over())
+    pub(crate) fn current(&self) -> Option<&Seen> {
+        self.all.iter().find(|seen| !seen.is_over())
     }
 }
 
 /// Any mark that cannot be read makes the result unknown.
-async fn read(files: &Files, epoch: u64) -> Option<Vec<Opening>> {
+async fn read(files: &Files, epoch: u64) -> Option<Vec<Seen>> {
     let folder = files.path.clone().join(FOLDER);
     let store = &files.object_store;
     let found: Vec<_> = store.list(Some(&folder)).try_collect().await.ok()?;
@@ -178,7 +275,10 @@ async fn read(files: &Files, epoch: u64) -> Option<Vec<Opening>> {
         let mark: Bytes = store.get(&file.location).await.ok()?.bytes().await.ok()?;
         let opening: Opening = row::read(mark, "the mark of a program").ok()?;
         if opening.epoch == epoch {
-            openings.push(opening);
+            openings.push(Seen {
+                opening,
+                is_held: is_held(files, &file.location),
+            });
         }
     }
     Some(openings)

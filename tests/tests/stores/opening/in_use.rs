@@ -189,11 +189,21 @@ async fn a_store_of_a_program_that_has_ended_is_opened() {
 /// The files of the marks of programs.
 fn marks(folder: &Path) -> Vec<PathBuf> {
     let marks = std::fs::read_dir(folder.join("openings")).unwrap();
-    marks.map(|mark| mark.unwrap().path()).collect()
+    let marks = marks.map(|mark| mark.unwrap().path());
+    marks.filter(|mark| mark.extension().is_none()).collect()
 }
 
 /// Moves the programs of the marks to another machine.
 fn elsewhere(folder: &Path) {
+    in_another_container(folder);
+    for mark in marks(folder) {
+        let _ = std::fs::remove_file(mark.with_extension("lock"));
+    }
+}
+
+/// Moves the programs of the marks to another container of this machine, whose process ids
+/// mean nothing here.
+fn in_another_container(folder: &Path) {
     for mark in marks(folder) {
         let text = String::from_utf8(std::fs::read(&mark).unwrap()).unwrap();
         let (before, machine) = text.split_once("\"machine\":\"").unwrap();
@@ -228,6 +238,26 @@ async fn a_program_that_was_killed_elsewhere_cannot_be_told_from_an_idle_one() {
     assert!(is_there(&store, 1).await);
     store.close().await.unwrap();
     unless_in_use(folder.path()).await.unwrap();
+}
+
+/// To see it fail: leave out `Lock::hold`.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_programs_of_other_containers_are_known_to_be_alive_or_to_have_ended() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut program = Program::holding(folder.path());
+    assert_eq!(program.tell("place 1"), "done");
+    in_another_container(folder.path());
+    let in_use = refused(folder.path()).await;
+    assert_eq!(in_use.is_alive, Some(true));
+    let builder = SlateDbStore::local_builder(folder.path()).unwrap();
+    let taken_over = builder.open_unless_alive(Duration::ZERO).await;
+    taken_over.map(drop).unwrap_err();
+    assert_eq!(program.tell("place 2"), "done");
+    program.kill();
+    let store = unless_in_use(folder.path()).await.unwrap();
+    assert!(is_there(&store, 1).await && is_there(&store, 2).await);
+    store.close().await.unwrap();
+    assert_eq!(marks(folder.path()), Vec::<PathBuf>::new());
 }
 
 /// To see it fail: let `open_unless_alive` open the store if it is not written to.
