@@ -134,7 +134,7 @@ impl Mark {
             Err(late) => (None, late.into()),
         };
         let why = match why {
-            Some(answer) => format!(": {answer}"),
+            Some(answer) => format!(": {}", answer.sentence),
             None => "; check that the store answers".to_owned(),
         };
         let message = format!(
