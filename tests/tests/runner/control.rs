@@ -322,9 +322,12 @@ async fn progress_rises_to_what_the_report_says_and_ends() {
     assert_eq!((before.run, before.state), (None, RunState::Planned));
     assert_eq!((before.counts.migrated, before.expected), (0, None));
     control.throttle(NonZeroU32::new(400));
-    let watched = tokio::spawn(control.watch().collect::<Vec<Progress>>());
+    let mut watching = control.watch();
+    let mut all = vec![watching.next().await.unwrap()];
+    let watched = tokio::spawn(watching.collect::<Vec<Progress>>());
     let report = ended(start(runner)).await;
-    let all = timeout(PATIENCE, watched).await.expect("it ends").unwrap();
+    let later = timeout(PATIENCE, watched).await.expect("it ends").unwrap();
+    all.extend(later);
     assert_eq!((report.migrated, report.error_count), (390, 10), "{report}");
     assert!(all.len() > 5, "{} changes", all.len());
     assert_eq!(all[0].state, RunState::Planned);
