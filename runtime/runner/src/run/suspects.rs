@@ -10,7 +10,7 @@
 //! A process that was in user code by coincidence survives that, and is migrated. So does a
 //! process whose code runs alone for a while before the program ends: somebody may have
 //! killed the program. Some code ends the program only beside other code. Its process fails after
-//! [`MOST_DEATHS`] ends of a program, which no coincidence explains.
+//! `MOST_DEATHS` ends of a program, which no coincidence explains.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
