@@ -152,7 +152,7 @@ async fn a_store_that_hangs_interrupts_a_run_when_the_patience_is_over() {
     let said = faulty(folder.path(), "hangs:24", &slow);
     let took = began.elapsed();
     assert_eq!(said.code, Some(3), "{}{}", said.stdout, said.stderr);
-    assert!(took < std::time::Duration::from_secs(40), "{took:?}");
+    assert!(took < std::time::Duration::from_secs(90), "{took:?}");
     let all = format!("{}{}", said.stdout, said.stderr);
     assert!(all.contains("had no answer for 3 seconds"), "{all}");
 
