@@ -372,6 +372,9 @@ pub fn request(line: &[u8]) -> Result<Request, Problem> {
     }
 }
 
+/// Fields that are left out when they are null.
+const LEFT_OUT: [&str; 2] = ["matching", "except_failed_in"];
+
 /// The first field of a JSON value that was not understood: that is not there when what was
 /// understood is written again.
 fn unknown_field(given: &Value, understood: &Value) -> Option<String> {
@@ -382,8 +385,7 @@ fn unknown_field(given: &Value, understood: &Value) -> Option<String> {
             Some(understood) => {
                 unknown_field(value, understood).map(|within| format!("{name}.{within}"))
             }
-            // A field that is left out is the same.
-            None if value.is_null() => None,
+            None if value.is_null() && LEFT_OUT.contains(&name.as_str()) => None,
             None => Some(name.clone()),
         })
 }
@@ -451,6 +453,7 @@ mod tests {
             (json!({"request": "status", "foo": 1}), "foo"),
             (json!({"request": "run", "dry_rum": true}), "dry_rum"),
             (json!({"request": "run", "Selection": {}}), "Selection"),
+            (json!({"request": "run", "Dry_Run": null}), "Dry_Run"),
             (
                 json!({"request": "plan", "selection": {"tenant": ["x"]}}),
                 "selection.tenant",
