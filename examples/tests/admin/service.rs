@@ -83,6 +83,15 @@ impl Service {
             .collect()
     }
 
+    /// Waits until it has appended some more.
+    fn until_appended(&self, more: usize) {
+        let (appended, begun) = (self.journal().len(), Instant::now());
+        while self.journal().len() < appended + more {
+            assert!(begun.elapsed() < PATIENCE);
+            thread::sleep(Duration::from_millis(50));
+        }
+    }
+
     /// The tool, which goes through the socket.
     pub(crate) fn tool(&self, args: &[&str]) -> Command {
         let mut command = bare(args);
@@ -288,12 +297,7 @@ fn a_run_in_a_live_service_is_driven_to_its_end() {
     );
 
     // The service appends under the new version, and ends without an error.
-    let appended = service.journal().len();
-    let begun = Instant::now();
-    while service.journal().len() < appended + 5 {
-        assert!(begun.elapsed() < PATIENCE);
-        thread::sleep(Duration::from_millis(50));
-    }
+    service.until_appended(5);
     let said = service.end().exits(0);
     assert_eq!(said.stderr, "", "it was fenced, or lost an event");
     let journal = service.journal();
@@ -490,12 +494,7 @@ fn a_job_that_is_killed_thirty_times_leaves_the_writer_to_the_service() {
     });
     finish(through(&service)).exits(0);
 
-    let appended = service.journal().len();
-    let begun = Instant::now();
-    while service.journal().len() < appended + 5 {
-        assert!(begun.elapsed() < PATIENCE);
-        thread::sleep(Duration::from_millis(50));
-    }
+    service.until_appended(5);
     let said = service.end().exits(0);
     assert_eq!(said.stderr, "", "it was fenced, or lost an event");
     everything_is_there(&service.sample, &service.journal());
@@ -600,12 +599,7 @@ fn a_second_service_is_refused_before_it_harms_the_first() {
             .starts_with("error: another service listens on the control socket ./control"),
         "{refused:?}"
     );
-    let appended = service.journal().len();
-    let begun = Instant::now();
-    while service.journal().len() < appended + 5 {
-        assert!(begun.elapsed() < PATIENCE);
-        thread::sleep(Duration::from_millis(50));
-    }
+    service.until_appended(5);
     assert_eq!(service.end().exits(0).stderr, "");
 
     // One that was killed leaves its socket, and the next one takes it.

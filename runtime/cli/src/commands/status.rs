@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::fmt::{self, Write};
 
 use serde::Serialize;
-use state_migration_core::{InUse, Selection, WorkflowId};
+use state_migration_core::{InUse, WorkflowId};
 use state_migration_runner::forecast::census::Census;
 use state_migration_runner::forecast::version_status::{
     VersionDecision, VersionDecisions, VersionState,
@@ -146,10 +146,7 @@ impl Status {
         }
         let decisions = VersionDecisions::of_linked();
         let reader = context.reader().await?;
-        let census = match self.by_tenant {
-            true => Census::by_tenant(&reader).await?,
-            false => Census::of(&reader, &Selection::all(), |_| false).await?,
-        };
+        let census = Census::of_all(&reader, self.by_tenant).await?;
         let mut counted = Versions::new(&census, &decisions);
         self.check(context, &counted, &decisions)?;
         let tenants = counted.tenants.take();

@@ -101,10 +101,10 @@ impl Census {
         Self::new().count(events, selection, is_behind).await
     }
 
-    /// Counts all processes, by tenant too.
-    pub async fn by_tenant(events: &impl EventStore) -> Result<Self, Error> {
+    /// Counts all processes, and by tenant if that is asked for.
+    pub async fn of_all(events: &impl EventStore, by_tenant: bool) -> Result<Self, Error> {
         let census = Self {
-            tenants: Some(BTreeMap::new()),
+            tenants: by_tenant.then(BTreeMap::new),
             ..Self::new()
         };
         census.count(events, &Selection::all(), |_| false).await

@@ -12,7 +12,7 @@ pub mod version_status;
 use std::num::NonZeroU32;
 
 use serde::{Deserialize, Serialize};
-use state_migration_core::{Error, EventStore, Selection, SnapshotStore, TenantId, WorkflowId};
+use state_migration_core::{Error, EventStore, SnapshotStore, TenantId, WorkflowId};
 
 use crate::forecast::census::{Census, ProcessCounts, Unreadable};
 use crate::forecast::estimate::Estimate;
@@ -101,10 +101,7 @@ impl<M, ES: EventStore, SS: SnapshotStore> MigrationRunner<M, ES, SS> {
     #[doc(hidden)]
     pub async fn versions(&self, by_tenant: bool) -> Result<Versions, Error> {
         let migrations = self.migrations()?;
-        let census = match by_tenant {
-            true => Census::by_tenant(&self.events).await?,
-            false => Census::of(&self.events, &Selection::all(), |_| false).await?,
-        };
+        let census = Census::of_all(&self.events, by_tenant).await?;
         Ok(Versions::new(&census, &VersionDecisions::of(migrations)))
     }
 

@@ -44,18 +44,18 @@ impl std::error::Error for TruncatedFile {}
 
 /// How long an object store may be without an answer. SlateDB would wait for an answer to
 /// a request without limit.
-#[derive(Debug, Clone)]
-pub(crate) struct Patience {
+#[derive(Debug)]
+struct Patience {
     limit: Duration,
     /// Begin of the first request without an answer since the last answer.
-    unanswered_since: Arc<Mutex<Option<Instant>>>,
+    unanswered_since: Mutex<Option<Instant>>,
 }
 
 impl Patience {
-    pub(crate) fn new(limit: Duration) -> Self {
+    fn new(limit: Duration) -> Self {
         Self {
             limit,
-            unanswered_since: Arc::default(),
+            unanswered_since: Mutex::default(),
         }
     }
 
@@ -189,11 +189,11 @@ fn judged(error: Error, cloud: Cloud, fails_fast: &AtomicBool) -> Error {
         return error;
     };
     let source: Box<dyn std::error::Error + Send + Sync> = Box::new(answer);
-    Error::Generic {
-        store: STORE,
-        source: match fails_fast.load(Ordering::Relaxed) {
-            true => Box::new(NonRetryable(source)),
-            false => source,
+    match fails_fast.load(Ordering::Relaxed) {
+        true => final_error(source),
+        false => Error::Generic {
+            store: STORE,
+            source,
         },
     }
 }

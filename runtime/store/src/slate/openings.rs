@@ -11,8 +11,8 @@
 //! program has it open. If a mark cannot be read, whether the store is in use is unknown.
 //!
 //! In a local folder, a program holds a lock on a file beside its mark while it has the store
-//! open. The system releases the lock when the program ends, in whichever container. Where
-//! there is no lock, the process id tells whether a program of this machine has ended.
+//! open. The system releases the lock when the program ends, in whichever container. Without
+//! a lock, the process id shows whether a program of this machine has ended.
 //!
 //! A mark also has the number of the first file of the program in the log, so that a later
 //! file that lost its content is [detected](crate::slate::damage::emptied_log_file).
@@ -58,7 +58,7 @@ pub(crate) struct Mark {
 struct Lock {
     path: PathBuf,
     /// Closing the file releases the lock.
-    _file: File,
+    file: File,
 }
 
 impl Lock {
@@ -66,8 +66,8 @@ impl Lock {
     fn hold(files: &Files, mark: &Path) -> Option<Self> {
         let path = lock_path(files, mark)?;
         let file = File::create_new(&path).ok()?;
-        let lock = Self { path, _file: file };
-        match lock._file.try_lock() {
+        let lock = Self { path, file };
+        match lock.file.try_lock() {
             Ok(()) => Some(lock),
             Err(_) => {
                 lock.remove();
@@ -239,14 +239,8 @@ impl Openings {
         let fence = all.iter().find_map(|seen| seen.opening.fence);
         // In a copy of a store, the marks are of the original. The original may have been
         // renamed, or replaced by a copy.
-        all.retain_mut(|seen| {
-            let opening = &seen.opening;
-            let is_folder = opening.folder.is_some() && opening.folder == files.folder;
-            if !is_folder {
-                // A lock is not copied.
-                seen.is_held = None;
-            }
-            is_folder || opening.place == files.place
+        all.retain(|Seen { opening, .. }| {
+            is_of_folder(opening, files) || opening.place == files.place
         });
         Self { all, fence }
     }
@@ -262,6 +256,11 @@ impl Openings {
     }
 }
 
+/// Whether a mark was written in this folder, and not in one that this is a copy of.
+fn is_of_folder(opening: &Opening, files: &Files) -> bool {
+    opening.folder.is_some() && opening.folder == files.folder
+}
+
 /// Any mark that cannot be read makes the result unknown.
 async fn read(files: &Files, epoch: u64) -> Option<Vec<Seen>> {
     let folder = files.path.clone().join(FOLDER);
@@ -275,10 +274,12 @@ async fn read(files: &Files, epoch: u64) -> Option<Vec<Seen>> {
         let mark: Bytes = store.get(&file.location).await.ok()?.bytes().await.ok()?;
         let opening: Opening = row::read(mark, "the mark of a program").ok()?;
         if opening.epoch == epoch {
-            openings.push(Seen {
-                opening,
-                is_held: is_held(files, &file.location),
-            });
+            // A lock is not copied.
+            let is_held = match is_of_folder(&opening, files) {
+                true => is_held(files, &file.location),
+                false => None,
+            };
+            openings.push(Seen { opening, is_held });
         }
     }
     Some(openings)
