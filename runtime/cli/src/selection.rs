@@ -1,7 +1,7 @@
 //! The options that are part of a plan, shared by `plan`, `run` and a dry run.
 
 use std::fmt::{self, Write as _};
-use std::num::{NonZeroU32, NonZeroUsize};
+use std::num::{NonZeroU32, NonZeroU64, NonZeroUsize};
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -14,6 +14,7 @@ use crate::exit_code::{Failure, Reason};
 use crate::history::History;
 use crate::run_selector::WhichRun;
 use crate::stream_file::StreamFile;
+use crate::view::format;
 
 /// Options that are part of a plan: with the same ones, `plan` and `run` come
 /// to the same fingerprint.
@@ -107,8 +108,9 @@ pub(crate) fn with_checks<M, ES, SS>(
 }
 
 /// A duration in whole milliseconds.
-pub(crate) fn millis(deadline: Duration) -> u64 {
-    u64::try_from(deadline.as_millis()).unwrap_or(u64::MAX)
+pub(crate) fn millis(deadline: Duration) -> NonZeroU64 {
+    // A parsed deadline is at least a millisecond.
+    NonZeroU64::new(format::millis(deadline)).unwrap_or(NonZeroU64::MIN)
 }
 
 impl PlanArgs {

@@ -3,7 +3,7 @@
 //!
 //! `docs/control-socket.md` describes it.
 
-use std::num::NonZeroU32;
+use std::num::{NonZeroU32, NonZeroU64};
 
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
@@ -170,7 +170,7 @@ pub struct PlanRequest {
     #[serde(default)]
     pub check_determinism: Option<bool>,
     #[serde(default)]
-    pub deadline_ms: Option<u64>,
+    pub deadline_ms: Option<NonZeroU64>,
 }
 
 /// A run to forecast.
@@ -471,6 +471,10 @@ mod tests {
             let named = format!("unknown field {unknown:?};");
             assert!(problem.message.contains(&named), "{}", problem.message);
         }
+        let none = r#"{"version":2,"request":"plan","deadline_ms":0}"#;
+        let problem = request(none.as_bytes()).unwrap_err();
+        assert_eq!(problem.kind, ProblemKind::Invalid);
+        assert!(problem.message.contains("nonzero"), "{}", problem.message);
         let plan = r#"{"version":2,"request":"plan","selection":{"tenants":["x"],"matching":null},"per_second":null,"sample":3}"#;
         let tenant = state_migration_core::TenantId::new("x").unwrap();
         assert_eq!(
@@ -544,7 +548,7 @@ mod tests {
         let run = Run {
             which: PlanRequest {
                 selection: Some(Selection::all().workflow("loan").percent(2.5)),
-                deadline_ms: Some(5),
+                deadline_ms: NonZeroU64::new(5),
                 ..PlanRequest::default()
             },
             actor: Some("ann".into()),

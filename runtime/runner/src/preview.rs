@@ -47,6 +47,7 @@ impl Preview {
 /// The store could not be read. This says nothing about the process.
 pub async fn next_migration(
     events: &impl EventStore,
+    migrations: &MigrationRegistry,
     route: Route,
     stream: &StreamId,
     head: &Head,
@@ -55,7 +56,7 @@ pub async fn next_migration(
     let code = UserCode::new(deadline, false);
     let planned = Planned::new(route, RunId::random());
     if let Some(store) = events.transactional() {
-        let decided = Decided::for_reading(&store).await?;
+        let decided = Decided::for_reading(&store, migrations).await?;
         if let Some(failure) = decided.failure(stream, planned.code) {
             return Ok(Preview::failed(failure));
         }
@@ -310,11 +311,12 @@ mod tests {
     async fn look(sums: &[u64], shows: bool) -> Preview {
         let (store, stream) = store(sums).await;
         let head = store.head(&stream).await.unwrap().unwrap();
-        let VersionStatus::Behind(route) = registry(shows).version_status(&head.workflow_id) else {
+        let migrations = registry(shows);
+        let VersionStatus::Behind(route) = migrations.version_status(&head.workflow_id) else {
             panic!("the process is not outdated");
         };
         let deadline = Duration::from_secs(1);
-        next_migration(&store, route, &stream, &head, deadline)
+        next_migration(&store, &migrations, route, &stream, &head, deadline)
             .await
             .unwrap()
     }

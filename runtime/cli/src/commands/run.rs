@@ -6,7 +6,7 @@ use state_migration_core::{
 };
 use state_migration_runner::forecast::census::Census;
 use state_migration_runner::run::{Confirmation, Unconfirmed};
-use state_migration_runner::{Plan, RunKind, RunState};
+use state_migration_runner::{Plan, RunKind, RunRecord, RunState};
 use state_migration_store::SlateDbReader;
 
 use crate::context::Context;
@@ -39,8 +39,8 @@ pub(crate) struct Run {
     /// Do everything except write; also checks that user code is deterministic
     #[arg(long)]
     dry_run: bool,
-    /// Resume the run that was interrupted or cancelled instead, if it has the
-    /// same plan; for jobs that are started again until they succeed
+    /// Resume the run that was interrupted, or the last run with the same plan
+    /// if it was cancelled; for jobs that are started again until they succeed
     #[arg(long, conflicts_with = "dry_run")]
     or_resume: bool,
     /// Refuse to run if more than N processes are due, before --matching and
@@ -136,29 +136,36 @@ impl Run {
         drive(context, store, set, goal, &self.execution).await
     }
 
-    /// Resumes the run that was interrupted or cancelled, if it has this plan. A signal
-    /// cancels a run, as when a container is stopped.
+    /// Resumes the run that was interrupted, if it has this plan, or the last run with
+    /// this plan, if it was cancelled. A signal cancels a run, as when a container is
+    /// stopped.
     async fn interrupted(&self, context: &Context, plan: Fingerprint) -> Result<Goal, Failure> {
         let runs = context.history().await?;
         let (records, claim) = runs.list_claimed().await?;
-        let mut records = records.into_iter();
-        let unfinished = match claim {
-            Some(claim) => records.find(|record| record.id == claim.run),
-            None => records
-                .rfind(|record| record.kind != RunKind::Lazy)
-                .filter(|last| last.state == RunState::Cancelled),
-        };
         let mut goal = Goal::Run;
-        if let Some(record) = unfinished.filter(|record| record.kind == RunKind::Migrate) {
-            let executions = runs.executions(record.id).await?;
-            if record.last_plan(&executions).fingerprint == plan {
-                goal = Goal::Resume(record.id, runs.counts(record.id).await?);
-            } else if record.state != RunState::Cancelled && context.client().is_none() {
-                context.output.warn(&format!(
-                    "run {} was interrupted and has another plan, so a new run begins",
-                    record.number
-                ));
+        let of_migration = |record: &&RunRecord| record.kind == RunKind::Migrate;
+        for record in records.iter().rev().filter(of_migration) {
+            let is_interrupted = claim.as_ref().is_some_and(|it| it.run == record.id);
+            if claim.is_some() && !is_interrupted {
+                continue;
             }
+            let executions = match record.executions {
+                1 => Vec::new(),
+                _ => runs.executions(record.id).await?,
+            };
+            if record.last_plan(&executions).fingerprint != plan {
+                if is_interrupted && context.client().is_none() {
+                    context.output.warn(&format!(
+                        "run {} was interrupted and has another plan, so a new run begins",
+                        record.number
+                    ));
+                }
+                continue;
+            }
+            if is_interrupted || record.state == RunState::Cancelled {
+                goal = Goal::Resume(record.id, runs.counts(record.id).await?);
+            }
+            break;
         }
         runs.close().await?;
         Ok(goal)

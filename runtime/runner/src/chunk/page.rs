@@ -40,6 +40,8 @@ const READ_POINT: Duration = Duration::from_millis(150);
 pub(crate) struct SkipCounts {
     pub(crate) by: SkippedBy,
     pub(crate) by_workflow: CountsByWorkflow,
+    /// Number of processes that the run is for and whose heads alone were read.
+    pub(crate) passed_over: u64,
 }
 
 impl SkipCounts {
@@ -57,6 +59,11 @@ impl SkipCounts {
     fn pass(&mut self, at: &WorkflowId, skipped: &SkippedBy) {
         let counted = skipped.already_there + skipped.other_workflow > 0;
         self.add(Some(at).filter(|_| !counted), skipped);
+        let passed_over = (skipped.total() - skipped.not_selected) as u64;
+        self.passed_over += passed_over;
+        if !counted {
+            self.by_workflow.of(at.name()).passed_over += passed_over;
+        }
     }
 }
 
@@ -450,6 +457,7 @@ impl ChunkContext {
         if !self.committer.sweeps {
             outcome.counts.skipped_by.add(&skips.by);
             outcome.by_workflow = skips.by_workflow;
+            outcome.passed_over = skips.passed_over;
         }
         outcome
     }

@@ -340,7 +340,9 @@ impl Pass<'_> {
         self.left = self.left.map(|left| left.saturating_sub(of_the_first));
         self.run.observer.counted(&counts);
         self.report.count(&counts);
-        let progress = self.meter.add(&counts, &CountsByWorkflow::default(), 0);
+        let progress = self
+            .meter
+            .add(&counts, &CountsByWorkflow::default(), (0, 0));
         self.run.observer.progress(&progress);
         self.run.control.publish(progress);
     }

@@ -31,7 +31,7 @@ impl ChunkContext {
     /// without a further attempt. A dry run tries none.
     pub(crate) async fn try_suspects(&mut self, run: &RunContext) -> Result<(), Error> {
         let Some(run_log) = self.committer.bookkeeping.run_log().cloned() else {
-            self.decided = Decided::for_reading(&self.store).await?;
+            self.decided = Decided::for_reading(&self.store, &run.migrations).await?;
             return Ok(());
         };
         let mut suspects = suspects::all(&self.store).await?;

@@ -31,8 +31,10 @@ use crate::registry_sync;
 use crate::report::{CommitMode, KEPT, MigrationReport, ScanKind};
 use crate::run::bookkeeping::Bookkeeping;
 use crate::run::counts::CountsByWorkflow;
+use crate::run::in_user_code::InUserCodeFile;
 use crate::run::rows::{self, Part};
 use crate::run::run_log::{Range, RunLog};
+use crate::run::suspects;
 use crate::run::{RunCounts, RunKind, RunState, Store, history};
 use crate::run_context::RunContext;
 use crate::stages::done::Done;
@@ -114,7 +116,14 @@ pub(crate) async fn run(
         is_damaged: false,
     };
     let _alive = run_log.as_ref().map(|run_log| run_log.alive());
-    let in_user_code = run_log.as_ref().and_then(|run_log| run_log.in_user_code());
+    let dry_run = match run.dry {
+        true => suspects::file_of_dry_run(&execution.context.store, &run.migrations),
+        false => None,
+    };
+    let in_user_code = match (&run_log, &dry_run) {
+        (Some(run_log), _) => run_log.in_user_code(),
+        (None, dry_run) => dry_run.as_ref().map(InUserCodeFile::in_user_code),
+    };
     execution.context.code.name_processes_in(in_user_code);
     let state = execution.execute().await;
     execution.record_requests().await;
@@ -477,7 +486,8 @@ impl Execution<'_> {
         match run_log.lazy_counts().await {
             Ok(counts) => {
                 self.report.count(&counts);
-                self.meter.add(&counts, &CountsByWorkflow::default(), 0);
+                self.meter
+                    .add(&counts, &CountsByWorkflow::default(), (0, 0));
             }
             Err(error) => self.report.warn(
                 Subject::Run,
@@ -508,13 +518,14 @@ impl Execution<'_> {
             counts,
             by_workflow,
             heads,
+            passed_over,
             ..
         } = done;
         self.report.count(&counts);
         for failed in failed {
             self.report.fail(failed.error);
         }
-        let progress = self.meter.add(&counts, &by_workflow, heads);
+        let progress = self.meter.add(&counts, &by_workflow, (heads, passed_over));
         self.run.observer.progress(&progress);
         self.run.control.publish(progress);
         if let Some(registry) = self.separate_registry.filter(|_| !self.run.dry) {

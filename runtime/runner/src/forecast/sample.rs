@@ -20,8 +20,9 @@ use crate::forecast::census::{Census, STRIP};
 use crate::forecast::estimate::{Measured, Page, millis};
 use crate::limits::concurrency;
 use crate::observe::Observer;
+use crate::run::in_user_code::InUserCodeFile;
 use crate::run::run_log::Range;
-use crate::run::suspects::Decided;
+use crate::run::suspects::{self, Decided};
 use crate::run::{RunCounts, Store};
 use crate::run_context::RunContext;
 use crate::stages::done::Done;
@@ -111,6 +112,8 @@ pub(crate) async fn take(
         _ => of_run.min(ranges.len()),
     };
     let mut context = ChunkContext::new(&run, run.id, store);
+    let in_user_code = suspects::file_of_dry_run(&context.store, &run.migrations);
+    let in_user_code = in_user_code.as_ref();
     context.decided = decided;
     let began = Instant::now();
     let until = tokio::time::Instant::now() + PATIENCE;
@@ -124,6 +127,8 @@ pub(crate) async fn take(
         let mut context = context.clone();
         // Its own threads, so that the time in user code is known for each page.
         context.code = run.code();
+        let named = in_user_code.map(InUserCodeFile::in_user_code);
+        context.code.name_processes_in(named);
         let worker = Worker {
             context,
             source: Source::Heads,

@@ -119,11 +119,13 @@ impl Meter {
         }
     }
 
+    /// Adds what was done, with the number of heads passed, and of those that were passed
+    /// over: skipped without having been expected.
     pub(crate) fn add(
         &mut self,
         counts: &RunCounts,
         by_workflow: &CountsByWorkflow,
-        heads: u64,
+        heads: (u64, u64),
     ) -> Progress {
         self.add_at(Instant::now(), counts, by_workflow, heads)
     }
@@ -133,11 +135,12 @@ impl Meter {
         now: Instant,
         counts: &RunCounts,
         by_workflow: &CountsByWorkflow,
-        heads: u64,
+        (heads, passed_over): (u64, u64),
     ) -> Progress {
         let progress = &mut self.progress;
         progress.counts.add(counts);
         self.all.seen = progress.counts.selected();
+        self.all.pass_over(passed_over);
         self.all.measure(
             now,
             &mut progress.expected,
@@ -157,6 +160,7 @@ impl Meter {
             of_it.add(count);
             let gauge = &mut self.of_each[at];
             gauge.seen += count.processes();
+            gauge.pass_over(count.passed_over);
             gauge.measure(
                 now,
                 &mut of_it.expected,
@@ -204,6 +208,11 @@ impl Gauge {
     fn expect(&mut self, more: Option<u64>) -> Option<u64> {
         self.all = more.map(|more| self.seen + more);
         self.all
+    }
+
+    /// Expects processes that were skipped, and not expected before.
+    fn pass_over(&mut self, passed_over: u64) {
+        self.all = self.all.map(|all| all + passed_over);
     }
 
     /// The expected total, which is at least the number visited.
@@ -282,14 +291,33 @@ mod tests {
         let mut meter = meter(began, RunCounts::default());
         meter.expect(None, []);
         meter.expect_heads(100, 900);
-        let half = meter.add_at(began + SECOND * 4, &counts(7), &by_workflow(7), 400);
+        let half = meter.add_at(began + SECOND * 4, &counts(7), &by_workflow(7), (400, 0));
         assert_eq!((half.passed, half.heads), (500, Some(1_000)));
         assert_eq!(half.expected, None);
         let left = half.time_left.unwrap().as_secs_f64();
         assert!((4.9..5.1).contains(&left), "{left}");
         // There may be more heads than the metadata of the store said.
-        let more = meter.add_at(began + SECOND * 8, &counts(7), &by_workflow(7), 600);
+        let more = meter.add_at(began + SECOND * 8, &counts(7), &by_workflow(7), (600, 0));
         assert_eq!((more.passed, more.heads), (1_100, Some(1_100)));
+    }
+
+    #[test]
+    fn held_processes_do_not_count_towards_a_limit() {
+        let began = Instant::now();
+        let mut meter = meter(began, RunCounts::default());
+        let more = Some(100);
+        meter.expect(more, [("loan".to_owned(), more)]);
+        let mut page = counts(58);
+        page.skipped_by.held = 45;
+        let mut of_each = by_workflow(58);
+        of_each.of("loan").skipped = 45;
+        of_each.of("loan").passed_over = 45;
+        let progress = meter.add_at(began + SECOND, &page, &of_each, (103, 45));
+        assert_eq!(progress.expected, Some(145));
+        assert_eq!(progress.workflows[0].expected, Some(145));
+        assert!(progress.share().is_some_and(|share| share < 0.72));
+        let end = meter.add_at(began + SECOND * 2, &counts(42), &by_workflow(42), (42, 0));
+        assert_eq!((end.expected, end.share()), (Some(145), Some(1.0)));
     }
 
     #[test]
@@ -298,7 +326,7 @@ mod tests {
         let mut meter = meter(began, RunCounts::default());
         let more = Some(100);
         meter.expect(more, [("loan".to_owned(), more)]);
-        let first = meter.add_at(began + SECOND, &counts(10), &by_workflow(10), 0);
+        let first = meter.add_at(began + SECOND, &counts(10), &by_workflow(10), (0, 0));
         assert_eq!(first.per_second, 10.0);
         let paused = meter.state_at(began + SECOND, RunState::Paused);
         assert_eq!((paused.per_second, paused.time_left), (0.0, None));
@@ -306,7 +334,7 @@ mod tests {
         assert_eq!((loan.per_second, loan.time_left), (0.0, None));
         let later = began + SECOND * 3_600;
         meter.state_at(later, RunState::Running);
-        let again = meter.add_at(later + SECOND, &counts(30), &by_workflow(30), 0);
+        let again = meter.add_at(later + SECOND, &counts(30), &by_workflow(30), (0, 0));
         assert_eq!(
             (again.per_second, again.time_left),
             (30.0, Some(SECOND * 2))
@@ -320,7 +348,7 @@ mod tests {
         let mut meter = meter(began, RunCounts::default());
         let mut last = Progress::default();
         for n in 1..=300_000 {
-            last = meter.add_at(began + step * n, &counts(1), &by_workflow(1), 1);
+            last = meter.add_at(began + step * n, &counts(1), &by_workflow(1), (1, 0));
         }
         assert!((9_900.0..10_100.0).contains(&last.per_second), "{last:?}");
         let of_it = &last.workflows[0];
@@ -340,7 +368,7 @@ mod tests {
         let mut meter = meter(began, RunCounts::default());
         let more = Some(100);
         meter.expect(more, [("loan".to_owned(), more)]);
-        let first = meter.add_at(began + soon, &counts(4), &by_workflow(4), 0);
+        let first = meter.add_at(began + soon, &counts(4), &by_workflow(4), (0, 0));
         assert_eq!(
             (first.per_second, first.workflows[0].per_second),
             (4.0, 4.0)
@@ -350,7 +378,7 @@ mod tests {
         let later = began + SECOND * 60;
         meter.state_at(later, RunState::Running);
         for at in [later, later + soon] {
-            let again = meter.add_at(at, &counts(1), &by_workflow(1), 0);
+            let again = meter.add_at(at, &counts(1), &by_workflow(1), (0, 0));
             assert!(again.per_second <= 2.0, "{again:?}");
             assert!(again.workflows[0].per_second <= 2.0, "{again:?}");
         }

@@ -59,12 +59,7 @@ impl RunTotal {
             Source::Heads | Source::Births(_) => {
                 let split = match split {
                     Some(Split::Heads(split)) => split,
-                    _ => {
-                        let left = main.iter().filter(|range| !range.row.done);
-                        let left: Vec<StreamRange> = left.map(|range| range.row.rest()).collect();
-                        let filter = &*context.filter;
-                        context.store.split(&left, filter, 1, usize::MAX).await?
-                    }
+                    _ => heads_left(context, main).await?,
                 };
                 // How many processes match a predicate is known only at the end.
                 let due = split
@@ -77,6 +72,8 @@ impl RunTotal {
         let all = of_each.as_ref().map(|of_each| of_each.values().sum());
         let all = match (all, limit) {
             (Some(all), Some(limit)) => Some(limit.min(all)),
+            // The run comes to the end of the heads before it comes to the limit.
+            (None, Some(limit)) if heads.is_some_and(|heads| heads <= limit) => None,
             (all, limit) => all.or(limit),
         };
         let names: BTreeSet<&str> = present.sources.iter().map(WorkflowId::name).collect();
@@ -97,6 +94,24 @@ impl RunTotal {
             heads,
         })
     }
+}
+
+/// The heads and the due processes in the ranges that are not done.
+async fn heads_left(context: &ChunkContext, main: &[Range]) -> Result<Partitioning, Error> {
+    let count = async |ranges: &[StreamRange]| {
+        let split = context.store.split(ranges, &*context.filter, 1, usize::MAX);
+        split.await
+    };
+    let left = main.iter().filter(|range| !range.row.done);
+    let left: Vec<StreamRange> = left.map(|range| range.row.rest()).collect();
+    let mut split = count(&left).await?;
+    if split.due.is_none() {
+        // An estimate for many short ranges is too high: each border adds to it.
+        let all = context.selection.within(&[StreamRange::default()]);
+        let passed = main.iter().map(|range| range.row.heads).sum();
+        split.heads = count(&all).await?.heads.saturating_sub(passed);
+    }
+    Ok(split)
 }
 
 /// Number of due processes per workflow.

@@ -21,6 +21,10 @@ pub(crate) struct Count {
     /// Processes that the run had migrated before.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub(crate) migrated_further: u64,
+    /// Those of `skipped` whose heads alone were read, so that they were not counted as
+    /// due. Only the progress needs their number.
+    #[serde(skip)]
+    pub(crate) passed_over: u64,
 }
 
 impl Count {
@@ -35,6 +39,7 @@ impl Count {
         self.skipped += other.skipped;
         self.not_selected += other.not_selected;
         self.migrated_further += other.migrated_further;
+        self.passed_over += other.passed_over;
     }
 }
 

@@ -9,18 +9,25 @@
 //! The execution that claims the store afterwards reads the file: `suspects.rs`. Nothing
 //! about the file fails a run. The file is locked while its program lives, so that a
 //! program that was only fenced is not taken for one that has ended.
+//!
+//! A dry run and the sample of a plan have such a file, too, if the program has the store
+//! open for writing: the end of that program is the end of a service. Their file is named
+//! after the code of the program, since no record does that for them.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use state_migration_core::StreamId;
+use state_migration_core::{Fingerprint, StreamId};
 use uuid::Uuid;
 
 /// Bytes of a slot: the length of a stream id, the id, and a checksum. No slot crosses a
 /// page of memory, so that the end of the program leaves no slot half-written.
 const SLOT: usize = 2048;
+
+/// How the name of the file of a dry run begins.
+const DRY_RUN: &str = "state-migration-dry-run-";
 
 /// Maximum number of slots that are read.
 const SLOTS: u64 = 4096;
@@ -139,6 +146,14 @@ pub(crate) struct InUserCodeFile {
     path: PathBuf,
 }
 
+/// What a dry run had in user code when its program ended.
+pub(crate) struct LeftByDryRun {
+    /// The fingerprint of the code of the program, as in the name of the file.
+    pub(crate) code: String,
+    pub(crate) streams: Vec<StreamId>,
+    path: PathBuf,
+}
+
 /// The folder of such files.
 #[derive(Clone)]
 pub(crate) struct Folder {
@@ -165,10 +180,20 @@ impl Folder {
 
     /// Creates the file of an execution; `None` if that is not possible.
     pub(crate) fn create(&self, execution: Uuid) -> Option<InUserCodeFile> {
+        self.create_file(self.file(execution))
+    }
+
+    /// Creates the file of a dry run with this code; `None` if that is not possible, or if
+    /// the folder has files of other stores.
+    pub(crate) fn create_for_dry_run(&self, code: Fingerprint) -> Option<InUserCodeFile> {
+        let name = format!("{DRY_RUN}{code}-{}", Uuid::new_v4());
+        self.create_file(self.own.then(|| self.path.join(name))?)
+    }
+
+    fn create_file(&self, path: PathBuf) -> Option<InUserCodeFile> {
         if self.own {
             let _ = fs::create_dir(&self.path);
         }
-        let path = self.file(execution);
         let mut options = OpenOptions::new();
         options.read(true).write(true).create_new(true);
         #[cfg(unix)]
@@ -190,7 +215,30 @@ impl Folder {
     /// The processes that an execution had in user code when its program ended; none if the
     /// program lives, or left no file.
     pub(crate) fn left_by(&self, execution: Uuid) -> Vec<StreamId> {
-        read(&self.file(execution)).unwrap_or_default()
+        let left = read(&self.file(execution)).ok().flatten();
+        left.unwrap_or_default()
+    }
+
+    /// The processes that dry runs had in user code when their programs ended: for each
+    /// file, with the code in its name.
+    pub(crate) fn left_by_dry_runs(&self) -> Vec<LeftByDryRun> {
+        let files = self.own.then(|| fs::read_dir(&self.path).ok()).flatten();
+        let files = files.into_iter().flatten().flatten();
+        let left = files.filter_map(|file| {
+            let name = file.file_name().into_string().ok()?;
+            let (code, _) = name.strip_prefix(DRY_RUN)?.split_once('-')?;
+            Some(LeftByDryRun {
+                code: code.to_owned(),
+                streams: read(&file.path()).ok().flatten()?,
+                path: file.path(),
+            })
+        });
+        left.collect()
+    }
+
+    /// Removes the file of a dry run whose program has ended.
+    pub(crate) fn remove_dry_run(&self, left: &LeftByDryRun) {
+        self.remove_file(&left.path);
     }
 
     /// Removes the file of an execution whose program has ended.
@@ -207,20 +255,21 @@ impl Folder {
     }
 }
 
-fn read(path: &Path) -> io::Result<Vec<StreamId>> {
+/// The processes that a file names; `None` if it is not such a file, or its program lives.
+fn read(path: &Path) -> io::Result<Option<Vec<StreamId>>> {
     if !fs::symlink_metadata(path)?.is_file() {
-        return Ok(Vec::new());
+        return Ok(None);
     }
     let file = File::open(path)?;
     if matches!(file.try_lock(), Err(fs::TryLockError::WouldBlock)) {
-        return Ok(Vec::new());
+        return Ok(None);
     }
     let mut bytes = Vec::new();
     file.take(SLOTS * SLOT as u64).read_to_end(&mut bytes)?;
     let mut streams: Vec<StreamId> = bytes.chunks(SLOT).filter_map(decode).collect();
     streams.sort();
     streams.dedup();
-    Ok(streams)
+    Ok(Some(streams))
 }
 
 impl InUserCodeFile {
@@ -283,6 +332,27 @@ mod tests {
         assert_eq!(own.left_by(execution), []);
         assert!(!own.path.exists());
         drop((one, three));
+    }
+
+    #[test]
+    fn a_dry_run_names_its_processes_with_the_code_of_its_program() {
+        let (_folder, own) = folder();
+        let code = Fingerprint::of_bytes(b"code");
+        let file = own.create_for_dry_run(code).unwrap();
+        let in_user_code = file.in_user_code();
+        let mut slot = in_user_code.slot();
+        slot.name(&stream("process/t/a"));
+        assert_eq!(own.left_by_dry_runs().len(), 0, "its program lives");
+        end(file);
+        let left = own.left_by_dry_runs();
+        assert_eq!(left.len(), 1);
+        assert_eq!(left[0].code, code.to_string());
+        assert_eq!(left[0].streams, [stream("process/t/a")]);
+        own.remove_dry_run(&left[0]);
+        assert!(!own.path.exists());
+        drop(slot);
+        // Files of several stores have no place for the files of dry runs.
+        assert!(Folder::of(None).create_for_dry_run(code).is_none());
     }
 
     #[test]

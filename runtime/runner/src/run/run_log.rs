@@ -30,7 +30,7 @@ use crate::retry::ATTEMPTS;
 use crate::run::history::failures;
 use crate::run::in_user_code::{Folder, InUserCode, InUserCodeFile};
 use crate::run::rows::{self, FailureRow, Part, RangeRow, StoredError};
-use crate::run::suspects::{self, SuspectRow, Verdict};
+use crate::run::suspects::{self, DeadDryRuns, SuspectRow, Verdict};
 use crate::run::{
     Execution, Plan, RunAction, RunCounts, RunKind, RunRecord, RunState, Runs, Store,
 };
@@ -255,6 +255,15 @@ impl RunLog {
                     .map(|(stream, row)| suspects::write(stream, row));
                 batch.rows = left.collect::<Result<_, _>>()?;
             }
+            let dead_dry_runs = DeadDryRuns::of(&store);
+            let plan = execution.plan.as_ref().unwrap_or(&record.plan);
+            for (stream, row) in dead_dry_runs.suspects(&store, record.id, plan).await? {
+                let row = suspects::write(&stream, &row)?;
+                // What the dead execution had in user code is known better.
+                if batch.rows.iter().all(|written| written.key != row.key) {
+                    batch.rows.push(row);
+                }
+            }
             if record.number == 0 {
                 number(&store, &mut record, &mut batch).await?;
             }
@@ -278,6 +287,7 @@ impl RunLog {
                     if let Some(dead) = dead {
                         folder.remove(dead.execution);
                     }
+                    dead_dry_runs.forget();
                     return Ok(Self {
                         in_user_code: folder.create(live.0),
                         store,

@@ -19,11 +19,11 @@ use serde::{Deserialize, Serialize};
 use state_migration_core::store_api::claim::{self, Holder};
 use state_migration_core::store_api::row;
 use state_migration_core::{
-    Error, EventStore, FailureClass, Fingerprint, Hop, MigrationError, RowWrite, RunId, Stage,
-    StreamId, WorkflowId,
+    Error, EventStore, FailureClass, Fingerprint, Hop, MigrationError, MigrationRegistry, RowWrite,
+    RunId, Stage, StreamId, VersionStatus, WorkflowId,
 };
 
-use crate::run::in_user_code::Folder;
+use crate::run::in_user_code::{Folder, InUserCodeFile, LeftByDryRun};
 use crate::run::run_log::is_dead;
 use crate::run::{Plan, RunKind, Runs, Store, rows};
 use crate::user_code::threads::never_returned;
@@ -147,10 +147,25 @@ impl Decided {
     }
 
     /// What is known to a program that only reads and must not end. It runs no code that may
-    /// end it: neither that of a suspect nor of a process that a dead execution had in user
-    /// code.
-    pub(crate) async fn for_reading(store: &Store) -> Result<Self, Error> {
-        let mut rows = all(store).await?;
+    /// end it: neither that of a suspect nor of a process that a dead execution, or a dead
+    /// dry run with this code, had in user code.
+    pub(crate) async fn for_reading(
+        store: &Store,
+        migrations: &MigrationRegistry,
+    ) -> Result<Self, Error> {
+        let mut rows = Vec::new();
+        let linked = linked_code(migrations).to_string();
+        for left in Folder::of(store.scratch_folder()).left_by_dry_runs() {
+            if left.code == linked {
+                let code = |at: &WorkflowId| match migrations.version_status(at) {
+                    VersionStatus::Behind(route) => Some(code_of(&route.baseline_hops())),
+                    _ => None,
+                };
+                rows.extend(first_deaths(store, &left, RunId::random(), code).await?);
+            }
+        }
+        // Where a process has several rows, the last one counts.
+        rows.extend(all(store).await?);
         let holder = claim::holder(&**store).await?;
         if let Some(dead) = holder.filter(|holder| is_dead(holder, store)) {
             rows.extend(left_by(store, &dead).await?);
@@ -234,6 +249,89 @@ pub(crate) async fn left_by(
         suspects.push((stream, row));
     }
     Ok(suspects)
+}
+
+/// The processes that a dead dry run had in user code, as suspects of a run, unless a run
+/// has found out something about them with the same code.
+async fn first_deaths(
+    store: &Store,
+    left: &LeftByDryRun,
+    run: RunId,
+    code_at: impl Fn(&WorkflowId) -> Option<Fingerprint>,
+) -> Result<Vec<(StreamId, SuspectRow)>, Error> {
+    let mut suspects = Vec::new();
+    for stream in &left.streams {
+        // A process that cannot be read fails when the run reaches it.
+        let Ok(Some(head)) = store.head(stream).await else {
+            continue;
+        };
+        let Some(code) = code_at(&head.workflow_id) else {
+            continue;
+        };
+        let before = one(store, stream).await?;
+        if before.is_none_or(|before| before.code != code) {
+            suspects.push((stream.clone(), SuspectRow::after_death(None, run, code)));
+        }
+    }
+    Ok(suspects)
+}
+
+/// What dead dry runs had in user code, for the claim of a run.
+pub(crate) struct DeadDryRuns {
+    folder: Folder,
+    left: Vec<LeftByDryRun>,
+}
+
+impl DeadDryRuns {
+    pub(crate) fn of(store: &Store) -> Self {
+        let folder = Folder::of(store.scratch_folder());
+        let left = folder.left_by_dry_runs();
+        Self { folder, left }
+    }
+
+    /// The suspects of a run with this plan. Whether their code is that of the dry run does
+    /// not matter: a process that was wrongly suspected is migrated by its trial.
+    pub(crate) async fn suspects(
+        &self,
+        store: &Store,
+        run: RunId,
+        plan: &Plan,
+    ) -> Result<Vec<(StreamId, SuspectRow)>, Error> {
+        let mut suspects = Vec::new();
+        for left in &self.left {
+            let code = |at: &WorkflowId| code_at(plan, at);
+            suspects.extend(first_deaths(store, left, run, code).await?);
+        }
+        Ok(suspects)
+    }
+
+    /// Forgets them, after the claim has written its suspects.
+    pub(crate) fn forget(&self) {
+        for left in &self.left {
+            self.folder.remove_dry_run(left);
+        }
+    }
+}
+
+/// The file that names the processes which a dry run has in user code; `None` if the store
+/// is not open for writing, so that the end of the program harms nobody, or if the file
+/// cannot be created.
+pub(crate) fn file_of_dry_run(
+    store: &Store,
+    migrations: &MigrationRegistry,
+) -> Option<InUserCodeFile> {
+    let folder = Folder::of(store.scratch_folder());
+    let is_open_for_writing = store.is_single_writer();
+    is_open_for_writing.then(|| folder.create_for_dry_run(linked_code(migrations)))?
+}
+
+/// The fingerprint of the code of all routes of a program.
+fn linked_code(migrations: &MigrationRegistry) -> Fingerprint {
+    let hops: Vec<Hop> = migrations
+        .routes()
+        .flat_map(|route| route.baseline_hops())
+        .collect();
+    code_of(&hops)
 }
 
 pub(crate) fn write(stream: &StreamId, row: &SuspectRow) -> Result<RowWrite, Error> {

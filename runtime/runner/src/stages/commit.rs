@@ -65,6 +65,8 @@ pub(crate) struct ChunkOutcome {
     pub(crate) by_workflow: CountsByWorkflow,
     /// Number of heads passed.
     pub(crate) heads: u64,
+    /// Number of skipped processes whose heads alone were read.
+    pub(crate) passed_over: u64,
     /// Versions at which a process was left.
     pub(crate) stays: BTreeSet<WorkflowId>,
     /// Whether the version of a process that was left is unknown.
@@ -130,6 +132,7 @@ pub(crate) async fn attempt(
         counts,
         by_workflow,
         heads: outcome.heads,
+        passed_over: outcome.passed_over,
         conflicts: 0,
         took: Duration::ZERO,
         in_code: Duration::ZERO,

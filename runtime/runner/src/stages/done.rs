@@ -29,6 +29,8 @@ pub(crate) struct Done {
     pub(crate) counts: RunCounts,
     pub(crate) by_workflow: CountsByWorkflow,
     pub(crate) heads: u64,
+    /// Number of skipped processes whose heads alone were read.
+    pub(crate) passed_over: u64,
     /// The bytes of the new states.
     pub(crate) bytes: usize,
     /// Number of commits that failed because a process had changed since it was read.

@@ -135,7 +135,10 @@ impl Mark {
         };
         let why = match why {
             Some(answer) => format!(": {}", answer.sentence),
-            None => "; check that the store answers".to_owned(),
+            None => match answer::way_out(&*error) {
+                Some(way_out) => format!(": {way_out}"),
+                None => "; check that the store answers".to_owned(),
+            },
         };
         let message = format!(
             "the file {}, which names this program, could not be written{why}",

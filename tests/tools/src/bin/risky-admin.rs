@@ -1,6 +1,7 @@
 //! The operator's tool for parcels whose conversion does what the parcel says, also end
 //! the program. With `fill FOLDER COUNT [FATE@N …]` it makes a store of parcels at v1,
-//! and with `serve FOLDER` it is a service that resumes the last run, or starts one.
+//! with `serve FOLDER` it is a service that resumes the last run, or starts one, and with
+//! `listen FOLDER SOCKET` it is a service that does what the control socket requests.
 //!
 //! `RISKY_LOG` is a file: each parcel writes a line there before it ends the program.
 //! `RISKY_DEADLINE_MS` is the deadline of the service.
@@ -9,10 +10,12 @@ use std::error::Error;
 use std::fs::OpenOptions;
 use std::io::Write;
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures_util::StreamExt;
 use serde::{Deserialize, Serialize};
+use state_migration::control_socket::ControlSocket;
 use state_migration::{
     EventPayload, ExpectedSequence, MigrationRegistry, MigrationRunner, NewEvent, ProcessId,
     RunControl, Runs, SlateDbStore, StreamId, TenantId, Workflow, state_migration,
@@ -144,6 +147,7 @@ fn main() -> ExitCode {
     let done = match args.as_slice() {
         ["fill", folder, count, fates @ ..] => in_runtime(fill(folder, count, fates)),
         ["serve", folder] => in_runtime(serve(folder)),
+        ["listen", folder, socket] => in_runtime(listen(folder, socket)),
         _ => return state_migration::cli::main(),
     };
     match done {
@@ -219,6 +223,16 @@ async fn serve(folder: &str) -> Result<(), Box<dyn Error>> {
     println!("ended {} {} {state}", report.migrated, report.error_count);
     store.close().await?;
     Ok(())
+}
+
+/// Serves the control socket until the program ends.
+async fn listen(folder: &str, socket: &str) -> Result<(), Box<dyn Error>> {
+    let socket = ControlSocket::bind(socket)?;
+    let store = SlateDbStore::open_local(folder).await?;
+    let runner = MigrationRunner::new(MigrationRegistry::linked()?, store.clone(), store.clone());
+    let _serving = socket.serve(Arc::new(runner))?;
+    println!("listening");
+    std::future::pending().await
 }
 
 /// A number that the system knows of this program.

@@ -62,6 +62,13 @@ pub(crate) struct Service {
 }
 
 impl Service {
+    fn start(mut command: Command) -> Self {
+        command.stdout(Stdio::piped()).stderr(Stdio::null());
+        let mut child = command.spawn().unwrap();
+        let lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        Self { child, lines }
+    }
+
     /// Reads until this many parcels are migrated, some of them by this program; `false`
     /// if the service ended before.
     pub(crate) fn durable(&mut self, parcels: u64) -> bool {
@@ -151,10 +158,28 @@ impl Parcels {
     pub(crate) fn serve(&self) -> Service {
         let mut command = self.command();
         command.arg("serve").arg(self.store());
-        command.stdout(Stdio::piped()).stderr(Stdio::null());
-        let mut child = command.spawn().unwrap();
-        let lines = BufReader::new(child.stdout.take().unwrap()).lines();
-        Service { child, lines }
+        Service::start(command)
+    }
+
+    /// Starts a service that waits for requests, and waits until it listens.
+    pub(crate) fn listen(&self) -> Service {
+        let mut command = self.command();
+        command.arg("listen").arg(self.store()).arg(self.socket());
+        let mut service = Service::start(command);
+        let listening = service.lines.next().map(Result::unwrap);
+        assert_eq!(listening.as_deref(), Some("listening"));
+        service
+    }
+
+    /// Runs a command of the tool through the socket of the service.
+    pub(crate) fn client(&self, args: &[&str]) -> Output {
+        let mut command = self.command();
+        command.args(args).arg("--socket").arg(self.socket());
+        command.output().unwrap()
+    }
+
+    fn socket(&self) -> PathBuf {
+        self.folder.path().join("socket")
     }
 
     /// Runs a command of the tool.

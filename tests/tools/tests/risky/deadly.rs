@@ -132,3 +132,40 @@ fn what_only_reads_runs_no_code_that_has_ended_the_program() {
     reads();
     assert_eq!(parcels.deaths(), BTreeMap::from([(50, 2)]));
 }
+
+/// The test fails if a sample, or a dry run, does not name in a file what it has in user
+/// code, or if what reads that file, or the claim of a run, does not.
+#[test]
+fn a_plan_ends_a_service_once_for_each_process_that_no_run_has_met() {
+    let parcels = Parcels::new(300, &["aborts@50", "overflows@120", "aborts@200"], 1_000);
+    let mut deaths = 0;
+    for request in [
+        &["plan", "--sample", "300", "--json"][..],
+        &["run", "--dry-run"],
+    ] {
+        let answer = loop {
+            let _service = parcels.listen();
+            let answer = parcels.client(request);
+            if matches!(answer.status.code(), Some(0 | 2)) {
+                break answer;
+            }
+            deaths += 1;
+            assert!(deaths <= 3, "{:?}", parcels.deaths());
+        };
+        let text = String::from_utf8_lossy(&answer.stdout).into_owned();
+        assert!(text.contains("ended_program"), "{answer:?}");
+    }
+    assert_eq!(deaths, 3, "{:?}", parcels.deaths());
+    // Each of them ends one more program, in its trial, and is named.
+    let ended = loop {
+        if let Some(ended) = parcels.serve().ended() {
+            break ended;
+        }
+    };
+    let ended_program = |n| (n, "ended_program".to_owned());
+    assert_eq!(ended.classes, [50, 120, 200].map(ended_program).into());
+    assert_eq!((ended.migrated, ended.failed), (297, 3));
+    let twice = BTreeMap::from([(50, 2), (120, 2), (200, 2)]);
+    assert_eq!(parcels.deaths(), twice);
+    assert!(!parcels.in_user_code());
+}

@@ -56,7 +56,8 @@ impl Change {
     ) -> Result<Option<Self>, Error> {
         if let VersionStatus::Behind(route) = migrations.version_status(&head.workflow_id) {
             let (from, to) = (route.source().to_string(), route.target().to_string());
-            let preview = preview::next_migration(events, route, stream, head, deadline);
+            let preview =
+                preview::next_migration(events, migrations, route, stream, head, deadline);
             return Ok(Some(Self::new(When::Next, (from, to), preview.await?)));
         }
         let Some((last, before)) = read.migrations.split_last() else {

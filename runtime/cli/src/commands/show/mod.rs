@@ -419,11 +419,13 @@ impl Answer for RunView {
         line("actor", &plain(&run.actor))?;
         line("reason", &plain(&run.reason))?;
         line("plan", &self.plan.fingerprint)?;
-        let of_retry = retry_of.map(|of| format!("those that failed in {of}"));
-        line(
-            "processes",
-            of_retry.as_ref().unwrap_or(&self.plan.selection),
-        )?;
+        let selection = &self.plan.selection;
+        let processes = match retry_of {
+            None => selection.clone(),
+            Some(of) if selection == "everything" => format!("those that failed in {of}"),
+            Some(of) => format!("those that failed in {of}; {selection}"),
+        };
+        line("processes", &processes)?;
         for route in &self.plan.routes {
             line("route", &plain(route))?;
         }
