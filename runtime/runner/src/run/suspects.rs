@@ -314,8 +314,8 @@ impl DeadDryRuns {
 }
 
 /// The file that names the processes which a dry run has in user code; `None` if the store
-/// is not open for writing, so that the end of the program harms nobody, or if the file
-/// cannot be created.
+/// is not open for writing, so that the program is no service, or if the file cannot be
+/// created.
 pub(crate) fn file_of_dry_run(
     store: &Store,
     migrations: &MigrationRegistry,
