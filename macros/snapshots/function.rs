@@ -52,7 +52,7 @@ const _: () = {
             __state_migration::Inferred<_>,
         >(
                 __state_migration::Facts::new(
-                    14267258865432572380u64,
+                    3486838072120251213u64,
                     __state_migration::location(
                         __state_migration::core::concat!(
                             __state_migration::core::module_path!(), "::",

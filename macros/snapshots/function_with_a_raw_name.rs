@@ -49,7 +49,7 @@ const _: () = {
             __state_migration::Inferred<_>,
         >(
                 __state_migration::Facts::new(
-                    14132693966615211080u64,
+                    8649125540908041631u64,
                     __state_migration::location(
                         __state_migration::core::concat!(
                             __state_migration::core::module_path!(), "::", "move"

@@ -3,7 +3,7 @@
 // pub(crate) fn order_v1_to_v2(old: StateV1) -> StateV2 { StateV2 { cents: old.euro * 100 } }
 
 ::core::compile_error! {
-    "unknown key `form`, did you mean `from`? The keys are `from`, `to`, `name`, `crate`, `undo`, `detached` and `note`"
+    "unknown key `form`, did you mean `from`? The keys are `from`, `to`, `name`, `crate`, `undo`, `detached`, `note`, `covers` and `unchanged`"
 }
 /// Counts cents.
 pub(crate) fn order_v1_to_v2(old: StateV1) -> StateV2 {

@@ -66,15 +66,23 @@ impl Edge<'_> {
             undo,
             detached,
             note,
+            covers,
+            unchanged,
         } = self.said;
-        if !undo && !detached && note.is_none() {
+        let has_text = note.is_some() || covers.is_some() || unchanged.is_some();
+        if !undo && !detached && !has_text {
             return None;
         }
         let runtime = runtime();
         let note = note.iter();
+        let covers = covers.iter();
+        let (earlier, now): (Vec<u64>, Vec<u64>) = unchanged.iter().copied().unzip();
         let undo = undo.then(|| quote!(.undo()));
         let detached = detached.then(|| quote!(.detached()));
-        Some(quote!(#runtime::Details::new() #(.note(#note))* #undo #detached))
+        Some(quote! {
+            #runtime::Details::new() #(.note(#note))* #(.covers(#covers))*
+                #(.unchanged(#earlier, #now))* #undo #detached
+        })
     }
 
     /// The submission to the linker, and the check of the versions, whose error is shown at

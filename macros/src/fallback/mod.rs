@@ -81,6 +81,8 @@ fn migration(
             // Treated as detached if the migration may not be a hop.
             detached: Args::may_say(args.clone(), &["detached", "undo"]),
             note: None,
+            covers: None,
+            unchanged: None,
         },
     };
     let core = quote!(#runtime::core);

@@ -3,13 +3,23 @@
 use proc_macro2::{Span, TokenStream, TokenTree};
 use quote::ToTokens;
 use syn::parse::{ParseStream, Parser};
-use syn::{Error, Ident, LitStr, Path, Result, Type, parse_quote};
+use syn::{Error, Expr, Ident, LitStr, Path, Result, Type, parse_quote};
 
 use crate::errors::Errors;
 use crate::parse::keys::{Grammar, KeyValues};
 
 const KEYS: Grammar = Grammar {
-    keys: &["from", "to", "name", "crate", "undo", "detached", "note"],
+    keys: &[
+        "from",
+        "to",
+        "name",
+        "crate",
+        "undo",
+        "detached",
+        "note",
+        "covers",
+        "unchanged",
+    ],
     write: "from = OrderV1, to = OrderV2",
 };
 
@@ -32,6 +42,10 @@ pub(crate) struct Details {
     pub(crate) undo: bool,
     pub(crate) detached: bool,
     pub(crate) note: Option<LitStr>,
+    /// A text that stands for the code that the function calls.
+    pub(crate) covers: Option<Expr>,
+    /// A fingerprint of earlier code that does the same, and that of this code.
+    pub(crate) unchanged: Option<(u64, u64)>,
 }
 
 impl Args {
@@ -111,6 +125,8 @@ impl Details {
             undo: found.undo.is_some(),
             detached: found.detached.is_some(),
             note: found.note.take(),
+            covers: found.covers.take(),
+            unchanged: found.unchanged.take(),
         }
     }
 }

@@ -6,7 +6,7 @@
 use syn::ext::IdentExt;
 use syn::parse::ParseStream;
 use syn::token::{Brace, Bracket, Paren};
-use syn::{Error, Ident, LitStr, Path, Result, Token, Type};
+use syn::{Error, Expr, Ident, Lit, LitStr, Path, Result, Token, Type, parse_quote};
 
 use crate::check::type_tokens;
 use crate::errors::Errors;
@@ -28,6 +28,8 @@ pub(crate) struct KeyValues {
     pub(crate) undo: Option<Ident>,
     pub(crate) detached: Option<Ident>,
     pub(crate) note: Option<LitStr>,
+    pub(crate) covers: Option<Expr>,
+    pub(crate) unchanged: Option<(u64, u64)>,
     pub(crate) reason: Option<LitStr>,
     /// The values of misspelled keys, one edit away from `from` or `to`.
     pub(crate) meant: Vec<(&'static str, Type)>,
@@ -74,6 +76,8 @@ impl Grammar {
             "undo" => set(&mut found.undo, flag(input, &key)?, &key),
             "detached" => set(&mut found.detached, flag(input, &key)?, &key),
             "note" => set(&mut found.note, text(input, &key)?, &key),
+            "covers" => set(&mut found.covers, covers(input, &key)?, &key),
+            "unchanged" => set(&mut found.unchanged, unchanged(input, &key)?, &key),
             "reason" => set(&mut found.reason, text(input, &key)?, &key),
             // A key of a macro that has no arm here.
             _ => Err(Error::new_spanned(&key, self.unknown(&name))),
@@ -121,7 +125,7 @@ impl Grammar {
 }
 
 /// Synonyms of keys, which are not similar in spelling.
-const SYNONYMS: [(&str, &str); 13] = [
+const SYNONYMS: [(&str, &str); 16] = [
     ("source", "from"),
     ("target", "to"),
     ("into", "to"),
@@ -134,6 +138,9 @@ const SYNONYMS: [(&str, &str); 13] = [
     ("comment", "note"),
     ("description", "note"),
     ("reason", "note"),
+    ("helpers", "covers"),
+    ("depends", "covers"),
+    ("same_as", "unchanged"),
     ("because", "reason"),
 ];
 
@@ -242,6 +249,10 @@ fn is_read(input: ParseStream<'_>) -> bool {
 fn text(input: ParseStream<'_>, key: &Ident) -> Result<LitStr> {
     let message = format!("`{key}` takes a string literal: write `{key} = \"…\"`");
     equals(input, key, &message)?;
+    literal(input, key, &message)
+}
+
+fn literal(input: ParseStream<'_>, key: &Ident, message: &str) -> Result<LitStr> {
     let start = input.span();
     let text: LitStr = input.parse().map_err(|_| Error::new(start, message))?;
     if text.value().trim().is_empty() {
@@ -251,6 +262,35 @@ fn text(input: ParseStream<'_>, key: &Ident) -> Result<LitStr> {
         ));
     }
     Ok(text)
+}
+
+fn covers(input: ParseStream<'_>, key: &Ident) -> Result<Expr> {
+    let message = "`covers` takes a text, or a constant `&str`: write `covers = \"rates of 2025\"` or `covers = include_str!(\"rates.rs\")`";
+    equals(input, key, message)?;
+    let start = input.span();
+    let error = |_| Error::new(start, message);
+    match input.fork().parse::<Lit>() {
+        Ok(Lit::Str(_)) => literal(input, key, message).map(|text| parse_quote!(#text)),
+        Ok(_) => Err(error(())),
+        Err(_) => input.parse().map_err(|_| error(())),
+    }
+}
+
+/// Two fingerprints: `"2fd5edae959d7db8 = bdc68b4f9058b17e"`.
+fn unchanged(input: ParseStream<'_>, key: &Ident) -> Result<(u64, u64)> {
+    let text = text(input, key)?;
+    let fingerprint = |hex: &str| match hex.len() {
+        16 => u64::from_str_radix(hex, 16).ok(),
+        _ => None,
+    };
+    let both = text.value();
+    let both = both
+        .split_once('=')
+        .and_then(|(earlier, now)| Some((fingerprint(earlier.trim())?, fingerprint(now.trim())?)));
+    both.ok_or_else(|| {
+        let message = "`unchanged` takes the fingerprint of the earlier code and that of this code: copy `unchanged = \"… = …\"` from the warning of `plan`";
+        Error::new_spanned(&text, message)
+    })
 }
 
 fn flag(input: ParseStream<'_>, key: &Ident) -> Result<Ident> {

@@ -30,10 +30,13 @@ impl Fingerprint {
     /// The FNV-1a hash of a text, which is the same on every machine and in
     /// every release.
     #[doc(hidden)]
-    pub fn of_bytes(text: &[u8]) -> Self {
-        Self(text.iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
-            (hash ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3)
-        }))
+    pub const fn of_bytes(text: &[u8]) -> Self {
+        let (mut hash, mut rest) = (0xcbf2_9ce4_8422_2325_u64, text);
+        while let [byte, after @ ..] = rest {
+            hash = (hash ^ *byte as u64).wrapping_mul(0x0000_0100_0000_01b3);
+            rest = after;
+        }
+        Self(hash)
     }
 
     /// The number.

@@ -49,7 +49,7 @@ pub trait Annotated: Send + Sync + 'static {
 /// The facts about a migration, except the types of its workflows.
 #[derive(Debug, Clone, Copy)]
 pub struct Facts {
-    /// The hash of the function's tokens.
+    /// The fingerprint: the hash of the function's tokens, unless a key says otherwise.
     fingerprint: u64,
     /// The location of the function.
     defined_at: SourceLocation,
@@ -86,6 +86,7 @@ impl Facts {
     #[must_use]
     pub const fn details(mut self, details: Details) -> Self {
         self.details = details;
+        self.fingerprint = details.fingerprint(self.fingerprint);
         self
     }
 

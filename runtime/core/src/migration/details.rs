@@ -19,10 +19,16 @@ pub struct Details {
     pub(crate) undo: bool,
     pub(crate) detached: bool,
     pub(crate) identity: bool,
+    /// Whether a macro made the migration.
+    pub(crate) by_macro: bool,
+    /// The hash of the text that stands for the code that the function calls.
+    pub(crate) covers: Option<Fingerprint>,
+    /// A fingerprint of earlier code that does the same, and that of this code.
+    pub(crate) unchanged: Option<(u64, u64)>,
 }
 
 impl Details {
-    /// No values.
+    /// No values, of a migration that a macro makes.
     #[must_use]
     pub const fn new() -> Self {
         Self {
@@ -30,6 +36,9 @@ impl Details {
             undo: false,
             detached: false,
             identity: false,
+            by_macro: true,
+            covers: None,
+            unchanged: None,
         }
     }
 
@@ -39,6 +48,41 @@ impl Details {
         Self {
             note: Some(note),
             ..self
+        }
+    }
+
+    /// A text that stands for the code that the function calls: a part of the fingerprint.
+    #[must_use]
+    pub const fn covers(self, text: &'static str) -> Self {
+        Self {
+            covers: Some(Fingerprint::of_bytes(text.as_bytes())),
+            ..self
+        }
+    }
+
+    /// Code with the fingerprint `now` does the same as earlier code, whose fingerprint it
+    /// keeps.
+    #[must_use]
+    pub const fn unchanged(self, earlier: u64, now: u64) -> Self {
+        Self {
+            unchanged: Some((earlier, now)),
+            ..self
+        }
+    }
+
+    /// The fingerprint of a function whose tokens have this hash.
+    pub(crate) const fn fingerprint(&self, tokens: u64) -> u64 {
+        let code = match self.covers {
+            // 0 means an unknown fingerprint.
+            Some(covers) => match tokens.rotate_left(1) ^ covers.get() {
+                0 => 1,
+                code => code,
+            },
+            None => tokens,
+        };
+        match self.unchanged {
+            Some((earlier, now)) if now == code => earlier,
+            _ => code,
         }
     }
 

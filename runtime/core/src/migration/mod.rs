@@ -214,7 +214,7 @@ pub trait StateMigration: Send + Sync + 'static {
     /// The values of the attribute's keys.
     #[doc(hidden)]
     fn details(&self) -> Details {
-        Details::new()
+        Details::default()
     }
 
     /// The decoder of target states. Before a run commits what

@@ -133,6 +133,14 @@ impl Migration {
         self.details.note
     }
 
+    /// Whether the fingerprint covers what the conversion calls: by the key `covers`, or
+    /// because it calls nothing. `None` for a handwritten migration, whose author knows.
+    #[must_use]
+    pub fn covers_calls(&self) -> Option<bool> {
+        let covers = self.details.identity || self.details.covers.is_some();
+        self.details.by_macro.then_some(covers)
+    }
+
     /// Whether this is an undo, which leads to an earlier version.
     #[must_use]
     pub fn is_undo(&self) -> bool {

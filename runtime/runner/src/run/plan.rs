@@ -43,6 +43,10 @@ pub struct PlannedStep {
     /// The note of the migration's author.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub note: Option<String>,
+    /// Whether the fingerprint covers the code that the function calls, by the key
+    /// `covers`. `None` for a handwritten migration.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub covers_calls: Option<bool>,
 }
 
 impl PlannedStep {
@@ -53,6 +57,7 @@ impl PlannedStep {
             code: migration.fingerprint(),
             by: migration.place().to_string(),
             note: migration.note().map(ToOwned::to_owned),
+            covers_calls: migration.covers_calls(),
         }
     }
 }
@@ -272,15 +277,13 @@ pub struct ChangedStep {
 
 impl fmt::Display for ChangedStep {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (from, to) = (&self.from, &self.to);
+        let (from, to, was, now) = (&self.from, &self.to, self.was, self.now);
         write!(
             f,
-            "{from}->{} by {} was edited after run {} had used it (fingerprint {} then, {} now); revert the edit, or correct the states that the run migrated in a migration from {to}",
+            "{from}->{} by {} was edited after run {} had used it (fingerprint {was} then, {now} now); if the edit changes no state, add `unchanged = \"{was} = {now}\"` to the attribute; otherwise revert it, or correct the states that the run migrated in a migration from {to}",
             to.version(),
             self.by,
             self.run,
-            self.was,
-            self.now,
         )
     }
 }
@@ -371,6 +374,7 @@ mod tests {
             code: Fingerprint::new(5),
             by: "bank::v2_to_v3 (src/lib.rs:7 in package bank)".into(),
             note: Some("rounds up".into()),
+            covers_calls: Some(false),
         }
     }
 
@@ -378,7 +382,7 @@ mod tests {
     fn a_step_on_disk_is_this_and_may_be_missing() {
         let plan = planned(5, vec![step()]);
         let text = serde_json::to_string(&plan).unwrap();
-        let steps = r#","steps":[{"from":{"name":"loan","version":"2"},"to":{"name":"loan","version":"3"},"code":"0000000000000005","by":"bank::v2_to_v3 (src/lib.rs:7 in package bank)","note":"rounds up"}]}"#;
+        let steps = r#","steps":[{"from":{"name":"loan","version":"2"},"to":{"name":"loan","version":"3"},"code":"0000000000000005","by":"bank::v2_to_v3 (src/lib.rs:7 in package bank)","note":"rounds up","covers_calls":false}]}"#;
         assert!(text.ends_with(steps), "{text}");
         let without = text.replace(steps, "}");
         let read: Plan = serde_json::from_str(&without).unwrap();
@@ -418,7 +422,7 @@ mod tests {
         assert_eq!(
             changed.to_string(),
             format!(
-                "loan@2->3 by bank::v2_to_v3 (src/lib.rs:7 in package bank) was edited after run {run} had used it (fingerprint 0000000000000004 then, 0000000000000005 now); revert the edit, or correct the states that the run migrated in a migration from loan@3"
+                "loan@2->3 by bank::v2_to_v3 (src/lib.rs:7 in package bank) was edited after run {run} had used it (fingerprint 0000000000000004 then, 0000000000000005 now); if the edit changes no state, add `unchanged = \"0000000000000004 = 0000000000000005\"` to the attribute; otherwise revert it, or correct the states that the run migrated in a migration from loan@3"
             )
         );
         // The same code, and code without a fingerprint.

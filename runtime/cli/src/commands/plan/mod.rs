@@ -2,6 +2,7 @@
 
 pub(crate) mod warnings;
 
+use std::collections::BTreeSet;
 use std::fmt::{self, Write};
 use std::time::Duration;
 
@@ -137,6 +138,9 @@ struct HopView {
     by: Option<String>,
     note: Option<String>,
     fingerprint: String,
+    /// Whether the fingerprint covers the code that the function calls; null if its author
+    /// wrote the fingerprint.
+    covers_calls: Option<bool>,
     /// Whether the migration was edited after a run had applied it.
     edited: bool,
 }
@@ -366,6 +370,7 @@ impl RouteView {
                 by: step.map(|step| step.by.clone()),
                 note: step.and_then(|step| step.note.clone()),
                 fingerprint: hop.code.to_string(),
+                covers_calls: step.and_then(|step| step.covers_calls),
                 edited: changed.iter().any(|step| step.from == at && step.to == to),
             });
             at = to;
@@ -445,8 +450,18 @@ impl Answer for PlanView {
                 }
             }
         }
+        let hops = self.routes.iter().flat_map(|way| &way.hops);
+        let alone: BTreeSet<&str> = hops
+            .filter(|hop| hop.covers_calls == Some(false))
+            .map(|hop| &*hop.to)
+            .collect();
         writeln!(out)?;
         let mut line = |name: &str, value: &str| writeln!(out, "{DIM}{name:11}{DIM:#} {value}");
+        if !alone.is_empty() {
+            let functions = format::counted(alone.len() as u64, "function", "functions");
+            let what = format!("code that the {functions} above call; see the key `covers`");
+            line("not covered", &what)?;
+        }
         let most = if self.is_upper_bound { "at most " } else { "" };
         line("to migrate", &format!("{most}{}", count(self.due)))?;
         if self.due > 0 {
