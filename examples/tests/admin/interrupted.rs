@@ -256,6 +256,28 @@ fn a_job_that_was_terminated_continues_its_run() {
     assert_eq!(stands(&sample).migrations, [(1, 240)].into());
 }
 
+/// To see it fail: resume only runs that claim the store, or that were cancelled.
+#[test]
+fn a_job_that_was_killed_continues_its_run_after_another_run_took_the_store_over() {
+    let sample = Sample::new();
+    let mut child = in_the_middle(&sample);
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let said = run(&sample, &["run", "--yes", "--limit", "5", "--or-resume"]).exits(0);
+    assert!(
+        said.stderr
+            .contains("has another plan, so a new run begins")
+    );
+    let said = run_json(&sample, &["run", "--yes", "--or-resume"])
+        .exits(0)
+        .json();
+    assert_eq!(
+        (&said["number"], &said["migrated"]),
+        (&1.into(), &235.into())
+    );
+    assert_eq!(stands(&sample).migrations, [(1, 240)].into());
+}
+
 /// One command line for a job that is started again whenever it was killed.
 #[test]
 fn one_command_line_gets_through_all_kills() {

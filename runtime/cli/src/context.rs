@@ -3,12 +3,13 @@
 use std::env::consts::EXE_SUFFIX;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Once};
-use std::time::Duration;
+use std::sync::{Arc, Once, OnceLock};
+use std::time::{Duration, Instant};
 
 use state_migration_core::{MigrationRegistry, Predicates, Problem};
 use state_migration_runner::MigrationRunner;
-use state_migration_store::{SlateDbReader, SlateDbStore};
+use state_migration_store::{SlateDbReader, SlateDbStore, storage_trouble};
+use tokio::time::timeout;
 
 use crate::args::Global;
 use crate::exit_code::{Failure, Reason};
@@ -17,7 +18,11 @@ use crate::shell_words::quoted;
 use crate::signals::Signals;
 use crate::store::{Claim, Configure, NextStep, OpenFailure, Target};
 use crate::take_over::TakeOver;
+use crate::view::format;
 use crate::view::output::Output;
+
+/// Interval between lines about a store that does not answer.
+const SAID_EVERY: Duration = Duration::from_secs(5);
 
 /// The context of a command.
 pub(crate) struct Context {
@@ -29,6 +34,8 @@ pub(crate) struct Context {
     warned_of_variables: Once,
     /// Whether the command handles signals itself.
     handles_signals: Arc<AtomicBool>,
+    /// How long a run waits for a store that does not answer.
+    patience: OnceLock<Duration>,
 }
 
 impl Context {
@@ -45,7 +52,14 @@ impl Context {
             predicates,
             warned_of_variables: Once::new(),
             handles_signals: Arc::default(),
+            patience: OnceLock::new(),
         }
+    }
+
+    /// Waits this long for a store that does not answer.
+    pub(crate) fn be_patient(&self, patience: Duration) {
+        // It is said once.
+        let _ = self.patience.set(patience);
     }
 
     /// Starts listening for signals, which the command handles itself from now on.
@@ -123,7 +137,25 @@ impl Context {
 
     /// Opens the store read-only, which does not fence its writer.
     pub(crate) async fn reader(&self) -> Result<SlateDbReader, Failure> {
-        self.target()?.reader().await
+        let patience = self.patience.get().copied();
+        let target = self.target()?.with_patience(patience);
+        self.announced(Box::pin(target.reader())).await
+    }
+
+    /// Says from time to time that the store does not answer.
+    async fn announced<T>(&self, mut opening: impl Future<Output = T> + Unpin) -> T {
+        let began = Instant::now();
+        loop {
+            match timeout(SAID_EVERY, &mut opening).await {
+                Ok(opened) => return opened,
+                Err(_) => {
+                    let waited = format::duration(began.elapsed());
+                    let why = storage_trouble().unwrap_or_else(|| "no answer yet".to_owned());
+                    let text = format!("opening the store for {waited}: {why}");
+                    self.output.say(&text);
+                }
+            }
+        }
     }
 
     /// Opens the store for writing.
@@ -131,10 +163,12 @@ impl Context {
         &self,
         take_over: TakeOver,
         claim: Claim,
-        patience: Option<Duration>,
     ) -> Result<SlateDbStore, Failure> {
+        let patience = self.patience.get().copied();
         let target = self.target()?.with_patience(patience);
-        let opened = target.writer(take_over, claim).await;
+        let opened = self
+            .announced(Box::pin(target.writer(take_over, claim)))
+            .await;
         opened.map_err(|OpenFailure { failure, next_step }| match next_step {
             Some(NextStep::Inspect) => failure.next(self.command_line("status")),
             Some(NextStep::TakeOver) => failure.next(self.same_command_with("--take-over")),

@@ -16,7 +16,7 @@ use crate::exit_code::{Exit, Failure, Reason};
 pub(crate) const HANGUP: &str = "SIGHUP";
 
 /// The usual stack size of a main thread.
-const STACK: usize = 8 << 20;
+const STACK: usize = 16 << 20;
 
 /// Maximum time to print why the tool ends.
 const PATIENCE: Duration = Duration::from_secs(2);

@@ -18,7 +18,7 @@ mod write_activity;
 pub use memory::MemoryStore;
 pub use records::{NotDurable, RecordStore};
 #[cfg(feature = "slatedb")]
-#[doc(hidden)]
-pub use slate::is_no_store;
-#[cfg(feature = "slatedb")]
 pub use slate::{SlateDbReader, SlateDbStore, SlateDbStoreBuilder};
+#[cfg(feature = "slatedb")]
+#[doc(hidden)]
+pub use slate::{is_no_store, storage_trouble};

@@ -182,7 +182,7 @@ async fn in_store(
         // Nothing has to be written, so that no other writer has to be fenced.
         return Ok(processes);
     }
-    let store = context.writer(take_over, Claim::Any, None).await?;
+    let store = context.writer(take_over, Claim::Any).await?;
     let changed = async {
         let runs = Runs::of(&store).ok_or_else(|| context.keeps_no_runs())?;
         let actor = by.actor.as_deref().unwrap_or_default();

@@ -38,6 +38,7 @@ pub(crate) struct Resume {
 
 impl Resume {
     pub(crate) async fn run(self, context: &Context) -> Result<Exit, Failure> {
+        context.be_patient(self.execution.patience());
         // Check before the store is opened for writing, which fences other writers.
         let runs = context.history().await?;
         let record = self.run.find(&runs, context).await?;
@@ -72,11 +73,7 @@ impl Resume {
                 .take_over(self.take_over.is_meant())
         };
         let goal = Goal::Resume(record.id, before);
-        let store = context.writer(
-            self.take_over,
-            Claim::Of(Some(record.id)),
-            Some(self.execution.patience()),
-        );
+        let store = context.writer(self.take_over, Claim::Of(Some(record.id)));
         drive(context, store, set, goal, &self.execution).await
     }
 

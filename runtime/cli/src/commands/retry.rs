@@ -50,6 +50,7 @@ pub(crate) struct Retry {
 
 impl Retry {
     pub(crate) async fn run(self, context: &Context) -> Result<Exit, Failure> {
+        context.be_patient(self.execution.patience());
         if context.global.socket.is_none() {
             context.migrations()?;
         }
@@ -87,11 +88,7 @@ impl Retry {
             with_checks(runner, self.check_determinism, self.deadline)
         };
         let goal = Goal::Retry(record.id, self.class.clone());
-        let store = context.writer(
-            self.take_over,
-            Claim::Of(None),
-            Some(self.execution.patience()),
-        );
+        let store = context.writer(self.take_over, Claim::Of(None));
         drive(context, store, set, goal, &self.execution).await
     }
 

@@ -6,7 +6,7 @@ use state_migration_core::{
 };
 use state_migration_runner::forecast::census::Census;
 use state_migration_runner::run::{Confirmation, Unconfirmed};
-use state_migration_runner::{Plan, RunKind, RunRecord, RunState};
+use state_migration_runner::{Plan, RunKind};
 use state_migration_store::SlateDbReader;
 
 use crate::context::Context;
@@ -39,8 +39,8 @@ pub(crate) struct Run {
     /// Do everything except write; also checks that user code is deterministic
     #[arg(long)]
     dry_run: bool,
-    /// Resume the run that was interrupted, or the last run with the same plan
-    /// if it was cancelled; for jobs that are started again until they succeed
+    /// Resume the last run with the same plan if it has not come to its end;
+    /// for jobs that are started again until they succeed
     #[arg(long, conflicts_with = "dry_run")]
     or_resume: bool,
     /// Refuse to run if more than N processes are due, before --matching and
@@ -59,6 +59,7 @@ pub(crate) struct Run {
 
 impl Run {
     pub(crate) async fn run(mut self, context: &Context) -> Result<Exit, Failure> {
+        context.be_patient(self.execution.patience());
         self.planned.find_run(context).await?;
         if let Some(client) = context.client() {
             return self.through(context, client).await;
@@ -82,7 +83,13 @@ impl Run {
         };
         if self.dry_run {
             let confirmation = plan.confirmation(reader.durable_id().await?);
-            let command = format!("run{} --plan {confirmation}", self.planned.arguments());
+            let runs = context.history().await?;
+            let claim = runs.list_claimed().await?.1;
+            runs.close().await?;
+            let command = match claim {
+                Some(claim) => format!("resume {}", claim.run),
+                None => format!("run{} --plan {confirmation}", self.planned.arguments()),
+            };
             let set = |runner| self.planned.apply(runner);
             let in_use = reader.in_use().await?;
             let is_alive = in_use.is_some_and(|in_use| in_use.appears_alive());
@@ -132,40 +139,44 @@ impl Run {
             ),
             false => (Goal::Run, Claim::Of(None)),
         };
-        let store = context.writer(self.take_over, claim, Some(self.execution.patience()));
+        let store = context.writer(self.take_over, claim);
         drive(context, store, set, goal, &self.execution).await
     }
 
-    /// Resumes the run that was interrupted, if it has this plan, or the last run with
-    /// this plan, if it was cancelled. A signal cancels a run, as when a container is
-    /// stopped.
+    /// Resumes the run that claims the store, if it has this plan, or else the last run
+    /// with this plan, if it has not come to its end. A signal cancels a run, as when a
+    /// container is stopped.
     async fn interrupted(&self, context: &Context, plan: Fingerprint) -> Result<Goal, Failure> {
         let runs = context.history().await?;
         let (records, claim) = runs.list_claimed().await?;
         let mut goal = Goal::Run;
-        let of_migration = |record: &&RunRecord| record.kind == RunKind::Migrate;
-        for record in records.iter().rev().filter(of_migration) {
-            let is_interrupted = claim.as_ref().is_some_and(|it| it.run == record.id);
-            if claim.is_some() && !is_interrupted {
-                continue;
-            }
+        let claimed = claim.and_then(|claim| records.iter().find(|it| it.id == claim.run));
+        let candidates = records.iter().rev();
+        let candidates = candidates.filter(|record| match claimed {
+            Some(claimed) => record.id == claimed.id,
+            None => true,
+        });
+        for record in candidates.filter(|record| record.kind == RunKind::Migrate) {
             let executions = match record.executions {
                 1 => Vec::new(),
                 _ => runs.executions(record.id).await?,
             };
-            if record.last_plan(&executions).fingerprint != plan {
-                if is_interrupted && context.client().is_none() {
-                    context.output.warn(&format!(
-                        "run {} was interrupted and has another plan, so a new run begins",
-                        record.number
-                    ));
+            if record.last_plan(&executions).fingerprint == plan {
+                if !record.state.is_done() {
+                    goal = Goal::Resume(record.id, runs.counts(record.id).await?);
                 }
-                continue;
+                break;
             }
-            if is_interrupted || record.state == RunState::Cancelled {
-                goal = Goal::Resume(record.id, runs.counts(record.id).await?);
-            }
-            break;
+        }
+        if let (Some(claimed), Goal::Run) = (claimed, &goal) {
+            let what = match claimed.kind {
+                RunKind::Migrate => "has another plan",
+                _ => "is a retry",
+            };
+            context.output.warn(&format!(
+                "run {} was interrupted and {what}, so a new run begins",
+                claimed.number
+            ));
         }
         runs.close().await?;
         Ok(goal)
@@ -207,7 +218,8 @@ impl Run {
             reason: self.audit.reason().to_owned(),
             plan: self.plan.clone(),
             dry_run: self.dry_run,
-            take_over: self.take_over.is_meant(),
+            // A program without the store open has begun no run that lives.
+            take_over: self.take_over.is_meant() || self.or_resume,
             per_second: self.execution.limit(),
         });
         remote::drive(context, client, request, goal, &self.execution).await

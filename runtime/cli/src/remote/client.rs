@@ -23,6 +23,9 @@ use tokio::time::timeout;
 use crate::context::Context;
 use crate::exit_code::{Failure, Reason};
 
+/// What a service did that ended during a request.
+const CLOSED: &str = "closed the connection before it answered";
+
 /// Maximum time for a service to accept the connection.
 const CONNECT_WITHIN: Duration = Duration::from_secs(10);
 
@@ -134,7 +137,7 @@ impl ServiceClient {
                 "the answer from {path} is larger than {LONGEST_ANSWER} bytes; use the tool of the release that the service is built with"
             )),
             ReadError::Closed | ReadError::Broken => Failure::environment(Reason::ServiceUnreachable, format!(
-                "the service behind {path} closed the connection before it answered; if its run was interrupted, resume the run after the service has restarted"
+                "the service behind {path} {CLOSED}; if its run was interrupted, resume the run after the service has restarted"
             ))
             .next(format!("{}status", self.again)),
         })?;
@@ -272,7 +275,17 @@ impl ServiceClient {
     }
 
     pub(crate) async fn plan(&self, request: ForecastRequest) -> Result<Planned, Failure> {
-        match self.ask(Request::Plan(request)).await? {
+        let has_sample = request.sample > 0;
+        let answer = self.ask(Request::Plan(request)).await;
+        let answer = answer.map_err(|failure| match failure.message().contains(CLOSED) && has_sample {
+            true => Failure::environment(Reason::ServiceUnreachable, format!(
+                "the service behind {} {CLOSED}; the code of a process in the sample may have ended it; start the service and plan again, which leaves that process out, or add `--sample 0`",
+                self.path.display()
+            ))
+            .next(format!("{}plan --sample 0", self.again)),
+            false => failure,
+        });
+        match answer? {
             Answer::Plan(planned) => Ok(*planned),
             answer => Err(self.unexpected(&answer)),
         }

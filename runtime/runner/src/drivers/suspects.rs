@@ -39,6 +39,16 @@ impl ChunkContext {
             // A retry is a new attempt, whatever earlier runs have found out.
             suspects.retain(|(_, row)| row.run == run.id);
         }
+        if self.selection.limit().is_some() {
+            // Which processes the run is for is known only when it reaches them: each page
+            // is of one process, so that the file names no other.
+            let is_open = |(_, row): &(_, SuspectRow)| row.verdict == Verdict::Suspected;
+            if suspects.iter().any(is_open) {
+                self.chunk_processes = 1;
+            }
+            self.decided = Decided::of(suspects);
+            return Ok(());
+        }
         for (stream, row) in &mut suspects {
             if row.verdict != Verdict::Suspected || !self.selection.selects(stream) {
                 continue;

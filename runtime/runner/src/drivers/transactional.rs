@@ -31,7 +31,6 @@ use crate::registry_sync;
 use crate::report::{CommitMode, KEPT, MigrationReport, ScanKind};
 use crate::run::bookkeeping::Bookkeeping;
 use crate::run::counts::CountsByWorkflow;
-use crate::run::in_user_code::InUserCodeFile;
 use crate::run::rows::{self, Part};
 use crate::run::run_log::{Range, RunLog};
 use crate::run::suspects;
@@ -122,7 +121,7 @@ pub(crate) async fn run(
     };
     let in_user_code = match (&run_log, &dry_run) {
         (Some(run_log), _) => run_log.in_user_code(),
-        (None, dry_run) => dry_run.as_ref().map(InUserCodeFile::in_user_code),
+        (None, dry_run) => dry_run.clone(),
     };
     execution.context.code.name_processes_in(in_user_code);
     let state = execution.execute().await;

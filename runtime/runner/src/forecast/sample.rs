@@ -20,7 +20,6 @@ use crate::forecast::census::{Census, STRIP};
 use crate::forecast::estimate::{Measured, Page, millis};
 use crate::limits::concurrency;
 use crate::observe::Observer;
-use crate::run::in_user_code::InUserCodeFile;
 use crate::run::run_log::Range;
 use crate::run::suspects::{self, Decided};
 use crate::run::{RunCounts, Store};
@@ -50,6 +49,9 @@ pub struct Sample {
     pub took_ms: u64,
     pub read_bytes: u64,
     pub failed: u64,
+    /// Further processes that were in user code when a program ended. Only a run tries them.
+    #[serde(default)]
+    pub not_tried: u64,
     /// The failures by class, most frequent first.
     pub failures: Vec<SampleFailures>,
 }
@@ -113,7 +115,6 @@ pub(crate) async fn take(
     };
     let mut context = ChunkContext::new(&run, run.id, store);
     let in_user_code = suspects::file_of_dry_run(&context.store, &run.migrations);
-    let in_user_code = in_user_code.as_ref();
     context.decided = decided;
     let began = Instant::now();
     let until = tokio::time::Instant::now() + PATIENCE;
@@ -127,8 +128,7 @@ pub(crate) async fn take(
         let mut context = context.clone();
         // Its own threads, so that the time in user code is known for each page.
         context.code = run.code();
-        let named = in_user_code.map(InUserCodeFile::in_user_code);
-        context.code.name_processes_in(named);
+        context.code.name_processes_in(in_user_code.clone());
         let worker = Worker {
             context,
             source: Source::Heads,
@@ -161,6 +161,7 @@ pub(crate) async fn take(
         took_ms: millis(took),
         read_bytes: tried.counts.bytes,
         failed: tried.counts.failed,
+        not_tried: tried.not_tried,
         failures: Vec::new(),
     };
     sample.failures = tried.failures(sample.share_of(census.due()));
@@ -197,6 +198,7 @@ pub(crate) fn workers(run: &RunContext, heads: u64) -> usize {
 struct Tried {
     counts: RunCounts,
     classes: BTreeMap<FailureClass, SampleFailures>,
+    not_tried: u64,
     pages: Vec<Page>,
 }
 
@@ -218,6 +220,12 @@ impl Tried {
     fn add(&mut self, done: Done) {
         let before = self.processes();
         self.counts.add(&done.counts);
+        let (not_tried, failed): (Vec<_>, Vec<_>) = done
+            .failed
+            .into_iter()
+            .partition(|failed| suspects::is_not_tried(&failed.error));
+        self.not_tried += not_tried.len() as u64;
+        self.counts.failed -= not_tried.len() as u64;
         let processes = self.processes() - before;
         if processes > 0 {
             self.pages.push(Page {
@@ -226,7 +234,7 @@ impl Tried {
                 in_code: done.in_code,
             });
         }
-        for failed in done.failed {
+        for failed in failed {
             self.fail(failed.error);
         }
     }

@@ -36,6 +36,21 @@ const SLOTS: u64 = 4096;
 pub(crate) struct InUserCode {
     file: File,
     slots: Mutex<Slots>,
+    /// The name of the file of a dry run, which is removed once its last thread has ended:
+    /// code that nobody waits for any more may end the program, too.
+    name: Option<FileName>,
+}
+
+/// The name of a file, which is removed when this value is dropped.
+struct FileName {
+    folder: Folder,
+    path: PathBuf,
+}
+
+impl Drop for FileName {
+    fn drop(&mut self) {
+        self.folder.remove_file(&self.path);
+    }
 }
 
 #[derive(Default)]
@@ -76,6 +91,11 @@ impl InUserCode {
 }
 
 impl Slot {
+    /// Whether the process is named until its code returns, although nobody waits for it.
+    pub(crate) fn is_of_dry_run(&self) -> bool {
+        self.in_user_code.name.is_some()
+    }
+
     /// Names the process that the job works on from now on.
     pub(crate) fn name(&mut self, stream: &StreamId) {
         if self.stream.as_ref() != Some(stream) {
@@ -142,8 +162,7 @@ fn decode(slot: &[u8]) -> Option<StreamId> {
 /// The file of an execution of this program, which is removed when this value is dropped.
 pub(crate) struct InUserCodeFile {
     in_user_code: Arc<InUserCode>,
-    folder: Folder,
-    path: PathBuf,
+    _name: FileName,
 }
 
 /// What a dry run had in user code when its program ended.
@@ -180,17 +199,31 @@ impl Folder {
 
     /// Creates the file of an execution; `None` if that is not possible.
     pub(crate) fn create(&self, execution: Uuid) -> Option<InUserCodeFile> {
-        self.create_file(self.file(execution))
+        let (file, name) = self.create_file(self.file(execution))?;
+        let in_user_code = InUserCode {
+            file,
+            slots: Mutex::default(),
+            name: None,
+        };
+        Some(InUserCodeFile {
+            in_user_code: Arc::new(in_user_code),
+            _name: name,
+        })
     }
 
     /// Creates the file of a dry run with this code; `None` if that is not possible, or if
     /// the folder has files of other stores.
-    pub(crate) fn create_for_dry_run(&self, code: Fingerprint) -> Option<InUserCodeFile> {
+    pub(crate) fn create_for_dry_run(&self, code: Fingerprint) -> Option<Arc<InUserCode>> {
         let name = format!("{DRY_RUN}{code}-{}", Uuid::new_v4());
-        self.create_file(self.own.then(|| self.path.join(name))?)
+        let (file, name) = self.create_file(self.own.then(|| self.path.join(name))?)?;
+        Some(Arc::new(InUserCode {
+            file,
+            slots: Mutex::default(),
+            name: Some(name),
+        }))
     }
 
-    fn create_file(&self, path: PathBuf) -> Option<InUserCodeFile> {
+    fn create_file(&self, path: PathBuf) -> Option<(File, FileName)> {
         if self.own {
             let _ = fs::create_dir(&self.path);
         }
@@ -201,15 +234,8 @@ impl Folder {
         let file = options.open(&path).ok()?;
         // In a file system without locks, the file is used without a lock.
         let _ = file.try_lock();
-        let in_user_code = InUserCode {
-            file,
-            slots: Mutex::default(),
-        };
-        Some(InUserCodeFile {
-            in_user_code: Arc::new(in_user_code),
-            folder: self.clone(),
-            path,
-        })
+        let folder = self.clone();
+        Some((file, FileName { folder, path }))
     }
 
     /// The processes that an execution had in user code when its program ended; none if the
@@ -278,12 +304,6 @@ impl InUserCodeFile {
     }
 }
 
-impl Drop for InUserCodeFile {
-    fn drop(&mut self) {
-        self.folder.remove_file(&self.path);
-    }
-}
-
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
@@ -300,14 +320,13 @@ mod tests {
     }
 
     /// Closes the file without removing it, like a program that ends.
-    fn end(file: InUserCodeFile) {
-        let copy = file.path.with_extension("copy");
-        fs::copy(&file.path, &copy).unwrap();
-        let path = file.path.clone();
-        let folder = file.folder.path.clone();
+    fn end(own: &Folder, file: impl Sized) {
+        let mut files = fs::read_dir(&own.path).unwrap();
+        let path = files.next().unwrap().unwrap().path();
+        let copy = fs::read(&path).unwrap();
         drop(file);
-        let _ = fs::create_dir(folder);
-        fs::rename(copy, path).unwrap();
+        let _ = fs::create_dir(&own.path);
+        fs::write(path, copy).unwrap();
     }
 
     #[test]
@@ -325,7 +344,7 @@ mod tests {
         three.name(&stream(&longest));
         drop(two);
         assert_eq!(own.left_by(execution), [], "its program lives");
-        end(file);
+        end(&own, file);
         let left = own.left_by(execution);
         assert_eq!(left, [stream("process/t/a"), stream(&longest)]);
         own.remove(execution);
@@ -338,19 +357,19 @@ mod tests {
     fn a_dry_run_names_its_processes_with_the_code_of_its_program() {
         let (_folder, own) = folder();
         let code = Fingerprint::of_bytes(b"code");
-        let file = own.create_for_dry_run(code).unwrap();
-        let in_user_code = file.in_user_code();
+        let in_user_code = own.create_for_dry_run(code).unwrap();
         let mut slot = in_user_code.slot();
         slot.name(&stream("process/t/a"));
+        drop(in_user_code);
         assert_eq!(own.left_by_dry_runs().len(), 0, "its program lives");
-        end(file);
+        assert!(own.path.exists(), "its code has not returned");
+        end(&own, slot);
         let left = own.left_by_dry_runs();
         assert_eq!(left.len(), 1);
         assert_eq!(left[0].code, code.to_string());
         assert_eq!(left[0].streams, [stream("process/t/a")]);
         own.remove_dry_run(&left[0]);
         assert!(!own.path.exists());
-        drop(slot);
         // Files of several stores have no place for the files of dry runs.
         assert!(Folder::of(None).create_for_dry_run(code).is_none());
     }
@@ -394,7 +413,7 @@ mod tests {
 
         let (_folder, own) = folder();
         let file = own.create(Uuid::from_u128(10)).unwrap();
-        let mode = fs::metadata(&file.path).unwrap().permissions().mode();
+        let mode = fs::metadata(&file._name.path).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o600);
     }
 }

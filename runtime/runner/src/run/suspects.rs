@@ -23,7 +23,7 @@ use state_migration_core::{
     RunId, Stage, StreamId, VersionStatus, WorkflowId,
 };
 
-use crate::run::in_user_code::{Folder, InUserCodeFile, LeftByDryRun};
+use crate::run::in_user_code::{Folder, InUserCode, LeftByDryRun};
 use crate::run::run_log::is_dead;
 use crate::run::{Plan, RunKind, Runs, Store, rows};
 use crate::user_code::threads::never_returned;
@@ -116,13 +116,20 @@ fn ended_program(stream: &StreamId) -> MigrationError {
     )
 }
 
+const NOT_TRIED_YET: &str = "not tried: a program ended while its code worked on this process; the next run tries the process alone";
+
+/// Whether a failure says only that the process was not tried.
+pub(crate) fn is_not_tried(error: &MigrationError) -> bool {
+    error.message == NOT_TRIED_YET
+}
+
 /// The failure of a process whose code a run tries alone, which only a run does.
 fn not_tried_yet(stream: &StreamId) -> MigrationError {
     MigrationError::new(
         Stage::Converting,
         FailureClass::EndedProgram,
         stream,
-        "the program ended while its code worked on this process, so the code is not run here; resume the run, which tries the process alone",
+        NOT_TRIED_YET,
     )
 }
 
@@ -319,7 +326,7 @@ impl DeadDryRuns {
 pub(crate) fn file_of_dry_run(
     store: &Store,
     migrations: &MigrationRegistry,
-) -> Option<InUserCodeFile> {
+) -> Option<Arc<InUserCode>> {
     let folder = Folder::of(store.scratch_folder());
     let is_open_for_writing = store.is_single_writer();
     is_open_for_writing.then(|| folder.create_for_dry_run(linked_code(migrations)))?

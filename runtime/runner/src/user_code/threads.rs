@@ -273,7 +273,8 @@ impl Watchdog {
             return false;
         }
         now.abandoned = true;
-        now.slot = None;
+        // A run fails the process, and does not run its code again.
+        now.slot = now.slot.take().filter(Slot::is_of_dry_run);
         count();
         self.gaps.end();
         true

@@ -234,18 +234,25 @@ fn status(text: &str) -> Option<u16> {
     rest.get(..3)?.parse().ok()
 }
 
+/// Whether an error says that the storage is full.
+pub(crate) fn is_full(error: &(dyn StdError + 'static)) -> bool {
+    in_causes(error, |cause| {
+        let kind = cause.downcast_ref::<io::Error>()?.kind();
+        matches!(
+            kind,
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded
+        )
+        .then_some(())
+    })
+    .is_some()
+}
+
 /// What to do about an error of the storage.
 pub(crate) fn way_out(error: &(dyn StdError + 'static)) -> Option<String> {
-    in_causes(error, |cause| {
-        if let Some(answer) = cause.downcast_ref::<Answer>() {
-            return Some(answer.sentence.clone());
-        }
-        match cause.downcast_ref::<io::Error>()?.kind() {
-            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Some(FULL.to_owned()),
-            _ => None,
-        }
-    })
-    .or_else(|| is_denied(error).then(|| DENIED.to_owned()))
+    find(error)
+        .map(|answer| answer.sentence.clone())
+        .or_else(|| is_full(error).then(|| FULL.to_owned()))
+        .or_else(|| is_denied(error).then(|| DENIED.to_owned()))
 }
 
 /// The answer in an error.

@@ -17,6 +17,7 @@ mod open;
 mod openings;
 mod probe;
 mod reader;
+mod trouble;
 
 use slatedb::{CloseReason, Db};
 
@@ -25,6 +26,8 @@ pub use kv::SlateDbKv;
 pub use location::is_no_store;
 pub use open::SlateDbStoreBuilder;
 pub use reader::SlateDbReader;
+#[doc(hidden)]
+pub use trouble::storage_trouble;
 
 use crate::records::RecordStore;
 use state_migration_core::{Error, ErrorKind};

@@ -22,6 +22,7 @@ use tokio::time::timeout;
 
 use crate::slate::answer::{self, Cloud};
 use crate::slate::gradual::Gradual;
+use crate::slate::trouble::{self, Requests};
 
 /// The error for a file that ends before the range to be read.
 #[derive(Debug)]
@@ -143,11 +144,21 @@ impl Storage {
         (Arc::new(storage), opening)
     }
 
-    async fn answer<T>(&self, request: impl Future<Output = Result<T>>) -> Result<T> {
-        match &self.patience {
+    async fn answer<T>(&self, of: Requests, request: impl Future<Output = Result<T>>) -> Result<T> {
+        let answer = match &self.patience {
             Some(patience) => patience.of(request).await,
             None => request.await,
-        }
+        };
+        let trouble = match &answer {
+            Err(error @ Error::Generic { .. }) => {
+                let answer = answer::of(error, self.cloud).map(|answer| answer.sentence);
+                let way_out = || answer::way_out(error).unwrap_or_else(|| error.to_string());
+                Some(answer.unwrap_or_else(way_out))
+            }
+            _ => None,
+        };
+        trouble::set(of, trouble);
+        answer
     }
 
     fn judged(&self, error: Error) -> Error {
@@ -186,7 +197,10 @@ impl Storage {
 
 fn judged(error: Error, cloud: Cloud, fails_fast: &AtomicBool) -> Error {
     let Some(answer) = answer::of(&error, cloud) else {
-        return error;
+        return match fails_fast.load(Ordering::Relaxed) && answer::is_full(&error) {
+            true => final_error(Box::new(error)),
+            false => error,
+        };
     };
     let source: Box<dyn std::error::Error + Send + Sync> = Box::new(answer);
     match fails_fast.load(Ordering::Relaxed) {
@@ -232,7 +246,7 @@ impl ObjectStore for Storage {
         options: PutOptions,
     ) -> Result<PutResult> {
         let put = self.inner.put_opts(location, payload, options);
-        let put = self.answer(put).await;
+        let put = self.answer(Requests::Writes, put).await;
         put.map_err(|error| self.judged(error))
     }
 
@@ -242,7 +256,7 @@ impl ObjectStore for Storage {
         options: PutMultipartOptions,
     ) -> Result<Box<dyn MultipartUpload>> {
         let put = self.inner.put_multipart_opts(location, options);
-        let put = self.answer(put).await;
+        let put = self.answer(Requests::Writes, put).await;
         let upload = put.map_err(|error| self.judged(error))?;
         Ok(match &self.gradual {
             Some(gradual) => gradual.upload(location, upload),
@@ -252,14 +266,20 @@ impl ObjectStore for Storage {
 
     async fn get_opts(&self, location: &Path, options: GetOptions) -> Result<GetResult> {
         let range = options.range.clone();
-        match self.answer(self.inner.get_opts(location, options)).await {
+        match self
+            .answer(Requests::Reads, self.inner.get_opts(location, options))
+            .await
+        {
             Ok(got) => Ok(got),
             Err(error) => Err(self.unread(location, &range, error).await),
         }
     }
 
     async fn get_ranges(&self, location: &Path, ranges: &[Range<u64>]) -> Result<Vec<Bytes>> {
-        match self.answer(self.inner.get_ranges(location, ranges)).await {
+        match self
+            .answer(Requests::Reads, self.inner.get_ranges(location, ranges))
+            .await
+        {
             Ok(got) => Ok(got),
             Err(error) => {
                 let ranges: Vec<GetRange> = ranges.iter().cloned().map(Into::into).collect();
@@ -290,18 +310,20 @@ impl ObjectStore for Storage {
 
     async fn list_with_delimiter(&self, prefix: Option<&Path>) -> Result<ListResult> {
         let listed = self.inner.list_with_delimiter(prefix);
-        let listed = self.answer(listed).await;
+        let listed = self.answer(Requests::Reads, listed).await;
         listed.map_err(|error| self.judged(error))
     }
 
     async fn copy_opts(&self, from: &Path, to: &Path, options: CopyOptions) -> Result<()> {
-        let copied = self.answer(self.inner.copy_opts(from, to, options)).await;
+        let copied = self
+            .answer(Requests::Writes, self.inner.copy_opts(from, to, options))
+            .await;
         copied.map_err(|error| self.judged(error))
     }
 
     async fn rename_opts(&self, from: &Path, to: &Path, options: RenameOptions) -> Result<()> {
         let renamed = self.inner.rename_opts(from, to, options);
-        let renamed = self.answer(renamed).await;
+        let renamed = self.answer(Requests::Writes, renamed).await;
         renamed.map_err(|error| self.judged(error))
     }
 }

@@ -2,7 +2,7 @@
 //! as `FAULT` says: `denied` denies everything, `reads:N` all after N reads of files of data,
 //! `read-only` all that writes,
 //! `hangs:N` gives no answer to a write after N of them,
-//! `full:N` has room for N more files, `log-only` for none but those of the log and
+//! `full:N` has room for N more files, `stays-full:N` too, with more retries, `log-only` for none but those of the log and
 //! manifests, and `unclosable` has none for the mark by which a program says that it
 //! has closed the store.
 
@@ -43,13 +43,15 @@ fn main() -> ExitCode {
                     Some((_, files)) => files.parse().unwrap_or_default(),
                     None => 0,
                 }),
-                full: fault.starts_with("full"),
+                full: fault.starts_with("full") || fault.starts_with("stays-full"),
                 hangs: fault.starts_with("hangs"),
                 log_only: fault == "log-only",
                 unclosable: fault == "unclosable",
             };
             SlateDbStore::builder(Path::default(), Arc::new(faulty)).with_settings(|settings| {
-                settings.object_store_max_retries = Some(3);
+                // Of more than ten seconds, or of less than one.
+                let is_long = fault.starts_with("stays-full");
+                settings.object_store_max_retries = Some(if is_long { 15 } else { 3 });
                 if let Some(collector) = &mut settings.garbage_collector_options {
                     collector.boundary_files_enabled = false;
                 }

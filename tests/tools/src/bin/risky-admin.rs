@@ -82,6 +82,11 @@ fn parcel_1_to_2(Parcel { n, fate }: Parcel) -> Labelled {
             log(n);
             std::process::abort();
         }
+        ("late", ms) => {
+            std::thread::sleep(Duration::from_millis(ms.parse().unwrap_or(0)));
+            log(n);
+            std::process::abort();
+        }
         ("overflows", _) => {
             log(n);
             label = deep(n).to_string();

@@ -123,14 +123,39 @@ async fn a_full_disk_is_reported_and_changes_nothing() {
     assert!(contents(folder.path()).unwrap() == before);
 }
 
+/// To see it fail: retry a full disk while the store is opened.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_disk_that_gets_full_while_the_store_is_opened_is_reported_at_once() {
+    for room in 1..6 {
+        let folder = store().await;
+        let began = std::time::Instant::now();
+        let said = faulty(
+            folder.path(),
+            &format!("stays-full:{room}"),
+            &["run", "--yes"],
+        );
+        let took = began.elapsed();
+        let all = format!("{}{}", said.stdout, said.stderr);
+        assert!(all.contains("no space left; free space"), "{room}: {all}");
+        assert!(
+            took < std::time::Duration::from_secs(20),
+            "{room}: {took:?}"
+        );
+        assert_eq!(said.code, Some(1), "{room}: {all}");
+    }
+}
+
+/// To see it fail: set no trouble in `Storage::answer`.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_full_disk_interrupts_a_run_that_can_be_resumed_later() {
     let folder = store().await;
     let slow = ["run", "--yes", "--throttle", "200"];
-    let said = faulty(folder.path(), "full:24", &slow);
+    let shown = ["--progress-interval", "1s"];
+    let args = [slow.as_slice(), &shown].concat();
+    let said = faulty(folder.path(), "stays-full:24", &args);
     assert_eq!(said.code, Some(3), "{}{}", said.stdout, said.stderr);
     let all = format!("{}{}", said.stdout, said.stderr);
-    assert!(all.contains("no space left"), "{all}");
+    assert!(all.contains("the store: no space left"), "{all}");
 
     // There is room again.
     let enough = "full:100000";

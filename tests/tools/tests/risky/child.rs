@@ -178,6 +178,13 @@ impl Parcels {
         command.output().unwrap()
     }
 
+    pub(crate) fn start_client(&self, args: &[&str]) -> Child {
+        let mut command = self.command();
+        command.args(args).arg("--socket").arg(self.socket());
+        command.stdout(Stdio::null()).stderr(Stdio::null());
+        command.spawn().unwrap()
+    }
+
     fn socket(&self) -> PathBuf {
         self.folder.path().join("socket")
     }

@@ -104,13 +104,15 @@ fn the_tool_resumes_until_every_deadly_process_is_named() {
 #[test]
 fn what_only_reads_runs_no_code_that_has_ended_the_program() {
     let parcels = Parcels::new(100, &["aborts@50"], 1_000);
-    let reads = || {
+    let reads = |is_named: bool| {
         let before = parcels.deaths();
         let plan = parcels.tool(&["plan", "--sample", "100", "--json"]);
         assert_eq!(plan.status.code(), Some(0), "{plan:?}");
         let plan: serde_json::Value = serde_json::from_slice(&plan.stdout).unwrap();
         let sample = &plan["sample"];
-        assert_eq!(sample["failures"][0]["class"], "ended_program", "{plan}");
+        let class = &sample["failures"][0]["class"];
+        assert_eq!(class == "ended_program", is_named, "{plan}");
+        assert_eq!(sample["not_tried"] == 1, !is_named, "{plan}");
         let inspect = parcels.tool(&["inspect", "process/post/00050"]);
         assert_eq!(inspect.status.code(), Some(0), "{inspect:?}");
         let shown = String::from_utf8(inspect.stdout).unwrap();
@@ -124,12 +126,12 @@ fn what_only_reads_runs_no_code_that_has_ended_the_program() {
     };
     let aborted = parcels.tool(&["run", "--yes"]);
     assert_eq!(aborted.status.code(), None, "{aborted:?}");
-    reads();
+    reads(false);
     let aborted = parcels.tool(&["resume", "last"]);
     assert_eq!(aborted.status.code(), None, "{aborted:?}");
     let ended = parcels.tool(&["resume", "last"]);
     assert_eq!(ended.status.code(), Some(2), "{ended:?}");
-    reads();
+    reads(true);
     assert_eq!(parcels.deaths(), BTreeMap::from([(50, 2)]));
 }
 
@@ -139,9 +141,9 @@ fn what_only_reads_runs_no_code_that_has_ended_the_program() {
 fn a_plan_ends_a_service_once_for_each_process_that_no_run_has_met() {
     let parcels = Parcels::new(300, &["aborts@50", "overflows@120", "aborts@200"], 1_000);
     let mut deaths = 0;
-    for request in [
-        &["plan", "--sample", "300", "--json"][..],
-        &["run", "--dry-run"],
+    for (request, said) in [
+        (&["plan", "--sample", "300"][..], " not tried"),
+        (&["run", "--dry-run"], " ended_program"),
     ] {
         let answer = loop {
             let _service = parcels.listen();
@@ -153,7 +155,7 @@ fn a_plan_ends_a_service_once_for_each_process_that_no_run_has_met() {
             assert!(deaths <= 3, "{:?}", parcels.deaths());
         };
         let text = String::from_utf8_lossy(&answer.stdout).into_owned();
-        assert!(text.contains("ended_program"), "{answer:?}");
+        assert!(text.contains(said), "{answer:?}");
     }
     assert_eq!(deaths, 3, "{:?}", parcels.deaths());
     // Each of them ends one more program, in its trial, and is named.
@@ -168,4 +170,43 @@ fn a_plan_ends_a_service_once_for_each_process_that_no_run_has_met() {
     let twice = BTreeMap::from([(50, 2), (120, 2), (200, 2)]);
     assert_eq!(parcels.deaths(), twice);
     assert!(!parcels.in_user_code());
+}
+
+/// The test fails if a run with a limit tries the suspects outside of its limit.
+#[test]
+fn a_run_with_a_limit_does_not_try_what_it_does_not_reach() {
+    let parcels = Parcels::new(300, &["aborts@50"], 1_000);
+    let service = parcels.listen();
+    drop(parcels.client(&["plan", "--sample", "300"]));
+    assert_eq!(service.ended().map(|ended| ended.state), None);
+    assert_eq!(parcels.deaths(), BTreeMap::from([(50, 1)]));
+    let service = parcels.listen();
+    let canary = parcels.client(&["run", "--yes", "--limit", "10"]);
+    assert_eq!(canary.status.code(), Some(0), "{canary:?}");
+    // This one reaches it.
+    let further = parcels.client(&["run", "--yes", "--limit", "100"]);
+    assert_eq!(further.status.code(), Some(1), "{further:?}");
+    assert_eq!(service.ended().map(|ended| ended.state), None);
+    let _service = parcels.listen();
+    let further = parcels.client(&["resume", "last"]);
+    assert_eq!(further.status.code(), Some(2), "{further:?}");
+    assert_eq!(parcels.deaths(), BTreeMap::from([(50, 2)]));
+}
+
+/// The test fails if the file of a dry run is removed before its code has returned.
+#[test]
+fn code_that_ends_the_service_after_its_client_has_gone_is_named() {
+    let parcels = Parcels::new(100, &["late:1500@50"], 10_000);
+    let service = parcels.listen();
+    let mut client = parcels.start_client(&["plan", "--sample", "100"]);
+    std::thread::sleep(std::time::Duration::from_millis(700));
+    client.kill().unwrap();
+    client.wait().unwrap();
+    assert_eq!(service.ended().map(|ended| ended.state), None);
+    assert_eq!(parcels.deaths(), BTreeMap::from([(50, 1)]));
+    let _service = parcels.listen();
+    let plan = parcels.client(&["plan", "--sample", "100"]);
+    let text = String::from_utf8_lossy(&plan.stdout);
+    assert!(text.contains("1 not tried"), "{plan:?}");
+    assert_eq!(parcels.deaths(), BTreeMap::from([(50, 1)]));
 }

@@ -42,7 +42,8 @@ const MANY: usize = 20;
 /// `--at-most`. A copy of a store has the id of its original. The duration is
 /// estimated from a dry run over a sample of the processes, which takes a few
 /// seconds at most. With --socket, the service counts and tries its own
-/// processes with its own code.
+/// processes with its own code, so code that ends its program ends the
+/// service; --sample 0 runs no code.
 #[derive(Debug, clap::Args)]
 #[command(
     after_help = "Examples:\n  plan --store ./loans\n  plan --store ./loans --workflow loan --percent 5\n  plan --store ./loans --throttle 500\n  plan --store ./loans --tenant bank --limit 100 --json"
@@ -459,7 +460,7 @@ impl Answer for PlanView {
         let mut line = |name: &str, value: &str| writeln!(out, "{DIM}{name:11}{DIM:#} {value}");
         if !alone.is_empty() {
             let functions = format::counted(alone.len() as u64, "function", "functions");
-            let what = format!("code that the {functions} above call; see the key `covers`");
+            let what = format!("code that is called by {functions} above: see the key `covers`");
             line("not covered", &what)?;
         }
         let most = if self.is_upper_bound { "at most " } else { "" };
@@ -520,6 +521,7 @@ fn tried(sample: &Sample, due: u64) -> String {
         conversions,
         took_ms,
         failed,
+        not_tried,
         ..
     } = sample;
     let tried = processes + left_out;
@@ -541,7 +543,14 @@ fn tried(sample: &Sample, due: u64) -> String {
         "{} of {due} tried in {took},{selected} each converted {times}; {failed} failed",
         count(tried)
     );
-    if tried < *chosen {
+    if *not_tried > 0 {
+        let _ = write!(
+            text,
+            "; {} not tried, which were in user code when a program ended",
+            count(*not_tried)
+        );
+    }
+    if tried + not_tried < *chosen {
         let _ = write!(text, "; ended early, before {} were tried", count(*chosen));
     }
     text

@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use state_migration_runner::{Progress, RunState};
+use state_migration_store::storage_trouble;
 
 use crate::view::format;
 
@@ -47,7 +48,10 @@ impl Idle {
 /// The time without progress as text.
 pub(crate) fn text(idle: Duration) -> String {
     let idle = format::duration(idle);
-    format!("no progress for {idle}; waiting for the store or for user code")
+    match storage_trouble() {
+        Some(trouble) => format!("no progress for {idle}; the store: {trouble}"),
+        None => format!("no progress for {idle}; waiting for the store or for user code"),
+    }
 }
 
 #[cfg(test)]
