@@ -37,7 +37,7 @@ pub(crate) struct InUserCode {
     file: File,
     slots: Mutex<Slots>,
     /// The name of the file of a dry run, which is removed once its last thread has ended:
-    /// code that nobody waits for any more may end the program, too.
+    /// code may end the program after its dry run has ended.
     name: Option<FileName>,
 }
 
@@ -91,7 +91,7 @@ impl InUserCode {
 }
 
 impl Slot {
-    /// Whether the process is named until its code returns, although nobody waits for it.
+    /// Whether the process is named until its code returns, even after the dry run.
     pub(crate) fn is_of_dry_run(&self) -> bool {
         self.in_user_code.name.is_some()
     }
