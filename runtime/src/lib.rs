@@ -82,7 +82,7 @@ pub use state_migration_runner::{
     Action, ChangedStep, CommitMode, Execution, Failure, HoldAction, MigrationReport,
     MigrationRunner, PinnedVersion, Plan, PlanOptions, PlannedPredicate, PlannedRoute, PlannedStep,
     Progress, RunAction, RunControl, RunCounts, RunKind, RunRecord, RunState, Runs, ScanKind,
-    WorkflowProgress, telemetry,
+    SnapshotUse, WorkflowProgress, telemetry,
 };
 #[cfg(feature = "runner")]
 #[doc(inline)]

@@ -236,6 +236,7 @@ fn request(of: DueOf, look: Look) -> DueRequest {
         max_process_bytes: 64 << 20,
         events_after: None,
         snapshots: Arc::default(),
+        all_events: false,
     }
 }
 

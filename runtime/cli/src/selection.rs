@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use state_migration_control_socket::protocol::PlanRequest;
 use state_migration_core::{MigrationRegistry, RunId, Selection, StreamId, TenantId};
-use state_migration_runner::{MigrationRunner, RunKind, RunRecord};
+use state_migration_runner::{MigrationRunner, RunKind, RunRecord, SnapshotUse};
 
 use crate::context::{Context, option};
 use crate::exit_code::{Failure, Reason};
@@ -67,6 +67,23 @@ pub(crate) struct PlanArgs {
     /// Fail a process whose user code takes longer than this [default: 10s]
     #[arg(long, value_name = "DURATION", value_parser = duration, help_heading = "Execution")]
     pub(crate) deadline: Option<Duration>,
+    /// Start from snapshots where that saves much, ignore them, or compare them
+    /// with the events and fail a process that they differ for [default: start;
+    /// a dry run compares]
+    #[arg(long, value_name = "USE", value_parser = snapshot_use, help_heading = "Execution")]
+    pub(crate) snapshots: Option<SnapshotUse>,
+}
+
+/// What is done with snapshots.
+pub(crate) fn snapshot_use(text: &str) -> Result<SnapshotUse, String> {
+    let all = [
+        SnapshotUse::Start,
+        SnapshotUse::Ignore,
+        SnapshotUse::Compare,
+    ];
+    let mut named = all.into_iter().filter(|it| it.to_string() == text);
+    let found = named.next();
+    found.ok_or_else(|| "expected `start`, `ignore` or `compare`".to_owned())
 }
 
 /// A number of processes per second, or none.
@@ -96,10 +113,15 @@ pub(crate) fn with_checks<M, ES, SS>(
     runner: MigrationRunner<M, ES, SS>,
     check_determinism: bool,
     deadline: Option<Duration>,
+    snapshots: Option<SnapshotUse>,
 ) -> MigrationRunner<M, ES, SS> {
     let runner = match check_determinism {
         true => runner.check_determinism(true),
         false => runner,
+    };
+    let runner = match snapshots {
+        Some(snapshots) => runner.snapshots(snapshots),
+        None => runner,
     };
     match deadline {
         Some(deadline) => runner.deadline(deadline),
@@ -177,7 +199,12 @@ impl PlanArgs {
         let runner = runner
             .select(self.selection())
             .count_up_to_date(self.count_all);
-        with_checks(runner, self.check_determinism, self.deadline)
+        with_checks(
+            runner,
+            self.check_determinism,
+            self.deadline,
+            self.snapshots,
+        )
     }
 
     /// The options as a request to a service; an absent option means the setting of the
@@ -188,6 +215,7 @@ impl PlanArgs {
             count_all: self.count_all.then_some(true),
             check_determinism: self.check_determinism.then_some(true),
             deadline_ms: self.deadline.map(millis),
+            snapshots: self.snapshots,
         }
     }
 
@@ -251,6 +279,9 @@ impl PlanArgs {
         if let Some(deadline) = self.deadline {
             let deadline = humantime::format_duration(deadline).to_string();
             option("--deadline", &deadline.replace(' ', ""));
+        }
+        if let Some(snapshots) = self.snapshots {
+            option("--snapshots", &snapshots.to_string());
         }
         for (flag, is_set) in [
             ("--in-flight", self.in_flight),

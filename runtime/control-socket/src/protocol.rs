@@ -14,6 +14,7 @@ use state_migration_runner::run::Confirmation;
 use state_migration_runner::run::actions::HeldProcess;
 use state_migration_runner::{
     Execution, Failure, MigrationReport, Plan, Progress, RunAction, RunCounts, RunRecord,
+    SnapshotUse,
 };
 
 /// The version of the protocol.
@@ -171,6 +172,8 @@ pub struct PlanRequest {
     pub check_determinism: Option<bool>,
     #[serde(default)]
     pub deadline_ms: Option<NonZeroU64>,
+    #[serde(default)]
+    pub snapshots: Option<SnapshotUse>,
 }
 
 /// A run to forecast.
@@ -549,6 +552,7 @@ mod tests {
             which: PlanRequest {
                 selection: Some(Selection::all().workflow("loan").percent(2.5)),
                 deadline_ms: NonZeroU64::new(5),
+                snapshots: None,
                 ..PlanRequest::default()
             },
             actor: Some("ann".into()),

@@ -67,6 +67,8 @@ pub enum FailureClass {
     ReadsBackDifferently,
     /// User code gave two different results for the same input.
     NonDeterministic,
+    /// A snapshot gives another state than the events: `apply` has changed since.
+    SnapshotDiffers,
     /// User code exceeded its timeout.
     Deadline,
     /// User code did not return.
@@ -94,7 +96,7 @@ pub enum FailureClass {
 
 impl FailureClass {
     /// All classes.
-    pub const ALL: [Self; 20] = [
+    pub const ALL: [Self; 21] = [
         Self::Panic,
         Self::Refused,
         Self::Upcast,
@@ -104,6 +106,7 @@ impl FailureClass {
         Self::Unserializable,
         Self::ReadsBackDifferently,
         Self::NonDeterministic,
+        Self::SnapshotDiffers,
         Self::Deadline,
         Self::NeverReturned,
         Self::EndedProgram,
@@ -135,7 +138,8 @@ impl FailureClass {
             | Self::UnknownVersion
             | Self::NewerThanProgram
             | Self::NewerFormat => true,
-            Self::Deadline
+            Self::SnapshotDiffers
+            | Self::Deadline
             | Self::NeverReturned
             | Self::Corrupt
             | Self::Busy
@@ -157,6 +161,7 @@ impl FailureClass {
             Self::Unserializable => "unserializable",
             Self::ReadsBackDifferently => "reads_back_differently",
             Self::NonDeterministic => "non_deterministic",
+            Self::SnapshotDiffers => "snapshot_differs",
             Self::Deadline => "deadline",
             Self::NeverReturned => "never_returned",
             Self::EndedProgram => "ended_program",

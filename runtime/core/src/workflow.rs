@@ -101,6 +101,13 @@ pub trait Workflow: Send + Sync + 'static {
 
     /// Folds one event into the state. Must be pure: no clock, no I/O, no
     /// randomness.
+    ///
+    /// A correction of this function changes the states of existing processes, but
+    /// not their snapshots, which
+    /// [`Process::open`](crate::Process::open) starts from. A dry run of the
+    /// `MigrationRunner` finds the snapshots that give another state; raise
+    /// [`STATE_SCHEMA_VERSION`](Self::STATE_SCHEMA_VERSION), or delete the
+    /// snapshots, and let the run ignore them.
     fn apply(state: Self::State, event: &Self::Event) -> Self::State;
 
     /// Converts the payload of an older schema version into one that

@@ -6,7 +6,7 @@ use std::time::Duration;
 use state_migration_core::{Error, FailureClass, MigrationRegistry, Predicates, RunId, Selection};
 
 use crate::restrictions::NamedPredicate;
-use crate::run::{Plan, PlanOptions};
+use crate::run::{Plan, PlanOptions, SnapshotUse};
 use crate::stages::scan;
 
 /// Default timeout of user code for one process.
@@ -25,6 +25,8 @@ pub struct RunOptions {
     pub check_determinism: Option<bool>,
     /// Timeout of user code for one process; `None`: ten seconds.
     pub deadline: Option<Duration>,
+    /// What is done with snapshots; `None`: a dry run compares them.
+    pub snapshots: Option<SnapshotUse>,
     pub actor: String,
     pub reason: String,
     /// Whether to resume although the plan differs.
@@ -69,6 +71,7 @@ impl RunOptions {
         Self {
             check_determinism: self.check_determinism.or(checked),
             deadline: self.deadline.or(deadline),
+            snapshots: self.snapshots.or(Some(earlier.options.snapshots)),
             selection: Arc::new(selection),
             ..self.clone()
         }
@@ -87,6 +90,7 @@ impl RunOptions {
             count_up_to_date: self.count_up_to_date,
             check_determinism: self.check_determinism.unwrap_or(false),
             deadline_ms: u64::try_from(self.deadline().as_millis()).unwrap_or(u64::MAX),
+            snapshots: self.snapshots.unwrap_or_default(),
         };
         Plan::new(migrations, &self.selection, &self.predicates, options)
     }

@@ -8,7 +8,7 @@ use state_migration_core::{Error, MigrationRegistry, Predicates, RunId, Selectio
 use crate::control::RunControl;
 use crate::observe::Observer;
 use crate::restrictions::Restrictions;
-use crate::run::{RunKind, Runs};
+use crate::run::{RunKind, Runs, SnapshotUse};
 use crate::user_code::abandoned::Abandoned;
 use crate::user_code::threads::UserCode;
 
@@ -30,6 +30,7 @@ pub(crate) struct RunContext {
     pub(crate) check_heads: bool,
     pub(crate) check_determinism: bool,
     pub(crate) deadline: Duration,
+    pub(crate) snapshots: SnapshotUse,
     pub(crate) chunk_processes: usize,
     /// Whether the run yields to other writers.
     pub(crate) yields: bool,

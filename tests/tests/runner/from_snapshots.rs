@@ -117,6 +117,64 @@ async fn long_processes_are_read_from_their_snapshots_on() {
     on_both!(rows_of_long_processes);
 }
 
+/// The states of both kinds of processes after a run, which is expected to end like this.
+async fn corrected_apply(store: &impl Store) {
+    use state_migration::{FailureClass, SnapshotUse};
+
+    // What `apply` of an earlier program has folded: twice the sum of today's.
+    for n in 0..3 {
+        append::<OrderV1>(store, n, 4 + n * 500).await;
+    }
+    let doubled = r#"{"euro":8,"paid_euro":0,"closed":false}"#;
+    for n in [1, 2] {
+        invent_snapshot(store, n, 4, OrderV1::STATE_SCHEMA_VERSION, doubled).await;
+    }
+    // A right one, and one that nobody can read.
+    append::<OrderV1>(store, 3, 5).await;
+    take_snapshot(store, 3).await;
+    append::<OrderV1>(store, 4, 5).await;
+    invent_snapshot(store, 4, 5, OrderV1::STATE_SCHEMA_VERSION, "[]").await;
+
+    let migrations = MigrationRegistry::builder().with(OrderV1ToV2Migration);
+    let migrations = migrations.build().unwrap();
+    let runner = || MigrationRunner::new(migrations.clone(), store.clone(), store.clone());
+    let plain = runner().plan().unwrap();
+    let ignoring = runner().snapshots(SnapshotUse::Ignore).plan().unwrap();
+    assert_ne!(plain.fingerprint, ignoring.fingerprint);
+    let differ = |report: &state_migration::MigrationReport| {
+        let failed: Vec<_> = report
+            .errors
+            .iter()
+            .map(|error| (error.class, error.subject.stream().cloned().unwrap()))
+            .collect();
+        let class = FailureClass::SnapshotDiffers;
+        assert_eq!(failed, [(class, stream(1)), (class, stream(2))], "{report}");
+        assert!(report.errors[0].message.contains("the snapshot at event 4"));
+    };
+    // A dry run compares by default.
+    differ(&runner().dry_run().await);
+    let compared = runner().snapshots(SnapshotUse::Compare).run().await;
+    differ(&compared);
+    assert_eq!(compared.migrated, 3, "{compared}");
+    for n in [0, 3, 4] {
+        assert_state(store, n, if n == 0 { 4 } else { 5 }).await;
+    }
+    // A retry compares again, unless told otherwise.
+    let retried = runner().retry(compared.run.unwrap(), &[]).await;
+    differ(&retried);
+    let ignored = runner().snapshots(SnapshotUse::Ignore);
+    let ignored = ignored.retry(compared.run.unwrap(), &[]).await;
+    assert_eq!((ignored.migrated, ignored.error_count), (2, 0), "{ignored}");
+    for n in [1, 2] {
+        assert_state(store, n, 4 + n * 500).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn snapshots_of_an_earlier_apply_are_found_and_can_be_ignored() {
+    on_both!(corrected_apply);
+}
+
 async fn with_and_without(store: &impl Store) {
     // A mix: short and long, with and without, at the end and at the start.
     for n in 0..60 {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use state_migration_control_socket::protocol::{self, Request};
 use state_migration_core::FailureClass;
-use state_migration_runner::MigrationRunner;
+use state_migration_runner::{MigrationRunner, SnapshotUse};
 
 use crate::context::Context;
 use crate::exit_code::{Exit, Failure, Reason};
@@ -13,7 +13,7 @@ use crate::history::History;
 use crate::local::{AuditArgs, ExecutionArgs, classes, drive};
 use crate::remote;
 use crate::run_selector::WhichRun;
-use crate::selection::{duration, millis, with_checks};
+use crate::selection::{duration, millis, snapshot_use, with_checks};
 use crate::store::Claim;
 use crate::take_over::TakeOver;
 
@@ -40,6 +40,10 @@ pub(crate) struct Retry {
     /// the earlier run]
     #[arg(long, value_name = "DURATION", value_parser = duration, help_heading = "Execution")]
     deadline: Option<Duration>,
+    /// Start from snapshots where that saves much, ignore them, or compare them
+    /// with the events [default: as in the earlier run]
+    #[arg(long, value_name = "USE", value_parser = snapshot_use, help_heading = "Execution")]
+    snapshots: Option<SnapshotUse>,
     #[command(flatten)]
     audit: AuditArgs,
     #[command(flatten)]
@@ -69,6 +73,7 @@ impl Retry {
                     which: protocol::PlanRequest {
                         check_determinism: self.check_determinism.then_some(true),
                         deadline_ms: self.deadline.map(millis),
+                        snapshots: self.snapshots,
                         ..protocol::PlanRequest::default()
                     },
                     actor: Some(self.audit.actor()),
@@ -85,7 +90,12 @@ impl Retry {
                 .actor(self.audit.actor())
                 .reason(self.audit.reason())
                 .take_over(self.take_over.is_meant());
-            with_checks(runner, self.check_determinism, self.deadline)
+            with_checks(
+                runner,
+                self.check_determinism,
+                self.deadline,
+                self.snapshots,
+            )
         };
         let goal = Goal::Retry(record.id, self.class.clone());
         let store = context.writer(self.take_over, Claim::Of(None));

@@ -140,6 +140,7 @@ pub(crate) fn planned_again(context: &Context, plan: &Plan) -> Result<Plan, Fail
         .count_up_to_date(plan.options.count_up_to_date)
         .check_determinism(plan.options.check_determinism)
         .deadline(Duration::from_millis(plan.options.deadline_ms))
+        .snapshots(plan.options.snapshots)
         .plan()
         .map_err(|error| Failure::refused(Reason::MigrationsInvalid, error.to_string()))
 }

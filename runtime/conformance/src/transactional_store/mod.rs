@@ -346,6 +346,7 @@ fn request(of: DueOf) -> DueRequest {
         max_process_bytes: 1 << 20,
         events_after: None,
         snapshots: Arc::default(),
+        all_events: false,
     }
 }
 

@@ -150,6 +150,7 @@ impl Service {
         }
         options.count_up_to_date = which.count_all.unwrap_or(options.count_up_to_date);
         options.check_determinism = which.check_determinism.or(options.check_determinism);
+        options.snapshots = which.snapshots.or(options.snapshots);
         if let Some(deadline) = which.deadline_ms {
             options.deadline = Some(Duration::from_millis(deadline.get()));
         }

@@ -129,6 +129,9 @@ pub struct DueRequest {
     /// the `STATE_SCHEMA_VERSION` that the snapshot must have. A store may
     /// ignore this.
     pub snapshots: Arc<BTreeMap<WorkflowId, u32>>,
+    /// Whether to return the events before a snapshot, too, and a snapshot that
+    /// saves little, so that the two can be compared. A store may ignore this.
+    pub all_events: bool,
 }
 
 /// An event on a page, with only what a fold needs.

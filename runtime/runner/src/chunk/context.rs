@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use state_migration_core::{
     Head, MigrationError, MigrationRegistry, RunId, Selection, SkippedBy, StreamId, VersionStatus,
@@ -16,7 +16,7 @@ use crate::limits::in_progress::InProgress;
 use crate::observe::Observer;
 use crate::restrictions::Restrictions;
 use crate::run::Store;
-use crate::run::suspects::Decided;
+use crate::run::suspects::{Decided, SuspectRow};
 use crate::run_context::RunContext;
 use crate::stages::commit::Committer;
 use crate::stages::scan::{self, Filter};
@@ -61,6 +61,8 @@ pub(crate) struct ChunkContext {
     pub(crate) committer: Committer,
     /// The processes whose code ended the program, or did not return.
     pub(crate) decided: Decided,
+    /// The suspects that a run with a limit has not reached yet.
+    pub(crate) open_suspects: Arc<Mutex<BTreeMap<StreamId, SuspectRow>>>,
 }
 
 /// Recent average of the bytes read and written per process.
@@ -124,7 +126,11 @@ impl ChunkContext {
         let committer = Committer::new(run, store.clone());
         Self {
             store,
-            snapshots: Arc::new(snapshots.collect()),
+            snapshots: scan::Snapshots {
+                of: Arc::new(snapshots.collect()),
+                compared: false,
+            }
+            .used(run.snapshots),
             bad_snapshots: Arc::default(),
             filter: Arc::new(filter),
             unlisted,
@@ -144,6 +150,7 @@ impl ChunkContext {
             sizes: Arc::default(),
             committer,
             decided: Decided::default(),
+            open_suspects: Arc::default(),
         }
     }
 

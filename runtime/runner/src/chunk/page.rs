@@ -12,8 +12,8 @@ use std::time::{Duration, Instant};
 
 use futures_util::future::{Either, select};
 use state_migration_core::{
-    DueOf, DuePage, Error, Finished, Head, MigrationError, Passed, ReadPoint, Route, SkippedBy,
-    StreamId, WorkflowId,
+    DueOf, DuePage, Error, FailureClass, Finished, Head, MigrationError, Passed, ReadPoint, Route,
+    SkippedBy, Stage, StreamId, WorkflowId,
 };
 
 use crate::chunk::context::ChunkContext;
@@ -647,8 +647,9 @@ fn convert_one(
     };
     let deadline = context.code.deadline();
     let bad_snapshot = Cell::new(false);
-    let fold_and_convert = || {
-        fold_and_convert(context, planned, scanned).map_err(|unfolded| match unfolded {
+    let has_all_events = context.snapshots.compared && scanned.has_all_events();
+    let converted_from = |snapshot: bool| {
+        fold_and_convert(context, planned, scanned, snapshot).map_err(|unfolded| match unfolded {
             fold::FoldFailure::Failed(error) => error,
             fold::FoldFailure::BadSnapshot => {
                 bad_snapshot.set(true);
@@ -656,6 +657,7 @@ fn convert_one(
             }
         })
     };
+    let fold_and_convert = || converted_from(!has_all_events);
     let converted = observe::process(stream, version, || {
         let first = watchdog.run_on(stream, deadline, fold_and_convert)?;
         let first = match context.check_determinism {
@@ -663,6 +665,18 @@ fn convert_one(
                 compare_results(&planned.route, stream, first, fold_and_convert())
             })?,
             false => first,
+        };
+        let first = match scanned.snapshot.as_ref().filter(|_| has_all_events) {
+            Some(snapshot) => watchdog.run_on(stream, deadline, || {
+                let second = converted_from(true);
+                if bad_snapshot.take() {
+                    // Opening the process ignores the snapshot, too.
+                    return Ok(first);
+                }
+                let same = compare_results(&planned.route, stream, first, second);
+                same.map_err(|_| snapshot_differs(stream, snapshot.sequence))
+            })?,
+            None => first,
         };
         if let Selected::Yes(converted) = &first {
             watchdog.run_on(stream, deadline, || {
@@ -684,6 +698,18 @@ fn convert_one(
         Ok(Selected::NotMatching) => Converted::Skipped(not_selected()),
         Err(error) => Converted::Failed(error),
     })
+}
+
+/// The failure of a process whose snapshot gives another state than its events.
+fn snapshot_differs(stream: &StreamId, sequence: u64) -> MigrationError {
+    MigrationError::new(
+        Stage::Converting,
+        FailureClass::SnapshotDiffers,
+        stream,
+        format!(
+            "the snapshot at event {sequence} and the events give different states, because `apply` was changed after the snapshot was taken; if the events are right, use `--snapshots ignore`, and delete the snapshots"
+        ),
+    )
 }
 
 /// How two executions of a predicate differ.
@@ -719,8 +745,10 @@ fn fold_and_convert(
     context: &ChunkContext,
     planned: &convert::Planned,
     scanned: &Scanned,
+    from_snapshot: bool,
 ) -> Result<Selected<convert::Converted>, fold::FoldFailure> {
-    let folded = fold::process(&planned.route, scanned, &context.restrictions)?;
+    let restrictions = &context.restrictions;
+    let folded = fold::process(&planned.route, scanned, from_snapshot, restrictions)?;
     Ok(folded.and_then(|folded| convert::process(planned, folded))?)
 }
 

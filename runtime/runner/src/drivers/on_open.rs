@@ -65,6 +65,7 @@ pub(crate) async fn process(
     context.restrictions = restrictions;
     // The process is counted in the run, so the checks of the run apply to it, too.
     context.check_determinism |= options.check_determinism;
+    context.snapshots = context.snapshots.clone().used(options.snapshots);
     context.code = code.within(Duration::from_millis(options.deadline_ms));
     let suspect = suspects::one(store, stream).await?;
     context.decided = Decided::of(suspect.map(|row| (stream.clone(), row)));

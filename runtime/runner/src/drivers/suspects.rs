@@ -6,11 +6,11 @@
 //! process again.
 
 use std::pin::pin;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use futures_util::future::{Either, select};
-use state_migration_core::{DueOf, Error, FailureClass, StreamId};
+use state_migration_core::{DueOf, DuePage, Error, FailureClass, StreamId};
 
 use crate::chunk::context::ChunkContext;
 use crate::chunk::page::Page;
@@ -40,40 +40,67 @@ impl ChunkContext {
             suspects.retain(|(_, row)| row.run == run.id);
         }
         if self.selection.limit().is_some() {
-            // Which processes the run is for is known only when it reaches them: each page
-            // is of one process, so that the file names no other.
-            let is_open = |(_, row): &(_, SuspectRow)| row.verdict == Verdict::Suspected;
-            if suspects.iter().any(is_open) {
-                self.chunk_processes = 1;
-            }
-            self.decided = Decided::of(suspects);
-            return Ok(());
-        }
-        for (stream, row) in &mut suspects {
-            if row.verdict != Verdict::Suspected || !self.selection.selects(stream) {
-                continue;
-            }
-            let verdict = {
-                let mut tried = pin!(self.try_alone(stream, row, &run_log));
-                match select(tried.as_mut(), pin!(tokio::time::sleep(AT_ONCE))).await {
-                    Either::Left((verdict, _)) => verdict?,
-                    Either::Right(_) => {
-                        let slow = SuspectRow {
-                            slow: true,
-                            ..row.clone()
-                        };
-                        run_log.suspect(stream, &slow).await?;
-                        tried.await?
-                    }
+            // Which processes the run is for is known only when it reaches them.
+            let open = suspects.iter();
+            let open = open.filter(|(_, row)| row.verdict == Verdict::Suspected);
+            self.open_suspects = Arc::new(Mutex::new(open.cloned().collect()));
+        } else {
+            for (stream, row) in &mut suspects {
+                if row.verdict == Verdict::Suspected && self.selection.selects(stream) {
+                    self.try_suspect(stream, row, &run_log).await?;
                 }
-            };
-            let Some(verdict) = verdict else {
-                continue;
-            };
+            }
+        }
+        self.decided = Decided::of(suspects);
+        Ok(())
+    }
+
+    /// Tries each suspect that a run with a limit has reached, alone: such a run has one
+    /// worker. Returns whether there was one.
+    pub(crate) async fn try_reached(&self, page: &DuePage) -> Result<bool, Error> {
+        let Some(run_log) = self.committer.bookkeeping.run_log() else {
+            return Ok(false);
+        };
+        let reached: Vec<(StreamId, SuspectRow)> = {
+            let mut open = self.open_suspects.lock();
+            let open = open.as_mut().unwrap_or_else(|poisoned| poisoned.get_mut());
+            let streams = page.processes.iter().map(|process| &process.stream);
+            streams
+                .filter_map(|stream| open.remove_entry(stream))
+                .collect()
+        };
+        let any = !reached.is_empty();
+        for (stream, mut row) in reached {
+            self.try_suspect(&stream, &mut row, run_log).await?;
+        }
+        Ok(any)
+    }
+
+    /// Tries a suspect alone, and records what is known of it then.
+    async fn try_suspect(
+        &self,
+        stream: &StreamId,
+        row: &mut SuspectRow,
+        run_log: &RunLog,
+    ) -> Result<(), Error> {
+        let verdict = {
+            let mut tried = pin!(self.try_alone(stream, row, run_log));
+            match select(tried.as_mut(), pin!(tokio::time::sleep(AT_ONCE))).await {
+                Either::Left((verdict, _)) => verdict?,
+                Either::Right(_) => {
+                    let slow = SuspectRow {
+                        slow: true,
+                        ..row.clone()
+                    };
+                    run_log.suspect(stream, &slow).await?;
+                    tried.await?
+                }
+            }
+        };
+        if let Some(verdict) = verdict {
             (row.verdict, row.slow) = (verdict, false);
             run_log.suspect(stream, row).await?;
         }
-        self.decided = Decided::of(suspects);
         Ok(())
     }
 

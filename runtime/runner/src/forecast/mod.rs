@@ -127,6 +127,7 @@ impl<M, ES: EventStore, SS: SnapshotStore> MigrationRunner<M, ES, SS> {
         let mut run = self.execution(run_options, migrations.clone(), true);
         // A run with these options checks no more.
         run.check_determinism = plan.options.check_determinism;
+        run.snapshots = plan.options.snapshots;
         self.restrict(&mut run).await?;
         let refused = refusal(cfg!(panic = "abort"))
             .or_else(|| due::unreadable_route(migrations, &plan.selection));

@@ -25,7 +25,7 @@ use crate::report::MigrationReport;
 use crate::restrictions::Restrictions;
 use crate::run::on_open_log::RecordWritten;
 use crate::run::run_log::{self, NewRun, ResumedRun, RunLog};
-use crate::run::{Plan, RunKind, Runs, Store};
+use crate::run::{Plan, RunKind, Runs, SnapshotUse, Store};
 use crate::run_context::RunContext;
 use crate::stages::{due, scan};
 use crate::user_code::abandoned::Abandoned;
@@ -153,6 +153,10 @@ impl<M, ES: EventStore, SS: SnapshotStore> MigrationRunner<M, ES, SS> {
             check_heads: run_options.check_heads,
             check_determinism: run_options.check_determinism.unwrap_or(dry),
             deadline: run_options.deadline(),
+            snapshots: run_options.snapshots.unwrap_or(match dry {
+                true => SnapshotUse::Compare,
+                false => SnapshotUse::Start,
+            }),
             chunk_processes: self.options.chunk_processes,
             yields: self.options.yields,
             control: self.control.clone(),
@@ -361,6 +365,7 @@ impl<M, ES: EventStore, SS: SnapshotStore> MigrationRunner<M, ES, SS> {
                 run_options = run_options.following(&earlier.plan);
                 run.check_determinism = run_options.check_determinism.unwrap_or(false);
                 run.deadline = run_options.deadline();
+                run.snapshots = run_options.snapshots.unwrap_or_default();
                 run.selection = run_options.selection.clone();
                 RunKind::Retry { of, classes }
             }
@@ -430,6 +435,7 @@ impl<M, ES: EventStore, SS: SnapshotStore> MigrationRunner<M, ES, SS> {
             run.count_up_to_date = plan.options.count_up_to_date;
             run.check_determinism = plan.options.check_determinism;
             run.deadline = Duration::from_millis(plan.options.deadline_ms);
+            run.snapshots = plan.options.snapshots;
             self.restrict(run).await?;
         }
         let plan = began.as_ref().map(|record| {

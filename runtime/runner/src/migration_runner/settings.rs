@@ -12,7 +12,7 @@ use crate::control::RunControl;
 use crate::migration_runner::MigrationRunner;
 use crate::options::{RunOptions, RunRequest};
 use crate::report::MigrationReport;
-use crate::run::Plan;
+use crate::run::{Plan, SnapshotUse};
 
 impl<M, ES, SS> MigrationRunner<M, ES, SS> {
     /// Sets whether the run visits every stream and also counts processes that are up
@@ -78,6 +78,18 @@ impl<M, ES, SS> MigrationRunner<M, ES, SS> {
     #[must_use]
     pub fn check_determinism(mut self, check: bool) -> Self {
         self.run_options.check_determinism = Some(check);
+        self
+    }
+
+    /// Sets what is done with the snapshots of processes. By default a run starts from
+    /// them, and a dry run [compares](SnapshotUse::Compare) them with the events.
+    ///
+    /// A snapshot is the state that the code of its time folded. After `apply` was
+    /// corrected without a new version, run with [`SnapshotUse::Ignore`], and delete the
+    /// snapshots: [`Process::open`](state_migration_core::Process::open) starts from them.
+    #[must_use]
+    pub fn snapshots(mut self, used: SnapshotUse) -> Self {
+        self.run_options.snapshots = Some(used);
         self
     }
 

@@ -24,6 +24,7 @@ pub use confirmation::{Confirmation, Unconfirmed};
 pub use history::{Failure, Runs};
 pub use plan::{
     ChangedStep, PinnedVersion, Plan, PlanOptions, PlannedPredicate, PlannedRoute, PlannedStep,
+    SnapshotUse,
 };
 
 use state_migration_core::{

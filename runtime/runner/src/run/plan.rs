@@ -99,6 +99,53 @@ pub struct PlannedPredicate {
     pub code: Fingerprint,
 }
 
+/// What a run does with the snapshots of processes.
+///
+/// A snapshot is the state that earlier code folded. If `apply` was corrected since, the
+/// snapshot and the events give different states.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SnapshotUse {
+    /// A fold starts from a snapshot where that saves much reading.
+    #[default]
+    Start,
+    /// All states are folded from the events.
+    Ignore,
+    /// All states are folded from the events, and a process fails if its snapshot gives
+    /// another state: [`FailureClass::SnapshotDiffers`]. Not of processes that are too
+    /// large for a chunk, which are folded from the events in any case.
+    ///
+    /// [`FailureClass::SnapshotDiffers`]: state_migration_core::FailureClass::SnapshotDiffers
+    Compare,
+}
+
+impl SnapshotUse {
+    fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
+
+    /// What differs from the default, for people.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn described(self) -> Option<&'static str> {
+        match self {
+            Self::Start => None,
+            Self::Ignore => Some("ignore snapshots"),
+            Self::Compare => Some("compare snapshots"),
+        }
+    }
+}
+
+impl fmt::Display for SnapshotUse {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Start => "start",
+            Self::Ignore => "ignore",
+            Self::Compare => "compare",
+        })
+    }
+}
+
 /// Options that affect how a run treats a process: part of a [`Plan`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
@@ -111,6 +158,9 @@ pub struct PlanOptions {
     pub check_determinism: bool,
     /// Timeout of user code for one process, in milliseconds.
     pub deadline_ms: u64,
+    /// What the run does with snapshots.
+    #[serde(default, skip_serializing_if = "SnapshotUse::is_default")]
+    pub snapshots: SnapshotUse,
 }
 
 /// The plan of a run.
@@ -310,6 +360,7 @@ mod tests {
             count_up_to_date: false,
             check_determinism: false,
             deadline_ms: 10_000,
+            snapshots: SnapshotUse::Start,
         }
     }
 

@@ -42,10 +42,11 @@ impl From<MigrationError> for FoldFailure {
     }
 }
 
-/// Folds a process that was read.
+/// Folds a process that was read, from its snapshot if it has one and that is wanted.
 pub(crate) fn process(
     route: &Route,
     scanned: &Scanned,
+    from_snapshot: bool,
     restrictions: &Restrictions,
 ) -> Result<Selected<Folded>, FoldFailure> {
     let Scanned {
@@ -55,6 +56,8 @@ pub(crate) fn process(
         events,
     } = scanned;
     let mut fold = start(route, stream)?;
+    let snapshot = snapshot.as_ref().filter(|_| from_snapshot);
+    let after = snapshot.map_or(0, |snapshot| snapshot.sequence);
     if let Some(snapshot) = snapshot {
         let of_head = snapshot.workflow_id == head.workflow_id;
         let within = head.replay_after() < snapshot.sequence && snapshot.sequence <= head.sequence;
@@ -62,7 +65,7 @@ pub(crate) fn process(
             return Err(FoldFailure::BadSnapshot);
         }
     }
-    for event in events {
+    for event in events.iter().filter(|event| event.sequence > after) {
         apply(&mut fold, stream, event.sequence, event.into())?;
     }
     Ok(finish(fold, stream.clone(), head.clone(), restrictions)?)

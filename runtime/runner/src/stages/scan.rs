@@ -9,7 +9,7 @@ use state_migration_core::{
     Stage, StreamId, StreamRange, Verdict, VersionStatus, WorkflowId,
 };
 
-use crate::run::{Store, history};
+use crate::run::{SnapshotUse, Store, history};
 use crate::stages::convert::Planned;
 
 /// Maximum bytes of events in a page.
@@ -28,12 +28,19 @@ const CHUNK_HEADS: usize = 32_768;
 pub(crate) struct Scanned {
     pub(crate) stream: StreamId,
     pub(crate) head: Head,
-    /// The snapshot, if there is one; the events start after it.
+    /// The snapshot, if there is one. The events start after it, unless they are to be
+    /// compared with it.
     pub(crate) snapshot: Option<Snapshot>,
     pub(crate) events: Vec<ChunkEvent>,
 }
 
 impl Scanned {
+    /// Whether a fold of the events needs no snapshot.
+    pub(crate) fn has_all_events(&self) -> bool {
+        let replayed = self.head.sequence - self.head.replay_after();
+        self.events.len() as u64 == replayed
+    }
+
     /// Bytes that were read of the process.
     pub(crate) fn bytes(&self) -> usize {
         let events = self.events.iter().map(|event| event.payload.len());
@@ -247,8 +254,28 @@ impl DueFilter for OnlyThese {
     }
 }
 
-/// The versions whose snapshots may be read, with their state schema versions.
-pub(crate) type Snapshots = Arc<BTreeMap<WorkflowId, u32>>;
+/// The snapshots that a page may have.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Snapshots {
+    /// The versions whose snapshots may be read, with their state schema versions.
+    pub(crate) of: Arc<BTreeMap<WorkflowId, u32>>,
+    /// Whether the events before a snapshot are read, too.
+    pub(crate) compared: bool,
+}
+
+impl Snapshots {
+    /// What is left of these for a run that uses snapshots like this.
+    pub(crate) fn used(self, used: SnapshotUse) -> Self {
+        match used {
+            SnapshotUse::Start => self,
+            SnapshotUse::Ignore => Self::default(),
+            SnapshotUse::Compare => Self {
+                compared: true,
+                ..self
+            },
+        }
+    }
+}
 
 /// Reads a page of at most `max_processes` processes.
 pub(crate) async fn page(
@@ -290,7 +317,8 @@ fn request(
         max_bytes: CHUNK_BYTES,
         max_process_bytes: PROCESS_BYTES,
         events_after: None,
-        snapshots,
+        snapshots: snapshots.of,
+        all_events: snapshots.compared,
     }
 }
 
@@ -342,7 +370,8 @@ pub(crate) async fn tail(
             // The tail of a large process is bounded like any process.
             max_process_bytes: PROCESS_BYTES,
             events_after: Some(after),
-            snapshots: Snapshots::default(),
+            snapshots: Arc::default(),
+            all_events: false,
         })
         .await
 }

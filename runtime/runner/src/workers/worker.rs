@@ -213,6 +213,9 @@ impl Worker {
                 ChunkPermit::AfterPause | ChunkPermit::RateChanged => continue,
                 ChunkPermit::Cancelled => return Err(Stop::Ended),
             }
+            if self.context.try_reached(&page.read).await.map_err(broken)? {
+                page.read.read_point = ReadPoint::none();
+            }
             let seen = self.context.observer.chunk(&page.read.processes);
             let worked = self.context.migrate_page(page, range);
             let worked = seen.during(worked).await;

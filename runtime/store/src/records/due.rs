@@ -339,14 +339,14 @@ async fn read_together<T: KvTxn>(
                 let snapshot = read_snapshot(txn, request, &one.stream, head).await?;
                 let limit = request.max_process_bytes;
                 let events = match &snapshot {
-                    Some(snapshot) => {
+                    Some(snapshot) if !request.all_events => {
                         // The snapshot skips many events, so the next process's
                         // events are far ahead in the scan.
                         events.far = true;
                         let after = snapshot.sequence;
                         read_events_alone(txn, &one.stream, head, after, limit).await?
                     }
-                    None => {
+                    _ => {
                         let after = start_of(request, head);
                         read_events(txn, &mut events, &one.stream, head, after, limit).await?
                     }
@@ -398,8 +398,8 @@ async fn read_alone<T: KvTxn>(
 ) -> Result<ProcessParts, Error> {
     let snapshot = read_snapshot(txn, request, stream, head).await?;
     let after = match &snapshot {
-        Some(snapshot) => snapshot.sequence,
-        None => start_of(request, head),
+        Some(snapshot) if !request.all_events => snapshot.sequence,
+        _ => start_of(request, head),
     };
     let limit = request.max_process_bytes;
     let events = read_events_alone(txn, stream, head, after, limit).await?;
@@ -471,7 +471,12 @@ async fn read_snapshot<T: KvTxn>(
     let Some(schema_version) = request.snapshots.get(&head.workflow_id) else {
         return Ok(None);
     };
-    let worth = head.replay_after().saturating_add(WORTH_A_SNAPSHOT);
+    let saves = if request.all_events {
+        1
+    } else {
+        WORTH_A_SNAPSHOT
+    };
+    let worth = head.replay_after().saturating_add(saves);
     if request.events_after.is_some() || head.sequence < worth {
         return Ok(None);
     }

@@ -263,6 +263,7 @@ async fn a_batch_with_a_read_point_of_another_page_does_not_overwrite_an_append(
         max_process_bytes: 1_000,
         events_after: None,
         snapshots: Arc::default(),
+        all_events: false,
     };
     let page = world.plain.read_due(everything).await.unwrap();
     let batch = Batch {

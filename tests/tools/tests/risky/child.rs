@@ -196,6 +196,13 @@ impl Parcels {
         command.output().unwrap()
     }
 
+    pub(crate) fn start_tool(&self, args: &[&str]) -> Child {
+        let mut command = self.command();
+        command.args(args).arg("--store").arg(self.store());
+        command.stdout(Stdio::null()).stderr(Stdio::null());
+        command.spawn().unwrap()
+    }
+
     /// How often each parcel has ended a program.
     pub(crate) fn deaths(&self) -> BTreeMap<u64, u64> {
         let mut deaths = BTreeMap::new();

@@ -93,3 +93,20 @@ fn no_process_fails_because_its_program_was_killed() {
     let again = parcels.serve().ended().unwrap();
     assert_eq!((again.migrated, again.failed), (0, 0));
 }
+
+/// The test fails if a run with a limit does not try its suspects alone.
+#[test]
+fn slow_code_within_a_limit_is_not_taken_for_code_that_ends_the_program() {
+    let parcels = Parcels::new(20, &["sleeps:2500@0"], 10_000);
+    let job = ["run", "--yes", "--or-resume", "--limit", "5", "--take-over"];
+    for _ in 0..3 {
+        let mut killed = parcels.start_tool(&job);
+        std::thread::sleep(std::time::Duration::from_secs(2));
+        killed.kill().unwrap();
+        killed.wait().unwrap();
+    }
+    let ended = parcels.tool(&job);
+    assert_eq!(ended.status.code(), Some(0), "{ended:?}");
+    let text = String::from_utf8_lossy(&ended.stdout);
+    assert!(text.contains("migrated   5"), "{text}");
+}

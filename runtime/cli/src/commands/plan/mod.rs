@@ -14,7 +14,9 @@ use state_migration_runner::forecast::sample::Sample;
 use state_migration_runner::forecast::version_status::{VersionDecision, VersionState};
 use state_migration_runner::forecast::{AtVersion, Forecast};
 use state_migration_runner::run::Confirmation;
-use state_migration_runner::{ChangedStep, Plan, PlannedPredicate, PlannedRoute, Runs};
+use state_migration_runner::{
+    ChangedStep, Plan, PlannedPredicate, PlannedRoute, Runs, SnapshotUse,
+};
 
 use crate::context::{Context, last_word};
 use crate::exit_code::{Exit, Failure, Reason};
@@ -72,6 +74,7 @@ struct PlanView {
     count_all: bool,
     check_determinism: bool,
     deadline_ms: u64,
+    snapshots: SnapshotUse,
     /// Number of processes to migrate.
     due: u64,
     /// Whether the run may find that it is not for some of them.
@@ -205,6 +208,7 @@ impl ShowPlan {
             count_all: plan.options.count_up_to_date,
             check_determinism: plan.options.check_determinism,
             deadline_ms: plan.options.deadline_ms,
+            snapshots: plan.options.snapshots,
             due,
             is_upper_bound: plan.selection.reads_more_than_heads(),
             routes: routes(&plan, &versions, &edited),
@@ -403,6 +407,7 @@ impl Answer for PlanView {
             self.check_determinism
                 .then(|| "check determinism".to_owned()),
         );
+        options.extend(self.snapshots.described().map(ToOwned::to_owned));
         line("options", &options.join(", "))?;
         if !self.versions.is_empty() {
             let rows = self.versions.iter().map(|version| {

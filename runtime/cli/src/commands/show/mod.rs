@@ -10,7 +10,9 @@ use std::time::Duration;
 use serde::ser::Error as _;
 use serde::{Serialize, Serializer};
 use state_migration_core::{FailureClass, Selection, StreamId};
-use state_migration_runner::{Execution, Plan, RunAction, RunCounts, RunKind, RunRecord};
+use state_migration_runner::{
+    Execution, Plan, RunAction, RunCounts, RunKind, RunRecord, SnapshotUse,
+};
 
 use crate::context::{Context, last_word, option};
 use crate::exit_code::{Exit, Failure};
@@ -219,6 +221,7 @@ struct PlanView {
     count_all: bool,
     check_determinism: bool,
     deadline_ms: u64,
+    snapshots: SnapshotUse,
 }
 
 /// Writes a selection with all its parts, since the rows of runs leave out some of them.
@@ -249,6 +252,7 @@ impl PlanView {
             count_all: plan.options.count_up_to_date,
             check_determinism: plan.options.check_determinism,
             deadline_ms: plan.options.deadline_ms,
+            snapshots: plan.options.snapshots,
         }
     }
 }
@@ -483,6 +487,9 @@ impl RunView {
         let mut options = format!("deadline {}", format::duration(deadline));
         if self.plan.check_determinism {
             options += ", check determinism";
+        }
+        if let Some(snapshots) = self.plan.snapshots.described() {
+            let _ = write!(options, ", {snapshots}");
         }
         if let Some(throttle) = self.throttle {
             let _ = write!(options, ", throttle {}/s", count(throttle.get().into()));
