@@ -550,4 +550,5 @@ fn means_nothing(token: &TokenTree) -> bool {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests;

@@ -129,7 +129,7 @@ async fn corrected_apply(store: &impl Store) {
     for n in [1, 2] {
         invent_snapshot(store, n, 4, OrderV1::STATE_SCHEMA_VERSION, doubled).await;
     }
-    // A right one, and one that nobody can read.
+    // A right snapshot, and one with another state type.
     append::<OrderV1>(store, 3, 5).await;
     take_snapshot(store, 3).await;
     append::<OrderV1>(store, 4, 5).await;
