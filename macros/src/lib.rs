@@ -78,8 +78,9 @@ mod snapshots;
 /// own library and its `main.rs`. Name the crate with `use my_domain as _;` in the
 /// program, and in each integration test that needs its migrations.
 ///
-/// The fingerprint of a migration is a hash of the function's tokens, without docs. It
-/// does not change if a function that is called by it changes.
+/// The fingerprint of a migration is a hash of the function's code. What `rustfmt` changes,
+/// docs, attributes about lints and the visibility do not count. Nor does the code of what
+/// the function calls, unless `covers` stands for it.
 ///
 #[doc = include_str!("../MESSAGES.md")]
 #[proc_macro_attribute]

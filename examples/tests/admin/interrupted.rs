@@ -263,6 +263,14 @@ fn a_job_that_was_killed_continues_its_run_after_another_run_took_the_store_over
     let mut child = in_the_middle(&sample);
     child.kill().unwrap();
     child.wait().unwrap();
+    // A dry run with another plan does not suggest to resume all of it.
+    let dry = run(&sample, &["run", "--dry-run", "--limit", "3"]).exits(0);
+    assert!(
+        dry.stderr.contains("run 1 claims the store"),
+        "{}",
+        dry.stderr
+    );
+    assert!(dry.stdout.ends_with(" plan --limit 3\n"), "{}", dry.stdout);
     let said = run(&sample, &["run", "--yes", "--limit", "5", "--or-resume"]).exits(0);
     assert!(
         said.stderr

@@ -152,7 +152,7 @@ impl Context {
                     let waited = format::duration(began.elapsed());
                     let why = storage_trouble().unwrap_or_else(|| "no answer yet".to_owned());
                     let text = format!("opening the store for {waited}: {why}");
-                    self.output.say(&text);
+                    self.output.to_stderr(&format!("{text}\n"));
                 }
             }
         }

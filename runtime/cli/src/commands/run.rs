@@ -12,6 +12,7 @@ use state_migration_store::SlateDbReader;
 use crate::context::Context;
 use crate::exit_code::{Exit, Failure, Reason};
 use crate::goal::Goal;
+use crate::history::History;
 use crate::local::{AuditArgs, ExecutionArgs, drive};
 use crate::remote::{self, ServiceClient, service};
 use crate::selection::{PlanArgs, number};
@@ -83,16 +84,15 @@ impl Run {
         };
         if self.dry_run {
             let confirmation = plan.confirmation(reader.durable_id().await?);
-            let runs = context.history().await?;
-            let claim = runs.list_claimed().await?.1;
-            runs.close().await?;
-            let command = match claim {
-                Some(claim) => format!("resume {}", claim.run),
-                None => format!("run{} --plan {confirmation}", self.planned.arguments()),
-            };
+            let command = format!("run{} --plan {confirmation}", self.planned.arguments());
             let set = |runner| self.planned.apply(runner);
             let in_use = reader.in_use().await?;
             let is_alive = in_use.is_some_and(|in_use| in_use.appears_alive());
+            let command = match self.is_blocked(context).await? {
+                // The plan says what to do about the other run.
+                true => format!("plan{}", self.planned.arguments()),
+                false => command,
+            };
             let goal = Goal::DryRun(Some(command).filter(|_| !is_alive));
             return drive(context, async { Ok(reader) }, set, goal, &self.execution).await;
         }
@@ -121,6 +121,24 @@ impl Run {
         }
         reader.close().await?;
         self.write(context, &plan).await
+    }
+
+    /// Whether another run claims the store, with a warning: this run would be refused.
+    async fn is_blocked(&self, context: &Context) -> Result<bool, Failure> {
+        let runs = context.history().await?;
+        let (records, claim) = runs.list_claimed().await?;
+        runs.close().await?;
+        let Some(claim) = claim else {
+            return Ok(false);
+        };
+        let mut records = records.iter();
+        if let Some(record) = records.find(|record| record.id == claim.run) {
+            context.output.warn(&format!(
+                "run {} claims the store, so a run with this plan is refused until that run is resumed or taken over from",
+                record.number
+            ));
+        }
+        Ok(true)
     }
 
     /// Opens the store for writing and executes the run.
@@ -173,10 +191,16 @@ impl Run {
                 RunKind::Migrate => "has another plan",
                 _ => "is a retry",
             };
-            context.output.warn(&format!(
-                "run {} was interrupted and {what}, so a new run begins",
-                claimed.number
-            ));
+            let in_use = match &runs {
+                History::Store(_, Some(reader)) => reader.in_use().await?,
+                _ => None,
+            };
+            if !in_use.is_some_and(|in_use| in_use.appears_alive()) {
+                context.output.warn(&format!(
+                    "run {} was interrupted and {what}, so a new run begins",
+                    claimed.number
+                ));
+            }
         }
         runs.close().await?;
         Ok(goal)
@@ -222,7 +246,13 @@ impl Run {
             take_over: self.take_over.is_meant() || self.or_resume,
             per_second: self.execution.limit(),
         });
-        remote::drive(context, client, request, goal, &self.execution).await
+        let is_dry = self.dry_run;
+        let again = client.clone();
+        let driven = remote::drive(context, client, request, goal, &self.execution).await;
+        driven.map_err(|failure| match is_dry {
+            true => again.tried(failure, "of the dry run", "status"),
+            false => failure,
+        })
     }
 
     /// The request for the plan of this run, without a sample.

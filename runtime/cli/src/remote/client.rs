@@ -275,20 +275,33 @@ impl ServiceClient {
     }
 
     pub(crate) async fn plan(&self, request: ForecastRequest) -> Result<Planned, Failure> {
-        let has_sample = request.sample > 0;
-        let answer = self.ask(Request::Plan(request)).await;
-        let answer = answer.map_err(|failure| match failure.message().contains(CLOSED) && has_sample {
-            true => Failure::environment(Reason::ServiceUnreachable, format!(
-                "the service behind {} {CLOSED}; the code of a process in the sample may have ended it; start the service and plan again, which leaves that process out, or add `--sample 0`",
-                self.path.display()
-            ))
-            .next(format!("{}plan --sample 0", self.again)),
-            false => failure,
-        });
+        let answer = match request.sample {
+            0 => self.ask(Request::Plan(request)).await,
+            _ => {
+                let answer = self.ask(Request::Plan(request)).await;
+                answer.map_err(|failure| self.tried(failure, "in the sample", "plan --sample 0"))
+            }
+        };
         match answer? {
             Answer::Plan(planned) => Ok(*planned),
             answer => Err(self.unexpected(&answer)),
         }
+    }
+
+    /// The failure of a service that may have been ended by the code of a process that was
+    /// only tried.
+    pub(crate) fn tried(&self, failure: Failure, which: &str, next: &str) -> Failure {
+        if !failure.message().contains(CLOSED) {
+            return failure;
+        }
+        Failure::environment(
+            Reason::ServiceUnreachable,
+            format!(
+                "the service behind {} {CLOSED}; the code of a process {which} may have ended it; start the service and try again, which leaves that process out",
+                self.path.display()
+            ),
+        )
+        .next(format!("{}{next}", self.again))
     }
 
     /// Holds or releases processes.

@@ -508,7 +508,10 @@ impl Execution<'_> {
     }
 
     /// Counts what is durable.
-    async fn add(&mut self, done: Done) {
+    async fn add(&mut self, mut done: Done) {
+        for error in done.take_not_tried() {
+            self.report.warn(error.subject, error.message);
+        }
         self.run.observer.done(&done);
         let Done {
             moved,

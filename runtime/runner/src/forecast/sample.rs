@@ -150,7 +150,7 @@ pub(crate) async fn take(
     let took = began.elapsed();
     let processes = tried.processes();
     let left_out = match stopped.is_ok() && selection.reads_more_than_heads() {
-        true => (chosen as u64).saturating_sub(processes),
+        true => (chosen as u64).saturating_sub(processes + tried.not_tried),
         false => 0,
     };
     let mut sample = Sample {
@@ -217,15 +217,10 @@ impl Tried {
         }
     }
 
-    fn add(&mut self, done: Done) {
+    fn add(&mut self, mut done: Done) {
         let before = self.processes();
+        self.not_tried += done.take_not_tried().len() as u64;
         self.counts.add(&done.counts);
-        let (not_tried, failed): (Vec<_>, Vec<_>) = done
-            .failed
-            .into_iter()
-            .partition(|failed| suspects::is_not_tried(&failed.error));
-        self.not_tried += not_tried.len() as u64;
-        self.counts.failed -= not_tried.len() as u64;
         let processes = self.processes() - before;
         if processes > 0 {
             self.pages.push(Page {
@@ -234,7 +229,7 @@ impl Tried {
                 in_code: done.in_code,
             });
         }
-        for failed in failed {
+        for failed in done.failed {
             self.fail(failed.error);
         }
     }

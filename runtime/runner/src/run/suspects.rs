@@ -233,8 +233,11 @@ pub(crate) async fn left_by(
     let Some((plan, is_retry)) = plan_of(store, holder.run).await? else {
         return Ok(Vec::new());
     };
-    // A retry is a new attempt, whatever earlier runs have found out.
-    let counts = |row: &SuspectRow| !is_retry || row.run == holder.run;
+    // A retry is a new attempt, whatever earlier runs have found out. If the program ends
+    // again, nothing of that is forgotten.
+    let counts = |row: &SuspectRow| {
+        !is_retry || row.run == holder.run || row.verdict == Verdict::EndedProgram
+    };
     let mut suspects = Vec::new();
     for stream in in_user_code {
         // A process that has failed in this run keeps its failure, and its code may

@@ -6,6 +6,7 @@ use state_migration_core::{Head, MigrationError, Stage, StreamId, WorkflowId};
 
 use crate::run::RunCounts;
 use crate::run::counts::CountsByWorkflow;
+use crate::run::suspects;
 
 /// A process that was migrated.
 pub(crate) struct Moved {
@@ -42,6 +43,21 @@ pub(crate) struct Done {
 }
 
 impl Done {
+    /// Takes out the failures of processes that were not tried.
+    pub(crate) fn take_not_tried(&mut self) -> Vec<MigrationError> {
+        let not_tried = self
+            .failed
+            .extract_if(.., |failed| suspects::is_not_tried(&failed.error));
+        let not_tried: Vec<Failed> = not_tried.collect();
+        for failed in &not_tried {
+            self.counts.failed -= 1;
+            if let Some(at) = &failed.at {
+                self.by_workflow.of(at.name()).failed -= 1;
+            }
+        }
+        not_tried.into_iter().map(|failed| failed.error).collect()
+    }
+
     /// Number of processes that failed because they have no route.
     pub(crate) fn unroutable(&self) -> u64 {
         let of_routing = |failed: &&Failed| failed.error.stage == Stage::Routing;

@@ -48,36 +48,37 @@ impl std::error::Error for TruncatedFile {}
 #[derive(Debug)]
 struct Patience {
     limit: Duration,
-    /// Begin of the first request without an answer since the last answer.
-    unanswered_since: Mutex<Option<Instant>>,
+    /// For each kind of requests, the begin of the first one without an answer since the
+    /// last answer. A full disk answers reads.
+    unanswered_since: [Mutex<Option<Instant>>; 2],
 }
 
 impl Patience {
     fn new(limit: Duration) -> Self {
         Self {
             limit,
-            unanswered_since: Mutex::default(),
+            unanswered_since: Default::default(),
         }
     }
 
-    fn since(&self) -> MutexGuard<'_, Option<Instant>> {
-        let since = &self.unanswered_since;
+    fn since(&self, of: Requests) -> MutexGuard<'_, Option<Instant>> {
+        let since = &self.unanswered_since[of as usize];
         since.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Waits for the answer to a request. An error that says that the object store has been
     /// without an answer for too long is not retried.
-    async fn of<T>(&self, request: impl Future<Output = Result<T>>) -> Result<T> {
+    async fn of<T>(&self, of: Requests, request: impl Future<Output = Result<T>>) -> Result<T> {
         let began = Instant::now();
         let answer = match timeout(self.limit, request).await {
             Ok(Err(error @ Error::Generic { .. })) => Err(error),
             Ok(answer) => {
-                *self.since() = None;
+                *self.since(of) = None;
                 return answer;
             }
             Err(_) => Err(no_answer(self.limit)),
         };
-        let since = *self.since().get_or_insert(began);
+        let since = *self.since(of).get_or_insert(began);
         answer.map_err(|error| match since.elapsed() >= self.limit {
             true => final_error(Box::new(error)),
             false => error,
@@ -146,7 +147,7 @@ impl Storage {
 
     async fn answer<T>(&self, of: Requests, request: impl Future<Output = Result<T>>) -> Result<T> {
         let answer = match &self.patience {
-            Some(patience) => patience.of(request).await,
+            Some(patience) => patience.of(of, request).await,
             None => request.await,
         };
         let trouble = match &answer {

@@ -16,11 +16,12 @@ use slatedb::object_store::path::Path;
 use slatedb::{Db, DbBuilder};
 use state_migration_core::store_api::claim::{self, Holder};
 use state_migration_core::{DurableStoreId, Error, ErrorKind, RunId};
+use tokio::time::timeout;
 
 use crate::kv::{Kv, KvTxn};
 use crate::slate::conditions;
 use crate::slate::durable::{Durability, OFTEN};
-use crate::slate::kv::{BLOCK_SIZE, Files, SlateDbKv};
+use crate::slate::kv::{BLOCK_SIZE, Files, NO_ANSWER, SlateDbKv};
 use crate::slate::litter::Litter;
 use crate::slate::location::{Place, is_folder};
 use crate::slate::memory_budget::{self, Memory};
@@ -395,7 +396,14 @@ impl SlateDbStoreBuilder {
         epoch: Option<u64>,
     ) -> Result<SlateDbStore, Error> {
         if let Place::ObjectStore(_) = &self.place {
-            conditions::check(&object_store, &self.path).await?;
+            let checked = conditions::check(&object_store, &self.path);
+            match self.patience {
+                None => checked.await?,
+                Some(limit) => timeout(limit, checked).await.map_err(|late| {
+                    let message = format!("conditional writes could not be checked: {NO_ANSWER}");
+                    Error::new(ErrorKind::Unavailable, message).with_source(late)
+                })??,
+            }
         }
         let files = self.files(object_store);
         let mark = Mark::put(&files, seen.epoch.unwrap_or(0) + 1).await?;

@@ -97,6 +97,10 @@ fn the_tool_resumes_until_every_deadly_process_is_named() {
     drop(parcels.tool(&["retry", "last", "--class", "ended_program"]));
     let after = parcels.deaths();
     assert!(after.values().sum::<u64>() > before.values().sum::<u64>());
+    // What a retry has found out again is not forgotten.
+    let run = parcels.tool(&["run", "--yes", "--take-over", "--deadline", "1s"]);
+    assert_eq!(run.status.code(), Some(2), "{run:?}");
+    assert_eq!(parcels.deaths(), after);
 }
 
 /// The test fails if the sample, a preview or a dry run does not ask
@@ -143,7 +147,7 @@ fn a_plan_ends_a_service_once_for_each_process_that_no_run_has_met() {
     let mut deaths = 0;
     for (request, said) in [
         (&["plan", "--sample", "300"][..], " not tried"),
-        (&["run", "--dry-run"], " ended_program"),
+        (&["run", "--dry-run"], "not tried: "),
     ] {
         let answer = loop {
             let _service = parcels.listen();
@@ -154,8 +158,10 @@ fn a_plan_ends_a_service_once_for_each_process_that_no_run_has_met() {
             deaths += 1;
             assert!(deaths <= 3, "{:?}", parcels.deaths());
         };
-        let text = String::from_utf8_lossy(&answer.stdout).into_owned();
+        let text = [&answer.stdout[..], &answer.stderr].concat();
+        let text = String::from_utf8_lossy(&text);
         assert!(text.contains(said), "{answer:?}");
+        assert_eq!(answer.status.code(), Some(0), "{answer:?}");
     }
     assert_eq!(deaths, 3, "{:?}", parcels.deaths());
     // Each of them ends one more program, in its trial, and is named.
