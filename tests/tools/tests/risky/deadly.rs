@@ -125,7 +125,8 @@ fn what_only_reads_runs_no_code_that_has_ended_the_program() {
             "{shown}"
         );
         let dry_run = parcels.tool(&["run", "--dry-run"]);
-        assert_eq!(dry_run.status.code(), Some(2), "{dry_run:?}");
+        let code = if is_named { 2 } else { 0 };
+        assert_eq!(dry_run.status.code(), Some(code), "{dry_run:?}");
         assert_eq!(parcels.deaths(), before);
     };
     let aborted = parcels.tool(&["run", "--yes"]);
@@ -163,7 +164,10 @@ fn a_plan_ends_a_service_once_for_each_process_that_no_run_has_met() {
         assert!(text.contains(said), "{answer:?}");
         assert_eq!(answer.status.code(), Some(0), "{answer:?}");
     }
-    assert_eq!(deaths, 3, "{:?}", parcels.deaths());
+    // Two of them may end the service at the same moment.
+    assert!(deaths >= 2, "{deaths}");
+    let once = BTreeMap::from([(50, 1), (120, 1), (200, 1)]);
+    assert_eq!(parcels.deaths(), once);
     // Each of them ends one more program, in its trial, and is named.
     let ended = loop {
         if let Some(ended) = parcels.serve().ended() {
