@@ -142,7 +142,9 @@ fn about(time: Duration) -> String {
 
 /// An error of a store or a process: what happened, and in
 /// [`kind`](Error::kind) what to do.
-#[derive(Debug)]
+///
+/// `Debug` prints the same as `Display`, since a `main` that returns an error prints it with
+/// `Debug`.
 pub struct Error {
     kind: ErrorKind,
     message: String,
@@ -207,6 +209,12 @@ impl Error {
     }
 }
 
+impl fmt::Debug for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut text = self.message.clone();
@@ -254,6 +262,28 @@ impl From<InvalidId> for Error {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// What a `main` prints that returns `Result<_, Box<dyn Error>>`.
+    #[test]
+    fn errors_are_debugged_as_they_are_shown() {
+        let invalid = crate::StreamId::new("").unwrap_err();
+        let migrations = crate::MigrationRegistry::builder().build();
+        let nothing = migrations.and_then(|it| it.expect(["order@1->2"]));
+        let nothing = nothing.unwrap_err();
+        let upgraded = crate::MigrationRegistry::builder().build().unwrap();
+        let upgraded = upgraded.upgrade("order", "1", "{}").unwrap_err();
+        let error = Error::invalid("no").with_source(std::io::Error::other("cause"));
+        let shown: [(&dyn std::error::Error, &str); 4] = [
+            (&error, "no: cause"),
+            (&invalid, &invalid.to_string()),
+            (&nothing, &nothing.to_string()),
+            (&upgraded, &upgraded.to_string()),
+        ];
+        for (error, text) in shown {
+            assert_eq!(format!("{error:?}"), text);
+            assert!(!text.contains('{'), "{text}");
+        }
+    }
 
     #[test]
     fn a_store_in_use_is_reported_in_one_sentence() {

@@ -20,13 +20,19 @@ pub const MAX_ID_LEN: usize = 256;
 /// The longest stream id, in bytes.
 pub const MAX_STREAM_ID_LEN: usize = 1024;
 
-/// The reason why a string is not a valid id.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+/// The reason why a string is not a valid id. `Debug` prints the same as `Display`.
+#[derive(Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{what} {shown:?} {reason}")]
 pub struct InvalidId {
     what: &'static str,
     shown: String,
     reason: Box<str>,
+}
+
+impl fmt::Debug for InvalidId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
 }
 
 impl InvalidId {

@@ -306,6 +306,12 @@ impl Session {
                 classes,
                 options: more,
             } => {
+                if more.dry_run {
+                    return Err(Problem::new(
+                        ProblemKind::Invalid,
+                        "a retry cannot be a dry run; leave out `dry_run`, or request a dry run",
+                    ));
+                }
                 let options = service.run_options(more);
                 service.check_plan(more.plan.as_ref(), &options).await?;
                 let request = RunRequest::Retry(*run, classes.clone());

@@ -329,7 +329,10 @@ impl fmt::Display for Problem {
 }
 
 /// A set of migrations is invalid: all problems at once.
-#[derive(Debug, Clone, PartialEq, Eq)]
+///
+/// `Debug` prints the same as `Display`, since a `main` that returns an error prints it with
+/// `Debug`.
+#[derive(Clone, PartialEq, Eq)]
 pub struct RegistryError {
     problems: Vec<Problem>,
 }
@@ -343,6 +346,12 @@ impl RegistryError {
     #[must_use]
     pub fn problems(&self) -> &[Problem] {
         &self.problems
+    }
+}
+
+impl fmt::Debug for RegistryError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
     }
 }
 

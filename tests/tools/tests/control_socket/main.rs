@@ -273,6 +273,21 @@ async fn what_failed_is_shown_and_tried_again() {
         .await;
     let none = client.end().await;
     assert_eq!(none["report"]["error_count"], 0);
+    // It would be a real one.
+    client
+        .ask(json!({"request": "retry", "run": run, "dry_run": true}))
+        .await;
+    let dry = client.answer().await;
+    assert_eq!(dry["kind"], "invalid", "{dry}");
+    assert_eq!(
+        Runs::of(&service.store)
+            .unwrap()
+            .list()
+            .await
+            .unwrap()
+            .len(),
+        2
+    );
     client.ask(json!({"request": "retry", "run": run})).await;
     let again = client.end().await;
     assert_eq!(again["report"]["error_count"], 5);

@@ -11,7 +11,9 @@ use crate::version::natural_cmp;
 /// except those that a conversion puts into its error. The path to an
 /// unreadable value contains names of fields and keys of maps: if such a key is
 /// confidential, such as an address, keep the message confidential too.
-#[derive(Debug)]
+///
+/// `Debug` prints the same as `Display`, since a `main` that returns an error prints it with
+/// `Debug`.
 #[non_exhaustive]
 pub enum UpgradeError {
     /// The workflow is unknown to the registry.
@@ -70,6 +72,12 @@ pub enum UpgradeError {
         /// The state that the migrations produce.
         produced: &'static str,
     },
+}
+
+impl fmt::Debug for UpgradeError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
 }
 
 impl fmt::Display for UpgradeError {
