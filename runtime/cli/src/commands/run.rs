@@ -88,7 +88,7 @@ impl Run {
             let set = |runner| self.planned.apply(runner);
             let in_use = reader.in_use().await?;
             let is_alive = in_use.is_some_and(|in_use| in_use.appears_alive());
-            let command = match self.is_blocked(context).await? {
+            let command = match !is_alive && self.is_blocked(context).await? {
                 // The plan says what to do about the other run.
                 true => format!("plan{}", self.planned.arguments()),
                 false => command,
@@ -195,7 +195,8 @@ impl Run {
                 History::Store(_, Some(reader)) => reader.in_use().await?,
                 _ => None,
             };
-            if !in_use.is_some_and(|in_use| in_use.appears_alive()) {
+            let is_alive = in_use.is_some_and(|in_use| in_use.appears_alive());
+            if !is_alive && context.client().is_none() {
                 context.output.warn(&format!(
                     "run {} was interrupted and {what}, so a new run begins",
                     claimed.number

@@ -102,15 +102,17 @@ async fn heads_left(context: &ChunkContext, main: &[Range]) -> Result<Partitioni
         let split = context.store.split(ranges, &*context.filter, 1, usize::MAX);
         split.await
     };
-    let left = main.iter().filter(|range| !range.row.done);
-    let left: Vec<StreamRange> = left.map(|range| range.row.rest()).collect();
-    let mut split = count(&left).await?;
-    if split.due.is_none() {
-        // An estimate for many short ranges is too high: each border adds to it.
-        let all = context.selection.within(&[StreamRange::default()]);
-        let passed = main.iter().map(|range| range.row.heads).sum();
-        split.heads = count(&all).await?.heads.saturating_sub(passed);
+    // Not of each range, unless there are few heads: each border would add to the
+    // estimate, and each range would make a store with a live writer write a small file.
+    let all = context.selection.within(&[StreamRange::default()]);
+    let mut split = count(&all).await?;
+    if split.due.is_some() {
+        let left = main.iter().filter(|range| !range.row.done);
+        let left: Vec<StreamRange> = left.map(|range| range.row.rest()).collect();
+        return count(&left).await;
     }
+    let passed = main.iter().map(|range| range.row.heads).sum();
+    split.heads = split.heads.saturating_sub(passed);
     Ok(split)
 }
 
