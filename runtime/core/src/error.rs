@@ -260,6 +260,7 @@ impl From<InvalidId> for Error {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
 
