@@ -4,7 +4,8 @@
 //! the texts of the tokens and their nesting. `TokenStream::to_string` is not usable,
 //! because its spacing is unspecified.
 //!
-//! What the formatter changes is no edit, nor is what means nothing for the conversion:
+//! Changes by the formatter, and those without effect on the conversion, leave the hash as it
+//! is:
 //!
 //! - spaces, line breaks, comments and docs;
 //! - a comma at the end of a list, and after the block of a `match` arm. The comma of a
@@ -16,9 +17,9 @@
 //! - attributes about lints and inlining, and the visibility of the function.
 //!
 //! Parentheses in the arguments of a macro are hashed. Only a parser could classify every
-//! comma. There are two known errors: the trailing comma in the
-//! parameters of a closure is hashed, though the formatter removes it; and the comma of
-//! `(x as M<A, B> + 1,)` is not hashed, though it makes a tuple.
+//! comma. There are two known errors: the trailing comma in the parameters of a closure is
+//! hashed, though the formatter removes it; and the comma of `(x as M<A, B> + 1,)` is not
+//! hashed, though it makes a tuple.
 
 use proc_macro2::{Delimiter, Group, Punct, Spacing, TokenStream, TokenTree};
 

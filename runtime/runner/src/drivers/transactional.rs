@@ -115,13 +115,9 @@ pub(crate) async fn run(
         is_damaged: false,
     };
     let _alive = run_log.as_ref().map(|run_log| run_log.alive());
-    let dry_run = match run.dry {
-        true => suspects::file_of_dry_run(&execution.context.store, &run.migrations),
-        false => None,
-    };
-    let in_user_code = match (&run_log, &dry_run) {
-        (Some(run_log), _) => run_log.in_user_code(),
-        (None, dry_run) => dry_run.clone(),
+    let in_user_code = match &run_log {
+        Some(run_log) => run_log.in_user_code(),
+        None => suspects::file_of_dry_run(&execution.context.store, &run.migrations),
     };
     execution.context.code.name_processes_in(in_user_code);
     let state = execution.execute().await;

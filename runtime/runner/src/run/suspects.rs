@@ -324,8 +324,7 @@ impl DeadDryRuns {
 }
 
 /// The file that names the processes which a dry run has in user code; `None` if the store
-/// is not open for writing, so that the program is no service, or if the file cannot be
-/// created.
+/// is open only for reading, or if the file cannot be created.
 pub(crate) fn file_of_dry_run(
     store: &Store,
     migrations: &MigrationRegistry,

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Lines};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, Output, Stdio};
 
 /// A store of parcels.
@@ -115,6 +115,12 @@ impl Drop for Service {
     }
 }
 
+/// Starts a command whose output is not read.
+fn start(mut command: Command) -> Child {
+    command.stdout(Stdio::null()).stderr(Stdio::null());
+    command.spawn().unwrap()
+}
+
 impl Parcels {
     /// A store of `count` parcels with these fates.
     pub(crate) fn new(count: u64, fates: &[&str], deadline_ms: u64) -> Self {
@@ -173,16 +179,13 @@ impl Parcels {
 
     /// Runs a command of the tool through the socket of the service.
     pub(crate) fn client(&self, args: &[&str]) -> Output {
-        let mut command = self.command();
-        command.args(args).arg("--socket").arg(self.socket());
-        command.output().unwrap()
+        self.with("--socket", &self.socket(), args)
+            .output()
+            .unwrap()
     }
 
     pub(crate) fn start_client(&self, args: &[&str]) -> Child {
-        let mut command = self.command();
-        command.args(args).arg("--socket").arg(self.socket());
-        command.stdout(Stdio::null()).stderr(Stdio::null());
-        command.spawn().unwrap()
+        start(self.with("--socket", &self.socket(), args))
     }
 
     fn socket(&self) -> PathBuf {
@@ -191,16 +194,18 @@ impl Parcels {
 
     /// Runs a command of the tool.
     pub(crate) fn tool(&self, args: &[&str]) -> Output {
-        let mut command = self.command();
-        command.args(args).arg("--store").arg(self.store());
-        command.output().unwrap()
+        self.with("--store", &self.store(), args).output().unwrap()
     }
 
     pub(crate) fn start_tool(&self, args: &[&str]) -> Child {
+        start(self.with("--store", &self.store(), args))
+    }
+
+    /// A command of the tool for a store or a socket.
+    fn with(&self, option: &str, path: &Path, args: &[&str]) -> Command {
         let mut command = self.command();
-        command.args(args).arg("--store").arg(self.store());
-        command.stdout(Stdio::null()).stderr(Stdio::null());
-        command.spawn().unwrap()
+        command.args(args).arg(option).arg(path);
+        command
     }
 
     /// How often each parcel has ended a program.
