@@ -5,10 +5,13 @@ use std::collections::BTreeMap;
 use serde_json::Value;
 
 /// Text with `<id 1>`, `<id 2>` … for ids of runs and stores, `<time>` for times, `<took>`
-/// for how long something took, and `<rate>` for numbers a second. Columns
-/// are two spaces apart, since their widths depend on what is masked.
+/// for how long something took or takes, exact or as a range, and `<rate>` for numbers a
+/// second. Columns are two spaces apart, since their widths depend on what is masked.
 pub(crate) fn text(text: &str) -> String {
     let masked = masked(text);
+    let masked = masked
+        .replace("about <took>", "<took>")
+        .replace("<took> to <took>", "<took>");
     let lines = masked.lines().map(|line| {
         let words = line.trim_start_matches(' ');
         let indent = &line[..line.len() - words.len()];
@@ -201,6 +204,8 @@ fn what_differs_from_run_to_run_is_masked_and_nothing_else() {
         text("took 1m 3.5s, 2 h, 17ms; 1,234/s"),
         "took <took>, <took>, <took>; <rate>\n"
     );
+    assert_eq!(text("time  5ms to 1.2s"), "time  <took>\n");
+    assert_eq!(text("time  about 5ms"), "time  <took>\n");
     assert_eq!(text(&format!("{} {one}", &one[..8])), "<id 1> <id 1>\n");
     let plain = "loan@2011 240 migrated, plan 0123456789abcdef, 5 % of 3 runs, v1s 5.0 MiB";
     assert_eq!(text(plain), format!("{plain}\n"));
