@@ -11,7 +11,7 @@ use crate::event::{Event, NewEvent};
 use crate::fold::Folding;
 use crate::id::{ProcessIdentity, StreamId, WorkflowId};
 use crate::read_back;
-use crate::store_api::{EventStore, ExpectedSequence, Head, Snapshot, SnapshotStore, fence};
+use crate::store_api::{EventStore, ExpectedSequence, Head, Snapshot, SnapshotStore, head};
 use crate::workflow::Workflow;
 
 /// Number of events per read.
@@ -106,7 +106,7 @@ where
         process.reload().await?;
         if process.sequence == 0 {
             // Only the identity gives the version of a process without events.
-            fence::check(
+            head::check_version(
                 process.identity.stream_id(),
                 &code,
                 &process.identity.workflow_id,
@@ -130,7 +130,7 @@ where
             return Ok(());
         };
         let code = WorkflowId::of::<W>();
-        fence::check(stream, &code, &head.workflow_id)?;
+        head::check_version(stream, &code, &head.workflow_id)?;
         let (mut fold, mut sequence) = self.start(stream, &head).await?;
         loop {
             let page = self.events.read_all(stream, sequence, PAGE).await?;
@@ -183,7 +183,7 @@ fn check_next(
     if event.sequence != sequence + 1 {
         return Err(Error::missing_event(stream, sequence + 1));
     }
-    fence::check(stream, code, &event.workflow_id)
+    head::check_version(stream, code, &event.workflow_id)
 }
 
 impl<W: Workflow> Process<W> {

@@ -8,11 +8,11 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 use state_migration::{
-    Appended, Batch, Commit, DueFilter, DueOf, DuePage, DueRequest, Error, Event, EventStore,
-    ExpectedSequence, Head, Hold, MemoryStore, NewEvent, Partitioning, Presence, ProcessIdentity,
-    ProcessRegistry, ReadPoint, RegistryKey, RowWrite, RunId, Snapshot, SnapshotStore, Stale,
-    StoreId, StreamId, StreamRange, TenantId, TransactionalStore, WorkflowId, conformance,
-    is_reserved,
+    Appended, Batch, Commit, DueFilter, DueOf, DuePage, DueRequest, Error, ErrorKind, Event,
+    EventStore, Expected, ExpectedSequence, Head, Hold, MemoryStore, NewEvent, Partitioning,
+    Presence, ProcessIdentity, ProcessRegistry, ReadPoint, RegistryKey, RowWrite, RunId, Snapshot,
+    SnapshotStore, Stale, StoreId, StreamId, StreamRange, TenantId, TransactionalStore, WorkflowId,
+    conformance, is_reserved,
 };
 use state_migration_tests::faulty::Faulty;
 use state_migration_tests::stores::OnDisk;
@@ -90,6 +90,12 @@ enum Defect {
     SavesAfterALook,
     ChecksGuardsFirst,
     LetsOneCommitAtATime,
+    ListsByPattern,
+    SplitsUpToTheLastStream,
+    WritesTheRowsOfAStaleBatch,
+    SavesAtEveryVersion,
+    UsesASnapshotAfterTheLastEvent,
+    ForgetsAPresentVersion,
 }
 
 /// The record of a hold that no rule looks at.
@@ -199,6 +205,29 @@ impl Defective {
     }
 }
 
+/// Whether a text matches `pattern%` as SQL's `LIKE` does by default.
+fn is_like(text: &[u8], pattern: &[u8]) -> bool {
+    match (pattern, text) {
+        ([], _) => true,
+        ([b'%', pattern @ ..], _) => (0..=text.len()).any(|from| is_like(&text[from..], pattern)),
+        ([b'_', pattern @ ..], [_, text @ ..]) => is_like(text, pattern),
+        ([a, pattern @ ..], [b, text @ ..]) => a.eq_ignore_ascii_case(b) && is_like(text, pattern),
+        (_, []) => false,
+    }
+}
+
+fn rows_only(rows: impl Iterator<Item = RowWrite>) -> Batch {
+    Batch {
+        rows: rows
+            .map(|row| RowWrite {
+                expected: Expected::Anything,
+                ..row
+            })
+            .collect(),
+        ..Batch::default()
+    }
+}
+
 /// Long enough for others to write.
 const MOMENT: Duration = Duration::from_micros(300);
 
@@ -248,6 +277,13 @@ impl EventStore for Defective {
         after: Option<&StreamId>,
         limit: usize,
     ) -> Result<Vec<StreamId>, Error> {
+        let pattern = prefix.filter(|_| self.has(Defect::ListsByPattern));
+        if let Some(pattern) = pattern {
+            let mut streams = self.inner.list_streams(None, after, usize::MAX).await?;
+            streams.retain(|stream| is_like(stream.as_str().as_bytes(), pattern.as_bytes()));
+            streams.truncate(limit);
+            return Ok(streams);
+        }
         let mut streams = self.inner.list_streams(prefix, after, limit).await?;
         if self.has(Defect::ListsOutOfOrder) {
             streams.reverse();
@@ -278,6 +314,11 @@ impl TransactionalStore for Defective {
         if self.has(Defect::SplitsWithAGap) && split.ranges.len() > 2 {
             split.ranges.remove(1);
         }
+        if self.has(Defect::SplitsUpToTheLastStream)
+            && let Some(last) = split.ranges.last_mut().filter(|it| it.through.is_none())
+        {
+            last.through = self.inner.list_streams(None, None, usize::MAX).await?.pop();
+        }
         Ok(split)
     }
     async fn read_due(&self, request: DueRequest) -> Result<DuePage, Error> {
@@ -285,8 +326,21 @@ impl TransactionalStore for Defective {
             DueOf::Range(range) => range.clone(),
             DueOf::Streams(_) => StreamRange::default(),
         };
+        let wants_snapshots = !request.snapshots.is_empty();
         let mut page = self.inner.read_due(request).await?;
         match self.defect {
+            Defect::UsesASnapshotAfterTheLastEvent if wants_snapshots => {
+                let snapshots = self.snapshots.lock().unwrap();
+                for process in &mut page.processes {
+                    let saved = snapshots.get(&process.stream).cloned();
+                    let head = process.head.as_ref().unwrap();
+                    let is_after = |it: &Snapshot| it.sequence > head.sequence;
+                    if let Some(saved) = saved.filter(is_after) {
+                        process.events.clear();
+                        process.snapshot = Some(saved);
+                    }
+                }
+            }
             Defect::EndsPagesTooEarly => page.at_end = true,
             Defect::SkipsWhatItDidNotRead if !page.at_end && range.through.is_some() => {
                 let next = self.inner.list_streams(None, page.up_to.as_ref(), 1);
@@ -315,6 +369,18 @@ impl TransactionalStore for Defective {
             Defect::HidesThatItIsStale => self.inner.commit(batch).await.map(|_| Commit::Written),
             Defect::MovesWhatIsHeld => self.commit_released(other).await,
             Defect::ChecksGuardsFirst => self.check_guards_first(other).await,
+            Defect::WritesTheRowsOfAStaleBatch => {
+                let commit = self.inner.commit_unflushed(batch, read).await?;
+                if matches!(&commit, Commit::Stale(stale) if stale.rows.is_empty()) {
+                    let rows = batch.rows.iter().cloned();
+                    let _ = self.inner.commit(&rows_only(rows)).await?;
+                }
+                Ok(commit)
+            }
+            Defect::ForgetsAPresentVersion => {
+                other.present = vec![];
+                self.inner.commit(&other).await
+            }
             Defect::LetsOneCommitAtATime if !batch.guards.is_empty() => {
                 self.one_at_a_time(batch, read).await
             }
@@ -386,6 +452,16 @@ impl TransactionalStore for Defective {
 #[async_trait]
 impl SnapshotStore for Defective {
     async fn save(&self, snapshot: &Snapshot) -> Result<(), Error> {
+        if self.has(Defect::SavesAtEveryVersion) {
+            return match self.inner.save(snapshot).await {
+                Err(error) if matches!(error.kind(), ErrorKind::WrongVersion { .. }) => Ok(()),
+                saved => saved,
+            };
+        }
+        if self.has(Defect::UsesASnapshotAfterTheLastEvent) {
+            let mut snapshots = self.snapshots.lock().unwrap();
+            snapshots.insert(snapshot.stream_id.clone(), snapshot.clone());
+        }
         if !self.has(Defect::SavesAfterALook) {
             return self.inner.save(snapshot).await;
         }
@@ -475,6 +551,10 @@ async fn the_suite_names_the_rule_that_a_defective_event_store_breaks() {
             "streams are listed in order, by prefix and in pages",
         ),
         (
+            Defect::ListsByPattern,
+            "streams are listed in order, by prefix and in pages",
+        ),
+        (
             Defect::HidesMigrations,
             "a `$migrated` event is stored like other events and changes the version in the head",
         ),
@@ -500,6 +580,8 @@ async fn the_suite_names_the_rule_that_a_defective_transactional_store_breaks() 
     let old_code = "code of an older version cannot register or remove an entry or save a snapshot";
     let older =
         "an entry or a snapshot of an older version is rejected after the process is migrated";
+    let snapshot = "a snapshot is used only if it is requested and of the requested version";
+    let listed = "a version is listed after the first process is created at it or migrated to it";
     let guard = "nothing is committed after a guard has changed";
     let apart = "concurrent commits of different streams do not conflict";
     let cover = "the ranges of a split are sorted and disjoint, and cover exactly the given ranges";
@@ -509,6 +591,11 @@ async fn the_suite_names_the_rule_that_a_defective_transactional_store_breaks() 
             "a hold is kept with its actor, reason and time until its release",
         ),
         (SplitsWithAGap, cover),
+        (SplitsUpToTheLastStream, cover),
+        (WritesTheRowsOfAStaleBatch, changed),
+        (SavesAtEveryVersion, old_code),
+        (UsesASnapshotAfterTheLastEvent, snapshot),
+        (ForgetsAPresentVersion, listed),
         (EndsPagesTooEarly, pages),
         (SkipsWhatItDidNotRead, pages),
         (ReadsHeadsAfterEvents, instant),

@@ -370,5 +370,24 @@ pub(crate) async fn snapshots(
         }
         snapshots.save(&second).await?;
     }
-    check(Some((&v2, 3)), &second, EVENTS + 1..2 * EVENTS + 2).await
+    check(Some((&v2, 3)), &second, EVENTS + 1..2 * EVENTS + 2).await?;
+    // A snapshot after the last event is rejected, or is not used.
+    let ahead = snapshot(&v2, 9 * EVENTS);
+    let fits = match snapshots.save(&ahead).await {
+        Ok(()) => None,
+        Err(_) => Some(second),
+    };
+    let mut request = request(DueOf::Streams(vec![stream.clone()]));
+    request.snapshots = Arc::new([(v2.clone(), 3)].into());
+    let process = only(store, request).await?;
+    let found = process.snapshot.as_ref();
+    holds(
+        &format!(
+            "a page has a snapshot at event {:?}, after the last event of the process",
+            found.map(|it| it.sequence)
+        ),
+        found.is_none() || found == fits.as_ref(),
+    )?;
+    let after = found.map_or(EVENTS, |it| it.sequence);
+    check_process(store, &process, after + 1..2 * EVENTS + 2).await
 }

@@ -188,6 +188,18 @@ pub(crate) async fn older_code(
         save,
         is_migrated(&v2),
     )?;
+    let save = snapshots.save(&snapshot(p, 1, &v3)).await;
+    refused("a snapshot of v3 for a process at v2", save, |error| {
+        *error.kind()
+            == ErrorKind::WrongVersion {
+                stands_at: v2.clone(),
+            }
+    })?;
+    let found = snapshots.load(p).await?.map(|it| it.workflow_id);
+    holds(
+        &format!("the version of the snapshot after rejected ones is {found:?}"),
+        found.is_none_or(|version| version == v1),
+    )?;
     let found = registry.lookup(&tenant, &third_key).await?;
     same("the entry of a rejected registration", &found, &None)?;
     let remove = registry.remove(&tenant, &other_key, &of(&v1)?).await;

@@ -164,12 +164,7 @@ async fn put<T: KvTxn>(txn: &mut T, batch: &Batch) -> Result<(), Error> {
         record_arrivals(txn, version, streams).await?;
     }
     for it in &batch.finished {
-        let head = Head {
-            revision: it.head.revision + 1,
-            finished: true,
-            finished_by: Some(it.by),
-            ..it.head.clone()
-        };
+        let head = it.head.after_finish(it.by);
         txn.put(PerStream::Head.key(&it.stream), record::write_head(&head)?)?;
     }
     let mut rounds = BTreeMap::new();

@@ -4,7 +4,6 @@
 //! an entry is right at every instant and a migration writes none.
 
 use async_trait::async_trait;
-use state_migration_core::store_api::fence;
 use state_migration_core::{
     Error, ProcessId, ProcessIdentity, ProcessRegistry, RegistryKey, StoreId, StreamId, TenantId,
 };
@@ -59,7 +58,7 @@ async fn check_version<T: KvTxn>(txn: &T, identity: &ProcessIdentity) -> Result<
     // The batch depends on the head, also on its absence, and does not write it.
     txn.mark_read(&PerStream::Head.key(stream))?;
     match read_head(txn, stream).await? {
-        Some(head) => fence::check(stream, &identity.workflow_id, &head.workflow_id),
+        Some(head) => head.check_version(stream, &identity.workflow_id),
         None => Ok(()),
     }
 }

@@ -3,17 +3,16 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use state_migration_core::store_api::fence;
 use state_migration_core::{
-    Appended, DurableStoreId, Error, ErrorKind, Event, EventStore, ExpectedSequence, Head,
-    MIGRATED, NewEvent, StreamId, Timestamp, TransactionalStore, baseline, is_reserved,
+    Appended, DurableStoreId, Error, Event, EventStore, ExpectedSequence, Head, NewEvent, StreamId,
+    Timestamp, TransactionalStore,
 };
 
 use crate::key::{self, PerStream};
 use crate::kv::{Kv, KvTxn};
 use crate::record;
 use crate::records::rows::Rows;
-use crate::records::{NotDurable, ROW, RecordStore, next_sequence, read_head, record_arrivals};
+use crate::records::{NotDurable, ROW, RecordStore, read_head, record_arrivals};
 
 /// Expected size of an event, in bytes.
 const EVENT: usize = 512;
@@ -30,148 +29,47 @@ impl<K: Kv> RecordStore<K> {
         expected: ExpectedSequence,
         events: Vec<NewEvent>,
     ) -> Result<NotDurable<Appended>, Error> {
-        check_events(stream, &events)?;
         let write = self.write();
         let events = &events;
         let appended = self
             .transact("an append to", stream.as_str(), |mut txn| async move {
-                let head = read_head(&txn, stream).await?;
-                // The fence is checked first, so that code of an old version
-                // learns that the process has moved, not only that another
-                // writer was faster.
-                if let (Some(head), Some(event)) = (&head, events.first())
-                    && !is_reserved(event.event_type())
-                {
-                    fence::check(stream, event.workflow_id(), &head.workflow_id)?;
-                }
-                check_expected(stream, expected, head.as_ref())?;
-                let appended = match (head, events.as_slice()) {
-                    (Some(head), [event]) if is_reserved(event.event_type()) => {
-                        migrate(&mut txn, stream, &head, event).await?
-                    }
-                    (head, events) => append(&mut txn, stream, head, events).await?,
-                };
-                Ok((txn, appended))
+                let before = read_head(&txn, stream).await?;
+                let head = Head::after_append(before.as_ref(), stream, expected, events)?;
+                put_events(&mut txn, stream, before.as_ref(), &head, events).await?;
+                Ok((
+                    txn,
+                    Appended {
+                        last_sequence: head.sequence,
+                    },
+                ))
             })
             .await?;
         Ok(self.not_durable(appended, write))
     }
 }
 
-fn check_events(stream: &StreamId, events: &[NewEvent]) -> Result<(), Error> {
-    let [first, rest @ ..] = events else {
-        return Err(Error::invalid(format!(
-            "an append to {stream} has no events"
-        )));
-    };
-    if let Some(other) = rest.iter().find(|e| e.workflow_id() != first.workflow_id()) {
-        return Err(Error::invalid(format!(
-            "an append to {stream} mixes events of {} and {}",
-            first.workflow_id(),
-            other.workflow_id()
-        )));
-    }
-    let reserved = events.iter().find(|e| is_reserved(e.event_type()));
-    if reserved.is_some() && events.len() > 1 {
-        return Err(Error::invalid(format!(
-            "an append to {stream} mixes a `{MIGRATED}` event with others"
-        )));
-    }
-    Ok(())
-}
-
-fn check_expected(
-    stream: &StreamId,
-    expected: ExpectedSequence,
-    head: Option<&Head>,
-) -> Result<(), Error> {
-    let last = head.map_or(0, |head| head.sequence);
-    if last == expected.last() {
-        return Ok(());
-    }
-    Err(Error::new(
-        ErrorKind::Conflict,
-        format!(
-            "stream {stream} ends at event {last}, not at {}; load the process again and retry",
-            expected.last()
-        ),
-    ))
-}
-
-async fn append<T: KvTxn>(
+/// Puts events and the head that follows from them.
+async fn put_events<T: KvTxn>(
     txn: &mut T,
     stream: &StreamId,
-    head: Option<Head>,
+    before: Option<&Head>,
+    head: &Head,
     events: &[NewEvent],
-) -> Result<Appended, Error> {
-    let (Some(first), Some(last)) = (events.first(), events.last()) else {
-        return Err(Error::invalid("an append has no events"));
-    };
-    let code = first.workflow_id();
-    if head.is_none() {
-        if is_reserved(first.event_type()) {
-            return Err(Error::invalid(format!(
-                "stream {stream} has no events, so it cannot be migrated"
-            )));
-        }
-        record_arrivals(txn, code, [stream]).await?;
+) -> Result<(), Error> {
+    let last = before.map_or(0, |before| before.sequence);
+    check_no_later_event(txn, stream, last).await?;
+    let is_migration = head.baseline == Some(head.sequence);
+    if before.is_none() || is_migration {
+        record_arrivals(txn, &head.workflow_id, [stream]).await?;
     }
-    let mut sequence = head.as_ref().map_or(0, |head| head.sequence);
-    check_no_later_event(txn, stream, sequence).await?;
     let now = Timestamp::now();
-    for event in events {
-        sequence = next_sequence(stream, sequence)?;
+    for (event, sequence) in events.iter().zip(last + 1..) {
         txn.put(
             key::event(stream, sequence),
             record::write_event(event, now)?,
         )?;
     }
-    let before = head.unwrap_or_else(|| Head::of(0, code.clone()));
-    let new_head = Head {
-        sequence,
-        revision: before.revision + 1,
-        finished: last.finishes(),
-        finished_by: None,
-        ..before
-    };
-    txn.put(PerStream::Head.key(stream), record::write_head(&new_head)?)?;
-    Ok(Appended {
-        last_sequence: sequence,
-    })
-}
-
-/// A `$migrated` event appended through [`EventStore::append`], which is the
-/// form of migration without a transaction over all stores. A held process
-/// rejects it.
-async fn migrate<K: KvTxn>(
-    txn: &mut K,
-    stream: &StreamId,
-    head: &Head,
-    event: &NewEvent,
-) -> Result<Appended, Error> {
-    if event.event_type() != MIGRATED {
-        return Err(Error::invalid(format!(
-            "the event type {:?} is reserved",
-            event.event_type()
-        )));
-    }
-    let baseline = baseline::parse(event.schema_version(), event.payload())
-        .map_err(|bad| bad.at(stream, head.sequence + 1))?;
-    if baseline.target() != *event.workflow_id() {
-        return Err(Error::invalid(format!(
-            "a `{MIGRATED}` event for {stream} is of version {}, but its baseline is of version {}",
-            baseline.target(),
-            event.workflow_id()
-        )));
-    }
-    fence::check(stream, &baseline.source(), &head.workflow_id)?;
-    fence::check_hold(stream, head)?;
-    check_no_later_event(txn, stream, head.sequence).await?;
-    record_arrivals(txn, event.workflow_id(), [stream]).await?;
-    crate::records::put_migration(txn, stream, head, event, Timestamp::now())?;
-    Ok(Appended {
-        last_sequence: head.sequence + 1,
-    })
+    txn.put(PerStream::Head.key(stream), record::write_head(head)?)
 }
 
 #[async_trait]
@@ -285,7 +183,7 @@ async fn check_no_later_event<T: KvTxn>(
     stream: &StreamId,
     last: u64,
 ) -> Result<(), Error> {
-    let next = next_sequence(stream, last)?;
+    let next = last.saturating_add(1);
     match txn.get(&key::event(stream, next)).await? {
         None => Ok(()),
         Some(_) => Err(event_after_head(stream, next)),

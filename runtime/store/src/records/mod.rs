@@ -200,14 +200,6 @@ impl<K: Kv> RecordStore<K> {
     }
 }
 
-fn next_sequence(stream: &StreamId, last: u64) -> Result<u64, Error> {
-    last.checked_add(1).ok_or_else(|| {
-        Error::corrupt(format!(
-            "the sequence numbers of stream {stream} are used up"
-        ))
-    })
-}
-
 async fn read_head(txn: &impl KvTxn, stream: &StreamId) -> Result<Option<Head>, Error> {
     txn.get(&key::PerStream::Head.key(stream))
         .await?
@@ -227,24 +219,12 @@ fn put_migration<T: KvTxn>(
     event: &NewEvent,
     now: Timestamp,
 ) -> Result<(), Error> {
-    let sequence = next_sequence(stream, head.sequence)?;
+    let head = head.after_migration(stream, event)?;
     txn.put(
-        key::event(stream, sequence),
+        key::event(stream, head.sequence),
         record::write_event(event, now)?,
     )?;
-    let new_head = Head {
-        sequence,
-        revision: head.revision + 1,
-        workflow_id: event.workflow_id().clone(),
-        baseline: Some(sequence),
-        finished: event.finishes(),
-        finished_by: None,
-        ..*head
-    };
-    txn.put(
-        key::PerStream::Head.key(stream),
-        record::write_head(&new_head)?,
-    )
+    txn.put(key::PerStream::Head.key(stream), record::write_head(&head)?)
 }
 
 /// Records that processes arrive at a version, by a birth or by a migration.

@@ -1,7 +1,6 @@
 //! The snapshot store.
 
 use async_trait::async_trait;
-use state_migration_core::store_api::fence;
 use state_migration_core::{Error, Snapshot, SnapshotStore, StoreId, StreamId};
 
 use crate::key::PerStream;
@@ -63,7 +62,7 @@ impl<K: Kv> SnapshotStore for RecordStore<K> {
             txn.mark_read(&PerStream::Head.key(stream))?;
             // If the events are in another store, there is no head to check.
             if let Some(head) = read_head(&txn, stream).await? {
-                fence::check(stream, &snapshot.workflow_id, &head.workflow_id)?;
+                head.check_version(stream, &snapshot.workflow_id)?;
                 if snapshot.sequence > head.sequence {
                     return Err(Error::invalid(format!(
                         "a snapshot of {stream} at {} is ahead of the stream, which ends at {}",

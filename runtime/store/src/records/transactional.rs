@@ -135,11 +135,7 @@ impl<K: Kv> TransactionalStore for RecordStore<K> {
                 let Some(head) = read_head(&txn, stream).await? else {
                     return Ok((txn, None));
                 };
-                let head = Head {
-                    revision: head.revision + 1,
-                    held: hold.is_some(),
-                    ..head
-                };
+                let head = head.after_hold(hold.is_some());
                 txn.put(PerStream::Head.key(stream), record::write_head(&head)?)?;
                 let key = PerStream::Hold.key(stream);
                 match hold {
