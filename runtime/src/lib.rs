@@ -23,7 +23,8 @@
 //! an object store; a [`SlateDbReader`] reads it while another process writes to it;
 //! [`MemoryStore`] is for tests. Your own store implements [`EventStore`],
 //! [`SnapshotStore`] and [`ProcessRegistry`], and [`TransactionalStore`] if it can
-//! commit all of them in one transaction; the [`conformance`] suite checks it.
+//! commit all of them in one transaction; the [`conformance`] suite checks it. The
+//! repository has a guide, `docs/your-own-store.md`, and a store over SQLite.
 //!
 //! # Runs
 //!

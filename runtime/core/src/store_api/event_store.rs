@@ -50,6 +50,9 @@ pub struct Appended {
 /// - `$migrated` events are stored like all others.
 /// - A write returns when it is durable.
 ///
+/// [`Head::after_append`] has the rules of an append. Implementations use the
+/// attribute `#[async_trait]` of the crate `async-trait`.
+///
 /// [`ErrorKind::Conflict`]: crate::ErrorKind::Conflict
 /// [`ErrorKind::Migrated`]: crate::ErrorKind::Migrated
 /// [`ErrorKind::WrongVersion`]: crate::ErrorKind::WrongVersion
@@ -58,8 +61,7 @@ pub trait EventStore: Send + Sync {
     /// Appends events to a stream that ends at `expected`.
     ///
     /// # Errors
-    /// The stream ends elsewhere or is at another version than the events, or
-    /// the store could not be written.
+    /// Those of [`Head::after_append`], or the store could not be written.
     async fn append(
         &self,
         stream: &StreamId,

@@ -117,7 +117,8 @@ pub struct DueRequest {
     pub max_processes: usize,
     /// The maximum number of heads that the page reads.
     pub max_heads: usize,
-    /// The page ends once it has read this many bytes of events.
+    /// The page ends once it has read this many bytes of events, counted as the
+    /// store likes, but at least their payloads.
     pub max_bytes: usize,
     /// A process with more bytes of events than this is returned as too large,
     /// without its events, and as the only process of its page.
@@ -287,7 +288,8 @@ pub struct Move {
     pub update_registry: bool,
 }
 
-/// The finding of a version's code that a process is finished.
+/// The finding of a version's code that a process is finished. A held process may
+/// be marked, too, and stays held.
 #[derive(Debug, Clone)]
 pub struct Finished {
     /// Its stream.
@@ -413,7 +415,8 @@ pub trait TransactionalStore: EventStore {
     fn store_id(&self) -> StoreId;
 
     /// The versions of a workflow at which processes may be, sorted. No process
-    /// is at a version that is missing here.
+    /// is at a version that is missing here; a version without processes may be
+    /// missing unless it is closing.
     ///
     /// # Errors
     /// The store could not be read.
