@@ -4,23 +4,26 @@ use std::fmt;
 use std::num::NonZeroU32;
 use std::pin::pin;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 use futures_util::StreamExt;
 use futures_util::future::{Either, select};
 use futures_util::stream::{self, BoxStream};
 use serde::{Deserialize, Serialize};
-use state_migration_core::{RunId, Timestamp};
+use state_migration_core::{RunId, Timestamp, TransactionalStore};
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout_at};
 
 use crate::limits::in_progress::{ChunkGuard, InProgress};
 use crate::run::counts::Count;
-use crate::run::{Action, RunAction, RunCounts, RunState};
+use crate::run::{Action, RunAction, RunCounts, RunState, is_zero};
 
 /// Maximum number of requests that are kept until the run records them.
 const MOST_ACTIONS: usize = 1_000;
+
+/// Time without progress after which it is reported.
+const IDLE: Duration = Duration::from_secs(5);
 
 /// Progress of a run.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -49,6 +52,17 @@ pub struct Progress {
     pub per_second: f64,
     /// Estimated remaining time at that rate, if known.
     pub time_left: Option<Duration>,
+    /// Time since the run last visited a process or passed a head, if that is long. Rate
+    /// and remaining time are not known then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub idle: Option<Duration>,
+    /// What is wrong with the storage of a run without progress, if anything.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trouble: Option<String>,
+    /// Number of processes still to be tried alone, because they were in user code when a
+    /// program ended.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub suspects: u64,
     /// Progress per workflow, sorted by name; empty over separate stores.
     #[serde(default)]
     pub workflows: Vec<WorkflowProgress>,
@@ -67,12 +81,36 @@ impl Default for Progress {
             heads: None,
             per_second: 0.0,
             time_left: None,
+            idle: None,
+            trouble: None,
+            suspects: 0,
             workflows: Vec::new(),
         }
     }
 }
 
 impl Progress {
+    /// What changes when the run makes progress.
+    fn visited(&self) -> (u64, u64, u64) {
+        (self.passed, self.counts.processes(), self.suspects)
+    }
+
+    /// Adds the time without progress, if it is long.
+    fn idle_for(mut self, idle: Duration) -> Self {
+        let idle = self.idle.map_or(idle, |before| before.max(idle));
+        let is_active = matches!(self.state, RunState::Planned | RunState::Running);
+        if idle < IDLE || !is_active {
+            self.idle = None;
+            return self;
+        }
+        self.idle = Some(idle);
+        (self.per_second, self.time_left) = (0.0, None);
+        for workflow in &mut self.workflows {
+            (workflow.per_second, workflow.time_left) = (0.0, None);
+        }
+        self
+    }
+
     /// The completed part of the run, from 0 to 1, if known: by counted processes, or
     /// else by heads.
     #[must_use]
@@ -218,6 +256,10 @@ struct Inner {
     actions: Mutex<Actions>,
     /// Earliest time at which the next process may start.
     next: Mutex<Option<Instant>>,
+    /// When the progress last advanced.
+    advanced: Mutex<Instant>,
+    /// The store of the last run.
+    store: Mutex<Option<Weak<dyn TransactionalStore>>>,
 }
 
 struct Actions {
@@ -263,6 +305,8 @@ impl RunControl {
                 border: Mutex::default(),
                 actions: Mutex::default(),
                 next: Mutex::default(),
+                advanced: Mutex::new(Instant::now()),
+                store: Mutex::default(),
             }),
             by: Arc::default(),
         }
@@ -381,7 +425,36 @@ impl RunControl {
     /// The current progress of the run.
     #[must_use]
     pub fn progress(&self) -> Progress {
-        self.inner.progress.borrow().clone()
+        let progress = self.inner.progress.borrow().clone();
+        self.as_of_now(progress)
+    }
+
+    /// Adds what time and storage say of a run.
+    fn as_of_now(&self, progress: Progress) -> Progress {
+        let advanced = *self.advanced();
+        let mut progress = progress.idle_for(advanced.elapsed());
+        if progress.idle.is_some() && progress.trouble.is_none() {
+            let store = self.inner.store.lock();
+            let store = store.unwrap_or_else(PoisonError::into_inner);
+            let store = store.as_ref().and_then(Weak::upgrade);
+            progress.trouble = store.and_then(|store| store.trouble());
+        }
+        progress
+    }
+
+    fn advanced(&self) -> MutexGuard<'_, Instant> {
+        let advanced = self.inner.advanced.lock();
+        advanced.unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Names the store of a run, whose storage may be in trouble.
+    pub(crate) fn is_over(&self, run_store: &Arc<dyn TransactionalStore>) {
+        let mut store = self
+            .inner
+            .store
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        *store = Some(Arc::downgrade(run_store));
     }
 
     /// A stream of the progress of the run: now, and after each change until the run
@@ -592,6 +665,13 @@ impl RunControl {
 
     #[doc(hidden)]
     pub fn publish(&self, progress: Progress) {
+        let has_advanced = {
+            let before = self.inner.progress.borrow();
+            before.visited() != progress.visited() || before.state != progress.state
+        };
+        if has_advanced {
+            *self.advanced() = Instant::now();
+        }
         self.inner.progress.send_replace(progress);
     }
 }
@@ -639,6 +719,38 @@ mod tests {
 
     fn rate(per_second: u32) -> NonZeroU32 {
         NonZeroU32::new(per_second).unwrap()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_run_without_progress_has_no_rate_and_no_remaining_time() {
+        let control = RunControl::new();
+        let mut progress = Progress {
+            state: RunState::Running,
+            per_second: 14.0,
+            time_left: Some(Duration::from_secs(12)),
+            ..Progress::default()
+        };
+        control.publish(progress.clone());
+        tokio::time::advance(Duration::from_secs(4)).await;
+        assert_eq!(control.progress(), progress);
+        tokio::time::advance(Duration::from_secs(41)).await;
+        control.publish(progress.clone());
+        let idle = control.progress();
+        assert_eq!(idle.idle, Some(Duration::from_secs(45)));
+        assert_eq!((idle.per_second, idle.time_left), (0.0, None));
+        progress.counts.migrated = 1;
+        control.publish(progress.clone());
+        tokio::time::advance(Duration::from_secs(4)).await;
+        assert_eq!(control.progress(), progress);
+        // A client of a service adds its own time to that of the service.
+        progress.idle = Some(Duration::from_secs(90));
+        control.publish(progress.clone());
+        assert_eq!(control.progress().idle, progress.idle);
+        // A paused run is not idle.
+        (progress.state, progress.idle) = (RunState::Paused, None);
+        control.publish(progress.clone());
+        tokio::time::advance(Duration::from_secs(90)).await;
+        assert_eq!(control.progress(), progress);
     }
 
     /// Fails without `next`: all turns start at once.

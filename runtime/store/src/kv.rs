@@ -102,14 +102,19 @@ pub trait Kv: Clone + Send + Sync + 'static {
         None
     }
 
-    /// Keys, or prefixes of keys, at which a range can be split evenly, each
+    /// What is wrong with the storage; `None` if its last requests were answered.
+    fn trouble(&self) -> Option<String> {
+        None
+    }
+
+    /// Keys, or prefixes of keys, at which ranges can be split evenly, each
     /// with the approximate number of rows up to the next one. `None` if that
     /// requires reading all rows.
     fn marks(
         &self,
-        range: &KeyRange,
+        ranges: &[KeyRange],
     ) -> impl Future<Output = Result<Option<Vec<(Bytes, u64)>>, Error>> + Send {
-        let _ = range;
+        let _ = ranges;
         async { Ok(None) }
     }
 

@@ -137,18 +137,20 @@ impl Kv for MemoryKv {
         self.begin()
     }
 
-    async fn marks(&self, range: &KeyRange) -> Result<Option<Vec<(Bytes, u64)>>, Error> {
+    async fn marks(&self, ranges: &[KeyRange]) -> Result<Option<Vec<(Bytes, u64)>>, Error> {
         // Iterates over keys in memory, which counts as no row read.
         let rows = self.state().rows.clone();
-        let (start, end) = (
-            Bound::Included(&range.start[..]),
-            Bound::Excluded(&range.end[..]),
-        );
-        let keys = rows.range::<_, [u8]>((start, end));
-        let marks = keys
-            .step_by(MARK)
-            .map(|(key, _)| (key.clone(), MARK as u64));
-        Ok(Some(marks.collect()))
+        let mut marks = Vec::new();
+        for range in ranges {
+            let (start, end) = (
+                Bound::Included(&range.start[..]),
+                Bound::Excluded(&range.end[..]),
+            );
+            let keys = rows.range::<_, [u8]>((start, end));
+            let keys = keys.step_by(MARK);
+            marks.extend(keys.map(|(key, _)| (key.clone(), MARK as u64)));
+        }
+        Ok(Some(marks))
     }
 
     fn rows_read(&self) -> &RowsRead {

@@ -191,12 +191,15 @@ impl Run {
                 RunKind::Migrate => "has another plan",
                 _ => "is a retry",
             };
-            let in_use = match &runs {
-                History::Store(_, Some(reader)) => reader.in_use().await?,
-                _ => None,
+            let is_alive = match (&runs, context.client()) {
+                (_, Some(client)) => client.send(Request::Status).await?.in_progress,
+                (History::Store(_, Some(reader)), None) => {
+                    let in_use = reader.in_use().await?;
+                    in_use.is_some_and(|in_use| in_use.appears_alive())
+                }
+                _ => false,
             };
-            let is_alive = in_use.is_some_and(|in_use| in_use.appears_alive());
-            if !is_alive && context.client().is_none() {
+            if !is_alive {
                 context.output.warn(&format!(
                     "run {} was interrupted and {what}, so a new run begins",
                     claimed.number

@@ -16,7 +16,7 @@ use crate::remote::client::ServiceClient;
 use crate::selection::{PlanArgs, no_migration};
 use crate::view::format::{self, count};
 use crate::view::output::{Answer, BAD, BOLD, DIM, WARN, to_type};
-use crate::view::progress::{rate, rounded};
+use crate::view::progress::{idle, rate, rounded};
 use crate::view::run_summary::{LatestRuns, RUNS, RunLine, latest, run_table};
 use crate::view::tenants::{TenantLine, of_workflows, tenant_table};
 
@@ -46,6 +46,10 @@ pub(crate) struct Service {
     expected: Option<u64>,
     per_second: f64,
     time_left_ms: Option<u64>,
+    /// The time without progress of the run in progress, if it is long.
+    idle_ms: Option<u64>,
+    /// What the run in progress waits for.
+    waits_for: Option<String>,
     /// The versions that processes are at; only for `status`.
     versions: Option<Vec<Version>>,
     /// By version and tenant, if requested.
@@ -81,6 +85,11 @@ impl Service {
             expected: progress.expected,
             per_second: rounded(progress.per_second),
             time_left_ms: progress.time_left.map(format::millis),
+            idle_ms: progress
+                .idle
+                .filter(|_| status.in_progress)
+                .map(format::millis),
+            waits_for: idle::text(progress).filter(|_| status.in_progress),
             versions: None,
             tenants: None,
             runs: None,
@@ -128,6 +137,8 @@ impl Service {
                 expected: None,
                 per_second: 0.0,
                 time_left_ms: None,
+                idle_ms: None,
+                waits_for: None,
                 versions: self.versions.take(),
                 tenants: self.tenants.take(),
                 runs: None,
@@ -236,7 +247,9 @@ impl Answer for Service {
             line("failed", &count(self.failed))?;
             line("skipped", &count(self.skipped))?;
         }
-        if self.in_progress {
+        if let Some(waits) = &self.waits_for {
+            line("progress", &format!("{WARN}{waits}{WARN:#}"))?;
+        } else if self.in_progress {
             line("rate", &rate(self.per_second))?;
             if let Some(left) = self.time_left_ms {
                 line("time left", &format::duration(Duration::from_millis(left)))?;

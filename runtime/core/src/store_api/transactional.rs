@@ -562,6 +562,13 @@ pub trait TransactionalStore: EventStore {
         None
     }
 
+    /// What is wrong with the storage below the store, as a sentence; `None` if the last
+    /// requests were answered.
+    #[doc(hidden)]
+    fn trouble(&self) -> Option<String> {
+        None
+    }
+
     /// The writes to this store by anything but a run, through all handles in
     /// this program, so that a run can yield to them. A store that does not
     /// count them reports none.

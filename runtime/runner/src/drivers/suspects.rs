@@ -14,11 +14,11 @@ use state_migration_core::{DueOf, DuePage, Error, FailureClass, StreamId};
 
 use crate::chunk::context::ChunkContext;
 use crate::chunk::page::Page;
-use crate::run::RunKind;
 use crate::run::bookkeeping::Bookkeeping;
 use crate::run::on_open_log::OnOpenLog;
 use crate::run::run_log::{Range, RunLog};
 use crate::run::suspects::{self, Decided, SuspectRow, Verdict};
+use crate::run::{RunCounts, RunKind};
 use crate::run_context::RunContext;
 use crate::stages::scan;
 use crate::user_code::threads::EndOfRun;
@@ -27,32 +27,34 @@ use crate::user_code::threads::EndOfRun;
 const AT_ONCE: Duration = Duration::from_secs(1);
 
 impl ChunkContext {
-    /// Tries each suspect that this run is for, and then knows which processes fail
-    /// without a further attempt. A dry run tries none.
-    pub(crate) async fn try_suspects(&mut self, run: &RunContext) -> Result<(), Error> {
-        let Some(run_log) = self.committer.bookkeeping.run_log().cloned() else {
+    /// All suspects. A dry run tries none of them, and a run with a limit tries each one
+    /// when it reaches it, since which processes it is for is known only then.
+    pub(crate) async fn suspects(
+        &mut self,
+        run: &RunContext,
+    ) -> Result<Vec<(StreamId, SuspectRow)>, Error> {
+        if self.committer.bookkeeping.run_log().is_none() {
             self.decided = Decided::for_reading(&self.store, &run.migrations).await?;
-            return Ok(());
-        };
+            return Ok(Vec::new());
+        }
         let mut suspects = suspects::all(&self.store).await?;
         if matches!(run.kind, RunKind::Retry { .. }) {
             // A retry is a new attempt, whatever earlier runs have found out.
             suspects.retain(|(_, row)| row.run == run.id);
         }
         if self.selection.limit().is_some() {
-            // Which processes the run is for is known only when it reaches them.
             let open = suspects.iter();
             let open = open.filter(|(_, row)| row.verdict == Verdict::Suspected);
             self.open_suspects = Arc::new(Mutex::new(open.cloned().collect()));
-        } else {
-            for (stream, row) in &mut suspects {
-                if row.verdict == Verdict::Suspected && self.selection.selects(stream) {
-                    self.try_suspect(stream, row, &run_log).await?;
-                }
-            }
         }
-        self.decided = Decided::of(suspects);
-        Ok(())
+        Ok(suspects)
+    }
+
+    /// Whether a suspect is tried before the run continues.
+    pub(crate) fn is_tried_first(&self, stream: &StreamId, row: &SuspectRow) -> bool {
+        row.verdict == Verdict::Suspected
+            && self.selection.limit().is_none()
+            && self.selection.selects(stream)
     }
 
     /// Tries each suspect that a run with a limit has reached, alone: such a run has one
@@ -76,17 +78,18 @@ impl ChunkContext {
         Ok(any)
     }
 
-    /// Tries a suspect alone, and records what is known of it then.
-    async fn try_suspect(
+    /// Tries a suspect alone, and records what is known of it then. Returns what was
+    /// committed.
+    pub(crate) async fn try_suspect(
         &self,
         stream: &StreamId,
         row: &mut SuspectRow,
         run_log: &RunLog,
-    ) -> Result<(), Error> {
-        let verdict = {
+    ) -> Result<RunCounts, Error> {
+        let tried = {
             let mut tried = pin!(self.try_alone(stream, row, run_log));
             match select(tried.as_mut(), pin!(tokio::time::sleep(AT_ONCE))).await {
-                Either::Left((verdict, _)) => verdict?,
+                Either::Left((tried, _)) => tried?,
                 Either::Right(_) => {
                     let slow = SuspectRow {
                         slow: true,
@@ -97,11 +100,12 @@ impl ChunkContext {
                 }
             }
         };
-        if let Some(verdict) = verdict {
-            (row.verdict, row.slow) = (verdict, false);
-            run_log.suspect(stream, row).await?;
-        }
-        Ok(())
+        let Some((verdict, counts)) = tried else {
+            return Ok(RunCounts::default());
+        };
+        (row.verdict, row.slow) = (verdict, false);
+        run_log.suspect(stream, row).await?;
+        Ok(counts)
     }
 
     /// Migrates a suspect. Returns `None` if the run has no code for the process, or other
@@ -111,7 +115,7 @@ impl ChunkContext {
         stream: &StreamId,
         row: &SuspectRow,
         run_log: &RunLog,
-    ) -> Result<Option<Verdict>, Error> {
+    ) -> Result<Option<(Verdict, RunCounts)>, Error> {
         let Some(head) = self.store.head(stream).await? else {
             return Ok(None);
         };
@@ -145,15 +149,28 @@ impl ChunkContext {
             Ok(worked) => {
                 let mut failed = worked.done.failed.iter();
                 let stuck = failed.any(|failed| failed.error.class == FailureClass::NeverReturned);
-                Ok(Some(match stuck {
+                let verdict = match stuck {
                     true => Verdict::NeverReturned,
                     false => Verdict::Survived,
-                }))
+                };
+                let migrated = if commits {
+                    worked.done.counts.migrated
+                } else {
+                    0
+                };
+                let counts = RunCounts {
+                    migrated,
+                    lazy: migrated,
+                    ..RunCounts::default()
+                };
+                Ok(Some((verdict, counts)))
             }
             // The workers end the run.
             Err(error) if EndOfRun::behind(&error).is_some() => Ok(None),
             // Its code has returned, and the run reaches the process again.
-            Err(error) if error.is_conflict() => Ok(Some(Verdict::Survived)),
+            Err(error) if error.is_conflict() => {
+                Ok(Some((Verdict::Survived, RunCounts::default())))
+            }
             Err(error) => Err(error),
         }
     }

@@ -23,7 +23,9 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
 use crate::chunk::context::ChunkContext;
+use crate::control::ChunkPermit;
 use crate::limits::concurrency;
+use crate::limits::in_progress::ChunkGuard;
 use crate::progress::estimate::Meter;
 use crate::progress::failed_before::FailedBefore;
 use crate::progress::total::{RunTotal, Split};
@@ -33,7 +35,7 @@ use crate::run::bookkeeping::Bookkeeping;
 use crate::run::counts::CountsByWorkflow;
 use crate::run::rows::{self, Part};
 use crate::run::run_log::{Range, RunLog};
-use crate::run::suspects;
+use crate::run::suspects::{self, Decided, SuspectRow};
 use crate::run::{RunCounts, RunKind, RunState, Store, history};
 use crate::run_context::RunContext;
 use crate::stages::done::Done;
@@ -71,6 +73,8 @@ struct Execution<'a> {
     separate_registry: Option<&'a dyn ProcessRegistry>,
     report: MigrationReport,
     meter: Meter,
+    /// What was committed when suspects were tried, which counts like opened processes.
+    on_open: RunCounts,
     /// Whether processes are outdated that cannot be: the store is damaged, or was rolled
     /// back.
     is_damaged: bool,
@@ -112,8 +116,10 @@ pub(crate) async fn run(
         separate_registry,
         report,
         meter: Meter::new(run.id, run.dry, RunCounts::default()),
+        on_open: RunCounts::default(),
         is_damaged: false,
     };
+    run.control.is_over(&execution.context.store);
     let _alive = run_log.as_ref().map(|run_log| run_log.alive());
     let in_user_code = match &run_log {
         Some(run_log) => run_log.in_user_code(),
@@ -183,7 +189,7 @@ impl Execution<'_> {
             self.check_passed(&present, &ranges).await?;
         }
         self.publish(RunState::Running).await?;
-        self.context.try_suspects(run).await?;
+        self.try_suspects().await?;
         if let Some(registry) = self.separate_registry {
             registry_sync::repair(run, &store, registry, &mut self.report).await;
         }
@@ -243,6 +249,55 @@ impl Execution<'_> {
             return Ok(());
         }
         self.check_versions(self.context.unlisted()).await
+    }
+
+    /// Tries each suspect that this run is for, one after the other, and then knows which
+    /// processes fail without a further attempt.
+    async fn try_suspects(&mut self) -> Result<(), Error> {
+        let mut suspects = self.context.suspects(self.run).await?;
+        let Some(run_log) = self.context.committer.bookkeeping.run_log().cloned() else {
+            return Ok(());
+        };
+        let first =
+            |(stream, row): &&mut (StreamId, SuspectRow)| self.context.is_tried_first(stream, row);
+        let first: Vec<_> = suspects.iter_mut().filter(first).collect();
+        let many = first.len();
+        for (tried, (stream, row)) in first.into_iter().enumerate() {
+            let progress = self.meter.suspects(many - tried);
+            self.run.control.publish(progress);
+            let Some(_chunk) = self.permit_one().await else {
+                break;
+            };
+            let counts = self.context.try_suspect(stream, row, &run_log).await?;
+            self.on_open.add(&counts);
+            self.meter
+                .add(&counts, &CountsByWorkflow::default(), (0, 0));
+        }
+        let progress = self.meter.suspects(0);
+        self.run.control.publish(progress);
+        self.context.decided = Decided::of(suspects);
+        Ok(())
+    }
+
+    /// Waits until the run may work on one more process; `None` if it was cancelled.
+    async fn permit_one(&mut self) -> Option<ChunkGuard> {
+        let mut changes = self.run.control.changes();
+        loop {
+            let in_progress = self.context.in_progress.clone();
+            if let Some(state) = self.run.control.state(&in_progress)
+                && !self.meter.is(state)
+            {
+                self.record_state(state).await;
+            }
+            self.record_requests().await;
+            let permit = pin!(self.run.control.permit_chunk(1, &in_progress));
+            match select(permit, pin!(changes.next())).await {
+                Either::Left((ChunkPermit::Granted(chunk), _)) => return Some(chunk),
+                Either::Left((ChunkPermit::Cancelled, _)) => return None,
+                // The run was paused or unpaused, or has another limit.
+                Either::Left(_) | Either::Right(_) => {}
+            }
+        }
     }
 
     /// Checks that no process is at one of these versions, at which processes would be
@@ -481,8 +536,8 @@ impl Execution<'_> {
         match run_log.lazy_counts().await {
             Ok(counts) => {
                 self.report.count(&counts);
-                self.meter
-                    .add(&counts, &CountsByWorkflow::default(), (0, 0));
+                let new = counts.without(&self.on_open);
+                self.meter.add(&new, &CountsByWorkflow::default(), (0, 0));
             }
             Err(error) => self.report.warn(
                 Subject::Run,

@@ -87,6 +87,12 @@ impl Meter {
         progress.clone()
     }
 
+    /// Sets the number of suspects to be tried.
+    pub(crate) fn suspects(&mut self, left: usize) -> Progress {
+        self.progress.suspects = left as u64;
+        self.progress.clone()
+    }
+
     /// Sets the number of heads passed before, and the approximate number to come.
     pub(crate) fn expect_heads(&mut self, passed: u64, more: u64) {
         self.heads.seen = passed;

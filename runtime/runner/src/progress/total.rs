@@ -98,22 +98,10 @@ impl RunTotal {
 
 /// The heads and the due processes in the ranges that are not done.
 async fn heads_left(context: &ChunkContext, main: &[Range]) -> Result<Partitioning, Error> {
-    let count = async |ranges: &[StreamRange]| {
-        let split = context.store.split(ranges, &*context.filter, 1, usize::MAX);
-        split.await
-    };
-    // Not of each range, unless there are few heads: each border would add to the
-    // estimate, and each range would make a store with a live writer write a small file.
-    let all = context.selection.within(&[StreamRange::default()]);
-    let mut split = count(&all).await?;
-    if split.due.is_some() {
-        let left = main.iter().filter(|range| !range.row.done);
-        let left: Vec<StreamRange> = left.map(|range| range.row.rest()).collect();
-        return count(&left).await;
-    }
-    let passed = main.iter().map(|range| range.row.heads).sum();
-    split.heads = split.heads.saturating_sub(passed);
-    Ok(split)
+    let left = main.iter().filter(|range| !range.row.done);
+    let left: Vec<StreamRange> = left.map(|range| range.row.rest()).collect();
+    let split = context.store.split(&left, &*context.filter, 1, usize::MAX);
+    split.await
 }
 
 /// Number of due processes per workflow.

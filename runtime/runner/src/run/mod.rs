@@ -269,6 +269,22 @@ impl RunCounts {
         self.bytes += other.bytes;
     }
 
+    /// These counts without those of `other`, which are a part of them. Skipped processes
+    /// stay counted.
+    pub(crate) fn without(&self, other: &Self) -> Self {
+        Self {
+            migrated: self.migrated.saturating_sub(other.migrated),
+            migrated_further: self.migrated_further.saturating_sub(other.migrated_further),
+            failed: self.failed.saturating_sub(other.failed),
+            skipped_by: self.skipped_by,
+            large: self.large.saturating_sub(other.large),
+            swept: self.swept.saturating_sub(other.swept),
+            unregistered: self.unregistered.saturating_sub(other.unregistered),
+            lazy: self.lazy.saturating_sub(other.lazy),
+            bytes: self.bytes.saturating_sub(other.bytes),
+        }
+    }
+
     /// Number of processes visited. A process that was migrated further is counted again.
     #[must_use]
     pub fn processes(&self) -> u64 {

@@ -51,6 +51,10 @@ impl<K: Kv> TransactionalStore for RecordStore<K> {
         self.kv().scratch_folder()
     }
 
+    fn trouble(&self) -> Option<String> {
+        self.kv().trouble()
+    }
+
     async fn versions(&self, name: &str) -> Result<Vec<Presence>, Error> {
         let presences = key::presences(name);
         let view = self.kv().view()?;
@@ -76,11 +80,11 @@ impl<K: Kv> TransactionalStore for RecordStore<K> {
             return Ok(heads.split(within, parts, at_least, Some(due)));
         }
         let mut heads = Samples::default();
-        for range in within {
-            let marks = self.kv().marks(&PerStream::Head.within(range)).await?;
-            for (start, rows) in marks.into_iter().flatten() {
-                heads.add(rows, || PerStream::Head.mark(&start));
-            }
+        // One request for all ranges: a live store first writes its memory to a file.
+        let ranges = within.iter().map(|range| PerStream::Head.within(range));
+        let marks = self.kv().marks(&ranges.collect::<Vec<_>>()).await?;
+        for (start, rows) in marks.into_iter().flatten() {
+            heads.add(rows, || PerStream::Head.mark(&start));
         }
         Ok(heads.split(within, parts, at_least, None))
     }

@@ -21,6 +21,7 @@ use crate::slate::durable::Durability;
 use crate::slate::litter::Litter;
 use crate::slate::no_retry::TruncatedFile;
 use crate::slate::openings::Mark;
+use crate::slate::trouble::storage_trouble;
 
 /// The engine of [`SlateDbStore`](crate::SlateDbStore).
 #[derive(Clone)]
@@ -96,7 +97,20 @@ impl SlateDbKv {
                 reads: Reads::Transaction(txn),
                 rows_read: self.rows_read.clone(),
             })
-            .map_err(|e| error("a transaction could not be started", e))
+            .map_err(|e| self.unless_open("a transaction could not be started", e))
+    }
+
+    /// The error of a request that a handle refuses. SlateDB closes a handle for good when
+    /// a write in the background fails, and refuses later requests with the first error.
+    fn unless_open(&self, what: &str, cause: slatedb::Error) -> Error {
+        if self.db.status().close_reason != Some(CloseReason::Panic) {
+            return error(what, cause);
+        }
+        let first = answer::way_out(&cause).unwrap_or_else(|| cause.to_string());
+        let message = format!(
+            "{what}: a write in the background has failed, and the store is closed in this program; restart the program, or open the store again (the first error was: {first})"
+        );
+        with_cause(Error::new(ErrorKind::Unavailable, message), cause)
     }
 }
 
@@ -163,7 +177,7 @@ impl Kv for SlateDbKv {
                 reads: Reads::View(view),
                 rows_read: self.rows_read.clone(),
             })
-            .map_err(|e| error("the store could not be read", e))
+            .map_err(|e| self.unless_open("the store could not be read", e))
     }
 
     fn rows_read(&self) -> &RowsRead {
@@ -179,7 +193,11 @@ impl Kv for SlateDbKv {
         self.files.as_ref()?.scratch.clone()
     }
 
-    async fn marks(&self, range: &KeyRange) -> Result<Option<Vec<(Bytes, u64)>>, Error> {
+    fn trouble(&self) -> Option<String> {
+        storage_trouble()
+    }
+
+    async fn marks(&self, ranges: &[KeyRange]) -> Result<Option<Vec<(Bytes, u64)>>, Error> {
         let Some(files) = &self.files else {
             return Ok(None);
         };
@@ -190,7 +208,7 @@ impl Kv for SlateDbKv {
         // A failure only makes the ranges less even.
         let flushed = self.db.flush_with_options(memtable).await;
         match flushed {
-            Ok(()) => Ok(marks(&self.db.manifest(), files, range).await.ok()),
+            Ok(()) => Ok(marks(&self.db.manifest(), files, ranges).await.ok()),
             Err(_) => Ok(None),
         }
     }
@@ -201,14 +219,19 @@ impl Kv for SlateDbKv {
     }
 }
 
-/// The first keys of the blocks of a range in all files, each with the number
+/// The first keys of the blocks of ranges in all files, each with the number
 /// of rows put in the block.
 pub(crate) async fn marks(
     manifest: &VersionedManifest,
     files: &Files,
-    range: &KeyRange,
+    ranges: &[KeyRange],
 ) -> Result<Vec<(Bytes, u64)>, slatedb::Error> {
-    let (start, end) = (&range.start[..], &range.end[..]);
+    let (Some(start), Some(end)) = (
+        ranges.iter().map(|range| &range.start).min(),
+        ranges.iter().map(|range| &range.end).max(),
+    ) else {
+        return Ok(Vec::new());
+    };
     let bounds = Bytes::copy_from_slice(start)..Bytes::copy_from_slice(end);
     let runs = manifest.compacted().iter();
     let sorted = runs.flat_map(|run| run.tables_covering_range(bounds.clone()));
@@ -218,21 +241,24 @@ pub(crate) async fn marks(
         let file = reader.open_with_handle(view.sst.clone())?;
         let (index, stats) = (file.index().await?, file.stats().await?);
         let blocks = stats.map(|stats| stats.block_stats).unwrap_or_default();
-        // The block before the first one that starts in the range may end in it.
-        let first = index.partition_point(|key| key < start).saturating_sub(1);
-        for block in first..index.len() {
-            let Some((_, key)) = index.get(block).filter(|(_, key)| *key < end) else {
-                break;
-            };
-            let rows = u64::from(blocks.get(block).map_or(1, |block| block.num_puts));
-            let next = index.get(block + 1).map(|(_, next)| next);
-            if next.is_some_and(|next| next <= start) {
-                continue;
+        for range in ranges {
+            let (start, end) = (&range.start[..], &range.end[..]);
+            // The block before the first one that starts in the range may end in it.
+            let first = index.partition_point(|key| key < start).saturating_sub(1);
+            for block in first..index.len() {
+                let Some((_, key)) = index.get(block).filter(|(_, key)| *key < end) else {
+                    break;
+                };
+                let rows = u64::from(blocks.get(block).map_or(1, |block| block.num_puts));
+                let next = index.get(block + 1).map(|(_, next)| next);
+                if next.is_some_and(|next| next <= start) {
+                    continue;
+                }
+                // About half of a block on a border of the range is in the range.
+                let is_on_border = key < start || next.is_some_and(|next| next > end);
+                let rows = if is_on_border { rows / 2 } else { rows };
+                marks.push((Bytes::copy_from_slice(key.max(start)), rows));
             }
-            // About half of a block on a border of the range is in the range.
-            let is_on_border = key < start || next.is_some_and(|next| next > end);
-            let rows = if is_on_border { rows / 2 } else { rows };
-            marks.push((Bytes::copy_from_slice(key.max(start)), rows));
         }
     }
     Ok(marks)

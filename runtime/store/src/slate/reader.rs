@@ -17,6 +17,7 @@ use crate::kv::{Kv, KvTxn, RowsRead};
 use crate::records::RecordStore;
 use crate::slate::SlateDbStore;
 use crate::slate::kv::{Files, SlateDbScan, error, marks, scan_options};
+use crate::slate::trouble::storage_trouble;
 
 /// The number of polls, and the time, that a reader has to catch up before it
 /// is considered lost.
@@ -260,9 +261,13 @@ impl Kv for SlateDbReaderKv {
         self.files.scratch.clone()
     }
 
-    async fn marks(&self, range: &KeyRange) -> Result<Option<Vec<(Bytes, u64)>>, Error> {
+    fn trouble(&self) -> Option<String> {
+        storage_trouble()
+    }
+
+    async fn marks(&self, ranges: &[KeyRange]) -> Result<Option<Vec<(Bytes, u64)>>, Error> {
         let manifest = self.following()?.manifest();
-        Ok(marks(&manifest, &self.files, range).await.ok())
+        Ok(marks(&manifest, &self.files, ranges).await.ok())
     }
 
     async fn flush(&self) -> Result<(), Error> {

@@ -2,9 +2,11 @@
 //! unchanged, which writers are fenced, and what the store contains afterwards.
 
 mod bit_flips;
+mod bucket;
 mod conditional_writes;
 mod created;
 mod damaged;
+mod full_disk;
 mod in_use;
 mod litter;
 mod refused;

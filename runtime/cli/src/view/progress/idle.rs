@@ -1,84 +1,66 @@
-//! Whether a run makes no progress: a rate and a remaining time would then be wrong.
+//! What a run waits for that makes no progress: a rate and a remaining time would then be
+//! wrong.
 
-use std::time::{Duration, Instant};
-
-use state_migration_runner::{Progress, RunState};
+use state_migration_runner::Progress;
 use state_migration_store::storage_trouble;
 
-use crate::view::format;
+use crate::view::format::{self, count};
 
-/// Time without progress after which it is shown.
-const SHOWN_AFTER: Duration = Duration::from_secs(5);
-
-/// Measures the time since the last progress.
-pub(crate) struct Idle {
-    /// The heads passed and the processes visited.
-    seen: (u64, u64),
-    since: Instant,
-}
-
-impl Idle {
-    pub(crate) fn new(now: Instant) -> Self {
-        Self {
-            seen: (0, 0),
-            since: now,
-        }
-    }
-
-    /// The time without progress, if it is long. Rates and remaining times are then
-    /// removed from the progress.
-    pub(crate) fn check(&mut self, progress: &mut Progress, now: Instant) -> Option<Duration> {
-        let seen = (progress.passed, progress.counts.processes());
-        let waits = matches!(progress.state, RunState::Planned | RunState::Running);
-        if seen != self.seen || !waits {
-            (self.seen, self.since) = (seen, now);
-        }
-        let idle = now.duration_since(self.since);
-        if idle < SHOWN_AFTER {
-            return None;
-        }
-        (progress.per_second, progress.time_left) = (0.0, None);
-        for workflow in &mut progress.workflows {
-            (workflow.per_second, workflow.time_left) = (0.0, None);
-        }
-        Some(idle)
-    }
-}
-
-/// The time without progress as text.
-pub(crate) fn text(idle: Duration) -> String {
-    let idle = format::duration(idle);
-    match storage_trouble() {
-        Some(trouble) => format!("no progress for {idle}; the store: {trouble}"),
-        None => format!("no progress for {idle}; waiting for the store or for user code"),
-    }
+/// What to show in place of a rate; `None` if the run makes progress.
+pub(crate) fn text(progress: &Progress) -> Option<String> {
+    let idle = progress
+        .idle
+        .map(|idle| format!("no progress for {}", format::duration(idle)));
+    let trying = match progress.suspects {
+        0 => None,
+        1 => Some("trying 1 process alone that was in user code when a program ended".to_owned()),
+        many => Some(format!(
+            "trying {} processes alone that were in user code when a program ended",
+            count(many)
+        )),
+    };
+    // A service says what is wrong with its storage.
+    let trouble = progress.trouble.clone().or_else(storage_trouble);
+    Some(match (idle, trouble, trying) {
+        (Some(idle), Some(trouble), _) => format!("{idle}; the store: {trouble}"),
+        (Some(idle), None, Some(trying)) => format!("{trying}; {idle}"),
+        (None, _, Some(trying)) => trying,
+        (Some(idle), None, None) => format!("{idle}; waiting for the store or for user code"),
+        (None, _, None) => return None,
+    })
 }
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     #[test]
-    fn a_run_without_progress_shows_no_rate_and_no_remaining_time() {
-        let begun = Instant::now();
-        let at = |seconds| begun + Duration::from_secs(seconds);
-        let mut idle = Idle::new(begun);
+    fn a_run_without_progress_says_what_it_waits_for() {
         let mut progress = Progress::default();
-        (progress.state, progress.per_second) = (RunState::Running, 14.0);
-        progress.time_left = Some(Duration::from_secs(12));
-        assert_eq!(idle.check(&mut progress, at(4)), None);
-        assert!(progress.time_left.is_some());
-        let long = idle.check(&mut progress.clone(), at(45));
-        assert_eq!(long, Some(Duration::from_secs(45)));
-        progress.counts.migrated = 1;
-        assert_eq!(idle.check(&mut progress, at(46)), None);
-        assert_eq!(idle.check(&mut progress.clone(), at(50)), None);
-        let long = idle.check(&mut progress, at(51));
-        assert_eq!(long, Some(Duration::from_secs(5)));
-        assert_eq!((progress.per_second, progress.time_left), (0.0, None));
-        assert!(text(Duration::from_secs(5)).starts_with("no progress for 5.0 s; "));
-        // A paused run is not idle.
-        progress.state = RunState::Paused;
-        assert_eq!(idle.check(&mut progress, at(90)), None);
+        assert_eq!(text(&progress), None);
+        progress.idle = Some(Duration::from_secs(7));
+        let said = |progress: &Progress| text(progress).unwrap_or_default();
+        assert_eq!(
+            said(&progress),
+            "no progress for 7.0 s; waiting for the store or for user code"
+        );
+        progress.suspects = 2;
+        assert_eq!(
+            said(&progress),
+            "trying 2 processes alone that were in user code when a program ended; no progress for 7.0 s"
+        );
+        progress.trouble = Some("no space left".to_owned());
+        assert_eq!(
+            said(&progress),
+            "no progress for 7.0 s; the store: no space left"
+        );
+        progress.idle = None;
+        progress.suspects = 1;
+        assert_eq!(
+            said(&progress),
+            "trying 1 process alone that was in user code when a program ended"
+        );
     }
 }

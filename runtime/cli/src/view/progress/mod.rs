@@ -4,7 +4,7 @@
 //! not affect the run.
 
 mod bars;
-mod idle;
+pub(crate) mod idle;
 
 use std::fmt::{self, Write};
 use std::sync::mpsc::{self, RecvTimeoutError};
@@ -17,7 +17,6 @@ use state_migration_runner::{Progress, RunControl, RunState, WorkflowProgress};
 use crate::view::format::{self, count};
 use crate::view::output::{Answer, Output};
 use bars::Bars;
-use idle::Idle;
 
 /// Interval between frames of the bars.
 const FRAME: Duration = Duration::from_millis(100);
@@ -76,11 +75,10 @@ impl ProgressDisplay {
 fn draw(output: Output, control: &RunControl, messages: &mpsc::Receiver<DisplayMessage>) {
     let mut bars = Bars::new(output.colors_errors());
     let mut note = None;
-    let mut idle = Idle::new(Instant::now());
     loop {
-        let mut progress = control.progress();
-        let long = idle.check(&mut progress, Instant::now()).map(idle::text);
-        let below = note.as_deref().or(long.as_deref());
+        let progress = control.progress();
+        let waits = idle::text(&progress);
+        let below = note.as_deref().or(waits.as_deref());
         bars.draw(&progress, control.throttled(), below);
         match messages.recv_timeout(FRAME) {
             Ok(DisplayMessage::Note(said)) => note = Some(said),
@@ -104,16 +102,13 @@ fn print(
     messages: &mpsc::Receiver<DisplayMessage>,
 ) {
     let mut next = Instant::now() + every.min(FIRST);
-    let mut idle = Idle::new(Instant::now());
     loop {
         let wait = next.saturating_duration_since(Instant::now());
         match messages.recv_timeout(wait) {
             Ok(DisplayMessage::Note(said)) => output.say(&said),
             Err(RecvTimeoutError::Timeout) => {
                 next += every;
-                let mut progress = control.progress();
-                let long = idle.check(&mut progress, Instant::now());
-                let line = ProgressLine::of(&progress, long);
+                let line = ProgressLine::of(&control.progress());
                 if output.is_json() {
                     // The reader may be gone, which does not affect the run.
                     let _ = output.answer(&line);
@@ -143,6 +138,8 @@ struct ProgressLine {
     time_left_ms: Option<u64>,
     /// The time without progress, if it is long.
     idle_ms: Option<u64>,
+    /// What the run waits for.
+    waits_for: Option<String>,
     /// The completed part of the run, in percent.
     #[serde(skip)]
     percent: Option<u64>,
@@ -162,7 +159,7 @@ struct WorkflowLine {
 }
 
 impl ProgressLine {
-    fn of(progress: &Progress, idle: Option<Duration>) -> Self {
+    fn of(progress: &Progress) -> Self {
         Self {
             run: progress.run.map(|run| run.to_string()),
             state: progress.state,
@@ -172,7 +169,8 @@ impl ProgressLine {
             expected: progress.expected,
             per_second: rounded(progress.per_second),
             time_left_ms: progress.time_left.map(format::millis),
-            idle_ms: idle.map(format::millis),
+            idle_ms: progress.idle.map(format::millis),
+            waits_for: idle::text(progress),
             percent: share(progress),
             workflows: progress.workflows.iter().map(WorkflowLine::of).collect(),
         }
@@ -226,9 +224,9 @@ impl Answer for ProgressLine {
     const KIND: &'static str = "progress";
 
     fn text(&self, out: &mut String) -> fmt::Result {
-        let idle = self.idle_ms.map(Duration::from_millis).map(idle::text);
+        let waits = self.waits_for.as_deref();
         if self.workflows.is_empty() {
-            let text = idle.as_deref().unwrap_or("reading the store");
+            let text = waits.unwrap_or("reading the store");
             return writeln!(out, "{}: {text}", self.state);
         }
         // Where the processes were not counted, the heads tell how far the run is.
@@ -252,8 +250,8 @@ impl Answer for ProgressLine {
                 write!(out, " ({percent} % of the store)")?;
             }
             write!(out, ", {} failed", count(of_it.failed))?;
-            if let Some(idle) = &idle {
-                writeln!(out, "; {idle}")?;
+            if let Some(waits) = waits {
+                writeln!(out, "; {waits}")?;
                 continue;
             }
             write!(out, ", {}", rate(of_it.per_second))?;
