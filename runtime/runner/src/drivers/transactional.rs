@@ -230,6 +230,9 @@ impl Execution<'_> {
         if let Some(heads) = ahead.heads {
             let before = main.iter().map(|range| range.row.heads).sum();
             self.meter.expect_heads(before, heads);
+            if before == 0 {
+                self.meter.expect_ranges(main.len());
+            }
         }
         // Publish now: the first page may take long.
         let progress = self.meter.state(RunState::Running);
@@ -571,9 +574,13 @@ impl Execution<'_> {
             counts,
             by_workflow,
             heads,
+            ended,
             passed_over,
             ..
         } = done;
+        if let Some(heads) = ended {
+            self.meter.end_range(heads);
+        }
         self.report.count(&counts);
         for failed in failed {
             self.report.fail(failed.error);

@@ -33,6 +33,16 @@ pub(crate) struct Meter {
     heads: Gauge,
     /// Gauges of the workflows, in the order of `progress.workflows`.
     of_each: Vec<Gauge>,
+    ranges: Ranges,
+}
+
+/// The ranges of a run that passed no head before.
+#[derive(Default, Clone, Copy)]
+struct Ranges {
+    all: u64,
+    ended: u64,
+    /// Number of heads in those that have ended.
+    heads: u64,
 }
 
 impl Meter {
@@ -58,6 +68,7 @@ impl Meter {
             },
             all,
             of_each: Vec::new(),
+            ranges: Ranges::default(),
         }
     }
 
@@ -91,6 +102,25 @@ impl Meter {
     pub(crate) fn suspects(&mut self, left: usize) -> Progress {
         self.progress.suspects = left as u64;
         self.progress.clone()
+    }
+
+    /// Sets the number of ranges of a run that has passed no head yet.
+    pub(crate) fn expect_ranges(&mut self, ranges: usize) {
+        self.ranges = Ranges {
+            all: ranges as u64,
+            ..Ranges::default()
+        };
+    }
+
+    /// Corrects the number of heads to pass once some ranges have ended. Ranges are of
+    /// similar size, and a store may count a head for each file that has a revision of it.
+    pub(crate) fn end_range(&mut self, heads: u64) {
+        self.ranges.ended += 1;
+        self.ranges.heads += heads;
+        let Ranges { all, ended, heads } = self.ranges;
+        if self.heads.all.is_some() && (2..=all).contains(&ended) {
+            self.heads.all = Some(heads.saturating_mul(all) / ended);
+        }
     }
 
     /// Sets the number of heads passed before, and the approximate number to come.
@@ -305,6 +335,24 @@ mod tests {
         // There may be more heads than the metadata of the store said.
         let more = meter.add_at(began + SECOND * 8, &counts(7), &by_workflow(7), (600, 0));
         assert_eq!((more.passed, more.heads), (1_100, Some(1_100)));
+    }
+
+    /// To see it fail: do not correct the number of heads when a range ends.
+    #[test]
+    fn an_estimate_that_counts_each_head_twice_is_corrected_as_ranges_end() {
+        let began = Instant::now();
+        let mut meter = meter(began, RunCounts::default());
+        meter.expect(None, []);
+        meter.expect_heads(0, 800);
+        meter.expect_ranges(4);
+        let mut shares = Vec::new();
+        for (second, ended) in (1..).zip([90, 110, 120, 80]) {
+            meter.end_range(ended);
+            let at = began + SECOND * second;
+            let progress = meter.add_at(at, &counts(1), &by_workflow(1), (ended, 0));
+            shares.push((progress.share().unwrap() * 100.0).round());
+        }
+        assert_eq!(shares, [11.0, 50.0, 75.0, 100.0]);
     }
 
     #[test]
