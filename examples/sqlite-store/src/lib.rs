@@ -37,7 +37,7 @@ struct Shared {
 }
 
 impl SqliteStore {
-    /// Opens the store in a file, and creates it if there is none.
+    /// Opens the store in a file, which is created if it is missing.
     ///
     /// # Errors
     /// The file could not be opened, read or written.

@@ -110,3 +110,70 @@ fn slow_code_within_a_limit_is_not_taken_for_code_that_ends_the_program() {
     let text = String::from_utf8_lossy(&ended.stdout);
     assert!(text.contains("migrated   5"), "{text}");
 }
+
+/// To see it fail: try all suspects without asking whether the run is paused.
+#[test]
+fn a_run_pauses_between_two_suspects_and_says_what_it_does() {
+    let slow = [3, 103, 203, 303].map(|n| format!("sleeps:3000@{n}"));
+    let slow: Vec<&str> = slow.iter().map(String::as_str).collect();
+    let parcels = Parcels::new(400, &slow, 20_000);
+    let service = parcels.listen();
+    let mut run = parcels.start_client(&["run", "--yes"]);
+    thread::sleep(Duration::from_millis(1_500));
+    service.signal("-KILL");
+    service.ended();
+    run.wait().unwrap();
+
+    let _service = parcels.listen();
+    let status = || {
+        let said = parcels.client(&["status", "--json"]);
+        serde_json::from_slice::<serde_json::Value>(&said.stdout).unwrap()
+    };
+    let wait_until = |what: &str, is: &dyn Fn(&serde_json::Value) -> bool| {
+        let began = Instant::now();
+        loop {
+            let status = status();
+            if is(&status) {
+                return status;
+            }
+            assert!(
+                began.elapsed() < Duration::from_secs(30),
+                "{what}: {status}"
+            );
+            thread::sleep(Duration::from_millis(50));
+        }
+    };
+    let mut resume = parcels.start_client(&["resume", "last"]);
+    let trying = wait_until("trying", &|status| status["waits_for"].is_string());
+    let waits_for = trying["waits_for"].as_str().unwrap();
+    assert!(waits_for.starts_with("trying "), "{waits_for}");
+    assert!(waits_for.contains("alone that "), "{waits_for}");
+    let suspects: u64 = match waits_for.split(' ').nth(1) {
+        Some(many) => many.parse().unwrap(),
+        None => 0,
+    };
+    assert!(suspects > 1, "{waits_for}");
+
+    let paused = parcels.client(&["pause"]);
+    assert_eq!(paused.status.code(), Some(0), "{paused:?}");
+    let paused = wait_until("paused", &|status| status["state"] == "paused");
+    // The trial in progress has ended, and no other begins.
+    let migrated = paused["migrated"].as_u64().unwrap();
+    thread::sleep(Duration::from_secs(4));
+    assert_eq!(status()["migrated"], migrated);
+    assert!(migrated < 400, "{paused}");
+    assert!(
+        status()["waits_for"]
+            .as_str()
+            .unwrap()
+            .starts_with("trying ")
+    );
+    let unpaused = parcels.client(&["unpause"]);
+    assert_eq!(unpaused.status.code(), Some(0), "{unpaused:?}");
+    assert!(resume.wait().unwrap().success());
+    let done = status();
+    assert_eq!(
+        (&done["migrated"], &done["expected"]),
+        (&400.into(), &400.into())
+    );
+}
