@@ -44,7 +44,7 @@ inventory::collect!(Registration);
 pub struct VersionRegistration {
     pub(crate) id: WorkflowId,
     pub(crate) schema_version: u32,
-    state: fn() -> TypeRef,
+    types: fn() -> [TypeRef; 2],
     pub(crate) place: Place,
     /// The reason why processes stay there, if that is declared.
     pub(crate) stays: Option<&'static str>,
@@ -71,7 +71,7 @@ impl VersionRegistration {
         Self {
             id: WorkflowId::of::<W>(),
             schema_version: W::STATE_SCHEMA_VERSION,
-            state: TypeRef::of::<W::State>,
+            types: || [TypeRef::of::<W>(), TypeRef::of::<W::State>()],
             place,
             stays: None,
         }
@@ -82,8 +82,9 @@ impl VersionRegistration {
         self
     }
 
-    pub(crate) fn state(&self) -> TypeRef {
-        (self.state)()
+    /// The type of the workflow, and that of its state.
+    pub(crate) fn types(&self) -> [TypeRef; 2] {
+        (self.types)()
     }
 }
 

@@ -205,7 +205,7 @@ impl MigrationRegistry {
             .collect();
         let registered_states = registered
             .iter()
-            .map(|version| (version.id.clone(), version.state()))
+            .map(|version| (version.id.clone(), version.types()[1]))
             .collect();
         for version in registered {
             let stays = versions.entry(version.id).or_default();

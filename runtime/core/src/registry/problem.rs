@@ -149,6 +149,9 @@ pub enum Problem {
 pub struct Definition {
     /// The version.
     pub version: WorkflowId,
+    /// The type of the workflow; `None` at an end of an identity migration that was
+    /// made for the type of the other end.
+    pub workflow: Option<String>,
     /// The type of its state.
     pub state: String,
     /// Its `STATE_SCHEMA_VERSION`.
@@ -285,15 +288,21 @@ impl fmt::Display for Problem {
                 write!(f, "{version} is defined more than once: ")?;
                 for (n, definition) in definitions.iter().enumerate() {
                     let Definition {
+                        workflow,
                         state,
                         schema_version,
                         by,
                         ..
                     } = definition;
-                    let and = if n > 0 { ", and " } else { "" };
+                    if n > 0 {
+                        f.write_str(", and ")?;
+                    }
+                    if let Some(workflow) = workflow {
+                        write!(f, "as `{workflow}` ")?;
+                    }
                     write!(
                         f,
-                        "{and}as a `{state}` with STATE_SCHEMA_VERSION {schema_version} in {by}"
+                        "with the state `{state}` and STATE_SCHEMA_VERSION {schema_version} in {by}"
                     )?;
                 }
                 write!(f, "; use one workflow type for all of them")

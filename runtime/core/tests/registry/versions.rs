@@ -70,8 +70,47 @@ fn a_version_of_two_states_is_refused() {
     );
     assert_eq!(
         plain(&message),
-        "order@v2 is defined more than once: as a `registry::Cents` with STATE_SCHEMA_VERSION 4 in `registry::InCents`, and as a `registry::Order` with STATE_SCHEMA_VERSION 3 in order@v1->v2; use one workflow type for all of them"
+        "order@v2 is defined more than once: as `registry::InCents` with the state `registry::Cents` and STATE_SCHEMA_VERSION 4 in `registry::InCents`, and as `registry::V2` with the state `registry::Order` and STATE_SCHEMA_VERSION 3 in order@v1->v2; use one workflow type for all of them"
     );
+}
+
+/// Two types of one version with one state may have other events, and other code for them.
+/// To see it fail: compare the states alone.
+#[test]
+fn a_version_of_two_types_with_one_state_is_refused() {
+    struct OtherEvents;
+    impl Workflow for OtherEvents {
+        const NAME: &'static str = V2::NAME;
+        const VERSION: &'static str = V2::VERSION;
+        const STATE_SCHEMA_VERSION: u32 = V2::STATE_SCHEMA_VERSION;
+        type State = Order;
+        type Event = <V2 as Workflow>::Event;
+        fn apply(state: Order, _: &Self::Event) -> Order {
+            state
+        }
+    }
+    for built in [
+        MigrationRegistry::builder()
+            .with(Step::<V1, V2>::new())
+            .version::<OtherEvents>()
+            .build(),
+        MigrationRegistry::builder()
+            .with(Step::<V1, V2>::new())
+            .with(Step::<OtherEvents, V3>::new())
+            .build(),
+    ] {
+        let (problem, message) = only_problem(built);
+        assert!(problem.starts_with("SeveralDefinitions"), "{problem}");
+        let message = plain(&message);
+        assert!(
+            message.contains("as `registry::V2` with the state"),
+            "{message}"
+        );
+        assert!(
+            message.contains("::OtherEvents` with the state"),
+            "{message}"
+        );
+    }
 }
 
 #[test]

@@ -12,7 +12,7 @@ use crate::version::natural_cmp;
 pub(crate) fn by_itself(migration: &Migration) -> Option<Problem> {
     let (source, target) = (migration.source(), migration.target());
     let own = |id| id == &migration.source_type;
-    let ids_fit = if migration.same_workflow_type {
+    let ids_fit = if migration.source_workflow.id == migration.target_workflow.id {
         own(source) || own(target)
     } else {
         own(source) && target == &migration.target_type

@@ -194,19 +194,36 @@ fn named_by(
 struct Claim<'a> {
     version: &'a WorkflowId,
     state: TypeRef,
-    /// `None` at the end of an identity migration whose type is unknown.
-    schema_version: Option<u32>,
+    /// The type of the workflow and its `STATE_SCHEMA_VERSION`; `None` at the end
+    /// of an identity migration whose type is unknown.
+    workflow: Option<(TypeRef, u32)>,
     by: String,
 }
 
 impl Claim<'_> {
     fn definition(&self) -> Definition {
+        let (workflow, schema_version) = match self.workflow {
+            Some((workflow, schema_version)) => (Some(workflow.name.to_owned()), schema_version),
+            None => (None, 0),
+        };
         Definition {
             version: self.version.clone(),
+            workflow,
             state: self.state.name.to_owned(),
-            schema_version: self.schema_version.unwrap_or_default(),
+            schema_version,
             by: self.by.clone(),
         }
+    }
+
+    /// Whether another claim says the same, or less.
+    fn covers(&self, other: &Self) -> bool {
+        let own = self
+            .workflow
+            .map(|(workflow, schema)| (workflow.id, schema));
+        let its = other
+            .workflow
+            .map(|(workflow, schema)| (workflow.id, schema));
+        self.state.id == other.state.id && (its.is_none() || own == its)
     }
 }
 
@@ -218,21 +235,25 @@ fn claims<'a>(
     let mut claims: BTreeMap<&WorkflowId, Vec<Claim<'_>>> = BTreeMap::new();
     let mut add = |claim: Claim<'a>| claims.entry(claim.version).or_default().push(claim);
     for version in registered {
+        let [workflow, state] = version.types();
         add(Claim {
             version: &version.id,
-            state: version.state(),
-            schema_version: Some(version.schema_version),
+            state,
+            workflow: Some((workflow, version.schema_version)),
             by: version.place.to_string(),
         });
     }
     for migration in forward.iter().chain(back).copied() {
-        let own = |id: &WorkflowId, of: &WorkflowId, schema| (id == of).then_some(schema);
+        let own = |id: &WorkflowId, of: &WorkflowId, workflow, schema| {
+            (id == of).then_some((workflow, schema))
+        };
         add(Claim {
             version: migration.source(),
             state: migration.source_state,
-            schema_version: own(
+            workflow: own(
                 migration.source(),
                 &migration.source_type,
+                migration.source_workflow,
                 migration.source_schema_version,
             ),
             by: migration.described(),
@@ -240,9 +261,10 @@ fn claims<'a>(
         add(Claim {
             version: migration.target(),
             state: migration.target_state,
-            schema_version: own(
+            workflow: own(
                 migration.target(),
                 &migration.target_type,
+                migration.target_workflow,
                 migration.target_schema_version(),
             ),
             by: migration.described(),
@@ -265,16 +287,9 @@ pub(crate) fn definitions(
     for (version, claims) in &claims {
         let mut seen: Vec<&Claim<'_>> = Vec::new();
         for claim in claims {
-            let same = |other: &&Claim<'_>| {
-                other.state.id == claim.state.id
-                    && (other.schema_version == claim.schema_version
-                        || claim.schema_version.is_none())
-            };
-            if !seen.iter().any(same) {
-                // A definition with a schema version replaces one without.
-                seen.retain(|other| {
-                    other.state.id != claim.state.id || other.schema_version.is_some()
-                });
+            if !seen.iter().any(|other| other.covers(claim)) {
+                // A definition with a type replaces those without.
+                seen.retain(|other| !claim.covers(other));
                 seen.push(claim);
             }
         }
@@ -285,7 +300,7 @@ pub(crate) fn definitions(
             });
         }
         if let [one] = seen.as_slice()
-            && let Some(schema_version) = one.schema_version
+            && let Some((_, schema_version)) = one.workflow
         {
             by_schema
                 .entry((version.name(), schema_version))
