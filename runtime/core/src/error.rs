@@ -269,7 +269,7 @@ mod tests {
     fn errors_are_debugged_as_they_are_shown() {
         let invalid = crate::StreamId::new("").unwrap_err();
         let migrations = crate::MigrationRegistry::builder().build();
-        let nothing = migrations.and_then(|it| it.expect(["order@1->2"]));
+        let nothing = migrations.and_then(|it| it.require(["order@1->2"]));
         let nothing = nothing.unwrap_err();
         let upgraded = crate::MigrationRegistry::builder().build().unwrap();
         let upgraded = upgraded.upgrade("order", "1", "{}").unwrap_err();

@@ -54,7 +54,7 @@ macro_rules! identity_migration {
 /// [`state_migration`](macro@state_migration::state_migration) or by
 /// [`identity_migration!`](state_migration::identity_migration), in this crate
 /// or in its dependencies. It cannot see a migration with the key `detached`;
-/// use [`MigrationRegistry::expect`](crate::MigrationRegistry::expect) for
+/// use [`MigrationRegistry::require`](crate::MigrationRegistry::require) for
 /// those.
 ///
 /// ```standalone_crate

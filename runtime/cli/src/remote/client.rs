@@ -47,7 +47,34 @@ mod socket {
     pub(crate) use tokio::net::unix::{OwnedReadHalf as From, OwnedWriteHalf as To};
 
     pub(crate) async fn connect(path: &Path) -> io::Result<(From, To)> {
-        Ok(UnixStream::connect(path).await?.into_split())
+        let service = UnixStream::connect(path).await?;
+        let user = |stream: &UnixStream| Ok::<_, io::Error>(stream.peer_cred()?.uid());
+        let (own, its) = (user(&UnixStream::pair()?.0)?, user(&service)?);
+        match is_trusted(own, its) {
+            true => Ok(service.into_split()),
+            false => Err(io::Error::other(format!(
+                "user {its} listens there, and this command runs as user {own}"
+            ))),
+        }
+    }
+
+    /// Whether a service of user `its` may be the one that user `own` means. In a folder
+    /// that others may write to, somebody else may have put a socket at the path.
+    fn is_trusted(own: u32, its: u32) -> bool {
+        const ROOT: u32 = 0;
+        own == ROOT || its == ROOT || own == its
+    }
+
+    #[cfg(test)]
+    mod tests {
+        use super::is_trusted;
+
+        #[test]
+        fn the_service_of_another_user_is_not_trusted() {
+            assert!(is_trusted(1_000, 1_000));
+            assert!(is_trusted(0, 1_000) && is_trusted(1_000, 0));
+            assert!(!is_trusted(1_000, 1_001));
+        }
     }
 }
 

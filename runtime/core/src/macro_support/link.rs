@@ -117,7 +117,7 @@ pub const fn location(function: &'static str, package: Option<&'static str>) -> 
 #[diagnostic::on_unimplemented(
     message = "no migration leads from `{Self}` to `{To}`",
     label = "the chain has a gap here",
-    note = "write a function with `#[state_migration(from = {Self}, to = {To})]`; check a `detached` migration with `MigrationRegistry::expect` instead"
+    note = "write a function with `#[state_migration(from = {Self}, to = {To})]`; check a `detached` migration with `MigrationRegistry::require` instead"
 )]
 pub trait MigratesTo<To> {}
 

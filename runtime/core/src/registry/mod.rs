@@ -230,12 +230,12 @@ impl MigrationRegistry {
 
     /// The same registry, if it contains each of these migrations: a guard
     /// against a crate that is not linked. A migration is written
-    /// `order@v1->v2`. An undo cannot be expected, since no run uses it;
+    /// `order@v1->v2`. An undo cannot be required, since no run uses it;
     /// [`undos`](Self::undos) lists those.
     ///
     /// # Errors
     /// Names every migration that is missing or written in another form.
-    pub fn expect<'a>(
+    pub fn require<'a>(
         self,
         migrations: impl IntoIterator<Item = &'a str>,
     ) -> Result<Self, RegistryError> {

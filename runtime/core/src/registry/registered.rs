@@ -213,7 +213,7 @@ impl Migration {
     }
 
     /// The form that
-    /// [`MigrationRegistry::expect`](crate::MigrationRegistry::expect) accepts:
+    /// [`MigrationRegistry::require`](crate::MigrationRegistry::require) accepts:
     /// `order@v1->v2`.
     #[must_use]
     pub fn short_name(&self) -> String {

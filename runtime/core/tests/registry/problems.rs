@@ -243,10 +243,10 @@ fn a_registry_that_holds_what_is_expected_passes_on() {
         .build()
         .unwrap();
     let all = registry
-        .expect(["order@v1->v2", "invoice@2025-10-01->2026-04-01"])
+        .require(["order@v1->v2", "invoice@2025-10-01->2026-04-01"])
         .unwrap();
     assert_eq!(all.migrations().len(), 2);
-    assert!(all.expect([]).is_ok());
+    assert!(all.require([]).is_ok());
 }
 
 #[test]
@@ -258,7 +258,7 @@ fn everything_that_is_expected_and_missing_is_named() {
         .unwrap();
     let known = strings(&["invoice@2025-10-01->2026-04-01", "order@v1->v2"]);
     let error = registry
-        .expect(["order@v2->v3", "order@v1->v2", "order: v1 to v2"])
+        .require(["order@v2->v3", "order@v1->v2", "order: v1 to v2"])
         .unwrap_err();
     assert_eq!(
         placeless(&format!("{:?}", error.problems())),
@@ -284,7 +284,7 @@ fn everything_that_is_expected_and_missing_is_named() {
     );
 
     let nothing = MigrationRegistry::builder().build().unwrap();
-    let (_, message) = only_problem(nothing.expect(["order@v1->v2"]));
+    let (_, message) = only_problem(nothing.require(["order@v1->v2"]));
     assert_eq!(
         message,
         "the expected migration order@v1->v2 is missing; no migrations are linked; if its crate is never named in the source, add `use my_domain as _;` with the name of the crate"

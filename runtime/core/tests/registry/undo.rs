@@ -23,7 +23,7 @@ fn an_undo_is_kept_apart_and_no_route_goes_over_it() {
         registry.version_status(&order("v3")),
         VersionStatus::Newest
     ));
-    assert!(registry.expect(["order@v2->v1"]).is_err());
+    assert!(registry.require(["order@v2->v1"]).is_err());
 }
 
 #[test]

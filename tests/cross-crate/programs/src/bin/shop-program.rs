@@ -9,7 +9,7 @@ use state_migration::MigrationRegistry;
 use shop_migrations as _;
 
 fn main() -> Result<(), Box<dyn Error>> {
-    let registry = MigrationRegistry::linked()?.expect(["order@v1->v2", "order@v2->v3"])?;
+    let registry = MigrationRegistry::linked()?.require(["order@v1->v2", "order@v2->v3"])?;
     for migration in registry.migrations() {
         print!("{migration}");
         println!(

@@ -25,13 +25,13 @@ fn versions_are_undecided_whose_migrations_are_not_linked() {
 
 #[test]
 fn an_expected_migration_that_is_not_linked_is_named_with_those_that_are() {
-    let at = "tests/cross-crate/programs/src/bin/expecting.rs";
+    let at = "tests/cross-crate/programs/src/bin/requiring.rs";
     assert_eq!(
-        error_of(env!("CARGO_BIN_EXE_expecting")),
+        error_of(env!("CARGO_BIN_EXE_requiring")),
         format!(
             "the expected migration cart@1->2 is missing; known migrations: \
-             order@v1->v2 by expecting::order_v1_to_v2 ({at}:9 in package shop-programs), \
-             order@v2->v3 by expecting::order_v2_to_v3 ({at}:14 in package shop-programs); \
+             order@v1->v2 by requiring::order_v1_to_v2 ({at}:9 in package shop-programs), \
+             order@v2->v3 by requiring::order_v2_to_v3 ({at}:14 in package shop-programs); \
              if its crate is never named in the source, add `use my_domain as _;` with the name of the crate\n"
         )
     );

@@ -19,7 +19,7 @@ fn order_v2_to_v3(old: OrderStateV2) -> OrderStateV3 {
 
 fn main() -> ExitCode {
     let linked = MigrationRegistry::linked();
-    match linked.and_then(|registry| registry.expect(["order@v1->v2", "cart@1->2"])) {
+    match linked.and_then(|registry| registry.require(["order@v1->v2", "cart@1->2"])) {
         Ok(_) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("{error}");
