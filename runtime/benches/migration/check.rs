@@ -73,6 +73,10 @@ pub async fn check() {
     assert_eq!(raw.len(), own.len(), "as many rows as the store writes");
     for ((key, ours), (other_key, stores)) in raw.iter().zip(&own) {
         assert_eq!(key, other_key, "the keys that the store writes");
+        // Each store has an id of its own.
+        if key.starts_with(b"mid") {
+            continue;
+        }
         let from = if key[0] == b'e' { 2 + 16 + 8 } else { 0 };
         assert_eq!(ours[from..], stores[from..], "{}", key.escape_ascii());
     }

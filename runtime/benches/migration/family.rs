@@ -225,6 +225,21 @@ pub fn one() -> MigrationRegistry {
     build(MigrationRegistry::builder().with(FirstMigration))
 }
 
+#[state_migration(from = Family<0, 0>, to = Family<0, 1>, detached)]
+fn refuse(old: Order<0>) -> Result<Order<1>, String> {
+    // About as long as a sentence that names a process and a value.
+    Err(format!(
+        "{} is refused: {}",
+        old.order_number,
+        "-".repeat(150)
+    ))
+}
+
+/// The first migration of the first family, with code that refuses each process.
+pub fn refusing() -> MigrationRegistry {
+    build(MigrationRegistry::builder().with(RefuseMigration))
+}
+
 /// Three migrations of the first family: a route of three hops.
 pub fn three_hops() -> MigrationRegistry {
     build(

@@ -1,6 +1,8 @@
-//! Runs with few due processes, or none.
+//! Runs with few due processes, or none, and retries.
 
-use state_migration::SlateDbStore;
+use std::time::Instant;
+
+use state_migration::{MigrationRunner, SlateDbStore};
 
 use super::{Bench, over};
 use crate::data::Shape;
@@ -136,4 +138,40 @@ impl Looks {
             median_s: median(times),
         }
     }
+}
+
+/// All processes were refused, and a retry with corrected code migrates them: compared
+/// with a run over the same processes.
+pub(super) async fn retry(bench: &mut Bench) {
+    let (place, shape) = bench.base().await;
+    let processes = shape.processes;
+    let failed = place.copy();
+    let store = failed.place.open().await;
+    let runner = MigrationRunner::new(family::refusing(), store.clone(), store.clone());
+    let report = runner.run().await;
+    assert_eq!(report.error_count, processes);
+    let refused = report.run.expect("a recorded run");
+    store.close().await.expect("a close");
+    let (mut retries, mut runs, mut ratios) = (Vec::new(), Vec::new(), Vec::new());
+    // The first round is a warm-up.
+    for round in 0..=bench.sizes.rounds {
+        let (run, _) = run_over(&place, family::one(), processes).await;
+        let copy = failed.place.copy();
+        let store = copy.place.open().await;
+        let runner = MigrationRunner::new(family::one(), store.clone(), store.clone());
+        let began = Instant::now();
+        let report = runner.retry(refused, &[]).await;
+        let retry = began.elapsed();
+        assert!(report.is_ok() && report.migrated == processes, "{report}");
+        store.close().await.expect("a close");
+        if round > 0 {
+            retries.push(retry.as_secs_f64());
+            runs.push(run.as_secs_f64());
+            ratios.push(retry.as_secs_f64() / run.as_secs_f64());
+        }
+    }
+    let figures = &mut bench.figures;
+    figures.set("retry.retry_s", median(retries));
+    figures.set("retry.run_s", median(runs));
+    figures.set("retry.to_run", median(ratios));
 }

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use state_migration::MigrationRegistry;
 
-use self::few::{nothing, one_percent};
+use self::few::{nothing, one_percent, retry};
 use self::growth::{long_processes, scale, slow_store};
 use self::live::{births, live};
 use self::memory::memory;
@@ -29,7 +29,7 @@ use crate::location::Place;
 use crate::measure::{Figures, median, run_over};
 
 /// The names of the cases on the command line.
-pub const NAMES: [&str; 15] = [
+pub const NAMES: [&str; 16] = [
     "all_migrate",
     "floor",
     "fold_only",
@@ -39,6 +39,7 @@ pub const NAMES: [&str; 15] = [
     "live",
     "births",
     "nothing",
+    "retry",
     "scale",
     "peak",
     "long_processes",
@@ -192,7 +193,7 @@ pub async fn all(args: &Args) {
         )*};
     }
     cases!(all_migrate floor fold_only fifty_migrations three_hops live births);
-    cases!(one_percent nothing scale peak long_processes slow_store opened memory);
+    cases!(one_percent nothing retry scale peak long_processes slow_store opened memory);
     bench.figures.print_bounds();
     if let Some(file) = &args.json {
         bench.figures.write(file);
