@@ -117,7 +117,7 @@ pub const fn location(function: &'static str, package: Option<&'static str>) -> 
 #[diagnostic::on_unimplemented(
     message = "no migration leads from `{Self}` to `{To}`",
     label = "the chain has a gap here",
-    note = "write a function with `#[state_migration(from = {Self}, to = {To})]`; check a `detached` migration with `MigrationRegistry::require` instead"
+    note = "name the versions from the oldest to the newest, or write a function with `#[state_migration(from = {Self}, to = {To})]`; check a `detached` migration with `MigrationRegistry::require` instead"
 )]
 pub trait MigratesTo<To> {}
 
@@ -186,7 +186,8 @@ impl<W> NoCodec for Codec<W> {}
 /// A parameter that is the state `S` of the `from` workflow.
 #[diagnostic::on_unimplemented(
     message = "the migration takes `{Self}`, but the state of its `from` workflow is `{S}`",
-    label = "expected `{S}`"
+    label = "expected `{S}`",
+    note = "if the migration leads in the other direction, swap `from` and `to`"
 )]
 pub trait IsSourceState<S> {}
 
@@ -220,7 +221,7 @@ impl<E: Display> Reason for E {}
 /// A state that can be read from a store.
 #[diagnostic::on_unimplemented(
     message = "the state `{Self}` of the `from` workflow cannot be deserialized",
-    label = "derive `serde::Deserialize` for `{Self}`"
+    label = "derive `serde::Deserialize` for `{Self}`, or for the type in it that lacks it"
 )]
 pub trait ReadableState: DeserializeOwned {}
 
@@ -230,7 +231,7 @@ impl<S: DeserializeOwned> ReadableState for S {}
 /// A state that can be written to a store.
 #[diagnostic::on_unimplemented(
     message = "the state `{Self}` of the `to` workflow cannot be serialized",
-    label = "derive `serde::Serialize` for `{Self}`"
+    label = "derive `serde::Serialize` for `{Self}`, or for the type in it that lacks it"
 )]
 pub trait WritableState: Serialize {}
 
@@ -406,11 +407,16 @@ struct Refusal {
 
 #[derive(Debug, Clone, Copy)]
 enum Mistake {
+    EmptyName,
+    EmptyVersion,
     DifferentNames,
     SameVersion,
     WrongOrder,
     SharedSchemaVersion,
 }
+
+pub(crate) const NO_NAME: &str = "the `NAME` of a workflow is empty: name it";
+pub(crate) const NO_VERSION: &str = "the `VERSION` of a workflow is empty: number or date it";
 
 /// The name and the version of a workflow.
 #[derive(Debug, Clone, Copy)]
@@ -419,7 +425,11 @@ struct Version(&'static str, &'static str);
 /// The mistake in a migration from version `A` to version `B`, if there is one.
 const fn refusal<A: Workflow, B: Workflow>(undo: bool, shared: bool) -> Option<Refusal> {
     let order = natural_cmp(A::VERSION, B::VERSION);
-    let mistake = if !same(A::NAME, B::NAME) {
+    let mistake = if A::NAME.is_empty() || B::NAME.is_empty() {
+        Mistake::EmptyName
+    } else if A::VERSION.is_empty() || B::VERSION.is_empty() {
+        Mistake::EmptyVersion
+    } else if !same(A::NAME, B::NAME) {
         Mistake::DifferentNames
     } else if order.is_eq() {
         Mistake::SameVersion
@@ -443,6 +453,8 @@ impl Refusal {
         let Self { undo, from, to, .. } = self;
         let text = Text::new("");
         match self.mistake {
+            Mistake::EmptyName => text.and(NO_NAME),
+            Mistake::EmptyVersion => text.and(NO_VERSION),
             Mistake::DifferentNames => {
                 let text = text.id(from).and(" and ").id(to);
                 text.and(" are not versions of the same workflow: give both the same `NAME`")
@@ -457,8 +469,9 @@ impl Refusal {
                 text.and(": swap the two versions, or remove `undo`")
             }
             Mistake::WrongOrder => {
-                let text = text.id(to).and(" is not later than ").id(from);
-                text.and(": swap the two versions, or add `undo` if the migration leads back")
+                let text = text.id(to).and(" sorts before ").id(from);
+                let text = text.and(": swap the two versions, give the newer one a `VERSION`");
+                text.and(" that sorts later, or add `undo` if the migration leads back")
             }
             Mistake::SharedSchemaVersion => {
                 let text = text.id(from).and(" and ").id(to);

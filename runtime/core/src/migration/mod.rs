@@ -178,6 +178,11 @@ pub const fn package(cargo: Option<&'static str>, module: &'static str) -> &'sta
 /// assert_eq!((new.net, new.tax), (100, 20));
 /// # Ok::<(), ConversionError>(())
 /// ```
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not a migration",
+    label = "expected a type that implements `StateMigration`",
+    note = "`#[state_migration]` generates a struct for each function, such as `OrderV1ToV2Migration` for `order_v1_to_v2`: pass that struct"
+)]
 pub trait StateMigration: Send + Sync + 'static {
     /// The version before the migration.
     type FromWorkflow: Workflow;

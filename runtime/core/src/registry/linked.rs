@@ -2,6 +2,7 @@
 //! migration.
 
 use crate::id::WorkflowId;
+use crate::macro_support::link::{NO_NAME, NO_VERSION};
 use crate::migration::SourceLocation;
 use crate::migration::codec::TypeRef;
 use crate::registry::registered::Migration;
@@ -54,6 +55,8 @@ impl VersionRegistration {
     /// Registers a workflow.
     #[must_use]
     pub const fn workflow<W: Workflow>(defined_at: SourceLocation) -> Self {
+        assert!(!W::NAME.is_empty(), "{}", NO_NAME);
+        assert!(!W::VERSION.is_empty(), "{}", NO_VERSION);
         Self::at::<W>(Place::Code(defined_at))
     }
 

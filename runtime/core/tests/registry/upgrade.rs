@@ -248,6 +248,10 @@ fn an_unknown_version_is_refused_with_those_that_are_known() {
         "unknown version order@v0 (known versions: v1, v2, v3); correct the version, or link its migration with `use my_migrations as _;`"
     );
     assert_eq!(
+        message(registry().upgrade("order", "order@v2", "{}")),
+        "unknown version order@order@v2 (known versions: v1, v2, v3); give the version without the name: \"v2\""
+    );
+    assert_eq!(
         message(registry().upgrade_to::<V1>("v10", "{}")),
         "unknown version order@v10 (known versions: v1, v2, v3); this version is newer than all of them, so use the program that wrote the state"
     );

@@ -99,7 +99,11 @@ impl fmt::Display for UpgradeError {
                 let is_newer = known
                     .iter()
                     .all(|known| natural_cmp(version.version(), known) == Ordering::Greater);
-                let way_out = if is_newer {
+                let alone = version.version().strip_prefix(version.name());
+                let alone = alone.and_then(|rest| rest.strip_prefix('@'));
+                let way_out = if let Some(alone) = alone {
+                    &format!("give the version without the name: {alone:?}")
+                } else if is_newer {
                     "this version is newer than all of them, so use the program that wrote the state"
                 } else {
                     "correct the version, or link its migration with `use my_migrations as _;`"
