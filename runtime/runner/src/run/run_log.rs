@@ -81,6 +81,8 @@ pub(crate) struct Range {
     pub(crate) row: RangeRow,
     /// The row as stored; `None` in a dry run, which writes no rows.
     held: Option<Bytes>,
+    /// Number of heads that earlier executions have passed.
+    pub(crate) passed_before: u64,
 }
 
 impl Range {
@@ -94,6 +96,7 @@ impl Range {
             number: 0,
             row: RangeRow::new(Part::Migrate, range),
             held: None,
+            passed_before: 0,
         }
     }
 }
@@ -409,6 +412,7 @@ impl RunLog {
         Ok(ranges
             .into_iter()
             .map(|(number, row, held)| Range {
+                passed_before: 0,
                 number,
                 row,
                 held: Some(held),
@@ -437,7 +441,12 @@ impl RunLog {
         for (number, (part, range)) in (first..).zip(parts) {
             let row = RangeRow::new(part, range);
             let held = Some(Bytes::from(row::write(&row)?));
-            ranges.push(Range { number, row, held });
+            ranges.push(Range {
+                number,
+                row,
+                held,
+                passed_before: 0,
+            });
         }
         let run = self.run();
         self.write(|batch| {
