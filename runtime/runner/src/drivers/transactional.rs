@@ -216,7 +216,7 @@ impl Execution<'_> {
         }
         // The claim guards every batch, and no other run can change this meanwhile.
         self.context.committer.targets_are_known = !present.targets_are_closing;
-        let (mut main, sweeps): (Vec<Range>, Vec<Range>) = ranges
+        let (main, sweeps): (Vec<Range>, Vec<Range>) = ranges
             .into_iter()
             .partition(|range| range.row.part == Part::Migrate);
         // A process without a route does not count towards the limit.
@@ -230,11 +230,9 @@ impl Execution<'_> {
         if let Some(heads) = ahead.heads {
             let before = main.iter().map(|range| range.row.heads).sum();
             self.meter.expect_heads(before, heads);
-            for range in &mut main {
-                range.passed_before = range.row.heads;
+            if before == 0 {
+                self.meter.expect_ranges(main.len());
             }
-            let left = main.iter().filter(|range| !range.row.done).count();
-            self.meter.expect_ranges(left, before);
         }
         // Publish now: the first page may take long.
         let progress = self.meter.state(RunState::Running);

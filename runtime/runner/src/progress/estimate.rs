@@ -36,15 +36,13 @@ pub(crate) struct Meter {
     ranges: Ranges,
 }
 
-/// The ranges that were left when an execution began.
+/// The ranges of a run that passed no head before.
 #[derive(Default, Clone, Copy)]
 struct Ranges {
     all: u64,
     ended: u64,
     /// Number of heads in those that have ended.
     heads: u64,
-    /// Number of heads that earlier executions have passed.
-    before: u64,
 }
 
 impl Meter {
@@ -106,11 +104,10 @@ impl Meter {
         self.progress.clone()
     }
 
-    /// Sets the number of ranges that are left, and of the heads passed before.
-    pub(crate) fn expect_ranges(&mut self, ranges: usize, before: u64) {
+    /// Sets the number of ranges of a run that has passed no head yet.
+    pub(crate) fn expect_ranges(&mut self, ranges: usize) {
         self.ranges = Ranges {
             all: ranges as u64,
-            before,
             ..Ranges::default()
         };
     }
@@ -120,14 +117,9 @@ impl Meter {
     pub(crate) fn end_range(&mut self, heads: u64) {
         self.ranges.ended += 1;
         self.ranges.heads += heads;
-        let Ranges {
-            all,
-            ended,
-            heads,
-            before,
-        } = self.ranges;
+        let Ranges { all, ended, heads } = self.ranges;
         if self.heads.all.is_some() && (2..=all).contains(&ended) {
-            self.heads.all = Some(before + heads.saturating_mul(all) / ended);
+            self.heads.all = Some(heads.saturating_mul(all) / ended);
         }
     }
 
@@ -351,8 +343,8 @@ mod tests {
         let began = Instant::now();
         let mut meter = meter(began, RunCounts::default());
         meter.expect(None, []);
-        meter.expect_heads(100, 800);
-        meter.expect_ranges(4, 100);
+        meter.expect_heads(0, 800);
+        meter.expect_ranges(4);
         let mut shares = Vec::new();
         for (second, ended) in (1..).zip([90, 110, 120, 80]) {
             meter.end_range(ended);
@@ -360,7 +352,7 @@ mod tests {
             let progress = meter.add_at(at, &counts(1), &by_workflow(1), (ended, 0));
             shares.push((progress.share().unwrap() * 100.0).round());
         }
-        assert_eq!(shares, [21.0, 60.0, 80.0, 100.0]);
+        assert_eq!(shares, [11.0, 50.0, 75.0, 100.0]);
     }
 
     #[test]

@@ -81,8 +81,6 @@ pub(crate) struct Range {
     pub(crate) row: RangeRow,
     /// The row as stored; `None` in a dry run, which writes no rows.
     held: Option<Bytes>,
-    /// Number of heads that earlier executions have passed.
-    pub(crate) passed_before: u64,
 }
 
 impl Range {
@@ -96,7 +94,6 @@ impl Range {
             number: 0,
             row: RangeRow::new(Part::Migrate, range),
             held: None,
-            passed_before: 0,
         }
     }
 }
@@ -412,7 +409,6 @@ impl RunLog {
         Ok(ranges
             .into_iter()
             .map(|(number, row, held)| Range {
-                passed_before: 0,
                 number,
                 row,
                 held: Some(held),
@@ -441,12 +437,7 @@ impl RunLog {
         for (number, (part, range)) in (first..).zip(parts) {
             let row = RangeRow::new(part, range);
             let held = Some(Bytes::from(row::write(&row)?));
-            ranges.push(Range {
-                number,
-                row,
-                held,
-                passed_before: 0,
-            });
+            ranges.push(Range { number, row, held });
         }
         let run = self.run();
         self.write(|batch| {

@@ -132,9 +132,7 @@ pub(crate) async fn attempt(
         counts,
         by_workflow,
         heads: outcome.heads,
-        ended: outcome
-            .at_end
-            .then(|| (range.row.heads + outcome.heads).saturating_sub(range.passed_before)),
+        ended: outcome.at_end.then(|| range.row.heads + outcome.heads),
         passed_over: outcome.passed_over,
         conflicts: 0,
         took: Duration::ZERO,

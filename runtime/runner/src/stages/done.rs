@@ -30,7 +30,7 @@ pub(crate) struct Done {
     pub(crate) counts: RunCounts,
     pub(crate) by_workflow: CountsByWorkflow,
     pub(crate) heads: u64,
-    /// The heads of its range that this execution has passed, if the range has ended.
+    /// The heads of the whole range, if it has ended.
     pub(crate) ended: Option<u64>,
     /// Number of skipped processes whose heads alone were read.
     pub(crate) passed_over: u64,
