@@ -28,7 +28,7 @@ use crate::limits::concurrency;
 use crate::limits::in_progress::ChunkGuard;
 use crate::progress::estimate::Meter;
 use crate::progress::failed_before::FailedBefore;
-use crate::progress::total::{RunTotal, Split};
+use crate::progress::total::{self, RunTotal, Split};
 use crate::registry_sync;
 use crate::report::{CommitMode, KEPT, MigrationReport, ScanKind};
 use crate::run::bookkeeping::Bookkeeping;
@@ -46,6 +46,9 @@ use crate::workers::worker::{Source, Worker, WorkerMessage, worker_failed};
 
 /// Number of ranges per worker that the heads are split into.
 const RANGES_PER_WORKER: usize = 8;
+
+/// Number of milestones per range.
+pub(crate) const MILESTONES: usize = 16;
 
 /// Maximum number of chunks that wait to be counted.
 const WAITING: usize = 16;
@@ -229,10 +232,7 @@ impl Execution<'_> {
         self.meter.expect(ahead.all, ahead.of_each);
         if let Some(heads) = ahead.heads {
             let before = main.iter().map(|range| range.row.heads).sum();
-            self.meter.expect_heads(before, heads);
-            if before == 0 {
-                self.meter.expect_ranges(main.len());
-            }
+            self.meter.expect_heads(before, heads, &ahead.over);
         }
         // Publish now: the first page may take long.
         let progress = self.meter.state(RunState::Running);
@@ -476,9 +476,12 @@ impl Execution<'_> {
             Source::Heads => {
                 let within = self.context.selection.within(&[StreamRange::default()]);
                 let filter = &*self.context.filter;
-                let split = self.context.store.split(&within, filter, pieces, fewest);
+                // In more ranges than are handed out: the others tell how far the run is.
+                let (many, few) = (pieces * MILESTONES, fewest.div_ceil(MILESTONES));
+                let split = self.context.store.split(&within, filter, many, few);
                 let split = split.await?;
-                (split.ranges.clone(), Some(Split::Heads(split)))
+                let ranges = total::joined(&split, pieces, fewest);
+                (ranges, Some(Split::Heads(split)))
             }
             Source::Failures { of, classes, .. } => {
                 let (store, selection) = (&self.context.store, &self.context.selection);
@@ -574,12 +577,12 @@ impl Execution<'_> {
             counts,
             by_workflow,
             heads,
-            ended,
+            passed,
             passed_over,
             ..
         } = done;
-        if let Some(heads) = ended {
-            self.meter.end_range(heads);
+        if let Some(passed) = passed {
+            self.meter.pass(&passed);
         }
         self.report.count(&counts);
         for failed in failed {

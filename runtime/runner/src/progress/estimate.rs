@@ -7,7 +7,7 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use state_migration_core::RunId;
+use state_migration_core::{RunId, StreamId, StreamRange};
 use tokio::time::Instant;
 
 use crate::control::{Progress, WorkflowProgress};
@@ -33,16 +33,63 @@ pub(crate) struct Meter {
     heads: Gauge,
     /// Gauges of the workflows, in the order of `progress.workflows`.
     of_each: Vec<Gauge>,
-    ranges: Ranges,
+    milestones: Milestones,
 }
 
-/// The ranges of a run that passed no head before.
-#[derive(Default, Clone, Copy)]
-struct Ranges {
-    all: u64,
-    ended: u64,
-    /// Number of heads in those that have ended.
-    heads: u64,
+/// Evenly spaced ends in the ranges that were left when an execution began.
+///
+/// A store may count a head for each file that has a revision of it. So progress is
+/// measured by the ends that were passed, and the number of heads by those between them.
+#[derive(Default)]
+struct Milestones {
+    /// Sorted; `None`, the last one, is the end of all streams.
+    ends: Vec<Option<StreamId>>,
+    /// Number of ends passed.
+    passed: usize,
+    /// Number of heads that earlier executions have passed.
+    before: u64,
+    /// Number of heads before each end, as the store estimated it.
+    each: f64,
+}
+
+/// Number of milestones that the estimate of the store counts for.
+const ESTIMATED: usize = 4;
+
+impl Milestones {
+    /// Number of ends in a range.
+    fn count(&self, range: &StreamRange) -> usize {
+        let is_before = |bound: &Option<StreamId>| {
+            self.ends.partition_point(|end| match (end, bound) {
+                (Some(end), Some(bound)) => end <= bound,
+                (Some(_), None) => true,
+                (None, _) => false,
+            })
+        };
+        let from = match &range.after {
+            Some(_) => is_before(&range.after),
+            None => 0,
+        };
+        let to = match &range.through {
+            Some(_) => is_before(&range.through),
+            None => self.ends.len(),
+        };
+        to.saturating_sub(from)
+    }
+
+    /// Number of heads of the run, of which `seen` are passed.
+    #[allow(
+        clippy::cast_possible_truncation,
+        clippy::cast_precision_loss,
+        clippy::cast_sign_loss
+    )]
+    fn heads(&self, seen: u64) -> u64 {
+        let own = seen.saturating_sub(self.before) as f64;
+        let estimated = ESTIMATED as f64;
+        let each = (own + estimated * self.each) / (self.passed as f64 + estimated);
+        let left = self.ends.len().saturating_sub(self.passed) as f64;
+        // The cast saturates.
+        seen + (left * each) as u64
+    }
 }
 
 impl Meter {
@@ -68,7 +115,7 @@ impl Meter {
             },
             all,
             of_each: Vec::new(),
-            ranges: Ranges::default(),
+            milestones: Milestones::default(),
         }
     }
 
@@ -104,31 +151,27 @@ impl Meter {
         self.progress.clone()
     }
 
-    /// Sets the number of ranges of a run that has passed no head yet.
-    pub(crate) fn expect_ranges(&mut self, ranges: usize) {
-        self.ranges = Ranges {
-            all: ranges as u64,
-            ..Ranges::default()
-        };
-    }
-
-    /// Corrects the number of heads to pass once some ranges have ended. Ranges are of
-    /// similar size, and a store may count a head for each file that has a revision of it.
-    pub(crate) fn end_range(&mut self, heads: u64) {
-        self.ranges.ended += 1;
-        self.ranges.heads += heads;
-        let Ranges { all, ended, heads } = self.ranges;
-        if self.heads.all.is_some() && (2..=all).contains(&ended) {
-            self.heads.all = Some(heads.saturating_mul(all) / ended);
-        }
-    }
-
-    /// Sets the number of heads passed before, and the approximate number to come.
-    pub(crate) fn expect_heads(&mut self, passed: u64, more: u64) {
+    /// Sets the number of heads passed before, and the approximate number to come, spread
+    /// evenly over these ranges.
+    #[allow(clippy::cast_precision_loss)]
+    pub(crate) fn expect_heads(&mut self, passed: u64, more: u64, over: &[StreamRange]) {
         self.heads.seen = passed;
         self.heads.begin(Instant::now());
         self.progress.passed = passed;
         self.progress.heads = self.heads.expect(Some(more));
+        let mut ends: Vec<_> = over.iter().map(|range| range.through.clone()).collect();
+        ends.sort_by(|a, b| (a.is_none(), a).cmp(&(b.is_none(), b)));
+        self.milestones = Milestones {
+            each: more as f64 / ends.len().max(1) as f64,
+            ends,
+            passed: 0,
+            before: passed,
+        };
+    }
+
+    /// Counts a range of streams as passed.
+    pub(crate) fn pass(&mut self, range: &StreamRange) {
+        self.milestones.passed += self.milestones.count(range);
     }
 
     /// Sets the number of processes to come, in total and per workflow.
@@ -184,6 +227,9 @@ impl Meter {
             &mut progress.time_left,
         );
         self.heads.seen += heads;
+        if !self.milestones.ends.is_empty() {
+            self.heads.all = Some(self.milestones.heads(self.heads.seen));
+        }
         progress.passed = self.heads.seen;
         let mut by_heads = None;
         self.heads
@@ -326,7 +372,7 @@ mod tests {
         let began = Instant::now();
         let mut meter = meter(began, RunCounts::default());
         meter.expect(None, []);
-        meter.expect_heads(100, 900);
+        meter.expect_heads(100, 900, &[]);
         let half = meter.add_at(began + SECOND * 4, &counts(7), &by_workflow(7), (400, 0));
         assert_eq!((half.passed, half.heads), (500, Some(1_000)));
         assert_eq!(half.expected, None);
@@ -337,22 +383,38 @@ mod tests {
         assert_eq!((more.passed, more.heads), (1_100, Some(1_100)));
     }
 
-    /// To see it fail: do not correct the number of heads when a range ends.
+    /// A store that counts each head twice, and ranges of which the smallest end first. To
+    /// see it fail: take the number of heads from the store, or from the ranges that ended.
     #[test]
-    fn an_estimate_that_counts_each_head_twice_is_corrected_as_ranges_end() {
+    fn heads_that_a_store_counts_twice_and_uneven_ranges_are_measured_right() {
         let began = Instant::now();
+        let stream = |n: u64| StreamId::new(format!("s{n:04}")).unwrap();
+        let range = |after: u64, through: u64| StreamRange {
+            after: (after > 0).then(|| stream(after)),
+            through: (through < 1_000).then(|| stream(through)),
+        };
         let mut meter = meter(began, RunCounts::default());
         meter.expect(None, []);
-        meter.expect_heads(0, 800);
-        meter.expect_ranges(4);
+        let over: Vec<_> = (0..100).map(|n| range(n * 10, n * 10 + 10)).collect();
+        meter.expect_heads(0, 2_000, &over);
         let mut shares = Vec::new();
-        for (second, ended) in (1..).zip([90, 110, 120, 80]) {
-            meter.end_range(ended);
+        let passed = [(990, 1_000), (0, 40), (40, 500), (500, 505), (505, 990)];
+        for (second, (after, through)) in (1..).zip(passed) {
+            meter.pass(&range(after, through));
+            let heads = through - after;
             let at = began + SECOND * second;
-            let progress = meter.add_at(at, &counts(1), &by_workflow(1), (ended, 0));
+            let progress = meter.add_at(at, &counts(1), &by_workflow(1), (heads, 0));
             shares.push((progress.share().unwrap() * 100.0).round());
         }
-        assert_eq!(shares, [11.0, 50.0, 75.0, 100.0]);
+        assert_eq!(shares, [1.0, 4.0, 49.0, 49.0, 100.0]);
+        // A later execution does not know the part that is passed.
+        let over: Vec<_> = (50..100).map(|n| range(n * 10, n * 10 + 10)).collect();
+        meter.expect_heads(500, 1_000, &over);
+        meter.pass(&range(500, 990));
+        let at = began + SECOND * 9;
+        let almost = meter.add_at(at, &counts(1), &by_workflow(1), (490, 0));
+        let share = almost.share().unwrap();
+        assert!((0.98..0.99).contains(&share), "{share}");
     }
 
     #[test]

@@ -8,6 +8,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use state_migration_core::{Error, Partitioning, StreamRange, WorkflowId};
 
 use crate::chunk::context::ChunkContext;
+use crate::drivers::transactional::MILESTONES;
+use crate::limits::concurrency;
 use crate::progress::failed_before::FailedBefore;
 use crate::run::counts::CountsByWorkflow;
 use crate::run::run_log::Range;
@@ -28,6 +30,8 @@ pub(crate) struct RunTotal {
     pub(crate) of_each: Vec<(String, Option<u64>)>,
     /// Number of heads.
     pub(crate) heads: Option<u64>,
+    /// Ranges with similar numbers of heads.
+    pub(crate) over: Vec<StreamRange>,
 }
 
 impl RunTotal {
@@ -44,7 +48,7 @@ impl RunTotal {
     ) -> Result<Self, Error> {
         let limit = context.selection.limit();
         let limit = limit.map(|limit| (limit as u64).saturating_sub(so_far));
-        let (of_each, heads) = match source {
+        let (of_each, heads, over) = match source {
             Source::Failures { of, classes, .. } => {
                 let failed = match split {
                     Some(Split::Failed(failed)) => failed,
@@ -54,7 +58,8 @@ impl RunTotal {
                     }
                 };
                 let is_exact = !context.selection.reads_more_than_heads();
-                (is_exact.then(|| without_done(failed.of_each, main)), None)
+                let of_each = is_exact.then(|| without_done(failed.of_each, main));
+                (of_each, None, Vec::new())
             }
             Source::Heads | Source::Births(_) => {
                 let split = match split {
@@ -66,7 +71,7 @@ impl RunTotal {
                     .due
                     .filter(|_| !context.selection.reads_more_than_heads());
                 let of_each = due.map(|due| by_workflow(due, present));
-                (of_each, Some(split.heads))
+                (of_each, Some(split.heads), split.ranges)
             }
         };
         let all = of_each.as_ref().map(|of_each| of_each.values().sum());
@@ -92,6 +97,7 @@ impl RunTotal {
             all,
             of_each: of_each.collect(),
             heads,
+            over,
         })
     }
 }
@@ -100,8 +106,34 @@ impl RunTotal {
 async fn heads_left(context: &ChunkContext, main: &[Range]) -> Result<Partitioning, Error> {
     let left = main.iter().filter(|range| !range.row.done);
     let left: Vec<StreamRange> = left.map(|range| range.row.rest()).collect();
-    let split = context.store.split(&left, &*context.filter, 1, usize::MAX);
+    let milestones = concurrency::MOST * MILESTONES;
+    let split = context.store.split(&left, &*context.filter, milestones, 1);
     split.await
+}
+
+/// At most `parts` ranges of at least about `fewest` heads, which are those of a split,
+/// joined.
+pub(crate) fn joined(split: &Partitioning, parts: usize, fewest: usize) -> Vec<StreamRange> {
+    let pieces = &split.ranges;
+    let heads = usize::try_from(split.heads).unwrap_or(usize::MAX);
+    let parts = parts
+        .min(heads / fewest.max(1))
+        .clamp(1, pieces.len().max(1));
+    let each = pieces.len().div_ceil(parts);
+    let (mut ranges, mut many): (Vec<StreamRange>, usize) = (Vec::new(), 0);
+    for piece in pieces {
+        match ranges.last_mut() {
+            Some(last) if many < each && last.through.is_some() && last.through == piece.after => {
+                last.through.clone_from(&piece.through);
+                many += 1;
+            }
+            _ => {
+                ranges.push(piece.clone());
+                many = 1;
+            }
+        }
+    }
+    ranges
 }
 
 /// Number of due processes per workflow.
@@ -126,4 +158,46 @@ fn without_done(mut failed: BTreeMap<String, u64>, main: &[Range]) -> BTreeMap<S
         *failed = failed.saturating_sub(so_far.of(name).processes());
     }
     failed
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use state_migration_core::StreamId;
+
+    use super::*;
+
+    fn pieces(bounds: &[(u64, u64)]) -> Vec<StreamRange> {
+        let stream = |n: u64| Some(StreamId::new(format!("s{n:04}")).unwrap());
+        let piece = |(after, through): &(u64, u64)| StreamRange {
+            after: stream(*after).filter(|_| *after > 0),
+            through: stream(*through).filter(|_| *through < 1_000),
+        };
+        bounds.iter().map(piece).collect()
+    }
+
+    #[test]
+    fn pieces_are_joined_into_ranges_that_cover_the_same_streams() {
+        let all: Vec<(u64, u64)> = (0..100).map(|n| (n * 10, n * 10 + 10)).collect();
+        let mut split = Partitioning {
+            ranges: pieces(&all),
+            heads: 10_000,
+            ..Partitioning::default()
+        };
+        for (parts, fewest, many) in [(8, 64, 8), (1, 64, 1), (8, 5_000, 2), (8, 20_000, 1)] {
+            let ranges = joined(&split, parts, fewest);
+            assert_eq!(ranges.len(), many, "{parts} {fewest}");
+            assert_eq!(ranges[0].after, None);
+            assert_eq!(ranges[many - 1].through, None);
+            assert!(ranges.windows(2).all(|two| two[0].through == two[1].after));
+        }
+        // A store that splits less finely than requested.
+        split.ranges = pieces(&[(0, 500), (500, 1_000)]);
+        assert_eq!(joined(&split, 8, 64), split.ranges);
+        // What is not selected stays out.
+        split.ranges = pieces(&[(10, 20), (20, 30), (40, 50), (50, 60)]);
+        assert_eq!(joined(&split, 1, 64), pieces(&[(10, 30), (40, 60)]));
+        split.ranges = Vec::new();
+        assert_eq!(joined(&split, 8, 64), []);
+    }
 }

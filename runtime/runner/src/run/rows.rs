@@ -254,6 +254,19 @@ impl RangeRow {
         })
     }
 
+    /// The part of the range that a commit visits for the first time in the run.
+    pub(crate) fn visits(&self, up_to: Option<&StreamId>, at_end: bool) -> Option<StreamRange> {
+        let rest = self.rest();
+        let through = match at_end {
+            true => rest.through,
+            false => Some(up_to?.clone()),
+        };
+        (self.part == Part::Migrate).then_some(StreamRange {
+            after: rest.after,
+            through,
+        })
+    }
+
     /// The part of the range that has not been visited.
     pub(crate) fn rest(&self) -> StreamRange {
         StreamRange {

@@ -132,7 +132,7 @@ pub(crate) async fn attempt(
         counts,
         by_workflow,
         heads: outcome.heads,
-        ended: outcome.at_end.then(|| range.row.heads + outcome.heads),
+        passed: range.row.visits(outcome.up_to.as_ref(), outcome.at_end),
         passed_over: outcome.passed_over,
         conflicts: 0,
         took: Duration::ZERO,

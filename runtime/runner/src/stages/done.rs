@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use state_migration_core::{Head, MigrationError, Stage, StreamId, WorkflowId};
+use state_migration_core::{Head, MigrationError, Stage, StreamId, StreamRange, WorkflowId};
 
 use crate::run::RunCounts;
 use crate::run::counts::CountsByWorkflow;
@@ -30,8 +30,8 @@ pub(crate) struct Done {
     pub(crate) counts: RunCounts,
     pub(crate) by_workflow: CountsByWorkflow,
     pub(crate) heads: u64,
-    /// The heads of the whole range, if it has ended.
-    pub(crate) ended: Option<u64>,
+    /// The streams passed for the first time in this run.
+    pub(crate) passed: Option<StreamRange>,
     /// Number of skipped processes whose heads alone were read.
     pub(crate) passed_over: u64,
     /// The bytes of the new states.
