@@ -1,6 +1,12 @@
 // #[state_migration(from = OrderV1, to = OrderV2)]
 // fn order_v1_to_v2(old: StateV1) -> Result<StateV2, dyn Error> { Ok(StateV2) }
 
+#[allow(
+    clippy::implicit_hasher,
+    clippy::large_types_passed_by_value,
+    clippy::needless_pass_by_value,
+    clippy::unnecessary_box_returns
+)]
 fn order_v1_to_v2(old: StateV1) -> Result<StateV2, dyn Error> {
     Ok(StateV2)
 }

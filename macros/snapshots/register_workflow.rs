@@ -3,18 +3,18 @@
 #[allow(deprecated)]
 const _: () = {
     use state_migration::__private as __state_migration;
+    type __StateMigrationVersion0 = OrderV3;
     __state_migration::inventory::submit! {
-        __state_migration::VersionRegistration::workflow:: < OrderV3 >
+        __state_migration::VersionRegistration::workflow:: < __state_migration::Inferred
+        < __StateMigrationVersion0 > >
         (__state_migration::location(__state_migration::core::concat!(__state_migration::core::module_path!(),
         "::", "register_workflow!"),
         __state_migration::core::option::Option::Some("state-migration-macros")))
     }
-};
-#[allow(deprecated)]
-const _: () = {
-    use state_migration::__private as __state_migration;
+    type __StateMigrationVersion1 = invoices::V2;
     __state_migration::inventory::submit! {
-        __state_migration::VersionRegistration::workflow:: < invoices::V2 >
+        __state_migration::VersionRegistration::workflow:: < __state_migration::Inferred
+        < __StateMigrationVersion1 > >
         (__state_migration::location(__state_migration::core::concat!(__state_migration::core::module_path!(),
         "::", "register_workflow!"),
         __state_migration::core::option::Option::Some("state-migration-macros")))

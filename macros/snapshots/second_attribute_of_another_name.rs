@@ -1,19 +1,26 @@
 // #[state_migration(from = OrderV1)]
 // #[moves(from = OrderV2, to = OrderV3)] fn order_v1_to_v2(old: StateV1) -> StateV2 { StateV2 }
 
-::core::compile_error! {
-    "`to` is missing: add `to = OrderV2`"
-}
+#[allow(
+    clippy::implicit_hasher,
+    clippy::large_types_passed_by_value,
+    clippy::needless_pass_by_value,
+    clippy::unnecessary_box_returns
+)]
 #[rust_analyzer::state_migration]
 #[moves(from = OrderV2, to = OrderV3)]
 fn order_v1_to_v2(old: StateV1) -> StateV2 {
-    use OrderV1 as _;
     StateV2
 }
 ///The migration by [`order_v1_to_v2`], found at link time.
 struct OrderV1ToV2Migration;
+#[allow(deprecated, non_local_definitions)]
 const _: () = {
     use ::state_migration::__private as __state_migration;
+    #[cfg(false)]
+    type __StateMigrationVersion = OrderV1;
+    #[cfg(false)]
+    type __StateMigrationVersion = ();
     #[automatically_derived]
     impl __state_migration::core::clone::Clone for OrderV1ToV2Migration {
         fn clone(&self) -> Self {
@@ -32,4 +39,8 @@ const _: () = {
         }
     }
     const _: OrderV1ToV2Migration = OrderV1ToV2Migration;
+    use OrderV1 as _;
 };
+::core::compile_error! {
+    "`to` is missing: add `to = OrderV2`"
+}

@@ -2,9 +2,12 @@
 // /// Counts cents.
 // pub(crate) fn order_v1_to_v2(old: StateV1) -> StateV2 { StateV2 { cents: old.euro * 100 } }
 
-::core::compile_error! {
-    "unknown key `form`, did you mean `from`? The keys are `from`, `to`, `name`, `crate`, `undo`, `detached`, `note`, `covers` and `unchanged`"
-}
+#[allow(
+    clippy::implicit_hasher,
+    clippy::large_types_passed_by_value,
+    clippy::needless_pass_by_value,
+    clippy::unnecessary_box_returns
+)]
 /// Counts cents.
 pub(crate) fn order_v1_to_v2(old: StateV1) -> StateV2 {
     StateV2 { cents: old.euro * 100 }
@@ -56,3 +59,6 @@ const _: () = {
         }
     }
 };
+::core::compile_error! {
+    "unknown key `form`, did you mean `from`? The keys are `from`, `to`, `name`, `crate`, `undo`, `detached`, `note`, `covers` and `unchanged`"
+}

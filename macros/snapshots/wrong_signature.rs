@@ -1,12 +1,12 @@
 // #[state_migration(from = OrderV1, to = OrderV2)]
 // pub async fn order_v1_to_v2(old: &StateV1) -> StateV2 { StateV2 }
 
-::core::compile_error! {
-    "a migration cannot be `async`: remove `async`"
-}
-::core::compile_error! {
-    "a migration takes the state by value: remove the `&`"
-}
+#[allow(
+    clippy::implicit_hasher,
+    clippy::large_types_passed_by_value,
+    clippy::needless_pass_by_value,
+    clippy::unnecessary_box_returns
+)]
 pub async fn order_v1_to_v2(old: &StateV1) -> StateV2 {
     StateV2
 }
@@ -57,3 +57,9 @@ const _: () = {
         }
     }
 };
+::core::compile_error! {
+    "a migration cannot be `async`: remove `async`"
+}
+::core::compile_error! {
+    "a migration takes the state by value: remove the `&`"
+}

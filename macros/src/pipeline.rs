@@ -74,11 +74,20 @@ fn read(args: TokenStream, item: TokenStream) -> Result<(Args, Function)> {
 
 /// The span of the attribute. It has the context of the item; otherwise rustc adds that
 /// an error originates in a macro.
+///
+/// In an editor the span of the call is the definition of the macro, unless it has the
+/// context of the call. An editor does not know the files of spans.
 fn attribute(item: &TokenStream) -> Span {
-    let first = item.clone().into_iter().next();
-    first.map_or_else(Span::call_site, |token| {
-        Span::call_site().resolved_at(token.span())
-    })
+    let call = Span::call_site();
+    let Some(first) = item.clone().into_iter().next() else {
+        return call;
+    };
+    let is_in_a_file =
+        || call.unwrap().file() == first.span().unwrap().file() && !call.unwrap().file().is_empty();
+    match proc_macro::is_available() && !is_in_a_file() {
+        true => call,
+        false => call.resolved_at(first.span()),
+    }
 }
 
 /// Whether rustc refuses the attribute because of its `=`. In case of doubt it does not:
@@ -129,7 +138,13 @@ mod tests {
         assert!(expanded(ARGS, no_function).ends_with(&tokens(no_function).to_string()));
         let incomplete = "pub const fn order_v1_to_v2(old: ) -> S2 { S2 }";
         let item = tokens(incomplete).to_string();
-        assert!(expanded(ARGS, incomplete).starts_with(&item));
+        assert!(expanded(ARGS, incomplete).contains(&item));
+        // As an editor expects of an input that a name at the cursor makes right.
+        let complete = expanded(ARGS, &incomplete.replace("old: ", "old: S1"));
+        let place = complete.find("old");
+        assert!(place.is_some());
+        assert_eq!(expanded(ARGS, incomplete).find("old"), place);
+        assert_eq!(expanded("from = OrderV1", incomplete).find("old"), place);
         assert!(expanded(ARGS, incomplete).contains("pub struct OrderV1ToV2Migration"));
         let incomplete = "fn order_v1_to_v2(old S1) -> S2 { S2 }";
         assert!(!expanded(ARGS, incomplete).contains("compile_error"));

@@ -4,7 +4,7 @@ use proc_macro2::TokenStream;
 use quote::quote;
 
 use crate::expand::edge::{Edge, inferred};
-use crate::expand::spans::{at, block, ends, item, location, runtime};
+use crate::expand::spans::{at, block, item, location, outermost, runtime};
 use crate::parse::chains::{Chain, Identity};
 
 pub(crate) fn identity(identity: &Identity) -> TokenStream {
@@ -15,7 +15,7 @@ pub(crate) fn identity(identity: &Identity) -> TokenStream {
         details: said,
     } = identity;
     let runtime = runtime();
-    let defined_at = location(ends(from).0, "identity_migration!");
+    let defined_at = location(outermost(from).0, "identity_migration!");
     let edge = Edge { from, to, said };
     let (from_type, to_type) = (edge.from(), edge.to());
     let source_state = inferred(from);

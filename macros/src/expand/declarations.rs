@@ -1,9 +1,11 @@
 //! The code of `no_migration!` and `register_workflow!`.
 
 use proc_macro2::{TokenStream, TokenTree};
-use quote::quote;
+use quote::{format_ident, quote};
+use syn::Type;
 
-use crate::expand::spans::{block, ends, item, location, runtime};
+use crate::expand::edge::stand_in;
+use crate::expand::spans::{block, item, location, outermost, runtime};
 use crate::parse::declarations::{NoMigration, Register};
 
 pub(crate) fn no_migration(declaration: &NoMigration) -> TokenStream {
@@ -12,25 +14,36 @@ pub(crate) fn no_migration(declaration: &NoMigration) -> TokenStream {
         version,
         reason,
     } = declaration;
-    let at = location(ends(version).0, "no_migration!");
-    let known = quote!(no_migration::<#version>(#reason, #at));
-    item(krate, submit(krate, &known))
+    let at = location(outermost(version).0, "no_migration!");
+    let known = |version| quote!(no_migration::<#version>(#reason, #at));
+    submitted(krate, submit(0, version, known))
 }
 
 pub(crate) fn register(declaration: &Register) -> TokenStream {
     let Register { krate, versions } = declaration;
-    let versions = versions.iter().map(|version| {
-        let at = location(ends(version).0, "register_workflow!");
-        submit(krate, &quote!(workflow::<#version>(#at)))
+    let versions = versions.iter().enumerate().map(|(index, version)| {
+        let at = location(outermost(version).0, "register_workflow!");
+        submit(index, version, |version| quote!(workflow::<#version>(#at)))
     });
-    item(krate, versions.collect())
+    submitted(krate, versions.collect())
 }
 
-/// The submission of a version to the linker.
-fn submit(krate: &TokenTree, known: &TokenStream) -> TokenStream {
+/// The submission of a version to the linker. The type comes first, and not inside of the
+/// call of a macro, where an editor finds it only if the input was right before.
+fn submit(
+    index: usize,
+    version: &Type,
+    known: impl FnOnce(TokenStream) -> TokenStream,
+) -> TokenStream {
     let runtime = runtime();
-    let code = quote! {
+    let name = format_ident!("__StateMigrationVersion{index}");
+    let known = known(stand_in(version, &name));
+    quote! {
+        type #name = #version;
         #runtime::inventory::submit! { #runtime::VersionRegistration::#known }
-    };
-    block(krate, &quote!(#[allow(deprecated)]), &code)
+    }
+}
+
+fn submitted(krate: &TokenTree, code: TokenStream) -> TokenStream {
+    item(krate, block(krate, &quote!(#[allow(deprecated)]), &code))
 }

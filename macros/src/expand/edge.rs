@@ -18,20 +18,9 @@ pub(crate) struct Edge<'a> {
 impl Edge<'_> {
     /// Generated code about the edge, after the items that all edges have.
     pub(crate) fn block(&self, krate: &impl ToTokens, code: &TokenStream) -> TokenStream {
-        let (names, pair) = (self.names(), self.pair());
+        let (names, pair) = (names(self.from, self.to), self.pair());
         let lints = quote!(#[allow(deprecated, non_local_definitions)]);
         block(krate, &lints, &quote!(#names #pair #code))
-    }
-
-    /// Aliases of the workflows, the only place where their types are written. rustc
-    /// reports an unresolved type at every occurrence, and not always in the same words,
-    /// by which it would recognize a duplicate.
-    fn names(&self) -> TokenStream {
-        let (from, to) = (self.from, self.to);
-        quote! {
-            type __StateMigrationFrom = #from;
-            type __StateMigrationTo = #to;
-        }
     }
 
     /// The alias of the `from` workflow, with the span of the type.
@@ -55,8 +44,10 @@ impl Edge<'_> {
         };
         let (from, to, runtime) = (self.from(), self.to(), runtime());
         let migrates = at(self.to, quote!(#runtime::#migrates));
-        quote_spanned! {ends(self.to).0=>
-            impl #migrates<#to> for #from {}
+        let (start, end) = ends(self.to);
+        let body = quote_spanned!(end=> {});
+        quote_spanned! {start=>
+            impl #migrates<#to> for #from #body
         }
     }
 
@@ -98,8 +89,18 @@ impl Edge<'_> {
     }
 }
 
+/// Aliases of the workflows, the only place where their types are written. rustc reports an
+/// unresolved type at every occurrence, and not always in the same words, by which it would
+/// recognize a duplicate.
+fn names(from: &impl ToTokens, to: &impl ToTokens) -> TokenStream {
+    quote! {
+        type __StateMigrationFrom = #from;
+        type __StateMigrationTo = #to;
+    }
+}
+
 /// A type with the span of another.
-fn stand_in(written: &Type, ty: &TokenStream) -> TokenStream {
+pub(crate) fn stand_in(written: &Type, ty: &impl ToTokens) -> TokenStream {
     let runtime = runtime();
     at(written, quote!(#runtime::Inferred<#ty>))
 }
@@ -113,7 +114,7 @@ pub(crate) fn inferred(written: &Type) -> TokenStream {
 /// public function takes a private type.
 pub(crate) fn associated(name: &str, value: &impl ToTokens) -> TokenStream {
     let (start, end) = ends(value);
-    let name = proc_macro2::Ident::new(name, start);
+    let name = proc_macro2::Ident::new(name, end);
     let semicolon = quote_spanned!(end=> ;);
     quote_spanned!(start=> type #name = #value #semicolon)
 }

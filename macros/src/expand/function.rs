@@ -7,7 +7,7 @@ use crate::check::signature::Function;
 use crate::expand::edge::{Edge, inferred};
 use crate::expand::fingerprint::fingerprint;
 use crate::expand::marker::marked;
-use crate::expand::spans::{at, ends, runtime};
+use crate::expand::spans::{at, end, outermost, runtime, start};
 use crate::expand::unit_struct::{annotated, doc, migration_name};
 use crate::parse::args::Args;
 
@@ -19,7 +19,7 @@ pub(crate) fn function(args: &Args, function: &Function, item: TokenStream) -> T
 }
 
 /// Permission for lints that suggest a parameter or a return type other than the state.
-fn lints() -> TokenStream {
+pub(crate) fn lints() -> TokenStream {
     quote! {
         #[allow(
             clippy::implicit_hasher,
@@ -35,6 +35,7 @@ fn migration(args: &Args, function: &Function, fingerprint: u64) -> TokenStream 
     let Function {
         visibility, name, ..
     } = function;
+    let derived_from = args.name.as_ref().unwrap_or(name).span();
     let migration = args.name.clone();
     let migration = migration.unwrap_or_else(|| migration_name(name));
     let doc = doc(name);
@@ -87,11 +88,13 @@ fn migration(args: &Args, function: &Function, fingerprint: u64) -> TokenStream 
     };
     let code = edge.block(krate, &code);
     // A name collision of the struct is shown at the name that it is derived from.
-    let place = migration.span().resolved_at(Span::call_site());
+    let derived_from = derived_from.resolved_at(Span::call_site());
+    let (place, behind) = (start(derived_from), end(derived_from));
     let documented = quote_spanned!(place=> #[doc = #doc]);
-    let generated = quote_spanned!(place=> #visibility struct #migration;);
+    let semicolon = quote_spanned!(behind=> ;);
+    let generated = quote_spanned!(place=> #visibility struct #migration #semicolon);
     // rustc resolves this path before all others, so that a wrong `crate` is one error,
     // at its last token.
-    let followed_by = quote_spanned!(ends(krate).1=> __private::followed_by);
+    let followed_by = quote_spanned!(outermost(krate).1=> __private::followed_by);
     quote!(#[#krate::#followed_by(#code)] #documented #generated)
 }

@@ -8,7 +8,9 @@ use quote::{ToTokens, quote, quote_spanned};
 
 use crate::parse::versions::invocation;
 
-/// Tokens with the spans of others.
+/// Tokens with the place of others, from the start of the first to the end of the last.
+/// None of them has the span of a token that the user wrote: an editor looks for
+/// definitions at all tokens with the span of the one under the cursor.
 pub(crate) fn at(place: &impl ToTokens, tokens: TokenStream) -> TokenStream {
     let (start, end) = ends(place);
     let mut tokens: Vec<_> = tokens.into_iter().collect();
@@ -21,8 +23,14 @@ pub(crate) fn at(place: &impl ToTokens, tokens: TokenStream) -> TokenStream {
     tokens.into_iter().collect()
 }
 
-/// The spans of the first and the last token.
+/// The empty spans before the first and behind the last token.
 pub(crate) fn ends(tokens: &impl ToTokens) -> (Span, Span) {
+    let (first, last) = outermost(tokens);
+    (start(first), end(last))
+}
+
+/// The spans of the first and the last token.
+pub(crate) fn outermost(tokens: &impl ToTokens) -> (Span, Span) {
     let mut tokens = tokens.to_token_stream().into_iter();
     let Some(first) = tokens.next() else {
         return (Span::call_site(), Span::call_site());
@@ -31,6 +39,23 @@ pub(crate) fn ends(tokens: &impl ToTokens) -> (Span, Span) {
         .last()
         .map_or_else(|| first.span(), |last| last.span());
     (first.span(), last)
+}
+
+/// The empty span before a token.
+pub(crate) fn start(token: Span) -> Span {
+    // Outside the compiler, as in the tests of this crate, spans have no place.
+    match proc_macro::is_available() {
+        true => token.unwrap().start().into(),
+        false => token,
+    }
+}
+
+/// The empty span behind a token.
+pub(crate) fn end(token: Span) -> Span {
+    match proc_macro::is_available() {
+        true => token.unwrap().end().into(),
+        false => token,
+    }
 }
 
 /// The code of a function-like macro, as one item. Where an item is not allowed, rustc
@@ -64,7 +89,7 @@ pub(crate) fn block(krate: &impl ToTokens, lints: &TokenStream, code: &TokenStre
 /// The `SourceLocation` of a function, or of a function-like macro. It is that of the
 /// generated call, since `line!` and `file!` would have to be expanded for each.
 pub(crate) fn location(written: Span, what: &str) -> TokenStream {
-    let runtime = runtime();
+    let (runtime, written) = (runtime(), start(written));
     let core = quote!(#runtime::core);
     let function = quote!(#core::concat!(#core::module_path!(), "::", #what));
     // rustc sets it for the crate that it compiles.

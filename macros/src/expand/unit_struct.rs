@@ -5,7 +5,7 @@ use quote::{quote, quote_spanned};
 use syn::ext::IdentExt;
 
 use crate::expand::edge::{Edge, associated};
-use crate::expand::spans::{location, runtime};
+use crate::expand::spans::{end, location, runtime};
 
 /// The documentation of the struct.
 pub(crate) fn doc(function: &Ident) -> String {
@@ -103,7 +103,8 @@ pub(crate) fn migration_name(function: &Ident) -> Ident {
         .iter()
         .filter_map(|name| syn::parse_str::<Ident>(name).ok());
     let mut name = names.next().unwrap_or_else(|| function.clone());
-    name.set_span(function.span());
+    // Of the two names, an editor finds the function at its own.
+    name.set_span(end(function.span()));
     name
 }
 

@@ -4,12 +4,14 @@
 use std::collections::BTreeSet;
 
 use proc_macro2::{Span, TokenStream, TokenTree};
-use quote::{quote, quote_spanned};
+use quote::{ToTokens, quote, quote_spanned};
 use syn::ext::IdentExt;
 use syn::parse::{ParseStream, Parser};
 use syn::{Ident, LitStr, Result, Token, Type, TypePath};
 
 use crate::check::type_tokens;
+use crate::expand::spans::{block, item};
+use crate::parse::versions::versions_as_far_as_read;
 
 /// Uses of every path in the arguments, by its first segment, which is the imported one.
 /// They are imports themselves, and so valid for any kind of name, also for a constant or
@@ -31,15 +33,39 @@ pub(crate) fn used(args: TokenStream) -> TokenStream {
     in_an_item(&uses(args))
 }
 
+/// The first versions of a migration as types, in code that rustc removes: in an import, an
+/// editor would propose no types. The place of the second one is kept if it is absent.
+pub(crate) fn proposed<'a>(versions: impl IntoIterator<Item = Option<&'a Type>>) -> TokenStream {
+    let types = versions.into_iter().map(|version| {
+        let ty = version.map_or_else(|| quote!(()), ToTokens::to_token_stream);
+        quote!(#[cfg(false)] type __StateMigrationVersion = #ty;)
+    });
+    types.collect()
+}
+
 /// The errors of a function-like macro, with uses of the paths after its `$crate ;`. They
 /// are one item, so that a macro in the place of a value is one mistake, too.
 pub(crate) fn errors(error: &syn::Error, input: TokenStream) -> TokenStream {
     let errors = error.to_compile_error();
-    let uses = uses(input.into_iter().skip(2).collect());
-    if uses.is_empty() {
+    let mut input = input.into_iter();
+    let Some(krate) = input.next() else {
         return errors;
-    }
-    in_an_item(&quote!(#uses #errors))
+    };
+    let arguments: TokenStream = input.skip(1).collect();
+    let versions = |input: ParseStream<'_>| {
+        let versions = versions_as_far_as_read(input);
+        input.parse::<TokenStream>()?;
+        Ok(versions)
+    };
+    let versions = versions.parse2(arguments.clone()).unwrap_or_default();
+    let at_least_two = versions.len().max(2);
+    let proposed = proposed((0..at_least_two).map(|at| versions.get(at)));
+    let uses = uses(arguments);
+    let lints = quote!(#[allow(deprecated)]);
+    item(
+        &krate,
+        block(&krate, &lints, &quote!(#proposed #uses #errors)),
+    )
 }
 
 fn in_an_item(code: &TokenStream) -> TokenStream {

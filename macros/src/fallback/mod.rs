@@ -13,6 +13,7 @@ use syn::{
 use crate::check::signature::is_ours;
 use crate::check::unparsed_fn::read_unparsed_fn;
 use crate::expand::edge::Edge;
+use crate::expand::function::lints;
 use crate::expand::marker::marked;
 use crate::expand::spans::{block, runtime};
 use crate::expand::unit_struct::{annotated, doc, migration_name, values};
@@ -25,41 +26,49 @@ pub(crate) mod refused_by_rustc;
 /// The errors, unless rustc reports them; the item as the user wrote it; and the struct
 /// that it would have had. No further error is caused by uses of the struct, by a
 /// `migration_chain!` over its two versions, and by imports of the types it names.
+///
+/// The code begins like that of a right input. To propose names, an editor expands the
+/// input once as it is, and once with a name at the cursor, which often makes it right. It
+/// then looks for the cursor at the same place in both.
 pub(crate) fn with_item(
     errors: Option<&Error>,
     args: TokenStream,
     item: TokenStream,
 ) -> TokenStream {
-    let mut output = errors.map(Error::to_compile_error).unwrap_or_default();
+    let errors = errors.map(Error::to_compile_error);
     let (item, second) = without_second(item);
     let Ok(Some((visibility, function))) = generated.parse2(item.clone()) else {
-        output.extend(with_uses(item, quote!(#args, #second)));
-        return output;
+        let item = with_uses(item, quote!(#args, #second));
+        return quote!(#errors #item);
     };
     let found = Args::as_far_as_read(args.clone());
     let name = found.name.clone();
     let name = name.unwrap_or_else(|| migration_name(&function));
-    let krate = krate(&found, &args);
-    let migration = krate
-        .as_ref()
-        .and_then(|krate| migration(&found, &args, krate, &name, &function));
-    let named = match migration {
-        Some(_) => second,
-        None => quote!(#args, #second),
+    let (item, followed_by) = match krate(&found, &args) {
+        Some(krate) => {
+            let migration = migration(&found, &args, &krate, &name, &function);
+            let code = migration.map_or_else(
+                || no_migration(&found, &krate, &name, quote!(#args, #second)),
+                |code| {
+                    let used = keep_imports::used(second.clone());
+                    quote!(#code #used)
+                },
+            );
+            let followed_by = quote!(#[#krate::__private::followed_by(#code)]);
+            (item, Some(followed_by))
+        }
+        // The uses are in the function, because a constant may not be allowed beside it.
+        None => (with_uses(item, quote!(#args, #second)), None),
     };
-    // The uses are in the function, because a constant may not be allowed beside it.
-    output.extend(marked(with_uses(item, named)));
-    let followed_by = krate.map(|krate| {
-        let code = migration.unwrap_or_else(|| no_migration(&krate, &name));
-        quote!(#[#krate::__private::followed_by(#code)])
-    });
-    let doc = doc(&function);
-    output.extend(quote! {
+    let (lints, item, doc) = (lints(), marked(item), doc(&function));
+    quote! {
+        #lints
+        #item
         #followed_by
         #[doc = #doc]
         #visibility struct #name;
-    });
-    output
+        #errors
+    }
 }
 
 /// The code that makes the struct a migration, and the two versions a hop of a chain.
@@ -95,12 +104,19 @@ fn migration(
     Some(edge.block(krate, &annotated))
 }
 
-/// The code that makes the struct only a value. The value is constructed once: otherwise
-/// rustc would report dead code, and a forbidden lint cannot be allowed.
-fn no_migration(krate: &Path, name: &Ident) -> TokenStream {
+/// The code that makes the struct only a value, with uses of the types that are named. The
+/// value is constructed once: otherwise rustc would report dead code, and a forbidden lint
+/// cannot be allowed.
+fn no_migration(found: &KeyValues, krate: &Path, name: &Ident, named: TokenStream) -> TokenStream {
+    let proposed = keep_imports::proposed([found.from.as_ref(), found.to.as_ref()]);
+    let uses = keep_imports::uses(named);
     let values = values(name);
     let made = quote!(const _: #name = #name;);
-    block(krate, &TokenStream::new(), &quote!(#values #made))
+    block(
+        krate,
+        &quote!(#[allow(deprecated, non_local_definitions)]),
+        &quote!(#proposed #values #made #uses),
+    )
 }
 
 /// The path of the runtime crate; `None` if it is given but cannot be read.

@@ -6,7 +6,7 @@ use syn::{GenericArgument, PathArguments, Type, parse_quote};
 
 use crate::check::signature::Function;
 use crate::check::type_tokens::ungrouped;
-use crate::expand::spans::ends;
+use crate::expand::spans::outermost;
 
 /// `Some` if rustc refuses the function, because it is incomplete or has an unsized type;
 /// with code that rustc refuses if that assumption is wrong.
@@ -27,7 +27,7 @@ fn without_size(ty: &Type) -> Option<TokenStream> {
         _ => return None,
     };
     if path.path.is_ident("str") {
-        let place = ends(path).0;
+        let place = outermost(path).0;
         return Some(quote_spanned! {place=>
             const _: fn(&#path) -> &::core::primitive::str = |same| same;
         });
@@ -46,7 +46,7 @@ fn without_size(ty: &Type) -> Option<TokenStream> {
         return None;
     }
     generics.args = parse_quote!((), ());
-    let place = ends(&path).0;
+    let place = outermost(&path).0;
     Some(quote_spanned! {place=>
         #proof
         const _: fn(#path) -> ::core::result::Result<(), ()> = |same| same;

@@ -4,6 +4,7 @@
 
 use proc_macro2::{Span, TokenTree};
 use syn::parse::ParseStream;
+use syn::parse::discouraged::Speculative;
 use syn::{Error, Result, Token, Type};
 
 use crate::parse::keys::workflow_type;
@@ -61,4 +62,24 @@ pub(crate) fn versions(
         });
     }
     Ok(versions)
+}
+
+/// Reads the versions with `=>` or `,` between them that the input begins with.
+pub(crate) fn versions_as_far_as_read(input: ParseStream<'_>) -> Vec<Type> {
+    let mut versions = Vec::new();
+    loop {
+        let ahead = input.fork();
+        let Ok(version) = workflow_type(&ahead, "") else {
+            return versions;
+        };
+        if ahead.peek(Token![=]) && !ahead.peek(Token![=>]) {
+            return versions;
+        }
+        input.advance_to(&ahead);
+        versions.push(version);
+        let is_arrow = input.peek(Token![=>]) && input.parse::<Token![=>]>().is_ok();
+        if !is_arrow && input.parse::<Token![,]>().is_err() {
+            return versions;
+        }
+    }
 }
