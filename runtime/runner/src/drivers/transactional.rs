@@ -48,7 +48,7 @@ use crate::workers::worker::{Source, Worker, WorkerMessage, worker_failed};
 const RANGES_PER_WORKER: usize = 8;
 
 /// Number of milestones per range.
-pub(crate) const MILESTONES: usize = 16;
+const MILESTONES: usize = 16;
 
 /// Maximum number of chunks that wait to be counted.
 const WAITING: usize = 16;

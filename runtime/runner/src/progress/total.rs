@@ -8,13 +8,15 @@ use std::collections::{BTreeMap, BTreeSet};
 use state_migration_core::{Error, Partitioning, StreamRange, WorkflowId};
 
 use crate::chunk::context::ChunkContext;
-use crate::drivers::transactional::MILESTONES;
-use crate::limits::concurrency;
 use crate::progress::failed_before::FailedBefore;
 use crate::run::counts::CountsByWorkflow;
 use crate::run::run_log::Range;
 use crate::stages::due::Present;
 use crate::workers::worker::Source;
+
+/// Number of milestones in the ranges that are left. Each range has at least one, so that
+/// many are needed for those of uneven ranges to be evenly spaced.
+const MILESTONES: usize = 1_024;
 
 /// What was found out when a run was split into ranges.
 pub(crate) enum Split {
@@ -106,8 +108,7 @@ impl RunTotal {
 async fn heads_left(context: &ChunkContext, main: &[Range]) -> Result<Partitioning, Error> {
     let left = main.iter().filter(|range| !range.row.done);
     let left: Vec<StreamRange> = left.map(|range| range.row.rest()).collect();
-    let milestones = concurrency::MOST * MILESTONES;
-    let split = context.store.split(&left, &*context.filter, milestones, 1);
+    let split = context.store.split(&left, &*context.filter, MILESTONES, 1);
     split.await
 }
 
