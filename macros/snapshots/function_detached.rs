@@ -12,6 +12,11 @@
 pub(crate) fn order_v1_to_v2(old: StateV1) -> StateV2 {
     StateV2 { cents: old.euro * 100 }
 }
+#[::state_migration::__private::core::prelude::v1::derive(
+    ::state_migration::__private::core::clone::Clone,
+    ::state_migration::__private::core::marker::Copy,
+    ::state_migration::__private::core::fmt::Debug
+)]
 ///The migration by [`order_v1_to_v2`], found at link time.
 pub(crate) struct OrderV1ToV2Migration;
 #[allow(deprecated, non_local_definitions)]
@@ -20,23 +25,6 @@ const _: () = {
     type __StateMigrationFrom = OrderV1;
     type __StateMigrationTo = OrderV2;
     use __state_migration::probes::*;
-    #[automatically_derived]
-    impl __state_migration::core::clone::Clone for OrderV1ToV2Migration {
-        fn clone(&self) -> Self {
-            *self
-        }
-    }
-    #[automatically_derived]
-    impl __state_migration::core::marker::Copy for OrderV1ToV2Migration {}
-    #[automatically_derived]
-    impl __state_migration::core::fmt::Debug for OrderV1ToV2Migration {
-        fn fmt(
-            &self,
-            __f: &mut __state_migration::core::fmt::Formatter<'_>,
-        ) -> __state_migration::core::fmt::Result {
-            __f.write_str("OrderV1ToV2Migration")
-        }
-    }
     impl __state_migration::Annotated for OrderV1ToV2Migration {
         type From = __state_migration::Inferred<__StateMigrationFrom>;
         type To = __state_migration::Inferred<__StateMigrationTo>;
@@ -52,13 +40,11 @@ const _: () = {
                 __state_migration::Facts::new(
                         3486838072120251213u64,
                         __state_migration::location(
-                            __state_migration::core::concat!(
-                                __state_migration::core::module_path!(), "::",
+                            ::state_migration::__private::core::concat!(
+                                ::state_migration::__private::core::module_path!(), "::",
                                 "order_v1_to_v2"
                             ),
-                            __state_migration::core::option::Option::Some(
-                                "state-migration-macros",
-                            ),
+                            "state-migration-macros",
                         ),
                         __state_migration::Codec::<
                             __StateMigrationFrom,
@@ -85,7 +71,7 @@ const _: () = {
     const _: () = __state_migration::check_versions(
         <OrderV1ToV2Migration as __state_migration::Annotated>::FACTS.link(),
     );
-    __state_migration::inventory::submit! {
+    ::state_migration::__private::inventory::submit! {
         __state_migration::registration:: < OrderV1ToV2Migration > ()
     }
 };

@@ -10,6 +10,11 @@
 fn order_v1_to_v2(old: StateV1) -> Result<StateV2, dyn Error> {
     Ok(StateV2)
 }
+#[::state_migration::__private::core::prelude::v1::derive(
+    ::state_migration::__private::core::clone::Clone,
+    ::state_migration::__private::core::marker::Copy,
+    ::state_migration::__private::core::fmt::Debug
+)]
 ///The migration by [`order_v1_to_v2`], found at link time.
 struct OrderV1ToV2Migration;
 #[allow(deprecated, non_local_definitions)]
@@ -17,35 +22,20 @@ const _: () = {
     use ::state_migration::__private as __state_migration;
     type __StateMigrationFrom = OrderV1;
     type __StateMigrationTo = OrderV2;
-    impl __state_migration::MigratesTo<__state_migration::Inferred<__StateMigrationTo>>
-    for __state_migration::Inferred<__StateMigrationFrom> {}
-    #[automatically_derived]
-    impl __state_migration::core::clone::Clone for OrderV1ToV2Migration {
-        fn clone(&self) -> Self {
-            *self
-        }
-    }
-    #[automatically_derived]
-    impl __state_migration::core::marker::Copy for OrderV1ToV2Migration {}
-    #[automatically_derived]
-    impl __state_migration::core::fmt::Debug for OrderV1ToV2Migration {
-        fn fmt(
-            &self,
-            __f: &mut __state_migration::core::fmt::Formatter<'_>,
-        ) -> __state_migration::core::fmt::Result {
-            __f.write_str("OrderV1ToV2Migration")
-        }
-    }
+    impl __state_migration::OneMigrationTo<
+        __state_migration::Inferred<__StateMigrationTo>,
+    > for __state_migration::Inferred<__StateMigrationFrom> {}
     impl __state_migration::Annotated for OrderV1ToV2Migration {
         type From = __state_migration::Inferred<__StateMigrationFrom>;
         type To = __state_migration::Inferred<__StateMigrationTo>;
         const FACTS: __state_migration::Facts = __state_migration::Facts::new(
             0u64,
             __state_migration::location(
-                __state_migration::core::concat!(
-                    __state_migration::core::module_path!(), "::", "order_v1_to_v2"
+                ::state_migration::__private::core::concat!(
+                    ::state_migration::__private::core::module_path!(), "::",
+                    "order_v1_to_v2"
                 ),
-                __state_migration::core::option::Option::Some("state-migration-macros"),
+                "state-migration-macros",
             ),
             __state_migration::core::option::Option::None,
             __state_migration::core::option::Option::None,

@@ -9,6 +9,11 @@
 )]
 #[must_use]
 const fn r#move(_: ()) -> () {}
+#[::state_migration::__private::core::prelude::v1::derive(
+    ::state_migration::__private::core::clone::Clone,
+    ::state_migration::__private::core::marker::Copy,
+    ::state_migration::__private::core::fmt::Debug
+)]
 ///The migration by [`move`], found at link time.
 struct MoveMigration;
 #[allow(deprecated, non_local_definitions)]
@@ -16,26 +21,10 @@ const _: () = {
     use ::state_migration::__private as __state_migration;
     type __StateMigrationFrom = OrderV1;
     type __StateMigrationTo = OrderV2;
-    impl __state_migration::MigratesTo<__state_migration::Inferred<__StateMigrationTo>>
-    for __state_migration::Inferred<__StateMigrationFrom> {}
+    impl __state_migration::OneMigrationTo<
+        __state_migration::Inferred<__StateMigrationTo>,
+    > for __state_migration::Inferred<__StateMigrationFrom> {}
     use __state_migration::probes::*;
-    #[automatically_derived]
-    impl __state_migration::core::clone::Clone for MoveMigration {
-        fn clone(&self) -> Self {
-            *self
-        }
-    }
-    #[automatically_derived]
-    impl __state_migration::core::marker::Copy for MoveMigration {}
-    #[automatically_derived]
-    impl __state_migration::core::fmt::Debug for MoveMigration {
-        fn fmt(
-            &self,
-            __f: &mut __state_migration::core::fmt::Formatter<'_>,
-        ) -> __state_migration::core::fmt::Result {
-            __f.write_str("MoveMigration")
-        }
-    }
     impl __state_migration::Annotated for MoveMigration {
         type From = __state_migration::Inferred<__StateMigrationFrom>;
         type To = __state_migration::Inferred<__StateMigrationTo>;
@@ -51,12 +40,11 @@ const _: () = {
                 __state_migration::Facts::new(
                     8649125540908041631u64,
                     __state_migration::location(
-                        __state_migration::core::concat!(
-                            __state_migration::core::module_path!(), "::", "move"
+                        ::state_migration::__private::core::concat!(
+                            ::state_migration::__private::core::module_path!(), "::",
+                            "move"
                         ),
-                        __state_migration::core::option::Option::Some(
-                            "state-migration-macros",
-                        ),
+                        "state-migration-macros",
                     ),
                     __state_migration::Codec::<
                         __StateMigrationFrom,
@@ -81,7 +69,7 @@ const _: () = {
     const _: () = __state_migration::check_versions(
         <MoveMigration as __state_migration::Annotated>::FACTS.link(),
     );
-    __state_migration::inventory::submit! {
+    ::state_migration::__private::inventory::submit! {
         __state_migration::registration:: < MoveMigration > ()
     }
 };

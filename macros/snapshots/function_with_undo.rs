@@ -10,6 +10,11 @@
 fn order_v2_to_v1(new: StateV2) -> Result<StateV1, String> {
     Err(String::new())
 }
+#[::state_migration::__private::core::prelude::v1::derive(
+    ::state_migration::__private::core::clone::Clone,
+    ::state_migration::__private::core::marker::Copy,
+    ::state_migration::__private::core::fmt::Debug
+)]
 ///The migration by [`order_v2_to_v1`], found at link time.
 struct OrderV2ToV1Migration;
 #[allow(deprecated, non_local_definitions)]
@@ -17,27 +22,9 @@ const _: () = {
     use ::state_migration::__private as __state_migration;
     type __StateMigrationFrom = OrderV2;
     type __StateMigrationTo = OrderV1;
-    impl __state_migration::MigratesBackTo<
-        __state_migration::Inferred<__StateMigrationTo>,
-    > for __state_migration::Inferred<__StateMigrationFrom> {}
+    impl __state_migration::OneUndoTo<__state_migration::Inferred<__StateMigrationTo>>
+    for __state_migration::Inferred<__StateMigrationFrom> {}
     use __state_migration::probes::*;
-    #[automatically_derived]
-    impl __state_migration::core::clone::Clone for OrderV2ToV1Migration {
-        fn clone(&self) -> Self {
-            *self
-        }
-    }
-    #[automatically_derived]
-    impl __state_migration::core::marker::Copy for OrderV2ToV1Migration {}
-    #[automatically_derived]
-    impl __state_migration::core::fmt::Debug for OrderV2ToV1Migration {
-        fn fmt(
-            &self,
-            __f: &mut __state_migration::core::fmt::Formatter<'_>,
-        ) -> __state_migration::core::fmt::Result {
-            __f.write_str("OrderV2ToV1Migration")
-        }
-    }
     impl __state_migration::Annotated for OrderV2ToV1Migration {
         type From = __state_migration::Inferred<__StateMigrationFrom>;
         type To = __state_migration::Inferred<__StateMigrationTo>;
@@ -53,13 +40,11 @@ const _: () = {
                 __state_migration::Facts::new(
                         10641537342568033681u64,
                         __state_migration::location(
-                            __state_migration::core::concat!(
-                                __state_migration::core::module_path!(), "::",
+                            ::state_migration::__private::core::concat!(
+                                ::state_migration::__private::core::module_path!(), "::",
                                 "order_v2_to_v1"
                             ),
-                            __state_migration::core::option::Option::Some(
-                                "state-migration-macros",
-                            ),
+                            "state-migration-macros",
                         ),
                         __state_migration::Codec::<
                             __StateMigrationFrom,
@@ -86,7 +71,7 @@ const _: () = {
     const _: () = __state_migration::check_versions(
         <OrderV2ToV1Migration as __state_migration::Annotated>::FACTS.link(),
     );
-    __state_migration::inventory::submit! {
+    ::state_migration::__private::inventory::submit! {
         __state_migration::registration:: < OrderV2ToV1Migration > ()
     }
 };

@@ -5,8 +5,9 @@ const _: () = {
     use state_migration::__private as __state_migration;
     type __StateMigrationFrom = OrderV1;
     type __StateMigrationTo = OrderV2;
-    impl __state_migration::MigratesTo<__state_migration::Inferred<__StateMigrationTo>>
-    for __state_migration::Inferred<__StateMigrationFrom> {}
+    impl __state_migration::OneMigrationTo<
+        __state_migration::Inferred<__StateMigrationTo>,
+    > for __state_migration::Inferred<__StateMigrationFrom> {}
     enum __StateMigrationPair {}
     impl __state_migration::Pair for __StateMigrationPair {
         type From = __StateMigrationFrom;
@@ -15,7 +16,7 @@ const _: () = {
             __state_migration::core::concat!(
                 __state_migration::core::module_path!(), "::", "identity_migration!"
             ),
-            __state_migration::core::option::Option::Some("state-migration-macros"),
+            "state-migration-macros",
         );
     }
     const __STATE_MIGRATION: __state_migration::Link = __state_migration::link_identity::<

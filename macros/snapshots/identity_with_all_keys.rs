@@ -13,7 +13,7 @@ const _: () = {
             __state_migration::core::concat!(
                 __state_migration::core::module_path!(), "::", "identity_migration!"
             ),
-            __state_migration::core::option::Option::Some("state-migration-macros"),
+            "state-migration-macros",
         );
         const DETAILS: __state_migration::Details = __state_migration::Details::new()
             .note("the same state")

@@ -8,7 +8,6 @@ const _: () = {
         __state_migration::VersionRegistration::no_migration:: <
         __state_migration::Inferred < __StateMigrationVersion0 > > ("never deployed",
         __state_migration::location(__state_migration::core::concat!(__state_migration::core::module_path!(),
-        "::", "no_migration!"),
-        __state_migration::core::option::Option::Some("state-migration-macros")))
+        "::", "no_migration!"), "state-migration-macros"))
     }
 };

@@ -12,6 +12,11 @@
 fn order_v1_to_v2(old: StateV1) -> StateV2 {
     StateV2
 }
+#[::state_migration::__private::core::prelude::v1::derive(
+    ::state_migration::__private::core::clone::Clone,
+    ::state_migration::__private::core::marker::Copy,
+    ::state_migration::__private::core::fmt::Debug
+)]
 ///The migration by [`order_v1_to_v2`], found at link time.
 struct OrderV1ToV2Migration;
 #[allow(deprecated, non_local_definitions)]
@@ -21,23 +26,6 @@ const _: () = {
     type __StateMigrationVersion = OrderV1;
     #[cfg(false)]
     type __StateMigrationVersion = ();
-    #[automatically_derived]
-    impl __state_migration::core::clone::Clone for OrderV1ToV2Migration {
-        fn clone(&self) -> Self {
-            *self
-        }
-    }
-    #[automatically_derived]
-    impl __state_migration::core::marker::Copy for OrderV1ToV2Migration {}
-    #[automatically_derived]
-    impl __state_migration::core::fmt::Debug for OrderV1ToV2Migration {
-        fn fmt(
-            &self,
-            __f: &mut __state_migration::core::fmt::Formatter<'_>,
-        ) -> __state_migration::core::fmt::Result {
-            __f.write_str("OrderV1ToV2Migration")
-        }
-    }
     const _: OrderV1ToV2Migration = OrderV1ToV2Migration;
     use OrderV1 as _;
 };

@@ -25,6 +25,8 @@ pub(crate) struct Function {
     pub(crate) takes: Type,
     /// The return type.
     pub(crate) gives: Type,
+    /// Whether it is left out of the documentation.
+    pub(crate) is_hidden: bool,
     /// Whether rustc cannot parse the function either.
     pub(crate) is_incomplete: bool,
 }
@@ -63,6 +65,7 @@ fn function(input: ParseStream<'_>) -> Result<Function> {
                 visibility,
                 takes: unknown(name.span()),
                 gives: unknown(name.span()),
+                is_hidden: false,
                 name,
                 is_incomplete: is_incomplete || has_no_arrow,
             });
@@ -94,6 +97,7 @@ fn function(input: ParseStream<'_>) -> Result<Function> {
         name: in_every_edition(signature.ident),
         takes,
         gives,
+        is_hidden: attributes.iter().any(is_hidden),
         is_incomplete: false,
     })
 }
@@ -107,7 +111,7 @@ fn qualifiers(signature: &Signature, errors: &mut Errors) {
     if let Some(asyncness) = &signature.asyncness {
         errors.add(Error::new_spanned(
             asyncness,
-            "a migration cannot be `async`: remove `async`",
+            "a migration cannot be `async`: remove `async`, or implement `StateMigration` for a type that holds what it needs",
         ));
     }
     if let Safety::Unsafe(unsafety) = &signature.safety {
@@ -174,14 +178,17 @@ fn parameter(signature: &Signature, errors: &mut Errors) -> Type {
     if !more.is_empty() {
         errors.add(Error::new_spanned(
             more,
-            "a migration takes one parameter, the old state: remove the others",
+            "a migration takes one parameter, the old state: remove the others, or implement `StateMigration` for a type that holds them",
         ));
     }
-    if let Type::Reference(_) = takes {
-        errors.add(Error::new_spanned(
-            &takes,
-            "a migration takes the state by value: remove the `&`",
-        ));
+    if let Type::Reference(reference) = &takes {
+        let message = match &*reference.elem {
+            Type::Slice(_) => {
+                "a migration takes the old state, not its events: write the type of the state"
+            }
+            _ => "a migration takes the state by value: remove the `&`",
+        };
+        errors.add(Error::new_spanned(&takes, message));
     } else if borrowed(&takes).is_some() {
         errors.add(Error::new_spanned(
             &takes,
@@ -224,6 +231,15 @@ fn named(ty: &Type, errors: &mut Errors) {
             "`impl Trait` is not supported here: write the concrete type",
         ));
     }
+}
+
+/// Whether an attribute is `#[doc(hidden)]`.
+fn is_hidden(attribute: &Attribute) -> bool {
+    let is_doc = attribute.path().is_ident("doc");
+    is_doc
+        && attribute
+            .parse_args::<Ident>()
+            .is_ok_and(|word| word == "hidden")
 }
 
 /// Whether an attribute is `#[state_migration]`, or its marker.

@@ -15,7 +15,7 @@ pub(crate) fn identity(identity: &Identity) -> TokenStream {
         details: said,
     } = identity;
     let runtime = runtime();
-    let defined_at = location(outermost(from).0, "identity_migration!");
+    let defined_at = location(outermost(from).0, "identity_migration!", &runtime);
     let edge = Edge { from, to, said };
     let (from_type, to_type) = (edge.from(), edge.to());
     let source_state = inferred(from);
@@ -26,7 +26,7 @@ pub(crate) fn identity(identity: &Identity) -> TokenStream {
         }
     });
     let link = quote!(__STATE_MIGRATION);
-    let submit = edge.submit(&quote!(registration_of(#link)), &link);
+    let submit = edge.submit(&runtime, &quote!(registration_of(#link)), &link);
     let (link, close) = (
         at(from, quote!(#runtime::link_identity::<)),
         at(from, quote!(>)),

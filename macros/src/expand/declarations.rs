@@ -14,7 +14,7 @@ pub(crate) fn no_migration(declaration: &NoMigration) -> TokenStream {
         version,
         reason,
     } = declaration;
-    let at = location(outermost(version).0, "no_migration!");
+    let at = located(version, "no_migration!");
     let known = |version| quote!(no_migration::<#version>(#reason, #at));
     submitted(krate, submit(0, version, known))
 }
@@ -22,10 +22,14 @@ pub(crate) fn no_migration(declaration: &NoMigration) -> TokenStream {
 pub(crate) fn register(declaration: &Register) -> TokenStream {
     let Register { krate, versions } = declaration;
     let versions = versions.iter().enumerate().map(|(index, version)| {
-        let at = location(outermost(version).0, "register_workflow!");
+        let at = located(version, "register_workflow!");
         submit(index, version, |version| quote!(workflow::<#version>(#at)))
     });
     submitted(krate, versions.collect())
+}
+
+fn located(version: &Type, what: &str) -> TokenStream {
+    location(outermost(version).0, what, &runtime())
 }
 
 /// The submission of a version to the linker. The type comes first, and not inside of the

@@ -39,8 +39,8 @@ impl Edge<'_> {
     fn pair(&self) -> TokenStream {
         let migrates = match self.said {
             Details { detached: true, .. } => return TokenStream::new(),
-            Details { undo: true, .. } => quote!(MigratesBackTo),
-            _ => quote!(MigratesTo),
+            Details { undo: true, .. } => quote!(OneUndoTo),
+            _ => quote!(OneMigrationTo),
         };
         let (from, to, runtime) = (self.from(), self.to(), runtime());
         let migrates = at(self.to, quote!(#runtime::#migrates));
@@ -77,14 +77,18 @@ impl Edge<'_> {
     }
 
     /// The submission to the linker, and the check of the versions, whose error is shown at
-    /// `to`.
-    pub(crate) fn submit(&self, registration: &TokenStream, link: &TokenStream) -> TokenStream {
+    /// `to`. `macros` is the path of the runtime's macros.
+    pub(crate) fn submit(
+        &self,
+        macros: &TokenStream,
+        registration: &TokenStream,
+        link: &TokenStream,
+    ) -> TokenStream {
         let runtime = runtime();
         let check = at(self.to, quote!(#runtime::check_versions(#link)));
         quote! {
             const _: () = #check;
-
-            #runtime::inventory::submit! { #runtime::#registration }
+            #macros::inventory::submit! { #runtime::#registration }
         }
     }
 }

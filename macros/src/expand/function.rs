@@ -7,8 +7,8 @@ use crate::check::signature::Function;
 use crate::expand::edge::{Edge, inferred};
 use crate::expand::fingerprint::fingerprint;
 use crate::expand::marker::marked;
-use crate::expand::spans::{at, end, outermost, runtime, start};
-use crate::expand::unit_struct::{annotated, doc, migration_name};
+use crate::expand::spans::{at, end, macros, outermost, runtime, start};
+use crate::expand::unit_struct::{annotated, defined_at, derived, doc, migration_name};
 use crate::parse::args::Args;
 
 /// The function with its migration.
@@ -73,8 +73,17 @@ fn migration(args: &Args, function: &Function, fingerprint: u64) -> TokenStream 
     let call = quote_spanned! {Span::mixed_site()=>
         #runtime::convert(__call, #runtime::function(#name).__state_migration_conversion())
     };
-    let annotated = annotated(&edge, &migration, name, fingerprint, &codecs, link, &call);
+    let annotated = annotated(
+        &edge,
+        &migration,
+        &defined_at(krate, name),
+        fingerprint,
+        &codecs,
+        link,
+        &call,
+    );
     let submit = edge.submit(
+        &macros(krate),
         &quote!(registration::<#migration>()),
         &quote!(<#migration as #runtime::Annotated>::FACTS.link()),
     );
@@ -90,11 +99,13 @@ fn migration(args: &Args, function: &Function, fingerprint: u64) -> TokenStream 
     // A name collision of the struct is shown at the name that it is derived from.
     let derived_from = derived_from.resolved_at(Span::call_site());
     let (place, behind) = (start(derived_from), end(derived_from));
+    let hidden = function.is_hidden.then(|| quote!(#[doc(hidden)]));
     let documented = quote_spanned!(place=> #[doc = #doc]);
+    let derived = derived(krate);
     let semicolon = quote_spanned!(behind=> ;);
     let generated = quote_spanned!(place=> #visibility struct #migration #semicolon);
     // rustc resolves this path before all others, so that a wrong `crate` is one error,
     // at its last token.
     let followed_by = quote_spanned!(outermost(krate).1=> __private::followed_by);
-    quote!(#[#krate::#followed_by(#code)] #documented #generated)
+    quote!(#[#krate::#followed_by({ #derived } #code)] #documented #hidden #generated)
 }

@@ -86,17 +86,26 @@ pub(crate) fn block(krate: &impl ToTokens, lints: &TokenStream, code: &TokenStre
     }
 }
 
+/// The path of the runtime's macros in an attribute's code. rustc does not look through
+/// the alias of [`runtime`] below another attribute that it cannot resolve.
+pub(crate) fn macros(krate: &impl ToTokens) -> TokenStream {
+    // Otherwise the path would be linted as the user's.
+    let generated = krate.to_token_stream().into_iter().map(|mut token| {
+        token.set_span(Span::call_site());
+        token
+    });
+    let krate: TokenStream = generated.collect();
+    quote!(#krate::__private)
+}
+
 /// The `SourceLocation` of a function, or of a function-like macro. It is that of the
-/// generated call, since `line!` and `file!` would have to be expanded for each.
-pub(crate) fn location(written: Span, what: &str) -> TokenStream {
+/// generated call, since `line!` and `file!` would have to be expanded for each. `macros`
+/// is the path of the runtime's macros.
+pub(crate) fn location(written: Span, what: &str, macros: &TokenStream) -> TokenStream {
     let (runtime, written) = (runtime(), start(written));
-    let core = quote!(#runtime::core);
-    let function = quote!(#core::concat!(#core::module_path!(), "::", #what));
+    let function = quote!(#macros::core::concat!(#macros::core::module_path!(), "::", #what));
     // rustc sets it for the crate that it compiles.
-    let package = match env::var("CARGO_PKG_NAME") {
-        Ok(package) => quote!(#core::option::Option::Some(#package)),
-        Err(_) => quote!(#core::option::Option::None),
-    };
+    let package = env::var("CARGO_PKG_NAME").unwrap_or_default();
     let mut arguments = Group::new(Delimiter::Parenthesis, quote!(#function, #package));
     arguments.set_span(written);
     let location = quote!(#runtime::location).into_iter().map(|mut token| {

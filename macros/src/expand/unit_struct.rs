@@ -1,11 +1,11 @@
 //! The unit struct of an annotated function.
 
 use proc_macro2::{Ident, Literal, Span, TokenStream};
-use quote::{quote, quote_spanned};
+use quote::{ToTokens, quote, quote_spanned};
 use syn::ext::IdentExt;
 
 use crate::expand::edge::{Edge, associated};
-use crate::expand::spans::{end, location, runtime};
+use crate::expand::spans::{end, location, macros, runtime};
 
 /// The documentation of the struct.
 pub(crate) fn doc(function: &Ident) -> String {
@@ -15,12 +15,18 @@ pub(crate) fn doc(function: &Ident) -> String {
     )
 }
 
+/// The location of an annotated function.
+pub(crate) fn defined_at(krate: &impl ToTokens, function: &Ident) -> TokenStream {
+    let name = function.unraw().to_string();
+    location(function.span(), &name, &macros(krate))
+}
+
 /// The implementation that makes the struct a migration. `link` makes an expression of
 /// the facts, and `call` is the body of the method that calls the function.
 pub(crate) fn annotated(
     edge: &Edge<'_>,
     migration: &Ident,
-    function: &Ident,
+    defined_at: &TokenStream,
     fingerprint: u64,
     codecs: &TokenStream,
     link: impl FnOnce(TokenStream) -> TokenStream,
@@ -30,12 +36,10 @@ pub(crate) fn annotated(
     let from_type = associated("From", &edge.from());
     let to_type = associated("To", &edge.to());
     let fingerprint = Literal::u64_suffixed(fingerprint);
-    let defined_at = location(function.span(), &function.unraw().to_string());
     let details = edge.details().map(|details| quote!(.details(#details)));
     let facts = link(quote! {
         #runtime::Facts::new(#fingerprint, #defined_at, #codecs) #details
     });
-    let values = values(migration);
     // With the user's hygiene, a constant named as the parameter would be matched as a
     // pattern.
     let call = quote_spanned! {Span::mixed_site()=>
@@ -44,8 +48,6 @@ pub(crate) fn annotated(
         }
     };
     quote! {
-        #values
-
         impl #runtime::Annotated for #migration {
             #from_type
             #to_type
@@ -57,29 +59,14 @@ pub(crate) fn annotated(
     }
 }
 
-/// `Clone`, `Copy` and `Debug` for the struct. They are not derived, since a derive needs
-/// a path that begins with `core`, which may be another crate here.
-pub(crate) fn values(migration: &Ident) -> TokenStream {
-    let runtime = runtime();
-    let core = quote!(#runtime::core);
-    let shown = migration.unraw().to_string();
+/// The derive of `Clone`, `Copy` and `Debug`, with paths that nothing in scope can
+/// change: `core` and `derive` may have other meanings here.
+pub(crate) fn derived(krate: &impl ToTokens) -> TokenStream {
+    let core = quote!(#krate::__private::core);
     quote! {
-        #[automatically_derived]
-        impl #core::clone::Clone for #migration {
-            fn clone(&self) -> Self {
-                *self
-            }
-        }
-
-        #[automatically_derived]
-        impl #core::marker::Copy for #migration {}
-
-        #[automatically_derived]
-        impl #core::fmt::Debug for #migration {
-            fn fmt(&self, __f: &mut #core::fmt::Formatter<'_>) -> #core::fmt::Result {
-                __f.write_str(#shown)
-            }
-        }
+        #[#core::prelude::v1::derive(
+            #core::clone::Clone, #core::marker::Copy, #core::fmt::Debug
+        )]
     }
 }
 

@@ -16,7 +16,7 @@ use crate::expand::edge::Edge;
 use crate::expand::function::lints;
 use crate::expand::marker::marked;
 use crate::expand::spans::{block, runtime};
-use crate::expand::unit_struct::{annotated, doc, migration_name, values};
+use crate::expand::unit_struct::{annotated, defined_at, derived, doc, migration_name};
 use crate::parse::args::{Args, Details};
 use crate::parse::keys::KeyValues;
 
@@ -54,7 +54,8 @@ pub(crate) fn with_item(
                     quote!(#code #used)
                 },
             );
-            let followed_by = quote!(#[#krate::__private::followed_by(#code)]);
+            let derived = derived(&krate);
+            let followed_by = quote!(#[#krate::__private::followed_by({ #derived } #code)]);
             (item, Some(followed_by))
         }
         // The uses are in the function, because a constant may not be allowed beside it.
@@ -100,7 +101,15 @@ fn migration(
     let refused = quote! {
         #core::result::Result::Err(#runtime::ConversionError::new("refused"))
     };
-    let annotated = annotated(&edge, name, function, 0, &codecs, |facts| facts, &refused);
+    let annotated = annotated(
+        &edge,
+        name,
+        &defined_at(krate, function),
+        0,
+        &codecs,
+        |facts| facts,
+        &refused,
+    );
     Some(edge.block(krate, &annotated))
 }
 
@@ -110,12 +119,11 @@ fn migration(
 fn no_migration(found: &KeyValues, krate: &Path, name: &Ident, named: TokenStream) -> TokenStream {
     let proposed = keep_imports::proposed([found.from.as_ref(), found.to.as_ref()]);
     let uses = keep_imports::uses(named);
-    let values = values(name);
     let made = quote!(const _: #name = #name;);
     block(
         krate,
         &quote!(#[allow(deprecated, non_local_definitions)]),
-        &quote!(#proposed #values #made #uses),
+        &quote!(#proposed #made #uses),
     )
 }
 

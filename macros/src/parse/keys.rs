@@ -83,7 +83,15 @@ impl Grammar {
             _ => Err(Error::new_spanned(&key, self.unknown(&name))),
         }?;
         if !input.is_empty() && input.parse::<Option<Token![,]>>()?.is_none() {
-            return Err(input.error("expected a `,` before this"));
+            let message = match name.as_str() {
+                "from" | "to" if input.peek(Token![|]) => {
+                    format!(
+                        "`{name}` takes one workflow type: write a function for each pair of versions"
+                    )
+                }
+                _ => "expected a `,` before this".to_owned(),
+            };
+            return Err(input.error(message));
         }
         Ok(())
     }

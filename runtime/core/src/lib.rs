@@ -84,7 +84,7 @@ pub mod __private {
 
     pub use crate::macro_support::link::{
         Annotated, Checked, Codec, Facts, Inferred, IntoTargetState, IsSourceState, Link,
-        MigratesBackTo, MigratesTo, Pair, ReadableState, Reason, States, WritableState,
+        OneMigrationTo, OneUndoTo, Pair, ReadableState, Reason, States, WritableState,
         check_versions, hop, link, link_identity, location, registration, registration_of,
     };
     pub use crate::macro_support::return_type::{

@@ -100,10 +100,11 @@ impl Facts {
     }
 }
 
-/// The location of an annotated function or of a macro, which is that of this call.
+/// The location of an annotated function or of a macro, which is that of this call. The
+/// package is empty without cargo.
 #[must_use]
 #[track_caller]
-pub const fn location(function: &'static str, package: Option<&'static str>) -> SourceLocation {
+pub const fn location(function: &'static str, package: &'static str) -> SourceLocation {
     let caller = Location::caller();
     SourceLocation {
         function,
@@ -119,13 +120,13 @@ pub const fn location(function: &'static str, package: Option<&'static str>) -> 
     label = "the chain has a gap here",
     note = "name the versions from the oldest to the newest, or write a function with `#[state_migration(from = {Self}, to = {To})]`; check a `detached` migration with `MigrationRegistry::require` instead"
 )]
-pub trait MigratesTo<To> {}
+pub trait OneMigrationTo<To> {}
 
 /// A pair of workflows with an undo. A second implementation is a duplicate.
-pub trait MigratesBackTo<To> {}
+pub trait OneUndoTo<To> {}
 
 /// Asserts one hop of a chain.
-pub const fn hop<A: MigratesTo<B>, B>() {}
+pub const fn hop<A: OneMigrationTo<B>, B>() {}
 
 /// Two versions that share a state, represented by a generated type.
 pub trait Pair: Send + Sync + 'static {
@@ -323,7 +324,8 @@ pub const fn registration_of(link: Link) -> Registration {
 }
 
 /// Reports an error at the location of this call if a migration cannot lead from the one
-/// version to the other.
+/// version to the other. In a constant of its own, since an error in a static is followed
+/// by a note about the static.
 #[track_caller]
 // In a constant, a panic is how an error is reported.
 #[allow(clippy::panic)]

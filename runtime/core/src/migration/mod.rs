@@ -106,13 +106,13 @@ impl fmt::Display for SourceLocation {
     }
 }
 
-/// The package of a module: the name given by cargo, or without cargo the name
-/// of the crate.
+/// The package of a module: the name given by cargo, or without cargo (then it is
+/// empty) the name of the crate.
 #[doc(hidden)]
 #[must_use]
-pub const fn package(cargo: Option<&'static str>, module: &'static str) -> &'static str {
-    if let Some(package) = cargo {
-        return package;
+pub const fn package(cargo: &'static str, module: &'static str) -> &'static str {
+    if !cargo.is_empty() {
+        return cargo;
     }
     let mut end = 0;
     while end < module.len() && module.as_bytes()[end] != b':' {
@@ -349,8 +349,8 @@ mod tests {
 
     #[test]
     fn without_cargo_the_package_is_the_crate() {
-        assert_eq!(package(Some("my-crate"), "my_crate::orders"), "my-crate");
-        assert_eq!(package(None, "my_crate::orders"), "my_crate");
-        assert_eq!(package(None, "my_crate"), "my_crate");
+        assert_eq!(package("my-crate", "my_crate::orders"), "my-crate");
+        assert_eq!(package("", "my_crate::orders"), "my_crate");
+        assert_eq!(package("", "my_crate"), "my_crate");
     }
 }
