@@ -12,11 +12,6 @@
 pub(crate) fn order_v1_to_v2(old: StateV1) -> StateV2 {
     StateV2 { cents: old.euro * 100 }
 }
-#[::state_migration::__private::core::prelude::v1::derive(
-    ::state_migration::__private::core::clone::Clone,
-    ::state_migration::__private::core::marker::Copy,
-    ::state_migration::__private::core::fmt::Debug
-)]
 ///The migration by [`order_v1_to_v2`], found at link time.
 pub(crate) struct OrderV1ToV2Migration;
 #[allow(deprecated, non_local_definitions)]
@@ -25,6 +20,7 @@ const _: () = {
     type __StateMigrationFrom = OrderV1;
     type __StateMigrationTo = OrderV2;
     use __state_migration::probes::*;
+    ::state_migration::__private::values!(OrderV1ToV2Migration, "OrderV1ToV2Migration");
     impl __state_migration::Annotated for OrderV1ToV2Migration {
         type From = __state_migration::Inferred<__StateMigrationFrom>;
         type To = __state_migration::Inferred<__StateMigrationTo>;

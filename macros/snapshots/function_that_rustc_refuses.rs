@@ -10,13 +10,9 @@
 fn order_v1_to_v2(old: StateV1) -> Result<StateV2, dyn Error> {
     Ok(StateV2)
 }
-#[::state_migration::__private::core::prelude::v1::derive(
-    ::state_migration::__private::core::clone::Clone,
-    ::state_migration::__private::core::marker::Copy,
-    ::state_migration::__private::core::fmt::Debug
-)]
 ///The migration by [`order_v1_to_v2`], found at link time.
 struct OrderV1ToV2Migration;
+::state_migration::__private::values!(OrderV1ToV2Migration, "OrderV1ToV2Migration");
 #[allow(deprecated, non_local_definitions)]
 const _: () = {
     use ::state_migration::__private as __state_migration;

@@ -9,11 +9,6 @@
 )]
 #[must_use]
 const fn r#move(_: ()) -> () {}
-#[::state_migration::__private::core::prelude::v1::derive(
-    ::state_migration::__private::core::clone::Clone,
-    ::state_migration::__private::core::marker::Copy,
-    ::state_migration::__private::core::fmt::Debug
-)]
 ///The migration by [`move`], found at link time.
 struct MoveMigration;
 #[allow(deprecated, non_local_definitions)]
@@ -25,6 +20,7 @@ const _: () = {
         __state_migration::Inferred<__StateMigrationTo>,
     > for __state_migration::Inferred<__StateMigrationFrom> {}
     use __state_migration::probes::*;
+    ::state_migration::__private::values!(MoveMigration, "MoveMigration");
     impl __state_migration::Annotated for MoveMigration {
         type From = __state_migration::Inferred<__StateMigrationFrom>;
         type To = __state_migration::Inferred<__StateMigrationTo>;

@@ -12,11 +12,6 @@
 pub(crate) fn order_v1_to_v2(old: StateV1) -> StateV2 {
     StateV2 { cents: old.euro * 100 }
 }
-#[crate::facade::__private::core::prelude::v1::derive(
-    crate::facade::__private::core::clone::Clone,
-    crate::facade::__private::core::marker::Copy,
-    crate::facade::__private::core::fmt::Debug
-)]
 ///The migration by [`order_v1_to_v2`], found at link time.
 pub(crate) struct Back;
 #[allow(deprecated, non_local_definitions)]
@@ -25,6 +20,7 @@ const _: () = {
     type __StateMigrationFrom = orders::V2;
     type __StateMigrationTo = orders::V1;
     use __state_migration::probes::*;
+    crate::facade::__private::values!(Back, "Back");
     impl __state_migration::Annotated for Back {
         type From = __state_migration::Inferred<__StateMigrationFrom>;
         type To = __state_migration::Inferred<__StateMigrationTo>;

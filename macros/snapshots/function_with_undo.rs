@@ -10,11 +10,6 @@
 fn order_v2_to_v1(new: StateV2) -> Result<StateV1, String> {
     Err(String::new())
 }
-#[::state_migration::__private::core::prelude::v1::derive(
-    ::state_migration::__private::core::clone::Clone,
-    ::state_migration::__private::core::marker::Copy,
-    ::state_migration::__private::core::fmt::Debug
-)]
 ///The migration by [`order_v2_to_v1`], found at link time.
 struct OrderV2ToV1Migration;
 #[allow(deprecated, non_local_definitions)]
@@ -25,6 +20,7 @@ const _: () = {
     impl __state_migration::OneUndoTo<__state_migration::Inferred<__StateMigrationTo>>
     for __state_migration::Inferred<__StateMigrationFrom> {}
     use __state_migration::probes::*;
+    ::state_migration::__private::values!(OrderV2ToV1Migration, "OrderV2ToV1Migration");
     impl __state_migration::Annotated for OrderV2ToV1Migration {
         type From = __state_migration::Inferred<__StateMigrationFrom>;
         type To = __state_migration::Inferred<__StateMigrationTo>;

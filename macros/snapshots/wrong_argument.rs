@@ -12,13 +12,9 @@
 pub(crate) fn order_v1_to_v2(old: StateV1) -> StateV2 {
     StateV2 { cents: old.euro * 100 }
 }
-#[::state_migration::__private::core::prelude::v1::derive(
-    ::state_migration::__private::core::clone::Clone,
-    ::state_migration::__private::core::marker::Copy,
-    ::state_migration::__private::core::fmt::Debug
-)]
 ///The migration by [`order_v1_to_v2`], found at link time.
 pub(crate) struct ToCents;
+::state_migration::__private::values!(ToCents, "ToCents");
 #[allow(deprecated, non_local_definitions)]
 const _: () = {
     use ::state_migration::__private as __state_migration;

@@ -91,22 +91,16 @@ pub fn state_migration(
     pipeline::state_migration(args.into(), item.into()).into()
 }
 
-/// Puts generated code after the generated struct, and attributes before it. They are passed
-/// as the arguments, the attributes in a group: in an `impl`, where neither is allowed, the
-/// struct is then the only error, and so is a path of another crate here. Used by generated
-/// code only.
+/// Puts generated code after the generated struct. The code is passed as the arguments:
+/// in an `impl`, where neither is allowed, the struct is then the only error. Used by
+/// generated code only.
 #[doc(hidden)]
 #[proc_macro_attribute]
 pub fn followed_by(
     code: proc_macro::TokenStream,
     item: proc_macro::TokenStream,
 ) -> proc_macro::TokenStream {
-    let mut code = code.into_iter();
-    let attributes = match code.next() {
-        Some(proc_macro::TokenTree::Group(attributes)) => attributes.stream(),
-        _ => proc_macro::TokenStream::new(),
-    };
-    attributes.into_iter().chain(item).chain(code).collect()
+    item.into_iter().chain(code).collect()
 }
 
 /// Puts generated code in the place of a struct, for the same reason. Used by generated

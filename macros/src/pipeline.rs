@@ -205,4 +205,13 @@ mod tests {
         let in_a_trait = "fn order_v1_to_v2(self);";
         assert!(!expanded(ARGS, in_a_trait).contains("OneMigrationTo"));
     }
+
+    #[test]
+    fn the_struct_of_a_function_without_documentation_has_none() {
+        let hidden = |item: &str| expanded(ARGS, item).matches("# [doc (hidden)]").count();
+        let function = "fn order_v1_to_v2(old: StateV1) -> StateV2 { StateV2 }";
+        assert_eq!(hidden(function), 0);
+        assert_eq!(hidden(&format!("#[doc(hidden)] {function}")), 2);
+        assert_eq!(hidden(&format!("/// Hidden.\n{function}")), 0);
+    }
 }

@@ -6,9 +6,8 @@ use std::collections::BTreeSet;
 use std::path::Path;
 use std::{env, fs};
 
-use proc_macro2::{TokenStream, TokenTree};
-use syn::parse::Parser;
-use syn::{Attribute, File, Item, Meta};
+use proc_macro2::TokenStream;
+use syn::{File, Item, Meta};
 
 use crate::pipeline;
 
@@ -187,31 +186,20 @@ fn unfold(file: &mut File) {
     let mut items = Vec::new();
     for mut item in std::mem::take(&mut file.items) {
         let mut code = TokenStream::new();
-        let (mut is_replaced, mut more) = (false, Vec::new());
+        let mut is_replaced = false;
         if let Item::Struct(generated) = &mut item {
             generated.attrs.retain(|attribute| {
                 let last = attribute.path().segments.last();
                 let name = last.map(|last| last.ident.to_string()).unwrap_or_default();
                 match &attribute.meta {
                     Meta::List(list) if name == "followed_by" || name == "replaced_by" => {
+                        code.extend(list.tokens.clone());
                         is_replaced = name == "replaced_by";
-                        let mut tokens = list.tokens.clone().into_iter();
-                        if let (false, Some(TokenTree::Group(attributes))) =
-                            (is_replaced, tokens.next())
-                        {
-                            let attributes =
-                                Attribute::parse_outer.parse2(attributes.stream()).unwrap();
-                            more.extend(attributes);
-                            code.extend(tokens);
-                        } else {
-                            code.extend(list.tokens.clone());
-                        }
                         false
                     }
                     _ => true,
                 }
             });
-            generated.attrs.splice(0..0, more);
         }
         if !is_replaced {
             items.push(item);

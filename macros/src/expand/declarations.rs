@@ -1,11 +1,11 @@
 //! The code of `no_migration!` and `register_workflow!`.
 
-use proc_macro2::{TokenStream, TokenTree};
+use proc_macro2::{Delimiter, Group, TokenStream, TokenTree};
 use quote::{format_ident, quote};
 use syn::Type;
 
 use crate::expand::edge::stand_in;
-use crate::expand::spans::{block, item, location, outermost, runtime};
+use crate::expand::spans::{at, block, ends, item, location, outermost, runtime};
 use crate::parse::declarations::{NoMigration, Register};
 
 pub(crate) fn no_migration(declaration: &NoMigration) -> TokenStream {
@@ -15,15 +15,15 @@ pub(crate) fn no_migration(declaration: &NoMigration) -> TokenStream {
         reason,
     } = declaration;
     let at = located(version, "no_migration!");
-    let known = |version| quote!(no_migration::<#version>(#reason, #at));
-    submitted(krate, submit(0, version, known))
+    let submission = submit(0, version, &quote!(no_migration), quote!(#reason, #at));
+    submitted(krate, submission)
 }
 
 pub(crate) fn register(declaration: &Register) -> TokenStream {
     let Register { krate, versions } = declaration;
     let versions = versions.iter().enumerate().map(|(index, version)| {
         let at = located(version, "register_workflow!");
-        submit(index, version, |version| quote!(workflow::<#version>(#at)))
+        submit(index, version, &quote!(workflow), at)
     });
     submitted(krate, versions.collect())
 }
@@ -37,14 +37,22 @@ fn located(version: &Type, what: &str) -> TokenStream {
 fn submit(
     index: usize,
     version: &Type,
-    known: impl FnOnce(TokenStream) -> TokenStream,
+    function: &TokenStream,
+    arguments: TokenStream,
 ) -> TokenStream {
     let runtime = runtime();
     let name = format_ident!("__StateMigrationVersion{index}");
-    let known = known(stand_in(version, &name));
+    let of = stand_in(version, &name);
+    // A mistake in the version is shown at its type.
+    let (call, close) = (
+        at(version, quote!(#runtime::VersionRegistration::#function::<)),
+        at(version, quote!(>)),
+    );
+    let mut arguments = Group::new(Delimiter::Parenthesis, arguments);
+    arguments.set_span(ends(version).1);
     quote! {
         type #name = #version;
-        #runtime::inventory::submit! { #runtime::VersionRegistration::#known }
+        #runtime::inventory::submit! { #call #of #close #arguments }
     }
 }
 

@@ -8,7 +8,7 @@ use crate::expand::edge::{Edge, inferred};
 use crate::expand::fingerprint::fingerprint;
 use crate::expand::marker::marked;
 use crate::expand::spans::{at, end, macros, outermost, runtime, start};
-use crate::expand::unit_struct::{annotated, defined_at, derived, doc, migration_name};
+use crate::expand::unit_struct::{annotated, defined_at, doc, migration_name, values};
 use crate::parse::args::Args;
 
 /// The function with its migration.
@@ -87,9 +87,12 @@ fn migration(args: &Args, function: &Function, fingerprint: u64) -> TokenStream 
         &quote!(registration::<#migration>()),
         &quote!(<#migration as #runtime::Annotated>::FACTS.link()),
     );
+    let values = values(krate, &migration);
     // rustc does not report unused imports that a macro generated.
     let code = quote! {
         use #runtime::probes::*;
+
+        #values
 
         #annotated
 
@@ -101,11 +104,10 @@ fn migration(args: &Args, function: &Function, fingerprint: u64) -> TokenStream 
     let (place, behind) = (start(derived_from), end(derived_from));
     let hidden = function.is_hidden.then(|| quote!(#[doc(hidden)]));
     let documented = quote_spanned!(place=> #[doc = #doc]);
-    let derived = derived(krate);
     let semicolon = quote_spanned!(behind=> ;);
     let generated = quote_spanned!(place=> #visibility struct #migration #semicolon);
     // rustc resolves this path before all others, so that a wrong `crate` is one error,
     // at its last token.
     let followed_by = quote_spanned!(outermost(krate).1=> __private::followed_by);
-    quote!(#[#krate::#followed_by({ #derived } #code)] #documented #hidden #generated)
+    quote!(#[#krate::#followed_by(#code)] #documented #hidden #generated)
 }

@@ -59,15 +59,11 @@ pub(crate) fn annotated(
     }
 }
 
-/// The derive of `Clone`, `Copy` and `Debug`, with paths that nothing in scope can
-/// change: `core` and `derive` may have other meanings here.
-pub(crate) fn derived(krate: &impl ToTokens) -> TokenStream {
-    let core = quote!(#krate::__private::core);
-    quote! {
-        #[#core::prelude::v1::derive(
-            #core::clone::Clone, #core::marker::Copy, #core::fmt::Debug
-        )]
-    }
+/// `Clone`, `Copy` and `Debug` for the struct. A macro of the runtime costs the compiler
+/// less than derives or generated implementations.
+pub(crate) fn values(krate: &impl ToTokens, migration: &Ident) -> TokenStream {
+    let (macros, shown) = (macros(krate), migration.unraw().to_string());
+    quote!(#macros::values!(#migration, #shown);)
 }
 
 /// The name of the struct: `order_v1_to_v2` gives `OrderV1ToV2Migration`. If the first

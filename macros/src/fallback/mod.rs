@@ -16,7 +16,7 @@ use crate::expand::edge::Edge;
 use crate::expand::function::lints;
 use crate::expand::marker::marked;
 use crate::expand::spans::{block, runtime};
-use crate::expand::unit_struct::{annotated, defined_at, derived, doc, migration_name};
+use crate::expand::unit_struct::{annotated, defined_at, doc, migration_name, values};
 use crate::parse::args::{Args, Details};
 use crate::parse::keys::KeyValues;
 
@@ -54,8 +54,8 @@ pub(crate) fn with_item(
                     quote!(#code #used)
                 },
             );
-            let derived = derived(&krate);
-            let followed_by = quote!(#[#krate::__private::followed_by({ #derived } #code)]);
+            let values = values(&krate, &name);
+            let followed_by = quote!(#[#krate::__private::followed_by(#values #code)]);
             (item, Some(followed_by))
         }
         // The uses are in the function, because a constant may not be allowed beside it.

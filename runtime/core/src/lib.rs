@@ -76,6 +76,7 @@ pub use state_migration_macros::state_migration;
 pub mod __private {
     pub use core;
 
+    pub use crate::__values as values;
     pub use inventory;
     pub use state_migration_macros::{
         followed_by, identity_migration, migration_chain, no_migration, register_workflow,

@@ -157,3 +157,28 @@ macro_rules! predicate {
         )
     };
 }
+
+/// `Clone`, `Copy` and `Debug` for a generated unit struct. Used by generated code only.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __values {
+    ($name:ident, $shown:literal) => {
+        #[automatically_derived]
+        impl $crate::__private::core::clone::Clone for $name {
+            fn clone(&self) -> Self {
+                *self
+            }
+        }
+        #[automatically_derived]
+        impl $crate::__private::core::marker::Copy for $name {}
+        #[automatically_derived]
+        impl $crate::__private::core::fmt::Debug for $name {
+            fn fmt(
+                &self,
+                __state_migration_f: &mut $crate::__private::core::fmt::Formatter<'_>,
+            ) -> $crate::__private::core::fmt::Result {
+                __state_migration_f.write_str($shown)
+            }
+        }
+    };
+}

@@ -54,6 +54,7 @@ pub struct VersionRegistration {
 impl VersionRegistration {
     /// Registers a workflow.
     #[must_use]
+    #[track_caller]
     pub const fn workflow<W: Workflow>(defined_at: SourceLocation) -> Self {
         assert!(!W::NAME.is_empty(), "{}", NO_NAME);
         assert!(!W::VERSION.is_empty(), "{}", NO_VERSION);
@@ -63,6 +64,7 @@ impl VersionRegistration {
     /// Registers a workflow whose processes stay where they are, with the
     /// reason.
     #[must_use]
+    #[track_caller]
     pub const fn no_migration<W: Workflow>(
         reason: &'static str,
         defined_at: SourceLocation,

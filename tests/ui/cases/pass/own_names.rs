@@ -6,6 +6,13 @@
 // Nothing in it is what `core` has.
 extern crate serde as core;
 
+// Generated code has patterns that such constants would match.
+#[allow(non_upper_case_globals)]
+const __f: u8 = 1;
+#[allow(non_upper_case_globals)]
+const __state: u8 = __f + 1;
+const _: u8 = __state;
+
 use serde::{Deserialize, Serialize};
 use state_migration::{
     EventPayload, MigrationRegistry, StateMigration, Workflow, identity_migration,

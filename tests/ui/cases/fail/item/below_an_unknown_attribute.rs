@@ -1,0 +1,11 @@
+use state_migration::state_migration;
+
+include!("../../workflows.rs");
+
+#[instrument]
+#[state_migration(from = OrderV1, to = OrderV2)]
+fn order_v1_to_v2(_: StateV1) -> StateV2 {
+    StateV2
+}
+
+fn main() {}
