@@ -682,7 +682,7 @@ impl Execution<'_> {
             };
             match next {
                 Some(None) => return,
-                Some(Some(WorkerMessage::Done(done))) => self.add(done).await,
+                Some(Some(WorkerMessage::Done(done))) => self.add(*done).await,
                 Some(Some(WorkerMessage::Broken(error))) => {
                     // Each worker reports what ends the whole run.
                     if passed.broken && error.subject == Subject::Run {

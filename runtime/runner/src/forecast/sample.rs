@@ -210,7 +210,7 @@ impl Tried {
     async fn listen(&mut self, messages: &mut mpsc::Receiver<WorkerMessage>) {
         while let Some(message) = messages.recv().await {
             match message {
-                WorkerMessage::Done(done) => self.add(done),
+                WorkerMessage::Done(done) => self.add(*done),
                 // A page that cannot be read.
                 WorkerMessage::Broken(error) => self.fail(error),
             }

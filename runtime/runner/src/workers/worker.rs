@@ -35,7 +35,7 @@ const TOGETHER_TIME: Duration = Duration::from_secs(1);
 
 /// A message of a worker to the main task.
 pub(crate) enum WorkerMessage {
-    Done(Done),
+    Done(Box<Done>),
     /// The worker had to stop; the rest of the range is left to another execution.
     Broken(MigrationError),
 }
@@ -311,7 +311,7 @@ impl Worker {
         flushed.map_err(|error| Stop::Broken { from, error })?;
         for done in waiting {
             // Fails only if the run was dropped.
-            let sent = self.sender.send(WorkerMessage::Done(done)).await;
+            let sent = self.sender.send(WorkerMessage::Done(Box::new(done))).await;
             sent.map_err(|_| Stop::Ended)?;
         }
         Ok(())
