@@ -15,3 +15,4 @@ mod races;
 mod readme;
 mod round_trip;
 mod torture;
+mod two_versions;

@@ -11,6 +11,6 @@ fn a_program_without_migrations_is_told_what_to_write() {
     assert_eq!(error.problems(), [Problem::NothingLinked]);
     assert_eq!(
         error.to_string(),
-        "no migrations are linked into this program; a crate that is never named in the source is not linked, so add `use my_domain as _;` with the name of the crate that has the migrations"
+        "no migrations are linked into this program; a crate that is never named in the source is not linked, so add `use my_domain as _;` with the name of the crate that has the migrations (of a static library, a linker takes them only with `--whole-archive`)"
     );
 }

@@ -165,7 +165,7 @@ impl fmt::Display for Problem {
         match self {
             Self::NothingLinked => write!(
                 f,
-                "no migrations are linked into this program; a crate that is never named in the source is not linked, so add `use my_domain as _;` with the name of the crate that has the migrations"
+                "no migrations are linked into this program; a crate that is never named in the source is not linked, so add `use my_domain as _;` with the name of the crate that has the migrations (of a static library, a linker takes them only with `--whole-archive`)"
             ),
             Self::NotLinked { expected, known } => {
                 write!(f, "the expected migration {expected} is missing; ")?;
