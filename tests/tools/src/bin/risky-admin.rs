@@ -248,10 +248,14 @@ fn status(name: &str) -> u64 {
     number.and_then(|it| it.parse().ok()).unwrap_or_default()
 }
 
-/// Prints what is durable.
+/// Prints what is durable, and whether suspects are still tried.
 async fn tell(control: RunControl) {
     let mut progress = control.watch();
     while let Some(progress) = progress.next().await {
-        println!("durable {}", progress.counts.migrated);
+        let what = match progress.suspects {
+            0 => "durable",
+            _ => "trying",
+        };
+        println!("{what} {}", progress.counts.migrated);
     }
 }

@@ -69,8 +69,8 @@ impl Service {
         Self { child, lines }
     }
 
-    /// Reads until this many parcels are migrated, some of them by this program; `false`
-    /// if the service ended before.
+    /// Reads until this many parcels are migrated, some of them by this program after it has
+    /// tried its suspects; `false` if the service ended before.
     pub(crate) fn durable(&mut self, parcels: u64) -> bool {
         let mut before = None;
         for line in self.lines.by_ref() {
@@ -89,7 +89,9 @@ impl Service {
     /// Reads until the run has begun.
     pub(crate) fn begun(&mut self) {
         let begun = self.lines.by_ref().map(Result::unwrap);
-        let mut begun = begun.filter(|line| line.starts_with("durable "));
+        let is_of_a_run =
+            |line: &String| line.starts_with("durable ") || line.starts_with("trying ");
+        let mut begun = begun.filter(is_of_a_run);
         assert!(begun.next().is_some());
     }
 
