@@ -32,7 +32,7 @@ fn cargo_refuses_two_versions_of_the_runtime_in_one_program() {
         write("src/lib.rs", String::new());
         fs::copy(root.join("Cargo.lock"), folder.path().join("Cargo.lock")).unwrap();
         let cargo = Command::new(env!("CARGO"))
-            .args(["metadata", "--offline", "--format-version", "1"])
+            .args(["update", "--workspace", "--offline"])
             .current_dir(folder.path())
             .output()
             .unwrap();
