@@ -448,7 +448,7 @@ impl RunControl {
     }
 
     /// Names the store of a run, whose storage may be in trouble.
-    pub(crate) fn is_over(&self, run_store: &Arc<dyn TransactionalStore>) {
+    pub(crate) fn runs_over(&self, run_store: &Arc<dyn TransactionalStore>) {
         let mut store = self
             .inner
             .store

@@ -122,7 +122,7 @@ pub(crate) async fn run(
         on_open: RunCounts::default(),
         is_damaged: false,
     };
-    run.control.is_over(&execution.context.store);
+    run.control.runs_over(&execution.context.store);
     let _alive = run_log.as_ref().map(|run_log| run_log.alive());
     let in_user_code = match &run_log {
         Some(run_log) => run_log.in_user_code(),
