@@ -102,7 +102,8 @@ pub trait DueFilter: Send + Sync {
 pub enum DueOf {
     /// A range of streams; the versions of the filter apply.
     Range(StreamRange),
-    /// These streams, sorted and without duplicates, whatever their versions.
+    /// These streams, whatever their versions. A store rejects streams that are not
+    /// sorted, or not unique, with [`ErrorKind::Invalid`].
     Streams(Vec<StreamId>),
 }
 
@@ -444,7 +445,8 @@ pub trait TransactionalStore: EventStore {
     /// instant, and if the store can do that, so are all processes of a page.
     ///
     /// # Errors
-    /// The store could not be read.
+    /// [`ErrorKind::Invalid`]: the requested streams are not sorted or not unique; or
+    /// the store could not be read.
     async fn read_due(&self, request: DueRequest) -> Result<DuePage, Error>;
 
     /// Commits a batch if all its expectations hold. This may return before the
