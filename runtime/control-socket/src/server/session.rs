@@ -39,6 +39,9 @@ const PROGRESS_EVERY: Duration = Duration::from_millis(100);
 /// connection.
 const AT_LEAST_EVERY: Duration = Duration::from_secs(5);
 
+/// Time for the end of a client to be seen that has sent a request and left.
+const IS_GONE_WITHIN: Duration = Duration::from_millis(20);
+
 /// A connected client.
 pub(crate) struct Session {
     service: Arc<Service>,
@@ -147,6 +150,19 @@ impl Session {
     }
 
     async fn answer(&mut self, request: Request) -> Result<(), Disconnected> {
+        // A client may have left before its request was read, and then believes that the
+        // service did not answer.
+        if matches!(
+            request,
+            Request::Pause(_)
+                | Request::Unpause(_)
+                | Request::Cancel(_)
+                | Request::Throttle { .. }
+                | Request::Hold(_)
+                | Request::Release(_)
+        ) {
+            self.unless_gone(sleep(IS_GONE_WITHIN)).await?;
+        }
         let told = match request {
             Request::Status => Ok(()),
             Request::Pause(by) => in_progress(self.signed(by).pause_this(true)),

@@ -507,6 +507,25 @@ async fn a_service_that_closes_leaves_a_run_that_can_be_resumed() {
     assert_eq!(report.migrated, JOBS as usize);
 }
 
+/// To see it fail: do not look whether the client is there before a request is carried out.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_client_requested_that_has_left_is_not_carried_out() {
+    let service = service(MemoryStore::new(), 4, slow()).await;
+    let path = &service.path;
+    for per_second in [7, 8] {
+        let mut client = Client::new(path).await;
+        let throttle = json!({"request": "throttle", "per_second": per_second});
+        client.ask(throttle).await;
+        drop(client);
+    }
+    sleep(Duration::from_millis(300)).await;
+    let status = ask(path, json!({"request": "status"})).await;
+    assert_eq!(status["per_second"], Value::Null, "{status}");
+    let throttle = json!({"request": "throttle", "per_second": 9});
+    let status = ask(path, throttle).await;
+    assert_eq!(status["per_second"], 9, "{status}");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_client_that_is_there_before_the_service_is_answered_then() {
     let folder = tempfile::tempdir().unwrap();
