@@ -10,9 +10,9 @@ use bytes::Bytes;
 use state_migration::{
     Appended, Batch, Commit, DueFilter, DueOf, DuePage, DueRequest, Error, ErrorKind, Event,
     EventStore, Expected, ExpectedSequence, Head, Hold, MemoryStore, NewEvent, Partitioning,
-    Presence, ProcessIdentity, ProcessRegistry, ReadPoint, RegistryKey, RowWrite, RunId, Snapshot,
-    SnapshotStore, Stale, StoreId, StreamId, StreamRange, TenantId, TransactionalStore, WorkflowId,
-    conformance, is_reserved,
+    Presence, ProcessId, ProcessIdentity, ProcessRegistry, ReadPoint, RegistryKey, RowWrite, RunId,
+    Snapshot, SnapshotStore, Stale, StoreId, StreamId, StreamRange, TenantId, TransactionalStore,
+    WorkflowId, conformance, is_reserved,
 };
 use state_migration_tests::faulty::Faulty;
 use state_migration_tests::stores::OnDisk;
@@ -96,6 +96,8 @@ enum Defect {
     SavesAtEveryVersion,
     UsesASnapshotAfterTheLastEvent,
     ForgetsAPresentVersion,
+    KeepsTheKeysOfOthers,
+    DoesNotFinishWhatIsHeld,
 }
 
 /// The record of a hold that no rule looks at.
@@ -377,6 +379,13 @@ impl TransactionalStore for Defective {
                 }
                 Ok(commit)
             }
+            Defect::DoesNotFinishWhatIsHeld if batch.finished.iter().any(|it| it.head.held) => {
+                let held = batch.finished.iter().filter(|it| it.head.held);
+                Ok(Commit::Stale(Stale {
+                    streams: held.map(|it| it.stream.clone()).collect(),
+                    rows: vec![],
+                }))
+            }
             Defect::ForgetsAPresentVersion => {
                 other.present = vec![];
                 self.inner.commit(&other).await
@@ -533,6 +542,19 @@ impl ProcessRegistry for Defective {
         let identity = found.as_ref().unwrap_or(identity);
         self.inner.remove(tenant, key, identity).await
     }
+    async fn keys_of(
+        &self,
+        tenant: &TenantId,
+        process: &ProcessId,
+    ) -> Result<Vec<RegistryKey>, Error> {
+        if !self.has(Defect::KeepsTheKeysOfOthers) {
+            return self.inner.keys_of(tenant, process).await;
+        }
+        let entries = self.entries.lock().unwrap();
+        let of_it = entries.iter();
+        let of_it = of_it.filter(|((of, _), it)| of == tenant && it.process_id() == process);
+        Ok(of_it.map(|((_, key), _)| key.clone()).collect())
+    }
     fn store_id(&self) -> Option<StoreId> {
         ProcessRegistry::store_id(&self.inner)
     }
@@ -596,6 +618,11 @@ async fn the_suite_names_the_rule_that_a_defective_transactional_store_breaks() 
         (SavesAtEveryVersion, old_code),
         (UsesASnapshotAfterTheLastEvent, snapshot),
         (ForgetsAPresentVersion, listed),
+        (KeepsTheKeysOfOthers, old_code),
+        (
+            DoesNotFinishWhatIsHeld,
+            "a process that is marked as finished stays finished until its next event",
+        ),
         (EndsPagesTooEarly, pages),
         (SkipsWhatItDidNotRead, pages),
         (ReadsHeadsAfterEvents, instant),

@@ -76,7 +76,13 @@ impl Service {
             in_progress: status.in_progress,
             dry_run: progress.dry_run,
             state: (progress.run.is_some() || status.in_progress).then_some(progress.state),
-            interrupted: false,
+            // The run has lost its store.
+            interrupted: !status.in_progress
+                && progress.run.is_some()
+                && matches!(
+                    progress.state,
+                    RunState::Planned | RunState::Running | RunState::Paused
+                ),
             pausing: status.pausing,
             throttle: status.per_second.map(std::num::NonZeroU32::get),
             migrated: progress.counts.migrated,

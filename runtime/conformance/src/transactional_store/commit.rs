@@ -301,7 +301,20 @@ pub(crate) async fn finished(store: &dyn TransactionalStore) -> Checked {
         wanted.clone(),
     )?;
     Change::HoldAndRelease.make(store, stream).await?;
-    same_head("the head after a hold and a release", head().await?, wanted)?;
+    same_head(
+        "the head after a hold and a release",
+        head().await?,
+        wanted.clone(),
+    )?;
+    Change::Hold.make(store, stream).await?;
+    Change::Finish.make(store, stream).await?;
+    (wanted.held, wanted.finished_by) = (true, Some(Fingerprint::new(3)));
+    same_head(
+        "the head of a held process that is marked as finished",
+        head().await?,
+        wanted,
+    )?;
+    Change::Release.make(store, stream).await?;
     Change::Append.make(store, stream).await?;
     let wanted = Head::of(2, v1.clone());
     same_head("the head after another event", head().await?, wanted)?;

@@ -5,8 +5,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use futures_util::future::join;
 use state_migration_core::{
-    Error, ErrorKind, ExpectedSequence, ProcessIdentity, ProcessRegistry, Snapshot, SnapshotStore,
-    StreamId, TenantId, TransactionalStore, WorkflowId,
+    Error, ErrorKind, ExpectedSequence, ProcessIdentity, ProcessRegistry, RegistryKey, Snapshot,
+    SnapshotStore, StreamId, TenantId, TransactionalStore, WorkflowId,
 };
 
 use crate::process_registry::all_kinds;
@@ -241,6 +241,14 @@ pub(crate) async fn older_code(
     registry.remove(&tenant, &other_key, &of(&v2)?).await?;
     let found = registry.lookup(&tenant, &other_key).await?;
     same("the entry after a removal by v2", &found, &None)?;
+
+    // Its own key belongs to another process now, and the other key was removed.
+    let left = registry.keys_of(&tenant, &process("p")?).await?;
+    let default = RegistryKey::Process(process("p")?);
+    holds(
+        &format!("the list of keys is {left:?}, after all of them were replaced or removed"),
+        left.is_empty() || left == [default],
+    )?;
 
     let new = snapshot(p, 2, &v2);
     snapshots.save(&new).await?;

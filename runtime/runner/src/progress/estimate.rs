@@ -17,6 +17,10 @@ use crate::run::{RunCounts, RunState};
 /// Window over which the rate is measured.
 const WINDOW: Duration = Duration::from_secs(10);
 
+/// The same for heads. A range of processes that are up to date is passed in an instant, and
+/// says nothing of those that are due.
+const WINDOW_OF_HEADS: Duration = Duration::from_secs(3);
+
 /// Minimum interval between two samples. Processes that arrive together are one sample, so
 /// that the memory of a gauge does not depend on the rate.
 const APART: Duration = Duration::from_millis(100);
@@ -103,7 +107,10 @@ impl Meter {
             ..Gauge::default()
         };
         all.begin(now);
-        let mut heads = Gauge::default();
+        let mut heads = Gauge {
+            window: WINDOW_OF_HEADS,
+            ..Gauge::default()
+        };
         heads.begin(now);
         Self {
             heads,
@@ -270,14 +277,26 @@ impl Meter {
 }
 
 /// Rate and expected total of the run, of one workflow, or of the heads.
-#[derive(Default)]
 struct Gauge {
+    /// Window over which the rate is measured.
+    window: Duration,
     /// Number visited.
     seen: u64,
     /// Expected total, as estimated when it was determined.
     all: Option<u64>,
     /// Recent samples: time and number visited.
     lately: VecDeque<(Instant, u64)>,
+}
+
+impl Default for Gauge {
+    fn default() -> Self {
+        Self {
+            window: WINDOW,
+            seen: 0,
+            all: None,
+            lately: VecDeque::new(),
+        }
+    }
 }
 
 impl Gauge {
@@ -317,7 +336,7 @@ impl Gauge {
     /// The recent rate per second.
     #[allow(clippy::cast_precision_loss)]
     fn rate(&mut self, now: Instant) -> f64 {
-        let (lately, done) = (&mut self.lately, self.seen);
+        let (lately, done, window) = (&mut self.lately, self.seen, self.window);
         // The last sample but one stays `APART` before the last, which moves on until then.
         let before_last = lately.len().checked_sub(2).map(|at| lately[at].0);
         let is_close = before_last.is_some_and(|before| now.duration_since(before) < APART);
@@ -325,7 +344,7 @@ impl Gauge {
             lately.pop_back();
         }
         lately.push_back((now, done));
-        let is_old = |(at, _): &(Instant, u64)| now.duration_since(*at) > WINDOW;
+        let is_old = |(at, _): &(Instant, u64)| now.duration_since(*at) > window;
         while lately.len() > 2 && lately.front().is_some_and(is_old) {
             lately.pop_front();
         }
@@ -471,7 +490,7 @@ mod tests {
         assert!((9_900.0..10_100.0).contains(&of_it.per_second), "{of_it:?}");
         for gauge in [&meter.all, &meter.heads, &meter.of_each[0]] {
             assert!(
-                (50..=110).contains(&gauge.lately.len()),
+                (25..=110).contains(&gauge.lately.len()),
                 "{}",
                 gauge.lately.len()
             );
