@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 use state_migration_control_socket::protocol::{self, Request};
-use state_migration_runner::RunState;
+use state_migration_runner::{Progress, RunState};
 
 use crate::commands::status::{Version, any_outdated, version_table, versions};
 use crate::context::Context;
@@ -60,6 +60,16 @@ pub(crate) struct Service {
     next: Vec<String>,
 }
 
+/// Whether the last run of a service ended because it could not use its store any more.
+fn has_lost_its_store(status: &protocol::Status) -> bool {
+    let Progress { run, state, .. } = &status.progress;
+    let is_open = matches!(
+        state,
+        RunState::Planned | RunState::Running | RunState::Paused
+    );
+    !status.in_progress && run.is_some() && is_open
+}
+
 impl Service {
     pub fn new(context: &Context, status: &protocol::Status) -> Self {
         let progress = &status.progress;
@@ -76,13 +86,7 @@ impl Service {
             in_progress: status.in_progress,
             dry_run: progress.dry_run,
             state: (progress.run.is_some() || status.in_progress).then_some(progress.state),
-            // The run has lost its store.
-            interrupted: !status.in_progress
-                && progress.run.is_some()
-                && matches!(
-                    progress.state,
-                    RunState::Planned | RunState::Running | RunState::Paused
-                ),
+            interrupted: has_lost_its_store(status),
             pausing: status.pausing,
             throttle: status.per_second.map(std::num::NonZeroU32::get),
             migrated: progress.counts.migrated,
@@ -299,4 +303,34 @@ pub(crate) async fn blocking_run(
     let latest = latest.await.ok();
     let run = latest.as_ref().and_then(LatestRuns::interrupted);
     Ok(run.and_then(|run| Some((run.note()?, format!("resume {}", run.number)))))
+}
+
+#[cfg(test)]
+mod tests {
+    use state_migration_core::RunId;
+
+    use super::*;
+
+    #[test]
+    fn a_run_that_ended_and_is_not_over_has_lost_its_store() {
+        let mut status = protocol::Status {
+            in_progress: false,
+            pausing: false,
+            per_second: None,
+            progress: Progress::default(),
+        };
+        // No run yet.
+        assert!(!has_lost_its_store(&status));
+        status.progress.run = Some(RunId::random());
+        for (state, in_progress, lost) in [
+            (RunState::Running, false, true),
+            (RunState::Paused, false, true),
+            (RunState::Running, true, false),
+            (RunState::Cancelled, false, false),
+            (RunState::DoneWithErrors, false, false),
+        ] {
+            (status.progress.state, status.in_progress) = (state, in_progress);
+            assert_eq!(has_lost_its_store(&status), lost, "{state} {in_progress}");
+        }
+    }
 }
