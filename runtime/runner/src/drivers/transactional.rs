@@ -286,14 +286,9 @@ impl Execution<'_> {
     async fn permit_one(&mut self) -> Option<ChunkGuard> {
         let mut changes = self.run.control.changes();
         loop {
-            let in_progress = self.context.in_progress.clone();
-            if let Some(state) = self.run.control.state(&in_progress)
-                && !self.meter.is(state)
-            {
-                self.record_state(state).await;
-            }
-            self.record_requests().await;
-            let permit = pin!(self.run.control.permit_chunk(1, &in_progress));
+            self.record_changes(true).await;
+            let in_progress = &self.context.in_progress;
+            let permit = pin!(self.run.control.permit_chunk(1, in_progress));
             match select(permit, pin!(changes.next())).await {
                 Either::Left((ChunkPermit::Granted(chunk), _)) => return Some(chunk),
                 Either::Left((ChunkPermit::Cancelled, _)) => return None,
@@ -664,14 +659,7 @@ impl Execution<'_> {
         let mut idle = self.context.in_progress.changes();
         loop {
             // A worker sends its results before it deregisters its chunk.
-            let state = self.run.control.state(&self.context.in_progress);
-            if let Some(state) = state
-                && !self.meter.is(state)
-                && messages.is_empty()
-            {
-                self.record_state(state).await;
-            }
-            self.record_requests().await;
+            self.record_changes(messages.is_empty()).await;
             let next = {
                 let (change, rest) = (pin!(changes.next()), pin!(idle.changed()));
                 let changed = select(change, rest);
@@ -695,6 +683,16 @@ impl Execution<'_> {
                 None => {}
             }
         }
+    }
+
+    /// Records what was requested of the run, and its state if that has changed and
+    /// everything done is counted.
+    async fn record_changes(&mut self, is_counted: bool) {
+        let state = self.run.control.state(&self.context.in_progress);
+        if let Some(state) = state.filter(|state| is_counted && !self.meter.is(*state)) {
+            self.record_state(state).await;
+        }
+        self.record_requests().await;
     }
 
     /// Records what was requested of the run, and its limit if it has changed.

@@ -62,21 +62,12 @@ const ESTIMATED: usize = 4;
 impl Milestones {
     /// Number of ends in a range.
     fn count(&self, range: &StreamRange) -> usize {
-        let is_before = |bound: &Option<StreamId>| {
-            self.ends.partition_point(|end| match (end, bound) {
-                (Some(end), Some(bound)) => end <= bound,
-                (Some(_), None) => true,
-                (None, _) => false,
-            })
+        let up_to = |bound: &StreamId| {
+            let is_before = |end: &Option<StreamId>| end.as_ref().is_some_and(|end| end <= bound);
+            self.ends.partition_point(is_before)
         };
-        let from = match &range.after {
-            Some(_) => is_before(&range.after),
-            None => 0,
-        };
-        let to = match &range.through {
-            Some(_) => is_before(&range.through),
-            None => self.ends.len(),
-        };
+        let from = range.after.as_ref().map_or(0, up_to);
+        let to = range.through.as_ref().map_or(self.ends.len(), up_to);
         to.saturating_sub(from)
     }
 

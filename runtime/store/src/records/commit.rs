@@ -16,8 +16,7 @@ use crate::kv::{Kv, KvTxn};
 use crate::record::{self, Closing};
 use crate::records::due::OpenRead;
 use crate::records::{
-    ATTEMPTS, RecordStore, closing, closing_of, put_migration, read_head, record_arrivals,
-    rounds_of,
+    ATTEMPTS, RecordStore, closing, closing_of, put_events, read_head, record_arrivals, rounds_of,
 };
 
 /// How long the transaction that read a page can be used to commit it. The
@@ -148,7 +147,8 @@ async fn put<T: KvTxn>(txn: &mut T, batch: &Batch) -> Result<(), Error> {
         arrivals.entry(version).or_default();
     }
     for it in &batch.moves {
-        put_migration(txn, &it.stream, &it.head, &it.event, now)?;
+        let head = it.head.after_migration(&it.stream, &it.event)?;
+        put_events(txn, &it.stream, &head, std::slice::from_ref(&it.event), now)?;
         if it.update_registry {
             txn.put(
                 PerStream::PendingRegistryUpdate.key(&it.stream),

@@ -12,7 +12,7 @@ use crate::key::{self, PerStream};
 use crate::kv::{Kv, KvTxn};
 use crate::record;
 use crate::records::rows::Rows;
-use crate::records::{NotDurable, ROW, RecordStore, read_head, record_arrivals};
+use crate::records::{NotDurable, ROW, RecordStore, put_events, read_head, record_arrivals};
 
 /// Expected size of an event, in bytes.
 const EVENT: usize = 512;
@@ -35,7 +35,13 @@ impl<K: Kv> RecordStore<K> {
             .transact("an append to", stream.as_str(), |mut txn| async move {
                 let before = read_head(&txn, stream).await?;
                 let head = Head::after_append(before.as_ref(), stream, expected, events)?;
-                put_events(&mut txn, stream, before.as_ref(), &head, events).await?;
+                let last = before.as_ref().map_or(0, |before| before.sequence);
+                check_no_later_event(&txn, stream, last).await?;
+                let is_migration = head.baseline == Some(head.sequence);
+                if before.is_none() || is_migration {
+                    record_arrivals(&mut txn, &head.workflow_id, [stream]).await?;
+                }
+                put_events(&mut txn, stream, &head, events, Timestamp::now())?;
                 Ok((
                     txn,
                     Appended {
@@ -46,30 +52,6 @@ impl<K: Kv> RecordStore<K> {
             .await?;
         Ok(self.not_durable(appended, write))
     }
-}
-
-/// Puts events and the head that follows from them.
-async fn put_events<T: KvTxn>(
-    txn: &mut T,
-    stream: &StreamId,
-    before: Option<&Head>,
-    head: &Head,
-    events: &[NewEvent],
-) -> Result<(), Error> {
-    let last = before.map_or(0, |before| before.sequence);
-    check_no_later_event(txn, stream, last).await?;
-    let is_migration = head.baseline == Some(head.sequence);
-    if before.is_none() || is_migration {
-        record_arrivals(txn, &head.workflow_id, [stream]).await?;
-    }
-    let now = Timestamp::now();
-    for (event, sequence) in events.iter().zip(last + 1..) {
-        txn.put(
-            key::event(stream, sequence),
-            record::write_event(event, now)?,
-        )?;
-    }
-    txn.put(PerStream::Head.key(stream), record::write_head(head)?)
 }
 
 #[async_trait]

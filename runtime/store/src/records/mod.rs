@@ -211,20 +211,22 @@ fn decode_head(row: Bytes, stream: &StreamId) -> Result<Head, Error> {
     record::read_head(row).map_err(|bad| bad.of(format_args!("the head of stream {stream}")))
 }
 
-/// Puts the two rows that the migration of one process writes.
-fn put_migration<T: KvTxn>(
+/// Puts events at the end of a stream, and the head that ends with the last of them.
+fn put_events<T: KvTxn>(
     txn: &mut T,
     stream: &StreamId,
     head: &Head,
-    event: &NewEvent,
+    events: &[NewEvent],
     now: Timestamp,
 ) -> Result<(), Error> {
-    let head = head.after_migration(stream, event)?;
-    txn.put(
-        key::event(stream, head.sequence),
-        record::write_event(event, now)?,
-    )?;
-    txn.put(key::PerStream::Head.key(stream), record::write_head(&head)?)
+    let before = head.sequence.saturating_sub(events.len() as u64);
+    for (event, sequence) in events.iter().zip(before + 1..) {
+        txn.put(
+            key::event(stream, sequence),
+            record::write_event(event, now)?,
+        )?;
+    }
+    txn.put(key::PerStream::Head.key(stream), record::write_head(head)?)
 }
 
 /// Records that processes arrive at a version, by a birth or by a migration.
