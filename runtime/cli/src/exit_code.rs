@@ -4,7 +4,8 @@ use std::fmt;
 use std::process::ExitCode;
 
 use serde::Serialize;
-use state_migration_core::{Error, ErrorKind, RunId, StreamId};
+use state_migration_core::{Error, ErrorKind, FailureClass, MigrationError, RunId, StreamId};
+use state_migration_runner::RunState;
 use state_migration_store::is_no_store;
 
 use crate::shell_words;
@@ -20,6 +21,18 @@ pub(crate) enum Exit {
     Interrupted = 3,
     /// Refused: needs explicit confirmation.
     Refused = 4,
+}
+
+impl Exit {
+    /// The exit code for a run that was cancelled, paused or stopped by an error.
+    pub(crate) fn of_open_run(state: RunState, stopped_by: Option<&MigrationError>) -> Self {
+        match (state, stopped_by.map(|error| error.class)) {
+            (RunState::Cancelled | RunState::Paused, _) => Self::Interrupted,
+            // The store did not answer: what was committed is kept, as after a cancellation.
+            (_, Some(FailureClass::Unavailable)) => Self::Interrupted,
+            _ => Self::Environment,
+        }
+    }
 }
 
 impl From<Exit> for ExitCode {

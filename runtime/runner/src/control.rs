@@ -11,7 +11,7 @@ use futures_util::StreamExt;
 use futures_util::future::{Either, select};
 use futures_util::stream::{self, BoxStream};
 use serde::{Deserialize, Serialize};
-use state_migration_core::{RunId, Timestamp, TransactionalStore};
+use state_migration_core::{MigrationError, RunId, Timestamp, TransactionalStore};
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout_at};
 
@@ -59,6 +59,9 @@ pub struct Progress {
     /// What is wrong with the storage of a run without progress, if anything.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub trouble: Option<String>,
+    /// What stopped the run before its end.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stopped_by: Option<MigrationError>,
     /// Number of processes still to be tried alone, because they were in user code when a
     /// program ended.
     #[serde(default, skip_serializing_if = "is_zero")]
@@ -83,6 +86,7 @@ impl Default for Progress {
             time_left: None,
             idle: None,
             trouble: None,
+            stopped_by: None,
             suspects: 0,
             workflows: Vec::new(),
         }

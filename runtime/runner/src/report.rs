@@ -114,6 +114,18 @@ impl MigrationReport {
         self.error_count == 0
     }
 
+    /// What stopped the run before its end; `None` if it reached its end or was cancelled.
+    #[must_use]
+    pub fn stopped_by(&self) -> Option<&MigrationError> {
+        match self.state {
+            Some(RunState::Planned | RunState::Running) => {
+                let mut errors = self.errors.iter();
+                errors.find(|error| error.subject.stream().is_none())
+            }
+            _ => None,
+        }
+    }
+
     /// Adds another report to this one. Counts are added; `form`, `visited`, `run` and
     /// `state` become `None` where they differ.
     pub fn merge(&mut self, other: Self) {

@@ -30,8 +30,7 @@ impl Watch {
         let exit = match progress.state {
             RunState::Done => Exit::Done,
             RunState::DoneWithErrors => Exit::DoneWithErrors,
-            RunState::Cancelled | RunState::Paused => Exit::Interrupted,
-            _ => Exit::Environment,
+            state => Exit::of_open_run(state, progress.stopped_by.as_ref()),
         };
         let mut status = client.send(Request::Status).await?;
         // Another run may have started since.

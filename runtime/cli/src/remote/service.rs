@@ -15,7 +15,7 @@ use crate::history::History;
 use crate::remote::client::ServiceClient;
 use crate::selection::{PlanArgs, no_migration};
 use crate::view::format::{self, count};
-use crate::view::output::{Answer, BAD, BOLD, DIM, WARN, to_type};
+use crate::view::output::{Answer, BAD, BOLD, DIM, WARN, plain, to_type};
 use crate::view::progress::{idle, rate, rounded};
 use crate::view::run_summary::{LatestRuns, RUNS, RunLine, latest, run_table};
 use crate::view::tenants::{TenantLine, of_workflows, tenant_table};
@@ -50,6 +50,8 @@ pub(crate) struct Service {
     idle_ms: Option<u64>,
     /// What the run in progress waits for.
     waits_for: Option<String>,
+    /// The error that stopped the run before its end.
+    stopped_by: Option<String>,
     /// The versions that processes are at; only for `status`.
     versions: Option<Vec<Version>>,
     /// By version and tenant, if requested.
@@ -100,6 +102,7 @@ impl Service {
                 .filter(|_| status.in_progress)
                 .map(format::millis),
             waits_for: idle::text(progress).filter(|_| status.in_progress),
+            stopped_by: progress.stopped_by.as_ref().map(ToString::to_string),
             versions: None,
             tenants: None,
             runs: None,
@@ -135,6 +138,7 @@ impl Service {
                 RunState::DoneWithErrors => format!("show {}", last.number),
                 _ => "plan".to_owned(),
             };
+            let same = self.run.as_ref() == Some(&last.run);
             *self = Self {
                 run: Some(last.run.clone()),
                 number: Some(last.number),
@@ -149,6 +153,7 @@ impl Service {
                 time_left_ms: None,
                 idle_ms: None,
                 waits_for: None,
+                stopped_by: self.stopped_by.take().filter(|_| same),
                 versions: self.versions.take(),
                 tenants: self.tenants.take(),
                 runs: None,
@@ -174,13 +179,24 @@ pub(crate) async fn status(
     if !workflows.is_empty() {
         has_migrations(client, workflows).await?;
     }
-    let mut counted = client.versions(by_tenant).await?;
-    let tenants = counted.tenants.take();
-    let versions = versions(counted, workflows);
-    let outdated = any_outdated(&versions);
     let mut service = Service::new(context, &status);
-    service.versions = Some(versions);
-    service.tenants = tenants.map(|tenants| of_workflows(tenants, workflows));
+    let mut exit = Exit::Done;
+    // What the service knows of its run is shown even if its store cannot be read.
+    let outdated = match client.versions(by_tenant).await {
+        Ok(mut counted) => {
+            let tenants = counted.tenants.take();
+            let versions = versions(counted, workflows);
+            let outdated = any_outdated(&versions);
+            service.versions = Some(versions);
+            service.tenants = tenants.map(|tenants| of_workflows(tenants, workflows));
+            outdated
+        }
+        Err(failure) => {
+            service.warnings.push(failure.message().to_owned());
+            exit = Exit::Environment;
+            true
+        }
+    };
     // Read after the status, so that a run that has ended meanwhile is shown as ended.
     let latest = async {
         let history = History::of_late(client.clone(), RUNS).await?;
@@ -188,6 +204,7 @@ pub(crate) async fn status(
     };
     match latest.await {
         Ok(latest) => service.of_late(context, latest),
+        Err(_) if exit == Exit::Environment => {}
         Err(failure) => service.warnings.push(failure.message().to_owned()),
     }
     let plan = context.command_line("plan");
@@ -195,7 +212,7 @@ pub(crate) async fn status(
         service.next.retain(|next| *next != plan);
     }
     context.output.answer(&service)?;
-    Ok(Exit::Done)
+    Ok(exit)
 }
 
 /// Refuses workflows without migrations in the service.
@@ -253,6 +270,9 @@ impl Answer for Service {
             line("state", &format!("{state}{pausing}"))?;
             let of = self.expected.map(|all| format!(" of {}", count(all)));
             let of = of.unwrap_or_default();
+            if let Some(error) = &self.stopped_by {
+                line("stopped by", &plain(error))?;
+            }
             line("migrated", &format!("{}{of}", count(self.migrated)))?;
             line("failed", &count(self.failed))?;
             line("skipped", &count(self.skipped))?;

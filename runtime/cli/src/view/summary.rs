@@ -138,22 +138,11 @@ impl RunSummary {
         let progress = control.progress();
         let stopped_by = report.errors.iter();
         let stopped_by = stopped_by.filter(|error| error.subject.stream().is_none());
-        let failed = report.error_count - stopped_by.clone().count();
-        let mut stopped_by = stopped_by.map(|error| error.class);
+        let failed = report.error_count - stopped_by.count();
         let exit = match report.state {
-            Some(RunState::Cancelled | RunState::Paused) => Exit::Interrupted,
-            // The store did not answer: what was committed is kept, as after a cancellation.
-            Some(state)
-                if !state.is_done()
-                    && stopped_by.any(|class| class == FailureClass::Unavailable) =>
-            {
-                Exit::Interrupted
-            }
-            Some(state) if !state.is_done() => Exit::Environment,
-            _ => match report.is_ok() {
-                true => Exit::Done,
-                false => Exit::DoneWithErrors,
-            },
+            Some(state) if !state.is_done() => Exit::of_open_run(state, report.stopped_by()),
+            _ if report.is_ok() => Exit::Done,
+            _ => Exit::DoneWithErrors,
         };
         let known = RecordedDetails::of(kept, run, &report).await;
         let before = match goal {

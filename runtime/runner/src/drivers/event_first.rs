@@ -165,7 +165,9 @@ pub(crate) async fn run(
     };
     // This form keeps no record, so that only the report has the state.
     pass.report.state = Some(state);
-    pass.publish(state);
+    let mut progress = pass.meter.state(state);
+    progress.stopped_by = pass.report.stopped_by().cloned();
+    run.control.publish(progress);
     pass.report
 }
 

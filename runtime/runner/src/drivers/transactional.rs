@@ -153,8 +153,9 @@ pub(crate) async fn run(
     } else {
         report.state = Some(state);
     }
-    run.control
-        .publish(execution.meter.state(report.state.unwrap_or(state)));
+    let mut progress = execution.meter.state(report.state.unwrap_or(state));
+    progress.stopped_by = report.stopped_by().cloned();
+    run.control.publish(progress);
     report
 }
 

@@ -164,10 +164,11 @@ fn a_plan_ends_a_service_once_for_each_process_that_no_run_has_met() {
         assert!(text.contains(said), "{answer:?}");
         assert_eq!(answer.status.code(), Some(0), "{answer:?}");
     }
-    // Two of them may end the service at the same moment.
+    // Two of them may be in user code when the service ends, by the code of one of the two.
     assert!(deaths >= 2, "{deaths}");
-    let once = BTreeMap::from([(50, 1), (120, 1), (200, 1)]);
-    assert_eq!(parcels.deaths(), once);
+    let once = parcels.deaths();
+    assert!(once.values().all(|deaths| *deaths == 1), "{once:?}");
+    assert!(once.len() >= 2, "{once:?}");
     // Each of them ends one more program, in its trial, and is named.
     let ended = loop {
         if let Some(ended) = parcels.serve().ended() {
@@ -177,8 +178,8 @@ fn a_plan_ends_a_service_once_for_each_process_that_no_run_has_met() {
     let ended_program = |n| (n, "ended_program".to_owned());
     assert_eq!(ended.classes, [50, 120, 200].map(ended_program).into());
     assert_eq!((ended.migrated, ended.failed), (297, 3));
-    let twice = BTreeMap::from([(50, 2), (120, 2), (200, 2)]);
-    assert_eq!(parcels.deaths(), twice);
+    let one_more = |n| (n, once.get(&n).unwrap_or(&0) + 1);
+    assert_eq!(parcels.deaths(), [50, 120, 200].map(one_more).into());
     assert!(!parcels.in_user_code());
 }
 
