@@ -237,6 +237,7 @@ fn request(of: DueOf, look: Look) -> DueRequest {
         events_after: None,
         snapshots: Arc::default(),
         all_events: false,
+        whole_history: false,
     }
 }
 

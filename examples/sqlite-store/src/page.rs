@@ -128,7 +128,7 @@ fn events_of(
     stream: &StreamId,
     head: &Head,
 ) -> Result<Result<Vec<ChunkEvent>, ChunkProblem>, Failure> {
-    let after = request.events_after.unwrap_or(0).max(head.replay_after());
+    let after = request.start_of(head);
     let mut query = transaction.prepare_cached(
         "SELECT sequence, event_type, schema, payload FROM events \
          WHERE stream = ?1 AND sequence > ?2 ORDER BY sequence",

@@ -33,7 +33,8 @@ pub use transactional_store::transactional_store;
 use serde_json::value::RawValue;
 
 use state_migration_core::{
-    Baseline, Error, Fingerprint, Hop, NewEvent, ProcessId, RunId, StreamId, TenantId, WorkflowId,
+    Baseline, BaselineKind, Error, Fingerprint, Hop, NewEvent, ProcessId, RunId, StreamId,
+    TenantId, WorkflowId,
 };
 
 /// A rule that a store breaks.
@@ -157,6 +158,7 @@ fn migrated() -> Result<NewEvent, Broken> {
 
 fn migrated_between(from: &WorkflowId, to: &WorkflowId) -> Result<NewEvent, Broken> {
     let baseline = Baseline {
+        kind: BaselineKind::Migrate,
         workflow: from.name().to_owned(),
         from: from.version().to_owned(),
         to: to.version().to_owned(),

@@ -25,6 +25,38 @@ pub struct Hop {
     pub code: Fingerprint,
 }
 
+/// How a baseline came about.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum BaselineKind {
+    /// A migration to a later version.
+    #[default]
+    Migrate,
+    /// The process went back to the version that it had before an earlier run.
+    Undo {
+        /// The earlier run.
+        of: RunId,
+        /// Whether the state is that of the events before that run. Otherwise, undo
+        /// functions converted the state of the process back.
+        exact: bool,
+    },
+    /// The state was computed again with corrected code; the version stays.
+    Redo {
+        /// The run whose migration was corrected.
+        of: RunId,
+        /// The sequence number of its `$migrated` event.
+        sequence: u64,
+    },
+}
+
+impl BaselineKind {
+    #[allow(clippy::trivially_copy_pass_by_ref)]
+    fn is_migrate(&self) -> bool {
+        *self == Self::Migrate
+    }
+}
+
 /// The content of a `$migrated` event: source, target, route, run and converted
 /// state.
 ///
@@ -43,6 +75,9 @@ pub struct Baseline {
     /// The run that migrated the process.
     #[serde(deserialize_with = "as_written")]
     pub run: RunId,
+    /// The kind of the run.
+    #[serde(default, skip_serializing_if = "BaselineKind::is_migrate")]
+    pub kind: BaselineKind,
     /// The `STATE_SCHEMA_VERSION` of the workflow version `to`.
     pub state_schema_version: u32,
     /// The converted state, raw JSON.
@@ -61,6 +96,8 @@ struct StateOf<'a> {
     to: IgnoredAny,
     route: IgnoredAny,
     run: IgnoredAny,
+    #[serde(default)]
+    kind: IgnoredAny,
     state_schema_version: u32,
     #[serde(borrow)]
     state: &'a RawValue,
@@ -232,6 +269,7 @@ mod tests {
                 },
             ],
             run: RunId::from_uuid(uuid::Uuid::from_u128(7)),
+            kind: BaselineKind::Migrate,
             state_schema_version: 3,
             state: RawValue::from_string("{\"open\":true}".into()).unwrap(),
         }
@@ -243,6 +281,29 @@ mod tests {
             String::from_utf8(baseline().to_payload().unwrap().to_vec()).unwrap(),
             r#"{"workflow":"loan","from":"2011","to":"2013","route":[{"to":"2012","code":"0000000000000001"},{"to":"2013","code":"0000000000000abc"}],"run":"00000000-0000-0000-0000-000000000007","state_schema_version":3,"state":{"open":true}}"#
         );
+    }
+
+    #[test]
+    fn the_kind_on_disk_is_this() {
+        let of = RunId::from_uuid(uuid::Uuid::from_u128(8));
+        let text = r#""00000000-0000-0000-0000-000000000008""#;
+        for (kind, written) in [
+            (
+                BaselineKind::Undo { of, exact: true },
+                format!(r#","kind":{{"undo":{{"of":{text},"exact":true}}}},"#),
+            ),
+            (
+                BaselineKind::Redo { of, sequence: 9 },
+                format!(r#","kind":{{"redo":{{"of":{text},"sequence":9}}}},"#),
+            ),
+        ] {
+            let baseline = Baseline { kind, ..baseline() };
+            let payload = baseline.to_payload().unwrap();
+            let json = std::str::from_utf8(&payload).unwrap();
+            assert!(json.contains(&written), "{json}");
+            assert_eq!(parse(1, &payload).unwrap().kind, kind);
+            assert_eq!(state_of(1, &payload, 3).unwrap(), "{\"open\":true}");
+        }
     }
 
     #[test]

@@ -40,6 +40,12 @@ pub enum ErrorKind {
         /// The run.
         run: RunId,
     },
+    /// The route of the process was undone, and the code is the same. Nothing was
+    /// written. Correct the migration.
+    Undone {
+        /// The run that was undone.
+        run: RunId,
+    },
     /// A program has the store open, or was killed while it had. Nothing was
     /// written. Wait until the store is closed, or take it over.
     InUse(Box<InUse>),

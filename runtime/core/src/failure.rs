@@ -69,6 +69,14 @@ pub enum FailureClass {
     NonDeterministic,
     /// A snapshot gives another state than the events: `apply` has changed since.
     SnapshotDiffers,
+    /// A verification gave another state than the run recorded.
+    VerifiesDifferently,
+    /// The process cannot be undone exactly, and no undo function leads back.
+    CannotUndo,
+    /// The events that would be needed were erased.
+    Erased,
+    /// The route was undone, and the code is the same.
+    Undone,
     /// User code exceeded its timeout.
     Deadline,
     /// User code did not return.
@@ -96,7 +104,7 @@ pub enum FailureClass {
 
 impl FailureClass {
     /// All classes.
-    pub const ALL: [Self; 21] = [
+    pub const ALL: [Self; 25] = [
         Self::Panic,
         Self::Refused,
         Self::Upcast,
@@ -107,6 +115,10 @@ impl FailureClass {
         Self::ReadsBackDifferently,
         Self::NonDeterministic,
         Self::SnapshotDiffers,
+        Self::VerifiesDifferently,
+        Self::CannotUndo,
+        Self::Erased,
+        Self::Undone,
         Self::Deadline,
         Self::NeverReturned,
         Self::EndedProgram,
@@ -137,8 +149,12 @@ impl FailureClass {
             | Self::MissingRoute
             | Self::UnknownVersion
             | Self::NewerThanProgram
-            | Self::NewerFormat => true,
+            | Self::NewerFormat
+            | Self::Undone => true,
             Self::SnapshotDiffers
+            | Self::VerifiesDifferently
+            | Self::CannotUndo
+            | Self::Erased
             | Self::Deadline
             | Self::NeverReturned
             | Self::Corrupt
@@ -162,6 +178,10 @@ impl FailureClass {
             Self::ReadsBackDifferently => "reads_back_differently",
             Self::NonDeterministic => "non_deterministic",
             Self::SnapshotDiffers => "snapshot_differs",
+            Self::VerifiesDifferently => "verifies_differently",
+            Self::CannotUndo => "cannot_undo",
+            Self::Erased => "erased",
+            Self::Undone => "undone",
             Self::Deadline => "deadline",
             Self::NeverReturned => "never_returned",
             Self::EndedProgram => "ended_program",
@@ -183,6 +203,7 @@ impl FailureClass {
         match error.kind() {
             Kind::Conflict => Self::Busy,
             Kind::Corrupt => Self::Corrupt,
+            Kind::Undone { .. } => Self::Undone,
             Kind::NewerFormat => Self::NewerFormat,
             Kind::Claimed { .. } | Kind::Held | Kind::InUse(_) | Kind::Fenced | Kind::Invalid => {
                 Self::Run

@@ -8,6 +8,7 @@ use crate::baseline::{self, BadBaseline};
 use crate::error::{Error, ErrorKind};
 use crate::event::{Event, MIGRATED, is_reserved};
 use crate::id::StreamId;
+use crate::migration::Decoder;
 use crate::redaction;
 use crate::store_api::ChunkEvent;
 use crate::tag;
@@ -126,6 +127,9 @@ pub trait Fold: Send {
     /// Folds one event; a `$migrated` event replaces the state by its baseline.
     fn apply(&mut self, event: EventView<'_>) -> Result<(), FoldError>;
 
+    /// Continues from a state of this version, if the type is right.
+    fn begin_with(&mut self, state: AnyState) -> Result<(), FoldError>;
+
     /// Whether a process in the current state is finished.
     fn is_finished(&self) -> bool;
 
@@ -139,22 +143,39 @@ pub trait Fold: Send {
 /// The fold of workflow `W`.
 pub(crate) struct Folding<W: Workflow> {
     state: W::State,
+    /// `None` if it is unknown how to deserialize a state.
+    decoder: Option<Decoder>,
 }
 
-impl<W: Workflow> Folding<W>
-where
-    W::State: DeserializeOwned,
-{
-    pub(crate) fn new() -> Self {
+impl<W: Workflow> Folding<W> {
+    pub(crate) fn new() -> Self
+    where
+        W::State: DeserializeOwned,
+    {
+        Self::with(Some(Decoder::for_state::<W::State>()))
+    }
+
+    pub(crate) fn with(decoder: Option<Decoder>) -> Self {
         Self {
             state: W::State::default(),
+            decoder,
         }
     }
 
     /// Starts from a stored state, raw JSON.
     pub(crate) fn restore(&mut self, state: &[u8]) -> Result<(), FoldError> {
-        self.state = redaction::read(state)
+        let unknown = || FoldError::State("it is not known how to deserialize it".to_owned());
+        let decoder = self.decoder.ok_or_else(unknown)?;
+        let state = decoder
+            .decode(state)
             .map_err(|error| FoldError::State(redaction::without_values(&error)))?;
+        self.set(state)
+    }
+
+    fn set(&mut self, state: AnyState) -> Result<(), FoldError> {
+        self.state = *state.downcast().map_err(|_| {
+            FoldError::State("it is of another type; report it as a bug".to_owned())
+        })?;
         Ok(())
     }
 
@@ -188,10 +209,7 @@ where
     }
 }
 
-impl<W: Workflow> Fold for Folding<W>
-where
-    W::State: DeserializeOwned,
-{
+impl<W: Workflow> Fold for Folding<W> {
     fn restore(&mut self, schema_version: u32, state: &[u8]) -> Result<(), FoldError> {
         if schema_version != W::STATE_SCHEMA_VERSION {
             return Err(FoldError::Baseline(BadBaseline::OtherState {
@@ -206,6 +224,10 @@ where
         self.fold(event)
     }
 
+    fn begin_with(&mut self, state: AnyState) -> Result<(), FoldError> {
+        self.set(state)
+    }
+
     fn is_finished(&self) -> bool {
         W::is_finished(&self.state)
     }
@@ -213,6 +235,7 @@ where
     fn fork(&self) -> Box<dyn Fold> {
         Box::new(Self {
             state: self.state.clone(),
+            decoder: self.decoder,
         })
     }
 

@@ -41,7 +41,7 @@ mod time;
 mod version;
 mod workflow;
 
-pub use baseline::{Baseline, Hop};
+pub use baseline::{Baseline, BaselineKind, Hop};
 pub use error::{Error, ErrorKind, InUse};
 pub use event::{Event, MIGRATED, Metadata, NewEvent, is_reserved};
 pub use failure::{FailureClass, MigrationError, MigrationWarning, Stage, Subject, UnknownClass};
@@ -55,7 +55,7 @@ pub use predicate::{Predicate, Predicates};
 pub use process::Process;
 pub use registry::{
     Definition, Diagram, Migration, MigrationRegistry, MigrationRegistryBuilder, Migrations,
-    Problem, RegistryError, Route, UpgradeError, Upgraded, VersionStatus,
+    Problem, RegistryError, Route, UpgradeError, Upgraded, VersionCode, VersionStatus,
 };
 pub use selection::Selection;
 pub use skipped_by::SkippedBy;

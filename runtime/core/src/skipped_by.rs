@@ -19,6 +19,8 @@ pub struct SkippedBy {
     pub not_selected: usize,
     /// Processes that an operator holds.
     pub held: usize,
+    /// In an undo, a redo or a verification: processes that were born at their version.
+    pub never_migrated: usize,
 }
 
 impl SkippedBy {
@@ -33,7 +35,7 @@ impl SkippedBy {
 
     /// Each count with the name of its field.
     #[doc(hidden)]
-    pub fn by_reason(&self) -> [(usize, &'static str); 6] {
+    pub fn by_reason(&self) -> [(usize, &'static str); 7] {
         [
             (self.empty, "empty"),
             (self.other_workflow, "other_workflow"),
@@ -41,6 +43,7 @@ impl SkippedBy {
             (self.finished, "finished"),
             (self.not_selected, "not_selected"),
             (self.held, "held"),
+            (self.never_migrated, "never_migrated"),
         ]
     }
 
@@ -58,5 +61,6 @@ impl SkippedBy {
         self.finished += other.finished;
         self.not_selected += other.not_selected;
         self.held += other.held;
+        self.never_migrated += other.never_migrated;
     }
 }

@@ -138,7 +138,7 @@ impl Progress {
 pub struct WorkflowProgress {
     /// The name of the workflow.
     pub workflow: String,
-    /// Processes migrated.
+    /// Processes migrated, or verified.
     pub migrated: u64,
     /// Processes that the run had migrated before, and migrated further.
     #[serde(default)]

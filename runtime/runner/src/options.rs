@@ -6,7 +6,8 @@ use std::time::Duration;
 use state_migration_core::{Error, FailureClass, MigrationRegistry, Predicates, RunId, Selection};
 
 use crate::restrictions::NamedPredicate;
-use crate::run::{Plan, PlanOptions, SnapshotUse};
+use crate::run::run_log::ClaimOptions;
+use crate::run::{Plan, PlanOptions, RunKind, SnapshotUse};
 use crate::stages::scan;
 
 /// Default timeout of user code for one process.
@@ -33,6 +34,8 @@ pub struct RunOptions {
     pub force: bool,
     /// Whether to take over the store from a run that is not known to be dead.
     pub take_over: bool,
+    /// Whether to take routes that were undone.
+    pub again: bool,
 }
 
 /// Settings of the runner that are not part of a plan.
@@ -52,6 +55,13 @@ impl Default for Options {
 }
 
 impl RunOptions {
+    pub(crate) fn claim(&self) -> ClaimOptions {
+        ClaimOptions {
+            take_over: self.take_over,
+            again: self.again,
+        }
+    }
+
     pub(crate) fn deadline(&self) -> Duration {
         self.deadline.unwrap_or(DEADLINE)
     }
@@ -102,4 +112,36 @@ pub enum RunRequest {
     DryRun,
     Resume(RunId),
     Retry(RunId, Vec<FailureClass>),
+    /// Verify the migrations of a run, or of all runs.
+    Verify(Option<RunId>),
+    Undo {
+        of: RunId,
+        dry: bool,
+    },
+    Redo {
+        of: RunId,
+        dry: bool,
+    },
+}
+
+impl RunRequest {
+    /// Whether nothing is written.
+    #[must_use]
+    pub fn is_dry(&self) -> bool {
+        match self {
+            Self::DryRun | Self::Verify(_) => true,
+            Self::Undo { dry, .. } | Self::Redo { dry, .. } => *dry,
+            Self::Run | Self::Resume(_) | Self::Retry(..) => false,
+        }
+    }
+
+    /// The kind of a run over the history of processes.
+    pub(crate) fn history(&self) -> Option<RunKind> {
+        match self {
+            Self::Verify(of) => Some(RunKind::Verify { of: *of }),
+            Self::Undo { of, .. } => Some(RunKind::Undo { of: *of }),
+            Self::Redo { of, .. } => Some(RunKind::Redo { of: *of }),
+            Self::Run | Self::DryRun | Self::Resume(_) | Self::Retry(..) => None,
+        }
+    }
 }

@@ -90,6 +90,12 @@ pub struct MigrationReport {
     pub unregistered: usize,
     /// Processes migrated when they were opened, while the run was in progress.
     pub lazy: usize,
+    /// Processes whose migrations were verified.
+    #[serde(default)]
+    pub verified: usize,
+    /// Undone processes whose state was converted back by undo functions.
+    #[serde(default)]
+    pub by_function: usize,
     /// The final state of the run.
     ///
     /// `None` if the run did not start. [`RunState::Running`] if it was interrupted before
@@ -150,6 +156,8 @@ impl MigrationReport {
         self.swept += other.swept;
         self.unregistered += other.unregistered;
         self.lazy += other.lazy;
+        self.verified += other.verified;
+        self.by_function += other.by_function;
         let errors = KEPT.saturating_sub(self.errors.len());
         self.errors.extend(other.errors.into_iter().take(errors));
         let warnings = KEPT.saturating_sub(self.warnings.len());
@@ -189,6 +197,8 @@ impl MigrationReport {
         self.swept += number(counts.swept);
         self.unregistered += number(counts.unregistered);
         self.lazy += number(counts.lazy);
+        self.verified += number(counts.verified);
+        self.by_function += number(counts.by_function);
         self.skip_all(&counts.skipped_by);
     }
 

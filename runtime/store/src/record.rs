@@ -184,12 +184,12 @@ pub fn read_event(mut record: Bytes, stream: &StreamId, sequence: u64) -> Read<E
 
 /// The parts of an event that a fold needs, without copying any of them.
 ///
-/// The event must have the version of its stream's head, as all events from the
-/// baseline on do: head and events are checked against each other.
+/// The event must have version `at`, if one is given: that of its stream's head, as all
+/// events from the baseline on do. Head and events are checked against each other.
 pub fn read_chunk_event(
     mut record: Bytes,
     sequence: u64,
-    stands_at: &WorkflowId,
+    at: Option<&WorkflowId>,
 ) -> Read<ChunkEvent> {
     const FLAGS_ID_AND_TIME: usize = 1 + 16 + 8;
     start(&mut record)?;
@@ -210,9 +210,10 @@ pub fn read_chunk_event(
         return Err(SHORT);
     }
     let is_of = |at: usize, end: usize, text: &str| record[at + 2..end] == *text.as_bytes();
-    if !is_of(name, version_text, stands_at.name())
-        || !is_of(version_text, kind, stands_at.version())
-    {
+    let differs = |at: &WorkflowId| {
+        !is_of(name, version_text, at.name()) || !is_of(version_text, kind, at.version())
+    };
+    if at.is_some_and(differs) {
         return Err(BadRecord::Malformed(
             "its version differs from the head of its stream",
         ));
@@ -639,8 +640,8 @@ mod tests {
         let read = read_event(record.clone(), &stream(), 4).unwrap();
         assert_eq!(read, event().record(stream(), 4, Timestamp::from_micros(9)));
         let other = WorkflowId::from_static("order", "v2");
-        assert!(read_chunk_event(record.clone(), 4, &other).is_err());
-        let view = read_chunk_event(record, 4, &order()).unwrap();
+        assert!(read_chunk_event(record.clone(), 4, Some(&other)).is_err());
+        let view = read_chunk_event(record, 4, Some(&order())).unwrap();
         assert_eq!(
             (view.sequence, &*view.event_type, view.schema_version),
             (4, "Placed", 3)
@@ -653,7 +654,7 @@ mod tests {
         let read = read_event(record.clone(), &stream(), 4).unwrap();
         assert_eq!(read.metadata.len(), 2);
         assert_eq!(read, with.record(stream(), 4, Timestamp::from_micros(9)));
-        let view = read_chunk_event(record, 4, &order()).unwrap();
+        let view = read_chunk_event(record, 4, Some(&order())).unwrap();
         assert_eq!(&view.payload[..], b"{\"a\":1}");
         for (baseline, finished) in [(None, true), (Some(2), false)] {
             let head = Head {
@@ -747,11 +748,11 @@ mod tests {
             let fixed = whole.len() - event().payload().len();
             if cut < fixed {
                 prop_assert!(read_event(Bytes::copy_from_slice(&whole[..cut]), &stream(), 1).is_err());
-                prop_assert!(read_chunk_event(Bytes::copy_from_slice(&whole[..cut]), 1, &order()).is_err());
+                prop_assert!(read_chunk_event(Bytes::copy_from_slice(&whole[..cut]), 1, Some(&order())).is_err());
             }
             let noise = Bytes::from(noise);
             let _ = read_event(noise.clone(), &stream(), 1);
-            let _ = read_chunk_event(noise.clone(), 1, &order());
+            let _ = read_chunk_event(noise.clone(), 1, Some(&order()));
             let _ = read_head(noise.clone());
             let _ = read_snapshot(noise.clone(), &stream());
             let _ = read_presence(noise.clone());

@@ -12,6 +12,7 @@ mod failure_classes;
 mod finished;
 mod forecast;
 mod from_snapshots;
+mod history;
 mod idle_run;
 mod large_states;
 mod on_open;

@@ -347,6 +347,7 @@ fn request(of: DueOf) -> DueRequest {
         events_after: None,
         snapshots: Arc::default(),
         all_events: false,
+        whole_history: false,
     }
 }
 

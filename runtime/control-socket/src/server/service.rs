@@ -114,10 +114,10 @@ impl Service {
         request: &RunRequest,
     ) -> Result<(), Problem> {
         let again = match request {
-            RunRequest::DryRun => return Ok(()),
+            request if request.is_dry() => return Ok(()),
             _ if options.take_over => return Ok(()),
             RunRequest::Resume(run) => Some(*run),
-            RunRequest::Run | RunRequest::Retry(..) => None,
+            _ => None,
         };
         let Some(runs) = self.runner.runs() else {
             return Ok(());

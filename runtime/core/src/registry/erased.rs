@@ -6,7 +6,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::fold::{AnyState, Fold, Folding};
-use crate::migration::{ConversionError, StateMigration};
+use crate::migration::{ConversionError, Decoder, StateMigration};
 use crate::strict_json;
 use crate::workflow::Workflow;
 
@@ -14,6 +14,8 @@ use crate::workflow::Workflow;
 pub trait Step: Send + Sync {
     /// A fold of the source version.
     fn fold(&self) -> Box<dyn Fold>;
+    /// A fold of the target version, with the decoder of its state.
+    fn target_fold(&self, decoder: Option<Decoder>) -> Box<dyn Fold>;
     /// Converts a state of the source version into one of the target version.
     fn convert(&self, state: AnyState) -> Result<AnyState, ConversionError>;
     /// Serializes a state of the target version and appends it to `out`. A NaN
@@ -32,6 +34,10 @@ where
 {
     fn fold(&self) -> Box<dyn Fold> {
         Box::new(Folding::<M::FromWorkflow>::new())
+    }
+
+    fn target_fold(&self, decoder: Option<Decoder>) -> Box<dyn Fold> {
+        Box::new(Folding::<M::ToWorkflow>::with(decoder))
     }
 
     fn convert(&self, state: AnyState) -> Result<AnyState, ConversionError> {

@@ -14,6 +14,7 @@ mod runnable;
 mod source_location;
 mod upgrade;
 mod validate;
+mod version_code;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::panic::Location;
@@ -28,6 +29,7 @@ pub use registered::Migration;
 pub use route::{Route, VersionStatus};
 pub use runnable::Migrations;
 pub use upgrade::{UpgradeError, Upgraded};
+pub use version_code::VersionCode;
 
 use crate::id::WorkflowId;
 use crate::migration::StateMigration;

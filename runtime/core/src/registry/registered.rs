@@ -46,7 +46,7 @@ pub struct Migration {
     target_decoder: Option<Decoder>,
     /// The same for `Serialize` and a state of the source version.
     source_encoder: Option<Encoder>,
-    target_encoder: Encoder,
+    pub(crate) target_encoder: Encoder,
     #[doc(hidden)]
     pub step: Arc<dyn Step>,
 }

@@ -125,7 +125,8 @@ pub struct DueRequest {
     /// without its events, and as the only process of its page.
     pub max_process_bytes: usize,
     /// Read only events after this sequence number, and none before the
-    /// baseline. For a page of one process.
+    /// baseline, unless the [whole history](Self::whole_history) is requested.
+    /// For a page of one process.
     pub events_after: Option<u64>,
     /// The versions at which a process may be read from its snapshot, each with
     /// the `STATE_SCHEMA_VERSION` that the snapshot must have. A store may
@@ -134,6 +135,21 @@ pub struct DueRequest {
     /// Whether to return the events before a snapshot, too, and a snapshot that
     /// saves little, so that the two can be compared. A store may ignore this.
     pub all_events: bool,
+    /// Whether to read all events that still exist, also those before the
+    /// baseline.
+    pub whole_history: bool,
+}
+
+impl DueRequest {
+    /// The sequence number after which the events of a process are read.
+    #[must_use]
+    pub fn start_of(&self, head: &Head) -> u64 {
+        let first = match self.whole_history {
+            true => head.first_kept.saturating_sub(1),
+            false => head.replay_after(),
+        };
+        self.events_after.map_or(first, |after| after.max(first))
+    }
 }
 
 /// An event on a page, with only what a fold needs.

@@ -5,8 +5,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use state_migration_core::{
-    Head, MigrationError, MigrationRegistry, RunId, Selection, SkippedBy, StreamId, VersionStatus,
-    WorkflowId,
+    Fingerprint, Head, MigrationError, MigrationRegistry, RunId, Selection, SkippedBy, StreamId,
+    VersionStatus, WorkflowId,
 };
 
 use crate::control::RunControl;
@@ -19,6 +19,7 @@ use crate::run::Store;
 use crate::run::suspects::{Decided, SuspectRow};
 use crate::run_context::RunContext;
 use crate::stages::commit::Committer;
+use crate::stages::history::HistoryRun;
 use crate::stages::scan::{self, Filter};
 use crate::stages::{convert, due};
 use crate::user_code::threads::{UserCode, never_returned};
@@ -40,6 +41,8 @@ pub(crate) struct ChunkContext {
     pub(crate) routes: Arc<BTreeMap<WorkflowId, Arc<convert::Planned>>>,
     pub(crate) migrations: Arc<MigrationRegistry>,
     pub(crate) filter: Arc<Filter>,
+    /// `None` if the run migrates.
+    pub(crate) history: Option<Arc<HistoryRun>>,
     pub(crate) unlisted: scan::Unlisted,
     pub(crate) run: RunId,
     pub(crate) selection: Arc<Selection>,
@@ -113,12 +116,14 @@ impl ChunkContext {
             (source.clone(), first.source_schema_version)
         });
         let routes = Arc::new(routes.clone());
+        let history = HistoryRun::of(&run.kind, id, &run.migrations).map(Arc::new);
         let unlisted = scan::Unlisted::default();
         let filter = Filter {
             versions: Some(routes.keys().cloned().collect()),
             routes: routes.clone(),
             migrations: run.migrations.clone(),
             selection: run.selection.clone(),
+            history: history.clone(),
             compares: false,
             listed: None,
             unlisted: unlisted.clone(),
@@ -126,13 +131,20 @@ impl ChunkContext {
         let committer = Committer::new(run, store.clone());
         Self {
             store,
-            snapshots: scan::Snapshots {
-                of: Arc::new(snapshots.collect()),
-                compared: false,
-            }
-            .used(run.snapshots),
+            snapshots: match history {
+                Some(_) => scan::Snapshots {
+                    whole_history: true,
+                    ..scan::Snapshots::default()
+                },
+                None => scan::Snapshots {
+                    of: Arc::new(snapshots.collect()),
+                    ..scan::Snapshots::default()
+                }
+                .used(run.snapshots),
+            },
             bad_snapshots: Arc::default(),
             filter: Arc::new(filter),
+            history,
             unlisted,
             routes,
             migrations: run.migrations.clone(),
@@ -162,6 +174,7 @@ impl ChunkContext {
             routes: self.routes.clone(),
             migrations: self.migrations.clone(),
             selection: self.selection.clone(),
+            history: self.history.clone(),
             compares,
             listed: None,
             unlisted: self.unlisted.clone(),
@@ -188,7 +201,7 @@ impl ChunkContext {
     pub(crate) fn snapshots(&self) -> scan::Snapshots {
         match self.bad_snapshots.load(Ordering::Relaxed) {
             0..BAD_SNAPSHOTS => self.snapshots.clone(),
-            _ => scan::Snapshots::default(),
+            _ => self.snapshots.none(),
         }
     }
 
@@ -214,11 +227,19 @@ impl ChunkContext {
     /// The failure of a process whose code is not run again.
     pub(crate) fn decided(&self, stream: &StreamId, head: Option<&Head>) -> Option<MigrationError> {
         let head = head.filter(|head| !head.held)?;
-        let planned = self.routes.get(&head.workflow_id)?;
+        let code = self.code_for(&head.workflow_id)?;
         if self.code.abandoned().has(stream) {
             return Some(never_returned(stream.clone()));
         }
-        self.decided.failure(stream, planned.code)
+        self.decided.failure(stream, code)
+    }
+
+    /// The fingerprint of the code that is run on processes at a version.
+    pub(crate) fn code_for(&self, version: &WorkflowId) -> Option<Fingerprint> {
+        match &self.history {
+            Some(history) => Some(history.code),
+            None => self.routes.get(version).map(|planned| planned.code),
+        }
     }
 
     /// The run whose failed processes are skipped: this run, where it may read the same

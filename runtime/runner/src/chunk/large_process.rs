@@ -14,6 +14,7 @@ use crate::retry::ATTEMPTS;
 use crate::stages::commit;
 use crate::stages::convert::{self, Converted};
 use crate::stages::fold::{self, FoldProgress};
+use crate::stages::history::{self, HistoryEvent, HistoryRun, Outcome, Replay};
 use crate::stages::scan::{self, ScanResult, StageError};
 use crate::user_code::round_trip;
 use crate::user_code::threads::EndOfRun;
@@ -21,6 +22,7 @@ use crate::user_code::threads::EndOfRun;
 /// Outcome of a large process.
 pub(crate) enum LargeResult {
     Converted(Box<Converted>),
+    Verified(Head),
     Finished(Finished),
     /// The state does not match the predicate of the selection.
     NotMatching(Head),
@@ -34,7 +36,7 @@ impl LargeResult {
         match self {
             Self::Converted(converted) => Some(&converted.head),
             Self::Finished(finished) => Some(&finished.head),
-            Self::NotMatching(head) => Some(head),
+            Self::NotMatching(head) | Self::Verified(head) => Some(head),
             Self::Gone(_) => None,
         }
     }
@@ -93,6 +95,9 @@ impl LargeFold {
         context: &ChunkContext,
         stream: &StreamId,
     ) -> Result<LargeResult, StageError> {
+        if let Some(history) = &context.history {
+            return replay(context, history, stream).await;
+        }
         let first = self.convert_once(context, stream).await?;
         if context.check_determinism {
             let second = self.second.get_or_insert_default();
@@ -187,6 +192,85 @@ impl LargeFold {
     pub(crate) fn bytes(&self) -> u64 {
         self.progress.as_ref().map_or(0, |(_, here)| here.bytes)
     }
+}
+
+/// Replays the history of a process, twice if the run checks determinism.
+async fn replay(
+    context: &ChunkContext,
+    history: &Arc<HistoryRun>,
+    stream: &StreamId,
+) -> Result<LargeResult, StageError> {
+    let to_error = |error| StageError::of_read(stream, error);
+    let Some(head) = context.store.head(stream).await.map_err(to_error)? else {
+        return Err(to_error(scan::no_head(stream)));
+    };
+    if let Some(skipped) = history.skips(&head) {
+        return Ok(LargeResult::Gone(skipped));
+    }
+    let first = replay_once(context, history, stream, &head).await?;
+    let first = match context.check_determinism {
+        true => {
+            let second = match replay_once(context, history, stream, &head).await {
+                Ok(second) => Ok(second),
+                Err(StageError::Process(error)) => Err(error),
+                Err(error) => return Err(error),
+            };
+            history::compare(stream, first, second)?
+        }
+        false => first,
+    };
+    Ok(match first {
+        Outcome::Changed(converted) => LargeResult::Converted(Box::new(converted)),
+        Outcome::Verified => LargeResult::Verified(head),
+        Outcome::Skipped(skipped) => LargeResult::Gone(skipped),
+    })
+}
+
+async fn replay_once(
+    context: &ChunkContext,
+    history: &Arc<HistoryRun>,
+    stream: &StreamId,
+    head: &Head,
+) -> Result<Outcome, StageError> {
+    let mut at = head.first_kept.saturating_sub(1);
+    let (mut replay, mut largest) = (None, 0);
+    while at < head.sequence {
+        if context.control.is_cancelled() {
+            return Err(EndOfRun::Cancelled.failure().into());
+        }
+        let turn = context.backpressure.turn(&context.store).await;
+        let page = context
+            .store
+            .read_all(stream, at, fold::page(largest))
+            .await;
+        drop(turn);
+        let page = page.map_err(|error| StageError::of_read(stream, error))?;
+        let sizes = page.iter().map(|event| event.payload.len());
+        largest = sizes.fold(largest, usize::max);
+        let (run, through) = (history.clone(), head.sequence);
+        let replayed = context.code.run_on(stream, move |stream| {
+            let mut replay = replay;
+            for event in scan::follow(stream, &page, at, through)? {
+                let mut next = match replay.take() {
+                    Some(replay) => replay,
+                    None => Replay::begin(&run, stream, event.workflow_id.clone(), true)?,
+                };
+                next.apply(&run, HistoryEvent::of(event)?)?;
+                replay = Some(next);
+                at = event.sequence;
+            }
+            Ok((replay, at))
+        });
+        (replay, at) = replayed.await?;
+    }
+    let Some(replay) = replay else {
+        return Err(StageError::of_read(stream, scan::no_head(stream)));
+    };
+    let (run, head) = (history.clone(), head.clone());
+    let outcome = context
+        .code
+        .run_on(stream, move |_| replay.finish(&run, &head));
+    Ok(outcome.await?)
 }
 
 /// Folds the events up to sequence number `through`.

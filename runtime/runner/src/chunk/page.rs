@@ -26,6 +26,7 @@ use crate::run::counts::CountsByWorkflow;
 use crate::run::run_log::Range;
 use crate::stages::commit::{self, AttemptResult, ChunkOutcome};
 use crate::stages::done::{Done, Failed};
+use crate::stages::history::{self, HistoryRun};
 use crate::stages::scan::{self, ScanResult, Scanned, StageError};
 use crate::stages::{convert, fold};
 use crate::user_code::round_trip;
@@ -100,6 +101,8 @@ enum Converted {
     Finished(Finished),
     /// The process is up to date, to be compared with a registry in another store.
     UpToDate(Head),
+    /// The migrations of the process were verified.
+    Verified,
     /// The process has no route in this run and needs none.
     Skipped(SkippedBy),
     Failed(MigrationError),
@@ -202,7 +205,7 @@ impl ChunkContext {
             let mut snapshots = self.snapshots();
             if let Some(bad) = self.convert(&mut slots, &mut end, &mut read_point).await? {
                 self.bad_snapshots.fetch_add(1, Ordering::Relaxed);
-                snapshots = scan::Snapshots::default();
+                snapshots = snapshots.none();
                 again.insert(bad);
             } else if slots.iter().all(|slot| slot.result.is_some()) {
                 let outcome = self.outcome(&slots, &end);
@@ -438,6 +441,12 @@ impl ChunkContext {
                     let up_to_date = (slot.stream.clone(), head.clone());
                     outcome.up_to_date.push(up_to_date);
                 }
+                Some(Converted::Verified) => {
+                    outcome.counts.verified += 1;
+                    if let Some(at) = &slot.at {
+                        skips.by_workflow.of(at.name()).migrated += 1;
+                    }
+                }
                 Some(Converted::Skipped(skipped)) => {
                     if skipped.held + skipped.not_selected > 0 {
                         stays(&mut outcome);
@@ -514,6 +523,12 @@ impl ChunkContext {
             Ok(head) => head,
             Err(error) => return large_result(Err(StageError::of_read(stream, error))),
         };
+        if let Some(history) = &self.history {
+            return Ok(match history.skips(&head) {
+                Some(skipped) => Converted::Skipped(skipped),
+                None => Converted::Failed(commit::busy(stream, ATTEMPTS)),
+            });
+        }
         Ok(if head.held {
             Converted::Skipped(SkippedBy::with(|counts| counts.held = 1))
         } else if self.routes.contains_key(&head.workflow_id) {
@@ -555,6 +570,7 @@ fn large_result(
 ) -> Result<Converted, Error> {
     Ok(match converted {
         Ok(large_process::LargeResult::Converted(converted)) => Converted::Migrated(converted),
+        Ok(large_process::LargeResult::Verified(_)) => Converted::Verified,
         Ok(large_process::LargeResult::Finished(finished)) => Converted::Finished(finished),
         Ok(large_process::LargeResult::NotMatching(_)) => Converted::Skipped(not_selected()),
         Ok(large_process::LargeResult::Gone(skipped)) => Converted::Skipped(skipped),
@@ -632,6 +648,9 @@ fn convert_one(
     watchdog: &Watchdog,
 ) -> Result<Converted, BadSnapshot> {
     let (stream, version) = (&scanned.stream, &scanned.head.workflow_id);
+    if let Some(history) = &context.history {
+        return Ok(replay(context, history, scanned, watchdog));
+    }
     if scanned.head.held {
         let held = SkippedBy::with(|counts| counts.held = 1);
         return Ok(Converted::Skipped(held));
@@ -698,6 +717,40 @@ fn convert_one(
         Ok(Selected::NotMatching) => Converted::Skipped(not_selected()),
         Err(error) => Converted::Failed(error),
     })
+}
+
+/// Replays the history of a process.
+fn replay(
+    context: &ChunkContext,
+    history: &HistoryRun,
+    scanned: &Scanned,
+    watchdog: &Watchdog,
+) -> Converted {
+    let (stream, head) = (&scanned.stream, &scanned.head);
+    if let Some(skipped) = history.skips(head) {
+        return Converted::Skipped(skipped);
+    }
+    let deadline = context.code.deadline();
+    let once = || history.process(scanned);
+    let outcome = observe::process(stream, &head.workflow_id, || {
+        let first = watchdog.run_on(stream, deadline, once)?;
+        match context.check_determinism {
+            true => watchdog.run_on(stream, deadline, || history::compare(stream, first, once())),
+            false => Ok(first),
+        }
+    });
+    Converted::of(outcome)
+}
+
+impl Converted {
+    fn of(outcome: Result<history::Outcome, MigrationError>) -> Self {
+        match outcome {
+            Ok(history::Outcome::Changed(converted)) => Self::Migrated(Box::new(converted)),
+            Ok(history::Outcome::Verified) => Self::Verified,
+            Ok(history::Outcome::Skipped(skipped)) => Self::Skipped(skipped),
+            Err(error) => Self::Failed(error),
+        }
+    }
 }
 
 /// The failure of a process whose snapshot gives another state than its events.

@@ -119,8 +119,8 @@ impl ChunkContext {
         let Some(head) = self.store.head(stream).await? else {
             return Ok(None);
         };
-        let planned = self.routes.get(&head.workflow_id);
-        if planned.is_none_or(|planned| planned.code != row.code) || self.control.is_cancelled() {
+        let code = self.code_for(&head.workflow_id);
+        if code != Some(row.code) || self.control.is_cancelled() {
             return Ok(None);
         }
         let mut alone = self.clone();

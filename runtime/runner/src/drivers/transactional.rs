@@ -198,7 +198,9 @@ impl Execution<'_> {
             registry_sync::repair(run, &store, registry, &mut self.report).await;
         }
         let source = self.source();
-        let counts_all = run.count_up_to_date && matches!(source, Source::Heads);
+        // A process of any version may have been migrated.
+        let counts_all = self.context.history.is_some()
+            || (run.count_up_to_date && matches!(source, Source::Heads));
         let versions = present.all().cloned().collect();
         let compares = counts_all && self.separate_registry.is_some() && !run.dry;
         match !counts_all && self.sweeps(&source) {
@@ -219,7 +221,8 @@ impl Execution<'_> {
             }
         }
         // The claim guards every batch, and no other run can change this meanwhile.
-        self.context.committer.targets_are_known = !present.targets_are_closing;
+        let is_history = self.context.history.is_some();
+        self.context.committer.targets_are_known = !present.targets_are_closing && !is_history;
         let (main, sweeps): (Vec<Range>, Vec<Range>) = ranges
             .into_iter()
             .partition(|range| range.row.part == Part::Migrate);
@@ -395,7 +398,9 @@ impl Execution<'_> {
 
     /// Whether this run sweeps processes that are born behind it.
     fn sweeps(&self, source: &Source) -> bool {
-        matches!(source, Source::Heads) && self.context.selection.limit().is_none()
+        matches!(source, Source::Heads)
+            && self.context.selection.limit().is_none()
+            && self.context.history.is_none()
     }
 
     /// Takes over the ranges of an earlier execution.
@@ -449,7 +454,7 @@ impl Execution<'_> {
                 classes: classes.clone().into(),
                 far_apart: Arc::default(),
             },
-            RunKind::Migrate | RunKind::Lazy => Source::Heads,
+            _ => Source::Heads,
         }
     }
 

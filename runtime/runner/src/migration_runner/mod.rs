@@ -25,6 +25,7 @@ use crate::report::MigrationReport;
 use crate::restrictions::Restrictions;
 use crate::run::on_open_log::RecordWritten;
 use crate::run::run_log::{self, NewRun, ResumedRun, RunLog};
+use crate::run::undone;
 use crate::run::{Plan, RunKind, Runs, SnapshotUse, Store};
 use crate::run_context::RunContext;
 use crate::stages::{due, scan};
@@ -202,15 +203,16 @@ impl<M, ES: EventStore, SS: SnapshotStore> MigrationRunner<M, ES, SS> {
                 ));
             }
         };
-        let mut run = self.execution(
-            run_options,
-            migrations,
-            matches!(request, RunRequest::DryRun),
-        );
+        let mut run = self.execution(run_options, migrations, request.is_dry());
+        let history = request.history();
+        if let Some(kind) = &history {
+            run.check_determinism = run_options.check_determinism.unwrap_or(false);
+            run.kind = kind.clone();
+        }
         // The selection of a resumed run is that of its record.
         let is_resumed = matches!(request, RunRequest::Resume(_));
         let unreadable = due::unreadable_route(&run.migrations, &run.selection);
-        if let Some(refusal) = unreadable.filter(|_| !is_resumed) {
+        if let Some(refusal) = unreadable.filter(|_| !is_resumed && history.is_none()) {
             return MigrationReport::refused(refusal);
         }
         let mut report = match self.one_store() {
@@ -270,7 +272,13 @@ impl<M, ES: EventStore, SS: SnapshotStore> MigrationRunner<M, ES, SS> {
                         report
                     }
                 },
-                RunRequest::Resume(_) | RunRequest::Retry(..) => {
+                _ if history.is_some() => {
+                    let error = Error::invalid(
+                        "separate stores for events and snapshots keep no record of a run; use one store for both",
+                    );
+                    MigrationReport::refused(due::planning(Subject::Run, &error))
+                }
+                _ => {
                     let error = Error::invalid(
                         "separate stores for events and snapshots keep no record of a run to resume or retry; start a new run, which migrates the remaining processes",
                     );
@@ -278,7 +286,7 @@ impl<M, ES: EventStore, SS: SnapshotStore> MigrationRunner<M, ES, SS> {
                 }
             },
         };
-        if run.dry {
+        if run.dry && history.is_none() {
             self.warn_of_changed_steps(run_options, &run, &mut report)
                 .await;
         }
@@ -344,7 +352,21 @@ impl<M, ES: EventStore, SS: SnapshotStore> MigrationRunner<M, ES, SS> {
         let kind = match request {
             RunRequest::DryRun => {
                 self.restrict(run).await?;
+                if !run_options.again {
+                    undone::check(store, &run_options.plan(&run.migrations)).await?;
+                }
                 return Ok(None);
+            }
+            RunRequest::Verify(of) => {
+                self.check_history(run, of).await?;
+                return Ok(None);
+            }
+            RunRequest::Undo { of, dry } | RunRequest::Redo { of, dry } => {
+                self.check_history(run, Some(of)).await?;
+                if dry {
+                    return Ok(None);
+                }
+                run.kind.clone()
             }
             RunRequest::Resume(id) => {
                 return self.resumed(&run_options, run, store, id).await.map(Some);
@@ -357,9 +379,7 @@ impl<M, ES: EventStore, SS: SnapshotStore> MigrationRunner<M, ES, SS> {
                     None => None,
                 };
                 let Some(earlier) = earlier else {
-                    return Err(Error::invalid(format!(
-                        "run {of} is not in the store; check the id in the list of runs"
-                    )));
+                    return Err(not_in_the_store(of));
                 };
                 self.control.throttle_again(earlier.throttle);
                 run_options = run_options.following(&earlier.plan);
@@ -380,8 +400,33 @@ impl<M, ES: EventStore, SS: SnapshotStore> MigrationRunner<M, ES, SS> {
             plan: run_options.plan(&run.migrations),
             throttle: self.control.throttled(),
         };
-        let run_log = RunLog::begin(store.clone(), start, run_options.take_over).await?;
+        let run_log = RunLog::begin(store.clone(), start, run_options.claim()).await?;
         Ok(Some(Arc::new(run_log)))
+    }
+
+    /// Checks that the runner can undo, redo or verify what a run has migrated.
+    async fn check_history(&self, run: &mut RunContext, of: Option<RunId>) -> Result<(), Error> {
+        self.restrict(run).await?;
+        if run.selection.is_in_flight() || run.selection.reads_more_than_heads() {
+            return Err(Error::invalid(format!(
+                "a selection by state or for processes in flight is not supported by {}; select workflows, tenants or streams",
+                run.kind.name()
+            )));
+        }
+        let (Some(of), Some(runs)) = (of, self.runs()) else {
+            return Ok(());
+        };
+        let Some(record) = runs.get(of).await? else {
+            return Err(not_in_the_store(of));
+        };
+        match (&run.kind, &record.kind) {
+            (RunKind::Verify { .. }, _)
+            | (_, RunKind::Migrate | RunKind::Retry { .. } | RunKind::Lazy) => Ok(()),
+            (_, kind) => Err(Error::invalid(format!(
+                "run {of} is of kind {}; give the run that migrated the processes",
+                kind.name()
+            ))),
+        }
     }
 
     /// Looks up what the selection of a run asks for beyond the heads.
@@ -473,7 +518,7 @@ impl<M, ES: EventStore, SS: SnapshotStore> MigrationRunner<M, ES, SS> {
             reason: run_options.reason.clone(),
             plan,
         };
-        let run_log = RunLog::resume(store.clone(), again, run_options.take_over).await?;
+        let run_log = RunLog::resume(store.clone(), again, run_options.claim()).await?;
         Ok(Arc::new(run_log))
     }
 
@@ -482,6 +527,12 @@ impl<M, ES: EventStore, SS: SnapshotStore> MigrationRunner<M, ES, SS> {
         let store = self.events.transactional()?;
         (self.snapshots.store_id() == Some(store.store_id())).then_some(store)
     }
+}
+
+fn not_in_the_store(run: RunId) -> Error {
+    Error::invalid(format!(
+        "run {run} is not in the store; check the id in the list of runs"
+    ))
 }
 
 /// Whether a selected process is outdated, also at a version that the store does not list.

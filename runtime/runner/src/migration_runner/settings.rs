@@ -135,6 +135,14 @@ impl<M, ES, SS> MigrationRunner<M, ES, SS> {
         self
     }
 
+    /// Sets whether a run takes routes that were [undone](Self::undo), although their code
+    /// is the same.
+    #[must_use]
+    pub fn again(mut self, again: bool) -> Self {
+        self.run_options.again = again;
+        self
+    }
+
     /// Sets whether the run takes over the store from another run that has claimed it
     /// and that is not known to be dead. The other run is fenced: it cannot write any
     /// more.
@@ -284,5 +292,60 @@ impl<M, ES: EventStore, SS: SnapshotStore> MigrationRunner<M, ES, SS> {
             RunRequest::Retry(run, classes.to_vec()),
         )
         .await
+    }
+
+    /// Verifies the migrations of a run, or of all runs: each recorded state is computed
+    /// again from the events below it, with the code of this program, and compared as a
+    /// JSON value. Nothing is written.
+    ///
+    /// A process whose state differs fails with
+    /// [`VerifiesDifferently`](FailureClass::VerifiesDifferently) and the JSON path.
+    pub async fn verify(&self, run: Option<RunId>) -> MigrationReport {
+        self.start(&self.run_options, None, RunRequest::Verify(run))
+            .await
+    }
+
+    /// Takes the processes that a run has migrated back to the versions that they had, in a
+    /// new run.
+    ///
+    /// A process without events of its own since then gets exactly the state that it had.
+    /// Others are converted back by the linked undo functions. A process for which neither
+    /// is possible fails with [`CannotUndo`](FailureClass::CannotUndo).
+    ///
+    /// The routes of the run are closed: neither a run nor [`open`](Self::open) takes them
+    /// until their code changes, unless [`again`](Self::again) is set.
+    pub async fn undo(&self, run: RunId) -> MigrationReport {
+        let request = RunRequest::Undo {
+            of: run,
+            dry: false,
+        };
+        self.start(&self.run_options, None, request).await
+    }
+
+    /// Determines what [`undo`](Self::undo) would do. Nothing is written.
+    pub async fn dry_undo(&self, run: RunId) -> MigrationReport {
+        let request = RunRequest::Undo { of: run, dry: true };
+        self.start(&self.run_options, None, request).await
+    }
+
+    /// Computes the states of the processes that a run has migrated again, with the
+    /// corrected code of this program, in a new run.
+    ///
+    /// The whole history of a process is folded: each migration is applied where it
+    /// happened, and each event by the code of its own version. If the result differs from
+    /// the current state, it becomes the new baseline of the process, which stays at its
+    /// version.
+    pub async fn redo(&self, run: RunId) -> MigrationReport {
+        let request = RunRequest::Redo {
+            of: run,
+            dry: false,
+        };
+        self.start(&self.run_options, None, request).await
+    }
+
+    /// Determines what [`redo`](Self::redo) would do. Nothing is written.
+    pub async fn dry_redo(&self, run: RunId) -> MigrationReport {
+        let request = RunRequest::Redo { of: run, dry: true };
+        self.start(&self.run_options, None, request).await
     }
 }

@@ -71,7 +71,8 @@ impl RunTotal {
                 // How many processes match a predicate is known only at the end.
                 let due = split
                     .due
-                    .filter(|_| !context.selection.reads_more_than_heads());
+                    .filter(|_| !context.selection.reads_more_than_heads())
+                    .filter(|_| context.history.is_none());
                 let of_each = due.map(|due| by_workflow(due, present));
                 (of_each, Some(split.heads), split.ranges)
             }

@@ -12,6 +12,7 @@ mod plan;
 pub mod rows;
 pub(crate) mod run_log;
 pub mod suspects;
+pub mod undone;
 
 use std::fmt;
 use std::num::NonZeroU32;
@@ -88,6 +89,22 @@ pub enum RunKind {
         /// Restricts the retry to failures of these classes; empty: all classes.
         classes: Vec<FailureClass>,
     },
+    /// Processes that an earlier run has migrated: they go back.
+    Undo {
+        /// The earlier run.
+        of: RunId,
+    },
+    /// Processes that an earlier run has migrated: their states are computed again.
+    Redo {
+        /// The earlier run.
+        of: RunId,
+    },
+    /// Processes that were migrated: their states are computed again and compared. Such a
+    /// run writes nothing and leaves no record.
+    Verify {
+        /// The earlier run; `None`: all runs.
+        of: Option<RunId>,
+    },
     /// Single processes, when they are opened. Such a run ends with its program. The next
     /// program continues it if it has the same plan, actor and reason.
     Lazy,
@@ -100,6 +117,9 @@ impl RunKind {
         match self {
             Self::Migrate => "migrate",
             Self::Retry { .. } => "retry",
+            Self::Undo { .. } => "undo",
+            Self::Redo { .. } => "redo",
+            Self::Verify { .. } => "verify",
             Self::Lazy => "lazy",
         }
     }
@@ -246,6 +266,12 @@ pub struct RunCounts {
     pub unregistered: u64,
     /// Processes migrated when they were opened.
     pub lazy: u64,
+    /// Processes whose migrations were verified.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub verified: u64,
+    /// Undone processes whose state was converted back by undo functions.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub by_function: u64,
     /// Bytes of events and baselines read for folding.
     pub bytes: u64,
 }
@@ -266,6 +292,8 @@ impl RunCounts {
         self.swept += other.swept;
         self.unregistered += other.unregistered;
         self.lazy += other.lazy;
+        self.verified += other.verified;
+        self.by_function += other.by_function;
         self.bytes += other.bytes;
     }
 
@@ -281,6 +309,8 @@ impl RunCounts {
             swept: self.swept.saturating_sub(other.swept),
             unregistered: self.unregistered.saturating_sub(other.unregistered),
             lazy: self.lazy.saturating_sub(other.lazy),
+            verified: self.verified.saturating_sub(other.verified),
+            by_function: self.by_function.saturating_sub(other.by_function),
             bytes: self.bytes.saturating_sub(other.bytes),
         }
     }
@@ -288,7 +318,11 @@ impl RunCounts {
     /// Number of processes visited. A process that was migrated further is counted again.
     #[must_use]
     pub fn processes(&self) -> u64 {
-        self.migrated + self.migrated_further + self.failed + self.skipped_by.total() as u64
+        self.migrated
+            + self.migrated_further
+            + self.verified
+            + self.failed
+            + self.skipped_by.total() as u64
     }
 
     /// Number of skipped processes that the run was for.

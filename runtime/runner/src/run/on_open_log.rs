@@ -18,6 +18,7 @@ use tokio::sync::OnceCell;
 use crate::retry::ATTEMPTS;
 use crate::run::rows::{self, FailureRow};
 use crate::run::run_log::{self, Committed};
+use crate::run::undone;
 use crate::run::{Execution, Plan, RunCounts, RunKind, RunRecord, RunState, Runs};
 
 /// Bookkeeping of processes that are migrated when they are opened.
@@ -27,6 +28,8 @@ pub(crate) struct OnOpenLog {
     /// The claim as read. It determines the run that the processes are counted in, and
     /// guards each commit.
     claim: Option<Bytes>,
+    /// Further guards of each commit.
+    guards: Vec<(Vec<u8>, Option<Bytes>)>,
     /// Whether the processes are counted in a run of their own, since no run has
     /// claimed the store for them.
     is_own: bool,
@@ -63,10 +66,12 @@ impl OnOpenLog {
                 (*id, true, plan)
             }
         };
+        let undone = undone::check_at(&store, &plan, version).await?;
         let log = Self {
             store,
             run,
             claim,
+            guards: vec![undone],
             is_own,
         };
         Ok((log, plan))
@@ -82,6 +87,7 @@ impl OnOpenLog {
             store,
             run,
             claim,
+            guards: Vec::new(),
             is_own: false,
         })
     }
@@ -98,6 +104,11 @@ impl OnOpenLog {
     /// Whether a run has claimed or released the store since this was opened, so that the
     /// process may count in another run.
     pub(crate) async fn is_outdated(&self) -> Result<bool, Error> {
+        for (key, held) in &self.guards {
+            if run_log::row(&self.store, key).await? != *held {
+                return Ok(true);
+            }
+        }
         Ok(run_log::row(&self.store, claim::CLAIM).await? != self.claim)
     }
 
@@ -143,6 +154,7 @@ impl OnOpenLog {
         } else if counts.migrated + counts.failed > 0 {
             batch.rows.push(RowWrite::put(key, row::write(&counts)?));
         }
+        batch.guards.extend(self.guards.iter().cloned());
         batch
             .guards
             .push((claim::CLAIM.to_vec(), self.claim.clone()));

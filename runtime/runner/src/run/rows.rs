@@ -13,6 +13,7 @@
 //! | `l` run, stream | the count of one such process that is not in the sum yet |
 //! | `n` | the number of runs |
 //! | `r` run | the record of the run |
+//! | `u` version | the routes from a version that were undone |
 //! | `x` run, number | an execution of the run |
 //!
 //! Every row is a format byte and JSON. No row is written by two workers of one run,
@@ -126,6 +127,11 @@ pub(crate) fn suspect_stream(key: &[u8]) -> Result<StreamId, Error> {
             key.escape_ascii()
         ))
     })
+}
+
+/// The version is the end of the key.
+pub(crate) fn undone(from: &WorkflowId) -> Vec<u8> {
+    [b"u", from.to_string().as_bytes()].concat()
 }
 
 /// The number in the key of a range.

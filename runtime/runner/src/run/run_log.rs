@@ -31,6 +31,7 @@ use crate::run::history::failures;
 use crate::run::in_user_code::{Folder, InUserCode, InUserCodeFile};
 use crate::run::rows::{self, FailureRow, Part, RangeRow, StoredError};
 use crate::run::suspects::{self, DeadDryRuns, SuspectRow, Verdict};
+use crate::run::undone;
 use crate::run::{
     Execution, Plan, RunAction, RunCounts, RunKind, RunRecord, RunState, Runs, Store,
 };
@@ -145,6 +146,39 @@ impl RunRecord {
     }
 }
 
+/// What a run may do when it claims a store.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct ClaimOptions {
+    /// Take over the store from a run that is not known to be dead.
+    pub(crate) take_over: bool,
+    /// Take routes that were undone.
+    pub(crate) again: bool,
+}
+
+/// Checks that a run takes no undone route, and closes the routes that it undoes.
+async fn undone_routes(
+    store: &Store,
+    record: &RunRecord,
+    plan: &Plan,
+    again: bool,
+) -> Result<Vec<RowWrite>, Error> {
+    match record.kind {
+        RunKind::Undo { of } => {
+            let runs = history_of(store)?;
+            match runs.get(of).await? {
+                Some(undone) => undone::close(store, &runs, &undone, &plan.selection).await,
+                None => Ok(Vec::new()),
+            }
+        }
+        RunKind::Migrate | RunKind::Retry { .. } if again => undone::reopen(store, plan).await,
+        RunKind::Migrate | RunKind::Retry { .. } => {
+            undone::check(store, plan).await?;
+            Ok(Vec::new())
+        }
+        RunKind::Redo { .. } | RunKind::Verify { .. } | RunKind::Lazy => Ok(Vec::new()),
+    }
+}
+
 /// The run that claims a store.
 enum ClaimingRun {
     New(Box<RunRecord>),
@@ -201,21 +235,29 @@ pub(crate) struct RunLog {
 
 impl RunLog {
     /// Claims the store for a new run.
-    pub(crate) async fn begin(store: Store, start: NewRun, take_over: bool) -> Result<Self, Error> {
+    pub(crate) async fn begin(
+        store: Store,
+        start: NewRun,
+        options: ClaimOptions,
+    ) -> Result<Self, Error> {
         let record = RunRecord::new(start);
-        Self::claim(store, take_over, ClaimingRun::New(Box::new(record))).await
+        Self::claim(store, options, ClaimingRun::New(Box::new(record))).await
     }
 
     /// Claims the store for an earlier run.
     pub(crate) async fn resume(
         store: Store,
         again: ResumedRun,
-        take_over: bool,
+        options: ClaimOptions,
     ) -> Result<Self, Error> {
-        Self::claim(store, take_over, ClaimingRun::Resumed(Box::new(again))).await
+        Self::claim(store, options, ClaimingRun::Resumed(Box::new(again))).await
     }
 
-    async fn claim(store: Store, take_over: bool, claiming: ClaimingRun) -> Result<Self, Error> {
+    async fn claim(
+        store: Store,
+        options: ClaimOptions,
+        claiming: ClaimingRun,
+    ) -> Result<Self, Error> {
         for _ in 0..ATTEMPTS {
             let mut record = match &claiming {
                 ClaimingRun::New(record) => (**record).clone(),
@@ -236,7 +278,7 @@ impl RunLog {
             let held = row(&store, claim::CLAIM).await?;
             let mut claim = claim::read(held.clone())?;
             if let Some(holder) = &claim.holder {
-                if !take_over && !is_dead(holder, &store) {
+                if !options.take_over && !is_dead(holder, &store) {
                     return Err(claimed(holder.run));
                 }
                 if holder.run != record.id {
@@ -264,6 +306,8 @@ impl RunLog {
                     batch.rows.push(row);
                 }
             }
+            let routes = undone_routes(&store, &record, plan, options.again).await?;
+            batch.rows.extend(routes);
             if record.number == 0 {
                 number(&store, &mut record, &mut batch).await?;
             }
@@ -806,7 +850,7 @@ impl RunLog {
         };
         let attempt = match kind {
             RunKind::Retry { of, .. } => attempt(&self.store, of, stream_of(error)?).await? + 1,
-            RunKind::Migrate | RunKind::Lazy => 1,
+            _ => 1,
         };
         failure(run, error, at, attempt)
     }

@@ -26,6 +26,7 @@ use state_migration_core::{
 use crate::run::in_user_code::{Folder, InUserCode, LeftByDryRun};
 use crate::run::run_log::is_dead;
 use crate::run::{Plan, RunKind, Runs, Store, rows};
+use crate::stages::history::HistoryRun;
 use crate::user_code::threads::never_returned;
 
 /// Number of ends of a program after which a process fails that was in user code each
@@ -230,9 +231,11 @@ pub(crate) async fn left_by(
     if in_user_code.is_empty() {
         return Ok(Vec::new());
     }
-    let Some((plan, is_retry)) = plan_of(store, holder.run).await? else {
+    let Some((plan, kind)) = plan_of(store, holder.run).await? else {
         return Ok(Vec::new());
     };
+    let is_retry = matches!(kind, RunKind::Retry { .. });
+    let is_history = matches!(kind, RunKind::Undo { .. } | RunKind::Redo { .. });
     // A retry is a new attempt, whatever earlier runs have found out. If the program ends
     // again, nothing of that is forgotten.
     let counts = |row: &SuspectRow| {
@@ -250,7 +253,11 @@ pub(crate) async fn left_by(
         let Ok(Some(head)) = store.head(&stream).await else {
             continue;
         };
-        let Some(code) = code_at(&plan, &head.workflow_id) else {
+        let code = match is_history {
+            true => Some(HistoryRun::code_of(&plan)),
+            false => code_at(&plan, &head.workflow_id),
+        };
+        let Some(code) = code else {
             continue;
         };
         let before = one(store, &stream).await?;
@@ -347,8 +354,8 @@ pub(crate) fn write(stream: &StreamId, row: &SuspectRow) -> Result<RowWrite, Err
     Ok(RowWrite::put(rows::suspect(stream), row::write(row)?))
 }
 
-/// The plan of the last execution of a run, and whether the run is a retry.
-async fn plan_of(store: &Store, run: RunId) -> Result<Option<(Plan, bool)>, Error> {
+/// The plan of the last execution of a run, and the kind of the run.
+async fn plan_of(store: &Store, run: RunId) -> Result<Option<(Plan, RunKind)>, Error> {
     let Some(runs) = Runs::of(store as &dyn EventStore) else {
         return Ok(None);
     };
@@ -356,8 +363,8 @@ async fn plan_of(store: &Store, run: RunId) -> Result<Option<(Plan, bool)>, Erro
         return Ok(None);
     };
     let executions = runs.executions(run).await?;
-    let is_retry = matches!(record.kind, RunKind::Retry { .. });
-    Ok(Some((record.last_plan(&executions).clone(), is_retry)))
+    let plan = record.last_plan(&executions).clone();
+    Ok(Some((plan, record.kind)))
 }
 
 /// The fingerprint of the code that a plan has for the processes at a version.

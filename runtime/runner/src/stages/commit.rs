@@ -99,6 +99,8 @@ pub(crate) async fn attempt(
     let (mut counts, mut by_workflow) = (outcome.counts, outcome.by_workflow);
     let moved: Vec<Moved> = outcome.converted.iter().map(moved).collect();
     let before = moved_before(committer, &outcome.converted).await?;
+    let by_function = outcome.converted.iter().filter(|it| it.by_function);
+    counts.by_function += by_function.count() as u64;
     counts.migrated += (moved.len() - before.len()) as u64;
     counts.migrated_further += before.len() as u64;
     counts.failed += outcome.failed.len() as u64;

@@ -5,10 +5,11 @@
 use bytes::Bytes;
 use serde_json::value::RawValue;
 use state_migration_core::baseline::Frame;
+use state_migration_core::fold::AnyState;
 use state_migration_core::redaction::{self, Lists};
 use state_migration_core::{
-    Baseline, FailureClass, Fingerprint, Head, Migration, MigrationError, NewEvent, Route, RunId,
-    Stage, StreamId,
+    Baseline, BaselineKind, FailureClass, Fingerprint, Head, Migration, MigrationError, NewEvent,
+    Route, RunId, Stage, StreamId,
 };
 
 use crate::run::{build, suspects};
@@ -26,6 +27,8 @@ pub(crate) struct Converted {
     pub(crate) event: NewEvent,
     /// The new state, raw JSON.
     pub(crate) state: Bytes,
+    /// Whether undo functions converted the state back.
+    pub(crate) by_function: bool,
 }
 
 impl Converted {
@@ -53,6 +56,7 @@ impl Planned {
             to: route.target().version().to_owned(),
             route: route.baseline_hops(),
             run,
+            kind: BaselineKind::Migrate,
             state_schema_version: last.target_schema_version(),
             state: RawValue::NULL.to_owned(),
         });
@@ -101,32 +105,15 @@ pub(crate) fn non_deterministic(stream: &StreamId, what: &str) -> MigrationError
     )
 }
 
-/// Converts a folded state along all hops of the route.
-pub(crate) fn process(planned: &Planned, folded: Folded) -> Result<Converted, MigrationError> {
-    let route = &planned.route;
-    let Folded {
-        stream,
-        head,
-        mut state,
-    } = folded;
-    let fail = |stage, hop: &Migration, bad: UserCodeFailure| {
-        MigrationError::new(
-            stage,
-            bad.class,
-            &stream,
-            format!("{}, in {hop}{WAY_OUT}", bad.message),
-        )
-    };
-    let bad = |class, message: String| UserCodeFailure { class, message };
-    let no_state = || {
-        let message =
-            "the conversion left no state; report it as a bug of state-migration".to_owned();
-        bad(FailureClass::Unserializable, message)
-    };
-    let mut last = &route.hops()[0];
-    for hop in route.hops() {
+/// Converts a state along some hops.
+pub(crate) fn along<'a>(
+    stream: &StreamId,
+    hops: impl IntoIterator<Item = &'a Migration>,
+    mut state: DropGuarded<AnyState>,
+) -> Result<DropGuarded<AnyState>, MigrationError> {
+    for hop in hops {
         let Some(old) = state.take() else {
-            return Err(fail(Stage::Converting, hop, no_state()));
+            return Err(failed(Stage::Converting, stream, hop, no_state()));
         };
         // Formatting a user's error runs user code too.
         let converted = catch(|| {
@@ -136,10 +123,45 @@ pub(crate) fn process(planned: &Planned, folded: Folded) -> Result<Converted, Mi
         });
         state = match converted {
             Ok(Ok(state)) => DropGuarded::new(state),
-            Ok(Err(bad)) | Err(bad) => return Err(fail(Stage::Converting, hop, bad)),
+            Ok(Err(bad)) | Err(bad) => return Err(failed(Stage::Converting, stream, hop, bad)),
         };
-        last = hop;
     }
+    Ok(state)
+}
+
+fn failed(
+    stage: Stage,
+    stream: &StreamId,
+    hop: &Migration,
+    bad: UserCodeFailure,
+) -> MigrationError {
+    MigrationError::new(
+        stage,
+        bad.class,
+        stream,
+        format!("{}, in {hop}{WAY_OUT}", bad.message),
+    )
+}
+
+fn bad(class: FailureClass, message: String) -> UserCodeFailure {
+    UserCodeFailure { class, message }
+}
+
+fn no_state() -> UserCodeFailure {
+    let message = "the conversion left no state; report it as a bug of state-migration";
+    bad(FailureClass::Unserializable, message.to_owned())
+}
+
+/// Converts a folded state along all hops of the route.
+pub(crate) fn process(planned: &Planned, folded: Folded) -> Result<Converted, MigrationError> {
+    let route = &planned.route;
+    let Folded {
+        stream,
+        head,
+        state,
+    } = folded;
+    let last = &route.hops()[route.hops().len() - 1];
+    let state = along(&stream, route.hops(), state)?;
     let unserializable =
         |error: serde_json::Error| bad(FailureClass::Unserializable, short(error.to_string()));
     let encoded = catch(|| {
@@ -153,10 +175,11 @@ pub(crate) fn process(planned: &Planned, folded: Folded) -> Result<Converted, Mi
     match encoded {
         Ok(Ok((payload, state, finished))) => Ok(Converted {
             event: NewEvent::migrated(route.target().clone(), payload, finished),
+            by_function: false,
             state,
             stream,
             head,
         }),
-        Ok(Err(bad)) | Err(bad) => Err(fail(Stage::Encoding, last, bad)),
+        Ok(Err(bad)) | Err(bad) => Err(failed(Stage::Encoding, &stream, last, bad)),
     }
 }

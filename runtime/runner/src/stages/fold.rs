@@ -19,6 +19,14 @@ const FIRST_PAGE: usize = 32;
 /// Approximate number of bytes read at a time.
 const PAGE_BYTES: usize = 2 << 20;
 
+/// Number of events to read at a time, if the largest so far has this many bytes.
+pub(crate) fn page(largest: usize) -> usize {
+    match PAGE_BYTES.checked_div(largest) {
+        None => FIRST_PAGE,
+        Some(fit) => fit.clamp(1, PAGE),
+    }
+}
+
 /// A fold in progress.
 pub(crate) type RunningFold = DropGuarded<Box<dyn Fold>>;
 
@@ -127,10 +135,7 @@ impl FoldProgress {
 
     /// Number of events to read next.
     pub(crate) fn page(&self) -> usize {
-        match PAGE_BYTES.checked_div(self.largest) {
-            None => FIRST_PAGE,
-            Some(fit) => fit.clamp(1, PAGE),
-        }
+        page(self.largest)
     }
 
     /// Reads and folds the events up to `through`.

@@ -5,4 +5,5 @@ pub(crate) mod convert;
 pub(crate) mod done;
 pub(crate) mod due;
 pub(crate) mod fold;
+pub(crate) mod history;
 pub(crate) mod scan;

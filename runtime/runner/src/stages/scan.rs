@@ -11,6 +11,7 @@ use state_migration_core::{
 
 use crate::run::{SnapshotUse, Store, history};
 use crate::stages::convert::Planned;
+use crate::stages::history::HistoryRun;
 
 /// Maximum bytes of events in a page.
 pub(crate) const CHUNK_BYTES: usize = 2 << 20;
@@ -91,6 +92,8 @@ pub(crate) struct Filter {
     pub(crate) routes: Arc<BTreeMap<WorkflowId, Arc<Planned>>>,
     pub(crate) migrations: Arc<MigrationRegistry>,
     pub(crate) selection: Arc<Selection>,
+    /// `None` if the run migrates.
+    pub(crate) history: Option<Arc<HistoryRun>>,
     /// Whether to return processes that are up to date, to compare them with a process
     /// registry in another store.
     pub(crate) compares: bool,
@@ -143,6 +146,9 @@ impl DueFilter for Filter {
             skipped.not_selected = 1;
             return Verdict::Pass(skipped);
         }
+        if let Some(history) = &self.history {
+            return history.skips(head).map_or(Verdict::Due, Verdict::Pass);
+        }
         if self.is_unlisted(&head.workflow_id) {
             return Verdict::Pass(skipped);
         }
@@ -181,7 +187,11 @@ impl DueFilter for FoundBefore {
     }
 
     fn verdict(&self, _: &StreamId, head: &Head) -> Verdict {
-        match !head.held && self.0.routes.contains_key(&head.workflow_id) {
+        let is_due = match &self.0.history {
+            Some(history) => history.skips(head).is_none(),
+            None => !head.held && self.0.routes.contains_key(&head.workflow_id),
+        };
+        match is_due {
             true => Verdict::Due,
             false => Verdict::Head,
         }
@@ -261,9 +271,19 @@ pub(crate) struct Snapshots {
     pub(crate) of: Arc<BTreeMap<WorkflowId, u32>>,
     /// Whether the events before a snapshot are read, too.
     pub(crate) compared: bool,
+    /// Whether the events before the baseline are read, too.
+    pub(crate) whole_history: bool,
 }
 
 impl Snapshots {
+    /// The same without snapshots.
+    pub(crate) fn none(&self) -> Self {
+        Self {
+            whole_history: self.whole_history,
+            ..Self::default()
+        }
+    }
+
     /// What is left of these for a run that uses snapshots like this.
     pub(crate) fn used(self, used: SnapshotUse) -> Self {
         match used {
@@ -319,6 +339,7 @@ fn request(
         events_after: None,
         snapshots: snapshots.of,
         all_events: snapshots.compared,
+        whole_history: snapshots.whole_history,
     }
 }
 
@@ -372,6 +393,7 @@ pub(crate) async fn tail(
             events_after: Some(after),
             snapshots: Arc::default(),
             all_events: false,
+            whole_history: false,
         })
         .await
 }

@@ -305,15 +305,6 @@ enum Fit {
 /// The parts of a process that are read in addition to its head.
 type ProcessParts = (Option<Snapshot>, Result<Events, ChunkProblem>);
 
-/// The sequence number after which a process is read: never before its
-/// baseline, because earlier events are of other versions.
-fn start_of(request: &DueRequest, head: &Head) -> u64 {
-    let baseline = head.replay_after();
-    request
-        .events_after
-        .map_or(baseline, |after| after.max(baseline))
-}
-
 /// No snapshot and no events: only the head was requested, or it is unreadable.
 fn no_parts() -> ProcessParts {
     (None, Ok((Vec::new(), 0)))
@@ -347,7 +338,7 @@ async fn read_together<T: KvTxn>(
                         read_events_alone(txn, &one.stream, head, after, limit).await?
                     }
                     _ => {
-                        let after = start_of(request, head);
+                        let after = request.start_of(head);
                         read_events(txn, &mut events, &one.stream, head, after, limit).await?
                     }
                 };
@@ -399,7 +390,7 @@ async fn read_alone<T: KvTxn>(
     let snapshot = read_snapshot(txn, request, stream, head).await?;
     let after = match &snapshot {
         Some(snapshot) if !request.all_events => snapshot.sequence,
-        _ => start_of(request, head),
+        _ => request.start_of(head),
     };
     let limit = request.max_process_bytes;
     let events = read_events_alone(txn, stream, head, after, limit).await?;
@@ -557,7 +548,8 @@ async fn read_events<T: KvTxn>(
         if bytes > max_bytes {
             return Ok(Err(ChunkProblem::TooLarge));
         }
-        match record::read_chunk_event(row, expected, &head.workflow_id) {
+        let at = (expected > head.replay_after()).then_some(&head.workflow_id);
+        match record::read_chunk_event(row, expected, at) {
             Ok(event) => events.push(event),
             Err(bad) => {
                 return corrupt(bad.of(format_args!("event {expected} of stream {stream}")));

@@ -264,6 +264,7 @@ async fn a_batch_with_a_read_point_of_another_page_does_not_overwrite_an_append(
         events_after: None,
         snapshots: Arc::default(),
         all_events: false,
+        whole_history: false,
     };
     let page = world.plain.read_due(everything).await.unwrap();
     let batch = Batch {

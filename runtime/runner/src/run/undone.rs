@@ -1,0 +1,179 @@
+//! The routes that were undone. No run takes them again with the same code.
+//!
+//! The claim of an undo closes the routes of the run that it undoes. Otherwise the next
+//! run, or a service that migrates as it opens, would move everything again.
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+use state_migration_core::store_api::row;
+use state_migration_core::{Error, ErrorKind, Hop, RowWrite, RunId, Selection, WorkflowId};
+
+use crate::run::{Plan, PlannedRoute, RunRecord, Runs, Store, rows, run_log};
+
+/// The undone routes from one version.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UndoneRow {
+    routes: Vec<UndoneRoute>,
+}
+
+/// A route that was undone.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+struct UndoneRoute {
+    hops: Vec<Hop>,
+    /// The run that was undone.
+    of: RunId,
+}
+
+/// The row of a version as it is stored.
+type Stored = (UndoneRow, Option<Bytes>);
+
+async fn read(store: &Store, from: &WorkflowId) -> Result<Stored, Error> {
+    let held = run_log::row(store, &rows::undone(from)).await?;
+    let row = match &held {
+        Some(held) => row::read(held.clone(), format_args!("the undone routes from {from}"))?,
+        None => UndoneRow::default(),
+    };
+    Ok((row, held))
+}
+
+impl UndoneRow {
+    /// The run that was undone, if the hops begin with those of an undone route.
+    fn closes(&self, hops: &[Hop]) -> Option<RunId> {
+        let mut routes = self.routes.iter();
+        routes
+            .find(|undone| hops.starts_with(&undone.hops))
+            .map(|undone| undone.of)
+    }
+}
+
+/// The writes that close the routes of a run, of the selected workflows.
+pub(crate) async fn close(
+    store: &Store,
+    runs: &Runs,
+    record: &RunRecord,
+    selection: &Selection,
+) -> Result<Vec<RowWrite>, Error> {
+    let executions = runs.executions(record.id).await?;
+    let plans = executions
+        .iter()
+        .filter_map(|execution| execution.plan.as_ref());
+    let mut routes: BTreeMap<&WorkflowId, Vec<&PlannedRoute>> = BTreeMap::new();
+    for plan in [&record.plan].into_iter().chain(plans) {
+        let of_plan = plan.routes.iter();
+        for route in of_plan.filter(|route| selection.selects_workflow(route.from.name())) {
+            routes.entry(&route.from).or_default().push(route);
+        }
+    }
+    let mut writes = Vec::new();
+    for (from, routes) in routes {
+        let (mut row, held) = read(store, from).await?;
+        let before = row.clone();
+        for route in routes {
+            if row.closes(&route.hops).is_none() {
+                row.routes.push(UndoneRoute {
+                    hops: route.hops.clone(),
+                    of: record.id,
+                });
+            }
+        }
+        if row != before {
+            let write = RowWrite::put(rows::undone(from), row::write(&row)?);
+            writes.push(write.expecting(held));
+        }
+    }
+    Ok(writes)
+}
+
+/// The writes that open the routes of a plan again.
+pub(crate) async fn reopen(store: &Store, plan: &Plan) -> Result<Vec<RowWrite>, Error> {
+    let mut writes = Vec::new();
+    for route in &plan.routes {
+        let (mut row, held) = read(store, &route.from).await?;
+        row.routes
+            .retain(|undone| !route.hops.starts_with(&undone.hops));
+        let Some(held) = held else { continue };
+        let key = rows::undone(&route.from);
+        let write = match row.routes.is_empty() {
+            true => RowWrite::remove(key),
+            false => RowWrite::put(key, row::write(&row)?),
+        };
+        writes.push(write.expecting(Some(held)));
+    }
+    Ok(writes)
+}
+
+/// Checks that no route of a plan was undone with the same code.
+///
+/// # Errors
+/// [`ErrorKind::Undone`]: a route was undone; or the store could not be read.
+pub(crate) async fn check(store: &Store, plan: &Plan) -> Result<(), Error> {
+    for route in &plan.routes {
+        check_one(store, route).await?;
+    }
+    Ok(())
+}
+
+async fn check_one(store: &Store, route: &PlannedRoute) -> Result<Option<Bytes>, Error> {
+    let (row, held) = read(store, &route.from).await?;
+    match row.closes(&route.hops) {
+        Some(of) => Err(undone(&route.from, &route.hops, of)),
+        None => Ok(held),
+    }
+}
+
+/// Checks the same for the processes at one version. Returns the guard for their commits.
+pub(crate) async fn check_at(
+    store: &Store,
+    plan: &Plan,
+    at: &WorkflowId,
+) -> Result<(Vec<u8>, Option<Bytes>), Error> {
+    let mut routes = plan.routes.iter();
+    let held = match routes.find(|route| route.from == *at) {
+        Some(route) => check_one(store, route).await?,
+        None => None,
+    };
+    Ok((rows::undone(at), held))
+}
+
+fn undone(from: &WorkflowId, hops: &[Hop], of: RunId) -> Error {
+    let to: Vec<&str> = hops.iter().map(|hop| hop.to.as_str()).collect();
+    let to = to.join(" -> ");
+    Error::new(
+        ErrorKind::Undone { run: of },
+        format!(
+            "the route {from} -> {to} was undone (run {of}) and its code is the same; correct the migration, select other workflows, or migrate `again`"
+        ),
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use state_migration_core::Fingerprint;
+
+    use super::*;
+
+    fn hops(codes: &[u64]) -> Vec<Hop> {
+        let hop = |code: &u64| Hop {
+            to: "2".to_owned(),
+            code: Fingerprint::new(*code),
+        };
+        codes.iter().map(hop).collect()
+    }
+
+    #[test]
+    fn a_route_is_closed_until_its_code_changes() {
+        let of = RunId::random();
+        let row = UndoneRow {
+            routes: vec![UndoneRoute {
+                hops: hops(&[1, 2]),
+                of,
+            }],
+        };
+        assert_eq!(row.closes(&hops(&[1, 2])), Some(of));
+        assert_eq!(row.closes(&hops(&[1, 2, 3])), Some(of), "a later version");
+        assert_eq!(row.closes(&hops(&[1, 3])), None, "corrected");
+        assert_eq!(row.closes(&hops(&[1])), None);
+    }
+}

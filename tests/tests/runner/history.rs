@@ -1,0 +1,517 @@
+//! Verify, undo and redo: what is recorded of migrations is checked, taken back, and
+//! computed again with corrected code.
+
+use std::collections::BTreeSet;
+
+use state_migration::{
+    Baseline, BaselineKind, ConversionError, Decoder, ErrorKind, EventStore, FailureClass,
+    Fingerprint, MIGRATED, MemoryStore, MigrationRegistry, MigrationReport, MigrationRunner,
+    Process, RunId, RunState, Runs, Selection, SlateDbStore, SnapshotStore, StateMigration,
+    Workflow, WorkflowId,
+};
+use state_migration_tests::orders::{
+    OrderEvent, OrderV1, OrderV1ToV2Migration, OrderV2, OrderV2ToV3Migration, OrderV3, StateV1,
+    StateV2, folded, history, identity, load, order_v1_to_v2, place,
+};
+use state_migration_tests::stores::OnDisk;
+
+const ORDERS: u64 = 60;
+
+trait Store: EventStore + SnapshotStore + Clone + 'static {}
+impl Store for MemoryStore {}
+impl Store for SlateDbStore {}
+
+/// The conversion as it was written first: it forgets what was paid.
+struct Wrong(WorkflowId, WorkflowId);
+
+impl Wrong {
+    fn new() -> Self {
+        Self(WorkflowId::of::<OrderV1>(), WorkflowId::of::<OrderV2>())
+    }
+}
+
+impl StateMigration for Wrong {
+    type FromWorkflow = OrderV1;
+    type ToWorkflow = OrderV2;
+
+    fn source_workflow_id(&self) -> &WorkflowId {
+        &self.0
+    }
+
+    fn target_workflow_id(&self) -> &WorkflowId {
+        &self.1
+    }
+
+    fn migrate(&self, old: StateV1) -> Result<StateV2, ConversionError> {
+        let mut new = order_v1_to_v2(old);
+        new.open_cents = i64::try_from(new.cents).unwrap();
+        Ok(new)
+    }
+
+    fn fingerprint(&self) -> Fingerprint {
+        Fingerprint::of_bytes(b"wrong")
+    }
+
+    fn decoder(&self) -> Option<Decoder> {
+        Some(Decoder::for_state::<StateV2>())
+    }
+}
+
+/// The way back from v2.
+struct Back(WorkflowId, WorkflowId);
+
+impl StateMigration for Back {
+    type FromWorkflow = OrderV2;
+    type ToWorkflow = OrderV1;
+
+    fn source_workflow_id(&self) -> &WorkflowId {
+        &self.0
+    }
+
+    fn target_workflow_id(&self) -> &WorkflowId {
+        &self.1
+    }
+
+    fn migrate(&self, old: StateV2) -> Result<StateV1, ConversionError> {
+        let open = u64::try_from(old.open_cents).map_err(|_| "paid too much")?;
+        Ok(StateV1 {
+            euro: old.cents / 100,
+            paid_euro: (old.cents - open) / 100,
+            closed: old.closed,
+        })
+    }
+
+    fn details(&self) -> state_migration::__private::Details {
+        state_migration::__private::Details::new().undo()
+    }
+}
+
+fn wrong() -> MigrationRegistry {
+    MigrationRegistry::builder()
+        .with(Wrong::new())
+        .build()
+        .unwrap()
+}
+
+fn right() -> MigrationRegistry {
+    MigrationRegistry::builder()
+        .with(OrderV1ToV2Migration)
+        .build()
+        .unwrap()
+}
+
+fn with_undo() -> MigrationRegistry {
+    let back = Back(WorkflowId::of::<OrderV2>(), WorkflowId::of::<OrderV1>());
+    MigrationRegistry::builder()
+        .with(OrderV1ToV2Migration)
+        .with(back)
+        .build()
+        .unwrap()
+}
+
+fn to_v3() -> MigrationRegistry {
+    MigrationRegistry::builder()
+        .with(OrderV1ToV2Migration)
+        .with(OrderV2ToV3Migration)
+        .build()
+        .unwrap()
+}
+
+fn runner<S: Store>(
+    store: &S,
+    code: MigrationRegistry,
+) -> MigrationRunner<MigrationRegistry, S, S> {
+    MigrationRunner::new(code, store.clone(), store.clone())
+        .actor("the test")
+        .reason("to see")
+}
+
+async fn fill(store: &impl Store) {
+    for n in 0..ORDERS {
+        place(store, store, n).await.unwrap();
+    }
+}
+
+/// Orders on which something was paid under v1.
+fn is_paid(n: u64) -> bool {
+    n % 4 != 0
+}
+
+fn paid() -> usize {
+    (0..ORDERS).filter(|n| is_paid(*n)).count()
+}
+
+async fn append<W>(store: &impl Store, n: u64)
+where
+    W: Workflow<Event = OrderEvent>,
+    W::State: serde::de::DeserializeOwned,
+{
+    let order = Process::<W>::open(identity::<W>(n), store.clone(), store.clone());
+    let mut order = order.await.unwrap();
+    order.append(&[OrderEvent::Paid { euro: 2 }]).await.unwrap();
+}
+
+fn is_done(report: &MigrationReport, migrated: usize) -> RunId {
+    assert_eq!(
+        (report.migrated, report.error_count),
+        (migrated, 0),
+        "{report}"
+    );
+    assert_eq!(report.state, Some(RunState::Done), "{report}");
+    report.run.unwrap()
+}
+
+/// The baselines of an order, in order.
+async fn baselines(store: &impl Store, n: u64) -> Vec<Baseline> {
+    let stream = identity::<OrderV1>(n).stream_id().clone();
+    let events = store.read_all(&stream, 0, 1_000).await.unwrap();
+    let migrated = events.iter().filter(|event| event.event_type == MIGRATED);
+    migrated
+        .map(|event| Baseline::from_event(event).unwrap())
+        .collect()
+}
+
+async fn are_as_before(store: &impl Store) {
+    for n in 0..ORDERS {
+        let state = load::<OrderV1, _>(store, n).await.unwrap();
+        assert_eq!(state, folded::<OrderV1>(n), "order {n}");
+    }
+}
+
+// To see it fail: let `compare` in `stages/history.rs` compare nothing.
+async fn a_wrong_conversion_is_found_redone_and_undone(store: impl Store) {
+    fill(&store).await;
+    let run = is_done(&runner(&store, wrong()).run().await, ORDERS as usize);
+
+    // Verified by the code of the run, and by the corrected code.
+    let verified = runner(&store, wrong()).verify(Some(run)).await;
+    assert_eq!(
+        (verified.verified, verified.error_count),
+        (ORDERS as usize, 0),
+        "{verified}"
+    );
+    assert_eq!(verified.state, Some(RunState::Done));
+    let verified = runner(&store, right()).verify(None).await;
+    assert_eq!(
+        verified.failed_by_class[&FailureClass::VerifiesDifferently],
+        paid(),
+        "{verified}"
+    );
+    assert_eq!(verified.verified, ORDERS as usize - paid());
+    let message = &verified.errors[0].message;
+    assert!(
+        message.contains("`open_cents`") || message.contains("/open_cents"),
+        "{message}"
+    );
+    assert!(
+        message.ends_with("redo the run if the edit is a correction"),
+        "{message}"
+    );
+    assert!(verified.errors[0].sequence.is_some());
+    let other = runner(&store, right()).verify(Some(RunId::random())).await;
+    assert_eq!(other.state, None, "{other}");
+
+    // A prediction writes nothing.
+    let before = Runs::of(&store).unwrap().list().await.unwrap().len();
+    let predicted = runner(&store, right()).dry_redo(run).await;
+    assert_eq!(
+        (predicted.migrated, predicted.error_count),
+        (paid(), 0),
+        "{predicted}"
+    );
+    assert!(predicted.dry_run);
+    let redone = runner(&store, right()).redo(run).await;
+    is_done(&redone, paid());
+    assert_eq!(redone.skipped_by.already_there, ORDERS as usize - paid());
+    for n in 0..ORDERS {
+        let state = load::<OrderV2, _>(&store, n).await.unwrap();
+        assert_eq!(state, order_v1_to_v2(folded::<OrderV1>(n)), "order {n}");
+        let all = baselines(&store, n).await;
+        assert_eq!(all.len(), 1 + usize::from(is_paid(n)), "order {n}");
+        if is_paid(n) {
+            let sequence = history(n).len() as u64 + 1;
+            assert_eq!(all[1].kind, BaselineKind::Redo { of: run, sequence });
+        }
+    }
+    // Nothing is left to correct, and nothing to complain of but the first states.
+    let again = runner(&store, right()).redo(run).await;
+    is_done(&again, 0);
+    let redo = redone.run.unwrap();
+    let verified = runner(&store, right()).verify(Some(redo)).await;
+    assert_eq!(
+        (verified.verified, verified.error_count),
+        (paid(), 0),
+        "{verified}"
+    );
+
+    // Undone, which is predicted, and stays so.
+    let predicted = runner(&store, right()).dry_undo(run).await;
+    assert_eq!(
+        (predicted.migrated, predicted.error_count),
+        (ORDERS as usize, 0),
+        "{predicted}"
+    );
+    let undone = runner(&store, right()).undo(run).await;
+    let undo = is_done(&undone, ORDERS as usize);
+    assert_eq!(undone.by_function, 0);
+    are_as_before(&store).await;
+    for n in 0..ORDERS {
+        let last = baselines(&store, n).await.pop().unwrap();
+        assert_eq!(
+            last.kind,
+            BaselineKind::Undo {
+                of: run,
+                exact: true
+            }
+        );
+        assert_eq!((last.from.as_str(), last.to.as_str()), ("v2", "v1"));
+    }
+    let again = runner(&store, right()).undo(run).await;
+    is_done(&again, 0);
+    assert_eq!(again.skipped_by.already_there, ORDERS as usize);
+    let verified = runner(&store, right()).verify(Some(undo)).await;
+    assert_eq!(
+        (verified.verified, verified.error_count),
+        (ORDERS as usize, 0),
+        "{verified}"
+    );
+    let all = Runs::of(&store).unwrap().list().await.unwrap();
+    assert_eq!(
+        all.len(),
+        before + 4,
+        "the two that found nothing to change are recorded"
+    );
+
+    // The same code does not migrate again, in no form.
+    for refused in [
+        runner(&store, wrong()).run().await,
+        runner(&store, wrong()).dry_run().await,
+    ] {
+        assert_eq!(refused.state, None, "{refused}");
+        assert_eq!(refused.errors[0].class, FailureClass::Undone, "{refused}");
+    }
+    let opener = runner(&store, wrong());
+    let opened = opener.open::<OrderV2>(identity::<OrderV2>(3)).await;
+    assert_eq!(*opened.unwrap_err().kind(), ErrorKind::Undone { run });
+    are_as_before(&store).await;
+
+    // Corrected code does, and so does the same code if that is meant.
+    let opener = runner(&store, right());
+    opener
+        .open::<OrderV2>(identity::<OrderV2>(3))
+        .await
+        .unwrap();
+    is_done(&opener.run().await, ORDERS as usize - 1);
+    for n in 0..ORDERS {
+        let state = load::<OrderV2, _>(&store, n).await.unwrap();
+        assert_eq!(state, order_v1_to_v2(folded::<OrderV1>(n)), "order {n}");
+    }
+}
+
+// To see it fail: let `finish_undo` take every process for untouched.
+async fn later_events_are_kept(store: impl Store) {
+    fill(&store).await;
+    let run = is_done(&runner(&store, wrong()).run().await, ORDERS as usize);
+    let later: BTreeSet<u64> = (0..ORDERS).filter(|n| n % 2 == 0).collect();
+    for n in &later {
+        append::<OrderV2>(&store, *n).await;
+    }
+    // A redo computes the events after the migration, too.
+    let redone = runner(&store, right()).redo(run).await;
+    is_done(&redone, paid());
+    let mut states = Vec::new();
+    for n in 0..ORDERS {
+        let mut expected = order_v1_to_v2(folded::<OrderV1>(n));
+        if later.contains(&n) {
+            expected = OrderV2::apply(expected, &OrderEvent::Paid { euro: 2 });
+        }
+        let state = load::<OrderV2, _>(&store, n).await.unwrap();
+        assert_eq!(state, expected, "order {n}");
+        states.push(state);
+    }
+    // Without an undo function, the processes with later events stay.
+    let predicted = runner(&store, right()).dry_undo(run).await;
+    let undone = runner(&store, right()).undo(run).await;
+    for report in [&predicted, &undone] {
+        assert_eq!(
+            report.failed_by_class[&FailureClass::CannotUndo],
+            later.len(),
+            "{report}"
+        );
+        assert_eq!(report.migrated, ORDERS as usize - later.len(), "{report}");
+        let message = &report.errors[0].message;
+        assert!(message.contains("1 events since the run"), "{message}");
+    }
+    assert_eq!(undone.state, Some(RunState::DoneWithErrors));
+    for n in 0..ORDERS {
+        match later.contains(&n) {
+            true => {
+                let state = load::<OrderV2, _>(&store, n).await.unwrap();
+                assert_eq!(state, states[n as usize], "order {n}");
+            }
+            false => {
+                let state = load::<OrderV1, _>(&store, n).await.unwrap();
+                assert_eq!(state, folded::<OrderV1>(n), "order {n}");
+            }
+        }
+    }
+    // With one, they go back and keep what was paid.
+    let undone = runner(&store, with_undo()).undo(run).await;
+    let refused = undone.failed_by_class.get(&FailureClass::Refused).copied();
+    let refused = refused.unwrap_or(0);
+    assert_eq!(undone.error_count, refused, "{undone}");
+    assert_eq!(undone.by_function, later.len() - refused, "{undone}");
+    for n in later {
+        let v1 = OrderV1::apply(folded::<OrderV1>(n), &OrderEvent::Paid { euro: 2 });
+        if v1.paid_euro > v1.euro {
+            continue;
+        }
+        let state = load::<OrderV1, _>(&store, n).await.unwrap();
+        assert_eq!(state, v1, "order {n}");
+        let last = baselines(&store, n).await.pop().unwrap();
+        assert_eq!(
+            last.kind,
+            BaselineKind::Undo {
+                of: run,
+                exact: false
+            }
+        );
+    }
+}
+
+// To see it fail: let `finish_undo` not look for a later level.
+async fn runs_are_undone_from_the_last_on(store: impl Store) {
+    fill(&store).await;
+    let first = is_done(&runner(&store, right()).run().await, ORDERS as usize);
+    let second = is_done(&runner(&store, to_v3()).run().await, ORDERS as usize);
+    let refused = runner(&store, to_v3()).undo(first).await;
+    assert_eq!(
+        refused.failed_by_class[&FailureClass::CannotUndo],
+        ORDERS as usize
+    );
+    assert!(
+        refused.errors[0]
+            .message
+            .contains(&format!("run {second} migrated"))
+    );
+    is_done(&runner(&store, to_v3()).undo(second).await, ORDERS as usize);
+    for n in 0..ORDERS {
+        let state = load::<OrderV2, _>(&store, n).await.unwrap();
+        assert_eq!(state, order_v1_to_v2(folded::<OrderV1>(n)), "order {n}");
+    }
+    is_done(&runner(&store, to_v3()).undo(first).await, ORDERS as usize);
+    are_as_before(&store).await;
+    let verified = runner(&store, to_v3()).verify(None).await;
+    assert_eq!(
+        (verified.verified, verified.error_count),
+        (ORDERS as usize, 0),
+        "{verified}"
+    );
+
+    // Several hops of one run go back at once, also of processes that were opened.
+    let again = runner(&store, to_v3()).again(true);
+    again
+        .open::<OrderV3>(identity::<OrderV3>(0))
+        .await
+        .unwrap_err();
+    let third = is_done(&again.run().await, ORDERS as usize);
+    is_done(&runner(&store, to_v3()).undo(third).await, ORDERS as usize);
+    are_as_before(&store).await;
+}
+
+async fn others_are_counted_and_not_touched(store: impl Store) {
+    fill(&store).await;
+    let one = Selection::all().streams([identity::<OrderV1>(7).stream_id().clone()]);
+    is_done(&runner(&store, right()).select(one).run().await, 1);
+    let run = is_done(&runner(&store, right()).run().await, ORDERS as usize - 1);
+    let runs = Runs::of(&store).unwrap();
+    let held = identity::<OrderV1>(9).stream_id().clone();
+    runs.hold(&held, "the test", "to see").await.unwrap();
+    let born = Process::<OrderV2>::open(identity::<OrderV2>(ORDERS), store.clone(), store.clone());
+    let mut born = born.await.unwrap();
+    born.append(&[OrderEvent::Placed { euro: 1 }])
+        .await
+        .unwrap();
+    let verified = runner(&store, right()).verify(None).await;
+    assert_eq!(
+        verified.verified, ORDERS as usize,
+        "held ones, too: {verified}"
+    );
+    let undone = runner(&store, right()).undo(run).await;
+    is_done(&undone, ORDERS as usize - 2);
+    let skipped = undone.skipped_by;
+    assert_eq!(
+        (skipped.held, skipped.never_migrated, skipped.not_selected),
+        (1, 1, 1),
+        "{undone}"
+    );
+    assert_eq!(baselines(&store, 9).await.len(), 1);
+    let undo = undone.run.unwrap();
+    let refused = runner(&store, right()).undo(undo).await;
+    assert!(
+        refused.errors[0].message.contains("of kind undo"),
+        "{refused}"
+    );
+}
+
+/// A process that does not fit into a page is replayed part by part.
+async fn large_processes_are_undone_and_redone(store: impl Store) {
+    const EVENTS: usize = 30_000;
+    place(&store, &store, 1).await.unwrap();
+    let order = Process::<OrderV1>::open(identity::<OrderV1>(1), store.clone(), store.clone());
+    let mut order = order.await.unwrap();
+    for _ in 0..EVENTS / 1_000 {
+        order
+            .append(&vec![OrderEvent::Placed { euro: 3 }; 1_000])
+            .await
+            .unwrap();
+    }
+    let v1 = order.state().clone();
+    let run = is_done(&runner(&store, wrong()).run().await, 1);
+    append::<OrderV2>(&store, 1).await;
+    let checked = runner(&store, right()).check_determinism(true);
+    let redone = checked.redo(run).await;
+    is_done(&redone, 1);
+    assert_eq!(redone.large, 1);
+    let expected = OrderV2::apply(order_v1_to_v2(v1.clone()), &OrderEvent::Paid { euro: 2 });
+    assert_eq!(load::<OrderV2, _>(&store, 1).await.unwrap(), expected);
+    let verified = checked.verify(None).await;
+    assert_eq!(
+        verified.failed_by_class[&FailureClass::VerifiesDifferently],
+        1,
+        "{verified}"
+    );
+    let undone = runner(&store, with_undo()).undo(run).await;
+    is_done(&undone, 1);
+    assert_eq!(undone.by_function, 1);
+    let expected = OrderV1::apply(v1, &OrderEvent::Paid { euro: 2 });
+    assert_eq!(load::<OrderV1, _>(&store, 1).await.unwrap(), expected);
+}
+
+macro_rules! in_memory_and_on_disk {
+    ($($name:ident,)+) => {
+        mod in_memory {
+            $(#[tokio::test]
+            async fn $name() {
+                super::$name(super::MemoryStore::new()).await;
+            })+
+        }
+
+        mod on_disk {
+            $(#[tokio::test(flavor = "multi_thread")]
+            async fn $name() {
+                let store = super::OnDisk::new().await.unwrap();
+                super::$name((*store).clone()).await;
+                store.close().await.unwrap();
+            })+
+        }
+    };
+}
+
+in_memory_and_on_disk! {
+    a_wrong_conversion_is_found_redone_and_undone,
+    later_events_are_kept,
+    runs_are_undone_from_the_last_on,
+    others_are_counted_and_not_touched,
+    large_processes_are_undone_and_redone,
+}
