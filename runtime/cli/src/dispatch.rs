@@ -4,8 +4,8 @@ use clap::{CommandFactory, Parser, Subcommand};
 
 use crate::args::Global;
 use crate::commands::{
-    completions, graph, hold, inspect, migrations, pause, plan, processes, resume, retry, run,
-    runs, show, status, throttle, watch,
+    completions, graph, history, hold, inspect, migrations, pause, plan, processes, resume, retry,
+    run, runs, show, status, throttle, watch,
 };
 use crate::context::{self, Context};
 use crate::exit_code::{Exit, Failure, Reason};
@@ -43,6 +43,9 @@ pub(crate) enum Command {
     Run(run::Run),
     Resume(resume::Resume),
     Retry(retry::Retry),
+    Verify(history::Verify),
+    Undo(history::Undo),
+    Redo(history::Redo),
     Runs(runs::List),
     Show(show::Show),
     Watch(watch::Watch),
@@ -71,6 +74,9 @@ impl Command {
             Self::Run(run) => run.run(context).await,
             Self::Resume(resume) => resume.run(context).await,
             Self::Retry(retry) => retry.run(context).await,
+            Self::Verify(verify) => verify.run(context).await,
+            Self::Undo(undo) => undo.run(context).await,
+            Self::Redo(redo) => redo.run(context).await,
             Self::Runs(runs) => runs.run(context).await,
             Self::Show(show) => show.run(context).await,
             Self::Watch(watch) => watch.run(context).await,
@@ -88,7 +94,7 @@ impl Command {
     /// The possible effects of an interrupted command, and how to check them.
     pub(crate) fn interrupted(&self) -> &'static str {
         match self {
-            Self::Run(_) | Self::Resume(_) | Self::Retry(_) => {
+            Self::Run(_) | Self::Resume(_) | Self::Retry(_) | Self::Undo(_) | Self::Redo(_) => {
                 "the command stopped before its run began or after the run ended; `runs` shows which"
             }
             Self::Hold(_) | Self::Release(_) => {

@@ -108,6 +108,8 @@ reasons! {
     OtherCode,
     /// The store has processes that this program does not know.
     OtherProgram,
+    /// An undo has closed a route, and its code is the same.
+    RouteUndone,
     /// The store has no such run.
     NoSuchRun,
     /// Several runs fit.
@@ -257,6 +259,7 @@ impl From<Error> for Failure {
     fn from(error: Error) -> Self {
         let text = error.to_string();
         match error.kind() {
+            ErrorKind::Undone { run } => Self::refused(Reason::RouteUndone, text).run(*run),
             ErrorKind::Claimed { run } => Self::refused(Reason::InterruptedRun, text).run(*run),
             ErrorKind::InUse(in_use) => Self::refused(Reason::StoreInUse, text).run(in_use.run),
             ErrorKind::Fenced => Self::refused(Reason::StoreTakenOver, text),

@@ -1,7 +1,7 @@
 //! The goal of a command that starts or continues a run.
 
 use state_migration_core::{FailureClass, RunId};
-use state_migration_runner::RunCounts;
+use state_migration_runner::{RunCounts, RunKind};
 
 /// The command that resumes a run.
 pub(crate) const RESUME: &str = "resume";
@@ -16,6 +16,17 @@ pub(crate) enum Goal {
     /// Resumes a run that has done this before.
     Resume(RunId, RunCounts),
     Retry(RunId, Vec<FailureClass>),
+    History(HistoryGoal),
+}
+
+/// A run over the history of processes.
+#[derive(Debug, Clone)]
+pub(crate) struct HistoryGoal {
+    pub(crate) kind: RunKind,
+    /// Whether nothing is written.
+    pub(crate) is_dry: bool,
+    /// The suggested commands for when it has come to its end.
+    pub(crate) next: Vec<String>,
 }
 
 impl Goal {
@@ -24,10 +35,19 @@ impl Goal {
             Self::Run | Self::DryRun(_) => "run",
             Self::Resume(..) => RESUME,
             Self::Retry(..) => "retry",
+            Self::History(history) => history.kind.name(),
         }
     }
 
+    pub(crate) fn is_history(&self) -> bool {
+        matches!(self, Self::History(_))
+    }
+
     pub(crate) fn is_dry(&self) -> bool {
-        matches!(self, Self::DryRun(_))
+        match self {
+            Self::DryRun(_) => true,
+            Self::History(history) => history.is_dry,
+            Self::Run | Self::Resume(..) | Self::Retry(..) => false,
+        }
     }
 }

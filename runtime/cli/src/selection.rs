@@ -175,6 +175,27 @@ impl PlanArgs {
         selection
     }
 
+    /// Refuses what a command cannot select by, or has no use for.
+    pub(crate) fn is_by_stream(&self, command: &str) -> Result<(), Failure> {
+        let options = [
+            ("--limit", self.limit.is_some()),
+            ("--in-flight", self.in_flight),
+            ("--matching", self.matching.is_some()),
+            ("--leave-out-failed", self.leave_out_failed.is_some()),
+            ("--count-all", self.count_all),
+            ("--snapshots", self.snapshots.is_some()),
+        ];
+        match options.iter().find(|(_, is_given)| *is_given) {
+            None => Ok(()),
+            Some((option, _)) => Err(Failure::environment(
+                Reason::Usage,
+                format!(
+                    "`{command}` does not support {option}; select workflows, tenants, streams or a share by hash"
+                ),
+            )),
+        }
+    }
+
     /// Finds the run whose failures are left out. Without a run that has failures, none
     /// are.
     pub(crate) async fn find_run(&mut self, context: &Context) -> Result<(), Failure> {

@@ -107,6 +107,12 @@ pub enum Request {
         #[serde(flatten)]
         options: Run,
     },
+    /// Verifies the migrations of a run, or of all runs.
+    Verify(HistoryRequest),
+    /// Takes the processes of a run back to the versions that they had.
+    Undo(HistoryRequest),
+    /// Computes the states of the processes of a run again.
+    Redo(HistoryRequest),
     /// The plan of a run, and what the run would do.
     Plan(ForecastRequest),
     /// The processes at each version.
@@ -210,6 +216,9 @@ pub struct Run {
     /// Whether to take over the store from an interrupted run that has claimed it.
     #[serde(default)]
     pub take_over: bool,
+    /// Whether to take routes that were undone.
+    #[serde(default)]
+    pub again: bool,
     /// The limit of this run, or null for none. If missing, the limit of the service
     /// holds, or in a retry that of the earlier run.
     #[serde(
@@ -218,6 +227,16 @@ pub struct Run {
         skip_serializing_if = "Option::is_none"
     )]
     pub per_second: Option<Option<NonZeroU32>>,
+}
+
+/// Parameters of a run over the history of processes.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct HistoryRequest {
+    /// The run that migrated the processes. Only a verification can be of all runs.
+    #[serde(default)]
+    pub run: Option<RunId>,
+    #[serde(flatten)]
+    pub options: Run,
 }
 
 /// An answer of the service.

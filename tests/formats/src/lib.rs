@@ -203,7 +203,7 @@ fn event(bytes: &[u8]) -> Result<bool, String> {
         return Ok(accepted);
     };
     let stands_at = &event.workflow_id;
-    let view = record::read_chunk_event(Bytes::copy_from_slice(bytes), 1, stands_at)
+    let view = record::read_chunk_event(Bytes::copy_from_slice(bytes), 1, Some(stands_at))
         .map_err(|bad| format!("a chunk does not read it: {bad:?}"))?;
     let same = view.event_type == event.event_type
         && view.schema_version == event.schema_version

@@ -2,6 +2,7 @@
 
 pub(crate) mod completions;
 pub(crate) mod graph;
+pub(crate) mod history;
 pub(crate) mod hold;
 pub(crate) mod inspect;
 pub(crate) mod migrations;

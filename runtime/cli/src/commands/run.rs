@@ -48,6 +48,9 @@ pub(crate) struct Run {
     /// --leave-out-failed
     #[arg(long, value_name = "N", value_parser = number::<u64>)]
     at_most: Option<u64>,
+    /// Migrate although an undo has closed a route and its code is the same
+    #[arg(long)]
+    again: bool,
     #[command(flatten)]
     audit: AuditArgs,
     #[command(flatten)]
@@ -85,7 +88,7 @@ impl Run {
         if self.dry_run {
             let confirmation = plan.confirmation(reader.durable_id().await?);
             let command = format!("run{} --plan {confirmation}", self.planned.arguments());
-            let set = |runner| self.planned.apply(runner);
+            let set = |runner| self.planned.apply(runner).again(self.again);
             let in_use = reader.in_use().await?;
             let is_alive = in_use.is_some_and(|in_use| in_use.appears_alive());
             let command = match !is_alive && self.is_blocked(context).await? {
@@ -148,6 +151,7 @@ impl Run {
                 .apply(runner)
                 .actor(self.audit.actor())
                 .reason(self.audit.reason())
+                .again(self.again)
                 .take_over(self.take_over.is_meant())
         };
         let (goal, claim) = match self.or_resume {
@@ -187,9 +191,9 @@ impl Run {
             }
         }
         if let (Some(claimed), Goal::Run) = (claimed, &goal) {
-            let what = match claimed.kind {
-                RunKind::Migrate => "has another plan",
-                _ => "is a retry",
+            let what = match &claimed.kind {
+                RunKind::Migrate => "has another plan".to_owned(),
+                kind => format!("is of kind {}", kind.name()),
             };
             let is_alive = match (&runs, context.client()) {
                 (_, Some(client)) => client.send(Request::Status).await?.in_progress,
@@ -248,6 +252,7 @@ impl Run {
             dry_run: self.dry_run,
             // A program without the store open has begun no run that lives.
             take_over: self.take_over.is_meant() || self.or_resume,
+            again: self.again,
             per_second: self.execution.limit(),
         });
         let is_dry = self.dry_run;

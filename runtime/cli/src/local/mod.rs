@@ -17,7 +17,7 @@ use state_migration_control_socket::protocol::By;
 
 use crate::context::Context;
 use crate::exit_code::{Exit, Failure, Reason};
-use crate::goal::Goal;
+use crate::goal::{Goal, HistoryGoal};
 use crate::history::History;
 use crate::selection::{Limit, duration, limit};
 use crate::signals::Signals;
@@ -27,7 +27,7 @@ use crate::view::summary::RunSummary;
 use state_migration_core::{
     Error, EventStore, FailureClass, MigrationRegistry, SnapshotStore, WorkflowId,
 };
-use state_migration_runner::{MigrationReport, MigrationRunner, Plan, RunControl, Runs};
+use state_migration_runner::{MigrationReport, MigrationRunner, Plan, RunControl, RunKind, Runs};
 use state_migration_store::{SlateDbReader, SlateDbStore};
 
 /// Options of one execution, which are not part of the plan.
@@ -293,6 +293,13 @@ async fn until_interrupted<S: Opened>(
             Goal::DryRun(_) => runner.dry_run().await,
             Goal::Resume(run, _) => runner.resume(*run).await,
             Goal::Retry(of, classes) => runner.retry(*of, classes).await,
+            Goal::History(HistoryGoal { kind, is_dry, .. }) => match (kind, is_dry) {
+                (RunKind::Undo { of }, true) => runner.dry_undo(*of).await,
+                (RunKind::Undo { of }, false) => runner.undo(*of).await,
+                (RunKind::Redo { of }, true) => runner.dry_redo(*of).await,
+                (RunKind::Redo { of }, false) => runner.redo(*of).await,
+                (kind, _) => runner.verify(kind.of()).await,
+            },
         }
     });
     let signal = match signals.or(&mut running).await {

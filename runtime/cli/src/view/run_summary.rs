@@ -21,8 +21,8 @@ pub(crate) struct RunLine {
     pub(crate) run: String,
     pub(crate) number: u64,
     pub(crate) what: &'static str,
-    /// The run whose failures this run retries.
-    pub(crate) retry_of: Option<String>,
+    /// The earlier run that this run retries, undoes or redoes.
+    pub(crate) of: Option<String>,
     pub(crate) state: RunState,
     pub(crate) actor: String,
     pub(crate) reason: String,
@@ -69,17 +69,13 @@ impl RunLine {
             .iter()
             .rfind(|other| other.took_over == Some(record.id))
             .filter(|_| interrupted && claim.is_none());
-        let retry_of = match &record.kind {
-            RunKind::Retry { of, .. } => Some(of.to_string()),
-            _ => None,
-        };
         let took = |ended| format::millis(format::between(record.started, ended));
         Self {
             id: record.id,
             run: record.id.to_string(),
             number: record.number,
             what: record.kind.name(),
-            retry_of,
+            of: record.kind.of().map(|of| of.to_string()),
             state: record.state,
             actor: record.actor.clone(),
             reason: record.reason.clone(),

@@ -45,6 +45,9 @@ pub(crate) struct RunSummary {
     migrated_further: u64,
     /// Migrated by this execution, without processes that were taken further.
     migrated_by_execution: u64,
+    verified: u64,
+    /// Undone by undo functions.
+    by_function: u64,
     failed: u64,
     skipped: u64,
     skipped_by: SkippedBy,
@@ -156,6 +159,11 @@ impl RunSummary {
         let next = match (exit, goal) {
             (Exit::Done, Goal::DryRun(command)) => command.iter().cloned().collect(),
             (_, Goal::DryRun(_)) => Vec::new(),
+            (Exit::Done | Exit::DoneWithErrors, Goal::History(history))
+                if history.is_dry || exit == Exit::Done =>
+            {
+                history.next.clone()
+            }
             (Exit::Interrupted | Exit::Environment, _) => vec![format!("resume {name}")],
             (Exit::DoneWithErrors, _) => {
                 let classes = known.failed_by_class.iter().map(|failed| failed.class);
@@ -178,6 +186,8 @@ impl RunSummary {
             state: report.state,
             migrated: report.migrated as u64,
             migrated_further: report.migrated_further as u64,
+            verified: report.verified as u64,
+            by_function: report.by_function as u64,
             migrated_by_execution: (report.migrated as u64).saturating_sub(before.migrated),
             failed: failed as u64,
             skipped: report.skipped as u64,
@@ -186,7 +196,7 @@ impl RunSummary {
             failures: report
                 .errors
                 .iter()
-                .take(SHOWN)
+                .take(if goal.is_history() { usize::MAX } else { SHOWN })
                 .map(FailureLine::of)
                 .collect(),
             warning_count: report.warning_count as u64,
@@ -232,6 +242,11 @@ impl RunSummary {
         }
     }
 
+    /// Whether `show` lists all failures.
+    fn is_recorded(&self) -> bool {
+        self.run.is_some()
+    }
+
     /// The outcome as text.
     fn outcome(&self) -> String {
         let (style, text) = match (self.state, self.dry_run) {
@@ -248,6 +263,10 @@ impl RunSummary {
                 BAD,
                 "stopped by an error; what was committed is kept, and the run can be resumed",
             ),
+            _ if self.command == "verify" => match self.failed {
+                0 => (GOOD, "done; all states are as recorded"),
+                _ => (BAD, "done; some states differ"),
+            },
             (_, true) if self.failed > 0 => {
                 (BAD, "dry run, nothing written; some processes would fail")
             }
@@ -358,6 +377,7 @@ fn refused(context: &Context, report: &MigrationReport) -> Failure {
     let message = format!("the run did not begin: {}", error.message);
     match error.class {
         FailureClass::Run => Failure::refused(Reason::RunRefused, message),
+        FailureClass::Undone => Failure::refused(Reason::RouteUndone, message),
         FailureClass::Corrupt => Failure::environment(Reason::StoreDamaged, message),
         FailureClass::NewerFormat => Failure::environment(Reason::NewerFormat, message),
         FailureClass::Unavailable => Failure::environment(Reason::StoreUnavailable, message),
@@ -370,10 +390,11 @@ impl Answer for RunSummary {
     const KIND: &'static str = "run";
 
     fn text(&self, out: &mut String) -> fmt::Result {
-        for failure in self.failures.iter().take(SHORT) {
+        let short = if self.is_recorded() { SHORT } else { SHOWN };
+        for failure in self.failures.iter().take(short) {
             writeln!(out, "{BAD}failed:{BAD:#} {}", plain(&failure.text))?;
         }
-        let more = self.failed.saturating_sub(SHORT as u64);
+        let more = self.failed.saturating_sub(short as u64);
         if more > 0 && !self.failures.is_empty() {
             writeln!(out, "{BAD}failed:{BAD:#} … and {} more", count(more))?;
         }
@@ -389,7 +410,20 @@ impl Answer for RunSummary {
         }
         line("state", &self.outcome())?;
         let is_resumed = self.command == RESUME;
+        let what = match self.command {
+            "verify" => "verified",
+            "undo" => "undone",
+            "redo" => "redone",
+            _ => "migrated",
+        };
         let migrated = match is_resumed {
+            false if what == "verified" => count(self.verified),
+            false if self.by_function > 0 => format!(
+                "{} ({} exactly, {} by undo functions)",
+                count(self.migrated),
+                count(self.migrated - self.by_function),
+                count(self.by_function)
+            ),
             false => count(self.migrated),
             true => format!(
                 "{} by the run, {} by this execution",
@@ -397,7 +431,7 @@ impl Answer for RunSummary {
                 count(self.migrated_by_execution)
             ),
         };
-        line("migrated", &migrated)?;
+        line(what, &migrated)?;
         if self.migrated_further > 0 {
             line("further", &further(self.migrated_further))?;
         }
@@ -408,6 +442,7 @@ impl Answer for RunSummary {
             (self.skipped_by.finished, "finished"),
             (self.skipped_by.not_selected, "not selected"),
             (self.skipped_by.held, "held"),
+            (self.skipped_by.never_migrated, "born at their version"),
         ];
         let skipped = skipped.into_iter().filter(|(count, _)| *count > 0);
         let skipped = skipped.map(|(n, reason)| format!("{} {reason}", count(n as u64)));

@@ -139,6 +139,7 @@ impl Service {
         }
         options.reason.clone_from(&run.reason);
         options.take_over |= run.take_over;
+        options.again |= run.again;
         options.check_heads = true;
         options
     }

@@ -172,7 +172,13 @@ impl Session {
                 self.signed(by).throttle(per_second);
                 Ok(())
             }
-            Request::Watch | Request::Run(_) | Request::Resume { .. } | Request::Retry { .. } => {
+            Request::Watch
+            | Request::Run(_)
+            | Request::Resume { .. }
+            | Request::Retry { .. }
+            | Request::Verify(_)
+            | Request::Undo(_)
+            | Request::Redo(_) => {
                 return self.follow(request).await;
             }
             // These read the whole store, in vain once the client has left.
@@ -332,6 +338,26 @@ impl Session {
                 service.check_plan(more.plan.as_ref(), &options).await?;
                 let request = RunRequest::Retry(*run, classes.clone());
                 (options, request, more.per_second)
+            }
+            Request::Verify(history) => {
+                let options = service.run_options(&history.options);
+                let request = RunRequest::Verify(history.run);
+                (options, request, history.options.per_second)
+            }
+            Request::Undo(history) | Request::Redo(history) => {
+                let Some(of) = history.run else {
+                    return Err(Problem::new(
+                        ProblemKind::Invalid,
+                        "the request names no run; add `run`",
+                    ));
+                };
+                let options = service.run_options(&history.options);
+                let dry = history.options.dry_run;
+                let request = match request {
+                    Request::Undo(_) => RunRequest::Undo { of, dry },
+                    _ => RunRequest::Redo { of, dry },
+                };
+                (options, request, history.options.per_second)
             }
             Request::Resume {
                 run,

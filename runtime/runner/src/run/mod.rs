@@ -111,6 +111,16 @@ pub enum RunKind {
 }
 
 impl RunKind {
+    /// The earlier run that a run of this kind is about.
+    #[must_use]
+    pub fn of(&self) -> Option<RunId> {
+        match self {
+            Self::Retry { of, .. } | Self::Undo { of } | Self::Redo { of } => Some(*of),
+            Self::Verify { of } => *of,
+            Self::Migrate | Self::Lazy => None,
+        }
+    }
+
     /// The name of the kind in rows and logs.
     #[doc(hidden)]
     pub fn name(&self) -> &'static str {

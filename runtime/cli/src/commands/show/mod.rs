@@ -10,9 +10,7 @@ use std::time::Duration;
 use serde::ser::Error as _;
 use serde::{Serialize, Serializer};
 use state_migration_core::{FailureClass, Selection, StreamId};
-use state_migration_runner::{
-    Execution, Plan, RunAction, RunCounts, RunKind, RunRecord, SnapshotUse,
-};
+use state_migration_runner::{Execution, Plan, RunAction, RunCounts, RunRecord, SnapshotUse};
 
 use crate::context::{Context, last_word, option};
 use crate::exit_code::{Exit, Failure};
@@ -63,9 +61,9 @@ struct RunView {
     /// Whether the run is known to be in progress.
     #[serde(skip)]
     is_in_progress: bool,
-    /// The number of the run whose failures a retry is for.
+    /// The number of the earlier run that the run is about.
     #[serde(skip)]
-    retry_of: Option<u64>,
+    number_of: Option<u64>,
     plan: PlanView,
     counts: RunCounts,
     /// Who started and resumed the run, oldest first.
@@ -297,7 +295,7 @@ impl Show {
         );
         context.output.answer(&RunView {
             is_in_progress,
-            retry_of: retry_of(&record, &all),
+            number_of: number_of(&record, &all),
             plan: PlanView::of(&record.plan),
             executed: ExecutionView::all(executions, &counts),
             requests: actions.into_iter().map(RequestView::from).collect(),
@@ -386,12 +384,10 @@ fn took_over(record: &RunRecord) -> Option<String> {
     record.took_over.map(|run| run.to_string())
 }
 
-/// The number of the run whose failures a retry is for.
-fn retry_of(record: &RunRecord, all: &[RunRecord]) -> Option<u64> {
-    let RunKind::Retry { of, .. } = &record.kind else {
-        return None;
-    };
-    let of = all.iter().find(|run| run.id == *of)?;
+/// The number of the earlier run that a run is about.
+fn number_of(record: &RunRecord, all: &[RunRecord]) -> Option<u64> {
+    let of = record.kind.of()?;
+    let of = all.iter().find(|run| run.id == of)?;
     Some(of.number)
 }
 
@@ -402,12 +398,12 @@ impl Answer for RunView {
         let Self { run, counts, .. } = self;
         let mut line = |name: &str, value: &str| writeln!(out, "{DIM}{name:10}{DIM:#} {value}");
         line("run", &format!("{BOLD}{}{BOLD:#}  {}", run.number, run.run))?;
-        let retry_of = run.retry_of.as_ref().map(|id| match self.retry_of {
+        let of = run.of.as_ref().map(|id| match self.number_of {
             Some(number) => format!("run {number}"),
             None => format!("run {id}"),
         });
-        let what = match &retry_of {
-            Some(of) => format!("retry of {of}"),
+        let what = match &of {
+            Some(of) => format!("{} of {of}", run.what),
             None => run.what.to_owned(),
         };
         line("what", &what)?;
@@ -424,10 +420,14 @@ impl Answer for RunView {
         line("reason", &plain(&run.reason))?;
         line("plan", &self.plan.fingerprint)?;
         let selection = &self.plan.selection;
-        let processes = match retry_of {
+        let which = match run.what {
+            "retry" => "failed in",
+            _ => "were migrated by",
+        };
+        let processes = match of {
             None => selection.clone(),
-            Some(of) if selection == "everything" => format!("those that failed in {of}"),
-            Some(of) => format!("those that failed in {of}; {selection}"),
+            Some(of) if selection == "everything" => format!("those that {which} {of}"),
+            Some(of) => format!("those that {which} {of}; {selection}"),
         };
         line("processes", &processes)?;
         for route in &self.plan.routes {
