@@ -69,9 +69,9 @@ fn failure(said: &clap::Error, words: &[String]) -> Failure {
 /// What to use instead of a command that other tools have, and the command to look at.
 fn elsewhere(word: &str) -> Option<(&'static str, &'static str)> {
     match word {
-        "undo" | "rollback" | "revert" | "down" => Some((
-            "no command takes processes back to an earlier version, because a run only leads to newer versions; correct their states with a migration to a further version, or restore the store from a backup",
-            "graph",
+        "rollback" | "revert" | "down" => Some((
+            "the command that takes the processes of a run back is `undo RUN`; `runs` lists the runs",
+            "undo --help",
         )),
         "history" => Some((
             "the history of a store is the list of its runs; use `runs`, and `show` for a single run",
@@ -153,9 +153,9 @@ mod tests {
                 "--help",
             ),
             (
-                "undo 3",
-                "no command takes processes back to an earlier version, because a run only leads to newer versions; correct their states with a migration to a further version, or restore the store from a backup",
-                "graph",
+                "rollback 3",
+                "the command that takes the processes of a run back is `undo RUN`; `runs` lists the runs",
+                "undo --help",
             ),
             (
                 "--store loans history",

@@ -212,7 +212,8 @@ impl MigrationReport {
     pub(crate) fn fail(&mut self, error: MigrationError) {
         self.error_count += 1;
         *self.failed_by_class.entry(error.class).or_default() += 1;
-        if self.errors.len() < KEPT {
+        // What stops a run is kept in any case.
+        if self.errors.len() < KEPT || error.subject.stream().is_none() {
             self.errors.push(error);
         }
     }

@@ -46,9 +46,12 @@ impl Activity {
     pub(crate) fn write_activity(&self) -> WriteActivity {
         // Read before the clock, so that it is never ahead of the clock.
         let last = self.last.load(Ordering::Relaxed);
+        // One more, since both are rounded down: a write before an instant must not
+        // appear to be after it.
+        let since = |last| Duration::from_micros(now().saturating_sub(last) + 1);
         WriteActivity {
             in_progress: self.in_progress.load(Ordering::Relaxed),
-            last: (last > 0).then(|| Duration::from_micros(now().saturating_sub(last))),
+            last: (last > 0).then(|| since(last)),
         }
     }
 }

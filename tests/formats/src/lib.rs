@@ -18,6 +18,7 @@ use state_migration_core::store_api::row::{self, BadRecord};
 use state_migration_core::{NewEvent, StreamId, WorkflowId, baseline};
 use state_migration_runner::run::rows::{FailureRow, Number, RangeRow};
 use state_migration_runner::run::suspects::SuspectRow;
+use state_migration_runner::run::undone::UndoneRow;
 use state_migration_runner::{Execution, HoldAction, RunAction, RunCounts, RunRecord};
 use state_migration_store::{key, record};
 
@@ -142,6 +143,11 @@ pub const FORMATS: &[Format] = &[
         name: "number of runs",
         table: b"un",
         decode: json::<Number>,
+    },
+    Format {
+        name: "undone routes",
+        table: b"uu",
+        decode: json::<UndoneRow>,
     },
     Format {
         name: "execution of a run",

@@ -233,6 +233,8 @@ async fn words(store: SlateDbStore) -> Result<(), Box<dyn Error>> {
         json!("migrate"),
         json!("lazy"),
         json!({"retry": {"of": a_run["id"], "classes": FailureClass::ALL}}),
+        json!({"undo": {"of": a_run["id"]}}),
+        json!({"redo": {"of": a_run["id"]}}),
     ] {
         for state in [
             RunState::Planned,
@@ -311,6 +313,8 @@ async fn words(store: SlateDbStore) -> Result<(), Box<dyn Error>> {
         let identity = identity::<OrderV1>(n);
         put(&[b"d", identity.stream_id().as_str().as_bytes()], &suspect).await?;
     }
+    let undone = json!({"hops": a_run["plan"]["routes"][0]["hops"], "of": last});
+    put(&[b"u", b"order@v1"], &json!({"routes": [undone]})).await?;
     let holder = json!({"run": last, "execution": RunId::random(), "program": program});
     put(&[b"c"], &json!({"holder": holder})).await?;
     put(&[b"n"], &json!({"runs": number})).await?;

@@ -236,6 +236,8 @@ async fn all_that_the_runs_of_a_store_of_format_2_can_say_is_read() {
         RunKind::Migrate,
         RunKind::Lazy,
         RunKind::Retry { of, classes },
+        RunKind::Undo { of },
+        RunKind::Redo { of },
     ];
     let states = [
         RunState::Planned,

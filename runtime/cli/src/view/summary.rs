@@ -39,6 +39,8 @@ pub(crate) struct RunSummary {
     number: Option<u64>,
     /// `None` for a complete dry run.
     state: Option<RunState>,
+    /// The error that stopped the run before its end.
+    stopped_by: Option<String>,
     /// Counts of the whole run, even if it was resumed. Each process counts once.
     migrated: u64,
     /// How often the run took a process further that it had migrated before.
@@ -164,6 +166,10 @@ impl RunSummary {
             {
                 history.next.clone()
             }
+            // The service is to be restarted first, which the error says.
+            (Exit::Environment, _) if context.global.socket.is_some() => {
+                vec![format!("show {name}")]
+            }
             (Exit::Interrupted | Exit::Environment, _) => vec![format!("resume {name}")],
             (Exit::DoneWithErrors, _) => {
                 let classes = known.failed_by_class.iter().map(|failed| failed.class);
@@ -184,6 +190,7 @@ impl RunSummary {
             run: id.filter(|_| !goal.is_dry()),
             number: known.number,
             state: report.state,
+            stopped_by: report.stopped_by().map(ToString::to_string),
             migrated: report.migrated as u64,
             migrated_further: report.migrated_further as u64,
             verified: report.verified as u64,
@@ -196,6 +203,7 @@ impl RunSummary {
             failures: report
                 .errors
                 .iter()
+                .filter(|error| error.subject.stream().is_some())
                 .take(if goal.is_history() { usize::MAX } else { SHOWN })
                 .map(FailureLine::of)
                 .collect(),
@@ -409,6 +417,9 @@ impl Answer for RunSummary {
             line("run", "not recorded, since no process was due")?;
         }
         line("state", &self.outcome())?;
+        if let Some(error) = &self.stopped_by {
+            line("stopped by", &plain(error))?;
+        }
         let is_resumed = self.command == RESUME;
         let what = match self.command {
             "verify" => "verified",

@@ -144,11 +144,11 @@ pub(crate) async fn run(
                 report.warn(Subject::Run, format!("{what}: {error}"));
             }
         }
-        if let Err(error) = run_log.end(state).await {
+        report.state = Some(state);
+        let stopped_by = report.stopped_by().map(ToString::to_string);
+        if let Err(error) = run_log.end(state, stopped_by).await {
             report.fail(due::planning(Subject::Run, &error));
             report.state = Some(RunState::Running);
-        } else {
-            report.state = Some(state);
         }
     } else {
         report.state = Some(state);

@@ -101,6 +101,7 @@ pub enum RunKind {
     },
     /// Processes that were migrated: their states are computed again and compared. Such a
     /// run writes nothing and leaves no record.
+    #[serde(skip)]
     Verify {
         /// The earlier run; `None`: all runs.
         of: Option<RunId>,
@@ -216,6 +217,9 @@ pub struct Execution {
     /// interrupted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ended: Option<Timestamp>,
+    /// The error that stopped the execution before the end of the run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stopped_by: Option<String>,
 }
 
 impl Execution {
@@ -247,6 +251,7 @@ impl Execution {
             decided_again: 0,
             started: Timestamp::now(),
             ended: None,
+            stopped_by: None,
         }
     }
 }

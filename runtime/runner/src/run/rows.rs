@@ -38,6 +38,7 @@ const HOLDS: &[u8] = b"h";
 pub(crate) const NUMBER: &[u8] = b"n";
 pub(crate) const RUNS: &[u8] = b"r";
 pub(crate) const SUSPECTS: &[u8] = b"d";
+const UNDONE: &[u8] = b"u";
 
 fn of_run(table: u8, run: RunId, rest: &[u8]) -> Vec<u8> {
     [&[table][..], run.as_uuid().as_bytes(), rest].concat()
@@ -131,7 +132,7 @@ pub(crate) fn suspect_stream(key: &[u8]) -> Result<StreamId, Error> {
 
 /// The version is the end of the key.
 pub(crate) fn undone(from: &WorkflowId) -> Vec<u8> {
-    [b"u", from.to_string().as_bytes()].concat()
+    [UNDONE, from.to_string().as_bytes()].concat()
 }
 
 /// The number in the key of a range.
@@ -374,7 +375,7 @@ mod tests {
         let written = write(&row).unwrap();
         assert_eq!(
             text(written.clone()),
-            r#"{"part":"migrate","after":null,"through":null,"at":"process/t/p","done":false,"token":1,"commits":0,"heads":0,"counts":{"migrated":2,"migrated_further":0,"failed":0,"skipped_by":{"empty":0,"other_workflow":0,"already_there":0,"finished":0,"not_selected":0,"held":0},"large":0,"swept":0,"unregistered":0,"lazy":0,"bytes":0}}"#
+            r#"{"part":"migrate","after":null,"through":null,"at":"process/t/p","done":false,"token":1,"commits":0,"heads":0,"counts":{"migrated":2,"migrated_further":0,"failed":0,"skipped_by":{"empty":0,"other_workflow":0,"already_there":0,"finished":0,"not_selected":0,"held":0,"never_migrated":0},"large":0,"swept":0,"unregistered":0,"lazy":0,"bytes":0}}"#
         );
         assert_eq!(read::<RangeRow>(written.into(), "it").unwrap(), row);
         row.by_workflow.of("loan").migrated = 2;

@@ -748,7 +748,11 @@ impl RunLog {
     }
 
     /// Ends this execution: records the state and releases the claim.
-    pub(crate) async fn end(&self, state: RunState) -> Result<(), Error> {
+    pub(crate) async fn end(
+        &self,
+        state: RunState,
+        stopped_by: Option<String>,
+    ) -> Result<(), Error> {
         let mut record = self.record();
         record.state = state;
         if state.is_done() || state == RunState::Cancelled {
@@ -756,6 +760,7 @@ impl RunLog {
         }
         let execution = Execution {
             ended: Some(Timestamp::now()),
+            stopped_by,
             ..self.execution().clone()
         };
         let key = rows::execution(record.id, execution.number);

@@ -104,6 +104,8 @@ struct ExecutionView {
     failed: u64,
     /// Failures of earlier executions that this one decided again.
     decided_again: u64,
+    /// The error that stopped it before the end of the run.
+    stopped_by: Option<String>,
 }
 
 impl ExecutionView {
@@ -127,6 +129,7 @@ impl ExecutionView {
             migrated_further: counts.migrated_further,
             failed: counts.failed,
             decided_again: execution.decided_again,
+            stopped_by: execution.stopped_by,
             number: execution.number,
             actor: execution.actor,
             reason: execution.reason,
@@ -415,6 +418,10 @@ impl Answer for RunView {
         line("state", &format!("{}{holds}", run.state()))?;
         if let Some(note) = run.note() {
             line("note", &note)?;
+        }
+        let last = self.executed.last();
+        if let Some(error) = last.and_then(|last| last.stopped_by.as_deref()) {
+            line("stopped by", &plain(error))?;
         }
         line("actor", &plain(&run.actor))?;
         line("reason", &plain(&run.reason))?;
