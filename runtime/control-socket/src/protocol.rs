@@ -580,6 +580,7 @@ mod tests {
             again: false,
             dry_run: true,
             take_over: false,
+            again: true,
             per_second: Some(NonZeroU32::new(9)),
         };
         for said in [

@@ -91,12 +91,14 @@ impl<'a> Migrated<'a> {
             from,
             to,
             route,
+            kind,
             run: by,
             state_schema_version,
             state,
         } = &self.baseline;
         assert!(runs.contains(by), "{by} is not a run of the store");
         (self.flags, self.names, workflow, from, to).hash(hash);
+        format!("{kind:?}").hash(hash);
         for hop in route {
             (&hop.to, hop.code.to_string()).hash(hash);
         }
