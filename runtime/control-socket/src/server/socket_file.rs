@@ -141,7 +141,10 @@ impl Lock {
                 .write(true)
                 .mode(0o600)
                 .open(&path)
-                .map_err(|error| unusable(socket, &error))?;
+                .map_err(|error| match path.exists() {
+                    true => unusable_lock(&path, &error),
+                    false => unusable(socket, &error),
+                })?;
             match file.try_lock() {
                 Ok(()) => {}
                 Err(TryLockError::WouldBlock) => return Err(in_use(socket)),
@@ -180,6 +183,17 @@ fn unusable(path: &Path, error: &io::Error) -> Error {
         format!(
             "cannot create the control socket {}: {error}; use a path in an existing folder that this program can write to",
             path.display()
+        ),
+    )
+}
+
+/// The lock of another user, or what is not a lock.
+fn unusable_lock(lock: &Path, error: &io::Error) -> Error {
+    Error::new(
+        ErrorKind::Invalid,
+        format!(
+            "cannot open {}, the lock of the control socket: {error}; remove that file if its service has ended, or use another path",
+            lock.display()
         ),
     )
 }
@@ -234,6 +248,15 @@ mod tests {
         let (_socket, _listener) = SocketFile::bind(&path).unwrap();
         UnixStream::connect(&path).unwrap();
         assert_eq!(mode(&path), 0o600);
+    }
+
+    #[test]
+    fn a_lock_that_cannot_be_opened_is_named() {
+        let folder = tempfile::tempdir().unwrap();
+        fs::create_dir(folder.path().join("control.lock")).unwrap();
+        let error = SocketFile::bind(&folder.path().join("control")).unwrap_err();
+        let text = error.to_string();
+        assert!(text.contains("control.lock, the lock of"), "{text}");
     }
 
     #[test]

@@ -124,12 +124,14 @@ pub(crate) async fn run(
     };
     run.control.runs_over(&execution.context.store);
     let _alive = run_log.as_ref().map(|run_log| run_log.alive());
-    let in_user_code = match &run_log {
-        Some(run_log) => run_log.in_user_code(),
-        None => suspects::file_of_dry_run(&execution.context.store, &run.migrations),
+    let state = match execution.name_processes(run_log.as_deref()) {
+        Ok(()) => execution.execute().await,
+        Err(error) => {
+            let failure = due::planning(Subject::Run, &error);
+            execution.report.fail(failure);
+            RunState::Running
+        }
     };
-    execution.context.code.name_processes_in(in_user_code);
-    let state = execution.execute().await;
     execution.record_requests().await;
     execution.report_on_open().await;
     let mut report = execution.report;
@@ -173,6 +175,23 @@ impl Execution<'_> {
                 RunState::Running
             }
         }
+    }
+
+    /// Names the processes in user code from now on. Warns of a run without a file.
+    fn name_processes(&mut self, run_log: Option<&RunLog>) -> Result<(), Error> {
+        let store = &self.context.store;
+        let in_user_code = match run_log.map(RunLog::in_user_code) {
+            None => suspects::file_of_dry_run(store, &self.run.migrations)?,
+            Some(Ok(in_user_code)) => Some(in_user_code),
+            Some(Err(error)) => {
+                let what = "a process that ends the program is not recognized";
+                let warning = format!("{what}: {error}");
+                self.report.warn(Subject::Run, warning);
+                None
+            }
+        };
+        self.context.code.name_processes_in(in_user_code);
+        Ok(())
     }
 
     async fn pass_all(&mut self, passed: &mut PassResult) -> Result<(), Error> {

@@ -134,7 +134,7 @@ impl<M, ES: EventStore, SS: SnapshotStore> MigrationRunner<M, ES, SS> {
         let taken = match self.one_store() {
             Some(store) if refused.is_none() => {
                 let decided = Decided::for_reading(&store, migrations).await?;
-                sample::take(run, store, decided, &census, most).await
+                sample::take(run, store, decided, &census, most).await?
             }
             _ => None,
         };

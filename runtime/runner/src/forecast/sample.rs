@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
-use state_migration_core::{FailureClass, MigrationError, Subject};
+use state_migration_core::{Error, FailureClass, MigrationError, Subject};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::timeout_at;
@@ -95,10 +95,10 @@ pub(crate) async fn take(
     decided: Decided,
     census: &Census,
     most: usize,
-) -> Option<(Sample, Measured)> {
+) -> Result<Option<(Sample, Measured)>, Error> {
     let (ranges, chosen) = census.sample(most);
     if chosen == 0 {
-        return None;
+        return Ok(None);
     }
     let control = RunControl::new();
     let _cancel = CancelOnDrop(control.clone());
@@ -114,7 +114,7 @@ pub(crate) async fn take(
         _ => of_run.min(ranges.len()),
     };
     let mut context = ChunkContext::new(&run, run.id, store);
-    let in_user_code = suspects::file_of_dry_run(&context.store, &run.migrations);
+    let in_user_code = suspects::file_of_dry_run(&context.store, &run.migrations)?;
     context.decided = decided;
     let began = Instant::now();
     let until = tokio::time::Instant::now() + PATIENCE;
@@ -172,7 +172,7 @@ pub(crate) async fn take(
         // The first page of each worker starts its thread and fills the caches.
         pages: later(tried.pages, workers),
     };
-    Some((sample, measured))
+    Ok(Some((sample, measured)))
 }
 
 /// The pages after the first one of each worker, if they are enough.

@@ -6,9 +6,15 @@
 //! program has written when the program ends. A machine that loses its power
 //! may lose the file, which then names no process.
 //!
-//! The execution that claims the store afterwards reads the file: `suspects.rs`. Nothing
-//! about the file fails a run. The file is locked while its program lives, so that a
-//! program that was only fenced is not taken for one that has ended.
+//! The execution that claims the store afterwards reads the file: `suspects.rs`. The file is
+//! locked while its program lives, so that a program that was only fenced is not taken for
+//! one that has ended.
+//!
+//! The folder of a store and its files have the owner, the group and the rights of the store,
+//! so that every user of the store can read and write them. A program that cannot read the
+//! file of a dead one, or write its own, does not run user code: the same process could end
+//! program after program. Only in the folder for temporary files, a run may be without a
+//! file of its own, and reports that.
 //!
 //! A dry run and the sample of a plan have such a file, too, if the program has the store
 //! open for writing: the end of that program is the end of a service. Their file is named
@@ -19,7 +25,7 @@ use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use state_migration_core::{Fingerprint, StreamId};
+use state_migration_core::{Error, ErrorKind, Fingerprint, StreamId};
 use uuid::Uuid;
 
 /// Bytes of a slot: the length of a stream id, the id, and a checksum. No slot crosses a
@@ -197,69 +203,200 @@ impl Folder {
         self.path.join(format!("state-migration-{execution}"))
     }
 
-    /// Creates the file of an execution; `None` if that is not possible.
-    pub(crate) fn create(&self, execution: Uuid) -> Option<InUserCodeFile> {
+    /// Whether a run is refused if its file cannot be created. The folder for temporary files
+    /// may be missing, or be new in each container.
+    pub(crate) fn is_required(&self) -> bool {
+        self.own
+    }
+
+    /// Checks that the file of an execution can be created.
+    pub(crate) fn check_writable(&self, execution: Uuid) -> Result<(), Error> {
+        match self.create(execution) {
+            Err(error) if self.is_required() => Err(error),
+            _ => Ok(()),
+        }
+    }
+
+    /// Creates the file of an execution.
+    pub(crate) fn create(&self, execution: Uuid) -> Result<InUserCodeFile, Error> {
         let (file, name) = self.create_file(self.file(execution))?;
         let in_user_code = InUserCode {
             file,
             slots: Mutex::default(),
             name: None,
         };
-        Some(InUserCodeFile {
+        Ok(InUserCodeFile {
             in_user_code: Arc::new(in_user_code),
             _name: name,
         })
     }
 
-    /// Creates the file of a dry run with this code; `None` if that is not possible, or if
-    /// the folder has files of other stores.
-    pub(crate) fn create_for_dry_run(&self, code: Fingerprint) -> Option<Arc<InUserCode>> {
+    /// Creates the file of a dry run with this code; `None` if the folder has files of other
+    /// stores.
+    pub(crate) fn create_for_dry_run(
+        &self,
+        code: Fingerprint,
+    ) -> Result<Option<Arc<InUserCode>>, Error> {
+        if !self.own {
+            return Ok(None);
+        }
         let name = format!("{DRY_RUN}{code}-{}", Uuid::new_v4());
-        let (file, name) = self.create_file(self.own.then(|| self.path.join(name))?)?;
-        Some(Arc::new(InUserCode {
+        let (file, name) = self.create_file(self.path.join(name))?;
+        Ok(Some(Arc::new(InUserCode {
             file,
             slots: Mutex::default(),
             name: Some(name),
-        }))
+        })))
     }
 
-    fn create_file(&self, path: PathBuf) -> Option<(File, FileName)> {
+    fn create_file(&self, path: PathBuf) -> Result<(File, FileName), Error> {
+        let file = match self.create_new(&path) {
+            // Another program has just removed the folder, with its last file.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => self.create_new(&path),
+            created => created,
+        };
+        let file = file.map_err(|error| self.unusable(&self.path, &error))?;
+        // In a file system without locks, the file is used without a lock.
+        let _ = file.try_lock();
+        let folder = self.clone();
+        Ok((file, FileName { folder, path }))
+    }
+
+    fn create_new(&self, path: &Path) -> io::Result<File> {
         if self.own {
-            let _ = fs::create_dir(&self.path);
+            self.create_folder()?;
         }
         let mut options = OpenOptions::new();
         options.read(true).write(true).create_new(true);
         #[cfg(unix)]
         std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-        let file = options.open(&path).ok()?;
-        // In a file system without locks, the file is used without a lock.
-        let _ = file.try_lock();
-        let folder = self.clone();
-        Some((file, FileName { folder, path }))
+        let file = options.open(path)?;
+        if self.own {
+            self.share(&file, 0o666);
+        }
+        Ok(file)
+    }
+
+    fn create_folder(&self) -> io::Result<()> {
+        match fs::create_dir(&self.path) {
+            Ok(()) => {
+                if let Ok(folder) = File::open(&self.path) {
+                    self.share(&folder, 0o2777);
+                }
+                Ok(())
+            }
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                // A link could lead to the folder of another user.
+                match fs::symlink_metadata(&self.path)?.is_dir() {
+                    true => Ok(()),
+                    false => Err(io::ErrorKind::NotADirectory.into()),
+                }
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Gives a new file or folder the owner, the group and the rights of the store, as far as
+    /// this program may: a user without access is refused later.
+    #[cfg(unix)]
+    fn share(&self, new: &File, rights: u32) {
+        use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, fchown};
+
+        let store = self.path.parent().map(fs::metadata);
+        let Some(Ok(store)) = store else { return };
+        let _ = fchown(new, None, Some(store.gid()));
+        let _ = new.set_permissions(fs::Permissions::from_mode(store.mode() & rights));
+        // The last step, after which a program without all rights may change nothing.
+        let _ = fchown(new, Some(store.uid()), None);
+    }
+
+    #[cfg(not(unix))]
+    fn share(&self, _: &File, _: u32) {}
+
+    /// The error about a file or the folder, with what to do.
+    fn unusable(&self, path: &Path, error: &io::Error) -> Error {
+        let folder = self.path.display();
+        let (what, way_out) = match error.kind() {
+            io::ErrorKind::PermissionDenied => (
+                format!("access is denied{}", self.owner(path)),
+                match self.own {
+                    true => format!(
+                        "give the user of this program access to the folder {folder} (chown -R, or chmod -R), or remove the folder"
+                    ),
+                    false => "give the user of this program access to it, or remove it".to_owned(),
+                },
+            ),
+            io::ErrorKind::NotADirectory => (
+                "it is not a folder".to_owned(),
+                format!("remove {folder}, which is created again"),
+            ),
+            _ => (error.to_string(), format!("check {folder}")),
+        };
+        let message = format!(
+            "cannot use {}, which names the processes in user code: {what}; {way_out}",
+            path.display()
+        );
+        Error::new(ErrorKind::Unavailable, message)
+    }
+
+    /// The owner of a file, or of the folder if that denies access to the file.
+    #[cfg(unix)]
+    fn owner(&self, path: &Path) -> String {
+        use std::os::unix::fs::MetadataExt as _;
+
+        let owner = fs::symlink_metadata(path).or_else(|_| fs::symlink_metadata(&self.path));
+        owner.map_or_else(
+            |_| String::new(),
+            |owner| format!(", the owner is user {}", owner.uid()),
+        )
+    }
+
+    #[cfg(not(unix))]
+    fn owner(&self, _: &Path) -> String {
+        String::new()
     }
 
     /// The processes that an execution had in user code when its program ended; none if the
     /// program lives, or left no file.
-    pub(crate) fn left_by(&self, execution: Uuid) -> Vec<StreamId> {
-        let left = read(&self.file(execution)).ok().flatten();
-        left.unwrap_or_default()
+    pub(crate) fn left_by(&self, execution: Uuid) -> Result<Vec<StreamId>, Error> {
+        Ok(self.read(&self.file(execution))?.unwrap_or_default())
     }
 
     /// The processes that dry runs had in user code when their programs ended: for each
     /// file, with the code in its name.
-    pub(crate) fn left_by_dry_runs(&self) -> Vec<LeftByDryRun> {
-        let files = self.own.then(|| fs::read_dir(&self.path).ok()).flatten();
-        let files = files.into_iter().flatten().flatten();
-        let left = files.filter_map(|file| {
-            let name = file.file_name().into_string().ok()?;
-            let (code, _) = name.strip_prefix(DRY_RUN)?.split_once('-')?;
-            Some(LeftByDryRun {
-                code: code.to_owned(),
-                streams: read(&file.path()).ok().flatten()?,
-                path: file.path(),
-            })
-        });
-        left.collect()
+    pub(crate) fn left_by_dry_runs(&self) -> Result<Vec<LeftByDryRun>, Error> {
+        let mut left = Vec::new();
+        if !self.own {
+            return Ok(left);
+        }
+        let unusable = |error| self.unusable(&self.path, &error);
+        let files = match fs::read_dir(&self.path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(left),
+            files => files.map_err(unusable)?,
+        };
+        for file in files {
+            let file = file.map_err(unusable)?;
+            let Some(code) = dry_run_code(&file.file_name()) else {
+                continue;
+            };
+            let path = file.path();
+            if let Some(streams) = self.read(&path)? {
+                left.push(LeftByDryRun {
+                    code,
+                    streams,
+                    path,
+                });
+            }
+        }
+        Ok(left)
+    }
+
+    /// The processes that a file names; `None` if it is missing, or its program lives.
+    fn read(&self, path: &Path) -> Result<Option<Vec<StreamId>>, Error> {
+        match read(path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            read => read.map_err(|error| self.unusable(path, &error)),
+        }
     }
 
     /// Removes the file of a dry run whose program has ended.
@@ -281,10 +418,16 @@ impl Folder {
     }
 }
 
-/// The processes that a file names; `None` if it is not such a file, or its program lives.
+/// The code in the name of the file of a dry run.
+fn dry_run_code(name: &std::ffi::OsStr) -> Option<String> {
+    let (code, _) = name.to_str()?.strip_prefix(DRY_RUN)?.split_once('-')?;
+    Some(code.to_owned())
+}
+
+/// The processes that a file names; `None` if its program lives.
 fn read(path: &Path) -> io::Result<Option<Vec<StreamId>>> {
     if !fs::symlink_metadata(path)?.is_file() {
-        return Ok(None);
+        return Err(io::Error::other("it is not a file"));
     }
     let file = File::open(path)?;
     if matches!(file.try_lock(), Err(fs::TryLockError::WouldBlock)) {
@@ -343,12 +486,12 @@ mod tests {
         two.name(&stream("process/t/b"));
         three.name(&stream(&longest));
         drop(two);
-        assert_eq!(own.left_by(execution), [], "its program lives");
+        assert_eq!(own.left_by(execution).unwrap(), [], "its program lives");
         end(&own, file);
-        let left = own.left_by(execution);
+        let left = own.left_by(execution).unwrap();
         assert_eq!(left, [stream("process/t/a"), stream(&longest)]);
         own.remove(execution);
-        assert_eq!(own.left_by(execution), []);
+        assert_eq!(own.left_by(execution).unwrap(), []);
         assert!(!own.path.exists());
         drop((one, three));
     }
@@ -357,21 +500,26 @@ mod tests {
     fn a_dry_run_names_its_processes_with_the_code_of_its_program() {
         let (_folder, own) = folder();
         let code = Fingerprint::of_bytes(b"code");
-        let in_user_code = own.create_for_dry_run(code).unwrap();
+        let in_user_code = own.create_for_dry_run(code).unwrap().unwrap();
         let mut slot = in_user_code.slot();
         slot.name(&stream("process/t/a"));
         drop(in_user_code);
-        assert_eq!(own.left_by_dry_runs().len(), 0, "its program lives");
+        assert_eq!(
+            own.left_by_dry_runs().unwrap().len(),
+            0,
+            "its program lives"
+        );
         assert!(own.path.exists(), "its code has not returned");
         end(&own, slot);
-        let left = own.left_by_dry_runs();
+        let left = own.left_by_dry_runs().unwrap();
         assert_eq!(left.len(), 1);
         assert_eq!(left[0].code, code.to_string());
         assert_eq!(left[0].streams, [stream("process/t/a")]);
         own.remove_dry_run(&left[0]);
         assert!(!own.path.exists());
         // Files of several stores have no place for the files of dry runs.
-        assert!(Folder::of(None).create_for_dry_run(code).is_none());
+        let of_none = Folder::of(None).create_for_dry_run(code);
+        assert!(of_none.unwrap().is_none());
     }
 
     #[test]
@@ -389,12 +537,12 @@ mod tests {
     }
 
     #[test]
-    fn a_folder_that_cannot_be_used_and_a_damaged_file_name_no_process() {
+    fn a_missing_and_a_damaged_file_name_no_process() {
         let folder = tempfile::tempdir().unwrap();
         let execution = Uuid::from_u128(9);
         let none = Folder::of(Some(folder.path().join("missing/in-user-code")));
-        assert!(none.create(execution).is_none());
-        assert_eq!(none.left_by(execution), []);
+        assert!(none.create(execution).is_err());
+        assert_eq!(none.left_by(execution).unwrap(), []);
         let own = Folder::of(Some(folder.path().to_owned()));
         let mut slot = encode(&stream("process/t/a"));
         assert_eq!(decode(&slot), Some(stream("process/t/a")));
@@ -402,17 +550,78 @@ mod tests {
         assert_eq!(decode(&slot), None);
         for damaged in [&slot[..], &[0xff; 3000], &[], &[0]] {
             fs::write(own.file(execution), damaged).unwrap();
-            assert_eq!(own.left_by(execution), []);
+            assert_eq!(own.left_by(execution).unwrap(), []);
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_read_or_written_is_an_error() {
+        let (_folder, own) = folder();
+        let execution = Uuid::from_u128(9);
+        fs::write(&own.path, "").unwrap();
+        let errors = [
+            own.create(execution).err(),
+            own.check_writable(execution).err(),
+            own.left_by(execution).err(),
+            own.left_by_dry_runs().err(),
+            own.create_for_dry_run(Fingerprint::default()).err(),
+        ];
+        for (number, error) in errors.into_iter().enumerate() {
+            let message = error.expect(&number.to_string()).to_string();
+            let place = own.path.display().to_string();
+            assert!(
+                message.starts_with(&format!("cannot use {place}")),
+                "{message}"
+            );
+            assert!(message.contains("it is not a folder; remove"), "{message}");
+        }
+        fs::remove_file(&own.path).unwrap();
+        // A file of a dead program that is not a file.
+        fs::create_dir_all(own.file(execution)).unwrap();
+        let message = own.left_by(execution).unwrap_err().to_string();
+        assert!(message.contains("it is not a file"), "{message}");
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_link_to_another_folder_is_not_followed() {
+        let (folder, own) = folder();
+        let other = folder.path().join("other");
+        fs::create_dir(&other).unwrap();
+        std::os::unix::fs::symlink(&other, &own.path).unwrap();
+        assert!(own.create(Uuid::from_u128(11)).is_err());
+        assert_eq!(fs::read_dir(&other).unwrap().count(), 0);
+    }
+
+    /// The test fails if a user of the store cannot read the file of another user, or write
+    /// one beside it.
+    #[cfg(unix)]
+    #[test]
+    fn the_folder_of_a_store_has_the_rights_of_the_store() {
+        use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown};
+
+        let (folder, own) = folder();
+        // Only root can do that.
+        let _ = chown(folder.path(), Some(1234), Some(1235));
+        for (store, file) in [(0o770, 0o660), (0o755, 0o644), (0o700, 0o600)] {
+            fs::set_permissions(folder.path(), fs::Permissions::from_mode(store)).unwrap();
+            let it = own.create(Uuid::from_u128(10)).unwrap();
+            let of = |path: &Path| {
+                let it = fs::metadata(path).unwrap();
+                (it.mode() & 0o777, it.uid(), it.gid())
+            };
+            let (_, uid, gid) = of(folder.path());
+            assert_eq!(of(&own.path), (store, uid, gid));
+            assert_eq!(of(&it._name.path), (file, uid, gid));
         }
     }
 
     #[cfg(unix)]
     #[test]
-    fn the_file_is_readable_by_its_owner_only() {
+    fn a_file_among_temporary_files_is_readable_by_its_owner_only() {
         use std::os::unix::fs::PermissionsExt;
 
-        let (_folder, own) = folder();
-        let file = own.create(Uuid::from_u128(10)).unwrap();
+        let file = Folder::of(None).create(Uuid::new_v4()).unwrap();
         let mode = fs::metadata(&file._name.path).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o600);
     }

@@ -229,8 +229,8 @@ pub(crate) struct RunLog {
     execution: Mutex<Execution>,
     /// Whether this or an earlier execution has another plan than the record.
     has_other_code: bool,
-    /// The file of the processes in user code, if it could be created.
-    in_user_code: Option<InUserCodeFile>,
+    /// The file of the processes in user code, or why there is none.
+    in_user_code: Result<InUserCodeFile, Error>,
 }
 
 impl RunLog {
@@ -297,7 +297,7 @@ impl RunLog {
                     .map(|(stream, row)| suspects::write(stream, row));
                 batch.rows = left.collect::<Result<_, _>>()?;
             }
-            let dead_dry_runs = DeadDryRuns::of(&store);
+            let dead_dry_runs = DeadDryRuns::of(&store)?;
             let plan = execution.plan.as_ref().unwrap_or(&record.plan);
             for (stream, row) in dead_dry_runs.suspects(&store, record.id, plan).await? {
                 let row = suspects::write(&stream, &row)?;
@@ -325,15 +325,21 @@ impl RunLog {
                     row::write(&execution)?,
                 ),
             ]);
+            // A run that may not begin makes no claim.
+            let folder = Folder::of(store.scratch_folder());
+            folder.check_writable(live.0)?;
             match store.commit(&batch).await {
                 Ok(Commit::Written) => {
-                    let folder = Folder::of(store.scratch_folder());
                     if let Some(dead) = dead {
                         folder.remove(dead.execution);
                     }
                     dead_dry_runs.forget();
+                    let in_user_code = match folder.create(live.0) {
+                        Err(error) if folder.is_required() => return Err(error),
+                        in_user_code => in_user_code,
+                    };
                     return Ok(Self {
-                        in_user_code: folder.create(live.0),
+                        in_user_code,
                         store,
                         live,
                         claim,
@@ -361,8 +367,8 @@ impl RunLog {
         LiveExecution(self.live.0)
     }
 
-    /// The file that names the processes in user code.
-    pub(crate) fn in_user_code(&self) -> Option<Arc<InUserCode>> {
+    /// The file that names the processes in user code, or why there is none.
+    pub(crate) fn in_user_code(&self) -> Result<Arc<InUserCode>, &Error> {
         self.in_user_code.as_ref().map(InUserCodeFile::in_user_code)
     }
 

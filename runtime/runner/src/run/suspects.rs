@@ -163,7 +163,7 @@ impl Decided {
     ) -> Result<Self, Error> {
         let mut rows = Vec::new();
         let linked = linked_code(migrations).to_string();
-        for left in Folder::of(store.scratch_folder()).left_by_dry_runs() {
+        for left in Folder::of(store.scratch_folder()).left_by_dry_runs()? {
             if left.code == linked {
                 let code = |at: &WorkflowId| match migrations.version_status(at) {
                     VersionStatus::Behind(route) => Some(code_of(&route.baseline_hops())),
@@ -227,7 +227,7 @@ pub(crate) async fn left_by(
     store: &Store,
     holder: &Holder,
 ) -> Result<Vec<(StreamId, SuspectRow)>, Error> {
-    let in_user_code = Folder::of(store.scratch_folder()).left_by(holder.execution);
+    let in_user_code = Folder::of(store.scratch_folder()).left_by(holder.execution)?;
     if in_user_code.is_empty() {
         return Ok(Vec::new());
     }
@@ -300,10 +300,10 @@ pub(crate) struct DeadDryRuns {
 }
 
 impl DeadDryRuns {
-    pub(crate) fn of(store: &Store) -> Self {
+    pub(crate) fn of(store: &Store) -> Result<Self, Error> {
         let folder = Folder::of(store.scratch_folder());
-        let left = folder.left_by_dry_runs();
-        Self { folder, left }
+        let left = folder.left_by_dry_runs()?;
+        Ok(Self { folder, left })
     }
 
     /// The suspects of a run with this plan. Whether their code is that of the dry run does
@@ -331,14 +331,15 @@ impl DeadDryRuns {
 }
 
 /// The file that names the processes which a dry run has in user code; `None` if the store
-/// is open only for reading, or if the file cannot be created.
+/// is open only for reading.
 pub(crate) fn file_of_dry_run(
     store: &Store,
     migrations: &MigrationRegistry,
-) -> Option<Arc<InUserCode>> {
-    let folder = Folder::of(store.scratch_folder());
-    let is_open_for_writing = store.is_single_writer();
-    is_open_for_writing.then(|| folder.create_for_dry_run(linked_code(migrations)))?
+) -> Result<Option<Arc<InUserCode>>, Error> {
+    if !store.is_single_writer() {
+        return Ok(None);
+    }
+    Folder::of(store.scratch_folder()).create_for_dry_run(linked_code(migrations))
 }
 
 /// The fingerprint of the code of all routes of a program.

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Lines};
+use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, Output, Stdio};
 
@@ -147,7 +148,12 @@ impl Parcels {
         self.folder.path().join("store")
     }
 
-    fn log(&self) -> PathBuf {
+    /// The folder of the store and the log.
+    pub(crate) fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    pub(crate) fn log(&self) -> PathBuf {
         self.folder.path().join("log")
     }
 
@@ -197,6 +203,13 @@ impl Parcels {
     /// Runs a command of the tool.
     pub(crate) fn tool(&self, args: &[&str]) -> Output {
         self.with("--store", &self.store(), args).output().unwrap()
+    }
+
+    /// Runs a command of the tool as another user.
+    pub(crate) fn tool_as(&self, user: u32, args: &[&str]) -> Output {
+        let mut command = self.with("--store", &self.store(), args);
+        command.uid(user).gid(user).current_dir(self.folder());
+        command.output().unwrap()
     }
 
     pub(crate) fn start_tool(&self, args: &[&str]) -> Child {

@@ -8,3 +8,4 @@ mod deadly;
 mod killed;
 mod memory;
 mod stopped;
+mod users;
