@@ -24,6 +24,9 @@ fn every_command_answers_with_a_document_of_the_schema() {
         ("resume", &["resume", "3"]),
         ("show", &["show", "3", "--limit", "1"]),
         ("runs", &["runs"]),
+        ("verify", &["verify", "2"]),
+        ("redo", &["redo", "2", "--yes"]),
+        ("undo", &["undo", "2", "--yes"]),
         ("completions", &["completions", "fish"]),
     ];
     let dry = [

@@ -84,7 +84,7 @@ fn elsewhere(word: &str) -> Option<(&'static str, &'static str)> {
 /// The sentence for an unknown command. A similar command is named only if the command
 /// does not write: a mistyped word must not lead to a run.
 fn unknown(word: &str, said: &clap::Error) -> String {
-    const READS: [&str; 10] = [
+    const READS: [&str; 11] = [
         "migrations",
         "graph",
         "status",
@@ -94,6 +94,7 @@ fn unknown(word: &str, said: &clap::Error) -> String {
         "watch",
         "inspect",
         "processes",
+        "verify",
         "completions",
     ];
     let similar: Vec<&String> = match said.get(ContextKind::SuggestedSubcommand) {

@@ -27,6 +27,8 @@ pub(crate) struct HistoryGoal {
     pub(crate) is_dry: bool,
     /// The suggested commands for when it has come to its end.
     pub(crate) next: Vec<String>,
+    /// The same for a dry run in which processes failed.
+    pub(crate) next_on_errors: Vec<String>,
 }
 
 impl Goal {

@@ -577,7 +577,6 @@ mod tests {
             actor: Some("ann".into()),
             reason: "release 7".into(),
             plan: Some(Confirmation::try_from("5be1a5f3c0ffee00-1f0c9a7e".to_owned()).unwrap()),
-            again: false,
             dry_run: true,
             take_over: false,
             again: true,

@@ -96,6 +96,10 @@ pub struct MigrationReport {
     /// Undone processes whose state was converted back by undo functions.
     #[serde(default)]
     pub by_function: usize,
+    /// Of a redo: where the new states differ, such as `"/offers/*/amount" differs`, with the
+    /// number of processes; the first difference of each process, and at most 1,000 places.
+    #[serde(default)]
+    pub differences: BTreeMap<String, usize>,
     /// The final state of the run.
     ///
     /// `None` if the run did not start. [`RunState::Running`] if it was interrupted before
@@ -158,6 +162,7 @@ impl MigrationReport {
         self.lazy += other.lazy;
         self.verified += other.verified;
         self.by_function += other.by_function;
+        self.differ(other.differences);
         let errors = KEPT.saturating_sub(self.errors.len());
         self.errors.extend(other.errors.into_iter().take(errors));
         let warnings = KEPT.saturating_sub(self.warnings.len());
@@ -215,6 +220,15 @@ impl MigrationReport {
         // What stops a run is kept in any case.
         if self.errors.len() < KEPT || error.subject.stream().is_none() {
             self.errors.push(error);
+        }
+    }
+
+    /// Adds where new states differ.
+    pub(crate) fn differ(&mut self, differences: BTreeMap<String, usize>) {
+        for (place, processes) in differences {
+            if self.differences.len() < KEPT || self.differences.contains_key(&place) {
+                *self.differences.entry(place).or_default() += processes;
+            }
         }
     }
 

@@ -220,6 +220,8 @@ async fn a_wrong_conversion_is_found_redone_and_undone(store: impl Store) {
         "{predicted}"
     );
     assert!(predicted.dry_run);
+    let places = [("\"/open_cents\" differs".to_owned(), paid())];
+    assert_eq!(predicted.differences, places.into());
     let redone = runner(&store, right()).redo(run).await;
     is_done(&redone, paid());
     assert_eq!(redone.skipped_by.already_there, ORDERS as usize - paid());
@@ -282,26 +284,27 @@ async fn a_wrong_conversion_is_found_redone_and_undone(store: impl Store) {
         "the two that found nothing to change are recorded"
     );
 
-    // The same code does not migrate again, in no form.
-    for refused in [
-        runner(&store, wrong()).run().await,
-        runner(&store, wrong()).dry_run().await,
-    ] {
-        assert_eq!(refused.state, None, "{refused}");
-        assert_eq!(refused.errors[0].class, FailureClass::Undone, "{refused}");
+    // Neither the code of the run nor that of the undo migrates again, in no form.
+    for code in [wrong, right] {
+        for refused in [
+            runner(&store, code()).run().await,
+            runner(&store, code()).dry_run().await,
+        ] {
+            assert_eq!(refused.state, None, "{refused}");
+            assert_eq!(refused.errors[0].class, FailureClass::Undone, "{refused}");
+        }
+        let opener = runner(&store, code());
+        let opened = opener.open::<OrderV2>(identity::<OrderV2>(3)).await;
+        assert_eq!(*opened.unwrap_err().kind(), ErrorKind::Undone { run });
     }
-    let opener = runner(&store, wrong());
-    let opened = opener.open::<OrderV2>(identity::<OrderV2>(3)).await;
-    assert_eq!(*opened.unwrap_err().kind(), ErrorKind::Undone { run });
     are_as_before(&store).await;
 
-    // Corrected code does, and so does the same code if that is meant.
-    let opener = runner(&store, right());
-    opener
-        .open::<OrderV2>(identity::<OrderV2>(3))
-        .await
-        .unwrap();
-    is_done(&opener.run().await, ORDERS as usize - 1);
+    // Other code does, and so does the same code if that is meant.
+    let longer = runner(&store, to_v3());
+    let opened = longer.open::<OrderV3>(identity::<OrderV3>(3)).await;
+    assert!(opened.is_err(), "its route begins with the same code");
+    let again = runner(&store, right()).again(true);
+    is_done(&again.run().await, ORDERS as usize);
     for n in 0..ORDERS {
         let state = load::<OrderV2, _>(&store, n).await.unwrap();
         assert_eq!(state, order_v1_to_v2(folded::<OrderV1>(n)), "order {n}");

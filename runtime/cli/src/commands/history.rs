@@ -45,7 +45,7 @@ pub(crate) struct Verify {
 /// --again`.
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Examples:\n  undo 3 --store ./loans --dry-run\n  undo 3 --store ./loans --yes --reason 'wrong amounts'"
+    after_help = "Examples:\n  undo 1 --store ./loans --dry-run\n  undo 1 --store ./loans --yes --reason 'wrong amounts'"
 )]
 pub(crate) struct Undo {
     #[command(flatten)]
@@ -60,7 +60,7 @@ pub(crate) struct Undo {
 /// at the version that it has. Later events are kept.
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Examples:\n  redo 3 --store ./loans --dry-run\n  redo 3 --store ./loans --yes --reason 'amounts corrected'"
+    after_help = "Examples:\n  redo 1 --store ./loans --dry-run\n  redo 1 --store ./loans --yes --reason 'amounts corrected'"
 )]
 pub(crate) struct Redo {
     #[command(flatten)]
@@ -98,15 +98,16 @@ impl Verify {
             Some(run) => Some(find(context, run).await?),
             None => None,
         };
-        let next = record
-            .as_ref()
-            .map(|record| format!("show {}", record.number));
+        let number = record.as_ref().map(|record| record.number);
+        let next = number.map(|number| format!("show {number}"));
+        let correct = number.map(|number| format!("redo {number} --dry-run"));
         let goal = HistoryGoal {
             kind: RunKind::Verify {
                 of: record.map(|record| record.id),
             },
             is_dry: true,
             next: next.into_iter().collect(),
+            next_on_errors: correct.into_iter().collect(),
         };
         if let Some(client) = context.client() {
             let options = options(&self.planned, None, &self.execution);
@@ -167,7 +168,8 @@ impl Change {
         let goal = HistoryGoal {
             kind: kind(record.id),
             is_dry: self.dry_run,
-            next: vec![next],
+            next: vec![next.clone()],
+            next_on_errors: vec![next],
         };
         if let Some(client) = context.client() {
             let mut options = options(&self.planned, Some(&self.audit), &self.execution);

@@ -50,6 +50,8 @@ pub(crate) struct RunSummary {
     verified: u64,
     /// Undone by undo functions.
     by_function: u64,
+    /// Of a redo: where the new states differ, most frequent first.
+    differences: Vec<Difference>,
     failed: u64,
     skipped: u64,
     skipped_by: SkippedBy,
@@ -67,6 +69,13 @@ pub(crate) struct RunSummary {
     /// Rate of this execution, in processes per second.
     per_second: f64,
     next: Vec<String>,
+}
+
+/// A place where new states differ.
+#[derive(Debug, Serialize)]
+struct Difference {
+    place: String,
+    count: u64,
 }
 
 #[derive(Debug, Serialize)]
@@ -161,10 +170,9 @@ impl RunSummary {
         let next = match (exit, goal) {
             (Exit::Done, Goal::DryRun(command)) => command.iter().cloned().collect(),
             (_, Goal::DryRun(_)) => Vec::new(),
-            (Exit::Done | Exit::DoneWithErrors, Goal::History(history))
-                if history.is_dry || exit == Exit::Done =>
-            {
-                history.next.clone()
+            (Exit::Done, Goal::History(history)) => history.next.clone(),
+            (Exit::DoneWithErrors, Goal::History(history)) if history.is_dry => {
+                history.next_on_errors.clone()
             }
             // The service is to be restarted first, which the error says.
             (Exit::Environment, _) if context.global.socket.is_some() => {
@@ -195,6 +203,7 @@ impl RunSummary {
             migrated_further: report.migrated_further as u64,
             verified: report.verified as u64,
             by_function: report.by_function as u64,
+            differences: differences(&report),
             migrated_by_execution: (report.migrated as u64).saturating_sub(before.migrated),
             failed: failed as u64,
             skipped: report.skipped as u64,
@@ -284,6 +293,17 @@ impl RunSummary {
         };
         format!("{style}{text}{style:#}")
     }
+}
+
+/// Where the new states of a redo differ, most frequent first.
+fn differences(report: &MigrationReport) -> Vec<Difference> {
+    let all = report.differences.iter().map(|(place, count)| Difference {
+        place: place.clone(),
+        count: *count as u64,
+    });
+    let mut all: Vec<Difference> = all.collect();
+    all.sort_by_key(|difference| std::cmp::Reverse(difference.count));
+    all
 }
 
 /// The command that retries the failures of a run; `None` if every one of them would fail
@@ -443,6 +463,14 @@ impl Answer for RunSummary {
             ),
         };
         line(what, &migrated)?;
+        for difference in self.differences.iter().take(SHOWN) {
+            let count = format::counted(difference.count, "state", "states");
+            line("", &format!("{count}: {}", plain(&difference.place)))?;
+        }
+        let more = self.differences.len().saturating_sub(SHOWN) as u64;
+        if more > 0 {
+            line("", &format!("… and {} more places", count(more)))?;
+        }
         if self.migrated_further > 0 {
             line("further", &further(self.migrated_further))?;
         }

@@ -599,8 +599,10 @@ impl Execution<'_> {
             heads,
             passed,
             passed_over,
+            differences,
             ..
         } = done;
+        self.report.differ(differences);
         if let Some(passed) = passed {
             self.meter.pass(&passed);
         }

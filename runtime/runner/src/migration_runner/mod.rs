@@ -407,9 +407,13 @@ impl<M, ES: EventStore, SS: SnapshotStore> MigrationRunner<M, ES, SS> {
     /// Checks that the runner can undo, redo or verify what a run has migrated.
     async fn check_history(&self, run: &mut RunContext, of: Option<RunId>) -> Result<(), Error> {
         self.restrict(run).await?;
-        if run.selection.is_in_flight() || run.selection.reads_more_than_heads() {
+        let selection = &run.selection;
+        if selection.is_in_flight()
+            || selection.reads_more_than_heads()
+            || selection.limit().is_some()
+        {
             return Err(Error::invalid(format!(
-                "a selection by state or for processes in flight is not supported by {}; select workflows, tenants or streams",
+                "a selection by state, of processes in flight or of the first ones is not supported by {}; select workflows, tenants, streams or a share",
                 run.kind.name()
             )));
         }

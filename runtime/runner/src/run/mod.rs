@@ -285,7 +285,6 @@ pub struct RunCounts {
     #[serde(skip_serializing_if = "is_zero")]
     pub verified: u64,
     /// Undone processes whose state was converted back by undo functions.
-    #[serde(skip_serializing_if = "is_zero")]
     pub by_function: u64,
     /// Bytes of events and baselines read for folding.
     pub bytes: u64,

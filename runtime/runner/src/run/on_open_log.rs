@@ -60,6 +60,7 @@ impl OnOpenLog {
             Some((run, plan)) => (run, false, plan),
             None => {
                 let plan = own.plan.clone();
+                undone::check_at(&store, &plan, version).await?;
                 let id = recorded
                     .get_or_try_init(|| record(&store, &runs, own))
                     .await?;

@@ -166,7 +166,7 @@ async fn undone_routes(
         RunKind::Undo { of } => {
             let runs = history_of(store)?;
             match runs.get(of).await? {
-                Some(undone) => undone::close(store, &runs, &undone, &plan.selection).await,
+                Some(undone) => undone::close(store, &runs, &undone, plan).await,
                 None => Ok(Vec::new()),
             }
         }

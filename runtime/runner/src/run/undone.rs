@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use state_migration_core::store_api::row;
-use state_migration_core::{Error, ErrorKind, Hop, RowWrite, RunId, Selection, WorkflowId};
+use state_migration_core::{Error, ErrorKind, Hop, RowWrite, RunId, WorkflowId};
 
 use crate::run::{Plan, PlannedRoute, RunRecord, Runs, Store, rows, run_log};
 
@@ -48,21 +48,24 @@ impl UndoneRow {
     }
 }
 
-/// The writes that close the routes of a run, of the selected workflows.
+/// The writes that close the routes of a run with the code of the run, and with that of
+/// the program that undoes it. `plan` is that of the undo.
 pub(crate) async fn close(
     store: &Store,
     runs: &Runs,
     record: &RunRecord,
-    selection: &Selection,
+    plan: &Plan,
 ) -> Result<Vec<RowWrite>, Error> {
     let executions = runs.executions(record.id).await?;
-    let plans = executions
-        .iter()
-        .filter_map(|execution| execution.plan.as_ref());
+    let resumed = executions.iter();
+    let resumed = resumed.filter_map(|execution| execution.plan.as_ref());
+    let is_selected = |route: &&PlannedRoute| {
+        let name = route.from.name();
+        plan.selection.selects_workflow(name) && record.plan.selection.selects_workflow(name)
+    };
     let mut routes: BTreeMap<&WorkflowId, Vec<&PlannedRoute>> = BTreeMap::new();
-    for plan in [&record.plan].into_iter().chain(plans) {
-        let of_plan = plan.routes.iter();
-        for route in of_plan.filter(|route| selection.selects_workflow(route.from.name())) {
+    for plan in [&record.plan, plan].into_iter().chain(resumed) {
+        for route in plan.routes.iter().filter(is_selected) {
             routes.entry(&route.from).or_default().push(route);
         }
     }

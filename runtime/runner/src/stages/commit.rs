@@ -1,6 +1,6 @@
 //! Stage four: commits migrations together with their bookkeeping.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -133,6 +133,7 @@ pub(crate) async fn attempt(
         up_to_date: outcome.up_to_date,
         counts,
         by_workflow,
+        differences: differences(&outcome.converted),
         heads: outcome.heads,
         passed: range.row.visits(outcome.up_to.as_ref(), outcome.at_end),
         passed_over: outcome.passed_over,
@@ -218,6 +219,23 @@ pub(crate) async fn attempt(
         None => AttemptResult::Done(Box::new(done)),
         Some(streams) => AttemptResult::Stale(streams),
     })
+}
+
+/// Where the new states differ, with `*` for each position in a list.
+fn differences(converted: &[Converted]) -> BTreeMap<String, usize> {
+    let mut all = BTreeMap::new();
+    for difference in converted.iter().filter_map(|it| it.difference.as_deref()) {
+        let parts = difference.split('/').map(|part| {
+            let rest = part.trim_start_matches(|c: char| c.is_ascii_digit());
+            match rest.len() < part.len() && (rest.is_empty() || rest.starts_with('"')) {
+                true => format!("*{rest}"),
+                false => part.to_owned(),
+            }
+        });
+        let difference = parts.collect::<Vec<_>>().join("/");
+        *all.entry(difference).or_default() += 1;
+    }
+    all
 }
 
 /// The processes that this run has migrated before, with other code.

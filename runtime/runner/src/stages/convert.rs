@@ -29,6 +29,8 @@ pub(crate) struct Converted {
     pub(crate) state: Bytes,
     /// Whether undo functions converted the state back.
     pub(crate) by_function: bool,
+    /// Of a redo: where the new state differs.
+    pub(crate) difference: Option<String>,
 }
 
 impl Converted {
@@ -176,6 +178,7 @@ pub(crate) fn process(planned: &Planned, folded: Folded) -> Result<Converted, Mi
         Ok(Ok((payload, state, finished))) => Ok(Converted {
             event: NewEvent::migrated(route.target().clone(), payload, finished),
             by_function: false,
+            difference: None,
             state,
             stream,
             head,

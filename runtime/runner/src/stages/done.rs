@@ -1,5 +1,6 @@
 //! The content of a commit, for reports, progress and telemetry.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use state_migration_core::{Head, MigrationError, Stage, StreamId, StreamRange, WorkflowId};
@@ -29,6 +30,8 @@ pub(crate) struct Done {
     pub(crate) up_to_date: Vec<(StreamId, Head)>,
     pub(crate) counts: RunCounts,
     pub(crate) by_workflow: CountsByWorkflow,
+    /// Of a redo: where the new states differ, and of how many processes.
+    pub(crate) differences: BTreeMap<String, usize>,
     pub(crate) heads: u64,
     /// The streams passed for the first time in this run.
     pub(crate) passed: Option<StreamRange>,

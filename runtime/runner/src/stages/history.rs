@@ -756,14 +756,16 @@ impl Replay {
         let copy = fold::fork(&corrected, &self.stream)?;
         let recorded = encoded(code, &self.stream, recorded)?;
         let again = encoded(code, &self.stream, copy)?;
-        if difference(code, &recorded, &again).is_none() {
+        let Some(difference) = difference(code, &recorded, &again) else {
             return Ok(Outcome::Skipped(SkippedBy::with(|counts| {
-                counts.already_there = 1
+                counts.already_there = 1;
             })));
-        }
+        };
         let kind = BaselineKind::Redo { of, sequence };
         let version = head.workflow_id.clone();
-        let converted = run.baseline(&self.stream, head, version, Vec::new(), kind, corrected)?;
+        let new = run.baseline(&self.stream, head, version, Vec::new(), kind, corrected);
+        let mut converted = new?;
+        converted.difference = Some(difference);
         Ok(Outcome::Changed(converted))
     }
 }
@@ -844,6 +846,7 @@ impl HistoryRun {
             event: NewEvent::migrated(to, payload, finished),
             state: json.into(),
             by_function: false,
+            difference: None,
         })
     }
 }

@@ -24,6 +24,7 @@ mod store_state;
 #[path = "../../../../examples/tests/admin/suggested_commands.rs"]
 mod suggested_commands;
 
+mod correction;
 mod faulty_stores;
 mod immediate_stop;
 mod inconsistent_migrations;
@@ -38,6 +39,12 @@ const PROGRAM: &str = env!("CARGO_BIN_EXE_loans-2014-draft");
 
 /// The one without.
 const FIXED: &str = env!("CARGO_BIN_EXE_loans-2014");
+
+/// The one that loses a field.
+const LOSSY: &str = env!("CARGO_BIN_EXE_loans-2014-lossy");
+
+/// A service that migrates loans as it opens them.
+const OPENER: &str = env!("CARGO_BIN_EXE_loans-2014-opener");
 
 /// The folder of the goldens, in that of the package.
 const GOLDENS: &str = "tests/cli/golden";
