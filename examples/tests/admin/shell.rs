@@ -215,7 +215,8 @@ fn every_next_line_about_a_run_in_a_service_can_be_typed_as_it_stands() {
     let resumed = typed.begin(&cancelled);
     typed
         .service
-        .until("it is resumed", |status| status["in_progress"] == true);
+        // It claims the store before its state changes.
+        .until("it is resumed", |status| status["state"] == "running");
     typed.service.kill();
     let lost = wait(resumed).exits(1);
     typed = typed.again();

@@ -1,5 +1,6 @@
 //! A program that migrates orders, to be killed at one of its writes by itself:
-//! `crash-child FOLDER plain|hops|lazy ORDERS [before:N|after:N]`.
+//! `crash-child FOLDER plain|hops|lazy|wrong|undo|redo ORDERS [before:N|after:N]`.
+//! `wrong` migrates with a conversion that `redo` corrects.
 //!
 //! The program resumes the run that claims the store, or else starts a run. At the
 //! end, it prints the number of its writes and closes the store.
@@ -17,7 +18,8 @@ use state_migration::{
 };
 use state_migration_tests::killer::{Kill, Killer};
 use state_migration_tests::orders::{
-    OrderEvent, OrderV1ToV2Migration, OrderV2, OrderV2ToV3Migration, OrderV3, StateV3, identity,
+    OrderEvent, OrderV1, OrderV1ToV2Migration, OrderV2, OrderV2ToV3Migration, OrderV3, StateV1,
+    StateV2, StateV3, identity, order_v1_to_v2,
 };
 
 /// Orders under v4, which know only what is still to be paid.
@@ -67,6 +69,43 @@ impl StateMigration for OrderV3ToV4 {
     }
 }
 
+/// The first hop, as it was before it was corrected.
+struct Wrong {
+    from: WorkflowId,
+    to: WorkflowId,
+}
+
+impl StateMigration for Wrong {
+    type FromWorkflow = OrderV1;
+    type ToWorkflow = OrderV2;
+
+    fn source_workflow_id(&self) -> &WorkflowId {
+        &self.from
+    }
+
+    fn target_workflow_id(&self) -> &WorkflowId {
+        &self.to
+    }
+
+    fn migrate(&self, old: StateV1) -> Result<StateV2, ConversionError> {
+        Ok(order_v1_to_v2(StateV1 {
+            paid_euro: 0,
+            ..old
+        }))
+    }
+
+    fn decoder(&self) -> Option<Decoder> {
+        Some(Decoder::for_state::<StateV2>())
+    }
+}
+
+fn wrong() -> Wrong {
+    Wrong {
+        from: WorkflowId::of::<OrderV1>(),
+        to: WorkflowId::of::<OrderV2>(),
+    }
+}
+
 fn three_hops() -> Result<MigrationRegistry, state_migration::RegistryError> {
     let last = OrderV3ToV4 {
         from: WorkflowId::of::<OrderV3>(),
@@ -98,8 +137,11 @@ async fn main() -> Result<(), Box<dyn Error>> {
         .open()
         .await?;
     match scenario.as_str() {
-        "plain" => run(&store, OrderV1ToV2Migration).await?,
-        "hops" => run(&store, three_hops()?).await?,
+        "plain" => run(&store, OrderV1ToV2Migration, Start::Run).await?,
+        "hops" => run(&store, three_hops()?, Start::Run).await?,
+        "wrong" => run(&store, wrong(), Start::Run).await?,
+        "undo" => run(&store, OrderV1ToV2Migration, Start::Undo).await?,
+        "redo" => run(&store, OrderV1ToV2Migration, Start::Redo).await?,
         "lazy" => open_each(&store, orders.parse()?).await?,
         other => return Err(format!("{other} is no scenario").into()),
     }
@@ -108,7 +150,29 @@ async fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-async fn run<M: Migrations>(store: &SlateDbStore, migrations: M) -> Result<(), Box<dyn Error>> {
+/// What is started if there is nothing to resume.
+#[derive(Clone, Copy)]
+enum Start {
+    Run,
+    Undo,
+    Redo,
+}
+
+impl Start {
+    fn is_of(self, kind: &RunKind) -> bool {
+        match self {
+            Self::Run => *kind == RunKind::Migrate,
+            Self::Undo => matches!(kind, RunKind::Undo { .. }),
+            Self::Redo => matches!(kind, RunKind::Redo { .. }),
+        }
+    }
+}
+
+async fn run<M: Migrations>(
+    store: &SlateDbStore,
+    migrations: M,
+    start: Start,
+) -> Result<(), Box<dyn Error>> {
     // One worker, which makes each chunk durable before the next one.
     let runner = MigrationRunner::new(migrations, store.clone(), store.clone())
         .chunk_processes(512)
@@ -119,15 +183,17 @@ async fn run<M: Migrations>(store: &SlateDbStore, migrations: M) -> Result<(), B
         .ok_or("the store keeps runs")?
         .list()
         .await?;
-    let last = history.last();
+    let last = history.last().filter(|run| start.is_of(&run.kind));
     if let Some(over) = last.filter(|run| run.state.is_done()) {
         println!("run {} is over", over.id);
         return Ok(());
     }
-    let unfinished = last.filter(|run| run.kind == RunKind::Migrate);
-    let report = match unfinished.map(|run| run.id) {
-        Some(run) => runner.resume(run).await,
-        None => runner.run().await,
+    let first = history.first().map(|run| run.id);
+    let report = match (last, start) {
+        (Some(unfinished), _) => runner.resume(unfinished.id).await,
+        (None, Start::Run) => runner.run().await,
+        (None, Start::Undo) => runner.undo(first.ok_or("no run to undo")?).await,
+        (None, Start::Redo) => runner.redo(first.ok_or("no run to redo")?).await,
     };
     match report.is_ok() {
         true => Ok(()),

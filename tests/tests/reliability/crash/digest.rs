@@ -18,10 +18,10 @@ pub(crate) async fn of(store: &SlateDbStore, run: RunId) -> Digest {
 
 /// Goes over all rows outside of the bookkeeping of runs. Of `$migrated`
 /// events, the event id, the time and the run are left out; the run must be one
-/// of the given ones, and no stream may hold two.
+/// of the given ones, and no stream may hold two of one run.
 pub(crate) async fn of_runs(store: &SlateDbStore, runs: &BTreeSet<RunId>) -> Digest {
     let mut tables: BTreeMap<char, (u64, DefaultHasher)> = BTreeMap::new();
-    let mut migrated: Option<Vec<u8>> = None;
+    let mut migrated: BTreeSet<(Vec<u8>, RunId)> = BTreeSet::new();
     let options = ScanOptions::default().with_read_ahead_bytes(1 << 20);
     let rows = store
         .db()
@@ -44,11 +44,10 @@ pub(crate) async fn of_runs(store: &SlateDbStore, runs: &BTreeSet<RunId>) -> Dig
             Some(event) => {
                 let stream = &row.key[..row.key.len() - 8];
                 assert!(
-                    migrated.as_deref() != Some(stream),
+                    migrated.insert((stream.to_vec(), event.baseline.run)),
                     "{} was migrated twice",
                     stream.escape_ascii()
                 );
-                migrated = Some(stream.to_vec());
                 event.hash(runs, hash);
             }
             None => row.value.hash(hash),
