@@ -5,7 +5,7 @@
 //! instead.
 
 use serde::{Deserialize, Serialize};
-use state_migration::{EventPayload, Workflow};
+use state_migration::{EventPayload, Totals, Workflow};
 
 /// The statuses that decide an application.
 const DECIDING: [&str; 3] = ["A_APPROVED", "A_DECLINED", "A_CANCELLED"];
@@ -132,6 +132,14 @@ impl Workflow for Loan2011 {
         };
         state.last_activity_at.clone_from(at);
         state
+    }
+
+    /// The amounts, which no migration may change.
+    fn totals(state: &LoanState2011) -> Totals {
+        match state.amount_requested.parse::<i128>() {
+            Ok(amount) => Totals::new().with("amount_requested", amount),
+            Err(_) => Totals::new(),
+        }
     }
 }
 

@@ -3,7 +3,7 @@
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
-use state_migration::{EventPayload, Workflow};
+use state_migration::{EventPayload, Totals, Workflow};
 
 use crate::offer::{Offer, OfferState, advance};
 
@@ -238,6 +238,10 @@ impl Workflow for Loan2012 {
             }
         };
         state
+    }
+
+    fn totals(state: &LoanState2012) -> Totals {
+        Totals::new().with("amount_requested", i128::from(state.amount_requested))
     }
 }
 

@@ -3,7 +3,7 @@
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
-use state_migration::{EventPayload, Workflow};
+use state_migration::{EventPayload, Totals, Workflow};
 
 use crate::loan_2012::{Decision, Status, Transition, decide};
 use crate::offer::{self, Offer, OfferState};
@@ -152,6 +152,10 @@ impl Workflow for Loan2013 {
             state.last_activity_at,
         );
         state
+    }
+
+    fn totals(state: &LoanState2013) -> Totals {
+        Totals::new().with("amount_requested", i128::from(state.amount_requested))
     }
 }
 

@@ -60,17 +60,17 @@
 pub use state_migration_core::__private;
 #[doc(inline)]
 pub use state_migration_core::{
-    Appended, Baseline, BaselineKind, Batch, BoxError, ChunkEvent, ChunkProblem, Commit,
-    ConversationId, ConversionError, CorrelationId, Decoder, Definition, Diagram, DueFilter, DueOf,
-    DuePage, DueProcess, DueRequest, DurableStoreId, Error, ErrorKind, Event, EventId,
-    EventPayload, EventStore, Expected, ExpectedSequence, FailureClass, Fingerprint, Finished,
-    Head, Hold, Hop, IdentityMigration, InUse, InvalidId, MAX_ID_LEN, MAX_STREAM_ID_LEN, MIGRATED,
-    Metadata, Migration, MigrationError, MigrationRegistry, MigrationRegistryBuilder,
+    Appended, Baseline, BaselineKind, Batch, BoxError, Check, ChunkEvent, ChunkProblem, Commit,
+    ConversationId, ConversionError, CorrelationId, Decimal, Decoder, Definition, Diagram,
+    DueFilter, DueOf, DuePage, DueProcess, DueRequest, DurableStoreId, Error, ErrorKind, Event,
+    EventId, EventPayload, EventStore, Expected, ExpectedSequence, FailureClass, Fingerprint,
+    Finished, Head, Hold, Hop, IdentityMigration, InUse, InvalidId, MAX_ID_LEN, MAX_STREAM_ID_LEN,
+    MIGRATED, Metadata, Migration, MigrationError, MigrationRegistry, MigrationRegistryBuilder,
     MigrationWarning, Migrations, Move, NewEvent, Partitioning, Passed, Predicate, Predicates,
     Presence, Problem, Process, ProcessId, ProcessIdentity, ProcessRegistry, Program, ReadPoint,
     RegistryError, RegistryKey, Route, RowWrite, RunId, Selection, SkippedBy, Snapshot,
     SnapshotStore, SourceLocation, Stage, Stale, StateMigration, StoreId, StreamId, StreamRange,
-    Subject, TenantId, Timestamp, TransactionalStore, UnknownClass, UpgradeError, Upgraded,
+    Subject, TenantId, Timestamp, Totals, TransactionalStore, UnknownClass, UpgradeError, Upgraded,
     Verdict, VersionStatus, Workflow, WorkflowId, WriteActivity, is_reserved, natural_cmp,
     state_migration,
 };
@@ -83,8 +83,8 @@ pub use state_migration_core::{
 pub use state_migration_runner::{
     Action, ChangedStep, CommitMode, Execution, Failure, HoldAction, MigrationReport,
     MigrationRunner, PinnedVersion, Plan, PlanOptions, PlannedPredicate, PlannedRoute, PlannedStep,
-    Progress, RunAction, RunControl, RunCounts, RunKind, RunRecord, RunState, Runs, ScanKind,
-    SnapshotUse, WorkflowProgress, telemetry,
+    Progress, RunAction, RunControl, RunCounts, RunKind, RunRecord, RunState, RunTotals, Runs,
+    ScanKind, SnapshotUse, WorkflowProgress, telemetry,
 };
 #[cfg(feature = "runner")]
 #[doc(inline)]

@@ -2,7 +2,9 @@
 
 use state_migration_core::{FailureClass, RunId, StreamId};
 use state_migration_runner::run::history::Claim;
-use state_migration_runner::{Execution, Failure as Failed, RunAction, RunCounts, RunRecord, Runs};
+use state_migration_runner::{
+    Execution, Failure as Failed, RunAction, RunCounts, RunRecord, RunTotals, Runs,
+};
 use state_migration_store::SlateDbReader;
 
 use crate::context::Context;
@@ -87,6 +89,14 @@ impl History {
         match self {
             Self::Store(runs, _) => Ok(runs.actions(run).await?),
             Self::Service(client, _) => Ok(client.executed(run).await?.1),
+        }
+    }
+
+    /// The totals of the processes that a run has migrated.
+    pub(crate) async fn totals(&self, run: RunId) -> Result<RunTotals, Failure> {
+        match self {
+            Self::Store(runs, _) => Ok(runs.totals(run).await?),
+            Self::Service(client, _) => Ok(client.executed(run).await?.2),
         }
     }
 

@@ -14,7 +14,7 @@ use state_migration_runner::run::Confirmation;
 use state_migration_runner::run::actions::HeldProcess;
 use state_migration_runner::{
     Execution, Failure, MigrationReport, Plan, Progress, RunAction, RunCounts, RunRecord,
-    SnapshotUse,
+    RunTotals, SnapshotUse,
 };
 
 /// The version of the protocol.
@@ -278,6 +278,8 @@ pub enum Answer {
         counts: RunCounts,
         executions: Vec<Execution>,
         actions: Vec<RunAction>,
+        #[serde(default, skip_serializing_if = "RunTotals::is_empty")]
+        totals: RunTotals,
         failures: Vec<Failure>,
     },
     Error(Problem),
@@ -675,6 +677,7 @@ mod tests {
         let record: RunRecord = serde_json::from_value(record).unwrap();
         let said = [
             Answer::Show {
+                totals: RunTotals::default(),
                 record: Box::new(record.clone()),
                 counts: RunCounts::default(),
                 executions: Vec::new(),

@@ -53,6 +53,13 @@ pub enum FailureClass {
     Panic,
     /// The conversion returned an error.
     Refused,
+    /// The check of a conversion returned an error.
+    CheckFailed,
+    /// A number of its totals is too large to be added up.
+    TotalTooLarge,
+    /// The totals of all migrated processes differ before and after. About no single
+    /// process.
+    TotalsDiffer,
     /// `upcast` returned an error.
     Upcast,
     /// An event cannot be decoded.
@@ -104,9 +111,12 @@ pub enum FailureClass {
 
 impl FailureClass {
     /// All classes.
-    pub const ALL: [Self; 25] = [
+    pub const ALL: [Self; 28] = [
         Self::Panic,
         Self::Refused,
+        Self::CheckFailed,
+        Self::TotalTooLarge,
+        Self::TotalsDiffer,
         Self::Upcast,
         Self::UndecodableEvent,
         Self::UnknownEventType,
@@ -138,6 +148,9 @@ impl FailureClass {
         match self {
             Self::Panic
             | Self::Refused
+            | Self::CheckFailed
+            | Self::TotalTooLarge
+            | Self::TotalsDiffer
             | Self::Upcast
             | Self::UndecodableEvent
             | Self::UnknownEventType
@@ -170,6 +183,9 @@ impl FailureClass {
         match self {
             Self::Panic => "panic",
             Self::Refused => "refused",
+            Self::CheckFailed => "check_failed",
+            Self::TotalTooLarge => "total_too_large",
+            Self::TotalsDiffer => "totals_differ",
             Self::Upcast => "upcast",
             Self::UndecodableEvent => "undecodable_event",
             Self::UnknownEventType => "unknown_event_type",

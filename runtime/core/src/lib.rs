@@ -38,6 +38,7 @@ pub mod store_api;
 pub mod strict_json;
 mod tag;
 mod time;
+mod totals;
 mod version;
 mod workflow;
 
@@ -50,7 +51,9 @@ pub use id::{
     ConversationId, CorrelationId, DurableStoreId, EventId, InvalidId, MAX_ID_LEN,
     MAX_STREAM_ID_LEN, ProcessId, ProcessIdentity, RunId, StreamId, TenantId, WorkflowId,
 };
-pub use migration::{ConversionError, Decoder, IdentityMigration, SourceLocation, StateMigration};
+pub use migration::{
+    Check, ConversionError, Decoder, IdentityMigration, SourceLocation, StateMigration,
+};
 pub use predicate::{Predicate, Predicates};
 pub use process::Process;
 pub use registry::{
@@ -66,6 +69,7 @@ pub use store_api::{
     SnapshotStore, Stale, StoreId, StreamRange, TransactionalStore, Verdict, WriteActivity,
 };
 pub use time::Timestamp;
+pub use totals::{Decimal, Totals};
 pub use version::natural_cmp;
 pub use workflow::{BoxError, EventPayload, Workflow};
 

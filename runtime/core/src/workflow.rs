@@ -5,6 +5,8 @@ use std::borrow::Cow;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use crate::totals::Totals;
+
 /// Any error from user code.
 pub type BoxError = Box<dyn std::error::Error + Send + Sync + 'static>;
 
@@ -130,5 +132,13 @@ pub trait Workflow: Send + Sync + 'static {
     fn is_finished(state: &Self::State) -> bool {
         let _ = state;
         false
+    }
+
+    /// The numbers of this state that no migration may change in sum, such as an amount. A
+    /// run adds them up over the processes that it migrates, before and after, and is done
+    /// with errors if a sum differs.
+    fn totals(state: &Self::State) -> Totals {
+        let _ = state;
+        Totals::new()
     }
 }

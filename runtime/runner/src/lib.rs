@@ -53,5 +53,5 @@ pub use report::{CommitMode, MigrationReport, ScanKind};
 pub use run::{
     Action, ChangedStep, Execution, Failure, HoldAction, PinnedVersion, Plan, PlanOptions,
     PlannedPredicate, PlannedRoute, PlannedStep, RunAction, RunCounts, RunKind, RunRecord,
-    RunState, Runs, SnapshotUse,
+    RunState, RunTotals, Runs, SnapshotUse,
 };

@@ -5,9 +5,10 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 use state_migration_core::{
-    FailureClass, MigrationError, MigrationWarning, RunId, SkippedBy, Subject,
+    FailureClass, MigrationError, MigrationWarning, RunId, SkippedBy, Stage, Subject,
 };
 
+use crate::run::totals::RunTotals;
 use crate::run::{RunCounts, RunState};
 
 /// Maximum number of errors, and of warnings, that a report keeps; it counts all.
@@ -96,6 +97,10 @@ pub struct MigrationReport {
     /// Undone processes whose state was converted back by undo functions.
     #[serde(default)]
     pub by_function: usize,
+    /// The totals of the processes migrated, where their versions define
+    /// [`Workflow::totals`](state_migration_core::Workflow::totals).
+    #[serde(default)]
+    pub totals: RunTotals,
     /// Of a redo: where the new states differ, such as `"/offers/*/amount" differs`, with the
     /// number of processes; the first difference of each process, and at most 1,000 places.
     #[serde(default)]
@@ -162,6 +167,7 @@ impl MigrationReport {
         self.lazy += other.lazy;
         self.verified += other.verified;
         self.by_function += other.by_function;
+        self.totals.add(&other.totals);
         self.differ(other.differences);
         let errors = KEPT.saturating_sub(self.errors.len());
         self.errors.extend(other.errors.into_iter().take(errors));
@@ -220,6 +226,20 @@ impl MigrationReport {
         // What stops a run is kept in any case.
         if self.errors.len() < KEPT || error.subject.stream().is_none() {
             self.errors.push(error);
+        }
+    }
+
+    /// Fails the run if a total has changed.
+    pub(crate) fn compare_totals(&mut self) {
+        if let Some(difference) = self.totals.difference() {
+            self.fail(MigrationError::new(
+                Stage::Converting,
+                FailureClass::TotalsDiffer,
+                Subject::Run,
+                format!(
+                    "the totals of the migrated processes differ: {difference}; correct the migration, and redo or undo the run"
+                ),
+            ));
         }
     }
 

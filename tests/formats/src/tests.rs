@@ -257,6 +257,7 @@ fn every_word_that_bookkeeping_can_say_is_frozen() {
         ("execution of a run", "/before/migrated"),
         ("execution of a run", "/decided_again"),
         ("range", "/counts/migrated_further"),
+        ("range", "/totals/before/amount"),
         ("range", "/by_workflow/*/migrated_further"),
         ("execution of a run", "/ended"),
     ] {

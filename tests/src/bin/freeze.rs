@@ -300,6 +300,7 @@ async fn words(store: SlateDbStore) -> Result<(), Box<dyn Error>> {
         range["by_workflow"] = json!([{"workflow": "order", "migrated": 1, "failed": 2, "skipped": 3, "not_selected": 4}]);
         range["stays"] = json!([{"name": "order", "version": "v1"}]);
         range["unread"] = json!(true);
+        range["totals"] = json!({"before": {"amount": "1.50"}, "after": {"amount": "2"}});
         put(&[b"g", of.as_bytes(), &n.to_be_bytes()], &range).await?;
     }
     let verdicts = ["suspected", "survived", "never_returned", "ended_program"];

@@ -5,6 +5,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
 
 mod chains;
+mod checks;
 mod control;
 mod dense_and_sparse_chunks;
 mod dry_run;

@@ -15,7 +15,9 @@ use state_migration_runner::forecast::Versions;
 use state_migration_runner::forecast::linked::Linked;
 use state_migration_runner::run::actions::HeldProcess;
 use state_migration_runner::run::history::Claim;
-use state_migration_runner::{Execution, Failure as Failed, RunAction, RunCounts, RunRecord};
+use state_migration_runner::{
+    Execution, Failure as Failed, RunAction, RunCounts, RunRecord, RunTotals,
+};
 use tokio::io::BufReader;
 use tokio::sync::mpsc;
 use tokio::time::timeout;
@@ -396,7 +398,7 @@ impl ServiceClient {
     pub(crate) async fn executed(
         &self,
         run: RunId,
-    ) -> Result<(Vec<Execution>, Vec<RunAction>), Failure> {
+    ) -> Result<(Vec<Execution>, Vec<RunAction>, RunTotals), Failure> {
         let request = Request::Show {
             run,
             classes: Vec::new(),
@@ -407,8 +409,9 @@ impl ServiceClient {
             Answer::Show {
                 executions,
                 actions,
+                totals,
                 ..
-            } => Ok((executions, actions)),
+            } => Ok((executions, actions, totals)),
             answer => Err(self.unexpected(&answer)),
         }
     }

@@ -7,4 +7,5 @@ pub(crate) mod run_summary;
 pub(crate) mod summary;
 pub(crate) mod svg;
 pub(crate) mod tenants;
+pub(crate) mod totals;
 pub(crate) mod version;

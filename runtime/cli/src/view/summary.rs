@@ -17,6 +17,7 @@ use crate::history::History;
 use crate::view::format::{self, count};
 use crate::view::output::{Answer, BAD, BOLD, DIM, GOOD, WARN, plain, to_type};
 use crate::view::progress::{rate, rounded};
+use crate::view::totals::Total;
 
 /// Maximum number of failures and warnings shown, and of failures in a text; `show` lists
 /// all failures.
@@ -50,6 +51,7 @@ pub(crate) struct RunSummary {
     verified: u64,
     /// Undone by undo functions.
     by_function: u64,
+    totals: Vec<Total>,
     /// Of a redo: where the new states differ, most frequent first.
     differences: Vec<Difference>,
     failed: u64,
@@ -203,6 +205,7 @@ impl RunSummary {
             migrated_further: report.migrated_further as u64,
             verified: report.verified as u64,
             by_function: report.by_function as u64,
+            totals: Total::all(&report.totals),
             differences: differences(&report),
             migrated_by_execution: (report.migrated as u64).saturating_sub(before.migrated),
             failed: failed as u64,
@@ -473,6 +476,9 @@ impl Answer for RunSummary {
         }
         if self.migrated_further > 0 {
             line("further", &further(self.migrated_further))?;
+        }
+        for total in &self.totals {
+            line("total", &total.text())?;
         }
         let skipped = [
             (self.skipped_by.empty, "empty"),

@@ -446,6 +446,7 @@ impl Session {
             counts,
             executions,
             actions: runs.actions(run).await.map_err(unreadable)?,
+            totals: runs.totals(run).await.map_err(unreadable)?,
             failures: protocol::page(failures.map_err(unreadable)?),
         })
     }

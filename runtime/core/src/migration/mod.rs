@@ -178,6 +178,12 @@ pub const fn package(cargo: &'static str, module: &'static str) -> &'static str 
 /// assert_eq!((new.net, new.tax), (100, 20));
 /// # Ok::<(), ConversionError>(())
 /// ```
+/// A check of the conversions of a migration: the state before, and the state after.
+pub type Check<M> = fn(
+    &<<M as StateMigration>::FromWorkflow as Workflow>::State,
+    &<<M as StateMigration>::ToWorkflow as Workflow>::State,
+) -> Result<(), ConversionError>;
+
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a migration",
     label = "expected a type that implements `StateMigration`",
@@ -205,6 +211,15 @@ pub trait StateMigration: Send + Sync + 'static {
         &self,
         state: <Self::FromWorkflow as Workflow>::State,
     ) -> Result<<Self::ToWorkflow as Workflow>::State, ConversionError>;
+
+    /// A check of each conversion, which compares the state before with the state after. A
+    /// process that it refuses is not migrated and fails with
+    /// [`CheckFailed`](crate::FailureClass::CheckFailed).
+    ///
+    /// The attribute has the key `check` for it.
+    fn check(&self) -> Option<Check<Self>> {
+        None
+    }
 
     /// The fingerprint of the conversion's code; 0 without the attribute.
     fn fingerprint(&self) -> Fingerprint {

@@ -8,6 +8,7 @@ use serde::de::DeserializeOwned;
 use crate::fold::{AnyState, Fold, Folding};
 use crate::migration::{ConversionError, Decoder, StateMigration};
 use crate::strict_json;
+use crate::totals::Totals;
 use crate::workflow::Workflow;
 
 /// The operations that a runner needs of a migration.
@@ -16,13 +17,32 @@ pub trait Step: Send + Sync {
     fn fold(&self) -> Box<dyn Fold>;
     /// A fold of the target version, with the decoder of its state.
     fn target_fold(&self, decoder: Option<Decoder>) -> Box<dyn Fold>;
-    /// Converts a state of the source version into one of the target version.
-    fn convert(&self, state: AnyState) -> Result<AnyState, ConversionError>;
+    /// Converts a state of the source version into one of the target version, and checks
+    /// it.
+    fn convert(&self, state: AnyState) -> Result<AnyState, Unconverted>;
+    /// The totals of a state of the source version, or of the target version.
+    fn totals(&self, state: &AnyState, is_target: bool) -> Totals;
     /// Serializes a state of the target version and appends it to `out`. A NaN
     /// or infinite number is an error.
     fn encode(&self, state: &AnyState, out: &mut Vec<u8>) -> Result<(), serde_json::Error>;
     /// Whether a process in this state of the target version is finished.
     fn is_finished(&self, state: &AnyState) -> bool;
+}
+
+/// Why a state was not converted.
+#[derive(Debug)]
+pub enum Unconverted {
+    Refused(ConversionError),
+    CheckFailed(ConversionError),
+}
+
+impl Unconverted {
+    /// The reason.
+    pub fn reason(self) -> ConversionError {
+        match self {
+            Self::Refused(reason) | Self::CheckFailed(reason) => reason,
+        }
+    }
 }
 
 pub(crate) struct Typed<M>(pub(crate) M);
@@ -40,14 +60,32 @@ where
         Box::new(Folding::<M::ToWorkflow>::with(decoder))
     }
 
-    fn convert(&self, state: AnyState) -> Result<AnyState, ConversionError> {
+    fn convert(&self, state: AnyState) -> Result<AnyState, Unconverted> {
         // Validation joins hops only if their types are the same.
-        match state.downcast::<<M::FromWorkflow as Workflow>::State>() {
-            Ok(state) => self.0.migrate(*state).map(|new| Box::new(new) as AnyState),
-            Err(_) => Err(ConversionError::new(
+        let Ok(state) = state.downcast::<<M::FromWorkflow as Workflow>::State>() else {
+            return Err(Unconverted::Refused(ConversionError::new(
                 "a hop received a state of another type; report it as a bug of state-migration",
-            )),
+            )));
+        };
+        let check = self.0.check().map(|check| (check, (*state).clone()));
+        let new = self.0.migrate(*state).map_err(Unconverted::Refused)?;
+        if let Some((check, old)) = check {
+            check(&old, &new).map_err(Unconverted::CheckFailed)?;
         }
+        Ok(Box::new(new))
+    }
+
+    fn totals(&self, state: &AnyState, is_target: bool) -> Totals {
+        let state = state.as_ref() as &dyn Any;
+        let totals = match is_target {
+            true => state
+                .downcast_ref()
+                .map(<M::ToWorkflow as Workflow>::totals),
+            false => state
+                .downcast_ref()
+                .map(<M::FromWorkflow as Workflow>::totals),
+        };
+        totals.unwrap_or_default()
     }
 
     fn encode(&self, state: &AnyState, out: &mut Vec<u8>) -> Result<(), serde_json::Error> {

@@ -28,6 +28,7 @@ use crate::retry::ATTEMPTS;
 use crate::run::counts::CountsByWorkflow;
 use crate::run::on_open_log::run_in_progress;
 use crate::run::run_log;
+use crate::run::totals::RunTotals;
 use crate::run::{RunCounts, RunState, Runs};
 use crate::run_context::RunContext;
 use crate::stages::due::{listing_failed, no_route};
@@ -74,7 +75,7 @@ pub(crate) async fn on_open(
     let workflow = at.as_ref().map_or("", WorkflowId::name);
     match outcome {
         StreamOutcome::AlreadyThere { .. } => Ok(OpenOutcome::Moved),
-        StreamOutcome::Migrated => {
+        StreamOutcome::Migrated(_) => {
             run.observer.migrated(workflow, 1);
             Ok(OpenOutcome::Moved)
         }
@@ -117,7 +118,8 @@ enum StreamOutcome {
     AlreadyThere {
         repaired: bool,
     },
-    Migrated,
+    /// With its totals.
+    Migrated(Box<RunTotals>),
     Failed(MigrationError),
     /// The store of events failed in a stage, or the run has to end. This says nothing
     /// about the process.
@@ -157,7 +159,11 @@ pub(crate) async fn run(
     };
     pass.report.dry_run = run.dry;
     pass.publish(RunState::Running);
-    let state = match pass.all(&stores).await {
+    let end = pass.all(&stores).await;
+    if matches!(end, PassEnd::AtTheEnd) {
+        pass.report.compare_totals();
+    }
+    let state = match end {
         PassEnd::AtTheEnd if pass.report.is_ok() => RunState::Done,
         PassEnd::AtTheEnd => RunState::DoneWithErrors,
         PassEnd::Cancelled => RunState::Cancelled,
@@ -323,7 +329,8 @@ impl Pass<'_> {
             StreamOutcome::NotSelected => counts.skipped_by.not_selected = 1,
             StreamOutcome::Finished => counts.skipped_by.finished = 1,
             StreamOutcome::Held => counts.skipped_by.held = 1,
-            StreamOutcome::Migrated => {
+            StreamOutcome::Migrated(totals) => {
+                self.report.totals.add(&totals);
                 self.run.observer.migrated(workflow, 1);
                 counts.migrated = 1;
                 counts.unregistered = u64::from(stream.process().is_none());
@@ -427,8 +434,9 @@ async fn try_to_migrate(
             Ok(converted)
         });
         let converted = checked.await?;
+        let totals = Box::new(converted.totals.clone());
         if run.dry {
-            return Ok(StreamOutcome::Migrated);
+            return Ok(StreamOutcome::Migrated(totals));
         }
         if let Err(error) = commit::event(stores.events, &converted).await {
             // The answer may be lost after the write has happened.
@@ -463,7 +471,7 @@ async fn try_to_migrate(
             ));
         }
         update_registry(stores, stream, &moved_to, warnings).await;
-        return Ok(StreamOutcome::Migrated);
+        return Ok(StreamOutcome::Migrated(totals));
     }
     Ok(match unanswered {
         Some(error) => StreamOutcome::Ended(Stage::Committing, error),

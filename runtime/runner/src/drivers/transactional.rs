@@ -168,8 +168,13 @@ impl Execution<'_> {
         match self.pass_all(&mut passed).await {
             Ok(()) if passed.cancelled => RunState::Cancelled,
             Ok(()) if passed.broken || self.is_damaged => RunState::Running,
-            Ok(()) if self.report.error_count > 0 => RunState::DoneWithErrors,
-            Ok(()) => RunState::Done,
+            Ok(()) => {
+                self.report.compare_totals();
+                match self.report.error_count {
+                    0 => RunState::Done,
+                    _ => RunState::DoneWithErrors,
+                }
+            }
             Err(error) => {
                 self.report.fail(due::listing_failed(&error));
                 RunState::Running
@@ -540,6 +545,7 @@ impl Execution<'_> {
         for range in ranges {
             counts.add(&range.row.counts);
             by_workflow.add(&range.row.by_workflow);
+            self.report.totals.add(&range.row.totals);
         }
         self.report.count(&counts);
         let run = run_log.run();
@@ -600,8 +606,10 @@ impl Execution<'_> {
             passed,
             passed_over,
             differences,
+            totals,
             ..
         } = done;
+        self.report.totals.add(&totals);
         self.report.differ(differences);
         if let Some(passed) = passed {
             self.meter.pass(&passed);

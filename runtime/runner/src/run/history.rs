@@ -17,6 +17,7 @@ use crate::run::actions::HeldProcess;
 use crate::run::plan::last_of_each;
 use crate::run::rows::{self, FailureRow, RangeRow};
 use crate::run::run_log::{self, has_ended, is_dead};
+use crate::run::totals::RunTotals;
 use crate::run::{
     ChangedStep, Execution, HoldAction, Plan, RunAction, RunCounts, RunKind, RunRecord, RunState,
 };
@@ -169,6 +170,18 @@ impl Runs {
         }
         counts.add(&self.lazy_counts(run).await?);
         Ok(counts)
+    }
+
+    /// The totals of the processes that a run has migrated so far.
+    ///
+    /// # Errors
+    /// The store could not be read.
+    pub async fn totals(&self, run: RunId) -> Result<RunTotals, Error> {
+        let mut totals = RunTotals::default();
+        for (_, row) in self.ranges(run).await? {
+            totals.add(&row.totals);
+        }
+        Ok(totals)
     }
 
     /// The steps of a plan that were edited after a run had migrated with them.

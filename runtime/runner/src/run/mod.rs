@@ -12,6 +12,7 @@ mod plan;
 pub mod rows;
 pub(crate) mod run_log;
 pub mod suspects;
+pub mod totals;
 pub mod undone;
 
 use std::fmt;
@@ -27,6 +28,7 @@ pub use plan::{
     ChangedStep, PinnedVersion, Plan, PlanOptions, PlannedPredicate, PlannedRoute, PlannedStep,
     SnapshotUse,
 };
+pub use totals::RunTotals;
 
 use state_migration_core::{
     FailureClass, Program, RunId, SkippedBy, Timestamp, TransactionalStore,

@@ -32,6 +32,7 @@ use state_migration_core::{
 use uuid::Uuid;
 
 use crate::run::counts::CountsByWorkflow;
+use crate::run::totals::RunTotals;
 use crate::run::{RunCounts, is_zero};
 
 const HOLDS: &[u8] = b"h";
@@ -195,6 +196,9 @@ pub struct RangeRow {
     #[serde(default, skip_serializing_if = "is_false")]
     pub(crate) unread: bool,
     pub(crate) counts: RunCounts,
+    /// The totals of the processes migrated.
+    #[serde(default, skip_serializing_if = "RunTotals::is_empty")]
+    pub(crate) totals: RunTotals,
     /// `counts` per workflow, as far as known.
     #[serde(default, skip_serializing_if = "CountsByWorkflow::is_empty")]
     pub(crate) by_workflow: CountsByWorkflow,
@@ -215,6 +219,7 @@ impl RangeRow {
             unroutable: 0,
             unread: false,
             counts: RunCounts::default(),
+            totals: RunTotals::default(),
             by_workflow: CountsByWorkflow::default(),
         }
     }

@@ -14,6 +14,7 @@ use crate::observe::{Clock, Observer};
 use crate::run::bookkeeping::Bookkeeping;
 use crate::run::counts::CountsByWorkflow;
 use crate::run::run_log::{Committed, Range};
+use crate::run::totals::RunTotals;
 use crate::run::{RunCounts, Store};
 use crate::run_context::RunContext;
 use crate::stages::convert::Converted;
@@ -133,6 +134,7 @@ pub(crate) async fn attempt(
         up_to_date: outcome.up_to_date,
         counts,
         by_workflow,
+        totals: totals(&outcome.converted),
         differences: differences(&outcome.converted),
         heads: outcome.heads,
         passed: range.row.visits(outcome.up_to.as_ref(), outcome.at_end),
@@ -144,6 +146,7 @@ pub(crate) async fn attempt(
     let mut row = range.row.clone();
     row.counts.add(&done.counts);
     row.by_workflow.add(&done.by_workflow);
+    row.totals.add(&done.totals);
     row.heads += done.heads;
     row.stays.extend(outcome.stays);
     row.unread |= outcome.unread;
@@ -219,6 +222,14 @@ pub(crate) async fn attempt(
         None => AttemptResult::Done(Box::new(done)),
         Some(streams) => AttemptResult::Stale(streams),
     })
+}
+
+fn totals(converted: &[Converted]) -> RunTotals {
+    let mut totals = RunTotals::default();
+    for converted in converted {
+        totals.add(&converted.totals);
+    }
+    totals
 }
 
 /// Where the new states differ, with `*` for each position in a list.

@@ -7,11 +7,13 @@ use serde_json::value::RawValue;
 use state_migration_core::baseline::Frame;
 use state_migration_core::fold::AnyState;
 use state_migration_core::redaction::{self, Lists};
+use state_migration_core::registry::erased::Unconverted;
 use state_migration_core::{
     Baseline, BaselineKind, FailureClass, Fingerprint, Head, Migration, MigrationError, NewEvent,
-    Route, RunId, Stage, StreamId,
+    Route, RunId, Stage, StreamId, Totals,
 };
 
+use crate::run::totals::RunTotals;
 use crate::run::{build, suspects};
 use crate::stages::fold::Folded;
 use crate::user_code::panics::{DropGuarded, UserCodeFailure, WAY_OUT, catch, short};
@@ -29,6 +31,8 @@ pub(crate) struct Converted {
     pub(crate) state: Bytes,
     /// Whether undo functions converted the state back.
     pub(crate) by_function: bool,
+    /// Its totals, before and after.
+    pub(crate) totals: RunTotals,
     /// Of a redo: where the new state differs.
     pub(crate) difference: Option<String>,
 }
@@ -121,7 +125,18 @@ pub(crate) fn along<'a>(
         let converted = catch(|| {
             hop.step
                 .convert(old)
-                .map_err(|refused| bad(FailureClass::Refused, short(refused.to_string())))
+                .map_err(|unconverted| match unconverted {
+                    Unconverted::Refused(reason) => {
+                        bad(FailureClass::Refused, short(reason.to_string()))
+                    }
+                    Unconverted::CheckFailed(reason) => {
+                        let reason = short(reason.to_string());
+                        bad(
+                            FailureClass::CheckFailed,
+                            format!("the check failed: {reason}"),
+                        )
+                    }
+                })
         });
         state = match converted {
             Ok(Ok(state)) => DropGuarded::new(state),
@@ -154,6 +169,30 @@ fn no_state() -> UserCodeFailure {
     bad(FailureClass::Unserializable, message.to_owned())
 }
 
+/// The totals of a state before or after a hop.
+fn totals(
+    stream: &StreamId,
+    hop: &Migration,
+    state: &DropGuarded<AnyState>,
+    is_target: bool,
+) -> Result<Totals, MigrationError> {
+    let totals = catch(|| state.get().map(|state| hop.step.totals(state, is_target)));
+    let (class, message) = match totals {
+        Ok(totals) => {
+            let totals = totals.unwrap_or_default();
+            match totals.too_large() {
+                None => return Ok(totals),
+                Some(name) => (
+                    FailureClass::TotalTooLarge,
+                    format!("the total `{name}` of this process is too large to be added up"),
+                ),
+            }
+        }
+        Err(bad) => (bad.class, bad.message),
+    };
+    Err(failed(Stage::Converting, stream, hop, bad(class, message)))
+}
+
 /// Converts a folded state along all hops of the route.
 pub(crate) fn process(planned: &Planned, folded: Folded) -> Result<Converted, MigrationError> {
     let route = &planned.route;
@@ -162,8 +201,10 @@ pub(crate) fn process(planned: &Planned, folded: Folded) -> Result<Converted, Mi
         head,
         state,
     } = folded;
-    let last = &route.hops()[route.hops().len() - 1];
+    let (first, last) = (&route.hops()[0], &route.hops()[route.hops().len() - 1]);
+    let before = totals(&stream, first, &state, false)?;
     let state = along(&stream, route.hops(), state)?;
+    let after = totals(&stream, last, &state, true)?;
     let unserializable =
         |error: serde_json::Error| bad(FailureClass::Unserializable, short(error.to_string()));
     let encoded = catch(|| {
@@ -177,6 +218,7 @@ pub(crate) fn process(planned: &Planned, folded: Folded) -> Result<Converted, Mi
     match encoded {
         Ok(Ok((payload, state, finished))) => Ok(Converted {
             event: NewEvent::migrated(route.target().clone(), payload, finished),
+            totals: RunTotals { before, after },
             by_function: false,
             difference: None,
             state,

@@ -8,6 +8,7 @@ use state_migration_core::{Head, MigrationError, Stage, StreamId, StreamRange, W
 use crate::run::RunCounts;
 use crate::run::counts::CountsByWorkflow;
 use crate::run::suspects;
+use crate::run::totals::RunTotals;
 
 /// A process that was migrated.
 pub(crate) struct Moved {
@@ -30,6 +31,8 @@ pub(crate) struct Done {
     pub(crate) up_to_date: Vec<(StreamId, Head)>,
     pub(crate) counts: RunCounts,
     pub(crate) by_workflow: CountsByWorkflow,
+    /// The totals of the processes migrated.
+    pub(crate) totals: RunTotals,
     /// Of a redo: where the new states differ, and of how many processes.
     pub(crate) differences: BTreeMap<String, usize>,
     pub(crate) heads: u64,

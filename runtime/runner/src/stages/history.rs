@@ -17,6 +17,7 @@ use state_migration_core::{
     VersionCode, WorkflowId,
 };
 
+use crate::run::totals::RunTotals;
 use crate::run::{Plan, RunKind, suspects};
 use crate::stages::convert::{self, Converted};
 use crate::stages::fold::{self, RunningFold};
@@ -845,6 +846,7 @@ impl HistoryRun {
             head: head.clone(),
             event: NewEvent::migrated(to, payload, finished),
             state: json.into(),
+            totals: RunTotals::default(),
             by_function: false,
             difference: None,
         })

@@ -3,7 +3,7 @@
 //! is in the library is linked into all.
 
 use serde::{Deserialize, Serialize};
-use state_migration::Workflow;
+use state_migration::{Totals, Workflow};
 use state_migration_examples::loan_2013::{Loan2013, LoanEvent2013, LoanState2013};
 
 /// Loan applications, version 2014.
@@ -28,6 +28,10 @@ impl Workflow for Loan2014 {
     fn apply(mut state: LoanState2014, event: &LoanEvent2013) -> LoanState2014 {
         state.loan = Loan2013::apply(state.loan, event);
         state
+    }
+
+    fn totals(state: &LoanState2014) -> Totals {
+        Loan2013::totals(&state.loan)
     }
 }
 

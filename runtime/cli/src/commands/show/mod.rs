@@ -22,6 +22,7 @@ use crate::view::format::{self, count};
 use crate::view::output::{Answer, BAD, BOLD, DIM, plain, table, to_type};
 use crate::view::run_summary::RunLine;
 use crate::view::summary::{further, retry};
+use crate::view::totals::Total;
 use failures::{Grouped, Listed, OfTenant, grouped, listed};
 
 /// Default number of failures per list.
@@ -66,6 +67,7 @@ struct RunView {
     number_of: Option<u64>,
     plan: PlanView,
     counts: RunCounts,
+    totals: Vec<Total>,
     /// Who started and resumed the run, oldest first.
     executed: Vec<ExecutionView>,
     /// What was requested of the run while it was in progress, oldest first.
@@ -265,6 +267,7 @@ impl Show {
         let counts = runs.counts(record.id).await?;
         let executions = runs.executions(record.id).await?;
         let actions = runs.actions(record.id).await?;
+        let totals = Total::all(&runs.totals(record.id).await?);
         let (all, claim) = runs.list_claimed().await?;
         let run = RunLine::new(&record, &counts, &all, claim);
         let lists = !self.class.is_empty() || self.after.is_some() || self.limit.is_some();
@@ -299,6 +302,7 @@ impl Show {
         context.output.answer(&RunView {
             is_in_progress,
             number_of: number_of(&record, &all),
+            totals,
             plan: PlanView::of(&record.plan),
             executed: ExecutionView::all(executions, &counts),
             requests: actions.into_iter().map(RequestView::from).collect(),
@@ -460,6 +464,9 @@ impl Answer for RunView {
         line("migrated", &count(counts.migrated))?;
         if counts.migrated_further > 0 {
             line("further", &further(counts.migrated_further))?;
+        }
+        for total in &self.totals {
+            line("total", &total.text())?;
         }
         line("failed", &count(counts.failed))?;
         line("skipped", &skipped_text(counts))?;

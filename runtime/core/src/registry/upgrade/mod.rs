@@ -256,7 +256,7 @@ fn convert<'a>(
             .convert(converted)
             .map_err(|reason| UpgradeError::Refused {
                 migration: hop.described(),
-                reason,
+                reason: reason.reason(),
             })?;
     }
     Ok((last, converted))
