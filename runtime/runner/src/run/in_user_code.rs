@@ -566,8 +566,8 @@ mod tests {
             own.left_by_dry_runs().err(),
             own.create_for_dry_run(Fingerprint::default()).err(),
         ];
-        for (number, error) in errors.into_iter().enumerate() {
-            let message = error.expect(&number.to_string()).to_string();
+        for error in errors {
+            let message = error.unwrap().to_string();
             let place = own.path.display().to_string();
             assert!(
                 message.starts_with(&format!("cannot use {place}")),
