@@ -92,6 +92,9 @@ pub enum Request {
         /// As in [`Run`].
         #[serde(default)]
         take_over: bool,
+        /// As in [`Run`].
+        #[serde(default)]
+        allow_newer: bool,
         /// A new limit, or null for none. If missing, the run keeps its limit.
         #[serde(
             default,
@@ -219,6 +222,10 @@ pub struct Run {
     /// Whether to take routes that were undone.
     #[serde(default)]
     pub again: bool,
+    /// Whether to run although processes of the store are newer than the program of the
+    /// service; they fail.
+    #[serde(default)]
+    pub allow_newer: bool,
     /// The limit of this run, or null for none. If missing, the limit of the service
     /// holds, or in a retry that of the earlier run.
     #[serde(
@@ -341,6 +348,8 @@ pub enum ProblemKind {
     AnotherPlan,
     /// The required plan was made for another store.
     AnotherStore,
+    /// Processes of the store are newer than the program of the service.
+    OlderProgram,
     /// The store does not know the run.
     UnknownRun,
     /// A problem with the store or the program of the service.
@@ -582,6 +591,7 @@ mod tests {
             dry_run: true,
             take_over: false,
             again: true,
+            allow_newer: true,
             per_second: Some(NonZeroU32::new(9)),
         };
         for said in [
@@ -599,6 +609,7 @@ mod tests {
                 run: RunId::random(),
                 force: true,
                 take_over: true,
+                allow_newer: false,
                 per_second: None,
             },
             Request::Retry {

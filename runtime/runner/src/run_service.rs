@@ -28,6 +28,8 @@ pub trait RunService: Send + Sync + 'static {
     fn linked(&self) -> Result<Linked, RegistryError>;
     /// The processes at each version, and of each tenant if that is asked for.
     async fn versions(&self, by_tenant: bool) -> Result<Versions, Error>;
+    /// The versions in the store that are newer than all versions of the program, as text.
+    async fn newer_than_program(&self) -> Result<Option<String>, Error>;
     /// What a run with this plan would do, from a sample of at most `sample` processes.
     async fn forecast(
         &self,
@@ -73,6 +75,10 @@ where
 
     async fn versions(&self, by_tenant: bool) -> Result<Versions, Error> {
         self.versions(by_tenant).await
+    }
+
+    async fn newer_than_program(&self) -> Result<Option<String>, Error> {
+        self.newer_than_program().await
     }
 
     async fn forecast(

@@ -214,6 +214,7 @@ fn options(
         which: planned.run_options(),
         actor: audit.map(AuditArgs::actor),
         reason: audit.map_or_else(String::new, |audit| audit.reason().to_owned()),
+        allow_newer: execution.allow_newer(),
         per_second: execution.limit(),
         ..protocol::Run::default()
     }

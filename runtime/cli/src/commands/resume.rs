@@ -61,6 +61,7 @@ impl Resume {
                 reason: self.audit.reason().to_owned(),
                 force: self.force,
                 take_over: self.take_over.is_meant(),
+                allow_newer: self.execution.allow_newer(),
                 per_second: self.execution.limit(),
             };
             return remote::drive(context, client, request, goal, &self.execution).await;

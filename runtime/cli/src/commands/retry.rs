@@ -79,6 +79,7 @@ impl Retry {
                     actor: Some(self.audit.actor()),
                     reason: self.audit.reason().to_owned(),
                     take_over: self.take_over.is_meant(),
+                    allow_newer: self.execution.allow_newer(),
                     per_second: self.execution.limit(),
                     ..protocol::Run::default()
                 },

@@ -240,6 +240,7 @@ impl Run {
                 reason: self.audit.reason().to_owned(),
                 force: false,
                 take_over: self.take_over.is_meant(),
+                allow_newer: self.execution.allow_newer(),
                 per_second: self.execution.limit(),
             };
             return remote::drive(context, client, request, goal, &self.execution).await;
@@ -253,6 +254,7 @@ impl Run {
             // A program without the store open has begun no run that lives.
             take_over: self.take_over.is_meant() || self.or_resume,
             again: self.again,
+            allow_newer: self.execution.allow_newer(),
             per_second: self.execution.limit(),
         });
         let is_dry = self.dry_run;

@@ -66,6 +66,10 @@ impl ExecutionArgs {
         self.patience
     }
 
+    pub(crate) fn allow_newer(&self) -> bool {
+        self.allow_newer
+    }
+
     pub(crate) fn every(&self) -> Duration {
         self.progress_interval
     }
@@ -211,7 +215,7 @@ pub(crate) async fn drive<S: Opened>(
     };
     let fits = async {
         let present = store.present_versions().await?;
-        program_fit::check(context, &present, execution.allow_newer)
+        program_fit::check(context, &present, &goal, execution.allow_newer)
     };
     if let Err(refused) = fits.await {
         store.close().await?;

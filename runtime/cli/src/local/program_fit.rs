@@ -4,46 +4,64 @@
 use std::collections::BTreeSet;
 
 use state_migration_core::WorkflowId;
-use state_migration_runner::forecast::version_status::{VersionDecisions, VersionState};
+use state_migration_runner::forecast::program_fit::{newer_versions, refused_resume, refused_run};
+use state_migration_runner::forecast::version_status::VersionDecisions;
 
 use crate::context::Context;
 use crate::exit_code::{Failure, Reason};
+use crate::goal::Goal;
 
 /// Refuses a run over a store with these versions.
 pub(crate) fn check(
     context: &Context,
     present: &[WorkflowId],
+    goal: &Goal,
     allow_newer: bool,
 ) -> Result<(), Failure> {
+    check_workflows(context, present)?;
+    match goal {
+        _ if allow_newer => Ok(()),
+        Goal::Resume(run, _) => check_resume(context, present).map_err(|failure| failure.run(*run)),
+        _ => check_versions(context, present, refused_run),
+    }
+}
+
+/// Refuses to resume a run over a store with newer versions.
+pub(crate) fn check_resume(context: &Context, present: &[WorkflowId]) -> Result<(), Failure> {
+    check_versions(context, present, refused_resume)
+}
+
+fn check_versions(
+    context: &Context,
+    present: &[WorkflowId],
+    refused: impl Fn(&str) -> String,
+) -> Result<(), Failure> {
+    match newer_versions(&VersionDecisions::of_linked(), present) {
+        None => Ok(()),
+        Some(newer) => Err(misfit(context, refused(&newer))),
+    }
+}
+
+/// Refuses a store with workflows of other programs only.
+pub(crate) fn check_workflows(context: &Context, present: &[WorkflowId]) -> Result<(), Failure> {
     let decisions = VersionDecisions::of_linked();
     let own: BTreeSet<&str> = decisions.workflows().collect();
     let there: BTreeSet<&str> = present.iter().map(WorkflowId::name).collect();
-    if !there.is_empty() && there.is_disjoint(&own) {
-        let failure = Failure::refused(
-            Reason::OtherProgram,
-            format!(
-                "this program has migrations of {}, but the store has processes of {} only; use the program with their migrations",
-                list(own),
-                list(there)
-            ),
-        );
-        return Err(failure.next(context.command_line("status")));
-    }
-    let newer = present
-        .iter()
-        .filter(|version| decisions.about(version).status == VersionState::NewerThanProgram);
-    let newer: Vec<String> = newer.map(ToString::to_string).collect();
-    if newer.is_empty() || allow_newer {
+    if there.is_empty() || !there.is_disjoint(&own) {
         return Ok(());
     }
-    let failure = Failure::refused(
-        Reason::OtherProgram,
+    Err(misfit(
+        context,
         format!(
-            "the store has had processes at {}, which this program does not know; use the newer program, or add --allow-newer to migrate the other processes",
-            list(newer)
+            "this program has migrations of {}, but the store has processes of {} only; use the program with their migrations",
+            list(own),
+            list(there)
         ),
-    );
-    Err(failure.next(context.command_line("status")))
+    ))
+}
+
+fn misfit(context: &Context, message: String) -> Failure {
+    Failure::refused(Reason::OtherProgram, message).next(context.command_line("status"))
 }
 
 fn list(names: impl IntoIterator<Item = impl Into<String>>) -> String {

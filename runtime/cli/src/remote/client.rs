@@ -233,6 +233,9 @@ impl ServiceClient {
             ProblemKind::AnotherStore => {
                 Failure::refused(Reason::AnotherStore, message).next(next("plan"))
             }
+            ProblemKind::OlderProgram => Failure::refused(Reason::OtherProgram, message)
+                .run(run)
+                .next(next("status")),
             ProblemKind::NoRun => Failure::environment(Reason::NothingToDo, message)
                 .run(run)
                 .next(next("runs")),

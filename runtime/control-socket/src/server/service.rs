@@ -11,6 +11,7 @@ use state_migration_core::Error;
 use state_migration_core::store_api::claim::interrupted_by;
 use state_migration_runner::forecast::Versions;
 use state_migration_runner::forecast::linked::Linked;
+use state_migration_runner::forecast::program_fit::{refused_resume, refused_run};
 use state_migration_runner::options::{RunOptions, RunRequest};
 use state_migration_runner::run::{Confirmation, Unconfirmed};
 use state_migration_runner::run_service::RunService;
@@ -129,6 +130,25 @@ impl Service {
                 Err(Problem::new(ProblemKind::Interrupted, interrupted_by(run)).about(Some(run)))
             }
         }
+    }
+
+    /// Refuses to start a run over a store that a newer program has migrated, unless that
+    /// is allowed.
+    pub(crate) async fn check_program(
+        &self,
+        request: &RunRequest,
+        allow_newer: bool,
+    ) -> Result<(), Problem> {
+        let newer = self.runner.newer_than_program().await;
+        let newer = newer.map_err(unreadable)?.filter(|_| !allow_newer);
+        let Some(newer) = newer else {
+            return Ok(());
+        };
+        let (message, run) = match request {
+            RunRequest::Resume(run) => (refused_resume(&newer), Some(*run)),
+            _ => (refused_run(&newer), None),
+        };
+        Err(Problem::new(ProblemKind::OlderProgram, message).about(run))
     }
 
     /// The options of a requested run.

@@ -311,9 +311,9 @@ impl Session {
 
     /// Checks whether the requested run may start; `None` for a request to watch the
     /// current run.
-    async fn prepare(&self, request: &Request) -> Result<Option<RunToStart>, Problem> {
+    async fn prepare(&self, asked: &Request) -> Result<Option<RunToStart>, Problem> {
         let service = &self.service;
-        let (mut options, request, per_second) = match request {
+        let (mut options, request, per_second) = match asked {
             Request::Run(run) => {
                 let options = service.run_options(run);
                 service.check_plan(run.plan.as_ref(), &options).await?;
@@ -353,7 +353,7 @@ impl Session {
                 };
                 let options = service.run_options(&history.options);
                 let dry = history.options.dry_run;
-                let request = match request {
+                let request = match asked {
                     Request::Undo(_) => RunRequest::Undo { of, dry },
                     _ => RunRequest::Redo { of, dry },
                 };
@@ -366,6 +366,7 @@ impl Session {
                 force,
                 take_over,
                 per_second,
+                ..
             } => {
                 let mut options = service.run_options(&protocol::Run {
                     actor: actor.clone(),
@@ -383,6 +384,8 @@ impl Session {
         };
         options.actor = self.actor(options.actor);
         service.check_idle()?;
+        let allow_newer = allows_newer(asked);
+        service.check_program(&request, allow_newer).await?;
         service.check_claim(&options, &request).await?;
         Ok(Some((options, request, per_second)))
     }
@@ -459,6 +462,18 @@ impl Session {
             );
             Problem::new(ProblemKind::UnknownRun, message).about(Some(run))
         })
+    }
+}
+
+/// Whether a request allows processes that are newer than the program.
+fn allows_newer(request: &Request) -> bool {
+    match request {
+        Request::Run(options) | Request::Retry { options, .. } => options.allow_newer,
+        Request::Verify(history) | Request::Undo(history) | Request::Redo(history) => {
+            history.options.allow_newer
+        }
+        Request::Resume { allow_newer, .. } => *allow_newer,
+        _ => false,
     }
 }
 

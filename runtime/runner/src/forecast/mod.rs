@@ -6,6 +6,7 @@
 pub mod census;
 pub mod estimate;
 pub mod linked;
+pub mod program_fit;
 pub mod sample;
 pub mod version_status;
 
@@ -16,6 +17,7 @@ use state_migration_core::{Error, EventStore, SnapshotStore, TenantId, WorkflowI
 
 use crate::forecast::census::{Census, ProcessCounts, Unreadable};
 use crate::forecast::estimate::Estimate;
+use crate::forecast::program_fit::refused_run;
 use crate::forecast::sample::Sample;
 use crate::forecast::version_status::{VersionDecision, VersionDecisions};
 use crate::migration_runner::{MigrationRunner, refusal};
@@ -138,6 +140,10 @@ impl<M, ES: EventStore, SS: SnapshotStore> MigrationRunner<M, ES, SS> {
             }
             _ => None,
         };
+        let refused = match refused {
+            Some(refused) => Some(refused.message),
+            None => self.newer_than_program().await?.as_deref().map(refused_run),
+        };
         let (sample, measured) = taken.unzip();
         let likely = sample.as_ref().map(|sample| sample.share_of(census.due()));
         let likely = likely.unwrap_or(census.due());
@@ -148,7 +154,7 @@ impl<M, ES: EventStore, SS: SnapshotStore> MigrationRunner<M, ES, SS> {
             sample,
             edited,
             unknown_names,
-            refused: refused.map(|refused| refused.message),
+            refused,
         })
     }
 }

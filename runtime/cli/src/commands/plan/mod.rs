@@ -187,7 +187,7 @@ impl ShowPlan {
                 counted(streams as u64, "--stream option", "--stream options")
             ));
         }
-        let next = match is_refused {
+        let next = match is_refused || forecast.refused.is_some() {
             true => Vec::new(),
             false => self.next(context, &confirmation, &forecast, first),
         };
@@ -258,7 +258,7 @@ impl ShowPlan {
             }
         };
         let present = reader.present_versions().await?;
-        let misfit = program_fit::check(context, &present, false).err();
+        let misfit = program_fit::check_workflows(context, &present).err();
         warnings.extend(misfit.iter().map(|misfit| misfit.message().to_owned()));
         let is_misfit = misfit.is_some();
         let store_id = reader.durable_id().await?;
