@@ -9,6 +9,7 @@ use state_migration_store::SlateDbReader;
 
 use crate::context::Context;
 use crate::exit_code::Failure;
+use crate::local::program_fit;
 use crate::remote::client::{ServiceClient, ServiceRuns};
 
 /// The history of runs of a store.
@@ -126,6 +127,15 @@ impl History {
             Self::Store(_, None) => false,
             Self::Service(..) => true,
         })
+    }
+
+    /// Refuses to resume a run that a newer program has executed, as far as that is known
+    /// here. A service checks that itself.
+    pub(crate) async fn check_program(&self, context: &Context) -> Result<(), Failure> {
+        let Self::Store(_, Some(reader)) = self else {
+            return Ok(());
+        };
+        program_fit::check_resume(context, &reader.present_versions().await?)
     }
 
     /// At most `limit` failures of a run after a stream, of these classes or of all; fewer

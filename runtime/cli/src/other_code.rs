@@ -2,7 +2,7 @@
 //! as after the next release was deployed.
 
 use state_migration_core::RunId;
-use state_migration_runner::Plan;
+use state_migration_runner::{Execution, Plan, RunCounts, RunRecord};
 
 use crate::context::Context;
 use crate::exit_code::Failure;
@@ -15,6 +15,34 @@ use crate::view::run_summary::RunLine;
 pub(crate) fn has_code_of(context: &Context, plan: &Plan) -> bool {
     context.global.socket.is_none()
         && planned_again(context, plan).is_ok_and(|now| now.fingerprint == plan.fingerprint)
+}
+
+/// Whether the migrations of this program are those of each execution in which processes
+/// failed: a retry with the same code would fail them again.
+pub(crate) fn has_failed_with_this_code(
+    context: &Context,
+    record: &RunRecord,
+    executions: &[Execution],
+    counts: &RunCounts,
+) -> bool {
+    let ends = counts_at_ends(executions, counts);
+    let mut failed = executions
+        .iter()
+        .zip(ends)
+        .filter(|(execution, end)| execution.counts(end).failed > 0);
+    failed.all(|(execution, _)| {
+        let plan = execution.plan.as_ref().unwrap_or(&record.plan);
+        has_code_of(context, plan)
+    })
+}
+
+/// What a run with these counts had done at the end of each of its executions.
+pub(crate) fn counts_at_ends(executions: &[Execution], counts: &RunCounts) -> Vec<RunCounts> {
+    let later = executions.iter().skip(1).map(|it| it.before);
+    later
+        .map(Option::unwrap_or_default)
+        .chain([*counts])
+        .collect()
 }
 
 /// The commands that work after a run of other code that has not ended, each with what it
@@ -55,11 +83,18 @@ impl OtherCode {
             return Ok(None);
         }
         let number = run.number;
+        let before =
+            format!("run {number} was executed with other migrations than those of this program");
+        if let Err(misfit) = history.check_program(context).await {
+            let warning = format!("{before}: {}", misfit.message());
+            let next = Vec::new();
+            return Ok(Some(Self { warning, next }));
+        }
         let ways = ways_on(context, number, run.claims_store);
         let [(_, force), (_, new)] = &ways;
         Ok(Some(Self {
             warning: format!(
-                "run {number} was executed with other migrations than those of this program; `resume {number}` works with the original program, `resume {number} --force` {force}, and `run` {new}"
+                "{before}; `resume {number}` works with the original program, `resume {number} --force` {force}, and `run` {new}"
             ),
             next: ways.into_iter().map(|(command, _)| command).collect(),
         }))

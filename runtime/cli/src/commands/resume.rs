@@ -45,12 +45,12 @@ impl Resume {
         let executions = runs.executions(record.id).await?;
         let claim = runs.list_claimed().await?.1;
         let claims_store = claim.is_some_and(|claim| claim.run == record.id);
-        self.can(
-            context,
-            &record,
-            record.last_plan(&executions),
-            claims_store,
-        )?;
+        let older = match self.execution.allow_newer() {
+            true => None,
+            false => runs.check_program(context).await.err(),
+        };
+        let last = record.last_plan(&executions);
+        self.can(context, &record, last, claims_store, older)?;
         let before = runs.counts(record.id).await?;
         runs.close().await?;
         if let Some(client) = context.client() {
@@ -84,6 +84,7 @@ impl Resume {
         record: &RunRecord,
         last: &Plan,
         claims_store: bool,
+        older: Option<Failure>,
     ) -> Result<(), Failure> {
         let number = record.number;
         if record.state.is_done() {
@@ -113,6 +114,10 @@ impl Resume {
         }
         let plan = planned_again(context, &record.plan)?;
         if plan.fingerprint != last.fingerprint && !self.force {
+            // An older program can neither resume the run nor start another one.
+            if let Some(older) = older {
+                return Err(older.run(record.id));
+            }
             let failure = Failure::refused(
                 Reason::OtherCode,
                 format!(

@@ -5,6 +5,7 @@ use std::thread;
 use std::time::Duration;
 
 use serde_json::Value;
+use state_migration::{EventStore, ExpectedSequence, NewEvent, StreamId, WorkflowId};
 
 use crate::program::{Ran, finish, program};
 use crate::sample::Sample;
@@ -21,8 +22,12 @@ fn say(of: &str, sample: &Sample, args: &[&str], code: i32) -> Ran {
 
 /// A store in which a run of the draft was killed in its middle.
 fn killed() -> Sample {
-    let sample = Sample::new();
-    let mut command = program(PROGRAM, &["run", "--yes", "--throttle", "40"]);
+    killed_in(Sample::new())
+}
+
+fn killed_in(sample: Sample) -> Sample {
+    let args = ["run", "--yes", "--throttle", "40", "--allow-newer"];
+    let mut command = program(PROGRAM, &args);
     command.current_dir(sample.folder());
     command.args(["--store", "./loans"]).stdin(Stdio::null());
     let mut running = command
@@ -87,4 +92,66 @@ fn after_a_deployment_of_other_code_every_suggested_command_works() {
     let said = finish(command).json();
     let failed = said["failed"].as_u64().unwrap();
     assert_eq!(stands(&sample).at("loan@2014") as u64 + failed, 240);
+}
+
+#[test]
+fn an_older_program_suggests_no_command_that_it_would_refuse() {
+    let sample = Sample::new();
+    sample.change(async |store| {
+        let version = WorkflowId::new("loan", "2099");
+        let event = NewEvent::new(version, "Began", 1, "{}").unwrap();
+        let stream = StreamId::new("process/bank/newer").unwrap();
+        let none = ExpectedSequence::NoStream;
+        store.append(&stream, none, vec![event]).await.unwrap();
+    });
+    let sample = killed_in(sample);
+    for args in [&["resume", "1"][..], &["resume", "1", "--force"]] {
+        let refused = say(FIXED, &sample, &[args, &["--json"]].concat(), 4).json();
+        let message = refused["message"].as_str().unwrap();
+        assert!(message.contains("processes at loan@2099"), "{message}");
+        assert!(!message.contains("--allow-newer"), "{message}");
+        assert_eq!(commands(&refused["next"]), ["status"]);
+    }
+    for args in [&["status"][..], &["plan", "--sample", "0"]] {
+        let said = say(FIXED, &sample, &[args, &["--json"]].concat(), 0).json();
+        assert_eq!(said["next"], serde_json::json!([]), "{args:?}");
+        let warnings = said["warnings"].to_string();
+        assert!(
+            warnings.contains("resume the run with the newer program"),
+            "{said}"
+        );
+    }
+    let shown = say(FIXED, &sample, &["show", "1", "--json"], 0).json();
+    let next = commands(&shown["next"]);
+    assert!(!next.iter().any(|it| it.starts_with("r")), "{next:?}");
+}
+
+/// The test fails if the code of the last execution decides, which has failed nothing.
+#[test]
+fn a_retry_is_offered_by_the_program_whose_code_the_failures_are_not_of() {
+    let sample = killed();
+    let draft = say(PROGRAM, &sample, &["show", "1", "--json"], 0).json();
+    assert!(
+        draft["run"]["failed"]
+            .as_u64()
+            .or(draft["failed"].as_u64())
+            .unwrap()
+            > 0,
+        "{draft}"
+    );
+    let forced = say(
+        FIXED,
+        &sample,
+        &["resume", "1", "--force", "--take-over", "--json"],
+        2,
+    )
+    .json();
+    assert!(forced["failed"].as_u64().unwrap() > 0);
+    let offers = |of| {
+        let shown = say(of, &sample, &["show", "1", "--json"], 0).json();
+        let next = commands(&shown["next"]);
+        next.iter().any(|next| next.starts_with("retry 1"))
+    };
+    assert_eq!((offers(FIXED), offers(PROGRAM)), (true, false));
+    say(FIXED, &sample, &["retry", "1"], 0);
 }

@@ -15,7 +15,7 @@ use state_migration_runner::{Execution, Plan, RunAction, RunCounts, RunRecord, S
 use crate::context::{Context, last_word, option};
 use crate::exit_code::{Exit, Failure};
 use crate::local::classes;
-use crate::other_code::{has_code_of, ways_on};
+use crate::other_code::{counts_at_ends, has_code_of, has_failed_with_this_code, ways_on};
 use crate::run_selector::WhichRun;
 use crate::selection::number;
 use crate::view::format::{self, count};
@@ -113,11 +113,7 @@ struct ExecutionView {
 impl ExecutionView {
     /// The executions of a run with these counts.
     fn all(executions: Vec<Execution>, counts: &RunCounts) -> Vec<Self> {
-        let later = executions.iter().skip(1).map(|it| it.before);
-        let ends: Vec<RunCounts> = later
-            .map(Option::unwrap_or_default)
-            .chain([*counts])
-            .collect();
+        let ends = counts_at_ends(&executions, counts);
         let each = executions.into_iter().zip(ends);
         each.map(|(execution, end)| Self::of(execution, &end))
             .collect()
@@ -260,6 +256,16 @@ impl PlanView {
     }
 }
 
+/// The migrations of this program, compared with those of the run.
+struct Code {
+    /// Whether the last execution had the same.
+    is_same: bool,
+    /// Whether a newer program has migrated processes of the store.
+    is_older: bool,
+    /// Whether each execution with failures had the same.
+    failed: bool,
+}
+
 impl Show {
     pub(crate) async fn run(self, context: &Context) -> Result<Exit, Failure> {
         let runs = context.history().await?;
@@ -291,13 +297,18 @@ impl Show {
         // The state in a store may be that of a program that was killed.
         let is_in_progress = run.is_claiming() && runs.is_open_elsewhere().await?;
         let same_code = has_code_of(context, record.last_plan(&executions));
+        let code = Code {
+            is_same: same_code,
+            is_older: runs.check_program(context).await.is_err(),
+            failed: has_failed_with_this_code(context, &record, &executions, &counts),
+        };
         let next = self.next(
             context,
             &run,
             is_in_progress,
             &failures,
             listed.as_ref(),
-            same_code,
+            &code,
         );
         context.output.answer(&RunView {
             is_in_progress,
@@ -326,7 +337,7 @@ impl Show {
         is_in_progress: bool,
         failures: &[Grouped],
         listed: Option<&Listed>,
-        same_code: bool,
+        code: &Code,
     ) -> Vec<String> {
         let mut next = Vec::new();
         let number = run.number;
@@ -341,7 +352,12 @@ impl Show {
         }
         if is_in_progress && context.global.socket.is_some() {
             next.push(context.command_line("watch"));
-        } else if run.is_open() && !is_in_progress && !same_code && context.global.socket.is_none()
+        } else if run.is_open() && code.is_older {
+            // The program that has executed the run is another one.
+        } else if run.is_open()
+            && !is_in_progress
+            && !code.is_same
+            && context.global.socket.is_none()
         {
             let ways = ways_on(context, number, run.claims_store);
             next.extend(ways.into_iter().map(|(command, _)| command));
@@ -364,7 +380,7 @@ impl Show {
                 next.push(context.command_line(&format!("show {number} --class {}", group.class)));
             }
             if !run.is_open() {
-                let again = |class: &FailureClass| same_code && class.needs_other_code();
+                let again = |class: &FailureClass| code.failed && class.needs_other_code();
                 let rest: Vec<_> = self.class.iter().copied().filter(|it| !again(it)).collect();
                 let line = match (self.class.is_empty(), rest.is_empty()) {
                     (false, true) => None,
@@ -377,7 +393,7 @@ impl Show {
                                 Vec::from_iter(listed.collect::<BTreeSet<_>>())
                             }
                         };
-                        retry(&number.to_string(), failed.into_iter(), same_code)
+                        retry(&number.to_string(), failed.into_iter(), code.failed)
                     }
                 };
                 next.extend(line.map(|line| context.command_line(&line)));
