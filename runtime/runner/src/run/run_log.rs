@@ -229,7 +229,7 @@ pub(crate) struct RunLog {
     execution: Mutex<Execution>,
     /// Whether this or an earlier execution has another plan than the record.
     has_other_code: bool,
-    /// The file of the processes in user code, or why there is none.
+    /// The file of the processes in user code, or why it is missing.
     in_user_code: Result<InUserCodeFile, Error>,
 }
 
@@ -367,7 +367,7 @@ impl RunLog {
         LiveExecution(self.live.0)
     }
 
-    /// The file that names the processes in user code, or why there is none.
+    /// The file that names the processes in user code, or why it is missing.
     pub(crate) fn in_user_code(&self) -> Result<Arc<InUserCode>, &Error> {
         self.in_user_code.as_ref().map(InUserCodeFile::in_user_code)
     }

@@ -5,7 +5,7 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 
 use crate::child::Parcels;
 
-const NOBODY: u32 = 65_534;
+const OTHER_USER: u32 = 65_534;
 
 /// Whether this test may start programs of another user.
 fn is_root() -> bool {
@@ -35,13 +35,13 @@ fn a_process_that_ended_the_program_of_root_is_named_by_that_of_another_user() {
         return;
     }
     let parcels = Parcels::new(200, &["aborts@50"], 1_000);
-    give(&parcels, NOBODY);
+    give(&parcels, OTHER_USER);
     let aborted = parcels.tool(&["run", "--yes"]);
     assert_eq!(aborted.status.code(), None, "{aborted:?}");
     assert!(parcels.in_user_code());
     // Each writes a line for each death.
     fs::remove_file(parcels.log()).unwrap();
-    let resume = || parcels.tool_as(NOBODY, &["resume", "last"]);
+    let resume = || parcels.tool_as(OTHER_USER, &["resume", "last"]);
     let aborted = resume();
     assert_eq!(aborted.status.code(), None, "{aborted:?}");
     let ended = resume();
@@ -58,11 +58,11 @@ fn a_run_that_cannot_use_the_files_of_the_processes_in_user_code_is_refused() {
     assert_eq!(aborted.status.code(), None, "{aborted:?}");
     let root = is_root();
     let tool = |args: &[&str]| match root {
-        true => parcels.tool_as(NOBODY, args),
+        true => parcels.tool_as(OTHER_USER, args),
         false => parcels.tool(args),
     };
     if root {
-        give(&parcels, NOBODY);
+        give(&parcels, OTHER_USER);
     }
     let folder = parcels.store().join("in-user-code");
     let refused = |args: &[&str]| {
@@ -108,7 +108,7 @@ fn a_run_that_cannot_use_the_files_of_the_processes_in_user_code_is_refused() {
     fs::remove_dir_all(&folder).unwrap();
     fs::create_dir(&folder).unwrap();
     if root {
-        chown(&folder, Some(NOBODY), Some(NOBODY)).unwrap();
+        chown(&folder, Some(OTHER_USER), Some(OTHER_USER)).unwrap();
     }
     rights(0o555);
     refused(&["resume", "last"]);
