@@ -170,3 +170,52 @@ fn a_folder_with_a_store_in_it_is_not_a_store() {
         "{said:?}"
     );
 }
+
+/// The test fails if the tool does not look at what was given beside the socket.
+#[test]
+fn options_that_have_no_effect_on_a_service_are_refused() {
+    for (args, option) in [
+        (&["run", "--yes", "--patience", "3s"][..], "--patience"),
+        (&["verify", "1", "--patience", "5m"], "--patience"),
+        (
+            &["resume", "1", "--fence-live-program"],
+            "--fence-live-program",
+        ),
+        (
+            &["hold", "x", "--reason", "y", "--fence-live-program"],
+            "--fence-live-program",
+        ),
+        (&["release", "x", "--take-over"], "--take-over"),
+        (&["plan", "--settings", "absent.toml"], "--settings"),
+    ] {
+        let said = finish(bare(&[args, &["--socket", "absent", "--json"]].concat()));
+        let document = said.exits(1).json();
+        assert_eq!(document["reason"], "unsupported", "{document}");
+        let message = document["message"].as_str().unwrap();
+        assert!(
+            message.starts_with(&format!("{option} has no effect")),
+            "{message}"
+        );
+    }
+    // Their defaults, and what a request has a field for, are sent.
+    for args in [
+        &["run", "--yes", "--take-over"][..],
+        &["retry", "1", "--allow-newer"],
+    ] {
+        let said = finish(bare(&[args, &["--socket", "absent", "--json"]].concat()));
+        assert_eq!(said.exits(1).json()["reason"], "service_unreachable");
+    }
+    // Beside a store, the settings are those of the suggested commands.
+    let args = [
+        "plan",
+        "--settings",
+        "a.toml",
+        "--store",
+        "b",
+        "--socket",
+        "absent",
+        "--json",
+    ];
+    let said = finish(bare(&args)).exits(1);
+    assert_eq!(said.json()["reason"], "service_unreachable");
+}

@@ -1,6 +1,7 @@
 //! The command line, and dispatch to its command.
 
-use clap::{CommandFactory, Parser, Subcommand};
+use clap::parser::ValueSource;
+use clap::{ArgMatches, CommandFactory, Parser, Subcommand};
 
 use crate::args::Global;
 use crate::commands::{
@@ -108,7 +109,7 @@ impl Command {
     }
 
     /// The reason why a command cannot be sent to a service, if it cannot.
-    fn not_through_a_service(&self) -> Option<&'static str> {
+    pub(crate) fn not_through_a_service(&self) -> Option<&'static str> {
         match self {
             Self::Graph(_) => Some(
                 "`graph` draws the migrations of this program; use `migrations` for those of the service, or omit --socket",
@@ -122,6 +123,50 @@ impl Command {
             _ => None,
         }
     }
+}
+
+/// Options that only have an effect on a command that opens the store itself.
+const NOT_FOR_A_SERVICE: [(&str, &str); 3] = [
+    (
+        "patience",
+        "--patience has no effect with --socket: the service waits as long as its own program says; omit the option",
+    ),
+    (
+        "fence_live_program",
+        "--fence-live-program has no effect with --socket: the service has the store open; omit the option",
+    ),
+    (
+        "settings",
+        "--settings has no effect with --socket: the service has its own settings; omit the option",
+    ),
+];
+
+/// The failure of a command for a service with an option that has no effect there.
+pub(crate) fn without_effect(matches: &ArgMatches) -> Option<Failure> {
+    let (name, of_command) = matches.subcommand()?;
+    let is_given = |option: &str| {
+        of_command.try_contains_id(option).is_ok()
+            && of_command.value_source(option) == Some(ValueSource::CommandLine)
+    };
+    if !is_given("socket") {
+        return None;
+    }
+    // The settings belong to the store in suggested commands.
+    let names_a_store = of_command.value_source("store").is_some();
+    let is_without = |option: &str| match option {
+        "settings" => is_given(option) && !names_a_store,
+        _ => is_given(option),
+    };
+    let holds = matches!(name, "hold" | "release");
+    let mut options = NOT_FOR_A_SERVICE.iter();
+    let why = match options.find(|(option, _)| is_without(option)) {
+        Some((_, why)) => why,
+        None if holds && is_given("take_over") => {
+            &"--take-over has no effect on `hold` and `release` with --socket: the service has the store open; omit the option"
+        }
+        None => return None,
+    };
+    Some(Failure::environment(Reason::Unsupported, *why))
 }
 
 /// The command line, with the name of the program in the examples.

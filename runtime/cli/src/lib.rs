@@ -59,7 +59,7 @@ use state_migration_core::Predicates;
 use state_migration_store::SlateDbStoreBuilder;
 
 use context::Context;
-use dispatch::{Args, command};
+use dispatch::{Args, command, without_effect};
 use exit_code::{Exit, Failure, Reason};
 use store::Configure;
 use view::output::Output;
@@ -128,9 +128,12 @@ impl Cli {
     /// Executes the command line.
     #[must_use]
     pub fn main(self) -> ExitCode {
-        let args = command().try_get_matches();
-        match args.and_then(|matches| Args::from_arg_matches(&matches)) {
-            Ok(args) => self.run(args).into(),
+        let parsed = command().try_get_matches().and_then(|matches| {
+            let args = Args::from_arg_matches(&matches)?;
+            Ok((args, without_effect(&matches)))
+        });
+        match parsed {
+            Ok((args, refused)) => self.run(args, refused).into(),
             Err(said) => {
                 let words = std::env::args_os().skip(1);
                 let words: Vec<String> = words
@@ -141,9 +144,13 @@ impl Cli {
         }
     }
 
-    fn run(self, args: Args) -> Exit {
+    fn run(self, args: Args, refused: Option<Failure>) -> Exit {
         let output = Output::new(&args.global);
-        let ended = self.in_runtime(args, &output);
+        let ended = match refused {
+            // Another failure says that the command is not for a service at all.
+            Some(refused) if args.command.not_through_a_service().is_none() => Err(refused),
+            _ => self.in_runtime(args, &output),
+        };
         match ended {
             Ok(exit) => exit,
             Err(failure) => {
