@@ -212,3 +212,22 @@ fn streams_with_odd_names_are_named_as_a_shell_takes_them() {
     assert!(!page.next()[0].contains("--after"), "{page:?}");
     assert!(!sample.folder().join("gone").exists());
 }
+
+#[test]
+fn a_list_of_processes_says_which_of_its_names_match_nothing() {
+    let sample = Sample::new();
+    for (args, says) in [
+        (
+            ["--at", "loan"],
+            "no process is at loan; give a version as NAME@VERSION",
+        ),
+        (["--at", "loan@9999"], "no process is at loan@9999;"),
+        (["--tenant", "x"], "no process has tenant x;"),
+        (["--workflow", "laon"], "no process is of workflow laon;"),
+    ] {
+        let said = run(&sample, &[&["processes"][..], &args].concat()).exits(0);
+        assert!(said.stderr.contains(says), "{said:?}");
+    }
+    let held = run(&sample, &["processes", "--held"]).exits(0);
+    assert_eq!(held.stderr, "");
+}

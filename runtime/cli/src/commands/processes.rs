@@ -110,6 +110,9 @@ impl Processes {
     pub(crate) async fn run(self, context: &Context) -> Result<Exit, Failure> {
         let reader = context.reader().await?;
         let listed = self.list(context, &reader).await;
+        if listed.as_ref().is_ok_and(ProcessList::is_empty) {
+            self.warn_of_unknown_names(context, &reader).await?;
+        }
         // Nothing was written, so that a failure to close is harmless.
         let _ = reader.close().await;
         context.output.answer(&listed?)?;
@@ -168,6 +171,34 @@ impl Processes {
             next_after,
             unreadable,
         })
+    }
+
+    /// Warns of names that match nothing, with which a list would look like an empty store.
+    async fn warn_of_unknown_names(
+        &self,
+        context: &Context,
+        reader: &SlateDbReader,
+    ) -> Result<(), Failure> {
+        let present = reader.present_versions().await?;
+        let is_present = |at: &&String| present.iter().any(|it| it.to_string() == **at);
+        for at in self.at.iter().filter(|at| !is_present(at)) {
+            context.output.warn(&format!(
+                "no process is at {at}; give a version as NAME@VERSION, see `status`"
+            ));
+        }
+        let is_of = |name: &&String| present.iter().any(|it| it.name() == *name);
+        for name in self.workflow.iter().filter(|name| !is_of(name)) {
+            context
+                .output
+                .warn(&format!("no process is of workflow {name}; see `status`"));
+        }
+        if let Ok(migrations) = context.migrations() {
+            let runner = context.runner(migrations, reader);
+            for unknown in runner.unknown_names(&self.selection()).await? {
+                context.output.warn(&unknown);
+            }
+        }
+        Ok(())
     }
 
     async fn of_run(&self, context: &Context, runs: &Runs) -> Result<OfRun, Failure> {
@@ -258,6 +289,13 @@ impl OfRun {
             }
             Self::FailedIn(run) => Ok(runs.failure(*run, stream).await?.is_some()),
         }
+    }
+}
+
+impl ProcessList {
+    /// Whether no process was found.
+    fn is_empty(&self) -> bool {
+        self.processes.is_empty() && self.tenants.as_ref().is_none_or(Vec::is_empty)
     }
 }
 
