@@ -24,9 +24,9 @@ pub(crate) enum WhichRun {
 impl FromStr for WhichRun {
     type Err = Infallible;
     fn from_str(text: &str) -> Result<Self, Infallible> {
-        Ok(match text {
-            "last" => Self::Last,
-            named => Self::Named(named.to_ascii_lowercase()),
+        Ok(match text.to_ascii_lowercase() {
+            last if last == "last" => Self::Last,
+            named => Self::Named(named),
         })
     }
 }
@@ -146,6 +146,7 @@ mod tests {
     #[test]
     fn a_run_is_named_by_number_by_id_by_the_start_of_its_id_or_as_the_last() {
         assert_eq!(found("last"), Ok(3));
+        assert_eq!(found("LAST"), Ok(3));
         let mut opened = run(4, 4);
         opened.kind = RunKind::Lazy;
         let last = WhichRun::Last.among(vec![run(1, 1), opened.clone()]);

@@ -355,6 +355,9 @@ pub(crate) fn duration(text: &str) -> Result<Duration, String> {
         Ok(Duration::ZERO) => {
             Err("expected a duration greater than zero, such as 10s or 250ms".into())
         }
+        Ok(duration) if duration.subsec_nanos() % 1_000_000 != 0 => {
+            Err("expected whole milliseconds, such as 10s or 250ms".into())
+        }
         Ok(duration) => Ok(duration),
         Err(error) => Err(format!(
             "{error}; expected a duration such as 10s, 1m30s or 250ms"
@@ -443,7 +446,7 @@ mod tests {
             let error = number::<std::num::NonZeroU32>(bad).unwrap_err();
             assert!(error.contains(says), "{bad}: {error}");
         }
-        for bad in ["0s", "10", "x", ""] {
+        for bad in ["0s", "10", "x", "", "1ns", "1500us"] {
             assert!(duration(bad).is_err(), "{bad}");
         }
         assert_eq!(duration("250ms"), Ok(Duration::from_millis(250)));

@@ -225,7 +225,8 @@ pub(crate) async fn drive<S: Opened>(
     let runner = set(context.runner(migrations, &store).check_heads(true));
     let control = runner.control();
     if let Some(limit) = execution.limit() {
-        control.throttle(limit);
+        let actor = runner.run_options().actor.clone();
+        control.on_behalf_of(actor, "").throttle(limit);
     }
     let bars = draws_bars(context);
     let shown = ProgressDisplay::new(

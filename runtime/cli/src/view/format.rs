@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use state_migration_core::Timestamp;
 
+use crate::view::output::plain;
+
 /// A count with thousands separators: `1,234,567`.
 pub(crate) fn count(number: u64) -> String {
     let digits = number.to_string();
@@ -61,11 +63,11 @@ pub(crate) fn entry(time: &str, what: &str, actor: &str, reason: &str) -> String
     let mut text = format!("{}Z{what}", time.get(..19).unwrap_or(time));
     if !actor.is_empty() {
         text += " by ";
-        text += actor;
+        text += &plain(actor);
     }
     if !reason.is_empty() {
         text += ": ";
-        text += reason;
+        text += &plain(reason);
     }
     text
 }

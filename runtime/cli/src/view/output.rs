@@ -204,7 +204,28 @@ pub(crate) fn is_a_screen() -> bool {
 
 /// Foreign text in one line, with control characters removed.
 pub(crate) fn plain(text: &str) -> String {
-    text.replace(char::is_control, " ")
+    text.replace(controls, " ")
+}
+
+/// Foreign text in one line of at most this many characters.
+pub(crate) fn shortened(text: &str, most: usize) -> String {
+    let text = plain(text);
+    match text.char_indices().nth(most) {
+        None => text,
+        Some(_) => {
+            let kept: String = text.chars().take(most.saturating_sub(1)).collect();
+            format!("{kept}…")
+        }
+    }
+}
+
+/// Whether a character controls a terminal, or the direction or the lines of a text.
+fn controls(letter: char) -> bool {
+    letter.is_control()
+        || matches!(
+            letter,
+            '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}'
+        )
 }
 
 /// Writes the suggested next commands, most likely first.
@@ -225,7 +246,7 @@ fn steady(text: &str) -> String {
     let stays = |(at, letter): (usize, char)| match letter {
         '\n' | '\t' => true,
         '\u{1b}' => sets_a_colour(&text[at..]),
-        letter => !letter.is_control(),
+        letter => !controls(letter),
     };
     let letters = text.char_indices();
     letters
@@ -306,6 +327,12 @@ mod tests {
             "WHO      N  WHY\nann      5  x\n日本  1234  x\n"
         );
         assert_eq!(plain("a\u{1b}[31mb\nc"), "a [31mb c");
+        for reverses in ['\u{202e}', '\u{2066}', '\u{200f}', '\u{2028}'] {
+            let text = format!("a{reverses}b");
+            assert_eq!((plain(&text), steady(&text)), ("a b".into(), "a b".into()));
+        }
+        assert_eq!(shortened("abcde", 5), "abcde");
+        assert_eq!(shortened("abc\nef", 5), "abc …");
         for (text, steady_text) in [
             (
                 "a\u{1b}[1;31mb\u{1b}[0m\n\tc",

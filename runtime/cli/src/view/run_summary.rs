@@ -8,7 +8,7 @@ use state_migration_runner::{RunCounts, RunKind, RunRecord, RunState};
 use crate::exit_code::Failure;
 use crate::history::History;
 use crate::view::format::{self, count};
-use crate::view::output::{BAD, GOOD, WARN, plain, table};
+use crate::view::output::{BAD, GOOD, WARN, shortened, table};
 
 /// Number of runs shown.
 pub(crate) const RUNS: usize = 5;
@@ -187,6 +187,10 @@ pub(crate) async fn latest(runs: &History, limit: usize) -> Result<LatestRuns, F
     })
 }
 
+/// Maximum characters of texts in a table of runs; `show` has them in full.
+const LONGEST_ACTOR: usize = 40;
+const LONGEST_REASON: usize = 100;
+
 /// Formats runs as a table.
 pub(crate) fn run_table(lines: &[RunLine]) -> String {
     let header = [
@@ -204,8 +208,8 @@ pub(crate) fn run_table(lines: &[RunLine]) -> String {
             took.map_or_else(|| "-".to_owned(), format::duration),
             count(run.migrated),
             count(run.failed),
-            plain(&run.actor),
-            plain(&run.reason),
+            shortened(&run.actor, LONGEST_ACTOR),
+            shortened(&run.reason, LONGEST_REASON),
         ]
     });
     table(&header, rows)

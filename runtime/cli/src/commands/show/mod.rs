@@ -165,6 +165,7 @@ impl ExecutionView {
             ..
         } = self;
         let started = self.started.get(..19).unwrap_or(&self.started);
+        let actor = plain(actor);
         let mut text = format!("{started}Z by {actor}, {program} (pid {pid} on {host})");
         if let Some(plan) = &self.plan {
             let _ = write!(text, ", by force with plan {plan}");
@@ -173,7 +174,7 @@ impl ExecutionView {
             text += ", took over the store";
         }
         if !self.reason.is_empty() {
-            let _ = write!(text, ": {}", self.reason);
+            let _ = write!(text, ": {}", plain(&self.reason));
         }
         text
     }
