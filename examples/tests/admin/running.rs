@@ -430,3 +430,66 @@ fn what_cannot_be_resumed_or_retried_is_refused_with_the_way_out() {
     );
     error(&["resume", "17"], 1);
 }
+
+#[test]
+fn a_dry_run_over_more_processes_than_expected_is_refused_like_its_run() {
+    let sample = Sample::new();
+    for how in ["--yes", "--dry-run"] {
+        let refused = run_json(&sample, &["run", how, "--at-most", "239"]).exits(4);
+        assert_eq!(refused.json()["reason"], "too_many_due", "{how}");
+    }
+    run(&sample, &["run", "--dry-run", "--at-most", "240"]).exits(0);
+    #[cfg(unix)]
+    {
+        let service = crate::service::Service::start(sample);
+        let refused = service
+            .ask(&["run", "--dry-run", "--at-most", "239"])
+            .exits(4);
+        assert_eq!(refused.json()["reason"], "too_many_due");
+    }
+}
+
+#[test]
+fn a_dry_run_with_nothing_to_do_suggests_no_run() {
+    let sample = Sample::new();
+    let next = |sample: &Sample| run_json(sample, &["run", "--dry-run"]).exits(0).json();
+    assert_eq!(next(&sample)["next"].as_array().unwrap().len(), 1);
+    run(&sample, &["run", "--yes"]).exits(0);
+    assert_eq!(next(&sample)["next"], serde_json::json!([]));
+}
+
+/// The test fails if texts that a person has typed reach a terminal as they are, if a table
+/// has all of them, or if the limit of a run has no actor.
+#[test]
+fn what_a_person_has_typed_is_shown_with_its_actor_in_one_line() {
+    let sample = Sample::new();
+    let long = "x".repeat(1_000);
+    let (actor, reason) = ("an\u{202e}n\nbob", format!("\u{202e}rtl\n{long}"));
+    let args = [
+        "run",
+        "--yes",
+        "--throttle",
+        "5000",
+        "--actor",
+        actor,
+        "--reason",
+        &reason,
+    ];
+    run(&sample, &args).exits(0);
+    for args in [&["runs"][..], &["status"], &["show", "1"]] {
+        let text = run(&sample, args).exits(0).stdout;
+        assert!(!text.contains('\u{202e}'), "{text:?}");
+        assert!(
+            !text.contains("\nbob") && !text.contains("\nxxx"),
+            "{text:?}"
+        );
+        assert_eq!(text.contains(&long), args[0] == "show", "{text}");
+    }
+    let text = run(&sample, &["show", "1"]).exits(0).stdout;
+    assert!(text.contains("throttle 5000 by an n bob"), "{text}");
+    let json = run_json(&sample, &["show", "1"]).exits(0).json();
+    assert_eq!(
+        json["run"]["reason"].as_str().or(json["reason"].as_str()),
+        Some(&*reason)
+    );
+}

@@ -85,6 +85,9 @@ impl Run {
             }
             Err(failure) => return Err(failure),
         };
+        if let Some(most) = self.at_most {
+            self.are_at_most(context, self.due(context, &reader).await?, most)?;
+        }
         if self.dry_run {
             let confirmation = plan.confirmation(reader.durable_id().await?);
             let command = format!("run{} --plan {confirmation}", self.planned.arguments());
@@ -96,7 +99,10 @@ impl Run {
                 true => format!("plan{}", self.planned.arguments()),
                 false => command,
             };
-            let goal = Goal::DryRun(Some(command).filter(|_| !is_alive));
+            let runner = self.planned.apply(context.runner(migrations, &reader));
+            let is_idle = runner.check_heads(true).would_be_idle().await;
+            let is_of_use = !is_alive && !is_idle.unwrap_or(false);
+            let goal = Goal::DryRun(Some(command).filter(|_| is_of_use));
             return drive(context, async { Ok(reader) }, set, goal, &self.execution).await;
         }
         // Check before the store is opened for writing, which fences other writers.
@@ -104,9 +110,6 @@ impl Run {
             let now = plan.confirmation(reader.durable_id().await?);
             let checked = confirmed.check(&now);
             checked.map_err(|unconfirmed| self.look_again(context, unaccepted(unconfirmed)))?;
-        }
-        if let Some(most) = self.at_most {
-            self.are_at_most(context, self.due(context, &reader).await?, most)?;
         }
         let runner = self.planned.apply(context.runner(migrations, &reader));
         let runner = runner.check_heads(true);
@@ -222,8 +225,8 @@ impl Run {
         }
         service::check(&client, &self.planned).await?;
         let planned = match self.at_most.is_some() || self.or_resume {
-            true if !self.dry_run => Some(client.plan(self.forecast()).await?),
-            _ => None,
+            true => Some(client.plan(self.forecast()).await?),
+            false => None,
         };
         if let (Some(planned), Some(most)) = (&planned, self.at_most) {
             self.are_at_most(context, planned.forecast.due, most)?;
