@@ -52,6 +52,9 @@ pub struct Sample {
     /// Further processes that were in user code when a program ended. Only a run tries them.
     #[serde(default)]
     pub not_tried: u64,
+    /// The error of the program that ended the sample early, which is no failure of a process.
+    #[serde(default)]
+    pub stopped_by: Option<String>,
     /// The failures by class, most frequent first.
     pub failures: Vec<SampleFailures>,
 }
@@ -162,6 +165,7 @@ pub(crate) async fn take(
         read_bytes: tried.counts.bytes,
         failed: tried.counts.failed,
         not_tried: tried.not_tried,
+        stopped_by: tried.stopped_by.clone(),
         failures: Vec::new(),
     };
     sample.failures = tried.failures(sample.share_of(census.due()));
@@ -199,6 +203,7 @@ struct Tried {
     counts: RunCounts,
     classes: BTreeMap<FailureClass, SampleFailures>,
     not_tried: u64,
+    stopped_by: Option<String>,
     pages: Vec<Page>,
 }
 
@@ -211,6 +216,12 @@ impl Tried {
         while let Some(message) = messages.recv().await {
             match message {
                 WorkerMessage::Done(done) => self.add(*done),
+                // An error of the program, after which no process is tried.
+                WorkerMessage::Broken(error)
+                    if error.class == FailureClass::Run && error.subject.stream().is_none() =>
+                {
+                    self.stopped_by.get_or_insert(error.message);
+                }
                 // A page that cannot be read.
                 WorkerMessage::Broken(error) => self.fail(error),
             }
@@ -254,7 +265,11 @@ impl Tried {
         let mut failures: Vec<SampleFailures> =
             std::mem::take(&mut self.classes).into_values().collect();
         for of_class in &mut failures {
-            of_class.expected = scaled(of_class.count, due.max(tried), tried);
+            of_class.expected = match self.stopped_by {
+                // The processes that were tried first are not a sample of all.
+                Some(_) => of_class.count,
+                None => scaled(of_class.count, due.max(tried), tried),
+            };
         }
         failures.sort_by_key(|of_class| std::cmp::Reverse(of_class.count));
         failures

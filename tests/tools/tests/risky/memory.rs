@@ -30,3 +30,33 @@ fn a_run_ends_with_one_sentence_once_too_many_threads_are_abandoned() {
     let again = parcels.serve().ended().unwrap();
     assert!(again.failed > ended.failed, "{again:?}");
 }
+
+/// The test fails if the error of the service counts as a failure of its processes.
+#[test]
+fn a_plan_of_a_service_with_too_many_abandoned_threads_blames_no_process_for_it() {
+    let fates: Vec<String> = (1..=40)
+        .map(|n| format!("never-returns@{}", n * 4))
+        .collect();
+    let fates: Vec<&str> = fates.iter().map(String::as_str).collect();
+    let parcels = Parcels::new(200, &fates, 200);
+    let _service = parcels.listen();
+    let stopped = parcels.client(&["run", "--yes", "--deadline", "200ms"]);
+    assert_ne!(stopped.status.code(), Some(0), "{stopped:?}");
+    let plan = parcels.client(&["plan", "--json"]);
+    let plan: serde_json::Value = serde_json::from_slice(&plan.stdout).unwrap();
+    let sample = &plan["sample"];
+    let stopped_by = sample["stopped_by"].as_str().unwrap();
+    assert!(
+        stopped_by.starts_with("user code did not return for 16"),
+        "{plan}"
+    );
+    let due = plan["due"].as_u64().unwrap();
+    for failures in sample["failures"].as_array().unwrap() {
+        assert_ne!(failures["class"], "run", "{plan}");
+        assert_eq!(failures["expected"], failures["count"], "{plan}");
+        assert!(failures["count"].as_u64().unwrap() < due, "{plan}");
+    }
+    let warnings = plan["warnings"].to_string();
+    assert!(warnings.contains("the sample ended early"), "{plan}");
+    assert!(!warnings.contains("about"), "{plan}");
+}

@@ -42,6 +42,12 @@ pub(crate) fn all(plan: &Plan, forecast: &Forecast) -> Vec<String> {
     warnings.extend(unreadable(&forecast.versions));
     warnings.extend(forecast.edited.iter().map(ToString::to_string));
     if let Some(sample) = &forecast.sample {
+        warnings.extend(sample.stopped_by.iter().map(|error| {
+            format!(
+                "the sample ended early, without a result for all processes: {}",
+                plain(error)
+            )
+        }));
         warnings.extend(failures(sample, forecast.due));
     }
     warnings.extend(of_more_than_heads(&plan.selection));
@@ -81,6 +87,7 @@ fn failures(sample: &Sample, due: u64) -> impl Iterator<Item = String> {
     let tried = sample.processes;
     sample.failures.iter().map(move |failed| {
         let about = match tried < due {
+            _ if sample.stopped_by.is_some() => String::new(),
             true => format!(", about {} of {}", count(failed.expected), count(due)),
             false => String::new(),
         };
