@@ -52,7 +52,7 @@ pub struct Sample {
     /// Further processes that were in user code when a program ended. Only a run tries them.
     #[serde(default)]
     pub not_tried: u64,
-    /// The error of the program that ended the sample early, which is no failure of a process.
+    /// The error of the program that ended the sample early, and failed no process.
     #[serde(default)]
     pub stopped_by: Option<String>,
     /// The failures by class, most frequent first.
