@@ -10,6 +10,9 @@ extern crate self as state_migration;
 
 #[doc(hidden)]
 pub mod baseline;
+#[cfg(feature = "testing")]
+#[doc(hidden)]
+pub mod draft;
 mod error;
 #[doc(hidden)]
 pub mod event;
@@ -40,6 +43,9 @@ mod tag;
 mod time;
 mod totals;
 mod version;
+#[cfg(feature = "testing")]
+#[doc(hidden)]
+pub mod version_code;
 mod workflow;
 
 pub use baseline::{Baseline, BaselineKind, Hop};

@@ -5,6 +5,8 @@ use std::any::{Any, TypeId};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+#[cfg(feature = "testing")]
+use crate::draft::{Draft, Reader, Refusal, Trace};
 use crate::fold::AnyState;
 use crate::migration::unborrowed::Unborrowed;
 use crate::{redaction, strict_json};
@@ -30,6 +32,8 @@ impl TypeRef {
 #[derive(Debug, Clone, Copy)]
 pub struct Decoder {
     decode: fn(&[u8]) -> Result<AnyState, serde_json::Error>,
+    #[cfg(feature = "testing")]
+    complete: fn(&mut Draft, &Trace) -> Result<(), Refusal>,
 }
 
 impl Decoder {
@@ -38,6 +42,8 @@ impl Decoder {
     pub fn for_state<S: DeserializeOwned + Send + 'static>() -> Self {
         Self {
             decode: |json| Ok(Box::new(redaction::read::<S>(json)?)),
+            #[cfg(feature = "testing")]
+            complete: |draft, trace| S::deserialize(Reader::new(draft, trace)).map(drop),
         }
     }
 
@@ -55,12 +61,23 @@ impl Decoder {
                     redaction::read::<Unborrowed<'_, S>>(json)?.into_inner(),
                 ))
             },
+            #[cfg(feature = "testing")]
+            complete: |draft, trace| {
+                Unborrowed::<'_, S>::deserialize(Reader::new(draft, trace)).map(drop)
+            },
         }
     }
 
     #[doc(hidden)]
     pub fn decode(self, json: &[u8]) -> Result<AnyState, serde_json::Error> {
         (self.decode)(json)
+    }
+
+    /// Deserializes a draft, which fills its holes.
+    #[cfg(feature = "testing")]
+    #[doc(hidden)]
+    pub fn complete(self, draft: &mut Draft, trace: &Trace) -> Result<(), Refusal> {
+        (self.complete)(draft, trace)
     }
 }
 

@@ -7,6 +7,8 @@ use crate::migration::SourceLocation;
 use crate::migration::codec::TypeRef;
 use crate::registry::registered::Migration;
 use crate::registry::source_location::Place;
+#[cfg(feature = "testing")]
+use crate::version_code::VersionCode;
 use crate::workflow::Workflow;
 
 /// All registrations in the program, in unspecified order.
@@ -46,6 +48,8 @@ pub struct VersionRegistration {
     pub(crate) id: WorkflowId,
     pub(crate) schema_version: u32,
     types: fn() -> [TypeRef; 2],
+    #[cfg(feature = "testing")]
+    pub(crate) code: VersionCode,
     pub(crate) place: Place,
     /// The reason why processes stay there, if that is declared.
     pub(crate) stays: Option<&'static str>,
@@ -77,6 +81,8 @@ impl VersionRegistration {
             id: WorkflowId::of::<W>(),
             schema_version: W::STATE_SCHEMA_VERSION,
             types: || [TypeRef::of::<W>(), TypeRef::of::<W::State>()],
+            #[cfg(feature = "testing")]
+            code: VersionCode::of::<W>(),
             place,
             stays: None,
         }

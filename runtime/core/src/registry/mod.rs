@@ -35,6 +35,8 @@ use crate::id::WorkflowId;
 use crate::migration::StateMigration;
 use crate::migration::codec::TypeRef;
 use crate::registry::source_location::Place;
+#[cfg(feature = "testing")]
+use crate::version_code::VersionCode;
 use crate::workflow::Workflow;
 
 /// All migrations that a program knows, valid and sorted by name and version.
@@ -83,6 +85,8 @@ pub struct MigrationRegistry {
     versions: BTreeMap<WorkflowId, Option<&'static str>>,
     /// The states of the versions that are registered without a migration.
     registered_states: BTreeMap<WorkflowId, TypeRef>,
+    #[cfg(feature = "testing")]
+    pub(crate) registered_codes: BTreeMap<WorkflowId, VersionCode>,
     /// The newest version of each workflow that has migrations.
     newest: BTreeMap<String, WorkflowId>,
 }
@@ -209,6 +213,11 @@ impl MigrationRegistry {
             .iter()
             .map(|version| (version.id.clone(), version.types()[1]))
             .collect();
+        #[cfg(feature = "testing")]
+        let registered_codes = registered
+            .iter()
+            .map(|version| (version.id.clone(), version.code))
+            .collect();
         for version in registered {
             let stays = versions.entry(version.id).or_default();
             *stays = stays.or(version.stays);
@@ -226,6 +235,8 @@ impl MigrationRegistry {
             by_source,
             versions,
             registered_states,
+            #[cfg(feature = "testing")]
+            registered_codes,
             newest,
         })
     }

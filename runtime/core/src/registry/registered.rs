@@ -17,6 +17,8 @@ use crate::migration::details::{Details, Identity};
 use crate::migration::{SharedState, SourceLocation, StateMigration};
 use crate::registry::erased::{Step, Typed};
 use crate::registry::source_location::Place;
+#[cfg(feature = "testing")]
+use crate::version_code::VersionCode;
 use crate::workflow::Workflow;
 
 /// A migration in a [`MigrationRegistry`](crate::MigrationRegistry): one edge
@@ -49,6 +51,8 @@ pub struct Migration {
     pub(crate) target_encoder: Encoder,
     #[doc(hidden)]
     pub step: Arc<dyn Step>,
+    #[cfg(feature = "testing")]
+    pub(crate) codes: [VersionCode; 2],
 }
 
 impl Migration {
@@ -80,6 +84,11 @@ impl Migration {
             source_encoder: migration.encoder(),
             target_encoder: Encoder::of::<<M::ToWorkflow as Workflow>::State>(),
             step: Arc::new(Typed(migration)),
+            #[cfg(feature = "testing")]
+            codes: [
+                VersionCode::of::<M::FromWorkflow>(),
+                VersionCode::of::<M::ToWorkflow>(),
+            ],
         }
     }
 
@@ -183,6 +192,11 @@ impl Migration {
     #[doc(hidden)]
     pub fn source_encoder(&self) -> Option<Encoder> {
         self.source_encoder
+    }
+
+    #[cfg(feature = "testing")]
+    pub(crate) fn target_encoder(&self) -> Encoder {
+        self.target_encoder
     }
 
     /// Sets the decoder of target states, if `W` is the target version and has the same
