@@ -102,6 +102,9 @@ pub use state_migration_conformance as conformance;
 #[cfg(feature = "control-socket")]
 #[doc(inline)]
 pub use state_migration_control_socket as control_socket;
+#[cfg(feature = "testing")]
+#[doc(inline)]
+pub use state_migration_testing as testing;
 
 /// The examples of the README, compiled and run.
 #[cfg(doctest)]
