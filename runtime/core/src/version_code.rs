@@ -5,7 +5,7 @@ use std::any::{Any, TypeId};
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use serde_json::Value;
+use serde_json::value::RawValue;
 
 use crate::baseline::{self, BadBaseline};
 use crate::draft::{Draft, Reader, Refusal, Trace};
@@ -29,6 +29,36 @@ pub struct VersionCode {
     apply: fn(AnyState, EventView<'_>) -> Result<AnyState, FoldError>,
     rewrite: fn(&[u8]) -> Result<RewrittenEvent, String>,
     complete: fn(&mut Draft, &Trace) -> Result<(), Refusal>,
+}
+
+impl<'a> EventView<'a> {
+    /// A view of an event from elsewhere than a store.
+    #[must_use]
+    pub fn new(event_type: &'a str, schema_version: u32, payload: &'a [u8]) -> Self {
+        Self {
+            event_type,
+            schema_version,
+            payload,
+        }
+    }
+
+    /// The payload as JSON.
+    #[must_use]
+    pub fn payload(&self) -> &'a [u8] {
+        self.payload
+    }
+
+    /// Whether the event is a `$migrated` one.
+    #[must_use]
+    pub fn is_migrated(&self) -> bool {
+        self.event_type == MIGRATED
+    }
+
+    /// Whether the type of the event is reserved.
+    #[must_use]
+    pub fn is_reserved(&self) -> bool {
+        is_reserved(self.event_type)
+    }
 }
 
 /// An event that was deserialized and serialized again.
@@ -158,7 +188,7 @@ pub struct KnownVersion {
 
 impl KnownVersion {
     /// Serializes a state of this version.
-    pub fn write(&self, state: &AnyState) -> Result<Value, String> {
+    pub fn write(&self, state: &AnyState) -> Result<Box<RawValue>, String> {
         let encoder = self
             .encoder
             .ok_or("it is unknown how the state is serialized")?;
@@ -176,12 +206,6 @@ impl KnownVersion {
 
     /// The state in a `$migrated` event of this version.
     pub fn baseline(&self, event: EventView<'_>) -> Result<AnyState, String> {
-        if event.event_type != MIGRATED || !is_reserved(event.event_type) {
-            return Err(format!(
-                "`{}` is not a `{MIGRATED}` event",
-                event.event_type
-            ));
-        }
         let code = self.code.state_schema_version;
         let state = baseline::state_of(event.schema_version, event.payload, code);
         self.read(state.map_err(in_words)?.as_bytes())

@@ -216,8 +216,9 @@ fn rewrite(version: &KnownVersion, of: Of, json: &Value) -> Result<Rewritten, St
         Of::State => {
             let state = version.read(text.as_bytes())?;
             let written = version.encoder.map(|_| version.write(&state)).transpose()?;
+            let json = written.map(|written| serde_json::from_str(written.get()));
             Ok(Rewritten {
-                json: written,
+                json: json.transpose().map_err(|error| error.to_string())?,
                 event: None,
             })
         }
@@ -235,19 +236,27 @@ fn rewrite(version: &KnownVersion, of: Of, json: &Value) -> Result<Rewritten, St
 /// One line for each type that could not be traced as a whole.
 fn warnings(sections: &BTreeMap<WorkflowId, Section>) -> Vec<String> {
     let of_part = |id: &WorkflowId, of: Of, part: &Part| -> Vec<String> {
+        let (what, sample, schema) = match of {
+            Of::State => ("the state", "state", "state_schema"),
+            Of::Event => ("the events", "event", "event_schema"),
+        };
         let unknown = part.untraced().iter();
-        unknown
+        let mut warnings: Vec<String> = unknown
             .map(|(place, reason)| {
-                let (what, way_out) = match of {
-                    Of::State => ("the state", "state::<W>(sample)` or `state_schema"),
-                    Of::Event => ("the events", "event::<W>(sample)` or `event_schema"),
-                };
                 format!(
                     "warning: the layout of {what} of {id} was not traced at {place}: {reason}; \
-                     add `.{way_out}` to `Layouts`"
+                     add `.{sample}::<W>(sample)` or `.{schema}::<W>(schema)` to `Layouts`"
                 )
             })
-            .collect()
+            .collect();
+        if let (Some(place), None) = (part.layout.may_have_more.first(), &part.schema) {
+            warnings.push(format!(
+                "warning: {what} of {id} may have fields, at {place} and further inside, that may \
+                 be missing and are not always written; serde does not show them because of \
+                 `flatten` or `tag`; add `.{sample}::<W>(sample)` with all fields to `Layouts`"
+            ));
+        }
+        warnings
     };
     let of_section = |(id, section): (&WorkflowId, &Section)| {
         let mut warnings = of_part(id, Of::State, &section.state);

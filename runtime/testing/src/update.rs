@@ -25,7 +25,6 @@ pub(crate) fn update(variable: &str) -> Result<Update, String> {
 }
 
 pub(crate) const LAYOUTS: &str = "UPDATE_LAYOUTS";
-#[allow(dead_code)]
 pub(crate) const HISTORIES: &str = "UPDATE_HISTORIES";
 
 /// A path relative to the package that is tested, as cargo tells it.

@@ -10,3 +10,5 @@ pub use state_migration_core::*;
 pub use state_migration_runner::*;
 #[cfg(feature = "runner")]
 pub use state_migration_store::*;
+#[cfg(feature = "testing")]
+pub use state_migration_testing as testing;

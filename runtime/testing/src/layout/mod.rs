@@ -56,13 +56,24 @@ pub(crate) struct Sample {
 }
 
 /// The layout of a type.
-#[derive(Debug, Clone, Default, PartialEq)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct Layout {
     /// The kind of value at each place.
     pub(crate) lines: BTreeMap<String, String>,
     pub(crate) samples: Vec<Sample>,
     /// The places that are unknown, with the reason.
     pub(crate) untraced: Vec<(String, String)>,
+    /// The places of objects that may have fields which the type neither demands nor
+    /// always writes, so that nothing shows them. Not in the file.
+    pub(crate) may_have_more: BTreeSet<String>,
+}
+
+impl PartialEq for Layout {
+    fn eq(&self, other: &Self) -> bool {
+        self.lines == other.lines
+            && self.samples == other.samples
+            && self.untraced == other.untraced
+    }
 }
 
 /// The beginning of the kind of a place that is unknown.
@@ -91,6 +102,7 @@ struct Exploration<'a> {
     /// The variants that were tried, by the place of the enum.
     tried: BTreeSet<(String, &'static str)>,
     drafts: usize,
+    may_have_more: BTreeSet<String>,
     refused: Vec<(String, String)>,
 }
 
@@ -103,6 +115,7 @@ impl<'a> Exploration<'a> {
             samples: Vec::new(),
             tried: BTreeSet::new(),
             drafts: 0,
+            may_have_more: BTreeSet::new(),
             refused: Vec::new(),
         }
     }
@@ -135,6 +148,9 @@ impl<'a> Exploration<'a> {
             }
         }
         let enums = enums(&lines);
+        let open = lines.iter().filter(|line| is_open(line.draft));
+        self.may_have_more
+            .extend(open.map(|line| line.place.clone()));
         self.lines.add(lines, &optional, &nullable);
         self.with_other_variants(&draft, &enums);
     }
@@ -171,6 +187,7 @@ impl<'a> Exploration<'a> {
     /// `is_known`: the samples of the user are enough where none can be made up.
     fn finish(mut self, is_known: bool) -> Layout {
         if is_known {
+            self.may_have_more.clear();
             self.refused.retain(|(place, _)| place != "$");
         }
         let mut lines = self.lines.finish();
@@ -182,8 +199,15 @@ impl<'a> Exploration<'a> {
             lines,
             samples: self.samples,
             untraced: self.refused,
+            may_have_more: self.may_have_more,
         }
     }
+}
+
+/// Whether the names of the fields of an object are unknown beforehand.
+fn is_open(draft: &Draft) -> bool {
+    let is_object = matches!(draft.form, Form::Map(_));
+    is_object && matches!(draft.asked, Asked::OpenStruct | Asked::Any(_))
 }
 
 /// An enum in a draft.

@@ -1,7 +1,7 @@
 //! The text of a file of layouts: TOML, in an order and a form that show a change as few
 //! lines.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
 use serde::Deserialize;
@@ -177,6 +177,7 @@ impl PartText {
             layout: Layout {
                 samples: samples.collect::<Result<_, _>>()?,
                 untraced,
+                may_have_more: BTreeSet::new(),
                 lines: self.layout,
             },
         })

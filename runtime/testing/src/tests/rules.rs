@@ -194,7 +194,7 @@ fn a_harmless_edit_leaves_a_deployed_section_as_it_is() {
 }
 
 #[test]
-fn a_version_that_is_no_longer_linked_is_told() {
+fn a_version_that_is_not_linked_any_more_is_told() {
     let folder = folder();
     v1_and_v2(&folder).check(Update::New).unwrap();
     let gone = v1(&folder).check(Update::No).unwrap_err();
@@ -284,7 +284,7 @@ fn a_type_that_refuses_the_values_that_are_made_up_is_told_until_it_has_a_value(
     assert_eq!(
         warnings,
         [
-            "warning: the layout of the state of edited@1 was not traced at $: not between 41 and 43; add `.state::<W>(sample)` or `state_schema` to `Layouts`"
+            "warning: the layout of the state of edited@1 was not traced at $: not between 41 and 43; add `.state::<W>(sample)` or `.state_schema::<W>(schema)` to `Layouts`"
         ]
     );
     assert!(text(&folder).contains("'$' = 'not traced: not between 41 and 43'"));
@@ -413,6 +413,32 @@ fn the_name_and_the_schema_version_of_an_event_are_parts_of_its_layout() {
     );
 }
 
+#[derive(Default, Clone, Serialize, Deserialize)]
+struct Flattened {
+    #[serde(flatten)]
+    order: Order,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    notes: Vec<String>,
+}
+
+#[test]
+fn fields_that_nothing_shows_are_told_until_a_sample_has_them() {
+    let folder = folder();
+    let layouts = || layouts::<WithState<Flattened>>(&folder);
+    let warnings = layouts().check(Update::New).unwrap();
+    assert!(
+        warnings[0].contains("add `.state::<W>(sample)` with all fields"),
+        "{warnings:?}"
+    );
+    assert!(!text(&folder).contains("$.notes"));
+    let with_sample = layouts().state::<WithState<Flattened>>(Flattened {
+        order: Order { euro: 1 },
+        notes: vec!["a".to_owned()],
+    });
+    assert_eq!(with_sample.check(Update::New), Ok(Vec::new()));
+    assert!(text(&folder).contains("'$.notes' = 'list, may be missing'"));
+}
+
 /// A type in itself, validated texts, keys and many kinds of values.
 #[derive(Default, Clone, Serialize, Deserialize)]
 struct Rich {
@@ -461,7 +487,12 @@ enum Kind {
 fn rich_types_are_traced_as_a_whole() {
     let folder = folder();
     let layouts = layouts::<WithState<Rich>>(&folder);
-    assert_eq!(layouts.check(Update::New), Ok(Vec::new()));
+    let warnings = layouts.check(Update::New).unwrap();
+    assert_eq!(warnings.len(), 1);
+    assert!(
+        warnings[0].starts_with("warning: the state of edited@1 may have fields, at $ and"),
+        "{warnings:?}"
+    );
     let text = text(&folder);
     for line in [
         "'$.tree.branches[*]' = 'Tree again'",
