@@ -42,6 +42,7 @@
 //! | `runner` | with `slatedb` | the runner, the in-memory store, the conformance suite |
 //! | `control-socket` | with `cli` | control of runs from another process, through a Unix socket |
 //! | `cli` | no | the command-line tool, for a binary of two lines: [`cli`] |
+//! | `testing` | no | tests of your own repository: [`testing`] |
 //! | `aws`, `azure`, `gcp` | no | SlateDB on the object stores of these clouds |
 //!
 //! `tokio` is the former name of `runner`, until 0.2.
@@ -52,7 +53,7 @@
 //! queues to the newest version ([`MigrationRegistry::upgrade`]).
 // The overview links to items of optional features.
 #![cfg_attr(
-    not(all(feature = "slatedb", feature = "cli")),
+    not(all(feature = "slatedb", feature = "cli", feature = "testing")),
     allow(rustdoc::broken_intra_doc_links)
 )]
 
