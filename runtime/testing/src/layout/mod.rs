@@ -7,6 +7,7 @@
 mod describe;
 mod learn;
 mod sample;
+mod value;
 
 use std::collections::{BTreeMap, BTreeSet};
 

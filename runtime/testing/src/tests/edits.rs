@@ -138,6 +138,25 @@ mod twice {
     }
 }
 
+mod not_zero {
+    use serde::{Deserialize, Deserializer};
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<u64, D::Error> {
+        match u64::deserialize(from)? {
+            0 => Err(serde::de::Error::custom("zero")),
+            number => Ok(number),
+        }
+    }
+}
+
+mod null_is_seven {
+    use serde::{Deserialize, Deserializer};
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Option<u64>, D::Error> {
+        Ok(Option::<u64>::deserialize(from)?.or(Some(7)))
+    }
+}
+
 edits! {
     renamed_field struct Told("a\n    before: u64\n    after:  absent");
         { pub struct State { a: u64, b: u64 } }
@@ -226,6 +245,9 @@ edits! {
     list_to_map struct Told("before: list\n    after:  map by u64");
         { pub struct State { a: Vec<u64> } }
         { pub struct State { a: BTreeMap<u64, u64> } }
+    items_of_a_list_changed struct Told("a[*]\n    before: u64\n    after:  string");
+        { pub struct State { a: Vec<u64> } }
+        { pub struct State { a: Vec<String> } }
     key_of_map_changed struct Told("before: map by string\n    after:  map by u64");
         { pub struct State { a: BTreeMap<String, u64> } }
         { pub struct State { a: BTreeMap<u64, u64> } }
@@ -262,6 +284,12 @@ edits! {
     with_of_the_same_type_added struct Told("a\n    before: 1 was written for");
         { pub struct State { a: u64, b: u64 } }
         { pub struct State { #[serde(with = "twice")] a: u64, b: u64 } }
+    validation_added struct Told("was read\n    after:  not read: zero");
+        { pub struct State { a: u64, b: bool } }
+        { pub struct State { #[serde(deserialize_with = "not_zero::deserialize")] a: u64, b: bool } }
+    null_read_as_another struct Told("a\n    before: null was written for");
+        { pub struct State { #[serde(default)] a: Option<u64>, b: bool } }
+        { pub struct State { #[serde(default, deserialize_with = "null_is_seven::deserialize")] a: Option<u64>, b: bool } }
     field_added struct Told("b\n    before: absent\n    after:  u64");
         { pub struct State { a: u64 } }
         { pub struct State { a: u64, b: u64 } }
