@@ -1,6 +1,6 @@
 //! Replays of histories with code that gives other states than those that were recorded.
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 use state_migration_core::{
     ConversionError, Decoder, EventPayload, MigrationRegistry, StateMigration, Workflow, WorkflowId,
 };
@@ -29,7 +29,24 @@ struct StateV1 {
 #[derive(Default, Clone, Serialize, Deserialize)]
 struct StateV2 {
     cents: u64,
-    lines: Vec<u64>,
+    #[serde(deserialize_with = "without_thirteen")]
+    lines: Vec<u128>,
+}
+
+fn without_thirteen<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<u128>, D::Error> {
+    let lines = Vec::<u128>::deserialize(from)?;
+    match lines.contains(&13) {
+        true => Err(serde::de::Error::custom("thirteen")),
+        false => Ok(lines),
+    }
+}
+
+/// The line of an order: a number without a counterpart as a float for 7 euros.
+fn line(euro: u64) -> u128 {
+    match euro {
+        7 => u128::MAX,
+        other => other.into(),
+    }
 }
 
 struct V1;
@@ -87,7 +104,7 @@ impl StateMigration for Migrate {
         }
         Ok(StateV2 {
             cents: old.euro * self.0,
-            lines: vec![old.euro],
+            lines: vec![line(old.euro)],
         })
     }
     fn decoder(&self) -> Option<Decoder> {
@@ -143,6 +160,30 @@ fn a_state_is_that_after_the_events_before_its_line() {
         replayed(&[HEADER, PLACED, AT_V1, MIGRATED, AT_V2], 1),
         Ok(1)
     );
+}
+
+#[test]
+fn numbers_are_compared_to_the_last_digit() {
+    let state = |line: &str| {
+        AT_V2
+            .replace("500", "700")
+            .replace("[5]", &format!("[{line}]"))
+    };
+    let placed = PLACED.replace("5}", "7}");
+    let max = u128::MAX.to_string();
+    assert_eq!(replayed(&[HEADER, &placed, &state(&max)], 100), Ok(1));
+    let almost = (u128::MAX - 1).to_string();
+    let told = replayed(&[HEADER, &placed, &state(&almost)], 100).unwrap_err();
+    let expected = "a.jsonl:3: the state at order@v2 differs: \"/lines/0\" differs";
+    assert_eq!(told, expected);
+}
+
+#[test]
+fn a_state_that_cannot_be_read_again_is_told() {
+    let state = AT_V2.replace("500", "1300").replace("[5]", "[13]");
+    let told = replayed(&[HEADER, &PLACED.replace("5}", "13}"), &state], 100).unwrap_err();
+    let expected = "a.jsonl:3: the state at order@v2 cannot be read again: thirteen";
+    assert!(told.starts_with(expected), "{told}");
 }
 
 #[test]

@@ -439,6 +439,37 @@ fn fields_that_nothing_shows_are_told_until_a_sample_has_them() {
     assert!(text(&folder).contains("'$.notes' = 'list, may be missing'"));
 }
 
+#[derive(Default, Clone, Serialize, Deserialize)]
+#[serde(tag = "outer")]
+enum Outer {
+    With(Inner),
+    #[default]
+    Without,
+}
+
+#[derive(Clone, Serialize, Deserialize)]
+#[serde(tag = "inner")]
+enum Inner {
+    First { a: u64 },
+    Second { b: u64 },
+}
+
+#[test]
+fn the_samples_of_a_variant_have_nothing_of_another_one() {
+    let folder = folder();
+    let layouts = layouts::<WithEvent<Outer>>(&folder);
+    layouts.check(Update::New).unwrap();
+    let text = text(&folder);
+    for sample in [
+        r#"{"outer":"Without"}"#,
+        r#"{"a":1,"inner":"First","outer":"With"}"#,
+        r#"{"b":1,"inner":"Second","outer":"With"}"#,
+    ] {
+        assert!(text.contains(sample), "{text}");
+    }
+    assert!(!text.contains("written"), "{text}");
+}
+
 /// A type in itself, validated texts, keys and many kinds of values.
 #[derive(Default, Clone, Serialize, Deserialize)]
 struct Rich {

@@ -35,6 +35,23 @@ fn errors(output: &Output) -> String {
 }
 
 #[test]
+fn a_test_that_passes_tells_what_is_unknown() {
+    let test = "deployed_layouts_are_as_they_were";
+    let passed = Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", test])
+        .output()
+        .unwrap();
+    assert!(passed.status.success());
+    let told = errors(&passed);
+    assert!(
+        told.contains("warning: the events of order@v1 may have fields, at $ and further inside"),
+        "{told}"
+    );
+    assert!(told.contains("warning: the state of order@v3 may have fields"));
+    assert!(!told.contains("the state of order@v1"));
+}
+
+#[test]
 fn the_variable_writes_the_layouts() {
     let test = "deployed_layouts_are_as_they_were";
     let package = tempfile::tempdir().unwrap();
