@@ -9,6 +9,7 @@
 //! asks for any value. There the [`Refusal`] says what was expected, and the caller changes
 //! the draft and tries again.
 
+mod access;
 mod key;
 mod reader;
 mod refusal;

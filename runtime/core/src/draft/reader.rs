@@ -1,13 +1,9 @@
 //! The deserializer of a draft, which fills its holes.
 
-use serde::de::value::StrDeserializer;
-use serde::de::{
-    DeserializeSeed, Deserializer, EnumAccess, Expected, IntoDeserializer, MapAccess, SeqAccess,
-    VariantAccess, Visitor,
-};
+use serde::de::{Deserializer, Expected, Visitor};
 use serde_json::Value;
 
-use crate::draft::key::Key;
+use crate::draft::access::{List, Members, OneMember, Variant};
 use crate::draft::{Asked, Draft, Form, Refusal, Trace};
 
 /// Deeper values are refused, before the stack overflows.
@@ -148,7 +144,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    fn list<'de, V: Visitor<'de>>(
+    pub(super) fn list<'de, V: Visitor<'de>>(
         mut self,
         asked: Asked,
         len: usize,
@@ -157,6 +153,20 @@ impl<'a> Reader<'a> {
         self.asked(asked);
         if self.is_hole() {
             self.draft.form = Form::List(vec![Draft::hole(); len]);
+        }
+        self.feed(visitor)
+    }
+
+    /// Reads the fields of a struct.
+    pub(super) fn fields<'de, V: Visitor<'de>>(
+        mut self,
+        fields: &'static [&'static str],
+        visitor: V,
+    ) -> Result<V::Value, Refusal> {
+        self.asked(Asked::Struct);
+        if self.is_hole() {
+            let member = |name: &&str| ((*name).to_owned(), Draft::hole());
+            self.draft.form = Form::Map(fields.iter().map(member).collect());
         }
         self.feed(visitor)
     }
@@ -189,7 +199,7 @@ impl<'a> Reader<'a> {
 }
 
 /// Reads a child.
-fn child<T>(
+pub(super) fn child<T>(
     trace: &Trace,
     position: usize,
     draft: &mut Draft,
@@ -384,13 +394,8 @@ impl<'de> Deserializer<'de> for Reader<'_> {
         fields: &'static [&'static str],
         visitor: V,
     ) -> Result<V::Value, Refusal> {
-        self.within(name, fields.as_ptr() as usize, |mut this| {
-            this.asked(Asked::Struct);
-            if this.is_hole() {
-                let member = |name: &&str| ((*name).to_owned(), Draft::hole());
-                this.draft.form = Form::Map(fields.iter().map(member).collect());
-            }
-            this.feed(visitor)
+        self.within(name, fields.as_ptr() as usize, |this| {
+            this.fields(fields, visitor)
         })
     }
 
@@ -430,151 +435,5 @@ impl<'de> Deserializer<'de> for Reader<'_> {
 fn members_without_name(form: &mut Form) {
     if let Form::Map(members) = form {
         members.retain(|(name, _)| !name.is_empty());
-    }
-}
-
-struct List<'a> {
-    items: &'a mut Vec<Draft>,
-    next: usize,
-    trace: &'a Trace,
-}
-
-impl<'de> SeqAccess<'de> for List<'_> {
-    type Error = Refusal;
-
-    fn next_element_seed<S: DeserializeSeed<'de>>(
-        &mut self,
-        seed: S,
-    ) -> Result<Option<S::Value>, Refusal> {
-        let Some(item) = self.items.get_mut(self.next) else {
-            return Ok(None);
-        };
-        let position = self.next;
-        self.next += 1;
-        child(self.trace, position, item, |item| seed.deserialize(item)).map(Some)
-    }
-}
-
-struct Members<'a> {
-    members: &'a mut Vec<(String, Draft)>,
-    next: usize,
-    trace: &'a Trace,
-    kind: &'a mut String,
-    is_field: &'a mut bool,
-}
-
-impl<'de> MapAccess<'de> for Members<'_> {
-    type Error = Refusal;
-
-    fn next_key_seed<S: DeserializeSeed<'de>>(
-        &mut self,
-        seed: S,
-    ) -> Result<Option<S::Value>, Refusal> {
-        let Some((text, _)) = self.members.get_mut(self.next) else {
-            return Ok(None);
-        };
-        let path = self.trace.path.borrow().clone();
-        *self.trace.last_key.borrow_mut() = Some((path, self.next));
-        let key = Key {
-            text,
-            kind: &mut *self.kind,
-            is_field: &mut *self.is_field,
-        };
-        seed.deserialize(key).map(Some)
-    }
-
-    fn next_value_seed<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<S::Value, Refusal> {
-        let position = self.next;
-        self.next += 1;
-        match self.members.get_mut(position) {
-            Some((_, value)) => child(self.trace, position, value, |value| seed.deserialize(value)),
-            None => Err(Refusal::Other("a value without a key was read".to_owned())),
-        }
-    }
-}
-
-/// A variant with content, as a map of one member.
-struct OneMember<'a> {
-    name: Option<&'a str>,
-    content: &'a mut Draft,
-    trace: &'a Trace,
-}
-
-impl<'de> MapAccess<'de> for OneMember<'_> {
-    type Error = Refusal;
-
-    fn next_key_seed<S: DeserializeSeed<'de>>(
-        &mut self,
-        seed: S,
-    ) -> Result<Option<S::Value>, Refusal> {
-        let Some(name) = self.name.take() else {
-            return Ok(None);
-        };
-        let name: StrDeserializer<'_, Refusal> = name.into_deserializer();
-        seed.deserialize(name).map(Some)
-    }
-
-    fn next_value_seed<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<S::Value, Refusal> {
-        child(self.trace, 0, self.content, |content| {
-            seed.deserialize(content)
-        })
-    }
-}
-
-struct Variant<'a> {
-    name: &'a str,
-    content: &'a mut Option<Box<Draft>>,
-    trace: &'a Trace,
-}
-
-impl<'a> Variant<'a> {
-    fn content(content: &'a mut Option<Box<Draft>>) -> &'a mut Draft {
-        content.get_or_insert_default()
-    }
-}
-
-impl<'de> EnumAccess<'de> for Variant<'_> {
-    type Error = Refusal;
-    type Variant = Self;
-
-    fn variant_seed<S: DeserializeSeed<'de>>(self, seed: S) -> Result<(S::Value, Self), Refusal> {
-        let name: StrDeserializer<'_, Refusal> = self.name.into_deserializer();
-        Ok((seed.deserialize(name)?, self))
-    }
-}
-
-impl<'de> VariantAccess<'de> for Variant<'_> {
-    type Error = Refusal;
-
-    fn unit_variant(self) -> Result<(), Refusal> {
-        *self.content = None;
-        Ok(())
-    }
-
-    fn newtype_variant_seed<S: DeserializeSeed<'de>>(self, seed: S) -> Result<S::Value, Refusal> {
-        child(self.trace, 0, Self::content(self.content), |content| {
-            seed.deserialize(content)
-        })
-    }
-
-    fn tuple_variant<V: Visitor<'de>>(self, len: usize, visitor: V) -> Result<V::Value, Refusal> {
-        child(self.trace, 0, Self::content(self.content), |content| {
-            content.list(Asked::Tuple(len), len, visitor)
-        })
-    }
-
-    fn struct_variant<V: Visitor<'de>>(
-        self,
-        fields: &'static [&'static str],
-        visitor: V,
-    ) -> Result<V::Value, Refusal> {
-        child(self.trace, 0, Self::content(self.content), |mut content| {
-            content.asked(Asked::Struct);
-            if content.is_hole() {
-                let member = |name: &&str| ((*name).to_owned(), Draft::hole());
-                content.draft.form = Form::Map(fields.iter().map(member).collect());
-            }
-            content.feed(visitor)
-        })
     }
 }

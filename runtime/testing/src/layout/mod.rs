@@ -284,16 +284,15 @@ fn as_tag(draft: Draft, path: &[usize]) -> Option<Draft> {
     if let Asked::Enum(variants) = variant.asked {
         variant.asked = Asked::Tag(variants);
     }
-    let (position, parent) = path.split_last()?;
+    let (_, parent) = path.split_last()?;
     if let Form::Map(members) = &mut draft.at(parent)?.form {
-        keep_tags(members, *position);
+        keep_tags(members);
     }
     Some(draft)
 }
 
-/// Keeps a tag, and those before it, which belong to enums around that of the tag.
-fn keep_tags(members: &mut Vec<(String, Draft)>, position: usize) {
-    members.truncate(position + 1);
+/// Keeps the tags of an object, and removes the fields that depend on them.
+fn keep_tags(members: &mut Vec<(String, Draft)>) {
     members.retain(|(_, value)| matches!(value.asked, Asked::Tag(_)));
 }
 
@@ -312,7 +311,7 @@ fn with_variant(draft: &Draft, at: &EnumAt, variant: &str) -> Option<Draft> {
     };
     if let Form::Map(members) = &mut parent.form {
         if at.is_tag {
-            keep_tags(members, position);
+            keep_tags(members);
         } else if parent.asked == Asked::Struct && members.len() == 2 {
             // An adjacent tag with its content, perhaps.
             members[1 - position].1 = Draft::hole();
