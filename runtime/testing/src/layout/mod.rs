@@ -195,6 +195,13 @@ impl<'a> Exploration<'a> {
         for (place, reason) in &self.refused {
             lines.insert(place.clone(), format!("{NOT_TRACED}{reason}"));
         }
+        // Another crate may let `serde_json` keep the order of members.
+        for sample in &mut self.samples {
+            sample.json.sort_all_objects();
+            if let Some(written) = &mut sample.written.json {
+                written.sort_all_objects();
+            }
+        }
         self.samples.sort_by_key(|sample| sample.json.to_string());
         Layout {
             lines,
