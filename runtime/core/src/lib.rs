@@ -42,10 +42,10 @@ pub mod strict_json;
 mod tag;
 mod time;
 mod totals;
-mod version;
 #[cfg(feature = "testing")]
 #[doc(hidden)]
-pub mod version_code;
+pub mod type_code;
+mod version;
 mod workflow;
 
 pub use baseline::{Baseline, BaselineKind, Hop};

@@ -9,7 +9,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use state_migration_core::draft::{Draft, Refusal, Trace};
-use state_migration_core::version_code::{KnownVersion, StateCode};
+use state_migration_core::type_code::{KnownVersion, StateCode};
 use state_migration_core::{MigrationRegistry, Workflow, WorkflowId};
 
 use crate::layout::{Rewritten, Subject, layout_of};

@@ -30,9 +30,11 @@ pub trait Step: Send + Sync {
 }
 
 /// Why a state was not converted.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
 pub enum Unconverted {
+    #[error("{0}")]
     Refused(ConversionError),
+    #[error("the check failed: {0}")]
     CheckFailed(ConversionError),
 }
 

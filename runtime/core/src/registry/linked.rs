@@ -8,7 +8,7 @@ use crate::migration::codec::TypeRef;
 use crate::registry::registered::Migration;
 use crate::registry::source_location::Place;
 #[cfg(feature = "testing")]
-use crate::version_code::VersionCode;
+use crate::type_code::TypeCode;
 use crate::workflow::Workflow;
 
 /// All registrations in the program, in unspecified order.
@@ -49,7 +49,7 @@ pub struct VersionRegistration {
     pub(crate) schema_version: u32,
     types: fn() -> [TypeRef; 2],
     #[cfg(feature = "testing")]
-    pub(crate) code: VersionCode,
+    pub(crate) code: TypeCode,
     pub(crate) place: Place,
     /// The reason why processes stay there, if that is declared.
     pub(crate) stays: Option<&'static str>,
@@ -82,7 +82,7 @@ impl VersionRegistration {
             schema_version: W::STATE_SCHEMA_VERSION,
             types: || [TypeRef::of::<W>(), TypeRef::of::<W::State>()],
             #[cfg(feature = "testing")]
-            code: VersionCode::of::<W>(),
+            code: TypeCode::of::<W>(),
             place,
             stays: None,
         }

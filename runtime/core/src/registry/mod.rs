@@ -36,7 +36,7 @@ use crate::migration::StateMigration;
 use crate::migration::codec::TypeRef;
 use crate::registry::source_location::Place;
 #[cfg(feature = "testing")]
-use crate::version_code::VersionCode;
+use crate::type_code::TypeCode;
 use crate::workflow::Workflow;
 
 /// All migrations that a program knows, valid and sorted by name and version.
@@ -86,7 +86,7 @@ pub struct MigrationRegistry {
     /// The states of the versions that are registered without a migration.
     registered_states: BTreeMap<WorkflowId, TypeRef>,
     #[cfg(feature = "testing")]
-    pub(crate) registered_codes: BTreeMap<WorkflowId, VersionCode>,
+    pub(crate) registered_codes: BTreeMap<WorkflowId, TypeCode>,
     /// The newest version of each workflow that has migrations.
     newest: BTreeMap<String, WorkflowId>,
 }

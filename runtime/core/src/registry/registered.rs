@@ -18,7 +18,7 @@ use crate::migration::{SharedState, SourceLocation, StateMigration};
 use crate::registry::erased::{Step, Typed};
 use crate::registry::source_location::Place;
 #[cfg(feature = "testing")]
-use crate::version_code::VersionCode;
+use crate::type_code::TypeCode;
 use crate::workflow::Workflow;
 
 /// A migration in a [`MigrationRegistry`](crate::MigrationRegistry): one edge
@@ -52,7 +52,7 @@ pub struct Migration {
     #[doc(hidden)]
     pub step: Arc<dyn Step>,
     #[cfg(feature = "testing")]
-    pub(crate) codes: [VersionCode; 2],
+    pub(crate) codes: [TypeCode; 2],
 }
 
 impl Migration {
@@ -86,8 +86,8 @@ impl Migration {
             step: Arc::new(Typed(migration)),
             #[cfg(feature = "testing")]
             codes: [
-                VersionCode::of::<M::FromWorkflow>(),
-                VersionCode::of::<M::ToWorkflow>(),
+                TypeCode::of::<M::FromWorkflow>(),
+                TypeCode::of::<M::ToWorkflow>(),
             ],
         }
     }

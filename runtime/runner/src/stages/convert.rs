@@ -123,20 +123,13 @@ pub(crate) fn along<'a>(
         };
         // Formatting a user's error runs user code too.
         let converted = catch(|| {
-            hop.step
-                .convert(old)
-                .map_err(|unconverted| match unconverted {
-                    Unconverted::Refused(reason) => {
-                        bad(FailureClass::Refused, short(reason.to_string()))
-                    }
-                    Unconverted::CheckFailed(reason) => {
-                        let reason = short(reason.to_string());
-                        bad(
-                            FailureClass::CheckFailed,
-                            format!("the check failed: {reason}"),
-                        )
-                    }
-                })
+            hop.step.convert(old).map_err(|unconverted| {
+                let class = match unconverted {
+                    Unconverted::Refused(_) => FailureClass::Refused,
+                    Unconverted::CheckFailed(_) => FailureClass::CheckFailed,
+                };
+                bad(class, short(unconverted.to_string()))
+            })
         });
         state = match converted {
             Ok(Ok(state)) => DropGuarded::new(state),

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use state_migration_core::version_code::{KnownVersion, StateCode};
+use state_migration_core::type_code::{KnownVersion, StateCode};
 use state_migration_core::{MigrationRegistry, Workflow};
 
 use crate::replay::file::{History, Line};

@@ -3,7 +3,7 @@
 use serde_json::Value;
 use state_migration_core::fold::AnyState;
 use state_migration_core::redaction::{self, Lists};
-use state_migration_core::version_code::KnownVersion;
+use state_migration_core::type_code::KnownVersion;
 use state_migration_core::{Baseline, Migration, VersionStatus};
 
 use crate::json::{differences, shown};

@@ -20,7 +20,7 @@ use crate::workflow::{EventPayload, Workflow};
 
 /// The code of a workflow type, except the codecs of its state.
 #[derive(Debug, Clone, Copy)]
-pub struct VersionCode {
+pub struct TypeCode {
     pub state_schema_version: u32,
     state: fn() -> TypeRef,
     event_type: fn() -> &'static str,
@@ -69,7 +69,7 @@ pub struct RewrittenEvent {
     pub payload: Vec<u8>,
 }
 
-impl VersionCode {
+impl TypeCode {
     pub(crate) const fn of<W: Workflow>() -> Self {
         Self {
             state_schema_version: W::STATE_SCHEMA_VERSION,
@@ -180,7 +180,7 @@ impl StateCode {
 #[derive(Debug, Clone)]
 pub struct KnownVersion {
     pub id: WorkflowId,
-    pub code: VersionCode,
+    pub code: TypeCode,
     pub state_type: &'static str,
     pub decoder: Option<Decoder>,
     pub encoder: Option<Encoder>,
@@ -232,7 +232,7 @@ impl MigrationRegistry {
         let versions = self.versions();
         versions
             .filter_map(|id| {
-                let code = self.code_of(id)?;
+                let code = self.type_code_of(id)?;
                 let state = (code.state)();
                 let of_type = |of: &&StateCode| of.id == state.id;
                 Some(KnownVersion {
@@ -246,7 +246,7 @@ impl MigrationRegistry {
             .collect()
     }
 
-    fn code_of(&self, id: &WorkflowId) -> Option<VersionCode> {
+    fn type_code_of(&self, id: &WorkflowId) -> Option<TypeCode> {
         let edges = self.migrations().iter().chain(self.undos());
         let mut ends = edges.flat_map(|edge| {
             let [source, target] = edge.codes;
