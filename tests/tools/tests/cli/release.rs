@@ -83,7 +83,7 @@ impl Story {
 
 /// How far a run came before it was interrupted is another each time.
 fn without_counts(text: &str) -> String {
-    let counts = ["migrated", "failed", "failed:", "process/"];
+    let counts = ["migrated", "total", "failed", "failed:", "process/"];
     let is_count = |line: &&str| !counts.iter().any(|count| line.starts_with(count));
     let lines: Vec<&str> = text.lines().filter(is_count).collect();
     lines.join("\n") + "\n"
@@ -116,6 +116,7 @@ fn hide_counts(answer: &mut Value) {
     for field in [
         "migrated",
         "migrated_by_execution",
+        "totals",
         "failed",
         "failed_by_class",
         "failures",
