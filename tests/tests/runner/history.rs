@@ -450,6 +450,11 @@ async fn others_are_counted_and_not_touched(store: impl Store) {
     );
     assert_eq!(baselines(&store, 9).await.len(), 1);
     let undo = undone.run.unwrap();
+    let refused = runner(&store, right()).retry(undo, &[]).await;
+    assert!(
+        refused.errors[0].message.contains("are not retried"),
+        "{refused}"
+    );
     let refused = runner(&store, right()).undo(undo).await;
     assert!(
         refused.errors[0].message.contains("of kind undo"),

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use state_migration_control_socket::protocol::{self, Request};
 use state_migration_core::FailureClass;
-use state_migration_runner::{MigrationRunner, SnapshotUse};
+use state_migration_runner::{MigrationRunner, RunKind, SnapshotUse};
 
 use crate::context::Context;
 use crate::exit_code::{Exit, Failure, Reason};
@@ -64,6 +64,17 @@ impl Retry {
         self.has_failed(context, &runs, record.id, record.number)
             .await?;
         runs.close().await?;
+        if let RunKind::Undo { of } | RunKind::Redo { of } = record.kind {
+            let (number, kind) = (record.number, record.kind.name());
+            let failure = Failure::environment(
+                Reason::NothingToDo,
+                format!(
+                    "run {number} is of kind {kind}, whose failures are not retried; `{kind}` again takes the processes that are left"
+                ),
+            );
+            let again = context.command_line(&format!("{kind} {of} --dry-run"));
+            return Err(failure.run(record.id).next(again));
+        }
         if let Some(client) = context.client() {
             let goal = Goal::Retry(record.id, self.class.clone());
             let request = Request::Retry {

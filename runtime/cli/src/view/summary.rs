@@ -181,6 +181,11 @@ impl RunSummary {
                 vec![format!("show {name}")]
             }
             (Exit::Interrupted | Exit::Environment, _) => vec![format!("resume {name}")],
+            (Exit::DoneWithErrors, Goal::History(_)) => vec![format!("show {name}")],
+            // No process failed, but a total differs.
+            (Exit::DoneWithErrors, _) if failed == 0 => {
+                vec![format!("show {name}"), format!("undo {name} --dry-run")]
+            }
             (Exit::DoneWithErrors, _) => {
                 let classes = known.failed_by_class.iter().map(|failed| failed.class);
                 let retry = retry(&name, classes, true);
@@ -215,7 +220,7 @@ impl RunSummary {
             failures: report
                 .errors
                 .iter()
-                .filter(|error| error.subject.stream().is_some())
+                .filter(|error| Some(*error) != report.stopped_by())
                 .take(if goal.is_history() { usize::MAX } else { SHOWN })
                 .map(FailureLine::of)
                 .collect(),
@@ -290,8 +295,11 @@ impl RunSummary {
             (_, true) if self.failed > 0 => {
                 (BAD, "dry run, nothing written; some processes would fail")
             }
+            (Some(RunState::DoneWithErrors), true) => {
+                (BAD, "dry run, nothing written; the run would not be done")
+            }
             (_, true) => (GOOD, "dry run, nothing written"),
-            _ if self.failed > 0 => (BAD, "done with errors"),
+            (Some(RunState::DoneWithErrors), false) => (BAD, "done with errors"),
             _ => (GOOD, "done"),
         };
         format!("{style}{text}{style:#}")

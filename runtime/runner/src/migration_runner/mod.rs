@@ -381,6 +381,12 @@ impl<M, ES: EventStore, SS: SnapshotStore> MigrationRunner<M, ES, SS> {
                 let Some(earlier) = earlier else {
                     return Err(not_in_the_store(of));
                 };
+                if let RunKind::Undo { of: run } | RunKind::Redo { of: run } = earlier.kind {
+                    let kind = earlier.kind.name();
+                    return Err(Error::invalid(format!(
+                        "run {of} is of kind {kind}, whose failures are not retried; {kind} run {run} again, which takes the processes that are left"
+                    )));
+                }
                 self.control.throttle_again(earlier.throttle);
                 run_options = run_options.following(&earlier.plan);
                 run.check_determinism = run_options.check_determinism.unwrap_or(false);

@@ -380,7 +380,8 @@ impl Show {
             {
                 next.push(context.command_line(&format!("show {number} --class {}", group.class)));
             }
-            if !run.is_open() {
+            // What an undo or a redo has left is for another undo or redo.
+            if !run.is_open() && !matches!(run.what, "undo" | "redo") {
                 let again = |class: &FailureClass| code.failed && class.needs_other_code();
                 let rest: Vec<_> = self.class.iter().copied().filter(|it| !again(it)).collect();
                 let line = match (self.class.is_empty(), rest.is_empty()) {
