@@ -168,7 +168,17 @@ impl fmt::Display for Problem {
                 "no migrations are linked into this program; a crate that is never named in the source is not linked, so add `use my_domain as _;` with the name of the crate that has the migrations (of a static library, a linker takes them only with `--whole-archive`)"
             ),
             Self::NotLinked { expected, known } => {
+                let mut names = known.iter().map(|known| short_name(known));
+                if let Some(meant) = names.find(|name| is_meant(expected, name)) {
+                    return write!(
+                        f,
+                        "the expected migration {expected} is written in another form; write {meant}"
+                    );
+                }
                 write!(f, "the expected migration {expected} is missing; ")?;
+                if !(expected.contains('@') && expected.contains("->")) {
+                    f.write_str("a migration is written `order@v1->v2`; ")?;
+                }
                 if known.is_empty() {
                     write!(f, "no migrations are linked")
                 } else {
@@ -305,7 +315,10 @@ impl fmt::Display for Problem {
                         "with the state `{state}` and STATE_SCHEMA_VERSION {schema_version} in {by}"
                     )?;
                 }
-                write!(f, "; use one workflow type for all of them")
+                write!(
+                    f,
+                    "; use one workflow type for all of them, or give one of them another VERSION"
+                )
             }
             Self::EqualVersions { versions, named_by } => {
                 for (n, (version, by)) in versions.iter().zip(named_by).enumerate() {
@@ -335,6 +348,29 @@ impl fmt::Display for Problem {
             }
         }
     }
+}
+
+/// The name of a migration, `order@v1->v2`, without the location behind it.
+fn short_name(described: &str) -> &str {
+    described
+        .split_once(" by ")
+        .map_or(described, |(name, _)| name)
+}
+
+/// Whether a migration is written in a form other than its name, for example with spaces
+/// or with the name of the workflow on both sides.
+fn is_meant(written: &str, name: &str) -> bool {
+    let letters = |text: &str| {
+        let letters = text.chars().filter(|c| !c.is_whitespace());
+        letters.flat_map(char::to_lowercase).collect::<String>()
+    };
+    let arrow = |text: String| text.replace("=>", "->").replace('→', "->");
+    let (written, name) = (arrow(letters(written)), letters(name));
+    let twice = name.split_once('@').and_then(|(workflow, versions)| {
+        let (from, to) = versions.split_once("->")?;
+        Some(format!("{workflow}@{from}->{workflow}@{to}"))
+    });
+    written == name || twice.is_some_and(|twice| written == twice)
 }
 
 /// A set of migrations is invalid: all problems at once.

@@ -258,7 +258,12 @@ fn everything_that_is_expected_and_missing_is_named() {
         .unwrap();
     let known = strings(&["invoice@2025-10-01->2026-04-01", "order@v1->v2"]);
     let error = registry
-        .require(["order@v2->v3", "order@v1->v2", "order: v1 to v2"])
+        .require([
+            "order@v2->v3",
+            "order@v1->v2",
+            "order: v1 to v2",
+            "Order@v1 → order@v2",
+        ])
         .unwrap_err();
     assert_eq!(
         placeless(&format!("{:?}", error.problems())),
@@ -271,6 +276,10 @@ fn everything_that_is_expected_and_missing_is_named() {
                 },
                 Problem::NotLinked {
                     expected: "order: v1 to v2".to_owned(),
+                    known: known.clone(),
+                },
+                Problem::NotLinked {
+                    expected: "Order@v1 → order@v2".to_owned(),
                     known,
                 },
             ]
@@ -278,9 +287,10 @@ fn everything_that_is_expected_and_missing_is_named() {
     );
     assert_eq!(
         placeless(&error.to_string()),
-        "the migrations have 2 problems:\n\
+        "the migrations have 3 problems:\n\
          - the expected migration order@v2->v3 is missing; known migrations: invoice@2025-10-01->2026-04-01, order@v1->v2; if its crate is never named in the source, add `use my_domain as _;` with the name of the crate\n\
-         - the expected migration order: v1 to v2 is missing; known migrations: invoice@2025-10-01->2026-04-01, order@v1->v2; if its crate is never named in the source, add `use my_domain as _;` with the name of the crate"
+         - the expected migration order: v1 to v2 is missing; a migration is written `order@v1->v2`; known migrations: invoice@2025-10-01->2026-04-01, order@v1->v2; if its crate is never named in the source, add `use my_domain as _;` with the name of the crate\n\
+         - the expected migration Order@v1 → order@v2 is written in another form; write order@v1->v2"
     );
 
     let nothing = MigrationRegistry::builder().build().unwrap();

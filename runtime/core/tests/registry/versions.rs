@@ -70,7 +70,7 @@ fn a_version_of_two_states_is_refused() {
     );
     assert_eq!(
         plain(&message),
-        "order@v2 is defined more than once: as `registry::InCents` with the state `registry::Cents` and STATE_SCHEMA_VERSION 4 in `registry::InCents`, and as `registry::V2` with the state `registry::Order` and STATE_SCHEMA_VERSION 3 in order@v1->v2; use one workflow type for all of them"
+        "order@v2 is defined more than once: as `registry::InCents` with the state `registry::Cents` and STATE_SCHEMA_VERSION 4 in `registry::InCents`, and as `registry::V2` with the state `registry::Order` and STATE_SCHEMA_VERSION 3 in order@v1->v2; use one workflow type for all of them, or give one of them another VERSION"
     );
 }
 
