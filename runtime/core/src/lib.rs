@@ -104,7 +104,9 @@ pub mod __private {
     pub use crate::migration::{
         ConversionError, Decoder, Details, Encoder, SharedState, SourceLocation,
     };
-    pub use crate::registry::{Migration, Registration, VersionRegistration};
+    pub use crate::registry::{
+        JsonState, Migration, MigrationNames, Registration, VersionRegistration,
+    };
 
     /// Traits without names, which could be those of the user's types.
     pub mod probes {

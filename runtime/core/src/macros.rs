@@ -156,6 +156,11 @@ macro_rules! predicate {
             $holds,
         )
     };
+    ($($tokens:tt)*) => {
+        $crate::__private::core::compile_error!(
+            "write the name, the workflow and a function on its state: `predicate!(\"large\", OrderV1, |order| order.euro > 50_000)`"
+        )
+    };
 }
 
 /// `Clone`, `Copy` and `Debug` for a generated unit struct. Used by generated code only.

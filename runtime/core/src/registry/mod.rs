@@ -4,6 +4,7 @@
 //! A registry is valid once it exists: building it finds every problem and
 //! reports all of them at once, before any process is read.
 
+mod arguments;
 pub mod diagram;
 pub mod erased;
 mod linked;
@@ -22,6 +23,7 @@ use std::panic::Location;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+pub use arguments::{JsonState, MigrationNames};
 pub use diagram::{Diagram, End};
 pub use linked::{Registration, VersionRegistration};
 pub use problem::{Definition, Problem, RegistryError};
@@ -243,22 +245,19 @@ impl MigrationRegistry {
 
     /// The same registry, if it contains each of these migrations: a guard
     /// against a crate that is not linked. A migration is written
-    /// `order@v1->v2`. An undo cannot be required, since no run uses it;
+    /// `order@v1->v2`, and the list `["order@v1->v2"]`. An undo cannot be required, since no run uses it;
     /// [`undos`](Self::undos) lists those.
     ///
     /// # Errors
     /// Names every migration that is missing or written in another form.
-    pub fn require<'a>(
-        self,
-        migrations: impl IntoIterator<Item = &'a str>,
-    ) -> Result<Self, RegistryError> {
+    pub fn require<'a>(self, migrations: impl MigrationNames<'a>) -> Result<Self, RegistryError> {
         let known: BTreeMap<String, &Migration> = self
             .migrations
             .iter()
             .map(|migration| (migration.short_name(), migration))
             .collect();
         let problems: Vec<Problem> = migrations
-            .into_iter()
+            .into_names()
             .filter(|wanted| !known.contains_key(*wanted))
             .map(|wanted| Problem::NotLinked {
                 expected: wanted.to_owned(),

@@ -15,7 +15,8 @@ mod sealed {
 /// [`MigrationRegistry`].
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is neither a migration nor a registry of migrations",
-    label = "expected a `StateMigration` or a `MigrationRegistry`"
+    label = "expected a `StateMigration` or a `MigrationRegistry`",
+    note = "pass `MigrationRegistry::linked()?`, or what `MigrationRegistry::builder()` gives after `build()?`, or the struct of one migration: `OrderV1ToV2Migration` for the function `order_v1_to_v2`"
 )]
 pub trait Migrations: sealed::Sealed {
     #[doc(hidden)]

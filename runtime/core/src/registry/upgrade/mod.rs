@@ -16,6 +16,7 @@ use crate::id::WorkflowId;
 use crate::migration::codec::Decoder;
 use crate::redaction::{self, Refusal};
 use crate::registry::MigrationRegistry;
+use crate::registry::arguments::JsonState;
 use crate::registry::registered::Migration;
 use crate::workflow::Workflow;
 
@@ -96,10 +97,10 @@ impl MigrationRegistry {
         &self,
         name: &str,
         version: &str,
-        state: impl AsRef<[u8]>,
+        state: impl JsonState,
     ) -> Result<Upgraded, UpgradeError> {
         let (from, hops) = self.way(name, version)?;
-        let state = state.as_ref();
+        let state = state.json();
         let Some((first, rest)) = hops.split_first() else {
             return self.as_it_is(from, state);
         };
@@ -126,13 +127,13 @@ impl MigrationRegistry {
     pub fn upgrade_to<W: Workflow>(
         &self,
         version: &str,
-        state: impl AsRef<[u8]>,
+        state: impl JsonState,
     ) -> Result<W::State, UpgradeError>
     where
         W::State: DeserializeOwned,
     {
         let to = WorkflowId::of::<W>();
-        let state = state.as_ref();
+        let state = state.json();
         let (from, hops) = self.way(to.name(), version)?;
         if from == to {
             return redaction::read(state)
