@@ -8,8 +8,8 @@ use syn::parse::discouraged::Speculative;
 use syn::parse::{ParseStream, Parser};
 use syn::punctuated::Punctuated;
 use syn::{
-    Attribute, Error, FnArg, Ident, PatType, Receiver, Result, ReturnType, Safety, Signature,
-    Token, Type, Visibility, parse_quote, parse_quote_spanned,
+    Attribute, Error, FnArg, GenericParam, Ident, PatType, Receiver, ReceiverKind, Result,
+    ReturnType, Safety, Signature, Token, Type, Visibility, parse_quote, parse_quote_spanned,
 };
 
 use crate::check::type_tokens::{self, borrowed};
@@ -127,7 +127,12 @@ fn qualifiers(signature: &Signature, errors: &mut Errors) {
         ));
     }
     let generics = &signature.generics;
-    if !generics.params.is_empty() {
+    if has_lifetimes_only(signature) {
+        errors.add(Error::new_spanned(
+            generics,
+            "a migration cannot have lifetimes: remove them, and write types that own their data: the state without `&`, and a `String` or `&'static str` as the error",
+        ));
+    } else if !generics.params.is_empty() {
         errors.add(Error::new_spanned(
             generics,
             "a migration cannot be generic: remove the generic parameters",
@@ -149,6 +154,14 @@ fn qualifiers(signature: &Signature, errors: &mut Errors) {
     }
 }
 
+/// Whether the function is generic, but only over lifetimes. The types that have them are
+/// part of the same mistake.
+fn has_lifetimes_only(signature: &Signature) -> bool {
+    let mut parameters = signature.generics.params.iter().peekable();
+    parameters.peek().is_some()
+        && parameters.all(|parameter| matches!(parameter, GenericParam::Lifetime(_)))
+}
+
 /// The type of the one parameter.
 fn parameter(signature: &Signature, errors: &mut Errors) -> Type {
     let is_sure = |input: &&FnArg| signature.inputs.len() == 1 || !is_conditional(input);
@@ -164,10 +177,13 @@ fn parameter(signature: &Signature, errors: &mut Errors) -> Type {
     let takes = match first {
         FnArg::Typed(parameter) => type_tokens::ungrouped(&parameter.ty).clone(),
         FnArg::Receiver(receiver) => {
-            errors.add(Error::new_spanned(
-                receiver,
-                "a migration must be a free function: move it out of its `impl` or `trait`",
-            ));
+            let message = match receiver.kind {
+                ReceiverKind::Typed(..) => {
+                    "a migration must be a free function whose parameter has another name than `self`: write `old` instead, outside of any `impl` or `trait`"
+                }
+                _ => "a migration must be a free function: move it out of its `impl` or `trait`",
+            };
+            errors.add(Error::new_spanned(receiver, message));
             return parse_quote!(());
         }
     };
@@ -181,7 +197,9 @@ fn parameter(signature: &Signature, errors: &mut Errors) -> Type {
             "a migration takes one parameter, the old state: remove the others, or implement `StateMigration` for a type that holds them",
         ));
     }
-    if let Type::Reference(reference) = &takes {
+    if has_lifetimes_only(signature) {
+        // The lifetimes are reported.
+    } else if let Type::Reference(reference) = &takes {
         let message = match &*reference.elem {
             Type::Slice(_) => {
                 "a migration takes the old state, not its events: write the type of the state"
@@ -226,10 +244,13 @@ fn returned(signature: &Signature, errors: &mut Errors) -> Type {
 
 fn named(ty: &Type, errors: &mut Errors) {
     if type_tokens::find(ty, "impl").is_some() {
-        errors.add(Error::new_spanned(
-            ty,
-            "`impl Trait` is not supported here: write the concrete type",
-        ));
+        let message = match type_tokens::find(ty, "Future") {
+            Some(_) => {
+                "a migration cannot return a future: return the state itself, or implement `StateMigration` for a type that holds what it needs"
+            }
+            None => "`impl Trait` is not supported here: write the concrete type",
+        };
+        errors.add(Error::new_spanned(ty, message));
     }
 }
 

@@ -12,6 +12,14 @@ pub(crate) fn ungrouped(ty: &Type) -> &Type {
     }
 }
 
+/// The type inside such groups and inside of parentheses.
+pub(crate) fn unparenthesized(ty: &Type) -> &Type {
+    match ungrouped(ty) {
+        Type::Paren(paren) => unparenthesized(&paren.elem),
+        written => written,
+    }
+}
+
 /// The first reference or lifetime in a type that is not `'static`, or is elided.
 pub(crate) fn borrowed(ty: &Type) -> Option<Span> {
     let words = words(ty);

@@ -3,10 +3,11 @@
 //! All macros share one reader, so that each key has the same syntax everywhere. A
 //! grammar lists the keys of one macro.
 
+use proc_macro2::TokenTree;
 use syn::ext::IdentExt;
 use syn::parse::ParseStream;
 use syn::token::{Brace, Bracket, Paren};
-use syn::{Error, Expr, Ident, Lit, LitStr, Path, Result, Token, Type, parse_quote};
+use syn::{Error, Expr, Ident, Lit, LitStr, Path, Result, Token, Type, TypePath, parse_quote};
 
 use crate::check::type_tokens;
 use crate::errors::Errors;
@@ -65,8 +66,16 @@ impl Grammar {
             return Err(Error::new_spanned(&key, message));
         }
         match name.as_str() {
-            "from" => set(&mut found.from, workflow(input, &key, "OrderV1")?, &key),
-            "to" => set(&mut found.to, workflow(input, &key, "OrderV2")?, &key),
+            "from" => {
+                let is_to = found.to.is_none() && !follows(&input.fork(), "to");
+                let from = workflow(input, &key, "OrderV1")?;
+                set_end(&mut found.from, from, &key, is_to.then_some("to"))
+            }
+            "to" => {
+                let is_from = found.from.is_none() && !follows(&input.fork(), "from");
+                let to = workflow(input, &key, "OrderV2")?;
+                set_end(&mut found.to, to, &key, is_from.then_some("from"))
+            }
             "name" => set(&mut found.name, new_name(input, &key)?, &key),
             "crate" => {
                 let krate = path(input, &key)?;
@@ -83,13 +92,12 @@ impl Grammar {
             _ => Err(Error::new_spanned(&key, self.unknown(&name))),
         }?;
         if !input.is_empty() && input.parse::<Option<Token![,]>>()?.is_none() {
-            let message = match name.as_str() {
-                "from" | "to" if input.peek(Token![|]) => {
-                    format!(
-                        "`{name}` takes one workflow type: write a function for each pair of versions"
-                    )
-                }
-                _ => "expected a `,` before this".to_owned(),
+            let is_end = name == "from" || name == "to";
+            let message = match is_end && input.peek(Token![|]) && !is_before_key(&input.fork()) {
+                true => &format!(
+                    "`{name}` takes one workflow type: write a function for each pair of versions"
+                ),
+                false => no_comma(input),
             };
             return Err(input.error(message));
         }
@@ -199,6 +207,50 @@ fn set<T>(slot: &mut Option<T>, value: T, key: &Ident) -> Result<()> {
     }
 }
 
+/// Sets `from` or `to`, neither of them if it is given twice. `missing` is the other key, if
+/// it is not given at all: then the second of two equal keys is meant to be that one.
+fn set_end(slot: &mut Option<Type>, value: Type, key: &Ident, missing: Option<&str>) -> Result<()> {
+    let is_set = set(slot, value, key);
+    if is_set.is_err() {
+        *slot = None;
+    }
+    is_set.map_err(|twice| match missing {
+        Some(other) => Error::new(
+            twice.span(),
+            format!("`{key}` is given twice, and `{other}` is missing: write `{other}` here"),
+        ),
+        None => twice,
+    })
+}
+
+/// Whether a key with a value is still to come.
+fn follows(rest: ParseStream<'_>, key: &str) -> bool {
+    while !rest.is_empty() {
+        let is_key = rest.peek(Ident::peek_any) && rest.peek2(Token![=]);
+        match rest.parse::<TokenTree>() {
+            Ok(TokenTree::Ident(word)) if is_key && word == key => return true,
+            Ok(_) => {}
+            Err(_) => return false,
+        }
+    }
+    false
+}
+
+/// The message about what is in the place of a comma.
+pub(crate) fn no_comma(input: ParseStream<'_>) -> &'static str {
+    match is_before_key(&input.fork()) {
+        true => "write a `,` instead of this",
+        false => "expected a `,` before this",
+    }
+}
+
+/// Whether a mark, such as `;`, is followed by a key.
+fn is_before_key(rest: ParseStream<'_>) -> bool {
+    let is_mark = matches!(rest.parse(), Ok(TokenTree::Punct(_)));
+    let key = Ident::parse_any(rest);
+    is_mark && key.is_ok_and(|key| is_key(rest, &key.to_string()))
+}
+
 fn workflow(input: ParseStream<'_>, key: &Ident, example: &str) -> Result<Type> {
     let message = format!("`{key}` takes a workflow type: write `{key} = {example}`");
     equals(input, key, &message)?;
@@ -209,7 +261,12 @@ fn workflow(input: ParseStream<'_>, key: &Ident, example: &str) -> Result<Type> 
 pub(crate) fn workflow_type(input: ParseStream<'_>, message: &str) -> Result<Type> {
     let start = input.span();
     let workflow = input.parse().map_err(|_| Error::new(start, message))?;
-    let workflow = type_tokens::ungrouped(&workflow).clone();
+    let workflow = type_tokens::unparenthesized(&workflow).clone();
+    if let Some(owner) = owner_of_state(&workflow) {
+        let message =
+            format!("this is the state of a workflow: write `{owner}`, the workflow itself");
+        return Err(Error::new_spanned(workflow, message));
+    }
     let is_value = input.peek(Paren) || input.peek(Brace) || input.peek(Bracket);
     if is_value || !matches!(workflow, Type::Path(_)) {
         return Err(Error::new_spanned(workflow, message));
@@ -227,6 +284,22 @@ pub(crate) fn workflow_type(input: ParseStream<'_>, message: &str) -> Result<Typ
         return Err(Error::new(at, message));
     }
     Ok(workflow)
+}
+
+/// The workflow in a type such as `OrderV1::State`, which rustc would write out in full.
+fn owner_of_state(ty: &Type) -> Option<String> {
+    let Type::Path(TypePath {
+        qself: None, path, ..
+    }) = ty
+    else {
+        return None;
+    };
+    let mut segments = path.segments.iter().rev();
+    let (state, owner) = (segments.next()?, segments.next()?);
+    let owner = owner.ident.to_string();
+    // A module has a name in lower case.
+    (state.ident == "State" && owner.starts_with(char::is_uppercase) && owner != "Self")
+        .then_some(owner)
 }
 
 fn new_name(input: ParseStream<'_>, key: &Ident) -> Result<Ident> {
@@ -286,7 +359,9 @@ fn covers(input: ParseStream<'_>, key: &Ident) -> Result<Expr> {
 
 /// Two fingerprints: `"2fd5edae959d7db8 = bdc68b4f9058b17e"`.
 fn unchanged(input: ParseStream<'_>, key: &Ident) -> Result<(u64, u64)> {
-    let text = text(input, key)?;
+    let message = "`unchanged` takes the fingerprint of the earlier code and that of this code: copy `unchanged = \"… = …\"` from the warning of `plan`";
+    equals(input, key, message)?;
+    let text = literal(input, key, message)?;
     let fingerprint = |hex: &str| match hex.len() {
         16 => u64::from_str_radix(hex, 16).ok(),
         _ => None,
@@ -295,10 +370,7 @@ fn unchanged(input: ParseStream<'_>, key: &Ident) -> Result<(u64, u64)> {
     let both = both
         .split_once('=')
         .and_then(|(earlier, now)| Some((fingerprint(earlier.trim())?, fingerprint(now.trim())?)));
-    both.ok_or_else(|| {
-        let message = "`unchanged` takes the fingerprint of the earlier code and that of this code: copy `unchanged = \"… = …\"` from the warning of `plan`";
-        Error::new_spanned(&text, message)
-    })
+    both.ok_or_else(|| Error::new_spanned(&text, message))
 }
 
 fn flag(input: ParseStream<'_>, key: &Ident) -> Result<Ident> {

@@ -7,7 +7,7 @@ use syn::parse::ParseStream;
 use syn::parse::discouraged::Speculative;
 use syn::{Error, Result, Token, Type};
 
-use crate::parse::keys::workflow_type;
+use crate::parse::keys::{no_comma, workflow_type};
 
 /// Reads `$crate ;`.
 pub(crate) fn passed_on(input: ParseStream<'_>) -> Result<TokenTree> {
@@ -38,7 +38,7 @@ pub(crate) fn version(input: ParseStream<'_>, write: &str, nothing: Span) -> Res
 /// Reads a comma, unless the input ends here.
 pub(crate) fn comma(input: ParseStream<'_>) -> Result<()> {
     if !input.is_empty() && input.parse::<Option<Token![,]>>()?.is_none() {
-        return Err(input.error("expected a `,` before this"));
+        return Err(input.error(no_comma(input)));
     }
     Ok(())
 }

@@ -64,7 +64,7 @@ impl Workflow for Order<String, V3> {
 type First = Order<u32, V1>;
 type Narrow = <First as Workflow>::State;
 
-#[state_migration(from = First, to = Order<u64, V2>)]
+#[state_migration(from = (First), to = Order<u64, V2>)]
 fn widen(Narrow { total }: Narrow) -> <Order<u64, V2> as Workflow>::State {
     State {
         total: u64::from(total),

@@ -1,0 +1,14 @@
+#![deny(warnings)]
+
+use state_migration::state_migration;
+use state_migration_ui_tests::{OrderV1, OrderV2, OrderV3};
+
+struct StateV1;
+struct StateV2;
+
+#[state_migration(from = OrderV1, from = OrderV2, to = OrderV3)]
+fn order_v1_to_v2(_: StateV1) -> StateV2 {
+    StateV2
+}
+
+fn main() {}
