@@ -17,8 +17,9 @@ const _: () = {
     use ::state_migration::__private as __state_migration;
     type __StateMigrationFrom = OrderV2;
     type __StateMigrationTo = OrderV1;
-    impl __state_migration::OneUndoTo<__state_migration::Inferred<__StateMigrationTo>>
-    for __state_migration::Inferred<__StateMigrationFrom> {}
+    impl __state_migration::KeepOneUndoTo<
+        __state_migration::Inferred<__StateMigrationTo>,
+    > for __state_migration::Inferred<__StateMigrationFrom> {}
     use __state_migration::probes::*;
     ::state_migration::__private::values!(OrderV2ToV1Migration, "OrderV2ToV1Migration");
     impl __state_migration::Annotated for OrderV2ToV1Migration {

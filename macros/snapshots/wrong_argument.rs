@@ -20,7 +20,7 @@ const _: () = {
     use ::state_migration::__private as __state_migration;
     type __StateMigrationFrom = OrderV1;
     type __StateMigrationTo = OrderV2;
-    impl __state_migration::OneMigrationTo<
+    impl __state_migration::KeepOneMigrationTo<
         __state_migration::Inferred<__StateMigrationTo>,
     > for __state_migration::Inferred<__StateMigrationFrom> {}
     impl __state_migration::Annotated for ToCents {

@@ -91,6 +91,30 @@ pub fn state_migration(
     pipeline::state_migration(args.into(), item.into()).into()
 }
 
+/// Puts generated code in the place of a constant. Of code that is not allowed there, rustc
+/// tells the path of this macro. Used by generated code only.
+#[doc(hidden)]
+#[proc_macro_attribute]
+pub fn generated(
+    code: proc_macro::TokenStream,
+    _: proc_macro::TokenStream,
+) -> proc_macro::TokenStream {
+    generated_here(code).collect()
+}
+
+/// Tokens with the keyword of a struct as if this macro had written it: the path of the
+/// macro is then part of an error at the struct. Of the name, an editor would show two
+/// definitions.
+fn generated_here(code: proc_macro::TokenStream) -> impl Iterator<Item = proc_macro::TokenTree> {
+    let here = proc_macro::Span::call_site();
+    code.into_iter().map(move |mut token| {
+        if matches!(&token, proc_macro::TokenTree::Ident(word) if word.to_string() == "struct") {
+            token.set_span(token.span().resolved_at(here));
+        }
+        token
+    })
+}
+
 /// Puts generated code after the generated struct. The code is passed as the arguments:
 /// in an `impl`, where neither is allowed, the struct is then the only error. Used by
 /// generated code only.
@@ -100,7 +124,7 @@ pub fn followed_by(
     code: proc_macro::TokenStream,
     item: proc_macro::TokenStream,
 ) -> proc_macro::TokenStream {
-    item.into_iter().chain(code).collect()
+    generated_here(item).chain(code).collect()
 }
 
 /// Puts generated code in the place of a struct, for the same reason. Used by generated

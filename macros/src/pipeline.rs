@@ -199,11 +199,11 @@ mod tests {
             ("from = OrderV1, to = OrderV2, crate = \"facade\"", false),
             ("from = OrderV1, to = OrderV2, crate = a, crate = b", false),
         ] {
-            let found = expanded(args, &wrong).contains(":: OneMigrationTo <");
+            let found = expanded(args, &wrong).contains(":: KeepOneMigrationTo <");
             assert_eq!(found, is_hop, "{args}");
         }
         let in_a_trait = "fn order_v1_to_v2(self);";
-        assert!(!expanded(ARGS, in_a_trait).contains("OneMigrationTo"));
+        assert!(!expanded(ARGS, in_a_trait).contains("KeepOneMigrationTo"));
     }
 
     #[test]

@@ -180,31 +180,40 @@ fn snapshot(called: &Macro, args: &str, item: &str) -> String {
     format!("{comment}\n{}", prettyplease::unparse(&file))
 }
 
-/// Expands `followed_by` and `replaced_by`: puts their code after the item, or in its
-/// place.
+/// Expands `followed_by`, and those macros that put their code in the place of an item.
 fn unfold(file: &mut File) {
     let mut items = Vec::new();
     for mut item in std::mem::take(&mut file.items) {
+        let attributes = match &mut item {
+            Item::Struct(item) => &mut item.attrs,
+            Item::Const(item) => &mut item.attrs,
+            _ => &mut Vec::new(),
+        };
         let mut code = TokenStream::new();
         let mut is_replaced = false;
-        if let Item::Struct(generated) = &mut item {
-            generated.attrs.retain(|attribute| {
-                let last = attribute.path().segments.last();
-                let name = last.map(|last| last.ident.to_string()).unwrap_or_default();
-                match &attribute.meta {
-                    Meta::List(list) if name == "followed_by" || name == "replaced_by" => {
-                        code.extend(list.tokens.clone());
-                        is_replaced = name == "replaced_by";
-                        false
-                    }
-                    _ => true,
+        attributes.retain(|attribute| {
+            let last = attribute.path().segments.last();
+            let name = last.map(|last| last.ident.to_string()).unwrap_or_default();
+            let is_place = name == "generated" || name == "replaced_by";
+            // Its name where it is re-exported.
+            let is_followed = name == "name";
+            match &attribute.meta {
+                Meta::List(list) if is_place || is_followed => {
+                    code.extend(list.tokens.clone());
+                    is_replaced = is_place;
+                    false
                 }
-            });
-        }
+                _ => true,
+            }
+        });
         if !is_replaced {
             items.push(item);
         }
-        items.extend(self::file(code).items);
+        let mut code = self::file(code);
+        if is_replaced {
+            unfold(&mut code);
+        }
+        items.extend(code.items);
     }
     file.items = items;
 }

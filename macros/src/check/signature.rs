@@ -3,7 +3,7 @@
 //! Mistakes in types are left to the compiler; the bounds are on `link` in the
 //! runtime crate.
 
-use proc_macro2::{Span, TokenStream};
+use proc_macro2::{Delimiter, Span, TokenStream, TokenTree};
 use syn::parse::discouraged::Speculative;
 use syn::parse::{ParseStream, Parser};
 use syn::punctuated::Punctuated;
@@ -252,6 +252,12 @@ fn named(ty: &Type, errors: &mut Errors) {
         };
         errors.add(Error::new_spanned(ty, message));
     }
+}
+
+/// Whether a function ends with its body.
+pub(crate) fn has_body(function: &TokenStream) -> bool {
+    let last = function.clone().into_iter().last();
+    matches!(last, Some(TokenTree::Group(body)) if body.delimiter() == Delimiter::Brace)
 }
 
 /// Whether an attribute is `#[doc(hidden)]`.

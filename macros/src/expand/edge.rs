@@ -39,8 +39,8 @@ impl Edge<'_> {
     fn pair(&self) -> TokenStream {
         let migrates = match self.said {
             Details { detached: true, .. } => return TokenStream::new(),
-            Details { undo: true, .. } => quote!(OneUndoTo),
-            _ => quote!(OneMigrationTo),
+            Details { undo: true, .. } => quote!(KeepOneUndoTo),
+            _ => quote!(KeepOneMigrationTo),
         };
         let (from, to, runtime) = (self.from(), self.to(), runtime());
         let migrates = at(self.to, quote!(#runtime::#migrates));
@@ -114,10 +114,10 @@ pub(crate) fn inferred(written: &Type) -> TokenStream {
     stand_in(written, &quote!(_))
 }
 
-/// An associated type with the span of its value: rustc points at the whole item if a
-/// public function takes a private type.
-pub(crate) fn associated(name: &str, value: &impl ToTokens) -> TokenStream {
-    let (start, end) = ends(value);
+/// An associated type with the place of the visibility of the struct: this is what rustc
+/// points at if a public struct has private workflows.
+pub(crate) fn associated(name: &str, value: &impl ToTokens, place: &impl ToTokens) -> TokenStream {
+    let (start, end) = ends(place);
     let name = proc_macro2::Ident::new(name, end);
     let semicolon = quote_spanned!(end=> ;);
     quote_spanned!(start=> type #name = #value #semicolon)

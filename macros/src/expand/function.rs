@@ -7,13 +7,13 @@ use crate::check::signature::Function;
 use crate::expand::edge::{Edge, inferred};
 use crate::expand::fingerprint::fingerprint;
 use crate::expand::marker::marked;
-use crate::expand::spans::{at, end, macros, outermost, runtime, start};
-use crate::expand::unit_struct::{annotated, defined_at, doc, migration_name, values};
+use crate::expand::spans::{at, end, macros, runtime, start};
+use crate::expand::unit_struct::{annotated, beside, defined_at, doc, migration_name, values};
 use crate::parse::args::Args;
 
 /// The function with its migration.
 pub(crate) fn function(args: &Args, function: &Function, item: TokenStream) -> TokenStream {
-    let migration = migration(args, function, fingerprint(&item));
+    let migration = migration(args, function, &item);
     let (lints, item) = (lints(), marked(item));
     quote!(#lints #item #migration)
 }
@@ -30,7 +30,7 @@ pub(crate) fn lints() -> TokenStream {
     }
 }
 
-fn migration(args: &Args, function: &Function, fingerprint: u64) -> TokenStream {
+fn migration(args: &Args, function: &Function, item: &TokenStream) -> TokenStream {
     let Args { krate, .. } = args;
     let Function {
         visibility, name, ..
@@ -75,9 +75,9 @@ fn migration(args: &Args, function: &Function, fingerprint: u64) -> TokenStream 
     };
     let annotated = annotated(
         &edge,
-        &migration,
+        (visibility, &migration),
         &defined_at(krate, name),
-        fingerprint,
+        fingerprint(item),
         &codecs,
         link,
         &call,
@@ -106,8 +106,6 @@ fn migration(args: &Args, function: &Function, fingerprint: u64) -> TokenStream 
     let documented = quote_spanned!(place=> #[doc = #doc]);
     let semicolon = quote_spanned!(behind=> ;);
     let generated = quote_spanned!(place=> #visibility struct #migration #semicolon);
-    // rustc resolves this path before all others, so that a wrong `crate` is one error,
-    // at its last token.
-    let followed_by = quote_spanned!(outermost(krate).1=> __private::followed_by);
-    quote!(#[#krate::#followed_by(#code)] #documented #hidden #generated)
+    let generated = quote!(#documented #hidden #generated);
+    beside(item, krate, &generated, &code)
 }

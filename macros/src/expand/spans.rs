@@ -63,7 +63,9 @@ pub(crate) fn end(token: Span) -> Span {
 pub(crate) fn item(krate: &TokenTree, code: TokenStream) -> TokenStream {
     let place = invocation(krate);
     let path = quote_spanned!(place=> #krate::__private::replaced_by);
-    quote_spanned!(place=> #[#path(#code)] struct StateMigration;)
+    // rustc shows the path of the macro from which this token is.
+    let keyword = quote_spanned!(Span::call_site()=> struct);
+    quote_spanned!(place=> #[#path(#code)] #keyword StateMigration;)
 }
 
 /// The name of the module that generated code takes its items from. It is an alias,

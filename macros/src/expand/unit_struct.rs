@@ -2,10 +2,12 @@
 
 use proc_macro2::{Ident, Literal, Span, TokenStream};
 use quote::{ToTokens, quote, quote_spanned};
+use syn::Visibility;
 use syn::ext::IdentExt;
 
+use crate::check::signature::has_body;
 use crate::expand::edge::{Edge, associated};
-use crate::expand::spans::{end, location, macros, runtime};
+use crate::expand::spans::{end, location, macros, outermost, runtime};
 
 /// The documentation of the struct.
 pub(crate) fn doc(function: &Ident) -> String {
@@ -25,7 +27,7 @@ pub(crate) fn defined_at(krate: &impl ToTokens, function: &Ident) -> TokenStream
 /// the facts, and `call` is the body of the method that calls the function.
 pub(crate) fn annotated(
     edge: &Edge<'_>,
-    migration: &Ident,
+    (visibility, migration): (&Visibility, &Ident),
     defined_at: &TokenStream,
     fingerprint: u64,
     codecs: &TokenStream,
@@ -33,8 +35,8 @@ pub(crate) fn annotated(
     call: &TokenStream,
 ) -> TokenStream {
     let runtime = runtime();
-    let from_type = associated("From", &edge.from());
-    let to_type = associated("To", &edge.to());
+    let from_type = associated("From", &edge.from(), visibility);
+    let to_type = associated("To", &edge.to(), visibility);
     let fingerprint = Literal::u64_suffixed(fingerprint);
     let details = edge.details().map(|details| quote!(.details(#details)));
     let facts = link(quote! {
@@ -64,6 +66,39 @@ pub(crate) fn annotated(
 pub(crate) fn values(krate: &impl ToTokens, migration: &Ident) -> TokenStream {
     let (macros, shown) = (macros(krate), migration.unraw().to_string());
     quote!(#macros::values!(#migration, #shown);)
+}
+
+/// The struct beside the function, and its code.
+///
+/// Both come out of an item that is allowed in an `impl` too, and the struct comes out of
+/// the macro for its code: rustc shows the paths of these two macros, which say what to do
+/// where a struct is not allowed, or where its name is taken.
+pub(crate) fn beside(
+    item: &TokenStream,
+    krate: &impl ToTokens,
+    unit_struct: &TokenStream,
+    code: &TokenStream,
+) -> TokenStream {
+    let macros = macros(krate);
+    let generated = quote! {
+        #[#macros::set_another_name_with_the_key::name(#code)]
+        #unit_struct
+    };
+    // rustc resolves this path before all others, so that a wrong `crate` is one error,
+    // at its last token.
+    let place = quote_spanned! {outermost(krate).1=>
+        __private::move_the_function_if_it_is_in_an_impl_or_trait::generated
+    };
+    // A constant is not allowed in an `extern` block, whose functions have no body.
+    let nothing = match has_body(item) {
+        true => quote!(
+            const _: () = ();
+        ),
+        false => quote!(
+            fn __state_migration();
+        ),
+    };
+    quote!(#[#krate::#place(#generated)] #nothing)
 }
 
 /// The name of the struct: `order_v1_to_v2` gives `OrderV1ToV2Migration`. If the first

@@ -1,7 +1,7 @@
 //! The output of the attribute in the case of errors: the errors, the function, and its
 //! unit struct, so that uses of the two cause no further errors.
 
-use proc_macro2::{Delimiter, Group, TokenStream, TokenTree};
+use proc_macro2::{Group, TokenStream, TokenTree};
 use quote::{ToTokens, quote};
 use syn::parse::discouraged::Speculative;
 use syn::parse::{ParseStream, Parser};
@@ -10,13 +10,13 @@ use syn::{
     parse_quote,
 };
 
-use crate::check::signature::is_ours;
+use crate::check::signature::{has_body, is_ours};
 use crate::check::unparsed_fn::read_unparsed_fn;
 use crate::expand::edge::Edge;
 use crate::expand::function::lints;
 use crate::expand::marker::marked;
 use crate::expand::spans::{block, runtime};
-use crate::expand::unit_struct::{annotated, defined_at, doc, migration_name, values};
+use crate::expand::unit_struct::{annotated, beside, defined_at, doc, migration_name, values};
 use crate::parse::args::{Args, Details};
 use crate::parse::keys::KeyValues;
 
@@ -44,9 +44,11 @@ pub(crate) fn with_item(
     let found = Args::as_far_as_read(args.clone());
     let name = found.name.clone();
     let name = name.unwrap_or_else(|| migration_name(&function));
-    let (item, followed_by) = match krate(&found, &args) {
+    let (lints, doc) = (lints(), doc(&function));
+    let generated = quote!(#[doc = #doc] #visibility struct #name;);
+    let (item, generated) = match krate(&found, &args) {
         Some(krate) => {
-            let migration = migration(&found, &args, &krate, &name, &function);
+            let migration = migration(&found, &args, &krate, &visibility, &name, &function);
             let code = migration.map_or_else(
                 || no_migration(&found, &krate, &name, quote!(#args, #second)),
                 |code| {
@@ -55,21 +57,14 @@ pub(crate) fn with_item(
                 },
             );
             let values = values(&krate, &name);
-            let followed_by = quote!(#[#krate::__private::followed_by(#values #code)]);
-            (item, Some(followed_by))
+            let beside = beside(&item, &krate, &generated, &quote!(#values #code));
+            (item, beside)
         }
         // The uses are in the function, because a constant may not be allowed beside it.
-        None => (with_uses(item, quote!(#args, #second)), None),
+        None => (with_uses(item, quote!(#args, #second)), generated),
     };
-    let (lints, item, doc) = (lints(), marked(item), doc(&function));
-    quote! {
-        #lints
-        #item
-        #followed_by
-        #[doc = #doc]
-        #visibility struct #name;
-        #errors
-    }
+    let item = marked(item);
+    quote!(#lints #item #generated #errors)
 }
 
 /// The code that makes the struct a migration, and the two versions a hop of a chain.
@@ -78,6 +73,7 @@ fn migration(
     found: &KeyValues,
     args: &TokenStream,
     krate: &Path,
+    visibility: &Visibility,
     name: &Ident,
     function: &Ident,
 ) -> Option<TokenStream> {
@@ -103,7 +99,7 @@ fn migration(
     };
     let annotated = annotated(
         &edge,
-        name,
+        (visibility, name),
         &defined_at(krate, function),
         0,
         &codecs,
@@ -217,9 +213,6 @@ fn generated(input: ParseStream<'_>) -> Result<Option<(Visibility, Ident)>> {
     };
     // A second attribute generates its own struct.
     let another = attributes.iter().any(is_ours);
-    let has_body = input.parse::<TokenStream>()?.into_iter().last();
-    let has_body =
-        matches!(has_body, Some(TokenTree::Group(body)) if body.delimiter() == Delimiter::Brace);
-    let stands_alone = has_body && !has_receiver && !another;
+    let stands_alone = has_body(&input.parse()?) && !has_receiver && !another;
     Ok(name.filter(|_| stands_alone).map(|name| (visibility, name)))
 }

@@ -88,15 +88,29 @@ pub mod __private {
 
     pub use crate::__values as values;
     pub use inventory;
-    pub use state_migration_macros::{
-        followed_by, identity_migration, migration_chain, no_migration, register_workflow,
-        replaced_by,
-    };
+    pub use state_migration_macros::replaced_by;
+
+    /// Where generated code is not allowed, rustc shows the path of the macro whose code it
+    /// refuses. Each of these paths is therefore a sentence.
+    pub mod move_the_function_if_it_is_in_an_impl_or_trait {
+        pub use state_migration_macros::generated;
+    }
+    /// The same where the name of the generated struct is taken.
+    pub mod set_another_name_with_the_key {
+        pub use state_migration_macros::followed_by as name;
+    }
+    /// The same for macros without a function.
+    pub mod move_it_out_of_this_expression_or_block {
+        pub use state_migration_macros::{
+            identity_migration, migration_chain, no_migration, register_workflow,
+        };
+    }
 
     pub use crate::macro_support::link::{
-        Annotated, Checked, Codec, Facts, Inferred, IntoTargetState, IsSourceState, Link,
-        OneMigrationTo, OneUndoTo, Pair, ReadableState, Reason, States, WritableState,
-        check_versions, hop, link, link_identity, location, registration, registration_of,
+        Annotated, Checked, Codec, Facts, HoldsOwnedDataInsteadOfReferences, Inferred,
+        IntoTargetState, IsSourceState, KeepOneMigrationTo, KeepOneUndoTo, Link, Pair,
+        ReadableState, Reason, States, WritableState, add_the_key, check_versions, hop, link,
+        link_identity, location, registration, registration_of,
     };
     pub use crate::macro_support::return_type::{
         Call, Called, Conversion, Function, convert, function,

@@ -42,7 +42,9 @@
 #[macro_export]
 macro_rules! identity_migration {
     ($($tokens:tt)*) => {
-        $crate::__private::identity_migration! { $crate; $($tokens)* }
+        $crate::__private::move_it_out_of_this_expression_or_block::identity_migration! {
+            $crate; $($tokens)*
+        }
     };
 }
 
@@ -83,7 +85,9 @@ macro_rules! identity_migration {
 #[macro_export]
 macro_rules! migration_chain {
     ($($tokens:tt)*) => {
-        $crate::__private::migration_chain! { $crate; $($tokens)* }
+        $crate::__private::move_it_out_of_this_expression_or_block::migration_chain! {
+            $crate; $($tokens)*
+        }
     };
 }
 
@@ -110,7 +114,9 @@ macro_rules! migration_chain {
 #[macro_export]
 macro_rules! no_migration {
     ($($tokens:tt)*) => {
-        $crate::__private::no_migration! { $crate; $($tokens)* }
+        $crate::__private::move_it_out_of_this_expression_or_block::no_migration! {
+            $crate; $($tokens)*
+        }
     };
 }
 
@@ -138,7 +144,9 @@ macro_rules! no_migration {
 #[macro_export]
 macro_rules! register_workflow {
     ($($tokens:tt)*) => {
-        $crate::__private::register_workflow! { $crate; $($tokens)* }
+        $crate::__private::move_it_out_of_this_expression_or_block::register_workflow! {
+            $crate; $($tokens)*
+        }
     };
 }
 

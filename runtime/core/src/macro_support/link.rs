@@ -7,6 +7,9 @@
 //! occurrence, so the expansion names each workflow once, in a type alias, and never
 //! repeats the function's types: they are inferred.
 //!
+//! Where rustc has no text of ours to show, it shows the names of these items. Some are
+//! therefore sentences.
+//!
 //! Items that generated code finds through a type have long names, since a trait of the
 //! user with the same name would make the call ambiguous. The exceptions are inherent
 //! methods that take `self` by value, which have priority over methods of traits.
@@ -15,7 +18,6 @@ use std::fmt::Display;
 use std::marker::PhantomData;
 use std::panic::Location;
 
-use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::fingerprint::Fingerprint;
@@ -114,19 +116,31 @@ pub const fn location(function: &'static str, package: &'static str) -> SourceLo
     }
 }
 
-/// A pair of workflows. A second implementation is a duplicate migration.
+/// A pair of workflows. A second implementation is a duplicate migration, of which rustc
+/// tells the name of this trait only.
+///
+/// If neither workflow is a type of the user's crate, rustc reports all types of the
+/// implementation, and so that of the default, whose path says which key is missing.
 #[diagnostic::on_unimplemented(
     message = "no migration leads from `{Self}` to `{To}`",
     label = "the chain has a gap here",
     note = "name the versions from the oldest to the newest, or write a function with `#[state_migration(from = {Self}, to = {To})]`; check a `detached` migration with `MigrationRegistry::require` instead"
 )]
-pub trait OneMigrationTo<To> {}
+pub trait KeepOneMigrationTo<To, Key = add_the_key::detached> {}
 
 /// A pair of workflows with an undo. A second implementation is a duplicate.
-pub trait OneUndoTo<To> {}
+pub trait KeepOneUndoTo<To, Key = add_the_key::detached> {}
+
+/// A path that is a sentence.
+pub mod add_the_key {
+    /// A type of another crate than the user's.
+    #[allow(non_camel_case_types)]
+    #[derive(Debug)]
+    pub struct detached;
+}
 
 /// Asserts one hop of a chain.
-pub const fn hop<A: OneMigrationTo<B>, B>() {}
+pub const fn hop<A: KeepOneMigrationTo<B>, B>() {}
 
 /// Two versions that share a state, represented by a generated type.
 pub trait Pair: Send + Sync + 'static {
@@ -188,12 +202,18 @@ impl<W> NoCodec for Codec<W> {}
 #[diagnostic::on_unimplemented(
     message = "the migration takes `{Self}`, but the state of its `from` workflow is `{S}`",
     label = "expected `{S}`",
-    note = "if the migration leads in the other direction, swap `from` and `to`"
+    note = "if both types of the function are the other way round, swap `from` and `to`, or the two types"
 )]
-pub trait IsSourceState<S> {}
+pub trait IsSourceState<S, T> {
+    /// `T`, the state of the `to` workflow. [`link`] takes it from here, so that the return
+    /// value is not a second error where the parameter is wrong.
+    type Target;
+}
 
 #[diagnostic::do_not_recommend]
-impl<S> IsSourceState<S> for S {}
+impl<S, T> IsSourceState<S, T> for S {
+    type Target = T;
+}
 
 /// A return value that holds the state `S` of the `to` workflow.
 #[diagnostic::on_unimplemented(
@@ -224,10 +244,17 @@ impl<E: Display> Reason for E {}
     message = "the state `{Self}` of the `from` workflow cannot be deserialized",
     label = "derive `serde::Deserialize` for `{Self}`, or for the type in it that lacks it"
 )]
-pub trait ReadableState: DeserializeOwned {}
+pub trait ReadableState: for<'de> HoldsOwnedDataInsteadOfReferences<'de> {}
 
 #[diagnostic::do_not_recommend]
-impl<S: DeserializeOwned> ReadableState for S {}
+impl<S: for<'de> HoldsOwnedDataInsteadOfReferences<'de>> ReadableState for S {}
+
+/// A state that can be deserialized. A state that can only be deserialized from a text that
+/// outlives it is a mistake that rustc reports with the name of this trait.
+pub trait HoldsOwnedDataInsteadOfReferences<'de>: Deserialize<'de> {}
+
+#[diagnostic::do_not_recommend]
+impl<'de, S: Deserialize<'de>> HoldsOwnedDataInsteadOfReferences<'de> for S {}
 
 /// A state that can be written to a store.
 #[diagnostic::on_unimplemented(
@@ -363,8 +390,8 @@ pub const fn link<
     B: Workflow<State = T>,
     S: ReadableState,
     T: WritableState,
-    P: IsSourceState<S> + ?Sized,
-    R: IntoTargetState<T> + ?Sized,
+    P: IsSourceState<S, T> + ?Sized,
+    R: IntoTargetState<P::Target> + ?Sized,
 >(
     facts: Facts,
     shared: bool,
