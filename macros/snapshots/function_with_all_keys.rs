@@ -1,4 +1,4 @@
-// #[state_migration(crate = crate::facade, from = orders::V2, to = orders::V1, name = Back, note = "loses cents", undo, detached)]
+// #[state_migration(crate = crate::facade, from = orders::V2, to = orders::V1, name = Back, note = "loses cents", check = amounts::are_kept, undo, detached)]
 // /// Counts cents.
 // pub(crate) fn order_v1_to_v2(old: StateV1) -> StateV2 { StateV2 { cents: old.euro * 100 } }
 
@@ -67,6 +67,20 @@ const _: () = {
                 __state_migration::function(order_v1_to_v2)
                     .__state_migration_conversion(),
             )
+        }
+        const CHECKS: bool = true;
+        fn check(
+            __old: &dyn __state_migration::core::any::Any,
+            __new: &dyn __state_migration::core::any::Any,
+        ) -> __state_migration::core::result::Result<
+            (),
+            __state_migration::ConversionError,
+        > {
+            __state_migration::checked_by::<
+                __state_migration::Inferred<__StateMigrationFrom>,
+                __state_migration::Inferred<__StateMigrationTo>,
+                _,
+            >(__old, __new, amounts::are_kept)
         }
     }
     const _: () = __state_migration::check_versions(

@@ -46,5 +46,5 @@ const _: () = {
     }
 };
 ::core::compile_error! {
-    "unknown key `form`, did you mean `from`? The keys are `from`, `to`, `name`, `crate`, `undo`, `detached`, `note`, `covers` and `unchanged`"
+    "unknown key `form`, did you mean `from`? The keys are `from`, `to`, `name`, `crate`, `undo`, `detached`, `note`, `check`, `covers` and `unchanged`"
 }

@@ -47,9 +47,10 @@ mod snapshots;
 /// | `to`       | the workflow that a process is at afterwards           | required |
 /// | `name`     | the name of the generated struct                       | default: see above |
 /// | `note`     | a text that is shown in plan and history: `note = "counts cents"` | |
+/// | `check`    | a function that compares the two states of each process before the migration is committed: `check = totals_are_kept`, with `fn totals_are_kept(old: &StateV1, new: &StateV2) -> Result<(), String>`. A process that it refuses is not migrated. Its code is not part of the fingerprint | |
 /// | `covers`   | a constant `&str` that stands for the helpers and constants which the function uses, and becomes part of the fingerprint: `covers = "rates of 2025"`, or `covers = include_str!("rates.rs")` for a whole file | |
 /// | `unchanged` | two fingerprints, from the warning of `plan` after an edit that changes no state: `unchanged = "2fd5edae959d7db8 = bdc68b4f9058b17e"`. The code with the second one keeps the first one; any further edit is an edit again | |
-/// | `undo`     | no value. The migration leads from a version back to an earlier one. It is registered, validated and drawn, but not part of any route | |
+/// | `undo`     | no value. The migration leads from a version back to an earlier one. It is registered, validated and drawn, and no part of a route; `MigrationRunner::undo` uses it for processes with later events | |
 /// | `detached` | no value. The crate of the function owns neither workflow. A duplicate is then found by the registry instead of the compiler | |
 /// | `crate`    | the path of `state_migration`, if it is renamed or re-exported | default: `::state_migration` |
 ///

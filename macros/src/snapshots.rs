@@ -35,7 +35,7 @@ const CASES: [Case; 18] = [
     (
         "function_with_all_keys",
         Macro::StateMigration,
-        "crate = crate::facade, from = orders::V2, to = orders::V1, name = Back, note = \"loses cents\", undo, detached",
+        "crate = crate::facade, from = orders::V2, to = orders::V1, name = Back, note = \"loses cents\", check = amounts::are_kept, undo, detached",
         FUNCTION,
     ),
     (

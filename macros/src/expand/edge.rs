@@ -1,9 +1,10 @@
 //! The edge from one version to another, which the attribute and
 //! `identity_migration!` generate alike.
 
-use proc_macro2::TokenStream;
+use proc_macro2::{Span, TokenStream};
 use quote::{ToTokens, quote, quote_spanned};
 use syn::Type;
+use syn::spanned::Spanned;
 
 use crate::expand::spans::{at, block, ends, runtime};
 use crate::parse::args::Details;
@@ -57,6 +58,7 @@ impl Edge<'_> {
             undo,
             detached,
             note,
+            check: _,
             covers,
             unchanged,
         } = self.said;
@@ -73,6 +75,27 @@ impl Edge<'_> {
         Some(quote! {
             #runtime::Details::new() #(.note(#note))* #(.covers(#covers))*
                 #(.unchanged(#earlier, #now))* #undo #detached
+        })
+    }
+
+    /// The check of the two states, if there is one.
+    pub(crate) fn check(&self) -> Option<TokenStream> {
+        let check = self.said.check.as_ref()?;
+        let (from, to, runtime) = (self.from(), self.to(), runtime());
+        let any = quote!(#runtime::core::any::Any);
+        // A function that is no check is refused at its name.
+        let place = Span::mixed_site().located_at(check.span());
+        let call = quote_spanned! {place=>
+            #runtime::checked_by::<#from, #to, _>(__old, __new, #check)
+        };
+        Some(quote_spanned! {Span::mixed_site()=>
+            const CHECKS: bool = true;
+            fn check(
+                __old: &dyn #any,
+                __new: &dyn #any,
+            ) -> #runtime::core::result::Result<(), #runtime::ConversionError> {
+                #call
+            }
         })
     }
 

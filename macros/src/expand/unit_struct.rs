@@ -39,6 +39,7 @@ pub(crate) fn annotated(
     let to_type = associated("To", &edge.to(), visibility);
     let fingerprint = Literal::u64_suffixed(fingerprint);
     let details = edge.details().map(|details| quote!(.details(#details)));
+    let check = edge.check();
     let facts = link(quote! {
         #runtime::Facts::new(#fingerprint, #defined_at, #codecs) #details
     });
@@ -57,6 +58,8 @@ pub(crate) fn annotated(
             const FACTS: #runtime::Facts = #facts;
 
             #call
+
+            #check
         }
     }
 }

@@ -87,6 +87,7 @@ fn migration(
             // Treated as detached if the migration may not be a hop.
             detached: Args::may_say(args.clone(), &["detached", "undo"]),
             note: None,
+            check: None,
             covers: None,
             unchanged: None,
         },

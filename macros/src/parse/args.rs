@@ -17,6 +17,7 @@ const KEYS: Grammar = Grammar {
         "undo",
         "detached",
         "note",
+        "check",
         "covers",
         "unchanged",
     ],
@@ -42,6 +43,8 @@ pub(crate) struct Details {
     pub(crate) undo: bool,
     pub(crate) detached: bool,
     pub(crate) note: Option<LitStr>,
+    /// The function that compares the two states.
+    pub(crate) check: Option<Path>,
     /// A text that stands for the code that the function calls.
     pub(crate) covers: Option<Expr>,
     /// A fingerprint of earlier code that does the same, and that of this code.
@@ -125,6 +128,7 @@ impl Details {
             undo: found.undo.is_some(),
             detached: found.detached.is_some(),
             note: found.note.take(),
+            check: found.check.take(),
             covers: found.covers.take(),
             unchanged: found.unchanged.take(),
         }

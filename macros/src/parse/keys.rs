@@ -30,6 +30,7 @@ pub(crate) struct KeyValues {
     pub(crate) detached: Option<Ident>,
     pub(crate) note: Option<LitStr>,
     pub(crate) covers: Option<Expr>,
+    pub(crate) check: Option<Path>,
     pub(crate) unchanged: Option<(u64, u64)>,
     pub(crate) reason: Option<LitStr>,
     /// The values of misspelled keys, one edit away from `from` or `to`.
@@ -85,6 +86,7 @@ impl Grammar {
             "undo" => set(&mut found.undo, flag(input, &key)?, &key),
             "detached" => set(&mut found.detached, flag(input, &key)?, &key),
             "note" => set(&mut found.note, text(input, &key)?, &key),
+            "check" => set(&mut found.check, check(input, &key)?, &key),
             "covers" => set(&mut found.covers, covers(input, &key)?, &key),
             "unchanged" => set(&mut found.unchanged, unchanged(input, &key)?, &key),
             "reason" => set(&mut found.reason, text(input, &key)?, &key),
@@ -343,6 +345,16 @@ fn literal(input: ParseStream<'_>, key: &Ident, message: &str) -> Result<LitStr>
         ));
     }
     Ok(text)
+}
+
+fn check(input: ParseStream<'_>, key: &Ident) -> Result<Path> {
+    let message = "`check` takes the name of a function: write `check = totals_are_kept`, with `fn totals_are_kept(old: &StateV1, new: &StateV2) -> Result<(), String>`";
+    equals(input, key, message)?;
+    let start = input.span();
+    match Path::parse_mod_style(input) {
+        Ok(path) if is_read(input) => Ok(path),
+        _ => Err(Error::new(start, message)),
+    }
 }
 
 fn covers(input: ParseStream<'_>, key: &Ident) -> Result<Expr> {

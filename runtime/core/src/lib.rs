@@ -107,10 +107,11 @@ pub mod __private {
     }
 
     pub use crate::macro_support::link::{
-        Annotated, Checked, Codec, Facts, HoldsOwnedDataInsteadOfReferences, Inferred,
-        IntoTargetState, IsSourceState, KeepOneMigrationTo, KeepOneUndoTo, Link, Pair,
-        ReadableState, Reason, States, WritableState, add_the_key, check_versions, hop, link,
-        link_identity, location, registration, registration_of,
+        Annotated, CheckResult, Checked, Codec, ComparesStates, Facts,
+        HoldsOwnedDataInsteadOfReferences, Inferred, IntoTargetState, IsSourceState,
+        KeepOneMigrationTo, KeepOneUndoTo, Link, Pair, ReadableState, Reason, States,
+        WritableState, add_the_key, check_versions, checked_by, hop, link, link_identity, location,
+        registration, registration_of,
     };
     pub use crate::macro_support::return_type::{
         Call, Called, Conversion, Function, convert, function,

@@ -14,6 +14,7 @@
 //! user with the same name would make the call ambiguous. The exceptions are inherent
 //! methods that take `self` by value, which have priority over methods of traits.
 
+use std::any::Any;
 use std::fmt::Display;
 use std::marker::PhantomData;
 use std::panic::Location;
@@ -24,7 +25,7 @@ use crate::fingerprint::Fingerprint;
 use crate::id::{MAX_ID_LEN, WorkflowId};
 use crate::macro_support::return_type::{Call, Called, Function, convert_by};
 use crate::migration::{
-    ConversionError, Decoder, Details, Encoder, SharedState, SourceLocation, StateMigration,
+    Check, ConversionError, Decoder, Details, Encoder, SharedState, SourceLocation, StateMigration,
     package,
 };
 use crate::registry::{Migration, Registration};
@@ -46,6 +47,17 @@ pub trait Annotated: Send + Sync + 'static {
     /// # Errors
     /// The function returned one.
     fn call(call: Call<'_>) -> Called;
+
+    /// Whether there is a check.
+    const CHECKS: bool = false;
+
+    /// Checks the states before and after.
+    ///
+    /// # Errors
+    /// The check returned one.
+    fn check(_old: &dyn Any, _new: &dyn Any) -> Result<(), ConversionError> {
+        Ok(())
+    }
 }
 
 /// The facts about a migration, except the types of its workflows.
@@ -239,6 +251,63 @@ pub trait Reason: Display {}
 #[diagnostic::do_not_recommend]
 impl<E: Display> Reason for E {}
 
+/// A function that compares a state `S` before a migration with the state `T` after it.
+#[diagnostic::on_unimplemented(
+    message = "the function of `check` does not compare the two states of the migration",
+    label = "write `fn name(old: &{S}, new: &{T}) -> Result<(), String>`"
+)]
+pub trait ComparesStates<S, T> {
+    /// Compares them.
+    ///
+    /// # Errors
+    /// The function returned one.
+    fn compare(self, old: &S, new: &T) -> Result<(), ConversionError>;
+}
+
+#[diagnostic::do_not_recommend]
+impl<S, T, F, E> ComparesStates<S, T> for F
+where
+    F: Fn(&S, &T) -> E,
+    E: CheckResult,
+{
+    fn compare(self, old: &S, new: &T) -> Result<(), ConversionError> {
+        self(old, new).result()
+    }
+}
+
+/// The result of a check.
+pub trait CheckResult {
+    /// The result.
+    ///
+    /// # Errors
+    /// The check failed.
+    fn result(self) -> Result<(), ConversionError>;
+}
+
+#[diagnostic::do_not_recommend]
+impl<E: Display> CheckResult for Result<(), E> {
+    fn result(self) -> Result<(), ConversionError> {
+        self.map_err(|error| ConversionError::new(error.to_string()))
+    }
+}
+
+/// Compares two states by the function of the key `check`.
+///
+/// # Errors
+/// The function returned one.
+pub fn checked_by<A: Workflow, B: Workflow, C: ComparesStates<A::State, B::State>>(
+    old: &dyn Any,
+    new: &dyn Any,
+    check: C,
+) -> Result<(), ConversionError> {
+    match (old.downcast_ref(), new.downcast_ref()) {
+        (Some(old), Some(new)) => check.compare(old, new),
+        _ => Err(ConversionError::new(
+            "a check received states of other types; report it as a bug of state-migration",
+        )),
+    }
+}
+
 /// A state that can be read from a store.
 #[diagnostic::on_unimplemented(
     message = "the state `{Self}` of the `from` workflow cannot be deserialized",
@@ -290,6 +359,10 @@ where
         convert_by(M::call, state)
     }
 
+    fn check(&self) -> Option<Check<Self>> {
+        M::CHECKS.then_some(|old, new| M::check(old, new))
+    }
+
     fn fingerprint(&self) -> Fingerprint {
         Fingerprint::new(M::FACTS.fingerprint)
     }
@@ -320,8 +393,14 @@ impl<M: Annotated> Annotated for ByType<M> {
 
     const FACTS: Facts = M::FACTS;
 
+    const CHECKS: bool = M::CHECKS;
+
     fn call(call: Call<'_>) -> Called {
         M::call(call)
+    }
+
+    fn check(old: &dyn Any, new: &dyn Any) -> Result<(), ConversionError> {
+        M::check(old, new)
     }
 }
 

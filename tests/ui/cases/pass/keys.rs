@@ -57,6 +57,7 @@ mod conversions {
 
     #[state_migration(
         note = "counts cents from now on",
+        check = super::is_kept,
         name = ToCents,
         to = OrderV2,
         from = OrderV1,
@@ -65,6 +66,13 @@ mod conversions {
         StateV2 {
             cents: old.euro * 100,
         }
+    }
+}
+
+fn is_kept(old: &StateV1, new: &StateV2) -> Result<(), String> {
+    match old.euro * 100 == new.cents {
+        true => Ok(()),
+        false => Err("another amount".to_owned()),
     }
 }
 
@@ -93,6 +101,12 @@ fn main() {
     assert_eq!(back.note(), Some(r"a \ stays"));
     assert!(back.is_undo());
     assert!(!back.is_detached());
+
+    let check = conversions::ToCents.check().unwrap();
+    assert!(check(&StateV1 { euro: 7 }, &StateV2 { cents: 700 }).is_ok());
+    let refused = check(&StateV1 { euro: 7 }, &StateV2 { cents: 7 });
+    assert_eq!(refused.unwrap_err().to_string(), "another amount");
+    assert!(OrderV2ToV1Migration.check().is_none());
 
     let new = conversions::order_v1_to_v2(StateV1 { euro: 7 });
     assert_eq!(order_v2_to_v1(new), Ok(StateV1 { euro: 7 }));
