@@ -83,7 +83,7 @@ impl Edge<'_> {
         let check = self.said.check.as_ref()?;
         let (from, to, runtime) = (self.from(), self.to(), runtime());
         let any = quote!(#runtime::core::any::Any);
-        // A function that is no check is refused at its name.
+        // A wrong function is refused at its name.
         let place = Span::mixed_site().located_at(check.span());
         let call = quote_spanned! {place=>
             #runtime::checked_by::<#from, #to, _>(__old, __new, #check)

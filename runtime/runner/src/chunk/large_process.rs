@@ -220,7 +220,7 @@ async fn replay(
         false => first,
     };
     Ok(match first {
-        Outcome::Changed(converted) => LargeResult::Converted(Box::new(converted)),
+        Outcome::Changed(converted) => LargeResult::Converted(converted),
         Outcome::Verified => LargeResult::Verified(head),
         Outcome::Skipped(skipped) => LargeResult::Gone(skipped),
     })

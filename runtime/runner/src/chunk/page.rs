@@ -745,7 +745,7 @@ fn replay(
 impl Converted {
     fn of(outcome: Result<history::Outcome, MigrationError>) -> Self {
         match outcome {
-            Ok(history::Outcome::Changed(converted)) => Self::Migrated(Box::new(converted)),
+            Ok(history::Outcome::Changed(converted)) => Self::Migrated(converted),
             Ok(history::Outcome::Verified) => Self::Verified,
             Ok(history::Outcome::Skipped(skipped)) => Self::Skipped(skipped),
             Err(error) => Self::Failed(error),

@@ -41,7 +41,7 @@ pub(crate) struct HistoryRun {
 /// The result for one process.
 pub(crate) enum Outcome {
     /// A new baseline.
-    Changed(Converted),
+    Changed(Box<Converted>),
     Verified,
     Skipped(SkippedBy),
 }
@@ -726,7 +726,7 @@ impl Replay {
         let kind = BaselineKind::Undo { of, exact };
         let mut converted = run.baseline(&self.stream, head, from, hops, kind, fold)?;
         converted.by_function = !exact;
-        Ok(Outcome::Changed(converted))
+        Ok(Outcome::Changed(Box::new(converted)))
     }
 
     /// The result for a process that has no migration of the run any more, or never had.
@@ -767,7 +767,7 @@ impl Replay {
         let new = run.baseline(&self.stream, head, version, Vec::new(), kind, corrected);
         let mut converted = new?;
         converted.difference = Some(difference);
-        Ok(Outcome::Changed(converted))
+        Ok(Outcome::Changed(Box::new(converted)))
     }
 }
 
