@@ -174,8 +174,19 @@ pub(crate) fn command() -> clap::Command {
     named(Args::command(), context::program())
 }
 
+/// Hides the options of a plan that a command does not support.
+fn without_unsupported(mut command: clap::Command) -> clap::Command {
+    if matches!(command.get_name(), "verify" | "undo" | "redo") {
+        for id in crate::selection::NOT_BY_STREAM {
+            command = command.mut_arg(id, |arg| arg.hide(true));
+        }
+    }
+    command
+}
+
 pub(crate) fn named(command: clap::Command, name: String) -> clap::Command {
     command
+        .mut_subcommands(without_unsupported)
         .mut_subcommands(|command| {
             let Some(after) = command.get_after_help() else {
                 return command;

@@ -47,18 +47,29 @@ pub(crate) fn counts_at_ends(executions: &[Execution], counts: &RunCounts) -> Ve
 
 /// The commands that work after a run of other code that has not ended, each with what it
 /// does.
-pub(crate) fn ways_on(context: &Context, run: u64, claims_store: bool) -> [(String, String); 2] {
+pub(crate) fn ways_on(
+    context: &Context,
+    (run, kind): (u64, &str),
+    claims_store: bool,
+) -> Vec<(String, String)> {
     let take_over = if claims_store { " --take-over" } else { "" };
-    [
-        (
-            context.command_line(&format!("resume {run} --force")),
-            format!("migrates the rest of run {run} with the migrations of this program"),
-        ),
-        (
+    let does = match kind {
+        "undo" => "undoes",
+        "redo" => "redoes",
+        _ => "migrates",
+    };
+    let mut ways = vec![(
+        context.command_line(&format!("resume {run} --force")),
+        format!("{does} the rest of run {run} with the migrations of this program"),
+    )];
+    // A new run would migrate what is being taken back.
+    if does == "migrates" {
+        ways.push((
             context.command_line(&format!("run --yes{take_over}")),
             format!("starts a new run with this program; run {run} stays as it is"),
-        ),
-    ]
+        ));
+    }
+    ways
 }
 
 /// An unfinished run of other code, with a warning and the commands that work.
@@ -90,12 +101,17 @@ impl OtherCode {
             let next = Vec::new();
             return Ok(Some(Self { warning, next }));
         }
-        let ways = ways_on(context, number, run.claims_store);
-        let [(_, force), (_, new)] = &ways;
+        let ways = ways_on(context, (number, run.what), run.claims_store);
+        let texts: Vec<&str> = ways.iter().map(|(_, text)| text.as_str()).collect();
+        let rest = match texts.as_slice() {
+            [force, new] => {
+                format!(", `resume {number} --force` {force}, and `run` {new}")
+            }
+            [force] => format!(", and `resume {number} --force` {force}"),
+            _ => String::new(),
+        };
         Ok(Some(Self {
-            warning: format!(
-                "{before}; `resume {number}` works with the original program, `resume {number} --force` {force}, and `run` {new}"
-            ),
+            warning: format!("{before}; `resume {number}` works with the original program{rest}"),
             next: ways.into_iter().map(|(command, _)| command).collect(),
         }))
     }

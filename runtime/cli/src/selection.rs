@@ -135,6 +135,16 @@ pub(crate) fn millis(deadline: Duration) -> NonZeroU64 {
     NonZeroU64::new(format::millis(deadline)).unwrap_or(NonZeroU64::MIN)
 }
 
+/// The options that [`PlanArgs::is_by_stream`] refuses.
+pub(crate) const NOT_BY_STREAM: [&str; 6] = [
+    "limit",
+    "in_flight",
+    "matching",
+    "leave_out_failed",
+    "count_all",
+    "snapshots",
+];
+
 impl PlanArgs {
     pub(crate) fn selection(&self) -> Selection {
         let mut selection = Selection::all();

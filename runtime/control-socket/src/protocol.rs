@@ -95,6 +95,9 @@ pub enum Request {
         /// As in [`Run`].
         #[serde(default)]
         allow_newer: bool,
+        /// As in [`Run`].
+        #[serde(default)]
+        max_failures: Option<u64>,
         /// A new limit, or null for none. If missing, the run keeps its limit.
         #[serde(
             default,
@@ -226,6 +229,9 @@ pub struct Run {
     /// service; they fail.
     #[serde(default)]
     pub allow_newer: bool,
+    /// The number of failures after which the run is cancelled.
+    #[serde(default)]
+    pub max_failures: Option<u64>,
     /// The limit of this run, or null for none. If missing, the limit of the service
     /// holds, or in a retry that of the earlier run.
     #[serde(
@@ -592,6 +598,7 @@ mod tests {
             take_over: false,
             again: true,
             allow_newer: true,
+            max_failures: Some(7),
             per_second: Some(NonZeroU32::new(9)),
         };
         for said in [
@@ -610,6 +617,7 @@ mod tests {
                 force: true,
                 take_over: true,
                 allow_newer: false,
+                max_failures: None,
                 per_second: None,
             },
             Request::Retry {

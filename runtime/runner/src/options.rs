@@ -36,6 +36,8 @@ pub struct RunOptions {
     pub take_over: bool,
     /// Whether to take routes that were undone.
     pub again: bool,
+    /// The number of failures after which a run is cancelled. No part of the plan.
+    pub max_failures: Option<u64>,
 }
 
 /// Settings of the runner that are not part of a plan.

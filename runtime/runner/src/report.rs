@@ -105,6 +105,10 @@ pub struct MigrationReport {
     /// number of processes; the first difference of each process, and at most 1,000 places.
     #[serde(default)]
     pub differences: BTreeMap<String, usize>,
+    /// Whether the run was cancelled because more processes failed than
+    /// [`max_failures`](crate::MigrationRunner::max_failures) allows.
+    #[serde(default)]
+    pub too_many_failures: bool,
     /// The final state of the run.
     ///
     /// `None` if the run did not start. [`RunState::Running`] if it was interrupted before
@@ -167,6 +171,7 @@ impl MigrationReport {
         self.lazy += other.lazy;
         self.verified += other.verified;
         self.by_function += other.by_function;
+        self.too_many_failures |= other.too_many_failures;
         self.totals.add(&other.totals);
         self.differ(other.differences);
         let errors = KEPT.saturating_sub(self.errors.len());

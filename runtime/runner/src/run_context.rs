@@ -31,6 +31,8 @@ pub(crate) struct RunContext {
     pub(crate) check_determinism: bool,
     pub(crate) deadline: Duration,
     pub(crate) snapshots: SnapshotUse,
+    /// The number of failures after which the run is cancelled.
+    pub(crate) max_failures: Option<u64>,
     pub(crate) chunk_processes: usize,
     /// Whether the run yields to other writers.
     pub(crate) yields: bool,

@@ -240,6 +240,34 @@ async fn on_disk() {
     what_a_check_refuses_stays::<SlateDbStore>((*other).clone()).await;
 }
 
+/// To see it fail: let `stop_at_failures` do nothing.
+#[tokio::test]
+async fn a_run_stops_at_failures() {
+    let store = MemoryStore::new();
+    let balances: Vec<i64> = (0..2_000).collect();
+    fill(&store, &balances).await;
+    let failing = || linked(-1, true);
+    let stopped = runner(&store, failing())
+        .chunk_processes(16)
+        .max_failures(10);
+    let stopped = stopped.run().await;
+    assert!(stopped.too_many_failures, "{stopped}");
+    assert_eq!(stopped.state, Some(RunState::Cancelled), "{stopped}");
+    let failed = stopped.error_count;
+    assert!((11..1_500).contains(&failed), "{failed}");
+    let runs = Runs::of(&store).unwrap();
+    let run = stopped.run.unwrap();
+    let cancelled = runs.actions(run).await.unwrap().pop().unwrap();
+    assert_eq!(cancelled.reason, "more than 10 processes failed");
+    let rest = runner(&store, failing())
+        .max_failures(5_000)
+        .resume(run)
+        .await;
+    assert!(!rest.too_many_failures, "{rest}");
+    assert_eq!(rest.state, Some(RunState::DoneWithErrors), "{rest}");
+    assert_eq!(rest.error_count, 2_000, "{rest}");
+}
+
 /// Over separate stores, totals are in the report alone.
 #[tokio::test]
 async fn over_separate_stores() {

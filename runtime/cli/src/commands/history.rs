@@ -215,6 +215,7 @@ fn options(
         actor: audit.map(AuditArgs::actor),
         reason: audit.map_or_else(String::new, |audit| audit.reason().to_owned()),
         allow_newer: execution.allow_newer(),
+        max_failures: execution.max_failures(),
         per_second: execution.limit(),
         ..protocol::Run::default()
     }

@@ -62,6 +62,7 @@ impl Resume {
                 force: self.force,
                 take_over: self.take_over.is_meant(),
                 allow_newer: self.execution.allow_newer(),
+                max_failures: self.execution.max_failures(),
                 per_second: self.execution.limit(),
             };
             return remote::drive(context, client, request, goal, &self.execution).await;
@@ -125,7 +126,7 @@ impl Resume {
                     last.fingerprint, plan.fingerprint
                 ),
             );
-            let ways = ways_on(context, number, claims_store);
+            let ways = ways_on(context, (number, record.kind.name()), claims_store);
             return Err(failure.run(record.id).either(ways));
         }
         Ok(())

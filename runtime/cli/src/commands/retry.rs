@@ -91,6 +91,7 @@ impl Retry {
                     reason: self.audit.reason().to_owned(),
                     take_over: self.take_over.is_meant(),
                     allow_newer: self.execution.allow_newer(),
+                    max_failures: self.execution.max_failures(),
                     per_second: self.execution.limit(),
                     ..protocol::Run::default()
                 },

@@ -244,6 +244,7 @@ impl Run {
                 force: false,
                 take_over: self.take_over.is_meant(),
                 allow_newer: self.execution.allow_newer(),
+                max_failures: self.execution.max_failures(),
                 per_second: self.execution.limit(),
             };
             return remote::drive(context, client, request, goal, &self.execution).await;
@@ -258,6 +259,7 @@ impl Run {
             take_over: self.take_over.is_meant() || self.or_resume,
             again: self.again,
             allow_newer: self.execution.allow_newer(),
+            max_failures: self.execution.max_failures(),
             per_second: self.execution.limit(),
         });
         let is_dry = self.dry_run;

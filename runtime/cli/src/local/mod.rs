@@ -40,6 +40,9 @@ pub(crate) struct ExecutionArgs {
     /// run
     #[arg(long, value_name = "DURATION", value_parser = duration, default_value = "5m", help_heading = "Execution")]
     patience: Duration,
+    /// Cancel the run after more than N failures; it can be resumed
+    #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = failures, help_heading = "Execution")]
+    max_failures: Option<u64>,
     /// Run although processes of the store are newer than this program; these
     /// processes fail
     #[arg(long, help_heading = "Execution")]
@@ -56,6 +59,12 @@ pub(crate) fn throttle(text: &str) -> Result<Limit, String> {
     })
 }
 
+/// Parses a number of failures, which may be 0.
+fn failures(text: &str) -> Result<u64, String> {
+    let number = text.parse();
+    number.map_err(|_| "expected a number, such as 0 or 100".to_owned())
+}
+
 impl ExecutionArgs {
     /// The requested limit; `None` keeps the current limit, and `Some(None)` removes it.
     pub(crate) fn limit(&self) -> Option<Option<NonZeroU32>> {
@@ -64,6 +73,10 @@ impl ExecutionArgs {
 
     pub(crate) fn patience(&self) -> Duration {
         self.patience
+    }
+
+    pub(crate) fn max_failures(&self) -> Option<u64> {
+        self.max_failures
     }
 
     pub(crate) fn allow_newer(&self) -> bool {
@@ -223,6 +236,10 @@ pub(crate) async fn drive<S: Opened>(
     }
     // An operator who reads `done` relies on it, and a scan of the heads is little work.
     let runner = set(context.runner(migrations, &store).check_heads(true));
+    let runner = match execution.max_failures {
+        Some(most) => runner.max_failures(most),
+        None => runner,
+    };
     let control = runner.control();
     if let Some(limit) = execution.limit() {
         let actor = runner.run_options().actor.clone();

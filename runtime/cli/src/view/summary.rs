@@ -32,6 +32,11 @@ const PAGE: usize = 1_000;
 pub(crate) struct RunSummary {
     #[serde(skip)]
     exit: Exit,
+    /// The name of the kind of the run.
+    #[serde(skip)]
+    kind: &'static str,
+    /// Whether the run was cancelled because too many processes failed.
+    too_many_failures: bool,
     /// The name of the command.
     command: &'static str,
     dry_run: bool,
@@ -156,6 +161,7 @@ impl RunSummary {
         let stopped_by = stopped_by.filter(|error| error.subject.stream().is_none());
         let failed = report.error_count - stopped_by.count();
         let exit = match report.state {
+            Some(_) if report.too_many_failures => Exit::DoneWithErrors,
             Some(state) if !state.is_done() => Exit::of_open_run(state, report.stopped_by()),
             _ if report.is_ok() => Exit::Done,
             _ => Exit::DoneWithErrors,
@@ -172,6 +178,9 @@ impl RunSummary {
         let next = match (exit, goal) {
             (Exit::Done, Goal::DryRun(command)) => command.iter().cloned().collect(),
             (_, Goal::DryRun(_)) => Vec::new(),
+            _ if report.too_many_failures && !goal.is_dry() => {
+                vec![format!("show {name}"), format!("resume {name}")]
+            }
             (Exit::Done, Goal::History(history)) => history.next.clone(),
             (Exit::DoneWithErrors, Goal::History(history)) if history.is_dry => {
                 history.next_on_errors.clone()
@@ -200,6 +209,11 @@ impl RunSummary {
         let per_second = looked_at as f64 / took.as_secs_f64().max(0.001);
         Ok(Self {
             exit,
+            too_many_failures: report.too_many_failures,
+            kind: match goal {
+                Goal::Resume(..) => known.kind,
+                _ => goal.command(),
+            },
             command: goal.command(),
             dry_run: goal.is_dry(),
             run: id.filter(|_| !goal.is_dry()),
@@ -275,6 +289,10 @@ impl RunSummary {
     /// The outcome as text.
     fn outcome(&self) -> String {
         let (style, text) = match (self.state, self.dry_run) {
+            _ if self.too_many_failures => (
+                BAD,
+                "cancelled, because too many processes failed; what was committed is kept, and the run can be resumed",
+            ),
             (Some(RunState::Cancelled | RunState::Paused), false) => (
                 WARN,
                 "cancelled; what was committed is kept, and the run can be resumed",
@@ -341,6 +359,8 @@ pub(crate) fn retry(
 #[derive(Default)]
 struct RecordedDetails {
     number: Option<u64>,
+    /// The name of its kind.
+    kind: &'static str,
     failed_by_class: Vec<ClassCount>,
 }
 
@@ -364,8 +384,9 @@ impl RecordedDetails {
         by_class.retain(|_, count| *count > 0);
         let mut known = Self::default();
         if let (Some(runs), Some(run)) = (runs, run) {
-            if let Ok(record) = runs.get(run).await {
-                known.number = record.map(|record| record.number);
+            if let Ok(Some(record)) = runs.get(run).await {
+                known.number = Some(record.number);
+                known.kind = record.kind.name();
             }
             // The report of a resumed run has the first failures of earlier executions only.
             if report.error_count > report.errors.len()
@@ -452,7 +473,7 @@ impl Answer for RunSummary {
             line("stopped by", &plain(error))?;
         }
         let is_resumed = self.command == RESUME;
-        let what = match self.command {
+        let what = match self.kind {
             "verify" => "verified",
             "undo" => "undone",
             "redo" => "redone",
@@ -495,7 +516,7 @@ impl Answer for RunSummary {
             (self.skipped_by.finished, "finished"),
             (self.skipped_by.not_selected, "not selected"),
             (self.skipped_by.held, "held"),
-            (self.skipped_by.never_migrated, "born at their version"),
+            (self.skipped_by.never_migrated, "never migrated"),
         ];
         let skipped = skipped.into_iter().filter(|(count, _)| *count > 0);
         let skipped = skipped.map(|(n, reason)| format!("{} {reason}", count(n as u64)));

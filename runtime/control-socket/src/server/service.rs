@@ -160,6 +160,7 @@ impl Service {
         options.reason.clone_from(&run.reason);
         options.take_over |= run.take_over;
         options.again |= run.again;
+        options.max_failures = run.max_failures.or(options.max_failures);
         options.check_heads = true;
         options
     }

@@ -365,6 +365,7 @@ impl Session {
                 reason,
                 force,
                 take_over,
+                max_failures,
                 per_second,
                 ..
             } => {
@@ -372,6 +373,7 @@ impl Session {
                     actor: actor.clone(),
                     reason: reason.clone(),
                     take_over: *take_over,
+                    max_failures: *max_failures,
                     ..protocol::Run::default()
                 });
                 options.force |= *force;

@@ -342,6 +342,11 @@ impl Pass<'_> {
                 // A process without a route does not count towards the limit.
                 of_the_first = usize::from(error.stage != Stage::Routing);
                 self.report.fail(error);
+                let failed = self.report.error_count as u64;
+                if self.run.max_failures.is_some_and(|most| failed > most) {
+                    self.report.too_many_failures = true;
+                    self.run.control.cancel();
+                }
             }
             // The next run finds the process as it is.
             StreamOutcome::Ended(..) => return,

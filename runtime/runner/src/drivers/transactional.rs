@@ -78,6 +78,8 @@ struct Execution<'a> {
     meter: Meter,
     /// What was committed when suspects were tried, which counts like opened processes.
     on_open: RunCounts,
+    /// Number of processes that failed in this execution.
+    failed: u64,
     /// Whether processes are outdated that cannot be: the store is damaged, or was rolled
     /// back.
     is_damaged: bool,
@@ -120,6 +122,7 @@ pub(crate) async fn run(
         report,
         meter: Meter::new(run.id, run.dry, RunCounts::default()),
         on_open: RunCounts::default(),
+        failed: 0,
         is_damaged: false,
     };
     run.control.runs_over(&execution.context.store);
@@ -590,6 +593,19 @@ impl Execution<'_> {
         Ok(())
     }
 
+    /// Cancels the run once too many processes have failed.
+    fn stop_at_failures(&mut self) {
+        let Some(most) = self.run.max_failures.filter(|most| self.failed > *most) else {
+            return;
+        };
+        if !self.report.too_many_failures {
+            self.report.too_many_failures = true;
+            let reason = format!("more than {most} processes failed");
+            let control = self.run.control.on_behalf_of("the run", reason);
+            control.cancel();
+        }
+    }
+
     /// Counts what is durable.
     async fn add(&mut self, mut done: Done) {
         for error in done.take_not_tried() {
@@ -615,9 +631,11 @@ impl Execution<'_> {
             self.meter.pass(&passed);
         }
         self.report.count(&counts);
+        self.failed += failed.len() as u64;
         for failed in failed {
             self.report.fail(failed.error);
         }
+        self.stop_at_failures();
         let progress = self.meter.add(&counts, &by_workflow, (heads, passed_over));
         self.run.observer.progress(&progress);
         self.run.control.publish(progress);

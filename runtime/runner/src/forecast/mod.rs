@@ -13,7 +13,7 @@ pub mod version_status;
 use std::num::NonZeroU32;
 
 use serde::{Deserialize, Serialize};
-use state_migration_core::{Error, EventStore, SnapshotStore, TenantId, WorkflowId};
+use state_migration_core::{Error, ErrorKind, EventStore, SnapshotStore, TenantId, WorkflowId};
 
 use crate::forecast::census::{Census, ProcessCounts, Unreadable};
 use crate::forecast::estimate::Estimate;
@@ -23,7 +23,7 @@ use crate::forecast::version_status::{VersionDecision, VersionDecisions};
 use crate::migration_runner::{MigrationRunner, refusal};
 use crate::options::RunOptions;
 use crate::run::suspects::Decided;
-use crate::run::{ChangedStep, Plan};
+use crate::run::{ChangedStep, Plan, undone};
 use crate::stages::due;
 
 /// The processes at a version.
@@ -142,7 +142,10 @@ impl<M, ES: EventStore, SS: SnapshotStore> MigrationRunner<M, ES, SS> {
         };
         let refused = match refused {
             Some(refused) => Some(refused.message),
-            None => self.newer_than_program().await?.as_deref().map(refused_run),
+            None => match self.newer_than_program().await?.as_deref().map(refused_run) {
+                Some(refused) => Some(refused),
+                None => self.undone(plan).await?,
+            },
         };
         let (sample, measured) = taken.unzip();
         let likely = sample.as_ref().map(|sample| sample.share_of(census.due()));
@@ -156,5 +159,18 @@ impl<M, ES: EventStore, SS: SnapshotStore> MigrationRunner<M, ES, SS> {
             unknown_names,
             refused,
         })
+    }
+
+    /// Why a run with this plan is refused because a route was undone.
+    async fn undone(&self, plan: &Plan) -> Result<Option<String>, Error> {
+        let Some(store) = self.one_store() else {
+            return Ok(None);
+        };
+        match undone::check(&store, plan).await {
+            Err(error) if matches!(error.kind(), ErrorKind::Undone { .. }) => {
+                Ok(Some(error.to_string()))
+            }
+            checked => checked.map(|()| None),
+        }
     }
 }

@@ -158,6 +158,7 @@ impl<M, ES: EventStore, SS: SnapshotStore> MigrationRunner<M, ES, SS> {
                 true => SnapshotUse::Compare,
                 false => SnapshotUse::Start,
             }),
+            max_failures: run_options.max_failures,
             chunk_processes: self.options.chunk_processes,
             yields: self.options.yields,
             control: self.control.clone(),

@@ -135,6 +135,14 @@ impl<M, ES, SS> MigrationRunner<M, ES, SS> {
         self
     }
 
+    /// Cancels a run after more than this many failures of processes in one execution. Such a
+    /// run can be resumed. By default, a run continues whatever fails.
+    #[must_use]
+    pub fn max_failures(mut self, most: u64) -> Self {
+        self.run_options.max_failures = Some(most);
+        self
+    }
+
     /// Sets whether a run takes routes that were [undone](Self::undo), although their code
     /// is the same.
     #[must_use]

@@ -146,7 +146,7 @@ fn undone(from: &WorkflowId, hops: &[Hop], of: RunId) -> Error {
     Error::new(
         ErrorKind::Undone { run: of },
         format!(
-            "the route {from} -> {to} was undone (run {of}) and its code is the same; correct the migration, select other workflows, or migrate `again`"
+            "the route {from} -> {to} was undone (run {of}) and its code is the same; correct the migration, select other workflows, or run it with `again`"
         ),
     )
 }

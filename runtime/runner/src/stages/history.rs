@@ -479,7 +479,7 @@ impl Replay {
         }
         match baseline.kind {
             BaselineKind::Undo { of, exact } => self.undo(run, &event, baseline, of, exact),
-            BaselineKind::Redo { .. } => self.redo(run, &event, baseline),
+            BaselineKind::Redo { sequence, .. } => self.redo(run, &event, baseline, sequence),
             _ => self.migrate(run, &event, baseline),
         }
     }
@@ -565,7 +565,18 @@ impl Replay {
         };
         let verifies = self.verifies(run, baseline);
         let is_redone = std::mem::take(&mut self.is_redone);
+        let levels = self.recorded.levels.len();
+        let undone: Vec<u64> = self.recorded.levels.iter().map(|it| it.sequence).collect();
         let recorded = expected(&mut self.recorded);
+        if exact {
+            // Nothing of the states that were undone is left.
+            let left = self.recorded.levels.len().min(levels);
+            let undone = &undone[left..];
+            self.differences.retain(|difference| {
+                let at = difference.sequence;
+                at.is_none_or(|at| !undone.contains(&at))
+            });
+        }
         let mut corrected_state = None;
         if let Some(corrected) = &mut self.corrected {
             let fold = expected(corrected)?;
@@ -586,7 +597,11 @@ impl Replay {
         run: &HistoryRun,
         event: &HistoryEvent<'_>,
         baseline: &Baseline,
+        corrects: u64,
     ) -> Result<(), MigrationError> {
+        // The state that was wrong has no effect any more.
+        self.differences
+            .retain(|difference| difference.sequence != Some(corrects));
         if self.verifies(run, baseline) {
             let corrected = match &self.corrected {
                 Some(corrected) => corrected.fork(&self.stream)?,

@@ -10,7 +10,7 @@ use crate::program::{Ran, finish, program, run_json};
 use crate::sample::Sample;
 use crate::store_state::stands;
 use crate::suggested_commands::can_be_typed;
-use crate::{FIXED, LOSSY, OPENER, masking};
+use crate::{FIXED, LOSSY, OPENER, PROGRAM as DRAFT, masking};
 
 struct Story {
     sample: Sample,
@@ -94,6 +94,7 @@ fn tell_the_story(is_json: bool) {
         0,
     );
     story.says("7-verify", FIXED, &["verify", "2"], 0);
+    story.says("7-verify-the-first", FIXED, &["verify", "1"], 0);
     let mut run = program(FIXED, &["run", "--yes", "--store", "./loans"]);
     finish({
         run.current_dir(never_wrong.folder());
@@ -125,6 +126,12 @@ fn tell_the_story(is_json: bool) {
         "{opened}"
     );
     assert_eq!(states(sample, FIXED), before);
+    let mut plan = program(FIXED, &["plan", "--json", "--store", "./loans"]);
+    plan.current_dir(sample.folder());
+    let plan = finish(plan).exits(0).json();
+    let warnings = plan["warnings"].to_string();
+    assert!(warnings.contains("was undone (run "), "{plan}");
+    assert_eq!(plan["next"], serde_json::json!([]), "{plan}");
     story.says("10-refused", FIXED, &["run", "--yes"], 4);
     story.says("11-runs", FIXED, &["runs"], 0);
 
@@ -144,4 +151,31 @@ fn a_correction_as_people_read_it() {
 #[test]
 fn a_correction_as_programs_read_it() {
     tell_the_story(true);
+}
+
+#[test]
+fn a_run_that_fails_too_often_stops_and_can_be_resumed() {
+    let sample = Sample::new();
+    let run = |args: &[&str]| {
+        let mut command = program(DRAFT, args);
+        command.current_dir(sample.folder());
+        finish(command)
+    };
+    let store = ["--store", "./loans"];
+    let dry = ["run", "--dry-run", "--max-failures", "0"];
+    let dry = run(&[&dry[..], &store].concat()).exits(2);
+    assert!(dry.stdout.contains("too many processes failed"), "{dry:?}");
+    let stopped = ["run", "--yes", "--max-failures", "0"];
+    let stopped = run(&[&stopped[..], &store].concat()).exits(2);
+    assert!(
+        stopped.stdout.contains("too many processes failed"),
+        "{stopped:?}"
+    );
+    let next = "next: loans-2014-draft --store ./loans show 1";
+    assert!(stopped.stdout.contains(next), "{stopped:?}");
+    let resumed = ["resume", "1", "--max-failures", "1000"];
+    let resumed = run(&[&resumed[..], &store].concat()).exits(2);
+    assert!(resumed.stdout.contains("done with errors"), "{resumed:?}");
+    let bad = ["run", "--yes", "--max-failures", "-1"];
+    run(&[&bad[..], &store].concat()).exits(1);
 }

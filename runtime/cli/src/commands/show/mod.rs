@@ -360,7 +360,7 @@ impl Show {
             && !code.is_same
             && context.global.socket.is_none()
         {
-            let ways = ways_on(context, number, run.claims_store);
+            let ways = ways_on(context, (number, run.what), run.claims_store);
             next.extend(ways.into_iter().map(|(command, _)| command));
         } else if run.is_open() && !is_in_progress {
             next.push(context.command_line(&format!("resume {number}")));
