@@ -314,7 +314,7 @@ async fn words(store: SlateDbStore) -> Result<(), Box<dyn Error>> {
         let identity = identity::<OrderV1>(n);
         put(&[b"d", identity.stream_id().as_str().as_bytes()], &suspect).await?;
     }
-    let undone = json!({"hops": a_run["plan"]["routes"][0]["hops"], "of": last});
+    let undone = json!({"hops": a_run["plan"]["routes"][0]["hops"], "of": last, "by": last});
     put(&[b"u", b"order@v1"], &json!({"routes": [undone]})).await?;
     let holder = json!({"run": last, "execution": RunId::random(), "program": program});
     put(&[b"c"], &json!({"holder": holder})).await?;

@@ -446,12 +446,18 @@ async fn others_are_counted_and_not_touched(store: impl Store) {
         verified.verified, ORDERS as usize,
         "held ones, too: {verified}"
     );
+    // An undo that takes nothing back closes no route.
+    let none = Selection::all().streams([identity::<OrderV1>(7).stream_id().clone()]);
+    let undone = runner(&store, right()).select(none).undo(run).await;
+    is_done(&undone, 0);
+    place(&store, &store, ORDERS + 1).await.unwrap();
+    is_done(&runner(&store, right()).run().await, 1);
     let undone = runner(&store, right()).undo(run).await;
     is_done(&undone, ORDERS as usize - 2);
     let skipped = undone.skipped_by;
     assert_eq!(
         (skipped.held, skipped.never_migrated, skipped.not_selected),
-        (1, 1, 1),
+        (1, 1, 2),
         "{undone}"
     );
     assert_eq!(baselines(&store, 9).await.len(), 1);

@@ -39,7 +39,7 @@ const HOLDS: &[u8] = b"h";
 pub(crate) const NUMBER: &[u8] = b"n";
 pub(crate) const RUNS: &[u8] = b"r";
 pub(crate) const SUSPECTS: &[u8] = b"d";
-const UNDONE: &[u8] = b"u";
+pub(crate) const UNDONE: &[u8] = b"u";
 
 fn of_run(table: u8, run: RunId, rest: &[u8]) -> Vec<u8> {
     [&[table][..], run.as_uuid().as_bytes(), rest].concat()

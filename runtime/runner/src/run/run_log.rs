@@ -166,7 +166,7 @@ async fn undone_routes(
         RunKind::Undo { of } => {
             let runs = history_of(store)?;
             match runs.get(of).await? {
-                Some(undone) => undone::close(store, &runs, &undone, plan).await,
+                Some(undone) => undone::close(store, &runs, &undone, (record.id, plan)).await,
                 None => Ok(Vec::new()),
             }
         }
@@ -773,8 +773,14 @@ impl RunLog {
         let ended = Bytes::from(row::write(&execution)?);
         let released = row::write(&Claim::default())?;
         let mut lost = false;
+        // An undo that took nothing back closes nothing.
+        let is_undo = matches!(record.kind, RunKind::Undo { .. }) && state.is_done();
+        let is_in_vain = is_undo && history_of(&self.store)?.counts(record.id).await?.migrated == 0;
         for _ in 0..ATTEMPTS {
             let mut batch = Batch::default();
+            if is_in_vain {
+                batch.rows = undone::reopen_after(&self.store, record.id).await?;
+            }
             self.add_up_lazies(&mut batch).await?;
             let (claim, held) = self.guard();
             batch.rows.extend([

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use state_migration_core::store_api::row;
-use state_migration_core::{Error, ErrorKind, Hop, RowWrite, RunId, WorkflowId};
+use state_migration_core::{Error, ErrorKind, EventStore, Hop, RowWrite, RunId, WorkflowId};
 
 use crate::run::{Plan, PlannedRoute, RunRecord, Runs, Store, rows, run_log};
 
@@ -24,6 +24,8 @@ struct UndoneRoute {
     hops: Vec<Hop>,
     /// The run that was undone.
     of: RunId,
+    /// The undo that closed the route.
+    by: RunId,
 }
 
 /// The row of a version as it is stored.
@@ -49,12 +51,12 @@ impl UndoneRow {
 }
 
 /// The writes that close the routes of a run with the code of the run, and with that of
-/// the program that undoes it. `plan` is that of the undo.
+/// the program that undoes it. The undo is `by`, with `plan`.
 pub(crate) async fn close(
     store: &Store,
     runs: &Runs,
     record: &RunRecord,
-    plan: &Plan,
+    (by, plan): (RunId, &Plan),
 ) -> Result<Vec<RowWrite>, Error> {
     let executions = runs.executions(record.id).await?;
     let resumed = executions.iter();
@@ -78,6 +80,7 @@ pub(crate) async fn close(
                 row.routes.push(UndoneRoute {
                     hops: route.hops.clone(),
                     of: record.id,
+                    by,
                 });
             }
         }
@@ -101,6 +104,30 @@ pub(crate) async fn reopen(store: &Store, plan: &Plan) -> Result<Vec<RowWrite>, 
         let write = match row.routes.is_empty() {
             true => RowWrite::remove(key),
             false => RowWrite::put(key, row::write(&row)?),
+        };
+        writes.push(write.expecting(Some(held)));
+    }
+    Ok(writes)
+}
+
+/// The writes that open the routes again which an undo has closed.
+pub(crate) async fn reopen_after(store: &Store, by: RunId) -> Result<Vec<RowWrite>, Error> {
+    let runs = Runs::of(store as &dyn EventStore);
+    let found = match runs {
+        Some(runs) => runs.all_rows(rows::UNDONE).await?,
+        None => Vec::new(),
+    };
+    let mut writes = Vec::new();
+    for (key, held) in found {
+        let mut row: UndoneRow = row::read(held.clone(), "the undone routes from a version")?;
+        let before = row.routes.len();
+        row.routes.retain(|undone| undone.by != by);
+        if row.routes.len() == before {
+            continue;
+        }
+        let write = match row.routes.is_empty() {
+            true => RowWrite::remove(key.to_vec()),
+            false => RowWrite::put(key.to_vec(), row::write(&row)?),
         };
         writes.push(write.expecting(Some(held)));
     }
@@ -172,6 +199,7 @@ mod tests {
             routes: vec![UndoneRoute {
                 hops: hops(&[1, 2]),
                 of,
+                by: RunId::random(),
             }],
         };
         assert_eq!(row.closes(&hops(&[1, 2])), Some(of));
